@@ -1,0 +1,1 @@
+//! sea-orm models with owner-scoped finders.

@@ -1,0 +1,1 @@
+//! Pulls jobs and turns datasets into files.

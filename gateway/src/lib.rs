@@ -1,0 +1,1 @@
+//! The only door: authentication, sessions, REST and delivery.

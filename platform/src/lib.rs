@@ -1,0 +1,1 @@
+//! Process plumbing: settings, telemetry, lifecycle, clock, health, bus and file store.

@@ -1,0 +1,121 @@
+//! The catalog: what exporters offer, as they advertise it in the `SLUICE_CATALOG` bucket and as clients see it.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::{params::ParamSpec, time::Timestamp};
+
+/// The type of a column, as clients and filters see it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum ColumnType {
+    /// Text.
+    String,
+    /// A whole number of at most 64 bits.
+    Int,
+    /// A binary floating-point number.
+    Float,
+    /// An exact decimal number; in JSON a string or a number.
+    Decimal,
+    /// true or false.
+    Bool,
+    /// A calendar date, `2026-11-22`.
+    Date,
+    /// A moment, RFC 3339.
+    Datetime,
+    /// A time of day, `15:26:01`.
+    Time,
+}
+
+/// One column of a dataset.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Column {
+    /// The name in filters, in `columns` and in the file's header.
+    pub name: String,
+    /// Its type.
+    #[serde(rename = "type")]
+    pub kind: ColumnType,
+    /// A label for people, where it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub label: Option<String>,
+    /// Whether it may be NULL.
+    pub nullable: bool,
+}
+
+impl Column {
+    /// A nullable column without a label.
+    pub fn new(name: impl Into<String>, kind: ColumnType) -> Self {
+        Self { name: name.into(), kind, label: None, nullable: true }
+    }
+}
+
+/// One template of a dataset.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct TemplateInfo {
+    /// The name in requests.
+    pub name: String,
+    /// For people.
+    pub title: String,
+}
+
+/// A dataset as `GET /v1/datasets` shows it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct DatasetInfo {
+    /// The name in requests and scopes.
+    pub name: String,
+    /// For people.
+    pub title: String,
+    /// For people.
+    pub description: String,
+    /// Its columns, in their own order.
+    pub columns: Vec<Column>,
+    /// JSON Schema of `params`.
+    pub params: Value,
+    /// Its templates; the first is the default one.
+    pub templates: Vec<TemplateInfo>,
+    /// The formats on offer.
+    pub formats: Vec<String>,
+    /// The compressions on offer.
+    pub compressions: Vec<String>,
+    /// About how many rows it has, where that is known.
+    pub rows_estimate: Option<u64>,
+    /// What one export of it costs.
+    pub credits: u32,
+}
+
+/// The answer of `GET /v1/datasets`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct DatasetList {
+    /// What the caller may export, by name.
+    pub items: Vec<DatasetInfo>,
+}
+
+/// A dataset as an exporter advertises it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct CatalogDataset {
+    /// What clients see.
+    #[serde(flatten)]
+    pub info: DatasetInfo,
+    /// The parameters as the gateway checks them; `info.params` is made from these.
+    pub param_specs: Vec<ParamSpec>,
+    /// How long a finished file is kept, seconds.
+    pub retention_s: u64,
+}
+
+/// What one exporter offers: the value of its key in `SLUICE_CATALOG`, put again at each heartbeat.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct CatalogEntry {
+    /// [`crate::ENVELOPE_VERSION`].
+    pub v: u8,
+    /// The exporter, and the key.
+    pub instance: String,
+    /// Jobs of these datasets go to this pool.
+    pub pool: String,
+    /// When this was put.
+    pub at: Timestamp,
+    /// After this many milliseconds without a new put the entry counts for nothing.
+    pub ttl_ms: u64,
+    /// What it offers.
+    pub datasets: Vec<CatalogDataset>,
+}

@@ -1,0 +1,315 @@
+//! From JSON to a checked [`Filter`].
+
+use chrono::{DateTime, NaiveDate, NaiveDateTime, NaiveTime, Utc};
+use serde_json::{Map, Value};
+
+use super::{Compare, Filter, Literal};
+use crate::{
+    catalog::{Column, ColumnType},
+    json::child,
+    problem::FieldError,
+};
+
+/// How deep `and`, `or` and `not` may nest, so that no filter can exhaust a stack.
+const MAX_DEPTH: usize = 32;
+/// How many values `in` takes.
+const MAX_IN: usize = 10_000;
+/// Every operator, for messages.
+const OPERATORS: &str = "eq, ne, lt, lte, gt, gte, in, between, is_null, like, contains";
+
+/// Checks a filter against the columns it may name.
+///
+/// # Errors
+/// Every fault, with pointers below `/filter`.
+pub fn parse(filter: &Value, columns: &[Column]) -> Result<Filter, Vec<FieldError>> {
+    let mut parser = Parser { columns, errors: Vec::new() };
+    let parsed = parser.object(filter, "/filter", 0);
+    match parsed {
+        Some(filter) if parser.errors.is_empty() => Ok(filter),
+        _ => Err(parser.errors),
+    }
+}
+
+/// Replaces each `{"claim": "<name>"}` in a row policy by the caller's claim of that name.
+///
+/// # Errors
+/// The name of a claim that the caller does not have: then no row is theirs, and the export must be refused.
+pub fn bind_claims(policy: &Value, claims: &Map<String, Value>) -> Result<Value, String> {
+    match policy {
+        Value::Object(map) => {
+            if let (1, Some(Value::String(name))) = (map.len(), map.get("claim")) {
+                return claims.get(name).cloned().ok_or_else(|| name.clone());
+            }
+            map.iter()
+                .map(|(k, v)| Ok((k.clone(), bind_claims(v, claims)?)))
+                .collect::<Result<_, _>>()
+                .map(Value::Object)
+        }
+        Value::Array(items) => items.iter().map(|v| bind_claims(v, claims)).collect::<Result<_, _>>().map(Value::Array),
+        other => Ok(other.clone()),
+    }
+}
+
+struct Parser<'a> {
+    columns: &'a [Column],
+    errors: Vec<FieldError>,
+}
+
+impl Parser<'_> {
+    fn fail<T>(&mut self, pointer: &str, detail: impl Into<String>) -> Option<T> {
+        self.errors.push(FieldError::new(pointer, detail));
+        None
+    }
+
+    fn object(&mut self, value: &Value, at: &str, depth: usize) -> Option<Filter> {
+        if depth > MAX_DEPTH {
+            return self.fail(at, format!("filters nest at most {MAX_DEPTH} deep"));
+        }
+        let Some(members) = value.as_object() else {
+            return self.fail(at, "expected an object such as {\"column\": {\"eq\": 1}}");
+        };
+        let mut all = Vec::with_capacity(members.len());
+        for (name, member) in members {
+            let at = child(at, name);
+            let part = match name.as_str() {
+                "and" => self.list(member, &at, depth).map(Filter::And),
+                "or" => self.list(member, &at, depth).map(Filter::Or),
+                "not" => self.object(member, &at, depth + 1).map(|f| Filter::Not(Box::new(f))),
+                column => self.column(column, member, &at),
+            };
+            all.extend(part);
+        }
+        Some(if all.len() == 1 { all.remove(0) } else { Filter::And(all) })
+    }
+
+    fn list(&mut self, value: &Value, at: &str, depth: usize) -> Option<Vec<Filter>> {
+        let Some(items) = value.as_array().filter(|items| !items.is_empty()) else {
+            return self.fail(at, "expected a list of at least one filter");
+        };
+        let parts: Vec<_> = items
+            .iter()
+            .enumerate()
+            .filter_map(|(i, v)| self.object(v, &child(at, &i.to_string()), depth + 1))
+            .collect();
+        Some(parts)
+    }
+
+    fn column(&mut self, name: &str, value: &Value, at: &str) -> Option<Filter> {
+        let Some(column) = self.columns.iter().find(|c| c.name == name) else {
+            let known: Vec<_> = self.columns.iter().map(|c| c.name.as_str()).collect();
+            return self.fail(at, format!("unknown column; this dataset has {}", known.join(", ")));
+        };
+        let Some(operators) = value.as_object().filter(|o| !o.is_empty()) else {
+            return self.fail(at, format!("expected an object with one of {OPERATORS}"));
+        };
+        let kind = column.kind;
+        let mut all = Vec::with_capacity(operators.len());
+        for (operator, operand) in operators {
+            let at = child(at, operator);
+            all.extend(self.operator(name, kind, operator, operand, &at));
+        }
+        Some(if all.len() == 1 { all.remove(0) } else { Filter::And(all) })
+    }
+
+    fn operator(&mut self, name: &str, kind: ColumnType, operator: &str, value: &Value, at: &str) -> Option<Filter> {
+        let column = name.to_owned();
+        let compare = match operator {
+            "eq" => Compare::Eq,
+            "ne" => Compare::Ne,
+            "lt" => Compare::Lt,
+            "lte" => Compare::Lte,
+            "gt" => Compare::Gt,
+            "gte" => Compare::Gte,
+            "in" => return self.literals(kind, value, at, 1..=MAX_IN).map(|values| Filter::In(column, values)),
+            "between" => {
+                let mut ends = self.literals(kind, value, at, 2..=2)?;
+                let high = ends.pop()?;
+                return Some(Filter::Between(column, ends.pop()?, high));
+            }
+            "is_null" => {
+                return match value {
+                    Value::Bool(is) => Some(Filter::IsNull(column, *is)),
+                    _ => self.fail(at, "expected true or false"),
+                };
+            }
+            "like" | "contains" => {
+                if kind != ColumnType::String {
+                    return self.fail(at, format!("`{operator}` works on string columns only"));
+                }
+                return match value {
+                    Value::String(text) if operator == "like" => Some(Filter::Like(column, text.clone())),
+                    Value::String(text) => Some(Filter::Contains(column, text.clone())),
+                    _ => self.fail(at, "expected a string"),
+                };
+            }
+            _ => return self.fail(at, format!("unknown operator; expected one of {OPERATORS}")),
+        };
+        if value.is_null() {
+            return self.fail(at, "nothing compares with null; use {\"is_null\": true}");
+        }
+        if kind == ColumnType::Bool && !matches!(compare, Compare::Eq | Compare::Ne) {
+            return self.fail(at, "true and false have no order; use `eq` or `ne`");
+        }
+        self.literal(kind, value, at).map(|literal| Filter::Compare(column, compare, literal))
+    }
+
+    fn literals(
+        &mut self,
+        kind: ColumnType,
+        value: &Value,
+        at: &str,
+        count: std::ops::RangeInclusive<usize>,
+    ) -> Option<Vec<Literal>> {
+        let Some(items) = value.as_array().filter(|items| count.contains(&items.len())) else {
+            let wanted = if count.start() == count.end() {
+                format!("a list of {} values", count.start())
+            } else {
+                format!("a list of {} to {} values", count.start(), count.end())
+            };
+            return self.fail(at, format!("expected {wanted}"));
+        };
+        let before = self.errors.len();
+        let out: Vec<_> =
+            items.iter().enumerate().filter_map(|(i, v)| self.literal(kind, v, &child(at, &i.to_string()))).collect();
+        (self.errors.len() == before).then_some(out)
+    }
+
+    fn literal(&mut self, kind: ColumnType, value: &Value, at: &str) -> Option<Literal> {
+        let text = value.as_str();
+        let literal = match kind {
+            ColumnType::String => text.map(|t| Literal::String(t.to_owned())),
+            ColumnType::Int => value.as_i64().map(Literal::Int),
+            ColumnType::Float => value.as_f64().map(Literal::Float),
+            ColumnType::Decimal => decimal(value).map(Literal::Decimal),
+            ColumnType::Bool => value.as_bool().map(Literal::Bool),
+            ColumnType::Date => text.and_then(|t| NaiveDate::parse_from_str(t, "%Y-%m-%d").ok()).map(Literal::Date),
+            ColumnType::Datetime => text.and_then(datetime).map(Literal::Datetime),
+            ColumnType::Time => text.and_then(|t| NaiveTime::parse_from_str(t, "%H:%M:%S%.f").ok()).map(Literal::Time),
+        };
+        if literal.is_some() {
+            return literal;
+        }
+        let wanted = match kind {
+            ColumnType::String => "a string",
+            ColumnType::Int => "a whole number",
+            ColumnType::Float => "a number",
+            ColumnType::Decimal => "a decimal number, as a number or a string",
+            ColumnType::Bool => "true or false",
+            ColumnType::Date => "a date such as \"2026-11-22\"",
+            ColumnType::Datetime => "a time such as \"2026-11-22T15:26:01Z\"",
+            ColumnType::Time => "a time of day such as \"15:26:01\"",
+        };
+        self.fail(at, format!("expected {wanted}"))
+    }
+}
+
+/// A time with its offset, or a date or time without one, which is taken as UTC.
+fn datetime(text: &str) -> Option<DateTime<Utc>> {
+    let zoned = DateTime::parse_from_rfc3339(text).map(|t| t.with_timezone(&Utc)).ok();
+    let naive = || {
+        NaiveDateTime::parse_from_str(text, "%Y-%m-%dT%H:%M:%S%.f")
+            .ok()
+            .or_else(|| NaiveDate::parse_from_str(text, "%Y-%m-%d").ok()?.and_hms_opt(0, 0, 0))
+    };
+    zoned.or_else(|| naive().map(|t| t.and_utc()))
+}
+
+fn decimal(value: &Value) -> Option<String> {
+    let text = match value {
+        Value::Number(n) => n.to_string(),
+        Value::String(s) => s.clone(),
+        _ => return None,
+    };
+    let digits = text.strip_prefix('-').unwrap_or(&text);
+    let (whole, fraction) = digits.split_once('.').unwrap_or((digits, "0"));
+    let all_digits = |s: &str| !s.is_empty() && s.bytes().all(|b| b.is_ascii_digit());
+    (all_digits(whole) && all_digits(fraction) && digits.len() <= 40).then_some(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::filter::{LikePart, like_parts};
+
+    fn columns() -> Vec<Column> {
+        [
+            ("delay", ColumnType::Int),
+            ("origin", ColumnType::String),
+            ("date", ColumnType::Datetime),
+            ("day", ColumnType::Date),
+            ("price", ColumnType::Decimal),
+            ("late", ColumnType::Bool),
+        ]
+        .map(|(name, kind)| Column::new(name, kind))
+        .to_vec()
+    }
+
+    fn faults(filter: Value) -> Vec<String> {
+        parse(&filter, &columns()).unwrap_err().into_iter().map(|e| e.pointer).collect()
+    }
+
+    #[test]
+    fn members_hold_together_and_nest() {
+        let filter = json!({"delay": {"gte": 30, "lt": 60}, "or": [{"origin": {"in": ["SEA"]}}, {"not": {"late": {"eq": true}}}]});
+        let Filter::And(parts) = parse(&filter, &columns()).unwrap() else { panic!("not an and") };
+        assert_eq!(parts.len(), 2);
+        assert_eq!(parse(&json!({}), &columns()), Ok(Filter::And(vec![])));
+    }
+
+    #[test]
+    fn values_take_the_type_of_their_column() {
+        let one = |f| parse(&f, &columns()).unwrap();
+        assert_eq!(
+            one(json!({"price": {"eq": "1.10"}})),
+            Filter::Compare("price".into(), Compare::Eq, Literal::Decimal("1.10".into()))
+        );
+        let noon = NaiveDate::from_ymd_opt(2001, 1, 2).unwrap().and_hms_opt(12, 0, 0).unwrap().and_utc();
+        for text in ["2001-01-02T12:00:00", "2001-01-02T13:00:00+01:00"] {
+            assert_eq!(
+                one(json!({"date": {"lt": text}})),
+                Filter::Compare("date".into(), Compare::Lt, Literal::Datetime(noon))
+            );
+        }
+    }
+
+    #[test]
+    fn every_fault_is_named_by_its_pointer() {
+        assert_eq!(faults(json!([])), ["/filter"]);
+        assert_eq!(faults(json!({"origin": "SEA"})), ["/filter/origin"]);
+        assert_eq!(faults(json!({"nope": {"eq": 1}, "delay": {"eq": "x"}})), ["/filter/delay/eq", "/filter/nope"]);
+        assert_eq!(faults(json!({"delay": {"in": [1, "2", 3.5]}})), ["/filter/delay/in/1", "/filter/delay/in/2"]);
+        assert_eq!(faults(json!({"delay": {"between": [1]}})), ["/filter/delay/between"]);
+        assert_eq!(faults(json!({"delay": {"like": "1%"}})), ["/filter/delay/like"]);
+        assert_eq!(faults(json!({"or": []})), ["/filter/or"]);
+        assert_eq!(faults(json!({"or": [{"x": {"eq": 1}}]})), ["/filter/or/0/x"]);
+        assert_eq!(faults(json!({"delay": {"eq": null}})), ["/filter/delay/eq"]);
+        assert_eq!(faults(json!({"late": {"lt": true}})), ["/filter/late/lt"]);
+        assert_eq!(faults(json!({"price": {"eq": "1e5"}})), ["/filter/price/eq"]);
+        assert_eq!(faults(json!({"day": {"eq": "2026-02-30"}})), ["/filter/day/eq"]);
+    }
+
+    #[test]
+    fn a_deep_filter_is_refused_and_exhausts_nothing() {
+        let mut deep = json!({"delay": {"eq": 1}});
+        for _ in 0..100 {
+            deep = json!({"not": deep});
+        }
+        assert_eq!(faults(deep).len(), 1);
+    }
+
+    #[test]
+    fn claims_are_bound_or_the_policy_fails() {
+        let policy = json!({"or": [{"tenant": {"eq": {"claim": "tenant"}}}]});
+        let claims = json!({"tenant": "acme"});
+        let bound = bind_claims(&policy, claims.as_object().unwrap()).unwrap();
+        assert_eq!(bound, json!({"or": [{"tenant": {"eq": "acme"}}]}));
+        assert_eq!(bind_claims(&policy, &Map::new()), Err("tenant".to_owned()));
+    }
+
+    #[test]
+    fn like_patterns_split_with_their_escapes_resolved() {
+        assert_eq!(like_parts(r"a\%b%_"), [LikePart::Text("a%b".into()), LikePart::Any, LikePart::One]);
+    }
+}

@@ -1,0 +1,62 @@
+//! Identifiers.
+
+use std::{fmt, str::FromStr};
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+/// Names one export: a UUIDv7, so ids sort by the time of their request (RFC 9562, section 5.7).
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(transparent)]
+pub struct ExportId(pub Uuid);
+
+impl ExportId {
+    /// A fresh id from the current time and the thread's random source.
+    #[must_use]
+    pub fn generate() -> Self {
+        Self(Uuid::now_v7())
+    }
+}
+
+impl fmt::Display for ExportId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.as_hyphenated().fmt(f)
+    }
+}
+
+impl fmt::Debug for ExportId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl FromStr for ExportId {
+    type Err = uuid::Error;
+
+    fn from_str(s: &str) -> Result<Self, Self::Err> {
+        Uuid::parse_str(s).map(Self)
+    }
+}
+
+impl From<Uuid> for ExportId {
+    fn from(id: Uuid) -> Self {
+        Self(id)
+    }
+}
+
+/// Whose an export, an event or an account is. Every owner-scoped query and subject takes one of these.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+pub struct Owner {
+    /// The tenant claim of the caller's token.
+    pub tenant: String,
+    /// The `sub` claim of the caller's token.
+    pub user: String,
+}
+
+impl Owner {
+    /// The owner that these two claims name.
+    pub fn new(tenant: impl Into<String>, user: impl Into<String>) -> Self {
+        Self { tenant: tenant.into(), user: user.into() }
+    }
+}

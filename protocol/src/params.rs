@@ -1,0 +1,158 @@
+//! Parameters of datasets: what an exporter declares, the JSON Schema made from it, and the check in the gateway.
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+
+use crate::{json::child, problem::FieldError};
+
+/// The type of a parameter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ParamType {
+    /// One text.
+    String,
+    /// One whole number.
+    Int,
+    /// One number.
+    Float,
+    /// true or false.
+    Bool,
+    /// A list of texts.
+    Strings,
+}
+
+/// One declared parameter.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ParamSpec {
+    /// Its member in `params`.
+    pub name: String,
+    /// Its type.
+    pub kind: ParamType,
+    /// For people.
+    pub description: String,
+    /// The value when absent; a parameter without one is required.
+    pub default: Option<Value>,
+    /// For a list: how many values it takes at most.
+    pub max_items: Option<usize>,
+}
+
+/// The JSON Schema (2020-12) of these parameters.
+#[must_use]
+pub fn json_schema(specs: &[ParamSpec]) -> Value {
+    let mut properties = Map::new();
+    let mut required = Vec::new();
+    for spec in specs {
+        let mut schema = match spec.kind {
+            ParamType::String => json!({"type": "string"}),
+            ParamType::Int => json!({"type": "integer"}),
+            ParamType::Float => json!({"type": "number"}),
+            ParamType::Bool => json!({"type": "boolean"}),
+            ParamType::Strings => json!({"type": "array", "items": {"type": "string"}, "minItems": 1}),
+        };
+        schema["description"] = json!(spec.description);
+        if let Some(default) = &spec.default {
+            schema["default"] = default.clone();
+        } else {
+            required.push(spec.name.clone());
+        }
+        if let Some(max) = spec.max_items {
+            schema["maxItems"] = json!(max);
+        }
+        properties.insert(spec.name.clone(), schema);
+    }
+    json!({"type": "object", "properties": properties, "required": required, "additionalProperties": false})
+}
+
+/// Checks `given` against the declaration and fills in defaults.
+///
+/// # Errors
+/// Every fault, with pointers below `/params`.
+pub fn check(specs: &[ParamSpec], given: &Map<String, Value>) -> Result<Map<String, Value>, Vec<FieldError>> {
+    let mut errors = Vec::new();
+    for name in given.keys().filter(|name| specs.iter().all(|s| s.name != **name)) {
+        let known: Vec<_> = specs.iter().map(|s| s.name.as_str()).collect();
+        let detail = if known.is_empty() {
+            "this dataset has no parameters".to_owned()
+        } else {
+            format!("unknown parameter; this dataset has {}", known.join(", "))
+        };
+        errors.push(FieldError::new(child("/params", name), detail));
+    }
+    let mut out = Map::new();
+    for spec in specs {
+        let pointer = child("/params", &spec.name);
+        match (given.get(&spec.name), &spec.default) {
+            (Some(value), _) => match fault(spec, value) {
+                None => {
+                    out.insert(spec.name.clone(), value.clone());
+                }
+                Some(detail) => errors.push(FieldError::new(pointer, detail)),
+            },
+            (None, Some(default)) => {
+                out.insert(spec.name.clone(), default.clone());
+            }
+            (None, None) => errors.push(FieldError::new(pointer, "this parameter is required")),
+        }
+    }
+    if errors.is_empty() { Ok(out) } else { Err(errors) }
+}
+
+fn fault(spec: &ParamSpec, value: &Value) -> Option<String> {
+    let fits = match spec.kind {
+        ParamType::String => value.is_string(),
+        ParamType::Int => value.is_i64(),
+        ParamType::Float => value.is_number(),
+        ParamType::Bool => value.is_boolean(),
+        ParamType::Strings => value.as_array().is_some_and(|a| !a.is_empty() && a.iter().all(Value::is_string)),
+    };
+    if !fits {
+        let wanted = match spec.kind {
+            ParamType::String => "a string",
+            ParamType::Int => "a whole number",
+            ParamType::Float => "a number",
+            ParamType::Bool => "true or false",
+            ParamType::Strings => "a list of at least one string",
+        };
+        return Some(format!("expected {wanted}"));
+    }
+    let max = spec.max_items?;
+    let count = value.as_array()?.len();
+    (count > max).then(|| format!("{count} values are too many; at most {max}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn muscles() -> Vec<ParamSpec> {
+        vec![ParamSpec {
+            name: "muscles".into(),
+            kind: ParamType::Strings,
+            description: "names".into(),
+            default: None,
+            max_items: Some(2),
+        }]
+    }
+
+    fn faults(given: Value) -> Vec<String> {
+        let errors = check(&muscles(), given.as_object().unwrap()).unwrap_err();
+        errors.into_iter().map(|e| e.pointer).collect()
+    }
+
+    #[test]
+    fn faults_name_each_parameter() {
+        assert_eq!(faults(json!({})), ["/params/muscles"]);
+        assert_eq!(faults(json!({"muscles": "a"})), ["/params/muscles"]);
+        assert_eq!(faults(json!({"muscles": ["a", "b", "c"]})), ["/params/muscles"]);
+        assert_eq!(faults(json!({"muscle": ["a"]})), ["/params/muscle", "/params/muscles"]);
+        assert!(check(&muscles(), json!({"muscles": ["a"]}).as_object().unwrap()).is_ok());
+    }
+
+    #[test]
+    fn a_default_makes_a_parameter_optional() {
+        let specs =
+            [ParamSpec { default: Some(json!(3)), kind: ParamType::Int, max_items: None, ..muscles().remove(0) }];
+        assert_eq!(check(&specs, &Map::new()).unwrap()["muscles"], 3);
+        assert_eq!(json_schema(&specs)["required"], json!([]));
+    }
+}

@@ -1,0 +1,169 @@
+//! NATS subjects, streams and buckets, each built in one place.
+//!
+//! Tenants and users come from tokens, so any string may be one. [`token`] turns any string into a single safe
+//! subject token, and no two strings into the same one: no name can widen a subscription.
+
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+
+use crate::id::{ExportId, Owner};
+
+/// Jobs that exporters pull: a work queue.
+pub const STREAM_JOBS: &str = "SLUICE_JOBS";
+/// What became of jobs, for the notifier: a work queue.
+pub const STREAM_OUTCOMES: &str = "SLUICE_OUTCOMES";
+/// User-facing events, kept for 24 hours.
+pub const STREAM_EVENTS: &str = "SLUICE_EVENTS";
+/// Jobs and outcomes that could not be handled, for operators.
+pub const STREAM_DEAD: &str = "SLUICE_DEAD";
+/// What exporters offer.
+pub const BUCKET_CATALOG: &str = "SLUICE_CATALOG";
+/// Single-use tickets for opening sockets from browsers.
+pub const BUCKET_TICKETS: &str = "SLUICE_TICKETS";
+
+/// Everything in [`STREAM_JOBS`].
+pub const JOBS_ALL: &str = "sluice.v1.job.>";
+/// Everything in [`STREAM_OUTCOMES`].
+pub const OUTCOMES_ALL: &str = "sluice.v1.outcome.>";
+/// Everything in [`STREAM_EVENTS`].
+pub const EVENTS_ALL: &str = "sluice.v1.user.>";
+/// Everything in [`STREAM_DEAD`].
+pub const DEAD_ALL: &str = "sluice.v1.dead.>";
+/// Every cancel.
+pub const CANCEL_ALL: &str = "sluice.v1.cancel.*";
+/// Request: grants for the segments of an export (gateway → notifier).
+pub const DELIVERY_GRANT: &str = "sluice.v1.delivery.grant";
+/// Request: the metadata document of an export (gateway → notifier).
+pub const DELIVERY_METADATA: &str = "sluice.v1.delivery.metadata";
+/// A hint that an export was committed (gateway → notifier's dispatcher).
+pub const DELIVERY_SUBMITTED: &str = "sluice.v1.delivery.submitted";
+/// Every note of a segment written (exporter → notifier).
+pub const DELIVERY_WRITTEN_ALL: &str = "sluice.v1.delivery.written.*";
+
+/// How long a job is likely to take; each lane has its own consumer, and bulk can't take every slot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Lane {
+    /// Small exports.
+    Interactive,
+    /// All others.
+    Bulk,
+}
+
+impl Lane {
+    /// Both lanes.
+    pub const ALL: [Self; 2] = [Self::Interactive, Self::Bulk];
+
+    /// The lane as a subject token.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Interactive => "interactive",
+            Self::Bulk => "bulk",
+        }
+    }
+}
+
+/// A single safe token for any string: itself when it is short and plain, else `=` and its base64url. A plain one
+/// never starts with `=`, so the two can't meet.
+#[must_use]
+pub fn token(text: &str) -> String {
+    let plain =
+        (1..=64).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
+    if plain { text.to_owned() } else { format!("={}", URL_SAFE_NO_PAD.encode(text)) }
+}
+
+/// Where a job is published.
+#[must_use]
+pub fn job(pool: &str, lane: Lane, id: ExportId) -> String {
+    format!("sluice.v1.job.{}.{}.{id}", token(pool), lane.as_str())
+}
+
+/// What the consumer of a pool and lane filters by.
+#[must_use]
+pub fn jobs_of(pool: &str, lane: Lane) -> String {
+    format!("sluice.v1.job.{}.{}.*", token(pool), lane.as_str())
+}
+
+/// The durable consumer of a pool and lane.
+#[must_use]
+pub fn job_consumer(pool: &str, lane: Lane) -> String {
+    format!("exporters-{}-{}", token(pool).replace('=', "x"), lane.as_str())
+}
+
+/// Where an outcome is published.
+#[must_use]
+pub fn outcome(id: ExportId) -> String {
+    format!("sluice.v1.outcome.{id}")
+}
+
+/// Where a dead letter is published.
+#[must_use]
+pub fn dead(reason: &str, id: ExportId) -> String {
+    format!("sluice.v1.dead.{}.{id}", token(reason))
+}
+
+/// Where a user event is published.
+#[must_use]
+pub fn user_event(owner: &Owner, event: &str) -> String {
+    format!("sluice.v1.user.{}.{}.{}", token(&owner.tenant), token(&owner.user), token(event))
+}
+
+/// All events of one user.
+#[must_use]
+pub fn user_events(owner: &Owner) -> String {
+    format!("sluice.v1.user.{}.{}.*", token(&owner.tenant), token(&owner.user))
+}
+
+/// Where progress of one export is published.
+#[must_use]
+pub fn progress(owner: &Owner, id: ExportId) -> String {
+    format!("sluice.v1.progress.{}.{}.{id}", token(&owner.tenant), token(&owner.user))
+}
+
+/// The progress of all exports of one user.
+#[must_use]
+pub fn progress_of(owner: &Owner) -> String {
+    format!("sluice.v1.progress.{}.{}.*", token(&owner.tenant), token(&owner.user))
+}
+
+/// Where exporters hear that an export was canceled.
+#[must_use]
+pub fn cancel(id: ExportId) -> String {
+    format!("sluice.v1.cancel.{id}")
+}
+
+/// Where an exporter says that a segment is durable.
+#[must_use]
+pub fn delivery_written(id: ExportId) -> String {
+    format!("sluice.v1.delivery.written.{id}")
+}
+
+/// Where gateways hear of new grants for an export that they stream.
+#[must_use]
+pub fn delivery_announce(id: ExportId) -> String {
+    format!("sluice.v1.delivery.announce.{id}")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn no_name_can_widen_a_subscription_or_meet_another() {
+        let nasty = ["", "*", ">", "a.b", "a b", "=", "=Kg", "Kg", "é", "a\r\n", "acme", "x".repeat(65).as_str()]
+            .map(str::to_owned);
+        let tokens: HashSet<_> = nasty.iter().map(|name| token(name)).collect();
+        assert_eq!(tokens.len(), nasty.len());
+        for t in tokens {
+            assert!(!t.is_empty() && t.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_=".contains(&b)), "{t}");
+        }
+    }
+
+    #[test]
+    fn subjects_are_those_of_the_contract() {
+        let owner = Owner::new("acme", "alice@example.com");
+        assert_eq!(user_event(&owner, "completed"), "sluice.v1.user.acme.=YWxpY2VAZXhhbXBsZS5jb20.completed");
+        assert_eq!(jobs_of("default", Lane::Bulk), "sluice.v1.job.default.bulk.*");
+    }
+}

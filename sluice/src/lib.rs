@@ -1,0 +1,1 @@
+//! The one binary a person installs.

@@ -1,0 +1,1 @@
+//! Real servers, a scripted client and builders for tests.
