@@ -1,0 +1,268 @@
+import { Backoff, type BackoffOptions, delay } from "./backoff.js";
+import type { Connection } from "./connection.js";
+import { endedBadly } from "./ended.js";
+import { SluiceError } from "./errors.js";
+import type { ServerMessage } from "./protocol.js";
+import { type DownloadResult, type Hasher, Receiver, type Sink } from "./receiver.js";
+import type { RestClient } from "./rest.js";
+import { RestTransfer } from "./restTransfer.js";
+import type { Session } from "./session.js";
+import type { FileStream } from "./streams.js";
+
+/** Window of a stream when the caller names none, in bytes. */
+export const DEFAULT_WINDOW = 1024 * 1024;
+
+/** Settings of one download. */
+export interface DownloadOptions {
+  sink: Sink;
+  /** First byte wanted; the sink already holds those before it. Default 0. */
+  offset?: number | undefined;
+  /** State of a SHA-256 over the bytes before `offset`, so that the whole can be checked. */
+  hasher?: Hasher | undefined;
+  /** Most bytes under way or waiting for the sink. Default 1 MiB. */
+  window?: number | undefined;
+  signal?: AbortSignal | undefined;
+  /** Told after each write: position in the file. */
+  onProgress?: ((received: number) => void) | undefined;
+  /** The server was asked to open the first stream by itself (`deliver: "stream"`). */
+  announced?: boolean | undefined;
+  /** `auto` (default) prefers the socket and falls back to HTTP Range requests. */
+  transport?: "auto" | "rest" | undefined;
+  /** How long `auto` waits for a live socket before it falls back, in milliseconds. Default 5 000. */
+  socketWaitMs?: number | undefined;
+}
+
+/** What a download works with. */
+export interface DownloadDeps {
+  session: Session;
+  rest: RestClient;
+  backoff?: BackoffOptions | undefined;
+}
+
+/** Problems after which another try can't help. */
+const FINAL: readonly string[] = [
+  "unauthorized",
+  "forbidden",
+  "not-found",
+  "invalid-request",
+  "expired",
+  "canceled",
+  "export-failed",
+  "too-large",
+  "digest-mismatch",
+  "aborted",
+];
+
+/** Failures in a row without one new byte, after which a download gives up. */
+const MAX_FRUITLESS = 10;
+
+/** How often the state is asked for while an announced stream has not opened, in milliseconds. */
+const LOOK_MS = 15_000;
+
+/**
+ * Brings one file to a sink: over the socket while there is one, over HTTP otherwise, going on at the exact
+ * offset after every interruption, and beginning again at 0 only when the server says `restarted`.
+ */
+export class Download {
+  readonly #deps: DownloadDeps;
+  readonly #exportId: string;
+  readonly #options: DownloadOptions;
+  readonly #window: number;
+  readonly #receiver: Receiver;
+  readonly #backoff: Backoff;
+  #announced: boolean;
+
+  constructor(deps: DownloadDeps, exportId: string, options: DownloadOptions) {
+    this.#deps = deps;
+    this.#exportId = exportId;
+    this.#options = options;
+    this.#window = options.window ?? DEFAULT_WINDOW;
+    this.#receiver = new Receiver(options.sink, options.offset ?? 0, options.hasher, options.onProgress);
+    this.#backoff = new Backoff(deps.backoff);
+    this.#announced = options.announced ?? false;
+  }
+
+  /**
+   * Runs to the verified end.
+   *
+   * @throws SluiceError the problem that ended it; nothing that the sink holds is then a whole file.
+   */
+  async run(): Promise<DownloadResult> {
+    let fruitless = 0;
+    for (;;) {
+      const before = this.#receiver.position;
+      try {
+        return await this.#attempt();
+      } catch (cause) {
+        const error = this.#error(cause);
+        fruitless = this.#receiver.position > before ? 0 : fruitless + 1;
+        if (FINAL.includes(error.slug)) {
+          throw error;
+        }
+        if (error.slug === "restarted") {
+          await this.#receiver.restart();
+          continue;
+        }
+        if (error.slug === "not-ready") {
+          fruitless = 0; // the export lives, it only has no bytes yet
+        } else if (fruitless >= MAX_FRUITLESS) {
+          throw error;
+        }
+        if (fruitless === 0) {
+          this.#backoff.reset();
+        }
+        await delay(this.#backoff.next(error.retryAfterMs), this.#options.signal).catch((reason: unknown) => {
+          throw this.#error(reason);
+        });
+      }
+    }
+  }
+
+  #error(cause: unknown): SluiceError {
+    if (this.#options.signal?.aborted) {
+      return new SluiceError({ slug: "aborted", title: "The download was stopped", cause });
+    }
+    return SluiceError.from(cause, "protocol");
+  }
+
+  async #attempt(): Promise<DownloadResult> {
+    this.#options.signal?.throwIfAborted();
+    const connection = await this.#socket();
+    if (connection) {
+      return this.#overSocket(connection);
+    }
+    const transfer = new RestTransfer(this.#deps.rest, this.#exportId, this.#receiver);
+    return transfer.run(this.#options.signal);
+  }
+
+  /** The live connection, waiting a little for it; `undefined` says: use HTTP. */
+  async #socket(): Promise<Connection | undefined> {
+    const { session } = this.#deps;
+    const { transport, signal, socketWaitMs = 5_000 } = this.#options;
+    if (transport === "rest" || session.state.name === "idle" || session.state.name === "closed") {
+      return undefined;
+    }
+    const patience = AbortSignal.timeout(socketWaitMs);
+    try {
+      await session.whenLive(signal ? AbortSignal.any([signal, patience]) : patience);
+    } catch (cause) {
+      if (signal?.aborted) {
+        throw cause;
+      }
+    }
+    return session.connection;
+  }
+
+  async #overSocket(connection: Connection): Promise<DownloadResult> {
+    const stream = await this.#open(connection);
+    try {
+      return await this.#drain(stream);
+    } finally {
+      stream.close();
+    }
+  }
+
+  async #open(connection: Connection): Promise<FileStream> {
+    if (this.#announced) {
+      this.#announced = false; // once: after an interruption the client asks by itself
+      const stream = await this.#awaitAnnounced(connection);
+      if (stream) {
+        return stream;
+      }
+    }
+    const opened = await connection.request(
+      {
+        type: "file.open",
+        export_id: this.#exportId,
+        offset: this.#receiver.position,
+        window: this.#window,
+      },
+      "file.opened",
+      30_000,
+    );
+    const stream = connection.streams.take(opened.stream);
+    if (!stream) {
+      throw new SluiceError({ slug: "network", title: "The connection was lost" });
+    }
+    return stream;
+  }
+
+  /** Waits for the stream that the server opens; `undefined` when it must be asked for after all. */
+  async #awaitAnnounced(connection: Connection): Promise<FileStream | undefined> {
+    const { session, rest } = this.#deps;
+    const over = new AbortController();
+    const signals = [over.signal, ...(this.#options.signal ? [this.#options.signal] : [])];
+    const waiting = AbortSignal.any(signals);
+    let fail: (error: SluiceError) => void = () => undefined;
+    const ended = new Promise<never>((_, reject) => {
+      fail = reject;
+    });
+    const off = session.messages.on((message: ServerMessage) => {
+      if ("export" in message && message.export.id === this.#exportId) {
+        const error = endedBadly(message.export);
+        if (error) {
+          fail(error);
+        }
+      }
+    });
+    const look = async (): Promise<undefined> => {
+      for (;;) {
+        await delay(LOOK_MS, waiting);
+        const current = await rest.export(this.#exportId, { signal: waiting });
+        const error = endedBadly(current);
+        if (error) {
+          throw error;
+        }
+        if (current.status === "completed") {
+          return undefined;
+        }
+      }
+    };
+    const looking = look();
+    looking.catch(() => undefined); // judged by the race below, or stopped after it
+    try {
+      return await Promise.race([connection.streams.claim(this.#exportId, waiting), ended, looking]);
+    } finally {
+      off();
+      over.abort();
+    }
+  }
+
+  /** Takes everything a stream has, granting more as the sink drains. */
+  async #drain(stream: FileStream): Promise<DownloadResult> {
+    if (stream.offset !== this.#receiver.position) {
+      throw new SluiceError({
+        slug: "protocol",
+        title: "Stream opened at another offset",
+        detail: `${stream.offset} instead of ${this.#receiver.position}`,
+      });
+    }
+    let granted = stream.offset + this.#window;
+    let drained = 0;
+    for (;;) {
+      const item = await stream.next(this.#options.signal);
+      switch (item.kind) {
+        case "bytes": {
+          if (item.offset + item.payload.byteLength > granted) {
+            throw new SluiceError({ slug: "protocol", title: "More bytes than granted" });
+          }
+          await this.#receiver.take(item.offset, item.payload);
+          drained += item.payload.byteLength;
+          if (drained * 2 >= this.#window && stream.grant(drained)) {
+            granted += drained;
+            drained = 0;
+          }
+          break;
+        }
+        case "sealed":
+          return this.#receiver.finish(item.seal);
+        case "closed":
+          throw item.message.problem
+            ? SluiceError.fromProblem(item.message.problem)
+            : new SluiceError({ slug: "unavailable", title: "The stream ended before its seal" });
+        case "lost":
+          throw new SluiceError({ slug: "network", title: "The connection was lost" });
+      }
+    }
+  }
+}

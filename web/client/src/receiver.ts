@@ -1,0 +1,100 @@
+import { sha256 } from "@noble/hashes/sha2.js";
+import { bytesToHex } from "@noble/hashes/utils.js";
+import { SluiceError } from "./errors.js";
+
+/** Where the bytes of a download go. */
+export interface Sink {
+  /** Takes the next bytes. Until its promise resolves no more than the window is fetched. */
+  write(chunk: Uint8Array): void | Promise<void>;
+  /** Throws away everything written so far: the file begins again at 0. */
+  reset(): void | Promise<void>;
+}
+
+/** An incremental SHA-256. */
+export interface Hasher {
+  update(chunk: Uint8Array): Hasher;
+  clone(): Hasher;
+  digest(): Uint8Array;
+}
+
+/** A new SHA-256 state, for downloads that go on from bytes of an earlier visit. */
+export function newHasher(): Hasher {
+  return sha256.create();
+}
+
+/** What a verified download was. */
+export interface DownloadResult {
+  size: number;
+  /** Data rows in the file, as sealed. */
+  rows: number;
+  /** Lower-case hex, as sealed. */
+  sha256: string;
+  /** The digest of the bytes was computed here and is the sealed one. */
+  verified: boolean;
+}
+
+/** Takes bytes in order from any transport, hashes them once, and judges the end. */
+export class Receiver {
+  readonly #sink: Sink;
+  readonly #onProgress: ((received: number) => void) | undefined;
+  #position: number;
+  #hasher: Hasher | undefined;
+
+  /** With an `offset` and no `hasher` of the bytes before it, the digest can't be checked. */
+  constructor(sink: Sink, offset: number, hasher?: Hasher, onProgress?: (received: number) => void) {
+    this.#sink = sink;
+    this.#position = offset;
+    this.#hasher = hasher?.clone() ?? (offset === 0 ? newHasher() : undefined);
+    this.#onProgress = onProgress;
+  }
+
+  /** Offset of the next byte. */
+  get position(): number {
+    return this.#position;
+  }
+
+  /** Takes the bytes that begin at `offset`, which must be the next ones. */
+  async take(offset: number, chunk: Uint8Array): Promise<void> {
+    if (offset !== this.#position) {
+      throw new SluiceError({
+        slug: "protocol",
+        title: "Bytes out of order",
+        detail: `got offset ${offset}, expected ${this.#position}`,
+      });
+    }
+    this.#hasher?.update(chunk);
+    await this.#sink.write(chunk);
+    this.#position += chunk.byteLength;
+    this.#onProgress?.(this.#position);
+  }
+
+  /** Starts again from 0. */
+  async restart(): Promise<void> {
+    await this.#sink.reset();
+    this.#position = 0;
+    this.#hasher = newHasher();
+    this.#onProgress?.(0);
+  }
+
+  /**
+   * Judges the whole file.
+   *
+   * @throws SluiceError `digest-mismatch` when size or digest differ from what was sealed.
+   */
+  finish(sealed: { size: number; rows: number; sha256: string }): DownloadResult {
+    const digest = this.#hasher ? bytesToHex(this.#hasher.clone().digest()) : undefined;
+    if (sealed.size !== this.#position || (digest !== undefined && digest !== sealed.sha256)) {
+      throw new SluiceError({
+        slug: "digest-mismatch",
+        title: "The received file is not the exported one",
+        detail: `${this.#position} of ${sealed.size} bytes, SHA-256 ${digest ?? "not computed"}, sealed ${sealed.sha256}`,
+      });
+    }
+    return {
+      size: sealed.size,
+      rows: sealed.rows,
+      sha256: sealed.sha256,
+      verified: digest !== undefined,
+    };
+  }
+}

@@ -1,0 +1,286 @@
+import { Backoff, type BackoffOptions, delay } from "./backoff.js";
+import { adviseClose, type CloseAdvice } from "./closeCodes.js";
+import { type Closed, Connection, connectionLost, type WebSocketConstructor } from "./connection.js";
+import { Emitter, type Unsubscribe } from "./emitter.js";
+import { SluiceError } from "./errors.js";
+import type { ClientMessage, MessageOf, ServerMessage, SessionReady } from "./protocol.js";
+import { ReplayCursor } from "./replay.js";
+import type { RestClient } from "./rest.js";
+import type { TokenProvider } from "./token.js";
+
+/** A session must have lived this long before the backoff starts over, in milliseconds. */
+const HEALTHY_MS = 10_000;
+
+/** Where the session stands. `closed` is final until `connect` is called again. */
+export type SessionState =
+  | { name: "idle" }
+  | { name: "connecting"; attempt: number }
+  | { name: "live"; ready: SessionReady }
+  | { name: "reconnecting"; attempt: number; retryAt: number; reason: string }
+  | { name: "closed"; error: SluiceError | undefined };
+
+/** Settings of {@link Session}. */
+export interface SessionOptions {
+  rest: RestClient;
+  getToken: TokenProvider;
+  /** Default: the global `WebSocket`. */
+  webSocket?: WebSocketConstructor | undefined;
+  backoff?: BackoffOptions | undefined;
+  /** Longest wait for `session.ready`, in milliseconds. Default 10 000. */
+  readyMs?: number | undefined;
+  /** Deadline of one request, in milliseconds. Default 15 000. */
+  deadlineMs?: number | undefined;
+}
+
+/** Keeps one live connection as long as it is wanted: tickets, reconnects, replay and token refresh. */
+export class Session {
+  /** Every server message, repeats of numbered events left out. */
+  readonly messages = new Emitter<ServerMessage>();
+  readonly states = new Emitter<SessionState>();
+  /** Events were lost: what was kept from before must be fetched again. */
+  readonly resyncs = new Emitter<void>();
+  readonly #options: SessionOptions;
+  readonly #backoff: Backoff;
+  readonly #cursor = new ReplayCursor();
+  #state: SessionState = { name: "idle" };
+  #connection: Connection | undefined;
+  #stop: AbortController | undefined;
+  #wake: AbortController | undefined;
+  #refreshTimer: ReturnType<typeof setTimeout> | undefined;
+
+  constructor(options: SessionOptions) {
+    this.#options = options;
+    this.#backoff = new Backoff(options.backoff);
+  }
+
+  get state(): SessionState {
+    return this.#state;
+  }
+
+  /** The live connection, if there is one. */
+  get connection(): Connection | undefined {
+    return this.#state.name === "live" ? this.#connection : undefined;
+  }
+
+  /** Starts connecting, if that is not going on, and waits for the first `session.ready`. */
+  async connect(): Promise<SessionReady> {
+    if (this.#state.name === "idle" || this.#state.name === "closed") {
+      this.#stop = new AbortController();
+      this.#backoff.reset();
+      this.#set({ name: "connecting", attempt: 0 });
+      void this.#run(this.#stop.signal);
+    }
+    return this.whenLive();
+  }
+
+  /** Ends the session for good. */
+  close(): void {
+    this.#stop?.abort();
+    clearTimeout(this.#refreshTimer);
+    this.#connection?.end(1000, "closed by the client");
+    if (this.#state.name !== "idle" && this.#state.name !== "closed") {
+      this.#set({ name: "closed", error: undefined });
+    }
+  }
+
+  /** Skips the rest of a wait, such as when the network is back. */
+  retryNow(): void {
+    this.#wake?.abort();
+  }
+
+  /** Waits until the session is live; rejects when it is closed or the signal is aborted. */
+  whenLive(signal?: AbortSignal): Promise<SessionReady> {
+    return new Promise((resolve, reject) => {
+      let off: Unsubscribe = () => undefined;
+      const onAbort = () => finish(() => reject(SluiceError.from(signal?.reason, "aborted")));
+      const finish = (settle: () => void) => {
+        off();
+        signal?.removeEventListener("abort", onAbort);
+        settle();
+      };
+      const look = (state: SessionState) => {
+        if (state.name === "live") {
+          finish(() => resolve(state.ready));
+        } else if (state.name === "closed" || state.name === "idle") {
+          const error = state.name === "closed" ? state.error : undefined;
+          finish(() => reject(error ?? connectionLost("the session is closed")));
+        }
+      };
+      if (signal?.aborted) {
+        onAbort();
+        return;
+      }
+      off = this.states.on(look);
+      signal?.addEventListener("abort", onAbort, { once: true });
+      look(this.#state);
+    });
+  }
+
+  /** A request on the live connection; `network` at once when there is none. */
+  async request<T extends ServerMessage["type"]>(
+    message: ClientMessage,
+    answer: T,
+    deadlineMs?: number,
+  ): Promise<MessageOf<T>> {
+    if (!this.connection) {
+      throw connectionLost("not connected");
+    }
+    return this.connection.request(message, answer, deadlineMs ?? this.#options.deadlineMs ?? 15_000);
+  }
+
+  async #run(stop: AbortSignal): Promise<void> {
+    let newToken = false;
+    while (!stop.aborted) {
+      const { advice, reason, error } = await this.#once(newToken, stop);
+      if (stop.aborted) {
+        return; // by now another run may own the connection
+      }
+      clearTimeout(this.#refreshTimer);
+      this.#connection = undefined;
+      if (!advice.retry) {
+        const title = advice.meaning;
+        this.#set({
+          name: "closed",
+          error: error ?? new SluiceError({ slug: advice.slug, title, detail: reason }),
+        });
+        return;
+      }
+      newToken = advice.newToken;
+      await this.#pause(advice.floorMs, reason, stop);
+    }
+  }
+
+  /** One connection from ticket to end. */
+  async #once(
+    newToken: boolean,
+    stop: AbortSignal,
+  ): Promise<{ advice: CloseAdvice; reason: string; error?: SluiceError }> {
+    let ticket: string;
+    try {
+      if (newToken) {
+        await this.#options.getToken({ refresh: true });
+      }
+      ticket = (await this.#options.rest.ticket({ signal: stop })).ticket;
+    } catch (cause) {
+      const error = SluiceError.from(cause);
+      const final = ["unauthorized", "forbidden", "not-found", "invalid-request"].includes(error.slug);
+      const advice = { ...adviseClose(1006), retry: !final, floorMs: error.retryAfterMs ?? 0 };
+      return { advice, reason: error.message, error };
+    }
+    let readyAt: number | undefined;
+    const connection = this.#open(ticket, () => {
+      readyAt = Date.now();
+    });
+    this.#connection = connection;
+    if (stop.aborted) {
+      connection.end(1000, "closed by the client");
+    }
+    const closed: Closed = await connection.closed;
+    if (readyAt !== undefined && Date.now() - readyAt >= HEALTHY_MS) {
+      this.#backoff.reset();
+    }
+    const advice = adviseClose(closed.code);
+    return { advice, reason: closed.reason || advice.meaning };
+  }
+
+  #open(ticket: string, onReady: () => void): Connection {
+    const url = this.#options.rest.url("/v1/ws");
+    url.protocol = url.protocol === "https:" ? "wss:" : "ws:";
+    const connection: Connection = new Connection({
+      url: url.href,
+      ticket,
+      webSocket: this.#options.webSocket ?? WebSocket,
+      readyMs: this.#options.readyMs ?? 10_000,
+      onReady: (ready) => {
+        onReady();
+        this.#ready(connection, ready);
+      },
+      onMessage: (message) => this.#receive(message),
+    });
+    return connection;
+  }
+
+  #ready(connection: Connection, ready: SessionReady): void {
+    const before = this.#cursor.position;
+    this.#scheduleRefresh(connection, ready.token_expires_at);
+    if (before) {
+      void this.#resume(connection, before, ready);
+    } else {
+      this.#cursor.restart(ready.epoch, ready.seq);
+    }
+    this.#set({ name: "live", ready });
+    this.messages.emit(ready);
+  }
+
+  async #resume(
+    connection: Connection,
+    before: { epoch: string | number; seq: number },
+    ready: SessionReady,
+  ): Promise<void> {
+    let recovered = false;
+    try {
+      const answer = await connection.request(
+        { type: "session.resume", ...before },
+        "session.resumed",
+        15_000,
+      );
+      recovered = answer.recovered;
+    } catch (cause) {
+      if (SluiceError.from(cause).slug === "network") {
+        return; // the connection is gone: the next one resumes from the same place
+      }
+    }
+    if (!recovered) {
+      this.#cursor.restart(ready.epoch, ready.seq);
+      this.resyncs.emit();
+    }
+  }
+
+  #receive(message: ServerMessage): void {
+    if ("seq" in message && !this.#cursor.accept(message.seq)) {
+      return;
+    }
+    this.messages.emit(message);
+  }
+
+  /** Asks for a new token a minute before the old one ends (or at four fifths of a short life). */
+  #scheduleRefresh(connection: Connection, expiresAt: string): void {
+    clearTimeout(this.#refreshTimer);
+    const left = Date.parse(expiresAt) - Date.now();
+    const wait = left - Math.min(60_000, left / 5);
+    if (left > 2_000 && wait < 2 ** 31) {
+      this.#refreshTimer = setTimeout(() => void this.#refresh(connection, expiresAt), wait);
+    }
+  }
+
+  async #refresh(connection: Connection, expiresAt: string): Promise<void> {
+    try {
+      const token = await this.#options.getToken({ refresh: true });
+      const answer = await connection.request(
+        { type: "session.refresh", token },
+        "session.refreshed",
+        15_000,
+      );
+      this.#scheduleRefresh(connection, answer.token_expires_at);
+    } catch {
+      // No newer token yet: ask again in the time that is left. If there is none to the end, the server
+      // closes with 4401, and the reconnect reports what it is told.
+      if (connection === this.connection) {
+        this.#scheduleRefresh(connection, expiresAt);
+      }
+    }
+  }
+
+  async #pause(floorMs: number, reason: string, stop: AbortSignal): Promise<void> {
+    const wait = this.#backoff.next(floorMs);
+    this.#wake = new AbortController();
+    const attempt = this.#backoff.attempt;
+    this.#set({ name: "reconnecting", attempt, retryAt: Date.now() + wait, reason });
+    await delay(wait, AbortSignal.any([stop, this.#wake.signal])).catch(() => undefined);
+  }
+
+  #set(state: SessionState): void {
+    this.#state = state;
+    this.states.emit(state);
+  }
+}

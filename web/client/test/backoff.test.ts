@@ -1,0 +1,50 @@
+import { describe, expect, it } from "vitest";
+import { adviseClose, Backoff } from "../src/index.js";
+
+describe("backoff", () => {
+  it("doubles the ceiling from 0.5 s to 30 s and stays there", () => {
+    const backoff = new Backoff({ random: () => 0.999_999 });
+    const delays = Array.from({ length: 9 }, () => backoff.next());
+    expect(delays).toEqual([499, 999, 1999, 3999, 7999, 15999, 29999, 29999, 29999]);
+  });
+
+  it("jitters over the full range", () => {
+    expect(new Backoff({ random: () => 0 }).next()).toBe(0);
+    expect(new Backoff({ random: () => 0.5 }).next()).toBe(250);
+  });
+
+  it("never goes below what the server asked for", () => {
+    expect(new Backoff({ random: () => 0 }).next(5000)).toBe(5000);
+  });
+
+  it("starts over after a reset", () => {
+    const backoff = new Backoff({ random: () => 0.5 });
+    backoff.next();
+    backoff.next();
+    backoff.reset();
+    expect(backoff.next()).toBe(250);
+  });
+});
+
+describe("close codes", () => {
+  it.each([
+    [1001, true, false],
+    [1006, true, false],
+    [1009, false, false],
+    [4400, false, false],
+    [4401, true, true],
+    [4403, false, false],
+    [4408, true, false],
+    [4409, false, false],
+    [4429, true, false],
+    [4500, true, false],
+    [4477, false, false],
+    [4501, true, false],
+  ])("%i: retry %s, new token %s", (code, retry, newToken) => {
+    expect(adviseClose(code)).toMatchObject({ retry, newToken });
+  });
+
+  it("4429 waits before the next try", () => {
+    expect(adviseClose(4429).floorMs).toBeGreaterThan(0);
+  });
+});

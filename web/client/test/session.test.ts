@@ -1,0 +1,208 @@
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { WebSocket as NodeWebSocket } from "ws";
+import {
+  type CreditsChanged,
+  type SessionState,
+  SluiceClient,
+  type SluiceClientOptions,
+  type WebSocketConstructor,
+} from "../src/index.js";
+import { completedExport, json, problem, TestServer } from "./server.js";
+
+const webSocket = NodeWebSocket as unknown as WebSocketConstructor;
+const changed = (seq: number): CreditsChanged => ({
+  type: "credits.changed",
+  seq,
+  balance: seq,
+  held: 0,
+  reason: "grant",
+});
+
+describe("session", () => {
+  let server: TestServer;
+  let client: SluiceClient;
+
+  const make = (more: Partial<SluiceClientOptions> = {}) => {
+    client = new SluiceClient({
+      baseUrl: server.baseUrl,
+      token: "t",
+      webSocket,
+      backoff: { baseMs: 1 },
+      ...more,
+    });
+    return client;
+  };
+  const reaches = (name: SessionState["name"]) =>
+    new Promise<SessionState>((resolve) => {
+      const off = client.onState((state) => {
+        if (state.name === name) {
+          off();
+          resolve(state);
+        }
+      });
+    });
+
+  beforeEach(async () => {
+    server = await TestServer.start();
+  });
+  afterEach(async () => {
+    client.close();
+    await server.stop();
+  });
+
+  it("is live only after session.ready", async () => {
+    const connecting = make().connect();
+    const peer = await server.accept();
+    expect(client.state.name).toBe("connecting");
+    peer.ready();
+    await expect(connecting).resolves.toMatchObject({ sub: "alice", tenant: "acme" });
+    expect(client.state.name).toBe("live");
+  });
+
+  it("reconnects with a new ticket and resumes after the last event; repeats are told once", async () => {
+    const seen: number[] = [];
+    make().on("credits.changed", (event) => seen.push(event.seq));
+    const connecting = client.connect();
+    const first = await server.accept();
+    first.ready({ seq: 3 });
+    await connecting;
+    const got = new Promise<void>((resolve) => client.on("credits.changed", () => resolve()));
+    first.send(changed(4));
+    await got;
+    first.cut();
+    const second = await server.accept();
+    second.ready({ seq: 6 });
+    const resume = await second.expect("session.resume");
+    expect(resume).toMatchObject({ epoch: "e1", seq: 4 });
+    const last = new Promise<void>((resolve) =>
+      client.on("credits.changed", (event) => (event.seq === 6 ? resolve() : undefined)),
+    );
+    second.send(changed(4));
+    second.send(changed(5));
+    second.send({ type: "session.resumed", ref: resume.ref ?? "", recovered: true, replayed: 2 });
+    second.send(changed(6));
+    await last;
+    expect(seen).toEqual([4, 5, 6]);
+    expect(server.tickets).toHaveLength(2);
+  });
+
+  it("tells plainly when events were lost", async () => {
+    const connecting = make().connect();
+    const first = await server.accept();
+    first.ready({ seq: 3 });
+    await connecting;
+    const lost = new Promise<void>((resolve) => client.onResync(() => resolve()));
+    first.close(1001);
+    const second = await server.accept();
+    second.ready({ epoch: "e2", seq: 1 });
+    const resume = await second.expect("session.resume");
+    second.send({ type: "session.resumed", ref: resume.ref ?? "", recovered: false, replayed: 0 });
+    await lost;
+  });
+
+  it("asks for a new token after 4401", async () => {
+    let token = "old";
+    make({
+      getToken: ({ refresh }) => {
+        token = refresh ? "new" : token;
+        return token;
+      },
+    });
+    const connecting = client.connect();
+    const first = await server.accept();
+    first.ready();
+    await connecting;
+    first.close(4401);
+    (await server.accept()).ready();
+    expect(server.authorizations).toEqual(["Bearer old", "Bearer new"]);
+  });
+
+  it("stops for good after 4403", async () => {
+    const connecting = make().connect();
+    const peer = await server.accept();
+    peer.ready();
+    await connecting;
+    const closed = reaches("closed");
+    peer.close(4403);
+    await expect(closed).resolves.toMatchObject({ error: { slug: "forbidden" } });
+  });
+
+  it("rejects connect with the problem when no ticket is given", async () => {
+    server.route("POST /v1/tickets", (_, response) => problem(response, 401, "unauthorized"));
+    await expect(make().connect()).rejects.toMatchObject({ slug: "unauthorized" });
+    expect(client.state.name).toBe("closed");
+  });
+
+  it("refreshes its token in-band before it expires", async () => {
+    let count = 0;
+    make({ getToken: ({ refresh }) => (refresh ? `t${++count}` : "t0") });
+    const connecting = client.connect();
+    const peer = await server.accept();
+    peer.ready({ expiresInMs: 2_100 });
+    await connecting;
+    const refresh = await peer.expect("session.refresh");
+    expect(refresh.token).toBe("t1");
+    peer.send({
+      type: "session.refreshed",
+      ref: refresh.ref ?? "",
+      token_expires_at: new Date(Date.now() + 3_600_000).toISOString(),
+    });
+    expect(client.state.name).toBe("live");
+  });
+
+  it("notices a peer that fell silent", async () => {
+    const connecting = make().connect();
+    const silent = await server.accept();
+    silent.ready({ heartbeatMs: 20 });
+    await connecting;
+    await silent.expect("ping");
+    const second = await server.accept();
+    second.ready();
+    await second.expect("session.resume");
+  });
+
+  it("rejects a request with the server's problem, by ref", async () => {
+    const connecting = make().connect();
+    const peer = await server.accept();
+    peer.ready();
+    await connecting;
+    const starting = client.start({ dataset: "nope" });
+    const create = await peer.expect("export.create");
+    expect(create).toMatchObject({ dataset: "nope", deliver: "notify" });
+    peer.send({
+      type: "error",
+      ref: create.ref ?? "",
+      problem: { type: "/problems/unknown-dataset", title: "Unknown dataset", status: 422 },
+    });
+    await expect(starting).rejects.toMatchObject({ slug: "unknown-dataset" });
+  });
+
+  it("asks again over REST with the same key when the answer to a create is lost", async () => {
+    const connecting = make().connect();
+    const peer = await server.accept();
+    peer.ready();
+    await connecting;
+    const key = new Promise((resolve) => {
+      server.route("POST /v1/exports", (request, response) => {
+        resolve(request.headers["idempotency-key"]);
+        json(response, 202, completedExport("x1", new Uint8Array(1)));
+      });
+    });
+    const starting = client.start({ dataset: "flights" });
+    const create = await peer.expect("export.create");
+    peer.cut();
+    await expect(starting).resolves.toMatchObject({ export: { id: "x1" } });
+    expect(await key).toBe(create.idempotency_key);
+  });
+
+  it("gives up a request after its deadline", async () => {
+    make({ deadlineMs: 20 });
+    server.route("POST /v1/exports", (_, response) => problem(response, 422, "invalid-request"));
+    const connecting = client.connect();
+    const peer = await server.accept();
+    peer.ready();
+    await connecting;
+    await expect(client.start({ dataset: "flights" })).rejects.toMatchObject({ slug: "invalid-request" });
+    expect((await peer.expect("export.create")).dataset).toBe("flights");
+  });
+});
