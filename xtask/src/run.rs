@@ -1,0 +1,237 @@
+//! Starting programs, and saying in one line what went wrong when one fails.
+
+use std::ffi::OsStr;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::{env, io};
+
+use anyhow::{Context as _, Result, anyhow, bail};
+
+/// A program to run, with the name a reader knows it by.
+#[derive(Debug)]
+pub(crate) struct Run {
+    what: String,
+    command: Command,
+}
+
+impl Run {
+    pub(crate) fn new(what: impl Into<String>, program: impl AsRef<OsStr>) -> Self {
+        let mut command = Command::new(program);
+        // Cargo describes the package `xtask` in these; passed on, they would describe the wrong one.
+        for (name, _) in env::vars_os() {
+            let text = name.to_string_lossy();
+            if text.starts_with("CARGO_PKG_") || text.starts_with("CARGO_MANIFEST_") || text.starts_with("CARGO_BIN_") {
+                command.env_remove(&name);
+            }
+        }
+        Self { what: what.into(), command }
+    }
+
+    /// Cargo, the same one that started this program, in the root of the checkout.
+    pub(crate) fn cargo(what: impl Into<String>, root: &Path) -> Self {
+        Self::new(what, env::var_os("CARGO").unwrap_or_else(|| "cargo".into())).dir(root)
+    }
+
+    pub(crate) fn arg(mut self, arg: impl AsRef<OsStr>) -> Self {
+        self.command.arg(arg);
+        self
+    }
+
+    pub(crate) fn args<S: AsRef<OsStr>>(mut self, args: impl IntoIterator<Item = S>) -> Self {
+        self.command.args(args);
+        self
+    }
+
+    pub(crate) fn env(mut self, name: &str, value: impl AsRef<OsStr>) -> Self {
+        self.command.env(name, value);
+        self
+    }
+
+    pub(crate) fn envs(self, pairs: &[(&str, PathBuf)]) -> Self {
+        pairs.iter().fold(self, |run, (name, value)| run.env(name, value))
+    }
+
+    pub(crate) fn dir(mut self, dir: &Path) -> Self {
+        self.command.current_dir(dir);
+        self
+    }
+
+    /// Runs it in sight: its output is the user's output.
+    pub(crate) fn live(mut self) -> Result<()> {
+        let status = self.command.status();
+        self.judge(status).map_err(|reason| anyhow!(reason))
+    }
+
+    /// Starts it in sight and leaves it running.
+    pub(crate) fn spawn(mut self) -> Result<Running> {
+        match self.command.spawn() {
+            Ok(child) => Ok(Running { run: self, child }),
+            Err(error) => bail!(not_started(&self.what, &self.command, &error)),
+        }
+    }
+
+    /// Starts it out of sight, its output going to `log`, and leaves it running.
+    pub(crate) fn spawn_quiet(mut self, log: &Path) -> Result<Running> {
+        let file = create(log)?;
+        let both = file.try_clone().with_context(|| format!("{} can't be written", log.display()))?;
+        self.command.stdin(Stdio::null()).stdout(file).stderr(both);
+        self.spawn()
+    }
+
+    /// Runs it out of sight: its output goes to `log`, and the log's end to the terminal if it fails.
+    pub(crate) fn quiet(mut self, log: &Path) -> Result<()> {
+        let file = create(log)?;
+        let both = file.try_clone().with_context(|| format!("{} can't be written", log.display()))?;
+        let status = self.command.stdin(Stdio::null()).stdout(file).stderr(both).status();
+        self.judge(status).map_err(|reason| {
+            show_tail(log);
+            anyhow!("{reason}; its output is in {}", log.display())
+        })
+    }
+
+    /// Runs it for what it prints.
+    pub(crate) fn output(mut self) -> Result<String> {
+        let output = self.command.stdin(Stdio::null()).output();
+        match output {
+            Err(error) => bail!(not_started(&self.what, &self.command, &error)),
+            Ok(output) if output.status.success() => Ok(String::from_utf8_lossy(&output.stdout).into_owned()),
+            Ok(output) => {
+                let said = String::from_utf8_lossy(&output.stderr).into_owned();
+                let last = said.lines().rfind(|line| !line.trim().is_empty()).unwrap_or("it said nothing");
+                bail!("{} failed ({}): {last}", self.what, output.status)
+            }
+        }
+    }
+
+    /// Becomes that program: its signals, its terminal and its exit code are ours from here on. Returns only if it can't.
+    #[cfg(unix)]
+    pub(crate) fn become_it(mut self) -> anyhow::Error {
+        use std::os::unix::process::CommandExt as _;
+        let error = self.command.exec();
+        anyhow!(not_started(&self.what, &self.command, &error))
+    }
+
+    fn judge(&self, status: io::Result<ExitStatus>) -> Result<(), String> {
+        match status {
+            Ok(status) if status.success() => Ok(()),
+            Ok(status) => Err(format!("{} failed ({status})", self.what)),
+            Err(error) => Err(not_started(&self.what, &self.command, &error)),
+        }
+    }
+}
+
+/// A program that runs beside us and is killed when this is dropped.
+#[derive(Debug)]
+pub(crate) struct Running {
+    run: Run,
+    child: Child,
+}
+
+impl Running {
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// `None` while it runs; then whether it succeeded.
+    pub(crate) fn ended(&mut self) -> Option<Result<()>> {
+        let status = self.child.try_wait().transpose()?;
+        Some(self.run.judge(status).map_err(|reason| anyhow!(reason)))
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if matches!(self.child.try_wait(), Ok(None)) {
+            // Nothing is left to be done about a child that can't be killed.
+            let _ = self.child.kill();
+            let _ = self.child.wait();
+        }
+    }
+}
+
+fn not_started(what: &str, command: &Command, error: &io::Error) -> String {
+    let program = command.get_program().to_string_lossy();
+    match error.kind() {
+        io::ErrorKind::NotFound => format!("{what} needs `{program}`, which isn't installed or isn't on the PATH"),
+        _ => format!("{what}: `{program}` can't be started: {error}"),
+    }
+}
+
+/// Creates a file and the folders above it.
+pub(crate) fn create(path: &Path) -> Result<File> {
+    make_parent(path)?;
+    File::create(path).with_context(|| format!("{} can't be written", path.display()))
+}
+
+pub(crate) fn make_parent(path: &Path) -> Result<()> {
+    let Some(parent) = path.parent() else { return Ok(()) };
+    fs::create_dir_all(parent).with_context(|| format!("the folder {} can't be made", parent.display()))
+}
+
+/// The program of that name in the folders of the PATH.
+pub(crate) fn on_path(name: &str) -> Option<PathBuf> {
+    env::split_paths(&env::var_os("PATH")?).map(|dir| dir.join(name)).find(|path| is_program(path))
+}
+
+#[cfg(unix)]
+pub(crate) fn is_program(path: &Path) -> bool {
+    use std::os::unix::fs::PermissionsExt as _;
+    fs::metadata(path).is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
+}
+
+/// The end of a log, for the terminal.
+pub(crate) fn show_tail(log: &Path) {
+    let text = fs::read(log).unwrap_or_default();
+    for line in tail(&String::from_utf8_lossy(&text), 40) {
+        eprintln!("    {line}");
+    }
+}
+
+fn tail(text: &str, lines: usize) -> Vec<&str> {
+    let all: Vec<&str> = text.lines().collect();
+    all[all.len().saturating_sub(lines)..].to_vec()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_missing_program_is_one_line() {
+        let problem = Run::new("the page", "no-such-program-anywhere").live().unwrap_err().to_string();
+        assert_eq!(problem, "the page needs `no-such-program-anywhere`, which isn't installed or isn't on the PATH");
+    }
+
+    #[test]
+    fn a_failure_names_the_work_and_the_exit_code() {
+        let problem = Run::new("the page", "sh").args(["-c", "echo first >&2; echo last >&2; exit 3"]).output();
+        assert_eq!(problem.unwrap_err().to_string(), "the page failed (exit status: 3): last");
+    }
+
+    #[test]
+    fn a_quiet_run_leaves_its_output_in_the_log() -> Result<()> {
+        let dir = tempfile::tempdir()?;
+        let log = dir.path().join("deep/x.log");
+        Run::new("x", "sh").args(["-c", "echo out; echo err >&2"]).quiet(&log)?;
+        assert_eq!(fs::read_to_string(&log)?, "out\nerr\n");
+        Ok(())
+    }
+
+    #[test]
+    fn what_runs_is_killed_with_its_handle() -> Result<()> {
+        let mut running = Run::new("sleep", "sleep").arg("60").spawn()?;
+        assert!(running.ended().is_none());
+        let id = running.id();
+        drop(running);
+        let left = nix::sys::signal::kill(nix::unistd::Pid::from_raw(i32::try_from(id)?), None);
+        assert_eq!(left, Err(nix::errno::Errno::ESRCH));
+        Ok(())
+    }
+
+    #[test]
+    fn tail_keeps_the_end() {
+        assert_eq!(tail("a\nb\nc\n", 2), ["b", "c"]);
+        assert_eq!(tail("a", 2), ["a"]);
+    }
+}

@@ -1,0 +1,11 @@
+//! The programs that Sluice and its tests need: each file finds one, fetches a pinned one, or says how to get it.
+
+pub(crate) mod apt;
+pub(crate) mod chromium;
+pub(crate) mod nats;
+pub(crate) mod nextest;
+pub(crate) mod node;
+pub(crate) mod postgres;
+pub(crate) mod tpchgen;
+pub(crate) mod version;
+pub(crate) mod wheel;
