@@ -58,7 +58,7 @@ fn with_data(browser: &Browser<'_>, data_dir: &Path) -> Result<()> {
     });
     let stopped = stop(&mut sluice);
     if tested.is_err() || stopped.is_err() {
-        run::show_tail(&log);
+        run::show(&log);
     }
     tested.and(stopped)
 }

@@ -79,13 +79,13 @@ impl Run {
         self.spawn()
     }
 
-    /// Runs it out of sight: its output goes to `log`, and the log's end to the terminal if it fails.
+    /// Runs it out of sight: its output goes to `log`, and the log to the terminal if it fails.
     pub(crate) fn quiet(mut self, log: &Path) -> Result<()> {
         let file = create(log)?;
         let both = file.try_clone().with_context(|| format!("{} can't be written", log.display()))?;
         let status = self.command.stdin(Stdio::null()).stdout(file).stderr(both).status();
         self.judge(status).map_err(|reason| {
-            show_tail(log);
+            show(log);
             anyhow!("{reason}; its output is in {}", log.display())
         })
     }
@@ -180,17 +180,20 @@ pub(crate) fn is_program(path: &Path) -> bool {
     fs::metadata(path).is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
 }
 
-/// The end of a log, for the terminal.
-pub(crate) fn show_tail(log: &Path) {
+/// What matters of a log, on the terminal: how it begins, where npm gives its reason, and how it ends, where tests do.
+pub(crate) fn show(log: &Path) {
     let text = fs::read(log).unwrap_or_default();
-    for line in tail(&String::from_utf8_lossy(&text), 40) {
+    for line in ends(&String::from_utf8_lossy(&text), 15, 25) {
         eprintln!("    {line}");
     }
 }
 
-fn tail(text: &str, lines: usize) -> Vec<&str> {
+fn ends(text: &str, first: usize, last: usize) -> Vec<&str> {
     let all: Vec<&str> = text.lines().collect();
-    all[all.len().saturating_sub(lines)..].to_vec()
+    if all.len() <= first + last {
+        return all;
+    }
+    [&all[..first], &["…"], &all[all.len() - last..]].concat()
 }
 
 #[cfg(test)]
@@ -230,8 +233,8 @@ mod tests {
     }
 
     #[test]
-    fn tail_keeps_the_end() {
-        assert_eq!(tail("a\nb\nc\n", 2), ["b", "c"]);
-        assert_eq!(tail("a", 2), ["a"]);
+    fn a_long_log_is_shown_by_its_ends() {
+        assert_eq!(ends("a\nb\nc\nd\n", 1, 2), ["a", "…", "c", "d"]);
+        assert_eq!(ends("a\nb\nc", 1, 2), ["a", "b", "c"]);
     }
 }
