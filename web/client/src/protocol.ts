@@ -23,7 +23,7 @@ export interface Progress {
   rows: number;
   rows_total: number | null;
   bytes: number;
-  /** Place in the queue, 1 is next; null when it is not waiting. */
+  /** How many exports stand before this one; null when it is not waiting. */
   queue_position: number | null;
   eta_ms: number | null;
 }
@@ -92,12 +92,22 @@ export interface Dataset {
   params: Record<string, unknown>;
   templates: { name: string; title: string }[];
   formats: string[];
+  /** `none` first. */
+  compressions?: string[];
   rows_estimate: number | null;
+  /** What one export of it costs. */
+  credits?: number;
 }
 
-/** One entry of the credit ledger; further members depend on its kind. */
+/** One line of the credit ledger. */
 export interface CreditEntry {
-  [key: string]: unknown;
+  /** `grant`, `hold`, `capture`, `release` or `adjustment`. */
+  kind: string;
+  /** Added to the balance; negative for a hold. */
+  amount: number;
+  export_id: string | null;
+  reason: string;
+  at: string;
 }
 
 /** The caller's credit account. */
@@ -135,7 +145,7 @@ export interface SessionReady {
   session_id: string;
   sub: string;
   tenant: string;
-  epoch: string | number;
+  epoch: string;
   seq: number;
   token_expires_at: string;
   heartbeat_ms: number;
@@ -198,6 +208,7 @@ export type ServerMessage =
   | SessionReady
   | SessionResumed
   | { type: "session.refreshed"; ref?: string; token_expires_at: string }
+  /** Answers `export.create`, and `export.cancel` with the export as it then stands. */
   | { type: "export.accepted"; ref?: string; export: Export }
   | { type: "export.progress"; export_id: string; progress: Progress }
   | ExportEnded
@@ -210,7 +221,7 @@ export type ServerMessage =
 
 /** Every message that a client sends. `ref` is added by the session. */
 export type ClientMessage =
-  | { type: "session.resume"; epoch: string | number; seq: number }
+  | { type: "session.resume"; epoch: string; seq: number }
   | { type: "session.refresh"; token: string }
   | ({
       type: "export.create";

@@ -7,15 +7,15 @@ const REMEMBERED = 1024;
  */
 export class ReplayCursor {
   readonly #seen = new Set<number>();
-  #position: { epoch: string | number; seq: number } | undefined;
+  #position: { epoch: string; seq: number } | undefined;
 
   /** What to resume after, once a first session was ready. */
-  get position(): { epoch: string | number; seq: number } | undefined {
+  get position(): { epoch: string; seq: number } | undefined {
     return this.#position;
   }
 
   /** Starts from here: at the first session, and whenever events were lost. */
-  restart(epoch: string | number, seq: number): void {
+  restart(epoch: string, seq: number): void {
     this.#seen.clear();
     this.#position = { epoch, seq };
   }

@@ -214,7 +214,7 @@ export class Session {
 
   async #resume(
     connection: Connection,
-    before: { epoch: string | number; seq: number },
+    before: { epoch: string; seq: number },
     ready: SessionReady,
   ): Promise<void> {
     let recovered = false;

@@ -1,0 +1,75 @@
+import { Anchor, Code, Group, Paper, Skeleton, Stack, Table, Text } from "@mantine/core";
+import type { Export } from "@sluice/client";
+import { IconArrowLeft } from "@tabler/icons-react";
+import { Link } from "wouter";
+import { formatBytes, formatCount, formatTime } from "../format.js";
+import { useExport } from "../live/queries.js";
+import { ProblemAlert } from "../problems/ProblemAlert.js";
+import { strings } from "../strings.js";
+import { ExportRow, listOr } from "./ExportRow.js";
+
+/** Everything about one export. */
+export function ExportPage({ id }: { id: string }) {
+  const query = useExport(id);
+  return (
+    <Stack maw={760} mx="auto">
+      <Anchor component={Link} href="/">
+        <Group gap={4}>
+          <IconArrowLeft size={16} aria-hidden />
+          {strings.exports.back}
+        </Group>
+      </Anchor>
+      {query.isPending && <Skeleton height={160} radius="md" aria-label={strings.loading} />}
+      {query.isError && <ProblemAlert error={query.error} onRetry={() => void query.refetch()} />}
+      {query.data && (
+        <>
+          <ExportRow item={query.data} />
+          <Paper withBorder radius="lg" p="xs">
+            <Details item={query.data} />
+          </Paper>
+        </>
+      )}
+    </Stack>
+  );
+}
+
+function Details({ item }: { item: Export }) {
+  const field = strings.exports.field;
+  const json = (value: object | null) =>
+    value && Object.keys(value).length > 0 ? <Code block>{JSON.stringify(value, null, 2)}</Code> : undefined;
+  const rows: [string, React.ReactNode][] = [
+    [field.id, <Code key="id">{item.id}</Code>],
+    [field.dataset, item.dataset],
+    [field.columns, listOr(item.columns, strings.exports.all)],
+    [field.filter, json(item.filter) ?? strings.exports.none],
+    [field.params, json(item.params)],
+    [field.requested, formatTime(item.requested_at)],
+    [field.completed, item.completed_at && formatTime(item.completed_at)],
+    [field.rows, item.file && formatCount(item.file.rows)],
+    [field.size, item.file && formatBytes(item.file.size)],
+    [field.digest, item.file && <Code key="sha">{item.file.sha256}</Code>],
+  ];
+  return (
+    <>
+      <Table layout="fixed" verticalSpacing="xs">
+        <Table.Tbody>
+          {rows
+            .filter(([, value]) => value)
+            .map(([name, value]) => (
+              <Table.Tr key={name}>
+                <Table.Th w={120} style={{ verticalAlign: "top" }}>
+                  {name}
+                </Table.Th>
+                <Table.Td style={{ overflowWrap: "anywhere" }}>{value}</Table.Td>
+              </Table.Tr>
+            ))}
+        </Table.Tbody>
+      </Table>
+      {item.expires_at && item.status === "completed" && (
+        <Text size="xs" c="dimmed" p="xs">
+          {strings.exports.expires(item.expires_at)}
+        </Text>
+      )}
+    </>
+  );
+}

@@ -1,0 +1,153 @@
+import { type Export, hasEnded, type SluiceClient, SluiceError } from "@sluice/client";
+import { BlobSink } from "./blobSink.js";
+
+/** How far this page is with one file. */
+export type Saving =
+  | { phase: "receiving"; received: number }
+  | { phase: "saved" }
+  | { phase: "failed"; error: SluiceError };
+
+/** Files of at most this many bytes together are kept for saving again without another download. */
+const KEEP_BYTES = 256 * 1024 * 1024;
+
+/** How long an object URL outlives its click, in milliseconds; the browser has begun to copy long before. */
+const URL_LIFE_MS = 60_000;
+
+/** Fetches files, checks them, and hands them to the browser's download list. */
+export class FileSaver {
+  readonly #client: SluiceClient;
+  readonly #states = new Map<string, Saving>();
+  readonly #listeners = new Set<() => void>();
+  readonly #kept = new Map<string, { name: string; blob: Blob }>();
+  readonly #running = new Map<string, AbortController>();
+
+  constructor(client: SluiceClient) {
+    this.#client = client;
+  }
+
+  /** For `useSyncExternalStore`. */
+  subscribe = (listener: () => void): (() => void) => {
+    this.#listeners.add(listener);
+    return () => {
+      this.#listeners.delete(listener);
+    };
+  };
+
+  /** Where the file of an export stands on this page. */
+  state(exportId: string): Saving | undefined {
+    return this.#states.get(exportId);
+  }
+
+  /** Saves the file: at once when it is kept from before, else when it has arrived and was checked. */
+  async save(exportId: string, announced = false): Promise<void> {
+    const kept = this.#kept.get(exportId);
+    if (kept) {
+      saveBlob(kept.name, kept.blob);
+      return;
+    }
+    if (this.#running.has(exportId)) {
+      return;
+    }
+    const stop = new AbortController();
+    this.#running.set(exportId, stop);
+    this.#set(exportId, { phase: "receiving", received: 0 });
+    try {
+      await this.#fetch(exportId, announced, stop.signal);
+      this.#set(exportId, { phase: "saved" });
+    } catch (cause) {
+      this.#fail(exportId, SluiceError.from(cause, "protocol"));
+    } finally {
+      this.#running.delete(exportId);
+    }
+  }
+
+  /** Gives up every download, at sign-out. */
+  stopAll(): void {
+    for (const stop of this.#running.values()) {
+      stop.abort();
+    }
+    this.#kept.clear();
+  }
+
+  async #fetch(exportId: string, announced: boolean, signal: AbortSignal): Promise<void> {
+    const sink = new BlobSink();
+    const result = await this.#client.download(exportId, {
+      sink,
+      announced,
+      signal,
+      onProgress: (received) => this.#set(exportId, { phase: "receiving", received }),
+    });
+    const file = await this.#sealed(exportId, signal);
+    if (file.sha256 !== result.sha256) {
+      throw new SluiceError({
+        slug: "digest-mismatch",
+        title: "The export has another digest than its stream",
+      });
+    }
+    const blob = sink.blob(file.media_type);
+    this.#keep(exportId, file.name, blob);
+    saveBlob(file.name, blob);
+  }
+
+  /** The stream's seal may be here before the export's own end: its name comes with the latter. */
+  async #sealed(exportId: string, signal: AbortSignal): Promise<NonNullable<Export["file"]>> {
+    for (;;) {
+      const current = await this.#client.export(exportId, { signal, waitSeconds: 10 });
+      if (current.file) {
+        return current.file;
+      }
+      if (hasEnded(current.status)) {
+        throw current.problem
+          ? SluiceError.fromProblem(current.problem)
+          : new SluiceError({ slug: "expired", title: "The file is gone" });
+      }
+    }
+  }
+
+  /** The end of an export is told by its own row; only what befell the download itself is told here. */
+  #fail(exportId: string, error: SluiceError): void {
+    if (error.slug === "canceled" || error.slug === "export-failed" || error.slug === "aborted") {
+      this.#states.delete(exportId);
+      this.#tell();
+      return;
+    }
+    this.#set(exportId, { phase: "failed", error });
+  }
+
+  #keep(exportId: string, name: string, blob: Blob): void {
+    this.#kept.set(exportId, { name, blob });
+    let total = 0;
+    for (const kept of this.#kept.values()) {
+      total += kept.blob.size;
+    }
+    for (const [id, kept] of this.#kept) {
+      if (total <= KEEP_BYTES) {
+        break;
+      }
+      this.#kept.delete(id);
+      total -= kept.blob.size;
+    }
+  }
+
+  #set(exportId: string, state: Saving): void {
+    this.#states.set(exportId, state);
+    this.#tell();
+  }
+
+  #tell(): void {
+    for (const listener of this.#listeners) {
+      listener();
+    }
+  }
+}
+
+function saveBlob(name: string, blob: Blob): void {
+  const url = URL.createObjectURL(blob);
+  const link = document.createElement("a");
+  link.href = url;
+  link.download = name;
+  document.body.append(link);
+  link.click();
+  link.remove();
+  setTimeout(() => URL.revokeObjectURL(url), URL_LIFE_MS);
+}

@@ -1,0 +1,218 @@
+import {
+  ActionIcon,
+  Box,
+  Button,
+  Group,
+  NativeSelect,
+  SegmentedControl,
+  Stack,
+  TagsInput,
+  Text,
+  TextInput,
+} from "@mantine/core";
+import type { Column } from "@sluice/client";
+import { IconPlus, IconTrash } from "@tabler/icons-react";
+import { strings } from "../strings.js";
+import classes from "./FilterBuilder.module.css";
+import {
+  emptyValues,
+  type FilterRow,
+  isIncomplete,
+  type Match,
+  type Operator,
+  operatorsOf,
+} from "./filter.js";
+
+interface Props {
+  columns: Column[];
+  rows: FilterRow[];
+  match: Match;
+  /** Mark what is still to be entered. */
+  showMissing: boolean;
+  onRows: (rows: FilterRow[]) => void;
+  onMatch: (match: Match) => void;
+}
+
+/** Rows of column, operator and value. */
+export function FilterBuilder({ columns, rows, match, showMissing, onRows, onMatch }: Props) {
+  const first = columns[0];
+  const add = () => {
+    if (first) {
+      const operator: Operator = "eq";
+      const key = Math.max(0, ...rows.map((row) => row.key)) + 1;
+      onRows([...rows, { key, column: first.name, operator, values: emptyValues(first.type, operator) }]);
+    }
+  };
+  return (
+    <Stack gap="xs">
+      <Group justify="space-between">
+        <Text size="sm" fw={500}>
+          {strings.form.filters}
+        </Text>
+        {rows.length > 1 && (
+          <SegmentedControl
+            size="xs"
+            value={match}
+            onChange={(value) => onMatch(value === "any" ? "any" : "all")}
+            data={[
+              { value: "all", label: strings.form.matchAll },
+              { value: "any", label: strings.form.matchAny },
+            ]}
+          />
+        )}
+      </Group>
+      {rows.length === 0 && (
+        <Text size="sm" c="dimmed">
+          {strings.form.filtersEmpty}
+        </Text>
+      )}
+      {rows.map((row) => (
+        <Row
+          key={row.key}
+          columns={columns}
+          row={row}
+          showMissing={showMissing}
+          onChange={(changed) => onRows(rows.map((other) => (other.key === row.key ? changed : other)))}
+          onRemove={() => onRows(rows.filter((other) => other.key !== row.key))}
+        />
+      ))}
+      <Box>
+        <Button
+          size="xs"
+          variant="light"
+          leftSection={<IconPlus size={14} />}
+          onClick={add}
+          data-testid="filter-add"
+        >
+          {strings.form.addFilter}
+        </Button>
+      </Box>
+    </Stack>
+  );
+}
+
+interface RowProps {
+  columns: Column[];
+  row: FilterRow;
+  showMissing: boolean;
+  onChange: (row: FilterRow) => void;
+  onRemove: () => void;
+}
+
+function Row({ columns, row, showMissing, onChange, onRemove }: RowProps) {
+  const type = columns.find((column) => column.name === row.column)?.type ?? "string";
+  const chooseColumn = (name: string) => {
+    const nextType = columns.find((column) => column.name === name)?.type ?? "string";
+    const operators = operatorsOf(nextType);
+    const operator = operators.includes(row.operator) ? row.operator : (operators[0] ?? "eq");
+    onChange({ ...row, column: name, operator, values: emptyValues(nextType, operator) });
+  };
+  const chooseOperator = (operator: Operator) => {
+    const values = emptyValues(type, operator);
+    const before = emptyValues(type, row.operator);
+    const sameShape = values.length === before.length && operator !== "is_null" && row.operator !== "is_null";
+    onChange({ ...row, operator, values: sameShape ? row.values : values });
+  };
+  return (
+    <div className={classes.row}>
+      <NativeSelect
+        className={classes.column}
+        aria-label={strings.form.column}
+        data-testid="filter-column"
+        value={row.column}
+        onChange={(event) => chooseColumn(event.currentTarget.value)}
+        data={columns.map((column) => ({ value: column.name, label: column.label ?? column.name }))}
+      />
+      <NativeSelect
+        className={classes.operator}
+        aria-label={strings.form.operator}
+        data-testid="filter-op"
+        value={row.operator}
+        onChange={(event) => chooseOperator(event.currentTarget.value as Operator)}
+        data={operatorsOf(type).map((operator) => ({ value: operator, label: strings.operators[operator] }))}
+      />
+      <div className={classes.value}>
+        <Values type={type} row={row} error={showMissing && isIncomplete(row)} onChange={onChange} />
+      </div>
+      <ActionIcon
+        className={classes.remove}
+        variant="subtle"
+        color="gray"
+        size="lg"
+        aria-label={strings.form.removeFilter}
+        onClick={onRemove}
+      >
+        <IconTrash size={16} />
+      </ActionIcon>
+    </div>
+  );
+}
+
+interface ValuesProps {
+  type: string;
+  row: FilterRow;
+  error: boolean;
+  onChange: (row: FilterRow) => void;
+}
+
+function Values({ type, row, error, onChange }: ValuesProps) {
+  const missing = error ? strings.form.valueMissing : undefined;
+  if (row.operator === "is_null" || type === "bool") {
+    return (
+      <NativeSelect
+        aria-label={strings.form.value}
+        data-testid="filter-value"
+        value={row.values[0] ?? "true"}
+        onChange={(event) => onChange({ ...row, values: [event.currentTarget.value] })}
+        data={[
+          { value: "true", label: strings.form.yes },
+          { value: "false", label: strings.form.no },
+        ]}
+      />
+    );
+  }
+  if (row.operator === "in" || row.operator === "not_in") {
+    return (
+      <TagsInput
+        aria-label={strings.form.value}
+        data-testid="filter-value"
+        placeholder={row.values.length === 0 ? strings.form.listHint : undefined}
+        acceptValueOnBlur
+        value={row.values}
+        error={missing}
+        onChange={(values) => onChange({ ...row, values })}
+      />
+    );
+  }
+  const labels = row.operator === "between" ? [strings.form.from, strings.form.to] : [strings.form.value];
+  return (
+    <Group gap={6} grow preventGrowOverflow={false} wrap="nowrap" align="flex-start">
+      {labels.map((label, index) => (
+        <TextInput
+          key={label}
+          aria-label={type === "datetime" ? `${label} (${strings.form.utc})` : label}
+          data-testid={index === 0 ? "filter-value" : "filter-value-to"}
+          type={inputType(type)}
+          step={type === "datetime" || type === "time" ? 1 : undefined}
+          inputMode={
+            type === "int" ? "numeric" : type === "float" || type === "decimal" ? "decimal" : undefined
+          }
+          rightSection={type === "datetime" ? <Text size="xs">{strings.form.utc}</Text> : undefined}
+          placeholder={label}
+          value={row.values[index] ?? ""}
+          error={missing}
+          onChange={(event) => {
+            const values = labels.map((_, at) =>
+              at === index ? event.currentTarget.value : (row.values[at] ?? ""),
+            );
+            onChange({ ...row, values });
+          }}
+        />
+      ))}
+    </Group>
+  );
+}
+
+function inputType(type: string): string {
+  return { date: "date", datetime: "datetime-local", time: "time" }[type] ?? "text";
+}

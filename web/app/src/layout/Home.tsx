@@ -1,0 +1,17 @@
+import { Grid } from "@mantine/core";
+import { ExportList } from "../exports/ExportList.js";
+import { ExportPanel } from "../form/ExportPanel.js";
+
+/** Choose and export on the left, watch on the right; one below the other on a phone. */
+export function Home() {
+  return (
+    <Grid gap="xl">
+      <Grid.Col span={{ base: 12, md: 5 }}>
+        <ExportPanel />
+      </Grid.Col>
+      <Grid.Col span={{ base: 12, md: 7 }}>
+        <ExportList />
+      </Grid.Col>
+    </Grid>
+  );
+}

@@ -1,0 +1,91 @@
+import { SluiceClient } from "@sluice/client";
+import { useQueryClient } from "@tanstack/react-query";
+import { createContext, type ReactNode, useContext, useEffect, useRef, useState } from "react";
+import { type Identity, signInLocally } from "../auth/identity.js";
+import { FileSaver } from "../exports/saver.js";
+import { type ConnectionState, connectionOf } from "./connection.js";
+import { followMessages } from "./follow.js";
+
+interface Live {
+  client: SluiceClient;
+  saver: FileSaver;
+  connection: ConnectionState;
+}
+
+const LiveContext = createContext<Live | undefined>(undefined);
+
+interface Props {
+  identity: Identity;
+  /** A newer token of the same person, or what the session told about them. */
+  onIdentity: (identity: Identity) => void;
+  /** The token no longer holds, and there is no newer one. */
+  onEnded: () => void;
+  children: ReactNode;
+}
+
+/** One client and one live session for as long as a person is signed in. */
+export function LiveProvider({ identity, onIdentity, onEnded, children }: Props) {
+  const queries = useQueryClient();
+  const latest = useRef({ identity, onIdentity, onEnded });
+  latest.current = { identity, onIdentity, onEnded };
+  const [live, setLive] = useState<Live>();
+
+  useEffect(() => {
+    const getToken = async ({ refresh }: { refresh: boolean }) => {
+      const { identity: current, onIdentity: keep } = latest.current;
+      if (!refresh || current.person === null) {
+        return current.token;
+      }
+      const renewed = await signInLocally(current.person);
+      latest.current.identity = renewed;
+      keep(renewed);
+      return renewed.token;
+    };
+    const client = new SluiceClient({ baseUrl: window.location.origin, getToken });
+    const saver = new FileSaver(client);
+    const show = () => setLive({ client, saver, connection: connectionOf(client.state, navigator.onLine) });
+    const onOnline = () => {
+      client.retryNow();
+      show();
+    };
+    const stops = [
+      followMessages(client, queries),
+      client.onState((state) => {
+        show();
+        if (state.name === "live") {
+          const { sub, tenant } = state.ready;
+          const current = latest.current.identity;
+          if (current.sub !== sub || current.tenant !== tenant) {
+            latest.current.onIdentity({ ...current, sub, tenant });
+          }
+        } else if (state.name === "closed" && state.error?.slug === "unauthorized") {
+          latest.current.onEnded();
+        }
+      }),
+    ];
+    window.addEventListener("online", onOnline);
+    window.addEventListener("offline", show);
+    show();
+    client.connect().catch(show); // the state says why, and the page shows it
+    return () => {
+      for (const stop of stops) {
+        stop();
+      }
+      window.removeEventListener("online", onOnline);
+      window.removeEventListener("offline", show);
+      saver.stopAll();
+      client.close();
+    };
+  }, [queries]);
+
+  return live && <LiveContext.Provider value={live}>{children}</LiveContext.Provider>;
+}
+
+/** The signed-in person's client, file saver and connection state. */
+export function useLive(): Live {
+  const live = useContext(LiveContext);
+  if (!live) {
+    throw new Error("useLive is used outside of LiveProvider");
+  }
+  return live;
+}

@@ -1,0 +1,24 @@
+import type { SessionState } from "@sluice/client";
+
+/** The connection as a person should see it. */
+export type ConnectionState =
+  | { name: "live" }
+  | { name: "connecting" }
+  | { name: "reconnecting"; attempt: number }
+  | { name: "offline"; network: boolean };
+
+/**
+ * Tells the truth about the connection: `live` only while the session answers, `offline` when the device has
+ * no network or the session has ended for good.
+ */
+export function connectionOf(state: SessionState, online: boolean): ConnectionState {
+  if (state.name === "live") {
+    return { name: "live" };
+  }
+  if (!online || state.name === "closed") {
+    return { name: "offline", network: online };
+  }
+  return state.name === "reconnecting"
+    ? { name: "reconnecting", attempt: state.attempt }
+    : { name: "connecting" };
+}

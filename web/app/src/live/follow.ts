@@ -1,0 +1,75 @@
+import type { Credits, Export, ExportPage, SluiceClient } from "@sluice/client";
+import type { InfiniteData, QueryClient } from "@tanstack/react-query";
+import { applyProgress, newer } from "./merge.js";
+
+/** Query keys of what the server pushes. */
+export const keys = {
+  exports: ["exports"] as const,
+  export: (id: string) => ["export", id] as const,
+  credits: ["credits"] as const,
+  datasets: ["datasets"] as const,
+};
+
+/** Keeps the query cache in step with the pushed messages. Returns what stops it. */
+export function followMessages(client: SluiceClient, queries: QueryClient): () => void {
+  const refetch = () => {
+    for (const queryKey of [keys.exports, ["export"], keys.credits, keys.datasets]) {
+      void queries.invalidateQueries({ queryKey });
+    }
+  };
+  const put = (message: { export: Export }) => putExport(queries, message.export);
+  const stops = [
+    client.on("session.ready", refetch),
+    client.onResync(refetch),
+    client.on("export.accepted", put),
+    client.on("export.completed", put),
+    client.on("export.failed", put),
+    client.on("export.canceled", put),
+    client.on("export.expired", put),
+    client.on("export.progress", ({ export_id, progress }) => {
+      patchExports(queries, export_id, (current) => applyProgress(current, progress, Date.now()));
+    }),
+    client.on("credits.changed", ({ balance, held }) => {
+      queries.setQueryData<Credits>(keys.credits, (current) => current && { ...current, balance, held });
+    }),
+  ];
+  return () => {
+    for (const stop of stops) {
+      stop();
+    }
+  };
+}
+
+/** Puts an export into the lists: in its place when it is known, first when it is new. */
+export function putExport(queries: QueryClient, given: Export): void {
+  queries.setQueryData<InfiniteData<ExportPage>>(keys.exports, (data) => {
+    const [first, ...rest] = data?.pages ?? [];
+    if (!data || !first || data.pages.some((page) => page.items.some((item) => item.id === given.id))) {
+      return data;
+    }
+    return { ...data, pages: [{ ...first, items: [given, ...first.items] }, ...rest] };
+  });
+  patchExports(queries, given.id, (current) => newer(current, given));
+}
+
+function patchExports(queries: QueryClient, id: string, patch: (current: Export) => Export): void {
+  queries.setQueryData<InfiniteData<ExportPage>>(
+    keys.exports,
+    (data) =>
+      data && {
+        ...data,
+        pages: data.pages.map((page) => ({
+          ...page,
+          items: page.items.map((item) => (item.id === id ? patch(item) : item)),
+        })),
+      },
+  );
+  queries.setQueryData<Export>(keys.export(id), (current) => current && patch(current));
+}
+
+/** An answer by REST may be older than what was pushed while it was on its way: the newer one wins. */
+export function mergeKnown(queries: QueryClient, given: Export): Export {
+  const pages = queries.getQueryData<InfiniteData<ExportPage>>(keys.exports)?.pages ?? [];
+  const known = pages.flatMap((page) => page.items).find((item) => item.id === given.id);
+  return known ? newer(known, given) : given;
+}

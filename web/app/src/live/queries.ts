@@ -1,0 +1,55 @@
+import { useInfiniteQuery, useQuery, useQueryClient } from "@tanstack/react-query";
+import { keys, mergeKnown } from "./follow.js";
+import { useLive } from "./LiveProvider.js";
+
+/** How often the page asks while nothing is pushed, in milliseconds. */
+const POLL_MS = 4_000;
+
+function usePolling(): number | false {
+  return useLive().connection.name === "live" ? false : POLL_MS;
+}
+
+/** The datasets that the person may export. */
+export function useDatasets() {
+  const { client } = useLive();
+  return useQuery({ queryKey: keys.datasets, queryFn: ({ signal }) => client.datasets({ signal }) });
+}
+
+/** The person's exports, newest first. */
+export function useExports() {
+  const { client } = useLive();
+  const queries = useQueryClient();
+  return useInfiniteQuery({
+    queryKey: keys.exports,
+    queryFn: async ({ pageParam, signal }) => {
+      const page = await client.exports(
+        { limit: 20, ...(pageParam ? { cursor: pageParam } : undefined) },
+        { signal },
+      );
+      return { ...page, items: page.items.map((item) => mergeKnown(queries, item)) };
+    },
+    initialPageParam: "",
+    getNextPageParam: (page) => page.next_cursor ?? undefined,
+    refetchInterval: usePolling(),
+  });
+}
+
+/** One export. */
+export function useExport(id: string) {
+  const { client } = useLive();
+  return useQuery({
+    queryKey: keys.export(id),
+    queryFn: ({ signal }) => client.export(id, { signal }),
+    refetchInterval: usePolling(),
+  });
+}
+
+/** The person's credit account. */
+export function useCredits() {
+  const { client } = useLive();
+  return useQuery({
+    queryKey: keys.credits,
+    queryFn: ({ signal }) => client.credits({ signal }),
+    refetchInterval: usePolling(),
+  });
+}

@@ -1,0 +1,34 @@
+import "@mantine/core/styles.css";
+import { MantineProvider } from "@mantine/core";
+import { SluiceError } from "@sluice/client";
+import { QueryClient, QueryClientProvider } from "@tanstack/react-query";
+import { StrictMode } from "react";
+import { createRoot } from "react-dom/client";
+import { App } from "./App.js";
+import { theme } from "./theme.js";
+
+const queries = new QueryClient({
+  defaultOptions: {
+    queries: {
+      staleTime: 30_000,
+      retry: (count, error) => {
+        const { slug } = SluiceError.from(error);
+        return count < 2 && (slug === "network" || slug === "unavailable" || slug === "timeout");
+      },
+    },
+  },
+});
+
+const root = document.getElementById("root");
+if (!root) {
+  throw new Error("the page has no root element");
+}
+createRoot(root).render(
+  <StrictMode>
+    <QueryClientProvider client={queries}>
+      <MantineProvider theme={theme} defaultColorScheme="auto">
+        <App />
+      </MantineProvider>
+    </QueryClientProvider>
+  </StrictMode>,
+);

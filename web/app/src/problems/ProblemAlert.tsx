@@ -1,0 +1,68 @@
+import { Alert, Button, Group, List, Text } from "@mantine/core";
+import { type FieldError, SluiceError } from "@sluice/client";
+import { IconAlertTriangle } from "@tabler/icons-react";
+import { problemTexts, strings } from "../strings.js";
+
+interface Props {
+  error: unknown;
+  onClose?: () => void;
+  onRetry?: () => void;
+}
+
+/** Says what went wrong and what to do next. */
+export function ProblemAlert({ error, onClose, onRetry }: Props) {
+  const problem = SluiceError.from(error, "protocol");
+  const text = problemTexts[problem.slug];
+  const detail = problem.detail && problem.errors.length === 0 ? problem.detail : undefined;
+  return (
+    <Alert
+      role="alert"
+      data-testid="problem"
+      data-slug={problem.slug}
+      color="red"
+      variant="light"
+      icon={<IconAlertTriangle size={20} />}
+      title={text.title}
+      withCloseButton={onClose !== undefined}
+      onClose={onClose}
+      closeButtonLabel={strings.dismiss}
+    >
+      {detail && <Text size="sm">{sentence(detail)}</Text>}
+      {problem.errors.length > 0 && (
+        <List size="sm" mb={4}>
+          {problem.errors.map((field) => (
+            <List.Item key={field.pointer + field.detail}>{fieldText(field)}</List.Item>
+          ))}
+        </List>
+      )}
+      <Text size="sm">{text.next}</Text>
+      {problem.traceId && (
+        <Text size="xs" c="dimmed" mt={4} style={{ overflowWrap: "anywhere" }}>
+          {strings.trace(problem.traceId)}
+        </Text>
+      )}
+      {onRetry && (
+        <Group mt="xs">
+          <Button size="xs" variant="light" color="red" onClick={onRetry}>
+            {strings.retry}
+          </Button>
+        </Group>
+      )}
+    </Alert>
+  );
+}
+
+function fieldText(field: FieldError): string {
+  const path = field.pointer
+    .split("/")
+    .filter(Boolean)
+    .map((part) => part.replaceAll("~1", "/").replaceAll("~0", "~"))
+    .join(" › ");
+  return path ? `${path}: ${field.detail}` : sentence(field.detail);
+}
+
+function sentence(text: string): string {
+  const trimmed = text.trim();
+  const start = trimmed.charAt(0).toLocaleUpperCase() + trimmed.slice(1);
+  return /[.!?…]$/.test(start) ? start : `${start}.`;
+}
