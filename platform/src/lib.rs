@@ -1,1 +1,14 @@
-//! Process plumbing: settings, telemetry, lifecycle, clock, health, bus and file store.
+//! Process plumbing that every service shares: settings, telemetry, lifecycle, clock, health, the bus (NATS), the
+//! database pool and the file store.
+//!
+//! Nothing here knows what an export is; that is the business of the services above.
+
+pub mod bus;
+pub mod clock;
+pub mod config;
+pub mod db;
+pub mod health;
+pub mod lifecycle;
+pub mod secret;
+pub mod store;
+pub mod telemetry;

@@ -1,0 +1,28 @@
+//! The `credit_account` table: the balance of one person, kept in the same transaction as the ledger.
+
+use chrono::{DateTime, Utc};
+use sea_orm::entity::prelude::*;
+
+/// A row.
+#[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
+#[sea_orm(table_name = "credit_account")]
+pub struct Model {
+    /// Whose it is.
+    #[sea_orm(primary_key, auto_increment = false, column_type = "Text")]
+    pub tenant: String,
+    /// Whose it is.
+    #[sea_orm(primary_key, auto_increment = false, column_type = "Text")]
+    pub user_id: String,
+    /// What can be spent; always the sum of the ledger's amounts.
+    pub balance: i64,
+    /// What unfinished exports have set aside.
+    pub held: i64,
+    /// When the account was first needed.
+    pub opened_at: DateTime<Utc>,
+}
+
+/// No relations: found by key.
+#[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+pub enum Relation {}
+
+impl ActiveModelBehavior for ActiveModel {}

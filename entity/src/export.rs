@@ -1,0 +1,282 @@
+//! The `export` table: one row is one export, from the request to the day its file is deleted.
+
+use chrono::{DateTime, Utc};
+use protocol::{
+    export::Status,
+    id::{ExportId, Owner},
+};
+use sea_orm::{Condition, IntoActiveModel, QueryOrder, QuerySelect, entity::prelude::*};
+
+use crate::StoreError;
+
+/// A row. Counters are `i64` as SQL has no unsigned numbers; [`crate::view`] turns a row into what clients see.
+#[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
+#[sea_orm(table_name = "export")]
+pub struct Model {
+    /// UUIDv7.
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub id: Uuid,
+    /// Whose it is.
+    #[sea_orm(column_type = "Text")]
+    pub tenant: String,
+    /// Whose it is.
+    #[sea_orm(column_type = "Text")]
+    pub user_id: String,
+    /// A name in the catalog.
+    #[sea_orm(column_type = "Text")]
+    pub dataset: String,
+    /// A template of the dataset.
+    #[sea_orm(column_type = "Text")]
+    pub template: String,
+    /// A format of the dataset.
+    #[sea_orm(column_type = "Text")]
+    pub format: String,
+    /// A compression of the format.
+    #[sea_orm(column_type = "Text")]
+    pub compression: String,
+    /// The filter as asked for, checked.
+    #[sea_orm(column_type = "JsonBinary")]
+    pub filter: Json,
+    /// A JSON list of column names; empty for those of the template.
+    #[sea_orm(column_type = "JsonBinary")]
+    pub columns: Json,
+    /// The parameters with defaults filled in.
+    #[sea_orm(column_type = "JsonBinary")]
+    pub params: Json,
+    /// The caller's claims at submit, for row policies.
+    #[sea_orm(column_type = "JsonBinary")]
+    pub claims: Json,
+    /// [`Status`] as text.
+    #[sea_orm(column_type = "Text")]
+    pub status: String,
+    /// The fencing token.
+    pub attempt: i32,
+    /// Which exporters offer the dataset.
+    #[sea_orm(column_type = "Text")]
+    pub pool: String,
+    /// `interactive` or `bulk`.
+    #[sea_orm(column_type = "Text")]
+    pub lane: String,
+    /// What it costs.
+    pub credits: i64,
+    /// How long the file is kept, seconds.
+    pub retention_s: i64,
+    /// The trace of the request.
+    #[sea_orm(column_type = "Text")]
+    pub traceparent: String,
+    /// Unique for its owner, where given.
+    #[sea_orm(column_type = "Text", nullable)]
+    pub idempotency_key: Option<String>,
+    /// SHA-256 of the canonical request, to compare under the same key.
+    #[sea_orm(column_type = "Text")]
+    pub request_hash: String,
+    /// When the gateway took the request.
+    pub requested_at: DateTime<Utc>,
+    /// When the first attempt began.
+    pub started_at: Option<DateTime<Utc>>,
+    /// When the last byte was made.
+    pub completed_at: Option<DateTime<Utc>>,
+    /// Until when the file is kept.
+    pub expires_at: Option<DateTime<Utc>>,
+    /// When this row last changed.
+    pub updated_at: DateTime<Utc>,
+    /// When its owner asked to cancel it.
+    pub cancel_requested_at: Option<DateTime<Utc>>,
+    /// When its owner asked to delete the file.
+    pub delete_requested_at: Option<DateTime<Utc>>,
+    /// The exporter that runs it.
+    #[sea_orm(column_type = "Text", nullable)]
+    pub worker: Option<String>,
+    /// Until when that exporter owns it without a sign of life.
+    pub lease_until: Option<DateTime<Utc>>,
+    /// Rows written.
+    pub rows: i64,
+    /// Rows there will be, where known.
+    pub rows_total: Option<i64>,
+    /// Bytes written.
+    pub bytes: i64,
+    /// The file's name.
+    #[sea_orm(column_type = "Text", nullable)]
+    pub file_name: Option<String>,
+    /// The file's bytes.
+    pub file_size: Option<i64>,
+    /// The file's data rows.
+    pub file_rows: Option<i64>,
+    /// The file's SHA-256, hex.
+    #[sea_orm(column_type = "Text", nullable)]
+    pub file_sha256: Option<String>,
+    /// The file's media type.
+    #[sea_orm(column_type = "Text", nullable)]
+    pub file_media_type: Option<String>,
+    /// Why there is no file.
+    #[sea_orm(column_type = "JsonBinary", nullable)]
+    pub problem: Option<Json>,
+}
+
+/// No relations: segments are found by key.
+#[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+pub enum Relation {}
+
+impl ActiveModelBehavior for ActiveModel {}
+
+impl Model {
+    /// The id as the rest of the house has it.
+    #[must_use]
+    pub fn export_id(&self) -> ExportId {
+        ExportId(self.id)
+    }
+
+    /// Whose it is.
+    #[must_use]
+    pub fn owner(&self) -> Owner {
+        Owner::new(self.tenant.clone(), self.user_id.clone())
+    }
+
+    /// The status, parsed.
+    ///
+    /// # Errors
+    /// [`StoreError::Damaged`] for a word that no code of ours writes.
+    pub fn status(&self) -> Result<Status, StoreError> {
+        self.status
+            .parse()
+            .map_err(|e| StoreError::Damaged { row: format!("export {}", self.id), detail: format!("{e}") })
+    }
+}
+
+/// Statuses in which work may still be going on, as text.
+pub const UNFINISHED: [&str; 3] = [Status::Queued.as_str(), Status::Dispatched.as_str(), Status::Running.as_str()];
+
+/// An export whoever it belongs to: for services, never for a caller.
+///
+/// # Errors
+/// When the database fails.
+pub async fn find(db: &impl ConnectionTrait, id: ExportId) -> Result<Option<Model>, StoreError> {
+    Ok(Entity::find_by_id(id.0).one(db).await?)
+}
+
+/// An export if it is this owner's.
+///
+/// # Errors
+/// When the database fails.
+pub async fn find_owned(db: &impl ConnectionTrait, owner: &Owner, id: ExportId) -> Result<Option<Model>, StoreError> {
+    Ok(owned(owner).filter(Column::Id.eq(id.0)).one(db).await?)
+}
+
+/// Inserts a row. Belongs into one transaction with [`crate::ledger::hold`].
+///
+/// # Errors
+/// When the database fails, or the owner used the idempotency key before.
+pub async fn insert(db: &impl ConnectionTrait, row: Model) -> Result<(), StoreError> {
+    Entity::insert(row.into_active_model().reset_all()).exec_without_returning(db).await?;
+    Ok(())
+}
+
+/// The export that this owner's key made before, if any.
+///
+/// # Errors
+/// When the database fails.
+pub async fn find_by_key(db: &impl ConnectionTrait, owner: &Owner, key: &str) -> Result<Option<Model>, StoreError> {
+    Ok(owned(owner).filter(Column::IdempotencyKey.eq(key)).one(db).await?)
+}
+
+/// Which of an owner's exports to list.
+#[derive(Clone, Debug, Default)]
+pub struct ListQuery {
+    /// Only those in this status.
+    pub status: Option<Status>,
+    /// Only those of this dataset.
+    pub dataset: Option<String>,
+    /// Only those older than this one.
+    pub before: Option<ExportId>,
+    /// At most this many.
+    pub limit: u64,
+}
+
+/// An owner's exports, newest first.
+///
+/// # Errors
+/// When the database fails.
+pub async fn list_owned(db: &impl ConnectionTrait, owner: &Owner, query: &ListQuery) -> Result<Vec<Model>, StoreError> {
+    let mut select = owned(owner).order_by_desc(Column::Id).limit(query.limit);
+    if let Some(status) = query.status {
+        select = select.filter(Column::Status.eq(status.as_str()));
+    }
+    if let Some(dataset) = &query.dataset {
+        select = select.filter(Column::Dataset.eq(dataset));
+    }
+    if let Some(before) = query.before {
+        select = select.filter(Column::Id.lt(before.0));
+    }
+    Ok(select.all(db).await?)
+}
+
+/// How many of an owner's exports are unfinished.
+///
+/// # Errors
+/// When the database fails.
+pub async fn count_unfinished(db: &impl ConnectionTrait, owner: &Owner) -> Result<u64, StoreError> {
+    Ok(owned(owner).filter(Column::Status.is_in(UNFINISHED)).count(db).await?)
+}
+
+/// How many waiting exports of the same pool stand before this one.
+///
+/// # Errors
+/// When the database fails.
+pub async fn queue_position(db: &impl ConnectionTrait, export: &Model) -> Result<u64, StoreError> {
+    let waiting = [Status::Queued.as_str(), Status::Dispatched.as_str()];
+    let ahead = Entity::find()
+        .filter(Column::Status.is_in(waiting))
+        .filter(Column::Pool.eq(&export.pool))
+        .filter(Column::Lane.eq(&export.lane))
+        .filter(Column::Id.lt(export.id));
+    Ok(ahead.count(db).await?)
+}
+
+/// Committed and not yet dispatched, oldest first: the outbox.
+///
+/// # Errors
+/// When the database fails.
+pub async fn queued(db: &impl ConnectionTrait, limit: u64) -> Result<Vec<Model>, StoreError> {
+    let waiting = Entity::find().filter(Column::Status.eq(Status::Queued.as_str())).order_by_asc(Column::Id);
+    Ok(waiting.limit(limit).all(db).await?)
+}
+
+/// Unfinished exports whose owner asked to cancel them, oldest first.
+///
+/// # Errors
+/// When the database fails.
+pub async fn cancel_requested(db: &impl ConnectionTrait, limit: u64) -> Result<Vec<Model>, StoreError> {
+    let asked = Entity::find()
+        .filter(Column::Status.is_in(UNFINISHED))
+        .filter(Column::CancelRequestedAt.is_not_null())
+        .order_by_asc(Column::Id);
+    Ok(asked.limit(limit).all(db).await?)
+}
+
+/// Completed exports whose time is over or whose owner asked to delete the file, oldest first.
+///
+/// # Errors
+/// When the database fails.
+pub async fn to_expire(db: &impl ConnectionTrait, now: DateTime<Utc>, limit: u64) -> Result<Vec<Model>, StoreError> {
+    let over = Entity::find()
+        .filter(Column::Status.eq(Status::Completed.as_str()))
+        .filter(Condition::any().add(Column::ExpiresAt.lte(now)).add(Column::DeleteRequestedAt.is_not_null()))
+        .order_by_asc(Column::Id);
+    Ok(over.limit(limit).all(db).await?)
+}
+
+/// Dispatched long ago, or running with a lease that ran out long ago: their job may be lost.
+///
+/// # Errors
+/// When the database fails.
+pub async fn stuck(db: &impl ConnectionTrait, before: DateTime<Utc>, limit: u64) -> Result<Vec<Model>, StoreError> {
+    let dispatched =
+        Condition::all().add(Column::Status.eq(Status::Dispatched.as_str())).add(Column::UpdatedAt.lt(before));
+    let running = Condition::all().add(Column::Status.eq(Status::Running.as_str())).add(Column::LeaseUntil.lt(before));
+    let lost = Condition::any().add(dispatched).add(running);
+    Ok(Entity::find().filter(lost).order_by_asc(Column::Id).limit(limit).all(db).await?)
+}
+
+fn owned(owner: &Owner) -> Select<Entity> {
+    Entity::find().filter(Column::Tenant.eq(&owner.tenant)).filter(Column::UserId.eq(&owner.user))
+}

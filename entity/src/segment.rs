@@ -1,0 +1,112 @@
+//! The `segment` table: the durable pieces of an attempt's file.
+
+use protocol::{delivery, id::ExportId};
+use sea_orm::{ActiveValue::Set, QueryOrder, QuerySelect, entity::prelude::*, sea_query::ExprTrait};
+
+use crate::StoreError;
+
+/// A row.
+#[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
+#[sea_orm(table_name = "segment")]
+pub struct Model {
+    /// The export.
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub export_id: Uuid,
+    /// The attempt that wrote it.
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub attempt: i32,
+    /// 0, 1, 2, …
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub index: i32,
+    /// Position of its first byte in the file.
+    pub offset: i64,
+    /// Bytes.
+    pub size: i64,
+    /// Data rows that end in it.
+    pub rows: i64,
+    /// SHA-256 of its bytes, hex.
+    #[sea_orm(column_type = "Text")]
+    pub sha256: String,
+}
+
+/// No relations: found by key.
+#[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+pub enum Relation {}
+
+impl ActiveModelBehavior for ActiveModel {}
+
+impl From<Model> for delivery::Segment {
+    fn from(row: Model) -> Self {
+        Self {
+            index: row.index.unsigned_abs(),
+            offset: row.offset.unsigned_abs(),
+            size: row.size.unsigned_abs(),
+            rows: row.rows.unsigned_abs(),
+            sha256: row.sha256,
+        }
+    }
+}
+
+/// Records a durable segment. Call it in one transaction with [`crate::transition::heartbeat`], whose answer says
+/// whether the attempt still holds.
+///
+/// # Errors
+/// When the database fails, or the segment was recorded before.
+pub async fn insert(
+    db: &impl ConnectionTrait,
+    id: ExportId,
+    attempt: u32,
+    segment: &delivery::Segment,
+) -> Result<(), StoreError> {
+    let row = ActiveModel {
+        export_id: Set(id.0),
+        attempt: Set(attempt.cast_signed()),
+        index: Set(segment.index.cast_signed()),
+        offset: Set(segment.offset.cast_signed()),
+        size: Set(segment.size.cast_signed()),
+        rows: Set(segment.rows.cast_signed()),
+        sha256: Set(segment.sha256.clone()),
+    };
+    Entity::insert(row).exec_without_returning(db).await?;
+    Ok(())
+}
+
+/// The segments of an attempt from the one that holds the byte at `offset` on, in order.
+///
+/// # Errors
+/// When the database fails.
+pub async fn from_offset(
+    db: &impl ConnectionTrait,
+    id: ExportId,
+    attempt: u32,
+    offset: u64,
+    limit: u64,
+) -> Result<Vec<delivery::Segment>, StoreError> {
+    let rows = of_attempt(id, attempt)
+        .filter(Expr::col(Column::Offset).add(Expr::col(Column::Size)).gt(offset.cast_signed()))
+        .limit(limit)
+        .all(db)
+        .await?;
+    Ok(rows.into_iter().map(Into::into).collect())
+}
+
+/// The segments of an attempt that begin before `end`, in order.
+///
+/// # Errors
+/// When the database fails.
+pub async fn before(
+    db: &impl ConnectionTrait,
+    id: ExportId,
+    attempt: u32,
+    end: u64,
+) -> Result<Vec<delivery::Segment>, StoreError> {
+    let rows = of_attempt(id, attempt).filter(Column::Offset.lt(end.cast_signed())).all(db).await?;
+    Ok(rows.into_iter().map(Into::into).collect())
+}
+
+fn of_attempt(id: ExportId, attempt: u32) -> Select<Entity> {
+    Entity::find()
+        .filter(Column::ExportId.eq(id.0))
+        .filter(Column::Attempt.eq(attempt.cast_signed()))
+        .order_by_asc(Column::Index)
+}

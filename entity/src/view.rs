@@ -1,0 +1,82 @@
+//! From a row to what clients see.
+
+use protocol::{
+    export::{Export, FileInfo, Links, Progress, Status},
+    problem::Problem,
+};
+use serde_json::Value;
+
+use crate::{StoreError, export::Model};
+
+/// The export object of the contract. `queue_position` is looked up by the caller, where it matters.
+///
+/// # Errors
+/// [`StoreError::Damaged`] for a row that no code of ours wrote.
+pub fn export(row: &Model, queue_position: Option<u64>) -> Result<Export, StoreError> {
+    let status = row.status()?;
+    Ok(Export {
+        id: row.export_id(),
+        dataset: row.dataset.clone(),
+        template: row.template.clone(),
+        format: row.format.clone(),
+        compression: row.compression.clone(),
+        filter: row.filter.clone(),
+        columns: columns(row)?,
+        params: row.params.as_object().cloned().unwrap_or_default(),
+        status,
+        attempt: row.attempt.unsigned_abs(),
+        requested_at: row.requested_at.into(),
+        started_at: row.started_at.map(Into::into),
+        completed_at: row.completed_at.map(Into::into),
+        expires_at: row.expires_at.map(Into::into),
+        progress: Progress {
+            rows: row.rows.unsigned_abs(),
+            rows_total: row.rows_total.map(i64::unsigned_abs),
+            bytes: row.bytes.unsigned_abs(),
+            queue_position: queue_position.filter(|_| matches!(status, Status::Queued | Status::Dispatched)),
+            eta_ms: eta_ms(row, status),
+        },
+        file: file(row).filter(|_| status == Status::Completed),
+        problem: problem(row)?,
+        links: Links::of(row.export_id()),
+    })
+}
+
+/// The requested columns.
+///
+/// # Errors
+/// [`StoreError::Damaged`] for a row that no code of ours wrote.
+pub fn columns(row: &Model) -> Result<Vec<String>, StoreError> {
+    read(row, "columns", &row.columns)
+}
+
+/// The finished file, also of an export that has since expired.
+#[must_use]
+pub fn file(row: &Model) -> Option<FileInfo> {
+    Some(FileInfo {
+        name: row.file_name.clone()?,
+        size: row.file_size?.unsigned_abs(),
+        rows: row.file_rows?.unsigned_abs(),
+        sha256: row.file_sha256.clone()?,
+        media_type: row.file_media_type.clone()?,
+    })
+}
+
+fn problem(row: &Model) -> Result<Option<Problem>, StoreError> {
+    row.problem.as_ref().map(|value| read(row, "problem", value)).transpose()
+}
+
+/// By the mean rate so far.
+fn eta_ms(row: &Model, status: Status) -> Option<u64> {
+    if status != Status::Running || row.rows <= 0 {
+        return None;
+    }
+    let spent = (row.updated_at - row.started_at?).num_milliseconds().max(0);
+    let left = (row.rows_total? - row.rows).max(0);
+    u64::try_from(i128::from(spent) * i128::from(left) / i128::from(row.rows)).ok()
+}
+
+fn read<T: serde::de::DeserializeOwned>(row: &Model, column: &str, value: &Value) -> Result<T, StoreError> {
+    serde_json::from_value(value.clone())
+        .map_err(|e| StoreError::Damaged { row: format!("export {}", row.id), detail: format!("{column}: {e}") })
+}

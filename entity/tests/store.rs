@@ -1,0 +1,161 @@
+//! The moves of an export and the ledger's rules, on a real SQLite database.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use entity::{account, export, ledger, segment, transition, transition::Claim};
+use migration::{Migrator, MigratorTrait};
+use protocol::{
+    delivery::Segment,
+    export::{FileInfo, Progress, Status},
+    id::{ExportId, Owner},
+    problem::{Problem, Slug},
+};
+use sea_orm::{ConnectOptions, Database, DatabaseConnection, EntityTrait};
+
+fn now() -> DateTime<Utc> {
+    "2026-11-22T15:26:01.123Z".parse().unwrap()
+}
+
+fn alice() -> Owner {
+    Owner::new("acme", "alice")
+}
+
+async fn database() -> DatabaseConnection {
+    let mut options = ConnectOptions::new("sqlite::memory:");
+    options.max_connections(1);
+    let db = Database::connect(options).await.unwrap();
+    Migrator::up(&db, None).await.unwrap();
+    db
+}
+
+async fn queued(db: &DatabaseConnection) -> ExportId {
+    let id = ExportId::generate();
+    let row = export::Model {
+        id: id.0,
+        tenant: "acme".into(),
+        user_id: "alice".into(),
+        dataset: "flights".into(),
+        template: "default".into(),
+        format: "csv".into(),
+        compression: "none".into(),
+        filter: serde_json::json!({}),
+        columns: serde_json::json!([]),
+        params: serde_json::json!({}),
+        claims: serde_json::json!({"sub": "alice"}),
+        status: Status::Queued.as_str().into(),
+        attempt: 0,
+        pool: "default".into(),
+        lane: "bulk".into(),
+        credits: 1,
+        retention_s: 60,
+        traceparent: String::new(),
+        idempotency_key: None,
+        request_hash: String::new(),
+        requested_at: now(),
+        started_at: None,
+        completed_at: None,
+        expires_at: None,
+        updated_at: now(),
+        cancel_requested_at: None,
+        delete_requested_at: None,
+        worker: None,
+        lease_until: None,
+        rows: 0,
+        rows_total: None,
+        bytes: 0,
+        file_name: None,
+        file_size: None,
+        file_rows: None,
+        file_sha256: None,
+        file_media_type: None,
+        problem: None,
+    };
+    export::insert(db, row).await.unwrap();
+    id
+}
+
+fn lease(seconds: i64) -> DateTime<Utc> {
+    now() + TimeDelta::seconds(seconds)
+}
+
+#[tokio::test]
+async fn a_stale_worker_is_fenced_off() {
+    let db = database().await;
+    let id = queued(&db).await;
+    assert!(transition::dispatched(&db, id, now()).await.unwrap());
+    assert!(!transition::dispatched(&db, id, now()).await.unwrap());
+
+    let Claim::Won(first) = transition::claim(&db, id, "one", now(), lease(10)).await.unwrap() else { panic!() };
+    assert_eq!((first.attempt, first.worker.as_deref()), (1, Some("one")));
+    assert_eq!(transition::claim(&db, id, "two", lease(9), lease(19)).await.unwrap(), Claim::Busy(lease(10)));
+    let Claim::Won(second) = transition::claim(&db, id, "two", lease(10), lease(20)).await.unwrap() else { panic!() };
+    assert_eq!(second.attempt, 2);
+
+    let progress = Progress { rows: 5, bytes: 50, ..Progress::default() };
+    assert!(!transition::heartbeat(&db, id, 1, &progress, now(), lease(30)).await.unwrap());
+    assert!(transition::heartbeat(&db, id, 2, &progress, now(), lease(30)).await.unwrap());
+    let file = FileInfo { name: "f.csv".into(), size: 50, rows: 5, sha256: "00".into(), media_type: "text/csv".into() };
+    assert!(!transition::completed(&db, id, 1, &file, now(), lease(60), now()).await.unwrap());
+    assert!(transition::completed(&db, id, 2, &file, now(), lease(60), now()).await.unwrap());
+    assert!(!transition::canceled(&db, id, &Problem::new(Slug::Canceled, "x"), now()).await.unwrap());
+    assert_eq!(transition::claim(&db, id, "three", lease(99), lease(120)).await.unwrap(), Claim::Over);
+
+    let row = export::find_owned(&db, &alice(), id).await.unwrap().unwrap();
+    assert_eq!(entity::view::export(&row, None).unwrap().file, Some(file));
+    assert_eq!(export::find_owned(&db, &Owner::new("globex", "alice"), id).await.unwrap(), None);
+    assert_eq!(export::to_expire(&db, lease(59), 9).await.unwrap().len(), 0);
+    assert_eq!(export::to_expire(&db, lease(60), 9).await.unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn a_cancel_request_stops_claims_and_heartbeats() {
+    let db = database().await;
+    let id = queued(&db).await;
+    let Claim::Won(_) = transition::claim(&db, id, "one", now(), lease(10)).await.unwrap() else { panic!() };
+    assert!(!transition::request_cancel(&db, &Owner::new("acme", "bob"), id, now()).await.unwrap());
+    assert!(transition::request_cancel(&db, &alice(), id, now()).await.unwrap());
+    assert!(!transition::heartbeat(&db, id, 1, &Progress::default(), now(), lease(30)).await.unwrap());
+    assert_eq!(transition::claim(&db, id, "two", lease(11), lease(30)).await.unwrap(), Claim::Over);
+    assert_eq!(export::cancel_requested(&db, 9).await.unwrap().len(), 1);
+    assert!(transition::canceled(&db, id, &Problem::new(Slug::Canceled, "as asked"), now()).await.unwrap());
+    assert_eq!(export::count_unfinished(&db, &alice()).await.unwrap(), 0);
+}
+
+#[tokio::test]
+async fn credits_are_held_captured_and_released_once() {
+    let db = database().await;
+    let (one, two, three) = (ExportId::generate(), ExportId::generate(), ExportId::generate());
+    assert_eq!(ledger::open(&db, &alice(), 2, now()).await.unwrap().balance, 2);
+    assert_eq!(ledger::open(&db, &alice(), 2, now()).await.unwrap().balance, 2);
+    assert!(ledger::hold(&db, &alice(), one, 1, now()).await.unwrap());
+    assert!(ledger::hold(&db, &alice(), two, 1, now()).await.unwrap());
+    assert!(!ledger::hold(&db, &alice(), three, 1, now()).await.unwrap());
+    for first in [true, false] {
+        assert_eq!(ledger::capture(&db, &alice(), one, 1, now()).await.unwrap(), first);
+        assert_eq!(ledger::release(&db, &alice(), two, 1, "canceled", now()).await.unwrap(), first);
+    }
+    assert_eq!(ledger::grant(&db, &alice(), 3, "gift", now()).await.unwrap().balance, 4);
+
+    let entries = ledger::entries(&db, &alice(), 99).await.unwrap();
+    let account = account::Entity::find_by_id(("acme".to_owned(), "alice".to_owned())).one(&db).await.unwrap().unwrap();
+    assert_eq!(entries.iter().map(|e| e.amount).sum::<i64>(), account.balance);
+    assert_eq!((account.balance, account.held, entries.len()), (4, 0, 6));
+}
+
+#[tokio::test]
+async fn segments_are_found_by_the_byte_they_hold() {
+    let db = database().await;
+    let id = queued(&db).await;
+    for index in 0..4_u32 {
+        let segment = Segment { index, offset: u64::from(index) * 10, size: 10, rows: 1, sha256: format!("{index}") };
+        segment::insert(&db, id, 1, &segment).await.unwrap();
+    }
+    let from = |offset| {
+        let db = db.clone();
+        async move { segment::from_offset(&db, id, 1, offset, 2).await.unwrap().iter().map(|s| s.index).collect::<Vec<_>>() }
+    };
+    assert_eq!(from(0).await, [0, 1]);
+    assert_eq!(from(9).await, [0, 1]);
+    assert_eq!(from(10).await, [1, 2]);
+    assert_eq!(from(40).await, [] as [u32; 0]);
+    assert_eq!(segment::before(&db, id, 1, 11).await.unwrap().len(), 2);
+}

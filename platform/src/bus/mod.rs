@@ -1,0 +1,278 @@
+//! NATS: durable messages over JetStream, lossy ones and requests over core NATS.
+
+mod streams;
+
+use std::time::Duration;
+
+use async_nats::{
+    Client, ConnectOptions, Subscriber,
+    connection::State,
+    header::NATS_MESSAGE_ID,
+    jetstream::{self, kv},
+    service::{Service, ServiceExt},
+};
+use protocol::{ENVELOPE_VERSION, envelope::Envelope, subject};
+use serde::{Serialize, de::DeserializeOwned};
+use tracing::{info, warn};
+
+use crate::config::NatsConfig;
+
+/// Messages of one core subscription that wait for their reader; NATS drops further ones, which every such reader
+/// can bear, as each of these messages is only a hint.
+const SUBSCRIPTION_CAPACITY: usize = 4096;
+
+/// What can go wrong on the bus.
+#[derive(Debug, thiserror::Error)]
+pub enum BusError {
+    /// The credentials file can't be read.
+    #[error("nats.credentials_file: {0}")]
+    Credentials(#[source] std::io::Error),
+    /// The server can't be reached or refuses us.
+    #[error("can't connect to NATS at {url}: {source}")]
+    Connect {
+        /// Where.
+        url: String,
+        /// Why.
+        source: async_nats::ConnectError,
+    },
+    /// A stream or bucket can't be made.
+    #[error("can't prepare {name}: {detail}")]
+    Prepare {
+        /// Which.
+        name: &'static str,
+        /// Why.
+        detail: String,
+    },
+    /// A message can't be sent, or the stream did not confirm it in time.
+    #[error("can't publish to {subject}: {detail}")]
+    Publish {
+        /// Where to.
+        subject: String,
+        /// Why.
+        detail: String,
+    },
+    /// Nobody answered in time.
+    #[error("no answer from {subject}: {detail}")]
+    Request {
+        /// Where to.
+        subject: String,
+        /// Why.
+        detail: String,
+    },
+    /// A subscription can't be made.
+    #[error("can't subscribe to {subject}: {detail}")]
+    Subscribe {
+        /// Where to.
+        subject: String,
+        /// Why.
+        detail: String,
+    },
+    /// A message isn't what its subject promises.
+    #[error("unreadable message: {0}")]
+    Unreadable(#[from] serde_json::Error),
+    /// A message of another version of these types.
+    #[error("message of version {0}")]
+    Version(u8),
+    /// A micro service can't be registered.
+    #[error("can't register the service {name}: {detail}")]
+    Service {
+        /// Which.
+        name: String,
+        /// Why.
+        detail: String,
+    },
+}
+
+/// A connection to NATS. Clones share it.
+#[derive(Clone, Debug)]
+pub struct Bus {
+    client: Client,
+    jetstream: jetstream::Context,
+    timeout: Duration,
+}
+
+impl Bus {
+    /// Connects, and makes the streams and buckets that don't exist yet. `name` is shown to operators.
+    ///
+    /// # Errors
+    /// When the server can't be reached within the request time, or a stream can't be made.
+    pub async fn connect(config: &NatsConfig, name: &str) -> Result<Self, BusError> {
+        let timeout = Duration::from_millis(config.request_timeout_ms);
+        let mut options = ConnectOptions::new()
+            .name(name)
+            .subscription_capacity(SUBSCRIPTION_CAPACITY)
+            .connection_timeout(timeout)
+            .request_timeout(Some(timeout))
+            .event_callback(|event| async move {
+                match event {
+                    async_nats::Event::Connected => info!("nats: connected"),
+                    other => warn!(nats.event = %other, "nats: connection event"),
+                }
+            });
+        if !config.credentials_file.is_empty() {
+            let credentials =
+                tokio::fs::read_to_string(&config.credentials_file).await.map_err(BusError::Credentials)?;
+            options = options.credentials(&credentials).map_err(BusError::Credentials)?;
+        } else if !config.user.is_empty() {
+            options = options.user_and_password(config.user.clone(), config.password.expose().to_owned());
+        }
+        let urls: Vec<_> = config.url.split(',').map(str::trim).collect();
+        let client =
+            options.connect(urls).await.map_err(|source| BusError::Connect { url: config.url.clone(), source })?;
+        let jetstream =
+            jetstream::context::ContextBuilder::new().timeout(timeout).ack_timeout(timeout).build(client.clone());
+        let bus = Self { client, jetstream, timeout };
+        streams::ensure(&bus.jetstream, config.replicas).await?;
+        Ok(bus)
+    }
+
+    /// The core NATS client.
+    #[must_use]
+    pub fn client(&self) -> &Client {
+        &self.client
+    }
+
+    /// JetStream.
+    #[must_use]
+    pub fn jetstream(&self) -> &jetstream::Context {
+        &self.jetstream
+    }
+
+    /// Whether the connection is up.
+    ///
+    /// # Errors
+    /// The state it is in instead.
+    pub fn ping(&self) -> Result<(), String> {
+        match self.client.connection_state() {
+            State::Connected => Ok(()),
+            other => Err(format!("{other}")),
+        }
+    }
+
+    /// Publishes to a stream and waits until the stream has it. The same `message_id` within the stream's
+    /// deduplication window is stored once.
+    ///
+    /// # Errors
+    /// When the stream did not confirm it in time: it may be stored or not, so publish again.
+    pub async fn publish_durable<T: Serialize>(
+        &self,
+        subject: String,
+        message_id: &str,
+        message: &T,
+    ) -> Result<(), BusError> {
+        let payload = serde_json::to_vec(message)?;
+        let mut headers = async_nats::HeaderMap::new();
+        headers.insert(NATS_MESSAGE_ID, message_id);
+        let failed = |detail: String| BusError::Publish { subject: subject.clone(), detail };
+        let ack = self
+            .jetstream
+            .publish_with_headers(subject.clone(), headers, payload.into())
+            .await
+            .map_err(|e| failed(e.to_string()))?;
+        ack.await.map_err(|e| failed(e.to_string()))?;
+        Ok(())
+    }
+
+    /// Publishes on core NATS: nobody may be there, and it may be lost.
+    ///
+    /// # Errors
+    /// When the client is closed.
+    pub async fn publish_lossy<T: Serialize>(&self, subject: String, message: &T) -> Result<(), BusError> {
+        let payload = serde_json::to_vec(message)?;
+        self.client
+            .publish(subject.clone(), payload.into())
+            .await
+            .map_err(|e| BusError::Publish { subject, detail: e.to_string() })
+    }
+
+    /// Asks on core NATS and reads the answer.
+    ///
+    /// # Errors
+    /// When nobody answers in time or the answer is unreadable.
+    pub async fn request<Q: Serialize, A: DeserializeOwned>(&self, subject: &str, question: &Q) -> Result<A, BusError> {
+        let payload = serde_json::to_vec(question)?;
+        let failed = |detail: String| BusError::Request { subject: subject.to_owned(), detail };
+        let answer = tokio::time::timeout(self.timeout, self.client.request(subject.to_owned(), payload.into()))
+            .await
+            .map_err(|_| failed("timed out".into()))?
+            .map_err(|e| failed(e.to_string()))?;
+        Ok(serde_json::from_slice(&answer.payload)?)
+    }
+
+    /// Subscribes on core NATS. When the reader is slower than the messages, further ones are dropped.
+    ///
+    /// # Errors
+    /// When the client is closed.
+    pub async fn subscribe(&self, subject: String) -> Result<Subscriber, BusError> {
+        let failed = subject.clone();
+        self.client.subscribe(subject).await.map_err(|e| BusError::Subscribe { subject: failed, detail: e.to_string() })
+    }
+
+    /// Subscribes on core NATS so that one member of the group gets each message.
+    ///
+    /// # Errors
+    /// When the client is closed.
+    pub async fn subscribe_group(&self, subject: String, group: &str) -> Result<Subscriber, BusError> {
+        let failed = subject.clone();
+        self.client
+            .queue_subscribe(subject, group.to_owned())
+            .await
+            .map_err(|e| BusError::Subscribe { subject: failed, detail: e.to_string() })
+    }
+
+    /// The bucket in which exporters advertise.
+    ///
+    /// # Errors
+    /// When the server doesn't answer.
+    pub async fn catalog(&self) -> Result<kv::Store, BusError> {
+        self.bucket(subject::BUCKET_CATALOG).await
+    }
+
+    /// The bucket of single-use tickets.
+    ///
+    /// # Errors
+    /// When the server doesn't answer.
+    pub async fn tickets(&self) -> Result<kv::Store, BusError> {
+        self.bucket(subject::BUCKET_TICKETS).await
+    }
+
+    async fn bucket(&self, name: &'static str) -> Result<kv::Store, BusError> {
+        let bucket = self.jetstream.get_key_value(name).await;
+        bucket.map_err(|e| BusError::Prepare { name, detail: e.to_string() })
+    }
+
+    /// Registers a NATS service, which `nats micro` shows for as long as the answer is held.
+    ///
+    /// # Errors
+    /// When the name isn't one or the client is closed.
+    pub async fn register(&self, name: &str, description: &str) -> Result<Service, BusError> {
+        let builder = self.client.service_builder().description(description);
+        let started = builder.start(name, env!("CARGO_PKG_VERSION")).await;
+        started.map_err(|e| BusError::Service { name: name.to_owned(), detail: e.to_string() })
+    }
+
+    /// Waits until everything published so far is on its way.
+    ///
+    /// # Errors
+    /// When the client is closed.
+    pub async fn flush(&self) -> Result<(), BusError> {
+        let flushed = self.client.flush().await;
+        flushed.map_err(|e| BusError::Publish { subject: "(flush)".into(), detail: e.to_string() })
+    }
+}
+
+/// Reads an enveloped message.
+///
+/// # Errors
+/// When it is unreadable or of another version.
+pub fn open<T: DeserializeOwned>(payload: &[u8]) -> Result<Envelope<T>, BusError> {
+    #[derive(serde::Deserialize)]
+    struct Head {
+        v: u8,
+    }
+    let head: Head = serde_json::from_slice(payload)?;
+    if head.v != ENVELOPE_VERSION {
+        return Err(BusError::Version(head.v));
+    }
+    Ok(serde_json::from_slice(payload)?)
+}

@@ -1,0 +1,71 @@
+//! The streams and buckets of this platform, made at start by whoever comes first.
+
+use std::time::Duration;
+
+use async_nats::jetstream::{
+    self, kv,
+    stream::{Config, RetentionPolicy, StorageType},
+};
+use protocol::subject;
+
+use super::BusError;
+
+const MINUTE: Duration = Duration::from_secs(60);
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// For this long a message id is known again. A redelivery after it is harmless, as every handler is idempotent.
+const DEDUPE_WINDOW: Duration = Duration::from_secs(10 * 60);
+
+pub(super) async fn ensure(jetstream: &jetstream::Context, replicas: usize) -> Result<(), BusError> {
+    let stream = |name: &str, all: &str, retention, max_age| Config {
+        name: name.to_owned(),
+        subjects: vec![all.to_owned()],
+        retention,
+        max_age,
+        storage: StorageType::File,
+        duplicate_window: DEDUPE_WINDOW,
+        num_replicas: replicas,
+        ..Config::default()
+    };
+    let streams = [
+        (
+            subject::STREAM_JOBS,
+            stream(subject::STREAM_JOBS, subject::JOBS_ALL, RetentionPolicy::WorkQueue, Duration::ZERO),
+        ),
+        (
+            subject::STREAM_OUTCOMES,
+            stream(subject::STREAM_OUTCOMES, subject::OUTCOMES_ALL, RetentionPolicy::WorkQueue, Duration::ZERO),
+        ),
+        (subject::STREAM_EVENTS, stream(subject::STREAM_EVENTS, subject::EVENTS_ALL, RetentionPolicy::Limits, DAY)),
+        (subject::STREAM_DEAD, stream(subject::STREAM_DEAD, subject::DEAD_ALL, RetentionPolicy::Limits, 30 * DAY)),
+    ];
+    for (name, config) in streams {
+        let made = jetstream.get_or_create_stream(config).await;
+        made.map_err(|e| BusError::Prepare { name, detail: e.to_string() })?;
+    }
+    let bucket = |name: &str, max_age, storage| kv::Config {
+        bucket: name.to_owned(),
+        history: 1,
+        max_age,
+        storage,
+        num_replicas: replicas,
+        ..kv::Config::default()
+    };
+    let buckets = [
+        (subject::BUCKET_CATALOG, bucket(subject::BUCKET_CATALOG, MINUTE, StorageType::Memory)),
+        // tickets live 30 s; the bucket forgets those never used
+        (subject::BUCKET_TICKETS, bucket(subject::BUCKET_TICKETS, MINUTE, StorageType::Memory)),
+    ];
+    for (name, config) in buckets {
+        if jetstream.get_key_value(name).await.is_ok() {
+            continue;
+        }
+        // another service may have made it in between
+        if let Err(e) = jetstream.create_key_value(config).await
+            && jetstream.get_key_value(name).await.is_err()
+        {
+            return Err(BusError::Prepare { name, detail: e.to_string() });
+        }
+    }
+    Ok(())
+}

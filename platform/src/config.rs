@@ -1,0 +1,182 @@
+//! Layered settings: defaults, then a TOML file, then `SLUICE_` environment variables; unknown keys are refused.
+//!
+//! `SLUICE_GATEWAY__LISTEN=0.0.0.0:80` sets `listen` in `[gateway]`: two underscores go one level down.
+
+use std::path::Path;
+
+use figment::{
+    Figment,
+    providers::{Env, Format, Serialized, Toml},
+};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+
+use crate::secret::Secret;
+
+/// Variables of the command line and its tools that are no settings.
+const NOT_SETTINGS: [&str; 10] =
+    ["config", "data_dir", "token", "url", "nats_server", "web_dir", "bin", "pg_bin", "flights", "tpch_dir"];
+
+/// Settings that can't be used; the text names the key, where it came from, and what is wrong.
+#[derive(Debug, thiserror::Error)]
+#[error("settings: {0}")]
+pub struct ConfigError(String);
+
+/// Reads settings of type `T`. Its types must refuse unknown members (`deny_unknown_fields`).
+///
+/// # Errors
+/// When the file can't be read, a key is unknown, or a value doesn't fit.
+pub fn load<T: Default + Serialize + DeserializeOwned>(file: Option<&Path>) -> Result<T, ConfigError> {
+    load_over(T::default(), file)
+}
+
+/// The same over other defaults, for `sluice up`, whose defaults name its data folder.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_over<T: Serialize + DeserializeOwned>(defaults: T, file: Option<&Path>) -> Result<T, ConfigError> {
+    let mut figment = Figment::from(Serialized::defaults(defaults));
+    if let Some(path) = file {
+        if !path.is_file() {
+            return Err(ConfigError(format!("no such file: {}", path.display())));
+        }
+        figment = figment.merge(Toml::file_exact(path));
+    }
+    let env = Env::prefixed("SLUICE_").ignore(&NOT_SETTINGS).split("__");
+    figment.merge(env).extract().map_err(|e| ConfigError(e.to_string()))
+}
+
+/// Where NATS is.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct NatsConfig {
+    /// One or more comma-separated URLs.
+    pub url: String,
+    /// The user, where the server wants one.
+    pub user: String,
+    /// The user's password.
+    pub password: Secret,
+    /// A credentials file instead of user and password.
+    pub credentials_file: String,
+    /// Replicas of each stream: 1 on one server, 3 on a cluster.
+    pub replicas: usize,
+    /// How long a request over NATS may take, milliseconds.
+    pub request_timeout_ms: u64,
+}
+
+impl Default for NatsConfig {
+    fn default() -> Self {
+        Self {
+            url: "nats://127.0.0.1:4222".into(),
+            user: String::new(),
+            password: Secret::default(),
+            credentials_file: String::new(),
+            replicas: 1,
+            request_timeout_ms: 5_000,
+        }
+    }
+}
+
+/// Where the database is.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct DatabaseConfig {
+    /// `postgres://…` or `sqlite://…`. It may hold a password, so it is a secret.
+    pub url: Secret,
+    /// The most connections of this process.
+    pub max_connections: u32,
+    /// How long to wait for a connection, milliseconds.
+    pub acquire_timeout_ms: u64,
+}
+
+impl Default for DatabaseConfig {
+    fn default() -> Self {
+        Self { url: Secret::new("sqlite://sluice.db?mode=rwc"), max_connections: 8, acquire_timeout_ms: 10_000 }
+    }
+}
+
+/// Where files are kept.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct StoreConfig {
+    /// `file:///folder` or `s3://bucket/prefix`.
+    pub url: String,
+    /// For S3 servers other than Amazon's: their URL.
+    pub s3_endpoint: String,
+    /// The region that requests are signed for.
+    pub s3_region: String,
+    /// The access key; empty for those of the environment or the machine.
+    pub s3_access_key_id: String,
+    /// Its secret.
+    pub s3_secret_access_key: Secret,
+    /// Whether plain HTTP to the endpoint is fine.
+    pub s3_allow_http: bool,
+}
+
+impl Default for StoreConfig {
+    fn default() -> Self {
+        Self {
+            url: "file://./files".into(),
+            s3_endpoint: String::new(),
+            s3_region: "us-east-1".into(),
+            s3_access_key_id: String::new(),
+            s3_secret_access_key: Secret::default(),
+            s3_allow_http: false,
+        }
+    }
+}
+
+/// How to log.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct LogConfig {
+    /// What to log, such as `info` or `gateway=debug,info`.
+    pub filter: String,
+    /// `text` for people, `json` for machines.
+    pub format: LogFormat,
+}
+
+/// The form of a log line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+impl Default for LogConfig {
+    fn default() -> Self {
+        Self { filter: "info,sqlx=warn,async_nats=warn,tokio_cron_scheduler=warn".into(), format: LogFormat::Text }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, Default, Serialize, Deserialize)]
+    #[serde(default, deny_unknown_fields)]
+    struct Settings {
+        nats: NatsConfig,
+    }
+
+    fn load_toml(text: &str) -> Result<Settings, ConfigError> {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), text).unwrap();
+        load(Some(file.path()))
+    }
+
+    #[test]
+    fn a_file_overrides_defaults_key_by_key() {
+        let settings = load_toml("[nats]\nreplicas = 3").unwrap();
+        assert_eq!((settings.nats.replicas, settings.nats.request_timeout_ms), (3, 5_000));
+    }
+
+    #[test]
+    fn unknown_keys_and_wrong_types_are_refused_by_name() {
+        assert!(load_toml("[nats]\nreplica = 3").unwrap_err().to_string().contains("replica"));
+        assert!(load_toml("[nats]\nreplicas = \"x\"").unwrap_err().to_string().contains("nats.replicas"));
+        assert!(load::<Settings>(Some(Path::new("/nonexistent.toml"))).is_err());
+    }
+}
