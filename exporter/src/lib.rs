@@ -1,1 +1,2 @@
 //! Pulls jobs and turns datasets into files.
+pub mod format;

@@ -1,0 +1,197 @@
+//! What is written is read back with a small RFC 4180 reader, and does not depend on how it was cut into frames.
+
+use polars::prelude::*;
+use protocol::catalog::{Column as CatalogColumn, ColumnType};
+
+use super::*;
+use crate::format::LayoutColumn;
+
+/// A field as a reader that keeps quotes apart sees it.
+#[derive(Clone, Debug, PartialEq)]
+enum Field {
+    Bare(String),
+    Quoted(String),
+}
+
+/// Reads RFC 4180 with comment lines, which come back apart. Panics at anything that is not well formed.
+fn read(bytes: &[u8]) -> (Vec<String>, Vec<Vec<Field>>) {
+    let text = std::str::from_utf8(bytes).unwrap();
+    let (mut comments, mut rows) = (Vec::new(), Vec::new());
+    let mut rest = text;
+    while !rest.is_empty() {
+        if let Some(after) = rest.strip_prefix('#') {
+            let (line, tail) = after.split_once('\n').unwrap();
+            comments.push(line.trim().to_owned());
+            rest = tail;
+            continue;
+        }
+        let mut row = Vec::new();
+        loop {
+            let field;
+            if let Some(mut quoted) = rest.strip_prefix('"') {
+                let mut value = String::new();
+                loop {
+                    let (part, tail) = quoted.split_once('"').expect("an open quote is closed");
+                    value.push_str(part);
+                    match tail.strip_prefix('"') {
+                        Some(again) => {
+                            value.push('"');
+                            quoted = again;
+                        }
+                        None => {
+                            rest = tail;
+                            break;
+                        }
+                    }
+                }
+                field = Field::Quoted(value);
+            } else {
+                let end = rest.find([',', '\n']).expect("each line ends");
+                assert!(!rest[..end].contains(['"', '\r']), "bare special in {:?}", &rest[..end]);
+                field = Field::Bare(rest[..end].to_owned());
+                rest = &rest[end..];
+            }
+            row.push(field);
+            match rest.split_at(1) {
+                (",", tail) => rest = tail,
+                ("\n", tail) => {
+                    rest = tail;
+                    break;
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+        rows.push(row);
+    }
+    (comments, rows)
+}
+
+fn layout(names: &[&str], envelope: Envelope) -> Layout {
+    let columns = names
+        .iter()
+        .map(|name| LayoutColumn { source: CatalogColumn::new(*name, ColumnType::String), title: (*name).to_owned() })
+        .collect();
+    Layout { columns, envelope }
+}
+
+fn encode(frame: &DataFrame) -> Vec<u8> {
+    let names: Vec<_> = frame.columns().iter().map(|c| c.name().as_str()).collect();
+    let encoder = Csv.encoder(&layout(&names, Envelope::Sidecar)).unwrap();
+    let mut out = Vec::new();
+    encoder.encode(frame, &mut out).unwrap();
+    out
+}
+
+/// Small, repeatable randomness.
+struct Dice(u64);
+
+impl Dice {
+    fn roll(&mut self, sides: usize) -> usize {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) as usize % sides
+    }
+
+    fn nasty(&mut self) -> Option<String> {
+        const PIECES: [&str; 18] = [
+            "", "#", "\"", "\"\"", ",", "\n", "\r", "\r\n", " ", "\t", "é", "漢", "🦀", "a", "NULL", "=1+1", "\0",
+            "# x\n",
+        ];
+        match self.roll(8) {
+            0 => None,
+            n => Some((1..n).map(|_| PIECES[self.roll(PIECES.len())]).collect()),
+        }
+    }
+}
+
+#[test]
+fn any_text_comes_back_in_any_place() {
+    let mut dice = Dice(7);
+    for width in [1, 2, 5] {
+        let values: Vec<Vec<_>> = (0..width).map(|_| (0..400).map(|_| dice.nasty()).collect()).collect();
+        let columns = values.iter().enumerate().map(|(i, v)| Column::new(format!("c{i}").into(), v)).collect();
+        let (comments, rows) = read(&encode(&DataFrame::new_infer_height(columns).unwrap()));
+        assert_eq!((comments.len(), rows.len()), (0, 400));
+        for (index, row) in rows.iter().enumerate() {
+            for (field, column) in row.iter().zip(&values) {
+                match (field, &column[index]) {
+                    (Field::Bare(text), None) => assert_eq!(text, ""),
+                    (Field::Quoted(text), None) => assert!(width == 1 && text.is_empty()),
+                    (Field::Bare(text), Some(value)) => assert!(text == value && !text.is_empty()),
+                    (Field::Quoted(text), Some(value)) => assert_eq!(text, value),
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn the_envelope_stands_around_the_table_and_the_header_is_no_comment() {
+    let encoder = Csv.encoder(&layout(&["#id", "a,b", "#c"], Envelope::Comments)).unwrap();
+    let at = |text: &str| serde_json::from_value(serde_json::json!(text)).unwrap();
+    let mut out = Vec::new();
+    encoder.begin(&Head { requested_at: at("2026-11-22T15:26:01.123Z") }, &mut out);
+    encoder.end(&Tail { rows: 0, completed_at: at("2026-11-22T15:26:04.567Z") }, &mut out);
+    let expected = "# export_requested_at: 2026-11-22T15:26:01.123Z\n\"#id\",\"a,b\",#c\n\
+                    # export_rows: 0\n# export_completed_at: 2026-11-22T15:26:04.567Z\n";
+    assert_eq!(String::from_utf8(out).unwrap(), expected);
+}
+
+fn every_type() -> DataFrame {
+    let day = Column::new("day".into(), [Some(0_i32), None, Some(-1)]).cast(&DataType::Date).unwrap();
+    let at = Column::new("at".into(), [Some(979_397_760_000_000_i64), None, Some(-1)])
+        .cast(&DataType::Datetime(TimeUnit::Microseconds, None))
+        .unwrap();
+    let clock =
+        Column::new("clock".into(), [Some(0_i64), None, Some(86_399_999_999_999)]).cast(&DataType::Time).unwrap();
+    let price =
+        Column::new("price".into(), [Some("1.10"), None, Some("-0.05")]).cast(&DataType::Decimal(15, 2)).unwrap();
+    let columns = vec![
+        Column::new("int".into(), [Some(1_i64), None, Some(i64::MIN)]),
+        Column::new("byte".into(), [Some(1_i8), None, Some(-128)]),
+        Column::new("float".into(), [Some(0.1), None, Some(f64::NAN)]),
+        Column::new("real".into(), [Some(0.1_f32), None, Some(f32::INFINITY)]),
+        Column::new("flag".into(), [Some(true), None, Some(false)]),
+        day,
+        at,
+        clock,
+        price,
+        Column::new("text".into(), [Some("a"), None, Some("")]),
+    ];
+    DataFrame::new_infer_height(columns).unwrap()
+}
+
+#[test]
+fn every_type_has_its_text() {
+    let expected = "1,1,0.1,0.1,true,1970-01-01,2001-01-13T14:56:00Z,00:00:00,1.10,a\n\
+                    ,,,,,,,,,\n\
+                    -9223372036854775808,-128,NaN,INF,false,1969-12-31,1969-12-31T23:59:59.999999Z,23:59:59.999999999,-0.05,\"\"\n";
+    assert_eq!(String::from_utf8(encode(&every_type())).unwrap(), expected);
+}
+
+#[test]
+fn the_bytes_do_not_depend_on_the_partition() {
+    let mut dice = Dice(11);
+    let small = every_type();
+    let mut frame = small.clone();
+    for _ in 0..200 {
+        frame.vstack_mut(&small).unwrap();
+    }
+    let whole = encode(&frame);
+    for _ in 0..5 {
+        let (mut at, mut parts) = (0, Vec::new());
+        while at < frame.height() {
+            let rows = 1 + dice.roll(100);
+            parts.extend(encode(&frame.slice(at as i64, rows)));
+            at += rows;
+        }
+        assert_eq!(parts, whole);
+    }
+}
+
+#[test]
+fn nested_columns_are_refused_by_name() {
+    let list = Series::new("x".into(), [1_i64]).implode().unwrap().into_series();
+    let frame = DataFrame::new_infer_height(vec![list.into_column()]).unwrap();
+    let error = Csv.encoder(&layout(&["x"], Envelope::Sidecar)).unwrap().encode(&frame, &mut Vec::new()).unwrap_err();
+    assert!(matches!(error, FormatError::Unsupported { column, .. } if column == "x"));
+}

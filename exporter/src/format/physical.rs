@@ -1,0 +1,145 @@
+//! A frame's columns as plain arrays, for encoders that go through them row by row.
+
+use polars::prelude::{
+    BooleanType, DataFrame, DataType, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type, Int128Type,
+    PolarsDataType, Series, StaticArray, StringType, TimeUnit, UInt8Type, UInt16Type, UInt32Type, UInt64Type,
+};
+
+use super::{FormatError, cell};
+
+type ArrayOf<T> = <T as PolarsDataType>::Array;
+
+/// The physical columns of a frame, each in one piece; [`Cells`] borrow from it.
+pub(crate) struct Physical {
+    columns: Vec<(DataType, Series)>,
+    rows: usize,
+}
+
+impl Physical {
+    /// Copies nothing, unless a column is in several pieces.
+    pub(crate) fn of(frame: &DataFrame) -> Self {
+        let columns = frame
+            .columns()
+            .iter()
+            .map(|column| {
+                let series = column.as_materialized_series();
+                (series.dtype().clone(), series.to_physical_repr().rechunk())
+            })
+            .collect();
+        Self { columns, rows: frame.height() }
+    }
+
+    pub(crate) const fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// The cells of each column.
+    pub(crate) fn cells(&self, format: &'static str) -> Result<Vec<Cells<'_>>, FormatError> {
+        self.columns.iter().map(|(dtype, series)| Cells::of(dtype, series, format)).collect()
+    }
+}
+
+/// The values of one column.
+pub(crate) enum Cells<'a> {
+    I8(&'a ArrayOf<Int8Type>),
+    I16(&'a ArrayOf<Int16Type>),
+    I32(&'a ArrayOf<Int32Type>),
+    I64(&'a ArrayOf<Int64Type>),
+    U8(&'a ArrayOf<UInt8Type>),
+    U16(&'a ArrayOf<UInt16Type>),
+    U32(&'a ArrayOf<UInt32Type>),
+    U64(&'a ArrayOf<UInt64Type>),
+    F32(&'a ArrayOf<Float32Type>),
+    F64(&'a ArrayOf<Float64Type>),
+    Bool(&'a ArrayOf<BooleanType>),
+    Text(&'a ArrayOf<StringType>),
+    Date(&'a ArrayOf<Int32Type>),
+    Datetime(&'a ArrayOf<Int64Type>, TimeUnit),
+    Time(&'a ArrayOf<Int64Type>),
+    Decimal(&'a ArrayOf<Int128Type>, usize),
+}
+
+/// What a cell holds, as far as quoting is concerned.
+pub(crate) enum Cell<'a> {
+    /// NULL.
+    Null,
+    /// Text that may need quotes; not written yet.
+    Text(&'a str),
+    /// Anything else; already appended, and never in need of quotes.
+    Plain(Kind),
+}
+
+/// How a value that is already appended reads.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// As a finite number or a boolean.
+    Literal,
+    /// As a date, a time, an exact decimal or a float that is no number.
+    Lexical,
+}
+
+impl<'a> Cells<'a> {
+    fn of(dtype: &DataType, series: &'a Series, format: &'static str) -> Result<Self, FormatError> {
+        let unsupported =
+            || FormatError::Unsupported { column: series.name().to_string(), dtype: format!("{dtype:?}"), format };
+        macro_rules! array {
+            ($get:ident) => {
+                series.$get()?.downcast_iter().next().ok_or_else(unsupported)?
+            };
+        }
+        Ok(match dtype {
+            DataType::Int8 => Self::I8(array!(i8)),
+            DataType::Int16 => Self::I16(array!(i16)),
+            DataType::Int32 => Self::I32(array!(i32)),
+            DataType::Int64 => Self::I64(array!(i64)),
+            DataType::UInt8 => Self::U8(array!(u8)),
+            DataType::UInt16 => Self::U16(array!(u16)),
+            DataType::UInt32 => Self::U32(array!(u32)),
+            DataType::UInt64 => Self::U64(array!(u64)),
+            DataType::Float32 => Self::F32(array!(f32)),
+            DataType::Float64 => Self::F64(array!(f64)),
+            DataType::Boolean => Self::Bool(array!(bool)),
+            DataType::String => Self::Text(array!(str)),
+            DataType::Date => Self::Date(array!(i32)),
+            DataType::Datetime(unit, _) => Self::Datetime(array!(i64), *unit),
+            DataType::Time => Self::Time(array!(i64)),
+            DataType::Decimal(_, scale) => Self::Decimal(array!(i128), *scale),
+            _ => return Err(unsupported()),
+        })
+    }
+
+    /// Appends the value in `row`, unless it is NULL or text.
+    #[inline]
+    pub(crate) fn write(&self, row: usize, out: &mut Vec<u8>) -> Cell<'a> {
+        macro_rules! plain {
+            ($array:expr, $value:ident => $kind:expr, $write:expr) => {
+                match $array.get(row) {
+                    Some($value) => {
+                        $write;
+                        Cell::Plain($kind)
+                    }
+                    None => Cell::Null,
+                }
+            };
+        }
+        use Kind::{Lexical, Literal};
+        match self {
+            Self::Text(array) => array.get(row).map_or(Cell::Null, Cell::Text),
+            Self::I64(array) => plain!(array, v => Literal, cell::int(out, v)),
+            Self::I32(array) => plain!(array, v => Literal, cell::int(out, v)),
+            Self::F64(array) => plain!(array, v => if v.is_finite() { Literal } else { Lexical }, cell::float(out, v)),
+            Self::Datetime(array, unit) => plain!(array, v => Lexical, cell::datetime(out, v, *unit)),
+            Self::Date(array) => plain!(array, v => Lexical, cell::date(out, i64::from(v))),
+            Self::Decimal(array, scale) => plain!(array, v => Lexical, cell::decimal(out, v, *scale)),
+            Self::Bool(array) => plain!(array, v => Literal, cell::boolean(out, v)),
+            Self::Time(array) => plain!(array, v => Lexical, cell::time(out, v)),
+            Self::F32(array) => plain!(array, v => if v.is_finite() { Literal } else { Lexical }, cell::float(out, v)),
+            Self::I8(array) => plain!(array, v => Literal, cell::int(out, v)),
+            Self::I16(array) => plain!(array, v => Literal, cell::int(out, v)),
+            Self::U8(array) => plain!(array, v => Literal, cell::int(out, v)),
+            Self::U16(array) => plain!(array, v => Literal, cell::int(out, v)),
+            Self::U32(array) => plain!(array, v => Literal, cell::int(out, v)),
+            Self::U64(array) => plain!(array, v => Literal, cell::int(out, v)),
+        }
+    }
+}
