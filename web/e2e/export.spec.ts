@@ -1,0 +1,126 @@
+import { expect, test } from "@playwright/test";
+import {
+  addFilter,
+  balanceOf,
+  expectStatus,
+  readCsv,
+  savedBytes,
+  sha256,
+  signIn,
+  startExport,
+  tokenOf,
+} from "./page.js";
+
+const TIMESTAMP = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/;
+
+test("a click on Export ends with the whole, checked file on disk", async ({ page, request }) => {
+  await signIn(page, "alice");
+  const before = await balanceOf(page);
+  await page.getByTestId("dataset-flights").click();
+  await addFilter(page, "origin", "eq", "SEA");
+
+  const downloading = page.waitForEvent("download");
+  const row = await startExport(page);
+  await expect(row.getByTestId("export-progress").or(row.getByTestId("save-button"))).toBeVisible();
+  const download = await downloading;
+  await expectStatus(row, "completed");
+
+  const saved = await savedBytes(download);
+  expect(download.suggestedFilename()).toMatch(/^flights-.*\.csv$/);
+  const file = readCsv(saved);
+  expect(file.requestedAt).toMatch(TIMESTAMP);
+  expect(file.completedAt).toMatch(TIMESTAMP);
+  expect(file.requestedAt <= file.completedAt).toBe(true);
+  expect(file.rows).toBeGreaterThan(0);
+  expect(file.data.length).toBe(file.rows);
+  const origin = file.header.indexOf("origin");
+  expect(new Set(file.data.map((cells) => cells[origin]))).toEqual(new Set(["SEA"]));
+
+  const id = await row.getAttribute("data-export-id");
+  const token = await tokenOf(request, "alice");
+  const answer = await request.get(`/v1/exports/${id}/file`, {
+    headers: { authorization: `Bearer ${token}` },
+  });
+  expect(answer.status()).toBe(200);
+  expect(answer.headers().etag).toBe(`"${sha256(saved)}"`);
+  expect((await answer.body()).equals(saved)).toBe(true);
+
+  await expect.poll(() => balanceOf(page)).toBe(before - 1);
+
+  const again = page.waitForEvent("download");
+  await row.getByTestId("save-button").click();
+  expect((await savedBytes(await again)).equals(saved)).toBe(true);
+});
+
+test("a running export shows its progress and can be canceled, and its credit comes back", async ({
+  page,
+}) => {
+  await signIn(page, "alice");
+  const before = await balanceOf(page);
+  await page.getByTestId("dataset-flights").click();
+  const row = await startExport(page);
+  await expect(row.getByTestId("export-progress")).toBeVisible();
+  await row.getByTestId("cancel-button").click();
+  await expectStatus(row, "canceled");
+  await expect(row.getByTestId("cancel-button")).toHaveCount(0);
+  await expect.poll(() => balanceOf(page)).toBe(before);
+});
+
+test("people of other tenants see none of it", async ({ page, browser, request }) => {
+  await signIn(page, "alice");
+  const mine = page.getByTestId("export-row");
+  await expect(mine.first()).toBeVisible();
+  const id = await mine.first().getAttribute("data-export-id");
+
+  const answer = await request.get("/local/people");
+  const { people } = (await answer.json()) as { people: { id: string; tenant: string }[] };
+  const alice = people.find((person) => person.id === "alice");
+  const stranger = people.find((person) => person.tenant !== alice?.tenant);
+  expect(stranger, "a local person of another tenant").toBeDefined();
+
+  const other = await browser.newContext();
+  const theirs = await other.newPage();
+  await signIn(theirs, stranger?.id ?? "");
+  await expect(theirs.locator(`[data-export-id="${id}"]`)).toHaveCount(0);
+  await theirs.goto(`/exports/${id}`);
+  await expect(theirs.getByTestId("problem")).toHaveAttribute("data-slug", "not-found");
+  await other.close();
+
+  const token = await tokenOf(request, stranger?.id ?? "");
+  const file = await request.get(`/v1/exports/${id}/file`, { headers: { authorization: `Bearer ${token}` } });
+  expect(file.status()).toBe(404);
+});
+
+test("bad input is answered with a sentence that says what to do", async ({ page }) => {
+  await signIn(page, "alice");
+  const before = await balanceOf(page);
+  await page.getByTestId("dataset-flights").click();
+  await addFilter(page, "delay", "gte", "very late");
+  await page.getByTestId("export-button").click();
+  const problem = page.getByTestId("problem");
+  await expect(problem).toHaveAttribute("data-slug", "invalid-filter");
+  await expect(problem).toContainText("The filter is not valid");
+  await expect(problem).toContainText("filter › delay › gte");
+  await expect(problem).toContainText("Correct what is marked and try again.");
+  expect(await balanceOf(page)).toBe(before);
+
+  await page.getByTestId("filter-value").fill("");
+  await page.getByTestId("export-button").click();
+  await expect(page.getByText("Enter a value")).toBeVisible();
+});
+
+test("a reload keeps the person signed in and the exports in place, and nothing in localStorage or the URL", async ({
+  page,
+}) => {
+  await signIn(page, "alice");
+  await expect(page.getByTestId("export-row").first()).toBeVisible();
+  await page.reload();
+  await expect(page.getByTestId("connection-state")).toHaveAttribute("data-state", "live");
+  await expect(page.getByTestId("export-row").first()).toBeVisible();
+  const stored = await page.evaluate(() => JSON.stringify({ ...localStorage }) + window.location.href);
+  const token = await page.evaluate(
+    () => (JSON.parse(sessionStorage.getItem("sluice.identity") ?? "{}") as { token?: string }).token,
+  );
+  expect(token).toBeTruthy();
+  expect(stored).not.toContain(token);
+});

@@ -1,0 +1,36 @@
+import { defineConfig } from "@playwright/test";
+
+const baseURL = process.env.SLUICE_URL;
+if (!baseURL) {
+  throw new Error("SLUICE_URL is not set: run `cargo xtask test`, or give the address of a running gateway");
+}
+
+export default defineConfig({
+  testDir: ".",
+  testMatch: process.env.SLUICE_SCREENSHOTS === "1" ? ["*.spec.ts", "pictures.ts"] : ["*.spec.ts"],
+  outputDir: "../test-results",
+  reporter: "list",
+  retries: 0,
+  workers: 1,
+  timeout: 60_000,
+  expect: { timeout: 15_000 },
+  use: {
+    baseURL,
+    acceptDownloads: true,
+    locale: "en-GB",
+    timezoneId: "UTC",
+    viewport: { width: 1280, height: 860 },
+    launchOptions: {
+      executablePath: process.env.CHROMIUM_PATH ?? "/usr/bin/chromium",
+      args: [
+        "--no-sandbox",
+        "--disable-gpu",
+        "--disable-quic",
+        "--no-first-run",
+        "--disable-background-networking",
+        "--disable-component-update",
+        "--disable-sync",
+      ],
+    },
+  },
+});
