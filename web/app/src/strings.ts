@@ -60,7 +60,6 @@ export const strings = {
     empty: "There is nothing that you may export yet. Ask your administrator for access to a dataset.",
     rows: (count: number) => `about ${formatCompact(count)} rows`,
     columns: (count: number) => `${formatCount(count)} columns`,
-    change: "Change",
   },
   form: {
     columns: "Columns",
@@ -87,7 +86,6 @@ export const strings = {
     no: "no",
     utc: "UTC",
     submit: "Export",
-    submitting: "Starting…",
     cost: (count: number) => `Costs ${formatCount(count)} ${count === 1 ? "credit" : "credits"}`,
     saves: "The file is saved by itself when it is done.",
   },
@@ -114,7 +112,6 @@ export const strings = {
     canceling: "Canceling…",
     save: "Save file",
     saveAgain: "Save again",
-    details: "Details",
     back: "All exports",
     requested: (iso: string) => formatTime(iso),
     queued: (before: number) =>
@@ -133,7 +130,6 @@ export const strings = {
     saved: "Checked and saved",
     progressLabel: "Progress of this export",
     expires: (iso: string) => `Kept until ${formatTime(iso)}`,
-    attempt: (attempt: number) => `Attempt ${formatCount(attempt)}`,
     field: {
       id: "Id",
       dataset: "Dataset",
@@ -149,6 +145,9 @@ export const strings = {
     },
     all: "All",
     none: "None",
+    either: (parts: string[]) => parts.join(" or "),
+    not: (part: string) => `not (${part})`,
+    isNotEmpty: "is not empty",
   },
   status: {
     queued: "Queued",

@@ -70,7 +70,10 @@ export class Download {
   readonly #window: number;
   readonly #receiver: Receiver;
   readonly #backoff: Backoff;
+  readonly #over = new AbortController();
+  readonly #signal: AbortSignal;
   #announced: boolean;
+  #ended: SluiceError | undefined;
 
   constructor(deps: DownloadDeps, exportId: string, options: DownloadOptions) {
     this.#deps = deps;
@@ -80,6 +83,7 @@ export class Download {
     this.#receiver = new Receiver(options.sink, options.offset ?? 0, options.hasher, options.onProgress);
     this.#backoff = new Backoff(deps.backoff);
     this.#announced = options.announced ?? false;
+    this.#signal = options.signal ? AbortSignal.any([options.signal, this.#over.signal]) : this.#over.signal;
   }
 
   /**
@@ -88,6 +92,22 @@ export class Download {
    * @throws SluiceError the problem that ended it; nothing that the sink holds is then a whole file.
    */
   async run(): Promise<DownloadResult> {
+    const off = this.#deps.session.messages.on((message: ServerMessage) => {
+      if ("export" in message && message.export.id === this.#exportId) {
+        this.#ended = endedBadly(message.export);
+        if (this.#ended) {
+          this.#over.abort();
+        }
+      }
+    });
+    try {
+      return await this.#untilWhole();
+    } finally {
+      off();
+    }
+  }
+
+  async #untilWhole(): Promise<DownloadResult> {
     let fruitless = 0;
     for (;;) {
       const before = this.#receiver.position;
@@ -96,7 +116,7 @@ export class Download {
       } catch (cause) {
         const error = this.#error(cause);
         fruitless = this.#receiver.position > before ? 0 : fruitless + 1;
-        if (FINAL.includes(error.slug)) {
+        if (error === this.#ended || FINAL.includes(error.slug)) {
           throw error;
         }
         if (error.slug === "restarted") {
@@ -111,7 +131,7 @@ export class Download {
         if (fruitless === 0) {
           this.#backoff.reset();
         }
-        await delay(this.#backoff.next(error.retryAfterMs), this.#options.signal).catch((reason: unknown) => {
+        await delay(this.#backoff.next(error.retryAfterMs), this.#signal).catch((reason: unknown) => {
           throw this.#error(reason);
         });
       }
@@ -119,6 +139,9 @@ export class Download {
   }
 
   #error(cause: unknown): SluiceError {
+    if (this.#ended) {
+      return this.#ended;
+    }
     if (this.#options.signal?.aborted) {
       return new SluiceError({ slug: "aborted", title: "The download was stopped", cause });
     }
@@ -126,27 +149,27 @@ export class Download {
   }
 
   async #attempt(): Promise<DownloadResult> {
-    this.#options.signal?.throwIfAborted();
+    this.#signal.throwIfAborted();
     const connection = await this.#socket();
     if (connection) {
       return this.#overSocket(connection);
     }
     const transfer = new RestTransfer(this.#deps.rest, this.#exportId, this.#receiver);
-    return transfer.run(this.#options.signal);
+    return transfer.run(this.#signal);
   }
 
   /** The live connection, waiting a little for it; `undefined` says: use HTTP. */
   async #socket(): Promise<Connection | undefined> {
     const { session } = this.#deps;
-    const { transport, signal, socketWaitMs = 5_000 } = this.#options;
+    const { transport, socketWaitMs = 5_000 } = this.#options;
     if (transport === "rest" || session.state.name === "idle" || session.state.name === "closed") {
       return undefined;
     }
     const patience = AbortSignal.timeout(socketWaitMs);
     try {
-      await session.whenLive(signal ? AbortSignal.any([signal, patience]) : patience);
+      await session.whenLive(AbortSignal.any([this.#signal, patience]));
     } catch (cause) {
-      if (signal?.aborted) {
+      if (this.#signal.aborted) {
         throw cause;
       }
     }
@@ -189,22 +212,9 @@ export class Download {
 
   /** Waits for the stream that the server opens; `undefined` when it must be asked for after all. */
   async #awaitAnnounced(connection: Connection): Promise<FileStream | undefined> {
-    const { session, rest } = this.#deps;
-    const over = new AbortController();
-    const signals = [over.signal, ...(this.#options.signal ? [this.#options.signal] : [])];
-    const waiting = AbortSignal.any(signals);
-    let fail: (error: SluiceError) => void = () => undefined;
-    const ended = new Promise<never>((_, reject) => {
-      fail = reject;
-    });
-    const off = session.messages.on((message: ServerMessage) => {
-      if ("export" in message && message.export.id === this.#exportId) {
-        const error = endedBadly(message.export);
-        if (error) {
-          fail(error);
-        }
-      }
-    });
+    const { rest } = this.#deps;
+    const decided = new AbortController();
+    const waiting = AbortSignal.any([decided.signal, this.#signal]);
     const look = async (): Promise<undefined> => {
       for (;;) {
         await delay(LOOK_MS, waiting);
@@ -221,10 +231,9 @@ export class Download {
     const looking = look();
     looking.catch(() => undefined); // judged by the race below, or stopped after it
     try {
-      return await Promise.race([connection.streams.claim(this.#exportId, waiting), ended, looking]);
+      return await Promise.race([connection.streams.claim(this.#exportId, waiting), looking]);
     } finally {
-      off();
-      over.abort();
+      decided.abort();
     }
   }
 
@@ -240,7 +249,7 @@ export class Download {
     let granted = stream.offset + this.#window;
     let drained = 0;
     for (;;) {
-      const item = await stream.next(this.#options.signal);
+      const item = await stream.next(this.#signal);
       switch (item.kind) {
         case "bytes": {
           if (item.offset + item.payload.byteLength > granted) {

@@ -193,6 +193,16 @@ describe("download over the socket", () => {
     await expect(result).rejects.toMatchObject({ slug: "export-failed", detail: "source went away" });
   });
 
+  it("ends with the problem when the export is canceled while its bytes come", async () => {
+    const result = download();
+    await opened(6);
+    peer.frame(6, 0, someBytes(10));
+    const canceled = { ...completedExport(ID, new Uint8Array(0)), status: "canceled" as const, file: null };
+    peer.send({ type: "export.canceled", seq: 1, export: canceled });
+    await expect(result).rejects.toMatchObject({ slug: "canceled" });
+    expect((await peer.expect("file.close")).stream).toBe(6);
+  });
+
   it("waits while the export has no bytes yet", async () => {
     const bytes = someBytes(10);
     const result = download();

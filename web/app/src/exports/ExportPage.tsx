@@ -2,11 +2,11 @@ import { Anchor, Code, Group, Paper, Skeleton, Stack, Table, Text } from "@manti
 import type { Export } from "@sluice/client";
 import { IconArrowLeft } from "@tabler/icons-react";
 import { Link } from "wouter";
-import { formatBytes, formatCount, formatTime } from "../format.js";
+import { formatBytes, formatCount, formatList, formatTime } from "../format.js";
 import { useExport } from "../live/queries.js";
 import { ProblemAlert } from "../problems/ProblemAlert.js";
 import { strings } from "../strings.js";
-import { ExportRow, listOr } from "./ExportRow.js";
+import { ExportRow } from "./ExportRow.js";
 
 /** Everything about one export. */
 export function ExportPage({ id }: { id: string }) {
@@ -40,7 +40,7 @@ function Details({ item }: { item: Export }) {
   const rows: [string, React.ReactNode][] = [
     [field.id, <Code key="id">{item.id}</Code>],
     [field.dataset, item.dataset],
-    [field.columns, listOr(item.columns, strings.exports.all)],
+    [field.columns, item.columns && item.columns.length > 0 ? formatList(item.columns) : strings.exports.all],
     [field.filter, json(item.filter) ?? strings.exports.none],
     [field.params, json(item.params)],
     [field.requested, formatTime(item.requested_at)],

@@ -3,11 +3,11 @@ import { type ExportStatus, hasEnded, SluiceError } from "@sluice/client";
 import { IconCheck, IconDeviceFloppy, IconX } from "@tabler/icons-react";
 import { useMutation } from "@tanstack/react-query";
 import { Link } from "wouter";
-import { formatList } from "../format.js";
 import { useLive } from "../live/LiveProvider.js";
 import type { Paced } from "../live/merge.js";
 import { ProblemAlert } from "../problems/ProblemAlert.js";
 import { strings } from "../strings.js";
+import { describe } from "./describe.js";
 import type { Saving } from "./saver.js";
 import { useSaving } from "./useSaving.js";
 
@@ -27,6 +27,7 @@ export function ExportRow({ item }: { item: Paced }) {
   const saving = useSaving(item.id);
   const cancel = useMutation({ mutationFn: () => client.cancel(item.id) });
   const ended = hasEnded(item.status);
+  const asked = describe(item);
   const receiving = saving?.phase === "receiving" ? saving : undefined;
   return (
     <Paper
@@ -41,12 +42,24 @@ export function ExportRow({ item }: { item: Paced }) {
       <Stack gap={8}>
         <Group justify="space-between" align="flex-start" wrap="nowrap" gap="xs">
           <div style={{ minWidth: 0 }}>
-            <Anchor component={Link} href={`/exports/${item.id}`} c="inherit" fw={600} lineClamp={1}>
+            <Anchor
+              component={Link}
+              href={`/exports/${item.id}`}
+              c="inherit"
+              fw={600}
+              display="block"
+              truncate
+            >
               {item.file?.name ?? `${item.dataset}.${item.format}`}
             </Anchor>
             <Text size="xs" c="dimmed">
               {strings.exports.requested(item.requested_at)}
             </Text>
+            {asked && (
+              <Text size="sm" lineClamp={2} style={{ overflowWrap: "anywhere" }}>
+                {asked}
+              </Text>
+            )}
           </div>
           <Badge
             color={COLORS[item.status]}
@@ -148,9 +161,4 @@ function facts(item: Paced, receiving: Extract<Saving, { phase: "receiving" }> |
 
 function join(parts: (string | undefined)[]): string {
   return parts.filter((part) => part !== undefined).join(" · ");
-}
-
-/** A list of names, or a word for all of them. */
-export function listOr(names: readonly string[] | null, empty: string): string {
-  return names && names.length > 0 ? formatList(names) : empty;
 }

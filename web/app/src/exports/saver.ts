@@ -10,6 +10,9 @@ export type Saving =
 /** Files of at most this many bytes together are kept for saving again without another download. */
 const KEEP_BYTES = 256 * 1024 * 1024;
 
+/** Least time between two told positions of one download, in milliseconds. */
+const TELL_MS = 100;
+
 /** How long an object URL outlives its click, in milliseconds; the browser has begun to copy long before. */
 const URL_LIFE_MS = 60_000;
 
@@ -71,11 +74,17 @@ export class FileSaver {
 
   async #fetch(exportId: string, announced: boolean, signal: AbortSignal): Promise<void> {
     const sink = new BlobSink();
+    let toldAt = 0;
     const result = await this.#client.download(exportId, {
       sink,
       announced,
       signal,
-      onProgress: (received) => this.#set(exportId, { phase: "receiving", received }),
+      onProgress: (received) => {
+        if (performance.now() - toldAt >= TELL_MS) {
+          toldAt = performance.now();
+          this.#set(exportId, { phase: "receiving", received });
+        }
+      },
     });
     const file = await this.#sealed(exportId, signal);
     if (file.sha256 !== result.sha256) {

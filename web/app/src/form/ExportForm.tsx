@@ -31,6 +31,11 @@ export function ExportForm({ dataset }: { dataset: Dataset }) {
     onSuccess: (started) => {
       putExport(queries, started.export);
       void saver.save(started.export.id, started.announced);
+      requestAnimationFrame(() => {
+        document
+          .querySelector(`[data-export-id="${CSS.escape(started.export.id)}"]`)
+          ?.scrollIntoView({ block: "nearest", behavior: "smooth" });
+      });
       if (connection.name !== "live") {
         void queries.invalidateQueries({ queryKey: keys.credits });
       }

@@ -37,7 +37,7 @@ export function ProblemAlert({ error, onClose, onRetry }: Props) {
       )}
       <Text size="sm">{text.next}</Text>
       {problem.traceId && (
-        <Text size="xs" c="dimmed" mt={4} style={{ overflowWrap: "anywhere" }}>
+        <Text size="xs" mt={4} opacity={0.8} style={{ overflowWrap: "anywhere" }}>
           {strings.trace(problem.traceId)}
         </Text>
       )}

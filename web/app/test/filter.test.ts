@@ -1,0 +1,75 @@
+import type { Column } from "@sluice/client";
+import { describe, expect, it } from "vitest";
+import {
+  type FilterRow,
+  isIncomplete,
+  literal,
+  type Operator,
+  operatorsOf,
+  toFilter,
+} from "../src/form/filter.js";
+
+const columns: Column[] = [
+  { name: "origin", type: "string", nullable: false },
+  { name: "delay", type: "int", nullable: true },
+  { name: "price", type: "decimal", nullable: true },
+  { name: "late", type: "bool", nullable: true },
+  { name: "at", type: "datetime", nullable: true },
+];
+let key = 0;
+const row = (column: string, operator: Operator, ...values: string[]): FilterRow => ({
+  key: ++key,
+  column,
+  operator,
+  values,
+});
+
+describe("the filter form", () => {
+  it.each([
+    [[row("origin", "eq", "SEA")], { origin: { eq: "SEA" } }],
+    [[row("delay", "gte", " 30 ")], { delay: { gte: 30 } }],
+    [[row("delay", "between", "1", "2")], { delay: { between: [1, 2] } }],
+    [[row("origin", "in", "SEA", "JFK")], { origin: { in: ["SEA", "JFK"] } }],
+    [[row("origin", "not_in", "SEA")], { not: { origin: { in: ["SEA"] } } }],
+    [[row("origin", "not_contains", "S")], { not: { origin: { contains: "S" } } }],
+    [[row("delay", "is_null", "false")], { delay: { is_null: false } }],
+    [[row("late", "eq", "true")], { late: { eq: true } }],
+    [[row("price", "lt", "0.10")], { price: { lt: "0.10" } }],
+    [[row("at", "gte", "2026-11-22T15:26")], { at: { gte: "2026-11-22T15:26:00Z" } }],
+    [[], undefined],
+  ])("%j says %j", (rows, filter) => {
+    expect(toFilter(rows, columns, "all")).toEqual(filter);
+  });
+
+  it("joins different columns in one object, and the same column in an and", () => {
+    const rows = [row("origin", "eq", "SEA"), row("delay", "gt", "5")];
+    expect(toFilter(rows, columns, "all")).toEqual({ origin: { eq: "SEA" }, delay: { gt: 5 } });
+    const same = [row("delay", "gt", "5"), row("delay", "lt", "9")];
+    expect(toFilter(same, columns, "all")).toEqual({ and: [{ delay: { gt: 5 } }, { delay: { lt: 9 } }] });
+  });
+
+  it("joins with or when any may hold", () => {
+    const rows = [row("origin", "eq", "SEA"), row("delay", "gt", "5")];
+    expect(toFilter(rows, columns, "any")).toEqual({ or: [{ origin: { eq: "SEA" } }, { delay: { gt: 5 } }] });
+  });
+
+  it("leaves what does not fit its type to the server, unchanged in meaning", () => {
+    expect(literal("int", "very late")).toBe("very late");
+    expect(literal("int", "99999999999999999999")).toBe("99999999999999999999");
+    expect(literal("float", "1e3")).toBe(1000);
+    expect(literal("time", "15:26")).toBe("15:26:00");
+    expect(literal("unknown", " kept ")).toBe(" kept ");
+  });
+
+  it("offers only operators that fit", () => {
+    expect(operatorsOf("bool")).not.toContain("lt");
+    expect(operatorsOf("int")).not.toContain("contains");
+    expect(operatorsOf("uuid")).toContain("contains");
+  });
+
+  it("knows what is still to be entered", () => {
+    expect(isIncomplete(row("delay", "between", "1", ""))).toBe(true);
+    expect(isIncomplete(row("origin", "in"))).toBe(true);
+    expect(isIncomplete(row("origin", "eq", "SEA"))).toBe(false);
+  });
+});

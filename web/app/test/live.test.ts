@@ -1,0 +1,76 @@
+import { type Export, type Progress, SERVER_SLUGS, type SessionState } from "@sluice/client";
+import { describe, expect, it } from "vitest";
+import { describe as describeExport } from "../src/exports/describe.js";
+import { connectionOf } from "../src/live/connection.js";
+import { applyProgress, newer } from "../src/live/merge.js";
+import { problemTexts } from "../src/strings.js";
+
+const progress = (bytes: number, more: Partial<Progress> = {}): Progress => ({
+  rows: bytes / 10,
+  rows_total: 1000,
+  bytes,
+  queue_position: null,
+  eta_ms: null,
+  ...more,
+});
+const item = (status: Export["status"]): Export => ({
+  ...({} as Export),
+  id: "x",
+  status,
+  progress: progress(0),
+});
+
+describe("pushed state", () => {
+  it("turns a queued export into a running one when rows come", () => {
+    expect(applyProgress(item("queued"), progress(0, { queue_position: 2 }), 0).status).toBe("queued");
+    expect(applyProgress(item("dispatched"), progress(10), 0).status).toBe("running");
+  });
+
+  it("never revives an export that has ended", () => {
+    const canceled = item("canceled");
+    expect(applyProgress(canceled, progress(500), 0)).toBe(canceled);
+    expect(newer(canceled, item("running"))).toBe(canceled);
+    expect(newer(item("completed"), item("expired")).status).toBe("expired");
+  });
+
+  it("measures the rate over at least a second, and starts over with a new attempt", () => {
+    let current = applyProgress(item("running"), progress(0), 0);
+    current = applyProgress(current, progress(500), 500);
+    expect(current.pace?.bytesPerSecond).toBeNull();
+    current = applyProgress(current, progress(4000), 2000);
+    expect(current.pace?.bytesPerSecond).toBe(2000);
+    current = applyProgress(current, progress(100), 2500);
+    expect(current.pace?.bytesPerSecond).toBeNull();
+  });
+});
+
+describe("the connection state", () => {
+  const reconnecting: SessionState = { name: "reconnecting", attempt: 3, retryAt: 0, reason: "" };
+  it.each<[SessionState, boolean, object]>([
+    [{ name: "connecting", attempt: 0 }, true, { name: "connecting" }],
+    [reconnecting, true, { name: "reconnecting", attempt: 3 }],
+    [reconnecting, false, { name: "offline", network: false }],
+    [{ name: "closed", error: undefined }, true, { name: "offline", network: true }],
+  ])("of %j with network %s is %j", (state, online, shown) => {
+    expect(connectionOf(state, online)).toEqual(shown);
+  });
+});
+
+describe("sentences", () => {
+  it("exist for every problem, with what to do next", () => {
+    for (const slug of SERVER_SLUGS) {
+      expect(problemTexts[slug].title.length).toBeGreaterThan(0);
+      expect(problemTexts[slug].next).toMatch(/\.$/);
+    }
+  });
+
+  it("describe what was asked for", () => {
+    expect(describeExport({ params: {}, filter: {} })).toBe("");
+    expect(
+      describeExport({
+        params: { muscles: ["a"] },
+        filter: { origin: { eq: "SEA" }, or: [{ delay: { gt: 5 } }, { not: { delay: { is_null: true } } }] },
+      }),
+    ).toBe("muscles: a · origin is SEA · delay more than 5 or not (delay is empty)");
+  });
+});
