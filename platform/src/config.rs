@@ -6,7 +6,7 @@ use std::path::Path;
 
 use figment::{
     Figment,
-    providers::{Env, Format, Serialized, Toml},
+    providers::{Env, Format, Toml},
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
@@ -21,21 +21,24 @@ const NOT_SETTINGS: [&str; 10] =
 #[error("settings: {0}")]
 pub struct ConfigError(String);
 
-/// Reads settings of type `T`. Its types must refuse unknown members (`deny_unknown_fields`).
+/// Reads settings of type `T`, whose types must refuse unknown members and fill in missing ones from their
+/// `Default` (`#[serde(default, deny_unknown_fields)]`).
 ///
 /// # Errors
 /// When the file can't be read, a key is unknown, or a value doesn't fit.
-pub fn load<T: Default + Serialize + DeserializeOwned>(file: Option<&Path>) -> Result<T, ConfigError> {
-    load_over(T::default(), file)
+pub fn load<T: DeserializeOwned>(file: Option<&Path>) -> Result<T, ConfigError> {
+    load_layers(file)
 }
 
-/// The same over other defaults, for `sluice up`, whose defaults name its data folder.
+/// The same with any number of files, each over the one before.
+///
+/// Defaults are not a layer of their own: written out they would lose their secrets.
 ///
 /// # Errors
 /// As [`load`].
-pub fn load_over<T: Serialize + DeserializeOwned>(defaults: T, file: Option<&Path>) -> Result<T, ConfigError> {
-    let mut figment = Figment::from(Serialized::defaults(defaults));
-    if let Some(path) = file {
+pub fn load_layers<'a, T: DeserializeOwned>(files: impl IntoIterator<Item = &'a Path>) -> Result<T, ConfigError> {
+    let mut figment = Figment::new();
+    for path in files {
         if !path.is_file() {
             return Err(ConfigError(format!("no such file: {}", path.display())));
         }
@@ -159,6 +162,7 @@ mod tests {
     #[serde(default, deny_unknown_fields)]
     struct Settings {
         nats: NatsConfig,
+        database: DatabaseConfig,
     }
 
     fn load_toml(text: &str) -> Result<Settings, ConfigError> {
@@ -171,6 +175,7 @@ mod tests {
     fn a_file_overrides_defaults_key_by_key() {
         let settings = load_toml("[nats]\nreplicas = 3").unwrap();
         assert_eq!((settings.nats.replicas, settings.nats.request_timeout_ms), (3, 5_000));
+        assert_eq!(settings.database.url, DatabaseConfig::default().url, "a secret's default stays what it is");
     }
 
     #[test]
