@@ -21,12 +21,12 @@ export interface Identity {
 
 const KEY = "sluice.identity";
 
-/** The people of a local installation; `undefined` when local identity is off. */
-export async function fetchPeople(): Promise<Person[] | undefined> {
+/** The people of a local installation; `null` when local identity is off. */
+export async function fetchPeople(): Promise<Person[] | null> {
   const response = await reach("/local/people");
   const isJson = response.headers.get("content-type")?.includes("json") ?? false;
   if (response.status === 404 || (response.ok && !isJson)) {
-    return undefined;
+    return null;
   }
   if (!response.ok) {
     throw await SluiceError.fromResponse(response);
