@@ -1,0 +1,351 @@
+//! A WebSocket client that does exactly what the test says.
+
+mod collect;
+
+use std::{collections::VecDeque, future::Future};
+
+use futures::{SinkExt, StreamExt};
+use protocol::{
+    SUBPROTOCOL, TICKET_SUBPROTOCOL_PREFIX,
+    client::{ClientMessage, ExportCancel, ExportCreate, FileClose, FileOpen, FileWindow, encode},
+    export::Export,
+    frame::Frame,
+    id::ExportId,
+    problem::Problem,
+    server::ServerMessage,
+};
+use tokio::net::TcpStream;
+use tokio_tungstenite::{
+    MaybeTlsStream, WebSocketStream, connect_async,
+    tungstenite::{
+        Error as WsError, Message,
+        client::IntoClientRequest,
+        http::{HeaderValue, StatusCode, header},
+    },
+};
+
+pub use collect::{Collected, Collector, Opened};
+
+use crate::DEADLINE;
+
+/// How to sign in.
+#[derive(Clone, Copy, Debug)]
+pub enum Credential<'a> {
+    /// `Authorization: Bearer …`.
+    Bearer(&'a str),
+    /// A ticket in the subprotocol, as browsers do it.
+    Ticket(&'a str),
+    /// Nothing.
+    None,
+}
+
+/// The upgrade was refused.
+#[derive(Clone, Debug)]
+pub struct Refusal {
+    /// The status.
+    pub status: StatusCode,
+    /// `WWW-Authenticate`, where there is one.
+    pub www_authenticate: Option<String>,
+    /// The problem in the body, where there is one.
+    pub problem: Option<Problem>,
+}
+
+/// What came from the server.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Received {
+    /// A text frame.
+    Text(ServerMessage),
+    /// A binary frame.
+    Binary(Frame),
+    /// The end: with this close code, or without one when the connection just broke.
+    Closed(Option<u16>),
+}
+
+/// A session. Every wait in it ends with a panic after [`DEADLINE`].
+pub struct Client {
+    socket: WebSocketStream<MaybeTlsStream<TcpStream>>,
+    /// Came while the test waited for something else; read before the socket.
+    kept: VecDeque<Received>,
+    /// `session.ready`.
+    pub ready: ServerMessage,
+}
+
+impl Client {
+    /// Opens a session at a gateway (`http://host:port`) and reads `session.ready`.
+    ///
+    /// # Errors
+    /// When the upgrade is refused.
+    ///
+    /// # Panics
+    /// When the gateway can't be reached, or says something else first.
+    pub async fn connect(gateway: &str, credential: Credential<'_>) -> Result<Self, Refusal> {
+        Self::connect_from(gateway, credential, None).await
+    }
+
+    /// The same as a page of this origin.
+    ///
+    /// # Errors
+    /// When the upgrade is refused.
+    ///
+    /// # Panics
+    /// When the gateway can't be reached, or says something else first.
+    pub async fn connect_from(
+        gateway: &str,
+        credential: Credential<'_>,
+        origin: Option<&str>,
+    ) -> Result<Self, Refusal> {
+        let url = format!("{}/v1/ws", gateway.replacen("http", "ws", 1));
+        let mut request = url.into_client_request().expect("the gateway's URL is one");
+        let value = |text: String| HeaderValue::from_str(&text).expect("tokens, tickets and origins are plain text");
+        let mut protocols = SUBPROTOCOL.to_owned();
+        match credential {
+            Credential::Bearer(token) => {
+                request.headers_mut().insert(header::AUTHORIZATION, value(format!("Bearer {token}")));
+            }
+            Credential::Ticket(ticket) => protocols = format!("{protocols}, {TICKET_SUBPROTOCOL_PREFIX}{ticket}"),
+            Credential::None => {}
+        }
+        request.headers_mut().insert(header::SEC_WEBSOCKET_PROTOCOL, value(protocols));
+        if let Some(origin) = origin {
+            request.headers_mut().insert(header::ORIGIN, value(origin.to_owned()));
+        }
+        match in_time("the upgrade", connect_async(request)).await {
+            Ok((socket, response)) => {
+                let chosen = response.headers().get(header::SEC_WEBSOCKET_PROTOCOL).and_then(|v| v.to_str().ok());
+                assert_eq!(chosen, Some(SUBPROTOCOL), "the gateway must choose its subprotocol");
+                let mut client = Self { socket, kept: VecDeque::new(), ready: ServerMessage::Pong { reference: None } };
+                match client.next().await {
+                    Received::Text(ready @ ServerMessage::SessionReady { .. }) => client.ready = ready,
+                    other => panic!("expected session.ready, got {other:?}"),
+                }
+                Ok(client)
+            }
+            Err(WsError::Http(response)) => {
+                let www = response.headers().get(header::WWW_AUTHENTICATE).and_then(|v| v.to_str().ok());
+                Err(Refusal {
+                    status: response.status(),
+                    www_authenticate: www.map(str::to_owned),
+                    problem: response.body().as_deref().and_then(|body| serde_json::from_slice(body).ok()),
+                })
+            }
+            Err(e) => panic!("can't reach {gateway}: {e}"),
+        }
+    }
+
+    /// Sends a message of the contract.
+    ///
+    /// # Panics
+    /// When the connection is gone.
+    pub async fn send(&mut self, message: &ClientMessage, reference: Option<&str>) {
+        self.send_text(&encode(message, reference)).await;
+    }
+
+    /// Sends any text.
+    ///
+    /// # Panics
+    /// When the connection is gone.
+    pub async fn send_text(&mut self, text: &str) {
+        let sent = in_time("sending", self.socket.send(Message::text(text))).await;
+        sent.expect("the connection is up");
+    }
+
+    /// Sends any bytes.
+    ///
+    /// # Panics
+    /// When the connection is gone.
+    pub async fn send_binary(&mut self, bytes: Vec<u8>) {
+        let sent = in_time("sending", self.socket.send(Message::binary(bytes))).await;
+        sent.expect("the connection is up");
+    }
+
+    /// The next thing from the server. WebSocket pings are answered and not shown.
+    ///
+    /// # Panics
+    /// When nothing comes in time, or something that isn't of the contract.
+    pub async fn next(&mut self) -> Received {
+        match self.kept.pop_front() {
+            Some(kept) => kept,
+            None => in_time("a message", self.read()).await,
+        }
+    }
+
+    /// The first thing for which `wanted` says something; what comes before it is kept for later.
+    ///
+    /// # Panics
+    /// When it does not come in time, or the session ends first.
+    pub async fn expect<T>(&mut self, what: &str, mut wanted: impl FnMut(&Received) -> Option<T>) -> T {
+        if let Some((index, found)) = self.kept.iter().enumerate().find_map(|(i, kept)| Some((i, wanted(kept)?))) {
+            self.kept.remove(index);
+            return found;
+        }
+        let waiting = async {
+            loop {
+                let received = self.read().await;
+                if let Some(found) = wanted(&received) {
+                    return found;
+                }
+                assert!(!matches!(received, Received::Closed(_)), "{received:?} while waiting for {what}");
+                self.kept.push_back(received);
+            }
+        };
+        in_time(what, waiting).await
+    }
+
+    /// [`Client::expect`] for text messages.
+    ///
+    /// # Panics
+    /// As [`Client::expect`].
+    pub async fn expect_text<T>(&mut self, what: &str, mut wanted: impl FnMut(&ServerMessage) -> Option<T>) -> T {
+        let of_text = |received: &Received| match received {
+            Received::Text(message) => wanted(message),
+            Received::Binary(_) | Received::Closed(_) => None,
+        };
+        self.expect(what, of_text).await
+    }
+
+    /// The problem of the `error` that answers this `ref`.
+    ///
+    /// # Panics
+    /// As [`Client::expect`].
+    pub async fn expect_error(&mut self, reference: Option<&str>) -> Problem {
+        let wanted = |message: &ServerMessage| match message {
+            ServerMessage::Error { reference: given, problem } if given.as_deref() == reference => {
+                Some((**problem).clone())
+            }
+            _ => None,
+        };
+        self.expect_text("error", wanted).await
+    }
+
+    /// The close code with which the session ends; whatever comes before is dropped.
+    ///
+    /// # Panics
+    /// When it does not end in time.
+    pub async fn expect_close(&mut self) -> Option<u16> {
+        let closing = async {
+            loop {
+                if let Received::Closed(code) = self.read().await {
+                    return code;
+                }
+            }
+        };
+        in_time("the close", closing).await
+    }
+
+    /// Asks for an export and gives it as accepted.
+    ///
+    /// # Panics
+    /// When it is refused.
+    pub async fn create(&mut self, create: ExportCreate) -> Export {
+        let reference = ExportId::generate().to_string();
+        self.send(&ClientMessage::ExportCreate(Box::new(create)), Some(&reference)).await;
+        self.accepted(&reference).await
+    }
+
+    /// Asks to cancel an export.
+    ///
+    /// # Panics
+    /// When that is refused.
+    pub async fn cancel(&mut self, export_id: ExportId) -> Export {
+        let reference = ExportId::generate().to_string();
+        self.send(&ClientMessage::ExportCancel(ExportCancel { export_id }), Some(&reference)).await;
+        self.accepted(&reference).await
+    }
+
+    async fn accepted(&mut self, reference: &str) -> Export {
+        let wanted = |message: &ServerMessage| match message {
+            ServerMessage::ExportAccepted { reference: Some(given), export } if given == reference => {
+                Some((**export).clone())
+            }
+            ServerMessage::Error { reference: Some(given), problem } if given == reference => {
+                panic!("refused: {problem}")
+            }
+            _ => None,
+        };
+        self.expect_text("export.accepted", wanted).await
+    }
+
+    /// The event with which this export ends.
+    ///
+    /// # Panics
+    /// When it does not end in time.
+    pub async fn ended(&mut self, id: ExportId) -> Export {
+        let wanted = |message: &ServerMessage| match message {
+            ServerMessage::ExportCompleted { export, .. }
+            | ServerMessage::ExportFailed { export, .. }
+            | ServerMessage::ExportCanceled { export, .. }
+                if export.id == id =>
+            {
+                Some((**export).clone())
+            }
+            _ => None,
+        };
+        self.expect_text("the end of the export", wanted).await
+    }
+
+    /// Opens a file stream.
+    ///
+    /// # Panics
+    /// When it is refused.
+    pub async fn open(&mut self, export_id: ExportId, offset: u64, window: u64) -> Opened {
+        let reference = ExportId::generate().to_string();
+        let open = FileOpen { export_id, offset, window: Some(window) };
+        self.send(&ClientMessage::FileOpen(open), Some(&reference)).await;
+        self.opened(export_id, window).await
+    }
+
+    /// The `file.opened` of this export, whose first window was this large.
+    ///
+    /// # Panics
+    /// When it does not come in time.
+    pub async fn opened(&mut self, export_id: ExportId, window: u64) -> Opened {
+        let wanted = |message: &ServerMessage| match message {
+            ServerMessage::FileOpened { stream, export_id: of, offset, size, .. } if *of == export_id => {
+                Some(Opened { stream: *stream, offset: *offset, size: *size, window })
+            }
+            ServerMessage::Error { problem, .. } => panic!("refused: {problem}"),
+            _ => None,
+        };
+        self.expect_text("file.opened", wanted).await
+    }
+
+    /// Grants a stream more bytes.
+    ///
+    /// # Panics
+    /// When the connection is gone.
+    pub async fn grant(&mut self, stream: u32, bytes: u64) {
+        self.send(&ClientMessage::FileWindow(FileWindow { stream, bytes }), None).await;
+    }
+
+    /// Closes a stream, without waiting for the answer.
+    ///
+    /// # Panics
+    /// When the connection is gone.
+    pub async fn close_stream(&mut self, stream: u32) {
+        self.send(&ClientMessage::FileClose(FileClose { stream }), None).await;
+    }
+
+    async fn read(&mut self) -> Received {
+        loop {
+            match self.socket.next().await {
+                Some(Ok(Message::Text(text))) => {
+                    let message = serde_json::from_str(&text);
+                    return Received::Text(message.unwrap_or_else(|e| panic!("not of the contract ({e}): {text}")));
+                }
+                Some(Ok(Message::Binary(bytes))) => {
+                    return Received::Binary(Frame::decode(bytes).expect("a binary frame of the contract"));
+                }
+                Some(Ok(Message::Close(frame))) => return Received::Closed(frame.map(|f| f.code.into())),
+                Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => {}
+                Some(Err(_)) | None => return Received::Closed(None),
+            }
+        }
+    }
+}
+
+async fn in_time<T>(what: &str, work: impl Future<Output = T>) -> T {
+    match tokio::time::timeout(DEADLINE, work).await {
+        Ok(value) => value,
+        Err(_) => panic!("not within {} s: {what}", DEADLINE.as_secs()),
+    }
+}

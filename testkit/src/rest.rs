@@ -1,0 +1,152 @@
+//! A REST client for tests.
+
+use bytes::Bytes;
+use protocol::{
+    export::{Export, ExportRequest},
+    id::ExportId,
+    problem::Problem,
+};
+use reqwest::{
+    Client, Method, RequestBuilder, StatusCode,
+    header::{HeaderMap, HeaderName},
+};
+use serde::{Serialize, de::DeserializeOwned};
+
+use crate::{DEADLINE, eventually};
+
+/// Calls of one person at one gateway.
+#[derive(Clone)]
+pub struct Rest {
+    base: String,
+    token: Option<String>,
+    http: Client,
+}
+
+/// An answer, read whole.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    /// The status.
+    pub status: StatusCode,
+    /// The headers.
+    pub headers: HeaderMap,
+    /// The body.
+    pub body: Bytes,
+}
+
+impl Answer {
+    /// The body as JSON.
+    ///
+    /// # Panics
+    /// When it is something else.
+    #[must_use]
+    pub fn json<T: DeserializeOwned>(&self) -> T {
+        serde_json::from_slice(&self.body)
+            .unwrap_or_else(|e| panic!("{} with an unexpected body ({e}): {}", self.status, self.text()))
+    }
+
+    /// The body as a problem, which must have its media type and say the same status.
+    ///
+    /// # Panics
+    /// When it is none.
+    #[must_use]
+    pub fn problem(&self) -> Problem {
+        assert_eq!(self.header("content-type"), Some("application/problem+json"), "{}", self.text());
+        let problem: Problem = self.json();
+        assert_eq!(problem.status, self.status.as_u16(), "the problem's status is the answer's");
+        problem
+    }
+
+    /// The body as text.
+    #[must_use]
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
+
+    /// A header as text.
+    #[must_use]
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name.parse::<HeaderName>().ok()?)?.to_str().ok()
+    }
+}
+
+impl Rest {
+    /// Calls at a gateway (`http://host:port`), with a bearer token or without.
+    ///
+    /// # Panics
+    /// When the HTTP client can't be made.
+    #[must_use]
+    pub fn new(gateway: &str, token: Option<&str>) -> Self {
+        let http = Client::builder().timeout(DEADLINE).no_proxy().redirect(reqwest::redirect::Policy::none()).build();
+        Self {
+            base: gateway.trim_end_matches('/').to_owned(),
+            token: token.map(str::to_owned),
+            http: http.expect("an HTTP client can be made"),
+        }
+    }
+
+    /// A request to be sent with [`Rest::send`].
+    pub fn request(&self, method: Method, path: &str) -> RequestBuilder {
+        let request = self.http.request(method, format!("{}{path}", self.base));
+        match &self.token {
+            Some(token) => request.bearer_auth(token),
+            None => request,
+        }
+    }
+
+    /// Sends a request and reads the answer.
+    ///
+    /// # Panics
+    /// When there is none.
+    pub async fn send(&self, request: RequestBuilder) -> Answer {
+        let response = request.send().await.expect("the gateway answers");
+        let (status, headers) = (response.status(), response.headers().clone());
+        Answer { status, headers, body: response.bytes().await.expect("the whole body comes") }
+    }
+
+    /// GET.
+    pub async fn get(&self, path: &str) -> Answer {
+        self.send(self.request(Method::GET, path)).await
+    }
+
+    /// DELETE.
+    pub async fn delete(&self, path: &str) -> Answer {
+        self.send(self.request(Method::DELETE, path)).await
+    }
+
+    /// POST with a JSON body.
+    pub async fn post(&self, path: &str, body: &impl Serialize) -> Answer {
+        self.send(self.request(Method::POST, path).json(body)).await
+    }
+
+    /// Asks for an export.
+    ///
+    /// # Panics
+    /// When it is refused.
+    pub async fn create(&self, request: &ExportRequest) -> Export {
+        let answer = self.post("/v1/exports", request).await;
+        assert_eq!(answer.status, StatusCode::ACCEPTED, "{}", answer.text());
+        answer.json()
+    }
+
+    /// The export as it is now.
+    ///
+    /// # Panics
+    /// When it is not this person's.
+    pub async fn export(&self, id: ExportId) -> Export {
+        let answer = self.get(&format!("/v1/exports/{id}")).await;
+        assert_eq!(answer.status, StatusCode::OK, "{}", answer.text());
+        answer.json()
+    }
+
+    /// The export once it has ended.
+    ///
+    /// # Panics
+    /// When it does not end in time.
+    pub async fn ended(&self, id: ExportId) -> Export {
+        eventually("the export ends", async || {
+            let export = self.export(id).await;
+            (!export.status.is_unfinished()).then_some(export)
+        })
+        .await
+    }
+}

@@ -1,0 +1,309 @@
+//! Keys of every kind, and tokens signed with them.
+
+use aws_lc_rs::{
+    encoding::{AsDer, Pkcs8V1Der},
+    rand::SystemRandom,
+    rsa::{KeyPair, KeySize},
+    signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair},
+};
+use base64::{
+    Engine,
+    engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD},
+};
+use chrono::{DateTime, Duration, Utc};
+use jsonwebtoken::{Algorithm, EncodingKey, Header, jwk::Jwk};
+use platform::clock::{Clock, SystemClock};
+use serde_json::{Map, Value, json};
+use uuid::Uuid;
+
+/// Who issues tokens, unless a test says otherwise.
+const ISSUER: &str = "https://issuer.test";
+/// Whom tokens are for, unless a test says otherwise.
+const AUDIENCE: &str = "sluice";
+
+/// One signing key, with the issuer and audience that its tokens name.
+#[derive(Clone)]
+pub struct Issuer {
+    algorithm: Algorithm,
+    key: EncodingKey,
+    kid: String,
+    secret: Option<String>,
+    /// The `iss` of its tokens.
+    pub issuer: String,
+    /// The `aud` of its tokens.
+    pub audience: String,
+    /// Where tenants stand in its tokens.
+    pub tenant_claim: String,
+}
+
+impl Issuer {
+    /// HS256 with this secret, as `sluice up` signs.
+    #[must_use]
+    pub fn local(secret: &str) -> Self {
+        let key = EncodingKey::from_secret(secret.as_bytes());
+        Self { secret: Some(secret.to_owned()), ..Self::new(Algorithm::HS256, key) }
+    }
+
+    /// RS256 with a new key of 2048 bits.
+    ///
+    /// # Panics
+    /// When no key can be made.
+    #[must_use]
+    pub fn rs256() -> Self {
+        let pair = KeyPair::generate(KeySize::Rsa2048).expect("an RSA key can be made");
+        let der: Pkcs8V1Der<'_> = pair.as_der().expect("a new key can be written");
+        let pem =
+            format!("-----BEGIN PRIVATE KEY-----\n{}\n-----END PRIVATE KEY-----\n", STANDARD.encode(der.as_ref()));
+        Self::new(Algorithm::RS256, EncodingKey::from_rsa_pem(pem.as_bytes()).expect("the key was just made"))
+    }
+
+    /// ES256 with a new key.
+    ///
+    /// # Panics
+    /// When no key can be made.
+    #[must_use]
+    pub fn es256() -> Self {
+        let der = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &SystemRandom::new());
+        let der = der.expect("an EC key can be made");
+        Self::new(Algorithm::ES256, EncodingKey::from_ec_der(der.as_ref()))
+    }
+
+    /// EdDSA (Ed25519) with a new key.
+    ///
+    /// # Panics
+    /// When no key can be made.
+    #[must_use]
+    pub fn eddsa() -> Self {
+        let der = Ed25519KeyPair::generate_pkcs8v1(&SystemRandom::new()).expect("an Ed25519 key can be made");
+        Self::new(Algorithm::EdDSA, EncodingKey::from_ed_der(der.as_ref()))
+    }
+
+    fn new(algorithm: Algorithm, key: EncodingKey) -> Self {
+        Self {
+            algorithm,
+            key,
+            kid: Uuid::new_v4().to_string(),
+            secret: None,
+            issuer: ISSUER.into(),
+            audience: AUDIENCE.into(),
+            tenant_claim: "tenant".into(),
+        }
+    }
+
+    /// The same key under another `iss` and `aud`.
+    #[must_use]
+    pub fn named(mut self, issuer: &str, audience: &str) -> Self {
+        self.issuer = issuer.into();
+        self.audience = audience.into();
+        self
+    }
+
+    /// The shared secret, for [`Issuer::local`].
+    #[must_use]
+    pub fn secret(&self) -> Option<&str> {
+        self.secret.as_deref()
+    }
+
+    /// The key's id in the JWKS document and in token headers.
+    #[must_use]
+    pub fn kid(&self) -> &str {
+        &self.kid
+    }
+
+    /// The public key.
+    ///
+    /// # Panics
+    /// For a shared secret, which has none.
+    #[must_use]
+    pub fn jwk(&self) -> Value {
+        assert!(self.secret.is_none(), "a shared secret is not published");
+        let mut jwk = Jwk::from_encoding_key(&self.key, self.algorithm).expect("the key was just made");
+        jwk.common.key_id = Some(self.kid.clone());
+        serde_json::to_value(jwk).expect("a key can be written as JSON")
+    }
+
+    /// The JWKS document of these keys.
+    #[must_use]
+    pub fn jwks<'a>(issuers: impl IntoIterator<Item = &'a Self>) -> Value {
+        json!({"keys": issuers.into_iter().map(Self::jwk).collect::<Vec<_>>()})
+    }
+
+    /// A token that is good for an hour and every dataset, to be changed before it is signed.
+    #[must_use]
+    pub fn token(&self, sub: &str, tenant: &str) -> TokenBuilder<'_> {
+        let now = SystemClock.now();
+        let mut claims = Map::new();
+        claims.insert("iss".into(), self.issuer.clone().into());
+        claims.insert("aud".into(), self.audience.clone().into());
+        claims.insert("sub".into(), sub.into());
+        claims.insert(self.tenant_claim.clone(), tenant.into());
+        claims.insert("scope".into(), "export:*".into());
+        let builder = TokenBuilder { issuer: self, claims, fault: None };
+        builder.at("iat", now).at("nbf", now).at("exp", now + Duration::hours(1))
+    }
+
+    fn header(&self) -> Header {
+        let mut header = Header::new(self.algorithm);
+        header.kid = Some(self.kid.clone()).filter(|_| self.secret.is_none());
+        header
+    }
+}
+
+#[derive(Clone, Copy)]
+enum Fault {
+    AlgNone,
+    BadSignature,
+    Unsigned,
+}
+
+/// A token that is being written.
+#[derive(Clone)]
+pub struct TokenBuilder<'a> {
+    issuer: &'a Issuer,
+    claims: Map<String, Value>,
+    fault: Option<Fault>,
+}
+
+impl TokenBuilder<'_> {
+    /// With these scopes, separated by spaces.
+    #[must_use]
+    pub fn scope(self, scope: &str) -> Self {
+        self.claim("scope", scope)
+    }
+
+    /// Good for this long from now on.
+    #[must_use]
+    pub fn lasting(self, ttl: Duration) -> Self {
+        self.at("exp", SystemClock.now() + ttl)
+    }
+
+    /// Ran out ten minutes ago: more than any leeway.
+    #[must_use]
+    pub fn expired(self) -> Self {
+        self.lasting(-Duration::minutes(10))
+    }
+
+    /// Good from ten minutes on: more than any leeway.
+    #[must_use]
+    pub fn not_yet_valid(self) -> Self {
+        self.at("nbf", SystemClock.now() + Duration::minutes(10))
+    }
+
+    /// For somebody else.
+    #[must_use]
+    pub fn wrong_audience(self) -> Self {
+        self.claim("aud", "somebody-else")
+    }
+
+    /// By somebody else.
+    #[must_use]
+    pub fn wrong_issuer(self) -> Self {
+        self.claim("iss", "https://somebody-else.test")
+    }
+
+    /// `alg: none` and no signature.
+    #[must_use]
+    pub fn alg_none(mut self) -> Self {
+        self.fault = Some(Fault::AlgNone);
+        self
+    }
+
+    /// One bit of the signature is wrong.
+    #[must_use]
+    pub fn bad_signature(mut self) -> Self {
+        self.fault = Some(Fault::BadSignature);
+        self
+    }
+
+    /// The right algorithm, and an empty signature.
+    #[must_use]
+    pub fn unsigned(mut self) -> Self {
+        self.fault = Some(Fault::Unsigned);
+        self
+    }
+
+    /// With this claim.
+    #[must_use]
+    pub fn claim(mut self, name: &str, value: impl Into<Value>) -> Self {
+        self.claims.insert(name.to_owned(), value.into());
+        self
+    }
+
+    /// Without this claim.
+    #[must_use]
+    pub fn without(mut self, name: &str) -> Self {
+        self.claims.remove(name);
+        self
+    }
+
+    /// The token.
+    ///
+    /// # Panics
+    /// When it can't be signed.
+    #[must_use]
+    pub fn sign(&self) -> String {
+        let token = jsonwebtoken::encode(&self.issuer.header(), &self.claims, &self.issuer.key);
+        let token = token.expect("the key fits its algorithm");
+        let (signed, signature) = token.rsplit_once('.').expect("a token has three parts");
+        match self.fault {
+            None => token,
+            Some(Fault::Unsigned) => format!("{signed}."),
+            Some(Fault::BadSignature) => {
+                let mut bytes = URL_SAFE_NO_PAD.decode(signature).expect("the signature was just encoded");
+                bytes[0] ^= 1;
+                format!("{signed}.{}", URL_SAFE_NO_PAD.encode(bytes))
+            }
+            Some(Fault::AlgNone) => {
+                let header = URL_SAFE_NO_PAD.encode(r#"{"typ":"JWT","alg":"none"}"#);
+                let (_, claims) = signed.split_once('.').expect("a token has three parts");
+                format!("{header}.{claims}.")
+            }
+        }
+    }
+
+    fn at(self, name: &str, moment: DateTime<Utc>) -> Self {
+        self.claim(name, moment.timestamp())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use jsonwebtoken::{DecodingKey, Validation, decode, errors::ErrorKind, jwk::JwkSet};
+
+    use super::*;
+
+    fn verify(issuer: &Issuer, token: &str) -> Result<Value, ErrorKind> {
+        let key = match issuer.secret() {
+            Some(secret) => DecodingKey::from_secret(secret.as_bytes()),
+            None => {
+                let set: JwkSet = serde_json::from_value(Issuer::jwks([issuer])).unwrap();
+                DecodingKey::from_jwk(set.find(issuer.kid()).unwrap()).unwrap()
+            }
+        };
+        let mut validation = Validation::new(issuer.algorithm);
+        validation.set_audience(&[AUDIENCE]);
+        validation.set_issuer(&[ISSUER]);
+        validation.validate_nbf = true;
+        decode::<Value>(token, &key, &validation).map(|data| data.claims).map_err(|e| e.into_kind())
+    }
+
+    #[test]
+    fn every_kind_of_key_signs_what_its_public_half_verifies() {
+        for issuer in [Issuer::local("secret"), Issuer::rs256(), Issuer::es256(), Issuer::eddsa()] {
+            let claims = verify(&issuer, &issuer.token("alice", "acme").scope("export:flights").sign()).unwrap();
+            assert_eq!((&claims["sub"], &claims["tenant"]), (&json!("alice"), &json!("acme")));
+            let token = issuer.token("alice", "acme");
+            for bad in [
+                token.clone().expired(),
+                token.clone().not_yet_valid(),
+                token.clone().wrong_audience(),
+                token.clone().wrong_issuer(),
+                token.clone().alg_none(),
+                token.clone().bad_signature(),
+                token.unsigned(),
+            ] {
+                verify(&issuer, &bad.sign()).unwrap_err();
+            }
+        }
+    }
+}
