@@ -1,6 +1,7 @@
 //! Stamps: a small file that remembers from what something was made, so that it is made again only when that changed.
 
 use std::fs;
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
@@ -40,9 +41,16 @@ impl Stamp {
 
 /// SHA-256 of a file's bytes, in hex.
 pub(crate) fn of_file(path: &Path) -> Result<String> {
-    let mut file = fs::File::open(path).with_context(|| format!("{} can't be read", path.display()))?;
+    let unreadable = || format!("{} can't be read", path.display());
+    let mut file = fs::File::open(path).with_context(unreadable)?;
     let mut hasher = Sha256::new();
-    std::io::copy(&mut file, &mut hasher).with_context(|| format!("{} can't be read", path.display()))?;
+    let mut buffer = vec![0; 64 * 1024];
+    loop {
+        match file.read(&mut buffer).with_context(unreadable)? {
+            0 => break,
+            count => hasher.update(&buffer[..count]),
+        }
+    }
     Ok(hex::encode(hasher.finalize()))
 }
 

