@@ -1,2 +1,3 @@
 //! Pulls jobs and turns datasets into files.
+pub mod dataset;
 pub mod format;

@@ -1,0 +1,136 @@
+//! Datasets: where rows come from.
+//!
+//! A [`Dataset`] says what it has and opens a stream of polars frames for a query. Filters and column choice work on
+//! each of them: over Parquet they become polars expressions, over SQL bound parameters, never text pasted into SQL.
+
+mod feed;
+pub mod menu_category_counts;
+pub mod parquet;
+pub mod sql;
+pub mod table;
+#[cfg(test)]
+mod tests;
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use futures::stream::BoxStream;
+use polars::prelude::{DataFrame, PolarsError};
+use protocol::{catalog::Column, filter::Filter, params::ParamSpec};
+use sea_orm::DbErr;
+use serde_json::{Map, Value};
+
+pub use menu_category_counts::MenuCategoryCounts;
+pub use parquet::ParquetFile;
+pub use table::Table;
+
+/// How long finished files are kept, unless a dataset says otherwise.
+const RETENTION: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// The rows of a query, in the dataset's order, with the columns of the query in its order. Memory is bounded: the
+/// source waits until a frame is taken. Dropping the stream stops the source.
+pub type Frames = BoxStream<'static, Result<DataFrame, DatasetError>>;
+
+/// What to read.
+#[derive(Clone, Debug)]
+pub struct Query {
+    /// At least one of the dataset's columns, in the order wanted.
+    pub columns: Vec<String>,
+    /// Checked against the dataset's columns; holds the row policy too.
+    pub filter: Filter,
+    /// Checked against the dataset's parameters, with defaults filled in.
+    pub params: Map<String, Value>,
+}
+
+/// A source of rows that people may export.
+#[async_trait]
+pub trait Dataset: Send + Sync {
+    /// The name in requests and scopes.
+    fn name(&self) -> &str;
+
+    /// For people.
+    fn title(&self) -> &str;
+
+    /// For people.
+    fn description(&self) -> &str;
+
+    /// The columns in their own order.
+    fn columns(&self) -> &[Column];
+
+    /// The parameters; none by default.
+    fn params(&self) -> &[ParamSpec] {
+        &[]
+    }
+
+    /// A filter that always holds, with `{"claim": "<name>"}` for values of the caller's token; none by default.
+    fn row_policy(&self) -> Option<&Value> {
+        None
+    }
+
+    /// How long a finished file is kept.
+    fn retention(&self) -> Duration {
+        RETENTION
+    }
+
+    /// What one export costs.
+    fn credits(&self) -> u32 {
+        1
+    }
+
+    /// About how many rows there are, where that is cheap to know. It decides the lane of an export.
+    async fn rows_estimate(&self) -> Option<u64>;
+
+    /// How many rows a query has, where that can be counted much faster than read.
+    ///
+    /// # Errors
+    /// When the source fails.
+    async fn count(&self, query: &Query) -> Result<Option<u64>, DatasetError>;
+
+    /// Begins to read.
+    ///
+    /// # Errors
+    /// When the source can't be opened; later failures come through the stream.
+    async fn open(&self, query: &Query) -> Result<Frames, DatasetError>;
+}
+
+/// Why rows can't be read.
+#[derive(Debug, thiserror::Error)]
+pub enum DatasetError {
+    /// The query names a column that the data no longer has.
+    #[error("there is no column `{0}` any more")]
+    NoColumn(String),
+    /// A column is of a type that filters and files have no counterpart for.
+    #[error("column `{column}` is of the unsupported type {dtype}")]
+    Unsupported {
+        /// The column.
+        column: String,
+        /// Its type, as polars names it.
+        dtype: String,
+    },
+    /// A parameter is missing or of another type than declared.
+    #[error("parameter `{0}` does not fit its declaration")]
+    Param(&'static str),
+    /// The database refused, or was lost on the way.
+    #[error("database: {0}")]
+    Db(#[from] DbErr),
+    /// polars could not read or compute.
+    #[error("{0}")]
+    Polars(#[from] PolarsError),
+    /// The file can't be opened.
+    #[error("file: {0}")]
+    Io(#[from] std::io::Error),
+    /// The reading task died.
+    #[error("the source stopped in the middle: {0}")]
+    Died(#[from] tokio::task::JoinError),
+}
+
+impl DatasetError {
+    /// Whether the same query may work a little later.
+    #[must_use]
+    pub const fn is_transient(&self) -> bool {
+        match self {
+            Self::NoColumn(_) | Self::Unsupported { .. } | Self::Param(_) => false,
+            Self::Db(_) | Self::Polars(_) | Self::Io(_) | Self::Died(_) => true,
+        }
+    }
+}

@@ -1,0 +1,206 @@
+//! A local Parquet file.
+//!
+//! The file is read window by window (see [`windows`]), so that memory depends on neither its size nor the size of
+//! its row groups. With a filter, each window's filter columns are read first and the others only when a row is left.
+
+mod predicate;
+mod windows;
+
+use std::{
+    fs::File,
+    path::{Path, PathBuf},
+};
+
+use async_trait::async_trait;
+use polars::prelude::{BooleanChunked, ChunkFull, DataFrame, DataType, Expr, IntoLazy, SchemaRef, col};
+use protocol::{
+    catalog::{Column, ColumnType},
+    filter::Filter,
+};
+
+use self::windows::Windows;
+use super::{Dataset, DatasetError, Frames, Query, feed};
+
+/// A dataset in a Parquet file. The file may be replaced while exports run: each reads the one it opened.
+#[derive(Clone, Debug)]
+pub struct ParquetFile {
+    path: PathBuf,
+    name: &'static str,
+    title: &'static str,
+    description: &'static str,
+    columns: Vec<Column>,
+    rows: u64,
+}
+
+impl ParquetFile {
+    /// Reads the footer of the file.
+    ///
+    /// # Errors
+    /// When it can't be read, or has a column of a type that filters and files have no counterpart for.
+    pub fn open(
+        path: &Path,
+        name: &'static str,
+        title: &'static str,
+        description: &'static str,
+    ) -> Result<Self, DatasetError> {
+        let windows = Windows::open(File::open(path)?)?;
+        let columns = windows
+            .schema()
+            .iter()
+            .map(|(name, dtype)| match column_type(dtype) {
+                Some(kind) => Ok(Column::new(name.as_str(), kind)),
+                None => Err(DatasetError::Unsupported { column: name.to_string(), dtype: format!("{dtype:?}") }),
+            })
+            .collect::<Result<_, _>>()?;
+        Ok(Self { path: path.to_owned(), name, title, description, columns, rows: windows.rows() })
+    }
+}
+
+#[async_trait]
+impl Dataset for ParquetFile {
+    fn name(&self) -> &str {
+        self.name
+    }
+
+    fn title(&self) -> &str {
+        self.title
+    }
+
+    fn description(&self) -> &str {
+        self.description
+    }
+
+    fn columns(&self) -> &[Column] {
+        &self.columns
+    }
+
+    async fn rows_estimate(&self) -> Option<u64> {
+        Some(self.rows)
+    }
+
+    async fn count(&self, query: &Query) -> Result<Option<u64>, DatasetError> {
+        let (path, filter) = (self.path.clone(), query.filter.clone());
+        let (sender, receiver) = feed::channel();
+        // the channel carries nothing: its reader's end tells the thread that nobody waits for the count any more
+        let count = tokio::task::spawn_blocking(move || {
+            let windows = Windows::open(File::open(path)?)?;
+            let Some(filter) = RowFilter::of(&filter, windows.schema())? else { return Ok(windows.rows()) };
+            let mut rows = 0;
+            for window in windows.plan(&filter.columns) {
+                if sender.is_closed() {
+                    break;
+                }
+                let frame = windows.read(&window, &filter.columns)?;
+                rows += u64::from(filter.mask(frame)?.sum().unwrap_or(0));
+            }
+            Ok(rows)
+        });
+        let rows = count.await?;
+        drop(receiver);
+        rows.map(Some)
+    }
+
+    async fn open(&self, query: &Query) -> Result<Frames, DatasetError> {
+        let (path, query) = (self.path.clone(), query.clone());
+        let (sender, receiver) = feed::channel();
+        let task = tokio::task::spawn_blocking(move || read(&path, &query, &sender));
+        Ok(feed::frames(receiver, task))
+    }
+}
+
+/// Reads all windows of a file until nobody wants more.
+fn read(path: &Path, query: &Query, sender: &feed::Feed) -> Result<(), DatasetError> {
+    let windows = Windows::open(File::open(path)?)?;
+    if let Some(gone) = query.columns.iter().find(|name| !windows.schema().contains(name)) {
+        return Err(DatasetError::NoColumn(gone.clone()));
+    }
+    let filter = RowFilter::of(&query.filter, windows.schema())?;
+    for window in windows.plan(&query.columns) {
+        let frame = match &filter {
+            None => windows.read(&window, &query.columns)?,
+            Some(filter) => match filtered(&windows, &window, filter, &query.columns)? {
+                Some(frame) => frame,
+                None if sender.is_closed() => return Ok(()),
+                None => continue,
+            },
+        };
+        if sender.blocking_send(frame).is_err() {
+            return Ok(());
+        }
+    }
+    Ok(())
+}
+
+/// The rows of a window that pass, unless none does.
+fn filtered(
+    windows: &Windows,
+    window: &windows::Window,
+    filter: &RowFilter,
+    columns: &[String],
+) -> Result<Option<DataFrame>, DatasetError> {
+    let tested = windows.read(window, &filter.columns)?;
+    let mask = filter.mask(tested.clone())?;
+    if !mask.any() {
+        return Ok(None);
+    }
+    let others: Vec<_> = columns.iter().filter(|name| !filter.columns.contains(name)).cloned().collect();
+    let mut frame = tested;
+    if !others.is_empty() {
+        frame.hstack_mut(windows.read(window, &others)?.columns())?;
+    }
+    Ok(Some(frame.select(columns.iter().map(String::as_str))?.filter(&mask)?))
+}
+
+/// A filter that needs some columns.
+struct RowFilter {
+    expr: Expr,
+    columns: Vec<String>,
+}
+
+impl RowFilter {
+    /// None for a filter that every row passes.
+    fn of(filter: &Filter, schema: &SchemaRef) -> Result<Option<Self>, DatasetError> {
+        if matches!(filter, Filter::And(parts) if parts.is_empty()) {
+            return Ok(None);
+        }
+        let expr = predicate::expr(filter, schema)?;
+        let mut columns = Vec::new();
+        predicate::columns(filter, &mut columns);
+        if columns.is_empty() {
+            // a filter without a column, such as an empty `or`: any column tells how many rows there are
+            columns.extend(schema.iter_names().next().map(ToString::to_string));
+        }
+        Ok(Some(Self { expr, columns }))
+    }
+
+    /// True for each row of the frame that passes; NULL, as in SQL, is not true.
+    fn mask(&self, frame: DataFrame) -> Result<BooleanChunked, DatasetError> {
+        const MASK: &str = "mask";
+        let rows = frame.height();
+        let Some(any) = self.columns.first() else { return Ok(BooleanChunked::full(MASK.into(), true, rows)) };
+        // the column beside it makes a constant filter as long as the frame
+        let masked = frame.lazy().select([self.expr.clone().alias(MASK), col(any.as_str()).alias("any")]).collect()?;
+        let mask = masked.column(MASK)?.bool()?;
+        Ok(mask.iter().map(|passes| passes.unwrap_or(false)).collect())
+    }
+}
+
+fn column_type(dtype: &DataType) -> Option<ColumnType> {
+    Some(match dtype {
+        DataType::String => ColumnType::String,
+        DataType::Int8
+        | DataType::Int16
+        | DataType::Int32
+        | DataType::Int64
+        | DataType::UInt8
+        | DataType::UInt16
+        | DataType::UInt32 => ColumnType::Int,
+        DataType::Float32 | DataType::Float64 => ColumnType::Float,
+        DataType::Decimal(..) => ColumnType::Decimal,
+        DataType::Boolean => ColumnType::Bool,
+        DataType::Date => ColumnType::Date,
+        DataType::Datetime(..) => ColumnType::Datetime,
+        DataType::Time => ColumnType::Time,
+        _ => return None,
+    })
+}

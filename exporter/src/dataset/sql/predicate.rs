@@ -1,0 +1,115 @@
+//! From a filter to SQL with bound parameters.
+//!
+//! Text compares byte by byte on both databases, as it does in polars: on PostgreSQL by the collation `C`. LIKE is
+//! case-sensitive, which on SQLite means GLOB.
+
+use protocol::{
+    catalog::{Column, ColumnType},
+    filter::{Compare, Filter, LikePart, Literal, like_parts},
+};
+use sea_orm::{
+    DbBackend,
+    sea_query::{Alias, Expr, ExprTrait, Func, LikeExpr},
+};
+
+use super::{super::DatasetError, col, find, sortable};
+
+/// The condition that holds for rows that pass.
+pub(super) fn expr(filter: &Filter, columns: &[Column], backend: DbBackend) -> Result<Expr, DatasetError> {
+    let known = |name: &str| find(columns, name);
+    Ok(match filter {
+        Filter::And(parts) => fold(parts, columns, backend, Expr::and, true)?,
+        Filter::Or(parts) => fold(parts, columns, backend, Expr::or, false)?,
+        Filter::Not(inner) => expr(inner, columns, backend)?.not(),
+        Filter::Compare(name, compare, literal) => comparison(&known(name)?, *compare, literal, backend),
+        Filter::Between(name, low, high) => {
+            let column = known(name)?;
+            comparison(&column, Compare::Gte, low, backend).and(comparison(&column, Compare::Lte, high, backend))
+        }
+        Filter::In(name, values) => {
+            let column = known(name)?;
+            comparable(&column, backend).is_in(values.iter().map(|literal| value(literal)))
+        }
+        Filter::IsNull(name, true) => col(&known(name)?.name).is_null(),
+        Filter::IsNull(name, false) => col(&known(name)?.name).is_not_null(),
+        Filter::Like(name, pattern) => like(&known(name)?, &like_parts(pattern), backend),
+        Filter::Contains(name, text) => {
+            let column = col(&known(name)?.name);
+            let position = if backend == DbBackend::Sqlite { "instr" } else { "strpos" };
+            let args = [column, Expr::val(text.as_str())];
+            Expr::from(Func::cust(Alias::new(position)).args(args)).gt(0)
+        }
+    })
+}
+
+fn fold(
+    parts: &[Filter],
+    columns: &[Column],
+    backend: DbBackend,
+    join: fn(Expr, Expr) -> Expr,
+    none: bool,
+) -> Result<Expr, DatasetError> {
+    let mut all = parts.iter().map(|part| expr(part, columns, backend));
+    // `1 = 1`, as SQLite's older versions have no TRUE
+    let Some(first) = all.next() else { return Ok(Expr::val(1).eq(i32::from(none))) };
+    all.try_fold(first?, |sum, part| Ok(join(sum, part?)))
+}
+
+fn comparison(column: &Column, compare: Compare, literal: &Literal, backend: DbBackend) -> Expr {
+    let (left, right) = (comparable(column, backend), value(literal));
+    match compare {
+        Compare::Eq => left.eq(right),
+        Compare::Ne => left.ne(right),
+        Compare::Lt => left.lt(right),
+        Compare::Lte => left.lte(right),
+        Compare::Gt => left.gt(right),
+        Compare::Gte => left.gte(right),
+    }
+}
+
+/// The column as it compares with a literal of its type.
+fn comparable(column: &Column, backend: DbBackend) -> Expr {
+    match (column.kind, backend) {
+        (ColumnType::Decimal, DbBackend::Sqlite) => col(&column.name).cast_as("numeric"),
+        _ => sortable(column, backend),
+    }
+}
+
+fn value(literal: &Literal) -> Expr {
+    match literal {
+        Literal::String(text) => Expr::val(text.as_str()),
+        Literal::Int(number) => Expr::val(*number),
+        Literal::Float(number) => Expr::val(*number),
+        Literal::Decimal(text) => Expr::val(text.as_str()).cast_as("numeric"),
+        Literal::Bool(is) => Expr::val(*is),
+        Literal::Date(date) => Expr::val(*date),
+        Literal::Time(time) => Expr::val(*time),
+        Literal::Datetime(at) => Expr::val(*at),
+    }
+}
+
+fn like(column: &Column, parts: &[LikePart], backend: DbBackend) -> Expr {
+    if backend == DbBackend::Sqlite {
+        let args =
+            [Expr::val(pattern(parts, "*", "?", |c| "*?[".contains(c).then(|| format!("[{c}]")))), col(&column.name)];
+        // glob(pattern, text) is `text GLOB pattern`, and true or false as a number
+        return Expr::from(Func::cust(Alias::new("glob")).args(args)).eq(1);
+    }
+    let escaped = pattern(parts, "%", "_", |c| "%_\\".contains(c).then(|| format!("\\{c}")));
+    col(&column.name).like(LikeExpr::new(escaped).escape('\\'))
+}
+
+fn pattern(parts: &[LikePart], any: &str, one: &str, escape: impl Fn(char) -> Option<String>) -> String {
+    let mut out = String::new();
+    for part in parts {
+        match part {
+            LikePart::Any => out.push_str(any),
+            LikePart::One => out.push_str(one),
+            LikePart::Text(text) => text.chars().for_each(|c| match escape(c) {
+                Some(escaped) => out.push_str(&escaped),
+                None => out.push(c),
+            }),
+        }
+    }
+    out
+}

@@ -1,0 +1,212 @@
+//! The same rows in SQLite and in Parquet, asked the same things.
+
+use std::path::Path;
+
+use futures::TryStreamExt;
+use migration::{Migrator, MigratorTrait};
+use polars::prelude::{Column as PolarsColumn, DataType, ParquetWriter, TimeUnit};
+use protocol::{catalog::ColumnType, filter};
+use sea_orm::{
+    ConnectionTrait, Database, DatabaseConnection,
+    sea_query::{Alias, ColumnDef, Expr, Query as Sql, Table as SqlTable},
+};
+use serde_json::json;
+
+use super::*;
+
+async fn sqlite(dir: &Path) -> DatabaseConnection {
+    let db = Database::connect(format!("sqlite://{}?mode=rwc", dir.join("test.db").display())).await.unwrap();
+    Migrator::up(&db, None).await.unwrap();
+    db
+}
+
+async fn rows(dataset: &dyn Dataset, filter: Value, columns: &[&str], params: Value) -> Vec<Vec<String>> {
+    let query = Query {
+        columns: columns.iter().map(ToString::to_string).collect(),
+        filter: filter::parse(&filter, dataset.columns()).unwrap(),
+        params: params.as_object().unwrap().clone(),
+    };
+    let frames: Vec<DataFrame> = dataset.open(&query).await.unwrap().try_collect().await.unwrap();
+    let mut out = Vec::new();
+    for frame in &frames {
+        let names: Vec<_> = frame.columns().iter().map(|c| c.name().to_string()).collect();
+        assert_eq!(names, columns);
+        for row in 0..frame.height() {
+            out.push(frame.columns().iter().map(|c| c.get(row).unwrap().str_value().into_owned()).collect());
+        }
+    }
+    assert_eq!(dataset.count(&query).await.unwrap(), Some(out.len() as u64), "{filter}");
+    out
+}
+
+#[tokio::test]
+async fn menus_are_counted_once_per_category() {
+    let dir = tempfile::tempdir().unwrap();
+    let counts = MenuCategoryCounts::new(sqlite(dir.path()).await);
+    let both = json!({"muscles": ["muscle1", "muscle2"]});
+    let all = rows(&counts, json!({}), &["category", "count"], both.clone()).await;
+    assert_eq!(all, [["training", "3"], ["balance", "1"], ["stretch", "1"]]);
+    let some = rows(&counts, json!({"count": {"lt": 3}, "category": {"like": "s%"}}), &["count"], both).await;
+    assert_eq!(some, [["1"]]);
+    assert!(rows(&counts, json!({}), &["count"], json!({"muscles": ["' OR 1=1 --"]})).await.is_empty());
+}
+
+#[tokio::test]
+async fn tables_come_in_the_order_of_their_key() {
+    let dir = tempfile::tempdir().unwrap();
+    let columns = vec![
+        Column { nullable: false, ..Column::new("id", ColumnType::Int) },
+        Column::new("name", ColumnType::String),
+        Column::new("category", ColumnType::String),
+    ];
+    let menus = Table::new(sqlite(dir.path()).await, "menus", "", "", columns, "id");
+    let found = rows(&menus, json!({"category": {"ne": "training"}}), &["name", "id"], json!({})).await;
+    assert_eq!(found, [["menu4", "4"], ["menu5", "5"], ["menu6", "6"]]);
+    assert_eq!(menus.rows_estimate().await, Some(6));
+}
+
+/// What both hold: every type, NULLs, and values that lie close together.
+const ROWS: usize = 60;
+const TEXTS: [Option<&str>; 8] =
+    [None, Some(""), Some("a"), Some("A"), Some("a%b"), Some("é_*?[x]"), Some("ab\nc"), Some("zz")];
+
+fn pick<T: Copy>(values: &[T], row: usize, stride: usize) -> T {
+    values[row * stride % values.len()]
+}
+
+fn micros(row: usize) -> Option<i64> {
+    (row % 7 != 0).then(|| 979_397_760_000_000 + (row as i64 % 5) * 500_000)
+}
+
+fn parquet(dir: &Path) -> ParquetFile {
+    let each = 0..ROWS;
+    let cast =
+        |name: &str, values: Vec<Option<i64>>, dtype| PolarsColumn::new(name.into(), values).cast(&dtype).unwrap();
+    let moment = DataType::Datetime(TimeUnit::Microseconds, None);
+    let decimal: Vec<_> = each.clone().map(|r| (r % 6 != 0).then(|| format!("{}.{:02}", r % 3, r % 100))).collect();
+    let columns = vec![
+        PolarsColumn::new("id".into(), each.clone().map(|r| r as i64).collect::<Vec<_>>()),
+        PolarsColumn::new(
+            "n".into(),
+            each.clone().map(|r| (r % 5 != 0).then_some(r as i32 % 7 - 3)).collect::<Vec<_>>(),
+        ),
+        PolarsColumn::new("x".into(), each.clone().map(|r| (r % 9 != 0).then_some(r as f64 / 4.0)).collect::<Vec<_>>()),
+        PolarsColumn::new("d".into(), decimal).cast(&DataType::Decimal(10, 2)).unwrap(),
+        PolarsColumn::new("s".into(), each.clone().map(|r| pick(&TEXTS, r, 3)).collect::<Vec<_>>()),
+        PolarsColumn::new(
+            "b".into(),
+            each.clone().map(|r| pick(&[None, Some(true), Some(false)], r, 1)).collect::<Vec<_>>(),
+        ),
+        cast("day", each.clone().map(|r| (r % 4 != 0).then_some(11_000 + r as i64 % 3)).collect(), DataType::Date),
+        cast("at", each.map(micros).collect(), moment),
+    ];
+    let mut frame = DataFrame::new_infer_height(columns).unwrap();
+    let path = dir.join("data.parquet");
+    let file = std::fs::File::create(&path).unwrap();
+    ParquetWriter::new(file).with_row_group_size(Some(17)).finish(&mut frame).unwrap();
+    ParquetFile::open(&path, "data", "", "").unwrap()
+}
+
+async fn table(dir: &Path, columns: Vec<Column>) -> Table {
+    let db = sqlite(dir).await;
+    let column = |name: &str| ColumnDef::new(Alias::new(name));
+    let create = SqlTable::create()
+        .table(Alias::new("data"))
+        .col(column("id").integer().primary_key())
+        .col(column("n").integer())
+        .col(column("x").double())
+        .col(column("d").decimal_len(10, 2))
+        .col(column("s").text())
+        .col(column("b").boolean())
+        .col(column("day").date())
+        .col(column("at").timestamp_with_time_zone())
+        .take();
+    db.execute(&create).await.unwrap();
+    for r in 0..ROWS {
+        let day = chrono::NaiveDate::default() + chrono::TimeDelta::days(11_000 + r as i64 % 3);
+        let at = micros(r).map(|t| chrono::DateTime::from_timestamp_micros(t).unwrap());
+        let decimal = (r % 6 != 0).then(|| format!("{}.{:02}", r % 3, r % 100));
+        let insert = Sql::insert()
+            .into_table(Alias::new("data"))
+            .columns(["id", "n", "x", "d", "s", "b", "day", "at"].map(Alias::new))
+            .values_panic([
+                Expr::val(r as i64),
+                Expr::val((r % 5 != 0).then_some(r as i64 % 7 - 3)),
+                Expr::val((r % 9 != 0).then_some(r as f64 / 4.0)),
+                Expr::val(decimal),
+                Expr::val(pick(&TEXTS, r, 3).map(str::to_owned)),
+                Expr::val(pick(&[None, Some(true), Some(false)], r, 1)),
+                Expr::val((r % 4 != 0).then_some(day)),
+                Expr::val(at),
+            ])
+            .take();
+        db.execute(&insert).await.unwrap();
+    }
+    Table::new(db, "data", "", "", columns, "id")
+}
+
+/// Filters of every operator on every type, alone, negated and combined.
+fn filters() -> Vec<Value> {
+    let mut simple = Vec::new();
+    for (column, values) in [
+        ("n", vec![json!(-3), json!(0), json!(2), json!(4_000_000_000_i64)]),
+        ("x", vec![json!(0), json!(7.25), json!(-0.0), json!(1e300)]),
+        ("d", vec![json!("1.10"), json!("1.1"), json!("1.105"), json!("-0.001"), json!(2), json!("9".repeat(39))]),
+        ("s", vec![json!(""), json!("a"), json!("b"), json!("é_*?[x]"), json!("'; DROP TABLE data")]),
+        ("day", vec![json!("2000-02-13"), json!("2000-02-14"), json!("1999-01-01")]),
+        ("at", vec![json!("2001-01-13T14:56:00Z"), json!("2001-01-13T15:56:00.500+01:00"), json!("2001-01-13")]),
+    ] {
+        for operator in ["eq", "ne", "lt", "lte", "gt", "gte"] {
+            simple.extend(values.iter().map(|value| json!({column: {operator: value}})));
+        }
+        simple.push(json!({column: {"in": values}}));
+        simple.push(json!({column: {"between": [values[0], values[1]]}}));
+        simple.push(json!({column: {"is_null": true}}));
+        simple.push(json!({column: {"is_null": false}}));
+    }
+    simple.extend([json!({"b": {"eq": true}}), json!({"b": {"ne": true}}), json!({"b": {"in": [false]}}), json!({})]);
+    for pattern in ["", "%", "a%", "A%", "%b%", "_", "__", r"a\%b", "é_*?[x]", "%[x]", "%\n%", r"%\_%", "a\\"] {
+        simple.push(json!({"s": {"like": pattern}}));
+        simple.push(json!({"s": {"contains": pattern}}));
+    }
+    let negated: Vec<_> = simple.iter().map(|filter| json!({"not": filter})).collect();
+    let joined = |join: &str| -> Vec<Value> {
+        simple.iter().zip(negated.iter().rev()).map(|(a, b)| json!({"not": {join: [a, b]}})).collect()
+    };
+    [joined("or"), joined("and"), simple, negated].concat()
+}
+
+#[tokio::test]
+async fn sqlite_and_polars_agree_on_every_filter() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = parquet(dir.path());
+    let table = table(dir.path(), file.columns().to_vec()).await;
+    let mut some = 0;
+    for filter in filters() {
+        let from_file = rows(&file, filter.clone(), &["s", "id"], json!({})).await;
+        let from_table = rows(&table, filter.clone(), &["s", "id"], json!({})).await;
+        assert_eq!(from_file, from_table, "{filter}");
+        some += usize::from(!from_file.is_empty() && from_file.len() < ROWS);
+    }
+    assert!(some > 200, "only {some} filters tell rows apart");
+}
+
+#[tokio::test]
+async fn parquet_rows_come_in_the_order_of_the_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = parquet(dir.path());
+    let ids = rows(&file, json!({}), &["id"], json!({})).await;
+    assert!(ids.iter().enumerate().all(|(at, row)| row[0] == at.to_string()));
+    assert_eq!(file.rows_estimate().await, Some(ROWS as u64));
+}
+
+#[tokio::test]
+async fn a_reader_that_goes_away_ends_the_source() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = parquet(dir.path());
+    let query = Query { columns: vec!["id".into()], filter: filter::Filter::And(vec![]), params: Map::new() };
+    drop(file.open(&query).await.unwrap());
+    let gone = Query { columns: vec!["nope".into()], ..query };
+    let error = file.open(&gone).await.unwrap().try_collect::<Vec<_>>().await.unwrap_err();
+    assert!(matches!(error, DatasetError::NoColumn(name) if name == "nope"));
+}
