@@ -5,12 +5,15 @@ use std::{ops::Range, path::PathBuf, sync::Arc, time::Duration};
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, stream::BoxStream};
 use object_store::{
-    GetOptions, GetRange, ObjectStore, ObjectStoreExt, PutPayload, aws::AmazonS3Builder, local::LocalFileSystem,
-    path::Path, prefix::PrefixStore, signer::Signer,
+    GetOptions, GetRange, ObjectStore, ObjectStoreExt, PutPayload, aws::AmazonS3Builder, chunked::ChunkedStore,
+    local::LocalFileSystem, path::Path, prefix::PrefixStore, signer::Signer,
 };
 use url::Url;
 
 use crate::config::StoreConfig;
+
+/// A folder is read in pieces of this size; left alone, each piece would be 8 KiB and a trip to another thread.
+const FOLDER_CHUNK_BYTES: usize = 256 * 1024;
 
 /// What can go wrong with files.
 #[derive(Debug, thiserror::Error)]
@@ -59,7 +62,8 @@ impl FileStore {
             let folder = PathBuf::from(folder);
             std::fs::create_dir_all(&folder)
                 .map_err(|e| FileStoreError::Config(format!("can't make {}: {e}", folder.display())))?;
-            let objects = Arc::new(LocalFileSystem::new_with_prefix(folder)?);
+            let folder = Arc::new(LocalFileSystem::new_with_prefix(folder)?);
+            let objects = Arc::new(ChunkedStore::new(folder, FOLDER_CHUNK_BYTES));
             return Ok(Self { objects, signer: None });
         }
         let url = Url::parse(&config.url).map_err(|e| FileStoreError::Config(e.to_string()))?;
