@@ -1,0 +1,112 @@
+//! Settings of a notifier.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::NotifierError;
+
+/// The `[notifier]` table.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct NotifierConfig {
+    /// Where gateways fetch segments, and where health and metrics are. Never reachable from outside.
+    pub internal_listen: String,
+    /// The URL under which gateways reach that port; empty: the address it listens on.
+    pub advertise_url: String,
+    /// Outcomes settled at once.
+    pub intake_concurrency: usize,
+    /// An outcome that failed this often becomes a dead letter.
+    pub intake_max_deliver: u32,
+    /// Committed exports that one look at the table takes.
+    pub dispatch_batch: u64,
+    /// How often to look for committed exports that nobody told of, milliseconds.
+    pub dispatch_poll_ms: u64,
+    /// How long a grant is good, seconds.
+    pub grant_ttl_s: u64,
+    /// The most grants in one answer.
+    pub grant_max: u32,
+    /// Requests for grants and metadata answered at once, of each kind.
+    pub delivery_concurrency: usize,
+    /// Connections of gateways at once; further ones wait until one ends.
+    pub serve_connections: usize,
+    /// A connection on which no byte moves for this long is closed, seconds. More than the five minutes for which a
+    /// client may stand still.
+    pub serve_idle_s: u64,
+    /// How often to look for what was forgotten or is over, seconds.
+    pub sweep_s: u64,
+    /// How many exports one sweep takes of each kind.
+    pub sweep_batch: u64,
+    /// An export without a sign of life for this long gets a fresh job if it has none, seconds.
+    pub stuck_after_s: u64,
+}
+
+impl Default for NotifierConfig {
+    fn default() -> Self {
+        Self {
+            internal_listen: "127.0.0.1:0".into(),
+            advertise_url: String::new(),
+            intake_concurrency: 8,
+            intake_max_deliver: 20,
+            dispatch_batch: 100,
+            dispatch_poll_ms: 500,
+            grant_ttl_s: 60,
+            grant_max: 64,
+            delivery_concurrency: 32,
+            serve_connections: 1024,
+            serve_idle_s: 360,
+            sweep_s: 30,
+            sweep_batch: 200,
+            stuck_after_s: 600,
+        }
+    }
+}
+
+impl NotifierConfig {
+    /// Checks what types can't say.
+    ///
+    /// # Errors
+    /// Names the first setting that can't work.
+    pub fn validate(&self) -> Result<(), NotifierError> {
+        let positive = [
+            ("intake_concurrency", self.intake_concurrency as u64),
+            ("intake_max_deliver", self.intake_max_deliver.into()),
+            ("dispatch_batch", self.dispatch_batch),
+            ("dispatch_poll_ms", self.dispatch_poll_ms),
+            ("grant_ttl_s", self.grant_ttl_s),
+            ("grant_max", self.grant_max.into()),
+            ("delivery_concurrency", self.delivery_concurrency as u64),
+            ("serve_connections", self.serve_connections as u64),
+            ("serve_idle_s", self.serve_idle_s),
+            ("sweep_s", self.sweep_s),
+            ("sweep_batch", self.sweep_batch),
+            ("stuck_after_s", self.stuck_after_s),
+        ];
+        if let Some((name, _)) = positive.into_iter().find(|(_, value)| *value == 0) {
+            return Err(NotifierError::Config(format!("notifier.{name} must be at least 1")));
+        }
+        let http = |url: &str| url.starts_with("http://") || url.starts_with("https://");
+        if !self.advertise_url.is_empty() && !http(&self.advertise_url) {
+            return Err(NotifierError::Config("notifier.advertise_url must begin with http:// or https://".into()));
+        }
+        Ok(())
+    }
+
+    pub(crate) fn grant_ttl(&self) -> Duration {
+        Duration::from_secs(self.grant_ttl_s)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settings_that_cannot_work_are_named() {
+        assert!(NotifierConfig::default().validate().is_ok());
+        let zero = NotifierConfig { sweep_s: 0, ..NotifierConfig::default() };
+        assert!(zero.validate().unwrap_err().to_string().contains("notifier.sweep_s"));
+        let url = NotifierConfig { advertise_url: "notifier:80".into(), ..NotifierConfig::default() };
+        assert!(url.validate().unwrap_err().to_string().contains("advertise_url"));
+    }
+}

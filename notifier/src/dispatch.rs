@@ -1,0 +1,149 @@
+//! Turns committed exports into jobs: the reading half of the outbox.
+//!
+//! A gateway commits a row and then gives a hint; when the hint is lost, or the gateway dies in between, the next
+//! look at the table finds the row all the same. Publishing a job twice is harmless, as the stream knows its id and
+//! a worker's claim is conditional.
+
+use std::{sync::Arc, time::Duration};
+
+use async_nats::{Subscriber, jetstream::stream::LastRawMessageErrorKind};
+use entity::{export, transition};
+use futures::{FutureExt, StreamExt};
+use protocol::{
+    envelope::{Envelope, Job},
+    subject::{self, Lane},
+};
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, info, warn};
+
+use crate::{
+    app::Deps,
+    config::NotifierConfig,
+    error::NotifierError,
+    settle::{
+        Settler,
+        events::{self, CreditStep},
+    },
+};
+
+/// How long one look at the table and all it leads to may take.
+const DEADLINE: Duration = Duration::from_secs(120);
+
+/// Publishes jobs.
+pub(crate) struct Dispatcher {
+    deps: Deps,
+    settler: Arc<Settler>,
+    config: Arc<NotifierConfig>,
+}
+
+impl Dispatcher {
+    pub(crate) fn new(deps: Deps, settler: Arc<Settler>, config: Arc<NotifierConfig>) -> Self {
+        Self { deps, settler, config }
+    }
+
+    /// Dispatches at each hint and at each tick until the soft stop.
+    ///
+    /// # Errors
+    /// When the hints end, which only a closed client does.
+    pub(crate) async fn run(
+        self: Arc<Self>,
+        mut hints: Subscriber,
+        soft: CancellationToken,
+    ) -> Result<(), NotifierError> {
+        let poll = Duration::from_millis(self.config.dispatch_poll_ms);
+        let mut failing = false;
+        loop {
+            tokio::select! {
+                biased;
+                () = soft.cancelled() => return Ok(()),
+                hint = hints.next() => if hint.is_none() { return Err(NotifierError::Unsubscribed("submitted exports")) },
+                () = tokio::time::sleep(poll) => {}
+            }
+            // one look answers all hints that have come so far
+            while let Some(Some(_)) = hints.next().now_or_never() {}
+            let looked = tokio::time::timeout(DEADLINE, self.dispatch(&soft)).await;
+            match looked.unwrap_or(Err(NotifierError::Timeout("dispatching"))) {
+                Ok(()) if failing => {
+                    failing = false;
+                    info!("dispatching works again");
+                }
+                Ok(()) => {}
+                // once for each outage, not twice a second
+                Err(e) if failing => debug!(error = %e, "dispatching still fails"),
+                Err(e) => {
+                    failing = true;
+                    warn!(error = %e, "dispatching fails; tried again and again");
+                }
+            }
+        }
+    }
+
+    /// Everything that waits, oldest first. An export that can't be dispatched does not hold up those behind it,
+    /// unless it is the bus that fails: then they would only wait for it in turn.
+    async fn dispatch(&self, soft: &CancellationToken) -> Result<(), NotifierError> {
+        loop {
+            let waiting = export::queued(&self.deps.db, self.config.dispatch_batch).await?;
+            let mut failure = None;
+            for row in &waiting {
+                match self.dispatch_one(row).await {
+                    Ok(()) => {}
+                    Err(e @ NotifierError::Bus(_)) => return Err(e),
+                    Err(e) => failure = Some(e),
+                }
+            }
+            if let Some(e) = failure {
+                return Err(e);
+            }
+            if (waiting.len() as u64) < self.config.dispatch_batch || soft.is_cancelled() {
+                return Ok(());
+            }
+        }
+    }
+
+    async fn dispatch_one(&self, row: &export::Model) -> Result<(), NotifierError> {
+        let id = row.export_id();
+        if row.cancel_requested_at.is_some() {
+            self.settler.cancel(row).await?;
+            return Ok(());
+        }
+        self.publish_job(row, id.to_string()).await?;
+        // before the row moves on, so that a crash in between repeats it instead of losing it
+        if row.credits != 0 {
+            events::credits(&self.deps.bus, &self.deps.db, row, CreditStep::Hold).await?;
+        }
+        let moved = transition::dispatched(&self.deps.db, id, self.deps.clock.now()).await?;
+        metrics::counter!("sluice_notifier_dispatched_total").increment(u64::from(moved));
+        debug!(export.id = %id, export.moved = moved, "dispatched");
+        Ok(())
+    }
+
+    /// Publishes the job of an export anew if it has none although it should. True when it had none.
+    ///
+    /// # Errors
+    /// When the stream doesn't answer.
+    pub(crate) async fn revive(&self, row: &export::Model) -> Result<bool, NotifierError> {
+        let jobs = self.deps.bus.jetstream().get_stream_no_info(subject::STREAM_JOBS).await;
+        let jobs = jobs.map_err(NotifierError::jetstream("find the stream of jobs"))?;
+        match jobs.get_last_raw_message_by_subject(&job_subject(row)).await {
+            Ok(_) => return Ok(false),
+            Err(e) if e.kind() == LastRawMessageErrorKind::NoMessageFound => {}
+            Err(e) => return Err(NotifierError::JetStream { doing: "look for a job", detail: e.to_string() }),
+        }
+        // the stream may still know the first id
+        let id = format!("{}:{}:{}", row.id, row.attempt, row.updated_at.timestamp_micros());
+        self.publish_job(row, id).await?;
+        Ok(true)
+    }
+
+    async fn publish_job(&self, row: &export::Model, message_id: String) -> Result<(), NotifierError> {
+        let job = Job { export_id: row.export_id(), owner: row.owner() };
+        let message = Envelope::new(message_id, events::traceparent(row), job);
+        Ok(self.deps.bus.publish_durable(job_subject(row), &message.id, &message).await?)
+    }
+}
+
+/// A lane that this version does not know is served with the patient ones.
+fn job_subject(row: &export::Model) -> String {
+    let lane = Lane::ALL.into_iter().find(|lane| lane.as_str() == row.lane).unwrap_or(Lane::Bulk);
+    subject::job(&row.pool, lane, row.export_id())
+}

@@ -1,0 +1,116 @@
+//! Tells people what became of their exports and credits: the only writer of user events.
+
+use entity::{StoreError, export, ledger, view};
+use platform::bus::Bus;
+use protocol::{
+    delivery::Announcement,
+    envelope::{Envelope, EventBody, TraceContext, UserEvent},
+    export::Status,
+    id::ExportId,
+    subject,
+};
+use sea_orm::DatabaseConnection;
+use serde_json::json;
+
+use crate::error::NotifierError;
+
+/// While others change the same balance, it is told again at most this often.
+const CREDIT_ROUNDS: usize = 4;
+
+/// Why a balance changed because of an export.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum CreditStep {
+    Hold,
+    Capture,
+    Release,
+}
+
+impl CreditStep {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Hold => "hold",
+            Self::Capture => "capture",
+            Self::Release => "release",
+        }
+    }
+}
+
+/// The trace of the request that made an export, under a new span.
+pub(crate) fn traceparent(row: &export::Model) -> String {
+    let context = TraceContext::parse(&row.traceparent).map_or_else(TraceContext::generate, TraceContext::child);
+    context.traceparent()
+}
+
+/// Publishes the event of an export that has ended as its row says. Publishing it again is harmless: the stream
+/// knows its id.
+///
+/// # Errors
+/// When the stream does not confirm it, or the row is damaged.
+pub(crate) async fn ended(bus: &Bus, row: &export::Model) -> Result<(), NotifierError> {
+    let export = Box::new(view::export(row, None)?);
+    let event = match export.status {
+        Status::Completed => EventBody::Completed { export },
+        Status::Failed => EventBody::Failed { export },
+        Status::Canceled => EventBody::Canceled { export },
+        Status::Expired => EventBody::Expired { export },
+        Status::Queued | Status::Dispatched | Status::Running => {
+            let damaged = StoreError::Damaged { row: format!("export {}", row.id), detail: "has not ended".into() };
+            return Err(damaged.into());
+        }
+    };
+    let id = format!("{}:{}", row.id, event.token());
+    publish(bus, row, id, event).await
+}
+
+/// Tells the owner of an export what they have now.
+///
+/// Two settlements may read the balance in one order and publish in the other. So each looks again after publishing,
+/// and tells the newer balance: the last event is always right. The values are part of the message id, so that the
+/// same news is stored once.
+///
+/// # Errors
+/// When the stream does not confirm it or the database fails.
+pub(crate) async fn credits(
+    bus: &Bus,
+    db: &DatabaseConnection,
+    row: &export::Model,
+    step: CreditStep,
+) -> Result<(), NotifierError> {
+    let owner = row.owner();
+    let mut balance = ledger::read(db, &owner).await?;
+    for _ in 0..CREDIT_ROUNDS {
+        let reason = step.as_str();
+        let id = format!("{}:{reason}:{}:{}", row.id, balance.balance, balance.held);
+        let event = EventBody::Credits { balance: balance.balance, held: balance.held, reason: reason.into() };
+        publish(bus, row, id, event).await?;
+        let now = ledger::read(db, &owner).await?;
+        if now == balance {
+            break;
+        }
+        balance = now;
+    }
+    Ok(())
+}
+
+/// Tells the gateways that stream this export that it ended.
+///
+/// # Errors
+/// When the client is closed.
+pub(crate) async fn announce_end(bus: &Bus, id: ExportId) -> Result<(), NotifierError> {
+    Ok(bus.publish_lossy(subject::delivery_announce(id), &Announcement::Ended).await?)
+}
+
+/// Tells the exporter that may be at work on it to stop at once.
+///
+/// # Errors
+/// When the client is closed.
+pub(crate) async fn stop_work(bus: &Bus, id: ExportId) -> Result<(), NotifierError> {
+    Ok(bus.publish_lossy(subject::cancel(id), &json!({ "export_id": id })).await?)
+}
+
+async fn publish(bus: &Bus, row: &export::Model, id: String, event: EventBody) -> Result<(), NotifierError> {
+    let owner = row.owner();
+    let subject = subject::user_event(&owner, event.token());
+    let message = Envelope::new(id, traceparent(row), UserEvent { owner, event });
+    Ok(bus.publish_durable(subject, &message.id, &message).await?)
+}

@@ -1,0 +1,187 @@
+//! Settles outcomes: one transaction moves the export and its credits together, then its owner is told.
+//!
+//! An outcome may come twice, late, or from an attempt that was overtaken. The conditional update says whether it
+//! still counts. One that had counted before is told again, because the process may have died between the commit
+//! and the telling; every other is dropped.
+
+pub(crate) mod events;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use entity::{StoreError, export, ledger, transition};
+use protocol::{
+    delivery,
+    envelope::{Outcome, OutcomeResult, TraceContext},
+    export::{FileInfo, Status},
+    id::ExportId,
+    problem::{Problem, Slug},
+};
+use sea_orm::TransactionTrait;
+use tracing::{info, warn};
+
+use self::events::CreditStep;
+use crate::{app::Deps, error::NotifierError};
+
+/// Objects that nobody needs any more once an outcome is settled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Leftovers {
+    /// None.
+    Nothing,
+    /// What other attempts than this one wrote.
+    OtherAttempts(u32),
+    /// Everything.
+    Everything,
+}
+
+/// Moves exports to their end.
+pub(crate) struct Settler {
+    deps: Deps,
+}
+
+impl Settler {
+    pub(crate) fn new(deps: Deps) -> Self {
+        Self { deps }
+    }
+
+    /// Settles an outcome, and tells its owner. Doing it again is harmless.
+    ///
+    /// # Errors
+    /// When the database, the bus or the file store fails: settle it again later.
+    pub(crate) async fn settle(&self, outcome: &Outcome) -> Result<Leftovers, NotifierError> {
+        let Some(row) = export::find(&self.deps.db, outcome.export_id).await? else {
+            warn!(export.id = %outcome.export_id, "an outcome of an unknown export is dropped");
+            return Ok(Leftovers::Nothing);
+        };
+        let (name, settled) = match &outcome.result {
+            OutcomeResult::Completed { attempt, file, completed_at } => {
+                ("completed", self.complete(&row, *attempt, file, (*completed_at).into()).await?)
+            }
+            OutcomeResult::Failed { attempt, problem } => ("failed", self.fail(&row, *attempt, problem).await?),
+            OutcomeResult::CancelRequested => ("cancel_requested", self.cancel(&row).await?),
+            OutcomeResult::DeleteRequested => ("delete_requested", self.expire(&row).await?),
+        };
+        let counted = settled.is_some();
+        metrics::counter!("sluice_notifier_outcomes_total", "result" => name, "counted" => counted.to_string())
+            .increment(1);
+        info!(export.id = %outcome.export_id, outcome.result = name, outcome.counted = counted, "outcome settled");
+        Ok(settled.unwrap_or(Leftovers::Nothing))
+    }
+
+    /// None: another attempt holds, or the export ended before.
+    async fn complete(
+        &self,
+        row: &export::Model,
+        attempt: u32,
+        file: &FileInfo,
+        completed_at: DateTime<Utc>,
+    ) -> Result<Option<Leftovers>, NotifierError> {
+        let (id, now) = (row.export_id(), self.deps.clock.now());
+        let expires_at = TimeDelta::try_seconds(row.retention_s)
+            .and_then(|kept| completed_at.checked_add_signed(kept))
+            .ok_or_else(|| StoreError::Damaged { row: format!("export {id}"), detail: "retention_s".into() })?;
+        // the first statement is a write, as SQLite wants it
+        let tx = self.deps.db.begin().await?;
+        let moved = transition::completed(&tx, id, attempt, file, completed_at, expires_at, now).await?;
+        if moved {
+            ledger::capture(&tx, &row.owner(), id, row.credits, now).await?;
+        }
+        tx.commit().await?;
+        let told = self.tell(id, Status::Completed, Some(attempt), CreditStep::Capture).await?;
+        Ok(told.then_some(Leftovers::OtherAttempts(attempt)))
+    }
+
+    async fn fail(
+        &self,
+        row: &export::Model,
+        attempt: u32,
+        problem: &Problem,
+    ) -> Result<Option<Leftovers>, NotifierError> {
+        let (id, now) = (row.export_id(), self.deps.clock.now());
+        let tx = self.deps.db.begin().await?;
+        if transition::failed(&tx, id, attempt, problem, now).await? {
+            ledger::release(&tx, &row.owner(), id, row.credits, "export failed", now).await?;
+        }
+        tx.commit().await?;
+        let told = self.tell(id, Status::Failed, Some(attempt), CreditStep::Release).await?;
+        Ok(told.then_some(Leftovers::Everything))
+    }
+
+    /// Ends an unfinished export because its owner wants that. None: it ended before, in another way.
+    ///
+    /// # Errors
+    /// When the database or the bus fails.
+    pub(crate) async fn cancel(&self, row: &export::Model) -> Result<Option<Leftovers>, NotifierError> {
+        let (id, now) = (row.export_id(), self.deps.clock.now());
+        let mut problem = Problem::new(Slug::Canceled, "It was canceled before it was finished.")
+            .with_instance(format!("/v1/exports/{id}"));
+        problem.trace_id = TraceContext::parse(&row.traceparent).map(TraceContext::trace_id_hex);
+        let tx = self.deps.db.begin().await?;
+        if transition::canceled(&tx, id, &problem, now).await? {
+            ledger::release(&tx, &row.owner(), id, row.credits, "export canceled", now).await?;
+        }
+        tx.commit().await?;
+        // before anything else that may fail: work that nobody wants is going on
+        events::stop_work(&self.deps.bus, id).await?;
+        let told = self.tell(id, Status::Canceled, None, CreditStep::Release).await?;
+        Ok(told.then_some(Leftovers::Everything))
+    }
+
+    /// Deletes the file of a completed export, objects first: a row that says `completed` with half of its objects
+    /// gone is found again by the sweep, while objects without a row would stay for ever. None: there is no file.
+    ///
+    /// # Errors
+    /// When the file store, the database or the bus fails.
+    pub(crate) async fn expire(&self, row: &export::Model) -> Result<Option<Leftovers>, NotifierError> {
+        let id = row.export_id();
+        if row.status()? == Status::Completed {
+            self.deps.store.delete_where(&delivery::export_prefix(id), |_| true).await?;
+            transition::expired(&self.deps.db, id, self.deps.clock.now()).await?;
+        }
+        let Some(row) = self.now(id, Status::Expired, None).await? else { return Ok(None) };
+        events::ended(&self.deps.bus, &row).await?;
+        events::announce_end(&self.deps.bus, id).await?;
+        Ok(Some(Leftovers::Nothing))
+    }
+
+    /// Deletes what nobody needs any more. Best effort: a failure is logged here, and costs only disk space.
+    pub(crate) async fn tidy(&self, id: ExportId, leftovers: Leftovers) {
+        let kept = match leftovers {
+            Leftovers::Nothing => return,
+            Leftovers::OtherAttempts(attempt) => Some(format!("{}/", delivery::attempt_prefix(id, attempt))),
+            Leftovers::Everything => None,
+        };
+        let doomed = |path: &str| !kept.as_deref().is_some_and(|kept| path.starts_with(kept));
+        if let Err(e) = self.deps.store.delete_where(&delivery::export_prefix(id), doomed).await {
+            warn!(export.id = %id, error = %e, "objects that nobody needs any more can't be deleted");
+        }
+    }
+
+    /// Tells everybody that the export ended in this way. False, and nothing is told, when it did not: then whoever
+    /// came first has told how it did.
+    async fn tell(
+        &self,
+        id: ExportId,
+        status: Status,
+        attempt: Option<u32>,
+        step: CreditStep,
+    ) -> Result<bool, NotifierError> {
+        let Some(row) = self.now(id, status, attempt).await? else { return Ok(false) };
+        events::ended(&self.deps.bus, &row).await?;
+        if row.credits != 0 {
+            events::credits(&self.deps.bus, &self.deps.db, &row, step).await?;
+        }
+        events::announce_end(&self.deps.bus, id).await?;
+        Ok(true)
+    }
+
+    /// The row as it is now, if it is in this status (and of this attempt).
+    async fn now(
+        &self,
+        id: ExportId,
+        status: Status,
+        attempt: Option<u32>,
+    ) -> Result<Option<export::Model>, NotifierError> {
+        let row = export::find(&self.deps.db, id).await?;
+        let row = row.filter(|row| row.status == status.as_str());
+        Ok(row.filter(|row| attempt.is_none_or(|attempt| row.attempt.unsigned_abs() == attempt)))
+    }
+}
