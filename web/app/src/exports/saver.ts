@@ -10,6 +10,9 @@ export type Saving =
 /** Files of at most this many bytes together are kept for saving again without another download. */
 const KEEP_BYTES = 256 * 1024 * 1024;
 
+/** Downloads at once, if the session allows as many; later ones wait for a place. */
+const AT_ONCE = 4;
+
 /** Least time between two told positions of one download, in milliseconds. */
 const TELL_MS = 100;
 
@@ -22,7 +25,10 @@ export class FileSaver {
   readonly #states = new Map<string, Saving>();
   readonly #listeners = new Set<() => void>();
   readonly #kept = new Map<string, { name: string; blob: Blob }>();
-  readonly #running = new Map<string, AbortController>();
+  /** Every download that was asked for and has not ended, whether it has a place or waits for one. */
+  readonly #wanted = new Map<string, AbortController>();
+  readonly #waiting: (() => void)[] = [];
+  #places = 0;
 
   constructor(client: SluiceClient) {
     this.#client = client;
@@ -41,6 +47,13 @@ export class FileSaver {
     return this.#states.get(exportId);
   }
 
+  /** Whether another download would begin at once; if not, no stream should be opened for it yet. */
+  hasRoom(): boolean {
+    const { state } = this.#client;
+    const streams = state.name === "live" ? state.ready.limits.streams : AT_ONCE;
+    return this.#places < Math.min(AT_ONCE, Math.max(1, streams));
+  }
+
   /** Saves the file: at once when it is kept from before, else when it has arrived and was checked. */
   async save(exportId: string, announced = false): Promise<void> {
     const kept = this.#kept.get(exportId);
@@ -48,28 +61,39 @@ export class FileSaver {
       saveBlob(kept.name, kept.blob);
       return;
     }
-    if (this.#running.has(exportId)) {
+    if (this.#wanted.has(exportId)) {
       return;
     }
     const stop = new AbortController();
-    this.#running.set(exportId, stop);
+    this.#wanted.set(exportId, stop);
     this.#set(exportId, { phase: "receiving", received: 0 });
+    await this.#takePlace(announced);
     try {
       await this.#fetch(exportId, announced, stop.signal);
       this.#set(exportId, { phase: "saved" });
     } catch (cause) {
       this.#fail(exportId, SluiceError.from(cause, "protocol"));
     } finally {
-      this.#running.delete(exportId);
+      this.#wanted.delete(exportId);
+      this.#places -= 1;
+      this.#waiting.shift()?.();
     }
   }
 
   /** Gives up every download, at sign-out. */
   stopAll(): void {
-    for (const stop of this.#running.values()) {
+    for (const stop of this.#wanted.values()) {
       stop.abort();
     }
     this.#kept.clear();
+  }
+
+  /** A stream that the server opens by itself can't wait: it was only asked for while there was room. */
+  async #takePlace(announced: boolean): Promise<void> {
+    while (!announced && !this.hasRoom()) {
+      await new Promise<void>((resolve) => this.#waiting.push(resolve));
+    }
+    this.#places += 1;
   }
 
   async #fetch(exportId: string, announced: boolean, signal: AbortSignal): Promise<void> {

@@ -27,7 +27,8 @@ export function ExportForm({ dataset }: { dataset: Dataset }) {
   const [showMissing, setShowMissing] = useState(false);
 
   const start = useMutation({
-    mutationFn: (request: ExportRequest) => client.start(request, { deliver: "stream" }),
+    mutationFn: (request: ExportRequest) =>
+      client.start(request, { deliver: saver.hasRoom() ? "stream" : "notify" }),
     onSuccess: (started) => {
       putExport(queries, started.export);
       void saver.save(started.export.id, started.announced);
