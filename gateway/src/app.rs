@@ -1,0 +1,202 @@
+//! Puts the gateway together.
+
+use std::{
+    future::{Future, IntoFuture},
+    io,
+    time::Duration,
+};
+
+use axum::Router;
+use metrics_exporter_prometheus::PrometheusHandle;
+use platform::{
+    bus::{Bus, BusError},
+    clock::SharedClock,
+    lifecycle::Lifecycle,
+};
+use sea_orm::DatabaseConnection;
+use tokio::net::TcpListener;
+use tracing::info;
+
+use crate::{
+    auth::{Verifier, tickets::Tickets, verify::IdentityError},
+    catalog::Catalog,
+    config::GatewayConfig,
+    credits::{Credits, UnknownZone},
+    delivery::Source,
+    events::Events,
+    exports::Exports,
+    http,
+    submit::Submit,
+    ws::registry::Registry,
+};
+
+/// How long requests in flight may take after the soft stop.
+const DRAIN: Duration = Duration::from_secs(10);
+
+/// What a gateway is given.
+#[derive(Clone, Debug)]
+pub struct Deps {
+    /// NATS.
+    pub bus: Bus,
+    /// The shared database.
+    pub db: DatabaseConnection,
+    /// The time.
+    pub clock: SharedClock,
+    /// Renders metrics for `/metrics`, which is served where `internal_listen` says.
+    pub metrics: Option<PrometheusHandle>,
+}
+
+/// A gateway that can't start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// NATS does not play along.
+    #[error(transparent)]
+    Bus(#[from] BusError),
+    /// Nobody could be let in safely.
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
+    /// The zone of midnight is unknown.
+    #[error(transparent)]
+    Zone(#[from] UnknownZone),
+    /// No HTTP client.
+    #[error("http client: {0}")]
+    Http(#[from] reqwest::Error),
+    /// The internal address can't be used.
+    #[error("gateway.internal_listen {address}: {source}")]
+    Listen {
+        /// The address.
+        address: String,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+/// Everything that handlers and sessions use. Clones share it.
+#[derive(Clone, Debug)]
+pub struct App {
+    /// Settings.
+    pub config: GatewayConfig,
+    /// The process's life.
+    pub life: Lifecycle,
+    /// The time.
+    pub clock: SharedClock,
+    /// NATS.
+    pub bus: Bus,
+    /// The shared database.
+    pub db: DatabaseConnection,
+    /// Who is calling.
+    pub verifier: Verifier,
+    /// Tickets for browsers.
+    pub tickets: Tickets,
+    /// What is on offer.
+    pub catalog: Catalog,
+    /// Credits.
+    pub credits: Credits,
+    /// Open sessions.
+    pub registry: Registry,
+    /// User events.
+    pub events: Events,
+    /// Takes exports.
+    pub submit: Submit,
+    /// Reads and ends exports.
+    pub exports: Exports,
+    /// File bytes.
+    pub source: Source,
+}
+
+impl App {
+    async fn assemble(config: GatewayConfig, deps: Deps, life: &Lifecycle) -> Result<Self, StartError> {
+        let Deps { bus, db, clock, .. } = deps;
+        let http = reqwest::Client::builder().build()?;
+        let verifier = Verifier::new(config.identity.clone(), http, clock.clone())?;
+        let tickets = Tickets::new(bus.tickets().await?, clock.clone());
+        let catalog = Catalog::default();
+        let credits = Credits::new(&config.credits, db.clone(), clock.clone())?;
+        let registry = Registry::new(config.ws.sessions_per_user);
+        let events = Events::open(bus.clone(), registry.clone()).await?;
+        let submit = Submit {
+            db: db.clone(),
+            bus: bus.clone(),
+            catalog: catalog.clone(),
+            credits: credits.clone(),
+            clock: clock.clone(),
+            max_unfinished: config.max_unfinished_per_user,
+            interactive_rows: config.interactive_rows,
+        };
+        let exports = Exports {
+            db: db.clone(),
+            bus: bus.clone(),
+            events: events.clone(),
+            submit: submit.clone(),
+            clock: clock.clone(),
+        };
+        let source = Source::new(bus.clone(), clock.clone(), config.delivery.clone())?;
+        let life = life.clone();
+        Ok(Self {
+            config,
+            life,
+            clock,
+            bus,
+            db,
+            verifier,
+            tickets,
+            catalog,
+            credits,
+            registry,
+            events,
+            submit,
+            exports,
+            source,
+        })
+    }
+}
+
+/// Starts a gateway on a bound listener; it runs until the soft stop.
+///
+/// # Errors
+/// When a setting can't be used or NATS does not answer.
+pub async fn start(
+    config: GatewayConfig,
+    deps: Deps,
+    listener: TcpListener,
+    life: &Lifecycle,
+) -> Result<(), StartError> {
+    let metrics = deps.metrics.clone();
+    let app = App::assemble(config, deps, life).await?;
+    app.catalog.watch(app.bus.catalog().await?, life);
+    app.events.follow(life);
+    if let (Some(metrics), address) = (metrics, &app.config.internal_listen)
+        && !address.is_empty()
+    {
+        let listener = TcpListener::bind(address)
+            .await
+            .map_err(|source| StartError::Listen { address: address.clone(), source })?;
+        serve("gateway: internal", http::internal(metrics), listener, life);
+    }
+    if let Ok(address) = listener.local_addr() {
+        info!(gateway.listen = %address, "gateway: open");
+    }
+    serve("gateway", http::router(app), listener, life);
+    Ok(())
+}
+
+fn serve(name: &'static str, router: Router, listener: TcpListener, life: &Lifecycle) {
+    let stop = life.soft().clone();
+    life.spawn_critical(name, async move {
+        let stopped = stop.clone();
+        let server = axum::serve(listener, router).with_graceful_shutdown(async move { stopped.cancelled().await });
+        let over = async {
+            stop.cancelled().await;
+            tokio::time::sleep(DRAIN).await;
+        };
+        first(server.into_future(), over).await
+    });
+}
+
+/// The server's end, or Ok when its time is over: a download need not hold up the stop, its client resumes elsewhere.
+async fn first(server: impl Future<Output = io::Result<()>>, over: impl Future<Output = ()>) -> io::Result<()> {
+    tokio::select! {
+        result = server => result,
+        () = over => Ok(()),
+    }
+}

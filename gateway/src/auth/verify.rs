@@ -1,0 +1,154 @@
+//! Verification of a JSON Web Token (RFC 7519, RFC 8725).
+
+use std::{sync::Arc, time::Duration};
+
+use chrono::DateTime;
+use jsonwebtoken::{
+    Algorithm, DecodingKey, Validation, decode, decode_header,
+    errors::ErrorKind,
+    jwk::{AlgorithmParameters, EllipticCurve, Jwk},
+};
+use platform::clock::SharedClock;
+use protocol::id::Owner;
+use serde_json::{Map, Value};
+
+use super::{AuthError, Caller, jwks::Jwks};
+use crate::config::IdentityConfig;
+
+/// Secrets shorter than the hash are guessable (RFC 7518, section 3.2).
+const MIN_SECRET_BYTES: usize = 32;
+
+/// Settings under which no token could be verified safely.
+#[derive(Debug, thiserror::Error)]
+pub enum IdentityError {
+    /// Neither a JWKS URL nor a local secret.
+    #[error("gateway.identity: set jwks_url, or local.secret; without either nobody can sign in")]
+    Nobody,
+    /// A weak secret.
+    #[error("gateway.identity.local.secret: at least {MIN_SECRET_BYTES} bytes, please")]
+    ShortSecret,
+    /// An algorithm that is not accepted from outside.
+    #[error("gateway.identity.algorithms: `{0}` is none of RS256, ES256 and EdDSA")]
+    Algorithm(String),
+}
+
+/// Verifies tokens.
+#[derive(Clone, Debug)]
+pub struct Verifier {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    config: IdentityConfig,
+    algorithms: Vec<Algorithm>,
+    jwks: Option<Jwks>,
+    local: Option<DecodingKey>,
+    clock: SharedClock,
+}
+
+impl std::fmt::Debug for Inner {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Verifier").field("config", &self.config).finish_non_exhaustive()
+    }
+}
+
+impl Verifier {
+    /// A verifier by these settings.
+    ///
+    /// # Errors
+    /// When they would let nobody in, or anybody.
+    pub fn new(config: IdentityConfig, http: reqwest::Client, clock: SharedClock) -> Result<Self, IdentityError> {
+        let algorithms = config
+            .algorithms
+            .iter()
+            .map(|name| match name.as_str() {
+                "RS256" => Ok(Algorithm::RS256),
+                "ES256" => Ok(Algorithm::ES256),
+                "EdDSA" => Ok(Algorithm::EdDSA),
+                other => Err(IdentityError::Algorithm(other.to_owned())),
+            })
+            .collect::<Result<_, _>>()?;
+        let max_age = Duration::from_secs(config.jwks_max_age_s);
+        let jwks = (!config.jwks_url.is_empty()).then(|| Jwks::new(config.jwks_url.clone(), max_age, http));
+        let secret = config.local.secret.expose().as_bytes();
+        if !secret.is_empty() && secret.len() < MIN_SECRET_BYTES {
+            return Err(IdentityError::ShortSecret);
+        }
+        let local = (!secret.is_empty()).then(|| DecodingKey::from_secret(secret));
+        if jwks.is_none() && local.is_none() {
+            return Err(IdentityError::Nobody);
+        }
+        Ok(Self { inner: Arc::new(Inner { config, algorithms, jwks, local, clock }) })
+    }
+
+    /// The caller that a token stands for.
+    ///
+    /// # Errors
+    /// [`AuthError`] says what is wrong with it.
+    pub async fn verify(&self, token: &str) -> Result<Caller, AuthError> {
+        let inner = &*self.inner;
+        let header = decode_header(token).map_err(|_| AuthError::Signature)?;
+        // the algorithm decides which key may be used, so that a public key never serves as an HMAC secret
+        let claims = match (header.alg, &inner.local, &inner.jwks) {
+            (Algorithm::HS256, Some(secret), _) => inner.decode(token, secret, Algorithm::HS256)?,
+            (algorithm, _, Some(jwks)) if inner.algorithms.contains(&algorithm) => {
+                let jwk = jwks.find(header.kid.as_deref()).await?;
+                if !fits(&jwk, algorithm) {
+                    return Err(AuthError::Signature);
+                }
+                let key = DecodingKey::from_jwk(&jwk).map_err(|_| AuthError::Signature)?;
+                inner.decode(token, &key, algorithm)?
+            }
+            _ => return Err(AuthError::Signature),
+        };
+        inner.caller(claims)
+    }
+}
+
+impl Inner {
+    fn decode(&self, token: &str, key: &DecodingKey, algorithm: Algorithm) -> Result<Map<String, Value>, AuthError> {
+        let mut rules = Validation::new(algorithm);
+        rules.set_required_spec_claims(&["exp", "iss", "aud"]);
+        rules.set_audience(&[&self.config.audience]);
+        rules.set_issuer(&[&self.config.issuer]);
+        // times are checked below, against a clock that tests can move
+        rules.validate_exp = false;
+        rules.validate_nbf = false;
+        decode(token, key, &rules).map(|data| data.claims).map_err(|e| match e.kind() {
+            ErrorKind::InvalidIssuer | ErrorKind::InvalidAudience => AuthError::Audience,
+            ErrorKind::MissingRequiredClaim(claim) if claim == "exp" => AuthError::Expired,
+            ErrorKind::MissingRequiredClaim(_) => AuthError::Audience,
+            _ => AuthError::Signature,
+        })
+    }
+
+    fn caller(&self, claims: Map<String, Value>) -> Result<Caller, AuthError> {
+        let leeway = i64::try_from(self.config.leeway_s).unwrap_or(0);
+        let now = self.clock.now().timestamp();
+        let seconds = |name: &str| claims.get(name).and_then(Value::as_f64).map(|s| s as i64);
+        let exp = seconds("exp").ok_or(AuthError::Expired)?;
+        if now >= exp.saturating_add(leeway) {
+            return Err(AuthError::Expired);
+        }
+        if claims.contains_key("nbf") && seconds("nbf").is_none_or(|nbf| nbf > now.saturating_add(leeway)) {
+            return Err(AuthError::NotYet);
+        }
+        let text = |name: &str| claims.get(name).and_then(Value::as_str).filter(|t| !t.is_empty()).map(str::to_owned);
+        let user = text("sub").ok_or(AuthError::Claims)?;
+        let tenant = text(&self.config.tenant_claim).ok_or(AuthError::Claims)?;
+        let scopes = text("scope").unwrap_or_default().split_ascii_whitespace().map(str::to_owned).collect();
+        let expires_at = DateTime::from_timestamp(exp, 0).ok_or(AuthError::Claims)?;
+        let mut claims = claims;
+        claims.insert("tenant".into(), tenant.clone().into());
+        Ok(Caller { owner: Owner::new(tenant, user), scopes, claims, expires_at })
+    }
+}
+
+fn fits(jwk: &Jwk, algorithm: Algorithm) -> bool {
+    match (&jwk.algorithm, algorithm) {
+        (AlgorithmParameters::RSA(_), Algorithm::RS256) => true,
+        (AlgorithmParameters::EllipticCurve(ec), Algorithm::ES256) => ec.curve == EllipticCurve::P256,
+        (AlgorithmParameters::OctetKeyPair(okp), Algorithm::EdDSA) => okp.curve == EllipticCurve::Ed25519,
+        _ => false,
+    }
+}

@@ -1,0 +1,197 @@
+//! Settings of the gateway.
+
+use platform::secret::Secret;
+use serde::{Deserialize, Serialize};
+
+/// `[gateway]`
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct GatewayConfig {
+    /// Where clients come in.
+    pub listen: String,
+    /// Where `/metrics` is served, for operators only; empty for nowhere.
+    pub internal_listen: String,
+    /// The folder of the built page; empty for none.
+    pub web_dir: String,
+    /// Origins besides the gateway's own whose pages may open sockets and sign in, such as `https://app.example.com`.
+    pub allowed_origins: Vec<String>,
+    /// The largest request body, bytes.
+    pub body_bytes: usize,
+    /// The longest that `Prefer: wait` may wait, seconds.
+    pub max_wait_s: u64,
+    /// Unfinished exports of one person at once.
+    pub max_unfinished_per_user: u64,
+    /// Exports of datasets with at most this many rows go to the interactive lane.
+    pub interactive_rows: u64,
+    /// Who may come in.
+    pub identity: IdentityConfig,
+    /// Sessions.
+    pub ws: WsConfig,
+    /// File bytes.
+    pub delivery: DeliveryConfig,
+    /// Credits.
+    pub credits: CreditsConfig,
+}
+
+impl Default for GatewayConfig {
+    fn default() -> Self {
+        Self {
+            listen: "127.0.0.1:8080".into(),
+            internal_listen: String::new(),
+            web_dir: String::new(),
+            allowed_origins: Vec::new(),
+            body_bytes: 1024 * 1024,
+            max_wait_s: 60,
+            max_unfinished_per_user: 20,
+            interactive_rows: 100_000,
+            identity: IdentityConfig::default(),
+            ws: WsConfig::default(),
+            delivery: DeliveryConfig::default(),
+            credits: CreditsConfig::default(),
+        }
+    }
+}
+
+/// `[gateway.identity]`
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct IdentityConfig {
+    /// The `iss` that tokens must carry.
+    pub issuer: String,
+    /// The `aud` that tokens must carry.
+    pub audience: String,
+    /// The claim that names the tenant.
+    pub tenant_claim: String,
+    /// Where the issuer publishes its keys; empty for no outside issuer.
+    pub jwks_url: String,
+    /// Signature algorithms that outside tokens may use, of RS256, ES256 and EdDSA.
+    pub algorithms: Vec<String>,
+    /// How old the keys may get before they are fetched again, seconds.
+    pub jwks_max_age_s: u64,
+    /// Difference of clocks that `exp` and `nbf` bear, seconds.
+    pub leeway_s: u64,
+    /// The local identity of `sluice up`.
+    pub local: LocalIdentityConfig,
+}
+
+impl Default for IdentityConfig {
+    fn default() -> Self {
+        Self {
+            issuer: "sluice".into(),
+            audience: "sluice".into(),
+            tenant_claim: "tenant".into(),
+            jwks_url: String::new(),
+            algorithms: ["RS256", "ES256", "EdDSA"].map(str::to_owned).to_vec(),
+            jwks_max_age_s: 300,
+            leeway_s: 2,
+            local: LocalIdentityConfig::default(),
+        }
+    }
+}
+
+/// `[gateway.identity.local]`: tokens signed with a secret of this installation, and people to sign in as.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct LocalIdentityConfig {
+    /// The HS256 secret, at least 32 bytes; empty for no local identity.
+    pub secret: Secret,
+    /// Whether the sign-in page offers `people` without a password: for a trial on one's own machine only.
+    pub sign_in: bool,
+    /// The people on offer.
+    pub people: Vec<Person>,
+    /// How long their tokens last, seconds; 0 for one hour.
+    pub token_ttl_s: u64,
+}
+
+/// Somebody to sign in as.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Person {
+    /// What the page sends.
+    pub id: String,
+    /// What the page shows.
+    pub name: String,
+    /// Their `sub`.
+    pub sub: String,
+    /// Their tenant.
+    pub tenant: String,
+}
+
+/// `[gateway.ws]`
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct WsConfig {
+    /// How often the server pings, milliseconds.
+    pub heartbeat_ms: u64,
+    /// The largest text message, bytes.
+    pub message_bytes: usize,
+    /// Open file streams of one session.
+    pub streams: u32,
+    /// The most that one window may grant, bytes. Memory does not depend on it: what is not sent is not read.
+    pub window_bytes: u64,
+    /// How long a stream without a window stays open, milliseconds.
+    pub idle_stream_ms: u64,
+    /// How long a write may take before the client counts as too slow, milliseconds.
+    pub write_timeout_ms: u64,
+    /// Sessions of one person at once on this gateway.
+    pub sessions_per_user: usize,
+    /// Messages a second that a session may send over time; `file.window` counts a twentieth.
+    pub messages_per_second: u32,
+    /// Messages that it may send at once.
+    pub message_burst: u32,
+    /// Requests of one session that may be worked on at once; further ones are refused.
+    pub requests_in_flight: usize,
+}
+
+impl Default for WsConfig {
+    fn default() -> Self {
+        Self {
+            heartbeat_ms: 20_000,
+            message_bytes: 256 * 1024,
+            streams: 8,
+            window_bytes: 1024 * 1024 * 1024,
+            idle_stream_ms: 300_000,
+            write_timeout_ms: 30_000,
+            sessions_per_user: 20,
+            messages_per_second: 100,
+            message_burst: 500,
+            requests_in_flight: 32,
+        }
+    }
+}
+
+/// `[gateway.delivery]`
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct DeliveryConfig {
+    /// How long to wait for the next bytes of a segment, milliseconds.
+    pub read_timeout_ms: u64,
+    /// For how long a failing source is retried without one new byte, milliseconds.
+    pub give_up_ms: u64,
+    /// How often to ask for news of an unfinished export when no announcement comes, milliseconds.
+    pub poll_ms: u64,
+    /// Grants asked for at once.
+    pub grants: u32,
+}
+
+impl Default for DeliveryConfig {
+    fn default() -> Self {
+        Self { read_timeout_ms: 15_000, give_up_ms: 60_000, poll_ms: 1_000, grants: 16 }
+    }
+}
+
+/// `[gateway.credits]`
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct CreditsConfig {
+    /// What a new account begins with.
+    pub opening: i64,
+    /// The IANA zone whose midnight grants the next credit.
+    pub zone: String,
+}
+
+impl Default for CreditsConfig {
+    fn default() -> Self {
+        Self { opening: 5, zone: "UTC".into() }
+    }
+}

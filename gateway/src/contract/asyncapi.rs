@@ -1,0 +1,109 @@
+//! AsyncAPI 3.
+
+use protocol::{
+    SUBPROTOCOL, TICKET_SUBPROTOCOL_PREFIX,
+    client::{ExportCancel, ExportCreate, FileClose, FileOpen, FileWindow, Ping, SessionRefresh, SessionResume},
+    close::CloseCode,
+    frame,
+    server::ServerMessage,
+};
+use serde_json::{Map, Value, json};
+
+use super::{info, openapi::Schemas};
+
+/// The document.
+#[must_use]
+pub fn asyncapi() -> Value {
+    let mut schemas = Schemas::new();
+    let client = [
+        ("session.resume", schemas.reference::<SessionResume>()),
+        ("session.refresh", schemas.reference::<SessionRefresh>()),
+        ("export.create", schemas.reference::<ExportCreate>()),
+        ("export.cancel", schemas.reference::<ExportCancel>()),
+        ("file.open", schemas.reference::<FileOpen>()),
+        ("file.window", schemas.reference::<FileWindow>()),
+        ("file.close", schemas.reference::<FileClose>()),
+        ("ping", schemas.reference::<Ping>()),
+    ];
+    schemas.reference::<ServerMessage>();
+    let mut definitions = schemas.definitions();
+    let mut messages = Map::new();
+    for (name, reference) in client {
+        let target = reference["$ref"].as_str().and_then(|r| r.rsplit('/').next()).unwrap_or_default();
+        if let Some(schema) = definitions.get_mut(target) {
+            envelope(schema, name);
+        }
+        messages.insert(format!("client.{name}"), json!({"name": name, "payload": reference}));
+    }
+    let mut from_client: Vec<String> = messages.keys().cloned().collect();
+    // the server's messages are one enum in code; here each stands alone
+    if let Some(server) = definitions.remove("ServerMessage") {
+        for variant in server["oneOf"].as_array().cloned().unwrap_or_default() {
+            let name = variant["properties"]["type"]["const"].as_str().unwrap_or_default().to_owned();
+            messages.insert(format!("server.{name}"), json!({"name": name, "payload": variant}));
+        }
+    }
+    messages.insert("server.frame".into(), json!({
+        "name": "frame",
+        "title": "Bytes of a file stream",
+        "contentType": "application/octet-stream",
+        "description": format!(
+            "Big endian: u8 kind = {}, u8 flags = 0, u16 reserved = 0, u32 stream, u64 offset, then at most {} bytes.",
+            frame::KIND_FILE, frame::MAX_PAYLOAD_BYTES
+        ),
+        "payload": {"type": "string", "format": "binary"},
+    }));
+    let mut from_server: Vec<String> = messages.keys().filter(|k| k.starts_with("server.")).cloned().collect();
+    from_client.sort();
+    from_server.sort();
+    let refs = |names: &[String]| -> Vec<Value> {
+        names.iter().map(|n| json!({"$ref": format!("#/channels/session/messages/{n}")})).collect()
+    };
+    let channel: Map<String, Value> =
+        messages.keys().map(|n| (n.clone(), json!({"$ref": format!("#/components/messages/{n}")}))).collect();
+    let closes: Vec<Value> = CloseCode::ALL
+        .iter()
+        .map(|c| json!({"code": c.code(), "reason": c.reason(), "reconnect": format!("{:?}", c.reconnect())}))
+        .collect();
+    json!({
+        "asyncapi": "3.0.0",
+        "info": info_without_identifier(),
+        "defaultContentType": "application/json",
+        "channels": {"session": {
+            "address": "/v1/ws",
+            "title": "One authenticated session",
+            "description": format!(
+                "Subprotocol `{SUBPROTOCOL}`. A browser offers `{TICKET_SUBPROTOCOL_PREFIX}<ticket>` beside it."
+            ),
+            "messages": channel,
+            "x-close-codes": closes,
+        }},
+        "operations": {
+            "send": {"action": "receive", "channel": {"$ref": "#/channels/session"}, "summary": "What clients send.", "messages": refs(&from_client)},
+            "push": {"action": "send", "channel": {"$ref": "#/channels/session"}, "summary": "What the server sends.", "messages": refs(&from_server)},
+        },
+        "components": {"messages": messages, "schemas": definitions},
+    })
+}
+
+/// Adds the members that every client message has.
+fn envelope(schema: &mut Value, name: &str) {
+    if !schema["properties"].is_object() {
+        schema["properties"] = json!({});
+    }
+    schema["properties"]["type"] = json!({"const": name});
+    schema["properties"]["ref"] = json!({"type": "string", "description": "Comes back with the direct answer."});
+    match schema["required"].as_array_mut() {
+        Some(required) => required.push(json!("type")),
+        None => schema["required"] = json!(["type"]),
+    }
+}
+
+/// AsyncAPI's licence object knows no SPDX identifier.
+fn info_without_identifier() -> Value {
+    let mut info = info();
+    if let Some(license) = info["license"].as_object_mut() {
+        license.remove("identifier");
+    }
+    info
+}

@@ -1,0 +1,205 @@
+//! Reads a file from any byte on, also while it is being made.
+//!
+//! A grant that ran out, a notifier that died or a store that stumbles is retried from the exact byte; whoever reads
+//! sees at most a pause. Nothing is fetched before it is asked for, so memory is one network chunk.
+
+use std::{collections::VecDeque, time::Duration};
+
+use async_nats::Subscriber;
+use bytes::Bytes;
+use futures::StreamExt;
+use protocol::{
+    delivery::{Announcement, Grant, GrantReply, Seal},
+    id::{ExportId, Owner},
+    problem::{Problem, Slug},
+};
+use tokio::time::Instant;
+use tracing::{debug, warn};
+
+use super::{Source, segment::Fetch};
+
+/// Announced grants that may wait; further ones are asked for when they are due.
+const MAX_WAITING: usize = 32;
+/// The first pause before a failed fetch is tried again; it doubles up to the next.
+const FIRST_RETRY: Duration = Duration::from_millis(50);
+/// The longest pause between tries.
+const LAST_RETRY: Duration = Duration::from_secs(2);
+
+/// What comes next.
+#[derive(Debug, PartialEq)]
+pub enum Step {
+    /// At least one byte can be read now.
+    Ready,
+    /// All bytes were read, and the file is whole.
+    Sealed(Seal),
+    /// There is nothing more to read, and why.
+    Ended(Box<Problem>),
+}
+
+/// A file being read.
+pub struct Reader {
+    source: Source,
+    owner: Owner,
+    export: ExportId,
+    /// The next byte to read.
+    offset: u64,
+    /// Whose bytes were read so far.
+    attempt: Option<u32>,
+    grants: VecDeque<Grant>,
+    fetch: Option<Fetch>,
+    seal: Option<Seal>,
+    announcements: Option<Subscriber>,
+    /// When the present trouble began, and the pause before the next try.
+    trouble: Option<(Instant, Duration)>,
+}
+
+impl Reader {
+    /// Reads from this byte on. `live`: the export is unfinished, so its news are followed.
+    pub async fn open(source: Source, owner: Owner, export: ExportId, offset: u64, live: bool) -> Self {
+        let announcements = if live {
+            // without them the reader still asks from time to time
+            source.announcements(export).await.inspect_err(|e| warn!(error = %e, "no announcements")).ok()
+        } else {
+            None
+        };
+        let (grants, fetch, seal, attempt, trouble) = (VecDeque::new(), None, None, None, None);
+        Self { source, owner, export, offset, attempt, grants, fetch, seal, announcements, trouble }
+    }
+
+    /// The next byte to read.
+    #[must_use]
+    pub fn offset(&self) -> u64 {
+        self.offset
+    }
+
+    /// Waits until a byte can be read, or it is clear that none will come. Safe to drop and call again.
+    pub async fn ready(&mut self) -> Step {
+        loop {
+            if self.fetch.is_some() || self.grants.front().is_some_and(|g| self.covers(g)) {
+                return Step::Ready;
+            }
+            if let Some(seal) = self.seal.as_ref().filter(|seal| self.offset >= seal.size) {
+                return Step::Sealed(seal.clone());
+            }
+            self.grants.clear();
+            if let Some(problem) = self.ask().await {
+                return Step::Ended(Box::new(problem));
+            }
+        }
+    }
+
+    /// Up to `max` bytes from the offset on; call it after [`Reader::ready`] said so. An empty answer means that the
+    /// source stumbled and `ready` has to be asked again. Not safe to drop half-way.
+    ///
+    /// # Errors
+    /// When the source failed for longer than is worth waiting.
+    pub async fn read(&mut self, max: usize) -> Result<Bytes, Box<Problem>> {
+        let timeout = Duration::from_millis(self.source.config.read_timeout_ms);
+        let mut fetch = match self.fetch.take() {
+            Some(fetch) => fetch,
+            None => {
+                let Some(grant) = self.grants.front() else { return Ok(Bytes::new()) };
+                match Fetch::begin(&self.source.http, grant, self.offset, timeout).await {
+                    Ok(fetch) => fetch,
+                    Err(e) => return self.stumble(&e.to_string()).await.map(|()| Bytes::new()),
+                }
+            }
+        };
+        match fetch.take(max, timeout).await {
+            Ok(bytes) => {
+                self.offset += bytes.len() as u64;
+                self.trouble = None;
+                if fetch.is_over() {
+                    self.grants.pop_front();
+                } else {
+                    self.fetch = Some(fetch);
+                }
+                Ok(bytes)
+            }
+            Err(e) => self.stumble(&e.to_string()).await.map(|()| Bytes::new()),
+        }
+    }
+
+    /// Lets go of the connection and of bytes not yet taken, while nobody wants any.
+    pub fn park(&mut self) {
+        self.fetch = None;
+        self.grants.clear();
+    }
+
+    fn covers(&self, grant: &Grant) -> bool {
+        let fresh = grant.expires_at.as_datetime() > self.source.clock.now();
+        fresh && grant.segment.offset <= self.offset && self.offset < grant.segment.end()
+    }
+
+    /// Asks for grants; waits for news when there are none yet. Some: there will never be any.
+    async fn ask(&mut self) -> Option<Problem> {
+        match self.source.grants(&self.owner, self.export, self.attempt, self.offset).await {
+            Ok(GrantReply::Granted { attempt, grants, seal, .. }) => {
+                let nothing = grants.is_empty() && seal.is_none();
+                self.seal = seal;
+                if !grants.is_empty() {
+                    self.attempt = Some(attempt);
+                }
+                self.grants = grants.into();
+                if nothing {
+                    self.trouble = None;
+                    self.news().await;
+                } else if self.grants.is_empty() && self.seal.as_ref().is_some_and(|s| self.offset < s.size) {
+                    return self.stumble("the file is whole, yet a segment is missing").await.err().map(|p| *p);
+                }
+                None
+            }
+            Ok(GrantReply::Restarted) => Some(Problem::new(
+                Slug::Restarted,
+                "The exporter died and the new attempt made other bytes. Open the file again from offset 0.",
+            )),
+            Ok(GrantReply::Refused { problem }) => Some(problem),
+            Err(e) => self.stumble(&e.to_string()).await.err().map(|p| *p),
+        }
+    }
+
+    /// Waits for an announcement that helps, or until it is time to ask again.
+    async fn news(&mut self) {
+        let until = Instant::now() + self.source.poll();
+        loop {
+            let Some(announcements) = &mut self.announcements else { return tokio::time::sleep_until(until).await };
+            let Ok(message) = tokio::time::timeout_at(until, announcements.next()).await else { return };
+            let Some(message) = message else {
+                self.announcements = None;
+                continue;
+            };
+            match serde_json::from_slice(&message.payload) {
+                Ok(Announcement::Segment { attempt, grant }) => {
+                    let ours = self.attempt.is_none_or(|a| a == attempt) && self.covers(&grant);
+                    if ours && self.grants.len() < MAX_WAITING && (self.attempt.is_some() || self.offset == 0) {
+                        self.attempt = Some(attempt);
+                        self.grants.push_back(grant);
+                        return;
+                    }
+                    // it is of another attempt or place: asking tells more
+                    if grant.segment.end() > self.offset {
+                        return;
+                    }
+                }
+                Ok(Announcement::Ended) => return,
+                Err(e) => debug!(error = %e, "an unreadable announcement was passed over"),
+            }
+        }
+    }
+
+    /// After a failure: forget grants and connection, pause, and give up only when no byte came for long.
+    async fn stumble(&mut self, why: &str) -> Result<(), Box<Problem>> {
+        self.park();
+        let (since, pause) = self.trouble.unwrap_or((Instant::now(), FIRST_RETRY));
+        if since.elapsed() > Duration::from_millis(self.source.config.give_up_ms) {
+            warn!(export.id = %self.export, export.offset = self.offset, error = %why, "gave up reading a file");
+            let detail = format!("The file can't be read just now. Open it again at offset {}.", self.offset);
+            return Err(Box::new(Problem::new(Slug::Unavailable, detail)));
+        }
+        debug!(export.id = %self.export, export.offset = self.offset, error = %why, "reading stumbled; trying again");
+        metrics::counter!("sluice_gateway_delivery_retries_total").increment(1);
+        self.trouble = Some((since, (pause * 2).min(LAST_RETRY)));
+        tokio::time::sleep(pause).await;
+        Ok(())
+    }
+}

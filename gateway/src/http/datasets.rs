@@ -1,0 +1,37 @@
+//! `/v1/datasets`: what the caller may export.
+
+use axum::{
+    Json,
+    extract::{Path, State},
+};
+use protocol::{
+    catalog::{DatasetInfo, DatasetList},
+    problem::Slug,
+};
+
+use crate::{
+    app::App,
+    auth::Caller,
+    error::{Outcome, Refusal},
+};
+
+/// `GET /v1/datasets`
+pub(super) async fn list(State(app): State<App>, caller: Caller) -> Json<DatasetList> {
+    let offers = app.catalog.offers().into_values();
+    let items = offers.map(|o| o.dataset.info).filter(|info| caller.may_export(&info.name)).collect();
+    Json(DatasetList { items })
+}
+
+/// `GET /v1/datasets/{name}`
+pub(super) async fn get(
+    State(app): State<App>,
+    caller: Caller,
+    Path(name): Path<String>,
+) -> Outcome<Json<DatasetInfo>> {
+    if !caller.may_export(&name) {
+        return Err(Refusal::new(Slug::Forbidden, format!("Your token's scope does not allow exports of `{name}`.")));
+    }
+    let offer = app.catalog.find(&name);
+    let missing = || Refusal::new(Slug::NotFound, format!("No running exporter offers a dataset called `{name}`."));
+    Ok(Json(offer.ok_or_else(missing)?.dataset.info))
+}

@@ -1,0 +1,72 @@
+//! Every error leaves as a complete problem document (RFC 9457), and every slug has a page that explains it.
+
+use std::fmt::Write;
+
+use axum::{
+    body::Body,
+    extract::{Path, Request},
+    http::{HeaderValue, header},
+    middleware::Next,
+    response::{Html, IntoResponse, Response},
+};
+use protocol::{
+    envelope::TraceContext,
+    problem::{Problem, Slug},
+};
+use tracing::{Instrument, info, info_span};
+
+use crate::error::Refusal;
+
+/// The outermost layer: opens the trace, and completes the problem that a refusal left in the response.
+pub async fn finish(mut request: Request, next: Next) -> Response {
+    let incoming = request.headers().get("traceparent").and_then(|v| v.to_str().ok()).and_then(TraceContext::parse);
+    let trace = incoming.map_or_else(TraceContext::generate, TraceContext::child);
+    request.extensions_mut().insert(trace);
+    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+    let span = info_span!("http", trace_id = %trace.trace_id_hex());
+    let mut response = next.run(request).instrument(span).await;
+
+    let status = response.status().as_u16();
+    metrics::counter!("sluice_gateway_responses_total", "status" => status.to_string()).increment(1);
+    let Some(mut problem) = response.extensions_mut().remove::<Problem>() else { return response };
+    metrics::counter!("sluice_gateway_problems_total", "slug" => problem.slug().as_str()).increment(1);
+    info!(http.method = %method, http.path = %path, http.status = status, problem = %problem.slug(), trace_id = %trace.trace_id_hex(), "refused");
+    problem.instance.get_or_insert(path);
+    problem.trace_id = Some(trace.trace_id_hex());
+    let headers = response.headers_mut();
+    headers.remove(header::CONTENT_LENGTH);
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    *response.body_mut() = serde_json::to_vec(&problem).map(Body::from).unwrap_or_default();
+    response
+}
+
+/// `GET /problems/{slug}`: what it means and what to do.
+pub async fn page(Path(slug): Path<String>) -> Response {
+    let Some(slug) = Slug::from_type(&slug) else {
+        return Refusal::new(Slug::NotFound, "There is no such kind of problem.").into_response();
+    };
+    let mut others = String::new();
+    for other in Slug::ALL {
+        // writing to a String can't fail
+        let _ = write!(others, "<li><a href=\"/problems/{other}\">{}</a></li>", other.title());
+    }
+    Html(format!(
+        "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width\">\
+         <title>{title} · Sluice</title><style>body{{font:17px/1.5 system-ui;max-width:42rem;margin:3rem auto;padding:0 1rem}}\
+         code{{background:#8882;padding:.1em .3em;border-radius:4px}}ul{{columns:2;color:#888}}\
+         :root{{color-scheme:light dark}}</style><h1>{title}</h1><p><code>{slug}</code> · HTTP {status}</p><p>{text}</p>\
+         <h2>All kinds</h2><ul>{others}</ul>",
+        title = slug.title(),
+        status = slug.status(),
+        text = code_spans(slug.explain()),
+    ))
+    .into_response()
+}
+
+/// Text between backticks becomes code; our own texts hold nothing that needs escaping but `<` and `>`.
+fn code_spans(text: &str) -> String {
+    let escaped = text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
+    let parts = escaped.split('`').enumerate();
+    parts.map(|(i, part)| if i % 2 == 1 { format!("<code>{part}</code>") } else { part.to_owned() }).collect()
+}

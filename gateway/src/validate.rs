@@ -1,0 +1,160 @@
+//! Checks a request against the catalog: every fault is named by its JSON pointer, and nothing is done before all
+//! of it is good.
+
+use protocol::{
+    catalog::CatalogDataset,
+    export::ExportRequest,
+    filter,
+    json::child,
+    params,
+    problem::{FieldError, Problem, Slug},
+};
+use serde_json::{Map, Value, json};
+
+/// A request whose every member was checked, with defaults filled in.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Checked {
+    /// The template's name.
+    pub template: String,
+    /// The format's name.
+    pub format: String,
+    /// The compression's name.
+    pub compression: String,
+    /// The filter as asked for; `{}` for none.
+    pub filter: Value,
+    /// The columns as asked for; empty for the template's.
+    pub columns: Vec<String>,
+    /// The parameters with defaults filled in.
+    pub params: Map<String, Value>,
+}
+
+impl Checked {
+    /// The same request always gives the same text, whatever was left to defaults.
+    #[must_use]
+    pub fn canonical(&self, dataset: &str) -> String {
+        json!([dataset, self.template, self.format, self.compression, self.filter, self.columns, self.params])
+            .to_string()
+    }
+}
+
+/// Checks everything below `dataset`.
+///
+/// # Errors
+/// One problem that lists every fault: `unknown-template` or `invalid-filter` when that is all, else
+/// `invalid-request`.
+pub fn check(request: &ExportRequest, dataset: &CatalogDataset) -> Result<Checked, Problem> {
+    let info = &dataset.info;
+    let mut faults: Vec<(Slug, FieldError)> = Vec::new();
+
+    let templates: Vec<&str> = info.templates.iter().map(|t| t.name.as_str()).collect();
+    let template = choose(request.template.as_deref(), "default", &templates)
+        .map_err(|e| faults.push((Slug::UnknownTemplate, FieldError::new("/template", e))));
+    let formats: Vec<&str> = info.formats.iter().map(String::as_str).collect();
+    let format = choose(request.format.as_deref(), "csv", &formats)
+        .map_err(|e| faults.push((Slug::InvalidRequest, FieldError::new("/format", e))));
+    let compressions: Vec<&str> = info.compressions.iter().map(String::as_str).collect();
+    let compression = choose(request.compression.as_deref(), "none", &compressions)
+        .map_err(|e| faults.push((Slug::InvalidRequest, FieldError::new("/compression", e))));
+
+    let filter = request.filter.clone().unwrap_or_else(|| json!({}));
+    if let Err(errors) = filter::parse(&filter, &info.columns) {
+        faults.extend(errors.into_iter().map(|e| (Slug::InvalidFilter, e)));
+    }
+    let columns = request.columns.clone().unwrap_or_default();
+    if request.columns.as_ref().is_some_and(Vec::is_empty) {
+        faults.push((Slug::InvalidRequest, FieldError::new("/columns", "name at least one column, or leave it out")));
+    }
+    for (i, name) in columns.iter().enumerate() {
+        let pointer = child("/columns", &i.to_string());
+        if info.columns.iter().all(|c| c.name != *name) {
+            let known: Vec<_> = info.columns.iter().map(|c| c.name.as_str()).collect();
+            let detail = format!("unknown column `{name}`; this dataset has {}", known.join(", "));
+            faults.push((Slug::InvalidRequest, FieldError::new(pointer, detail)));
+        } else if columns[..i].contains(name) {
+            faults.push((Slug::InvalidRequest, FieldError::new(pointer, format!("`{name}` is named twice"))));
+        }
+    }
+    let params = params::check(&dataset.param_specs, &request.params.clone().unwrap_or_default())
+        .map_err(|errors| faults.extend(errors.into_iter().map(|e| (Slug::InvalidRequest, e))));
+
+    match (template, format, compression, params) {
+        (Ok(template), Ok(format), Ok(compression), Ok(params)) if faults.is_empty() => {
+            Ok(Checked { template, format, compression, filter, columns, params })
+        }
+        _ => {
+            let first = faults.first().map_or(Slug::InvalidRequest, |(slug, _)| *slug);
+            let slug = if faults.iter().all(|(slug, _)| *slug == first) { first } else { Slug::InvalidRequest };
+            Err(Problem::invalid(slug, faults.into_iter().map(|(_, e)| e).collect()))
+        }
+    }
+}
+
+/// What was asked for if it is on offer; else the default, or the first on offer.
+fn choose(asked: Option<&str>, default: &str, on_offer: &[&str]) -> Result<String, String> {
+    let chosen = match asked {
+        Some(name) => on_offer.contains(&name).then_some(name),
+        None => on_offer.iter().copied().find(|name| *name == default).or(on_offer.first().copied()),
+    };
+    chosen.map(str::to_owned).ok_or_else(|| match asked {
+        Some(name) => format!("`{name}` is not on offer; this dataset has {}", on_offer.join(", ")),
+        None => "this dataset offers none".to_owned(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use protocol::catalog::{Column, ColumnType, DatasetInfo, TemplateInfo};
+
+    use super::*;
+
+    fn flights() -> CatalogDataset {
+        let info = DatasetInfo {
+            name: "flights".into(),
+            title: String::new(),
+            description: String::new(),
+            columns: vec![Column::new("delay", ColumnType::Int), Column::new("origin", ColumnType::String)],
+            params: json!({}),
+            templates: vec![TemplateInfo { name: "default".into(), title: String::new() }],
+            formats: vec!["csv".into()],
+            compressions: vec!["none".into()],
+            rows_estimate: None,
+            credits: 1,
+        };
+        CatalogDataset { info, param_specs: vec![], retention_s: 60 }
+    }
+
+    fn refused(body: Value) -> (Slug, Vec<String>) {
+        let problem = check(&serde_json::from_value(body).unwrap(), &flights()).unwrap_err();
+        (problem.slug(), problem.errors.into_iter().map(|e| e.pointer).collect())
+    }
+
+    #[test]
+    fn defaults_do_not_change_the_canonical_form() {
+        let terse = check(&serde_json::from_value(json!({"dataset": "flights"})).unwrap(), &flights()).unwrap();
+        let full = json!({"dataset": "flights", "template": "default", "format": "csv", "compression": "none", "filter": {}, "params": {}});
+        let full = check(&serde_json::from_value(full).unwrap(), &flights()).unwrap();
+        assert_eq!(terse.canonical("flights"), full.canonical("flights"));
+    }
+
+    #[test]
+    fn every_fault_is_listed_under_the_slug_that_fits_them_all() {
+        assert_eq!(
+            refused(json!({"dataset": "x", "template": "y"})),
+            (Slug::UnknownTemplate, vec!["/template".into()])
+        );
+        assert_eq!(
+            refused(json!({"dataset": "x", "filter": {"nope": {"eq": 1}}})),
+            (Slug::InvalidFilter, vec!["/filter/nope".into()])
+        );
+        assert_eq!(
+            refused(
+                json!({"dataset": "x", "columns": ["delay", "delay", "z"], "format": "xlsx", "filter": {"delay": {"eq": "a"}}, "params": {"p": 1}})
+            ),
+            (
+                Slug::InvalidRequest,
+                ["/format", "/filter/delay/eq", "/columns/1", "/columns/2", "/params/p"].map(String::from).to_vec()
+            )
+        );
+        assert_eq!(refused(json!({"dataset": "x", "columns": []})).1, ["/columns"]);
+    }
+}

@@ -1,0 +1,115 @@
+//! From a request to a session: the caller is verified before any upgrade (RFC 6455, section 4.2).
+
+use axum::{
+    extract::{Request, State},
+    http::{HeaderMap, HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use hyper::upgrade::OnUpgrade;
+use hyper_util::rt::TokioIo;
+use protocol::{
+    SUBPROTOCOL, TICKET_SUBPROTOCOL_PREFIX,
+    problem::{Problem, Slug},
+};
+use tokio_tungstenite::{
+    WebSocketStream,
+    tungstenite::{
+        handshake::derive_accept_key,
+        protocol::{Role, WebSocketConfig},
+    },
+};
+use tracing::debug;
+
+use super::driver;
+use crate::{
+    app::App,
+    auth::{AuthError, Caller},
+    error::{Outcome, Refusal},
+    http::{extract, origin},
+};
+
+/// Bytes that wait to be read, for each session.
+const READ_BUFFER: usize = 16 * 1024;
+
+/// `GET /v1/ws`.
+///
+/// # Errors
+/// `401` without a good token or ticket, `403` for a foreign page, and others for what is no handshake.
+pub async fn upgrade(State(app): State<App>, mut request: Request) -> Outcome<Response> {
+    let offered = subprotocols(request.headers());
+    let caller = authenticate(&app, request.headers(), &offered).await?;
+    if !origin::is_allowed(request.headers(), &app.config.allowed_origins) {
+        return Err(Refusal::new(Slug::Forbidden, "Pages of this origin may not open sockets here."));
+    }
+    if !offered.is_empty() && !offered.iter().any(|p| p == SUBPROTOCOL) {
+        let detail = format!("Offer the subprotocol `{SUBPROTOCOL}`.");
+        return Err(Problem::new(Slug::InvalidRequest, detail).with_status(400).into());
+    }
+    let key = check_handshake(request.headers())?;
+    let upgrade = request.extensions_mut().remove::<OnUpgrade>();
+    let upgrade = upgrade.ok_or_else(|| not_a_handshake("This connection can't be upgraded."))?;
+
+    let limit = app.config.ws.message_bytes;
+    let config = WebSocketConfig::default()
+        .read_buffer_size(READ_BUFFER)
+        .write_buffer_size(0)
+        .max_message_size(Some(limit))
+        .max_frame_size(Some(limit));
+    let life = app.life.clone();
+    life.spawn(async move {
+        match upgrade.await {
+            Ok(upgraded) => {
+                let io = TokioIo::new(upgraded);
+                let socket = WebSocketStream::from_raw_socket(io, Role::Server, Some(config)).await;
+                driver::run(app, caller, socket).await;
+            }
+            Err(e) => debug!(error = %e, "the client left before the upgrade"),
+        }
+    });
+
+    let mut response = StatusCode::SWITCHING_PROTOCOLS.into_response();
+    let headers = response.headers_mut();
+    headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+    headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+    headers.insert(header::SEC_WEBSOCKET_ACCEPT, key);
+    if !offered.is_empty() {
+        headers.insert(header::SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(SUBPROTOCOL));
+    }
+    Ok(response)
+}
+
+async fn authenticate(app: &App, headers: &HeaderMap, offered: &[String]) -> Result<Caller, AuthError> {
+    if headers.contains_key(header::AUTHORIZATION) {
+        return app.verifier.verify(extract::bearer(headers)?).await;
+    }
+    let ticket = offered.iter().find_map(|p| p.strip_prefix(TICKET_SUBPROTOCOL_PREFIX));
+    app.tickets.redeem(ticket.ok_or(AuthError::Missing)?).await
+}
+
+fn subprotocols(headers: &HeaderMap) -> Vec<String> {
+    let lists = headers.get_all(header::SEC_WEBSOCKET_PROTOCOL).into_iter().filter_map(|v| v.to_str().ok());
+    lists.flat_map(|list| list.split(',')).map(|p| p.trim().to_owned()).filter(|p| !p.is_empty()).collect()
+}
+
+/// The value of `Sec-WebSocket-Accept` for a request that is a handshake.
+fn check_handshake(headers: &HeaderMap) -> Outcome<HeaderValue> {
+    let has = |name: header::HeaderName, wanted: &str| {
+        let mut lists = headers.get_all(name).into_iter().filter_map(|v| v.to_str().ok());
+        lists.any(|list| list.split(',').any(|token| token.trim().eq_ignore_ascii_case(wanted)))
+    };
+    if !has(header::CONNECTION, "upgrade") || !has(header::UPGRADE, "websocket") {
+        return Err(not_a_handshake("This is a WebSocket address: send an upgrade."));
+    }
+    if !has(header::SEC_WEBSOCKET_VERSION, "13") {
+        return Err(
+            not_a_handshake("Only WebSocket version 13 is spoken here.").with_header(header::SEC_WEBSOCKET_VERSION, 13)
+        );
+    }
+    let key = headers.get(header::SEC_WEBSOCKET_KEY);
+    let key = key.ok_or_else(|| not_a_handshake("`Sec-WebSocket-Key` is missing."))?;
+    HeaderValue::from_str(&derive_accept_key(key.as_bytes())).map_err(|_| not_a_handshake("The key is not valid."))
+}
+
+fn not_a_handshake(detail: &str) -> Refusal {
+    Refusal::from(Problem::new(Slug::InvalidRequest, detail).with_status(426)).with_header(header::UPGRADE, "websocket")
+}

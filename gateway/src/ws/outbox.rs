@@ -1,0 +1,132 @@
+//! The way out of a session: one task writes, under a deadline, what the session and its pumps hand over.
+//!
+//! Messages come before file bytes. A slow client fills the frame queue first, which makes its pumps wait and fetch
+//! nothing more; it can't hold up a heartbeat or the close.
+
+use std::{sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use futures::{Sink, SinkExt};
+use protocol::{close::CloseCode, server::ServerMessage};
+use tokio::sync::{mpsc, oneshot};
+use tokio_tungstenite::tungstenite::{
+    self, Message,
+    protocol::{CloseFrame, frame::coding::CloseCode as WireCode},
+};
+
+/// Messages that may wait. When it is full, the session ends with 4408; progress is dropped instead.
+const MESSAGES: usize = 256;
+/// Frames of at most 256 KiB that may wait: all the file bytes that a session holds. When it is full, pumps wait.
+const FRAMES: usize = 2;
+/// How long the close frame may take.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// Something to write.
+#[derive(Debug)]
+pub(super) enum Out {
+    Text(Arc<str>),
+    Frame(Bytes),
+    Ping,
+}
+
+/// The session's end of the way out.
+#[derive(Debug)]
+pub(super) struct Outbox {
+    messages: mpsc::Sender<Out>,
+    frames: mpsc::Sender<Out>,
+}
+
+/// The client can't keep up.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct TooSlow;
+
+impl Outbox {
+    /// Sends a message, or says that the client can't keep up.
+    pub(super) fn send(&self, out: Out) -> Result<(), TooSlow> {
+        self.messages.try_send(out).map_err(|_| TooSlow)
+    }
+
+    /// Sends a message that may be dropped.
+    pub(super) fn send_lossy(&self, message: &ServerMessage) {
+        // leave room for what must not be dropped
+        if self.messages.capacity() > MESSAGES / 2 {
+            let _ = self.messages.try_send(Out::Text(message.to_text().into()));
+        }
+    }
+
+    /// The way for a pump; what it sends here stays in order.
+    pub(super) fn frames(&self) -> mpsc::Sender<Out> {
+        self.frames.clone()
+    }
+}
+
+/// The writer's end.
+pub(super) struct Writer {
+    messages: mpsc::Receiver<Out>,
+    frames: mpsc::Receiver<Out>,
+    timeout: Duration,
+}
+
+/// Makes both ends.
+pub(super) fn outbox(timeout: Duration) -> (Outbox, Writer) {
+    let (messages, from_session) = mpsc::channel(MESSAGES);
+    let (frames, from_pumps) = mpsc::channel(FRAMES);
+    (Outbox { messages, frames }, Writer { messages: from_session, frames: from_pumps, timeout })
+}
+
+impl Writer {
+    /// Writes until told to close, or until a write fails or takes too long; `failed` then learns of it. The sink
+    /// comes back for the rest of the closing handshake.
+    pub(super) async fn run<S>(
+        mut self,
+        mut sink: S,
+        closing: oneshot::Receiver<CloseCode>,
+        failed: oneshot::Sender<CloseCode>,
+    ) -> S
+    where
+        S: Sink<Message, Error = tungstenite::Error> + Unpin,
+    {
+        let mut closing = closing;
+        let failure = loop {
+            let out = tokio::select! {
+                biased;
+                code = &mut closing => return close(sink, code.ok()).await,
+                Some(out) = self.messages.recv() => out,
+                Some(out) = self.frames.recv() => out,
+            };
+            let message = match out {
+                Out::Text(text) => Message::text(text.as_ref()),
+                Out::Frame(bytes) => {
+                    metrics::counter!("sluice_gateway_file_bytes_total", "over" => "socket")
+                        .increment(bytes.len() as u64);
+                    Message::Binary(bytes)
+                }
+                Out::Ping => Message::Ping(Bytes::new()),
+            };
+            tokio::select! {
+                biased;
+                code = &mut closing => return close(sink, code.ok()).await,
+                result = tokio::time::timeout(self.timeout, sink.send(message)) => match result {
+                    Ok(Ok(())) => {}
+                    Ok(Err(_)) => break CloseCode::GoingAway,
+                    Err(_) => break CloseCode::TooSlow,
+                }
+            }
+        };
+        // the session may have ended by itself meanwhile
+        let _ = failed.send(failure);
+        close(sink, closing.await.ok()).await
+    }
+}
+
+async fn close<S>(mut sink: S, code: Option<CloseCode>) -> S
+where
+    S: Sink<Message, Error = tungstenite::Error> + Unpin,
+{
+    if let Some(code) = code {
+        let frame = CloseFrame { code: WireCode::from(code.code()), reason: code.reason().into() };
+        // a client that is gone or stuck does not get it, and that is all there is to do
+        let _ = tokio::time::timeout(CLOSE_TIMEOUT, sink.send(Message::Close(Some(frame)))).await;
+    }
+    sink
+}
