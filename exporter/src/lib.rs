@@ -1,3 +1,26 @@
 //! Pulls jobs and turns datasets into files.
+//!
+//! The rooms, in the order in which an export passes them:
+//! - `worker`: takes a job when there is a slot, claims its export, keeps the claim alive, and says what became of it.
+//! - [`registry`]: the datasets, templates and formats on offer; `catalog` tells the gateways about them.
+//! - [`dataset`]: rows out of Parquet files and SQL, as a stream of polars frames.
+//! - [`template`]: which columns, in which order.
+//! - [`format`]: frames into bytes.
+//! - [`pipeline`] and [`segment`]: the bytes, hashed in order, into segments in the file store.
+//! - [`progress`]: how far it is.
+//!
+//! To add a dataset, a template or a format, implement one trait and add a line to [`Registry::standard`].
+
+pub mod config;
 pub mod dataset;
+pub mod error;
 pub mod format;
+pub mod pipeline;
+pub mod progress;
+pub mod registry;
+pub mod segment;
+pub mod template;
+
+pub use config::ExporterConfig;
+pub use error::ExporterError;
+pub use registry::Registry;

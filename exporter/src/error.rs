@@ -1,0 +1,128 @@
+//! What can go wrong, and what becomes of a job when it does.
+
+use entity::StoreError;
+use platform::{bus::BusError, store::FileStoreError};
+use protocol::problem::{FieldError, Problem, Slug};
+
+use crate::{dataset::DatasetError, format::FormatError, template::TemplateError};
+
+/// Why an exporter does not start, or stops.
+#[derive(Debug, thiserror::Error)]
+pub enum ExporterError {
+    /// A setting can't work.
+    #[error("settings: {0}")]
+    Config(String),
+    /// NATS does not answer.
+    #[error(transparent)]
+    Bus(#[from] BusError),
+}
+
+/// Why an attempt at an export ended without a file.
+#[derive(Debug, thiserror::Error)]
+pub enum JobError {
+    /// This exporter does not have what the export names.
+    #[error("this exporter has no {what} `{name}`")]
+    Missing {
+        /// `dataset`, `template` or `format`.
+        what: &'static str,
+        /// Its name.
+        name: String,
+    },
+    /// The filter no longer fits the dataset.
+    #[error("the filter does not fit the dataset: {}", .0.first().map_or("", |e| e.detail.as_str()))]
+    Filter(Vec<FieldError>),
+    /// The row policy names a claim that the caller does not have: then no row is theirs.
+    #[error("the row policy needs the claim `{0}`")]
+    Claim(String),
+    /// The columns don't fit the dataset.
+    #[error(transparent)]
+    Template(#[from] TemplateError),
+    /// The source failed.
+    #[error(transparent)]
+    Dataset(#[from] DatasetError),
+    /// The rows can't be written in this format.
+    #[error(transparent)]
+    Format(#[from] FormatError),
+    /// The encoding task died.
+    #[error("the encoder died: {0}")]
+    Encoder(#[from] tokio::task::JoinError),
+    /// The file store failed.
+    #[error(transparent)]
+    Files(#[from] FileStoreError),
+    /// The database failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// NATS failed.
+    #[error(transparent)]
+    Bus(#[from] BusError),
+    /// A document of ours can't be written as JSON.
+    #[error("JSON: {0}")]
+    Json(#[from] serde_json::Error),
+    /// It was tried too often.
+    #[error("gave up after {0} attempts")]
+    Exhausted(u32),
+    /// The lease could not be kept, so that somebody else may be at it.
+    #[error("the lease ran out")]
+    LeaseLost,
+    /// The export was canceled, or another attempt replaced this one.
+    #[error("canceled or replaced")]
+    Fenced,
+    /// The process stops.
+    #[error("the exporter stops")]
+    Stopping,
+}
+
+/// What becomes of a job.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Later again, under the next attempt.
+    Retry,
+    /// Never; this is what its owner is told.
+    Fail(Problem),
+    /// It is somebody else's now, or nobody's.
+    Drop,
+    /// At once by another exporter.
+    HandOver,
+}
+
+impl JobError {
+    /// What becomes of a job that ended so.
+    #[must_use]
+    pub fn verdict(&self) -> Verdict {
+        let fail = |detail: String| Verdict::Fail(Problem::new(Slug::ExportFailed, detail));
+        match self {
+            Self::Fenced => Verdict::Drop,
+            Self::Stopping => Verdict::HandOver,
+            Self::Dataset(e) if e.is_transient() => Verdict::Retry,
+            Self::Encoder(_) | Self::Files(_) | Self::Store(_) | Self::Bus(_) | Self::LeaseLost => Verdict::Retry,
+            Self::Filter(errors) => Verdict::Fail(Problem::invalid(Slug::InvalidFilter, errors.clone())),
+            Self::Missing { .. } | Self::Template(_) | Self::Format(_) | Self::Dataset(_) | Self::Exhausted(_) => {
+                fail(self.to_string())
+            }
+            Self::Claim(name) => fail(format!("your token lacks the claim `{name}` that this dataset asks for")),
+            Self::Json(_) => fail("the file's documents could not be written".into()),
+        }
+    }
+
+    /// The metric label, and the reason of a dead letter.
+    #[must_use]
+    pub const fn label(&self) -> &'static str {
+        match self {
+            Self::Missing { .. } => "missing",
+            Self::Filter(_) => "filter",
+            Self::Claim(_) => "claim",
+            Self::Template(_) => "template",
+            Self::Dataset(_) => "dataset",
+            Self::Format(_) => "format",
+            Self::Encoder(_) => "encoder",
+            Self::Files(_) => "file_store",
+            Self::Store(_) => "database",
+            Self::Bus(_) => "bus",
+            Self::Json(_) => "json",
+            Self::Exhausted(_) => "exhausted",
+            Self::LeaseLost => "lease",
+            Self::Fenced => "fenced",
+            Self::Stopping => "stopping",
+        }
+    }
+}

@@ -1,0 +1,136 @@
+//! What this exporter offers: one list of datasets, one of templates, one of formats.
+//!
+//! To offer more, implement [`Dataset`], [`Template`] or [`Format`] in a file of its own and add it to
+//! [`Registry::standard`].
+
+use std::{path::Path, sync::Arc};
+
+use protocol::{
+    catalog::{CatalogDataset, Column, ColumnType, DatasetInfo, TemplateInfo},
+    params,
+};
+use sea_orm::DatabaseConnection;
+use tracing::warn;
+
+use crate::{
+    dataset::{Dataset, MenuCategoryCounts, ParquetFile, Table},
+    format::{Csv, Format, Ndjson},
+    template::{Plain, Template},
+};
+
+/// The compressions on offer.
+const COMPRESSIONS: [&str; 1] = ["none"];
+
+/// The parts that exports are made of. The first template and the first format are the default ones.
+#[derive(Clone)]
+pub struct Registry {
+    /// Sources of rows.
+    pub datasets: Vec<Arc<dyn Dataset>>,
+    /// Layouts.
+    pub templates: Vec<Arc<dyn Template>>,
+    /// Kinds of files.
+    pub formats: Vec<Arc<dyn Format>>,
+}
+
+impl Registry {
+    /// Everything that comes with Sluice. Files are offered when they are in `datasets_dir`.
+    #[must_use]
+    pub fn standard(datasets_dir: &Path, db: &DatabaseConnection) -> Self {
+        let file = |name, title, description| parquet(datasets_dir, name, title, description);
+        let table = |name, title, description, columns: &[Column]| -> Option<Arc<dyn Dataset>> {
+            Some(Arc::new(Table::new(db.clone(), name, title, description, columns.to_vec(), "id")))
+        };
+        let id = Column { nullable: false, ..Column::new("id", ColumnType::Int) };
+        let key = |name: &str| Column { nullable: false, ..Column::new(name, ColumnType::Int) };
+        let text = |name: &str| Column::new(name, ColumnType::String);
+
+        let datasets = [
+            file("flights", "US flights", "Three million domestic flights in the United States in 2001"),
+            file("lineitem", "Order lines", "The lines of all orders, as in the TPC-H benchmark"),
+            file("orders", "Orders", "All orders, as in the TPC-H benchmark"),
+            table("menus", "Menus", "Training menus", &[id.clone(), text("name"), text("category")]),
+            table("muscles", "Muscles", "Muscles that menus train", &[id.clone(), text("name")]),
+            table(
+                "muscle_menus",
+                "Muscles of menus",
+                "Which menu trains which muscle",
+                &[id, key("muscle_id"), key("menu_id")],
+            ),
+            Some(Arc::new(MenuCategoryCounts::new(db.clone())) as Arc<dyn Dataset>),
+        ];
+        Self {
+            datasets: datasets.into_iter().flatten().collect(),
+            templates: vec![Arc::new(Plain)],
+            formats: vec![Arc::new(Csv), Arc::new(Ndjson)],
+        }
+    }
+
+    /// The dataset of this name.
+    #[must_use]
+    pub fn dataset(&self, name: &str) -> Option<&Arc<dyn Dataset>> {
+        self.datasets.iter().find(|dataset| dataset.name() == name)
+    }
+
+    /// The template of this name.
+    #[must_use]
+    pub fn template(&self, name: &str) -> Option<&Arc<dyn Template>> {
+        self.templates.iter().find(|template| template.name() == name)
+    }
+
+    /// The format of this name.
+    #[must_use]
+    pub fn format(&self, name: &str) -> Option<&Arc<dyn Format>> {
+        self.formats.iter().find(|format| format.name() == name)
+    }
+
+    /// The datasets as they are advertised.
+    pub async fn catalog(&self) -> Vec<CatalogDataset> {
+        let mut entries = Vec::with_capacity(self.datasets.len());
+        for dataset in &self.datasets {
+            entries.push(self.entry(dataset.as_ref()).await);
+        }
+        entries
+    }
+
+    async fn entry(&self, dataset: &dyn Dataset) -> CatalogDataset {
+        let templates = self.templates.iter().filter(|template| template.fits(dataset));
+        CatalogDataset {
+            info: DatasetInfo {
+                name: dataset.name().to_owned(),
+                title: dataset.title().to_owned(),
+                description: dataset.description().to_owned(),
+                columns: dataset.columns().to_vec(),
+                params: params::json_schema(dataset.params()),
+                templates: templates
+                    .map(|template| TemplateInfo { name: template.name().into(), title: template.title().into() })
+                    .collect(),
+                formats: self.formats.iter().map(|format| format.name().to_owned()).collect(),
+                compressions: COMPRESSIONS.map(str::to_owned).to_vec(),
+                rows_estimate: dataset.rows_estimate().await,
+                credits: dataset.credits(),
+            },
+            param_specs: dataset.params().to_vec(),
+            retention_s: dataset.retention().as_secs(),
+        }
+    }
+}
+
+/// `<name>.parquet` in the folder, if it is there and can be read.
+fn parquet(
+    folder: &Path,
+    name: &'static str,
+    title: &'static str,
+    description: &'static str,
+) -> Option<Arc<dyn Dataset>> {
+    let path = folder.join(format!("{name}.parquet"));
+    if !path.is_file() {
+        return None;
+    }
+    match ParquetFile::open(&path, name, title, description) {
+        Ok(dataset) => Some(Arc::new(dataset)),
+        Err(e) => {
+            warn!(dataset.name = name, dataset.path = %path.display(), error = %e, "a dataset is not offered");
+            None
+        }
+    }
+}

@@ -1,0 +1,61 @@
+//! Templates: which columns a file has, in which order and under which names, and where its timestamps stand.
+
+mod default;
+
+use crate::{
+    dataset::Dataset,
+    format::{Layout, LayoutColumn},
+};
+
+pub use default::Plain;
+
+/// A way to lay out a dataset.
+pub trait Template: Send + Sync {
+    /// The name in requests.
+    fn name(&self) -> &str;
+
+    /// For people.
+    fn title(&self) -> &str;
+
+    /// Whether it fits a dataset; every one by default.
+    fn fits(&self, dataset: &dyn Dataset) -> bool {
+        let _ = dataset;
+        true
+    }
+
+    /// The shape of a file with the columns asked for; none means those that the template chooses.
+    ///
+    /// # Errors
+    /// When a column does not exist or is asked for twice.
+    fn layout(&self, dataset: &dyn Dataset, wanted: &[String]) -> Result<Layout, TemplateError>;
+}
+
+/// Why a dataset can't be laid out as asked.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum TemplateError {
+    /// No such column.
+    #[error("there is no column `{0}`")]
+    NoColumn(String),
+    /// Once is enough.
+    #[error("column `{0}` is asked for twice")]
+    Twice(String),
+}
+
+/// The columns asked for in their order, or all of the dataset, under their own names.
+fn chosen(dataset: &dyn Dataset, wanted: &[String]) -> Result<Vec<LayoutColumn>, TemplateError> {
+    let plain =
+        |source: &protocol::catalog::Column| LayoutColumn { source: source.clone(), title: source.name.clone() };
+    if wanted.is_empty() {
+        return Ok(dataset.columns().iter().map(plain).collect());
+    }
+    let mut columns: Vec<LayoutColumn> = Vec::with_capacity(wanted.len());
+    for name in wanted {
+        let found = dataset.columns().iter().find(|c| c.name == *name);
+        let source = found.ok_or_else(|| TemplateError::NoColumn(name.clone()))?;
+        if columns.iter().any(|c| c.source.name == *name) {
+            return Err(TemplateError::Twice(name.clone()));
+        }
+        columns.push(plain(source));
+    }
+    Ok(columns)
+}
