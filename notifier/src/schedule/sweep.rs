@@ -53,8 +53,8 @@ impl Sweep {
     }
 
     /// One step for each row found. A failure is logged and leaves the row to a later sweep, also of another notifier.
-    async fn each<'a, F: Future<Output = Result<bool, NotifierError>>>(
-        &'a self,
+    async fn each<F: Future<Output = Result<bool, NotifierError>>>(
+        &self,
         what: &'static str,
         find: impl Future<Output = Result<Vec<export::Model>, NotifierError>>,
         soft: &CancellationToken,
