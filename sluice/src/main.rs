@@ -1,2 +1,7 @@
 //! The one binary a person installs.
-fn main() {}
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    sluice::main()
+}

@@ -17,7 +17,7 @@ use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
 /// Who issues tokens, unless a test says otherwise.
-const ISSUER: &str = "https://issuer.test";
+const ISSUER: &str = "sluice";
 /// Whom tokens are for, unless a test says otherwise.
 const AUDIENCE: &str = "sluice";
 

@@ -1,0 +1,85 @@
+//! The command line as a request.
+
+use std::path::{Path, PathBuf};
+
+use protocol::client::{Deliver, ExportCreate};
+use uuid::Uuid;
+
+use super::ExportError;
+use crate::cli::ExportOptions;
+
+/// The request. Its idempotency key is new, so that asking again after a broken connection makes no second export.
+pub(super) fn create(options: &ExportOptions) -> ExportCreate {
+    let named = (!options.param.is_empty()).then(|| options.param.iter().cloned().collect());
+    ExportCreate {
+        dataset: options.dataset.clone(),
+        template: options.template.clone(),
+        format: options.format.clone(),
+        compression: options.compression.clone(),
+        filter: options.filter.clone(),
+        columns: options.columns.clone(),
+        params: options.params.clone().or(named),
+        idempotency_key: Some(Uuid::new_v4().to_string()),
+        deliver: Deliver::Stream,
+        window: Some(options.window),
+    }
+}
+
+/// Where to write; None for standard output. A file that nobody named is never overwritten.
+pub(super) fn target(options: &ExportOptions) -> Result<Option<PathBuf>, ExportError> {
+    match &options.output {
+        Some(path) if path == Path::new("-") => Ok(None),
+        Some(path) => Ok(Some(path.clone())),
+        None => {
+            let path = PathBuf::from(file_name(options));
+            if path.exists() { Err(ExportError::Exists(path)) } else { Ok(Some(path)) }
+        }
+    }
+}
+
+fn file_name(options: &ExportOptions) -> String {
+    let plain = |c: char| if c.is_alphanumeric() || "-_.".contains(c) { c } else { '_' };
+    let dataset: String = options.dataset.chars().map(plain).collect();
+    let format = options.format.as_deref().unwrap_or("csv");
+    let compression = match options.compression.as_deref() {
+        None | Some("none") => "",
+        Some("gzip") => ".gz",
+        Some("zstd") => ".zst",
+        Some(_) => ".compressed",
+    };
+    format!("{dataset}.{format}{compression}")
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+    use serde_json::json;
+
+    use super::*;
+    use crate::cli::{Cli, Command};
+
+    fn options(args: &[&str]) -> ExportOptions {
+        match Cli::parse_from(["sluice", "export"].iter().chain(args)).command {
+            Command::Export(options) => *options,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn the_request_says_what_was_typed_and_has_a_key_of_its_own() {
+        let options = options(&["flights", "--columns", "date,delay", "--param", "a=1", "--param", "b=x"]);
+        let create = create(&options);
+        assert_eq!(create.columns, Some(vec!["date".into(), "delay".into()]));
+        assert_eq!(create.params.map(serde_json::Value::Object), Some(json!({"a": 1, "b": "x"})));
+        assert_eq!((create.deliver, create.window), (Deliver::Stream, Some(4 << 20)));
+        assert_ne!(create.idempotency_key, super::create(&options).idempotency_key);
+    }
+
+    #[test]
+    fn a_file_is_named_after_its_dataset_and_stays_in_this_folder() {
+        assert_eq!(file_name(&options(&["flights"])), "flights.csv");
+        assert_eq!(file_name(&options(&["../a b", "--format", "ndjson", "--compression", "gzip"])), ".._a_b.ndjson.gz");
+        assert_eq!(target(&options(&["flights", "-o", "-"])).unwrap(), None);
+        assert_eq!(target(&options(&["flights", "-o", "x/y.csv"])).unwrap(), Some("x/y.csv".into()));
+    }
+}

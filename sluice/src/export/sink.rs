@@ -1,0 +1,159 @@
+//! Where the bytes go. A file has another name until it is whole, so that a truncated one never looks complete.
+
+use std::{
+    fs::{File as StdFile, TryLockError},
+    io::{self, SeekFrom},
+    path::{Path, PathBuf},
+};
+
+use tokio::{
+    fs::{self, File},
+    io::{AsyncSeekExt, AsyncWriteExt, Stdout},
+};
+
+use super::ExportError;
+use crate::output;
+
+/// What stands behind the name until the file is whole.
+const PART: &str = "part";
+
+pub(super) enum Sink {
+    File { file: File, path: PathBuf, part: PathBuf, written: u64 },
+    Stdout { out: Stdout, written: u64 },
+}
+
+impl Sink {
+    /// A file with this name in the end, or standard output.
+    pub(super) async fn open(target: Option<PathBuf>) -> Result<Self, ExportError> {
+        let Some(path) = target else { return Ok(Self::Stdout { out: tokio::io::stdout(), written: 0 }) };
+        if path.is_dir() {
+            return Err(failed(&path)(io::ErrorKind::IsADirectory.into()));
+        }
+        let part = path.with_added_extension(PART);
+        let file = StdFile::options().create(true).truncate(false).write(true).open(&part).map_err(failed(&part))?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Err(ExportError::Busy(path)),
+            Err(TryLockError::Error(e)) => return Err(failed(&part)(e)),
+        }
+        // only now is it ours to empty
+        file.set_len(0).map_err(failed(&part))?;
+        Ok(Self::File { file: File::from_std(file), path, part, written: 0 })
+    }
+
+    /// Adds bytes at the end.
+    pub(super) async fn write(&mut self, bytes: &[u8]) -> Result<(), ExportError> {
+        match self {
+            Self::File { file, part, written, .. } => {
+                file.write_all(bytes).await.map_err(failed(part))?;
+                *written += bytes.len() as u64;
+            }
+            Self::Stdout { out, written } => {
+                out.write_all(bytes).await.map_err(failed(Path::new("standard output")))?;
+                *written += bytes.len() as u64;
+            }
+        }
+        Ok(())
+    }
+
+    /// Drops what was written.
+    pub(super) async fn restart(&mut self) -> Result<(), ExportError> {
+        match self {
+            Self::File { file, part, written, .. } => {
+                file.flush().await.map_err(failed(part))?;
+                file.set_len(0).await.map_err(failed(part))?;
+                file.seek(SeekFrom::Start(0)).await.map_err(failed(part))?;
+                *written = 0;
+                Ok(())
+            }
+            Self::Stdout { written: 0, .. } => Ok(()),
+            Self::Stdout { .. } => Err(ExportError::Restarted),
+        }
+    }
+
+    /// The file is whole: it gets its name. Gives where it is, for people.
+    pub(super) async fn finish(self) -> Result<String, ExportError> {
+        match self {
+            Self::File { mut file, path, part, .. } => {
+                file.flush().await.map_err(failed(&part))?;
+                file.sync_all().await.map_err(failed(&part))?;
+                fs::rename(&part, &path).await.map_err(failed(&path))?;
+                Ok(path.display().to_string())
+            }
+            Self::Stdout { mut out, .. } => {
+                out.flush().await.map_err(failed(Path::new("standard output")))?;
+                Ok("standard output".into())
+            }
+        }
+    }
+
+    /// There will be no whole file. What came stays, unless nothing did or nobody wants it.
+    pub(super) async fn leave(self, unwanted: bool) {
+        let Self::File { mut file, path, part, written } = self else { return };
+        if unwanted || written == 0 {
+            if let Err(e) = fs::remove_file(&part).await {
+                output::note(&format!("{} can't be removed: {e}", part.display()));
+            }
+            return;
+        }
+        if let Err(e) = file.flush().await {
+            output::note(&format!("{}: {e}", part.display()));
+        }
+        output::note(&format!(
+            "{} is not complete and was not written; its first {} bytes are in {}",
+            path.display(),
+            output::grouped(written),
+            part.display()
+        ));
+    }
+}
+
+fn failed(path: &Path) -> impl Fn(io::Error) -> ExportError {
+    let path = path.to_path_buf();
+    move |source| ExportError::File { path: path.clone(), source }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::{read, read_dir, write};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_file_gets_its_name_only_when_it_is_whole() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.csv");
+        write(&path, "before").unwrap();
+        let mut sink = Sink::open(Some(path.clone())).await.unwrap();
+        sink.write(b"old").await.unwrap();
+        sink.restart().await.unwrap();
+        sink.write(b"ne").await.unwrap();
+        sink.write(b"w").await.unwrap();
+        assert_eq!(read(&path).unwrap(), b"before");
+        sink.finish().await.unwrap();
+        assert_eq!(read(&path).unwrap(), b"new");
+        assert_eq!(read_dir(dir.path()).unwrap().count(), 1);
+    }
+
+    #[tokio::test]
+    async fn what_came_of_a_failed_file_stays_beside_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.csv");
+        for (bytes, unwanted, left) in [(&b"ab"[..], false, true), (b"ab", true, false), (b"", false, false)] {
+            let mut sink = Sink::open(Some(path.clone())).await.unwrap();
+            sink.write(bytes).await.unwrap();
+            sink.leave(unwanted).await;
+            assert_eq!(dir.path().join("a.csv.part").exists(), left);
+            assert!(!path.exists());
+        }
+    }
+
+    #[tokio::test]
+    async fn two_do_not_write_the_same_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.csv");
+        let _first = Sink::open(Some(path.clone())).await.unwrap();
+        assert!(matches!(Sink::open(Some(path)).await, Err(ExportError::Busy(_))));
+        assert!(matches!(Sink::open(Some(dir.path().into())).await, Err(ExportError::File { .. })));
+    }
+}

@@ -1,0 +1,193 @@
+//! Each service, started from the settings.
+
+use std::{io, net::SocketAddr, time::Duration};
+
+use exporter::ExporterError;
+use gateway::app::StartError;
+use notifier::NotifierError;
+use platform::{
+    bus::{Bus, BusError},
+    clock::{SharedClock, SystemClock},
+    lifecycle::Lifecycle,
+    store::{FileStore, FileStoreError},
+    telemetry::{PrometheusHandle, TelemetryError, init_logs, init_metrics},
+};
+use sea_orm::{DatabaseConnection, DbErr};
+use tokio::net::TcpListener;
+
+use crate::{
+    commands::{CommandError, migrate},
+    settings::Settings,
+};
+
+/// Which service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// The gateway.
+    Gateway,
+    /// An exporter.
+    Exporter,
+    /// A notifier.
+    Notifier,
+}
+
+/// A service that can't start, or that stopped by itself.
+#[derive(Debug, thiserror::Error)]
+pub enum ServiceError {
+    /// Logs or metrics can't be set up.
+    #[error(transparent)]
+    Telemetry(#[from] TelemetryError),
+    /// NATS does not answer or refuses us.
+    #[error(transparent)]
+    Bus(#[from] BusError),
+    /// The database can't be reached.
+    #[error("can't reach the database (database.url): {0}")]
+    Database(#[from] DbErr),
+    /// The tables are missing or old.
+    #[error(transparent)]
+    Schema(#[from] CommandError),
+    /// The file store can't be opened.
+    #[error(transparent)]
+    Store(#[from] FileStoreError),
+    /// An address can't be listened on.
+    #[error("can't listen on {address} ({setting}): {source}")]
+    Listen {
+        /// Which setting.
+        setting: &'static str,
+        /// The address.
+        address: String,
+        /// Why.
+        source: io::Error,
+    },
+    /// The gateway refuses to start.
+    #[error("gateway: {0}")]
+    Gateway(#[from] StartError),
+    /// The exporter refuses to start.
+    #[error("exporter: {0}")]
+    Exporter(#[from] ExporterError),
+    /// The notifier refuses to start.
+    #[error("notifier: {0}")]
+    Notifier(#[from] NotifierError),
+    /// A critical part ended.
+    #[error("stopped by itself: {0}")]
+    Stopped(String),
+}
+
+/// What all services of a process share.
+#[derive(Clone)]
+pub struct Common {
+    /// The database.
+    pub db: DatabaseConnection,
+    /// The time.
+    pub clock: SharedClock,
+    /// What `/metrics` renders.
+    pub metrics: PrometheusHandle,
+}
+
+impl Common {
+    /// Sets telemetry up and connects to the database.
+    ///
+    /// # Errors
+    /// When one of them fails.
+    pub async fn prepare(settings: &Settings) -> Result<Self, ServiceError> {
+        init_logs(&settings.log)?;
+        let metrics = init_metrics()?;
+        let db = platform::db::connect(&settings.database).await?;
+        Ok(Self { db, clock: SystemClock::shared(), metrics })
+    }
+}
+
+/// Runs one service until it is told to stop.
+///
+/// # Errors
+/// When it can't start, or stops by itself.
+pub async fn alone(kind: Kind, settings: &Settings) -> Result<(), ServiceError> {
+    let life = Lifecycle::new();
+    life.stop_at_signals();
+    let common = Common::prepare(settings).await?;
+    migrate::check(&common.db).await?;
+    let started = start(kind, settings, &common, &life).await;
+    end(settings, started, &life).await
+}
+
+/// Starts one service on its own listener.
+///
+/// # Errors
+/// When it can't start.
+pub async fn start(kind: Kind, settings: &Settings, common: &Common, life: &Lifecycle) -> Result<(), ServiceError> {
+    match kind {
+        Kind::Gateway => {
+            let listener = bind("gateway.listen", &settings.gateway.listen).await?;
+            gateway(settings, common, listener, life).await
+        }
+        Kind::Exporter => exporter(settings, common, life).await,
+        Kind::Notifier => notifier(settings, common, life).await.map(drop),
+    }
+}
+
+/// Starts a gateway on this listener.
+///
+/// # Errors
+/// When it can't start.
+pub async fn gateway(
+    settings: &Settings,
+    common: &Common,
+    listener: TcpListener,
+    life: &Lifecycle,
+) -> Result<(), ServiceError> {
+    let Common { db, clock, metrics } = common.clone();
+    let bus = Bus::connect(&settings.nats, "sluice-gateway").await?;
+    let deps = gateway::Deps { bus, db, clock, metrics: Some(metrics) };
+    Ok(gateway::start(settings.gateway.clone(), deps, listener, life).await?)
+}
+
+/// Starts an exporter.
+///
+/// # Errors
+/// When it can't start.
+pub async fn exporter(settings: &Settings, common: &Common, life: &Lifecycle) -> Result<(), ServiceError> {
+    let Common { db, clock, .. } = common.clone();
+    let bus = Bus::connect(&settings.nats, "sluice-exporter").await?;
+    let store = FileStore::open(&settings.store)?;
+    let deps = exporter::Deps { bus, db, store, clock };
+    exporter::start(settings.exporter.clone(), deps, life).await?;
+    Ok(())
+}
+
+/// Starts a notifier; gives the address of its internal port.
+///
+/// # Errors
+/// When it can't start.
+pub async fn notifier(settings: &Settings, common: &Common, life: &Lifecycle) -> Result<SocketAddr, ServiceError> {
+    let Common { db, clock, metrics } = common.clone();
+    let listener = bind("notifier.internal_listen", &settings.notifier.internal_listen).await?;
+    let bus = Bus::connect(&settings.nats, "sluice-notifier").await?;
+    let store = FileStore::open(&settings.store)?;
+    let deps = notifier::Deps { bus, db, store, clock, metrics: Some(metrics) };
+    Ok(notifier::start(settings.notifier.clone(), deps, listener, life).await?.address)
+}
+
+/// Waits for the end, also when something did not start: what did must not be left in the middle of its work.
+///
+/// # Errors
+/// What went wrong at the start, or why the process stopped by itself.
+pub async fn end<T>(
+    settings: &Settings,
+    started: Result<T, ServiceError>,
+    life: &Lifecycle,
+) -> Result<T, ServiceError> {
+    if started.is_err() {
+        life.soft().cancel();
+    }
+    life.shut_down(Duration::from_secs(settings.shutdown_grace_s)).await;
+    let value = started?;
+    match life.failure() {
+        None => Ok(value),
+        Some(reason) => Err(ServiceError::Stopped(reason)),
+    }
+}
+
+async fn bind(setting: &'static str, address: &str) -> Result<TcpListener, ServiceError> {
+    let bound = TcpListener::bind(address).await;
+    bound.map_err(|source| ServiceError::Listen { setting, address: address.to_owned(), source })
+}

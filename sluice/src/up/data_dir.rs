@@ -1,0 +1,152 @@
+//! The data folder: everything that one installation keeps.
+
+use std::{
+    fs::{self, DirBuilder, File, OpenOptions, Permissions, TryLockError},
+    io::Write,
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt},
+    path::{Path, PathBuf},
+};
+
+use super::UpError;
+
+/// Held by the running `sluice up`.
+const LOCK: &str = "sluice.lock";
+/// Where the files of datasets are; others may put them there before the first start.
+const DATASETS: &str = "datasets";
+
+/// A data folder that is this process's alone until it ends.
+#[derive(Debug)]
+pub(super) struct DataDir {
+    path: PathBuf,
+    /// As the person named it, for lines to be copied.
+    named: PathBuf,
+    _lock: File,
+}
+
+impl DataDir {
+    /// Makes the folder where there is none, and takes it.
+    pub(super) fn claim(named: &Path) -> Result<Self, UpError> {
+        DirBuilder::new().recursive(true).mode(0o700).create(named).map_err(UpError::file(named))?;
+        let path = fs::canonicalize(named).map_err(UpError::file(named))?;
+        if !is_ours(&path)? {
+            return Err(UpError::Foreign(named.to_path_buf()));
+        }
+        let file = path.join(LOCK);
+        let mut options = OpenOptions::new();
+        let lock = options.create(true).truncate(false).write(true).mode(0o600).open(&file);
+        let lock = lock.map_err(UpError::file(&file))?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Err(UpError::Locked(named.to_path_buf())),
+            Err(TryLockError::Error(source)) => return Err(UpError::File { path: file, source }),
+        }
+        // it holds secrets and everybody's data
+        fs::set_permissions(&path, Permissions::from_mode(0o700)).map_err(UpError::file(&path))?;
+        let dir = Self { path, named: named.to_path_buf(), _lock: lock };
+        for folder in [dir.datasets(), dir.files(), dir.nats(), dir.secrets()] {
+            DirBuilder::new().recursive(true).mode(0o700).create(&folder).map_err(UpError::file(&folder))?;
+        }
+        Ok(dir)
+    }
+
+    /// The absolute path.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The path as it was given.
+    pub(super) fn named(&self) -> &Path {
+        &self.named
+    }
+
+    pub(super) fn datasets(&self) -> PathBuf {
+        self.path.join(DATASETS)
+    }
+
+    pub(super) fn files(&self) -> PathBuf {
+        self.path.join("files")
+    }
+
+    pub(super) fn database(&self) -> PathBuf {
+        self.path.join("sluice.db")
+    }
+
+    pub(super) fn secrets(&self) -> PathBuf {
+        self.path.join("secrets")
+    }
+
+    fn nats(&self) -> PathBuf {
+        self.path.join("nats")
+    }
+
+    pub(super) fn nats_store(&self) -> PathBuf {
+        self.nats().join("jetstream")
+    }
+
+    pub(super) fn nats_config(&self) -> PathBuf {
+        self.nats().join("nats-server.conf")
+    }
+
+    pub(super) fn nats_pid(&self) -> PathBuf {
+        self.nats().join("nats-server.pid")
+    }
+}
+
+/// A folder with things in it that we did not put there is not taken over: its permissions would change.
+fn is_ours(path: &Path) -> Result<bool, UpError> {
+    let mut entries = fs::read_dir(path).map_err(UpError::file(path))?;
+    Ok(entries.next().is_none() || path.join(LOCK).exists() || path.join(DATASETS).is_dir())
+}
+
+/// Writes a file that only its owner can read, whole or not at all.
+pub(super) fn write_private(path: &Path, text: &str) -> Result<(), UpError> {
+    let part = path.with_added_extension("part");
+    let mut file = OpenOptions::new()
+        .create(true)
+        .truncate(true)
+        .write(true)
+        .mode(0o600)
+        .open(&part)
+        .map_err(UpError::file(&part))?;
+    file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(UpError::file(&part))?;
+    fs::rename(&part, path).map_err(UpError::file(path))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mode(path: &Path) -> u32 {
+        fs::metadata(path).unwrap().permissions().mode() & 0o777
+    }
+
+    #[test]
+    fn a_folder_is_taken_once_and_kept_private() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("deep/data");
+        let claimed = DataDir::claim(&path).unwrap();
+        assert_eq!((mode(&path), mode(&claimed.secrets())), (0o700, 0o700));
+        assert!(matches!(DataDir::claim(&path), Err(UpError::Locked(_))));
+        drop(claimed);
+        DataDir::claim(&path).unwrap();
+    }
+
+    #[test]
+    fn a_folder_that_holds_datasets_is_taken_and_one_with_other_things_is_not() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("thesis.tex"), "").unwrap();
+        assert!(matches!(DataDir::claim(dir.path()), Err(UpError::Foreign(_))));
+        fs::create_dir(dir.path().join(DATASETS)).unwrap();
+        DataDir::claim(dir.path()).unwrap();
+    }
+
+    #[test]
+    fn a_private_file_is_its_owners_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.toml");
+        write_private(&path, "x").unwrap();
+        write_private(&path, "y").unwrap();
+        assert_eq!((mode(&path), fs::read_to_string(&path).unwrap()), (0o600, "y".into()));
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+}
