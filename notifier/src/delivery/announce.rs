@@ -3,7 +3,7 @@
 //! Lossy by design: a gateway that misses one asks by itself. Nothing is looked up, so that first bytes go out early;
 //! a gateway ignores news of an attempt that it does not follow.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use async_nats::Subscriber;
 use futures::StreamExt;
@@ -17,6 +17,9 @@ use tracing::warn;
 
 use super::mint::Minter;
 use crate::error::NotifierError;
+
+/// How long one announcement may take. Without NATS it would wait for the connection, and be old news then.
+const DEADLINE: Duration = Duration::from_secs(5);
 
 /// Announces until the soft stop.
 ///
@@ -34,7 +37,8 @@ pub(crate) async fn run(
             () = soft.cancelled() => return Ok(()),
             note = notes.next() => note.ok_or(NotifierError::Unsubscribed("segments written"))?,
         };
-        if let Err(e) = announce(&bus, &minter, &note.payload).await {
+        let announced = tokio::time::timeout(DEADLINE, announce(&bus, &minter, &note.payload)).await;
+        if let Err(e) = announced.unwrap_or(Err(NotifierError::Timeout("announcing"))) {
             warn!(nats.subject = %note.subject, error = %e, "a segment is not announced; gateways find it by asking");
         }
     }

@@ -249,3 +249,14 @@ async fn health_names_each_dependency() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn operators_see_the_service_and_what_it_answers() {
+    let h = Harness::running().await;
+    let about = h.bus.client().request("$SRV.STATS.sluice-notifier", "".into()).await.unwrap();
+    let about: serde_json::Value = serde_json::from_slice(&about.payload).unwrap();
+    let mut names: Vec<_> =
+        about["endpoints"].as_array().unwrap().iter().map(|e| e["name"].as_str().unwrap()).collect();
+    names.sort_unstable();
+    assert_eq!(names, ["grant", "metadata"]);
+}
