@@ -1,5 +1,7 @@
 //! The moves of an export and the ledger's rules, on a real SQLite database.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use chrono::{DateTime, TimeDelta, Utc};
 use entity::{account, export, ledger, segment, transition, transition::Claim};
 use migration::{Migrator, MigratorTrait};

@@ -9,7 +9,7 @@ fn check(name: &str, document: &serde_json::Value) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs").join(name);
     let text = format!("{document:#}\n");
     if std::env::var_os("UPDATE_CONTRACT").is_some() {
-        std::fs::write(&path, &text).unwrap();
+        std::fs::write(&path, &text).expect("docs can be written");
     }
     let committed = std::fs::read_to_string(&path).unwrap_or_default();
     assert!(
@@ -27,7 +27,7 @@ fn openapi_is_what_the_types_give() {
 fn asyncapi_is_what_the_types_give() {
     let document = asyncapi();
     check("asyncapi.json", &document);
-    let messages = document["components"]["messages"].as_object().unwrap();
+    let messages = document["components"]["messages"].as_object().expect("messages");
     for kind in client::TYPES {
         assert!(messages.contains_key(&format!("client.{kind}")), "{kind}");
     }

@@ -22,10 +22,13 @@ pub struct Notice {
     pub text: Arc<str>,
 }
 
+/// The mailboxes of one person's sessions.
+type Mailboxes = HashMap<Uuid, mpsc::Sender<Notice>>;
+
 /// The sessions of this gateway. Clones share it.
 #[derive(Clone, Debug)]
 pub struct Registry {
-    sessions: Arc<RwLock<HashMap<Owner, HashMap<Uuid, mpsc::Sender<Notice>>>>>,
+    sessions: Arc<RwLock<HashMap<Owner, Mailboxes>>>,
     per_user: usize,
 }
 

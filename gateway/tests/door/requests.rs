@@ -1,0 +1,242 @@
+//! Bad input over REST and over the socket: each gets its typed answer, and nothing is left half-done.
+
+use super::support::Gateway;
+use protocol::{
+    export::{ExportPage, ExportRequest, Status},
+    problem::Slug,
+    server::ServerMessage,
+};
+use reqwest::{Method, StatusCode};
+use serde_json::{Value, json};
+use testkit::{
+    client::{Client, Credential},
+    rest::{Answer, Rest},
+};
+
+fn bad_requests() -> Vec<(Value, Slug, &'static str)> {
+    vec![
+        (json!({"dataset": "nope"}), Slug::UnknownDataset, "/dataset"),
+        (json!({"dataset": 7}), Slug::InvalidRequest, "/dataset"),
+        (json!({}), Slug::InvalidRequest, "/dataset"),
+        (json!({"dataset": "flights", "colums": []}), Slug::InvalidRequest, "/colums"),
+        (json!({"dataset": "flights", "columns": ["nope"]}), Slug::InvalidRequest, "/columns/0"),
+        (json!({"dataset": "flights", "template": "nope"}), Slug::UnknownTemplate, "/template"),
+        (json!({"dataset": "flights", "format": "nope"}), Slug::InvalidRequest, "/format"),
+        (json!({"dataset": "flights", "filter": {"nope": {"eq": 1}}}), Slug::InvalidFilter, "/filter/nope"),
+        (json!({"dataset": "flights", "filter": {"delay": {"gte": "x"}}}), Slug::InvalidFilter, "/filter/delay/gte"),
+        (json!({"dataset": "flights", "params": {"x": 1}}), Slug::InvalidRequest, "/params/x"),
+        (json!({"dataset": "counts"}), Slug::InvalidRequest, "/params/muscles"),
+        (json!({"dataset": "counts", "params": {"muscles": "m"}}), Slug::InvalidRequest, "/params/muscles"),
+    ]
+}
+
+#[tokio::test]
+async fn rest_names_every_fault_and_takes_no_credit() {
+    let gateway = Gateway::start().await;
+    let rest = gateway.rest(&gateway.token("alice", "acme"));
+    for (body, slug, pointer) in bad_requests() {
+        let answer = rest.post("/v1/exports", &body).await;
+        let problem = answer.problem();
+        assert_eq!((answer.status.as_u16(), problem.slug()), (422, slug), "{body}");
+        assert_eq!(problem.errors[0].pointer, pointer, "{body}");
+    }
+    for text in ["", "{", "[]", "\"x\"", "\u{0}"] {
+        let answer = rest.send(rest.request(Method::POST, "/v1/exports").body(text)).await;
+        assert_eq!(answer.problem().slug(), Slug::InvalidRequest, "{text:?}");
+    }
+    let huge = "x".repeat(10 << 20);
+    let answer = rest.send(rest.request(Method::POST, "/v1/exports").body(huge)).await;
+    assert_eq!((answer.status.as_u16(), answer.problem().slug()), (413, Slug::TooLarge));
+    assert_eq!(rest.send(rest.request(Method::PUT, "/v1/exports")).await.status, StatusCode::METHOD_NOT_ALLOWED);
+    for query in ["status=nope", "limit=0", "limit=x", "cursor=x", "nope=1"] {
+        let answer = rest.get(&format!("/v1/exports?{query}")).await;
+        assert_eq!(answer.problem().slug(), Slug::InvalidRequest, "{query}");
+    }
+    let credits: Value = rest.get("/v1/credits").await.json();
+    assert_eq!((&credits["balance"], &credits["held"]), (&json!(5), &json!(0)));
+    assert_eq!(rest.get("/v1/exports").await.json::<ExportPage>().items.len(), 0);
+}
+
+#[tokio::test]
+async fn the_socket_answers_the_same_and_lives_on() {
+    let gateway = Gateway::start().await;
+    let token = gateway.token("alice", "acme");
+    let mut client = Client::connect(&gateway.url, Credential::Bearer(&token)).await.expect("let in");
+    for (i, (mut body, slug, pointer)) in bad_requests().into_iter().enumerate() {
+        let reference = i.to_string();
+        body["type"] = "export.create".into();
+        body["ref"] = reference.clone().into();
+        client.send_text(&body.to_string()).await;
+        let problem = client.expect_error(Some(&reference)).await;
+        assert_eq!((problem.slug(), problem.errors[0].pointer.as_str()), (slug, pointer), "{body}");
+    }
+    client.send_text(r#"{"type":"no.such","ref":"x"}"#).await;
+    assert_eq!(client.expect_error(Some("x")).await.errors[0].pointer, "/type");
+    let nobodys = uuid();
+    client.send_text(&json!({"type": "file.open", "ref": "y", "export_id": nobodys}).to_string()).await;
+    assert_eq!(client.expect_error(Some("y")).await.slug(), Slug::NotFound);
+    client.send_text(&json!({"type": "session.resume", "ref": "z", "epoch": "e", "seq": 0}).to_string()).await;
+    let resumed = |m: &ServerMessage| match m {
+        ServerMessage::SessionResumed { reference, recovered, .. } => Some((reference.clone(), *recovered)),
+        _ => None,
+    };
+    assert_eq!(client.expect_text("session.resumed", resumed).await, (Some("z".into()), false));
+    client.send_text(r#"{"type":"ping","ref":"alive"}"#).await;
+    let pong = |m: &ServerMessage| match m {
+        ServerMessage::Pong { reference } => reference.clone(),
+        _ => None,
+    };
+    assert_eq!(client.expect_text("pong", pong).await, "alive");
+}
+
+#[tokio::test]
+async fn what_is_no_message_closes_the_session_with_its_code() {
+    let gateway = Gateway::start().await;
+    let token = gateway.token("alice", "acme");
+    let connect = async || Client::connect(&gateway.url, Credential::Bearer(&token)).await.expect("let in");
+
+    let mut client = connect().await;
+    client.send_text("{not json").await;
+    assert_eq!(client.expect_close().await, Some(4400));
+
+    let mut client = connect().await;
+    client.send_binary(vec![1; 16]).await;
+    assert_eq!(client.expect_close().await, Some(4400));
+
+    let mut client = connect().await;
+    client.send_text(&format!("{{\"type\":\"ping\",\"ref\":\"{}\"}}", "x".repeat(10 << 20))).await;
+    assert_eq!(client.expect_close().await, Some(1009));
+
+    // the server lives on
+    connect().await;
+}
+
+#[tokio::test]
+async fn a_dead_client_is_found_by_its_heartbeat_and_sessions_are_limited() {
+    let gateway = Gateway::start_with(|config| {
+        config.ws.heartbeat_ms = 100;
+        config.ws.sessions_per_user = 1;
+    })
+    .await;
+    let token = gateway.token("alice", "acme");
+    let client = Client::connect(&gateway.url, Credential::Bearer(&token)).await.expect("let in");
+    let rest = gateway.rest(&token);
+    // a client that doesn't read answers no ping; its seat is free again after two of them
+    testkit::eventually("the dead client's seat is free", async || {
+        let answer = rest.send(rest.request(Method::POST, "/v1/tickets")).await;
+        let ticket = answer.json::<Value>()["ticket"].as_str()?.to_owned();
+        let request = raw_handshake(&gateway.url, &ticket).await;
+        request.contains("session.ready").then_some(())
+    })
+    .await;
+    drop(client);
+}
+
+/// Opens a socket by hand, as a session over the limit is closed before its first message.
+async fn raw_handshake(url: &str, ticket: &str) -> String {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let address = url.trim_start_matches("http://");
+    let mut socket = tokio::net::TcpStream::connect(address).await.expect("the gateway listens");
+    let request = format!(
+        "GET /v1/ws HTTP/1.1\r\nHost: {address}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
+         Sec-WebSocket-Protocol: sluice.v1, sluice.ticket.{ticket}\r\n\r\n"
+    );
+    socket.write_all(request.as_bytes()).await.expect("the request is sent");
+    let mut all = Vec::new();
+    let reading = async {
+        let mut buffer = [0; 4096];
+        loop {
+            match socket.read(&mut buffer).await {
+                Ok(0) | Err(_) => return,
+                Ok(read) => all.extend_from_slice(&buffer[..read]),
+            }
+            if String::from_utf8_lossy(&all).contains("session.ready") {
+                return;
+            }
+        }
+    };
+    // a session without an answer is one that was closed
+    let _ = tokio::time::timeout(std::time::Duration::from_secs(2), reading).await;
+    String::from_utf8_lossy(&all).into_owned()
+}
+
+#[tokio::test]
+async fn one_key_makes_one_export_and_credits_run_out() {
+    let gateway = Gateway::start().await;
+    let rest = gateway.rest(&gateway.token("alice", "acme"));
+    let body = json!({"dataset": "flights"});
+    let with_key = |key: &'static str, body: Value| {
+        let request = rest.request(Method::POST, "/v1/exports").header("Idempotency-Key", key).json(&body);
+        rest.send(request)
+    };
+    let (one, two, three) =
+        tokio::join!(with_key("k", body.clone()), with_key("k", body.clone()), with_key("k", body.clone()));
+    let id = |answer: &Answer| answer.json::<Value>()["id"].clone();
+    assert_eq!((id(&one), id(&one)), (id(&two), id(&three)));
+    for answer in [&one, &two, &three] {
+        assert_eq!(answer.status, StatusCode::ACCEPTED);
+        assert_eq!(answer.header("location"), answer.header("content-location"));
+        assert!(answer.header("retry-after").is_some());
+    }
+    let other = with_key("k", json!({"dataset": "flights", "columns": ["delay"]})).await;
+    assert_eq!((other.status.as_u16(), other.problem().slug()), (422, Slug::IdempotencyConflict));
+
+    for _ in 0..4 {
+        rest.create(&ExportRequest { dataset: "flights".into(), ..ExportRequest::default() }).await;
+    }
+    let exhausted = rest.post("/v1/exports", &body).await;
+    assert_eq!((exhausted.status.as_u16(), exhausted.problem().slug()), (429, Slug::CreditsExhausted));
+    for header in ["retry-after", "ratelimit", "ratelimit-policy"] {
+        assert!(exhausted.header(header).is_some(), "{header}");
+    }
+    let credits: Value = rest.get("/v1/credits").await.json();
+    assert_eq!((&credits["balance"], &credits["held"]), (&json!(0), &json!(5)));
+
+    let page: ExportPage = rest.get("/v1/exports?limit=2").await.json();
+    let next: ExportPage =
+        rest.get(&format!("/v1/exports?limit=9&cursor={}", page.next_cursor.expect("more"))).await.json();
+    assert_eq!((page.items.len(), next.items.len(), next.next_cursor), (2, 3, None));
+    assert!(page.items.iter().all(|e| e.status == Status::Queued && e.progress.queue_position.is_some()));
+    assert_eq!(rest.get(&page.items[0].links.file).await.problem().slug(), Slug::NotReady);
+
+    let stranger = gateway.rest(&gateway.token("alice", "globex"));
+    for path in [&page.items[0].links.this, &page.items[0].links.file, &page.items[0].links.metadata] {
+        assert_eq!(stranger.get(path).await.problem().slug(), Slug::NotFound, "{path}");
+    }
+    assert_eq!(stranger.delete(&page.items[0].links.this).await.status, StatusCode::NOT_FOUND);
+}
+
+#[tokio::test]
+async fn too_many_unfinished_exports_are_refused_and_hold_nothing() {
+    let gateway = Gateway::start_with(|config| config.max_unfinished_per_user = 2).await;
+    let rest = gateway.rest(&gateway.token("alice", "acme"));
+    let body = json!({"dataset": "flights"});
+    let answers = futures::future::join_all((0..5).map(|_| rest.post("/v1/exports", &body))).await;
+    assert_eq!(answers.iter().filter(|a| a.status == StatusCode::ACCEPTED).count(), 2);
+    for refused in answers.iter().filter(|a| a.status != StatusCode::ACCEPTED) {
+        assert_eq!(refused.problem().slug(), Slug::TooManyExports);
+    }
+    let credits: Value = rest.get("/v1/credits").await.json();
+    assert_eq!((&credits["balance"], &credits["held"]), (&json!(3), &json!(2)));
+}
+
+#[tokio::test]
+async fn the_contract_and_the_problems_are_served_to_anybody() {
+    let gateway = Gateway::start().await;
+    let rest = Rest::new(&gateway.url, None);
+    assert_eq!(rest.get("/v1/openapi.json").await.json::<Value>()["openapi"], "3.1.0");
+    assert_eq!(rest.get("/v1/asyncapi.json").await.json::<Value>()["asyncapi"], "3.0.0");
+    assert_eq!(rest.get("/healthz").await.status, StatusCode::OK);
+    let ready: Value = rest.get("/readyz").await.json();
+    assert_eq!(ready["ready"], true, "{ready}");
+    for slug in Slug::ALL {
+        assert!(rest.get(&format!("/problems/{slug}")).await.text().contains(slug.title()));
+    }
+    assert_eq!(rest.get("/problems/nope").await.status, StatusCode::NOT_FOUND);
+    assert_eq!(rest.get("/local/people").await.problem().slug(), Slug::NotFound);
+}
+
+fn uuid() -> String {
+    protocol::id::ExportId::generate().to_string()
+}
