@@ -43,9 +43,9 @@ pub enum JobError {
     /// The rows can't be written in this format.
     #[error(transparent)]
     Format(#[from] FormatError),
-    /// The encoding task died.
-    #[error("the encoder died: {0}")]
-    Encoder(#[from] tokio::task::JoinError),
+    /// A task of ours died.
+    #[error("a task died: {0}")]
+    Task(#[from] tokio::task::JoinError),
     /// The file store failed.
     #[error(transparent)]
     Files(#[from] FileStoreError),
@@ -94,13 +94,32 @@ impl JobError {
             Self::Fenced => Verdict::Drop,
             Self::Stopping => Verdict::HandOver,
             Self::Dataset(e) if e.is_transient() => Verdict::Retry,
-            Self::Encoder(_) | Self::Files(_) | Self::Store(_) | Self::Bus(_) | Self::LeaseLost => Verdict::Retry,
+            Self::Task(_) | Self::Files(_) | Self::Store(_) | Self::Bus(_) | Self::LeaseLost => Verdict::Retry,
             Self::Filter(errors) => Verdict::Fail(Problem::invalid(Slug::InvalidFilter, errors.clone())),
             Self::Missing { .. } | Self::Template(_) | Self::Format(_) | Self::Dataset(_) | Self::Exhausted(_) => {
                 fail(self.to_string())
             }
             Self::Claim(name) => fail(format!("your token lacks the claim `{name}` that this dataset asks for")),
             Self::Json(_) => fail("the file's documents could not be written".into()),
+        }
+    }
+
+    /// The same for an attempt that was the last one: there is no retry any more. What its owner is told names the
+    /// part that failed, but nothing of its inside.
+    #[must_use]
+    pub fn last_verdict(&self, attempts: u32) -> Verdict {
+        match self.verdict() {
+            Verdict::Retry => {
+                let part = match self {
+                    Self::Dataset(_) => "its data could not be read",
+                    Self::Files(_) => "its file could not be stored",
+                    Self::Store(_) | Self::LeaseLost => "the database could not be reached",
+                    _ => "something failed on our side",
+                };
+                let detail = format!("{part}, {attempts} times in a row");
+                Verdict::Fail(Problem::new(Slug::ExportFailed, detail))
+            }
+            other => other,
         }
     }
 
@@ -114,7 +133,7 @@ impl JobError {
             Self::Template(_) => "template",
             Self::Dataset(_) => "dataset",
             Self::Format(_) => "format",
-            Self::Encoder(_) => "encoder",
+            Self::Task(_) => "task",
             Self::Files(_) => "file_store",
             Self::Store(_) => "database",
             Self::Bus(_) => "bus",

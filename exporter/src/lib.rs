@@ -11,6 +11,8 @@
 //!
 //! To add a dataset, a template or a format, implement one trait and add a line to [`Registry::standard`].
 
+mod app;
+mod catalog;
 pub mod config;
 pub mod dataset;
 pub mod error;
@@ -20,7 +22,9 @@ pub mod progress;
 pub mod registry;
 pub mod segment;
 pub mod template;
+mod worker;
 
+pub use app::{App, Deps, start, start_with};
 pub use config::ExporterConfig;
 pub use error::ExporterError;
 pub use registry::Registry;

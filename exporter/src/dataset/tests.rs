@@ -1,24 +1,17 @@
-//! The same rows in SQLite and in Parquet, asked the same things.
+//! The same rows in SQLite, PostgreSQL and Parquet, asked the same things.
 
 use std::path::Path;
 
 use futures::TryStreamExt;
-use migration::{Migrator, MigratorTrait};
 use polars::prelude::{Column as PolarsColumn, DataType, ParquetWriter, TimeUnit};
 use protocol::{catalog::ColumnType, filter};
 use sea_orm::{
-    ConnectionTrait, Database, DatabaseConnection,
-    sea_query::{Alias, ColumnDef, Expr, Query as Sql, Table as SqlTable},
+    ConnectionTrait, DatabaseConnection,
+    sea_query::{Alias, ColumnDef, Expr, ExprTrait, Query as Sql, Table as SqlTable},
 };
 use serde_json::json;
 
 use super::*;
-
-async fn sqlite(dir: &Path) -> DatabaseConnection {
-    let db = Database::connect(format!("sqlite://{}?mode=rwc", dir.join("test.db").display())).await.unwrap();
-    Migrator::up(&db, None).await.unwrap();
-    db
-}
 
 async fn rows(dataset: &dyn Dataset, filter: Value, columns: &[&str], params: Value) -> Vec<Vec<String>> {
     let query = Query {
@@ -39,10 +32,8 @@ async fn rows(dataset: &dyn Dataset, filter: Value, columns: &[&str], params: Va
     out
 }
 
-#[tokio::test]
-async fn menus_are_counted_once_per_category() {
-    let dir = tempfile::tempdir().unwrap();
-    let counts = MenuCategoryCounts::new(sqlite(dir.path()).await);
+async fn menus_are_counted_once_per_category(db: &DatabaseConnection) {
+    let counts = MenuCategoryCounts::new(db.clone());
     let both = json!({"muscles": ["muscle1", "muscle2"]});
     let all = rows(&counts, json!({}), &["category", "count"], both.clone()).await;
     assert_eq!(all, [["training", "3"], ["balance", "1"], ["stretch", "1"]]);
@@ -51,15 +42,10 @@ async fn menus_are_counted_once_per_category() {
     assert!(rows(&counts, json!({}), &["count"], json!({"muscles": ["' OR 1=1 --"]})).await.is_empty());
 }
 
-#[tokio::test]
-async fn tables_come_in_the_order_of_their_key() {
-    let dir = tempfile::tempdir().unwrap();
-    let columns = vec![
-        Column { nullable: false, ..Column::new("id", ColumnType::Int) },
-        Column::new("name", ColumnType::String),
-        Column::new("category", ColumnType::String),
-    ];
-    let menus = Table::new(sqlite(dir.path()).await, "menus", "", "", columns, "id");
+async fn tables_come_in_the_order_of_their_key(db: &DatabaseConnection) {
+    let columns = ["name", "category"].map(|name| Column::new(name, ColumnType::String));
+    let columns = [vec![Column::new("id", ColumnType::Int)], columns.to_vec()].concat();
+    let menus = Table::new(db.clone(), "menus", "", "", columns, "id");
     let found = rows(&menus, json!({"category": {"ne": "training"}}), &["name", "id"], json!({})).await;
     assert_eq!(found, [["menu4", "4"], ["menu5", "5"], ["menu6", "6"]]);
     assert_eq!(menus.rows_estimate().await, Some(6));
@@ -75,7 +61,7 @@ fn pick<T: Copy>(values: &[T], row: usize, stride: usize) -> T {
 }
 
 fn micros(row: usize) -> Option<i64> {
-    (row % 7 != 0).then(|| 979_397_760_000_000 + (row as i64 % 5) * 500_000)
+    (!row.is_multiple_of(7)).then(|| 979_397_760_000_000 + (row as i64 % 5) * 500_000)
 }
 
 fn parquet(dir: &Path) -> ParquetFile {
@@ -107,8 +93,7 @@ fn parquet(dir: &Path) -> ParquetFile {
     ParquetFile::open(&path, "data", "", "").unwrap()
 }
 
-async fn table(dir: &Path, columns: Vec<Column>) -> Table {
-    let db = sqlite(dir).await;
+async fn table(db: &DatabaseConnection, columns: Vec<Column>) -> Table {
     let column = |name: &str| ColumnDef::new(Alias::new(name));
     let create = SqlTable::create()
         .table(Alias::new("data"))
@@ -133,7 +118,7 @@ async fn table(dir: &Path, columns: Vec<Column>) -> Table {
                 Expr::val(r as i64),
                 Expr::val((r % 5 != 0).then_some(r as i64 % 7 - 3)),
                 Expr::val((r % 9 != 0).then_some(r as f64 / 4.0)),
-                Expr::val(decimal),
+                Expr::val(decimal).cast_as("numeric"),
                 Expr::val(pick(&TEXTS, r, 3).map(str::to_owned)),
                 Expr::val(pick(&[None, Some(true), Some(false)], r, 1)),
                 Expr::val((r % 4 != 0).then_some(day)),
@@ -142,7 +127,7 @@ async fn table(dir: &Path, columns: Vec<Column>) -> Table {
             .take();
         db.execute(&insert).await.unwrap();
     }
-    Table::new(db, "data", "", "", columns, "id")
+    Table::new(db.clone(), "data", "", "", columns, "id")
 }
 
 /// Filters of every operator on every type, alone, negated and combined.
@@ -176,11 +161,10 @@ fn filters() -> Vec<Value> {
     [joined("or"), joined("and"), simple, negated].concat()
 }
 
-#[tokio::test]
-async fn sqlite_and_polars_agree_on_every_filter() {
+async fn the_database_and_polars_agree_on_every_filter(db: &DatabaseConnection) {
     let dir = tempfile::tempdir().unwrap();
     let file = parquet(dir.path());
-    let table = table(dir.path(), file.columns().to_vec()).await;
+    let table = table(db, file.columns().to_vec()).await;
     let mut some = 0;
     for filter in filters() {
         let from_file = rows(&file, filter.clone(), &["s", "id"], json!({})).await;
@@ -189,6 +173,25 @@ async fn sqlite_and_polars_agree_on_every_filter() {
         some += usize::from(!from_file.is_empty() && from_file.len() < ROWS);
     }
     assert!(some > 200, "only {some} filters tell rows apart");
+    let typed = rows(&table, json!({"id": {"in": [1, 2]}}), &["d", "at", "day", "x", "b"], json!({})).await;
+    assert_eq!(typed[0][..3], ["1.01", "2001-01-13 14:56:00.500", "2000-02-14"].map(str::to_owned));
+    assert_eq!(typed[1][3..], ["0.5", "false"].map(str::to_owned));
+}
+
+async fn all(db: &DatabaseConnection) {
+    menus_are_counted_once_per_category(db).await;
+    tables_come_in_the_order_of_their_key(db).await;
+    the_database_and_polars_agree_on_every_filter(db).await;
+}
+
+#[tokio::test]
+async fn sqlite_answers_as_the_contract_says() {
+    all(&testkit::db::sqlite().await.db).await;
+}
+
+#[tokio::test]
+async fn postgres_answers_as_the_contract_says() {
+    all(&testkit::db::Postgres::start().await.database().await.db).await;
 }
 
 #[tokio::test]

@@ -28,7 +28,7 @@ pub(super) fn expr(filter: &Filter, columns: &[Column], backend: DbBackend) -> R
         }
         Filter::In(name, values) => {
             let column = known(name)?;
-            comparable(&column, backend).is_in(values.iter().map(|literal| value(literal)))
+            comparable(&column, backend).is_in(values.iter().map(value))
         }
         Filter::IsNull(name, true) => col(&known(name)?.name).is_null(),
         Filter::IsNull(name, false) => col(&known(name)?.name).is_not_null(),

@@ -1,0 +1,115 @@
+//! Puts an exporter together.
+
+use std::sync::Arc;
+
+use platform::{
+    bus::Bus,
+    clock::SharedClock,
+    health::{Dependency, Readiness},
+    lifecycle::Lifecycle,
+    store::FileStore,
+};
+use protocol::subject;
+use sea_orm::DatabaseConnection;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tracing::{info, warn};
+use uuid::Uuid;
+
+use crate::{
+    ExporterConfig, ExporterError, Registry,
+    catalog::Advertiser,
+    worker::{self, Cancels, Worker},
+};
+
+/// What an exporter works with. Clones share it.
+#[derive(Clone)]
+pub struct Deps {
+    /// NATS.
+    pub bus: Bus,
+    /// The database that all services share; the table datasets are in it too.
+    pub db: DatabaseConnection,
+    /// Where files go.
+    pub store: FileStore,
+    /// The time.
+    pub clock: SharedClock,
+}
+
+impl Deps {
+    /// Whether each dependency can be used now.
+    pub async fn readiness(&self) -> Readiness {
+        let database = platform::db::ping(&self.db).await;
+        vec![Dependency::from_result("database", database), Dependency::from_result("nats", self.bus.ping())].into()
+    }
+}
+
+/// A running exporter. It runs until the [`Lifecycle`] ends, whether or not this is kept.
+#[derive(Clone, Debug)]
+pub struct App {
+    /// Its name in the catalog, in leases and in NATS.
+    pub instance: String,
+}
+
+/// Starts an exporter with everything that comes with Sluice: all its tasks run on `life`.
+///
+/// # Errors
+/// When a setting can't work or NATS does not answer.
+pub async fn start(config: ExporterConfig, deps: Deps, life: &Lifecycle) -> Result<App, ExporterError> {
+    let registry = Registry::standard(&config.datasets_dir, &deps.db);
+    start_with(config, registry, deps, life).await
+}
+
+/// The same with datasets, templates and formats of one's own.
+///
+/// # Errors
+/// As [`start`].
+pub async fn start_with(
+    config: ExporterConfig,
+    registry: Registry,
+    deps: Deps,
+    life: &Lifecycle,
+) -> Result<App, ExporterError> {
+    config.validate()?;
+    let instance = format!("exporter-{}", Uuid::new_v4().simple());
+    let registry = Arc::new(registry);
+    let names: Vec<_> = registry.datasets.iter().map(|dataset| dataset.name()).collect();
+    info!(exporter.instance = %instance, exporter.datasets = ?names, exporter.slots = config.slots(), "exporter starts");
+
+    let cancels = Cancels::default();
+    let canceled = deps.bus.subscribe(subject::CANCEL_ALL.into()).await?;
+    let advertiser = Advertiser {
+        bus: deps.bus.clone(),
+        registry: Arc::clone(&registry),
+        clock: Arc::clone(&deps.clock),
+        instance: instance.clone(),
+        pool: config.pool.clone(),
+        every: config.catalog(),
+    };
+    let service = deps.bus.register("sluice-exporter", "Turns datasets into files").await?;
+    let worker = Arc::new(Worker {
+        config,
+        registry,
+        bus: deps.bus,
+        db: deps.db,
+        store: deps.store,
+        clock: deps.clock,
+        instance: instance.clone(),
+        cancels: cancels.clone(),
+        hand_over: CancellationToken::new(),
+        jobs: TaskTracker::new(),
+    });
+
+    life.spawn_critical("catalog", advertiser.run(life.soft().clone()));
+    worker::start(&worker, life);
+    let soft = life.soft().clone();
+    life.spawn(async move {
+        // cancels are heard for as long as jobs run
+        tokio::select! {
+            () = worker::listen(cancels, canceled) => {}
+            () = worker::drain(&worker, &soft) => {}
+        }
+        if let Err(e) = service.stop().await {
+            warn!(error = %e, "the NATS service can't be stopped");
+        }
+    });
+    Ok(App { instance })
+}

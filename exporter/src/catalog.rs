@@ -1,0 +1,62 @@
+//! Tells gateways what this exporter offers, again and again, and takes it back at the end.
+
+use std::{sync::Arc, time::Duration};
+
+use platform::{bus::Bus, clock::SharedClock};
+use protocol::{ENVELOPE_VERSION, catalog::CatalogEntry};
+use tokio::time::{MissedTickBehavior, interval};
+use tokio_util::sync::CancellationToken;
+use tracing::warn;
+
+use crate::Registry;
+
+/// An entry counts for this many puts.
+const TTL_PUTS: u32 = 3;
+
+/// The catalog entry of one exporter.
+pub(crate) struct Advertiser {
+    pub(crate) bus: Bus,
+    pub(crate) registry: Arc<Registry>,
+    pub(crate) clock: SharedClock,
+    pub(crate) instance: String,
+    pub(crate) pool: String,
+    pub(crate) every: Duration,
+}
+
+impl Advertiser {
+    /// Puts the entry until the stop, then deletes it.
+    pub(crate) async fn run(self, stop: CancellationToken) -> Result<(), std::convert::Infallible> {
+        let mut ticks = interval(self.every);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => break,
+                _ = ticks.tick() => if let Err(e) = self.put().await {
+                    warn!(error = %e, "the catalog entry can't be put; tried again");
+                },
+            }
+        }
+        if let Err(e) = self.delete().await {
+            warn!(error = %e, "the catalog entry can't be deleted; it runs out");
+        }
+        Ok(())
+    }
+
+    async fn put(&self) -> Result<(), async_nats::Error> {
+        let entry = CatalogEntry {
+            v: ENVELOPE_VERSION,
+            instance: self.instance.clone(),
+            pool: self.pool.clone(),
+            at: self.clock.now().into(),
+            ttl_ms: (self.every * TTL_PUTS).as_millis() as u64,
+            datasets: self.registry.catalog().await,
+        };
+        self.bus.catalog().await?.put(&self.instance, serde_json::to_vec(&entry)?.into()).await?;
+        Ok(())
+    }
+
+    async fn delete(&self) -> Result<(), async_nats::Error> {
+        self.bus.catalog().await?.delete(&self.instance).await?;
+        Ok(())
+    }
+}

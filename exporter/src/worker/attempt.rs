@@ -1,0 +1,177 @@
+//! One attempt at an export: from its plan to the sealed file in the store.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use entity::{export::Model, segment, transition};
+use object_store::PutPayload;
+use platform::store::FileStore;
+use protocol::{
+    ENVELOPE_VERSION,
+    delivery::{self, Manifest, Segment, SegmentWritten},
+    export::FileInfo,
+    id::ExportId,
+    subject,
+    time::Timestamp,
+};
+use sea_orm::TransactionTrait;
+use tokio_util::task::TaskTracker;
+use tracing::warn;
+
+use super::{Worker, plan::Plan};
+use crate::{
+    error::JobError,
+    format::{Finished, Head, file_name},
+    pipeline::Pipeline,
+    progress::Meter,
+    segment::{Limits, Outlet},
+};
+
+/// The fenced right to make one file.
+pub(super) struct Attempt<'a> {
+    pub(super) worker: &'a Worker,
+    pub(super) id: ExportId,
+    pub(super) number: u32,
+    pub(super) meter: Arc<Meter>,
+    /// Objects on their way into the store. They get there even when the attempt is stopped meanwhile.
+    puts: TaskTracker,
+}
+
+impl<'a> Attempt<'a> {
+    pub(super) fn of(worker: &'a Worker, row: &Model) -> Self {
+        Self {
+            worker,
+            id: row.export_id(),
+            number: row.attempt.unsigned_abs(),
+            meter: Arc::new(Meter::start()),
+            puts: TaskTracker::new(),
+        }
+    }
+
+    /// Makes the file: segments, then the metadata document, and the manifest last.
+    pub(super) async fn make(&self, row: &Model, plan: &Plan) -> Result<(FileInfo, Timestamp), JobError> {
+        let requested_at = Timestamp::from(row.requested_at);
+        let encoder = plan.format.encoder(&plan.layout)?;
+        let counting = self.expect(plan);
+        let pipeline = Pipeline {
+            frames: plan.dataset.open(&plan.query).await?,
+            encoder: Arc::from(encoder),
+            head: Head { requested_at },
+            meter: Arc::clone(&self.meter),
+            limits: Limits::from(&self.worker.config),
+            encoders: self.worker.config.encoders(),
+            outlet: self,
+            clock: self.worker.clock.as_ref(),
+        };
+        let running = pipeline.run();
+        let mut running = std::pin::pin!(running);
+        let made = tokio::select! {
+            made = &mut running => made?,
+            () = counting => running.await?,
+        };
+
+        let file = FileInfo {
+            name: file_name(&row.dataset, requested_at, plan.format.extension()),
+            size: made.seal.size,
+            rows: made.seal.rows,
+            sha256: made.seal.sha256.clone(),
+            media_type: plan.format.media_type().to_owned(),
+        };
+        let finished = Finished {
+            id: self.id,
+            dataset: row.dataset.clone(),
+            file: file.clone(),
+            requested_at,
+            completed_at: made.completed_at,
+        };
+        let metadata = serde_json::to_vec(&plan.format.metadata(&plan.layout, &finished))?;
+        let manifest = Manifest {
+            v: ENVELOPE_VERSION,
+            export_id: self.id,
+            attempt: self.number,
+            segments: made.segments,
+            seal: made.seal,
+        };
+        let manifest = serde_json::to_vec(&manifest)?;
+        self.put(delivery::metadata_path(self.id, self.number), metadata.into()).await?;
+        self.put(delivery::manifest_path(self.id, self.number), manifest.into()).await?;
+        Ok((file, made.completed_at))
+    }
+
+    /// Writes an object in a task of its own, so that nothing appears after [`Attempt::discard`].
+    async fn put(&self, path: String, payload: PutPayload) -> Result<(), JobError> {
+        let store = self.worker.store.clone();
+        Ok(self.puts.spawn(async move { store.put(&path, payload).await }).await??)
+    }
+
+    /// Counts the rows that will come, beside the export; without that only the time left is unknown.
+    async fn expect(&self, plan: &Plan) {
+        match plan.dataset.count(&plan.query).await {
+            Ok(Some(rows)) => self.meter.expect(rows),
+            Ok(None) => {}
+            Err(e) => warn!(export.id = %self.id, error = %e, "the rows can't be counted beforehand"),
+        }
+    }
+
+    /// A sign of life in the database. False: the attempt no longer holds.
+    pub(super) async fn heartbeat(&self) -> Result<bool, JobError> {
+        let now = self.worker.clock.now();
+        let lease_until = now + self.worker.config.lease();
+        let progress = self.meter.progress();
+        Ok(transition::heartbeat(&self.worker.db, self.id, self.number, &progress, now, lease_until).await?)
+    }
+
+    /// Deletes what this attempt has written.
+    pub(super) async fn discard(&self) {
+        self.settled().await;
+        discard(&self.worker.store, &delivery::attempt_prefix(self.id, self.number)).await;
+    }
+
+    /// Deletes what all attempts have written.
+    pub(super) async fn discard_all(&self) {
+        self.settled().await;
+        discard(&self.worker.store, &delivery::export_prefix(self.id)).await;
+    }
+
+    async fn settled(&self) {
+        self.puts.close();
+        self.puts.wait().await;
+    }
+}
+
+/// What can't be deleted now is deleted with the export.
+async fn discard(store: &FileStore, prefix: &str) {
+    if let Err(e) = store.delete_where(prefix, |_| true).await {
+        warn!(files.prefix = prefix, error = %e, "files of an attempt that ended can't be deleted");
+    }
+}
+
+#[async_trait]
+impl Outlet for Attempt<'_> {
+    /// First the object, then the row that makes it visible, under the fence; then the hint to the notifier.
+    async fn keep(&self, segment: &Segment, chunks: Vec<Bytes>) -> Result<(), JobError> {
+        let worker = self.worker;
+        let path = delivery::segment_path(self.id, self.number, segment.index);
+        self.put(path, chunks.into_iter().collect()).await?;
+
+        let now = worker.clock.now();
+        let lease_until = now + worker.config.lease();
+        let progress = self.meter.progress();
+        let transaction = worker.db.begin().await.map_err(entity::StoreError::from)?;
+        if !transition::heartbeat(&transaction, self.id, self.number, &progress, now, lease_until).await? {
+            return Err(JobError::Fenced);
+        }
+        segment::insert(&transaction, self.id, self.number, segment).await?;
+        transaction.commit().await.map_err(entity::StoreError::from)?;
+
+        metrics::counter!("sluice_exporter_bytes_total").increment(segment.size);
+        metrics::counter!("sluice_exporter_rows_total").increment(segment.rows);
+        let written = SegmentWritten { export_id: self.id, attempt: self.number, segment: segment.clone() };
+        if let Err(e) = worker.bus.publish_lossy(subject::delivery_written(self.id), &written).await {
+            // gateways ask by themselves too
+            warn!(export.id = %self.id, error = %e, "a segment can't be announced");
+        }
+        Ok(())
+    }
+}

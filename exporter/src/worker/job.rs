@@ -1,0 +1,175 @@
+//! One job: claim its export, run the attempt, and end the job only after what became of it is durable.
+
+use std::time::Duration;
+
+use async_nats::jetstream::{AckKind, Message};
+use entity::{export::Model, transition};
+use platform::bus;
+use protocol::{
+    envelope::{Envelope, Job},
+    export::FileInfo,
+    time::Timestamp,
+};
+use tokio::time::Instant;
+use tracing::{Instrument, error, info, info_span, warn};
+
+use super::{
+    Worker,
+    attempt::Attempt,
+    keeper, outcome,
+    plan::{self, Plan},
+};
+use crate::error::{JobError, Verdict};
+
+/// The pause before the first retry; it doubles with each delivery …
+const FIRST_RETRY: Duration = Duration::from_millis(500);
+/// … up to this.
+const LONGEST_RETRY: Duration = Duration::from_secs(60);
+/// Added to the time at which another worker's lease runs out.
+const LEASE_SLACK: Duration = Duration::from_millis(250);
+
+/// Handles a job to whatever end. Failures are logged and told here, so that there is nothing to return.
+pub(super) async fn handle(worker: &Worker, message: Message) {
+    let job = match bus::open::<Job>(&message.payload) {
+        Ok(job) => job,
+        Err(e) => {
+            error!(nats.subject = %message.subject, error = %e, "an unreadable job is dropped");
+            return settle(&message, AckKind::Term).await;
+        }
+    };
+    let id = job.body.export_id;
+    let span = info_span!("export", export.id = %id, traceparent = %job.traceparent);
+    let ack = claimed(worker, &message, &job).instrument(span.clone()).await;
+    settle(&message, ack).instrument(span).await;
+}
+
+/// Claims the export and runs it. The answer is what to tell NATS.
+async fn claimed(worker: &Worker, message: &Message, job: &Envelope<Job>) -> AckKind {
+    let now = worker.clock.now();
+    let lease_until = now + worker.config.lease();
+    let claim = transition::claim(&worker.db, job.body.export_id, &worker.instance, now, lease_until).await;
+    let row = match claim {
+        Ok(transition::Claim::Won(row)) => row,
+        Ok(transition::Claim::Over) => return AckKind::Ack,
+        Ok(transition::Claim::Busy(until)) => {
+            let left = (until - worker.clock.now()).to_std().unwrap_or_default();
+            return AckKind::Nak(Some(left + LEASE_SLACK));
+        }
+        Err(e) => {
+            warn!(error = %e, "can't claim an export");
+            return retry_later(message);
+        }
+    };
+    let attempt = Attempt::of(worker, &row);
+    info!(export.dataset = %row.dataset, export.attempt = attempt.number, "running");
+    let begun = Instant::now();
+    let result = run(&attempt, message, &row).await;
+    let label = result.as_ref().map_or_else(JobError::label, |_| "completed");
+    metrics::counter!("sluice_exporter_attempts_total", "result" => label).increment(1);
+    metrics::histogram!("sluice_exporter_attempt_seconds", "result" => label).record(begun.elapsed().as_secs_f64());
+    let ended = match result {
+        Ok((file, completed_at)) => {
+            info!(
+                file.rows = file.rows,
+                file.bytes = file.size,
+                elapsed_ms = begun.elapsed().as_millis() as u64,
+                "completed"
+            );
+            return completed(&attempt, message, &row, file, completed_at).await;
+        }
+        Err(e) => e,
+    };
+    end(&attempt, message, job, ended).await
+}
+
+/// Runs the attempt for as long as it holds.
+async fn run(attempt: &Attempt<'_>, message: &Message, row: &Model) -> Result<(FileInfo, Timestamp), JobError> {
+    let most = attempt.worker.config.max_attempts;
+    if attempt.number > most {
+        return Err(JobError::Exhausted(most));
+    }
+    let plan: Plan = plan::plan(&attempt.worker.registry, row)?;
+    let watch = attempt.worker.cancels.watch(attempt.id);
+    let owner = row.owner();
+    tokio::select! {
+        made = attempt.make(row, &plan) => {
+            keeper::tell(attempt.worker, attempt, &owner, &attempt.meter.progress()).await;
+            made
+        }
+        stopped = keeper::keep(attempt, &owner, message, watch.token()) => Err(stopped),
+    }
+}
+
+/// The file is whole; the job is done when the notifier is sure to hear of it.
+async fn completed(
+    attempt: &Attempt<'_>,
+    message: &Message,
+    row: &Model,
+    file: FileInfo,
+    completed_at: Timestamp,
+) -> AckKind {
+    match outcome::completed(attempt, &row.traceparent, file, completed_at).await {
+        Ok(()) => AckKind::Ack,
+        Err(e) => {
+            warn!(error = %e, "the outcome can't be told; the export is made again");
+            let_go(attempt).await;
+            retry_later(message)
+        }
+    }
+}
+
+/// What becomes of a job without a file.
+async fn end(attempt: &Attempt<'_>, message: &Message, job: &Envelope<Job>, ended: JobError) -> AckKind {
+    let most = attempt.worker.config.max_attempts;
+    let verdict = if attempt.number >= most { ended.last_verdict(attempt.number) } else { ended.verdict() };
+    match verdict {
+        Verdict::Drop => {
+            info!("canceled or replaced; stopped");
+            attempt.discard().await;
+            AckKind::Ack
+        }
+        Verdict::HandOver => {
+            info!("handed over");
+            let_go(attempt).await;
+            AckKind::Nak(None)
+        }
+        Verdict::Retry => {
+            warn!(error = %ended, export.attempt = attempt.number, "an attempt failed");
+            let_go(attempt).await;
+            retry_later(message)
+        }
+        Verdict::Fail(problem) => {
+            warn!(error = %ended, export.attempt = attempt.number, "the export failed");
+            let told = outcome::failed(attempt, &job.traceparent, problem).await;
+            let kept = outcome::dead(attempt.worker, job, attempt.number, ended.label(), ended.to_string()).await;
+            if let Err(e) = told.and(kept) {
+                warn!(error = %e, "the outcome can't be told; tried again");
+                let_go(attempt).await;
+                return retry_later(message);
+            }
+            attempt.discard_all().await;
+            AckKind::Ack
+        }
+    }
+}
+
+/// Lets the next attempt begin at once.
+async fn let_go(attempt: &Attempt<'_>) {
+    let worker = attempt.worker;
+    if let Err(e) = transition::give_up_lease(&worker.db, attempt.id, attempt.number, worker.clock.now()).await {
+        warn!(error = %e, "the lease can't be given up; it runs out");
+    }
+}
+
+fn retry_later(message: &Message) -> AckKind {
+    let delivered = message.info().map_or(1, |info| info.delivered.max(1));
+    let doublings = u32::try_from(delivered - 1).unwrap_or(0).min(16);
+    AckKind::Nak(Some((FIRST_RETRY * 2_u32.pow(doublings)).min(LONGEST_RETRY)))
+}
+
+/// Tells NATS and waits until it knows; if it can't be told, the job comes again, and finds the export ended.
+async fn settle(message: &Message, ack: AckKind) {
+    if let Err(e) = message.double_ack_with(ack).await {
+        warn!(error = %e, "NATS does not confirm the end of a job; it will come again");
+    }
+}

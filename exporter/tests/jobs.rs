@@ -1,0 +1,170 @@
+//! From a job in NATS to a file, an outcome and an empty queue.
+
+mod support;
+
+use entity::transition;
+use futures::StreamExt;
+use platform::clock::{Clock, SystemClock};
+use protocol::{
+    catalog::CatalogEntry,
+    delivery::{self, Manifest},
+    envelope::{OutcomeResult, ProgressNote},
+    id::Owner,
+    problem::Slug,
+    subject,
+};
+use serde_json::{Value, json};
+use support::{House, Odd, stop};
+
+#[tokio::test]
+async fn a_job_becomes_a_sealed_file_and_an_outcome() {
+    let house = House::new().await;
+    let life = house.exporter(house.config(), None).await;
+    let owner = Owner::new("acme", "alice");
+    let mut notes = house.bus.subscribe(subject::progress_of(&owner)).await.unwrap();
+    house.bus.flush().await.unwrap();
+    let id = house.submit("menu_category_counts", json!({"params": {"muscles": ["muscle1", "muscle2"]}})).await;
+
+    let outcome = house.outcome().await;
+    assert_eq!(outcome.id, format!("{id}:1:completed"));
+    let OutcomeResult::Completed { attempt: 1, file, completed_at } = outcome.body.result else {
+        panic!("{:?}", outcome.body)
+    };
+    let store = house.folder.store();
+    let manifest: Manifest =
+        serde_json::from_slice(&store.get(&delivery::manifest_path(id, 1)).await.unwrap()).unwrap();
+    let mut bytes = Vec::new();
+    for segment in &manifest.segments {
+        let part = store.get(&delivery::segment_path(id, 1, segment.index)).await.unwrap();
+        assert_eq!((segment.offset, segment.size), (bytes.len() as u64, part.len() as u64));
+        assert_eq!(segment.sha256, testkit::sha256(&part));
+        bytes.extend_from_slice(&part);
+    }
+    let requested_at = protocol::time::Timestamp::from(house.row(id).await.requested_at);
+    let expected = format!(
+        "# export_requested_at: {requested_at}\ncategory,count\ntraining,3\nbalance,1\nstretch,1\n# export_rows: 3\n\
+         # export_completed_at: {completed_at}\n"
+    );
+    assert_eq!(String::from_utf8(bytes.clone()).unwrap(), expected);
+    assert!(requested_at <= completed_at);
+    assert_eq!((file.rows, file.size, file.sha256), (3, bytes.len() as u64, testkit::sha256(&bytes)));
+    assert_eq!(manifest.seal.sha256, testkit::sha256(&bytes));
+    let recorded = entity::segment::from_offset(&house.database.db, id, 1, 0, 100).await.unwrap();
+    assert_eq!(recorded, manifest.segments);
+    let metadata: Value = serde_json::from_slice(&store.get(&delivery::metadata_path(id, 1)).await.unwrap()).unwrap();
+    assert_eq!(metadata["tableSchema"]["columns"][1]["datatype"], "long");
+
+    let note: ProgressNote = serde_json::from_slice(&notes.next().await.unwrap().payload).unwrap();
+    assert_eq!(note.export_id, id);
+    house.no_jobs().await;
+    // the notifier has not settled it, so that the job may come again; then it is made again, under the next attempt
+    stop(life).await;
+}
+
+#[tokio::test]
+async fn the_catalog_holds_what_is_offered_and_nothing_after_the_end() {
+    let house = House::new().await;
+    let life = house.exporter(house.config(), None).await;
+    let catalog = house.bus.catalog().await.unwrap();
+    let entry = testkit::eventually("a catalog entry", || async {
+        let key = catalog.keys().await.ok()?.next().await?.ok()?;
+        serde_json::from_slice::<CatalogEntry>(&catalog.get(key).await.ok()??).ok()
+    })
+    .await;
+    let names: Vec<_> = entry.datasets.iter().map(|d| d.info.name.as_str()).collect();
+    assert_eq!(names, ["menus", "muscles", "muscle_menus", "menu_category_counts"]);
+    assert_eq!(entry.datasets[0].info.rows_estimate, Some(6));
+    assert_eq!(entry.datasets[3].info.params["required"], json!(["muscles"]));
+    stop(life).await;
+    assert!(catalog.keys().await.unwrap().next().await.is_none());
+}
+
+#[tokio::test]
+async fn a_cancel_stops_the_work_and_leaves_nothing() {
+    let house = House::new().await;
+    // with and without the hint
+    for hint in [true, false] {
+        let life = house.exporter(house.config(), Some(Odd::new(100_000, false))).await;
+        let id = house.submit("odd", json!({})).await;
+        house.running(id, 1).await;
+        let owner = Owner::new("acme", "alice");
+        assert!(transition::request_cancel(&house.database.db, &owner, id, SystemClock.now()).await.unwrap());
+        if hint {
+            house.bus.publish_lossy(subject::cancel(id), &json!({})).await.unwrap();
+        }
+        house.no_jobs().await;
+        assert!(house.folder.store().list(&delivery::export_prefix(id)).await.unwrap().is_empty());
+        assert_eq!(house.messages_in(subject::STREAM_OUTCOMES).await, 0);
+        // a job that comes again finds nothing to do
+        house.publish(id).await;
+        house.no_jobs().await;
+        stop(life).await;
+    }
+}
+
+#[tokio::test]
+async fn an_exporter_that_stops_hands_its_work_over() {
+    let house = House::new().await;
+    let first = house.exporter(house.config(), Some(Odd::new(100_000, false))).await;
+    let id = house.submit("odd", json!({})).await;
+    house.running(id, 1).await;
+    let second = house.exporter(house.config(), Some(Odd::new(20, false))).await;
+    stop(first).await;
+    let outcome = house.outcome().await;
+    let OutcomeResult::Completed { attempt: 2, file, .. } = outcome.body.result else { panic!("{:?}", outcome.body) };
+    assert_eq!(file.rows, 20);
+    house.no_jobs().await;
+    stop(second).await;
+}
+
+#[tokio::test]
+async fn a_crashed_exporter_is_replaced_once_its_lease_is_over() {
+    let house = House::new().await;
+    let first = house.exporter(house.config(), Some(Odd::new(100_000, false))).await;
+    let id = house.submit("odd", json!({})).await;
+    house.running(id, 1).await;
+    // as a kill: nothing is said to anybody
+    first.hard().cancel();
+    let second = house.exporter(house.config(), Some(Odd::new(20, false))).await;
+    let outcome = house.outcome().await;
+    assert!(matches!(outcome.body.result, OutcomeResult::Completed { attempt: 2, .. }), "{:?}", outcome.body);
+    house.no_jobs().await;
+    stop(second).await;
+}
+
+#[tokio::test]
+async fn what_keeps_failing_fails_for_good_and_is_kept_for_operators() {
+    let house = House::new().await;
+    let config = exporter::ExporterConfig { max_attempts: 2, ..house.config() };
+    let life = house.exporter(config, Some(Odd::new(20, true))).await;
+    let id = house.submit("odd", json!({})).await;
+    let outcome = house.outcome().await;
+    let OutcomeResult::Failed { attempt: 2, problem } = outcome.body.result else { panic!("{:?}", outcome.body) };
+    assert_eq!(problem.slug(), Slug::ExportFailed);
+    assert!(problem.detail.contains("could not be read") && !problem.detail.contains("disk"), "{problem}");
+    house.no_jobs().await;
+    assert_eq!(house.messages_in(subject::STREAM_DEAD).await, 1);
+    assert!(house.folder.store().list(&delivery::export_prefix(id)).await.unwrap().is_empty());
+
+    // what can never work is not tried twice
+    house.submit("nope", json!({})).await;
+    let outcome = house.outcome().await;
+    assert!(matches!(outcome.body.result, OutcomeResult::Failed { attempt: 1, .. }), "{:?}", outcome.body);
+    house.no_jobs().await;
+    stop(life).await;
+}
+
+#[tokio::test]
+async fn jobs_are_taken_again_after_an_outage_of_nats() {
+    let mut house = House::new().await;
+    let life = house.exporter(house.config(), None).await;
+    house.submit("menus", json!({})).await;
+    house.outcome().await;
+    house.nats.restart().await;
+    testkit::eventually("the test is connected again", || async { house.bus.ping().ok() }).await;
+    house.submit("menus", json!({"format": "ndjson", "columns": ["name"]})).await;
+    let outcome = house.outcome().await;
+    let OutcomeResult::Completed { file, .. } = outcome.body.result else { panic!("{:?}", outcome.body) };
+    assert!(file.name.ends_with(".ndjson"));
+    stop(life).await;
+}
