@@ -94,12 +94,14 @@ impl JobError {
             Self::Fenced => Verdict::Drop,
             Self::Stopping => Verdict::HandOver,
             Self::Dataset(e) if e.is_transient() => Verdict::Retry,
-            Self::Task(_) | Self::Files(_) | Self::Store(_) | Self::Bus(_) | Self::LeaseLost => Verdict::Retry,
+            Self::Store(e) if e.is_transient() => Verdict::Retry,
+            Self::Task(_) | Self::Files(_) | Self::Bus(_) | Self::LeaseLost => Verdict::Retry,
             Self::Filter(errors) => Verdict::Fail(Problem::invalid(Slug::InvalidFilter, errors.clone())),
             Self::Missing { .. } | Self::Template(_) | Self::Format(_) | Self::Dataset(_) | Self::Exhausted(_) => {
                 fail(self.to_string())
             }
             Self::Claim(name) => fail(format!("your token lacks the claim `{name}` that this dataset asks for")),
+            Self::Store(_) => fail("what was asked for can no longer be read".into()),
             Self::Json(_) => fail("the file's documents could not be written".into()),
         }
     }

@@ -84,7 +84,7 @@ async fn a_cancel_stops_the_work_and_leaves_nothing() {
     let house = House::new().await;
     // with and without the hint
     for hint in [true, false] {
-        let life = house.exporter(house.config(), Some(Odd::new(100_000, false))).await;
+        let life = house.exporter(house.config(), Some(Odd::ticking(100_000, false))).await;
         let id = house.submit("odd", json!({})).await;
         house.running(id, 1).await;
         let owner = Owner::new("acme", "alice");
@@ -105,10 +105,10 @@ async fn a_cancel_stops_the_work_and_leaves_nothing() {
 #[tokio::test]
 async fn an_exporter_that_stops_hands_its_work_over() {
     let house = House::new().await;
-    let first = house.exporter(house.config(), Some(Odd::new(100_000, false))).await;
+    let first = house.exporter(house.config(), Some(Odd::ticking(100_000, false))).await;
     let id = house.submit("odd", json!({})).await;
     house.running(id, 1).await;
-    let second = house.exporter(house.config(), Some(Odd::new(20, false))).await;
+    let second = house.exporter(house.config(), Some(Odd::ticking(20, false))).await;
     stop(first).await;
     let outcome = house.outcome().await;
     let OutcomeResult::Completed { attempt: 2, file, .. } = outcome.body.result else { panic!("{:?}", outcome.body) };
@@ -120,12 +120,12 @@ async fn an_exporter_that_stops_hands_its_work_over() {
 #[tokio::test]
 async fn a_crashed_exporter_is_replaced_once_its_lease_is_over() {
     let house = House::new().await;
-    let first = house.exporter(house.config(), Some(Odd::new(100_000, false))).await;
+    let first = house.exporter(house.config(), Some(Odd::ticking(100_000, false))).await;
     let id = house.submit("odd", json!({})).await;
     house.running(id, 1).await;
     // as a kill: nothing is said to anybody
     first.hard().cancel();
-    let second = house.exporter(house.config(), Some(Odd::new(20, false))).await;
+    let second = house.exporter(house.config(), Some(Odd::ticking(20, false))).await;
     let outcome = house.outcome().await;
     assert!(matches!(outcome.body.result, OutcomeResult::Completed { attempt: 2, .. }), "{:?}", outcome.body);
     house.no_jobs().await;
@@ -136,7 +136,7 @@ async fn a_crashed_exporter_is_replaced_once_its_lease_is_over() {
 async fn what_keeps_failing_fails_for_good_and_is_kept_for_operators() {
     let house = House::new().await;
     let config = exporter::ExporterConfig { max_attempts: 2, ..house.config() };
-    let life = house.exporter(config, Some(Odd::new(20, true))).await;
+    let life = house.exporter(config, Some(Odd::ticking(20, true))).await;
     let id = house.submit("odd", json!({})).await;
     let outcome = house.outcome().await;
     let OutcomeResult::Failed { attempt: 2, problem } = outcome.body.result else { panic!("{:?}", outcome.body) };
@@ -151,6 +151,26 @@ async fn what_keeps_failing_fails_for_good_and_is_kept_for_operators() {
     let outcome = house.outcome().await;
     assert!(matches!(outcome.body.result, OutcomeResult::Failed { attempt: 1, .. }), "{:?}", outcome.body);
     house.no_jobs().await;
+    stop(life).await;
+}
+
+#[tokio::test]
+async fn a_row_policy_always_holds_and_needs_its_claim() {
+    let house = House::new().await;
+    let policy = json!({"tenant": {"eq": {"claim": "tenant"}}});
+    let life = house.exporter(house.config(), Some(Odd::guarded(policy))).await;
+    let id = house.submit("odd", json!({"filter": {"or": [{"tenant": {"eq": "umbrella"}}, {}]}})).await;
+    house.outcome().await;
+    let file = house.folder.store().get(&delivery::segment_path(id, 1, 0)).await.unwrap();
+    let text = String::from_utf8(file.to_vec()).unwrap();
+    assert!(text.contains(r#"And([Compare(""tenant"", Eq, String(""acme"")), Or(["#), "{text}");
+    stop(life).await;
+
+    let life = house.exporter(house.config(), Some(Odd::guarded(json!({"tenant": {"eq": {"claim": "team"}}})))).await;
+    house.submit("odd", json!({})).await;
+    let outcome = house.outcome().await;
+    let OutcomeResult::Failed { attempt: 1, problem } = outcome.body.result else { panic!("{:?}", outcome.body) };
+    assert!(problem.detail.contains("`team`"), "{problem}");
     stop(life).await;
 }
 

@@ -25,6 +25,8 @@ use crate::error::{JobError, Verdict};
 const FIRST_RETRY: Duration = Duration::from_millis(500);
 /// … up to this.
 const LONGEST_RETRY: Duration = Duration::from_secs(60);
+/// The pause before an outcome is told again.
+const RETELL: Duration = Duration::from_millis(500);
 /// Added to the time at which another worker's lease runs out.
 const LEASE_SLACK: Duration = Duration::from_millis(250);
 
@@ -68,22 +70,22 @@ async fn claimed(worker: &Worker, message: &Message, job: &Envelope<Job>) -> Ack
     metrics::counter!("sluice_exporter_attempts_total", "result" => label).increment(1);
     metrics::histogram!("sluice_exporter_attempt_seconds", "result" => label).record(begun.elapsed().as_secs_f64());
     let ended = match result {
-        Ok((file, completed_at)) => {
+        Ok(file) => {
             info!(
                 file.rows = file.rows,
                 file.bytes = file.size,
                 elapsed_ms = begun.elapsed().as_millis() as u64,
                 "completed"
             );
-            return completed(&attempt, message, &row, file, completed_at).await;
+            return AckKind::Ack;
         }
         Err(e) => e,
     };
     end(&attempt, message, job, ended).await
 }
 
-/// Runs the attempt for as long as it holds.
-async fn run(attempt: &Attempt<'_>, message: &Message, row: &Model) -> Result<(FileInfo, Timestamp), JobError> {
+/// Runs the attempt for as long as it holds, until the notifier is sure to hear of its file.
+async fn run(attempt: &Attempt<'_>, message: &Message, row: &Model) -> Result<FileInfo, JobError> {
     let most = attempt.worker.config.max_attempts;
     if attempt.number > most {
         return Err(JobError::Exhausted(most));
@@ -91,30 +93,24 @@ async fn run(attempt: &Attempt<'_>, message: &Message, row: &Model) -> Result<(F
     let plan: Plan = plan::plan(&attempt.worker.registry, row)?;
     let watch = attempt.worker.cancels.watch(attempt.id);
     let owner = row.owner();
+    let making = async {
+        let (file, completed_at) = attempt.make(row, &plan).await?;
+        keeper::tell(attempt.worker, attempt, &owner, &attempt.meter.progress()).await;
+        completed(attempt, row, &file, completed_at).await;
+        Ok(file)
+    };
     tokio::select! {
-        made = attempt.make(row, &plan) => {
-            keeper::tell(attempt.worker, attempt, &owner, &attempt.meter.progress()).await;
-            made
-        }
+        made = making => made,
         stopped = keeper::keep(attempt, &owner, message, watch.token()) => Err(stopped),
     }
 }
 
-/// The file is whole; the job is done when the notifier is sure to hear of it.
-async fn completed(
-    attempt: &Attempt<'_>,
-    message: &Message,
-    row: &Model,
-    file: FileInfo,
-    completed_at: Timestamp,
-) -> AckKind {
-    match outcome::completed(attempt, &row.traceparent, file, completed_at).await {
-        Ok(()) => AckKind::Ack,
-        Err(e) => {
-            warn!(error = %e, "the outcome can't be told; the export is made again");
-            let_go(attempt).await;
-            retry_later(message)
-        }
+/// Tells the notifier, again and again while NATS is away: the file is whole, and making it anew would be worse. The
+/// keeper ends this when the attempt no longer holds.
+async fn completed(attempt: &Attempt<'_>, row: &Model, file: &FileInfo, completed_at: Timestamp) {
+    while let Err(e) = outcome::completed(attempt, &row.traceparent, file.clone(), completed_at).await {
+        warn!(error = %e, "the outcome can't be told; tried again");
+        tokio::time::sleep(RETELL).await;
     }
 }
 

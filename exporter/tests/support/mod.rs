@@ -1,5 +1,7 @@
 //! An exporter between a real nats-server, a migrated database and a folder, and datasets that misbehave.
 
+#![expect(clippy::unwrap_used, reason = "a test that can't be set up fails")]
+
 use std::{sync::Arc, time::Duration};
 
 use async_nats::jetstream::consumer::{AckPolicy, PullConsumer, pull};
@@ -165,12 +167,22 @@ pub(crate) async fn stop(life: Lifecycle) {
 pub(crate) struct Odd {
     pub(crate) rows: usize,
     pub(crate) fails: bool,
+    pub(crate) policy: Option<Value>,
     pub(crate) columns: [Column; 1],
 }
 
 impl Odd {
-    pub(crate) fn new(rows: usize, fails: bool) -> Arc<dyn Dataset> {
-        Arc::new(Self { rows, fails, columns: [Column::new("n", ColumnType::Int)] })
+    pub(crate) fn ticking(rows: usize, fails: bool) -> Arc<dyn Dataset> {
+        Arc::new(Self { rows, fails, policy: None, columns: [Column::new("n", ColumnType::Int)] })
+    }
+
+    pub(crate) fn guarded(policy: Value) -> Arc<dyn Dataset> {
+        Arc::new(Self {
+            rows: 1,
+            fails: false,
+            policy: Some(policy),
+            columns: [Column::new("tenant", ColumnType::String)],
+        })
     }
 }
 
@@ -192,6 +204,10 @@ impl Dataset for Odd {
         &self.columns
     }
 
+    fn row_policy(&self) -> Option<&Value> {
+        self.policy.as_ref()
+    }
+
     async fn rows_estimate(&self) -> Option<u64> {
         None
     }
@@ -200,7 +216,13 @@ impl Dataset for Odd {
         Ok(None)
     }
 
-    async fn open(&self, _: &Query) -> Result<Frames, DatasetError> {
+    async fn open(&self, query: &Query) -> Result<Frames, DatasetError> {
+        if self.policy.is_some() {
+            // the filter itself is the row
+            let filter = format!("{:?}", query.filter);
+            let frame = DataFrame::new_infer_height(vec![PolarsColumn::new("tenant".into(), [filter])])?;
+            return Ok(stream::iter([Ok(frame)]).boxed());
+        }
         let rows = stream::iter(0..self.rows).then(|n| async move {
             tokio::time::sleep(Duration::from_millis(5)).await;
             Ok(DataFrame::new_infer_height(vec![PolarsColumn::new("n".into(), [n as i64])])?)
