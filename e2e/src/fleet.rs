@@ -1,0 +1,193 @@
+//! Gateways, exporters and notifiers as separate processes.
+
+use std::path::{Path, PathBuf};
+
+use tempfile::TempDir;
+use testkit::{
+    client::{Client, Credential},
+    db::{Postgres, TestDatabase},
+    fault::{Launch, Process, free_port},
+    nats::NatsServer,
+    rest::Rest,
+    store::Folder,
+    token::Issuer,
+};
+
+/// The secret with which the tokens of these tests are signed.
+const SECRET: &str = "for tests alone: thirty-two bytes or more";
+
+/// How many of each to start, and on what.
+pub struct Plan {
+    /// Gateways.
+    pub gateways: usize,
+    /// Exporters.
+    pub exporters: usize,
+    /// Notifiers.
+    pub notifiers: usize,
+    /// PostgreSQL instead of SQLite.
+    pub postgres: bool,
+    /// Further settings of every process, as environment variables.
+    pub settings: Vec<(&'static str, String)>,
+    /// Where datasets are; a folder with `flights` when None.
+    pub datasets: Option<PathBuf>,
+}
+
+impl Default for Plan {
+    fn default() -> Self {
+        Self { gateways: 1, exporters: 1, notifiers: 1, postgres: false, settings: vec![], datasets: None }
+    }
+}
+
+/// A running platform. Everything ends when it is dropped.
+pub struct Fleet {
+    /// The gateways.
+    pub gateways: Vec<Process>,
+    /// Their URLs.
+    pub urls: Vec<String>,
+    /// The exporters.
+    pub exporters: Vec<Process>,
+    /// The notifiers.
+    pub notifiers: Vec<Process>,
+    /// The database, with a pool for the test.
+    pub database: TestDatabase,
+    /// NATS.
+    pub nats: NatsServer,
+    /// The file store.
+    pub store: Folder,
+    env: Vec<(&'static str, String)>,
+    issuer: Issuer,
+    _postgres: Option<Postgres>,
+    _datasets: TempDir,
+}
+
+impl Fleet {
+    /// One of each on SQLite.
+    pub async fn small() -> Self {
+        Self::start(Plan::default()).await
+    }
+
+    /// Starts what the plan says and waits until every gateway is ready.
+    ///
+    /// # Panics
+    /// When something does not start.
+    pub async fn start(plan: Plan) -> Self {
+        let nats = NatsServer::start().await;
+        let (postgres, database) = if plan.postgres {
+            let postgres = Postgres::start().await;
+            let database = postgres.database().await;
+            (Some(postgres), database)
+        } else {
+            (None, testkit::db::sqlite().await)
+        };
+        let store = testkit::store::folder();
+        let own_datasets = tempfile::tempdir().expect("the folder for temporary files is writable");
+        if plan.datasets.is_none() {
+            link(&crate::flights(), &own_datasets.path().join("flights.parquet"));
+        }
+        let datasets = plan.datasets.unwrap_or_else(|| own_datasets.path().to_owned());
+        let bus = nats.config();
+        let mut env = vec![
+            ("SLUICE_NATS__URL", bus.url),
+            ("SLUICE_NATS__USER", bus.user),
+            ("SLUICE_NATS__PASSWORD", bus.password.expose().to_owned()),
+            ("SLUICE_DATABASE__URL", database.url().to_owned()),
+            ("SLUICE_STORE__URL", store.config().url),
+            ("SLUICE_EXPORTER__DATASETS_DIR", datasets.display().to_string()),
+            ("SLUICE_GATEWAY__IDENTITY__LOCAL__SECRET", SECRET.to_owned()),
+        ];
+        env.extend(plan.settings);
+        let mut fleet = Self {
+            gateways: vec![],
+            urls: vec![],
+            exporters: vec![],
+            notifiers: vec![],
+            database,
+            nats,
+            store,
+            env,
+            issuer: Issuer::local(SECRET),
+            _postgres: postgres,
+            _datasets: own_datasets,
+        };
+        for _ in 0..plan.notifiers {
+            fleet.add_notifier();
+        }
+        for _ in 0..plan.exporters {
+            fleet.add_exporter();
+        }
+        for _ in 0..plan.gateways {
+            fleet.add_gateway();
+        }
+        for (gateway, url) in fleet.gateways.iter_mut().zip(&fleet.urls) {
+            gateway.ready(&format!("{url}/readyz")).await;
+        }
+        fleet
+    }
+
+    /// Starts one more notifier.
+    pub fn add_notifier(&mut self) {
+        self.notifiers.push(self.launch("notifier").spawn());
+    }
+
+    /// Starts one more exporter.
+    pub fn add_exporter(&mut self) {
+        self.exporters.push(self.launch("exporter").spawn());
+    }
+
+    /// Starts one more gateway.
+    pub fn add_gateway(&mut self) {
+        let address = format!("127.0.0.1:{}", free_port());
+        self.gateways.push(self.launch("gateway").env("SLUICE_GATEWAY__LISTEN", &address).spawn());
+        self.urls.push(format!("http://{address}"));
+    }
+
+    /// The first gateway.
+    #[must_use]
+    pub fn url(&self) -> &str {
+        &self.urls[0]
+    }
+
+    /// A token that may export everything.
+    #[must_use]
+    pub fn token(&self, sub: &str, tenant: &str) -> String {
+        self.issuer.token(sub, tenant).sign()
+    }
+
+    /// REST as alice of acme, at the first gateway.
+    #[must_use]
+    pub fn rest(&self) -> Rest {
+        Rest::new(self.url(), Some(&self.token("alice", "acme")))
+    }
+
+    /// A session of alice of acme at the first gateway.
+    pub async fn client(&self) -> Client {
+        self.client_at(self.url()).await
+    }
+
+    /// A session of alice of acme at this gateway.
+    ///
+    /// # Panics
+    /// When she isn't let in.
+    pub async fn client_at(&self, url: &str) -> Client {
+        let token = self.token("alice", "acme");
+        Client::connect(url, Credential::Bearer(&token)).await.unwrap_or_else(|e| panic!("not let in: {e:?}"))
+    }
+
+    /// What went wrong in each process, for a failed test.
+    #[must_use]
+    pub fn logs(&self) -> String {
+        let all = self.gateways.iter().chain(&self.exporters).chain(&self.notifiers);
+        all.map(|process| format!("--- {}\n{}", process.pid(), process.stderr())).collect()
+    }
+
+    fn launch(&self, service: &str) -> Launch {
+        Launch::sluice([service]).envs(self.env.iter().cloned())
+    }
+}
+
+/// A test on a foreign disk copies instead.
+fn link(from: &Path, to: &Path) {
+    if std::fs::hard_link(from, to).is_err() {
+        std::fs::copy(from, to).expect("the dataset can be copied");
+    }
+}
