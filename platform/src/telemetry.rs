@@ -1,5 +1,7 @@
 //! Logs and metrics of a process.
 
+use std::io::IsTerminal;
+
 use metrics_exporter_prometheus::PrometheusBuilder;
 pub use metrics_exporter_prometheus::PrometheusHandle;
 use tracing_subscriber::{EnvFilter, fmt, layer::SubscriberExt, util::SubscriberInitExt};
@@ -26,7 +28,8 @@ pub enum TelemetryError {
 /// When the filter is wrong or logging was set up before.
 pub fn init_logs(config: &LogConfig) -> Result<(), TelemetryError> {
     let registry = tracing_subscriber::registry().with(EnvFilter::try_new(&config.filter)?);
-    let lines = fmt::layer().with_writer(std::io::stderr);
+    // colours are for people at a terminal, not for files
+    let lines = fmt::layer().with_writer(std::io::stderr).with_ansi(std::io::stderr().is_terminal());
     match config.format {
         LogFormat::Text => registry.with(lines.with_target(false)).try_init()?,
         LogFormat::Json => registry.with(lines.json().flatten_event(true)).try_init()?,

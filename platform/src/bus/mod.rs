@@ -106,6 +106,8 @@ impl Bus {
             .event_callback(|event| async move {
                 match event {
                     async_nats::Event::Connected => info!("nats: connected"),
+                    // by ourselves, at the end
+                    async_nats::Event::Closed => info!("nats: closed"),
                     other => warn!(nats.event = %other, "nats: connection event"),
                 }
             });
