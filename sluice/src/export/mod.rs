@@ -82,7 +82,7 @@ pub enum ExportError {
         last: String,
     },
     /// The gateway said no, or the export ended without a file.
-    #[error("{0}")]
+    #[error("{}", describe(.0))]
     Problem(Problem),
     /// The gateway broke the protocol.
     #[error("the gateway broke the protocol: {0}")]
@@ -131,6 +131,17 @@ impl ExportError {
 impl From<Problem> for ExportError {
     fn from(problem: Problem) -> Self {
         Self::Problem(problem)
+    }
+}
+
+/// A problem as one line, each fault once.
+fn describe(problem: &Problem) -> String {
+    match problem.errors.as_slice() {
+        [] => format!("{}: {}", problem.title, problem.detail),
+        errors => {
+            let faults: Vec<_> = errors.iter().map(|e| format!("{} (at {})", e.detail, e.pointer)).collect();
+            format!("{}: {}", problem.title, faults.join("; "))
+        }
     }
 }
 

@@ -74,7 +74,7 @@ impl Socket {
                 let status = StatusCode::from_u16(response.status().as_u16()).unwrap_or(StatusCode::BAD_GATEWAY);
                 let body = response.body().as_deref().unwrap_or_default();
                 let detail = match serde_json::from_slice::<Problem>(body) {
-                    Ok(problem) => problem.to_string(),
+                    Ok(problem) => problem.detail,
                     Err(_) => "no reason given".to_owned(),
                 };
                 Err(ConnectError::Refused(status, detail))

@@ -1,0 +1,254 @@
+//! The export client against a gateway that does what a script says.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
+
+use std::{future::Future, path::PathBuf, time::Duration};
+
+use bytes::Bytes;
+use clap::Parser;
+use futures::{SinkExt, StreamExt};
+use protocol::{
+    SUBPROTOCOL,
+    client::{ClientMessage, ExportCreate, parse},
+    export::{Export, Links, Progress, Status},
+    frame::Frame,
+    id::ExportId,
+    problem::{Problem, Slug},
+    server::ServerMessage,
+};
+use serde_json::{Map, json};
+use sluice::{
+    cli::{Cli, Command},
+    export::{self, ExportError},
+};
+use tempfile::TempDir;
+use tokio::{
+    net::{TcpListener, TcpStream},
+    time::timeout,
+};
+use tokio_tungstenite::{
+    WebSocketStream, accept_hdr_async,
+    tungstenite::{
+        Message,
+        handshake::server::{Request, Response},
+        http::HeaderValue,
+        protocol::{CloseFrame, frame::coding::CloseCode},
+    },
+};
+
+const DEADLINE: Duration = Duration::from_secs(30);
+
+/// The gateway's end of one session.
+struct Session(WebSocketStream<TcpStream>);
+
+impl Session {
+    async fn accept(listener: &TcpListener) -> Self {
+        let (stream, _) = listener.accept().await.expect("the client connects");
+        #[expect(clippy::result_large_err, reason = "the type is tungstenite's")]
+        let choose = |request: &Request, mut response: Response| {
+            assert_eq!(request.headers()["authorization"], "Bearer secret");
+            response.headers_mut().insert("sec-websocket-protocol", HeaderValue::from_static(SUBPROTOCOL));
+            Ok(response)
+        };
+        Self(accept_hdr_async(stream, choose).await.expect("a WebSocket handshake"))
+    }
+
+    async fn hear(&mut self) -> (Option<String>, ClientMessage) {
+        match self.0.next().await {
+            Some(Ok(Message::Text(text))) => parse(&text).expect("a message of the contract"),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    async fn hear_create(&mut self) -> (String, ExportCreate) {
+        match self.hear().await {
+            (Some(reference), ClientMessage::ExportCreate(create)) => (reference, *create),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    async fn hear_open(&mut self) -> (ExportId, u64) {
+        match self.hear().await {
+            (_, ClientMessage::FileOpen(open)) => (open.export_id, open.offset),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    async fn say(&mut self, message: ServerMessage) {
+        self.0.send(Message::text(message.to_text())).await.expect("the client is there");
+    }
+
+    async fn accepted(&mut self, reference: String, id: ExportId) {
+        self.say(ServerMessage::ExportAccepted { reference: Some(reference), export: Box::new(object(id)) }).await;
+    }
+
+    async fn opened(&mut self, id: ExportId, stream: u32, offset: u64) {
+        self.say(ServerMessage::FileOpened { reference: None, stream, export_id: id, offset, size: None }).await;
+    }
+
+    async fn bytes(&mut self, stream: u32, offset: u64, payload: &'static [u8]) {
+        let frame = Frame { stream, offset, payload: Bytes::from_static(payload) };
+        self.0.send(Message::binary(frame.encode())).await.expect("the client is there");
+    }
+
+    async fn sealed(&mut self, stream: u32, whole: &[u8]) {
+        let (size, sha256) = (whole.len() as u64, testkit::sha256(whole));
+        self.say(ServerMessage::FileSealed { stream, size, rows: 1, sha256 }).await;
+    }
+
+    async fn close(mut self, code: u16) {
+        let frame = CloseFrame { code: CloseCode::from(code), reason: "".into() };
+        self.0.close(Some(frame)).await.expect("the client is there");
+    }
+}
+
+fn object(id: ExportId) -> Export {
+    Export {
+        id,
+        dataset: "flights".into(),
+        template: "default".into(),
+        format: "csv".into(),
+        compression: "none".into(),
+        filter: json!({}),
+        columns: Vec::new(),
+        params: Map::new(),
+        status: Status::Queued,
+        attempt: 0,
+        requested_at: serde_json::from_str("\"2026-11-22T15:26:01.123Z\"").unwrap(),
+        started_at: None,
+        completed_at: None,
+        expires_at: None,
+        progress: Progress::default(),
+        file: None,
+        problem: None,
+        links: Links::of(id),
+    }
+}
+
+/// Runs `sluice export flights -o FILE` against a script; gives how it ended and the folder of FILE.
+async fn run<F: Future<Output = ()>>(script: impl FnOnce(TcpListener) -> F) -> (Result<(), ExportError>, TempDir) {
+    let dir = tempfile::tempdir().unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let file = dir.path().join("a.csv");
+    let arguments = ["sluice", "export", "flights", "--url", &url, "--token", "secret", "-o"];
+    let cli = Cli::parse_from(arguments.into_iter().map(Into::into).chain([file.into_os_string()]));
+    let Command::Export(options) = cli.command else { panic!("{:?}", cli.command) };
+    let both = async { tokio::join!(export::run(*options, &cli.place), script(listener)) };
+    let (result, ()) = timeout(DEADLINE, both).await.expect("it ends in time");
+    (result, dir)
+}
+
+fn left(dir: &TempDir) -> Vec<(String, Vec<u8>)> {
+    let files = std::fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap());
+    let read = |path: PathBuf| std::fs::read(path).unwrap();
+    files.map(|file| (file.file_name().into_string().unwrap(), read(file.path()))).collect()
+}
+
+fn file(name: &str, bytes: &[u8]) -> Vec<(String, Vec<u8>)> {
+    vec![(name.to_owned(), bytes.to_vec())]
+}
+
+#[tokio::test]
+async fn a_broken_connection_is_made_anew_and_goes_on_at_the_exact_byte() {
+    let id = ExportId::generate();
+    let (result, dir) = run(async |listener| {
+        let mut first = Session::accept(&listener).await;
+        let (reference, _) = first.hear_create().await;
+        first.accepted(reference, id).await;
+        first.opened(id, 1, 0).await;
+        first.bytes(1, 0, b"one,").await;
+        drop(first);
+        let mut second = Session::accept(&listener).await;
+        assert_eq!(second.hear_open().await, (id, 4));
+        second.opened(id, 1, 4).await;
+        second.bytes(1, 4, b"two").await;
+        second.sealed(1, b"one,two").await;
+    })
+    .await;
+    result.unwrap();
+    assert_eq!(left(&dir), file("a.csv", b"one,two"));
+}
+
+#[tokio::test]
+async fn a_connection_that_broke_before_the_answer_asks_for_the_same_export() {
+    let id = ExportId::generate();
+    let (result, dir) = run(async |listener| {
+        let mut first = Session::accept(&listener).await;
+        let (_, asked) = first.hear_create().await;
+        first.close(1001).await;
+        let mut second = Session::accept(&listener).await;
+        let (reference, again) = second.hear_create().await;
+        assert!(asked.idempotency_key.is_some());
+        assert_eq!(asked, again);
+        second.accepted(reference, id).await;
+        second.opened(id, 1, 0).await;
+        second.sealed(1, b"").await;
+    })
+    .await;
+    result.unwrap();
+    assert_eq!(left(&dir), file("a.csv", b""));
+}
+
+#[tokio::test]
+async fn a_restarted_file_is_begun_anew_without_a_byte_of_before() {
+    let id = ExportId::generate();
+    let (result, dir) = run(async |listener| {
+        let mut session = Session::accept(&listener).await;
+        let (reference, _) = session.hear_create().await;
+        session.accepted(reference, id).await;
+        session.opened(id, 1, 0).await;
+        session.bytes(1, 0, b"of the first attempt").await;
+        let problem = Some(Box::new(Problem::new(Slug::Restarted, "x")));
+        session.say(ServerMessage::FileClosed { reference: None, stream: 1, problem }).await;
+        assert_eq!(session.hear_open().await, (id, 0));
+        session.opened(id, 2, 0).await;
+        session.bytes(2, 0, b"second").await;
+        session.sealed(2, b"second").await;
+    })
+    .await;
+    result.unwrap();
+    assert_eq!(left(&dir), file("a.csv", b"second"));
+}
+
+#[tokio::test]
+async fn a_file_that_is_not_what_was_sealed_never_gets_its_name() {
+    let id = ExportId::generate();
+    let (result, dir) = run(async |listener| {
+        let mut session = Session::accept(&listener).await;
+        let (reference, _) = session.hear_create().await;
+        session.accepted(reference, id).await;
+        session.opened(id, 1, 0).await;
+        session.bytes(1, 0, b"one").await;
+        session.sealed(1, b"two").await;
+        // nobody will take the file, so that the work for it should stop
+        let (reference, message) = session.hear().await;
+        assert!(matches!(message, ClientMessage::ExportCancel(cancel) if cancel.export_id == id));
+        session.accepted(reference.unwrap(), id).await;
+    })
+    .await;
+    assert!(matches!(result, Err(ExportError::Damaged(_))), "{result:?}");
+    assert_eq!(left(&dir), file("a.csv.part", b"one"));
+}
+
+#[tokio::test]
+async fn what_would_happen_again_is_not_tried_again() {
+    let (result, dir) = run(async |listener| {
+        let mut session = Session::accept(&listener).await;
+        session.hear_create().await;
+        session.close(4403).await;
+    })
+    .await;
+    assert!(matches!(result, Err(ExportError::Closed("forbidden"))), "{result:?}");
+    assert_eq!(left(&dir), []);
+
+    let (result, dir) = run(async |listener| {
+        let mut session = Session::accept(&listener).await;
+        let (reference, _) = session.hear_create().await;
+        session.say(ServerMessage::error(Some(reference), Problem::new(Slug::UnknownDataset, "x"))).await;
+        // the client says goodbye or just goes
+        drop(session.0.next().await);
+    })
+    .await;
+    assert!(matches!(result, Err(ExportError::Problem(p)) if p.slug() == Slug::UnknownDataset));
+    assert_eq!(left(&dir), []);
+}

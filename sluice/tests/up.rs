@@ -1,0 +1,130 @@
+//! `sluice up` as a person has it: the binary, a data folder, Ctrl-C.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use protocol::{catalog::DatasetList, credits::CreditsView, export::Export};
+use tempfile::TempDir;
+use testkit::{
+    eventually,
+    fault::{Launch, Process},
+    rest::Rest,
+};
+
+fn data_dir() -> (TempDir, PathBuf) {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    (dir, data)
+}
+
+fn sluice(args: &[&str], data: &Path) -> Launch {
+    Launch::sluice(args.iter().map(AsRef::as_ref).chain(["--data-dir".as_ref(), data.as_os_str()]))
+}
+
+/// Starts it on a free port; gives the URL once everything is ready.
+async fn up(data: &Path) -> (Process, String) {
+    let process = sluice(&["up", "--port", "0"], data).spawn();
+    let url = eventually("the block is printed", async || {
+        let printed = process.stdout();
+        let line = printed.lines().find_map(|line| line.trim().strip_prefix("open "))?.trim().to_owned();
+        printed.contains("Ctrl-C").then_some(line)
+    })
+    .await;
+    (process, url)
+}
+
+/// Runs a command that should work, and gives what it printed.
+async fn run(args: &[&str], data: &Path) -> String {
+    let mut process = sluice(args, data).run().await;
+    let status = process.ended().await;
+    assert!(status.success(), "{args:?}: {status}\n{}", process.stderr());
+    process.stdout()
+}
+
+async fn refused(args: &[&str], data: &Path) -> (Option<i32>, String) {
+    let mut process = sluice(args, data).run().await;
+    (process.ended().await.code(), process.stderr())
+}
+
+fn nats_pid(data: &Path) -> u32 {
+    fs::read_to_string(data.join("nats/nats-server.pid")).unwrap().trim().parse().unwrap()
+}
+
+fn is_there(pid: u32) -> bool {
+    Path::new(&format!("/proc/{pid}")).exists()
+}
+
+const COUNTS: [&str; 4] = ["export", "menu_category_counts", "--param", r#"muscles=["muscle1","muscle2"]"#];
+
+#[tokio::test]
+async fn the_printed_lines_work_and_ctrl_c_leaves_nothing_behind() {
+    let (_dir, data) = data_dir();
+    let (mut process, url) = up(&data).await;
+
+    let token = run(&["token", "--sub", "alice", "--tenant", "acme", "--scope", "export:*"], &data).await;
+    let rest = Rest::new(&url, Some(token.trim()));
+    let names: Vec<_> =
+        rest.get("/v1/datasets").await.json::<DatasetList>().items.into_iter().map(|d| d.name).collect();
+    assert!(names.contains(&"menus".to_owned()), "{names:?}");
+
+    let file = data.with_file_name("counts.csv");
+    let printed = run(&[&COUNTS[..], &["--json", "-o", file.to_str().unwrap()]].concat(), &data).await;
+    let export: Export = serde_json::from_str(&printed).unwrap();
+    let text = fs::read_to_string(&file).unwrap();
+    assert!(text.contains("\ntraining,3\nbalance,1\nstretch,1\n"), "{text}");
+    assert_eq!(export.file.unwrap().sha256, testkit::sha256(text.as_bytes()));
+
+    run(&["credits", "grant", "--sub", "alice", "--tenant", "acme", "--amount", "3"], &data).await;
+    assert_eq!(rest.get("/v1/credits").await.json::<CreditsView>().balance, 5 - 1 + 3);
+
+    let (code, line) = refused(&["up", "--port", "0"], &data).await;
+    assert_eq!((code, line.lines().count()), (Some(1), 1), "{line}");
+    assert!(line.contains("another `sluice up`"), "{line}");
+
+    let nats = nats_pid(&data);
+    process.interrupt();
+    assert_eq!(process.ended().await.code(), Some(0), "{}", process.stderr());
+    assert!(!is_there(nats) && !data.join("nats/nats-server.pid").exists());
+}
+
+#[tokio::test]
+async fn after_a_kill_the_next_start_goes_on_with_the_same_data() {
+    let (_dir, data) = data_dir();
+    let (mut process, _) = up(&data).await;
+    run(&["credits", "grant", "--sub", "bob", "--tenant", "acme", "--amount", "2"], &data).await;
+    let nats = nats_pid(&data);
+    process.kill();
+
+    let (mut process, _) = up(&data).await;
+    eventually("the first nats-server is gone", async || (!is_there(nats)).then_some(())).await;
+    let shown = run(&["credits", "show", "--sub", "bob", "--tenant", "acme", "--json"], &data).await;
+    assert_eq!(serde_json::from_str::<serde_json::Value>(&shown).unwrap()["balance"], 7);
+    process.terminate();
+    assert_eq!(process.ended().await.code(), Some(0), "{}", process.stderr());
+}
+
+#[tokio::test]
+async fn what_is_wrong_is_said_in_one_line() {
+    let (dir, data) = data_dir();
+    let one_line = |(code, text): (Option<i32>, String), wanted: i32, part: &str| {
+        assert_eq!((code, text.lines().count()), (Some(wanted), 1), "{text}");
+        assert!(text.starts_with("sluice: ") && text.contains(part), "{text}");
+    };
+    one_line(refused(&["token", "--sub", "a", "--tenant", "b"], &data).await, 2, "sluice up");
+    let holder = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = holder.local_addr().unwrap().port().to_string();
+    one_line(refused(&["up", "--port", &port], &data).await, 1, "is taken");
+
+    let mut old = sluice(&["up", "--port", "0"], &data).env("SLUICE_NATS_SERVER", "/nonexistent").run().await;
+    one_line((old.ended().await.code(), old.stderr()), 1, "nats-server");
+
+    let database = format!("sqlite://{}?mode=rwc", dir.path().join("empty.db").display());
+    let alone = Launch::sluice(["notifier"]).env("SLUICE_DATABASE__URL", database).env("SLUICE_LOG__FILTER", "warn");
+    let mut alone = alone.run().await;
+    one_line((alone.ended().await.code(), alone.stderr()), 1, "sluice migrate");
+    let mut typo = Launch::sluice(["config"]).env("SLUICE_GATEWAY__LISTN", "x").run().await;
+    one_line((typo.ended().await.code(), typo.stderr()), 2, "listn");
+}
