@@ -12,6 +12,8 @@ use crate::{error::ExporterError, segment::Limits};
 pub struct ExporterConfig {
     /// Where `flights.parquet` and other files of datasets are.
     pub datasets_dir: PathBuf,
+    /// Where `/healthz`, `/readyz` and `/metrics` are served, for operators only; empty for nowhere.
+    pub internal_listen: String,
     /// Which jobs to take: gateways send a dataset's jobs to the pool of the exporters that offer it.
     pub pool: String,
     /// Exports at once; 0: one more than twice the cores, which wait for stores and databases half of the time.
@@ -49,6 +51,7 @@ impl Default for ExporterConfig {
     fn default() -> Self {
         Self {
             datasets_dir: "./data".into(),
+            internal_listen: String::new(),
             pool: "default".into(),
             slots: 0,
             bulk_slots: 0,

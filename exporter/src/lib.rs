@@ -5,7 +5,7 @@
 //! - [`registry`]: the datasets, templates and formats on offer; `catalog` tells the gateways about them.
 //! - [`dataset`]: rows out of Parquet files and SQL, as a stream of polars frames.
 //! - [`template`]: which columns, in which order.
-//! - [`format`]: frames into bytes.
+//! - [`mod@format`]: frames into bytes.
 //! - [`pipeline`] and [`segment`]: the bytes, hashed in order, into segments in the file store.
 //! - [`progress`]: how far it is.
 //!
