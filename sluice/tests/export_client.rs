@@ -43,7 +43,6 @@ struct Session(WebSocketStream<TcpStream>);
 impl Session {
     async fn accept(listener: &TcpListener) -> Self {
         let (stream, _) = listener.accept().await.expect("the client connects");
-        #[expect(clippy::result_large_err, reason = "the type is tungstenite's")]
         let choose = |request: &Request, mut response: Response| {
             assert_eq!(request.headers()["authorization"], "Bearer secret");
             response.headers_mut().insert("sec-websocket-protocol", HeaderValue::from_static(SUBPROTOCOL));

@@ -1,5 +1,7 @@
 //! Each service, started from the settings.
 
+mod internal;
+
 use std::{io, net::SocketAddr, time::Duration};
 
 use exporter::ExporterError;
@@ -146,10 +148,15 @@ pub async fn gateway(
 /// # Errors
 /// When it can't start.
 pub async fn exporter(settings: &Settings, common: &Common, life: &Lifecycle) -> Result<(), ServiceError> {
-    let Common { db, clock, .. } = common.clone();
+    let Common { db, clock, metrics } = common.clone();
     let bus = Bus::connect(&settings.nats, "sluice-exporter").await?;
     let store = FileStore::open(&settings.store)?;
     let deps = exporter::Deps { bus, db, store, clock };
+    let address = &settings.exporter.internal_listen;
+    if !address.is_empty() {
+        let listener = bind("exporter.internal_listen", address).await?;
+        internal::serve(deps.clone(), metrics, listener, life);
+    }
     exporter::start(settings.exporter.clone(), deps, life).await?;
     Ok(())
 }

@@ -1,0 +1,29 @@
+//! Each service alone, as one process among others.
+
+use testkit::{
+    fault::{Launch, free_port},
+    nats::NatsServer,
+};
+
+#[tokio::test]
+async fn an_exporter_alone_tells_its_health_and_ends_when_it_is_told() {
+    let nats = NatsServer::start().await;
+    let (database, files) = (testkit::db::sqlite().await, testkit::store::folder());
+    let address = format!("127.0.0.1:{}", free_port());
+    let config = nats.config();
+    let mut exporter = Launch::sluice(["exporter"])
+        .env("SLUICE_NATS__URL", &config.url)
+        .env("SLUICE_NATS__USER", &config.user)
+        .env("SLUICE_NATS__PASSWORD", config.password.expose())
+        .env("SLUICE_DATABASE__URL", database.url())
+        .env("SLUICE_STORE__URL", files.config().url)
+        .env("SLUICE_EXPORTER__DATASETS_DIR", files.path())
+        .env("SLUICE_EXPORTER__INTERNAL_LISTEN", &address)
+        .spawn();
+    exporter.ready(&format!("http://{address}/readyz")).await;
+    let operator = testkit::rest::Rest::new(&format!("http://{address}"), None);
+    assert_eq!(operator.get("/healthz").await.text(), "ok\n");
+    assert!(operator.get("/metrics").await.status.is_success());
+    exporter.terminate();
+    assert_eq!(exporter.ended().await.code(), Some(0), "{}", exporter.stderr());
+}
