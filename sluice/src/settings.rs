@@ -128,4 +128,11 @@ mod tests {
         let place = Place { config: None, data_dir: Some(dir.path().into()) };
         assert!(matches!(place.load(), Err(SettingsError::NoDataDir(_))));
     }
+
+    #[test]
+    fn the_example_for_operators_has_only_keys_that_exist() {
+        let text = include_str!("../../ops/sluice.toml");
+        let (_dir, place) = place(None, Some(text));
+        assert_eq!(place.load().unwrap().gateway.identity.tenant_claim, "org_id");
+    }
 }

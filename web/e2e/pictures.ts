@@ -22,6 +22,7 @@ test("sign-in and main page", async ({ page }) => {
   await page.getByTestId("filter-op").selectOption("ne");
   const running = await startExport(page);
   await expect(running.getByTestId("export-status")).toHaveAttribute("data-status", "running");
+  await page.evaluate(() => window.scrollTo(0, 0));
   await picture(page, "main.png");
   await running.getByTestId("cancel-button").click();
   await expectStatus(running, "canceled");
