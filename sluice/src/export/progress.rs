@@ -17,8 +17,7 @@ impl Progress {
     pub(super) fn new(dataset: &str) -> Self {
         // hidden by itself where standard error is no terminal
         let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
-        bar.set_prefix(dataset.to_owned());
-        bar.set_style(spinner());
+        let bar = bar.with_style(spinner()).with_prefix(dataset.to_owned());
         bar.enable_steady_tick(TICK);
         Self { bar }
     }
