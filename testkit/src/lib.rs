@@ -2,7 +2,8 @@
 //!
 //! Nothing here ships. A test that can't be set up panics with one clear line; whatever it started ends with it.
 //!
-//! - [`nats::NatsServer`], [`db::sqlite`], [`db::Postgres`], [`store::folder`]: a server, database or folder of its own.
+//! - [`nats::NatsServer`], [`db::sqlite`], [`db::Postgres`], [`store::folder`], [`s3::S3Server`]: a server, database,
+//!   folder or bucket of its own.
 //! - [`token::Issuer`], [`token::JwksServer`]: an identity provider, for good tokens and for bad ones.
 //! - [`client::Client`] and [`rest::Rest`]: a client that does what the test says, and checks the contract meanwhile.
 //! - [`fault`]: the `sluice` binary as a child to be killed, a connection to be cut, memory to be measured.
@@ -12,6 +13,7 @@ pub mod db;
 pub mod fault;
 pub mod nats;
 pub mod rest;
+pub mod s3;
 pub mod store;
 pub mod token;
 
