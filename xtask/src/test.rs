@@ -12,7 +12,7 @@ use crate::browser::{self, Browser};
 use crate::layout::Layout;
 use crate::run::Run;
 use crate::steps::Steps;
-use crate::tools::{chromium, nats, nextest, node, postgres};
+use crate::tools::{chromium, nats, nextest, node, postgres, seaweed};
 use crate::{datasets, web};
 
 /// The heavy tests' data: bytes that grow threefold while memory must not.
@@ -29,12 +29,12 @@ pub(crate) fn test(layout: &Layout, options: &TestOptions) -> Result<ExitCode> {
         let built = check_and_build(layout, &mut steps);
         beside.join().map(|beside| (built, beside)).map_err(|_| anyhow!("preparing the page and the tools panicked"))
     })?;
-    let Beside { steps: others, nats, postgres, chromium, packages, page } = beside;
+    let Beside { steps: others, nats, postgres, weed, chromium, packages, page } = beside;
     steps.append(others);
 
-    match (&built, &nats, &postgres, &packages) {
-        (Some(()), Some(nats), Some(postgres), Some(())) => {
-            let env = rust_env(layout, nats, postgres);
+    match (&built, &nats, &postgres, &weed, &packages) {
+        (Some(()), Some(nats), Some(postgres), Some(weed), Some(())) => {
+            let env = rust_env(layout, nats, postgres, weed);
             steps.run("Rust tests", || nextest(layout, &env).live());
             steps.run("doc tests", || {
                 Run::cargo("cargo test --doc", &layout.root).args(["test", "--quiet", "--doc", "--workspace"]).live()
@@ -76,6 +76,7 @@ struct Beside {
     steps: Steps,
     nats: Option<PathBuf>,
     postgres: Option<PathBuf>,
+    weed: Option<PathBuf>,
     chromium: Option<PathBuf>,
     packages: Option<()>,
     page: Option<()>,
@@ -87,6 +88,7 @@ impl Beside {
         let nats = steps.run_beside("nats-server", || nats::server(layout));
         let packages = steps.run_beside("page: packages", || web::install(layout).map(drop));
         let postgres = steps.run_beside("PostgreSQL", || postgres::bin(layout));
+        let weed = steps.run_beside("SeaweedFS", || seaweed::weed(layout));
         let chromium = steps.run_beside("Chromium", || chromium::browser(layout));
         let mut page = None;
         if packages.is_some() {
@@ -95,15 +97,16 @@ impl Beside {
             }
             page = steps.run_beside("page: build", || web::build(layout).map(drop));
         }
-        Self { steps, nats, postgres, chromium, packages, page }
+        Self { steps, nats, postgres, weed, chromium, packages, page }
     }
 }
 
 /// What tests are told of the machine.
-fn rust_env(layout: &Layout, nats: &Path, postgres: &Path) -> Vec<(&'static str, PathBuf)> {
+fn rust_env(layout: &Layout, nats: &Path, postgres: &Path, weed: &Path) -> Vec<(&'static str, PathBuf)> {
     vec![
         ("SLUICE_NATS_SERVER", nats.to_path_buf()),
         ("SLUICE_PG_BIN", postgres.to_path_buf()),
+        ("SLUICE_WEED", weed.to_path_buf()),
         ("SLUICE_FLIGHTS", layout.packaged_flights()),
         ("SLUICE_BIN", layout.sluice(false)),
         ("SLUICE_WEB_DIR", layout.page()),

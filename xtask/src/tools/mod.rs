@@ -6,6 +6,7 @@ pub(crate) mod nats;
 pub(crate) mod nextest;
 pub(crate) mod node;
 pub(crate) mod postgres;
+pub(crate) mod seaweed;
 pub(crate) mod tpchgen;
 pub(crate) mod version;
 pub(crate) mod wheel;

@@ -111,12 +111,12 @@ fn python() -> Result<&'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tools::{nats, postgres, tpchgen};
+    use crate::tools::{nats, postgres, seaweed, tpchgen};
 
     #[test]
     fn every_pin_is_a_digest_of_its_own() {
         let mut digests = Vec::new();
-        for wheel in [&nats::WHEEL, &postgres::WHEEL, &tpchgen::WHEEL] {
+        for wheel in [&nats::WHEEL, &postgres::WHEEL, &seaweed::WHEEL, &tpchgen::WHEEL] {
             for (os, arch, digest) in wheel.pins {
                 assert!(hex::decode(digest).is_ok_and(|bytes| bytes.len() == 32), "{} {os} {arch}", wheel.package);
                 digests.push(*digest);
