@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use platform::config::StoreConfig;
 use tempfile::TempDir;
 use testkit::{
     client::{Client, Credential},
@@ -30,11 +31,13 @@ pub struct Plan {
     pub settings: Vec<(&'static str, String)>,
     /// Where datasets are; a folder with `flights` when None.
     pub datasets: Option<PathBuf>,
+    /// The file store; a folder when None.
+    pub store: Option<StoreConfig>,
 }
 
 impl Default for Plan {
     fn default() -> Self {
-        Self { gateways: 1, exporters: 1, notifiers: 1, postgres: false, settings: vec![], datasets: None }
+        Self { gateways: 1, exporters: 1, notifiers: 1, postgres: false, settings: vec![], datasets: None, store: None }
     }
 }
 
@@ -52,9 +55,11 @@ pub struct Fleet {
     pub database: TestDatabase,
     /// NATS.
     pub nats: NatsServer,
-    /// The file store.
+    /// The file store, unless the plan named another.
     pub store: Folder,
     env: Vec<(&'static str, String)>,
+    /// Settings of the services that may reach the file store, which the gateway is none of.
+    store_env: Vec<(&'static str, String)>,
     issuer: Issuer,
     _postgres: Option<Postgres>,
     _datasets: TempDir,
@@ -91,7 +96,6 @@ impl Fleet {
             ("SLUICE_NATS__USER", bus.user),
             ("SLUICE_NATS__PASSWORD", bus.password.expose().to_owned()),
             ("SLUICE_DATABASE__URL", database.url().to_owned()),
-            ("SLUICE_STORE__URL", store.config().url),
             ("SLUICE_EXPORTER__DATASETS_DIR", datasets.display().to_string()),
             ("SLUICE_GATEWAY__IDENTITY__LOCAL__SECRET", SECRET.to_owned()),
         ];
@@ -103,6 +107,7 @@ impl Fleet {
             notifiers: vec![],
             database,
             nats,
+            store_env: store_env(plan.store.unwrap_or_else(|| store.config())),
             store,
             env,
             issuer: Issuer::local(SECRET),
@@ -126,12 +131,12 @@ impl Fleet {
 
     /// Starts one more notifier.
     pub fn add_notifier(&mut self) {
-        self.notifiers.push(self.launch("notifier").spawn());
+        self.notifiers.push(self.launch("notifier").envs(self.store_env.iter().cloned()).spawn());
     }
 
     /// Starts one more exporter.
     pub fn add_exporter(&mut self) {
-        self.exporters.push(self.launch("exporter").spawn());
+        self.exporters.push(self.launch("exporter").envs(self.store_env.iter().cloned()).spawn());
     }
 
     /// Starts one more gateway.
@@ -183,6 +188,17 @@ impl Fleet {
     fn launch(&self, service: &str) -> Launch {
         Launch::sluice([service]).envs(self.env.iter().cloned())
     }
+}
+
+fn store_env(config: StoreConfig) -> Vec<(&'static str, String)> {
+    vec![
+        ("SLUICE_STORE__URL", config.url),
+        ("SLUICE_STORE__S3_ENDPOINT", config.s3_endpoint),
+        ("SLUICE_STORE__S3_REGION", config.s3_region),
+        ("SLUICE_STORE__S3_ACCESS_KEY_ID", config.s3_access_key_id),
+        ("SLUICE_STORE__S3_SECRET_ACCESS_KEY", config.s3_secret_access_key.expose().to_owned()),
+        ("SLUICE_STORE__S3_ALLOW_HTTP", config.s3_allow_http.to_string()),
+    ]
 }
 
 /// A test on a foreign disk copies instead.
