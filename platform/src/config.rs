@@ -5,8 +5,10 @@
 use std::path::Path;
 
 use figment::{
-    Figment,
+    Figment, Metadata, Profile, Provider,
     providers::{Env, Format, Toml},
+    util::nest,
+    value::{Dict, Map, Value},
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
@@ -45,7 +47,33 @@ pub fn load_layers<'a, T: DeserializeOwned>(files: impl IntoIterator<Item = &'a 
         figment = figment.merge(Toml::file_exact(path));
     }
     let env = Env::prefixed("SLUICE_").ignore(&NOT_SETTINGS).split("__");
-    figment.merge(env).extract().map_err(|e| ConfigError(e.to_string()))
+    for (key, text) in env.iter() {
+        figment = figment.merge(Variable { env: &env, key: key.as_str(), text });
+    }
+    figment.extract_lossy().map_err(|e| ConfigError(e.to_string()))
+}
+
+/// One environment variable, as it is written: a password of digits alone is still a text. Where a number, or a yes or
+/// no, is wanted, [`Figment::extract_lossy`] reads the text.
+struct Variable<'a> {
+    env: &'a Env,
+    key: &'a str,
+    text: String,
+}
+
+impl Provider for Variable<'_> {
+    fn metadata(&self) -> Metadata {
+        self.env.metadata()
+    }
+
+    fn data(&self) -> Result<Map<Profile, Dict>, figment::Error> {
+        let value = match self.text.parse() {
+            // lists and tables are written as in TOML
+            Ok(value @ (Value::Array(..) | Value::Dict(..) | Value::String(..))) => value,
+            _ => Value::from(self.text.as_str()),
+        };
+        Ok(Map::from([(Profile::Default, nest(self.key, value).into_dict().unwrap_or_default())]))
+    }
 }
 
 /// Where NATS is.
@@ -176,6 +204,22 @@ mod tests {
         let settings = load_toml("[nats]\nreplicas = 3").unwrap();
         assert_eq!((settings.nats.replicas, settings.nats.request_timeout_ms), (3, 5_000));
         assert_eq!(settings.database.url, DatabaseConfig::default().url, "a secret's default stays what it is");
+    }
+
+    #[test]
+    fn variables_are_taken_as_written() {
+        let env = Env::raw();
+        let variable = |figment: Figment, (key, text): (&str, &str)| {
+            figment.merge(Variable { env: &env, key, text: text.to_owned() })
+        };
+        let read = |texts: &[(&str, &str)]| texts.iter().copied().fold(Figment::new(), variable).extract_lossy();
+        for password in ["007", "true", "1e9", "x", "\"quoted\"", "p=a,b"] {
+            let settings: Settings = read(&[("nats.password", password), ("nats.replicas", "3")]).unwrap();
+            assert_eq!(settings.nats.password.expose(), password.trim_matches('"'));
+            assert_eq!(settings.nats.replicas, 3);
+        }
+        let wrong = read(&[("nats.replicas", "three")]).unwrap_err().to_string();
+        assert!(wrong.contains("NATS.REPLICAS") && wrong.contains("three"), "{wrong}");
     }
 
     #[test]
