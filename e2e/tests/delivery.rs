@@ -181,8 +181,11 @@ async fn what_ended_or_is_not_ones_own_has_no_stream() {
     let export = client.create(all_flights(0)).await;
     let opened = client.opened(export.id, 0).await;
     client.send(&ClientMessage::ExportCancel(ExportCancel { export_id: export.id }), None).await;
-    let end = client.collect(opened, false).await.end;
-    assert_eq!(end.expect_err("no seal").expect("a problem").slug(), Slug::Canceled);
+    // nothing is granted, and still the stream hears of it
+    let end = client.step(&mut Collector::new(opened, false)).await.expect("the end of the stream");
+    let problem = end.expect_err("no seal").expect("a problem");
+    assert_eq!(problem.slug(), Slug::Canceled);
+    assert!(problem.trace_id.is_some() && problem.instance.is_some());
     assert_eq!(client.ended(export.id).await.status, Status::Canceled);
     for (id, slug) in [(export.id, Slug::Canceled), (ExportId::generate(), Slug::NotFound)] {
         let open = protocol::client::FileOpen { export_id: id, offset: 0, window: None };

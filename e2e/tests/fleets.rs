@@ -6,6 +6,7 @@ use protocol::{
     client::{Deliver, ExportCreate},
     credits::CreditsView,
     export::Status,
+    problem::Slug,
     server::ServerMessage,
 };
 use sea_orm::{ColumnTrait, EntityTrait, PaginatorTrait, QueryFilter};
@@ -56,9 +57,7 @@ async fn a_killed_exporter_is_replaced_and_the_credit_captured_once() {
     client.expect_text("progress", at_work).await;
     let row = export::find(&fleet.database.db, export.id).await.expect("a database").expect("a row");
     let worker = row.worker.expect("it runs");
-    // an exporter names itself in its first lines
-    let killed = fleet.exporters.iter_mut().find(|process| process.stderr().contains(&worker));
-    killed.unwrap_or_else(|| panic!("no exporter is called {worker}")).kill();
+    kill_worker(&mut fleet, &worker);
 
     let done = client.ended(export.id).await;
     assert_eq!(done.status, Status::Completed, "{}", fleet.logs());
@@ -71,12 +70,15 @@ async fn a_killed_exporter_is_replaced_and_the_credit_captured_once() {
     assert_eq!((credits.balance, credits.held), (4, 0));
     let steps = entry::Entity::find().filter(entry::Column::ExportId.eq(export.id.0));
     assert_eq!(steps.count(&fleet.database.db).await.expect("entries"), 2, "one hold, one capture");
-    let second = |m: &ServerMessage| matches!(m, ServerMessage::ExportCompleted { .. }).then_some(());
-    client.send_text(r#"{"type":"ping"}"#).await;
-    tokio::select! {
-        () = client.expect_text("a second completion", second) => panic!("completed twice"),
-        () = tokio::time::sleep(std::time::Duration::from_secs(2)) => {}
-    }
+    // events come in the order of their stream, so whatever the first export still has to say comes before this
+    let later = client.create(ExportCreate { dataset: "menus".into(), ..ExportCreate::default() }).await;
+    client.ended(later.id).await;
+    let second = |m: &ServerMessage| match m {
+        ServerMessage::ExportCompleted { export: again, .. } => (again.id == export.id).then_some(()),
+        _ => None,
+    };
+    let kept = tokio::time::timeout(std::time::Duration::ZERO, client.expect_text("a second completion", second));
+    kept.await.expect_err("completed twice");
 }
 
 #[tokio::test]
@@ -89,6 +91,20 @@ async fn everything_submitted_is_made_while_nats_is_away_for_a_moment() {
     assert_eq!(export.status, Status::Queued);
     fleet.nats.restart().await;
     assert_eq!(rest.ended(export.id).await.status, Status::Completed, "{}", fleet.logs());
+    // what NATS keeps for the services is there again, too
+    testkit::eventually("a ticket", async || {
+        let answer = rest.send(rest.request(reqwest::Method::POST, "/v1/tickets")).await;
+        (answer.status == reqwest::StatusCode::CREATED).then_some(())
+    })
+    .await;
+    let bus = fleet.nats.bus().await;
+    let catalog = bus.catalog().await.expect("the bucket survives its server");
+    let seen = catalog.status().await.expect("NATS answers").info.state.last_sequence;
+    testkit::eventually("an exporter advertises again", async || {
+        let now = catalog.status().await.ok()?;
+        (now.info.state.last_sequence > seen).then_some(())
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -102,4 +118,45 @@ async fn a_stopped_gateway_sends_its_clients_away_and_the_other_goes_on() {
     let mut client = fleet.client_at(&fleet.urls[1]).await;
     let export = client.create(ExportCreate { dataset: "menus".into(), ..ExportCreate::default() }).await;
     assert_eq!(client.ended(export.id).await.status, Status::Completed);
+}
+
+#[tokio::test]
+async fn a_live_stream_never_mixes_the_bytes_of_two_attempts() {
+    let mut fleet = pairs().await;
+    let mut client = fleet.client().await;
+    let create = ExportCreate {
+        dataset: "flights".into(),
+        deliver: Deliver::Stream,
+        window: Some(MIB),
+        ..ExportCreate::default()
+    };
+    let export = client.create(create).await;
+    let opened = client.opened(export.id, MIB).await;
+    let mut collector = client.collect_until(opened, MIB / 2).await;
+    let row = export::find(&fleet.database.db, export.id).await.expect("a database").expect("a row");
+    assert_eq!(row.status, "running", "it must still be at work");
+    kill_worker(&mut fleet, &row.worker.expect("it runs"));
+
+    // what is sent of the first attempt goes on under the second, byte for byte, or the stream says that it can't
+    let end = loop {
+        if collector.window() <= MIB / 2 {
+            collector.granted(MIB);
+            client.grant(opened.stream, MIB).await;
+        }
+        if let Some(end) = client.step(&mut collector).await {
+            break end;
+        }
+    };
+    if let Err(problem) = collector.finish(end).end {
+        assert_eq!(problem.expect("a problem").slug(), Slug::Restarted);
+        let again = client.open(export.id, 0, MIB).await;
+        assert_eq!(client.collect(again, false).await.seal().rows, 3_000_000);
+    }
+    assert!(client.ended(export.id).await.attempt >= 2);
+}
+
+fn kill_worker(fleet: &mut Fleet, worker: &str) {
+    // an exporter names itself in its first lines
+    let killed = fleet.exporters.iter_mut().find(|process| process.stderr().contains(worker));
+    killed.unwrap_or_else(|| panic!("no exporter is called {worker}")).kill();
 }

@@ -56,8 +56,16 @@ pub async fn open(
 /// # Errors
 /// When the database fails.
 pub async fn read(db: &impl ConnectionTrait, owner: &Owner) -> Result<Balance, StoreError> {
+    Ok(find(db, owner).await?.unwrap_or(Balance { balance: 0, held: 0 }))
+}
+
+/// The account's balance, if it was opened before.
+///
+/// # Errors
+/// When the database fails.
+pub async fn find(db: &impl ConnectionTrait, owner: &Owner) -> Result<Option<Balance>, StoreError> {
     let row = account::Entity::find_by_id((owner.tenant.clone(), owner.user.clone())).one(db).await?;
-    Ok(row.map_or(Balance { balance: 0, held: 0 }, |row| Balance { balance: row.balance, held: row.held }))
+    Ok(row.map(|row| Balance { balance: row.balance, held: row.held }))
 }
 
 /// Sets `cost` aside for an export. The account must be open. Returns false, and changes nothing, when the balance

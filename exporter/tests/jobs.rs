@@ -90,7 +90,7 @@ async fn a_cancel_stops_the_work_and_leaves_nothing() {
         let owner = Owner::new("acme", "alice");
         assert!(transition::request_cancel(&house.database.db, &owner, id, SystemClock.now()).await.unwrap());
         if hint {
-            house.bus.publish_lossy(subject::cancel(id), &json!({})).await.unwrap();
+            house.bus.publish_lossy(subject::cancel(id), "", &json!({})).await.unwrap();
         }
         house.no_jobs().await;
         assert!(house.folder.store().list(&delivery::export_prefix(id)).await.unwrap().is_empty());

@@ -61,6 +61,10 @@ impl Credits {
     /// # Errors
     /// When the database fails.
     pub async fn balance(&self, owner: &Owner) -> Outcome<Balance> {
+        // looking costs no write lock; only the first look of all opens the account
+        if let Some(balance) = ledger::find(&self.db, owner).await? {
+            return Ok(balance);
+        }
         let tx = self.db.begin().await?;
         let balance = ledger::open(&tx, owner, self.opening, self.clock.now()).await?;
         tx.commit().await?;

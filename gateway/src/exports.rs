@@ -2,16 +2,17 @@
 
 use std::time::Duration;
 
+use axum::http::header;
 use entity::{
     export::{self, ListQuery},
-    transition,
+    transition, view,
 };
 use platform::{bus::Bus, clock::SharedClock};
 use protocol::{
     envelope::{Envelope, Outcome as OutcomeMessage, OutcomeResult},
-    export::{Export, ExportPage, Status},
+    export::{Export, ExportPage, FileInfo, Status},
     id::{ExportId, Owner},
-    problem::Slug,
+    problem::{Problem, Slug},
     subject,
 };
 use sea_orm::DatabaseConnection;
@@ -50,6 +51,30 @@ impl Exports {
     pub async fn row(&self, owner: &Owner, id: ExportId) -> Outcome<export::Model> {
         let row = export::find_owned(&self.db, owner, id).await?;
         row.ok_or_else(|| Refusal::new(Slug::NotFound, "You have no such export."))
+    }
+
+    /// The file of an export that has one to give.
+    ///
+    /// # Errors
+    /// Why there is none, or none yet.
+    pub fn file(&self, row: &export::Model) -> Outcome<FileInfo> {
+        let over = row.delete_requested_at.is_some() || row.expires_at.is_some_and(|at| at <= self.clock.now());
+        match row.status()? {
+            Status::Queued | Status::Dispatched | Status::Running => {
+                Err(Refusal::new(Slug::NotReady, "The export has not finished.").with_header(header::RETRY_AFTER, 1))
+            }
+            Status::Completed if !over => {
+                view::file(row).ok_or_else(|| Refusal::new(Slug::Internal, "A completed export has no file."))
+            }
+            Status::Completed | Status::Expired => {
+                Err(Refusal::new(Slug::Expired, "The file was kept for its time and is gone."))
+            }
+            Status::Canceled => Err(Refusal::new(Slug::Canceled, "The export was canceled, so there is no file.")),
+            Status::Failed => {
+                let stored = row.problem.clone().and_then(|p| serde_json::from_value::<Problem>(p).ok());
+                Err(stored.unwrap_or_else(|| Problem::new(Slug::ExportFailed, "The export failed.")).into())
+            }
+        }
     }
 
     /// The export, if it is the owner's.

@@ -63,11 +63,12 @@ impl Submit {
             let fault = FieldError::new("/idempotency_key", format!("1 to {MAX_KEY_BYTES} bytes, please"));
             return Err(Problem::invalid(Slug::InvalidRequest, vec![fault]).into());
         }
-        let (offer, checked) = self.check(caller, request)?;
-        let hash = hex::encode(digest::digest(&digest::SHA256, checked.canonical(&request.dataset).as_bytes()));
+        // a repeat gets its export even when the dataset is no longer on offer
+        let hash = hash(request)?;
         if let Some(earlier) = self.earlier(caller, key, &hash).await? {
             return Ok(earlier);
         }
+        let (offer, checked) = self.check(caller, request)?;
         let row = self.row(caller, request, &offer, &checked, key, hash.clone(), trace);
         match self.commit(caller, row.clone()).await {
             Ok(()) => {}
@@ -84,7 +85,7 @@ impl Submit {
         metrics::counter!("sluice_gateway_exports_taken_total", "lane" => row.lane.clone()).increment(1);
         info!(export.id = %row.id, export.dataset = %row.dataset, export.lane = %row.lane, "export taken");
         let hint = json!({"export_id": row.id});
-        if let Err(e) = self.bus.publish_lossy(subject::DELIVERY_SUBMITTED.to_owned(), &hint).await {
+        if let Err(e) = self.bus.publish_lossy(subject::DELIVERY_SUBMITTED.to_owned(), &row.traceparent, &hint).await {
             debug!(error = %e, "the dispatcher got no hint; it will find the export by itself");
         }
         self.show(&row).await
@@ -204,6 +205,13 @@ impl Submit {
             problem: None,
         }
     }
+}
+
+/// The same members with the same values give the same text: objects are sorted by their keys.
+fn hash(request: &ExportRequest) -> Outcome<String> {
+    let canonical = serde_json::to_value(request).map(|value| value.to_string());
+    let canonical = canonical.map_err(|e| Refusal::new(Slug::Internal, e.to_string()))?;
+    Ok(hex::encode(digest::digest(&digest::SHA256, canonical.as_bytes())))
 }
 
 enum CommitError {

@@ -265,10 +265,11 @@ impl Problem {
         self
     }
 
-    /// The same with the path it is about.
+    /// The same with the path and trace of the request that it answers, where it doesn't say them already.
     #[must_use]
-    pub fn with_instance(mut self, instance: impl Into<String>) -> Self {
-        self.instance = Some(instance.into());
+    pub fn of_request(mut self, instance: &str, trace_id: &str) -> Self {
+        self.instance.get_or_insert_with(|| instance.to_owned());
+        self.trace_id.get_or_insert_with(|| trace_id.to_owned());
         self
     }
 

@@ -33,6 +33,8 @@ pub(super) struct Attempt<'a> {
     pub(super) worker: &'a Worker,
     pub(super) id: ExportId,
     pub(super) number: u32,
+    /// The trace of the request.
+    pub(super) traceparent: String,
     pub(super) meter: Arc<Meter>,
     /// Objects on their way into the store. They get there even when the attempt is stopped meanwhile.
     puts: TaskTracker,
@@ -44,6 +46,7 @@ impl<'a> Attempt<'a> {
             worker,
             id: row.export_id(),
             number: row.attempt.unsigned_abs(),
+            traceparent: row.traceparent.clone(),
             meter: Arc::new(Meter::start()),
             puts: TaskTracker::new(),
         }
@@ -168,7 +171,8 @@ impl Outlet for Attempt<'_> {
         metrics::counter!("sluice_exporter_bytes_total").increment(segment.size);
         metrics::counter!("sluice_exporter_rows_total").increment(segment.rows);
         let written = SegmentWritten { export_id: self.id, attempt: self.number, segment: segment.clone() };
-        if let Err(e) = worker.bus.publish_lossy(subject::delivery_written(self.id), &written).await {
+        if let Err(e) = worker.bus.publish_lossy(subject::delivery_written(self.id), &self.traceparent, &written).await
+        {
             // gateways ask by themselves too
             warn!(export.id = %self.id, error = %e, "a segment can't be announced");
         }

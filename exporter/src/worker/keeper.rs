@@ -59,7 +59,7 @@ pub(super) async fn keep(
 /// Progress may be lost, and is never waited for.
 pub(super) async fn tell(worker: &Worker, attempt: &Attempt<'_>, owner: &Owner, progress: &Progress) {
     let note = ProgressNote { export_id: attempt.id, progress: progress.clone() };
-    if let Err(e) = worker.bus.publish_lossy(subject::progress(owner, attempt.id), &note).await {
+    if let Err(e) = worker.bus.publish_lossy(subject::progress(owner, attempt.id), &attempt.traceparent, &note).await {
         warn!(export.id = %attempt.id, error = %e, "progress can't be told");
     }
 }

@@ -38,7 +38,7 @@ impl Jwks {
     /// The key with this id; a token without an id gets the only key there is.
     ///
     /// # Errors
-    /// [`AuthError::Keys`] when no keys can be had at all, [`AuthError::Signature`] when none fits.
+    /// [`AuthError::Unavailable`] when no keys can be had at all, [`AuthError::Signature`] when none fits.
     pub async fn find(&self, kid: Option<&str>) -> Result<Jwk, AuthError> {
         let cached = self.cache.read().await.clone();
         if let Some(cached) = &cached {
@@ -69,7 +69,7 @@ impl Jwks {
             }
             Err(e) => {
                 warn!(error = %e, "the issuer's keys can't be fetched");
-                let old = cache.as_mut().ok_or(AuthError::Keys)?;
+                let old = cache.as_mut().ok_or(AuthError::Unavailable)?;
                 old.fetched = Instant::now();
                 Ok(old.keys.clone())
             }

@@ -5,11 +5,9 @@ pub mod local;
 pub mod tickets;
 pub mod verify;
 
+use axum::http::header;
 use chrono::{DateTime, Utc};
-use protocol::{
-    id::Owner,
-    problem::{Problem, Slug},
-};
+use protocol::{id::Owner, problem::Slug};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -63,9 +61,9 @@ pub enum AuthError {
     /// `sub` or the tenant is missing.
     #[error("The token names no subject or no tenant.")]
     Claims,
-    /// The issuer's keys can't be fetched.
-    #[error("The issuer's keys can't be fetched just now.")]
-    Keys,
+    /// The issuer's keys or the tickets can't be read: nobody's fault but ours.
+    #[error("Tokens and tickets can't be checked just now.")]
+    Unavailable,
     /// Unknown, used before, or older than 30 seconds.
     #[error("The ticket is unknown, used, or expired; a ticket works once, for 30 seconds.")]
     Ticket,
@@ -73,7 +71,13 @@ pub enum AuthError {
 
 impl From<AuthError> for Refusal {
     fn from(e: AuthError) -> Self {
+        if e == AuthError::Unavailable {
+            return Self::new(Slug::Unavailable, e.to_string()).with_header(header::RETRY_AFTER, 2);
+        }
         metrics::counter!("sluice_gateway_unauthorized_total").increment(1);
-        Problem::new(Slug::Unauthorized, e.to_string()).into()
+        // RFC 6750, section 3.1: who sent nothing is told of no error
+        let error = if e == AuthError::Missing { "" } else { ", error=\"invalid_token\"" };
+        let challenge = format!("Bearer realm=\"sluice\"{error}");
+        Self::new(Slug::Unauthorized, e.to_string()).with_header(header::WWW_AUTHENTICATE, challenge)
     }
 }

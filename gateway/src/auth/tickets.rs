@@ -76,7 +76,7 @@ impl Tickets {
         let key = key(ticket);
         let entry = self.bucket.entry(&key).await.map_err(|e| {
             error!(error = %e, "tickets can't be read");
-            AuthError::Ticket
+            AuthError::Unavailable
         })?;
         let entry = entry.filter(|entry| entry.operation == Operation::Put).ok_or(AuthError::Ticket)?;
         // of two who present it at once, the revision lets one win

@@ -120,6 +120,19 @@ impl Reader {
         }
     }
 
+    /// Waits for the news that the export ended. Never comes back for one that ended before it was opened.
+    pub async fn ended(&mut self) {
+        loop {
+            let Some(announcements) = &mut self.announcements else { return std::future::pending().await };
+            match announcements.next().await.map(|message| serde_json::from_slice(&message.payload)) {
+                Some(Ok(Announcement::Ended)) => return,
+                Some(Ok(Announcement::Segment { .. })) => {}
+                Some(Err(e)) => debug!(error = %e, "an unreadable announcement was passed over"),
+                None => self.announcements = None,
+            }
+        }
+    }
+
     /// Lets go of the connection and of bytes not yet taken, while nobody wants any.
     pub fn park(&mut self) {
         self.fetch = None;

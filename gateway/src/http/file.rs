@@ -9,11 +9,11 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use base64::{Engine, engine::general_purpose::STANDARD};
-use entity::{export::Model, view};
+use entity::export::Model;
 use futures::stream;
 use protocol::{
     delivery::MetadataReply,
-    export::{FileInfo, Links, Status},
+    export::{FileInfo, Links},
     frame::MAX_PAYLOAD_BYTES,
     problem::{Problem, Slug},
 };
@@ -39,7 +39,7 @@ pub(super) async fn download(
     headers: HeaderMap,
 ) -> Outcome<Response> {
     let row = app.exports.row(&caller.owner, id).await?;
-    let file = finished(&app, &row)?;
+    let file = app.exports.file(&row)?;
     let tag = format!("\"{}\"", file.sha256);
     let text = |name: HeaderName| headers.get(name).and_then(|v| v.to_str().ok());
     if text(header::IF_NONE_MATCH).is_some_and(|known| known == "*" || known.split(',').any(|t| t.trim() == tag)) {
@@ -65,33 +65,12 @@ pub(super) async fn download(
 /// `GET /v1/exports/{id}/metadata`
 pub(super) async fn metadata(State(app): State<App>, caller: Caller, ExportPath(id): ExportPath) -> Outcome<Response> {
     let row = app.exports.row(&caller.owner, id).await?;
-    finished(&app, &row)?;
+    app.exports.file(&row)?;
     match app.source.metadata(&caller.owner, id).await? {
         MetadataReply::Document { document } => {
             Ok(([(header::CONTENT_TYPE, "application/csvm+json")], document.to_string()).into_response())
         }
         MetadataReply::Refused { problem } => Err(problem.into()),
-    }
-}
-
-/// The file of an export that has one to give.
-fn finished(app: &App, row: &Model) -> Outcome<FileInfo> {
-    let over = row.delete_requested_at.is_some() || row.expires_at.is_some_and(|at| at <= app.clock.now());
-    match row.status()? {
-        Status::Queued | Status::Dispatched | Status::Running => {
-            Err(Refusal::new(Slug::NotReady, "The export has not finished.").with_header(header::RETRY_AFTER, 1))
-        }
-        Status::Completed if !over => {
-            view::file(row).ok_or_else(|| Refusal::new(Slug::Internal, "A completed export has no file."))
-        }
-        Status::Completed | Status::Expired => {
-            Err(Refusal::new(Slug::Expired, "The file was kept for its time and is gone."))
-        }
-        Status::Canceled => Err(Refusal::new(Slug::Canceled, "The export was canceled, so there is no file.")),
-        Status::Failed => {
-            let stored = row.problem.clone().and_then(|p| serde_json::from_value::<Problem>(p).ok());
-            Err(stored.unwrap_or_else(|| Problem::new(Slug::ExportFailed, "The export failed.")).into())
-        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! REST. Handlers extract, call one use case, and map its result; [`problems`] gives every error its one shape.
 
+mod cors;
 mod credits;
 mod datasets;
 mod exports;
@@ -56,6 +57,7 @@ pub fn router(app: App) -> Router {
             Refusal::new(Slug::Internal, "This request made the server stumble.").into_response()
         }))
         .layer(middleware::from_fn(problems::finish))
+        .layer(cors::layer(&app.config.allowed_origins))
         .with_state(app)
 }
 
@@ -73,7 +75,7 @@ async fn nothing_here(_caller: Caller) -> Refusal {
     Refusal::new(Slug::NotFound, "There is no such path.")
 }
 
-async fn wrong_method(method: Method) -> Refusal {
+async fn wrong_method(_caller: Caller, method: Method) -> Refusal {
     let detail = format!("This path does not take {method}.");
     Problem::new(Slug::InvalidRequest, detail).with_status(StatusCode::METHOD_NOT_ALLOWED.as_u16()).into()
 }

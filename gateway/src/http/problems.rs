@@ -28,11 +28,10 @@ pub async fn finish(mut request: Request, next: Next) -> Response {
 
     let status = response.status().as_u16();
     metrics::counter!("sluice_gateway_responses_total", "status" => status.to_string()).increment(1);
-    let Some(mut problem) = response.extensions_mut().remove::<Problem>() else { return response };
+    let Some(problem) = response.extensions_mut().remove::<Problem>() else { return response };
     metrics::counter!("sluice_gateway_problems_total", "slug" => problem.slug().as_str()).increment(1);
     info!(http.method = %method, http.path = %path, http.status = status, problem = %problem.slug(), trace_id = %trace.trace_id_hex(), "refused");
-    problem.instance.get_or_insert(path);
-    problem.trace_id = Some(trace.trace_id_hex());
+    let problem = problem.of_request(&path, &trace.trace_id_hex());
     let headers = response.headers_mut();
     headers.remove(header::CONTENT_LENGTH);
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));

@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use futures::{StreamExt, stream::SplitStream};
 use protocol::{
     close::CloseCode,
-    envelope::ProgressNote,
+    envelope::{ProgressNote, TraceContext},
     server::{ServerMessage, SessionLimits},
     subject,
 };
@@ -41,7 +41,7 @@ const MAX_DISCARD: u64 = 64 * 1024 * 1024;
 const QUIET: Duration = Duration::from_millis(300);
 
 /// Runs a session from its first message to its close.
-pub(super) async fn run<S>(app: App, caller: Caller, socket: WebSocketStream<S>)
+pub(super) async fn run<S>(app: App, caller: Caller, trace: TraceContext, socket: WebSocketStream<S>)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
@@ -52,7 +52,7 @@ where
     let (failed, mut failure) = oneshot::channel();
     let writing = tokio::spawn(writer.run(sink, closing, failed));
 
-    let code = match Driver::begin(app, caller, id, outbox).await {
+    let code = match Driver::begin(app, caller, id, trace, outbox).await {
         Ok(mut driver) => {
             let code = driver.drive(&mut stream, &mut failure).await;
             info!(session.id = %id, session.close = code.code(), "session ended");
@@ -77,6 +77,8 @@ struct Driver {
     progress: Subscriber,
     /// Events up to this one are older than the session.
     seq: u64,
+    /// Of the request that opened the session.
+    trace: TraceContext,
     requests: JoinSet<(Option<String>, Reply)>,
     pumps: JoinSet<u32>,
     _seat: super::registry::Seat,
@@ -84,7 +86,7 @@ struct Driver {
 
 impl Driver {
     /// Takes a seat, looks up what the first message says, and sends it.
-    async fn begin(app: App, caller: Caller, id: Uuid, outbox: Outbox) -> Result<Self, CloseCode> {
+    async fn begin(app: App, caller: Caller, id: Uuid, trace: TraceContext, outbox: Outbox) -> Result<Self, CloseCode> {
         let owner = caller.owner.clone();
         let (seat, notices) = app.registry.enter(&owner, id).ok_or(CloseCode::TooManySessions)?;
         let internal = |e: &dyn std::fmt::Display| {
@@ -108,9 +110,9 @@ impl Driver {
             credits,
         };
         outbox.send(Out::Text(ready.to_text().into())).map_err(|TooSlow| CloseCode::TooSlow)?;
-        info!(session.id = %id, "session began");
+        info!(session.id = %id, trace_id = %trace.trace_id_hex(), "session began");
         let (requests, pumps) = (JoinSet::new(), JoinSet::new());
-        Ok(Self { app, session, outbox, notices, progress, seq, requests, pumps, _seat: seat })
+        Ok(Self { app, session, outbox, notices, progress, seq, trace, requests, pumps, _seat: seat })
     }
 
     /// Until something ends the session.
@@ -198,11 +200,18 @@ impl Driver {
     async fn act(&mut self, action: Action) -> Result<(), CloseCode> {
         let slow = |TooSlow| CloseCode::TooSlow;
         match action {
-            Action::Send(message) => self.outbox.send(Out::Text(message.to_text().into())).map_err(slow)?,
+            Action::Send(mut message) => {
+                if let ServerMessage::Error { problem, .. } = &mut message {
+                    let told = (**problem).clone().of_request("/v1/ws", &self.trace.trace_id_hex());
+                    info!(problem = %told.slug(), trace_id = %self.trace.trace_id_hex(), "refused");
+                    **problem = told;
+                }
+                self.outbox.send(Out::Text(message.to_text().into())).map_err(slow)?;
+            }
             Action::Ping => self.outbox.send(Out::Ping).map_err(slow)?,
             Action::Close(code) => return Err(code),
             Action::Request(reference, request) => {
-                let work = perform(self.app.clone(), self.session.caller.clone(), request);
+                let work = perform(self.app.clone(), self.session.caller.clone(), self.trace.child(), request);
                 self.requests.spawn(async move { (reference, work.await) });
             }
             Action::Stream(new) => self.start(new).await,
@@ -212,12 +221,13 @@ impl Driver {
 
     async fn start(&mut self, new: NewStream) {
         let NewStream { stream, export, offset, window, stop, live, announce } = new;
+        let (trace_id, closed_since, over) = (self.trace.trace_id_hex(), None, false);
         let (source, owner) = (self.app.source.clone(), self.session.caller.owner.clone());
         let idle = Duration::from_millis(self.app.config.ws.idle_stream_ms);
         let out = self.outbox.frames();
         // subscribed before the first question, so that no announcement falls in between
         let reader = Reader::open(source, owner, export, offset, live).await;
-        let pump = Pump { stream, export, reader, window, out, idle, announce };
+        let pump = Pump { stream, export, reader, window, out, idle, announce, trace_id, closed_since, over };
         self.pumps.spawn(async move {
             tokio::select! {
                 () = stop.cancelled() => {}

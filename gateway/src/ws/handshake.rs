@@ -9,6 +9,7 @@ use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use protocol::{
     SUBPROTOCOL, TICKET_SUBPROTOCOL_PREFIX,
+    envelope::TraceContext,
     problem::{Problem, Slug},
 };
 use tokio_tungstenite::{
@@ -46,6 +47,7 @@ pub async fn upgrade(State(app): State<App>, mut request: Request) -> Outcome<Re
         return Err(Problem::new(Slug::InvalidRequest, detail).with_status(400).into());
     }
     let key = check_handshake(request.headers())?;
+    let trace = request.extensions().get().copied().unwrap_or_else(TraceContext::generate);
     let upgrade = request.extensions_mut().remove::<OnUpgrade>();
     let upgrade = upgrade.ok_or_else(|| not_a_handshake("This connection can't be upgraded."))?;
 
@@ -61,7 +63,7 @@ pub async fn upgrade(State(app): State<App>, mut request: Request) -> Outcome<Re
             Ok(upgraded) => {
                 let io = TokioIo::new(upgraded);
                 let socket = WebSocketStream::from_raw_socket(io, Role::Server, Some(config)).await;
-                driver::run(app, caller, socket).await;
+                driver::run(app, caller, trace, socket).await;
             }
             Err(e) => debug!(error = %e, "the client left before the upgrade"),
         }

@@ -3,18 +3,22 @@
 use std::{sync::Arc, time::Duration};
 
 use protocol::{
+    export::Links,
     frame::{Frame, MAX_PAYLOAD_BYTES},
     id::ExportId,
     problem::{Problem, Slug},
     server::ServerMessage,
 };
-use tokio::sync::mpsc;
+use tokio::{sync::mpsc, time::Instant};
 
 use super::{outbox::Out, window::Window};
 use crate::delivery::{Reader, Step};
 
 /// A stream that waits this long for its window lets go of its connection and bytes.
 const PARK_AFTER: Duration = Duration::from_secs(1);
+
+/// How often to ask about an export whose stream waits for its window, as the news of its end may be lost.
+const LOOK_AGAIN: Duration = Duration::from_secs(15);
 
 /// One stream.
 pub(super) struct Pump {
@@ -27,6 +31,12 @@ pub(super) struct Pump {
     pub(super) idle: Duration,
     /// Say `file.opened` with this `ref` once there are bytes; None when that was said before.
     pub(super) announce: Option<Option<String>>,
+    /// Finds the session in the logs.
+    pub(super) trace_id: String,
+    /// Since when the window has been closed.
+    pub(super) closed_since: Option<Instant>,
+    /// The end was told.
+    pub(super) over: bool,
 }
 
 /// The session is gone.
@@ -50,19 +60,15 @@ impl Pump {
                 }
                 Step::Ended(problem) => return self.end(*problem).await,
             }
-            let mut granted = self.window.open(PARK_AFTER).await;
+            let granted = self.window.open(PARK_AFTER).await;
             if granted == 0 {
-                self.reader.park();
-                granted = self.window.open(self.idle).await;
-                if granted == 0 {
-                    let detail = format!(
-                        "No window was granted for too long. Open it again at offset {}.",
-                        self.reader.offset()
-                    );
-                    return self.end(Problem::new(Slug::RateLimited, detail)).await;
+                self.wait_for_window().await?;
+                if self.over {
+                    return Ok(());
                 }
                 continue;
             }
+            self.closed_since = None;
             let max = usize::try_from(granted).unwrap_or(usize::MAX).min(MAX_PAYLOAD_BYTES);
             let offset = self.reader.offset();
             match self.reader.read(max).await {
@@ -77,6 +83,23 @@ impl Pump {
         }
     }
 
+    /// Holds nothing while the client wants nothing, yet hears when the export ends.
+    async fn wait_for_window(&mut self) -> Result<(), Gone> {
+        self.reader.park();
+        let since = *self.closed_since.get_or_insert_with(Instant::now);
+        let left = self.idle.saturating_sub(since.elapsed());
+        if left.is_zero() {
+            self.over = true;
+            let detail = format!("No window was granted for too long. Open it again at {}.", self.reader.offset());
+            return self.end(Problem::new(Slug::RateLimited, detail)).await;
+        }
+        tokio::select! {
+            _ = self.window.open(left.min(LOOK_AGAIN)) => {}
+            () = self.reader.ended() => {}
+        }
+        Ok(())
+    }
+
     async fn announce(&mut self) -> Result<(), Gone> {
         let Some(reference) = self.announce.take() else { return Ok(()) };
         let (stream, export_id, offset) = (self.stream, self.export, self.reader.offset());
@@ -85,7 +108,7 @@ impl Pump {
 
     /// A stream that was never announced ends silently when the export itself did: its event says so.
     async fn end(&mut self, problem: Problem) -> Result<(), Gone> {
-        let problem = Box::new(problem);
+        let problem = Box::new(problem.of_request(&Links::of(self.export).file, &self.trace_id));
         match self.announce.take() {
             None => {
                 self.say(&ServerMessage::FileClosed { reference: None, stream: self.stream, problem: Some(problem) })

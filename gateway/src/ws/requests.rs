@@ -3,7 +3,7 @@
 use protocol::{
     client::{ExportCancel, ExportCreate, FileOpen, SessionRefresh},
     envelope::TraceContext,
-    export::{Export, Status},
+    export::Export,
     problem::{FieldError, Problem, Slug},
 };
 
@@ -33,36 +33,31 @@ pub(super) enum Reply {
 }
 
 /// Does what the caller asks.
-pub(super) async fn perform(app: App, caller: Caller, request: Request) -> Reply {
+pub(super) async fn perform(app: App, caller: Caller, trace: TraceContext, request: Request) -> Reply {
     match request {
         Request::Create(create) => {
             let key = create.idempotency_key.as_deref();
-            let result = app.submit.submit(&caller, &create.request(), key, TraceContext::generate()).await;
+            let result = app.submit.submit(&caller, &create.request(), key, trace).await;
             Reply::Created(create, result)
         }
         Request::Cancel(cancel) => Reply::Canceled(app.exports.cancel(&caller.owner, cancel.export_id).await),
         Request::Refresh(refresh) => Reply::Refreshed(app.verifier.verify(&refresh.token).await),
         Request::Open(open) => {
-            let export = app.exports.get(&caller.owner, open.export_id).await.and_then(|e| openable(e, &open));
+            let export = openable(&app, &caller, &open).await;
             Reply::Opened(open, export)
         }
     }
 }
 
-fn openable(export: Export, open: &FileOpen) -> Outcome<Export> {
-    let problem = match export.status {
-        Status::Queued | Status::Dispatched | Status::Running => return Ok(export),
-        Status::Completed => match &export.file {
-            Some(file) if open.offset <= file.size => return Ok(export),
-            Some(file) => {
-                let detail = format!("the file has {} bytes", file.size);
-                Problem::invalid(Slug::InvalidRequest, vec![FieldError::new("/offset", detail)])
-            }
-            None => Problem::new(Slug::Internal, "A completed export has no file."),
-        },
-        Status::Failed => export.problem.unwrap_or_else(|| Problem::new(Slug::ExportFailed, "The export failed.")),
-        Status::Canceled => Problem::new(Slug::Canceled, "The export was canceled, so there is no file."),
-        Status::Expired => Problem::new(Slug::Expired, "The file was kept for its time and is gone."),
-    };
-    Err(problem.into())
+/// The export, if it is the caller's and has bytes from that offset on, or may still get them.
+async fn openable(app: &App, caller: &Caller, open: &FileOpen) -> Outcome<Export> {
+    let row = app.exports.row(&caller.owner, open.export_id).await?;
+    if !row.status()?.is_unfinished() {
+        let size = app.exports.file(&row)?.size;
+        if open.offset > size {
+            let fault = FieldError::new("/offset", format!("the file has {size} bytes"));
+            return Err(Problem::invalid(Slug::InvalidRequest, vec![fault]).into());
+        }
+    }
+    app.submit.show(&row).await
 }

@@ -189,7 +189,7 @@ impl Session {
             Reply::Refreshed(Ok(_)) => {
                 vec![refuse(reference, Problem::new(Slug::Forbidden, "The token is of another person or tenant."))]
             }
-            Reply::Refreshed(Err(e)) => vec![refuse(reference, Problem::new(Slug::Unauthorized, e.to_string()))],
+            Reply::Refreshed(Err(e)) => vec![refuse_with(reference, e.into())],
             Reply::Opened(open, result) => {
                 self.opening -= 1;
                 let export = match result {

@@ -141,6 +141,22 @@ async fn scopes_decide_which_datasets_and_foreign_pages_stay_out() {
 }
 
 #[tokio::test]
+async fn pages_of_allowed_origins_alone_may_call() {
+    let app = "https://app.example.com";
+    let gateway = Gateway::start_with(|config| config.allowed_origins = vec![app.to_owned()]).await;
+    let rest = gateway.rest(&gateway.token("alice", "acme"));
+    for (origin, allowed) in [(app, true), ("https://evil.example", false)] {
+        let preflight = Rest::new(&gateway.url, None);
+        let request = preflight.request(Method::OPTIONS, "/v1/exports").header("origin", origin);
+        let request = request.header("access-control-request-method", "POST");
+        let answer = preflight.send(request.header("access-control-request-headers", "authorization")).await;
+        assert_eq!(answer.header("access-control-allow-origin"), allowed.then_some(app));
+        let answer = rest.send(rest.request(Method::GET, "/v1/credits").header("origin", origin)).await;
+        assert_eq!(answer.header("access-control-allow-origin"), allowed.then_some(app));
+    }
+}
+
+#[tokio::test]
 async fn a_session_ends_with_its_token_unless_refreshed() {
     let gateway = Gateway::start().await;
     let short = gateway.local.token("alice", "acme").lasting(TimeDelta::seconds(2)).sign();

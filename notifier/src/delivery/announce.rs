@@ -7,9 +7,10 @@ use std::{sync::Arc, time::Duration};
 
 use async_nats::Subscriber;
 use futures::StreamExt;
-use platform::bus::Bus;
+use platform::bus::{self, Bus};
 use protocol::{
     delivery::{Announcement, SegmentWritten},
+    envelope::Envelope,
     subject,
 };
 use tokio_util::sync::CancellationToken;
@@ -45,8 +46,9 @@ pub(crate) async fn run(
 }
 
 async fn announce(bus: &Bus, minter: &Minter, payload: &[u8]) -> Result<(), NotifierError> {
-    let note: SegmentWritten = serde_json::from_slice(payload).map_err(platform::bus::BusError::from)?;
+    let Envelope { traceparent, body: note, .. } = bus::open::<SegmentWritten>(payload)?;
     let (id, attempt) = (note.export_id, note.attempt);
     let grant = minter.mint(id, attempt, note.segment).await?;
-    Ok(bus.publish_lossy(subject::delivery_announce(id), &Announcement::Segment { attempt, grant }).await?)
+    let news = Announcement::Segment { attempt, grant };
+    Ok(bus.publish_lossy(subject::delivery_announce(id), &traceparent, &news).await?)
 }

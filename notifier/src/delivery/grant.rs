@@ -103,6 +103,6 @@ pub(super) fn nothing_to_read(
         }
         Status::Completed | Status::Queued | Status::Dispatched | Status::Running => return Ok(None),
     };
-    let general = || Problem::new(slug, detail).with_instance(format!("/v1/exports/{id}"));
+    let general = || Problem { instance: Some(format!("/v1/exports/{id}")), ..Problem::new(slug, detail) };
     Ok(Some(recorded()?.unwrap_or_else(general)))
 }

@@ -6,7 +6,6 @@ use protocol::{
     delivery::Announcement,
     envelope::{Envelope, EventBody, TraceContext, UserEvent},
     export::Status,
-    id::ExportId,
     subject,
 };
 use sea_orm::DatabaseConnection;
@@ -96,16 +95,18 @@ pub(crate) async fn credits(
 ///
 /// # Errors
 /// When the client is closed.
-pub(crate) async fn announce_end(bus: &Bus, id: ExportId) -> Result<(), NotifierError> {
-    Ok(bus.publish_lossy(subject::delivery_announce(id), &Announcement::Ended).await?)
+pub(crate) async fn announce_end(bus: &Bus, row: &export::Model) -> Result<(), NotifierError> {
+    let subject = subject::delivery_announce(row.export_id());
+    Ok(bus.publish_lossy(subject, &row.traceparent, &Announcement::Ended).await?)
 }
 
 /// Tells the exporter that may be at work on it to stop at once.
 ///
 /// # Errors
 /// When the client is closed.
-pub(crate) async fn stop_work(bus: &Bus, id: ExportId) -> Result<(), NotifierError> {
-    Ok(bus.publish_lossy(subject::cancel(id), &json!({ "export_id": id })).await?)
+pub(crate) async fn stop_work(bus: &Bus, row: &export::Model) -> Result<(), NotifierError> {
+    let id = row.export_id();
+    Ok(bus.publish_lossy(subject::cancel(id), &row.traceparent, &json!({ "export_id": id })).await?)
 }
 
 async fn publish(bus: &Bus, row: &export::Model, id: String, event: EventBody) -> Result<(), NotifierError> {

@@ -111,16 +111,16 @@ impl Settler {
     /// When the database or the bus fails.
     pub(crate) async fn cancel(&self, row: &export::Model) -> Result<Option<Leftovers>, NotifierError> {
         let (id, now) = (row.export_id(), self.deps.clock.now());
-        let mut problem = Problem::new(Slug::Canceled, "It was canceled before it was finished.")
-            .with_instance(format!("/v1/exports/{id}"));
-        problem.trace_id = TraceContext::parse(&row.traceparent).map(TraceContext::trace_id_hex);
+        let trace = TraceContext::parse(&row.traceparent).unwrap_or_else(TraceContext::generate);
+        let problem = Problem::new(Slug::Canceled, "It was canceled before it was finished.")
+            .of_request(&format!("/v1/exports/{id}"), &trace.trace_id_hex());
         let tx = self.deps.db.begin().await?;
         if transition::canceled(&tx, id, &problem, now).await? {
             ledger::release(&tx, &row.owner(), id, row.credits, "export canceled", now).await?;
         }
         tx.commit().await?;
         // before anything else that may fail: work that nobody wants is going on
-        events::stop_work(&self.deps.bus, id).await?;
+        events::stop_work(&self.deps.bus, row).await?;
         let told = self.tell(id, Status::Canceled, None, CreditStep::Release).await?;
         Ok(told.then_some(Leftovers::Everything))
     }
@@ -138,7 +138,7 @@ impl Settler {
         }
         let Some(row) = self.now(id, Status::Expired, None).await? else { return Ok(None) };
         events::ended(&self.deps.bus, &row).await?;
-        events::announce_end(&self.deps.bus, id).await?;
+        events::announce_end(&self.deps.bus, &row).await?;
         Ok(Some(Leftovers::Nothing))
     }
 
@@ -169,7 +169,7 @@ impl Settler {
         if row.credits != 0 {
             events::credits(&self.deps.bus, &self.deps.db, &row, step).await?;
         }
-        events::announce_end(&self.deps.bus, id).await?;
+        events::announce_end(&self.deps.bus, &row).await?;
         Ok(true)
     }
 

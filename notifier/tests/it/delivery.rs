@@ -210,7 +210,7 @@ async fn each_segment_is_announced_with_a_grant() {
     h.bus.flush().await.unwrap();
     let segment = h.write(id, attempt, &[b"hello"]).await.remove(0);
     let note = SegmentWritten { export_id: id, attempt, segment };
-    h.bus.publish_lossy(subject::delivery_written(id), &note).await.unwrap();
+    h.bus.publish_lossy(subject::delivery_written(id), "", &note).await.unwrap();
     let announced: Announcement = serde_json::from_slice(&news.next().await.unwrap().payload).unwrap();
     let Announcement::Segment { attempt: of, grant } = announced else { panic!() };
     assert_eq!((of, fetch(&[grant]).await), (attempt, b"hello".to_vec()));

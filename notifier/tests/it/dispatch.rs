@@ -31,7 +31,7 @@ async fn a_hint_is_heard_at_once() {
     h.config.dispatch_poll_ms = 600_000;
     h.start().await;
     let id = h.submit().await;
-    h.bus.publish_lossy(subject::DELIVERY_SUBMITTED.into(), &serde_json::json!({ "export_id": id })).await.unwrap();
+    h.bus.publish_lossy(subject::DELIVERY_SUBMITTED.into(), "", &serde_json::json!({ "export_id": id })).await.unwrap();
     h.until(id, Status::Dispatched).await;
 }
 

@@ -11,7 +11,11 @@ use async_nats::{
     jetstream::{self, kv},
     service::{Service, ServiceExt},
 };
-use protocol::{ENVELOPE_VERSION, envelope::Envelope, subject};
+use protocol::{
+    ENVELOPE_VERSION,
+    envelope::{Envelope, TraceContext},
+    subject,
+};
 use serde::{Serialize, de::DeserializeOwned};
 use tracing::{info, warn};
 
@@ -179,8 +183,13 @@ impl Bus {
     ///
     /// # Errors
     /// When the client is closed.
-    pub async fn publish_lossy<T: Serialize>(&self, subject: String, message: &T) -> Result<(), BusError> {
-        let payload = serde_json::to_vec(message)?;
+    pub async fn publish_lossy<T: Serialize>(
+        &self,
+        subject: String,
+        traceparent: &str,
+        message: &T,
+    ) -> Result<(), BusError> {
+        let payload = serde_json::to_vec(&Envelope::new(message_id(), traceparent, message))?;
         self.client
             .publish(subject.clone(), payload.into())
             .await
@@ -192,7 +201,8 @@ impl Bus {
     /// # Errors
     /// When nobody answers in time or the answer is unreadable.
     pub async fn request<Q: Serialize, A: DeserializeOwned>(&self, subject: &str, question: &Q) -> Result<A, BusError> {
-        let payload = serde_json::to_vec(question)?;
+        let trace = TraceContext::generate().traceparent();
+        let payload = serde_json::to_vec(&Envelope::new(message_id(), trace, question))?;
         let failed = |detail: String| BusError::Request { subject: subject.to_owned(), detail };
         let answer = tokio::time::timeout(self.timeout, self.client.request(subject.to_owned(), payload.into()))
             .await
@@ -261,6 +271,11 @@ impl Bus {
         let flushed = self.client.flush().await;
         flushed.map_err(|e| BusError::Publish { subject: "(flush)".into(), detail: e.to_string() })
     }
+}
+
+/// A message that is sent once needs no more than to differ from all others.
+fn message_id() -> String {
+    uuid::Uuid::now_v7().to_string()
 }
 
 /// Reads an enveloped message.

@@ -52,9 +52,10 @@ pub(super) async fn ensure(jetstream: &jetstream::Context, replicas: usize) -> R
         ..kv::Config::default()
     };
     let buckets = [
-        (subject::BUCKET_CATALOG, bucket(subject::BUCKET_CATALOG, MINUTE, StorageType::Memory)),
+        // on disk, as a server that restarts must know its buckets again
+        (subject::BUCKET_CATALOG, bucket(subject::BUCKET_CATALOG, MINUTE, StorageType::File)),
         // tickets live 30 s; the bucket forgets those never used
-        (subject::BUCKET_TICKETS, bucket(subject::BUCKET_TICKETS, MINUTE, StorageType::Memory)),
+        (subject::BUCKET_TICKETS, bucket(subject::BUCKET_TICKETS, MINUTE, StorageType::File)),
     ];
     for (name, config) in buckets {
         if jetstream.get_key_value(name).await.is_ok() {
