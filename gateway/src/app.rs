@@ -1,12 +1,7 @@
 //! Puts the gateway together.
 
-use std::{
-    future::{Future, IntoFuture},
-    io,
-    time::Duration,
-};
+use std::io;
 
-use axum::Router;
 use metrics_exporter_prometheus::PrometheusHandle;
 use platform::{
     bus::{Bus, BusError},
@@ -26,12 +21,13 @@ use crate::{
     events::Events,
     exports::Exports,
     http,
+    serve::serve,
     submit::Submit,
     ws::registry::Registry,
 };
 
-/// How long requests in flight may take after the soft stop.
-const DRAIN: Duration = Duration::from_secs(10);
+/// Connections of operators at once.
+const INTERNAL_CONNECTIONS: usize = 64;
 
 /// What a gateway is given.
 #[derive(Clone, Debug)]
@@ -171,32 +167,12 @@ pub async fn start(
         let listener = TcpListener::bind(address)
             .await
             .map_err(|source| StartError::Listen { address: address.clone(), source })?;
-        serve("gateway: internal", http::internal(metrics), listener, life);
+        serve("gateway: internal", http::internal(metrics), listener, INTERNAL_CONNECTIONS, life);
     }
     if let Ok(address) = listener.local_addr() {
         info!(gateway.listen = %address, "gateway: open");
     }
-    serve("gateway", http::router(app), listener, life);
+    let connections = app.config.connections;
+    serve("gateway", http::router(app), listener, connections, life);
     Ok(())
-}
-
-fn serve(name: &'static str, router: Router, listener: TcpListener, life: &Lifecycle) {
-    let stop = life.soft().clone();
-    life.spawn_critical(name, async move {
-        let stopped = stop.clone();
-        let server = axum::serve(listener, router).with_graceful_shutdown(async move { stopped.cancelled().await });
-        let over = async {
-            stop.cancelled().await;
-            tokio::time::sleep(DRAIN).await;
-        };
-        first(server.into_future(), over).await
-    });
-}
-
-/// The server's end, or Ok when its time is over: a download need not hold up the stop, its client resumes elsewhere.
-async fn first(server: impl Future<Output = io::Result<()>>, over: impl Future<Output = ()>) -> io::Result<()> {
-    tokio::select! {
-        result = server => result,
-        () = over => Ok(()),
-    }
 }

@@ -2,7 +2,10 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    sync::{Arc, RwLock},
+    sync::{
+        Arc, RwLock,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -20,6 +23,7 @@ const RETRY: Duration = Duration::from_secs(1);
 #[derive(Clone, Debug, Default)]
 pub struct Catalog {
     exporters: Arc<RwLock<HashMap<String, Known>>>,
+    filled: Arc<AtomicBool>,
 }
 
 #[derive(Debug)]
@@ -75,6 +79,7 @@ impl Catalog {
     /// Takes an exporter's newest advertisement.
     pub fn put(&self, entry: CatalogEntry) {
         let until = Instant::now() + Duration::from_millis(entry.ttl_ms);
+        self.filled.store(true, Ordering::Release);
         if let Ok(mut exporters) = self.exporters.write() {
             exporters.retain(|_, known| known.until > Instant::now());
             exporters.insert(entry.instance.clone(), Known { entry, until });
@@ -110,7 +115,13 @@ impl Catalog {
         self.offers().remove(name)
     }
 
-    /// Whether any exporter is there.
+    /// Whether any exporter has been there since the start.
+    #[must_use]
+    pub fn was_ever_filled(&self) -> bool {
+        self.filled.load(Ordering::Acquire)
+    }
+
+    /// Whether no exporter is there.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.offers().is_empty()

@@ -11,6 +11,8 @@ pub struct GatewayConfig {
     pub listen: String,
     /// Where `/metrics` is served, for operators only; empty for nowhere.
     pub internal_listen: String,
+    /// Connections at once; further ones wait until one ends.
+    pub connections: usize,
     /// The folder of the built page; empty for none.
     pub web_dir: String,
     /// Origins besides the gateway's own whose pages may open sockets and sign in, such as `https://app.example.com`.
@@ -38,6 +40,7 @@ impl Default for GatewayConfig {
         Self {
             listen: "127.0.0.1:8080".into(),
             internal_listen: String::new(),
+            connections: 10_000,
             web_dir: String::new(),
             allowed_origins: Vec::new(),
             body_bytes: 1024 * 1024,

@@ -15,6 +15,7 @@ pub mod error;
 pub mod events;
 pub mod exports;
 pub mod http;
+mod serve;
 pub mod submit;
 pub mod validate;
 pub mod web;

@@ -80,7 +80,13 @@ impl Submit {
                     Problem::new(Slug::IdempotencyConflict, detail).with_status(409).into()
                 });
             }
-            Err(CommitError::Refused(refusal)) => return Err(*refusal),
+            Err(CommitError::Refused(refusal)) => {
+                // the twin of this request may have taken the last credit or place
+                return match self.earlier(caller, key, &hash).await? {
+                    Some(earlier) => Ok(earlier),
+                    None => Err(*refusal),
+                };
+            }
         }
         metrics::counter!("sluice_gateway_exports_taken_total", "lane" => row.lane.clone()).increment(1);
         info!(export.id = %row.id, export.dataset = %row.dataset, export.lane = %row.lane, "export taken");
@@ -88,7 +94,11 @@ impl Submit {
         if let Err(e) = self.bus.publish_lossy(subject::DELIVERY_SUBMITTED.to_owned(), &row.traceparent, &hint).await {
             debug!(error = %e, "the dispatcher got no hint; it will find the export by itself");
         }
-        self.show(&row).await
+        // it is committed and paid for: whatever fails now, the answer is yes
+        match self.show(&row).await {
+            Ok(export) => Ok(export),
+            Err(_) => Ok(view::export(&row, None)?),
+        }
     }
 
     /// The export as its owner sees it.

@@ -11,6 +11,9 @@ use protocol::{
 };
 use serde_json::{Map, Value, json};
 
+/// The most faults that one answer lists.
+const MAX_FAULTS: usize = 20;
+
 /// A request whose every member was checked, with defaults filled in.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Checked {
@@ -56,6 +59,9 @@ pub fn check(request: &ExportRequest, dataset: &CatalogDataset) -> Result<Checke
         faults.push((Slug::InvalidRequest, FieldError::new("/columns", "name at least one column, or leave it out")));
     }
     for (i, name) in columns.iter().enumerate() {
+        if faults.len() >= MAX_FAULTS {
+            break;
+        }
         let pointer = child("/columns", &i.to_string());
         if info.columns.iter().all(|c| c.name != *name) {
             let known: Vec<_> = info.columns.iter().map(|c| c.name.as_str()).collect();
@@ -74,6 +80,7 @@ pub fn check(request: &ExportRequest, dataset: &CatalogDataset) -> Result<Checke
         }
         _ => {
             let first = faults.first().map_or(Slug::InvalidRequest, |(slug, _)| *slug);
+            faults.truncate(MAX_FAULTS);
             let slug = if faults.iter().all(|(slug, _)| *slug == first) { first } else { Slug::InvalidRequest };
             Err(Problem::invalid(slug, faults.into_iter().map(|(_, e)| e).collect()))
         }

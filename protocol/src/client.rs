@@ -14,6 +14,9 @@ use crate::{
 /// The window of a stream that names none, bytes.
 pub const DEFAULT_WINDOW_BYTES: u64 = 1024 * 1024;
 
+/// The longest `ref`, bytes: it comes back with the answer, which must not outgrow its request.
+pub const MAX_REF_BYTES: usize = 256;
+
 /// `session.resume`: replay events after `seq`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -199,8 +202,11 @@ pub fn parse(text: &str) -> Result<(Option<String>, ClientMessage), ParseError> 
     };
     let reference = match members.remove("ref") {
         None | Some(Value::Null) => None,
-        Some(Value::String(reference)) => Some(reference),
-        Some(_) => return Err(invalid(None, FieldError::new("/ref", "expected a string"))),
+        Some(Value::String(reference)) if reference.len() <= MAX_REF_BYTES => Some(reference),
+        Some(_) => {
+            let detail = format!("expected a string of at most {MAX_REF_BYTES} bytes");
+            return Err(invalid(None, FieldError::new("/ref", detail)));
+        }
     };
     let kind = match members.remove("type") {
         Some(Value::String(kind)) => kind,

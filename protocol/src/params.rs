@@ -36,6 +36,9 @@ pub struct ParamSpec {
     pub max_items: Option<usize>,
 }
 
+/// The most unknown parameters that one answer lists.
+const MAX_FAULTS: usize = 20;
+
 /// The JSON Schema (2020-12) of these parameters.
 #[must_use]
 pub fn json_schema(specs: &[ParamSpec]) -> Value {
@@ -69,7 +72,7 @@ pub fn json_schema(specs: &[ParamSpec]) -> Value {
 /// Every fault, with pointers below `/params`.
 pub fn check(specs: &[ParamSpec], given: &Map<String, Value>) -> Result<Map<String, Value>, Vec<FieldError>> {
     let mut errors = Vec::new();
-    for name in given.keys().filter(|name| specs.iter().all(|s| s.name != **name)) {
+    for name in given.keys().filter(|name| specs.iter().all(|s| s.name != **name)).take(MAX_FAULTS) {
         let known: Vec<_> = specs.iter().map(|s| s.name.as_str()).collect();
         let detail = if known.is_empty() {
             "this dataset has no parameters".to_owned()

@@ -1,9 +1,12 @@
 //! The issuer's public keys (RFC 7517), cached, fetched again when they are old or a token names an unknown one.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, RwLock},
+    time::Duration,
+};
 
 use jsonwebtoken::jwk::{Jwk, JwkSet};
-use tokio::{sync::RwLock, time::Instant};
+use tokio::{sync::Mutex, time::Instant};
 use tracing::warn;
 
 use super::AuthError;
@@ -19,20 +22,33 @@ pub struct Jwks {
     url: String,
     max_age: Duration,
     http: reqwest::Client,
-    cache: RwLock<Option<Cached>>,
+    cache: RwLock<Cached>,
+    /// Held by the one who fetches; others go on with the keys there are.
+    fetching: Mutex<()>,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 struct Cached {
-    keys: Arc<JwkSet>,
-    fetched: Instant,
+    keys: Option<Arc<JwkSet>>,
+    /// When the last try ended, well or not.
+    tried: Option<Instant>,
+}
+
+impl Cached {
+    fn age(&self) -> Duration {
+        self.tried.map_or(Duration::MAX, |tried| tried.elapsed())
+    }
+
+    fn pick(&self, kid: Option<&str>) -> Option<Jwk> {
+        self.keys.as_ref().and_then(|keys| pick(keys, kid))
+    }
 }
 
 impl Jwks {
     /// Keys from this URL, fetched at first use.
     #[must_use]
     pub fn new(url: String, max_age: Duration, http: reqwest::Client) -> Self {
-        Self { url, max_age, http, cache: RwLock::new(None) }
+        Self { url, max_age, http, cache: RwLock::default(), fetching: Mutex::default() }
     }
 
     /// The key with this id; a token without an id gets the only key there is.
@@ -40,38 +56,39 @@ impl Jwks {
     /// # Errors
     /// [`AuthError::Unavailable`] when no keys can be had at all, [`AuthError::Signature`] when none fits.
     pub async fn find(&self, kid: Option<&str>) -> Result<Jwk, AuthError> {
-        let cached = self.cache.read().await.clone();
-        if let Some(cached) = &cached {
-            let age = cached.fetched.elapsed();
-            let found = pick(&cached.keys, kid);
-            let settled = if found.is_some() { age < self.max_age } else { age < MIN_AGE };
-            if settled {
-                return found.ok_or(AuthError::Signature);
-            }
+        let cached = self.cached();
+        let found = cached.pick(kid);
+        let age = cached.age();
+        // a token with a made-up id must not make us fetch all the time, nor hold up those whose keys are known
+        if age < MIN_AGE || (found.is_some() && age < self.max_age) {
+            return found.ok_or(if cached.keys.is_some() { AuthError::Signature } else { AuthError::Unavailable });
         }
-        let keys = self.refresh(cached).await?;
-        pick(&keys, kid).ok_or(AuthError::Signature)
+        match (found, self.fetching.try_lock()) {
+            (_, Ok(turn)) => {
+                self.refresh().await;
+                drop(turn);
+            }
+            (Some(old), Err(_)) => return Ok(old),
+            (None, Err(_)) => drop(self.fetching.lock().await),
+        }
+        let cached = self.cached();
+        if cached.keys.is_none() {
+            return Err(AuthError::Unavailable);
+        }
+        cached.pick(kid).ok_or(AuthError::Signature)
     }
 
-    /// One caller fetches; the others wait for its answer. Old keys stay in use while the issuer is away.
-    async fn refresh(&self, seen: Option<Cached>) -> Result<Arc<JwkSet>, AuthError> {
-        let mut cache = self.cache.write().await;
-        if let (Some(now), seen) = (cache.as_ref(), seen.as_ref())
-            && seen.is_none_or(|seen| seen.fetched != now.fetched)
-        {
-            return Ok(now.keys.clone());
-        }
-        match self.fetch().await {
-            Ok(keys) => {
-                let keys = Arc::new(keys);
-                *cache = Some(Cached { keys: keys.clone(), fetched: Instant::now() });
-                Ok(keys)
-            }
-            Err(e) => {
-                warn!(error = %e, "the issuer's keys can't be fetched");
-                let old = cache.as_mut().ok_or(AuthError::Unavailable)?;
-                old.fetched = Instant::now();
-                Ok(old.keys.clone())
+    fn cached(&self) -> Cached {
+        self.cache.read().map(|cached| cached.clone()).unwrap_or_default()
+    }
+
+    /// Fetches; the old keys stay in use while the issuer is away.
+    async fn refresh(&self) {
+        let fetched = self.fetch().await.inspect_err(|e| warn!(error = %e, "the issuer's keys can't be fetched"));
+        if let Ok(mut cached) = self.cache.write() {
+            cached.tried = Some(Instant::now());
+            if let Ok(keys) = fetched {
+                cached.keys = Some(Arc::new(keys));
             }
         }
     }

@@ -78,8 +78,14 @@ impl Reader {
             if self.fetch.is_some() || self.grants.front().is_some_and(|g| self.covers(g)) {
                 return Step::Ready;
             }
-            if let Some(seal) = self.seal.as_ref().filter(|seal| self.offset >= seal.size) {
-                return Step::Sealed(seal.clone());
+            if let Some(seal) = &self.seal {
+                if self.offset == seal.size {
+                    return Step::Sealed(seal.clone());
+                }
+                if self.offset > seal.size {
+                    // the bytes before were of an attempt that made a longer file
+                    return Step::Ended(Box::new(restarted()));
+                }
             }
             self.grants.clear();
             if let Some(problem) = self.ask().await {
@@ -148,6 +154,10 @@ impl Reader {
     async fn ask(&mut self) -> Option<Problem> {
         match self.source.grants(&self.owner, self.export, self.attempt, self.offset).await {
             Ok(GrantReply::Granted { attempt, grants, seal, .. }) => {
+                if grants.first().is_some_and(|grant| !self.covers(grant)) {
+                    // of a clock far off, or of a place that was not asked for: asking at once would only repeat it
+                    return self.stumble("a grant is of no use").await.err().map(|p| *p);
+                }
                 let nothing = grants.is_empty() && seal.is_none();
                 self.seal = seal;
                 if !grants.is_empty() {
@@ -162,10 +172,11 @@ impl Reader {
                 }
                 None
             }
-            Ok(GrantReply::Restarted) => Some(Problem::new(
-                Slug::Restarted,
-                "The exporter died and the new attempt made other bytes. Open the file again from offset 0.",
-            )),
+            Ok(GrantReply::Restarted) => Some(restarted()),
+            // a notifier whose database is slow is a pause, not an end
+            Ok(GrantReply::Refused { problem }) if problem.slug() == Slug::Unavailable => {
+                self.stumble(&problem.detail).await.err().map(|p| *p)
+            }
             Ok(GrantReply::Refused { problem }) => Some(problem),
             Err(e) => self.stumble(&e.to_string()).await.err().map(|p| *p),
         }
@@ -215,4 +226,9 @@ impl Reader {
         tokio::time::sleep(pause).await;
         Ok(())
     }
+}
+
+fn restarted() -> Problem {
+    let detail = "The exporter died and the new attempt made other bytes. Open the file again from offset 0.";
+    Problem::new(Slug::Restarted, detail)
 }

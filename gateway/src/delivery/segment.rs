@@ -11,7 +11,7 @@ use reqwest::{StatusCode, header};
 #[derive(Debug, thiserror::Error)]
 pub(super) enum FetchError {
     #[error("fetch: {0}")]
-    Http(#[from] reqwest::Error),
+    Http(reqwest::Error),
     #[error("the grant was answered with {0}")]
     Status(StatusCode),
     #[error("no byte came in time")]
@@ -29,6 +29,13 @@ pub(super) struct Fetch {
     held: Bytes,
     /// Still to come after `held`.
     left: u64,
+}
+
+impl From<reqwest::Error> for FetchError {
+    /// A grant's URL opens the bytes to whoever reads it, so it stays out of messages.
+    fn from(e: reqwest::Error) -> Self {
+        Self::Http(e.without_url())
+    }
 }
 
 impl Fetch {

@@ -2,7 +2,7 @@
 
 use axum::{
     Json,
-    extract::{Path, State},
+    extract::{Path, State, rejection::PathRejection},
 };
 use protocol::{
     catalog::{DatasetInfo, DatasetList},
@@ -26,8 +26,9 @@ pub(super) async fn list(State(app): State<App>, caller: Caller) -> Json<Dataset
 pub(super) async fn get(
     State(app): State<App>,
     caller: Caller,
-    Path(name): Path<String>,
+    name: Result<Path<String>, PathRejection>,
 ) -> Outcome<Json<DatasetInfo>> {
+    let Path(name) = name.map_err(|_| Refusal::new(Slug::NotFound, "There is no such dataset."))?;
     if !caller.may_export(&name) {
         return Err(Refusal::new(Slug::Forbidden, format!("Your token's scope does not allow exports of `{name}`.")));
     }

@@ -39,8 +39,11 @@ pub(super) async fn create(
         Some(Err(_)) => return Err(invalid("/idempotency_key", "`Idempotency-Key` must be visible ASCII")),
     };
     let mut export = app.submit.submit(&caller, &request, key, trace).await?;
-    if let Some(wait) = wait {
-        export = app.exports.wait(&caller.owner, export.id, wait).await?;
+    // from here on it is taken and paid for: what can't be looked up is left out, and the answer stays yes
+    if let Some(wait) = wait
+        && let Ok(later) = app.exports.wait(&caller.owner, export.id, wait).await
+    {
+        export = later;
     }
     let ended = wait.is_some() && !export.status.is_unfinished();
     let mut response = (if ended { StatusCode::OK } else { StatusCode::ACCEPTED }, Json(&export)).into_response();
@@ -52,9 +55,10 @@ pub(super) async fn create(
         headers.insert(header::RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER));
     }
     applied(headers, wait.is_some());
-    let balance = app.credits.balance(&caller.owner).await?.balance;
-    for (name, value) in app.credits.rate_limit(balance) {
-        insert(headers, name, &value);
+    if let Ok(account) = app.credits.balance(&caller.owner).await {
+        for (name, value) in app.credits.rate_limit(account.balance) {
+            insert(headers, name, &value);
+        }
     }
     Ok(response)
 }

@@ -42,7 +42,9 @@ pub(super) async fn download(
     let file = app.exports.file(&row)?;
     let tag = format!("\"{}\"", file.sha256);
     let text = |name: HeaderName| headers.get(name).and_then(|v| v.to_str().ok());
-    if text(header::IF_NONE_MATCH).is_some_and(|known| known == "*" || known.split(',').any(|t| t.trim() == tag)) {
+    if text(header::IF_NONE_MATCH)
+        .is_some_and(|known| known == "*" || known.split(',').any(|t| t.trim().trim_start_matches("W/") == tag))
+    {
         return Ok((StatusCode::NOT_MODIFIED, [(header::ETAG, tag)]).into_response());
     }
     // a weak or other tag means that the client's bytes may be of another file: it gets the whole one

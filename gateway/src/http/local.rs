@@ -25,8 +25,8 @@ pub(super) struct People {
 }
 
 /// `GET /local/people`
-pub(super) async fn people(State(app): State<App>) -> Outcome<Json<People>> {
-    enabled(&app)?;
+pub(super) async fn people(State(app): State<App>, headers: HeaderMap) -> Outcome<Json<People>> {
+    enabled(&app, &headers)?;
     Ok(Json(People { people: app.config.identity.local.people.clone() }))
 }
 
@@ -50,7 +50,7 @@ pub(super) async fn sign_in(
     headers: HeaderMap,
     Body(request): Body<SignIn>,
 ) -> Outcome<Json<SignedIn>> {
-    enabled(&app)?;
+    enabled(&app, &headers)?;
     if !origin::is_allowed(&headers, &app.config.allowed_origins) {
         return Err(Refusal::new(Slug::Forbidden, "Pages of this origin may not sign in here."));
     }
@@ -64,9 +64,10 @@ pub(super) async fn sign_in(
     Ok(Json(SignedIn { token, expires_at: expires_at.into(), sub, tenant }))
 }
 
-fn enabled(app: &App) -> Outcome<()> {
+/// Signing in needs no password, so it is for this machine alone.
+fn enabled(app: &App, headers: &HeaderMap) -> Outcome<()> {
     let local = &app.config.identity.local;
-    if local.sign_in && !local.secret.is_empty() {
+    if local.sign_in && !local.secret.is_empty() && origin::is_loopback(headers) {
         return Ok(());
     }
     Err(Refusal::new(Slug::NotFound, "There is no local sign-in here."))

@@ -1,5 +1,7 @@
 //! Which pages may open sockets and sign in (RFC 6454; RFC 6455, section 10.2).
 
+use std::net::IpAddr;
+
 use axum::http::{HeaderMap, header};
 
 /// Whether the request comes from no page, from our own, or from one that the settings name.
@@ -14,6 +16,18 @@ pub fn is_allowed(headers: &HeaderMap, allowed: &[String]) -> bool {
     own || allowed.iter().any(|a| a.eq_ignore_ascii_case(origin))
 }
 
+/// Whether the request names this machine itself. A page elsewhere that makes its own name point here (DNS
+/// rebinding) is of the same origin to its browser; its `Host` gives it away.
+#[must_use]
+pub fn is_loopback(headers: &HeaderMap) -> bool {
+    let Some(host) = headers.get(header::HOST).and_then(|h| h.to_str().ok()) else { return false };
+    let name = match host.strip_prefix('[') {
+        Some(rest) => rest.split(']').next().unwrap_or_default(),
+        None => host.rsplit_once(':').map_or(host, |(name, _)| name),
+    };
+    name.eq_ignore_ascii_case("localhost") || name.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -25,6 +39,17 @@ mod tests {
             headers.insert(header::ORIGIN, origin.parse().unwrap());
         }
         is_allowed(&headers, &["https://app.example.com".to_owned()])
+    }
+
+    #[test]
+    fn only_this_machine_is_loopback() {
+        let named = |host: &str| is_loopback(&HeaderMap::from_iter([(header::HOST, host.parse().unwrap())]));
+        for own in ["localhost", "localhost:8080", "127.0.0.1:8080", "[::1]:8080", "127.1.2.3"] {
+            assert!(named(own), "{own}");
+        }
+        for other in ["evil.example:8080", "localhost.evil.example", "10.0.0.1", "127.0.0.1.evil.example", ""] {
+            assert!(!named(other), "{other}");
+        }
     }
 
     #[test]

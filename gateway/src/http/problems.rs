@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use axum::{
     body::Body,
-    extract::{Path, Request},
+    extract::{Path, Request, rejection::PathRejection},
     http::{HeaderValue, header},
     middleware::Next,
     response::{Html, IntoResponse, Response},
@@ -41,8 +41,8 @@ pub async fn finish(mut request: Request, next: Next) -> Response {
 }
 
 /// `GET /problems/{slug}`: what it means and what to do.
-pub async fn page(Path(slug): Path<String>) -> Response {
-    let Some(slug) = Slug::from_type(&slug) else {
+pub async fn page(slug: Result<Path<String>, PathRejection>) -> Response {
+    let Some(slug) = slug.ok().and_then(|Path(slug)| Slug::from_type(&slug)) else {
         return Refusal::new(Slug::NotFound, "There is no such kind of problem.").into_response();
     };
     let mut others = String::new();

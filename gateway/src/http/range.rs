@@ -17,7 +17,11 @@ pub(super) enum Wanted {
 pub(super) fn parse(header: Option<&str>, size: u64) -> Wanted {
     let Some(spec) = header.and_then(|h| h.trim().strip_prefix("bytes=")) else { return Wanted::All };
     let Some((first, last)) = spec.trim().split_once('-') else { return Wanted::All };
-    let number = |text: &str| text.bytes().all(|b| b.is_ascii_digit()).then(|| text.parse::<u64>().ok()).flatten();
+    // digits beyond any file's size are as good as the largest number there is
+    let number = |text: &str| {
+        let digits = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+        digits.then(|| text.parse::<u64>().unwrap_or(u64::MAX))
+    };
     let range = match (first, last) {
         ("", suffix) => match number(suffix) {
             Some(0) => return Wanted::Unsatisfiable,
@@ -51,7 +55,7 @@ mod tests {
         for ignored in ["bytes=", "bytes=a-b", "bytes=5-4", "bytes=0-1,5-6", "lines=1-2", "bytes=-", "bytes=+1-2"] {
             assert_eq!(parse(Some(ignored), 100), Wanted::All, "{ignored}");
         }
-        for beyond in ["bytes=100-", "bytes=100-200", "bytes=-0"] {
+        for beyond in ["bytes=99999999999999999999-", "bytes=100-", "bytes=100-200", "bytes=-0"] {
             assert_eq!(parse(Some(beyond), 100), Wanted::Unsatisfiable, "{beyond}");
         }
         assert_eq!(parse(None, 100), Wanted::All);

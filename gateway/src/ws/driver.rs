@@ -30,6 +30,7 @@ use super::{
     registry::Notice,
     requests::{Reply, perform},
     session::{Action, NewStream, Session},
+    told::Told,
 };
 use crate::{app::App, auth::Caller, delivery::Reader};
 
@@ -80,7 +81,8 @@ struct Driver {
     /// Of the request that opened the session.
     trace: TraceContext,
     requests: JoinSet<(Option<String>, Reply)>,
-    pumps: JoinSet<u32>,
+    pumps: JoinSet<(u32, bool)>,
+    told: Told,
     _seat: super::registry::Seat,
 }
 
@@ -112,7 +114,19 @@ impl Driver {
         outbox.send(Out::Text(ready.to_text().into())).map_err(|TooSlow| CloseCode::TooSlow)?;
         info!(session.id = %id, trace_id = %trace.trace_id_hex(), "session began");
         let (requests, pumps) = (JoinSet::new(), JoinSet::new());
-        Ok(Self { app, session, outbox, notices, progress, seq, trace, requests, pumps, _seat: seat })
+        Ok(Self {
+            app,
+            session,
+            outbox,
+            notices,
+            progress,
+            seq,
+            trace,
+            requests,
+            pumps,
+            told: Told::default(),
+            _seat: seat,
+        })
     }
 
     /// Until something ends the session.
@@ -154,9 +168,10 @@ impl Driver {
                 // progress of this person's exports; may be dropped
                 note = self.progress.next(), if progress_open => {
                     match note.map(|message| serde_json::from_slice::<ProgressNote>(&message.payload)) {
-                        Some(Ok(ProgressNote { export_id, progress })) => {
+                        Some(Ok(ProgressNote { export_id, progress })) if self.told.is_due(export_id, Instant::now()) => {
                             self.outbox.send_lossy(&ServerMessage::ExportProgress { export_id, progress });
                         }
+                        Some(Ok(_)) => {}
                         Some(Err(e)) => debug!(error = %e, "an unreadable progress note was passed over"),
                         None => progress_open = false,
                     }
@@ -169,7 +184,7 @@ impl Driver {
                 },
                 // a stream came to its end
                 Some(done) = self.pumps.join_next() => match done {
-                    Ok(stream) => { self.session.on_stream_end(stream); vec![] }
+                    Ok((stream, answered)) => self.session.on_stream_end(stream, answered),
                     Err(_) => return CloseCode::Internal,
                 },
                 _ = heartbeat.tick() => vec![self.session.on_heartbeat()],
@@ -224,16 +239,18 @@ impl Driver {
         let (trace_id, closed_since, over) = (self.trace.trace_id_hex(), None, false);
         let (source, owner) = (self.app.source.clone(), self.session.caller.owner.clone());
         let idle = Duration::from_millis(self.app.config.ws.idle_stream_ms);
-        let out = self.outbox.frames();
+        let (out, answers) = (self.outbox.frames(), self.outbox.frames());
         // subscribed before the first question, so that no announcement falls in between
         let reader = Reader::open(source, owner, export, offset, live).await;
         let pump = Pump { stream, export, reader, window, out, idle, announce, trace_id, closed_since, over };
         self.pumps.spawn(async move {
-            tokio::select! {
-                () = stop.cancelled() => {}
-                () = pump.run() => {}
-            }
-            stream
+            let answer = tokio::select! {
+                reference = stop.stopped() => ServerMessage::FileClosed { reference, stream, problem: None },
+                () = pump.run() => return (stream, false),
+            };
+            // behind the frames on their way; without a session there is nobody to tell
+            let _ = answers.send(Out::Text(answer.to_text().into())).await;
+            (stream, true)
         });
     }
 }

@@ -12,4 +12,6 @@ mod rate;
 pub mod registry;
 mod requests;
 mod session;
+mod stop;
+mod told;
 mod window;

@@ -3,7 +3,13 @@
 //! Messages come before file bytes. A slow client fills the frame queue first, which makes its pumps wait and fetch
 //! nothing more; it can't hold up a heartbeat or the close.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use bytes::Bytes;
 use futures::{Sink, SinkExt};
@@ -16,6 +22,10 @@ use tokio_tungstenite::tungstenite::{
 
 /// Messages that may wait. When it is full, the session ends with 4408; progress is dropped instead.
 const MESSAGES: usize = 256;
+/// Bytes of messages that may wait. When they are too many, the session ends with 4408.
+const MESSAGE_BYTES: usize = 4 * 1024 * 1024;
+/// Progress is dropped while this many messages wait, so that it is never old.
+const PROGRESS_BEHIND: usize = 4;
 /// Frames of at most 256 KiB that may wait: all the file bytes that a session holds. When it is full, pumps wait.
 const FRAMES: usize = 2;
 /// How long the close frame may take.
@@ -29,10 +39,21 @@ pub(super) enum Out {
     Ping,
 }
 
+impl Out {
+    fn len(&self) -> usize {
+        match self {
+            Self::Text(text) => text.len(),
+            Self::Frame(bytes) => bytes.len(),
+            Self::Ping => 0,
+        }
+    }
+}
+
 /// The session's end of the way out.
 #[derive(Debug)]
 pub(super) struct Outbox {
     messages: mpsc::Sender<Out>,
+    waiting: Arc<AtomicUsize>,
     frames: mpsc::Sender<Out>,
 }
 
@@ -43,14 +64,18 @@ pub(super) struct TooSlow;
 impl Outbox {
     /// Sends a message, or says that the client can't keep up.
     pub(super) fn send(&self, out: Out) -> Result<(), TooSlow> {
+        let bytes = out.len();
+        if self.waiting.fetch_add(bytes, Ordering::AcqRel) + bytes > MESSAGE_BYTES {
+            return Err(TooSlow);
+        }
         self.messages.try_send(out).map_err(|_| TooSlow)
     }
 
     /// Sends a message that may be dropped.
     pub(super) fn send_lossy(&self, message: &ServerMessage) {
-        // leave room for what must not be dropped
-        if self.messages.capacity() > MESSAGES / 2 {
-            let _ = self.messages.try_send(Out::Text(message.to_text().into()));
+        if self.messages.capacity() + PROGRESS_BEHIND > MESSAGES {
+            // there is room, so this can't fail
+            let _ = self.send(Out::Text(message.to_text().into()));
         }
     }
 
@@ -63,6 +88,7 @@ impl Outbox {
 /// The writer's end.
 pub(super) struct Writer {
     messages: mpsc::Receiver<Out>,
+    waiting: Arc<AtomicUsize>,
     frames: mpsc::Receiver<Out>,
     timeout: Duration,
 }
@@ -71,7 +97,9 @@ pub(super) struct Writer {
 pub(super) fn outbox(timeout: Duration) -> (Outbox, Writer) {
     let (messages, from_session) = mpsc::channel(MESSAGES);
     let (frames, from_pumps) = mpsc::channel(FRAMES);
-    (Outbox { messages, frames }, Writer { messages: from_session, frames: from_pumps, timeout })
+    let waiting = Arc::new(AtomicUsize::new(0));
+    let writer = Writer { messages: from_session, waiting: Arc::clone(&waiting), frames: from_pumps, timeout };
+    (Outbox { messages, waiting, frames }, writer)
 }
 
 impl Writer {
@@ -91,7 +119,10 @@ impl Writer {
             let out = tokio::select! {
                 biased;
                 code = &mut closing => return close(sink, code.ok()).await,
-                Some(out) = self.messages.recv() => out,
+                Some(out) = self.messages.recv() => {
+                    self.waiting.fetch_sub(out.len(), Ordering::AcqRel);
+                    out
+                }
                 Some(out) = self.frames.recv() => out,
             };
             let message = match out {

@@ -52,6 +52,10 @@ pub(super) async fn perform(app: App, caller: Caller, trace: TraceContext, reque
 /// The export, if it is the caller's and has bytes from that offset on, or may still get them.
 async fn openable(app: &App, caller: &Caller, open: &FileOpen) -> Outcome<Export> {
     let row = app.exports.row(&caller.owner, open.export_id).await?;
+    if i64::try_from(open.offset).is_err() {
+        let fault = FieldError::new("/offset", "no file is as long as that");
+        return Err(Problem::invalid(Slug::InvalidRequest, vec![fault]).into());
+    }
     if !row.status()?.is_unfinished() {
         let size = app.exports.file(&row)?.size;
         if open.offset > size {

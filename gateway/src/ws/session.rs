@@ -11,11 +11,11 @@ use protocol::{
     server::{ServerMessage, SessionLimits},
 };
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
 
 use super::{
     rate::{self, Bucket},
     requests::{Reply, Request},
+    stop::Stop,
     window::Window,
 };
 use crate::{auth::Caller, config::WsConfig, error::Refusal};
@@ -42,7 +42,7 @@ pub(super) struct NewStream {
     pub(super) export: ExportId,
     pub(super) offset: u64,
     pub(super) window: Arc<Window>,
-    pub(super) stop: CancellationToken,
+    pub(super) stop: Stop,
     /// The export is unfinished.
     pub(super) live: bool,
     /// Announce it with this `ref` once there are bytes; None when it was announced before.
@@ -52,7 +52,7 @@ pub(super) struct NewStream {
 #[derive(Debug)]
 struct Open {
     window: Arc<Window>,
-    stop: CancellationToken,
+    stop: Stop,
 }
 
 /// An authenticated session.
@@ -61,6 +61,8 @@ pub(super) struct Session {
     pub(super) caller: Caller,
     config: WsConfig,
     streams: HashMap<u32, Open>,
+    /// Streams that the client closed and whose pumps have not ended yet, with the `ref` to answer.
+    closing: HashMap<u32, Option<String>>,
     /// Streams asked for and not yet open; they count against the limit.
     opening: u32,
     last_stream: u32,
@@ -72,7 +74,17 @@ pub(super) struct Session {
 impl Session {
     pub(super) fn new(caller: Caller, config: WsConfig, now: Instant) -> Self {
         let rate = Bucket::new(config.messages_per_second, config.message_burst, now);
-        Self { caller, config, streams: HashMap::new(), opening: 0, last_stream: 0, requests: 0, rate, unanswered: 0 }
+        Self {
+            caller,
+            config,
+            streams: HashMap::new(),
+            closing: HashMap::new(),
+            opening: 0,
+            last_stream: 0,
+            requests: 0,
+            rate,
+            unanswered: 0,
+        }
     }
 
     pub(super) fn limits(&self) -> SessionLimits {
@@ -136,7 +148,10 @@ impl Session {
             ClientMessage::FileWindow(m) => return self.on_window(reference, &m),
             ClientMessage::FileClose(m) => {
                 if let Some(open) = self.streams.remove(&m.stream) {
-                    open.stop.cancel();
+                    // its pump answers, after the last frame that is on its way
+                    open.stop.stop(reference.clone());
+                    self.closing.insert(m.stream, reference);
+                    return vec![];
                 } else if m.stream == 0 || m.stream > self.last_stream {
                     return vec![refuse(reference, no_stream())];
                 }
@@ -209,9 +224,16 @@ impl Session {
         }
     }
 
-    /// A pump came to its end.
-    pub(super) fn on_stream_end(&mut self, stream: u32) {
+    /// A pump came to its end. `answered`: it has answered the client's wish to close it.
+    pub(super) fn on_stream_end(&mut self, stream: u32, answered: bool) -> Vec<Action> {
         self.streams.remove(&stream);
+        match self.closing.remove(&stream) {
+            // the wish and the stream's own end crossed
+            Some(reference) if !answered => {
+                vec![Action::Send(ServerMessage::FileClosed { reference, stream, problem: None })]
+            }
+            _ => vec![],
+        }
     }
 
     fn open(
@@ -224,7 +246,7 @@ impl Session {
         self.last_stream += 1;
         let stream = self.last_stream;
         let window = Arc::new(Window::new(window.unwrap_or(DEFAULT_WINDOW_BYTES)));
-        let stop = CancellationToken::new();
+        let stop = Stop::default();
         self.streams.insert(stream, Open { window: window.clone(), stop: stop.clone() });
         NewStream { stream, export: export.id, offset, window, stop, live: export.status.is_unfinished(), announce }
     }
@@ -270,7 +292,7 @@ impl Session {
 impl Drop for Session {
     fn drop(&mut self) {
         for open in self.streams.values() {
-            open.stop.cancel();
+            open.stop.stop(None);
         }
     }
 }

@@ -95,7 +95,7 @@ async fn streams_are_limited_also_while_they_open() {
     let open = format!(r#"{{"type":"file.open","export_id":"{}"}}"#, ExportId::generate());
     assert!(matches!(session.on_text(&open, Instant::now()).as_slice(), [Action::Request(..)]));
     assert_eq!(slug(&session.on_text(&open, Instant::now())), Slug::RateLimited);
-    session.on_stream_end(first);
+    session.on_stream_end(first, false);
     assert!(matches!(session.on_text(&open, Instant::now()).as_slice(), [Action::Request(..)]));
 }
 
@@ -119,7 +119,7 @@ async fn windows_reach_their_stream_and_late_ones_are_ignored() {
     assert_eq!(session.streams[&stream].window.open(std::time::Duration::ZERO).await, DEFAULT_WINDOW_BYTES + 10);
     assert_eq!(slug(&session.on_text(&grant(stream, u64::MAX), Instant::now())), Slug::InvalidRequest);
     assert_eq!(slug(&session.on_text(&grant(stream + 1, 1), Instant::now())), Slug::InvalidRequest);
-    session.on_stream_end(stream);
+    session.on_stream_end(stream, false);
     assert!(session.on_text(&grant(stream, 10), Instant::now()).is_empty());
 }
 
@@ -129,9 +129,16 @@ async fn closing_a_stream_stops_its_pump() {
     let stream = open_one(&mut session);
     let stop = session.streams[&stream].stop.clone();
     let close = format!(r#"{{"type":"file.close","stream":{stream},"ref":"c"}}"#);
-    let actions = session.on_text(&close, Instant::now());
+    assert!(session.on_text(&close, Instant::now()).is_empty(), "the pump answers, after its last frame");
+    assert_eq!(stop.stopped().await.as_deref(), Some("c"));
+    assert!(session.on_stream_end(stream, true).is_empty());
+
+    let stream = open_one(&mut session);
+    let stop = session.streams[&stream].stop.clone();
+    session.on_text(&format!(r#"{{"type":"file.close","stream":{stream}}}"#), Instant::now());
+    let actions = session.on_stream_end(stream, false);
     assert!(matches!(actions.as_slice(), [Action::Send(ServerMessage::FileClosed { problem: None, .. })]));
-    assert!(stop.is_cancelled());
+    assert!(stop.is_stopped());
 }
 
 #[tokio::test]

@@ -2,7 +2,7 @@
 
 mod streams;
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use async_nats::{
     Client, ConnectOptions, Subscriber,
@@ -17,6 +17,7 @@ use protocol::{
     subject,
 };
 use serde::{Serialize, de::DeserializeOwned};
+use tokio::sync::Notify;
 use tracing::{info, warn};
 
 use crate::config::NatsConfig;
@@ -24,6 +25,9 @@ use crate::config::NatsConfig;
 /// Messages of one core subscription that wait for their reader; NATS drops further ones, which every such reader
 /// can bear, as each of these messages is only a hint.
 const SUBSCRIPTION_CAPACITY: usize = 4096;
+
+/// How long a message that may be lost may wait for its way out.
+const LOSSY_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// What can go wrong on the bus.
 #[derive(Debug, thiserror::Error)]
@@ -102,17 +106,25 @@ impl Bus {
     /// When the server can't be reached within the request time, or a stream can't be made.
     pub async fn connect(config: &NatsConfig, name: &str) -> Result<Self, BusError> {
         let timeout = Duration::from_millis(config.request_timeout_ms);
+        let connected = Arc::new(Notify::new());
+        let notify = Arc::clone(&connected);
         let mut options = ConnectOptions::new()
             .name(name)
             .subscription_capacity(SUBSCRIPTION_CAPACITY)
             .connection_timeout(timeout)
             .request_timeout(Some(timeout))
-            .event_callback(|event| async move {
-                match event {
-                    async_nats::Event::Connected => info!("nats: connected"),
-                    // by ourselves, at the end
-                    async_nats::Event::Closed => info!("nats: closed"),
-                    other => warn!(nats.event = %other, "nats: connection event"),
+            .event_callback(move |event| {
+                let connected = Arc::clone(&notify);
+                async move {
+                    match event {
+                        async_nats::Event::Connected => {
+                            info!("nats: connected");
+                            connected.notify_one();
+                        }
+                        // by ourselves, at the end
+                        async_nats::Event::Closed => info!("nats: closed"),
+                        other => warn!(nats.event = %other, "nats: connection event"),
+                    }
                 }
             });
         if !config.credentials_file.is_empty() {
@@ -129,6 +141,7 @@ impl Bus {
             jetstream::context::ContextBuilder::new().timeout(timeout).ack_timeout(timeout).build(client.clone());
         let bus = Self { client, jetstream, timeout };
         streams::ensure(&bus.jetstream, config.replicas).await?;
+        tokio::spawn(streams::keep(bus.jetstream.clone(), config.replicas, connected));
         Ok(bus)
     }
 
@@ -190,10 +203,12 @@ impl Bus {
         message: &T,
     ) -> Result<(), BusError> {
         let payload = serde_json::to_vec(&Envelope::new(message_id(), traceparent, message))?;
-        self.client
-            .publish(subject.clone(), payload.into())
+        let failed = |detail: String| BusError::Publish { subject: subject.clone(), detail };
+        // while NATS is away the client's queue fills up, and then publishing waits for it
+        tokio::time::timeout(LOSSY_TIMEOUT, self.client.publish(subject.clone(), payload.into()))
             .await
-            .map_err(|e| BusError::Publish { subject, detail: e.to_string() })
+            .map_err(|_| failed("timed out".into()))?
+            .map_err(|e| failed(e.to_string()))
     }
 
     /// Asks on core NATS and reads the answer.

@@ -1,12 +1,14 @@
 //! The streams and buckets of this platform, made at start by whoever comes first.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use async_nats::jetstream::{
     self, kv,
     stream::{Config, RetentionPolicy, StorageType},
 };
 use protocol::subject;
+use tokio::sync::Notify;
+use tracing::warn;
 
 use super::BusError;
 
@@ -15,6 +17,17 @@ const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// For this long a message id is known again. A redelivery after it is harmless, as every handler is idempotent.
 const DEDUPE_WINDOW: Duration = Duration::from_secs(10 * 60);
+
+/// Makes what is missing after each reconnect, as a server may have come back without its data. Runs for as long as
+/// the process does.
+pub(super) async fn keep(jetstream: jetstream::Context, replicas: usize, connected: Arc<Notify>) {
+    loop {
+        connected.notified().await;
+        if let Err(e) = ensure(&jetstream, replicas).await {
+            warn!(error = %e, "streams can't be checked after a reconnect");
+        }
+    }
+}
 
 pub(super) async fn ensure(jetstream: &jetstream::Context, replicas: usize) -> Result<(), BusError> {
     let stream = |name: &str, all: &str, retention, max_age| Config {

@@ -14,6 +14,10 @@ use crate::{
 const MAX_DEPTH: usize = 32;
 /// How many values `in` takes.
 const MAX_IN: usize = 10_000;
+/// How many conditions, `and`, `or` and `not` a filter has in all: what it is turned into takes stack and time.
+const MAX_PARTS: usize = 500;
+/// After this many faults the rest goes unread: nobody mends more at once, and an answer must not outgrow its request.
+const MAX_FAULTS: usize = 20;
 /// Every operator, for messages.
 const OPERATORS: &str = "eq, ne, lt, lte, gt, gte, in, between, is_null, like, contains";
 
@@ -22,7 +26,7 @@ const OPERATORS: &str = "eq, ne, lt, lte, gt, gte, in, between, is_null, like, c
 /// # Errors
 /// Every fault, with pointers below `/filter`.
 pub fn parse(filter: &Value, columns: &[Column]) -> Result<Filter, Vec<FieldError>> {
-    let mut parser = Parser { columns, errors: Vec::new() };
+    let mut parser = Parser { columns, errors: Vec::new(), parts: 0 };
     let parsed = parser.object(filter, "/filter", 0);
     match parsed {
         Some(filter) if parser.errors.is_empty() => Ok(filter),
@@ -53,24 +57,37 @@ pub fn bind_claims(policy: &Value, claims: &Map<String, Value>) -> Result<Value,
 struct Parser<'a> {
     columns: &'a [Column],
     errors: Vec<FieldError>,
+    parts: usize,
 }
 
 impl Parser<'_> {
     fn fail<T>(&mut self, pointer: &str, detail: impl Into<String>) -> Option<T> {
-        self.errors.push(FieldError::new(pointer, detail));
+        if self.errors.len() < MAX_FAULTS {
+            self.errors.push(FieldError::new(pointer, detail));
+        }
         None
+    }
+
+    /// Counts one more part; None, with a fault, when it is one too many.
+    fn part(&mut self, at: &str) -> Option<()> {
+        self.parts += 1;
+        if self.parts == MAX_PARTS + 1 {
+            return self.fail(at, format!("a filter has at most {MAX_PARTS} parts; `in` takes a list of values"));
+        }
+        (self.parts <= MAX_PARTS).then_some(())
     }
 
     fn object(&mut self, value: &Value, at: &str, depth: usize) -> Option<Filter> {
         if depth > MAX_DEPTH {
             return self.fail(at, format!("filters nest at most {MAX_DEPTH} deep"));
         }
-        let Some(members) = value.as_object() else {
+        let Some(members) = value.as_object().filter(|members| depth == 0 || !members.is_empty()) else {
             return self.fail(at, "expected an object such as {\"column\": {\"eq\": 1}}");
         };
         let mut all = Vec::with_capacity(members.len());
         for (name, member) in members {
             let at = child(at, name);
+            self.part(&at)?;
             let part = match name.as_str() {
                 "and" => self.list(member, &at, depth).map(Filter::And),
                 "or" => self.list(member, &at, depth).map(Filter::Or),
@@ -86,11 +103,12 @@ impl Parser<'_> {
         let Some(items) = value.as_array().filter(|items| !items.is_empty()) else {
             return self.fail(at, "expected a list of at least one filter");
         };
-        let parts: Vec<_> = items
-            .iter()
-            .enumerate()
-            .filter_map(|(i, v)| self.object(v, &child(at, &i.to_string()), depth + 1))
-            .collect();
+        let mut parts = Vec::new();
+        for (i, item) in items.iter().enumerate() {
+            let at = child(at, &i.to_string());
+            self.part(&at)?;
+            parts.extend(self.object(item, &at, depth + 1));
+        }
         Some(parts)
     }
 
@@ -106,6 +124,7 @@ impl Parser<'_> {
         let mut all = Vec::with_capacity(operators.len());
         for (operator, operand) in operators {
             let at = child(at, operator);
+            self.part(&at)?;
             all.extend(self.operator(name, kind, operator, operand, &at));
         }
         Some(if all.len() == 1 { all.remove(0) } else { Filter::And(all) })
@@ -297,6 +316,15 @@ mod tests {
             deep = json!({"not": deep});
         }
         assert_eq!(faults(deep).len(), 1);
+    }
+
+    #[test]
+    fn a_huge_filter_is_refused_with_a_short_answer() {
+        let many = |part: Value| json!({"or": vec![part; 300_000]});
+        assert_eq!(faults(many(json!({"delay": {"eq": 1}}))).len(), 1);
+        assert!(faults(many(json!({}))).len() <= MAX_FAULTS);
+        assert_eq!(faults(json!({"delay": {"in": vec!["x"; 9_000]}})).len(), MAX_FAULTS);
+        assert_eq!(faults(json!({"not": {}})), ["/filter/not"]);
     }
 
     #[test]
