@@ -107,7 +107,7 @@ async fn a_cut_download_goes_on_at_its_offset() {
     // the end of the file is a place to open it, too; beyond it there is none
     let opened = client.open(done.id, size, 0).await;
     assert_eq!(client.collect(opened, true).await.received, 0);
-    let beyond = protocol::client::FileOpen { export_id: done.id, offset: size + 1, window: None };
+    let beyond = protocol::client::FileOpen { export_id: done.id, offset: size + 1, window: None, attempt: None };
     client.send(&ClientMessage::FileOpen(beyond), Some("beyond")).await;
     assert_eq!(client.expect_error(Some("beyond")).await.errors[0].pointer, "/offset");
 }
@@ -188,7 +188,7 @@ async fn what_ended_or_is_not_ones_own_has_no_stream() {
     assert!(problem.trace_id.is_some() && problem.instance.is_some());
     assert_eq!(client.ended(export.id).await.status, Status::Canceled);
     for (id, slug) in [(export.id, Slug::Canceled), (ExportId::generate(), Slug::NotFound)] {
-        let open = protocol::client::FileOpen { export_id: id, offset: 0, window: None };
+        let open = protocol::client::FileOpen { export_id: id, offset: 0, window: None, attempt: None };
         client.send(&ClientMessage::FileOpen(open), Some("o")).await;
         assert_eq!(client.expect_error(Some("o")).await.slug(), slug);
     }

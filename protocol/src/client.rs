@@ -123,6 +123,10 @@ pub struct FileOpen {
     /// The first window, bytes; 1 MiB when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub window: Option<u64>,
+    /// The attempt of the bytes before `offset`, as `file.opened` named it: with it, bytes of another attempt are
+    /// refused with `restarted` instead of being found out by the digest at the end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attempt: Option<u32>,
 }
 
 /// `file.window`: grants more bytes.
@@ -281,7 +285,7 @@ mod tests {
                 ..ExportCreate::default()
             })),
             ClientMessage::ExportCancel(ExportCancel { export_id: id }),
-            ClientMessage::FileOpen(FileOpen { export_id: id, offset: 7, window: None }),
+            ClientMessage::FileOpen(FileOpen { export_id: id, offset: 7, window: None, attempt: Some(2) }),
             ClientMessage::FileWindow(FileWindow { stream: 1, bytes: 9 }),
             ClientMessage::FileClose(FileClose { stream: 1 }),
             ClientMessage::Ping(Ping {}),

@@ -145,6 +145,10 @@ pub enum ServerMessage {
         /// The file's size, when the export is complete.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         size: Option<u64>,
+        /// The attempt that makes or made these bytes, once there is one. Send it along when the stream is opened
+        /// again at an offset.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        attempt: Option<u32>,
     },
     /// All bytes were sent, and the file is whole.
     #[serde(rename = "file.sealed")]

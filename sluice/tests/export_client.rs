@@ -81,7 +81,15 @@ impl Session {
     }
 
     async fn opened(&mut self, id: ExportId, stream: u32, offset: u64) {
-        self.say(ServerMessage::FileOpened { reference: None, stream, export_id: id, offset, size: None }).await;
+        self.say(ServerMessage::FileOpened {
+            reference: None,
+            stream,
+            export_id: id,
+            offset,
+            size: None,
+            attempt: Some(1),
+        })
+        .await;
     }
 
     async fn bytes(&mut self, stream: u32, offset: u64, payload: &'static [u8]) {

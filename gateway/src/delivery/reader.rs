@@ -54,15 +54,25 @@ pub struct Reader {
 }
 
 impl Reader {
-    /// Reads from this byte on. `live`: the export is unfinished, so its news are followed.
-    pub async fn open(source: Source, owner: Owner, export: ExportId, offset: u64, live: bool) -> Self {
+    /// Reads from this byte on. `attempt`: whose bytes the reader has before it, where known. `live`: the export is
+    /// unfinished, so its news are followed.
+    pub async fn open(
+        source: Source,
+        owner: Owner,
+        export: ExportId,
+        offset: u64,
+        attempt: Option<u32>,
+        live: bool,
+    ) -> Self {
         let announcements = if live {
             // without them the reader still asks from time to time
             source.announcements(export).await.inspect_err(|e| warn!(error = %e, "no announcements")).ok()
         } else {
             None
         };
-        let (grants, fetch, seal, attempt, trouble) = (VecDeque::new(), None, None, None, None);
+        // before the first byte, any attempt will do
+        let attempt = attempt.filter(|_| offset > 0);
+        let (grants, fetch, seal, trouble) = (VecDeque::new(), None, None, None);
         Self { source, owner, export, offset, attempt, grants, fetch, seal, announcements, trouble }
     }
 
@@ -70,6 +80,18 @@ impl Reader {
     #[must_use]
     pub fn offset(&self) -> u64 {
         self.offset
+    }
+
+    /// Whose bytes are read, once that is known.
+    #[must_use]
+    pub fn attempt(&self) -> Option<u32> {
+        self.attempt
+    }
+
+    /// The file's size, once the export is completed.
+    #[must_use]
+    pub fn size(&self) -> Option<u64> {
+        self.seal.as_ref().map(|seal| seal.size)
     }
 
     /// Waits until a byte can be read, or it is clear that none will come. Safe to drop and call again.

@@ -58,7 +58,7 @@ pub(super) async fn download(
     let mut response = status.into_response();
     describe(response.headers_mut(), &row, &file, &tag, &range, status);
     if method == Method::GET && !range.is_empty() {
-        let reader = Reader::open(app.source.clone(), caller.owner, id, range.start, false).await;
+        let reader = Reader::open(app.source.clone(), caller.owner, id, range.start, None, false).await;
         *response.body_mut() = body(reader, range.end);
     }
     Ok(response)

@@ -235,13 +235,13 @@ impl Driver {
     }
 
     async fn start(&mut self, new: NewStream) {
-        let NewStream { stream, export, offset, window, stop, live, announce } = new;
+        let NewStream { stream, export, offset, attempt, window, stop, live, announce } = new;
         let (trace_id, closed_since, over) = (self.trace.trace_id_hex(), None, false);
         let (source, owner) = (self.app.source.clone(), self.session.caller.owner.clone());
         let idle = Duration::from_millis(self.app.config.ws.idle_stream_ms);
         let (out, answers) = (self.outbox.frames(), self.outbox.frames());
         // subscribed before the first question, so that no announcement falls in between
-        let reader = Reader::open(source, owner, export, offset, live).await;
+        let reader = Reader::open(source, owner, export, offset, attempt, live).await;
         let pump = Pump { stream, export, reader, window, out, idle, announce, trace_id, closed_since, over };
         self.pumps.spawn(async move {
             let answer = tokio::select! {

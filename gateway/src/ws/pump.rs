@@ -103,7 +103,8 @@ impl Pump {
     async fn announce(&mut self) -> Result<(), Gone> {
         let Some(reference) = self.announce.take() else { return Ok(()) };
         let (stream, export_id, offset) = (self.stream, self.export, self.reader.offset());
-        self.say(&ServerMessage::FileOpened { reference, stream, export_id, offset, size: None }).await
+        let (size, attempt) = (self.reader.size(), self.reader.attempt());
+        self.say(&ServerMessage::FileOpened { reference, stream, export_id, offset, size, attempt }).await
     }
 
     /// A stream that was never announced ends silently when the export itself did: its event says so.

@@ -41,6 +41,8 @@ pub(super) struct NewStream {
     pub(super) stream: u32,
     pub(super) export: ExportId,
     pub(super) offset: u64,
+    /// Whose bytes the client has before the offset, where it said so.
+    pub(super) attempt: Option<u32>,
     pub(super) window: Arc<Window>,
     pub(super) stop: Stop,
     /// The export is unfinished.
@@ -185,7 +187,7 @@ impl Session {
                     Ok(export) => export,
                     Err(refusal) => return vec![refuse_with(reference, refusal)],
                 };
-                let stream = wants_stream.then(|| self.open(&export, 0, create.window, Some(reference.clone())));
+                let stream = wants_stream.then(|| self.open(&export, 0, None, create.window, Some(reference.clone())));
                 let accepted = ServerMessage::ExportAccepted { reference, export: Box::new(export) };
                 std::iter::once(Action::Send(accepted)).chain(stream.map(Action::Stream)).collect()
             }
@@ -211,13 +213,14 @@ impl Session {
                     Ok(export) => export,
                     Err(refusal) => return vec![refuse_with(reference, refusal)],
                 };
-                let stream = self.open(&export, open.offset, open.window, None);
+                let stream = self.open(&export, open.offset, open.attempt, open.window, None);
                 let opened = ServerMessage::FileOpened {
                     reference,
                     stream: stream.stream,
                     export_id: export.id,
                     offset: open.offset,
                     size: export.file.map(|file| file.size),
+                    attempt: open.attempt.or(Some(export.attempt)).filter(|attempt| *attempt > 0),
                 };
                 vec![Action::Send(opened), Action::Stream(stream)]
             }
@@ -240,6 +243,7 @@ impl Session {
         &mut self,
         export: &Export,
         offset: u64,
+        attempt: Option<u32>,
         window: Option<u64>,
         announce: Option<Option<String>>,
     ) -> NewStream {
@@ -248,7 +252,16 @@ impl Session {
         let window = Arc::new(Window::new(window.unwrap_or(DEFAULT_WINDOW_BYTES)));
         let stop = Stop::default();
         self.streams.insert(stream, Open { window: window.clone(), stop: stop.clone() });
-        NewStream { stream, export: export.id, offset, window, stop, live: export.status.is_unfinished(), announce }
+        NewStream {
+            stream,
+            export: export.id,
+            offset,
+            attempt,
+            window,
+            stop,
+            live: export.status.is_unfinished(),
+            announce,
+        }
     }
 
     fn reserve(&mut self, wanted: bool) -> Result<(), Problem> {

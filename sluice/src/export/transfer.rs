@@ -51,6 +51,8 @@ pub struct Transfer {
     stream: Option<u32>,
     /// Bytes written, and the offset of the next one.
     offset: u64,
+    /// The attempt that made them, once bytes were announced.
+    attempt: Option<u32>,
     /// Bytes taken since the last grant.
     used: u64,
     digest: Context,
@@ -68,6 +70,7 @@ impl Transfer {
             progress: Progress::default(),
             stream: None,
             offset: 0,
+            attempt: None,
             used: 0,
             digest: Context::new(&SHA256),
         }
@@ -104,7 +107,8 @@ impl Transfer {
         vec![match self.export_id() {
             None => Step::Send(ClientMessage::ExportCreate(Box::new(self.create.clone())), Some(CREATE)),
             Some(export_id) => {
-                let open = FileOpen { export_id, offset: self.offset, window: Some(self.window) };
+                let attempt = self.attempt.filter(|_| self.offset > 0);
+                let open = FileOpen { export_id, offset: self.offset, window: Some(self.window), attempt };
                 Step::Send(ClientMessage::FileOpen(open), Some(OPEN))
             }
         }]
@@ -130,7 +134,8 @@ impl Transfer {
             ServerMessage::ExportAccepted { reference, .. } if reference.as_deref() == Some(CANCEL) => {
                 return Ok(vec![Step::Canceled]);
             }
-            ServerMessage::FileOpened { stream, export_id, offset, .. } if self.is_mine(export_id) => {
+            ServerMessage::FileOpened { stream, export_id, offset, attempt, .. } if self.is_mine(export_id) => {
+                self.attempt = attempt;
                 return self.opened(stream, offset);
             }
             ServerMessage::ExportProgress { export_id, progress } if self.is_mine(export_id) => {

@@ -40,7 +40,7 @@ fn accepted(id: ExportId) -> ServerMessage {
 }
 
 fn opened(id: ExportId, stream: u32, offset: u64) -> ServerMessage {
-    ServerMessage::FileOpened { reference: None, stream, export_id: id, offset, size: None }
+    ServerMessage::FileOpened { reference: None, stream, export_id: id, offset, size: None, attempt: Some(1) }
 }
 
 fn closed(stream: u32, slug: Slug) -> ServerMessage {
@@ -89,7 +89,7 @@ fn a_new_connection_asks_the_same_again_until_the_export_is_known() {
     assert_eq!(transfer.begin(), first, "with the same idempotency key");
     let id = ExportId::generate();
     transfer.text(accepted(id)).unwrap();
-    let open = FileOpen { export_id: id, offset: 0, window: Some(WINDOW) };
+    let open = FileOpen { export_id: id, offset: 0, window: Some(WINDOW), attempt: None };
     assert_eq!(transfer.begin(), [Step::Send(ClientMessage::FileOpen(open), Some(OPEN))]);
 }
 
@@ -97,7 +97,7 @@ fn a_new_connection_asks_the_same_again_until_the_export_is_known() {
 fn a_broken_connection_goes_on_at_the_exact_byte_with_the_running_digest() {
     let (mut transfer, id) = under_way();
     transfer.frame(frame(1, 0, b"abc")).unwrap();
-    let open = FileOpen { export_id: id, offset: 3, window: Some(WINDOW) };
+    let open = FileOpen { export_id: id, offset: 3, window: Some(WINDOW), attempt: Some(1) };
     assert_eq!(transfer.begin(), [Step::Send(ClientMessage::FileOpen(open), Some(OPEN))]);
     transfer.text(opened(id, 1, 3)).unwrap();
     transfer.frame(frame(1, 3, b"de")).unwrap();
@@ -108,7 +108,7 @@ fn a_broken_connection_goes_on_at_the_exact_byte_with_the_running_digest() {
 fn a_restart_drops_everything_and_opens_from_0() {
     let (mut transfer, id) = under_way();
     transfer.frame(frame(1, 0, b"old")).unwrap();
-    let open = FileOpen { export_id: id, offset: 0, window: Some(WINDOW) };
+    let open = FileOpen { export_id: id, offset: 0, window: Some(WINDOW), attempt: None };
     assert_eq!(
         transfer.text(closed(1, Slug::Restarted)).unwrap(),
         [Step::Restart, Step::Send(ClientMessage::FileOpen(open), Some(OPEN))]

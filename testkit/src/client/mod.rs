@@ -289,7 +289,7 @@ impl Client {
     /// When it is refused.
     pub async fn open(&mut self, export_id: ExportId, offset: u64, window: u64) -> Opened {
         let reference = ExportId::generate().to_string();
-        let open = FileOpen { export_id, offset, window: Some(window) };
+        let open = FileOpen { export_id, offset, window: Some(window), attempt: None };
         self.send(&ClientMessage::FileOpen(open), Some(&reference)).await;
         self.opened(export_id, window).await
     }

@@ -73,6 +73,8 @@ export class Download {
   readonly #over = new AbortController();
   readonly #signal: AbortSignal;
   #announced: boolean;
+  /** The try whose bytes are there already: no others may follow them. */
+  #madeBy: number | undefined;
   #ended: SluiceError | undefined;
 
   constructor(deps: DownloadDeps, exportId: string, options: DownloadOptions) {
@@ -199,6 +201,7 @@ export class Download {
         export_id: this.#exportId,
         offset: this.#receiver.position,
         window: this.#window,
+        ...(this.#madeBy !== undefined && this.#receiver.position > 0 ? { attempt: this.#madeBy } : {}),
       },
       "file.opened",
       30_000,
@@ -246,6 +249,7 @@ export class Download {
         detail: `${stream.offset} instead of ${this.#receiver.position}`,
       });
     }
+    this.#madeBy = stream.attempt;
     let granted = stream.offset + this.#window;
     let drained = 0;
     for (;;) {

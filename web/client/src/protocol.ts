@@ -185,6 +185,8 @@ export interface FileOpened {
   export_id: string;
   offset: number;
   size?: number | null;
+  /** Which try makes or made these bytes; sent along when the stream is opened again at an offset. */
+  attempt?: number | null;
 }
 
 /** All bytes of a stream were sent, and the file is whole. */
@@ -230,7 +232,13 @@ export type ClientMessage =
       window?: number;
     } & ExportRequest)
   | { type: "export.cancel"; export_id: string }
-  | { type: "file.open"; export_id: string; offset?: number; window?: number }
+  | {
+      type: "file.open";
+      export_id: string;
+      offset?: number;
+      window?: number;
+      attempt?: number;
+    }
   | { type: "file.window"; stream: number; bytes: number }
   | { type: "file.close"; stream: number }
   | { type: "ping" };

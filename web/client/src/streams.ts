@@ -22,6 +22,8 @@ export class FileStream {
   readonly offset: number;
   /** Known at once when the export was complete at opening. */
   readonly size: number | undefined;
+  /** Which try makes or made the bytes. */
+  readonly attempt: number | undefined;
   readonly #send: SendOnConnection;
   readonly #items: StreamItem[] = [];
   #wake: (() => void) | undefined;
@@ -32,6 +34,7 @@ export class FileStream {
     this.exportId = opened.export_id;
     this.offset = opened.offset;
     this.size = opened.size ?? undefined;
+    this.attempt = opened.attempt ?? undefined;
     this.#send = send;
   }
 
