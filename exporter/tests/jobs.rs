@@ -103,6 +103,48 @@ async fn a_cancel_stops_the_work_and_leaves_nothing() {
 }
 
 #[tokio::test]
+async fn a_file_whose_outcome_was_heard_is_never_deleted() {
+    let house = House::new().await;
+    // the outcome arrives, its confirmation does not
+    house.without_acks(subject::STREAM_OUTCOMES).await;
+    // the notifier settles it first; or a cancel comes first, and the notifier decides later
+    for settled in [true, false] {
+        let life = house.exporter(house.config(), Some(Odd::ticking(20, false))).await;
+        let id = house.submit("odd", json!({})).await;
+        let OutcomeResult::Completed { attempt: 1, file, completed_at } = house.outcome().await.body.result else {
+            panic!()
+        };
+        let made = house.folder.store().list(&delivery::export_prefix(id)).await.unwrap();
+        let (db, now) = (&house.database.db, SystemClock.now());
+        assert!(if settled {
+            transition::completed(db, id, 1, &file, completed_at.into(), now, now).await.unwrap()
+        } else {
+            transition::request_cancel(db, &Owner::new("acme", "alice"), id, now).await.unwrap()
+        });
+        house.no_jobs().await;
+        stop(life).await;
+        assert!(made.len() >= 3, "{made:?}");
+        assert_eq!(house.folder.store().list(&delivery::export_prefix(id)).await.unwrap(), made);
+    }
+}
+
+#[tokio::test]
+async fn a_stale_failure_leaves_its_successor_alone() {
+    let house = House::new().await;
+    let config = exporter::ExporterConfig { max_attempts: 1, ..house.config() };
+    let life = house.exporter(config, Some(Odd::ticking(20, true))).await;
+    let id = house.submit("odd", json!({})).await;
+    // as if a second attempt was at work already
+    let theirs = delivery::segment_path(id, 2, 0);
+    house.folder.store().put(&theirs, bytes::Bytes::from_static(b"theirs")).await.unwrap();
+    assert!(matches!(house.outcome().await.body.result, OutcomeResult::Failed { attempt: 1, .. }));
+    house.no_jobs().await;
+    stop(life).await;
+    assert_eq!(house.folder.store().get(&theirs).await.unwrap(), "theirs");
+    assert!(house.folder.store().list(&delivery::attempt_prefix(id, 1)).await.unwrap().is_empty());
+}
+
+#[tokio::test]
 async fn an_exporter_that_stops_hands_its_work_over() {
     let house = House::new().await;
     let first = house.exporter(house.config(), Some(Odd::ticking(100_000, false))).await;
@@ -144,7 +186,8 @@ async fn what_keeps_failing_fails_for_good_and_is_kept_for_operators() {
     assert!(problem.detail.contains("could not be read") && !problem.detail.contains("disk"), "{problem}");
     house.no_jobs().await;
     assert_eq!(house.messages_in(subject::STREAM_DEAD).await, 1);
-    assert!(house.folder.store().list(&delivery::export_prefix(id)).await.unwrap().is_empty());
+    // what the first attempt left is the notifier's to delete
+    assert!(house.folder.store().list(&delivery::attempt_prefix(id, 2)).await.unwrap().is_empty());
 
     // what can never work is not tried twice
     house.submit("nope", json!({})).await;
@@ -159,7 +202,9 @@ async fn a_row_policy_always_holds_and_needs_its_claim() {
     let house = House::new().await;
     let policy = json!({"tenant": {"eq": {"claim": "tenant"}}});
     let life = house.exporter(house.config(), Some(Odd::guarded(policy))).await;
-    let id = house.submit("odd", json!({"filter": {"or": [{"tenant": {"eq": "umbrella"}}, {}]}})).await;
+    let id = house
+        .submit("odd", json!({"filter": {"or": [{"tenant": {"eq": "umbrella"}}, {"tenant": {"is_null": false}}]}}))
+        .await;
     house.outcome().await;
     let file = house.folder.store().get(&delivery::segment_path(id, 1, 0)).await.unwrap();
     let text = String::from_utf8(file.to_vec()).unwrap();

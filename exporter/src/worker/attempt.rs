@@ -1,12 +1,14 @@
 //! One attempt at an export: from its plan to the sealed file in the store.
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use entity::{export::Model, segment, transition};
 use object_store::PutPayload;
-use platform::store::FileStore;
 use protocol::{
     ENVELOPE_VERSION,
     delivery::{self, Manifest, Segment, SegmentWritten},
@@ -38,6 +40,8 @@ pub(super) struct Attempt<'a> {
     pub(super) meter: Arc<Meter>,
     /// Objects on their way into the store. They get there even when the attempt is stopped meanwhile.
     puts: TaskTracker,
+    /// Whether the notifier may have heard that the file is whole: then the file is no longer ours to delete.
+    sealed: AtomicBool,
 }
 
 impl<'a> Attempt<'a> {
@@ -49,6 +53,7 @@ impl<'a> Attempt<'a> {
             traceparent: row.traceparent.clone(),
             meter: Arc::new(Meter::start()),
             puts: TaskTracker::new(),
+            sealed: AtomicBool::new(false),
         }
     }
 
@@ -125,28 +130,26 @@ impl<'a> Attempt<'a> {
         Ok(transition::heartbeat(&self.worker.db, self.id, self.number, &progress, now, lease_until).await?)
     }
 
-    /// Deletes what this attempt has written.
+    /// To be called before the outcome is told for the first time. From then on the export may be completed at any
+    /// moment without our knowing, as the confirmation may be late or lost: whether the file stays is the notifier's
+    /// decision.
+    pub(super) fn seal(&self) {
+        self.sealed.store(true, Ordering::Release);
+    }
+
+    /// Deletes what this attempt has written, unless it is sealed. The files of other attempts are never touched: a
+    /// later one may be at work, and what earlier ones left is deleted by the notifier when the export ends.
     pub(super) async fn discard(&self) {
-        self.settled().await;
-        discard(&self.worker.store, &delivery::attempt_prefix(self.id, self.number)).await;
-    }
-
-    /// Deletes what all attempts have written.
-    pub(super) async fn discard_all(&self) {
-        self.settled().await;
-        discard(&self.worker.store, &delivery::export_prefix(self.id)).await;
-    }
-
-    async fn settled(&self) {
+        if self.sealed.load(Ordering::Acquire) {
+            return;
+        }
         self.puts.close();
         self.puts.wait().await;
-    }
-}
-
-/// What can't be deleted now is deleted with the export.
-async fn discard(store: &FileStore, prefix: &str) {
-    if let Err(e) = store.delete_where(prefix, |_| true).await {
-        warn!(files.prefix = prefix, error = %e, "files of an attempt that ended can't be deleted");
+        let prefix = delivery::attempt_prefix(self.id, self.number);
+        if let Err(e) = self.worker.store.delete_where(&prefix, |_| true).await {
+            // it is deleted with the export
+            warn!(files.prefix = prefix, error = %e, "files of an attempt that ended can't be deleted");
+        }
     }
 }
 

@@ -95,11 +95,18 @@ async fn run(attempt: &Attempt<'_>, message: &Message, row: &Model) -> Result<Fi
     let owner = row.owner();
     let making = async {
         let (file, completed_at) = attempt.make(row, &plan).await?;
+        // a cancel that came with the last bytes still deletes the file, which is ours until it is sealed
+        if !attempt.heartbeat().await? {
+            return Err(JobError::Fenced);
+        }
+        attempt.seal();
         keeper::tell(attempt.worker, attempt, &owner, &attempt.meter.progress()).await;
         completed(attempt, row, &file, completed_at).await;
         Ok(file)
     };
     tokio::select! {
+        // a file that the notifier knows of is made, even if the attempt was stopped in the same moment
+        biased;
         made = making => made,
         stopped = keeper::keep(attempt, &owner, message, watch.token()) => Err(stopped),
     }
@@ -143,7 +150,7 @@ async fn end(attempt: &Attempt<'_>, message: &Message, job: &Envelope<Job>, ende
                 let_go(attempt).await;
                 return retry_later(message);
             }
-            attempt.discard_all().await;
+            attempt.discard().await;
             AckKind::Ack
         }
     }

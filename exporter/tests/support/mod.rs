@@ -4,7 +4,10 @@
 
 use std::{sync::Arc, time::Duration};
 
-use async_nats::jetstream::consumer::{AckPolicy, PullConsumer, pull};
+use async_nats::jetstream::{
+    consumer::{AckPolicy, PullConsumer, pull},
+    stream::Config as StreamConfig,
+};
 use async_trait::async_trait;
 use entity::export;
 use exporter::{
@@ -133,6 +136,13 @@ impl House {
         let message = messages.next().await.expect("an outcome in time").unwrap();
         message.double_ack().await.unwrap();
         bus::open(&message.payload).unwrap()
+    }
+
+    /// From now on the stream takes messages without saying so.
+    pub(crate) async fn without_acks(&self, stream: &str) {
+        let mut stream = self.bus.jetstream().get_stream(stream).await.unwrap();
+        let config = stream.info().await.unwrap().config.clone();
+        self.bus.jetstream().update_stream(StreamConfig { no_ack: true, ..config }).await.unwrap();
     }
 
     pub(crate) async fn messages_in(&self, stream: &str) -> u64 {
