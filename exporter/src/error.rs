@@ -96,6 +96,8 @@ impl JobError {
             Self::Dataset(e) if e.is_transient() => Verdict::Retry,
             Self::Store(e) if e.is_transient() => Verdict::Retry,
             Self::Task(_) | Self::Files(_) | Self::Bus(_) | Self::LeaseLost => Verdict::Retry,
+            // what the database said is for operators
+            Self::Dataset(DatasetError::Db(_)) => fail("its data can't be read in the way that was asked for".into()),
             Self::Filter(errors) => Verdict::Fail(Problem::invalid(Slug::InvalidFilter, errors.clone())),
             Self::Missing { .. } | Self::Template(_) | Self::Format(_) | Self::Dataset(_) | Self::Exhausted(_) => {
                 fail(self.to_string())

@@ -127,10 +127,28 @@ pub enum DatasetError {
 impl DatasetError {
     /// Whether the same query may work a little later.
     #[must_use]
-    pub const fn is_transient(&self) -> bool {
+    pub fn is_transient(&self) -> bool {
         match self {
             Self::NoColumn(_) | Self::Unsupported { .. } | Self::Param(_) => false,
-            Self::Db(_) | Self::Polars(_) | Self::Io(_) | Self::Died(_) => true,
+            Self::Db(e) => sql::is_transient(e),
+            Self::Polars(_) | Self::Io(_) | Self::Died(_) => true,
         }
     }
+}
+
+/// Joins all parts by an associative operation, as a tree of logarithmic depth: what walks it, here and in a database,
+/// does so recursively, and a chain would be as deep as the list is long. None for an empty list.
+fn balanced<T>(mut parts: Vec<T>, join: fn(T, T) -> T) -> Option<T> {
+    while parts.len() > 1 {
+        let mut pairs = parts.into_iter();
+        let mut joined = Vec::with_capacity(pairs.len().div_ceil(2));
+        while let Some(left) = pairs.next() {
+            joined.push(match pairs.next() {
+                Some(right) => join(left, right),
+                None => left,
+            });
+        }
+        parts = joined;
+    }
+    parts.pop()
 }

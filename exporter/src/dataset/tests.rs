@@ -149,7 +149,7 @@ fn filters() -> Vec<Value> {
         simple.push(json!({column: {"is_null": true}}));
         simple.push(json!({column: {"is_null": false}}));
     }
-    simple.extend([json!({"b": {"eq": true}}), json!({"b": {"ne": true}}), json!({"b": {"in": [false]}}), json!({})]);
+    simple.extend([json!({"b": {"eq": true}}), json!({"b": {"ne": true}}), json!({"b": {"in": [false]}})]);
     for pattern in ["", "%", "a%", "A%", "%b%", "_", "__", r"a\%b", "é_*?[x]", "%[x]", "%\n%", r"%\_%", "a\\"] {
         simple.push(json!({"s": {"like": pattern}}));
         simple.push(json!({"s": {"contains": pattern}}));
@@ -158,7 +158,7 @@ fn filters() -> Vec<Value> {
     let joined = |join: &str| -> Vec<Value> {
         simple.iter().zip(negated.iter().rev()).map(|(a, b)| json!({"not": {join: [a, b]}})).collect()
     };
-    [joined("or"), joined("and"), simple, negated].concat()
+    [joined("or"), joined("and"), simple, negated, vec![json!({})]].concat()
 }
 
 async fn the_database_and_polars_agree_on_every_filter(db: &DatabaseConnection) {
@@ -173,12 +173,36 @@ async fn the_database_and_polars_agree_on_every_filter(db: &DatabaseConnection) 
         some += usize::from(!from_file.is_empty() && from_file.len() < ROWS);
     }
     assert!(some > 200, "only {some} filters tell rows apart");
+    long_filters_are_not_deep(db, &file).await;
     let typed = rows(&table, json!({"id": {"in": [1, 2]}}), &["d", "at", "day", "x", "b"], json!({})).await;
     assert_eq!(typed[0][..3], ["1.01", "2001-01-13 14:56:00.500", "2000-02-14"].map(str::to_owned));
     assert_eq!(typed[1][3..], ["0.5", "false"].map(str::to_owned));
 }
 
+/// Long lists: a database and a stack have limits on depth, not on length.
+async fn long_filters_are_not_deep(db: &DatabaseConnection, file: &ParquetFile) {
+    let table = Table::new(db.clone(), "data", "", "", file.columns().to_vec(), "id");
+    let equal = |n| filter::Filter::Compare("id".into(), filter::Compare::Eq, filter::Literal::Int(n));
+    let any = filter::Filter::Or((0..3000).map(|n| equal(n * 20)).collect());
+    let all = filter::Filter::And(vec![filter::Filter::And(vec![]); 3000]);
+    for (filter, rows) in [(any, 3), (all, ROWS)] {
+        let query = Query { columns: vec!["id".into()], filter, params: Map::new() };
+        for dataset in [&table as &dyn Dataset, file] {
+            assert_eq!(dataset.count(&query).await.unwrap(), Some(rows as u64));
+        }
+    }
+}
+
+async fn a_refused_statement_is_not_tried_again(db: &DatabaseConnection) {
+    let wrong = Table::new(db.clone(), "nowhere", "", "", vec![Column::new("id", ColumnType::Int)], "id");
+    let query = Query { columns: vec!["id".into()], filter: filter::Filter::And(vec![]), params: Map::new() };
+    let read = wrong.open(&query).await.unwrap().try_collect::<Vec<_>>().await.unwrap_err();
+    let counted = wrong.count(&query).await.unwrap_err();
+    assert!(!read.is_transient() && !counted.is_transient(), "{read}, {counted}");
+}
+
 async fn all(db: &DatabaseConnection) {
+    a_refused_statement_is_not_tried_again(db).await;
     menus_are_counted_once_per_category(db).await;
     tables_come_in_the_order_of_their_key(db).await;
     the_database_and_polars_agree_on_every_filter(db).await;
@@ -201,6 +225,16 @@ async fn parquet_rows_come_in_the_order_of_the_file() {
     let ids = rows(&file, json!({}), &["id"], json!({})).await;
     assert!(ids.iter().enumerate().all(|(at, row)| row[0] == at.to_string()));
     assert_eq!(file.rows_estimate().await, Some(ROWS as u64));
+}
+
+#[test]
+fn lists_are_joined_in_order_and_flat() {
+    let join = |a: (String, u32), b: (String, u32)| (a.0 + &b.0, Ord::max(a.1, b.1) + 1);
+    for (parts, joined, depth) in [("a", "a", 0), ("abc", "abc", 2), ("abcdefghi", "abcdefghi", 4)] {
+        let parts = parts.chars().map(|c| (c.to_string(), 0)).collect();
+        assert_eq!(balanced(parts, join), Some((joined.to_owned(), depth)));
+    }
+    assert_eq!(balanced(Vec::new(), join), None);
 }
 
 #[tokio::test]

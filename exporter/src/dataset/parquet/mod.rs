@@ -21,6 +21,9 @@ use protocol::{
 use self::windows::Windows;
 use super::{Dataset, DatasetError, Frames, Query, feed};
 
+/// A filter is asked about this many rows at once.
+const MASK_ROWS: usize = 1 << 16;
+
 /// A dataset in a Parquet file. The file may be replaced while exports run: each reads the one it opened.
 #[derive(Clone, Debug)]
 pub struct ParquetFile {
@@ -91,7 +94,8 @@ impl Dataset for ParquetFile {
                     break;
                 }
                 let frame = windows.read(&window, &filter.columns)?;
-                rows += u64::from(filter.mask(frame)?.sum().unwrap_or(0));
+                let Some(mask) = filter.mask(&frame, &sender)? else { break };
+                rows += u64::from(mask.sum().unwrap_or(0));
             }
             Ok(rows)
         });
@@ -116,11 +120,13 @@ fn read(path: &Path, query: &Query, sender: &feed::Feed) -> Result<(), DatasetEr
     }
     let filter = RowFilter::of(&query.filter, windows.schema())?;
     for window in windows.plan(&query.columns) {
+        if sender.is_closed() {
+            return Ok(());
+        }
         let frame = match &filter {
             None => windows.read(&window, &query.columns)?,
-            Some(filter) => match filtered(&windows, &window, filter, &query.columns)? {
+            Some(filter) => match filtered(&windows, &window, filter, &query.columns, sender)? {
                 Some(frame) => frame,
-                None if sender.is_closed() => return Ok(()),
                 None => continue,
             },
         };
@@ -131,18 +137,16 @@ fn read(path: &Path, query: &Query, sender: &feed::Feed) -> Result<(), DatasetEr
     Ok(())
 }
 
-/// The rows of a window that pass, unless none does.
+/// The rows of a window that pass, unless none does or nobody wants them any more.
 fn filtered(
     windows: &Windows,
     window: &windows::Window,
     filter: &RowFilter,
     columns: &[String],
+    sender: &feed::Feed,
 ) -> Result<Option<DataFrame>, DatasetError> {
     let tested = windows.read(window, &filter.columns)?;
-    let mask = filter.mask(tested.clone())?;
-    if !mask.any() {
-        return Ok(None);
-    }
+    let Some(mask) = filter.mask(&tested, sender)?.filter(BooleanChunked::any) else { return Ok(None) };
     let others: Vec<_> = columns.iter().filter(|name| !filter.columns.contains(name)).cloned().collect();
     let mut frame = tested;
     if !others.is_empty() {
@@ -173,15 +177,24 @@ impl RowFilter {
         Ok(Some(Self { expr, columns }))
     }
 
-    /// True for each row of the frame that passes; NULL, as in SQL, is not true.
-    fn mask(&self, frame: DataFrame) -> Result<BooleanChunked, DatasetError> {
+    /// True for each row of the frame that passes; NULL, as in SQL, is not true. None: nobody waits for it any more,
+    /// which is looked up after every few rows, as some filters take long.
+    fn mask(&self, frame: &DataFrame, sender: &feed::Feed) -> Result<Option<BooleanChunked>, DatasetError> {
         const MASK: &str = "mask";
         let rows = frame.height();
-        let Some(any) = self.columns.first() else { return Ok(BooleanChunked::full(MASK.into(), true, rows)) };
-        // the column beside it makes a constant filter as long as the frame
-        let masked = frame.lazy().select([self.expr.clone().alias(MASK), col(any.as_str()).alias("any")]).collect()?;
-        let mask = masked.column(MASK)?.bool()?;
-        Ok(mask.iter().map(|passes| passes.unwrap_or(false)).collect())
+        let Some(any) = self.columns.first() else { return Ok(Some(BooleanChunked::full(MASK.into(), true, rows))) };
+        let mut passing = Vec::with_capacity(rows);
+        for at in (0..rows).step_by(MASK_ROWS) {
+            if sender.is_closed() {
+                return Ok(None);
+            }
+            let part = frame.slice(at as i64, MASK_ROWS);
+            // the column beside it makes a constant filter as long as the frame
+            let masked =
+                part.lazy().select([self.expr.clone().alias(MASK), col(any.as_str()).alias("any")]).collect()?;
+            passing.extend(masked.column(MASK)?.bool()?.iter().map(|passes| passes.unwrap_or(false)));
+        }
+        Ok(Some(passing.into_iter().collect()))
     }
 }
 

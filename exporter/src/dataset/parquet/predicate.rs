@@ -13,7 +13,7 @@ use polars::prelude::{
 };
 use protocol::filter::{Compare, Filter, LikePart, Literal, like_parts};
 
-use super::super::DatasetError;
+use super::super::{DatasetError, balanced};
 
 /// The expression that is true for rows that pass.
 pub(super) fn expr(filter: &Filter, schema: &Schema) -> Result<Expr, DatasetError> {
@@ -58,9 +58,8 @@ pub(super) fn columns(filter: &Filter, out: &mut Vec<String>) {
 }
 
 fn fold(parts: &[Filter], schema: &Schema, join: fn(Expr, Expr) -> Expr, none: bool) -> Result<Expr, DatasetError> {
-    let mut all = parts.iter().map(|part| expr(part, schema));
-    let Some(first) = all.next() else { return Ok(lit(none)) };
-    all.try_fold(first?, |sum, part| Ok(join(sum, part?)))
+    let all = parts.iter().map(|part| expr(part, schema)).collect::<Result<_, _>>()?;
+    Ok(balanced(all, join).unwrap_or_else(|| lit(none)))
 }
 
 fn known<'a>(name: &str, schema: &'a Schema) -> Result<&'a DataType, DatasetError> {

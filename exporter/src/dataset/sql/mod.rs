@@ -2,6 +2,7 @@
 //!
 //! Rows are fetched as the reader takes them: the database's own flow control holds the rest back.
 
+mod failure;
 mod predicate;
 mod rows;
 
@@ -12,6 +13,7 @@ use sea_orm::{
     sea_query::{Alias, Expr, ExprTrait, Func, NullOrdering, Order, Query as Sql, SelectStatement},
 };
 
+pub(super) use self::failure::is_transient;
 use self::rows::Rows;
 use super::{DatasetError, Frames, Query, feed};
 

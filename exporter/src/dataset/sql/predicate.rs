@@ -12,7 +12,10 @@ use sea_orm::{
     sea_query::{Alias, Expr, ExprTrait, Func, LikeExpr},
 };
 
-use super::{super::DatasetError, col, find, sortable};
+use super::{
+    super::{DatasetError, balanced},
+    col, find, sortable,
+};
 
 /// The condition that holds for rows that pass.
 pub(super) fn expr(filter: &Filter, columns: &[Column], backend: DbBackend) -> Result<Expr, DatasetError> {
@@ -49,10 +52,9 @@ fn fold(
     join: fn(Expr, Expr) -> Expr,
     none: bool,
 ) -> Result<Expr, DatasetError> {
-    let mut all = parts.iter().map(|part| expr(part, columns, backend));
+    let all = parts.iter().map(|part| expr(part, columns, backend)).collect::<Result<_, _>>()?;
     // `1 = 1`, as SQLite's older versions have no TRUE
-    let Some(first) = all.next() else { return Ok(Expr::val(1).eq(i32::from(none))) };
-    all.try_fold(first?, |sum, part| Ok(join(sum, part?)))
+    Ok(balanced(all, join).unwrap_or_else(|| Expr::val(1).eq(i32::from(none))))
 }
 
 fn comparison(column: &Column, compare: Compare, literal: &Literal, backend: DbBackend) -> Expr {
