@@ -59,6 +59,9 @@ impl Handler for Granter {
     type Answer = GrantReply;
 
     async fn answer(&self, request: GrantRequest) -> Result<GrantReply, NotifierError> {
+        if i64::try_from(request.offset).is_err() {
+            return Ok(Self::refuse(Problem::new(Slug::InvalidRequest, "No file has a byte at that offset.")));
+        }
         let Some(row) = export::find_owned(&self.deps.db, &request.owner, request.export_id).await? else {
             return Ok(Self::refuse(not_found()));
         };

@@ -1,5 +1,6 @@
 //! Grants for those whose export it is, and the bytes behind them.
 
+use entity::transition;
 use futures::StreamExt;
 use protocol::{
     delivery::{self, Announcement, Grant, GrantReply, GrantRequest, MetadataReply, MetadataRequest, SegmentWritten},
@@ -11,7 +12,7 @@ use protocol::{
 };
 use reqwest::{StatusCode, header};
 
-use crate::harness::{Harness, alice, asking, completed};
+use crate::harness::{Harness, alice, asking, completed, now};
 
 fn granted(reply: GrantReply) -> (u32, Status, Vec<Grant>, Option<delivery::Seal>) {
     match reply {
@@ -48,6 +49,11 @@ async fn only_the_owner_is_granted_anything() {
     }
     assert_eq!(refused(h.grant(asking(ExportId::generate(), 0)).await), Slug::NotFound);
     assert_eq!(granted(h.grant(asking(id, 0)).await).2.len(), 1);
+    // a database counts no further than this
+    assert!(granted(h.grant(asking(id, i64::MAX as u64)).await).2.is_empty());
+    for offset in [i64::MAX as u64 + 1, u64::MAX] {
+        assert_eq!(refused(h.grant(asking(id, offset)).await), Slug::InvalidRequest);
+    }
 }
 
 #[tokio::test]
@@ -72,6 +78,7 @@ async fn a_file_is_read_while_it_is_made_and_sealed_at_its_end() {
     assert_eq!((status, grants.len(), seal.unwrap().size), (Status::Completed, 0, 15));
     assert_eq!(fetch(&granted(h.grant(asking(id, 6)).await).2).await, b"big world");
 
+    assert!(transition::request_delete(&h.db, &alice(), id, now()).await.unwrap());
     h.say(id, "delete", OutcomeResult::DeleteRequested).await;
     h.until(id, Status::Expired).await;
     assert_eq!(refused(h.grant(asking(id, 0)).await), Slug::Expired);
