@@ -62,7 +62,10 @@ impl FileStore {
             let folder = PathBuf::from(folder);
             std::fs::create_dir_all(&folder)
                 .map_err(|e| FileStoreError::Config(format!("can't make {}: {e}", folder.display())))?;
-            let folder = Arc::new(LocalFileSystem::new_with_prefix(folder)?);
+            // A folder whose last object is deleted goes too, as it does in a bucket. And what is recorded as written
+            // must outlive a power cut: for a segment of 8 MiB that takes some 5 to 10 ms more.
+            let folder = LocalFileSystem::new_with_prefix(folder)?.with_automatic_cleanup(true).with_fsync(true);
+            let folder = Arc::new(folder);
             let objects = Arc::new(ChunkedStore::new(folder, FOLDER_CHUNK_BYTES));
             return Ok(Self { objects, signer: None });
         }
@@ -181,7 +184,7 @@ mod tests {
 
     #[tokio::test]
     async fn objects_are_read_whole_or_in_part_and_deleted_by_folder() {
-        let (_dir, store) = folder();
+        let (dir, store) = folder();
         store.put("a/1/x", Bytes::from_static(b"hello")).await.unwrap();
         store.put("a/2/x", Bytes::from_static(b"other")).await.unwrap();
         let part = store.read("a/1/x", Some(1..3)).await.unwrap();
@@ -191,6 +194,7 @@ mod tests {
         assert_eq!(store.delete_where("a", |p| !p.starts_with("a/2/")).await.unwrap(), 1);
         assert!(store.get("a/1/x").await.unwrap_err().is_not_found());
         assert_eq!(store.list("a").await.unwrap(), ["a/2/x"]);
+        assert!(!dir.path().join("files/a/1").exists(), "an empty folder stays");
         assert_eq!(store.presign("a/2/x", Duration::from_secs(1)).await.unwrap(), None);
     }
 
