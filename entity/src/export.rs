@@ -146,6 +146,10 @@ impl Model {
 /// Statuses in which work may still be going on, as text.
 pub const UNFINISHED: [&str; 3] = [Status::Queued.as_str(), Status::Dispatched.as_str(), Status::Running.as_str()];
 
+/// Statuses in which no work is going on any more, as text.
+pub const ENDED: [&str; 4] =
+    [Status::Completed.as_str(), Status::Failed.as_str(), Status::Canceled.as_str(), Status::Expired.as_str()];
+
 /// An export whoever it belongs to: for services, never for a caller.
 ///
 /// # Errors
@@ -232,13 +236,44 @@ pub async fn queue_position(db: &impl ConnectionTrait, export: &Model) -> Result
     Ok(ahead.count(db).await?)
 }
 
-/// Committed and not yet dispatched, oldest first: the outbox.
+/// Committed and not yet dispatched, oldest first, from behind this export on: the outbox. Those that are to be
+/// canceled are left out. So none that can't be dispatched, however many they are, stands before another.
 ///
 /// # Errors
 /// When the database fails.
-pub async fn queued(db: &impl ConnectionTrait, limit: u64) -> Result<Vec<Model>, StoreError> {
-    let waiting = Entity::find().filter(Column::Status.eq(Status::Queued.as_str())).order_by_asc(Column::Id);
+pub async fn queued_after(
+    db: &impl ConnectionTrait,
+    after: Option<ExportId>,
+    limit: u64,
+) -> Result<Vec<Model>, StoreError> {
+    let mut waiting = Entity::find()
+        .filter(Column::Status.eq(Status::Queued.as_str()))
+        .filter(Column::CancelRequestedAt.is_null())
+        .order_by_asc(Column::Id);
+    if let Some(after) = after {
+        waiting = waiting.filter(Column::Id.gt(after.0));
+    }
     Ok(waiting.limit(limit).all(db).await?)
+}
+
+/// Ended exports that changed last after this time and id and until that time, in that order.
+///
+/// # Errors
+/// When the database fails.
+pub async fn ended(
+    db: &impl ConnectionTrait,
+    after: (DateTime<Utc>, Uuid),
+    until: DateTime<Utc>,
+    limit: u64,
+) -> Result<Vec<Model>, StoreError> {
+    let same = Condition::all().add(Column::UpdatedAt.eq(after.0)).add(Column::Id.gt(after.1));
+    let ended = Entity::find()
+        .filter(Column::Status.is_in(ENDED))
+        .filter(Condition::any().add(Column::UpdatedAt.gt(after.0)).add(same))
+        .filter(Column::UpdatedAt.lte(until))
+        .order_by_asc(Column::UpdatedAt)
+        .order_by_asc(Column::Id);
+    Ok(ended.limit(limit).all(db).await?)
 }
 
 /// Unfinished exports whose owner asked to cancel them, oldest first.

@@ -98,7 +98,7 @@ pub async fn start(
     let config = Arc::new(config);
     let minter = Arc::new(Minter::new(deps.store.clone(), deps.clock.clone(), &url, config.grant_ttl())?);
     let settler = Arc::new(Settler::new(deps.clone()));
-    let dispatcher = Arc::new(Dispatcher::new(deps.clone(), Arc::clone(&settler), Arc::clone(&config)));
+    let dispatcher = Arc::new(Dispatcher::new(deps.clone(), Arc::clone(&config)));
 
     // the HTTP port first, so that no grant is minted that nobody honours
     serve::spawn(&config, deps.clone(), Arc::clone(&minter), listener, life);

@@ -20,10 +20,7 @@ use crate::{
     app::Deps,
     config::NotifierConfig,
     error::NotifierError,
-    settle::{
-        Settler,
-        events::{self, CreditStep},
-    },
+    settle::events::{self, CreditStep},
 };
 
 /// How long one look at the table and all it leads to may take.
@@ -32,13 +29,12 @@ const DEADLINE: Duration = Duration::from_secs(120);
 /// Publishes jobs.
 pub(crate) struct Dispatcher {
     deps: Deps,
-    settler: Arc<Settler>,
     config: Arc<NotifierConfig>,
 }
 
 impl Dispatcher {
-    pub(crate) fn new(deps: Deps, settler: Arc<Settler>, config: Arc<NotifierConfig>) -> Self {
-        Self { deps, settler, config }
+    pub(crate) fn new(deps: Deps, config: Arc<NotifierConfig>) -> Self {
+        Self { deps, config }
     }
 
     /// Dispatches at each hint and at each tick until the soft stop.
@@ -79,33 +75,34 @@ impl Dispatcher {
     }
 
     /// Everything that waits, oldest first. An export that can't be dispatched does not hold up those behind it,
-    /// unless it is the bus that fails: then they would only wait for it in turn.
+    /// unless it is the bus that fails for all: then they would only wait for it in turn. One that is to be canceled
+    /// is passed over: its end comes as an outcome.
     async fn dispatch(&self, soft: &CancellationToken) -> Result<(), NotifierError> {
+        let (mut after, mut failure) = (None, None);
         loop {
-            let waiting = export::queued(&self.deps.db, self.config.dispatch_batch).await?;
-            let mut failure = None;
+            let waiting = export::queued_after(&self.deps.db, after, self.config.dispatch_batch).await?;
             for row in &waiting {
-                match self.dispatch_one(row).await {
-                    Ok(()) => {}
-                    Err(e @ NotifierError::Bus(_)) => return Err(e),
-                    Err(e) => failure = Some(e),
+                let Err(e) = self.dispatch_one(row).await else { continue };
+                if matches!(e, NotifierError::Bus(_)) && !self.has_jobs_stream().await {
+                    return Err(e);
                 }
+                debug!(export.id = %row.id, error = %e, "an export can't be dispatched");
+                failure = Some(e);
             }
-            if let Some(e) = failure {
-                return Err(e);
-            }
+            after = waiting.last().map(export::Model::export_id);
             if (waiting.len() as u64) < self.config.dispatch_batch || soft.is_cancelled() {
-                return Ok(());
+                return failure.map_or(Ok(()), Err);
             }
         }
     }
 
+    /// Whether the stream of jobs answers: what can't be published then can't be for a reason of its own.
+    async fn has_jobs_stream(&self) -> bool {
+        self.deps.bus.jetstream().get_stream(subject::STREAM_JOBS).await.is_ok()
+    }
+
     async fn dispatch_one(&self, row: &export::Model) -> Result<(), NotifierError> {
         let id = row.export_id();
-        if row.cancel_requested_at.is_some() {
-            self.settler.cancel(row).await?;
-            return Ok(());
-        }
         self.publish_job(row, id.to_string()).await?;
         // before the row moves on, so that a crash in between repeats it instead of losing it
         if row.credits != 0 {
