@@ -16,7 +16,7 @@ pub struct NotifierConfig {
     pub advertise_url: String,
     /// Outcomes settled at once.
     pub intake_concurrency: usize,
-    /// An outcome that failed this often becomes a dead letter.
+    /// An outcome that was tried this often and can never work becomes a dead letter. Outages are waited out.
     pub intake_max_deliver: u32,
     /// Committed exports that one look at the table takes.
     pub dispatch_batch: u64,
@@ -39,6 +39,9 @@ pub struct NotifierConfig {
     pub sweep_batch: u64,
     /// An export without a sign of life for this long gets a fresh job if it has none, seconds.
     pub stuck_after_s: u64,
+    /// For this long after the end of an export its objects are looked for that nobody needs, seconds: an exporter
+    /// that was stopped late may have written some.
+    pub tidy_window_s: u64,
 }
 
 impl Default for NotifierConfig {
@@ -58,6 +61,7 @@ impl Default for NotifierConfig {
             sweep_s: 30,
             sweep_batch: 200,
             stuck_after_s: 600,
+            tidy_window_s: 7200,
         }
     }
 }
@@ -81,6 +85,7 @@ impl NotifierConfig {
             ("sweep_s", self.sweep_s),
             ("sweep_batch", self.sweep_batch),
             ("stuck_after_s", self.stuck_after_s),
+            ("tidy_window_s", self.tidy_window_s),
         ];
         if let Some((name, _)) = positive.into_iter().find(|(_, value)| *value == 0) {
             return Err(NotifierError::Config(format!("notifier.{name} must be at least 1")));

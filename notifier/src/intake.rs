@@ -1,7 +1,10 @@
 //! Takes outcomes from the stream, each until it is settled or put aside as a dead letter.
 //!
-//! The consumer is durable and shared by all notifiers. It is made again whenever it falls silent. The server's own
-//! limit of deliveries is not used: it would leave a message in the stream that nobody ever sees again.
+//! The consumer is durable and shared by all notifiers. It is made again whenever it can't be pulled from. The server's
+//! own limit of deliveries is not used: it would leave a message in the stream that nobody ever sees again.
+//!
+//! An outcome is acknowledged last, when all that it leads to has happened; whatever is interrupted comes again and is
+//! done again. An outage is waited out: no number of tries makes a dead letter of a message that only had to wait.
 
 use std::{future::Future, sync::Arc, time::Duration};
 
@@ -10,7 +13,7 @@ use async_nats::{
     header::NATS_MESSAGE_ID,
     jetstream::{
         AckKind, Message,
-        consumer::{AckPolicy, pull},
+        consumer::{AckPolicy, PullConsumer, pull},
     },
 };
 use futures::{FutureExt, StreamExt};
@@ -23,13 +26,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tracing::{error, info, warn};
 use uuid::Uuid;
 
-use crate::{
-    GROUP,
-    backoff::Backoff,
-    config::NotifierConfig,
-    error::NotifierError,
-    settle::{Leftovers, Settler},
-};
+use crate::{GROUP, backoff::Backoff, config::NotifierConfig, error::NotifierError, settle::Settler};
 
 /// An outcome that was neither settled nor kept alive for this long goes to another notifier.
 const ACK_WAIT: Duration = Duration::from_secs(30);
@@ -37,27 +34,23 @@ const ACK_WAIT: Duration = Duration::from_secs(30);
 const KEEP_ALIVE: Duration = Duration::from_secs(10);
 /// How long settling may take, deleting a large file in a slow store included.
 const DEADLINE: Duration = Duration::from_secs(300);
-/// One pull request.
-const PULL: Duration = Duration::from_secs(20);
-/// Without any sign for twice this long the consumer is taken for dead.
-const HEARTBEAT: Duration = Duration::from_secs(5);
+/// One pull request. A server that restarts forgets it, and that is noticed when its time is over.
+const PULL: Duration = Duration::from_secs(5);
 /// The longest pause before an outcome is tried again.
-const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
 /// The intake of one notifier.
 pub(crate) struct Intake {
     bus: Bus,
     settler: Arc<Settler>,
     permits: Arc<Semaphore>,
-    concurrency: usize,
     max_deliver: i64,
 }
 
 impl Intake {
     pub(crate) fn new(bus: Bus, settler: Arc<Settler>, config: &NotifierConfig) -> Self {
-        let concurrency = config.intake_concurrency;
-        let permits = Arc::new(Semaphore::new(concurrency));
-        Self { bus, settler, permits, concurrency, max_deliver: config.intake_max_deliver.into() }
+        let permits = Arc::new(Semaphore::new(config.intake_concurrency));
+        Self { bus, settler, permits, max_deliver: config.intake_max_deliver.into() }
     }
 
     /// Takes outcomes until the soft stop; those in hand are finished.
@@ -89,22 +82,40 @@ impl Intake {
         };
         let consumer = self.bus.jetstream().create_consumer_on_stream(config, subject::STREAM_OUTCOMES).await;
         let consumer = consumer.map_err(NotifierError::jetstream("make the consumer of outcomes"))?;
-        let pulling = consumer.stream().max_messages_per_batch(self.concurrency).expires(PULL).heartbeat(HEARTBEAT);
-        let mut messages = pulling.messages().await.map_err(NotifierError::jetstream("pull outcomes"))?;
         loop {
-            let permit = tokio::select! {
+            tokio::select! {
                 biased;
-                () = life.soft().cancelled() => break,
-                permit = Arc::clone(&self.permits).acquire_owned() => permit,
-            };
-            // the semaphore is never closed
-            let Ok(permit) = permit else { return Ok(()) };
+                () = life.soft().cancelled() => return Ok(()),
+                // the semaphore is never closed
+                permit = Arc::clone(&self.permits).acquire_owned() => {
+                    let Ok(permit) = permit else { return Ok(()) };
+                    Arc::clone(&self).pull(&consumer, permit, life).await?;
+                }
+            }
+        }
+    }
+
+    /// Pulls as many outcomes as can be begun at once: one that waited in here would not be kept alive, and would be
+    /// given to another notifier too.
+    async fn pull(
+        self: Arc<Self>,
+        consumer: &PullConsumer,
+        first: OwnedSemaphorePermit,
+        life: &Lifecycle,
+    ) -> Result<(), NotifierError> {
+        let mut permits = vec![first];
+        while let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned() {
+            permits.push(permit);
+        }
+        let pulling = consumer.batch().max_messages(permits.len()).expires(PULL);
+        let mut messages = pulling.messages().await.map_err(NotifierError::jetstream("pull outcomes"))?;
+        while let Some(permit) = permits.pop() {
             let next = tokio::select! {
                 biased;
                 () = life.soft().cancelled() => break,
                 next = messages.next() => next,
             };
-            let message = next.ok_or(NotifierError::Unsubscribed("outcomes"))?;
+            let Some(message) = next else { return Ok(()) };
             let message = message.map_err(NotifierError::jetstream("pull outcomes"))?;
             life.spawn(Arc::clone(&self).handle(message, permit));
         }
@@ -125,19 +136,16 @@ impl Intake {
             Err(e) => return self.bury(&message, delivered, &format!("unreadable: {e}")).await,
         };
         let id = outcome.export_id;
-        if delivered > self.max_deliver {
-            // whoever took it before died of it
-            return self.bury(&message, delivered, "delivered too often").await;
-        }
-        match kept_alive(&message, self.settle(&outcome)).await {
-            Ok(leftovers) => {
+        match kept_alive(&message, self.settle(&outcome, delivered)).await {
+            Ok(()) => {
                 // confirmed, so that a lost ack does not settle it again much later
                 if let Err(e) = message.double_ack().await {
                     warn!(export.id = %id, error = %e, "an ack was not confirmed; the outcome may come again");
                 }
-                self.settler.tidy(id, leftovers).await;
             }
-            Err(e) if delivered >= self.max_deliver => self.bury(&message, delivered, &e.to_string()).await,
+            Err(e) if delivered >= self.max_deliver && !e.is_transient() => {
+                self.bury(&message, delivered, &e.to_string()).await;
+            }
             Err(e) => {
                 let pause = pause(delivered);
                 warn!(export.id = %id, error = %e, outcome.delivered = delivered, pause_s = pause.as_secs(), "an outcome is tried again later");
@@ -147,9 +155,22 @@ impl Intake {
         drop(permit);
     }
 
-    async fn settle(&self, outcome: &Outcome) -> Result<Leftovers, NotifierError> {
-        let settled = tokio::time::timeout(DEADLINE, self.settler.settle(outcome)).await;
-        settled.map_err(|_| NotifierError::Timeout("settling an outcome"))?
+    /// Settles an outcome and deletes what nobody needs any more. The latter may fail as well, and then both are done
+    /// again, but not for ever: the events would be told again once the stream has forgotten their ids, and the sweep
+    /// looks for objects that were left.
+    async fn settle(&self, outcome: &Outcome, delivered: i64) -> Result<(), NotifierError> {
+        let id = outcome.export_id;
+        let work = async {
+            let leftovers = self.settler.settle(outcome).await?;
+            match self.settler.tidy(id, leftovers).await {
+                Err(e) if delivered >= self.max_deliver => {
+                    warn!(export.id = %id, error = %e, "objects that nobody needs are left to the sweep");
+                    Ok(())
+                }
+                tidied => tidied.map(drop),
+            }
+        };
+        tokio::time::timeout(DEADLINE, work).await.map_err(|_| NotifierError::Timeout("settling an outcome"))?
     }
 
     /// Puts a message aside for operators as it came, and takes it out of the work queue.
@@ -202,7 +223,7 @@ async fn respond(message: &Message, kind: AckKind) {
 
 /// 1, 2, 4, … seconds.
 fn pause(delivered: i64) -> Duration {
-    let doublings = u32::try_from(delivered.clamp(1, 7) - 1).unwrap_or_default();
+    let doublings = u32::try_from(delivered.clamp(1, 6) - 1).unwrap_or_default();
     Duration::from_secs(1 << doublings).min(LONGEST_PAUSE)
 }
 
@@ -217,8 +238,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn pauses_double_up_to_a_minute() {
-        assert_eq!([0, 1, 2, 3, 6, 7, 99].map(|n| pause(n).as_secs()), [1, 1, 2, 4, 32, 60, 60]);
+    fn pauses_double_up_to_half_a_minute() {
+        assert_eq!([0, 1, 2, 3, 5, 6, 99].map(|n| pause(n).as_secs()), [1, 1, 2, 4, 16, 30, 30]);
     }
 
     #[test]

@@ -3,6 +3,9 @@
 //! An outcome may come twice, late, or from an attempt that was overtaken. The conditional update says whether it
 //! still counts. One that had counted before is told again, because the process may have died between the commit
 //! and the telling; every other is dropped.
+//!
+//! Only an outcome moves an export to its end, as it comes again until everybody was told. Whoever else finds that an
+//! export is to end, such as the sweep, says so in an outcome of its own.
 
 pub(crate) mod events;
 
@@ -10,10 +13,11 @@ use chrono::{DateTime, TimeDelta, Utc};
 use entity::{StoreError, export, ledger, transition};
 use protocol::{
     delivery,
-    envelope::{Outcome, OutcomeResult, TraceContext},
+    envelope::{Envelope, Outcome, OutcomeResult, TraceContext},
     export::{FileInfo, Status},
     id::ExportId,
     problem::{Problem, Slug},
+    subject,
 };
 use sea_orm::TransactionTrait;
 use tracing::{info, warn};
@@ -85,7 +89,11 @@ impl Settler {
             ledger::capture(&tx, &row.owner(), id, row.credits, now).await?;
         }
         tx.commit().await?;
-        let told = self.tell(id, Status::Completed, Some(attempt), CreditStep::Capture).await?;
+        let mut told = self.tell(id, Status::Completed, Some(attempt), CreditStep::Capture).await?;
+        if !told {
+            // the file may be gone again by the time that this is heard once more; the capture is still news
+            told = self.tell(id, Status::Expired, Some(attempt), CreditStep::Capture).await?;
+        }
         Ok(told.then_some(Leftovers::OtherAttempts(attempt)))
     }
 
@@ -106,10 +114,7 @@ impl Settler {
     }
 
     /// Ends an unfinished export because its owner wants that. None: it ended before, in another way.
-    ///
-    /// # Errors
-    /// When the database or the bus fails.
-    pub(crate) async fn cancel(&self, row: &export::Model) -> Result<Option<Leftovers>, NotifierError> {
+    async fn cancel(&self, row: &export::Model) -> Result<Option<Leftovers>, NotifierError> {
         let (id, now) = (row.export_id(), self.deps.clock.now());
         let trace = TraceContext::parse(&row.traceparent).unwrap_or_else(TraceContext::generate);
         let problem = Problem::new(Slug::Canceled, "It was canceled before it was finished.")
@@ -126,15 +131,17 @@ impl Settler {
     }
 
     /// Deletes the file of a completed export, objects first: a row that says `completed` with half of its objects
-    /// gone is found again by the sweep, while objects without a row would stay for ever. None: there is no file.
-    ///
-    /// # Errors
-    /// When the file store, the database or the bus fails.
-    pub(crate) async fn expire(&self, row: &export::Model) -> Result<Option<Leftovers>, NotifierError> {
-        let id = row.export_id();
+    /// gone is found again by the sweep, while objects without a row would stay for ever. None: there is no file, or
+    /// it is to be kept, as its owner did not ask and its time is not over.
+    async fn expire(&self, row: &export::Model) -> Result<Option<Leftovers>, NotifierError> {
+        let (id, now) = (row.export_id(), self.deps.clock.now());
         if row.status()? == Status::Completed {
+            if row.delete_requested_at.is_none() && row.expires_at.is_none_or(|at| at > now) {
+                warn!(export.id = %id, "a delete is refused: its owner did not ask, and its time is not over");
+                return Ok(None);
+            }
             self.deps.store.delete_where(&delivery::export_prefix(id), |_| true).await?;
-            transition::expired(&self.deps.db, id, self.deps.clock.now()).await?;
+            transition::expired(&self.deps.db, id, now).await?;
         }
         let Some(row) = self.now(id, Status::Expired, None).await? else { return Ok(None) };
         events::ended(&self.deps.bus, &row).await?;
@@ -142,17 +149,51 @@ impl Settler {
         Ok(Some(Leftovers::Nothing))
     }
 
-    /// Deletes what nobody needs any more. Best effort: a failure is logged here, and costs only disk space.
-    pub(crate) async fn tidy(&self, id: ExportId, leftovers: Leftovers) {
+    /// Says durably that the owner of this export wants it to end. Once for each wish, as long as the stream knows its
+    /// id; after that the wish may have been lost, and is said again.
+    ///
+    /// # Errors
+    /// When the stream does not confirm it.
+    pub(crate) async fn ask_cancel(&self, row: &export::Model) -> Result<bool, NotifierError> {
+        let Some(since) = row.cancel_requested_at else { return Ok(false) };
+        self.ask(row, OutcomeResult::CancelRequested, "cancel", since).await
+    }
+
+    /// Says durably that the file of this export is to be deleted. See [`Settler::ask_cancel`].
+    ///
+    /// # Errors
+    /// When the stream does not confirm it.
+    pub(crate) async fn ask_expire(&self, row: &export::Model) -> Result<bool, NotifierError> {
+        let Some(since) = row.delete_requested_at.or(row.expires_at) else { return Ok(false) };
+        self.ask(row, OutcomeResult::DeleteRequested, "expire", since).await
+    }
+
+    async fn ask(
+        &self,
+        row: &export::Model,
+        result: OutcomeResult,
+        what: &str,
+        since: DateTime<Utc>,
+    ) -> Result<bool, NotifierError> {
+        let id = row.export_id();
+        let message_id = format!("{id}:{what}:{}", since.timestamp_millis());
+        let message = Envelope::new(message_id, events::traceparent(row), Outcome { export_id: id, result });
+        self.deps.bus.publish_durable(subject::outcome(id), &message.id, &message).await?;
+        Ok(true)
+    }
+
+    /// Deletes what an export that has ended, or its overtaken attempts, left behind: how many objects.
+    ///
+    /// # Errors
+    /// When the file store fails.
+    pub(crate) async fn tidy(&self, id: ExportId, leftovers: Leftovers) -> Result<usize, NotifierError> {
         let kept = match leftovers {
-            Leftovers::Nothing => return,
+            Leftovers::Nothing => return Ok(0),
             Leftovers::OtherAttempts(attempt) => Some(format!("{}/", delivery::attempt_prefix(id, attempt))),
             Leftovers::Everything => None,
         };
         let doomed = |path: &str| !kept.as_deref().is_some_and(|kept| path.starts_with(kept));
-        if let Err(e) = self.deps.store.delete_where(&delivery::export_prefix(id), doomed).await {
-            warn!(export.id = %id, error = %e, "objects that nobody needs any more can't be deleted");
-        }
+        Ok(self.deps.store.delete_where(&delivery::export_prefix(id), doomed).await?)
     }
 
     /// Tells everybody that the export ended in this way. False, and nothing is told, when it did not: then whoever

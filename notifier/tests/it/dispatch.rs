@@ -4,8 +4,9 @@ use chrono::TimeDelta;
 use entity::transition;
 use protocol::{
     delivery,
-    envelope::Job,
+    envelope::{Job, OutcomeResult},
     export::Status,
+    id::Owner,
     subject::{self, Lane},
 };
 
@@ -51,10 +52,61 @@ async fn an_export_canceled_before_its_turn_never_becomes_a_job() {
     let id = h.submit().await;
     assert!(transition::request_cancel(&h.db, &alice(), id, now()).await.unwrap());
     h.start().await;
+    h.advance(60);
     h.until(id, Status::Canceled).await;
     testkit::eventually("the owner hears of it", || async { (h.events().await.len() == 2).then_some(()) }).await;
     assert_eq!(h.events().await, ["canceled", "credits release 5+0"]);
     assert!(h.all_jobs().await.is_empty());
+}
+
+#[tokio::test]
+async fn an_export_that_cannot_be_published_does_not_stand_before_others() {
+    let mut h = Harness::new().await;
+    h.config.dispatch_batch = 1;
+    // no message may be that long
+    let bad = h.submit_for(Owner::new("acme", "x".repeat(2 * 1024 * 1024))).await;
+    let good = h.submit().await;
+    h.start().await;
+    h.until(good, Status::Dispatched).await;
+    assert_eq!(h.row(bad).await.status, "queued");
+}
+
+#[tokio::test]
+async fn nothing_counts_as_dispatched_before_the_stream_has_it() {
+    let mut h = Harness::running().await;
+    h.nats.stop().await;
+    let id = h.submit().await;
+    quiet().await;
+    assert_eq!(h.row(id).await.status, "queued");
+    h.nats.restart().await;
+    h.until(id, Status::Dispatched).await;
+    assert_eq!(h.all_jobs().await.len(), 1);
+}
+
+#[tokio::test]
+async fn objects_that_came_after_the_end_are_found() {
+    let h = Harness::running().await;
+    let (canceled, attempt) = h.running_export().await;
+    assert!(transition::request_cancel(&h.db, &alice(), canceled, now()).await.unwrap());
+    h.say(canceled, "cancel", OutcomeResult::CancelRequested).await;
+    let (done, first) = h.running_export().await;
+    let second = h.claim(done).await;
+    let segments = h.write(done, second, &[b"hello"]).await;
+    h.say(done, "done", completed(second, &segments)).await;
+    h.until(canceled, Status::Canceled).await;
+    h.until(done, Status::Completed).await;
+    h.until_settled().await;
+
+    // from exporters that did not hear of it in time
+    for (id, attempt) in [(canceled, attempt), (done, first)] {
+        h.store.put(&delivery::segment_path(id, attempt, 7), &b"late"[..]).await.unwrap();
+    }
+    h.advance(1800);
+    testkit::eventually("only the file is left", || async {
+        (h.store.list("exports").await.unwrap() == [delivery::segment_path(done, second, 0)]).then_some(())
+    })
+    .await;
+    assert_eq!(h.row(done).await.status, "completed");
 }
 
 #[tokio::test]
@@ -79,6 +131,8 @@ async fn the_sweep_deletes_files_whose_time_is_over() {
     assert_eq!(h.row(id).await.status, "completed");
     h.advance(1);
     h.until(id, Status::Expired).await;
+    h.until_settled().await;
+    assert_eq!(h.events().await.last().unwrap(), "expired");
     assert!(h.store.list(&delivery::export_prefix(id)).await.unwrap().is_empty());
 }
 

@@ -86,9 +86,15 @@ impl Harness {
 
     /// As a gateway commits it.
     pub(crate) async fn submit(&self) -> ExportId {
+        self.submit_for(alice()).await
+    }
+
+    pub(crate) async fn submit_for(&self, owner: Owner) -> ExportId {
         let id = ExportId::generate();
-        export::insert(&self.db, row(id)).await.unwrap();
-        assert!(ledger::hold(&self.db, &alice(), id, 1, now()).await.unwrap());
+        ledger::open(&self.db, &owner, 5, now()).await.unwrap();
+        assert!(ledger::hold(&self.db, &owner, id, 1, now()).await.unwrap());
+        let row = export::Model { tenant: owner.tenant, user_id: owner.user, ..row(id) };
+        export::insert(&self.db, row).await.unwrap();
         id
     }
 

@@ -43,7 +43,8 @@ async fn counts_once(h: Harness) {
     let kinds: Vec<_> = ledger::entries(&h.db, &alice(), 9).await.unwrap().iter().map(|e| e.kind.as_str()).collect();
     assert_eq!(kinds, ["capture", "hold", "grant"]);
     assert_eq!(h.events().await, ["credits hold 4+1", "completed", "credits capture 4+0"]);
-    assert_eq!(announced.next().await.unwrap().payload, r#"{"news":"ended"}"#);
+    let news = platform::bus::open::<delivery::Announcement>(&announced.next().await.unwrap().payload).unwrap();
+    assert_eq!(news.body, delivery::Announcement::Ended);
     assert_eq!(h.all(subject::STREAM_DEAD).await.len(), 0);
 }
 
@@ -157,6 +158,7 @@ async fn a_delete_takes_the_objects_and_then_the_export() {
     let segments = h.write(id, attempt, &[b"hello"]).await;
     h.say(id, "done", completed(attempt, &segments)).await;
     h.until(id, Status::Completed).await;
+    assert!(transition::request_delete(&h.db, &alice(), id, now()).await.unwrap());
     for message_id in ["delete", "again"] {
         h.say(id, message_id, OutcomeResult::DeleteRequested).await;
     }
@@ -165,6 +167,49 @@ async fn a_delete_takes_the_objects_and_then_the_export() {
     assert!(h.store.list(&delivery::export_prefix(id)).await.unwrap().is_empty());
     assert_eq!(h.events().await.iter().filter(|event| *event == "expired").count(), 1);
     assert_eq!(h.balance().await, (4, 0));
+}
+
+#[tokio::test]
+async fn a_delete_that_nobody_asked_for_waits_for_the_time_to_be_over() {
+    let mut h = Harness::new().await;
+    // nobody but the message
+    h.config.sweep_s = 3600;
+    h.start().await;
+    let (id, attempt) = h.running_export().await;
+    let segments = h.write(id, attempt, &[b"hello"]).await;
+    h.say(id, "done", completed(attempt, &segments)).await;
+    h.until(id, Status::Completed).await;
+    h.say(id, "too soon", OutcomeResult::DeleteRequested).await;
+    h.until_settled().await;
+    assert_eq!(h.row(id).await.status, "completed");
+    assert_eq!(h.store.list(&delivery::export_prefix(id)).await.unwrap().len(), 1);
+    h.advance(3600);
+    h.say(id, "over", OutcomeResult::DeleteRequested).await;
+    h.until(id, Status::Expired).await;
+    h.until_settled().await;
+    assert_eq!(h.events().await.last().unwrap(), "expired");
+}
+
+#[tokio::test]
+async fn who_died_between_the_commit_and_the_telling_is_made_up_for() {
+    let h = Harness::running().await;
+    let (canceled, _) = h.running_export().await;
+    let problem = Problem::new(Slug::Canceled, "It was canceled.");
+    assert!(transition::canceled(&h.db, canceled, &problem, now()).await.unwrap());
+    let (expired, attempt) = h.running_export().await;
+    let segments = h.write(expired, attempt, &[b"hello"]).await;
+    h.say(expired, "done", completed(attempt, &segments)).await;
+    h.until(expired, Status::Completed).await;
+    h.until_settled().await;
+    assert!(transition::expired(&h.db, expired, now()).await.unwrap());
+
+    h.say(canceled, "cancel", OutcomeResult::CancelRequested).await;
+    h.say(expired, "delete", OutcomeResult::DeleteRequested).await;
+    h.until_settled().await;
+    let events = h.events().await;
+    for told in ["canceled", "expired"] {
+        assert_eq!(events.iter().filter(|event| *event == told).count(), 1, "{events:?}");
+    }
 }
 
 #[tokio::test]
