@@ -51,6 +51,8 @@ pub struct Model {
     pub status: String,
     /// The fencing token.
     pub attempt: i32,
+    /// How many attempts failed or died. One that was handed over did neither.
+    pub failures: i32,
     /// Which exporters offer the dataset.
     #[sea_orm(column_type = "Text")]
     pub pool: String,

@@ -9,7 +9,7 @@ use protocol::{
     id::{ExportId, Owner},
     problem::Problem,
 };
-use sea_orm::{Condition, UpdateMany, entity::prelude::*};
+use sea_orm::{Condition, UpdateMany, entity::prelude::*, sea_query::ExprTrait};
 
 use crate::{
     StoreError,
@@ -36,7 +36,8 @@ pub enum Claim {
     Over,
 }
 
-/// A worker takes an export that waits, or whose worker gave no sign of life in time, under the next attempt.
+/// A worker takes an export that waits, or whose worker gave no sign of life in time, under the next attempt. The
+/// silence of a worker is a failure of its attempt: what kills every worker must end too.
 ///
 /// # Errors
 /// When the database fails.
@@ -52,11 +53,15 @@ pub async fn claim(
     let free = Condition::any()
         .add(Column::Status.is_in(waiting))
         .add(Condition::all().add(Column::Status.eq(Status::Running.as_str())).add(Column::LeaseUntil.lte(now)));
+    // one that gave its lease up is no longer named
+    let silent = Column::Status.eq(Status::Running.as_str()).and(Column::Worker.is_not_null());
+    let died = Expr::case(silent, 1).finally(0);
     let update = at(id, now)
         .filter(Column::Attempt.eq(row.attempt))
         .filter(Column::CancelRequestedAt.is_null())
         .filter(free)
         .col_expr(Column::Attempt, Expr::value(row.attempt + 1))
+        .col_expr(Column::Failures, Expr::col(Column::Failures).add(died))
         .col_expr(Column::Worker, Expr::value(worker))
         .col_expr(Column::LeaseUntil, Expr::value(lease_until))
         .col_expr(Column::StartedAt, Expr::value(row.started_at.unwrap_or(now)))
@@ -94,7 +99,7 @@ pub async fn heartbeat(
     done(db, update).await
 }
 
-/// A worker that stops lets another take over at once.
+/// A worker that stops lets another take over at once. That is no failure, however often it happens.
 ///
 /// # Errors
 /// When the database fails.
@@ -104,7 +109,20 @@ pub async fn give_up_lease(
     attempt: u32,
     now: DateTime<Utc>,
 ) -> Result<bool, StoreError> {
-    done(db, running(id, attempt, now).col_expr(Column::LeaseUntil, Expr::value(now))).await
+    done(db, freed(id, attempt, now)).await
+}
+
+/// The attempt failed, and another may begin at once.
+///
+/// # Errors
+/// When the database fails.
+pub async fn attempt_failed(
+    db: &impl ConnectionTrait,
+    id: ExportId,
+    attempt: u32,
+    now: DateTime<Utc>,
+) -> Result<bool, StoreError> {
+    done(db, freed(id, attempt, now).col_expr(Column::Failures, Expr::col(Column::Failures).add(1))).await
 }
 
 /// The attempt's file is whole.
@@ -215,6 +233,14 @@ fn owned(owner: &Owner, id: ExportId, now: DateTime<Utc>) -> UpdateMany<Entity> 
 
 fn running(id: ExportId, attempt: u32, now: DateTime<Utc>) -> UpdateMany<Entity> {
     at(id, now).filter(Column::Status.eq(Status::Running.as_str())).filter(Column::Attempt.eq(attempt.cast_signed()))
+}
+
+/// Without a worker's name [`claim`] knows that the attempt's end was told.
+fn freed(id: ExportId, attempt: u32, now: DateTime<Utc>) -> UpdateMany<Entity> {
+    running(id, attempt, now)
+        .filter(Column::Worker.is_not_null())
+        .col_expr(Column::LeaseUntil, Expr::value(now))
+        .col_expr(Column::Worker, Expr::value(None::<String>))
 }
 
 fn to(update: UpdateMany<Entity>, status: Status) -> UpdateMany<Entity> {

@@ -45,6 +45,7 @@ async fn queued(db: &DatabaseConnection) -> ExportId {
         claims: serde_json::json!({"sub": "alice"}),
         status: Status::Queued.as_str().into(),
         attempt: 0,
+        failures: 0,
         pool: "default".into(),
         lane: "bulk".into(),
         credits: 1,
@@ -106,6 +107,32 @@ async fn a_stale_worker_is_fenced_off() {
     assert_eq!(export::find_owned(&db, &Owner::new("globex", "alice"), id).await.unwrap(), None);
     assert_eq!(export::to_expire(&db, lease(59), 9).await.unwrap().len(), 0);
     assert_eq!(export::to_expire(&db, lease(60), 9).await.unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn what_fails_or_dies_is_counted_and_what_is_handed_over_is_not() {
+    let db = database().await;
+    let id = queued(&db).await;
+    let claimed = |worker: &'static str, at| {
+        let db = db.clone();
+        async move {
+            let Claim::Won(row) = transition::claim(&db, id, worker, lease(at), lease(at + 10)).await.unwrap() else {
+                panic!("{worker}")
+            };
+            (row.attempt, row.failures, row.worker)
+        }
+    };
+    assert_eq!(claimed("one", 0).await, (1, 0, Some("one".into())));
+    for (attempt, worker) in [(1, "two"), (2, "three"), (3, "four")] {
+        assert!(transition::give_up_lease(&db, id, attempt, lease(1)).await.unwrap());
+        assert!(!transition::give_up_lease(&db, id, attempt, lease(1)).await.unwrap());
+        assert_eq!(claimed(worker, 1).await, (attempt.cast_signed() + 1, 0, Some(worker.into())));
+    }
+    assert!(transition::attempt_failed(&db, id, 4, lease(2)).await.unwrap());
+    assert!(!transition::attempt_failed(&db, id, 3, lease(2)).await.unwrap());
+    assert_eq!(claimed("five", 2).await, (5, 1, Some("five".into())));
+    // nothing is heard of it for longer than its lease
+    assert_eq!(claimed("six", 12).await, (6, 2, Some("six".into())));
 }
 
 #[tokio::test]

@@ -30,7 +30,7 @@ pub struct ExporterConfig {
     pub first_segment_ms: u64,
     /// Frames of one export encoded at once; 0: one for each core.
     pub encoders: usize,
-    /// An export that failed this often has failed for good.
+    /// An export that failed this often has failed for good. Being handed over is no failure.
     pub max_attempts: u32,
     /// After this long without a sign of life NATS gives a job to another exporter, milliseconds.
     pub ack_wait_ms: u64,

@@ -145,18 +145,22 @@ async fn a_stale_failure_leaves_its_successor_alone() {
 }
 
 #[tokio::test]
-async fn an_exporter_that_stops_hands_its_work_over() {
+async fn exporters_that_stop_hand_their_work_over_as_often_as_it_takes() {
     let house = House::new().await;
-    let first = house.exporter(house.config(), Some(Odd::ticking(100_000, false))).await;
+    let config = exporter::ExporterConfig { max_attempts: 1, ..house.config() };
+    let mut life = house.exporter(config.clone(), Some(Odd::ticking(100_000, false))).await;
     let id = house.submit("odd", json!({})).await;
-    house.running(id, 1).await;
-    let second = house.exporter(house.config(), Some(Odd::ticking(20, false))).await;
-    stop(first).await;
+    for attempt in 1..=3 {
+        house.running(id, attempt).await;
+        let rows = if attempt < 3 { 100_000 } else { 20 };
+        let next = house.exporter(config.clone(), Some(Odd::ticking(rows, false))).await;
+        stop(std::mem::replace(&mut life, next)).await;
+    }
     let outcome = house.outcome().await;
-    let OutcomeResult::Completed { attempt: 2, file, .. } = outcome.body.result else { panic!("{:?}", outcome.body) };
-    assert_eq!(file.rows, 20);
+    let OutcomeResult::Completed { attempt: 4, file, .. } = outcome.body.result else { panic!("{:?}", outcome.body) };
+    assert_eq!((file.rows, house.row(id).await.failures), (20, 0));
     house.no_jobs().await;
-    stop(second).await;
+    stop(life).await;
 }
 
 #[tokio::test]
@@ -170,6 +174,7 @@ async fn a_crashed_exporter_is_replaced_once_its_lease_is_over() {
     let second = house.exporter(house.config(), Some(Odd::ticking(20, false))).await;
     let outcome = house.outcome().await;
     assert!(matches!(outcome.body.result, OutcomeResult::Completed { attempt: 2, .. }), "{:?}", outcome.body);
+    assert_eq!(house.row(id).await.failures, 1);
     house.no_jobs().await;
     stop(second).await;
 }

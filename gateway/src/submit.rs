@@ -187,6 +187,7 @@ impl Submit {
             claims: json!(caller.claims),
             status: Status::Queued.as_str().into(),
             attempt: 0,
+            failures: 0,
             pool: offer.pool.clone(),
             lane: lane.as_str().into(),
             credits: offer.dataset.info.credits.into(),

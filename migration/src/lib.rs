@@ -8,6 +8,7 @@ pub use sea_orm_migration::{MigratorTrait, SchemaManager};
 mod m20261122_000001_exports;
 mod m20261122_000002_credits;
 mod m20261122_000003_menus;
+mod m20261122_000004_failures;
 
 /// All steps in order.
 #[derive(Debug)]
@@ -20,6 +21,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261122_000001_exports::Migration),
             Box::new(m20261122_000002_credits::Migration),
             Box::new(m20261122_000003_menus::Migration),
+            Box::new(m20261122_000004_failures::Migration),
         ]
     }
 }

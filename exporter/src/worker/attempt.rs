@@ -35,6 +35,8 @@ pub(super) struct Attempt<'a> {
     pub(super) worker: &'a Worker,
     pub(super) id: ExportId,
     pub(super) number: u32,
+    /// How many attempts before this one failed.
+    pub(super) failures: u32,
     /// The trace of the request.
     pub(super) traceparent: String,
     pub(super) meter: Arc<Meter>,
@@ -50,6 +52,7 @@ impl<'a> Attempt<'a> {
             worker,
             id: row.export_id(),
             number: row.attempt.unsigned_abs(),
+            failures: row.failures.unsigned_abs(),
             traceparent: row.traceparent.clone(),
             meter: Arc::new(Meter::start()),
             puts: TaskTracker::new(),

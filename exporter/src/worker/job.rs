@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use async_nats::jetstream::{AckKind, Message};
-use entity::{export::Model, transition};
+use entity::{StoreError, export::Model, transition};
 use platform::bus;
 use protocol::{
     envelope::{Envelope, Job},
@@ -87,7 +87,7 @@ async fn claimed(worker: &Worker, message: &Message, job: &Envelope<Job>) -> Ack
 /// Runs the attempt for as long as it holds, until the notifier is sure to hear of its file.
 async fn run(attempt: &Attempt<'_>, message: &Message, row: &Model) -> Result<FileInfo, JobError> {
     let most = attempt.worker.config.max_attempts;
-    if attempt.number > most {
+    if attempt.failures >= most {
         return Err(JobError::Exhausted(most));
     }
     let plan: Plan = plan::plan(&attempt.worker.registry, row)?;
@@ -124,7 +124,8 @@ async fn completed(attempt: &Attempt<'_>, row: &Model, file: &FileInfo, complete
 /// What becomes of a job without a file.
 async fn end(attempt: &Attempt<'_>, message: &Message, job: &Envelope<Job>, ended: JobError) -> AckKind {
     let most = attempt.worker.config.max_attempts;
-    let verdict = if attempt.number >= most { ended.last_verdict(attempt.number) } else { ended.verdict() };
+    let failures = attempt.failures + 1;
+    let verdict = if failures >= most { ended.last_verdict(failures) } else { ended.verdict() };
     match verdict {
         Verdict::Drop => {
             info!("canceled or replaced; stopped");
@@ -133,12 +134,13 @@ async fn end(attempt: &Attempt<'_>, message: &Message, job: &Envelope<Job>, ende
         }
         Verdict::HandOver => {
             info!("handed over");
-            let_go(attempt).await;
+            let (db, now) = (&attempt.worker.db, attempt.worker.clock.now());
+            let_go(transition::give_up_lease(db, attempt.id, attempt.number, now).await);
             AckKind::Nak(None)
         }
         Verdict::Retry => {
-            warn!(error = %ended, export.attempt = attempt.number, "an attempt failed");
-            let_go(attempt).await;
+            warn!(error = %ended, export.attempt = attempt.number, export.failures = failures, "an attempt failed");
+            fail_attempt(attempt).await;
             retry_later(message)
         }
         Verdict::Fail(problem) => {
@@ -147,7 +149,7 @@ async fn end(attempt: &Attempt<'_>, message: &Message, job: &Envelope<Job>, ende
             let kept = outcome::dead(attempt.worker, job, attempt.number, ended.label(), ended.to_string()).await;
             if let Err(e) = told.and(kept) {
                 warn!(error = %e, "the outcome can't be told; tried again");
-                let_go(attempt).await;
+                fail_attempt(attempt).await;
                 return retry_later(message);
             }
             attempt.discard().await;
@@ -156,10 +158,14 @@ async fn end(attempt: &Attempt<'_>, message: &Message, job: &Envelope<Job>, ende
     }
 }
 
-/// Lets the next attempt begin at once.
-async fn let_go(attempt: &Attempt<'_>) {
-    let worker = attempt.worker;
-    if let Err(e) = transition::give_up_lease(&worker.db, attempt.id, attempt.number, worker.clock.now()).await {
+/// Counts a failure, and lets the next attempt begin at once.
+async fn fail_attempt(attempt: &Attempt<'_>) {
+    let (db, now) = (&attempt.worker.db, attempt.worker.clock.now());
+    let_go(transition::attempt_failed(db, attempt.id, attempt.number, now).await);
+}
+
+fn let_go(given_up: Result<bool, StoreError>) {
+    if let Err(e) = given_up {
         warn!(error = %e, "the lease can't be given up; it runs out");
     }
 }

@@ -251,6 +251,7 @@ fn row(id: ExportId) -> export::Model {
         claims: serde_json::json!({}),
         status: Status::Queued.as_str().into(),
         attempt: 0,
+        failures: 0,
         pool: "default".into(),
         lane: "bulk".into(),
         credits: 1,
