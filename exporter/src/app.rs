@@ -26,8 +26,12 @@ use crate::{
 pub struct Deps {
     /// NATS.
     pub bus: Bus,
-    /// The database that all services share; the table datasets are in it too.
+    /// The database that all services share.
     pub db: DatabaseConnection,
+    /// The same database for the rows of table datasets, in a pool of its own of
+    /// [`ExporterConfig::read_connections`]: an export holds a connection of it for as long as it reads. From one pool
+    /// with `db`, readers that wait until their rows are stored would starve the very transactions that store them.
+    pub reads: DatabaseConnection,
     /// Where files go.
     pub store: FileStore,
     /// The time.
@@ -54,7 +58,7 @@ pub struct App {
 /// # Errors
 /// When a setting can't work or NATS does not answer.
 pub async fn start(config: ExporterConfig, deps: Deps, life: &Lifecycle) -> Result<App, ExporterError> {
-    let registry = Registry::standard(&config.datasets_dir, &deps.db);
+    let registry = Registry::standard(&config.datasets_dir, &deps.reads);
     start_with(config, registry, deps, life).await
 }
 

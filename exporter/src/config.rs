@@ -20,6 +20,9 @@ pub struct ExporterConfig {
     pub slots: usize,
     /// How many of these slots bulk exports may take; 0: all but one. Always fewer than `slots`.
     pub bulk_slots: usize,
+    /// Connections to the database for the rows of datasets, apart from those for the exports' own state; 0: two for
+    /// each slot, one that reads and one that counts.
+    pub read_connections: u32,
     /// A segment is closed at this size, bytes.
     pub segment_bytes: usize,
     /// A segment is closed at this age, milliseconds.
@@ -55,6 +58,7 @@ impl Default for ExporterConfig {
             pool: "default".into(),
             slots: 0,
             bulk_slots: 0,
+            read_connections: 0,
             segment_bytes: 8 << 20,
             segment_ms: 1_000,
             first_segment_bytes: 256 << 10,
@@ -113,6 +117,15 @@ impl ExporterConfig {
     #[must_use]
     pub fn bulk_slots(&self) -> usize {
         if self.bulk_slots > 0 { self.bulk_slots } else { self.slots() - 1 }
+    }
+
+    /// Connections for the rows of datasets.
+    #[must_use]
+    pub fn read_connections(&self) -> u32 {
+        if self.read_connections > 0 {
+            return self.read_connections;
+        }
+        u32::try_from(2 * self.slots()).unwrap_or(u32::MAX)
     }
 
     pub(crate) fn encoders(&self) -> usize {

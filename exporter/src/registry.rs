@@ -33,7 +33,8 @@ pub struct Registry {
 }
 
 impl Registry {
-    /// Everything that comes with Sluice. Files are offered when they are in `datasets_dir`.
+    /// Everything that comes with Sluice. Files are offered when they are in `datasets_dir`; tables are read from `db`,
+    /// which should be [`crate::Deps::reads`].
     #[must_use]
     pub fn standard(datasets_dir: &Path, db: &DatabaseConnection) -> Self {
         let file = |name, title, description| parquet(datasets_dir, name, title, description);

@@ -3,6 +3,7 @@
 mod support;
 
 use entity::transition;
+use exporter::ExporterConfig;
 use futures::StreamExt;
 use platform::clock::{Clock, SystemClock};
 use protocol::{
@@ -13,6 +14,7 @@ use protocol::{
     problem::Slug,
     subject,
 };
+use sea_orm::ConnectionTrait;
 use serde_json::{Value, json};
 use support::{House, Odd, stop};
 
@@ -131,7 +133,7 @@ async fn a_file_whose_outcome_was_heard_is_never_deleted() {
 #[tokio::test]
 async fn a_stale_failure_leaves_its_successor_alone() {
     let house = House::new().await;
-    let config = exporter::ExporterConfig { max_attempts: 1, ..house.config() };
+    let config = ExporterConfig { max_attempts: 1, ..house.config() };
     let life = house.exporter(config, Some(Odd::ticking(20, true))).await;
     let id = house.submit("odd", json!({})).await;
     // as if a second attempt was at work already
@@ -147,7 +149,7 @@ async fn a_stale_failure_leaves_its_successor_alone() {
 #[tokio::test]
 async fn exporters_that_stop_hand_their_work_over_as_often_as_it_takes() {
     let house = House::new().await;
-    let config = exporter::ExporterConfig { max_attempts: 1, ..house.config() };
+    let config = ExporterConfig { max_attempts: 1, ..house.config() };
     let mut life = house.exporter(config.clone(), Some(Odd::ticking(100_000, false))).await;
     let id = house.submit("odd", json!({})).await;
     for attempt in 1..=3 {
@@ -182,7 +184,7 @@ async fn a_crashed_exporter_is_replaced_once_its_lease_is_over() {
 #[tokio::test]
 async fn what_keeps_failing_fails_for_good_and_is_kept_for_operators() {
     let house = House::new().await;
-    let config = exporter::ExporterConfig { max_attempts: 2, ..house.config() };
+    let config = ExporterConfig { max_attempts: 2, ..house.config() };
     let life = house.exporter(config, Some(Odd::ticking(20, true))).await;
     let id = house.submit("odd", json!({})).await;
     let outcome = house.outcome().await;
@@ -221,6 +223,30 @@ async fn a_row_policy_always_holds_and_needs_its_claim() {
     let outcome = house.outcome().await;
     let OutcomeResult::Failed { attempt: 1, problem } = outcome.body.result else { panic!("{:?}", outcome.body) };
     assert!(problem.detail.contains("`team`"), "{problem}");
+    stop(life).await;
+}
+
+#[tokio::test]
+async fn exports_of_tables_do_not_take_each_others_connections() {
+    let house = House::new().await;
+    // more frames than fit between the source and the encoders
+    let many = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 150000) \
+                INSERT INTO menus (name, category) SELECT 'menu', 'training' FROM n";
+    house.database.db.execute_unprepared(many).await.unwrap();
+    // more readers than the shared pool has connections, each of which stores many segments
+    let config = ExporterConfig { slots: 6, first_segment_bytes: 1 << 12, segment_bytes: 1 << 16, ..house.config() };
+    let life = house.exporter(config, None).await;
+    for _ in 0..5 {
+        house.submit("menus", json!({})).await;
+    }
+    for _ in 0..5 {
+        let outcome = house.outcome().await;
+        let OutcomeResult::Completed { attempt: 1, file, .. } = outcome.body.result else {
+            panic!("{:?}", outcome.body)
+        };
+        assert_eq!(file.rows, 150_006);
+    }
+    house.no_jobs().await;
     stop(life).await;
 }
 

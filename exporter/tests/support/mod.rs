@@ -18,6 +18,7 @@ use futures::{StreamExt, stream};
 use platform::{
     bus::{self, Bus},
     clock::{Clock, SystemClock},
+    config::DatabaseConfig,
     lifecycle::Lifecycle,
 };
 use polars::prelude::{Column as PolarsColumn, DataFrame};
@@ -28,7 +29,7 @@ use protocol::{
     id::{ExportId, Owner},
     subject::{self, Lane},
 };
-use sea_orm::{ActiveValue::Set, EntityTrait};
+use sea_orm::{ActiveValue::Set, DatabaseConnection, EntityTrait};
 use serde_json::{Value, json};
 use testkit::{
     db::{self, TestDatabase},
@@ -68,14 +69,20 @@ impl House {
         let life = Lifecycle::new();
         let deps = Deps {
             bus: Bus::connect(&self.nats.config(), "exporter").await.unwrap(),
-            db: platform::db::connect(&self.database.config).await.unwrap(),
+            db: self.pool(2).await,
+            reads: self.pool(config.read_connections()).await,
             store: self.folder.store(),
             clock: SystemClock::shared(),
         };
-        let mut registry = Registry::standard(&config.datasets_dir, &deps.db);
+        let mut registry = Registry::standard(&config.datasets_dir, &deps.reads);
         registry.datasets.extend(dataset);
         exporter::start_with(config, registry, deps, &life).await.unwrap();
         life
+    }
+
+    async fn pool(&self, max_connections: u32) -> DatabaseConnection {
+        let config = DatabaseConfig { max_connections, ..self.database.config.clone() };
+        platform::db::connect(&config).await.unwrap()
     }
 
     /// Commits an export and publishes its job, as gateway and dispatcher do.

@@ -10,6 +10,7 @@ use notifier::NotifierError;
 use platform::{
     bus::{Bus, BusError},
     clock::{SharedClock, SystemClock},
+    config::DatabaseConfig,
     lifecycle::Lifecycle,
     store::{FileStore, FileStoreError},
     telemetry::{PrometheusHandle, TelemetryError, init_logs, init_metrics},
@@ -151,7 +152,10 @@ pub async fn exporter(settings: &Settings, common: &Common, life: &Lifecycle) ->
     let Common { db, clock, metrics } = common.clone();
     let bus = Bus::connect(&settings.nats, "sluice-exporter").await?;
     let store = FileStore::open(&settings.store)?;
-    let deps = exporter::Deps { bus, db, store, clock };
+    let connections = settings.exporter.read_connections();
+    let reads = DatabaseConfig { max_connections: connections, ..settings.database.clone() };
+    let reads = platform::db::connect(&reads).await?;
+    let deps = exporter::Deps { bus, db, reads, store, clock };
     let address = &settings.exporter.internal_listen;
     if !address.is_empty() {
         let listener = bind("exporter.internal_listen", address).await?;
