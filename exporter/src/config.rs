@@ -6,6 +6,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::{error::ExporterError, segment::Limits};
 
+/// Clients are promised at most five notes of progress a second.
+const LEAST_PROGRESS_MS: u64 = 200;
+
 /// The `[exporter]` table.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -42,7 +45,7 @@ pub struct ExporterConfig {
     pub lease_ms: u64,
     /// How often the database hears of progress, milliseconds.
     pub heartbeat_ms: u64,
-    /// How often clients hear of progress, milliseconds.
+    /// How often clients hear of progress, milliseconds; 200 or more.
     pub progress_ms: u64,
     /// How long running exports may go on when the process stops, milliseconds; then others take over.
     pub drain_ms: u64,
@@ -88,12 +91,14 @@ impl ExporterConfig {
             ("first_segment_ms", self.first_segment_ms),
             ("max_attempts", u64::from(self.max_attempts)),
             ("heartbeat_ms", self.heartbeat_ms),
-            ("progress_ms", self.progress_ms),
             ("catalog_ms", self.catalog_ms),
         ];
         let wrong = |detail: String| Err(ExporterError::Config(detail));
         if let Some((name, _)) = positive.iter().find(|(_, value)| *value == 0) {
             return wrong(format!("exporter.{name} must be more than 0"));
+        }
+        if self.progress_ms < LEAST_PROGRESS_MS {
+            return wrong(format!("exporter.progress_ms must be {LEAST_PROGRESS_MS} or more"));
         }
         if self.pool.is_empty() {
             return wrong("exporter.pool must have a name".into());
@@ -184,6 +189,7 @@ mod tests {
             ExporterConfig { slots: 1, ..fine.clone() },
             ExporterConfig { slots: 3, bulk_slots: 3, ..fine.clone() },
             ExporterConfig { segment_bytes: 0, ..fine.clone() },
+            ExporterConfig { progress_ms: 199, ..fine.clone() },
             ExporterConfig { lease_ms: 20_000, ..fine.clone() },
             ExporterConfig { pool: String::new(), ..fine },
         ] {

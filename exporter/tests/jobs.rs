@@ -4,7 +4,7 @@ mod support;
 
 use entity::transition;
 use exporter::ExporterConfig;
-use futures::StreamExt;
+use futures::{FutureExt, StreamExt};
 use platform::clock::{Clock, SystemClock};
 use protocol::{
     catalog::CatalogEntry,
@@ -14,7 +14,7 @@ use protocol::{
     problem::Slug,
     subject,
 };
-use sea_orm::ConnectionTrait;
+use sea_orm::{ConnectionTrait, TransactionTrait};
 use serde_json::{Value, json};
 use support::{House, Odd, stop};
 
@@ -144,6 +144,41 @@ async fn a_stale_failure_leaves_its_successor_alone() {
     stop(life).await;
     assert_eq!(house.folder.store().get(&theirs).await.unwrap(), "theirs");
     assert!(house.folder.store().list(&delivery::attempt_prefix(id, 1)).await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_cancel_is_heard_while_the_database_hangs() {
+    let house = House::new().await;
+    let config = ExporterConfig { lease_ms: 20_000, ack_wait_ms: 30_000, ..house.config() };
+    let life = house.exporter(config, Some(Odd::ticking(100_000, false))).await;
+    let id = house.submit("odd", json!({})).await;
+    house.running(id, 1).await;
+    let lock = house.database.db.begin().await.unwrap();
+    lock.execute_unprepared("UPDATE export SET bytes = bytes").await.unwrap();
+    house.bus.publish_lossy(subject::cancel(id), "", &json!({})).await.unwrap();
+    house.no_jobs().await;
+    lock.rollback().await.unwrap();
+    stop(life).await;
+}
+
+#[tokio::test]
+async fn progress_is_told_five_times_a_second_at_most() {
+    let house = House::new().await;
+    let life = house.exporter(house.config(), Some(Odd::ticking(250, false))).await;
+    let mut notes = house.bus.subscribe(subject::progress_of(&Owner::new("acme", "alice"))).await.unwrap();
+    house.bus.flush().await.unwrap();
+    let begun = std::time::Instant::now();
+    house.submit("odd", json!({})).await;
+    house.outcome().await;
+    let spent = begun.elapsed();
+    stop(life).await;
+    // all that were told are here once a later message is
+    house.bus.flush().await.unwrap();
+    let mut told = 0;
+    while let Some(Some(_)) = notes.next().now_or_never() {
+        told += 1;
+    }
+    assert!(told >= 2 && told <= 1 + spent.as_millis() / 200, "{told} in {spent:?}");
 }
 
 #[tokio::test]

@@ -1,8 +1,11 @@
 //! One attempt at an export: from its plan to the sealed file in the store.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
 };
 
 use async_trait::async_trait;
@@ -18,6 +21,7 @@ use protocol::{
     time::Timestamp,
 };
 use sea_orm::TransactionTrait;
+use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 use tracing::warn;
 
@@ -44,6 +48,8 @@ pub(super) struct Attempt<'a> {
     puts: TaskTracker,
     /// Whether the notifier may have heard that the file is whole: then the file is no longer ours to delete.
     sealed: AtomicBool,
+    /// When progress was told last.
+    told: Mutex<Option<Instant>>,
 }
 
 impl<'a> Attempt<'a> {
@@ -57,6 +63,7 @@ impl<'a> Attempt<'a> {
             meter: Arc::new(Meter::start()),
             puts: TaskTracker::new(),
             sealed: AtomicBool::new(false),
+            told: Mutex::new(None),
         }
     }
 
@@ -131,6 +138,17 @@ impl<'a> Attempt<'a> {
         let lease_until = now + self.worker.config.lease();
         let progress = self.meter.progress();
         Ok(transition::heartbeat(&self.worker.db, self.id, self.number, &progress, now, lease_until).await?)
+    }
+
+    /// Whether `period` has passed since this was last true.
+    pub(super) fn may_tell(&self, period: Duration) -> bool {
+        // an instant is whole also when somebody panicked
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        let due = told.is_none_or(|told| told.elapsed() >= period);
+        if due {
+            *told = Some(Instant::now());
+        }
+        due
     }
 
     /// To be called before the outcome is told for the first time. From then on the export may be completed at any

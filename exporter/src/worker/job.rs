@@ -100,7 +100,7 @@ async fn run(attempt: &Attempt<'_>, message: &Message, row: &Model) -> Result<Fi
             return Err(JobError::Fenced);
         }
         attempt.seal();
-        keeper::tell(attempt.worker, attempt, &owner, &attempt.meter.progress()).await;
+        keeper::tell(attempt, &owner, &attempt.meter.progress()).await;
         completed(attempt, row, &file, completed_at).await;
         Ok(file)
     };
