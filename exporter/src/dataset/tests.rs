@@ -193,6 +193,24 @@ async fn long_filters_are_not_deep(db: &DatabaseConnection, file: &ParquetFile) 
     }
 }
 
+async fn long_texts_make_short_frames(db: &DatabaseConnection) {
+    let text = "x".repeat(1 << 20);
+    db.execute_unprepared("CREATE TABLE long_texts (id integer PRIMARY KEY, s text)").await.unwrap();
+    for id in 0..10 {
+        let insert = Sql::insert()
+            .into_table(Alias::new("long_texts"))
+            .columns(["id", "s"].map(Alias::new))
+            .values_panic([Expr::val(id), Expr::val(text.as_str())])
+            .take();
+        db.execute(&insert).await.unwrap();
+    }
+    let columns = vec![Column::new("id", ColumnType::Int), Column::new("s", ColumnType::String)];
+    let table = Table::new(db.clone(), "long_texts", "", "", columns, "id");
+    let query = Query { columns: vec!["s".into()], filter: filter::Filter::And(vec![]), params: Map::new() };
+    let frames: Vec<_> = table.open(&query).await.unwrap().try_collect().await.unwrap();
+    assert_eq!(frames.iter().map(DataFrame::height).collect::<Vec<_>>(), [4, 4, 2]);
+}
+
 async fn a_refused_statement_is_not_tried_again(db: &DatabaseConnection) {
     let wrong = Table::new(db.clone(), "nowhere", "", "", vec![Column::new("id", ColumnType::Int)], "id");
     let query = Query { columns: vec!["id".into()], filter: filter::Filter::And(vec![]), params: Map::new() };
@@ -203,6 +221,7 @@ async fn a_refused_statement_is_not_tried_again(db: &DatabaseConnection) {
 
 async fn all(db: &DatabaseConnection) {
     a_refused_statement_is_not_tried_again(db).await;
+    long_texts_make_short_frames(db).await;
     menus_are_counted_once_per_category(db).await;
     tables_come_in_the_order_of_their_key(db).await;
     the_database_and_polars_agree_on_every_filter(db).await;

@@ -17,8 +17,6 @@ pub(super) use self::failure::is_transient;
 use self::rows::Rows;
 use super::{DatasetError, Frames, Query, feed};
 
-/// Rows in one frame.
-const FRAME_ROWS: usize = 8192;
 /// The name of the table or sub-select that a query reads from.
 const SOURCE: &str = "source";
 
@@ -60,11 +58,11 @@ pub(super) fn open(
         let mut rows = Rows::new(&wanted);
         while let Some(row) = stream.try_next().await? {
             rows.push(&row)?;
-            if rows.len() >= FRAME_ROWS && sender.send(rows.take()?).await.is_err() {
+            if rows.is_full() && sender.send(rows.take()?).await.is_err() {
                 return Ok(());
             }
         }
-        if rows.len() > 0 && sender.send(rows.take()?).await.is_err() {
+        if !rows.is_empty() && sender.send(rows.take()?).await.is_err() {
             return Ok(());
         }
         Ok(())

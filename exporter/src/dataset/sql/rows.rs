@@ -7,10 +7,17 @@ use sea_orm::{DbErr, QueryResult, TryGetError, TryGetable};
 
 use super::super::DatasetError;
 
+/// Rows in one frame at most, …
+const FRAME_ROWS: usize = 8192;
+/// … and bytes of text, as one row may have any number of them.
+const FRAME_BYTES: usize = 4 << 20;
+
 /// Rows that are not a frame yet, column by column.
 pub(super) struct Rows {
     columns: Vec<(String, Values)>,
     len: usize,
+    /// Bytes of text.
+    bytes: usize,
 }
 
 enum Values {
@@ -28,17 +35,22 @@ enum Values {
 
 impl Rows {
     pub(super) fn new(columns: &[Column]) -> Self {
-        Self { columns: columns.iter().map(|c| (c.name.clone(), Values::new(c.kind))).collect(), len: 0 }
+        Self { columns: columns.iter().map(|c| (c.name.clone(), Values::new(c.kind))).collect(), len: 0, bytes: 0 }
     }
 
-    pub(super) const fn len(&self) -> usize {
-        self.len
+    pub(super) const fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Whether they should become a frame now.
+    pub(super) const fn is_full(&self) -> bool {
+        self.len >= FRAME_ROWS || self.bytes >= FRAME_BYTES
     }
 
     /// Appends a row that has the same columns in the same order.
     pub(super) fn push(&mut self, row: &QueryResult) -> Result<(), DatasetError> {
         for (index, (_, values)) in self.columns.iter_mut().enumerate() {
-            values.push(row, index)?;
+            self.bytes += values.push(row, index)?;
         }
         self.len += 1;
         Ok(())
@@ -46,7 +58,7 @@ impl Rows {
 
     /// The rows so far as a frame; none are left.
     pub(super) fn take(&mut self) -> Result<DataFrame, DatasetError> {
-        self.len = 0;
+        (self.len, self.bytes) = (0, 0);
         let columns = self.columns.iter_mut().map(|(name, values)| values.take(name)).collect::<Result<_, _>>()?;
         Ok(DataFrame::new_infer_height(columns)?)
     }
@@ -66,9 +78,15 @@ impl Values {
         }
     }
 
-    fn push(&mut self, row: &QueryResult, index: usize) -> Result<(), DbErr> {
+    /// Appends a value, and tells how many bytes of text it has.
+    fn push(&mut self, row: &QueryResult, index: usize) -> Result<usize, DbErr> {
         match self {
-            Self::Text(values) => values.push(get(row, index)?),
+            Self::Text(values) => {
+                let text: Option<String> = get(row, index)?;
+                let bytes = text.as_ref().map_or(0, String::len);
+                values.push(text);
+                return Ok(bytes);
+            }
             Self::Int(values) => values.push(get(row, index)?),
             Self::Float(values) => values.push(get(row, index)?),
             Self::Bool(values) => values.push(get(row, index)?),
@@ -76,7 +94,7 @@ impl Values {
             Self::Datetime(values) => values.push(get::<DateTime<Utc>>(row, index)?.map(|at| at.timestamp_micros())),
             Self::Time(values) => values.push(get::<NaiveTime>(row, index)?.map(nanos)),
         }
-        Ok(())
+        Ok(0)
     }
 
     fn take(&mut self, name: &str) -> Result<PolarsColumn, DatasetError> {
