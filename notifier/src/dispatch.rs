@@ -6,7 +6,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use async_nats::{Subscriber, jetstream::stream::LastRawMessageErrorKind};
+use async_nats::Subscriber;
 use entity::{export, transition};
 use futures::{FutureExt, StreamExt};
 use protocol::{
@@ -21,6 +21,7 @@ use crate::{
     config::NotifierConfig,
     error::NotifierError,
     settle::events::{self, CreditStep},
+    waiting::waits,
 };
 
 /// How long one look at the table and all it leads to may take.
@@ -119,12 +120,8 @@ impl Dispatcher {
     /// # Errors
     /// When the stream doesn't answer.
     pub(crate) async fn revive(&self, row: &export::Model) -> Result<bool, NotifierError> {
-        let jobs = self.deps.bus.jetstream().get_stream_no_info(subject::STREAM_JOBS).await;
-        let jobs = jobs.map_err(NotifierError::jetstream("find the stream of jobs"))?;
-        match jobs.get_last_raw_message_by_subject(&job_subject(row)).await {
-            Ok(_) => return Ok(false),
-            Err(e) if e.kind() == LastRawMessageErrorKind::NoMessageFound => {}
-            Err(e) => return Err(NotifierError::JetStream { doing: "look for a job", detail: e.to_string() }),
+        if waits(&self.deps.bus, subject::STREAM_JOBS, &job_subject(row)).await? {
+            return Ok(false);
         }
         // the stream may still know the first id
         let id = format!("{}:{}:{}", row.id, row.attempt, row.updated_at.timestamp_micros());

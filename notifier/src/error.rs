@@ -38,6 +38,9 @@ pub enum NotifierError {
     /// Something did not end in time.
     #[error("{0} took too long")]
     Timeout(&'static str),
+    /// A defect of ours.
+    #[error("{0} panicked")]
+    Panicked(&'static str),
     /// The scheduler.
     #[error("scheduler: {0}")]
     Schedule(#[from] tokio_cron_scheduler::JobSchedulerError),
@@ -72,6 +75,7 @@ impl NotifierError {
             | Self::Document { .. }
             | Self::Schedule(_)
             | Self::Http(_)
+            | Self::Panicked(_)
             | Self::Random
             | Self::Unsubscribed(_) => false,
         }

@@ -6,7 +6,7 @@
 //! An outcome is acknowledged last, when all that it leads to has happened; whatever is interrupted comes again and is
 //! done again. An outage is waited out: no number of tries makes a dead letter of a message that only had to wait.
 
-use std::{future::Future, sync::Arc, time::Duration};
+use std::{future::Future, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use async_nats::{
     HeaderMap,
@@ -170,7 +170,10 @@ impl Intake {
                 tidied => tidied.map(drop),
             }
         };
-        tokio::time::timeout(DEADLINE, work).await.map_err(|_| NotifierError::Timeout("settling an outcome"))?
+        // an outcome over which we panic must not come back for ever
+        let work = AssertUnwindSafe(tokio::time::timeout(DEADLINE, work)).catch_unwind();
+        let done = work.await.map_err(|_| NotifierError::Panicked("settling an outcome"))?;
+        done.map_err(|_| NotifierError::Timeout("settling an outcome"))?
     }
 
     /// Puts a message aside for operators as it came, and takes it out of the work queue.

@@ -20,6 +20,7 @@ mod error;
 mod intake;
 mod schedule;
 mod settle;
+mod waiting;
 
 pub use app::{App, Deps, start};
 pub use config::NotifierConfig;

@@ -23,7 +23,7 @@ use sea_orm::TransactionTrait;
 use tracing::{info, warn};
 
 use self::events::CreditStep;
-use crate::{app::Deps, error::NotifierError};
+use crate::{app::Deps, error::NotifierError, waiting::waits};
 
 /// Objects that nobody needs any more once an outcome is settled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -149,8 +149,9 @@ impl Settler {
         Ok(Some(Leftovers::Nothing))
     }
 
-    /// Says durably that the owner of this export wants it to end. Once for each wish, as long as the stream knows its
-    /// id; after that the wish may have been lost, and is said again.
+    /// Says durably that the owner of this export wants it to end. False: something about it waits to be settled
+    /// already. Once for each wish, as long as the stream knows its id; after that it may have been lost, and is said
+    /// again.
     ///
     /// # Errors
     /// When the stream does not confirm it.
@@ -176,6 +177,10 @@ impl Settler {
         since: DateTime<Utc>,
     ) -> Result<bool, NotifierError> {
         let id = row.export_id();
+        // it may fail for hours, and would be said again and again
+        if waits(&self.deps.bus, subject::STREAM_OUTCOMES, &subject::outcome(id)).await? {
+            return Ok(false);
+        }
         let message_id = format!("{id}:{what}:{}", since.timestamp_millis());
         let message = Envelope::new(message_id, events::traceparent(row), Outcome { export_id: id, result });
         self.deps.bus.publish_durable(subject::outcome(id), &message.id, &message).await?;
