@@ -2,6 +2,8 @@
 
 mod support;
 
+use std::time::Duration;
+
 use entity::transition;
 use exporter::ExporterConfig;
 use futures::{FutureExt, StreamExt};
@@ -155,6 +157,8 @@ async fn a_cancel_is_heard_while_the_database_hangs() {
     house.running(id, 1).await;
     let lock = house.database.db.begin().await.unwrap();
     lock.execute_unprepared("UPDATE export SET bytes = bytes").await.unwrap();
+    // several heartbeats long, so that one hangs; if none does, the test only proves less
+    tokio::time::sleep(Duration::from_millis(300)).await;
     house.bus.publish_lossy(subject::cancel(id), "", &json!({})).await.unwrap();
     house.no_jobs().await;
     lock.rollback().await.unwrap();
@@ -200,9 +204,7 @@ async fn exporters_that_stop_hand_their_work_over_as_often_as_it_takes() {
     stop(life).await;
 }
 
-#[tokio::test]
-async fn a_crashed_exporter_is_replaced_once_its_lease_is_over() {
-    let house = House::new().await;
+async fn a_crash(house: House) {
     let first = house.exporter(house.config(), Some(Odd::ticking(100_000, false))).await;
     let id = house.submit("odd", json!({})).await;
     house.running(id, 1).await;
@@ -214,6 +216,17 @@ async fn a_crashed_exporter_is_replaced_once_its_lease_is_over() {
     assert_eq!(house.row(id).await.failures, 1);
     house.no_jobs().await;
     stop(second).await;
+}
+
+#[tokio::test]
+async fn a_crashed_exporter_is_replaced_once_its_lease_is_over() {
+    a_crash(House::new().await).await;
+}
+
+#[tokio::test]
+async fn a_crashed_exporter_is_replaced_on_postgres_too() {
+    let postgres = testkit::db::Postgres::start().await;
+    a_crash(House::over(postgres.database().await).await).await;
 }
 
 #[tokio::test]

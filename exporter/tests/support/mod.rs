@@ -47,10 +47,14 @@ pub(crate) struct House {
 
 impl House {
     pub(crate) async fn new() -> Self {
+        Self::over(db::sqlite().await).await
+    }
+
+    pub(crate) async fn over(database: TestDatabase) -> Self {
         let nats = NatsServer::start().await;
         let bus = nats.bus().await;
         let datasets = tempfile::tempdir().unwrap();
-        Self { bus, nats, database: db::sqlite().await, folder: store::folder(), datasets }
+        Self { bus, nats, database, folder: store::folder(), datasets }
     }
 
     pub(crate) fn config(&self) -> ExporterConfig {
