@@ -98,13 +98,13 @@ async fn everything_submitted_is_made_while_nats_is_away_for_a_moment() {
     })
     .await;
     let bus = fleet.nats.bus().await;
-    let catalog = bus.catalog().await.expect("the bucket survives its server");
-    let seen = catalog.status().await.expect("NATS answers").info.state.last_sequence;
-    testkit::eventually("an exporter advertises again", async || {
-        let now = catalog.status().await.ok()?;
-        (now.info.state.last_sequence > seen).then_some(())
-    })
-    .await;
+    // looked up anew each time, as a bucket tells its state at that moment
+    let last = async || {
+        let status = bus.catalog().await.ok()?.status().await.ok()?;
+        Some(status.info.state.last_sequence)
+    };
+    let seen = last().await.expect("the bucket survives its server");
+    testkit::eventually("an exporter advertises again", async || (last().await? > seen).then_some(())).await;
 }
 
 #[tokio::test]

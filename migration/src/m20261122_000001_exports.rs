@@ -148,6 +148,17 @@ impl MigrationTrait for Migration {
                     .to_owned(),
             )
             .await?;
+        // what ended lately and may have left objects behind
+        manager
+            .create_index(
+                Index::create()
+                    .name("export_updated")
+                    .table(Export::Table)
+                    .col(Export::UpdatedAt)
+                    .col(Export::Id)
+                    .to_owned(),
+            )
+            .await?;
         let part = |name: Segment| ColumnDef::new(name).big_integer().not_null().to_owned();
         manager
             .create_table(

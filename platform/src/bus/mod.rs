@@ -18,6 +18,7 @@ use protocol::{
 };
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::sync::Notify;
+use tokio_util::sync::{CancellationToken, DropGuard};
 use tracing::{info, warn};
 
 use crate::config::NatsConfig;
@@ -97,6 +98,8 @@ pub struct Bus {
     client: Client,
     jetstream: jetstream::Context,
     timeout: Duration,
+    /// Ends the task that keeps the streams when the last clone goes, so that the connection can close.
+    _keeper: Arc<DropGuard>,
 }
 
 impl Bus {
@@ -139,10 +142,10 @@ impl Bus {
             options.connect(urls).await.map_err(|source| BusError::Connect { url: config.url.clone(), source })?;
         let jetstream =
             jetstream::context::ContextBuilder::new().timeout(timeout).ack_timeout(timeout).build(client.clone());
-        let bus = Self { client, jetstream, timeout };
-        streams::ensure(&bus.jetstream, config.replicas).await?;
-        tokio::spawn(streams::keep(bus.jetstream.clone(), config.replicas, connected));
-        Ok(bus)
+        streams::ensure(&jetstream, config.replicas).await?;
+        let stop = CancellationToken::new();
+        tokio::spawn(streams::keep(jetstream.clone(), config.replicas, connected, stop.clone()));
+        Ok(Self { client, jetstream, timeout, _keeper: Arc::new(stop.drop_guard()) })
     }
 
     /// The core NATS client.

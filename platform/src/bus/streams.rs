@@ -8,6 +8,7 @@ use async_nats::jetstream::{
 };
 use protocol::subject;
 use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use super::BusError;
@@ -18,11 +19,18 @@ const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 /// For this long a message id is known again. A redelivery after it is harmless, as every handler is idempotent.
 const DEDUPE_WINDOW: Duration = Duration::from_secs(10 * 60);
 
-/// Makes what is missing after each reconnect, as a server may have come back without its data. Runs for as long as
-/// the process does.
-pub(super) async fn keep(jetstream: jetstream::Context, replicas: usize, connected: Arc<Notify>) {
+/// Makes what is missing after each reconnect, as a server may have come back without its data.
+pub(super) async fn keep(
+    jetstream: jetstream::Context,
+    replicas: usize,
+    connected: Arc<Notify>,
+    stop: CancellationToken,
+) {
     loop {
-        connected.notified().await;
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = connected.notified() => {}
+        }
         if let Err(e) = ensure(&jetstream, replicas).await {
             warn!(error = %e, "streams can't be checked after a reconnect");
         }
