@@ -4,6 +4,8 @@ use chrono::{DateTime, Utc};
 use protocol::{
     export::Status,
     id::{ExportId, Owner},
+    subject::Lane,
+    time::Timestamp,
 };
 use sea_orm::{Condition, IntoActiveModel, QueryOrder, QuerySelect, entity::prelude::*};
 
@@ -122,6 +124,53 @@ pub enum Relation {}
 impl ActiveModelBehavior for ActiveModel {}
 
 impl Model {
+    /// A request that was just taken and on which no work was done. The caller adds what is asked for.
+    #[must_use]
+    pub fn queued(id: ExportId, owner: &Owner, now: DateTime<Utc>) -> Self {
+        Self {
+            id: id.0,
+            tenant: owner.tenant.clone(),
+            user_id: owner.user.clone(),
+            dataset: String::new(),
+            template: "default".into(),
+            format: "csv".into(),
+            compression: "none".into(),
+            filter: serde_json::json!({}),
+            columns: serde_json::json!([]),
+            params: serde_json::json!({}),
+            claims: serde_json::json!({}),
+            status: Status::Queued.as_str().into(),
+            attempt: 0,
+            failures: 0,
+            pool: "default".into(),
+            lane: Lane::Bulk.as_str().into(),
+            credits: 1,
+            retention_s: 0,
+            traceparent: String::new(),
+            idempotency_key: None,
+            request_hash: String::new(),
+            // the contract's times have milliseconds, and the file's header repeats this one
+            requested_at: Timestamp::from(now).into(),
+            started_at: None,
+            completed_at: None,
+            expires_at: None,
+            updated_at: now,
+            cancel_requested_at: None,
+            delete_requested_at: None,
+            worker: None,
+            lease_until: None,
+            rows: 0,
+            rows_total: None,
+            bytes: 0,
+            file_name: None,
+            file_size: None,
+            file_rows: None,
+            file_sha256: None,
+            file_media_type: None,
+            problem: None,
+        }
+    }
+
     /// The id as the rest of the house has it.
     #[must_use]
     pub fn export_id(&self) -> ExportId {

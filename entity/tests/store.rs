@@ -7,7 +7,7 @@ use entity::{account, export, ledger, segment, transition, transition::Claim};
 use migration::{Migrator, MigratorTrait};
 use protocol::{
     delivery::Segment,
-    export::{FileInfo, Progress, Status},
+    export::{FileInfo, Progress},
     id::{ExportId, Owner},
     problem::{Problem, Slug},
 };
@@ -31,47 +31,7 @@ async fn database() -> DatabaseConnection {
 
 async fn queued(db: &DatabaseConnection) -> ExportId {
     let id = ExportId::generate();
-    let row = export::Model {
-        id: id.0,
-        tenant: "acme".into(),
-        user_id: "alice".into(),
-        dataset: "flights".into(),
-        template: "default".into(),
-        format: "csv".into(),
-        compression: "none".into(),
-        filter: serde_json::json!({}),
-        columns: serde_json::json!([]),
-        params: serde_json::json!({}),
-        claims: serde_json::json!({"sub": "alice"}),
-        status: Status::Queued.as_str().into(),
-        attempt: 0,
-        failures: 0,
-        pool: "default".into(),
-        lane: "bulk".into(),
-        credits: 1,
-        retention_s: 60,
-        traceparent: String::new(),
-        idempotency_key: None,
-        request_hash: String::new(),
-        requested_at: now(),
-        started_at: None,
-        completed_at: None,
-        expires_at: None,
-        updated_at: now(),
-        cancel_requested_at: None,
-        delete_requested_at: None,
-        worker: None,
-        lease_until: None,
-        rows: 0,
-        rows_total: None,
-        bytes: 0,
-        file_name: None,
-        file_size: None,
-        file_rows: None,
-        file_sha256: None,
-        file_media_type: None,
-        problem: None,
-    };
+    let row = export::Model { retention_s: 60, ..export::Model::queued(id, &alice(), now()) };
     export::insert(db, row).await.unwrap();
     id
 }

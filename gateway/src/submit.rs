@@ -174,9 +174,6 @@ impl Submit {
         let small = offer.dataset.info.rows_estimate.is_some_and(|rows| rows <= self.interactive_rows);
         let lane = if small { Lane::Interactive } else { Lane::Bulk };
         export::Model {
-            id: ExportId::generate().0,
-            tenant: caller.owner.tenant.clone(),
-            user_id: caller.owner.user.clone(),
             dataset: request.dataset.clone(),
             template: checked.template.clone(),
             format: checked.format.clone(),
@@ -185,9 +182,6 @@ impl Submit {
             columns: json!(checked.columns),
             params: json!(checked.params),
             claims: json!(caller.claims),
-            status: Status::Queued.as_str().into(),
-            attempt: 0,
-            failures: 0,
             pool: offer.pool.clone(),
             lane: lane.as_str().into(),
             credits: offer.dataset.info.credits.into(),
@@ -195,25 +189,7 @@ impl Submit {
             traceparent: trace.traceparent(),
             idempotency_key: key.map(str::to_owned),
             request_hash,
-            // the contract's times have milliseconds, and the file's header repeats this one
-            requested_at: protocol::time::Timestamp::from(now).into(),
-            started_at: None,
-            completed_at: None,
-            expires_at: None,
-            updated_at: now,
-            cancel_requested_at: None,
-            delete_requested_at: None,
-            worker: None,
-            lease_until: None,
-            rows: 0,
-            rows_total: None,
-            bytes: 0,
-            file_name: None,
-            file_size: None,
-            file_rows: None,
-            file_sha256: None,
-            file_media_type: None,
-            problem: None,
+            ..export::Model::queued(ExportId::generate(), &caller.owner, now)
         }
     }
 }

@@ -208,6 +208,59 @@ async fn one_key_makes_one_export_and_credits_run_out() {
 }
 
 #[tokio::test]
+async fn a_repeat_that_meets_its_twin_on_the_last_credit_gets_the_same_export() {
+    let gateway = Gateway::start_with(|config| config.credits.opening = 1).await;
+    let rest = gateway.rest(&gateway.token("alice", "acme"));
+    let ask = || {
+        let request = rest.request(Method::POST, "/v1/exports").header("Idempotency-Key", "k");
+        rest.send(request.json(&json!({"dataset": "flights"})))
+    };
+    let answers = futures::future::join_all((0..5).map(|_| ask())).await;
+    for answer in &answers {
+        assert_eq!(answer.status, StatusCode::ACCEPTED, "{}", answer.text());
+        assert_eq!(answer.json::<Value>()["id"], answers[0].json::<Value>()["id"]);
+    }
+}
+
+#[tokio::test]
+async fn a_huge_filter_is_refused_with_a_short_answer_and_an_absurd_offset_at_once() {
+    let gateway = Gateway::start().await;
+    let token = gateway.token("alice", "acme");
+    let rest = gateway.rest(&token);
+    for part in [json!({}), json!({"delay": {"eq": 1}}), json!(1)] {
+        let answer =
+            rest.post("/v1/exports", &json!({"dataset": "flights", "filter": {"or": vec![part; 40_000]}})).await;
+        assert_eq!(answer.problem().slug(), Slug::InvalidFilter);
+        assert!(answer.body.len() < 10_000, "{} bytes", answer.body.len());
+    }
+    let export = rest.create(&ExportRequest { dataset: "flights".into(), ..ExportRequest::default() }).await;
+    let mut client = Client::connect(&gateway.url, Credential::Bearer(&token)).await.expect("let in");
+    let open = json!({"type": "file.open", "ref": "far", "export_id": export.id, "offset": u64::MAX});
+    client.send_text(&open.to_string()).await;
+    assert_eq!(client.expect_error(Some("far")).await.errors[0].pointer, "/offset");
+}
+
+#[tokio::test]
+async fn signing_in_without_a_password_is_for_this_machine_alone() {
+    let gateway = Gateway::start_with(|config| {
+        config.identity.local.sign_in = true;
+        let (id, name, sub, tenant) = ("alice".into(), "Alice".into(), "alice".into(), "acme".into());
+        config.identity.local.people = vec![gateway::config::Person { id, name, sub, tenant }];
+    })
+    .await;
+    let rest = Rest::new(&gateway.url, None);
+    let sign_in = |host: Option<&str>| {
+        let mut request = rest.request(Method::POST, "/local/sign-in").json(&json!({"person": "alice"}));
+        if let Some(host) = host {
+            request = request.header("host", host).header("origin", format!("http://{host}"));
+        }
+        rest.send(request)
+    };
+    assert_eq!(sign_in(None).await.status, StatusCode::OK);
+    assert_eq!(sign_in(Some("evil.example:8080")).await.status, StatusCode::NOT_FOUND);
+}
+
+#[tokio::test]
 async fn too_many_unfinished_exports_are_refused_and_hold_nothing() {
     let gateway = Gateway::start_with(|config| config.max_unfinished_per_user = 2).await;
     let rest = gateway.rest(&gateway.token("alice", "acme"));
