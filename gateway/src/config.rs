@@ -73,6 +73,8 @@ pub struct IdentityConfig {
     pub jwks_max_age_s: u64,
     /// Difference of clocks that `exp` and `nbf` bear, seconds.
     pub leeway_s: u64,
+    /// How the page signs people in at an outside issuer.
+    pub oidc: OidcConfig,
     /// The local identity of `sluice up`.
     pub local: LocalIdentityConfig,
 }
@@ -87,8 +89,27 @@ impl Default for IdentityConfig {
             algorithms: ["RS256", "ES256", "EdDSA"].map(str::to_owned).to_vec(),
             jwks_max_age_s: 300,
             leeway_s: 2,
+            oidc: OidcConfig::default(),
             local: LocalIdentityConfig::default(),
         }
+    }
+}
+
+/// `[gateway.identity.oidc]`: the page's own sign-in, by the authorization code flow with PKCE.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct OidcConfig {
+    /// The issuer's address, under which `/.well-known/openid-configuration` is; empty: the page asks for a token instead.
+    pub authority: String,
+    /// The id under which the page is registered there, as a public client with the page's address for redirects.
+    pub client_id: String,
+    /// What the page asks for, separated by spaces.
+    pub scope: String,
+}
+
+impl Default for OidcConfig {
+    fn default() -> Self {
+        Self { authority: String::new(), client_id: String::new(), scope: "openid profile".into() }
     }
 }
 

@@ -29,7 +29,7 @@ use crate::{app::App, auth::Caller, contract, error::Refusal, web, ws::handshake
 
 /// Everything that the outside can reach.
 pub fn router(app: App) -> Router {
-    let web = web::service(&app.config.web_dir);
+    let web = web::service(&app.config);
     let api = Router::new()
         .route("/exports", post(exports::create).get(exports::list))
         .route("/exports/{id}", get(exports::get).delete(exports::delete))
@@ -49,6 +49,7 @@ pub fn router(app: App) -> Router {
         .route("/problems/{slug}", get(problems::page))
         .route("/healthz", get(health::live))
         .route("/readyz", get(health::ready))
+        .route("/config.json", get(web::page_config))
         .route("/local/people", get(local::people))
         .route("/local/sign-in", post(local::sign_in))
         .fallback_service(web)
