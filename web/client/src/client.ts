@@ -1,23 +1,15 @@
-import { Backoff, type BackoffOptions, delay } from "./backoff.js";
+import type { BackoffOptions } from "./backoff.js";
 import type { WebSocketConstructor } from "./connection.js";
-import { DEFAULT_WINDOW, Download, type DownloadOptions } from "./download.js";
+import { Download, type DownloadOptions } from "./download.js";
 import type { Unsubscribe } from "./emitter.js";
-import { SluiceError } from "./errors.js";
-import type {
-  Credits,
-  Dataset,
-  Estimate,
-  Export,
-  ExportPage,
-  ExportRequest,
-  MessageOf,
-  ServerMessage,
-  SessionReady,
-  Ticket,
-} from "./protocol.js";
-import type { DownloadResult } from "./receiver.js";
+import { Events } from "./events.js";
+import { Exports } from "./exports.js";
+import type { Credits, Dataset, MessageOf, ServerMessage, SluiceEvent } from "./protocol.js";
+import { EVENT_TYPES } from "./protocol.js";
+import type { DownloadResult, Hasher } from "./receiver.js";
 import { type CallOptions, RestClient } from "./rest.js";
 import { Session, type SessionState } from "./session.js";
+import { type FileBody, streamOf } from "./stream.js";
 import { fixedToken, type TokenProvider } from "./token.js";
 
 /** Settings of {@link SluiceClient}; give one of `token` and `getToken`. */
@@ -30,26 +22,36 @@ export interface SluiceClientOptions {
   getToken?: TokenProvider;
   /** Default: the global `fetch`. */
   fetch?: typeof fetch;
-  /** Default: the global `WebSocket`; on Node 20 pass the one of the `ws` package. */
+  /** Default: the global `WebSocket`; Node 20 has none, so `@sluice/client/node` takes the one of the `ws` package. */
   webSocket?: WebSocketConstructor;
+  /** Makes SHA-256 states. Default: one in JavaScript, as browsers can't hash a stream piece by piece. */
+  newHasher?: () => Hasher;
   /** Bounds of the reconnect delay. */
   backoff?: BackoffOptions;
   /** Deadline of one socket request, in milliseconds. Default 15 000. */
   deadlineMs?: number;
 }
 
-/** How often a lost or still pending answer to a new export is asked for again. */
-const START_RETRIES = 4;
-
-/** An export that was accepted, and whether its bytes will come by themselves. */
-export interface Started {
-  export: Export;
-  /** The server opens a stream by itself: pass it (and the same window) on as `announced` to {@link SluiceClient.download}. */
-  announced: boolean;
+/**
+ * Opens a session and keeps it open: resolves when events come, over a socket or, where none can be opened, over HTTP.
+ *
+ * @throws SluiceError such as `unauthorized`, when the gateway lets nobody in with this token.
+ */
+export async function connect(options: SluiceClientOptions): Promise<SluiceClient> {
+  const client = new SluiceClient(options);
+  await client.connect();
+  return client;
 }
 
 /** The client of one person's session with a Sluice gateway. */
 export class SluiceClient {
+  /** The person's exports: create, list, get, cancel, estimate. */
+  readonly exports: Exports;
+  /** What may be exported. */
+  readonly datasets: {
+    list(options?: CallOptions): Promise<Dataset[]>;
+    get(name: string, options?: CallOptions): Promise<Dataset>;
+  };
   readonly #rest: RestClient;
   readonly #session: Session;
   readonly #options: SluiceClientOptions;
@@ -69,10 +71,15 @@ export class SluiceClient {
       backoff: options.backoff,
       deadlineMs: options.deadlineMs,
     });
+    this.exports = new Exports(this.#rest, this.#session, options.backoff);
+    this.datasets = {
+      list: (call) => this.#rest.datasets(call),
+      get: (name, call) => this.#rest.dataset(name, call),
+    };
   }
 
-  /** Opens the live session and keeps it open until {@link close}. Resolves when it is first ready. */
-  connect(): Promise<SessionReady> {
+  /** Opens the live session and keeps it open until {@link close}. Resolves when events come. */
+  connect(): Promise<SessionState> {
     return this.#session.connect();
   }
 
@@ -110,24 +117,12 @@ export class SluiceClient {
     });
   }
 
-  /** What the caller may export. */
-  datasets(options?: CallOptions): Promise<Dataset[]> {
-    return this.#rest.datasets(options);
-  }
-
-  /** Own exports, newest first. */
-  exports(query?: Parameters<RestClient["exports"]>[0], options?: CallOptions): Promise<ExportPage> {
-    return this.#rest.exports(query, options);
-  }
-
-  /** One export; `waitSeconds` long-polls for its end. */
-  export(id: string, options?: CallOptions & { waitSeconds?: number }): Promise<Export> {
-    return this.#rest.export(id, options);
-  }
-
-  /** What a request would give and cost. */
-  estimate(request: ExportRequest, options?: CallOptions): Promise<Estimate> {
-    return this.#rest.estimate(request, options);
+  /** The events from now on, for `for await`; of some types, or of all. Leaving the loop ends it. */
+  events<T extends SluiceEvent["type"] = SluiceEvent["type"]>(
+    options: { types?: readonly T[]; signal?: AbortSignal } = {},
+  ): Events<T> {
+    const types = options.types ?? (EVENT_TYPES as readonly string[] as readonly T[]);
+    return new Events(this.#session.messages, types, options.signal);
   }
 
   /** The credit account. */
@@ -135,84 +130,21 @@ export class SluiceClient {
     return this.#rest.credits(options);
   }
 
-  /** The CSVW metadata document of a completed export. */
-  metadata(id: string, options?: CallOptions): Promise<Record<string, unknown>> {
-    return this.#rest.metadata(id, options);
-  }
-
-  /** A single-use ticket for opening a socket. {@link connect} takes its own. */
-  ticket(options?: CallOptions): Promise<Ticket> {
-    return this.#rest.ticket(options);
-  }
-
-  /** Cancels an unfinished export; deletes the file of a finished one. */
-  cancel(id: string, options?: CallOptions): Promise<void> {
-    return this.#rest.cancel(id, options);
+  /** Brings the file of an export to a sink, verified. Works while the export still runs. */
+  download(exportId: string, options: DownloadOptions): Promise<DownloadResult> {
+    const { backoff, newHasher } = this.#options;
+    return new Download(
+      { session: this.#session, rest: this.#rest, backoff, newHasher },
+      exportId,
+      options,
+    ).run();
   }
 
   /**
-   * Starts an export, over the socket when it is live. If the answer is lost on the way it is asked again over
-   * REST with the same idempotency key, so that nothing runs or is charged twice.
+   * The file of an export as a stream of bytes. It ends cleanly only after the seal, when size and digest are right, and
+   * fails otherwise; a reader that stops reading stops the server too.
    */
-  async start(
-    request: ExportRequest,
-    options: {
-      idempotencyKey?: string;
-      deliver?: "notify" | "stream";
-      window?: number;
-      signal?: AbortSignal;
-    } = {},
-  ): Promise<Started> {
-    const idempotencyKey = options.idempotencyKey ?? randomKey();
-    const deliver = options.deliver ?? "notify";
-    if (this.#session.connection) {
-      try {
-        const answer = await this.#session.request(
-          {
-            type: "export.create",
-            ...request,
-            idempotency_key: idempotencyKey,
-            deliver,
-            ...(deliver === "stream" ? { window: options.window ?? DEFAULT_WINDOW } : undefined),
-          },
-          "export.accepted",
-        );
-        return { export: answer.export, announced: deliver === "stream" };
-      } catch (cause) {
-        const error = SluiceError.from(cause);
-        if (error.slug !== "network" && error.slug !== "timeout") {
-          throw error;
-        }
-      }
-    }
-    return { export: await this.#startByRest(request, idempotencyKey, options.signal), announced: false };
+  stream(exportId: string, options: Omit<DownloadOptions, "sink"> = {}): FileBody {
+    return streamOf((sink, signal) => this.download(exportId, { ...options, sink, signal }), options.signal);
   }
-
-  async #startByRest(request: ExportRequest, idempotencyKey: string, signal?: AbortSignal): Promise<Export> {
-    const backoff = new Backoff(this.#options.backoff);
-    for (;;) {
-      try {
-        return await this.#rest.createExport(request, { idempotencyKey, signal });
-      } catch (cause) {
-        const error = SluiceError.from(cause);
-        const beingTaken = error.slug === "idempotency-conflict" && error.status === 409;
-        if (backoff.attempt >= START_RETRIES || !(beingTaken || error.slug === "network")) {
-          throw error;
-        }
-        await delay(backoff.next(error.retryAfterMs), signal);
-      }
-    }
-  }
-
-  /** Brings the file of an export to a sink, verified. Works while the export still runs. */
-  download(exportId: string, options: DownloadOptions): Promise<DownloadResult> {
-    const deps = { session: this.#session, rest: this.#rest, backoff: this.#options.backoff };
-    return new Download(deps, exportId, options).run();
-  }
-}
-
-/** 128 random bits in hex; unlike `crypto.randomUUID` also on pages without TLS. */
-export function randomKey(): string {
-  const bytes = crypto.getRandomValues(new Uint8Array(16));
-  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
 }

@@ -59,7 +59,7 @@ export class Connection {
   }
 
   /** Sends a message. False when the connection is not open. */
-  send(message: ClientMessage & { ref?: string }): boolean {
+  send(message: ClientMessage): boolean {
     if (this.#over || !this.#ready) {
       return false;
     }

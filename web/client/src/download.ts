@@ -8,9 +8,13 @@ import type { RestClient } from "./rest.js";
 import { RestTransfer } from "./restTransfer.js";
 import type { Session } from "./session.js";
 import type { FileStream } from "./streams.js";
+import { SinkWindow } from "./window.js";
 
 /** Window of a stream when the caller names none, in bytes. */
 export const DEFAULT_WINDOW = 1024 * 1024;
+
+/** How wide a window may grow for a sink that drains quickly, in bytes. */
+export const DEFAULT_MAX_WINDOW = 8 * 1024 * 1024;
 
 /** Settings of one download. */
 export interface DownloadOptions {
@@ -19,11 +23,19 @@ export interface DownloadOptions {
   offset?: number | undefined;
   /** State of a SHA-256 over the bytes before `offset`, so that the whole can be checked. */
   hasher?: Hasher | undefined;
-  /** Most bytes under way or waiting for the sink. Default 1 MiB. */
+  /** The try that made the bytes before `offset`, as {@link onAttempt} told it: no others may follow them. */
+  attempt?: number | undefined;
+  /** Bytes granted at the start, and never fewer at once later. Default 1 MiB. */
   window?: number | undefined;
+  /** Most bytes under way or waiting for the sink, however quickly it drains. Default 8 MiB. */
+  maxWindow?: number | undefined;
   signal?: AbortSignal | undefined;
   /** Told after each write: position in the file. */
   onProgress?: ((received: number) => void) | undefined;
+  /** Told when bytes come and when they stop coming, because the line or the server is away. */
+  onState?: ((state: TransferState) => void) | undefined;
+  /** Told which try makes the bytes that follow. */
+  onAttempt?: ((attempt: number) => void) | undefined;
   /** The server was asked to open the first stream by itself (`deliver: "stream"`). */
   announced?: boolean | undefined;
   /** `auto` (default) prefers the socket and falls back to HTTP Range requests. */
@@ -32,10 +44,15 @@ export interface DownloadOptions {
   socketWaitMs?: number | undefined;
 }
 
+/** `receiving`: bytes come, or will as soon as they are made; `waiting`: interrupted, and tried again. */
+export type TransferState = "receiving" | "waiting";
+
 /** What a download works with. */
 export interface DownloadDeps {
   session: Session;
   rest: RestClient;
+  /** A SHA-256 of the platform's own, where it has one. */
+  newHasher?: (() => Hasher) | undefined;
   backoff?: BackoffOptions | undefined;
 }
 
@@ -75,6 +92,7 @@ export class Download {
   #announced: boolean;
   /** The try whose bytes are there already: no others may follow them. */
   #madeBy: number | undefined;
+  #state: TransferState = "receiving";
   #ended: SluiceError | undefined;
 
   constructor(deps: DownloadDeps, exportId: string, options: DownloadOptions) {
@@ -82,7 +100,14 @@ export class Download {
     this.#exportId = exportId;
     this.#options = options;
     this.#window = options.window ?? DEFAULT_WINDOW;
-    this.#receiver = new Receiver(options.sink, options.offset ?? 0, options.hasher, options.onProgress);
+    this.#receiver = new Receiver({
+      sink: options.sink,
+      offset: options.offset ?? 0,
+      hasher: options.hasher,
+      newHasher: deps.newHasher,
+      onProgress: options.onProgress,
+    });
+    this.#madeBy = options.attempt;
     this.#backoff = new Backoff(deps.backoff);
     this.#announced = options.announced ?? false;
     this.#signal = options.signal ? AbortSignal.any([options.signal, this.#over.signal]) : this.#over.signal;
@@ -133,6 +158,9 @@ export class Download {
         if (fruitless === 0) {
           this.#backoff.reset();
         }
+        if (error.slug !== "not-ready") {
+          this.#tell("waiting");
+        }
         await delay(this.#backoff.next(error.retryAfterMs), this.#signal).catch((reason: unknown) => {
           throw this.#error(reason);
         });
@@ -150,13 +178,21 @@ export class Download {
     return SluiceError.from(cause, "protocol");
   }
 
+  #tell(state: TransferState): void {
+    if (state !== this.#state) {
+      this.#state = state;
+      this.#options.onState?.(state);
+    }
+  }
+
   async #attempt(): Promise<DownloadResult> {
     this.#signal.throwIfAborted();
     const connection = await this.#socket();
     if (connection) {
       return this.#overSocket(connection);
     }
-    const transfer = new RestTransfer(this.#deps.rest, this.#exportId, this.#receiver);
+    const onOpen = () => this.#tell("receiving");
+    const transfer = new RestTransfer(this.#deps.rest, this.#exportId, this.#receiver, onOpen);
     return transfer.run(this.#signal);
   }
 
@@ -164,12 +200,12 @@ export class Download {
   async #socket(): Promise<Connection | undefined> {
     const { session } = this.#deps;
     const { transport, socketWaitMs = 5_000 } = this.#options;
-    if (transport === "rest" || session.state.name === "idle" || session.state.name === "closed") {
+    if (transport === "rest" || ["idle", "closed", "fallback"].includes(session.state.name)) {
       return undefined;
     }
     const patience = AbortSignal.timeout(socketWaitMs);
     try {
-      await session.whenLive(AbortSignal.any([this.#signal, patience]));
+      await session.whenUp(AbortSignal.any([this.#signal, patience]));
     } catch (cause) {
       if (this.#signal.aborted) {
         throw cause;
@@ -249,21 +285,26 @@ export class Download {
         detail: `${stream.offset} instead of ${this.#receiver.position}`,
       });
     }
-    this.#madeBy = stream.attempt;
-    let granted = stream.offset + this.#window;
-    let drained = 0;
+    this.#madeBy = stream.attempt ?? this.#madeBy;
+    if (stream.attempt !== undefined) {
+      this.#options.onAttempt?.(stream.attempt);
+    }
+    this.#tell("receiving");
+    const { maxWindow = DEFAULT_MAX_WINDOW } = this.#options;
+    const bounds = { min: this.#window, max: Math.min(maxWindow, this.#mayGrant()) };
+    const window = new SinkWindow(stream.offset, bounds, Date.now());
     for (;;) {
       const item = await stream.next(this.#signal);
       switch (item.kind) {
         case "bytes": {
-          if (item.offset + item.payload.byteLength > granted) {
+          const end = item.offset + item.payload.byteLength;
+          if (!window.allows(end)) {
             throw new SluiceError({ slug: "protocol", title: "More bytes than granted" });
           }
           await this.#receiver.take(item.offset, item.payload);
-          drained += item.payload.byteLength;
-          if (drained * 2 >= this.#window && stream.grant(drained)) {
-            granted += drained;
-            drained = 0;
+          const more = window.drained(end, Date.now());
+          if (more > 0) {
+            stream.grant(more);
           }
           break;
         }
@@ -277,5 +318,11 @@ export class Download {
           throw new SluiceError({ slug: "network", title: "The connection was lost" });
       }
     }
+  }
+
+  /** The most that this session lets one message grant, in bytes. */
+  #mayGrant(): number {
+    const { state } = this.#deps.session;
+    return state.name === "live" ? state.ready.limits.window_bytes : DEFAULT_WINDOW;
   }
 }

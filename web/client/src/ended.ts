@@ -1,7 +1,8 @@
-import { type Problem, SluiceError } from "./errors.js";
+import type { Problem } from "./contract.js";
+import { SluiceError } from "./errors.js";
 
 /** The error that an export's end means for its file; `undefined` while there is or may be one. */
-export function endedBadly(current: { status: string; problem: Problem | null }): SluiceError | undefined {
+export function endedBadly(current: { status: string; problem?: Problem | null }): SluiceError | undefined {
   if (current.status !== "failed" && current.status !== "canceled" && current.status !== "expired") {
     return undefined;
   }

@@ -1,3 +1,5 @@
+import type { FieldError, Problem } from "./contract.js";
+
 /** The problem slugs that the server documents at `/problems/<slug>`. */
 export const SERVER_SLUGS = [
   "unauthorized",
@@ -34,24 +36,8 @@ export type ClientSlug = "network" | "timeout" | "digest-mismatch" | "protocol" 
 /** Every slug an error of this SDK can carry. */
 export type Slug = ServerSlug | ClientSlug;
 
-/** One invalid field of a request. */
-export interface FieldError {
-  /** JSON pointer into the request body, such as `/filter/origin`. */
-  pointer: string;
-  detail: string;
-}
-
-/** A problem document (RFC 9457) as the server sends it. */
-export interface Problem {
-  /** `/problems/<slug>`, relative or absolute. */
-  type: string;
-  title: string;
-  status: number;
-  detail?: string | null;
-  instance?: string | null;
-  trace_id?: string | null;
-  errors?: FieldError[] | null;
-}
+/** A problem document as anything on the way may have made it: only what identifies it is sure to be there. */
+export type ReceivedProblem = Pick<Problem, "type" | "title" | "status"> & Partial<Problem>;
 
 /** Everything this SDK rejects with. */
 export class SluiceError extends Error {
@@ -95,7 +81,7 @@ export class SluiceError extends Error {
   }
 
   /** Maps a problem document. A slug that this version does not know becomes the one its status implies. */
-  static fromProblem(problem: Problem, retryAfterMs?: number): SluiceError {
+  static fromProblem(problem: ReceivedProblem, retryAfterMs?: number): SluiceError {
     return new SluiceError({
       slug: slugOf(problem),
       title: problem.title,
@@ -141,7 +127,7 @@ export class SluiceError extends Error {
   }
 }
 
-function parseProblem(text: string): Problem | undefined {
+function parseProblem(text: string): ReceivedProblem | undefined {
   let body: unknown;
   try {
     body = JSON.parse(text);
@@ -157,7 +143,7 @@ function parseProblem(text: string): Problem | undefined {
     : undefined;
 }
 
-function slugOf(problem: Problem): Slug {
+function slugOf(problem: ReceivedProblem): Slug {
   const last = problem.type.split(/[/#]/).pop() ?? "";
   return (SERVER_SLUGS as readonly string[]).includes(last)
     ? (last as ServerSlug)

@@ -33,19 +33,32 @@ export interface DownloadResult {
   verified: boolean;
 }
 
+/** What a {@link Receiver} works with. */
+export interface ReceiverOptions {
+  sink: Sink;
+  /** First byte that will come; the sink holds those before it. */
+  offset: number;
+  /** State over the bytes before `offset`; without it the digest of a file that is gone on with can't be checked. */
+  hasher?: Hasher | undefined;
+  /** Default: {@link newHasher}. */
+  newHasher?: (() => Hasher) | undefined;
+  onProgress?: ((received: number) => void) | undefined;
+}
+
 /** Takes bytes in order from any transport, hashes them once, and judges the end. */
 export class Receiver {
-  readonly #sink: Sink;
-  readonly #onProgress: ((received: number) => void) | undefined;
+  readonly #options: ReceiverOptions;
   #position: number;
   #hasher: Hasher | undefined;
 
-  /** With an `offset` and no `hasher` of the bytes before it, the digest can't be checked. */
-  constructor(sink: Sink, offset: number, hasher?: Hasher, onProgress?: (received: number) => void) {
-    this.#sink = sink;
-    this.#position = offset;
-    this.#hasher = hasher?.clone() ?? (offset === 0 ? newHasher() : undefined);
-    this.#onProgress = onProgress;
+  constructor(options: ReceiverOptions) {
+    this.#options = options;
+    this.#position = options.offset;
+    this.#hasher = options.hasher?.clone() ?? (options.offset === 0 ? this.#newHasher() : undefined);
+  }
+
+  #newHasher(): Hasher {
+    return (this.#options.newHasher ?? newHasher)();
   }
 
   /** Offset of the next byte. */
@@ -63,17 +76,17 @@ export class Receiver {
       });
     }
     this.#hasher?.update(chunk);
-    await this.#sink.write(chunk);
+    await this.#options.sink.write(chunk);
     this.#position += chunk.byteLength;
-    this.#onProgress?.(this.#position);
+    this.#options.onProgress?.(this.#position);
   }
 
   /** Starts again from 0. */
   async restart(): Promise<void> {
-    await this.#sink.reset();
+    await this.#options.sink.reset();
     this.#position = 0;
-    this.#hasher = newHasher();
-    this.#onProgress?.(0);
+    this.#hasher = this.#newHasher();
+    this.#options.onProgress?.(0);
   }
 
   /**

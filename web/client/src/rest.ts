@@ -58,7 +58,7 @@ export class RestClient {
     return this.#json("GET", `/v1/datasets/${encodeURIComponent(name)}`, options);
   }
 
-  /** Own exports, newest first. */
+  /** Own exports, newest first; at most `limit` (1 to 200) of them. */
   exports(
     query: { status?: string; dataset?: string; limit?: number; cursor?: string } = {},
     options: CallOptions = {},
@@ -143,6 +143,18 @@ export class RestClient {
       headers,
       stream: true,
       accept: [416],
+    });
+  }
+
+  /** The event stream of `GET /v1/events`, after the event of this id. */
+  events(options: CallOptions & { lastEventId?: string } = {}): Promise<Response> {
+    return this.call("GET", "/v1/events", {
+      signal: options.signal,
+      headers: {
+        accept: "text/event-stream",
+        ...(options.lastEventId ? { "last-event-id": options.lastEventId } : undefined),
+      },
+      stream: true,
     });
   }
 

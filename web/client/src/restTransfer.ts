@@ -12,11 +12,13 @@ export class RestTransfer {
   readonly #rest: RestClient;
   readonly #exportId: string;
   readonly #receiver: Receiver;
+  readonly #onOpen: (() => void) | undefined;
 
-  constructor(rest: RestClient, exportId: string, receiver: Receiver) {
+  constructor(rest: RestClient, exportId: string, receiver: Receiver, onOpen?: () => void) {
     this.#rest = rest;
     this.#exportId = exportId;
     this.#receiver = receiver;
+    this.#onOpen = onOpen;
   }
 
   /** @throws SluiceError `network` when cut off; the next try goes on at the receiver's position. */
@@ -37,6 +39,7 @@ export class RestTransfer {
     if (response.status === 200 && this.#receiver.position > 0) {
       await this.#receiver.restart(); // the server has another file than the one that was begun
     }
+    this.#onOpen?.();
     if (response.body) {
       await this.#read(response.body);
     }

@@ -3,6 +3,7 @@ import { adviseClose, type CloseAdvice } from "./closeCodes.js";
 import { type Closed, Connection, connectionLost, type WebSocketConstructor } from "./connection.js";
 import { Emitter, type Unsubscribe } from "./emitter.js";
 import { SluiceError } from "./errors.js";
+import { Fallback, type Via } from "./fallback.js";
 import type { ClientMessage, MessageOf, ServerMessage, SessionReady } from "./protocol.js";
 import { ReplayCursor } from "./replay.js";
 import type { RestClient } from "./rest.js";
@@ -11,11 +12,18 @@ import type { TokenProvider } from "./token.js";
 /** A session must have lived this long before the backoff starts over, in milliseconds. */
 const HEALTHY_MS = 10_000;
 
-/** Where the session stands. `closed` is final until `connect` is called again. */
+/** Sockets in a row that never got ready, though the gateway answers, after which events come another way. */
+const BLOCKED_AFTER = 3;
+
+/**
+ * Where the session stands. `fallback`: the gateway answers, but no socket can be opened, so events come over HTTP
+ * until one can. `closed` is final until `connect` is called again.
+ */
 export type SessionState =
   | { name: "idle" }
   | { name: "connecting"; attempt: number }
   | { name: "live"; ready: SessionReady }
+  | { name: "fallback"; via: Via }
   | { name: "reconnecting"; attempt: number; retryAt: number; reason: string }
   | { name: "closed"; error: SluiceError | undefined };
 
@@ -47,6 +55,9 @@ export class Session {
   #stop: AbortController | undefined;
   #wake: AbortController | undefined;
   #refreshTimer: ReturnType<typeof setTimeout> | undefined;
+  /** Sockets in a row that never got ready. */
+  #blocked = 0;
+  #fallback: { events: Fallback; stop: AbortController } | undefined;
 
   constructor(options: SessionOptions) {
     this.#options = options;
@@ -62,20 +73,21 @@ export class Session {
     return this.#state.name === "live" ? this.#connection : undefined;
   }
 
-  /** Starts connecting, if that is not going on, and waits for the first `session.ready`. */
-  async connect(): Promise<SessionReady> {
+  /** Starts connecting, if that is not going on, and waits until events come, by a socket or another way. */
+  async connect(): Promise<SessionState> {
     if (this.#state.name === "idle" || this.#state.name === "closed") {
       this.#stop = new AbortController();
       this.#backoff.reset();
       this.#set({ name: "connecting", attempt: 0 });
       void this.#run(this.#stop.signal);
     }
-    return this.whenLive();
+    return this.#when(isUp);
   }
 
   /** Ends the session for good. */
   close(): void {
     this.#stop?.abort();
+    this.#endFallback();
     clearTimeout(this.#refreshTimer);
     this.#connection?.end(1000, "closed by the client");
     if (this.#state.name !== "idle" && this.#state.name !== "closed") {
@@ -88,8 +100,17 @@ export class Session {
     this.#wake?.abort();
   }
 
-  /** Waits until the session is live; rejects when it is closed or the signal is aborted. */
-  whenLive(signal?: AbortSignal): Promise<SessionReady> {
+  /** Something was started that events are to be expected of. */
+  poke(): void {
+    this.#fallback?.events.poke();
+  }
+
+  /** Waits until a socket is live or known to be blocked; rejects when the session is closed or the signal aborted. */
+  whenUp(signal?: AbortSignal): Promise<SessionState> {
+    return this.#when(isUp, signal);
+  }
+
+  #when(wanted: (state: SessionState) => boolean, signal?: AbortSignal): Promise<SessionState> {
     return new Promise((resolve, reject) => {
       let off: Unsubscribe = () => undefined;
       const onAbort = () => finish(() => reject(SluiceError.from(signal?.reason, "aborted")));
@@ -99,8 +120,8 @@ export class Session {
         settle();
       };
       const look = (state: SessionState) => {
-        if (state.name === "live") {
-          finish(() => resolve(state.ready));
+        if (wanted(state)) {
+          finish(() => resolve(state));
         } else if (state.name === "closed" || state.name === "idle") {
           const error = state.name === "closed" ? state.error : undefined;
           finish(() => reject(error ?? connectionLost("the session is closed")));
@@ -138,6 +159,7 @@ export class Session {
       clearTimeout(this.#refreshTimer);
       this.#connection = undefined;
       if (!advice.retry) {
+        this.#endFallback();
         const title = advice.meaning;
         this.#set({
           name: "closed",
@@ -165,12 +187,20 @@ export class Session {
       const error = SluiceError.from(cause);
       const final = ["unauthorized", "forbidden", "not-found", "invalid-request"].includes(error.slug);
       const advice = { ...adviseClose(1006), retry: !final, floorMs: error.retryAfterMs ?? 0 };
+      this.#endFallback(); // it is not the sockets alone
       return { advice, reason: error.message, error };
     }
     let readyAt: number | undefined;
-    const connection = this.#open(ticket, () => {
-      readyAt = Date.now();
-    });
+    let connection: Connection;
+    try {
+      connection = this.#open(ticket, () => {
+        readyAt = Date.now();
+      });
+    } catch (cause) {
+      // no such class here, or one that policy forbids: as good as blocked
+      this.#countBlocked(stop);
+      return { advice: adviseClose(1006), reason: SluiceError.from(cause).message };
+    }
     this.#connection = connection;
     if (stop.aborted) {
       connection.end(1000, "closed by the client");
@@ -178,6 +208,11 @@ export class Session {
     const closed: Closed = await connection.closed;
     if (readyAt !== undefined && Date.now() - readyAt >= HEALTHY_MS) {
       this.#backoff.reset();
+    }
+    if (readyAt === undefined) {
+      this.#countBlocked(stop);
+    } else {
+      this.#blocked = 0;
     }
     const advice = adviseClose(closed.code);
     return { advice, reason: closed.reason || advice.meaning };
@@ -200,7 +235,41 @@ export class Session {
     return connection;
   }
 
+  #countBlocked(stop: AbortSignal): void {
+    this.#blocked += 1;
+    if (this.#blocked >= BLOCKED_AFTER && !stop.aborted) {
+      this.#startFallback();
+    }
+  }
+
+  #startFallback(): void {
+    if (this.#fallback) {
+      return;
+    }
+    const stop = new AbortController();
+    const events = new Fallback(this.#options.rest, {
+      onMessage: (message) => this.#receive(message),
+      onUp: (via) => {
+        if (!stop.signal.aborted && !(this.#state.name === "fallback" && this.#state.via === via)) {
+          this.#set({ name: "fallback", via });
+        }
+      },
+    });
+    this.#fallback = { events, stop };
+    events.run(stop.signal).catch(() => {
+      if (this.#fallback?.events === events) {
+        this.#fallback = undefined; // the next socket that can't be opened starts another
+      }
+    });
+  }
+
+  #endFallback(): void {
+    this.#fallback?.stop.abort();
+    this.#fallback = undefined;
+  }
+
   #ready(connection: Connection, ready: SessionReady): void {
+    this.#endFallback();
     const before = this.#cursor.position;
     this.#scheduleRefresh(connection, ready.token_expires_at);
     if (before) {
@@ -237,7 +306,12 @@ export class Session {
   }
 
   #receive(message: ServerMessage): void {
-    if ("seq" in message && !this.#cursor.accept(message.seq)) {
+    if (
+      "seq" in message &&
+      message.seq > 0 &&
+      message.type !== "session.ready" &&
+      !this.#cursor.accept(message.seq)
+    ) {
       return;
     }
     this.messages.emit(message);
@@ -275,7 +349,9 @@ export class Session {
     const wait = this.#backoff.next(floorMs);
     this.#wake = new AbortController();
     const attempt = this.#backoff.attempt;
-    this.#set({ name: "reconnecting", attempt, retryAt: Date.now() + wait, reason });
+    if (!(this.#fallback && this.#state.name === "fallback")) {
+      this.#set({ name: "reconnecting", attempt, retryAt: Date.now() + wait, reason });
+    }
     await delay(wait, AbortSignal.any([stop, this.#wake.signal])).catch(() => undefined);
   }
 
@@ -283,4 +359,8 @@ export class Session {
     this.#state = state;
     this.states.emit(state);
   }
+}
+
+function isUp(state: SessionState): boolean {
+  return state.name === "live" || state.name === "fallback";
 }

@@ -68,11 +68,11 @@ describe("download over the socket", () => {
       },
       reset: () => sink.reset(),
     };
-    const result = client.download(ID, { sink: slow, window: 100 });
+    const result = client.download(ID, { sink: slow, window: 100, maxWindow: 100 });
     await opened(5);
     peer.frame(5, 0, bytes.subarray(0, 30));
     peer.frame(5, 30, bytes.subarray(30, 60));
-    const barrier = client.start({ dataset: "barrier" });
+    const barrier = client.exports.create({ dataset: "barrier" });
     const create = await peer.expect("export.create");
     expect(peer.unread).toEqual([]);
     peer.send({ type: "export.accepted", ref: create.ref ?? "", export: completedExport("b", bytes) });
@@ -117,7 +117,7 @@ describe("download over the socket", () => {
     peer.send({
       type: "file.closed",
       stream: 1,
-      problem: { type: "/problems/restarted", title: "Restarted", status: 409 },
+      problem: { type: "/problems/restarted", title: "Restarted", status: 409, detail: "" },
     });
     expect(await opened(2)).toMatchObject({ offset: 0 });
     peer.frame(2, 0, bytes);
@@ -125,6 +125,48 @@ describe("download over the socket", () => {
     await expect(result).resolves.toMatchObject({ sha256: digestOf(bytes), verified: true });
     expect(sink.resets).toBe(1);
     expect(sink.bytes).toEqual(bytes);
+  });
+
+  it("tells when bytes stop coming and when they come again, and which try makes them", async () => {
+    const told: (string | number)[] = [];
+    const bytes = someBytes(100);
+    const result = download({
+      onState: (state) => told.push(state),
+      onAttempt: (attempt) => told.push(attempt),
+    });
+    const first = await peer.expect("file.open");
+    const answer = { type: "file.opened", stream: 1, export_id: ID, offset: 0, attempt: 2 } as const;
+    peer.send({ ...answer, ref: first.ref ?? "" });
+    await expect.poll(() => told).toEqual([2]);
+    peer.cut();
+    const second = await server.accept();
+    second.ready();
+    await opened(2, second);
+    second.frame(2, 0, bytes);
+    seal(2, bytes, second);
+    await result;
+    expect(told).toEqual([2, "waiting", "receiving"]);
+  });
+
+  it("as a stream is read as fast as its reader reads, and fails rather than ends when it is not whole", async () => {
+    const bytes = someBytes(50);
+    const whole = client.stream(ID);
+    await opened(1);
+    peer.frame(1, 0, bytes);
+    seal(1, bytes);
+    expect(new Uint8Array(await new Response(whole.readable).arrayBuffer())).toEqual(bytes);
+    await expect(whole.done).resolves.toMatchObject({ verified: true });
+    const damaged = client.stream(ID);
+    await opened(2);
+    peer.frame(2, 0, someBytes(50, 7));
+    seal(2, bytes);
+    await expect(new Response(damaged.readable).arrayBuffer()).rejects.toMatchObject({
+      slug: "digest-mismatch",
+    });
+    const left = client.stream(ID);
+    await opened(3);
+    await left.readable.cancel();
+    expect((await peer.expect("file.close")).stream).toBe(3);
   });
 
   it("asks again from its own place when a gap shows", async () => {
@@ -160,7 +202,7 @@ describe("download over the socket", () => {
 
   it("takes the stream that deliver: stream opens by itself, even when its frames come at once", async () => {
     const bytes = someBytes(64);
-    const starting = client.start({ dataset: "flights" }, { deliver: "stream" });
+    const starting = client.exports.create({ dataset: "flights" }, { deliver: "stream" });
     const create = await peer.expect("export.create");
     expect(create).toMatchObject({ deliver: "stream", window: 1024 * 1024 });
     peer.send({ type: "export.accepted", ref: create.ref ?? "", export: completedExport(ID, bytes) });
@@ -210,7 +252,7 @@ describe("download over the socket", () => {
     peer.send({
       type: "error",
       ref: early.ref ?? "",
-      problem: { type: "/problems/not-ready", title: "Not ready", status: 409 },
+      problem: { type: "/problems/not-ready", title: "Not ready", status: 409, detail: "" },
     });
     await opened(2);
     peer.frame(2, 0, bytes);

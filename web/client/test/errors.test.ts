@@ -48,7 +48,7 @@ describe("REST", () => {
       problem(response, 429, "credits-exhausted", { detail: "none left" }),
     );
     const client = new SluiceClient({ baseUrl: server.baseUrl, token: "t" });
-    await expect(client.start({ dataset: "flights" })).rejects.toMatchObject({
+    await expect(client.exports.create({ dataset: "flights" })).rejects.toMatchObject({
       slug: "credits-exhausted",
       detail: "none left",
     });
@@ -99,7 +99,7 @@ describe("REST", () => {
       }
     });
     const client = new SluiceClient({ baseUrl: server.baseUrl, token: "t", backoff: { random: () => 0 } });
-    const started = await client.start({ dataset: "flights" });
+    const started = await client.exports.create({ dataset: "flights" });
     expect(started).toMatchObject({ export: { id: "x1" }, announced: false });
     expect(new Set(keys).size).toBe(1);
     expect(keys).toHaveLength(3);

@@ -5,7 +5,7 @@ import { type WebSocket, WebSocketServer } from "ws";
 import { type ClientMessage, type Export, encodeFrame, type ServerMessage } from "../src/index.js";
 
 /** A message as the tests' server sees it. */
-export type Received = ClientMessage & { ref?: string };
+export type Received = ClientMessage;
 
 /** One socket on the server's side. */
 export class Peer {
@@ -56,7 +56,7 @@ export class Peer {
       token_expires_at: new Date(Date.now() + (more.expiresInMs ?? 3_600_000)).toISOString(),
       heartbeat_ms: more.heartbeatMs ?? 60_000,
       limits: { message_bytes: 65536, streams: 4, window_bytes: 1 << 24 },
-      credits: { balance: 5, next_grant_at: null },
+      credits: { balance: 5, next_grant_at: "2026-11-23T00:00:00.000Z" },
     });
   }
 
@@ -191,9 +191,9 @@ export function completedExport(id: string, bytes: Uint8Array): Export {
     template: "default",
     format: "csv",
     compression: "none",
-    filter: null,
-    columns: null,
-    params: null,
+    filter: {},
+    columns: [],
+    params: {},
     status: "completed",
     attempt: 1,
     requested_at: "2026-11-22T15:26:01.123Z",

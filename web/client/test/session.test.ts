@@ -55,7 +55,10 @@ describe("session", () => {
     const peer = await server.accept();
     expect(client.state.name).toBe("connecting");
     peer.ready();
-    await expect(connecting).resolves.toMatchObject({ sub: "alice", tenant: "acme" });
+    await expect(connecting).resolves.toMatchObject({
+      name: "live",
+      ready: { sub: "alice", tenant: "acme" },
+    });
     expect(client.state.name).toBe("live");
   });
 
@@ -166,13 +169,13 @@ describe("session", () => {
     const peer = await server.accept();
     peer.ready();
     await connecting;
-    const starting = client.start({ dataset: "nope" });
+    const starting = client.exports.create({ dataset: "nope" });
     const create = await peer.expect("export.create");
     expect(create).toMatchObject({ dataset: "nope", deliver: "notify" });
     peer.send({
       type: "error",
       ref: create.ref ?? "",
-      problem: { type: "/problems/unknown-dataset", title: "Unknown dataset", status: 422 },
+      problem: { type: "/problems/unknown-dataset", title: "Unknown dataset", status: 422, detail: "" },
     });
     await expect(starting).rejects.toMatchObject({ slug: "unknown-dataset" });
   });
@@ -188,7 +191,7 @@ describe("session", () => {
         json(response, 202, completedExport("x1", new Uint8Array(1)));
       });
     });
-    const starting = client.start({ dataset: "flights" });
+    const starting = client.exports.create({ dataset: "flights" });
     const create = await peer.expect("export.create");
     peer.cut();
     await expect(starting).resolves.toMatchObject({ export: { id: "x1" } });
@@ -202,7 +205,9 @@ describe("session", () => {
     const peer = await server.accept();
     peer.ready();
     await connecting;
-    await expect(client.start({ dataset: "flights" })).rejects.toMatchObject({ slug: "invalid-request" });
+    await expect(client.exports.create({ dataset: "flights" })).rejects.toMatchObject({
+      slug: "invalid-request",
+    });
     expect((await peer.expect("export.create")).dataset).toBe("flights");
   });
 });

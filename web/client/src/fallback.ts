@@ -1,0 +1,165 @@
+import { delay } from "./backoff.js";
+import { SluiceError } from "./errors.js";
+import type { Credits, Export, ServerMessage } from "./protocol.js";
+import { hasEnded } from "./protocol.js";
+import type { RestClient } from "./rest.js";
+import { SseParser } from "./sse.js";
+
+/** How events come while no socket can be opened: pushed over HTTP, or by asking. */
+export type Via = "sse" | "polling";
+
+/** How long one long poll lasts while something is unfinished, in seconds. */
+const BUSY_SECONDS = 2;
+
+/** How often to look while nothing is unfinished, in milliseconds. */
+const IDLE_MS = 10_000;
+
+/** How many of the newest exports are looked at. */
+const LOOKED_AT = 50;
+
+/** Statuses with which a gateway says that it has no event stream. */
+const NO_STREAM: readonly number[] = [404, 405, 406, 501];
+
+/** What a {@link Fallback} tells. */
+export interface FallbackListener {
+  /** A message as the socket would have sent it; `seq` is 0 where it was found by asking. */
+  onMessage(message: ServerMessage): void;
+  /** Events come now, this way. */
+  onUp(via: Via): void;
+}
+
+/**
+ * Brings events where no socket can be opened, such as behind a proxy that knows none: as Server-Sent Events where the
+ * gateway has them, else by long polling of what is unfinished.
+ */
+export class Fallback {
+  readonly #rest: RestClient;
+  readonly #listener: FallbackListener;
+  #lastEventId = "";
+  #wake = new AbortController();
+
+  constructor(rest: RestClient, listener: FallbackListener) {
+    this.#rest = rest;
+    this.#listener = listener;
+  }
+
+  /** Looks at once, such as after an export was created here. */
+  poke(): void {
+    this.#wake.abort();
+  }
+
+  /** Runs until the signal is aborted. @throws SluiceError when the gateway does not answer. */
+  async run(signal: AbortSignal): Promise<void> {
+    while (!signal.aborted) {
+      if (!(await this.#stream(signal))) {
+        await this.#poll(signal);
+      }
+    }
+  }
+
+  /** Follows the event stream to its end. False when the gateway has none. */
+  async #stream(signal: AbortSignal): Promise<boolean> {
+    let response: Response;
+    try {
+      response = await this.#rest.events({ lastEventId: this.#lastEventId, signal });
+    } catch (cause) {
+      if (NO_STREAM.includes(SluiceError.from(cause).status)) {
+        return false;
+      }
+      throw cause;
+    }
+    if (!response.body || !response.headers.get("content-type")?.startsWith("text/event-stream")) {
+      await response.body?.cancel();
+      return false;
+    }
+    this.#listener.onUp("sse");
+    const parser = new SseParser();
+    const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
+    try {
+      for (;;) {
+        const { done, value } = await reader.read();
+        if (done) {
+          return true;
+        }
+        for (const event of parser.push(value)) {
+          this.#lastEventId = event.id;
+          this.#listener.onMessage(messageOf(event));
+        }
+      }
+    } catch (cause) {
+      throw SluiceError.from(cause);
+    } finally {
+      await reader.cancel().catch(() => undefined); // it may be broken already, and then there is nothing to cancel
+    }
+  }
+
+  /** Asks until the signal is aborted. */
+  async #poll(signal: AbortSignal): Promise<void> {
+    const seen = new Seen((message) => this.#listener.onMessage(message));
+    while (!signal.aborted) {
+      const [page, credits] = await Promise.all([
+        this.#rest.exports({ limit: LOOKED_AT }, { signal }),
+        this.#rest.credits({ signal }),
+      ]);
+      this.#listener.onUp("polling");
+      seen.exports(page.items);
+      seen.credits(credits);
+      const unfinished = page.items.find((item) => !hasEnded(item.status));
+      if (unfinished) {
+        await this.#rest.export(unfinished.id, { waitSeconds: BUSY_SECONDS, signal });
+      } else {
+        this.#wake = new AbortController();
+        await delay(IDLE_MS, AbortSignal.any([signal, this.#wake.signal])).catch(() => undefined);
+      }
+    }
+  }
+}
+
+/** What was seen before, so that only changes are told. */
+class Seen {
+  readonly #tell: (message: ServerMessage) => void;
+  readonly #exports = new Map<string, string>();
+  #credits: string | undefined;
+  #first = true;
+
+  constructor(tell: (message: ServerMessage) => void) {
+    this.#tell = tell;
+  }
+
+  exports(items: readonly Export[]): void {
+    for (const item of [...items].reverse()) {
+      const mark = `${item.status} ${JSON.stringify(item.progress)}`;
+      const before = this.#exports.get(item.id);
+      this.#exports.set(item.id, mark);
+      if (this.#first || before === mark) {
+        continue;
+      }
+      const { status } = item;
+      if (status === "completed" || status === "failed" || status === "canceled" || status === "expired") {
+        if (!before?.startsWith(`${status} `)) {
+          this.#tell({ type: `export.${status}`, seq: 0, export: item });
+        }
+      } else {
+        this.#tell({ type: "export.progress", export_id: item.id, progress: item.progress });
+      }
+    }
+    this.#first = false;
+  }
+
+  credits({ balance, held }: Credits): void {
+    const mark = `${balance} ${held}`;
+    if (this.#credits !== undefined && this.#credits !== mark) {
+      this.#tell({ type: "credits.changed", seq: 0, balance, held, reason: "" });
+    }
+    this.#credits = mark;
+  }
+}
+
+function messageOf(event: { type: string; data: string }): ServerMessage {
+  try {
+    const body = JSON.parse(event.data) as Record<string, unknown>;
+    return { type: event.type, ...body } as unknown as ServerMessage;
+  } catch (cause) {
+    throw SluiceError.from(cause, "protocol");
+  }
+}

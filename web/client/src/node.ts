@@ -1,0 +1,123 @@
+/** What Node 20 lacks or does better: a WebSocket, a SHA-256 of its own, and files. */
+import { createHash, type Hash } from "node:crypto";
+import { createReadStream } from "node:fs";
+import { type FileHandle, open, rename, rm, stat } from "node:fs/promises";
+import { WebSocket } from "ws";
+import { SluiceClient, type SluiceClientOptions } from "./client.js";
+import type { WebSocketConstructor } from "./connection.js";
+import type { DownloadOptions } from "./download.js";
+import type { DownloadResult, Hasher, Sink } from "./receiver.js";
+
+export * from "./index.js";
+
+/** The same as `connect` of `@sluice/client`, with what Node has. */
+export async function connect(options: SluiceClientOptions): Promise<SluiceClient> {
+  const client = nodeClient(options);
+  await client.connect();
+  return client;
+}
+
+/** A client that is not connected yet: REST calls and downloads over HTTP work as they are. */
+export function nodeClient(options: SluiceClientOptions): SluiceClient {
+  return new SluiceClient({
+    webSocket: WebSocket as unknown as WebSocketConstructor,
+    newHasher: nodeHasher,
+    ...options,
+  });
+}
+
+/** OpenSSL's SHA-256, several times faster than one in JavaScript. */
+export function nodeHasher(): Hasher {
+  return wrap(createHash("sha256"));
+}
+
+function wrap(hash: Hash): Hasher {
+  return {
+    update(chunk) {
+      hash.update(chunk);
+      return this;
+    },
+    clone: () => wrap(hash.copy()),
+    digest: () => hash.digest(),
+  };
+}
+
+/**
+ * Downloads a file to a path. Until it is whole and checked it is called `<path>.part`, and a later call with the same
+ * path goes on where that ends.
+ *
+ * @throws SluiceError what `download` throws; the part stays, so that the next call needs only the rest.
+ */
+export async function saveFile(
+  client: SluiceClient,
+  exportId: string,
+  path: string,
+  options: Omit<DownloadOptions, "sink" | "offset" | "hasher"> = {},
+): Promise<DownloadResult> {
+  const part = `${path}.part`;
+  const hasher = nodeHasher();
+  const offset = await hashOf(part, hasher);
+  const file = await open(part, offset > 0 ? "r+" : "w");
+  let result: DownloadResult;
+  try {
+    result = await client.download(exportId, {
+      ...options,
+      sink: new FileSink(file, offset),
+      offset,
+      hasher,
+    });
+    await file.sync();
+  } catch (cause) {
+    await file.close();
+    if ((cause as { slug?: string }).slug === "digest-mismatch") {
+      await rm(part, { force: true }); // no rest would make it right
+    }
+    throw cause;
+  }
+  await file.close();
+  await rename(part, path);
+  return result;
+}
+
+/** Feeds what is there already to the hasher. Gives its length. */
+async function hashOf(path: string, hasher: Hasher): Promise<number> {
+  const there = await stat(path).catch((cause: NodeJS.ErrnoException) => {
+    if (cause.code === "ENOENT") {
+      return undefined;
+    }
+    throw cause;
+  });
+  if (!there?.size) {
+    return 0;
+  }
+  let length = 0;
+  for await (const chunk of createReadStream(path) as AsyncIterable<Uint8Array>) {
+    hasher.update(chunk);
+    length += chunk.byteLength;
+  }
+  return length;
+}
+
+class FileSink implements Sink {
+  readonly #file: FileHandle;
+  #position: number;
+
+  constructor(file: FileHandle, position: number) {
+    this.#file = file;
+    this.#position = position;
+  }
+
+  async write(chunk: Uint8Array): Promise<void> {
+    let written = 0;
+    while (written < chunk.byteLength) {
+      const { bytesWritten } = await this.#file.write(chunk, written, undefined, this.#position + written);
+      written += bytesWritten;
+    }
+    this.#position += chunk.byteLength;
+  }
+
+  async reset(): Promise<void> {
+    await this.#file.truncate(0);
+    this.#position = 0;
+  }
+}

@@ -1,0 +1,143 @@
+import type { ServerResponse } from "node:http";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { WebSocket as NodeWebSocket } from "ws";
+import { type Export, SluiceClient, type SluiceEvent, type WebSocketConstructor } from "../src/index.js";
+import { completedExport, json, problem, someBytes, TestServer } from "./server.js";
+
+/** Sockets as behind a proxy that knows none: they close before they open. */
+class BlockedSocket {
+  onclose: ((event: { code: number; reason: string }) => void) | undefined;
+  constructor() {
+    queueMicrotask(() => this.onclose?.({ code: 1006, reason: "" }));
+  }
+  close(): void {}
+}
+
+describe("where no socket can be opened", () => {
+  let server: TestServer;
+  let client: SluiceClient;
+  let blocked: boolean;
+  const told: SluiceEvent[] = [];
+
+  beforeEach(async () => {
+    server = await TestServer.start();
+    blocked = true;
+    class MaybeSocket {
+      constructor(url: string, protocols: string[]) {
+        // biome-ignore lint/correctness/noConstructorReturn: it stands for one of two other classes
+        return blocked ? new BlockedSocket() : (new NodeWebSocket(url, protocols) as object);
+      }
+    }
+    const webSocket = MaybeSocket as unknown as WebSocketConstructor;
+    client = new SluiceClient({
+      baseUrl: server.baseUrl,
+      token: "t",
+      webSocket,
+      backoff: { baseMs: 1, capMs: 5 },
+    });
+    told.length = 0;
+    for (const type of ["export.progress", "export.completed", "credits.changed"] as const) {
+      client.on(type, (event) => told.push(event));
+    }
+  });
+  afterEach(async () => {
+    client.close();
+    await server.stop();
+  });
+
+  it("events come from the event stream, each once, and go on after the last one", async () => {
+    const streams: { response: ServerResponse; after: string | string[] | undefined }[] = [];
+    server.route("GET /v1/events", (request, response) => {
+      response.writeHead(200, { "content-type": "text/event-stream" }).flushHeaders();
+      streams.push({ response, after: request.headers["last-event-id"] });
+    });
+    await expect(client.connect()).resolves.toEqual({ name: "fallback", via: "sse" });
+    const event = (seq: number) =>
+      `id: e1:${seq}\nevent: credits.changed\ndata: ${JSON.stringify({ seq, balance: seq, held: 0, reason: "hold" })}\n\n`;
+    streams[0]?.response.write(event(3) + event(4));
+    await expect.poll(() => told.length).toBe(2);
+    streams[0]?.response.end();
+    await expect.poll(() => streams.length).toBe(2);
+    expect(streams[1]?.after).toBe("e1:4");
+    streams[1]?.response.write(event(4) + event(5));
+    await expect.poll(() => told.map((one) => "balance" in one && one.balance)).toEqual([3, 4, 5]);
+  });
+
+  it("events are found by asking where there is no stream, and a file comes over HTTP", async () => {
+    const bytes = someBytes(40);
+    const whole = completedExport("x1", bytes);
+    const running: Export = { ...whole, status: "running", file: null, progress: { rows: 1, bytes: 10 } };
+    let shown: Export[] = [];
+    server.route("GET /v1/exports", (_, response) =>
+      json(response, 200, { items: shown, next_cursor: null }),
+    );
+    server.route("GET /v1/exports/x1", (_, response) => {
+      shown = [shown[0]?.status === "running" ? whole : running];
+      json(response, 200, shown[0]);
+    });
+    server.route("GET /v1/exports/x1/file", (_, response) => response.end(bytes));
+    server.route("GET /v1/credits", (_, response) =>
+      json(response, 200, { balance: 5 - shown.length, held: 0, next_grant_at: "", entries: [] }),
+    );
+    server.route("POST /v1/exports", (_, response) => {
+      shown = [{ ...running, status: "queued" }];
+      json(response, 202, shown[0]);
+    });
+    await expect(client.connect()).resolves.toEqual({ name: "fallback", via: "polling" });
+    await client.exports.create({ dataset: "flights" });
+    await expect
+      .poll(() => told.map((one) => one.type))
+      .toEqual(["export.progress", "credits.changed", "export.progress", "export.completed"]);
+    const parts: Uint8Array[] = [];
+    const sink = { write: (chunk: Uint8Array) => void parts.push(chunk), reset: () => undefined };
+    await expect(client.download("x1", { sink })).resolves.toMatchObject({ verified: true });
+    expect(Buffer.concat(parts).equals(bytes)).toBe(true);
+  });
+
+  it("a socket is taken again as soon as one opens", async () => {
+    server.route("GET /v1/exports", (_, response) => json(response, 200, { items: [], next_cursor: null }));
+    server.route("GET /v1/credits", (_, response) => json(response, 200, { balance: 5, held: 0 }));
+    await client.connect();
+    blocked = false;
+    (await server.accept()).ready();
+    await expect.poll(() => client.state.name).toBe("live");
+  });
+
+  it("a gateway that does not answer at all is not taken for blocked sockets", async () => {
+    server.route("POST /v1/tickets", (_, response) => problem(response, 503, "unavailable"));
+    client.connect().catch(() => undefined);
+    await expect.poll(() => client.state.name === "reconnecting" && client.state.attempt).toBeGreaterThan(4);
+  });
+});
+
+describe("events for a loop", () => {
+  it("come in order, the newest progress alone, and end with the loop", async () => {
+    const server = await TestServer.start();
+    const client = new SluiceClient({
+      baseUrl: server.baseUrl,
+      token: "t",
+      webSocket: NodeWebSocket as unknown as WebSocketConstructor,
+    });
+    const connecting = client.connect();
+    const peer = await server.accept();
+    peer.ready();
+    await connecting;
+    const events = client.events({ types: ["export.progress", "export.completed"] });
+    for (const rows of [1, 2, 3]) {
+      peer.send({ type: "export.progress", export_id: "x", progress: { rows, bytes: rows } });
+    }
+    const ended = new Promise((resolve) => client.on("export.completed", resolve));
+    peer.send({ type: "export.completed", seq: 1, export: completedExport("x", someBytes(1)) });
+    await ended;
+    const seen = [(await events.next()).value, (await events.next()).value];
+    expect(seen.map((event) => event && ("progress" in event ? event.progress.rows : event.type))).toEqual([
+      3,
+      "export.completed",
+    ]);
+    const pending = events.next();
+    await events.return();
+    expect((await pending).done).toBe(true);
+    client.close();
+    await server.stop();
+  });
+});
