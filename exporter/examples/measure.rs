@@ -44,7 +44,7 @@ async fn main() -> anyhow::Result<()> {
     let dataset = ParquetFile::open(&path, "file", "", "")?;
     let layout = Plain.layout(&dataset, &columns)?;
     let columns = layout.columns.iter().map(|column| column.source.name.clone()).collect();
-    let query = Query { columns, filter: Filter::And(vec![]), params: serde_json::Map::new() };
+    let query = Query { columns, filter: Filter::And(vec![]), params: serde_json::Map::new(), limit: None };
     let clock = SystemClock;
     let pipeline = Pipeline {
         frames: dataset.open(&query).await?,

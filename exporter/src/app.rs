@@ -17,7 +17,8 @@ use uuid::Uuid;
 
 use crate::{
     ExporterConfig, ExporterError, Registry,
-    catalog::Advertiser,
+    catalog::{Advertiser, Current},
+    estimate::{self, Estimator},
     worker::{self, Cancels, Worker},
 };
 
@@ -74,24 +75,28 @@ pub async fn start_with(
 ) -> Result<App, ExporterError> {
     config.validate()?;
     let instance = format!("exporter-{}", Uuid::new_v4().simple());
-    let registry = Arc::new(registry);
+    registry.validate()?;
     let names: Vec<_> = registry.datasets.iter().map(|dataset| dataset.name()).collect();
     info!(exporter.instance = %instance, exporter.datasets = ?names, exporter.slots = config.slots(), "exporter starts");
 
+    let (_replace, catalog) = Current::starting_with(registry);
     let cancels = Cancels::default();
     let canceled = deps.bus.subscribe(subject::CANCEL_ALL.into()).await?;
     let advertiser = Advertiser {
         bus: deps.bus.clone(),
-        registry: Arc::clone(&registry),
+        catalog: catalog.clone(),
         clock: Arc::clone(&deps.clock),
         instance: instance.clone(),
         pool: config.pool.clone(),
+        slots: (config.slots(), config.bulk_slots()),
         every: config.catalog(),
     };
     let service = deps.bus.register("sluice-exporter", "Turns datasets into files").await?;
+    let estimator = Estimator::new(catalog.clone(), deps.db.clone(), Arc::clone(&deps.clock));
+    estimate::serve(estimator, &service, &config.pool, life).await?;
     let worker = Arc::new(Worker {
         config,
-        registry,
+        catalog,
         bus: deps.bus,
         db: deps.db,
         store: deps.store,

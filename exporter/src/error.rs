@@ -12,6 +12,14 @@ pub enum ExporterError {
     /// A setting can't work.
     #[error("settings: {0}")]
     Config(String),
+    /// A dataset must not be offered as it is.
+    #[error("dataset `{name}`: {fault}")]
+    Dataset {
+        /// Which.
+        name: String,
+        /// What is wrong with it, and what would be right.
+        fault: String,
+    },
     /// NATS does not answer.
     #[error(transparent)]
     Bus(#[from] BusError),
@@ -34,6 +42,15 @@ pub enum JobError {
     /// The row policy names a claim that the caller does not have: then no row is theirs.
     #[error("the row policy needs the claim `{0}`")]
     Claim(String),
+    /// The row policy does not fit the dataset, or a claim in it is not of its column's type: then no row is theirs.
+    #[error("the row policy does not hold: {}", .0.first().map_or("", |e| e.detail.as_str()))]
+    Policy(Vec<FieldError>),
+    /// The dataset is for those who have this scope.
+    #[error("the dataset needs the scope `{0}`")]
+    Scope(String),
+    /// A parameter is missing or wrong.
+    #[error("the parameters do not fit the dataset: {}", .0.first().map_or("", |e| e.detail.as_str()))]
+    Params(Vec<FieldError>),
     /// The columns don't fit the dataset.
     #[error(transparent)]
     Template(#[from] TemplateError),
@@ -102,6 +119,10 @@ impl JobError {
             Self::Missing { .. } | Self::Template(_) | Self::Format(_) | Self::Dataset(_) | Self::Exhausted(_) => {
                 fail(self.to_string())
             }
+            Self::Params(errors) => Verdict::Fail(Problem::invalid(Slug::InvalidRequest, errors.clone())),
+            // what the policy says is nobody's business
+            Self::Policy(_) => fail("your token's claims don't fit the rules of this dataset".into()),
+            Self::Scope(scope) => fail(format!("this dataset asks for the scope `{scope}`, which your token lacks")),
             Self::Claim(name) => fail(format!("your token lacks the claim `{name}` that this dataset asks for")),
             Self::Store(_) => fail("what was asked for can no longer be read".into()),
             Self::Json(_) => fail("the file's documents could not be written".into()),
@@ -134,6 +155,9 @@ impl JobError {
             Self::Missing { .. } => "missing",
             Self::Filter(_) => "filter",
             Self::Claim(_) => "claim",
+            Self::Policy(_) => "policy",
+            Self::Scope(_) => "scope",
+            Self::Params(_) => "params",
             Self::Template(_) => "template",
             Self::Dataset(_) => "dataset",
             Self::Format(_) => "format",

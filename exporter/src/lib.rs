@@ -8,6 +8,7 @@
 //! - [`mod@format`]: frames into bytes.
 //! - [`pipeline`] and [`segment`]: the bytes, hashed in order, into segments in the file store.
 //! - [`progress`]: how far it is.
+//! - `estimate`: what an export would be, before anybody asks for it.
 //!
 //! To add a dataset, a template or a format, implement one trait and add a line to [`Registry::standard`].
 
@@ -16,6 +17,7 @@ mod catalog;
 pub mod config;
 pub mod dataset;
 pub mod error;
+mod estimate;
 pub mod format;
 pub mod pipeline;
 pub mod progress;

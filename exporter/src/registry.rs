@@ -13,6 +13,8 @@ use sea_orm::DatabaseConnection;
 use tracing::warn;
 
 use crate::{
+    ExporterError,
+    catalog::rules,
     dataset::{Dataset, MenuCategoryCounts, ParquetFile, Table},
     format::{Csv, Format, Ndjson},
     template::{Plain, Template},
@@ -66,6 +68,24 @@ impl Registry {
         }
     }
 
+    /// Checks what no type can: that names are there once, and that nobody's rows are offered to others.
+    ///
+    /// # Errors
+    /// The first fault, with the dataset's name.
+    pub fn validate(&self) -> Result<(), ExporterError> {
+        for (at, dataset) in self.datasets.iter().enumerate() {
+            let name = dataset.name();
+            if self.datasets[..at].iter().any(|other| other.name() == name) {
+                return Err(ExporterError::Dataset {
+                    name: name.into(),
+                    fault: "another dataset has this name".into(),
+                });
+            }
+            rules::check(dataset.as_ref()).map_err(|fault| ExporterError::Dataset { name: name.into(), fault })?;
+        }
+        Ok(())
+    }
+
     /// The dataset of this name.
     #[must_use]
     pub fn dataset(&self, name: &str) -> Option<&Arc<dyn Dataset>> {
@@ -112,6 +132,7 @@ impl Registry {
             },
             param_specs: dataset.params().to_vec(),
             retention_s: dataset.retention().as_secs(),
+            access: dataset.access(),
         }
     }
 }

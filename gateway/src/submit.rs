@@ -3,8 +3,7 @@
 //! Once the transaction is committed the export will run, whatever dies next: the dispatcher looks for such rows by
 //! itself. So the hint may be lost.
 
-use aws_lc_rs::digest;
-use entity::{export, ledger, view};
+use entity::{export, ledger, submit_key, view};
 use platform::{bus::Bus, clock::SharedClock};
 use protocol::{
     envelope::TraceContext,
@@ -22,6 +21,8 @@ use crate::{
     catalog::{Catalog, Offer},
     credits::Credits,
     error::{Outcome, Refusal},
+    join,
+    queue::Queue,
     validate::{self, Checked},
 };
 
@@ -39,6 +40,8 @@ pub struct Submit {
     pub catalog: Catalog,
     /// Who can pay.
     pub credits: Credits,
+    /// What waits before whom.
+    pub queue: Queue,
     /// For the request time.
     pub clock: SharedClock,
     /// Unfinished exports of one person at once.
@@ -48,7 +51,8 @@ pub struct Submit {
 }
 
 impl Submit {
-    /// Takes an export, or gives the one that the same key made before.
+    /// Takes an export. Gives the one that the same key stands for instead, or an unfinished one of the same person that
+    /// will make the same file: that costs nothing.
     ///
     /// # Errors
     /// A refusal after which nothing was done.
@@ -64,17 +68,23 @@ impl Submit {
             return Err(Problem::invalid(Slug::InvalidRequest, vec![fault]).into());
         }
         // a repeat gets its export even when the dataset is no longer on offer
-        let hash = hash(request)?;
-        if let Some(earlier) = self.earlier(caller, key, &hash).await? {
+        let hash = join::hash(request)?;
+        let key = key.map(|key| (key, hash.as_str()));
+        if let Some(earlier) = self.earlier(caller, key).await? {
             return Ok(earlier);
         }
         let (offer, checked) = self.check(caller, request)?;
-        let row = self.row(caller, request, &offer, &checked, key, hash.clone(), trace);
-        match self.commit(caller, row.clone()).await {
-            Ok(()) => {}
+        let row = self.row(caller, request, &offer, &checked, trace)?;
+        match self.commit(caller, row.clone(), key).await {
+            Ok(None) => {}
+            Ok(Some(twin)) => {
+                metrics::counter!("sluice_gateway_exports_joined_total").increment(1);
+                info!(export.id = %twin.id, export.dataset = %twin.dataset, "an identical export is joined");
+                return self.show(&twin).await;
+            }
             // two requests with one key met; the other was first
             Err(CommitError::KeyTaken) => {
-                let earlier = self.earlier(caller, key, &hash).await?;
+                let earlier = self.earlier(caller, key).await?;
                 return earlier.ok_or_else(|| {
                     let detail = "The first request with this key is still being taken; retry shortly.";
                     Problem::new(Slug::IdempotencyConflict, detail).with_status(409).into()
@@ -82,7 +92,7 @@ impl Submit {
             }
             Err(CommitError::Refused(refusal)) => {
                 // the twin of this request may have taken the last credit or place
-                return match self.earlier(caller, key, &hash).await? {
+                return match self.earlier(caller, key).await? {
                     Some(earlier) => Ok(earlier),
                     None => Err(*refusal),
                 };
@@ -107,73 +117,77 @@ impl Submit {
     /// When the database fails.
     pub async fn show(&self, row: &export::Model) -> Outcome<Export> {
         let waits = matches!(row.status()?, Status::Queued | Status::Dispatched);
-        let position = if waits { Some(export::queue_position(&self.db, row).await?) } else { None };
-        Ok(view::export(row, position)?)
+        let outlook = if waits { Some(self.queue.outlook(row).await?) } else { None };
+        Ok(view::export(row, outlook)?)
     }
 
     fn check(&self, caller: &Caller, request: &ExportRequest) -> Outcome<(Offer, Checked)> {
-        let name = &request.dataset;
-        if !caller.may_export(name) {
-            let detail = format!("Your token's scope does not allow exports of `{name}`.");
-            return Err(Refusal::new(Slug::Forbidden, detail));
-        }
-        let Some(offer) = self.catalog.find(name) else {
-            if self.catalog.is_empty() {
-                return Err(Refusal::new(Slug::Unavailable, "No exporter is running just now.")
-                    .with_header(axum::http::header::RETRY_AFTER, 5));
-            }
-            let fault = FieldError::new("/dataset", format!("no dataset is called `{name}`"));
-            return Err(Problem::invalid(Slug::UnknownDataset, vec![fault]).into());
-        };
-        let checked = validate::check(request, &offer.dataset)?;
-        Ok((offer, checked))
+        validate::admit(&self.catalog, caller, request)
     }
 
-    async fn earlier(&self, caller: &Caller, key: Option<&str>, hash: &str) -> Outcome<Option<Export>> {
-        let Some(key) = key else { return Ok(None) };
-        let Some(row) = export::find_by_key(&self.db, &caller.owner, key).await? else { return Ok(None) };
-        if row.request_hash != hash {
+    /// What this key stands for, with the hash of the request that it came with.
+    async fn earlier(&self, caller: &Caller, key: Option<(&str, &str)>) -> Outcome<Option<Export>> {
+        let Some((key, hash)) = key else { return Ok(None) };
+        let Some(known) = submit_key::find(&self.db, &caller.owner, key).await? else { return Ok(None) };
+        if known.request_hash != hash {
             return Err(Refusal::new(Slug::IdempotencyConflict, "This key came with another request before."));
         }
+        let Some(row) = export::find_owned(&self.db, &caller.owner, ExportId(known.export_id)).await? else {
+            return Ok(None);
+        };
         self.show(&row).await.map(Some)
     }
 
-    async fn commit(&self, caller: &Caller, row: export::Model) -> Result<(), CommitError> {
-        let owner = &caller.owner;
+    /// The row, its hold and its key in one transaction. Some: an unfinished export that will make the same file, which
+    /// the key stands for now.
+    async fn commit(
+        &self,
+        caller: &Caller,
+        row: export::Model,
+        key: Option<(&str, &str)>,
+    ) -> Result<Option<export::Model>, CommitError> {
+        let (owner, now) = (&caller.owner, self.clock.now());
         let tx = self.db.begin().await.map_err(Refusal::from)?;
-        // the account's row is locked from the hold on, so that the count below can't be overtaken
-        let now = self.clock.now();
-        let balance = ledger::open(&tx, owner, self.credits.opening(), now).await.map_err(Refusal::from)?;
-        let held = ledger::hold(&tx, owner, row.export_id(), row.credits, now).await.map_err(Refusal::from)?;
-        if !held {
-            return Err(self.credits.exhausted(balance.balance, row.credits).into());
+        // the account is locked from here on, so that nobody overtakes what is looked at below
+        let balance = ledger::reckon(&tx, owner, self.credits.terms(), now).await.map_err(Refusal::from)?;
+        let twin = match &row.join_key {
+            Some(join_key) => export::find_twin(&tx, owner, join_key).await.map_err(Refusal::from)?,
+            None => None,
+        };
+        let id = twin.as_ref().map_or(row.export_id(), export::Model::export_id);
+        if twin.is_none() {
+            let held = ledger::hold(&tx, owner, id, row.credits, now).await.map_err(Refusal::from)?;
+            if !held {
+                return Err(self.credits.exhausted(balance.balance, row.credits).into());
+            }
+            let unfinished = export::count_unfinished(&tx, owner).await.map_err(Refusal::from)?;
+            if unfinished >= self.max_unfinished {
+                let detail =
+                    format!("You have {unfinished} unfinished exports, and {} is the most.", self.max_unfinished);
+                let refusal = Refusal::new(Slug::TooManyExports, detail);
+                return Err(refusal.with_header(axum::http::header::RETRY_AFTER, 5).into());
+            }
+            export::insert(&tx, row).await.map_err(Refusal::from)?;
         }
-        let unfinished = export::count_unfinished(&tx, owner).await.map_err(Refusal::from)?;
-        if unfinished >= self.max_unfinished {
-            let detail = format!("You have {unfinished} unfinished exports, and {} is the most.", self.max_unfinished);
-            let refusal = Refusal::new(Slug::TooManyExports, detail);
-            return Err(refusal.with_header(axum::http::header::RETRY_AFTER, 5).into());
+        if let Some((key, hash)) = key {
+            submit_key::insert(&tx, owner, key, hash, id, now).await?;
         }
-        export::insert(&tx, row).await?;
         tx.commit().await.map_err(Refusal::from)?;
-        Ok(())
+        Ok(twin)
     }
 
-    #[expect(clippy::too_many_arguments, reason = "each is one part of the row")]
     fn row(
         &self,
         caller: &Caller,
         request: &ExportRequest,
         offer: &Offer,
         checked: &Checked,
-        key: Option<&str>,
-        request_hash: String,
         trace: TraceContext,
-    ) -> export::Model {
+    ) -> Outcome<export::Model> {
         let now = self.clock.now();
         let small = offer.dataset.info.rows_estimate.is_some_and(|rows| rows <= self.interactive_rows);
         let lane = if small { Lane::Interactive } else { Lane::Bulk };
-        export::Model {
+        Ok(export::Model {
             dataset: request.dataset.clone(),
             template: checked.template.clone(),
             format: checked.format.clone(),
@@ -187,18 +201,10 @@ impl Submit {
             credits: offer.dataset.info.credits.into(),
             retention_s: offer.dataset.retention_s.cast_signed(),
             traceparent: trace.traceparent(),
-            idempotency_key: key.map(str::to_owned),
-            request_hash,
+            join_key: Some(join::key(request, checked, caller)?),
             ..export::Model::queued(ExportId::generate(), &caller.owner, now)
-        }
+        })
     }
-}
-
-/// The same members with the same values give the same text: objects are sorted by their keys.
-fn hash(request: &ExportRequest) -> Outcome<String> {
-    let canonical = serde_json::to_value(request).map(|value| value.to_string());
-    let canonical = canonical.map_err(|e| Refusal::new(Slug::Internal, e.to_string()))?;
-    Ok(hex::encode(digest::digest(&digest::SHA256, canonical.as_bytes())))
 }
 
 enum CommitError {

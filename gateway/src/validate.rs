@@ -1,6 +1,7 @@
 //! Checks a request against the catalog: every fault is named by its JSON pointer, and nothing is done before all
 //! of it is good.
 
+use axum::http::header;
 use protocol::{
     catalog::CatalogDataset,
     export::ExportRequest,
@@ -11,11 +12,45 @@ use protocol::{
 };
 use serde_json::{Map, Value, json};
 
+use crate::{
+    auth::Caller,
+    catalog::{Catalog, Offer},
+    error::{Outcome, Refusal},
+};
+
 /// The most faults that one answer lists.
 const MAX_FAULTS: usize = 20;
 
+/// Finds what a caller asks for, as they may see it, and checks every member of the request against it.
+///
+/// # Errors
+/// When it isn't theirs to export, nobody offers it, or a member is wrong.
+pub fn admit(catalog: &Catalog, caller: &Caller, request: &ExportRequest) -> Outcome<(Offer, Checked)> {
+    let name = &request.dataset;
+    if !caller.may_export(name) {
+        let detail = format!("Your token's scope does not allow exports of `{name}`.");
+        return Err(Refusal::new(Slug::Forbidden, detail));
+    }
+    let Some(Offer { dataset, pool }) = catalog.find(name) else {
+        if catalog.is_empty() {
+            return Err(
+                Refusal::new(Slug::Unavailable, "No exporter is running just now.").with_header(header::RETRY_AFTER, 5)
+            );
+        }
+        let fault = FieldError::new("/dataset", format!("no dataset is called `{name}`"));
+        return Err(Problem::invalid(Slug::UnknownDataset, vec![fault]).into());
+    };
+    let wanted = dataset.access.scopes.join("`, `");
+    let Some(dataset) = dataset.seen_by(&caller.scopes) else {
+        let detail = format!("Exports of `{name}` ask for the scope `{wanted}` besides.");
+        return Err(Refusal::new(Slug::Forbidden, detail));
+    };
+    let checked = check(request, &dataset)?;
+    Ok((Offer { dataset, pool }, checked))
+}
+
 /// A request whose every member was checked, with defaults filled in.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Checked {
     /// The template's name.
     pub template: String,
@@ -118,7 +153,7 @@ mod tests {
             rows_estimate: None,
             credits: 1,
         };
-        CatalogDataset { info, param_specs: vec![], retention_s: 60 }
+        CatalogDataset { info, param_specs: vec![], retention_s: 60, access: Default::default() }
     }
 
     fn refused(body: Value) -> (Slug, Vec<String>) {

@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::{params::ParamSpec, time::Timestamp};
+use crate::{access::Access, params::ParamSpec, time::Timestamp};
 
 /// The type of a column, as clients and filters see it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
@@ -41,12 +41,15 @@ pub struct Column {
     pub label: Option<String>,
     /// Whether it may be NULL.
     pub nullable: bool,
+    /// Whether the caller has it masked only: then no filter can ask about it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub masked: bool,
 }
 
 impl Column {
     /// A nullable column without a label.
     pub fn new(name: impl Into<String>, kind: ColumnType) -> Self {
-        Self { name: name.into(), kind, label: None, nullable: true }
+        Self { name: name.into(), kind, label: None, nullable: true, masked: false }
     }
 }
 
@@ -101,6 +104,9 @@ pub struct CatalogDataset {
     pub param_specs: Vec<ParamSpec>,
     /// How long a finished file is kept, seconds.
     pub retention_s: u64,
+    /// Who may see what of it.
+    #[serde(default)]
+    pub access: Access,
 }
 
 /// What one exporter offers: the value of its key in `SLUICE_CATALOG`, put again at each heartbeat.
@@ -116,6 +122,17 @@ pub struct CatalogEntry {
     pub at: Timestamp,
     /// After this many milliseconds without a new put the entry counts for nothing.
     pub ttl_ms: u64,
+    /// Exports that it can run at once.
+    #[serde(default = "one")]
+    pub slots: u32,
+    /// Bulk exports among them.
+    #[serde(default = "one")]
+    pub bulk_slots: u32,
     /// What it offers.
     pub datasets: Vec<CatalogDataset>,
+}
+
+/// An exporter that doesn't say runs at least one.
+const fn one() -> u32 {
+    1
 }

@@ -5,12 +5,14 @@
 //! here, once. The public half is the contract in `docs/protocol.md`; the internal half is what the three
 //! services say to each other over NATS.
 
+pub mod access;
 pub mod catalog;
 pub mod client;
 pub mod close;
 pub mod credits;
 pub mod delivery;
 pub mod envelope;
+pub mod estimate;
 pub mod export;
 pub mod filter;
 pub mod frame;

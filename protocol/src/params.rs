@@ -1,5 +1,6 @@
 //! Parameters of datasets: what an exporter declares, the JSON Schema made from it, and the check in the gateway.
 
+use chrono::{DateTime, NaiveDate};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
@@ -19,6 +20,10 @@ pub enum ParamType {
     Bool,
     /// A list of texts.
     Strings,
+    /// A calendar date, `2026-11-22`.
+    Date,
+    /// A moment, RFC 3339.
+    Datetime,
 }
 
 /// One declared parameter.
@@ -51,6 +56,8 @@ pub fn json_schema(specs: &[ParamSpec]) -> Value {
             ParamType::Float => json!({"type": "number"}),
             ParamType::Bool => json!({"type": "boolean"}),
             ParamType::Strings => json!({"type": "array", "items": {"type": "string"}, "minItems": 1}),
+            ParamType::Date => json!({"type": "string", "format": "date"}),
+            ParamType::Datetime => json!({"type": "string", "format": "date-time"}),
         };
         schema["description"] = json!(spec.description);
         if let Some(default) = &spec.default {
@@ -100,13 +107,17 @@ pub fn check(specs: &[ParamSpec], given: &Map<String, Value>) -> Result<Map<Stri
     if errors.is_empty() { Ok(out) } else { Err(errors) }
 }
 
-fn fault(spec: &ParamSpec, value: &Value) -> Option<String> {
+/// Why a value is none for this parameter; None when it is one.
+#[must_use]
+pub fn fault(spec: &ParamSpec, value: &Value) -> Option<String> {
     let fits = match spec.kind {
         ParamType::String => value.is_string(),
         ParamType::Int => value.is_i64(),
         ParamType::Float => value.is_number(),
         ParamType::Bool => value.is_boolean(),
         ParamType::Strings => value.as_array().is_some_and(|a| !a.is_empty() && a.iter().all(Value::is_string)),
+        ParamType::Date => value.as_str().is_some_and(|text| NaiveDate::parse_from_str(text, "%Y-%m-%d").is_ok()),
+        ParamType::Datetime => value.as_str().is_some_and(|text| DateTime::parse_from_rfc3339(text).is_ok()),
     };
     if !fits {
         let wanted = match spec.kind {
@@ -115,6 +126,8 @@ fn fault(spec: &ParamSpec, value: &Value) -> Option<String> {
             ParamType::Float => "a number",
             ParamType::Bool => "true or false",
             ParamType::Strings => "a list of at least one string",
+            ParamType::Date => "a date such as \"2026-11-22\"",
+            ParamType::Datetime => "a time such as \"2026-11-22T15:26:01Z\"",
         };
         return Some(format!("expected {wanted}"));
     }

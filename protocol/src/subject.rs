@@ -52,6 +52,12 @@ impl Lane {
     /// Both lanes.
     pub const ALL: [Self; 2] = [Self::Interactive, Self::Bulk];
 
+    /// The lane of this name. One that this version does not know is served with the patient ones.
+    #[must_use]
+    pub fn of(name: &str) -> Self {
+        Self::ALL.into_iter().find(|lane| lane.as_str() == name).unwrap_or(Self::Bulk)
+    }
+
     /// The lane as a subject token.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -141,6 +147,12 @@ pub fn delivery_written(id: ExportId) -> String {
 #[must_use]
 pub fn delivery_announce(id: ExportId) -> String {
     format!("sluice.v1.delivery.announce.{id}")
+}
+
+/// Where exporters of a pool hear questions about exports that nobody has asked for yet.
+#[must_use]
+pub fn delivery_estimate(pool: &str) -> String {
+    format!("sluice.v1.delivery.estimate.{}", token(pool))
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@
 mod feed;
 pub mod menu_category_counts;
 pub mod parquet;
+pub mod seen;
 pub mod sql;
 pub mod table;
 #[cfg(test)]
@@ -16,16 +17,20 @@ use std::time::Duration;
 use async_trait::async_trait;
 use futures::stream::BoxStream;
 use polars::prelude::{DataFrame, PolarsError};
-use protocol::{catalog::Column, filter::Filter, params::ParamSpec};
+use protocol::{access::Access, catalog::Column, filter::Filter, params::ParamSpec};
 use sea_orm::DbErr;
 use serde_json::{Map, Value};
 
 pub use menu_category_counts::MenuCategoryCounts;
 pub use parquet::ParquetFile;
+pub use seen::Seen;
 pub use table::Table;
 
 /// How long finished files are kept, unless a dataset says otherwise.
 const RETENTION: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// Columns that say whose a row is, unless a dataset says otherwise.
+const TENANT_COLUMNS: [&str; 2] = ["tenant", "tenant_id"];
 
 /// The rows of a query, in the dataset's order, with the columns of the query in its order. Memory is bounded: the
 /// source waits until a frame is taken. Dropping the stream stops the source.
@@ -40,6 +45,17 @@ pub struct Query {
     pub filter: Filter,
     /// Checked against the dataset's parameters, with defaults filled in.
     pub params: Map<String, Value>,
+    /// Only so many rows, the first ones; None for all.
+    pub limit: Option<u64>,
+}
+
+/// How many rows a query has, as far as statistics tell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Guess {
+    /// About so many.
+    pub rows: u64,
+    /// Whether it is just as many.
+    pub exact: bool,
 }
 
 /// A source of rows that people may export.
@@ -67,6 +83,17 @@ pub trait Dataset: Send + Sync {
         None
     }
 
+    /// The column that says whose a row is: a dataset that has one is not offered without a row policy that names it.
+    /// By default a column that is called `tenant` or `tenant_id`.
+    fn tenant_column(&self) -> Option<&str> {
+        self.columns().iter().map(|column| column.name.as_str()).find(|name| TENANT_COLUMNS.contains(name))
+    }
+
+    /// Who may see what of it; everybody everything by default.
+    fn access(&self) -> Access {
+        Access::default()
+    }
+
     /// How long a finished file is kept.
     fn retention(&self) -> Duration {
         RETENTION
@@ -85,6 +112,17 @@ pub trait Dataset: Send + Sync {
     /// # Errors
     /// When the source fails.
     async fn count(&self, query: &Query) -> Result<Option<u64>, DatasetError>;
+
+    /// How many rows a query has, from statistics: much faster than [`Dataset::count`], and rarely exact.
+    ///
+    /// # Errors
+    /// When the source fails.
+    async fn guess(&self, query: &Query) -> Result<Option<Guess>, DatasetError> {
+        if !query.filter.is_all() {
+            return Ok(None);
+        }
+        Ok(self.rows_estimate().await.map(|rows| Guess { rows, exact: false }))
+    }
 
     /// Begins to read.
     ///

@@ -18,6 +18,7 @@ async fn rows(dataset: &dyn Dataset, filter: Value, columns: &[&str], params: Va
         columns: columns.iter().map(ToString::to_string).collect(),
         filter: filter::parse(&filter, dataset.columns()).unwrap(),
         params: params.as_object().unwrap().clone(),
+        limit: None,
     };
     let frames: Vec<DataFrame> = dataset.open(&query).await.unwrap().try_collect().await.unwrap();
     let mut out = Vec::new();
@@ -186,7 +187,7 @@ async fn long_filters_are_not_deep(db: &DatabaseConnection, file: &ParquetFile) 
     let any = filter::Filter::Or((0..3000).map(|n| equal(n * 20)).collect());
     let all = filter::Filter::And(vec![filter::Filter::And(vec![]); 3000]);
     for (filter, rows) in [(any, 3), (all, ROWS)] {
-        let query = Query { columns: vec!["id".into()], filter, params: Map::new() };
+        let query = Query { columns: vec!["id".into()], filter, params: Map::new(), limit: None };
         for dataset in [&table as &dyn Dataset, file] {
             assert_eq!(dataset.count(&query).await.unwrap(), Some(rows as u64));
         }
@@ -206,14 +207,16 @@ async fn long_texts_make_short_frames(db: &DatabaseConnection) {
     }
     let columns = vec![Column::new("id", ColumnType::Int), Column::new("s", ColumnType::String)];
     let table = Table::new(db.clone(), "long_texts", "", "", columns, "id");
-    let query = Query { columns: vec!["s".into()], filter: filter::Filter::And(vec![]), params: Map::new() };
+    let query =
+        Query { columns: vec!["s".into()], filter: filter::Filter::And(vec![]), params: Map::new(), limit: None };
     let frames: Vec<_> = table.open(&query).await.unwrap().try_collect().await.unwrap();
     assert_eq!(frames.iter().map(DataFrame::height).collect::<Vec<_>>(), [4, 4, 2]);
 }
 
 async fn a_refused_statement_is_not_tried_again(db: &DatabaseConnection) {
     let wrong = Table::new(db.clone(), "nowhere", "", "", vec![Column::new("id", ColumnType::Int)], "id");
-    let query = Query { columns: vec!["id".into()], filter: filter::Filter::And(vec![]), params: Map::new() };
+    let query =
+        Query { columns: vec!["id".into()], filter: filter::Filter::And(vec![]), params: Map::new(), limit: None };
     let read = wrong.open(&query).await.unwrap().try_collect::<Vec<_>>().await.unwrap_err();
     let counted = wrong.count(&query).await.unwrap_err();
     assert!(!read.is_transient() && !counted.is_transient(), "{read}, {counted}");
@@ -260,7 +263,8 @@ fn lists_are_joined_in_order_and_flat() {
 async fn a_reader_that_goes_away_ends_the_source() {
     let dir = tempfile::tempdir().unwrap();
     let file = parquet(dir.path());
-    let query = Query { columns: vec!["id".into()], filter: filter::Filter::And(vec![]), params: Map::new() };
+    let query =
+        Query { columns: vec!["id".into()], filter: filter::Filter::And(vec![]), params: Map::new(), limit: None };
     drop(file.open(&query).await.unwrap());
     let gone = Query { columns: vec!["nope".into()], ..query };
     let error = file.open(&gone).await.unwrap().try_collect::<Vec<_>>().await.unwrap_err();

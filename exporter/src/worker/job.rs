@@ -17,7 +17,7 @@ use super::{
     Worker,
     attempt::Attempt,
     keeper, outcome,
-    plan::{self, Plan},
+    plan::{self, Ask, Plan},
 };
 use crate::error::{JobError, Verdict};
 
@@ -90,7 +90,7 @@ async fn run(attempt: &Attempt<'_>, message: &Message, row: &Model) -> Result<Fi
     if attempt.failures >= most {
         return Err(JobError::Exhausted(most));
     }
-    let plan: Plan = plan::plan(&attempt.worker.registry, row)?;
+    let plan: Plan = plan::plan(&attempt.worker.catalog.current(), Ask::of(row)?)?;
     let watch = attempt.worker.cancels.watch(attempt.id);
     let owner = row.owner();
     let making = async {

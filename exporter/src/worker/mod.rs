@@ -8,7 +8,7 @@ mod cancel;
 mod job;
 mod keeper;
 mod outcome;
-mod plan;
+pub(crate) mod plan;
 
 use std::{sync::Arc, time::Duration};
 
@@ -28,7 +28,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{info, warn};
 
 pub(crate) use self::cancel::{Cancels, listen};
-use crate::{ExporterConfig, Registry};
+use crate::{ExporterConfig, catalog::Current};
 
 /// One pull waits this long for a job, then looks up whether it should still wait.
 const PULL: Duration = Duration::from_secs(3);
@@ -40,7 +40,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 /// What all jobs of a process share.
 pub(crate) struct Worker {
     pub(crate) config: ExporterConfig,
-    pub(crate) registry: Arc<Registry>,
+    pub(crate) catalog: Current,
     pub(crate) bus: Bus,
     pub(crate) db: DatabaseConnection,
     pub(crate) store: FileStore,

@@ -1,52 +1,73 @@
-//! From a job to an export that is ours: which parts it needs, and its query.
+//! From a request to an export that is its owner's: which parts it needs, and its query.
 
 use std::sync::Arc;
 
-use entity::{export::Model, view};
-use protocol::filter::{self, Filter};
+use entity::{StoreError, export::Model, view};
+use protocol::{filter, params};
 use serde_json::{Map, Value};
 
 use crate::{
     Registry,
-    dataset::{Dataset, Query},
+    dataset::{Dataset, Query, Seen},
     error::JobError,
     format::{Format, Layout},
 };
 
-/// The parts of one export.
-pub(super) struct Plan {
-    pub(super) dataset: Arc<dyn Dataset>,
-    pub(super) format: Arc<dyn Format>,
-    pub(super) layout: Layout,
-    pub(super) query: Query,
+/// What somebody asks for, and who they are.
+pub(crate) struct Ask {
+    pub(crate) dataset: String,
+    pub(crate) template: String,
+    pub(crate) format: String,
+    pub(crate) compression: String,
+    pub(crate) filter: Value,
+    pub(crate) columns: Vec<String>,
+    pub(crate) params: Map<String, Value>,
+    pub(crate) claims: Map<String, Value>,
 }
 
-/// Finds the parts that the row names, and checks again what the gateway checked: the catalog may have changed, and
-/// the row policy is applied only here.
-pub(super) fn plan(registry: &Registry, row: &Model) -> Result<Plan, JobError> {
-    let missing = |what, name: &str| JobError::Missing { what, name: name.to_owned() };
-    let dataset = registry.dataset(&row.dataset).ok_or_else(|| missing("dataset", &row.dataset))?;
-    let template = registry.template(&row.template).ok_or_else(|| missing("template", &row.template))?;
-    let format = registry.format(&row.format).ok_or_else(|| missing("format", &row.format))?;
-    if row.compression != "none" {
-        return Err(missing("compression", &row.compression));
+impl Ask {
+    /// What a row asks for.
+    pub(crate) fn of(row: &Model) -> Result<Self, StoreError> {
+        let object = |value: &Value| value.as_object().cloned().unwrap_or_default();
+        Ok(Self {
+            dataset: row.dataset.clone(),
+            template: row.template.clone(),
+            format: row.format.clone(),
+            compression: row.compression.clone(),
+            filter: row.filter.clone(),
+            columns: view::columns(row)?,
+            params: object(&row.params),
+            claims: object(&row.claims),
+        })
     }
-    let layout = template.layout(dataset.as_ref(), &view::columns(row)?)?;
+}
+
+/// The parts of one export.
+pub(crate) struct Plan {
+    /// As its owner sees it: row policy and masks are in it.
+    pub(crate) dataset: Arc<dyn Dataset>,
+    pub(crate) format: Arc<dyn Format>,
+    pub(crate) layout: Layout,
+    pub(crate) query: Query,
+}
+
+/// Finds the parts that are asked for, and checks again what the gateway checked: the catalog may have changed, and
+/// row policy and column rules hold only here.
+pub(crate) fn plan(registry: &Registry, ask: Ask) -> Result<Plan, JobError> {
+    let missing = |what, name: &str| JobError::Missing { what, name: name.to_owned() };
+    let dataset = registry.dataset(&ask.dataset).ok_or_else(|| missing("dataset", &ask.dataset))?;
+    let template = registry.template(&ask.template).ok_or_else(|| missing("template", &ask.template))?;
+    let format = registry.format(&ask.format).ok_or_else(|| missing("format", &ask.format))?;
+    if ask.compression != "none" {
+        return Err(missing("compression", &ask.compression));
+    }
+    let dataset = Seen::new(Arc::clone(dataset), &ask.claims)?;
+    let layout = template.layout(&dataset, &ask.columns)?;
     let query = Query {
         columns: layout.columns.iter().map(|column| column.source.name.clone()).collect(),
-        filter: rows_of(dataset.as_ref(), row)?,
-        params: row.params.as_object().cloned().unwrap_or_default(),
+        filter: filter::parse(&ask.filter, dataset.columns()).map_err(JobError::Filter)?,
+        params: params::check(dataset.params(), &ask.params).map_err(JobError::Params)?,
+        limit: None,
     };
-    Ok(Plan { dataset: Arc::clone(dataset), format: Arc::clone(format), layout, query })
-}
-
-/// The filter asked for and the row policy, both.
-fn rows_of(dataset: &dyn Dataset, row: &Model) -> Result<Filter, JobError> {
-    let parse = |filter: &Value| filter::parse(filter, dataset.columns()).map_err(JobError::Filter);
-    let asked = parse(&row.filter)?;
-    let Some(policy) = dataset.row_policy() else { return Ok(asked) };
-    let none = Map::new();
-    let claims = row.claims.as_object().unwrap_or(&none);
-    let policy = parse(&filter::bind_claims(policy, claims).map_err(JobError::Claim)?)?;
-    Ok(Filter::And(vec![policy, asked]))
+    Ok(Plan { dataset: Arc::new(dataset), format: Arc::clone(format), layout, query })
 }

@@ -3,6 +3,7 @@
 use protocol::{
     catalog::{DatasetInfo, DatasetList},
     credits::CreditsView,
+    estimate::Estimate,
     export::{Export, ExportPage, ExportRequest, Status},
     problem::Problem,
 };
@@ -37,7 +38,10 @@ pub fn openapi() -> Value {
 
     let mut create =
         operation("createExport", "Ask for an export", json!({"200": export, "202": export}), &[422, 429, 409, 413]);
-    create["requestBody"] = body;
+    create["requestBody"] = body.clone();
+    let estimated = json!({"200": schemas.json::<Estimate>("The estimate; it costs nothing.")});
+    let mut estimate = operation("estimateExport", "What an export would be", estimated, &[403, 413, 422, 503]);
+    estimate["requestBody"] = body;
     create["parameters"] = json!([key, wait]);
     let mut list = operation(
         "listExports",
@@ -89,6 +93,7 @@ pub fn openapi() -> Value {
         "security": [{"bearer": []}],
         "paths": {
             "/v1/exports": {"post": create, "get": list},
+            "/v1/exports/estimate": {"post": estimate},
             "/v1/exports/{id}": {"parameters": [id], "get": get, "delete": delete},
             "/v1/exports/{id}/file": {"parameters": [id], "get": download, "head": head},
             "/v1/exports/{id}/metadata": {"parameters": [id], "get": metadata},

@@ -18,7 +18,8 @@ use crate::{
 /// `GET /v1/datasets`
 pub(super) async fn list(State(app): State<App>, caller: Caller) -> Json<DatasetList> {
     let offers = app.catalog.offers().into_values();
-    let items = offers.map(|o| o.dataset.info).filter(|info| caller.may_export(&info.name)).collect();
+    let theirs = offers.filter(|offer| caller.may_export(&offer.dataset.info.name));
+    let items = theirs.filter_map(|offer| offer.dataset.seen_by(&caller.scopes)).map(|seen| seen.info).collect();
     Json(DatasetList { items })
 }
 
@@ -34,5 +35,8 @@ pub(super) async fn get(
     }
     let offer = app.catalog.find(&name);
     let missing = || Refusal::new(Slug::NotFound, format!("No running exporter offers a dataset called `{name}`."));
-    Ok(Json(offer.ok_or_else(missing)?.dataset.info))
+    let wanted =
+        || Refusal::new(Slug::Forbidden, format!("Exports of `{name}` ask for more scopes than your token has."));
+    let seen = offer.ok_or_else(missing)?.dataset.seen_by(&caller.scopes);
+    Ok(Json(seen.ok_or_else(wanted)?.info))
 }

@@ -3,6 +3,7 @@
 mod cors;
 mod credits;
 mod datasets;
+mod estimate;
 mod exports;
 pub mod extract;
 mod file;
@@ -32,6 +33,7 @@ pub fn router(app: App) -> Router {
     let web = web::service(&app.config);
     let api = Router::new()
         .route("/exports", post(exports::create).get(exports::list))
+        .route("/exports/estimate", post(estimate::estimate))
         .route("/exports/{id}", get(exports::get).delete(exports::delete))
         .route("/exports/{id}/file", get(file::download))
         .route("/exports/{id}/metadata", get(file::metadata))

@@ -102,6 +102,7 @@ async fn advertise(bus: &platform::bus::Bus) {
         },
         param_specs,
         retention_s: 3600,
+        access: Default::default(),
     };
     let entry = CatalogEntry {
         v: 1,

@@ -7,7 +7,7 @@ mod parse;
 
 use chrono::{DateTime, NaiveDate, NaiveTime, Utc};
 
-pub use parse::{bind_claims, parse};
+pub use parse::{bind_claims, check_policy, parse};
 
 /// A filter whose columns exist and whose values have their columns' types.
 #[derive(Clone, Debug, PartialEq)]
@@ -30,6 +30,45 @@ pub enum Filter {
     Like(String, String),
     /// The text holds this text. Case-sensitive, nothing is special.
     Contains(String, String),
+}
+
+impl Filter {
+    /// The filter that every row passes.
+    #[must_use]
+    pub const fn all() -> Self {
+        Self::And(Vec::new())
+    }
+
+    /// Whether it plainly is the one that every row passes.
+    #[must_use]
+    pub const fn is_all(&self) -> bool {
+        matches!(self, Self::And(parts) if parts.is_empty())
+    }
+
+    /// The columns that it names, each once, in the order in which they are named.
+    #[must_use]
+    pub fn columns(&self) -> Vec<&str> {
+        let mut out = Vec::new();
+        self.collect_columns(&mut out);
+        out
+    }
+
+    fn collect_columns<'a>(&'a self, out: &mut Vec<&'a str>) {
+        match self {
+            Self::And(parts) | Self::Or(parts) => parts.iter().for_each(|part| part.collect_columns(out)),
+            Self::Not(inner) => inner.collect_columns(out),
+            Self::Compare(name, ..)
+            | Self::In(name, _)
+            | Self::Between(name, ..)
+            | Self::IsNull(name, _)
+            | Self::Like(name, _)
+            | Self::Contains(name, _) => {
+                if !out.contains(&name.as_str()) {
+                    out.push(name);
+                }
+            }
+        }
+    }
 }
 
 /// How to compare.

@@ -26,12 +26,31 @@ const OPERATORS: &str = "eq, ne, lt, lte, gt, gte, in, between, is_null, like, c
 /// # Errors
 /// Every fault, with pointers below `/filter`.
 pub fn parse(filter: &Value, columns: &[Column]) -> Result<Filter, Vec<FieldError>> {
-    let mut parser = Parser { columns, errors: Vec::new(), parts: 0 };
+    run(filter, columns, false)
+}
+
+/// Checks a row policy: a filter in which `{"claim": "<name>"}` may stand for any value, or for the list of `in`. What
+/// comes back has placeholders for these, so that it tells which columns are named, and nothing else.
+///
+/// # Errors
+/// Every fault, with pointers below `/filter`.
+pub fn check_policy(policy: &Value, columns: &[Column]) -> Result<Filter, Vec<FieldError>> {
+    run(policy, columns, true)
+}
+
+fn run(filter: &Value, columns: &[Column], policy: bool) -> Result<Filter, Vec<FieldError>> {
+    let mut parser = Parser { columns, errors: Vec::new(), parts: 0, policy };
     let parsed = parser.object(filter, "/filter", 0);
     match parsed {
         Some(filter) if parser.errors.is_empty() => Ok(filter),
         _ => Err(parser.errors),
     }
+}
+
+/// The claim that a value stands for, in a policy.
+fn claim(value: &Value) -> Option<&str> {
+    let map = value.as_object().filter(|map| map.len() == 1)?;
+    map.get("claim")?.as_str()
 }
 
 /// Replaces each `{"claim": "<name>"}` in a row policy by the caller's claim of that name.
@@ -41,8 +60,8 @@ pub fn parse(filter: &Value, columns: &[Column]) -> Result<Filter, Vec<FieldErro
 pub fn bind_claims(policy: &Value, claims: &Map<String, Value>) -> Result<Value, String> {
     match policy {
         Value::Object(map) => {
-            if let (1, Some(Value::String(name))) = (map.len(), map.get("claim")) {
-                return claims.get(name).cloned().ok_or_else(|| name.clone());
+            if let Some(name) = claim(policy) {
+                return claims.get(name).cloned().ok_or_else(|| name.to_owned());
             }
             map.iter()
                 .map(|(k, v)| Ok((k.clone(), bind_claims(v, claims)?)))
@@ -58,6 +77,8 @@ struct Parser<'a> {
     columns: &'a [Column],
     errors: Vec<FieldError>,
     parts: usize,
+    /// Whether claims may stand for values.
+    policy: bool,
 }
 
 impl Parser<'_> {
@@ -117,6 +138,10 @@ impl Parser<'_> {
             let known: Vec<_> = self.columns.iter().map(|c| c.name.as_str()).collect();
             return self.fail(at, format!("unknown column; this dataset has {}", known.join(", ")));
         };
+        if column.masked {
+            // what can be asked about can be found out, mask or not
+            return self.fail(at, "your token shows this column masked only, so that no filter may ask about it");
+        }
         let Some(operators) = value.as_object().filter(|o| !o.is_empty()) else {
             return self.fail(at, format!("expected an object with one of {OPERATORS}"));
         };
@@ -179,6 +204,9 @@ impl Parser<'_> {
         at: &str,
         count: std::ops::RangeInclusive<usize>,
     ) -> Option<Vec<Literal>> {
+        if self.policy && claim(value).is_some() && count.start() != count.end() {
+            return Some(vec![placeholder(kind)]);
+        }
         let Some(items) = value.as_array().filter(|items| count.contains(&items.len())) else {
             let wanted = if count.start() == count.end() {
                 format!("a list of {} values", count.start())
@@ -194,6 +222,9 @@ impl Parser<'_> {
     }
 
     fn literal(&mut self, kind: ColumnType, value: &Value, at: &str) -> Option<Literal> {
+        if self.policy && claim(value).is_some() {
+            return Some(placeholder(kind));
+        }
         let text = value.as_str();
         let literal = match kind {
             ColumnType::String => text.map(|t| Literal::String(t.to_owned())),
@@ -219,6 +250,20 @@ impl Parser<'_> {
             ColumnType::Time => "a time of day such as \"15:26:01\"",
         };
         self.fail(at, format!("expected {wanted}"))
+    }
+}
+
+/// What stands for a claim while nobody's claims are known.
+fn placeholder(kind: ColumnType) -> Literal {
+    match kind {
+        ColumnType::String => Literal::String(String::new()),
+        ColumnType::Int => Literal::Int(0),
+        ColumnType::Float => Literal::Float(0.0),
+        ColumnType::Decimal => Literal::Decimal("0".into()),
+        ColumnType::Bool => Literal::Bool(false),
+        ColumnType::Date => Literal::Date(NaiveDate::default()),
+        ColumnType::Datetime => Literal::Datetime(DateTime::UNIX_EPOCH),
+        ColumnType::Time => Literal::Time(NaiveTime::MIN),
     }
 }
 
@@ -334,6 +379,26 @@ mod tests {
         let bound = bind_claims(&policy, claims.as_object().unwrap()).unwrap();
         assert_eq!(bound, json!({"or": [{"tenant": {"eq": "acme"}}]}));
         assert_eq!(bind_claims(&policy, &Map::new()), Err("tenant".to_owned()));
+    }
+
+    #[test]
+    fn a_policy_is_checked_before_anybody_has_claims() {
+        let check = |policy: Value| check_policy(&policy, &columns());
+        let named =
+            check(json!({"or": [{"delay": {"eq": {"claim": "d"}}}, {"origin": {"in": {"claim": "o"}}}]})).unwrap();
+        assert_eq!(named.columns(), ["delay", "origin"]);
+        let pointers = |policy: Value| check(policy).unwrap_err().into_iter().map(|e| e.pointer).collect::<Vec<_>>();
+        assert_eq!(pointers(json!({"nope": {"eq": {"claim": "d"}}})), ["/filter/nope"]);
+        assert_eq!(pointers(json!({"origin": {"claim": "o"}})), ["/filter/origin/claim"]);
+        assert_eq!(pointers(json!({"day": {"between": {"claim": "o"}}})), ["/filter/day/between"]);
+        assert_eq!(pointers(json!({"day": {"eq": {"claim": 1}}})), ["/filter/day/eq"]);
+    }
+
+    #[test]
+    fn a_masked_column_answers_no_filter() {
+        let masked = [Column { masked: true, ..Column::new("email", ColumnType::String) }];
+        let faults = parse(&json!({"not": {"email": {"like": "a%"}}}), &masked).unwrap_err();
+        assert_eq!(faults[0].pointer, "/filter/not/email");
     }
 
     #[test]

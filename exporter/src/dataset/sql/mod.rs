@@ -51,6 +51,9 @@ pub(super) fn open(
         select.order_by_expr_with_nulls(sortable(&column, backend), direction.clone(), NullOrdering::Last);
     }
 
+    if let Some(limit) = query.limit {
+        select.limit(limit);
+    }
     let db = db.clone();
     let (sender, receiver) = feed::channel();
     let task = tokio::spawn(async move {

@@ -1,6 +1,6 @@
 //! Tells gateways what this exporter offers, again and again, and takes it back at the end.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use platform::{bus::Bus, clock::SharedClock};
 use protocol::{ENVELOPE_VERSION, catalog::CatalogEntry};
@@ -8,7 +8,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
-use crate::Registry;
+use super::Current;
 
 /// An entry counts for this many puts.
 const TTL_PUTS: u32 = 3;
@@ -16,21 +16,25 @@ const TTL_PUTS: u32 = 3;
 /// The catalog entry of one exporter.
 pub(crate) struct Advertiser {
     pub(crate) bus: Bus,
-    pub(crate) registry: Arc<Registry>,
+    pub(crate) catalog: Current,
     pub(crate) clock: SharedClock,
     pub(crate) instance: String,
     pub(crate) pool: String,
+    /// Exports at once, and bulk exports among them.
+    pub(crate) slots: (usize, usize),
     pub(crate) every: Duration,
 }
 
 impl Advertiser {
     /// Puts the entry until the stop, then deletes it.
-    pub(crate) async fn run(self, stop: CancellationToken) -> Result<(), std::convert::Infallible> {
+    pub(crate) async fn run(mut self, stop: CancellationToken) -> Result<(), std::convert::Infallible> {
         let mut ticks = interval(self.every);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 () = stop.cancelled() => break,
+                // a new catalog is told at once
+                () = self.catalog.changed() => ticks.reset_immediately(),
                 _ = ticks.tick() => if let Err(e) = self.put().await {
                     warn!(error = %e, "the catalog entry can't be put; tried again");
                 },
@@ -49,7 +53,9 @@ impl Advertiser {
             pool: self.pool.clone(),
             at: self.clock.now().into(),
             ttl_ms: (self.every * TTL_PUTS).as_millis() as u64,
-            datasets: self.registry.catalog().await,
+            slots: u32::try_from(self.slots.0).unwrap_or(u32::MAX),
+            bulk_slots: u32::try_from(self.slots.1).unwrap_or(u32::MAX),
+            datasets: self.catalog.current().catalog().await,
         };
         self.bus.catalog().await?.put(&self.instance, serde_json::to_vec(&entry)?.into()).await?;
         Ok(())

@@ -1,0 +1,111 @@
+//! What every dataset must keep to, whether it is written in TOML or in Rust.
+
+use protocol::{
+    access::Without,
+    catalog::ColumnType,
+    filter::{self, Filter},
+    params,
+};
+
+use crate::dataset::Dataset;
+
+/// Checks names, parameters, row policy and column rules.
+///
+/// # Errors
+/// What is wrong, and what would be right.
+pub(crate) fn check(dataset: &dyn Dataset) -> Result<(), String> {
+    if !is_name(dataset.name()) {
+        return Err("a dataset's name has 1 to 64 letters, digits, `_`, `-` and `.`".into());
+    }
+    columns(dataset)?;
+    for spec in dataset.params() {
+        if let Some(fault) = spec.default.as_ref().and_then(|default| params::fault(spec, default)) {
+            return Err(format!("the default of the parameter `{}` is none: {fault}", spec.name));
+        }
+    }
+    policy(dataset)?;
+    rules(dataset)
+}
+
+/// Whether a text can be a name in requests and scopes.
+pub(crate) fn is_name(name: &str) -> bool {
+    let fits = |c: char| c.is_ascii_alphanumeric() || "_-.".contains(c);
+    (1..=64).contains(&name.len()) && name.chars().all(fits)
+}
+
+fn columns(dataset: &dyn Dataset) -> Result<(), String> {
+    let columns = dataset.columns();
+    if columns.is_empty() {
+        return Err("it has no columns".into());
+    }
+    for (at, column) in columns.iter().enumerate() {
+        if columns[..at].iter().any(|other| other.name == column.name) {
+            return Err(format!("two columns are called `{}`", column.name));
+        }
+    }
+    Ok(())
+}
+
+fn policy(dataset: &dyn Dataset) -> Result<(), String> {
+    let tenant = dataset.tenant_column();
+    if let Some(tenant) = tenant
+        && dataset.columns().iter().all(|column| column.name != tenant)
+    {
+        return Err(format!("its tenant column `{tenant}` is none of its columns"));
+    }
+    let policy = match (dataset.row_policy(), tenant) {
+        (Some(policy), _) => policy,
+        (None, None) => return Ok(()),
+        (None, Some(tenant)) => {
+            return Err(format!(
+                "its column `{tenant}` says whose a row is, but no row policy holds the others back: add one such as \
+                 row_policy = {{ {tenant} = {{ eq = {{ claim = \"tenant\" }} }} }}"
+            ));
+        }
+    };
+    let parsed = filter::check_policy(policy, dataset.columns()).map_err(|faults| {
+        let first = faults.first().map(|fault| format!("{}: {}", fault.pointer, fault.detail));
+        format!("its row policy is none: {}", first.unwrap_or_default())
+    })?;
+    match tenant {
+        Some(tenant) if !holds_to(&parsed, tenant) => {
+            Err(format!("its row policy does not ask for `{tenant}` in each row, so that other tenants' rows may pass"))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Whether every row that passes was asked about this column.
+fn holds_to(policy: &Filter, tenant: &str) -> bool {
+    match policy {
+        Filter::And(parts) => parts.iter().any(|part| holds_to(part, tenant)),
+        Filter::Or(parts) => !parts.is_empty() && parts.iter().all(|part| holds_to(part, tenant)),
+        Filter::Compare(name, filter::Compare::Eq, _) | Filter::In(name, _) => name == tenant,
+        _ => false,
+    }
+}
+
+fn rules(dataset: &dyn Dataset) -> Result<(), String> {
+    let access = dataset.access();
+    for (at, rule) in access.columns.iter().enumerate() {
+        let name = &rule.column;
+        let Some(column) = dataset.columns().iter().find(|column| column.name == *name) else {
+            return Err(format!("a rule names the column `{name}`, which it does not have"));
+        };
+        if access.columns[..at].iter().any(|other| other.column == *name) {
+            return Err(format!("two rules name the column `{name}`"));
+        }
+        let texts_alone = matches!(rule.without, Without::Redacted | Without::LastFour);
+        if texts_alone && column.kind != ColumnType::String {
+            return Err(format!("only text can be masked in part, and `{name}` is none: use `null` or `hidden`"));
+        }
+        if rule.scope.is_empty() || rule.scope.contains(char::is_whitespace) {
+            return Err(format!("the rule of `{name}` needs a scope without spaces"));
+        }
+    }
+    let hidden = |name: &str| access.columns.iter().any(|r| r.column == name && r.without == Without::Hidden);
+    if dataset.columns().iter().all(|column| hidden(&column.name)) {
+        return Err("every column is hidden from those without a scope: ask for it with `scopes` instead".into());
+    }
+    Ok(())
+}
