@@ -21,7 +21,7 @@ const MUSCLES: &str = "muscles";
 const CATEGORY: &str = "category";
 const COUNT: &str = "count";
 /// Most first; among equals by name.
-const ORDER: &OrderBy = &[(COUNT, Order::Desc), (CATEGORY, Order::Asc)];
+const ORDER: &OrderBy<'static> = &[(COUNT, Order::Desc), (CATEGORY, Order::Asc)];
 
 /// Counts of menus by category.
 #[derive(Clone, Debug)]
@@ -50,7 +50,7 @@ impl MenuCategoryCounts {
         let given = query.params.get(MUSCLES).and_then(|value| value.as_array());
         let muscles = given
             .and_then(|names| names.iter().map(|name| name.as_str()).collect::<Option<Vec<_>>>())
-            .ok_or(DatasetError::Param(MUSCLES))?;
+            .ok_or_else(|| DatasetError::Param(MUSCLES.into()))?;
         Ok(Source::Select(Box::new(counts(&muscles))))
     }
 }
@@ -99,7 +99,7 @@ impl Dataset for MenuCategoryCounts {
     }
 
     async fn count(&self, query: &Query) -> Result<Option<u64>, DatasetError> {
-        sql::count(&self.db, Self::source(query)?, &self.columns, query).await.map(Some)
+        sql::count(&self.db, &Self::source(query)?, &self.columns, query).await.map(Some)
     }
 
     async fn open(&self, query: &Query) -> Result<Frames, DatasetError> {

@@ -147,7 +147,7 @@ pub enum DatasetError {
     },
     /// A parameter is missing or of another type than declared.
     #[error("parameter `{0}` does not fit its declaration")]
-    Param(&'static str),
+    Param(String),
     /// The database refused, or was lost on the way.
     #[error("database: {0}")]
     Db(#[from] DbErr),

@@ -1,12 +1,13 @@
-//! A table of the application's database.
+//! A table of the application's database, or the rows of a query on it.
 
 use async_trait::async_trait;
-use protocol::catalog::Column;
+use protocol::{catalog::Column, filter::Filter, params::ParamSpec};
 use sea_orm::{DatabaseConnection, sea_query::Order};
+use serde_json::Map;
 use tracing::warn;
 
 use super::{
-    Dataset, DatasetError, Frames, Query,
+    Dataset, DatasetError, Frames, Guess, Query,
     sql::{self, Source},
 };
 
@@ -17,11 +18,13 @@ const ESTIMATE_LIMIT: u64 = 200_000;
 #[derive(Clone, Debug)]
 pub struct Table {
     db: DatabaseConnection,
-    name: &'static str,
-    title: &'static str,
-    description: &'static str,
+    source: Source,
+    name: String,
+    title: String,
+    description: String,
     columns: Vec<Column>,
-    key: &'static str,
+    params: Vec<ParamSpec>,
+    key: Option<String>,
 }
 
 impl Table {
@@ -29,36 +32,61 @@ impl Table {
     #[must_use]
     pub fn new(
         db: DatabaseConnection,
-        name: &'static str,
-        title: &'static str,
-        description: &'static str,
+        name: &str,
+        title: &str,
+        description: &str,
         columns: Vec<Column>,
-        key: &'static str,
+        key: &str,
     ) -> Self {
-        Self { db, name, title, description, columns, key }
+        let source = Source::table(name);
+        let [name, title, description] = [name, title, description].map(str::to_owned);
+        Self { db, source, name, title, description, columns, params: Vec::new(), key: Some(key.to_owned()) }
+    }
+
+    /// The rows of any source, under a name; in the order of `key`, or else in that of the source.
+    #[must_use]
+    pub fn of(
+        db: DatabaseConnection,
+        source: Source,
+        name: &str,
+        columns: Vec<Column>,
+        params: Vec<ParamSpec>,
+        key: Option<String>,
+    ) -> Self {
+        let (name, title, description) = (name.to_owned(), String::new(), String::new());
+        Self { db, source, name, title, description, columns, params, key }
     }
 }
 
 #[async_trait]
 impl Dataset for Table {
     fn name(&self) -> &str {
-        self.name
+        &self.name
     }
 
     fn title(&self) -> &str {
-        self.title
+        &self.title
     }
 
     fn description(&self) -> &str {
-        self.description
+        &self.description
     }
 
     fn columns(&self) -> &[Column] {
         &self.columns
     }
 
+    fn params(&self) -> &[ParamSpec] {
+        &self.params
+    }
+
     async fn rows_estimate(&self) -> Option<u64> {
-        match sql::count_up_to(&self.db, self.name, ESTIMATE_LIMIT).await {
+        if !self.params.is_empty() {
+            // what the parameters leave is not known without them
+            return None;
+        }
+        let all = Query { columns: Vec::new(), filter: Filter::all(), params: Map::new(), limit: None };
+        match sql::count_up_to(&self.db, &self.source, &self.columns, &all, ESTIMATE_LIMIT).await {
             Ok(rows) => Some(rows),
             Err(e) => {
                 warn!(dataset.name = self.name, error = %e, "can't estimate the rows of a table");
@@ -68,10 +96,16 @@ impl Dataset for Table {
     }
 
     async fn count(&self, query: &Query) -> Result<Option<u64>, DatasetError> {
-        sql::count(&self.db, Source::Table(self.name), &self.columns, query).await.map(Some)
+        sql::count(&self.db, &self.source, &self.columns, query).await.map(Some)
+    }
+
+    async fn guess(&self, query: &Query) -> Result<Option<Guess>, DatasetError> {
+        let rows = sql::count_up_to(&self.db, &self.source, &self.columns, query, ESTIMATE_LIMIT).await?;
+        Ok(Some(Guess { rows, exact: rows < ESTIMATE_LIMIT }))
     }
 
     async fn open(&self, query: &Query) -> Result<Frames, DatasetError> {
-        sql::open(&self.db, Source::Table(self.name), &self.columns, &[(self.key, Order::Asc)], query)
+        let order: Vec<_> = self.key.iter().map(|key| (key.as_str(), Order::Asc)).collect();
+        sql::open(&self.db, self.source.clone(), &self.columns, &order, query)
     }
 }

@@ -28,9 +28,9 @@ const MASK_ROWS: usize = 1 << 16;
 #[derive(Clone, Debug)]
 pub struct ParquetFile {
     path: PathBuf,
-    name: &'static str,
-    title: &'static str,
-    description: &'static str,
+    name: String,
+    title: String,
+    description: String,
     columns: Vec<Column>,
     rows: u64,
 }
@@ -42,9 +42,9 @@ impl ParquetFile {
     /// When it can't be read, or has a column of a type that filters and files have no counterpart for.
     pub fn open(
         path: &Path,
-        name: &'static str,
-        title: &'static str,
-        description: &'static str,
+        name: &str,
+        title: &str,
+        description: &str,
     ) -> Result<Self, DatasetError> {
         let windows = Windows::open(File::open(path)?)?;
         let columns = windows
@@ -55,6 +55,7 @@ impl ParquetFile {
                 None => Err(DatasetError::Unsupported { column: name.to_string(), dtype: format!("{dtype:?}") }),
             })
             .collect::<Result<_, _>>()?;
+        let [name, title, description] = [name, title, description].map(str::to_owned);
         Ok(Self { path: path.to_owned(), name, title, description, columns, rows: windows.rows() })
     }
 }
@@ -62,15 +63,15 @@ impl ParquetFile {
 #[async_trait]
 impl Dataset for ParquetFile {
     fn name(&self) -> &str {
-        self.name
+        &self.name
     }
 
     fn title(&self) -> &str {
-        self.title
+        &self.title
     }
 
     fn description(&self) -> &str {
-        self.description
+        &self.description
     }
 
     fn columns(&self) -> &[Column] {

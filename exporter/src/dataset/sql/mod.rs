@@ -4,45 +4,59 @@
 
 mod failure;
 mod predicate;
+mod raw;
 mod rows;
+
+use std::sync::Arc;
 
 use futures::TryStreamExt;
 use protocol::catalog::{Column, ColumnType};
 use sea_orm::{
-    ConnectionTrait, DatabaseConnection, DbBackend, StreamTrait,
+    ConnectionTrait, DatabaseConnection, DbBackend, Statement, StreamTrait,
     sea_query::{Alias, Expr, ExprTrait, Func, NullOrdering, Order, Query as Sql, SelectStatement},
 };
 
 pub(super) use self::failure::is_transient;
+pub use self::raw::{Raw, RawError};
 use self::rows::Rows;
 use super::{DatasetError, Frames, Query, feed};
 
 /// The name of the table or sub-select that a query reads from.
-const SOURCE: &str = "source";
+pub(super) const SOURCE: &str = "source";
 
 /// One table, or a select that stands for one.
 #[derive(Clone, Debug)]
 pub enum Source {
-    /// A table or view of this name.
-    Table(&'static str),
+    /// A table or view; with the name of its schema before it, where it has one.
+    Table(Vec<String>),
     /// The rows of a select.
     Select(Box<SelectStatement>),
+    /// The rows of a select that somebody wrote by hand.
+    Query(Arc<Raw>),
+}
+
+impl Source {
+    /// A table or view: `name` or `schema.name`.
+    #[must_use]
+    pub fn table(name: &str) -> Self {
+        Self::Table(name.split('.').map(str::to_owned).collect())
+    }
 }
 
 /// The order of a dataset's rows, so that two exports of the same data are the same file.
-pub type OrderBy = [(&'static str, Order)];
+pub type OrderBy<'a> = [(&'a str, Order)];
 
 /// Begins to read the rows of a query.
 pub(super) fn open(
     db: &DatabaseConnection,
     source: Source,
     columns: &[Column],
-    order: &OrderBy,
+    order: &OrderBy<'_>,
     query: &Query,
 ) -> Result<Frames, DatasetError> {
     let backend = db.get_database_backend();
     let wanted = query.columns.iter().map(|name| find(columns, name)).collect::<Result<Vec<_>, _>>()?;
-    let mut select = filtered(source, columns, query, backend)?;
+    let mut select = filtered(&source, columns, query, backend)?;
     for column in &wanted {
         select.expr_as(readable(column), Alias::new(&column.name));
     }
@@ -54,10 +68,11 @@ pub(super) fn open(
     if let Some(limit) = query.limit {
         select.limit(limit);
     }
+    let statement = statement(&source, &select, query, backend)?;
     let db = db.clone();
     let (sender, receiver) = feed::channel();
     let task = tokio::spawn(async move {
-        let mut stream = db.stream(&select).await?;
+        let mut stream = db.stream_raw(statement).await?;
         let mut rows = Rows::new(&wanted);
         while let Some(row) = stream.try_next().await? {
             rows.push(&row)?;
@@ -76,47 +91,86 @@ pub(super) fn open(
 /// Counts the rows of a query.
 pub(super) async fn count(
     db: &DatabaseConnection,
-    source: Source,
+    source: &Source,
     columns: &[Column],
     query: &Query,
 ) -> Result<u64, DatasetError> {
     let mut select = filtered(source, columns, query, db.get_database_backend())?;
     select.expr(Func::count(Expr::val(1)));
-    number(db, &select).await
+    number(db, source, &select, query).await
 }
 
-/// Counts the rows of a table, but stops at `limit`.
-pub(super) async fn count_up_to(db: &DatabaseConnection, table: &'static str, limit: u64) -> Result<u64, DatasetError> {
-    let some = Sql::select().expr(Expr::val(1)).from(Alias::new(table)).limit(limit).take();
-    let select = Sql::select().expr(Func::count(Expr::val(1))).from_subquery(some, Alias::new(SOURCE)).take();
-    number(db, &select).await
+/// Counts the rows of a query, but stops at `limit`.
+pub(super) async fn count_up_to(
+    db: &DatabaseConnection,
+    source: &Source,
+    columns: &[Column],
+    query: &Query,
+    limit: u64,
+) -> Result<u64, DatasetError> {
+    let mut some = filtered(source, columns, query, db.get_database_backend())?;
+    let some = some.expr_as(Expr::val(1), Alias::new("one")).limit(limit).take();
+    let select = Sql::select().expr(Func::count(Expr::val(1))).from_subquery(some, Alias::new("some")).take();
+    number(db, source, &select, query).await
 }
 
-async fn number(db: &DatabaseConnection, select: &SelectStatement) -> Result<u64, DatasetError> {
-    let Some(row) = db.query_one(select).await? else { return Ok(0) };
+async fn number(
+    db: &DatabaseConnection,
+    source: &Source,
+    select: &SelectStatement,
+    query: &Query,
+) -> Result<u64, DatasetError> {
+    let statement = statement(source, select, query, db.get_database_backend())?;
+    let Some(row) = db.query_one_raw(statement).await? else { return Ok(0) };
     Ok(row.try_get_by_index::<i64>(0)?.unsigned_abs())
 }
 
-fn filtered(
-    source: Source,
+/// The select with its values bound; before it, the query that it reads from, where somebody wrote one.
+fn statement(
+    source: &Source,
+    select: &SelectStatement,
+    query: &Query,
+    backend: DbBackend,
+) -> Result<Statement, DatasetError> {
+    let Source::Query(raw) = source else { return Ok(backend.build(select)) };
+    raw.before(select, &query.params, backend)
+}
+
+/// The rows of the source that pass the query's filter; what is selected of them is still to be said.
+pub(super) fn filtered(
+    source: &Source,
     columns: &[Column],
     query: &Query,
     backend: DbBackend,
 ) -> Result<SelectStatement, DatasetError> {
     let mut select = Sql::select();
     match source {
-        Source::Table(name) => select.from_as(Alias::new(name), Alias::new(SOURCE)),
-        Source::Select(inner) => select.from_subquery(*inner, Alias::new(SOURCE)),
-    };
-    select.and_where(predicate::expr(&query.filter, columns, backend)?);
+        Source::Table(parts) => match parts.as_slice() {
+            [schema, name] => {
+                select.from_as((Alias::new(schema), Alias::new(name)), Alias::new(SOURCE));
+            }
+            parts => {
+                select.from_as(Alias::new(parts.join(".")), Alias::new(SOURCE));
+            }
+        },
+        Source::Select(inner) => {
+            select.from_subquery((**inner).clone(), Alias::new(SOURCE));
+        }
+        Source::Query(_) => {
+            select.from(Alias::new(SOURCE));
+        }
+    }
+    if !query.filter.is_all() {
+        select.and_where(predicate::expr(&query.filter, columns, backend)?);
+    }
     Ok(select.take())
 }
 
-fn find(columns: &[Column], name: &str) -> Result<Column, DatasetError> {
+pub(super) fn find(columns: &[Column], name: &str) -> Result<Column, DatasetError> {
     columns.iter().find(|c| c.name == name).cloned().ok_or_else(|| DatasetError::NoColumn(name.to_owned()))
 }
 
-fn col(name: &str) -> Expr {
+pub(super) fn col(name: &str) -> Expr {
     Expr::col((Alias::new(SOURCE), Alias::new(name)))
 }
 
@@ -133,7 +187,7 @@ fn readable(column: &Column) -> Expr {
 }
 
 /// The column in an order that does not depend on the locale of the database.
-fn sortable(column: &Column, backend: DbBackend) -> Expr {
+pub(super) fn sortable(column: &Column, backend: DbBackend) -> Expr {
     match (column.kind, backend) {
         (ColumnType::String, DbBackend::Postgres) => Expr::cust_with_expr("$1 COLLATE \"C\"", col(&column.name)),
         _ => col(&column.name),
