@@ -1,6 +1,6 @@
 //! The `credit_account` table: the balance of one person, kept in the same transaction as the ledger.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, NaiveDate, Utc};
 use sea_orm::entity::prelude::*;
 
 /// A row.
@@ -19,6 +19,14 @@ pub struct Model {
     pub held: i64,
     /// When the account was first needed.
     pub opened_at: DateTime<Utc>,
+    /// The last local day whose nightly grant is in the balance.
+    pub granted_through: NaiveDate,
+    /// The local day on which its owner last needed it.
+    pub seen_on: NaiveDate,
+    /// How often something happened to it that no export tells of.
+    pub news: i64,
+    /// Of how many of these its owner was told.
+    pub told: i64,
 }
 
 /// No relations: found by key.

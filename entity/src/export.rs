@@ -68,14 +68,13 @@ pub struct Model {
     /// The trace of the request.
     #[sea_orm(column_type = "Text")]
     pub traceparent: String,
-    /// Unique for its owner, where given.
+    /// The same for two requests of a person that would make the same file; absent: joins nothing.
     #[sea_orm(column_type = "Text", nullable)]
-    pub idempotency_key: Option<String>,
-    /// SHA-256 of the canonical request, to compare under the same key.
-    #[sea_orm(column_type = "Text")]
-    pub request_hash: String,
+    pub join_key: Option<String>,
     /// When the gateway took the request.
     pub requested_at: DateTime<Utc>,
+    /// When it was handed to the exporters.
+    pub dispatched_at: Option<DateTime<Utc>>,
     /// When the first attempt began.
     pub started_at: Option<DateTime<Utc>>,
     /// When the last byte was made.
@@ -147,10 +146,10 @@ impl Model {
             credits: 1,
             retention_s: 0,
             traceparent: String::new(),
-            idempotency_key: None,
-            request_hash: String::new(),
+            join_key: None,
             // the contract's times have milliseconds, and the file's header repeats this one
             requested_at: Timestamp::from(now).into(),
+            dispatched_at: None,
             started_at: None,
             completed_at: None,
             expires_at: None,
@@ -220,18 +219,24 @@ pub async fn find_owned(db: &impl ConnectionTrait, owner: &Owner, id: ExportId) 
 /// Inserts a row. Belongs into one transaction with [`crate::ledger::hold`].
 ///
 /// # Errors
-/// When the database fails, or the owner used the idempotency key before.
+/// When the database fails.
 pub async fn insert(db: &impl ConnectionTrait, row: Model) -> Result<(), StoreError> {
     Entity::insert(row.into_active_model().reset_all()).exec_without_returning(db).await?;
     Ok(())
 }
 
-/// The export that this owner's key made before, if any.
+/// The unfinished export of this owner that will make the same file, if there is one: the oldest, and none that is to be
+/// canceled.
 ///
 /// # Errors
 /// When the database fails.
-pub async fn find_by_key(db: &impl ConnectionTrait, owner: &Owner, key: &str) -> Result<Option<Model>, StoreError> {
-    Ok(owned(owner).filter(Column::IdempotencyKey.eq(key)).one(db).await?)
+pub async fn find_twin(db: &impl ConnectionTrait, owner: &Owner, join_key: &str) -> Result<Option<Model>, StoreError> {
+    let twins = owned(owner)
+        .filter(Column::Status.is_in(UNFINISHED))
+        .filter(Column::JoinKey.eq(join_key))
+        .filter(Column::CancelRequestedAt.is_null())
+        .order_by_asc(Column::Id);
+    Ok(twins.one(db).await?)
 }
 
 /// Which of an owner's exports to list.
@@ -271,40 +276,6 @@ pub async fn list_owned(db: &impl ConnectionTrait, owner: &Owner, query: &ListQu
 /// When the database fails.
 pub async fn count_unfinished(db: &impl ConnectionTrait, owner: &Owner) -> Result<u64, StoreError> {
     Ok(owned(owner).filter(Column::Status.is_in(UNFINISHED)).count(db).await?)
-}
-
-/// How many waiting exports of the same pool stand before this one.
-///
-/// # Errors
-/// When the database fails.
-pub async fn queue_position(db: &impl ConnectionTrait, export: &Model) -> Result<u64, StoreError> {
-    let waiting = [Status::Queued.as_str(), Status::Dispatched.as_str()];
-    let ahead = Entity::find()
-        .filter(Column::Status.is_in(waiting))
-        .filter(Column::Pool.eq(&export.pool))
-        .filter(Column::Lane.eq(&export.lane))
-        .filter(Column::Id.lt(export.id));
-    Ok(ahead.count(db).await?)
-}
-
-/// Committed and not yet dispatched, oldest first, from behind this export on: the outbox. Those that are to be
-/// canceled are left out. So none that can't be dispatched, however many they are, stands before another.
-///
-/// # Errors
-/// When the database fails.
-pub async fn queued_after(
-    db: &impl ConnectionTrait,
-    after: Option<ExportId>,
-    limit: u64,
-) -> Result<Vec<Model>, StoreError> {
-    let mut waiting = Entity::find()
-        .filter(Column::Status.eq(Status::Queued.as_str()))
-        .filter(Column::CancelRequestedAt.is_null())
-        .order_by_asc(Column::Id);
-    if let Some(after) = after {
-        waiting = waiting.filter(Column::Id.gt(after.0));
-    }
-    Ok(waiting.limit(limit).all(db).await?)
 }
 
 /// Ended exports that changed last after this time and id and until that time, in that order.

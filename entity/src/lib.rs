@@ -7,9 +7,14 @@
 pub mod account;
 pub mod entry;
 pub mod export;
+pub mod job;
+pub mod lease;
 pub mod ledger;
 pub mod segment;
+pub mod submit_key;
+pub mod terms;
 pub mod transition;
+pub mod turns;
 pub mod view;
 
 use sea_orm::DbErr;

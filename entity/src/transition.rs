@@ -21,7 +21,8 @@ use crate::{
 /// # Errors
 /// When the database fails.
 pub async fn dispatched(db: &impl ConnectionTrait, id: ExportId, now: DateTime<Utc>) -> Result<bool, StoreError> {
-    let update = at(id, now).filter(Column::Status.eq(Status::Queued.as_str()));
+    let update =
+        at(id, now).filter(Column::Status.eq(Status::Queued.as_str())).col_expr(Column::DispatchedAt, Expr::value(now));
     done(db, to(update, Status::Dispatched)).await
 }
 

@@ -6,14 +6,15 @@ use protocol::{
 };
 use serde_json::Value;
 
-use crate::{StoreError, export::Model};
+use crate::{StoreError, export::Model, turns::Outlook};
 
-/// The export object of the contract. `queue_position` is looked up by the caller, where it matters.
+/// The export object of the contract. The outlook of a waiting one is looked up by the caller, where it matters.
 ///
 /// # Errors
 /// [`StoreError::Damaged`] for a row that no code of ours wrote.
-pub fn export(row: &Model, queue_position: Option<u64>) -> Result<Export, StoreError> {
+pub fn export(row: &Model, outlook: Option<Outlook>) -> Result<Export, StoreError> {
     let status = row.status()?;
+    let outlook = outlook.filter(|_| matches!(status, Status::Queued | Status::Dispatched));
     Ok(Export {
         id: row.export_id(),
         dataset: row.dataset.clone(),
@@ -33,8 +34,8 @@ pub fn export(row: &Model, queue_position: Option<u64>) -> Result<Export, StoreE
             rows: row.rows.unsigned_abs(),
             rows_total: row.rows_total.map(i64::unsigned_abs),
             bytes: row.bytes.unsigned_abs(),
-            queue_position: queue_position.filter(|_| matches!(status, Status::Queued | Status::Dispatched)),
-            eta_ms: eta_ms(row, status),
+            queue_position: outlook.map(|outlook| outlook.position),
+            eta_ms: outlook.map_or_else(|| eta_ms(row, status), |outlook| outlook.eta_ms),
         },
         file: file(row).filter(|_| status == Status::Completed),
         problem: problem(row)?,

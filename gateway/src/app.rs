@@ -1,7 +1,8 @@
 //! Puts the gateway together.
 
-use std::io;
+use std::{io, time::Duration};
 
+use entity::terms::Terms;
 use metrics_exporter_prometheus::PrometheusHandle;
 use platform::{
     bus::{Bus, BusError},
@@ -16,11 +17,12 @@ use crate::{
     auth::{Verifier, tickets::Tickets, verify::IdentityError},
     catalog::Catalog,
     config::GatewayConfig,
-    credits::{Credits, UnknownZone},
+    credits::Credits,
     delivery::Source,
     events::Events,
     exports::Exports,
     http,
+    queue::Queue,
     serve::serve,
     submit::Submit,
     ws::registry::Registry,
@@ -38,6 +40,8 @@ pub struct Deps {
     pub db: DatabaseConnection,
     /// The time.
     pub clock: SharedClock,
+    /// The terms of credits.
+    pub terms: Terms,
     /// Renders metrics for `/metrics`, which is served where `internal_listen` says.
     pub metrics: Option<PrometheusHandle>,
 }
@@ -51,9 +55,6 @@ pub enum StartError {
     /// Nobody could be let in safely.
     #[error(transparent)]
     Identity(#[from] IdentityError),
-    /// The zone of midnight is unknown.
-    #[error(transparent)]
-    Zone(#[from] UnknownZone),
     /// No HTTP client.
     #[error("http client: {0}")]
     Http(#[from] reqwest::Error),
@@ -102,12 +103,13 @@ pub struct App {
 
 impl App {
     async fn assemble(config: GatewayConfig, deps: Deps, life: &Lifecycle) -> Result<Self, StartError> {
-        let Deps { bus, db, clock, .. } = deps;
+        let Deps { bus, db, clock, terms, .. } = deps;
         let http = reqwest::Client::builder().build()?;
         let verifier = Verifier::new(config.identity.clone(), http, clock.clone())?;
         let tickets = Tickets::new(bus.tickets().await?, clock.clone());
         let catalog = Catalog::default();
-        let credits = Credits::new(&config.credits, db.clone(), clock.clone())?;
+        let credits = Credits::new(terms, db.clone(), clock.clone());
+        let queue = Queue::new(db.clone(), catalog.clone(), Duration::from_millis(config.queue_ms));
         let registry = Registry::new(config.ws.sessions_per_user);
         let events = Events::open(bus.clone(), registry.clone()).await?;
         let submit = Submit {
@@ -115,6 +117,7 @@ impl App {
             bus: bus.clone(),
             catalog: catalog.clone(),
             credits: credits.clone(),
+            queue,
             clock: clock.clone(),
             max_unfinished: config.max_unfinished_per_user,
             interactive_rows: config.interactive_rows,

@@ -23,6 +23,8 @@ pub struct GatewayConfig {
     pub max_wait_s: u64,
     /// Unfinished exports of one person at once.
     pub max_unfinished_per_user: u64,
+    /// How old what is known of the queue may get before it is looked up again, milliseconds.
+    pub queue_ms: u64,
     /// Exports of datasets with at most this many rows go to the interactive lane.
     pub interactive_rows: u64,
     /// Who may come in.
@@ -31,8 +33,6 @@ pub struct GatewayConfig {
     pub ws: WsConfig,
     /// File bytes.
     pub delivery: DeliveryConfig,
-    /// Credits.
-    pub credits: CreditsConfig,
 }
 
 impl Default for GatewayConfig {
@@ -46,11 +46,11 @@ impl Default for GatewayConfig {
             body_bytes: 1024 * 1024,
             max_wait_s: 60,
             max_unfinished_per_user: 20,
+            queue_ms: 500,
             interactive_rows: 100_000,
             identity: IdentityConfig::default(),
             ws: WsConfig::default(),
             delivery: DeliveryConfig::default(),
-            credits: CreditsConfig::default(),
         }
     }
 }
@@ -201,21 +201,5 @@ pub struct DeliveryConfig {
 impl Default for DeliveryConfig {
     fn default() -> Self {
         Self { read_timeout_ms: 15_000, give_up_ms: 60_000, poll_ms: 1_000, grants: 16 }
-    }
-}
-
-/// `[gateway.credits]`
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct CreditsConfig {
-    /// What a new account begins with.
-    pub opening: i64,
-    /// The IANA zone whose midnight grants the next credit.
-    pub zone: String,
-}
-
-impl Default for CreditsConfig {
-    fn default() -> Self {
-        Self { opening: 5, zone: "UTC".into() }
     }
 }

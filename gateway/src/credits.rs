@@ -1,9 +1,11 @@
 //! Credits as callers see them, and when the next one comes.
 
 use axum::http::{HeaderName, header};
-use chrono::{DateTime, Days, NaiveTime, TimeZone, Utc};
-use chrono_tz::Tz;
-use entity::ledger::{self, Balance};
+use chrono::{DateTime, Utc};
+use entity::{
+    ledger::{self, Balance},
+    terms::Terms,
+};
 use platform::clock::SharedClock;
 use protocol::{
     credits::{CreditsSummary, CreditsView},
@@ -12,10 +14,7 @@ use protocol::{
 };
 use sea_orm::{DatabaseConnection, TransactionTrait};
 
-use crate::{
-    config::CreditsConfig,
-    error::{Outcome, Refusal},
-};
+use crate::error::{Outcome, Refusal};
 
 /// How many entries `GET /v1/credits` shows.
 const ENTRIES: u64 = 50;
@@ -25,48 +24,40 @@ const ENTRIES: u64 = 50;
 pub struct Credits {
     db: DatabaseConnection,
     clock: SharedClock,
-    opening: i64,
-    zone: Tz,
+    terms: Terms,
 }
 
-/// A zone that is none.
-#[derive(Debug, thiserror::Error)]
-#[error("gateway.credits.zone: `{0}` is no IANA time zone")]
-pub struct UnknownZone(String);
-
 impl Credits {
-    /// Accounts in this database.
-    ///
-    /// # Errors
-    /// When the configured zone is unknown.
-    pub fn new(config: &CreditsConfig, db: DatabaseConnection, clock: SharedClock) -> Result<Self, UnknownZone> {
-        let zone = config.zone.parse().map_err(|_| UnknownZone(config.zone.clone()))?;
-        Ok(Self { db, clock, opening: config.opening, zone })
+    /// Accounts in this database, on these terms.
+    #[must_use]
+    pub fn new(terms: Terms, db: DatabaseConnection, clock: SharedClock) -> Self {
+        Self { db, clock, terms }
     }
 
-    /// What a new account begins with.
+    /// The terms.
     #[must_use]
-    pub fn opening(&self) -> i64 {
-        self.opening
+    pub fn terms(&self) -> &Terms {
+        &self.terms
     }
 
     /// When the next credit is granted.
     #[must_use]
     pub fn next_grant_at(&self) -> DateTime<Utc> {
-        next_midnight(self.clock.now(), self.zone)
+        self.terms.next_midnight(self.clock.now())
     }
 
-    /// The account, opened if it is new.
+    /// The account as it is today, opened if it is new.
     ///
     /// # Errors
     /// When the database fails.
     pub async fn balance(&self, owner: &Owner) -> Outcome<Balance> {
-        // looking costs no write lock; only the first look of all opens the account
-        if let Some(balance) = ledger::find(&self.db, owner).await? {
+        let now = self.clock.now();
+        // looking costs no write lock; only the first look of a day writes the night down
+        if let Some(balance) = ledger::look(&self.db, owner, &self.terms, now).await? {
             return Ok(balance);
         }
         let tx = self.db.begin().await?;
-        let balance = ledger::open(&tx, owner, self.opening, self.clock.now()).await?;
+        let balance = ledger::reckon(&tx, owner, &self.terms, now).await?;
         tx.commit().await?;
         Ok(balance)
     }
@@ -95,7 +86,7 @@ impl Credits {
     pub fn rate_limit(&self, balance: i64) -> [(HeaderName, String); 2] {
         [
             (HeaderName::from_static("ratelimit"), format!("\"credits\";r={balance};t={}", self.seconds_to_grant())),
-            (HeaderName::from_static("ratelimit-policy"), format!("\"credits\";q={};w=86400", self.opening)),
+            (HeaderName::from_static("ratelimit-policy"), format!("\"credits\";q={};w=86400", self.terms.nightly)),
         ]
     }
 
@@ -114,29 +105,5 @@ impl Credits {
 
     fn seconds_to_grant(&self) -> i64 {
         (self.next_grant_at() - self.clock.now()).num_seconds().max(1)
-    }
-}
-
-/// The first moment of the next local day. A day whose midnight a clock change skips begins when its clocks begin.
-fn next_midnight(now: DateTime<Utc>, zone: Tz) -> DateTime<Utc> {
-    let today = now.with_timezone(&zone).date_naive();
-    let tomorrow = today.checked_add_days(Days::new(1)).unwrap_or(today).and_time(NaiveTime::MIN);
-    (0..8)
-        .find_map(|quarter| zone.from_local_datetime(&(tomorrow + chrono::TimeDelta::minutes(15 * quarter))).earliest())
-        .map_or(now + chrono::TimeDelta::days(1), |at| at.with_timezone(&Utc))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn midnight_is_local_also_on_days_of_clock_changes() {
-        let next = |now: &str, zone: &str| next_midnight(now.parse().unwrap(), zone.parse().unwrap()).to_rfc3339();
-        assert_eq!(next("2026-11-22T15:00:00Z", "UTC"), "2026-11-23T00:00:00+00:00");
-        assert_eq!(next("2026-11-22T23:30:00Z", "Europe/Berlin"), "2026-11-23T23:00:00+00:00");
-        assert_eq!(next("2026-03-28T23:30:00Z", "Europe/Berlin"), "2026-03-29T22:00:00+00:00");
-        // Cairo's clocks went from 00:00 to 01:00 that night
-        assert_eq!(next("2026-04-23T12:00:00Z", "Africa/Cairo"), "2026-04-23T22:00:00+00:00");
     }
 }

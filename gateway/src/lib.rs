@@ -6,7 +6,6 @@
 
 pub mod app;
 pub mod auth;
-pub mod catalog;
 pub mod config;
 pub mod contract;
 pub mod credits;
@@ -15,6 +14,8 @@ pub mod error;
 pub mod events;
 pub mod exports;
 pub mod http;
+mod join;
+pub mod queue;
 mod serve;
 pub mod submit;
 pub mod validate;
@@ -23,3 +24,4 @@ pub mod ws;
 
 pub use app::{Deps, start};
 pub use config::GatewayConfig;
+pub use platform::catalog;

@@ -9,6 +9,10 @@ mod m20261122_000001_exports;
 mod m20261122_000002_credits;
 mod m20261122_000003_menus;
 mod m20261122_000004_failures;
+mod m20261122_000005_nights;
+mod m20261122_000006_clock;
+mod m20261122_000007_turns;
+mod m20261122_000008_submit_keys;
 
 /// All steps in order.
 #[derive(Debug)]
@@ -22,6 +26,10 @@ impl MigratorTrait for Migrator {
             Box::new(m20261122_000002_credits::Migration),
             Box::new(m20261122_000003_menus::Migration),
             Box::new(m20261122_000004_failures::Migration),
+            Box::new(m20261122_000005_nights::Migration),
+            Box::new(m20261122_000006_clock::Migration),
+            Box::new(m20261122_000007_turns::Migration),
+            Box::new(m20261122_000008_submit_keys::Migration),
         ]
     }
 }

@@ -2,8 +2,10 @@
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
+use entity::terms::Terms;
 use platform::{
     bus::Bus,
+    catalog::Catalog,
     clock::SharedClock,
     health::{Dependency, Readiness},
     lifecycle::Lifecycle,
@@ -14,6 +16,7 @@ use protocol::subject;
 use sea_orm::DatabaseConnection;
 use tokio::net::TcpListener;
 use tracing::info;
+use uuid::Uuid;
 
 use crate::{
     GROUP,
@@ -42,6 +45,8 @@ pub struct Deps {
     pub store: FileStore,
     /// The time.
     pub clock: SharedClock,
+    /// The terms of credits.
+    pub terms: Terms,
     /// What `/metrics` renders; without it there is no such page.
     pub metrics: Option<PrometheusHandle>,
 }
@@ -98,7 +103,10 @@ pub async fn start(
     let config = Arc::new(config);
     let minter = Arc::new(Minter::new(deps.store.clone(), deps.clock.clone(), &url, config.grant_ttl())?);
     let settler = Arc::new(Settler::new(deps.clone()));
-    let dispatcher = Arc::new(Dispatcher::new(deps.clone(), Arc::clone(&config)));
+    let instance = format!("notifier-{}", Uuid::new_v4().simple());
+    let catalog = Catalog::default();
+    catalog.watch(deps.bus.catalog().await?, life);
+    let dispatcher = Arc::new(Dispatcher::new(deps.clone(), Arc::clone(&config), catalog, &instance));
 
     // the HTTP port first, so that no grant is minted that nobody honours
     serve::spawn(&config, deps.clone(), Arc::clone(&minter), listener, life);
@@ -114,7 +122,8 @@ pub async fn start(
     let written = deps.bus.subscribe_group(subject::DELIVERY_WRITTEN_ALL.into(), GROUP).await?;
     life.spawn_critical("delivery/announce", announce::run(deps.bus.clone(), minter, written, life.soft().clone()));
 
-    let hints = deps.bus.subscribe_group(subject::DELIVERY_SUBMITTED.into(), GROUP).await?;
+    // whoever leads the dispatching hears them
+    let hints = deps.bus.subscribe(subject::DELIVERY_SUBMITTED.into()).await?;
     let intake = Intake::new(deps.bus.clone(), Arc::clone(&settler), &config);
     life.spawn_critical("intake", Arc::new(intake).run(life.clone()));
     life.spawn_critical("dispatch", Arc::clone(&dispatcher).run(hints, life.soft().clone()));

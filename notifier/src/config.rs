@@ -18,10 +18,20 @@ pub struct NotifierConfig {
     pub intake_concurrency: usize,
     /// An outcome that was tried this often and can never work becomes a dead letter. Outages are waited out.
     pub intake_max_deliver: u32,
-    /// Committed exports that one look at the table takes.
-    pub dispatch_batch: u64,
     /// How often to look for committed exports that nobody told of, milliseconds.
     pub dispatch_poll_ms: u64,
+    /// Jobs of a lane that wait at the exporters beyond their free slots, so that no slot is idle until that is known.
+    pub dispatch_ahead: u64,
+    /// Exports of one tenant that are handed over and have not ended, in each lane; the rest wait for their turn.
+    pub tenant_in_flight: u32,
+    /// The same of one person.
+    pub user_in_flight: u32,
+    /// How often at most to tell those who wait where they stand, milliseconds.
+    pub queue_notes_ms: u64,
+    /// How many of them to tell at once, nearest first.
+    pub queue_notes_max: usize,
+    /// For how long a notifier that does what only one should do may be silent before another does it, milliseconds.
+    pub lease_ms: u64,
     /// How long a grant is good, seconds.
     pub grant_ttl_s: u64,
     /// The most grants in one answer.
@@ -51,8 +61,13 @@ impl Default for NotifierConfig {
             advertise_url: String::new(),
             intake_concurrency: 8,
             intake_max_deliver: 20,
-            dispatch_batch: 100,
             dispatch_poll_ms: 500,
+            dispatch_ahead: 1,
+            tenant_in_flight: 16,
+            user_in_flight: 8,
+            queue_notes_ms: 1000,
+            queue_notes_max: 500,
+            lease_ms: 6000,
             grant_ttl_s: 60,
             grant_max: 64,
             delivery_concurrency: 32,
@@ -75,7 +90,12 @@ impl NotifierConfig {
         let positive = [
             ("intake_concurrency", self.intake_concurrency as u64),
             ("intake_max_deliver", self.intake_max_deliver.into()),
-            ("dispatch_batch", self.dispatch_batch),
+            ("lease_ms", self.lease_ms),
+            ("tenant_in_flight", self.tenant_in_flight.into()),
+            ("user_in_flight", self.user_in_flight.into()),
+            ("dispatch_ahead", self.dispatch_ahead),
+            ("queue_notes_ms", self.queue_notes_ms),
+            ("queue_notes_max", self.queue_notes_max as u64),
             ("dispatch_poll_ms", self.dispatch_poll_ms),
             ("grant_ttl_s", self.grant_ttl_s),
             ("grant_max", self.grant_max.into()),

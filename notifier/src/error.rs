@@ -50,6 +50,9 @@ pub enum NotifierError {
     /// The machine gives no random numbers.
     #[error("no random numbers for the grant key")]
     Random,
+    /// A lease is somebody else's by now.
+    #[error("the lease is lost")]
+    Fenced,
     /// A subscription ended although nobody ended it.
     #[error("the subscription to {0} ended")]
     Unsubscribed(&'static str),
@@ -69,7 +72,7 @@ impl NotifierError {
             Self::Bus(e) => !matches!(e, BusError::Unreadable(_) | BusError::Version(_)),
             Self::Store(StoreError::Db(e)) => !is_of_the_data(e),
             Self::Files(e) => matches!(e, FileStoreError::Store(_)),
-            Self::JetStream { .. } | Self::Timeout(_) => true,
+            Self::JetStream { .. } | Self::Timeout(_) | Self::Fenced => true,
             Self::Store(StoreError::Damaged { .. })
             | Self::Config(_)
             | Self::Document { .. }

@@ -1,7 +1,7 @@
 //! The notifier: takes outcomes, settles credits, writes user events, grants file bytes and owns the clock.
 //!
 //! The rooms, in the order in which an export passes them:
-//! - `dispatch`: committed exports become jobs, whether or not anybody told of them.
+//! - `dispatch`: committed exports become jobs in fair turns, whether or not anybody told of them.
 //! - `delivery`: gateways ask for short-lived URLs of segments and fetch the bytes from them, also while the export
 //!   still runs.
 //! - `intake`: outcomes from the exporters and wishes from the gateways, each until it is settled or put aside.
@@ -18,6 +18,7 @@ mod delivery;
 mod dispatch;
 mod error;
 mod intake;
+mod lease;
 mod schedule;
 mod settle;
 mod waiting;

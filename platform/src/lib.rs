@@ -4,6 +4,7 @@
 //! Nothing here knows what an export is; that is the business of the services above.
 
 pub mod bus;
+pub mod catalog;
 pub mod clock;
 pub mod config;
 pub mod db;

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use entity::terms::CreditsConfig;
 use exporter::ExporterConfig;
 use gateway::GatewayConfig;
 use notifier::NotifierConfig;
@@ -38,6 +39,8 @@ pub struct Settings {
     pub database: DatabaseConfig,
     /// Where files are kept; the gateway needs none.
     pub store: StoreConfig,
+    /// The terms of credits, for gateways and notifiers alike.
+    pub credits: CreditsConfig,
     /// The gateway.
     pub gateway: GatewayConfig,
     /// The exporter.
@@ -54,6 +57,7 @@ impl Default for Settings {
             nats: NatsConfig::default(),
             database: DatabaseConfig::default(),
             store: StoreConfig::default(),
+            credits: CreditsConfig::default(),
             gateway: GatewayConfig::default(),
             exporter: ExporterConfig::default(),
             notifier: NotifierConfig::default(),

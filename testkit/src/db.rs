@@ -43,13 +43,15 @@ pub async fn sqlite() -> TestDatabase {
 #[cfg(test)]
 mod tests {
     use chrono::DateTime;
+    use entity::terms::{CreditsConfig, Terms};
     use protocol::id::Owner;
 
     use super::*;
 
     async fn opens_an_account(database: &TestDatabase) {
         let owner = Owner::new("acme", "alice");
-        let balance = entity::ledger::open(&database.db, &owner, 5, DateTime::UNIX_EPOCH).await.unwrap();
+        let terms = Terms::try_from(&CreditsConfig::default()).unwrap();
+        let balance = entity::ledger::reckon(&database.db, &owner, &terms, DateTime::UNIX_EPOCH).await.unwrap();
         assert_eq!(balance.balance, 5);
     }
 
@@ -64,6 +66,9 @@ mod tests {
         let (one, two) = (postgres.database().await, postgres.database().await);
         assert_ne!(one.url(), two.url());
         opens_an_account(&one).await;
-        assert_eq!(entity::ledger::read(&two.db, &Owner::new("acme", "alice")).await.unwrap().balance, 0);
+        let terms = Terms::try_from(&CreditsConfig::default()).unwrap();
+        let owner = Owner::new("acme", "alice");
+        let elsewhere = entity::ledger::read(&two.db, &owner, &terms, DateTime::UNIX_EPOCH);
+        assert_eq!(elsewhere.await.unwrap().balance, 0);
     }
 }

@@ -1,6 +1,7 @@
 //! Bad input over REST and over the socket: each gets its typed answer, and nothing is left half-done.
 
 use super::support::Gateway;
+use entity::terms::CreditsConfig;
 use protocol::{
     export::{ExportPage, ExportRequest, Status},
     problem::Slug,
@@ -209,7 +210,8 @@ async fn one_key_makes_one_export_and_credits_run_out() {
 
 #[tokio::test]
 async fn a_repeat_that_meets_its_twin_on_the_last_credit_gets_the_same_export() {
-    let gateway = Gateway::start_with(|config| config.credits.opening = 1).await;
+    let one = CreditsConfig { opening: 1, ..CreditsConfig::default() };
+    let gateway = Gateway::start_on(&one, |_| {}).await;
     let rest = gateway.rest(&gateway.token("alice", "acme"));
     let ask = || {
         let request = rest.request(Method::POST, "/v1/exports").header("Idempotency-Key", "k");

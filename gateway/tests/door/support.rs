@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use entity::terms::{CreditsConfig, Terms};
 use gateway::{Deps, GatewayConfig};
 use platform::{
     clock::{Clock, ManualClock, SystemClock},
@@ -45,6 +46,11 @@ impl Gateway {
     }
 
     pub(crate) async fn start_with(change: impl FnOnce(&mut GatewayConfig)) -> Self {
+        Self::start_on(&CreditsConfig::default(), change).await
+    }
+
+    pub(crate) async fn start_on(credits: &CreditsConfig, change: impl FnOnce(&mut GatewayConfig)) -> Self {
+        let terms = Terms::try_from(credits).expect("a test's terms work");
         let (nats, database) = (NatsServer::start().await, testkit::db::sqlite().await);
         let local = Issuer::local("a secret of thirty-two bytes, or more");
         let outside = [Issuer::rs256(), Issuer::es256(), Issuer::eddsa()];
@@ -58,7 +64,7 @@ impl Gateway {
         let url = format!("http://{}", listener.local_addr().expect("a bound listener has an address"));
         let bus = nats.bus().await;
         advertise(&bus).await;
-        let deps = Deps { bus, db: database.db.clone(), clock: clock.clone(), metrics: None };
+        let deps = Deps { bus, db: database.db.clone(), clock: clock.clone(), terms, metrics: None };
         let life = Lifecycle::new();
         gateway::start(config, deps, listener, &life).await.expect("the gateway starts");
         let gateway = Self { url, clock, local, outside, jwks, _database: database, _nats: nats, life };
@@ -110,6 +116,8 @@ async fn advertise(bus: &platform::bus::Bus) {
         pool: "default".into(),
         at: SystemClock.now().into(),
         ttl_ms: 600_000,
+        slots: 5,
+        bulk_slots: 4,
         datasets: vec![dataset("flights", vec![]), dataset("counts", specs)],
     };
     let value = serde_json::to_vec(&entry).expect("a catalog entry serialises");

@@ -1,17 +1,21 @@
 //! Tells people what became of their exports and credits: the only writer of user events.
 
-use entity::{StoreError, export, ledger, view};
+use entity::{
+    StoreError, export,
+    ledger::{self, Untold},
+    view,
+};
 use platform::bus::Bus;
 use protocol::{
     delivery::Announcement,
     envelope::{Envelope, EventBody, TraceContext, UserEvent},
     export::Status,
+    id::Owner,
     subject,
 };
-use sea_orm::DatabaseConnection;
 use serde_json::json;
 
-use crate::error::NotifierError;
+use crate::{app::Deps, error::NotifierError};
 
 /// While others change the same balance, it is told again at most this often.
 const CREDIT_ROUNDS: usize = 4;
@@ -19,7 +23,6 @@ const CREDIT_ROUNDS: usize = 4;
 /// Why a balance changed because of an export.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum CreditStep {
-    Hold,
     Capture,
     Release,
 }
@@ -27,7 +30,6 @@ pub(crate) enum CreditStep {
 impl CreditStep {
     const fn as_str(self) -> &'static str {
         match self {
-            Self::Hold => "hold",
             Self::Capture => "capture",
             Self::Release => "release",
         }
@@ -58,35 +60,43 @@ pub(crate) async fn ended(bus: &Bus, row: &export::Model) -> Result<(), Notifier
         }
     };
     let id = format!("{}:{}", row.id, event.token());
-    publish(bus, row, id, event).await
+    publish(bus, &row.owner(), traceparent(row), id, event).await
 }
 
-/// Tells the owner of an export what they have now.
-///
-/// Two settlements may read the balance in one order and publish in the other. So each looks again after publishing,
-/// and tells the newer balance: the last event is always right. The values are part of the message id, so that the
-/// same news is stored once.
+/// Tells the owner of an export what they have now that it was settled.
 ///
 /// # Errors
 /// When the stream does not confirm it or the database fails.
-pub(crate) async fn credits(
-    bus: &Bus,
-    db: &DatabaseConnection,
-    row: &export::Model,
-    step: CreditStep,
-) -> Result<(), NotifierError> {
-    let owner = row.owner();
-    let mut balance = ledger::read(db, &owner).await?;
+pub(crate) async fn credits(deps: &Deps, row: &export::Model, step: CreditStep) -> Result<(), NotifierError> {
+    let reason = step.as_str();
+    balance(deps, &row.owner(), &traceparent(row), &format!("{}:{reason}", row.id), reason).await
+}
+
+/// Tells an owner of news of their account that no outcome tells of.
+///
+/// # Errors
+/// When the stream does not confirm it or the database fails.
+pub(crate) async fn credit_news(deps: &Deps, news: &Untold) -> Result<(), NotifierError> {
+    let Untold { owner, news, reason } = news;
+    let id = format!("{}:{}:{news}", subject::token(&owner.tenant), subject::token(&owner.user));
+    balance(deps, owner, &TraceContext::generate().traceparent(), &id, reason).await
+}
+
+/// Two who tell may read the balance in one order and publish in the other. So each looks again after publishing, and
+/// tells the newer balance: the last event is always right. The values are part of the message id, so that the same news
+/// is stored once.
+async fn balance(deps: &Deps, owner: &Owner, traceparent: &str, id: &str, reason: &str) -> Result<(), NotifierError> {
+    let read = || ledger::read(&deps.db, owner, &deps.terms, deps.clock.now());
+    let mut known = read().await?;
     for _ in 0..CREDIT_ROUNDS {
-        let reason = step.as_str();
-        let id = format!("{}:{reason}:{}:{}", row.id, balance.balance, balance.held);
-        let event = EventBody::Credits { balance: balance.balance, held: balance.held, reason: reason.into() };
-        publish(bus, row, id, event).await?;
-        let now = ledger::read(db, &owner).await?;
-        if now == balance {
+        let ledger::Balance { balance, held } = known;
+        let event = EventBody::Credits { balance, held, reason: reason.into() };
+        publish(&deps.bus, owner, traceparent.to_owned(), format!("{id}:{balance}:{held}"), event).await?;
+        let now = read().await?;
+        if now == known {
             break;
         }
-        balance = now;
+        known = now;
     }
     Ok(())
 }
@@ -109,9 +119,14 @@ pub(crate) async fn stop_work(bus: &Bus, row: &export::Model) -> Result<(), Noti
     Ok(bus.publish_lossy(subject::cancel(id), &row.traceparent, &json!({ "export_id": id })).await?)
 }
 
-async fn publish(bus: &Bus, row: &export::Model, id: String, event: EventBody) -> Result<(), NotifierError> {
-    let owner = row.owner();
-    let subject = subject::user_event(&owner, event.token());
-    let message = Envelope::new(id, traceparent(row), UserEvent { owner, event });
+async fn publish(
+    bus: &Bus,
+    owner: &Owner,
+    traceparent: String,
+    id: String,
+    event: EventBody,
+) -> Result<(), NotifierError> {
+    let subject = subject::user_event(owner, event.token());
+    let message = Envelope::new(id, traceparent, UserEvent { owner: owner.clone(), event });
     Ok(bus.publish_durable(subject, &message.id, &message).await?)
 }

@@ -213,7 +213,7 @@ impl Settler {
         let Some(row) = self.now(id, status, attempt).await? else { return Ok(false) };
         events::ended(&self.deps.bus, &row).await?;
         if row.credits != 0 {
-            events::credits(&self.deps.bus, &self.deps.db, &row, step).await?;
+            events::credits(&self.deps, &row, step).await?;
         }
         events::announce_end(&self.deps.bus, &row).await?;
         Ok(true)

@@ -23,6 +23,7 @@ async fn a_committed_export_that_nobody_told_of_is_published_once() {
     quiet().await;
     let jobs = h.all_jobs().await;
     assert_eq!(jobs, [(subject::job("default", Lane::Bulk, id), Job { export_id: id, owner: alice() })]);
+    h.until_told().await;
     assert_eq!(h.events().await, ["credits hold 4+1"]);
 }
 
@@ -54,15 +55,14 @@ async fn an_export_canceled_before_its_turn_never_becomes_a_job() {
     h.start().await;
     h.advance(60);
     h.until(id, Status::Canceled).await;
-    testkit::eventually("the owner hears of it", || async { (h.events().await.len() == 2).then_some(()) }).await;
-    assert_eq!(h.events().await, ["canceled", "credits release 5+0"]);
+    testkit::eventually("the owner hears of it", || async { (h.events().await.len() == 3).then_some(()) }).await;
+    assert_eq!(h.events().await, ["credits hold 4+1", "canceled", "credits release 5+0"]);
     assert!(h.all_jobs().await.is_empty());
 }
 
 #[tokio::test]
 async fn an_export_that_cannot_be_published_does_not_stand_before_others() {
-    let mut h = Harness::new().await;
-    h.config.dispatch_batch = 1;
+    let h = Harness::new().await;
     // no message may be that long
     let bad = h.submit_for(Owner::new("acme", "x".repeat(2 * 1024 * 1024))).await;
     let good = h.submit().await;

@@ -4,11 +4,21 @@ use std::{sync::Arc, time::Duration};
 
 use async_nats::jetstream::consumer::{DeliverPolicy, pull};
 use chrono::{DateTime, TimeDelta, Utc};
-use entity::{export, ledger, segment, transition};
+use entity::{
+    export, ledger, segment,
+    terms::{CreditsConfig, Terms},
+    transition,
+};
 use futures::StreamExt;
 use notifier::{App, Deps, NotifierConfig};
-use platform::{bus::Bus, clock::ManualClock, lifecycle::Lifecycle, store::FileStore};
+use platform::{
+    bus::Bus,
+    clock::{Clock, ManualClock},
+    lifecycle::Lifecycle,
+    store::FileStore,
+};
 use protocol::{
+    catalog::CatalogEntry,
     delivery::{self, GrantReply, GrantRequest, Segment},
     envelope::{Envelope, EventBody, Job, Outcome, OutcomeResult, UserEvent},
     export::{FileInfo, Status},
@@ -38,6 +48,10 @@ pub(crate) fn now() -> DateTime<Utc> {
     "2026-11-22T15:26:01.123Z".parse().unwrap()
 }
 
+pub(crate) fn terms() -> Terms {
+    Terms::try_from(&CreditsConfig::default()).unwrap()
+}
+
 pub(crate) fn alice() -> Owner {
     Owner::new("acme", "alice@example.com")
 }
@@ -51,9 +65,11 @@ impl Harness {
     /// The same on another database.
     pub(crate) async fn on(database: TestDatabase) -> Self {
         let (nats, folder) = (NatsServer::start().await, testkit::store::folder());
-        ledger::open(&database.db, &alice(), 5, now()).await.unwrap();
+        ledger::reckon(&database.db, &alice(), &terms(), now()).await.unwrap();
+        let bus = nats.bus().await;
+        advertise(&bus, 100, 100).await;
         Self {
-            bus: nats.bus().await,
+            bus,
             db: database.db.clone(),
             store: folder.store(),
             clock: ManualClock::at(now()),
@@ -78,6 +94,7 @@ impl Harness {
             db: self.db.clone(),
             store: self.store.clone(),
             clock: self.clock.clone(),
+            terms: terms(),
             metrics: None,
         };
         let listener = TcpListener::bind(&self.config.internal_listen).await.unwrap();
@@ -91,7 +108,7 @@ impl Harness {
 
     pub(crate) async fn submit_for(&self, owner: Owner) -> ExportId {
         let id = ExportId::generate();
-        ledger::open(&self.db, &owner, 5, now()).await.unwrap();
+        ledger::reckon(&self.db, &owner, &terms(), now()).await.unwrap();
         assert!(ledger::hold(&self.db, &owner, id, 1, now()).await.unwrap());
         let row = export::Model { tenant: owner.tenant, user_id: owner.user, ..row(id) };
         export::insert(&self.db, row).await.unwrap();
@@ -115,6 +132,7 @@ impl Harness {
     pub(crate) async fn running_export(&self) -> (ExportId, u32) {
         let id = self.submit().await;
         self.until(id, Status::Dispatched).await;
+        self.until_told().await;
         (id, self.claim(id).await)
     }
 
@@ -147,6 +165,14 @@ impl Harness {
             Some(self.row(id).await).filter(|row| row.status == status.as_str())
         })
         .await
+    }
+
+    /// Waits until nobody is left to be told of their credits.
+    pub(crate) async fn until_told(&self) {
+        eventually("everybody knows their credits", || async {
+            ledger::untold(&self.db, 1).await.unwrap().is_empty().then_some(())
+        })
+        .await;
     }
 
     /// Waits until no outcome is left to be settled.
@@ -202,7 +228,7 @@ impl Harness {
     }
 
     pub(crate) async fn balance(&self) -> (i64, i64) {
-        let balance = ledger::read(&self.db, &alice()).await.unwrap();
+        let balance = ledger::read(&self.db, &alice(), &terms(), self.clock.now()).await.unwrap();
         (balance.balance, balance.held)
     }
 
@@ -229,6 +255,22 @@ pub(crate) fn completed(attempt: u32, segments: &[Segment]) -> OutcomeResult {
 
 pub(crate) fn asking(id: ExportId, offset: u64) -> GrantRequest {
     GrantRequest { export_id: id, owner: alice(), attempt: None, offset, max: 10 }
+}
+
+/// As an exporter with so many slots offers itself, for ever.
+pub(crate) async fn advertise(bus: &Bus, slots: u32, bulk_slots: u32) {
+    let (instance, pool) = ("exporter".to_owned(), "default".to_owned());
+    let entry = CatalogEntry {
+        v: protocol::ENVELOPE_VERSION,
+        instance,
+        pool,
+        at: now().into(),
+        ttl_ms: 3_600_000,
+        slots,
+        bulk_slots,
+        datasets: Vec::new(),
+    };
+    bus.catalog().await.unwrap().put("exporter", serde_json::to_vec(&entry).unwrap().into()).await.unwrap();
 }
 
 /// Gives things that must not happen the time to do so.

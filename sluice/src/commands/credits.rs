@@ -1,7 +1,10 @@
 //! `sluice credits`: what an operator does to an account, straight in the database.
 
 use chrono::{DateTime, Utc};
-use entity::ledger::{self, Balance};
+use entity::{
+    ledger::{self, Balance},
+    terms::Terms,
+};
 use platform::clock::{Clock, SystemClock};
 use protocol::{credits::CreditEntry, id::Owner};
 use sea_orm::{DatabaseConnection, TransactionTrait};
@@ -30,9 +33,9 @@ struct View {
 pub async fn grant(options: &GrantOptions, settings: &Settings) -> Result<(), CommandError> {
     let db = connect(settings).await?;
     let owner = owner(&options.account);
-    let opening = settings.gateway.credits.opening;
-    add(&db, &owner, opening, options.amount, &options.reason, SystemClock.now()).await?;
-    print(&db, &options.account, &owner, 1).await
+    let terms = Terms::try_from(&settings.credits)?;
+    add(&db, &owner, &terms, options.amount, &options.reason, SystemClock.now()).await?;
+    print(&db, &options.account, &owner, &terms, 1).await
 }
 
 /// Prints an account.
@@ -41,26 +44,33 @@ pub async fn grant(options: &GrantOptions, settings: &Settings) -> Result<(), Co
 /// When the database can't be reached or isn't up to date.
 pub async fn show(options: &ShowOptions, settings: &Settings) -> Result<(), CommandError> {
     let db = connect(settings).await?;
-    print(&db, &options.account, &owner(&options.account), options.limit).await
+    let terms = Terms::try_from(&settings.credits)?;
+    print(&db, &options.account, &owner(&options.account), &terms, options.limit).await
 }
 
 async fn add(
     db: &DatabaseConnection,
     owner: &Owner,
-    opening: i64,
+    terms: &Terms,
     amount: i64,
     reason: &str,
     now: DateTime<Utc>,
 ) -> Result<Balance, CommandError> {
     let transaction = db.begin().await?;
-    ledger::open(&transaction, owner, opening, now).await?;
-    let balance = ledger::grant(&transaction, owner, amount, reason, now).await?;
+    ledger::reckon(&transaction, owner, terms, now).await?;
+    ledger::grant(&transaction, owner, amount, reason, now).await?;
     transaction.commit().await?;
-    Ok(balance)
+    Ok(ledger::read(db, owner, terms, now).await?)
 }
 
-async fn print(db: &DatabaseConnection, account: &Account, owner: &Owner, limit: u64) -> Result<(), CommandError> {
-    let Balance { balance, held } = ledger::read(db, owner).await?;
+async fn print(
+    db: &DatabaseConnection,
+    account: &Account,
+    owner: &Owner,
+    terms: &Terms,
+    limit: u64,
+) -> Result<(), CommandError> {
+    let Balance { balance, held } = ledger::read(db, owner, terms, SystemClock.now()).await?;
     let entries = ledger::entries(db, owner, limit).await?;
     let view = View { tenant: owner.tenant.clone(), sub: owner.user.clone(), balance, held, entries };
     if account.json {
@@ -92,6 +102,8 @@ fn owner(account: &Account) -> Owner {
 
 #[cfg(test)]
 mod tests {
+    use entity::terms::CreditsConfig;
+
     use super::*;
 
     #[tokio::test]
@@ -99,8 +111,9 @@ mod tests {
         let database = testkit::db::sqlite().await;
         let owner = Owner::new("acme", "alice");
         let now = SystemClock.now();
-        assert_eq!(add(&database.db, &owner, 5, 3, "sorry", now).await.unwrap().balance, 8);
-        assert_eq!(add(&database.db, &owner, 5, 1, "again", now).await.unwrap().balance, 9);
+        let terms = Terms::try_from(&CreditsConfig::default()).unwrap();
+        assert_eq!(add(&database.db, &owner, &terms, 3, "sorry", now).await.unwrap().balance, 8);
+        assert_eq!(add(&database.db, &owner, &terms, 1, "again", now).await.unwrap().balance, 9);
         let entries = ledger::entries(&database.db, &owner, 10).await.unwrap();
         assert_eq!(entries.iter().map(|e| e.amount).sum::<i64>(), 9);
         let view = View { tenant: "acme".into(), sub: "alice".into(), balance: 9, held: 0, entries };

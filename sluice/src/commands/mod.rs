@@ -7,7 +7,7 @@ pub mod token;
 
 use std::io;
 
-use entity::StoreError;
+use entity::{StoreError, terms::TermsError};
 use gateway::auth::local::SignError;
 use sea_orm::DbErr;
 
@@ -26,6 +26,9 @@ pub enum CommandError {
     /// Rows can't be read or written.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The terms of credits can't work.
+    #[error(transparent)]
+    Terms(#[from] TermsError),
     /// The settings can't be written as TOML.
     #[error("settings: {0}")]
     Toml(#[from] toml::ser::Error),

@@ -4,6 +4,7 @@ mod internal;
 
 use std::{io, net::SocketAddr, time::Duration};
 
+use entity::terms::{Terms, TermsError};
 use exporter::ExporterError;
 use gateway::app::StartError;
 use notifier::NotifierError;
@@ -49,6 +50,9 @@ pub enum ServiceError {
     /// The tables are missing or old.
     #[error(transparent)]
     Schema(#[from] CommandError),
+    /// The terms of credits can't work.
+    #[error(transparent)]
+    Terms(#[from] TermsError),
     /// The file store can't be opened.
     #[error(transparent)]
     Store(#[from] FileStoreError),
@@ -139,8 +143,9 @@ pub async fn gateway(
     life: &Lifecycle,
 ) -> Result<(), ServiceError> {
     let Common { db, clock, metrics } = common.clone();
+    let terms = Terms::try_from(&settings.credits)?;
     let bus = Bus::connect(&settings.nats, "sluice-gateway").await?;
-    let deps = gateway::Deps { bus, db, clock, metrics: Some(metrics) };
+    let deps = gateway::Deps { bus, db, clock, terms, metrics: Some(metrics) };
     Ok(gateway::start(settings.gateway.clone(), deps, listener, life).await?)
 }
 
@@ -174,7 +179,8 @@ pub async fn notifier(settings: &Settings, common: &Common, life: &Lifecycle) ->
     let listener = bind("notifier.internal_listen", &settings.notifier.internal_listen).await?;
     let bus = Bus::connect(&settings.nats, "sluice-notifier").await?;
     let store = FileStore::open(&settings.store)?;
-    let deps = notifier::Deps { bus, db, store, clock, metrics: Some(metrics) };
+    let terms = Terms::try_from(&settings.credits)?;
+    let deps = notifier::Deps { bus, db, store, clock, terms, metrics: Some(metrics) };
     Ok(notifier::start(settings.notifier.clone(), deps, listener, life).await?.address)
 }
 

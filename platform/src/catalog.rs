@@ -11,15 +11,19 @@ use std::{
 
 use async_nats::jetstream::kv::{Operation, Store};
 use futures::StreamExt;
-use platform::lifecycle::Lifecycle;
-use protocol::catalog::{CatalogDataset, CatalogEntry};
+use protocol::{
+    catalog::{CatalogDataset, CatalogEntry},
+    subject::Lane,
+};
 use tokio::time::Instant;
 use tracing::warn;
+
+use crate::lifecycle::Lifecycle;
 
 /// How long to wait before watching again after the watch broke.
 const RETRY: Duration = Duration::from_secs(1);
 
-/// The catalog as this gateway knows it. Clones share it.
+/// The catalog as this process knows it. Clones share it.
 #[derive(Clone, Debug, Default)]
 pub struct Catalog {
     exporters: Arc<RwLock<HashMap<String, Known>>>,
@@ -115,6 +119,18 @@ impl Catalog {
         self.offers().remove(name)
     }
 
+    /// How many exports the exporters of a pool can run in a lane at once; 0 when none is there.
+    #[must_use]
+    pub fn slots(&self, pool: &str, lane: Lane) -> u64 {
+        let Ok(exporters) = self.exporters.read() else { return 0 };
+        let alive = exporters.values().filter(|known| known.until > Instant::now() && known.entry.pool == pool);
+        let slots = alive.map(|known| match lane {
+            Lane::Interactive => known.entry.slots,
+            Lane::Bulk => known.entry.bulk_slots,
+        });
+        slots.map(u64::from).sum()
+    }
+
     /// Whether any exporter has been there since the start.
     #[must_use]
     pub fn was_ever_filled(&self) -> bool {
@@ -148,8 +164,17 @@ mod tests {
             credits: 1,
         };
         let at = "2026-11-22T00:00:00Z".parse::<chrono::DateTime<chrono::Utc>>().unwrap().into();
-        let datasets = vec![CatalogDataset { info, param_specs: vec![], retention_s: 60 }];
-        CatalogEntry { v: 1, instance: instance.into(), pool: instance.into(), at, ttl_ms, datasets }
+        let datasets = vec![CatalogDataset { info, param_specs: vec![], retention_s: 60, access: Default::default() }];
+        CatalogEntry {
+            v: 1,
+            instance: instance.into(),
+            pool: instance.into(),
+            at,
+            ttl_ms,
+            slots: 3,
+            bulk_slots: 2,
+            datasets,
+        }
     }
 
     #[tokio::test(start_paused = true)]
@@ -160,6 +185,8 @@ mod tests {
         assert_eq!(catalog.find("flights").unwrap().pool, "a");
         tokio::time::advance(Duration::from_secs(2)).await;
         assert_eq!(catalog.find("flights").unwrap().pool, "b");
+        assert_eq!(catalog.slots("b", Lane::Bulk), 2);
+        assert_eq!(catalog.slots("a", Lane::Interactive), 0);
         catalog.remove("b");
         assert!(catalog.is_empty());
     }

@@ -1,0 +1,148 @@
+//! Credits. Each function belongs into the transaction of what it pays for.
+//!
+//! The ledger is append-only, and every step has a key under which it happens once. The balance is a column kept in the
+//! same transaction. Nights are reckoned lazily: an account carries the local day through which it has its grants, and
+//! whoever changes it adds the missing ones first. So an account that nobody touches costs nothing, and a reader who
+//! can't write adds the nights in their head, as [`read`] does.
+
+mod audit;
+mod exports;
+mod news;
+mod nights;
+mod operator;
+
+use chrono::{DateTime, NaiveDate, Utc};
+use protocol::{
+    credits::{CreditEntry, EntryKind},
+    id::{ExportId, Owner},
+};
+use sea_orm::{
+    ActiveValue::Set,
+    QueryOrder, QuerySelect,
+    entity::prelude::*,
+    sea_query::{ExprTrait, OnConflict},
+};
+
+pub use self::{
+    audit::{Finding, audit, rebuild},
+    exports::{capture, hold, release},
+    news::{Untold, told, untold},
+    nights::{Night, look, reckon, reckon_seen},
+    operator::{adjust, grant},
+};
+use crate::{StoreError, account, entry, terms::Terms};
+
+/// What an account has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Balance {
+    /// What can be spent.
+    pub balance: i64,
+    /// What unfinished exports have set aside.
+    pub held: i64,
+}
+
+/// What an account has at this moment, nights included that nobody has written down yet; zero for one that was never
+/// opened.
+///
+/// # Errors
+/// When the database fails.
+pub async fn read(
+    db: &impl ConnectionTrait,
+    owner: &Owner,
+    terms: &Terms,
+    now: DateTime<Utc>,
+) -> Result<Balance, StoreError> {
+    let Some(row) = find(db, owner).await? else { return Ok(Balance { balance: 0, held: 0 }) };
+    let due = terms.due(row.balance, row.granted_through, terms.day(now));
+    Ok(Balance { balance: row.balance + due, held: row.held })
+}
+
+/// The newest entries of an account.
+///
+/// # Errors
+/// When the database fails, or a row is damaged.
+pub async fn entries(db: &impl ConnectionTrait, owner: &Owner, limit: u64) -> Result<Vec<CreditEntry>, StoreError> {
+    let rows = entry::Entity::find()
+        .filter(entry::Column::Tenant.eq(&owner.tenant))
+        .filter(entry::Column::UserId.eq(&owner.user))
+        .order_by_desc(entry::Column::Id)
+        .limit(limit)
+        .all(db)
+        .await?;
+    rows.into_iter()
+        .map(|row| {
+            let kind = kind(&row)?;
+            let export_id = row.export_id.map(ExportId);
+            Ok(CreditEntry { kind, amount: row.amount, export_id, reason: row.reason, at: row.at.into() })
+        })
+        .collect()
+}
+
+fn kind(row: &entry::Model) -> Result<EntryKind, StoreError> {
+    serde_json::from_value(row.kind.clone().into()).map_err(|_| StoreError::Damaged {
+        row: format!("credit_entry {}", row.id),
+        detail: format!("unknown kind `{}`", row.kind),
+    })
+}
+
+async fn find(db: &impl ConnectionTrait, owner: &Owner) -> Result<Option<account::Model>, StoreError> {
+    Ok(account::Entity::find_by_id((owner.tenant.clone(), owner.user.clone())).one(db).await?)
+}
+
+/// An entry that is about to be written.
+struct Entry<'a> {
+    owner: &'a Owner,
+    kind: EntryKind,
+    amount: i64,
+    reason: &'a str,
+    at: DateTime<Utc>,
+}
+
+impl Entry<'_> {
+    fn row(self) -> entry::ActiveModel {
+        entry::ActiveModel {
+            id: Set(Uuid::now_v7()),
+            tenant: Set(self.owner.tenant.clone()),
+            user_id: Set(self.owner.user.clone()),
+            kind: Set(self.kind.as_str().to_owned()),
+            amount: Set(self.amount),
+            export_id: Set(None),
+            attempt_of_hold: Set(None),
+            granted_on: Set(None),
+            reason: Set(self.reason.to_owned()),
+            at: Set(self.at),
+        }
+    }
+
+    fn of_export(self, id: ExportId) -> entry::ActiveModel {
+        // an export is held once, so its hold has this number
+        const FIRST_HOLD: i32 = 0;
+        entry::ActiveModel { export_id: Set(Some(id.0)), attempt_of_hold: Set(Some(FIRST_HOLD)), ..self.row() }
+    }
+
+    fn of_night(self, night: NaiveDate) -> entry::ActiveModel {
+        entry::ActiveModel { granted_on: Set(Some(night)), ..self.row() }
+    }
+}
+
+/// Appends an entry; false when the same step of the same export was recorded before.
+async fn append(db: &impl ConnectionTrait, row: entry::ActiveModel) -> Result<bool, StoreError> {
+    let step = OnConflict::columns([entry::Column::ExportId, entry::Column::AttemptOfHold, entry::Column::Kind])
+        .do_nothing()
+        .to_owned();
+    Ok(entry::Entity::insert(row).on_conflict(step).exec_without_returning(db).await? == 1)
+}
+
+/// Moves what an account has.
+fn change(owner: &Owner, balance: i64, held: i64) -> sea_orm::UpdateMany<account::Entity> {
+    account::Entity::update_many()
+        .col_expr(account::Column::Balance, Expr::col(account::Column::Balance).add(balance))
+        .col_expr(account::Column::Held, Expr::col(account::Column::Held).add(held))
+        .filter(account::Column::Tenant.eq(&owner.tenant))
+        .filter(account::Column::UserId.eq(&owner.user))
+}
+
+/// There is something to tell its owner.
+fn with_news(update: sea_orm::UpdateMany<account::Entity>) -> sea_orm::UpdateMany<account::Entity> {
+    update.col_expr(account::Column::News, Expr::col(account::Column::News).add(1))
+}

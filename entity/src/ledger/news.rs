@@ -1,0 +1,64 @@
+//! What happened to an account and no outcome tells of: a hold, a night, an operator. The account counts its news and how
+//! many of them its owner was told, in the transaction of the change; so none is lost between a commit and a publish, and
+//! a notifier that finds some tells them.
+
+use protocol::{credits::EntryKind, id::Owner};
+use sea_orm::{QueryOrder, QuerySelect, entity::prelude::*, sea_query::ExprTrait};
+
+use super::kind;
+use crate::{StoreError, account, entry};
+
+/// An account whose owner has not been told everything.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Untold {
+    /// Whose it is.
+    pub owner: Owner,
+    /// How many news there are now; to be given to [`told`].
+    pub news: i64,
+    /// What the newest entry is: `grant` or another kind.
+    pub reason: &'static str,
+}
+
+/// Some accounts with news.
+///
+/// # Errors
+/// When the database fails, or a row is damaged.
+pub async fn untold(db: &impl ConnectionTrait, limit: u64) -> Result<Vec<Untold>, StoreError> {
+    let behind = ExprTrait::ne(Expr::col(account::Column::News), Expr::col(account::Column::Told));
+    let rows = account::Entity::find()
+        .filter(behind)
+        .order_by_asc(account::Column::Tenant)
+        .order_by_asc(account::Column::UserId)
+        .limit(limit)
+        .all(db)
+        .await?;
+    let mut found = Vec::with_capacity(rows.len());
+    for row in rows {
+        // the other steps of an export are told by whoever settles it
+        let newest = entry::Entity::find()
+            .filter(entry::Column::Tenant.eq(&row.tenant))
+            .filter(entry::Column::UserId.eq(&row.user_id))
+            .filter(entry::Column::Kind.is_not_in([EntryKind::Capture.as_str(), EntryKind::Release.as_str()]))
+            .order_by_desc(entry::Column::Id)
+            .one(db)
+            .await?;
+        let reason = newest.as_ref().map(kind).transpose()?.map_or("adjustment", |kind| kind.as_str());
+        found.push(Untold { owner: Owner::new(row.tenant, row.user_id), news: row.news, reason });
+    }
+    Ok(found)
+}
+
+/// The owner was told of the account as it was with so many news, or later.
+///
+/// # Errors
+/// When the database fails.
+pub async fn told(db: &impl ConnectionTrait, owner: &Owner, news: i64) -> Result<(), StoreError> {
+    account::Entity::update_many()
+        .col_expr(account::Column::Told, Expr::value(news))
+        .filter(account::Column::Tenant.eq(&owner.tenant))
+        .filter(account::Column::UserId.eq(&owner.user))
+        .filter(account::Column::Told.lt(news))
+        .exec(db)
+        .await?;
+    Ok(())
+}

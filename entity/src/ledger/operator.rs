@@ -1,0 +1,44 @@
+//! What an operator does to an account.
+
+use chrono::{DateTime, Utc};
+use protocol::{credits::EntryKind, id::Owner};
+use sea_orm::entity::prelude::*;
+
+use super::{Entry, append, change, with_news};
+use crate::{StoreError, account};
+
+/// Adds credits. The account must have been reckoned in the same transaction.
+///
+/// # Errors
+/// When the database fails.
+pub async fn grant(
+    db: &impl ConnectionTrait,
+    owner: &Owner,
+    amount: i64,
+    reason: &str,
+    now: DateTime<Utc>,
+) -> Result<(), StoreError> {
+    with_news(change(owner, amount, 0)).exec(db).await?;
+    append(db, Entry { owner, kind: EntryKind::Grant, amount, reason, at: now }.row()).await?;
+    Ok(())
+}
+
+/// Corrects a balance by `amount`, which may be negative. The account must have been reckoned in the same transaction.
+/// Returns false, and changes nothing, when it would leave less than nothing.
+///
+/// # Errors
+/// When the database fails.
+pub async fn adjust(
+    db: &impl ConnectionTrait,
+    owner: &Owner,
+    amount: i64,
+    reason: &str,
+    now: DateTime<Utc>,
+) -> Result<bool, StoreError> {
+    let enough = account::Column::Balance.gte(amount.saturating_neg());
+    if with_news(change(owner, amount, 0)).filter(enough).exec(db).await?.rows_affected == 0 {
+        return Ok(false);
+    }
+    append(db, Entry { owner, kind: EntryKind::Adjustment, amount, reason, at: now }.row()).await?;
+    Ok(true)
+}

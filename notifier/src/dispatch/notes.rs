@@ -1,0 +1,75 @@
+//! Tells those who wait where they stand: over core NATS, as a note that may be lost.
+
+use std::{collections::HashMap, time::Duration};
+
+use entity::turns::{Outlook, Survey};
+use platform::{bus::Bus, catalog::Catalog};
+use protocol::{
+    envelope::{ProgressNote, TraceContext},
+    export::Progress,
+    id::{ExportId, Owner},
+    subject::{self, Lane},
+};
+use tokio::time::Instant;
+use tracing::debug;
+
+use crate::config::NotifierConfig;
+
+/// A time left that changed by less than this part of itself is no news.
+const NEWS: u64 = 5;
+
+/// What was told to whom.
+pub(super) struct Notes {
+    every: Duration,
+    most: usize,
+    told: HashMap<ExportId, Outlook>,
+    last: Option<Instant>,
+}
+
+impl Notes {
+    pub(super) fn new(config: &NotifierConfig) -> Self {
+        let every = Duration::from_millis(config.queue_notes_ms);
+        Self { every, most: config.queue_notes_max, told: HashMap::new(), last: None }
+    }
+
+    /// Tells those whose outlook changed, nearest first: at most so many in a round, and not more often than set.
+    pub(super) async fn tell(&mut self, survey: &Survey, catalog: &Catalog, bus: &Bus) {
+        if self.last.is_some_and(|last| last.elapsed() < self.every) {
+            return;
+        }
+        self.last = Some(Instant::now());
+        let mut told = HashMap::with_capacity(survey.waiting.len());
+        let mut sent = 0;
+        for row in &survey.waiting {
+            let id = row.export_id();
+            let slots = catalog.slots(&row.pool, Lane::of(&row.lane));
+            let outlook = survey.outlook(id, &row.pool, &row.lane, slots);
+            let before = self.told.get(&id).copied();
+            let mut known = before;
+            if sent < self.most && before.is_none_or(|before| is_news(before, outlook)) {
+                sent += 1;
+                match note(bus, &row.owner(), id, outlook).await {
+                    Ok(()) => known = Some(outlook),
+                    Err(e) => debug!(export.id = %id, error = %e, "a place in the queue can't be told"),
+                }
+            }
+            known.map(|outlook| told.insert(id, outlook));
+        }
+        // those who no longer wait are forgotten
+        self.told = told;
+    }
+}
+
+fn is_news(before: Outlook, now: Outlook) -> bool {
+    let far = match (before.eta_ms, now.eta_ms) {
+        (Some(before), Some(now)) => before.abs_diff(now) * NEWS > before,
+        (before, now) => before != now,
+    };
+    far || before.position != now.position
+}
+
+async fn note(bus: &Bus, owner: &Owner, id: ExportId, outlook: Outlook) -> Result<(), platform::bus::BusError> {
+    let progress = Progress { queue_position: Some(outlook.position), eta_ms: outlook.eta_ms, ..Progress::default() };
+    let trace = TraceContext::generate().traceparent();
+    bus.publish_lossy(subject::progress(owner, id), &trace, &ProgressNote { export_id: id, progress }).await
+}
