@@ -22,7 +22,8 @@ use crate::{
     error::Refusal,
 };
 
-/// Only our own scripts, workers and sockets; styles may be inline, as component libraries set them.
+/// Only our own scripts, workers and sockets; styles may be inline, as component libraries set them. A frame of our own
+/// begins the downloads that a service worker answers.
 const CSP: [&str; 12] = [
     "default-src 'none'",
     "script-src 'self'",
@@ -31,7 +32,7 @@ const CSP: [&str; 12] = [
     "font-src 'self'",
     "manifest-src 'self'",
     "worker-src 'self'",
-    "frame-src 'none'",
+    "frame-src 'self'",
     "object-src 'none'",
     "base-uri 'none'",
     "form-action 'self'",

@@ -1,18 +1,22 @@
 import { Anchor, AppShell, Container, Stack, Title } from "@mantine/core";
 import { useQueryClient } from "@tanstack/react-query";
 import { useCallback, useState } from "react";
-import { Link, Route, Switch } from "wouter";
+import { Link, Route, Switch, useLocation } from "wouter";
+import classes from "./App.module.css";
 import { type Identity, loadIdentity, storeIdentity } from "./auth/identity.js";
 import { SignIn } from "./auth/SignIn.js";
 import { ExportPage } from "./exports/ExportPage.js";
+import { HistoryPage } from "./history/HistoryPage.js";
 import { Header } from "./layout/Header.js";
 import { Home } from "./layout/Home.js";
-import { LiveProvider } from "./live/LiveProvider.js";
+import { LiveProvider, useLive } from "./live/LiveProvider.js";
+import { Announcer } from "./notify/Announcer.js";
 import { strings } from "./strings.js";
 
 /** Sign-in, or the page of the person who is signed in. */
 export function App() {
   const queries = useQueryClient();
+  const [, navigate] = useLocation();
   const [identity, setIdentity] = useState(() => loadIdentity());
   const [ended, setEnded] = useState(false);
 
@@ -30,35 +34,67 @@ export function App() {
     },
     [queries],
   );
+  const arrive = useCallback(
+    (given: Identity, back?: string) => {
+      if (back) {
+        navigate(back, { replace: true });
+      }
+      keep(given);
+    },
+    [keep, navigate],
+  );
 
   if (!identity) {
-    return <SignIn ended={ended} onSignIn={keep} />;
+    return <SignIn ended={ended} onSignIn={arrive} />;
   }
   return (
     <LiveProvider identity={identity} onIdentity={keep} onEnded={() => leave(true)}>
-      <AppShell header={{ height: 60 }} padding={{ base: "sm", sm: "lg" }}>
-        <AppShell.Header>
-          <Container size="xl" h="100%" p={0}>
-            <Header identity={identity} onSignOut={() => leave(false)} />
-          </Container>
-        </AppShell.Header>
-        <AppShell.Main>
-          <Container size="xl" p={0}>
-            <Switch>
-              <Route path="/" component={Home} />
-              <Route path="/exports/:id">{({ id }) => <ExportPage id={id} />}</Route>
-              <Route>
-                <Stack align="center" py="xl">
-                  <Title order={2}>{strings.notFoundTitle}</Title>
-                  <Anchor component={Link} href="/">
-                    {strings.notFoundBack}
-                  </Anchor>
-                </Stack>
-              </Route>
-            </Switch>
-          </Container>
-        </AppShell.Main>
-      </AppShell>
+      <Shell identity={identity} onLeave={() => leave(false)} />
     </LiveProvider>
+  );
+}
+
+function Shell({ identity, onLeave }: { identity: Identity; onLeave: () => void }) {
+  const { saver } = useLive();
+  const signOut = () => {
+    // what cannot be removed now is nobody else's to see, and is removed when it is old
+    void saver.forget().catch(() => undefined);
+    sessionStorage.clear();
+    onLeave();
+  };
+  return (
+    <AppShell header={{ height: 60 }} padding={{ base: "sm", sm: "lg" }}>
+      <a href="#main" className={classes.skip}>
+        {strings.header.skip}
+      </a>
+      <AppShell.Header>
+        <Container size="xl" h="100%" p={0}>
+          <Header identity={identity} onSignOut={signOut} />
+        </Container>
+      </AppShell.Header>
+      <AppShell.Main id="main" tabIndex={-1}>
+        <Announcer />
+        <Container size="xl" p={0}>
+          <Switch>
+            <Route path="/">
+              <Home />
+            </Route>
+            <Route path="/datasets/:name">{({ name }) => <Home dataset={decodeURIComponent(name)} />}</Route>
+            <Route path="/exports/:id">{({ id }) => <ExportPage id={id} />}</Route>
+            <Route path="/history" component={HistoryPage} />
+            <Route>
+              <Stack align="center" py="xl">
+                <Title order={1} size="h2">
+                  {strings.notFoundTitle}
+                </Title>
+                <Anchor component={Link} href="/">
+                  {strings.notFoundBack}
+                </Anchor>
+              </Stack>
+            </Route>
+          </Switch>
+        </Container>
+      </AppShell.Main>
+    </AppShell>
   );
 }

@@ -8,6 +8,10 @@ const shortMoment = new Intl.DateTimeFormat(undefined, {
   minute: "2-digit",
 });
 
+const day = new Intl.DateTimeFormat(undefined, { month: "short", day: "numeric" });
+const signed = new Intl.NumberFormat(undefined, { signDisplay: "exceptZero" });
+const percent = new Intl.NumberFormat(undefined, { style: "percent" });
+
 const BYTE_UNITS = ["byte", "kilobyte", "megabyte", "gigabyte", "terabyte"] as const;
 
 /** A whole number in the person's locale. */
@@ -36,10 +40,15 @@ export function formatBytes(bytes: number): string {
   }).format(value);
 }
 
-/** A duration, rounded up to whole seconds or minutes. */
+/** A duration, rounded up to whole seconds, minutes or hours. */
 export function formatDuration(ms: number): string {
   const seconds = Math.max(1, Math.ceil(ms / 1000));
-  const [value, unit] = seconds < 90 ? [seconds, "second"] : [Math.ceil(seconds / 60), "minute"];
+  const [value, unit] =
+    seconds < 90
+      ? [seconds, "second"]
+      : seconds < 90 * 60
+        ? [Math.ceil(seconds / 60), "minute"]
+        : [Math.ceil(seconds / 3600), "hour"];
   return new Intl.NumberFormat(undefined, { style: "unit", unit, unitDisplay: "short" }).format(value);
 }
 
@@ -56,4 +65,19 @@ export function formatShortTime(iso: string): string {
 /** `a, b and c` in the person's language. */
 export function formatList(items: readonly string[]): string {
   return new Intl.ListFormat(undefined, { type: "conjunction" }).format(items);
+}
+
+/** A day without the year; `at` is in milliseconds since 1970. */
+export function formatDay(at: number): string {
+  return day.format(new Date(at));
+}
+
+/** A number with its sign, such as `+1`. */
+export function formatSigned(value: number): string {
+  return signed.format(value);
+}
+
+/** A part of the whole, 0 to 1. */
+export function formatPercent(value: number): string {
+  return percent.format(value);
 }

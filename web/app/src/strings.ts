@@ -1,12 +1,15 @@
-import type { ExportStatus, Slug } from "@sluice/client";
+import type { Export, ExportStatus, Slug } from "@sluice/client";
 import {
   formatBytes,
   formatCompact,
   formatCount,
+  formatDay,
   formatDuration,
+  formatPercent,
   formatShortTime,
   formatTime,
 } from "./format.js";
+import type { Way } from "./saving/ways.js";
 
 /** What a person reads about a problem: what happened, and what to do next. */
 export interface ProblemText {
@@ -27,9 +30,14 @@ export const strings = {
     pasteHint: "Your administrator or your identity provider gives you one. It stays in this tab only.",
     tokenLabel: "Access token",
     submit: "Sign in",
+    issuerHint: (host: string) => `You sign in at ${host}, and come back here afterwards.`,
     ended: "Your session has ended. Sign in again to go on; exports that run go on without you.",
   },
   header: {
+    home: "Sluice, start page",
+    skip: "Skip to the content",
+    notifyOn: "Notify me in the background",
+    notifyOff: "Stop notifying me",
     signOut: "Sign out",
     theme: "Switch between light and dark",
     account: (sub: string, tenant: string) => (tenant ? `${sub} · ${tenant}` : sub),
@@ -39,31 +47,76 @@ export const strings = {
     live: "Live",
     connecting: "Connecting",
     reconnecting: "Reconnecting",
+    limited: "Limited",
     offline: "Offline",
     liveHint: "Progress and files are pushed to this page.",
     connectingHint: "Opening the live connection.",
     reconnectingHint: (attempt: number) =>
       `The live connection was lost. Try ${formatCount(attempt)} is under way; meanwhile this page asks every few seconds.`,
+    limitedHint:
+      "The network between you and the server lets no live connection through. News comes a little later; files come as always.",
     offlineHint: "This device has no network. Everything goes on as soon as it is back.",
     closedHint:
       "The live connection is closed. Press to try again; meanwhile this page asks every few seconds.",
     retry: "Try again",
   },
   credits: {
+    title: "Credits",
     balance: (count: number) => `${formatCount(count)} ${count === 1 ? "credit" : "credits"}`,
-    held: (count: number) => `${formatCount(count)} held by unfinished exports`,
-    next: (iso: string) => `Next one: ${formatShortTime(iso)}`,
+    open: (count: number) => `${formatCount(count)} ${count === 1 ? "credit" : "credits"}. Show the account`,
+    available: "To spend",
+    heldLabel: "Set aside for unfinished exports",
+    next: (iso: string, leftMs: number) =>
+      `The next credit comes in ${formatDuration(leftMs)}, on ${formatShortTime(iso)}.`,
     explain: "An export costs one. It comes back when the export fails or is canceled.",
+    noEntries: "Nothing has happened on this account yet.",
+    when: "When",
+    what: "What",
+    amount: "Credits",
+    itsExport: "show",
+    kinds: {
+      grant: "Given",
+      hold: "Set aside",
+      capture: "Spent",
+      release: "Given back",
+      adjustment: "Corrected",
+    } as Record<string, string>,
   },
   datasets: {
     title: "What to export",
     empty: "There is nothing that you may export yet. Ask your administrator for access to a dataset.",
+    unknown: (name: string) => `There is no dataset called “${name}” that you may export.`,
+    search: "Search datasets",
+    noneFound: "No dataset has these words.",
     rows: (count: number) => `about ${formatCompact(count)} rows`,
-    columns: (count: number) => `${formatCount(count)} columns`,
+    columns: (count: number) => `${formatCount(count)} ${count === 1 ? "column" : "columns"}`,
   },
+  columnTypes: {
+    string: "text",
+    int: "whole number",
+    float: "number",
+    decimal: "exact number",
+    bool: "yes or no",
+    date: "date",
+    datetime: "date and time",
+    time: "time of day",
+  } as Record<string, string>,
   form: {
     columns: "Columns",
-    columnsHint: "Leave empty for all of them",
+    columnsOf: (chosen: number, all: number) =>
+      chosen === all
+        ? `Columns (${formatCount(all)})`
+        : `Columns (${formatCount(chosen)} of ${formatCount(all)})`,
+    nullable: "may be empty",
+    preview: "First rows",
+    noPreview: "The first rows show here as soon as the form says what is wanted.",
+    emptyPreview: "No row matches. The file would have a header and nothing more.",
+    null: "empty",
+    about: (what: string) => `About ${what}`,
+    atMost: (what: string) => (what ? `At most ${what}` : ""),
+    noEstimate: "Size not known yet",
+    place: "Save to",
+    places: { downloads: "Downloads", file: "A place I choose" },
     template: "Template",
     format: "Format",
     compression: "Compression",
@@ -87,7 +140,8 @@ export const strings = {
     utc: "UTC",
     submit: "Export",
     cost: (count: number) => `Costs ${formatCount(count)} ${count === 1 ? "credit" : "credits"}`,
-    saves: "The file is saved by itself when it is done.",
+    saves: "The file is in your downloads as soon as it is whole and checked. A reload does not lose it.",
+    savesThere: "You choose a file, and it is written there while the export runs. Best for large ones.",
   },
   operators: {
     eq: "is",
@@ -106,8 +160,12 @@ export const strings = {
   },
   exports: {
     title: "Your exports",
-    empty: "No exports yet. Choose a dataset and press Export.",
+    emptyTitle: "No exports yet",
+    empty: "Choose a dataset and press Export. Progress shows here, and the file saves itself.",
+    all: "History",
     more: "Show older ones",
+    again: "Export again",
+    continue: "Continue",
     cancel: "Cancel",
     canceling: "Canceling…",
     save: "Save file",
@@ -116,6 +174,16 @@ export const strings = {
     requested: (iso: string) => formatTime(iso),
     queued: (before: number) =>
       before === 0 ? "Next in the queue" : `${formatCount(before)} ahead of it in the queue`,
+    preparing: "Starting",
+    ended: {
+      canceled: "Canceled; the credit was given back",
+      failed: "Failed; the credit was given back",
+      expired: "The file was deleted after its time",
+    } as Partial<Record<ExportStatus, string>>,
+    percent: formatPercent,
+    rowCount: (rows: number) => `${formatCount(rows)} ${rows === 1 ? "row" : "rows"}`,
+    throughput: (last: number, top: number) =>
+      `Throughput now ${formatBytes(last)}/s, at most ${formatBytes(top)}/s`,
     rowsOf: (rows: number, total: number | null) =>
       total === null || rows >= total
         ? `${formatCount(rows)} rows`
@@ -123,11 +191,6 @@ export const strings = {
     bytes: formatBytes,
     rate: (bytesPerSecond: number) => `${formatBytes(bytesPerSecond)}/s`,
     eta: (ms: number) => `${formatDuration(ms)} left`,
-    receiving: (received: number, size: number | undefined) =>
-      size === undefined
-        ? `Received ${formatBytes(received)}`
-        : `Received ${formatBytes(received)} of ${formatBytes(size)}`,
-    saved: "Checked and saved",
     progressLabel: "Progress of this export",
     expires: (iso: string) => `Kept until ${formatTime(iso)}`,
     field: {
@@ -143,11 +206,55 @@ export const strings = {
       size: "Size",
       digest: "SHA-256",
     },
-    all: "All",
+    allColumns: "All",
     none: "None",
     either: (parts: string[]) => parts.join(" or "),
     not: (part: string) => `not (${part})`,
     isNotEmpty: "is not empty",
+  },
+  saving: {
+    receiving: (received: number, size: number | undefined) =>
+      size === undefined
+        ? `Received ${formatBytes(received)}`
+        : `Received ${formatBytes(received)} of ${formatBytes(size)}`,
+    waiting: (received: number) =>
+      `Connection lost at ${formatBytes(received)}. Reconnecting; it goes on from there by itself.`,
+    inMemory: "This browser keeps the file in memory until it is whole, up to 256 MB. Leave the page open.",
+    paused: "Begun earlier. Press Continue to allow this page to write the file again.",
+    saved: {
+      private: "Checked, and in your downloads",
+      stream: "Checked, and in your downloads",
+      memory: "Checked, and in your downloads",
+      file: "Checked, and in the file you chose",
+    } satisfies Record<Way, string>,
+  },
+  history: {
+    title: "History",
+    search: "Search",
+    searchHint: "Name, filter, id",
+    status: "Status",
+    anyStatus: "Any",
+    dataset: "Dataset",
+    anyDataset: "Any",
+    found: (shown: number, all: number, more: boolean) =>
+      `${formatCount(shown)} of ${formatCount(all)}${more ? " loaded" : ""} exports`,
+    chart: (count: number, days: number) =>
+      `${formatCount(count)} exports in the last ${formatCount(days)} days`,
+    day: (at: number, done: number, other: number) =>
+      `${formatDay(at)}: ${formatCount(done)} with a file, ${formatCount(other)} without`,
+    done: "with a file",
+    other: "without",
+  },
+  notify: {
+    title: (item: Export) => `${item.file?.name ?? item.dataset}: ${strings.status[item.status]}`,
+    body: (item: Export) =>
+      item.file
+        ? `${formatCount(item.file.rows)} rows, ${formatBytes(item.file.size)}`
+        : (item.problem?.detail ?? ""),
+    said: (item: Export) =>
+      `The export of ${item.dataset} has ended: ${strings.status[item.status]}${item.file ? `, ${formatCount(item.file.rows)} rows` : ""}.`,
+    pageTitle: (running: number, part: number) =>
+      running === 0 ? "Sluice" : `${part > 0 ? formatPercent(part) : "…"} · Sluice`,
   },
   status: {
     queued: "Queued",
@@ -174,7 +281,7 @@ export const problemTexts: Record<Slug, ProblemText> = {
     next: "Your access does not cover it. Ask your administrator for the right to export this dataset.",
   },
   "not-found": {
-    title: "This does not exist",
+    title: "There is no such export",
     next: "It may have been deleted, or it belongs to somebody else.",
   },
   "invalid-request": { title: "The request is not valid", next: "Correct what is marked and try again." },
@@ -189,7 +296,7 @@ export const problemTexts: Record<Slug, ProblemText> = {
   "invalid-filter": { title: "The filter is not valid", next: "Correct what is marked and try again." },
   "credits-exhausted": {
     title: "You have no credits left",
-    next: "Wait for the next one, shown beside your balance. Canceling an export that still runs gives its credit back.",
+    next: "Press your balance to see when the next one comes. Canceling an export that still runs gives its credit back.",
   },
   "too-many-exports": {
     title: "Too many of your exports are still running",
@@ -213,11 +320,14 @@ export const problemTexts: Record<Slug, ProblemText> = {
     title: "The export failed",
     next: "Your credit was given back. If trying again does not help, tell your administrator the reference.",
   },
-  "too-large": { title: "That is too large", next: "Choose fewer columns or a narrower filter." },
+  "too-large": {
+    title: "That is too large",
+    next: "Choose fewer columns or a narrower filter; or save to a place that you choose, where your browser can.",
+  },
   "rate-limited": { title: "That was too fast", next: "Wait a moment, then try again." },
   unavailable: {
     title: "The service is not available just now",
-    next: "Your exports are safe. Try again in a minute.",
+    next: "Your exports are safe. This page goes on by itself when it is back; or try again in a minute.",
   },
   internal: {
     title: "Something failed on our side",
@@ -235,6 +345,14 @@ export const problemTexts: Record<Slug, ProblemText> = {
   protocol: {
     title: "The server said something this page does not understand",
     next: "Reload the page to get its newest version.",
+  },
+  sink: {
+    title: "The file can't be written",
+    next: "Check that the place you chose is still there, then save it again; that costs nothing.",
+  },
+  "no-room": {
+    title: "There is no room left on this device",
+    next: "Make room, then save the file again; that costs nothing.",
   },
   aborted: {
     title: "The download was stopped",

@@ -33,12 +33,15 @@ describe("pushed state", () => {
     expect(newer(item("completed"), item("expired")).status).toBe("expired");
   });
 
-  it("measures the rate over at least a second, and starts over with a new attempt", () => {
+  it("measures the rate over at least half a second, and starts over with a new attempt", () => {
     let current = applyProgress(item("running"), progress(0), 0);
     current = applyProgress(current, progress(500), 500);
-    expect(current.pace?.bytesPerSecond).toBeNull();
-    current = applyProgress(current, progress(4000), 2000);
+    expect(current.pace?.bytesPerSecond).toBe(1000);
+    current = applyProgress(current, progress(600), 700);
+    expect(current.pace?.rates).toEqual([1000]);
+    current = applyProgress(current, progress(3500), 2000);
     expect(current.pace?.bytesPerSecond).toBe(2000);
+    expect(current.pace?.rates).toEqual([1000, 2000]);
     current = applyProgress(current, progress(100), 2500);
     expect(current.pace?.bytesPerSecond).toBeNull();
   });
@@ -50,6 +53,7 @@ describe("the connection state", () => {
     [{ name: "connecting", attempt: 0 }, true, { name: "connecting" }],
     [reconnecting, true, { name: "reconnecting", attempt: 3 }],
     [reconnecting, false, { name: "offline", network: false }],
+    [{ name: "fallback", via: "polling" }, true, { name: "limited" }],
     [{ name: "closed", error: undefined }, true, { name: "offline", network: true }],
   ])("of %j with network %s is %j", (state, online, shown) => {
     expect(connectionOf(state, online)).toEqual(shown);

@@ -107,7 +107,7 @@ function type(schema, indent) {
       }
       return `Record<string, ${type(schema.additionalProperties || true, indent)}>`;
     default:
-      return "unknown";
+      return "Record<string, unknown>"; // what has no type of its own is a JSON object here: a filter, a schema
   }
 }
 

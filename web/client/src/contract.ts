@@ -88,7 +88,7 @@ export interface DatasetInfo {
   /** The name in requests and scopes. */
   name: string;
   /** JSON Schema of `params`. */
-  params: unknown;
+  params: Record<string, unknown>;
   /** About how many rows it has, where that is known. */
   rows_estimate?: number | null;
   /** Its templates; the first is the default one. */
@@ -135,7 +135,7 @@ export interface Export {
   /** The file; null until `completed`. */
   file?: FileInfo | null;
   /** The filter as it was asked for; `{}` for none. */
-  filter: unknown;
+  filter: Record<string, unknown>;
   /** `csv` and others that the dataset offers. */
   format: string;
   /** Names it everywhere. */
@@ -205,7 +205,7 @@ export interface ExportCreate {
   /** `notify` when absent. */
   deliver?: Deliver;
   /** As in [`ExportRequest`]. */
-  filter?: unknown;
+  filter?: Record<string, unknown>;
   /** As in [`ExportRequest`]. */
   format?: string | null;
   /** The same key and body give the same export. */
@@ -268,7 +268,7 @@ export interface ExportRequest {
   /** A name from `GET /v1/datasets`. */
   dataset: string;
   /** See `filter`; everything when absent. */
-  filter?: unknown;
+  filter?: Record<string, unknown>;
   /** One of the dataset's formats; `csv` when absent. */
   format?: string | null;
   /** The dataset's parameters. */

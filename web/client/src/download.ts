@@ -68,6 +68,8 @@ const FINAL: readonly string[] = [
   "too-large",
   "digest-mismatch",
   "aborted",
+  "sink",
+  "no-room",
 ];
 
 /** Failures in a row without one new byte, after which a download gives up. */

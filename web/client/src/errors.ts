@@ -29,9 +29,17 @@ export type ServerSlug = (typeof SERVER_SLUGS)[number];
 /**
  * A problem that only the client can see: no answer at all (`network`), an answer that came too late
  * (`timeout`), bytes that do not match the sealed digest (`digest-mismatch`), a message that breaks the
- * contract (`protocol`), or a call that its own caller gave up (`aborted`).
+ * contract (`protocol`), a call that its own caller gave up (`aborted`), or a place for the bytes that fails (`sink`) or
+ * is full (`no-room`).
  */
-export type ClientSlug = "network" | "timeout" | "digest-mismatch" | "protocol" | "aborted";
+export type ClientSlug =
+  | "network"
+  | "timeout"
+  | "digest-mismatch"
+  | "protocol"
+  | "aborted"
+  | "sink"
+  | "no-room";
 
 /** Every slug an error of this SDK can carry. */
 export type Slug = ServerSlug | ClientSlug;

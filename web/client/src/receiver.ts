@@ -76,7 +76,11 @@ export class Receiver {
       });
     }
     this.#hasher?.update(chunk);
-    await this.#options.sink.write(chunk);
+    try {
+      await this.#options.sink.write(chunk);
+    } catch (cause) {
+      throw SluiceError.from(cause, "sink"); // no other try would mend it
+    }
     this.#position += chunk.byteLength;
     this.#options.onProgress?.(this.#position);
   }

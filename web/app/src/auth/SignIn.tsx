@@ -13,26 +13,27 @@ import {
   UnstyledButton,
 } from "@mantine/core";
 import { SluiceClient } from "@sluice/client";
-import { IconChevronRight } from "@tabler/icons-react";
+import { IconChevronRight, IconLogin } from "@tabler/icons-react";
 import { useMutation, useQuery } from "@tanstack/react-query";
 import { type FormEvent, useState } from "react";
 import { Logo } from "../layout/Logo.js";
 import { ProblemAlert } from "../problems/ProblemAlert.js";
 import { strings } from "../strings.js";
-import { fetchPeople, type Identity, type Person, signInLocally } from "./identity.js";
+import { fetchPeople, fetchSignIn, type Identity, type SignInKind, signInLocally } from "./identity.js";
+import { CALLBACK_PATH, Oidc } from "./oidc.js";
 import classes from "./SignIn.module.css";
 
 interface Props {
   /** An earlier session ended by itself. */
   ended: boolean;
-  onSignIn: (identity: Identity) => void;
+  onSignIn: (identity: Identity, back?: string) => void;
 }
 
-/** Choose a local person, or paste a token where an identity provider rules. */
+/** Signs in the way this installation does it: at its issuer, as a local person, or with a token. */
 export function SignIn({ ended, onSignIn }: Props) {
-  const people = useQuery({
-    queryKey: ["people"],
-    queryFn: fetchPeople,
+  const kind = useQuery({
+    queryKey: ["sign-in"],
+    queryFn: fetchSignIn,
     staleTime: Number.POSITIVE_INFINITY,
   });
   return (
@@ -47,14 +48,14 @@ export function SignIn({ ended, onSignIn }: Props) {
         </Stack>
         {ended && <Alert color="yellow">{strings.signIn.ended}</Alert>}
         <Paper withBorder shadow="sm" p="lg" radius="lg">
-          {people.isPending ? (
-            <Center p="xl">
-              <Loader aria-label={strings.loading} />
-            </Center>
-          ) : people.isError ? (
-            <ProblemAlert error={people.error} onRetry={() => void people.refetch()} />
-          ) : people.data ? (
-            <People people={people.data} onSignIn={onSignIn} />
+          {kind.isPending ? (
+            <Waiting />
+          ) : kind.isError ? (
+            <ProblemAlert error={kind.error} onRetry={() => void kind.refetch()} />
+          ) : kind.data.kind === "local" ? (
+            <People onSignIn={onSignIn} />
+          ) : kind.data.kind === "oidc" ? (
+            <AtIssuer issuer={kind.data} onSignIn={onSignIn} />
           ) : (
             <PasteToken onSignIn={onSignIn} />
           )}
@@ -64,14 +65,33 @@ export function SignIn({ ended, onSignIn }: Props) {
   );
 }
 
-function People({ people, onSignIn }: { people: Person[]; onSignIn: (identity: Identity) => void }) {
-  const signIn = useMutation({ mutationFn: signInLocally, onSuccess: onSignIn });
+function Waiting() {
+  return (
+    <Center p="xl">
+      <Loader aria-label={strings.loading} />
+    </Center>
+  );
+}
+
+function People({ onSignIn }: { onSignIn: (identity: Identity) => void }) {
+  const people = useQuery({
+    queryKey: ["people"],
+    queryFn: fetchPeople,
+    staleTime: Number.POSITIVE_INFINITY,
+  });
+  const signIn = useMutation({ mutationFn: signInLocally, onSuccess: (identity) => onSignIn(identity) });
+  if (people.isPending) {
+    return <Waiting />;
+  }
+  if (people.isError) {
+    return <ProblemAlert error={people.error} onRetry={() => void people.refetch()} />;
+  }
   return (
     <Stack gap="sm">
       <Text size="sm" c="dimmed">
         {strings.signIn.choose}
       </Text>
-      {people.map((person) => (
+      {people.data.map((person) => (
         <UnstyledButton
           key={person.id}
           className={classes.person}
@@ -80,7 +100,7 @@ function People({ people, onSignIn }: { people: Person[]; onSignIn: (identity: I
           onClick={() => signIn.mutate(person.id)}
         >
           <Group wrap="nowrap">
-            <Avatar name={person.name} color="initials" radius="xl" aria-hidden />
+            <Avatar name={person.name} color="water" radius="xl" aria-hidden />
             <div style={{ flex: 1, minWidth: 0 }}>
               <Text fw={600}>{person.name}</Text>
               <Text size="sm" c="dimmed" truncate>
@@ -96,14 +116,57 @@ function People({ people, onSignIn }: { people: Person[]; onSignIn: (identity: I
   );
 }
 
+type Issuer = Extract<SignInKind, { kind: "oidc" }>;
+
+/** One button that leads to the issuer; and, back from there, taking what it sent along. */
+function AtIssuer({ issuer, onSignIn }: { issuer: Issuer; onSignIn: Props["onSignIn"] }) {
+  const isBack = window.location.pathname === CALLBACK_PATH;
+  const arrival = useQuery({
+    queryKey: ["arrival", window.location.href],
+    queryFn: async () => {
+      const arrived = await (await Oidc.at(issuer)).arrive(window.location.href);
+      onSignIn(arrived.identity, arrived.back);
+      return true;
+    },
+    enabled: isBack,
+    retry: false, // a code works once
+  });
+  const leaving = useMutation({
+    mutationFn: async () => {
+      const { pathname, search } = window.location;
+      await (await Oidc.at(issuer)).leave(isBack ? "/" : pathname + search);
+    },
+  });
+  if (isBack && arrival.isPending) {
+    return <Waiting />;
+  }
+  const error = leaving.error ?? arrival.error;
+  return (
+    <Stack>
+      {error && <ProblemAlert error={error} />}
+      <Text size="sm" c="dimmed">
+        {strings.signIn.issuerHint(new URL(issuer.authority).host)}
+      </Text>
+      <Button
+        leftSection={<IconLogin size={18} />}
+        loading={leaving.isPending}
+        onClick={() => leaving.mutate()}
+        data-testid="sign-in-issuer"
+      >
+        {strings.signIn.submit}
+      </Button>
+    </Stack>
+  );
+}
+
 function PasteToken({ onSignIn }: { onSignIn: (identity: Identity) => void }) {
   const [token, setToken] = useState("");
   const signIn = useMutation({
     mutationFn: async (given: string): Promise<Identity> => {
       await new SluiceClient({ baseUrl: window.location.origin, token: given }).credits();
-      return { token: given, expiresAt: null, sub: "", tenant: "", person: null };
+      return { token: given, expiresAt: null, sub: "", tenant: "", via: "token", person: null };
     },
-    onSuccess: onSignIn,
+    onSuccess: (identity) => onSignIn(identity),
   });
   const submit = (event: FormEvent) => {
     event.preventDefault();

@@ -8,6 +8,12 @@ export interface Person {
   tenant: string;
 }
 
+/** How people sign in here, as the gateway tells before anybody has. */
+export type SignInKind =
+  | { kind: "local" }
+  | { kind: "oidc"; authority: string; client_id: string; scope: string }
+  | { kind: "token" };
+
 /** Who is signed in, and with which token. */
 export interface Identity {
   token: string;
@@ -15,19 +21,26 @@ export interface Identity {
   expiresAt: string | null;
   sub: string;
   tenant: string;
-  /** Set when the token came from local identity, which gives a newer one at any time. */
+  /** Where a newer token comes from: local identity gives one at any time, an issuer while it remembers the person. */
+  via: "local" | "oidc" | "token";
+  /** The local person. */
   person: string | null;
 }
 
 const KEY = "sluice.identity";
 
-/** The people of a local installation; `null` when local identity is off. */
-export async function fetchPeople(): Promise<Person[] | null> {
-  const response = await reach("/local/people");
-  const isJson = response.headers.get("content-type")?.includes("json") ?? false;
-  if (response.status === 404 || (response.ok && !isJson)) {
-    return null;
+/** How people sign in here. */
+export async function fetchSignIn(): Promise<SignInKind> {
+  const response = await reach("/config.json");
+  if (!response.ok) {
+    throw await SluiceError.fromResponse(response);
   }
+  return ((await response.json()) as { identity: SignInKind }).identity;
+}
+
+/** The people of a local installation. */
+export async function fetchPeople(): Promise<Person[]> {
+  const response = await reach("/local/people");
   if (!response.ok) {
     throw await SluiceError.fromResponse(response);
   }
@@ -45,7 +58,8 @@ export async function signInLocally(person: string): Promise<Identity> {
     throw await SluiceError.fromResponse(response);
   }
   const body = (await response.json()) as { token: string; expires_at: string; sub: string; tenant: string };
-  return { token: body.token, expiresAt: body.expires_at, sub: body.sub, tenant: body.tenant, person };
+  const { token, sub, tenant } = body;
+  return { token, expiresAt: body.expires_at, sub, tenant, via: "local", person };
 }
 
 async function reach(path: string, init?: RequestInit): Promise<Response> {
@@ -58,13 +72,9 @@ async function reach(path: string, init?: RequestInit): Promise<Response> {
 
 /** The identity of this tab, if it has one that still holds. */
 export function loadIdentity(now = Date.now()): Identity | undefined {
-  const text = sessionStorage.getItem(KEY);
-  if (!text) {
-    return undefined;
-  }
-  const identity = JSON.parse(text) as Identity;
-  const over = identity.expiresAt !== null && Date.parse(identity.expiresAt) <= now;
-  return over && identity.person === null ? undefined : identity;
+  const identity = parsed(sessionStorage.getItem(KEY));
+  const over = identity?.expiresAt && Date.parse(identity.expiresAt) <= now;
+  return over && identity.via === "token" ? undefined : identity;
 }
 
 /** Keeps the identity for reloads of this tab, and nowhere else. */
@@ -74,4 +84,19 @@ export function storeIdentity(identity: Identity | undefined): void {
   } else {
     sessionStorage.removeItem(KEY);
   }
+}
+
+/** What an older version of this page has kept may look different: then the person signs in again. */
+function parsed(text: string | null): Identity | undefined {
+  try {
+    const value: unknown = JSON.parse(text ?? "null");
+    return isIdentity(value) ? value : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+function isIdentity(value: unknown): value is Identity {
+  const identity = value as Partial<Identity> | null;
+  return typeof identity?.token === "string" && typeof identity.via === "string";
 }

@@ -1,8 +1,12 @@
-import { Badge, Group, Stack, Text, Tooltip, UnstyledButton } from "@mantine/core";
+import { Group, Stack, Text, TextInput, UnstyledButton } from "@mantine/core";
 import type { Dataset } from "@sluice/client";
-import { IconTable } from "@tabler/icons-react";
+import { IconSearch, IconTable } from "@tabler/icons-react";
+import { useState } from "react";
 import { strings } from "../strings.js";
 import classes from "./DatasetList.module.css";
+
+/** From this many datasets on there is a field to search them. */
+const MANY = 7;
 
 interface Props {
   datasets: Dataset[];
@@ -10,52 +14,93 @@ interface Props {
   onChoose: (name: string) => void;
 }
 
-/** One card for each dataset; the chosen one shows its columns. */
+/** Every dataset that may be exported, by title. */
 export function DatasetList({ datasets, chosen, onChoose }: Props) {
+  const [search, setSearch] = useState("");
+  const wanted = search.trim().toLocaleLowerCase();
+  const shown = datasets.filter((dataset) =>
+    `${dataset.title} ${dataset.name} ${dataset.description}`.toLocaleLowerCase().includes(wanted),
+  );
   return (
-    <Stack gap="xs" role="radiogroup" aria-label={strings.datasets.title}>
-      {datasets.map((dataset) => {
-        const isChosen = dataset.name === chosen;
-        return (
-          <UnstyledButton
+    <Stack gap="xs">
+      {datasets.length >= MANY && (
+        <TextInput
+          aria-label={strings.datasets.search}
+          placeholder={strings.datasets.search}
+          leftSection={<IconSearch size={16} aria-hidden />}
+          value={search}
+          onChange={(event) => setSearch(event.currentTarget.value)}
+        />
+      )}
+      {shown.length === 0 && (
+        <Text size="sm" c="dimmed">
+          {strings.datasets.noneFound}
+        </Text>
+      )}
+      <div role="radiogroup" aria-label={strings.datasets.title} className={classes.list}>
+        {shown.map((dataset) => (
+          <Card
             key={dataset.name}
-            role="radio"
-            aria-checked={isChosen}
-            className={classes.card}
-            data-chosen={isChosen || undefined}
-            data-testid={`dataset-${dataset.name}`}
-            onClick={() => onChoose(dataset.name)}
-          >
-            <Group wrap="nowrap" align="flex-start" gap="sm">
-              <IconTable size={20} className={classes.icon} aria-hidden />
-              <div style={{ flex: 1, minWidth: 0 }}>
-                <Group justify="space-between" gap={4}>
-                  <Text fw={600}>{dataset.title}</Text>
-                  <Text size="xs" c="dimmed">
-                    {dataset.rows_estimate === null
-                      ? strings.datasets.columns(dataset.columns.length)
-                      : strings.datasets.rows(dataset.rows_estimate)}
-                  </Text>
-                </Group>
-                <Text size="sm" c="dimmed">
-                  {dataset.description}
-                </Text>
-                {isChosen && (
-                  <Group gap={4} mt={8}>
-                    {dataset.columns.map((column) => (
-                      <Tooltip key={column.name} label={column.label ?? column.name} disabled={!column.label}>
-                        <Badge variant="default" size="sm" tt="none" fw={500}>
-                          {column.name} <span className={classes.type}>{column.type}</span>
-                        </Badge>
-                      </Tooltip>
-                    ))}
-                  </Group>
-                )}
-              </div>
-            </Group>
-          </UnstyledButton>
-        );
-      })}
+            dataset={dataset}
+            isChosen={dataset.name === chosen}
+            onChoose={onChoose}
+            onMove={(by) => {
+              const next = shown[shown.indexOf(dataset) + by];
+              if (next) {
+                onChoose(next.name);
+                document.getElementById(`dataset-${next.name}`)?.focus();
+              }
+            }}
+          />
+        ))}
+      </div>
     </Stack>
+  );
+}
+
+interface CardProps {
+  dataset: Dataset;
+  isChosen: boolean;
+  onChoose: (name: string) => void;
+  /** To the next one or the one before, as in every group of radio buttons. */
+  onMove: (by: 1 | -1) => void;
+}
+
+function Card({ dataset, isChosen, onChoose, onMove }: CardProps) {
+  return (
+    <UnstyledButton
+      id={`dataset-${dataset.name}`}
+      role="radio"
+      aria-checked={isChosen}
+      tabIndex={isChosen ? 0 : -1}
+      className={classes.card}
+      data-chosen={isChosen || undefined}
+      data-testid={`dataset-${dataset.name}`}
+      onClick={() => onChoose(dataset.name)}
+      onKeyDown={(event) => {
+        const by = { ArrowDown: 1, ArrowRight: 1, ArrowUp: -1, ArrowLeft: -1 }[event.key];
+        if (by === 1 || by === -1) {
+          event.preventDefault();
+          onMove(by);
+        }
+      }}
+    >
+      <Group wrap="nowrap" align="flex-start" gap="sm">
+        <IconTable size={20} className={classes.icon} aria-hidden />
+        <div style={{ flex: 1, minWidth: 0 }}>
+          <Text fw={600} truncate>
+            {dataset.title}
+          </Text>
+          <Text size="xs" className={classes.facts}>
+            {[
+              dataset.rows_estimate == null ? undefined : strings.datasets.rows(dataset.rows_estimate),
+              strings.datasets.columns(dataset.columns.length),
+            ]
+              .filter(Boolean)
+              .join(" · ")}
+          </Text>
+        </div>
+      </Group>
+    </UnstyledButton>
   );
 }

@@ -1,39 +1,43 @@
-import { Button, Paper, Skeleton, Stack, Text, Title } from "@mantine/core";
+import { Anchor, Group, Paper, Skeleton, Stack, Text, Title } from "@mantine/core";
+import { IconFileDownload } from "@tabler/icons-react";
+import { Link } from "wouter";
 import { useExports } from "../live/queries.js";
 import { ProblemAlert } from "../problems/ProblemAlert.js";
 import { strings } from "../strings.js";
 import { ExportRow } from "./ExportRow.js";
 
-/** The person's exports, newest first. */
+/** The person's newest exports; the history has all of them. */
 export function ExportList() {
   const exports = useExports();
-  const items = exports.data?.pages.flatMap((page) => page.items) ?? [];
+  const items = exports.data?.pages[0]?.items ?? [];
   return (
-    <Stack>
-      <Title order={2} size="h4">
-        {strings.exports.title}
-      </Title>
+    <Stack component="section" aria-label={strings.exports.title}>
+      <Group justify="space-between">
+        <Title order={2} size="h4">
+          {strings.exports.title}
+        </Title>
+        {items.length > 0 && (
+          <Anchor component={Link} href="/history" size="sm">
+            {strings.exports.all}
+          </Anchor>
+        )}
+      </Group>
       {exports.isPending && <Skeleton height={90} radius="md" aria-label={strings.loading} />}
       {exports.isError && <ProblemAlert error={exports.error} onRetry={() => void exports.refetch()} />}
       {exports.isSuccess && items.length === 0 && (
         <Paper withBorder radius="lg" p="xl">
-          <Text c="dimmed" ta="center">
-            {strings.exports.empty}
-          </Text>
+          <Stack align="center" gap={6}>
+            <IconFileDownload size={40} stroke={1.3} aria-hidden color="var(--mantine-color-dimmed)" />
+            <Text fw={600}>{strings.exports.emptyTitle}</Text>
+            <Text c="dimmed" ta="center" size="sm" maw={320}>
+              {strings.exports.empty}
+            </Text>
+          </Stack>
         </Paper>
       )}
       {items.map((item) => (
         <ExportRow key={item.id} item={item} />
       ))}
-      {exports.hasNextPage && (
-        <Button
-          variant="subtle"
-          loading={exports.isFetchingNextPage}
-          onClick={() => void exports.fetchNextPage()}
-        >
-          {strings.exports.more}
-        </Button>
-      )}
     </Stack>
   );
 }

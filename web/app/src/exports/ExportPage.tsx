@@ -36,11 +36,14 @@ export function ExportPage({ id }: { id: string }) {
 function Details({ item }: { item: Export }) {
   const field = strings.exports.field;
   const json = (value: object | null) =>
-    value && Object.keys(value).length > 0 ? <Code block>{JSON.stringify(value, null, 2)}</Code> : undefined;
+    Object.keys(value ?? {}).length > 0 ? <Code block>{JSON.stringify(value, null, 2)}</Code> : undefined;
   const rows: [string, React.ReactNode][] = [
     [field.id, <Code key="id">{item.id}</Code>],
     [field.dataset, item.dataset],
-    [field.columns, item.columns && item.columns.length > 0 ? formatList(item.columns) : strings.exports.all],
+    [
+      field.columns,
+      item.columns && item.columns.length > 0 ? formatList(item.columns) : strings.exports.allColumns,
+    ],
     [field.filter, json(item.filter) ?? strings.exports.none],
     [field.params, json(item.params)],
     [field.requested, formatTime(item.requested_at)],

@@ -1,16 +1,17 @@
-import { Anchor, Badge, Button, Group, Paper, Progress, Stack, Text } from "@mantine/core";
+import { Anchor, Badge, Group, Paper, Progress, Stack, Text } from "@mantine/core";
 import { type ExportStatus, hasEnded, SluiceError } from "@sluice/client";
-import { IconCheck, IconDeviceFloppy, IconX } from "@tabler/icons-react";
-import { useMutation } from "@tanstack/react-query";
 import { Link } from "wouter";
-import { useLive } from "../live/LiveProvider.js";
 import type { Paced } from "../live/merge.js";
 import { ProblemAlert } from "../problems/ProblemAlert.js";
 import { strings } from "../strings.js";
+import { Actions } from "./Actions.js";
 import { describe } from "./describe.js";
-import type { Saving } from "./saver.js";
+import { facts } from "./facts.js";
+import { SavingNote } from "./SavingNote.js";
+import { Throughput } from "./Throughput.js";
 import { useSaving } from "./useSaving.js";
 
+/** The colours keep a contrast of 4.5 with their text, in light and dark. */
 const COLORS: Record<ExportStatus, string> = {
   queued: "gray",
   dispatched: "gray",
@@ -23,12 +24,10 @@ const COLORS: Record<ExportStatus, string> = {
 
 /** One export: what it is, how far it is, and what can be done with it. */
 export function ExportRow({ item }: { item: Paced }) {
-  const { saver, client } = useLive();
   const saving = useSaving(item.id);
-  const cancel = useMutation({ mutationFn: () => client.cancel(item.id) });
   const ended = hasEnded(item.status);
   const asked = describe(item);
-  const receiving = saving?.phase === "receiving" ? saving : undefined;
+  const name = item.file?.name ?? `${item.dataset}.${item.format}`;
   return (
     <Paper
       withBorder
@@ -38,6 +37,7 @@ export function ExportRow({ item }: { item: Paced }) {
       data-testid="export-row"
       data-export-id={item.id}
       component="article"
+      aria-label={`${name}, ${strings.status[item.status]}`}
     >
       <Stack gap={8}>
         <Group justify="space-between" align="flex-start" wrap="nowrap" gap="xs">
@@ -50,7 +50,7 @@ export function ExportRow({ item }: { item: Paced }) {
               display="block"
               truncate
             >
-              {item.file?.name ?? `${item.dataset}.${item.format}`}
+              {name}
             </Anchor>
             <Text size="xs" c="dimmed">
               {strings.exports.requested(item.requested_at)}
@@ -61,104 +61,63 @@ export function ExportRow({ item }: { item: Paced }) {
               </Text>
             )}
           </div>
-          <Badge
-            color={COLORS[item.status]}
-            variant="light"
-            tt="none"
-            style={{ flex: "none" }}
-            data-testid="export-status"
-            data-status={item.status}
-          >
-            {strings.status[item.status]}
-          </Badge>
+          <Status status={item.status} />
         </Group>
         {!ended && <Bar item={item} />}
+        {item.status === "running" && item.pace && <Throughput rates={item.pace.rates} />}
         <Group justify="space-between" gap="xs" align="center">
-          <Text size="sm" c="dimmed" style={{ fontVariantNumeric: "tabular-nums" }}>
-            {facts(item, receiving)}
-          </Text>
-          <Group gap="xs">
-            {saving?.phase === "saved" && (
-              <Group gap={4} c="teal">
-                <IconCheck size={16} aria-hidden />
-                <Text size="sm">{strings.exports.saved}</Text>
-              </Group>
-            )}
-            {item.status === "completed" && (
-              <Button
-                size="xs"
-                variant={saving ? "default" : "light"}
-                leftSection={<IconDeviceFloppy size={16} />}
-                loading={receiving !== undefined}
-                onClick={() => void saver.save(item.id)}
-                data-testid="save-button"
-              >
-                {saving?.phase === "saved" ? strings.exports.saveAgain : strings.exports.save}
-              </Button>
-            )}
-            {!ended && (
-              <Button
-                size="xs"
-                variant="default"
-                leftSection={<IconX size={14} />}
-                disabled={cancel.isPending || cancel.isSuccess}
-                onClick={() => cancel.mutate()}
-                data-testid="cancel-button"
-              >
-                {cancel.isPending || cancel.isSuccess ? strings.exports.canceling : strings.exports.cancel}
-              </Button>
-            )}
-          </Group>
+          <div style={{ minWidth: 0, flex: "1 1 12rem" }}>
+            <Text
+              size="sm"
+              c="dimmed"
+              style={{ fontVariantNumeric: "tabular-nums" }}
+              data-testid="export-facts"
+            >
+              {facts(item)}
+            </Text>
+            {saving && <SavingNote saving={saving} size={item.file?.size} />}
+          </div>
+          <Actions item={item} saving={saving} />
         </Group>
         {item.status === "failed" && item.problem && (
           <ProblemAlert error={SluiceError.fromProblem(item.problem)} />
         )}
-        {saving?.phase === "failed" && <ProblemAlert error={saving.error} />}
-        {cancel.isError && <ProblemAlert error={cancel.error} onClose={cancel.reset} />}
       </Stack>
     </Paper>
   );
 }
 
+/** Where an export stands, as a word with a colour. */
+export function Status({ status }: { status: ExportStatus }) {
+  return (
+    <Badge
+      color={COLORS[status]}
+      variant="light"
+      tt="none"
+      style={{ flex: "none" }}
+      data-testid="export-status"
+      data-status={status}
+    >
+      {strings.status[status]}
+    </Badge>
+  );
+}
+
 function Bar({ item }: { item: Paced }) {
-  const { rows, rows_total } = item.progress;
-  const known = item.status === "running" && rows_total !== null && rows_total > 0;
-  const value = known ? Math.min(100, (rows / rows_total) * 100) : 100;
+  const { rows } = item.progress;
+  const total = item.progress.rows_total ?? 0;
+  const known = item.status === "running" && total > 0;
+  const value = known ? Math.min(100, (rows / total) * 100) : 100;
   return (
     <Progress.Root size="md" radius="xl" data-testid="export-progress">
       <Progress.Section
         value={value}
         aria-label={strings.exports.progressLabel}
-        color={known ? undefined : "gray"}
+        aria-valuetext={known ? strings.exports.percent(value / 100) : strings.status[item.status]}
+        color={known ? undefined : "gray.5"}
         animated
         striped={!known}
       />
     </Progress.Root>
   );
-}
-
-function facts(item: Paced, receiving: Extract<Saving, { phase: "receiving" }> | undefined): string {
-  const text = strings.exports;
-  const { rows, rows_total, bytes, queue_position, eta_ms } = item.progress;
-  if (item.status === "completed" && item.file) {
-    return receiving
-      ? text.receiving(receiving.received, item.file.size)
-      : join([text.rowsOf(item.file.rows, null), text.bytes(item.file.size)]);
-  }
-  if (hasEnded(item.status)) {
-    return "";
-  }
-  if (item.status !== "running") {
-    return queue_position === null ? "" : text.queued(queue_position);
-  }
-  return join([
-    text.rowsOf(rows, rows_total),
-    text.bytes(bytes),
-    item.pace?.bytesPerSecond ? text.rate(item.pace.bytesPerSecond) : undefined,
-    eta_ms === null ? undefined : text.eta(eta_ms),
-  ]);
-}
-
-function join(parts: (string | undefined)[]): string {
-  return parts.filter((part) => part !== undefined).join(" · ");
 }

@@ -1,67 +1,45 @@
-import { Button, Group, MultiSelect, NativeSelect, SimpleGrid, Stack, Text } from "@mantine/core";
-import { type Dataset, type ExportRequest, SluiceError } from "@sluice/client";
-import { IconDownload } from "@tabler/icons-react";
-import { useMutation, useQueryClient } from "@tanstack/react-query";
+import { Box, Button, NativeSelect, SimpleGrid, Stack, Tabs, Text } from "@mantine/core";
+import { type Dataset, SluiceError } from "@sluice/client";
+import { IconColumns3, IconDownload, IconEye } from "@tabler/icons-react";
 import { type FormEvent, useState } from "react";
-import { keys, putExport } from "../live/follow.js";
-import { useLive } from "../live/LiveProvider.js";
+import { useStart } from "../exports/useStart.js";
 import { ProblemAlert } from "../problems/ProblemAlert.js";
+import { canChoosePlace } from "../saving/abilities.js";
+import { loadPlace, type PlaceKind, storePlace } from "../saving/place.js";
 import { strings } from "../strings.js";
+import { ColumnTable } from "./ColumnTable.js";
+import { EstimateBar } from "./EstimateBar.js";
+import classes from "./ExportForm.module.css";
 import { FilterBuilder } from "./FilterBuilder.js";
-import { type FilterRow, isIncomplete, type Match, toFilter } from "./filter.js";
 import { ParamsFields } from "./ParamsFields.js";
-import { paramsOf, toParams } from "./params.js";
+import { Preview } from "./Preview.js";
+import { paramsOf } from "./params.js";
+import { type Draft, emptyDraft, toRequest } from "./request.js";
+import { useEstimate } from "./useEstimate.js";
 
-/** Everything one export of this dataset may be given, and the button. */
+/** Everything one export of this dataset may be given, what it will be, and the button. */
 export function ExportForm({ dataset }: { dataset: Dataset }) {
-  const { client, saver, connection } = useLive();
-  const queries = useQueryClient();
-  const params = paramsOf(dataset.params);
-  const [columns, setColumns] = useState<string[]>([]);
-  const [template, setTemplate] = useState(dataset.templates[0]?.name);
-  const [format, setFormat] = useState(dataset.formats[0] ?? "csv");
-  const [compression, setCompression] = useState("none");
-  const [values, setValues] = useState<Record<string, unknown>>({});
-  const [rows, setRows] = useState<FilterRow[]>([]);
-  const [match, setMatch] = useState<Match>("all");
+  const [draft, setDraft] = useState<Draft>(() => emptyDraft(dataset));
   const [showMissing, setShowMissing] = useState(false);
-
-  const start = useMutation({
-    mutationFn: (request: ExportRequest) =>
-      client.start(request, { deliver: saver.hasRoom() ? "stream" : "notify" }),
-    onSuccess: (started) => {
-      putExport(queries, started.export);
-      void saver.save(started.export.id, started.announced);
-      requestAnimationFrame(() => {
-        document
-          .querySelector(`[data-export-id="${CSS.escape(started.export.id)}"]`)
-          ?.scrollIntoView({ block: "nearest", behavior: "smooth" });
-      });
-      if (connection.name !== "live") {
-        void queries.invalidateQueries({ queryKey: keys.credits });
-      }
-    },
+  const change = (news: Partial<Draft>) => setDraft((before) => ({ ...before, ...news }));
+  const request = toRequest(dataset, draft);
+  const estimated = useEstimate(request);
+  const start = useStart((started) => {
+    requestAnimationFrame(() => {
+      document
+        .querySelector(`[data-export-id="${CSS.escape(started.id)}"]`)
+        ?.scrollIntoView({ block: "nearest", behavior: "smooth" });
+    });
   });
-  const fieldErrors = start.error ? SluiceError.from(start.error).errors : [];
+  const params = paramsOf(dataset.params);
+  const faults = start.error ? SluiceError.from(start.error).errors : [];
 
   const submit = (event: FormEvent) => {
     event.preventDefault();
-    const incomplete = rows.some(isIncomplete);
-    setShowMissing(incomplete);
-    if (incomplete) {
-      return;
+    setShowMissing(!request);
+    if (request) {
+      start.mutate({ request, size: estimated.estimate?.bytes ?? undefined });
     }
-    const filter = toFilter(rows, dataset.columns, match);
-    const given = toParams(values);
-    start.mutate({
-      dataset: dataset.name,
-      ...(template ? { template } : undefined),
-      format,
-      ...(compression === "none" ? undefined : { compression }),
-      ...(columns.length > 0 ? { columns } : undefined),
-      ...(filter ? { filter } : undefined),
-      ...(given ? { params: given } : undefined),
-    });
   };
 
   return (
@@ -70,62 +48,34 @@ export function ExportForm({ dataset }: { dataset: Dataset }) {
         {params.length > 0 && (
           <ParamsFields
             params={params}
-            values={values}
-            errors={fieldErrors}
-            onChange={(name, value) => setValues((before) => ({ ...before, [name]: value }))}
+            values={draft.values}
+            errors={faults}
+            showMissing={showMissing}
+            onChange={(name, value) => change({ values: { ...draft.values, [name]: value } })}
           />
         )}
         <FilterBuilder
           columns={dataset.columns}
-          rows={rows}
-          match={match}
+          rows={draft.rows}
+          match={draft.match}
           showMissing={showMissing}
-          onRows={setRows}
-          onMatch={setMatch}
+          onRows={(rows) => change({ rows })}
+          onMatch={(match) => change({ match })}
         />
-        <MultiSelect
-          label={strings.form.columns}
-          placeholder={columns.length === 0 ? strings.form.columnsHint : undefined}
-          data={dataset.columns.map((column) => ({ value: column.name, label: column.label ?? column.name }))}
-          value={columns}
-          onChange={setColumns}
-          clearable
-          data-testid="columns"
-        />
-        <SimpleGrid cols={{ base: 2 }} spacing="sm">
-          <NativeSelect
-            label={strings.form.format}
-            data={dataset.formats.map((name) => ({ value: name, label: name.toUpperCase() }))}
-            value={format}
-            onChange={(event) => setFormat(event.currentTarget.value)}
-            data-testid="format"
-          />
-          {dataset.templates.length > 1 && (
-            <NativeSelect
-              label={strings.form.template}
-              data={dataset.templates.map(({ name, title }) => ({ value: name, label: title }))}
-              value={template}
-              onChange={(event) => setTemplate(event.currentTarget.value)}
-              data-testid="template"
-            />
-          )}
-          {(dataset.compressions?.length ?? 0) > 1 && (
-            <NativeSelect
-              label={strings.form.compression}
-              data={(dataset.compressions ?? []).map((name) => ({
-                value: name,
-                label: name === "none" ? strings.form.noCompression : name,
-              }))}
-              value={compression}
-              onChange={(event) => setCompression(event.currentTarget.value)}
-              data-testid="compression"
-            />
-          )}
-        </SimpleGrid>
+        <WhatComes dataset={dataset} draft={draft} change={change} estimated={estimated} />
+        <Options dataset={dataset} draft={draft} change={change} />
         {start.isError && <ProblemAlert error={start.error} onClose={start.reset} />}
+      </Stack>
+      <Box className={classes.foot}>
+        <EstimateBar
+          dataset={dataset}
+          estimated={estimated}
+          narrowed={draft.rows.length > 0 || Object.keys(draft.values).length > 0}
+        />
         <Button
           type="submit"
           size="md"
+          mt={6}
           fullWidth
           loading={start.isPending}
           leftSection={<IconDownload size={18} />}
@@ -133,15 +83,119 @@ export function ExportForm({ dataset }: { dataset: Dataset }) {
         >
           {strings.form.submit}
         </Button>
-        <Group justify="space-between" gap={4}>
-          <Text size="xs" c="dimmed">
-            {strings.form.saves}
-          </Text>
-          <Text size="xs" c="dimmed">
-            {strings.form.cost(dataset.credits ?? 1)}
-          </Text>
-        </Group>
-      </Stack>
+      </Box>
     </form>
+  );
+}
+
+interface PartProps {
+  dataset: Dataset;
+  draft: Draft;
+  change: (news: Partial<Draft>) => void;
+}
+
+/** Columns, and the first rows with them. */
+function WhatComes({
+  dataset,
+  draft,
+  change,
+  estimated,
+}: PartProps & { estimated: ReturnType<typeof useEstimate> }) {
+  const text = strings.form;
+  const chosen = draft.columns
+    .map((name) => dataset.columns.find((column) => column.name === name))
+    .filter((column) => column !== undefined);
+  return (
+    <Tabs
+      key={String(estimated.unsupported)}
+      defaultValue={estimated.unsupported ? "columns" : "preview"}
+      keepMounted={false}
+    >
+      <Tabs.List>
+        {!estimated.unsupported && (
+          <Tabs.Tab value="preview" leftSection={<IconEye size={15} aria-hidden />}>
+            {text.preview}
+          </Tabs.Tab>
+        )}
+        <Tabs.Tab
+          value="columns"
+          leftSection={<IconColumns3 size={15} aria-hidden />}
+          data-testid="columns-tab"
+        >
+          {text.columnsOf(chosen.length || dataset.columns.length, dataset.columns.length)}
+        </Tabs.Tab>
+      </Tabs.List>
+      {!estimated.unsupported && (
+        <Tabs.Panel value="preview" pt="xs">
+          <Preview estimated={estimated} columns={chosen.length > 0 ? chosen : dataset.columns} />
+        </Tabs.Panel>
+      )}
+      <Tabs.Panel value="columns" pt="xs">
+        <ColumnTable
+          columns={dataset.columns}
+          chosen={draft.columns}
+          onChange={(columns) => change({ columns })}
+        />
+      </Tabs.Panel>
+    </Tabs>
+  );
+}
+
+/** Template, format, compression, and where the file goes. */
+function Options({ dataset, draft, change }: PartProps) {
+  const text = strings.form;
+  const [place, setPlace] = useState<PlaceKind>(() => loadPlace());
+  return (
+    <>
+      <SimpleGrid cols={{ base: 2 }} spacing="sm">
+        <NativeSelect
+          label={text.format}
+          data={dataset.formats.map((name) => ({ value: name, label: name.toUpperCase() }))}
+          value={draft.format}
+          onChange={(event) => change({ format: event.currentTarget.value })}
+          data-testid="format"
+        />
+        {dataset.templates.length > 1 && (
+          <NativeSelect
+            label={text.template}
+            data={dataset.templates.map(({ name, title }) => ({ value: name, label: title }))}
+            value={draft.template}
+            onChange={(event) => change({ template: event.currentTarget.value })}
+            data-testid="template"
+          />
+        )}
+        {dataset.compressions.length > 1 && (
+          <NativeSelect
+            label={text.compression}
+            data={dataset.compressions.map((name) => ({
+              value: name,
+              label: name === "none" ? text.noCompression : name,
+            }))}
+            value={draft.compression}
+            onChange={(event) => change({ compression: event.currentTarget.value })}
+            data-testid="compression"
+          />
+        )}
+        {canChoosePlace(window) && (
+          <NativeSelect
+            label={text.place}
+            data={[
+              { value: "downloads", label: text.places.downloads },
+              { value: "file", label: text.places.file },
+            ]}
+            value={place}
+            onChange={(event) => {
+              const kind = event.currentTarget.value === "file" ? "file" : "downloads";
+              setPlace(kind);
+              storePlace(kind);
+            }}
+            data-testid="place"
+          />
+        )}
+      </SimpleGrid>
+      <Text size="xs" c="dimmed" mt={-8}>
+        {place === "file" ? text.savesThere : text.saves}
+      </Text>
+    </>
   );
 }

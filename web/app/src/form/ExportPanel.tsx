@@ -1,30 +1,45 @@
 import { Paper, Skeleton, Stack, Text, Title } from "@mantine/core";
-import { useState } from "react";
+import { useLocation } from "wouter";
 import { DatasetList } from "../datasets/DatasetList.js";
 import { useDatasets } from "../live/queries.js";
 import { ProblemAlert } from "../problems/ProblemAlert.js";
 import { strings } from "../strings.js";
 import { ExportForm } from "./ExportForm.js";
+import classes from "./ExportPanel.module.css";
 
-/** The datasets, and the form of the chosen one. */
-export function ExportPanel() {
+/** The datasets, and the form of the chosen one, which the address names. */
+export function ExportPanel({ chosen }: { chosen: string | undefined }) {
   const datasets = useDatasets();
-  const [chosen, setChosen] = useState<string>();
-  const dataset = datasets.data?.find((one) => one.name === chosen) ?? datasets.data?.[0];
+  const [, navigate] = useLocation();
+  const missing = chosen !== undefined && datasets.data?.every(({ name }) => name !== chosen);
+  const dataset = datasets.data?.find(({ name }) => name === chosen) ?? datasets.data?.[0];
   return (
     <Stack>
-      <Title order={2} size="h4">
+      <Title order={1} size="h4">
         {strings.datasets.title}
       </Title>
       {datasets.isPending && <Skeleton height={140} radius="md" aria-label={strings.loading} />}
       {datasets.isError && <ProblemAlert error={datasets.error} onRetry={() => void datasets.refetch()} />}
       {datasets.data?.length === 0 && <Text c="dimmed">{strings.datasets.empty}</Text>}
+      {missing && <ProblemAlert slug="unknown-dataset" detail={strings.datasets.unknown(chosen)} />}
       {datasets.data && dataset && (
         <>
-          <DatasetList datasets={datasets.data} chosen={dataset.name} onChoose={setChosen} />
-          <Paper withBorder radius="lg" p={{ base: "sm", sm: "lg" }} shadow="xs">
-            <ExportForm key={dataset.name} dataset={dataset} />
-          </Paper>
+          <DatasetList
+            datasets={datasets.data}
+            chosen={missing ? "" : dataset.name}
+            onChoose={(name) => navigate(`/datasets/${encodeURIComponent(name)}`, { replace: true })}
+          />
+          {!missing && (
+            <Paper withBorder radius="lg" shadow="xs" className={classes.panel} component="section">
+              <Title order={2} size="h5">
+                {dataset.title}
+              </Title>
+              <Text size="sm" c="dimmed" mb="md">
+                {dataset.description}
+              </Text>
+              <ExportForm key={dataset.name} dataset={dataset} />
+            </Paper>
+          )}
         </>
       )}
     </Stack>

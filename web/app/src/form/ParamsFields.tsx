@@ -8,11 +8,13 @@ interface Props {
   values: Record<string, unknown>;
   /** What the server said about the fields of the last request. */
   errors: readonly FieldError[];
+  /** Mark what is still to be entered. */
+  showMissing: boolean;
   onChange: (name: string, value: unknown) => void;
 }
 
 /** One field for each parameter of the dataset. */
-export function ParamsFields({ params, values, errors, onChange }: Props) {
+export function ParamsFields({ params, values, errors, showMissing, onChange }: Props) {
   return (
     <Stack gap="sm">
       {params.map((param) => (
@@ -20,7 +22,10 @@ export function ParamsFields({ params, values, errors, onChange }: Props) {
           key={param.name}
           param={param}
           value={values[param.name] ?? param.initial}
-          error={errors.find((field) => field.pointer.startsWith(`/params/${param.name}`))?.detail}
+          error={
+            errors.find((field) => field.pointer.startsWith(`/params/${param.name}`))?.detail ??
+            (showMissing && isMissing(param, values[param.name]) ? strings.form.valueMissing : undefined)
+          }
           onChange={(value) => onChange(param.name, value)}
         />
       ))}
@@ -97,4 +102,9 @@ function Field({ param, value, error, onChange }: FieldProps) {
         />
       );
   }
+}
+
+function isMissing(param: Param, value: unknown): boolean {
+  const empty = value === undefined || value === "" || (Array.isArray(value) && value.length === 0);
+  return param.required && param.initial === undefined && empty;
 }

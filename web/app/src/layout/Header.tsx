@@ -4,26 +4,38 @@ import {
   Badge,
   Group,
   Menu,
-  Popover,
   Text,
-  Tooltip,
   UnstyledButton,
   useComputedColorScheme,
   useMantineColorScheme,
 } from "@mantine/core";
-import { IconCoins, IconLogout, IconMoon, IconSun, IconUser } from "@tabler/icons-react";
-import { Link } from "wouter";
+import { useDisclosure } from "@mantine/hooks";
+import {
+  IconBell,
+  IconBellOff,
+  IconCoins,
+  IconHistory,
+  IconLogout,
+  IconMoon,
+  IconSun,
+  IconUser,
+} from "@tabler/icons-react";
+import { useState } from "react";
+import { Link, useLocation } from "wouter";
 import type { Identity } from "../auth/identity.js";
-import { useLive } from "../live/LiveProvider.js";
+import { CreditsPanel } from "../credits/CreditsPanel.js";
 import { useCredits } from "../live/queries.js";
+import { canNotify, setNotifications, wantsNotifications } from "../notify/notify.js";
 import { strings } from "../strings.js";
+import { Connection } from "./Connection.js";
 import { Logo } from "./Logo.js";
 
-/** Name, connection, credits and account. */
+/** Name, history, connection, credits and account. */
 export function Header({ identity, onSignOut }: { identity: Identity; onSignOut: () => void }) {
+  const [path] = useLocation();
   return (
     <Group h="100%" px="md" justify="space-between" wrap="nowrap" gap="xs">
-      <Anchor component={Link} href="/" underline="never" c="inherit">
+      <Anchor component={Link} href="/" underline="never" c="inherit" aria-label={strings.header.home}>
         <Group gap={10} wrap="nowrap">
           <Logo />
           <Text fw={700} size="lg" visibleFrom="xs">
@@ -34,88 +46,66 @@ export function Header({ identity, onSignOut }: { identity: Identity; onSignOut:
       <Group gap="xs" wrap="nowrap">
         <Connection />
         <CreditBalance />
+        <ActionIcon
+          component={Link}
+          href="/history"
+          variant="default"
+          size="lg"
+          aria-label={strings.history.title}
+          aria-current={path === "/history" ? "page" : undefined}
+          data-testid="history-link"
+        >
+          <IconHistory size={18} aria-hidden />
+        </ActionIcon>
         <ThemeSwitch />
-        <Menu position="bottom-end" shadow="md">
-          <Menu.Target>
-            <ActionIcon
-              variant="default"
-              size="lg"
-              aria-label={strings.header.menu}
-              data-testid="account-menu"
-            >
-              <IconUser size={18} />
-            </ActionIcon>
-          </Menu.Target>
-          <Menu.Dropdown>
-            <Menu.Label>{strings.header.account(identity.sub, identity.tenant)}</Menu.Label>
-            <Menu.Item leftSection={<IconLogout size={16} />} onClick={onSignOut} data-testid="sign-out">
-              {strings.header.signOut}
-            </Menu.Item>
-          </Menu.Dropdown>
-        </Menu>
+        <Account identity={identity} onSignOut={onSignOut} />
       </Group>
     </Group>
   );
 }
 
-function Connection() {
-  const { connection, client } = useLive();
-  const text = strings.connection;
-  const [color, hint] = {
-    live: ["teal", text.liveHint] as const,
-    connecting: ["gray", text.connectingHint] as const,
-    reconnecting: [
-      "yellow",
-      text.reconnectingHint(connection.name === "reconnecting" ? connection.attempt : 0),
-    ] as const,
-    offline: [
-      "red",
-      connection.name === "offline" && connection.network ? text.closedHint : text.offlineHint,
-    ] as const,
-  }[connection.name];
-  const again = () => {
-    if (connection.name === "offline") {
-      client.connect().catch(() => undefined); // the state says why, and stays on show
-    } else {
-      client.retryNow();
-    }
-  };
-  const badge = (
-    <Badge
-      color={color}
-      variant="dot"
-      size="lg"
-      tt="none"
-      data-testid="connection-state"
-      data-state={connection.name}
-      role="status"
-    >
-      {text[connection.name]}
-    </Badge>
-  );
+function Account({ identity, onSignOut }: { identity: Identity; onSignOut: () => void }) {
+  const [notify, setNotify] = useState(() => wantsNotifications());
+  const text = strings.header;
   return (
-    <Tooltip label={hint} multiline maw={260} events={{ hover: true, focus: true, touch: true }}>
-      {connection.name === "live" ? (
-        badge
-      ) : (
-        <UnstyledButton onClick={again} aria-label={`${text[connection.name]}. ${text.retry}`}>
-          {badge}
-        </UnstyledButton>
-      )}
-    </Tooltip>
+    <Menu position="bottom-end" shadow="md">
+      <Menu.Target>
+        <ActionIcon variant="default" size="lg" aria-label={text.menu} data-testid="account-menu">
+          <IconUser size={18} aria-hidden />
+        </ActionIcon>
+      </Menu.Target>
+      <Menu.Dropdown>
+        <Menu.Label>{text.account(identity.sub, identity.tenant)}</Menu.Label>
+        {canNotify() && (
+          <Menu.Item
+            closeMenuOnClick={false}
+            leftSection={notify ? <IconBell size={16} aria-hidden /> : <IconBellOff size={16} aria-hidden />}
+            onClick={() => void setNotifications(!notify).then(setNotify)}
+            data-testid="notify-switch"
+          >
+            {notify ? text.notifyOff : text.notifyOn}
+          </Menu.Item>
+        )}
+        <Menu.Item
+          leftSection={<IconLogout size={16} aria-hidden />}
+          onClick={onSignOut}
+          data-testid="sign-out"
+        >
+          {text.signOut}
+        </Menu.Item>
+      </Menu.Dropdown>
+    </Menu>
   );
 }
 
 function CreditBalance() {
   const credits = useCredits();
-  if (!credits.data) {
-    return null;
-  }
-  const { balance, held, next_grant_at } = credits.data;
+  const [opened, { open, close }] = useDisclosure(false);
+  const balance = credits.data?.balance;
   return (
-    <Popover position="bottom-end" shadow="md" width={260} withArrow>
-      <Popover.Target>
-        <UnstyledButton aria-label={strings.credits.balance(balance)}>
+    <>
+      {balance !== undefined && (
+        <UnstyledButton onClick={open} aria-label={strings.credits.open(balance)} data-testid="credits-open">
           <Badge
             size="lg"
             tt="none"
@@ -129,15 +119,9 @@ function CreditBalance() {
             {strings.credits.balance(balance)}
           </Badge>
         </UnstyledButton>
-      </Popover.Target>
-      <Popover.Dropdown>
-        {held > 0 && <Text size="sm">{strings.credits.held(held)}</Text>}
-        {next_grant_at && <Text size="sm">{strings.credits.next(next_grant_at)}</Text>}
-        <Text size="sm" c="dimmed" mt={4}>
-          {strings.credits.explain}
-        </Text>
-      </Popover.Dropdown>
-    </Popover>
+      )}
+      <CreditsPanel opened={opened} onClose={close} />
+    </>
   );
 }
 
@@ -149,9 +133,11 @@ function ThemeSwitch() {
       variant="default"
       size="lg"
       aria-label={strings.header.theme}
+      data-testid="theme"
       onClick={() => setColorScheme(dark ? "light" : "dark")}
+      visibleFrom="xs"
     >
-      {dark ? <IconSun size={18} /> : <IconMoon size={18} />}
+      {dark ? <IconSun size={18} aria-hidden /> : <IconMoon size={18} aria-hidden />}
     </ActionIcon>
   );
 }

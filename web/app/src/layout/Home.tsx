@@ -3,13 +3,13 @@ import { ExportList } from "../exports/ExportList.js";
 import { ExportPanel } from "../form/ExportPanel.js";
 
 /** Choose and export on the left, watch on the right; one below the other on a phone. */
-export function Home() {
+export function Home({ dataset }: { dataset?: string }) {
   return (
     <Grid gap="xl">
-      <Grid.Col span={{ base: 12, md: 5 }}>
-        <ExportPanel />
+      <Grid.Col span={{ base: 12, md: 6, lg: 7 }}>
+        <ExportPanel chosen={dataset} />
       </Grid.Col>
-      <Grid.Col span={{ base: 12, md: 7 }}>
+      <Grid.Col span={{ base: 12, md: 6, lg: 5 }}>
         <ExportList />
       </Grid.Col>
     </Grid>

@@ -1,8 +1,9 @@
 import { SluiceClient } from "@sluice/client";
 import { useQueryClient } from "@tanstack/react-query";
 import { createContext, type ReactNode, useContext, useEffect, useRef, useState } from "react";
-import { type Identity, signInLocally } from "../auth/identity.js";
-import { FileSaver } from "../exports/saver.js";
+import type { Identity } from "../auth/identity.js";
+import { renew } from "../auth/renew.js";
+import { FileSaver } from "../saving/saver.js";
 import { type ConnectionState, connectionOf } from "./connection.js";
 import { followMessages } from "./follow.js";
 
@@ -31,21 +32,33 @@ export function LiveProvider({ identity, onIdentity, onEnded, children }: Props)
   const [live, setLive] = useState<Live>();
 
   useEffect(() => {
-    const getToken = async ({ refresh }: { refresh: boolean }) => {
+    let renewing: Promise<string> | undefined;
+    const renewed = async () => {
       const { identity: current, onIdentity: keep } = latest.current;
-      if (!refresh || current.person === null) {
-        return current.token;
+      const next = await renew(current);
+      latest.current.identity = next;
+      keep(next);
+      return next.token;
+    };
+    // the page's session and the worker's may ask at the same time: one answer serves both
+    const getToken = async ({ refresh }: { refresh: boolean }) => {
+      if (!refresh) {
+        return latest.current.identity.token;
       }
-      const renewed = await signInLocally(current.person);
-      latest.current.identity = renewed;
-      keep(renewed);
-      return renewed.token;
+      renewing ??= renewed().finally(() => {
+        renewing = undefined;
+      });
+      return renewing;
     };
     const client = new SluiceClient({ baseUrl: window.location.origin, getToken });
-    const saver = new FileSaver(client);
+    const startWorker = () =>
+      new Worker(new URL("../saving/worker/worker.ts", import.meta.url), { type: "module", name: "saving" });
+    const saver = new FileSaver({ client, getToken, startWorker });
+    let resumed = false;
     const show = () => setLive({ client, saver, connection: connectionOf(client.state, navigator.onLine) });
     const onOnline = () => {
       client.retryNow();
+      saver.retryNow();
       show();
     };
     const stops = [
@@ -56,7 +69,15 @@ export function LiveProvider({ identity, onIdentity, onEnded, children }: Props)
           const { sub, tenant } = state.ready;
           const current = latest.current.identity;
           if (current.sub !== sub || current.tenant !== tenant) {
-            latest.current.onIdentity({ ...current, sub, tenant });
+            latest.current.identity = { ...current, sub, tenant };
+            latest.current.onIdentity(latest.current.identity);
+          }
+        }
+        const { sub, tenant } = latest.current.identity;
+        if ((state.name === "live" || state.name === "fallback") && sub && tenant) {
+          if (!resumed) {
+            resumed = true;
+            void saver.resume(JSON.stringify([tenant, sub])).catch(() => undefined); // nothing is lost: it stays
           }
         } else if (state.name === "closed" && state.error?.slug === "unauthorized") {
           latest.current.onEnded();
@@ -73,7 +94,7 @@ export function LiveProvider({ identity, onIdentity, onEnded, children }: Props)
       }
       window.removeEventListener("online", onOnline);
       window.removeEventListener("offline", show);
-      saver.stopAll();
+      saver.close();
       client.close();
     };
   }, [queries]);

@@ -5,6 +5,8 @@ export type ConnectionState =
   | { name: "live" }
   | { name: "connecting" }
   | { name: "reconnecting"; attempt: number }
+  /** Events come, but more slowly: no socket can be opened from here. */
+  | { name: "limited" }
   | { name: "offline"; network: boolean };
 
 /**
@@ -17,6 +19,9 @@ export function connectionOf(state: SessionState, online: boolean): ConnectionSt
   }
   if (!online || state.name === "closed") {
     return { name: "offline", network: online };
+  }
+  if (state.name === "fallback") {
+    return { name: "limited" };
   }
   return state.name === "reconnecting"
     ? { name: "reconnecting", attempt: state.attempt }

@@ -4,7 +4,10 @@ import { applyProgress, newer } from "./merge.js";
 
 /** Query keys of what the server pushes. */
 export const keys = {
-  exports: ["exports"] as const,
+  /** Every list of exports. */
+  lists: ["exports"] as const,
+  exports: ["exports", "recent"] as const,
+  history: (query: object) => ["exports", "history", query] as const,
   export: (id: string) => ["export", id] as const,
   credits: ["credits"] as const,
   datasets: ["datasets"] as const,
@@ -13,7 +16,7 @@ export const keys = {
 /** Keeps the query cache in step with the pushed messages. Returns what stops it. */
 export function followMessages(client: SluiceClient, queries: QueryClient): () => void {
   const refetch = () => {
-    for (const queryKey of [keys.exports, ["export"], keys.credits, keys.datasets]) {
+    for (const queryKey of [keys.lists, ["export"], keys.credits, keys.datasets]) {
       void queries.invalidateQueries({ queryKey });
     }
   };
@@ -31,6 +34,7 @@ export function followMessages(client: SluiceClient, queries: QueryClient): () =
     }),
     client.on("credits.changed", ({ balance, held }) => {
       queries.setQueryData<Credits>(keys.credits, (current) => current && { ...current, balance, held });
+      void queries.invalidateQueries({ queryKey: keys.credits }); // the entry behind it comes by REST alone
     }),
   ];
   return () => {
@@ -50,20 +54,22 @@ export function putExport(queries: QueryClient, given: Export): void {
     return { ...data, pages: [{ ...first, items: [given, ...first.items] }, ...rest] };
   });
   patchExports(queries, given.id, (current) => newer(current, given));
+  void queries.invalidateQueries({ queryKey: keys.history({}).slice(0, 2) });
 }
 
 function patchExports(queries: QueryClient, id: string, patch: (current: Export) => Export): void {
-  queries.setQueryData<InfiniteData<ExportPage>>(
-    keys.exports,
-    (data) =>
-      data && {
-        ...data,
-        pages: data.pages.map((page) => ({
-          ...page,
-          items: page.items.map((item) => (item.id === id ? patch(item) : item)),
-        })),
-      },
-  );
+  queries.setQueriesData<InfiniteData<ExportPage>>({ queryKey: keys.lists }, (data) => {
+    if (!data?.pages.some((page) => page.items.some((item) => item.id === id))) {
+      return data; // nothing to draw again
+    }
+    return {
+      ...data,
+      pages: data.pages.map((page) => ({
+        ...page,
+        items: page.items.map((item) => (item.id === id ? patch(item) : item)),
+      })),
+    };
+  });
   queries.setQueryData<Export>(keys.export(id), (current) => current && patch(current));
 }
 

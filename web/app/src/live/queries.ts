@@ -6,13 +6,13 @@ import { useLive } from "./LiveProvider.js";
 const POLL_MS = 4_000;
 
 function usePolling(): number | false {
-  return useLive().connection.name === "live" ? false : POLL_MS;
+  return ["live", "limited"].includes(useLive().connection.name) ? false : POLL_MS;
 }
 
 /** The datasets that the person may export. */
 export function useDatasets() {
   const { client } = useLive();
-  return useQuery({ queryKey: keys.datasets, queryFn: ({ signal }) => client.datasets({ signal }) });
+  return useQuery({ queryKey: keys.datasets, queryFn: ({ signal }) => client.datasets.list({ signal }) });
 }
 
 /** The person's exports, newest first. */
@@ -22,7 +22,7 @@ export function useExports() {
   return useInfiniteQuery({
     queryKey: keys.exports,
     queryFn: async ({ pageParam, signal }) => {
-      const page = await client.exports(
+      const page = await client.exports.list(
         { limit: 20, ...(pageParam ? { cursor: pageParam } : undefined) },
         { signal },
       );
@@ -34,12 +34,33 @@ export function useExports() {
   });
 }
 
+/** What a history is narrowed to. */
+export interface HistoryQuery {
+  status?: string;
+  dataset?: string;
+}
+
+/** The person's exports of some status or dataset, many at a time. */
+export function useHistory(query: HistoryQuery) {
+  const { client } = useLive();
+  return useInfiniteQuery({
+    queryKey: keys.history(query),
+    queryFn: ({ pageParam, signal }) =>
+      client.exports.list(
+        { limit: 100, ...query, ...(pageParam ? { cursor: pageParam } : undefined) },
+        { signal },
+      ),
+    initialPageParam: "",
+    getNextPageParam: (page) => page.next_cursor ?? undefined,
+  });
+}
+
 /** One export. */
 export function useExport(id: string) {
   const { client } = useLive();
   return useQuery({
     queryKey: keys.export(id),
-    queryFn: ({ signal }) => client.export(id, { signal }),
+    queryFn: ({ signal }) => client.exports.get(id, { signal }),
     refetchInterval: usePolling(),
   });
 }

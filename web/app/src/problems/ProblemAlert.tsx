@@ -1,19 +1,26 @@
 import { Alert, Button, Group, List, Text } from "@mantine/core";
-import { type FieldError, SluiceError } from "@sluice/client";
+import { type FieldError, type Slug, SluiceError } from "@sluice/client";
 import { IconAlertTriangle } from "@tabler/icons-react";
 import { problemTexts, strings } from "../strings.js";
 
-interface Props {
-  error: unknown;
+interface Actions {
   onClose?: () => void;
-  onRetry?: () => void;
+  onRetry?: (() => void) | undefined;
 }
 
+type Props = Actions & ({ error: unknown } | { slug: Slug; detail?: string });
+
 /** Says what went wrong and what to do next. */
-export function ProblemAlert({ error, onClose, onRetry }: Props) {
-  const problem = SluiceError.from(error, "protocol");
+export function ProblemAlert(props: Props) {
+  const problem =
+    "slug" in props
+      ? new SluiceError({ slug: props.slug, title: "", detail: props.detail })
+      : SluiceError.from(props.error, "protocol");
+  const { onClose, onRetry } = props;
   const text = problemTexts[problem.slug];
-  const detail = problem.detail && problem.errors.length === 0 ? problem.detail : undefined;
+  // what only a program could use is not for people
+  const isOurs = problem.status === 0 && !("slug" in props);
+  const detail = problem.detail && problem.errors.length === 0 && !isOurs ? problem.detail : undefined;
   return (
     <Alert
       role="alert"
@@ -21,7 +28,7 @@ export function ProblemAlert({ error, onClose, onRetry }: Props) {
       data-slug={problem.slug}
       color="red"
       variant="light"
-      icon={<IconAlertTriangle size={20} />}
+      icon={<IconAlertTriangle size={20} aria-hidden />}
       title={text.title}
       withCloseButton={onClose !== undefined}
       onClose={onClose}
@@ -37,13 +44,13 @@ export function ProblemAlert({ error, onClose, onRetry }: Props) {
       )}
       <Text size="sm">{text.next}</Text>
       {problem.traceId && (
-        <Text size="xs" mt={4} opacity={0.8} style={{ overflowWrap: "anywhere" }}>
+        <Text size="xs" mt={4} style={{ overflowWrap: "anywhere" }}>
           {strings.trace(problem.traceId)}
         </Text>
       )}
       {onRetry && (
         <Group mt="xs">
-          <Button size="xs" variant="light" color="red" onClick={onRetry}>
+          <Button size="xs" variant="outline" color="red" onClick={onRetry}>
             {strings.retry}
           </Button>
         </Group>

@@ -1,0 +1,111 @@
+import { Drawer, Group, Paper, SimpleGrid, Skeleton, Stack, Table, Text } from "@mantine/core";
+import type { CreditEntry } from "@sluice/client";
+import { useEffect, useState } from "react";
+import { Link } from "wouter";
+import { formatShortTime, formatSigned } from "../format.js";
+import { useCredits } from "../live/queries.js";
+import { ProblemAlert } from "../problems/ProblemAlert.js";
+import { strings } from "../strings.js";
+
+/** How often the time until the next credit is counted down, in milliseconds. */
+const TICK_MS = 30_000;
+
+interface Props {
+  opened: boolean;
+  onClose: () => void;
+}
+
+/** Balance, what is set aside, the next credit, and every entry of the account. */
+export function CreditsPanel({ opened, onClose }: Props) {
+  const credits = useCredits();
+  const text = strings.credits;
+  return (
+    <Drawer
+      opened={opened}
+      onClose={onClose}
+      position="right"
+      title={text.title}
+      closeButtonProps={{ "aria-label": strings.dismiss }}
+    >
+      {credits.isPending && <Skeleton height={120} radius="md" aria-label={strings.loading} />}
+      {credits.isError && <ProblemAlert error={credits.error} onRetry={() => void credits.refetch()} />}
+      {credits.data && (
+        <Stack data-testid="credits-panel">
+          <SimpleGrid cols={2}>
+            <Figure label={text.available} value={String(credits.data.balance)} />
+            <Figure label={text.heldLabel} value={String(credits.data.held)} />
+          </SimpleGrid>
+          {credits.data.next_grant_at && <NextGrant at={credits.data.next_grant_at} />}
+          <Text size="sm" c="dimmed">
+            {text.explain}
+          </Text>
+          <Entries entries={credits.data.entries} onLeave={onClose} />
+        </Stack>
+      )}
+    </Drawer>
+  );
+}
+
+function Figure({ label, value }: { label: string; value: string }) {
+  return (
+    <Paper withBorder radius="md" p="sm">
+      <Text size="xs" c="dimmed">
+        {label}
+      </Text>
+      <Text size="xl" fw={700}>
+        {value}
+      </Text>
+    </Paper>
+  );
+}
+
+function NextGrant({ at }: { at: string }) {
+  const [now, setNow] = useState(() => Date.now());
+  useEffect(() => {
+    const timer = setInterval(() => setNow(Date.now()), TICK_MS);
+    return () => clearInterval(timer);
+  }, []);
+  return (
+    <Text size="sm" data-testid="next-grant">
+      {strings.credits.next(at, Math.max(0, Date.parse(at) - now))}
+    </Text>
+  );
+}
+
+function Entries({ entries, onLeave }: { entries: readonly CreditEntry[]; onLeave: () => void }) {
+  const text = strings.credits;
+  if (entries.length === 0) {
+    return <Text size="sm">{text.noEntries}</Text>;
+  }
+  return (
+    <Table verticalSpacing={6} fz="sm" data-testid="credit-entries">
+      <Table.Thead>
+        <Table.Tr>
+          <Table.Th>{text.when}</Table.Th>
+          <Table.Th>{text.what}</Table.Th>
+          <Table.Th ta="right">{text.amount}</Table.Th>
+        </Table.Tr>
+      </Table.Thead>
+      <Table.Tbody>
+        {entries.map((entry) => (
+          <Table.Tr key={`${entry.at} ${entry.kind} ${entry.export_id ?? ""}`}>
+            <Table.Td>{formatShortTime(entry.at)}</Table.Td>
+            <Table.Td>
+              <Group gap={6}>
+                {text.kinds[entry.kind] ?? entry.kind}
+                {entry.export_id && (
+                  <Link href={`/exports/${entry.export_id}`} onClick={onLeave}>
+                    {text.itsExport}
+                  </Link>
+                )}
+              </Group>
+            </Table.Td>
+            <Table.Td ta="right" style={{ fontVariantNumeric: "tabular-nums" }}>
+              {formatSigned(entry.amount)}
+            </Table.Td>
+          </Table.Tr>
+        ))}
+      </Table.Tbody>
+    </Table>
+  );
+}

@@ -1,0 +1,101 @@
+import { Button, Group } from "@mantine/core";
+import { type Export, hasEnded } from "@sluice/client";
+import { IconDeviceFloppy, IconPlayerPlay, IconRefresh, IconX } from "@tabler/icons-react";
+import { useMutation } from "@tanstack/react-query";
+import { requestOf } from "../form/request.js";
+import { useLive } from "../live/LiveProvider.js";
+import { ProblemAlert } from "../problems/ProblemAlert.js";
+import { canChoosePlace } from "../saving/abilities.js";
+import { choosePlace, loadPlace } from "../saving/place.js";
+import type { Saving } from "../saving/saver.js";
+import { strings } from "../strings.js";
+import { useStart } from "./useStart.js";
+
+/** What can be done with an export just now: cancel it, save its file, go on with one, or make it again. */
+export function Actions({ item, saving }: { item: Export; saving: Saving | undefined }) {
+  const { client, saver } = useLive();
+  const text = strings.exports;
+  const cancel = useMutation({ mutationFn: () => client.exports.cancel(item.id) });
+  const again = useStart();
+  const save = useMutation({
+    mutationFn: async () => {
+      const place =
+        loadPlace() === "file" && canChoosePlace(window)
+          ? await choosePlace(item.file?.name ?? `${item.dataset}.${item.format}`)
+          : { kind: "downloads" as const, size: item.file?.size };
+      if (place) {
+        await saver.save(item, place);
+      }
+    },
+  });
+  const ended = hasEnded(item.status);
+  const completed = item.status === "completed";
+  const canceling = cancel.isPending || cancel.isSuccess;
+  const error = cancel.error ?? again.error ?? save.error;
+  return (
+    <>
+      <Group gap="xs">
+        {saving?.phase === "paused" && (
+          <Button
+            size="xs"
+            leftSection={<IconPlayerPlay size={14} aria-hidden />}
+            onClick={() => void saver.continue(item.id)}
+            data-testid="continue-button"
+          >
+            {text.continue}
+          </Button>
+        )}
+        {completed && (
+          <Button
+            size="xs"
+            variant={saving ? "default" : "light"}
+            leftSection={<IconDeviceFloppy size={16} aria-hidden />}
+            loading={saving?.phase === "receiving" && saving.state === "receiving"}
+            disabled={saving?.phase === "receiving"}
+            onClick={() => save.mutate()}
+            data-testid="save-button"
+          >
+            {saving?.phase === "saved" ? text.saveAgain : text.save}
+          </Button>
+        )}
+        {!ended && (
+          <Button
+            size="xs"
+            variant="default"
+            leftSection={<IconX size={14} aria-hidden />}
+            disabled={canceling}
+            onClick={() => cancel.mutate()}
+            data-testid="cancel-button"
+          >
+            {canceling ? text.canceling : text.cancel}
+          </Button>
+        )}
+        {ended && !completed && (
+          <Button
+            size="xs"
+            variant="default"
+            leftSection={<IconRefresh size={14} aria-hidden />}
+            loading={again.isPending}
+            onClick={() => again.mutate({ request: requestOf(item) })}
+            data-testid="again-button"
+          >
+            {text.again}
+          </Button>
+        )}
+      </Group>
+      {saving?.phase === "failed" && (
+        <ProblemAlert error={saving.error} onRetry={completed ? () => save.mutate() : undefined} />
+      )}
+      {error && (
+        <ProblemAlert
+          error={error}
+          onClose={() => {
+            cancel.reset();
+            again.reset();
+            save.reset();
+          }}
+        />
+      )}
+    </>
+  );
+}

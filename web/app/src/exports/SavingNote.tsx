@@ -1,0 +1,52 @@
+import { Group, Text } from "@mantine/core";
+import { IconCheck, IconCloudOff } from "@tabler/icons-react";
+import type { Saving } from "../saving/saver.js";
+import { strings } from "../strings.js";
+
+interface Props {
+  saving: Saving;
+  /** Of the whole file, bytes, once that is known. */
+  size: number | undefined;
+}
+
+/** How far this page is with the file itself. */
+export function SavingNote({ saving, size }: Props) {
+  const text = strings.saving;
+  switch (saving.phase) {
+    case "receiving":
+      return (
+        <div data-testid="saving" data-phase={saving.state} data-received={saving.received}>
+          {saving.state === "waiting" ? (
+            <Group gap={4} wrap="nowrap" role="status">
+              <IconCloudOff size={16} aria-hidden />
+              <Text size="sm">{text.waiting(saving.received)}</Text>
+            </Group>
+          ) : (
+            <Text size="sm" c="dimmed" style={{ fontVariantNumeric: "tabular-nums" }}>
+              {text.receiving(saving.received, size)}
+            </Text>
+          )}
+          {saving.way === "memory" && (
+            <Text size="xs" c="dimmed">
+              {text.inMemory}
+            </Text>
+          )}
+        </div>
+      );
+    case "saved":
+      return (
+        <Group gap={4} wrap="nowrap" data-testid="saving" data-phase="saved" data-way={saving.way}>
+          <IconCheck size={16} aria-hidden color="var(--mantine-color-teal-text)" />
+          <Text size="sm">{text.saved[saving.way]}</Text>
+        </Group>
+      );
+    case "paused":
+      return (
+        <Text size="sm" data-testid="saving" data-phase="paused">
+          {text.paused}
+        </Text>
+      );
+    case "failed":
+      return null;
+  }
+}

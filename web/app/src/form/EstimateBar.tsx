@@ -1,0 +1,50 @@
+import { Group, Loader, Text } from "@mantine/core";
+import type { Dataset } from "@sluice/client";
+import { formatBytes, formatDuration } from "../format.js";
+import { strings } from "../strings.js";
+import type { Estimated } from "./useEstimate.js";
+
+interface Props {
+  dataset: Dataset;
+  estimated: Estimated;
+  /** A filter or parameter is set, so the dataset's own row count says little. */
+  narrowed: boolean;
+}
+
+/** What the click will give and cost: rows, size, time, credits. */
+export function EstimateBar({ dataset, estimated, narrowed }: Props) {
+  const { estimate, pending, unsupported } = estimated;
+  const text = strings.form;
+  const facts = estimate ? factsOf(estimate) : undefined;
+  const known =
+    facts ?? (dataset.rows_estimate == null ? undefined : strings.datasets.rows(dataset.rows_estimate));
+  const credits = estimate?.credits ?? dataset.credits;
+  return (
+    <Group justify="space-between" gap="xs" mih={22} data-testid="estimate" role="status">
+      <Text size="sm" fw={500} style={{ fontVariantNumeric: "tabular-nums" }}>
+        {estimated.error
+          ? text.noEstimate
+          : unsupported && narrowed
+            ? text.atMost(known ?? "")
+            : (known ?? "")}
+      </Text>
+      <Group gap={6}>
+        {pending && <Loader size={12} aria-label={strings.loading} />}
+        <Text size="sm" c="dimmed">
+          {text.cost(credits)}
+        </Text>
+      </Group>
+    </Group>
+  );
+}
+
+function factsOf(estimate: NonNullable<Estimated["estimate"]>): string {
+  const { rows, bytes, seconds } = estimate;
+  return [
+    rows == null ? undefined : strings.form.about(strings.exports.rowCount(rows)),
+    bytes == null ? undefined : formatBytes(bytes),
+    seconds == null ? undefined : formatDuration(Math.max(1, Math.round(seconds)) * 1000),
+  ]
+    .filter((part) => part !== undefined)
+    .join(" · ");
+}

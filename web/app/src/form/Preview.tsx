@@ -1,0 +1,94 @@
+import { ScrollArea, Skeleton, Table, Text } from "@mantine/core";
+import type { Column } from "@sluice/client";
+import { strings } from "../strings.js";
+import type { Estimated } from "./useEstimate.js";
+
+interface Props {
+  estimated: Estimated;
+  /** In the order of the file. */
+  columns: Column[];
+}
+
+/** The first rows of what would be exported. */
+export function Preview({ estimated, columns }: Props) {
+  const { estimate, error, pending } = estimated;
+  if (error) {
+    return (
+      <Text size="sm" c="dimmed">
+        {strings.form.noPreview}
+      </Text>
+    );
+  }
+  if (!estimate) {
+    return pending ? (
+      <Skeleton height={120} radius="md" aria-label={strings.loading} />
+    ) : (
+      <Text size="sm" c="dimmed">
+        {strings.form.noPreview}
+      </Text>
+    );
+  }
+  if (estimate.preview.length === 0) {
+    return (
+      <Text size="sm" c="dimmed">
+        {strings.form.emptyPreview}
+      </Text>
+    );
+  }
+  const isNumber = (type: string) => type === "int" || type === "float" || type === "decimal";
+  return (
+    <ScrollArea.Autosize
+      mah={330}
+      type="auto"
+      viewportProps={{ tabIndex: 0, "aria-label": strings.form.preview }}
+    >
+      <Table
+        striped
+        stickyHeader
+        verticalSpacing={4}
+        horizontalSpacing="sm"
+        fz="xs"
+        style={{ whiteSpace: "nowrap", opacity: pending ? 0.6 : 1 }}
+        data-testid="preview"
+      >
+        <Table.Thead>
+          <Table.Tr>
+            {columns.map((column) => (
+              <Table.Th key={column.name} ta={isNumber(column.type) ? "right" : "left"}>
+                {column.label ?? column.name}
+              </Table.Th>
+            ))}
+          </Table.Tr>
+        </Table.Thead>
+        <Table.Tbody>
+          {estimate.preview.map((row, index) => (
+            // biome-ignore lint/suspicious/noArrayIndexKey: rows have no name of their own
+            <Table.Tr key={index}>
+              {columns.map((column) => (
+                <Table.Td
+                  key={column.name}
+                  ta={isNumber(column.type) ? "right" : "left"}
+                  style={{ fontVariantNumeric: "tabular-nums" }}
+                >
+                  <Cell value={row[column.name]} />
+                </Table.Td>
+              ))}
+            </Table.Tr>
+          ))}
+        </Table.Tbody>
+      </Table>
+    </ScrollArea.Autosize>
+  );
+}
+
+/** Values stand as they will stand in the file. */
+function Cell({ value }: { value: unknown }) {
+  if (value === null || value === undefined) {
+    return (
+      <Text span fz="inherit" c="dimmed">
+        {strings.form.null}
+      </Text>
+    );
+  }
+  return typeof value === "object" ? JSON.stringify(value) : String(value);
+}

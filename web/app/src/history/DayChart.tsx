@@ -1,0 +1,65 @@
+import { Group, Text } from "@mantine/core";
+import { formatDay } from "../format.js";
+import { strings } from "../strings.js";
+import classes from "./DayChart.module.css";
+import type { Day } from "./perDay.js";
+
+const HEIGHT = 96;
+const BAR = 20;
+const GAP = 8;
+
+/** Exports of the last days, those that became a file below the others. */
+export function DayChart({ days }: { days: readonly Day[] }) {
+  const top = Math.max(1, ...days.map((day) => day.completed + day.other));
+  const width = days.length * (BAR + GAP) - GAP;
+  const height = (count: number) => (count / top) * HEIGHT;
+  const total = days.reduce((sum, day) => sum + day.completed + day.other, 0);
+  const [first, last] = [days[0], days.at(-1)];
+  return (
+    <figure className={classes.figure}>
+      <svg
+        viewBox={`0 0 ${width} ${HEIGHT}`}
+        preserveAspectRatio="none"
+        className={classes.chart}
+        role="img"
+        aria-label={strings.history.chart(total, days.length)}
+        data-testid="day-chart"
+      >
+        {days.map((day, index) => {
+          const x = index * (BAR + GAP);
+          const done = height(day.completed);
+          const rest = height(day.other);
+          return (
+            <g key={day.at}>
+              <title>{strings.history.day(day.at, day.completed, day.other)}</title>
+              <rect className={classes.ground} x={x} y={0} width={BAR} height={HEIGHT} rx={3} />
+              <rect className={classes.other} x={x} y={HEIGHT - done - rest} width={BAR} height={rest} />
+              <rect className={classes.done} x={x} y={HEIGHT - done} width={BAR} height={done} />
+            </g>
+          );
+        })}
+      </svg>
+      <Group justify="space-between" component="figcaption" gap="xs">
+        <Text size="xs" c="dimmed">
+          {first && formatDay(first.at)}
+        </Text>
+        <Group gap="md">
+          <Legend className={classes.doneKey ?? ""} label={strings.history.done} />
+          <Legend className={classes.otherKey ?? ""} label={strings.history.other} />
+        </Group>
+        <Text size="xs" c="dimmed">
+          {last && formatDay(last.at)}
+        </Text>
+      </Group>
+    </figure>
+  );
+}
+
+function Legend({ className, label }: { className: string; label: string }) {
+  return (
+    <Group gap={6}>
+      <span className={className} aria-hidden />
+      <Text size="xs">{label}</Text>
+    </Group>
+  );
+}

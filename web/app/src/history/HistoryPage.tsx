@@ -1,0 +1,87 @@
+import { Button, Group, NativeSelect, Paper, Skeleton, Stack, Text, TextInput, Title } from "@mantine/core";
+import { IconSearch } from "@tabler/icons-react";
+import { useState } from "react";
+import { ExportRow } from "../exports/ExportRow.js";
+import { type HistoryQuery, useDatasets, useHistory } from "../live/queries.js";
+import { ProblemAlert } from "../problems/ProblemAlert.js";
+import { strings } from "../strings.js";
+import { DayChart } from "./DayChart.js";
+import { perDay } from "./perDay.js";
+import { matches } from "./search.js";
+
+/** Days that the chart shows. */
+const DAYS = 14;
+
+/** All exports, narrowed by status, dataset and words, and how many there were on each day. */
+export function HistoryPage() {
+  const [query, setQuery] = useState<HistoryQuery>({});
+  const [search, setSearch] = useState("");
+  const datasets = useDatasets();
+  const history = useHistory(query);
+  const text = strings.history;
+  const all = history.data?.pages.flatMap((page) => page.items) ?? [];
+  const items = all.filter((item) => matches(item, search.trim()));
+  const narrow = (key: keyof HistoryQuery, value: string) =>
+    setQuery(({ [key]: _, ...rest }) => (value ? { ...rest, [key]: value } : rest));
+  return (
+    <Stack>
+      <Title order={1} size="h3">
+        {text.title}
+      </Title>
+      <Paper withBorder radius="lg" p="md">
+        <DayChart days={perDay(all, DAYS, new Date())} />
+      </Paper>
+      <Group align="flex-end" gap="sm">
+        <TextInput
+          label={text.search}
+          placeholder={text.searchHint}
+          leftSection={<IconSearch size={16} aria-hidden />}
+          value={search}
+          onChange={(event) => setSearch(event.currentTarget.value)}
+          data-testid="history-search"
+          style={{ flex: "1 1 14rem" }}
+        />
+        <NativeSelect
+          label={text.status}
+          data={[{ value: "", label: text.anyStatus }, ...Object.entries(strings.status).map(toOption)]}
+          value={query.status ?? ""}
+          onChange={(event) => narrow("status", event.currentTarget.value)}
+          data-testid="history-status"
+        />
+        <NativeSelect
+          label={text.dataset}
+          data={[
+            { value: "", label: text.anyDataset },
+            ...(datasets.data ?? []).map(({ name, title }) => ({ value: name, label: title })),
+          ]}
+          value={query.dataset ?? ""}
+          onChange={(event) => narrow("dataset", event.currentTarget.value)}
+          data-testid="history-dataset"
+        />
+      </Group>
+      {history.isPending && <Skeleton height={90} radius="md" aria-label={strings.loading} />}
+      {history.isError && <ProblemAlert error={history.error} onRetry={() => void history.refetch()} />}
+      {history.isSuccess && (
+        <Text size="sm" c="dimmed" role="status" data-testid="history-count">
+          {text.found(items.length, all.length, history.hasNextPage)}
+        </Text>
+      )}
+      {items.map((item) => (
+        <ExportRow key={item.id} item={item} />
+      ))}
+      {history.hasNextPage && (
+        <Button
+          variant="subtle"
+          loading={history.isFetchingNextPage}
+          onClick={() => void history.fetchNextPage()}
+        >
+          {strings.exports.more}
+        </Button>
+      )}
+    </Stack>
+  );
+}
+
+function toOption([value, label]: [string, string]) {
+  return { value, label };
+}

@@ -1,0 +1,25 @@
+import type { Abilities } from "./ways.js";
+
+/** Asks the browser what it can. */
+export async function abilitiesOf(scope: Window & typeof globalThis): Promise<Abilities> {
+  const { storage } = scope.navigator;
+  // both only where the page came over TLS or from this machine
+  const privateFiles =
+    scope.isSecureContext && typeof storage?.getDirectory === "function" && "locks" in scope.navigator;
+  let room: number | undefined;
+  if (privateFiles) {
+    const estimate = await storage.estimate().catch(() => undefined);
+    room = estimate?.quota === undefined ? undefined : estimate.quota - (estimate.usage ?? 0);
+  }
+  return {
+    picker: canChoosePlace(scope),
+    privateFiles,
+    serviceWorker: scope.isSecureContext && "serviceWorker" in scope.navigator,
+    room,
+  };
+}
+
+/** Whether this browser lets a person choose a file to be written to. */
+export function canChoosePlace(scope: Window & typeof globalThis): boolean {
+  return scope.isSecureContext && "showSaveFilePicker" in scope;
+}

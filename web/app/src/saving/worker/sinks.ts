@@ -1,0 +1,277 @@
+import { type Hasher, newHasher, type Sink, SluiceError } from "@sluice/client";
+import { MEMORY_LIMIT } from "../ways.js";
+
+/** Where a worker puts the bytes of one file. */
+export interface Target extends Sink {
+  /** What is there already, and its hash. */
+  readonly offset: number;
+  readonly hasher: Hasher | undefined;
+  /** Everything has come and is right. Gives the file where it has no place of its own yet. */
+  finish(): Promise<Blob | undefined>;
+  /** Lets go of it; what is there stays for another time, where there is a way to go on. */
+  release(): Promise<void>;
+}
+
+/** Bytes that are read at once to be hashed. */
+const READ_BYTES = 1024 * 1024;
+
+/** How often a file that another worker still holds is asked for: one of a page that was just reloaded goes soon. */
+const OPEN_TRIES = 20;
+const OPEN_PAUSE_MS = 150;
+
+/** A private file, written in place: what was written is there after a crash. */
+export class PrivateTarget implements Target {
+  readonly offset: number;
+  readonly hasher: Hasher;
+  readonly #handle: FileSystemFileHandle;
+  readonly #access: FileSystemSyncAccessHandle;
+  #position: number;
+
+  private constructor(
+    handle: FileSystemFileHandle,
+    access: FileSystemSyncAccessHandle,
+    hasher: Hasher,
+    at: number,
+  ) {
+    this.#handle = handle;
+    this.#access = access;
+    this.hasher = hasher;
+    this.offset = at;
+    this.#position = at;
+  }
+
+  static async open(handle: FileSystemFileHandle, resume: boolean): Promise<PrivateTarget> {
+    const access = await patiently(() => handle.createSyncAccessHandle());
+    const hasher = newHasher();
+    let position = 0;
+    if (resume) {
+      const buffer = new Uint8Array(READ_BYTES);
+      for (;;) {
+        const read = access.read(buffer, { at: position });
+        if (read === 0) {
+          break;
+        }
+        hasher.update(buffer.subarray(0, read));
+        position += read;
+      }
+    } else {
+      access.truncate(0);
+    }
+    return new PrivateTarget(handle, access, hasher, position);
+  }
+
+  write(chunk: Uint8Array): void {
+    let written = 0;
+    while (written < chunk.byteLength) {
+      const rest = chunk.subarray(written) as Uint8Array<ArrayBuffer>;
+      const count = this.#access.write(rest, { at: this.#position + written });
+      if (count === 0) {
+        throw full();
+      }
+      written += count;
+    }
+    this.#position += chunk.byteLength;
+  }
+
+  reset(): void {
+    this.#access.truncate(0);
+    this.#position = 0;
+  }
+
+  async finish(): Promise<Blob> {
+    this.#access.flush();
+    this.#access.close();
+    return this.#handle.getFile();
+  }
+
+  async release(): Promise<void> {
+    this.#access.close(); // doing it twice is fine
+  }
+}
+
+/** What is committed at least before a chosen file is committed again, bytes. */
+const FIRST_COMMIT = 32 * 1024 * 1024;
+
+/**
+ * A file that the person chose. Browsers write to a copy that takes its place when it is closed, so it is closed now and
+ * then: each time as much again has come as was there, which copies no byte more than about twice.
+ */
+export class ChosenTarget implements Target {
+  readonly offset: number;
+  readonly hasher: Hasher;
+  readonly #handle: FileSystemFileHandle;
+  #writable: FileSystemWritableFileStream;
+  #position: number;
+  #committed: number;
+
+  private constructor(
+    handle: FileSystemFileHandle,
+    writable: FileSystemWritableFileStream,
+    hasher: Hasher,
+    at: number,
+  ) {
+    this.#handle = handle;
+    this.#writable = writable;
+    this.hasher = hasher;
+    this.offset = at;
+    this.#position = at;
+    this.#committed = at;
+  }
+
+  static async open(handle: FileSystemFileHandle, resume: boolean): Promise<ChosenTarget> {
+    const hasher = newHasher();
+    let position = 0;
+    if (resume) {
+      const reader = (await handle.getFile()).stream().getReader();
+      for (let part = await reader.read(); !part.done; part = await reader.read()) {
+        hasher.update(part.value);
+        position += part.value.byteLength;
+      }
+    }
+    const writable = await handle.createWritable({ keepExistingData: resume });
+    return new ChosenTarget(handle, writable, hasher, position);
+  }
+
+  async write(chunk: Uint8Array): Promise<void> {
+    const data = chunk as Uint8Array<ArrayBuffer>;
+    await this.#writable.write({ type: "write", position: this.#position, data }).catch(noRoom);
+    this.#position += chunk.byteLength;
+    if (this.#position - this.#committed >= Math.max(FIRST_COMMIT, this.#committed)) {
+      await this.#writable.close().catch(noRoom);
+      this.#writable = await this.#handle.createWritable({ keepExistingData: true });
+      this.#committed = this.#position;
+    }
+  }
+
+  async reset(): Promise<void> {
+    await this.#writable.truncate(0);
+    this.#position = 0;
+  }
+
+  async finish(): Promise<undefined> {
+    await this.#writable.close().catch(noRoom);
+  }
+
+  async release(): Promise<void> {
+    // what has come so far is worth keeping: the next visit goes on with it
+    await this.#writable.close().catch(() => undefined);
+  }
+}
+
+/** A download of the browser that a service worker answers; it asks for each chunk. */
+export class StreamTarget implements Target {
+  readonly offset = 0;
+  readonly hasher = undefined;
+  readonly #port: MessagePort;
+  #asked = 0;
+  #wake = () => {};
+  #canceled = false;
+
+  constructor(port: MessagePort) {
+    this.#port = port;
+    port.onmessage = ({ data }) => {
+      if (data === "cancel") {
+        this.#canceled = true;
+      } else {
+        this.#asked += 1;
+      }
+      this.#wake();
+    };
+  }
+
+  async write(chunk: Uint8Array): Promise<void> {
+    while (this.#asked === 0 && !this.#canceled) {
+      await new Promise<void>((resolve) => {
+        this.#wake = resolve;
+      });
+    }
+    if (this.#canceled) {
+      throw new SluiceError({ slug: "aborted", title: "The browser's download was stopped" });
+    }
+    this.#asked -= 1;
+    const own = chunk.slice(); // frames share a buffer with their header
+    this.#port.postMessage(own, [own.buffer]);
+  }
+
+  reset(): void {
+    // what the browser has can't be taken back
+    throw new SluiceError({ slug: "aborted", title: "The file was made anew while it was saved" });
+  }
+
+  async finish(): Promise<undefined> {
+    this.#port.postMessage("end");
+  }
+
+  async release(): Promise<void> {
+    this.#port.postMessage("abort"); // after the end nobody listens
+  }
+}
+
+/** Bytes gathered on the heap before they are handed to the browser as one part. */
+const PART_BYTES = 4 * 1024 * 1024;
+
+/** Memory, for browsers that can do no better; up to a limit. */
+export class MemoryTarget implements Target {
+  readonly offset = 0;
+  readonly hasher = undefined;
+  #parts: Blob[] = [];
+  #pending: Uint8Array<ArrayBuffer>[] = [];
+  #pendingBytes = 0;
+  #bytes = 0;
+
+  write(chunk: Uint8Array): void {
+    this.#bytes += chunk.byteLength;
+    if (this.#bytes > MEMORY_LIMIT) {
+      throw new SluiceError({ slug: "too-large", title: "This browser can't save a file of this size" });
+    }
+    this.#pending.push(chunk as Uint8Array<ArrayBuffer>);
+    this.#pendingBytes += chunk.byteLength;
+    if (this.#pendingBytes >= PART_BYTES) {
+      this.#flush();
+    }
+  }
+
+  reset(): void {
+    this.#parts = [];
+    this.#pending = [];
+    this.#pendingBytes = 0;
+    this.#bytes = 0;
+  }
+
+  async finish(): Promise<Blob> {
+    this.#flush();
+    return new Blob(this.#parts);
+  }
+
+  async release(): Promise<void> {
+    this.reset();
+  }
+
+  #flush(): void {
+    this.#parts.push(new Blob(this.#pending));
+    this.#pending = [];
+    this.#pendingBytes = 0;
+  }
+}
+
+async function patiently<T>(open: () => Promise<T>): Promise<T> {
+  for (let tried = 1; ; tried += 1) {
+    try {
+      return await open();
+    } catch (cause) {
+      const held = cause instanceof DOMException && cause.name === "NoModificationAllowedError";
+      if (!held || tried === OPEN_TRIES) {
+        throw cause;
+      }
+      await new Promise((resolve) => setTimeout(resolve, OPEN_PAUSE_MS));
+    }
+  }
+}
+
+function full(): SluiceError {
+  return new SluiceError({ slug: "no-room", title: "There is no room left on this device" });
+}
+
+function noRoom(cause: unknown): never {
+  throw cause instanceof DOMException && cause.name === "QuotaExceededError" ? full() : cause;
+}
