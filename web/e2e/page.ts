@@ -1,13 +1,20 @@
+import { spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
+import { createReadStream } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { type APIRequestContext, type Download, expect, type Locator, type Page } from "@playwright/test";
 
 /** Signs a local person in and waits until the page is live. */
-export async function signIn(page: Page, person: string): Promise<void> {
-  await page.goto("/");
+export async function signIn(page: Page, person: string, path = "/"): Promise<void> {
+  await page.goto(path);
   await page.getByTestId(`sign-in-${person}`).click();
-  await expect(page.getByTestId("connection-state")).toHaveAttribute("data-state", "live");
+  await expectLive(page);
   await expect(page.getByTestId("credit-balance")).toBeVisible();
+}
+
+/** Waits until what the page shows is pushed to it. */
+export async function expectLive(page: Page): Promise<void> {
+  await expect(page.getByTestId("connection-state")).toHaveAttribute("data-state", "live");
 }
 
 /** The balance in the header. */
@@ -30,12 +37,31 @@ export async function startExport(page: Page): Promise<Locator> {
   const known = before.map((id) => `:not([data-export-id="${id}"])`).join("");
   await page.getByTestId("export-button").click();
   const id = await page.locator(`[data-testid="export-row"]${known}`).first().getAttribute("data-export-id");
+  return rowOf(page, id ?? "");
+}
+
+/** The row of an export. */
+export function rowOf(page: Page, id: string): Locator {
   return page.locator(`[data-testid="export-row"][data-export-id="${id}"]`);
+}
+
+/** Which export a row is. */
+export async function idOf(row: Locator): Promise<string> {
+  return (await row.getAttribute("data-export-id")) ?? "";
 }
 
 /** Waits for a status of a row. */
 export async function expectStatus(row: Locator, status: string): Promise<void> {
   await expect(row.getByTestId("export-status")).toHaveAttribute("data-status", status, { timeout: 45_000 });
+}
+
+/** Waits until so many bytes of a row's file have come. */
+export async function expectReceived(row: Locator, bytes: number): Promise<void> {
+  await expect
+    .poll(async () => Number(await row.getByTestId("saving").getAttribute("data-received")), {
+      timeout: 45_000,
+    })
+    .toBeGreaterThan(bytes);
 }
 
 /** A token of a local person. */
@@ -45,14 +71,32 @@ export async function tokenOf(request: APIRequestContext, person: string): Promi
   return ((await response.json()) as { token: string }).token;
 }
 
+/** Gives a person of the running `sluice up` more credits. */
+export function grant(sub: string, tenant: string, amount: number): void {
+  const { SLUICE_BIN = "", SLUICE_DATA_DIR = "" } = process.env;
+  const args = ["credits", "grant", "--data-dir", SLUICE_DATA_DIR, "--sub", sub, "--tenant", tenant];
+  const done = spawnSync(SLUICE_BIN, [...args, "--amount", String(amount)], { encoding: "utf8" });
+  expect(done.status, done.stderr).toBe(0);
+}
+
 /** The bytes that the browser saved. */
 export async function savedBytes(download: Download): Promise<Buffer> {
   expect(await download.failure()).toBeNull();
   return readFile(await download.path());
 }
 
+/** Hex SHA-256 of what the browser saved, which may be too large to be read at once. */
+export async function savedDigest(download: Download): Promise<string> {
+  expect(await download.failure()).toBeNull();
+  const hash = createHash("sha256");
+  for await (const chunk of createReadStream(await download.path())) {
+    hash.update(chunk as Buffer);
+  }
+  return hash.digest("hex");
+}
+
 /** Hex SHA-256. */
-export function sha256(bytes: Buffer): string {
+export function sha256(bytes: Uint8Array): string {
   return createHash("sha256").update(bytes).digest("hex");
 }
 

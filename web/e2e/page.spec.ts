@@ -1,0 +1,221 @@
+import { readdir } from "node:fs/promises";
+import { fileURLToPath } from "node:url";
+import AxeBuilder from "@axe-core/playwright";
+import { expect, type Page, test } from "@playwright/test";
+import { addFilter, expectLive, expectStatus, grant, idOf, signIn, startExport } from "./page.js";
+
+test.beforeAll(() => grant("carol", "globex", 20));
+
+/** Nothing that axe calls serious or worse, on the page as it stands. */
+async function expectAccessible(page: Page, what: string): Promise<void> {
+  const { violations } = await new AxeBuilder({ page }).analyze();
+  const serious = violations
+    .filter(({ impact }) => impact === "serious" || impact === "critical")
+    .map(({ id, nodes }) => `${id}: ${nodes.map((node) => node.target.join(" ")).join(", ")}`);
+  expect(serious, what).toEqual([]);
+}
+
+for (const colorScheme of ["light", "dark"] as const) {
+  test(`axe finds nothing serious in ${colorScheme}`, async ({ page }) => {
+    await page.emulateMedia({ colorScheme, reducedMotion: "reduce" });
+    await page.goto("/");
+    await expect(page.getByTestId("sign-in-carol")).toBeVisible();
+    await expectAccessible(page, "sign-in");
+    await signIn(page, "carol");
+    await addFilter(page, "delay", "gte", "oops");
+    await page.getByTestId("export-button").click();
+    await expect(page.getByTestId("problem")).toBeVisible();
+    await expectAccessible(page, "form with a problem");
+    await page.getByTestId("filter-value").fill("30");
+    const row = await startExport(page);
+    await expect(row.getByTestId("export-progress")).toBeVisible();
+    await expectAccessible(page, "running");
+    await row.getByTestId("cancel-button").click();
+    await expectStatus(row, "canceled");
+    await page.getByTestId("credits-open").click();
+    await expect(page.getByTestId("credit-entries")).toBeVisible();
+    await expectAccessible(page, "credits");
+    await page.keyboard.press("Escape");
+    await page.getByTestId("history-link").click();
+    await expect(page.getByTestId("day-chart")).toBeVisible();
+    await expectAccessible(page, "history");
+    await page.goto(
+      `/exports/${await page.getByTestId("export-row").first().getAttribute("data-export-id")}`,
+    );
+    await expect(page.getByTestId("again-button")).toBeVisible();
+    await expectAccessible(page, "one export");
+  });
+}
+
+test("everything can be done with the keyboard alone", async ({ page }) => {
+  await page.goto("/");
+  await page.getByTestId("sign-in-carol").focus();
+  await page.keyboard.press("Enter");
+  await expectLive(page);
+  await page.keyboard.press("Tab");
+  await expect(page.getByText("Skip to the content")).toBeFocused();
+  await page.getByTestId("dataset-flights").focus();
+  await page.keyboard.press("ArrowDown");
+  await expect(page.locator("[role=radio][aria-checked=true]")).toBeFocused();
+  await expect(page.getByTestId("dataset-flights")).toHaveAttribute("aria-checked", "false");
+  await page.getByTestId("dataset-muscles").focus();
+  await page.keyboard.press("Space");
+  const downloading = page.waitForEvent("download");
+  await page.getByTestId("format").focus();
+  for (let pressed = 0; pressed < 10; pressed += 1) {
+    await page.keyboard.press("Tab");
+    if (await page.getByTestId("export-button").evaluate((button) => button === document.activeElement)) {
+      break;
+    }
+  }
+  await page.keyboard.press("Enter");
+  await downloading;
+  await expect(page.getByTestId("announcer")).toContainText("The export of muscles has ended: Completed");
+});
+
+test("the policy allows no inline script, and the page breaks none of it", async ({ page, request }) => {
+  const broken: string[] = [];
+  page.on("console", (message) => {
+    if (/Content.Security.Policy/i.test(message.text())) {
+      broken.push(message.text());
+    }
+  });
+  await signIn(page, "carol");
+  await page.getByTestId("dataset-muscles").click();
+  const row = await startExport(page);
+  await expect(row.getByTestId("saving")).toHaveAttribute("data-phase", "saved");
+  expect(broken).toEqual([]);
+
+  const answer = await request.get("/");
+  const headers = answer.headers();
+  const policy = Object.fromEntries(
+    (headers["content-security-policy"] ?? "").split("; ").map((part) => {
+      const [name = "", ...values] = part.split(" ");
+      return [name, values.join(" ")];
+    }),
+  );
+  expect(policy).toMatchObject({
+    "default-src": "'none'",
+    "script-src": "'self'",
+    "connect-src": "'self'",
+    "frame-ancestors": "'none'",
+    "object-src": "'none'",
+    "base-uri": "'none'",
+  });
+  expect(headers).toMatchObject({
+    "x-content-type-options": "nosniff",
+    "referrer-policy": "no-referrer",
+    "cross-origin-opener-policy": "same-origin",
+    "cache-control": "no-cache",
+  });
+  expect(await answer.text()).not.toMatch(/<script(?![^>]* src=)/);
+
+  const dist = fileURLToPath(new URL("../app/dist/assets/", import.meta.url));
+  const script = (await readdir(dist)).find((name) => /^main-.*\.js$/.test(name));
+  const asset = await request.get(`/assets/${script}`, { headers: { "accept-encoding": "br" } });
+  expect(asset.headers()).toMatchObject({
+    "cache-control": "public, max-age=31536000, immutable",
+    "content-encoding": "br",
+  });
+  expect((await request.get("/saving/x/flights.csv")).status()).toBe(404);
+  expect((await request.get("/assets/main-gone.js")).status()).toBe(404);
+});
+
+test("no token is in the address, in localStorage, in IndexedDB or in any request's URL", async ({
+  page,
+}) => {
+  const urls: string[] = [];
+  page.on("request", (request) => urls.push(request.url()));
+  page.on("websocket", (socket) => urls.push(socket.url()));
+  await signIn(page, "carol");
+  await page.getByTestId("dataset-muscles").click();
+  const row = await startExport(page);
+  await expect(row.getByTestId("saving")).toHaveAttribute("data-phase", "saved");
+  const { token, kept } = await page.evaluate(async () => {
+    const identity = JSON.parse(sessionStorage.getItem("sluice.identity") ?? "{}") as { token: string };
+    const database = await new Promise<IDBDatabase>((resolve, reject) => {
+      const request = indexedDB.open("sluice");
+      request.onsuccess = () => resolve(request.result);
+      request.onerror = () => reject(request.error);
+    });
+    const entries = await new Promise<unknown[]>((resolve, reject) => {
+      const request = database.transaction("saves").objectStore("saves").getAll();
+      request.onsuccess = () => resolve(request.result);
+      request.onerror = () => reject(request.error);
+    });
+    const local = { ...localStorage };
+    return { token: identity.token, kept: JSON.stringify([local, entries, document.cookie, location.href]) };
+  });
+  expect(token.length).toBeGreaterThan(20);
+  expect(kept).toContain("muscles");
+  expect(kept).not.toContain(token);
+  expect(urls.some((url) => url.includes("/v1/ws"))).toBe(true);
+  expect(urls.filter((url) => url.includes(token))).toEqual([]);
+});
+
+test("history finds by words, status and dataset, and leads to each export", async ({ page }) => {
+  await signIn(page, "carol");
+  await page.getByTestId("dataset-flights").click();
+  await addFilter(page, "origin", "eq", "BUR");
+  const row = await startExport(page);
+  const id = await idOf(row);
+  await expectStatus(row, "completed");
+  await page.getByTestId("history-link").click();
+  await page.getByTestId("history-search").fill("bur origin");
+  await expect(page.getByTestId("export-row")).toHaveCount(1);
+  await expect(page.getByTestId("history-count")).toContainText(/^1 of \d+/);
+  await page.getByTestId("history-search").fill("");
+  await page.getByTestId("history-status").selectOption("failed");
+  await expect(page.getByTestId("export-row")).toHaveCount(0);
+  await page.getByTestId("history-status").selectOption("");
+  await page.getByTestId("history-dataset").selectOption("flights");
+  await page.locator(`[data-export-id="${id}"] a`).first().click();
+  await expect(page).toHaveURL(new RegExp(`/exports/${id}$`));
+  await page.reload();
+  await expect(page.getByText(/^[0-9a-f]{64}$/)).toBeVisible();
+});
+
+test("an estimate with its first rows is there before the click, and follows the form", async ({ page }) => {
+  await signIn(page, "carol");
+  await page.getByTestId("dataset-flights").click();
+  await expect(page.getByTestId("estimate")).toContainText("3,000,000 rows");
+  await expect(page.getByTestId("estimate")).toContainText("MB");
+  await expect(page.getByTestId("estimate")).toContainText("Costs 1 credit");
+  await expect(page.getByTestId("preview").locator("tbody tr")).toHaveCount(10);
+  await addFilter(page, "origin", "eq", "BUR");
+  await expect(page.getByTestId("preview").locator("tbody tr").first()).toContainText("BUR");
+  await page.getByTestId("columns-tab").click();
+  await page.getByTestId("column-date").uncheck();
+  await page.getByRole("tab", { name: "First rows" }).click();
+  await expect(page.getByTestId("preview").locator("thead th")).toHaveCount(4);
+});
+
+test("a person who looks elsewhere is notified, and the notice leads to the export", async ({ page }) => {
+  await page.addInitScript(() => {
+    const shown: string[] = [];
+    class Stub {
+      static permission = "granted";
+      static requestPermission = async () => "granted";
+      onclick: (() => void) | undefined;
+      constructor(title: string) {
+        shown.push(title);
+        Object.assign(window, { lastNotice: this });
+      }
+      close() {}
+    }
+    Object.assign(window, { Notification: Stub, shown });
+  });
+  await signIn(page, "carol");
+  await page.getByTestId("account-menu").click();
+  await page.getByTestId("notify-switch").click();
+  await page.keyboard.press("Escape");
+  await page.getByTestId("dataset-muscles").click();
+  await page.evaluate(() => Object.defineProperty(document, "hidden", { value: true, configurable: true }));
+  const row = await startExport(page);
+  const id = await idOf(row);
+  await expect
+    .poll(() => page.evaluate(() => (window as unknown as { shown: string[] }).shown))
+    .toHaveLength(1);
+  await page.evaluate(() => (window as unknown as { lastNotice: { onclick(): void } }).lastNotice.onclick());
+  await expect(page).toHaveURL(new RegExp(`/exports/${id}$`));
+});

@@ -1,0 +1,92 @@
+import { expect } from "@playwright/test";
+import { Stack } from "../stack/stack.js";
+import { onStack } from "./onStack.js";
+import { balanceOf, expectLive, expectStatus, idOf, signIn, startExport } from "./page.js";
+
+const test = onStack(() =>
+  Stack.start({ name: "the stack of the problems", env: { SLUICE_GATEWAY__CREDITS__OPENING: "3" } }),
+);
+
+test("an export that is canceled elsewhere says so here, and gives its credit back", async ({
+  page,
+  stack,
+}) => {
+  await signIn(page, "alice");
+  const before = await balanceOf(page);
+  const row = await startExport(page);
+  await stack.rest("DELETE", `/v1/exports/${await idOf(row)}`);
+  await expectStatus(row, "canceled");
+  await expect(row).toContainText("Canceled; the credit was given back");
+  await expect(row.getByTestId("again-button")).toBeVisible();
+  await expect(row.getByTestId("saving")).toHaveCount(0);
+  await expect.poll(() => balanceOf(page)).toBe(before);
+});
+
+test("a file that is gone says so, and can be made again", async ({ page, stack }) => {
+  await signIn(page, "alice");
+  await page.getByTestId("dataset-menus").click();
+  const row = await startExport(page);
+  const id = await idOf(row);
+  await expect(row.getByTestId("saving")).toHaveAttribute("data-phase", "saved");
+  await stack.rest("DELETE", `/v1/exports/${id}`);
+  await expectStatus(row, "expired");
+  await expect(row).toContainText("The file was deleted after its time");
+  await page.goto(`/exports/${id}`);
+  const again = page.getByTestId("again-button");
+  await expect(again).toBeVisible();
+  const downloading = page.waitForEvent("download");
+  await again.click();
+  await downloading;
+});
+
+test("without credits the page says when the next one comes and what to do", async ({ page }) => {
+  await signIn(page, "alice");
+  await page.getByTestId("dataset-muscles").click();
+  while ((await balanceOf(page)) > 0) {
+    const before = await balanceOf(page);
+    await startExport(page);
+    await expect.poll(() => balanceOf(page)).toBe(before - 1);
+  }
+  await page.getByTestId("format").selectOption("ndjson");
+  await page.getByTestId("export-button").click();
+  const problem = page.getByTestId("problem");
+  await expect(problem).toHaveAttribute("data-slug", "credits-exhausted");
+  await expect(problem).toContainText("You have no credits left");
+  await expect(problem).toContainText("Press your balance to see when the next one comes.");
+  await page.getByTestId("credits-open").click();
+  await expect(page.getByTestId("next-grant")).toContainText("The next credit comes in");
+  await expect(page.getByTestId("credit-entries")).toContainText("Spent");
+  await expect(page.getByTestId("credit-entries")).toContainText("Given back");
+});
+
+test("a dataset that is not there is named, with what to do", async ({ page }) => {
+  await signIn(page, "bob", "/datasets/no-such-one");
+  const problem = page.getByTestId("problem");
+  await expect(problem).toHaveAttribute("data-slug", "unknown-dataset");
+  await expect(problem).toContainText("There is no dataset called “no-such-one”");
+  await expect(problem).toContainText("Choose another one");
+  await expect(page.getByTestId("export-button")).toHaveCount(0);
+});
+
+test("an export of somebody else, or of nobody, is not there", async ({ page }) => {
+  await signIn(page, "bob", "/exports/01a20487-5b12-7407-a3eb-e3846ee38168");
+  await expect(page.getByTestId("problem")).toContainText("There is no such export");
+});
+
+test("while the server is down the page says so, and goes on by itself", async ({ page, stack }) => {
+  await signIn(page, "bob");
+  await page.getByTestId("dataset-muscles").click();
+  await stack.kill("gateway");
+  await expect(page.getByTestId("connection-state")).toHaveAttribute("data-state", "reconnecting");
+  await page.getByTestId("export-button").click();
+  const problem = page.getByTestId("problem");
+  await expect(problem).toHaveAttribute("data-slug", "network");
+  await expect(problem).toContainText("The server can't be reached");
+  await expect(problem).toContainText("This page goes on when it is back.");
+  stack.launch("gateway");
+  await stack.ready();
+  await expectLive(page);
+  const downloading = page.waitForEvent("download");
+  await page.getByTestId("export-button").click();
+  await downloading;
+});

@@ -1,0 +1,130 @@
+import { expect, type Page, test } from "@playwright/test";
+import { addFilter, expectStatus, grant, idOf, savedBytes, signIn, startExport, tokenOf } from "./page.js";
+
+test.beforeAll(() => grant("bob", "acme", 20));
+
+/** The bytes that REST gives, which every way of saving must give too. */
+async function overRest(page: Page, id: string): Promise<Buffer> {
+  const token = await tokenOf(page.request, "bob");
+  const answer = await page.request.get(`/v1/exports/${id}/file`, {
+    headers: { authorization: `Bearer ${token}` },
+  });
+  expect(answer.status()).toBe(200);
+  return answer.body();
+}
+
+/** Takes private files away, as in a browser that has none. */
+async function withoutPrivateFiles(page: Page): Promise<void> {
+  await page.addInitScript(() => {
+    Object.defineProperty(StorageManager.prototype, "getDirectory", { value: undefined });
+  });
+}
+
+test("private files hold it until it is whole, and give it again without another download", async ({
+  page,
+}) => {
+  await signIn(page, "bob");
+  const row = await startExport(page);
+  const downloading = page.waitForEvent("download");
+  const saved = await savedBytes(await downloading);
+  await expect(row.getByTestId("saving")).toHaveAttribute("data-way", "private");
+  expect(saved.equals(await overRest(page, await idOf(row)))).toBe(true);
+
+  let fetched = 0;
+  page.on("request", (request) => {
+    fetched += request.url().includes("/v1/") ? 1 : 0;
+  });
+  const again = page.waitForEvent("download");
+  await row.getByTestId("save-button").click();
+  expect((await savedBytes(await again)).equals(saved)).toBe(true);
+  expect(fetched).toBe(0);
+});
+
+test("a chosen file is written while the export runs", async ({ page }) => {
+  await page.addInitScript(() => {
+    const picker = async ({ suggestedName }: { suggestedName: string }) => {
+      const root = await navigator.storage.getDirectory();
+      return root.getFileHandle(`chosen-${suggestedName}`, { create: true });
+    };
+    Object.defineProperty(window, "showSaveFilePicker", { value: picker });
+  });
+  await signIn(page, "bob");
+  await page.getByTestId("place").selectOption("file");
+  const row = await startExport(page);
+  await expect(row.getByTestId("saving")).toHaveAttribute("data-received", /[1-9]/);
+  await expectStatus(row, "completed");
+  await expect(row.getByTestId("saving")).toHaveAttribute("data-way", "file", { timeout: 30_000 });
+  const digest = await page.evaluate(async () => {
+    const root = await navigator.storage.getDirectory();
+    const file = await (await root.getFileHandle("chosen-flights.csv")).getFile();
+    const hash = await crypto.subtle.digest("SHA-256", await file.arrayBuffer());
+    return Array.from(new Uint8Array(hash), (byte) => byte.toString(16).padStart(2, "0")).join("");
+  });
+  const token = await tokenOf(page.request, "bob");
+  const item = await page.request.get(`/v1/exports/${await idOf(row)}`, {
+    headers: { authorization: `Bearer ${token}` },
+  });
+  expect(digest).toBe(((await item.json()) as { file: { sha256: string } }).file.sha256);
+});
+
+test("a person who chooses no file has asked for no export", async ({ page }) => {
+  await page.addInitScript(() => {
+    const picker = () => Promise.reject(new DOMException("closed", "AbortError"));
+    Object.defineProperty(window, "showSaveFilePicker", { value: picker });
+  });
+  await signIn(page, "bob");
+  await page.getByTestId("place").selectOption("file");
+  const before = await page.getByTestId("export-row").count();
+  await page.getByTestId("export-button").click();
+  await expect(page.getByTestId("export-button")).toBeEnabled();
+  await expect(page.getByTestId("problem")).toHaveCount(0);
+  expect(await page.getByTestId("export-row").count()).toBe(before);
+});
+
+test("a service worker streams it into a download where there are no private files", async ({ page }) => {
+  await withoutPrivateFiles(page);
+  await signIn(page, "bob");
+  await addFilter(page, "origin", "in", "SEA");
+  await page.keyboard.press("Enter");
+  const downloading = page.waitForEvent("download");
+  const row = await startExport(page);
+  const download = await downloading;
+  expect(download.suggestedFilename()).toBe("flights.csv");
+  const saved = await savedBytes(download);
+  await expect(row.getByTestId("saving")).toHaveAttribute("data-way", "stream");
+  expect(saved.equals(await overRest(page, await idOf(row)))).toBe(true);
+});
+
+test("memory holds a small one where there is nothing better, and the page says so", async ({ page }) => {
+  await withoutPrivateFiles(page);
+  await page.addInitScript(() => {
+    Reflect.deleteProperty(Navigator.prototype, "serviceWorker");
+  });
+  await signIn(page, "bob");
+  const downloading = page.waitForEvent("download");
+  const row = await startExport(page);
+  await expect(row.getByText("keeps the file in memory")).toBeVisible();
+  const saved = await savedBytes(await downloading);
+  await expect(row.getByTestId("saving")).toHaveAttribute("data-way", "memory");
+  expect(saved.equals(await overRest(page, await idOf(row)))).toBe(true);
+});
+
+test("signing out leaves nothing of a person behind", async ({ page }) => {
+  await signIn(page, "bob");
+  await page.getByTestId("dataset-menus").click();
+  const row = await startExport(page);
+  await expect(row.getByTestId("saving")).toHaveAttribute("data-phase", "saved");
+  await page.getByTestId("account-menu").click();
+  await page.getByTestId("sign-out").click();
+  await expect(page.getByTestId("sign-in-bob")).toBeVisible();
+  const left = () =>
+    page.evaluate(async () => {
+      const names: string[] = [];
+      const folder = await (await navigator.storage.getDirectory()).getDirectoryHandle("saves");
+      for await (const name of folder.keys()) {
+        names.push(name);
+      }
+      return [...names, ...Object.keys(sessionStorage)];
+    });
+  await expect.poll(left).toEqual([]);
+});
