@@ -1,33 +1,92 @@
-//! Exports a Parquet file to nowhere and says how long that took and how much memory it needed.
+//! Exports a Parquet file as a service would, and says how long that took and how much memory it needed.
 //!
-//! `cargo run --example measure -- FILE [COLUMN …]`
+//! `cargo run --example measure -- FILE [--format csv] [--compression none] [--template default] [--out FILE] [COLUMN …]`
+//! Without `--out` the bytes go nowhere.
 
 #![expect(clippy::print_stdout, reason = "a tool for people")]
 
-use std::{path::PathBuf, sync::Arc, time::Instant};
+use std::{
+    fs::File,
+    io::Write,
+    path::PathBuf,
+    sync::{Arc, Mutex, PoisonError},
+    time::Instant,
+};
 
+use anyhow::{Context, bail};
 use async_trait::async_trait;
 use bytes::Bytes;
 use exporter::{
     ExporterConfig,
     dataset::{Dataset, ParquetFile, Query},
     error::JobError,
-    format::{Csv, Format, Head},
-    pipeline::Pipeline,
+    format::{Compression, Csv, Format, FormatError, Ndjson, Tsv},
+    pipeline::{Budget, Pipeline},
     progress::Meter,
-    segment::{Limits, Outlet},
-    template::{Plain, Template},
+    segment::Outlet,
+    template::{Plain, Spreadsheet, Template},
 };
 use platform::clock::{Clock, SystemClock};
 use protocol::{delivery::Segment, filter::Filter};
 
-struct Nowhere(Instant);
+/// What to export, and how.
+struct Ask {
+    file: PathBuf,
+    format: Arc<dyn Format>,
+    template: Arc<dyn Template>,
+    compression: Compression,
+    out: Option<PathBuf>,
+    columns: Vec<String>,
+}
+
+fn ask() -> anyhow::Result<Ask> {
+    let mut words = std::env::args().skip(1);
+    let file = words.next().context("which file?")?.into();
+    let mut ask = Ask {
+        file,
+        format: Arc::new(Csv),
+        template: Arc::new(Plain),
+        compression: Compression::None,
+        out: None,
+        columns: Vec::new(),
+    };
+    while let Some(word) = words.next() {
+        let mut value = || words.next().with_context(|| format!("{word} needs a value"));
+        match word.as_str() {
+            "--format" => ask.format = format(&value()?)?,
+            "--compression" => ask.compression = value()?.parse()?,
+            "--template" if value()? == "spreadsheet" => ask.template = Arc::new(Spreadsheet),
+            "--template" => {}
+            "--out" => ask.out = Some(value()?.into()),
+            other if other.starts_with('-') => bail!("`{other}` is not understood"),
+            column => ask.columns.push(column.to_owned()),
+        }
+    }
+    Ok(ask)
+}
+
+fn format(name: &str) -> anyhow::Result<Arc<dyn Format>> {
+    let formats: [Arc<dyn Format>; 3] = [Arc::new(Csv), Arc::new(Tsv), Arc::new(Ndjson)];
+    formats.into_iter().find(|format| format.name() == name).with_context(|| format!("there is no format `{name}`"))
+}
+
+/// Where segments end up.
+struct Sink {
+    begun: Instant,
+    file: Option<Mutex<File>>,
+}
 
 #[async_trait]
-impl Outlet for Nowhere {
-    async fn keep(&self, segment: &Segment, _: Vec<Bytes>) -> Result<(), JobError> {
+impl Outlet for Sink {
+    async fn keep(&self, segment: &Segment, chunks: Vec<Bytes>) -> Result<(), JobError> {
         if segment.index == 0 {
-            println!("first segment: {} bytes after {:?}", segment.size, self.0.elapsed());
+            println!("first segment: {} bytes after {:?}", segment.size, self.begun.elapsed());
+        }
+        if let Some(file) = &self.file {
+            let mut file = file.lock().unwrap_or_else(PoisonError::into_inner);
+            for chunk in chunks {
+                file.write_all(&chunk).map_err(FormatError::Spool)?;
+            }
         }
         Ok(())
     }
@@ -35,26 +94,30 @@ impl Outlet for Nowhere {
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
-    let mut args = std::env::args().skip(1);
-    let path = PathBuf::from(args.next().ok_or_else(|| anyhow::anyhow!("which file?"))?);
-    let columns: Vec<String> = args.collect();
-    let config = ExporterConfig::default();
+    let ask = ask()?;
+    let budget = Budget::from(&ExporterConfig::default());
     let begun = Instant::now();
 
-    let dataset = ParquetFile::open(&path, "file", "", "")?;
-    let layout = Plain.layout(&dataset, &columns)?;
-    let columns = layout.columns.iter().map(|column| column.source.name.clone()).collect();
-    let query = Query { columns, filter: Filter::And(vec![]), params: serde_json::Map::new(), limit: None };
+    let dataset = ParquetFile::open(&ask.file, "file", "", "")?;
+    let layout = ask.template.layout(&dataset, &ask.columns)?;
+    let query = Query {
+        columns: layout.inputs().to_vec(),
+        filter: Filter::And(vec![]),
+        params: serde_json::Map::new(),
+        limit: None,
+    };
     let clock = SystemClock;
+    let requested_at = clock.now().into();
     let pipeline = Pipeline {
         frames: dataset.open(&query).await?,
-        encoder: Arc::from(Csv.encoder(&layout)?),
-        head: Head { requested_at: clock.now().into() },
+        encoding: ask.format.encoding(&layout, &budget.bounds)?,
+        layout: Arc::new(layout),
+        compression: ask.compression,
+        requested_at,
         meter: Arc::new(Meter::start()),
-        limits: Limits::from(&config),
-        encoders: std::thread::available_parallelism()?.get(),
-        outlet: &Nowhere(begun),
-        clock: &clock,
+        budget,
+        outlet: &Sink { begun, file: ask.out.map(File::create).transpose()?.map(Mutex::new) },
+        clock: Arc::new(clock),
     };
     let made = pipeline.run().await?;
     println!(

@@ -4,8 +4,15 @@ use std::{path::PathBuf, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{error::ExporterError, segment::Limits};
+use crate::{
+    error::ExporterError,
+    format::{Bounds, Levels},
+    pipeline::Budget,
+    segment::Limits,
+};
 
+/// Rows of a sheet.
+const SHEET_ROWS: u32 = 1 << 20;
 /// Clients are promised at most five notes of progress a second.
 const LEAST_PROGRESS_MS: u64 = 200;
 
@@ -49,6 +56,20 @@ pub struct ExporterConfig {
     pub progress_ms: u64,
     /// How long running exports may go on when the process stops, milliseconds; then others take over.
     pub drain_ms: u64,
+    /// Where temporary files of workbooks, archives and second passes are made; empty: the system's own place.
+    pub spool_dir: PathBuf,
+    /// How large the temporary files of one export may grow, bytes.
+    pub spool_bytes: u64,
+    /// Memory that the rows of one export may take when its template sorts them, bytes.
+    pub sort_bytes: u64,
+    /// Rows of a workbook at most, over all its sheets; more go into an archive of workbooks (`xlsx-zip`).
+    pub workbook_rows: u64,
+    /// Rows of each part of an archive.
+    pub part_rows: u64,
+    /// How hard gzip works, from 1 (fast) to 12 (small).
+    pub gzip_level: i32,
+    /// How hard zstd works, from 1 (fast) to 19 (small).
+    pub zstd_level: i32,
     /// How often the catalog entry is put again, milliseconds. It counts for three times as long.
     pub catalog_ms: u64,
 }
@@ -73,6 +94,13 @@ impl Default for ExporterConfig {
             heartbeat_ms: 1_000,
             progress_ms: 200,
             drain_ms: 5_000,
+            spool_dir: PathBuf::new(),
+            spool_bytes: 4 << 30,
+            sort_bytes: 256 << 20,
+            workbook_rows: 5_000_000,
+            part_rows: 1_000_000,
+            gzip_level: 6,
+            zstd_level: 3,
             catalog_ms: 10_000,
         }
     }
@@ -92,6 +120,10 @@ impl ExporterConfig {
             ("max_attempts", u64::from(self.max_attempts)),
             ("heartbeat_ms", self.heartbeat_ms),
             ("catalog_ms", self.catalog_ms),
+            ("spool_bytes", self.spool_bytes),
+            ("sort_bytes", self.sort_bytes),
+            ("workbook_rows", self.workbook_rows),
+            ("part_rows", self.part_rows),
         ];
         let wrong = |detail: String| Err(ExporterError::Config(detail));
         if let Some((name, _)) = positive.iter().find(|(_, value)| *value == 0) {
@@ -99,6 +131,12 @@ impl ExporterConfig {
         }
         if self.progress_ms < LEAST_PROGRESS_MS {
             return wrong(format!("exporter.progress_ms must be {LEAST_PROGRESS_MS} or more"));
+        }
+        if !(1..=12).contains(&self.gzip_level) || !(1..=19).contains(&self.zstd_level) {
+            return wrong("exporter.gzip_level is from 1 to 12, and exporter.zstd_level from 1 to 19".into());
+        }
+        if self.part_rows >= u64::from(SHEET_ROWS) {
+            return wrong(format!("exporter.part_rows must be less than {SHEET_ROWS}, which a sheet has"));
         }
         if self.pool.is_empty() {
             return wrong("exporter.pool must have a name".into());
@@ -159,6 +197,26 @@ impl ExporterConfig {
 
     pub(crate) const fn catalog(&self) -> Duration {
         Duration::from_millis(self.catalog_ms)
+    }
+}
+
+impl From<&ExporterConfig> for Budget {
+    fn from(config: &ExporterConfig) -> Self {
+        let system = config.spool_dir.as_os_str().is_empty();
+        Self {
+            segments: Limits::from(config),
+            encoders: config.encoders(),
+            sort_bytes: config.sort_bytes,
+            levels: Levels { gzip: config.gzip_level, zstd: config.zstd_level },
+            bounds: Bounds {
+                spool_dir: if system { std::env::temp_dir() } else { config.spool_dir.clone() },
+                spool_bytes: config.spool_bytes,
+                sheet_rows: SHEET_ROWS,
+                workbook_rows: config.workbook_rows,
+                part_rows: config.part_rows,
+                ..Bounds::default()
+            },
+        }
     }
 }
 

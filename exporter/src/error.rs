@@ -109,6 +109,9 @@ impl JobError {
         let fail = |detail: String| Verdict::Fail(Problem::new(Slug::ExportFailed, detail));
         match self {
             Self::Fenced => Verdict::Drop,
+            Self::Format(FormatError::TooLarge { .. }) => Verdict::Fail(Problem::new(Slug::TooLarge, self.to_string())),
+            // a full disk may have room again
+            Self::Format(FormatError::Spool(_)) => Verdict::Retry,
             Self::Stopping => Verdict::HandOver,
             Self::Dataset(e) if e.is_transient() => Verdict::Retry,
             Self::Store(e) if e.is_transient() => Verdict::Retry,

@@ -6,7 +6,7 @@
 use std::{path::Path, sync::Arc};
 
 use protocol::{
-    catalog::{CatalogDataset, Column, ColumnType, DatasetInfo, TemplateInfo},
+    catalog::{CatalogDataset, Column, ColumnType, DatasetInfo, FormatInfo, TemplateInfo},
     params,
 };
 use sea_orm::DatabaseConnection;
@@ -16,12 +16,9 @@ use crate::{
     ExporterError,
     catalog::rules,
     dataset::{Dataset, MenuCategoryCounts, ParquetFile, Table},
-    format::{Csv, Format, Ndjson},
-    template::{Plain, Template},
+    format::{Compression, Csv, Format, Ndjson, Tsv},
+    template::{Plain, Spreadsheet, Template},
 };
-
-/// The compressions on offer.
-const COMPRESSIONS: [&str; 1] = ["none"];
 
 /// The parts that exports are made of. The first template and the first format are the default ones.
 #[derive(Clone)]
@@ -63,8 +60,8 @@ impl Registry {
         ];
         Self {
             datasets: datasets.into_iter().flatten().collect(),
-            templates: vec![Arc::new(Plain)],
-            formats: vec![Arc::new(Csv), Arc::new(Ndjson)],
+            templates: vec![Arc::new(Plain), Arc::new(Spreadsheet)],
+            formats: vec![Arc::new(Csv), Arc::new(Tsv), Arc::new(Ndjson)],
         }
     }
 
@@ -113,6 +110,12 @@ impl Registry {
         entries
     }
 
+    /// The compressions that any of the formats has.
+    fn compressions(&self) -> Vec<String> {
+        let any = |one: &Compression| self.formats.iter().any(|format| format.compressions().contains(one));
+        Compression::ALL.iter().filter(|one| any(one)).map(ToString::to_string).collect()
+    }
+
     async fn entry(&self, dataset: &dyn Dataset) -> CatalogDataset {
         let templates = self.templates.iter().filter(|template| template.fits(dataset));
         CatalogDataset {
@@ -126,7 +129,8 @@ impl Registry {
                     .map(|template| TemplateInfo { name: template.name().into(), title: template.title().into() })
                     .collect(),
                 formats: self.formats.iter().map(|format| format.name().to_owned()).collect(),
-                compressions: COMPRESSIONS.map(str::to_owned).to_vec(),
+                compressions: self.compressions(),
+                formats_info: self.formats.iter().map(|format| info_of(format.as_ref())).collect(),
                 rows_estimate: dataset.rows_estimate().await,
                 credits: dataset.credits(),
             },
@@ -134,6 +138,15 @@ impl Registry {
             retention_s: dataset.retention().as_secs(),
             access: dataset.access(),
         }
+    }
+}
+
+fn info_of(format: &dyn Format) -> FormatInfo {
+    FormatInfo {
+        name: format.name().to_owned(),
+        compressions: format.compressions().iter().map(ToString::to_string).collect(),
+        media_type: format.media_type().to_owned(),
+        extension: format.extension().to_owned(),
     }
 }
 

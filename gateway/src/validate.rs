@@ -85,6 +85,17 @@ pub fn check(request: &ExportRequest, dataset: &CatalogDataset) -> Result<Checke
     let compression = choose(request.compression.as_deref(), "none", &compressions)
         .map_err(|e| faults.push((Slug::InvalidRequest, FieldError::new("/compression", e))));
 
+    if let (Ok(format), Ok(compression)) = (&format, &compression)
+        && let Some(info) = info.formats_info.iter().find(|info| info.name == *format)
+        && !info.compressions.contains(compression)
+    {
+        let detail = format!(
+            "`{format}` files are not compressed by `{compression}`; they take {}",
+            info.compressions.join(", ")
+        );
+        faults.push((Slug::InvalidRequest, FieldError::new("/compression", detail)));
+    }
+
     let filter = request.filter.clone().unwrap_or_else(|| json!({}));
     if let Err(errors) = filter::parse(&filter, &info.columns) {
         faults.extend(errors.into_iter().map(|e| (Slug::InvalidFilter, e)));
@@ -136,7 +147,7 @@ fn choose(asked: Option<&str>, default: &str, on_offer: &[&str]) -> Result<Strin
 
 #[cfg(test)]
 mod tests {
-    use protocol::catalog::{Column, ColumnType, DatasetInfo, TemplateInfo};
+    use protocol::catalog::{Column, ColumnType, DatasetInfo, FormatInfo, TemplateInfo};
 
     use super::*;
 
@@ -150,6 +161,7 @@ mod tests {
             templates: vec![TemplateInfo { name: "default".into(), title: String::new() }],
             formats: vec!["csv".into()],
             compressions: vec!["none".into()],
+            formats_info: vec![],
             rows_estimate: None,
             credits: 1,
         };
@@ -166,6 +178,24 @@ mod tests {
         let terse = check(&serde_json::from_value(json!({"dataset": "flights"})).unwrap(), &flights()).unwrap();
         let full = json!({"dataset": "flights", "template": "default", "format": "csv", "compression": "none", "filter": {}, "params": {}});
         assert_eq!(terse, check(&serde_json::from_value(full).unwrap(), &flights()).unwrap());
+    }
+
+    #[test]
+    fn a_format_takes_only_its_own_compressions() {
+        let mut dataset = flights();
+        dataset.info.formats = vec!["csv".into(), "parquet".into()];
+        dataset.info.compressions = vec!["none".into(), "gzip".into()];
+        let info = |name: &str, compressions: &[&str]| FormatInfo {
+            name: name.into(),
+            compressions: compressions.iter().map(ToString::to_string).collect(),
+            media_type: String::new(),
+            extension: name.into(),
+        };
+        dataset.info.formats_info = vec![info("csv", &["none", "gzip"]), info("parquet", &["none"])];
+        let ask = |format: &str| json!({"dataset": "flights", "format": format, "compression": "gzip"});
+        assert!(check(&serde_json::from_value(ask("csv")).unwrap(), &dataset).is_ok());
+        let problem = check(&serde_json::from_value(ask("parquet")).unwrap(), &dataset).unwrap_err();
+        assert_eq!((problem.slug(), problem.errors[0].pointer.as_str()), (Slug::InvalidRequest, "/compression"));
     }
 
     #[test]

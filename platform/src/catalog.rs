@@ -160,6 +160,7 @@ mod tests {
             templates: vec![],
             formats: vec![],
             compressions: vec![],
+            formats_info: vec![],
             rows_estimate: None,
             credits: 1,
         };

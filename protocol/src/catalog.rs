@@ -62,6 +62,19 @@ pub struct TemplateInfo {
     pub title: String,
 }
 
+/// One format of a dataset.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct FormatInfo {
+    /// The name in requests.
+    pub name: String,
+    /// How its files may be compressed, the default first.
+    pub compressions: Vec<String>,
+    /// For `Content-Type` of files that are not compressed.
+    pub media_type: String,
+    /// The end of a file's name, without its dot.
+    pub extension: String,
+}
+
 /// A dataset as `GET /v1/datasets` shows it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct DatasetInfo {
@@ -79,8 +92,11 @@ pub struct DatasetInfo {
     pub templates: Vec<TemplateInfo>,
     /// The formats on offer.
     pub formats: Vec<String>,
-    /// The compressions on offer.
+    /// The compressions on offer, by any of the formats.
     pub compressions: Vec<String>,
+    /// The formats with what each of them can do.
+    #[serde(default)]
+    pub formats_info: Vec<FormatInfo>,
     /// About how many rows it has, where that is known.
     pub rows_estimate: Option<u64>,
     /// What one export of it costs.

@@ -62,7 +62,7 @@ impl Estimator {
         let sample = Sample::take(&plan, SAMPLE_TIME).await?;
         let (rows, exact) = rows(&plan, &sample).await;
         let pace = self.history.pace(&key).await;
-        let measured = sample.measure(&plan, self.clock.as_ref()).await?;
+        let measured = sample.measure(&plan, &self.clock).await?;
         let bytes = rows.map(|rows| match pace {
             Some(pace) if rows > sample.rows() => (pace.bytes_per_row * rows as f64) as u64,
             _ => measured.bytes_of(rows),

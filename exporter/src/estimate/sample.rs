@@ -8,7 +8,7 @@ use std::{
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, stream};
-use platform::clock::Clock;
+use platform::clock::SharedClock;
 use polars::prelude::DataFrame;
 use protocol::{delivery::Segment, estimate::PREVIEW_ROWS};
 use serde_json::{Map, Value};
@@ -17,8 +17,8 @@ use tokio::time::{Instant, timeout_at};
 use crate::{
     dataset::Query,
     error::JobError,
-    format::{Format, Head, Ndjson},
-    pipeline::Pipeline,
+    format::{Bounds, Compression, Format, Levels, Ndjson},
+    pipeline::{Budget, Pipeline},
     progress::Meter,
     segment::{Limits, Outlet},
     worker::plan::Plan,
@@ -86,9 +86,10 @@ impl Sample {
     }
 
     /// Encodes the sample as the export would, and its first rows as JSON.
-    pub(super) async fn measure(&self, plan: &Plan, clock: &dyn Clock) -> Result<Measured, JobError> {
-        let bytes = encode(plan.format.as_ref(), plan, self.frames.clone(), clock).await?.len() as u64;
-        let around = encode(plan.format.as_ref(), plan, Vec::new(), clock).await?.len() as u64;
+    pub(super) async fn measure(&self, plan: &Plan, clock: &SharedClock) -> Result<Measured, JobError> {
+        let bytes =
+            encode(plan.format.as_ref(), plan, self.frames.clone(), plan.compression, clock).await?.len() as u64;
+        let around = encode(plan.format.as_ref(), plan, Vec::new(), plan.compression, clock).await?.len() as u64;
         let mut first = Vec::new();
         let mut left = PREVIEW_ROWS;
         for frame in &self.frames {
@@ -99,7 +100,7 @@ impl Sample {
                 break;
             }
         }
-        let lines = encode(&Ndjson, plan, first, clock).await?;
+        let lines = encode(&Ndjson, plan, first, Compression::None, clock).await?;
         Ok(Measured { rows: self.rows, bytes, around, preview: preview(&lines)? })
     }
 }
@@ -119,18 +120,27 @@ async fn encode(
     format: &dyn Format,
     plan: &Plan,
     frames: Vec<DataFrame>,
-    clock: &dyn Clock,
+    compression: Compression,
+    clock: &SharedClock,
 ) -> Result<Vec<u8>, JobError> {
     let kept = Memory::default();
+    let budget = Budget {
+        segments: Limits { bytes: usize::MAX, age: HOUR, first_bytes: usize::MAX, first_age: HOUR },
+        encoders: 1,
+        sort_bytes: u64::MAX,
+        levels: Levels::default(),
+        bounds: Bounds::default(),
+    };
     let pipeline = Pipeline {
         frames: stream::iter(frames.into_iter().map(Ok)).boxed(),
-        encoder: Arc::from(format.encoder(&plan.layout)?),
-        head: Head { requested_at: clock.now().into() },
+        layout: Arc::new(plan.layout.clone()),
+        encoding: format.encoding(&plan.layout, &budget.bounds)?,
+        compression,
+        requested_at: clock.now().into(),
         meter: Arc::new(Meter::start()),
-        limits: Limits { bytes: usize::MAX, age: HOUR, first_bytes: usize::MAX, first_age: HOUR },
-        encoders: 1,
+        budget: budget.clone(),
         outlet: &kept,
-        clock,
+        clock: Arc::clone(clock),
     };
     pipeline.run().await?;
     Ok(kept.0.into_inner().unwrap_or_else(PoisonError::into_inner))

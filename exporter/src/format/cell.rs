@@ -1,5 +1,7 @@
 //! Single values as text, appended to a buffer without an allocation. Shared by all text formats.
 
+use std::io::Write;
+
 use polars::prelude::TimeUnit;
 
 const NANOS_PER_SECOND: i64 = 1_000_000_000;
@@ -19,6 +21,12 @@ pub(crate) fn float(out: &mut Vec<u8>, value: impl Float) {
         Some(text) => out.extend_from_slice(text),
         None => out.extend_from_slice(zmij::Buffer::new().format_finite(value).as_bytes()),
     }
+}
+
+/// A finite number with so many digits after the point, rounded from its exact value.
+pub(crate) fn fixed(out: &mut Vec<u8>, value: f64, decimals: usize) {
+    // writing into memory does not fail
+    let _ = write!(out, "{value:.decimals$}");
 }
 
 /// The two float types, and their values that are no numbers.
@@ -49,7 +57,23 @@ float!(f32);
 float!(f64);
 
 /// `unscaled` / 10^`scale`, with all digits of its scale.
+#[inline]
 pub(crate) fn decimal(out: &mut Vec<u8>, unscaled: i128, scale: usize) {
+    // money, which most decimals are: two digits, and a whole part that fits a register
+    if let (2, Ok(narrow)) = (scale, i64::try_from(unscaled)) {
+        if narrow < 0 {
+            out.push(b'-');
+        }
+        let positive = narrow.unsigned_abs();
+        int(out, positive / 100);
+        out.push(b'.');
+        return two(out, (positive % 100) as i64);
+    }
+    wide_decimal(out, unscaled, scale);
+}
+
+/// The same for any scale and any size.
+fn wide_decimal(out: &mut Vec<u8>, unscaled: i128, scale: usize) {
     if scale == 0 {
         return int(out, unscaled);
     }
@@ -57,7 +81,12 @@ pub(crate) fn decimal(out: &mut Vec<u8>, unscaled: i128, scale: usize) {
         out.push(b'-');
     }
     let mut buffer = itoa::Buffer::new();
-    let digits = buffer.format(unscaled.unsigned_abs()).as_bytes();
+    let positive = unscaled.unsigned_abs();
+    let digits = match u64::try_from(positive) {
+        Ok(narrow) => buffer.format(narrow),
+        Err(_) => buffer.format(positive),
+    }
+    .as_bytes();
     match digits.len().checked_sub(scale) {
         Some(whole) if whole > 0 => {
             out.extend_from_slice(&digits[..whole]);
@@ -81,6 +110,17 @@ pub(crate) fn boolean(out: &mut Vec<u8>, value: bool) {
 /// `2001-01-13`, from days since 1970-01-01 in the proleptic Gregorian calendar.
 #[inline]
 pub(crate) fn date(out: &mut Vec<u8>, days: i64) {
+    let (date, month, day) = civil(days);
+    year(out, date);
+    out.push(b'-');
+    two(out, month);
+    out.push(b'-');
+    two(out, day);
+}
+
+/// Year, month and day of the day so many days after 1970-01-01.
+#[inline]
+pub(crate) const fn civil(days: i64) -> (i64, i64, i64) {
     // days are counted in eras of 400 years that begin on a 1 March, so that leap days come last
     let shifted = days + 719_468;
     let era = shifted.div_euclid(146_097);
@@ -90,22 +130,22 @@ pub(crate) fn date(out: &mut Vec<u8>, days: i64) {
     let shifted_month = (5 * day_of_year + 2) / 153;
     let day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
     let month = if shifted_month < 10 { shifted_month + 3 } else { shifted_month - 9 };
-    let year = year_of_era + era * 400 + i64::from(month <= 2);
+    (year_of_era + era * 400 + if month <= 2 { 1 } else { 0 }, month, day)
+}
+
+/// A year of four digits, or with a sign and more of them, as XML Schema and ISO 8601 have it.
+#[inline]
+pub(crate) fn year(out: &mut Vec<u8>, year: i64) {
     if (0..10_000).contains(&year) {
         two(out, year / 100);
         two(out, year % 100);
     } else {
-        // XML Schema and ISO 8601 write a sign, at least four digits, and more where needed
         out.push(if year < 0 { b'-' } else { b'+' });
         let mut buffer = itoa::Buffer::new();
         let digits = buffer.format(year.unsigned_abs()).as_bytes();
         out.resize(out.len() + 4usize.saturating_sub(digits.len()), b'0');
         out.extend_from_slice(digits);
     }
-    out.push(b'-');
-    two(out, month);
-    out.push(b'-');
-    two(out, day);
 }
 
 /// `15:26:01`, with as many digits of a fraction (0, 3, 6 or 9) as it has; from nanoseconds since midnight.
@@ -136,24 +176,43 @@ fn clock(out: &mut Vec<u8>, seconds: i64, nanos: i64) {
     two(out, seconds / 60 % 60);
     out.push(b':');
     two(out, seconds % 60);
-    if nanos != 0 {
-        out.push(b'.');
-        let (mut rest, digits) = match nanos {
-            n if n % 1_000_000 == 0 => (n / 1_000_000, 3),
-            n if n % 1_000 == 0 => (n / 1_000, 6),
-            n => (n, 9),
-        };
-        let at = out.len();
-        out.resize(at + digits, b'0');
-        for place in out[at..].iter_mut().rev() {
-            *place = b'0' + (rest % 10) as u8;
-            rest /= 10;
-        }
+    any_fraction(out, nanos);
+}
+
+/// Nothing, or `.` and the 3, 6 or 9 digits that a part of a second needs.
+#[inline]
+pub(crate) fn any_fraction(out: &mut Vec<u8>, nanos: i64) {
+    if nanos == 0 {
+        return;
     }
+    out.push(b'.');
+    fraction(
+        out,
+        nanos,
+        if nanos % 1_000_000 == 0 {
+            3
+        } else if nanos % 1_000 == 0 {
+            6
+        } else {
+            9
+        },
+    );
+}
+
+/// The first so many (of nine) digits of a part of a second.
+pub(crate) fn fraction(out: &mut Vec<u8>, nanos: i64, digits: usize) {
+    let at = out.len();
+    out.resize(at + 9, b'0');
+    let mut rest = nanos;
+    for place in out[at..].iter_mut().rev() {
+        *place = b'0' + (rest % 10) as u8;
+        rest /= 10;
+    }
+    out.truncate(at + digits);
 }
 
 #[inline]
-fn two(out: &mut Vec<u8>, value: i64) {
+pub(crate) fn two(out: &mut Vec<u8>, value: i64) {
     let at = (value as usize % 100) * 2;
     out.extend_from_slice(&DIGITS[at..at + 2]);
 }

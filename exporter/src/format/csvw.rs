@@ -1,29 +1,84 @@
-//! The metadata document beside a file: CSV on the Web (<https://www.w3.org/TR/tabular-metadata/>).
+//! The metadata document beside a file: CSV on the Web (<https://www.w3.org/TR/tabular-metadata/>) for CSV and TSV, and
+//! the same document without a dialect for other formats.
 //!
 //! What the vocabulary has no word for stands under absolute names, `urn:sluice:…`, as the standard demands.
 
 use protocol::catalog::ColumnType;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
-use super::{Finished, Layout};
+use super::{
+    Finished, Layout, LayoutColumn, Timestamps,
+    look::{Look, NumberLook},
+    style::{LineEnd, Profile},
+};
 
-/// The document: columns with their types, the row count, the digest and the two timestamps.
+/// The patterns of dates and times that CSV on the Web obliges its readers to know.
+const DATES: [&str; 13] = [
+    "yyyy-MM-dd",
+    "yyyyMMdd",
+    "dd-MM-yyyy",
+    "d-M-yyyy",
+    "MM-dd-yyyy",
+    "M-d-yyyy",
+    "dd/MM/yyyy",
+    "d/M/yyyy",
+    "MM/dd/yyyy",
+    "M/d/yyyy",
+    "dd.MM.yyyy",
+    "d.M.yyyy",
+    "MM.dd.yyyy",
+];
+const TIMES: [&str; 4] = ["HH:mm:ss", "HHmmss", "HH:mm", "HHmm"];
+
+/// The document of a CSV or TSV file: columns with the types and formats of their fields, the dialect, the row count,
+/// the digest and the times.
 #[must_use]
-pub fn document(layout: &Layout, finished: &Finished, dialect: Option<Value>) -> Value {
-    let columns: Vec<_> = layout
-        .columns
-        .iter()
-        .map(|column| {
-            json!({
-                "name": name(&column.source.name),
-                "titles": column.title,
-                "datatype": datatype(column.source.kind),
-                "null": "",
-                "required": !column.source.nullable,
-            })
-        })
-        .collect();
-    let mut document = json!({
+pub fn table(layout: &Layout, finished: &Finished, delimiter: u8) -> Value {
+    let style = &layout.style;
+    let columns = layout.columns.iter().map(|column| {
+        let (datatype, kept) = datatype(column, &Look::of(column.source.kind, &column.look, style), style.profile);
+        let mut described = described(column);
+        described.insert("datatype".into(), datatype);
+        described.insert("null".into(), json!(style.null));
+        if let Some(kept) = kept {
+            described.insert("urn:sluice:datatype".into(), json!(kept));
+        }
+        Value::Object(described)
+    });
+    let columns: Vec<Value> = columns.collect();
+    let mut document = common(layout, finished, columns);
+    document["dialect"] = json!({
+        "encoding": "utf-8",
+        "delimiter": char::from(delimiter).to_string(),
+        "quoteChar": "\"",
+        "doubleQuote": true,
+        "lineTerminators": [match style.line_end { LineEnd::Lf => "\n", LineEnd::Crlf => "\r\n" }],
+        "commentPrefix": (layout.timestamps == Timestamps::Envelope).then_some("#"),
+        "header": true,
+        "headerRowCount": 1,
+        // the two rows of timestamps
+        "skipRows": if layout.timestamps == Timestamps::Rows { 2 } else { 0 },
+        "skipBlankRows": false,
+        "skipInitialSpace": false,
+        "trim": false,
+    });
+    document
+}
+
+/// The document of any other file.
+#[must_use]
+pub fn document(layout: &Layout, finished: &Finished) -> Value {
+    let columns = layout.columns.iter().map(|column| {
+        let mut described = described(column);
+        described.insert("datatype".into(), json!(plain_type(column.source.kind)));
+        Value::Object(described)
+    });
+    let columns: Vec<Value> = columns.collect();
+    common(layout, finished, columns)
+}
+
+fn common(layout: &Layout, finished: &Finished, columns: Vec<Value>) -> Value {
+    json!({
         "@context": "http://www.w3.org/ns/csvw",
         "url": finished.file.name,
         "dc:identifier": finished.id,
@@ -33,34 +88,24 @@ pub fn document(layout: &Layout, finished: &Finished, dialect: Option<Value>) ->
         "urn:sluice:rows": finished.file.rows,
         "urn:sluice:bytes": finished.file.size,
         "urn:sluice:sha256": finished.file.sha256,
+        "urn:sluice:compression": finished.compression.as_str(),
+        "urn:sluice:template": layout.made_by.template,
+        "urn:sluice:template_version": layout.made_by.version,
         "urn:sluice:requested_at": finished.requested_at,
+        "urn:sluice:transactionTime": finished.snapshot_at,
         "urn:sluice:completed_at": finished.completed_at,
-    });
-    if let Some(dialect) = dialect {
-        document["dialect"] = dialect;
-    }
-    document
-}
-
-/// The dialect of our CSV files, with the defaults that readers often get wrong spelled out.
-#[must_use]
-pub fn csv_dialect() -> Value {
-    json!({
-        "encoding": "utf-8",
-        "delimiter": ",",
-        "quoteChar": "\"",
-        "doubleQuote": true,
-        "lineTerminators": ["\n"],
-        "commentPrefix": "#",
-        "header": true,
-        "headerRowCount": 1,
-        "skipBlankRows": false,
-        "skipInitialSpace": false,
-        "trim": false,
     })
 }
 
-fn datatype(kind: ColumnType) -> &'static str {
+fn described(column: &LayoutColumn) -> Map<String, Value> {
+    let mut described = Map::new();
+    described.insert("name".into(), json!(name(&column.source.name)));
+    described.insert("titles".into(), json!(column.title));
+    described.insert("required".into(), json!(!column.source.nullable));
+    described
+}
+
+const fn plain_type(kind: ColumnType) -> &'static str {
     match kind {
         ColumnType::String => "string",
         ColumnType::Int => "long",
@@ -71,6 +116,71 @@ fn datatype(kind: ColumnType) -> &'static str {
         ColumnType::Datetime => "dateTimeStamp",
         ColumnType::Time => "time",
     }
+}
+
+/// The type of a column's fields, and the type of its values where the fields can't be read as such.
+fn datatype(column: &LayoutColumn, look: &Look, profile: Profile) -> (Value, Option<&'static str>) {
+    let plain = plain_type(column.source.kind);
+    let text = || (json!("string"), Some(plain));
+    match look {
+        Look::Plain | Look::Text { .. } => (json!(plain), None),
+        // some of them are text, in the form of a formula
+        Look::Number(NumberLook { digits: true, .. }) => text(),
+        Look::Number(look) => number(plain, look),
+        Look::Words(yes, no) if !yes.contains('|') && !no.contains('|') => {
+            (json!({"base": "boolean", "format": format!("{yes}|{no}")}), None)
+        }
+        Look::Words(..) => text(),
+        Look::Moment(pattern) => {
+            let pattern = pattern.to_string();
+            let base = if column.source.kind == ColumnType::Datetime { "dateTime" } else { plain };
+            match column.source.kind {
+                // the zone is in the field, and so is the fraction where there is one
+                ColumnType::Datetime if column.look.pattern.is_none() && profile == Profile::Machine => {
+                    (json!("dateTimeStamp"), None)
+                }
+                // a fraction may follow
+                ColumnType::Datetime if column.look.pattern.is_none() => text(),
+                ColumnType::Date if DATES.contains(&pattern.as_str()) => {
+                    (json!({"base": base, "format": pattern}), None)
+                }
+                ColumnType::Time if TIMES.contains(&pattern.as_str()) => {
+                    (json!({"base": base, "format": pattern}), None)
+                }
+                ColumnType::Datetime if is_moment(&pattern) => (json!({"base": base, "format": pattern}), None),
+                _ => text(),
+            }
+        }
+    }
+}
+
+/// A date and a time that both are among the known ones.
+fn is_moment(pattern: &str) -> bool {
+    let split = pattern.split_once([' ', 'T']);
+    split.is_some_and(|(date, time)| DATES.contains(&date) && TIMES.contains(&time))
+}
+
+fn number(plain: &'static str, look: &NumberLook) -> (Value, Option<&'static str>) {
+    let mut format = Map::new();
+    if look.mark != b'.' {
+        format.insert("decimalChar".into(), json!(char::from(look.mark).to_string()));
+    }
+    if let Some(mark) = look.grouping {
+        format.insert("groupChar".into(), json!(mark.to_string()));
+    }
+    if look.decimals.is_some() || look.grouping.is_some() {
+        let whole = if look.grouping.is_some() { "#,##0" } else { "0" };
+        let digits = usize::from(look.decimals.unwrap_or_default());
+        let fraction = match (look.decimals, plain) {
+            (Some(0), _) | (None, "long") => String::new(),
+            (Some(_), _) => format!(".{}", "0".repeat(digits)),
+            (None, _) => format!(".{}", "#".repeat(20)),
+        };
+        format.insert("pattern".into(), json!(format!("{whole}{fraction}")));
+    }
+    // rounded to digits after the point, or with them, it is no whole number any more
+    let base = if plain == "long" && look.decimals.is_some_and(|digits| digits > 0) { "decimal" } else { plain };
+    (json!({"base": base, "format": format}), None)
 }
 
 /// CSVW names are URI template variables: letters, digits and `_`, anything else percent-encoded.
@@ -89,24 +199,67 @@ mod tests {
     use protocol::{catalog::Column, export::FileInfo, id::ExportId};
 
     use super::*;
-    use crate::format::{Envelope, LayoutColumn};
+    use crate::format::{ColumnLook, Compression, Pattern, Style};
 
-    #[test]
-    fn the_document_says_what_is_in_the_file() {
-        let layout = Layout {
-            columns: vec![LayoutColumn { source: Column::new("a b", ColumnType::Datetime), title: "When".into() }],
-            envelope: Envelope::Comments,
-        };
+    fn finished() -> Finished {
         let at = serde_json::from_value(json!("2026-11-22T15:26:01.123Z")).unwrap();
         let file =
             FileInfo { name: "x.csv".into(), size: 10, rows: 2, sha256: "ab".into(), media_type: "text/csv".into() };
-        let finished =
-            Finished { id: ExportId::generate(), dataset: "x".into(), file, requested_at: at, completed_at: at };
-        let document = document(&layout, &finished, Some(csv_dialect()));
+        Finished {
+            id: ExportId::generate(),
+            dataset: "x".into(),
+            file,
+            compression: Compression::Gzip,
+            requested_at: at,
+            snapshot_at: at,
+            completed_at: at,
+        }
+    }
+
+    #[test]
+    fn the_document_says_what_is_in_the_file() {
+        let layout = Layout::plain(vec![LayoutColumn {
+            title: "When".into(),
+            ..LayoutColumn::plain(Column::new("a b", ColumnType::Datetime))
+        }]);
+        let document = table(&layout, &finished(), b',');
         assert_eq!(document["tableSchema"]["columns"][0]["name"], "a%20b");
+        assert_eq!(document["tableSchema"]["columns"][0]["titles"], "When");
         assert_eq!(document["tableSchema"]["columns"][0]["datatype"], "dateTimeStamp");
         assert_eq!(document["dialect"]["commentPrefix"], "#");
         assert_eq!(document["urn:sluice:completed_at"], "2026-11-22T15:26:01.123Z");
+        assert_eq!(document["urn:sluice:transactionTime"], "2026-11-22T15:26:01.123Z");
+        assert_eq!(document["urn:sluice:template"], "default");
+        assert_eq!(document["urn:sluice:compression"], "gzip");
         assert_eq!(document["urn:sluice:rows"], 2);
+    }
+
+    #[test]
+    fn fields_in_a_form_of_their_own_have_it_in_the_document() {
+        let look = |look: ColumnLook, kind| LayoutColumn { look, ..LayoutColumn::plain(Column::new("x", kind)) };
+        let pattern = |text| Some(Pattern::parse(text).unwrap());
+        let mut layout = Layout::plain(vec![
+            look(ColumnLook { decimals: Some(2), grouping: Some('.'), ..ColumnLook::default() }, ColumnType::Decimal),
+            look(ColumnLook { pattern: pattern("dd.MM.yyyy"), ..ColumnLook::default() }, ColumnType::Date),
+            look(ColumnLook { pattern: pattern("MM/yyyy"), ..ColumnLook::default() }, ColumnType::Date),
+            look(ColumnLook { words: Some(("ja".into(), "nein".into())), ..ColumnLook::default() }, ColumnType::Bool),
+        ]);
+        layout.timestamps = Timestamps::Rows;
+        layout.style = Style { delimiter: Some(b';'), decimal_mark: b',', ..Style::machine() };
+        let document = table(&layout, &finished(), b';');
+        let types: Vec<_> =
+            document["tableSchema"]["columns"].as_array().unwrap().iter().map(|c| c["datatype"].clone()).collect();
+        assert_eq!(
+            types,
+            [
+                json!({"base": "decimal", "format": {"decimalChar": ",", "groupChar": ".", "pattern": "#,##0.00"}}),
+                json!({"base": "date", "format": "dd.MM.yyyy"}),
+                json!("string"),
+                json!({"base": "boolean", "format": "ja|nein"}),
+            ]
+        );
+        assert_eq!(document["tableSchema"]["columns"][2]["urn:sluice:datatype"], "date");
+        assert_eq!(document["dialect"]["skipRows"], 2);
+        assert_eq!(document["dialect"]["commentPrefix"], Value::Null);
     }
 }

@@ -1,20 +1,40 @@
 //! Formats: a table into the bytes of a file.
 //!
-//! A [`Format`] makes an [`Encoder`] for one export. An encoder has no state of its own, so frames may be encoded on
-//! several cores at once and in any partition, and the bytes, put together in order, are always the same.
+//! A [`Format`] makes the [`Encoding`] of one export, of which there are two kinds:
+//! - [`Encoder`], for text: it has no state of its own, so that frames are encoded on several cores at once and in any
+//!   partition, and the bytes, put together in order, are always the same.
+//! - [`Writer`], for files with an inside, such as Parquet and workbooks: it takes the frames one after the other and
+//!   writes whenever it has something.
 
 mod cell;
+mod compression;
 pub mod csv;
 pub mod csvw;
+mod layout;
+mod look;
 pub mod ndjson;
+mod number;
+mod pattern;
 mod physical;
+mod style;
+
+use std::{
+    io::{self, Write},
+    path::PathBuf,
+    sync::Arc,
+};
 
 use polars::prelude::DataFrame;
-use protocol::{catalog::Column, export::FileInfo, time::Timestamp};
+use protocol::{export::FileInfo, time::Timestamp};
 use serde_json::Value;
 
-pub use csv::Csv;
+pub use compression::{Compression, CompressionError, Levels, UnknownCompression};
+pub use csv::{Csv, Tsv};
+pub use layout::{COMPLETED_AT, Layout, LayoutColumn, MadeBy, REQUESTED_AT, ROWS, Timestamps};
+pub use look::ColumnLook;
 pub use ndjson::Ndjson;
+pub use pattern::{Pattern, PatternError};
+pub use style::{LineEnd, Profile, Quoting, Style};
 
 /// A kind of file.
 pub trait Format: Send + Sync {
@@ -27,14 +47,39 @@ pub trait Format: Send + Sync {
     /// The end of a file's name, without its dot.
     fn extension(&self) -> &str;
 
-    /// An encoder of frames that have the columns of `layout` in its order.
+    /// How its files may be compressed, the default one first. What is compressed inside takes none.
+    fn compressions(&self) -> &'static [Compression] {
+        &Compression::NONE
+    }
+
+    /// Begins a file with the columns of `layout` in its order.
     ///
     /// # Errors
     /// A layout that this format can't hold.
-    fn encoder(&self, layout: &Layout) -> Result<Box<dyn Encoder>, FormatError>;
+    fn encoding(&self, layout: &Layout, bounds: &Bounds) -> Result<Encoding, FormatError>;
 
     /// The metadata document of a finished file.
     fn metadata(&self, layout: &Layout, file: &Finished) -> Value;
+}
+
+/// How frames become the bytes of one file.
+pub enum Encoding {
+    /// On several cores at once.
+    Frames(Arc<dyn Encoder>),
+    /// One after the other.
+    Whole(Box<dyn Writer>),
+}
+
+impl Encoding {
+    /// The kind without a state.
+    pub fn frames(encoder: impl Encoder + 'static) -> Self {
+        Self::Frames(Arc::new(encoder))
+    }
+
+    /// The kind with a state.
+    pub fn whole(writer: impl Writer + 'static) -> Self {
+        Self::Whole(Box::new(writer))
+    }
 }
 
 /// Turns the rows of one export into bytes; pure, and shared between threads.
@@ -52,31 +97,64 @@ pub trait Encoder: Send + Sync {
     fn end(&self, tail: &Tail, out: &mut Vec<u8>);
 }
 
-/// Where the two timestamps of an export stand.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Envelope {
-    /// In comment lines before and after the table, where the format has comments.
-    Comments,
-    /// Only in the metadata document.
-    Sidecar,
+/// Turns the rows of one export into bytes, in order. All calls come from one thread, which may wait. Dropping it
+/// removes whatever it keeps on disk.
+pub trait Writer: Send {
+    /// Writes what comes before the first row.
+    ///
+    /// # Errors
+    /// As [`Writer::write`].
+    fn begin(&mut self, head: &Head, out: &mut dyn Out) -> Result<(), FormatError>;
+
+    /// Takes all rows of a frame, and writes what it can.
+    ///
+    /// # Errors
+    /// A column of a type that the format can't hold, a file that grows too large, or a disk that is full.
+    fn write(&mut self, frame: &DataFrame, out: &mut dyn Out) -> Result<(), FormatError>;
+
+    /// Writes the rest of the file.
+    ///
+    /// # Errors
+    /// As [`Writer::write`].
+    fn end(self: Box<Self>, tail: &Tail, out: &mut dyn Out) -> Result<(), FormatError>;
 }
 
-/// The shape of a file, as its template made it.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Layout {
-    /// The columns in the file's order.
-    pub columns: Vec<LayoutColumn>,
-    /// The place of the timestamps.
-    pub envelope: Envelope,
+/// Where a [`Writer`] writes: bytes go into the file in order, and a reader that is slow makes it wait.
+pub trait Out: Write + Send {}
+
+impl<W: Write + Send> Out for W {}
+
+/// What one file may use of the machine.
+#[derive(Clone, Debug)]
+pub struct Bounds {
+    /// Where temporary files are made; they have no name, so that they are gone with the process at the latest.
+    pub spool_dir: PathBuf,
+    /// How large they may grow, bytes.
+    pub spool_bytes: u64,
+    /// Rows of a sheet at most, header included. A workbook has 1,048,576.
+    pub sheet_rows: u32,
+    /// Rows of a workbook at most, over all its sheets.
+    pub workbook_rows: u64,
+    /// Rows of each part of an archive.
+    pub part_rows: u64,
+    /// About how many bytes of memory a group of rows takes before it is written into a Parquet file.
+    pub group_bytes: usize,
+    /// Rows of such a group at most.
+    pub group_rows: usize,
 }
 
-/// One column of a file.
-#[derive(Clone, Debug, PartialEq)]
-pub struct LayoutColumn {
-    /// The dataset's column.
-    pub source: Column,
-    /// Its name in the file.
-    pub title: String,
+impl Default for Bounds {
+    fn default() -> Self {
+        Self {
+            spool_dir: std::env::temp_dir(),
+            spool_bytes: 4 << 30,
+            sheet_rows: 1 << 20,
+            workbook_rows: 5_000_000,
+            part_rows: 1_000_000,
+            group_bytes: 32 << 20,
+            group_rows: 1 << 18,
+        }
+    }
 }
 
 /// What is known before the first row.
@@ -84,6 +162,8 @@ pub struct LayoutColumn {
 pub struct Head {
     /// When the gateway took the request.
     pub requested_at: Timestamp,
+    /// When the last row was made, where the layout wants that before the first one.
+    pub completed_at: Option<Timestamp>,
 }
 
 /// What is known after the last row.
@@ -104,8 +184,12 @@ pub struct Finished {
     pub dataset: String,
     /// The file.
     pub file: FileInfo,
+    /// How it is compressed.
+    pub compression: Compression,
     /// When the gateway took the request.
     pub requested_at: Timestamp,
+    /// When the dataset was opened: later changes to it are not in the file.
+    pub snapshot_at: Timestamp,
     /// When the last row was made.
     pub completed_at: Timestamp,
 }
@@ -131,15 +215,23 @@ pub enum FormatError {
         /// Of the layout.
         wanted: usize,
     },
+    /// There is a limit, and this is beyond it.
+    #[error("{what} would be larger than {limit}: {advice}")]
+    TooLarge {
+        /// What would.
+        what: &'static str,
+        /// The limit, with its unit.
+        limit: String,
+        /// What to do instead.
+        advice: &'static str,
+    },
+    /// Bytes could not be compressed.
+    #[error(transparent)]
+    Compression(#[from] CompressionError),
+    /// A temporary file could not be written or read.
+    #[error("a temporary file: {0}")]
+    Spool(#[from] io::Error),
     /// polars could not bring the columns into one piece.
     #[error(transparent)]
     Polars(#[from] polars::prelude::PolarsError),
-}
-
-/// The name to save a file under: dataset, time of the request and extension.
-#[must_use]
-pub fn file_name(dataset: &str, requested_at: Timestamp, extension: &str) -> String {
-    let safe: String =
-        dataset.chars().map(|c| if c.is_ascii_alphanumeric() || "-_.".contains(c) { c } else { '_' }).collect();
-    format!("{safe}-{}.{extension}", requested_at.as_datetime().format("%Y%m%dT%H%M%SZ"))
 }

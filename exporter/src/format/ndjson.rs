@@ -6,7 +6,7 @@ use polars::prelude::DataFrame;
 use serde_json::Value;
 
 use super::{
-    Encoder, Finished, Format, FormatError, Head, Layout, Tail, csvw,
+    Bounds, Compression, Encoder, Encoding, Finished, Format, FormatError, Head, Layout, Tail, csvw,
     physical::{Cell, Kind, Physical},
 };
 
@@ -30,7 +30,11 @@ impl Format for Ndjson {
         NAME
     }
 
-    fn encoder(&self, layout: &Layout) -> Result<Box<dyn Encoder>, FormatError> {
+    fn compressions(&self) -> &'static [Compression] {
+        &Compression::ALL
+    }
+
+    fn encoding(&self, layout: &Layout, _: &Bounds) -> Result<Encoding, FormatError> {
         let keys = layout
             .columns
             .iter()
@@ -42,11 +46,11 @@ impl Format for Ndjson {
                 key
             })
             .collect();
-        Ok(Box::new(NdjsonEncoder { keys }))
+        Ok(Encoding::frames(NdjsonEncoder { keys }))
     }
 
     fn metadata(&self, layout: &Layout, file: &Finished) -> Value {
-        csvw::document(layout, file, None)
+        csvw::document(layout, file)
     }
 }
 
@@ -112,10 +116,10 @@ fn string(out: &mut Vec<u8>, value: &str) {
 mod tests {
     use polars::prelude::*;
     use protocol::catalog::{Column as CatalogColumn, ColumnType};
-    use serde_json::json;
+    use serde_json::{Value, json};
 
-    use super::*;
-    use crate::format::{Envelope, LayoutColumn};
+    use super::{Encoding, Format, Layout, Ndjson};
+    use crate::format::{Bounds, LayoutColumn};
 
     #[test]
     fn each_line_is_an_object_with_values_of_their_types() {
@@ -128,11 +132,9 @@ mod tests {
         ];
         let frame = DataFrame::new_infer_height(columns).unwrap();
         let titles: Vec<_> = frame.columns().iter().map(|c| c.name().as_str()).collect();
-        let columns = titles
-            .iter()
-            .map(|n| LayoutColumn { source: CatalogColumn::new(*n, ColumnType::String), title: (*n).to_owned() })
-            .collect();
-        let encoder = Ndjson.encoder(&Layout { columns, envelope: Envelope::Comments }).unwrap();
+        let columns = titles.iter().map(|n| LayoutColumn::plain(CatalogColumn::new(*n, ColumnType::String))).collect();
+        let encoding = Ndjson.encoding(&Layout::plain(columns), &Bounds::default()).unwrap();
+        let Encoding::Frames(encoder) = encoding else { panic!("text has no state") };
         let mut out = Vec::new();
         encoder.encode(&frame, &mut out).unwrap();
         let lines: Vec<Value> =

@@ -108,6 +108,39 @@ impl<'a> Cells<'a> {
         })
     }
 
+    /// The finite float in `row`, for those who round.
+    pub(crate) fn float(&self, row: usize) -> Option<f64> {
+        match self {
+            Self::F64(array) => array.get(row),
+            Self::F32(array) => array.get(row).map(f64::from),
+            _ => None,
+        }
+        .filter(|value| value.is_finite())
+    }
+
+    /// The date, moment or time of day in `row`, as seconds since 1970 or midnight and nanoseconds of the second.
+    pub(crate) fn moment(&self, row: usize) -> Option<(i64, i64)> {
+        const NANOS: i64 = 1_000_000_000;
+        let split = |value: i64, per_second: i64| {
+            (value.div_euclid(per_second), value.rem_euclid(per_second) * (NANOS / per_second))
+        };
+        match self {
+            Self::Date(array) => array.get(row).map(|days| (i64::from(days) * 86_400, 0)),
+            Self::Datetime(array, unit) => array.get(row).map(|value| {
+                split(
+                    value,
+                    match unit {
+                        TimeUnit::Milliseconds => 1_000,
+                        TimeUnit::Microseconds => 1_000_000,
+                        TimeUnit::Nanoseconds => NANOS,
+                    },
+                )
+            }),
+            Self::Time(array) => array.get(row).map(|value| split(value, NANOS)),
+            _ => None,
+        }
+    }
+
     /// Appends the value in `row`, unless it is NULL or text.
     #[inline]
     pub(crate) fn write(&self, row: usize, out: &mut Vec<u8>) -> Cell<'a> {

@@ -1,13 +1,31 @@
-//! Templates: which columns a file has, in which order and under which names, and where its timestamps stand.
+//! Templates: which columns a file has, in which order and under which names, how values are written, and where its
+//! timestamps stand.
+//!
+//! Those of a team are described in its catalog file, as a [`TemplateSpec`]; what that can't say is a [`Template`] in
+//! Rust.
 
+mod declared;
 mod default;
+mod expr;
+mod file_name;
+mod shape;
+mod spec;
+#[cfg(test)]
+pub(crate) mod tests;
+
+use protocol::catalog::Column;
 
 use crate::{
     dataset::Dataset,
     format::{Layout, LayoutColumn},
 };
 
-pub use default::Plain;
+pub use declared::Declared;
+pub use default::{Plain, Spreadsheet};
+pub use expr::{Computed, ExprError, compile};
+pub use file_name::{FileName, FileNameError};
+pub use shape::Shape;
+pub use spec::{ColumnSpec, Fault, SortSpec, TemplateSpec, TextSpec};
 
 /// A way to lay out a dataset.
 pub trait Template: Send + Sync {
@@ -16,6 +34,11 @@ pub trait Template: Send + Sync {
 
     /// For people.
     fn title(&self) -> &str;
+
+    /// What files say that made them, beside the name: to be changed whenever the files would differ.
+    fn version(&self) -> &str {
+        "1"
+    }
 
     /// Whether it fits a dataset; every one by default.
     fn fits(&self, dataset: &dyn Dataset) -> bool {
@@ -39,12 +62,17 @@ pub enum TemplateError {
     /// Once is enough.
     #[error("column `{0}` is asked for twice")]
     Twice(String),
+    /// The template is not for this dataset.
+    #[error("the template does not suit the dataset: {0}")]
+    Unsuited(String),
+    /// A calculated column has no value.
+    #[error("a calculated column failed: {0}")]
+    Value(String),
 }
 
 /// The columns asked for in their order, or all of the dataset, under their own names.
 fn chosen(dataset: &dyn Dataset, wanted: &[String]) -> Result<Vec<LayoutColumn>, TemplateError> {
-    let plain =
-        |source: &protocol::catalog::Column| LayoutColumn { source: source.clone(), title: source.name.clone() };
+    let plain = |source: &Column| LayoutColumn::plain(source.clone());
     if wanted.is_empty() {
         return Ok(dataset.columns().iter().map(plain).collect());
     }

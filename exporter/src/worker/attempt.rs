@@ -28,10 +28,10 @@ use tracing::warn;
 use super::{Worker, plan::Plan};
 use crate::{
     error::JobError,
-    format::{Finished, Head, file_name},
-    pipeline::Pipeline,
+    format::Finished,
+    pipeline::{Budget, Pipeline},
     progress::Meter,
-    segment::{Limits, Outlet},
+    segment::Outlet,
 };
 
 /// The fenced right to make one file.
@@ -70,17 +70,20 @@ impl<'a> Attempt<'a> {
     /// Makes the file: segments, then the metadata document, and the manifest last.
     pub(super) async fn make(&self, row: &Model, plan: &Plan) -> Result<(FileInfo, Timestamp), JobError> {
         let requested_at = Timestamp::from(row.requested_at);
-        let encoder = plan.format.encoder(&plan.layout)?;
+        let budget = Budget::from(&self.worker.config);
+        let encoding = plan.format.encoding(&plan.layout, &budget.bounds)?;
         let counting = self.expect(plan);
+        let snapshot_at = Timestamp::from(self.worker.clock.now());
         let pipeline = Pipeline {
             frames: plan.dataset.open(&plan.query).await?,
-            encoder: Arc::from(encoder),
-            head: Head { requested_at },
+            layout: Arc::new(plan.layout.clone()),
+            encoding,
+            compression: plan.compression,
+            requested_at,
             meter: Arc::clone(&self.meter),
-            limits: Limits::from(&self.worker.config),
-            encoders: self.worker.config.encoders(),
+            budget,
             outlet: self,
-            clock: self.worker.clock.as_ref(),
+            clock: Arc::clone(&self.worker.clock),
         };
         let running = pipeline.run();
         let mut running = std::pin::pin!(running);
@@ -90,17 +93,19 @@ impl<'a> Attempt<'a> {
         };
 
         let file = FileInfo {
-            name: file_name(&row.dataset, requested_at, plan.format.extension()),
+            name: self.file_name(row, plan),
             size: made.seal.size,
             rows: made.seal.rows,
             sha256: made.seal.sha256.clone(),
-            media_type: plan.format.media_type().to_owned(),
+            media_type: plan.compression.media_type().unwrap_or(plan.format.media_type()).to_owned(),
         };
         let finished = Finished {
             id: self.id,
             dataset: row.dataset.clone(),
             file: file.clone(),
+            compression: plan.compression,
             requested_at,
+            snapshot_at,
             completed_at: made.completed_at,
         };
         let metadata = serde_json::to_vec(&plan.format.metadata(&plan.layout, &finished))?;
@@ -115,6 +120,12 @@ impl<'a> Attempt<'a> {
         self.put(delivery::metadata_path(self.id, self.number), metadata.into()).await?;
         self.put(delivery::manifest_path(self.id, self.number), manifest.into()).await?;
         Ok((file, made.completed_at))
+    }
+
+    /// What to save the file as.
+    fn file_name(&self, row: &Model, plan: &Plan) -> String {
+        let extension = format!("{}{}", plan.format.extension(), plan.compression.suffix());
+        plan.layout.file_name.render(&row.dataset, &row.template, row.requested_at.into(), &extension)
     }
 
     /// Writes an object in a task of its own, so that nothing appears after [`Attempt::discard`].

@@ -10,7 +10,7 @@ use crate::{
     Registry,
     dataset::{Dataset, Query, Seen},
     error::JobError,
-    format::{Format, Layout},
+    format::{Compression, Format, Layout},
 };
 
 /// What somebody asks for, and who they are.
@@ -47,6 +47,7 @@ pub(crate) struct Plan {
     /// As its owner sees it: row policy and masks are in it.
     pub(crate) dataset: Arc<dyn Dataset>,
     pub(crate) format: Arc<dyn Format>,
+    pub(crate) compression: Compression,
     pub(crate) layout: Layout,
     pub(crate) query: Query,
 }
@@ -58,16 +59,15 @@ pub(crate) fn plan(registry: &Registry, ask: Ask) -> Result<Plan, JobError> {
     let dataset = registry.dataset(&ask.dataset).ok_or_else(|| missing("dataset", &ask.dataset))?;
     let template = registry.template(&ask.template).ok_or_else(|| missing("template", &ask.template))?;
     let format = registry.format(&ask.format).ok_or_else(|| missing("format", &ask.format))?;
-    if ask.compression != "none" {
-        return Err(missing("compression", &ask.compression));
-    }
+    let compression = ask.compression.parse().ok().filter(|one| format.compressions().contains(one));
+    let compression = compression.ok_or_else(|| missing("compression", &ask.compression))?;
     let dataset = Seen::new(Arc::clone(dataset), &ask.claims)?;
     let layout = template.layout(&dataset, &ask.columns)?;
     let query = Query {
-        columns: layout.columns.iter().map(|column| column.source.name.clone()).collect(),
+        columns: layout.inputs().to_vec(),
         filter: filter::parse(&ask.filter, dataset.columns()).map_err(JobError::Filter)?,
         params: params::check(dataset.params(), &ask.params).map_err(JobError::Params)?,
         limit: None,
     };
-    Ok(Plan { dataset: Arc::new(dataset), format: Arc::clone(format), layout, query })
+    Ok(Plan { dataset: Arc::new(dataset), format: Arc::clone(format), compression, layout, query })
 }

@@ -112,7 +112,6 @@ impl House {
             credits: Set(1),
             retention_s: Set(60),
             traceparent: Set("00-00000000000000000000000000000001-0000000000000001-01".into()),
-            request_hash: Set(String::new()),
             requested_at: Set(now),
             updated_at: Set(now),
             rows: Set(0),

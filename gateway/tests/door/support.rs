@@ -1,17 +1,24 @@
-//! A gateway in this process, with a real NATS server and database, and a catalog as an exporter would put it.
+//! A gateway in this process, or several, with a real NATS server and database, and a catalog as an exporter would put it.
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicU32, Ordering},
+};
 
 use entity::terms::{CreditsConfig, Terms};
 use gateway::{Deps, GatewayConfig};
 use platform::{
+    bus::Bus,
     clock::{Clock, ManualClock, SystemClock},
     lifecycle::Lifecycle,
     secret::Secret,
 };
 use protocol::{
     catalog::{CatalogDataset, CatalogEntry, Column, ColumnType, DatasetInfo, TemplateInfo},
+    envelope::{Envelope, EventBody, TraceContext, UserEvent},
+    id::Owner,
     params::{ParamSpec, ParamType, json_schema},
+    subject,
 };
 use testkit::{
     db::TestDatabase,
@@ -25,11 +32,15 @@ use tokio::net::TcpListener;
 pub(crate) struct Gateway {
     pub(crate) url: String,
     pub(crate) clock: Arc<ManualClock>,
+    pub(crate) terms: Terms,
     pub(crate) local: Issuer,
     pub(crate) outside: [Issuer; 3],
     pub(crate) jwks: JwksServer,
-    _database: TestDatabase,
-    _nats: NatsServer,
+    pub(crate) database: TestDatabase,
+    pub(crate) nats: NatsServer,
+    pub(crate) bus: Bus,
+    config: GatewayConfig,
+    told: AtomicU32,
     life: Lifecycle,
 }
 
@@ -50,8 +61,16 @@ impl Gateway {
     }
 
     pub(crate) async fn start_on(credits: &CreditsConfig, change: impl FnOnce(&mut GatewayConfig)) -> Self {
+        Self::start_in(testkit::db::sqlite().await, credits, change).await
+    }
+
+    pub(crate) async fn start_in(
+        database: TestDatabase,
+        credits: &CreditsConfig,
+        change: impl FnOnce(&mut GatewayConfig),
+    ) -> Self {
         let terms = Terms::try_from(credits).expect("a test's terms work");
-        let (nats, database) = (NatsServer::start().await, testkit::db::sqlite().await);
+        let nats = NatsServer::start().await;
         let local = Issuer::local("a secret of thirty-two bytes, or more");
         let outside = [Issuer::rs256(), Issuer::es256(), Issuer::eddsa()];
         let jwks = JwksServer::start(&outside).await;
@@ -60,20 +79,28 @@ impl Gateway {
         config.identity.jwks_url = jwks.url().to_owned();
         config.identity.local.secret = Secret::new(local.secret().expect("a local issuer has a secret"));
         change(&mut config);
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("loopback has free ports");
-        let url = format!("http://{}", listener.local_addr().expect("a bound listener has an address"));
         let bus = nats.bus().await;
         advertise(&bus).await;
-        let deps = Deps { bus, db: database.db.clone(), clock: clock.clone(), terms, metrics: None };
-        let life = Lifecycle::new();
-        gateway::start(config, deps, listener, &life).await.expect("the gateway starts");
-        let gateway = Self { url, clock, local, outside, jwks, _database: database, _nats: nats, life };
-        let rest = gateway.rest(&gateway.token("alice", "acme"));
+        let (url, told, life) = (String::new(), AtomicU32::new(0), Lifecycle::new());
+        let mut gateway = Self { url, clock, terms, local, outside, jwks, database, nats, bus, config, told, life };
+        gateway.url = gateway.another().await;
+        gateway
+    }
+
+    /// One more gateway of the same house, with connections of its own: its address.
+    pub(crate) async fn another(&self) -> String {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("loopback has free ports");
+        let url = format!("http://{}", listener.local_addr().expect("a bound listener has an address"));
+        let db = platform::db::connect(&self.database.config).await.expect("the database of this test is up");
+        let (bus, clock, terms) = (self.nats.bus().await, self.clock.clone(), self.terms);
+        let deps = Deps { bus, db, clock, terms, metrics: None };
+        gateway::start(self.config.clone(), deps, listener, &self.life).await.expect("the gateway starts");
+        let rest = Rest::new(&url, Some(&self.token("nobody", "of-the-test")));
         testkit::eventually("the catalog is read", async || {
             rest.get("/v1/datasets").await.text().contains("flights").then_some(())
         })
         .await;
-        gateway
+        url
     }
 
     pub(crate) fn token(&self, sub: &str, tenant: &str) -> String {
@@ -83,9 +110,18 @@ impl Gateway {
     pub(crate) fn rest(&self, token: &str) -> Rest {
         Rest::new(&self.url, Some(token))
     }
+
+    /// Publishes a user event as a notifier does.
+    pub(crate) async fn tell(&self, owner: &Owner, event: EventBody) {
+        let id = format!("test:{}", self.told.fetch_add(1, Ordering::Relaxed));
+        let subject = subject::user_event(owner, event.token());
+        let trace = TraceContext::generate().traceparent();
+        let message = Envelope::new(&id, trace, UserEvent { owner: owner.clone(), event });
+        self.bus.publish_durable(subject, &id, &message).await.expect("the stream takes it");
+    }
 }
 
-async fn advertise(bus: &platform::bus::Bus) {
+async fn advertise(bus: &Bus) {
     let specs = vec![ParamSpec {
         name: "muscles".into(),
         kind: ParamType::Strings,
@@ -93,18 +129,19 @@ async fn advertise(bus: &platform::bus::Bus) {
         default: None,
         max_items: None,
     }];
-    let dataset = |name: &str, param_specs: Vec<ParamSpec>| CatalogDataset {
+    let template = |name: &str| TemplateInfo { name: name.into(), title: name.into() };
+    let dataset = |name: &str, credits: u32, param_specs: Vec<ParamSpec>| CatalogDataset {
         info: DatasetInfo {
             name: name.into(),
             title: name.into(),
             description: String::new(),
             columns: vec![Column::new("delay", ColumnType::Int), Column::new("origin", ColumnType::String)],
             params: json_schema(&param_specs),
-            templates: vec![TemplateInfo { name: "default".into(), title: "Default".into() }],
-            formats: vec!["csv".into()],
+            templates: vec![template("default"), template("short")],
+            formats: vec!["csv".into(), "ndjson".into()],
             compressions: vec!["none".into()],
             rows_estimate: Some(10),
-            credits: 1,
+            credits,
         },
         param_specs,
         retention_s: 3600,
@@ -118,7 +155,12 @@ async fn advertise(bus: &platform::bus::Bus) {
         ttl_ms: 600_000,
         slots: 5,
         bulk_slots: 4,
-        datasets: vec![dataset("flights", vec![]), dataset("counts", specs)],
+        datasets: vec![
+            dataset("flights", 1, vec![]),
+            dataset("counts", 1, specs),
+            dataset("dear", 3, vec![]),
+            dataset("gratis", 0, vec![]),
+        ],
     };
     let value = serde_json::to_vec(&entry).expect("a catalog entry serialises");
     bus.catalog().await.expect("the bucket is there").put("test", value.into()).await.expect("NATS takes it");

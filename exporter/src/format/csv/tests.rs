@@ -3,8 +3,9 @@
 use polars::prelude::*;
 use protocol::catalog::{Column as CatalogColumn, ColumnType};
 
-use super::*;
-use crate::format::LayoutColumn;
+use super::{Csv, Encoding, Format, FormatError, Layout};
+use crate::format::{Bounds, Encoder, Head, LayoutColumn, Tail, Timestamps};
+use std::sync::Arc;
 
 /// A field as a reader that keeps quotes apart sees it.
 #[derive(Clone, Debug, PartialEq)]
@@ -66,19 +67,22 @@ fn read(bytes: &[u8]) -> (Vec<String>, Vec<Vec<Field>>) {
     (comments, rows)
 }
 
-fn layout(names: &[&str], envelope: Envelope) -> Layout {
-    let columns = names
-        .iter()
-        .map(|name| LayoutColumn { source: CatalogColumn::new(*name, ColumnType::String), title: (*name).to_owned() })
-        .collect();
-    Layout { columns, envelope }
+fn layout(names: &[&str], timestamps: Timestamps) -> Layout {
+    let columns = names.iter().map(|name| LayoutColumn::plain(CatalogColumn::new(*name, ColumnType::String))).collect();
+    Layout { timestamps, ..Layout::plain(columns) }
+}
+
+fn encoder(layout: &Layout) -> Arc<dyn Encoder> {
+    match Csv.encoding(layout, &Bounds::default()).unwrap() {
+        Encoding::Frames(encoder) => encoder,
+        Encoding::Whole(_) => panic!("text has no state"),
+    }
 }
 
 fn encode(frame: &DataFrame) -> Vec<u8> {
     let names: Vec<_> = frame.columns().iter().map(|c| c.name().as_str()).collect();
-    let encoder = Csv.encoder(&layout(&names, Envelope::Sidecar)).unwrap();
     let mut out = Vec::new();
-    encoder.encode(frame, &mut out).unwrap();
+    encoder(&layout(&names, Timestamps::Sidecar)).encode(frame, &mut out).unwrap();
     out
 }
 
@@ -126,10 +130,10 @@ fn any_text_comes_back_in_any_place() {
 
 #[test]
 fn the_envelope_stands_around_the_table_and_the_header_is_no_comment() {
-    let encoder = Csv.encoder(&layout(&["#id", "a,b", "#c"], Envelope::Comments)).unwrap();
+    let encoder = encoder(&layout(&["#id", "a,b", "#c"], Timestamps::Envelope));
     let at = |text: &str| serde_json::from_value(serde_json::json!(text)).unwrap();
     let mut out = Vec::new();
-    encoder.begin(&Head { requested_at: at("2026-11-22T15:26:01.123Z") }, &mut out);
+    encoder.begin(&Head { requested_at: at("2026-11-22T15:26:01.123Z"), completed_at: None }, &mut out);
     encoder.end(&Tail { rows: 0, completed_at: at("2026-11-22T15:26:04.567Z") }, &mut out);
     let expected = "# export_requested_at: 2026-11-22T15:26:01.123Z\n\"#id\",\"a,b\",#c\n\
                     # export_rows: 0\n# export_completed_at: 2026-11-22T15:26:04.567Z\n";
@@ -192,6 +196,6 @@ fn the_bytes_do_not_depend_on_the_partition() {
 fn nested_columns_are_refused_by_name() {
     let list = Series::new("x".into(), [1_i64]).implode().unwrap().into_series();
     let frame = DataFrame::new_infer_height(vec![list.into_column()]).unwrap();
-    let error = Csv.encoder(&layout(&["x"], Envelope::Sidecar)).unwrap().encode(&frame, &mut Vec::new()).unwrap_err();
+    let error = encoder(&layout(&["x"], Timestamps::Sidecar)).encode(&frame, &mut Vec::new()).unwrap_err();
     assert!(matches!(error, FormatError::Unsupported { column, .. } if column == "x"));
 }

@@ -1,0 +1,117 @@
+//! Numbers as people write them: rounded, grouped, with a decimal mark of their own. Works on exact decimal text.
+
+use super::look::NumberLook;
+
+/// More digits than this a spreadsheet does not keep.
+pub(crate) const SPREADSHEET_DIGITS: usize = 15;
+
+/// What a number has become.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Written {
+    /// A number, also for a spreadsheet.
+    Number,
+    /// More digits than a spreadsheet keeps, or no number at all.
+    Digits,
+}
+
+/// Appends the number `text`, which is `-`, digits, `.` and digits as far as it has them, in a template's way. What has
+/// an exponent or is no number keeps its digits as they are.
+pub(crate) fn write(out: &mut Vec<u8>, text: &[u8], look: &NumberLook) -> Written {
+    let (negative, unsigned) = match text.strip_prefix(b"-") {
+        Some(rest) => (true, rest),
+        None => (false, text),
+    };
+    if !unsigned.iter().all(|byte| byte.is_ascii_digit() || *byte == b'.') {
+        out.extend(text.iter().map(|byte| if *byte == b'.' { look.mark } else { *byte }));
+        return Written::Number;
+    }
+    let point = unsigned.iter().position(|byte| *byte == b'.').unwrap_or(unsigned.len());
+    let (whole, fraction) = (&unsigned[..point], unsigned.get(point + 1..).unwrap_or_default());
+    let kept = look.decimals.map_or(fraction.len(), usize::from);
+
+    // the sign, one place for a carry, the whole part, and the digits that are kept
+    let begin = out.len();
+    let carry = begin + 1;
+    out.extend_from_slice(b"-0");
+    out.extend_from_slice(whole);
+    out.extend_from_slice(&fraction[..kept.min(fraction.len())]);
+    out.resize(carry + 1 + whole.len() + kept, b'0');
+    if fraction.get(kept).is_some_and(|next| *next >= b'5') {
+        for digit in out[carry..].iter_mut().rev() {
+            if *digit < b'9' {
+                *digit += 1;
+                break;
+            }
+            *digit = b'0';
+        }
+    }
+    if out[carry] == b'0' {
+        out.remove(carry);
+    }
+    let zero = out[carry..].iter().all(|digit| *digit == b'0');
+    if !negative || zero {
+        out.remove(begin);
+    }
+    let first = begin + usize::from(negative && !zero);
+    let significant = out[first..].iter().skip_while(|digit| **digit == b'0').count();
+    let point = out.len() - kept;
+    if kept > 0 {
+        out.insert(point, look.mark);
+    }
+    if let Some(mark) = look.grouping {
+        let mark = mark.encode_utf8(&mut [0; 4]).as_bytes().to_owned();
+        let mut at = point;
+        while at > first + 3 {
+            at -= 3;
+            out.splice(at..at, mark.iter().copied());
+        }
+    }
+    if look.digits && significant > SPREADSHEET_DIGITS { Written::Digits } else { Written::Number }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_rounded_grouped_and_marked_exactly() {
+        for (text, decimals, grouping, mark, expected) in [
+            ("1234567.891", None, None, b'.', "1234567.891"),
+            ("1234567.891", None, None, b',', "1234567,891"),
+            ("1234567.891", Some(2), Some('.'), b',', "1.234.567,89"),
+            ("-1234567", Some(2), Some('\''), b'.', "-1'234'567.00"),
+            ("0.005", Some(2), None, b'.', "0.01"),
+            ("-0.004", Some(2), None, b'.', "0.00"),
+            ("-0.005", Some(2), None, b'.', "-0.01"),
+            ("999.995", Some(2), Some(','), b'.', "1,000.00"),
+            ("999", Some(0), Some(','), b'.', "999"),
+            ("9.5", Some(0), None, b'.', "10"),
+            ("-1", None, None, b',', "-1"),
+            ("0", Some(3), None, b',', "0,000"),
+            ("1e300", Some(2), Some('.'), b',', "1e300"),
+            ("1.5e-7", None, None, b',', "1,5e-7"),
+            ("NaN", Some(2), None, b',', "NaN"),
+            ("-INF", None, None, b',', "-INF"),
+            ("123456", None, Some('\u{202f}'), b',', "123\u{202f}456"),
+        ] {
+            let mut out = b"x".to_vec();
+            let look = NumberLook { decimals, grouping, mark, digits: true };
+            assert_eq!(write(&mut out, text.as_bytes(), &look), Written::Number);
+            assert_eq!(String::from_utf8(out).unwrap(), format!("x{expected}"), "{text}");
+        }
+    }
+
+    #[test]
+    fn more_digits_than_a_spreadsheet_keeps_are_told() {
+        let look = NumberLook { decimals: None, grouping: None, mark: b'.', digits: true };
+        for (text, expected) in [
+            ("999999999999999", Written::Number),
+            ("1000000000000000", Written::Digits),
+            ("-9223372036854775808", Written::Digits),
+            ("0.000000000000000000001", Written::Number),
+            ("1234567890.123456", Written::Digits),
+        ] {
+            assert_eq!(write(&mut Vec::new(), text.as_bytes(), &look), expected, "{text}");
+        }
+    }
+}

@@ -1,0 +1,294 @@
+//! Patterns of dates and times: `dd.MM.yyyy HH:mm`, in the notation of CSV on the Web (which is Unicode's).
+
+use std::fmt;
+
+use chrono::{DateTime, Offset, TimeZone};
+use chrono_tz::Tz;
+
+use super::cell;
+
+/// The longest pattern, bytes.
+const LONGEST: usize = 64;
+const SECONDS_PER_DAY: i64 = 86_400;
+
+/// How a date, a moment or a time of day is written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pattern {
+    text: String,
+    parts: Vec<Part>,
+    zone: Option<Tz>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Part {
+    /// `yyyy`
+    Year,
+    /// `MM` (2) or `M` (1)
+    Month(u8),
+    /// `dd` or `d`
+    Day(u8),
+    /// `HH`
+    Hour,
+    /// `mm`
+    Minute,
+    /// `ss`
+    Second,
+    /// `S`, `SS`, … : so many digits of the fraction
+    Fraction(u8),
+    /// Nothing, or `.` and 3, 6 or 9 digits; not to be asked for.
+    AnyFraction,
+    /// `XXX`: `Z` or `+01:00`
+    Offset,
+    /// Itself.
+    Literal(char),
+}
+
+/// What is wrong with a pattern.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PatternError {
+    /// It is empty, or longer than patterns are.
+    #[error("a pattern has 1 to {LONGEST} bytes")]
+    Length,
+    /// Letters stand for parts, and these do not.
+    #[error(
+        "`{0}` means nothing here: a pattern has yyyy, MM or M, dd or d, HH, mm, ss, S to SSSSSSSSS, XXX, T and punctuation"
+    )]
+    Unknown(String),
+    /// Text in quotes has no end.
+    #[error("a quote is not closed")]
+    Quote,
+}
+
+impl Pattern {
+    /// Reads a pattern.
+    ///
+    /// # Errors
+    /// When it has letters that mean nothing.
+    pub fn parse(text: &str) -> Result<Self, PatternError> {
+        if text.is_empty() || text.len() > LONGEST {
+            return Err(PatternError::Length);
+        }
+        let mut parts = Vec::new();
+        let mut chars = text.chars().peekable();
+        while let Some(first) = chars.next() {
+            if first == '\'' {
+                loop {
+                    match chars.next() {
+                        Some('\'') => break,
+                        Some(other) => parts.push(Part::Literal(other)),
+                        None => return Err(PatternError::Quote),
+                    }
+                }
+                continue;
+            }
+            if !first.is_alphabetic() || first == 'T' {
+                parts.push(Part::Literal(first));
+                continue;
+            }
+            let mut count = 1_u8;
+            while chars.next_if_eq(&first).is_some() {
+                count += 1;
+            }
+            parts.push(match (first, count) {
+                ('y', 4) => Part::Year,
+                ('M', 1 | 2) => Part::Month(count),
+                ('d', 1 | 2) => Part::Day(count),
+                ('H', 2) => Part::Hour,
+                ('m', 2) => Part::Minute,
+                ('s', 2) => Part::Second,
+                ('S', 1..=9) => Part::Fraction(count),
+                ('X', 3) => Part::Offset,
+                _ => return Err(PatternError::Unknown(std::iter::repeat_n(first, usize::from(count)).collect())),
+            });
+        }
+        Ok(Self { text: text.to_owned(), parts, zone: None })
+    }
+
+    /// `2026-11-22 16:26:01`, with a fraction where there is one: what spreadsheets know as a date with a time.
+    pub(crate) fn spreadsheet() -> Self {
+        use Part::{AnyFraction, Day, Hour, Literal, Minute, Month, Second, Year};
+        let dash = Literal('-');
+        let colon = Literal(':');
+        let parts =
+            vec![Year, dash, Month(2), dash, Day(2), Literal(' '), Hour, colon, Minute, colon, Second, AnyFraction];
+        Self { text: "yyyy-MM-dd HH:mm:ss".into(), parts, zone: None }
+    }
+
+    /// `2026-11-22T16:26:01+01:00`, with a fraction where there is one.
+    pub(crate) fn iso() -> Self {
+        use Part::{AnyFraction, Day, Hour, Literal, Minute, Month, Offset, Second, Year};
+        let dash = Literal('-');
+        let colon = Literal(':');
+        let parts = vec![
+            Year,
+            dash,
+            Month(2),
+            dash,
+            Day(2),
+            Literal('T'),
+            Hour,
+            colon,
+            Minute,
+            colon,
+            Second,
+            AnyFraction,
+            Offset,
+        ];
+        Self { text: "yyyy-MM-ddTHH:mm:ssXXX".into(), parts, zone: None }
+    }
+
+    /// The same for moments in a zone.
+    #[must_use]
+    pub(crate) fn in_zone(self, zone: Option<Tz>) -> Self {
+        Self { zone, ..self }
+    }
+
+    /// Whether it has a part of a calendar date.
+    #[must_use]
+    pub fn has_date(&self) -> bool {
+        self.parts.iter().any(|part| matches!(part, Part::Year | Part::Month(_) | Part::Day(_)))
+    }
+
+    /// Whether it has a part of a time of day.
+    #[must_use]
+    pub fn has_time(&self) -> bool {
+        let of_time = |part: &Part| {
+            matches!(part, Part::Hour | Part::Minute | Part::Second | Part::Fraction(_) | Part::AnyFraction)
+        };
+        self.parts.iter().any(of_time) || self.has_offset()
+    }
+
+    /// Whether it says the zone, so that it names one moment only.
+    #[must_use]
+    pub fn has_offset(&self) -> bool {
+        self.parts.contains(&Part::Offset)
+    }
+
+    /// Any character of its own that is one of these.
+    pub(crate) fn holds(&self, wanted: &[u8]) -> bool {
+        self.parts.iter().any(|part| match part {
+            Part::Literal(c) => u8::try_from(*c).is_ok_and(|byte| wanted.contains(&byte)),
+            Part::AnyFraction => wanted.contains(&b'.'),
+            Part::Offset => wanted.contains(&b':') || wanted.contains(&b'+'),
+            _ => false,
+        })
+    }
+
+    /// The same as a workbook's number format.
+    pub(crate) fn number_format(&self) -> String {
+        self.parts
+            .iter()
+            .map(|part| match part {
+                Part::Year => "yyyy".to_owned(),
+                Part::Month(n) => "m".repeat(usize::from(*n)),
+                Part::Day(n) => "d".repeat(usize::from(*n)),
+                Part::Hour => "hh".into(),
+                Part::Minute => "mm".into(),
+                Part::Second => "ss".into(),
+                // a workbook writes three digits at most, after its own mark
+                Part::Fraction(n) => "0".repeat(usize::from(*n.min(&3))),
+                Part::AnyFraction | Part::Offset => String::new(),
+                Part::Literal(c) if "-/: .,".contains(*c) => c.to_string(),
+                Part::Literal(c) => format!("\\{c}"),
+            })
+            .collect()
+    }
+
+    /// Appends a moment, given in UTC as seconds since 1970 and nanoseconds of the second.
+    pub(crate) fn write(&self, out: &mut Vec<u8>, seconds: i64, nanos: i64) {
+        let offset = self.zone.map_or(0, |zone| offset_of(zone, seconds));
+        let local = seconds.saturating_add(offset);
+        let (year, month, day) = cell::civil(local.div_euclid(SECONDS_PER_DAY));
+        let second = local.rem_euclid(SECONDS_PER_DAY);
+        for part in &self.parts {
+            match part {
+                Part::Year => cell::year(out, year),
+                Part::Month(2) => cell::two(out, month),
+                Part::Month(_) => cell::int(out, month),
+                Part::Day(2) => cell::two(out, day),
+                Part::Day(_) => cell::int(out, day),
+                Part::Hour => cell::two(out, second / 3600),
+                Part::Minute => cell::two(out, second / 60 % 60),
+                Part::Second => cell::two(out, second % 60),
+                Part::Fraction(digits) => cell::fraction(out, nanos, usize::from(*digits)),
+                Part::AnyFraction => cell::any_fraction(out, nanos),
+                Part::Offset if offset == 0 => out.push(b'Z'),
+                Part::Offset => {
+                    out.push(if offset < 0 { b'-' } else { b'+' });
+                    cell::two(out, offset.abs() / 3600);
+                    out.push(b':');
+                    cell::two(out, offset.abs() / 60 % 60);
+                }
+                Part::Literal(c) => out.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes()),
+            }
+        }
+    }
+}
+
+impl fmt::Display for Pattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+/// Seconds east of Greenwich at a moment; 0 in years that no calendar of time zones has.
+pub(crate) fn offset_of(zone: Tz, seconds: i64) -> i64 {
+    DateTime::from_timestamp(seconds, 0)
+        .map_or(0, |at| i64::from(zone.offset_from_utc_datetime(&at.naive_utc()).fix().local_minus_utc()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn written(pattern: &str, zone: Option<Tz>, seconds: i64, nanos: i64) -> String {
+        let mut out = Vec::new();
+        Pattern::parse(pattern).unwrap().in_zone(zone).write(&mut out, seconds, nanos);
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn each_part_is_written_and_the_rest_is_itself() {
+        let at = 979_397_765; // 2001-01-13T14:56:05Z
+        for (pattern, expected) in [
+            ("yyyy-MM-dd", "2001-01-13"),
+            ("d.M.yyyy", "13.1.2001"),
+            ("dd/MM/yyyy HH:mm:ss.SSS", "13/01/2001 14:56:05.120"),
+            ("HHmm 'Uhr'", "1456 Uhr"),
+            ("yyyy-MM-ddTHH:mm:ssXXX", "2001-01-13T14:56:05Z"),
+            ("yyyy年M月d日", "2001年1月13日"),
+        ] {
+            if pattern.contains('年') {
+                // letters of any alphabet need quotes
+                assert_eq!(Pattern::parse(pattern), Err(PatternError::Unknown("年".into())));
+            } else {
+                assert_eq!(written(pattern, None, at, 120_000_000), expected);
+            }
+        }
+    }
+
+    #[test]
+    fn a_zone_has_its_summer_and_its_winter() {
+        let pattern = "yyyy-MM-dd HH:mm:ss XXX";
+        let zone = Some(chrono_tz::Europe::Berlin);
+        assert_eq!(written(pattern, zone, 979_397_765, 0), "2001-01-13 15:56:05 +01:00");
+        assert_eq!(written(pattern, zone, 995_036_165, 0), "2001-07-13 16:56:05 +02:00");
+        assert_eq!(written(pattern, Some(chrono_tz::America::New_York), 0, 0), "1969-12-31 19:00:00 -05:00");
+        // no zone knows the year 300000
+        assert_eq!(written("yyyy", zone, 9_400_000_000_000, 0), "+299844");
+    }
+
+    #[test]
+    fn what_means_nothing_is_refused() {
+        for (text, error) in [
+            ("", PatternError::Length),
+            ("yy", PatternError::Unknown("yy".into())),
+            ("DD.MM.yyyy", PatternError::Unknown("DD".into())),
+            ("hh:mm", PatternError::Unknown("hh".into())),
+            ("HH 'h", PatternError::Quote),
+        ] {
+            assert_eq!(Pattern::parse(text), Err(error));
+        }
+        assert_eq!(Pattern::parse(&"y".repeat(300)), Err(PatternError::Length));
+    }
+}

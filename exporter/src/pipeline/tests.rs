@@ -1,0 +1,203 @@
+//! The file does not depend on how the rows came, nor on how many threads there were; limits are said by name.
+
+use std::{
+    io::Read,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures::{StreamExt, stream};
+use platform::clock::SystemClock;
+use polars::prelude::*;
+use protocol::{
+    catalog::{Column as CatalogColumn, ColumnType},
+    delivery::Segment,
+};
+
+use super::{Budget, Made, Pipeline};
+use crate::{
+    ExporterConfig,
+    error::{JobError, Verdict},
+    format::{Bounds, Compression, Csv, Format, FormatError, Layout, LayoutColumn, Timestamps},
+    progress::Meter,
+    segment::{Limits, Outlet},
+    template::{Declared, Template, tests::Orders},
+};
+
+/// Keeps the bytes, each segment apart.
+#[derive(Default)]
+struct Kept(Mutex<Vec<(Segment, Vec<u8>)>>);
+
+#[async_trait]
+impl Outlet for Kept {
+    async fn keep(&self, segment: &Segment, chunks: Vec<Bytes>) -> Result<(), JobError> {
+        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.push((segment.clone(), chunks.concat()));
+        Ok(())
+    }
+}
+
+fn rows() -> DataFrame {
+    let n: Vec<i64> = (0..40_000).collect();
+    let text: Vec<String> = n.iter().map(|n| format!("row {n}, \"{}\"\n", n % 7)).collect();
+    df!("n" => n, "text" => text).unwrap()
+}
+
+fn layout(timestamps: Timestamps) -> Layout {
+    let columns = [("n", ColumnType::Int), ("text", ColumnType::String)];
+    let columns = columns.map(|(name, kind)| LayoutColumn::plain(CatalogColumn::new(name, kind))).to_vec();
+    Layout { timestamps, ..Layout::plain(columns) }
+}
+
+fn budget(encoders: usize) -> Budget {
+    let long = Duration::from_secs(3_600);
+    let segments = Limits { bytes: 300_000, age: long, first_bytes: 1_000, first_age: long };
+    Budget { encoders, segments, ..Budget::from(&ExporterConfig::default()) }
+}
+
+struct Run {
+    made: Made,
+    segments: Vec<(Segment, Vec<u8>)>,
+}
+
+impl Run {
+    fn bytes(&self) -> Vec<u8> {
+        self.segments.iter().flat_map(|(_, bytes)| bytes.clone()).collect()
+    }
+}
+
+async fn run(
+    frames: Vec<DataFrame>,
+    layout: Layout,
+    compression: Compression,
+    budget: Budget,
+) -> Result<Run, JobError> {
+    let kept = Kept::default();
+    let pipeline = Pipeline {
+        frames: stream::iter(frames.into_iter().map(Ok)).boxed(),
+        encoding: Csv.encoding(&layout, &budget.bounds)?,
+        layout: Arc::new(layout),
+        compression,
+        requested_at: serde_json::from_value(serde_json::json!("2026-11-22T15:26:01.123Z"))?,
+        meter: Arc::new(Meter::start()),
+        budget,
+        outlet: &kept,
+        clock: Arc::new(SystemClock),
+    };
+    let made = pipeline.run().await?;
+    Ok(Run { made, segments: kept.0.into_inner().unwrap_or_else(PoisonError::into_inner) })
+}
+
+/// The rows cut at places that a seed decides.
+fn cut(frame: &DataFrame, mut seed: u64) -> Vec<DataFrame> {
+    let (mut at, mut parts) = (0, Vec::new());
+    while at < frame.height() {
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        let rows = 1 + (seed >> 33) as usize % 9_000;
+        parts.push(frame.slice(at as i64, rows));
+        at += rows;
+    }
+    parts
+}
+
+fn unpacked(compression: Compression, bytes: &[u8]) -> Vec<u8> {
+    match compression {
+        Compression::None => bytes.to_vec(),
+        Compression::Gzip => {
+            let mut child = std::process::Command::new("gzip")
+                .arg("-dc")
+                .stdin(std::process::Stdio::piped())
+                .stdout(std::process::Stdio::piped())
+                .spawn()
+                .unwrap();
+            let (mut stdin, bytes) = (child.stdin.take().unwrap(), bytes.to_vec());
+            let feeding = std::thread::spawn(move || std::io::Write::write_all(&mut stdin, &bytes));
+            let mut out = Vec::new();
+            child.stdout.take().unwrap().read_to_end(&mut out).unwrap();
+            feeding.join().unwrap().unwrap();
+            assert!(child.wait().unwrap().success());
+            out
+        }
+        Compression::Zstd => zstd::decode_all(bytes).unwrap(),
+    }
+}
+
+#[tokio::test]
+async fn the_bytes_depend_neither_on_the_frames_nor_on_the_threads() {
+    let frame = rows();
+    let plain = run(vec![frame.clone()], layout(Timestamps::Sidecar), Compression::None, budget(1)).await.unwrap();
+    let expected = plain.bytes();
+    assert_eq!(plain.made.seal.rows, 40_000);
+    for compression in Compression::ALL {
+        let mut packed: Option<Vec<u8>> = None;
+        for (encoders, seed) in [(1, 1), (2, 2), (3, 3), (8, 4), (2, 5)] {
+            let parts = cut(&frame, seed);
+            let run = run(parts, layout(Timestamps::Sidecar), compression, budget(encoders)).await.unwrap();
+            let bytes = run.bytes();
+            assert_eq!(run.made.seal.size, bytes.len() as u64);
+            assert_eq!(run.segments.iter().map(|(segment, _)| segment.rows).sum::<u64>(), 40_000);
+            let first = packed.get_or_insert_with(|| bytes.clone());
+            assert!(*first == bytes, "{compression} with {encoders} encoders");
+            // every segment is whole members or frames by itself, and they still concatenate
+            let apart: Vec<u8> = run.segments.iter().flat_map(|(_, bytes)| unpacked(compression, bytes)).collect();
+            assert!(apart == expected && unpacked(compression, &bytes) == expected);
+        }
+        assert!(compression == Compression::None || packed.unwrap().len() < expected.len() / 3);
+    }
+}
+
+#[tokio::test]
+async fn a_second_pass_puts_both_times_before_or_into_the_rows() {
+    let frame = rows().head(Some(3_000));
+    let whole = run(cut(&frame, 3), layout(Timestamps::Rows), Compression::None, budget(2)).await.unwrap();
+    let text = String::from_utf8(whole.bytes()).unwrap();
+    let completed_at = whole.made.completed_at;
+    let begin = format!("export_requested_at,2026-11-22T15:26:01.123Z\nexport_completed_at,{completed_at}\nn,text\n0,");
+    assert!(text.starts_with(&begin), "{}", &text[..200]);
+    assert_eq!(whole.made.seal.rows, 3_000);
+
+    let mut wide = layout(Timestamps::Columns);
+    for name in ["export_requested_at", "export_completed_at"] {
+        wide.columns.push(LayoutColumn::plain(CatalogColumn::new(name, ColumnType::Datetime)));
+    }
+    let whole = run(cut(&frame, 3), wide, Compression::None, budget(2)).await.unwrap();
+    let text = String::from_utf8(whole.bytes()).unwrap();
+    let end = format!("\",2026-11-22T15:26:01.123Z,{}\n", whole.made.completed_at);
+    assert_eq!(text.matches(&end).count(), 3_000);
+}
+
+fn is_too_large(result: Result<Run, JobError>) -> bool {
+    let error = result.err().expect("a limit");
+    assert!(matches!(error.verdict(), Verdict::Fail(problem) if problem.slug() == protocol::problem::Slug::TooLarge));
+    matches!(error, JobError::Format(FormatError::TooLarge { .. }))
+}
+
+#[tokio::test]
+async fn what_is_beyond_a_limit_is_refused_by_name() {
+    let small = Bounds { spool_bytes: 10_000, ..Bounds::default() };
+    let second_pass = Budget { bounds: small, ..budget(2) };
+    assert!(is_too_large(run(cut(&rows(), 1), layout(Timestamps::Rows), Compression::None, second_pass).await));
+
+    let spec =
+        toml::from_str("name = \"sorted\"\ntimestamps = \"sidecar\"\nsort = [{ column = \"n\", descending = true }]")
+            .unwrap();
+    let columns = [("n", ColumnType::Int), ("text", ColumnType::String)];
+    let dataset = Orders(columns.map(|(name, kind)| CatalogColumn::new(name, kind)).to_vec());
+    let sorted = Declared::new(spec).layout(&dataset, &[]).unwrap();
+    let whole = run(cut(&rows(), 1), sorted.clone(), Compression::None, budget(2)).await.unwrap();
+    assert!(String::from_utf8(whole.bytes()).unwrap().starts_with("n,text\n39999,"));
+    let little = Budget { sort_bytes: 100_000, ..budget(2) };
+    assert!(is_too_large(run(cut(&rows(), 1), sorted, Compression::None, little).await));
+}
+
+#[tokio::test]
+async fn no_rows_are_a_file_with_a_header() {
+    let none = rows().head(Some(0));
+    for compression in Compression::ALL {
+        let run = run(vec![none.clone()], layout(Timestamps::Sidecar), compression, budget(2)).await.unwrap();
+        assert_eq!(unpacked(compression, &run.bytes()), b"n,text\n");
+        assert_eq!(run.made.seal.rows, 0);
+    }
+}

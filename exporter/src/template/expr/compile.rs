@@ -1,0 +1,239 @@
+//! From a tree to a typed polars expression.
+
+use polars::prelude::{DataType, Expr, LiteralValue, NULL, TimeUnit, col, lit, when};
+use protocol::catalog::{Column, ColumnType};
+
+use super::{
+    ExprError, functions,
+    parse::{Kind, Node},
+};
+
+/// Digits of a decimal, before and after the point together.
+const PRECISION: usize = 38;
+/// Digits after the point in products and quotients of decimals.
+const SCALE: usize = 10;
+
+/// An expression whose type is known.
+#[derive(Clone)]
+pub(super) struct Typed {
+    pub(super) expr: Expr,
+    /// None: it is always NULL.
+    pub(super) kind: Option<ColumnType>,
+}
+
+impl Typed {
+    pub(super) const fn new(expr: Expr, kind: ColumnType) -> Self {
+        Self { expr, kind: Some(kind) }
+    }
+}
+
+pub(super) struct Compiler<'a> {
+    columns: &'a [Column],
+    used: Vec<String>,
+}
+
+impl<'a> Compiler<'a> {
+    pub(super) const fn new(columns: &'a [Column]) -> Self {
+        Self { columns, used: Vec::new() }
+    }
+
+    pub(super) fn into_columns(self) -> Vec<String> {
+        self.used
+    }
+
+    pub(super) fn node(&mut self, node: &Node) -> Result<Typed, ExprError> {
+        use ColumnType::{Bool, Decimal, Float, Int, String as Text};
+        Ok(match &node.kind {
+            Kind::Number(text) => number(node.at, text)?,
+            Kind::Text(text) => Typed::new(lit(text.clone()), Text),
+            Kind::Bool(value) => Typed::new(lit(*value), Bool),
+            Kind::Null => Typed { expr: lit(NULL), kind: None },
+            Kind::Column(name) => self.column(node.at, name)?,
+            Kind::Minus(inner) => {
+                let value = self.node(inner)?;
+                match value.kind {
+                    Some(Int | Float | Decimal) => arithmetic(node.at, "-", number(node.at, "0")?, value)?,
+                    other => return Err(wrong(node.at, "`-` takes a number", other)),
+                }
+            }
+            Kind::Not(inner) => {
+                let value = self.node(inner)?;
+                match value.kind {
+                    Some(Bool) => Typed::new(value.expr.not(), Bool),
+                    other => return Err(wrong(node.at, "`not` takes true or false", other)),
+                }
+            }
+            Kind::Binary(operator @ ("and" | "or"), left, right) => {
+                let (left, right) = (self.node(left)?, self.node(right)?);
+                for side in [&left, &right] {
+                    if side.kind != Some(Bool) {
+                        return Err(wrong(node.at, &format!("`{operator}` takes true or false"), side.kind));
+                    }
+                }
+                let expr = if *operator == "and" { left.expr.and(right.expr) } else { left.expr.or(right.expr) };
+                Typed::new(expr, Bool)
+            }
+            Kind::Binary(operator @ ("+" | "-" | "*" | "/"), left, right) => {
+                let (left, right) = (self.node(left)?, self.node(right)?);
+                arithmetic(node.at, operator, left, right)?
+            }
+            Kind::Binary(operator, left, right) => {
+                let (left, right) = (self.node(left)?, self.node(right)?);
+                comparison(node.at, operator, left, right)?
+            }
+            Kind::Call(name, arguments) => {
+                let arguments = arguments.iter().map(|argument| self.node(argument)).collect::<Result<Vec<_>, _>>()?;
+                functions::call(node.at, name, arguments)?
+            }
+        })
+    }
+
+    /// A column in the one width that its type is calculated in, whatever the source has.
+    fn column(&mut self, at: usize, name: &str) -> Result<Typed, ExprError> {
+        let Some(column) = self.columns.iter().find(|column| column.name == name) else {
+            return Err(ExprError::at(at, format!("there is no column `{name}`")));
+        };
+        if !self.used.iter().any(|used| used == name) {
+            self.used.push(name.to_owned());
+        }
+        let expr = col(name);
+        let expr = match column.kind {
+            ColumnType::Int => expr.strict_cast(DataType::Int64),
+            ColumnType::Float => expr.strict_cast(DataType::Float64),
+            ColumnType::Datetime => expr.strict_cast(DataType::Datetime(TimeUnit::Microseconds, None)),
+            _ => expr,
+        };
+        Ok(Typed::new(expr, column.kind))
+    }
+}
+
+/// A type that fits neither.
+pub(super) fn wrong(at: usize, rule: &str, got: Option<ColumnType>) -> ExprError {
+    ExprError::at(at, format!("{rule}, not {}", got.map_or("null", name)))
+}
+
+/// A type as people call it.
+pub(super) const fn name(kind: ColumnType) -> &'static str {
+    match kind {
+        ColumnType::String => "text",
+        ColumnType::Int => "a whole number",
+        ColumnType::Float => "a float",
+        ColumnType::Decimal => "a decimal",
+        ColumnType::Bool => "true or false",
+        ColumnType::Date => "a date",
+        ColumnType::Datetime => "a moment",
+        ColumnType::Time => "a time of day",
+    }
+}
+
+fn number(at: usize, text: &str) -> Result<Typed, ExprError> {
+    if text.contains(['e', 'E']) {
+        let value: f64 = text.parse().map_err(|_| ExprError::at(at, format!("`{text}` is no number")))?;
+        if !value.is_finite() {
+            return Err(ExprError::at(at, format!("`{text}` is larger than floats are")));
+        }
+        return Ok(Typed::new(lit(value), ColumnType::Float));
+    }
+    let digits = text.bytes().filter(u8::is_ascii_digit).count();
+    if let Some((_, fraction)) = text.split_once('.') {
+        if digits > PRECISION || fraction.len() > SCALE {
+            return Err(ExprError::at(at, format!("a decimal has at most {SCALE} digits after its point")));
+        }
+        return Ok(Typed::new(decimal_literal(text, fraction.len()), ColumnType::Decimal));
+    }
+    let value: i64 = text.parse().map_err(|_| ExprError::at(at, format!("`{text}` has more than 64 bits")))?;
+    Ok(Typed::new(lit(value), ColumnType::Int))
+}
+
+fn decimal_literal(text: &str, scale: usize) -> Expr {
+    let unscaled: i128 = text.bytes().filter(u8::is_ascii_digit).fold(0, |n, d| n * 10 + i128::from(d - b'0'));
+    lit(LiteralValue::Scalar(polars::prelude::Scalar::new_decimal(unscaled, PRECISION, scale)))
+}
+
+/// As a decimal with these digits after the point; a value that does not fit fails.
+pub(super) fn decimal(value: Expr, scale: usize) -> Expr {
+    value.strict_cast(DataType::Decimal(PRECISION, scale))
+}
+
+/// Both sides in one type of numbers.
+pub(super) fn common(left: Option<ColumnType>, right: Option<ColumnType>) -> Option<ColumnType> {
+    use ColumnType::{Decimal, Float, Int};
+    match (left?, right?) {
+        (Int, Int) => Some(Int),
+        (Float, Int | Float | Decimal) | (Int | Decimal, Float) => Some(Float),
+        (Int | Decimal, Decimal) | (Decimal, Int) => Some(Decimal),
+        (left, right) => (left == right).then_some(left),
+    }
+}
+
+/// A value in a type that [`common`] has found.
+pub(super) fn cast(value: Typed, kind: ColumnType) -> Expr {
+    match (value.kind, kind) {
+        (Some(ColumnType::Int), ColumnType::Decimal) => decimal(value.expr, 0),
+        (Some(ColumnType::Int | ColumnType::Decimal), ColumnType::Float) => value.expr.cast(DataType::Float64),
+        _ => value.expr,
+    }
+}
+
+fn arithmetic(at: usize, operator: &str, left: Typed, right: Typed) -> Result<Typed, ExprError> {
+    use ColumnType::{Decimal, Float, Int};
+    let kind = match common(left.kind, right.kind) {
+        Some(kind @ (Int | Float | Decimal)) => kind,
+        _ => {
+            let side = if matches!(left.kind, Some(Int | Float | Decimal)) { right.kind } else { left.kind };
+            return Err(wrong(at, &format!("`{operator}` takes numbers"), side));
+        }
+    };
+    let zero_is_null = |divisor: Expr, zero: Expr| when(divisor.clone().eq(zero)).then(lit(NULL)).otherwise(divisor);
+    Ok(match (kind, operator) {
+        (Int, "/") => {
+            let divisor = zero_is_null(right.expr, lit(0_i64));
+            Typed::new(left.expr.cast(DataType::Float64) / divisor.cast(DataType::Float64), Float)
+        }
+        // by way of decimals, which say when a result is too large, where integers would turn around
+        (Int, _) => {
+            let (left, right) = (decimal(left.expr, 0), decimal(right.expr, 0));
+            Typed::new(exact(operator, left, right).strict_cast(DataType::Int64), Int)
+        }
+        (Decimal, "/") => {
+            let divisor = zero_is_null(decimal(right.expr, SCALE), decimal(lit(0_i64), SCALE));
+            Typed::new(decimal(left.expr, SCALE) / divisor, Decimal)
+        }
+        (Decimal, "*") => Typed::new(decimal(left.expr, SCALE) * decimal(right.expr, SCALE), Decimal),
+        (Decimal, _) => {
+            let (left, right) = (cast(left, Decimal), cast(right, Decimal));
+            Typed::new(exact(operator, left, right), Decimal)
+        }
+        (_, "/") => {
+            let divisor = zero_is_null(cast(right, Float), lit(0.0));
+            Typed::new(cast(left, Float) / divisor, Float)
+        }
+        _ => Typed::new(exact(operator, cast(left, Float), cast(right, Float)), Float),
+    })
+}
+
+fn exact(operator: &str, left: Expr, right: Expr) -> Expr {
+    match operator {
+        "+" => left + right,
+        "-" => left - right,
+        _ => left * right,
+    }
+}
+
+fn comparison(at: usize, operator: &str, left: Typed, right: Typed) -> Result<Typed, ExprError> {
+    let Some(kind) = common(left.kind, right.kind) else {
+        let rule =
+            format!("`{operator}` compares values of one type; the left one is {}", left.kind.map_or("null", name));
+        return Err(wrong(at, &rule, right.kind));
+    };
+    let (left, right) = (cast(left, kind), cast(right, kind));
+    let expr = match operator {
+        "=" => left.eq(right),
+        "<" => left.lt(right),
+        "<=" => left.lt_eq(right),
+        ">" => left.gt(right),
+        ">=" => left.gt_eq(right),
+        _ => left.neq(right),
+    };
+    Ok(Typed::new(expr, ColumnType::Bool))
+}
