@@ -138,6 +138,11 @@ export class Stack {
     await this.#end(service, "SIGKILL");
   }
 
+  /** Stops a service as an operator would, and waits until it is gone. */
+  async terminate(service: Service): Promise<void> {
+    await this.#end(service, "SIGTERM");
+  }
+
   /** Runs a command of the binary to its end. Gives what it printed. */
   sluice(args: string[]): string {
     const done = spawnSync(needed("SLUICE_BIN"), args, { env: this.#environment(), encoding: "utf8" });

@@ -31,7 +31,12 @@ describe("history", () => {
       requested_at: new Date(2026, 10, day, hour).toISOString(),
       status,
     });
-    const items = [at(22, 0, "completed"), at(21, 23, "failed"), at(21, 1, "expired"), at(10, 1, "completed")];
+    const items = [
+      at(22, 0, "completed"),
+      at(21, 23, "failed"),
+      at(21, 1, "expired"),
+      at(10, 1, "completed"),
+    ];
     const days = perDay(items, 3, now);
     expect(days.map(({ completed, other }) => [completed, other])).toEqual([
       [0, 0],

@@ -1,0 +1,148 @@
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { WebSocket } from "ws";
+import { Stack } from "../../stack/stack.js";
+import { CLOSE_CODES, nodeClient, type SluiceClient } from "../src/node.js";
+
+/** A stack with limits that are quickly reached. */
+let stack: Stack;
+
+beforeAll(async () => {
+  stack = await Stack.start({
+    name: "the stack of the close codes",
+    env: {
+      SLUICE_GATEWAY__WS__SESSIONS_PER_USER: "2",
+      SLUICE_GATEWAY__WS__MESSAGE_BYTES: "4096",
+      SLUICE_GATEWAY__WS__MESSAGE_BURST: "20",
+      SLUICE_GATEWAY__WS__MESSAGES_PER_SECOND: "1",
+      SLUICE_GATEWAY__WS__HEARTBEAT_MS: "200",
+    },
+  });
+}, 60_000);
+afterAll(() => stack?.stop());
+
+/** A socket past the handshake, without the SDK, so that rules can be broken. */
+async function raw(sub: string, options: { autoPong?: boolean; ttlS?: number } = {}): Promise<WebSocket> {
+  const { ttlS = 60, ...more } = options;
+  const socket = new WebSocket(`${stack.url.replace("http", "ws")}/v1/ws`, ["sluice.v1"], {
+    headers: { authorization: `Bearer ${stack.token(sub, "acme", { ttlS })}` },
+    ...more,
+  });
+  await new Promise((resolve, reject) => {
+    socket.once("message", resolve);
+    socket.once("error", reject);
+    socket.once("close", (code: number) => reject(new Error(String(code))));
+  });
+  return socket;
+}
+
+const closed = (socket: WebSocket) => new Promise<number>((resolve) => socket.once("close", resolve));
+
+/** How to have the real gateway end a session with each code of the contract, or why that can't be done from outside. */
+const PROVOKED: Record<number, (() => Promise<number>) | string> = {
+  1000: "the client's own code, when it closes",
+  1001: async () => {
+    const socket = await raw("leaver");
+    const code = closed(socket);
+    await stack.terminate("gateway");
+    stack.launch("gateway");
+    await stack.ready();
+    return code;
+  },
+  1009: async () => {
+    const socket = await raw("talker");
+    const code = closed(socket);
+    socket.send(JSON.stringify({ type: "ping", ref: "x".repeat(5_000) }));
+    return code;
+  },
+  4400: async () => {
+    const socket = await raw("babbler");
+    const code = closed(socket);
+    socket.send("no JSON at all");
+    return code;
+  },
+  4401: async () => closed(await raw("mayfly", { ttlS: 1 })),
+  4403: "reserved; not sent in this version",
+  4408: async () => closed(await raw("sleeper", { autoPong: false })),
+  4409: async () => {
+    const others = [await raw("crowd"), await raw("crowd")];
+    const code = await raw("crowd").then(closed, (error: Error) => Number(error.message));
+    for (const socket of others) {
+      socket.close();
+    }
+    return code;
+  },
+  4429: async () => {
+    const socket = await raw("chatterbox");
+    const code = closed(socket);
+    for (let sent = 0; sent < 60; sent += 1) {
+      socket.send('{"type":"ping"}');
+    }
+    return code;
+  },
+  4500: "a fault of the gateway itself; the scripted server of the unit tests sends it",
+};
+
+describe("every close code", () => {
+  it("stands in the table", () => {
+    expect(Object.keys(PROVOKED)).toEqual(Object.keys(CLOSE_CODES));
+  });
+
+  const provoked = Object.entries(PROVOKED).filter(([, how]) => typeof how === "function");
+  it.each(provoked)("%s", { timeout: 30_000 }, async (code, how) => {
+    expect(await (how as () => Promise<number>)()).toBe(Number(code));
+  });
+});
+
+describe("the SDK after a close", () => {
+  const made: SluiceClient[] = [];
+  const client = (
+    sub: string,
+    getToken = ({ refresh }: { refresh: boolean }) => stack.token(sub, "acme", { ttlS: refresh ? 60 : 2 }),
+  ) => {
+    const one = nodeClient({ baseUrl: stack.url, getToken, backoff: { baseMs: 10, capMs: 200 } });
+    made.push(one);
+    return one;
+  };
+  afterAll(() => {
+    for (const one of made) {
+      one.close();
+    }
+  });
+
+  it("4401: comes back with a new token", { timeout: 30_000 }, async () => {
+    const asked: boolean[] = [];
+    const one = client("renewer", ({ refresh }) => {
+      asked.push(refresh);
+      // the token in use ends before there is time to refresh it in the session
+      return stack.token("renewer", "acme", { ttlS: asked.includes(true) ? 60 : 1 });
+    });
+    await one.connect();
+    const sessions: string[] = [];
+    one.on("session.ready", (ready) => sessions.push(ready.session_id));
+    await expect.poll(() => sessions.length, { timeout: 20_000 }).toBe(1);
+    expect(asked).toContain(true);
+    expect(one.state.name).toBe("live");
+  });
+
+  it("1001: comes back by itself when the gateway is restarted", { timeout: 30_000 }, async () => {
+    const one = client("waiter", () => stack.token("waiter"));
+    await one.connect();
+    const seen: string[] = [];
+    one.onState((state) => seen.push(state.name));
+    await stack.terminate("gateway");
+    stack.launch("gateway");
+    await expect.poll(() => seen.at(-1), { timeout: 20_000 }).toBe("live");
+    expect(seen).toContain("reconnecting");
+  });
+
+  it("4409: stops, and says why", { timeout: 30_000 }, async () => {
+    const others = [await raw("family"), await raw("family")];
+    const one = client("family", () => stack.token("family"));
+    await one.connect().catch(() => undefined);
+    await expect.poll(() => one.state.name, { timeout: 20_000 }).toBe("closed");
+    expect(one.state).toMatchObject({ error: { slug: "rate-limited" } });
+    for (const socket of others) {
+      socket.close();
+    }
+  });
+});
