@@ -1,9 +1,10 @@
-//! The browser test: a real Sluice with data of its own, a real Chromium, and afterwards nothing left running.
+//! The tests of the web side that need all of it: the SDK in Node and the page in Chromium, each against a real Sluice
+//! with data of its own, and afterwards nothing left running.
 
 use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -19,11 +20,21 @@ const READY_WITHIN: Duration = Duration::from_secs(60);
 const STOPPED_WITHIN: Duration = Duration::from_secs(20);
 const PAUSE: Duration = Duration::from_millis(100);
 
+/// The scale of `lineitem` whose CSV has more than 1 GB.
+const HEAVY_SCALE: f64 = 1.4;
+
 #[derive(Debug)]
 pub(crate) struct Browser<'a> {
     pub(crate) layout: &'a Layout,
     pub(crate) nats: &'a Path,
     pub(crate) chromium: &'a Path,
+    /// Also the tests on a file of 1 GB.
+    pub(crate) full: bool,
+}
+
+/// Runs the SDK's tests in Node; they start every Sluice that they need.
+pub(crate) fn check_sdk(browser: &Browser<'_>) -> Result<()> {
+    script(browser, "test:real").live()
 }
 
 /// Runs the page's end-to-end tests against a Sluice that is started and stopped here.
@@ -38,6 +49,7 @@ pub(crate) fn check(browser: &Browser<'_>) -> Result<()> {
 fn with_data(browser: &Browser<'_>, data_dir: &Path) -> Result<()> {
     let layout = browser.layout;
     datasets::flights(layout, data_dir)?;
+    let heavy = if browser.full { heavy_datasets(layout)? } else { PathBuf::new() };
     let port = free_port()?;
     let log = layout.log("browser-sluice");
     let mut sluice = Run::new("Sluice", layout.sluice(false))
@@ -47,13 +59,10 @@ fn with_data(browser: &Browser<'_>, data_dir: &Path) -> Result<()> {
         .env("SLUICE_WEB_DIR", layout.page())
         .spawn_quiet(&log)?;
     let tested = until_ready(&mut sluice, port).and_then(|()| {
-        Run::new("npm run e2e", "npm")
-            .args(["run", "e2e"])
-            .dir(&layout.web())
+        script(browser, "e2e")
             .env("SLUICE_URL", format!("http://127.0.0.1:{port}"))
             .env("SLUICE_DATA_DIR", data_dir)
-            .env("SLUICE_BIN", layout.sluice(false))
-            .env("CHROMIUM_PATH", browser.chromium)
+            .env("SLUICE_HEAVY_DATASETS", heavy)
             .live()
     });
     let stopped = stop(&mut sluice);
@@ -61,6 +70,25 @@ fn with_data(browser: &Browser<'_>, data_dir: &Path) -> Result<()> {
         run::show(&log);
     }
     tested.and(stopped)
+}
+
+/// A script of `web/package.json` that may start services of its own.
+fn script(browser: &Browser<'_>, name: &str) -> Run {
+    Run::new(format!("npm run {name}"), "npm")
+        .args(["run", name])
+        .dir(&browser.layout.web())
+        .env("SLUICE_BIN", browser.layout.sluice(false))
+        .env("SLUICE_NATS_SERVER", browser.nats)
+        .env("CHROMIUM_PATH", browser.chromium)
+}
+
+/// Made once, and kept for the next time.
+fn heavy_datasets(layout: &Layout) -> Result<PathBuf> {
+    let folder = layout.own().join("tpch").join("browser");
+    if !folder.join("lineitem.parquet").exists() {
+        datasets::tpch(layout, HEAVY_SCALE, &folder)?;
+    }
+    Ok(folder)
 }
 
 fn free_port() -> Result<u16> {

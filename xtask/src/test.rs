@@ -47,10 +47,11 @@ pub(crate) fn test(layout: &Layout, options: &TestOptions) -> Result<ExitCode> {
     }
     match (built, nats, chromium, page) {
         (Some(()), Some(nats), Some(chromium), Some(())) => {
-            let browser = Browser { layout, nats: &nats, chromium: &chromium };
+            let browser = Browser { layout, nats: &nats, chromium: &chromium, full: options.full };
+            steps.run("SDK test", || browser::check_sdk(&browser));
             steps.run("browser test", || browser::check(&browser));
         }
-        _ => steps.skip("browser test", "a step that it needs failed"),
+        _ => ["SDK test", "browser test"].iter().for_each(|name| steps.skip(name, "a step that it needs failed")),
     }
     Ok(steps.summary(started.elapsed()))
 }
