@@ -4,6 +4,7 @@
 //! there to begin.
 
 use chrono::{DateTime, Utc};
+use protocol::ops::ScheduledJob;
 use sea_orm::{
     ActiveValue::Set,
     Condition, QueryOrder,
@@ -56,6 +57,25 @@ pub struct Model {
 pub enum Relation {}
 
 impl ActiveModelBehavior for ActiveModel {}
+
+impl From<Model> for ScheduledJob {
+    fn from(row: Model) -> Self {
+        Self {
+            name: row.name,
+            schedule: row.schedule,
+            due_at: row.due_at.into(),
+            requested_at: row.requested_at.map(Into::into),
+            started_at: row.started_at.map(Into::into),
+            ended_at: row.ended_at.map(Into::into),
+            duration_ms: row.duration_ms.map(i64::unsigned_abs),
+            result: row.result,
+            detail: row.detail,
+            runs: row.runs.unsigned_abs(),
+            failures: row.failures.unsigned_abs(),
+            runner: row.runner,
+        }
+    }
+}
 
 /// Makes the row of a job, due at `due_at`; of one that exists, only the schedule is brought up to date.
 ///

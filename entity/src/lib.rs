@@ -15,6 +15,7 @@ pub mod submit_key;
 pub mod terms;
 pub mod transition;
 pub mod turns;
+pub mod upkeep;
 pub mod view;
 
 use sea_orm::DbErr;

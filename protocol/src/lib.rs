@@ -18,6 +18,7 @@ pub mod filter;
 pub mod frame;
 pub mod id;
 pub mod json;
+pub mod ops;
 pub mod params;
 pub mod problem;
 pub mod server;

@@ -34,10 +34,18 @@ pub const CANCEL_ALL: &str = "sluice.v1.cancel.*";
 pub const DELIVERY_GRANT: &str = "sluice.v1.delivery.grant";
 /// Request: the metadata document of an export (gateway → notifier).
 pub const DELIVERY_METADATA: &str = "sluice.v1.delivery.metadata";
-/// A hint that an export was committed (gateway → notifier's dispatcher).
+/// A hint that the dispatcher has something to do: an export was committed, one has ended, or credits changed (gateway
+/// and notifier → the notifier that leads the dispatching).
 pub const DELIVERY_SUBMITTED: &str = "sluice.v1.delivery.submitted";
 /// Every note of a segment written (exporter → notifier).
 pub const DELIVERY_WRITTEN_ALL: &str = "sluice.v1.delivery.written.*";
+
+/// Request: what runs by the clock (operator → notifier).
+pub const OPS_SCHEDULE: &str = "sluice.v1.ops.schedule";
+/// Request: run a scheduled job now (operator → notifier).
+pub const OPS_RUN: &str = "sluice.v1.ops.run";
+/// A hint that somebody asked in the database for a scheduled job to run now (operator → every notifier).
+pub const OPS_DUE: &str = "sluice.v1.ops.due";
 
 /// How long a job is likely to take; each lane has its own consumer, and bulk can't take every slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
