@@ -47,6 +47,8 @@ pub struct Deps {
     pub clock: SharedClock,
     /// The terms of credits.
     pub terms: Terms,
+    /// How to make backups; None: not by this notifier.
+    pub backup: Option<Arc<crate::backup::Setup>>,
     /// What `/metrics` renders; without it there is no such page.
     pub metrics: Option<PrometheusHandle>,
 }
@@ -127,7 +129,7 @@ pub async fn start(
     let intake = Intake::new(deps.bus.clone(), Arc::clone(&settler), &config);
     life.spawn_critical("intake", Arc::new(intake).run(life.clone()));
     life.spawn_critical("dispatch", Arc::clone(&dispatcher).run(hints, life.soft().clone()));
-    schedule::start(&config, deps, settler, dispatcher, life).await?;
+    schedule::start(&config, deps, settler, dispatcher, &instance, &service, life).await?;
 
     // operators see the service for as long as it takes requests
     let soft = life.soft().clone();

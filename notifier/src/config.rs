@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::error::NotifierError;
+use crate::{error::NotifierError, schedule::when::When};
 
 /// The `[notifier]` table.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -43,10 +43,25 @@ pub struct NotifierConfig {
     /// A connection on which no byte moves for this long is closed, seconds. More than the five minutes for which a
     /// client may stand still.
     pub serve_idle_s: u64,
-    /// How often to look for what was forgotten or is over, seconds.
-    pub sweep_s: u64,
-    /// How many exports one sweep takes of each kind.
+    /// How often at least to look into the table of scheduled jobs, milliseconds.
+    pub schedule_poll_ms: u64,
+    /// How long one run of a scheduled job may take, seconds.
+    pub schedule_deadline_s: u64,
+    /// The IANA zone by whose clocks cron lines are read.
+    pub schedule_zone: String,
+    /// How often to look for what was forgotten and can't wait for the sweep, seconds.
+    pub patrol_s: u64,
+    /// When to sweep: a cron line.
+    pub sweep_cron: String,
+    /// How many exports a patrol takes of each kind, and a sweep at a time.
     pub sweep_batch: u64,
+    /// How many objects of the file store one sweep looks at; the next goes on from there.
+    pub sweep_objects: usize,
+    /// An object of an export without a row is deleted when it is older than this, seconds. A database that was just
+    /// brought back from a backup may lack rows.
+    pub orphan_grace_s: u64,
+    /// Accounts that get their nightly credit in one transaction.
+    pub credits_batch: u64,
     /// An export without a sign of life for this long gets a fresh job if it has none, seconds.
     pub stuck_after_s: u64,
     /// For this long after the end of an export its objects are looked for that nobody needs, seconds: an exporter
@@ -73,8 +88,15 @@ impl Default for NotifierConfig {
             delivery_concurrency: 32,
             serve_connections: 1024,
             serve_idle_s: 360,
-            sweep_s: 30,
+            schedule_poll_ms: 1000,
+            schedule_deadline_s: 3600,
+            schedule_zone: "UTC".into(),
+            patrol_s: 30,
+            sweep_cron: "0 * * * *".into(),
             sweep_batch: 200,
+            sweep_objects: 50_000,
+            orphan_grace_s: 86_400,
+            credits_batch: 1000,
             stuck_after_s: 600,
             tidy_window_s: 7200,
         }
@@ -102,14 +124,19 @@ impl NotifierConfig {
             ("delivery_concurrency", self.delivery_concurrency as u64),
             ("serve_connections", self.serve_connections as u64),
             ("serve_idle_s", self.serve_idle_s),
-            ("sweep_s", self.sweep_s),
+            ("schedule_poll_ms", self.schedule_poll_ms),
+            ("schedule_deadline_s", self.schedule_deadline_s),
+            ("patrol_s", self.patrol_s),
             ("sweep_batch", self.sweep_batch),
+            ("sweep_objects", self.sweep_objects as u64),
+            ("credits_batch", self.credits_batch),
             ("stuck_after_s", self.stuck_after_s),
             ("tidy_window_s", self.tidy_window_s),
         ];
         if let Some((name, _)) = positive.into_iter().find(|(_, value)| *value == 0) {
             return Err(NotifierError::Config(format!("notifier.{name} must be at least 1")));
         }
+        When::cron("sweep_cron", &self.sweep_cron, &self.schedule_zone)?;
         let http = |url: &str| url.starts_with("http://") || url.starts_with("https://");
         if !self.advertise_url.is_empty() && !http(&self.advertise_url) {
             return Err(NotifierError::Config("notifier.advertise_url must begin with http:// or https://".into()));
@@ -129,8 +156,10 @@ mod tests {
     #[test]
     fn settings_that_cannot_work_are_named() {
         assert!(NotifierConfig::default().validate().is_ok());
-        let zero = NotifierConfig { sweep_s: 0, ..NotifierConfig::default() };
-        assert!(zero.validate().unwrap_err().to_string().contains("notifier.sweep_s"));
+        let zero = NotifierConfig { patrol_s: 0, ..NotifierConfig::default() };
+        assert!(zero.validate().unwrap_err().to_string().contains("notifier.patrol_s"));
+        let cron = NotifierConfig { sweep_cron: "hourly".into(), ..NotifierConfig::default() };
+        assert!(cron.validate().unwrap_err().to_string().contains("notifier.sweep_cron"));
         let url = NotifierConfig { advertise_url: "notifier:80".into(), ..NotifierConfig::default() };
         assert!(url.validate().unwrap_err().to_string().contains("advertise_url"));
     }

@@ -4,6 +4,8 @@ use entity::StoreError;
 use platform::{bus::BusError, store::FileStoreError};
 use sea_orm::{DbErr, RuntimeErr, sqlx};
 
+use crate::backup::BackupError;
+
 /// A failure inside a notifier. None of these reaches a client as it is.
 #[derive(Debug, thiserror::Error)]
 pub enum NotifierError {
@@ -50,12 +52,30 @@ pub enum NotifierError {
     /// The machine gives no random numbers.
     #[error("no random numbers for the grant key")]
     Random,
+    /// A backup.
+    #[error(transparent)]
+    Backup(#[from] Box<BackupError>),
     /// A lease is somebody else's by now.
     #[error("the lease is lost")]
     Fenced,
+    /// The process is to stop, and this waits for another.
+    #[error("stopping")]
+    Stopping,
+    /// Some of a scheduled job was done, and some was not.
+    #[error("{0}")]
+    Partly(String),
     /// A subscription ended although nobody ended it.
     #[error("the subscription to {0} ended")]
     Unsubscribed(&'static str),
+}
+
+impl From<BackupError> for NotifierError {
+    fn from(e: BackupError) -> Self {
+        match e {
+            BackupError::Setting { .. } => Self::Config(e.to_string()),
+            e => Self::Backup(Box::new(e)),
+        }
+    }
 }
 
 impl From<DbErr> for NotifierError {
@@ -72,9 +92,10 @@ impl NotifierError {
             Self::Bus(e) => !matches!(e, BusError::Unreadable(_) | BusError::Version(_)),
             Self::Store(StoreError::Db(e)) => !is_of_the_data(e),
             Self::Files(e) => matches!(e, FileStoreError::Store(_)),
-            Self::JetStream { .. } | Self::Timeout(_) | Self::Fenced => true,
+            Self::JetStream { .. } | Self::Timeout(_) | Self::Fenced | Self::Stopping | Self::Partly(_) => true,
             Self::Store(StoreError::Damaged { .. })
             | Self::Config(_)
+            | Self::Backup(_)
             | Self::Document { .. }
             | Self::Schedule(_)
             | Self::Http(_)

@@ -28,7 +28,11 @@ pub(crate) struct Candidate {
 impl Candidate {
     /// Wants the lease of this name for terms of this length. `holder` is for operators.
     pub(crate) fn new(deps: &Deps, name: &str, holder: &str, term: Duration) -> Self {
-        let (db, clock) = (deps.db.clone(), deps.clock.clone());
+        Self::of(deps.db.clone(), deps.clock.clone(), name, holder, term)
+    }
+
+    /// The same without a whole notifier.
+    pub(crate) fn of(db: DatabaseConnection, clock: SharedClock, name: &str, holder: &str, term: Duration) -> Self {
         Self { db, clock, name: name.to_owned(), holder: holder.to_owned(), term, seen: None }
     }
 

@@ -13,6 +13,7 @@
 
 mod app;
 mod backoff;
+pub mod backup;
 mod config;
 mod delivery;
 mod dispatch;

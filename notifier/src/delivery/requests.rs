@@ -95,6 +95,8 @@ pub(crate) async fn answer<H: Handler>(
 }
 
 async fn reply<H: Handler>(handler: &H, payload: &[u8]) -> H::Answer {
+    // people leave it out where there is nothing to say
+    let payload = if payload.is_empty() { b"{}" } else { payload };
     let question = match serde_json::from_slice(payload) {
         Ok(question) => question,
         Err(e) => {
@@ -105,6 +107,6 @@ async fn reply<H: Handler>(handler: &H, payload: &[u8]) -> H::Answer {
     let answered = tokio::time::timeout(DEADLINE, handler.answer(question)).await;
     answered.unwrap_or(Err(NotifierError::Timeout("answering a request"))).unwrap_or_else(|e| {
         warn!(error = %e, "a request can't be answered just now");
-        H::refuse(Problem::new(Slug::Unavailable, "The file can't be reached just now."))
+        H::refuse(Problem::new(Slug::Unavailable, "That can't be answered just now."))
     })
 }

@@ -53,6 +53,7 @@ async fn an_export_canceled_before_its_turn_never_becomes_a_job() {
     let id = h.submit().await;
     assert!(transition::request_cancel(&h.db, &alice(), id, now()).await.unwrap());
     h.start().await;
+    h.until_told().await;
     h.advance(60);
     h.until(id, Status::Canceled).await;
     testkit::eventually("the owner hears of it", || async { (h.events().await.len() == 3).then_some(()) }).await;
@@ -129,7 +130,8 @@ async fn the_sweep_deletes_files_whose_time_is_over() {
     h.advance(3599);
     tokio::time::sleep(std::time::Duration::from_millis(1500)).await;
     assert_eq!(h.row(id).await.status, "completed");
-    h.advance(1);
+    // the next hour
+    h.advance(3600);
     h.until(id, Status::Expired).await;
     h.until_settled().await;
     assert_eq!(h.events().await.last().unwrap(), "expired");

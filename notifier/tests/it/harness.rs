@@ -25,7 +25,7 @@ use protocol::{
     id::{ExportId, Owner},
     subject,
 };
-use sea_orm::DatabaseConnection;
+use sea_orm::{DatabaseConnection, TransactionTrait};
 use testkit::{db::TestDatabase, eventually, nats::NatsServer, store::Folder};
 use tokio::net::TcpListener;
 
@@ -74,7 +74,7 @@ impl Harness {
             store: folder.store(),
             clock: ManualClock::at(now()),
             life: Lifecycle::new(),
-            config: NotifierConfig { dispatch_poll_ms: 50, sweep_s: 1, ..NotifierConfig::default() },
+            config: NotifierConfig { dispatch_poll_ms: 50, patrol_s: 1, ..NotifierConfig::default() },
             nats,
             _database: database,
             folder,
@@ -95,6 +95,7 @@ impl Harness {
             store: self.store.clone(),
             clock: self.clock.clone(),
             terms: terms(),
+            backup: None,
             metrics: None,
         };
         let listener = TcpListener::bind(&self.config.internal_listen).await.unwrap();
@@ -108,10 +109,12 @@ impl Harness {
 
     pub(crate) async fn submit_for(&self, owner: Owner) -> ExportId {
         let id = ExportId::generate();
-        ledger::reckon(&self.db, &owner, &terms(), now()).await.unwrap();
-        assert!(ledger::hold(&self.db, &owner, id, 1, now()).await.unwrap());
+        let tx = self.db.begin().await.unwrap();
+        ledger::reckon(&tx, &owner, &terms(), now()).await.unwrap();
+        assert!(ledger::hold(&tx, &owner, id, 1, now()).await.unwrap());
         let row = export::Model { tenant: owner.tenant, user_id: owner.user, ..row(id) };
-        export::insert(&self.db, row).await.unwrap();
+        export::insert(&tx, row).await.unwrap();
+        tx.commit().await.unwrap();
         id
     }
 

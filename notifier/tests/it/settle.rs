@@ -173,7 +173,8 @@ async fn a_delete_takes_the_objects_and_then_the_export() {
 async fn a_delete_that_nobody_asked_for_waits_for_the_time_to_be_over() {
     let mut h = Harness::new().await;
     // nobody but the message
-    h.config.sweep_s = 3600;
+    h.config.patrol_s = 36_000;
+    h.config.sweep_cron = "0 0 1 1 *".into();
     h.start().await;
     let (id, attempt) = h.running_export().await;
     let segments = h.write(id, attempt, &[b"hello"]).await;
