@@ -3,6 +3,7 @@
 //! Once the transaction is committed the export will run, whatever dies next: the dispatcher looks for such rows by
 //! itself. So the hint may be lost.
 
+use axum::http::header;
 use entity::{export, ledger, submit_key, view};
 use platform::{bus::Bus, clock::SharedClock};
 use protocol::{
@@ -158,14 +159,17 @@ impl Submit {
         if twin.is_none() {
             let held = ledger::hold(&tx, owner, id, row.credits, now).await.map_err(Refusal::from)?;
             if !held {
+                // nothing was taken; what the nights have brought stays written down, and the account open
+                tx.commit().await.map_err(Refusal::from)?;
                 return Err(self.credits.exhausted(balance.balance, row.credits).into());
             }
             let unfinished = export::count_unfinished(&tx, owner).await.map_err(Refusal::from)?;
             if unfinished >= self.max_unfinished {
                 let detail =
                     format!("You have {unfinished} unfinished exports, and {} is the most.", self.max_unfinished);
-                let refusal = Refusal::new(Slug::TooManyExports, detail);
-                return Err(refusal.with_header(axum::http::header::RETRY_AFTER, 5).into());
+                let mut refusal = Refusal::new(Slug::TooManyExports, detail).with_header(header::RETRY_AFTER, 5);
+                refusal.headers.extend(self.credits.rate_limit(balance.balance));
+                return Err(refusal.into());
             }
             export::insert(&tx, row).await.map_err(Refusal::from)?;
         }

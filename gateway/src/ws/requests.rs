@@ -6,6 +6,7 @@ use protocol::{
     export::Export,
     problem::{FieldError, Problem, Slug},
 };
+use tracing::debug;
 
 use crate::{
     app::App,
@@ -41,7 +42,16 @@ pub(super) async fn perform(app: App, caller: Caller, trace: TraceContext, reque
             Reply::Created(create, result)
         }
         Request::Cancel(cancel) => Reply::Canceled(app.exports.cancel(&caller.owner, cancel.export_id).await),
-        Request::Refresh(refresh) => Reply::Refreshed(app.verifier.verify(&refresh.token).await),
+        Request::Refresh(refresh) => {
+            let refreshed = app.verifier.verify(&refresh.token).await;
+            // a session may be open for days: its owner was seen today
+            if refreshed.as_ref().is_ok_and(|newer| newer.owner == caller.owner)
+                && let Err(refusal) = app.credits.balance(&caller.owner).await
+            {
+                debug!(problem = %refusal.problem.slug(), "the account was not noted as seen; its next look does that");
+            }
+            Reply::Refreshed(refreshed)
+        }
         Request::Open(open) => {
             let export = openable(&app, &caller, &open).await;
             Reply::Opened(open, export)

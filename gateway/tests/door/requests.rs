@@ -183,10 +183,10 @@ async fn one_key_makes_one_export_and_credits_run_out() {
     let other = with_key("k", json!({"dataset": "flights", "columns": ["delay"]})).await;
     assert_eq!((other.status.as_u16(), other.problem().slug()), (422, Slug::IdempotencyConflict));
 
-    for _ in 0..4 {
-        rest.create(&ExportRequest { dataset: "flights".into(), ..ExportRequest::default() }).await;
+    for delay in 1..5 {
+        rest.create(&flights(delay)).await;
     }
-    let exhausted = rest.post("/v1/exports", &body).await;
+    let exhausted = rest.post("/v1/exports", &flights(5)).await;
     assert_eq!((exhausted.status.as_u16(), exhausted.problem().slug()), (429, Slug::CreditsExhausted));
     for header in ["retry-after", "ratelimit", "ratelimit-policy"] {
         assert!(exhausted.header(header).is_some(), "{header}");
@@ -265,9 +265,9 @@ async fn signing_in_without_a_password_is_for_this_machine_alone() {
 #[tokio::test]
 async fn too_many_unfinished_exports_are_refused_and_hold_nothing() {
     let gateway = Gateway::start_with(|config| config.max_unfinished_per_user = 2).await;
-    let rest = gateway.rest(&gateway.token("alice", "acme"));
-    let body = json!({"dataset": "flights"});
-    let answers = futures::future::join_all((0..5).map(|_| rest.post("/v1/exports", &body))).await;
+    let rest = &gateway.rest(&gateway.token("alice", "acme"));
+    let ask = |delay| async move { rest.post("/v1/exports", &flights(delay)).await };
+    let answers = futures::future::join_all((0..5).map(ask)).await;
     assert_eq!(answers.iter().filter(|a| a.status == StatusCode::ACCEPTED).count(), 2);
     for refused in answers.iter().filter(|a| a.status != StatusCode::ACCEPTED) {
         assert_eq!(refused.problem().slug(), Slug::TooManyExports);
@@ -290,6 +290,12 @@ async fn the_contract_and_the_problems_are_served_to_anybody() {
     }
     assert_eq!(rest.get("/problems/nope").await.status, StatusCode::NOT_FOUND);
     assert_eq!(rest.get("/local/people").await.problem().slug(), Slug::NotFound);
+}
+
+/// Flights with this delay: requests that would make other files are not joined.
+fn flights(delay: i64) -> ExportRequest {
+    let filter = Some(json!({"delay": {"eq": delay}}));
+    ExportRequest { dataset: "flights".into(), filter, ..ExportRequest::default() }
 }
 
 fn uuid() -> String {

@@ -140,6 +140,7 @@ async fn advertise(bus: &Bus) {
             templates: vec![template("default"), template("short")],
             formats: vec!["csv".into(), "ndjson".into()],
             compressions: vec!["none".into()],
+            formats_info: vec![],
             rows_estimate: Some(10),
             credits,
         },
