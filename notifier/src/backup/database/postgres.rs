@@ -1,0 +1,214 @@
+//! PostgreSQL: its own `pg_dump` and `pg_restore`.
+
+use std::{
+    path::Path,
+    process::{ExitStatus, Stdio},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use futures::Stream;
+use platform::config::DatabaseConfig;
+use sea_orm::{
+    ConnectionTrait, DatabaseConnection, DbBackend, Statement, TransactionTrait, sqlx::postgres::PgConnectOptions,
+};
+use tokio::{
+    io::{AsyncRead, AsyncReadExt},
+    process::{Child, Command},
+    task::JoinHandle,
+};
+
+use super::{
+    super::{config::BackupConfig, seal::Pieces},
+    BackupError, pour,
+};
+
+/// What is kept of what a program says.
+const SAID_BYTES: u64 = 16 * 1024;
+/// How long a program may take to end once its input or output is over. Within it `pg_restore` commits.
+const END: Duration = Duration::from_secs(600);
+
+/// A running `pg_dump`. It is killed when this is dropped.
+pub(super) struct Dump {
+    child: Child,
+    said: JoinHandle<String>,
+}
+
+impl Dump {
+    /// Begins a dump of the moment that a transaction exported.
+    pub(super) fn start(database: &DatabaseConfig, config: &BackupConfig, snapshot: &str) -> Result<Self, BackupError> {
+        let mut command = tool("pg_dump", database, config)?;
+        // it is compressed by us
+        command.args(["--format=custom", "--compress=0", "--no-owner", "--no-privileges", "--no-password"]);
+        command.args(["--lock-wait-timeout=60s", &format!("--snapshot={snapshot}")]);
+        command.stdin(Stdio::null()).stdout(Stdio::piped());
+        let (child, said) = spawn("pg_dump", command)?;
+        Ok(Self { child, said })
+    }
+
+    /// What it writes.
+    pub(super) fn pieces(&mut self) -> Result<impl Stream<Item = std::io::Result<Bytes>> + Send + use<>, BackupError> {
+        let stdout = self.child.stdout.take().ok_or_else(|| failed("pg_dump", "its output was taken already"))?;
+        Ok(tokio_util::io::ReaderStream::with_capacity(stdout, 256 * 1024))
+    }
+
+    /// Waits for its end: only then its output is a whole dump. One whose output nobody took is killed.
+    pub(super) async fn end(mut self, taken: bool) -> Result<(), BackupError> {
+        if !taken {
+            // it may have failed itself, which is the better reason
+            let ended = tokio::time::timeout(Duration::from_secs(1), self.child.wait()).await;
+            if !matches!(ended, Ok(Ok(status)) if !status.success()) {
+                self.child.kill().await.map_err(BackupError::local("pg_dump"))?;
+                return Ok(());
+            }
+        }
+        finish("pg_dump", self.child, self.said).await
+    }
+}
+
+/// Restores a dump, whole or not at all.
+pub(super) async fn put(database: &DatabaseConfig, config: &BackupConfig, pieces: Pieces) -> Result<(), BackupError> {
+    let mut command = tool("pg_restore", database, config)?;
+    command.args(["--single-transaction", "--no-owner", "--no-privileges", "--exit-on-error", "--no-password"]);
+    command.arg(format!("--dbname={}", options(database)?.get_database().unwrap_or_default()));
+    command.stdin(Stdio::piped()).stdout(Stdio::null());
+    let (mut child, said) = spawn("pg_restore", command)?;
+    let mut stdin = child.stdin.take().ok_or_else(|| failed("pg_restore", "it takes no input"))?;
+    let poured = pour(pieces, &mut stdin, "pg_restore").await;
+    if let Err(BackupError::Damaged { .. }) = &poured {
+        // an end of its input would look like the end of the dump
+        child.kill().await.map_err(BackupError::local("pg_restore"))?;
+        return poured;
+    }
+    drop(stdin);
+    // when it reads no more, what it says is the reason
+    finish("pg_restore", child, said).await?;
+    poured
+}
+
+/// Drops the tables of an installation that was looked at before and found empty.
+pub(super) async fn clear(db: &DatabaseConnection) -> Result<(), BackupError> {
+    let tx = db.begin().await?;
+    let tables = "SELECT quote_ident(tablename) FROM pg_tables WHERE schemaname = current_schema() ORDER BY 1";
+    for row in tx.query_all_raw(Statement::from_string(DbBackend::Postgres, tables)).await? {
+        let table: String = row.try_get_by_index(0)?;
+        tx.execute_unprepared(&format!("DROP TABLE {table} CASCADE")).await?;
+    }
+    tx.commit().await?;
+    Ok(())
+}
+
+fn options(database: &DatabaseConfig) -> Result<PgConnectOptions, BackupError> {
+    let parsed = database.url.expose().parse::<PgConnectOptions>();
+    Ok(parsed.map_err(|e| sea_orm::DbErr::Custom(format!("database.url: {e}")))?)
+}
+
+/// The program with the database in its environment: an argument would be seen by everybody on the machine.
+fn tool(name: &str, database: &DatabaseConfig, config: &BackupConfig) -> Result<Command, BackupError> {
+    let options = options(database)?;
+    let program = if config.pg_bin.is_empty() { name.into() } else { Path::new(&config.pg_bin).join(name) };
+    let mut command = Command::new(program);
+    command.env("PGHOST", options.get_host()).env("PGPORT", options.get_port().to_string());
+    command.env("PGUSER", options.get_username()).env("PGAPPNAME", format!("sluice {name}"));
+    if let Some(socket) = options.get_socket() {
+        command.env("PGHOST", socket);
+    }
+    if let Some(name) = options.get_database() {
+        command.env("PGDATABASE", name);
+    }
+    let url = url::Url::parse(database.url.expose()).ok();
+    let password = url.as_ref().and_then(url::Url::password).map(percent_decoded);
+    if let Some(password) = password {
+        command.env("PGPASSWORD", password);
+    }
+    let pairs = url.iter().flat_map(url::Url::query_pairs);
+    for (key, value) in pairs {
+        // what both understand alike
+        let variable = match &*key {
+            "sslmode" | "ssl-mode" => "PGSSLMODE",
+            "sslrootcert" | "ssl-root-cert" | "ssl-ca" => "PGSSLROOTCERT",
+            "sslcert" | "ssl-cert" => "PGSSLCERT",
+            "sslkey" | "ssl-key" => "PGSSLKEY",
+            "password" => "PGPASSWORD",
+            _ => continue,
+        };
+        command.env(variable, &*value);
+    }
+    Ok(command)
+}
+
+/// The text of a part of a URL.
+fn percent_decoded(text: &str) -> String {
+    url::form_urlencoded::parse(format!("p={}", text.replace('+', "%2B")).as_bytes())
+        .next()
+        .map(|(_, value)| value.into_owned())
+        .unwrap_or_default()
+}
+
+fn spawn(program: &'static str, mut command: Command) -> Result<(Child, JoinHandle<String>), BackupError> {
+    command.env("LC_ALL", "C").stderr(Stdio::piped()).kill_on_drop(true);
+    let mut child = command.spawn().map_err(|e| {
+        failed(program, &format!("can't be started ({e}): install PostgreSQL's client programs, or set backup.pg_bin"))
+    })?;
+    let stderr = child.stderr.take().ok_or_else(|| failed(program, "its errors can't be read"))?;
+    Ok((child, tokio::spawn(said(stderr))))
+}
+
+/// What a program says, the rest of too much dropped: it must not wait for a reader.
+async fn said(mut from: impl AsyncRead + Unpin) -> String {
+    let mut kept = vec![];
+    let read = (&mut from).take(SAID_BYTES).read_to_end(&mut kept).await;
+    if let Err(e) = read.and(tokio::io::copy(&mut from, &mut tokio::io::sink()).await.map(drop)) {
+        tracing::debug!(error = %e, "the errors of a program can't be read");
+    }
+    String::from_utf8_lossy(&kept).trim().to_owned()
+}
+
+async fn finish(program: &'static str, mut child: Child, said: JoinHandle<String>) -> Result<(), BackupError> {
+    let ended: std::io::Result<ExitStatus> = match tokio::time::timeout(END, child.wait()).await {
+        Ok(ended) => ended,
+        Err(_) => return Err(BackupError::Timeout(program)),
+    };
+    let status = ended.map_err(BackupError::local(program))?;
+    let said = said.await.map_err(|_| BackupError::Panicked(program))?;
+    if status.success() {
+        return Ok(());
+    }
+    let hint = if said.contains("version mismatch") || said.contains("unsupported version") {
+        ": set backup.pg_bin to the programs of a PostgreSQL that isn't older than the server and the dump"
+    } else {
+        ""
+    };
+    Err(failed(program, &format!("{status}: {said}{hint}")))
+}
+
+fn failed(program: &str, detail: &str) -> BackupError {
+    BackupError::Tool { program: program.to_owned(), detail: detail.to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use platform::secret::Secret;
+
+    use super::*;
+
+    #[test]
+    fn the_database_stands_in_the_environment_and_no_password_in_an_argument() {
+        let url = "postgres://sluice:p%40ss+word@db.example.com:5433/exports?sslmode=require";
+        let database = DatabaseConfig { url: Secret::new(url), ..DatabaseConfig::default() };
+        let config = BackupConfig { pg_bin: "/opt/pg/bin".into(), ..BackupConfig::default() };
+        let command = tool("pg_dump", &database, &config).unwrap();
+        let command = command.as_std();
+        assert_eq!(command.get_program(), "/opt/pg/bin/pg_dump");
+        let env = |name: &str| {
+            let found = command.get_envs().find(|(key, _)| *key == name).and_then(|(_, value)| value);
+            found.map(|value| value.to_string_lossy().into_owned()).unwrap_or_default()
+        };
+        assert_eq!(
+            [env("PGHOST"), env("PGPORT"), env("PGUSER"), env("PGDATABASE")],
+            ["db.example.com", "5433", "sluice", "exports"]
+        );
+        assert_eq!([env("PGPASSWORD"), env("PGSSLMODE")], ["p@ss+word", "require"]);
+        assert_eq!(command.get_args().count(), 0);
+    }
+}
