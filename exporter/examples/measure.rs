@@ -20,7 +20,7 @@ use exporter::{
     ExporterConfig,
     dataset::{Dataset, ParquetFile, Query},
     error::JobError,
-    format::{Compression, Csv, Format, FormatError, Ndjson, Tsv},
+    format::{Compression, Csv, CsvZip, Format, FormatError, Ndjson, Parquet, Tsv, Xlsx, XlsxZip},
     pipeline::{Budget, Pipeline},
     progress::Meter,
     segment::Outlet,
@@ -66,7 +66,15 @@ fn ask() -> anyhow::Result<Ask> {
 }
 
 fn format(name: &str) -> anyhow::Result<Arc<dyn Format>> {
-    let formats: [Arc<dyn Format>; 3] = [Arc::new(Csv), Arc::new(Tsv), Arc::new(Ndjson)];
+    let formats: [Arc<dyn Format>; 7] = [
+        Arc::new(Csv),
+        Arc::new(Tsv),
+        Arc::new(Ndjson),
+        Arc::new(Parquet),
+        Arc::new(Xlsx),
+        Arc::new(XlsxZip),
+        Arc::new(CsvZip),
+    ];
     formats.into_iter().find(|format| format.name() == name).with_context(|| format!("there is no format `{name}`"))
 }
 
@@ -99,7 +107,8 @@ async fn main() -> anyhow::Result<()> {
     let begun = Instant::now();
 
     let dataset = ParquetFile::open(&ask.file, "file", "", "")?;
-    let layout = ask.template.layout(&dataset, &ask.columns)?;
+    let mut layout = ask.template.layout(&dataset, &ask.columns)?;
+    layout.timestamps = ask.format.timestamps(layout.timestamps);
     let query = Query {
         columns: layout.inputs().to_vec(),
         filter: Filter::And(vec![]),

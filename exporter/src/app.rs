@@ -17,7 +17,7 @@ use uuid::Uuid;
 
 use crate::{
     ExporterConfig, ExporterError, Registry,
-    catalog::{Advertiser, Current},
+    catalog::{Advertiser, Current, Means, Reloader, fingerprint, load, tell},
     estimate::{self, Estimator},
     worker::{self, Cancels, Worker},
 };
@@ -75,16 +75,31 @@ pub async fn start_with(
 ) -> Result<App, ExporterError> {
     config.validate()?;
     let instance = format!("exporter-{}", Uuid::new_v4().simple());
+    let catalog = config.catalog.clone();
+    let means = Means::of(&config, &deps.reads);
+    let (base, seen, mut away) = (registry.clone(), fingerprint(&catalog).await, false);
+    let mut registry = registry;
+    if !catalog.as_os_str().is_empty() {
+        let loaded = load(&catalog, &means).await?;
+        tell(&loaded, true);
+        away = !loaded.unavailable.is_empty();
+        registry = registry.with(loaded);
+    }
     registry.validate()?;
     let names: Vec<_> = registry.datasets.iter().map(|dataset| dataset.name()).collect();
     info!(exporter.instance = %instance, exporter.datasets = ?names, exporter.slots = config.slots(), "exporter starts");
 
-    let (_replace, catalog) = Current::starting_with(registry);
+    let (replace, current) = Current::starting_with(registry);
+    if !catalog.as_os_str().is_empty() {
+        let every = config.catalog_poll();
+        let reloader = Reloader { path: catalog, means, base, replace, every, seen, away };
+        life.spawn_critical("catalog file", reloader.run(life.soft().clone()));
+    }
     let cancels = Cancels::default();
     let canceled = deps.bus.subscribe(subject::CANCEL_ALL.into()).await?;
     let advertiser = Advertiser {
         bus: deps.bus.clone(),
-        catalog: catalog.clone(),
+        catalog: current.clone(),
         clock: Arc::clone(&deps.clock),
         instance: instance.clone(),
         pool: config.pool.clone(),
@@ -92,11 +107,11 @@ pub async fn start_with(
         every: config.catalog(),
     };
     let service = deps.bus.register("sluice-exporter", "Turns datasets into files").await?;
-    let estimator = Estimator::new(catalog.clone(), deps.db.clone(), Arc::clone(&deps.clock));
+    let estimator = Estimator::new(current.clone(), deps.db.clone(), Arc::clone(&deps.clock));
     estimate::serve(estimator, &service, &config.pool, life).await?;
     let worker = Arc::new(Worker {
         config,
-        catalog,
+        catalog: current,
         bus: deps.bus,
         db: deps.db,
         store: deps.store,

@@ -22,6 +22,10 @@ const LEAST_PROGRESS_MS: u64 = 200;
 pub struct ExporterConfig {
     /// Where `flights.parquet` and other files of datasets are.
     pub datasets_dir: PathBuf,
+    /// A file that describes datasets and templates of one's own (`docs/catalog.md`); empty for none.
+    pub catalog: PathBuf,
+    /// How often that file is looked at, milliseconds.
+    pub catalog_poll_ms: u64,
     /// Where `/healthz`, `/readyz` and `/metrics` are served, for operators only; empty for nowhere.
     pub internal_listen: String,
     /// Which jobs to take: gateways send a dataset's jobs to the pool of the exporters that offer it.
@@ -78,6 +82,8 @@ impl Default for ExporterConfig {
     fn default() -> Self {
         Self {
             datasets_dir: "./data".into(),
+            catalog: PathBuf::new(),
+            catalog_poll_ms: 3_000,
             internal_listen: String::new(),
             pool: "default".into(),
             slots: 0,
@@ -120,6 +126,7 @@ impl ExporterConfig {
             ("max_attempts", u64::from(self.max_attempts)),
             ("heartbeat_ms", self.heartbeat_ms),
             ("catalog_ms", self.catalog_ms),
+            ("catalog_poll_ms", self.catalog_poll_ms),
             ("spool_bytes", self.spool_bytes),
             ("sort_bytes", self.sort_bytes),
             ("workbook_rows", self.workbook_rows),
@@ -193,6 +200,10 @@ impl ExporterConfig {
 
     pub(crate) const fn drain(&self) -> Duration {
         Duration::from_millis(self.drain_ms)
+    }
+
+    pub(crate) const fn catalog_poll(&self) -> Duration {
+        Duration::from_millis(self.catalog_poll_ms)
     }
 
     pub(crate) const fn catalog(&self) -> Duration {

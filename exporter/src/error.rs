@@ -4,7 +4,7 @@ use entity::StoreError;
 use platform::{bus::BusError, store::FileStoreError};
 use protocol::problem::{FieldError, Problem, Slug};
 
-use crate::{dataset::DatasetError, format::FormatError, template::TemplateError};
+use crate::{catalog::CatalogFaults, dataset::DatasetError, format::FormatError, template::TemplateError};
 
 /// Why an exporter does not start, or stops.
 #[derive(Debug, thiserror::Error)]
@@ -12,6 +12,9 @@ pub enum ExporterError {
     /// A setting can't work.
     #[error("settings: {0}")]
     Config(String),
+    /// The catalog file is wrong.
+    #[error("the catalog is wrong:\n{0}")]
+    Catalog(#[from] CatalogFaults),
     /// A dataset must not be offered as it is.
     #[error("dataset `{name}`: {fault}")]
     Dataset {

@@ -2,7 +2,7 @@
 //!
 //! The rooms, in the order in which an export passes them:
 //! - `worker`: takes a job when there is a slot, claims its export, keeps the claim alive, and says what became of it.
-//! - [`registry`]: the datasets, templates and formats on offer; `catalog` tells the gateways about them.
+//! - [`registry`]: the datasets, templates and formats on offer; [`catalog`] reads those of a file, and tells the gateways.
 //! - [`dataset`]: rows out of Parquet files and SQL, as a stream of polars frames.
 //! - [`template`]: which columns, in which order.
 //! - [`mod@format`]: frames into bytes.
@@ -13,7 +13,7 @@
 //! To add a dataset, a template or a format, implement one trait and add a line to [`Registry::standard`].
 
 mod app;
-mod catalog;
+pub mod catalog;
 pub mod config;
 pub mod dataset;
 pub mod error;

@@ -14,9 +14,9 @@ use tracing::warn;
 
 use crate::{
     ExporterError,
-    catalog::rules,
+    catalog::{Loaded, rules},
     dataset::{Dataset, MenuCategoryCounts, ParquetFile, Table},
-    format::{Compression, Csv, Format, Ndjson, Tsv},
+    format::{Compression, Csv, CsvZip, Format, Ndjson, Parquet, Tsv, Xlsx, XlsxZip},
     template::{Plain, Spreadsheet, Template},
 };
 
@@ -61,8 +61,27 @@ impl Registry {
         Self {
             datasets: datasets.into_iter().flatten().collect(),
             templates: vec![Arc::new(Plain), Arc::new(Spreadsheet)],
-            formats: vec![Arc::new(Csv), Arc::new(Tsv), Arc::new(Ndjson)],
+            formats: vec![
+                Arc::new(Csv),
+                Arc::new(Tsv),
+                Arc::new(Ndjson),
+                Arc::new(Parquet),
+                Arc::new(Xlsx),
+                Arc::new(XlsxZip),
+                Arc::new(CsvZip),
+            ],
         }
+    }
+
+    /// The same with what a catalog file says besides; of two templates with one name the file's counts.
+    #[must_use]
+    pub fn with(&self, loaded: Loaded) -> Self {
+        let mut all = self.clone();
+        all.datasets.extend(loaded.datasets);
+        let replaced = |name: &str| loaded.templates.iter().any(|template| template.name() == name);
+        all.templates.retain(|template| !replaced(template.name()));
+        all.templates.extend(loaded.templates);
+        all
     }
 
     /// Checks what no type can: that names are there once, and that nobody's rows are offered to others.

@@ -53,10 +53,17 @@ pub enum Command {
     /// Show or grant somebody's credits
     #[command(subcommand)]
     Credits(CreditsCommand),
+    /// Make a backup, list them, or read one whole
+    Backup(BackupOptions),
+    /// Restore a backup into an empty installation
+    Restore(RestoreOptions),
     /// Export a dataset to a file
     Export(Box<ExportOptions>),
     /// Print the effective settings, secrets hidden
     Config(ConfigOptions),
+    /// Look after catalog files
+    #[command(subcommand)]
+    Catalog(CatalogCommand),
 }
 
 /// `sluice up`
@@ -143,6 +150,73 @@ pub struct ShowOptions {
     pub limit: u64,
 }
 
+/// `sluice backup`
+#[derive(Debug, Args)]
+pub struct BackupOptions {
+    /// Something else than making one
+    #[command(subcommand)]
+    pub command: Option<BackupCommand>,
+    /// Where backups are: a folder or s3://bucket/prefix [default: backup.to of the settings]
+    #[arg(long, global = true, value_name = "PLACE")]
+    pub to: Option<String>,
+    /// Print JSON
+    #[arg(long, global = true)]
+    pub json: bool,
+}
+
+/// `sluice backup …`
+#[derive(Debug, Subcommand)]
+pub enum BackupCommand {
+    /// List the backups that are there, oldest first
+    List,
+    /// Read a backup whole and compare every digest
+    Verify(VerifyOptions),
+}
+
+/// `sluice backup verify`
+#[derive(Debug, Args)]
+pub struct VerifyOptions {
+    /// Which backup
+    #[arg(default_value = "latest")]
+    pub id: String,
+    /// What opens it; digests need no key
+    #[command(flatten)]
+    pub keys: Keys,
+}
+
+/// What opens an encrypted backup.
+#[derive(Clone, Debug, Default, Args)]
+pub struct Keys {
+    /// A file with identities of age; may be given more than once
+    #[arg(long, value_name = "FILE")]
+    pub identity: Vec<PathBuf>,
+    /// A file with a passphrase on its first line
+    #[arg(long, value_name = "FILE")]
+    pub passphrase_file: Option<PathBuf>,
+}
+
+/// `sluice restore`
+#[derive(Debug, Args)]
+pub struct RestoreOptions {
+    /// Where the backup is: a folder or s3://bucket/prefix
+    pub from: String,
+    /// Which one
+    #[arg(long, default_value = "latest")]
+    pub id: String,
+    /// What opens it
+    #[command(flatten)]
+    pub keys: Keys,
+    /// Don't ask
+    #[arg(long)]
+    pub yes: bool,
+    /// Begin again on a target where a restore began and did not end
+    #[arg(long)]
+    pub force: bool,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
 /// `sluice export`
 #[derive(Debug, Args)]
 pub struct ExportOptions {
@@ -197,6 +271,23 @@ pub struct ExportOptions {
 #[derive(Debug, Args)]
 pub struct ConfigOptions {
     /// Print JSON instead of TOML
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `sluice catalog`
+#[derive(Debug, Subcommand)]
+pub enum CatalogCommand {
+    /// Check a catalog file, and look at its sources
+    Check(CatalogCheckOptions),
+}
+
+/// `sluice catalog check`
+#[derive(Debug, Args)]
+pub struct CatalogCheckOptions {
+    /// The file [default: `exporter.catalog` of the settings]
+    pub file: Option<PathBuf>,
+    /// Print JSON
     #[arg(long)]
     pub json: bool,
 }

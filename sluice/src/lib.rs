@@ -24,7 +24,7 @@ use clap::Parser;
 use tokio::runtime::Runtime;
 
 use crate::{
-    cli::{Cli, Command, CreditsCommand},
+    cli::{CatalogCommand, Cli, Command, CreditsCommand},
     error::CliError,
 };
 
@@ -58,7 +58,10 @@ async fn run(cli: Cli) -> Result<(), CliError> {
         Command::Token(options) => commands::token::run(&options, &place.load()?)?,
         Command::Credits(CreditsCommand::Grant(options)) => commands::credits::grant(&options, &place.load()?).await?,
         Command::Credits(CreditsCommand::Show(options)) => commands::credits::show(&options, &place.load()?).await?,
+        Command::Backup(options) => commands::backup::run(&options, &place).await?,
+        Command::Restore(options) => commands::restore::run(&options, &place).await?,
         Command::Export(options) => export::run(*options, &place).await?,
+        Command::Catalog(CatalogCommand::Check(options)) => commands::catalog::check(&options, &place.load()?).await?,
         Command::Config(options) => commands::config::run(&options, &place.load()?)?,
     }
     Ok(())

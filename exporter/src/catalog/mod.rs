@@ -1,13 +1,26 @@
 //! What this exporter offers: the list as it is now, and how gateways hear of it.
 
 mod advertise;
+mod fault;
+mod load;
+mod reload;
 pub(crate) mod rules;
+mod spec;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 
 use tokio::sync::watch;
 
-pub(crate) use self::advertise::Advertiser;
+pub(crate) use self::{
+    advertise::Advertiser,
+    reload::{Reloader, fingerprint, tell},
+};
+pub use self::{
+    fault::{CatalogFault, CatalogFaults},
+    load::{Loaded, Means, load},
+};
 use crate::Registry;
 
 /// The registry as it is now: a reload puts another in its place, and whoever already works with one goes on with it.

@@ -3,9 +3,14 @@
 //! A [`Dataset`] says what it has and opens a stream of polars frames for a query. Filters and column choice work on
 //! each of them: over Parquet they become polars expressions, over SQL bound parameters, never text pasted into SQL.
 
+pub mod declared;
 mod feed;
+pub mod files;
 pub mod menu_category_counts;
+#[cfg(test)]
+mod parity_tests;
 pub mod parquet;
+pub mod postgres;
 pub mod seen;
 pub mod sql;
 pub mod table;
@@ -21,8 +26,10 @@ use protocol::{access::Access, catalog::Column, filter::Filter, params::ParamSpe
 use sea_orm::DbErr;
 use serde_json::{Map, Value};
 
+pub use files::{FileKind, Files, Place, Spool};
 pub use menu_category_counts::MenuCategoryCounts;
 pub use parquet::ParquetFile;
+pub use postgres::{PostgresRows, PostgresServer, PostgresSettings};
 pub use seen::Seen;
 pub use table::Table;
 
@@ -137,6 +144,9 @@ pub enum DatasetError {
     /// The query names a column that the data no longer has.
     #[error("there is no column `{0}` any more")]
     NoColumn(String),
+    /// The table is not there.
+    #[error("there is no table `{0}`")]
+    NoTable(String),
     /// A column is of a type that filters and files have no counterpart for.
     #[error("column `{column}` is of the unsupported type {dtype}")]
     Unsupported {
@@ -148,12 +158,52 @@ pub enum DatasetError {
     /// A parameter is missing or of another type than declared.
     #[error("parameter `{0}` does not fit its declaration")]
     Param(String),
+    /// A value that no column can hold.
+    #[error("column `{column}`: {detail}")]
+    Value {
+        /// The column.
+        column: String,
+        /// What is wrong with it.
+        detail: &'static str,
+    },
+    /// What the source sent is not what was asked for.
+    #[error("the source sent something else than rows: {0}")]
+    Garbled(&'static str),
+    /// The source did not answer in time.
+    #[error("the source did not answer within {} s", .0.as_secs())]
+    Slow(Duration),
     /// The database refused, or was lost on the way.
     #[error("database: {0}")]
     Db(#[from] DbErr),
     /// polars could not read or compute.
     #[error("{0}")]
     Polars(#[from] PolarsError),
+    /// There is no file there.
+    #[error("there is no file at {0}")]
+    NoFile(String),
+    /// A column is of another type in one file than in the others.
+    #[error("column `{0}` has changed its type")]
+    Changed(String),
+    /// A file is larger than may be copied.
+    #[error("a file has more than {0} bytes, which is the most that is copied")]
+    TooLarge(u64),
+    /// Something about one file of several.
+    #[error("{file}: {source}")]
+    InFile {
+        /// Which.
+        file: String,
+        /// What.
+        source: Box<DatasetError>,
+    },
+    /// A CSV file is none.
+    #[error("{0}")]
+    Csv(#[from] ::csv::Error),
+    /// An object can't be read.
+    #[error("{0}")]
+    Objects(#[from] object_store::Error),
+    /// An endpoint does not answer as it should.
+    #[error("{0}")]
+    Http(#[source] Box<reqwest::Error>),
     /// The file can't be opened.
     #[error("file: {0}")]
     Io(#[from] std::io::Error),
@@ -163,13 +213,24 @@ pub enum DatasetError {
 }
 
 impl DatasetError {
+    /// The same, with the name of the file.
+    fn in_file(self, file: &str) -> Self {
+        Self::InFile { file: file.rsplit('/').next().unwrap_or(file).to_owned(), source: Box::new(self) }
+    }
+
     /// Whether the same query may work a little later.
     #[must_use]
     pub fn is_transient(&self) -> bool {
         match self {
-            Self::NoColumn(_) | Self::Unsupported { .. } | Self::Param(_) => false,
+            Self::InFile { source, .. } => source.is_transient(),
+            Self::NoTable(_) | Self::NoFile(_) | Self::Changed(_) | Self::TooLarge(_) => false,
+            Self::Csv(e) => e.is_io_error(),
+            Self::Objects(e) => !matches!(e, object_store::Error::NotFound { .. }),
+            Self::Http(e) => !e.is_status() || e.status().is_some_and(|s| s.is_server_error()),
+
+            Self::NoColumn(_) | Self::Unsupported { .. } | Self::Param(_) | Self::Value { .. } => false,
             Self::Db(e) => sql::is_transient(e),
-            Self::Polars(_) | Self::Io(_) | Self::Died(_) => true,
+            Self::Garbled(_) | Self::Slow(_) | Self::Polars(_) | Self::Io(_) | Self::Died(_) => true,
         }
     }
 }

@@ -9,6 +9,7 @@ mod windows;
 use std::{
     fs::File,
     path::{Path, PathBuf},
+    time::{Duration, Instant},
 };
 
 use async_trait::async_trait;
@@ -19,8 +20,19 @@ use protocol::{
 };
 
 use self::windows::Windows;
-use super::{Dataset, DatasetError, Frames, Query, feed};
+use super::{
+    Dataset, DatasetError, Frames, Guess, Query, feed,
+    files::{Take, Wanted},
+};
 
+/// Rows of a window when only the first rows are wanted.
+const FEW_ROWS: usize = 16_384;
+/// Pieces of a file that are looked at for an estimate, …
+const PROBES: usize = 16;
+/// … the rows of each, …
+const PROBE_ROWS: usize = 4_096;
+/// … and when enough was looked at.
+const PROBE_TIME: Duration = Duration::from_millis(700);
 /// A filter is asked about this many rows at once.
 const MASK_ROWS: usize = 1 << 16;
 
@@ -40,21 +52,9 @@ impl ParquetFile {
     ///
     /// # Errors
     /// When it can't be read, or has a column of a type that filters and files have no counterpart for.
-    pub fn open(
-        path: &Path,
-        name: &str,
-        title: &str,
-        description: &str,
-    ) -> Result<Self, DatasetError> {
+    pub fn open(path: &Path, name: &str, title: &str, description: &str) -> Result<Self, DatasetError> {
         let windows = Windows::open(File::open(path)?)?;
-        let columns = windows
-            .schema()
-            .iter()
-            .map(|(name, dtype)| match column_type(dtype) {
-                Some(kind) => Ok(Column::new(name.as_str(), kind)),
-                None => Err(DatasetError::Unsupported { column: name.to_string(), dtype: format!("{dtype:?}") }),
-            })
-            .collect::<Result<_, _>>()?;
+        let columns = columns(windows.schema(), &[])?;
         let [name, title, description] = [name, title, description].map(str::to_owned);
         Ok(Self { path: path.to_owned(), name, title, description, columns, rows: windows.rows() })
     }
@@ -90,12 +90,12 @@ impl Dataset for ParquetFile {
             let windows = Windows::open(File::open(path)?)?;
             let Some(filter) = RowFilter::of(&filter, windows.schema())? else { return Ok(windows.rows()) };
             let mut rows = 0;
-            for window in windows.plan(&filter.columns) {
+            for window in windows.plan(&filter.columns, None) {
                 if sender.is_closed() {
                     break;
                 }
                 let frame = windows.read(&window, &filter.columns)?;
-                let Some(mask) = filter.mask(&frame, &sender)? else { break };
+                let Some(mask) = filter.mask(&frame, || sender.is_closed())? else { break };
                 rows += u64::from(mask.sum().unwrap_or(0));
             }
             Ok(rows)
@@ -108,19 +108,88 @@ impl Dataset for ParquetFile {
     async fn open(&self, query: &Query) -> Result<Frames, DatasetError> {
         let (path, query) = (self.path.clone(), query.clone());
         let (sender, receiver) = feed::channel();
-        let task = tokio::task::spawn_blocking(move || read(&path, &query, &sender));
+        let task = tokio::task::spawn_blocking(move || {
+            let mut sender = feed::Rows::new(sender, query.limit);
+            read(&path, &query, &mut sender)
+        });
         Ok(feed::frames(receiver, task))
+    }
+
+    /// From the row groups' sizes, and the share of a few rows here and there that pass.
+    async fn guess(&self, query: &Query) -> Result<Option<Guess>, DatasetError> {
+        let (path, filter) = (self.path.clone(), query.filter.clone());
+        tokio::task::spawn_blocking(move || guess(File::open(path)?, &filter)).await?.map(Some)
     }
 }
 
+/// About how many rows pass a filter: as many as in a few pieces that lie all over the file.
+pub(super) fn guess(file: File, filter: &Filter) -> Result<Guess, DatasetError> {
+    let windows = Windows::open(file)?;
+    let rows = windows.rows();
+    let Some(filter) = RowFilter::of(filter, windows.schema())? else { return Ok(Guess { rows, exact: true }) };
+    let plan = windows.plan(&filter.columns, Some(PROBE_ROWS));
+    let step = plan.len().div_ceil(PROBES).max(1);
+    let until = Instant::now() + PROBE_TIME;
+    let (mut looked, mut passed) = (0, 0);
+    for window in plan.iter().skip(step / 2).step_by(step) {
+        let frame = windows.read(window, &filter.columns)?;
+        looked += frame.height() as u64;
+        passed += u64::from(filter.mask(&frame, || false)?.and_then(|mask| mask.sum()).unwrap_or(0));
+        if Instant::now() > until {
+            break;
+        }
+    }
+    if looked == rows {
+        return Ok(Guess { rows: passed, exact: true });
+    }
+    let share = passed as f64 / looked.max(1) as f64;
+    Ok(Guess { rows: (share * rows as f64).round() as u64, exact: false })
+}
+
+/// The schema of a file and its rows.
+pub(super) fn look(file: File) -> Result<(SchemaRef, Option<u64>), DatasetError> {
+    let windows = Windows::open(file)?;
+    Ok((windows.schema().clone(), Some(windows.rows())))
+}
+
+/// The columns of a schema, under the labels that were declared; of these each must be there, and all if none was.
+pub(super) fn columns(schema: &SchemaRef, declared: &[Column]) -> Result<Vec<Column>, DatasetError> {
+    let typed = |name: &str, dtype: &DataType| match column_type(dtype) {
+        Some(kind) => Ok(Column::new(name, kind)),
+        None => Err(DatasetError::Unsupported { column: name.to_owned(), dtype: format!("{dtype:?}") }),
+    };
+    if declared.is_empty() {
+        return schema.iter().map(|(name, dtype)| typed(name, dtype)).collect();
+    }
+    let known = declared.iter().map(|column| {
+        let dtype = schema.get(&column.name).ok_or_else(|| DatasetError::NoColumn(column.name.clone()))?;
+        Ok(Column { kind: typed(&column.name, dtype)?.kind, ..column.clone() })
+    });
+    known.collect()
+}
+
+/// Gives these columns of all rows of a file, window by window. False: nobody wants more.
+pub(super) fn each(file: File, wanted: &Wanted<'_>, take: Take<'_>) -> Result<bool, DatasetError> {
+    let windows = Windows::open(file)?;
+    if let Some(gone) = wanted.columns.iter().find(|name| !windows.schema().contains(name)) {
+        return Err(DatasetError::NoColumn(gone.clone()));
+    }
+    for window in windows.plan(wanted.columns, wanted.limit.map(|_| FEW_ROWS)) {
+        if !take(windows.read(&window, wanted.columns)?)? {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
 /// Reads all windows of a file until nobody wants more.
-fn read(path: &Path, query: &Query, sender: &feed::Feed) -> Result<(), DatasetError> {
+fn read(path: &Path, query: &Query, sender: &mut feed::Rows) -> Result<(), DatasetError> {
     let windows = Windows::open(File::open(path)?)?;
     if let Some(gone) = query.columns.iter().find(|name| !windows.schema().contains(name)) {
         return Err(DatasetError::NoColumn(gone.clone()));
     }
     let filter = RowFilter::of(&query.filter, windows.schema())?;
-    for window in windows.plan(&query.columns) {
+    for window in windows.plan(&query.columns, query.limit.map(|_| FEW_ROWS)) {
         if sender.is_closed() {
             return Ok(());
         }
@@ -131,7 +200,7 @@ fn read(path: &Path, query: &Query, sender: &feed::Feed) -> Result<(), DatasetEr
                 None => continue,
             },
         };
-        if sender.blocking_send(frame).is_err() {
+        if !sender.send(frame) {
             return Ok(());
         }
     }
@@ -144,10 +213,10 @@ fn filtered(
     window: &windows::Window,
     filter: &RowFilter,
     columns: &[String],
-    sender: &feed::Feed,
+    sender: &feed::Rows,
 ) -> Result<Option<DataFrame>, DatasetError> {
     let tested = windows.read(window, &filter.columns)?;
-    let Some(mask) = filter.mask(&tested, sender)?.filter(BooleanChunked::any) else { return Ok(None) };
+    let Some(mask) = filter.mask(&tested, || sender.is_closed())?.filter(BooleanChunked::any) else { return Ok(None) };
     let others: Vec<_> = columns.iter().filter(|name| !filter.columns.contains(name)).cloned().collect();
     let mut frame = tested;
     if !others.is_empty() {
@@ -157,20 +226,19 @@ fn filtered(
 }
 
 /// A filter that needs some columns.
-struct RowFilter {
+pub(super) struct RowFilter {
     expr: Expr,
-    columns: Vec<String>,
+    pub(super) columns: Vec<String>,
 }
 
 impl RowFilter {
     /// None for a filter that every row passes.
-    fn of(filter: &Filter, schema: &SchemaRef) -> Result<Option<Self>, DatasetError> {
-        if matches!(filter, Filter::And(parts) if parts.is_empty()) {
+    pub(super) fn of(filter: &Filter, schema: &SchemaRef) -> Result<Option<Self>, DatasetError> {
+        if filter.is_all() {
             return Ok(None);
         }
         let expr = predicate::expr(filter, schema)?;
-        let mut columns = Vec::new();
-        predicate::columns(filter, &mut columns);
+        let mut columns: Vec<_> = filter.columns().into_iter().map(str::to_owned).collect();
         if columns.is_empty() {
             // a filter without a column, such as an empty `or`: any column tells how many rows there are
             columns.extend(schema.iter_names().next().map(ToString::to_string));
@@ -178,15 +246,21 @@ impl RowFilter {
         Ok(Some(Self { expr, columns }))
     }
 
+    /// The rows of a frame that pass, unless none does or nobody wants them any more.
+    pub(super) fn apply(&self, frame: DataFrame, sender: &feed::Rows) -> Result<Option<DataFrame>, DatasetError> {
+        let mask = self.mask(&frame, || sender.is_closed())?.filter(BooleanChunked::any);
+        Ok(mask.map(|mask| frame.filter(&mask)).transpose()?)
+    }
+
     /// True for each row of the frame that passes; NULL, as in SQL, is not true. None: nobody waits for it any more,
     /// which is looked up after every few rows, as some filters take long.
-    fn mask(&self, frame: &DataFrame, sender: &feed::Feed) -> Result<Option<BooleanChunked>, DatasetError> {
+    fn mask(&self, frame: &DataFrame, unwanted: impl Fn() -> bool) -> Result<Option<BooleanChunked>, DatasetError> {
         const MASK: &str = "mask";
         let rows = frame.height();
         let Some(any) = self.columns.first() else { return Ok(Some(BooleanChunked::full(MASK.into(), true, rows))) };
         let mut passing = Vec::with_capacity(rows);
         for at in (0..rows).step_by(MASK_ROWS) {
-            if sender.is_closed() {
+            if unwanted() {
                 return Ok(None);
             }
             let part = frame.slice(at as i64, MASK_ROWS);
@@ -199,7 +273,8 @@ impl RowFilter {
     }
 }
 
-fn column_type(dtype: &DataType) -> Option<ColumnType> {
+/// What a type of polars is to filters and files.
+pub(super) fn column_type(dtype: &DataType) -> Option<ColumnType> {
     Some(match dtype {
         DataType::String => ColumnType::String,
         DataType::Int8

@@ -39,24 +39,6 @@ pub(super) fn expr(filter: &Filter, schema: &Schema) -> Result<Expr, DatasetErro
     })
 }
 
-/// The columns that a filter names, each once.
-pub(super) fn columns(filter: &Filter, out: &mut Vec<String>) {
-    match filter {
-        Filter::And(parts) | Filter::Or(parts) => parts.iter().for_each(|part| columns(part, out)),
-        Filter::Not(inner) => columns(inner, out),
-        Filter::Compare(name, ..)
-        | Filter::In(name, _)
-        | Filter::Between(name, ..)
-        | Filter::IsNull(name, _)
-        | Filter::Like(name, _)
-        | Filter::Contains(name, _) => {
-            if !out.contains(name) {
-                out.push(name.clone());
-            }
-        }
-    }
-}
-
 fn fold(parts: &[Filter], schema: &Schema, join: fn(Expr, Expr) -> Expr, none: bool) -> Result<Expr, DatasetError> {
     let all = parts.iter().map(|part| expr(part, schema)).collect::<Result<_, _>>()?;
     Ok(balanced(all, join).unwrap_or_else(|| lit(none)))

@@ -59,11 +59,11 @@ impl Windows {
         self.metadata.num_rows as u64
     }
 
-    /// All windows of the file, in order, when these columns are read.
-    pub(super) fn plan(&self, columns: &[String]) -> Vec<Window> {
+    /// All windows of the file, in order, when these columns are read; with few rows each, if that is wanted.
+    pub(super) fn plan(&self, columns: &[String], few: Option<usize>) -> Vec<Window> {
         let groups: Vec<_> =
             self.metadata.row_groups.iter().map(|group| (group.num_rows(), group.total_byte_size())).collect();
-        plan(&groups, columns.len())
+        plan(&groups, columns.len(), few.unwrap_or(usize::MAX))
     }
 
     /// Reads these columns of a window, in this order.
@@ -82,8 +82,8 @@ impl Windows {
 }
 
 /// Cuts row groups, given as (rows, bytes), into windows.
-fn plan(groups: &[(usize, usize)], width: usize) -> Vec<Window> {
-    let most_rows = (CELLS / width.max(1)).max(MIN_ROWS);
+fn plan(groups: &[(usize, usize)], width: usize, few: usize) -> Vec<Window> {
+    let most_rows = (CELLS / width.max(1)).min(few).max(MIN_ROWS);
     let mut windows: Vec<Window> = Vec::new();
     let (mut rows, mut bytes) = (0, 0);
     for (index, (group_rows, group_bytes)) in groups.iter().copied().enumerate().filter(|(_, group)| group.0 > 0) {
@@ -146,7 +146,7 @@ mod tests {
             (vec![(10, 100), (3_000_000, 1 << 20), (10, 100)], 5, 10),
             (vec![(100_000, 1 << 30)], 2, 32),
         ] {
-            let windows = plan(&groups, width);
+            let windows = plan(&groups, width, usize::MAX);
             assert!(covers(&groups, &windows), "{groups:?}: {windows:?}");
             assert_eq!(windows.len(), expected, "{groups:?}: {windows:?}");
         }

@@ -2,6 +2,7 @@
 //!
 //! Rows are fetched as the reader takes them: the database's own flow control holds the rest back.
 
+mod describe;
 mod failure;
 mod predicate;
 mod raw;
@@ -16,6 +17,7 @@ use sea_orm::{
     sea_query::{Alias, Expr, ExprTrait, Func, NullOrdering, Order, Query as Sql, SelectStatement},
 };
 
+pub use self::describe::sqlite_columns;
 pub(super) use self::failure::is_transient;
 pub use self::raw::{Raw, RawError};
 use self::rows::Rows;
@@ -180,9 +182,9 @@ fn readable(column: &Column) -> Expr {
     match column.kind {
         ColumnType::Int => plain.cast_as("bigint"),
         ColumnType::Float => plain.cast_as("double precision"),
-        // as text, for that is exact and is what becomes of it in the file
-        ColumnType::Decimal => plain.cast_as("text"),
-        ColumnType::String | ColumnType::Bool | ColumnType::Date | ColumnType::Datetime | ColumnType::Time => plain,
+        // decimals, for text is exact and is what becomes of them in the file; and whatever is shown as text, such as JSON
+        ColumnType::Decimal | ColumnType::String => plain.cast_as("text"),
+        ColumnType::Bool | ColumnType::Date | ColumnType::Datetime | ColumnType::Time => plain,
     }
 }
 

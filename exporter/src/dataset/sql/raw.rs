@@ -118,8 +118,21 @@ impl Raw {
         self.text(params, |value| PostgresQueryBuilder.value_to_string(&value))
     }
 
+    /// The same with NULL for each parameter: enough for a server to say which columns there are.
+    pub(in crate::dataset) fn described(&self) -> String {
+        let null = |piece: &Piece| match piece {
+            Piece::Text(text) => text.clone(),
+            Piece::Param(_) => "NULL".to_owned(),
+        };
+        format!("WITH \"{SOURCE}\" AS ({}\n) ", self.pieces.iter().map(null).collect::<String>())
+    }
+
     /// `WITH source AS (…)`, with what `write` makes of each value.
-    fn text(&self, params: &Map<String, Value>, mut write: impl FnMut(Bound) -> String) -> Result<String, DatasetError> {
+    fn text(
+        &self,
+        params: &Map<String, Value>,
+        mut write: impl FnMut(Bound) -> String,
+    ) -> Result<String, DatasetError> {
         let mut out = format!("WITH \"{SOURCE}\" AS (");
         for piece in &self.pieces {
             match piece {

@@ -1,0 +1,392 @@
+//! From a catalog file to datasets and templates.
+//!
+//! A fault of the text stops everything; a source that can't be reached takes only its own datasets off the list, until a
+//! later look finds it.
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use object_store::aws::AmazonS3Builder;
+use platform::{config::DatabaseConfig, secret::Secret};
+use protocol::{access::Access, catalog::Column};
+use sea_orm::DatabaseConnection;
+use toml::Spanned;
+
+use super::{
+    fault::{CatalogFault, CatalogFaults, line_of},
+    rules,
+    spec::{self, CatalogSpec, DatasetSpec, Rows, SecretRef, SourceSpec},
+};
+use crate::{
+    ExporterConfig,
+    dataset::{
+        Dataset, DatasetError, Files, Place, PostgresRows, PostgresServer, PostgresSettings, Spool, Table,
+        declared::{About, Declared},
+        sql::{Source, sqlite_columns},
+    },
+    template::{self, Template},
+};
+
+/// How long finished files are kept, unless a dataset says otherwise.
+const RETENTION: Duration = Duration::from_secs(24 * 60 * 60);
+/// How long a file that is elsewhere may be silent.
+const FETCH_TIMEOUT: Duration = Duration::from_secs(60);
+/// Connections to one SQLite file.
+const SQLITE_CONNECTIONS: u32 = 8;
+
+/// What datasets of a catalog file are made with.
+#[derive(Clone)]
+pub struct Means {
+    /// The exporter's own database.
+    pub reads: DatabaseConnection,
+    /// Relative paths begin here.
+    pub folder: PathBuf,
+    /// Where copies of files that are elsewhere go, and how large one may be.
+    pub spool: Spool,
+}
+
+impl Means {
+    /// As an exporter with these settings has them.
+    #[must_use]
+    pub fn of(config: &ExporterConfig, reads: &DatabaseConnection) -> Self {
+        let system = config.spool_dir.as_os_str().is_empty();
+        let dir = if system { std::env::temp_dir() } else { config.spool_dir.clone() };
+        let folder = config.datasets_dir.clone();
+        Self { reads: reads.clone(), folder, spool: Spool { dir, bytes: config.spool_bytes, timeout: FETCH_TIMEOUT } }
+    }
+}
+
+/// What a catalog file offers now.
+#[derive(Default)]
+pub struct Loaded {
+    /// In the order of the file.
+    pub datasets: Vec<Arc<dyn Dataset>>,
+    /// In the order of the file.
+    pub templates: Vec<Arc<dyn Template>>,
+    /// Datasets whose source can't be read now, by name, and why.
+    pub unavailable: Vec<(String, String)>,
+}
+
+/// Reads a catalog file, and looks at its sources.
+///
+/// # Errors
+/// Everything that is wrong in it.
+pub async fn load(path: &Path, means: &Means) -> Result<Loaded, CatalogFaults> {
+    let whole = |detail: String| {
+        let fault = CatalogFault { line: None, what: "file".into(), detail };
+        CatalogFaults::new(path, vec![fault])
+    };
+    let text = tokio::fs::read_to_string(path).await.map_err(|e| whole(format!("it can't be read: {e}")))?;
+    let spec = CatalogSpec::parse(path, &text)?;
+    let mut loader = Loader { text: &text, means, faults: Vec::new(), sources: BTreeMap::new() };
+    let loaded = loader.load(spec).await;
+    if loader.faults.is_empty() { Ok(loaded) } else { Err(CatalogFaults::new(path, loader.faults)) }
+}
+
+/// A source that is ready to be asked.
+#[derive(Clone)]
+enum Open {
+    Database(DatabaseConnection),
+    Postgres(Arc<PostgresServer>),
+    Bucket(Arc<dyn object_store::ObjectStore>),
+    Http(url::Url, Secret),
+    /// It can't be reached now.
+    Away(String),
+}
+
+struct Loader<'a> {
+    text: &'a str,
+    means: &'a Means,
+    faults: Vec<CatalogFault>,
+    sources: BTreeMap<String, Open>,
+}
+
+/// Why a dataset is not offered.
+enum Refusal {
+    /// The file is wrong, at this byte.
+    Fault(usize, String),
+    /// The source is.
+    Away(String),
+}
+
+impl Loader<'_> {
+    fn fault(&mut self, at: usize, what: String, detail: String) {
+        self.faults.push(CatalogFault { line: Some(line_of(self.text, at)), what, detail });
+    }
+
+    async fn load(&mut self, spec: CatalogSpec) -> Loaded {
+        for (name, source) in &spec.source {
+            match self.source(source.get_ref()).await {
+                Ok(open) => drop(self.sources.insert(name.clone(), open)),
+                Err(detail) => self.fault(source.span().start, format!("source {name}"), detail),
+            }
+        }
+        let known: Vec<_> = spec.source.keys().cloned().collect();
+        let mut loaded = Loaded::default();
+        for dataset in &spec.dataset {
+            let (at, dataset) = (dataset.span().start, dataset.get_ref());
+            let name = dataset.name.get_ref();
+            match self.dataset(at, dataset, &known).await {
+                Ok(made) if loaded.datasets.iter().any(|other| other.name() == made.name()) => {
+                    self.fault(dataset.name.span().start, format!("dataset {name}"), "the name is taken".into());
+                }
+                Ok(made) => loaded.datasets.push(made),
+                Err(Refusal::Fault(at, detail)) => self.fault(at, format!("dataset {name}"), detail),
+                Err(Refusal::Away(why)) => loaded.unavailable.push((name.clone(), why)),
+            }
+        }
+        for spec in &spec.template {
+            self.template(spec, &mut loaded);
+        }
+        loaded
+    }
+
+    fn template(&mut self, spec: &Spanned<template::TemplateSpec>, loaded: &mut Loaded) {
+        let (at, spec) = (spec.span().start, spec.get_ref());
+        let what = format!("template {}", spec.name);
+        if !rules::is_name(&spec.name) {
+            return self.fault(at, what, "a template's name has 1 to 64 letters, digits, `_`, `-` and `.`".into());
+        }
+        if loaded.templates.iter().any(|other| other.name() == spec.name) {
+            return self.fault(at, what, "the name is taken".into());
+        }
+        for name in &spec.datasets {
+            let away = loaded.unavailable.iter().any(|(away, _)| away == name);
+            match loaded.datasets.iter().find(|dataset| dataset.name() == *name) {
+                Some(dataset) => {
+                    for fault in spec.validate(dataset.columns()).err().unwrap_or_default() {
+                        self.fault(at, what.clone(), format!("{}: {}", fault.path, fault.detail));
+                    }
+                }
+                None if away => {}
+                None => self.fault(at, what.clone(), format!("it is for `{name}`, which is no dataset of this file")),
+            }
+        }
+        loaded.templates.push(Arc::new(template::Declared::new(spec.clone())));
+    }
+
+    /// Opens a source; the error is a fault of the file.
+    async fn source(&self, spec: &SourceSpec) -> Result<Open, String> {
+        Ok(match spec {
+            SourceSpec::Database {} => Open::Database(self.means.reads.clone()),
+            SourceSpec::Postgres { url, connections, connections_per_export, read_timeout } => {
+                let usual = PostgresSettings::at(secret(url)?);
+                let settings = PostgresSettings {
+                    connections: connections.unwrap_or(usual.connections),
+                    connections_per_export: connections_per_export.unwrap_or(usual.connections_per_export),
+                    read_timeout: match read_timeout {
+                        Some(text) => spec::duration(text)?,
+                        None => usual.read_timeout,
+                    },
+                    ..usual
+                };
+                Open::Postgres(Arc::new(PostgresServer::new(&settings)?))
+            }
+            SourceSpec::Sqlite { path } => {
+                let path = self.path(path);
+                let config = DatabaseConfig {
+                    url: Secret::new(format!("sqlite://{}?mode=ro", path.display())),
+                    max_connections: SQLITE_CONNECTIONS,
+                    ..DatabaseConfig::default()
+                };
+                match platform::db::connect(&config).await {
+                    Ok(db) => Open::Database(db),
+                    Err(e) => Open::Away(e.to_string()),
+                }
+            }
+            SourceSpec::S3 { bucket, endpoint, region, access_key_id, secret_access_key, allow_http } => {
+                let region = region.as_deref().unwrap_or("us-east-1");
+                let mut builder = AmazonS3Builder::from_env().with_bucket_name(bucket).with_region(region);
+                builder = builder.with_allow_http(*allow_http);
+                if let Some(endpoint) = endpoint {
+                    builder = builder.with_endpoint(endpoint);
+                }
+                match (access_key_id, secret_access_key) {
+                    (Some(id), Some(key)) => {
+                        builder = builder
+                            .with_access_key_id(secret(id)?.expose())
+                            .with_secret_access_key(secret(key)?.expose());
+                    }
+                    (None, None) => {}
+                    _ => return Err("`access_key_id` and `secret_access_key` belong together".into()),
+                }
+                Open::Bucket(Arc::new(builder.build().map_err(|e| e.to_string())?))
+            }
+            SourceSpec::Http { base, bearer } => {
+                let base = url::Url::parse(base).map_err(|e| format!("`base` is no URL: {e}"))?;
+                if !base.username().is_empty() || base.password().is_some() {
+                    return Err("`base` holds a password: use `bearer` with an environment variable or a file".into());
+                }
+                let bearer = bearer.as_ref().map(secret).transpose()?;
+                Open::Http(base, bearer.unwrap_or_default())
+            }
+        })
+    }
+
+    fn path(&self, path: &str) -> PathBuf {
+        // an absolute path replaces the folder
+        self.means.folder.join(path)
+    }
+
+    async fn dataset(&self, at: usize, spec: &DatasetSpec, known: &[String]) -> Result<Arc<dyn Dataset>, Refusal> {
+        let name = spec.name.get_ref();
+        let fault = |at: usize, detail: &str| Refusal::Fault(at, detail.to_owned());
+        let source = match &spec.from {
+            None => None,
+            Some(from) if known.contains(from.get_ref()) => match self.sources.get(from.get_ref()) {
+                Some(Open::Away(why)) => return Err(Refusal::Away(why.clone())),
+                Some(open) => Some(open.clone()),
+                // its own fault is told already
+                None => return Err(Refusal::Away("its source is wrong".into())),
+            },
+            Some(from) => {
+                let detail = format!("there is no [source.{}]", from.get_ref());
+                return Err(Refusal::Fault(from.span().start, detail));
+            }
+        };
+        let rows = spec.rows(at).map_err(|(at, detail)| Refusal::Fault(at, detail))?;
+        let made: Result<Arc<dyn Dataset>, DatasetError> = match (rows, source) {
+            (Rows::Sql(rows), Some(Open::Database(db))) => self.of_database(spec, rows, db).await,
+            (Rows::Sql(rows), Some(Open::Postgres(server))) => self.of_postgres(spec, rows, server).await,
+            (Rows::Files(files, kind), source) => {
+                let place = self.place(files, source).ok_or_else(|| fault(at, "its source holds no files"))?;
+                Files::open(name, place, kind, &spec.columns()).await.map(|files| Arc::new(files) as Arc<dyn Dataset>)
+            }
+            (Rows::Sql(_), _) => return Err(fault(at, "a table or query needs `from`, the name of a database")),
+        };
+        let made = made.map_err(|e| match e {
+            // what the source has is not what the file says
+            DatasetError::NoColumn(column) => Refusal::Fault(at, format!("its source has no column `{column}`")),
+            DatasetError::Unsupported { .. } => Refusal::Fault(at, e.to_string()),
+            other => Refusal::Away(other.to_string()),
+        })?;
+        let about = self.about(spec, made.columns())?;
+        let declared = Declared::new(about, made);
+        rules::check(&declared).map_err(|detail| {
+            let place = spec.row_policy.as_ref().map(|policy| policy.span().start);
+            Refusal::Fault(place.filter(|_| detail.contains("policy")).unwrap_or(at), detail)
+        })?;
+        Ok(Arc::new(declared))
+    }
+
+    fn about(&self, spec: &DatasetSpec, found: &[Column]) -> Result<About, Refusal> {
+        let declared = spec.columns();
+        let columns = if declared.is_empty() {
+            found.to_vec()
+        } else {
+            let typed = declared.into_iter().filter_map(|column| {
+                let kind = found.iter().find(|found| found.name == column.name)?.kind;
+                Some(Column { kind, ..column })
+            });
+            typed.collect()
+        };
+        if let Some(order) = &spec.order
+            && found.iter().all(|column| column.name != *order.get_ref())
+        {
+            return Err(Refusal::Fault(order.span().start, "`order` names no column of it".into()));
+        }
+        for column in &spec.columns {
+            if column.get_ref().without.is_some() && column.get_ref().scope.is_none() {
+                let detail = format!("column `{}` has `without`, but no `scope`", column.get_ref().name);
+                return Err(Refusal::Fault(column.span().start, detail));
+            }
+        }
+        let policy = match &spec.row_policy {
+            None => None,
+            Some(policy) => {
+                let json = serde_json::to_value(policy.get_ref());
+                Some(json.map_err(|e| Refusal::Fault(policy.span().start, e.to_string()))?)
+            }
+        };
+        let retention = match &spec.retention {
+            None => RETENTION,
+            Some(text) => spec::duration(text.get_ref()).map_err(|detail| Refusal::Fault(text.span().start, detail))?,
+        };
+        let name = spec.name.get_ref().clone();
+        Ok(About {
+            title: spec.title.clone().unwrap_or_else(|| name.clone()),
+            description: spec.description.clone(),
+            columns,
+            tenant_column: spec.tenant_column.as_ref().map(|column| column.get_ref().clone()),
+            row_policy: policy,
+            access: Access { scopes: spec.scopes.clone(), columns: spec.rules() },
+            retention,
+            credits: spec.credits.unwrap_or(1),
+            name,
+        })
+    }
+
+    async fn of_database(
+        &self,
+        spec: &DatasetSpec,
+        rows: Source,
+        db: DatabaseConnection,
+    ) -> Result<Arc<dyn Dataset>, DatasetError> {
+        let declared = spec.columns();
+        let columns =
+            if all_typed(spec) { declared } else { merged(declared, spec, sqlite_columns(&db, &rows).await?)? };
+        let order = spec.order.as_ref().map(|order| order.get_ref().clone());
+        Ok(Arc::new(Table::of(db, rows, spec.name.get_ref(), columns, spec.params(), order)))
+    }
+
+    async fn of_postgres(
+        &self,
+        spec: &DatasetSpec,
+        rows: Source,
+        server: Arc<PostgresServer>,
+    ) -> Result<Arc<dyn Dataset>, DatasetError> {
+        // asked also when every type is declared, so that a table that isn't there is found now
+        let found = PostgresRows::describe(&server, &rows).await?;
+        let columns = merged(spec.columns(), spec, found)?;
+        let order = spec.order.as_ref().map(|order| order.get_ref().clone());
+        Ok(Arc::new(PostgresRows::new(server, rows, spec.name.get_ref(), columns, spec.params(), order)))
+    }
+
+    fn place(&self, files: String, source: Option<Open>) -> Option<Place> {
+        let spool = self.means.spool.clone();
+        Some(match source {
+            None => Place::Local(self.path(&files)),
+            Some(Open::Bucket(store)) => Place::Objects { store, pattern: files, spool },
+            Some(Open::Http(base, bearer)) => {
+                let client = reqwest::Client::builder().connect_timeout(FETCH_TIMEOUT).build().ok()?;
+                Place::Http { client, url: base.join(&files).ok()?, bearer, spool }
+            }
+            Some(_) => return None,
+        })
+    }
+}
+
+fn all_typed(spec: &DatasetSpec) -> bool {
+    !spec.columns.is_empty() && spec.columns.iter().all(|column| column.get_ref().kind.is_some())
+}
+
+/// The declared columns with the types that the source has where none is declared; all of the source when there are none.
+fn merged(declared: Vec<Column>, spec: &DatasetSpec, found: Vec<Column>) -> Result<Vec<Column>, DatasetError> {
+    if declared.is_empty() {
+        return Ok(found);
+    }
+    let typed = declared.into_iter().zip(&spec.columns).map(|(column, spec)| {
+        let known = found.iter().find(|found| found.name == column.name);
+        let known = known.ok_or_else(|| DatasetError::NoColumn(column.name.clone()))?;
+        Ok(Column { kind: spec.get_ref().kind.unwrap_or(known.kind), ..column })
+    });
+    typed.collect()
+}
+
+/// The text that a reference stands for. The error names the reference, never the text.
+fn secret(reference: &SecretRef) -> Result<Secret, String> {
+    let text = match reference {
+        SecretRef::Env(name) => {
+            std::env::var(name).map_err(|_| format!("the environment variable `{name}` is not set"))?
+        }
+        SecretRef::File(path) => {
+            std::fs::read_to_string(path).map_err(|e| format!("the file `{path}` can't be read: {e}"))?
+        }
+    };
+    let text = text.trim_end_matches(['\r', '\n']);
+    if text.is_empty() { Err("it names an empty secret".into()) } else { Ok(Secret::new(text)) }
+}

@@ -1,0 +1,266 @@
+//! Catalog files, good and bad, on real sources.
+
+use std::path::{Path, PathBuf};
+
+use futures::TryStreamExt;
+use polars::prelude::{Column as PolarsColumn, DataFrame, ParquetWriter};
+use protocol::filter::{self, Filter};
+use sea_orm::ConnectionTrait;
+use serde_json::{Map, Value, json};
+
+use super::*;
+use crate::{
+    ExporterConfig,
+    dataset::{Dataset, Query, Seen},
+};
+
+struct House {
+    dir: tempfile::TempDir,
+    database: testkit::db::TestDatabase,
+}
+
+impl House {
+    async fn new() -> Self {
+        Self { dir: tempfile::tempdir().unwrap(), database: testkit::db::sqlite().await }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    async fn load(&self, text: &str) -> Result<Loaded, CatalogFaults> {
+        std::fs::write(self.path("catalog.toml"), text).unwrap();
+        let config = ExporterConfig { datasets_dir: self.dir.path().into(), ..ExporterConfig::default() };
+        load(&self.path("catalog.toml"), &Means::of(&config, &self.database.db)).await
+    }
+
+    async fn faults(&self, text: &str) -> Vec<(Option<usize>, String)> {
+        match self.load(text).await {
+            Ok(_) => vec![],
+            Err(wrong) => wrong.faults.into_iter().map(|fault| (fault.line, fault.detail)).collect(),
+        }
+    }
+}
+
+fn parquet(path: &Path) {
+    let columns = vec![
+        PolarsColumn::new("tenant".into(), ["acme", "acme", "globex"]),
+        PolarsColumn::new("email".into(), ["alice@acme.test", "bob@acme.test", "carol@globex.test"]),
+        PolarsColumn::new("salary".into(), [1_i64, 2, 3]),
+    ];
+    let mut frame = DataFrame::new_infer_height(columns).unwrap();
+    ParquetWriter::new(std::fs::File::create(path).unwrap()).finish(&mut frame).unwrap();
+}
+
+const PEOPLE: &str = r#"
+[[dataset]]
+name = "people"
+title = "People"
+files = "people*.parquet"
+tenant_column = "tenant"
+row_policy = { tenant = { eq = { claim = "tenant" } } }
+retention = "7d"
+credits = 2
+
+[[dataset.column]]
+name = "email"
+label = "E-mail"
+scope = "pii:read"
+without = "redacted"
+
+[[dataset.column]]
+name = "salary"
+scope = "hr"
+
+[[dataset.column]]
+name = "tenant"
+"#;
+
+async fn rows(dataset: Arc<dyn Dataset>, claims: Value, filter: Value) -> Result<Vec<Vec<String>>, String> {
+    let seen = Seen::new(dataset, claims.as_object().unwrap()).map_err(|e| e.to_string())?;
+    let query = Query {
+        columns: seen.columns().iter().map(|column| column.name.clone()).collect(),
+        filter: filter::parse(&filter, seen.columns()).map_err(|e| e[0].pointer.clone())?,
+        params: Map::new(),
+        limit: None,
+    };
+    let frames: Vec<DataFrame> = seen.open(&query).await.unwrap().try_collect().await.unwrap();
+    let cell = |frame: &DataFrame, at: usize| -> Vec<String> {
+        frame.columns().iter().map(|column| column.get(at).unwrap().str_value().into_owned()).collect()
+    };
+    Ok(frames.iter().flat_map(|frame| (0..frame.height()).map(move |at| cell(frame, at))).collect())
+}
+
+#[tokio::test]
+async fn a_dataset_of_a_file_shows_each_caller_their_rows_and_columns() {
+    let house = House::new().await;
+    parquet(&house.path("people1.parquet"));
+    let people = house.load(PEOPLE).await.unwrap().datasets.remove(0);
+    assert_eq!((people.credits(), people.retention().as_secs(), people.title()), (2, 604_800, "People"));
+    assert_eq!(people.columns()[0].label.as_deref(), Some("E-mail"));
+
+    let plain = json!({"tenant": "acme"});
+    let seen = rows(Arc::clone(&people), plain.clone(), json!({})).await.unwrap();
+    assert_eq!(seen, [["***", "acme"], ["***", "acme"]]);
+    let all = json!({"tenant": "globex", "scope": "export:* hr pii:read"});
+    assert_eq!(rows(Arc::clone(&people), all, json!({})).await.unwrap(), [["carol@globex.test", "3", "globex"]]);
+    // nothing brings another tenant's rows, and masked or hidden columns answer no question
+    for filter in [
+        json!({"tenant": {"eq": "globex"}}),
+        json!({"or": [{"tenant": {"eq": "globex"}}, {"tenant": {"is_null": true}}]}),
+        json!({"not": {"tenant": {"eq": "acme"}}}),
+        json!({"tenant": {"like": "%' OR 1=1 --"}}),
+    ] {
+        assert!(rows(Arc::clone(&people), plain.clone(), filter).await.unwrap().is_empty());
+    }
+    for column in ["email", "salary"] {
+        let asked = rows(Arc::clone(&people), plain.clone(), json!({column: {"is_null": false}})).await;
+        assert_eq!(asked, Err(format!("/filter/{column}")));
+    }
+    // who has no tenant has no rows
+    assert!(rows(people, json!({}), json!({})).await.unwrap_err().contains("tenant"));
+}
+
+#[tokio::test]
+async fn a_query_past_the_checks_still_finds_no_hidden_column() {
+    let house = House::new().await;
+    parquet(&house.path("people1.parquet"));
+    let people = house.load(PEOPLE).await.unwrap().datasets.remove(0);
+    let seen = Seen::new(people, json!({"tenant": "acme"}).as_object().unwrap()).unwrap();
+    let hidden = Query { columns: vec!["salary".into()], filter: Filter::all(), params: Map::new(), limit: None };
+    assert!(seen.open(&hidden).await.is_err());
+    let masked = Filter::Contains("email".into(), "alice".into());
+    let asking = Query { columns: vec!["tenant".into()], filter: masked, params: Map::new(), limit: None };
+    assert!(
+        seen.open(&asking).await.is_err() && seen.count(&asking).await.is_err() && seen.guess(&asking).await.is_err()
+    );
+}
+
+#[tokio::test]
+async fn each_fault_is_told_with_its_line_and_what_to_do() {
+    let house = House::new().await;
+    parquet(&house.path("people1.parquet"));
+    for (text, line, word) in [
+        ("[[dataset]\n", 1, ""),
+        ("\n[[dataset]]\nname = \"a\"\nfile = \"x\"\n", 4, "unknown field `file`"),
+        ("[[dataset]]\nname = \"a\"\n", 1, "`table`, `query` and `files`"),
+        ("[[dataset]]\nname = \"a b\"\nfiles = \"people1.parquet\"\ntenant_column = \"tenant\"\n", 1, "letters"),
+        ("[[dataset]]\nname = \"a\"\nfiles = \"people1.parquet\"\n", 1, "add one such as row_policy"),
+        (
+            "[[dataset]]\nname = \"a\"\nfiles = \"people1.parquet\"\nrow_policy = { salary = { eq = { claim = \"x\" } } }\n",
+            4,
+            "does not ask for `tenant`",
+        ),
+        (
+            "[[dataset]]\nname = \"a\"\nfiles = \"people1.parquet\"\nrow_policy = { nope = { eq = 1 } }\n",
+            4,
+            "unknown column",
+        ),
+        ("[[dataset]]\nname = \"a\"\nfrom = \"x\"\ntable = \"t\"\n", 3, "[source.x]"),
+        ("[[dataset]]\nname = \"a\"\ntable = \"t\"\n", 1, "needs `from`"),
+        (
+            "[source.d]\nkind = \"database\"\n[[dataset]]\nname = \"a\"\nfrom = \"d\"\nquery = \"DROP TABLE x\"\n",
+            6,
+            "SELECT",
+        ),
+        ("[source.p]\nkind = \"postgres\"\nurl = { env = \"SLUICE_TEST_UNSET\" }\n", 1, "SLUICE_TEST_UNSET"),
+        ("[source.p]\nkind = \"postgres\"\nurl = \"postgres://u:secret@h/d\"\n", 3, ""),
+        ("[[dataset]]\nname = \"a\"\nfiles = \"people1.parquet\"\nretention = \"1y\"\n", 4, "24h"),
+        ("[[template]]\nname = \"t\"\ndatasets = [\"nope\"]\n", 1, "no dataset"),
+    ] {
+        let faults = house.faults(text).await;
+        assert_eq!(faults.first().map(|(line, _)| *line), Some(Some(line)), "{text}: {faults:?}");
+        assert!(faults[0].1.contains(word) && !faults[0].1.contains("secret"), "{text}: {faults:?}");
+    }
+}
+
+#[tokio::test]
+async fn tables_and_queries_of_databases_are_described_by_them() {
+    let house = House::new().await;
+    let text = r#"
+[source.own]
+kind = "database"
+
+[source.gone]
+kind = "sqlite"
+path = "nowhere.db"
+
+[[dataset]]
+name = "menu_list"
+from = "own"
+table = "menus"
+order = "id"
+
+[[dataset]]
+name = "menus_of"
+from = "own"
+query = "SELECT name, category FROM menus WHERE category = :category ORDER BY id"
+[[dataset.column]]
+name = "name"
+type = "string"
+[[dataset.param]]
+name = "category"
+type = "string"
+
+[[dataset]]
+name = "away"
+from = "gone"
+table = "x"
+"#;
+    let loaded = house.load(text).await.unwrap();
+    assert_eq!(loaded.unavailable.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(), ["away"]);
+    let names: Vec<_> = loaded.datasets[0].columns().iter().map(|column| column.name.as_str()).collect();
+    assert_eq!(names, ["id", "name", "category"]);
+    let of = Arc::clone(&loaded.datasets[1]);
+    let ask = |category: &str| Query {
+        columns: vec!["name".into()],
+        filter: filter::parse(&json!({"name": {"ne": "menu4"}}), of.columns()).unwrap(),
+        params: json!({"category": category}).as_object().unwrap().clone(),
+        limit: None,
+    };
+    assert_eq!(of.count(&ask("stretch")).await.unwrap(), Some(1));
+    assert_eq!(of.count(&ask("x' OR '1'='1")).await.unwrap(), Some(0));
+    let frames: Vec<DataFrame> = of.open(&ask("stretch")).await.unwrap().try_collect().await.unwrap();
+    assert_eq!(frames[0].column("name").unwrap().get(0).unwrap().str_value(), "menu5");
+}
+
+#[tokio::test]
+async fn a_source_that_comes_back_and_a_new_file_are_taken_without_a_restart() {
+    let house = House::new().await;
+    parquet(&house.path("people1.parquet"));
+    house.load(PEOPLE).await.unwrap();
+    let path = house.path("catalog.toml");
+    let config = ExporterConfig { datasets_dir: house.dir.path().into(), ..ExporterConfig::default() };
+    let base = Registry { datasets: vec![], templates: vec![], formats: vec![] };
+    let (replace, mut current) = Current::starting_with(base.clone());
+    let stop = tokio_util::sync::CancellationToken::new();
+    let reloader = Reloader {
+        path: path.clone(),
+        means: Means::of(&config, &house.database.db),
+        base,
+        replace,
+        every: std::time::Duration::from_millis(10),
+        seen: None,
+        away: false,
+    };
+    let running = tokio::spawn(reloader.run(stop.clone()));
+    let names = |current: &Current| -> Vec<String> {
+        current.current().datasets.iter().map(|dataset| dataset.name().to_owned()).collect()
+    };
+    current.changed().await;
+    assert_eq!(names(&current), ["people"]);
+
+    // a wrong one changes nothing; the next good one comes after it
+    std::fs::write(&path, "[[dataset]]\nname = 1\n").unwrap();
+    let second = format!("{PEOPLE}\n[[dataset]]\nname = \"late\"\nfiles = \"late.csv\"\n");
+    let wrong = fingerprint(&path).await;
+    assert!(load(&path, &Means::of(&config, &house.database.db)).await.is_err() && wrong.is_some());
+    std::fs::write(&path, second).unwrap();
+    current.changed().await;
+    assert_eq!(names(&current), ["people"], "the new one's source is away");
+    std::fs::write(house.path("late.csv"), "a,b\n1,x\n").unwrap();
+    testkit::eventually("the source is found", async || (names(&current) == ["people", "late"]).then_some(())).await;
+    stop.cancel();
+    running.await.unwrap().unwrap();
+    house.database.db.execute_unprepared("SELECT 1").await.unwrap();
+}

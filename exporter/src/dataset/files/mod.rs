@@ -1,0 +1,217 @@
+//! Files as datasets: Parquet, CSV, NDJSON and Arrow IPC, one or a glob of them, from this machine, from S3 or over HTTP.
+//!
+//! Files are read one after the other in the order of their names. One that isn't on this machine is first copied to a
+//! temporary file without a name, whose size is bounded, and which is gone with its reader, whatever happens.
+
+mod arrow;
+mod cells;
+mod csv;
+mod ndjson;
+mod place;
+
+use std::{fs::File, sync::Arc};
+
+use async_trait::async_trait;
+use polars::prelude::{DataFrame, DataType, SchemaRef};
+use protocol::catalog::Column;
+use tokio::runtime::Handle;
+
+pub use self::place::{Place, Spool};
+use super::{
+    Dataset, DatasetError, Frames, Guess, Query, feed,
+    parquet::{self, RowFilter},
+};
+
+/// How the files are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FileKind {
+    /// Apache Parquet.
+    Parquet,
+    /// Text with this byte between its fields, and a header.
+    Csv(u8),
+    /// A JSON object on each line.
+    Ndjson,
+    /// Arrow IPC, the file format or the stream format.
+    Arrow,
+}
+
+impl FileKind {
+    /// The kind that the end of a name tells.
+    #[must_use]
+    pub fn of(name: &str) -> Option<Self> {
+        let extension = name.rsplit('.').next()?.to_ascii_lowercase();
+        Some(match extension.as_str() {
+            "parquet" => Self::Parquet,
+            "csv" => Self::Csv(b','),
+            "tsv" => Self::Csv(b'\t'),
+            "ndjson" | "jsonl" => Self::Ndjson,
+            "arrow" | "ipc" | "feather" | "arrows" => Self::Arrow,
+            _ => return None,
+        })
+    }
+}
+
+/// A dataset in one or many files.
+#[derive(Clone, Debug)]
+pub struct Files {
+    name: String,
+    place: Arc<Place>,
+    kind: FileKind,
+    columns: Vec<Column>,
+    /// What each file's columns are brought to.
+    schema: SchemaRef,
+    rows: Option<u64>,
+}
+
+impl Files {
+    /// Looks into the first file. Columns of text files take the types given in `declared`, and those that are not
+    /// declared the ones that their first rows show; columns of the other kinds say themselves what they are.
+    ///
+    /// # Errors
+    /// When there is no file, it can't be read, or it lacks a declared column.
+    pub async fn open(name: &str, place: Place, kind: FileKind, declared: &[Column]) -> Result<Self, DatasetError> {
+        let place = Arc::new(place);
+        let items = place.list().await?;
+        let first = items.first().ok_or_else(|| DatasetError::NoFile(place.to_string()))?;
+        let file = place.fetch(first).await?;
+        let given = declared.to_vec();
+        let look = tokio::task::spawn_blocking(move || look(file, kind, &given));
+        let (columns, schema, rows) = look.await?.map_err(|e| e.in_file(first))?;
+        // with several files only the readers know
+        let rows = rows.filter(|_| items.len() == 1);
+        Ok(Self { name: name.to_owned(), place, kind, columns, schema, rows })
+    }
+
+    /// Reads all files until nobody wants more.
+    fn read(&self, query: &Query, sender: &mut feed::Rows, runtime: &Handle) -> Result<(), DatasetError> {
+        if let Some(gone) = query.columns.iter().find(|name| !self.schema.contains(name)) {
+            return Err(DatasetError::NoColumn(gone.clone()));
+        }
+        let filter = RowFilter::of(&query.filter, &self.schema)?;
+        let mut needed = query.columns.clone();
+        if let Some(filter) = &filter {
+            needed.extend(filter.columns.iter().filter(|name| !query.columns.contains(name)).cloned());
+        }
+        for item in runtime.block_on(self.place.list())? {
+            if sender.is_closed() {
+                return Ok(());
+            }
+            let file = runtime.block_on(self.place.fetch(&item))?;
+            let wanted = Wanted { columns: &needed, limit: query.limit };
+            let mut take = |frame: DataFrame| -> Result<bool, DatasetError> {
+                let frame = self.fitting(frame)?;
+                let frame = match &filter {
+                    None => frame,
+                    Some(filter) => match filter.apply(frame, sender)? {
+                        Some(frame) => frame,
+                        None => return Ok(!sender.is_closed()),
+                    },
+                };
+                Ok(sender.send(frame.select(query.columns.iter().map(String::as_str))?))
+            };
+            let done = match self.kind {
+                FileKind::Parquet => parquet::each(file, &wanted, &mut take),
+                FileKind::Csv(delimiter) => csv::each(file, delimiter, &self.columns, &wanted, &mut take),
+                FileKind::Ndjson => ndjson::each(file, &self.columns, &wanted, &mut take),
+                FileKind::Arrow => arrow::each(file, &wanted, &mut take),
+            };
+            if !done.map_err(|e| e.in_file(&item))? {
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
+    /// The frame with its columns as the dataset has them: other files may have narrower numbers.
+    fn fitting(&self, mut frame: DataFrame) -> Result<DataFrame, DatasetError> {
+        for (name, dtype) in self.schema.iter() {
+            let Some(column) = frame.column(name).ok().filter(|column| column.dtype() != dtype) else { continue };
+            if parquet::column_type(column.dtype()) != parquet::column_type(dtype) {
+                return Err(DatasetError::Changed(name.to_string()));
+            }
+            let cast = column.strict_cast(dtype)?;
+            frame.replace(name, cast)?;
+        }
+        Ok(frame)
+    }
+}
+
+/// What a reader of files is to give.
+pub(super) struct Wanted<'a> {
+    /// These columns.
+    pub(super) columns: &'a [String],
+    /// Not many more rows than this are wanted.
+    pub(super) limit: Option<u64>,
+}
+
+/// Takes frames; false when nobody wants more.
+pub(super) type Take<'a> = &'a mut dyn FnMut(DataFrame) -> Result<bool, DatasetError>;
+
+fn look(
+    file: File,
+    kind: FileKind,
+    declared: &[Column],
+) -> Result<(Vec<Column>, SchemaRef, Option<u64>), DatasetError> {
+    let (schema, rows) = match kind {
+        FileKind::Parquet => parquet::look(file)?,
+        FileKind::Csv(delimiter) => (csv::look(file, delimiter, declared)?, None),
+        FileKind::Ndjson => (ndjson::look(file, declared)?, None),
+        FileKind::Arrow => (arrow::look(file)?, None),
+    };
+    let columns = parquet::columns(&schema, declared)?;
+    Ok((columns, schema, rows))
+}
+
+#[async_trait]
+impl Dataset for Files {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn title(&self) -> &str {
+        &self.name
+    }
+
+    fn description(&self) -> &str {
+        ""
+    }
+
+    fn columns(&self) -> &[Column] {
+        &self.columns
+    }
+
+    async fn rows_estimate(&self) -> Option<u64> {
+        self.rows
+    }
+
+    async fn count(&self, query: &Query) -> Result<Option<u64>, DatasetError> {
+        if query.filter.is_all() { Ok(self.rows) } else { Ok(None) }
+    }
+
+    /// From the share of the first rows that pass; a source that is far away, or not Parquet, is not looked at twice.
+    async fn guess(&self, query: &Query) -> Result<Option<Guess>, DatasetError> {
+        let Some(rows) = self.rows else { return Ok(None) };
+        if query.filter.is_all() {
+            return Ok(Some(Guess { rows, exact: true }));
+        }
+        let Some(path) = self.place.local_file().filter(|_| self.kind == FileKind::Parquet) else { return Ok(None) };
+        let filter = query.filter.clone();
+        let guessed = tokio::task::spawn_blocking(move || parquet::guess(File::open(path)?, &filter)).await?;
+        guessed.map(Some)
+    }
+
+    async fn open(&self, query: &Query) -> Result<Frames, DatasetError> {
+        let (files, query, runtime) = (self.clone(), query.clone(), Handle::current());
+        let (sender, receiver) = feed::channel();
+        let task = tokio::task::spawn_blocking(move || {
+            let mut sender = feed::Rows::new(sender, query.limit);
+            files.read(&query, &mut sender, &runtime)
+        });
+        Ok(feed::frames(receiver, task))
+    }
+}
+
+/// The dtype that a column of a text file is read as.
+pub(super) fn dtype(column: &Column) -> DataType {
+    cells::dtype(column.kind)
+}

@@ -1,0 +1,122 @@
+//! NDJSON files: an object on each line. A member that is missing is NULL; lists and objects are text.
+
+use std::{
+    fs::File,
+    io::{BufRead, BufReader, Read, Seek},
+    sync::Arc,
+};
+
+use polars::prelude::{Schema, SchemaRef};
+use protocol::catalog::{Column, ColumnType};
+use serde_json::{Map, Value};
+
+use super::{
+    super::DatasetError,
+    Take, Wanted,
+    cells::{self, Cells},
+};
+
+/// Lines whose members tell the columns and types that nobody declared.
+const LOOK_ROWS: usize = 1_000;
+/// A longer line is none.
+const LINE_BYTES: u64 = 64 << 20;
+
+/// The lines of a file as objects.
+struct Lines {
+    reader: BufReader<File>,
+    line: Vec<u8>,
+}
+
+impl Lines {
+    fn of(mut file: File) -> Result<Self, DatasetError> {
+        file.rewind()?;
+        Ok(Self { reader: BufReader::with_capacity(1 << 20, file), line: Vec::new() })
+    }
+
+    fn next(&mut self) -> Result<Option<Map<String, Value>>, DatasetError> {
+        loop {
+            self.line.clear();
+            let read = self.reader.by_ref().take(LINE_BYTES).read_until(b'\n', &mut self.line)?;
+            if read == 0 {
+                return Ok(None);
+            }
+            if read as u64 == LINE_BYTES {
+                return Err(DatasetError::Garbled("a line has more than 64 MiB"));
+            }
+            if !self.line.iter().all(u8::is_ascii_whitespace) {
+                return Ok(Some(
+                    serde_json::from_slice(&self.line)
+                        .map_err(|_| DatasetError::Garbled("a line is no JSON object"))?,
+                ));
+            }
+        }
+    }
+}
+
+/// The columns of a file and their types.
+pub(super) fn look(file: File, declared: &[Column]) -> Result<SchemaRef, DatasetError> {
+    let mut lines = Lines::of(file)?;
+    let mut rows = Vec::new();
+    while rows.len() < LOOK_ROWS
+        && let Some(row) = lines.next()?
+    {
+        rows.push(row);
+    }
+    let mut schema = Schema::default();
+    for column in declared {
+        schema.insert(column.name.as_str().into(), super::dtype(column));
+    }
+    for name in rows.iter().flat_map(Map::keys) {
+        if !schema.contains(name) {
+            schema.insert(name.into(), cells::dtype(kind(&rows, name)));
+        }
+    }
+    Ok(Arc::new(schema))
+}
+
+/// The type that all values of a member have.
+fn kind(rows: &[Map<String, Value>], name: &str) -> ColumnType {
+    let mut values = rows.iter().filter_map(|row| row.get(name)).filter(|value| !value.is_null()).peekable();
+    if values.peek().is_none() {
+        return ColumnType::String;
+    }
+    let all = |fits: fn(&Value) -> bool| rows.iter().filter_map(|row| row.get(name)).all(|v| v.is_null() || fits(v));
+    if all(Value::is_i64) {
+        ColumnType::Int
+    } else if all(Value::is_number) {
+        ColumnType::Float
+    } else if all(Value::is_boolean) {
+        ColumnType::Bool
+    } else if all(Value::is_string) {
+        match cells::infer(values.filter_map(Value::as_str)) {
+            kind @ (ColumnType::Date | ColumnType::Datetime) => kind,
+            // what is a string there stays one
+            _ => ColumnType::String,
+        }
+    } else {
+        ColumnType::String
+    }
+}
+
+/// Gives all rows of a file, frame by frame. False: nobody wants more.
+pub(super) fn each(file: File, columns: &[Column], wanted: &Wanted<'_>, take: Take<'_>) -> Result<bool, DatasetError> {
+    let mut lines = Lines::of(file)?;
+    let typed = wanted.columns.iter().filter_map(|name| columns.iter().find(|column| column.name == *name)).cloned();
+    let mut cells = Cells::new(typed.collect());
+    while let Some(row) = lines.next()? {
+        let texts: Vec<_> = wanted.columns.iter().map(|name| row.get(name).and_then(text)).collect();
+        cells.push(|index| texts[index].as_deref())?;
+        if cells.is_full() && !take(cells.take()?)? {
+            return Ok(false);
+        }
+    }
+    if cells.is_empty() { Ok(true) } else { take(cells.take()?) }
+}
+
+fn text(value: &Value) -> Option<std::borrow::Cow<'_, str>> {
+    match value {
+        Value::Null => None,
+        Value::String(text) => Some(text.into()),
+        other => Some(other.to_string().into()),
+    }
+}

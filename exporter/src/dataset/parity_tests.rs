@@ -1,0 +1,292 @@
+//! One set of rows in every kind of source, asked the same random questions.
+
+use std::{fmt::Write as _, path::Path, sync::Arc};
+
+use futures::TryStreamExt;
+use platform::secret::Secret;
+use polars::prelude::{
+    Column as PolarsColumn, DataType, IpcStreamWriter, IpcWriter, ParquetWriter, SerWriter, TimeUnit,
+};
+use protocol::{catalog::ColumnType, filter};
+use sea_orm::{
+    ConnectionTrait, DatabaseConnection,
+    sea_query::{Alias, Expr, ExprTrait, Query as Sql},
+};
+use serde_json::json;
+
+use super::*;
+
+const ROWS: usize = 200;
+const FILTERS: usize = 250;
+
+/// Numbers without a pattern that are the same each time (xorshift64).
+struct Dice(u64);
+
+impl Dice {
+    fn roll(&mut self, sides: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        (self.0 % sides as u64) as usize
+    }
+
+    fn pick<T: Clone>(&mut self, from: &[T]) -> T {
+        from[self.roll(from.len())].clone()
+    }
+}
+
+const TEXTS: [&str; 14] = [
+    "a",
+    "A",
+    "ab",
+    "a%b",
+    "a_b",
+    "é",
+    "日本",
+    "😀",
+    "x'y",
+    "\\",
+    "[x]*?",
+    "zz top",
+    "'; DROP TABLE t; --",
+    "$1 :p ? \u{202e}",
+];
+const DECIMALS: [&str; 7] = ["0.00", "1.10", "-1.10", "99999999.99", "-0.01", "1.11", "1000.00"];
+const FLOATS: [f64; 7] = [0.0, -1.5, 1.5, 1e300, -1e-300, f64::NAN, 7.25];
+const INTS: [i64; 7] = [0, -1, 1, 7, i32::MAX as i64, i64::MIN, i64::MAX];
+/// Days around 1970, and far from it.
+const DAYS: [i32; 6] = [0, -1, 11_000, 11_001, -200_000, 200_000];
+/// Microseconds.
+const MOMENTS: [i64; 6] =
+    [0, -1, 979_397_760_000_000, 979_397_760_500_000, -9_000_000_000_000_000, 9_000_000_000_000_000];
+
+#[derive(Clone)]
+struct Sample {
+    i: Option<i64>,
+    f: Option<f64>,
+    d: Option<&'static str>,
+    s: Option<&'static str>,
+    b: Option<bool>,
+    day: Option<i32>,
+    at: Option<i64>,
+}
+
+fn samples(nan: bool) -> Vec<Sample> {
+    let mut dice = Dice(0x9E37_79B9_7F4A_7C15);
+    let some = |dice: &mut Dice| dice.roll(6) > 0;
+    (0..ROWS)
+        .map(|_| Sample {
+            i: some(&mut dice).then(|| dice.pick(&INTS)),
+            f: some(&mut dice).then(|| dice.pick(&FLOATS)).filter(|f| nan || !f.is_nan()),
+            d: some(&mut dice).then(|| dice.pick(&DECIMALS)),
+            s: some(&mut dice).then(|| dice.pick(&TEXTS)),
+            b: some(&mut dice).then(|| dice.roll(2) == 0),
+            day: some(&mut dice).then(|| dice.pick(&DAYS)),
+            at: some(&mut dice).then(|| dice.pick(&MOMENTS)),
+        })
+        .collect()
+}
+
+fn columns() -> Vec<Column> {
+    [
+        ("id", ColumnType::Int),
+        ("i", ColumnType::Int),
+        ("f", ColumnType::Float),
+        ("d", ColumnType::Decimal),
+        ("s", ColumnType::String),
+        ("b", ColumnType::Bool),
+        ("day", ColumnType::Date),
+        ("at", ColumnType::Datetime),
+    ]
+    .map(|(name, kind)| Column::new(name, kind))
+    .to_vec()
+}
+
+fn date(days: i32) -> chrono::NaiveDate {
+    chrono::NaiveDate::default() + chrono::TimeDelta::days(days.into())
+}
+
+fn moment(micros: i64) -> chrono::DateTime<chrono::Utc> {
+    chrono::DateTime::from_timestamp_micros(micros).unwrap()
+}
+
+fn operand(kind: ColumnType, dice: &mut Dice) -> Value {
+    match kind {
+        ColumnType::String => json!(dice.pick(&TEXTS)),
+        ColumnType::Int => json!(dice.pick(&INTS)),
+        ColumnType::Float => json!(dice.pick(&FLOATS[..5])),
+        ColumnType::Decimal => json!(dice.pick(&["1.10", "1.1", "1.105", "0", "-0.005", "99999999.99", "1"])),
+        ColumnType::Bool => json!(dice.roll(2) == 0),
+        ColumnType::Date => json!(date(dice.pick(&DAYS)).to_string()),
+        ColumnType::Datetime => json!(moment(dice.pick(&MOMENTS)).to_rfc3339()),
+        ColumnType::Time => json!("00:00:00"),
+    }
+}
+
+fn random_filter(dice: &mut Dice, depth: usize) -> Value {
+    if depth > 0 && dice.roll(3) == 0 {
+        let parts: Vec<_> = (0..1 + dice.roll(3)).map(|_| random_filter(dice, depth - 1)).collect();
+        return match dice.roll(3) {
+            0 => json!({"and": parts}),
+            1 => json!({"or": parts}),
+            _ => json!({"not": parts[0]}),
+        };
+    }
+    let column = dice.pick(&columns());
+    let operand = |dice: &mut Dice| operand(column.kind, dice);
+    let test = match dice.roll(9) {
+        0 => json!({"in": [operand(dice), operand(dice), operand(dice)]}),
+        1 if column.kind != ColumnType::Bool => json!({"between": [operand(dice), operand(dice)]}),
+        2 => json!({"is_null": dice.roll(2) == 0}),
+        3 | 4 if column.kind == ColumnType::String => {
+            let pattern = dice.pick(&["%a%", "_", "a\\%%", "%'%", "%\\\\%", "é", "%", "[x]%", "%💡%", "a_b", "日%"]);
+            json!({dice.pick(&["like", "contains"]): pattern})
+        }
+        5 => json!({"eq": operand(dice)}),
+        6 => json!({"ne": operand(dice)}),
+        _ if column.kind == ColumnType::Bool => json!({"eq": operand(dice)}),
+        _ => json!({dice.pick(&["lt", "lte", "gt", "gte"]): operand(dice)}),
+    };
+    json!({column.name: test})
+}
+
+async fn ids(dataset: &dyn Dataset, filter: &Value) -> Vec<i64> {
+    let query = Query {
+        columns: vec!["id".into()],
+        filter: filter::parse(filter, dataset.columns()).unwrap_or_else(|e| panic!("{filter}: {e:?}")),
+        params: Map::new(),
+        limit: None,
+    };
+    let frames: Vec<DataFrame> =
+        dataset.open(&query).await.unwrap().try_collect().await.unwrap_or_else(|e| panic!("{filter}: {e}"));
+    let ids = frames.iter().flat_map(|frame| frame.column("id").unwrap().i64().unwrap().iter().flatten());
+    let mut ids: Vec<_> = ids.collect();
+    ids.sort_unstable();
+    ids
+}
+
+fn frame(rows: &[Sample]) -> DataFrame {
+    let column = |name: &str, values: Vec<Option<i64>>, dtype| {
+        PolarsColumn::new(name.into(), values).strict_cast(&dtype).unwrap()
+    };
+    let all = |of: fn(&Sample) -> Option<i64>| rows.iter().map(of).collect::<Vec<_>>();
+    DataFrame::new_infer_height(vec![
+        PolarsColumn::new("id".into(), (0..rows.len() as i64).collect::<Vec<_>>()),
+        PolarsColumn::new("i".into(), all(|r| r.i)),
+        PolarsColumn::new("f".into(), rows.iter().map(|r| r.f).collect::<Vec<_>>()),
+        PolarsColumn::new("d".into(), rows.iter().map(|r| r.d).collect::<Vec<_>>())
+            .strict_cast(&DataType::Decimal(10, 2))
+            .unwrap(),
+        PolarsColumn::new("s".into(), rows.iter().map(|r| r.s).collect::<Vec<_>>()),
+        PolarsColumn::new("b".into(), rows.iter().map(|r| r.b).collect::<Vec<_>>()),
+        column("day", all(|r| r.day.map(i64::from)), DataType::Date),
+        column("at", all(|r| r.at), DataType::Datetime(TimeUnit::Microseconds, None)),
+    ])
+    .unwrap()
+}
+
+/// The rows in files of every kind, in two parts where the kind is read by a glob.
+async fn files(dir: &Path, rows: &[Sample]) -> Vec<(&'static str, Arc<dyn Dataset>)> {
+    let frame = frame(rows);
+    let create = |name: &str| std::fs::File::create(dir.join(name)).unwrap();
+    let (first, second) = frame.split_at(77);
+    for (name, mut part) in [("p1.parquet", first), ("p2.parquet", second)] {
+        ParquetWriter::new(create(name)).with_row_group_size(Some(40)).finish(&mut part).unwrap();
+    }
+    IpcWriter::new(create("all.arrow")).finish(&mut frame.clone()).unwrap();
+    IpcStreamWriter::new(create("all.arrows")).finish(&mut frame.clone()).unwrap();
+    let (mut csv, mut ndjson) = ("id,i,f,d,s,b,day,at\n".to_owned(), String::new());
+    for (id, row) in rows.iter().enumerate() {
+        let text = |value: Option<String>| value.unwrap_or_default();
+        let quoted = row.s.map(|s| format!("\"{}\"", s.replace('"', "\"\"")));
+        let (day, at) = (row.day.map(|d| date(d).to_string()), row.at.map(|t| moment(t).to_rfc3339()));
+        let numbers = [row.i.map(|n| n.to_string()), row.f.map(|f| format!("{f:?}")), row.d.map(str::to_owned)];
+        let [i, f, d] = numbers.map(text);
+        writeln!(
+            csv,
+            "{id},{i},{f},{d},{},{},{},{}",
+            text(quoted),
+            text(row.b.map(|b| b.to_string())),
+            text(day.clone()),
+            text(at.clone())
+        )
+        .unwrap();
+        let float = row.f.map(|f| if f.is_nan() { json!("NaN") } else { json!(f) });
+        let object =
+            json!({"id": id, "i": row.i, "f": float, "d": row.d, "s": row.s, "b": row.b, "day": day, "at": at});
+        writeln!(ndjson, "{object}").unwrap();
+    }
+    std::fs::write(dir.join("all.csv"), csv).unwrap();
+    std::fs::write(dir.join("all.ndjson"), ndjson).unwrap();
+    let mut all: Vec<(&'static str, Arc<dyn Dataset>)> = Vec::new();
+    for name in ["p*.parquet", "all.arrow", "all.arrows", "all.csv", "all.ndjson"] {
+        let kind = FileKind::of(name).unwrap();
+        let files = Files::open(name, Place::Local(dir.join(name)), kind, &columns()).await.unwrap();
+        all.push((name, Arc::new(files)));
+    }
+    all
+}
+
+async fn fill(db: &DatabaseConnection, rows: &[Sample]) {
+    let types = match db.get_database_backend() {
+        sea_orm::DbBackend::Postgres => {
+            "i bigint, f double precision, d numeric(10, 2), s text, b boolean, day date, at timestamptz"
+        }
+        _ => "i integer, f double, d real, s text, b boolean, day date_text, at timestamp_with_timezone_text",
+    };
+    db.execute_unprepared(&format!("CREATE TABLE t (id bigint PRIMARY KEY, {types})")).await.unwrap();
+    for (id, row) in rows.iter().enumerate() {
+        let insert = Sql::insert()
+            .into_table(Alias::new("t"))
+            .columns(["id", "i", "f", "d", "s", "b", "day", "at"].map(Alias::new))
+            .values_panic([
+                Expr::val(id as i64),
+                Expr::val(row.i),
+                Expr::val(row.f),
+                Expr::val(row.d.map(str::to_owned)).cast_as("numeric"),
+                Expr::val(row.s.map(str::to_owned)),
+                Expr::val(row.b),
+                Expr::val(row.day.map(date)),
+                Expr::val(row.at.map(moment)),
+            ])
+            .take();
+        db.execute(&insert).await.unwrap();
+    }
+}
+
+/// All sources agree on each of many random filters.
+async fn agree(sources: &[(&'static str, Arc<dyn Dataset>)]) {
+    let mut dice = Dice(0xD1B5_4A32_D192_ED03);
+    let mut telling = 0;
+    for _ in 0..FILTERS {
+        let filter = random_filter(&mut dice, 3);
+        let expected = ids(sources[0].1.as_ref(), &filter).await;
+        for (name, source) in &sources[1..] {
+            assert_eq!(ids(source.as_ref(), &filter).await, expected, "{name}: {filter}");
+        }
+        telling += usize::from(!expected.is_empty() && expected.len() < ROWS);
+    }
+    assert!(telling > FILTERS / 2, "only {telling} filters tell rows apart");
+}
+
+#[tokio::test]
+async fn files_and_sqlite_agree_on_random_filters() {
+    let (rows, dir, database) = (samples(false), tempfile::tempdir().unwrap(), testkit::db::sqlite().await);
+    fill(&database.db, &rows).await;
+    let mut sources = files(dir.path(), &rows).await;
+    sources.push(("sqlite", Arc::new(Table::new(database.db.clone(), "t", "", "", columns(), "id"))));
+    agree(&sources).await;
+}
+
+#[tokio::test]
+async fn files_and_postgres_agree_on_random_filters() {
+    let (rows, dir) = (samples(true), tempfile::tempdir().unwrap());
+    let database = testkit::db::Postgres::start().await.database().await;
+    fill(&database.db, &rows).await;
+    let mut sources = files(dir.path(), &rows).await;
+    sources.push(("bound", Arc::new(Table::new(database.db.clone(), "t", "", "", columns(), "id"))));
+    let server = PostgresServer::new(&PostgresSettings::at(Secret::new(database.url()))).unwrap();
+    let copied = PostgresRows::new(Arc::new(server), sql::Source::table("public.t"), "t", columns(), vec![], None);
+    sources.push(("copy", Arc::new(copied)));
+    agree(&sources).await;
+}

@@ -1,0 +1,219 @@
+//! Tables and queries of a PostgreSQL server, read through binary `COPY`.
+//!
+//! A table without an order is cut into ranges of pages that several connections read at once, all in one exported
+//! snapshot, so that the rows are those of a single moment however much is written meanwhile. Everything else is read by
+//! one statement on one connection, which is one moment by itself.
+
+mod cells;
+mod numeric;
+mod pieces;
+mod server;
+mod wire;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use protocol::{
+    catalog::{Column, ColumnType},
+    filter::Filter,
+    params::ParamSpec,
+};
+use sea_orm::{
+    DbBackend,
+    sea_query::{Alias, Expr, ExprTrait, Func, NullOrdering, Order, PostgresQueryBuilder, SelectStatement},
+    sqlx::{AssertSqlSafe, Column as _, Executor, Row, SqlSafeStr, Statement, TypeInfo},
+};
+use serde_json::{Map, Value};
+use tracing::warn;
+
+pub use self::server::{PostgresServer, PostgresSettings};
+use super::{
+    Dataset, DatasetError, Frames, Guess, Query,
+    sql::{self, Source},
+};
+
+/// A table, view or query of a PostgreSQL server.
+#[derive(Clone, Debug)]
+pub struct PostgresRows {
+    server: Arc<PostgresServer>,
+    source: Source,
+    name: String,
+    columns: Vec<Column>,
+    params: Vec<ParamSpec>,
+    /// The column that rows are ordered by; None for the order in which they lie in the table.
+    order: Option<String>,
+}
+
+impl PostgresRows {
+    /// The rows of `source` with these columns. Whatever type a column has in the server, it is cast to the one given here.
+    #[must_use]
+    pub fn new(
+        server: Arc<PostgresServer>,
+        source: Source,
+        name: &str,
+        columns: Vec<Column>,
+        params: Vec<ParamSpec>,
+        order: Option<String>,
+    ) -> Self {
+        Self { server, source, name: name.to_owned(), columns, params, order }
+    }
+
+    /// The columns that a source has, as the server describes them; all may be NULL, as far as it tells.
+    ///
+    /// # Errors
+    /// When the server can't be reached, or refuses the source.
+    pub async fn describe(server: &PostgresServer, source: &Source) -> Result<Vec<Column>, DatasetError> {
+        let everything = Query { columns: Vec::new(), filter: Filter::all(), params: Map::new(), limit: Some(0) };
+        let mut select = sql::filtered(source, &[], &everything, DbBackend::Postgres)?;
+        let body = select.expr(Expr::cust("*")).limit(0).to_string(PostgresQueryBuilder);
+        let before = match source {
+            Source::Query(raw) => raw.described(),
+            _ => String::new(),
+        };
+        let mut session = server.connect().await?;
+        let statement = AssertSqlSafe(format!("{before}{body}")).into_sql_str();
+        let prepared = session.conn.prepare(statement).await.map_err(server::failed)?;
+        Ok(prepared.columns().iter().map(|c| Column::new(c.name(), kind(c.type_info().name()))).collect())
+    }
+
+    /// The select of a query's rows.
+    fn select(&self, query: &Query) -> Result<SelectStatement, DatasetError> {
+        let mut select = sql::filtered(&self.source, &self.columns, query, DbBackend::Postgres)?;
+        for name in &query.columns {
+            let column = sql::find(&self.columns, name)?;
+            select.expr_as(sql::col(name).cast_as(Alias::new(cells::cast(column.kind))), Alias::new(name));
+        }
+        if let Some(order) = &self.order {
+            let column = sql::find(&self.columns, order)?;
+            let by = sql::sortable(&column, DbBackend::Postgres);
+            select.order_by_expr_with_nulls(by, Order::Asc, NullOrdering::Last);
+        }
+        if let Some(limit) = query.limit {
+            select.limit(limit);
+        }
+        Ok(select)
+    }
+
+    /// A select as text, every value a literal, as `COPY` takes no bound ones. The text comes from one place alone:
+    /// sea-query's writer, which the tests feed with whatever clients could send.
+    fn text(&self, select: &SelectStatement, query: &Query) -> Result<String, DatasetError> {
+        let body = select.to_string(PostgresQueryBuilder);
+        Ok(match &self.source {
+            Source::Query(raw) => raw.literal(&query.params)? + &body,
+            _ => body,
+        })
+    }
+
+    async fn number(&self, statement: String, index: usize) -> Result<Option<String>, DatasetError> {
+        let mut session = self.server.connect().await?;
+        let statement = AssertSqlSafe(statement).into_sql_str();
+        let row = session.conn.fetch_optional(statement).await.map_err(server::failed)?;
+        row.map(|row| row.try_get_unchecked::<String, _>(index)).transpose().map_err(server::failed)
+    }
+}
+
+#[async_trait]
+impl Dataset for PostgresRows {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn title(&self) -> &str {
+        &self.name
+    }
+
+    fn description(&self) -> &str {
+        ""
+    }
+
+    fn columns(&self) -> &[Column] {
+        &self.columns
+    }
+
+    fn params(&self) -> &[ParamSpec] {
+        &self.params
+    }
+
+    async fn rows_estimate(&self) -> Option<u64> {
+        if !self.params.is_empty() {
+            return None;
+        }
+        let all = Query { columns: Vec::new(), filter: Filter::all(), params: Map::new(), limit: None };
+        match self.guess(&all).await {
+            Ok(guess) => guess.map(|guess| guess.rows),
+            Err(e) => {
+                warn!(dataset.name = self.name, error = %e, "can't estimate the rows of a table");
+                None
+            }
+        }
+    }
+
+    async fn count(&self, query: &Query) -> Result<Option<u64>, DatasetError> {
+        let mut select = sql::filtered(&self.source, &self.columns, query, DbBackend::Postgres)?;
+        select.expr(Expr::from(Func::count(Expr::val(1))).cast_as(Alias::new("text")));
+        let counted = self.number(self.text(&select, query)?, 0).await?;
+        Ok(counted.and_then(|count| count.parse().ok()))
+    }
+
+    /// What the planner thinks.
+    async fn guess(&self, query: &Query) -> Result<Option<Guess>, DatasetError> {
+        let mut select = sql::filtered(&self.source, &self.columns, query, DbBackend::Postgres)?;
+        select.expr(Expr::val(1));
+        let statement = format!("EXPLAIN (FORMAT JSON) {}", self.text(&select, query)?);
+        let Some(plan) = self.number(statement, 0).await? else { return Ok(None) };
+        let plan: Value = serde_json::from_str(&plan).unwrap_or_default();
+        let rows = plan[0]["Plan"]["Plan Rows"].as_f64();
+        Ok(rows.map(|rows| Guess { rows: rows.max(0.0) as u64, exact: false }))
+    }
+
+    async fn open(&self, query: &Query) -> Result<Frames, DatasetError> {
+        let columns = query.columns.iter().map(|name| sql::find(&self.columns, name)).collect::<Result<Vec<_>, _>>()?;
+        let select = self.select(query)?;
+        let plain = matches!(self.source, Source::Table(_)) && self.order.is_none() && query.limit.is_none();
+        if plain && let Some(table) = self.table() {
+            let select = TableSelect { rows: self.clone(), query: query.clone(), select };
+            return pieces::open(Arc::clone(&self.server), &table, select, columns).await;
+        }
+        Ok(pieces::single(Arc::clone(&self.server), self.text(&select, query)?, columns))
+    }
+}
+
+impl PostgresRows {
+    /// The table's name as SQL has it.
+    fn table(&self) -> Option<String> {
+        let Source::Table(parts) = &self.source else { return None };
+        let quoted: Vec<_> = parts.iter().map(|part| format!("\"{}\"", part.replace('"', "\"\""))).collect();
+        Some(quoted.join("."))
+    }
+}
+
+/// The select of a table, to be cut into ranges.
+struct TableSelect {
+    rows: PostgresRows,
+    query: Query,
+    select: SelectStatement,
+}
+
+impl pieces::Ranged for TableSelect {
+    fn text(&self, range: Option<Expr>) -> Result<String, DatasetError> {
+        let mut select = self.select.clone();
+        if let Some(range) = range {
+            select.and_where(range);
+        }
+        self.rows.text(&select, &self.query)
+    }
+}
+
+/// What a type of the server is to filters and files; those without a counterpart are text.
+fn kind(name: &str) -> ColumnType {
+    match name {
+        "BOOL" => ColumnType::Bool,
+        "INT2" | "INT4" | "INT8" => ColumnType::Int,
+        "FLOAT4" | "FLOAT8" => ColumnType::Float,
+        "NUMERIC" => ColumnType::Decimal,
+        "DATE" => ColumnType::Date,
+        "TIMESTAMP" | "TIMESTAMPTZ" => ColumnType::Datetime,
+        "TIME" => ColumnType::Time,
+        _ => ColumnType::String,
+    }
+}

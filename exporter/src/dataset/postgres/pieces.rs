@@ -1,0 +1,228 @@
+//! One `COPY`, or many at once in one snapshot.
+//!
+//! A large table is cut into ranges of pages. As many connections as an export may have take the next range each, and the
+//! rows come out range by range, so that the same table gives the same file. What is read ahead waits in channels that hold
+//! a few frames: the connection behind a full one waits.
+
+use std::{collections::VecDeque, sync::Arc};
+
+use futures::TryStreamExt;
+use polars::prelude::DataFrame;
+use protocol::catalog::Column;
+use sea_orm::{
+    sea_query::Expr,
+    sqlx::{AssertSqlSafe, Executor, PgConnection, Row, SqlSafeStr},
+};
+use tokio::sync::mpsc;
+use tokio_util::task::AbortOnDropHandle;
+
+use super::{
+    super::{DatasetError, Frames, feed},
+    cells::Cells,
+    server::{PostgresServer, Session, failed},
+    wire::Wire,
+};
+
+/// Pages of one range: 16 MiB of table.
+const PAGES: u64 = 2_048;
+/// Frames of one range that wait for their turn.
+const AHEAD: usize = 8;
+/// A transaction that sees one moment.
+const BEGIN: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
+
+/// The rows of one statement, on one connection.
+pub(super) fn single(server: Arc<PostgresServer>, select: String, columns: Vec<Column>) -> Frames {
+    let (sender, receiver) = feed::channel();
+    let task = tokio::spawn(async move {
+        let mut session = server.connect().await?;
+        copy(&server, &mut session.conn, &select, &columns, &sender).await.map(drop)
+    });
+    feed::frames(receiver, task)
+}
+
+/// A select of a range of pages, or of the whole table, as text.
+pub(super) trait Ranged: Send + Sync + 'static {
+    /// The text; `range` holds for the rows of the range.
+    ///
+    /// # Errors
+    /// When a parameter is missing.
+    fn text(&self, range: Option<Expr>) -> Result<String, DatasetError>;
+}
+
+/// The rows of a table, on several connections.
+pub(super) async fn open(
+    server: Arc<PostgresServer>,
+    table: &str,
+    select: impl Ranged,
+    columns: Vec<Column>,
+) -> Result<Frames, DatasetError> {
+    let mut leader = server.connect().await?;
+    server.within(leader.conn.execute(BEGIN)).await?;
+    let pages = pages(&server, &mut leader.conn, table).await?;
+    let ranges = pages.map_or(1, |pages| pages.div_ceil(PAGES).max(1));
+    if ranges == 1 {
+        drop(leader);
+        return Ok(single(server, select.text(None)?, columns));
+    }
+    let snapshot = snapshot(&server, &mut leader.conn).await?;
+    let mut sessions = vec![leader];
+    while sessions.len() < server.per_export {
+        let Some(mut session) = server.connect_if_free().await? else { break };
+        join(&server, &mut session.conn, &snapshot).await?;
+        sessions.push(session);
+    }
+    let (sender, receiver) = feed::channel();
+    let readers = Readers { server, select, columns: columns.into(), ranges };
+    Ok(feed::frames(receiver, tokio::spawn(readers.run(sessions, sender))))
+}
+
+/// The condition that holds for the rows of a range of pages.
+fn range(at: u64, ranges: u64) -> Expr {
+    let mut text = format!("\"source\".ctid >= '({},0)'::tid", at * PAGES);
+    // the last range has no end: what was added meanwhile holds no row of this moment, and costs little
+    if at + 1 < ranges {
+        text.push_str(&format!(" AND \"source\".ctid < '({},0)'::tid", (at + 1) * PAGES));
+    }
+    Expr::cust(text)
+}
+
+/// The exported snapshot of this transaction, which lives as long as it.
+async fn snapshot(server: &PostgresServer, leader: &mut PgConnection) -> Result<String, DatasetError> {
+    let row = server.within(leader.fetch_one("SELECT pg_export_snapshot()")).await?;
+    row.try_get_unchecked::<String, _>(0).map_err(failed)
+}
+
+/// Begins a transaction that sees the same moment.
+async fn join(server: &PostgresServer, conn: &mut PgConnection, snapshot: &str) -> Result<(), DatasetError> {
+    server.within(conn.execute(BEGIN)).await?;
+    // the name is the server's own; it can't be bound
+    let set = format!("SET TRANSACTION SNAPSHOT '{}'", snapshot.replace('\'', "''"));
+    server.within(conn.execute(AssertSqlSafe(set).into_sql_str())).await?;
+    Ok(())
+}
+
+/// How many pages an ordinary table has now; None for what has none of its own, such as a view.
+async fn pages(server: &PostgresServer, conn: &mut PgConnection, table: &str) -> Result<Option<u64>, DatasetError> {
+    let ask = format!(
+        "SELECT (pg_relation_size(oid) / current_setting('block_size')::bigint)::text FROM pg_class \
+         WHERE oid = '{}'::regclass AND relkind IN ('r', 'm')",
+        table.replace('\'', "''")
+    );
+    let row = server.within(conn.fetch_optional(AssertSqlSafe(ask).into_sql_str())).await?;
+    let Some(row) = row else { return Ok(None) };
+    let pages = row.try_get_unchecked::<String, _>(0).map_err(failed)?;
+    Ok(pages.parse().ok())
+}
+
+/// Reads all ranges of a table.
+struct Readers<S> {
+    server: Arc<PostgresServer>,
+    select: S,
+    columns: Arc<[Column]>,
+    ranges: u64,
+}
+
+/// A range that is being read.
+struct Running {
+    frames: mpsc::Receiver<DataFrame>,
+    task: AbortOnDropHandle<Result<(), DatasetError>>,
+}
+
+/// What comes next.
+enum Event {
+    /// A connection has nothing to do.
+    Idle(Session),
+    /// Of the first range that runs; None at its end.
+    Frame(Option<DataFrame>),
+}
+
+impl<S: Ranged> Readers<S> {
+    /// Gives the rows of all ranges in order.
+    async fn run(self, sessions: Vec<Session>, sender: feed::Feed) -> Result<(), DatasetError> {
+        let most = sessions.len() + 1;
+        let (give_back, mut idle) = mpsc::channel(most);
+        for session in sessions {
+            // there is room for all of them
+            give_back.try_send(session).map_err(|_| DatasetError::Garbled("no connection"))?;
+        }
+        let mut running: VecDeque<Running> = VecDeque::new();
+        let mut next = 0;
+        while next < self.ranges || !running.is_empty() {
+            let may_start = next < self.ranges && running.len() < most;
+            let first = async {
+                match running.front_mut() {
+                    Some(first) => first.frames.recv().await,
+                    None => std::future::pending().await,
+                }
+            };
+            let event = tokio::select! {
+                Some(session) = idle.recv(), if may_start => Event::Idle(session),
+                frame = first => Event::Frame(frame),
+            };
+            match event {
+                Event::Idle(session) => {
+                    running.push_back(self.start(next, session, give_back.clone())?);
+                    next += 1;
+                }
+                Event::Frame(Some(frame)) => {
+                    if sender.send(frame).await.is_err() {
+                        return Ok(());
+                    }
+                }
+                // a range that ended because its reader failed must not look whole
+                Event::Frame(None) => {
+                    if let Some(ended) = running.pop_front() {
+                        ended.task.await??;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn start(&self, at: u64, mut session: Session, give_back: mpsc::Sender<Session>) -> Result<Running, DatasetError> {
+        let statement = self.select.text(Some(range(at, self.ranges)))?;
+        let (server, columns) = (Arc::clone(&self.server), Arc::clone(&self.columns));
+        let (sender, frames) = mpsc::channel(AHEAD);
+        let task = tokio::spawn(async move {
+            if copy(&server, &mut session.conn, &statement, &columns, &sender).await? {
+                // when nobody waits for it, the connection closes
+                drop(give_back.try_send(session));
+            }
+            Ok(())
+        });
+        Ok(Running { frames, task: AbortOnDropHandle::new(task) })
+    }
+}
+
+/// Sends the rows of a statement. False: nobody wants more.
+async fn copy(
+    server: &PostgresServer,
+    conn: &mut PgConnection,
+    select: &str,
+    columns: &[Column],
+    sender: &mpsc::Sender<DataFrame>,
+) -> Result<bool, DatasetError> {
+    let statement = format!("COPY ({select}) TO STDOUT (FORMAT binary)");
+    let mut stream = server.within(conn.copy_out_raw(&statement)).await?;
+    let (mut wire, mut cells) = (Wire::new(columns.len()), Cells::new(columns));
+    loop {
+        let bytes = tokio::select! {
+            biased;
+            () = sender.closed() => return Ok(false),
+            bytes = server.within(stream.try_next()) => bytes?,
+        };
+        let Some(bytes) = bytes else { break };
+        wire.push(bytes, |fields| cells.push(fields))?;
+        if cells.is_full() && sender.send(cells.take()?).await.is_err() {
+            return Ok(false);
+        }
+    }
+    if !wire.is_complete() {
+        return Err(DatasetError::Garbled("it ends in the middle"));
+    }
+    if !cells.is_empty() && sender.send(cells.take()?).await.is_err() {
+        return Ok(false);
+    }
+    Ok(true)
+}
