@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use entity::terms::CreditsConfig;
 use exporter::ExporterConfig;
 use gateway::GatewayConfig;
-use notifier::NotifierConfig;
+use notifier::{NotifierConfig, backup::BackupConfig};
 use platform::config::{ConfigError, DatabaseConfig, LogConfig, NatsConfig, StoreConfig, load_layers};
 use serde::{Deserialize, Serialize};
 
@@ -47,6 +47,8 @@ pub struct Settings {
     pub exporter: ExporterConfig,
     /// The notifier.
     pub notifier: NotifierConfig,
+    /// Backups, which notifiers make by the clock.
+    pub backup: BackupConfig,
 }
 
 impl Default for Settings {
@@ -61,6 +63,7 @@ impl Default for Settings {
             gateway: GatewayConfig::default(),
             exporter: ExporterConfig::default(),
             notifier: NotifierConfig::default(),
+            backup: BackupConfig::default(),
         }
     }
 }

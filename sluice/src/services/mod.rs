@@ -2,7 +2,7 @@
 
 mod internal;
 
-use std::{io, net::SocketAddr, time::Duration};
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use entity::terms::{Terms, TermsError};
 use exporter::ExporterError;
@@ -20,7 +20,7 @@ use sea_orm::{DatabaseConnection, DbErr};
 use tokio::net::TcpListener;
 
 use crate::{
-    commands::{CommandError, migrate},
+    commands::{self, CommandError, migrate},
     settings::Settings,
 };
 
@@ -180,7 +180,12 @@ pub async fn notifier(settings: &Settings, common: &Common, life: &Lifecycle) ->
     let bus = Bus::connect(&settings.nats, "sluice-notifier").await?;
     let store = FileStore::open(&settings.store)?;
     let terms = Terms::try_from(&settings.credits)?;
-    let deps = notifier::Deps { bus, db, store, clock, terms, metrics: Some(metrics) };
+    let backup = notifier::backup::Setup {
+        config: settings.backup.clone(),
+        database: settings.database.clone(),
+        settings: commands::backup::text(settings).map_err(CommandError::from)?,
+    };
+    let deps = notifier::Deps { bus, db, store, clock, terms, backup: Some(Arc::new(backup)), metrics: Some(metrics) };
     Ok(notifier::start(settings.notifier.clone(), deps, listener, life).await?.address)
 }
 

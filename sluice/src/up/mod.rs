@@ -4,6 +4,7 @@
 //! `leftover` ends what a killed predecessor left, `nats` runs the server, `runtime` writes the settings that the
 //! other commands read, `banner` says how to go on.
 
+mod alone;
 mod banner;
 mod data_dir;
 mod leftover;
@@ -22,6 +23,7 @@ use migration::{Migrator, MigratorTrait};
 use platform::lifecycle::Lifecycle;
 use tokio::net::TcpListener;
 
+pub use self::alone::Alone;
 use self::{data_dir::DataDir, nats::NatsChild, secrets::Secrets};
 use crate::{
     cli::{Place, UpOptions},
