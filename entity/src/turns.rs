@@ -178,8 +178,11 @@ pub struct Survey {
     /// The first of those that wait, by their places.
     pub waiting: Vec<Waiting>,
     ahead: HashMap<Uuid, u64>,
-    lanes: HashMap<(String, String), LaneView>,
+    lanes: Lanes,
 }
+
+/// By pool and lane.
+type Lanes = HashMap<(String, String), LaneView>;
 
 /// One lane of a pool.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -209,24 +212,40 @@ impl Survey {
     /// # Errors
     /// When the database fails.
     pub async fn take(db: &impl ConnectionTrait, limit: u64) -> Result<Self, StoreError> {
-        let mut survey = Self { waiting: order(db, limit).await?, ..Self::default() };
+        let mut lanes = Lanes::new();
+        let mut handed_over = HashMap::new();
         for row in dispatched(db, limit).await? {
-            let lane = survey.lanes.entry((row.pool, row.lane)).or_default();
-            survey.ahead.insert(row.id, lane.dispatched);
+            let lane = lanes.entry((row.pool, row.lane)).or_default();
+            handed_over.insert(row.id, lane.dispatched);
             lane.dispatched += 1;
         }
         for counted in running(db).await? {
-            survey.lanes.entry((counted.pool, counted.lane)).or_default().running = counted.exports.unsigned_abs();
+            lanes.entry((counted.pool, counted.lane)).or_default().running = counted.exports.unsigned_abs();
         }
-        for row in &survey.waiting {
-            let lane = survey.lanes.entry((row.pool.clone(), row.lane.clone())).or_default();
-            survey.ahead.insert(row.id, lane.dispatched + row.place.unsigned_abs().saturating_sub(1));
-            lane.waiting += 1;
+        let waiting = order(db, limit).await?;
+        for row in &waiting {
+            lanes.entry((row.pool.clone(), row.lane.clone())).or_default();
         }
-        for ((pool, name), lane) in &mut survey.lanes {
+        for ((pool, name), lane) in &mut lanes {
             lane.mean_run_ms = mean_run_ms(db, pool, name).await?;
         }
+        let lanes = lanes.iter().map(|((pool, name), view)| (pool.as_str(), name.as_str(), *view));
+        let mut survey = Self::of(waiting, lanes);
+        survey.ahead.extend(handed_over);
         Ok(survey)
+    }
+
+    /// The picture of these that wait, by their places, beside what else is in each pool and lane.
+    #[must_use]
+    pub fn of<'a>(waiting: Vec<Waiting>, lanes: impl Iterator<Item = (&'a str, &'a str, LaneView)>) -> Self {
+        let mut lanes: Lanes = lanes.map(|(pool, lane, view)| ((pool.to_owned(), lane.to_owned()), view)).collect();
+        let mut ahead = HashMap::with_capacity(waiting.len());
+        for row in &waiting {
+            let lane = lanes.entry((row.pool.clone(), row.lane.clone())).or_default();
+            ahead.insert(row.id, lane.dispatched + row.place.unsigned_abs().saturating_sub(1));
+            lane.waiting += 1;
+        }
+        Self { waiting, ahead, lanes }
     }
 
     /// One lane.

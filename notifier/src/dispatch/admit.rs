@@ -59,3 +59,64 @@ pub(super) fn admit<'a>(
         fits
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use entity::turns::LaneView;
+    use uuid::Uuid;
+
+    use super::*;
+
+    const LIMITS: Limits = Limits { tenant: 16, user: 8, ahead: 1 };
+
+    fn waiting(lane: &str, place: i64, of_user: i64, of_tenant: i64) -> Waiting {
+        let (pool, tenant, user_id) = ("default".into(), "acme".into(), "alice".into());
+        Waiting { id: Uuid::now_v7(), pool, lane: lane.into(), tenant, user_id, of_user, of_tenant, place }
+    }
+
+    fn row(lane: &str, count: i64) -> Vec<Waiting> {
+        (1..=count).map(|n| waiting(lane, n, n, n)).collect()
+    }
+
+    fn admitted(waiting: Vec<Waiting>, lanes: &[(&str, LaneView)], limits: Limits, slots: (u64, u64)) -> Vec<i64> {
+        let survey = Survey::of(waiting, lanes.iter().map(|(lane, view)| ("default", *lane, *view)));
+        let slots = |_: &str, lane| if lane == Lane::Bulk { slots.1 } else { slots.0 };
+        admit(&survey, limits, slots).map(|row| row.place).collect()
+    }
+
+    fn in_flight(dispatched: u64, running: u64) -> LaneView {
+        LaneView { dispatched, running, ..LaneView::default() }
+    }
+
+    #[test]
+    fn as_many_go_as_there_are_free_slots_and_one_ahead() {
+        assert_eq!(admitted(row("bulk", 9), &[], LIMITS, (5, 4)), [1, 2, 3, 4, 5]);
+        assert_eq!(admitted(row("bulk", 9), &[("bulk", in_flight(1, 2))], LIMITS, (5, 4)), [1, 2]);
+        assert_eq!(admitted(row("bulk", 9), &[("bulk", in_flight(1, 4))], LIMITS, (5, 4)), [0_i64; 0]);
+    }
+
+    #[test]
+    fn one_waits_for_an_exporter_that_is_not_there_yet() {
+        assert_eq!(admitted(row("bulk", 9), &[], LIMITS, (0, 0)), [1]);
+        assert_eq!(admitted(row("bulk", 9), &[("bulk", in_flight(1, 0))], LIMITS, (0, 0)), [0_i64; 0]);
+    }
+
+    #[test]
+    fn bulk_never_takes_the_slots_kept_for_small_exports() {
+        let busy = [("bulk", in_flight(1, 4))];
+        assert_eq!(admitted(row("interactive", 9), &busy, LIMITS, (5, 4)), [1, 2]);
+        // with bulk idle, small exports have all slots
+        assert_eq!(admitted(row("interactive", 9), &[], LIMITS, (5, 4)), [1, 2, 3, 4, 5, 6]);
+    }
+
+    #[test]
+    fn whoever_has_enough_in_flight_is_passed_over() {
+        let mixed = vec![
+            waiting("bulk", 1, 1, 1),
+            waiting("bulk", 2, 9, 2),
+            waiting("bulk", 3, 1, 17),
+            waiting("bulk", 4, 8, 16),
+        ];
+        assert_eq!(admitted(mixed, &[], LIMITS, (9, 9)), [1, 4]);
+    }
+}

@@ -153,12 +153,15 @@ impl Dispatcher {
             gauge("dispatched").set(view.dispatched as f64);
             gauge("running").set(view.running as f64);
         }
-        let mut failure = None;
+        let (mut failure, mut handed_over) = (None, false);
         for row in admit(&survey, Limits::from(&*self.config), |pool, lane| self.catalog.slots(pool, lane)) {
             if soft.is_cancelled() {
                 break;
             }
-            let Err(e) = self.dispatch_one(held, row).await else { continue };
+            let Err(e) = self.dispatch_one(held, row).await else {
+                handed_over = true;
+                continue;
+            };
             if matches!(e, NotifierError::Fenced)
                 || (matches!(e, NotifierError::Bus(_)) && !self.has_jobs_stream().await)
             {
@@ -167,7 +170,10 @@ impl Dispatcher {
             debug!(export.id = %row.id, error = %e, "an export can't be dispatched");
             failure = Some(e);
         }
-        notes.tell(&survey, &self.catalog, &self.deps.bus).await;
+        if notes.are_due() {
+            let survey = if handed_over { Survey::take(&self.deps.db, FAR).await? } else { survey };
+            notes.tell(&survey, &self.catalog, &self.deps.bus).await;
+        }
         failure.map_or(Ok(()), Err)
     }
 

@@ -32,11 +32,13 @@ impl Notes {
         Self { every, most: config.queue_notes_max, told: HashMap::new(), last: None }
     }
 
-    /// Tells those whose outlook changed, nearest first: at most so many in a round, and not more often than set.
+    /// Whether the last round is long enough ago.
+    pub(super) fn are_due(&self) -> bool {
+        self.last.is_none_or(|last| last.elapsed() >= self.every)
+    }
+
+    /// Tells those whose outlook changed, nearest first and at most so many in a round.
     pub(super) async fn tell(&mut self, survey: &Survey, catalog: &Catalog, bus: &Bus) {
-        if self.last.is_some_and(|last| last.elapsed() < self.every) {
-            return;
-        }
         self.last = Some(Instant::now());
         let mut told = HashMap::with_capacity(survey.waiting.len());
         let mut sent = 0;

@@ -14,6 +14,7 @@ use protocol::{
     subject,
 };
 use serde_json::json;
+use tracing::debug;
 
 use crate::{app::Deps, error::NotifierError};
 
@@ -108,6 +109,14 @@ async fn balance(deps: &Deps, owner: &Owner, traceparent: &str, id: &str, reason
 pub(crate) async fn announce_end(bus: &Bus, row: &export::Model) -> Result<(), NotifierError> {
     let subject = subject::delivery_announce(row.export_id());
     Ok(bus.publish_lossy(subject, &row.traceparent, &Announcement::Ended).await?)
+}
+
+/// Tells the dispatcher that there may be room for another export. When that is lost, it looks by itself a little later.
+pub(crate) async fn wake_dispatcher(bus: &Bus, row: &export::Model) {
+    let hint = json!({ "export_id": row.id });
+    if let Err(e) = bus.publish_lossy(subject::DELIVERY_SUBMITTED.to_owned(), &row.traceparent, &hint).await {
+        debug!(export.id = %row.id, error = %e, "the dispatcher got no hint");
+    }
 }
 
 /// Tells the exporter that may be at work on it to stop at once.

@@ -67,6 +67,7 @@ impl Settler {
         metrics::counter!("sluice_notifier_outcomes_total", "result" => name, "counted" => counted.to_string())
             .increment(1);
         info!(export.id = %outcome.export_id, outcome.result = name, outcome.counted = counted, "outcome settled");
+        events::wake_dispatcher(&self.deps.bus, &row).await;
         Ok(settled.unwrap_or(Leftovers::Nothing))
     }
 

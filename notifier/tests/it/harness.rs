@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use async_nats::jetstream::consumer::{DeliverPolicy, pull};
 use chrono::{DateTime, TimeDelta, Utc};
 use entity::{
-    export, ledger, segment,
+    export, job, ledger, segment,
     terms::{CreditsConfig, Terms},
     transition,
 };
@@ -74,7 +74,12 @@ impl Harness {
             store: folder.store(),
             clock: ManualClock::at(now()),
             life: Lifecycle::new(),
-            config: NotifierConfig { dispatch_poll_ms: 50, patrol_s: 1, ..NotifierConfig::default() },
+            config: NotifierConfig {
+                dispatch_poll_ms: 50,
+                schedule_poll_ms: 50,
+                patrol_s: 1,
+                ..NotifierConfig::default()
+            },
             nats,
             _database: database,
             folder,
@@ -89,17 +94,22 @@ impl Harness {
     }
 
     pub(crate) async fn start(&self) -> App {
+        self.start_as(terms(), &self.life).await
+    }
+
+    /// One more notifier, with a life of its own and these terms of credits.
+    pub(crate) async fn start_as(&self, terms: Terms, life: &Lifecycle) -> App {
         let deps = Deps {
             bus: self.bus.clone(),
             db: self.db.clone(),
             store: self.store.clone(),
             clock: self.clock.clone(),
-            terms: terms(),
+            terms,
             backup: None,
             metrics: None,
         };
         let listener = TcpListener::bind(&self.config.internal_listen).await.unwrap();
-        notifier::start(self.config.clone(), deps, listener, &self.life).await.unwrap()
+        notifier::start(self.config.clone(), deps, listener, life).await.unwrap()
     }
 
     /// As a gateway commits it.
@@ -237,6 +247,28 @@ impl Harness {
 
     pub(crate) async fn grant(&self, request: GrantRequest) -> GrantReply {
         self.bus.request(subject::DELIVERY_GRANT, &request).await.unwrap()
+    }
+
+    /// Moves the clock to this moment.
+    pub(crate) fn at(&self, moment: &str) {
+        let moment: DateTime<Utc> = moment.parse().unwrap();
+        self.clock.advance(moment - self.clock.now());
+    }
+
+    pub(crate) async fn job(&self, name: &str) -> job::Model {
+        job::find(&self.db, name).await.unwrap().unwrap()
+    }
+
+    /// Waits until a scheduled job has ended so often.
+    pub(crate) async fn until_ran(&self, name: &str, runs: i64) -> job::Model {
+        eventually(&format!("{name} ran {runs} times"), || async {
+            job::find(&self.db, name).await.unwrap().filter(|row| row.runs >= runs)
+        })
+        .await
+    }
+
+    pub(crate) fn clock_now(&self) -> DateTime<Utc> {
+        self.clock.now()
     }
 
     pub(crate) fn advance(&self, seconds: i64) {

@@ -5,5 +5,9 @@
 mod delivery;
 mod dispatch;
 mod harness;
+mod midnight;
 mod outages;
+mod schedule;
 mod settle;
+mod sweep;
+mod turns;
