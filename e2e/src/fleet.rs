@@ -146,6 +146,11 @@ impl Fleet {
         self.urls.push(format!("http://{address}"));
     }
 
+    /// The binary with these arguments and all settings, those of the file store too.
+    pub fn sluice(&self, args: &[&str]) -> Launch {
+        Launch::sluice(args).envs(self.env.iter().cloned()).envs(self.store_env.iter().cloned())
+    }
+
     /// The first gateway.
     #[must_use]
     pub fn url(&self) -> &str {
@@ -183,6 +188,13 @@ impl Fleet {
     pub fn logs(&self) -> String {
         let all = self.gateways.iter().chain(&self.exporters).chain(&self.notifiers);
         all.map(|process| format!("--- {}\n{}", process.pid(), process.stderr())).collect()
+    }
+
+    /// Another program that works on this fleet's NATS, database and store, with settings of its own.
+    #[must_use]
+    pub fn launch_beside(&self, program: &str, settings: &[(&str, &str)]) -> Process {
+        let launch = Launch::beside(program).envs(self.env.iter().cloned()).envs(self.store_env.iter().cloned());
+        launch.envs(settings.iter().copied()).spawn()
     }
 
     fn launch(&self, service: &str) -> Launch {

@@ -110,6 +110,10 @@ pub fn check(specs: &[ParamSpec], given: &Map<String, Value>) -> Result<Map<Stri
 /// Why a value is none for this parameter; None when it is one.
 #[must_use]
 pub fn fault(spec: &ParamSpec, value: &Value) -> Option<String> {
+    let nul = |value: &Value| value.as_str().is_some_and(|text| text.contains('\0'));
+    if nul(value) || value.as_array().is_some_and(|values| values.iter().any(nul)) {
+        return Some("a text without the character U+0000, please".to_owned());
+    }
     let fits = match spec.kind {
         ParamType::String => value.is_string(),
         ParamType::Int => value.is_i64(),

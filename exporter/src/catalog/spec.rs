@@ -36,12 +36,26 @@ pub(crate) struct CatalogSpec {
 
 /// A value that stands elsewhere, so that the file holds no secret.
 #[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "lowercase")]
+#[serde(try_from = "toml::Value")]
 pub(crate) enum SecretRef {
     /// In an environment variable of the exporter.
     Env(String),
     /// In a file, without the line end.
     File(String),
+}
+
+impl TryFrom<toml::Value> for SecretRef {
+    type Error = &'static str;
+
+    /// The error repeats nothing of the value: somebody may have written the secret itself.
+    fn try_from(value: toml::Value) -> Result<Self, Self::Error> {
+        let text = |name: &str| value.get(name).and_then(toml::Value::as_str).map(str::to_owned);
+        match (text("env"), text("file"), value.as_table().map(toml::Table::len)) {
+            (Some(name), None, Some(1)) => Ok(Self::Env(name)),
+            (None, Some(path), Some(1)) => Ok(Self::File(path)),
+            _ => Err("a secret stands elsewhere: write { env = \"NAME\" } or { file = \"/path\" }"),
+        }
+    }
 }
 
 /// `[source.NAME]`

@@ -12,6 +12,7 @@ mod parity_tests;
 pub mod parquet;
 pub mod postgres;
 pub mod seen;
+mod sift;
 pub mod sql;
 pub mod table;
 #[cfg(test)]
@@ -31,6 +32,7 @@ pub use menu_category_counts::MenuCategoryCounts;
 pub use parquet::ParquetFile;
 pub use postgres::{PostgresRows, PostgresServer, PostgresSettings};
 pub use seen::Seen;
+pub use sift::sift;
 pub use table::Table;
 
 /// How long finished files are kept, unless a dataset says otherwise.

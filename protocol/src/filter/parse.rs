@@ -18,6 +18,8 @@ const MAX_IN: usize = 10_000;
 const MAX_PARTS: usize = 500;
 /// After this many faults the rest goes unread: nobody mends more at once, and an answer must not outgrow its request.
 const MAX_FAULTS: usize = 20;
+/// No database holds such a text, and some take it for an end.
+const NUL: &str = "a text without the character U+0000, please";
 /// Every operator, for messages.
 const OPERATORS: &str = "eq, ne, lt, lte, gt, gte, in, between, is_null, like, contains";
 
@@ -181,6 +183,7 @@ impl Parser<'_> {
                     return self.fail(at, format!("`{operator}` works on string columns only"));
                 }
                 return match value {
+                    Value::String(text) if text.contains('\0') => self.fail(at, NUL),
                     Value::String(text) if operator == "like" => Some(Filter::Like(column, text.clone())),
                     Value::String(text) => Some(Filter::Contains(column, text.clone())),
                     _ => self.fail(at, "expected a string"),
@@ -226,6 +229,9 @@ impl Parser<'_> {
             return Some(placeholder(kind));
         }
         let text = value.as_str();
+        if text.is_some_and(|text| text.contains('\0')) {
+            return self.fail(at, NUL);
+        }
         let literal = match kind {
             ColumnType::String => text.map(|t| Literal::String(t.to_owned())),
             ColumnType::Int => value.as_i64().map(Literal::Int),
@@ -352,6 +358,8 @@ mod tests {
         assert_eq!(faults(json!({"late": {"lt": true}})), ["/filter/late/lt"]);
         assert_eq!(faults(json!({"price": {"eq": "1e5"}})), ["/filter/price/eq"]);
         assert_eq!(faults(json!({"day": {"eq": "2026-02-30"}})), ["/filter/day/eq"]);
+        assert_eq!(faults(json!({"origin": {"eq": "a\0"}})), ["/filter/origin/eq"]);
+        assert_eq!(faults(json!({"origin": {"like": "\0%"}})), ["/filter/origin/like"]);
     }
 
     #[test]

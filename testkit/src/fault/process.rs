@@ -42,7 +42,22 @@ impl Launch {
     /// When it isn't built.
     #[must_use]
     pub fn sluice<I: IntoIterator<Item = A>, A: AsRef<OsStr>>(args: I) -> Self {
-        let mut command = Command::new(binary());
+        Self::program(&binary(), args)
+    }
+
+    /// Another program that was built beside `sluice`, by its name.
+    ///
+    /// # Panics
+    /// When it isn't built.
+    #[must_use]
+    pub fn beside(name: &str) -> Self {
+        let program = binary().with_file_name(name);
+        assert!(program.is_file(), "no {}: run `cargo build --workspace --bins`", program.display());
+        Self::program(&program, [""; 0])
+    }
+
+    fn program<I: IntoIterator<Item = A>, A: AsRef<OsStr>>(program: &Path, args: I) -> Self {
+        let mut command = Command::new(program);
         command.args(args);
         let others = env::vars_os().map(|(name, _)| name).filter(is_setting);
         for name in others {

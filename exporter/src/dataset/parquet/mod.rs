@@ -252,6 +252,12 @@ impl RowFilter {
         Ok(mask.map(|mask| frame.filter(&mask)).transpose()?)
     }
 
+    /// The rows of a frame that pass.
+    pub(super) fn passing(&self, frame: DataFrame) -> Result<DataFrame, DatasetError> {
+        let mask = self.mask(&frame, || false)?;
+        Ok(mask.map_or(Ok(frame.clear()), |mask| frame.filter(&mask))?)
+    }
+
     /// True for each row of the frame that passes; NULL, as in SQL, is not true. None: nobody waits for it any more,
     /// which is looked up after every few rows, as some filters take long.
     fn mask(&self, frame: &DataFrame, unwanted: impl Fn() -> bool) -> Result<Option<BooleanChunked>, DatasetError> {

@@ -8,6 +8,8 @@ mod cells;
 mod numeric;
 mod pieces;
 mod server;
+#[cfg(test)]
+mod tests;
 mod wire;
 
 use std::sync::Arc;

@@ -1,6 +1,6 @@
 //! Connections to one PostgreSQL server.
 
-use std::{str::FromStr, sync::Arc, time::Duration};
+use std::{fmt, str::FromStr, sync::Arc, time::Duration};
 
 use platform::secret::Secret;
 use sea_orm::{
@@ -51,7 +51,6 @@ impl PostgresSettings {
 ///
 /// Connections are made for each read and closed after it: one that was left in the middle of a `COPY` can't be used again
 /// before all of it was read.
-#[derive(Debug)]
 pub struct PostgresServer {
     options: PgConnectOptions,
     free: Arc<Semaphore>,
@@ -116,6 +115,13 @@ impl PostgresServer {
             Ok(answer) => answer.map_err(failed),
             Err(_) => Err(DatasetError::Slow(self.read_timeout)),
         }
+    }
+}
+
+impl fmt::Debug for PostgresServer {
+    /// The driver's own options show the password.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "PostgresServer({}:{})", self.options.get_host(), self.options.get_port())
     }
 }
 
