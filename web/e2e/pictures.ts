@@ -1,35 +1,107 @@
-import { mkdir, stat } from "node:fs/promises";
+import { copyFile, mkdir, mkdtemp, stat } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { expect, type Page, test } from "@playwright/test";
-import { addFilter, expectStatus, signIn, startExport } from "./page.js";
+import { expect, type Page } from "@playwright/test";
+import { damagedDataset } from "../stack/damaged.js";
+import { FLIGHTS, Stack } from "../stack/stack.js";
+import { onStack } from "./onStack.js";
+import { addFilter, expectReceived, expectStatus, signIn, startExport } from "./page.js";
 
 // Pictures for the documentation; run only with SLUICE_SCREENSHOTS=1.
 
 const IMAGES = fileURLToPath(new URL("../../docs/images/", import.meta.url));
 const MAX_IMAGE_BYTES = 300_000;
 
-test("sign-in and main page", async ({ page }) => {
-  await mkdir(IMAGES, { recursive: true });
-  await page.goto("/");
-  await expect(page.getByTestId("sign-in-alice")).toBeVisible();
-  await picture(page, "sign-in.png");
-
-  await signIn(page, "alice");
-  await page.getByTestId("dataset-flights").click();
-  await addFilter(page, "origin", "eq", "SEA");
-  await expectStatus(await startExport(page), "completed");
-  await page.getByTestId("filter-value").fill("JFK");
-  await page.getByTestId("filter-op").selectOption("ne");
-  const running = await startExport(page);
-  await expect(running.getByTestId("export-status")).toHaveAttribute("data-status", "running");
-  await page.evaluate(() => window.scrollTo(0, 0));
-  await picture(page, "main.png");
-  await running.getByTestId("cancel-button").click();
-  await expectStatus(running, "canceled");
+const test = onStack(async () => {
+  const datasets = await mkdtemp(join(tmpdir(), "sluice-pictures-"));
+  await copyFile(FLIGHTS, join(datasets, "flights.parquet"));
+  await damagedDataset(join(datasets, "orders.parquet"));
+  const env = { SLUICE_EXPORTER__MAX_ATTEMPTS: "1" };
+  const stack = await Stack.start({ name: "the stack of the pictures", datasets, env });
+  stack.grant("alice", "acme", 12);
+  return stack;
 });
 
 async function picture(page: Page, name: string): Promise<void> {
-  const path = `${IMAGES}${name}`;
+  await mkdir(IMAGES, { recursive: true });
+  const path = `${IMAGES}${name}.png`;
+  await page.evaluate(() => {
+    window.scrollTo(0, 0);
+    (document.activeElement as HTMLElement | null)?.blur();
+  });
+  await page.mouse.move(640, 400);
   await page.screenshot({ path, animations: "disabled" });
   expect((await stat(path)).size).toBeLessThan(MAX_IMAGE_BYTES);
 }
+
+test("the main states of the page", async ({ page, stack }) => {
+  test.setTimeout(180_000);
+  await page.goto("/");
+  await expect(page.getByTestId("sign-in-alice")).toBeVisible();
+  await picture(page, "sign-in");
+  await signIn(page, "alice");
+  await page.getByTestId("dataset-flights").click();
+  await expect(page.getByTestId("preview")).toBeVisible();
+  await picture(page, "empty");
+
+  await addFilter(page, "origin", "in", "SEA");
+  await page.keyboard.press("Enter");
+  await page.getByTestId("format").focus();
+  const done = await startExport(page);
+  await expect(done.getByTestId("saving")).toHaveAttribute("data-phase", "saved");
+  await expect(page.getByTestId("preview").locator("tbody tr")).toHaveCount(10);
+  await picture(page, "done");
+
+  await page.getByRole("button", { name: "Remove this filter" }).click();
+  await expect(page.getByTestId("estimate")).toContainText("3,000,000");
+  const running = await startExport(page);
+  await expect(running.getByTestId("throughput")).toBeVisible();
+  await expectReceived(running, 15_000_000);
+  await picture(page, "main");
+  await running.getByTestId("cancel-button").click();
+  await expectStatus(running, "canceled");
+
+  await page.getByTestId("dataset-orders").click();
+  await expectStatus(await startExport(page), "failed");
+  await page.getByTestId("dataset-flights").click();
+  await addFilter(page, "delay", "gte", "very late");
+  await page.getByTestId("export-button").click();
+  await expect(page.getByTestId("problem").filter({ hasText: "The filter is not valid" })).toBeVisible();
+  await picture(page, "failed");
+  await page.getByRole("button", { name: "Remove this filter" }).click();
+  await page.getByRole("button", { name: "Close" }).click();
+
+  await page.getByTestId("credits-open").click();
+  await expect(page.getByTestId("credit-entries")).toBeVisible();
+  await picture(page, "credits");
+  await page.keyboard.press("Escape");
+  await expect(page.getByTestId("credit-entries")).toBeHidden();
+
+  const interrupted = await startExport(page);
+  await expectReceived(interrupted, 8_000_000);
+  await stack.kill("gateway");
+  await expect(interrupted.getByTestId("saving")).toHaveAttribute("data-phase", "waiting");
+  await picture(page, "offline");
+  stack.launch("gateway");
+  await expect(interrupted.getByTestId("saving")).toHaveAttribute("data-phase", "saved", { timeout: 60_000 });
+
+  await page.getByTestId("history-link").click();
+  await expect(page.getByTestId("history-count")).toBeVisible();
+  await picture(page, "history");
+
+  await page.goto("/datasets/flights");
+  await page.emulateMedia({ colorScheme: "dark" });
+  await expect(page.getByTestId("preview")).toBeVisible();
+  await addFilter(page, "distance", "gt", "2000");
+  await expect(page.getByTestId("preview").locator("tbody tr")).toHaveCount(10);
+  await expect(page.getByTestId("estimate")).not.toContainText("3,000,000");
+  const dark = await startExport(page);
+  await expect(dark.getByTestId("export-progress")).toBeVisible();
+  await picture(page, "dark");
+
+  await page.emulateMedia({ colorScheme: "light" });
+  await page.setViewportSize({ width: 390, height: 844 });
+  await expectStatus(dark, "completed");
+  await picture(page, "phone");
+});

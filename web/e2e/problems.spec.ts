@@ -3,9 +3,7 @@ import { Stack } from "../stack/stack.js";
 import { onStack } from "./onStack.js";
 import { balanceOf, expectLive, expectStatus, idOf, signIn, startExport } from "./page.js";
 
-const test = onStack(() =>
-  Stack.start({ name: "the stack of the problems", env: { SLUICE_GATEWAY__CREDITS__OPENING: "3" } }),
-);
+const test = onStack(() => Stack.start({ name: "the stack of the problems" }));
 
 test("an export that is canceled elsewhere says so here, and gives its credit back", async ({
   page,

@@ -213,6 +213,7 @@ export const strings = {
     isNotEmpty: "is not empty",
   },
   saving: {
+    progressLabel: "Progress of the download",
     receiving: (received: number, size: number | undefined) =>
       size === undefined
         ? `Received ${formatBytes(received)}`

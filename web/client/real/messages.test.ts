@@ -1,9 +1,9 @@
-import { copyFile, mkdtemp, open, readFile, rm, stat } from "node:fs/promises";
+import { copyFile, mkdtemp, readFile, rm, stat } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { Stack } from "../../stack/stack.js";
+import { damagedDataset } from "../../stack/damaged.js";
+import { FLIGHTS, Stack } from "../../stack/stack.js";
 import {
   connect,
   type Export,
@@ -14,33 +14,20 @@ import {
   saveFile,
 } from "../src/node.js";
 
-const FLIGHTS = fileURLToPath(
-  new URL("../../node_modules/vega-datasets/data/flights-3m.parquet", import.meta.url),
-);
-
 let stack: Stack;
 let folder: string;
 let client: SluiceClient;
 
-/** A copy of the flights whose rows can't be read: its schema stands at the end, and is whole. */
-async function damaged(path: string): Promise<void> {
-  await copyFile(FLIGHTS, path);
-  const file = await open(path, "r+");
-  const { size } = await file.stat();
-  const rows = Math.floor(size * 0.8);
-  await file.write(Buffer.alloc(rows, 0x5a), 0, rows, 1_000);
-  await file.close();
-}
-
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), "sluice-real-"));
   await copyFile(FLIGHTS, join(folder, "flights.parquet"));
-  await damaged(join(folder, "orders.parquet"));
+  await damagedDataset(join(folder, "orders.parquet"));
   stack = await Stack.start({
     name: "the stack of the SDK",
     datasets: folder,
-    env: { SLUICE_GATEWAY__CREDITS__OPENING: "100", SLUICE_EXPORTER__MAX_ATTEMPTS: "1" },
+    env: { SLUICE_EXPORTER__MAX_ATTEMPTS: "1" },
   });
+  stack.grant("alice", "acme", 100);
   client = await connect({ baseUrl: stack.url, token: stack.token() });
 }, 60_000);
 afterAll(async () => {

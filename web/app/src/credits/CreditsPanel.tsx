@@ -1,4 +1,4 @@
-import { Drawer, Group, Paper, SimpleGrid, Skeleton, Stack, Table, Text } from "@mantine/core";
+import { Anchor, Drawer, Group, Paper, SimpleGrid, Skeleton, Stack, Table, Text } from "@mantine/core";
 import type { CreditEntry } from "@sluice/client";
 import { useEffect, useState } from "react";
 import { Link } from "wouter";
@@ -94,9 +94,15 @@ function Entries({ entries, onLeave }: { entries: readonly CreditEntry[]; onLeav
               <Group gap={6}>
                 {text.kinds[entry.kind] ?? entry.kind}
                 {entry.export_id && (
-                  <Link href={`/exports/${entry.export_id}`} onClick={onLeave}>
+                  <Anchor
+                    component={Link}
+                    fz="inherit"
+                    underline="always"
+                    href={`/exports/${entry.export_id}`}
+                    onClick={onLeave}
+                  >
                     {text.itsExport}
-                  </Link>
+                  </Anchor>
                 )}
               </Group>
             </Table.Td>

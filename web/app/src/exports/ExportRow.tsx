@@ -80,7 +80,9 @@ export function ExportRow({ item }: { item: Paced }) {
           <Actions item={item} saving={saving} />
         </Group>
         {item.status === "failed" && item.problem && (
-          <ProblemAlert error={SluiceError.fromProblem(item.problem)} />
+          <ProblemAlert
+            error={SluiceError.fromProblem({ ...item.problem, trace_id: item.problem.trace_id ?? item.id })}
+          />
         )}
       </Stack>
     </Paper>

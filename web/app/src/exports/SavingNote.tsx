@@ -1,4 +1,4 @@
-import { Group, Text } from "@mantine/core";
+import { Group, Progress, Text } from "@mantine/core";
 import { IconCheck, IconCloudOff } from "@tabler/icons-react";
 import type { Saving } from "../saving/saver.js";
 import { strings } from "../strings.js";
@@ -18,13 +18,21 @@ export function SavingNote({ saving, size }: Props) {
         <div data-testid="saving" data-phase={saving.state} data-received={saving.received}>
           {saving.state === "waiting" ? (
             <Group gap={4} wrap="nowrap" role="status">
-              <IconCloudOff size={16} aria-hidden />
+              <IconCloudOff size={16} aria-hidden style={{ flex: "none" }} />
               <Text size="sm">{text.waiting(saving.received)}</Text>
             </Group>
           ) : (
             <Text size="sm" c="dimmed" style={{ fontVariantNumeric: "tabular-nums" }}>
               {text.receiving(saving.received, size)}
             </Text>
+          )}
+          {size !== undefined && (
+            <Progress
+              size="xs"
+              mt={4}
+              value={(saving.received / Math.max(1, size)) * 100}
+              aria-label={text.progressLabel}
+            />
           )}
           {saving.way === "memory" && (
             <Text size="xs" c="dimmed">

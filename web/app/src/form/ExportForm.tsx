@@ -64,9 +64,13 @@ export function ExportForm({ dataset }: { dataset: Dataset }) {
         />
         <WhatComes dataset={dataset} draft={draft} change={change} estimated={estimated} />
         <Options dataset={dataset} draft={draft} change={change} />
-        {start.isError && <ProblemAlert error={start.error} onClose={start.reset} />}
       </Stack>
       <Box className={classes.foot}>
+        {start.isError && (
+          <Box mb="sm">
+            <ProblemAlert error={start.error} onClose={start.reset} />
+          </Box>
+        )}
         <EstimateBar
           dataset={dataset}
           estimated={estimated}
