@@ -108,6 +108,7 @@ export const strings = {
         ? `Columns (${formatCount(all)})`
         : `Columns (${formatCount(chosen)} of ${formatCount(all)})`,
     nullable: "may be empty",
+    masked: "masked for you",
     preview: "First rows",
     noPreview: "The first rows show here as soon as the form says what is wanted.",
     emptyPreview: "No row matches. The file would have a header and nothing more.",

@@ -15,6 +15,8 @@ export type ClientMessage =
 export interface Column {
   /** A label for people, where it has one. */
   label?: string | null;
+  /** Whether the caller has it masked only: then no filter can ask about it. */
+  masked?: boolean;
   /** The name in filters, in `columns` and in the file's header. */
   name: string;
   /** Whether it may be NULL. */
@@ -77,7 +79,7 @@ export interface CreditsView {
 export interface DatasetInfo {
   /** Its columns, in their own order. */
   columns: Column[];
-  /** The compressions on offer. */
+  /** The compressions on offer, by any of the formats. */
   compressions: string[];
   /** What one export of it costs. */
   credits: number;
@@ -85,6 +87,8 @@ export interface DatasetInfo {
   description: string;
   /** The formats on offer. */
   formats: string[];
+  /** The formats with what each of them can do. */
+  formats_info?: FormatInfo[];
   /** The name in requests and scopes. */
   name: string;
   /** JSON Schema of `params`. */
@@ -116,6 +120,22 @@ export interface ErrorMessage {
   /** The request's `ref`. */
   ref?: string | null;
   type: "error";
+}
+
+/** What an export would be, from statistics and a few rows: nothing is read whole, and nothing is charged. */
+export interface Estimate {
+  /** About how many bytes the file would have. */
+  bytes?: number | null;
+  /** What it would cost. */
+  credits: number;
+  /** Whether `rows` is no estimate but counted. */
+  exact: boolean;
+  /** The first rows as objects, at most ten; long texts are cut, which a final `…` shows. */
+  preview: Record<string, unknown>[];
+  /** About how many rows; null where nothing is known. */
+  rows?: number | null;
+  /** About how many seconds an exporter would need, once it begins. */
+  seconds?: number | null;
 }
 
 /** One export, as every part of the contract shows it. */
@@ -379,6 +399,18 @@ export interface FileWindow {
   /** The stream. */
   stream: number;
   type: "file.window";
+}
+
+/** One format of a dataset. */
+export interface FormatInfo {
+  /** How its files may be compressed, the default first. */
+  compressions: string[];
+  /** The end of a file's name, without its dot. */
+  extension: string;
+  /** For `Content-Type` of files that are not compressed. */
+  media_type: string;
+  /** The name in requests. */
+  name: string;
 }
 
 /** Where things are, relative to the gateway. */

@@ -18,6 +18,7 @@ export type {
   CreditEntry,
   CreditsChanged,
   EntryKind,
+  Estimate,
   Export,
   ExportAccepted,
   ExportPage,
@@ -26,6 +27,7 @@ export type {
   FileClosed,
   FileOpened,
   FileSealed,
+  FormatInfo,
   Links,
   Problem,
   Progress,
@@ -57,20 +59,6 @@ export type ExportRequest = RawExportRequest;
 
 /** Events that end an export, numbered and replayable. */
 export type ExportEnded = ExportCompleted | ExportFailed | ExportCanceled | ExportExpired;
-
-/** What an export would give and cost. */
-export interface Estimate {
-  /** Rows it will have; null where nobody knows. */
-  rows?: number | null;
-  /** Bytes of its file. */
-  bytes?: number | null;
-  /** How long it takes, seconds. */
-  seconds?: number | null;
-  /** What it costs. */
-  credits: number;
-  /** Its first rows, at most ten. */
-  preview: Record<string, unknown>[];
-}
 
 /** Statuses in which nothing more will happen to the file, except that it expires. */
 export const ENDED: readonly ExportStatus[] = ["completed", "failed", "canceled", "expired"];

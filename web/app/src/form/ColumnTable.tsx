@@ -41,6 +41,7 @@ export function ColumnTable({ columns, chosen, onChange }: Props) {
               <Table.Td>
                 <Text size="xs" c="dimmed" ta="right">
                   {strings.columnTypes[column.type] ?? column.type}
+                  {column.masked && ` · ${strings.form.masked}`}
                   {column.nullable && ` · ${strings.form.nullable}`}
                 </Text>
               </Table.Td>

@@ -39,9 +39,10 @@ export function EstimateBar({ dataset, estimated, narrowed }: Props) {
 }
 
 function factsOf(estimate: NonNullable<Estimated["estimate"]>): string {
-  const { rows, bytes, seconds } = estimate;
+  const { rows, bytes, seconds, exact } = estimate;
+  const count = rows == null ? undefined : strings.exports.rowCount(rows);
   return [
-    rows == null ? undefined : strings.form.about(strings.exports.rowCount(rows)),
+    count && !exact ? strings.form.about(count) : count,
     bytes == null ? undefined : formatBytes(bytes),
     seconds == null ? undefined : formatDuration(Math.max(1, Math.round(seconds)) * 1000),
   ]

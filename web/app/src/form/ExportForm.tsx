@@ -14,7 +14,7 @@ import { FilterBuilder } from "./FilterBuilder.js";
 import { ParamsFields } from "./ParamsFields.js";
 import { Preview } from "./Preview.js";
 import { paramsOf } from "./params.js";
-import { type Draft, emptyDraft, toRequest } from "./request.js";
+import { compressionsOf, type Draft, emptyDraft, toRequest, withFormat } from "./request.js";
 import { useEstimate } from "./useEstimate.js";
 
 /** Everything one export of this dataset may be given, what it will be, and the button. */
@@ -55,7 +55,7 @@ export function ExportForm({ dataset }: { dataset: Dataset }) {
           />
         )}
         <FilterBuilder
-          columns={dataset.columns}
+          columns={dataset.columns.filter((column) => !column.masked)}
           rows={draft.rows}
           match={draft.match}
           showMissing={showMissing}
@@ -149,6 +149,7 @@ function WhatComes({
 function Options({ dataset, draft, change }: PartProps) {
   const text = strings.form;
   const [place, setPlace] = useState<PlaceKind>(() => loadPlace());
+  const compressions = compressionsOf(dataset, draft.format);
   return (
     <>
       <SimpleGrid cols={{ base: 2 }} spacing="sm">
@@ -156,7 +157,7 @@ function Options({ dataset, draft, change }: PartProps) {
           label={text.format}
           data={dataset.formats.map((name) => ({ value: name, label: name.toUpperCase() }))}
           value={draft.format}
-          onChange={(event) => change({ format: event.currentTarget.value })}
+          onChange={(event) => change(withFormat(dataset, draft, event.currentTarget.value))}
           data-testid="format"
         />
         {dataset.templates.length > 1 && (
@@ -168,10 +169,10 @@ function Options({ dataset, draft, change }: PartProps) {
             data-testid="template"
           />
         )}
-        {dataset.compressions.length > 1 && (
+        {compressions.length > 1 && (
           <NativeSelect
             label={text.compression}
-            data={dataset.compressions.map((name) => ({
+            data={compressions.map((name) => ({
               value: name,
               label: name === "none" ? text.noCompression : name,
             }))}

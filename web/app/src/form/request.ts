@@ -26,6 +26,19 @@ export function emptyDraft(dataset: Dataset): Draft {
   };
 }
 
+/** How a file of this format may be compressed, the default first. */
+export function compressionsOf(dataset: Dataset, format: string): string[] {
+  const info = dataset.formats_info?.find(({ name }) => name === format);
+  return info?.compressions ?? dataset.compressions;
+}
+
+/** The draft with another format, and a compression that fits it. */
+export function withFormat(dataset: Dataset, draft: Draft, format: string): Draft {
+  const fitting = compressionsOf(dataset, format);
+  const compression = fitting.includes(draft.compression) ? draft.compression : (fitting[0] ?? "none");
+  return { ...draft, format, compression };
+}
+
 /** The request that the form says; `undefined` while something is still to be entered. */
 export function toRequest(dataset: Dataset, draft: Draft): ExportRequest | undefined {
   if (draft.rows.some(isIncomplete) || lacksParams(dataset, draft)) {

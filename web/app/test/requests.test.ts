@@ -1,6 +1,6 @@
-import type { Export } from "@sluice/client";
+import type { Dataset, Export } from "@sluice/client";
 import { describe, expect, it } from "vitest";
-import { requestOf } from "../src/form/request.js";
+import { compressionsOf, emptyDraft, requestOf, withFormat } from "../src/form/request.js";
 import { perDay } from "../src/history/perDay.js";
 import { matches } from "../src/history/search.js";
 
@@ -54,5 +54,32 @@ describe("history", () => {
       columns: ["date"],
       filter: { origin: { eq: "SEA" } },
     });
+  });
+});
+
+describe("formats", () => {
+  const dataset = {
+    name: "flights",
+    formats: ["csv", "xlsx"],
+    compressions: ["none", "gzip"],
+    formats_info: [
+      { name: "csv", compressions: ["none", "gzip"] },
+      { name: "xlsx", compressions: ["none"] },
+    ],
+    templates: [{ name: "default", title: "Default" }],
+  } as unknown as Dataset;
+
+  it("have compressions of their own, and a choice that does not fit is let go", () => {
+    expect(compressionsOf(dataset, "csv")).toEqual(["none", "gzip"]);
+    const zipped = { ...emptyDraft(dataset), compression: "gzip" };
+    expect(withFormat(dataset, zipped, "xlsx")).toMatchObject({ format: "xlsx", compression: "none" });
+    expect(withFormat(dataset, zipped, "csv").compression).toBe("gzip");
+  });
+
+  it("of an older gateway have those of the dataset", () => {
+    expect(compressionsOf({ ...dataset, formats_info: undefined } as unknown as Dataset, "xlsx")).toEqual([
+      "none",
+      "gzip",
+    ]);
   });
 });
