@@ -118,11 +118,13 @@ impl JobError {
             Self::Stopping => Verdict::HandOver,
             Self::Dataset(e) if e.is_transient() => Verdict::Retry,
             Self::Store(e) if e.is_transient() => Verdict::Retry,
+            // while catalogs change, another exporter of the pool may have what this one lacks
+            Self::Missing { .. } => Verdict::Retry,
             Self::Task(_) | Self::Files(_) | Self::Bus(_) | Self::LeaseLost => Verdict::Retry,
             // what the database said is for operators
             Self::Dataset(DatasetError::Db(_)) => fail("its data can't be read in the way that was asked for".into()),
             Self::Filter(errors) => Verdict::Fail(Problem::invalid(Slug::InvalidFilter, errors.clone())),
-            Self::Missing { .. } | Self::Template(_) | Self::Format(_) | Self::Dataset(_) | Self::Exhausted(_) => {
+            Self::Template(_) | Self::Format(_) | Self::Dataset(_) | Self::Exhausted(_) => {
                 fail(self.to_string())
             }
             Self::Params(errors) => Verdict::Fail(Problem::invalid(Slug::InvalidRequest, errors.clone())),
@@ -142,6 +144,7 @@ impl JobError {
         match self.verdict() {
             Verdict::Retry => {
                 let part = match self {
+                    Self::Missing { .. } => "no exporter has what it needs any more",
                     Self::Dataset(_) => "its data could not be read",
                     Self::Files(_) => "its file could not be stored",
                     Self::Store(_) | Self::LeaseLost => "the database could not be reached",

@@ -110,7 +110,7 @@ fn problem(error: &JobError) -> Problem {
         (JobError::Scope(_) | JobError::Claim(_) | JobError::Policy(_), Verdict::Fail(problem)) => {
             Problem::new(Slug::Forbidden, problem.detail)
         }
-        (JobError::Missing { .. }, Verdict::Fail(problem)) => Problem::new(Slug::Unavailable, problem.detail),
+        (JobError::Missing { .. }, _) => Problem::new(Slug::Unavailable, error.to_string()),
         (_, Verdict::Fail(problem)) => problem,
         _ => Problem::new(Slug::Unavailable, "The source can't be read just now."),
     }
