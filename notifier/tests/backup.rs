@@ -1,0 +1,433 @@
+//! Backups and restores on a real nats-server, PostgreSQL or SQLite, and folders: what is kept, what is found again, and
+//! what is refused.
+
+use std::{path::Path, sync::Arc};
+
+use bytes::Bytes;
+use chrono::{DateTime, TimeDelta, Utc};
+use entity::{
+    export, job, ledger, segment,
+    terms::{CreditsConfig, Terms},
+    transition::{self, Claim},
+};
+use notifier::{
+    Deps, NotifierConfig,
+    backup::{
+        self, BackupConfig, BackupError, Report, RestorePlan, Restored, SettingsText, Setup, Source, Target, Unlock,
+        list, make,
+    },
+};
+use platform::{
+    bus::Bus,
+    clock::{Clock, ManualClock},
+    lifecycle::Lifecycle,
+    store::FileStore,
+};
+use protocol::{
+    delivery,
+    envelope::{Envelope, Outcome, OutcomeResult},
+    export::{FileInfo, Status},
+    id::{ExportId, Owner},
+    subject,
+};
+use sea_orm::DatabaseConnection;
+use tempfile::TempDir;
+use testkit::{
+    db::{Postgres, TestDatabase},
+    eventually,
+    nats::NatsServer,
+    sha256,
+    store::Folder,
+};
+use tokio::net::TcpListener;
+
+const FILE: &[u8] = b"date,delay\n2026-11-22,3\n";
+
+struct Installation {
+    _nats: NatsServer,
+    bus: Bus,
+    database: TestDatabase,
+    folder: Folder,
+    clock: Arc<ManualClock>,
+}
+
+fn owner() -> Owner {
+    Owner::new("acme", "alice")
+}
+
+fn terms() -> Terms {
+    Terms::try_from(&CreditsConfig { opening: 100, ..CreditsConfig::default() }).unwrap()
+}
+
+impl Installation {
+    async fn new() -> Self {
+        Self::on(testkit::db::sqlite().await).await
+    }
+
+    async fn on(database: TestDatabase) -> Self {
+        let nats = NatsServer::start().await;
+        let bus = nats.bus().await;
+        let clock = ManualClock::at("2026-11-16T03:15:00Z".parse().unwrap());
+        Self { _nats: nats, bus, database, folder: testkit::store::folder(), clock }
+    }
+
+    fn db(&self) -> &DatabaseConnection {
+        &self.database.db
+    }
+
+    fn store(&self) -> FileStore {
+        self.folder.store()
+    }
+
+    fn now(&self) -> DateTime<Utc> {
+        self.clock.now()
+    }
+
+    fn days(&self, days: i64) {
+        self.clock.advance(TimeDelta::days(days));
+    }
+
+    async fn queued(&self) -> ExportId {
+        let (id, now) = (ExportId::generate(), self.now());
+        let terms = terms();
+        ledger::reckon(self.db(), &owner(), &terms, now).await.unwrap();
+        ledger::hold(self.db(), &owner(), id, 1, now).await.unwrap();
+        export::insert(self.db(), export::Model::queued(id, &owner(), now)).await.unwrap();
+        id
+    }
+
+    async fn running(&self) -> ExportId {
+        let (id, now) = (self.queued().await, self.now());
+        assert!(transition::dispatched(self.db(), id, now).await.unwrap());
+        let claim = transition::claim(self.db(), id, "worker", now, now + TimeDelta::seconds(8)).await.unwrap();
+        assert!(matches!(claim, Claim::Won(_)));
+        id
+    }
+
+    /// With a file of two segments and a manifest, kept for a year.
+    async fn completed(&self) -> ExportId {
+        let (id, now, store) = (self.running().await, self.now(), self.store());
+        let (first, second) = FILE.split_at(11);
+        for (index, bytes) in [first, second].into_iter().enumerate() {
+            let segment = delivery::Segment {
+                index: index as u32,
+                offset: (index * 11) as u64,
+                size: bytes.len() as u64,
+                rows: index as u64,
+                sha256: sha256(bytes),
+            };
+            segment::insert(self.db(), id, 1, &segment).await.unwrap();
+            let path = delivery::segment_path(id, 1, index as u32);
+            store.put(&path, Bytes::copy_from_slice(bytes)).await.unwrap();
+        }
+        store.put(&delivery::manifest_path(id, 1), "{}").await.unwrap();
+        let expires = now + TimeDelta::days(365);
+        assert!(transition::completed(self.db(), id, 1, &file(), now, expires, now).await.unwrap());
+        ledger::capture(self.db(), &owner(), id, 1, now).await.unwrap();
+        id
+    }
+
+    /// Its file is deleted, as the sweep does it.
+    async fn expire(&self, id: ExportId) {
+        self.store().delete_where(&delivery::export_prefix(id), |_| true).await.unwrap();
+        assert!(transition::expired(self.db(), id, self.now()).await.unwrap());
+    }
+
+    fn source(&self, config: &BackupConfig) -> Source {
+        Source {
+            config: config.clone(),
+            db: self.db().clone(),
+            database: self.database.config.clone(),
+            bus: self.bus.clone(),
+            store: self.store(),
+            clock: self.clock.clone(),
+            settings: SettingsText::default(),
+        }
+    }
+
+    async fn make(&self, config: &BackupConfig) -> Report {
+        make(&self.source(config)).await.unwrap()
+    }
+
+    fn target(&self) -> Target {
+        Target { database: self.database.config.clone(), bus: self.bus.clone(), store: self.store() }
+    }
+
+    async fn restore(&self, config: &BackupConfig) -> Restored {
+        backup::restore(&plan(config, self.now()), &self.target()).await.unwrap()
+    }
+
+    async fn row(&self, id: ExportId) -> export::Model {
+        // a pool of its own, as a restore replaces the file under an older one
+        let db = platform::db::connect(&self.database.config).await.unwrap();
+        let row = export::find(&db, id).await.unwrap().unwrap();
+        db.close().await.unwrap();
+        row
+    }
+
+    async fn messages(&self, stream: &str) -> u64 {
+        let stream = self.bus.jetstream().get_stream(stream).await.unwrap();
+        stream.get_info().await.unwrap().state.messages
+    }
+}
+
+fn file() -> FileInfo {
+    FileInfo {
+        name: "flights.csv".into(),
+        size: FILE.len() as u64,
+        rows: 1,
+        sha256: sha256(FILE),
+        media_type: "text/csv".into(),
+    }
+}
+
+fn plan(config: &BackupConfig, now: DateTime<Utc>) -> RestorePlan {
+    let (config, id) = (config.clone(), "latest".to_owned());
+    RestorePlan { config, id, unlock: Unlock::default(), again: false, now }
+}
+
+fn place() -> (TempDir, BackupConfig) {
+    let dir = tempfile::tempdir().unwrap();
+    let to = dir.path().display().to_string();
+    (dir, BackupConfig { to, pg_bin: Postgres::programs().display().to_string(), ..BackupConfig::default() })
+}
+
+async fn ids(config: &BackupConfig) -> Vec<String> {
+    list(&config.destination().unwrap()).await.unwrap().into_iter().map(|found| found.id[..8].to_owned()).collect()
+}
+
+async fn pool(config: &BackupConfig) -> usize {
+    config.destination().unwrap().list("files").await.unwrap().len()
+}
+
+#[tokio::test]
+async fn objects_are_copied_once_and_go_with_the_last_backup_that_needs_them() {
+    let house = Installation::new().await;
+    let (dir, config) = place();
+    let config = BackupConfig { keep_daily: 2, keep_weekly: 0, keep_monthly: 0, ..config };
+    let first = house.completed().await;
+    let report = house.make(&config).await;
+    assert_eq!((report.new_objects, report.contents.counts.objects, report.contents.counts.files), (3, 3, 1));
+
+    // what somebody else put there, and what backups left that did not end
+    for name in ["backups/20261116T031501.000Z/database.x", "backups/20261117T031501.000Z/database.x", "files/notes"] {
+        config.destination().unwrap().put(name, "x").await.unwrap();
+    }
+    house.days(1);
+    let second = house.completed().await;
+    let report = house.make(&config).await;
+    assert_eq!((report.new_objects, report.contents.counts.objects), (3, 6), "the first file's are there already");
+    house.expire(first).await;
+    house.days(1);
+    let report = house.make(&config).await;
+    assert_eq!((report.new_objects, report.contents.counts.objects), (0, 3));
+    assert_eq!(report.pruned.half_made, ["20261116T031501.000Z"], "the younger one may still be at work");
+    assert_eq!(ids(&config).await, ["20261117", "20261117", "20261118"]);
+    assert_eq!(pool(&config).await, 7, "the backup of the 17th needs both");
+    house.days(1);
+    let report = house.make(&config).await;
+    assert_eq!((report.pruned.objects, report.pruned.half_made.len()), (3, 1));
+    assert_eq!((ids(&config).await, pool(&config).await), (vec!["20261118".to_owned(), "20261119".to_owned()], 4));
+
+    // an object that is gone from the pool is copied again, and the other file still restores
+    let objects = config.destination().unwrap().list("files").await.unwrap();
+    let gone = objects.iter().find(|path| path.ends_with(".zst")).unwrap();
+    std::fs::remove_file(dir.path().join(gone)).unwrap();
+    house.days(1);
+    assert_eq!(house.make(&config).await.new_objects, 1);
+    let other = Installation::new().await;
+    assert_eq!(other.restore(&config).await.objects_proven, 3);
+    assert_eq!(other.row(second).await.status, Status::Completed.as_str());
+    let whole = [0, 1].map(|index| delivery::segment_path(second, 1, index));
+    let bytes = [other.store().get(&whole[0]).await.unwrap(), other.store().get(&whole[1]).await.unwrap()].concat();
+    assert_eq!(bytes, FILE);
+}
+
+#[tokio::test]
+async fn work_that_was_going_on_begins_again_and_messages_come_back() {
+    for postgres in [false, true] {
+        let server = if postgres { Some(Postgres::start().await) } else { None };
+        let fresh = async || match &server {
+            Some(server) => server.database().await,
+            None => testkit::db::sqlite().await,
+        };
+        let house = Installation::on(fresh().await).await;
+        let (_dir, config) = place();
+        let (waiting, running, told, done) =
+            (house.queued().await, house.running().await, house.running().await, house.completed().await);
+        assert!(transition::dispatched(house.db(), waiting, house.now()).await.unwrap());
+        let say = async |id: ExportId, result: OutcomeResult| {
+            let outcome = Envelope::new(id.to_string(), "", Outcome { export_id: id, result });
+            house.bus.publish_durable(subject::outcome(id), &outcome.id, &outcome).await.unwrap();
+        };
+        // its file is whole, and nobody has settled it
+        say(told, OutcomeResult::Completed { attempt: 1, file: file(), completed_at: house.now().into() }).await;
+        say(running, OutcomeResult::CancelRequested).await;
+        let dead = format!("{}x.{running}", subject::DEAD_ALL.trim_end_matches('>'));
+        house.bus.publish_durable(dead.clone(), "dead", &"what could not be handled").await.unwrap();
+        let report = house.make(&config).await;
+        let counts = &report.contents.counts;
+        assert_eq!((counts.exports, counts.unfinished, counts.outcomes, counts.dead), (4, 3, 2, 1));
+        assert_eq!(house.messages(subject::STREAM_OUTCOMES).await, 2, "a backup consumes nothing");
+
+        let other = Installation::on(fresh().await).await;
+        let restored = other.restore(&config).await;
+        assert_eq!((restored.queued, restored.revived, restored.redone, restored.expired), (1, 2, 1, 0));
+        assert_eq!(other.row(waiting).await.status, Status::Queued.as_str());
+        let row = other.row(told).await;
+        assert_eq!((row.status.as_str(), row.attempt, row.worker), (Status::Running.as_str(), 1, None));
+        assert!(row.lease_until.unwrap() < other.now() - TimeDelta::days(1), "the patrol finds it at once");
+        assert_eq!(other.row(done).await.status, Status::Completed.as_str());
+        let outcomes = other.bus.jetstream().get_stream(subject::STREAM_OUTCOMES).await.unwrap();
+        let wish = outcomes.get_last_raw_message_by_subject(&subject::outcome(running)).await.unwrap();
+        let read: Envelope<Outcome> = platform::bus::open(&wish.payload).unwrap();
+        assert_eq!(read.body.result, OutcomeResult::CancelRequested);
+        assert_eq!(other.messages(subject::STREAM_OUTCOMES).await, 1, "the one whose file is missing is not restored");
+        let letters = other.bus.jetstream().get_stream(subject::STREAM_DEAD).await.unwrap();
+        letters.get_last_raw_message_by_subject(&dead).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_backup_without_files_restores_exports_that_expire() {
+    let house = Installation::new().await;
+    let (_dir, config) = place();
+    let id = house.completed().await;
+    house.make(&BackupConfig { files: false, ..config.clone() }).await;
+    let other = Installation::new().await;
+    let restored = other.restore(&config).await;
+    assert_eq!((restored.expired, restored.objects_proven), (1, 0));
+    assert!(other.row(id).await.expires_at.unwrap() <= other.now());
+}
+
+#[tokio::test]
+async fn files_that_end_meanwhile_are_left_out_and_lost_ones_are_named() {
+    let house = Installation::new().await;
+    let (_dir, config) = place();
+    let (lost, damaged, fine) = (house.completed().await, house.completed().await, house.completed().await);
+    house.store().delete([delivery::segment_path(lost, 1, 1)]).await.unwrap();
+    house.store().put(&delivery::segment_path(damaged, 1, 0), "date,DELAY\n").await.unwrap();
+    let report = house.make(&config).await;
+    assert_eq!((report.contents.counts.files, report.contents.lost.len()), (1, 2), "{:?}", report.contents.lost);
+    assert!(report.contents.lost.iter().any(|what| what.contains(&lost.to_string()) && what.contains("missing")));
+    assert!(report.contents.lost.iter().any(|what| what.contains(&damaged.to_string()) && what.contains("SHA-256")));
+    let other = Installation::new().await;
+    assert_eq!(other.restore(&config).await.expired, 2);
+    assert_eq!(other.row(fine).await.expires_at, house.row(fine).await.expires_at);
+}
+
+#[tokio::test]
+async fn a_passphrase_opens_what_it_closed_and_no_other_does() {
+    let house = Installation::new().await;
+    let (dir, config) = place();
+    house.completed().await;
+    let keys = tempfile::tempdir().unwrap();
+    let secret = |name: &str, text: &str| {
+        let path = keys.path().join(name);
+        std::fs::write(&path, format!("{text}\n")).unwrap();
+        path
+    };
+    let (right, wrong) = (secret("right", "correct horse battery staple"), secret("wrong", "incorrect horse"));
+    let config = BackupConfig { passphrase_file: right.display().to_string(), ..config };
+    house.make(&config).await;
+    house.days(1);
+    assert_eq!(house.make(&config).await.new_objects, 0, "the second has the same key as the first");
+    let names = |folder: &Path| std::fs::read_dir(folder).unwrap().count();
+    assert_eq!(names(&dir.path().join("keys")), 1);
+
+    let other = Installation::new().await;
+    let with = |file: Option<std::path::PathBuf>| RestorePlan {
+        unlock: Unlock { passphrase: file, ..Unlock::default() },
+        ..plan(&config, other.now())
+    };
+    for bad in [None, Some(wrong)] {
+        let refused = backup::restore(&with(bad), &other.target()).await;
+        assert!(matches!(refused, Err(BackupError::Locked(_))), "{refused:?}");
+    }
+    assert_eq!(backup::restore(&with(Some(right)), &other.target()).await.unwrap().objects_proven, 3);
+}
+
+#[tokio::test]
+async fn a_restore_that_died_is_begun_again_only_when_that_is_asked_for() {
+    let house = Installation::new().await;
+    let (_dir, config) = place();
+    for _ in 0..20 {
+        house.completed().await;
+    }
+    house.make(&config).await;
+    let other = Installation::new().await;
+    let target = other.target();
+    let first = plan(&config, other.now());
+    // it is dropped in the middle: after the mark, before the end
+    let store = other.store();
+    tokio::select! {
+        biased;
+        _ = eventually("some files are restored", async || {
+            let objects = store.list("exports").await.unwrap().len();
+            (objects > 3).then_some(())
+        }) => {}
+        done = backup::restore(&first, &target) => panic!("too fast to be stopped: {done:?}"),
+    }
+    let refused = backup::restore(&first, &target).await;
+    assert!(matches!(refused, Err(BackupError::HalfDone(_))), "{refused:?}");
+    let again = RestorePlan { again: true, ..first.clone() };
+    assert_eq!(backup::restore(&again, &target).await.unwrap().objects_proven, 60);
+    // whole now: it is an installation in use, also for --force
+    for plan in [&first, &again] {
+        let refused = backup::restore(plan, &target).await;
+        assert!(matches!(refused, Err(BackupError::NotEmpty(_))), "{refused:?}");
+    }
+}
+
+#[tokio::test]
+async fn the_scheduled_job_makes_one_each_night_and_one_by_hand_waits_for_none() {
+    let house = Installation::new().await;
+    let (_dir, config) = place();
+    house.completed().await;
+    let setup =
+        Setup { config: config.clone(), database: house.database.config.clone(), settings: SettingsText::default() };
+    let life = Lifecycle::new();
+    let deps = Deps {
+        bus: house.bus.clone(),
+        db: house.db().clone(),
+        store: house.store(),
+        clock: house.clock.clone(),
+        terms: terms(),
+        backup: Some(Arc::new(setup)),
+        metrics: None,
+    };
+    let settings = NotifierConfig { schedule_poll_ms: 20, ..NotifierConfig::default() };
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    notifier::start(settings, deps, listener, &life).await.unwrap();
+    assert_eq!(ids(&config).await, [""; 0], "the next 03:15 is tomorrow's");
+    for night in 1..=2 {
+        house.days(1);
+        let row = eventually("the job ran", async || {
+            job::find(house.db(), "backup").await.unwrap().filter(|row| row.runs >= night)
+        })
+        .await;
+        assert_eq!((row.result.as_deref(), row.failures), (Some("ok"), 0), "{:?}", row.detail);
+        assert!(row.detail.unwrap().contains("1 exports"));
+    }
+    assert_eq!(ids(&config).await, ["20261117", "20261118"]);
+    let by_hand = backup::by_hand(&house.source(&config)).await.unwrap();
+    assert_eq!((by_hand.new_objects, by_hand.contents.counts.objects), (0, 3));
+
+    let now = house.now();
+    let held = entity::lease::take(house.db(), "job:backup", "somebody", now, now + TimeDelta::hours(1), None);
+    held.await.unwrap();
+    let beating = async {
+        let mut ticks = tokio::time::interval(std::time::Duration::from_millis(500));
+        loop {
+            ticks.tick().await;
+            entity::lease::renew(house.db(), "job:backup", 4, now + TimeDelta::hours(1)).await.unwrap();
+        }
+    };
+    let source = house.source(&config);
+    tokio::select! {
+        never = beating => never,
+        refused = backup::by_hand(&source) => assert!(matches!(refused, Err(BackupError::Busy))),
+    }
+    life.soft().cancel();
+    life.shut_down(std::time::Duration::from_secs(10)).await;
+}
