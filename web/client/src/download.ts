@@ -40,6 +40,8 @@ export interface DownloadOptions {
   announced?: boolean | undefined;
   /** `auto` (default) prefers the socket and falls back to HTTP Range requests. */
   transport?: "auto" | "rest" | undefined;
+  /** Failures in a row without one new byte, after which it gives up. Default 10. */
+  maxFailures?: number | undefined;
   /** How long `auto` waits for a live socket before it falls back, in milliseconds. Default 5 000. */
   socketWaitMs?: number | undefined;
 }
@@ -72,8 +74,8 @@ const FINAL: readonly string[] = [
   "no-room",
 ];
 
-/** Failures in a row without one new byte, after which a download gives up. */
-const MAX_FRUITLESS = 10;
+/** Failures in a row without one new byte, after which a download gives up unless its caller has more patience. */
+const MAX_FAILURES = 10;
 
 /** How often the state is asked for while an announced stream has not opened, in milliseconds. */
 const LOOK_MS = 15_000;
@@ -154,7 +156,7 @@ export class Download {
         }
         if (error.slug === "not-ready") {
           fruitless = 0; // the export lives, it only has no bytes yet
-        } else if (fruitless >= MAX_FRUITLESS) {
+        } else if (fruitless >= (this.#options.maxFailures ?? MAX_FAILURES)) {
           throw error;
         }
         if (fruitless === 0) {
@@ -163,7 +165,7 @@ export class Download {
         if (error.slug !== "not-ready") {
           this.#tell("waiting");
         }
-        await delay(this.#backoff.next(error.retryAfterMs), this.#signal).catch((reason: unknown) => {
+        await this.#pause(this.#backoff.next(error.retryAfterMs)).catch((reason: unknown) => {
           throw this.#error(reason);
         });
       }
@@ -178,6 +180,27 @@ export class Download {
       return new SluiceError({ slug: "aborted", title: "The download was stopped", cause });
     }
     return SluiceError.from(cause, "protocol");
+  }
+
+  /** Waits, but no longer than until the session is live again or somebody wants it tried at once. */
+  async #pause(ms: number): Promise<void> {
+    const { session } = this.#deps;
+    const wake = new AbortController();
+    const stops = [
+      session.retries.on(() => wake.abort()),
+      session.states.on((state) => (state.name === "live" ? wake.abort() : undefined)),
+    ];
+    try {
+      await delay(ms, AbortSignal.any([this.#signal, wake.signal]));
+    } catch (reason) {
+      if (this.#signal.aborted) {
+        throw reason;
+      }
+    } finally {
+      for (const stop of stops) {
+        stop();
+      }
+    }
   }
 
   #tell(state: TransferState): void {

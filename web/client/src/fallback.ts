@@ -14,6 +14,12 @@ const BUSY_SECONDS = 2;
 /** How often to look while nothing is unfinished, in milliseconds. */
 const IDLE_MS = 10_000;
 
+/** A stream on which nothing comes for this many heartbeats is dead. */
+const DEAD_BEATS = 3;
+
+/** How often a stream beats until it has said so itself, in milliseconds. */
+const FIRST_BEAT_MS = 30_000;
+
 /** How many of the newest exports are looked at. */
 const LOOKED_AT = 50;
 
@@ -75,21 +81,29 @@ export class Fallback {
     this.#listener.onUp("sse");
     const parser = new SseParser();
     const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
+    const stop = () => void reader.cancel().catch(() => undefined); // broken already: nothing to cancel
+    let beatMs = FIRST_BEAT_MS;
+    let silence = setTimeout(stop, DEAD_BEATS * beatMs);
     try {
       for (;;) {
         const { done, value } = await reader.read();
+        clearTimeout(silence);
         if (done) {
           return true;
         }
         for (const event of parser.push(value)) {
+          const message = messageOf(event);
           this.#lastEventId = event.id;
-          this.#listener.onMessage(messageOf(event));
+          beatMs = message.type === "session.ready" ? message.heartbeat_ms : beatMs;
+          this.#listener.onMessage(message);
         }
+        silence = setTimeout(stop, DEAD_BEATS * beatMs);
       }
     } catch (cause) {
       throw SluiceError.from(cause);
     } finally {
-      await reader.cancel().catch(() => undefined); // it may be broken already, and then there is nothing to cancel
+      clearTimeout(silence);
+      stop();
     }
   }
 

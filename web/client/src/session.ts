@@ -45,6 +45,8 @@ export class Session {
   /** Every server message, repeats of numbered events left out. */
   readonly messages = new Emitter<ServerMessage>();
   readonly states = new Emitter<SessionState>();
+  /** Somebody wants waiting to end, such as when the network is back. */
+  readonly retries = new Emitter<void>();
   /** Events were lost: what was kept from before must be fetched again. */
   readonly resyncs = new Emitter<void>();
   readonly #options: SessionOptions;
@@ -98,6 +100,7 @@ export class Session {
   /** Skips the rest of a wait, such as when the network is back. */
   retryNow(): void {
     this.#wake?.abort();
+    this.retries.emit();
   }
 
   /** Something was started that events are to be expected of. */
@@ -248,7 +251,12 @@ export class Session {
     }
     const stop = new AbortController();
     const events = new Fallback(this.#options.rest, {
-      onMessage: (message) => this.#receive(message),
+      onMessage: (message) => {
+        if (message.type === "session.resumed" && !message.recovered) {
+          this.resyncs.emit();
+        }
+        this.#receive(message);
+      },
       onUp: (via) => {
         if (!stop.signal.aborted && !(this.#state.name === "fallback" && this.#state.via === via)) {
           this.#set({ name: "fallback", via });

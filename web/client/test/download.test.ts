@@ -108,6 +108,44 @@ describe("download over the socket", () => {
     expect(sink.resets).toBe(0);
   });
 
+  it("goes on at once when somebody wants it tried, however long it would have waited", async () => {
+    client.close();
+    client = new SluiceClient({
+      baseUrl: server.baseUrl,
+      token: "t",
+      webSocket,
+      backoff: { baseMs: 60_000, capMs: 60_000, random: () => 0.9 },
+    });
+    const connecting = client.connect();
+    peer = await server.accept();
+    peer.ready();
+    await connecting;
+    const bytes = someBytes(100);
+    const told: string[] = [];
+    const result = download({ socketWaitMs: 60_000, onState: (state) => told.push(state) });
+    await opened(1);
+    peer.cut();
+    await expect.poll(() => told).toEqual(["waiting"]);
+    client.retryNow();
+    const second = await server.accept();
+    second.ready();
+    await opened(2, second);
+    second.frame(2, 0, bytes);
+    seal(2, bytes, second);
+    await expect(result).resolves.toMatchObject({ verified: true });
+  });
+
+  it("gives up only after as many failures as its caller has patience for", async () => {
+    let asked = 0;
+    server.route(`GET /v1/exports/${ID}`, (_, response) => {
+      asked += 1;
+      problem(response, 503, "unavailable");
+    });
+    const refused = download({ transport: "rest", maxFailures: 3 });
+    await expect(refused).rejects.toMatchObject({ slug: "unavailable" });
+    expect(asked).toBe(3);
+  });
+
   it("begins again at 0 when the server says restarted, and mixes no bytes", async () => {
     const stale = someBytes(2000, 1);
     const bytes = someBytes(2500, 2);

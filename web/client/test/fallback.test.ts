@@ -63,6 +63,25 @@ describe("where no socket can be opened", () => {
     await expect.poll(() => told.map((one) => "balance" in one && one.balance)).toEqual([3, 4, 5]);
   });
 
+  it("an event stream that falls silent is opened again, and one that lost events says so", async () => {
+    const opened: (string | string[] | undefined)[] = [];
+    let lost = 0;
+    client.onResync(() => {
+      lost += 1;
+    });
+    server.route("GET /v1/events", (request, response) => {
+      opened.push(request.headers["last-event-id"]);
+      const ready = { type: "session.ready", heartbeat_ms: 20, seq: 3 };
+      const resumed = { type: "session.resumed", recovered: false, replayed: 0 };
+      response.writeHead(200, { "content-type": "text/event-stream" });
+      response.write(`id: e1-3\ndata: ${JSON.stringify(ready)}\n\ndata: ${JSON.stringify(resumed)}\n\n`);
+    });
+    await client.connect();
+    await expect.poll(() => opened.length).toBeGreaterThan(2);
+    expect(opened[1]).toBe("e1-3");
+    expect(lost).toBeGreaterThan(0);
+  });
+
   it("events are found by asking where there is no stream, and a file comes over HTTP", async () => {
     const bytes = someBytes(40);
     const whole = completedExport("x1", bytes);

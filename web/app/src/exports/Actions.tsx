@@ -83,9 +83,7 @@ export function Actions({ item, saving }: { item: Export; saving: Saving | undef
           </Button>
         )}
       </Group>
-      {saving?.phase === "failed" && (
-        <ProblemAlert error={saving.error} onRetry={completed ? () => save.mutate() : undefined} />
-      )}
+      {saving?.phase === "failed" && <ProblemAlert error={saving.error} onRetry={() => save.mutate()} />}
       {error && (
         <ProblemAlert
           error={error}

@@ -5,7 +5,7 @@ import type { FromWorker, Order, ToWorker } from "./messages.js";
 import { fromPlain, toPlain } from "./plainError.js";
 import { privateFile, privateFiles, removePrivateFile } from "./privateFiles.js";
 import { beginStreamDownload, type StreamDownload } from "./streamDownload.js";
-import { type Way, wayToDownloads } from "./ways.js";
+import { MEMORY_LIMIT, type Way, wayToDownloads } from "./ways.js";
 
 /** How far this page is with one file. */
 export type Saving =
@@ -85,12 +85,15 @@ export class FileSaver {
     if (this.#states.get(exportId)?.phase === "receiving") {
       return;
     }
-    if (place.kind === "downloads" && (await this.#handOverAgain(exportId))) {
+    if (place.kind === "downloads" && (await this.#fromBefore(exportId))) {
       return;
     }
     const way = place.kind === "file" ? "file" : wayToDownloads(await abilitiesOf(window), place.size);
     this.#set(exportId, { phase: "receiving", way, received: 0, state: "receiving" });
     try {
+      if (way === "memory" && (item.file?.size ?? 0) > MEMORY_LIMIT) {
+        throw new SluiceError({ slug: "too-large", title: "This browser can't save a file of this size" });
+      }
       const order: Order = { exportId, way, resume: false };
       if (place.kind === "file") {
         order.handle = place.handle;
@@ -291,11 +294,16 @@ export class FileSaver {
     this.#unlock(exportId);
   }
 
-  async #handOverAgain(exportId: string): Promise<boolean> {
+  /** Hands over what is whole, and goes on with what is not. False when nothing is here. */
+  async #fromBefore(exportId: string): Promise<boolean> {
     const { privateFiles: able } = await abilitiesOf(window);
     const entry = able ? (await this.#journal.all()).find((one) => one.exportId === exportId) : undefined;
-    if (entry?.owner !== this.#owner || !entry?.whole) {
+    if (entry?.owner !== this.#owner || entry.way !== "private") {
       return false;
+    }
+    if (!entry.whole) {
+      await this.#goOn(exportId, false);
+      return true;
     }
     try {
       const file = await (await privateFile(exportId, false)).getFile();

@@ -101,6 +101,7 @@ async function save(order: Order): Promise<void> {
       hasher: target.hasher,
       attempt: order.attempt,
       signal: stop.signal,
+      maxFailures: Number.POSITIVE_INFINITY, // as long as the page is open; it shows that it waits
       onAttempt: (attempt) => tell({ type: "attempt", exportId, attempt }),
       onState: (state) => tell({ type: "state", exportId, state }),
       onProgress: (received) => {
