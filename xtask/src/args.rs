@@ -19,6 +19,10 @@ cargo xtask: the one door for people and CI
   cargo xtask data --scale N [--data-dir D]
       Makes the datasets `lineitem` and `orders` (TPC-H); scale 1 is 6 million rows of lineitem, 0.01 is sixty thousand.
 
+  cargo xtask bench [--runs N]
+      Parquet to CSV beside polars, DuckDB, ClickHouse and pyarrow: best of N runs (3), with peak memory.
+      Makes an optimised build first, which takes a while.
+
 Exit code: 0 done, 1 a check failed, 2 something is missing or wrong: the one line after `error:` says what to do.";
 
 /// What was asked for.
@@ -28,6 +32,7 @@ pub(crate) enum Task {
     Up(UpOptions),
     Data(DataOptions),
     Test(TestOptions),
+    Bench(BenchOptions),
 }
 
 #[derive(Debug, PartialEq)]
@@ -45,11 +50,18 @@ pub(crate) struct DataOptions {
 }
 
 #[derive(Debug, PartialEq)]
+pub(crate) struct BenchOptions {
+    /// The best of so many counts.
+    pub(crate) runs: u32,
+}
+
+#[derive(Debug, PartialEq)]
 pub(crate) struct TestOptions {
     pub(crate) full: bool,
 }
 
 const DEFAULT_PORT: u16 = 8080;
+const DEFAULT_RUNS: u32 = 3;
 
 /// Reads the words after `cargo xtask`.
 ///
@@ -98,8 +110,18 @@ pub(crate) fn parse(words: impl IntoIterator<Item = String>) -> Result<Task, Str
             }
             Ok(Task::Test(test))
         }
+        "bench" => {
+            let mut bench = BenchOptions { runs: DEFAULT_RUNS };
+            while let Some((name, inline)) = options.next_name() {
+                match name {
+                    "--runs" => bench.runs = runs(&options.value(name, inline)?)?,
+                    _ => return Err(options.unknown(name)),
+                }
+            }
+            Ok(Task::Bench(bench))
+        }
         other => {
-            Err(format!("`{other}` isn't a command of `cargo xtask`: it has `up`, `test` and `data` (see --help)"))
+            Err(format!("`{other}` isn't a command of `cargo xtask`: it has `up`, `test`, `data` and `bench` (see --help)"))
         }
     }
 }
@@ -133,6 +155,13 @@ fn port(text: &str) -> Result<u16, String> {
     match text.parse() {
         Ok(port) if port > 0 => Ok(port),
         _ => Err(format!("`--port {text}` isn't a port: give a number from 1 to 65535")),
+    }
+}
+
+fn runs(text: &str) -> Result<u32, String> {
+    match text.parse() {
+        Ok(runs @ 1..=100) => Ok(runs),
+        _ => Err(format!("`--runs {text}` isn't a number of runs: give one from 1 to 100")),
     }
 }
 
@@ -174,6 +203,13 @@ mod tests {
     fn test_takes_full() {
         assert_eq!(parsed("test"), Ok(Task::Test(TestOptions { full: false })));
         assert_eq!(parsed("test --full"), Ok(Task::Test(TestOptions { full: true })));
+    }
+
+    #[test]
+    fn bench_takes_its_runs() {
+        assert_eq!(parsed("bench"), Ok(Task::Bench(BenchOptions { runs: 3 })));
+        assert_eq!(parsed("bench --runs=5"), Ok(Task::Bench(BenchOptions { runs: 5 })));
+        assert!(parsed("bench --runs 0").unwrap_err().contains("--runs 0"));
     }
 
     #[test]

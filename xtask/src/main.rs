@@ -5,6 +5,7 @@
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command line tool talks through its terminal")]
 
 mod args;
+mod bench;
 mod browser;
 mod data;
 mod datasets;
@@ -38,6 +39,7 @@ fn main() -> ExitCode {
         }
         Task::Up(options) => up::up(&layout, &options),
         Task::Data(options) => data::data(&layout, &options).map(|()| ExitCode::SUCCESS),
+        Task::Bench(options) => bench::bench(&layout, &options).map(|()| ExitCode::SUCCESS),
         Task::Test(options) => test::test(&layout, &options),
     };
     done.unwrap_or_else(|problem| cannot(&format!("{problem:#}")))

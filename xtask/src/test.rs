@@ -12,7 +12,8 @@ use crate::browser::{self, Browser};
 use crate::layout::Layout;
 use crate::run::Run;
 use crate::steps::Steps;
-use crate::tools::{chromium, nats, nextest, node, postgres, seaweed};
+use crate::tools::python::{self, Packages};
+use crate::tools::{chromium, libreoffice, nats, nextest, node, postgres, seaweed};
 use crate::{datasets, web};
 
 /// The heavy tests' data: bytes that grow threefold while memory must not.
@@ -29,12 +30,12 @@ pub(crate) fn test(layout: &Layout, options: &TestOptions) -> Result<ExitCode> {
         let built = check_and_build(layout, &mut steps);
         beside.join().map(|beside| (built, beside)).map_err(|_| anyhow!("preparing the page and the tools panicked"))
     })?;
-    let Beside { steps: others, nats, postgres, weed, chromium, packages, page } = beside;
+    let Beside { steps: others, nats, postgres, weed, python, chromium, packages, page } = beside;
     steps.append(others);
 
-    match (&built, &nats, &postgres, &weed, &packages) {
-        (Some(()), Some(nats), Some(postgres), Some(weed), Some(())) => {
-            let env = rust_env(layout, nats, postgres, weed);
+    match (&built, &nats, &postgres, &weed, &python, &packages) {
+        (Some(()), Some(nats), Some(postgres), Some(weed), Some(python), Some(())) => {
+            let env = rust_env(layout, nats, postgres, weed, python);
             steps.run("Rust tests", || nextest(layout, &env).live());
             steps.run("doc tests", || {
                 Run::cargo("cargo test --doc", &layout.root).args(["test", "--quiet", "--doc", "--workspace"]).live()
@@ -78,6 +79,7 @@ struct Beside {
     nats: Option<PathBuf>,
     postgres: Option<PathBuf>,
     weed: Option<PathBuf>,
+    python: Option<PathBuf>,
     chromium: Option<PathBuf>,
     packages: Option<()>,
     page: Option<()>,
@@ -90,6 +92,7 @@ impl Beside {
         let packages = steps.run_beside("page: packages", || web::install(layout).map(drop));
         let postgres = steps.run_beside("PostgreSQL", || postgres::bin(layout));
         let weed = steps.run_beside("SeaweedFS", || seaweed::weed(layout));
+        let python = steps.run_beside("Python readers", || python::environment(layout, Packages::Readers));
         let chromium = steps.run_beside("Chromium", || chromium::browser(layout));
         let mut page = None;
         if packages.is_some() {
@@ -98,16 +101,23 @@ impl Beside {
             }
             page = steps.run_beside("page: build", || web::build(layout).map(drop));
         }
-        Self { steps, nats, postgres, weed, chromium, packages, page }
+        Self { steps, nats, postgres, weed, python, chromium, packages, page }
     }
 }
 
 /// What tests are told of the machine.
-fn rust_env(layout: &Layout, nats: &Path, postgres: &Path, weed: &Path) -> Vec<(&'static str, PathBuf)> {
+fn rust_env(
+    layout: &Layout,
+    nats: &Path,
+    postgres: &Path,
+    weed: &Path,
+    python: &Path,
+) -> Vec<(&'static str, PathBuf)> {
     vec![
         ("SLUICE_NATS_SERVER", nats.to_path_buf()),
         ("SLUICE_PG_BIN", postgres.to_path_buf()),
         ("SLUICE_WEED", weed.to_path_buf()),
+        ("SLUICE_PYTHON", python.to_path_buf()),
         ("SLUICE_FLIGHTS", layout.packaged_flights()),
         ("SLUICE_BIN", layout.sluice(false)),
         ("SLUICE_WEB_DIR", layout.page()),
@@ -132,6 +142,9 @@ fn heavy(layout: &Layout, steps: &mut Steps, env: &[(&str, PathBuf)]) {
     });
     if made.is_none() {
         return steps.skip("heavy tests", "their data can't be made");
+    }
+    if steps.run("LibreOffice", || libreoffice::ensure(layout)).is_none() {
+        return steps.skip("heavy tests", "LibreOffice, which reads workbooks back, is missing");
     }
     steps.run("heavy tests", || {
         nextest(layout, env).env("SLUICE_TPCH_DIR", &folder).args(["--profile", "heavy"]).live()

@@ -14,15 +14,15 @@ mod layout;
 mod look;
 pub mod ndjson;
 mod number;
+mod out;
+pub mod parquet;
 mod pattern;
 mod physical;
 mod style;
+pub mod xlsx;
+pub mod zipped;
 
-use std::{
-    io::{self, Write},
-    path::PathBuf,
-    sync::Arc,
-};
+use std::{io, path::PathBuf, sync::Arc};
 
 use polars::prelude::DataFrame;
 use protocol::{export::FileInfo, time::Timestamp};
@@ -33,8 +33,12 @@ pub use csv::{Csv, Tsv};
 pub use layout::{COMPLETED_AT, Layout, LayoutColumn, MadeBy, REQUESTED_AT, ROWS, Timestamps};
 pub use look::ColumnLook;
 pub use ndjson::Ndjson;
+pub use out::Out;
+pub use parquet::Parquet;
 pub use pattern::{Pattern, PatternError};
 pub use style::{LineEnd, Profile, Quoting, Style};
+pub use xlsx::Xlsx;
+pub use zipped::{CsvZip, XlsxZip};
 
 /// A kind of file.
 pub trait Format: Send + Sync {
@@ -52,6 +56,15 @@ pub trait Format: Send + Sync {
         &Compression::NONE
     }
 
+    /// Where the timestamps stand when a template wants them there. Formats that have no such place keep them in the
+    /// metadata.
+    fn timestamps(&self, wanted: Timestamps) -> Timestamps {
+        match wanted {
+            Timestamps::Columns => Timestamps::Columns,
+            Timestamps::Envelope | Timestamps::Rows | Timestamps::Sidecar => Timestamps::Sidecar,
+        }
+    }
+
     /// Begins a file with the columns of `layout` in its order.
     ///
     /// # Errors
@@ -62,12 +75,15 @@ pub trait Format: Send + Sync {
     fn metadata(&self, layout: &Layout, file: &Finished) -> Value;
 }
 
+/// Begins the file of a [`Writer`], on the thread that it stays on.
+pub type Open = Box<dyn FnOnce(&Head, Out) -> Result<Box<dyn Writer>, FormatError> + Send>;
+
 /// How frames become the bytes of one file.
 pub enum Encoding {
     /// On several cores at once.
     Frames(Arc<dyn Encoder>),
     /// One after the other.
-    Whole(Box<dyn Writer>),
+    Whole(Open),
 }
 
 impl Encoding {
@@ -77,8 +93,12 @@ impl Encoding {
     }
 
     /// The kind with a state.
-    pub fn whole(writer: impl Writer + 'static) -> Self {
-        Self::Whole(Box::new(writer))
+    pub fn whole<W, F>(open: F) -> Self
+    where
+        W: Writer + 'static,
+        F: FnOnce(&Head, Out) -> Result<W, FormatError> + Send + 'static,
+    {
+        Self::Whole(Box::new(|head, out| Ok(Box::new(open(head, out)?))))
     }
 }
 
@@ -97,32 +117,21 @@ pub trait Encoder: Send + Sync {
     fn end(&self, tail: &Tail, out: &mut Vec<u8>);
 }
 
-/// Turns the rows of one export into bytes, in order. All calls come from one thread, which may wait. Dropping it
-/// removes whatever it keeps on disk.
+/// Turns the rows of one export into bytes, in order, and writes them to the [`Out`] that it was opened with. All calls
+/// come from one thread, which may wait. Dropping it removes whatever it keeps on disk.
 pub trait Writer: Send {
-    /// Writes what comes before the first row.
-    ///
-    /// # Errors
-    /// As [`Writer::write`].
-    fn begin(&mut self, head: &Head, out: &mut dyn Out) -> Result<(), FormatError>;
-
     /// Takes all rows of a frame, and writes what it can.
     ///
     /// # Errors
     /// A column of a type that the format can't hold, a file that grows too large, or a disk that is full.
-    fn write(&mut self, frame: &DataFrame, out: &mut dyn Out) -> Result<(), FormatError>;
+    fn write(&mut self, frame: &DataFrame) -> Result<(), FormatError>;
 
     /// Writes the rest of the file.
     ///
     /// # Errors
     /// As [`Writer::write`].
-    fn end(self: Box<Self>, tail: &Tail, out: &mut dyn Out) -> Result<(), FormatError>;
+    fn end(self: Box<Self>, tail: &Tail) -> Result<(), FormatError>;
 }
-
-/// Where a [`Writer`] writes: bytes go into the file in order, and a reader that is slow makes it wait.
-pub trait Out: Write + Send {}
-
-impl<W: Write + Send> Out for W {}
 
 /// What one file may use of the machine.
 #[derive(Clone, Debug)]
@@ -225,6 +234,9 @@ pub enum FormatError {
         /// What to do instead.
         advice: &'static str,
     },
+    /// A workbook or an archive can't hold something.
+    #[error("{0}")]
+    Workbook(String),
     /// Bytes could not be compressed.
     #[error(transparent)]
     Compression(#[from] CompressionError),

@@ -3,7 +3,7 @@
 use std::{
     io::{self, Write},
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
 };
@@ -19,7 +19,7 @@ use super::{Budget, Rows, hold, order, send};
 use crate::{
     dataset::Frames,
     error::JobError,
-    format::{Encoder, Encoding, FormatError, Head, Layout, Tail, Writer},
+    format::{Encoder, Encoding, FormatError, Head, Layout, Open, Out, Tail},
     progress::Meter,
     segment::Chunk,
 };
@@ -68,7 +68,7 @@ impl Work {
                 send(&sender, Chunk { bytes: end.into(), rows: 0 }).await;
                 Ok(completed_at)
             }
-            Encoding::Whole(writer) => in_order(frames, writer, head, meter, clock, sender).await,
+            Encoding::Whole(open) => in_order(frames, open, head, meter, clock, sender).await,
         }
     }
 }
@@ -116,7 +116,7 @@ async fn in_parts(
 /// Writes all frames one after the other, on a thread that may wait for its reader.
 async fn in_order(
     frames: Rows,
-    mut writer: Box<dyn Writer>,
+    open: Open,
     head: Head,
     meter: Arc<Meter>,
     clock: SharedClock,
@@ -124,28 +124,29 @@ async fn in_order(
 ) -> Result<Timestamp, JobError> {
     let (parts_in, mut parts_out) = mpsc::channel::<Option<DataFrame>>(1);
     let writing = spawn_blocking(move || -> Result<Timestamp, FormatError> {
-        let mut out = Outflow { sender, bytes: Vec::new(), rows: 0, gone: false };
+        let flow = Arc::new(Mutex::new(Outflow { sender, bytes: Vec::new(), rows: 0, gone: false }));
+        let outflow = || flow.lock().unwrap_or_else(PoisonError::into_inner);
         let wrote = (|| {
-            writer.begin(&head, &mut out)?;
+            let mut writer = open(&head, Out::new(Arc::clone(&flow)))?;
             loop {
                 let Some(part) = parts_out.blocking_recv() else {
                     // the source failed, or the whole pipeline is gone: there is no file to be ended
-                    out.gone = true;
+                    outflow().gone = true;
                     return Ok(head.requested_at);
                 };
                 let Some(frame) = part else { break };
-                writer.write(&frame, &mut out)?;
-                out.rows += frame.height() as u64;
+                writer.write(&frame)?;
+                outflow().rows += frame.height() as u64;
                 meter.add(frame.height() as u64, 0);
             }
             let now = Timestamp::from(clock.now()).max(head.requested_at);
             let completed_at = head.completed_at.unwrap_or(now);
-            writer.end(&Tail { rows: meter.rows(), completed_at }, &mut out)?;
-            out.flush()?;
+            writer.end(&Tail { rows: meter.rows(), completed_at })?;
+            outflow().flush()?;
             Ok(completed_at)
         })();
         // a reader that went away is no fault of the writer's
-        if out.gone { Ok(head.requested_at) } else { wrote }
+        if outflow().gone { Ok(head.requested_at) } else { wrote }
     });
     let mut parts = std::pin::pin!(parts(frames, &Arc::new(Pace::default())));
     while let Some(part) = parts.try_next().await? {
@@ -155,11 +156,10 @@ async fn in_order(
     }
     // the writer says why it is gone, if it is
     let _ = parts_in.send(None).await;
-    drop(parts_in);
     Ok(writing.await??)
 }
 
-/// Bytes of a [`Writer`] on their way to the segments.
+/// Bytes of a writer on their way to the segments.
 struct Outflow {
     sender: mpsc::Sender<Chunk>,
     bytes: Vec<u8>,

@@ -20,7 +20,9 @@ use super::{Budget, Made, Pipeline};
 use crate::{
     ExporterConfig,
     error::{JobError, Verdict},
-    format::{Bounds, Compression, Csv, Format, FormatError, Layout, LayoutColumn, Timestamps},
+    format::{
+        Bounds, Compression, Csv, CsvZip, Format, FormatError, Layout, LayoutColumn, Parquet, Timestamps, Xlsx, XlsxZip,
+    },
     progress::Meter,
     segment::{Limits, Outlet},
     template::{Declared, Template, tests::Orders},
@@ -199,5 +201,130 @@ async fn no_rows_are_a_file_with_a_header() {
         let run = run(vec![none.clone()], layout(Timestamps::Sidecar), compression, budget(2)).await.unwrap();
         assert_eq!(unpacked(compression, &run.bytes()), b"n,text\n");
         assert_eq!(run.made.seal.rows, 0);
+    }
+}
+
+/// Runs a format with a state.
+async fn whole(format: &dyn Format, frames: Vec<DataFrame>, layout: Layout, budget: Budget) -> Result<Run, JobError> {
+    let kept = Kept::default();
+    let layout = Layout { timestamps: format.timestamps(layout.timestamps), ..layout };
+    let pipeline = Pipeline {
+        frames: stream::iter(frames.into_iter().map(Ok)).boxed(),
+        encoding: format.encoding(&layout, &budget.bounds)?,
+        layout: Arc::new(layout),
+        compression: Compression::None,
+        requested_at: serde_json::from_value(serde_json::json!("2026-11-22T15:26:01.123Z"))?,
+        meter: Arc::new(Meter::start()),
+        budget,
+        outlet: &kept,
+        clock: Arc::new(SystemClock),
+    };
+    let made = pipeline.run().await?;
+    Ok(Run { made, segments: kept.0.into_inner().unwrap_or_else(PoisonError::into_inner) })
+}
+
+/// Few rows to a group, a sheet and a part, so that there are several of each.
+fn small() -> Budget {
+    let bounds = Bounds { group_bytes: 200_000, sheet_rows: 15_000, part_rows: 12_000, ..Bounds::default() };
+    Budget { bounds, ..budget(2) }
+}
+
+#[tokio::test]
+async fn files_with_a_state_depend_only_on_the_rows_too() {
+    let frame = rows();
+    for format in [&Parquet as &dyn Format, &Xlsx, &XlsxZip, &CsvZip] {
+        let mut first: Option<Vec<u8>> = None;
+        for seed in [1, 2, 3] {
+            let run = whole(format, cut(&frame, seed), layout(Timestamps::Sidecar), small()).await.unwrap();
+            assert_eq!(run.made.seal.rows, 40_000);
+            assert_eq!(run.segments.iter().map(|(segment, _)| segment.rows).sum::<u64>(), 40_000, "{}", format.name());
+            let bytes = run.bytes();
+            assert!(*first.get_or_insert_with(|| bytes.clone()) == bytes, "{} {seed}", format.name());
+        }
+        // nothing at all is still a file
+        let run = whole(format, vec![], layout(Timestamps::Envelope), small()).await.unwrap();
+        assert!(run.made.seal.size > 100 && run.made.seal.rows == 0);
+    }
+}
+
+#[tokio::test]
+async fn parquet_reads_back_as_the_same_frame_in_several_groups() {
+    let frame = rows();
+    let run = whole(&Parquet, cut(&frame, 4), layout(Timestamps::Envelope), small()).await.unwrap();
+    let mut reader = ParquetReader::new(std::io::Cursor::new(run.bytes()));
+    assert!(reader.get_metadata().unwrap().row_groups.len() > 2);
+    assert!(reader.finish().unwrap().equals(&frame));
+}
+
+/// The entries of an archive.
+fn entries(bytes: Vec<u8>) -> Vec<(String, Vec<u8>)> {
+    let mut archive = ::zip::ZipArchive::new(std::io::Cursor::new(bytes)).unwrap();
+    (0..archive.len())
+        .map(|index| {
+            let mut entry = archive.by_index(index).unwrap();
+            let mut content = Vec::new();
+            entry.read_to_end(&mut content).unwrap();
+            (entry.name().to_owned(), content)
+        })
+        .collect()
+}
+
+#[tokio::test]
+async fn rows_beyond_a_sheet_go_to_the_next_and_beyond_a_part_too() {
+    let frame = rows();
+    let run = whole(&Xlsx, cut(&frame, 5), layout(Timestamps::Envelope), small()).await.unwrap();
+    let sheets = entries(run.bytes());
+    let rows_of = |sheets: &[(String, Vec<u8>)]| -> Vec<usize> {
+        let sheets = sheets.iter().filter(|(name, _)| name.starts_with("xl/worksheets/sheet"));
+        sheets.map(|(_, xml)| String::from_utf8_lossy(xml).matches("<row ").count()).collect()
+    };
+    // three sheets with a header each, and the one of the timestamps
+    assert_eq!(rows_of(&sheets), [15_000, 15_000, 10_003, 3]);
+
+    let run = whole(&XlsxZip, cut(&frame, 5), layout(Timestamps::Envelope), small()).await.unwrap();
+    let parts = entries(run.bytes());
+    let names: Vec<_> = parts.iter().map(|(name, _)| name.as_str()).collect();
+    assert_eq!(names, ["part-0001.xlsx", "part-0002.xlsx", "part-0003.xlsx", "part-0004.xlsx", "export.csv"]);
+    assert_eq!(rows_of(&entries(parts[3].1.clone())), [4_001]);
+    let expected = format!(
+        "key,value\nexport_requested_at,2026-11-22T15:26:01.123Z\nexport_completed_at,{}\nexport_rows,40000\n",
+        run.made.completed_at
+    );
+    assert_eq!(String::from_utf8_lossy(&parts[4].1), expected);
+
+    let run = whole(&CsvZip, cut(&frame, 5), layout(Timestamps::Rows), small()).await.unwrap();
+    let parts = entries(run.bytes());
+    assert_eq!(parts.len(), 4);
+    assert!(parts.iter().all(|(_, csv)| csv.starts_with(b"export_requested_at,") && csv.ends_with(b"\n")));
+}
+
+#[tokio::test]
+async fn workbooks_have_their_limits() {
+    let bounds = Bounds { workbook_rows: 39_999, ..Bounds::default() };
+    let rows_limit = whole(&Xlsx, cut(&rows(), 1), layout(Timestamps::Sidecar), Budget { bounds, ..budget(2) });
+    assert!(is_too_large(rows_limit.await));
+    let bounds = Bounds { spool_bytes: 100_000, ..Bounds::default() };
+    let disk_limit = whole(&Xlsx, cut(&rows(), 1), layout(Timestamps::Sidecar), Budget { bounds, ..budget(2) });
+    assert!(is_too_large(disk_limit.await));
+}
+
+#[tokio::test]
+async fn a_source_that_fails_makes_no_whole_file_of_any_kind() {
+    for format in [&Csv as &dyn Format, &Parquet, &Xlsx, &CsvZip] {
+        let kept = Kept::default();
+        let layout = layout(Timestamps::Sidecar);
+        let end = Err(crate::dataset::DatasetError::NoColumn("gone".into()));
+        let pipeline = Pipeline {
+            frames: stream::iter([Ok(rows()), end]).boxed(),
+            encoding: format.encoding(&layout, &Bounds::default()).unwrap(),
+            layout: Arc::new(layout),
+            compression: Compression::None,
+            requested_at: serde_json::from_value(serde_json::json!("2026-11-22T15:26:01.123Z")).unwrap(),
+            meter: Arc::new(Meter::start()),
+            budget: budget(2),
+            outlet: &kept,
+            clock: Arc::new(SystemClock),
+        };
+        assert!(matches!(pipeline.run().await, Err(JobError::Dataset(_))), "{}", format.name());
     }
 }

@@ -62,7 +62,8 @@ pub(crate) fn plan(registry: &Registry, ask: Ask) -> Result<Plan, JobError> {
     let compression = ask.compression.parse().ok().filter(|one| format.compressions().contains(one));
     let compression = compression.ok_or_else(|| missing("compression", &ask.compression))?;
     let dataset = Seen::new(Arc::clone(dataset), &ask.claims)?;
-    let layout = template.layout(&dataset, &ask.columns)?;
+    let mut layout = template.layout(&dataset, &ask.columns)?;
+    layout.timestamps = format.timestamps(layout.timestamps);
     let query = Query {
         columns: layout.inputs().to_vec(),
         filter: filter::parse(&ask.filter, dataset.columns()).map_err(JobError::Filter)?,

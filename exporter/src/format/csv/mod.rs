@@ -20,7 +20,7 @@ mod tests;
 use serde_json::Value;
 
 use self::encoder::CsvEncoder;
-use super::{Bounds, Compression, Encoding, Finished, Format, FormatError, Layout, csvw};
+use super::{Bounds, Compression, Encoding, Finished, Format, FormatError, Layout, Timestamps, csvw};
 
 /// Comma-separated values.
 #[derive(Clone, Copy, Debug, Default)]
@@ -47,6 +47,10 @@ impl Format for Csv {
         &Compression::ALL
     }
 
+    fn timestamps(&self, wanted: Timestamps) -> Timestamps {
+        wanted
+    }
+
     fn encoding(&self, layout: &Layout, _: &Bounds) -> Result<Encoding, FormatError> {
         Ok(Encoding::frames(CsvEncoder::new("csv", layout.style.delimiter.unwrap_or(b','), layout)))
     }
@@ -71,6 +75,10 @@ impl Format for Tsv {
 
     fn compressions(&self) -> &'static [Compression] {
         &Compression::ALL
+    }
+
+    fn timestamps(&self, wanted: Timestamps) -> Timestamps {
+        wanted
     }
 
     fn encoding(&self, layout: &Layout, _: &Bounds) -> Result<Encoding, FormatError> {

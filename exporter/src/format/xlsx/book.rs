@@ -1,0 +1,161 @@
+//! The sheets of one workbook.
+
+use std::io::Write;
+
+use polars::prelude::DataFrame;
+use rust_xlsxwriter::{DocProperties, ExcelDateTime, Format, Workbook, Worksheet, XlsxError};
+
+use super::cell::Column;
+use crate::format::{
+    Bounds, COMPLETED_AT, FormatError, Head, Layout, REQUESTED_AT, ROWS, Tail, Timestamps, physical::Physical,
+};
+
+/// Characters that a cell holds.
+const MOST_CHARACTERS: &str = "32767 characters";
+/// From this size on the archive needs 64-bit sizes, which it has only where it must, as some readers don't know them.
+const LARGE: u64 = 3 << 30;
+
+/// A workbook that grows row by row, on disk.
+pub(in crate::format) struct Book {
+    book: Workbook,
+    titles: Vec<String>,
+    columns: Vec<Column>,
+    timestamps: Timestamps,
+    head: Head,
+    bounds: Bounds,
+    /// Sheets so far.
+    sheets: usize,
+    /// The next row of the sheet.
+    row: u32,
+    /// About how large the sheets are on disk, bytes.
+    size: u64,
+}
+
+impl Book {
+    pub(in crate::format) fn new(layout: &Layout, bounds: Bounds, head: &Head) -> Result<Self, FormatError> {
+        let mut book = Workbook::new();
+        book.set_tempdir(&bounds.spool_dir).map_err(failed)?;
+        let created = ExcelDateTime::from_timestamp(head.requested_at.as_datetime().timestamp()).map_err(failed)?;
+        book.set_properties(&DocProperties::new().set_creation_datetime(&created));
+        let mut new = Self {
+            book,
+            titles: layout.columns.iter().map(|column| column.title.clone()).collect(),
+            columns: layout.columns.iter().map(|column| Column::new(column, &layout.style)).collect(),
+            timestamps: layout.timestamps,
+            head: *head,
+            bounds,
+            sheets: 0,
+            row: 0,
+            size: 0,
+        };
+        new.begin_sheet()?;
+        Ok(new)
+    }
+
+    /// Appends rows, on a new sheet whenever one is full.
+    pub(in crate::format) fn write(&mut self, frame: &DataFrame) -> Result<(), FormatError> {
+        if frame.width() != self.columns.len() {
+            return Err(FormatError::Width { got: frame.width(), wanted: self.columns.len() });
+        }
+        let physical = Physical::of(frame);
+        let cells = physical.cells("xlsx")?;
+        let mut scratch = Vec::with_capacity(64);
+        let mut row = 0;
+        while row < physical.rows() {
+            if self.row >= self.bounds.sheet_rows {
+                self.begin_sheet()?;
+            }
+            let sheet = self.book.worksheet_from_index(self.sheets - 1).map_err(failed)?;
+            while row < physical.rows() && self.row < self.bounds.sheet_rows {
+                for (index, (column, cells)) in self.columns.iter().zip(&cells).enumerate() {
+                    let at = (self.row, index as u16);
+                    self.size += column
+                        .write(sheet, at, cells, row, &mut scratch)
+                        .map_err(|e| cell_failed(e, &self.titles[index]))?;
+                }
+                self.row += 1;
+                row += 1;
+            }
+            if self.size > self.bounds.spool_bytes {
+                return Err(FormatError::TooLarge {
+                    what: "this workbook",
+                    limit: format!("{} bytes in temporary files", self.bounds.spool_bytes),
+                    advice: "use a filter, or the format xlsx-zip, which makes several workbooks",
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes the whole archive.
+    pub(in crate::format) fn save(mut self, tail: &Tail, out: &mut (impl Write + Send)) -> Result<(), FormatError> {
+        if self.timestamps == Timestamps::Envelope {
+            let rows = tail.rows.to_string();
+            let (requested, completed) = (self.head.requested_at.to_string(), tail.completed_at.to_string());
+            let sheet = self.book.add_worksheet().set_name("Export").map_err(failed)?;
+            for (row, (key, value)) in (0..).zip([(REQUESTED_AT, requested), (COMPLETED_AT, completed), (ROWS, rows)]) {
+                sheet.write_string(row, 0, key).and_then(|sheet| sheet.write_string(row, 1, value)).map_err(failed)?;
+            }
+            sheet.set_column_width(0, 24).and_then(|sheet| sheet.set_column_width(1, 26)).map_err(failed)?;
+        }
+        self.book.use_zip_large_file(self.size > LARGE);
+        self.book.save_to_writer(out).map_err(failed)
+    }
+
+    fn begin_sheet(&mut self) -> Result<(), FormatError> {
+        self.sheets += 1;
+        self.row = 0;
+        let name = if self.sheets == 1 { "Data".to_owned() } else { format!("Data {}", self.sheets) };
+        let head = self.head;
+        let above = (self.timestamps == Timestamps::Rows && self.sheets == 1).then_some(head.completed_at).flatten();
+        let sheet = self.book.add_worksheet_with_constant_memory().map_err(failed)?;
+        self.row = begin(sheet, &name, &self.titles, &self.columns, above.map(|at| (head.requested_at, at)))
+            .map_err(failed)?;
+        Ok(())
+    }
+}
+
+/// Writes what stands above the rows, and says in which row they begin.
+fn begin(
+    sheet: &mut Worksheet,
+    name: &str,
+    titles: &[String],
+    columns: &[Column],
+    above: Option<(protocol::time::Timestamp, protocol::time::Timestamp)>,
+) -> Result<u32, XlsxError> {
+    sheet.set_name(name)?;
+    for (index, column) in (0..).zip(columns) {
+        sheet.set_column_width(index, column.width())?;
+    }
+    let mut row = 0;
+    if let Some((requested_at, completed_at)) = above {
+        for (key, at) in [(REQUESTED_AT, requested_at), (COMPLETED_AT, completed_at)] {
+            sheet.write_string(row, 0, key)?.write_string(row, 1, at.to_string())?;
+            row += 1;
+        }
+    }
+    let bold = Format::new().set_bold();
+    for (index, title) in (0..).zip(titles) {
+        sheet.write_string_with_format(row, index, title, &bold)?;
+    }
+    sheet.set_freeze_panes(row + 1, 0)?;
+    Ok(row + 1)
+}
+
+fn failed(error: XlsxError) -> FormatError {
+    match error {
+        XlsxError::IoError(e) => FormatError::Spool(e),
+        XlsxError::TempFileError(_, e) => FormatError::Spool(e),
+        other => FormatError::Workbook(other.to_string()),
+    }
+}
+
+fn cell_failed(error: XlsxError, title: &str) -> FormatError {
+    match error {
+        XlsxError::MaxStringLengthExceeded => FormatError::Workbook(format!(
+            "column `{title}` has a text of more than {MOST_CHARACTERS}, which no cell holds; use csv or parquet"
+        )),
+        XlsxError::RowColumnLimitError => FormatError::Workbook("a sheet has 16384 columns at most".into()),
+        other => failed(other),
+    }
+}
