@@ -1,6 +1,7 @@
 import { type Export, type Progress, SERVER_SLUGS, type SessionState } from "@sluice/client";
 import { describe, expect, it } from "vitest";
 import { describe as describeExport } from "../src/exports/describe.js";
+import { facts } from "../src/exports/facts.js";
 import { connectionOf } from "../src/live/connection.js";
 import { applyProgress, newer } from "../src/live/merge.js";
 import { problemTexts } from "../src/strings.js";
@@ -44,6 +45,20 @@ describe("pushed state", () => {
     expect(current.pace?.rates).toEqual([1000, 2000]);
     current = applyProgress(current, progress(100), 2500);
     expect(current.pace?.bytesPerSecond).toBeNull();
+  });
+});
+
+describe("what is said of an export", () => {
+  const said = (status: Export["status"], more: Partial<Progress>) =>
+    facts({ ...item(status), progress: progress(0, more) }).replaceAll(",", "");
+  it.each<[Export["status"], Partial<Progress>, RegExp]>([
+    ["queued", { queue_position: 3, eta_ms: 61_000 }, /^3 ahead of it in the queue · 61 sec.* left$/],
+    ["dispatched", { queue_position: 0 }, /^Next in the queue$/],
+    ["dispatched", {}, /^Starting$/],
+    ["running", { rows: 5, bytes: 2_000_000, eta_ms: 1 }, /^5 of 1000 rows · 2 MB · 1 sec.* left$/],
+    ["canceled", {}, /credit was given back/],
+  ])("%s with %j", (status, more, text) => {
+    expect(said(status, more)).toMatch(text);
   });
 });
 

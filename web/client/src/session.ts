@@ -267,6 +267,7 @@ export class Session {
     events.run(stop.signal).catch(() => {
       if (this.#fallback?.events === events) {
         this.#fallback = undefined; // the next socket that can't be opened starts another
+        this.#wake?.abort(); // and whether the gateway answers at all is found out now
       }
     });
   }
