@@ -1,6 +1,8 @@
 //! Backups and restores on a real nats-server, PostgreSQL or SQLite, and folders: what is kept, what is found again, and
 //! what is refused.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::{path::Path, sync::Arc};
 
 use bytes::Bytes;
