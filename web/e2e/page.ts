@@ -64,6 +64,21 @@ export async function expectReceived(row: Locator, bytes: number): Promise<void>
     .toBeGreaterThan(bytes);
 }
 
+/** The first position that a row tells of its file: where a download began or went on. */
+export async function firstReceived(row: Locator): Promise<number> {
+  let first = 0;
+  await expect
+    .poll(
+      async () => {
+        first ||= Number(await row.getByTestId("saving").getAttribute("data-received"));
+        return first;
+      },
+      { timeout: 45_000, intervals: [20] },
+    )
+    .toBeGreaterThan(0);
+  return first;
+}
+
 /** A token of a local person. */
 export async function tokenOf(request: APIRequestContext, person: string): Promise<string> {
   const response = await request.post("/local/sign-in", { data: { person } });
