@@ -220,3 +220,25 @@ test("a person who looks elsewhere is notified, and the notice leads to the expo
   await page.evaluate(() => (window as unknown as { lastNotice: { onclick(): void } }).lastNotice.onclick());
   await expect(page).toHaveURL(new RegExp(`/exports/${id}$`));
 });
+
+test("where no socket can be opened the page says so, and news and files come all the same", async ({
+  page,
+}) => {
+  await page.addInitScript(() => {
+    Object.defineProperty(window, "WebSocket", {
+      value: class {
+        constructor() {
+          throw new Error("blocked");
+        }
+      },
+    });
+  });
+  await page.goto("/");
+  await page.getByTestId("sign-in-carol").click();
+  await expect(page.getByTestId("connection-state")).toHaveAttribute("data-state", "limited");
+  await page.getByTestId("dataset-muscles").click();
+  const downloading = page.waitForEvent("download");
+  const row = await startExport(page);
+  await expectStatus(row, "completed");
+  await downloading;
+});
