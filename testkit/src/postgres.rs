@@ -76,6 +76,15 @@ impl Postgres {
         TestDatabase::migrated(DatabaseConfig { url, ..DatabaseConfig::default() }, None).await
     }
 
+    /// The folder of its programs, `pg_dump` among them.
+    ///
+    /// # Panics
+    /// When PostgreSQL isn't installed.
+    #[must_use]
+    pub fn programs() -> PathBuf {
+        programs()
+    }
+
     fn url(&self, database: &str) -> String {
         format!("postgres://postgres@127.0.0.1:{}/{database}", self.server.port)
     }
