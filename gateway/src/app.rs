@@ -111,7 +111,7 @@ impl App {
         let credits = Credits::new(terms, db.clone(), clock.clone());
         let queue = Queue::new(db.clone(), catalog.clone(), Duration::from_millis(config.queue_ms));
         let registry = Registry::new(config.ws.sessions_per_user);
-        let events = Events::open(bus.clone(), registry.clone()).await?;
+        let events = Events::open(bus.clone(), registry.clone(), config.events.clone()).await?;
         let submit = Submit {
             db: db.clone(),
             bus: bus.clone(),

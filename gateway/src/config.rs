@@ -31,6 +31,8 @@ pub struct GatewayConfig {
     pub identity: IdentityConfig,
     /// Sessions.
     pub ws: WsConfig,
+    /// User events.
+    pub events: EventsConfig,
     /// File bytes.
     pub delivery: DeliveryConfig,
 }
@@ -50,6 +52,7 @@ impl Default for GatewayConfig {
             interactive_rows: 100_000,
             identity: IdentityConfig::default(),
             ws: WsConfig::default(),
+            events: EventsConfig::default(),
             delivery: DeliveryConfig::default(),
         }
     }
@@ -157,7 +160,7 @@ pub struct WsConfig {
     pub idle_stream_ms: u64,
     /// How long a write may take before the client counts as too slow, milliseconds.
     pub write_timeout_ms: u64,
-    /// Sessions of one person at once on this gateway.
+    /// Sessions of one person at once on this gateway; each `GET /v1/events` counts as one.
     pub sessions_per_user: usize,
     /// Messages a second that a session may send over time; `file.window` counts a twentieth.
     pub messages_per_second: u32,
@@ -180,6 +183,35 @@ impl Default for WsConfig {
             messages_per_second: 100,
             message_burst: 500,
             requests_in_flight: 32,
+        }
+    }
+}
+
+/// `[gateway.events]`
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct EventsConfig {
+    /// The most events that a client which comes back is told again. Who missed more fetches state instead.
+    pub replay_events: u64,
+    /// Their bytes together.
+    pub replay_bytes: usize,
+    /// Replays that are read at once; further ones wait a little, and then their clients fetch state.
+    pub replays_at_once: usize,
+    /// How often to look whether the stream is still the same, milliseconds.
+    pub epoch_check_ms: u64,
+    /// How long a client of `GET /v1/events` is asked to wait before it comes back, milliseconds; each gets up to twice
+    /// that, so that they don't all come at once.
+    pub retry_ms: u64,
+}
+
+impl Default for EventsConfig {
+    fn default() -> Self {
+        Self {
+            replay_events: 1_000,
+            replay_bytes: 4 * 1024 * 1024,
+            replays_at_once: 32,
+            epoch_check_ms: 2_000,
+            retry_ms: 1_000,
         }
     }
 }

@@ -57,7 +57,7 @@ pub enum ServerMessage {
         reference: Option<String>,
         /// false: fetch state by REST.
         recovered: bool,
-        /// How many events follow.
+        /// How many events follow, in the order of their numbers and before newer ones.
         replayed: u64,
     },
     /// The answer to `session.refresh`.
@@ -202,6 +202,28 @@ impl ServerMessage {
             EventBody::Canceled { export } => Self::ExportCanceled { seq, export },
             EventBody::Expired { export } => Self::ExportExpired { seq, export },
             EventBody::Credits { balance, held, reason } => Self::CreditsChanged { seq, balance, held, reason },
+        }
+    }
+
+    /// Its `type`.
+    #[must_use]
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::SessionReady { .. } => "session.ready",
+            Self::SessionResumed { .. } => "session.resumed",
+            Self::SessionRefreshed { .. } => "session.refreshed",
+            Self::ExportAccepted { .. } => "export.accepted",
+            Self::ExportProgress { .. } => "export.progress",
+            Self::ExportCompleted { .. } => "export.completed",
+            Self::ExportFailed { .. } => "export.failed",
+            Self::ExportCanceled { .. } => "export.canceled",
+            Self::ExportExpired { .. } => "export.expired",
+            Self::CreditsChanged { .. } => "credits.changed",
+            Self::FileOpened { .. } => "file.opened",
+            Self::FileSealed { .. } => "file.sealed",
+            Self::FileClosed { .. } => "file.closed",
+            Self::Pong { .. } => "pong",
+            Self::Error { .. } => "error",
         }
     }
 

@@ -11,6 +11,18 @@ use serde_json::{Map, Value, json};
 
 use super::{info, openapi::Schemas};
 
+/// What `GET /v1/events` sends.
+const EVENTS: [&str; 8] = [
+    "session.ready",
+    "session.resumed",
+    "export.progress",
+    "export.completed",
+    "export.failed",
+    "export.canceled",
+    "export.expired",
+    "credits.changed",
+];
+
 /// The document.
 #[must_use]
 pub fn asyncapi() -> Value {
@@ -61,6 +73,12 @@ pub fn asyncapi() -> Value {
     };
     let channel: Map<String, Value> =
         messages.keys().map(|n| (n.clone(), json!({"$ref": format!("#/components/messages/{n}")}))).collect();
+    let pushed: Map<String, Value> = EVENTS
+        .iter()
+        .map(|n| (format!("server.{n}"), json!({"$ref": format!("#/components/messages/server.{n}")})))
+        .collect();
+    let refs_of_events: Vec<Value> =
+        pushed.keys().map(|n| json!({"$ref": format!("#/channels/events/messages/{n}")})).collect();
     let closes: Vec<Value> = CloseCode::ALL
         .iter()
         .map(|c| json!({"code": c.code(), "reason": c.reason(), "reconnect": format!("{:?}", c.reconnect())}))
@@ -77,10 +95,17 @@ pub fn asyncapi() -> Value {
             ),
             "messages": channel,
             "x-close-codes": closes,
+        }, "events": {
+            "address": "/v1/events",
+            "title": "The same events over HTTP",
+            "description": "Server-Sent Events. `event` is the message's `type`, `data` the message. The `id` of a numbered one \
+                            is `<epoch>:<seq>`; `Last-Event-ID` resumes after it, and the first event is then `session.resumed`.",
+            "messages": pushed,
         }},
         "operations": {
             "send": {"action": "receive", "channel": {"$ref": "#/channels/session"}, "summary": "What clients send.", "messages": refs(&from_client)},
             "push": {"action": "send", "channel": {"$ref": "#/channels/session"}, "summary": "What the server sends.", "messages": refs(&from_server)},
+            "follow": {"action": "send", "channel": {"$ref": "#/channels/events"}, "summary": "What is sent to those without a socket.", "messages": refs_of_events},
         },
         "components": {"messages": messages, "schemas": definitions},
     })

@@ -74,6 +74,13 @@ pub fn openapi() -> Value {
     );
     let credits =
         operation("getCredits", "One's credits", json!({"200": schemas.json::<CreditsView>("The account.")}), &[]);
+    let stream = json!({
+        "description": "Server-Sent Events: `event` is the `type` of a message of the socket, `data` the message (see asyncapi.json, \
+                        channel `events`), `id` the place of a numbered one.",
+        "content": {"text/event-stream": {"schema": {"type": "string"}}},
+    });
+    let mut events = operation("followEvents", "What the socket pushes", json!({"200": stream}), &[406, 429]);
+    events["parameters"] = json!([header("Last-Event-ID", "The `id` after which to go on.")]);
     let ticket = operation(
         "createTicket",
         "A ticket for one socket",
@@ -100,6 +107,7 @@ pub fn openapi() -> Value {
             "/v1/datasets": {"get": datasets},
             "/v1/datasets/{name}": {"parameters": [name], "get": dataset},
             "/v1/credits": {"get": credits},
+            "/v1/events": {"get": events},
             "/v1/tickets": {"post": ticket},
             "/healthz": {"get": public("healthz", "Liveness", json!({"200": text}))},
             "/readyz": {"get": readyz},

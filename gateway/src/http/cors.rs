@@ -22,6 +22,7 @@ pub(super) fn layer(origins: &[String]) -> CorsLayer {
             header::IF_RANGE,
             header::IF_NONE_MATCH,
             own("idempotency-key"),
+            own("last-event-id"),
             own("prefer"),
             own("traceparent"),
         ])

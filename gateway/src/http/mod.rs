@@ -4,6 +4,7 @@ mod cors;
 mod credits;
 mod datasets;
 mod estimate;
+mod events;
 mod exports;
 pub mod extract;
 mod file;
@@ -41,6 +42,7 @@ pub fn router(app: App) -> Router {
         .route("/datasets/{name}", get(datasets::get))
         .route("/credits", get(credits::get))
         .route("/tickets", post(tickets::create))
+        .route("/events", get(events::follow))
         .route("/ws", get(handshake::upgrade))
         .fallback(nothing_here)
         .method_not_allowed_fallback(wrong_method);

@@ -1,6 +1,6 @@
 //! Owns one socket: reads it, follows the bus, keeps the clocks, and does what the session's rules say.
 
-use std::time::Duration;
+use std::{collections::VecDeque, time::Duration};
 
 use async_nats::Subscriber;
 use chrono::{DateTime, Utc};
@@ -76,8 +76,10 @@ struct Driver {
     outbox: Outbox,
     notices: mpsc::Receiver<Notice>,
     progress: Subscriber,
-    /// Events up to this one are older than the session.
+    /// The client has the events up to this one, or gets them otherwise.
     seq: u64,
+    /// Missed events that are still to be sent, before newer ones.
+    missed: VecDeque<Notice>,
     /// Of the request that opened the session.
     trace: TraceContext,
     requests: JoinSet<(Option<String>, Reply)>,
@@ -97,14 +99,15 @@ impl Driver {
         };
         let progress = app.bus.subscribe(subject::progress_of(&owner)).await.map_err(|e| internal(&e))?;
         let credits = app.credits.summary(&owner).await.map_err(|r| internal(&r.problem))?;
-        let seq = app.events.seq();
-        let session = Session::new(caller, app.config.ws.clone(), Instant::now());
+        let begin = app.events.position();
+        let (epoch, seq) = (begin.epoch.to_string(), begin.seq);
+        let session = Session::new(caller, app.config.ws.clone(), begin, Instant::now());
         let limits: SessionLimits = session.limits();
         let ready = ServerMessage::SessionReady {
             session_id: id.to_string(),
             sub: owner.user,
             tenant: owner.tenant,
-            epoch: app.events.epoch().to_owned(),
+            epoch,
             seq,
             token_expires_at: session.caller.expires_at.into(),
             heartbeat_ms: app.config.ws.heartbeat_ms,
@@ -121,6 +124,7 @@ impl Driver {
             notices,
             progress,
             seq,
+            missed: VecDeque::new(),
             trace,
             requests,
             pumps,
@@ -155,7 +159,7 @@ impl Driver {
                     Err(code) => return code,
                 },
                 // an event of this person; None: the mailbox overflowed
-                notice = self.notices.recv() => match notice {
+                notice = self.notices.recv(), if !self.session.is_resuming() => match notice {
                     Some(notice) if notice.seq > self.seq => {
                         if self.outbox.send(Out::Text(notice.text)) == Err(TooSlow) {
                             return CloseCode::TooSlow;
@@ -163,8 +167,19 @@ impl Driver {
                         vec![]
                     }
                     Some(_) => vec![],
-                    None => return CloseCode::TooSlow,
+                    None => return self.without_mailbox(),
                 },
+                // an event that was missed while away
+                sent = replay(&self.outbox, self.missed.front()), if !self.missed.is_empty() => {
+                    if sent == Err(TooSlow) {
+                        return CloseCode::TooSlow;
+                    }
+                    self.missed.pop_front();
+                    if self.missed.is_empty() {
+                        self.session.on_caught_up();
+                    }
+                    vec![]
+                }
                 // progress of this person's exports; may be dropped
                 note = self.progress.next(), if progress_open => {
                     match note.map(|message| serde_json::from_slice::<ProgressNote>(&message.payload)) {
@@ -200,6 +215,12 @@ impl Driver {
         }
     }
 
+    /// It overflowed, or numbers began again; then nothing is wrong with the client.
+    fn without_mailbox(&self) -> CloseCode {
+        let same = *self.app.events.position().epoch == *self.session.epoch();
+        if same { CloseCode::TooSlow } else { CloseCode::GoingAway }
+    }
+
     fn on_frame(&mut self, message: Option<Result<Message, tungstenite::Error>>) -> Result<Vec<Action>, CloseCode> {
         self.session.on_sign_of_life();
         match message {
@@ -229,6 +250,10 @@ impl Driver {
                 let work = perform(self.app.clone(), self.session.caller.clone(), self.trace.child(), request);
                 self.requests.spawn(async move { (reference, work.await) });
             }
+            Action::Replay(after, missed) => {
+                self.seq = self.seq.max(after);
+                self.missed = missed.into();
+            }
             Action::Stream(new) => self.start(new).await,
         }
         Ok(())
@@ -252,6 +277,13 @@ impl Driver {
             let _ = answers.send(Out::Text(answer.to_text().into())).await;
             (stream, true)
         });
+    }
+}
+
+async fn replay(outbox: &Outbox, missed: Option<&Notice>) -> Result<(), TooSlow> {
+    match missed {
+        Some(notice) => outbox.replay(&notice.text).await,
+        None => Ok(()),
     }
 }
 

@@ -13,5 +13,5 @@ pub mod registry;
 mod requests;
 mod session;
 mod stop;
-mod told;
+pub(crate) mod told;
 mod window;

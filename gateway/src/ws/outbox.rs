@@ -26,6 +26,8 @@ const MESSAGES: usize = 256;
 const MESSAGE_BYTES: usize = 4 * 1024 * 1024;
 /// Progress is dropped while this many messages wait, so that it is never old.
 const PROGRESS_BEHIND: usize = 4;
+/// Messages for which a replay leaves room.
+const ROOM: usize = 64;
 /// Frames of at most 256 KiB that may wait: all the file bytes that a session holds. When it is full, pumps wait.
 const FRAMES: usize = 2;
 /// How long the close frame may take.
@@ -35,6 +37,8 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(3);
 #[derive(Debug)]
 pub(super) enum Out {
     Text(Arc<str>),
+    /// A missed event; its session holds the text anyway until it is written.
+    Replayed(Arc<str>),
     Frame(Bytes),
     Ping,
 }
@@ -44,7 +48,7 @@ impl Out {
         match self {
             Self::Text(text) => text.len(),
             Self::Frame(bytes) => bytes.len(),
-            Self::Ping => 0,
+            Self::Replayed(_) | Self::Ping => 0,
         }
     }
 }
@@ -77,6 +81,14 @@ impl Outbox {
             // there is room, so this can't fail
             let _ = self.send(Out::Text(message.to_text().into()));
         }
+    }
+
+    /// Sends a missed event as fast as the client takes them, and leaves room for what can't wait. The future may be
+    /// dropped before it is done; then nothing was sent.
+    pub(super) async fn replay(&self, text: &Arc<str>) -> Result<(), TooSlow> {
+        let room = self.messages.reserve_many(ROOM).await;
+        room.map_err(|_| TooSlow)?.next().ok_or(TooSlow)?.send(Out::Replayed(Arc::clone(text)));
+        Ok(())
     }
 
     /// The way for a pump; what it sends here stays in order.
@@ -126,7 +138,7 @@ impl Writer {
                 Some(out) = self.frames.recv() => out,
             };
             let message = match out {
-                Out::Text(text) => Message::text(text.as_ref()),
+                Out::Text(text) | Out::Replayed(text) => Message::text(text.as_ref()),
                 Out::Frame(bytes) => {
                     metrics::counter!("sluice_gateway_file_bytes_total", "over" => "socket")
                         .increment(bytes.len() as u64);

@@ -18,8 +18,18 @@ const MAILBOX: usize = 256;
 pub struct Notice {
     /// The event's number.
     pub seq: u64,
+    /// Its `type`.
+    pub kind: &'static str,
     /// The event as a text frame, shared by all sessions of its owner.
     pub text: Arc<str>,
+}
+
+impl Notice {
+    /// An event under its number.
+    #[must_use]
+    pub fn of(seq: u64, message: &ServerMessage) -> Self {
+        Self { seq, kind: message.kind(), text: message.to_text().into() }
+    }
 }
 
 /// The mailboxes of one person's sessions.
@@ -68,11 +78,18 @@ impl Registry {
         if !is_here {
             return;
         }
-        let notice = Notice { seq, text: message.to_text().into() };
+        let notice = Notice::of(seq, message);
         if let Ok(mut sessions) = self.sessions.write()
             && let Some(own) = sessions.get_mut(owner)
         {
             own.retain(|_, mailbox| mailbox.try_send(notice.clone()).is_ok());
+        }
+    }
+
+    /// Drops all mailboxes, which ends the sessions once they have read what is in them.
+    pub fn clear(&self) {
+        if let Ok(mut sessions) = self.sessions.write() {
+            sessions.clear();
         }
     }
 

@@ -1,17 +1,19 @@
 //! What a session asks the rest of the gateway to do, and the answers it gets back.
 
 use protocol::{
-    client::{ExportCancel, ExportCreate, FileOpen, SessionRefresh},
+    client::{ExportCancel, ExportCreate, FileOpen, SessionRefresh, SessionResume},
     envelope::TraceContext,
     export::Export,
     problem::{FieldError, Problem, Slug},
 };
 use tracing::debug;
 
+use super::registry::Notice;
 use crate::{
     app::App,
     auth::{AuthError, Caller},
     error::Outcome,
+    events::Position,
 };
 
 /// A request that takes I/O.
@@ -20,6 +22,8 @@ pub(super) enum Request {
     Create(Box<ExportCreate>),
     Cancel(ExportCancel),
     Refresh(SessionRefresh),
+    /// What was missed up to the session's begin.
+    Resume(SessionResume, Position),
     Open(FileOpen),
 }
 
@@ -29,6 +33,8 @@ pub(super) enum Reply {
     Created(Box<ExportCreate>, Outcome<Export>),
     Canceled(Outcome<Export>),
     Refreshed(Result<Caller, AuthError>),
+    /// The events after the one with this number, if they can be told.
+    Resumed(u64, Option<Vec<Notice>>),
     /// The export as it stands, when a stream may be opened on it.
     Opened(FileOpen, Outcome<Export>),
 }
@@ -51,6 +57,10 @@ pub(super) async fn perform(app: App, caller: Caller, trace: TraceContext, reque
                 debug!(problem = %refusal.problem.slug(), "the account was not noted as seen; its next look does that");
             }
             Reply::Refreshed(refreshed)
+        }
+        Request::Resume(SessionResume { epoch, seq }, begin) => {
+            let after = Position { epoch: epoch.into(), seq };
+            Reply::Resumed(seq, app.events.missed(&caller.owner, &after, &begin).await)
         }
         Request::Open(open) => {
             let export = openable(&app, &caller, &open).await;

@@ -14,11 +14,12 @@ use tokio::time::Instant;
 
 use super::{
     rate::{self, Bucket},
+    registry::Notice,
     requests::{Reply, Request},
     stop::Stop,
     window::Window,
 };
-use crate::{auth::Caller, config::WsConfig, error::Refusal};
+use crate::{auth::Caller, config::WsConfig, error::Refusal, events::Position};
 
 /// Something for the driver to do.
 #[derive(Debug)]
@@ -29,6 +30,8 @@ pub(super) enum Action {
     Request(Option<String>, Request),
     /// Start a pump.
     Stream(NewStream),
+    /// Send these missed events before newer ones, and none up to this number again.
+    Replay(u64, Vec<Notice>),
     /// Ping the client.
     Ping,
     /// End the session.
@@ -71,10 +74,14 @@ pub(super) struct Session {
     requests: usize,
     rate: Bucket,
     unanswered: u8,
+    /// Where the session began: later events come by themselves.
+    begin: Position,
+    /// Missed events are being looked up or sent, and newer ones wait for them.
+    resuming: bool,
 }
 
 impl Session {
-    pub(super) fn new(caller: Caller, config: WsConfig, now: Instant) -> Self {
+    pub(super) fn new(caller: Caller, config: WsConfig, begin: Position, now: Instant) -> Self {
         let rate = Bucket::new(config.messages_per_second, config.message_burst, now);
         Self {
             caller,
@@ -86,7 +93,24 @@ impl Session {
             requests: 0,
             rate,
             unanswered: 0,
+            begin,
+            resuming: false,
         }
+    }
+
+    /// Whether newer events have to wait.
+    pub(super) fn is_resuming(&self) -> bool {
+        self.resuming
+    }
+
+    /// The last missed event was sent.
+    pub(super) fn on_caught_up(&mut self) {
+        self.resuming = false;
+    }
+
+    /// Names the run of event numbers.
+    pub(super) fn epoch(&self) -> &str {
+        &self.begin.epoch
     }
 
     pub(super) fn limits(&self) -> SessionLimits {
@@ -128,9 +152,14 @@ impl Session {
     fn on_message(&mut self, reference: Option<String>, message: ClientMessage) -> Vec<Action> {
         let action = match message {
             ClientMessage::Ping(_) => Action::Send(ServerMessage::Pong { reference }),
-            // nothing is kept for an earlier session yet, so the client is told to fetch state by REST
-            ClientMessage::SessionResume(_) => {
-                Action::Send(ServerMessage::SessionResumed { reference, recovered: false, replayed: 0 })
+            ClientMessage::SessionResume(m) => {
+                if self.resuming {
+                    let detail = "An earlier `session.resume` is being worked on; wait for its answer.";
+                    return vec![refuse(reference, Problem::new(Slug::RateLimited, detail))];
+                }
+                let actions = self.request(reference, Request::Resume(m, self.begin.clone()));
+                self.resuming = matches!(actions.as_slice(), [Action::Request(..)]);
+                return actions;
             }
             ClientMessage::SessionRefresh(m) => return self.request(reference, Request::Refresh(m)),
             ClientMessage::ExportCancel(m) => return self.request(reference, Request::Cancel(m)),
@@ -207,6 +236,15 @@ impl Session {
                 vec![refuse(reference, Problem::new(Slug::Forbidden, "The token is of another person or tenant."))]
             }
             Reply::Refreshed(Err(e)) => vec![refuse_with(reference, e.into())],
+            Reply::Resumed(after, missed) => {
+                // until they are on their way
+                self.resuming = missed.as_ref().is_some_and(|missed| !missed.is_empty());
+                let (recovered, missed) = (missed.is_some(), missed.unwrap_or_default());
+                let resumed = ServerMessage::SessionResumed { reference, recovered, replayed: missed.len() as u64 };
+                // a number that nobody gave silences nothing
+                let after = if recovered { after } else { 0 };
+                vec![Action::Send(resumed), Action::Replay(after, missed)]
+            }
             Reply::Opened(open, result) => {
                 self.opening -= 1;
                 let export = match result {
@@ -279,7 +317,7 @@ impl Session {
             let opens = match &request {
                 Request::Open(_) => true,
                 Request::Create(create) => create.deliver == Deliver::Stream,
-                Request::Cancel(_) | Request::Refresh(_) => false,
+                Request::Cancel(_) | Request::Refresh(_) | Request::Resume(..) => false,
             };
             self.opening -= u32::from(opens);
             let detail = format!("{} requests are being worked on; wait for an answer.", self.requests);

@@ -17,7 +17,36 @@ fn caller(user: &str) -> Caller {
 }
 
 fn session(config: WsConfig) -> Session {
-    Session::new(caller("alice"), config, Instant::now())
+    let begin = Position { epoch: "e".into(), seq: 7 };
+    Session::new(caller("alice"), config, begin, Instant::now())
+}
+
+#[tokio::test]
+async fn newer_events_wait_while_missed_ones_are_looked_up() {
+    let mut session = session(WsConfig::default());
+    let resume = r#"{"type":"session.resume","epoch":"e","seq":3}"#;
+    let asked = session.on_text(resume, Instant::now());
+    let [Action::Request(None, Request::Resume(_, begin))] = asked.as_slice() else { panic!("{asked:?}") };
+    assert_eq!((begin.seq, session.is_resuming()), (7, true));
+    assert_eq!(slug(&session.on_text(resume, Instant::now())), Slug::RateLimited);
+    let missed = Notice::of(5, &ServerMessage::Pong { reference: None });
+    let actions = session.on_reply(None, Reply::Resumed(3, Some(vec![missed])));
+    let [Action::Send(ServerMessage::SessionResumed { recovered: true, replayed: 1, .. }), Action::Replay(3, _)] =
+        actions.as_slice()
+    else {
+        panic!("{actions:?}")
+    };
+    assert_eq!(slug(&session.on_text(resume, Instant::now())), Slug::RateLimited);
+    session.on_caught_up();
+    assert!(!session.is_resuming());
+    session.on_text(r#"{"type":"session.resume","epoch":"other","seq":99}"#, Instant::now());
+    let actions = session.on_reply(None, Reply::Resumed(99, None));
+    let [Action::Send(ServerMessage::SessionResumed { recovered: false, replayed: 0, .. }), Action::Replay(0, none)] =
+        actions.as_slice()
+    else {
+        panic!("{actions:?}")
+    };
+    assert!(none.is_empty());
 }
 
 fn export(status: Status) -> Export {

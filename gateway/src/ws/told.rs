@@ -14,12 +14,12 @@ const MANY: usize = 64;
 
 /// When each export was last reported.
 #[derive(Debug, Default)]
-pub(super) struct Told(HashMap<ExportId, Instant>);
+pub(crate) struct Told(HashMap<ExportId, Instant>);
 
 impl Told {
     /// Whether a report may be sent now; it then counts as sent. One that comes too soon is dropped: the next one
     /// says more, and the last word is an event.
-    pub(super) fn is_due(&mut self, export: ExportId, now: Instant) -> bool {
+    pub(crate) fn is_due(&mut self, export: ExportId, now: Instant) -> bool {
         if self.0.get(&export).is_some_and(|last| now.duration_since(*last) < PERIOD) {
             return false;
         }

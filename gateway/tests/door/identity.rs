@@ -24,6 +24,7 @@ fn routes() -> Vec<(Method, String)> {
         (Method::GET, "/v1/datasets/flights".into()),
         (Method::GET, "/v1/credits".into()),
         (Method::POST, "/v1/tickets".into()),
+        (Method::GET, "/v1/events".into()),
         (Method::GET, "/v1/nothing-here".into()),
         (Method::GET, "/v1/ws".into()),
     ]

@@ -3,7 +3,9 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod credits;
+mod events;
 mod identity;
 mod joining;
 mod requests;
+mod sse;
 mod support;

@@ -1,0 +1,309 @@
+//! What people are told, over the socket and over HTTP, and what they missed while they were away.
+
+use std::time::Duration;
+
+use chrono::TimeDelta;
+use protocol::{
+    client::{ClientMessage, SessionResume},
+    envelope::{EventBody, ProgressNote},
+    export::Progress,
+    id::{ExportId, Owner},
+    problem::Slug,
+    server::ServerMessage,
+    subject,
+};
+use reqwest::{Method, StatusCode};
+use serde_json::json;
+use testkit::{
+    client::{Client, Credential, Received},
+    rest::Rest,
+};
+
+use super::{sse::Stream, support::Gateway};
+
+fn alice() -> Owner {
+    Owner::new("acme", "alice")
+}
+
+/// An event that is known by its number.
+fn event(balance: i64) -> EventBody {
+    EventBody::Credits { balance, held: 0, reason: "grant".into() }
+}
+
+async fn connect(url: &str, token: &str) -> Client {
+    Client::connect(url, Credential::Bearer(token)).await.expect("let in")
+}
+
+/// Where a session begins.
+fn begin(client: &Client) -> (String, u64) {
+    match &client.ready {
+        ServerMessage::SessionReady { epoch, seq, .. } => (epoch.clone(), *seq),
+        other => panic!("{other:?}"),
+    }
+}
+
+/// A session at this gateway once it has seen the event of this number, so that it lies behind it.
+async fn connect_behind(url: &str, token: &str, seq: u64) -> Client {
+    testkit::eventually("the gateway has seen the event", async || {
+        let client = connect(url, token).await;
+        (begin(&client).1 >= seq).then_some(client)
+    })
+    .await
+}
+
+async fn next_credits(client: &mut Client) -> (u64, i64) {
+    let credits = |message: &ServerMessage| match message {
+        ServerMessage::CreditsChanged { seq, balance, .. } => Some((*seq, *balance)),
+        _ => None,
+    };
+    client.expect_text("credits.changed", credits).await
+}
+
+/// What `session.resume` answers; it comes before all that it brings.
+async fn resume(client: &mut Client, epoch: &str, seq: u64) -> (bool, u64) {
+    let resume = ClientMessage::SessionResume(SessionResume { epoch: epoch.to_owned(), seq });
+    client.send(&resume, Some("resume")).await;
+    let resumed = |message: &ServerMessage| match message {
+        ServerMessage::SessionResumed { reference, recovered, replayed } => {
+            assert_eq!(reference.as_deref(), Some("resume"));
+            Some((*recovered, *replayed))
+        }
+        _ => None,
+    };
+    client.expect_text("session.resumed", resumed).await
+}
+
+#[tokio::test]
+async fn what_was_missed_comes_once_and_in_order_at_the_other_gateway() {
+    let gateway = Gateway::start().await;
+    let other = gateway.another().await;
+    let token = gateway.token("alice", "acme");
+    let mut first = connect(&gateway.url, &token).await;
+    gateway.tell(&alice(), event(1)).await;
+    let (epoch, (seen, 1)) = (begin(&first).0, next_credits(&mut first).await) else { panic!("another event") };
+    drop(first);
+    for balance in 2..=4 {
+        gateway.tell(&alice(), event(balance)).await;
+        gateway.tell(&Owner::new("acme", "bob"), event(-balance)).await;
+    }
+    let mut client = connect_behind(&other, &token, seen + 6).await;
+    // one that comes while the others are looked up
+    let alice = alice();
+    let (answer, ()) = tokio::join!(resume(&mut client, &epoch, seen), gateway.tell(&alice, event(5)));
+    assert_eq!(answer, (true, 3));
+    gateway.tell(&alice, event(6)).await;
+    let mut came = Vec::new();
+    while came.last() != Some(&6) {
+        match client.next().await {
+            Received::Text(ServerMessage::CreditsChanged { balance, .. }) => came.push(balance),
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(came, [2, 3, 4, 5, 6]);
+    // again from further on, as a client may
+    assert_eq!(resume(&mut client, &epoch, seen + 4).await, (true, 1));
+    assert_eq!(next_credits(&mut client).await.1, 4);
+}
+
+#[tokio::test]
+async fn long_absences_are_replayed_whole_and_longer_ones_not_at_all() {
+    let gateway = Gateway::start_with(|config| config.events.replay_events = 600).await;
+    let token = gateway.token("alice", "acme");
+    let (epoch, seq) = begin(&connect(&gateway.url, &token).await);
+    for balance in 1..=600 {
+        gateway.tell(&alice(), event(balance)).await;
+    }
+    let mut client = connect_behind(&gateway.url, &token, seq + 600).await;
+    assert_eq!(resume(&mut client, &epoch, seq).await, (true, 600));
+    for balance in 1..=600_i64 {
+        assert_eq!(next_credits(&mut client).await, (seq + balance.unsigned_abs(), balance));
+    }
+    gateway.tell(&alice(), event(601)).await;
+    assert_eq!(next_credits(&mut client).await.1, 601);
+    assert_eq!(resume(&mut client, &epoch, seq).await, (false, 0), "more than may be replayed");
+}
+
+#[tokio::test]
+async fn what_cannot_be_told_for_certain_is_not_recovered() {
+    let gateway = Gateway::start_with(|config| config.events.replay_bytes = 2_000).await;
+    let token = gateway.token("alice", "acme");
+    let (epoch, seq) = begin(&connect(&gateway.url, &token).await);
+    for balance in 1..=3 {
+        gateway.tell(&alice(), event(balance)).await;
+    }
+    let mut client = connect_behind(&gateway.url, &token, seq + 3).await;
+    assert_eq!(resume(&mut client, &epoch, seq + 3).await, (true, 0));
+    assert_eq!(resume(&mut client, "another", seq + 3).await, (false, 0));
+    assert_eq!(resume(&mut client, &epoch, seq + 4).await, (false, 0), "a number that was never given");
+    assert_eq!(resume(&mut client, &epoch, u64::MAX).await, (false, 0));
+    let stream = gateway.bus.jetstream().get_stream(subject::STREAM_EVENTS).await.unwrap();
+    stream.purge().sequence(seq + 3).await.unwrap();
+    assert_eq!(resume(&mut client, &epoch, seq + 1).await, (false, 0), "one of them is gone");
+    assert_eq!(resume(&mut client, &epoch, seq + 2).await, (true, 1));
+    assert_eq!(next_credits(&mut client).await, (seq + 3, 3));
+    let long = EventBody::Credits { balance: 4, held: 0, reason: "x".repeat(3_000) };
+    gateway.tell(&alice(), long).await;
+    assert_eq!(next_credits(&mut client).await, (seq + 4, 4), "what is live still comes");
+    let mut client = connect_behind(&gateway.url, &token, seq + 4).await;
+    assert_eq!(resume(&mut client, &epoch, seq + 2).await, (false, 0), "too many bytes");
+}
+
+#[tokio::test]
+async fn numbers_of_a_stream_that_is_gone_recover_nothing() {
+    let gateway = Gateway::start_with(|config| config.events.epoch_check_ms = 50).await;
+    let token = gateway.token("alice", "acme");
+    let mut doomed = connect(&gateway.url, &token).await;
+    let (epoch, _) = begin(&doomed);
+    let rest = gateway.rest(&token);
+    let mut stream = Stream::open(&rest, None).await;
+    let id = stream.next().await.expect("session.ready").id.expect("an id");
+    for balance in 1..=3 {
+        gateway.tell(&alice(), event(balance)).await;
+    }
+    // NATS lost its data: whoever connects makes the streams anew
+    gateway.bus.jetstream().delete_stream(subject::STREAM_EVENTS).await.unwrap();
+    gateway.nats.bus().await;
+    assert_eq!(doomed.expect_close().await, Some(1001));
+    while stream.next().await.is_some() {}
+    let mut client = testkit::eventually("the gateway reads the new stream", async || {
+        let client = connect(&gateway.url, &token).await;
+        (begin(&client).0 != epoch).then_some(client)
+    })
+    .await;
+    assert_eq!(resume(&mut client, &epoch, 3).await, (false, 0));
+    gateway.tell(&alice(), event(7)).await;
+    assert_eq!(next_credits(&mut client).await, (1, 7));
+    let mut stream = Stream::open(&rest, Some(&id)).await;
+    let resumed = stream.next().await.expect("session.resumed");
+    assert_eq!((resumed.kind.as_str(), &resumed.data["recovered"]), ("session.resumed", &json!(false)));
+}
+
+#[tokio::test]
+async fn the_event_stream_tells_the_same_under_the_same_numbers_as_the_socket() {
+    let gateway = Gateway::start_with(|config| config.ws.heartbeat_ms = 100).await;
+    let token = gateway.token("alice", "acme");
+    let rest = gateway.rest(&token);
+    let mut stream = Stream::open(&rest, None).await;
+    for (name, value) in
+        [("content-type", "text/event-stream"), ("cache-control", "no-store"), ("x-accel-buffering", "no")]
+    {
+        assert_eq!(stream.response.headers()[name], value);
+    }
+    let mut client = connect(&gateway.url, &token).await;
+    let (epoch, seq) = begin(&client);
+    let ready = stream.next().await.expect("session.ready");
+    assert_eq!((ready.kind.as_str(), ready.id), ("session.ready", Some(format!("{epoch}:{seq}"))));
+    assert_eq!((&ready.data["sub"], &ready.data["credits"]["balance"]), (&json!("alice"), &json!(5)));
+    assert!(stream.retry_ms.is_some_and(|ms| (1_000..2_000).contains(&ms)), "{:?}", stream.retry_ms);
+
+    gateway.tell(&Owner::new("acme", "bob"), event(1)).await;
+    gateway.tell(&alice(), event(2)).await;
+    let (number, 2) = next_credits(&mut client).await else { panic!("another event") };
+    let told = stream.next().await.expect("credits.changed");
+    assert_eq!((told.kind.as_str(), told.id), ("credits.changed", Some(format!("{epoch}:{number}"))));
+    assert_eq!(
+        told.data,
+        json!({"type": "credits.changed", "seq": number, "balance": 2, "held": 0, "reason": "grant"})
+    );
+
+    let export_id = ExportId::generate();
+    let note = ProgressNote { export_id, progress: Progress { rows: 9, ..Progress::default() } };
+    // it may be lost, so it is said again and again
+    let saying = async {
+        loop {
+            let payload = serde_json::to_vec(&note).unwrap();
+            gateway.bus.client().publish(subject::progress(&alice(), export_id), payload.into()).await.unwrap();
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    let progress = tokio::select! {
+        progress = stream.next() => progress.expect("progress"),
+        () = saying => unreachable!(),
+    };
+    assert_eq!((progress.kind.as_str(), progress.id), ("export.progress", None));
+    assert_eq!((&progress.data["export_id"], &progress.data["progress"]["rows"]), (&json!(export_id), &json!(9)));
+    // a silence is broken by comments
+    let comments = stream.comments;
+    while stream.comments <= comments {
+        stream.comment().await;
+    }
+}
+
+#[tokio::test]
+async fn the_last_event_id_resumes_at_the_other_gateway() {
+    let gateway = Gateway::start().await;
+    let token = gateway.token("alice", "acme");
+    let other = Rest::new(&gateway.another().await, Some(&token));
+    let mut stream = Stream::open(&gateway.rest(&token), None).await;
+    stream.next().await.expect("session.ready");
+    gateway.tell(&alice(), event(1)).await;
+    let last = stream.next().await.expect("an event").id.expect("an id");
+    drop(stream);
+    for balance in 2..=4 {
+        gateway.tell(&alice(), event(balance)).await;
+    }
+    let mut stream = Stream::open(&other, Some(&last)).await;
+    let resumed = stream.next().await.expect("session.resumed");
+    assert_eq!((resumed.kind.as_str(), &resumed.data["recovered"]), ("session.resumed", &json!(true)));
+    // who breaks off here comes back to the same place
+    assert_eq!(resumed.id.as_ref(), Some(&last));
+    let ready = stream.next().await.expect("session.ready");
+    assert_eq!((ready.kind.as_str(), ready.id), ("session.ready", Some(last)));
+    gateway.tell(&alice(), event(5)).await;
+    for balance in 2..=5 {
+        assert_eq!(stream.next().await.expect("an event").data["balance"], balance);
+    }
+    for unknown in ["nonsense", "", "1:1"] {
+        let mut stream = Stream::open(&other, Some(unknown)).await;
+        let resumed = stream.next().await.expect("session.resumed");
+        assert_eq!(
+            (resumed.kind.as_str(), &resumed.data["recovered"]),
+            ("session.resumed", &json!(false)),
+            "{unknown}"
+        );
+        assert_eq!(stream.next().await.expect("session.ready").kind, "session.ready");
+    }
+}
+
+#[tokio::test]
+async fn a_stream_counts_as_a_session_and_ends_with_its_token() {
+    let gateway = Gateway::start_with(|config| config.ws.sessions_per_user = 1).await;
+    let short = gateway.local.token("alice", "acme").lasting(TimeDelta::seconds(2)).sign();
+    let rest = gateway.rest(&short);
+    let answer = rest.send(rest.request(Method::GET, "/v1/events").header("accept", "application/json")).await;
+    assert_eq!((answer.status.as_u16(), answer.problem().slug()), (406, Slug::InvalidRequest));
+
+    let stream = Stream::open(&rest, None).await;
+    let answer = rest.get("/v1/events").await;
+    assert_eq!((answer.status, answer.problem().slug()), (StatusCode::TOO_MANY_REQUESTS, Slug::RateLimited));
+    assert!(answer.header("retry-after").is_some());
+    drop(stream);
+    let mut stream = testkit::eventually("the seat is free", async || {
+        let response = Stream::ask(&rest, None).await;
+        (response.status() == StatusCode::OK).then(|| Stream::of(response))
+    })
+    .await;
+    assert_eq!(stream.next().await.expect("session.ready").kind, "session.ready");
+    gateway.clock.advance(TimeDelta::seconds(10));
+    assert_eq!(stream.next().await, None);
+}
+
+#[tokio::test]
+async fn who_does_not_read_is_ended() {
+    let gateway = Gateway::start_with(|config| {
+        config.ws.sessions_per_user = 1;
+        config.ws.write_timeout_ms = 200;
+    })
+    .await;
+    let rest = gateway.rest(&gateway.token("alice", "acme"));
+    let stuck = Stream::open(&rest, None).await;
+    // more than all buffers on the way hold
+    let long = EventBody::Credits { balance: 1, held: 0, reason: "x".repeat(500_000) };
+    let next = testkit::eventually("the seat is free", async || {
+        gateway.tell(&alice(), long.clone()).await;
+        let response = Stream::ask(&rest, None).await;
+        (response.status() == StatusCode::OK).then_some(response)
+    })
+    .await;
+    drop((stuck, next));
+}
