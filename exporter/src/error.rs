@@ -124,9 +124,7 @@ impl JobError {
             // what the database said is for operators
             Self::Dataset(DatasetError::Db(_)) => fail("its data can't be read in the way that was asked for".into()),
             Self::Filter(errors) => Verdict::Fail(Problem::invalid(Slug::InvalidFilter, errors.clone())),
-            Self::Template(_) | Self::Format(_) | Self::Dataset(_) | Self::Exhausted(_) => {
-                fail(self.to_string())
-            }
+            Self::Template(_) | Self::Format(_) | Self::Dataset(_) | Self::Exhausted(_) => fail(self.to_string()),
             Self::Params(errors) => Verdict::Fail(Problem::invalid(Slug::InvalidRequest, errors.clone())),
             // what the policy says is nobody's business
             Self::Policy(_) => fail("your token's claims don't fit the rules of this dataset".into()),

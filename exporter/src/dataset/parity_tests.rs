@@ -281,7 +281,8 @@ async fn files_and_sqlite_agree_on_random_filters() {
 #[tokio::test]
 async fn files_and_postgres_agree_on_random_filters() {
     let (rows, dir) = (samples(true), tempfile::tempdir().unwrap());
-    let database = testkit::db::Postgres::start().await.database().await;
+    let postgres = testkit::db::Postgres::start().await;
+    let database = postgres.database().await;
     fill(&database.db, &rows).await;
     let mut sources = files(dir.path(), &rows).await;
     sources.push(("bound", Arc::new(Table::new(database.db.clone(), "t", "", "", columns(), "id"))));

@@ -16,15 +16,19 @@ pub fn sift(frames: Frames, schema: &Schema, query: &Query) -> Result<Frames, Da
     if let Some(gone) = query.columns.iter().find(|name| !schema.contains(name)) {
         return Err(DatasetError::NoColumn(gone.clone()));
     }
-    let filter = RowFilter::of(&query.filter, &Arc::new(schema.clone()))?;
-    let columns = query.columns.clone();
-    let sifted = frames.map(move |frame| -> Result<DataFrame, DatasetError> {
-        let frame = frame?;
-        let passing = match &filter {
-            None => frame,
-            Some(filter) => filter.passing(frame)?,
-        };
-        Ok(passing.select(columns.iter().map(String::as_str))?)
+    let filter = RowFilter::of(&query.filter, &Arc::new(schema.clone()))?.map(Arc::new);
+    let columns: Arc<[String]> = query.columns.as_slice().into();
+    let sifted = frames.and_then(move |frame| {
+        let (filter, columns) = (filter.clone(), Arc::clone(&columns));
+        // a filter may take its time, which no task of the runtime has
+        let sifting = tokio::task::spawn_blocking(move || -> Result<DataFrame, DatasetError> {
+            let passing = match &filter {
+                None => frame,
+                Some(filter) => filter.passing(frame)?,
+            };
+            Ok(passing.select(columns.iter().map(String::as_str))?)
+        });
+        async move { sifting.await? }
     });
     let some = sifted.try_filter(|frame| future::ready(frame.height() > 0));
     let Some(limit) = query.limit else { return Ok(some.boxed()) };

@@ -28,8 +28,11 @@ fn reader(file: File, delimiter: u8) -> Result<Reader, DatasetError> {
     if lines.fill_buf()?.starts_with(BOM) {
         lines.consume(BOM.len());
     }
-    // our own files have comment lines around the table
-    Ok(ReaderBuilder::new().delimiter(delimiter).comment(Some(b'#')).from_reader(lines))
+    // after the header a line that begins so is a row: to take it for a comment would lose it
+    while lines.fill_buf()?.starts_with(b"#") {
+        lines.skip_until(b'\n')?;
+    }
+    Ok(ReaderBuilder::new().delimiter(delimiter).from_reader(lines))
 }
 
 /// The columns of a file and their types.

@@ -8,6 +8,8 @@ mod cells;
 mod csv;
 mod ndjson;
 mod place;
+#[cfg(test)]
+mod tests;
 
 use std::{fs::File, sync::Arc};
 
@@ -92,7 +94,12 @@ impl Files {
         if let Some(filter) = &filter {
             needed.extend(filter.columns.iter().filter(|name| !query.columns.contains(name)).cloned());
         }
-        for item in runtime.block_on(self.place.list())? {
+        let items = runtime.block_on(self.place.list())?;
+        if items.is_empty() {
+            // files that are gone are not a dataset without rows
+            return Err(DatasetError::NoFile(self.place.to_string()));
+        }
+        for item in items {
             if sender.is_closed() {
                 return Ok(());
             }

@@ -67,7 +67,8 @@ pub(super) async fn open(
     let snapshot = snapshot(&server, &mut leader.conn).await?;
     let mut sessions = vec![leader];
     while sessions.len() < server.per_export {
-        let Some(mut session) = server.connect_if_free().await? else { break };
+        // one that can't be had only makes it slower
+        let Ok(Some(mut session)) = server.connect_if_free().await else { break };
         join(&server, &mut session.conn, &snapshot).await?;
         sessions.push(session);
     }

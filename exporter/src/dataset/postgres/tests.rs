@@ -47,7 +47,9 @@ async fn run(db: &DatabaseConnection, statement: &str) {
 
 #[tokio::test]
 async fn every_usual_type_is_read_exactly() {
-    let database = Postgres::start().await.database().await;
+    // the server lives as long as this
+    let postgres = Postgres::start().await;
+    let database = postgres.database().await;
     run(&database.db, "CREATE TYPE mood AS ENUM ('fine', 'so so')").await;
     run(&database.db, "CREATE DOMAIN small AS int CHECK (value < 100)").await;
     let cases = [
@@ -123,7 +125,9 @@ async fn accounts(database: &TestDatabase) {
 
 #[tokio::test]
 async fn a_parallel_read_is_one_moment_however_much_is_written() {
-    let database = Postgres::start().await.database().await;
+    // the server lives as long as this
+    let postgres = Postgres::start().await;
+    let database = postgres.database().await;
     accounts(&database).await;
     let rows = described(&server(database.url()), Source::table("public.accounts"), vec![]).await;
     let (stop, writes) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
@@ -166,7 +170,9 @@ async fn a_parallel_read_is_one_moment_however_much_is_written() {
 
 #[tokio::test]
 async fn the_same_table_is_the_same_rows_in_the_same_order_on_any_number_of_connections() {
-    let database = Postgres::start().await.database().await;
+    // the server lives as long as this
+    let postgres = Postgres::start().await;
+    let database = postgres.database().await;
     accounts(&database).await;
     let ids = async |per_export: usize| -> Vec<i64> {
         let settings = PostgresSettings {
@@ -207,7 +213,9 @@ const NASTY: [&str; 16] = [
 
 #[tokio::test]
 async fn no_text_is_anything_but_data() {
-    let database = Postgres::start().await.database().await;
+    // the server lives as long as this
+    let postgres = Postgres::start().await;
+    let database = postgres.database().await;
     run(&database.db, "CREATE TABLE texts (n bigint, s text)").await;
     // besides these, whatever a generator comes upon
     let mut state: u64 = 42;
@@ -270,7 +278,9 @@ async fn no_text_is_anything_but_data() {
 
 #[tokio::test]
 async fn what_vanishes_or_changes_is_an_error_and_never_an_end() {
-    let database = Postgres::start().await.database().await;
+    // the server lives as long as this
+    let postgres = Postgres::start().await;
+    let database = postgres.database().await;
     accounts(&database).await;
     let port: u16 = database.url().rsplit(':').next().and_then(|rest| rest.split('/').next()).unwrap().parse().unwrap();
     let proxy = Proxy::start(&format!("127.0.0.1:{port}")).await;

@@ -1,0 +1,188 @@
+//! Files that are elsewhere, that differ, and that are broken.
+
+use std::{io::Cursor, path::Path, time::Duration};
+
+use futures::TryStreamExt;
+use object_store::aws::AmazonS3Builder;
+use platform::secret::Secret;
+use polars::prelude::{Column as PolarsColumn, IpcStreamWriter, ParquetWriter, SerWriter};
+use protocol::{
+    catalog::{Column, ColumnType},
+    filter::{self, Filter},
+};
+use serde_json::{Map, json};
+use testkit::s3::S3Server;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpListener,
+};
+
+use super::*;
+
+fn frame(from: i64) -> DataFrame {
+    DataFrame::new_infer_height(vec![
+        PolarsColumn::new("n".into(), (from..from + 10).collect::<Vec<_>>()),
+        PolarsColumn::new("s".into(), (from..from + 10).map(|n| format!("row {n}")).collect::<Vec<_>>()),
+    ])
+    .unwrap()
+}
+
+fn parquet_bytes(mut frame: DataFrame) -> Vec<u8> {
+    let mut bytes = Cursor::new(Vec::new());
+    ParquetWriter::new(&mut bytes).finish(&mut frame).unwrap();
+    bytes.into_inner()
+}
+
+fn stream_bytes(mut frame: DataFrame) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    IpcStreamWriter::new(&mut bytes).finish(&mut frame).unwrap();
+    bytes
+}
+
+fn all() -> Query {
+    Query { columns: vec!["n".into()], filter: Filter::all(), params: Map::new(), limit: None }
+}
+
+async fn numbers(files: &Files, query: &Query) -> Result<Vec<i64>, DatasetError> {
+    let frames: Vec<_> = files.open(query).await?.try_collect().await?;
+    Ok(frames.iter().flat_map(|f| f.column("n").unwrap().i64().unwrap().iter().flatten().collect::<Vec<_>>()).collect())
+}
+
+fn spool(dir: &Path, bytes: u64) -> Spool {
+    Spool { dir: dir.to_owned(), bytes, timeout: Duration::from_secs(10) }
+}
+
+#[tokio::test]
+async fn objects_of_a_bucket_are_read_in_the_order_of_their_names_and_leave_nothing_behind() {
+    let dir = tempfile::tempdir().unwrap();
+    let bucket = S3Server::start().await.bucket().await;
+    let store = bucket.store("");
+    for (key, from) in
+        [("sales/b.parquet", 10), ("sales/a.parquet", 0), ("sales/deep/c.parquet", 90), ("other.parquet", 90)]
+    {
+        store.put(key, parquet_bytes(frame(from))).await.unwrap();
+    }
+    let config = bucket.config("");
+    let name = config.url.trim_start_matches("s3://").trim_end_matches('/').to_owned();
+    let builder = AmazonS3Builder::new()
+        .with_bucket_name(name)
+        .with_region(&config.s3_region)
+        .with_endpoint(&config.s3_endpoint)
+        .with_allow_http(true)
+        .with_access_key_id(&config.s3_access_key_id)
+        .with_secret_access_key(config.s3_secret_access_key.expose());
+    let objects: Arc<dyn object_store::ObjectStore> = Arc::new(builder.build().unwrap());
+    let place = |bytes| Place::Objects {
+        store: Arc::clone(&objects),
+        pattern: "sales/*.parquet".into(),
+        spool: spool(dir.path(), bytes),
+    };
+    let files = Files::open("sales", place(1 << 20), FileKind::Parquet, &[]).await.unwrap();
+    assert_eq!(numbers(&files, &all()).await.unwrap(), (0..20).collect::<Vec<_>>());
+    let some = Query { filter: filter::parse(&json!({"s": {"eq": "row 15"}}), files.columns()).unwrap(), ..all() };
+    assert_eq!(numbers(&files, &some).await.unwrap(), [15]);
+    assert_eq!(numbers(&files, &Query { limit: Some(12), ..all() }).await.unwrap().len(), 12);
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0, "copies have no name");
+    let small = Files::open("sales", place(100), FileKind::Parquet, &[]).await.unwrap_err();
+    assert!(small.to_string().contains("100 bytes") && !small.is_transient(), "{small}");
+    store.delete_where("sales", |_| true).await.unwrap();
+    assert!(matches!(numbers(&files, &all()).await, Err(DatasetError::NoFile(_))), "gone is not empty");
+    assert!(matches!(Files::open("s", place(1 << 20), FileKind::Parquet, &[]).await, Err(DatasetError::NoFile(_))));
+}
+
+/// An endpoint that gives these bytes to those who have the token.
+async fn endpoint(body: Vec<u8>) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((mut socket, _)) = listener.accept().await {
+            let mut head = vec![0; 4096];
+            let read = socket.read(&mut head).await.unwrap_or(0);
+            let asked = String::from_utf8_lossy(&head[..read]).to_lowercase();
+            let (status, body) = if asked.contains("authorization: bearer t0ken") {
+                ("200 OK", body.as_slice())
+            } else {
+                ("403 Forbidden", &b""[..])
+            };
+            let answer = format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", body.len());
+            // a reader that goes away is none of its business
+            drop(socket.write_all(&[answer.as_bytes(), body].concat()).await);
+        }
+    });
+    format!("http://{address}/rows?token=hunter2")
+}
+
+#[tokio::test]
+async fn an_endpoint_answers_with_a_stream_or_its_error_is_told_without_its_url() {
+    let dir = tempfile::tempdir().unwrap();
+    let whole = stream_bytes(frame(0));
+    let place = async |body: Vec<u8>, token: &str| Place::Http {
+        client: reqwest::Client::builder().no_proxy().build().unwrap(),
+        url: endpoint(body).await.parse().unwrap(),
+        bearer: Secret::new(token),
+        spool: spool(dir.path(), 1 << 20),
+    };
+    let files = Files::open("rows", place(whole.clone(), "t0ken").await, FileKind::Arrow, &[]).await.unwrap();
+    assert_eq!(numbers(&files, &all()).await.unwrap(), (0..10).collect::<Vec<_>>());
+    let parquet = place(parquet_bytes(frame(0)), "t0ken").await;
+    let files = Files::open("rows", parquet, FileKind::Parquet, &[]).await.unwrap();
+    assert_eq!(numbers(&files, &all()).await.unwrap().len(), 10);
+    let refused = Files::open("rows", place(whole.clone(), "wrong").await, FileKind::Arrow, &[]).await.unwrap_err();
+    let told = format!("{refused} {refused:?}");
+    assert!(told.contains("403") && !told.contains("hunter2") && !refused.is_transient(), "{told}");
+}
+
+#[tokio::test]
+async fn broken_and_differing_files_are_errors_and_never_an_end() {
+    let dir = tempfile::tempdir().unwrap();
+    let write = |name: &str, bytes: &[u8]| std::fs::write(dir.path().join(name), bytes).unwrap();
+    let open = async |name: &str, columns: &[Column]| {
+        let kind = FileKind::of(name).unwrap();
+        Files::open("x", Place::Local(dir.path().join(name)), kind, columns).await
+    };
+    let n = [Column::new("n", ColumnType::Int)];
+    for (name, good, bad) in [
+        ("a.arrows", stream_bytes(frame(0)), stream_bytes(frame(0))[..400].to_vec()),
+        ("a.parquet", parquet_bytes(frame(0)), parquet_bytes(frame(0))[..100].to_vec()),
+        ("a.csv", b"n,s\n1,x\n".to_vec(), b"n,s\n1,x\nnone,y\n".to_vec()),
+        ("b.csv", b"n,s\n1,x\n".to_vec(), b"n,s\n1,x\n2,y,z\n".to_vec()),
+        ("d.csv", b"s,n\n#1,1\n".to_vec(), b"s,n\n# no comment\n".to_vec()),
+        ("c.csv", b"n,s\n1,x\n".to_vec(), b"m,s\n1,x\n".to_vec()),
+        ("a.ndjson", b"{\"n\":1}\n".to_vec(), b"{\"n\":1}\n{\"n\":".to_vec()),
+        ("b.ndjson", b"{\"n\":1}\n".to_vec(), b"{\"n\":\"x\"}\n".to_vec()),
+    ] {
+        write(name, &good);
+        let declared = if name.ends_with("csv") || name.ends_with("json") { &n[..] } else { &[] };
+        let files = open(name, declared).await.unwrap();
+        assert!(!numbers(&files, &all()).await.unwrap().is_empty(), "{name}");
+        write(name, &bad);
+        let error = numbers(&files, &all()).await.unwrap_err();
+        assert!(error.to_string().contains(name), "{error}");
+    }
+    // of two files, one has text where the other has numbers
+    write("p1.parquet", &parquet_bytes(frame(0)));
+    let texts =
+        DataFrame::new_infer_height(vec![PolarsColumn::new("n".into(), ["x"]), PolarsColumn::new("s".into(), ["y"])]);
+    write("p2.parquet", &parquet_bytes(texts.unwrap()));
+    let files = Files::open("x", Place::Local(dir.path().join("p*.parquet")), FileKind::Parquet, &[]).await.unwrap();
+    let error = numbers(&files, &all()).await.unwrap_err();
+    assert!(error.to_string().contains("p2.parquet") && error.to_string().contains("`n`"), "{error}");
+}
+
+#[tokio::test]
+async fn text_files_have_types_by_declaration_or_by_their_first_rows() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("t.csv");
+    std::fs::write(&path, "\u{feff}# made: today\nid,code,at,price\n1,#07,2026-11-22T10:00:00+01:00,1.50\n,,,\n")
+        .unwrap();
+    let files = Files::open("t", Place::Local(path.clone()), FileKind::Csv(b','), &[]).await.unwrap();
+    let kinds: Vec<_> = files.columns().iter().map(|column| column.kind).collect();
+    assert_eq!(kinds, [ColumnType::Int, ColumnType::String, ColumnType::Datetime, ColumnType::Float]);
+    let declared = [Column::new("price", ColumnType::Decimal), Column::new("id", ColumnType::String)];
+    let files = Files::open("t", Place::Local(path), FileKind::Csv(b','), &declared).await.unwrap();
+    let query = Query { columns: vec!["id".into(), "price".into()], ..all() };
+    let frames: Vec<_> = files.open(&query).await.unwrap().try_collect().await.unwrap();
+    let shown: Vec<_> = frames[0].columns().iter().map(|c| c.get(0).unwrap().str_value().into_owned()).collect();
+    assert_eq!(shown, ["1", "1.500000000"]);
+    assert_eq!(frames[0].columns()[0].null_count(), 1);
+}
