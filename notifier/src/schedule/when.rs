@@ -2,10 +2,10 @@
 
 use std::{fmt, time::Duration};
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Offset, SubsecRound, TimeDelta, Utc};
 use chrono_tz::Tz;
 use croner::{
-    Cron,
+    Cron, JobType,
     parser::{CronParser, Seconds, Year},
 };
 use entity::terms::Terms;
@@ -66,10 +66,7 @@ impl When {
     pub(crate) fn next(&self, after: DateTime<Utc>) -> DateTime<Utc> {
         match self {
             Self::Every(period) => after.checked_add_signed(*period).unwrap_or(after + FAR),
-            Self::Cron { cron, zone, .. } => {
-                let next = cron.find_next_occurrence(&after.with_timezone(zone), false);
-                next.map_or(after + FAR, |at| at.with_timezone(&Utc))
-            }
+            Self::Cron { cron, zone, .. } => next_of(cron, *zone, after),
             Self::Midnight(terms) => terms.next_midnight(after),
         }
     }
@@ -90,6 +87,22 @@ impl When {
             Self::Cron { .. } | Self::Midnight(_) => self.next(began),
         }
     }
+}
+
+/// The next time of a cron line. The parser looks for it by the time that clocks show, so it knows no parts of seconds, and
+/// jumps over the second of two hours that show the same; for lines that name no hour that one counts as any other.
+fn next_of(cron: &Cron, zone: Tz, after: DateTime<Utc>) -> DateTime<Utc> {
+    let after = after.trunc_subsecs(0);
+    let local = after.with_timezone(&zone);
+    let found = |at: Option<DateTime<Utc>>| at.filter(|at| *at > after);
+    let by_clocks = cron.find_next_occurrence(&local, false).ok().map(|at| at.with_timezone(&Utc));
+    let by_hours = || {
+        let unchanged = local.with_timezone(&local.offset().fix());
+        let at = cron.find_next_occurrence(&unchanged, false).ok()?.with_timezone(&Utc);
+        cron.is_time_matching(&at.with_timezone(&zone)).is_ok_and(|shows| shows).then_some(at)
+    };
+    let repeated = (cron.determine_job_type() != JobType::FixedTime).then(by_hours).flatten();
+    [found(by_clocks), found(repeated)].into_iter().flatten().min().unwrap_or(after + FAR)
 }
 
 impl fmt::Display for When {
@@ -122,10 +135,15 @@ mod tests {
     fn cron_lines_follow_the_clocks_of_the_zone() {
         let hourly = When::cron("sweep_cron", "0 * * * *", "Europe/Berlin").unwrap();
         // no hour is left out and none comes twice, on both days on which the clocks change
-        for day in ["2026-03-29", "2026-10-25"] {
-            let times = times(&hourly, &format!("{day}T00:00:00Z"), 3);
-            assert_eq!(times, [1, 2, 3].map(|hour| format!("{} {hour:02}:00:00", &day[8..])), "{day}");
+        for (from, day) in [("2026-03-28T23:59:59.9Z", "29"), ("2026-10-24T23:59:59.9Z", "25")] {
+            let times = times(&hourly, from, 5);
+            assert_eq!(times, [0, 1, 2, 3, 4].map(|hour| format!("{day} {hour:02}:00:00")), "{from}");
         }
+        assert_eq!(times(&hourly, "2026-11-22T16:00:00.5Z", 1), ["22 17:00:00"]);
+        // what names its hour comes once a day, also on those
+        let at_night = When::cron("sweep_cron", "30 2 * * *", "Europe/Berlin").unwrap();
+        assert_eq!(times(&at_night, "2026-10-24T12:00:00Z", 2), ["25 00:30:00", "26 01:30:00"]);
+        assert_eq!(times(&at_night, "2026-03-28T12:00:00Z", 2), ["29 01:00:00", "30 00:30:00"]);
         let nightly = When::cron("backup_cron", "30 3 * * *", "Europe/Berlin").unwrap();
         assert_eq!(times(&nightly, "2026-10-24T00:00:00Z", 3), ["24 01:30:00", "25 02:30:00", "26 02:30:00"]);
         assert_eq!(hourly.to_string(), "0 * * * * Europe/Berlin");

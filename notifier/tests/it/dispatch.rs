@@ -54,6 +54,7 @@ async fn an_export_canceled_before_its_turn_never_becomes_a_job() {
     assert!(transition::request_cancel(&h.db, &alice(), id, now()).await.unwrap());
     h.start().await;
     h.until_told().await;
+    h.rest().await;
     h.advance(60);
     h.until(id, Status::Canceled).await;
     testkit::eventually("the owner hears of it", || async { (h.events().await.len() == 3).then_some(()) }).await;
@@ -102,6 +103,7 @@ async fn objects_that_came_after_the_end_are_found() {
     for (id, attempt) in [(canceled, attempt), (done, first)] {
         h.store.put(&delivery::segment_path(id, attempt, 7), &b"late"[..]).await.unwrap();
     }
+    h.rest().await;
     h.advance(1800);
     testkit::eventually("only the file is left", || async {
         (h.store.list("exports").await.unwrap() == [delivery::segment_path(done, second, 0)]).then_some(())
@@ -115,6 +117,7 @@ async fn the_sweep_settles_a_cancel_whose_message_was_lost() {
     let h = Harness::running().await;
     let (id, _) = h.running_export().await;
     assert!(transition::request_cancel(&h.db, &alice(), id, now()).await.unwrap());
+    h.rest().await;
     h.advance(60);
     h.until(id, Status::Canceled).await;
     assert_eq!(h.balance().await, (5, 0));
@@ -127,10 +130,12 @@ async fn the_sweep_deletes_files_whose_time_is_over() {
     let segments = h.write(id, attempt, &[b"hello"]).await;
     h.say(id, "done", completed(attempt, &segments)).await;
     h.until(id, Status::Completed).await;
+    h.rest().await;
     h.advance(3599);
     tokio::time::sleep(std::time::Duration::from_millis(1500)).await;
     assert_eq!(h.row(id).await.status, "completed");
     // the next hour
+    h.rest().await;
     h.advance(3600);
     h.until(id, Status::Expired).await;
     h.until_settled().await;
@@ -148,6 +153,7 @@ async fn a_lost_job_is_published_again_and_one_that_waits_is_not() {
     let subject = subject::job("default", Lane::Bulk, lost);
     let sequence = jobs.get_last_raw_message_by_subject(&subject).await.unwrap().sequence;
     jobs.delete_message(sequence).await.unwrap();
+    h.rest().await;
     h.clock.advance(TimeDelta::seconds(601));
     testkit::eventually("the lost job is back", || async { (h.all_jobs().await.len() == 2).then_some(()) }).await;
     tokio::time::sleep(std::time::Duration::from_millis(1500)).await;

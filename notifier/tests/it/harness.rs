@@ -267,6 +267,16 @@ impl Harness {
         .await
     }
 
+    /// Waits until no scheduled job is due, and so none runs: one that did while the clock is moved would be due only after
+    /// the moment it is moved to.
+    pub(crate) async fn rest(&self) {
+        eventually("the schedule rests", || async {
+            let jobs = job::all(&self.db).await.unwrap();
+            (!jobs.is_empty() && jobs.iter().all(|job| job.due_at > self.clock.now())).then_some(())
+        })
+        .await;
+    }
+
     pub(crate) fn clock_now(&self) -> DateTime<Utc> {
         self.clock.now()
     }

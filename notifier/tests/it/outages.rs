@@ -42,6 +42,7 @@ async fn an_end_that_nobody_can_be_told_of_waits_for_nats() {
     h.say(over, "done", completed(attempt, &segments)).await;
     h.until(over, Status::Completed).await;
     h.until_settled().await;
+    h.rest().await;
     h.nats.stop().await;
     assert!(transition::request_cancel(&h.db, &alice(), canceled, now()).await.unwrap());
     h.advance(3600);

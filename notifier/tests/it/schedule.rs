@@ -1,0 +1,223 @@
+//! Jobs run by the clock: once among replicas, made up when missed, and as operators see and want it.
+
+use std::time::Duration;
+
+use entity::{account, lease, ledger};
+use platform::lifecycle::Lifecycle;
+use protocol::{
+    envelope::Envelope,
+    id::Owner,
+    ops::{RunReply, RunRequest, ScheduleReply, ScheduleRequest},
+    problem::Slug,
+    subject,
+};
+use sea_orm::{
+    ColumnTrait, ConnectionTrait, DbBackend, EntityTrait, QueryFilter, QuerySelect, Statement, TransactionTrait,
+    sea_query::{Expr, ExprTrait},
+};
+
+use crate::harness::{Harness, alice, now, quiet, terms};
+
+async fn ask(h: &Harness, name: &str) -> RunReply {
+    let question = RunRequest { name: name.into() };
+    h.bus.request::<_, Envelope<RunReply>>(subject::OPS_RUN, &question).await.unwrap().body
+}
+
+#[tokio::test]
+async fn one_of_three_notifiers_runs_a_job_that_is_due() {
+    let postgres = testkit::db::Postgres::start().await;
+    let h = Harness::on(postgres.database().await).await;
+    for _ in 0..3 {
+        h.start().await;
+    }
+    for (run, hour) in (1..).zip([16, 17, 18]) {
+        h.at(&format!("2026-11-22T{hour}:00:00Z"));
+        let row = h.until_ran("sweep", run).await;
+        quiet().await;
+        assert_eq!(h.job("sweep").await.runs, run);
+        assert!(row.runner.unwrap().starts_with("notifier-"));
+    }
+}
+
+#[tokio::test]
+async fn missed_hours_are_made_up_once() {
+    let h = Harness::new().await;
+    let first = Lifecycle::new();
+    h.start_as(terms(), &first).await;
+    first.soft().cancel();
+    first.shut_down(Duration::from_secs(20)).await;
+    h.at("2026-11-22T21:30:00Z");
+    h.start().await;
+    h.until_ran("sweep", 1).await;
+    quiet().await;
+    let row = h.job("sweep").await;
+    assert_eq!((row.runs, row.due_at.to_rfc3339()), (1, "2026-11-22T22:00:00+00:00".into()));
+    assert_eq!(row.ended_at, Some(h.clock_now()));
+}
+
+#[tokio::test]
+async fn a_clock_that_stepped_back_delays_no_job() {
+    let h = Harness::running().await;
+    h.at("2026-11-29T12:00:00Z");
+    h.until_ran("sweep", 1).await;
+    h.at("2026-11-22T16:30:00Z");
+    testkit::eventually("it is due in the next hour", || async {
+        (h.job("sweep").await.due_at.to_rfc3339() == "2026-11-22T17:00:00+00:00").then_some(())
+    })
+    .await;
+    h.at("2026-11-22T17:00:00Z");
+    h.until_ran("sweep", 2).await;
+}
+
+#[tokio::test]
+async fn operators_see_the_schedule_and_start_a_job_over_nats() {
+    let h = Harness::running().await;
+    let reply: Envelope<ScheduleReply> =
+        h.bus.request(subject::OPS_SCHEDULE, &ScheduleRequest::default()).await.unwrap();
+    let ScheduleReply::Schedule { jobs } = reply.body else { panic!("{reply:?}") };
+    let find = |name: &str| jobs.iter().find(|job| job.name == name).unwrap().clone();
+    assert_eq!(find("midnight").schedule, "midnight UTC");
+    assert_eq!(find("midnight").due_at.to_string(), "2026-11-23T00:00:00.000Z");
+    let sweep = find("sweep");
+    assert_eq!((sweep.schedule.as_str(), sweep.runs, sweep.result), ("0 * * * * UTC", 0, None));
+
+    let RunReply::Requested { job } = ask(&h, "sweep").await else { panic!() };
+    assert!(job.requested_at.is_some());
+    let row = h.until_ran("sweep", 1).await;
+    assert_eq!((row.requested_at, row.result.as_deref()), (None, Some("ok")));
+    assert_eq!(row.due_at.to_rfc3339(), "2026-11-22T16:00:00+00:00", "its own time comes all the same");
+
+    let RunReply::Refused { problem } = ask(&h, "nightly").await else { panic!() };
+    assert_eq!((problem.slug(), problem.errors[0].pointer.as_str()), (Slug::NotFound, "/name"));
+    assert!(problem.detail.contains("midnight, patrol, sweep"), "{}", problem.detail);
+    let RunReply::Refused { problem } = ask(&h, "").await else { panic!() };
+    assert_eq!((problem.slug(), problem.errors[0].pointer.as_str()), (Slug::InvalidRequest, "/name"));
+    // as a person types it
+    let client = h.bus.client();
+    let bare = client.request(subject::OPS_SCHEDULE, "".into()).await.unwrap();
+    let bare: serde_json::Value = serde_json::from_slice(&bare.payload).unwrap();
+    assert_eq!((&bare["v"], &bare["answer"]), (&1.into(), &"schedule".into()));
+    let wrong = client.request(subject::OPS_RUN, r#"{"name": 3}"#.into()).await.unwrap();
+    let wrong: serde_json::Value = serde_json::from_slice(&wrong.payload).unwrap();
+    assert_eq!(wrong["problem"]["type"], "/problems/invalid-request");
+    let info = client.request("$SRV.INFO.sluice-notifier", "".into()).await.unwrap();
+    let info: serde_json::Value = serde_json::from_slice(&info.payload).unwrap();
+    let subjects: Vec<_> = info["endpoints"].as_array().unwrap().iter().map(|e| e["subject"].clone()).collect();
+    for subject in [subject::OPS_SCHEDULE, subject::OPS_RUN] {
+        assert!(subjects.contains(&subject.into()), "{subjects:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_request_in_the_database_is_found_with_or_without_a_hint() {
+    let mut h = Harness::new().await;
+    h.config.schedule_poll_ms = 600_000;
+    h.start().await;
+    h.until_ran("patrol", 1).await;
+    // as `sluice schedule run` does it, on a machine whose clock is ahead
+    let ahead = now() + chrono::TimeDelta::hours(2);
+    assert!(entity::job::request(&h.db, "sweep", ahead).await.unwrap());
+    h.bus.publish_lossy(subject::OPS_DUE.into(), "", &RunRequest { name: "sweep".into() }).await.unwrap();
+    h.until_ran("sweep", 1).await;
+    quiet().await;
+    let row = h.job("sweep").await;
+    assert_eq!((row.runs, row.requested_at), (1, None));
+
+    let mut other = Harness::new().await;
+    other.config.schedule_poll_ms = 50;
+    other.start().await;
+    assert!(entity::job::request(&other.db, "sweep", now()).await.unwrap());
+    other.until_ran("sweep", 1).await;
+}
+
+#[tokio::test]
+async fn a_job_that_fails_is_seen_and_tried_again_with_growing_pauses() {
+    let h = Harness::running().await;
+    // a directory that no list gets through: a link to itself
+    let exports = h.folder.path().join("exports");
+    std::os::unix::fs::symlink(&exports, &exports).unwrap();
+    h.at("2026-11-22T16:00:00Z");
+    let row = h.until_ran("sweep", 2).await;
+    assert_eq!((row.result.as_deref(), row.failures), (Some("failed"), row.runs));
+    assert_eq!(row.detail.as_deref(), Some("orphaned objects: 1 failed"));
+    assert_eq!(row.due_at.to_rfc3339(), "2026-11-22T16:00:00+00:00", "it is due still");
+    // after one second and two more the next try is four seconds away
+    h.until_ran("sweep", 3).await;
+    tokio::time::sleep(Duration::from_millis(1500)).await;
+    assert_eq!(h.job("sweep").await.runs, 3);
+    // an operator need not wait for it
+    let RunReply::Requested { .. } = ask(&h, "sweep").await else { panic!() };
+    let row = h.until_ran("sweep", 4).await;
+    assert_eq!((row.failures, row.requested_at), (4, None));
+
+    std::fs::remove_file(&exports).unwrap();
+    let RunReply::Requested { .. } = ask(&h, "sweep").await else { panic!() };
+    let row = h.until_ran("sweep", 5).await;
+    assert_eq!((row.result.as_deref(), row.failures), (Some("ok"), 4));
+    assert_eq!(row.due_at.to_rfc3339(), "2026-11-22T17:00:00+00:00");
+}
+
+#[tokio::test]
+async fn who_loses_its_lease_in_the_middle_writes_nothing_more() {
+    let postgres = testkit::db::Postgres::start().await;
+    let mut h = Harness::on(postgres.database().await).await;
+    (h.config.credits_batch, h.config.lease_ms) = (1, 4000);
+    let bob = Owner::new("acme", "bob");
+    ledger::reckon(&h.db, &bob, &terms(), now()).await.unwrap();
+    // somebody is at alice's account, so that the run stands still in the middle of its first batch
+    let tx = h.db.begin().await.unwrap();
+    let hers = account::Entity::find_by_id((alice().tenant, alice().user)).lock_exclusive();
+    hers.one(&tx).await.unwrap().unwrap();
+    h.start().await;
+    h.at("2026-11-23T00:00:01Z");
+    let waits = "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
+    testkit::eventually("the run stands still", || async {
+        h.db.query_one_raw(Statement::from_string(DbBackend::Postgres, waits)).await.unwrap()
+    })
+    .await;
+
+    // another takes over: it has to wait for the batch
+    let (db, until) = (h.db.clone(), h.clock_now() + chrono::TimeDelta::hours(1));
+    let taking = tokio::spawn(async move {
+        let take = lease::Entity::update_many()
+            .col_expr(lease::Column::Holder, Expr::value("another"))
+            .col_expr(lease::Column::Token, Expr::col(lease::Column::Token).add(1))
+            .col_expr(lease::Column::Beat, Expr::value(0_i64))
+            .col_expr(lease::Column::Until, Expr::value(until));
+        take.filter(lease::Column::Name.eq("job:midnight")).exec(&db).await.unwrap().rows_affected
+    });
+    quiet().await;
+    assert!(!taking.is_finished(), "a lease changes hands in the middle of a transaction");
+    tx.commit().await.unwrap();
+    assert_eq!(taking.await.unwrap(), 1);
+    quiet().await;
+    let bobs = || async { account::Entity::find().filter(account::Column::UserId.eq("bob")).one(&h.db).await };
+    assert_eq!(h.balance().await, (6, 0));
+    assert_eq!(bobs().await.unwrap().unwrap().balance, 5, "the next batch was not done");
+    assert_eq!((h.job("midnight").await.runs, h.job("midnight").await.result), (0, None));
+
+    // the other dies, and the job is done by whoever finds that out
+    h.until_ran("midnight", 1).await;
+    assert_eq!(bobs().await.unwrap().unwrap().balance, 6);
+    assert_eq!(ledger::audit(&h.db).await.unwrap(), []);
+}
+
+#[tokio::test]
+async fn the_schedule_is_in_the_metrics() {
+    let metrics = platform::telemetry::init_metrics().unwrap();
+    let h = Harness::running().await;
+    h.at("2026-11-22T16:00:00Z");
+    h.until_ran("sweep", 1).await;
+    let due = 1_795_366_800; // 2026-11-22T17:00:00Z
+    testkit::eventually("the gauges follow", || async {
+        let text = metrics.render();
+        let has = |line: &str| text.lines().any(|found| found == line);
+        (has(&format!(r#"sluice_schedule_next_due_timestamp_seconds{{job="sweep"}} {due}"#))
+            && has(&format!(r#"sluice_schedule_last_run_timestamp_seconds{{job="sweep"}} {}"#, due - 3600))
+            && has(&format!(r#"sluice_schedule_last_success_timestamp_seconds{{job="sweep"}} {}"#, due - 3600))
+            && has(r#"sluice_schedule_runs_total{job="sweep",result="ok"} 1"#)
+            && text.contains(r#"sluice_schedule_last_duration_seconds{job="sweep"} "#))
+        .then_some(())
+    })
+    .await;
+}

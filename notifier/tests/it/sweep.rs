@@ -1,0 +1,302 @@
+//! The hourly sweep: what is over goes, what nobody names goes, and a sweep that dies is finished by the next.
+
+use std::{collections::BTreeSet, fs::File, time::Duration};
+
+use chrono::{DateTime, TimeDelta, Utc};
+use entity::{export, job, segment};
+use futures::StreamExt;
+use platform::lifecycle::Lifecycle;
+use protocol::{
+    delivery::{self, GrantReply},
+    envelope::OutcomeResult,
+    export::Status,
+    id::ExportId,
+    problem::Slug,
+    subject,
+};
+use sea_orm::{EntityTrait, PaginatorTrait};
+
+use crate::harness::{Harness, alice, asking, completed, now, terms};
+
+const DAY: i64 = 24 * 60 * 60;
+const NEVER: &str = "0 0 1 1 *";
+
+/// A notifier that does nothing by itself: what is seen is the sweep's doing.
+async fn only_when_asked() -> Harness {
+    let mut h = Harness::new().await;
+    (h.config.patrol_s, h.config.sweep_cron) = (1_000_000_000, NEVER.into());
+    h
+}
+
+async fn sweep(h: &Harness, runs: i64) -> job::Model {
+    assert!(job::request(&h.db, "sweep", h.clock_now()).await.unwrap());
+    let row = h.until_ran("sweep", runs).await;
+    assert_eq!(row.result.as_deref(), Some("ok"), "{:?}", row.detail);
+    row
+}
+
+/// An export that is in this status since a day.
+async fn insert(h: &Harness, status: Status, attempt: i32) -> ExportId {
+    let id = ExportId::generate();
+    let then = now() - TimeDelta::days(1);
+    let completed = (status == Status::Completed).then_some(then);
+    let row = export::Model {
+        status: status.as_str().into(),
+        attempt,
+        credits: 0,
+        lease_until: Some(now() + TimeDelta::days(9)),
+        completed_at: completed,
+        expires_at: completed.map(|at| at + TimeDelta::days(6)),
+        file_name: completed.map(|_| "flights.csv".into()),
+        file_size: completed.map(|_| 5),
+        file_rows: completed.map(|_| 1),
+        file_sha256: completed.map(|_| "00".repeat(32)),
+        file_media_type: completed.map(|_| "text/csv".into()),
+        updated_at: then,
+        ..export::Model::queued(id, &alice(), then)
+    };
+    export::insert(&h.db, row).await.unwrap();
+    id
+}
+
+/// Puts an object that was written at this time.
+async fn object(h: &Harness, path: &str, modified: DateTime<Utc>) -> String {
+    h.store.put(path, &b"hello"[..]).await.unwrap();
+    File::options().write(true).open(h.folder.path().join(path)).unwrap().set_modified(modified.into()).unwrap();
+    path.to_owned()
+}
+
+async fn objects(h: &Harness) -> BTreeSet<String> {
+    h.store.list("exports").await.unwrap().into_iter().collect()
+}
+
+#[tokio::test]
+async fn an_object_that_nobody_names_goes_and_every_other_stays() {
+    let h = only_when_asked().await;
+    h.start().await;
+    let (old, young) = (now() - TimeDelta::days(2), now() - TimeDelta::hours(1));
+    let mut kept = BTreeSet::new();
+    let unknown = ExportId::generate();
+    object(&h, &delivery::segment_path(unknown, 1, 0), old).await;
+    // its row may yet come back
+    let late = object(&h, &delivery::segment_path(unknown, 1, 1), young).await;
+    for status in [Status::Failed, Status::Canceled, Status::Expired] {
+        let ended = insert(&h, status, 1).await;
+        object(&h, &delivery::segment_path(ended, 1, 0), young).await;
+    }
+    let done = insert(&h, Status::Completed, 2).await;
+    object(&h, &delivery::segment_path(done, 1, 0), young).await;
+    kept.insert(object(&h, &delivery::segment_path(done, 2, 0), old).await);
+    kept.insert(object(&h, &delivery::manifest_path(done, 2), old).await);
+    for status in [Status::Queued, Status::Dispatched, Status::Running] {
+        let unfinished = insert(&h, status, 2).await;
+        kept.insert(object(&h, &delivery::segment_path(unfinished, 1, 0), old).await);
+        kept.insert(object(&h, &delivery::segment_path(unfinished, 2, 0), old).await);
+    }
+    kept.insert(object(&h, "exports/README", old).await);
+
+    let row = sweep(&h, 1).await;
+    let with_late = kept.iter().cloned().chain([late]).collect();
+    assert_eq!(objects(&h).await, with_late);
+    assert_eq!(row.detail.as_deref(), Some("revived: 1, orphaned objects: 5"), "{row:?}");
+    h.advance(DAY);
+    sweep(&h, 2).await;
+    assert_eq!(objects(&h).await, kept);
+}
+
+#[tokio::test]
+async fn a_large_store_is_gone_through_in_steps() {
+    let mut h = only_when_asked().await;
+    h.config.sweep_objects = 3;
+    h.start().await;
+    for _ in 0..7 {
+        object(&h, &delivery::segment_path(ExportId::generate(), 1, 0), now() - TimeDelta::days(2)).await;
+    }
+    for (run, left) in (1..).zip([4, 1, 0]) {
+        sweep(&h, run).await;
+        assert_eq!(objects(&h).await.len(), left);
+    }
+    // the lap is over: what came before the place reached is seen again
+    assert_eq!(h.job("sweep").await.state.as_deref(), Some(r#"{"objects":null}"#));
+    object(&h, &delivery::segment_path(ExportId(uuid::Uuid::nil()), 1, 0), now() - TimeDelta::days(2)).await;
+    sweep(&h, 4).await;
+    assert!(objects(&h).await.is_empty());
+}
+
+#[tokio::test]
+async fn segment_rows_of_what_has_no_file_are_forgotten() {
+    let h = only_when_asked().await;
+    h.start().await;
+    let (failed, done, running) = (
+        insert(&h, Status::Failed, 1).await,
+        insert(&h, Status::Completed, 2).await,
+        insert(&h, Status::Running, 2).await,
+    );
+    for id in [failed, done, running] {
+        for attempt in [1, 2] {
+            h.write(id, attempt, &[b"hello", b"world"]).await;
+        }
+    }
+    assert_eq!(sweep(&h, 1).await.detail.as_deref(), Some("orphaned objects: 6, orphaned segment rows: 6"));
+    let mut left = BTreeSet::new();
+    for row in segment::Entity::find().all(&h.db).await.unwrap() {
+        left.insert((ExportId(row.export_id), row.attempt));
+    }
+    assert_eq!(left, BTreeSet::from([(done, 2), (running, 1), (running, 2)]));
+    assert_eq!(segment::Entity::find().count(&h.db).await.unwrap(), 6);
+}
+
+#[tokio::test]
+async fn tickets_that_outlived_their_time_are_forgotten() {
+    let h = only_when_asked().await;
+    h.start().await;
+    let bucket = h.bus.tickets().await.unwrap();
+    for n in 0..5 {
+        bucket.put(format!("old{n}"), "x".into()).await.unwrap();
+    }
+    let entry = bucket.entry("old0").await.unwrap().unwrap();
+    let stored = DateTime::from_timestamp(entry.created.unix_timestamp(), 0).unwrap();
+    let moment = |after: i64| h.at(&(stored + TimeDelta::seconds(after)).to_rfc3339());
+    moment(300);
+    assert_eq!(sweep(&h, 1).await.detail.as_deref(), Some("nothing to do"));
+    moment(900);
+    assert_eq!(sweep(&h, 2).await.detail.as_deref(), Some("stale tickets: 5"));
+    let keys: Vec<_> = bucket.keys().await.unwrap().collect().await;
+    assert_eq!(keys.len(), 0);
+    assert_eq!(sweep(&h, 3).await.detail.as_deref(), Some("nothing to do"));
+}
+
+#[tokio::test]
+async fn a_file_whose_time_is_over_is_refused_before_it_is_swept() {
+    let h = only_when_asked().await;
+    h.start().await;
+    let (id, attempt) = h.running_export().await;
+    let segments = h.write(id, attempt, &[b"hello"]).await;
+    h.say(id, "done", completed(attempt, &segments)).await;
+    h.until(id, Status::Completed).await;
+    h.until_settled().await;
+    h.advance(3599);
+    assert!(matches!(h.grant(asking(id, 0)).await, GrantReply::Granted { .. }));
+    h.advance(1);
+    let GrantReply::Refused { problem } = h.grant(asking(id, 0)).await else { panic!("it is still served") };
+    assert_eq!((problem.slug(), problem.status), (Slug::Expired, 410));
+    assert_eq!(h.row(id).await.status, "completed");
+    sweep(&h, 1).await;
+    h.until(id, Status::Expired).await;
+    h.until_settled().await;
+    assert_eq!(h.events().await.last().unwrap(), "expired");
+    assert!(objects(&h).await.is_empty());
+}
+
+#[tokio::test]
+async fn one_sweep_expires_all_that_is_over() {
+    let mut h = only_when_asked().await;
+    h.config.sweep_batch = 2;
+    h.start().await;
+    let mut ids = Vec::new();
+    for _ in 0..5 {
+        let id = insert(&h, Status::Completed, 1).await;
+        h.write(id, 1, &[b"hello"]).await;
+        ids.push(id);
+    }
+    h.advance(6 * DAY);
+    assert_eq!(sweep(&h, 1).await.detail.as_deref(), Some("expired: 5"));
+    for id in ids {
+        h.until(id, Status::Expired).await;
+    }
+    h.until_settled().await;
+    assert!(objects(&h).await.is_empty());
+    assert_eq!(h.events().await.iter().filter(|event| *event == "expired").count(), 5);
+    // their segment rows go with a later sweep, when no reader can come back for them
+    h.advance(2 * 60 * 60);
+    assert_eq!(sweep(&h, 2).await.detail.as_deref(), Some("orphaned segment rows: 5"));
+}
+
+#[tokio::test]
+async fn a_sweep_revives_more_than_a_patrol_looks_at() {
+    let mut h = only_when_asked().await;
+    h.config.sweep_batch = 1;
+    h.start().await;
+    let (waiting, lost) = (h.submit().await, h.submit().await);
+    h.until(waiting, Status::Dispatched).await;
+    h.until(lost, Status::Dispatched).await;
+    let jobs = h.bus.jetstream().get_stream(subject::STREAM_JOBS).await.unwrap();
+    let subject = subject::job("default", subject::Lane::Bulk, lost);
+    let sequence = jobs.get_last_raw_message_by_subject(&subject).await.unwrap().sequence;
+    jobs.delete_message(sequence).await.unwrap();
+    h.advance(601);
+    assert_eq!(sweep(&h, 1).await.detail.as_deref(), Some("revived: 1"));
+    let order: Vec<_> = h.all_jobs().await.into_iter().map(|(_, job)| job.export_id).collect();
+    assert_eq!(order, [waiting, lost]);
+}
+
+#[tokio::test]
+async fn a_sweep_that_dies_anywhere_is_finished_by_the_next() {
+    const EXPORTS: usize = 40;
+    let mut h = only_when_asked().await;
+    (h.config.lease_ms, h.config.sweep_batch) = (400, 7);
+    let mut over = Vec::new();
+    let mut kept = BTreeSet::new();
+    for _ in 0..EXPORTS {
+        let (id, live) = (insert(&h, Status::Completed, 1).await, insert(&h, Status::Completed, 1).await);
+        h.write(id, 1, &[b"a", b"b", b"c"]).await;
+        let wish = entity::transition::request_delete(&h.db, &alice(), id, now() - TimeDelta::hours(1)).await;
+        assert!(wish.unwrap());
+        h.write(live, 1, &[b"d"]).await;
+        kept.insert(delivery::segment_path(live, 1, 0));
+        over.push(id);
+        for index in 0..3 {
+            object(&h, &delivery::segment_path(ExportId::generate(), 1, index), now() - TimeDelta::days(2)).await;
+        }
+    }
+    // these go by their messages, and the objects without a row by the sweep itself
+    for id in &over {
+        h.say(*id, &format!("{id}:delete"), OutcomeResult::DeleteRequested).await;
+    }
+    assert_eq!(objects(&h).await.len(), EXPORTS * 7);
+
+    let mut deaths = 0;
+    loop {
+        let life = Lifecycle::new();
+        h.start_as(terms(), &life).await;
+        assert!(job::request(&h.db, "sweep", h.clock_now()).await.unwrap());
+        let before = objects(&h).await.len();
+        testkit::eventually("more objects are gone, or all that should go", || async {
+            let left = objects(&h).await.len();
+            (left + 7 < before || left == EXPORTS).then_some(())
+        })
+        .await;
+        // at whatever they are: nothing is finished, given back or said
+        life.hard().cancel();
+        life.soft().cancel();
+        life.shut_down(Duration::from_secs(5)).await;
+        deaths += 1;
+        // what it had taken comes again at once, instead of after half a minute
+        let outcomes = h.bus.jetstream().get_stream(subject::STREAM_OUTCOMES).await.unwrap();
+        outcomes.delete_consumer("notifier").await.unwrap();
+
+        let left = objects(&h).await;
+        assert!(left.is_superset(&kept), "a file that is promised is gone");
+        for id in &over {
+            let (row, count) = (h.row(*id).await, h.store.list(&delivery::export_prefix(*id)).await.unwrap().len());
+            let promises = row.status == "completed" && row.delete_requested_at.is_none();
+            assert!(!promises, "{row:?} promises a file of which {count} objects are left");
+            assert!(row.status != "expired" || count == 0, "{id} counts as expired before its objects are gone");
+        }
+        if left.len() == EXPORTS {
+            break;
+        }
+    }
+    assert!(deaths >= 2, "it was not killed in the middle");
+    h.start().await;
+    for id in &over {
+        h.until(*id, Status::Expired).await;
+    }
+    h.until_settled().await;
+    let row = h.job("sweep").await;
+    if row.requested_at.is_some() {
+        h.until_ran("sweep", row.runs + 1).await;
+    }
+    assert_eq!(objects(&h).await, kept, "an object that nobody names is left");
+    assert_eq!(h.events().await.iter().filter(|event| *event == "expired").count(), EXPORTS);
+}
