@@ -555,7 +555,7 @@ export interface SessionResumed {
   recovered: boolean;
   /** The request's `ref`. */
   ref?: string | null;
-  /** How many events follow. */
+  /** How many events follow, in the order of their numbers and before newer ones. */
   replayed: number;
   type: "session.resumed";
 }
