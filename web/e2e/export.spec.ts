@@ -68,6 +68,24 @@ test("a running export shows its progress and can be canceled, and its credit co
   await expect.poll(() => balanceOf(page)).toBe(before);
 });
 
+test("a second click on the same thing makes no second export, costs nothing, and says so", async ({
+  page,
+}) => {
+  await signIn(page, "alice");
+  const before = await balanceOf(page);
+  await page.getByTestId("dataset-flights").click();
+  const row = await startExport(page);
+  const rows = await page.getByTestId("export-row").count();
+  await expect(page.getByTestId("export-button")).toBeEnabled();
+  await expect(page.getByTestId("joined")).toHaveCount(0);
+  await page.getByTestId("export-button").click();
+  await expect(page.getByTestId("joined")).toContainText("Asking again has cost nothing.");
+  expect(await page.getByTestId("export-row").count()).toBe(rows);
+  await expect.poll(() => balanceOf(page)).toBe(before - 1);
+  await row.getByTestId("cancel-button").click();
+  await expectStatus(row, "canceled");
+});
+
 test("two tabs of one person show the same exports, and the one that did not ask saves nothing", async ({
   page,
   context,

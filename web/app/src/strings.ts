@@ -116,6 +116,7 @@ export const strings = {
     about: (what: string) => `About ${what}`,
     atMost: (what: string) => (what ? `At most ${what}` : ""),
     noEstimate: "Size not known yet",
+    joined: "This very export is on its way already. Asking again has cost nothing.",
     place: "Save to",
     places: { downloads: "Downloads", file: "A place I choose" },
     template: "Template",

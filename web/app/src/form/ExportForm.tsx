@@ -71,6 +71,11 @@ export function ExportForm({ dataset }: { dataset: Dataset }) {
             <ProblemAlert error={start.error} onClose={start.reset} />
           </Box>
         )}
+        {start.data?.joined && (
+          <Text size="sm" mb={4} role="status" data-testid="joined">
+            {strings.form.joined}
+          </Text>
+        )}
         <EstimateBar
           dataset={dataset}
           estimated={estimated}
