@@ -50,9 +50,11 @@ pub enum Command {
     Migrate(MigrateOptions),
     /// Print a token of the local identity
     Token(TokenOptions),
-    /// Show or grant somebody's credits
+    /// Show, grant or correct somebody's credits, or compare all with the ledger
     #[command(subcommand)]
     Credits(CreditsCommand),
+    /// Show what runs by the clock, or run some of it now
+    Schedule(ScheduleOptions),
     /// Make a backup, list them, or read one whole
     Backup(BackupOptions),
     /// Restore a backup into an empty installation
@@ -107,8 +109,43 @@ pub struct TokenOptions {
 pub enum CreditsCommand {
     /// Add credits to an account
     Grant(GrantOptions),
+    /// Correct a balance, up or down
+    Adjust(AdjustOptions),
+    /// Compare all accounts with the ledger; fails when one differs
+    Audit(AuditOptions),
     /// Show an account and its newest entries
     Show(ShowOptions),
+}
+
+/// `sluice schedule`
+#[derive(Debug, Args)]
+pub struct ScheduleOptions {
+    /// Print JSON
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// What to do instead of showing it
+    #[command(subcommand)]
+    pub command: Option<ScheduleCommand>,
+}
+
+/// What to do with the schedule.
+#[derive(Debug, Subcommand)]
+pub enum ScheduleCommand {
+    /// Have a notifier run a job now
+    Run(RunOptions),
+}
+
+/// `sluice schedule run`
+#[derive(Debug, Args)]
+pub struct RunOptions {
+    /// Which job
+    pub name: String,
+    /// Wait for the end, and fail if the job does
+    #[arg(long)]
+    pub wait: bool,
+    /// How long to wait at most: 90s, 15m, 1h
+    #[arg(long, default_value = "15m", value_parser = duration, requires = "wait")]
+    pub timeout: Duration,
 }
 
 /// Whose account it is.
@@ -137,6 +174,31 @@ pub struct GrantOptions {
     /// Why, for the ledger
     #[arg(long, default_value = "granted by an operator")]
     pub reason: String,
+}
+
+/// `sluice credits adjust`
+#[derive(Debug, Args)]
+pub struct AdjustOptions {
+    /// Whose
+    #[command(flatten)]
+    pub account: Account,
+    /// How many, with a sign: +3, -2
+    #[arg(long, allow_negative_numbers = true, value_parser = some)]
+    pub amount: i64,
+    /// Why, for the ledger
+    #[arg(long, value_parser = clap::builder::NonEmptyStringValueParser::new())]
+    pub reason: String,
+}
+
+/// `sluice credits audit`
+#[derive(Debug, Args)]
+pub struct AuditOptions {
+    /// Set the accounts that differ to what the ledger says
+    #[arg(long)]
+    pub rebuild: bool,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// `sluice credits show`
@@ -292,6 +354,11 @@ pub struct CatalogCheckOptions {
     pub json: bool,
 }
 
+fn some(text: &str) -> Result<i64, String> {
+    let number = text.parse().map_err(|_| "expected a number such as +3 or -2".to_owned())?;
+    if number == 0 { Err("0 corrects nothing".to_owned()) } else { Ok(number) }
+}
+
 fn duration(text: &str) -> Result<Duration, String> {
     let wanted = || "expected a number with s, m, h or d, such as 90s or 1h".to_owned();
     let unit = text.chars().next_back().ok_or_else(wanted)?;
@@ -383,7 +450,28 @@ mod tests {
             refused(&["credits", "grant", "--sub", "a", "--tenant", "b", "--amount", "0"]),
             ErrorKind::ValueValidation
         );
+        let adjust = |amount, reason| {
+            refused(&["credits", "adjust", "--sub", "a", "--tenant", "b", "--amount", amount, "--reason", reason])
+        };
+        assert_eq!((adjust("0", "r"), adjust("x", "r")), (ErrorKind::ValueValidation, ErrorKind::ValueValidation));
+        assert_eq!(adjust("1", ""), ErrorKind::InvalidValue);
+        assert_eq!(
+            refused(&["credits", "adjust", "--sub", "a", "--tenant", "b", "--amount", "1"]),
+            ErrorKind::MissingRequiredArgument
+        );
         assert_eq!(refused(&["nope"]), ErrorKind::InvalidSubcommand);
+    }
+
+    #[test]
+    fn corrections_have_a_sign() {
+        for (text, amount) in [("-2", -2), ("+3", 3), ("3", 3)] {
+            let args =
+                ["sluice", "credits", "adjust", "--sub", "a", "--tenant", "b", "--amount", text, "--reason", "r"];
+            let Command::Credits(CreditsCommand::Adjust(options)) = Cli::try_parse_from(args).unwrap().command else {
+                panic!("{text}")
+            };
+            assert_eq!(options.amount, amount);
+        }
     }
 
     #[test]

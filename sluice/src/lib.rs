@@ -57,7 +57,12 @@ async fn run(cli: Cli) -> Result<(), CliError> {
         Command::Migrate(options) => commands::migrate::run(&options, &place.load()?).await?,
         Command::Token(options) => commands::token::run(&options, &place.load()?)?,
         Command::Credits(CreditsCommand::Grant(options)) => commands::credits::grant(&options, &place.load()?).await?,
+        Command::Credits(CreditsCommand::Adjust(options)) => {
+            commands::credits::adjust(&options, &place.load()?).await?;
+        }
+        Command::Credits(CreditsCommand::Audit(options)) => commands::credits::audit(&options, &place.load()?).await?,
         Command::Credits(CreditsCommand::Show(options)) => commands::credits::show(&options, &place.load()?).await?,
+        Command::Schedule(options) => commands::schedule::run(&options, &place.load()?).await?,
         Command::Backup(options) => commands::backup::run(&options, &place).await?,
         Command::Restore(options) => commands::restore::run(&options, &place).await?,
         Command::Export(options) => export::run(*options, &place).await?,

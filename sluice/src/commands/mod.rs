@@ -6,6 +6,7 @@ pub mod config;
 pub mod credits;
 pub mod migrate;
 pub mod restore;
+pub mod schedule;
 pub mod token;
 
 use std::io;
@@ -35,6 +36,19 @@ pub enum CommandError {
     /// The terms of credits can't work.
     #[error(transparent)]
     Terms(#[from] TermsError),
+    /// A correction would leave less than nothing.
+    #[error("{owner} has {balance} to spend, which can't be changed by {amount:+}; nothing was done")]
+    BelowNothing {
+        /// Whose.
+        owner: String,
+        /// What they have.
+        balance: i64,
+        /// What was asked for.
+        amount: i64,
+    },
+    /// The accounts are not what the ledger says; each was printed.
+    #[error("{0} accounts differ from the ledger")]
+    Audit(usize),
     /// A catalog file is wrong; each fault was printed.
     #[error("{0} is wrong")]
     Catalog(String),
@@ -59,6 +73,30 @@ pub enum CommandError {
     /// Nobody said yes.
     #[error("nothing was restored: say yes, or give --yes")]
     NotAsked,
+    /// There is no such scheduled job.
+    #[error("there is no scheduled job `{name}`; there are: {names}")]
+    NoJob {
+        /// What was asked for.
+        name: String,
+        /// All there are.
+        names: String,
+    },
+    /// A scheduled job ran, and failed.
+    #[error("{name} failed: {detail}")]
+    JobFailed {
+        /// Which.
+        name: String,
+        /// Why.
+        detail: String,
+    },
+    /// No notifier ran a scheduled job in time.
+    #[error("{name} did not end within {waited_s} s: is a notifier running? It runs as soon as one does")]
+    NotRun {
+        /// Which.
+        name: String,
+        /// How long that was, seconds.
+        waited_s: u64,
+    },
     /// Nobody reads what we print.
     #[error("can't print: {0}")]
     Print(#[from] io::Error),
