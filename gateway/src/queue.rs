@@ -22,8 +22,11 @@ pub struct Queue {
     db: DatabaseConnection,
     catalog: Catalog,
     fresh: Duration,
-    last: Arc<Mutex<Option<(Instant, Arc<Survey>)>>>,
+    last: Arc<Mutex<Option<Look>>>,
 }
+
+/// What was seen, and when.
+type Look = (Instant, Arc<Survey>);
 
 impl Queue {
     /// The queue in this database, looked at again when the last look is older than `fresh`.

@@ -66,7 +66,7 @@ async fn five_of_two_hundred_at_once_are_taken_over_two_gateways_on_postgres() {
 #[tokio::test]
 async fn five_of_two_hundred_at_once_are_taken_on_sqlite() {
     let gateway = Gateway::start().await;
-    flood(&gateway, &[gateway.url.clone()]).await;
+    flood(&gateway, std::slice::from_ref(&gateway.url)).await;
 }
 
 /// `r` and `t` of `"credits";r=…;t=…`.
