@@ -86,6 +86,19 @@ async fn all_flights_stream_live_through_a_small_window_and_a_pause_in_flat_memo
 }
 
 #[tokio::test]
+async fn who_joins_an_export_that_is_being_made_has_its_bytes_too() {
+    let fleet = Fleet::small().await;
+    let (mut first, mut second) = (fleet.client().await, fleet.client().await);
+    let export = first.create(all_flights(MIB)).await;
+    assert_eq!(second.create(all_flights(4 * MIB)).await.id, export.id);
+    let opened = second.opened(export.id, 4 * MIB).await;
+    let collected = second.collect(opened, false).await;
+    assert_eq!(collected.seal().rows, 3_000_000);
+    let done = second.ended(export.id).await;
+    assert_eq!(done.file.map(|file| file.sha256), Some(collected.sha256));
+}
+
+#[tokio::test]
 async fn a_cut_download_goes_on_at_its_offset() {
     let fleet = Fleet::small().await;
     let (mut client, done) = finished(&fleet).await;
