@@ -51,7 +51,8 @@ impl Reloader {
             looks = looks.wrapping_add(1);
             let now = fingerprint(&self.path).await;
             let changed = now != self.seen;
-            if !changed && !(self.away && looks.is_multiple_of(AWAY_LOOKS)) {
+            let again = self.away && looks.is_multiple_of(AWAY_LOOKS);
+            if !changed && !again {
                 continue;
             }
             // a wrong file is told once, not at each look
