@@ -120,9 +120,9 @@ pub(crate) fn parse(words: impl IntoIterator<Item = String>) -> Result<Task, Str
             }
             Ok(Task::Bench(bench))
         }
-        other => {
-            Err(format!("`{other}` isn't a command of `cargo xtask`: it has `up`, `test`, `data` and `bench` (see --help)"))
-        }
+        other => Err(format!(
+            "`{other}` isn't a command of `cargo xtask`: it has `up`, `test`, `data` and `bench` (see --help)"
+        )),
     }
 }
 

@@ -106,13 +106,7 @@ impl Beside {
 }
 
 /// What tests are told of the machine.
-fn rust_env(
-    layout: &Layout,
-    nats: &Path,
-    postgres: &Path,
-    weed: &Path,
-    python: &Path,
-) -> Vec<(&'static str, PathBuf)> {
+fn rust_env(layout: &Layout, nats: &Path, postgres: &Path, weed: &Path, python: &Path) -> Vec<(&'static str, PathBuf)> {
     vec![
         ("SLUICE_NATS_SERVER", nats.to_path_buf()),
         ("SLUICE_PG_BIN", postgres.to_path_buf()),

@@ -48,7 +48,8 @@ pub(crate) fn write(out: &mut Vec<u8>, text: &[u8], look: &NumberLook) -> Writte
     if out[carry] == b'0' {
         out.remove(carry);
     }
-    let zero = out[carry..].iter().all(|digit| *digit == b'0');
+    // what is rounded to nothing has no sign
+    let zero = look.decimals.is_some() && out[carry..].iter().all(|digit| *digit == b'0');
     if !negative || zero {
         out.remove(begin);
     }
@@ -88,6 +89,7 @@ mod tests {
             ("9.5", Some(0), None, b'.', "10"),
             ("-1", None, None, b',', "-1"),
             ("0", Some(3), None, b',', "0,000"),
+            ("-0.0", None, None, b',', "-0,0"),
             ("1e300", Some(2), Some('.'), b',', "1e300"),
             ("1.5e-7", None, None, b',', "1,5e-7"),
             ("NaN", Some(2), None, b',', "NaN"),

@@ -55,6 +55,9 @@ macro_rules! archive {
 archive!(XlsxZip, "xlsx-zip", Kind::Xlsx);
 archive!(CsvZip, "csv-zip", Kind::Csv);
 
+/// Text is packed in pieces of this size: what a packer makes of bytes depends on the pieces in which they come.
+const PIECE: usize = 64 << 10;
+
 #[derive(Clone, Copy)]
 enum Kind {
     Xlsx,
@@ -75,7 +78,18 @@ fn archive(layout: &Layout, bounds: &Bounds, kind: Kind) -> Result<Encoding, For
     let bounds = bounds.clone();
     Ok(Encoding::whole(move |head, out| {
         let zip = ZipWriter::new_stream(out);
-        Ok(Archive { zip, layout, bounds, head: *head, envelope, encoder, part: None, parts: 0, rows: 0 })
+        Ok(Archive {
+            zip,
+            layout,
+            bounds,
+            head: *head,
+            envelope,
+            encoder,
+            part: None,
+            parts: 0,
+            rows: 0,
+            text: Vec::new(),
+        })
     }))
 }
 
@@ -91,6 +105,8 @@ struct Archive {
     parts: u32,
     /// Rows of the open part.
     rows: u64,
+    /// Text of the open part that is less than a piece.
+    text: Vec<u8>,
 }
 
 enum Part {
@@ -106,10 +122,8 @@ impl Archive {
         Ok(match &self.encoder {
             None => Part::Xlsx(Box::new(Book::new(&self.layout, self.bounds.clone(), &self.head)?)),
             Some(encoder) => {
-                let mut begin = Vec::new();
-                encoder.begin(&self.head, &mut begin);
                 self.zip.start_file(format!("part-{:04}.csv", self.parts), options(6)).map_err(failed)?;
-                self.zip.write_all(&begin)?;
+                encoder.begin(&self.head, &mut self.text);
                 Part::Csv
             }
         })
@@ -122,7 +136,12 @@ impl Archive {
                 self.zip.start_file(format!("part-{:04}.xlsx", self.parts), options(1)).map_err(failed)?;
                 book.save(tail, &mut self.zip)
             }
-            Some(Part::Csv) | None => Ok(()),
+            Some(Part::Csv) => {
+                self.zip.write_all(&self.text)?;
+                self.text.clear();
+                Ok(())
+            }
+            None => Ok(()),
         }
     }
 
@@ -135,9 +154,12 @@ impl Archive {
         match (&mut part, &self.encoder) {
             (Part::Xlsx(book), _) => book.write(rows)?,
             (Part::Csv, Some(encoder)) => {
-                let mut bytes = Vec::new();
-                encoder.encode(rows, &mut bytes)?;
-                self.zip.write_all(&bytes)?;
+                encoder.encode(rows, &mut self.text)?;
+                let whole = self.text.len() / PIECE * PIECE;
+                for piece in self.text[..whole].chunks(PIECE) {
+                    self.zip.write_all(piece)?;
+                }
+                self.text.drain(..whole);
             }
             (Part::Csv, None) => {}
         }

@@ -26,6 +26,8 @@ use crate::{
 
 /// About how many bytes a chunk has.
 const CHUNK_BYTES: u64 = 1 << 20;
+/// Room for a chunk and a little more.
+const CHUNK_CAPACITY: usize = (CHUNK_BYTES + CHUNK_BYTES / 8) as usize;
 /// Rows of the first chunk, before anything is known about their size: few, so that a file begins early.
 const FIRST_ROWS: u64 = 1024;
 /// Rows of a chunk at most.
@@ -101,7 +103,8 @@ async fn in_parts(
                 Some(frame) => {
                     let encoder = Arc::clone(encoder);
                     pending.push_back(spawn_blocking(move || {
-                        let mut out = Vec::new();
+                        // a chunk and what it may be too large by, so that it need not move while it grows
+                        let mut out = Vec::with_capacity(CHUNK_CAPACITY);
                         encoder.encode(&frame, &mut out)?;
                         Ok(Chunk { bytes: Bytes::from(out), rows: frame.height() as u64 })
                     }));

@@ -264,7 +264,7 @@ fn entries(bytes: Vec<u8>) -> Vec<(String, Vec<u8>)> {
             let mut entry = archive.by_index(index).unwrap();
             let mut content = Vec::new();
             entry.read_to_end(&mut content).unwrap();
-            (entry.name().to_owned(), content)
+            (entry.name().unwrap().into_owned(), content)
         })
         .collect()
 }

@@ -51,7 +51,16 @@ pub(crate) fn environment(layout: &Layout, packages: Packages) -> Result<PathBuf
         .arg(&folder)
         .quiet(&log)?;
     Run::new(format!("installing the Python packages of {name}.txt"), &python)
-        .args(["-m", "pip", "install", "--quiet", "--no-deps", "--only-binary=:all:", "--disable-pip-version-check", "-r"])
+        .args([
+            "-m",
+            "pip",
+            "install",
+            "--quiet",
+            "--no-deps",
+            "--only-binary=:all:",
+            "--disable-pip-version-check",
+            "-r",
+        ])
         .arg(&list)
         .quiet(&log)?;
     stamp.set(&digest)?;

@@ -159,7 +159,6 @@ impl Encoder for CsvEncoder {
         }
         let physical = Physical::of(frame);
         let columns = physical.cells(self.format)?;
-        out.reserve(physical.rows() * columns.len() * 8);
         if self.plain {
             self.plain_rows(&columns, physical.rows(), out);
         } else {

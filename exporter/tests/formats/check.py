@@ -1,0 +1,358 @@
+"""Reads the files of a round trip with other people's readers and compares every value with the truth.
+
+check.py FOLDER CHECK …: prints `ok CHECK` for each check that held, and fails at the first value that differs.
+"""
+
+import csv
+import datetime as dt
+import gzip
+import io
+import json
+import math
+import re
+import struct
+import subprocess
+import sys
+import zoneinfo
+from decimal import Decimal
+from pathlib import Path
+
+import duckdb
+import polars as pl
+import polars.testing
+
+FOLDER = Path(sys.argv[1])
+TRUTH = pl.read_parquet(FOLDER / "truth.parquet")
+NAMES = TRUTH.columns
+ROWS = {name: TRUTH[name].to_list() for name in NAMES}
+TEXTS = {"text", "code"}
+REQUESTED = "2026-11-22T15:26:01.123Z"
+# LibreOffice writes 15 digits of a float, and one kind of line end
+OFFICE = any(check.startswith("libreoffice") for check in sys.argv[2:])
+BERLIN = zoneinfo.ZoneInfo("Europe/Berlin")
+
+
+def f32(value):
+    """The nearest float of 32 bits."""
+    return struct.unpack("f", struct.pack("f", value))[0]
+
+
+def same_float(value, text, name):
+    special = {"NaN": math.nan, "INF": math.inf, "-INF": -math.inf}
+    got = special[text] if text in special else float(text)
+    if name == "real" and math.isfinite(got):
+        got = f32(got)
+    return (math.isnan(value) and math.isnan(got)) or (got == value and math.copysign(1, got) == math.copysign(1, value))
+
+
+def machine(name, value, text):
+    """Whether a field of the machine profile is this value."""
+    if isinstance(value, bool):
+        return text == ("true" if value else "false")
+    if isinstance(value, int):
+        return text == str(value)
+    if isinstance(value, float):
+        return same_float(value, text, name)
+    if isinstance(value, Decimal):
+        return Decimal(text) == value
+    if isinstance(value, dt.datetime):
+        return text.endswith("Z") and dt.datetime.fromisoformat(text[:-1]) == value
+    if isinstance(value, dt.date):
+        return dt.date.fromisoformat(text) == value
+    if isinstance(value, dt.time):
+        return dt.time.fromisoformat(text) == value
+    return text == value
+
+
+def compare(columns, matches, nulls):
+    """Compares whole columns; `nulls` are what may stand for NULL."""
+    assert list(columns) == NAMES, list(columns)
+    for name in NAMES:
+        got, wanted = columns[name], ROWS[name]
+        assert len(got) == len(wanted), (name, len(got), len(wanted))
+        for row, (field, value) in enumerate(zip(got, wanted)):
+            same = field in nulls if value is None else (field is not None and matches(name, value, field))
+            assert same, f"{name}, row {row}: {value!r} became {field!r}"
+
+
+def envelope(data, line_end):
+    """The table without the envelope, which must be there."""
+    begin = f"# export_requested_at: {REQUESTED}".encode() + line_end
+    assert data.startswith(begin), data[:100]
+    body, rows, completed, rest = data.rsplit(line_end, 3)
+    assert rows == f"# export_rows: {TRUTH.height}".encode() and rest == b"", (rows, rest)
+    assert re.fullmatch(rb"# export_completed_at: [-0-9T:.]+Z", completed), completed
+    return body[len(begin):] + line_end
+
+
+def by_csv(data, delimiter):
+    """Columns as Python's csv module reads them."""
+    csv.field_size_limit(1 << 24)
+    rows = list(csv.reader(io.StringIO(data.decode(), newline=""), delimiter=delimiter, strict=True))
+    assert all(len(row) == len(rows[0]) for row in rows)
+    return {title: list(column) for title, column in zip(rows[0], zip(*rows[1:]))}
+
+
+def text_file(name, delimiter):
+    data = envelope((FOLDER / name).read_bytes(), b"\n")
+    compare(by_csv(data, delimiter), machine, [""])
+    bare = FOLDER / f"bare-{name}"
+    bare.write_bytes(data)
+    frame = pl.read_csv(bare, separator=delimiter, infer_schema=False)
+    compare({n: frame[n].to_list() for n in frame.columns}, machine, [None])
+    relation = duckdb.sql(
+        f"""from read_csv('{bare}', delim='{delimiter}', header=true, all_varchar=true, quote='"', escape='"',
+        nullstr='', allow_quoted_nulls=false, strict_mode=true, parallel=false, max_line_size=16777216)"""
+    )
+    rows = relation.fetchall()
+    compare({n: [row[i] for row in rows] for i, n in enumerate(relation.columns)}, machine, [None])
+
+
+def check_csv():
+    text_file("machine.csv", ",")
+
+
+def check_tsv():
+    text_file("machine.tsv", "\t")
+
+
+def check_gzip():
+    packed = gzip.decompress((FOLDER / "machine.csv.gz").read_bytes())
+    compare(by_csv(envelope(packed, b"\n"), ","), machine, [""])
+
+
+def in_json(name, value, got):
+    """Whether a JSON value is this value: exact decimals, dates and what is no number are strings."""
+    if isinstance(value, (bool, int)) or (isinstance(value, float) and math.isfinite(value)):
+        if isinstance(value, float):
+            return same_float(value, repr(float(got)), name)
+        return type(got) is type(value) and got == value
+    return isinstance(got, str) and machine(name, value, got)
+
+
+def check_ndjson():
+    lines = (FOLDER / "machine.ndjson").read_bytes().decode().split("\n")
+    assert lines.pop() == ""
+    objects = [json.loads(line) for line in lines]
+    compare({name: [o[name] for o in objects] for name in objects[0]}, in_json, [None])
+    schema = {name: pl.String for name in NAMES} | {"n": pl.Int64, "small": pl.Int64, "flag": pl.Boolean}
+    frame = pl.read_ndjson(FOLDER / "machine.ndjson", schema=schema)
+    kept = [name for name in NAMES if name not in ("x", "real")]
+    for name in kept:
+        for field, value in zip(frame[name].to_list(), ROWS[name]):
+            assert (field is None) if value is None else in_json(name, value, field), (name, value, field)
+    types = {name: "VARCHAR" for name in NAMES} | {"n": "BIGINT", "small": "BIGINT", "flag": "BOOLEAN"}
+    relation = duckdb.read_json(str(FOLDER / "machine.ndjson"), format="newline_delimited", columns=types)
+    rows = relation.fetchall()
+    for index, name in enumerate(NAMES):
+        if name in kept:
+            for row, value in zip(rows, ROWS[name]):
+                field = row[index]
+                assert (field is None) if value is None else in_json(name, value, field), (name, value, field)
+
+
+def check_zstd():
+    frame = pl.read_ndjson(FOLDER / "machine.ndjson.zst", schema={"n": pl.Int64, "code": pl.String})
+    assert frame["n"].to_list() == ROWS["n"] and frame["code"].to_list() == ROWS["code"]
+
+
+def check_parquet():
+    path = FOLDER / "machine.parquet"
+    pl.testing.assert_frame_equal(pl.read_parquet(path), TRUTH, check_exact=True)
+    count = duckdb.sql(
+        f"""select count(*) from (select * from '{path}') a positional join
+        (select {', '.join(f'"{n}" as "truth {n}"' for n in NAMES)} from '{FOLDER / "truth.parquet"}') b
+        where {' or '.join(f'"{n}" is distinct from "truth {n}"' for n in NAMES)}"""
+    ).fetchall()[0][0]
+    assert count == 0 and duckdb.sql(f"select count(*) from '{path}'").fetchall()[0][0] == TRUTH.height
+    meta = dict(duckdb.sql(f"select decode(key), decode(value) from parquet_kv_metadata('{path}')").fetchall())
+    assert meta["sluice.requested_at"] == REQUESTED and meta["sluice.template"] == "round-trip", meta
+
+
+def guarded(text):
+    """Text as the spreadsheet profile writes it."""
+    if re.fullmatch("[0-9]+", text) and (len(text) > 15 or (len(text) > 1 and text[0] == "0")):
+        return f'="{text}"'
+    return "'" + text if text[:1] in ("=", "+", "-", "@", "\t", "\r") and text else text
+
+
+def local(value):
+    """A moment in the zone of the template; None behind the last year of Python."""
+    try:
+        return value.replace(tzinfo=dt.timezone.utc).astimezone(BERLIN).replace(tzinfo=None)
+    except OverflowError:
+        return None
+
+
+def on_the_clock(got, here):
+    """Whether two local times are the same to the millisecond. Nobody knows the summer times of the 22nd century: from
+    then on ours are without."""
+    behind = here - got
+    hour = dt.timedelta(hours=1)
+    return any(abs(behind - shift) <= dt.timedelta(milliseconds=1) for shift in [0 * hour] + [hour] * (here.year >= 2099))
+
+
+def spreadsheet(mark, zone):
+    def matches(name, value, text):
+        if name in TEXTS:
+            return text == guarded(value)
+        if isinstance(value, (int, Decimal)) and not isinstance(value, bool):
+            digits = text.removeprefix('="').removesuffix('"')
+            kept = len(re.sub("[^0-9]", "", digits).lstrip("0")) > 15
+            return (digits != text) == kept and digits == str(value).replace(".", mark) if not isinstance(
+                value, Decimal
+            ) else (digits != text) == kept and "." not in digits.replace(mark, "") and Decimal(
+                digits.replace(mark, ".")
+            ) == value
+        if isinstance(value, float):
+            return same_float(value, text.replace(mark, "."), name)
+        if isinstance(value, dt.datetime):
+            here = local(value) if zone else value
+            return text.startswith("+10000") if here is None else on_the_clock(dt.datetime.fromisoformat(text), here)
+        return machine(name, value, text)
+
+    return matches
+
+
+def check_spreadsheet_csv():
+    data = (FOLDER / "spreadsheet.csv").read_bytes()
+    assert data.startswith(b"\xef\xbb\xbfexport_requested_at;" + REQUESTED.encode() + b";;;;;;;;;;\r\n")
+    lines = data.split(b"\r\n", 2)
+    assert re.fullmatch(rb"export_completed_at;[-0-9T:.]+Z;;;;;;;;;;", lines[1]), lines[1]
+    columns = by_csv(lines[2], ";")
+    compare(columns, spreadsheet(",", True), [""])
+    numbers = (field for name in NAMES if name not in TEXTS for field in columns[name])
+    assert not any(field.startswith(("'", "\t")) for field in numbers), "the guard touched a number"
+
+
+def check_spreadsheet_tsv():
+    data = (FOLDER / "spreadsheet.tsv").read_bytes()
+    assert data.startswith(b"\xef\xbb\xbf")
+    columns = by_csv(envelope(data[3:], b"\r\n"), "\t")
+    compare(columns, spreadsheet(".", False), [""])
+
+
+def from_escapes(text):
+    """Text of a workbook, in which characters that XML does not have stand as `_x0000_`."""
+    return re.sub("_x([0-9A-F]{4})_", lambda match: chr(int(match[1], 16)), text)
+
+
+def lines(text):
+    """Text with the one kind of line end that LibreOffice leaves."""
+    return re.sub("\r\n|\n\r|\r", "\n", text) if OFFICE else text
+
+
+def in_sheet(name, value, got):
+    """Whether a cell of a workbook is this value."""
+    if name in TEXTS:
+        return lines(value) in (lines(str(got)), lines(from_escapes(str(got))))
+    if isinstance(value, bool):
+        return got is value
+    if isinstance(value, (int, Decimal)):
+        digits = len(re.sub("[^0-9]", "", str(value) if isinstance(value, int) else format(value, "f")).lstrip("0"))
+        if digits > 15:
+            return isinstance(got, str) and Decimal(got) == value
+        return isinstance(got, (int, float)) and Decimal(repr(got)) == value
+    if isinstance(value, float):
+        if not math.isfinite(value):
+            return isinstance(got, str) and same_float(value, got, name)
+        return isinstance(got, (int, float)) and (got == value or math.isclose(got, value, rel_tol=1e-14 if OFFICE else 1e-15))
+    if isinstance(value, dt.datetime):
+        here = local(value)
+        if here is None or here < dt.datetime(1900, 3, 1):
+            return isinstance(got, str)
+        got = dt.datetime.combine(got, dt.time()) if type(got) is dt.date else got
+        return on_the_clock(got, here)
+    if isinstance(value, dt.date):
+        if value < dt.date(1900, 3, 1):
+            return got == value.isoformat()
+        return (got.date() if isinstance(got, dt.datetime) else got) == value
+    got = got.time() if isinstance(got, dt.datetime) else got
+    seconds = lambda t: t.hour * 3600 + t.minute * 60 + t.second + t.microsecond / 1e6
+    if isinstance(got, dt.timedelta):
+        return abs(got.total_seconds() - seconds(value)) <= 0.001
+    return abs(seconds(got) - seconds(value)) <= 0.001
+
+
+def check_xlsx():
+    from python_calamine import CalamineWorkbook
+
+    book = CalamineWorkbook.from_path(str(FOLDER / "spreadsheet.xlsx"))
+    assert book.sheet_names == ["Data", "Export"], book.sheet_names
+    export = dict(row[:2] for row in book.get_sheet_by_name("Export").to_python())
+    assert export["export_requested_at"] == REQUESTED and export["export_rows"] == str(TRUTH.height), export
+    rows = book.get_sheet_by_name("Data").to_python()
+    columns = {title: list(column) for title, column in zip(rows[0], zip(*rows[1:]))}
+    sheet(columns)
+
+
+def sheet(columns):
+    """Compares the cells of a sheet, in which an empty text is an empty cell."""
+    for name in TEXTS:
+        ROWS[name] = [None if value == "" else value for value in ROWS[name]]
+    compare(columns, in_sheet, ["", None])
+
+
+def check_csvw():
+    from csvw import CSVW
+
+    for name in ("machine.csv", "machine.tsv", "styled.csv"):
+        document = json.loads((FOLDER / f"{name}-metadata.json").read_text())
+        assert document["url"] == name and document["urn:sluice:rows"] == TRUTH.height
+        tool = CSVW(str(FOLDER / name), validate=True)
+        assert not tool.no_metadata and tool.is_valid, (name, [str(w.message) for w in tool.warnings][:5])
+        table = tool.tables[0]
+        rows = list(table.iterdicts(strict=True))
+        assert len(rows) == TRUTH.height, (name, len(rows))
+        for column in ("n", "money", "flag", "day"):
+            for row, value in zip(rows, ROWS[column]):
+                got = row[column]
+                # the tool reads a date as its midnight
+                got = got.date() if isinstance(got, dt.datetime) else got
+                assert got == value, (name, column, row[column], value)
+
+
+def libreoffice(source, infilter):
+    """What LibreOffice shows of a file, as a flat document."""
+    command = ["soffice", "--headless", f"-env:UserInstallation=file://{FOLDER}/profile"]
+    command += [f"--infilter={infilter}"] if infilter else []
+    command += ["--convert-to", "xlsx:Calc MS Excel 2007 XML", "--outdir", str(FOLDER / "office"), str(FOLDER / source)]
+    done = subprocess.run(command, capture_output=True, timeout=600, check=False)
+    made = FOLDER / "office" / f"{Path(source).stem}.xlsx"
+    assert done.returncode == 0 and made.exists(), done.stderr
+    return made
+
+
+def office_rows(made, sheet_name, skip):
+    from python_calamine import CalamineWorkbook
+
+    book = CalamineWorkbook.from_path(str(made))
+    name = sheet_name if sheet_name in book.sheet_names else book.sheet_names[0]
+    rows = book.get_sheet_by_name(name).to_python()[skip:]
+    return {title: list(column) for title, column in zip(rows[0], zip(*rows[1:]))}
+
+
+def check_libreoffice_xlsx():
+    sheet(office_rows(libreoffice("spreadsheet.xlsx", ""), "Data", 0))
+
+
+def check_libreoffice_csv():
+    # `;` between fields, quotes, UTF-8, from line 1, German, quoted fields as text, special numbers
+    made = libreoffice("spreadsheet.csv", "CSV:59,34,76,1,,1031,false,true")
+    columns = office_rows(made, "spreadsheet", 2)
+    for name in ("n", "small", "money", "wide", "code"):
+        for got, value in zip(columns[name], ROWS[name]):
+            if value is None or value == "":
+                assert got in ("", None), (name, value, got)
+            elif name == "code":
+                shown = lines(guarded(value).removeprefix('="').removesuffix('"'))
+                numeric = isinstance(got, (int, float)) and Decimal(repr(got)) == Decimal(value)
+                same = lines(from_escapes(str(got))) == shown
+                assert numeric or same or isinstance(got, (bool, dt.date)), (value, got)
+            else:
+                assert Decimal(str(got).replace(",", ".") if isinstance(got, str) else repr(got)) == value, (name, value, got)
+
+
+for check in sys.argv[2:]:
+    globals()["check_" + check.replace("-", "_")]()
+    print("ok", check, flush=True)

@@ -1,0 +1,188 @@
+//! Round trips: what is written in each format and both profiles is read back equal by other people's readers.
+//!
+//! The rows go to polars' own Parquet writer too, and `check.py` compares what DuckDB, polars for Python, Python's `csv`
+//! and `json`, and calamine read with that; `csvw` validates the metadata documents. LibreOffice joins in the heavy run.
+
+mod rows;
+
+use std::{
+    env,
+    fs::{self, File},
+    io::Write,
+    path::{Path, PathBuf},
+    process::Command,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use exporter::{
+    ExporterConfig,
+    error::JobError,
+    format::{
+        Compression, Csv, Finished, Format, FormatError, Layout, LayoutColumn, MadeBy, Ndjson, Parquet, Style,
+        Timestamps, Tsv, Xlsx,
+    },
+    pipeline::{Budget, Pipeline},
+    progress::Meter,
+    segment::Outlet,
+};
+use futures::{StreamExt, stream};
+use platform::clock::SystemClock;
+use polars::prelude::{DataFrame, ParquetWriter};
+use protocol::{delivery::Segment, export::FileInfo, id::ExportId};
+
+/// Rows of the round trip.
+const ROWS: usize = 100_000;
+
+struct ToFile(Mutex<File>);
+
+#[async_trait]
+impl Outlet for ToFile {
+    async fn keep(&self, _: &Segment, chunks: Vec<Bytes>) -> Result<(), JobError> {
+        let mut file = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        for chunk in chunks {
+            file.write_all(&chunk).map_err(FormatError::Spool)?;
+        }
+        Ok(())
+    }
+}
+
+/// The frame in a file of its own, with the metadata document beside it.
+async fn write(
+    folder: &Path,
+    name: &str,
+    format: &dyn Format,
+    layout: &Layout,
+    compression: Compression,
+    frame: &DataFrame,
+) -> anyhow::Result<()> {
+    let layout = Layout { timestamps: format.timestamps(layout.timestamps), ..layout.clone() };
+    let path = folder.join(name);
+    let outlet = ToFile(Mutex::new(File::create(&path)?));
+    let budget = Budget::from(&ExporterConfig::default());
+    let requested_at = serde_json::from_value(serde_json::json!("2026-11-22T15:26:01.123Z"))?;
+    let parts: Vec<_> = (0..frame.height()).step_by(9_973).map(|at| Ok(frame.slice(at as i64, 9_973))).collect();
+    let pipeline = Pipeline {
+        frames: stream::iter(parts).boxed(),
+        encoding: format.encoding(&layout, &budget.bounds)?,
+        layout: Arc::new(layout.clone()),
+        compression,
+        requested_at,
+        meter: Arc::new(Meter::start()),
+        budget,
+        outlet: &outlet,
+        clock: Arc::new(SystemClock),
+    };
+    let made = pipeline.run().await?;
+    assert_eq!(made.seal.rows, frame.height() as u64);
+    let finished = Finished {
+        id: ExportId::generate(),
+        dataset: "rows".into(),
+        file: FileInfo {
+            name: name.into(),
+            size: made.seal.size,
+            rows: made.seal.rows,
+            sha256: made.seal.sha256,
+            media_type: format.media_type().into(),
+        },
+        compression,
+        requested_at,
+        snapshot_at: requested_at,
+        completed_at: made.completed_at,
+    };
+    let document = serde_json::to_vec_pretty(&format.metadata(&layout, &finished))?;
+    fs::write(folder.join(format!("{name}-metadata.json")), document)?;
+    Ok(())
+}
+
+fn layout(style: Style, timestamps: Timestamps) -> Layout {
+    let columns = rows::columns().into_iter().map(LayoutColumn::plain).collect();
+    let made_by = MadeBy { template: "round-trip".into(), version: "1".into() };
+    Layout { style, timestamps, made_by, ..Layout::plain(columns) }
+}
+
+fn truth(folder: &Path, frame: &mut DataFrame) -> anyhow::Result<()> {
+    ParquetWriter::new(File::create(folder.join("truth.parquet"))?).finish(frame)?;
+    Ok(())
+}
+
+/// Runs the checks in the Python that `cargo xtask test` prepares.
+fn python(folder: &Path, what: &[&str]) {
+    let python = env::var_os("SLUICE_PYTHON").expect(
+        "SLUICE_PYTHON names a Python with the packages of xtask/python/readers.txt; `cargo xtask test` makes one",
+    );
+    let script = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/formats/check.py");
+    let output = Command::new(python).arg(script).arg(folder).args(what).output().expect("Python starts");
+    let said = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{said}");
+    // each check says so at its end: none may be left out
+    for name in what {
+        assert!(said.contains(&format!("ok {name}\n")), "{name} did not run: {said}");
+    }
+}
+
+fn semicolons() -> Style {
+    Style {
+        delimiter: Some(b';'),
+        decimal_mark: b',',
+        time_zone: Some(chrono_tz::Europe::Berlin),
+        ..Style::spreadsheet()
+    }
+}
+
+#[tokio::test]
+async fn every_format_reads_back_equal() -> anyhow::Result<()> {
+    let folder = tempfile::tempdir()?;
+    let mut frame = rows::frame(ROWS)?;
+    truth(folder.path(), &mut frame)?;
+    let machine = layout(Style::machine(), Timestamps::Envelope);
+    let none = Compression::None;
+    write(folder.path(), "machine.csv", &Csv, &machine, none, &frame).await?;
+    write(folder.path(), "machine.tsv", &Tsv, &machine, none, &frame).await?;
+    write(folder.path(), "machine.csv.gz", &Csv, &machine, Compression::Gzip, &frame).await?;
+    write(folder.path(), "machine.ndjson", &Ndjson, &machine, none, &frame).await?;
+    write(folder.path(), "machine.ndjson.zst", &Ndjson, &machine, Compression::Zstd, &frame).await?;
+    write(folder.path(), "machine.parquet", &Parquet, &machine, none, &frame).await?;
+    let spreadsheet = layout(semicolons(), Timestamps::Rows);
+    write(folder.path(), "spreadsheet.csv", &Csv, &spreadsheet, none, &frame).await?;
+    write(folder.path(), "spreadsheet.tsv", &Tsv, &layout(Style::spreadsheet(), Timestamps::Envelope), none, &frame)
+        .await?;
+    write(folder.path(), "spreadsheet.xlsx", &Xlsx, &layout(semicolons(), Timestamps::Envelope), none, &frame).await?;
+    let checks = ["csv", "tsv", "gzip", "ndjson", "zstd", "parquet", "spreadsheet-csv", "spreadsheet-tsv", "xlsx"];
+    python(folder.path(), &checks);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn metadata_documents_are_valid_csv_on_the_web() -> anyhow::Result<()> {
+    let folder = tempfile::tempdir()?;
+    let mut frame = rows::tame(2_000)?;
+    truth(folder.path(), &mut frame)?;
+    let machine = layout(Style::machine(), Timestamps::Envelope);
+    write(folder.path(), "machine.csv", &Csv, &machine, Compression::None, &frame).await?;
+    write(folder.path(), "machine.tsv", &Tsv, &machine, Compression::None, &frame).await?;
+    write(
+        folder.path(),
+        "styled.csv",
+        &Csv,
+        &rows::styled(layout(semicolons(), Timestamps::Rows)),
+        Compression::None,
+        &frame,
+    )
+    .await?;
+    python(folder.path(), &["csvw"]);
+    Ok(())
+}
+
+#[tokio::test]
+async fn heavy_libreoffice_reads_back_equal() -> anyhow::Result<()> {
+    let folder = tempfile::tempdir()?;
+    let mut frame = rows::frame(ROWS)?;
+    truth(folder.path(), &mut frame)?;
+    let none = Compression::None;
+    write(folder.path(), "spreadsheet.csv", &Csv, &layout(semicolons(), Timestamps::Rows), none, &frame).await?;
+    write(folder.path(), "spreadsheet.xlsx", &Xlsx, &layout(semicolons(), Timestamps::Envelope), none, &frame).await?;
+    python(folder.path(), &["libreoffice-csv", "libreoffice-xlsx"]);
+    Ok(())
+}

@@ -1,0 +1,180 @@
+//! Generated rows with every type and every nasty value.
+
+use exporter::format::{ColumnLook, Layout, Pattern, Style, Timestamps};
+use polars::prelude::*;
+use protocol::catalog::{Column as CatalogColumn, ColumnType};
+
+/// The columns of all frames here.
+pub(crate) fn columns() -> Vec<CatalogColumn> {
+    [
+        ("n", ColumnType::Int),
+        ("small", ColumnType::Int),
+        ("x", ColumnType::Float),
+        ("real", ColumnType::Float),
+        ("money", ColumnType::Decimal),
+        ("wide", ColumnType::Decimal),
+        ("flag", ColumnType::Bool),
+        ("day", ColumnType::Date),
+        ("at", ColumnType::Datetime),
+        ("clock", ColumnType::Time),
+        ("text", ColumnType::String),
+        ("code", ColumnType::String),
+    ]
+    .map(|(name, kind)| CatalogColumn::new(name, kind))
+    .to_vec()
+}
+
+/// Small, repeatable randomness.
+struct Dice(u64);
+
+impl Dice {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    fn roll(&mut self, sides: usize) -> usize {
+        (self.next() % sides as u64) as usize
+    }
+
+    /// One of these in half of the rows, NULL in some, else what is made.
+    fn pick<T: Clone>(&mut self, nasty: &[T], make: impl Fn(u64) -> T) -> Option<T> {
+        match self.roll(10) {
+            0 => None,
+            1..=4 => Some(nasty[self.roll(nasty.len())].clone()),
+            _ => Some(make(self.next())),
+        }
+    }
+}
+
+const PIECES: [&str; 24] = [
+    "\"",
+    "\"\"",
+    ",",
+    ";",
+    "\t",
+    "\n",
+    "\r",
+    "\r\n",
+    "\0",
+    "#",
+    " ",
+    "é",
+    "漢字",
+    "🦀",
+    "\u{202e}עברית",
+    "'",
+    "a",
+    "B",
+    "NULL",
+    "\\N",
+    "\\",
+    "<&>",
+    "_x0041_",
+    "\u{1f}",
+];
+const CODES: [&str; 16] = [
+    "",
+    "-1",
+    "=1+1",
+    "+49 30 123",
+    "@SUM(A1)",
+    "\t=1",
+    "\r=1",
+    "123456789012345678901234567890",
+    "000123",
+    "0",
+    "1e5",
+    "TRUE",
+    "2001-01-13",
+    "NaN",
+    "null",
+    "-",
+];
+const DAY: i64 = 86_400_000_000;
+
+fn text(dice: &mut Dice) -> Option<String> {
+    match dice.roll(8) {
+        0 => None,
+        1 => Some(String::new()),
+        n => Some((0..n).map(|_| PIECES[dice.roll(PIECES.len())]).collect()),
+    }
+}
+
+/// Rows with everything that can go wrong.
+pub(crate) fn frame(rows: usize) -> PolarsResult<DataFrame> {
+    let mut dice = Dice(42);
+    let mut of = |make: &mut dyn FnMut(&mut Dice)| (0..rows).for_each(|_| make(&mut dice));
+    let (mut n, mut small, mut x, mut real) = (vec![], vec![], vec![], vec![]);
+    of(&mut |d| n.push(d.pick(&[0, -1, i64::MIN, i64::MAX, 999_999_999_999_999, 1_000_000_000_000_000], |r| r as i64)));
+    of(&mut |d| small.push(d.pick(&[0, -1, i16::MIN, i16::MAX], |r| r as i16)));
+    let floats = [0.0, -0.0, f64::NAN, f64::INFINITY, f64::NEG_INFINITY, f64::MIN, f64::MAX, 5e-324, 0.1, -1.0, 1e15];
+    of(&mut |d| x.push(d.pick(&floats, |r| (r as i64 >> 20) as f64 / 4096.0)));
+    let reals = [0.0, f32::NAN, f32::INFINITY, f32::MIN, f32::MAX, 0.1, 1e-45];
+    of(&mut |d| real.push(d.pick(&reals, |r| (r as i32) as f32 / 64.0)));
+    let (mut money, mut wide) = (vec![], vec![]);
+    of(&mut |d| money.push(d.pick(&[0_i128, -1, 5, -199, 9_999_999_999_999], |r| i128::from(r as i32))));
+    let largest = 10_i128.pow(38) - 1;
+    of(&mut |d| wide.push(d.pick(&[0, 1, -1, largest, -largest], |r| i128::from(r as i64) * 1_000_003)));
+    let (mut flag, mut day, mut at, mut clock) = (vec![], vec![], vec![], vec![]);
+    of(&mut |d| flag.push(d.pick(&[true, false], |r| r % 2 == 0)));
+    // 0001-01-01, before and after 1900 and 1970, 2262-04-12, 9999-12-31
+    of(&mut |d| day.push(d.pick(&[-719_162, -25_510, -25_509, -1, 0, 106_752, 2_932_896], |r| (r % 40_000) as i32)));
+    let moments =
+        [-62_135_596_800_000_000, -DAY, -1_000, 0, 979_397_765_120_000, 9_224_318_016_000_000, 253_402_300_799_999_000];
+    of(&mut |d| at.push(d.pick(&moments, |r| (r % 4_000_000_000_000) as i64 * 1_000)));
+    of(&mut |d| clock.push(d.pick(&[0, 1_000_000, 86_399_999_000_000], |r| (r % 86_400_000) as i64 * 1_000_000)));
+    let (mut texts, mut codes) = (vec![], vec![]);
+    of(&mut |d| texts.push(text(d)));
+    of(&mut |d| codes.push(d.pick(&CODES.map(str::to_owned), |r| format!("{r}"))));
+
+    let decimal = |name: &str, values: Vec<Option<i128>>, precision, scale| {
+        Int128Chunked::from_iter_options(name.into(), values.into_iter())
+            .into_decimal(precision, scale)
+            .map(IntoSeries::into_series)
+            .map(IntoColumn::into_column)
+    };
+    DataFrame::new_infer_height(vec![
+        Column::new("n".into(), n),
+        Column::new("small".into(), small),
+        Column::new("x".into(), x),
+        Column::new("real".into(), real),
+        decimal("money", money, 15, 2)?,
+        decimal("wide", wide, 38, 10)?,
+        Column::new("flag".into(), flag),
+        Column::new("day".into(), day).cast(&DataType::Date)?,
+        Column::new("at".into(), at).cast(&DataType::Datetime(TimeUnit::Microseconds, None))?,
+        Column::new("clock".into(), clock).cast(&DataType::Time)?,
+        Column::new("text".into(), texts),
+        Column::new("code".into(), codes),
+    ])
+}
+
+/// Rows whose values CSV on the Web can say: its types have no NUL, no year above 9999 and no double of 38 digits.
+pub(crate) fn tame(rows: usize) -> PolarsResult<DataFrame> {
+    frame(rows)?.lazy().filter(col("text").str().contains_literal(lit("\0")).fill_null(lit(false)).not()).collect()
+}
+
+/// A template that writes every type in a way of its own, as far as the `csvw` tool can read it: it takes `.` between
+/// thousands for the decimal mark, and knows no decimal mark of floats.
+pub(crate) fn styled(layout: Layout) -> Layout {
+    let pattern = |text: &str| Pattern::parse(text).ok();
+    let mut layout = Layout {
+        timestamps: Timestamps::Rows,
+        style: Style { digits_as_text: false, formula_guard: false, decimal_mark: b'.', ..layout.style },
+        ..layout
+    };
+    for column in &mut layout.columns {
+        column.look = match column.source.name.as_str() {
+            "money" => ColumnLook { decimals: Some(2), grouping: Some(','), ..ColumnLook::default() },
+            "flag" => ColumnLook { words: Some(("ja".into(), "nein".into())), ..ColumnLook::default() },
+            "day" => ColumnLook { pattern: pattern("dd.MM.yyyy"), ..ColumnLook::default() },
+            "clock" => ColumnLook { pattern: pattern("HH:mm"), ..ColumnLook::default() },
+            _ => ColumnLook::default(),
+        };
+    }
+    layout
+}
