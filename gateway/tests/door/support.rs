@@ -14,6 +14,7 @@ use platform::{
     secret::Secret,
 };
 use protocol::{
+    access::{Access, ColumnRule, Without},
     catalog::{CatalogDataset, CatalogEntry, Column, ColumnType, DatasetInfo, TemplateInfo},
     envelope::{Envelope, EventBody, TraceContext, UserEvent},
     id::Owner,
@@ -147,6 +148,15 @@ async fn advertise(bus: &Bus) {
         param_specs,
         retention_s: 3600,
         access: Default::default(),
+    };
+    let mut people = dataset("people", 1, vec![]);
+    people.info.columns = [("name", ColumnType::String), ("email", ColumnType::String), ("salary", ColumnType::Int)]
+        .map(|(name, kind)| Column::new(name, kind))
+        .to_vec();
+    let rule = |column: &str, scope: &str, without| ColumnRule { column: column.into(), scope: scope.into(), without };
+    people.access = Access {
+        scopes: vec!["staff".into()],
+        columns: vec![rule("email", "pii:read", Without::LastFour), rule("salary", "hr", Without::Hidden)],
     };
     let entry = CatalogEntry {
         v: 1,
