@@ -171,6 +171,7 @@ async fn advertise(bus: &Bus) {
             dataset("counts", 1, specs),
             dataset("dear", 3, vec![]),
             dataset("gratis", 0, vec![]),
+            people,
         ],
     };
     let value = serde_json::to_vec(&entry).expect("a catalog entry serialises");
