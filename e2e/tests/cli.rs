@@ -341,7 +341,10 @@ async fn after_a_kill_the_next_up_finishes_what_was_begun() {
     // without setpriv on its PATH nothing ends nats-server with it
     let mut up = home.up_with(|launch| launch.env("PATH", "/nonexistent")).await;
     let rest = home.rest(&up.url).await;
-    let (one, two) = (rest.create(&all_flights()).await.id, rest.create(&all_flights()).await.id);
+    // an identical one would be joined
+    let columns = Some(["date", "origin"].map(str::to_owned).to_vec());
+    let other = ExportRequest { columns, ..all_flights() };
+    let (one, two) = (rest.create(&all_flights()).await.id, rest.create(&other).await.id);
     eventually("one runs", async || (rest.export(one).await.status == Status::Running).then_some(())).await;
     up.process.kill();
     let left = home.processes();
