@@ -27,12 +27,18 @@ impl Default for CreditsConfig {
     }
 }
 
+/// Ten years.
+const MAX_ACTIVE_DAYS: u32 = 3660;
+
 /// Terms that can't work.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TermsError {
     /// No such zone.
     #[error("credits.zone: `{0}` is no IANA time zone")]
     Zone(String),
+    /// Each of these days is looked at every midnight.
+    #[error("credits.active_days must be 3660 or less")]
+    TooActive,
     /// A number below zero.
     #[error("credits.{0} must be 0 or more")]
     Negative(&'static str),
@@ -61,6 +67,9 @@ impl TryFrom<&CreditsConfig> for Terms {
             [("opening", config.opening), ("nightly", config.nightly), ("cap", config.cap.unwrap_or_default())];
         if let Some((name, _)) = numbers.into_iter().find(|(_, number)| *number < 0) {
             return Err(TermsError::Negative(name));
+        }
+        if config.active_days > MAX_ACTIVE_DAYS {
+            return Err(TermsError::TooActive);
         }
         let zone = config.zone.parse().map_err(|_| TermsError::Zone(config.zone.clone()))?;
         Ok(Self {

@@ -65,6 +65,7 @@ pub async fn claim(
         .col_expr(Column::Failures, Expr::col(Column::Failures).add(died))
         .col_expr(Column::Worker, Expr::value(worker))
         .col_expr(Column::LeaseUntil, Expr::value(lease_until))
+        .col_expr(Column::DispatchedAt, Expr::value(row.dispatched_at.unwrap_or(now)))
         .col_expr(Column::StartedAt, Expr::value(row.started_at.unwrap_or(now)))
         .col_expr(Column::Rows, Expr::value(0_i64))
         .col_expr(Column::Bytes, Expr::value(0_i64));

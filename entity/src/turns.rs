@@ -6,6 +6,7 @@
 
 use std::collections::HashMap;
 
+use chrono::{DateTime, Utc};
 use protocol::{
     export::Status,
     id::{ExportId, Owner},
@@ -153,7 +154,7 @@ pub async fn served(
     pool: &str,
     lane: &str,
     owner: &Owner,
-    now: chrono::DateTime<chrono::Utc>,
+    now: DateTime<Utc>,
 ) -> Result<(), StoreError> {
     let row = ActiveModel {
         pool: Set(pool.to_owned()),
@@ -167,6 +168,15 @@ pub async fn served(
         .to_owned();
     Entity::insert(row).on_conflict(key).exec_without_returning(db).await?;
     Ok(())
+}
+
+/// Forgets who was served last before this time: as good as never served. How many.
+///
+/// # Errors
+/// When the database fails.
+pub async fn forget(db: &impl ConnectionTrait, before: DateTime<Utc>) -> Result<u64, StoreError> {
+    let old = Entity::delete_many().filter(Column::ServedAt.lt(before.timestamp_micros()));
+    Ok(old.exec(db).await?.rows_affected)
 }
 
 /// Completed exports by which the time of a run is judged.
@@ -278,16 +288,19 @@ impl Survey {
 async fn mean_run_ms(db: &impl ConnectionTrait, pool: &str, lane: &str) -> Result<Option<u64>, StoreError> {
     use export::Column;
     let done = export::Entity::find()
+        .select_only()
+        .columns([Column::StartedAt, Column::CompletedAt])
         .filter(Column::Status.eq(Status::Completed.as_str()))
         .filter(Column::Pool.eq(pool))
         .filter(Column::Lane.eq(lane))
         .order_by_desc(Column::Id)
         .limit(JUDGED_BY)
+        .into_tuple::<(Option<DateTime<Utc>>, Option<DateTime<Utc>>)>()
         .all(db)
         .await?;
     let times: Vec<u64> = done
-        .iter()
-        .filter_map(|row| u64::try_from((row.completed_at? - row.started_at?).num_milliseconds()).ok())
+        .into_iter()
+        .filter_map(|(started, completed)| u64::try_from((completed? - started?).num_milliseconds()).ok())
         .collect();
     Ok(times.iter().sum::<u64>().checked_div(times.len() as u64))
 }

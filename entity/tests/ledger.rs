@@ -294,3 +294,21 @@ async fn keys_survive_the_step_to_a_table_of_their_own_and_back() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn a_release_does_not_swallow_a_night() {
+    on_both(async |db| {
+        let (capped, owner) = (terms(Some(5)), alice());
+        let id = submit(db, &owner, &capped, 1, day(0)).await;
+        // the night fills the account up, and then the hold comes back, whoever looks first
+        let seen = ledger::read(db, &owner, &capped, day(1)).await.unwrap();
+        assert_eq!(seen, Balance { balance: 5, held: 1 });
+        let tx = db.begin().await.unwrap();
+        ledger::catch_up(&tx, &owner, &capped, day(1)).await.unwrap();
+        tx.commit().await.unwrap();
+        cancel(db, &owner, id, 1, day(1)).await;
+        assert_eq!(reckon(db, &owner, &capped, day(1)).await, Balance { balance: 6, held: 0 });
+        assert!(ledger::audit(db).await.unwrap().is_empty());
+    })
+    .await;
+}

@@ -9,9 +9,13 @@ pub(crate) struct Migration;
 #[derive(DeriveIden)]
 enum Export {
     Table,
+    Id,
+    Pool,
+    Lane,
     Tenant,
     UserId,
     Status,
+    DeleteRequestedAt,
     DispatchedAt,
     JoinKey,
 }
@@ -48,6 +52,31 @@ impl MigrationTrait for Migration {
                     .to_owned(),
             )
             .await?;
+        // by what the time of a run is judged
+        manager
+            .create_index(
+                Index::create()
+                    .name("export_judged")
+                    .table(Export::Table)
+                    .col(Export::Status)
+                    .col(Export::Pool)
+                    .col(Export::Lane)
+                    .col(Export::Id)
+                    .to_owned(),
+            )
+            .await?;
+        // few wait for their file to be deleted
+        manager
+            .create_index(
+                Index::create()
+                    .name("export_delete_requested")
+                    .table(Export::Table)
+                    .col(Export::Status)
+                    .col(Export::Id)
+                    .and_where(Expr::col(Export::DeleteRequestedAt).is_not_null())
+                    .to_owned(),
+            )
+            .await?;
         let text = |name: Turn| ColumnDef::new(name).text().not_null().to_owned();
         manager
             .create_table(
@@ -66,7 +95,9 @@ impl MigrationTrait for Migration {
 
     async fn down(&self, manager: &SchemaManager) -> Result<(), DbErr> {
         manager.drop_table(Table::drop().table(Turn::Table).to_owned()).await?;
-        manager.drop_index(Index::drop().name("export_unfinished").table(Export::Table).to_owned()).await?;
+        for name in ["export_delete_requested", "export_judged", "export_unfinished"] {
+            manager.drop_index(Index::drop().name(name).table(Export::Table).to_owned()).await?;
+        }
         for column in [Export::JoinKey, Export::DispatchedAt] {
             manager.alter_table(Table::alter().table(Export::Table).drop_column(column).to_owned()).await?;
         }

@@ -15,8 +15,22 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use crate::secret::Secret;
 
 /// Variables of the command line and its tools that are no settings.
-const NOT_SETTINGS: [&str; 11] =
-    ["config", "data_dir", "token", "url", "nats_server", "web_dir", "bin", "pg_bin", "weed", "flights", "tpch_dir"];
+const NOT_SETTINGS: [&str; 14] = [
+    "config",
+    "data_dir",
+    "token",
+    "url",
+    "nats_server",
+    "web_dir",
+    "bin",
+    "pg_bin",
+    "weed",
+    "flights",
+    "tpch_dir",
+    "python",
+    "heavy_datasets",
+    "screenshots",
+];
 
 /// Settings that can't be used; the text names the key, where it came from, and what is wrong.
 #[derive(Debug, thiserror::Error)]

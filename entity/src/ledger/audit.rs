@@ -78,10 +78,11 @@ pub async fn audit(db: &impl ConnectionTrait) -> Result<Vec<Finding>, StoreError
 /// When the database fails, or the ledger itself says less than nothing.
 pub async fn rebuild(db: &DatabaseConnection) -> Result<Vec<Finding>, StoreError> {
     let tx = db.begin().await?;
-    // no step may come between the comparison and the change: on SQLite a write locks, on PostgreSQL the table is
+    // no step may come between the comparison and the change, and each changes an account: on SQLite a write locks, on
+    // PostgreSQL the table is
     match tx.get_database_backend() {
         DbBackend::Postgres => {
-            tx.execute_unprepared("LOCK TABLE credit_account, credit_entry IN SHARE ROW EXCLUSIVE MODE").await?;
+            tx.execute_unprepared("LOCK TABLE credit_account IN SHARE ROW EXCLUSIVE MODE").await?;
         }
         _ => {
             tx.execute_unprepared("UPDATE credit_account SET news = news WHERE 1 = 0").await?;

@@ -50,7 +50,8 @@ pub async fn capture(
     Ok(true)
 }
 
-/// Gives the hold of a failed or canceled export back. Doing it again changes nothing.
+/// Gives the hold of a failed or canceled export back. Doing it again changes nothing. The account must have been caught
+/// up with in the same transaction.
 ///
 /// # Errors
 /// When the database fails.

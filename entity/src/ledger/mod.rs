@@ -27,7 +27,7 @@ pub use self::{
     audit::{Finding, audit, rebuild},
     exports::{capture, hold, release},
     news::{Untold, told, untold},
-    nights::{Night, look, reckon, reckon_seen},
+    nights::{Night, catch_up, look, reckon, reckon_seen},
     operator::{adjust, grant},
 };
 use crate::{StoreError, account, entry, terms::Terms};

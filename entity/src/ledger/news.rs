@@ -19,19 +19,19 @@ pub struct Untold {
     pub reason: &'static str,
 }
 
-/// Some accounts with news.
+/// Accounts with news after this one, in the order of their keys.
 ///
 /// # Errors
-/// When the database fails, or a row is damaged.
-pub async fn untold(db: &impl ConnectionTrait, limit: u64) -> Result<Vec<Untold>, StoreError> {
+/// When the database fails.
+pub async fn untold(db: &impl ConnectionTrait, after: Option<&Owner>, limit: u64) -> Result<Vec<Untold>, StoreError> {
     let behind = ExprTrait::ne(Expr::col(account::Column::News), Expr::col(account::Column::Told));
-    let rows = account::Entity::find()
-        .filter(behind)
-        .order_by_asc(account::Column::Tenant)
-        .order_by_asc(account::Column::UserId)
-        .limit(limit)
-        .all(db)
-        .await?;
+    let mut rows = account::Entity::find().filter(behind);
+    if let Some(after) = after {
+        let key = Expr::tuple([Expr::col(account::Column::Tenant), Expr::col(account::Column::UserId)]);
+        rows = rows.filter(key.gt(Expr::tuple([Expr::value(&*after.tenant), Expr::value(&*after.user)])));
+    }
+    let rows =
+        rows.order_by_asc(account::Column::Tenant).order_by_asc(account::Column::UserId).limit(limit).all(db).await?;
     let mut found = Vec::with_capacity(rows.len());
     for row in rows {
         // the other steps of an export are told by whoever settles it
@@ -42,7 +42,8 @@ pub async fn untold(db: &impl ConnectionTrait, limit: u64) -> Result<Vec<Untold>
             .order_by_desc(entry::Column::Id)
             .one(db)
             .await?;
-        let reason = newest.as_ref().map(kind).transpose()?.map_or("adjustment", |kind| kind.as_str());
+        // of a kind that this version does not know, the values are told all the same
+        let reason = newest.and_then(|entry| kind(&entry).ok()).map_or("adjustment", |kind| kind.as_str());
         found.push(Untold { owner: Owner::new(row.tenant, row.user_id), news: row.news, reason });
     }
     Ok(found)

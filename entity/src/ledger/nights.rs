@@ -64,19 +64,50 @@ pub async fn reckon(
     }
     let row = account::Entity::find_by_id((owner.tenant.clone(), owner.user.clone())).lock_exclusive().one(db).await?;
     let row = row.ok_or_else(|| StoreError::Damaged { row: "credit_account".into(), detail: "vanished".into() })?;
-    if row.granted_through >= today && row.seen_on >= today {
+    write_down(db, &row, Ord::max(row.seen_on, today), terms, now).await
+}
+
+/// Writes the nights down that are missing, of an account that exists, without noting it as seen. It belongs before
+/// whatever else adds to the balance: under a cap the order counts, and readers see the nights first.
+///
+/// # Errors
+/// When the database fails.
+pub async fn catch_up(
+    db: &impl ConnectionTrait,
+    owner: &Owner,
+    terms: &Terms,
+    now: DateTime<Utc>,
+) -> Result<(), StoreError> {
+    let row = account::Entity::find_by_id((owner.tenant.clone(), owner.user.clone())).lock_exclusive().one(db).await?;
+    if let Some(row) = row {
+        write_down(db, &row, row.seen_on, terms, now).await?;
+    }
+    Ok(())
+}
+
+/// The missing nights of a locked account.
+async fn write_down(
+    db: &impl ConnectionTrait,
+    row: &account::Model,
+    seen_on: NaiveDate,
+    terms: &Terms,
+    now: DateTime<Utc>,
+) -> Result<Balance, StoreError> {
+    let today = terms.day(now);
+    if row.granted_through >= today && row.seen_on >= seen_on {
         return Ok(Balance { balance: row.balance, held: row.held });
     }
+    let owner = Owner::new(row.tenant.clone(), row.user_id.clone());
     let nights = terms.nights(row.balance, row.granted_through, today);
     let amount = nights.iter().map(|(_, amount)| amount).sum();
-    let mut update = change(owner, amount, 0)
-        .col_expr(account::Column::SeenOn, Expr::value(Ord::max(row.seen_on, today)))
+    let mut update = change(&owner, amount, 0)
+        .col_expr(account::Column::SeenOn, Expr::value(seen_on))
         .col_expr(account::Column::GrantedThrough, Expr::value(Ord::max(row.granted_through, today)));
     if amount != 0 {
         update = with_news(update);
     }
     update.exec(db).await?;
-    write(db, nights.into_iter().map(|(night, amount)| of_night(owner, night, amount, now))).await?;
+    write(db, nights.into_iter().map(|(night, amount)| of_night(&owner, night, amount, now))).await?;
     Ok(Balance { balance: row.balance + amount, held: row.held })
 }
 

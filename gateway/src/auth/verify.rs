@@ -15,6 +15,9 @@ use serde_json::{Map, Value};
 use super::{AuthError, Caller, jwks::Jwks};
 use crate::config::IdentityConfig;
 
+/// The longest `sub` and tenant (OpenID Connect Core 1.0, section 2, has the same bound for `sub`).
+const MAX_NAME_BYTES: usize = 255;
+
 /// Secrets shorter than the hash are guessable (RFC 7518, section 3.2).
 const MIN_SECRET_BYTES: usize = 32;
 
@@ -134,8 +137,10 @@ impl Inner {
             return Err(AuthError::NotYet);
         }
         let text = |name: &str| claims.get(name).and_then(Value::as_str).filter(|t| !t.is_empty()).map(str::to_owned);
-        let user = text("sub").ok_or(AuthError::Claims)?;
-        let tenant = text(&self.config.tenant_claim).ok_or(AuthError::Claims)?;
+        // they become parts of NATS subjects, whose length the server bounds
+        let name = |claim: &str| text(claim).filter(|name| name.len() <= MAX_NAME_BYTES).ok_or(AuthError::Claims);
+        let user = name("sub")?;
+        let tenant = name(&self.config.tenant_claim)?;
         let scopes = text("scope").unwrap_or_default().split_ascii_whitespace().map(str::to_owned).collect();
         let expires_at = DateTime::from_timestamp(exp, 0).ok_or(AuthError::Claims)?;
         let mut claims = claims;

@@ -152,6 +152,11 @@ impl Events {
     }
 
     fn take(&self, seq: u64, payload: &[u8]) {
+        // first, so that whoever enters and then reads the position is told of all that comes after it
+        {
+            let mut position = self.position.lock().unwrap_or_else(PoisonError::into_inner);
+            position.seq = position.seq.max(seq);
+        }
         if let Some(UserEvent { owner, event }) = read_event(seq, payload) {
             if let Some(export) = event.export() {
                 // nobody may be waiting
@@ -159,8 +164,6 @@ impl Events {
             }
             self.registry.notify(&owner, seq, &ServerMessage::from_event(seq, event));
         }
-        let mut position = self.position.lock().unwrap_or_else(PoisonError::into_inner);
-        position.seq = position.seq.max(seq);
     }
 }
 

@@ -28,36 +28,45 @@ impl From<&NotifierConfig> for Limits {
     }
 }
 
-/// Those that may go now, in their order: as many as their exporters have free slots for, and none of a tenant or person
-/// who has enough in flight. `slots` says how many of a lane a pool can run at once; those of the interactive lane
-/// include the slots that bulk may take. Where there is no exporter, a few wait for one all the same.
-pub(super) fn admit<'a>(
-    survey: &'a Survey,
+/// The room that is left at the exporters.
+pub(super) struct Room<'a> {
     limits: Limits,
-    slots: impl Fn(&str, Lane) -> u64,
-) -> impl Iterator<Item = &'a Waiting> {
-    let mut room: HashMap<(&str, &str), u64> = HashMap::new();
-    survey.waiting.iter().filter(move |row| {
-        if row.of_tenant > limits.tenant || row.of_user > limits.user {
-            return false;
-        }
-        let (pool, lane) = (row.pool.as_str(), row.lane.as_str());
-        let room = room.entry((pool, lane)).or_insert_with(|| {
-            let in_flight = |lane: &str| {
-                let view = survey.lane(pool, lane);
-                view.dispatched + view.running
-            };
-            let lane_of = Lane::of(lane);
-            let taken_by_bulk = match lane_of {
-                Lane::Interactive => in_flight(Lane::Bulk.as_str()).min(slots(pool, Lane::Bulk)),
+    left: HashMap<(&'a str, &'a str), u64>,
+}
+
+impl<'a> Room<'a> {
+    /// As many as the exporters have free slots for. `slots` says how many of a lane a pool can run at once; those of the
+    /// interactive lane include the slots that bulk may take. Where there is no exporter, a few wait for one all the
+    /// same.
+    pub(super) fn of(survey: &'a Survey, limits: Limits, slots: impl Fn(&str, Lane) -> u64) -> Self {
+        let in_flight = |pool: &str, lane: &str| {
+            let view = survey.lane(pool, lane);
+            view.dispatched + view.running
+        };
+        let left = |pool: &str, name: &str| {
+            let lane = Lane::of(name);
+            let taken_by_bulk = match lane {
+                Lane::Interactive => in_flight(pool, Lane::Bulk.as_str()).min(slots(pool, Lane::Bulk)),
                 Lane::Bulk => 0,
             };
-            (slots(pool, lane_of) + limits.ahead).saturating_sub(in_flight(lane) + taken_by_bulk)
-        });
-        let fits = *room > 0;
-        *room = room.saturating_sub(1);
-        fits
-    })
+            (slots(pool, lane) + limits.ahead).saturating_sub(in_flight(pool, name) + taken_by_bulk)
+        };
+        let left = survey.lanes().map(|(pool, lane, _)| ((pool, lane), left(pool, lane))).collect();
+        Self { limits, left }
+    }
+
+    /// Whether this one may go now: none of a tenant or person who has enough in flight.
+    pub(super) fn fits(&self, row: &Waiting) -> bool {
+        let left = self.left.get(&(row.pool.as_str(), row.lane.as_str())).copied().unwrap_or_default();
+        left > 0 && row.of_tenant <= self.limits.tenant && row.of_user <= self.limits.user
+    }
+
+    /// This one went.
+    pub(super) fn take(&mut self, row: &'a Waiting) {
+        if let Some(left) = self.left.get_mut(&(row.pool.as_str(), row.lane.as_str())) {
+            *left = left.saturating_sub(1);
+        }
+    }
 }
 
 #[cfg(test)]
@@ -81,7 +90,15 @@ mod tests {
     fn admitted(waiting: Vec<Waiting>, lanes: &[(&str, LaneView)], limits: Limits, slots: (u64, u64)) -> Vec<i64> {
         let survey = Survey::of(waiting, lanes.iter().map(|(lane, view)| ("default", *lane, *view)));
         let slots = |_: &str, lane| if lane == Lane::Bulk { slots.1 } else { slots.0 };
-        admit(&survey, limits, slots).map(|row| row.place).collect()
+        let mut room = Room::of(&survey, limits, slots);
+        let mut gone = Vec::new();
+        for row in &survey.waiting {
+            if room.fits(row) {
+                room.take(row);
+                gone.push(row.place);
+            }
+        }
+        gone
     }
 
     fn in_flight(dispatched: u64, running: u64) -> LaneView {

@@ -29,7 +29,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, info};
 
 use self::{
-    admit::{Limits, admit},
+    admit::{Limits, Room},
     news::Outage,
     notes::Notes,
 };
@@ -154,11 +154,16 @@ impl Dispatcher {
             gauge("running").set(view.running as f64);
         }
         let (mut failure, mut handed_over) = (None, false);
-        for row in admit(&survey, Limits::from(&*self.config), |pool, lane| self.catalog.slots(pool, lane)) {
+        let mut room = Room::of(&survey, Limits::from(&*self.config), |pool, lane| self.catalog.slots(pool, lane));
+        for row in &survey.waiting {
             if soft.is_cancelled() {
                 break;
             }
+            if !room.fits(row) {
+                continue;
+            }
             let Err(e) = self.dispatch_one(held, row).await else {
+                room.take(row);
                 handed_over = true;
                 continue;
             };
@@ -191,9 +196,8 @@ impl Dispatcher {
         let tx = self.deps.db.begin().await?;
         held.fence(&tx).await?;
         let moved = transition::dispatched(&tx, id, now).await?;
-        if moved {
-            turns::served(&tx, &row.pool, &row.lane, &row.owner(), now).await?;
-        }
+        // also when an exporter was quicker and runs it already
+        turns::served(&tx, &row.pool, &row.lane, &row.owner(), now).await?;
         tx.commit().await?;
         metrics::counter!("sluice_notifier_dispatched_total").increment(u64::from(moved));
         let waited = (now - row.requested_at).to_std().unwrap_or_default();

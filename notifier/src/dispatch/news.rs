@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use entity::ledger::{self, Untold};
-use futures::{StreamExt, TryStreamExt, stream};
+use futures::{StreamExt, stream};
 use tracing::{info, warn};
 
 use crate::{app::Deps, error::NotifierError, settle::events};
@@ -17,20 +17,29 @@ const AT_ONCE: usize = 16;
 /// How long one batch may take.
 const DEADLINE: Duration = Duration::from_secs(60);
 
-/// Tells all news there are.
+/// Tells all news there are. Who can't be told does not stand before others.
 ///
 /// # Errors
-/// When the database or the bus fails: what was not told is told later.
+/// When the database fails, or nobody of a batch could be told: it is tried again later.
 pub(super) async fn tell_all(deps: &Deps) -> Result<(), NotifierError> {
+    let mut after = None;
     loop {
-        let untold = ledger::untold(&deps.db, BATCH).await?;
-        if untold.is_empty() {
-            return Ok(());
-        }
+        let untold = ledger::untold(&deps.db, after.as_ref(), BATCH).await?;
+        let Some(last) = untold.last() else { return Ok(()) };
+        after = Some(last.owner.clone());
         let count = untold.len();
-        let telling = stream::iter(untold).map(|news| tell(deps, news)).buffer_unordered(AT_ONCE).try_collect::<()>();
-        tokio::time::timeout(DEADLINE, telling).await.map_err(|_| NotifierError::Timeout("telling of credits"))??;
-        metrics::counter!("sluice_notifier_credit_news_total").increment(count as u64);
+        let telling = stream::iter(untold).map(|news| tell(deps, news)).buffer_unordered(AT_ONCE).collect::<Vec<_>>();
+        let told = tokio::time::timeout(DEADLINE, telling).await;
+        let told = told.map_err(|_| NotifierError::Timeout("telling of credits"))?;
+        let failed: Vec<_> = told.into_iter().filter_map(Result::err).collect();
+        metrics::counter!("sluice_notifier_credit_news_total").increment((count - failed.len()) as u64);
+        let all = failed.len() == count;
+        for e in failed {
+            if all {
+                return Err(e);
+            }
+            warn!(error = %e, "somebody can't be told of their credits; tried again");
+        }
     }
 }
 

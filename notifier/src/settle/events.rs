@@ -19,7 +19,7 @@ use tracing::debug;
 use crate::{app::Deps, error::NotifierError};
 
 /// While others change the same balance, it is told again at most this often.
-const CREDIT_ROUNDS: usize = 4;
+const CREDIT_ROUNDS: usize = 16;
 
 /// Why a balance changed because of an export.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,22 +84,23 @@ pub(crate) async fn credit_news(deps: &Deps, news: &Untold) -> Result<(), Notifi
 }
 
 /// Two who tell may read the balance in one order and publish in the other. So each looks again after publishing, and
-/// tells the newer balance: the last event is always right. The values are part of the message id, so that the same news
-/// is stored once.
+/// tells the newer balance: the last event is always right. Round and values are part of the message id, so that the same
+/// news is stored once, and a balance that came back to what it was is told again.
 async fn balance(deps: &Deps, owner: &Owner, traceparent: &str, id: &str, reason: &str) -> Result<(), NotifierError> {
     let read = || ledger::read(&deps.db, owner, &deps.terms, deps.clock.now());
     let mut known = read().await?;
-    for _ in 0..CREDIT_ROUNDS {
+    for round in 0..CREDIT_ROUNDS {
         let ledger::Balance { balance, held } = known;
         let event = EventBody::Credits { balance, held, reason: reason.into() };
-        publish(&deps.bus, owner, traceparent.to_owned(), format!("{id}:{balance}:{held}"), event).await?;
+        publish(&deps.bus, owner, traceparent.to_owned(), format!("{id}:{round}:{balance}:{held}"), event).await?;
         let now = read().await?;
         if now == known {
-            break;
+            return Ok(());
         }
         known = now;
     }
-    Ok(())
+    // whoever comes again finds a quieter moment
+    Err(NotifierError::Timeout("telling a balance that keeps changing"))
 }
 
 /// Tells the gateways that stream this export that it ended.

@@ -19,7 +19,7 @@ use protocol::{
     problem::{Problem, Slug},
     subject,
 };
-use sea_orm::TransactionTrait;
+use sea_orm::{DatabaseTransaction, TransactionTrait};
 use tracing::{info, warn};
 
 use self::events::CreditStep;
@@ -107,11 +107,24 @@ impl Settler {
         let (id, now) = (row.export_id(), self.deps.clock.now());
         let tx = self.deps.db.begin().await?;
         if transition::failed(&tx, id, attempt, problem, now).await? {
-            ledger::release(&tx, &row.owner(), id, row.credits, "export failed", now).await?;
+            self.release(&tx, row, "export failed", now).await?;
         }
         tx.commit().await?;
         let told = self.tell(id, Status::Failed, Some(attempt), CreditStep::Release).await?;
         Ok(told.then_some(Leftovers::Everything))
+    }
+
+    async fn release(
+        &self,
+        tx: &DatabaseTransaction,
+        row: &export::Model,
+        reason: &str,
+        now: DateTime<Utc>,
+    ) -> Result<(), NotifierError> {
+        let owner = row.owner();
+        ledger::catch_up(tx, &owner, &self.deps.terms, now).await?;
+        ledger::release(tx, &owner, row.export_id(), row.credits, reason, now).await?;
+        Ok(())
     }
 
     /// Ends an unfinished export because its owner wants that. None: it ended before, in another way.
@@ -122,7 +135,7 @@ impl Settler {
             .of_request(&format!("/v1/exports/{id}"), &trace.trace_id_hex());
         let tx = self.deps.db.begin().await?;
         if transition::canceled(&tx, id, &problem, now).await? {
-            ledger::release(&tx, &row.owner(), id, row.credits, "export canceled", now).await?;
+            self.release(&tx, row, "export canceled", now).await?;
         }
         tx.commit().await?;
         // before anything else that may fail: work that nobody wants is going on

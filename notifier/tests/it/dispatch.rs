@@ -10,7 +10,7 @@ use protocol::{
     subject::{self, Lane},
 };
 
-use crate::harness::{Harness, alice, completed, now, quiet};
+use crate::harness::{Harness, advertise, alice, completed, now, quiet};
 
 #[tokio::test]
 async fn a_committed_export_that_nobody_told_of_is_published_once() {
@@ -65,8 +65,13 @@ async fn an_export_canceled_before_its_turn_never_becomes_a_job() {
 #[tokio::test]
 async fn an_export_that_cannot_be_published_does_not_stand_before_others() {
     let h = Harness::new().await;
+    // room for two of them, and no more
+    advertise(&h.bus, 2, 1).await;
     // no message may be that long
     let bad = h.submit_for(Owner::new("acme", "x".repeat(2 * 1024 * 1024))).await;
+    for tenant in ["one", "two", "three"] {
+        h.submit_for(Owner::new(tenant, "x".repeat(2 * 1024 * 1024))).await;
+    }
     let good = h.submit().await;
     h.start().await;
     h.until(good, Status::Dispatched).await;

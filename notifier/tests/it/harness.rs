@@ -183,7 +183,7 @@ impl Harness {
     /// Waits until nobody is left to be told of their credits.
     pub(crate) async fn until_told(&self) {
         eventually("everybody knows their credits", || async {
-            ledger::untold(&self.db, 1).await.unwrap().is_empty().then_some(())
+            ledger::untold(&self.db, None, 1).await.unwrap().is_empty().then_some(())
         })
         .await;
     }

@@ -161,7 +161,8 @@ async fn a_job_that_fails_is_seen_and_tried_again_with_growing_pauses() {
 async fn who_loses_its_lease_in_the_middle_writes_nothing_more() {
     let postgres = testkit::db::Postgres::start().await;
     let mut h = Harness::on(postgres.database().await).await;
-    (h.config.credits_batch, h.config.lease_ms) = (1, 4000);
+    // renewals come seldom enough that none waits for the lease's row before the other does
+    (h.config.credits_batch, h.config.lease_ms) = (1, 16_000);
     let bob = Owner::new("acme", "bob");
     ledger::reckon(&h.db, &bob, &terms(), now()).await.unwrap();
     // somebody is at alice's account, so that the run stands still in the middle of its first batch

@@ -11,9 +11,9 @@ mod tickets;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use entity::{export, upkeep};
+use entity::{export, turns, upkeep};
 use serde::{Deserialize, Serialize};
-use tracing::warn;
+use tracing::{debug, warn};
 use uuid::Uuid;
 
 use super::{
@@ -23,6 +23,9 @@ use super::{
     when::When,
 };
 use crate::{app::Deps, config::NotifierConfig, dispatch::Dispatcher, error::NotifierError, settle::Settler};
+
+/// Seconds of a day.
+const DAY_S: u64 = 24 * 60 * 60;
 
 /// The job of this name.
 pub(super) struct Sweep {
@@ -58,6 +61,9 @@ impl Job for Sweep {
             ("orphaned segment rows", segments::forget(self, run).await),
             ("stale tickets", tickets::forget(self).await),
         ];
+        // the fairness of a day ago is nobody's concern
+        let turns = turns::forget(&self.deps.db, ago(self.deps.clock.now(), DAY_S)).await?;
+        debug!(turn.rows = turns, "old turns are forgotten");
         let mut steps = Vec::with_capacity(parts.len());
         for (what, done) in parts {
             let tally = match done {
