@@ -32,7 +32,7 @@ use protocol::{
     id::{ExportId, Owner},
     subject,
 };
-use sea_orm::DatabaseConnection;
+use sea_orm::{ConnectionTrait, DatabaseConnection};
 use tempfile::TempDir;
 use testkit::{
     db::{Postgres, TestDatabase},
@@ -99,17 +99,28 @@ impl Installation {
     }
 
     async fn running(&self) -> ExportId {
-        let (id, now) = (self.queued().await, self.now());
+        let id = self.queued().await;
+        self.claim(id).await;
+        id
+    }
+
+    async fn claim(&self, id: ExportId) {
+        let now = self.now();
         assert!(transition::dispatched(self.db(), id, now).await.unwrap());
         let claim = transition::claim(self.db(), id, "worker", now, now + TimeDelta::seconds(8)).await.unwrap();
         assert!(matches!(claim, Claim::Won(_)));
-        id
     }
 
     /// With a file of two segments and a manifest, kept for a year.
     async fn completed(&self) -> ExportId {
-        let (id, now, store) = (self.running().await, self.now(), self.store());
-        let (first, second) = FILE.split_at(11);
+        let id = self.running().await;
+        self.complete(id, FILE).await;
+        id
+    }
+
+    async fn complete(&self, id: ExportId, whole: &[u8]) {
+        let (now, store) = (self.now(), self.store());
+        let (first, second) = whole.split_at(11);
         for (index, bytes) in [first, second].into_iter().enumerate() {
             let segment = delivery::Segment {
                 index: index as u32,
@@ -122,11 +133,19 @@ impl Installation {
             let path = delivery::segment_path(id, 1, index as u32);
             store.put(&path, Bytes::copy_from_slice(bytes)).await.unwrap();
         }
-        store.put(&delivery::manifest_path(id, 1), "{}").await.unwrap();
+        let manifest = format!("{{\"sha256\":\"{}\"}}", sha256(whole));
+        store.put(&delivery::manifest_path(id, 1), manifest).await.unwrap();
         let expires = now + TimeDelta::days(365);
-        assert!(transition::completed(self.db(), id, 1, &file(), now, expires, now).await.unwrap());
+        assert!(transition::completed(self.db(), id, 1, &file_of(whole), now, expires, now).await.unwrap());
         ledger::capture(self.db(), &owner(), id, 1, now).await.unwrap();
-        id
+    }
+
+    /// Restores into this place, and goes on with it: the pool of before would write to a file that was replaced.
+    async fn go_on_from(&mut self, plan: &RestorePlan) -> Restored {
+        self.db().clone().close().await.unwrap();
+        let restored = backup::restore(plan, &self.target()).await.unwrap();
+        self.database.db = platform::db::connect(&self.database.config).await.unwrap();
+        restored
     }
 
     /// Its file is deleted, as the sweep does it.
@@ -174,11 +193,15 @@ impl Installation {
 }
 
 fn file() -> FileInfo {
+    file_of(FILE)
+}
+
+fn file_of(whole: &[u8]) -> FileInfo {
     FileInfo {
         name: "flights.csv".into(),
-        size: FILE.len() as u64,
+        size: whole.len() as u64,
         rows: 1,
-        sha256: sha256(FILE),
+        sha256: sha256(whole),
         media_type: "text/csv".into(),
     }
 }
@@ -243,6 +266,74 @@ async fn objects_are_copied_once_and_go_with_the_last_backup_that_needs_them() {
     let whole = [0, 1].map(|index| delivery::segment_path(second, 1, index));
     let bytes = [other.store().get(&whole[0]).await.unwrap(), other.store().get(&whole[1]).await.unwrap()].concat();
     assert_eq!(bytes, FILE);
+}
+
+#[tokio::test]
+async fn other_bytes_at_the_same_path_after_a_restore_are_another_object() {
+    let house = Installation::new().await;
+    let (_dir, config) = place();
+    let id = house.queued().await;
+    let early = house.make(&config).await.manifest.id;
+    house.days(1);
+    house.claim(id).await;
+    house.complete(id, FILE).await;
+    assert_eq!(house.make(&config).await.new_objects, 3);
+
+    let mut other = Installation::new().await;
+    other.go_on_from(&RestorePlan { id: early, ..plan(&config, other.now()) }).await;
+    other.days(2);
+    other.claim(id).await;
+    // as many bytes, and the first segment is the same
+    let anew = b"date,delay\n2026-11-22,7\n";
+    other.complete(id, anew).await;
+    assert_eq!(other.row(id).await.attempt, house.row(id).await.attempt);
+    let report = other.make(&config).await;
+    assert_eq!((report.new_objects, report.contents.counts.objects), (2, 3), "the second segment, and the manifest");
+    let latest = backup::verify(&config.destination().unwrap(), &config, "latest", None).await.unwrap();
+    assert_eq!(latest.id, report.manifest.id);
+
+    let mut third = Installation::new().await;
+    assert_eq!(third.go_on_from(&plan(&config, other.now())).await.objects_proven, 3);
+    let [first, second] = [0, 1].map(|index| delivery::segment_path(id, 1, index));
+    let bytes = [third.store().get(&first).await.unwrap(), third.store().get(&second).await.unwrap()].concat();
+    assert_eq!(bytes, anew);
+    let manifest = delivery::manifest_path(id, 1);
+    assert_eq!(third.store().get(&manifest).await.unwrap(), other.store().get(&manifest).await.unwrap());
+    // and nothing is copied twice from here
+    third.days(4);
+    assert_eq!(third.make(&config).await.new_objects, 0);
+}
+
+#[tokio::test]
+async fn accounts_that_did_not_add_up_restore_as_they_were_and_no_others() {
+    let house = Installation::new().await;
+    let (_dir, config) = place();
+    house.completed().await;
+    house.db().execute_unprepared("UPDATE credit_account SET balance = balance + 7").await.unwrap();
+    let report = house.make(&config).await;
+    assert_eq!(report.contents.counts.unbalanced, 1);
+    let mut other = Installation::new().await;
+    assert_eq!(other.go_on_from(&plan(&config, other.now())).await.unbalanced, 1);
+    let found = ledger::audit(other.db()).await.unwrap();
+    assert_eq!(found[0].balance, found[0].ledger_balance + 7);
+
+    // the same rows in a backup that says that they added up, as one would that did not count them
+    let store = config.destination().unwrap();
+    let at = |name: &str| format!("backups/{}/{name}", report.manifest.id);
+    let sealed = store.get(&at("contents.json.zst")).await.unwrap();
+    let mut contents: serde_json::Value = serde_json::from_slice(&zstd::decode_all(&sealed[..]).unwrap()).unwrap();
+    contents["counts"].as_object_mut().unwrap().remove("unbalanced").unwrap();
+    let sealed = zstd::encode_all(contents.to_string().as_bytes(), 3).unwrap();
+    let mut manifest = serde_json::to_value(&report.manifest).unwrap();
+    let parts = manifest["parts"].as_array_mut().unwrap();
+    let part = parts.iter_mut().find(|part| part["name"] == "contents.json.zst").unwrap();
+    part["size"] = sealed.len().into();
+    part["sha256"] = sha256(&sealed).into();
+    store.put(&at("contents.json.zst"), sealed).await.unwrap();
+    store.put(&at("manifest.json"), manifest.to_string()).await.unwrap();
+    let third = Installation::new().await;
+    let refused = backup::restore(&plan(&config, third.now()), &third.target()).await;
+    assert!(matches!(&refused, Err(BackupError::Unproven(why)) if why.contains("do not add up")), "{refused:?}");
 }
 
 #[tokio::test]
@@ -373,6 +464,19 @@ async fn a_restore_that_died_is_begun_again_only_when_that_is_asked_for() {
     let refused = backup::restore(&first, &target).await;
     assert!(matches!(refused, Err(BackupError::HalfDone(_))), "{refused:?}");
     let again = RestorePlan { again: true, ..first.clone() };
+    // somebody else's database or streams, which nobody found empty, aren't emptied for the mark in the file store
+    let used = Installation::new().await;
+    let theirs = used.completed().await;
+    used.bus.publish_durable(format!("{}x", subject::DEAD_ALL.trim_end_matches('>')), "dead", &"theirs").await.unwrap();
+    for wrong in [
+        Target { database: used.database.config.clone(), ..target.clone() },
+        Target { bus: used.bus.clone(), ..target.clone() },
+    ] {
+        let refused = backup::restore(&again, &wrong).await;
+        assert!(matches!(refused, Err(BackupError::Elsewhere { .. })), "{refused:?}");
+    }
+    assert_eq!(used.row(theirs).await.status, Status::Completed.as_str());
+    assert_eq!(used.messages(subject::STREAM_DEAD).await, 1);
     assert_eq!(backup::restore(&again, &target).await.unwrap().objects_proven, 60);
     // whole now: it is an installation in use, also for --force
     for plan in [&first, &again] {

@@ -86,6 +86,19 @@ pub enum BackupError {
     /// A restore that began here did not end.
     #[error("a restore of {0} into this target began and did not end: begin it again with --force")]
     HalfDone(String),
+    /// The mark of a restore is about another database or other streams.
+    #[error(
+        "a restore of {id} began on {began}, and the settings name {here} now: begin it again with the settings of then, \
+         or empty the target and delete the object restore/begun of its file store"
+    )]
+    Elsewhere {
+        /// The backup.
+        id: String,
+        /// Where it began.
+        began: String,
+        /// What the settings name now.
+        here: String,
+    },
     /// What was restored isn't what the backup held.
     #[error("restored, but not what the backup held: {0}")]
     Unproven(String),

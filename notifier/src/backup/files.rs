@@ -12,7 +12,7 @@ use tracing::warn;
 
 use super::{
     Source,
-    database::{WorkItem, work_items},
+    database::{Object, WorkItem, work_items},
     error::BackupError,
     manifest::FileEntry,
     pool::{self, Known, PoolEntry},
@@ -106,8 +106,9 @@ impl Copier<'_> {
 
     async fn item(&self, item: WorkItem) -> Result<Fate, BackupError> {
         let mut entries = vec![];
-        for (path, known) in item.objects() {
-            match self.object(&path, known.as_ref()).await {
+        for object in item.objects() {
+            let Object { path, known, .. } = &object;
+            match self.object(&object).await {
                 Ok(Some((entry, stored, new))) => entries.push((entry, stored, new)),
                 // a document that this format does not have
                 Ok(None) if known.is_none() => {}
@@ -139,14 +140,11 @@ impl Copier<'_> {
     }
 
     /// One object into the pool; None when it is not there.
-    async fn object(
-        &self,
-        path: &str,
-        known: Option<&(u64, String)>,
-    ) -> Result<Option<(FileEntry, PoolEntry, bool)>, BackupError> {
-        if let Some(stored) = self.known.find(self.destination, path).await? {
-            let plain = known.cloned();
-            let entry = FileEntry { path: path.to_owned(), plain, pool: stored.name.clone() };
+    async fn object(&self, object: &Object) -> Result<Option<(FileEntry, PoolEntry, bool)>, BackupError> {
+        let Object { path, known, version } = object;
+        let key = pool::key(path, version);
+        if let Some(stored) = self.known.find(self.destination, &key).await? {
+            let entry = FileEntry { path: path.clone(), plain: known.clone(), pool: stored.name.clone() };
             return Ok(Some((entry, stored.clone(), false)));
         }
         let reading = match self.source.store.read(path, None).await {
@@ -154,8 +152,8 @@ impl Copier<'_> {
             Err(e) if e.is_not_found() => return Ok(None),
             Err(e) => return Err(e.into()),
         };
-        let expected = known.map(|(size, sha256)| Digest { size: *size, sha256: sha256.clone() });
-        let name = pool::name(path, self.id, self.sealer.suffix());
+        let expected = known.as_ref().map(|(size, sha256)| Digest { size: *size, sha256: sha256.clone() });
+        let name = pool::name(&key, self.id, self.sealer.suffix());
         let stall = self.source.config.stall();
         let pieces = reading.stream.map(|piece| piece.map_err(|e| source_error(e.into())));
         let pieces = match expected {
@@ -172,7 +170,7 @@ impl Copier<'_> {
             Err(e) => return Err(e),
         };
         let plain = Some((sealed.plain.size, sealed.plain.sha256));
-        let entry = FileEntry { path: path.to_owned(), plain, pool: name.clone() };
+        let entry = FileEntry { path: path.clone(), plain, pool: name.clone() };
         Ok(Some((entry, PoolEntry { name, size: sealed.stored.size, sha256: sealed.stored.sha256 }, true)))
     }
 }

@@ -90,6 +90,9 @@ pub struct Counts {
     pub ledger_entries: u64,
     /// Accounts.
     pub accounts: u64,
+    /// Of these such that did not add up with the ledger already then; an older backup did not count them.
+    #[serde(default)]
+    pub unbalanced: u64,
     /// Segments that the database knows.
     pub segments: u64,
     /// Exports whose files are in the backup.

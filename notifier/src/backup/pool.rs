@@ -1,7 +1,9 @@
 //! The pool: objects of files, kept once whichever backups need them.
 //!
-//! An object's name is a hash of its path and the id of the backup that wrote it. So it says nothing about the export to
-//! those who can't open the list of files, and it is never written over: what an older backup names stays as it is.
+//! An object's name is a hash of its path and its version, and the id of the backup that wrote it. So it says nothing
+//! about the export to those who can't open the list of files, and it is never written over: what an older backup names
+//! stays as it is. The version is there because a path alone isn't enough: after a restore of an older backup an export may
+//! run again as the same attempt, and write other bytes to the same path.
 
 use std::collections::HashMap;
 
@@ -39,9 +41,13 @@ impl PoolEntry {
     }
 }
 
+/// Which bytes at which path.
+pub(super) fn key(path: &str, version: &str) -> String {
+    sha256_hex(format!("{path}\n{version}").as_bytes())
+}
+
 /// The name of an object that a backup writes.
-pub(super) fn name(path: &str, backup: &str, suffix: &str) -> String {
-    let hash = sha256_hex(path.as_bytes());
+pub(super) fn name(hash: &str, backup: &str, suffix: &str) -> String {
     format!("{POOL}/{}/{hash}-{backup}{suffix}", &hash[..2])
 }
 
@@ -75,9 +81,9 @@ impl Known {
         Ok(Self { entries })
     }
 
-    /// The object that holds this path already, if it is there with the right size.
-    pub(super) async fn find(&self, destination: &FileStore, path: &str) -> Result<Option<&PoolEntry>, BackupError> {
-        let Some(entry) = self.entries.get(&sha256_hex(path.as_bytes())) else { return Ok(None) };
+    /// The object that holds what this [`key`] says already, if it is there with the right size.
+    pub(super) async fn find(&self, destination: &FileStore, key: &str) -> Result<Option<&PoolEntry>, BackupError> {
+        let Some(entry) = self.entries.get(key) else { return Ok(None) };
         let there = destination.size(&entry.name).await? == Some(entry.size);
         Ok(there.then_some(entry))
     }
@@ -138,10 +144,12 @@ mod tests {
     #[test]
     fn a_name_says_who_wrote_it_and_nothing_about_the_export() {
         let path = "exports/0199/1/000000.segment";
+        let key = key(path, "5e88");
+        assert_ne!(key, super::key(path, "5e89"), "other bytes are another object");
         for suffix in [".zst", ".zst.age"] {
-            let name = name(path, "20261122T031500.000Z", suffix);
+            let name = name(&key, "20261122T031500.000Z", suffix);
             assert_eq!(writer(&name), Some("20261122T031500.000Z"));
-            assert_eq!(hash_of(&name), Some(sha256_hex(path.as_bytes()).as_str()));
+            assert_eq!(hash_of(&name), Some(key.as_str()));
             assert!(!name.contains("0199/"), "{name}");
         }
         assert_eq!(writer("files/ab/something-else.zst"), None);

@@ -99,6 +99,17 @@ pub(super) async fn occupied(bus: &Bus) -> Result<Vec<String>, BackupError> {
     Ok(found)
 }
 
+/// When each was created, which tells one server's from another's.
+pub(super) async fn created(bus: &Bus) -> Result<Vec<String>, BackupError> {
+    let mut created = vec![];
+    for stream in ALL {
+        let info = find(bus, stream).await?;
+        let info = info.get_info().await.map_err(BackupError::jetstream("look into", stream))?;
+        created.push(format!("{stream} of {}", info.created));
+    }
+    Ok(created)
+}
+
 /// Empties all of them, before a restore begins again.
 pub(super) async fn empty(bus: &Bus) -> Result<(), BackupError> {
     for stream in ALL {

@@ -78,11 +78,15 @@ async fn ask(options: &RestoreOptions, settings: &Settings) -> Result<(), Comman
 
 fn told(restored: &Restored) -> String {
     let counts = &restored.contents.counts;
+    let sound = match restored.unbalanced {
+        0 => "they add up".to_owned(),
+        n => format!("{n} do not add up, and did not in the backup: see sluice credits audit --rebuild"),
+    };
     let mut lines = vec![
         format!("restored {}, taken at {}", restored.id, restored.contents.taken_at),
         format!("  exports         {} (as many as the backup held)", grouped(counts.exports)),
         format!(
-            "  ledger entries  {} of {} accounts; they add up",
+            "  ledger entries  {} of {} accounts; {sound}",
             grouped(counts.ledger_entries),
             grouped(counts.accounts)
         ),

@@ -16,7 +16,7 @@ use sea_orm::{
 };
 use tempfile::TempDir;
 
-pub(super) use self::survey::{Survey, WorkItem, completed, work_items};
+pub(super) use self::survey::{Object, Survey, WorkItem, completed, work_items};
 use super::{
     config::BackupConfig,
     error::BackupError,
@@ -117,6 +117,16 @@ pub(super) async fn put(
 /// The engine of a database URL, as [`Taken::engine`] has it.
 pub(super) fn engine(database: &DatabaseConfig) -> &'static str {
     if database.url.expose().starts_with("sqlite:") { "sqlite" } else { "postgres" }
+}
+
+/// Where a database is, without credentials.
+pub(super) fn place(database: &DatabaseConfig) -> Result<String, BackupError> {
+    if engine(database) == "sqlite" {
+        let path = sqlite::path(database)?;
+        let path = std::path::absolute(&path).map_err(BackupError::local(path.display()))?;
+        return Ok(format!("sqlite {}", path.display()));
+    }
+    postgres::place(database)
 }
 
 /// Rows of tables that an installation in use has, and a fresh one has not: which tables, with how many.

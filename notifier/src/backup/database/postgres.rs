@@ -98,6 +98,15 @@ pub(super) async fn clear(db: &DatabaseConnection) -> Result<(), BackupError> {
     Ok(())
 }
 
+/// Host, port and name; and the options of a session, which may set another schema.
+pub(super) fn place(database: &DatabaseConfig) -> Result<String, BackupError> {
+    let options = options(database)?;
+    let host = options.get_socket().map_or_else(|| options.get_host().to_owned(), |path| path.display().to_string());
+    let name = options.get_database().unwrap_or_else(|| options.get_username());
+    let session = options.get_options().map(|set| format!(" {set}")).unwrap_or_default();
+    Ok(format!("postgres {host}:{}/{name}{session}", options.get_port()))
+}
+
 fn options(database: &DatabaseConfig) -> Result<PgConnectOptions, BackupError> {
     let parsed = database.url.expose().parse::<PgConnectOptions>();
     Ok(parsed.map_err(|e| sea_orm::DbErr::Custom(format!("database.url: {e}")))?)
@@ -210,5 +219,6 @@ mod tests {
         );
         assert_eq!([env("PGPASSWORD"), env("PGSSLMODE")], ["p@ss+word", "require"]);
         assert_eq!(command.get_args().count(), 0);
+        assert_eq!(place(&database).unwrap(), "postgres db.example.com:5433/exports", "no credentials");
     }
 }

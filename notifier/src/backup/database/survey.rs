@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, Utc};
-use entity::{account, entry, export, segment};
+use entity::{account, entry, export, ledger, segment};
 use protocol::{delivery, export::Status, id::ExportId};
 use sea_orm::{
     ColumnTrait, ConnectionTrait, EntityTrait, PaginatorTrait, QueryFilter, QueryOrder, QuerySelect, Statement,
@@ -38,21 +38,35 @@ pub(in crate::backup) struct WorkItem {
     pub(in crate::backup) export: Uuid,
     /// The attempt that made the file.
     pub(in crate::backup) attempt: u32,
+    /// Which file of this attempt: its SHA-256, and when it was completed.
+    pub(in crate::backup) version: String,
     /// Its segments: index, bytes, SHA-256.
     pub(in crate::backup) segments: Vec<(u32, u64, String)>,
 }
 
+/// An object of a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::backup) struct Object {
+    /// Its path in the file store.
+    pub(in crate::backup) path: String,
+    /// Its bytes and their SHA-256; a document's are not in the database, and not every format has both documents.
+    pub(in crate::backup) known: Option<(u64, String)>,
+    /// What tells it from others that were at this path: the SHA-256 of a segment, the version of a document's file.
+    pub(in crate::backup) version: String,
+}
+
 impl WorkItem {
-    /// The objects of the file: path, and what is known of it. Documents are not in the database, and not every format
-    /// has both.
-    pub(in crate::backup) fn objects(&self) -> Vec<(String, Option<(u64, String)>)> {
+    /// The objects of the file.
+    pub(in crate::backup) fn objects(&self) -> Vec<Object> {
         let (id, attempt) = (ExportId(self.export), self.attempt);
-        let segments = self
-            .segments
-            .iter()
-            .map(|(index, size, sha256)| (delivery::segment_path(id, attempt, *index), Some((*size, sha256.clone()))));
+        let segments = self.segments.iter().map(|(index, size, sha256)| Object {
+            path: delivery::segment_path(id, attempt, *index),
+            known: Some((*size, sha256.clone())),
+            version: sha256.clone(),
+        });
         let documents = [delivery::metadata_path(id, attempt), delivery::manifest_path(id, attempt)];
-        segments.chain(documents.map(|path| (path, None))).collect()
+        let documents = documents.map(|path| Object { path, known: None, version: self.version.clone() });
+        segments.chain(documents).collect()
     }
 }
 
@@ -66,6 +80,7 @@ impl Survey {
             unfinished: of_status(&export::UNFINISHED).count(db).await?,
             ledger_entries: entry::Entity::find().count(db).await?,
             accounts: account::Entity::find().count(db).await?,
+            unbalanced: ledger::audit(db).await?.len() as u64,
             segments: segment::Entity::find().count(db).await?,
             ..Counts::default()
         };
@@ -123,7 +138,9 @@ async fn with_segments(
             .filter(|s| s.attempt == row.attempt)
             .map(|s| (s.index.unsigned_abs(), s.size.unsigned_abs(), s.sha256.clone()))
             .collect();
-        WorkItem { export: row.id, attempt: row.attempt.unsigned_abs(), segments }
+        let at = row.completed_at.map(|at| at.timestamp_micros()).unwrap_or_default();
+        let version = format!("{} {at}", row.file_sha256.unwrap_or_default());
+        WorkItem { export: row.id, attempt: row.attempt.unsigned_abs(), version, segments }
     });
     Ok(items.collect())
 }

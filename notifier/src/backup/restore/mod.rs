@@ -1,7 +1,8 @@
 //! Restores a backup into an empty installation, and proves that everything in it is there.
 //!
 //! Nothing is touched before every digest of the backup was checked. Then a mark is left at the target, and taken away
-//! when the proof is done: an installation with the mark is half of one, and the restore can be begun again on it.
+//! when the proof is done: an installation with the mark is half of one, and the restore can be begun again on it. The mark
+//! says which database and streams it is about, so that no others are emptied that nobody looked at.
 
 mod fixup;
 mod proof;
@@ -64,6 +65,8 @@ pub struct Restored {
     pub redone: u64,
     /// Completed exports whose file is not in the backup: it expires now.
     pub expired: u64,
+    /// Accounts that do not add up with the ledger, as in the backup: see `sluice credits audit --rebuild`.
+    pub unbalanced: u64,
     /// Objects that were read back and had the right digest.
     pub objects_proven: u64,
 }
@@ -86,11 +89,12 @@ async fn restoring(plan: &Plan, target: &Target) -> Result<Restored, BackupError
     let from = From { source, config: &plan.config, opener: Opener::new(identities, plan.config.stall()), manifest };
     let contents = verify::contents_of(&from.source, &from.manifest, &from.opener).await?;
     fits(&contents, &target.database)?;
-    target.admit(plan.again).await?;
+    let place = target.place().await?;
+    target.admit(&place, plan.again).await?;
     info!(backup.id = %from.manifest.id, "checking every digest of the backup");
     verify::digests(&from.source, &plan.config, &from.manifest).await?;
 
-    target.mark(&from.manifest.id).await?;
+    target.mark(&from.manifest.id, place).await?;
     if plan.again {
         target.clear().await?;
     }
@@ -165,10 +169,10 @@ impl From<'_> {
         self.files(&target.store, &contents, scratch.path()).await?;
         let redone = self.streams(&target.bus, db, &contents).await?;
         info!("reading everything back");
-        proof::ledger(db).await?;
+        let unbalanced = proof::ledger(db, &contents.counts).await?;
         let objects_proven = proof::objects(&target.store, self.config, scratch.path()).await?;
         let id = self.manifest.id.clone();
-        Ok(Restored { id, contents, steps_applied, queued, revived, redone, expired, objects_proven })
+        Ok(Restored { id, contents, steps_applied, queued, revived, redone, expired, unbalanced, objects_proven })
     }
 
     /// Every object of the list to its place; what was written is noted in `written` to be read back.

@@ -1,8 +1,10 @@
 //! What is restored into: that it is empty, and the mark of a restore that has begun.
 
-use bytes::Bytes;
+use std::fmt;
+
 use futures::{StreamExt, TryStreamExt};
 use platform::{bus::Bus, config::DatabaseConfig, store::FileStore};
+use serde::{Deserialize, Serialize};
 
 use super::{
     super::{database, error::BackupError},
@@ -11,6 +13,42 @@ use super::{
 
 /// The object in the target's file store that says that a restore has begun and did not end.
 const MARK: &str = "restore/begun";
+
+/// What the mark says.
+#[derive(Debug, Serialize, Deserialize)]
+struct Mark {
+    /// The backup.
+    id: String,
+    /// What was found empty before the mark was left: nothing else may be emptied because of it.
+    #[serde(flatten)]
+    place: Place,
+}
+
+/// A database and streams, without credentials.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Place {
+    /// Where the database is.
+    database: String,
+    /// When each stream was created.
+    streams: Vec<String>,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.database.is_empty() {
+            return f.write_str("an unknown database");
+        }
+        write!(f, "{} with {}", self.database, self.streams.join(", "))
+    }
+}
+
+impl Mark {
+    /// One that can't be read is about nothing that is known, and so admits nothing.
+    fn read(bytes: &[u8]) -> Self {
+        serde_json::from_slice(bytes)
+            .unwrap_or_else(|_| Self { id: String::from_utf8_lossy(bytes).into_owned(), place: Place::default() })
+    }
+}
 
 /// An installation, none of whose services may run.
 #[derive(Clone, Debug)]
@@ -24,13 +62,23 @@ pub struct Target {
 }
 
 impl Target {
-    /// Refuses one that holds anything. One with the mark of a restore is admitted when it is to be begun `again`.
-    pub(super) async fn admit(&self, again: bool) -> Result<(), BackupError> {
-        match (self.store.get(MARK).await, again) {
-            (Ok(_), true) => return Ok(()),
-            (Ok(id), false) => return Err(BackupError::HalfDone(String::from_utf8_lossy(&id).into_owned())),
-            (Err(e), _) if e.is_not_found() => {}
-            (Err(e), _) => return Err(e.into()),
+    /// Which database and streams these are.
+    pub(super) async fn place(&self) -> Result<Place, BackupError> {
+        let database = database::place(&self.database)?;
+        Ok(Place { database, streams: streams::created(&self.bus).await? })
+    }
+
+    /// Refuses one that holds anything. One with the mark of a restore into this `place` is admitted when it is to be
+    /// begun `again`.
+    pub(super) async fn admit(&self, place: &Place, again: bool) -> Result<(), BackupError> {
+        match self.store.get(MARK).await.map(|bytes| Mark::read(&bytes)) {
+            Ok(mark) if !again => return Err(BackupError::HalfDone(mark.id)),
+            Ok(mark) if mark.place == *place => return Ok(()),
+            Ok(Mark { id, place: began }) => {
+                return Err(BackupError::Elsewhere { id, began: began.to_string(), here: place.to_string() });
+            }
+            Err(e) if e.is_not_found() => {}
+            Err(e) => return Err(e.into()),
         }
         let mut found = database::occupied(&self.database).await?;
         found.extend(streams::occupied(&self.bus).await?);
@@ -40,8 +88,10 @@ impl Target {
         if found.is_empty() { Ok(()) } else { Err(BackupError::NotEmpty(found.join(", "))) }
     }
 
-    pub(super) async fn mark(&self, id: &str) -> Result<(), BackupError> {
-        Ok(self.store.put(MARK, Bytes::copy_from_slice(id.as_bytes())).await?)
+    pub(super) async fn mark(&self, id: &str, place: Place) -> Result<(), BackupError> {
+        let mark = serde_json::to_vec(&Mark { id: id.to_owned(), place });
+        let mark = mark.map_err(|e| BackupError::local(MARK)(e.into()))?;
+        Ok(self.store.put(MARK, mark).await?)
     }
 
     pub(super) async fn unmark(&self) -> Result<(), BackupError> {
