@@ -1,8 +1,15 @@
 //! Layered settings: defaults, then a TOML file, then `SLUICE_` environment variables; unknown keys are refused.
 //!
 //! `SLUICE_GATEWAY__LISTEN=0.0.0.0:80` sets `listen` in `[gateway]`: two underscores go one level down.
+//! `SLUICE_NATS__PASSWORD_FILE=/run/secrets/nats` sets `password` in `[nats]` to what that file holds: any setting can be
+//! given so, and a secret should be, as a process's environment shows up in more places than a file does.
 
-use std::path::Path;
+use std::{
+    collections::BTreeMap,
+    fs::File,
+    io::{self, Read},
+    path::Path,
+};
 
 use figment::{
     Figment, Metadata, Profile, Provider,
@@ -31,6 +38,15 @@ const NOT_SETTINGS: [&str; 14] = [
     "heavy_datasets",
     "screenshots",
 ];
+
+/// Settings whose own names end as those variables do that name a file to read a setting from.
+pub const NAMED_AS_FILES: [&str; 2] = ["nats.credentials_file", "backup.passphrase_file"];
+
+/// What ends the name of a variable that names a file to read the setting from.
+const FILE: &str = "_file";
+
+/// The largest file that a setting is read from, bytes.
+const FILE_BYTES: u64 = 64 * 1024;
 
 /// Settings that can't be used; the text names the key, where it came from, and what is wrong.
 #[derive(Debug, thiserror::Error)]
@@ -61,10 +77,60 @@ pub fn load_layers<'a, T: DeserializeOwned>(files: impl IntoIterator<Item = &'a 
         figment = figment.merge(Toml::file_exact(path));
     }
     let env = Env::prefixed("SLUICE_").ignore(&NOT_SETTINGS).split("__");
-    for (key, text) in env.iter() {
-        figment = figment.merge(Variable { env: &env, key: key.as_str(), text });
+    let variables = env.iter().map(|(key, text)| (key.as_str().to_owned(), text)).collect();
+    merge_variables(figment, &env, variables)?.extract_lossy().map_err(|e| ConfigError(e.to_string()))
+}
+
+/// Puts variables over what is there, each under its key with dots. What a variable names a file for is read here.
+fn merge_variables(
+    mut figment: Figment,
+    env: &Env,
+    variables: BTreeMap<String, String>,
+) -> Result<Figment, ConfigError> {
+    for (key, text) in &variables {
+        let of_file = key.strip_suffix(FILE).filter(|_| !NAMED_AS_FILES.contains(&key.as_str()));
+        figment = match of_file {
+            None => figment.merge(Variable { env, key, text }),
+            Some(setting) if variables.contains_key(setting) => {
+                let detail = format!("{setting} and {key} are both in the environment: only one can hold");
+                return Err(ConfigError(detail));
+            }
+            Some(setting) => {
+                let value = read(Path::new(text)).map_err(|e| ConfigError(format!("{key}: {text}: {e}")))?;
+                figment.merge(Written { env, key: setting, value })
+            }
+        };
     }
-    figment.extract_lossy().map_err(|e| ConfigError(e.to_string()))
+    Ok(figment)
+}
+
+/// What a file holds, without the end of its last line, which editors and `echo` add.
+fn read(path: &Path) -> io::Result<String> {
+    let mut text = String::new();
+    let read = File::open(path)?.take(FILE_BYTES + 1).read_to_string(&mut text)? as u64;
+    if read > FILE_BYTES {
+        return Err(io::Error::other(format!("holds more than {FILE_BYTES} bytes")));
+    }
+    let text = text.strip_suffix('\n').map_or(text.as_str(), |text| text.strip_suffix('\r').unwrap_or(text));
+    if text.is_empty() { Err(io::Error::other("holds nothing")) } else { Ok(text.to_owned()) }
+}
+
+/// One setting that came out of a file, which is never read as anything but a text.
+struct Written<'a> {
+    env: &'a Env,
+    key: &'a str,
+    value: String,
+}
+
+impl Provider for Written<'_> {
+    fn metadata(&self) -> Metadata {
+        self.env.metadata()
+    }
+
+    fn data(&self) -> Result<Map<Profile, Dict>, figment::Error> {
+        let value = Value::from(self.value.as_str());
+        Ok(Map::from([(Profile::Default, nest(self.key, value).into_dict().unwrap_or_default())]))
+    }
 }
 
 /// One environment variable, as it is written: a password of digits alone is still a text. Where a number, or a yes or
@@ -72,7 +138,7 @@ pub fn load_layers<'a, T: DeserializeOwned>(files: impl IntoIterator<Item = &'a 
 struct Variable<'a> {
     env: &'a Env,
     key: &'a str,
-    text: String,
+    text: &'a str,
 }
 
 impl Provider for Variable<'_> {
@@ -84,7 +150,7 @@ impl Provider for Variable<'_> {
         let value = match self.text.parse() {
             // lists and tables are written as in TOML
             Ok(value @ (Value::Array(..) | Value::Dict(..) | Value::String(..))) => value,
-            _ => Value::from(self.text.as_str()),
+            _ => Value::from(self.text),
         };
         Ok(Map::from([(Profile::Default, nest(self.key, value).into_dict().unwrap_or_default())]))
     }
@@ -223,9 +289,7 @@ mod tests {
     #[test]
     fn variables_are_taken_as_written() {
         let env = Env::raw();
-        let variable = |figment: Figment, (key, text): (&str, &str)| {
-            figment.merge(Variable { env: &env, key, text: text.to_owned() })
-        };
+        let variable = |figment: Figment, (key, text): (&str, &str)| figment.merge(Variable { env: &env, key, text });
         let read = |texts: &[(&str, &str)]| texts.iter().copied().fold(Figment::new(), variable).extract_lossy();
         for password in ["007", "true", "1e9", "x", "\"quoted\"", "p=a,b"] {
             let settings: Settings = read(&[("nats.password", password), ("nats.replicas", "3")]).unwrap();
@@ -234,6 +298,50 @@ mod tests {
         }
         let wrong = read(&[("nats.replicas", "three")]).unwrap_err().to_string();
         assert!(wrong.contains("NATS.REPLICAS") && wrong.contains("three"), "{wrong}");
+    }
+
+    fn of_variables<const N: usize>(variables: [(&str, &str); N]) -> Result<Settings, ConfigError> {
+        let variables = variables.map(|(key, text)| (key.to_owned(), text.to_owned())).into();
+        let figment = merge_variables(Figment::new(), &Env::raw(), variables)?;
+        figment.extract_lossy().map_err(|e| ConfigError(e.to_string()))
+    }
+
+    #[test]
+    fn any_setting_can_be_in_a_file_of_its_own() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = |name: &str, text: &str| {
+            let path = dir.path().join(name);
+            std::fs::write(&path, text).unwrap();
+            path.display().to_string()
+        };
+        for (text, password) in [("hunter2\n", "hunter2"), ("[1]\r\n", "[1]"), (" 007 \n\n", " 007 \n")] {
+            let path = file("password", text);
+            let settings = of_variables([("nats.password_file", &path), ("database.url_file", &path)]).unwrap();
+            assert_eq!((settings.nats.password.expose(), settings.database.url.expose()), (password, password));
+        }
+        let settings = of_variables([("nats.replicas_file", &file("replicas", "3\n"))]).unwrap();
+        assert_eq!(settings.nats.replicas, 3);
+        let settings = of_variables([("nats.credentials_file", "/nowhere.creds")]).unwrap();
+        assert_eq!(settings.nats.credentials_file, "/nowhere.creds", "a setting of its own is no file to read");
+    }
+
+    #[test]
+    fn a_file_that_gives_nothing_is_named_and_its_text_is_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("secret");
+        let given = path.display().to_string();
+        let refused = |variables: [(&str, &str); 2]| of_variables(variables).unwrap_err().to_string();
+        let missing = refused([("nats.password_file", &given), ("nats.user", "x")]);
+        assert!(missing.contains("nats.password_file") && missing.contains(&given), "{missing}");
+        std::fs::write(&path, "hunter2").unwrap();
+        let twice = refused([("nats.password_file", &given), ("nats.password", "x")]);
+        assert!(twice.contains("both") && !twice.contains("hunter2"), "{twice}");
+        let unknown = refused([("nats.passwort_file", &given), ("nats.user", "x")]);
+        assert!(unknown.contains("passwort") && !unknown.contains("hunter2"), "{unknown}");
+        for wrong in ["", "\n", &"x".repeat(70_000)] {
+            std::fs::write(&path, wrong).unwrap();
+            assert!(refused([("nats.password_file", &given), ("nats.user", "x")]).contains("holds"));
+        }
     }
 
     #[test]

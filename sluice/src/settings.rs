@@ -137,6 +137,25 @@ mod tests {
     }
 
     #[test]
+    fn settings_that_are_named_as_files_are_known() {
+        fn names(value: &serde_json::Value, at: &str, found: &mut Vec<String>) {
+            for (key, value) in value.as_object().into_iter().flatten() {
+                let key = if at.is_empty() { key.clone() } else { format!("{at}.{key}") };
+                names(value, &key, found);
+                if key.ends_with("_file") {
+                    found.push(key);
+                }
+            }
+        }
+        let mut found = vec![];
+        names(&serde_json::to_value(Settings::default()).unwrap(), "", &mut found);
+        found.sort();
+        let mut known = platform::config::NAMED_AS_FILES;
+        known.sort();
+        assert_eq!(found, known, "a variable that ends in _FILE names a file to read, but for these");
+    }
+
+    #[test]
     fn the_example_for_operators_has_only_keys_that_exist() {
         let text = include_str!("../../ops/sluice.toml");
         let (_dir, place) = place(None, Some(text));
