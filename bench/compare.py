@@ -1,7 +1,8 @@
-"""Sluice beside others: the same Parquet file to CSV on the same machine, each in a process of its own.
+"""Sluice beside others: the same data to CSV on the same machine, each in a process of its own.
 
-Each contender runs N times, and its best time counts: from the open file to the last byte written, without the start of
-its process. Peak memory is that of the whole process, as the kernel counted it. The table is Markdown.
+Each contender runs N times, and its best time counts: from the open file, or the first connection, to the last byte
+written, without the start of its process (psql's is within its time, as it can't be told apart). Peak memory is that of
+the whole process, as the kernel counted it; a server's is not in it. The tables are Markdown.
 """
 
 import argparse
@@ -11,6 +12,8 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+
+import postgres
 
 # What each peer runs; `source` and `target` are paths. It prints its own seconds.
 PEERS = {
@@ -38,16 +41,18 @@ SECONDS = re.compile(r"seconds ([0-9.e-]+)|segments in ([0-9.]+)(ms|s)")
 
 
 def run(command):
-    """Seconds that the process says it took, and its peak memory in bytes."""
+    """Seconds that the process says it took, or that it took as seen from here, and its peak memory in bytes."""
+    since = time.perf_counter()
     child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     said, complained = child.stdout.read(), child.stderr.read()
     _, status, usage = os.wait4(child.pid, 0)
+    whole = time.perf_counter() - since
     child.returncode = os.waitstatus_to_exitcode(status)
     if child.returncode != 0:
         sys.exit(f"{' '.join(map(str, command))[:200]} failed: {complained[-2000:]}")
     found = SECONDS.search(said)
     if not found:
-        sys.exit(f"no time in: {said[-500:]}")
+        return whole, usage.ru_maxrss * 1024
     seconds = float(found[1]) if found[1] else float(found[2]) / (1000 if found[3] == "ms" else 1)
     return seconds, usage.ru_maxrss * 1024
 
@@ -58,24 +63,35 @@ def lines(path):
         return sum(block.count(b"\n") for block in iter(lambda: file.read(1 << 22), b""))
 
 
-def case(title, source, options):
-    target = options.folder / "out.csv"
-    ours = [str(options.measure), str(source), "--out", str(target)]
-    commands = {"Sluice": ours}
-    commands |= {name: [sys.executable, "-c", FRAME.format(work=work), str(source), str(target)] for name, work in PEERS.items()}
+def from_parquet(source, target, options):
+    """Everybody who reads a Parquet file, by name."""
+    peers = {name: [sys.executable, "-c", FRAME.format(work=work), source, target] for name, work in PEERS.items()}
+    return {"Sluice": [options.measure, source, "--out", target]} | peers
+
+
+def from_postgres(url, target, options):
+    """Everybody who reads a table of a PostgreSQL server, by name."""
+    copy = f"\\copy lineitem to '{target}' csv header"
+    return {
+        "Sluice": [options.measure, url, "--table", "lineitem", "--out", target],
+        "psql \\copy": [options.postgres / "psql", "--no-psqlrc", "--set", "ON_ERROR_STOP=1", url, "-c", copy],
+    }
+
+
+def case(title, commands, target, runs):
     best, counts, sizes = {}, {}, {}
     # in turns, so that nobody has the quiet part of the machine alone
-    for _ in range(options.runs):
+    for _ in range(runs):
         for name, command in commands.items():
             target.unlink(missing_ok=True)
-            seconds, memory = run(command)
+            seconds, memory = run([str(word) for word in command])
             before = best.get(name, (seconds, 0))
             best[name] = (min(seconds, before[0]), max(memory, before[1]))
             if name not in counts:
                 counts[name], sizes[name] = lines(target), target.stat().st_size
             time.sleep(0.2)
     target.unlink(missing_ok=True)
-    rows = {counts[name] for name in PEERS}
+    rows = {count for name, count in counts.items() if name != "Sluice"}
     # ours has three comment lines around the table
     assert rows == {counts["Sluice"] - 3}, counts
     base = best["Sluice"][0]
@@ -87,14 +103,17 @@ def case(title, source, options):
 
 def main():
     parser = argparse.ArgumentParser()
-    for name in ("measure", "flights", "lineitem", "folder"):
+    for name in ("measure", "flights", "lineitem", "postgres", "folder"):
         parser.add_argument(f"--{name}", type=Path, required=True)
     parser.add_argument("--runs", type=int, default=3)
     options = parser.parse_args()
     options.folder.mkdir(parents=True, exist_ok=True)
+    target = options.folder / "out.csv"
     print(f"{os.cpu_count()} cores, best of {options.runs}")
-    for title, source in (("flights, Parquet to CSV", options.flights), ("lineitem, Parquet to CSV", options.lineitem)):
-        case(title, source, options)
+    for name in ("flights", "lineitem"):
+        case(f"{name}, Parquet to CSV", from_parquet(getattr(options, name), target, options), target, options.runs)
+    with postgres.server(options.postgres, options.lineitem) as url:
+        case("lineitem, PostgreSQL to CSV", from_postgres(url, target, options), target, options.runs)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
-//! Exports a Parquet file as a service would, and says how long that took and how much memory it needed.
+//! Exports a Parquet file, or a table of a PostgreSQL server, as a service would, and says how long that took and how much
+//! memory it needed.
 //!
-//! `cargo run --example measure -- FILE [--format csv] [--compression none] [--template default] [--out FILE] [COLUMN …]`
-//! Without `--out` the bytes go nowhere.
+//! `cargo run --example measure -- SOURCE [--format csv] [--compression none] [--template default] [--out FILE] [COLUMN …]`
+//! `SOURCE` is a file, or `postgres://…` with `--table NAME`. Without `--out` the bytes go nowhere.
 
 #![expect(clippy::print_stdout, reason = "a tool for people")]
 
@@ -18,7 +19,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use exporter::{
     ExporterConfig,
-    dataset::{Dataset, ParquetFile, Query},
+    dataset::{Dataset, ParquetFile, PostgresRows, PostgresServer, PostgresSettings, Query, sql::Source},
     error::JobError,
     format::{Compression, Csv, CsvZip, Format, FormatError, Ndjson, Parquet, Tsv, Xlsx, XlsxZip},
     pipeline::{Budget, Pipeline},
@@ -26,12 +27,16 @@ use exporter::{
     segment::Outlet,
     template::{Plain, Spreadsheet, Template},
 };
-use platform::clock::{Clock, SystemClock};
+use platform::{
+    clock::{Clock, SystemClock},
+    secret::Secret,
+};
 use protocol::{delivery::Segment, filter::Filter};
 
 /// What to export, and how.
 struct Ask {
-    file: PathBuf,
+    source: String,
+    table: Option<String>,
     format: Arc<dyn Format>,
     template: Arc<dyn Template>,
     compression: Compression,
@@ -41,9 +46,10 @@ struct Ask {
 
 fn ask() -> anyhow::Result<Ask> {
     let mut words = std::env::args().skip(1);
-    let file = words.next().context("which file?")?.into();
+    let source = words.next().context("which file?")?;
     let mut ask = Ask {
-        file,
+        source,
+        table: None,
         format: Arc::new(Csv),
         template: Arc::new(Plain),
         compression: Compression::None,
@@ -57,6 +63,7 @@ fn ask() -> anyhow::Result<Ask> {
             "--compression" => ask.compression = value()?.parse()?,
             "--template" if value()? == "spreadsheet" => ask.template = Arc::new(Spreadsheet),
             "--template" => {}
+            "--table" => ask.table = Some(value()?),
             "--out" => ask.out = Some(value()?.into()),
             other if other.starts_with('-') => bail!("`{other}` is not understood"),
             column => ask.columns.push(column.to_owned()),
@@ -76,6 +83,17 @@ fn format(name: &str) -> anyhow::Result<Arc<dyn Format>> {
         Arc::new(CsvZip),
     ];
     formats.into_iter().find(|format| format.name() == name).with_context(|| format!("there is no format `{name}`"))
+}
+
+async fn dataset(ask: &Ask) -> anyhow::Result<Box<dyn Dataset>> {
+    let Some(table) = &ask.table else {
+        return Ok(Box::new(ParquetFile::open(ask.source.as_ref(), "file", "", "")?));
+    };
+    let settings = PostgresSettings::at(Secret::new(ask.source.as_str()));
+    let server = PostgresServer::new(&settings).map_err(anyhow::Error::msg)?;
+    let source = Source::table(table);
+    let columns = PostgresRows::describe(&server, &source).await?;
+    Ok(Box::new(PostgresRows::new(Arc::new(server), source, table, columns, Vec::new(), None)))
 }
 
 /// Where segments end up.
@@ -106,8 +124,8 @@ async fn main() -> anyhow::Result<()> {
     let budget = Budget::from(&ExporterConfig::default());
     let begun = Instant::now();
 
-    let dataset = ParquetFile::open(&ask.file, "file", "", "")?;
-    let mut layout = ask.template.layout(&dataset, &ask.columns)?;
+    let dataset = dataset(&ask).await?;
+    let mut layout = ask.template.layout(dataset.as_ref(), &ask.columns)?;
     layout.timestamps = ask.format.timestamps(layout.timestamps);
     let query = Query {
         columns: layout.inputs().to_vec(),

@@ -5,6 +5,7 @@ use anyhow::Result;
 use crate::args::BenchOptions;
 use crate::layout::Layout;
 use crate::run::Run;
+use crate::tools::postgres;
 use crate::tools::python::{self, Packages};
 use crate::{datasets, web};
 
@@ -30,6 +31,8 @@ pub(crate) fn bench(layout: &Layout, options: &BenchOptions) -> Result<()> {
         .arg(layout.packaged_flights())
         .arg("--lineitem")
         .arg(lineitem)
+        .arg("--postgres")
+        .arg(postgres::bin(layout)?)
         .arg("--folder")
         .arg(layout.own().join("bench"))
         .args(["--runs", &options.runs.to_string()])

@@ -1,0 +1,68 @@
+"""A PostgreSQL server of the benchmark's own, with `lineitem` in it."""
+
+import contextlib
+import os
+import pwd
+import shutil
+import socket
+import subprocess
+import tempfile
+
+LINEITEM = """create unlogged table lineitem (
+l_orderkey bigint not null, l_partkey bigint not null, l_suppkey bigint not null, l_linenumber integer not null,
+l_quantity decimal(15,2) not null, l_extendedprice decimal(15,2) not null, l_discount decimal(15,2) not null,
+l_tax decimal(15,2) not null, l_returnflag text not null, l_linestatus text not null, l_shipdate date not null,
+l_commitdate date not null, l_receiptdate date not null, l_shipinstruct text not null, l_shipmode text not null,
+l_comment text not null)"""
+
+
+def free_port():
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        return taken.getsockname()[1]
+
+
+@contextlib.contextmanager
+def server(programs, parquet):
+    """The URL of a server on loopback that holds the file's rows; the server and its folder go at the end."""
+    # the server refuses to run as root, and its folder must be within reach of who runs it
+    user = "postgres" if os.geteuid() == 0 else pwd.getpwuid(os.geteuid()).pw_name
+    before = ["runuser", "-u", user, "--"] if os.geteuid() == 0 else []
+    folder = tempfile.mkdtemp(prefix="sluice-bench-")
+    if before:
+        shutil.chown(folder, user)
+    data, port = f"{folder}/data", free_port()
+    url = f"postgres://{user}@127.0.0.1:{port}/postgres"
+
+    def call(program, *words, **more):
+        subprocess.run([*before, f"{programs}/{program}", *words], check=True, stdout=subprocess.DEVNULL, cwd=folder, **more)
+
+    try:
+        call("initdb", "-D", data, "-A", "trust", "-U", user, "--no-sync")
+        settings = f"-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories={folder} -c shared_buffers=512MB"
+        call("pg_ctl", "-D", data, "-w", "-l", f"{folder}/log", "-o", settings, "start")
+        try:
+            psql = [f"{programs}/psql", "--quiet", "--no-psqlrc", "--set", "ON_ERROR_STOP=1", url]
+            subprocess.run([*psql, "-c", LINEITEM], check=True)
+            load(psql, parquet)
+            subprocess.run([*psql, "-c", "vacuum (freeze, analyze) lineitem"], check=True)
+            yield url
+        finally:
+            call("pg_ctl", "-D", data, "-w", "-m", "fast", "stop")
+    finally:
+        shutil.rmtree(folder)
+
+
+def load(psql, parquet):
+    """Pours a Parquet file into the table."""
+    import pyarrow.csv
+    import pyarrow.parquet
+
+    file = pyarrow.parquet.ParquetFile(parquet)
+    child = subprocess.Popen([*psql, "-c", "\\copy lineitem from stdin csv header"], stdin=subprocess.PIPE)
+    with pyarrow.csv.CSVWriter(child.stdin, file.schema_arrow) as writer:
+        for batch in file.iter_batches(batch_size=1 << 17):
+            writer.write_batch(batch)
+    child.stdin.close()
+    if child.wait() != 0:
+        raise SystemExit("lineitem could not be loaded")
