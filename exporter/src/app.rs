@@ -11,6 +11,7 @@ use platform::{
 };
 use protocol::subject;
 use sea_orm::DatabaseConnection;
+use serde_json::json;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{info, warn};
 use uuid::Uuid;
@@ -18,6 +19,7 @@ use uuid::Uuid;
 use crate::{
     ExporterConfig, ExporterError, Registry,
     catalog::{Advertiser, Current, Means, Reloader, fingerprint, load, tell},
+    drain::{self, Drain},
     estimate::{self, Estimator},
     worker::{self, Cancels, Worker},
 };
@@ -97,6 +99,7 @@ pub async fn start_with(
     }
     let cancels = Cancels::default();
     let canceled = deps.bus.subscribe(subject::CANCEL_ALL.into()).await?;
+    let drain = Drain::default();
     let advertiser = Advertiser {
         bus: deps.bus.clone(),
         catalog: current.clone(),
@@ -105,8 +108,14 @@ pub async fn start_with(
         pool: config.pool.clone(),
         slots: (config.slots(), config.bulk_slots()),
         every: config.catalog(),
+        drain: drain.clone(),
     };
-    let service = deps.bus.register("sluice-exporter", "Turns datasets into files").await?;
+    let jobs = TaskTracker::new();
+    let (drained, running) = (drain.clone(), jobs.clone());
+    let data = move || json!({ "draining": drained.is_on(), "running": running.len() });
+    let metadata = [("instance", instance.as_str()), ("pool", config.pool.as_str())];
+    let service = deps.bus.register("sluice-exporter", "Turns datasets into files", &metadata, data).await?;
+    drain::serve(&drain, &instance, &jobs, &service, life).await?;
     let estimator = Estimator::new(current.clone(), deps.db.clone(), Arc::clone(&deps.clock));
     estimate::serve(estimator, &service, &config.pool, life).await?;
     let worker = Arc::new(Worker {
@@ -119,7 +128,8 @@ pub async fn start_with(
         instance: instance.clone(),
         cancels: cancels.clone(),
         hand_over: CancellationToken::new(),
-        jobs: TaskTracker::new(),
+        jobs,
+        drain,
     });
 
     life.spawn_critical("catalog", advertiser.run(life.soft().clone()));

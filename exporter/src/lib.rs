@@ -8,6 +8,7 @@
 //! - [`mod@format`]: frames into bytes.
 //! - [`pipeline`] and [`segment`]: the bytes, hashed in order, into segments in the file store.
 //! - [`progress`]: how far it is.
+//! - `drain`: no new jobs, when an operator wants that.
 //! - `estimate`: what an export would be, before anybody asks for it.
 //!
 //! To add a dataset, a template or a format, implement one trait and add a line to [`Registry::standard`].
@@ -17,6 +18,7 @@ pub mod catalog;
 pub mod config;
 pub mod dataset;
 pub mod error;
+mod drain;
 mod estimate;
 pub mod format;
 pub mod pipeline;

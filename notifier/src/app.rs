@@ -113,7 +113,10 @@ pub async fn start(
     // the HTTP port first, so that no grant is minted that nobody honours
     serve::spawn(&config, deps.clone(), Arc::clone(&minter), listener, life);
 
-    let service = deps.bus.register("sluice-notifier", "Settles exports and delivers their files").await?;
+    let metadata = [("instance", instance.as_str()), ("url", url.as_str())];
+    let data = || serde_json::Value::Null;
+    let service =
+        deps.bus.register("sluice-notifier", "Settles exports and delivers their files", &metadata, data).await?;
     let granter = Arc::new(Granter::new(deps.clone(), Arc::clone(&minter), config.grant_max));
     let grants = requests::endpoint(&service, "grant", subject::DELIVERY_GRANT).await?;
     let documents = requests::endpoint(&service, "metadata", subject::DELIVERY_METADATA).await?;

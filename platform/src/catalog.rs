@@ -131,6 +131,16 @@ impl Catalog {
         slots.map(u64::from).sum()
     }
 
+    /// What each exporter that is there advertised last, by pool and name.
+    #[must_use]
+    pub fn exporters(&self) -> Vec<CatalogEntry> {
+        let Ok(exporters) = self.exporters.read() else { return Vec::new() };
+        let alive = exporters.values().filter(|known| known.until > Instant::now());
+        let mut entries: Vec<_> = alive.map(|known| known.entry.clone()).collect();
+        entries.sort_by(|a, b| (&a.pool, &a.instance).cmp(&(&b.pool, &b.instance)));
+        entries
+    }
+
     /// Whether any exporter has been there since the start.
     #[must_use]
     pub fn was_ever_filled(&self) -> bool {
@@ -174,6 +184,7 @@ mod tests {
             ttl_ms,
             slots: 3,
             bulk_slots: 2,
+            draining: false,
             datasets,
         }
     }

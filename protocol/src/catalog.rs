@@ -144,6 +144,9 @@ pub struct CatalogEntry {
     /// Bulk exports among them.
     #[serde(default = "one")]
     pub bulk_slots: u32,
+    /// Whether it takes no new jobs, as an operator wants it to end; then it has no slots.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub draining: bool,
     /// What it offers.
     pub datasets: Vec<CatalogDataset>,
 }

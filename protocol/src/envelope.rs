@@ -77,6 +77,14 @@ pub enum OutcomeResult {
     DeleteRequested,
 }
 
+impl OutcomeResult {
+    /// Whether it says what somebody wants, not what became of an attempt.
+    #[must_use]
+    pub const fn is_wish(&self) -> bool {
+        matches!(self, Self::CancelRequested | Self::DeleteRequested)
+    }
+}
+
 /// A user event in `SLUICE_EVENTS`; its stream sequence is the `seq` that clients see.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct UserEvent {
@@ -164,14 +172,16 @@ pub struct TraceContext {
     pub trace_id: u128,
     /// Names the calling span; never zero.
     pub span_id: u64,
+    /// Whether the caller records the trace.
+    pub sampled: bool,
 }
 
 impl TraceContext {
-    /// A fresh trace.
+    /// A fresh trace, of which nobody has recorded anything.
     #[must_use]
     pub fn generate() -> Self {
-        let (trace_id, span) = (uuid::Uuid::new_v4().as_u128(), uuid::Uuid::new_v4().as_u64_pair().0);
-        Self { trace_id, span_id: span }
+        let (trace_id, span_id) = (uuid::Uuid::new_v4().as_u128(), uuid::Uuid::new_v4().as_u64_pair().0);
+        Self { trace_id, span_id, sampled: false }
     }
 
     /// Reads a `traceparent` header; None for anything that is not one, which then starts a fresh trace.
@@ -185,19 +195,20 @@ impl TraceContext {
         }
         let trace_id = u128::from_str_radix(trace, 16).ok()?;
         let span_id = u64::from_str_radix(span, 16).ok()?;
-        (trace_id != 0 && span_id != 0).then_some(Self { trace_id, span_id })
+        let sampled = u8::from_str_radix(flags, 16).ok()? & 1 == 1;
+        (trace_id != 0 && span_id != 0).then_some(Self { trace_id, span_id, sampled })
     }
 
     /// The same trace under a new span.
     #[must_use]
     pub fn child(self) -> Self {
-        Self { trace_id: self.trace_id, ..Self::generate() }
+        Self { span_id: Self::generate().span_id, ..self }
     }
 
     /// The header's value.
     #[must_use]
     pub fn traceparent(self) -> String {
-        format!("00-{:032x}-{:016x}-01", self.trace_id, self.span_id)
+        format!("00-{:032x}-{:016x}-{:02x}", self.trace_id, self.span_id, u8::from(self.sampled))
     }
 
     /// The trace id as problems and logs show it.
@@ -214,8 +225,11 @@ mod tests {
     #[test]
     fn traceparent_round_trips_and_refuses_others() {
         let context = TraceContext::generate();
-        assert_eq!(TraceContext::parse(&context.traceparent()), Some(context));
-        for bad in ["", "00-0-0-01", "00-00000000000000000000000000000000-0000000000000001-01"] {
+        for context in [context, TraceContext { sampled: true, ..context }.child()] {
+            assert_eq!(TraceContext::parse(&context.traceparent()), Some(context));
+        }
+        let wrong_flags = "00-00000000000000000000000000000001-0000000000000001-zz";
+        for bad in ["", "00-0-0-01", "00-00000000000000000000000000000000-0000000000000001-01", wrong_flags] {
             assert_eq!(TraceContext::parse(bad), None, "{bad}");
         }
     }

@@ -20,9 +20,16 @@ pub const BUCKET_CATALOG: &str = "SLUICE_CATALOG";
 /// Single-use tickets for opening sockets from browsers.
 pub const BUCKET_TICKETS: &str = "SLUICE_TICKETS";
 
+/// The streams that a gateway reads; a bucket is one too.
+pub const GATEWAY_STREAMS: [&str; 3] = [STREAM_EVENTS, "KV_SLUICE_CATALOG", "KV_SLUICE_TICKETS"];
+/// The streams that an exporter reads or looks into.
+pub const EXPORTER_STREAMS: [&str; 2] = [STREAM_JOBS, "KV_SLUICE_CATALOG"];
+
 /// Everything in [`STREAM_JOBS`].
 pub const JOBS_ALL: &str = "sluice.v1.job.>";
-/// Everything in [`STREAM_OUTCOMES`].
+/// What the subjects of wishes begin with.
+const WISH: &str = "sluice.v1.outcome.wish.";
+/// Everything in [`STREAM_OUTCOMES`]: `outcome.<export_id>` and `outcome.wish.<export_id>`.
 pub const OUTCOMES_ALL: &str = "sluice.v1.outcome.>";
 /// Everything in [`STREAM_EVENTS`].
 pub const EVENTS_ALL: &str = "sluice.v1.user.>";
@@ -46,6 +53,18 @@ pub const OPS_SCHEDULE: &str = "sluice.v1.ops.schedule";
 pub const OPS_RUN: &str = "sluice.v1.ops.run";
 /// A hint that somebody asked in the database for a scheduled job to run now (operator → every notifier).
 pub const OPS_DUE: &str = "sluice.v1.ops.due";
+/// Request: exports, whoever they belong to (operator → notifier).
+pub const OPS_EXPORTS: &str = "sluice.v1.ops.exports";
+/// Request: one export (operator → notifier).
+pub const OPS_EXPORT: &str = "sluice.v1.ops.export";
+/// Request: cancel an export (operator → notifier).
+pub const OPS_CANCEL: &str = "sluice.v1.ops.cancel";
+/// Request: dead letters (operator → notifier).
+pub const OPS_DEAD: &str = "sluice.v1.ops.dead";
+/// Request: give what became a dead letter another chance (operator → notifier).
+pub const OPS_REQUEUE: &str = "sluice.v1.ops.requeue";
+/// Request: the running exporters (operator → notifier).
+pub const OPS_EXPORTERS: &str = "sluice.v1.ops.exporters";
 
 /// How long a job is likely to take; each lane has its own consumer, and bulk can't take every slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -109,6 +128,18 @@ pub fn outcome(id: ExportId) -> String {
     format!("sluice.v1.outcome.{id}")
 }
 
+/// Where a wish is published that leads to an outcome: the one kind of outcome that a gateway may publish.
+#[must_use]
+pub fn wish(id: ExportId) -> String {
+    format!("{WISH}{id}")
+}
+
+/// Whether a subject is one on which only wishes may come.
+#[must_use]
+pub fn is_wish(subject: &str) -> bool {
+    subject.starts_with(WISH)
+}
+
 /// Where a dead letter is published.
 #[must_use]
 pub fn dead(reason: &str, id: ExportId) -> String {
@@ -155,6 +186,18 @@ pub fn delivery_written(id: ExportId) -> String {
 #[must_use]
 pub fn delivery_announce(id: ExportId) -> String {
     format!("sluice.v1.delivery.announce.{id}")
+}
+
+/// Where one exporter hears that it is to take no new jobs (operator → that exporter).
+#[must_use]
+pub fn ops_drain(instance: &str) -> String {
+    format!("sluice.v1.ops.drain.{}", token(instance))
+}
+
+/// Where one exporter hears that it is to take jobs again (operator → that exporter).
+#[must_use]
+pub fn ops_undrain(instance: &str) -> String {
+    format!("sluice.v1.ops.undrain.{}", token(instance))
 }
 
 /// Where exporters of a pool hear questions about exports that nobody has asked for yet.

@@ -13,7 +13,7 @@ pub(crate) mod plan;
 use std::{sync::Arc, time::Duration};
 
 use async_nats::jetstream::{
-    Message,
+    AckKind, Message,
     consumer::{AckPolicy, PullConsumer, pull},
 };
 use futures::StreamExt;
@@ -28,7 +28,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{info, warn};
 
 pub(crate) use self::cancel::{Cancels, listen};
-use crate::{ExporterConfig, catalog::Current};
+use crate::{ExporterConfig, catalog::Current, drain::Drain};
 
 /// One pull waits this long for a job, then looks up whether it should still wait.
 const PULL: Duration = Duration::from_secs(3);
@@ -52,6 +52,8 @@ pub(crate) struct Worker {
     pub(crate) hand_over: CancellationToken,
     /// The running jobs.
     pub(crate) jobs: TaskTracker,
+    /// Whether to take no new ones.
+    pub(crate) drain: Drain,
 }
 
 /// Starts to take jobs of both lanes.
@@ -107,7 +109,10 @@ async fn take(worker: Arc<Worker>, lane: Lane, slots: Slots, life: Lifecycle) ->
     loop {
         let slot = tokio::select! {
             () = life.soft().cancelled() => return Ok(()),
-            slot = slots.take(lane) => slot,
+            slot = async {
+                worker.drain.is_off().await;
+                slots.take(lane).await
+            } => slot,
         };
         let Some(slot) = slot else { return Ok(()) };
         let begun = Instant::now();
@@ -118,6 +123,12 @@ async fn take(worker: Arc<Worker>, lane: Lane, slots: Slots, life: Lifecycle) ->
         };
         match pulled {
             Ok(None) => pause = FIRST_PAUSE,
+            Ok(Some(message)) if worker.drain.is_on() => {
+                // the pull was on its way when an operator had us drain: another exporter takes it
+                if let Err(e) = message.ack_with(AckKind::Nak(None)).await {
+                    warn!(error = %e, "a job can't be given back; it goes to another after its ack wait");
+                }
+            }
             Ok(Some(message)) => {
                 pause = FIRST_PAUSE;
                 let job = Arc::clone(&worker);

@@ -166,6 +166,7 @@ async fn advertise(bus: &Bus) {
         ttl_ms: 600_000,
         slots: 5,
         bulk_slots: 4,
+        draining: false,
         datasets: vec![
             dataset("flights", 1, vec![]),
             dataset("counts", 1, specs),

@@ -313,6 +313,7 @@ pub(crate) async fn advertise(bus: &Bus, slots: u32, bulk_slots: u32) {
         ttl_ms: 3_600_000,
         slots,
         bulk_slots,
+        draining: false,
         datasets: Vec::new(),
     };
     bus.catalog().await.unwrap().put("exporter", serde_json::to_vec(&entry).unwrap().into()).await.unwrap();

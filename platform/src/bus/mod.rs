@@ -76,6 +76,16 @@ pub enum BusError {
         /// Why.
         detail: String,
     },
+    /// Streams and buckets that somebody else makes are not there.
+    #[error(
+        "not there after {waited_ms} ms (nats.streams_wait_ms): {missing}; a notifier makes them, so start one on the same NATS"
+    )]
+    Missing {
+        /// Which.
+        missing: String,
+        /// For how long they were waited for, milliseconds.
+        waited_ms: u64,
+    },
     /// A message isn't what its subject promises.
     #[error("unreadable message: {0}")]
     Unreadable(#[from] serde_json::Error),
@@ -99,25 +109,46 @@ pub struct Bus {
     jetstream: jetstream::Context,
     timeout: Duration,
     /// Ends the task that keeps the streams when the last clone goes, so that the connection can close.
-    _keeper: Arc<DropGuard>,
+    _keeper: Option<Arc<DropGuard>>,
 }
 
 impl Bus {
-    /// Connects, and makes the streams and buckets that don't exist yet. `name` is shown to operators.
+    /// Connects, and makes the streams and buckets that don't exist yet, now and whenever the server comes back without
+    /// them. `name` is shown to operators.
     ///
     /// # Errors
     /// When the server can't be reached within the request time, or a stream can't be made.
     pub async fn connect(config: &NatsConfig, name: &str) -> Result<Self, BusError> {
-        let timeout = Duration::from_millis(config.request_timeout_ms);
         let connected = Arc::new(Notify::new());
-        let notify = Arc::clone(&connected);
+        let mut bus = Self::open(config, name, Arc::clone(&connected)).await?;
+        streams::ensure(&bus.jetstream, config.replicas).await?;
+        let stop = CancellationToken::new();
+        tokio::spawn(streams::keep(bus.jetstream.clone(), config.replicas, connected, stop.clone()));
+        bus._keeper = Some(Arc::new(stop.drop_guard()));
+        Ok(bus)
+    }
+
+    /// Connects, and waits for what somebody with more rights makes: these streams, by name; a bucket is the stream
+    /// `KV_<bucket>`. Without any it only connects.
+    ///
+    /// # Errors
+    /// When the server can't be reached within the request time, or a stream is not there within `streams_wait_ms`.
+    pub async fn join(config: &NatsConfig, name: &str, needed: &[&str]) -> Result<Self, BusError> {
+        let bus = Self::open(config, name, Arc::new(Notify::new())).await?;
+        streams::wait(&bus.jetstream, needed, Duration::from_millis(config.streams_wait_ms)).await?;
+        Ok(bus)
+    }
+
+    async fn open(config: &NatsConfig, name: &str, connected: Arc<Notify>) -> Result<Self, BusError> {
+        let timeout = Duration::from_millis(config.request_timeout_ms);
         let mut options = ConnectOptions::new()
             .name(name)
+            .custom_inbox_prefix(config.inbox())
             .subscription_capacity(SUBSCRIPTION_CAPACITY)
             .connection_timeout(timeout)
             .request_timeout(Some(timeout))
             .event_callback(move |event| {
-                let connected = Arc::clone(&notify);
+                let connected = Arc::clone(&connected);
                 async move {
                     match event {
                         async_nats::Event::Connected => {
@@ -130,6 +161,13 @@ impl Bus {
                     }
                 }
             });
+        if !config.tls_ca_file.is_empty() {
+            options = options.add_root_certificates(config.tls_ca_file.clone().into()).require_tls(true);
+        }
+        if !config.tls_cert_file.is_empty() {
+            let (cert, key) = (&config.tls_cert_file, &config.tls_key_file);
+            options = options.add_client_certificate(cert.into(), key.into()).require_tls(true);
+        }
         if !config.credentials_file.is_empty() {
             let credentials =
                 tokio::fs::read_to_string(&config.credentials_file).await.map_err(BusError::Credentials)?;
@@ -142,10 +180,7 @@ impl Bus {
             options.connect(urls).await.map_err(|source| BusError::Connect { url: config.url.clone(), source })?;
         let jetstream =
             jetstream::context::ContextBuilder::new().timeout(timeout).ack_timeout(timeout).build(client.clone());
-        streams::ensure(&jetstream, config.replicas).await?;
-        let stop = CancellationToken::new();
-        tokio::spawn(streams::keep(jetstream.clone(), config.replicas, connected, stop.clone()));
-        Ok(Self { client, jetstream, timeout, _keeper: Arc::new(stop.drop_guard()) })
+        Ok(Self { client, jetstream, timeout, _keeper: None })
     }
 
     /// The core NATS client.
@@ -271,13 +306,21 @@ impl Bus {
         bucket.map_err(|e| BusError::Prepare { name, detail: e.to_string() })
     }
 
-    /// Registers a NATS service, which `nats micro` shows for as long as the answer is held.
+    /// Registers a NATS service, which `nats micro` shows for as long as the answer is held, under the version of this
+    /// build. `metadata` tells its instances apart; `data` is asked whenever somebody wants to see how its endpoints do.
     ///
     /// # Errors
     /// When the name isn't one or the client is closed.
-    pub async fn register(&self, name: &str, description: &str) -> Result<Service, BusError> {
-        let builder = self.client.service_builder().description(description);
-        let started = builder.start(name, env!("CARGO_PKG_VERSION")).await;
+    pub async fn register(
+        &self,
+        name: &str,
+        description: &str,
+        metadata: &[(&str, &str)],
+        data: impl Fn() -> serde_json::Value + Send + Sync + 'static,
+    ) -> Result<Service, BusError> {
+        let metadata = metadata.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+        let builder = self.client.service_builder().description(description).metadata(metadata);
+        let started = builder.stats_handler(move |_, _| data()).start(name, env!("CARGO_PKG_VERSION")).await;
         started.map_err(|e| BusError::Service { name: name.to_owned(), detail: e.to_string() })
     }
 

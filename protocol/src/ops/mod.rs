@@ -1,7 +1,17 @@
-//! What operators ask the notifiers over NATS: `nats req sluice.v1.ops.schedule '{}'`.
+//! What operators ask over NATS: `nats req sluice.v1.ops.schedule '{}'`. Notifiers answer, and of draining the exporter
+//! that is meant.
+
+mod dead;
+mod export;
+mod exporter;
 
 use serde::{Deserialize, Serialize};
 
+pub use self::{
+    dead::{DeadKind, DeadLetter, DeadReply, DeadRequest, RequeueReply, RequeueRequest},
+    export::{CancelReply, CancelRequest, ExportLookup, ExportReply, ExportSummary, ExportsReply, ExportsRequest},
+    exporter::{DrainReply, DrainRequest, ExporterInfo, ExportersReply, ExportersRequest},
+};
 use crate::{problem::Problem, time::Timestamp};
 
 /// Something that runs by the clock.
