@@ -158,7 +158,7 @@ impl Exports {
         let id = row.export_id();
         let message_id = format!("{id}:{what}");
         let outcome = Envelope::new(&message_id, &row.traceparent, OutcomeMessage { export_id: id, result });
-        if let Err(e) = self.bus.publish_durable(subject::outcome(id), &message_id, &outcome).await {
+        if let Err(e) = self.bus.publish_durable(subject::wish(id), &message_id, &outcome).await {
             warn!(export.id = %id, error = %e, "the notifier was not told; it will find out by itself");
         }
     }

@@ -135,6 +135,10 @@ impl Intake {
             Ok(envelope) => envelope.body,
             Err(e) => return self.bury(&message, delivered, &format!("unreadable: {e}")).await,
         };
+        // a gateway may publish no others, and must not get them in under another name
+        if subject::is_wish(&message.subject) && !outcome.result.is_wish() {
+            return self.bury(&message, delivered, "no wish, on a subject that is for wishes alone").await;
+        }
         let id = outcome.export_id;
         match kept_alive(&message, self.settle(&outcome, delivered)).await {
             Ok(()) => {

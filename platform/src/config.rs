@@ -40,7 +40,13 @@ const NOT_SETTINGS: [&str; 14] = [
 ];
 
 /// Settings whose own names end as those variables do that name a file to read a setting from.
-pub const NAMED_AS_FILES: [&str; 2] = ["nats.credentials_file", "backup.passphrase_file"];
+pub const NAMED_AS_FILES: [&str; 5] = [
+    "nats.credentials_file",
+    "nats.tls_ca_file",
+    "nats.tls_cert_file",
+    "nats.tls_key_file",
+    "backup.passphrase_file",
+];
 
 /// What ends the name of a variable that names a file to read the setting from.
 const FILE: &str = "_file";
@@ -168,10 +174,33 @@ pub struct NatsConfig {
     pub password: Secret,
     /// A credentials file instead of user and password.
     pub credentials_file: String,
+    /// The certificate authority, in PEM, that the server's certificate must come from; with it the connection must be
+    /// encrypted. Empty: what the URL says (`tls://`), by the authorities of the machine.
+    pub tls_ca_file: String,
+    /// This process's own certificate, in PEM, for a server that asks for one; with it goes `tls_key_file`.
+    pub tls_cert_file: String,
+    /// The certificate's key, in PEM.
+    pub tls_key_file: String,
+    /// Where answers to this process come in: only its user should be able to read there. Empty for `_INBOX.<user>`.
+    pub inbox_prefix: String,
     /// Replicas of each stream: 1 on one server, 3 on a cluster.
     pub replicas: usize,
     /// How long a request over NATS may take, milliseconds.
     pub request_timeout_ms: u64,
+    /// How long gateways and exporters wait at their start for the streams, which a notifier makes, milliseconds.
+    pub streams_wait_ms: u64,
+}
+
+impl NatsConfig {
+    /// The prefix of the subjects on which answers come in.
+    #[must_use]
+    pub fn inbox(&self) -> String {
+        match (self.inbox_prefix.as_str(), self.user.as_str()) {
+            ("", "") => "_INBOX".to_owned(),
+            ("", user) => format!("_INBOX.{}", protocol::subject::token(user)),
+            (prefix, _) => prefix.to_owned(),
+        }
+    }
 }
 
 impl Default for NatsConfig {
@@ -181,8 +210,13 @@ impl Default for NatsConfig {
             user: String::new(),
             password: Secret::default(),
             credentials_file: String::new(),
+            tls_ca_file: String::new(),
+            tls_cert_file: String::new(),
+            tls_key_file: String::new(),
+            inbox_prefix: String::new(),
             replicas: 1,
             request_timeout_ms: 5_000,
+            streams_wait_ms: 60_000,
         }
     }
 }

@@ -192,12 +192,14 @@ impl Settler {
     ) -> Result<bool, NotifierError> {
         let id = row.export_id();
         // it may fail for hours, and would be said again and again
-        if waits(&self.deps.bus, subject::STREAM_OUTCOMES, &subject::outcome(id)).await? {
-            return Ok(false);
+        for subject in [subject::wish(id), subject::outcome(id)] {
+            if waits(&self.deps.bus, subject::STREAM_OUTCOMES, &subject).await? {
+                return Ok(false);
+            }
         }
         let message_id = format!("{id}:{what}:{}", since.timestamp_millis());
         let message = Envelope::new(message_id, events::traceparent(row), Outcome { export_id: id, result });
-        self.deps.bus.publish_durable(subject::outcome(id), &message.id, &message).await?;
+        self.deps.bus.publish_durable(subject::wish(id), &message.id, &message).await?;
         Ok(true)
     }
 

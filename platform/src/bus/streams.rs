@@ -1,4 +1,4 @@
-//! The streams and buckets of this platform, made at start by whoever comes first.
+//! The streams and buckets of this platform: one service makes them, and the others wait for them.
 
 use std::{sync::Arc, time::Duration};
 
@@ -7,9 +7,9 @@ use async_nats::jetstream::{
     stream::{Config, RetentionPolicy, StorageType},
 };
 use protocol::subject;
-use tokio::sync::Notify;
+use tokio::{sync::Notify, time::Instant};
 use tokio_util::sync::CancellationToken;
-use tracing::warn;
+use tracing::{debug, info, warn};
 
 use super::BusError;
 
@@ -34,6 +34,36 @@ pub(super) async fn keep(
         if let Err(e) = ensure(&jetstream, replicas).await {
             warn!(error = %e, "streams can't be checked after a reconnect");
         }
+    }
+}
+
+/// How often to look whether a stream is there.
+const LOOK: Duration = Duration::from_millis(200);
+
+/// Waits for streams that another service makes.
+pub(super) async fn wait(jetstream: &jetstream::Context, needed: &[&str], limit: Duration) -> Result<(), BusError> {
+    let (begun, mut missing, mut said) = (Instant::now(), needed.to_vec(), false);
+    loop {
+        let mut still = vec![];
+        for name in missing {
+            if let Err(e) = jetstream.get_stream(name).await {
+                debug!(nats.stream = name, error = %e, "a stream is not there yet");
+                still.push(name);
+            }
+        }
+        if still.is_empty() {
+            return Ok(());
+        }
+        if begun.elapsed() >= limit {
+            let waited_ms = u64::try_from(limit.as_millis()).unwrap_or(u64::MAX);
+            return Err(BusError::Missing { missing: still.join(", "), waited_ms });
+        }
+        if !said {
+            info!(nats.missing = %still.join(", "), "waiting until a notifier has made the streams");
+            said = true;
+        }
+        missing = still;
+        tokio::time::sleep(LOOK).await;
     }
 }
 

@@ -160,7 +160,7 @@ async fn tell(settings: &Settings) {
 }
 
 async fn hint(settings: &Settings) -> Result<(), BusError> {
-    let bus = Bus::connect(&settings.nats, "sluice-credits").await?;
+    let bus = Bus::join(&settings.nats, "sluice-credits", &[]).await?;
     let trace = TraceContext::generate().traceparent();
     bus.publish_lossy(subject::DELIVERY_SUBMITTED.to_owned(), &trace, &json!({})).await?;
     bus.flush().await

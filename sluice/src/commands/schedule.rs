@@ -91,7 +91,7 @@ async fn run_now(
 }
 
 async fn hint(name: &str, settings: &Settings) -> Result<(), platform::bus::BusError> {
-    let bus = Bus::connect(&settings.nats, "sluice-schedule").await?;
+    let bus = Bus::join(&settings.nats, "sluice-schedule", &[]).await?;
     let trace = TraceContext::generate().traceparent();
     bus.publish_lossy(subject::OPS_DUE.into(), &trace, &RunRequest { name: name.to_owned() }).await?;
     bus.flush().await
