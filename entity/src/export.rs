@@ -310,18 +310,6 @@ pub async fn cancel_requested(db: &impl ConnectionTrait, limit: u64) -> Result<V
     Ok(asked.limit(limit).all(db).await?)
 }
 
-/// Completed exports whose time is over or whose owner asked to delete the file, oldest first.
-///
-/// # Errors
-/// When the database fails.
-pub async fn to_expire(db: &impl ConnectionTrait, now: DateTime<Utc>, limit: u64) -> Result<Vec<Model>, StoreError> {
-    let over = Entity::find()
-        .filter(Column::Status.eq(Status::Completed.as_str()))
-        .filter(Condition::any().add(Column::ExpiresAt.lte(now)).add(Column::DeleteRequestedAt.is_not_null()))
-        .order_by_asc(Column::Id);
-    Ok(over.limit(limit).all(db).await?)
-}
-
 /// Dispatched long ago, or running with a lease that ran out long ago: their job may be lost.
 ///
 /// # Errors

@@ -8,6 +8,7 @@ use entity::{
     terms::{CreditsConfig, Terms},
     transition,
     transition::Claim,
+    upkeep,
 };
 use migration::{Migrator, MigratorTrait};
 use protocol::{
@@ -17,6 +18,7 @@ use protocol::{
     problem::{Problem, Slug},
 };
 use sea_orm::{ConnectOptions, Database, DatabaseConnection, EntityTrait};
+use uuid::Uuid;
 
 fn now() -> DateTime<Utc> {
     "2026-11-22T15:26:01.123Z".parse().unwrap()
@@ -70,8 +72,8 @@ async fn a_stale_worker_is_fenced_off() {
     let row = export::find_owned(&db, &alice(), id).await.unwrap().unwrap();
     assert_eq!(entity::view::export(&row, None).unwrap().file, Some(file));
     assert_eq!(export::find_owned(&db, &Owner::new("globex", "alice"), id).await.unwrap(), None);
-    assert_eq!(export::to_expire(&db, lease(59), 9).await.unwrap().len(), 0);
-    assert_eq!(export::to_expire(&db, lease(60), 9).await.unwrap().len(), 1);
+    assert_eq!(upkeep::overdue(&db, Uuid::nil(), lease(59), 9).await.unwrap().len(), 0);
+    assert_eq!(upkeep::overdue(&db, Uuid::nil(), lease(60), 9).await.unwrap().len(), 1);
 }
 
 #[tokio::test]
