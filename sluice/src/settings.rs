@@ -6,7 +6,10 @@ use entity::terms::CreditsConfig;
 use exporter::ExporterConfig;
 use gateway::GatewayConfig;
 use notifier::{NotifierConfig, backup::BackupConfig};
-use platform::config::{ConfigError, DatabaseConfig, LogConfig, NatsConfig, StoreConfig, load_layers};
+use platform::{
+    config::{ConfigError, DatabaseConfig, LogConfig, NatsConfig, StoreConfig, load_layers},
+    telemetry::OtlpConfig,
+};
 use serde::{Deserialize, Serialize};
 
 use crate::cli::Place;
@@ -33,6 +36,8 @@ pub struct Settings {
     pub shutdown_grace_s: u64,
     /// Logs.
     pub log: LogConfig,
+    /// Traces over OTLP.
+    pub otlp: OtlpConfig,
     /// NATS.
     pub nats: NatsConfig,
     /// The database that all services share.
@@ -56,6 +61,7 @@ impl Default for Settings {
         Self {
             shutdown_grace_s: 20,
             log: LogConfig::default(),
+            otlp: OtlpConfig::default(),
             nats: NatsConfig::default(),
             database: DatabaseConfig::default(),
             store: StoreConfig::default(),

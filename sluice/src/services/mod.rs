@@ -14,8 +14,9 @@ use platform::{
     config::DatabaseConfig,
     lifecycle::Lifecycle,
     store::{FileStore, FileStoreError},
-    telemetry::{PrometheusHandle, TelemetryError, init_logs, init_metrics},
+    telemetry::{self, PrometheusHandle, TelemetryError, Traces, init_metrics},
 };
+use protocol::subject;
 use sea_orm::{DatabaseConnection, DbErr};
 use tokio::net::TcpListener;
 
@@ -33,6 +34,17 @@ pub enum Kind {
     Exporter,
     /// A notifier.
     Notifier,
+}
+
+impl Kind {
+    /// What NATS and collectors of traces call a process that runs this alone.
+    const fn process(self) -> &'static str {
+        match self {
+            Self::Gateway => "sluice-gateway",
+            Self::Exporter => "sluice-exporter",
+            Self::Notifier => "sluice-notifier",
+        }
+    }
 }
 
 /// A service that can't start, or that stopped by itself.
@@ -89,18 +101,20 @@ pub struct Common {
     pub clock: SharedClock,
     /// What `/metrics` renders.
     pub metrics: PrometheusHandle,
+    /// Follows spans.
+    pub traces: Traces,
 }
 
 impl Common {
-    /// Sets telemetry up and connects to the database.
+    /// Sets telemetry up and connects to the database. `process` is the name under which spans are sent.
     ///
     /// # Errors
     /// When one of them fails.
-    pub async fn prepare(settings: &Settings) -> Result<Self, ServiceError> {
-        init_logs(&settings.log)?;
+    pub async fn prepare(settings: &Settings, process: &str) -> Result<Self, ServiceError> {
+        let traces = telemetry::init(&settings.log, &settings.otlp, process)?;
         let metrics = init_metrics()?;
         let db = platform::db::connect(&settings.database).await?;
-        Ok(Self { db, clock: SystemClock::shared(), metrics })
+        Ok(Self { db, clock: SystemClock::shared(), metrics, traces })
     }
 }
 
@@ -109,12 +123,24 @@ impl Common {
 /// # Errors
 /// When it can't start, or stops by itself.
 pub async fn alone(kind: Kind, settings: &Settings) -> Result<(), ServiceError> {
+    run(kind.process(), settings, async |common, life| start(kind, settings, common, life).await).await
+}
+
+/// Runs what is started so until it is told to stop. `process` is the name under which spans are sent.
+///
+/// # Errors
+/// When it can't start, or stops by itself.
+pub async fn run<T>(
+    process: &str,
+    settings: &Settings,
+    start: impl AsyncFnOnce(&Common, &Lifecycle) -> Result<T, ServiceError>,
+) -> Result<T, ServiceError> {
     let life = Lifecycle::new();
     life.stop_at_signals();
-    let common = Common::prepare(settings).await?;
+    let common = Common::prepare(settings, process).await?;
     migrate::check(&common.db).await?;
-    let started = start(kind, settings, &common, &life).await;
-    end(settings, started, &life).await
+    let started = start(&common, &life).await;
+    end(settings, &common, started, &life).await
 }
 
 /// Starts one service on its own listener.
@@ -123,13 +149,19 @@ pub async fn alone(kind: Kind, settings: &Settings) -> Result<(), ServiceError> 
 /// When it can't start.
 pub async fn start(kind: Kind, settings: &Settings, common: &Common, life: &Lifecycle) -> Result<(), ServiceError> {
     match kind {
-        Kind::Gateway => {
-            let listener = bind("gateway.listen", &settings.gateway.listen).await?;
-            gateway(settings, common, listener, life).await
-        }
+        Kind::Gateway => gateway_alone(settings, common, life).await,
         Kind::Exporter => exporter(settings, common, life).await,
         Kind::Notifier => notifier(settings, common, life).await.map(drop),
     }
+}
+
+/// Starts a gateway on the listener of the settings.
+///
+/// # Errors
+/// When it can't start.
+pub async fn gateway_alone(settings: &Settings, common: &Common, life: &Lifecycle) -> Result<(), ServiceError> {
+    let listener = bind("gateway.listen", &settings.gateway.listen).await?;
+    gateway(settings, common, listener, life).await
 }
 
 /// Starts a gateway on this listener.
@@ -142,9 +174,9 @@ pub async fn gateway(
     listener: TcpListener,
     life: &Lifecycle,
 ) -> Result<(), ServiceError> {
-    let Common { db, clock, metrics } = common.clone();
+    let Common { db, clock, metrics, .. } = common.clone();
     let terms = Terms::try_from(&settings.credits)?;
-    let bus = Bus::connect(&settings.nats, "sluice-gateway").await?;
+    let bus = Bus::join(&settings.nats, Kind::Gateway.process(), &subject::GATEWAY_STREAMS).await?;
     let deps = gateway::Deps { bus, db, clock, terms, metrics: Some(metrics) };
     Ok(gateway::start(settings.gateway.clone(), deps, listener, life).await?)
 }
@@ -154,8 +186,8 @@ pub async fn gateway(
 /// # Errors
 /// When it can't start.
 pub async fn exporter(settings: &Settings, common: &Common, life: &Lifecycle) -> Result<(), ServiceError> {
-    let Common { db, clock, metrics } = common.clone();
-    let bus = Bus::connect(&settings.nats, "sluice-exporter").await?;
+    let Common { db, clock, metrics, .. } = common.clone();
+    let bus = Bus::join(&settings.nats, Kind::Exporter.process(), &subject::EXPORTER_STREAMS).await?;
     let store = FileStore::open(&settings.store)?;
     let connections = settings.exporter.read_connections();
     let reads = DatabaseConfig { max_connections: connections, ..settings.database.clone() };
@@ -175,9 +207,9 @@ pub async fn exporter(settings: &Settings, common: &Common, life: &Lifecycle) ->
 /// # Errors
 /// When it can't start.
 pub async fn notifier(settings: &Settings, common: &Common, life: &Lifecycle) -> Result<SocketAddr, ServiceError> {
-    let Common { db, clock, metrics } = common.clone();
+    let Common { db, clock, metrics, .. } = common.clone();
     let listener = bind("notifier.internal_listen", &settings.notifier.internal_listen).await?;
-    let bus = Bus::connect(&settings.nats, "sluice-notifier").await?;
+    let bus = Bus::connect(&settings.nats, Kind::Notifier.process()).await?;
     let store = FileStore::open(&settings.store)?;
     let terms = Terms::try_from(&settings.credits)?;
     let backup = notifier::backup::Setup {
@@ -195,6 +227,7 @@ pub async fn notifier(settings: &Settings, common: &Common, life: &Lifecycle) ->
 /// What went wrong at the start, or why the process stopped by itself.
 pub async fn end<T>(
     settings: &Settings,
+    common: &Common,
     started: Result<T, ServiceError>,
     life: &Lifecycle,
 ) -> Result<T, ServiceError> {
@@ -202,6 +235,7 @@ pub async fn end<T>(
         life.soft().cancel();
     }
     life.shut_down(Duration::from_secs(settings.shutdown_grace_s)).await;
+    common.traces.shut_down().await;
     let value = started?;
     match life.failure() {
         None => Ok(value),

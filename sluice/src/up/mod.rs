@@ -34,6 +34,8 @@ use crate::{
 
 /// The data folder when none is named.
 const DEFAULT_DIR: &str = "data";
+/// What collectors of traces call a process that runs everything.
+const PROCESS: &str = "sluice";
 /// How long the services may take to be ready.
 const START: Duration = Duration::from_secs(60);
 /// How often to look whether they are.
@@ -166,7 +168,7 @@ async fn serve(
     runtime::write(dir, address, nats.url(), secrets)?;
     let place = Place { data_dir: Some(dir.path().to_path_buf()), ..place.clone() };
     let settings = place.load()?;
-    let common = Common::prepare(&settings).await?;
+    let common = Common::prepare(&settings, PROCESS).await?;
     Migrator::up(&common.db, None).await.map_err(UpError::Migrate)?;
 
     let started = start(&settings, &common, listener, life).await;
@@ -180,14 +182,14 @@ async fn serve(
                 // nobody can use it, so that it stops
                 Err(e) => {
                     life.soft().cancel();
-                    services::end(&settings, Ok(()), life).await?;
+                    services::end(&settings, &common, Ok(()), life).await?;
                     return Err(e);
                 }
             },
             status = nats.ended() => life.fail(format!("nats-server ended by itself ({status})")),
         }
     }
-    services::end(&settings, started, life).await?;
+    services::end(&settings, &common, started, life).await?;
     Ok(())
 }
 

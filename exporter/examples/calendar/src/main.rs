@@ -15,7 +15,7 @@ use platform::{
     config::{self, DatabaseConfig, LogConfig, NatsConfig, StoreConfig},
     lifecycle::Lifecycle,
     store::FileStore,
-    telemetry,
+    telemetry::{self, OtlpConfig},
 };
 use serde::Deserialize;
 
@@ -29,6 +29,7 @@ const GRACE: Duration = Duration::from_secs(20);
 #[serde(default)]
 struct Settings {
     log: LogConfig,
+    otlp: OtlpConfig,
     nats: NatsConfig,
     database: DatabaseConfig,
     store: StoreConfig,
@@ -42,7 +43,7 @@ async fn main() -> Result<()> {
     }
     let file = std::env::var_os("SLUICE_CONFIG").map(PathBuf::from);
     let mut settings: Settings = config::load(file.as_deref())?;
-    telemetry::init_logs(&settings.log)?;
+    let traces = telemetry::init(&settings.log, &settings.otlp, "calendar-exporter")?;
     if settings.exporter.pool == ExporterConfig::default().pool {
         settings.exporter.pool = "calendar".into();
     }
@@ -51,7 +52,7 @@ async fn main() -> Result<()> {
     life.stop_at_signals();
     let reads = DatabaseConfig { max_connections: settings.exporter.read_connections(), ..settings.database.clone() };
     let deps = Deps {
-        bus: Bus::connect(&settings.nats, "calendar-exporter").await?,
+        bus: Bus::join(&settings.nats, "calendar-exporter", &protocol::subject::EXPORTER_STREAMS).await?,
         db: platform::db::connect(&settings.database).await?,
         reads: platform::db::connect(&reads).await?,
         store: FileStore::open(&settings.store)?,
@@ -61,6 +62,7 @@ async fn main() -> Result<()> {
     registry.datasets = vec![Arc::new(Calendar::new())];
     exporter::start_with(settings.exporter, registry, deps, &life).await?;
     life.shut_down(GRACE).await;
+    traces.shut_down().await;
     match life.failure() {
         None => Ok(()),
         Some(reason) => bail!(reason),

@@ -1,0 +1,98 @@
+//! Log lines as flat JSON objects: what the spans around a line say stands beside what the line says, under the same
+//! dotted names.
+
+use std::fmt;
+
+use chrono::{SecondsFormat, Utc};
+use serde_json::{Map, Value};
+use tracing::{
+    Event, Subscriber,
+    field::{Field, Visit},
+};
+use tracing_subscriber::{
+    fmt::{
+        FmtContext, FormatEvent, FormatFields, FormattedFields,
+        format::{JsonFields, Writer},
+    },
+    registry::LookupSpan,
+};
+
+use super::logs::is_shown;
+
+/// One object a line.
+pub(super) struct Flat;
+
+impl<S> FormatEvent<S, JsonFields> for Flat
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    JsonFields: for<'w> FormatFields<'w>,
+{
+    fn format_event(
+        &self,
+        context: &FmtContext<'_, S, JsonFields>,
+        mut writer: Writer<'_>,
+        event: &Event<'_>,
+    ) -> fmt::Result {
+        let metadata = event.metadata();
+        let mut line = Line(Map::new());
+        line.put("timestamp", now().into());
+        line.put("level", metadata.level().as_str().into());
+        line.put("target", metadata.target().into());
+        if let Some(scope) = context.event_scope() {
+            // the innermost says it best
+            for span in scope.from_root() {
+                line.put("span", span.name().into());
+                let extensions = span.extensions();
+                let fields = extensions.get::<FormattedFields<JsonFields>>();
+                // empty until something is recorded
+                let fields = fields.and_then(|fields| serde_json::from_str(fields).ok());
+                if let Some(Value::Object(fields)) = fields {
+                    line.0.extend(fields.into_iter().filter(|(name, _)| is_shown(name)));
+                }
+            }
+        }
+        event.record(&mut line);
+        let text = serde_json::to_string(&line.0).map_err(|_| fmt::Error)?;
+        writeln!(writer, "{text}")
+    }
+}
+
+/// The moment of the line. It is nobody's business but the reader's, so that the clock of tests does not matter.
+#[expect(clippy::disallowed_methods, reason = "a log tells the time of the machine")]
+fn now() -> String {
+    Utc::now().to_rfc3339_opts(SecondsFormat::Micros, true)
+}
+
+struct Line(Map<String, Value>);
+
+impl Line {
+    fn put(&mut self, name: &str, value: Value) {
+        self.0.insert(name.to_owned(), value);
+    }
+}
+
+impl Visit for Line {
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        self.put(field.name(), format!("{value:?}").into());
+    }
+
+    fn record_str(&mut self, field: &Field, value: &str) {
+        self.put(field.name(), value.into());
+    }
+
+    fn record_f64(&mut self, field: &Field, value: f64) {
+        self.put(field.name(), value.into());
+    }
+
+    fn record_i64(&mut self, field: &Field, value: i64) {
+        self.put(field.name(), value.into());
+    }
+
+    fn record_u64(&mut self, field: &Field, value: u64) {
+        self.put(field.name(), value.into());
+    }
+
+    fn record_bool(&mut self, field: &Field, value: bool) {
+        self.put(field.name(), value.into());
+    }
+}
