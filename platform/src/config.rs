@@ -22,7 +22,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use crate::secret::Secret;
 
 /// Variables of the command line and its tools that are no settings.
-const NOT_SETTINGS: [&str; 14] = [
+const NOT_SETTINGS: [&str; 15] = [
     "config",
     "data_dir",
     "token",
@@ -35,6 +35,7 @@ const NOT_SETTINGS: [&str; 14] = [
     "flights",
     "tpch_dir",
     "python",
+    "promtool",
     "heavy_datasets",
     "screenshots",
 ];

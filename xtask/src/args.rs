@@ -16,6 +16,9 @@ cargo xtask: the one door for people and CI
       Installs what it needs, or says in one line what is missing.
       --full         also the heavy tests, on millions of generated rows
 
+  cargo xtask lint-ops
+      The part of `test` that looks at what runs Sluice: containers, NATS, Kubernetes, alerts, workflows, scripts, links.
+
   cargo xtask data --scale N [--data-dir D]
       Makes the datasets `lineitem` and `orders` (TPC-H); scale 1 is 6 million rows of lineitem, 0.01 is sixty thousand.
 
@@ -33,6 +36,7 @@ pub(crate) enum Task {
     Data(DataOptions),
     Test(TestOptions),
     Bench(BenchOptions),
+    LintOps,
 }
 
 #[derive(Debug, PartialEq)]
@@ -110,6 +114,10 @@ pub(crate) fn parse(words: impl IntoIterator<Item = String>) -> Result<Task, Str
             }
             Ok(Task::Test(test))
         }
+        "lint-ops" => match options.next_name() {
+            Some((name, _)) => Err(options.unknown(name)),
+            None => Ok(Task::LintOps),
+        },
         "bench" => {
             let mut bench = BenchOptions { runs: DEFAULT_RUNS };
             while let Some((name, inline)) = options.next_name() {
@@ -121,7 +129,7 @@ pub(crate) fn parse(words: impl IntoIterator<Item = String>) -> Result<Task, Str
             Ok(Task::Bench(bench))
         }
         other => Err(format!(
-            "`{other}` isn't a command of `cargo xtask`: it has `up`, `test`, `data` and `bench` (see --help)"
+            "`{other}` isn't a command of `cargo xtask`: it has `up`, `test`, `lint-ops`, `data` and `bench` (see --help)"
         )),
     }
 }
@@ -210,6 +218,12 @@ mod tests {
         assert_eq!(parsed("bench"), Ok(Task::Bench(BenchOptions { runs: 3 })));
         assert_eq!(parsed("bench --runs=5"), Ok(Task::Bench(BenchOptions { runs: 5 })));
         assert!(parsed("bench --runs 0").unwrap_err().contains("--runs 0"));
+    }
+
+    #[test]
+    fn lint_ops_takes_nothing() {
+        assert_eq!(parsed("lint-ops"), Ok(Task::LintOps));
+        assert!(parsed("lint-ops --fix").unwrap_err().contains("--fix"));
     }
 
     #[test]

@@ -10,6 +10,7 @@ mod browser;
 mod data;
 mod datasets;
 mod layout;
+mod lint_ops;
 mod run;
 mod stamp;
 mod steps;
@@ -40,6 +41,7 @@ fn main() -> ExitCode {
         Task::Up(options) => up::up(&layout, &options),
         Task::Data(options) => data::data(&layout, &options).map(|()| ExitCode::SUCCESS),
         Task::Bench(options) => bench::bench(&layout, &options).map(|()| ExitCode::SUCCESS),
+        Task::LintOps => lint_ops::lint_ops(&layout),
         Task::Test(options) => test::test(&layout, &options),
     };
     done.unwrap_or_else(|problem| cannot(&format!("{problem:#}")))

@@ -13,8 +13,8 @@ use crate::layout::Layout;
 use crate::run::Run;
 use crate::steps::Steps;
 use crate::tools::python::{self, Packages};
-use crate::tools::{chromium, libreoffice, nats, nextest, node, postgres, seaweed};
-use crate::{datasets, web};
+use crate::tools::{chromium, libreoffice, nats, nextest, node, postgres, promtool, seaweed};
+use crate::{datasets, lint_ops, web};
 
 /// The heavy tests' data: bytes that grow threefold while memory must not.
 const HEAVY_SCALES: [u32; 2] = [1, 3];
@@ -30,12 +30,12 @@ pub(crate) fn test(layout: &Layout, options: &TestOptions) -> Result<ExitCode> {
         let built = check_and_build(layout, &mut steps);
         beside.join().map(|beside| (built, beside)).map_err(|_| anyhow!("preparing the page and the tools panicked"))
     })?;
-    let Beside { steps: others, nats, postgres, weed, python, chromium, packages, page } = beside;
+    let Beside { steps: others, nats, postgres, weed, python, promtool, chromium, packages, page } = beside;
     steps.append(others);
 
-    match (&built, &nats, &postgres, &weed, &python, &packages) {
-        (Some(()), Some(nats), Some(postgres), Some(weed), Some(python), Some(())) => {
-            let env = rust_env(layout, nats, postgres, weed, python);
+    match (&built, &nats, &postgres, &weed, &python, &promtool, &packages) {
+        (Some(()), Some(nats), Some(postgres), Some(weed), Some(python), Some(promtool), Some(())) => {
+            let env = rust_env(layout, nats, postgres, weed, python, promtool);
             steps.run("Rust tests", || nextest(layout, &env).live());
             steps.run("doc tests", || {
                 Run::cargo("cargo test --doc", &layout.root).args(["test", "--quiet", "--doc", "--workspace"]).live()
@@ -80,6 +80,7 @@ struct Beside {
     postgres: Option<PathBuf>,
     weed: Option<PathBuf>,
     python: Option<PathBuf>,
+    promtool: Option<PathBuf>,
     chromium: Option<PathBuf>,
     packages: Option<()>,
     page: Option<()>,
@@ -93,6 +94,7 @@ impl Beside {
         let postgres = steps.run_beside("PostgreSQL", || postgres::bin(layout));
         let weed = steps.run_beside("SeaweedFS", || seaweed::weed(layout));
         let python = steps.run_beside("Python readers", || python::environment(layout, Packages::Readers));
+        let promtool = steps.run_beside("promtool", || promtool::program(layout));
         let chromium = steps.run_beside("Chromium", || chromium::browser(layout));
         let mut page = None;
         if packages.is_some() {
@@ -101,17 +103,26 @@ impl Beside {
             }
             page = steps.run_beside("page: build", || web::build(layout).map(drop));
         }
-        Self { steps, nats, postgres, weed, python, chromium, packages, page }
+        lint_ops::check(layout, &mut steps, nats.as_deref(), promtool.as_deref());
+        Self { steps, nats, postgres, weed, python, promtool, chromium, packages, page }
     }
 }
 
 /// What tests are told of the machine.
-fn rust_env(layout: &Layout, nats: &Path, postgres: &Path, weed: &Path, python: &Path) -> Vec<(&'static str, PathBuf)> {
+fn rust_env(
+    layout: &Layout,
+    nats: &Path,
+    postgres: &Path,
+    weed: &Path,
+    python: &Path,
+    promtool: &Path,
+) -> Vec<(&'static str, PathBuf)> {
     vec![
         ("SLUICE_NATS_SERVER", nats.to_path_buf()),
         ("SLUICE_PG_BIN", postgres.to_path_buf()),
         ("SLUICE_WEED", weed.to_path_buf()),
         ("SLUICE_PYTHON", python.to_path_buf()),
+        ("SLUICE_PROMTOOL", promtool.to_path_buf()),
         ("SLUICE_FLIGHTS", layout.packaged_flights()),
         ("SLUICE_BIN", layout.sluice(false)),
         ("SLUICE_WEB_DIR", layout.page()),

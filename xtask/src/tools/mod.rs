@@ -3,10 +3,12 @@
 pub(crate) mod apt;
 pub(crate) mod chromium;
 pub(crate) mod libreoffice;
+pub(crate) mod lint;
 pub(crate) mod nats;
 pub(crate) mod nextest;
 pub(crate) mod node;
 pub(crate) mod postgres;
+pub(crate) mod promtool;
 pub(crate) mod python;
 pub(crate) mod seaweed;
 pub(crate) mod tpchgen;

@@ -16,6 +16,10 @@ pub(crate) enum Packages {
     Readers,
     /// Those that `cargo xtask bench` compares with.
     Peers,
+    /// What `cargo xtask lint-ops` validates YAML, JSON and Kubernetes objects with.
+    Checkers,
+    /// Programs of `cargo xtask lint-ops` that aren't Python, each held to its digest.
+    Programs,
 }
 
 impl Packages {
@@ -23,6 +27,8 @@ impl Packages {
         match self {
             Self::Readers => "readers",
             Self::Peers => "peers",
+            Self::Checkers => "checkers",
+            Self::Programs => "programs",
         }
     }
 }

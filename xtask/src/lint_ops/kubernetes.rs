@@ -1,0 +1,55 @@
+//! Kubernetes: what kustomize makes of every overlay, against the schemas of Kubernetes and against rules of our own.
+
+use std::fs;
+use std::path::PathBuf;
+
+use anyhow::{Context as _, Result, bail};
+
+use super::{Context, files};
+use crate::run::{self, Run};
+
+const FOLDER: &str = "ops/kubernetes";
+const CHECK: &str = "xtask/python/kubernetes.py";
+const CHECK_TESTS: &str = "xtask/python/kubernetes_test.py";
+
+/// Renders the base and every overlay, and hands each to the check.
+pub(super) fn manifests(context: &Context<'_>) -> Result<()> {
+    let folder = context.root().join(FOLDER);
+    let mut overlays: Vec<PathBuf> = files::below(&folder, |path| path.ends_with("kustomization.yaml"))?
+        .iter()
+        .filter_map(|path| path.parent().map(PathBuf::from))
+        .collect();
+    // A component is part of an overlay and nothing by itself.
+    overlays.retain(|path| !path.starts_with(folder.join("components")));
+    if !overlays.contains(&folder.join("base")) || overlays.len() < 2 {
+        bail!("{FOLDER} has no base or no overlay")
+    }
+    let log = context.log("kubernetes");
+    for overlay in overlays {
+        let name = context.short(&overlay).to_string().replace('/', "-");
+        let rendered = context
+            .program("kubectl")?
+            .arg("kustomize")
+            .arg(&overlay)
+            .output()
+            .with_context(|| format!("{} can't be rendered", context.short(&overlay)))?;
+        let file = context.layout.own().join("lint").join(format!("{name}.yaml"));
+        run::make_parent(&file)?;
+        fs::write(&file, rendered).with_context(|| format!("{} can't be written", file.display()))?;
+        Run::new(format!("the check of {}", context.short(&overlay)), context.linters.checker("python"))
+            .dir(context.root())
+            .arg(CHECK)
+            .arg(&file)
+            .arg(folder.join("schemas"))
+            .quiet(&log)?;
+    }
+    Ok(())
+}
+
+/// The check itself finds what it should.
+pub(super) fn own_tests(context: &Context<'_>) -> Result<()> {
+    Run::new("the tests of the check", context.linters.checker("python"))
+        .dir(context.root())
+        .arg(CHECK_TESTS)
+        .quiet(&context.log("kubernetes-own"))
+}
