@@ -16,12 +16,14 @@ use protocol::{
     subject::Lane,
 };
 use tokio::time::Instant;
-use tracing::warn;
+use tracing::{debug, warn};
 
 use crate::lifecycle::Lifecycle;
 
 /// How long to wait before watching again after the watch broke.
 const RETRY: Duration = Duration::from_secs(1);
+/// How long to listen while no exporter is known before watching anew.
+const IDLE: Duration = Duration::from_secs(10);
 
 /// The catalog as this process knows it. Clones share it.
 #[derive(Clone, Debug, Default)]
@@ -68,7 +70,13 @@ impl Catalog {
             Ok(changes) => changes,
             Err(e) => return warn!(error = %e, "the catalog can't be watched; trying again"),
         };
-        while let Some(change) = changes.next().await {
+        loop {
+            // The consumer behind a watch goes on by itself, also on a bucket that was made anew, where it would wait for a
+            // number that is far away. So a long silence is not believed.
+            let Ok(change) = tokio::time::timeout(self.patience(), changes.next()).await else {
+                return debug!("no exporter was heard of; watching the catalog anew");
+            };
+            let Some(change) = change else { return };
             match change {
                 Ok(change) if change.operation == Operation::Put => match serde_json::from_slice(&change.value) {
                     Ok(entry) => self.put(entry),
@@ -80,11 +88,22 @@ impl Catalog {
         }
     }
 
+    /// Most of the time after which the last exporter that is known would count as gone.
+    fn patience(&self) -> Duration {
+        let now = Instant::now();
+        let last = self.exporters.read().ok().and_then(|known| known.values().map(|known| known.until).max());
+        last.filter(|until| *until > now).map_or(IDLE, |until| ((until - now) * 2 / 3).max(RETRY))
+    }
+
     /// Takes an exporter's newest advertisement.
     pub fn put(&self, entry: CatalogEntry) {
         let until = Instant::now() + Duration::from_millis(entry.ttl_ms);
         self.filled.store(true, Ordering::Release);
         if let Ok(mut exporters) = self.exporters.write() {
+            // a watch that begins anew tells again what was told before, which is no sign of life
+            if exporters.get(&entry.instance).is_some_and(|known| known.entry == entry) {
+                return;
+            }
             exporters.retain(|_, known| known.until > Instant::now());
             exporters.insert(entry.instance.clone(), Known { entry, until });
         }
