@@ -5,7 +5,7 @@
 
 use axum::http::header;
 use entity::{export, ledger, submit_key, view};
-use platform::{bus::Bus, clock::SharedClock};
+use platform::{bus::Bus, clock::SharedClock, telemetry::traces};
 use protocol::{
     envelope::TraceContext,
     export::{Export, ExportRequest, Status},
@@ -15,7 +15,7 @@ use protocol::{
 };
 use sea_orm::{DatabaseConnection, DbErr, SqlErr, TransactionTrait};
 use serde_json::json;
-use tracing::{debug, info};
+use tracing::{Span, debug, field::Empty, info, info_span};
 
 use crate::{
     auth::Caller,
@@ -52,12 +52,49 @@ pub struct Submit {
 }
 
 impl Submit {
+    /// The span of one request for an export, to be put around [`Submit::submit`]. `kind` is `internal` where a request
+    /// over HTTP is around it, and `server` for a message on a socket. Who asks, and for which rows, is not in it.
+    #[must_use]
+    pub fn span(kind: &str) -> Span {
+        info_span!(
+            "export.submit",
+            otel.kind = kind,
+            otel.status_code = Empty,
+            trace_id = Empty,
+            export.id = Empty,
+            export.dataset = Empty,
+            export.format = Empty,
+            export.lane = Empty,
+            export.tenant = Empty,
+            export.joined = Empty,
+            error.type = Empty,
+        )
+    }
+
     /// Takes an export. Gives the one that the same key stands for instead, or an unfinished one of the same person that
     /// will make the same file: that costs nothing.
     ///
     /// # Errors
     /// A refusal after which nothing was done.
     pub async fn submit(
+        &self,
+        caller: &Caller,
+        request: &ExportRequest,
+        key: Option<&str>,
+        trace: TraceContext,
+    ) -> Outcome<Export> {
+        let taken = self.take(caller, request, key, trace).await;
+        if let Err(refusal) = &taken {
+            let span = Span::current();
+            span.record("error.type", refusal.problem.slug().as_str());
+            if refusal.problem.status >= 500 {
+                span.record("otel.status_code", "ERROR");
+            }
+        }
+        taken
+    }
+
+    async fn take(
         &self,
         caller: &Caller,
         request: &ExportRequest,
@@ -76,9 +113,15 @@ impl Submit {
         }
         let (offer, checked) = self.check(caller, request)?;
         let row = self.row(caller, request, &offer, &checked, trace)?;
+        let span = Span::current();
+        span.record("export.dataset", &row.dataset).record("export.tenant", &row.tenant);
         match self.commit(caller, row.clone(), key).await {
             Ok(None) => {}
             Ok(Some(twin)) => {
+                span.record("export.id", tracing::field::display(twin.id)).record("export.joined", true);
+                if let Some(other) = TraceContext::parse(&twin.traceparent) {
+                    traces::link(&span, other);
+                }
                 metrics::counter!("sluice_gateway_exports_joined_total").increment(1);
                 info!(export.id = %twin.id, export.dataset = %twin.dataset, "an identical export is joined");
                 return self.show(&twin).await;
@@ -99,6 +142,9 @@ impl Submit {
                 };
             }
         }
+        span.record("export.id", tracing::field::display(row.id)).record("export.lane", &row.lane);
+        span.record("export.format", &row.format);
+        metrics::counter!("sluice_credit_events_total", "kind" => "hold").increment(1);
         metrics::counter!("sluice_gateway_exports_taken_total", "lane" => row.lane.clone()).increment(1);
         info!(export.id = %row.id, export.dataset = %row.dataset, export.lane = %row.lane, "export taken");
         let hint = json!({"export_id": row.id});

@@ -14,7 +14,7 @@ use protocol::{
     problem::{Problem, Slug},
 };
 use tokio::time::Instant;
-use tracing::{debug, warn};
+use tracing::{Instrument, Span, debug, warn};
 
 use super::{Source, segment::Fetch};
 
@@ -41,6 +41,8 @@ pub struct Reader {
     source: Source,
     owner: Owner,
     export: ExportId,
+    /// Where reading began.
+    begin: u64,
     /// The next byte to read.
     offset: u64,
     /// Whose bytes were read so far.
@@ -51,11 +53,13 @@ pub struct Reader {
     announcements: Option<Subscriber>,
     /// When the present trouble began, and the pause before the next try.
     trouble: Option<(Instant, Duration)>,
+    /// Around what is asked and logged, and not around the bytes, of which there may be very many.
+    span: Span,
 }
 
 impl Reader {
     /// Reads from this byte on. `attempt`: whose bytes the reader has before it, where known. `live`: the export is
-    /// unfinished, so its news are followed.
+    /// unfinished, so its news are followed. `span`: ends with the reader; see [`super::span`].
     pub async fn open(
         source: Source,
         owner: Owner,
@@ -63,6 +67,7 @@ impl Reader {
         offset: u64,
         attempt: Option<u32>,
         live: bool,
+        span: Span,
     ) -> Self {
         let announcements = if live {
             // without them the reader still asks from time to time
@@ -73,7 +78,8 @@ impl Reader {
         // before the first byte, any attempt will do
         let attempt = attempt.filter(|_| offset > 0);
         let (grants, fetch, seal, trouble) = (VecDeque::new(), None, None, None);
-        Self { source, owner, export, offset, attempt, grants, fetch, seal, announcements, trouble }
+        let begin = offset;
+        Self { source, owner, export, begin, offset, attempt, grants, fetch, seal, announcements, trouble, span }
     }
 
     /// The next byte to read.
@@ -110,7 +116,8 @@ impl Reader {
                 }
             }
             self.grants.clear();
-            if let Some(problem) = self.ask().await {
+            let span = self.span.clone();
+            if let Some(problem) = self.ask().instrument(span).await {
                 return Step::Ended(Box::new(problem));
             }
         }
@@ -129,7 +136,7 @@ impl Reader {
                 let Some(grant) = self.grants.front() else { return Ok(Bytes::new()) };
                 match Fetch::begin(&self.source.http, grant, self.offset, timeout).await {
                     Ok(fetch) => fetch,
-                    Err(e) => return self.stumble(&e.to_string()).await.map(|()| Bytes::new()),
+                    Err(e) => return self.pause(&e.to_string()).await,
                 }
             }
         };
@@ -144,7 +151,7 @@ impl Reader {
                 }
                 Ok(bytes)
             }
-            Err(e) => self.stumble(&e.to_string()).await.map(|()| Bytes::new()),
+            Err(e) => self.pause(&e.to_string()).await,
         }
     }
 
@@ -233,6 +240,12 @@ impl Reader {
         }
     }
 
+    /// A failure between bytes, to be told in the file's trace.
+    async fn pause(&mut self, why: &str) -> Result<Bytes, Box<Problem>> {
+        let span = self.span.clone();
+        self.stumble(why).instrument(span).await.map(|()| Bytes::new())
+    }
+
     /// After a failure: forget grants and connection, pause, and give up only when no byte came for long.
     async fn stumble(&mut self, why: &str) -> Result<(), Box<Problem>> {
         self.park();
@@ -247,6 +260,13 @@ impl Reader {
         self.trouble = Some((since, (pause * 2).min(LAST_RETRY)));
         tokio::time::sleep(pause).await;
         Ok(())
+    }
+}
+
+impl Drop for Reader {
+    fn drop(&mut self) {
+        // a span ends where it was left last
+        self.span.in_scope(|| self.span.record("file.bytes", self.offset - self.begin));
     }
 }
 

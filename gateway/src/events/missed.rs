@@ -113,7 +113,7 @@ impl Events {
                     return Ok(missed);
                 }
                 let Some(event) = read_event(seq, &message.payload) else { continue };
-                let notice = Notice::of(seq, &ServerMessage::from_event(seq, event.event));
+                let notice = Notice::of(seq, &ServerMessage::from_event(seq, event.body.event));
                 bytes += notice.text.len();
                 if bytes > self.config.replay_bytes {
                     return Err(Lost::TooMuch);

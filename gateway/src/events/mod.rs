@@ -16,10 +16,16 @@ use futures::StreamExt;
 use platform::{
     bus::{self, Bus, BusError},
     lifecycle::Lifecycle,
+    telemetry::traces,
 };
-use protocol::{envelope::UserEvent, id::ExportId, server::ServerMessage, subject};
+use protocol::{
+    envelope::{Envelope, UserEvent},
+    id::ExportId,
+    server::ServerMessage,
+    subject,
+};
 use tokio::sync::{Semaphore, broadcast};
-use tracing::warn;
+use tracing::{field::Empty, info_span, warn};
 
 use crate::{config::EventsConfig, ws::registry::Registry};
 
@@ -157,13 +163,32 @@ impl Events {
             let mut position = self.position.lock().unwrap_or_else(PoisonError::into_inner);
             position.seq = position.seq.max(seq);
         }
-        if let Some(UserEvent { owner, event }) = read_event(seq, payload) {
-            if let Some(export) = event.export() {
-                // nobody may be waiting
-                let _ = self.ended.send(export.id);
-            }
-            self.registry.notify(&owner, seq, &ServerMessage::from_event(seq, event));
+        let Some(Envelope { traceparent, body: UserEvent { owner, event }, .. }) = read_event(seq, payload) else {
+            return;
+        };
+        let export = event.export().map(|export| export.id);
+        if let Some(id) = export {
+            // nobody may be waiting
+            let _ = self.ended.send(id);
         }
+        // each gateway hears of everybody's
+        if !self.registry.has(&owner) {
+            return;
+        }
+        let span = info_span!(
+            parent: None,
+            "event.deliver",
+            otel.kind = "consumer",
+            trace_id = Empty,
+            export.id = export.map(display),
+            event.kind = event.token(),
+            event.seq = seq,
+            messaging.system = "nats",
+            messaging.operation.type = "process",
+            messaging.destination.name = subject::STREAM_EVENTS,
+        );
+        traces::follow_text(&span, &traceparent);
+        span.in_scope(|| self.registry.notify(&owner, seq, &ServerMessage::from_event(seq, event)));
     }
 }
 
@@ -172,9 +197,9 @@ fn epoch(info: &stream::Info) -> Arc<str> {
     format!("{:x}", info.created.unix_timestamp_nanos() / 1_000_000).into()
 }
 
-fn read_event(seq: u64, payload: &[u8]) -> Option<UserEvent> {
+fn read_event(seq: u64, payload: &[u8]) -> Option<Envelope<UserEvent>> {
     match bus::open::<UserEvent>(payload) {
-        Ok(envelope) => Some(envelope.body),
+        Ok(envelope) => Some(envelope),
         Err(e) => {
             warn!(event.seq = seq, error = %e, "an unreadable event was passed over");
             None

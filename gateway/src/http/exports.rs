@@ -8,14 +8,16 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use entity::export::ListQuery;
+use platform::telemetry::traces;
 use protocol::{
     export::{Export, ExportRequest},
     id::ExportId,
 };
 use serde::Deserialize;
+use tracing::Instrument;
 
 use super::extract::{Body, ExportPath, Trace, Wait, invalid};
-use crate::{app::App, auth::Caller, error::Outcome};
+use crate::{app::App, auth::Caller, error::Outcome, submit::Submit};
 
 /// Seconds after which an unfinished export is worth another look.
 const RETRY_AFTER: &str = "1";
@@ -38,7 +40,9 @@ pub(super) async fn create(
         Some(Ok(key)) => Some(key),
         Some(Err(_)) => return Err(invalid("/idempotency_key", "`Idempotency-Key` must be visible ASCII")),
     };
-    let mut export = app.submit.submit(&caller, &request, key, trace).await?;
+    let span = Submit::span("internal");
+    let trace = traces::context(&span).unwrap_or(trace);
+    let mut export = app.submit.submit(&caller, &request, key, trace).instrument(span).await?;
     // from here on it is taken and paid for: what can't be looked up is left out, and the answer stays yes
     if let Some(wait) = wait
         && let Ok(later) = app.exports.wait(&caller.owner, export.id, wait).await

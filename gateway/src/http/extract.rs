@@ -35,6 +35,12 @@ pub fn bearer(headers: &HeaderMap) -> Result<&str, AuthError> {
     Ok(token.trim())
 }
 
+/// The span of the caller, where it sent one (W3C Trace Context).
+#[must_use]
+pub fn traceparent(headers: &HeaderMap) -> Option<TraceContext> {
+    headers.get("traceparent").and_then(|value| value.to_str().ok()).and_then(TraceContext::parse)
+}
+
 impl FromRequestParts<App> for Caller {
     type Rejection = Refusal;
 

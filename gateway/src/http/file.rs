@@ -11,8 +11,10 @@ use axum::{
 use base64::{Engine, engine::general_purpose::STANDARD};
 use entity::export::Model;
 use futures::stream;
+use platform::telemetry::traces;
 use protocol::{
     delivery::MetadataReply,
+    envelope::TraceContext,
     export::{FileInfo, Links},
     frame::MAX_PAYLOAD_BYTES,
     problem::{Problem, Slug},
@@ -26,7 +28,7 @@ use super::{
 use crate::{
     app::App,
     auth::Caller,
-    delivery::{Reader, Step},
+    delivery::{self, Reader, Step},
     error::{Outcome, Refusal},
 };
 
@@ -58,7 +60,12 @@ pub(super) async fn download(
     let mut response = status.into_response();
     describe(response.headers_mut(), &row, &file, &tag, &range, status);
     if method == Method::GET && !range.is_empty() {
-        let reader = Reader::open(app.source.clone(), caller.owner, id, range.start, None, false).await;
+        // within the span of the request, which is of another trace than the export
+        let span = delivery::span("http", id, range.start);
+        if let Some(export) = TraceContext::parse(&row.traceparent) {
+            traces::link(&span, export);
+        }
+        let reader = Reader::open(app.source.clone(), caller.owner, id, range.start, None, false, span).await;
         *response.body_mut() = body(reader, range.end);
     }
     Ok(response)

@@ -4,32 +4,38 @@ use std::fmt::Write;
 
 use axum::{
     body::Body,
-    extract::{Path, Request, rejection::PathRejection},
-    http::{HeaderValue, header},
+    extract::{MatchedPath, Path, Request, rejection::PathRejection},
+    http::{HeaderValue, Method, header},
     middleware::Next,
     response::{Html, IntoResponse, Response},
 };
-use protocol::{
-    envelope::TraceContext,
-    problem::{Problem, Slug},
-};
-use tracing::{Instrument, info, info_span};
+use platform::telemetry::traces;
+use protocol::problem::{Problem, Slug};
+use tracing::{Instrument, Span, field::Empty, info, info_span};
 
+use super::extract;
 use crate::error::Refusal;
 
 /// The outermost layer: opens the trace, and completes the problem that a refusal left in the response.
 pub async fn finish(mut request: Request, next: Next) -> Response {
-    let incoming = request.headers().get("traceparent").and_then(|v| v.to_str().ok()).and_then(TraceContext::parse);
-    let trace = incoming.map_or_else(TraceContext::generate, TraceContext::child);
+    let span = span(&request);
+    let trace = match extract::traceparent(request.headers()) {
+        Some(caller) => traces::follow(&span, caller),
+        None => traces::begin(&span),
+    };
     request.extensions_mut().insert(trace);
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
-    let span = info_span!("http", trace_id = %trace.trace_id_hex());
-    let mut response = next.run(request).instrument(span).await;
+    let mut response = next.run(request).instrument(span.clone()).await;
 
     let status = response.status().as_u16();
+    span.record("http.response.status_code", status);
+    if response.status().is_server_error() {
+        span.record("otel.status_code", "ERROR");
+    }
     metrics::counter!("sluice_gateway_responses_total", "status" => status.to_string()).increment(1);
     let Some(problem) = response.extensions_mut().remove::<Problem>() else { return response };
     metrics::counter!("sluice_gateway_problems_total", "slug" => problem.slug().as_str()).increment(1);
+    span.record("error.type", problem.slug().as_str());
     info!(http.method = %method, http.path = %path, http.status = status, problem = %problem.slug(), trace_id = %trace.trace_id_hex(), "refused");
     let problem = problem.of_request(&path, &trace.trace_id_hex());
     let headers = response.headers_mut();
@@ -38,6 +44,32 @@ pub async fn finish(mut request: Request, next: Next) -> Response {
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     *response.body_mut() = serde_json::to_vec(&problem).map(Body::from).unwrap_or_default();
     response
+}
+
+/// The span of a request, by the conventions of OpenTelemetry for servers of HTTP. The probes of whoever keeps us running
+/// have none. Of the path only the pattern is told, where there is one: what strangers ask for is theirs.
+fn span(request: &Request) -> Span {
+    let route = request.extensions().get::<MatchedPath>().map(MatchedPath::as_str).unwrap_or_default();
+    if matches!(route, "/healthz" | "/readyz") {
+        return Span::none();
+    }
+    let method = match *request.method() {
+        Method::GET | Method::HEAD | Method::POST | Method::PUT | Method::PATCH | Method::DELETE | Method::OPTIONS => {
+            request.method().as_str()
+        }
+        _ => "_OTHER",
+    };
+    info_span!(
+        "http",
+        otel.name = format!("{method} {route}").trim_end(),
+        otel.kind = "server",
+        otel.status_code = Empty,
+        trace_id = Empty,
+        http.request.method = method,
+        http.route = route,
+        http.response.status_code = Empty,
+        error.type = Empty,
+    )
 }
 
 /// `GET /problems/{slug}`: what it means and what to do.

@@ -5,9 +5,10 @@ use std::{collections::VecDeque, time::Duration};
 use async_nats::Subscriber;
 use chrono::{DateTime, Utc};
 use futures::{StreamExt, stream::SplitStream};
+use platform::telemetry::traces;
 use protocol::{
     close::CloseCode,
-    envelope::{ProgressNote, TraceContext},
+    envelope::ProgressNote,
     server::{ServerMessage, SessionLimits},
     subject,
 };
@@ -28,11 +29,15 @@ use super::{
     outbox::{Out, Outbox, TooSlow, outbox},
     pump::Pump,
     registry::Notice,
-    requests::{Reply, perform},
+    requests::{Origin, Reply, perform},
     session::{Action, NewStream, Session},
     told::Told,
 };
-use crate::{app::App, auth::Caller, delivery::Reader};
+use crate::{
+    app::App,
+    auth::Caller,
+    delivery::{self, Reader},
+};
 
 /// How long the client has to answer a close.
 const FAREWELL: Duration = Duration::from_secs(2);
@@ -42,7 +47,7 @@ const MAX_DISCARD: u64 = 64 * 1024 * 1024;
 const QUIET: Duration = Duration::from_millis(300);
 
 /// Runs a session from its first message to its close.
-pub(super) async fn run<S>(app: App, caller: Caller, trace: TraceContext, socket: WebSocketStream<S>)
+pub(super) async fn run<S>(app: App, caller: Caller, origin: Origin, socket: WebSocketStream<S>)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
@@ -53,7 +58,7 @@ where
     let (failed, mut failure) = oneshot::channel();
     let writing = tokio::spawn(writer.run(sink, closing, failed));
 
-    let code = match Driver::begin(app, caller, id, trace, outbox).await {
+    let code = match Driver::begin(app, caller, id, origin, outbox).await {
         Ok(mut driver) => {
             let code = driver.drive(&mut stream, &mut failure).await;
             info!(session.id = %id, session.close = code.code(), "session ended");
@@ -80,8 +85,8 @@ struct Driver {
     seq: u64,
     /// Missed events that are still to be sent, before newer ones.
     missed: VecDeque<Notice>,
-    /// Of the request that opened the session.
-    trace: TraceContext,
+    /// The request that opened the session.
+    origin: Origin,
     requests: JoinSet<(Option<String>, Reply)>,
     pumps: JoinSet<(u32, bool)>,
     told: Told,
@@ -90,7 +95,7 @@ struct Driver {
 
 impl Driver {
     /// Takes a seat, looks up what the first message says, and sends it.
-    async fn begin(app: App, caller: Caller, id: Uuid, trace: TraceContext, outbox: Outbox) -> Result<Self, CloseCode> {
+    async fn begin(app: App, caller: Caller, id: Uuid, origin: Origin, outbox: Outbox) -> Result<Self, CloseCode> {
         let owner = caller.owner.clone();
         let (seat, notices) = app.registry.enter(&owner, id).ok_or(CloseCode::TooManySessions)?;
         let internal = |e: &dyn std::fmt::Display| {
@@ -115,7 +120,7 @@ impl Driver {
             credits,
         };
         outbox.send(Out::Text(ready.to_text().into())).map_err(|TooSlow| CloseCode::TooSlow)?;
-        info!(session.id = %id, trace_id = %trace.trace_id_hex(), "session began");
+        info!(session.id = %id, trace_id = %origin.trace.trace_id_hex(), "session began");
         let (requests, pumps) = (JoinSet::new(), JoinSet::new());
         Ok(Self {
             app,
@@ -125,7 +130,7 @@ impl Driver {
             progress,
             seq,
             missed: VecDeque::new(),
-            trace,
+            origin,
             requests,
             pumps,
             told: Told::default(),
@@ -238,8 +243,9 @@ impl Driver {
         match action {
             Action::Send(mut message) => {
                 if let ServerMessage::Error { problem, .. } = &mut message {
-                    let told = (**problem).clone().of_request("/v1/ws", &self.trace.trace_id_hex());
-                    info!(problem = %told.slug(), trace_id = %self.trace.trace_id_hex(), "refused");
+                    let told = (**problem).clone().of_request("/v1/ws", &self.origin.trace.trace_id_hex());
+                    metrics::counter!("sluice_gateway_problems_total", "slug" => told.slug().as_str()).increment(1);
+                    info!(problem = %told.slug(), trace_id = told.trace_id.as_deref(), "refused");
                     **problem = told;
                 }
                 self.outbox.send(Out::Text(message.to_text().into())).map_err(slow)?;
@@ -247,7 +253,7 @@ impl Driver {
             Action::Ping => self.outbox.send(Out::Ping).map_err(slow)?,
             Action::Close(code) => return Err(code),
             Action::Request(reference, request) => {
-                let work = perform(self.app.clone(), self.session.caller.clone(), self.trace.child(), request);
+                let work = perform(self.app.clone(), self.session.caller.clone(), self.origin, request);
                 self.requests.spawn(async move { (reference, work.await) });
             }
             Action::Replay(after, missed) => {
@@ -260,13 +266,15 @@ impl Driver {
     }
 
     async fn start(&mut self, new: NewStream) {
-        let NewStream { stream, export, offset, attempt, window, stop, live, announce } = new;
-        let (trace_id, closed_since, over) = (self.trace.trace_id_hex(), None, false);
+        let NewStream { stream, export, trace, offset, attempt, window, stop, live, announce } = new;
+        let (trace_id, closed_since, over) = (self.origin.trace.trace_id_hex(), None, false);
         let (source, owner) = (self.app.source.clone(), self.session.caller.owner.clone());
         let idle = Duration::from_millis(self.app.config.ws.idle_stream_ms);
         let (out, answers) = (self.outbox.frames(), self.outbox.frames());
         // subscribed before the first question, so that no announcement falls in between
-        let reader = Reader::open(source, owner, export, offset, attempt, live).await;
+        let span = delivery::span("socket", export, offset);
+        traces::follow(&span, trace);
+        let reader = Reader::open(source, owner, export, offset, attempt, live, span).await;
         let pump = Pump { stream, export, reader, window, out, idle, announce, trace_id, closed_since, over };
         self.pumps.spawn(async move {
             let answer = tokio::select! {

@@ -21,7 +21,7 @@ use tokio_tungstenite::{
 };
 use tracing::debug;
 
-use super::driver;
+use super::{driver, requests::Origin};
 use crate::{
     app::App,
     auth::{AuthError, Caller},
@@ -48,6 +48,7 @@ pub async fn upgrade(State(app): State<App>, mut request: Request) -> Outcome<Re
     }
     let key = check_handshake(request.headers())?;
     let trace = request.extensions().get().copied().unwrap_or_else(TraceContext::generate);
+    let origin = Origin { trace, followed: extract::traceparent(request.headers()).is_some() };
     let upgrade = request.extensions_mut().remove::<OnUpgrade>();
     let upgrade = upgrade.ok_or_else(|| not_a_handshake("This connection can't be upgraded."))?;
 
@@ -63,7 +64,7 @@ pub async fn upgrade(State(app): State<App>, mut request: Request) -> Outcome<Re
             Ok(upgraded) => {
                 let io = TokioIo::new(upgraded);
                 let socket = WebSocketStream::from_raw_socket(io, Role::Server, Some(config)).await;
-                driver::run(app, caller, trace, socket).await;
+                driver::run(app, caller, origin, socket).await;
             }
             Err(e) => debug!(error = %e, "the client left before the upgrade"),
         }

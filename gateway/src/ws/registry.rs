@@ -71,11 +71,16 @@ impl Registry {
         Some((Seat { registry: self.clone(), owner: owner.clone(), id }, notices))
     }
 
+    /// Whether this person has a session here.
+    #[must_use]
+    pub fn has(&self, owner: &Owner) -> bool {
+        self.sessions.read().is_ok_and(|sessions| sessions.contains_key(owner))
+    }
+
     /// Puts an event into the mailbox of each of the owner's sessions. A full mailbox is dropped, which ends its
     /// session.
     pub fn notify(&self, owner: &Owner, seq: u64, message: &ServerMessage) {
-        let is_here = self.sessions.read().is_ok_and(|sessions| sessions.contains_key(owner));
-        if !is_here {
+        if !self.has(owner) {
             return;
         }
         let notice = Notice::of(seq, message);

@@ -3,8 +3,9 @@
 use std::{collections::HashMap, sync::Arc};
 
 use protocol::{
-    client::{self, ClientMessage, DEFAULT_WINDOW_BYTES, Deliver, FileWindow, ParseError},
+    client::{self, ClientMessage, DEFAULT_WINDOW_BYTES, Deliver, FileOpen, FileWindow, ParseError},
     close::CloseCode,
+    envelope::TraceContext,
     export::Export,
     id::ExportId,
     problem::{FieldError, Problem, Slug},
@@ -43,6 +44,8 @@ pub(super) enum Action {
 pub(super) struct NewStream {
     pub(super) stream: u32,
     pub(super) export: ExportId,
+    /// The export's.
+    pub(super) trace: TraceContext,
     pub(super) offset: u64,
     /// Whose bytes the client has before the offset, where it said so.
     pub(super) attempt: Option<u32>,
@@ -209,14 +212,15 @@ impl Session {
     pub(super) fn on_reply(&mut self, reference: Option<String>, reply: Reply) -> Vec<Action> {
         self.requests -= 1;
         match reply {
-            Reply::Created(create, result) => {
+            Reply::Created(create, trace, result) => {
                 let wants_stream = create.deliver == Deliver::Stream;
                 self.opening -= u32::from(wants_stream);
                 let export = match result {
                     Ok(export) => export,
                     Err(refusal) => return vec![refuse_with(reference, refusal)],
                 };
-                let stream = wants_stream.then(|| self.open(&export, 0, None, create.window, Some(reference.clone())));
+                let file = FileOpen { export_id: export.id, offset: 0, attempt: None, window: create.window };
+                let stream = wants_stream.then(|| self.open(&export, trace, &file, Some(reference.clone())));
                 let accepted = ServerMessage::ExportAccepted { reference, export: Box::new(export) };
                 std::iter::once(Action::Send(accepted)).chain(stream.map(Action::Stream)).collect()
             }
@@ -247,11 +251,11 @@ impl Session {
             }
             Reply::Opened(open, result) => {
                 self.opening -= 1;
-                let export = match result {
-                    Ok(export) => export,
+                let (export, trace) = match result {
+                    Ok(found) => found,
                     Err(refusal) => return vec![refuse_with(reference, refusal)],
                 };
-                let stream = self.open(&export, open.offset, open.attempt, open.window, None);
+                let stream = self.open(&export, trace, &open, None);
                 let opened = ServerMessage::FileOpened {
                     reference,
                     stream: stream.stream,
@@ -280,21 +284,21 @@ impl Session {
     fn open(
         &mut self,
         export: &Export,
-        offset: u64,
-        attempt: Option<u32>,
-        window: Option<u64>,
+        trace: TraceContext,
+        file: &FileOpen,
         announce: Option<Option<String>>,
     ) -> NewStream {
         self.last_stream += 1;
         let stream = self.last_stream;
-        let window = Arc::new(Window::new(window.unwrap_or(DEFAULT_WINDOW_BYTES)));
+        let window = Arc::new(Window::new(file.window.unwrap_or(DEFAULT_WINDOW_BYTES)));
         let stop = Stop::default();
         self.streams.insert(stream, Open { window: window.clone(), stop: stop.clone() });
         NewStream {
             stream,
             export: export.id,
-            offset,
-            attempt,
+            trace,
+            offset: file.offset,
+            attempt: file.attempt,
             window,
             stop,
             live: export.status.is_unfinished(),

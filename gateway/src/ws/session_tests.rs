@@ -84,7 +84,7 @@ fn open_one(session: &mut Session) -> u32 {
     let id = ExportId::generate();
     let asked = session.on_text(&format!(r#"{{"type":"file.open","export_id":"{id}"}}"#), Instant::now());
     let [Action::Request(None, Request::Open(open))] = asked.as_slice() else { panic!("{asked:?}") };
-    let reply = Reply::Opened(open.clone(), Ok(export(Status::Running)));
+    let reply = Reply::Opened(open.clone(), Ok((export(Status::Running), TraceContext::generate())));
     match session.on_reply(None, reply).as_slice() {
         [Action::Send(ServerMessage::FileOpened { stream, .. }), Action::Stream(new)] => {
             assert_eq!(*stream, new.stream);
@@ -176,7 +176,8 @@ async fn a_created_export_is_accepted_before_its_stream_begins() {
     let create = r#"{"type":"export.create","ref":"r","dataset":"flights","deliver":"stream","window":0}"#;
     let mut asked = session.on_text(create, Instant::now());
     let Some(Action::Request(reference, Request::Create(create))) = asked.pop() else { panic!() };
-    let actions = session.on_reply(reference, Reply::Created(create, Ok(export(Status::Queued))));
+    let actions =
+        session.on_reply(reference, Reply::Created(create, TraceContext::generate(), Ok(export(Status::Queued))));
     let [Action::Send(ServerMessage::ExportAccepted { .. }), Action::Stream(new)] = actions.as_slice() else {
         panic!()
     };
