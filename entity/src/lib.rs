@@ -10,6 +10,7 @@ pub mod export;
 pub mod job;
 pub mod lease;
 pub mod ledger;
+pub mod operator;
 pub mod segment;
 pub mod submit_key;
 pub mod terms;

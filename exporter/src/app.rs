@@ -7,6 +7,7 @@ use platform::{
     clock::SharedClock,
     health::{Dependency, Readiness},
     lifecycle::Lifecycle,
+    metrics::{self, Pool, Service},
     store::FileStore,
 };
 use protocol::subject;
@@ -110,6 +111,10 @@ pub async fn start_with(
         every: config.catalog(),
         drain: drain.clone(),
     };
+    metrics::begin(Service::Exporter);
+    let pools = vec![Pool { name: "shared", db: deps.db.clone() }, Pool { name: "reads", db: deps.reads.clone() }];
+    let (bus, store) = (deps.bus.clone(), Some(deps.store.clone()));
+    life.spawn(metrics::observe("exporter", bus, pools, store, life.soft().clone()));
     let jobs = TaskTracker::new();
     let (drained, running) = (drain.clone(), jobs.clone());
     let data = move || json!({ "draining": drained.is_on(), "running": running.len() });

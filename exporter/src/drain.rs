@@ -50,6 +50,7 @@ impl Drain {
 
     /// False: it was so before.
     fn set(&self, on: bool) -> bool {
+        metrics::gauge!("sluice_exporter_draining").set(f64::from(u8::from(on)));
         self.0.send_if_modified(|now| std::mem::replace(now, on) != on)
     }
 }

@@ -8,6 +8,7 @@ use platform::{
     bus::{Bus, BusError},
     clock::SharedClock,
     lifecycle::Lifecycle,
+    metrics::{self, Pool, Service},
 };
 use sea_orm::DatabaseConnection;
 use tokio::net::TcpListener;
@@ -161,6 +162,9 @@ pub async fn start(
     life: &Lifecycle,
 ) -> Result<(), StartError> {
     let metrics = deps.metrics.clone();
+    metrics::begin(Service::Gateway);
+    let pools = vec![Pool { name: "shared", db: deps.db.clone() }];
+    life.spawn(metrics::observe("gateway", deps.bus.clone(), pools, None, life.soft().clone()));
     let app = App::assemble(config, deps, life).await?;
     app.catalog.watch(app.bus.catalog().await?, life);
     app.events.follow(life);

@@ -9,6 +9,7 @@ use platform::{
     clock::SharedClock,
     health::{Dependency, Readiness},
     lifecycle::Lifecycle,
+    metrics::{self, Pool, Service},
     store::FileStore,
     telemetry::PrometheusHandle,
 };
@@ -24,8 +25,9 @@ use crate::{
     delivery::{announce, grant::Granter, metadata, mint::Minter, requests, serve},
     dispatch::Dispatcher,
     error::NotifierError,
+    gauges::Gauges,
     intake::Intake,
-    schedule,
+    ops, schedule,
     settle::Settler,
 };
 
@@ -108,7 +110,7 @@ pub async fn start(
     let instance = format!("notifier-{}", Uuid::new_v4().simple());
     let catalog = Catalog::default();
     catalog.watch(deps.bus.catalog().await?, life);
-    let dispatcher = Arc::new(Dispatcher::new(deps.clone(), Arc::clone(&config), catalog, &instance));
+    let dispatcher = Arc::new(Dispatcher::new(deps.clone(), Arc::clone(&config), catalog.clone(), &instance));
 
     // the HTTP port first, so that no grant is minted that nobody honours
     serve::spawn(&config, deps.clone(), Arc::clone(&minter), listener, life);
@@ -132,6 +134,12 @@ pub async fn start(
     let intake = Intake::new(deps.bus.clone(), Arc::clone(&settler), &config);
     life.spawn_critical("intake", Arc::new(intake).run(life.clone()));
     life.spawn_critical("dispatch", Arc::clone(&dispatcher).run(hints, life.soft().clone()));
+    ops::start(&config, &deps, &settler, &catalog, &service, life).await?;
+    metrics::begin(Service::Notifier);
+    let pools = vec![Pool { name: "shared", db: deps.db.clone() }];
+    let (bus, store) = (deps.bus.clone(), Some(deps.store.clone()));
+    life.spawn(metrics::observe("notifier", bus, pools, store, life.soft().clone()));
+    life.spawn_critical("gauges", Gauges::new(deps.clone(), catalog, &config).run(life.soft().clone()));
     schedule::start(&config, deps, settler, dispatcher, &instance, &service, life).await?;
 
     // operators see the service for as long as it takes requests

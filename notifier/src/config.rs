@@ -67,6 +67,10 @@ pub struct NotifierConfig {
     /// For this long after the end of an export its objects are looked for that nobody needs, seconds: an exporter
     /// that was stopped late may have written some.
     pub tidy_window_s: u64,
+    /// When to compare all accounts with the ledger: a cron line.
+    pub audit_cron: String,
+    /// How often to look at the queue and at JetStream for their metrics, milliseconds.
+    pub gauges_ms: u64,
 }
 
 impl Default for NotifierConfig {
@@ -99,6 +103,8 @@ impl Default for NotifierConfig {
             credits_batch: 1000,
             stuck_after_s: 600,
             tidy_window_s: 7200,
+            audit_cron: "30 3 * * *".into(),
+            gauges_ms: 15_000,
         }
     }
 }
@@ -132,11 +138,13 @@ impl NotifierConfig {
             ("credits_batch", self.credits_batch),
             ("stuck_after_s", self.stuck_after_s),
             ("tidy_window_s", self.tidy_window_s),
+            ("gauges_ms", self.gauges_ms),
         ];
         if let Some((name, _)) = positive.into_iter().find(|(_, value)| *value == 0) {
             return Err(NotifierError::Config(format!("notifier.{name} must be at least 1")));
         }
         When::cron("sweep_cron", &self.sweep_cron, &self.schedule_zone)?;
+        When::cron("audit_cron", &self.audit_cron, &self.schedule_zone)?;
         let http = |url: &str| url.starts_with("http://") || url.starts_with("https://");
         if !self.advertise_url.is_empty() && !http(&self.advertise_url) {
             return Err(NotifierError::Config("notifier.advertise_url must begin with http:// or https://".into()));

@@ -6,6 +6,8 @@
 //!   still runs.
 //! - `intake`: outcomes from the exporters and wishes from the gateways, each until it is settled or put aside.
 //! - `settle`: one transaction moves the export and its credits; then its owner is told.
+//! - `ops`: operators see exports, end them, and give dead ones another chance.
+//! - `gauges`: looks at what nobody counts.
 //! - `schedule`: what happens by the clock, such as deleting files whose time is over.
 //!
 //! Any number of notifiers may run: every change is a conditional update, every durable message has an id that the
@@ -18,8 +20,10 @@ mod config;
 mod delivery;
 mod dispatch;
 mod error;
+mod gauges;
 mod intake;
 mod lease;
+mod ops;
 mod schedule;
 mod settle;
 mod waiting;

@@ -10,6 +10,7 @@ pub mod config;
 pub mod db;
 pub mod health;
 pub mod lifecycle;
+pub mod metrics;
 pub mod secret;
 pub mod store;
 pub mod telemetry;

@@ -11,7 +11,7 @@ use object_store::{
 };
 use url::Url;
 
-use crate::config::StoreConfig;
+use crate::{config::StoreConfig, metrics::Metered};
 
 /// A folder is read in pieces of this size; left alone, each piece would be 8 KiB and a trip to another thread.
 const FOLDER_CHUNK_BYTES: usize = 256 * 1024;
@@ -76,6 +76,8 @@ pub struct FileStore {
     objects: Arc<dyn ObjectStore>,
     /// Only S3 can presign; the prefix is part of what it signs.
     signer: Option<(Arc<dyn Signer>, Path)>,
+    /// Where the objects are, if that is a folder.
+    folder: Option<PathBuf>,
 }
 
 impl FileStore {
@@ -90,10 +92,9 @@ impl FileStore {
                 .map_err(|e| FileStoreError::Config(format!("can't make {}: {e}", folder.display())))?;
             // A folder whose last object is deleted goes too, as it does in a bucket. And what is recorded as written
             // must outlive a power cut: for a segment of 8 MiB that takes some 5 to 10 ms more.
-            let folder = LocalFileSystem::new_with_prefix(folder)?.with_automatic_cleanup(true).with_fsync(true);
-            let folder = Arc::new(folder);
-            let objects = Arc::new(ChunkedStore::new(folder, FOLDER_CHUNK_BYTES));
-            return Ok(Self { objects, signer: None });
+            let files = LocalFileSystem::new_with_prefix(&folder)?.with_automatic_cleanup(true).with_fsync(true);
+            let objects = Arc::new(ChunkedStore::new(Arc::new(files), FOLDER_CHUNK_BYTES));
+            return Ok(Self { objects: Arc::new(Metered(objects)), signer: None, folder: Some(folder) });
         }
         let url = Url::parse(&config.url).map_err(|e| FileStoreError::Config(e.to_string()))?;
         let ("s3", Some(bucket)) = (url.scheme(), url.host_str()) else {
@@ -118,7 +119,17 @@ impl FileStore {
         } else {
             Arc::new(PrefixStore::new(s3.clone(), prefix.clone()))
         };
-        Ok(Self { objects, signer: Some((s3, prefix)) })
+        Ok(Self { objects: Arc::new(Metered(objects)), signer: Some((s3, prefix)), folder: None })
+    }
+
+    /// The disk under a folder: its bytes, and those that are free. None for a bucket, and where the system does not tell.
+    pub async fn disk(&self) -> Option<(u64, u64)> {
+        let folder = self.folder.clone()?;
+        // a disk in the network may hang
+        let asked = tokio::task::spawn_blocking(move || nix::sys::statvfs::statvfs(&folder)).await;
+        let disk = asked.ok()?.ok()?;
+        let bytes = |blocks: u64| blocks.saturating_mul(disk.fragment_size());
+        Some((bytes(disk.blocks()), bytes(disk.blocks_available())))
     }
 
     /// Whether [`FileStore::presign`] works.

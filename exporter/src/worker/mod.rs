@@ -62,6 +62,10 @@ pub(crate) fn start(worker: &Arc<Worker>, life: &Lifecycle) {
         all: Arc::new(Semaphore::new(worker.config.slots())),
         bulk: Arc::new(Semaphore::new(worker.config.bulk_slots())),
     };
+    let (all, bulk) = (worker.config.slots(), worker.config.bulk_slots());
+    for (lane, slots) in [(Lane::Interactive, all), (Lane::Bulk, bulk)] {
+        metrics::gauge!("sluice_exporter_slots", "lane" => lane.as_str()).set(slots as f64);
+    }
     for lane in Lane::ALL {
         life.spawn_critical("worker", take(Arc::clone(worker), lane, slots.clone(), life.clone()));
     }
@@ -75,6 +79,22 @@ pub(crate) async fn drain(worker: &Worker, soft: &CancellationToken) {
         info!(exporter.jobs = worker.jobs.len(), "handing over what still runs");
         worker.hand_over.cancel();
         worker.jobs.wait().await;
+    }
+}
+
+/// Counts as a job in hand for as long as it lives, however that ends.
+struct Busy(Lane);
+
+impl Busy {
+    fn new(lane: Lane) -> Self {
+        metrics::gauge!("sluice_exporter_running", "lane" => lane.as_str()).increment(1);
+        Self(lane)
+    }
+}
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        metrics::gauge!("sluice_exporter_running", "lane" => self.0.as_str()).decrement(1);
     }
 }
 
@@ -132,9 +152,10 @@ async fn take(worker: Arc<Worker>, lane: Lane, slots: Slots, life: Lifecycle) ->
             Ok(Some(message)) => {
                 pause = FIRST_PAUSE;
                 let job = Arc::clone(&worker);
+                let busy = Busy::new(lane);
                 life.spawn(worker.jobs.track_future(async move {
                     job::handle(&job, message).await;
-                    drop(slot);
+                    drop((slot, busy));
                 }));
             }
             Err(e) => {

@@ -125,6 +125,22 @@ async fn ready(app: &App, caller: &Caller, id: Uuid, begin: &Position) -> Outcom
     })
 }
 
+/// Counts as an open stream for as long as it lives, however that ends.
+struct Open;
+
+impl Open {
+    fn new() -> Self {
+        metrics::gauge!("sluice_gateway_event_streams").increment(1);
+        Self
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        metrics::gauge!("sluice_gateway_event_streams").decrement(1);
+    }
+}
+
 /// One stream of events. It ends with the token, with the process, and with a client that does not read.
 struct Follower {
     id: Uuid,
@@ -143,6 +159,7 @@ struct Follower {
 
 impl Follower {
     async fn run(mut self, first: Vec<Bytes>) {
+        let _open = Open::new();
         let why = self.follow(first).await;
         metrics::counter!("sluice_gateway_event_streams_ended_total", "why" => why).increment(1);
         info!(session.id = %self.id, session.end = why, "an event stream ended");

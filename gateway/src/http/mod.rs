@@ -10,6 +10,7 @@ pub mod extract;
 mod file;
 mod health;
 mod local;
+mod meter;
 pub mod origin;
 pub mod problems;
 mod range;
@@ -63,6 +64,7 @@ pub fn router(app: App) -> Router {
         }))
         .layer(middleware::from_fn(problems::finish))
         .layer(cors::layer(&app.config.allowed_origins))
+        .layer(middleware::from_fn(meter::time))
         .with_state(app)
 }
 

@@ -5,8 +5,9 @@ use std::{future::Future, sync::Arc, time::Duration};
 use async_nats::service::{Service, endpoint::Endpoint};
 use futures::{FutureExt, StreamExt};
 use platform::{bus::BusError, lifecycle::Lifecycle};
-use protocol::problem::{Problem, Slug};
+use protocol::problem::{FieldError, Problem, Slug};
 use serde::{Serialize, de::DeserializeOwned};
+use serde_path_to_error::{Path, Segment};
 use tokio::sync::Semaphore;
 use tracing::{error, warn};
 
@@ -97,11 +98,15 @@ pub(crate) async fn answer<H: Handler>(
 async fn reply<H: Handler>(handler: &H, payload: &[u8]) -> H::Answer {
     // people leave it out where there is nothing to say
     let payload = if payload.is_empty() { b"{}" } else { payload };
-    let question = match serde_json::from_slice(payload) {
+    let mut json = serde_json::Deserializer::from_slice(payload);
+    let question = match serde_path_to_error::deserialize(&mut json) {
         Ok(question) => question,
         Err(e) => {
             warn!(error = %e, "an unreadable request");
-            return H::refuse(Problem::new(Slug::InvalidRequest, "The request can't be read."));
+            let fault = FieldError::new(pointer(e.path()), e.inner().to_string());
+            let unreadable =
+                Problem::new(Slug::InvalidRequest, format!("The request can't be read: {}.", fault.detail));
+            return H::refuse(Problem { errors: vec![fault], ..unreadable });
         }
     };
     let answered = tokio::time::timeout(DEADLINE, handler.answer(question)).await;
@@ -109,4 +114,17 @@ async fn reply<H: Handler>(handler: &H, payload: &[u8]) -> H::Answer {
         warn!(error = %e, "a request can't be answered just now");
         H::refuse(Problem::new(Slug::Unavailable, "That can't be answered just now."))
     })
+}
+
+/// The place as a JSON pointer.
+fn pointer(path: &Path) -> String {
+    let mut pointer = String::new();
+    for segment in path.iter() {
+        match segment {
+            Segment::Seq { index } => pointer.push_str(&format!("/{index}")),
+            Segment::Map { key } => pointer.push_str(&format!("/{}", key.replace('~', "~0").replace('/', "~1"))),
+            Segment::Enum { .. } | Segment::Unknown => {}
+        }
+    }
+    pointer
 }

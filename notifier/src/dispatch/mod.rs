@@ -147,12 +147,6 @@ impl Dispatcher {
     /// comes as an outcome.
     async fn dispatch(&self, held: &Held, notes: &mut Notes, soft: &CancellationToken) -> Result<(), NotifierError> {
         let survey = Survey::take(&self.deps.db, FAR).await?;
-        for (pool, lane, view) in survey.lanes() {
-            let gauge = |state: &'static str| metrics::gauge!("sluice_queue_exports", "pool" => pool.to_owned(), "lane" => lane.to_owned(), "state" => state);
-            gauge("waiting").set(view.waiting as f64);
-            gauge("dispatched").set(view.dispatched as f64);
-            gauge("running").set(view.running as f64);
-        }
         let (mut failure, mut handed_over) = (None, false);
         let mut room = Room::of(&survey, Limits::from(&*self.config), |pool, lane| self.catalog.slots(pool, lane));
         for row in &survey.waiting {

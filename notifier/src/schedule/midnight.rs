@@ -51,6 +51,7 @@ impl Job for Midnight {
             }
         }
         metrics::counter!("sluice_credits_granted_total").increment(total.credits.unsigned_abs());
+        metrics::counter!("sluice_credit_events_total", "kind" => "grant").increment(total.accounts);
         if total.accounts > 0 {
             // who leads the dispatching also tells of credits; without the hint it looks a moment later
             let hint = serde_json::json!({ "granted": total.credits });

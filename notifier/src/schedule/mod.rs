@@ -7,6 +7,7 @@
 //! - [`job`] says what a job is; [`jobs`] lists them; [`when`] says when they are due.
 //! - [`bell`] and [`ops`] ring, [`watch`] looks, [`runner`] runs.
 
+mod audit;
 mod bell;
 mod each;
 pub(crate) mod job;
@@ -27,6 +28,7 @@ use protocol::subject;
 use tokio::sync::Notify;
 
 use self::{
+    audit::Audit,
     job::Job,
     midnight::Midnight,
     patrol::Patrol,
@@ -54,6 +56,7 @@ fn jobs(
     let (settler, dispatcher) = (|| Arc::clone(settler), || Arc::clone(dispatcher));
     let cron = |setting: &str, line: &str| When::cron(setting, line, &config().schedule_zone);
     let mut jobs: Vec<Arc<dyn Job>> = vec![
+        Arc::new(Audit { deps: deps(), when: cron("audit_cron", &config().audit_cron)? }),
         Arc::new(Midnight { deps: deps(), batch: config().credits_batch }),
         Arc::new(Patrol { deps: deps(), settler: settler(), dispatcher: dispatcher(), config: config() }),
         Arc::new(Sweep {

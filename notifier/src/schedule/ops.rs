@@ -4,15 +4,14 @@ use std::sync::Arc;
 
 use entity::job;
 use protocol::{
-    envelope::{Envelope, TraceContext},
+    envelope::Envelope,
     ops::{RunReply, RunRequest, ScheduleReply, ScheduleRequest, ScheduledJob},
     problem::{FieldError, Problem, Slug},
 };
 use tokio::sync::Notify;
 use tracing::info;
-use uuid::Uuid;
 
-use crate::{app::Deps, delivery::requests::Handler, error::NotifierError};
+use crate::{app::Deps, delivery::requests::Handler, error::NotifierError, ops::enveloped};
 
 /// Answers [`ScheduleRequest`]s.
 pub(super) struct Lister {
@@ -65,8 +64,4 @@ impl Handler for Starter {
     fn refuse(problem: Problem) -> Self::Answer {
         enveloped(RunReply::Refused { problem })
     }
-}
-
-fn enveloped<T>(body: T) -> Envelope<T> {
-    Envelope::new(Uuid::now_v7().to_string(), TraceContext::generate().traceparent(), body)
 }

@@ -13,7 +13,10 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use super::job::Job;
+use super::{
+    audit::{self, Found},
+    job::Job,
+};
 use crate::{app::Deps, backoff::Backoff, error::NotifierError};
 
 /// Clocks of two machines are as far apart as this at most; a due time that is further away than this was set by a clock
@@ -97,14 +100,17 @@ impl Watch {
 
 /// Every notifier shows the same, whoever ran the job.
 fn show(row: &job::Model) {
-    let gauge = |name: &'static str, at: Option<DateTime<Utc>>| {
-        if let Some(at) = at {
-            metrics::gauge!(name, "job" => row.name.clone()).set(at.timestamp_millis() as f64 / 1000.0);
+    let seconds = |at: DateTime<Utc>| at.timestamp_millis() as f64 / 1000.0;
+    let job = || row.name.clone();
+    metrics::gauge!("sluice_schedule_next_due_timestamp_seconds", "job" => job()).set(seconds(row.due_at));
+    if let Some(ended) = row.ended_at {
+        metrics::gauge!("sluice_schedule_last_run_timestamp_seconds", "job" => job()).set(seconds(ended));
+        if row.result.as_deref() == Some("ok") {
+            metrics::gauge!("sluice_schedule_last_success_timestamp_seconds", "job" => job()).set(seconds(ended));
         }
-    };
-    gauge("sluice_schedule_next_due_timestamp_seconds", Some(row.due_at));
-    gauge("sluice_schedule_last_run_timestamp_seconds", row.ended_at);
-    if row.result.as_deref() == Some("ok") {
-        gauge("sluice_schedule_last_success_timestamp_seconds", row.ended_at);
+    }
+    if row.name == audit::NAME {
+        let found = Found::of(row.state.as_deref());
+        metrics::gauge!("sluice_credits_audit_mismatches").set(found.mismatches as f64);
     }
 }

@@ -7,6 +7,7 @@
 //! Only an outcome moves an export to its end, as it comes again until everybody was told. Whoever else finds that an
 //! export is to end, such as the sweep, says so in an outcome of its own.
 
+mod counts;
 pub(crate) mod events;
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -90,6 +91,9 @@ impl Settler {
             ledger::capture(&tx, &row.owner(), id, row.credits, now).await?;
         }
         tx.commit().await?;
+        if moved {
+            counts::completed(row, file.size, now);
+        }
         let mut told = self.tell(id, Status::Completed, Some(attempt), CreditStep::Capture).await?;
         if !told {
             // the file may be gone again by the time that this is heard once more; the capture is still news
@@ -106,10 +110,14 @@ impl Settler {
     ) -> Result<Option<Leftovers>, NotifierError> {
         let (id, now) = (row.export_id(), self.deps.clock.now());
         let tx = self.deps.db.begin().await?;
-        if transition::failed(&tx, id, attempt, problem, now).await? {
+        let moved = transition::failed(&tx, id, attempt, problem, now).await?;
+        if moved {
             self.release(&tx, row, "export failed", now).await?;
         }
         tx.commit().await?;
+        if moved {
+            counts::failed(row, problem.slug(), now);
+        }
         let told = self.tell(id, Status::Failed, Some(attempt), CreditStep::Release).await?;
         Ok(told.then_some(Leftovers::Everything))
     }
@@ -134,10 +142,14 @@ impl Settler {
         let problem = Problem::new(Slug::Canceled, "It was canceled before it was finished.")
             .of_request(&format!("/v1/exports/{id}"), &trace.trace_id_hex());
         let tx = self.deps.db.begin().await?;
-        if transition::canceled(&tx, id, &problem, now).await? {
+        let moved = transition::canceled(&tx, id, &problem, now).await?;
+        if moved {
             self.release(&tx, row, "export canceled", now).await?;
         }
         tx.commit().await?;
+        if moved {
+            counts::canceled(row, now);
+        }
         // before anything else that may fail: work that nobody wants is going on
         events::stop_work(&self.deps.bus, row).await?;
         let told = self.tell(id, Status::Canceled, None, CreditStep::Release).await?;

@@ -141,6 +141,7 @@ impl Bus {
 
     async fn open(config: &NatsConfig, name: &str, connected: Arc<Notify>) -> Result<Self, BusError> {
         let timeout = Duration::from_millis(config.request_timeout_ms);
+        let client = name.trim_start_matches("sluice-").to_owned();
         let mut options = ConnectOptions::new()
             .name(name)
             .custom_inbox_prefix(config.inbox())
@@ -148,7 +149,7 @@ impl Bus {
             .connection_timeout(timeout)
             .request_timeout(Some(timeout))
             .event_callback(move |event| {
-                let connected = Arc::clone(&connected);
+                let (connected, client) = (Arc::clone(&connected), client.clone());
                 async move {
                     match event {
                         async_nats::Event::Connected => {
@@ -157,6 +158,10 @@ impl Bus {
                         }
                         // by ourselves, at the end
                         async_nats::Event::Closed => info!("nats: closed"),
+                        async_nats::Event::SlowConsumer(_) => {
+                            metrics::counter!("sluice_nats_slow_consumers_total", "client" => client).increment(1);
+                            warn!("nats: a subscription is too slow, and messages of it are dropped");
+                        }
                         other => warn!(nats.event = %other, "nats: connection event"),
                     }
                 }

@@ -1,0 +1,116 @@
+//! Times the operations of a file store.
+
+use std::{fmt, ops::Range, sync::Arc, time::Instant};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures::{StreamExt, stream::BoxStream};
+use object_store::{
+    CopyOptions, Error, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore,
+    PutMultipartOptions, PutOptions, PutPayload, PutResult, Result, path::Path,
+};
+
+/// A store that counts what is asked of it.
+#[derive(Debug)]
+pub(crate) struct Metered(pub(crate) Arc<dyn ObjectStore>);
+
+impl fmt::Display for Metered {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+fn record<T>(operation: &'static str, began: Instant, result: &Result<T>) {
+    let result = match result {
+        Ok(_) => "ok",
+        // asking whether something is there is no failure of the store
+        Err(Error::NotFound { .. }) => "not_found",
+        Err(_) => "error",
+    };
+    metrics::histogram!("sluice_store_operation_seconds", "operation" => operation, "result" => result)
+        .record(began.elapsed().as_secs_f64());
+}
+
+/// Each item that comes is one operation; the time is that since the one before.
+fn recorded<T: 'static>(
+    operation: &'static str,
+    stream: BoxStream<'static, Result<T>>,
+) -> BoxStream<'static, Result<T>> {
+    let mut began = Instant::now();
+    stream
+        .inspect(move |item| {
+            record(operation, began, item);
+            began = Instant::now();
+        })
+        .boxed()
+}
+
+#[async_trait]
+impl ObjectStore for Metered {
+    async fn put_opts(&self, location: &Path, payload: PutPayload, opts: PutOptions) -> Result<PutResult> {
+        let began = Instant::now();
+        let result = self.0.put_opts(location, payload, opts).await;
+        record("put", began, &result);
+        result
+    }
+
+    async fn put_multipart_opts(&self, location: &Path, opts: PutMultipartOptions) -> Result<Box<dyn MultipartUpload>> {
+        let began = Instant::now();
+        let result = self.0.put_multipart_opts(location, opts).await;
+        record("put", began, &result);
+        result
+    }
+
+    async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
+        let began = Instant::now();
+        let result = self.0.get_opts(location, options).await;
+        record("get", began, &result);
+        result
+    }
+
+    async fn get_ranges(&self, location: &Path, ranges: &[Range<u64>]) -> Result<Vec<Bytes>> {
+        let began = Instant::now();
+        let result = self.0.get_ranges(location, ranges).await;
+        record("get", began, &result);
+        result
+    }
+
+    fn delete_stream(&self, locations: BoxStream<'static, Result<Path>>) -> BoxStream<'static, Result<Path>> {
+        recorded("delete", self.0.delete_stream(locations))
+    }
+
+    // a list is thousands of items, so only its failures and the time to the first are told
+    fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
+        listed(self.0.list(prefix))
+    }
+
+    fn list_with_offset(&self, prefix: Option<&Path>, offset: &Path) -> BoxStream<'static, Result<ObjectMeta>> {
+        listed(self.0.list_with_offset(prefix, offset))
+    }
+
+    async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {
+        let began = Instant::now();
+        let result = self.0.list_with_delimiter(prefix).await;
+        record("list", began, &result);
+        result
+    }
+
+    async fn copy_opts(&self, from: &Path, to: &Path, options: CopyOptions) -> Result<()> {
+        let began = Instant::now();
+        let result = self.0.copy_opts(from, to, options).await;
+        record("copy", began, &result);
+        result
+    }
+}
+
+fn listed(stream: BoxStream<'static, Result<ObjectMeta>>) -> BoxStream<'static, Result<ObjectMeta>> {
+    let began = Instant::now();
+    let mut first = true;
+    stream
+        .inspect(move |item| {
+            if std::mem::take(&mut first) || item.is_err() {
+                record("list", began, item);
+            }
+        })
+        .boxed()
+}
