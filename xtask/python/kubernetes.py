@@ -142,7 +142,8 @@ def pods(objects):
                     say(f"{c['name']}: {probe} asks port {port}, which has no such name")
                 if o["kind"] == "Deployment" and probe not in c:
                     say(f"{c['name']}: no {probe}")
-            mounted = {v["name"] for v in spec.get("volumes", [])}
+            claimed = o["spec"].get("volumeClaimTemplates", [])
+            mounted = {v["name"] for v in spec.get("volumes", [])} | {v["metadata"]["name"] for v in claimed}
             for mount in c.get("volumeMounts", []):
                 if mount["name"] not in mounted:
                     say(f"{c['name']}: no volume {mount['name']}")
