@@ -20,10 +20,15 @@ use futures::{FutureExt, StreamExt};
 use platform::{
     bus::{self, Bus},
     lifecycle::Lifecycle,
+    telemetry::traces,
 };
-use protocol::{envelope::Outcome, id::ExportId, subject};
+use protocol::{
+    envelope::{Envelope, Outcome},
+    id::ExportId,
+    subject,
+};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tracing::{error, info, warn};
+use tracing::{Instrument, Span, error, field::Empty, info, info_span, warn};
 use uuid::Uuid;
 
 use crate::{GROUP, backoff::Backoff, config::NotifierConfig, error::NotifierError, settle::Settler};
@@ -132,15 +137,21 @@ impl Intake {
             Err(e) => return error!(error = %e, "a message without delivery details is left alone"),
         };
         let outcome = match bus::open::<Outcome>(&message.payload) {
-            Ok(envelope) => envelope.body,
+            Ok(outcome) => outcome,
             Err(e) => return self.bury(&message, delivered, &format!("unreadable: {e}")).await,
         };
         // a gateway may publish no others, and must not get them in under another name
-        if subject::is_wish(&message.subject) && !outcome.result.is_wish() {
+        if subject::is_wish(&message.subject) && !outcome.body.result.is_wish() {
             return self.bury(&message, delivered, "no wish, on a subject that is for wishes alone").await;
         }
+        self.take(&message, &outcome.body, delivered).instrument(span(&outcome, delivered)).await;
+        drop(permit);
+    }
+
+    /// Settles an outcome, and says to the stream what is to become of its message.
+    async fn take(&self, message: &Message, outcome: &Outcome, delivered: i64) {
         let id = outcome.export_id;
-        match kept_alive(&message, self.settle(&outcome, delivered)).await {
+        match kept_alive(message, self.settle(outcome, delivered)).await {
             Ok(()) => {
                 // confirmed, so that a lost ack does not settle it again much later
                 if let Err(e) = message.double_ack().await {
@@ -148,15 +159,16 @@ impl Intake {
                 }
             }
             Err(e) if delivered >= self.max_deliver && !e.is_transient() => {
-                self.bury(&message, delivered, &e.to_string()).await;
+                Span::current().record("otel.status_code", "ERROR");
+                self.bury(message, delivered, &e.to_string()).await;
             }
             Err(e) => {
+                Span::current().record("otel.status_code", "ERROR");
                 let pause = pause(delivered);
                 warn!(export.id = %id, error = %e, outcome.delivered = delivered, pause_s = pause.as_secs(), "an outcome is tried again later");
-                respond(&message, AckKind::Nak(Some(pause))).await;
+                respond(message, AckKind::Nak(Some(pause))).await;
             }
         }
-        drop(permit);
     }
 
     /// Settles an outcome and deletes what nobody needs any more. The latter may fail as well, and then both are done
@@ -208,6 +220,27 @@ impl Intake {
             }
         }
     }
+}
+
+/// The span of one delivery of an outcome, within the trace of whoever tells it.
+fn span(outcome: &Envelope<Outcome>, delivered: i64) -> Span {
+    let span = info_span!(
+        parent: None,
+        "outcome.settle",
+        otel.kind = "consumer",
+        otel.status_code = Empty,
+        trace_id = Empty,
+        export.id = %outcome.body.export_id,
+        outcome.result = Empty,
+        outcome.counted = Empty,
+        outcome.delivered = delivered,
+        messaging.system = "nats",
+        messaging.operation.type = "process",
+        messaging.destination.name = subject::STREAM_OUTCOMES,
+        messaging.message.id = outcome.id,
+    );
+    traces::follow_text(&span, &outcome.traceparent);
+    span
 }
 
 /// Does the work while telling the server that it goes on.

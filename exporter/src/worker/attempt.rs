@@ -12,6 +12,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use entity::{export::Model, segment, transition};
 use object_store::PutPayload;
+use platform::telemetry::traces;
 use protocol::{
     ENVELOPE_VERSION,
     delivery::{self, Manifest, Segment, SegmentWritten},
@@ -23,7 +24,7 @@ use protocol::{
 use sea_orm::TransactionTrait;
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
-use tracing::warn;
+use tracing::{Instrument, field::Empty, info_span, warn};
 
 use super::{Worker, plan::Plan};
 use crate::{
@@ -41,7 +42,7 @@ pub(super) struct Attempt<'a> {
     pub(super) number: u32,
     /// How many attempts before this one failed.
     pub(super) failures: u32,
-    /// The trace of the request.
+    /// The span of this attempt, within the trace of the request.
     pub(super) traceparent: String,
     pub(super) meter: Arc<Meter>,
     /// Objects on their way into the store. They get there even when the attempt is stopped meanwhile.
@@ -59,7 +60,7 @@ impl<'a> Attempt<'a> {
             id: row.export_id(),
             number: row.attempt.unsigned_abs(),
             failures: row.failures.unsigned_abs(),
-            traceparent: row.traceparent.clone(),
+            traceparent: traces::current_or(&row.traceparent),
             meter: Arc::new(Meter::start()),
             puts: TaskTracker::new(),
             sealed: AtomicBool::new(false),
@@ -75,7 +76,7 @@ impl<'a> Attempt<'a> {
         let counting = self.expect(plan);
         let snapshot_at = Timestamp::from(self.worker.clock.now());
         let pipeline = Pipeline {
-            frames: plan.dataset.open(&plan.query).await?,
+            frames: plan.dataset.open(&plan.query).instrument(info_span!("dataset.open")).await?,
             layout: Arc::new(plan.layout.clone()),
             encoding,
             compression: plan.compression,
@@ -85,12 +86,16 @@ impl<'a> Attempt<'a> {
             outlet: self,
             clock: Arc::clone(&self.worker.clock),
         };
-        let running = pipeline.run();
-        let mut running = std::pin::pin!(running);
-        let made = tokio::select! {
-            made = &mut running => made?,
-            () = counting => running.await?,
+        let encode = info_span!("encode", file.rows = Empty, file.bytes = Empty);
+        let made = {
+            let mut running = std::pin::pin!(pipeline.run().instrument(encode.clone()));
+            tokio::select! {
+                made = &mut running => made?,
+                () = counting => running.await?,
+            }
         };
+        encode.record("file.rows", made.seal.rows).record("file.bytes", made.seal.size);
+        drop(encode);
 
         let file = FileInfo {
             name: self.file_name(row, plan),
@@ -131,7 +136,8 @@ impl<'a> Attempt<'a> {
     /// Writes an object in a task of its own, so that nothing appears after [`Attempt::discard`].
     async fn put(&self, path: String, payload: PutPayload) -> Result<(), JobError> {
         let store = self.worker.store.clone();
-        Ok(self.puts.spawn(async move { store.put(&path, payload).await }).await??)
+        let put = async move { store.put(&path, payload).await };
+        Ok(self.puts.spawn(put.in_current_span()).await??)
     }
 
     /// Counts the rows that will come, beside the export; without that only the time left is unknown.
@@ -191,7 +197,8 @@ impl Outlet for Attempt<'_> {
     async fn keep(&self, segment: &Segment, chunks: Vec<Bytes>) -> Result<(), JobError> {
         let worker = self.worker;
         let path = delivery::segment_path(self.id, self.number, segment.index);
-        self.put(path, chunks.into_iter().collect()).await?;
+        let span = info_span!("segment.put", segment.index = segment.index, segment.bytes = segment.size);
+        self.put(path, chunks.into_iter().collect()).instrument(span).await?;
 
         let now = worker.clock.now();
         let lease_until = now + worker.config.lease();

@@ -4,14 +4,15 @@ use std::time::Duration;
 
 use async_nats::jetstream::{AckKind, Message};
 use entity::{StoreError, export::Model, transition};
-use platform::bus;
+use platform::{bus, telemetry::traces};
 use protocol::{
     envelope::{Envelope, Job},
     export::FileInfo,
+    subject,
     time::Timestamp,
 };
 use tokio::time::Instant;
-use tracing::{Instrument, error, info, info_span, warn};
+use tracing::{Instrument, Span, error, field::Empty, info, info_span, warn};
 
 use super::{
     Worker,
@@ -39,10 +40,34 @@ pub(super) async fn handle(worker: &Worker, message: Message) {
             return settle(&message, AckKind::Term).await;
         }
     };
-    let id = job.body.export_id;
-    let span = info_span!("export", export.id = %id, traceparent = %job.traceparent);
+    let span = span(&job);
     let ack = claimed(worker, &message, &job).instrument(span.clone()).await;
     settle(&message, ack).instrument(span).await;
+}
+
+/// The span of one delivery of a job, within the trace of the request for the export.
+fn span(job: &Envelope<Job>) -> Span {
+    let span = info_span!(
+        parent: None,
+        "job.process",
+        otel.kind = "consumer",
+        otel.status_code = Empty,
+        trace_id = Empty,
+        export.id = %job.body.export_id,
+        export.tenant = job.body.owner.tenant,
+        export.dataset = Empty,
+        export.format = Empty,
+        export.attempt = Empty,
+        attempt.result = Empty,
+        file.rows = Empty,
+        file.bytes = Empty,
+        messaging.system = "nats",
+        messaging.operation.type = "process",
+        messaging.destination.name = subject::STREAM_JOBS,
+        messaging.message.id = job.id,
+    );
+    traces::follow_text(&span, &job.traceparent);
+    span
 }
 
 /// Claims the export and runs it. The answer is what to tell NATS.
@@ -63,14 +88,19 @@ async fn claimed(worker: &Worker, message: &Message, job: &Envelope<Job>) -> Ack
         }
     };
     let attempt = Attempt::of(worker, &row);
+    let span = Span::current();
+    span.record("export.dataset", &row.dataset).record("export.format", &row.format);
+    span.record("export.attempt", attempt.number);
     info!(export.dataset = %row.dataset, export.attempt = attempt.number, "running");
     let begun = Instant::now();
     let result = run(&attempt, message, &row).await;
     let label = result.as_ref().map_or_else(JobError::label, |_| "completed");
+    span.record("attempt.result", label);
     metrics::counter!("sluice_exporter_attempts_total", "result" => label).increment(1);
     metrics::histogram!("sluice_exporter_attempt_seconds", "result" => label).record(begun.elapsed().as_secs_f64());
     let ended = match result {
         Ok(file) => {
+            span.record("file.rows", file.rows).record("file.bytes", file.size);
             info!(
                 file.rows = file.rows,
                 file.bytes = file.size,
@@ -101,7 +131,7 @@ async fn run(attempt: &Attempt<'_>, message: &Message, row: &Model) -> Result<Fi
         }
         attempt.seal();
         keeper::tell(attempt, &owner, &attempt.meter.progress()).await;
-        completed(attempt, row, &file, completed_at).await;
+        completed(attempt, &file, completed_at).await;
         Ok(file)
     };
     tokio::select! {
@@ -114,8 +144,8 @@ async fn run(attempt: &Attempt<'_>, message: &Message, row: &Model) -> Result<Fi
 
 /// Tells the notifier, again and again while NATS is away: the file is whole, and making it anew would be worse. The
 /// keeper ends this when the attempt no longer holds.
-async fn completed(attempt: &Attempt<'_>, row: &Model, file: &FileInfo, completed_at: Timestamp) {
-    while let Err(e) = outcome::completed(attempt, &row.traceparent, file.clone(), completed_at).await {
+async fn completed(attempt: &Attempt<'_>, file: &FileInfo, completed_at: Timestamp) {
+    while let Err(e) = outcome::completed(attempt, file.clone(), completed_at).await {
         warn!(error = %e, "the outcome can't be told; tried again");
         tokio::time::sleep(RETELL).await;
     }
@@ -139,13 +169,15 @@ async fn end(attempt: &Attempt<'_>, message: &Message, job: &Envelope<Job>, ende
             AckKind::Nak(None)
         }
         Verdict::Retry => {
+            Span::current().record("otel.status_code", "ERROR");
             warn!(error = %ended, export.attempt = attempt.number, export.failures = failures, "an attempt failed");
             fail_attempt(attempt).await;
             retry_later(message)
         }
         Verdict::Fail(problem) => {
+            Span::current().record("otel.status_code", "ERROR");
             warn!(error = %ended, export.attempt = attempt.number, "the export failed");
-            let told = outcome::failed(attempt, &job.traceparent, problem).await;
+            let told = outcome::failed(attempt, problem).await;
             let kept = outcome::dead(attempt.worker, job, attempt.number, ended.label(), ended.to_string()).await;
             if let Err(e) = told.and(kept) {
                 warn!(error = %e, "the outcome can't be told; tried again");

@@ -13,26 +13,21 @@ use serde::Serialize;
 use super::{Worker, attempt::Attempt};
 
 /// The file is whole.
-pub(super) async fn completed(
-    attempt: &Attempt<'_>,
-    traceparent: &str,
-    file: FileInfo,
-    completed_at: Timestamp,
-) -> Result<(), BusError> {
+pub(super) async fn completed(attempt: &Attempt<'_>, file: FileInfo, completed_at: Timestamp) -> Result<(), BusError> {
     let result = OutcomeResult::Completed { attempt: attempt.number, file, completed_at };
-    publish(attempt, traceparent, "completed", result).await
+    publish(attempt, "completed", result).await
 }
 
 /// There will be no file.
-pub(super) async fn failed(attempt: &Attempt<'_>, traceparent: &str, problem: Problem) -> Result<(), BusError> {
+pub(super) async fn failed(attempt: &Attempt<'_>, problem: Problem) -> Result<(), BusError> {
     let result = OutcomeResult::Failed { attempt: attempt.number, problem };
-    publish(attempt, traceparent, "failed", result).await
+    publish(attempt, "failed", result).await
 }
 
-async fn publish(attempt: &Attempt<'_>, traceparent: &str, kind: &str, result: OutcomeResult) -> Result<(), BusError> {
+async fn publish(attempt: &Attempt<'_>, kind: &str, result: OutcomeResult) -> Result<(), BusError> {
     let message_id = format!("{}:{}:{kind}", attempt.id, attempt.number);
     let outcome = Outcome { export_id: attempt.id, result };
-    let envelope = Envelope::new(&message_id, traceparent, outcome);
+    let envelope = Envelope::new(&message_id, &attempt.traceparent, outcome);
     attempt.worker.bus.publish_durable(subject::outcome(attempt.id), &message_id, &envelope).await
 }
 

@@ -55,6 +55,7 @@ impl Granter {
 }
 
 impl Handler for Granter {
+    const SPAN: &'static str = "grant";
     type Question = GrantRequest;
     type Answer = GrantReply;
 

@@ -25,6 +25,7 @@ impl Documents {
 }
 
 impl Handler for Documents {
+    const SPAN: &'static str = "metadata";
     type Question = MetadataRequest;
     type Answer = MetadataReply;
 

@@ -4,12 +4,15 @@ use std::{future::Future, sync::Arc, time::Duration};
 
 use async_nats::service::{Service, endpoint::Endpoint};
 use futures::{FutureExt, StreamExt};
-use platform::{bus::BusError, lifecycle::Lifecycle};
-use protocol::problem::{FieldError, Problem, Slug};
-use serde::{Serialize, de::DeserializeOwned};
+use platform::{bus::BusError, lifecycle::Lifecycle, telemetry::traces};
+use protocol::{
+    id::ExportId,
+    problem::{FieldError, Problem, Slug},
+};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_path_to_error::{Path, Segment};
 use tokio::sync::Semaphore;
-use tracing::{error, warn};
+use tracing::{Instrument, Span, error, field::Empty, info_span, warn};
 
 use crate::{GROUP, error::NotifierError};
 
@@ -18,6 +21,9 @@ const DEADLINE: Duration = Duration::from_secs(4);
 
 /// Answers one kind of request.
 pub(crate) trait Handler: Send + Sync + 'static {
+    /// What its spans are called.
+    const SPAN: &'static str = "operator.request";
+
     /// What is asked.
     type Question: DeserializeOwned + Send;
     /// What is answered.
@@ -81,7 +87,8 @@ pub(crate) async fn answer<H: Handler>(
         };
         let handler = Arc::clone(&handler);
         life.spawn(async move {
-            let reply = reply(handler.as_ref(), &request.message.payload).await;
+            let payload = &request.message.payload;
+            let reply = reply(handler.as_ref(), payload).instrument(span::<H>(payload)).await;
             match serde_json::to_vec(&reply) {
                 Ok(reply) => {
                     if let Err(e) = request.respond(Ok(reply.into())).await {
@@ -93,6 +100,30 @@ pub(crate) async fn answer<H: Handler>(
             drop(permit);
         });
     }
+}
+
+/// The span of an answer, within the trace of whoever asks.
+fn span<H: Handler>(payload: &[u8]) -> Span {
+    #[derive(Default, Deserialize)]
+    #[serde(default)]
+    struct Head {
+        traceparent: String,
+        export_id: Option<ExportId>,
+    }
+    // what can't be read is answered as such, below
+    let head: Head = serde_json::from_slice(payload).unwrap_or_default();
+    let span = info_span!(
+        parent: None,
+        "request",
+        otel.name = H::SPAN,
+        otel.kind = "server",
+        otel.status_code = Empty,
+        trace_id = Empty,
+        export.id = head.export_id.map(tracing::field::display),
+        messaging.system = "nats",
+    );
+    traces::follow_text(&span, &head.traceparent);
+    span
 }
 
 async fn reply<H: Handler>(handler: &H, payload: &[u8]) -> H::Answer {
@@ -111,6 +142,7 @@ async fn reply<H: Handler>(handler: &H, payload: &[u8]) -> H::Answer {
     };
     let answered = tokio::time::timeout(DEADLINE, handler.answer(question)).await;
     answered.unwrap_or(Err(NotifierError::Timeout("answering a request"))).unwrap_or_else(|e| {
+        Span::current().record("otel.status_code", "ERROR");
         warn!(error = %e, "a request can't be answered just now");
         H::refuse(Problem::new(Slug::Unavailable, "That can't be answered just now."))
     })

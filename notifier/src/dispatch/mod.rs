@@ -18,7 +18,7 @@ use entity::{
     turns::{self, Survey, Waiting},
 };
 use futures::{FutureExt, StreamExt};
-use platform::catalog::Catalog;
+use platform::{catalog::Catalog, telemetry::traces};
 use protocol::{
     envelope::{Envelope, Job},
     subject::{self, Lane},
@@ -26,7 +26,7 @@ use protocol::{
 use sea_orm::TransactionTrait;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, info};
+use tracing::{Instrument, debug, field::Empty, info, info_span};
 
 use self::{
     admit::{Limits, Room},
@@ -38,7 +38,6 @@ use crate::{
     config::NotifierConfig,
     error::NotifierError,
     lease::{Candidate, Held},
-    settle::events,
     waiting::waits,
 };
 
@@ -215,9 +214,29 @@ impl Dispatcher {
     }
 
     async fn publish_job(&self, row: &export::Model, message_id: String) -> Result<(), NotifierError> {
+        let span = info_span!(
+            parent: None,
+            "dispatch",
+            otel.kind = "producer",
+            otel.status_code = Empty,
+            trace_id = Empty,
+            export.id = %row.id,
+            export.lane = row.lane,
+            export.tenant = row.tenant,
+            messaging.system = "nats",
+            messaging.operation.type = "send",
+            messaging.destination.name = subject::STREAM_JOBS,
+            messaging.message.id = message_id,
+        );
+        let here = traces::follow_text(&span, &row.traceparent);
         let job = Job { export_id: row.export_id(), owner: row.owner() };
-        let message = Envelope::new(message_id, events::traceparent(row), job);
-        Ok(self.deps.bus.publish_durable(job_subject(row), &message.id, &message).await?)
+        let message = Envelope::new(message_id, here.traceparent(), job);
+        let sending = self.deps.bus.publish_durable(job_subject(row), &message.id, &message);
+        let sent = sending.instrument(span.clone()).await;
+        if sent.is_err() {
+            span.record("otel.status_code", "ERROR");
+        }
+        Ok(sent?)
     }
 }
 

@@ -5,16 +5,16 @@ use entity::{
     ledger::{self, Untold},
     view,
 };
-use platform::bus::Bus;
+use platform::{bus::Bus, telemetry::traces};
 use protocol::{
     delivery::Announcement,
-    envelope::{Envelope, EventBody, TraceContext, UserEvent},
+    envelope::{Envelope, EventBody, UserEvent},
     export::Status,
     id::Owner,
     subject,
 };
 use serde_json::json;
-use tracing::debug;
+use tracing::{Instrument, Span, debug, field::Empty, info_span};
 
 use crate::{app::Deps, error::NotifierError};
 
@@ -37,12 +37,6 @@ impl CreditStep {
     }
 }
 
-/// The trace of the request that made an export, under a new span.
-pub(crate) fn traceparent(row: &export::Model) -> String {
-    let context = TraceContext::parse(&row.traceparent).map_or_else(TraceContext::generate, TraceContext::child);
-    context.traceparent()
-}
-
 /// Publishes the event of an export that has ended as its row says. Publishing it again is harmless: the stream
 /// knows its id.
 ///
@@ -61,7 +55,7 @@ pub(crate) async fn ended(bus: &Bus, row: &export::Model) -> Result<(), Notifier
         }
     };
     let id = format!("{}:{}", row.id, event.token());
-    publish(bus, &row.owner(), traceparent(row), id, event).await
+    publish(bus, &row.owner(), &row.traceparent, id, event).await
 }
 
 /// Tells the owner of an export what they have now that it was settled.
@@ -70,7 +64,7 @@ pub(crate) async fn ended(bus: &Bus, row: &export::Model) -> Result<(), Notifier
 /// When the stream does not confirm it or the database fails.
 pub(crate) async fn credits(deps: &Deps, row: &export::Model, step: CreditStep) -> Result<(), NotifierError> {
     let reason = step.as_str();
-    balance(deps, &row.owner(), &traceparent(row), &format!("{}:{reason}", row.id), reason).await
+    balance(deps, &row.owner(), &row.traceparent, &format!("{}:{reason}", row.id), reason).await
 }
 
 /// Tells an owner of news of their account that no outcome tells of.
@@ -80,7 +74,7 @@ pub(crate) async fn credits(deps: &Deps, row: &export::Model, step: CreditStep) 
 pub(crate) async fn credit_news(deps: &Deps, news: &Untold) -> Result<(), NotifierError> {
     let Untold { owner, news, reason } = news;
     let id = format!("{}:{}:{news}", subject::token(&owner.tenant), subject::token(&owner.user));
-    balance(deps, owner, &TraceContext::generate().traceparent(), &id, reason).await
+    balance(deps, owner, "", &id, reason).await
 }
 
 /// Two who tell may read the balance in one order and publish in the other. So each looks again after publishing, and
@@ -92,7 +86,7 @@ async fn balance(deps: &Deps, owner: &Owner, traceparent: &str, id: &str, reason
     for round in 0..CREDIT_ROUNDS {
         let ledger::Balance { balance, held } = known;
         let event = EventBody::Credits { balance, held, reason: reason.into() };
-        publish(&deps.bus, owner, traceparent.to_owned(), format!("{id}:{round}:{balance}:{held}"), event).await?;
+        publish(&deps.bus, owner, traceparent, format!("{id}:{round}:{balance}:{held}"), event).await?;
         let now = read().await?;
         if now == known {
             return Ok(());
@@ -129,14 +123,33 @@ pub(crate) async fn stop_work(bus: &Bus, row: &export::Model) -> Result<(), Noti
     Ok(bus.publish_lossy(subject::cancel(id), &row.traceparent, &json!({ "export_id": id })).await?)
 }
 
+/// Under the span around; without one, within the trace of `traceparent`, or in one of its own when that is empty.
 async fn publish(
     bus: &Bus,
     owner: &Owner,
-    traceparent: String,
+    traceparent: &str,
     id: String,
     event: EventBody,
 ) -> Result<(), NotifierError> {
+    let inside = traces::context(&Span::current()).is_some();
+    let span = info_span!(
+        "event.publish",
+        otel.kind = "producer",
+        otel.status_code = Empty,
+        trace_id = Empty,
+        export.id = event.export().map(|export| tracing::field::display(export.id)),
+        event.kind = event.token(),
+        messaging.system = "nats",
+        messaging.operation.type = "send",
+        messaging.destination.name = subject::STREAM_EVENTS,
+        messaging.message.id = id,
+    );
+    let here = if inside { traces::begin(&span) } else { traces::follow_text(&span, traceparent) };
     let subject = subject::user_event(owner, event.token());
-    let message = Envelope::new(id, traceparent, UserEvent { owner: owner.clone(), event });
-    Ok(bus.publish_durable(subject, &message.id, &message).await?)
+    let message = Envelope::new(id, here.traceparent(), UserEvent { owner: owner.clone(), event });
+    let sent = bus.publish_durable(subject, &message.id, &message).instrument(span.clone()).await;
+    if sent.is_err() {
+        span.record("otel.status_code", "ERROR");
+    }
+    Ok(sent?)
 }

@@ -12,6 +12,7 @@ pub(crate) mod events;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use entity::{StoreError, export, ledger, transition};
+use platform::telemetry::traces;
 use protocol::{
     delivery,
     envelope::{Envelope, Outcome, OutcomeResult, TraceContext},
@@ -21,7 +22,7 @@ use protocol::{
     subject,
 };
 use sea_orm::{DatabaseTransaction, TransactionTrait};
-use tracing::{info, warn};
+use tracing::{Span, info, warn};
 
 use self::events::CreditStep;
 use crate::{app::Deps, error::NotifierError, waiting::waits};
@@ -67,6 +68,7 @@ impl Settler {
         let counted = settled.is_some();
         metrics::counter!("sluice_notifier_outcomes_total", "result" => name, "counted" => counted.to_string())
             .increment(1);
+        Span::current().record("outcome.result", name).record("outcome.counted", counted);
         info!(export.id = %outcome.export_id, outcome.result = name, outcome.counted = counted, "outcome settled");
         events::wake_dispatcher(&self.deps.bus, &row).await;
         Ok(settled.unwrap_or(Leftovers::Nothing))
@@ -210,7 +212,7 @@ impl Settler {
             }
         }
         let message_id = format!("{id}:{what}:{}", since.timestamp_millis());
-        let message = Envelope::new(message_id, events::traceparent(row), Outcome { export_id: id, result });
+        let message = Envelope::new(message_id, traces::current_or(&row.traceparent), Outcome { export_id: id, result });
         self.deps.bus.publish_durable(subject::wish(id), &message.id, &message).await?;
         Ok(true)
     }

@@ -19,9 +19,9 @@ use protocol::{
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::sync::Notify;
 use tokio_util::sync::{CancellationToken, DropGuard};
-use tracing::{info, warn};
+use tracing::{Span, info, warn};
 
-use crate::config::NatsConfig;
+use crate::{config::NatsConfig, telemetry::traces};
 
 /// Messages of one core subscription that wait for their reader; NATS drops further ones, which every such reader
 /// can bear, as each of these messages is only a hint.
@@ -259,8 +259,8 @@ impl Bus {
     /// # Errors
     /// When nobody answers in time or the answer is unreadable.
     pub async fn request<Q: Serialize, A: DeserializeOwned>(&self, subject: &str, question: &Q) -> Result<A, BusError> {
-        let trace = TraceContext::generate().traceparent();
-        let payload = serde_json::to_vec(&Envelope::new(message_id(), trace, question))?;
+        let trace = traces::context(&Span::current()).unwrap_or_else(TraceContext::generate);
+        let payload = serde_json::to_vec(&Envelope::new(message_id(), trace.traceparent(), question))?;
         let failed = |detail: String| BusError::Request { subject: subject.to_owned(), detail };
         let answer = tokio::time::timeout(self.timeout, self.client.request(subject.to_owned(), payload.into()))
             .await
