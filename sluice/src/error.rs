@@ -3,7 +3,8 @@
 use std::io;
 
 use crate::{
-    commands::CommandError, export::ExportError, services::ServiceError, settings::SettingsError, up::UpError,
+    commands::CommandError, export::ExportError, services::ServiceError, settings::SettingsError, single::HealthError,
+    up::UpError,
 };
 
 /// A failure that ends the process.
@@ -21,6 +22,9 @@ pub enum CliError {
     /// `sluice up` failed.
     #[error(transparent)]
     Up(#[from] UpError),
+    /// A service in this container isn't ready.
+    #[error(transparent)]
+    Health(#[from] HealthError),
     /// An export failed.
     #[error(transparent)]
     Export(#[from] ExportError),
@@ -45,7 +49,12 @@ impl CliError {
             | Self::Up(UpError::Settings(_))
             | Self::Export(ExportError::Settings(_) | ExportError::Access(_)) => USAGE,
             Self::Export(ExportError::Interrupted) => INTERRUPTED,
-            Self::Command(_) | Self::Service(_) | Self::Up(_) | Self::Export(_) | Self::Runtime(_) => FAILED,
+            Self::Command(_)
+            | Self::Service(_)
+            | Self::Health(_)
+            | Self::Up(_)
+            | Self::Export(_)
+            | Self::Runtime(_) => FAILED,
         }
     }
 }

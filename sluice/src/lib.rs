@@ -3,7 +3,7 @@
 //!
 //! - [`cli`] says what can be typed; [`settings`] says what can be set, and where it comes from.
 //! - [`up`] makes a data folder, runs nats-server as a child, and puts the three services into this process.
-//! - [`services`] starts one service from the settings.
+//! - [`services`] starts one service from the settings; [`single`] is a binary of its own for each.
 //! - [`export`] is a client like any other: it speaks the public protocol and nothing else.
 //! - [`commands`] are the small ones.
 //!
@@ -16,6 +16,7 @@ pub mod export;
 pub mod output;
 pub mod services;
 pub mod settings;
+pub mod single;
 pub mod up;
 
 use std::process::ExitCode;
@@ -32,12 +33,19 @@ use crate::{
 #[must_use]
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
-    // two providers are compiled in, one of them by dependencies alone; this is the one to use
+    install_tls();
+    exit(Runtime::new().map_err(CliError::Runtime).and_then(|runtime| runtime.block_on(run(cli))))
+}
+
+/// Two providers are compiled in, one of them by dependencies alone; this is the one to use.
+fn install_tls() {
     let provider = rustls::crypto::aws_lc_rs::default_provider();
     if provider.install_default().is_err() {
         output::error("a TLS provider was installed before");
     }
-    let result = Runtime::new().map_err(CliError::Runtime).and_then(|runtime| runtime.block_on(run(cli)));
+}
+
+fn exit(result: Result<(), CliError>) -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(e) => {

@@ -1,0 +1,7 @@
+//! The exporter and nothing else.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    sluice::single::exporter()
+}

@@ -1,0 +1,7 @@
+//! The gateway and nothing else.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    sluice::single::gateway()
+}
