@@ -1,5 +1,7 @@
 //! What can go wrong, and what becomes of a job when it does.
 
+use std::{error::Error, io};
+
 use entity::StoreError;
 use platform::{bus::BusError, store::FileStoreError};
 use protocol::problem::{FieldError, Problem, Slug};
@@ -142,6 +144,8 @@ impl JobError {
         match self.verdict() {
             Verdict::Retry => {
                 let part = match self {
+                    Self::Files(_) if self.is_full() => "the file store is full",
+                    _ if self.is_full() => "the exporter's disk for temporary files is full",
                     Self::Missing { .. } => "no exporter has what it needs any more",
                     Self::Dataset(_) => "its data could not be read",
                     Self::Files(_) => "its file could not be stored",
@@ -155,10 +159,27 @@ impl JobError {
         }
     }
 
+    /// Whether there was no room for what had to be written: a full disk, a quota, or a file beyond what may be written.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        let mut next: Option<&(dyn Error + 'static)> = Some(self);
+        while let Some(error) = next {
+            let system = error.downcast_ref::<io::Error>();
+            if system.is_some_and(|e| no_room(e.kind())) {
+                return true;
+            }
+            // one that holds another error says that one's cause in place of its own
+            let inside = system.and_then(io::Error::get_ref).map(|inside| inside as &(dyn Error + 'static));
+            next = inside.or_else(|| error.source());
+        }
+        false
+    }
+
     /// The metric label, and the reason of a dead letter.
     #[must_use]
-    pub const fn label(&self) -> &'static str {
+    pub fn label(&self) -> &'static str {
         match self {
+            _ if self.is_full() => "full",
             Self::Missing { .. } => "missing",
             Self::Filter(_) => "filter",
             Self::Claim(_) => "claim",
@@ -178,5 +199,42 @@ impl JobError {
             Self::Fenced => "fenced",
             Self::Stopping => "stopping",
         }
+    }
+}
+
+/// Whether a failure of this kind says that there is no room.
+const fn no_room(kind: io::ErrorKind) -> bool {
+    matches!(kind, io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use polars::prelude::PolarsError;
+
+    use super::*;
+
+    #[test]
+    fn a_full_disk_is_told_however_deep_it_stands_in_an_error() {
+        // what Linux calls ENOSPC, EDQUOT and EFBIG
+        for code in [28, 122, 27] {
+            let io = || io::Error::from_raw_os_error(code);
+            let inside = Box::new(io::Error::other(io()));
+            let store = object_store::Error::Generic { store: "folder", source: inside };
+            let polars = PolarsError::IO { error: Arc::new(io()), msg: None };
+            for (error, place) in [
+                (JobError::from(FileStoreError::from(store)), "the file store is full"),
+                (JobError::from(FormatError::Spool(io())), "temporary files is full"),
+                (JobError::from(FormatError::Polars(polars)), "temporary files is full"),
+                (JobError::from(DatasetError::Io(io()).in_file("a/b")), "temporary files is full"),
+            ] {
+                assert_eq!((error.verdict(), error.label()), (Verdict::Retry, "full"), "{error:?}");
+                let Verdict::Fail(problem) = error.last_verdict(3) else { panic!("{error:?}") };
+                assert!(problem.detail.contains(place), "{problem}");
+            }
+        }
+        let denied = JobError::from(FormatError::Spool(io::Error::from_raw_os_error(13)));
+        assert!(!denied.is_full() && denied.label() == "format");
     }
 }

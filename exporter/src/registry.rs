@@ -136,6 +136,7 @@ impl Registry {
     }
 
     async fn entry(&self, dataset: &dyn Dataset) -> CatalogDataset {
+        let rows = dataset.rows_estimate().await;
         let templates = self.templates.iter().filter(|template| template.fits(dataset));
         CatalogDataset {
             info: DatasetInfo {
@@ -145,17 +146,23 @@ impl Registry {
                 columns: dataset.columns().to_vec(),
                 params: params::json_schema(dataset.params()),
                 templates: templates
-                    .map(|template| TemplateInfo { name: template.name().into(), title: template.title().into() })
+                    .map(|template| TemplateInfo {
+                        name: template.name().into(),
+                        title: template.title().into(),
+                        columns: template.columns(dataset),
+                    })
                     .collect(),
                 formats: self.formats.iter().map(|format| format.name().to_owned()).collect(),
                 compressions: self.compressions(),
                 formats_info: self.formats.iter().map(|format| info_of(format.as_ref())).collect(),
-                rows_estimate: dataset.rows_estimate().await,
+                // how many rows others have is nobody's business
+                rows_estimate: rows.filter(|_| dataset.row_policy().is_none()),
                 credits: dataset.credits(),
             },
             param_specs: dataset.params().to_vec(),
             retention_s: dataset.retention().as_secs(),
             access: dataset.access(),
+            rows_in_all: rows,
         }
     }
 }

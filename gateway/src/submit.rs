@@ -235,7 +235,8 @@ impl Submit {
         trace: TraceContext,
     ) -> Outcome<export::Model> {
         let now = self.clock.now();
-        let small = offer.dataset.info.rows_estimate.is_some_and(|rows| rows <= self.interactive_rows);
+        let rows = offer.dataset.rows_in_all.or(offer.dataset.info.rows_estimate);
+        let small = rows.is_some_and(|rows| rows <= self.interactive_rows);
         let lane = if small { Lane::Interactive } else { Lane::Bulk };
         Ok(export::Model {
             dataset: request.dataset.clone(),

@@ -3,7 +3,7 @@
 
 use axum::http::header;
 use protocol::{
-    catalog::CatalogDataset,
+    catalog::{CatalogDataset, DatasetInfo},
     export::ExportRequest,
     filter,
     json::child,
@@ -104,14 +104,14 @@ pub fn check(request: &ExportRequest, dataset: &CatalogDataset) -> Result<Checke
     if request.columns.as_ref().is_some_and(Vec::is_empty) {
         faults.push((Slug::InvalidRequest, FieldError::new("/columns", "name at least one column, or leave it out")));
     }
+    let (known, whose) = choosable(info, template.as_deref().ok());
     for (i, name) in columns.iter().enumerate() {
         if faults.len() >= MAX_FAULTS {
             break;
         }
         let pointer = child("/columns", &i.to_string());
-        if info.columns.iter().all(|c| c.name != *name) {
-            let known: Vec<_> = info.columns.iter().map(|c| c.name.as_str()).collect();
-            let detail = format!("unknown column `{name}`; this dataset has {}", known.join(", "));
+        if !known.contains(&name.as_str()) {
+            let detail = format!("unknown column `{name}`; this {whose} has {}", known.join(", "));
             faults.push((Slug::InvalidRequest, FieldError::new(pointer, detail)));
         } else if columns[..i].contains(name) {
             faults.push((Slug::InvalidRequest, FieldError::new(pointer, format!("`{name}` is named twice"))));
@@ -133,6 +133,15 @@ pub fn check(request: &ExportRequest, dataset: &CatalogDataset) -> Result<Checke
     }
 }
 
+/// The columns that may be chosen with a template, and whose they are.
+fn choosable<'a>(info: &'a DatasetInfo, template: Option<&str>) -> (Vec<&'a str>, &'static str) {
+    let template = info.templates.iter().find(|known| template == Some(known.name.as_str()));
+    match template.and_then(|template| template.columns.as_ref()) {
+        Some(columns) => (columns.iter().map(|made| made.column.name.as_str()).collect(), "template"),
+        None => (info.columns.iter().map(|column| column.name.as_str()).collect(), "dataset"),
+    }
+}
+
 /// What was asked for if it is on offer; else the default, or the first on offer.
 fn choose(asked: Option<&str>, default: &str, on_offer: &[&str]) -> Result<String, String> {
     let chosen = match asked {
@@ -147,7 +156,7 @@ fn choose(asked: Option<&str>, default: &str, on_offer: &[&str]) -> Result<Strin
 
 #[cfg(test)]
 mod tests {
-    use protocol::catalog::{Column, ColumnType, DatasetInfo, FormatInfo, TemplateInfo};
+    use protocol::catalog::{Column, ColumnType, FormatInfo, TemplateColumn, TemplateInfo};
 
     use super::*;
 
@@ -158,14 +167,14 @@ mod tests {
             description: String::new(),
             columns: vec![Column::new("delay", ColumnType::Int), Column::new("origin", ColumnType::String)],
             params: json!({}),
-            templates: vec![TemplateInfo { name: "default".into(), title: String::new() }],
+            templates: vec![TemplateInfo { name: "default".into(), ..TemplateInfo::default() }],
             formats: vec!["csv".into()],
             compressions: vec!["none".into()],
             formats_info: vec![],
             rows_estimate: None,
             credits: 1,
         };
-        CatalogDataset { info, param_specs: vec![], retention_s: 60, access: Default::default() }
+        CatalogDataset { info, param_specs: vec![], retention_s: 60, access: Default::default(), rows_in_all: None }
     }
 
     fn refused(body: Value) -> (Slug, Vec<String>) {
@@ -178,6 +187,34 @@ mod tests {
         let terse = check(&serde_json::from_value(json!({"dataset": "flights"})).unwrap(), &flights()).unwrap();
         let full = json!({"dataset": "flights", "template": "default", "format": "csv", "compression": "none", "filter": {}, "params": {}});
         assert_eq!(terse, check(&serde_json::from_value(full).unwrap(), &flights()).unwrap());
+    }
+
+    #[test]
+    fn a_template_with_columns_of_its_own_takes_those_and_no_others() {
+        let mut dataset = flights();
+        let made = |name: &str, reads: &str| TemplateColumn {
+            column: Column::new(name, ColumnType::Int),
+            reads: vec![reads.into()],
+        };
+        dataset.info.templates.push(TemplateInfo {
+            name: "hours".into(),
+            title: String::new(),
+            columns: Some(vec![made("hours", "delay"), made("origin", "origin")]),
+        });
+        let ask = |template: &str, columns: &[&str]| {
+            let body = json!({"dataset": "flights", "template": template, "columns": columns});
+            check(&serde_json::from_value(body).unwrap(), &dataset)
+        };
+        assert_eq!(ask("hours", &["origin", "hours"]).unwrap().columns, ["origin", "hours"]);
+        assert!(ask("default", &["origin", "delay"]).is_ok());
+        for (template, columns, known) in [
+            ("hours", ["hours", "delay"], "this template has hours, origin"),
+            ("default", ["origin", "hours"], "this dataset has delay, origin"),
+        ] {
+            let problem = ask(template, &columns).unwrap_err();
+            assert_eq!((problem.slug(), problem.errors[0].pointer.as_str()), (Slug::InvalidRequest, "/columns/1"));
+            assert!(problem.errors[0].detail.ends_with(known), "{problem:?}");
+        }
     }
 
     #[test]

@@ -74,13 +74,24 @@ impl Access {
 }
 
 impl CatalogDataset {
-    /// The dataset as a caller with these scopes sees it; None when it isn't for them.
+    /// The dataset as a caller with these scopes sees it; None when it isn't for them. Templates lose the columns that are
+    /// made of hidden ones, and one that loses all of them is not offered.
     #[must_use]
     pub fn seen_by(mut self, scopes: &[String]) -> Option<Self> {
         if !self.access.admits(scopes) {
             return None;
         }
         self.info.columns = self.access.visible(&self.info.columns, scopes);
+        let seen = &self.info.columns;
+        self.info.templates.retain_mut(|template| {
+            let Some(columns) = &mut template.columns else { return true };
+            columns.retain_mut(|column| {
+                let find = |name: &String| seen.iter().find(|seen| seen.name == *name);
+                column.column.masked = column.reads.iter().filter_map(find).any(|seen| seen.masked);
+                column.reads.iter().all(|name| find(name).is_some())
+            });
+            !columns.is_empty()
+        });
         Some(self)
     }
 }
@@ -97,7 +108,56 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::catalog::ColumnType;
+    use crate::catalog::{ColumnType, DatasetInfo, TemplateColumn, TemplateInfo};
+
+    #[test]
+    fn templates_lose_what_is_made_of_hidden_columns() {
+        let column = |name: &str| Column::new(name, ColumnType::String);
+        let made = |name: &str, reads: &[&str]| TemplateColumn {
+            column: column(name),
+            reads: reads.iter().map(ToString::to_string).collect(),
+        };
+        let rule = |column: &str, without| ColumnRule { column: column.into(), scope: "pii".into(), without };
+        let template = |name: &str, columns| TemplateInfo { name: name.into(), title: String::new(), columns };
+        let dataset = CatalogDataset {
+            info: DatasetInfo {
+                name: "staff".into(),
+                title: String::new(),
+                description: String::new(),
+                columns: ["id", "email", "salary"].map(column).to_vec(),
+                params: json!({}),
+                templates: vec![
+                    template("default", None),
+                    template("pay", Some(vec![made("yearly", &["salary"]), made("both", &["id", "salary"])])),
+                    template("mail", Some(vec![made("id", &["id"]), made("to", &["email"]), made("one", &["salary"])])),
+                ],
+                formats: vec![],
+                compressions: vec![],
+                formats_info: vec![],
+                rows_estimate: None,
+                credits: 1,
+            },
+            param_specs: vec![],
+            retention_s: 60,
+            access: Access {
+                scopes: vec![],
+                columns: vec![rule("salary", Without::Hidden), rule("email", Without::LastFour)],
+            },
+            rows_in_all: None,
+        };
+        let shown = |scopes: &[String]| {
+            let seen = dataset.clone().seen_by(scopes).unwrap();
+            let columns = |template: &TemplateInfo| {
+                let columns = template.columns.iter().flatten();
+                columns.map(|c| (c.column.name.clone(), c.column.masked)).collect::<Vec<_>>()
+            };
+            seen.info.templates.iter().map(|t| (t.name.clone(), columns(t))).collect::<Vec<_>>()
+        };
+        let expected =
+            [("default".to_owned(), vec![]), ("mail".to_owned(), vec![("id".into(), false), ("to".into(), true)])];
+        assert_eq!(shown(&[]), expected);
+        assert_eq!(shown(&["pii".to_owned()]).len(), 3);
+    }
 
     #[test]
     fn columns_are_hidden_or_marked_unless_the_scope_is_there() {

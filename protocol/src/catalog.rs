@@ -54,12 +54,25 @@ impl Column {
 }
 
 /// One template of a dataset.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct TemplateInfo {
     /// The name in requests.
     pub name: String,
     /// For people.
     pub title: String,
+    /// The columns that may be chosen with it, where they are not those of the dataset.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub columns: Option<Vec<TemplateColumn>>,
+}
+
+/// One column of a template: a column of the dataset, or a calculated one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct TemplateColumn {
+    /// The column: its name is what a request's `columns` take, its label what stands in the file.
+    #[serde(flatten)]
+    pub column: Column,
+    /// The dataset's columns that it is made of.
+    pub reads: Vec<String>,
 }
 
 /// One format of a dataset.
@@ -123,6 +136,10 @@ pub struct CatalogDataset {
     /// Who may see what of it.
     #[serde(default)]
     pub access: Access,
+    /// About how many rows all callers have together. It decides the lane, and is for nobody to see: where a row policy
+    /// holds, `info.rows_estimate` is None.
+    #[serde(default)]
+    pub rows_in_all: Option<u64>,
 }
 
 /// What one exporter offers: the value of its key in `SLUICE_CATALOG`, put again at each heartbeat.

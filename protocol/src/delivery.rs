@@ -44,6 +44,19 @@ pub struct Seal {
     pub sha256: String,
 }
 
+/// What a file was made by.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MadeBy {
+    /// The dataset's name.
+    pub dataset: String,
+    /// The version that its author gave it, or a digest of its description.
+    pub dataset_version: String,
+    /// The template's name.
+    pub template: String,
+    /// The version that its author gave it, or a digest of its description.
+    pub template_version: String,
+}
+
 /// The manifest object beside the segments, written last.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Manifest {
@@ -53,6 +66,9 @@ pub struct Manifest {
     pub export_id: ExportId,
     /// The attempt that made it.
     pub attempt: u32,
+    /// What made it; None in manifests that are older than this.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub made_by: Option<MadeBy>,
     /// All segments in order.
     pub segments: Vec<Segment>,
     /// The end.

@@ -24,7 +24,8 @@ use super::{
 use crate::{
     ExporterConfig,
     dataset::{
-        Dataset, DatasetError, Files, Place, PostgresRows, PostgresServer, PostgresSettings, Spool, Table,
+        Dataset, DatasetError, Files, Key, Place, PostgresRows, PostgresServer, PostgresSettings, Snapshot, Spool,
+        Table,
         declared::{About, Declared},
         sql::{Source, sqlite_columns},
     },
@@ -249,9 +250,13 @@ impl Loader<'_> {
             }
         };
         let rows = spec.rows(at).map_err(|(at, detail)| Refusal::Fault(at, detail))?;
+        postgres_alone(spec, matches!(&source, Some(Open::Postgres(_))))?;
         let made: Result<Arc<dyn Dataset>, DatasetError> = match (rows, source) {
             (Rows::Sql(rows), Some(Open::Database(db))) => self.of_database(spec, rows, db).await,
-            (Rows::Sql(rows), Some(Open::Postgres(server))) => self.of_postgres(spec, rows, server).await,
+            (Rows::Sql(rows), Some(Open::Postgres(server))) => match self.of_postgres(spec, rows, server).await {
+                Ok(made) => Ok(made?),
+                Err(e) => Err(e),
+            },
             (Rows::Files(files, kind), source) => {
                 let place = self.place(files, source).ok_or_else(|| fault(at, "its source holds no files"))?;
                 Files::open(name, place, kind, &spec.columns()).await.map(|files| Arc::new(files) as Arc<dyn Dataset>)
@@ -295,6 +300,9 @@ impl Loader<'_> {
                 return Err(Refusal::Fault(column.span().start, detail));
             }
         }
+        if let Some(columns) = spec.tenant_column.as_ref().filter(|columns| columns.get_ref().names().is_empty()) {
+            return Err(Refusal::Fault(columns.span().start, "`tenant_column` names no column: leave it out".into()));
+        }
         let policy = match &spec.row_policy {
             None => None,
             Some(policy) => {
@@ -311,7 +319,8 @@ impl Loader<'_> {
             title: spec.title.clone().unwrap_or_else(|| name.clone()),
             description: spec.description.clone(),
             columns,
-            tenant_column: spec.tenant_column.as_ref().map(|column| column.get_ref().clone()),
+            version: spec.version.clone().unwrap_or_else(|| template::digest_of(spec)),
+            tenant_columns: spec.tenant_column.as_ref().map(|columns| columns.get_ref().names()).unwrap_or_default(),
             row_policy: policy,
             access: Access { scopes: spec.scopes.clone(), columns: spec.rules() },
             retention,
@@ -338,12 +347,25 @@ impl Loader<'_> {
         spec: &DatasetSpec,
         rows: Source,
         server: Arc<PostgresServer>,
-    ) -> Result<Arc<dyn Dataset>, DatasetError> {
+    ) -> Result<Result<Arc<dyn Dataset>, Refusal>, DatasetError> {
         // asked also when every type is declared, so that a table that isn't there is found now
         let found = PostgresRows::describe(&server, &rows).await?;
         let columns = merged(spec.columns(), spec, found)?;
         let order = spec.order.as_ref().map(|order| order.get_ref().clone());
-        Ok(Arc::new(PostgresRows::new(server, rows, spec.name.get_ref(), columns, spec.params(), order)))
+        let key = match &spec.split_by {
+            None => None,
+            Some(name) => match Key::find(&server, &rows, name.get_ref()).await? {
+                Ok(key) => Some(key),
+                Err(detail) => return Ok(Err(Refusal::Fault(name.span().start, detail))),
+            },
+        };
+        let moment = spec.snapshot.as_ref().map(|moment| *moment.get_ref()).unwrap_or_default();
+        let rows =
+            PostgresRows::new(server, rows, spec.name.get_ref(), columns, spec.params(), order).of_moment(moment);
+        Ok(Ok(match key {
+            Some(key) => Arc::new(rows.split_by(key)),
+            None => Arc::new(rows),
+        }))
     }
 
     fn place(&self, files: String, source: Option<Open>) -> Option<Place> {
@@ -357,6 +379,29 @@ impl Loader<'_> {
             }
             Some(_) => return None,
         })
+    }
+}
+
+/// Refuses keys that mean something on PostgreSQL alone.
+fn postgres_alone(spec: &DatasetSpec, postgres: bool) -> Result<(), Refusal> {
+    if let (Some(key), Some(_)) = (&spec.split_by, &spec.order) {
+        let detail = "`split_by` gives rows range by range, and `order` in one order: leave one of them out";
+        return Err(Refusal::Fault(key.span().start, detail.into()));
+    }
+    if postgres {
+        return Ok(());
+    }
+    if let Some(key) = &spec.split_by {
+        let detail = "`split_by` is for tables and queries of a PostgreSQL source";
+        return Err(Refusal::Fault(key.span().start, detail.into()));
+    }
+    match &spec.snapshot {
+        Some(moment) if *moment.get_ref() == Snapshot::None => {
+            let detail =
+                "`snapshot = \"none\"` is for tables and queries of a PostgreSQL source: others are read in one go";
+            Err(Refusal::Fault(moment.span().start, detail.into()))
+        }
+        _ => Ok(()),
     }
 }
 

@@ -47,13 +47,12 @@ fn columns(dataset: &dyn Dataset) -> Result<(), String> {
 }
 
 fn policy(dataset: &dyn Dataset) -> Result<(), String> {
-    let tenant = dataset.tenant_column();
-    if let Some(tenant) = tenant
-        && dataset.columns().iter().all(|column| column.name != tenant)
-    {
+    let tenants = dataset.tenant_columns();
+    let missing = tenants.iter().find(|tenant| dataset.columns().iter().all(|column| column.name != **tenant));
+    if let Some(tenant) = missing {
         return Err(format!("its tenant column `{tenant}` is none of its columns"));
     }
-    let policy = match (dataset.row_policy(), tenant) {
+    let policy = match (dataset.row_policy(), tenants.first()) {
         (Some(policy), _) => policy,
         (None, None) => return Ok(()),
         (None, Some(tenant)) => {
@@ -67,11 +66,11 @@ fn policy(dataset: &dyn Dataset) -> Result<(), String> {
         let first = faults.first().map(|fault| format!("{}: {}", fault.pointer, fault.detail));
         format!("its row policy is none: {}", first.unwrap_or_default())
     })?;
-    match tenant {
-        Some(tenant) if !holds_to(&parsed, tenant) => {
+    match tenants.iter().find(|tenant| !holds_to(&parsed, tenant)) {
+        Some(tenant) => {
             Err(format!("its row policy does not ask for `{tenant}` in each row, so that other tenants' rows may pass"))
         }
-        _ => Ok(()),
+        None => Ok(()),
     }
 }
 

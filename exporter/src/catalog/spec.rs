@@ -13,7 +13,7 @@ use toml::Spanned;
 use super::fault::{CatalogFault, CatalogFaults, line_of};
 use crate::{
     dataset::{
-        FileKind,
+        FileKind, Snapshot,
         sql::{Raw, Source},
     },
     template::TemplateSpec,
@@ -130,8 +130,14 @@ pub(crate) struct DatasetSpec {
     pub(crate) columns: Vec<Spanned<ColumnSpec>>,
     #[serde(default, rename = "param")]
     pub(crate) params: Vec<Spanned<ParamEntry>>,
-    /// The column that says whose a row is.
-    pub(crate) tenant_column: Option<Spanned<String>>,
+    /// The columns that say whose a row is.
+    pub(crate) tenant_column: Option<Spanned<OneOrMany>>,
+    /// Whether all rows are of one moment.
+    pub(crate) snapshot: Option<Spanned<Snapshot>>,
+    /// The key whose ranges several connections read, of what has no pages of its own.
+    pub(crate) split_by: Option<Spanned<String>>,
+    /// What files say that made them; a digest of this table when it is left out.
+    pub(crate) version: Option<String>,
     /// A filter that always holds.
     pub(crate) row_policy: Option<Spanned<toml::Value>>,
     /// Scopes that are needed besides `export:<name>`.
@@ -140,6 +146,26 @@ pub(crate) struct DatasetSpec {
     pub(crate) credits: Option<u32>,
     /// Such as `24h`.
     pub(crate) retention: Option<Spanned<String>>,
+}
+
+/// `"a"` or `["a", "b"]`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(untagged)]
+pub(crate) enum OneOrMany {
+    /// One name.
+    One(String),
+    /// Several.
+    Many(Vec<String>),
+}
+
+impl OneOrMany {
+    /// All names.
+    pub(crate) fn names(&self) -> Vec<String> {
+        match self {
+            Self::One(name) => vec![name.clone()],
+            Self::Many(names) => names.clone(),
+        }
+    }
 }
 
 /// `[[dataset.column]]`

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use protocol::{access::Access, catalog::Column, params::ParamSpec};
 use serde_json::Value;
 
-use super::{Dataset, DatasetError, Frames, Guess, Query};
+use super::{Dataset, DatasetError, Frames, Guess, Query, Snapshot};
 
 /// What a description says beside where the rows are.
 #[derive(Clone, Debug)]
@@ -19,8 +19,10 @@ pub struct About {
     pub description: String,
     /// In their order; all of them are columns of the source.
     pub columns: Vec<Column>,
-    /// The column that says whose a row is; None for the one that names like that suggest.
-    pub tenant_column: Option<String>,
+    /// What tells this description from others of the same name.
+    pub version: String,
+    /// The columns that say whose a row is; none for those whose names suggest it.
+    pub tenant_columns: Vec<String>,
     /// A filter that always holds.
     pub row_policy: Option<Value>,
     /// Who may see what.
@@ -71,12 +73,20 @@ impl Dataset for Declared {
         self.about.row_policy.as_ref()
     }
 
-    fn tenant_column(&self) -> Option<&str> {
-        match &self.about.tenant_column {
-            Some(column) => Some(column),
+    fn tenant_columns(&self) -> Vec<&str> {
+        if self.about.tenant_columns.is_empty() {
             // a column that is left out is still a column of the rows
-            None => self.rows.tenant_column(),
+            return self.rows.tenant_columns();
         }
+        self.about.tenant_columns.iter().map(String::as_str).collect()
+    }
+
+    fn version(&self) -> &str {
+        &self.about.version
+    }
+
+    fn snapshot(&self) -> Snapshot {
+        self.rows.snapshot()
     }
 
     fn access(&self) -> Access {
@@ -101,6 +111,10 @@ impl Dataset for Declared {
 
     async fn guess(&self, query: &Query) -> Result<Option<Guess>, DatasetError> {
         self.rows.guess(query).await
+    }
+
+    fn guesses_from_all_rows(&self) -> bool {
+        self.rows.guesses_from_all_rows()
     }
 
     async fn open(&self, query: &Query) -> Result<Frames, DatasetError> {

@@ -3,6 +3,7 @@
 //! A [`Dataset`] says what it has and opens a stream of polars frames for a query. Filters and column choice work on
 //! each of them: over Parquet they become polars expressions, over SQL bound parameters, never text pasted into SQL.
 
+mod decimals;
 pub mod declared;
 mod feed;
 pub mod files;
@@ -26,11 +27,12 @@ use polars::prelude::{DataFrame, PolarsError};
 use protocol::{access::Access, catalog::Column, filter::Filter, params::ParamSpec};
 use sea_orm::DbErr;
 use serde_json::{Map, Value};
+use tracing::warn;
 
 pub use files::{FileKind, Files, Place, Spool};
 pub use menu_category_counts::MenuCategoryCounts;
 pub use parquet::ParquetFile;
-pub use postgres::{PostgresRows, PostgresServer, PostgresSettings};
+pub use postgres::{Key, PostgresRows, PostgresServer, PostgresSettings};
 pub use seen::Seen;
 pub use sift::sift;
 pub use table::Table;
@@ -67,20 +69,51 @@ pub struct Guess {
     pub exact: bool,
 }
 
+/// Whether all rows of an export are of one moment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Snapshot {
+    /// They are: what is written meanwhile is not seen.
+    #[default]
+    Export,
+    /// They need not be: each part of the source is read as it is by then, and nothing is held open in the source.
+    None,
+}
+
 /// A source of rows that people may export.
 #[async_trait]
 pub trait Dataset: Send + Sync {
     /// The name in requests and scopes.
     fn name(&self) -> &str;
 
-    /// For people.
-    fn title(&self) -> &str;
+    /// For people; the name by default.
+    fn title(&self) -> &str {
+        self.name()
+    }
 
-    /// For people.
-    fn description(&self) -> &str;
+    /// For people; nothing by default.
+    fn description(&self) -> &str {
+        ""
+    }
+
+    /// What files say that made them, beside the name: to be changed whenever the same source would give other rows or
+    /// columns.
+    fn version(&self) -> &str {
+        "1"
+    }
+
+    /// Whether all rows of an export are of one moment.
+    fn snapshot(&self) -> Snapshot {
+        Snapshot::Export
+    }
 
     /// The columns in their own order.
     fn columns(&self) -> &[Column];
+
+    /// Columns that it has, but that the one who asks must not see; none but in a [`Seen`].
+    fn hidden(&self) -> &[Column] {
+        &[]
+    }
 
     /// The parameters; none by default.
     fn params(&self) -> &[ParamSpec] {
@@ -92,10 +125,10 @@ pub trait Dataset: Send + Sync {
         None
     }
 
-    /// The column that says whose a row is: a dataset that has one is not offered without a row policy that names it.
-    /// By default a column that is called `tenant` or `tenant_id`.
-    fn tenant_column(&self) -> Option<&str> {
-        self.columns().iter().map(|column| column.name.as_str()).find(|name| TENANT_COLUMNS.contains(name))
+    /// The columns that say whose a row is, more than one where tables are joined: a dataset that has any is not offered
+    /// without a row policy that asks for each of them in every row. By default those called `tenant` or `tenant_id`.
+    fn tenant_columns(&self) -> Vec<&str> {
+        self.columns().iter().map(|column| column.name.as_str()).filter(|name| TENANT_COLUMNS.contains(name)).collect()
     }
 
     /// Who may see what of it; everybody everything by default.
@@ -131,6 +164,12 @@ pub trait Dataset: Send + Sync {
             return Ok(None);
         }
         Ok(self.rows_estimate().await.map(|rows| Guess { rows, exact: false }))
+    }
+
+    /// Whether [`Dataset::guess`] is made of what is known of all rows, and not of those alone that pass the filter. Then it
+    /// tells of rows that a row policy holds back, and nobody who has one is told.
+    fn guesses_from_all_rows(&self) -> bool {
+        false
     }
 
     /// Begins to read.
@@ -216,7 +255,7 @@ pub enum DatasetError {
 
 impl DatasetError {
     /// The same, with the name of the file.
-    fn in_file(self, file: &str) -> Self {
+    pub(crate) fn in_file(self, file: &str) -> Self {
         Self::InFile { file: file.rsplit('/').next().unwrap_or(file).to_owned(), source: Box::new(self) }
     }
 
@@ -235,6 +274,22 @@ impl DatasetError {
             Self::Garbled(_) | Self::Slow(_) | Self::Polars(_) | Self::Io(_) | Self::Died(_) => true,
         }
     }
+}
+
+/// All rows of a dataset without parameters, for an estimate of how many there are; None where they are not known without
+/// parameters. A source that can't say so is no error, as nothing depends on it.
+async fn estimated(
+    dataset: &dyn Dataset,
+    guess: impl AsyncFnOnce(&Query) -> Result<Option<Guess>, DatasetError>,
+) -> Option<u64> {
+    if !dataset.params().is_empty() {
+        return None;
+    }
+    let all = Query { columns: Vec::new(), filter: Filter::all(), params: Map::new(), limit: None };
+    guess(&all).await.map(|guess| guess.map(|guess| guess.rows)).unwrap_or_else(|e| {
+        warn!(dataset.name = dataset.name(), error = %e, "can't estimate the rows of a dataset");
+        None
+    })
 }
 
 /// Joins all parts by an associative operation, as a tree of logarithmic depth: what walks it, here and in a database,

@@ -16,7 +16,7 @@ use protocol::{
 };
 use serde_json::{Map, Value};
 
-use super::{Dataset, DatasetError, Frames, Guess, Query};
+use super::{Dataset, DatasetError, Frames, Guess, Query, Snapshot};
 use crate::error::JobError;
 
 /// What stands for a redacted text.
@@ -30,6 +30,7 @@ const LAST: usize = 4;
 pub struct Seen {
     inner: Arc<dyn Dataset>,
     columns: Vec<Column>,
+    hidden: Vec<Column>,
     /// Whose rows; None for all.
     policy: Option<Filter>,
     masks: Vec<(String, Without)>,
@@ -58,7 +59,9 @@ impl Seen {
             .filter(|column| column.masked)
             .filter_map(|column| Some((column.name.clone(), access.rule(&column.name, &scopes)?)))
             .collect();
-        Ok(Self { inner, columns, policy, masks })
+        let unseen = |column: &&Column| columns.iter().all(|seen| seen.name != column.name);
+        let hidden = inner.columns().iter().filter(unseen).cloned().collect();
+        Ok(Self { inner, columns, hidden, policy, masks })
     }
 
     /// The query with the policy in it.
@@ -99,8 +102,20 @@ impl Dataset for Seen {
         &self.columns
     }
 
+    fn hidden(&self) -> &[Column] {
+        &self.hidden
+    }
+
     fn params(&self) -> &[ParamSpec] {
         self.inner.params()
+    }
+
+    fn version(&self) -> &str {
+        self.inner.version()
+    }
+
+    fn snapshot(&self) -> Snapshot {
+        self.inner.snapshot()
     }
 
     fn retention(&self) -> Duration {
@@ -121,7 +136,13 @@ impl Dataset for Seen {
     }
 
     async fn guess(&self, query: &Query) -> Result<Option<Guess>, DatasetError> {
-        self.inner.guess(&self.within(query)?).await
+        let within = self.within(query)?;
+        if self.policy.is_some() && !query.filter.is_all() && self.inner.guesses_from_all_rows() {
+            // what the planner makes of a filter follows from everybody's values: only rows of theirs are counted
+            let counted = self.inner.count(&within).await?;
+            return Ok(counted.map(|rows| Guess { rows, exact: true }));
+        }
+        self.inner.guess(&within).await
     }
 
     async fn open(&self, query: &Query) -> Result<Frames, DatasetError> {

@@ -1,10 +1,8 @@
 //! A table of the application's database, or the rows of a query on it.
 
 use async_trait::async_trait;
-use protocol::{catalog::Column, filter::Filter, params::ParamSpec};
+use protocol::{catalog::Column, params::ParamSpec};
 use sea_orm::{DatabaseConnection, sea_query::Order};
-use serde_json::Map;
-use tracing::warn;
 
 use super::{
     Dataset, DatasetError, Frames, Guess, Query,
@@ -81,18 +79,7 @@ impl Dataset for Table {
     }
 
     async fn rows_estimate(&self) -> Option<u64> {
-        if !self.params.is_empty() {
-            // what the parameters leave is not known without them
-            return None;
-        }
-        let all = Query { columns: Vec::new(), filter: Filter::all(), params: Map::new(), limit: None };
-        match sql::count_up_to(&self.db, &self.source, &self.columns, &all, ESTIMATE_LIMIT).await {
-            Ok(rows) => Some(rows),
-            Err(e) => {
-                warn!(dataset.name = self.name, error = %e, "can't estimate the rows of a table");
-                None
-            }
-        }
+        super::estimated(self, async |all| self.guess(all).await).await
     }
 
     async fn count(&self, query: &Query) -> Result<Option<u64>, DatasetError> {

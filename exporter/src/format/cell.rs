@@ -4,6 +4,8 @@ use std::io::Write;
 
 use polars::prelude::TimeUnit;
 
+use super::endless;
+
 const NANOS_PER_SECOND: i64 = 1_000_000_000;
 const SECONDS_PER_DAY: i64 = 86_400;
 const DIGITS: &[u8; 200] = b"00010203040506070809101112131415161718192021222324252627282930313233343536373839404142434445464748495051525354555657585960616263646566676869707172737475767778798081828384858687888990919293949596979899";
@@ -110,6 +112,9 @@ pub(crate) fn boolean(out: &mut Vec<u8>, value: bool) {
 /// `2001-01-13`, from days since 1970-01-01 in the proleptic Gregorian calendar.
 #[inline]
 pub(crate) fn date(out: &mut Vec<u8>, days: i64) {
+    if let Some(word) = endless::date(days) {
+        return out.extend_from_slice(word);
+    }
     let (date, month, day) = civil(days);
     year(out, date);
     out.push(b'-');
@@ -151,12 +156,18 @@ pub(crate) fn year(out: &mut Vec<u8>, year: i64) {
 /// `15:26:01`, with as many digits of a fraction (0, 3, 6 or 9) as it has; from nanoseconds since midnight.
 #[inline]
 pub(crate) fn time(out: &mut Vec<u8>, nanos: i64) {
+    if let Some(word) = endless::time(nanos) {
+        return out.extend_from_slice(word);
+    }
     clock(out, nanos.div_euclid(NANOS_PER_SECOND), nanos.rem_euclid(NANOS_PER_SECOND));
 }
 
 /// `2001-01-13T14:56:00Z`: a moment in UTC, which is also what a time without a zone is taken for.
 #[inline]
 pub(crate) fn datetime(out: &mut Vec<u8>, value: i64, unit: TimeUnit) {
+    if let Some(word) = endless::moment(value, unit) {
+        return out.extend_from_slice(word);
+    }
     let per_second = match unit {
         TimeUnit::Milliseconds => 1_000,
         TimeUnit::Microseconds => 1_000_000,

@@ -89,6 +89,8 @@ fn common(layout: &Layout, finished: &Finished, columns: Vec<Value>) -> Value {
         "urn:sluice:bytes": finished.file.size,
         "urn:sluice:sha256": finished.file.sha256,
         "urn:sluice:compression": finished.compression.as_str(),
+        "urn:sluice:dataset": finished.dataset,
+        "urn:sluice:dataset_version": finished.dataset_version,
         "urn:sluice:template": layout.made_by.template,
         "urn:sluice:template_version": layout.made_by.version,
         "urn:sluice:requested_at": finished.requested_at,
@@ -208,10 +210,11 @@ mod tests {
         Finished {
             id: ExportId::generate(),
             dataset: "x".into(),
+            dataset_version: "7".into(),
             file,
             compression: Compression::Gzip,
             requested_at: at,
-            snapshot_at: at,
+            snapshot_at: Some(at),
             completed_at: at,
         }
     }
@@ -230,6 +233,9 @@ mod tests {
         assert_eq!(document["urn:sluice:completed_at"], "2026-11-22T15:26:01.123Z");
         assert_eq!(document["urn:sluice:transactionTime"], "2026-11-22T15:26:01.123Z");
         assert_eq!(document["urn:sluice:template"], "default");
+        assert_eq!(document["urn:sluice:dataset_version"], "7");
+        let moving = Finished { snapshot_at: None, ..finished() };
+        assert_eq!(table(&layout, &moving, b',')["urn:sluice:transactionTime"], Value::Null);
         assert_eq!(document["urn:sluice:compression"], "gzip");
         assert_eq!(document["urn:sluice:rows"], 2);
     }

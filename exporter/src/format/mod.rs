@@ -10,6 +10,7 @@ mod cell;
 mod compression;
 pub mod csv;
 pub mod csvw;
+pub(crate) mod endless;
 mod layout;
 mod look;
 pub mod ndjson;
@@ -191,14 +192,16 @@ pub struct Finished {
     pub id: protocol::id::ExportId,
     /// The dataset it is of.
     pub dataset: String,
+    /// Which version of it.
+    pub dataset_version: String,
     /// The file.
     pub file: FileInfo,
     /// How it is compressed.
     pub compression: Compression,
     /// When the gateway took the request.
     pub requested_at: Timestamp,
-    /// When the dataset was opened: later changes to it are not in the file.
-    pub snapshot_at: Timestamp,
+    /// When the dataset was opened, if later changes to it are not in the file.
+    pub snapshot_at: Option<Timestamp>,
     /// When the last row was made.
     pub completed_at: Timestamp,
 }

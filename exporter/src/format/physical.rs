@@ -5,7 +5,7 @@ use polars::prelude::{
     PolarsDataType, Series, StaticArray, StringType, TimeUnit, UInt8Type, UInt16Type, UInt32Type, UInt64Type,
 };
 
-use super::{FormatError, cell};
+use super::{FormatError, cell, endless};
 
 type ArrayOf<T> = <T as PolarsDataType>::Array;
 
@@ -118,25 +118,33 @@ impl<'a> Cells<'a> {
         .filter(|value| value.is_finite())
     }
 
-    /// The date, moment or time of day in `row`, as seconds since 1970 or midnight and nanoseconds of the second.
+    /// The date, moment or time of day in `row`, as seconds since 1970 or midnight and nanoseconds of the second; None for
+    /// what is on no calendar or clock.
     pub(crate) fn moment(&self, row: usize) -> Option<(i64, i64)> {
         const NANOS: i64 = 1_000_000_000;
         let split = |value: i64, per_second: i64| {
             (value.div_euclid(per_second), value.rem_euclid(per_second) * (NANOS / per_second))
         };
         match self {
-            Self::Date(array) => array.get(row).map(|days| (i64::from(days) * 86_400, 0)),
-            Self::Datetime(array, unit) => array.get(row).map(|value| {
-                split(
-                    value,
-                    match unit {
-                        TimeUnit::Milliseconds => 1_000,
-                        TimeUnit::Microseconds => 1_000_000,
-                        TimeUnit::Nanoseconds => NANOS,
-                    },
-                )
-            }),
-            Self::Time(array) => array.get(row).map(|value| split(value, NANOS)),
+            Self::Date(array) => {
+                let days = array.get(row).map(i64::from).filter(|days| endless::date(*days).is_none());
+                days.map(|days| (days * 86_400, 0))
+            }
+            Self::Datetime(array, unit) => {
+                array.get(row).filter(|v| endless::moment(*v, *unit).is_none()).map(|value| {
+                    split(
+                        value,
+                        match unit {
+                            TimeUnit::Milliseconds => 1_000,
+                            TimeUnit::Microseconds => 1_000_000,
+                            TimeUnit::Nanoseconds => NANOS,
+                        },
+                    )
+                })
+            }
+            Self::Time(array) => {
+                array.get(row).filter(|v| endless::time(*v).is_none()).map(|value| split(value, NANOS))
+            }
             _ => None,
         }
     }

@@ -1,11 +1,11 @@
 //! A template that a team wrote down.
 
-use std::fmt::Display;
+use std::fmt::{Debug, Display};
 
 use aws_lc_rs::digest::{SHA256, digest};
 use chrono_tz::Tz;
 use polars::prelude::{Expr, col};
-use protocol::catalog::{Column, ColumnType};
+use protocol::catalog::{Column, ColumnType, TemplateColumn};
 
 use super::{
     FileName, Shape, Template, TemplateError,
@@ -38,13 +38,13 @@ impl Declared {
     #[must_use]
     pub fn new(spec: TemplateSpec) -> Self {
         let title = spec.title.clone().unwrap_or_else(|| spec.name.clone());
-        let version = spec.version.clone().unwrap_or_else(|| content_version(&spec));
+        let version = spec.version.clone().unwrap_or_else(|| digest_of(&spec));
         Self { spec, title, version }
     }
 }
 
-/// A version that changes when anything in the description does.
-fn content_version(spec: &TemplateSpec) -> String {
+/// A version that changes when anything in a description does.
+pub(crate) fn digest_of(spec: &impl Debug) -> String {
     let mut text = hex::encode(digest(&SHA256, format!("{spec:?}").as_bytes()));
     text.truncate(VERSION_DIGITS);
     text
@@ -66,15 +66,30 @@ impl Template for Declared {
     fn fits(&self, dataset: &dyn Dataset) -> bool {
         let datasets = &self.spec.datasets;
         let meant = datasets.is_empty() || datasets.iter().any(|name| name == dataset.name());
-        meant && resolve(&self.spec, dataset.columns()).is_ok()
+        meant && resolve(&self.spec, dataset.columns(), dataset.hidden()).is_ok()
+    }
+
+    fn columns(&self, dataset: &dyn Dataset) -> Option<Vec<TemplateColumn>> {
+        if self.spec.columns.is_empty() {
+            return None;
+        }
+        let resolved = resolve(&self.spec, dataset.columns(), dataset.hidden()).ok()?;
+        let columns = resolved.columns.into_iter().map(|made| TemplateColumn {
+            column: Column { name: made.name, label: Some(made.column.title), ..made.column.source },
+            reads: made.reads,
+        });
+        Some(columns.collect())
     }
 
     fn layout(&self, dataset: &dyn Dataset, wanted: &[String]) -> Result<Layout, TemplateError> {
-        let resolved = resolve(&self.spec, dataset.columns()).map_err(|faults| {
+        let resolved = resolve(&self.spec, dataset.columns(), dataset.hidden()).map_err(|faults| {
             let first = faults.into_iter().next();
             TemplateError::Unsuited(first.map_or_else(String::new, |fault| format!("{}: {}", fault.path, fault.detail)))
         })?;
         let made_by = MadeBy { template: self.spec.name.clone(), version: self.version.clone() };
+        if resolved.columns.is_empty() {
+            return Err(TemplateError::Unsuited("all of its columns are made of ones that are hidden".into()));
+        }
         resolved.layout(wanted, made_by)
     }
 }
@@ -94,7 +109,9 @@ struct Made {
     name: String,
     column: LayoutColumn,
     expr: Expr,
-    /// The dataset's columns that it reads.
+    /// The dataset's columns that its values are made of; none for a constant.
+    reads: Vec<String>,
+    /// The dataset's columns that are needed for it.
     inputs: Vec<String>,
     /// Whether it is a column of the dataset as it is.
     plain: bool,
@@ -163,11 +180,14 @@ impl Faults {
     }
 }
 
-/// Brings a description together with the columns of a dataset.
+/// Brings a description together with the columns of a dataset. What reads hidden ones is checked, and then left out:
+/// columns, and keys of the order too, as an order tells much about what it is by.
 ///
 /// # Errors
 /// All faults.
-pub(super) fn resolve(spec: &TemplateSpec, dataset: &[Column]) -> Result<Resolved, Vec<Fault>> {
+pub(super) fn resolve(spec: &TemplateSpec, seen: &[Column], hidden: &[Column]) -> Result<Resolved, Vec<Fault>> {
+    let all = [seen, hidden].concat();
+    let (dataset, is_hidden) = (all.as_slice(), |name: &String| hidden.iter().any(|column| column.name == *name));
     let mut faults = Faults::default();
     let word = |name: &str| !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c));
     if !word(&spec.name) {
@@ -186,7 +206,7 @@ pub(super) fn resolve(spec: &TemplateSpec, dataset: &[Column]) -> Result<Resolve
         Profile::Machine => Timestamps::Envelope,
         Profile::Spreadsheet => Timestamps::Rows,
     });
-    let columns = columns(spec, dataset, &mut faults);
+    let mut columns = columns(spec, seen, dataset, &mut faults);
     let mut titles: Vec<&str> = columns.iter().map(|made| made.column.title.as_str()).collect();
     if timestamps == Timestamps::Columns {
         titles.extend([REQUESTED_AT, COMPLETED_AT]);
@@ -198,6 +218,9 @@ pub(super) fn resolve(spec: &TemplateSpec, dataset: &[Column]) -> Result<Resolve
     }
     let sort = spec.sort.iter().enumerate();
     let sort = sort.filter_map(|(index, key)| sort_key(index, key, dataset, &columns, &mut faults)).collect();
+    let mut sort: Vec<(SortKey, Vec<String>)> = sort;
+    sort.retain(|(_, inputs)| !inputs.iter().any(is_hidden));
+    columns.retain(|made| !made.inputs.iter().any(is_hidden));
     if faults.0.is_empty() { Ok(Resolved { style, timestamps, file_name, columns, sort }) } else { Err(faults.0) }
 }
 
@@ -232,11 +255,11 @@ fn style(spec: &TemplateSpec, zone: Option<Tz>, faults: &mut Faults) -> Style {
     style
 }
 
-/// The columns of the file: those described, or all of the dataset.
-fn columns(spec: &TemplateSpec, dataset: &[Column], faults: &mut Faults) -> Vec<Made> {
+/// The columns of the file: those described, or all of the dataset that are seen.
+fn columns(spec: &TemplateSpec, seen: &[Column], dataset: &[Column], faults: &mut Faults) -> Vec<Made> {
     if spec.columns.is_empty() {
         let plain = |column: &Column| ColumnSpec { source: Some(column.name.clone()), ..ColumnSpec::default() };
-        let all: Vec<_> = dataset.iter().map(plain).collect();
+        let all: Vec<_> = seen.iter().map(plain).collect();
         return all.iter().enumerate().filter_map(|(i, one)| made(i, one, spec, dataset, faults)).collect();
     }
     let mut columns: Vec<Made> = Vec::with_capacity(spec.columns.len());
@@ -288,8 +311,9 @@ fn made(
         columns: vec![source.name.clone()],
     });
     // a constant still needs a column, which says how many rows there are
-    let inputs = if columns.is_empty() { dataset.iter().take(1).map(|c| c.name.clone()).collect() } else { columns };
-    Some(Made { name, column: LayoutColumn { source, title, look }, expr, inputs, plain })
+    let first = || dataset.iter().take(1).map(|c| c.name.clone()).collect();
+    let inputs = if columns.is_empty() { first() } else { columns.clone() };
+    Some(Made { name, column: LayoutColumn { source, title, look }, expr, reads: columns, inputs, plain })
 }
 
 /// How values are written, if their type can be written so.

@@ -13,7 +13,7 @@ mod spec;
 #[cfg(test)]
 pub(crate) mod tests;
 
-use protocol::catalog::Column;
+use protocol::catalog::{Column, TemplateColumn};
 
 use crate::{
     dataset::Dataset,
@@ -21,6 +21,7 @@ use crate::{
 };
 
 pub use declared::Declared;
+pub(crate) use declared::digest_of;
 pub use default::{Plain, Spreadsheet};
 pub use expr::{Computed, ExprError, compile};
 pub use file_name::{FileName, FileNameError};
@@ -46,7 +47,14 @@ pub trait Template: Send + Sync {
         true
     }
 
-    /// The shape of a file with the columns asked for; none means those that the template chooses.
+    /// The columns that may be chosen with it; None for those of the dataset, which is the default.
+    fn columns(&self, dataset: &dyn Dataset) -> Option<Vec<TemplateColumn>> {
+        let _ = dataset;
+        None
+    }
+
+    /// The shape of a file with the columns asked for; none means those that the template chooses. What is made of columns
+    /// that the dataset hides ([`Dataset::hidden`]) is left out.
     ///
     /// # Errors
     /// When a column does not exist or is asked for twice.

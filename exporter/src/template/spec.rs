@@ -132,6 +132,6 @@ impl TemplateSpec {
     /// # Errors
     /// All faults.
     pub fn validate(&self, dataset_columns: &[Column]) -> Result<(), Vec<Fault>> {
-        declared::resolve(self, dataset_columns).map(drop)
+        declared::resolve(self, dataset_columns, &[]).map(drop)
     }
 }

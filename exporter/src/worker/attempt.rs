@@ -15,7 +15,7 @@ use object_store::PutPayload;
 use platform::telemetry::traces;
 use protocol::{
     ENVELOPE_VERSION,
-    delivery::{self, Manifest, Segment, SegmentWritten},
+    delivery::{self, MadeBy, Manifest, Segment, SegmentWritten},
     export::FileInfo,
     id::ExportId,
     subject,
@@ -28,6 +28,7 @@ use tracing::{Instrument, field::Empty, info_span, warn};
 
 use super::{Worker, plan::Plan};
 use crate::{
+    dataset::Snapshot,
     error::JobError,
     format::Finished,
     pipeline::{Budget, Pipeline},
@@ -107,10 +108,11 @@ impl<'a> Attempt<'a> {
         let finished = Finished {
             id: self.id,
             dataset: row.dataset.clone(),
+            dataset_version: plan.dataset.version().to_owned(),
             file: file.clone(),
             compression: plan.compression,
             requested_at,
-            snapshot_at,
+            snapshot_at: (plan.dataset.snapshot() == Snapshot::Export).then_some(snapshot_at),
             completed_at: made.completed_at,
         };
         let metadata = serde_json::to_vec(&plan.format.metadata(&plan.layout, &finished))?;
@@ -118,6 +120,12 @@ impl<'a> Attempt<'a> {
             v: ENVELOPE_VERSION,
             export_id: self.id,
             attempt: self.number,
+            made_by: Some(MadeBy {
+                dataset: row.dataset.clone(),
+                dataset_version: plan.dataset.version().to_owned(),
+                template: plan.layout.made_by.template.clone(),
+                template_version: plan.layout.made_by.version.clone(),
+            }),
             segments: made.segments,
             seal: made.seal,
         };
@@ -140,9 +148,14 @@ impl<'a> Attempt<'a> {
         Ok(self.puts.spawn(put.in_current_span()).await??)
     }
 
-    /// Counts the rows that will come, beside the export; without that only the time left is unknown.
+    /// Counts the rows that will come, beside the export, or guesses where that would be much work; without either only
+    /// the time left is unknown.
     async fn expect(&self, plan: &Plan) {
-        match plan.dataset.count(&plan.query).await {
+        let expected = match plan.dataset.count(&plan.query).await {
+            Ok(None) => plan.dataset.guess(&plan.query).await.map(|guess| guess.map(|guess| guess.rows)),
+            counted => counted,
+        };
+        match expected {
             Ok(Some(rows)) => self.meter.expect(rows),
             Ok(None) => {}
             Err(e) => warn!(export.id = %self.id, error = %e, "the rows can't be counted beforehand"),

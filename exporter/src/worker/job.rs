@@ -171,6 +171,10 @@ async fn end(attempt: &Attempt<'_>, message: &Message, job: &Envelope<Job>, ende
         Verdict::Retry => {
             Span::current().record("otel.status_code", "ERROR");
             warn!(error = %ended, export.attempt = attempt.number, export.failures = failures, "an attempt failed");
+            if ended.is_full() {
+                // what it left would take the next attempt's room
+                attempt.discard().await;
+            }
             fail_attempt(attempt).await;
             retry_later(message)
         }

@@ -79,6 +79,7 @@ async fn write(
     let finished = Finished {
         id: ExportId::generate(),
         dataset: "rows".into(),
+        dataset_version: "1".into(),
         file: FileInfo {
             name: name.into(),
             size: made.seal.size,
@@ -88,7 +89,7 @@ async fn write(
         },
         compression,
         requested_at,
-        snapshot_at: requested_at,
+        snapshot_at: Some(requested_at),
         completed_at: made.completed_at,
     };
     let document = serde_json::to_vec_pretty(&format.metadata(&layout, &finished))?;

@@ -130,7 +130,7 @@ async fn advertise(bus: &Bus) {
         default: None,
         max_items: None,
     }];
-    let template = |name: &str| TemplateInfo { name: name.into(), title: name.into() };
+    let template = |name: &str| TemplateInfo { name: name.into(), title: name.into(), columns: None };
     let dataset = |name: &str, credits: u32, param_specs: Vec<ParamSpec>| CatalogDataset {
         info: DatasetInfo {
             name: name.into(),
@@ -148,6 +148,7 @@ async fn advertise(bus: &Bus) {
         param_specs,
         retention_s: 3600,
         access: Default::default(),
+        rows_in_all: None,
     };
     let mut people = dataset("people", 1, vec![]);
     people.info.columns = [("name", ColumnType::String), ("email", ColumnType::String), ("salary", ColumnType::Int)]

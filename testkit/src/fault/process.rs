@@ -87,6 +87,29 @@ impl Launch {
         self
     }
 
+    /// After these lines of a shell, in the same process: for limits of the system such as `ulimit`.
+    #[must_use]
+    pub fn after(self, script: &str) -> Self {
+        self.through("sh", &["-c", &format!("{script}\nexec \"$@\""), "sh"])
+    }
+
+    /// As what another program starts in its own place, such as `unshare`.
+    #[must_use]
+    pub fn through(self, program: &str, args: &[&str]) -> Self {
+        let mut command = Command::new(program);
+        command.args(args).arg(self.command.get_program()).args(self.command.get_args());
+        for (name, value) in self.command.get_envs() {
+            match value {
+                Some(value) => command.env(name, value),
+                None => command.env_remove(name),
+            };
+        }
+        if let Some(dir) = self.command.get_current_dir() {
+            command.current_dir(dir);
+        }
+        Self { command }
+    }
+
     /// Starts it. Its output goes to files.
     ///
     /// # Panics

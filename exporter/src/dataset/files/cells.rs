@@ -1,10 +1,12 @@
 //! From texts to typed columns.
 
+use std::borrow::Cow;
+
 use chrono::{DateTime, NaiveDate, NaiveDateTime, NaiveTime, Timelike};
 use polars::prelude::{Column as PolarsColumn, DataFrame, DataType, IntoColumn, NamedFrom, Series, TimeUnit};
 use protocol::catalog::{Column, ColumnType};
 
-use super::super::DatasetError;
+use super::super::{DatasetError, decimals};
 
 /// Rows in one frame at most, …
 const FRAME_ROWS: usize = 8192;
@@ -14,20 +16,15 @@ const FRAME_BYTES: usize = 4 << 20;
 /// The dtype of a column of this type. Decimals stay text, which is exact.
 pub(super) const fn dtype(kind: ColumnType) -> DataType {
     match kind {
-        ColumnType::String => DataType::String,
+        ColumnType::String | ColumnType::Decimal => DataType::String,
         ColumnType::Int => DataType::Int64,
         ColumnType::Float => DataType::Float64,
-        // as many digits as fit beside enough for the fraction
-        ColumnType::Decimal => DataType::Decimal(38, SCALE),
         ColumnType::Bool => DataType::Boolean,
         ColumnType::Date => DataType::Date,
         ColumnType::Datetime => DataType::Datetime(TimeUnit::Microseconds, None),
         ColumnType::Time => DataType::Time,
     }
 }
-
-/// Digits after the point of a decimal in a text file.
-const SCALE: usize = 9;
 
 /// Rows that are not a frame yet.
 pub(super) struct Cells {
@@ -40,7 +37,8 @@ enum Values {
     Text(Vec<Option<String>>),
     Int(Vec<Option<i64>>),
     Float(Vec<Option<f64>>),
-    Decimal(Vec<Option<i128>>),
+    /// Exact numbers, as text.
+    Decimal(Vec<Option<String>>),
     Bool(Vec<Option<bool>>),
     Date(Vec<Option<i32>>),
     Datetime(Vec<Option<i64>>),
@@ -112,7 +110,8 @@ impl Values {
             Self::Int(values) => values.push(read(text, |t| t.parse().ok(), "a value is no whole number of 64 bits")?),
             Self::Float(values) => values.push(read(text, float, "a value is no number")?),
             Self::Decimal(values) => {
-                values.push(read(text, decimal, "a value is no decimal number with at most 9 digits after the point")?);
+                let decimal = |text: &str| decimals::read(text).map(Cow::into_owned);
+                values.push(read(text, decimal, "a value is no decimal number such as -12.50")?);
             }
             Self::Bool(values) => values.push(read(text, boolean, "a value is neither true nor false")?),
             Self::Date(values) => values.push(read(text, date, "a value is no date such as 2026-11-22")?),
@@ -127,11 +126,9 @@ impl Values {
     fn finish(self, name: &str) -> Result<PolarsColumn, DatasetError> {
         let name = name.into();
         let series = match self {
-            Self::Text(values) => Series::new(name, values),
+            Self::Text(values) | Self::Decimal(values) => Series::new(name, values),
             Self::Int(values) => Series::new(name, values),
             Self::Float(values) => Series::new(name, values),
-            Self::Decimal(values) => Series::new(name, values.iter().map(|v| v.map(decimal_text)).collect::<Vec<_>>())
-                .strict_cast(&dtype(ColumnType::Decimal))?,
             Self::Bool(values) => Series::new(name, values),
             Self::Date(values) => Series::new(name, values).cast(&DataType::Date)?,
             Self::Datetime(values) => Series::new(name, values).cast(&dtype(ColumnType::Datetime))?,
@@ -199,38 +196,12 @@ fn time(text: &str) -> Option<i64> {
     Some(i64::from(time.num_seconds_from_midnight()) * 1_000_000_000 + i64::from(time.nanosecond() % 1_000_000_000))
 }
 
-/// A decimal in units of its last place.
-fn decimal(text: &str) -> Option<i128> {
-    let (negative, digits) = text.strip_prefix('-').map_or((false, text), |digits| (true, digits));
-    let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
-    let fraction = fraction.trim_end_matches('0');
-    if whole.is_empty() && fraction.is_empty() || fraction.len() > SCALE || whole.len() > 38 - SCALE {
-        return None;
-    }
-    let padding = std::iter::repeat_n(b'0', SCALE - fraction.len());
-    let value = whole
-        .bytes()
-        .chain(fraction.bytes())
-        .chain(padding)
-        .try_fold(0_i128, |sum, digit| digit.is_ascii_digit().then(|| sum * 10 + i128::from(digit - b'0')))?;
-    Some(if negative { -value } else { value })
-}
-
-fn decimal_text(value: i128) -> String {
-    let digits = format!("{:0>width$}", value.unsigned_abs(), width = SCALE + 1);
-    let (whole, fraction) = digits.split_at(digits.len() - SCALE);
-    format!("{}{whole}.{fraction}", if value < 0 { "-" } else { "" })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn texts_are_read_as_their_type_or_not_at_all() {
-        assert_eq!((decimal("12.50"), decimal("-0.000000001")), (Some(12_500_000_000), Some(-1)));
-        assert_eq!((decimal("1e5"), decimal(""), decimal("."), decimal("0.0000000001")), (None, None, None, None));
-        assert_eq!((decimal_text(-1), decimal_text(12_500_000_000)), ("-0.000000001".into(), "12.500000000".into()));
         assert_eq!(datetime("2001-01-13T15:56:00.5+01:00"), datetime("2001-01-13 14:56:00.5"));
         assert_eq!((date("2026-02-30"), time("24:00:00"), boolean("yes")), (None, None, None));
     }

@@ -15,7 +15,7 @@ use std::{fs::File, sync::Arc};
 
 use async_trait::async_trait;
 use polars::prelude::{DataFrame, DataType, SchemaRef};
-use protocol::catalog::Column;
+use protocol::catalog::{Column, ColumnType};
 use tokio::runtime::Handle;
 
 pub use self::place::{Place, Spool};
@@ -165,7 +165,16 @@ fn look(
         FileKind::Ndjson => (ndjson::look(file, declared)?, None),
         FileKind::Arrow => (arrow::look(file)?, None),
     };
-    let columns = parquet::columns(&schema, declared)?;
+    let mut columns = parquet::columns(&schema, declared)?;
+    if matches!(kind, FileKind::Csv(_) | FileKind::Ndjson) {
+        // exact numbers of any length stay text in frames
+        for column in &mut columns {
+            let exact = |known: &&Column| known.name == column.name && known.kind == ColumnType::Decimal;
+            if declared.iter().any(|known| exact(&known)) {
+                column.kind = ColumnType::Decimal;
+            }
+        }
+    }
     Ok((columns, schema, rows))
 }
 
@@ -173,14 +182,6 @@ fn look(
 impl Dataset for Files {
     fn name(&self) -> &str {
         &self.name
-    }
-
-    fn title(&self) -> &str {
-        &self.name
-    }
-
-    fn description(&self) -> &str {
-        ""
     }
 
     fn columns(&self) -> &[Column] {

@@ -4,7 +4,7 @@
 //! in all of that. Dates, times and decimals are compared as exact numbers in the column's own unit, so that nothing
 //! is rounded: where a literal lies between two values of the column, the comparison is moved to the one below.
 
-use std::sync::Arc;
+use std::{cmp::Ordering, sync::Arc};
 
 use chrono::{NaiveDate, NaiveTime, Timelike};
 use polars::prelude::{
@@ -13,7 +13,7 @@ use polars::prelude::{
 };
 use protocol::filter::{Compare, Filter, LikePart, Literal, like_parts};
 
-use super::super::{DatasetError, balanced};
+use super::super::{DatasetError, balanced, decimals};
 
 /// The expression that is true for rows that pass.
 pub(super) fn expr(filter: &Filter, schema: &Schema) -> Result<Expr, DatasetError> {
@@ -58,6 +58,10 @@ struct Fitted {
 }
 
 fn comparison(name: &str, compare: Compare, literal: &Literal, schema: &Schema) -> Result<Expr, DatasetError> {
+    if let (Literal::Decimal(wanted), DataType::String) = (literal, known(name, schema)?) {
+        let wanted = wanted.clone();
+        return text_test(name, schema, move |value| holds(compare, decimals::compare(value, &wanted)));
+    }
     let Fitted { floor, dtype, exact } = fit(literal, known(name, schema)?, name)?;
     let column = || col(name);
     // what is true or false of every value, but NULL for NULL
@@ -77,6 +81,11 @@ fn comparison(name: &str, compare: Compare, literal: &Literal, schema: &Schema) 
 
 fn one_of(name: &str, values: &[Literal], schema: &Schema) -> Result<Expr, DatasetError> {
     let dtype = known(name, schema)?;
+    let texts: Option<Vec<String>> = values.iter().map(decimal_text).collect();
+    if let (Some(wanted), DataType::String) = (texts.filter(|wanted| !wanted.is_empty()), dtype) {
+        let any = move |value: &str| wanted.iter().any(|one| decimals::compare(value, one).is_eq());
+        return text_test(name, schema, any);
+    }
     let fitted = values.iter().map(|value| fit(value, dtype, name)).collect::<Result<Vec<_>, _>>()?;
     let mut wanted = None;
     let values: Vec<_> = fitted
@@ -90,6 +99,24 @@ fn one_of(name: &str, values: &[Literal], schema: &Schema) -> Result<Expr, Datas
     let Some(wanted) = wanted else { return Ok(col(name).neq(col(name))) };
     let list = Series::from_any_values_and_dtype("in".into(), &values, &wanted, true)?;
     Ok(col(name).cast(wanted).is_in(lit(list).implode(true), false))
+}
+
+fn decimal_text(literal: &Literal) -> Option<String> {
+    match literal {
+        Literal::Decimal(text) => Some(text.clone()),
+        _ => None,
+    }
+}
+
+const fn holds(compare: Compare, order: Ordering) -> bool {
+    match compare {
+        Compare::Eq => order.is_eq(),
+        Compare::Ne => order.is_ne(),
+        Compare::Lt => order.is_lt(),
+        Compare::Lte => order.is_le(),
+        Compare::Gt => order.is_gt(),
+        Compare::Gte => order.is_ge(),
+    }
 }
 
 fn fit(literal: &Literal, dtype: &DataType, name: &str) -> Result<Fitted, DatasetError> {

@@ -9,6 +9,7 @@ use polars::prelude::{
 use protocol::catalog::{Column, ColumnType};
 
 use super::{super::DatasetError, numeric, wire::Fields};
+use crate::format::endless;
 
 /// Rows in one frame at most, …
 const FRAME_ROWS: usize = 8192;
@@ -18,6 +19,9 @@ const FRAME_BYTES: usize = 4 << 20;
 const EPOCH_DAYS: i32 = 10_957;
 /// The same, microseconds.
 const EPOCH_MICROS: i64 = EPOCH_DAYS as i64 * 86_400_000_000;
+
+/// 24:00, microseconds.
+const END_OF_DAY: i64 = 86_400_000_000;
 
 /// What a column is cast to in the server, so that its values come in the one form that is read here.
 pub(super) const fn cast(kind: ColumnType) -> &'static str {
@@ -130,19 +134,22 @@ impl Values {
             Self::Int(values) => values.append_value(eight()?),
             Self::Float(values) => values.append_value(f64::from_bits(eight()?.cast_unsigned())),
             Self::Bool(values) => values.append_value(bytes.first().ok_or(SHORT)? != &0),
-            Self::Date(values) => match four()? {
-                i32::MIN | i32::MAX => return Err("a date is infinite, which no file can hold"),
-                days => values.append_value(days + EPOCH_DAYS),
-            },
-            Self::Datetime(values) => match eight()? {
-                i64::MIN | i64::MAX => return Err("a time is infinite, which no file can hold"),
-                micros => values.append_value(micros + EPOCH_MICROS),
-            },
-            // microseconds since midnight; a day has no 24:00 here
-            Self::Time(values) => match eight()?.checked_mul(1_000).filter(|nanos| *nanos < 86_400_000_000_000) {
-                Some(nanos) => values.append_value(nanos),
-                None => return Err("a time of day is 24:00, which no file can hold"),
-            },
+            Self::Date(values) => values.append_value(match four()? {
+                i32::MAX => endless::DATE,
+                i32::MIN => -endless::DATE,
+                days => days.checked_add(EPOCH_DAYS).ok_or(SHORT)?,
+            }),
+            Self::Datetime(values) => values.append_value(match eight()? {
+                i64::MAX => endless::MOMENT,
+                i64::MIN => -endless::MOMENT,
+                micros => micros.checked_add(EPOCH_MICROS).ok_or("a moment is after the year 294246")?,
+            }),
+            // microseconds since midnight
+            Self::Time(values) => values.append_value(match eight()? {
+                END_OF_DAY => endless::MIDNIGHT,
+                micros @ 0..END_OF_DAY => micros * 1_000,
+                _ => return Err(SHORT),
+            }),
         }
         Ok(())
     }

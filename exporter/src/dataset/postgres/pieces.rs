@@ -1,11 +1,12 @@
 //! One `COPY`, or many at once in one snapshot.
 //!
-//! A large table is cut into ranges of pages. As many connections as an export may have take the next range each, and the
+//! A large table is cut into ranges of pages, what has no pages into ranges of a key. As many connections as an export may have take the next range each, and the
 //! rows come out range by range, so that the same table gives the same file. What is read ahead waits in channels that hold
 //! a few frames: the connection behind a full one waits.
 
 use std::{collections::VecDeque, sync::Arc};
 
+use async_trait::async_trait;
 use futures::TryStreamExt;
 use polars::prelude::DataFrame;
 use protocol::catalog::Column;
@@ -17,7 +18,7 @@ use tokio::sync::mpsc;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::{
-    super::{DatasetError, Frames, feed},
+    super::{DatasetError, Frames, Snapshot, feed},
     cells::Cells,
     server::{PostgresServer, Session, failed},
     wire::Wire,
@@ -40,8 +41,15 @@ pub(super) fn single(server: Arc<PostgresServer>, select: String, columns: Vec<C
     feed::frames(receiver, task)
 }
 
-/// A select of a range of pages, or of the whole table, as text.
+/// A select of a range, or of everything, as text.
+#[async_trait]
 pub(super) trait Ranged: Send + Sync + 'static {
+    /// The condition of each range, in the order of their rows; one or none when it is not worth to cut it.
+    ///
+    /// # Errors
+    /// When the server fails.
+    async fn ranges(&self, conn: &mut PgConnection) -> Result<Vec<Option<Expr>>, DatasetError>;
+
     /// The text; `range` holds for the rows of the range.
     ///
     /// # Errors
@@ -49,32 +57,45 @@ pub(super) trait Ranged: Send + Sync + 'static {
     fn text(&self, range: Option<Expr>) -> Result<String, DatasetError>;
 }
 
-/// The rows of a table, on several connections.
+/// The rows of a select on several connections, of one moment unless nobody asks for that.
 pub(super) async fn open(
     server: Arc<PostgresServer>,
-    table: &str,
+    moment: Snapshot,
     select: impl Ranged,
     columns: Vec<Column>,
 ) -> Result<Frames, DatasetError> {
     let mut leader = server.connect().await?;
-    server.within(leader.conn.execute(BEGIN)).await?;
-    let pages = pages(&server, &mut leader.conn, table).await?;
-    let ranges = pages.map_or(1, |pages| pages.div_ceil(PAGES).max(1));
-    if ranges == 1 {
+    if moment == Snapshot::Export {
+        server.within(leader.conn.execute(BEGIN)).await?;
+    }
+    let ranges = select.ranges(&mut leader.conn).await?;
+    if ranges.len() < 2 {
         drop(leader);
         return Ok(single(server, select.text(None)?, columns));
     }
-    let snapshot = snapshot(&server, &mut leader.conn).await?;
+    let snapshot = match moment {
+        Snapshot::Export => Some(snapshot(&server, &mut leader.conn).await?),
+        // each range is a statement and a moment of its own
+        Snapshot::None => None,
+    };
     let mut sessions = vec![leader];
     while sessions.len() < server.per_export {
         // one that can't be had only makes it slower
         let Ok(Some(mut session)) = server.connect_if_free().await else { break };
-        join(&server, &mut session.conn, &snapshot).await?;
+        if let Some(snapshot) = &snapshot {
+            join(&server, &mut session.conn, snapshot).await?;
+        }
         sessions.push(session);
     }
     let (sender, receiver) = feed::channel();
     let readers = Readers { server, select, columns: columns.into(), ranges };
     Ok(feed::frames(receiver, tokio::spawn(readers.run(sessions, sender))))
+}
+
+/// The conditions of all ranges of a table with so many pages.
+pub(super) fn ranges(pages: u64) -> Vec<Option<Expr>> {
+    let count = pages.div_ceil(PAGES).max(1);
+    (0..count).map(|at| Some(range(at, count))).collect()
 }
 
 /// The condition that holds for the rows of a range of pages.
@@ -103,7 +124,11 @@ async fn join(server: &PostgresServer, conn: &mut PgConnection, snapshot: &str) 
 }
 
 /// How many pages an ordinary table has now; None for what has none of its own, such as a view.
-async fn pages(server: &PostgresServer, conn: &mut PgConnection, table: &str) -> Result<Option<u64>, DatasetError> {
+pub(super) async fn pages(
+    server: &PostgresServer,
+    conn: &mut PgConnection,
+    table: &str,
+) -> Result<Option<u64>, DatasetError> {
     let ask = format!(
         "SELECT (pg_relation_size(oid) / current_setting('block_size')::bigint)::text FROM pg_class \
          WHERE oid = '{}'::regclass AND relkind IN ('r', 'm')",
@@ -115,12 +140,12 @@ async fn pages(server: &PostgresServer, conn: &mut PgConnection, table: &str) ->
     Ok(pages.parse().ok())
 }
 
-/// Reads all ranges of a table.
+/// Reads all ranges.
 struct Readers<S> {
     server: Arc<PostgresServer>,
     select: S,
     columns: Arc<[Column]>,
-    ranges: u64,
+    ranges: Vec<Option<Expr>>,
 }
 
 /// A range that is being read.
@@ -148,8 +173,8 @@ impl<S: Ranged> Readers<S> {
         }
         let mut running: VecDeque<Running> = VecDeque::new();
         let mut next = 0;
-        while next < self.ranges || !running.is_empty() {
-            let may_start = next < self.ranges && running.len() < most;
+        while next < self.ranges.len() || !running.is_empty() {
+            let may_start = next < self.ranges.len() && running.len() < most;
             let first = async {
                 match running.front_mut() {
                     Some(first) => first.frames.recv().await,
@@ -181,8 +206,13 @@ impl<S: Ranged> Readers<S> {
         Ok(())
     }
 
-    fn start(&self, at: u64, mut session: Session, give_back: mpsc::Sender<Session>) -> Result<Running, DatasetError> {
-        let statement = self.select.text(Some(range(at, self.ranges)))?;
+    fn start(
+        &self,
+        at: usize,
+        mut session: Session,
+        give_back: mpsc::Sender<Session>,
+    ) -> Result<Running, DatasetError> {
+        let statement = self.select.text(self.ranges[at].clone())?;
         let (server, columns) = (Arc::clone(&self.server), Arc::clone(&self.columns));
         let (sender, frames) = mpsc::channel(AHEAD);
         let task = tokio::spawn(async move {

@@ -188,10 +188,18 @@ fn readable(column: &Column) -> Expr {
     }
 }
 
+/// The column as the text that it is shown as: PostgreSQL has uuids, enums and others that text functions don't take.
+pub(super) fn shown(column: &Column, backend: DbBackend) -> Expr {
+    match backend {
+        DbBackend::Postgres => col(&column.name).cast_as("text"),
+        _ => col(&column.name),
+    }
+}
+
 /// The column in an order that does not depend on the locale of the database.
 pub(super) fn sortable(column: &Column, backend: DbBackend) -> Expr {
     match (column.kind, backend) {
-        (ColumnType::String, DbBackend::Postgres) => Expr::cust_with_expr("$1 COLLATE \"C\"", col(&column.name)),
+        (ColumnType::String, DbBackend::Postgres) => Expr::cust_with_expr("$1 COLLATE \"C\"", shown(column, backend)),
         _ => col(&column.name),
     }
 }

@@ -14,7 +14,7 @@ use sea_orm::{
 
 use super::{
     super::{DatasetError, balanced},
-    col, find, sortable,
+    col, find, shown, sortable,
 };
 
 /// The condition that holds for rows that pass.
@@ -37,7 +37,7 @@ pub(super) fn expr(filter: &Filter, columns: &[Column], backend: DbBackend) -> R
         Filter::IsNull(name, false) => col(&known(name)?.name).is_not_null(),
         Filter::Like(name, pattern) => like(&known(name)?, &like_parts(pattern), backend),
         Filter::Contains(name, text) => {
-            let column = col(&known(name)?.name);
+            let column = shown(&known(name)?, backend);
             let position = if backend == DbBackend::Sqlite { "instr" } else { "strpos" };
             let args = [column, Expr::val(text.as_str())];
             Expr::from(Func::cust(Alias::new(position)).args(args)).gt(0)
@@ -98,7 +98,7 @@ fn like(column: &Column, parts: &[LikePart], backend: DbBackend) -> Expr {
         return Expr::from(Func::cust(Alias::new("glob")).args(args)).eq(1);
     }
     let escaped = pattern(parts, "%", "_", |c| "%_\\".contains(c).then(|| format!("\\{c}")));
-    col(&column.name).like(LikeExpr::new(escaped).escape('\\'))
+    shown(column, backend).like(LikeExpr::new(escaped).escape('\\'))
 }
 
 fn pattern(parts: &[LikePart], any: &str, one: &str, escape: impl Fn(char) -> Option<String>) -> String {

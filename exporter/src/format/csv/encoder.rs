@@ -97,6 +97,14 @@ impl CsvEncoder {
                     Cell::Null if columns.len() == 1 && dialect.null.is_empty() => out.extend_from_slice(b"\"\""),
                     Cell::Null => out.extend_from_slice(&dialect.null),
                     Cell::Text(value) => match look {
+                        // exact numbers that are wider than polars has them come as text
+                        Look::Number(look) => {
+                            written.clear();
+                            match number::write(&mut written, value.as_bytes(), look) {
+                                Written::Number => dialect.value(out, &written),
+                                Written::Digits => dialect.digits(out, &written),
+                            }
+                        }
                         Look::Text { guard, digits } => {
                             dialect.safe_text(out, value.as_bytes(), index == 0, *guard, *digits);
                         }

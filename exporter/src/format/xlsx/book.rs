@@ -1,6 +1,9 @@
 //! The sheets of one workbook.
 
-use std::io::Write;
+use std::{
+    io::{self, Write},
+    panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
+};
 
 use polars::prelude::DataFrame;
 use rust_xlsxwriter::{DocProperties, ExcelDateTime, Format, Workbook, Worksheet, XlsxError};
@@ -54,6 +57,10 @@ impl Book {
 
     /// Appends rows, on a new sheet whenever one is full.
     pub(in crate::format) fn write(&mut self, frame: &DataFrame) -> Result<(), FormatError> {
+        with_room(|| self.append(frame))
+    }
+
+    fn append(&mut self, frame: &DataFrame) -> Result<(), FormatError> {
         if frame.width() != self.columns.len() {
             return Err(FormatError::Width { got: frame.width(), wanted: self.columns.len() });
         }
@@ -88,7 +95,11 @@ impl Book {
     }
 
     /// Writes the whole archive.
-    pub(in crate::format) fn save(mut self, tail: &Tail, out: &mut (impl Write + Send)) -> Result<(), FormatError> {
+    pub(in crate::format) fn save(self, tail: &Tail, out: &mut (impl Write + Send)) -> Result<(), FormatError> {
+        with_room(|| self.pack(tail, out))
+    }
+
+    fn pack(mut self, tail: &Tail, out: &mut (impl Write + Send)) -> Result<(), FormatError> {
         if self.timestamps == Timestamps::Envelope {
             let rows = tail.rows.to_string();
             let (requested, completed) = (self.head.requested_at.to_string(), tail.completed_at.to_string());
@@ -142,6 +153,20 @@ fn begin(
     Ok(row + 1)
 }
 
+/// The library panics when its temporary file can't be written, and the system's word is in the panic. A disk without room
+/// is none of our faults, and is told as what it is; any other panic goes on.
+fn with_room<T>(work: impl FnOnce() -> Result<T, FormatError>) -> Result<T, FormatError> {
+    // a book that failed is dropped by whoever gets the error
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
+        let said = panic.downcast_ref::<String>().map_or("", String::as_str);
+        let kinds = [io::ErrorKind::StorageFull, io::ErrorKind::QuotaExceeded, io::ErrorKind::FileTooLarge];
+        match kinds.into_iter().find(|kind| said.contains(&format!("kind: {kind:?}"))) {
+            Some(kind) => Err(FormatError::Spool(kind.into())),
+            None => resume_unwind(panic),
+        }
+    })
+}
+
 fn failed(error: XlsxError) -> FormatError {
     match error {
         XlsxError::IoError(e) => FormatError::Spool(e),
@@ -157,5 +182,23 @@ fn cell_failed(error: XlsxError, title: &str) -> FormatError {
         )),
         XlsxError::RowColumnLimitError => FormatError::Workbook("a sheet has 16384 columns at most".into()),
         other => failed(other),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::JobError;
+
+    #[test]
+    fn a_panic_for_want_of_room_is_an_error_and_any_other_stays_a_panic() {
+        let full = || -> Result<(), FormatError> {
+            Err::<(), _>(io::Error::from_raw_os_error(28)).expect("Couldn't write to xml file");
+            Ok(())
+        };
+        assert!(JobError::from(with_room(full).unwrap_err()).is_full());
+        let other = || -> Result<(), FormatError> { panic!("something {}", "else") };
+        assert!(catch_unwind(|| with_room(other)).is_err());
+        assert!(with_room(|| Ok(1)).is_ok());
     }
 }

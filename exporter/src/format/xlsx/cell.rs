@@ -76,6 +76,8 @@ impl Column {
         scratch.clear();
         let text = match cells.write(row, scratch) {
             Cell::Null => return Ok(0),
+            // exact numbers that are wider than polars has them come as text
+            Cell::Text(text) if self.kind == ColumnType::Decimal && short(text).is_some() => text.into(),
             Cell::Text(text) => {
                 sheet.write_string(at.0, at.1, text)?;
                 return Ok(CELL_BYTES + text.len() as u64);
@@ -127,5 +129,5 @@ fn millis(nanos: i64) -> f64 {
 /// A number that a workbook keeps exactly.
 fn short(text: &str) -> Option<f64> {
     let digits = text.bytes().filter(u8::is_ascii_digit).skip_while(|digit| *digit == b'0').count();
-    if digits > SPREADSHEET_DIGITS { None } else { text.parse().ok() }
+    if digits == 0 || digits > SPREADSHEET_DIGITS { None } else { text.parse().ok() }
 }

@@ -4,7 +4,7 @@ use polars::prelude::{DataType, Expr, LiteralValue, NULL, TimeUnit, col, lit, wh
 use protocol::catalog::{Column, ColumnType};
 
 use super::{
-    ExprError, functions,
+    ExprError, exact, functions,
     parse::{Kind, Node},
 };
 
@@ -100,6 +100,7 @@ impl<'a> Compiler<'a> {
         let expr = match column.kind {
             ColumnType::Int => expr.strict_cast(DataType::Int64),
             ColumnType::Float => expr.strict_cast(DataType::Float64),
+            ColumnType::Decimal => exact::decimals(expr),
             ColumnType::Datetime => expr.strict_cast(DataType::Datetime(TimeUnit::Microseconds, None)),
             _ => expr,
         };

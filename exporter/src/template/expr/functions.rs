@@ -8,6 +8,8 @@ use super::{
     compile::{Typed, cast, common, decimal, name, wrong},
 };
 
+/// Days before and after 1970 whose years polars can say: some 260,000 years.
+const MOST_DAYS: i32 = 95_000_000;
 /// The most digits that `round` takes.
 const MOST_DIGITS: i64 = 10;
 
@@ -102,7 +104,7 @@ pub(super) fn call(at: usize, function: &str, arguments: Vec<Typed>) -> Result<T
             if !matches!(value.kind, Some(Date | Datetime)) {
                 return Err(takes("a date or a moment", value.kind));
             }
-            let date = value.expr.clone().dt();
+            let date = on_the_calendar(value).dt();
             let part = match function {
                 "year" => date.year(),
                 "month" => date.month(),
@@ -115,7 +117,7 @@ pub(super) fn call(at: usize, function: &str, arguments: Vec<Typed>) -> Result<T
             if !matches!(value.kind, Some(Time | Datetime)) {
                 return Err(takes("a moment or a time of day", value.kind));
             }
-            let time = value.expr.clone().dt();
+            let time = on_the_calendar(value).dt();
             let part = match function {
                 "hour" => time.hour(),
                 "minute" => time.minute(),
@@ -132,13 +134,30 @@ pub(super) fn call(at: usize, function: &str, arguments: Vec<Typed>) -> Result<T
     })
 }
 
+/// A date or moment, or NULL where it has no year that polars could say: infinite ones, and some in the far past or future.
+fn on_the_calendar(value: &Typed) -> Expr {
+    let most = i64::from(MOST_DAYS);
+    let most = match value.kind {
+        Some(ColumnType::Date) => most,
+        Some(ColumnType::Datetime) => most * 86_400_000_000,
+        _ => return value.expr.clone(),
+    };
+    // first the number, then 64 bits: there is no shorter way from a date
+    let number = match value.kind {
+        Some(ColumnType::Date) => value.expr.clone().cast(DataType::Int32).cast(DataType::Int64),
+        _ => value.expr.clone().cast(DataType::Int64),
+    };
+    let known = number.clone().gt_eq(lit(-most)).and(number.lt_eq(lit(most)));
+    when(known).then(value.expr.clone()).otherwise(lit(NULL))
+}
+
 /// A value as text, for `concat`.
 fn text(at: usize, value: &Typed) -> Result<Expr, ExprError> {
     match value.kind {
         None => Ok(lit("")),
         Some(ColumnType::String) => Ok(value.expr.clone()),
         Some(ColumnType::Int | ColumnType::Decimal | ColumnType::Bool | ColumnType::Date) => {
-            Ok(value.expr.clone().cast(DataType::String))
+            Ok(on_the_calendar(value).cast(DataType::String))
         }
         Some(kind @ (ColumnType::Float | ColumnType::Datetime | ColumnType::Time)) => Err(ExprError::at(
             at,

@@ -9,6 +9,7 @@
 //! wrong; `/` of whole numbers is a float; a division by zero is NULL, and so is nearly everything with NULL in it.
 
 mod compile;
+mod exact;
 mod functions;
 mod lex;
 mod parse;

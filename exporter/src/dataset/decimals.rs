@@ -1,0 +1,126 @@
+//! Exact decimals as text, for sources whose numbers have any number of digits: what they are, and how they compare.
+//!
+//! The order is PostgreSQL's: `-Infinity`, the numbers, `Infinity`, `NaN`, and NaN equals itself.
+
+use std::{borrow::Cow, cmp::Ordering};
+
+/// A text as a decimal, with a digit before its point; None for what is none.
+pub(super) fn read(text: &str) -> Option<Cow<'_, str>> {
+    if matches!(text, "NaN" | "Infinity" | "-Infinity") {
+        return Some(text.into());
+    }
+    let (sign, digits) = if let Some(digits) = text.strip_prefix('-') { ("-", digits) } else { ("", text) };
+    let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
+    let all_digits = |part: &str| part.bytes().all(|byte| byte.is_ascii_digit());
+    if (whole.is_empty() && fraction.is_empty()) || !all_digits(whole) || !all_digits(fraction) {
+        return None;
+    }
+    Some(match (whole, fraction) {
+        ("", fraction) => format!("{sign}0.{fraction}").into(),
+        (whole, "") if digits.len() > whole.len() => format!("{sign}{whole}").into(),
+        _ => text.into(),
+    })
+}
+
+/// How two decimals compare that [`read`] or a filter has taken.
+pub(super) fn compare(left: &str, right: &str) -> Ordering {
+    let (left, right) = (Number::of(left), Number::of(right));
+    left.rank.cmp(&right.rank).then_with(|| match (left.negative, right.negative) {
+        (false, true) => Ordering::Greater,
+        (true, false) => Ordering::Less,
+        (false, false) => left.magnitude(&right),
+        (true, true) => right.magnitude(&left),
+    })
+}
+
+struct Number<'a> {
+    /// 0 for numbers, what is less or more for the others.
+    rank: i8,
+    negative: bool,
+    /// Without zeros in front.
+    whole: &'a str,
+    /// Without zeros at the end.
+    fraction: &'a str,
+}
+
+impl<'a> Number<'a> {
+    fn of(text: &'a str) -> Self {
+        let rank = match text {
+            "-Infinity" => -1,
+            "Infinity" => 1,
+            "NaN" => 2,
+            _ => 0,
+        };
+        if rank != 0 {
+            return Self { rank, negative: false, whole: "", fraction: "" };
+        }
+        let digits = text.trim_start_matches('-');
+        let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
+        let (whole, fraction) = (whole.trim_start_matches('0'), fraction.trim_end_matches('0'));
+        let zero = whole.is_empty() && fraction.is_empty();
+        Self { rank, negative: text.starts_with('-') && !zero, whole, fraction }
+    }
+
+    fn magnitude(&self, other: &Self) -> Ordering {
+        let longer = self.whole.len().cmp(&other.whole.len());
+        longer.then_with(|| self.whole.cmp(other.whole)).then_with(|| self.fraction.cmp(other.fraction))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_are_decimals_of_any_length_or_none() {
+        for (text, expected) in [
+            ("12.50", Some("12.50")),
+            ("-.5", Some("-0.5")),
+            ("5.", Some("5")),
+            (
+                "0.00000000000000000000000000000000000000000000001",
+                Some("0.00000000000000000000000000000000000000000000001"),
+            ),
+            ("NaN", Some("NaN")),
+            ("-Infinity", Some("-Infinity")),
+            ("", None),
+            (".", None),
+            ("-", None),
+            ("1e5", None),
+            ("+1", None),
+            ("1.2.3", None),
+            ("1,5", None),
+        ] {
+            assert_eq!(read(text).as_deref(), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn decimals_compare_as_numbers() {
+        let sorted = [
+            "-Infinity",
+            "-100",
+            "-99.5",
+            "-0.000000000000000000000001",
+            "0",
+            "0.000000000000000000000001",
+            "0.1",
+            "0.12",
+            "0.2",
+            "9",
+            "10",
+            "10.5",
+            "99999999999999999999999999999999999999999999",
+            "Infinity",
+            "NaN",
+        ];
+        for (at, left) in sorted.iter().enumerate() {
+            for (other, right) in sorted.iter().enumerate() {
+                assert_eq!(compare(left, right), at.cmp(&other), "{left} and {right}");
+            }
+        }
+        for (left, right) in [("1.10", "1.1"), ("-0.0", "0"), ("007", "7")] {
+            assert_eq!(compare(left, right), Ordering::Equal, "{left} and {right}");
+        }
+    }
+}

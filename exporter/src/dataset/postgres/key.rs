@@ -1,0 +1,218 @@
+//! Ranges of a key, for what has no pages of its own: views, queries, partitioned tables.
+//!
+//! Only how even the ranges are depends on what the key's values look like. Whatever they are, the ranges hold each row once:
+//! the first has no beginning, the last no end, and NULL is in the last.
+
+use chrono::{DateTime, Days, NaiveDate};
+use sea_orm::{
+    DbBackend,
+    sea_query::{Alias, Expr, ExprTrait, PostgresQueryBuilder},
+    sqlx::{AssertSqlSafe, Column as _, Executor, PgConnection, Row, SqlSafeStr, Statement, TypeInfo},
+};
+
+use super::{
+    super::{DatasetError, Query, sql},
+    PostgresRows,
+    server::{PostgresServer, failed},
+};
+
+/// Rows of one range, about.
+const ROWS: u64 = 100_000;
+/// Ranges at most.
+const MOST: u64 = 256;
+/// From the year 1 to the year 9999, days since 1970: ends of ranges are written as dates with years of four digits.
+const DAYS: (i128, i128) = (-719_162, 2_932_896);
+const MICROS_PER_DAY: i128 = 86_400_000_000;
+
+/// A column whose ranges several connections can read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Key {
+    name: String,
+    kind: Kind,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Int,
+    Uuid,
+    Date,
+    Timestamp,
+    Timestamptz,
+}
+
+impl Key {
+    /// The column `name` of a source as its key. The inner error says why it can be none.
+    ///
+    /// # Errors
+    /// When the server can't be reached, or refuses the source.
+    pub async fn find(
+        server: &PostgresServer,
+        source: &sql::Source,
+        name: &str,
+    ) -> Result<Result<Self, String>, DatasetError> {
+        let statement = AssertSqlSafe(PostgresRows::everything(source)?).into_sql_str();
+        let mut session = server.connect().await?;
+        let prepared = session.conn.prepare(statement).await.map_err(failed)?;
+        let Some(column) = prepared.columns().iter().find(|column| column.name() == name) else {
+            return Ok(Err(format!("`split_by` names `{name}`, which is no column of it")));
+        };
+        let kind = match column.type_info().name() {
+            "INT2" | "INT4" | "INT8" => Kind::Int,
+            "UUID" => Kind::Uuid,
+            "DATE" => Kind::Date,
+            "TIMESTAMP" => Kind::Timestamp,
+            "TIMESTAMPTZ" => Kind::Timestamptz,
+            other => {
+                let other = other.to_lowercase();
+                return Ok(Err(format!(
+                    "`split_by` names `{name}`, which is of the type {other}: whole numbers, uuids, dates and timestamps \
+                     have ranges"
+                )));
+            }
+        };
+        Ok(Ok(Self { name: name.to_owned(), kind }))
+    }
+
+    /// One condition for each range, in the order of the key; none when one range is enough. `rows` are expected.
+    pub(super) async fn ranges(
+        &self,
+        server: &PostgresServer,
+        conn: &mut PgConnection,
+        rows: &PostgresRows,
+        query: &Query,
+        expected: u64,
+    ) -> Result<Vec<Option<Expr>>, DatasetError> {
+        let count = Ord::min(expected.div_ceil(ROWS), MOST);
+        if count < 2 {
+            return Ok(Vec::new());
+        }
+        let mut ends = [0; 2];
+        for (end, order) in ends.iter_mut().zip(["ASC", "DESC"]) {
+            let statement = AssertSqlSafe(self.end(rows, query, order)?).into_sql_str();
+            let Some(row) = server.within(conn.fetch_optional(statement)).await? else { return Ok(Vec::new()) };
+            let text = row.try_get_unchecked::<String, _>(0).map_err(failed)?;
+            *end = self.place(&text).ok_or(DatasetError::Garbled("a key is not of its type"))?;
+        }
+        let cuts = cuts(ends[0], ends[1], count);
+        Ok(self.conditions(&cuts))
+    }
+
+    /// The key with its quotes.
+    fn column(&self) -> String {
+        format!("\"{}\".\"{}\"", sql::SOURCE, self.name.replace('"', "\"\""))
+    }
+
+    /// A select of the first or last value, as text.
+    fn end(&self, rows: &PostgresRows, query: &Query, order: &str) -> Result<String, DatasetError> {
+        let column = self.column();
+        let (shown, finite) = match self.kind {
+            Kind::Int | Kind::Uuid => (format!("{column}::text"), format!("{column} IS NOT NULL")),
+            Kind::Date => (format!("({column} - DATE '1970-01-01')::text"), format!("isfinite({column})")),
+            Kind::Timestamp | Kind::Timestamptz => {
+                (format!("(extract(epoch FROM {column}) * 1000000)::bigint::text"), format!("isfinite({column})"))
+            }
+        };
+        let all = Query { filter: protocol::filter::Filter::all(), ..query.clone() };
+        let mut select = sql::filtered(&rows.source, &rows.columns, &all, DbBackend::Postgres)?;
+        let body = select.expr(Expr::cust(shown)).and_where(Expr::cust(finite)).to_string(PostgresQueryBuilder);
+        Ok(format!("{}{body} ORDER BY {column} {order} LIMIT 1", rows.before(query)?))
+    }
+
+    /// Where a value stands among all of its type.
+    fn place(&self, text: &str) -> Option<i128> {
+        Some(match self.kind {
+            Kind::Int => text.parse().ok()?,
+            // half of the number, which has a sign; for ranges that is near enough
+            Kind::Uuid => (u128::from_str_radix(&text.replace('-', ""), 16).ok()? >> 1).cast_signed(),
+            Kind::Date => text.parse::<i128>().ok()?.clamp(DAYS.0, DAYS.1),
+            Kind::Timestamp | Kind::Timestamptz => {
+                text.parse::<i128>().ok()?.clamp(DAYS.0 * MICROS_PER_DAY, DAYS.1 * MICROS_PER_DAY)
+            }
+        })
+    }
+
+    /// The value at a place; None where there is none.
+    fn literal(&self, place: i128) -> Option<Expr> {
+        Some(match self.kind {
+            Kind::Int => Expr::val(i64::try_from(place).ok()?),
+            Kind::Uuid => {
+                let digits = format!("{:032x}", place.cast_unsigned() << 1);
+                Expr::val(digits).cast_as(Alias::new("uuid"))
+            }
+            Kind::Date => {
+                let days = Days::new(u64::try_from(place - DAYS.0).ok()?);
+                let date = NaiveDate::from_ymd_opt(1, 1, 1)?.checked_add_days(days)?;
+                Expr::val(date.to_string()).cast_as(Alias::new("date"))
+            }
+            Kind::Timestamp | Kind::Timestamptz => {
+                let at = DateTime::from_timestamp_micros(i64::try_from(place).ok()?)?;
+                let zoned = self.kind == Kind::Timestamptz;
+                let text = at.format(if zoned { "%Y-%m-%d %H:%M:%S%.6f+00" } else { "%Y-%m-%d %H:%M:%S%.6f" });
+                Expr::val(text.to_string()).cast_as(Alias::new(if zoned { "timestamptz" } else { "timestamp" }))
+            }
+        })
+    }
+
+    fn conditions(&self, cuts: &[i128]) -> Vec<Option<Expr>> {
+        let column = || Expr::cust(self.column());
+        let ends: Vec<Expr> = cuts.iter().filter_map(|cut| self.literal(*cut)).collect();
+        let (Some(first), Some(last)) = (ends.first(), ends.last()) else { return Vec::new() };
+        let mut ranges = vec![Some(column().lt(first.clone()))];
+        for pair in ends.windows(2) {
+            ranges.push(Some(column().gte(pair[0].clone()).and(column().lt(pair[1].clone()))));
+        }
+        ranges.push(Some(column().gte(last.clone()).or(column().is_null())));
+        ranges
+    }
+}
+
+/// Places that cut what lies between two others into so many parts of one size; fewer where there are fewer places.
+fn cuts(low: i128, high: i128, count: u64) -> Vec<i128> {
+    let parts = i128::from(count);
+    let width = high.saturating_sub(low);
+    // in two steps, as the ends of uuids times their number would not fit
+    let mut cuts: Vec<_> = (1..parts).map(|n| low + width / parts * n + width % parts * n / parts).collect();
+    cuts.dedup();
+    cuts.retain(|cut| *cut > low && *cut <= high);
+    cuts
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ranges_are_even_and_their_ends_are_values_of_the_type() {
+        assert_eq!(cuts(0, 100, 4), [25, 50, 75]);
+        assert_eq!((cuts(5, 5, 4), cuts(1, 2, 5)), (vec![], vec![2]));
+        assert_eq!(cuts(i128::from(i64::MIN), i128::from(i64::MAX), 2), [-1]);
+        let key = |kind| Key { name: "a\"b".into(), kind };
+        let written = |kind, place| {
+            let literal = key(kind).literal(place).unwrap();
+            sea_orm::sea_query::Query::select().expr(literal).to_string(PostgresQueryBuilder)
+        };
+        for (kind, value, expected) in [
+            (Kind::Int, "-7", "SELECT -7"),
+            (
+                Kind::Uuid,
+                "0199aaaa-0000-7000-8000-000000000002",
+                "SELECT CAST('0199aaaa000070008000000000000002' AS uuid)",
+            ),
+            (
+                Kind::Uuid,
+                "ffffffff-ffff-ffff-ffff-ffffffffffff",
+                "SELECT CAST('fffffffffffffffffffffffffffffffe' AS uuid)",
+            ),
+            (Kind::Date, "-1", "SELECT CAST('1969-12-31' AS date)"),
+            (Kind::Date, "99999999", "SELECT CAST('9999-12-31' AS date)"),
+            (Kind::Timestamp, "-1", "SELECT CAST('1969-12-31 23:59:59.999999' AS timestamp)"),
+            (Kind::Timestamptz, "1500000", "SELECT CAST('1970-01-01 00:00:01.500000+00' AS timestamptz)"),
+        ] {
+            let place = key(kind).place(value).unwrap();
+            assert_eq!(written(kind, place), expected);
+        }
+        assert_eq!(key(Kind::Int).column(), "\"source\".\"a\"\"b\"");
+        assert_eq!(key(Kind::Int).conditions(&[]).len(), 0);
+        assert_eq!(key(Kind::Int).conditions(&[1, 2]).len(), 3);
+    }
+}
