@@ -50,7 +50,7 @@ fn push_whole(out: &mut String, weight: i32, group: &impl Fn(i32) -> u16) {
         out.push('0');
         return;
     }
-    out.push_str(&group(weight).to_string());
+    out.push_str(itoa::Buffer::new().format(group(weight)));
     for power in (0..weight).rev() {
         push_padded(out, group(power));
     }
