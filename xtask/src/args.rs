@@ -19,6 +19,10 @@ cargo xtask: the one door for people and CI
   cargo xtask lint-ops
       The part of `test` that looks at what runs Sluice: containers, NATS, Kubernetes, alerts, workflows, scripts, links.
 
+  cargo xtask containers
+      Builds the images, starts compose.yaml in a real engine and shows what it promises. With DOCKER_HOST in that engine;
+      else, as root on Debian, in one of its own. The first build takes half an hour. `test --full` does this too.
+
   cargo xtask data --scale N [--data-dir D]
       Makes the datasets `lineitem` and `orders` (TPC-H); scale 1 is 6 million rows of lineitem, 0.01 is sixty thousand.
 
@@ -37,6 +41,7 @@ pub(crate) enum Task {
     Test(TestOptions),
     Bench(BenchOptions),
     LintOps,
+    Containers,
 }
 
 #[derive(Debug, PartialEq)]
@@ -117,6 +122,10 @@ pub(crate) fn parse(words: impl IntoIterator<Item = String>) -> Result<Task, Str
         "lint-ops" => match options.next_name() {
             Some((name, _)) => Err(options.unknown(name)),
             None => Ok(Task::LintOps),
+        },
+        "containers" => match options.next_name() {
+            Some((name, _)) => Err(options.unknown(name)),
+            None => Ok(Task::Containers),
         },
         "bench" => {
             let mut bench = BenchOptions { runs: DEFAULT_RUNS };

@@ -7,6 +7,7 @@
 mod args;
 mod bench;
 mod browser;
+mod containers;
 mod data;
 mod datasets;
 mod layout;
@@ -41,6 +42,7 @@ fn main() -> ExitCode {
         Task::Up(options) => up::up(&layout, &options),
         Task::Data(options) => data::data(&layout, &options).map(|()| ExitCode::SUCCESS),
         Task::Bench(options) => bench::bench(&layout, &options).map(|()| ExitCode::SUCCESS),
+        Task::Containers => containers::containers(&layout),
         Task::LintOps => lint_ops::lint_ops(&layout),
         Task::Test(options) => test::test(&layout, &options),
     };

@@ -1,16 +1,18 @@
 //! Compose files, Dockerfiles and the configuration of NATS.
 
 use std::ffi::OsString;
+use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Result, bail};
+use anyhow::{Context as _, Result, bail};
 
 use super::{Context, files};
-use crate::run::Run;
+use crate::run::{self, Run};
 
 const COMPOSE: &str = "compose.yaml";
 
-/// The whole platform with each profile and each override, as Compose itself reads it, and against the published schema.
+/// The whole platform, with each profile, each override and the demo, as Compose itself reads it, and against the published
+/// schema.
 pub(super) fn compose(context: &Context<'_>) -> Result<()> {
     let all = compose_files(context.root())?;
     let log = context.log("compose");
@@ -28,15 +30,25 @@ pub(super) fn compose(context: &Context<'_>) -> Result<()> {
             // `--profile ""` is no profile at all
             let with = ["--profile", profile];
             let with = if profile.is_empty() { &with[..0] } else { &with[..] };
-            docker_compose(context)?.args(&files).args(with).args(["config", "--quiet"]).quiet(&log)?;
+            for demo in ["", "1"] {
+                docker_compose(context)?
+                    .env("SLUICE_DEMO", demo)
+                    .args(&files)
+                    .args(with)
+                    .args(["config", "--quiet"])
+                    .quiet(&log)?;
+            }
         }
     }
     Ok(())
 }
 
 fn docker_compose(context: &Context<'_>) -> Result<Run> {
-    // The file refuses to be read before there are secrets; where they are doesn't matter here.
-    Ok(Run::new("docker-compose config", context.linters.compose()?).dir(context.root()).env("SLUICE_SECRETS", "secrets"))
+    // The file refuses to be read before there are secrets; where they are doesn't matter here, nor what `.env` says.
+    Ok(Run::new("docker-compose config", context.linters.compose()?)
+        .dir(context.root())
+        .env("SLUICE_SECRETS", "/run/secrets")
+        .args(["--env-file", "/dev/null"]))
 }
 
 /// `compose.yaml` and whatever goes over it.
@@ -60,31 +72,52 @@ pub(super) fn dockerfiles(context: &Context<'_>) -> Result<()> {
     if found.is_empty() {
         bail!("there is no Dockerfile")
     }
-    context.program("hadolint")?.args(&found).quiet(&context.log("hadolint"))
+    let config = context.root().join("ops/hadolint.yaml");
+    context.program("hadolint")?.args(["--no-color", "-c"]).arg(config).args(&found).quiet(&context.log("hadolint"))
 }
 
-/// Every configuration of NATS, by the server that will read it.
+/// Every configuration of NATS, by the server that will read it, with passwords made for the occasion as they are in earnest.
 pub(super) fn nats(context: &Context<'_>) -> Result<()> {
-    let folder = context.root().join("ops/nats");
-    // What begins with an underscore is included by others and is nothing by itself.
-    let found = files::below(&folder, |path| {
-        files::has_extension(path, &["conf"])
-            && !path.file_name().and_then(|name| name.to_str()).is_some_and(|name| name.starts_with('_'))
-    })?;
-    if found.is_empty() {
-        bail!("there is no configuration in {}", context.short(&folder))
+    let sources = context.root().join("ops/nats");
+    let folder = context.layout.own().join("lint/nats");
+    if folder.exists() {
+        fs::remove_dir_all(&folder).with_context(|| format!("{} can't be removed", folder.display()))?;
     }
-    for file in found {
-        let what = format!("nats-server -t -c {}", context.short(&file));
-        Run::new(what, &context.nats).dir(&folder).arg("-t").arg("-c").arg(&file).quiet(&context.log("nats"))?;
+    let log = context.log("nats");
+    let mut servers = Vec::new();
+    for source in files::below(&sources, |path| files::has_extension(path, &["conf"]))? {
+        let copy = folder.join(source.strip_prefix(&sources)?);
+        run::make_parent(&copy)?;
+        fs::copy(&source, &copy).with_context(|| format!("{} can't be copied", context.short(&source)))?;
+        // The others are parts of these.
+        if files::text(&source)?.lines().any(|line| line.starts_with("server_name")) {
+            servers.push(copy);
+        }
+    }
+    if servers.len() < 2 {
+        bail!("{} has no configuration of one server or none of a cluster", context.short(&sources))
+    }
+    Run::new("make-passwords", sources.join("make-passwords"))
+        .arg(&folder)
+        .args(["nats-1", "nats-2", "nats-3"])
+        .quiet(&log)?;
+    for server in servers {
+        let what = format!("nats-server -t -c {}", server.file_name().unwrap_or_default().to_string_lossy());
+        Run::new(what, &context.nats)
+            .dir(&folder)
+            .env("SLUICE_NATS_NAME", "nats-1")
+            .env("SLUICE_NATS_CLUSTER", "127.0.0.1:6222")
+            .env("SLUICE_NATS_STORE", folder.join("store"))
+            .arg("-t")
+            .arg("-c")
+            .arg(&server)
+            .quiet(&log)?;
     }
     Ok(())
 }
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
-
     use super::*;
 
     #[test]

@@ -11,6 +11,7 @@ use crate::run::{self, Run};
 const FOLDER: &str = "ops/kubernetes";
 const CHECK: &str = "xtask/python/kubernetes.py";
 const CHECK_TESTS: &str = "xtask/python/kubernetes_test.py";
+const DEPLOY_TESTS: &str = "xtask/python/deploy_test.py";
 
 /// Renders the base and every overlay, and hands each to the check.
 pub(super) fn manifests(context: &Context<'_>) -> Result<()> {
@@ -52,4 +53,13 @@ pub(super) fn own_tests(context: &Context<'_>) -> Result<()> {
         .dir(context.root())
         .arg(CHECK_TESTS)
         .quiet(&context.log("kubernetes-own"))
+}
+
+/// The scripts of a rollout do things in their order, and take them back.
+pub(super) fn deploy_scripts(context: &Context<'_>) -> Result<()> {
+    Run::new("the tests of ops/deploy", context.linters.checker("python"))
+        .dir(context.root())
+        .arg(DEPLOY_TESTS)
+        .arg(context.linters.program("kubectl")?)
+        .quiet(&context.log("deploy"))
 }

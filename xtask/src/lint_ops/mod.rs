@@ -33,12 +33,13 @@ struct Context<'a> {
 
 type Check = fn(&Context<'_>) -> Result<()>;
 
-const CHECKS: [(&str, Check); 14] = [
+const CHECKS: [(&str, Check); 15] = [
     ("ops: compose", containers::compose),
     ("ops: Dockerfile", containers::dockerfiles),
     ("ops: NATS", containers::nats),
     ("ops: Kubernetes", kubernetes::manifests),
     ("ops: Kubernetes' own checks", kubernetes::own_tests),
+    ("ops: deployment scripts", kubernetes::deploy_scripts),
     ("ops: Prometheus", observability::prometheus),
     ("ops: rules for Kubernetes", observability::kubernetes_rules),
     ("ops: dashboards", observability::dashboards),

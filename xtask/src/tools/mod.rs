@@ -2,6 +2,8 @@
 
 pub(crate) mod apt;
 pub(crate) mod chromium;
+pub(crate) mod debootstrap;
+pub(crate) mod docker;
 pub(crate) mod libreoffice;
 pub(crate) mod lint;
 pub(crate) mod nats;

@@ -1,0 +1,65 @@
+#!/usr/bin/env bash
+# compose-smoke.sh
+#
+# The whole platform of compose.yaml, with its demo: it starts, somebody signs in through the one open port and gets a file,
+# nothing else is open, more exporters come and go, and nothing of it is left. It uses a project and secrets of its own, so it
+# can run beside another.
+#
+#   SLUICE_PORT       the port to open on loopback (18080)
+#   COMPOSE           how Compose is called (docker compose)
+#   START_WITHIN_S    how long everything may take to be healthy (300)
+set -euo pipefail
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+# shellcheck source=lib.sh
+source "$here/lib.sh"
+
+need docker curl python3
+root=$(cd "$here/../.." && pwd)
+cd "$root"
+read -ra compose <<<"${COMPOSE:-docker compose}"
+work=$(mktemp -d)
+export SLUICE_SECRETS=$work/secrets SLUICE_DEMO=1 SLUICE_PORT=${SLUICE_PORT:-18080} COMPOSE_PROJECT_NAME=sluice-smoke-$$
+url=http://127.0.0.1:$SLUICE_PORT
+
+ended() {
+  local status=$?
+  if [[ $status != 0 ]]; then
+    "${compose[@]}" ps --all >&2 || true
+    "${compose[@]}" logs --tail 50 >&2 || true
+  fi
+  "${compose[@]}" down --volumes --remove-orphans --timeout 60 || true
+  rm -rf "$work"
+  exit "$status"
+}
+trap ended EXIT
+
+# Without secrets nothing may start. `.env` of this checkout would name some.
+if env -u SLUICE_SECRETS "${compose[@]}" --env-file /dev/null config --quiet 2>/dev/null; then
+  fail "compose.yaml is read without secrets"
+fi
+# It also writes .env for people; this run leaves that as it was.
+if [[ -f .env ]]; then cp -p .env "$work/env"; fi
+ops/compose/init-secrets "$SLUICE_SECRETS"
+if [[ -f $work/env ]]; then mv "$work/env" .env; else rm -f .env; fi
+
+"${compose[@]}" up --build --detach --wait --wait-timeout "${START_WITHIN_S:-300}"
+say "everything is healthy"
+
+curl --silent --show-error --fail --max-time 30 --header 'content-type: application/json' --header "origin: $url" \
+  --data '{"person": "alice"}' "$url/local/sign-in" |
+  python3 -c 'import json, sys; print(json.load(sys.stdin)["token"], end="")' >"$work/token"
+"$here/smoke.sh" "$url" "$work/token"
+
+# One port on one container is open to the machine; networks let nobody else in.
+"${compose[@]}" ps --format json | python3 -c '
+import json, sys
+open_ports = {(row["Service"], port["PublishedPort"]) for row in map(json.loads, sys.stdin)
+              for port in row.get("Publishers") or [] if port["PublishedPort"]}
+services = {service for service, _ in open_ports}
+assert services == {"edge"} and len(open_ports) == 1, f"open: {sorted(open_ports)}"'
+say "only the door is open"
+
+"${compose[@]}" up --detach --wait --wait-timeout "${START_WITHIN_S:-300}" --no-recreate \
+  --scale exporter=3 --scale gateway=2 --scale notifier=2
+"$here/smoke.sh" "$url" "$work/token"
+say "three exporters, two gateways and two notifiers do it too"

@@ -1,0 +1,109 @@
+#!/usr/bin/env bash
+# deploy.sh OVERLAY IMAGES [URL [TOKEN-FILE]]
+#
+# Brings images into the cluster that kubectl is signed in to: first the tables, then the services, one pod after another. If
+# a service does not become ready, or the smoke test of URL fails, everything goes back to what ran before. Tables are not
+# taken back: their steps only add, and the release before runs on them.
+#
+#   OVERLAY   a folder of kustomize, such as ops/kubernetes/overlays/production
+#   IMAGES    a file with a line for each of gateway, exporter, notifier and sluice: NAME REPOSITORY@sha256:DIGEST
+#
+#   DEPLOY_WITHIN_S   how long one service may take to be ready (900)
+#   MIGRATE_WITHIN_S  how long the migration may take (1200)
+set -euo pipefail
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+# shellcheck source=lib.sh
+source "$here/lib.sh"
+
+if [[ $# -lt 2 || $# -gt 4 ]]; then
+  echo "usage: $0 OVERLAY IMAGES [URL [TOKEN-FILE]]" >&2
+  exit 2
+fi
+overlay=$1 images=$2 url=${3:-} token_file=${4:-}
+need kubectl realpath
+[[ -f $overlay/kustomization.yaml ]] || fail "$overlay is no overlay"
+[[ -f $images ]] || fail "there is no file $images"
+within=${DEPLOY_WITHIN_S:-900}
+migrate_within=${MIGRATE_WITHIN_S:-1200}
+
+# kustomize follows relative paths alone, so the folder of the rollout is beside the overlays.
+work=$(mktemp -d "$here/.rollout.XXXXXX")
+trap 'rm -rf "$work"' EXIT
+
+# The overlay with these images, and none by a tag that somebody could move.
+render() {
+  local name reference repository digest
+  {
+    echo "apiVersion: kustomize.config.k8s.io/v1beta1"
+    echo "kind: Kustomization"
+    echo "resources: [$(realpath --relative-to="$work" "$overlay")]"
+    echo "images:"
+    for name in "${IMAGES[@]}"; do
+      reference=$(awk -v name="$name" '$1 == name { print $2 }' "$images")
+      repository=${reference%@*} digest=${reference#*@}
+      [[ $reference == *@* && $digest =~ ^sha256:[0-9a-f]{64}$ ]] || fail "$images has no digest for $name"
+      printf '  - {name: sluice/%s, newName: "%s", digest: "%s"}\n' "$name" "$repository" "$digest"
+    done
+  } >"$work/kustomization.yaml"
+  kubectl kustomize "$work" >"$work/all.yaml"
+  if grep -E '^ *image: .*sluice' "$work/all.yaml" | grep -qv '@sha256:'; then
+    fail "an image of Sluice is left without a digest"
+  fi
+  namespace=$(awk '/^  namespace: / { print $2; exit }' "$work/all.yaml")
+  [[ -n $namespace ]] || fail "$overlay names no namespace"
+}
+
+# What a service runs now, to go back to; empty for one that isn't there yet.
+revision() {
+  kubectl --namespace "$namespace" get deployment "$1" --ignore-not-found \
+    --output 'jsonpath={.metadata.annotations.deployment\.kubernetes\.io/revision}'
+}
+
+# A job can't be changed: the one of the last rollout goes. Both of its ends are waited for.
+migrate() {
+  local deadline=$((SECONDS + migrate_within)) ended
+  kubectl --namespace "$namespace" delete job migrate --ignore-not-found --wait --timeout=120s
+  kubectl apply --filename "$work/all.yaml" --selector sluice.dev/phase=migrate
+  while true; do
+    ended=$(kubectl --namespace "$namespace" get job migrate \
+      --output 'jsonpath={.status.conditions[?(@.status=="True")].type}')
+    case " $ended " in
+      *" Complete "*) break ;;
+      *" Failed "*)
+        kubectl --namespace "$namespace" logs job/migrate --tail=50 >&2 || true
+        fail "the migration failed; nothing else was changed"
+        ;;
+    esac
+    if ((SECONDS >= deadline)); then
+      fail "the migration did not end within $migrate_within s; nothing else was changed"
+    fi
+    sleep 2
+  done
+  say "the tables are up to date"
+}
+
+roll_out() {
+  local name
+  kubectl apply --filename "$work/all.yaml" --selector 'sluice.dev/phase!=migrate' || return 1
+  for name in "${DEPLOYMENTS[@]}"; do
+    kubectl --namespace "$namespace" rollout status "deployment/$name" --timeout="${within}s" || return 1
+    say "$name is rolled out"
+  done
+  if [[ -n $url ]]; then
+    "$here/smoke.sh" "$url" ${token_file:+"$token_file"} || return 1
+  fi
+}
+
+render
+before=()
+for name in "${DEPLOYMENTS[@]}"; do
+  before+=("$name=$(revision "$name")")
+done
+say "before: ${before[*]}"
+migrate
+if ! roll_out; then
+  say "the rollout failed; going back"
+  DEPLOY_WITHIN_S=$within "$here/rollback.sh" "$namespace" "${before[@]}" || fail "and going back failed too: look at it now"
+  fail "rolled back; what ran before runs again"
+fi
+say "deployed"

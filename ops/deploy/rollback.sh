@@ -1,0 +1,53 @@
+#!/usr/bin/env bash
+# rollback.sh NAMESPACE [SERVICE=REVISION…]
+#
+# Goes back to the release before, or to the revisions that are named (`kubectl rollout history deployment/gateway` lists
+# them), with the settings that it had. Tables stay as they are. A service without a revision was not there before; it stays.
+#
+#   DEPLOY_WITHIN_S   how long one service may take to be ready (900)
+set -euo pipefail
+# shellcheck source=lib.sh
+source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+
+if [[ $# -lt 1 ]]; then
+  echo "usage: $0 NAMESPACE [SERVICE=REVISION...]" >&2
+  exit 2
+fi
+need kubectl
+namespace=$1
+shift
+within=${DEPLOY_WITHIN_S:-900}
+if [[ $# -gt 0 ]]; then
+  wanted=("$@")
+else
+  wanted=("${DEPLOYMENTS[@]/%/=0}") # 0: the one before
+fi
+
+failed=0
+back=()
+# The door first, then what is behind it: the order of a rollout, backwards.
+for ((i = ${#wanted[@]} - 1; i >= 0; i--)); do
+  name=${wanted[i]%%=*} revision=${wanted[i]#*=}
+  [[ -n $name && ${wanted[i]} == *=* && $revision =~ ^[0-9]*$ ]] || fail "${wanted[i]} isn't SERVICE=REVISION"
+  if [[ -z $revision ]]; then
+    say "$name was not there before; it stays"
+    continue
+  fi
+  now=$(kubectl --namespace "$namespace" get deployment "$name" \
+    --output 'jsonpath={.metadata.annotations.deployment\.kubernetes\.io/revision}')
+  if [[ $now == "$revision" ]]; then
+    say "$name did not change"
+    continue
+  fi
+  if kubectl --namespace "$namespace" rollout undo "deployment/$name" --to-revision="$revision"; then
+    back+=("$name")
+  else
+    failed=1
+  fi
+done
+# What could go back goes back, whatever the others do.
+for name in ${back[@]+"${back[@]}"}; do
+  kubectl --namespace "$namespace" rollout status "deployment/$name" --timeout="${within}s" || failed=1
+done
+[[ $failed == 0 ]] || fail "not everything is back"
+say "back: ${back[*]-nothing had changed}"
