@@ -2,8 +2,14 @@
 //!
 //! This crate depends on nothing of ours: a migration that has landed never changes, whatever the models do later.
 
-use sea_orm_migration::prelude::*;
+use std::collections::HashSet;
+
 pub use sea_orm_migration::{MigratorTrait, SchemaManager};
+use sea_orm_migration::{
+    prelude::*,
+    sea_orm::{DatabaseConnection, EntityTrait as _},
+    seaql_migrations,
+};
 
 mod m20261122_000001_exports;
 mod m20261122_000002_credits;
@@ -32,4 +38,21 @@ impl MigratorTrait for Migrator {
             Box::new(m20261122_000008_submit_keys::Migration),
         ]
     }
+}
+
+/// The names of the steps that this program has and a database lacks. Changes nothing.
+///
+/// Steps that the database has and this program doesn't know are no fault: a newer release made them, which an older one
+/// runs beside during a rollout, and after one that was rolled back.
+///
+/// # Errors
+/// When the database can't be read.
+pub async fn missing(db: &DatabaseConnection) -> Result<Vec<String>, DbErr> {
+    let applied: HashSet<String> = if SchemaManager::new(db).has_table("seaql_migrations").await? {
+        seaql_migrations::Entity::find().all(db).await?.into_iter().map(|step| step.version).collect()
+    } else {
+        HashSet::new()
+    };
+    let known = Migrator::migrations().into_iter().map(|step| step.name().to_owned());
+    Ok(known.filter(|name| !applied.contains(name)).collect())
 }
