@@ -52,9 +52,12 @@ def check(objects, schemas):
         return ["nothing was rendered"]
     for o in objects:
         findings += [f"{name(o)}: {problem}" for problem in against_schema(o, schemas)]
-    for rule in (unique, pods, services, references, targets, network, exposed, no_secrets):
-        findings += rule(objects)
-    return findings
+    return findings + against_rules(objects)
+
+
+def against_rules(objects):
+    rules = (unique, pods, services, references, targets, network, exposed, no_secrets)
+    return [finding for rule in rules for finding in rule(objects)]
 
 
 def name(o):
@@ -238,7 +241,7 @@ def network(objects):
     policies = kinds(objects, "NetworkPolicy")
     closed = [p for p in policies if not p["spec"]["podSelector"] and not p["spec"].get("ingress")
               and not p["spec"].get("egress") and set(p["spec"]["policyTypes"]) == {"Ingress", "Egress"}]
-    if not closed:
+    if not closed and pod_labels(objects):
         findings.append("no NetworkPolicy closes everything by default")
     for o, labels, _ in pod_labels(objects):
         own = [p for p in policies if p["spec"]["podSelector"]

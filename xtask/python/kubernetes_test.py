@@ -142,7 +142,9 @@ WRONG = {
         name="notifier"),
     "network of the host": lambda o: pod(o).update(hostNetwork=True),
     "no part of the manifests": lambda o: o.append({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "s"}}),
-    # of the schemas
+}
+
+WRONG_FORM = {
     "replica": lambda o: by(o, "Deployment")["spec"].update(replica=3),
     "podMetricsEndpoint'": lambda o: by(o, "PodMonitor")["spec"].update(podMetricsEndpoint=[]),
     "find schema": lambda o: o.append({"apiVersion": "example.com/v1", "kind": "Thing", "metadata": {"name": "t"}}),
@@ -160,11 +162,17 @@ class Check(unittest.TestCase):
         self.assertTrue(kubernetes.check([], SCHEMAS))
 
     def test_each_wrong_thing_is_found(self):
-        for text, spoil in WRONG.items():
+        self.find(WRONG, kubernetes.against_rules)
+
+    def test_each_wrong_form_is_found(self):
+        self.find(WRONG_FORM, lambda objects: kubernetes.check(objects, SCHEMAS))
+
+    def find(self, wrong, check):
+        for text, spoil in wrong.items():
             with self.subTest(text):
                 objects = self.objects()
                 spoil(objects)
-                findings = kubernetes.check(objects, SCHEMAS)
+                findings = check(objects)
                 self.assertTrue(any(text in finding for finding in findings), findings)
 
 
