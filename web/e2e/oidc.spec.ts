@@ -1,5 +1,10 @@
-import { expect } from "@playwright/test";
-import { type MutableToken, OAuth2Server } from "oauth2-mock-server";
+import { expect, type Page } from "@playwright/test";
+import {
+  type MutableResponse,
+  type MutableToken,
+  OAuth2Server,
+  type TokenRequestIncomingMessage,
+} from "oauth2-mock-server";
 import { Stack } from "../stack/stack.js";
 import { onStack } from "./onStack.js";
 import { expectLive } from "./page.js";
@@ -25,6 +30,19 @@ const test = onStack(async () => {
   });
 });
 test.afterAll(() => issuer.stop());
+
+async function signInAtIssuer(page: Page): Promise<void> {
+  await page.goto("/");
+  await page.getByTestId("sign-in-issuer").click();
+  await expectLive(page);
+}
+
+/** The next question for the credits is answered as if the token had ended. */
+async function endToken(page: Page): Promise<void> {
+  const body = JSON.stringify({ type: "/problems/unauthorized", title: "ended", status: 401 });
+  const answer = { status: 401, contentType: "application/problem+json", body };
+  await page.route("**/v1/credits", (route) => route.fulfill(answer), { times: 1 });
+}
 
 test("a person signs in at the issuer, by a code with PKCE, and comes back to where they wanted to be", async ({
   page,
@@ -60,4 +78,49 @@ test("an answer that the issuer did not give to this tab is refused with a sente
   const problem = page.getByTestId("problem");
   await expect(problem).toHaveAttribute("data-slug", "unauthorized");
   await expect(page.getByTestId("sign-in-issuer")).toBeVisible();
+});
+
+test("a session that the issuer renews goes on, and one that it ends says so", async ({ page }) => {
+  await signInAtIssuer(page);
+  let refused = false;
+  let asked = 0;
+  const answer = (response: MutableResponse, request: TokenRequestIncomingMessage) => {
+    if (request.body.grant_type === "refresh_token") {
+      asked += 1;
+      if (refused) {
+        response.statusCode = 400;
+        response.body = { error: "invalid_grant", error_description: "the session has ended" };
+      }
+    }
+  };
+  issuer.service.on("beforeResponse", answer);
+  await endToken(page);
+  await page.reload();
+  await expect.poll(() => asked).toBe(1);
+  await expectLive(page);
+  await expect(page.getByTestId("credit-balance")).toBeVisible();
+
+  refused = true;
+  await endToken(page);
+  await page.reload();
+  await expect(page.getByTestId("sign-in-issuer")).toBeVisible();
+  await expect(page.getByText("Your session has ended.")).toBeVisible();
+  issuer.service.off("beforeResponse", answer);
+});
+
+test("signing out ends the session at the issuer too, and no address holds a token", async ({
+  page,
+  stack,
+}) => {
+  await signInAtIssuer(page);
+  const left = page.waitForRequest(`${issuer.issuer.url}/endsession**`);
+  await page.getByTestId("account-menu").click();
+  await page.getByTestId("sign-out").click();
+  const asked = new URL((await left).url()).searchParams;
+  expect(Object.fromEntries(asked)).toEqual({
+    client_id: "sluice-page",
+    post_logout_redirect_uri: stack.url,
+  });
+  await expect(page.getByTestId("sign-in-issuer")).toBeVisible();
+  expect(await page.evaluate(() => Object.keys(sessionStorage))).toEqual([]);
 });

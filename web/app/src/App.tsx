@@ -1,16 +1,18 @@
 import { Anchor, AppShell, Container, Stack, Title } from "@mantine/core";
 import { useQueryClient } from "@tanstack/react-query";
-import { useCallback, useState } from "react";
+import { useCallback, useEffect, useState } from "react";
 import { Link, Route, Switch, useLocation } from "wouter";
 import classes from "./App.module.css";
 import { type Identity, loadIdentity, storeIdentity } from "./auth/identity.js";
 import { SignIn } from "./auth/SignIn.js";
+import { signOutAtIssuer, tellOtherTabs, watchOtherTabs } from "./auth/signOut.js";
 import { ExportPage } from "./exports/ExportPage.js";
 import { HistoryPage } from "./history/HistoryPage.js";
 import { Header } from "./layout/Header.js";
 import { Home } from "./layout/Home.js";
 import { LiveProvider, useLive } from "./live/LiveProvider.js";
 import { Announcer } from "./notify/Announcer.js";
+import { notifyNoMore } from "./notify/notify.js";
 import { strings } from "./strings.js";
 
 /** Sign-in, or the page of the person who is signed in. */
@@ -44,6 +46,18 @@ export function App() {
     [keep, navigate],
   );
 
+  useEffect(
+    () =>
+      watchOtherTabs((gone) => {
+        const own = loadIdentity();
+        if (own && own.sub === gone.sub && own.tenant === gone.tenant) {
+          sessionStorage.clear();
+          leave(false);
+        }
+      }),
+    [leave],
+  );
+
   if (!identity) {
     return <SignIn ended={ended} onSignIn={arrive} />;
   }
@@ -56,11 +70,15 @@ export function App() {
 
 function Shell({ identity, onLeave }: { identity: Identity; onLeave: () => void }) {
   const { saver } = useLive();
-  const signOut = () => {
+  const signOut = async () => {
     // what cannot be removed now is nobody else's to see, and is removed when it is old
-    void saver.forget().catch(() => undefined);
+    await saver.forget().catch(() => undefined);
+    tellOtherTabs(identity);
+    notifyNoMore();
+    const ended = signOutAtIssuer(identity); // reads what the next line removes
     sessionStorage.clear();
     onLeave();
+    await ended;
   };
   return (
     <AppShell header={{ height: 60 }} padding={{ base: "sm", sm: "lg" }}>
@@ -69,7 +87,7 @@ function Shell({ identity, onLeave }: { identity: Identity; onLeave: () => void 
       </a>
       <AppShell.Header>
         <Container size="xl" h="100%" p={0}>
-          <Header identity={identity} onSignOut={signOut} />
+          <Header identity={identity} onSignOut={() => void signOut()} />
         </Container>
       </AppShell.Header>
       <AppShell.Main id="main" tabIndex={-1}>
@@ -79,7 +97,7 @@ function Shell({ identity, onLeave }: { identity: Identity; onLeave: () => void 
             <Route path="/">
               <Home />
             </Route>
-            <Route path="/datasets/:name">{({ name }) => <Home dataset={decodeURIComponent(name)} />}</Route>
+            <Route path="/datasets/:name">{({ name }) => <Home dataset={decoded(name)} />}</Route>
             <Route path="/exports/:id">{({ id }) => <ExportPage id={id} />}</Route>
             <Route path="/history" component={HistoryPage} />
             <Route>
@@ -97,4 +115,13 @@ function Shell({ identity, onLeave }: { identity: Identity; onLeave: () => void 
       </AppShell.Main>
     </AppShell>
   );
+}
+
+/** What an address says, which may be anything: what can't be decoded stands for itself. */
+function decoded(part: string): string {
+  try {
+    return decodeURIComponent(part);
+  } catch {
+    return part;
+  }
 }

@@ -9,6 +9,7 @@ import {
   formatShortTime,
   formatTime,
 } from "./format.js";
+import type { Why } from "./saving/ownProblem.js";
 import type { Way } from "./saving/ways.js";
 
 /** What a person reads about a problem: what happened, and what to do next. */
@@ -38,6 +39,7 @@ export const strings = {
     skip: "Skip to the content",
     notifyOn: "Notify me in the background",
     notifyOff: "Stop notifying me",
+    notifyForbidden: "Notifications are blocked in this browser's settings for this page",
     signOut: "Sign out",
     theme: "Switch between light and dark",
     account: (sub: string, tenant: string) => (tenant ? `${sub} · ${tenant}` : sub),
@@ -58,6 +60,8 @@ export const strings = {
     offlineHint: "This device has no network. Everything goes on as soon as it is back.",
     closedHint:
       "The live connection is closed. Press to try again; meanwhile this page asks every few seconds.",
+    tooManyHint:
+      "You have too many of these pages open. Close some, then press to try again; meanwhile this page asks every few seconds.",
     retry: "Try again",
   },
   credits: {
@@ -268,6 +272,11 @@ export const strings = {
     canceled: "Canceled",
     expired: "Expired",
   } satisfies Record<ExportStatus, string>,
+  failed: {
+    title: "This page has failed",
+    next: "Your exports are safe and go on. Reload the page; if it fails again, tell your administrator what you did.",
+  },
+  reload: "Reload the page",
   loading: "Loading…",
   retry: "Try again",
   dismiss: "Close",
@@ -360,5 +369,21 @@ export const problemTexts: Record<Slug, ProblemText> = {
   aborted: {
     title: "The download was stopped",
     next: "Press Save file to fetch it again; that costs nothing.",
+  },
+};
+
+/** A sentence for what only this page can know. */
+export const ownTexts: Record<Why, ProblemText> = {
+  outdated: {
+    title: "This page is older than the server",
+    next: "Reload it to get its newest version. Your export goes on, and its file is saved then.",
+  },
+  "made-anew": {
+    title: "The file was made anew while it was saved",
+    next: "What is in your downloads is not whole: delete it and save again. That costs nothing.",
+  },
+  "stream-lost": {
+    title: "The browser has given up this download",
+    next: "What is in your downloads is not whole: delete it and save again. That costs nothing.",
   },
 };

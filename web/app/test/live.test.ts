@@ -1,4 +1,4 @@
-import { type Export, type Progress, SERVER_SLUGS, type SessionState } from "@sluice/client";
+import { type Export, type Progress, SERVER_SLUGS, type SessionState, SluiceError } from "@sluice/client";
 import { describe, expect, it } from "vitest";
 import { describe as describeExport } from "../src/exports/describe.js";
 import { facts } from "../src/exports/facts.js";
@@ -63,6 +63,7 @@ describe("what is said of an export", () => {
 });
 
 describe("the connection state", () => {
+  const tooMany = new SluiceError({ slug: "rate-limited", title: "too many sessions" });
   const reconnecting: SessionState = { name: "reconnecting", attempt: 3, retryAt: 0, reason: "" };
   it.each<[SessionState, boolean, object]>([
     [{ name: "connecting", attempt: 0 }, true, { name: "connecting" }],
@@ -70,6 +71,7 @@ describe("the connection state", () => {
     [reconnecting, false, { name: "offline", network: false }],
     [{ name: "fallback", via: "polling" }, true, { name: "limited" }],
     [{ name: "closed", error: undefined }, true, { name: "offline", network: true }],
+    [{ name: "closed", error: tooMany }, true, { name: "offline", network: true, tooMany: true }],
   ])("of %j with network %s is %j", (state, online, shown) => {
     expect(connectionOf(state, online)).toEqual(shown);
   });

@@ -1,5 +1,5 @@
 import { SluiceError } from "@sluice/client";
-import type { User, UserManager } from "oidc-client-ts";
+import type { ErrorResponse, User, UserManager } from "oidc-client-ts";
 import type { Identity, SignInKind } from "./identity.js";
 
 type Issuer = Extract<SignInKind, { kind: "oidc" }>;
@@ -13,14 +13,16 @@ export const CALLBACK_PATH = "/signed-in";
  */
 export class Oidc {
   readonly #manager: UserManager;
+  readonly #isAnswer: (cause: unknown) => cause is ErrorResponse;
 
-  private constructor(manager: UserManager) {
+  private constructor(manager: UserManager, isAnswer: (cause: unknown) => cause is ErrorResponse) {
     this.#manager = manager;
+    this.#isAnswer = isAnswer;
   }
 
   static async at(issuer: Issuer): Promise<Oidc> {
     // of no use to an installation without an issuer, so it comes only when there is one
-    const { UserManager, WebStorageStateStore } = await import("oidc-client-ts");
+    const { ErrorResponse: Answer, UserManager, WebStorageStateStore } = await import("oidc-client-ts");
     const store = new WebStorageStateStore({ store: window.sessionStorage, prefix: "sluice.oidc." });
     const manager = new UserManager({
       authority: issuer.authority,
@@ -34,7 +36,7 @@ export class Oidc {
       userStore: store,
       stateStore: store,
     });
-    return new Oidc(manager);
+    return new Oidc(manager, (cause) => cause instanceof Answer);
   }
 
   /** Leaves the page for the issuer's; `back` is where the person wants to be afterwards. */
@@ -70,15 +72,28 @@ export class Oidc {
         return identityOf(renewed);
       }
     } catch (cause) {
-      throw SluiceError.from(cause);
+      // what the issuer says is final, unless it says that it can't answer now; no answer at all is tried again
+      if (!this.#isAnswer(cause) || isBusy(cause.error)) {
+        throw SluiceError.from(cause);
+      }
+      throw new SluiceError({ slug: "unauthorized", title: "The session has ended", cause });
     }
     throw new SluiceError({ slug: "unauthorized", title: "The session has ended" });
   }
 
-  /** Forgets the person here. */
+  /** Forgets the person here, and at the issuer if it can be told: the page leaves for there then. */
   async forget(): Promise<void> {
+    // without a user there is no `id_token_hint`: the issuer knows the person by its own cookie, and no address holds a token
     await this.#manager.removeUser();
+    if (await this.#manager.metadataService.getEndSessionEndpoint()) {
+      await this.#manager.signoutRedirect();
+    }
   }
+}
+
+/** The errors of RFC 6749 after which the same question may be answered later. */
+function isBusy(error: string | null): boolean {
+  return error === "temporarily_unavailable" || error === "server_error";
 }
 
 function identityOf(user: User): Identity {

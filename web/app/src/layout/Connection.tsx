@@ -16,7 +16,11 @@ export function Connection() {
     limited: ["yellow", text.limitedHint] as const,
     offline: [
       "red",
-      connection.name === "offline" && connection.network ? text.closedHint : text.offlineHint,
+      connection.name !== "offline" || !connection.network
+        ? text.offlineHint
+        : connection.tooMany
+          ? text.tooManyHint
+          : text.closedHint,
     ] as const,
   }[connection.name];
   const again = () => {

@@ -25,7 +25,7 @@ import { Link, useLocation } from "wouter";
 import type { Identity } from "../auth/identity.js";
 import { CreditsPanel } from "../credits/CreditsPanel.js";
 import { useCredits } from "../live/queries.js";
-import { canNotify, setNotifications, wantsNotifications } from "../notify/notify.js";
+import { canNotify, isForbidden, setNotifications, wantsNotifications } from "../notify/notify.js";
 import { strings } from "../strings.js";
 import { Connection } from "./Connection.js";
 import { Logo } from "./Logo.js";
@@ -66,6 +66,11 @@ export function Header({ identity, onSignOut }: { identity: Identity; onSignOut:
 
 function Account({ identity, onSignOut }: { identity: Identity; onSignOut: () => void }) {
   const [notify, setNotify] = useState(() => wantsNotifications());
+  const [forbidden, setForbidden] = useState(() => isForbidden());
+  const toggle = async () => {
+    setNotify(await setNotifications(!notify));
+    setForbidden(isForbidden());
+  };
   const text = strings.header;
   return (
     <Menu position="bottom-end" shadow="md">
@@ -80,10 +85,11 @@ function Account({ identity, onSignOut }: { identity: Identity; onSignOut: () =>
           <Menu.Item
             closeMenuOnClick={false}
             leftSection={notify ? <IconBell size={16} aria-hidden /> : <IconBellOff size={16} aria-hidden />}
-            onClick={() => void setNotifications(!notify).then(setNotify)}
+            disabled={forbidden}
+            onClick={() => void toggle()}
             data-testid="notify-switch"
           >
-            {notify ? text.notifyOff : text.notifyOn}
+            {forbidden ? text.notifyForbidden : notify ? text.notifyOff : text.notifyOn}
           </Menu.Item>
         )}
         <Menu.Item
@@ -135,7 +141,6 @@ function ThemeSwitch() {
       aria-label={strings.header.theme}
       data-testid="theme"
       onClick={() => setColorScheme(dark ? "light" : "dark")}
-      visibleFrom="xs"
     >
       {dark ? <IconSun size={18} aria-hidden /> : <IconMoon size={18} aria-hidden />}
     </ActionIcon>

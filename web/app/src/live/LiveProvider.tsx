@@ -1,4 +1,4 @@
-import { SluiceClient } from "@sluice/client";
+import { SluiceClient, SluiceError } from "@sluice/client";
 import { useQueryClient } from "@tanstack/react-query";
 import { createContext, type ReactNode, useContext, useEffect, useRef, useState } from "react";
 import type { Identity } from "../auth/identity.js";
@@ -33,15 +33,28 @@ export function LiveProvider({ identity, onIdentity, onEnded, children }: Props)
 
   useEffect(() => {
     let renewing: Promise<string> | undefined;
+    let over = false;
+    const whileSignedIn = () => {
+      if (over) {
+        throw new SluiceError({ slug: "unauthorized", title: "Signed out" });
+      }
+    };
     const renewed = async () => {
       const { identity: current, onIdentity: keep } = latest.current;
-      const next = await renew(current);
+      const next = await renew(current).catch((cause: unknown) => {
+        if (!over && SluiceError.from(cause).slug === "unauthorized") {
+          latest.current.onEnded(); // even where an open socket still lives by the older token
+        }
+        throw cause;
+      });
+      whileSignedIn(); // an answer that comes after they have signed out does not bring them back
       latest.current.identity = next;
       keep(next);
       return next.token;
     };
     // the page's session and the worker's may ask at the same time: one answer serves both
     const getToken = async ({ refresh }: { refresh: boolean }) => {
+      whileSignedIn();
       if (!refresh) {
         return latest.current.identity.token;
       }
@@ -53,13 +66,19 @@ export function LiveProvider({ identity, onIdentity, onEnded, children }: Props)
     const client = new SluiceClient({ baseUrl: window.location.origin, getToken });
     const startWorker = () =>
       new Worker(new URL("../saving/worker/worker.ts", import.meta.url), { type: "module", name: "saving" });
-    const saver = new FileSaver({ client, getToken, startWorker });
+    const saver = new FileSaver({ client, getToken, startWorker, owner: ownerOf(latest.current.identity) });
     let resumed = false;
     const show = () => setLive({ client, saver, connection: connectionOf(client.state, navigator.onLine) });
     const onOnline = () => {
       client.retryNow();
       saver.retryNow();
       show();
+    };
+    // what is written to a socket now may still arrive when the network is back, long after the person was told that
+    // it has failed; so it is closed, and opened again at once: a server on this very machine can be reached all the same
+    const onOffline = () => {
+      client.close();
+      client.connect().catch(show);
     };
     const stops = [
       followMessages(client, queries),
@@ -73,11 +92,11 @@ export function LiveProvider({ identity, onIdentity, onEnded, children }: Props)
             latest.current.onIdentity(latest.current.identity);
           }
         }
-        const { sub, tenant } = latest.current.identity;
-        if ((state.name === "live" || state.name === "fallback") && sub && tenant) {
+        const owner = ownerOf(latest.current.identity);
+        if ((state.name === "live" || state.name === "fallback") && owner) {
           if (!resumed) {
             resumed = true;
-            void saver.resume(JSON.stringify([tenant, sub])).catch(() => undefined); // nothing is lost: it stays
+            void saver.resume(owner).catch(() => undefined); // nothing is lost: it stays
           }
         } else if (state.name === "closed" && state.error?.slug === "unauthorized") {
           latest.current.onEnded();
@@ -85,15 +104,16 @@ export function LiveProvider({ identity, onIdentity, onEnded, children }: Props)
       }),
     ];
     window.addEventListener("online", onOnline);
-    window.addEventListener("offline", show);
+    window.addEventListener("offline", onOffline);
     show();
     client.connect().catch(show); // the state says why, and the page shows it
     return () => {
+      over = true;
       for (const stop of stops) {
         stop();
       }
       window.removeEventListener("online", onOnline);
-      window.removeEventListener("offline", show);
+      window.removeEventListener("offline", onOffline);
       saver.close();
       client.close();
     };
@@ -109,4 +129,9 @@ export function useLive(): Live {
     throw new Error("useLive is used outside of LiveProvider");
   }
   return live;
+}
+
+/** Whose files are saved here, as the journal names them; `undefined` while the session has not told. */
+function ownerOf({ sub, tenant }: Identity): string | undefined {
+  return sub && tenant ? JSON.stringify([tenant, sub]) : undefined;
 }

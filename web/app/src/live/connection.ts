@@ -7,7 +7,12 @@ export type ConnectionState =
   | { name: "reconnecting"; attempt: number }
   /** Events come, but more slowly: no socket can be opened from here. */
   | { name: "limited" }
-  | { name: "offline"; network: boolean };
+  | {
+      name: "offline";
+      network: boolean;
+      /** The server has closed it, as this person has too many of these pages open. */
+      tooMany?: boolean;
+    };
 
 /**
  * Tells the truth about the connection: `live` only while the session answers, `offline` when the device has
@@ -18,7 +23,8 @@ export function connectionOf(state: SessionState, online: boolean): ConnectionSt
     return { name: "live" };
   }
   if (!online || state.name === "closed") {
-    return { name: "offline", network: online };
+    const tooMany = state.name === "closed" && state.error?.slug === "rate-limited";
+    return { name: "offline", network: online, ...(tooMany ? { tooMany } : undefined) };
   }
   if (state.name === "fallback") {
     return { name: "limited" };

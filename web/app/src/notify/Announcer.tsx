@@ -5,7 +5,7 @@ import { useLocation } from "wouter";
 import { useLive } from "../live/LiveProvider.js";
 import { useExports } from "../live/queries.js";
 import { strings } from "../strings.js";
-import { notifyEnd } from "./notify.js";
+import { notifyEnd, onNoticePressed } from "./notify.js";
 
 /** Says how exports end: to screen readers, in the title, and as a notification while the page is in the background. */
 export function Announcer() {
@@ -25,6 +25,7 @@ export function Announcer() {
       client.on("export.completed", tell),
       client.on("export.failed", tell),
       client.on("export.canceled", tell),
+      onNoticePressed(navigate),
     ];
     return () => {
       for (const stop of stops) {

@@ -1,7 +1,8 @@
 import { Alert, Button, Group, List, Text } from "@mantine/core";
 import { type FieldError, type Slug, SluiceError } from "@sluice/client";
 import { IconAlertTriangle } from "@tabler/icons-react";
-import { problemTexts, strings } from "../strings.js";
+import { OwnProblem } from "../saving/ownProblem.js";
+import { ownTexts, problemTexts, strings } from "../strings.js";
 
 interface Actions {
   onClose?: () => void;
@@ -17,7 +18,8 @@ export function ProblemAlert(props: Props) {
       ? new SluiceError({ slug: props.slug, title: "", detail: props.detail })
       : SluiceError.from(props.error, "protocol");
   const { onClose, onRetry } = props;
-  const text = problemTexts[problem.slug];
+  const why = problem instanceof OwnProblem ? problem.why : undefined;
+  const text = why ? ownTexts[why] : problemTexts[problem.slug];
   // what only a program could use is not for people
   const isOurs = problem.status === 0 && !("slug" in props);
   const detail = problem.detail && problem.errors.length === 0 && !isOurs ? problem.detail : undefined;
@@ -26,6 +28,7 @@ export function ProblemAlert(props: Props) {
       role="alert"
       data-testid="problem"
       data-slug={problem.slug}
+      data-why={why}
       color="red"
       variant="light"
       icon={<IconAlertTriangle size={20} aria-hidden />}
@@ -48,14 +51,22 @@ export function ProblemAlert(props: Props) {
           {strings.trace(problem.traceId)}
         </Text>
       )}
-      {onRetry && (
-        <Group mt="xs">
-          <Button size="xs" variant="outline" color="red" onClick={onRetry}>
-            {strings.retry}
-          </Button>
-        </Group>
+      {why === "outdated" ? (
+        <Again label={strings.reload} onClick={() => window.location.reload()} />
+      ) : (
+        onRetry && <Again label={why ? strings.exports.saveAgain : strings.retry} onClick={onRetry} />
       )}
     </Alert>
+  );
+}
+
+function Again({ label, onClick }: { label: string; onClick: () => void }) {
+  return (
+    <Group mt="xs">
+      <Button size="xs" variant="outline" color="red" onClick={onClick}>
+        {label}
+      </Button>
+    </Group>
   );
 }
 

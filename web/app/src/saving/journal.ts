@@ -21,6 +21,16 @@ const STORE = "saves";
 export class Journal {
   #opened: Promise<IDBDatabase> | undefined;
 
+  /** Whether this browser lets it be kept at all; some do not, in private windows. */
+  async works(): Promise<boolean> {
+    try {
+      await this.#run("readonly", (store) => store.count());
+      return true;
+    } catch {
+      return false;
+    }
+  }
+
   async all(): Promise<Entry[]> {
     return this.#run<Entry[]>("readonly", (store) => store.getAll());
   }
@@ -34,7 +44,10 @@ export class Journal {
   }
 
   async #run<T>(mode: IDBTransactionMode, ask: (store: IDBObjectStore) => IDBRequest): Promise<T> {
-    this.#opened ??= open();
+    this.#opened ??= open().catch((cause: unknown) => {
+      this.#opened = undefined; // the next one asks again
+      throw cause;
+    });
     const database = await this.#opened;
     return new Promise<T>((resolve, reject) => {
       const transaction = database.transaction(STORE, mode);

@@ -10,6 +10,8 @@ export interface Order {
   handle?: FileSystemFileHandle | undefined;
   /** Where a service worker asks for the bytes, for the way `stream`. */
   port?: MessagePort | undefined;
+  /** The service worker answers when it is asked whether it is still there. */
+  answers?: boolean | undefined;
   /** Go on with the bytes that are there; else whatever is there is replaced. */
   resume: boolean;
   /** The try that made the bytes that are there. */
@@ -26,6 +28,8 @@ export type ToWorker =
 
 /** What the worker tells the page. */
 export type FromWorker =
+  /** It has been loaded. */
+  | { type: "ready" }
   | { type: "ask-token"; ask: number; refresh: boolean }
   | { type: "received"; exportId: string; received: number }
   | { type: "state"; exportId: string; state: TransferState }

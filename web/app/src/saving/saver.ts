@@ -1,11 +1,13 @@
 import { type Export, type SluiceClient, SluiceError, type TransferState } from "@sluice/client";
 import { abilitiesOf } from "./abilities.js";
+import { isHopeless, isToldElsewhere } from "./ends.js";
 import { Journal } from "./journal.js";
 import type { FromWorker, Order, ToWorker } from "./messages.js";
+import { OwnProblem } from "./ownProblem.js";
 import { fromPlain, toPlain } from "./plainError.js";
 import { privateFile, privateFiles, removePrivateFile } from "./privateFiles.js";
 import { beginStreamDownload, type StreamDownload } from "./streamDownload.js";
-import { MEMORY_LIMIT, type Way, wayToDownloads } from "./ways.js";
+import { type Abilities, MEMORY_LIMIT, type Way, wayToDownloads } from "./ways.js";
 
 /** How far this page is with one file. */
 export type Saving =
@@ -26,20 +28,11 @@ const KEEP_BYTES = 1024 * 1024 * 1024;
 /** For how long at most, milliseconds. */
 const KEEP_MS = 24 * 3600 * 1000;
 
+/** How long the server may take to show that it is there, in milliseconds. */
+const PROBE_MS = 10_000;
+
 /** How long an object URL outlives its click, in milliseconds; the browser has begun to copy long before. */
 const URL_LIFE_MS = 60_000;
-
-/** Ends that the export's own row tells: what befell the download itself is nothing more. */
-const TOLD_ELSEWHERE: readonly string[] = ["canceled", "export-failed", "aborted"];
-
-/** After these an unfinished file is of no use any more. */
-const HOPELESS: readonly string[] = [
-  ...TOLD_ELSEWHERE,
-  "expired",
-  "not-found",
-  "forbidden",
-  "digest-mismatch",
-];
 
 /** What a {@link FileSaver} works with. */
 export interface SaverOptions {
@@ -48,6 +41,8 @@ export interface SaverOptions {
   getToken: (ask: { refresh: boolean }) => Promise<string>;
   /** Starts the worker, when there is something to do. */
   startWorker: () => Worker;
+  /** Whose files they are; `undefined` while nobody knows, until {@link FileSaver.resume} tells. */
+  owner: string | undefined;
 }
 
 /** Fetches files, checks them, and puts them where the person wants them. Remembers what is unfinished. */
@@ -58,12 +53,16 @@ export class FileSaver {
   readonly #listeners = new Set<() => void>();
   readonly #streams = new Map<string, StreamDownload>();
   readonly #releases = new Map<string, () => void>();
+  /** What files are called until the server has told. */
+  readonly #names = new Map<string, string>();
   #worker: Worker | undefined;
-  /** Until it is known who they are, what is saved here is nobody's, and no later visit goes on with it. */
-  #owner = `nobody ${Math.random()}`;
+  #workerReady = false;
+  #owner: string;
 
   constructor(options: SaverOptions) {
     this.#options = options;
+    // until it is known who they are, what is saved here is nobody's, and no later visit goes on with it
+    this.#owner = options.owner ?? `nobody ${Math.random()}`;
   }
 
   /** For `useSyncExternalStore`. */
@@ -85,41 +84,64 @@ export class FileSaver {
     if (this.#states.get(exportId)?.phase === "receiving") {
       return;
     }
-    if (place.kind === "downloads" && (await this.#fromBefore(exportId))) {
-      return;
-    }
-    const way = place.kind === "file" ? "file" : wayToDownloads(await abilitiesOf(window), place.size);
-    this.#set(exportId, { phase: "receiving", way, received: 0, state: "receiving" });
+    this.#names.set(exportId, item.file?.name ?? `${item.dataset}.${item.format}`);
     try {
+      if (place.kind === "file") {
+        await this.#begin(exportId, "file", place.handle);
+        return;
+      }
+      const abilities = await this.#abilities();
+      if (abilities.privateFiles && (await this.#fromBefore(exportId))) {
+        return;
+      }
+      const way = wayToDownloads(abilities, place.size);
       if (way === "memory" && (item.file?.size ?? 0) > MEMORY_LIMIT) {
         throw new SluiceError({ slug: "too-large", title: "This browser can't save a file of this size" });
       }
-      const order: Order = { exportId, way, resume: false };
-      if (place.kind === "file") {
-        order.handle = place.handle;
-      }
-      if (way === "stream") {
-        const name = item.file?.name ?? `${item.dataset}.${item.format}`;
-        const stream = await beginStreamDownload(exportId, name);
-        this.#streams.set(exportId, stream);
-        order.port = stream.port;
-      }
-      if (way === "file" || way === "private") {
-        const handle = order.handle ? { handle: order.handle } : undefined;
-        await this.#journal.put({ exportId, owner: this.#owner, way, ...handle, at: Date.now() });
-      }
-      if (!(await this.#give(order))) {
-        this.#forgetState(exportId); // another tab is at it
-      }
+      await this.#begin(exportId, way);
     } catch (cause) {
       this.#fail(exportId, SluiceError.from(cause, "sink"));
     }
   }
 
+  /** What this browser can; without a journal nobody could go on with a private file, nor find it again. */
+  async #abilities(): Promise<Abilities> {
+    const abilities = await abilitiesOf(window);
+    return { ...abilities, privateFiles: abilities.privateFiles && (await this.#journal.works()) };
+  }
+
+  /** Has the worker fetch the file from its beginning. */
+  async #begin(exportId: string, way: Way, handle?: FileSystemFileHandle): Promise<void> {
+    this.#set(exportId, { phase: "receiving", way, received: 0, state: "receiving" });
+    const order: Order = { exportId, way, resume: false, ...(handle ? { handle } : undefined) };
+    if (way === "stream") {
+      const stream = await beginStreamDownload(exportId, await this.#nameOf(exportId));
+      this.#streams.set(exportId, stream);
+      order.port = stream.port;
+      order.answers = stream.answers;
+    }
+    if (way === "private" || (way === "file" && (await this.#journal.works()))) {
+      const chosen = handle ? { handle } : undefined;
+      await this.#journal.put({ exportId, owner: this.#owner, way, ...chosen, at: Date.now() });
+    }
+    if (!(await this.#give(order))) {
+      this.#forgetState(exportId); // another tab is at it
+    }
+  }
+
+  async #nameOf(exportId: string): Promise<string> {
+    const known = this.#names.get(exportId);
+    if (known) {
+      return known;
+    }
+    const item = await this.#options.client.exports.get(exportId);
+    return item.file?.name ?? `${item.dataset}.${item.format}`;
+  }
+
   /** Goes on with what an earlier visit of this person left unfinished, and throws away what is old. */
   async resume(owner: string): Promise<void> {
     this.#owner = owner;
-    const { privateFiles: able } = await abilitiesOf(window);
+    const { privateFiles: able } = await this.#abilities();
     if (!able) {
       return;
     }
@@ -176,6 +198,9 @@ export class FileSaver {
   async forget(): Promise<void> {
     const owner = this.#owner;
     this.close();
+    if (!(await this.#journal.works())) {
+      return; // then nothing was kept
+    }
     for (const entry of await this.#journal.all()) {
       if (entry.owner === owner) {
         await this.#discard(entry.exportId);
@@ -235,14 +260,21 @@ export class FileSaver {
         return;
       }
       this.#worker = this.#options.startWorker();
-      this.#worker.onmessage = ({ data }: MessageEvent<FromWorker>) => void this.#hear(data);
-      this.#worker.onerror = () => this.#workerDied();
+      this.#workerReady = false;
+      this.#worker.onmessage = ({ data }: MessageEvent<FromWorker>) => {
+        // what is left undone is a note for a later visit, which begins anew then
+        this.#hear(data).catch(reportError);
+      };
+      this.#worker.onerror = () => void this.#workerDied();
     }
     this.#worker.postMessage(message, transfer);
   }
 
   async #hear(message: FromWorker): Promise<void> {
     switch (message.type) {
+      case "ready":
+        this.#workerReady = true;
+        break;
       case "ask-token":
         await this.#answer(message.ask, message.refresh);
         break;
@@ -296,8 +328,7 @@ export class FileSaver {
 
   /** Hands over what is whole, and goes on with what is not. False when nothing is here. */
   async #fromBefore(exportId: string): Promise<boolean> {
-    const { privateFiles: able } = await abilitiesOf(window);
-    const entry = able ? (await this.#journal.all()).find((one) => one.exportId === exportId) : undefined;
+    const entry = (await this.#journal.all()).find((one) => one.exportId === exportId);
     if (entry?.owner !== this.#owner || entry.way !== "private") {
       return false;
     }
@@ -349,18 +380,39 @@ export class FileSaver {
     this.#streams.get(exportId)?.over();
     this.#streams.delete(exportId);
     this.#unlock(exportId);
-    if (HOPELESS.includes(error.slug) && "indexedDB" in window) {
+    const current = this.#states.get(exportId);
+    if (error.slug === "no-room" && current?.phase === "receiving" && current.way === "private") {
+      void this.#elsewhere(exportId, error);
+      return;
+    }
+    if (isHopeless(error.slug)) {
       void this.#discard(exportId).catch(() => undefined); // nothing was there, then
     }
-    if (TOLD_ELSEWHERE.includes(error.slug)) {
+    if (isToldElsewhere(error.slug)) {
       this.#forgetState(exportId);
       return;
     }
     this.#set(exportId, { phase: "failed", error });
   }
 
-  #workerDied(): void {
-    const error = new SluiceError({ slug: "sink", title: "The download stopped working" });
+  /** Private files have no room for it: a download of the browser takes it from its beginning, where there can be one. */
+  async #elsewhere(exportId: string, full: SluiceError): Promise<void> {
+    try {
+      await this.#discard(exportId);
+      if ((await this.#abilities()).serviceWorker) {
+        await this.#begin(exportId, "stream");
+      } else {
+        this.#set(exportId, { phase: "failed", error: full });
+      }
+    } catch (cause) {
+      this.#set(exportId, { phase: "failed", error: SluiceError.from(cause, "sink") });
+    }
+  }
+
+  async #workerDied(): Promise<void> {
+    const error = this.#workerReady
+      ? new SluiceError({ slug: "sink", title: "The download stopped working" })
+      : await whyNotLoaded();
     this.close();
     for (const [exportId, state] of [...this.#states]) {
       if (state.phase === "receiving") {
@@ -383,6 +435,16 @@ export class FileSaver {
     for (const listener of this.#listeners) {
       listener();
     }
+  }
+}
+
+/** Why the worker's script did not come: the server has a newer one, or can't be reached. */
+async function whyNotLoaded(): Promise<SluiceError> {
+  try {
+    await fetch("/", { method: "HEAD", cache: "no-store", signal: AbortSignal.timeout(PROBE_MS) });
+    return new OwnProblem("outdated");
+  } catch (cause) {
+    return SluiceError.from(cause);
   }
 }
 

@@ -27,8 +27,28 @@ scope.addEventListener("message", (event) => {
     announced.delete(announced.keys().next().value ?? "");
   }
   announced.set(id, { name, port });
-  port.postMessage("announced");
+  port.postMessage("announced, and answers");
 });
+
+scope.addEventListener("notificationclick", (event) => {
+  const { path } = (event.notification.data ?? {}) as { path?: string };
+  event.notification.close();
+  if (path) {
+    event.waitUntil(show(path));
+  }
+});
+
+/** Brings a window of the page to the front and tells it where to go; opens one where there is none. */
+async function show(path: string): Promise<void> {
+  const windows = await scope.clients.matchAll({ type: "window", includeUncontrolled: true });
+  const [open] = windows;
+  if (open) {
+    const focused = await open.focus();
+    focused.postMessage({ open: path });
+  } else {
+    await scope.clients.openWindow(path);
+  }
+}
 
 scope.addEventListener("fetch", (event) => {
   const [, root, id] = new URL(event.request.url).pathname.split("/");
@@ -49,6 +69,8 @@ function answer({ name, port }: Announced): Response {
             controller.close();
           } else if (data === "abort") {
             controller.error(new Error("the download was given up"));
+          } else if (data === "alive?") {
+            port.postMessage("alive");
           } else {
             controller.enqueue(data as Uint8Array);
           }

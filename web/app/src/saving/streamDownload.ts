@@ -1,7 +1,9 @@
+import { activeWorker } from "./activeWorker.js";
+
 /** How often the service worker is told that it is still needed, in milliseconds. */
 const STAY_MS = 10_000;
 
-/** How long to wait for the service worker, in milliseconds. */
+/** How long to wait for an answer of the service worker, in milliseconds. */
 const READY_MS = 10_000;
 
 /** How long the frame stays that began the download, in milliseconds; the download has left it long before. */
@@ -10,6 +12,8 @@ const FRAME_MS = 60_000;
 /** A download of the browser that has begun, and takes its bytes from whoever holds the port. */
 export interface StreamDownload {
   port: MessagePort;
+  /** The service worker answers when it is asked whether it is still there; an older version does not. */
+  answers: boolean;
   /** It is over: the service worker may go. */
   over(): void;
 }
@@ -18,15 +22,15 @@ export interface StreamDownload {
 export async function beginStreamDownload(exportId: string, name: string): Promise<StreamDownload> {
   const worker = await activeWorker();
   const { port1, port2 } = new MessageChannel();
-  const known = new Promise<void>((resolve, reject) => {
+  const known = new Promise<boolean>((resolve, reject) => {
     const timer = setTimeout(() => reject(new Error("the service worker does not answer")), READY_MS);
-    port1.onmessage = () => {
+    port1.onmessage = ({ data }) => {
       clearTimeout(timer);
-      resolve();
+      resolve(data === "announced, and answers");
     };
   });
   worker.postMessage({ id: exportId, name }, [port2]);
-  await known;
+  const answers = await known;
   port1.onmessage = null;
   const frame = document.createElement("iframe");
   frame.hidden = true;
@@ -34,25 +38,5 @@ export async function beginStreamDownload(exportId: string, name: string): Promi
   document.body.append(frame);
   setTimeout(() => frame.remove(), FRAME_MS);
   const staying = setInterval(() => worker.postMessage({}), STAY_MS);
-  return { port: port1, over: () => clearInterval(staying) };
-}
-
-async function activeWorker(): Promise<ServiceWorker> {
-  const registration = await navigator.serviceWorker.register("/saving-worker.js", { scope: "/saving/" });
-  const worker = registration.active ?? registration.waiting ?? registration.installing;
-  if (!worker) {
-    throw new Error("there is no service worker");
-  }
-  if (worker.state !== "activated") {
-    await new Promise<void>((resolve, reject) => {
-      const timer = setTimeout(() => reject(new Error("the service worker does not start")), READY_MS);
-      worker.addEventListener("statechange", () => {
-        if (worker.state === "activated") {
-          clearTimeout(timer);
-          resolve();
-        }
-      });
-    });
-  }
-  return worker;
+  return { port: port1, answers, over: () => clearInterval(staying) };
 }

@@ -1,4 +1,5 @@
 import { type Hasher, newHasher, type Sink, SluiceError } from "@sluice/client";
+import { OwnProblem } from "../ownProblem.js";
 import { MEMORY_LIMIT } from "../ways.js";
 
 /** Where a worker puts the bytes of one file. */
@@ -8,8 +9,8 @@ export interface Target extends Sink {
   readonly hasher: Hasher | undefined;
   /** Everything has come and is right. Gives the file where it has no place of its own yet. */
   finish(): Promise<Blob | undefined>;
-  /** Lets go of it; what is there stays for another time, where there is a way to go on. */
-  release(): Promise<void>;
+  /** Lets go of it. What is there stays for another time where there is a way to go on, unless nobody ever will. */
+  release(keep: boolean): Promise<void>;
 }
 
 /** Bytes that are read at once to be hashed. */
@@ -64,7 +65,7 @@ export class PrivateTarget implements Target {
     let written = 0;
     while (written < chunk.byteLength) {
       const rest = chunk.subarray(written) as Uint8Array<ArrayBuffer>;
-      const count = this.#access.write(rest, { at: this.#position + written });
+      const count = this.#put(rest, this.#position + written);
       if (count === 0) {
         throw full();
       }
@@ -73,15 +74,32 @@ export class PrivateTarget implements Target {
     this.#position += chunk.byteLength;
   }
 
+  /** Browsers say that the disk is full by throwing, though they may write less as well. */
+  #put(rest: Uint8Array<ArrayBuffer>, at: number): number {
+    try {
+      return this.#access.write(rest, { at });
+    } catch (cause) {
+      return noRoom(cause);
+    }
+  }
+
   reset(): void {
     this.#access.truncate(0);
     this.#position = 0;
   }
 
   async finish(): Promise<Blob> {
-    this.#access.flush();
+    this.#flush();
     this.#access.close();
     return this.#handle.getFile();
+  }
+
+  #flush(): void {
+    try {
+      this.#access.flush();
+    } catch (cause) {
+      noRoom(cause);
+    }
   }
 
   async release(): Promise<void> {
@@ -152,38 +170,81 @@ export class ChosenTarget implements Target {
     await this.#writable.close().catch(noRoom);
   }
 
-  async release(): Promise<void> {
-    // what has come so far is worth keeping: the next visit goes on with it
-    await this.#writable.close().catch(() => undefined);
+  async release(keep: boolean): Promise<void> {
+    if (keep) {
+      // what has come so far is worth keeping: the next visit goes on with it
+      await this.#writable.close().catch(() => undefined);
+      return;
+    }
+    await this.#writable.abort().catch(() => undefined);
+    if (this.#committed > 0) {
+      await clear(this.#handle); // half a file under the name of the whole would be taken for it
+    }
   }
 }
+
+/** Removes a file, or where the browser can't, leaves it empty. */
+async function clear(handle: FileSystemFileHandle & { remove?(): Promise<void> }): Promise<void> {
+  if (handle.remove) {
+    await handle.remove();
+    return;
+  }
+  const writable = await handle.createWritable({ keepExistingData: false });
+  await writable.close();
+}
+
+/** How often a silent service worker is asked whether it is still there, in milliseconds. */
+const ASK_MS = 10_000;
+
+/** Questions without an answer after which it is taken for dead. A laptop that wakes up has asked but one. */
+const MOST_ASKED = 3;
 
 /** A download of the browser that a service worker answers; it asks for each chunk. */
 export class StreamTarget implements Target {
   readonly offset = 0;
   readonly hasher = undefined;
   readonly #port: MessagePort;
+  readonly #askMs: number | undefined;
   #asked = 0;
   #wake = () => {};
   #canceled = false;
+  #unanswered = 0;
 
-  constructor(port: MessagePort) {
+  /** `answers`: the service worker can be asked whether it is still there, every `askMs` milliseconds of silence. */
+  constructor(port: MessagePort, answers: boolean, askMs = ASK_MS) {
     this.#port = port;
+    this.#askMs = answers ? askMs : undefined;
     port.onmessage = ({ data }) => {
+      this.#unanswered = 0;
       if (data === "cancel") {
         this.#canceled = true;
-      } else {
+      } else if (data === "pull") {
         this.#asked += 1;
       }
       this.#wake();
     };
   }
 
+  /** Waits for a message, and for no longer than a dead service worker could keep it waiting. */
+  async #message(): Promise<void> {
+    let timer: ReturnType<typeof setTimeout> | undefined;
+    const silent = await new Promise<boolean>((resolve) => {
+      this.#wake = () => resolve(false);
+      timer = this.#askMs === undefined ? undefined : setTimeout(() => resolve(true), this.#askMs);
+    });
+    clearTimeout(timer);
+    if (silent) {
+      if (this.#unanswered === MOST_ASKED) {
+        throw new OwnProblem("stream-lost");
+      }
+      this.#unanswered += 1;
+      this.#port.postMessage("alive?");
+    }
+  }
+
   async write(chunk: Uint8Array): Promise<void> {
     while (this.#asked === 0 && !this.#canceled) {
-      await new Promise<void>((resolve) => {
-        this.#wake = resolve;
-      });
+      await this.#message();
     }
     if (this.#canceled) {
       throw new SluiceError({ slug: "aborted", title: "The browser's download was stopped" });
@@ -194,8 +255,7 @@ export class StreamTarget implements Target {
   }
 
   reset(): void {
-    // what the browser has can't be taken back
-    throw new SluiceError({ slug: "aborted", title: "The file was made anew while it was saved" });
+    throw new OwnProblem("made-anew"); // what the browser has can't be taken back
   }
 
   async finish(): Promise<undefined> {

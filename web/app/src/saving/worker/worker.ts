@@ -1,5 +1,6 @@
 /** Downloads, away from the page: sockets, hashing and writing all happen here, so that the page stays quick. */
 import { SluiceClient, SluiceError } from "@sluice/client";
+import { isHopeless } from "../ends.js";
 import type { FromWorker, Order, ToWorker } from "../messages.js";
 import { fromPlain, toPlain } from "../plainError.js";
 import { privateFile } from "../privateFiles.js";
@@ -76,7 +77,7 @@ async function targetOf(order: Order): Promise<Target> {
       if (!order.port) {
         throw new SluiceError({ slug: "protocol", title: "No download was begun" });
       }
-      return new StreamTarget(order.port);
+      return new StreamTarget(order.port, order.answers ?? false);
     case "memory":
       return new MemoryTarget();
   }
@@ -122,8 +123,9 @@ async function save(order: Order): Promise<void> {
     const blob = await target.finish();
     tell({ type: "saved", exportId, file, result, ...(blob ? { blob } : undefined) });
   } catch (cause) {
-    await target?.release();
-    tell({ type: "failed", exportId, error: toPlain(cause) });
+    const error = toPlain(cause);
+    await target?.release(!isHopeless(error.slug));
+    tell({ type: "failed", exportId, error });
   } finally {
     running.delete(exportId);
     leavePlace();
@@ -146,3 +148,5 @@ scope.onmessage = ({ data }: MessageEvent<ToWorker>) => {
       break;
   }
 };
+
+tell({ type: "ready" });

@@ -1,0 +1,144 @@
+import { describe, expect, it } from "vitest";
+import { isHopeless } from "../../src/saving/ends.js";
+import { OwnProblem } from "../../src/saving/ownProblem.js";
+import { fromPlain, toPlain } from "../../src/saving/plainError.js";
+import { ChosenTarget, PrivateTarget, StreamTarget } from "../../src/saving/worker/sinks.js";
+
+const MB = 1024 * 1024;
+const full = () => new DOMException("No space available for this operation", "QuotaExceededError");
+
+/** A disk with so much room, as a browser shows it to a worker. */
+function privateHandle(room: number): FileSystemFileHandle {
+  let size = 0;
+  const access = {
+    read: () => 0,
+    truncate: (to: number) => {
+      size = to;
+    },
+    write: (data: Uint8Array, { at }: { at: number }) => {
+      if (at + data.byteLength > room) {
+        throw full();
+      }
+      size = Math.max(size, at + data.byteLength);
+      return data.byteLength;
+    },
+    flush: () => undefined,
+    close: () => undefined,
+  };
+  return { createSyncAccessHandle: async () => access } as unknown as FileSystemFileHandle;
+}
+
+/** A chosen file, whose bytes are there only once a writable is closed. */
+class ChosenFile {
+  size: number | undefined = 0;
+  closed = 0;
+
+  async createWritable({ keepExistingData }: { keepExistingData: boolean }) {
+    let copy = keepExistingData ? (this.size ?? 0) : 0;
+    return {
+      write: async ({ position, data }: { position: number; data: Uint8Array }) => {
+        copy = Math.max(copy, position + data.byteLength);
+      },
+      close: async () => {
+        this.size = copy;
+        this.closed += 1;
+      },
+      abort: async () => undefined,
+      truncate: async (to: number) => {
+        copy = to;
+      },
+    };
+  }
+
+  async remove() {
+    this.size = undefined;
+  }
+}
+
+const open = (file: ChosenFile) => ChosenTarget.open(file as unknown as FileSystemFileHandle, false);
+
+describe("a private file", () => {
+  it("says that there is no room when the browser throws so", async () => {
+    const target = await PrivateTarget.open(privateHandle(1000), false);
+    target.write(new Uint8Array(1000));
+    expect(() => target.write(new Uint8Array(1))).toThrow(expect.objectContaining({ slug: "no-room" }));
+  });
+});
+
+describe("a chosen file", () => {
+  it("keeps what has come when somebody may go on with it", async () => {
+    const file = new ChosenFile();
+    const target = await open(file);
+    await target.write(new Uint8Array(10));
+    await target.release(!isHopeless("network"));
+    expect(file.size).toBe(10);
+  });
+
+  it("leaves no part of a file that nobody wants or that is damaged", async () => {
+    for (const slug of ["canceled", "digest-mismatch", "aborted"]) {
+      const file = new ChosenFile();
+      const target = await open(file);
+      await target.write(new Uint8Array(40 * MB));
+      expect(file.size).toBe(40 * MB); // committed on the way
+      await target.write(new Uint8Array(10));
+      await target.release(!isHopeless(slug));
+      expect(file.size, slug).toBeUndefined();
+    }
+  });
+
+  it("is not touched when nothing of ours was committed", async () => {
+    const file = new ChosenFile();
+    file.size = 7; // of the person's own
+    const target = await open(file);
+    await target.write(new Uint8Array(10));
+    await target.release(false);
+    expect(file.size).toBe(7);
+  });
+
+  it("is emptied where the browser can't remove it", async () => {
+    const file = new ChosenFile();
+    Object.assign(file, { remove: undefined });
+    const target = await open(file);
+    await target.write(new Uint8Array(40 * MB));
+    await target.release(false);
+    expect(file.size).toBe(0);
+  });
+});
+
+describe("a download through a service worker", () => {
+  it("waits for as long as the service worker answers, and brings the bytes when it asks", async () => {
+    const { port1, port2 } = new MessageChannel();
+    const got: unknown[] = [];
+    let answered = 0;
+    port2.onmessage = ({ data }) => {
+      got.push(data);
+      if (data === "alive?") {
+        answered += 1;
+        port2.postMessage(answered > 8 ? "pull" : "alive");
+      }
+    };
+    const target = new StreamTarget(port1, true, 2);
+    await target.write(new Uint8Array([1, 2]));
+    await target.finish();
+    await expect.poll(() => got.at(-1)).toBe("end");
+    expect(answered).toBeGreaterThan(8);
+    expect(got.at(-2)).toEqual(new Uint8Array([1, 2]));
+    port1.close();
+  });
+
+  it("is given up when the service worker is gone", async () => {
+    const { port1 } = new MessageChannel();
+    const target = new StreamTarget(port1, true, 2);
+    await expect(target.write(new Uint8Array(1))).rejects.toMatchObject({ why: "stream-lost" });
+    port1.close();
+  });
+
+  it("can't begin again, and the page hears why", () => {
+    const { port1 } = new MessageChannel();
+    const target = new StreamTarget(port1, true);
+    expect(() => target.reset()).toThrow(OwnProblem);
+    const plain = structuredClone(toPlain(new OwnProblem("made-anew")));
+    expect(fromPlain(plain)).toMatchObject({ slug: "sink", why: "made-anew" });
+    port1.close();
+  });
+});
