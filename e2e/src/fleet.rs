@@ -27,6 +27,8 @@ pub struct Plan {
     pub notifiers: usize,
     /// PostgreSQL instead of SQLite.
     pub postgres: bool,
+    /// NATS with the files of `ops/nats`, and each service as its own user with its password in a file.
+    pub nats_users: bool,
     /// Further settings of every process, as environment variables.
     pub settings: Vec<(&'static str, String)>,
     /// Where datasets are; a folder with `flights` when None.
@@ -37,7 +39,16 @@ pub struct Plan {
 
 impl Default for Plan {
     fn default() -> Self {
-        Self { gateways: 1, exporters: 1, notifiers: 1, postgres: false, settings: vec![], datasets: None, store: None }
+        Self {
+            gateways: 1,
+            exporters: 1,
+            notifiers: 1,
+            postgres: false,
+            nats_users: false,
+            settings: vec![],
+            datasets: None,
+            store: None,
+        }
     }
 }
 
@@ -60,6 +71,7 @@ pub struct Fleet {
     env: Vec<(&'static str, String)>,
     /// Settings of the services that may reach the file store, which the gateway is none of.
     store_env: Vec<(&'static str, String)>,
+    nats_users: bool,
     issuer: Issuer,
     _postgres: Option<Postgres>,
     _datasets: TempDir,
@@ -76,7 +88,7 @@ impl Fleet {
     /// # Panics
     /// When something does not start.
     pub async fn start(plan: Plan) -> Self {
-        let nats = NatsServer::start().await;
+        let nats = if plan.nats_users { NatsServer::start_as_shipped().await } else { NatsServer::start().await };
         let (postgres, database) = if plan.postgres {
             let postgres = Postgres::start().await;
             let database = postgres.database().await;
@@ -91,14 +103,19 @@ impl Fleet {
         }
         let datasets = plan.datasets.unwrap_or_else(|| own_datasets.path().to_owned());
         let bus = nats.config();
+        let nats_env = if plan.nats_users {
+            vec![]
+        } else {
+            let password = bus.password.expose().to_owned();
+            vec![("SLUICE_NATS__USER", bus.user), ("SLUICE_NATS__PASSWORD", password)]
+        };
         let mut env = vec![
             ("SLUICE_NATS__URL", bus.url),
-            ("SLUICE_NATS__USER", bus.user),
-            ("SLUICE_NATS__PASSWORD", bus.password.expose().to_owned()),
             ("SLUICE_DATABASE__URL", database.url().to_owned()),
             ("SLUICE_EXPORTER__DATASETS_DIR", datasets.display().to_string()),
             ("SLUICE_GATEWAY__IDENTITY__LOCAL__SECRET", SECRET.to_owned()),
         ];
+        env.extend(nats_env);
         env.extend(plan.settings);
         let mut fleet = Self {
             gateways: vec![],
@@ -110,6 +127,7 @@ impl Fleet {
             store_env: store_env(plan.store.unwrap_or_else(|| store.config())),
             store,
             env,
+            nats_users: plan.nats_users,
             issuer: Issuer::local(SECRET),
             _postgres: postgres,
             _datasets: own_datasets,
@@ -198,7 +216,17 @@ impl Fleet {
     }
 
     fn launch(&self, service: &str) -> Launch {
-        Launch::sluice([service]).envs(self.env.iter().cloned())
+        Launch::sluice([service]).envs(self.env.iter().cloned()).envs(self.nats_user(service))
+    }
+
+    /// The settings with which a process is this user of NATS, where there are several.
+    #[must_use]
+    pub fn nats_user(&self, user: &str) -> Vec<(&'static str, String)> {
+        if !self.nats_users {
+            return vec![];
+        }
+        let password = self.nats.password_file(user).display().to_string();
+        vec![("SLUICE_NATS__USER", user.to_owned()), ("SLUICE_NATS__PASSWORD_FILE", password)]
     }
 }
 

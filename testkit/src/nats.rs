@@ -1,6 +1,10 @@
 //! A real nats-server with JetStream.
 
-use std::{env, path::PathBuf, process::Command};
+use std::{
+    env, fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 use nix::sys::signal::Signal;
 use platform::{bus::Bus, config::NatsConfig, secret::Secret};
@@ -17,6 +21,8 @@ pub struct NatsServer {
     server: Option<Watched>,
     port: u16,
     dir: TempDir,
+    /// Whether it reads `ops/nats`, and has its users instead of one that may do everything.
+    shipped: bool,
 }
 
 impl NatsServer {
@@ -25,13 +31,25 @@ impl NatsServer {
     /// # Panics
     /// When there is no nats-server, or it does not start.
     pub async fn start() -> Self {
+        Self::begin(tempfile::tempdir().expect("the folder for temporary files is writable"), false).await
+    }
+
+    /// Starts one with the very files of `ops/nats`, and new passwords.
+    ///
+    /// # Panics
+    /// When there is no nats-server, or it does not start.
+    pub async fn start_as_shipped() -> Self {
         let dir = tempfile::tempdir().expect("the folder for temporary files is writable");
-        let (server, port) = blocking({
-            let store = dir.path().to_path_buf();
-            move || run(store, None)
-        })
-        .await;
-        Self { server: Some(server), port, dir }
+        copy(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../ops/nats"), dir.path());
+        let made = Command::new(dir.path().join("make-passwords")).arg(dir.path()).status();
+        assert!(made.is_ok_and(|status| status.success()), "make-passwords does not run");
+        Self::begin(dir, true).await
+    }
+
+    async fn begin(dir: TempDir, shipped: bool) -> Self {
+        let place = dir.path().to_path_buf();
+        let (server, port) = blocking(move || run(&place, shipped, None)).await;
+        Self { server: Some(server), port, dir, shipped }
     }
 
     /// The URL.
@@ -44,6 +62,29 @@ impl NatsServer {
     #[must_use]
     pub fn config(&self) -> NatsConfig {
         NatsConfig { url: self.url(), user: USER.into(), password: Secret::new(PASSWORD), ..NatsConfig::default() }
+    }
+
+    /// How a user of `ops/nats` connects, where the server has them.
+    ///
+    /// # Panics
+    /// When there is no such user.
+    #[must_use]
+    pub fn config_of(&self, user: &str) -> NatsConfig {
+        let password = fs::read_to_string(self.password_file(user)).expect("a user of ops/nats has a password");
+        NatsConfig { user: user.into(), password: Secret::new(password), ..self.config() }
+    }
+
+    /// The file with the password of such a user.
+    #[must_use]
+    pub fn password_file(&self, user: &str) -> PathBuf {
+        self.dir.path().join(format!("nats-{user}"))
+    }
+
+    /// The lines of its log since it started that say that somebody tried what they may not.
+    #[must_use]
+    pub fn violations(&self) -> Vec<String> {
+        let lines = self.server.as_ref().map(Watched::lines).unwrap_or_default();
+        lines.into_iter().filter(|line| line.contains("Violation") || line.contains("authentication error")).collect()
     }
 
     /// A connection with the platform's streams and buckets in place.
@@ -78,17 +119,21 @@ impl NatsServer {
     /// When it does not start.
     pub async fn restart(&mut self) {
         self.stop().await;
-        let (store, port) = (self.dir.path().to_path_buf(), self.port);
-        let (server, _) = blocking(move || run(store, Some(port))).await;
+        let (place, port, shipped) = (self.dir.path().to_path_buf(), self.port, self.shipped);
+        let (server, _) = blocking(move || run(&place, shipped, Some(port))).await;
         self.server = Some(server);
     }
 }
 
-fn run(store: PathBuf, port: Option<u16>) -> (Watched, u16) {
+fn run(place: &Path, shipped: bool, port: Option<u16>) -> (Watched, u16) {
     let mut command = Command::new(program());
     // -1: a free one
     command.args(["-a", "127.0.0.1", "-p"]).arg(port.map_or("-1".to_owned(), |p| p.to_string()));
-    command.args(["--user", USER, "--pass", PASSWORD, "-js", "-sd"]).arg(&store);
+    if shipped {
+        command.args(["-m", "-1", "-c"]).arg(place.join("nats.conf")).env("SLUICE_NATS_STORE", place.join("store"));
+    } else {
+        command.args(["--user", USER, "--pass", PASSWORD, "-js", "-sd"]).arg(place);
+    }
     let mut listens = None;
     let ready = move |line: &str| {
         if let Some((_, address)) = line.split_once("Listening for client connections on ") {
@@ -97,6 +142,20 @@ fn run(store: PathBuf, port: Option<u16>) -> (Watched, u16) {
         listens.filter(|_| line.contains("Server is ready"))
     };
     Watched::start("nats-server", &mut command, ready).expect("nats-server ended before it was ready")
+}
+
+/// Copies a folder with all that is in it.
+fn copy(from: &Path, to: &Path) {
+    for entry in fs::read_dir(from).expect("the folder is there") {
+        let entry = entry.expect("the folder can be read");
+        let (path, copied) = (entry.path(), to.join(entry.file_name()));
+        if path.is_dir() {
+            fs::create_dir(&copied).expect("a new folder can be made");
+            copy(&path, &copied);
+        } else {
+            fs::copy(&path, &copied).expect("a file can be copied");
+        }
+    }
 }
 
 /// `SLUICE_NATS_SERVER`, else the one on the PATH.

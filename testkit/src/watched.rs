@@ -65,8 +65,13 @@ impl Watched {
 
     /// The last lines of its log.
     pub(crate) fn tail(&self) -> String {
-        let lines = self.log.lock().map(|lines| lines.clone()).unwrap_or_default();
+        let lines = self.lines();
         lines[lines.len().saturating_sub(SHOWN)..].join("\n")
+    }
+
+    /// All lines of its log.
+    pub(crate) fn lines(&self) -> Vec<String> {
+        self.log.lock().map(|lines| lines.clone()).unwrap_or_default()
     }
 
     /// The process id.

@@ -1,0 +1,441 @@
+//! NATS as it ships (`ops/nats`): each service is a user of its own, can do its work, and nothing else.
+
+use std::time::Duration;
+
+use async_nats::{Client as Nats, ConnectErrorKind, ConnectOptions, Event, ServerError, jetstream};
+use e2e::{Fleet, Plan};
+use protocol::{
+    client::{ClientMessage, Deliver, ExportCreate, SessionResume},
+    envelope::{Envelope, Outcome, OutcomeResult},
+    export::{Export, ExportRequest, FileInfo, Status},
+    server::ServerMessage,
+    subject,
+};
+use reqwest::{Method, StatusCode};
+use serde_json::{Value, json};
+use testkit::{
+    DEADLINE,
+    client::{Client, Credential},
+    eventually,
+    nats::NatsServer,
+};
+use tokio::sync::mpsc;
+
+const MIB: u64 = 1 << 20;
+
+/// Somebody with the password of a service and a client of their own.
+struct Guest {
+    nats: Nats,
+    errors: mpsc::UnboundedReceiver<String>,
+}
+
+impl Guest {
+    async fn enter(server: &NatsServer, user: &str) -> Self {
+        let config = server.config_of(user);
+        let (tell, errors) = mpsc::unbounded_channel();
+        let options = ConnectOptions::with_user_and_password(user.into(), config.password.expose().into())
+            .custom_inbox_prefix(config.inbox())
+            .event_callback(move |event| {
+                let tell = tell.clone();
+                async move {
+                    if let Event::ServerError(ServerError::Other(text)) = event {
+                        // nobody listens any more when the test is over
+                        drop(tell.send(text));
+                    }
+                }
+            });
+        Self { nats: options.connect(config.url).await.expect("the user is known"), errors }
+    }
+
+    /// The server says that this is a violation.
+    async fn refused(&mut self, doing: &str, subject: &str) {
+        let told = tokio::time::timeout(DEADLINE, self.errors.recv()).await;
+        let told = told.unwrap_or_else(|_| panic!("nothing came of {doing} {subject}")).expect("the client lives");
+        let expected = format!("permissions violation for {doing} \"{}\"", subject.to_lowercase());
+        assert!(told.to_lowercase().contains(&expected), "`{told}` instead of `{expected}`");
+    }
+
+    async fn may_not_publish(&mut self, subjects: &[&str]) {
+        for subject in subjects {
+            let inbox = self.nats.new_inbox();
+            self.nats.publish_with_reply((*subject).to_owned(), inbox, "{}".into()).await.expect("connected");
+            self.nats.flush().await.expect("connected");
+            self.refused("publish to", subject).await;
+        }
+    }
+
+    async fn may_not_subscribe(&mut self, subjects: &[&str]) {
+        for subject in subjects {
+            let _subscription = self.nats.subscribe((*subject).to_owned()).await.expect("connected");
+            self.nats.flush().await.expect("connected");
+            self.refused("subscription to", subject).await;
+        }
+    }
+
+    /// Nobody but the keeper of the streams gets at them as a whole.
+    async fn may_not_touch_streams(&mut self) {
+        for stream in ["SLUICE_JOBS", "SLUICE_OUTCOMES", "SLUICE_EVENTS", "SLUICE_DEAD", "KV_SLUICE_CATALOG"] {
+            for verb in ["UPDATE", "DELETE", "PURGE", "SNAPSHOT", "RESTORE", "LEADER.STEPDOWN"] {
+                self.may_not_publish(&[&format!("$JS.API.STREAM.{verb}.{stream}")]).await;
+            }
+        }
+        // such as a mirror of another, or one that gives what it stores to a subject
+        self.may_not_publish(&[
+            "$JS.API.STREAM.CREATE.COPY",
+            "$JS.API.STREAM.UPDATE.COPY",
+            "$JS.API.ACCOUNT.PURGE.SLUICE",
+        ])
+        .await;
+    }
+
+    /// None of the ways to read or consume this stream.
+    async fn may_not_read(&mut self, stream: &str, of: &str, consumer: &str) {
+        let ways = [
+            format!("$JS.API.STREAM.INFO.{stream}"),
+            format!("$JS.API.STREAM.MSG.GET.{stream}"),
+            format!("$JS.API.STREAM.MSG.DELETE.{stream}"),
+            format!("$JS.API.DIRECT.GET.{stream}"),
+            format!("$JS.API.DIRECT.GET.{stream}.{of}.x"),
+            format!("$JS.API.CONSUMER.CREATE.{stream}"),
+            format!("$JS.API.CONSUMER.CREATE.{stream}.spy"),
+            format!("$JS.API.CONSUMER.CREATE.{stream}.spy.{of}.>"),
+            format!("$JS.API.CONSUMER.DURABLE.CREATE.{stream}.spy"),
+            format!("$JS.API.CONSUMER.INFO.{stream}.{consumer}"),
+            format!("$JS.API.CONSUMER.DELETE.{stream}.{consumer}"),
+            format!("$JS.API.CONSUMER.PAUSE.{stream}.{consumer}"),
+            format!("$JS.API.CONSUMER.MSG.NEXT.{stream}.{consumer}"),
+            format!("$JS.ACK.{stream}.{consumer}.1.1.1.1.0"),
+        ];
+        for way in &ways {
+            self.may_not_publish(&[way]).await;
+        }
+    }
+
+    async fn ask(&self, subject: &str) -> Value {
+        let answer = self.nats.request(subject.to_owned(), "{}".into()).await;
+        let answer = answer.unwrap_or_else(|e| panic!("{subject}: {e}"));
+        serde_json::from_slice(&answer.payload).expect("an answer is JSON")
+    }
+}
+
+async fn fleet(settings: Vec<(&'static str, String)>) -> Fleet {
+    Fleet::start(Plan { gateways: 2, nats_users: true, settings, ..Plan::default() }).await
+}
+
+/// Every line in which a client or the server says that something was not permitted.
+fn violations(fleet: &Fleet) -> Vec<String> {
+    let mut found = fleet.nats.violations();
+    let logs = fleet.logs();
+    found.extend(logs.lines().filter(|line| line.to_lowercase().contains("violation")).map(str::to_owned));
+    found
+}
+
+#[tokio::test]
+async fn the_whole_product_runs_with_each_service_as_its_own_user() {
+    let backups = tempfile::tempdir().expect("the folder for temporary files is writable");
+    let to = format!("file://{}", backups.path().display());
+    let mut fleet = fleet(vec![("SLUICE_CREDITS__OPENING", "50".to_owned()), ("SLUICE_BACKUP__TO", to)]).await;
+    let rest = fleet.rest();
+
+    // an estimate asks an exporter
+    let estimate = rest.post("/v1/exports/estimate", &json!({"dataset": "menus"})).await;
+    assert_eq!(estimate.status, StatusCode::OK, "{}", estimate.text());
+
+    // a ticket, a session, and a file that is streamed while it is made
+    let ticket: Value = rest.send(rest.request(Method::POST, "/v1/tickets")).await.json();
+    let ticket = ticket["ticket"].as_str().expect("a ticket").to_owned();
+    let mut client = Client::connect(fleet.url(), Credential::Ticket(&ticket)).await.expect("the ticket is good");
+    let again = Client::connect(fleet.url(), Credential::Ticket(&ticket)).await.err().expect("a ticket works once");
+    assert_eq!(again.status, StatusCode::UNAUTHORIZED);
+    let create = ExportCreate {
+        dataset: "flights".into(),
+        filter: Some(json!({"origin": {"eq": "SEA"}})),
+        deliver: Deliver::Stream,
+        window: Some(MIB),
+        ..ExportCreate::default()
+    };
+    let export = client.create(create).await;
+    let opened = client.opened(export.id, MIB).await;
+    let seal = client.collect(opened, false).await.seal().clone();
+    let done = client.ended(export.id).await;
+    assert_eq!(done.file.as_ref().expect("a file").sha256, seal.sha256);
+
+    // the same over HTTP, at the other gateway
+    let other = testkit::rest::Rest::new(&fleet.urls[1], Some(&fleet.token("alice", "acme")));
+    let file = other.get(&done.links.file).await;
+    assert_eq!(testkit::sha256(&file.body), seal.sha256);
+    assert_eq!(other.get(&done.links.metadata).await.status, StatusCode::OK);
+
+    // what was missed, over the socket and over SSE
+    let ServerMessage::SessionReady { epoch, .. } = client.ready.clone() else { panic!("no session.ready") };
+    let mut late = fleet.client_at(&fleet.urls[1]).await;
+    late.send(&ClientMessage::SessionResume(SessionResume { epoch: epoch.clone(), seq: 0 }), None).await;
+    let resumed = late
+        .expect_text("session.resumed", |message| match message {
+            ServerMessage::SessionResumed { recovered, .. } => Some(*recovered),
+            _ => None,
+        })
+        .await;
+    assert!(resumed, "missed events are read from the stream");
+    let events = rest.request(Method::GET, "/v1/events").header("last-event-id", format!("{epoch}:0")).send();
+    let mut events = events.await.expect("the gateway answers");
+    let mut told = String::new();
+    while !told.contains("export.completed") {
+        let chunk = tokio::time::timeout(DEADLINE, events.chunk()).await.expect("events come").expect("unbroken");
+        told.push_str(&String::from_utf8_lossy(&chunk.expect("the stream goes on")));
+    }
+
+    // canceled while it runs, and deleted when it is done
+    let create = ExportCreate { dataset: "flights".into(), ..ExportCreate::default() };
+    let running = client.create(create).await;
+    client.cancel(running.id).await;
+    assert_eq!(client.ended(running.id).await.status, Status::Canceled);
+    assert_eq!(rest.delete(&done.links.this).await.status, StatusCode::ACCEPTED);
+    eventually("the file is gone", async || {
+        (rest.get(&done.links.file).await.status == StatusCode::GONE).then_some(())
+    })
+    .await;
+
+    operators_and_the_clock(&fleet).await;
+
+    // NATS is away for a moment
+    let before = violations(&fleet);
+    assert!(before.is_empty(), "{before:#?}");
+    fleet.nats.kill();
+    fleet.nats.restart().await;
+    let export = rest.create(&ExportRequest { dataset: "menus".into(), ..ExportRequest::default() }).await;
+    assert_eq!(rest.ended(export.id).await.status, Status::Completed, "{}", fleet.logs());
+    eventually("a ticket", async || {
+        let answer = rest.send(rest.request(Method::POST, "/v1/tickets")).await;
+        (answer.status == StatusCode::CREATED).then_some(())
+    })
+    .await;
+
+    // and everybody leaves in good order
+    for process in fleet.gateways.iter().chain(&fleet.exporters).chain(&fleet.notifiers) {
+        process.terminate();
+    }
+    let all = fleet.gateways.iter_mut().chain(&mut fleet.exporters).chain(&mut fleet.notifiers);
+    for process in all {
+        let status = process.ended().await;
+        assert!(status.success(), "{status}: {}", process.stderr());
+    }
+    let after = violations(&fleet);
+    assert!(after.is_empty(), "{after:#?}");
+}
+
+/// The commands of `sluice` and questions over NATS, each as the user that the documents name.
+async fn operators_and_the_clock(fleet: &Fleet) {
+    for (user, args) in [
+        ("operator", &["schedule", "run", "sweep", "--wait"][..]),
+        ("operator", &["schedule", "run", "backup", "--wait"]),
+        ("backup", &["backup"]),
+    ] {
+        let mut process = fleet.sluice(args).envs(fleet.nats_user(user)).run().await;
+        let status = process.ended().await;
+        assert!(status.success(), "{args:?}: {status}: {}", process.stderr());
+        assert!(!process.stderr().contains("not told"), "{}", process.stderr());
+    }
+    let operator = Guest::enter(&fleet.nats, "operator").await;
+    for subject in [subject::OPS_SCHEDULE, subject::OPS_EXPORTS, subject::OPS_DEAD, subject::OPS_EXPORTERS] {
+        let answer = operator.ask(subject).await;
+        assert_ne!(answer["answer"], json!("refused"), "{subject}: {answer}");
+    }
+    for service in ["sluice-exporter", "sluice-notifier"] {
+        assert_eq!(operator.ask(&format!("$SRV.INFO.{service}")).await["name"], json!(service));
+        assert_eq!(operator.ask(&format!("$SRV.STATS.{service}")).await["name"], json!(service));
+    }
+}
+
+#[tokio::test]
+async fn a_gateway_can_neither_take_jobs_nor_read_or_make_up_outcomes_and_events() {
+    let fleet = fleet(vec![]).await;
+    let mut guest = Guest::enter(&fleet.nats, "gateway").await;
+    guest
+        .may_not_publish(&[
+            "sluice.v1.job.default.bulk.x",
+            "sluice.v1.outcome.x",
+            "sluice.v1.user.acme.alice.completed",
+            "sluice.v1.dead.x.x",
+            "sluice.v1.progress.acme.alice.x",
+            "sluice.v1.cancel.x",
+            "sluice.v1.delivery.announce.x",
+            "sluice.v1.delivery.written.x",
+            "sluice.v1.ops.run",
+            "sluice.v1.ops.drain.x",
+            "$KV.SLUICE_CATALOG.x",
+            "_INBOX.notifier.x",
+            "$SRV.PING",
+        ])
+        .await;
+    guest.may_not_read("SLUICE_JOBS", "sluice.v1.job", "exporters-default-bulk").await;
+    guest.may_not_read("SLUICE_OUTCOMES", "sluice.v1.outcome", "notifier").await;
+    guest.may_not_read("SLUICE_DEAD", "sluice.v1.dead", "x").await;
+    guest.may_not_publish(&["$JS.API.CONSUMER.CREATE.KV_SLUICE_TICKETS.x.$KV.SLUICE_TICKETS.>"]).await;
+    guest.may_not_touch_streams().await;
+    guest
+        .may_not_subscribe(&[
+            ">",
+            "sluice.v1.>",
+            "sluice.v1.job.>",
+            "sluice.v1.outcome.>",
+            "sluice.v1.user.>",
+            "sluice.v1.ops.>",
+            "sluice.v1.delivery.grant",
+            "$KV.SLUICE_TICKETS.>",
+            "$JS.>",
+            "_INBOX.>",
+            "_INBOX.notifier.>",
+        ])
+        .await;
+}
+
+#[tokio::test]
+async fn an_exporter_can_tell_nobody_anything_and_sees_neither_tickets_nor_answers_to_others() {
+    let fleet = fleet(vec![]).await;
+    let mut guest = Guest::enter(&fleet.nats, "exporter").await;
+    guest
+        .may_not_publish(&[
+            "sluice.v1.user.acme.alice.completed",
+            "sluice.v1.job.default.bulk.x",
+            "sluice.v1.outcome.wish.x",
+            "sluice.v1.cancel.x",
+            "sluice.v1.delivery.grant",
+            "sluice.v1.delivery.announce.x",
+            "sluice.v1.ops.run",
+            "$KV.SLUICE_TICKETS.x",
+            "$JS.API.STREAM.INFO.KV_SLUICE_TICKETS",
+            "$JS.API.DIRECT.GET.KV_SLUICE_TICKETS.$KV.SLUICE_TICKETS.x",
+            "$JS.API.STREAM.MSG.GET.KV_SLUICE_TICKETS",
+            "$JS.API.STREAM.PURGE.KV_SLUICE_TICKETS",
+            "$JS.API.STREAM.MSG.GET.SLUICE_JOBS",
+            "$JS.API.STREAM.MSG.DELETE.SLUICE_JOBS",
+            "_INBOX.gateway.x",
+        ])
+        .await;
+    guest.may_not_read("SLUICE_OUTCOMES", "sluice.v1.outcome", "notifier").await;
+    guest.may_not_read("SLUICE_EVENTS", "sluice.v1.user", "x").await;
+    guest.may_not_read("SLUICE_DEAD", "sluice.v1.dead", "x").await;
+    guest.may_not_touch_streams().await;
+    guest
+        .may_not_subscribe(&[
+            ">",
+            "sluice.v1.>",
+            "sluice.v1.user.>",
+            "sluice.v1.outcome.>",
+            "sluice.v1.progress.>",
+            "sluice.v1.delivery.grant",
+            "$KV.>",
+            "_INBOX.>",
+            "_INBOX.gateway.>",
+            "_INBOX.notifier.>",
+        ])
+        .await;
+}
+
+#[tokio::test]
+async fn a_notifier_can_neither_take_jobs_nor_pretend_to_be_an_exporter_nor_delete_streams() {
+    let fleet = fleet(vec![]).await;
+    let mut guest = Guest::enter(&fleet.nats, "notifier").await;
+    guest
+        .may_not_publish(&[
+            "sluice.v1.delivery.grant",
+            "sluice.v1.delivery.written.x",
+            "sluice.v1.delivery.estimate.default",
+            "sluice.v1.ops.run",
+            "$KV.SLUICE_CATALOG.x",
+            "$KV.SLUICE_TICKETS.x",
+            "$JS.API.DIRECT.GET.KV_SLUICE_TICKETS.$KV.SLUICE_TICKETS.x",
+            "$JS.API.CONSUMER.CREATE.SLUICE_JOBS.spy.sluice.v1.job.>",
+            "$JS.API.CONSUMER.MSG.NEXT.SLUICE_JOBS.exporters-default-bulk",
+            "$JS.ACK.SLUICE_JOBS.exporters-default-bulk.1.1.1.1.0",
+            "$JS.API.CONSUMER.CREATE.SLUICE_OUTCOMES.spy",
+            "$JS.API.CONSUMER.CREATE.SLUICE_EVENTS.spy.sluice.v1.user.>",
+            "$JS.API.STREAM.MSG.DELETE.SLUICE_OUTCOMES",
+            "_INBOX.gateway.x",
+        ])
+        .await;
+    guest.may_not_touch_streams().await;
+    guest
+        .may_not_subscribe(&[
+            ">",
+            "sluice.v1.>",
+            "sluice.v1.job.>",
+            "sluice.v1.user.>",
+            "sluice.v1.outcome.>",
+            "$KV.SLUICE_TICKETS.>",
+            "_INBOX.>",
+            "_INBOX.gateway.>",
+        ])
+        .await;
+}
+
+#[tokio::test]
+async fn people_at_a_terminal_look_and_ask_and_backups_only_read() {
+    let fleet = fleet(vec![]).await;
+    for user in ["operator", "backup"] {
+        let mut guest = Guest::enter(&fleet.nats, user).await;
+        guest
+            .may_not_publish(&[
+                "sluice.v1.job.default.bulk.x",
+                "sluice.v1.outcome.x",
+                "sluice.v1.outcome.wish.x",
+                "sluice.v1.user.acme.alice.completed",
+                "sluice.v1.delivery.grant",
+                "$KV.SLUICE_TICKETS.x",
+                "$JS.API.STREAM.MSG.GET.KV_SLUICE_TICKETS",
+                "$JS.API.STREAM.MSG.GET.SLUICE_EVENTS",
+                "$JS.API.CONSUMER.CREATE.SLUICE_OUTCOMES.spy",
+                "$JS.API.CONSUMER.MSG.NEXT.SLUICE_OUTCOMES.notifier",
+                "$JS.API.CONSUMER.MSG.NEXT.SLUICE_JOBS.exporters-default-bulk",
+            ])
+            .await;
+        guest.may_not_touch_streams().await;
+        guest.may_not_subscribe(&[">", "sluice.v1.>", "_INBOX.>", "_INBOX.gateway.>", "$KV.>"]).await;
+    }
+}
+
+#[tokio::test]
+async fn without_a_password_nobody_is_let_in() {
+    let server = NatsServer::start_as_shipped().await;
+    let kind = async |options: ConnectOptions| {
+        let connected = options.connection_timeout(Duration::from_secs(5)).connect(server.url()).await;
+        connected.map(drop).expect_err("nobody should be let in").kind()
+    };
+    assert_eq!(kind(ConnectOptions::new()).await, ConnectErrorKind::AuthorizationViolation);
+    assert_eq!(kind(ConnectOptions::with_token("x".into())).await, ConnectErrorKind::AuthorizationViolation);
+    let password = server.config_of("exporter").password.expose().to_owned();
+    for user in ["gateway", "notifier", "sys", "nobody", ""] {
+        let options = ConnectOptions::with_user_and_password(user.into(), password.clone());
+        assert_eq!(kind(options).await, ConnectErrorKind::AuthorizationViolation, "{user} with another's password");
+    }
+    assert!(server.violations().len() >= 7, "each is in the server's log");
+}
+
+#[tokio::test]
+async fn an_outcome_in_the_clothes_of_a_wish_is_put_aside() {
+    let fleet = fleet(vec![]).await;
+    let mut client = fleet.client().await;
+    let create = ExportCreate { dataset: "flights".into(), ..ExportCreate::default() };
+    let export: Export = client.create(create).await;
+    let guest = Guest::enter(&fleet.nats, "gateway").await;
+    let file =
+        FileInfo { name: "x.csv".into(), size: 1, rows: 1, sha256: "00".repeat(32), media_type: "text/csv".into() };
+    let result = OutcomeResult::Completed { attempt: 1, file, completed_at: export.requested_at };
+    let forged = Outcome { export_id: export.id, result };
+    let forged = Envelope::new("forged", "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01", forged);
+    let forged = serde_json::to_vec(&forged).expect("it is JSON");
+    let stored = jetstream::new(guest.nats.clone()).publish(subject::wish(export.id), forged.into()).await;
+    stored.expect("connected").await.expect("wishes are stored");
+
+    let operator = Guest::enter(&fleet.nats, "operator").await;
+    let dead = eventually("a dead letter", async || {
+        let info = operator.ask("$JS.API.STREAM.INFO.SLUICE_DEAD").await;
+        info["state"]["messages"].as_u64().filter(|messages| *messages > 0)
+    })
+    .await;
+    assert_eq!(dead, 1);
+    let done = client.ended(export.id).await;
+    assert_eq!(done.status, Status::Completed);
+    assert_ne!(done.file.expect("its own file").sha256, "00".repeat(32));
+}
