@@ -20,6 +20,7 @@ use crate::{
     config::GatewayConfig,
     credits::Credits,
     delivery::Source,
+    drain::Drain,
     events::Events,
     exports::Exports,
     http,
@@ -100,6 +101,8 @@ pub struct App {
     pub exports: Exports,
     /// File bytes.
     pub source: Source,
+    /// The end.
+    pub drain: Drain,
 }
 
 impl App {
@@ -131,6 +134,7 @@ impl App {
             clock: clock.clone(),
         };
         let source = Source::new(bus.clone(), clock.clone(), config.delivery.clone())?;
+        let drain = Drain::of(&config.drain, life);
         let life = life.clone();
         Ok(Self {
             config,
@@ -147,6 +151,7 @@ impl App {
             submit,
             exports,
             source,
+            drain,
         })
     }
 }
@@ -167,19 +172,27 @@ pub async fn start(
     life.spawn(metrics::observe("gateway", deps.bus.clone(), pools, None, life.soft().clone()));
     let app = App::assemble(config, deps, life).await?;
     app.catalog.watch(app.bus.catalog().await?, life);
-    app.events.follow(life);
+    app.events.follow(life, app.drain.ended().clone());
     if let (Some(metrics), address) = (metrics, &app.config.internal_listen)
         && !address.is_empty()
     {
         let listener = TcpListener::bind(address)
             .await
             .map_err(|source| StartError::Listen { address: address.clone(), source })?;
-        serve("gateway: internal", http::internal(metrics), listener, INTERNAL_CONNECTIONS, life);
+        serve(
+            "gateway: internal",
+            http::internal(metrics),
+            listener,
+            INTERNAL_CONNECTIONS,
+            app.drain.ended(),
+            None,
+            life,
+        );
     }
     if let Ok(address) = listener.local_addr() {
         info!(gateway.listen = %address, "gateway: open");
     }
-    let connections = app.config.connections;
-    serve("gateway", http::router(app), listener, connections, life);
+    let (connections, drain) = (app.config.connections, app.drain.clone());
+    serve("gateway", http::router(app), listener, connections, drain.closing(), Some(&drain), life);
     Ok(())
 }

@@ -35,6 +35,8 @@ pub struct GatewayConfig {
     pub events: EventsConfig,
     /// File bytes.
     pub delivery: DeliveryConfig,
+    /// The end.
+    pub drain: DrainConfig,
 }
 
 impl Default for GatewayConfig {
@@ -54,6 +56,7 @@ impl Default for GatewayConfig {
             ws: WsConfig::default(),
             events: EventsConfig::default(),
             delivery: DeliveryConfig::default(),
+            drain: DrainConfig::default(),
         }
     }
 }
@@ -233,5 +236,24 @@ pub struct DeliveryConfig {
 impl Default for DeliveryConfig {
     fn default() -> Self {
         Self { read_timeout_ms: 15_000, give_up_ms: 60_000, poll_ms: 1_000, grants: 16 }
+    }
+}
+
+/// `[gateway.drain]`: how a gateway that was told to stop leaves. All of it has to fit into `shutdown_grace_s`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct DrainConfig {
+    /// How long it goes on as before while `/readyz` says `503`, so that balancers look away first, milliseconds. Twice
+    /// the time between two of their looks is good.
+    pub look_away_ms: u64,
+    /// Over how long sessions are then sent away, each at a moment of its own, milliseconds.
+    pub spread_ms: u64,
+    /// How long downloads and other requests may go on meanwhile, milliseconds.
+    pub requests_ms: u64,
+}
+
+impl Default for DrainConfig {
+    fn default() -> Self {
+        Self { look_away_ms: 2_000, spread_ms: 5_000, requests_ms: 15_000 }
     }
 }

@@ -10,6 +10,7 @@ pub mod config;
 pub mod contract;
 pub mod credits;
 pub mod delivery;
+mod drain;
 pub mod error;
 pub mod events;
 pub mod exports;

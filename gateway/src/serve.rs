@@ -13,18 +13,30 @@ use tokio::{
     net::{TcpListener, TcpStream},
     sync::Semaphore,
 };
+use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
+
+use crate::drain::Drain;
 
 /// How long a client has to send the head of a request, also on a connection that it keeps.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
-/// How long requests in flight may take after the soft stop; a broken download resumes elsewhere.
-const DRAIN: Duration = Duration::from_secs(10);
-/// How long to wait when the process has no file descriptor left for another connection.
+/// How long to wait when the process has no file descriptor left for another connection; and for a request that nobody
+/// has to finish.
 const BREATHER: Duration = Duration::from_millis(50);
 
-/// Serves until the soft stop. When `connections` are open, further ones wait in the kernel's queue.
-pub(crate) fn serve(name: &'static str, router: Router, listener: TcpListener, connections: usize, life: &Lifecycle) {
-    let (tasks, stop) = (life.clone(), life.soft().clone());
+/// Serves until `stop`. When `connections` are open, further ones wait in the kernel's queue.
+///
+/// With a [`Drain`], that waits for those that were taken, and says how long their requests may go on after that.
+pub(crate) fn serve(
+    name: &'static str,
+    router: Router,
+    listener: TcpListener,
+    connections: usize,
+    stop: &CancellationToken,
+    drain: Option<&Drain>,
+    life: &Lifecycle,
+) {
+    let (tasks, stop, drain) = (life.clone(), stop.clone(), drain.cloned());
     let permits = Arc::new(Semaphore::new(connections));
     life.spawn_critical(name, async move {
         loop {
@@ -44,16 +56,21 @@ pub(crate) fn serve(name: &'static str, router: Router, listener: TcpListener, c
                     }
                 },
             };
-            let (router, life) = (router.clone(), tasks.clone());
-            tasks.spawn(async move {
-                connection(stream, router, &life).await;
+            let (router, stop) = (router.clone(), stop.clone());
+            let limit = drain.as_ref().map_or(BREATHER, Drain::requests);
+            let served = async move {
+                connection(stream, router, &stop, limit).await;
                 drop(permit);
-            });
+            };
+            match &drain {
+                Some(drain) => tasks.spawn(drain.track(served)),
+                None => tasks.spawn(served),
+            }
         }
     });
 }
 
-async fn connection(stream: TcpStream, router: Router, life: &Lifecycle) {
+async fn connection(stream: TcpStream, router: Router, stop: &CancellationToken, limit: Duration) {
     // small frames must not wait for each other
     if let Err(e) = stream.set_nodelay(true) {
         debug!(error = %e, "no TCP_NODELAY");
@@ -64,9 +81,9 @@ async fn connection(stream: TcpStream, router: Router, life: &Lifecycle) {
     tokio::pin!(connection);
     let result = tokio::select! {
         result = connection.as_mut() => result,
-        () = life.soft().cancelled() => {
+        () = stop.cancelled() => {
             connection.as_mut().graceful_shutdown();
-            match tokio::time::timeout(DRAIN, connection).await {
+            match tokio::time::timeout(limit, connection).await {
                 Ok(result) => result,
                 Err(_) => return,
             }

@@ -25,6 +25,7 @@ use protocol::{
     subject,
 };
 use tokio::sync::{Semaphore, broadcast};
+use tokio_util::sync::CancellationToken;
 use tracing::{field::Empty, info_span, warn};
 
 use crate::{config::EventsConfig, ws::registry::Registry};
@@ -83,9 +84,9 @@ impl Events {
         self.ended.subscribe()
     }
 
-    /// Reads the stream until the process stops, from where it left off after each interruption.
-    pub fn follow(&self, life: &Lifecycle) {
-        let (events, stop) = (self.clone(), life.soft().clone());
+    /// Reads the stream until `stop`, from where it left off after each interruption.
+    pub fn follow(&self, life: &Lifecycle, stop: CancellationToken) {
+        let events = self.clone();
         life.spawn(async move {
             loop {
                 tokio::select! {

@@ -12,7 +12,7 @@ use axum::{
 };
 use chrono::{DateTime, Utc};
 use futures::{StreamExt, stream};
-use platform::{clock::SharedClock, lifecycle::Lifecycle};
+use platform::clock::SharedClock;
 use protocol::{
     envelope::ProgressNote,
     problem::{Problem, Slug},
@@ -30,6 +30,7 @@ use super::extract::Trace;
 use crate::{
     app::App,
     auth::Caller,
+    drain::Drain,
     error::{Outcome, Refusal},
     events::Position,
     ws::{
@@ -93,7 +94,7 @@ pub(super) async fn follow(
         heartbeat: tokio::time::interval_at(Instant::now() + period, period),
         expires_at: caller.expires_at,
         clock: app.clock.clone(),
-        life: app.life.clone(),
+        drain: app.drain.clone(),
         _seat: seat,
     };
     app.life.spawn(follower.run(first));
@@ -153,7 +154,7 @@ struct Follower {
     heartbeat: Interval,
     expires_at: DateTime<Utc>,
     clock: SharedClock,
-    life: Lifecycle,
+    drain: Drain,
     _seat: Seat,
 }
 
@@ -171,12 +172,13 @@ impl Follower {
                 return why;
             }
         }
-        let stop = self.life.soft().clone();
+        let drain = self.drain.clone();
+        let mut farewell = std::pin::pin!(drain.farewell(self.id));
         let mut progress_open = true;
         loop {
             let expiry = (self.expires_at - self.clock.now()).to_std().unwrap_or_default();
             let frame = tokio::select! {
-                () = stop.cancelled() => return "stopping",
+                () = &mut farewell => return "stopping",
                 () = self.out.closed() => return "gone",
                 // an event of this person; None: the mailbox overflowed, or numbers begin again
                 notice = self.notices.recv() => match notice {
@@ -217,7 +219,7 @@ impl Follower {
     /// Waits for room, but not for long.
     async fn say(&self, frame: Bytes) -> Result<(), &'static str> {
         tokio::select! {
-            () = self.life.soft().cancelled() => Err("stopping"),
+            () = self.drain.ended().cancelled() => Err("stopping"),
             sent = tokio::time::timeout(self.timeout, self.out.send(frame)) => match sent {
                 Ok(Ok(())) => Ok(()),
                 Ok(Err(_)) => Err("gone"),

@@ -77,6 +77,7 @@ where
 
 struct Driver {
     app: App,
+    id: Uuid,
     session: Session,
     outbox: Outbox,
     notices: mpsc::Receiver<Notice>,
@@ -124,6 +125,7 @@ impl Driver {
         let (requests, pumps) = (JoinSet::new(), JoinSet::new());
         Ok(Self {
             app,
+            id,
             session,
             outbox,
             notices,
@@ -147,7 +149,8 @@ impl Driver {
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
-        let stop = self.app.life.soft().clone();
+        let drain = self.app.drain.clone();
+        let mut farewell = std::pin::pin!(drain.farewell(self.id));
         let period = Duration::from_millis(self.app.config.ws.heartbeat_ms);
         let mut heartbeat = tokio::time::interval_at(Instant::now() + period, period);
         let mut progress_open = true;
@@ -155,7 +158,7 @@ impl Driver {
             let expiry = until(self.session.caller.expires_at, self.app.clock.now());
             let actions = tokio::select! {
                 // the process stops: clients go to another gateway
-                () = stop.cancelled() => return CloseCode::GoingAway,
+                () = &mut farewell => return CloseCode::GoingAway,
                 // the writer could not write
                 code = &mut *failure => return code.unwrap_or(CloseCode::GoingAway),
                 // the client said something

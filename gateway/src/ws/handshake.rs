@@ -58,8 +58,8 @@ pub async fn upgrade(State(app): State<App>, mut request: Request) -> Outcome<Re
         .write_buffer_size(0)
         .max_message_size(Some(limit))
         .max_frame_size(Some(limit));
-    let life = app.life.clone();
-    life.spawn(async move {
+    let (life, drain) = (app.life.clone(), app.drain.clone());
+    life.spawn(drain.track(async move {
         match upgrade.await {
             Ok(upgraded) => {
                 let io = TokioIo::new(upgraded);
@@ -68,7 +68,7 @@ pub async fn upgrade(State(app): State<App>, mut request: Request) -> Outcome<Re
             }
             Err(e) => debug!(error = %e, "the client left before the upgrade"),
         }
-    });
+    }));
 
     let mut response = StatusCode::SWITCHING_PROTOCOLS.into_response();
     let headers = response.headers_mut();

@@ -19,6 +19,7 @@ use platform::{
 use protocol::subject;
 use sea_orm::{DatabaseConnection, DbErr};
 use tokio::net::TcpListener;
+use tracing::warn;
 
 use crate::{
     commands::{self, CommandError, migrate},
@@ -176,6 +177,11 @@ pub async fn gateway(
 ) -> Result<(), ServiceError> {
     let Common { db, clock, metrics, .. } = common.clone();
     let terms = Terms::try_from(&settings.credits)?;
+    let drain = &settings.gateway.drain;
+    let drain_ms = drain.look_away_ms.saturating_add(drain.requests_ms.max(drain.spread_ms));
+    if drain_ms > settings.shutdown_grace_s.saturating_mul(1000) {
+        warn!(drain_ms, "gateway.drain does not fit into shutdown_grace_s: what is under way at the end will be cut");
+    }
     let bus = Bus::join(&settings.nats, Kind::Gateway.process(), &subject::GATEWAY_STREAMS).await?;
     let deps = gateway::Deps { bus, db, clock, terms, metrics: Some(metrics) };
     Ok(gateway::start(settings.gateway.clone(), deps, listener, life).await?)

@@ -54,6 +54,14 @@ struct Gateway {
     listen: String,
     web_dir: String,
     identity: Identity,
+    drain: Drain,
+}
+
+/// There is no balancer and no other gateway.
+#[derive(Debug, Serialize)]
+struct Drain {
+    look_away_ms: u64,
+    spread_ms: u64,
 }
 
 #[derive(Debug, Serialize)]
@@ -107,6 +115,7 @@ fn text(
             identity: Identity {
                 local: Local { secret: secrets.identity.clone(), sign_in: true, people: PEOPLE.map(person).to_vec() },
             },
+            drain: Drain { look_away_ms: 0, spread_ms: 0 },
         },
         exporter: Exporter { datasets_dir: &datasets },
     };
