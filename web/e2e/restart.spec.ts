@@ -22,11 +22,13 @@ async function sealed(stack: Stack, id: string): Promise<string> {
 
 /** The gateway dies and comes back; meanwhile the person sees what is the matter. */
 async function restart(stack: Stack, page: Page, row: Locator): Promise<void> {
+  stack.pause("exporter"); // else a fast one may have made the whole file by then
   await stack.kill("gateway");
   await expect(page.getByTestId("connection-state")).toHaveAttribute("data-state", "reconnecting");
   await expect(row.getByTestId("saving")).toHaveAttribute("data-phase", "waiting");
   await expect(row.getByTestId("saving")).toContainText("Reconnecting");
   stack.launch("gateway");
+  stack.resume("exporter");
 }
 
 test("a download goes on by itself when the gateway is killed twice, and a reload does not lose it", async ({

@@ -2,7 +2,7 @@
 import { type ChildProcess, spawn, spawnSync } from "node:child_process";
 import { createHmac, randomBytes } from "node:crypto";
 import { copyFileSync, createWriteStream, existsSync, linkSync } from "node:fs";
-import { mkdir, mkdtemp, readFile, rm } from "node:fs/promises";
+import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -32,6 +32,10 @@ export interface StackOptions {
   env?: Record<string, string>;
   /** Another folder of datasets than one with `flights`. */
   datasets?: string;
+  /** A catalog file, with paths that begin at the folder of datasets. */
+  catalog?: string;
+  /** Files to be put into the folder of datasets, by name. */
+  files?: Record<string, string>;
   /** The `iss` of tokens, where it is not the default. */
   issuer?: string;
   /** Named in the messages when something fails. */
@@ -80,6 +84,13 @@ export class Stack {
       await mkdir(datasets);
       linkOrCopy(FLIGHTS, join(datasets, "flights.parquet"));
     }
+    for (const [name, text] of Object.entries(options.files ?? {})) {
+      await writeFile(join(datasets, name), text);
+    }
+    const catalog = join(folder, "catalog.toml");
+    if (options.catalog !== undefined) {
+      await writeFile(catalog, options.catalog);
+    }
     const people = PEOPLE.map(
       ({ id, name, sub, tenant }) => `{id="${id}", name="${name}", sub="${sub}", tenant="${tenant}"}`,
     );
@@ -88,6 +99,7 @@ export class Stack {
       SLUICE_DATABASE__URL: `sqlite://${join(folder, "sluice.db")}?mode=rwc`,
       SLUICE_STORE__URL: `file://${join(folder, "files")}`,
       SLUICE_EXPORTER__DATASETS_DIR: datasets,
+      ...(options.catalog === undefined ? undefined : { SLUICE_EXPORTER__CATALOG: catalog }),
       SLUICE_GATEWAY__LISTEN: `127.0.0.1:${port}`,
       SLUICE_GATEWAY__WEB_DIR: fileURLToPath(new URL("../app/dist", import.meta.url)),
       SLUICE_GATEWAY__IDENTITY__LOCAL__SECRET: secret,
@@ -142,6 +154,16 @@ export class Stack {
   /** Stops a service as an operator would, and waits until it is gone. */
   async terminate(service: Service): Promise<void> {
     await this.#end(service, "SIGTERM");
+  }
+
+  /** Stops a service in its tracks, so that whatever it does takes as long as a test wants. */
+  pause(service: Service): void {
+    this.#running.get(service)?.kill("SIGSTOP");
+  }
+
+  /** Lets it go on. */
+  resume(service: Service): void {
+    this.#running.get(service)?.kill("SIGCONT");
   }
 
   /** Runs a command of the binary to its end. Gives what it printed. */

@@ -1,4 +1,4 @@
-import { Anchor, AppShell, Container, Stack, Title } from "@mantine/core";
+import { Anchor, AppShell, Container, Stack } from "@mantine/core";
 import { useQueryClient } from "@tanstack/react-query";
 import { useCallback, useEffect, useState } from "react";
 import { Link, Route, Switch, useLocation } from "wouter";
@@ -10,6 +10,7 @@ import { ExportPage } from "./exports/ExportPage.js";
 import { HistoryPage } from "./history/HistoryPage.js";
 import { Header } from "./layout/Header.js";
 import { Home } from "./layout/Home.js";
+import { PageTitle } from "./layout/PageTitle.js";
 import { LiveProvider, useLive } from "./live/LiveProvider.js";
 import { Announcer } from "./notify/Announcer.js";
 import { notifyNoMore } from "./notify/notify.js";
@@ -102,9 +103,9 @@ function Shell({ identity, onLeave }: { identity: Identity; onLeave: () => void 
             <Route path="/history" component={HistoryPage} />
             <Route>
               <Stack align="center" py="xl">
-                <Title order={1} size="h2">
+                <PageTitle page="nowhere" name={strings.notFoundTitle} size="h2">
                   {strings.notFoundTitle}
-                </Title>
+                </PageTitle>
                 <Anchor component={Link} href="/">
                   {strings.notFoundBack}
                 </Anchor>

@@ -81,7 +81,7 @@ export const strings = {
     kinds: {
       grant: "Given",
       hold: "Set aside",
-      capture: "Spent",
+      capture: "Spent, of what was set aside",
       release: "Given back",
       adjustment: "Corrected",
     } as Record<string, string>,
@@ -115,6 +115,7 @@ export const strings = {
     masked: "masked for you",
     preview: "First rows",
     noPreview: "The first rows show here as soon as the form says what is wanted.",
+    previewLater: "The first rows show here when that has changed.",
     emptyPreview: "No row matches. The file would have a header and nothing more.",
     null: "empty",
     about: (what: string) => `About ${what}`,
@@ -159,7 +160,8 @@ export const strings = {
     in: "is one of",
     not_in: "is none of",
     between: "between",
-    is_null: "is empty",
+    is_null: "has no value",
+    is_blank: "is an empty text",
     like: "matches (% and _)",
     contains: "contains",
     not_contains: "does not contain",
@@ -192,8 +194,8 @@ export const strings = {
       `Throughput now ${formatBytes(last)}/s, at most ${formatBytes(top)}/s`,
     rowsOf: (rows: number, total: number | null) =>
       total === null || rows >= total
-        ? `${formatCount(rows)} rows`
-        : `${formatCount(rows)} of ${formatCount(total)} rows`,
+        ? strings.exports.rowCount(rows)
+        : `${formatCount(rows)} of ${strings.exports.rowCount(total)}`,
     bytes: formatBytes,
     rate: (bytesPerSecond: number) => `${formatBytes(bytesPerSecond)}/s`,
     eta: (ms: number) => `${formatDuration(ms)} left`,
@@ -216,7 +218,10 @@ export const strings = {
     none: "None",
     either: (parts: string[]) => parts.join(" or "),
     not: (part: string) => `not (${part})`,
-    isNotEmpty: "is not empty",
+    isNotNull: "has a value",
+    emptyText: "“”",
+    pageTitle: (dataset: string | undefined) => (dataset ? `Export of ${dataset}` : "Export"),
+    stop: "Stop",
   },
   saving: {
     progressLabel: "Progress of the download",
@@ -247,6 +252,7 @@ export const strings = {
       `${formatCount(shown)} of ${formatCount(all)}${more ? " loaded" : ""} exports`,
     chart: (count: number, days: number) =>
       `${formatCount(count)} exports in the last ${formatCount(days)} days`,
+    chartOfNewest: (count: number) => `The newest ${formatCount(count)} exports`,
     day: (at: number, done: number, other: number) =>
       `${formatDay(at)}: ${formatCount(done)} with a file, ${formatCount(other)} without`,
     done: "with a file",
@@ -256,12 +262,14 @@ export const strings = {
     title: (item: Export) => `${item.file?.name ?? item.dataset}: ${strings.status[item.status]}`,
     body: (item: Export) =>
       item.file
-        ? `${formatCount(item.file.rows)} rows, ${formatBytes(item.file.size)}`
+        ? `${strings.exports.rowCount(item.file.rows)}, ${formatBytes(item.file.size)}`
         : (item.problem?.detail ?? ""),
     said: (item: Export) =>
-      `The export of ${item.dataset} has ended: ${strings.status[item.status]}${item.file ? `, ${formatCount(item.file.rows)} rows` : ""}.`,
-    pageTitle: (running: number, part: number) =>
-      running === 0 ? "Sluice" : `${part > 0 ? formatPercent(part) : "…"} · Sluice`,
+      `The export of ${item.dataset} has ended: ${strings.status[item.status]}${item.file ? `, ${strings.exports.rowCount(item.file.rows)}` : ""}.`,
+    pageTitle: (name: string, running: number, part: number) =>
+      [running === 0 ? "" : part > 0 ? formatPercent(part) : "…", name, strings.product]
+        .filter(Boolean)
+        .join(" · "),
   },
   status: {
     queued: "Queued",

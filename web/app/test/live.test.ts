@@ -3,7 +3,7 @@ import { describe, expect, it } from "vitest";
 import { describe as describeExport } from "../src/exports/describe.js";
 import { facts } from "../src/exports/facts.js";
 import { connectionOf } from "../src/live/connection.js";
-import { applyProgress, newer } from "../src/live/merge.js";
+import { applyProgress, newer, underWay } from "../src/live/merge.js";
 import { problemTexts } from "../src/strings.js";
 
 const progress = (bytes: number, more: Partial<Progress> = {}): Progress => ({
@@ -34,6 +34,20 @@ describe("pushed state", () => {
     expect(newer(item("completed"), item("expired")).status).toBe("expired");
   });
 
+  it("takes an export whose bytes come for a running one", () => {
+    const queued = { ...item("dispatched"), progress: progress(0, { queue_position: 0 }) };
+    expect(underWay(queued, 0)).toBe(queued);
+    expect(underWay(queued, 87)).toMatchObject({ status: "running", progress: { queue_position: null } });
+    const canceled = item("canceled");
+    expect(underWay(canceled, 87)).toBe(canceled);
+  });
+
+  it("keeps the rates when REST tells of a running export again", () => {
+    let current = applyProgress(item("running"), progress(0), 0);
+    current = applyProgress(current, progress(500), 500);
+    expect(newer(current, item("running")).pace?.rates).toEqual([1000]);
+  });
+
   it("measures the rate over at least half a second, and starts over with a new attempt", () => {
     let current = applyProgress(item("running"), progress(0), 0);
     current = applyProgress(current, progress(500), 500);
@@ -56,6 +70,8 @@ describe("what is said of an export", () => {
     ["dispatched", { queue_position: 0 }, /^Next in the queue$/],
     ["dispatched", {}, /^Starting$/],
     ["running", { rows: 5, bytes: 2_000_000, eta_ms: 1 }, /^5 of 1000 rows · 2 MB · 1 sec.* left$/],
+    ["running", { rows: 1, rows_total: null }, /^1 row · 0 bytes?$/],
+    ["running", { rows: 0, rows_total: 1, bytes: 2_000_000 }, /^0 of 1 row · 2 MB$/],
     ["canceled", {}, /credit was given back/],
   ])("%s with %j", (status, more, text) => {
     expect(said(status, more)).toMatch(text);
@@ -92,6 +108,6 @@ describe("sentences", () => {
         params: { muscles: ["a"] },
         filter: { origin: { eq: "SEA" }, or: [{ delay: { gt: 5 } }, { not: { delay: { is_null: true } } }] },
       }),
-    ).toBe("muscles: a · origin is SEA · delay more than 5 or not (delay is empty)");
+    ).toBe("muscles: a · origin is SEA · delay more than 5 or not (delay has no value)");
   });
 });

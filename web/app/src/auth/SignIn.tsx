@@ -15,8 +15,9 @@ import {
 import { SluiceClient } from "@sluice/client";
 import { IconChevronRight, IconLogin } from "@tabler/icons-react";
 import { useMutation, useQuery } from "@tanstack/react-query";
-import { type FormEvent, useState } from "react";
+import { type FormEvent, useEffect, useState } from "react";
 import { Logo } from "../layout/Logo.js";
+import { PageTitle } from "../layout/PageTitle.js";
 import { ProblemAlert } from "../problems/ProblemAlert.js";
 import { strings } from "../strings.js";
 import { fetchPeople, fetchSignIn, type Identity, type SignInKind, signInLocally } from "./identity.js";
@@ -36,14 +37,17 @@ export function SignIn({ ended, onSignIn }: Props) {
     queryFn: fetchSignIn,
     staleTime: Number.POSITIVE_INFINITY,
   });
+  useEffect(() => {
+    document.title = strings.product;
+  }, []);
   return (
     <Center component="main" mih="100dvh" p="md" className={classes.page}>
       <Stack w="100%" maw={420} gap="lg">
         <Stack gap={6} align="center">
           <Logo size={52} />
-          <Title order={1} size="h2">
+          <PageTitle page="sign-in" name="" size="h2">
             {strings.product}
-          </Title>
+          </PageTitle>
           <Text c="dimmed">{strings.tagline}</Text>
         </Stack>
         {ended && <Alert color="yellow">{strings.signIn.ended}</Alert>}

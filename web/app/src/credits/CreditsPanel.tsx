@@ -107,7 +107,7 @@ function Entries({ entries, onLeave }: { entries: readonly CreditEntry[]; onLeav
               </Group>
             </Table.Td>
             <Table.Td ta="right" style={{ fontVariantNumeric: "tabular-nums" }}>
-              {formatSigned(entry.amount)}
+              {entry.amount === 0 ? "" : formatSigned(entry.amount)}
             </Table.Td>
           </Table.Tr>
         ))}

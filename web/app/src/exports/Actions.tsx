@@ -2,6 +2,7 @@ import { Button, Group } from "@mantine/core";
 import { type Export, hasEnded } from "@sluice/client";
 import { IconDeviceFloppy, IconPlayerPlay, IconRefresh, IconX } from "@tabler/icons-react";
 import { useMutation } from "@tanstack/react-query";
+import { useEffect, useRef } from "react";
 import { requestOf } from "../form/request.js";
 import { useLive } from "../live/LiveProvider.js";
 import { ProblemAlert } from "../problems/ProblemAlert.js";
@@ -31,10 +32,18 @@ export function Actions({ item, saving }: { item: Export; saving: Saving | undef
   const ended = hasEnded(item.status);
   const completed = item.status === "completed";
   const canceling = cancel.isPending || cancel.isSuccess;
+  const buttons = useRef<HTMLDivElement>(null);
+  const held = useRef(false);
+  useEffect(() => {
+    if (ended && held.current) {
+      held.current = false;
+      buttons.current?.querySelector("button")?.focus(); // the button that was pressed is gone
+    }
+  }, [ended]);
   const error = cancel.error ?? again.error ?? save.error;
   return (
     <>
-      <Group gap="xs">
+      <Group gap="xs" ref={buttons}>
         {saving?.phase === "paused" && (
           <Button
             size="xs"
@@ -58,13 +67,36 @@ export function Actions({ item, saving }: { item: Export; saving: Saving | undef
             {saving?.phase === "saved" ? text.saveAgain : text.save}
           </Button>
         )}
+        {completed && saving?.phase === "receiving" && (
+          <Button
+            size="xs"
+            variant="default"
+            leftSection={<IconX size={14} aria-hidden />}
+            onClick={() => saver.stop(item.id)}
+            data-testid="stop-button"
+          >
+            {text.stop}
+          </Button>
+        )}
         {!ended && (
           <Button
             size="xs"
             variant="default"
             leftSection={<IconX size={14} aria-hidden />}
-            disabled={canceling}
-            onClick={() => cancel.mutate()}
+            // a disabled button would drop the focus
+            aria-disabled={canceling}
+            data-disabled={canceling || undefined}
+            onClick={() => {
+              if (!canceling) {
+                cancel.mutate();
+              }
+            }}
+            onFocus={() => {
+              held.current = true;
+            }}
+            onBlur={(event) => {
+              held.current = !event.currentTarget.isConnected;
+            }}
             data-testid="cancel-button"
           >
             {canceling ? text.canceling : text.cancel}

@@ -3,6 +3,7 @@ import type { Export } from "@sluice/client";
 import { IconArrowLeft } from "@tabler/icons-react";
 import { Link } from "wouter";
 import { formatBytes, formatCount, formatList, formatTime } from "../format.js";
+import { PageTitle } from "../layout/PageTitle.js";
 import { useExport } from "../live/queries.js";
 import { ProblemAlert } from "../problems/ProblemAlert.js";
 import { strings } from "../strings.js";
@@ -11,6 +12,7 @@ import { ExportRow } from "./ExportRow.js";
 /** Everything about one export. */
 export function ExportPage({ id }: { id: string }) {
   const query = useExport(id);
+  const title = strings.exports.pageTitle(query.data?.dataset);
   return (
     <Stack maw={760} mx="auto">
       <Anchor component={Link} href="/">
@@ -19,6 +21,9 @@ export function ExportPage({ id }: { id: string }) {
           {strings.exports.back}
         </Group>
       </Anchor>
+      <PageTitle page={`export ${id}`} name={title} size="h3">
+        {title}
+      </PageTitle>
       {query.isPending && <Skeleton height={160} radius="md" aria-label={strings.loading} />}
       {query.isError && <ProblemAlert error={query.error} onRetry={() => void query.refetch()} />}
       {query.data && (

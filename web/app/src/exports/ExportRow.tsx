@@ -1,7 +1,7 @@
 import { Anchor, Badge, Group, Paper, Progress, Stack, Text } from "@mantine/core";
 import { type ExportStatus, hasEnded, SluiceError } from "@sluice/client";
 import { Link } from "wouter";
-import type { Paced } from "../live/merge.js";
+import { type Paced, underWay } from "../live/merge.js";
 import { ProblemAlert } from "../problems/ProblemAlert.js";
 import { strings } from "../strings.js";
 import { Actions } from "./Actions.js";
@@ -23,8 +23,9 @@ const COLORS: Record<ExportStatus, string> = {
 };
 
 /** One export: what it is, how far it is, and what can be done with it. */
-export function ExportRow({ item }: { item: Paced }) {
-  const saving = useSaving(item.id);
+export function ExportRow({ item: given }: { item: Paced }) {
+  const saving = useSaving(given.id);
+  const item = underWay(given, saving?.phase === "receiving" ? saving.received : 0);
   const ended = hasEnded(item.status);
   const asked = describe(item);
   const name = item.file?.name ?? `${item.dataset}.${item.format}`;

@@ -26,11 +26,14 @@ function describeFilter(filter: Filter): string[] {
 function comparison(column: string, operator: string, operand: unknown): string {
   const words = (strings.operators as Record<string, string>)[operator] ?? operator;
   if (operator === "is_null") {
-    return `${column} ${operand === false ? strings.exports.isNotEmpty : words}`;
+    return `${column} ${operand === false ? strings.exports.isNotNull : words}`;
   }
   return `${column} ${words} ${valueText(operand)}`;
 }
 
 function valueText(value: unknown): string {
+  if (value === "") {
+    return strings.exports.emptyText;
+  }
   return Array.isArray(value) ? formatList(value.map(String)) : String(value);
 }

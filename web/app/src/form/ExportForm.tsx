@@ -11,6 +11,8 @@ import { ColumnTable } from "./ColumnTable.js";
 import { EstimateBar } from "./EstimateBar.js";
 import classes from "./ExportForm.module.css";
 import { FilterBuilder } from "./FilterBuilder.js";
+import { labelOf, rowAt } from "./faults.js";
+import type { FilterRow } from "./filter.js";
 import { ParamsFields } from "./ParamsFields.js";
 import { Preview } from "./Preview.js";
 import { paramsOf } from "./params.js";
@@ -21,6 +23,7 @@ import { useEstimate } from "./useEstimate.js";
 export function ExportForm({ dataset }: { dataset: Dataset }) {
   const [draft, setDraft] = useState<Draft>(() => emptyDraft(dataset));
   const [showMissing, setShowMissing] = useState(false);
+  const [sent, setSent] = useState<readonly FilterRow[]>([]);
   const change = (news: Partial<Draft>) => setDraft((before) => ({ ...before, ...news }));
   const request = toRequest(dataset, draft);
   const estimated = useEstimate(request);
@@ -33,11 +36,19 @@ export function ExportForm({ dataset }: { dataset: Dataset }) {
   });
   const params = paramsOf(dataset.params);
   const faults = start.error ? SluiceError.from(start.error).errors : [];
+  // a row that has been changed since is not what the server spoke of
+  const faultyRows = new Map(
+    faults.flatMap(({ pointer, detail }): [number, string][] => {
+      const row = rowAt(sent, pointer);
+      return row && draft.rows.includes(row) ? [[row.key, detail]] : [];
+    }),
+  );
 
   const submit = (event: FormEvent) => {
     event.preventDefault();
     setShowMissing(!request);
     if (request) {
+      setSent(draft.rows);
       start.mutate({ request, size: estimated.estimate?.bytes ?? undefined });
     }
   };
@@ -59,6 +70,7 @@ export function ExportForm({ dataset }: { dataset: Dataset }) {
           rows={draft.rows}
           match={draft.match}
           showMissing={showMissing}
+          faults={faultyRows}
           onRows={(rows) => change({ rows })}
           onMatch={(match) => change({ match })}
         />
@@ -68,7 +80,11 @@ export function ExportForm({ dataset }: { dataset: Dataset }) {
       <Box className={classes.foot}>
         {start.isError && (
           <Box mb="sm">
-            <ProblemAlert error={start.error} onClose={start.reset} />
+            <ProblemAlert
+              error={start.error}
+              label={(field) => labelOf(field, sent, dataset)}
+              onClose={start.reset}
+            />
           </Box>
         )}
         {start.data?.joined && (

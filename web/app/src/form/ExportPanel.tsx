@@ -1,6 +1,7 @@
 import { Paper, Skeleton, Stack, Text, Title } from "@mantine/core";
 import { useLocation } from "wouter";
 import { DatasetList } from "../datasets/DatasetList.js";
+import { PageTitle } from "../layout/PageTitle.js";
 import { useDatasets } from "../live/queries.js";
 import { ProblemAlert } from "../problems/ProblemAlert.js";
 import { strings } from "../strings.js";
@@ -15,9 +16,9 @@ export function ExportPanel({ chosen }: { chosen: string | undefined }) {
   const dataset = datasets.data?.find(({ name }) => name === chosen) ?? datasets.data?.[0];
   return (
     <Stack>
-      <Title order={1} size="h4">
+      <PageTitle page="start" name="" size="h4">
         {strings.datasets.title}
-      </Title>
+      </PageTitle>
       {datasets.isPending && <Skeleton height={140} radius="md" aria-label={strings.loading} />}
       {datasets.isError && <ProblemAlert error={datasets.error} onRetry={() => void datasets.refetch()} />}
       {datasets.data?.length === 0 && <Text c="dimmed">{strings.datasets.empty}</Text>}

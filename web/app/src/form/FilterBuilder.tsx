@@ -12,12 +12,14 @@ import {
 } from "@mantine/core";
 import type { Column } from "@sluice/client";
 import { IconPlus, IconTrash } from "@tabler/icons-react";
+import { useRef } from "react";
 import { strings } from "../strings.js";
 import classes from "./FilterBuilder.module.css";
 import {
   emptyValues,
   type FilterRow,
   isIncomplete,
+  isYesOrNo,
   type Match,
   type Operator,
   operatorsOf,
@@ -29,13 +31,16 @@ interface Props {
   match: Match;
   /** Mark what is still to be entered. */
   showMissing: boolean;
+  /** What the server says is wrong, by the key of the row. */
+  faults: ReadonlyMap<number, string>;
   onRows: (rows: FilterRow[]) => void;
   onMatch: (match: Match) => void;
 }
 
 /** Rows of column, operator and value. */
-export function FilterBuilder({ columns, rows, match, showMissing, onRows, onMatch }: Props) {
+export function FilterBuilder({ columns, rows, match, showMissing, faults, onRows, onMatch }: Props) {
   const first = columns[0];
+  const addButton = useRef<HTMLButtonElement>(null);
   const add = () => {
     if (first) {
       const operator: Operator = "eq";
@@ -72,12 +77,17 @@ export function FilterBuilder({ columns, rows, match, showMissing, onRows, onMat
           columns={columns}
           row={row}
           showMissing={showMissing}
+          fault={faults.get(row.key)}
           onChange={(changed) => onRows(rows.map((other) => (other.key === row.key ? changed : other)))}
-          onRemove={() => onRows(rows.filter((other) => other.key !== row.key))}
+          onRemove={() => {
+            onRows(rows.filter((other) => other.key !== row.key));
+            addButton.current?.focus(); // the button that was pressed is gone
+          }}
         />
       ))}
       <Box>
         <Button
+          ref={addButton}
           size="xs"
           variant="light"
           leftSection={<IconPlus size={14} />}
@@ -95,11 +105,12 @@ interface RowProps {
   columns: Column[];
   row: FilterRow;
   showMissing: boolean;
+  fault: string | undefined;
   onChange: (row: FilterRow) => void;
   onRemove: () => void;
 }
 
-function Row({ columns, row, showMissing, onChange, onRemove }: RowProps) {
+function Row({ columns, row, showMissing, fault, onChange, onRemove }: RowProps) {
   const type = columns.find((column) => column.name === row.column)?.type ?? "string";
   const chooseColumn = (name: string) => {
     const nextType = columns.find((column) => column.name === name)?.type ?? "string";
@@ -110,7 +121,8 @@ function Row({ columns, row, showMissing, onChange, onRemove }: RowProps) {
   const chooseOperator = (operator: Operator) => {
     const values = emptyValues(type, operator);
     const before = emptyValues(type, row.operator);
-    const sameShape = values.length === before.length && operator !== "is_null" && row.operator !== "is_null";
+    const sameShape =
+      values.length === before.length && isYesOrNo(type, operator) === isYesOrNo(type, row.operator);
     onChange({ ...row, operator, values: sameShape ? row.values : values });
   };
   return (
@@ -132,7 +144,12 @@ function Row({ columns, row, showMissing, onChange, onRemove }: RowProps) {
         data={operatorsOf(type).map((operator) => ({ value: operator, label: strings.operators[operator] }))}
       />
       <div className={classes.value}>
-        <Values type={type} row={row} error={showMissing && isIncomplete(row)} onChange={onChange} />
+        <Values
+          type={type}
+          row={row}
+          error={showMissing && isIncomplete(row) ? strings.form.valueMissing : fault}
+          onChange={onChange}
+        />
       </div>
       <ActionIcon
         className={classes.remove}
@@ -151,18 +168,18 @@ function Row({ columns, row, showMissing, onChange, onRemove }: RowProps) {
 interface ValuesProps {
   type: string;
   row: FilterRow;
-  error: boolean;
+  error: string | undefined;
   onChange: (row: FilterRow) => void;
 }
 
 function Values({ type, row, error, onChange }: ValuesProps) {
-  const missing = error ? strings.form.valueMissing : undefined;
-  if (row.operator === "is_null" || type === "bool") {
+  if (isYesOrNo(type, row.operator)) {
     return (
       <NativeSelect
         aria-label={strings.form.value}
         data-testid="filter-value"
         value={row.values[0] ?? "true"}
+        error={error}
         onChange={(event) => onChange({ ...row, values: [event.currentTarget.value] })}
         data={[
           { value: "true", label: strings.form.yes },
@@ -178,15 +195,16 @@ function Values({ type, row, error, onChange }: ValuesProps) {
         data-testid="filter-value"
         placeholder={row.values.length === 0 ? strings.form.listHint : undefined}
         acceptValueOnBlur
+        splitChars={[]} // a value may hold commas
         value={row.values}
-        error={missing}
+        error={error}
         onChange={(values) => onChange({ ...row, values })}
       />
     );
   }
   const labels = row.operator === "between" ? [strings.form.from, strings.form.to] : [strings.form.value];
   return (
-    <Group gap={6} grow preventGrowOverflow={false} wrap="nowrap" align="flex-start">
+    <div className={classes.inputs} data-wide={type === "datetime" || undefined}>
       {labels.map((label, index) => (
         <TextInput
           key={label}
@@ -200,7 +218,7 @@ function Values({ type, row, error, onChange }: ValuesProps) {
           rightSection={type === "datetime" ? <Text size="xs">{strings.form.utc}</Text> : undefined}
           placeholder={label}
           value={row.values[index] ?? ""}
-          error={missing}
+          error={error}
           onChange={(event) => {
             const values = labels.map((_, at) =>
               at === index ? event.currentTarget.value : (row.values[at] ?? ""),
@@ -209,7 +227,7 @@ function Values({ type, row, error, onChange }: ValuesProps) {
           }}
         />
       ))}
-    </Group>
+    </div>
   );
 }
 

@@ -56,6 +56,7 @@ function Field({ param, value, error, onChange }: FieldProps) {
           {...common}
           placeholder={list.length === 0 ? strings.form.listHint : undefined}
           acceptValueOnBlur
+          splitChars={[]} // a value may hold commas
           maxTags={param.maxItems}
           value={list}
           onChange={onChange}

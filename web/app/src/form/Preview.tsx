@@ -1,6 +1,6 @@
-import { ScrollArea, Skeleton, Table, Text } from "@mantine/core";
+import { Button, Group, ScrollArea, Skeleton, Table, Text } from "@mantine/core";
 import type { Column } from "@sluice/client";
-import { strings } from "../strings.js";
+import { problemTexts, strings } from "../strings.js";
 import type { Estimated } from "./useEstimate.js";
 
 interface Props {
@@ -11,12 +11,21 @@ interface Props {
 
 /** The first rows of what would be exported. */
 export function Preview({ estimated, columns }: Props) {
-  const { estimate, error, pending } = estimated;
+  const { estimate, error, pending, retry } = estimated;
   if (error) {
+    // what is wrong with the request is said when it is sent; till then the person may still be typing
+    const isTheirs = error.status >= 400 && error.status < 500 && error.slug !== "rate-limited";
     return (
-      <Text size="sm" c="dimmed">
-        {strings.form.noPreview}
-      </Text>
+      <Group gap="xs" role="status" data-testid="preview-problem">
+        <Text size="sm" c="dimmed">
+          {problemTexts[error.slug].title}. {strings.form.previewLater}
+        </Text>
+        {!isTheirs && (
+          <Button size="compact-xs" variant="default" loading={pending} onClick={retry}>
+            {strings.retry}
+          </Button>
+        )}
+      </Group>
     );
   }
   if (!estimate) {

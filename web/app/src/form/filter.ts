@@ -1,6 +1,6 @@
 import type { Column, Filter } from "@sluice/client";
 
-/** Operators of the form. `not_in` and `not_contains` become a `not` around the plain one. */
+/** Operators of the form. `not_in` and `not_contains` become a `not` around the plain one, `is_blank` asks for a text of no length. */
 export type Operator =
   | "eq"
   | "ne"
@@ -12,6 +12,7 @@ export type Operator =
   | "not_in"
   | "between"
   | "is_null"
+  | "is_blank"
   | "like"
   | "contains"
   | "not_contains";
@@ -29,7 +30,17 @@ export interface FilterRow {
 /** How rows are joined. */
 export type Match = "all" | "any";
 
-const TEXT: readonly Operator[] = ["eq", "ne", "in", "not_in", "contains", "not_contains", "like", "is_null"];
+const TEXT: readonly Operator[] = [
+  "eq",
+  "ne",
+  "in",
+  "not_in",
+  "contains",
+  "not_contains",
+  "like",
+  "is_blank",
+  "is_null",
+];
 const ORDERED: readonly Operator[] = [
   "eq",
   "ne",
@@ -68,7 +79,12 @@ export function emptyValues(type: string, operator: Operator): string[] {
   if (operator === "between") {
     return ["", ""];
   }
-  return operator === "is_null" || type === "bool" ? ["true"] : [""];
+  return isYesOrNo(type, operator) ? ["true"] : [""];
+}
+
+/** Whether a row asks for yes or no instead of a value. */
+export function isYesOrNo(type: string, operator: Operator): boolean {
+  return type === "bool" || operator === "is_null" || operator === "is_blank";
 }
 
 /** True when something is still to be entered. */
@@ -134,6 +150,8 @@ function part(row: FilterRow, type: string): Filter {
       return { not: on("contains", row.values[0]) };
     case "is_null":
       return on("is_null", row.values[0] === "true");
+    case "is_blank":
+      return on(row.values[0] === "true" ? "eq" : "ne", "");
     case "like":
     case "contains":
       return on(row.operator, row.values[0]);

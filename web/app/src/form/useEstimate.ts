@@ -1,6 +1,7 @@
 import { useDebouncedValue } from "@mantine/hooks";
 import { type Estimate, type ExportRequest, SluiceError } from "@sluice/client";
 import { keepPreviousData, useQuery, useQueryClient } from "@tanstack/react-query";
+import { keys } from "../live/follow.js";
 import { useLive } from "../live/LiveProvider.js";
 
 /** How long to wait for the person to go on typing, in milliseconds. */
@@ -21,6 +22,8 @@ export interface Estimated {
   error: SluiceError | undefined;
   /** This gateway gives none at all. */
   unsupported: boolean;
+  /** Asks again. */
+  retry: () => void;
 }
 
 /** Asks what a request would give and cost, a little after it has changed. Nothing is asked for an incomplete one. */
@@ -30,7 +33,7 @@ export function useEstimate(request: ExportRequest | undefined): Estimated {
   const [asked] = useDebouncedValue(request && JSON.stringify(request), TYPING_MS);
   const unsupported = queries.getQueryData(CAN_ESTIMATE) === false;
   const query = useQuery({
-    queryKey: ["estimate", asked ?? ""],
+    queryKey: keys.estimate(asked ?? ""),
     queryFn: async ({ signal }) => {
       try {
         return await client.exports.estimate(JSON.parse(asked ?? "{}") as ExportRequest, { signal });
@@ -47,12 +50,12 @@ export function useEstimate(request: ExportRequest | undefined): Estimated {
     placeholderData: keepPreviousData,
     staleTime: FRESH_MS,
     gcTime: FRESH_MS,
-    retry: false,
   });
   return {
     estimate: asked === undefined ? undefined : (query.data ?? undefined),
     pending: query.isFetching,
     error: query.error ? SluiceError.from(query.error) : undefined,
     unsupported: unsupported || query.data === null,
+    retry: () => void query.refetch(),
   };
 }

@@ -8,8 +8,8 @@ const HEIGHT = 96;
 const BAR = 20;
 const GAP = 8;
 
-/** Exports of the last days, those that became a file below the others. */
-export function DayChart({ days }: { days: readonly Day[] }) {
+/** Exports of the last days, those that became a file below the others. Says so if there were more than it shows. */
+export function DayChart({ days, isWhole }: { days: readonly Day[]; isWhole: boolean }) {
   const top = Math.max(1, ...days.map((day) => day.completed + day.other));
   const width = days.length * (BAR + GAP) - GAP;
   const height = (count: number) => (count / top) * HEIGHT;
@@ -22,7 +22,9 @@ export function DayChart({ days }: { days: readonly Day[] }) {
         preserveAspectRatio="none"
         className={classes.chart}
         role="img"
-        aria-label={strings.history.chart(total, days.length)}
+        aria-label={
+          isWhole ? strings.history.chart(total, days.length) : strings.history.chartOfNewest(total)
+        }
         data-testid="day-chart"
       >
         {days.map((day, index) => {
@@ -51,6 +53,11 @@ export function DayChart({ days }: { days: readonly Day[] }) {
           {last && formatDay(last.at)}
         </Text>
       </Group>
+      {!isWhole && (
+        <Text size="xs" c="dimmed" ta="center">
+          {strings.history.chartOfNewest(total)}
+        </Text>
+      )}
     </figure>
   );
 }

@@ -1,7 +1,8 @@
-import { Button, Group, NativeSelect, Paper, Skeleton, Stack, Text, TextInput, Title } from "@mantine/core";
+import { Button, Group, NativeSelect, Paper, Skeleton, Stack, Text, TextInput } from "@mantine/core";
 import { IconSearch } from "@tabler/icons-react";
-import { useState } from "react";
+import { useEffect, useState } from "react";
 import { ExportRow } from "../exports/ExportRow.js";
+import { PageTitle } from "../layout/PageTitle.js";
 import { type HistoryQuery, useDatasets, useHistory } from "../live/queries.js";
 import { ProblemAlert } from "../problems/ProblemAlert.js";
 import { strings } from "../strings.js";
@@ -11,6 +12,9 @@ import { matches } from "./search.js";
 
 /** Days that the chart shows. */
 const DAYS = 14;
+
+/** Pages that are fetched for the chart at most. */
+const MOST_PAGES = 10;
 
 /** All exports, narrowed by status, dataset and words, and how many there were on each day. */
 export function HistoryPage() {
@@ -25,11 +29,11 @@ export function HistoryPage() {
     setQuery(({ [key]: _, ...rest }) => (value ? { ...rest, [key]: value } : rest));
   return (
     <Stack>
-      <Title order={1} size="h3">
+      <PageTitle page="history" name={text.title} size="h3">
         {text.title}
-      </Title>
+      </PageTitle>
       <Paper withBorder radius="lg" p="md">
-        <DayChart days={perDay(all, DAYS, new Date())} />
+        <RecentDays />
       </Paper>
       <Group align="flex-end" gap="sm">
         <TextInput
@@ -80,6 +84,23 @@ export function HistoryPage() {
       )}
     </Stack>
   );
+}
+
+/** Exports of the last days, whatever the list below is narrowed to. */
+function RecentDays() {
+  const { data, hasNextPage, isFetching, fetchNextPage } = useHistory({});
+  const pages = data?.pages ?? [];
+  const items = pages.flatMap((page) => page.items);
+  const days = perDay(items, DAYS, new Date());
+  const oldest = items.at(-1);
+  const reached = !hasNextPage || (oldest && Date.parse(oldest.requested_at) < (days[0]?.at ?? 0));
+  const more = !reached && !isFetching && pages.length > 0 && pages.length < MOST_PAGES;
+  useEffect(() => {
+    if (more) {
+      void fetchNextPage();
+    }
+  }, [more, fetchNextPage]);
+  return <DayChart days={days} isWhole={reached ?? false} />;
 }
 
 function toOption([value, label]: [string, string]) {

@@ -11,12 +11,15 @@ export const keys = {
   export: (id: string) => ["export", id] as const,
   credits: ["credits"] as const,
   datasets: ["datasets"] as const,
+  /** Every estimate. */
+  estimates: ["estimate"] as const,
+  estimate: (request: string) => ["estimate", request] as const,
 };
 
 /** Keeps the query cache in step with the pushed messages. Returns what stops it. */
 export function followMessages(client: SluiceClient, queries: QueryClient): () => void {
   const refetch = () => {
-    for (const queryKey of [keys.lists, ["export"], keys.credits, keys.datasets]) {
+    for (const queryKey of [keys.lists, ["export"], keys.credits, keys.datasets, keys.estimates]) {
       void queries.invalidateQueries({ queryKey });
     }
   };
@@ -75,7 +78,12 @@ function patchExports(queries: QueryClient, id: string, patch: (current: Export)
 
 /** An answer by REST may be older than what was pushed while it was on its way: the newer one wins. */
 export function mergeKnown(queries: QueryClient, given: Export): Export {
-  const pages = queries.getQueryData<InfiniteData<ExportPage>>(keys.exports)?.pages ?? [];
-  const known = pages.flatMap((page) => page.items).find((item) => item.id === given.id);
-  return known ? newer(known, given) : given;
+  const lists = queries.getQueriesData<InfiniteData<ExportPage>>({ queryKey: keys.lists });
+  const known = [
+    queries.getQueryData<Export>(keys.export(given.id)),
+    ...lists.flatMap(([, data]) => data?.pages.flatMap((page) => page.items) ?? []),
+  ];
+  return known
+    .filter((item) => item?.id === given.id)
+    .reduce<Export>((latest, item) => (item && newer(item, latest)) ?? latest, given);
 }

@@ -32,6 +32,15 @@ export function applyProgress(current: Paced, progress: Progress, now: number): 
   };
 }
 
+/** Bytes have come here, so it runs, though the word of it is still on its way. */
+export function underWay(item: Paced, received: number): Paced {
+  const waits = item.status === "queued" || item.status === "dispatched";
+  if (!waits || received === 0) {
+    return item;
+  }
+  return { ...item, status: "running", progress: { ...item.progress, queue_position: null } };
+}
+
 function paceOf(current: Paced, progress: Progress, now: number): NonNullable<Paced["pace"]> {
   const pace = current.pace;
   if (!pace || progress.bytes < pace.sinceBytes) {
@@ -48,5 +57,8 @@ function paceOf(current: Paced, progress: Progress, now: number): NonNullable<Pa
 
 /** Events come at least once and may be older than what REST said: an ended export only changes to another end. */
 export function newer(current: Paced, given: Export): Paced {
-  return hasEnded(current.status) && !hasEnded(given.status) ? current : given;
+  if (hasEnded(current.status) && !hasEnded(given.status)) {
+    return current;
+  }
+  return current.pace && !hasEnded(given.status) ? { ...given, pace: current.pace } : given;
 }

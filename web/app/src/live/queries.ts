@@ -43,13 +43,16 @@ export interface HistoryQuery {
 /** The person's exports of some status or dataset, many at a time. */
 export function useHistory(query: HistoryQuery) {
   const { client } = useLive();
+  const queries = useQueryClient();
   return useInfiniteQuery({
     queryKey: keys.history(query),
-    queryFn: ({ pageParam, signal }) =>
-      client.exports.list(
+    queryFn: async ({ pageParam, signal }) => {
+      const page = await client.exports.list(
         { limit: 100, ...query, ...(pageParam ? { cursor: pageParam } : undefined) },
         { signal },
-      ),
+      );
+      return { ...page, items: page.items.map((item) => mergeKnown(queries, item)) };
+    },
     initialPageParam: "",
     getNextPageParam: (page) => page.next_cursor ?? undefined,
   });
@@ -58,9 +61,10 @@ export function useHistory(query: HistoryQuery) {
 /** One export. */
 export function useExport(id: string) {
   const { client } = useLive();
+  const queries = useQueryClient();
   return useQuery({
     queryKey: keys.export(id),
-    queryFn: ({ signal }) => client.exports.get(id, { signal }),
+    queryFn: async ({ signal }) => mergeKnown(queries, await client.exports.get(id, { signal })),
     refetchInterval: usePolling(),
   });
 }

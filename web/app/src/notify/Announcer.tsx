@@ -2,6 +2,7 @@ import { VisuallyHidden } from "@mantine/core";
 import { type Export, hasEnded } from "@sluice/client";
 import { useEffect, useState } from "react";
 import { useLocation } from "wouter";
+import { usePageName } from "../layout/PageTitle.js";
 import { useLive } from "../live/LiveProvider.js";
 import { useExports } from "../live/queries.js";
 import { strings } from "../strings.js";
@@ -12,6 +13,7 @@ export function Announcer() {
   const { client } = useLive();
   const [, navigate] = useLocation();
   const [said, setSaid] = useState("");
+  const name = usePageName();
   const exports = useExports();
   const items = exports.data?.pages.flatMap((page) => page.items) ?? [];
   const running = items.filter((item) => !hasEnded(item.status));
@@ -35,7 +37,11 @@ export function Announcer() {
   }, [client, navigate]);
 
   const done = running.reduce((sum, { progress }) => sum + part(progress.rows, progress.rows_total), 0);
-  const title = strings.notify.pageTitle(running.length, running.length > 0 ? done / running.length : 0);
+  const title = strings.notify.pageTitle(
+    name,
+    running.length,
+    running.length > 0 ? done / running.length : 0,
+  );
   useEffect(() => {
     document.title = title;
   }, [title]);

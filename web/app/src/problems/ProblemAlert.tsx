@@ -1,12 +1,15 @@
 import { Alert, Button, Group, List, Text } from "@mantine/core";
 import { type FieldError, type Slug, SluiceError } from "@sluice/client";
 import { IconAlertTriangle } from "@tabler/icons-react";
+import { partsOf } from "../form/faults.js";
 import { OwnProblem } from "../saving/ownProblem.js";
 import { ownTexts, problemTexts, strings } from "../strings.js";
 
 interface Actions {
   onClose?: () => void;
   onRetry?: (() => void) | undefined;
+  /** What a field of the request is called on the page. */
+  label?: (field: FieldError) => string | undefined;
 }
 
 type Props = Actions & ({ error: unknown } | { slug: Slug; detail?: string });
@@ -17,7 +20,7 @@ export function ProblemAlert(props: Props) {
     "slug" in props
       ? new SluiceError({ slug: props.slug, title: "", detail: props.detail })
       : SluiceError.from(props.error, "protocol");
-  const { onClose, onRetry } = props;
+  const { onClose, onRetry, label } = props;
   const why = problem instanceof OwnProblem ? problem.why : undefined;
   const text = why ? ownTexts[why] : problemTexts[problem.slug];
   // what only a program could use is not for people
@@ -41,7 +44,7 @@ export function ProblemAlert(props: Props) {
       {problem.errors.length > 0 && (
         <List size="sm" mb={4}>
           {problem.errors.map((field) => (
-            <List.Item key={field.pointer + field.detail}>{fieldText(field)}</List.Item>
+            <List.Item key={field.pointer + field.detail}>{fieldText(field, label?.(field))}</List.Item>
           ))}
         </List>
       )}
@@ -70,12 +73,8 @@ function Again({ label, onClick }: { label: string; onClick: () => void }) {
   );
 }
 
-function fieldText(field: FieldError): string {
-  const path = field.pointer
-    .split("/")
-    .filter(Boolean)
-    .map((part) => part.replaceAll("~1", "/").replaceAll("~0", "~"))
-    .join(" › ");
+function fieldText(field: FieldError, label: string | undefined): string {
+  const path = label ?? partsOf(field.pointer).join(" › ");
   return path ? `${path}: ${field.detail}` : sentence(field.detail);
 }
 

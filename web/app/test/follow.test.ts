@@ -1,0 +1,41 @@
+import type { Export, ExportPage } from "@sluice/client";
+import { type InfiniteData, QueryClient } from "@tanstack/react-query";
+import { describe, expect, it } from "vitest";
+import { keys, mergeKnown, putExport } from "../src/live/follow.js";
+
+const item = (status: Export["status"]) => ({ id: "x", status }) as Export;
+const pageOf = (items: Export[]): InfiniteData<ExportPage> => ({
+  pages: [{ items }] as unknown as ExportPage[],
+  pageParams: [""],
+});
+
+describe("an answer by REST that is older than what was pushed", () => {
+  it.each([
+    ["the newest exports", keys.exports, pageOf([item("completed")])],
+    ["the history", keys.history({ dataset: "flights" }), pageOf([item("completed")])],
+    ["the page of one export", keys.export("x"), item("completed")],
+  ])("does not undo its end, known from %s", (_, key, data) => {
+    const queries = new QueryClient();
+    queries.setQueryData(key, data);
+    expect(mergeKnown(queries, item("running")).status).toBe("completed");
+    expect(mergeKnown(queries, item("expired")).status).toBe("expired");
+  });
+
+  it("counts where nothing newer is known", () => {
+    expect(mergeKnown(new QueryClient(), item("running")).status).toBe("running");
+  });
+});
+
+describe("a pushed export", () => {
+  it("comes first when it is new, and changes in its place when it is known", () => {
+    const queries = new QueryClient();
+    queries.setQueryData(keys.exports, pageOf([{ ...item("completed"), id: "old" }]));
+    putExport(queries, item("queued"));
+    putExport(queries, item("running"));
+    const { pages } = queries.getQueryData<InfiniteData<ExportPage>>(keys.exports) ?? pageOf([]);
+    expect(pages[0]?.items.map(({ id, status }) => `${id} ${status}`)).toEqual([
+      "x running",
+      "old completed",
+    ]);
+  });
+});

@@ -1,0 +1,136 @@
+import { expect } from "@playwright/test";
+import { Stack } from "../stack/stack.js";
+import { onStack } from "./onStack.js";
+import {
+  addFilter,
+  balanceOf,
+  expectReceived,
+  expectStatus,
+  idOf,
+  rowOf,
+  signIn,
+  startExport,
+} from "./page.js";
+
+// What takes its time: exports that wait, that run, and that expire. One slot for large exports, and an exporter that stops
+// when a test wants it to.
+
+const CATALOG = `
+[[dataset]]
+name = "brief"
+title = "Brief"
+files = "brief.csv"
+retention = "2s"
+`;
+
+const test = onStack(() =>
+  Stack.start({
+    name: "the stack of those who wait",
+    env: { SLUICE_EXPORTER__SLOTS: "2", SLUICE_EXPORTER__BULK_SLOTS: "1" },
+    catalog: CATALOG,
+    files: { "brief.csv": "id,name\n1,a\n2,b\n" },
+  }),
+);
+test.beforeAll(({ stack }) => stack.grant("alice", "acme", 40));
+test.afterEach(({ stack }) => stack.resume("exporter"));
+
+test("who waits sees the place in the queue, and that it moves", async ({ page, stack }) => {
+  await signIn(page, "alice");
+  await page.getByTestId("dataset-flights").click();
+  const first = await startExport(page);
+  await expectStatus(first, "running");
+  stack.pause("exporter");
+  const asked: string[] = [];
+  await addFilter(page, "origin", "ne", "SEA");
+  const second = await startExport(page);
+  await page.getByTestId("filter-value").fill("JFK");
+  const third = await startExport(page);
+  await expect(second.getByTestId("export-facts")).toContainText("Next in the queue");
+  await expect(third.getByTestId("export-facts")).toContainText("1 ahead of it in the queue");
+  page.on("request", (request) => request.url().includes("/v1/exports") && asked.push(request.url()));
+  await stack.rest("DELETE", `/v1/exports/${await idOf(second)}`);
+  await expect(third.getByTestId("export-facts")).toContainText("Next in the queue");
+  expect(asked, "it was pushed").toEqual([]);
+  for (const row of [third, first]) {
+    await row.getByTestId("cancel-button").click();
+    await expectStatus(row, "canceled");
+  }
+});
+
+test("a running export shows its progress and can be canceled, and its credit comes back", async ({
+  page,
+  stack,
+}) => {
+  await signIn(page, "alice");
+  const before = await balanceOf(page);
+  await page.getByTestId("dataset-flights").click();
+  const row = await startExport(page);
+  await expectReceived(row, 1);
+  stack.pause("exporter");
+  await expect(row.getByTestId("export-progress")).toBeVisible();
+  await expect.poll(() => balanceOf(page)).toBe(before - 1);
+  await row.getByTestId("cancel-button").click();
+  await expectStatus(row, "canceled");
+  await expect(row.getByTestId("cancel-button")).toHaveCount(0);
+  await expect.poll(() => balanceOf(page)).toBe(before);
+});
+
+test("a second click on the same thing makes no second export, costs nothing, and says so", async ({
+  page,
+  stack,
+}) => {
+  stack.pause("exporter");
+  await signIn(page, "alice");
+  const before = await balanceOf(page);
+  await page.getByTestId("dataset-flights").click();
+  const row = await startExport(page);
+  const rows = await page.getByTestId("export-row").count();
+  await expect(page.getByTestId("export-button")).toBeEnabled();
+  await expect(page.getByTestId("joined")).toHaveCount(0);
+  await page.getByTestId("export-button").click();
+  await expect(page.getByTestId("joined")).toContainText("Asking again has cost nothing.");
+  expect(await page.getByTestId("export-row").count()).toBe(rows);
+  await expect.poll(() => balanceOf(page)).toBe(before - 1);
+  await row.getByTestId("cancel-button").click();
+  await expectStatus(row, "canceled");
+});
+
+test("a file whose time is over says so, also to who saves it before the news have come", async ({
+  page,
+  browser,
+  stack,
+}) => {
+  await signIn(page, "alice");
+  await page.getByTestId("dataset-brief").click();
+  const row = await startExport(page);
+  await expect(row.getByTestId("saving")).toHaveAttribute("data-phase", "saved");
+  const id = await idOf(row);
+
+  const late = await browser.newContext({ baseURL: stack.url });
+  const other = await late.newPage();
+  await other.routeWebSocket("**/v1/ws**", (socket) => {
+    const server = socket.connectToServer();
+    server.onMessage((message) => {
+      if (!String(message).includes('"export.expired"')) {
+        socket.send(message);
+      }
+    });
+  });
+  await signIn(other, "alice");
+  await expectStatus(rowOf(other, id), "completed");
+
+  const status = async () => {
+    stack.sluice(["schedule", "run", "sweep", "--wait"]);
+    return ((await (await stack.rest("GET", `/v1/exports/${id}`)).json()) as { status: string }).status;
+  };
+  await expect.poll(status, { timeout: 30_000 }).toBe("expired");
+  await expectStatus(row, "expired");
+  await expect(row).toContainText("The file was deleted after its time");
+  await expect(row.getByTestId("again-button")).toBeVisible();
+
+  await rowOf(other, id).getByTestId("save-button").click();
+  const problem = rowOf(other, id).getByTestId("problem");
+  await expect(problem).toHaveAttribute("data-slug", "expired");
+  await expect(problem).toContainText("Export it again to get a fresh one.");
+  await late.close();
+});
