@@ -20,6 +20,8 @@ use crate::error::NotifierError;
 const OUTCOME: &str = "outcome";
 /// Numbers looked up for one page: what was requeued leaves gaps.
 const STEPS: u64 = 400;
+/// Dead letters of one export that are forgotten at once; it has one for each outcome that could not be settled.
+const OF_ONE: usize = 16;
 
 /// What an exporter writes.
 #[derive(Debug, Deserialize)]
@@ -93,22 +95,36 @@ impl Letters {
         }
     }
 
-    /// Forgets one.
+    /// Forgets one; nobody minds if another operator was quicker.
     ///
     /// # Errors
     /// When NATS does not answer.
-    pub(super) async fn forget_outcome(&self, letter: &StreamMessage) -> Result<(), NotifierError> {
-        let deleted = self.0.delete_message(letter.sequence).await;
-        deleted.map(drop).map_err(NotifierError::jetstream("forget a dead letter"))
+    pub(super) async fn forget(&self, letter: &StreamMessage) -> Result<(), NotifierError> {
+        match self.0.delete_message(letter.sequence).await {
+            Ok(_) => Ok(()),
+            Err(_) if self.is_gone(letter.sequence).await? => Ok(()),
+            Err(e) => Err(NotifierError::JetStream { doing: "forget a dead letter", detail: e.to_string() }),
+        }
     }
 
-    /// Forgets all dead letters of an export.
+    /// Forgets those of an export, one by one: a right to purge would be one to forget all.
     ///
     /// # Errors
     /// When NATS does not answer.
-    pub(super) async fn forget(&self, id: ExportId) -> Result<(), NotifierError> {
-        let purged = self.0.purge().filter(all_of(id)).await;
-        purged.map(drop).map_err(NotifierError::jetstream("forget dead letters"))
+    pub(super) async fn forget_all(&self, id: ExportId) -> Result<(), NotifierError> {
+        for _ in 0..OF_ONE {
+            let Some(letter) = self.last(&all_of(id)).await? else { break };
+            self.forget(&letter).await?;
+        }
+        Ok(())
+    }
+
+    async fn is_gone(&self, sequence: u64) -> Result<bool, NotifierError> {
+        match self.0.get_raw_message(sequence).await {
+            Ok(_) => Ok(false),
+            Err(e) if e.kind() == RawMessageErrorKind::NoMessageFound => Ok(true),
+            Err(e) => Err(NotifierError::JetStream { doing: "look for a dead letter", detail: e.to_string() }),
+        }
     }
 }
 

@@ -50,7 +50,7 @@ impl Handler for Requeuer {
         };
         if let Some(letter) = letters.outcome(export_id).await? {
             self.replay(export_id, &letter).await?;
-            letters.forget_outcome(&letter).await?;
+            letters.forget(&letter).await?;
             info!(export.id = %export_id, dead.sequence = letter.sequence, "an operator has an outcome settled again");
             count("requeue", true);
             return Ok(enveloped(RequeueReply::Replayed { export: Box::new(summary::of(&row)?) }));
@@ -108,7 +108,7 @@ impl Requeuer {
                 Anew::Unpaid(problem) => return Ok(Self::refuse(problem)),
             },
         };
-        if let Err(e) = letters.forget(of).await {
+        if let Err(e) = letters.forget_all(of).await {
             // whoever asks again gets the same answer
             warn!(export.id = %of, error = %e, "dead letters of an export that was requeued can't be deleted");
         }

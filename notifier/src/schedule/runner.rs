@@ -118,8 +118,8 @@ impl Runner {
             return Ok(());
         }
         let (ended, took) = (self.deps.clock.now(), clock.elapsed());
-        metrics::counter!("sluice_schedule_runs_total", "job" => name, "result" => word(&result)).increment(1);
-        metrics::gauge!("sluice_schedule_last_duration_seconds", "job" => name).set(took.as_secs_f64());
+        metrics::counter!("sluice_schedule_runs_total", "task" => name, "result" => word(&result)).increment(1);
+        metrics::gauge!("sluice_schedule_last_duration_seconds", "task" => name).set(took.as_secs_f64());
         let end = Ended {
             at: ended,
             duration_ms: i64::try_from(took.as_millis()).unwrap_or(i64::MAX),

@@ -102,11 +102,11 @@ impl Watch {
 fn show(row: &job::Model) {
     let seconds = |at: DateTime<Utc>| at.timestamp_millis() as f64 / 1000.0;
     let job = || row.name.clone();
-    metrics::gauge!("sluice_schedule_next_due_timestamp_seconds", "job" => job()).set(seconds(row.due_at));
+    metrics::gauge!("sluice_schedule_next_due_timestamp_seconds", "task" => job()).set(seconds(row.due_at));
     if let Some(ended) = row.ended_at {
-        metrics::gauge!("sluice_schedule_last_run_timestamp_seconds", "job" => job()).set(seconds(ended));
+        metrics::gauge!("sluice_schedule_last_run_timestamp_seconds", "task" => job()).set(seconds(ended));
         if row.result.as_deref() == Some("ok") {
-            metrics::gauge!("sluice_schedule_last_success_timestamp_seconds", "job" => job()).set(seconds(ended));
+            metrics::gauge!("sluice_schedule_last_success_timestamp_seconds", "task" => job()).set(seconds(ended));
         }
     }
     if row.name == audit::NAME {

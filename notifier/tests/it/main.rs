@@ -6,6 +6,7 @@ mod delivery;
 mod dispatch;
 mod harness;
 mod midnight;
+mod ops;
 mod outages;
 mod schedule;
 mod settle;

@@ -213,11 +213,11 @@ async fn the_schedule_is_in_the_metrics() {
     testkit::eventually("the gauges follow", || async {
         let text = metrics.render();
         let has = |line: &str| text.lines().any(|found| found == line);
-        (has(&format!(r#"sluice_schedule_next_due_timestamp_seconds{{job="sweep"}} {due}"#))
-            && has(&format!(r#"sluice_schedule_last_run_timestamp_seconds{{job="sweep"}} {}"#, due - 3600))
-            && has(&format!(r#"sluice_schedule_last_success_timestamp_seconds{{job="sweep"}} {}"#, due - 3600))
-            && has(r#"sluice_schedule_runs_total{job="sweep",result="ok"} 1"#)
-            && text.contains(r#"sluice_schedule_last_duration_seconds{job="sweep"} "#))
+        (has(&format!(r#"sluice_schedule_next_due_timestamp_seconds{{task="sweep"}} {due}"#))
+            && has(&format!(r#"sluice_schedule_last_run_timestamp_seconds{{task="sweep"}} {}"#, due - 3600))
+            && has(&format!(r#"sluice_schedule_last_success_timestamp_seconds{{task="sweep"}} {}"#, due - 3600))
+            && has(r#"sluice_schedule_runs_total{task="sweep",result="ok"} 1"#)
+            && text.contains(r#"sluice_schedule_last_duration_seconds{task="sweep"} "#))
         .then_some(())
     })
     .await;

@@ -274,6 +274,52 @@ mod tests {
         assert_eq!(values("sluice_jetstream_messages", "stream"), streams);
     }
 
+    /// The table as docs/metrics.md has it.
+    fn page() -> String {
+        let mut page = String::from("| metric | kind | labels | what it says | of |\n|---|---|---|---|---|\n");
+        for Metric { name, kind, of, labels, help, .. } in TABLE {
+            let kind = match kind {
+                Kind::Counter => "counter",
+                Kind::Gauge => "gauge",
+                Kind::Histogram(_) => "histogram",
+            };
+            let of = match of {
+                Of::All => "all",
+                Of::Files => "exporters, notifiers",
+                Of::Credits => "gateways, notifiers",
+                Of::Gateway => "gateways",
+                Of::Exporter => "exporters",
+                Of::Notifier => "notifiers",
+            };
+            let labels: Vec<_> = labels
+                .iter()
+                .map(|Label(name, values)| match values {
+                    Values::Known(values) if values.len() <= 5 => format!("`{name}`: {}", values.join(", ")),
+                    Values::Known(_) => format!("`{name}`: a list in the table"),
+                    Values::Bounded(why) => format!("`{name}`: {why}"),
+                })
+                .collect();
+            page += &format!("| `{name}` | {kind} | {} | {help} | {of} |\n", labels.join("; "));
+        }
+        page
+    }
+
+    #[test]
+    fn the_page_says_what_the_table_says() {
+        const BEGIN: &str = "<!-- the table: made from platform/src/metrics/table.rs -->\n";
+        const END: &str = "<!-- its end -->";
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().join("docs/metrics.md");
+        let text = std::fs::read_to_string(&path).unwrap();
+        let (before, rest) = text.split_once(BEGIN).unwrap();
+        let (_, after) = rest.split_once(END).unwrap();
+        let wanted = format!("{before}{BEGIN}{}{END}{after}", page());
+        if std::env::var_os("UPDATE_CONTRACT").is_some() {
+            std::fs::write(&path, &wanted).unwrap();
+        } else {
+            assert!(text == wanted, "docs/metrics.md is old: UPDATE_CONTRACT=1 writes it anew");
+        }
+    }
+
     /// Every `counter!("…"`, `gauge!("…"` and `histogram!("…"` in the services.
     fn written(folder: &Path, found: &mut BTreeMap<String, (&'static str, PathBuf)>) {
         for entry in std::fs::read_dir(folder).unwrap() {

@@ -1,24 +1,27 @@
 //! What a process takes of its machine, under the names that Prometheus's own clients use.
 
-use std::{fs, sync::OnceLock, time::SystemTime};
+use std::{fs, sync::OnceLock};
 
+use chrono::{DateTime, Utc};
 use nix::sys::{
     resource::{Resource, UsageWho, getrlimit, getrusage},
     time::TimeValLike,
 };
 use tracing::debug;
 
-static BEGAN: OnceLock<SystemTime> = OnceLock::new();
+use crate::clock::{Clock, SystemClock};
+
+static BEGAN: OnceLock<DateTime<Utc>> = OnceLock::new();
 
 /// The process has begun.
 pub(super) fn began() {
-    BEGAN.get_or_init(SystemTime::now);
+    BEGAN.get_or_init(|| SystemClock.now());
 }
 
 /// Looks at the process. What the system does not tell stays as it was.
 pub(super) fn look() {
-    if let Some(since) = BEGAN.get().and_then(|began| began.duration_since(SystemTime::UNIX_EPOCH).ok()) {
-        metrics::gauge!("process_start_time_seconds").set(since.as_secs_f64());
+    if let Some(began) = BEGAN.get() {
+        metrics::gauge!("process_start_time_seconds").set(began.timestamp_millis() as f64 / 1000.0);
     }
     match getrusage(UsageWho::RUSAGE_SELF) {
         Ok(usage) => {

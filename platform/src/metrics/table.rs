@@ -20,7 +20,7 @@ const LANE: Label = Label("lane", Known(&["interactive", "bulk"]));
 const POOL: Label = Label("pool", Bounded("pools are named in the exporters' settings"));
 const FORMAT: Label = Label("format", Bounded("formats are registered in the exporter"));
 const CLASS: Label = Label("class", Known(&["busy", "other"]));
-const JOB: Label = Label("job", Bounded("scheduled jobs are a list in the notifier"));
+const TASK: Label = Label("task", Bounded("scheduled jobs are a list in the notifier"));
 const CLIENT: Label = Label("client", Bounded("one for each service in the process"));
 const DATABASE: Label = Label("pool", Bounded("`shared`, and `reads` of an exporter"));
 const STREAM: Label = Label("stream", Known(&["SLUICE_JOBS", "SLUICE_OUTCOMES", "SLUICE_EVENTS", "SLUICE_DEAD"]));
@@ -71,6 +71,7 @@ pub const TABLE: &[Metric] = &[
     Metric { name: "sluice_nats_slow_consumers_total", kind: Counter, unit: Count, of: All, labels: &[CLIENT], help: "Times a subscription was too slow and NATS dropped a message of it." },
     Metric { name: "sluice_nats_messages_total", kind: Counter, unit: Count, of: All, labels: &[CLIENT, Label("direction", Known(&["in", "out"]))], help: "Messages over the connection to NATS." },
     Metric { name: "sluice_nats_bytes_total", kind: Counter, unit: Bytes, of: All, labels: &[CLIENT, Label("direction", Known(&["in", "out"]))], help: "Payload over the connection to NATS." },
+    Metric { name: "sluice_otlp_spans_total", kind: Counter, unit: Count, of: All, labels: &[Label("result", Known(&["sent", "failed"]))], help: "Spans for the collector of traces." },
 
     // whoever has a file store
     Metric { name: "sluice_store_operation_seconds", kind: Histogram(QUICK), unit: Seconds, of: Files, labels: &[Label("operation", Known(&["put", "get", "list", "delete", "copy"])), Label("result", Known(&["ok", "not_found", "error"]))], help: "Operations of the file store; of a read until its first byte can be had." },
@@ -142,10 +143,10 @@ pub const TABLE: &[Metric] = &[
     Metric { name: "sluice_jetstream_looks_total", kind: Counter, unit: Count, of: Notifier, labels: &[Label("result", Known(&["ok", "failed"]))], help: "Looks at the queue and at JetStream for these numbers." },
 
     // notifiers: the clock
-    Metric { name: "sluice_schedule_runs_total", kind: Counter, unit: Count, of: Notifier, labels: &[JOB, Label("result", Known(&["ok", "failed"]))], help: "Runs of scheduled jobs on this notifier." },
-    Metric { name: "sluice_schedule_last_duration_seconds", kind: Gauge, unit: Seconds, of: Notifier, labels: &[JOB], help: "How long the last run on this notifier took." },
-    Metric { name: "sluice_schedule_next_due_timestamp_seconds", kind: Gauge, unit: Seconds, of: Notifier, labels: &[JOB], help: "When a scheduled job is due, since 1970; in the past while it has not run." },
-    Metric { name: "sluice_schedule_last_run_timestamp_seconds", kind: Gauge, unit: Seconds, of: Notifier, labels: &[JOB], help: "When the last run of a scheduled job ended, since 1970, whoever ran it." },
-    Metric { name: "sluice_schedule_last_success_timestamp_seconds", kind: Gauge, unit: Seconds, of: Notifier, labels: &[JOB], help: "When the last run that went well ended, since 1970." },
+    Metric { name: "sluice_schedule_runs_total", kind: Counter, unit: Count, of: Notifier, labels: &[TASK, Label("result", Known(&["ok", "failed"]))], help: "Runs of scheduled jobs on this notifier." },
+    Metric { name: "sluice_schedule_last_duration_seconds", kind: Gauge, unit: Seconds, of: Notifier, labels: &[TASK], help: "How long the last run on this notifier took." },
+    Metric { name: "sluice_schedule_next_due_timestamp_seconds", kind: Gauge, unit: Seconds, of: Notifier, labels: &[TASK], help: "When a scheduled job is due, since 1970; in the past while it has not run." },
+    Metric { name: "sluice_schedule_last_run_timestamp_seconds", kind: Gauge, unit: Seconds, of: Notifier, labels: &[TASK], help: "When the last run of a scheduled job ended, since 1970, whoever ran it." },
+    Metric { name: "sluice_schedule_last_success_timestamp_seconds", kind: Gauge, unit: Seconds, of: Notifier, labels: &[TASK], help: "When the last run that went well ended, since 1970." },
     Metric { name: "sluice_notifier_swept_total", kind: Counter, unit: Count, of: Notifier, labels: &[Label("step", Bounded("steps are a list in the notifier"))], help: "What scheduled jobs tidied." },
 ];
