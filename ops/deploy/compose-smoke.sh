@@ -7,6 +7,7 @@
 #
 #   SLUICE_PORT       the port to open on loopback (18080)
 #   COMPOSE           how Compose is called (docker compose)
+#   BUILD             --no-build to take the images that are there (--build)
 #   START_WITHIN_S    how long everything may take to be healthy (300)
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -42,7 +43,7 @@ if [[ -f .env ]]; then cp -p .env "$work/env"; fi
 ops/compose/init-secrets "$SLUICE_SECRETS"
 if [[ -f $work/env ]]; then mv "$work/env" .env; else rm -f .env; fi
 
-"${compose[@]}" up --build --detach --wait --wait-timeout "${START_WITHIN_S:-300}"
+"${compose[@]}" up "${BUILD:---build}" --detach --wait --wait-timeout "${START_WITHIN_S:-300}"
 say "everything is healthy"
 
 curl --silent --show-error --fail --max-time 30 --header 'content-type: application/json' --header "origin: $url" \
