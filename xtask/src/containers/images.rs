@@ -10,23 +10,39 @@ use anyhow::{Context as _, Result, bail};
 use crate::layout::Layout;
 use crate::tools::docker::Engine;
 
-/// The version in their names here.
-pub(super) const TAG: &str = "test";
+/// The version in their names when they are built here.
+const BUILT: &str = "test";
+/// Names the version of images that are there already, such as those that a pipeline built.
+const NAMED_BY: &str = "SLUICE_IMAGE_TAG";
 /// Target of the Dockerfile, and the most that the image may have, MB. A gateway with a data engine in it would have more.
 const IMAGES: [(&str, u64); 5] =
-    [("gateway", 60), ("exporter", 200), ("exporter-demo", 220), ("notifier", 90), ("sluice", 230)];
+    [("gateway", 80), ("exporter", 250), ("exporter-demo", 270), ("notifier", 100), ("sluice", 280)];
 /// The user of every image.
 const NOBODY: &str = "65532:65532";
 
 /// Where machines keep the certificates of the authorities that they trust; a network may have one of its own.
 const AUTHORITIES: &str = "/etc/ssl/certs/ca-certificates.crt";
 
-pub(super) fn name(target: &str) -> String {
-    format!("sluice/{target}:{TAG}")
+fn named() -> Option<String> {
+    env::var(NAMED_BY).ok().filter(|tag| !tag.is_empty())
 }
 
-/// Builds all, one after the other: the first compiles, the others take what is there.
+/// The version in the names of the images that are tried.
+pub(super) fn tag() -> String {
+    named().unwrap_or_else(|| BUILT.to_owned())
+}
+
+pub(super) fn name(target: &str) -> String {
+    format!("sluice/{target}:{}", tag())
+}
+
+/// Builds all, one after the other: the first compiles, the others take what is there. Builds nothing when they are
+/// named.
 pub(super) fn build(layout: &Layout, engine: &Engine) -> Result<()> {
+    if let Some(tag) = named() {
+        println!("   these are there already: {tag}");
+        return Ok(());
+    }
     let profile = env::var("SLUICE_IMAGE_PROFILE").unwrap_or_else(|_| "release".to_owned());
     for (target, _) in IMAGES {
         let authorities = Some(PathBuf::from(AUTHORITIES)).filter(|path| path.exists());
@@ -34,7 +50,7 @@ pub(super) fn build(layout: &Layout, engine: &Engine) -> Result<()> {
         engine
             .run("docker build")
             .args(["build", "--network=host", "--file", "ops/Dockerfile", "--target", target, "--tag", &name(target)])
-            .args(["--build-arg", &format!("PROFILE={profile}"), "--build-arg", &format!("VERSION={TAG}")])
+            .args(["--build-arg", &format!("PROFILE={profile}"), "--build-arg", &format!("VERSION={BUILT}")])
             .args(secret.into_iter().flat_map(|secret| ["--secret".to_owned(), secret]))
             .arg(".")
             .dir(&layout.root)

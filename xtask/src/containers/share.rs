@@ -8,7 +8,7 @@ use anyhow::{Result, bail};
 use super::deliver::{ask, whole};
 use super::http::Client;
 use super::images;
-use super::stack::Stack;
+use super::stack::{Container, Stack};
 
 /// Airports, each of which makes an export of its own.
 const ORIGINS: [&str; 12] = ["SEA", "JFK", "LAX", "ORD", "ATL", "DFW", "DEN", "PHX", "LAS", "MSP", "BOS", "DTW"];
@@ -47,11 +47,7 @@ pub(super) fn survives(stack: &Stack<'_>) -> Result<()> {
     for end in ["stop", "kill"] {
         let id = ask(&client, LONG)?;
         let worker = images::until("an exporter takes the job", WITHIN, || running(stack, &id))?;
-        // the name that an exporter goes by begins with that of its machine, which is the container's id
-        let exporters = stack.containers(&["exporter"])?;
-        let Some(container) = exporters.iter().find(|one| one.id.starts_with(machine(&worker))) else {
-            bail!("no container is the exporter {worker}")
-        };
+        let container = whose(stack, &worker)?;
         stack.engine.run("docker").args([end, &container.id]).output()?;
         if running(stack, &id)?.is_some_and(|now| now == worker) && end == "stop" {
             bail!("the exporter {worker} was stopped and still has the export")
@@ -73,6 +69,12 @@ fn running(stack: &Stack<'_>, id: &str) -> Result<Option<String>> {
     Ok(Some(worker).filter(|worker| !worker.is_empty()))
 }
 
-fn machine(worker: &str) -> &str {
-    worker.split(['-', '.', ':', '/']).next().unwrap_or(worker)
+/// The container in which this exporter runs, which says its name when it starts.
+fn whose(stack: &Stack<'_>, worker: &str) -> Result<Container> {
+    for container in stack.containers(&["exporter"])? {
+        if stack.engine.run("docker logs").args(["logs", &container.id]).output()?.contains(worker) {
+            return Ok(container);
+        }
+    }
+    bail!("no container is the exporter {worker}")
 }

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context as _, Result, bail};
 
-use super::images::TAG;
+use super::images;
 use crate::layout::Layout;
 use crate::run::Run;
 use crate::tools::docker::Engine;
@@ -45,7 +45,7 @@ impl<'a> Stack<'a> {
             .env("SLUICE_SECRETS", &self.secrets)
             .env("SLUICE_DEMO", "1")
             .env("SLUICE_PORT", self.port.to_string())
-            .env("SLUICE_VERSION", TAG)
+            .env("SLUICE_VERSION", images::tag())
     }
 
     /// The same with nothing that could be set.

@@ -49,7 +49,9 @@ impl Engine {
         }
         if !run::is_program(Path::new(DAEMON)) {
             if !apt::can_install() {
-                bail!("dockerd is missing: install it (Debian: apt install docker.io), or name an engine with DOCKER_HOST")
+                bail!(
+                    "dockerd is missing: install it (Debian: apt install docker.io), or name an engine with DOCKER_HOST"
+                )
             }
             apt::install(layout, "docker.io")?;
         }
