@@ -15,6 +15,11 @@ pub(super) fn workflows(context: &Context<'_>) -> Result<()> {
         .args(["--builtin-schema", "vendor.github-workflows"])
         .args(&found)
         .quiet(&log)?;
+    context
+        .checker("check-jsonschema")
+        .args(["--builtin-schema", "vendor.dependabot"])
+        .arg(context.root().join(".github/dependabot.yml"))
+        .quiet(&log)?;
     // Python in workflows isn't looked at: there is none.
     context
         .program("actionlint")?
