@@ -1,8 +1,18 @@
 import { readdir } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
 import AxeBuilder from "@axe-core/playwright";
-import { expect, type Page, test } from "@playwright/test";
-import { addFilter, expectLive, expectStatus, grant, idOf, signIn, startExport } from "./page.js";
+import { expect, type Locator, type Page, test } from "@playwright/test";
+import {
+  addFilter,
+  expectLive,
+  expectStatus,
+  grant,
+  idOf,
+  rowOf,
+  signIn,
+  startExport,
+  tokenOf,
+} from "./page.js";
 
 test.beforeAll(() => grant("carol", "globex", 20));
 
@@ -47,30 +57,126 @@ for (const colorScheme of ["light", "dark"] as const) {
   });
 }
 
-test("everything can be done with the keyboard alone", async ({ page }) => {
+/** Presses Tab until something has the focus, as somebody does who has no mouse. */
+async function tabTo(page: Page, what: Locator, key = "Tab"): Promise<void> {
+  await expect(what.first()).toBeVisible();
+  for (let pressed = 0; pressed < 80; pressed += 1) {
+    if (await what.first().evaluate((element) => element === document.activeElement)) {
+      return;
+    }
+    await page.keyboard.press(key);
+  }
+  throw new Error(`no Tab leads to ${what}`);
+}
+
+test("everything can be done with the keyboard alone, and nobody loses their place", async ({ page }) => {
+  const at = (id: string) => page.getByTestId(id);
+  const heading = page.getByRole("heading", { level: 1 });
   await page.goto("/");
-  await page.getByTestId("sign-in-carol").focus();
+  await tabTo(page, at("sign-in-carol"));
   await page.keyboard.press("Enter");
+  await expectLive(page);
+  await expect(heading).toBeFocused();
+  await expect(heading).toHaveText("What to export");
+  await expect(page).toHaveTitle("Sluice");
+  await page.reload();
   await expectLive(page);
   await page.keyboard.press("Tab");
   await expect(page.getByText("Skip to the content")).toBeFocused();
-  await page.getByTestId("dataset-flights").focus();
+  await page.keyboard.press("Enter");
+
+  // a filter that is put in and taken out, and an export that is canceled
+  await tabTo(page, page.locator("[role=radio][aria-checked=true]"));
   await page.keyboard.press("ArrowDown");
   await expect(page.locator("[role=radio][aria-checked=true]")).toBeFocused();
-  await expect(page.getByTestId("dataset-flights")).toHaveAttribute("aria-checked", "false");
-  await page.getByTestId("dataset-muscles").focus();
-  await page.keyboard.press("Space");
-  const downloading = page.waitForEvent("download");
-  await page.getByTestId("format").focus();
-  for (let pressed = 0; pressed < 10; pressed += 1) {
-    await page.keyboard.press("Tab");
-    if (await page.getByTestId("export-button").evaluate((button) => button === document.activeElement)) {
-      break;
-    }
+  await page.keyboard.press("ArrowUp");
+  await expect(at("dataset-flights")).toHaveAttribute("aria-checked", "true");
+  await tabTo(page, at("filter-add"));
+  await page.keyboard.press("Enter");
+  await tabTo(page, page.getByRole("button", { name: "Remove this filter" }), "Shift+Tab");
+  await page.keyboard.press("Enter");
+  await expect(at("filter-add")).toBeFocused();
+  await tabTo(page, at("export-button"));
+  await page.keyboard.press("Enter");
+  const row = page.getByTestId("export-row").filter({ has: at("cancel-button") });
+  await expect(row.getByTestId("export-progress")).toBeVisible();
+  const id = await idOf(row);
+  await tabTo(page, row.getByTestId("cancel-button"));
+  await page.keyboard.press("Enter");
+  await expectStatus(rowOf(page, id), "canceled");
+  await expect(rowOf(page, id).getByTestId("again-button")).toBeFocused();
+
+  // the other pages
+  await tabTo(page, at("history-link"));
+  await page.keyboard.press("Enter");
+  await expect(heading).toBeFocused();
+  await expect(heading).toHaveText("History");
+  await expect(page).toHaveTitle("History · Sluice");
+  await tabTo(page, rowOf(page, id).getByRole("link"));
+  await page.keyboard.press("Enter");
+  await expect(heading).toBeFocused();
+  await expect(heading).toHaveText("Export of flights");
+  await expect(page).toHaveTitle("Export of flights · Sluice");
+
+  // and a file that is saved
+  await tabTo(page, page.getByRole("link", { name: "All exports" }));
+  await page.keyboard.press("Enter");
+  await tabTo(page, page.locator("[role=radio][aria-checked=true]"));
+  while (!(await at("dataset-muscles").evaluate((radio) => radio === document.activeElement))) {
+    await page.keyboard.press("ArrowDown");
   }
+  const downloading = page.waitForEvent("download");
+  await tabTo(page, at("export-button"));
   await page.keyboard.press("Enter");
   await downloading;
-  await expect(page.getByTestId("announcer")).toContainText("The export of muscles has ended: Completed");
+  await expect(at("announcer")).toContainText("The export of muscles has ended: Completed");
+});
+
+test("an estimate that failed is asked for again by itself or by a click, and says why", async ({ page }) => {
+  let away = true;
+  await page.route("**/v1/exports/estimate", (route) => (away ? route.abort() : route.continue()));
+  await signIn(page, "carol");
+  await page.getByTestId("dataset-flights").click();
+  const told = page.getByTestId("preview-problem");
+  await expect(told).toContainText("The server can't be reached.");
+  away = false;
+  await told.getByRole("button", { name: "Try again" }).click();
+  await expect(page.getByTestId("preview").locator("tbody tr")).toHaveCount(10);
+
+  away = true;
+  await page.getByTestId("dataset-muscles").click();
+  await expect(told).toBeVisible();
+  away = false;
+  await page.context().setOffline(true);
+  await page.context().setOffline(false); // a new session: whatever failed is asked for again
+  await expect(page.getByTestId("preview")).toBeVisible();
+});
+
+test.describe("a person in Tokyo who reads German", () => {
+  test.use({ locale: "de-DE", timezoneId: "Asia/Tokyo" });
+
+  test("sees numbers, dates and hours as they know them", async ({ page, request }) => {
+    await signIn(page, "carol");
+    await page.getByTestId("dataset-flights").click();
+    await expect(page.getByTestId("estimate")).toContainText("3.000.000 rows");
+    await addFilter(page, "origin", "eq", "BUR");
+    const row = await startExport(page);
+    const id = await idOf(row);
+    await expectStatus(row, "completed");
+    const authorization = `Bearer ${await tokenOf(request, "carol")}`;
+    const answer = await request.get(`/v1/exports/${id}`, { headers: { authorization } });
+    const { requested_at, file } = (await answer.json()) as {
+      requested_at: string;
+      file: { rows: number; size: number };
+    };
+    // worked out by hand: nine hours ahead of UTC, and points between thousands
+    const there = new Date(Date.parse(requested_at) + 9 * 3600 * 1000).toISOString();
+    const [year, month, day] = there.slice(0, 10).split("-");
+    await expect(row).toContainText(`${day}.${month}.${year}, ${there.slice(11, 19)}`);
+    const thousands = String(file.rows).replace(/\B(?=(\d{3})+$)/g, ".");
+    await expect(row.getByTestId("export-facts")).toContainText(`${thousands} rows`);
+    await expect(row.getByTestId("export-facts")).toContainText(/\d(,\d)? [kM]B$/);
+  });
 });
 
 test("the policy allows no inline script, and the page breaks none of it", async ({ page, request }) => {

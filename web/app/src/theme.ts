@@ -38,6 +38,7 @@ export const variables: CSSVariablesResolver = (all) => ({
     "--mantine-color-gray-light-color": all.colors.gray[8],
     "--mantine-color-yellow-light-color": "#7a4a00",
     "--mantine-color-red-outline": "#a31515",
+    "--mantine-color-error": "#a31515",
   },
   dark: {
     "--mantine-color-dimmed": all.colors.dark[1],
@@ -48,6 +49,7 @@ export const variables: CSSVariablesResolver = (all) => ({
     "--mantine-color-gray-light-color": all.colors.gray[2],
     "--mantine-color-yellow-light-color": all.colors.yellow[2],
     "--mantine-color-red-outline": all.colors.red[2],
+    "--mantine-color-error": all.colors.red[3],
     "--mantine-color-anchor": "#79c4d3",
     "--mantine-color-water-light-color": "#a8d8e2",
   },
