@@ -167,6 +167,21 @@ async fn each_fault_is_told_with_its_line_and_what_to_do() {
         ("[source.p]\nkind = \"postgres\"\nurl = \"postgres://u:secret@h/d\"\n", 1, "{ env ="),
         ("[[dataset]]\nname = \"a\"\nfiles = \"people1.parquet\"\nretention = \"1y\"\n", 4, "24h"),
         ("[[template]]\nname = \"t\"\ndatasets = [\"nope\"]\n", 1, "no dataset"),
+        ("[[dataset]]\nname = \"a\"\nfiles = \"people1.parquet\"\nsnapshot = \"later\"\n", 4, "`export` or `none`"),
+        ("[[dataset]]\nname = \"a\"\nfiles = \"people1.parquet\"\nsnapshot = \"none\"\n", 4, "PostgreSQL source"),
+        ("[[dataset]]\nname = \"a\"\nfiles = \"people1.parquet\"\nsplit_by = \"salary\"\n", 4, "PostgreSQL source"),
+        (
+            "[[dataset]]\nname = \"a\"\nfiles = \"x\"\norder = \"salary\"\nsplit_by = \"salary\"\n",
+            5,
+            "leave one of them out",
+        ),
+        ("[[dataset]]\nname = \"a\"\nfiles = \"people1.parquet\"\ntenant_column = []\n", 4, "leave it out"),
+        (
+            "[[dataset]]\nname = \"a\"\nfiles = \"people1.parquet\"\ntenant_column = [\"tenant\", \"email\"]\n\
+             row_policy = { tenant = { eq = { claim = \"tenant\" } } }\n",
+            5,
+            "does not ask for `email`",
+        ),
     ] {
         let faults = house.faults(text).await;
         assert_eq!(faults.first().map(|(line, _)| *line), Some(Some(line)), "{text}: {faults:?}");

@@ -207,4 +207,64 @@ mod tests {
             assert_eq!((veiled.null_count(), veiled.dtype()), (2, &DataType::Int64));
         }
     }
+
+    /// A source whose statistics know all rows.
+    struct Planned {
+        columns: [Column; 2],
+        policy: Value,
+    }
+
+    #[async_trait]
+    impl Dataset for Planned {
+        fn name(&self) -> &str {
+            "planned"
+        }
+
+        fn columns(&self) -> &[Column] {
+            &self.columns
+        }
+
+        fn row_policy(&self) -> Option<&Value> {
+            Some(&self.policy)
+        }
+
+        async fn rows_estimate(&self) -> Option<u64> {
+            Some(1_000)
+        }
+
+        async fn count(&self, _: &Query) -> Result<Option<u64>, DatasetError> {
+            Ok(Some(5))
+        }
+
+        async fn guess(&self, _: &Query) -> Result<Option<Guess>, DatasetError> {
+            Ok(Some(Guess { rows: 900, exact: false }))
+        }
+
+        fn guesses_from_all_rows(&self) -> bool {
+            true
+        }
+
+        async fn open(&self, _: &Query) -> Result<Frames, DatasetError> {
+            Ok(futures::stream::empty().boxed())
+        }
+    }
+
+    #[tokio::test]
+    async fn statistics_of_everybody_answer_no_filter_of_somebody() {
+        let columns = ["tenant", "secret"].map(|name| Column::new(name, protocol::catalog::ColumnType::String));
+        let policy = serde_json::json!({"tenant": {"eq": {"claim": "tenant"}}});
+        let claims = serde_json::json!({"tenant": "acme"});
+        let seen = Seen::new(Arc::new(Planned { columns, policy }), claims.as_object().unwrap()).unwrap();
+        assert_eq!(seen.rows_estimate().await, None);
+        let asked = |filter: Value| Query {
+            columns: vec!["secret".into()],
+            filter: filter::parse(&filter, seen.columns()).unwrap(),
+            params: Map::new(),
+            limit: None,
+        };
+        let all = seen.guess(&asked(serde_json::json!({}))).await.unwrap();
+        assert_eq!(all, Some(Guess { rows: 900, exact: false }), "what is guessed of their rows alone is theirs");
+        let some = seen.guess(&asked(serde_json::json!({"secret": {"eq": "x"}}))).await.unwrap();
+        assert_eq!(some, Some(Guess { rows: 5, exact: true }), "a filter is counted");
+    }
 }

@@ -88,6 +88,78 @@ source = "paid"
 words = ["yes", "no"]
 "#;
 
+/// A dataset of which one does not see all.
+struct Partly {
+    seen: Orders,
+    hidden: Vec<Column>,
+}
+
+#[async_trait]
+impl Dataset for Partly {
+    fn name(&self) -> &str {
+        self.seen.name()
+    }
+
+    fn columns(&self) -> &[Column] {
+        self.seen.columns()
+    }
+
+    fn hidden(&self) -> &[Column] {
+        &self.hidden
+    }
+
+    async fn rows_estimate(&self) -> Option<u64> {
+        None
+    }
+
+    async fn count(&self, _: &Query) -> Result<Option<u64>, DatasetError> {
+        Ok(None)
+    }
+
+    async fn open(&self, query: &Query) -> Result<Frames, DatasetError> {
+        self.seen.open(query).await
+    }
+}
+
+fn without(name: &str) -> Partly {
+    let (hidden, seen) = orders().0.into_iter().partition(|column| column.name == name);
+    Partly { seen: Orders(seen), hidden }
+}
+
+#[test]
+fn what_is_made_of_hidden_columns_is_left_out_and_nothing_is_sorted_by_them() {
+    let template = Declared::new(spec(FINANCE));
+    let shown = |dataset: &dyn Dataset| {
+        let columns = template.columns(dataset).unwrap();
+        columns.into_iter().map(|made| (made.column.name, made.reads)).collect::<Vec<_>>()
+    };
+    let made =
+        |name: &str, reads: &[&str]| (name.to_owned(), reads.iter().map(ToString::to_string).collect::<Vec<_>>());
+    let all = [made("id", &["id"]), made("total", &["price", "quantity"]), made("paid", &["paid"])];
+    assert_eq!(shown(&orders()), all);
+
+    let dataset = without("price");
+    assert!(template.fits(&dataset));
+    assert_eq!(shown(&dataset), [all[0].clone(), all[2].clone()]);
+    let layout = template.layout(&dataset, &[]).unwrap();
+    assert_eq!(titles(&layout), ["Order", "paid"]);
+    // sorted by the total before, and now by what is left
+    assert_eq!(layout.inputs(), ["id", "paid", "day"]);
+    assert_eq!(template.layout(&dataset, &["total".into()]), Err(TemplateError::NoColumn("total".into())));
+
+    // an order alone tells too much as well
+    let layout = template.layout(&without("day"), &["id".into()]).unwrap();
+    assert_eq!(layout.inputs(), ["id", "price", "quantity"]);
+    let alone = Declared::new(spec("name = \"t\"\n[[column]]\nname = \"x\"\nvalue = \"price * 2\""));
+    assert!(matches!(alone.layout(&dataset, &[]), Err(TemplateError::Unsuited(_))));
+    // a constant is made of nothing, and needs a column that is seen
+    let constant = Declared::new(spec("name = \"t\"\n[[column]]\nname = \"x\"\nvalue = \"1\""));
+    assert_eq!(constant.layout(&without("id"), &[]).unwrap().inputs(), ["customer"]);
+    // all columns are all that are seen
+    let plain = Declared::new(spec("name = \"t\""));
+    assert_eq!((plain.columns(&dataset), plain.layout(&dataset, &[]).unwrap().columns.len()), (None, 5));
+}
+
 fn titles(layout: &Layout) -> Vec<&str> {
     layout.columns.iter().map(|column| column.title.as_str()).collect()
 }

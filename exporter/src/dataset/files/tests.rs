@@ -183,6 +183,37 @@ async fn text_files_have_types_by_declaration_or_by_their_first_rows() {
     let query = Query { columns: vec!["id".into(), "price".into()], ..all() };
     let frames: Vec<_> = files.open(&query).await.unwrap().try_collect().await.unwrap();
     let shown: Vec<_> = frames[0].columns().iter().map(|c| c.get(0).unwrap().str_value().into_owned()).collect();
-    assert_eq!(shown, ["1", "1.500000000"]);
+    assert_eq!(shown, ["1", "1.50"]);
     assert_eq!(frames[0].columns()[0].null_count(), 1);
+}
+
+#[tokio::test]
+async fn decimals_of_text_files_keep_all_their_digits() {
+    let dir = tempfile::tempdir().unwrap();
+    let long = "12345678901234567890123456789012345678901234567890.12345678901234567890";
+    std::fs::write(dir.path().join("t.csv"), format!("n,price\n1,{long}\n2,0.1234567890123\n3,NaN\n4,-7\n5,\n"))
+        .unwrap();
+    let line = |n: i64, price: &str| format!("{}\n", json!({"n": n, "price": price}));
+    let lines = [line(1, long), line(2, "0.1234567890123"), line(3, "NaN"), line(4, "-7"), "{\"n\": 5}\n".to_owned()];
+    std::fs::write(dir.path().join("t.ndjson"), lines.concat()).unwrap();
+    let declared = [Column::new("n", ColumnType::Int), Column::new("price", ColumnType::Decimal)];
+    for name in ["t.csv", "t.ndjson"] {
+        let place = Place::Local(dir.path().join(name));
+        let files = Files::open("t", place, FileKind::of(name).unwrap(), &declared).await.unwrap();
+        assert_eq!(files.columns()[1].kind, ColumnType::Decimal);
+        let query = Query { columns: vec!["price".into()], ..all() };
+        let frames: Vec<_> = files.open(&query).await.unwrap().try_collect().await.unwrap();
+        let texts: Vec<_> = frames[0].column("price").unwrap().str().unwrap().iter().collect();
+        assert_eq!(texts, [Some(long), Some("0.1234567890123"), Some("NaN"), Some("-7"), None], "{name}");
+        for (filter, expected) in [
+            (json!({"price": {"eq": format!("00{long}000")}}), vec![1]),
+            (json!({"price": {"lt": "0.1234567890124"}}), vec![2, 4]),
+            (json!({"price": {"gte": "0.1234567890123"}}), vec![1, 2, 3]),
+            (json!({"price": {"in": ["-7.00", "8"]}}), vec![4]),
+            (json!({"not": {"price": {"between": [-7, 1]}}}), vec![1, 3]),
+        ] {
+            let some = Query { filter: filter::parse(&filter, files.columns()).unwrap(), ..all() };
+            assert_eq!(numbers(&files, &some).await.unwrap(), expected, "{name} {filter}");
+        }
+    }
 }

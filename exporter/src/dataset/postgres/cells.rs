@@ -46,8 +46,8 @@ pub(super) struct Cells {
 
 enum Values {
     Text(StringChunkedBuilder),
-    /// Exact numbers, as text.
-    Numeric(StringChunkedBuilder),
+    /// Exact numbers, as text, and where the next one is written.
+    Numeric(StringChunkedBuilder, String),
     Int(PrimitiveChunkedBuilder<Int64Type>),
     Float(PrimitiveChunkedBuilder<Float64Type>),
     Bool(BooleanChunkedBuilder),
@@ -99,7 +99,7 @@ impl Values {
         let name = column.name.as_str().into();
         match column.kind {
             ColumnType::String => Self::Text(StringChunkedBuilder::new(name, FRAME_ROWS)),
-            ColumnType::Decimal => Self::Numeric(StringChunkedBuilder::new(name, FRAME_ROWS)),
+            ColumnType::Decimal => Self::Numeric(StringChunkedBuilder::new(name, FRAME_ROWS), String::new()),
             ColumnType::Int => Self::Int(PrimitiveChunkedBuilder::new(name, FRAME_ROWS)),
             ColumnType::Float => Self::Float(PrimitiveChunkedBuilder::new(name, FRAME_ROWS)),
             ColumnType::Bool => Self::Bool(BooleanChunkedBuilder::new(name, FRAME_ROWS)),
@@ -114,7 +114,7 @@ impl Values {
         const SHORT: &str = "a value is not of its column's type";
         let Some(bytes) = field else {
             match self {
-                Self::Text(values) | Self::Numeric(values) => values.append_null(),
+                Self::Text(values) | Self::Numeric(values, _) => values.append_null(),
                 Self::Int(values) | Self::Datetime(values) | Self::Time(values) => values.append_null(),
                 Self::Float(values) => values.append_null(),
                 Self::Bool(values) => values.append_null(),
@@ -126,10 +126,10 @@ impl Values {
         let eight = || bytes.try_into().map(i64::from_be_bytes).map_err(|_| SHORT);
         match self {
             Self::Text(values) => values.append_value(str::from_utf8(bytes).map_err(|_| "a text is not UTF-8")?),
-            Self::Numeric(values) => {
-                let mut text = String::with_capacity(24);
-                numeric::write(&mut text, bytes).ok_or(SHORT)?;
-                values.append_value(&text);
+            Self::Numeric(values, text) => {
+                text.clear();
+                numeric::write(text, bytes).ok_or(SHORT)?;
+                values.append_value(text);
             }
             Self::Int(values) => values.append_value(eight()?),
             Self::Float(values) => values.append_value(f64::from_bits(eight()?.cast_unsigned())),
@@ -156,7 +156,7 @@ impl Values {
 
     fn finish(self) -> Result<PolarsColumn, DatasetError> {
         let series = match self {
-            Self::Text(values) | Self::Numeric(values) => values.finish().into_series(),
+            Self::Text(values) | Self::Numeric(values, _) => values.finish().into_series(),
             Self::Int(values) => values.finish().into_series(),
             Self::Float(values) => values.finish().into_series(),
             Self::Bool(values) => values.finish().into_series(),

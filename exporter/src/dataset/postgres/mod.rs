@@ -140,21 +140,21 @@ impl PostgresRows {
     }
 
     /// How many rows the planner expects, and how much work it takes them for.
-    async fn plan(&self, query: &Query) -> Result<Option<(u64, f64)>, DatasetError> {
+    async fn plan(&self, conn: &mut PgConnection, query: &Query) -> Result<Option<(u64, f64)>, DatasetError> {
         let mut select = sql::filtered(&self.source, &self.columns, query, DbBackend::Postgres)?;
         select.expr(Expr::val(1));
         let statement = format!("EXPLAIN (FORMAT JSON) {}", self.text(&select, query)?);
-        let Some(plan) = self.number(statement, 0).await? else { return Ok(None) };
+        let Some(plan) = self.number(conn, statement).await? else { return Ok(None) };
         let plan: Value = serde_json::from_str(&plan).unwrap_or_default();
         let number = |name: &str| plan[0]["Plan"][name].as_f64();
         Ok(number("Plan Rows").zip(number("Total Cost")).map(|(rows, cost)| (rows.max(0.0) as u64, cost)))
     }
 
-    async fn number(&self, statement: String, index: usize) -> Result<Option<String>, DatasetError> {
-        let mut session = self.server.connect().await?;
+    /// The first field of the first row of a statement.
+    async fn number(&self, conn: &mut PgConnection, statement: String) -> Result<Option<String>, DatasetError> {
         let statement = AssertSqlSafe(statement).into_sql_str();
-        let row = session.conn.fetch_optional(statement).await.map_err(server::failed)?;
-        row.map(|row| row.try_get_unchecked::<String, _>(index)).transpose().map_err(server::failed)
+        let row = self.server.within(conn.fetch_optional(statement)).await?;
+        row.map(|row| row.try_get_unchecked::<String, _>(0)).transpose().map_err(server::failed)
     }
 }
 
@@ -178,18 +178,20 @@ impl Dataset for PostgresRows {
 
     /// None where the planner takes it for much work: then [`Dataset::guess`] says about how many there are.
     async fn count(&self, query: &Query) -> Result<Option<u64>, DatasetError> {
-        if self.plan(query).await?.is_none_or(|(_, cost)| cost > COUNT_COST) {
+        let mut session = self.server.connect().await?;
+        if self.plan(&mut session.conn, query).await?.is_none_or(|(_, cost)| cost > COUNT_COST) {
             return Ok(None);
         }
         let mut select = sql::filtered(&self.source, &self.columns, query, DbBackend::Postgres)?;
         select.expr(Expr::from(Func::count(Expr::val(1))).cast_as(Alias::new("text")));
-        let counted = self.number(self.text(&select, query)?, 0).await?;
+        let counted = self.number(&mut session.conn, self.text(&select, query)?).await?;
         Ok(counted.and_then(|count| count.parse().ok()))
     }
 
     /// What the planner thinks.
     async fn guess(&self, query: &Query) -> Result<Option<Guess>, DatasetError> {
-        Ok(self.plan(query).await?.map(|(rows, _)| Guess { rows, exact: false }))
+        let mut session = self.server.connect().await?;
+        Ok(self.plan(&mut session.conn, query).await?.map(|(rows, _)| Guess { rows, exact: false }))
     }
 
     fn guesses_from_all_rows(&self) -> bool {
@@ -238,7 +240,7 @@ impl pieces::Ranged for TableSelect {
             return Ok(pieces::ranges(pages));
         }
         let Some(key) = &rows.key else { return Ok(Vec::new()) };
-        let expected = rows.plan(&self.query).await?.map_or(0, |(rows, _)| rows);
+        let expected = rows.plan(conn, &self.query).await?.map_or(0, |(rows, _)| rows);
         key.ranges(&rows.server, conn, rows, &self.query, expected).await
     }
 

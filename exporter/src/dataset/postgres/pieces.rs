@@ -7,7 +7,7 @@
 use std::{collections::VecDeque, sync::Arc};
 
 use async_trait::async_trait;
-use futures::TryStreamExt;
+use futures::{FutureExt, TryStreamExt};
 use polars::prelude::DataFrame;
 use protocol::catalog::Column;
 use sea_orm::{
@@ -238,10 +238,14 @@ async fn copy(
     let mut stream = server.within(conn.copy_out_raw(&statement)).await?;
     let (mut wire, mut cells) = (Wire::new(columns.len()), Cells::new(columns));
     loop {
-        let bytes = tokio::select! {
-            biased;
-            () = sender.closed() => return Ok(false),
-            bytes = server.within(stream.try_next()) => bytes?,
+        // a row that is here already costs neither a timer nor a look at who reads; the server sends each by itself
+        let bytes = match stream.try_next().now_or_never() {
+            Some(bytes) => bytes.map_err(failed)?,
+            None => tokio::select! {
+                biased;
+                () = sender.closed() => return Ok(false),
+                bytes = server.within(stream.try_next()) => bytes?,
+            },
         };
         let Some(bytes) = bytes else { break };
         wire.push(bytes, |fields| cells.push(fields))?;

@@ -2,12 +2,16 @@
 
 use std::{
     collections::HashSet,
-    sync::atomic::{AtomicBool, AtomicU64, Ordering},
+    io::Cursor,
+    sync::{
+        Mutex,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
 };
 
 use futures::TryStreamExt;
 use platform::secret::Secret;
-use polars::prelude::DataFrame;
+use polars::prelude::{DataFrame, DataType, ParquetReader, SerReader};
 use protocol::{
     filter,
     params::{ParamSpec, ParamType},
@@ -20,7 +24,11 @@ use testkit::{
 };
 
 use super::*;
-use crate::dataset::sql::Raw;
+use crate::{
+    dataset::sql::Raw,
+    format::{Bounds, Csv, Encoding, Format, Head, Layout, LayoutColumn, Ndjson, Out, Parquet, Pattern, Tail, Xlsx},
+    template::{Declared, Template, TemplateSpec},
+};
 
 fn server(url: &str) -> Arc<PostgresServer> {
     let settings = PostgresSettings { connections_per_export: 3, ..PostgresSettings::at(Secret::new(url)) };
@@ -100,12 +108,155 @@ async fn every_usual_type_is_read_exactly() {
         let value = all[0].column(&format!("c{n}")).unwrap().get(0).unwrap().str_value().into_owned();
         assert_eq!(value, *shown, "{kind}");
     }
-    // what no file can hold is told, with the column's name
-    run(&database.db, "CREATE TABLE endless AS SELECT 'infinity'::date AS until").await;
-    let endless = described(&server(database.url()), Source::table("endless"), vec![]).await;
-    let read = endless.open(&query(&["until"], Filter::all())).await.unwrap().try_collect::<Vec<_>>().await;
-    let error = read.unwrap_err();
-    assert!(error.to_string().contains("until") && !error.is_transient(), "{error}");
+}
+
+fn layout(columns: &[Column]) -> Layout {
+    Layout::plain(columns.iter().cloned().map(LayoutColumn::plain).collect())
+}
+
+/// The rows as a text format writes them.
+fn written(format: &dyn Format, columns: &[Column], frames: &[DataFrame]) -> String {
+    let encoding = format.encoding(&layout(columns), &Bounds::default()).unwrap();
+    let Encoding::Frames(encoder) = encoding else { panic!("text has no state") };
+    let mut out = Vec::new();
+    frames.iter().for_each(|frame| encoder.encode(frame, &mut out).unwrap());
+    String::from_utf8(out).unwrap()
+}
+
+/// The rows as a file of any other format.
+fn file(format: &dyn Format, columns: &[Column], frames: &[DataFrame]) -> Vec<u8> {
+    let Encoding::Whole(open) = format.encoding(&layout(columns), &Bounds::default()).unwrap() else { panic!("text") };
+    let (bytes, now) = (Arc::new(Mutex::new(Vec::new())), chrono::Utc::now().into());
+    let head = Head { requested_at: now, completed_at: None };
+    let mut writer = open(&head, Out::new(Arc::clone(&bytes))).unwrap();
+    frames.iter().for_each(|frame| writer.write(frame).unwrap());
+    writer.end(&Tail { rows: 2, completed_at: now }).unwrap();
+    std::mem::take(&mut *bytes.lock().unwrap())
+}
+
+#[tokio::test]
+async fn what_is_infinite_or_at_the_end_of_a_day_is_written_as_the_server_prints_it() {
+    // the server lives as long as this
+    let postgres = Postgres::start().await;
+    let database = postgres.database().await;
+    run(
+        &database.db,
+        "CREATE TABLE endless (until date, since date, at timestamptz, ts timestamp, clock time, amount numeric, bc date); \
+         INSERT INTO endless VALUES \
+           ('infinity', '-infinity', 'infinity', '-infinity', '24:00', 'NaN', '0044-03-15 BC'), \
+           ('9999-12-31', '5874897-12-31', '294246-12-31 00:00Z', '4713-01-01 BC', '23:59:59.999999', '-Infinity', NULL)",
+    )
+    .await;
+    let rows = described(&server(database.url()), Source::table("endless"), vec![]).await;
+    let names: Vec<_> = rows.columns.iter().map(|column| column.name.clone()).collect();
+    let read = frames(&rows, &query(&names.iter().map(String::as_str).collect::<Vec<_>>(), Filter::all())).await;
+    assert_eq!(
+        written(&Csv, &rows.columns, &read),
+        "infinity,-infinity,infinity,-infinity,24:00:00,NaN,-0043-03-15\n\
+         9999-12-31,+5874897-12-31,+294246-12-31T00:00:00Z,-4712-01-01T00:00:00Z,23:59:59.999999,-Infinity,\n"
+    );
+    let lines = written(&Ndjson, &rows.columns, &read);
+    let first: Value = serde_json::from_str(lines.lines().next().unwrap()).unwrap();
+    assert_eq!(
+        first,
+        json!({"until": "infinity", "since": "-infinity", "at": "infinity", "ts": "-infinity", "clock": "24:00:00",
+               "amount": "NaN", "bc": "-0043-03-15"})
+    );
+    // a template's pattern is for what is on the calendar
+    let mut styled = layout(&rows.columns);
+    for column in &mut styled.columns {
+        let pattern = match column.source.kind {
+            ColumnType::Date => "dd.MM.yyyy",
+            ColumnType::Time => "HH:mm",
+            _ => continue,
+        };
+        column.look.pattern = Some(Pattern::parse(pattern).unwrap());
+    }
+    let Encoding::Frames(encoder) = Csv.encoding(&styled, &Bounds::default()).unwrap() else { panic!("text") };
+    let mut out = Vec::new();
+    encoder.encode(&read[0], &mut out).unwrap();
+    let out = String::from_utf8(out).unwrap();
+    assert!(out.starts_with("infinity,-infinity,infinity,-infinity,24:00:00,NaN,15.03.-0043\n31.12.9999,"), "{out}");
+    // in Parquet stand the numbers that DuckDB takes for infinity
+    let parquet = file(&Parquet, &rows.columns, &read);
+    let back = ParquetReader::new(Cursor::new(parquet)).finish().unwrap();
+    let number = |name: &str| {
+        back.column(name).unwrap().to_physical_repr().cast(&DataType::Int64).unwrap().i64().unwrap().get(0).unwrap()
+    };
+    assert_eq!((number("until"), number("since")), (i64::from(i32::MAX), -i64::from(i32::MAX)));
+    assert_eq!((number("at"), number("ts"), number("clock")), (i64::MAX, -i64::MAX, 86_399_999_999_998));
+    assert!(file(&Xlsx, &rows.columns, &read).starts_with(b"PK"));
+    // and calculated columns are NULL there
+    let spec: TemplateSpec = toml::from_str(
+        "name = \"t\"\n[[column]]\nname = \"y\"\nvalue = \"year(until)\"\n[[column]]\nname = \"h\"\n\
+         value = \"hour(at)\"\n[[column]]\nname = \"a\"\nvalue = \"amount + 1\"\n[[column]]\nname = \"c\"\nvalue = \"concat(since)\"",
+    )
+    .unwrap();
+    let made = Declared::new(spec).layout(&rows, &[]).unwrap();
+    let inputs = read[0].select(made.inputs().iter().map(String::as_str)).unwrap();
+    let made = made.shape.apply(inputs).unwrap();
+    let shown: Vec<_> = made.columns().iter().map(|c| c.get(0).unwrap().str_value().into_owned()).collect();
+    assert_eq!(shown, ["null", "null", "null", "null"]);
+    assert_eq!(made.columns()[0].get(1).unwrap().str_value(), "9999");
+}
+
+#[tokio::test]
+async fn exact_numbers_are_calculated_with_and_written_in_a_templates_way() {
+    // the server lives as long as this
+    let postgres = Postgres::start().await;
+    let database = postgres.database().await;
+    run(&database.db, "CREATE TABLE bills AS SELECT 9.50::numeric AS price, 10.005::numeric AS tax").await;
+    let rows = described(&server(database.url()), Source::table("bills"), vec![]).await;
+    let spec: TemplateSpec = toml::from_str(
+        "name = \"t\"\n[text]\ndecimal_mark = \",\"\ndelimiter = \";\"\n[[column]]\nsource = \"tax\"\ndecimals = 2\n\
+         [[column]]\nname = \"sum\"\nvalue = \"price + tax\"\n[[column]]\nname = \"more\"\nvalue = \"tax > price\"",
+    )
+    .unwrap();
+    let made = Declared::new(spec).layout(&rows, &[]).unwrap();
+    let inputs: Vec<_> = made.inputs().iter().map(String::as_str).collect();
+    let read = frames(&rows, &query(&inputs, Filter::all())).await;
+    let shaped = made.shape.apply(read[0].clone()).unwrap();
+    let Encoding::Frames(encoder) = Csv.encoding(&made, &Bounds::default()).unwrap() else { panic!("text") };
+    let mut out = Vec::new();
+    encoder.encode(&shaped, &mut out).unwrap();
+    assert_eq!(String::from_utf8(out).unwrap(), "10,01;19,5050000000;true\n");
+}
+
+#[tokio::test]
+async fn filters_find_what_is_shown_as_text_whatever_it_is() {
+    // the server lives as long as this
+    let postgres = Postgres::start().await;
+    let database = postgres.database().await;
+    run(&database.db, "CREATE TYPE mood AS ENUM ('fine', 'so so')").await;
+    run(
+        &database.db,
+        "CREATE TABLE mixed AS SELECT 1::bigint AS n, '0199aaaa-0000-7000-8000-000000000001'::uuid AS id, \
+         'so so'::mood AS mood, '{\"a\": 1}'::jsonb AS doc, '{1,2}'::int[] AS list, '192.0.2.1'::inet AS address \
+         UNION ALL SELECT 2, '0199aaaa-0000-7000-8000-000000000002', 'fine', '[]', '{}', '::1'",
+    )
+    .await;
+    let server = server(database.url());
+    let columns = PostgresRows::describe(&server, &Source::table("mixed")).await.unwrap();
+    for order in [None, Some("id".to_owned())] {
+        let rows = PostgresRows::new(Arc::clone(&server), Source::table("mixed"), "t", columns.clone(), vec![], order);
+        for filter in [
+            json!({"id": {"eq": "0199aaaa-0000-7000-8000-000000000001"}}),
+            json!({"id": {"lt": "0199aaaa-0000-7000-8000-000000000002"}}),
+            json!({"id": {"like": "%1"}}),
+            json!({"mood": {"in": ["so so", "no mood"]}}),
+            json!({"doc": {"contains": "\"a\""}}),
+            json!({"list": {"ne": "{}"}}),
+            json!({"address": {"contains": "192.0.2.1"}}),
+        ] {
+            let asked = filter::parse(&filter, rows.columns()).unwrap();
+            let read = frames(&rows, &query(&["n"], asked)).await;
+            let found: Vec<_> = read
+                .iter()
+                .flat_map(|f| f.column("n").unwrap().i64().unwrap().iter().flatten().collect::<Vec<_>>())
+                .collect();
+            assert_eq!(found, [1], "{filter}");
+        }
+    }
 }
 
 /// Rows that a writer moves about, so many that they lie in several ranges of pages.
@@ -123,13 +274,8 @@ async fn accounts(database: &TestDatabase) {
     run(&database.db, "CREATE INDEX ON accounts (id)").await;
 }
 
-#[tokio::test]
-async fn a_parallel_read_is_one_moment_however_much_is_written() {
-    // the server lives as long as this
-    let postgres = Postgres::start().await;
-    let database = postgres.database().await;
-    accounts(&database).await;
-    let rows = described(&server(database.url()), Source::table("public.accounts"), vec![]).await;
+/// Reads these rows some times while somebody moves the rows of `table` about: each time they are those of one moment.
+async fn one_moment(database: &TestDatabase, table: &'static str, rows: &PostgresRows, params: Value) {
     let (stop, writes) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
     let writer = {
         let (db, stop, writes) = (database.db.clone(), Arc::clone(&stop), Arc::clone(&writes));
@@ -141,9 +287,10 @@ async fn a_parallel_read_is_one_moment_however_much_is_written() {
                 run(
                     &db,
                     &format!(
-                        "WITH gone AS (DELETE FROM accounts WHERE id = {a} RETURNING amount), \
-                         moved AS (UPDATE accounts SET amount = amount + 1 WHERE id = {b} AND id <> {a} RETURNING 1) \
-                         INSERT INTO accounts SELECT {ROWS} + {n}, gone.amount - (SELECT count(*) FROM moved), 'new' FROM gone"
+                        "WITH gone AS (DELETE FROM {table} WHERE id = {a} RETURNING amount), \
+                         moved AS (UPDATE {table} SET amount = amount + 1 WHERE id = {b} AND id <> {a} RETURNING 1) \
+                         INSERT INTO {table} (id, amount, filler) \
+                         SELECT {ROWS} + {n}, gone.amount - (SELECT count(*) FROM moved), 'new' FROM gone"
                     ),
                 )
                 .await;
@@ -152,9 +299,11 @@ async fn a_parallel_read_is_one_moment_however_much_is_written() {
             }
         })
     };
+    let asked =
+        Query { params: params.as_object().cloned().unwrap_or_default(), ..query(&["id", "amount"], Filter::all()) };
     for _ in 0..3 {
         let before = writes.load(Ordering::Relaxed);
-        let read = frames(&rows, &query(&["id", "amount"], Filter::all())).await;
+        let read = frames(rows, &asked).await;
         let (mut ids, mut sum) = (HashSet::new(), 0);
         for frame in &read {
             ids.extend(frame.column("id").unwrap().i64().unwrap().iter().flatten());
@@ -166,6 +315,133 @@ async fn a_parallel_read_is_one_moment_however_much_is_written() {
     }
     stop.store(true, Ordering::Relaxed);
     writer.await.unwrap();
+}
+
+#[tokio::test]
+async fn a_parallel_read_is_one_moment_however_much_is_written() {
+    // the server lives as long as this
+    let postgres = Postgres::start().await;
+    let database = postgres.database().await;
+    accounts(&database).await;
+    let rows = described(&server(database.url()), Source::table("public.accounts"), vec![]).await;
+    one_moment(&database, "accounts", &rows, json!({})).await;
+}
+
+/// The rows read in ranges of a key, of which there must be some.
+async fn split(
+    server: &Arc<PostgresServer>,
+    source: Source,
+    key: &str,
+    params: Vec<ParamSpec>,
+    given: Value,
+) -> PostgresRows {
+    let key = Key::find(server, &source, key).await.unwrap().unwrap();
+    let rows = described(server, source, params).await.split_by(key.clone());
+    let mut session = server.connect().await.unwrap();
+    let asked = Query { params: given.as_object().cloned().unwrap_or_default(), ..query(&["id"], Filter::all()) };
+    let ranges = key.ranges(server, &mut session.conn, &rows, &asked, ROWS as u64).await.unwrap();
+    assert!(ranges.len() > 2, "{} ranges", ranges.len());
+    rows
+}
+
+#[tokio::test]
+async fn what_has_no_pages_is_read_in_ranges_of_a_key_and_is_one_moment_too() {
+    // the server lives as long as this
+    let postgres = Postgres::start().await;
+    let database = postgres.database().await;
+    run(
+        &database.db,
+        "CREATE TABLE ledger (id bigint, amount bigint, filler text, at timestamptz, day date, tag uuid) \
+         PARTITION BY RANGE (id); \
+         CREATE TABLE ledger_a PARTITION OF ledger FOR VALUES FROM (MINVALUE) TO (150000); \
+         CREATE TABLE ledger_b PARTITION OF ledger FOR VALUES FROM (150000) TO (MAXVALUE)",
+    )
+    .await;
+    // NULL, infinite and far apart as keys come
+    run(
+        &database.db,
+        &format!(
+            "INSERT INTO ledger SELECT n, 100, repeat('x', 50), \
+               CASE n % 1000 WHEN 0 THEN NULL WHEN 1 THEN 'infinity' WHEN 2 THEN '-infinity' \
+                 ELSE '2020-01-01Z'::timestamptz + n * interval '7 minutes' END, \
+               CASE WHEN n % 500 > 0 THEN '1950-01-01'::date + (n / 10)::int END, md5(n::text)::uuid \
+             FROM generate_series(1, {ROWS}) AS n"
+        ),
+    )
+    .await;
+    run(&database.db, "CREATE INDEX ON ledger (id); CREATE VIEW ledger_view AS SELECT * FROM ledger; ANALYZE ledger")
+        .await;
+    let server = server(database.url());
+    let rows = split(&server, Source::table("ledger"), "id", vec![], json!({})).await;
+    one_moment(&database, "ledger", &rows, json!({})).await;
+    let all = |read: &[DataFrame]| {
+        let ids = read.iter().flat_map(|f| f.column("id").unwrap().i64().unwrap().iter().flatten().collect::<Vec<_>>());
+        let (mut ids, total): (Vec<i64>, usize) = (ids.collect(), read.iter().map(DataFrame::height).sum());
+        ids.sort_unstable();
+        ids.dedup();
+        (ids.len(), total)
+    };
+    for key in ["id", "at", "day", "tag"] {
+        let rows = split(&server, Source::table("ledger_view"), key, vec![], json!({})).await;
+        let read = frames(&rows, &query(&["id"], Filter::all())).await;
+        assert_eq!(all(&read), (ROWS as usize, ROWS as usize), "{key}");
+    }
+    // a query with a parameter, and a filter besides
+    let spec = ParamSpec {
+        name: "least".into(),
+        kind: ParamType::Int,
+        description: String::new(),
+        default: None,
+        max_items: None,
+    };
+    let raw = Raw::parse("SELECT id, amount FROM ledger WHERE amount >= :least", std::slice::from_ref(&spec)).unwrap();
+    let rows = split(&server, Source::Query(raw.into()), "id", vec![spec], json!({"least": 0})).await;
+    one_moment(&database, "ledger", &rows, json!({"least": -1_000_000})).await;
+    for (name, word) in [("filler", "text"), ("nope", "no column")] {
+        let refused = Key::find(&server, &Source::table("ledger"), name).await.unwrap().unwrap_err();
+        assert!(refused.contains(word), "{refused}");
+    }
+}
+
+#[tokio::test]
+async fn without_a_snapshot_each_range_is_as_it_is_when_it_is_read() {
+    // the server lives as long as this
+    let postgres = Postgres::start().await;
+    let database = postgres.database().await;
+    accounts(&database).await;
+    for (moment, left) in [(Snapshot::Export, ROWS), (Snapshot::None, ROWS - 10_000)] {
+        // one connection, so that the last range is not read before its turn
+        let settings =
+            PostgresSettings { connections_per_export: 1, ..PostgresSettings::at(Secret::new(database.url())) };
+        let server = Arc::new(PostgresServer::new(&settings).unwrap());
+        let rows = described(&server, Source::table("accounts"), vec![]).await.of_moment(moment);
+        assert_eq!(rows.snapshot(), moment);
+        let mut reading = rows.open(&query(&["id"], Filter::all())).await.unwrap();
+        let mut seen = reading.try_next().await.unwrap().unwrap().height();
+        run(&database.db, &format!("CREATE TABLE kept AS SELECT * FROM accounts WHERE id > {}", ROWS - 10_000)).await;
+        run(&database.db, &format!("DELETE FROM accounts WHERE id > {}", ROWS - 10_000)).await;
+        while let Some(frame) = reading.try_next().await.unwrap() {
+            seen += frame.height();
+        }
+        assert_eq!(seen as i64, left, "{moment:?}");
+        run(&database.db, "INSERT INTO accounts SELECT * FROM kept; DROP TABLE kept").await;
+    }
+}
+
+#[tokio::test]
+async fn much_is_guessed_and_not_counted() {
+    // the server lives as long as this
+    let postgres = Postgres::start().await;
+    let database = postgres.database().await;
+    let server = server(database.url());
+    let of = async |text: &str| described(&server, Source::Query(Raw::parse(text, &[]).unwrap().into()), vec![]).await;
+    let all = query(&[], Filter::all());
+    let few = of("SELECT n FROM generate_series(1, 1000) AS n").await;
+    assert_eq!(few.count(&all).await.unwrap(), Some(1_000));
+    let many = of("SELECT n FROM generate_series(1, 2000000000) AS n").await;
+    assert_eq!(many.count(&all).await.unwrap(), None);
+    assert!(many.guess(&all).await.unwrap().is_some_and(|guess| !guess.exact && guess.rows > 1_000_000));
+    assert!(many.guesses_from_all_rows());
 }
 
 #[tokio::test]
