@@ -194,7 +194,14 @@ mod tests {
             credits: 1,
         };
         let at = "2026-11-22T00:00:00Z".parse::<chrono::DateTime<chrono::Utc>>().unwrap().into();
-        let datasets = vec![CatalogDataset { info, param_specs: vec![], retention_s: 60, access: Default::default() }];
+        let dataset = CatalogDataset {
+            info,
+            param_specs: vec![],
+            retention_s: 60,
+            access: Default::default(),
+            rows_in_all: None,
+        };
+        let datasets = vec![dataset];
         CatalogEntry {
             v: 1,
             instance: instance.into(),
