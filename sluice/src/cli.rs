@@ -1,5 +1,7 @@
 //! The command line.
 
+pub mod ops;
+
 use std::{path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand};
@@ -55,6 +57,8 @@ pub enum Command {
     Credits(CreditsCommand),
     /// Show what runs by the clock, or run some of it now
     Schedule(ScheduleOptions),
+    /// Look after the running services: exports, dead letters, exporters
+    Ops(ops::OpsOptions),
     /// Make a backup, list them, or read one whole
     Backup(BackupOptions),
     /// Restore a backup into an empty installation
@@ -460,6 +464,11 @@ mod tests {
             ErrorKind::MissingRequiredArgument
         );
         assert_eq!(refused(&["nope"]), ErrorKind::InvalidSubcommand);
+        assert_eq!(refused(&["ops", "exports", "--status", "lost"]), ErrorKind::ValueValidation);
+        assert_eq!(refused(&["ops", "exports", "--limit", "0"]), ErrorKind::ValueValidation);
+        assert_eq!(refused(&["ops", "exports", "--sub", "alice"]), ErrorKind::MissingRequiredArgument);
+        assert_eq!(refused(&["ops", "cancel", "x"]), ErrorKind::ValueValidation);
+        assert_eq!(refused(&["ops", "drain", "x", "--timeout", "1s"]), ErrorKind::MissingRequiredArgument);
     }
 
     #[test]

@@ -70,6 +70,7 @@ async fn run(cli: Cli) -> Result<(), CliError> {
         }
         Command::Credits(CreditsCommand::Audit(options)) => commands::credits::audit(&options, &place.load()?).await?,
         Command::Credits(CreditsCommand::Show(options)) => commands::credits::show(&options, &place.load()?).await?,
+        Command::Ops(options) => commands::ops::run(&options, &place.load()?).await?,
         Command::Schedule(options) => commands::schedule::run(&options, &place.load()?).await?,
         Command::Backup(options) => commands::backup::run(&options, &place).await?,
         Command::Restore(options) => commands::restore::run(&options, &place).await?,

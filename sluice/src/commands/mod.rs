@@ -5,6 +5,7 @@ pub mod catalog;
 pub mod config;
 pub mod credits;
 pub mod migrate;
+pub mod ops;
 pub mod restore;
 pub mod schedule;
 pub mod token;
@@ -97,6 +98,9 @@ pub enum CommandError {
         /// How long that was, seconds.
         waited_s: u64,
     },
+    /// An operator did not get what they asked for.
+    #[error(transparent)]
+    Ops(#[from] ops::OpsError),
     /// Nobody reads what we print.
     #[error("can't print: {0}")]
     Print(#[from] io::Error),

@@ -1,0 +1,270 @@
+//! `/metrics` of each service as it runs: valid text, described, and with everything that an alert or a panel names.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::{Path, PathBuf},
+    process::Stdio,
+};
+
+use e2e::{Fleet, Plan};
+use platform::metrics::{Kind, Service, TABLE, Values};
+use protocol::export::{ExportRequest, Status};
+use serde_json::Value;
+use testkit::{eventually, fault::free_port};
+use tokio::{io::AsyncWriteExt, process::Command};
+
+/// A page, read as Prometheus reads it.
+#[derive(Debug, Default)]
+struct Page {
+    kinds: BTreeMap<String, String>,
+    helps: BTreeMap<String, String>,
+    samples: BTreeMap<String, f64>,
+}
+
+impl Page {
+    /// Reads a page.
+    ///
+    /// # Panics
+    /// With the line that is wrong.
+    fn read(text: &str) -> Self {
+        assert!(text.ends_with('\n'), "the last line has no end");
+        let mut page = Self::default();
+        for line in text.lines().filter(|line| !line.is_empty()) {
+            if let Some(comment) = line.strip_prefix("# ") {
+                let mut words = comment.splitn(3, ' ');
+                let (what, name, rest) = (words.next(), words.next().expect(line), words.next().expect(line));
+                let before = match what {
+                    Some("HELP") => page.helps.insert(name.to_owned(), rest.to_owned()),
+                    Some("TYPE") => page.kinds.insert(name.to_owned(), rest.to_owned()),
+                    _ => panic!("neither help nor type: {line}"),
+                };
+                assert_eq!(before, None, "twice: {line}");
+                continue;
+            }
+            let (series, value) = line.rsplit_once(' ').expect(line);
+            let value: f64 = value.parse().unwrap_or_else(|_| panic!("no number: {line}"));
+            let family = page.family(series).unwrap_or_else(|| panic!("no type before it: {line}"));
+            assert!(page.helps.contains_key(&family), "no help: {line}");
+            labels(series);
+            assert_eq!(page.samples.insert(series.to_owned(), value), None, "twice: {line}");
+        }
+        page.histograms_add_up();
+        page
+    }
+
+    /// The metric that a series belongs to.
+    fn family(&self, series: &str) -> Option<String> {
+        let name = series.split('{').next().unwrap_or_default();
+        let stem = ["_bucket", "_sum", "_count"].iter().find_map(|end| name.strip_suffix(end));
+        let stem = stem.filter(|stem| self.kinds.get(*stem).is_some_and(|kind| kind == "histogram"));
+        let family = stem.unwrap_or(name);
+        self.kinds.contains_key(family).then(|| family.to_owned())
+    }
+
+    fn histograms_add_up(&self) {
+        for (series, count) in self.samples.iter().filter(|(series, _)| series.contains("_count")) {
+            let (name, rest) = series.split_once("_count").expect("just found");
+            if self.kinds.get(name).is_none_or(|kind| kind != "histogram") {
+                continue;
+            }
+            let labels = rest.trim_start_matches('{').trim_end_matches('}');
+            let of = |le: &str| {
+                let comma = if labels.is_empty() { "" } else { "," };
+                self.samples.get(&format!("{name}_bucket{{{labels}{comma}le=\"{le}\"}}")).copied()
+            };
+            assert_eq!(of("+Inf"), Some(*count), "{series}");
+            let metric = TABLE.iter().find(|metric| metric.name == name).expect(name);
+            let Kind::Histogram(buckets) = metric.kind else { panic!("{name} is no histogram in the table") };
+            let mut before = 0.0;
+            for bucket in buckets {
+                let here = of(&bucket.to_string()).unwrap_or_else(|| panic!("{series} has no bucket {bucket}"));
+                assert!(here >= before && here <= *count, "{series} {bucket}");
+                before = here;
+            }
+        }
+    }
+
+    fn has(&self, name: &str) -> bool {
+        self.samples.keys().any(|series| series.split('{').next() == Some(name))
+    }
+
+    /// Of all its series.
+    fn sum(&self, name: &str) -> f64 {
+        self.samples.iter().filter(|(series, _)| series.split('{').next() == Some(name)).map(|(_, value)| value).sum()
+    }
+
+    fn value(&self, series: &str) -> f64 {
+        *self.samples.get(series).unwrap_or_else(|| panic!("{series} is not there"))
+    }
+}
+
+/// The labels of a series, each with its value; they must be those of the table.
+fn labels(series: &str) -> BTreeMap<String, String> {
+    let Some((_, rest)) = series.split_once('{') else { return BTreeMap::new() };
+    let mut rest = rest.strip_suffix('}').expect(series);
+    let mut found = BTreeMap::new();
+    while !rest.is_empty() {
+        let (name, after) = rest.split_once("=\"").expect(series);
+        let end = after.find('"').expect(series);
+        assert!(!after[..end].contains('\\'), "{series}");
+        assert_eq!(found.insert(name.to_owned(), after[..end].to_owned()), None, "{series}");
+        rest = after[end + 1..].trim_start_matches(',');
+    }
+    found
+}
+
+/// What these expressions name.
+fn named(text: &str) -> BTreeSet<String> {
+    let words = text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'));
+    words.filter(|word| word.starts_with("sluice_") || word.starts_with("process_")).map(str::to_owned).collect()
+}
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace").to_owned()
+}
+
+/// What the alerts and the panels of the dashboard name.
+fn wanted() -> BTreeSet<String> {
+    let read = |path: &str| std::fs::read_to_string(root().join(path)).expect(path);
+    let mut wanted = named(&read("ops/prometheus/alerts.yaml"));
+    assert!(wanted.len() > 15, "{wanted:?}");
+    let board: Value = serde_json::from_str(&read("ops/grafana/sluice.json")).expect("JSON");
+    for panel in board["panels"].as_array().expect("panels") {
+        for target in panel["targets"].as_array().into_iter().flatten() {
+            let names = named(target["expr"].as_str().expect("an expression"));
+            assert!(!names.is_empty(), "{target}");
+            wanted.extend(names);
+        }
+    }
+    wanted
+}
+
+/// promtool's opinion, where it is at hand.
+async fn check_with_promtool(text: &str) {
+    let Some(promtool) = std::env::var_os("SLUICE_PROMTOOL") else { return };
+    let mut child = Command::new(promtool)
+        .args(["check", "metrics"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("promtool runs");
+    child.stdin.take().expect("piped").write_all(text.as_bytes()).await.expect("promtool reads");
+    let done = child.wait_with_output().await.expect("promtool ends");
+    let said = String::from_utf8_lossy(&done.stderr).into_owned() + &String::from_utf8_lossy(&done.stdout);
+    assert!(done.status.success(), "{said}");
+}
+
+async fn fetch(port: u16) -> String {
+    let answer = reqwest::get(format!("http://127.0.0.1:{port}/metrics")).await.expect("the port answers");
+    let kind = answer.headers()[reqwest::header::CONTENT_TYPE].to_str().expect("text").to_owned();
+    assert!(kind.starts_with("text/plain"), "{kind}");
+    answer.text().await.expect("a page")
+}
+
+#[tokio::test]
+async fn every_service_tells_what_alerts_and_panels_ask_for() {
+    let ports = [free_port(), free_port(), free_port()];
+    let listen = |port: u16| format!("127.0.0.1:{port}");
+    let fleet = Fleet::start(Plan {
+        settings: vec![
+            ("SLUICE_GATEWAY__INTERNAL_LISTEN", listen(ports[0])),
+            ("SLUICE_EXPORTER__INTERNAL_LISTEN", listen(ports[1])),
+            ("SLUICE_NOTIFIER__INTERNAL_LISTEN", listen(ports[2])),
+            ("SLUICE_NOTIFIER__GAUGES_MS", "200".into()),
+        ],
+        ..Plan::default()
+    })
+    .await;
+    let rest = fleet.rest();
+    let request = ExportRequest { dataset: "flights".into(), ..ExportRequest::default() };
+    let export = rest.create(&request).await;
+    let done = rest.ended(export.id).await;
+    assert_eq!(done.status, Status::Completed);
+    rest.get(&done.links.file).await;
+    assert_eq!(rest.get("/v1/made-up").await.status.as_u16(), 404);
+
+    let mut everywhere = BTreeSet::new();
+    for (service, port) in [Service::Gateway, Service::Exporter, Service::Notifier].into_iter().zip(ports) {
+        // what is looked at now and then is there a moment later
+        let page = eventually("every metric of the service is there", || async {
+            let page = Page::read(&fetch(port).await);
+            let missing = TABLE.iter().filter(|metric| service.has(metric.of)).find(|metric| {
+                let counted = |name: &str| page.has(name) || page.has(&format!("{name}_count"));
+                let known = metric.labels.iter().all(|label| matches!(label.1, Values::Known(_)));
+                known && !counted(metric.name)
+            });
+            missing.is_none().then_some(page)
+        })
+        .await;
+        check_with_promtool(&fetch(port).await).await;
+        for series in page.samples.keys() {
+            let metric = page.family(series).expect("checked");
+            let metric = TABLE.iter().find(|found| found.name == metric).unwrap_or_else(|| panic!("{series}"));
+            assert!(service.has(metric.of), "{series} is not of {service:?}");
+            for (name, value) in labels(series).into_iter().filter(|(name, _)| name != "le") {
+                let label = metric.labels.iter().find(|label| label.0 == name).unwrap_or_else(|| panic!("{series}"));
+                if let Values::Known(values) = label.1 {
+                    assert!(values.contains(&value.as_str()), "{series}");
+                }
+            }
+        }
+        everywhere.extend(page.samples.keys().map(|series| series.split('{').next().unwrap_or_default().to_owned()));
+        match service {
+            Service::Gateway => {
+                assert_eq!(page.sum("sluice_gateway_exports_taken_total"), 1.0);
+                assert_eq!(page.value(r#"sluice_credit_events_total{kind="hold"}"#), 1.0);
+                let size = done.file.as_ref().expect("a file").size;
+                assert_eq!(page.value(r#"sluice_gateway_file_bytes_total{over="http"}"#), size as f64);
+                let created = r#"sluice_gateway_http_seconds_count{route="POST /v1/exports",status="2xx"}"#;
+                assert_eq!(page.value(created), 1.0);
+                assert!(!page.samples.keys().any(|series| series.contains("made-up")), "a stranger made a label");
+            }
+            Service::Exporter => {
+                assert_eq!(page.value(r#"sluice_exporter_attempts_total{result="completed"}"#), 1.0);
+                assert!(page.value("process_resident_memory_bytes") > 1e6);
+            }
+            Service::Notifier => {
+                assert_eq!(page.value("sluice_exports_completed_total"), 1.0);
+                assert!(page.value(r#"sluice_jetstream_looks_total{result="ok"}"#) > 0.0);
+                assert_eq!(page.value(r#"sluice_jetstream_looks_total{result="failed"}"#), 0.0);
+                assert_eq!(page.value(r#"sluice_credit_events_total{kind="capture"}"#), 1.0);
+                assert_eq!(page.sum("sluice_export_bytes_count"), 1.0);
+                assert_eq!(page.sum("sluice_export_bytes_sum"), done.file.as_ref().expect("a file").size as f64);
+            }
+        }
+    }
+    // a job that has not run yet has no end
+    let rare =
+        ["sluice_schedule_runs_total", "sluice_schedule_last_duration_seconds", "sluice_exporter_dead_letters_total"];
+    let lacking: Vec<_> =
+        wanted().into_iter().filter(|name| !everywhere.contains(name) && !rare.contains(&name.as_str())).collect();
+    assert_eq!(lacking, [""; 0], "alerts or panels name what nobody tells");
+    for name in rare {
+        assert!(TABLE.iter().any(|metric| metric.name == name), "{name}");
+    }
+}
+
+#[test]
+fn every_alert_has_a_page_and_every_page_an_alert() {
+    let alerts = std::fs::read_to_string(root().join("ops/prometheus/alerts.yaml")).expect("the alerts");
+    let names: BTreeSet<_> = alerts.lines().filter_map(|line| line.trim().strip_prefix("- alert: ")).collect();
+    let urls: BTreeSet<_> = alerts.lines().filter_map(|line| line.trim().strip_prefix("runbook_url: ")).collect();
+    let severities = alerts.matches("severity: page").count() + alerts.matches("severity: ticket").count();
+    assert!(names.len() >= 12 && urls.len() == names.len() && severities >= names.len(), "{names:?}");
+    for name in &names {
+        let page = format!("ops/runbooks/{name}.md");
+        assert!(urls.contains(page.as_str()), "{name}");
+        let text = std::fs::read_to_string(root().join(&page)).unwrap_or_else(|_| panic!("{page}"));
+        for part in [&format!("# {name}: "), "## What people feel", "## How to see it", "## What to do"] {
+            assert!(text.contains(part), "{page} lacks {part}");
+        }
+    }
+    let tests = std::fs::read_to_string(root().join("ops/prometheus/alerts.test.yaml")).expect("their tests");
+    for entry in std::fs::read_dir(root().join("ops/runbooks")).expect("the pages") {
+        let name = entry.expect("a file").file_name().into_string().expect("a name");
+        let name = name.trim_end_matches(".md");
+        assert!(name == "README" || names.contains(name), "{name} is no alert");
+        assert!(name == "README" || tests.contains(&format!("alertname: {name}")), "{name} has no test");
+    }
+}
