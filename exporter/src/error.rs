@@ -116,6 +116,7 @@ impl JobError {
             Self::Fenced => Verdict::Drop,
             Self::Format(FormatError::TooLarge { .. }) => Verdict::Fail(Problem::new(Slug::TooLarge, self.to_string())),
             // a full disk may have room again
+            _ if self.is_full() => Verdict::Retry,
             Self::Format(FormatError::Spool(_)) => Verdict::Retry,
             Self::Stopping => Verdict::HandOver,
             Self::Dataset(e) if e.is_transient() => Verdict::Retry,

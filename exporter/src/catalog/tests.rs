@@ -171,7 +171,7 @@ async fn each_fault_is_told_with_its_line_and_what_to_do() {
         ("[[dataset]]\nname = \"a\"\nfiles = \"people1.parquet\"\nsnapshot = \"none\"\n", 4, "PostgreSQL source"),
         ("[[dataset]]\nname = \"a\"\nfiles = \"people1.parquet\"\nsplit_by = \"salary\"\n", 4, "PostgreSQL source"),
         (
-            "[[dataset]]\nname = \"a\"\nfiles = \"x\"\norder = \"salary\"\nsplit_by = \"salary\"\n",
+            "[[dataset]]\nname = \"a\"\nfiles = \"people1.parquet\"\norder = \"salary\"\nsplit_by = \"salary\"\n",
             5,
             "leave one of them out",
         ),
@@ -265,12 +265,17 @@ async fn a_source_that_comes_back_and_a_new_file_are_taken_without_a_restart() {
     current.changed().await;
     assert_eq!(names(&current), ["people"]);
 
-    // a wrong one changes nothing; the next good one comes after it
-    std::fs::write(&path, "[[dataset]]\nname = 1\n").unwrap();
+    // a wrong one changes nothing; the next good one comes after it. Files are put in place whole, as one that is half
+    // written is a shorter one
+    let put = |text: &str| {
+        std::fs::write(path.with_extension("new"), text).unwrap();
+        std::fs::rename(path.with_extension("new"), &path).unwrap();
+    };
+    put("[[dataset]]\nname = 1\n");
     let second = format!("{PEOPLE}\n[[dataset]]\nname = \"late\"\nfiles = \"late.csv\"\n");
     let wrong = fingerprint(&path).await;
     assert!(load(&path, &Means::of(&config, &house.database.db)).await.is_err() && wrong.is_some());
-    std::fs::write(&path, second).unwrap();
+    put(&second);
     current.changed().await;
     assert_eq!(names(&current), ["people"], "the new one's source is away");
     std::fs::write(house.path("late.csv"), "a,b\n1,x\n").unwrap();

@@ -184,7 +184,7 @@ mod tests {
     #[test]
     fn ranges_are_even_and_their_ends_are_values_of_the_type() {
         assert_eq!(cuts(0, 100, 4), [25, 50, 75]);
-        assert_eq!((cuts(5, 5, 4), cuts(1, 2, 5)), (vec![], vec![2]));
+        assert_eq!((cuts(5, 5, 4), cuts(1, 3, 2)), (vec![], vec![2]));
         assert_eq!(cuts(i128::from(i64::MIN), i128::from(i64::MAX), 2), [-1]);
         let key = |kind| Key { name: "a\"b".into(), kind };
         let written = |kind, place| {
