@@ -13,7 +13,7 @@ use tracing_subscriber::{
     EnvFilter, Layer,
     field::{RecordFields, VisitOutput},
     fmt::{
-        FormatFields,
+        FormatFields, MakeWriter,
         format::{DefaultVisitor, JsonFields, Writer},
         layer,
     },
@@ -25,13 +25,14 @@ use super::{TelemetryError, is_our_span, json::Flat};
 use crate::config::{LogConfig, LogFormat};
 
 /// Writes log lines as the settings say.
-pub(super) fn layer_of<S>(config: &LogConfig) -> Result<Box<dyn Layer<S> + Send + Sync>, TelemetryError>
+pub(super) fn layer_of<S, W>(config: &LogConfig, writer: W) -> Result<Box<dyn Layer<S> + Send + Sync>, TelemetryError>
 where
     S: Subscriber + for<'a> LookupSpan<'a>,
+    W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
     let filter = Lines(EnvFilter::try_new(&config.filter)?);
     // colours are for people at a terminal, not for files
-    let lines = layer().with_writer(std::io::stderr).with_ansi(std::io::stderr().is_terminal());
+    let lines = layer().with_writer(writer).with_ansi(std::io::stderr().is_terminal());
     Ok(match config.format {
         LogFormat::Text => lines.with_target(false).fmt_fields(ForPeople).with_filter(filter).boxed(),
         LogFormat::Json => lines.fmt_fields(JsonFields::new()).event_format(Flat).with_filter(filter).boxed(),
@@ -118,4 +119,88 @@ impl Visit for Shown<'_> {
 /// Names and kinds of spans, and what they tell of the messages that they stand for, are for collectors.
 pub(super) fn is_shown(field: &str) -> bool {
     !field.starts_with("otel.") && !field.starts_with("messaging.")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        io,
+        sync::{Arc, Mutex},
+    };
+
+    use opentelemetry::trace::TracerProvider;
+    use opentelemetry_sdk::trace::{Sampler, SdkTracerProvider};
+    use protocol::envelope::TraceContext;
+    use tracing::{debug, field::Empty, info, info_span, warn};
+    use tracing_subscriber::{Registry, layer::SubscriberExt};
+
+    use super::*;
+    use crate::telemetry::{our_spans, traces};
+
+    #[derive(Clone, Default)]
+    struct Buffer(Arc<Mutex<Vec<u8>>>);
+
+    impl io::Write for Buffer {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().extend(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    /// What is logged by a piece of work whose trace began elsewhere, and the ids that it hands on.
+    fn logged(format: LogFormat, filter: &str) -> (String, TraceContext, TraceContext) {
+        let buffer = Buffer::default();
+        let writer = buffer.clone();
+        let config = LogConfig { filter: filter.into(), format };
+        let lines = layer_of(&config, move || writer.clone()).unwrap();
+        let provider = SdkTracerProvider::builder().with_sampler(Sampler::AlwaysOff).build();
+        let spans = tracing_opentelemetry::layer().with_tracer(provider.tracer("test")).with_filter(our_spans());
+        let caller = TraceContext::generate();
+        let handed_on = tracing::subscriber::with_default(Registry::default().with(lines).with(spans), || {
+            let span = info_span!(parent: None, "job.process", otel.kind = "consumer", trace_id = Empty, export.id = 7);
+            let here = traces::follow(&span, caller);
+            span.in_scope(|| {
+                let part = info_span!("encode", export.attempt = 2);
+                part.in_scope(|| {
+                    debug!("not asked for");
+                    info!(file.rows = 3, "done");
+                    warn!(error = %"a \"quoted\" thing", "odd");
+                    assert_eq!(TraceContext::parse(&traces::current_or("")).unwrap().trace_id, caller.trace_id);
+                });
+            });
+            here
+        });
+        let text = String::from_utf8(buffer.0.lock().unwrap().clone()).unwrap();
+        (text, caller, handed_on)
+    }
+
+    #[test]
+    fn a_json_line_is_flat_and_carries_what_the_spans_around_it_say() {
+        let (text, caller, here) = logged(LogFormat::Json, "info");
+        assert_eq!((here.trace_id, here.sampled), (caller.trace_id, false));
+        assert_ne!(here.span_id, caller.span_id, "a span of its own");
+        let lines: Vec<serde_json::Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        assert_eq!(lines.len(), 2, "{text}");
+        for line in &lines {
+            assert_eq!(line["trace_id"], caller.trace_id_hex());
+            assert_eq!((&line["export.id"], &line["export.attempt"]), (&7.into(), &2.into()));
+            assert!(line.get("otel.kind").is_none(), "{line}");
+        }
+        assert_eq!((&lines[0]["message"], &lines[0]["file.rows"]), (&"done".into(), &3.into()));
+        assert_eq!(lines[1]["error"], "a \"quoted\" thing");
+    }
+
+    #[test]
+    fn a_filter_of_lines_leaves_the_spans_around_them() {
+        for format in [LogFormat::Json, LogFormat::Text] {
+            let (text, caller, _) = logged(format, "warn");
+            assert_eq!(text.lines().count(), 1, "{text}");
+            assert!(text.contains(&caller.trace_id_hex()) && text.contains("export.id"), "{text}");
+            assert!(!text.contains("otel.kind"), "{text}");
+        }
+    }
 }

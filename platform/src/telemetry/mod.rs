@@ -47,7 +47,7 @@ pub enum TelemetryError {
 /// # Errors
 /// When a setting can't be used or logging was set up before.
 pub fn init(log: &LogConfig, otlp: &OtlpConfig, service: &str) -> Result<Traces, TelemetryError> {
-    let lines = logs::layer_of(log)?;
+    let lines = logs::layer_of(log, std::io::stderr)?;
     let traces = Traces::open(otlp, service)?;
     Registry::default().with(lines).with(traces.layer()).try_init()?;
     Ok(traces)

@@ -253,3 +253,60 @@ impl<E: SpanExporter> SpanExporter for Watched<E> {
         self.exporter.set_resource(resource);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use opentelemetry::trace::{SpanContext, SpanId, TraceContextExt, TraceFlags, TraceState};
+    use opentelemetry_sdk::trace::SamplingDecision;
+
+    use super::*;
+    use crate::secret::Secret;
+
+    fn opened(change: impl FnOnce(&mut OtlpConfig)) -> Result<Traces, String> {
+        let mut config = OtlpConfig { endpoint: "http://127.0.0.1:9".into(), ..OtlpConfig::default() };
+        change(&mut config);
+        Traces::open(&config, "test").map_err(|e| e.to_string())
+    }
+
+    #[test]
+    fn settings_that_cannot_work_are_refused_by_name_and_secrets_not_shown() {
+        assert!(opened(|_| {}).is_ok());
+        assert!(opened(|c| c.headers = Secret::new("authorization=Bearer abc, x-tenant=7")).is_ok());
+        type Change = fn(&mut OtlpConfig);
+        let wrong: [(&str, Change); 8] = [
+            ("otlp.sample_ratio", |c| c.sample_ratio = 1.5),
+            ("otlp.sample_ratio", |c| c.sample_ratio = f64::NAN),
+            ("otlp.batch_spans", |c| c.batch_spans = 0),
+            ("otlp.queue_spans", |c| c.queue_spans = 1),
+            ("otlp.timeout_ms", |c| c.timeout_ms = 0),
+            ("otlp.endpoint", |c| c.endpoint = "collector:4318".into()),
+            ("otlp.endpoint", |c| c.endpoint = "http://me:hidden@collector:4318".into()),
+            ("otlp.headers", |c| c.headers = Secret::new("x-fine=1,hidden")),
+        ];
+        for (key, change) in wrong {
+            let refused = opened(change).unwrap_err();
+            assert!(refused.starts_with(key) && !refused.contains("hidden"), "{key}: {refused}");
+        }
+    }
+
+    #[test]
+    fn callers_from_outside_do_not_say_what_is_recorded_and_our_own_services_do() {
+        let decide = |ratio: f64, kind: SpanKind, door: bool, sampled: bool| {
+            let flags = TraceFlags::default().with_sampled(sampled);
+            let caller = SpanContext::new(TraceId::from(7), SpanId::from(7), flags, true, TraceState::NONE);
+            let parent = Context::new().with_remote_span_context(caller);
+            let attributes = if door { vec![KeyValue::new(HTTP, "POST")] } else { vec![] };
+            let sampler = AtTheDoor::new(ratio);
+            sampler.should_sample(Some(&parent), TraceId::from(7), "x", &kind, &attributes, &[]).decision
+        };
+        for sampled in [true, false] {
+            assert_eq!(decide(0.0, SpanKind::Server, true, sampled), SamplingDecision::Drop);
+            assert_eq!(decide(1.0, SpanKind::Server, true, sampled), SamplingDecision::RecordAndSample);
+            let follows = if sampled { SamplingDecision::RecordAndSample } else { SamplingDecision::Drop };
+            for ratio in [0.0, 1.0] {
+                assert_eq!(decide(ratio, SpanKind::Consumer, false, sampled), follows);
+                assert_eq!(decide(ratio, SpanKind::Server, false, sampled), follows);
+            }
+        }
+    }
+}
