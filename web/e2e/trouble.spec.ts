@@ -146,9 +146,12 @@ test("signing out reaches the person's other tabs, and nobody else's", async ({ 
   await signIn(page, "dave");
   await signIn(second, "dave");
   await signIn(other, "carol");
+  await second.getByTestId("dataset-flights").click();
+  await expectReceived(await startExport(second), 1_000_000);
   await signOut(page);
   await expect(second.getByTestId("sign-in-dave")).toBeVisible();
   await expect(other.getByTestId("account-menu")).toBeVisible();
+  await expect.poll(() => keptHere(page)).toEqual([]); // nor does what the other tab was just writing stay
 });
 
 test("signing out while the server is away leaves nothing of the person either", async ({

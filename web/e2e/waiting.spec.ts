@@ -35,7 +35,10 @@ const test = onStack(() =>
   }),
 );
 test.beforeAll(({ stack }) => stack.grant("alice", "acme", 40));
-test.afterEach(({ stack }) => stack.resume("exporter"));
+test.afterEach(({ stack }) => {
+  stack.resume("exporter");
+  stack.resume("gateway");
+});
 
 test("who waits sees the place in the queue, and that it moves", async ({ page, stack }) => {
   await signIn(page, "alice");
@@ -103,6 +106,32 @@ test("a second click on the same thing makes no second export, costs nothing, an
   await expect.poll(() => balanceOf(page)).toBe(before - 1);
   await row.getByTestId("cancel-button").click();
   await expectStatus(row, "canceled");
+});
+
+test("a download of a finished export can be stopped, and leaves nothing", async ({ page, stack }) => {
+  const answer = await stack.rest("POST", "/v1/exports", { dataset: "flights" });
+  const { id } = (await answer.json()) as { id: string };
+  await signIn(page, "alice");
+  const row = rowOf(page, id);
+  await expectStatus(row, "completed");
+  await row.getByTestId("save-button").click();
+  await expectReceived(row, 1);
+  stack.pause("gateway"); // else it may be whole by then
+  await row.getByTestId("stop-button").click();
+  await expect(row.getByTestId("saving")).toHaveCount(0);
+  await expect(row.getByTestId("save-button")).toBeEnabled();
+  await expect(row.getByTestId("problem")).toHaveCount(0);
+  stack.resume("gateway");
+  const left = () =>
+    page.evaluate(async () => {
+      const folder = await (await navigator.storage.getDirectory()).getDirectoryHandle("saves");
+      const names: string[] = [];
+      for await (const name of folder.keys()) {
+        names.push(name);
+      }
+      return names;
+    });
+  await expect.poll(left).toEqual([]);
 });
 
 test("a file whose time is over says so, also to who saves it before the news have come", async ({

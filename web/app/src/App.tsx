@@ -72,14 +72,14 @@ export function App() {
 function Shell({ identity, onLeave }: { identity: Identity; onLeave: () => void }) {
   const { saver } = useLive();
   const signOut = async () => {
-    // what cannot be removed now is nobody else's to see, and is removed when it is old
-    await saver.forget().catch(() => undefined);
     tellOtherTabs(identity);
     notifyNoMore();
-    const ended = signOutAtIssuer(identity); // reads what the next line removes
+    // what cannot be removed now is nobody else's to see, and is removed when it is old
+    const forgotten = saver.forget().catch(() => undefined);
     sessionStorage.clear();
     onLeave();
-    await ended;
+    await forgotten;
+    await signOutAtIssuer(identity);
   };
   return (
     <AppShell header={{ height: 60 }} padding={{ base: "sm", sm: "lg" }}>

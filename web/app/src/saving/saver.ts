@@ -28,6 +28,10 @@ const KEEP_BYTES = 1024 * 1024 * 1024;
 /** For how long at most, milliseconds. */
 const KEEP_MS = 24 * 3600 * 1000;
 
+/** How often a file that is still held is tried to be removed, and how long to wait in between, in milliseconds. */
+const REMOVE_TRIES = 20;
+const REMOVE_PAUSE_MS = 150;
+
 /** How long the server may take to show that it is there, in milliseconds. */
 const PROBE_MS = 10_000;
 
@@ -203,6 +207,7 @@ export class FileSaver {
     }
     for (const entry of await this.#journal.all()) {
       if (entry.owner === owner) {
+        await removePatiently(entry.exportId);
         await this.#discard(entry.exportId);
       }
     }
@@ -445,6 +450,18 @@ async function whyNotLoaded(): Promise<SluiceError> {
     return new OwnProblem("outdated");
   } catch (cause) {
     return SluiceError.from(cause);
+  }
+}
+
+/** Removes a private file that a worker which has just been ended, here or in another tab, may hold for a moment yet. */
+async function removePatiently(exportId: string): Promise<void> {
+  for (let tried = 0; tried < REMOVE_TRIES; tried += 1) {
+    try {
+      await removePrivateFile(exportId);
+      return;
+    } catch {
+      await new Promise((resolve) => setTimeout(resolve, REMOVE_PAUSE_MS));
+    }
   }
 }
 
