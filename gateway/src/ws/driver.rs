@@ -281,7 +281,11 @@ impl Driver {
         let pump = Pump { stream, export, reader, window, out, idle, announce, trace_id, closed_since, over };
         self.pumps.spawn(async move {
             let answer = tokio::select! {
-                reference = stop.stopped() => ServerMessage::FileClosed { reference, stream, problem: None },
+                asked = stop.stopped() => match asked {
+                    Some(reference) => ServerMessage::FileClosed { reference, stream, problem: None },
+                    // a client that reads on elsewhere must not be told that its stream is closed
+                    None => return (stream, true),
+                },
                 () = pump.run() => return (stream, false),
             };
             // behind the frames on their way; without a session there is nobody to tell

@@ -347,7 +347,7 @@ impl Session {
 impl Drop for Session {
     fn drop(&mut self) {
         for open in self.streams.values() {
-            open.stop.stop(None);
+            open.stop.abandon();
         }
     }
 }

@@ -19,10 +19,15 @@ impl Stop {
         self.token.cancel();
     }
 
-    /// Waits for the stop, and gives the `ref` for the answer.
-    pub(super) async fn stopped(&self) -> Option<String> {
+    /// Stops it because its session ends: nobody asked, so nobody is answered.
+    pub(super) fn abandon(&self) {
+        self.token.cancel();
+    }
+
+    /// Waits for the stop, and gives the `ref` for the answer; None: there is none to be given.
+    pub(super) async fn stopped(&self) -> Option<Option<String>> {
         self.token.cancelled().await;
-        self.reference.get().cloned().flatten()
+        self.reference.get().cloned()
     }
 
     /// Whether it was stopped.
