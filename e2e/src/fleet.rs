@@ -164,6 +164,17 @@ impl Fleet {
         self.urls.push(format!("http://{address}"));
     }
 
+    /// Starts this gateway anew, at its old address.
+    ///
+    /// # Panics
+    /// When it is not ready in time.
+    pub async fn start_gateway_again(&mut self, index: usize) {
+        let url = self.urls[index].clone();
+        let address = url.trim_start_matches("http://");
+        self.gateways[index] = self.launch("gateway").env("SLUICE_GATEWAY__LISTEN", address).spawn();
+        self.gateways[index].ready(&format!("{url}/readyz")).await;
+    }
+
     /// The binary with these arguments and all settings, those of the file store too.
     pub fn sluice(&self, args: &[&str]) -> Launch {
         Launch::sluice(args).envs(self.env.iter().cloned()).envs(self.store_env.iter().cloned())

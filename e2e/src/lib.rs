@@ -2,9 +2,11 @@
 //!
 //! [`Fleet`] starts them; the scenarios are in `tests/`, one file a theme.
 
+pub mod balancer;
 pub mod csv;
 pub mod fleet;
 
+pub use balancer::Balancer;
 pub use fleet::{Fleet, Plan};
 
 use std::path::PathBuf;

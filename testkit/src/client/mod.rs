@@ -94,6 +94,24 @@ impl Client {
         credential: Credential<'_>,
         origin: Option<&str>,
     ) -> Result<Self, Refusal> {
+        match Self::attempt(gateway, credential, origin).await {
+            Ok(answer) => answer,
+            Err(e) => panic!("can't reach {gateway}: {e}"),
+        }
+    }
+
+    /// The same for a client that tries again.
+    ///
+    /// # Errors
+    /// What became of the connection, and within that, when the upgrade is refused.
+    ///
+    /// # Panics
+    /// When nothing comes in time, or something else than `session.ready` first.
+    pub async fn attempt(
+        gateway: &str,
+        credential: Credential<'_>,
+        origin: Option<&str>,
+    ) -> Result<Result<Self, Refusal>, String> {
         let url = format!("{}/v1/ws", gateway.replacen("http", "ws", 1));
         let mut request = url.into_client_request().expect("the gateway's URL is one");
         let value = |text: String| HeaderValue::from_str(&text).expect("tokens, tickets and origins are plain text");
@@ -116,19 +134,20 @@ impl Client {
                 let mut client = Self { socket, kept: VecDeque::new(), ready: ServerMessage::Pong { reference: None } };
                 match client.next().await {
                     Received::Text(ready @ ServerMessage::SessionReady { .. }) => client.ready = ready,
+                    Received::Closed(code) => return Err(format!("closed at once ({code:?})")),
                     other => panic!("expected session.ready, got {other:?}"),
                 }
-                Ok(client)
+                Ok(Ok(client))
             }
             Err(WsError::Http(response)) => {
                 let www = response.headers().get(header::WWW_AUTHENTICATE).and_then(|v| v.to_str().ok());
-                Err(Refusal {
+                Ok(Err(Refusal {
                     status: response.status(),
                     www_authenticate: www.map(str::to_owned),
                     problem: response.body().as_deref().and_then(|body| serde_json::from_slice(body).ok()),
-                })
+                }))
             }
-            Err(e) => panic!("can't reach {gateway}: {e}"),
+            Err(e) => Err(e.to_string()),
         }
     }
 
@@ -138,6 +157,14 @@ impl Client {
     /// When the connection is gone.
     pub async fn send(&mut self, message: &ClientMessage, reference: Option<&str>) {
         self.send_text(&encode(message, reference)).await;
+    }
+
+    /// Sends a message of the contract. False: the connection is gone, and why is there to be read.
+    ///
+    /// # Panics
+    /// When it can't be sent in time.
+    pub async fn try_send(&mut self, message: &ClientMessage, reference: Option<&str>) -> bool {
+        in_time("sending", self.socket.send(Message::text(encode(message, reference)))).await.is_ok()
     }
 
     /// Sends any text.
