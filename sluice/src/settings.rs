@@ -162,6 +162,37 @@ mod tests {
     }
 
     #[test]
+    fn the_settings_of_clusters_have_only_keys_that_exist_and_time_to_end() {
+        let texts = [
+            include_str!("../../ops/kubernetes/base/sluice.toml"),
+            include_str!("../../ops/kubernetes/overlays/dev/sluice.toml"),
+            include_str!("../../ops/kubernetes/overlays/staging/sluice.toml"),
+            include_str!("../../ops/kubernetes/overlays/production/sluice.toml"),
+        ];
+        // preStop (5 s) and the grace have to fit into terminationGracePeriodSeconds
+        for text in texts {
+            let (_dir, place) = place(None, Some(text));
+            let settings = place.load().unwrap();
+            assert!(settings.shutdown_grace_s + 5 < 75);
+            let Settings { gateway, exporter, .. } = &settings;
+            let drain = gateway.drain.look_away_ms + gateway.drain.spread_ms + gateway.drain.requests_ms;
+            assert!(drain.max(exporter.drain_ms) < 1000 * settings.shutdown_grace_s);
+            exporter.validate().unwrap();
+        }
+    }
+
+    #[test]
+    fn exporters_in_a_cluster_scale_by_the_consumers_that_there_are() {
+        use protocol::subject::{Lane, STREAM_JOBS, job_consumer};
+        let scaling = include_str!("../../ops/kubernetes/components/keda/scaledobject.yaml");
+        let pool = Settings::default().exporter.pool;
+        for lane in Lane::ALL {
+            assert!(scaling.contains(&format!("consumer: {}\n", job_consumer(&pool, lane))), "{lane:?}");
+        }
+        assert_eq!(scaling.matches(&format!("stream: {STREAM_JOBS}\n")).count(), Lane::ALL.len());
+    }
+
+    #[test]
     fn the_example_for_operators_has_only_keys_that_exist() {
         let text = include_str!("../../ops/sluice.toml");
         let (_dir, place) = place(None, Some(text));
