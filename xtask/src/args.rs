@@ -14,7 +14,7 @@ cargo xtask: the one door for people and CI
   cargo xtask test [--full]
       Everything that CI checks: format, clippy, Rust tests, doc tests, the page's own tests, and a real browser.
       Installs what it needs, or says in one line what is missing.
-      --full         also the heavy tests, on millions of generated rows
+      --full         also the heavy tests, on millions of generated rows, and `containers`
 
   cargo xtask lint-ops
       The part of `test` that looks at what runs Sluice: containers, NATS, Kubernetes, alerts, workflows, scripts, links.
@@ -138,7 +138,7 @@ pub(crate) fn parse(words: impl IntoIterator<Item = String>) -> Result<Task, Str
             Ok(Task::Bench(bench))
         }
         other => Err(format!(
-            "`{other}` isn't a command of `cargo xtask`: it has `up`, `test`, `lint-ops`, `data` and `bench` (see --help)"
+            "`{other}` isn't a command of `cargo xtask`: it has `up`, `test`, `lint-ops`, `containers`, `data` and `bench` (see --help)"
         )),
     }
 }
@@ -233,6 +233,12 @@ mod tests {
     fn lint_ops_takes_nothing() {
         assert_eq!(parsed("lint-ops"), Ok(Task::LintOps));
         assert!(parsed("lint-ops --fix").unwrap_err().contains("--fix"));
+    }
+
+    #[test]
+    fn containers_takes_nothing() {
+        assert_eq!(parsed("containers"), Ok(Task::Containers));
+        assert!(parsed("containers --port 1").unwrap_err().contains("--port"));
     }
 
     #[test]

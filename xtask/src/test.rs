@@ -14,7 +14,7 @@ use crate::run::Run;
 use crate::steps::Steps;
 use crate::tools::python::{self, Packages};
 use crate::tools::{chromium, libreoffice, nats, nextest, node, postgres, promtool, seaweed};
-use crate::{datasets, lint_ops, web};
+use crate::{containers, datasets, lint_ops, web};
 
 /// The heavy tests' data: bytes that grow threefold while memory must not.
 const HEAVY_SCALES: [u32; 2] = [1, 3];
@@ -53,6 +53,9 @@ pub(crate) fn test(layout: &Layout, options: &TestOptions) -> Result<ExitCode> {
             steps.run("browser test", || browser::check(&browser));
         }
         _ => ["SDK test", "browser test"].iter().for_each(|name| steps.skip(name, "a step that it needs failed")),
+    }
+    if options.full {
+        containers::check(layout, &mut steps);
     }
     Ok(steps.summary(started.elapsed()))
 }
