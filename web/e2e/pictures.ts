@@ -36,7 +36,7 @@ async function picture(page: Page, name: string): Promise<void> {
 }
 
 test("the main states of the page", async ({ page, stack }) => {
-  test.setTimeout(180_000);
+  test.setTimeout(300_000);
   await page.goto("/");
   await expect(page.getByTestId("sign-in-alice")).toBeVisible();
   await picture(page, "sign-in");
@@ -49,7 +49,7 @@ test("the main states of the page", async ({ page, stack }) => {
   await page.keyboard.press("Enter");
   await page.getByTestId("format").focus();
   const done = await startExport(page);
-  await expect(done.getByTestId("saving")).toHaveAttribute("data-phase", "saved");
+  await expect(done.getByTestId("saving")).toHaveAttribute("data-phase", "saved", { timeout: 60_000 });
   await expect(page.getByTestId("preview").locator("tbody tr")).toHaveCount(10);
   await picture(page, "done");
 
@@ -58,9 +58,11 @@ test("the main states of the page", async ({ page, stack }) => {
   const running = await startExport(page);
   await expect(running.getByTestId("throughput")).toBeVisible();
   await expectReceived(running, 15_000_000);
+  stack.pause("exporter"); // until the picture is taken
   await picture(page, "main");
   await running.getByTestId("cancel-button").click();
   await expectStatus(running, "canceled");
+  stack.resume("exporter");
 
   await page.getByTestId("dataset-orders").click();
   await expectStatus(await startExport(page), "failed");
