@@ -117,12 +117,12 @@ export class SluiceClient {
     });
   }
 
-  /** The events from now on, for `for await`; of some types, or of all. Leaving the loop ends it. */
+  /** The events from now on, for `for await`; of some types, or of all. Leaving the loop ends it, and so does {@link close}. */
   events<T extends SluiceEvent["type"] = SluiceEvent["type"]>(
     options: { types?: readonly T[]; signal?: AbortSignal } = {},
   ): Events<T> {
     const types = options.types ?? (EVENT_TYPES as readonly string[] as readonly T[]);
-    return new Events(this.#session.messages, types, options.signal);
+    return new Events(this.#session, types, options.signal);
   }
 
   /** The credit account. */

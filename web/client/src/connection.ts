@@ -70,22 +70,25 @@ export class Connection {
   /**
    * Sends a message and waits for its direct answer.
    *
-   * @throws SluiceError the problem of an `error` answer; `timeout`; `network` when the connection is lost.
+   * @throws SluiceError the problem of an `error` answer; `timeout`; `aborted` when its caller gives it up; `network` when
+   *   the connection is lost.
    */
   async request<T extends ServerMessage["type"]>(
     message: ClientMessage,
     answer: T,
     deadlineMs: number,
+    signal?: AbortSignal,
   ): Promise<MessageOf<T>> {
     if (this.#over || !this.#ready) {
       throw connectionLost("not connected");
     }
-    const reply = await this.#requests.start(deadlineMs, (ref) => {
+    const send = (ref: string) => {
       if (message.type === "file.open") {
         this.#opens.add(ref);
       }
       this.send({ ...message, ref });
-    });
+    };
+    const reply = await this.#requests.start(deadlineMs, send, signal);
     if (reply.type !== answer) {
       throw new SluiceError({
         slug: "protocol",

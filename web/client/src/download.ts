@@ -42,6 +42,8 @@ export interface DownloadOptions {
   transport?: "auto" | "rest" | undefined;
   /** Failures in a row without one new byte, after which it gives up. Default 10. */
   maxFailures?: number | undefined;
+  /** How long no byte may come over HTTP before the line counts as dead, in milliseconds. Default 30 000. */
+  silenceMs?: number | undefined;
   /** How long `auto` waits for a live socket before it falls back, in milliseconds. Default 5 000. */
   socketWaitMs?: number | undefined;
 }
@@ -76,6 +78,9 @@ const FINAL: readonly string[] = [
 
 /** Failures in a row without one new byte, after which a download gives up unless its caller has more patience. */
 const MAX_FAILURES = 10;
+
+/** How long no byte may come over HTTP, in milliseconds. The server gives up a source that is silent sooner. */
+const SILENCE_MS = 30_000;
 
 /** How often the state is asked for while an announced stream has not opened, in milliseconds. */
 const LOOK_MS = 15_000;
@@ -210,14 +215,26 @@ export class Download {
     }
   }
 
+  /** Bytes come from now on, made by this try where it is known. */
+  #opened(attempt: number | undefined): void {
+    if (attempt !== undefined) {
+      this.#madeBy = attempt;
+      this.#options.onAttempt?.(attempt);
+    }
+    this.#tell("receiving");
+  }
+
   async #attempt(): Promise<DownloadResult> {
     this.#signal.throwIfAborted();
     const connection = await this.#socket();
     if (connection) {
       return this.#overSocket(connection);
     }
-    const onOpen = () => this.#tell("receiving");
-    const transfer = new RestTransfer(this.#deps.rest, this.#exportId, this.#receiver, onOpen);
+    const transfer = new RestTransfer(this.#deps.rest, this.#exportId, this.#receiver, {
+      attempt: this.#madeBy,
+      silenceMs: this.#options.silenceMs ?? SILENCE_MS,
+      onOpen: (attempt) => this.#opened(attempt),
+    });
     return transfer.run(this.#signal);
   }
 
@@ -310,11 +327,7 @@ export class Download {
         detail: `${stream.offset} instead of ${this.#receiver.position}`,
       });
     }
-    this.#madeBy = stream.attempt ?? this.#madeBy;
-    if (stream.attempt !== undefined) {
-      this.#options.onAttempt?.(stream.attempt);
-    }
-    this.#tell("receiving");
+    this.#opened(stream.attempt);
     const { maxWindow = DEFAULT_MAX_WINDOW } = this.#options;
     const bounds = { min: this.#window, max: Math.min(maxWindow, this.#mayGrant()) };
     const window = new SinkWindow(stream.offset, bounds, Date.now());

@@ -1,6 +1,7 @@
-import type { Emitter, Unsubscribe } from "./emitter.js";
+import type { Unsubscribe } from "./emitter.js";
 import { SluiceError } from "./errors.js";
 import type { MessageOf, ServerMessage, SluiceEvent } from "./protocol.js";
+import type { Session, SessionState } from "./session.js";
 
 /** Most events that wait for a slow reader; progress never counts twice, as only the newest of an export is kept. */
 const MAX_WAITING = 1_000;
@@ -8,22 +9,32 @@ const MAX_WAITING = 1_000;
 /**
  * Events of some types, in order, for `for await`; they are gathered from the moment it is made. A newer progress takes
  * the place of the one of the same export that still waits. A reader that leaves a thousand events waiting is told so by
- * a `protocol` error, and gets no more.
+ * a `protocol` error, and gets no more. It ends when the client is closed; when the session ends for another reason, such
+ * as `forbidden`, that is thrown behind the last event.
  */
 export class Events<T extends SluiceEvent["type"]> implements AsyncIterableIterator<MessageOf<T>> {
   readonly #waiting: MessageOf<T>[] = [];
   readonly #types: readonly string[];
-  readonly #off: Unsubscribe;
+  readonly #off: Unsubscribe[];
   readonly #onAbort = () => this.#end();
   readonly #signal: AbortSignal | undefined;
   #wake = () => {};
   #ended = false;
   #late = false;
+  #error: SluiceError | undefined;
 
-  constructor(messages: Emitter<ServerMessage>, types: readonly T[], signal?: AbortSignal) {
+  constructor(
+    session: Pick<Session, "messages" | "states" | "state">,
+    types: readonly T[],
+    signal?: AbortSignal,
+  ) {
     this.#types = types;
     this.#signal = signal;
-    this.#off = messages.on((message) => this.#take(message));
+    this.#off = [
+      session.messages.on((message) => this.#take(message)),
+      session.states.on((state) => this.#follow(state)),
+    ];
+    this.#follow(session.state);
     signal?.addEventListener("abort", this.#onAbort);
     if (signal?.aborted) {
       this.#end();
@@ -44,6 +55,11 @@ export class Events<T extends SluiceEvent["type"]> implements AsyncIterableItera
         this.#end();
         throw new SluiceError({ slug: "protocol", title: "Events were read too slowly" });
       }
+      const error = this.#error;
+      if (error) {
+        this.#error = undefined; // once: after that it has ended
+        throw error;
+      }
       if (this.#ended) {
         return { done: true, value: undefined };
       }
@@ -55,6 +71,7 @@ export class Events<T extends SluiceEvent["type"]> implements AsyncIterableItera
 
   async return(): Promise<IteratorResult<MessageOf<T>, undefined>> {
     this.#waiting.length = 0;
+    this.#error = undefined;
     this.#end();
     return { done: true, value: undefined };
   }
@@ -75,9 +92,18 @@ export class Events<T extends SluiceEvent["type"]> implements AsyncIterableItera
     this.#wake();
   }
 
+  #follow(state: SessionState): void {
+    if (state.name === "closed" && !this.#ended) {
+      this.#error = state.error;
+      this.#end();
+    }
+  }
+
   #end(): void {
     this.#ended = true;
-    this.#off();
+    for (const off of this.#off) {
+      off();
+    }
     this.#signal?.removeEventListener("abort", this.#onAbort);
     this.#wake();
   }

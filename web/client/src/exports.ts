@@ -9,6 +9,12 @@ import type { Session } from "./session.js";
 /** How often a lost or still pending answer to a new export is asked for again. */
 const CREATE_RETRIES = 4;
 
+/** Failures in a row after which nobody waits for an end any more, unless the caller has more patience. */
+const MAX_FAILURES = 10;
+
+/** Problems that are over after a while. */
+const PASSING: readonly string[] = ["network", "timeout", "unavailable", "internal", "rate-limited"];
+
 /** Seconds of one long poll. */
 const WAIT_SECONDS = 20;
 
@@ -27,6 +33,12 @@ export interface CreateOptions extends CallOptions {
   deliver?: "notify" | "stream";
   /** The first window of that stream, bytes. Default 1 MiB. */
   window?: number;
+}
+
+/** Options of {@link Exports.ended}. */
+export interface EndedOptions extends CallOptions {
+  /** Failures in a row after which it gives up. Default 10. */
+  maxFailures?: number;
 }
 
 /** Which exports to list. */
@@ -52,7 +64,8 @@ export class Exports {
 
   /**
    * Starts an export, over the socket when it is live. If the answer is lost on the way it is asked again over
-   * REST with the same idempotency key, so that nothing runs or is charged twice.
+   * REST with the same idempotency key, so that nothing runs or is charged twice. A signal ends the waiting; whether the
+   * request has arrived by then, only its key can tell.
    */
   async create(request: ExportRequest, options: CreateOptions = {}): Promise<Created> {
     const idempotencyKey = options.idempotencyKey ?? randomKey();
@@ -68,11 +81,12 @@ export class Exports {
             ...(deliver === "stream" ? { window: options.window ?? DEFAULT_WINDOW } : undefined),
           },
           "export.accepted",
+          options.signal,
         );
         return { export: answer.export, announced: deliver === "stream" };
       } catch (cause) {
         const error = SluiceError.from(cause);
-        if (error.slug !== "network" && error.slug !== "timeout") {
+        if (options.signal?.aborted || (error.slug !== "network" && error.slug !== "timeout")) {
           throw error;
         }
       }
@@ -108,13 +122,46 @@ export class Exports {
     return this.#rest.export(id, options);
   }
 
-  /** Waits for the end of an export, whichever it is, by long polling. */
-  async ended(id: string, options?: CallOptions): Promise<Export> {
-    let current = await this.#rest.export(id, options);
-    while (!hasEnded(current.status)) {
-      current = await this.#rest.export(id, { ...options, waitSeconds: WAIT_SECONDS });
+  /**
+   * Waits for the end of an export, whichever it is, by long polling. A gateway that is away for a while is asked again.
+   *
+   * @throws SluiceError what is final, such as `not-found`, and the last of `maxFailures` failures in a row.
+   */
+  async ended(id: string, options: EndedOptions = {}): Promise<Export> {
+    const { signal, maxFailures = MAX_FAILURES } = options;
+    const backoff = new Backoff(this.#backoff);
+    let waitSeconds = 0;
+    for (;;) {
+      try {
+        const current = await this.#rest.export(id, { signal, waitSeconds });
+        if (hasEnded(current.status)) {
+          return current;
+        }
+        backoff.reset();
+        waitSeconds = WAIT_SECONDS;
+      } catch (cause) {
+        const error = SluiceError.from(cause);
+        if (!PASSING.includes(error.slug) || backoff.attempt + 1 >= maxFailures) {
+          throw error;
+        }
+        await this.#pause(backoff.next(error.retryAfterMs), signal);
+      }
     }
-    return current;
+  }
+
+  /** Waits, but no longer than until somebody wants it tried at once. */
+  async #pause(ms: number, signal: AbortSignal | undefined): Promise<void> {
+    const wake = new AbortController();
+    const off = this.#session.retries.on(() => wake.abort());
+    try {
+      await delay(ms, signal ? AbortSignal.any([signal, wake.signal]) : wake.signal);
+    } catch (reason) {
+      if (signal?.aborted) {
+        throw SluiceError.from(reason, "aborted");
+      }
+    } finally {
+      off();
+    }
   }
 
   /** Cancels an unfinished export; deletes the file of a finished one. */

@@ -2,6 +2,7 @@ import { delay } from "./backoff.js";
 import { SluiceError } from "./errors.js";
 import type { Credits, Export, ServerMessage } from "./protocol.js";
 import { hasEnded } from "./protocol.js";
+import { type Place, placeOf } from "./replay.js";
 import type { RestClient } from "./rest.js";
 import { SseParser } from "./sse.js";
 
@@ -28,8 +29,11 @@ const NO_STREAM: readonly number[] = [404, 405, 406, 501];
 
 /** What a {@link Fallback} tells. */
 export interface FallbackListener {
-  /** A message as the socket would have sent it; `seq` is 0 where it was found by asking. */
-  onMessage(message: ServerMessage): void;
+  /**
+   * A message as the socket would have sent it; `seq` is 0 where it was found by asking. `place` is where the event log
+   * stands with it.
+   */
+  onMessage(message: ServerMessage, place: Place | undefined): void;
   /** Events come now, this way. */
   onUp(via: Via): void;
 }
@@ -41,12 +45,14 @@ export interface FallbackListener {
 export class Fallback {
   readonly #rest: RestClient;
   readonly #listener: FallbackListener;
-  #lastEventId = "";
+  #lastEventId: string;
   #wake = new AbortController();
 
-  constructor(rest: RestClient, listener: FallbackListener) {
+  /** `after`: what a socket before it has told already. */
+  constructor(rest: RestClient, listener: FallbackListener, after: Readonly<Place> | undefined) {
     this.#rest = rest;
     this.#listener = listener;
+    this.#lastEventId = after ? `${after.epoch}:${after.seq}` : "";
   }
 
   /** Looks at once, such as after an export was created here. */
@@ -95,7 +101,7 @@ export class Fallback {
           const message = messageOf(event);
           this.#lastEventId = event.id;
           beatMs = message.type === "session.ready" ? message.heartbeat_ms : beatMs;
-          this.#listener.onMessage(message);
+          this.#listener.onMessage(message, placeOf(event.id));
         }
         silence = setTimeout(stop, DEAD_BEATS * beatMs);
       }
@@ -109,7 +115,7 @@ export class Fallback {
 
   /** Asks until the signal is aborted. */
   async #poll(signal: AbortSignal): Promise<void> {
-    const seen = new Seen((message) => this.#listener.onMessage(message));
+    const seen = new Seen((message) => this.#listener.onMessage(message, undefined));
     while (!signal.aborted) {
       const [page, credits] = await Promise.all([
         this.#rest.exports({ limit: LOOKED_AT }, { signal }),

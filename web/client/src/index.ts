@@ -14,7 +14,7 @@ export {
   SluiceError,
 } from "./errors.js";
 export type { Events } from "./events.js";
-export type { Created, CreateOptions, Exports, ListQuery } from "./exports.js";
+export type { Created, CreateOptions, EndedOptions, Exports, ListQuery } from "./exports.js";
 export type { Via } from "./fallback.js";
 export { decodeFrame, encodeFrame, type FileFrame, HEADER_BYTES, MAX_PAYLOAD_BYTES } from "./frames.js";
 export * from "./protocol.js";

@@ -4,7 +4,8 @@ import type { ServerMessage } from "./protocol.js";
 interface Pending {
   resolve: (message: ServerMessage) => void;
   reject: (error: SluiceError) => void;
-  timer: ReturnType<typeof setTimeout>;
+  /** Its deadline, and its caller's signal, need not be heard any more. */
+  release: () => void;
 }
 
 /** Matches direct answers to requests by `ref`, each with a deadline. */
@@ -12,22 +13,27 @@ export class Requests {
   readonly #pending = new Map<string, Pending>();
   #last = 0;
 
-  /** Registers a request; `send` gets the `ref` to put on it. */
-  start(deadlineMs: number, send: (ref: string) => void): Promise<ServerMessage> {
+  /** Registers a request; `send` gets the `ref` to put on it. One that was given up before is not sent at all. */
+  start(deadlineMs: number, send: (ref: string) => void, signal?: AbortSignal): Promise<ServerMessage> {
     this.#last += 1;
     const ref = `r${this.#last}`;
     return new Promise((resolve, reject) => {
-      const timer = setTimeout(() => {
-        this.#pending.delete(ref);
-        reject(
-          new SluiceError({
-            slug: "timeout",
-            title: "No answer in time",
-            detail: `no answer within ${deadlineMs} ms`,
-          }),
-        );
-      }, deadlineMs);
-      this.#pending.set(ref, { resolve, reject, timer });
+      if (signal?.aborted) {
+        reject(SluiceError.from(signal.reason, "aborted"));
+        return;
+      }
+      const onLate = () => {
+        const detail = `no answer within ${deadlineMs} ms`;
+        this.#take(ref)?.reject(new SluiceError({ slug: "timeout", title: "No answer in time", detail }));
+      };
+      const onAbort = () => this.#take(ref)?.reject(SluiceError.from(signal?.reason, "aborted"));
+      const timer = setTimeout(onLate, deadlineMs);
+      signal?.addEventListener("abort", onAbort, { once: true });
+      const release = () => {
+        clearTimeout(timer);
+        signal?.removeEventListener("abort", onAbort);
+      };
+      this.#pending.set(ref, { resolve, reject, release });
       send(ref);
     });
   }
@@ -35,12 +41,10 @@ export class Requests {
   /** True when the message answers a waiting request. */
   settle(message: ServerMessage): boolean {
     const ref = "ref" in message ? message.ref : undefined;
-    const pending = ref ? this.#pending.get(ref) : undefined;
-    if (!ref || !pending) {
+    const pending = ref ? this.#take(ref) : undefined;
+    if (!pending) {
       return false;
     }
-    this.#pending.delete(ref);
-    clearTimeout(pending.timer);
     if (message.type === "error") {
       pending.reject(SluiceError.fromProblem(message.problem));
     } else {
@@ -51,10 +55,15 @@ export class Requests {
 
   /** Rejects everything that waits, because its connection is gone. */
   failAll(error: SluiceError): void {
-    for (const pending of this.#pending.values()) {
-      clearTimeout(pending.timer);
-      pending.reject(error);
+    for (const ref of [...this.#pending.keys()]) {
+      this.#take(ref)?.reject(error);
     }
-    this.#pending.clear();
+  }
+
+  #take(ref: string): Pending | undefined {
+    const pending = this.#pending.get(ref);
+    this.#pending.delete(ref);
+    pending?.release();
+    return pending;
   }
 }

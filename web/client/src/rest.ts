@@ -1,6 +1,6 @@
 import { SluiceError } from "./errors.js";
 import type { Credits, Dataset, Estimate, Export, ExportPage, ExportRequest, Ticket } from "./protocol.js";
-import type { TokenProvider } from "./token.js";
+import { askToken, type TokenProvider } from "./token.js";
 
 /** Settings of {@link RestClient}. */
 export interface RestOptions {
@@ -9,7 +9,7 @@ export interface RestOptions {
   getToken: TokenProvider;
   /** Default: the global `fetch`. */
   fetch?: typeof fetch;
-  /** Deadline of one call, in milliseconds. Default 30 000; file downloads have none. */
+  /** Deadline of one call, in milliseconds. Default 30 000; of downloads and event streams, until their bytes begin. */
   deadlineMs?: number;
 }
 
@@ -21,7 +21,7 @@ export interface CallOptions {
 interface Call extends CallOptions {
   body?: unknown;
   headers?: Record<string, string>;
-  /** No deadline, and the body is left to the caller. */
+  /** The deadline ends with the head of the answer, and the body is left to the caller. */
   stream?: boolean;
   /** Added to the deadline, for long polls. */
   waitMs?: number;
@@ -169,12 +169,12 @@ export class RestClient {
 
   /** One call with the bearer token. A refused token is renewed once. */
   async call(method: string, path: string, call: Call = {}): Promise<Response> {
-    const token = await this.#getToken({ refresh: false });
+    const token = await askToken(this.#getToken, { refresh: false });
     const response = await this.#send(method, path, call, token);
     if (response.status !== 401) {
       return this.#check(response, call);
     }
-    const renewed = await this.#getToken({ refresh: true });
+    const renewed = await askToken(this.#getToken, { refresh: true });
     if (renewed === token) {
       return this.#check(response, call);
     }
@@ -194,7 +194,13 @@ export class RestClient {
     if (call.signal) {
       signals.push(call.signal);
     }
-    if (!call.stream) {
+    const head = new AbortController();
+    let timer: ReturnType<typeof setTimeout> | undefined;
+    if (call.stream) {
+      signals.push(head.signal);
+      const late = new DOMException("no answer in time", "TimeoutError");
+      timer = setTimeout(() => head.abort(late), this.#deadlineMs);
+    } else {
       signals.push(AbortSignal.timeout(this.#deadlineMs + (call.waitMs ?? 0)));
     }
     try {
@@ -207,12 +213,14 @@ export class RestClient {
           ...call.headers,
         },
         ...(call.body === undefined ? undefined : { body: JSON.stringify(call.body) }),
-        ...(signals.length > 0 ? { signal: AbortSignal.any(signals) } : undefined),
+        signal: AbortSignal.any(signals),
         cache: "no-store",
         credentials: "omit",
       });
     } catch (cause) {
       throw SluiceError.from(cause);
+    } finally {
+      clearTimeout(timer);
     }
   }
 }

@@ -7,63 +7,88 @@ import type { RestClient } from "./rest.js";
 /** Seconds of one long poll. */
 const WAIT_SECONDS = 20;
 
+/** Settings of a {@link RestTransfer}. */
+export interface RestTransferOptions {
+  /** The try that made the bytes which the receiver has: no others may follow them. */
+  attempt: number | undefined;
+  /** How long no byte may come before the line counts as dead, in milliseconds. */
+  silenceMs: number;
+  /** Bytes come from now on, made by this try. */
+  onOpen: (attempt: number) => void;
+}
+
 /** One try at fetching the rest of a file over HTTP: waits for the export to complete, then asks for a range. */
 export class RestTransfer {
   readonly #rest: RestClient;
   readonly #exportId: string;
   readonly #receiver: Receiver;
-  readonly #onOpen: (() => void) | undefined;
+  readonly #options: RestTransferOptions;
 
-  constructor(rest: RestClient, exportId: string, receiver: Receiver, onOpen?: () => void) {
+  constructor(rest: RestClient, exportId: string, receiver: Receiver, options: RestTransferOptions) {
     this.#rest = rest;
     this.#exportId = exportId;
     this.#receiver = receiver;
-    this.#onOpen = onOpen;
+    this.#options = options;
   }
 
-  /** @throws SluiceError `network` when cut off; the next try goes on at the receiver's position. */
-  async run(signal?: AbortSignal): Promise<DownloadResult> {
-    const file = await this.#completed(signal);
-    const response = await this.#rest.file(this.#exportId, {
-      offset: this.#receiver.position,
-      etag: `"${file.sha256}"`,
-      signal,
-    });
-    if (response.status === 416) {
-      await response.body?.cancel();
-      if (this.#receiver.position > file.size) {
-        throw new SluiceError({ slug: "restarted", title: "The file is shorter than what was received" });
+  /**
+   * @throws SluiceError `network` when cut off and `timeout` when nothing comes: the next try goes on at the receiver's
+   *   position; `restarted` when the file is not the one that was begun.
+   */
+  async run(signal: AbortSignal): Promise<DownloadResult> {
+    const { file, attempt } = await this.#completed(signal);
+    const { attempt: begun, onOpen } = this.#options;
+    if (this.#receiver.position > 0 && begun !== undefined && begun !== attempt) {
+      throw new SluiceError({ slug: "restarted", title: "The file was made anew" });
+    }
+    const stop = new AbortController();
+    try {
+      const response = await this.#rest.file(this.#exportId, {
+        offset: this.#receiver.position,
+        etag: `"${file.sha256}"`,
+        signal: AbortSignal.any([signal, stop.signal]),
+      });
+      if (response.status === 416) {
+        if (this.#receiver.position > file.size) {
+          throw new SluiceError({ slug: "restarted", title: "The file is shorter than what was received" });
+        }
+        return this.#receiver.finish(file);
+      }
+      if (response.status === 200 && this.#receiver.position > 0) {
+        await this.#receiver.restart(); // the server has another file than the one that was begun
+      }
+      onOpen(attempt);
+      if (response.body) {
+        await this.#read(response.body, stop);
       }
       return this.#receiver.finish(file);
-    }
-    if (response.status === 200 && this.#receiver.position > 0) {
-      await this.#receiver.restart(); // the server has another file than the one that was begun
-    }
-    this.#onOpen?.();
-    if (response.body) {
-      await this.#read(response.body);
-    }
-    return this.#receiver.finish(file);
-  }
-
-  async #read(body: ReadableStream<Uint8Array>): Promise<void> {
-    const reader = body.getReader();
-    try {
-      for (;;) {
-        const { done, value } = await reader.read().catch((cause: unknown) => {
-          throw SluiceError.from(cause);
-        });
-        if (done) {
-          return;
-        }
-        await this.#receiver.take(this.#receiver.position, value);
-      }
     } finally {
-      reader.releaseLock();
+      stop.abort(); // what was not read is not wanted: a sink that fails must not leave the server sending
     }
   }
 
-  async #completed(signal?: AbortSignal): Promise<NonNullable<Export["file"]>> {
+  async #read(body: ReadableStream<Uint8Array>, stop: AbortController): Promise<void> {
+    const { silenceMs } = this.#options;
+    const reader = body.getReader();
+    for (;;) {
+      const late = new DOMException(`no byte within ${silenceMs} ms`, "TimeoutError");
+      const timer = setTimeout(() => stop.abort(late), silenceMs);
+      let next: ReadableStreamReadResult<Uint8Array>;
+      try {
+        next = await reader.read();
+      } catch (cause) {
+        throw SluiceError.from(stop.signal.aborted ? stop.signal.reason : cause);
+      } finally {
+        clearTimeout(timer); // a slow sink is no silent line
+      }
+      if (next.done) {
+        return;
+      }
+      await this.#receiver.take(this.#receiver.position, next.value);
+    }
+  }
+
+  async #completed(signal: AbortSignal): Promise<{ file: NonNullable<Export["file"]>; attempt: number }> {
     let current = await this.#rest.export(this.#exportId, { signal });
     for (;;) {
       const error = endedBadly(current);
@@ -71,7 +96,7 @@ export class RestTransfer {
         throw error;
       }
       if (current.file) {
-        return current.file;
+        return { file: current.file, attempt: current.attempt };
       }
       current = await this.#rest.export(this.#exportId, { signal, waitSeconds: WAIT_SECONDS });
     }

@@ -3,11 +3,11 @@ import { adviseClose, type CloseAdvice } from "./closeCodes.js";
 import { type Closed, Connection, connectionLost, type WebSocketConstructor } from "./connection.js";
 import { Emitter, type Unsubscribe } from "./emitter.js";
 import { SluiceError } from "./errors.js";
-import { Fallback, type Via } from "./fallback.js";
-import type { ClientMessage, MessageOf, ServerMessage, SessionReady } from "./protocol.js";
-import { ReplayCursor } from "./replay.js";
+import { Fallback, type FallbackListener, type Via } from "./fallback.js";
+import type { ClientMessage, MessageOf, ServerMessage, SessionReady, SessionResumed } from "./protocol.js";
+import { type Place, ReplayCursor } from "./replay.js";
 import type { RestClient } from "./rest.js";
-import type { TokenProvider } from "./token.js";
+import { askToken, type TokenProvider } from "./token.js";
 
 /** A session must have lived this long before the backoff starts over, in milliseconds. */
 const HEALTHY_MS = 10_000;
@@ -92,7 +92,7 @@ export class Session {
     this.#endFallback();
     clearTimeout(this.#refreshTimer);
     this.#connection?.end(1000, "closed by the client");
-    if (this.#state.name !== "idle" && this.#state.name !== "closed") {
+    if (this.#state.name !== "closed") {
       this.#set({ name: "closed", error: undefined });
     }
   }
@@ -140,16 +140,16 @@ export class Session {
     });
   }
 
-  /** A request on the live connection; `network` at once when there is none. */
+  /** A request on the live connection; `network` at once when there is none, `aborted` when its caller gives it up. */
   async request<T extends ServerMessage["type"]>(
     message: ClientMessage,
     answer: T,
-    deadlineMs?: number,
+    signal?: AbortSignal,
   ): Promise<MessageOf<T>> {
     if (!this.connection) {
       throw connectionLost("not connected");
     }
-    return this.connection.request(message, answer, deadlineMs ?? this.#options.deadlineMs ?? 15_000);
+    return this.connection.request(message, answer, this.#options.deadlineMs ?? 15_000, signal);
   }
 
   async #run(stop: AbortSignal): Promise<void> {
@@ -159,6 +159,7 @@ export class Session {
       if (stop.aborted) {
         return; // by now another run may own the connection
       }
+      this.#cursor.cut();
       clearTimeout(this.#refreshTimer);
       this.#connection = undefined;
       if (!advice.retry) {
@@ -183,7 +184,7 @@ export class Session {
     let ticket: string;
     try {
       if (newToken) {
-        await this.#options.getToken({ refresh: true });
+        await askToken(this.#options.getToken, { refresh: true });
       }
       ticket = (await this.#options.rest.ticket({ signal: stop })).ticket;
     } catch (cause) {
@@ -233,7 +234,12 @@ export class Session {
         onReady();
         this.#ready(connection, ready);
       },
-      onMessage: (message) => this.#receive(message),
+      onMessage: (message) => {
+        if (message.type === "session.resumed") {
+          this.#resumed(message);
+        }
+        this.#receive(message);
+      },
     });
     return connection;
   }
@@ -250,19 +256,30 @@ export class Session {
       return;
     }
     const stop = new AbortController();
-    const events = new Fallback(this.#options.rest, {
-      onMessage: (message) => {
-        if (message.type === "session.resumed" && !message.recovered) {
+    this.#cursor.cut();
+    const before = this.#cursor.position;
+    const listener: FallbackListener = {
+      onMessage: (message, place) => {
+        const lost = message.type === "session.resumed" && !message.recovered;
+        if (place && (lost || this.#cursor.position?.epoch !== place.epoch)) {
+          this.#cursor.restart(place);
+        }
+        if (lost) {
           this.resyncs.emit();
         }
         this.#receive(message);
       },
       onUp: (via) => {
-        if (!stop.signal.aborted && !(this.#state.name === "fallback" && this.#state.via === via)) {
-          this.#set({ name: "fallback", via });
+        if (stop.signal.aborted || (this.#state.name === "fallback" && this.#state.via === via)) {
+          return;
+        }
+        this.#set({ name: "fallback", via });
+        if (via === "polling" && before) {
+          this.resyncs.emit(); // what happened until the first look is told by nobody
         }
       },
-    });
+    };
+    const events = new Fallback(this.#options.rest, listener, before);
     this.#fallback = { events, stop };
     events.run(stop.signal).catch(() => {
       if (this.#fallback?.events === events) {
@@ -279,37 +296,37 @@ export class Session {
 
   #ready(connection: Connection, ready: SessionReady): void {
     this.#endFallback();
+    const { epoch, seq } = ready;
     const before = this.#cursor.position;
     this.#scheduleRefresh(connection, ready.token_expires_at);
     if (before) {
-      void this.#resume(connection, before, ready);
+      this.#cursor.resume({ epoch, seq });
+      void this.#resume(connection, { ...before });
     } else {
-      this.#cursor.restart(ready.epoch, ready.seq);
+      this.#cursor.restart({ epoch, seq });
     }
     this.#set({ name: "live", ready });
     this.messages.emit(ready);
   }
 
-  async #resume(
-    connection: Connection,
-    before: { epoch: string; seq: number },
-    ready: SessionReady,
-  ): Promise<void> {
-    let recovered = false;
+  async #resume(connection: Connection, before: Place): Promise<void> {
     try {
-      const answer = await connection.request(
-        { type: "session.resume", ...before },
-        "session.resumed",
-        15_000,
-      );
-      recovered = answer.recovered;
+      await connection.request({ type: "session.resume", ...before }, "session.resumed", 15_000);
     } catch (cause) {
-      if (SluiceError.from(cause).slug === "network") {
-        return; // the connection is gone: the next one resumes from the same place
+      // without the connection the next one resumes from the same place; all else says that it can't be done here
+      if (SluiceError.from(cause).slug !== "network" && connection === this.connection) {
+        this.#cursor.lost();
+        this.resyncs.emit();
       }
     }
-    if (!recovered) {
-      this.#cursor.restart(ready.epoch, ready.seq);
+  }
+
+  /** Heard at once, and not by whoever waits for the answer: the missed events may come right behind. */
+  #resumed(answer: SessionResumed): void {
+    if (answer.recovered) {
+      this.#cursor.resumed(answer.replayed);
+    } else {
+      this.#cursor.lost();
       this.resyncs.emit();
     }
   }
@@ -338,7 +355,7 @@ export class Session {
 
   async #refresh(connection: Connection, expiresAt: string): Promise<void> {
     try {
-      const token = await this.#options.getToken({ refresh: true });
+      const token = await askToken(this.#options.getToken, { refresh: true });
       const answer = await connection.request(
         { type: "session.refresh", token },
         "session.refreshed",

@@ -82,6 +82,14 @@ export class FileStream {
   }
 }
 
+/** How long a stream waits for somebody who wants it, in milliseconds; what it sent meanwhile is in memory. */
+const UNCLAIMED_MS = 30_000;
+
+interface Unclaimed {
+  stream: FileStream;
+  timer: ReturnType<typeof setTimeout>;
+}
+
 interface Claim {
   exportId: string;
   resolve: (stream: FileStream) => void;
@@ -95,25 +103,34 @@ interface Claim {
 export class StreamTable {
   readonly #send: SendOnConnection;
   readonly #streams = new Map<number, FileStream>();
-  readonly #unclaimed = new Map<number, FileStream>();
+  readonly #unclaimed = new Map<number, Unclaimed>();
   readonly #claims = new Set<Claim>();
+  readonly #unclaimedMs: number;
 
-  constructor(send: SendOnConnection) {
+  /** `unclaimedMs`: a stream that nobody wants for so long is closed. */
+  constructor(send: SendOnConnection, unclaimedMs = UNCLAIMED_MS) {
     this.#send = send;
+    this.#unclaimedMs = unclaimedMs;
+  }
+
+  /** How many streams wait for somebody who wants them. */
+  get unclaimed(): number {
+    return this.#unclaimed.size;
   }
 
   /** Takes the stream that a `file.opened` announced. */
   take(id: number): FileStream | undefined {
-    const stream = this.#unclaimed.get(id);
+    const waiting = this.#unclaimed.get(id);
+    clearTimeout(waiting?.timer);
     this.#unclaimed.delete(id);
-    return stream;
+    return waiting?.stream;
   }
 
   /** Waits for a stream of this export that the server opens by itself. */
   claim(exportId: string, signal?: AbortSignal): Promise<FileStream> {
-    for (const stream of this.#unclaimed.values()) {
+    for (const { stream } of this.#unclaimed.values()) {
       if (stream.exportId === exportId) {
-        this.#unclaimed.delete(stream.id);
+        this.take(stream.id);
         return Promise.resolve(stream);
       }
     }
@@ -155,7 +172,11 @@ export class StreamTable {
         }
       }
     }
-    this.#unclaimed.set(stream.id, stream);
+    const timer = setTimeout(() => {
+      this.take(stream.id)?.close();
+      this.#streams.delete(stream.id);
+    }, this.#unclaimedMs);
+    this.#unclaimed.set(stream.id, { stream, timer });
   }
 
   /** Frames of a stream that was closed may still be on their way: they are dropped. */
@@ -177,7 +198,9 @@ export class StreamTable {
       stream.push({ kind: "lost" });
     }
     this.#streams.clear();
-    this.#unclaimed.clear();
+    for (const id of [...this.#unclaimed.keys()]) {
+      this.take(id);
+    }
     for (const claim of this.#claims) {
       claim.reject(error);
     }
