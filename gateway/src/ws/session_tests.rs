@@ -159,7 +159,7 @@ async fn closing_a_stream_stops_its_pump() {
     let stop = session.streams[&stream].stop.clone();
     let close = format!(r#"{{"type":"file.close","stream":{stream},"ref":"c"}}"#);
     assert!(session.on_text(&close, Instant::now()).is_empty(), "the pump answers, after its last frame");
-    assert_eq!(stop.stopped().await.as_deref(), Some("c"));
+    assert_eq!(stop.stopped().await, Some(Some("c".to_owned())));
     assert!(session.on_stream_end(stream, true).is_empty());
 
     let stream = open_one(&mut session);
