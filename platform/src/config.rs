@@ -41,13 +41,8 @@ const NOT_SETTINGS: [&str; 15] = [
 ];
 
 /// Settings whose own names end as those variables do that name a file to read a setting from.
-pub const NAMED_AS_FILES: [&str; 5] = [
-    "nats.credentials_file",
-    "nats.tls_ca_file",
-    "nats.tls_cert_file",
-    "nats.tls_key_file",
-    "backup.passphrase_file",
-];
+pub const NAMED_AS_FILES: [&str; 5] =
+    ["nats.credentials_file", "nats.tls_ca_file", "nats.tls_cert_file", "nats.tls_key_file", "backup.passphrase_file"];
 
 /// What ends the name of a variable that names a file to read the setting from.
 const FILE: &str = "_file";
