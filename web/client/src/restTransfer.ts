@@ -43,11 +43,12 @@ export class RestTransfer {
     }
     const stop = new AbortController();
     try {
-      const response = await this.#rest.file(this.#exportId, {
+      const asking = this.#rest.file(this.#exportId, {
         offset: this.#receiver.position,
         etag: `"${file.sha256}"`,
         signal: AbortSignal.any([signal, stop.signal]),
       });
+      const response = await this.#soon(asking, stop);
       if (response.status === 416) {
         if (this.#receiver.position > file.size) {
           throw new SluiceError({ slug: "restarted", title: "The file is shorter than what was received" });
@@ -68,23 +69,27 @@ export class RestTransfer {
   }
 
   async #read(body: ReadableStream<Uint8Array>, stop: AbortController): Promise<void> {
-    const { silenceMs } = this.#options;
     const reader = body.getReader();
     for (;;) {
-      const late = new DOMException(`no byte within ${silenceMs} ms`, "TimeoutError");
-      const timer = setTimeout(() => stop.abort(late), silenceMs);
-      let next: ReadableStreamReadResult<Uint8Array>;
-      try {
-        next = await reader.read();
-      } catch (cause) {
-        throw SluiceError.from(stop.signal.aborted ? stop.signal.reason : cause);
-      } finally {
-        clearTimeout(timer); // a slow sink is no silent line
-      }
-      if (next.done) {
+      const { done, value } = await this.#soon(reader.read(), stop); // a slow sink is no silent line
+      if (done) {
         return;
       }
-      await this.#receiver.take(this.#receiver.position, next.value);
+      await this.#receiver.take(this.#receiver.position, value);
+    }
+  }
+
+  /** What the line brings next, unless it is silent for too long. */
+  async #soon<T>(next: Promise<T>, stop: AbortController): Promise<T> {
+    const { silenceMs } = this.#options;
+    const late = new DOMException(`no byte within ${silenceMs} ms`, "TimeoutError");
+    const timer = setTimeout(() => stop.abort(late), silenceMs);
+    try {
+      return await next;
+    } catch (cause) {
+      throw SluiceError.from(stop.signal.aborted ? stop.signal.reason : cause);
+    } finally {
+      clearTimeout(timer);
     }
   }
 

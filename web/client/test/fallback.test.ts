@@ -63,6 +63,32 @@ describe("where no socket can be opened", () => {
     await expect.poll(() => told.map((one) => "balance" in one && one.balance)).toEqual([3, 4, 5]);
   });
 
+  it("events go on over HTTP where a socket has left off", async () => {
+    blocked = false;
+    const connecting = client.connect();
+    const peer = await server.accept();
+    peer.ready({ seq: 3 });
+    await connecting;
+    peer.send({ type: "credits.changed", seq: 4, balance: 4, held: 0, reason: "grant" });
+    await expect.poll(() => told.length).toBe(1);
+    const after = new Promise((resolve) => {
+      server.route("GET /v1/events", (request, response) => {
+        response.writeHead(200, { "content-type": "text/event-stream" });
+        const body = JSON.stringify({ balance: 5, held: 0, reason: "grant", seq: 5 });
+        response.write(`id: e1:5\nevent: credits.changed\ndata: ${body}\n\n`);
+        resolve(request.headers["last-event-id"]);
+      });
+    });
+    blocked = true;
+    peer.cut();
+    expect(await after).toBe("e1:4");
+    await expect.poll(() => told.map((one) => "balance" in one && one.balance)).toEqual([4, 5]);
+    blocked = false;
+    const later = await server.accept();
+    later.ready({ seq: 6 });
+    expect(await later.expect("session.resume")).toMatchObject({ epoch: "e1", seq: 5 });
+  });
+
   it("an event stream that falls silent is opened again, and one that lost events says so", async () => {
     const opened: (string | string[] | undefined)[] = [];
     let lost = 0;
@@ -157,6 +183,38 @@ describe("events for a loop", () => {
     await events.return();
     expect((await pending).done).toBe(true);
     client.close();
+    await server.stop();
+  });
+
+  it("end with the client, behind what had come, and with the error of a session that ended by itself", async () => {
+    const server = await TestServer.start();
+    const client = new SluiceClient({
+      baseUrl: server.baseUrl,
+      token: "t",
+      webSocket: NodeWebSocket as unknown as WebSocketConstructor,
+    });
+    const live = async () => {
+      const connecting = client.connect();
+      const peer = await server.accept();
+      peer.ready();
+      await connecting;
+      return peer;
+    };
+    const early = client.events();
+    const peer = await live();
+    const ended = new Promise((resolve) => client.on("export.completed", resolve));
+    peer.send({ type: "export.completed", seq: 1, export: completedExport("x", someBytes(1)) });
+    await ended;
+    client.close();
+    expect(await early.next()).toMatchObject({ value: { type: "export.completed" } });
+    expect(await early.next()).toEqual({ done: true, value: undefined });
+    const next = live();
+    const other = client.events();
+    const pending = other.next();
+    (await next).close(4403);
+    await expect(pending).rejects.toMatchObject({ slug: "forbidden" });
+    expect((await other.next()).done).toBe(true);
+    await expect(client.events().next()).rejects.toMatchObject({ slug: "forbidden" });
     await server.stop();
   });
 });

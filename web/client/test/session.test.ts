@@ -1,4 +1,4 @@
-import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { WebSocket as NodeWebSocket } from "ws";
 import {
   type CreditsChanged,
@@ -196,6 +196,87 @@ describe("session", () => {
     peer.cut();
     await expect(starting).resolves.toMatchObject({ export: { id: "x1" } });
     expect(await key).toBe(create.idempotency_key);
+  });
+
+  it("a listener that throws costs neither the connection nor the other listeners", async () => {
+    const reported = vi.fn();
+    vi.stubGlobal("reportError", reported);
+    const seen: number[] = [];
+    make().on("credits.changed", () => {
+      throw new Error("no notifications here");
+    });
+    client.on("credits.changed", (event) => seen.push(event.seq));
+    const connecting = client.connect();
+    const peer = await server.accept();
+    peer.ready();
+    await connecting;
+    peer.send(changed(1));
+    peer.send(changed(2));
+    await expect.poll(() => seen).toEqual([1, 2]);
+    vi.unstubAllGlobals();
+    expect(reported).toHaveBeenCalledTimes(2);
+    expect(client.state.name).toBe("live");
+    expect(server.tickets).toHaveLength(1);
+  });
+
+  it("resumes from the same place when the connection breaks before the missed events came", async () => {
+    const seen: number[] = [];
+    make().on("credits.changed", (event) => seen.push(event.seq));
+    const connecting = client.connect();
+    const first = await server.accept();
+    first.ready({ seq: 3 });
+    await connecting;
+    first.cut();
+    const second = await server.accept();
+    second.ready({ seq: 6 });
+    expect(await second.expect("session.resume")).toMatchObject({ seq: 3 });
+    second.send(changed(7)); // pushed before what was missed
+    await expect.poll(() => seen).toEqual([7]);
+    second.cut();
+    const third = await server.accept();
+    third.ready({ seq: 7 });
+    const resume = await third.expect("session.resume");
+    expect(resume).toMatchObject({ seq: 3 });
+    third.send({ type: "session.resumed", ref: resume.ref ?? "", recovered: true, replayed: 4 });
+    for (const seq of [4, 5, 6, 7]) {
+      third.send(changed(seq));
+    }
+    await expect.poll(() => seen).toEqual([7, 4, 5, 6]);
+    third.cut();
+    const fourth = await server.accept();
+    fourth.ready({ seq: 7 });
+    expect(await fourth.expect("session.resume")).toMatchObject({ seq: 7 });
+  });
+
+  it("gives up a create whose caller does, and sends none that was given up before", async () => {
+    let byRest = 0;
+    server.route("POST /v1/exports", (_, response) => {
+      byRest += 1;
+      problem(response, 500, "internal");
+    });
+    const connecting = make().connect();
+    const peer = await server.accept();
+    peer.ready();
+    await connecting;
+    const stop = new AbortController();
+    const creating = client.exports.create({ dataset: "flights" }, { signal: stop.signal });
+    await peer.expect("export.create");
+    stop.abort();
+    await expect(creating).rejects.toMatchObject({ slug: "aborted" });
+    const another = client.exports.create({ dataset: "flights" }, { signal: stop.signal });
+    await expect(another).rejects.toMatchObject({ slug: "aborted" });
+    expect(peer.unread).toHaveLength(0);
+    expect(byRest).toBe(0);
+  });
+
+  it("says that no token could be had, whatever its provider throws", async () => {
+    make({
+      getToken: () => {
+        throw new TypeError("Failed to fetch");
+      },
+    });
+    const refused = client.credits().catch((cause: unknown) => cause);
+    expect(await refused).toMatchObject({ name: "SluiceError", slug: "network", detail: "Failed to fetch" });
   });
 
   it("gives up a request after its deadline", async () => {

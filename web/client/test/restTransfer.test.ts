@@ -1,0 +1,149 @@
+import type { ServerResponse } from "node:http";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { SluiceClient, SluiceError } from "../src/index.js";
+import { completedExport, json, MemorySink, someBytes, TestServer } from "./server.js";
+
+describe("a file over HTTP", () => {
+  let server: TestServer;
+  let client: SluiceClient;
+
+  beforeEach(async () => {
+    server = await TestServer.start();
+    client = new SluiceClient({ baseUrl: server.baseUrl, token: "t", backoff: { baseMs: 1, capMs: 1 } });
+  });
+  afterEach(async () => {
+    client.close();
+    await server.stop();
+  });
+
+  it("begins again when another attempt has made it, though an earlier visit left bytes", async () => {
+    const [old, whole] = [someBytes(400, 7), someBytes(400, 9)];
+    server.route("GET /v1/exports/x1", (_, response) =>
+      json(response, 200, { ...completedExport("x1", whole), attempt: 2 }),
+    );
+    const ranges: (string | undefined)[] = [];
+    server.route("GET /v1/exports/x1/file", (request, response) => {
+      const { range } = request.headers;
+      ranges.push(range);
+      const from = Number(/bytes=(\d+)-/.exec(range ?? "")?.[1] ?? 0);
+      response.writeHead(from > 0 ? 206 : 200).end(whole.subarray(from));
+    });
+    const sink = new MemorySink();
+    sink.write(old.subarray(0, 100));
+    const attempts: number[] = [];
+    const result = await client.download("x1", {
+      sink,
+      offset: 100,
+      attempt: 1,
+      onAttempt: (attempt) => attempts.push(attempt),
+    });
+    expect(Buffer.from(sink.bytes).equals(whole)).toBe(true);
+    expect(result.verified).toBe(true);
+    expect(ranges).toEqual([undefined]);
+    expect(attempts).toEqual([2]);
+  });
+
+  it("goes on where the same attempt's bytes end", async () => {
+    const whole = someBytes(400);
+    server.route("GET /v1/exports/x1", (_, response) => json(response, 200, completedExport("x1", whole)));
+    server.route("GET /v1/exports/x1/file", (_, response) =>
+      response.writeHead(206).end(whole.subarray(100)),
+    );
+    const sink = new MemorySink();
+    sink.write(whole.subarray(0, 100));
+    await client.download("x1", { sink, offset: 100, attempt: 1 });
+    expect(sink.resets).toBe(0);
+    expect(Buffer.from(sink.bytes).equals(whole)).toBe(true);
+  });
+
+  it("is asked for again when its line falls silent, from the byte it had reached", async () => {
+    const whole = someBytes(400);
+    const ranges: (string | undefined)[] = [];
+    server.route("GET /v1/exports/x1", (_, response) => json(response, 200, completedExport("x1", whole)));
+    server.route("GET /v1/exports/x1/file", (request, response) => {
+      ranges.push(request.headers.range);
+      if (ranges.length === 1) {
+        response.writeHead(200).write(whole.subarray(0, 150)); // and not a byte more
+      } else {
+        response.writeHead(206).end(whole.subarray(150));
+      }
+    });
+    const sink = new MemorySink();
+    await client.download("x1", { sink, silenceMs: 100 });
+    expect(ranges).toEqual([undefined, "bytes=150-"]);
+    expect(Buffer.from(sink.bytes).equals(whole)).toBe(true);
+  });
+
+  it("is not sent on for a sink that fails", async () => {
+    const whole = someBytes(400);
+    server.route("GET /v1/exports/x1", (_, response) => json(response, 200, completedExport("x1", whole)));
+    let hungUp: Promise<void> | undefined;
+    server.route("GET /v1/exports/x1/file", (_, response: ServerResponse) => {
+      hungUp = new Promise((resolve) => response.once("close", resolve));
+      response.writeHead(200).write(whole.subarray(0, 100));
+    });
+    const full = new SluiceError({ slug: "no-room", title: "No room" });
+    const sink = {
+      write: () => {
+        throw full;
+      },
+      reset: () => undefined,
+    };
+    await expect(client.download("x1", { sink })).rejects.toBe(full);
+    await hungUp;
+  });
+
+  it("is asked for again when not even the head of an answer comes", async () => {
+    const whole = someBytes(40);
+    let asked = 0;
+    server.route("GET /v1/exports/x1", (_, response) => json(response, 200, completedExport("x1", whole)));
+    server.route("GET /v1/exports/x1/file", (_, response) => {
+      asked += 1;
+      if (asked > 1) {
+        response.end(whole);
+      }
+    });
+    const sink = new MemorySink();
+    await client.download("x1", { sink, silenceMs: 100 });
+    expect(asked).toBe(2);
+    expect(sink.bytes).toHaveLength(40);
+  });
+});
+
+describe("the end of an export", () => {
+  it("is waited for through failures, and what is final is told at once", async () => {
+    const server = await TestServer.start();
+    const client = new SluiceClient({
+      baseUrl: server.baseUrl,
+      token: "t",
+      backoff: { baseMs: 1, capMs: 1 },
+    });
+    const whole = completedExport("x1", someBytes(4));
+    const answers: ((response: ServerResponse) => void)[] = [
+      (response) => response.destroy(),
+      (response) => response.writeHead(503).end(),
+      (response) => json(response, 200, { ...whole, status: "running", file: null }),
+      (response) => response.destroy(),
+      (response) => json(response, 200, whole),
+    ];
+    server.route("GET /v1/exports/x1", (_, response) => answers.shift()?.(response));
+    await expect(client.exports.ended("x1")).resolves.toMatchObject({ id: "x1", status: "completed" });
+    expect(answers).toHaveLength(0);
+    await expect(client.exports.ended("x2")).rejects.toMatchObject({ slug: "not-found" });
+    let asked = 0;
+    server.route("GET /v1/exports/x3", (_, response) => {
+      asked += 1;
+      response.destroy();
+    });
+    await expect(client.exports.ended("x3", { maxFailures: 3 })).rejects.toMatchObject({ slug: "network" });
+    expect(asked).toBe(3);
+    const stop = new AbortController();
+    const waiting = client.exports.ended("x3", {
+      maxFailures: Number.POSITIVE_INFINITY,
+      signal: stop.signal,
+    });
+    stop.abort();
+    await expect(waiting).rejects.toMatchObject({ slug: "aborted" });
+    await server.stop();
+  });
+});
