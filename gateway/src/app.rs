@@ -24,6 +24,7 @@ use crate::{
     events::Events,
     exports::Exports,
     http,
+    oidc::OidcError,
     queue::Queue,
     serve::serve,
     submit::Submit,
@@ -57,6 +58,9 @@ pub enum StartError {
     /// Nobody could be let in safely.
     #[error(transparent)]
     Identity(#[from] IdentityError),
+    /// The page could sign nobody in.
+    #[error(transparent)]
+    Oidc(#[from] OidcError),
     /// No HTTP client.
     #[error("http client: {0}")]
     Http(#[from] reqwest::Error),
@@ -166,6 +170,7 @@ pub async fn start(
     listener: TcpListener,
     life: &Lifecycle,
 ) -> Result<(), StartError> {
+    config.identity.oidc.check()?;
     let metrics = deps.metrics.clone();
     metrics::begin(Service::Gateway);
     let pools = vec![Pool { name: "shared", db: deps.db.clone() }];

@@ -1,5 +1,7 @@
 //! Settings of the gateway.
 
+use std::collections::BTreeMap;
+
 use platform::secret::Secret;
 use serde::{Deserialize, Serialize};
 
@@ -17,6 +19,9 @@ pub struct GatewayConfig {
     pub web_dir: String,
     /// Origins besides the gateway's own whose pages may open sockets and sign in, such as `https://app.example.com`.
     pub allowed_origins: Vec<String>,
+    /// How long browsers that came over HTTPS are told to come over nothing else (RFC 6797), seconds; 0 for not at all.
+    /// The proxy in front says with `X-Forwarded-Proto: https` that they did.
+    pub hsts_s: u64,
     /// The largest request body, bytes.
     pub body_bytes: usize,
     /// The longest that `Prefer: wait` may wait, seconds.
@@ -47,6 +52,7 @@ impl Default for GatewayConfig {
             connections: 10_000,
             web_dir: String::new(),
             allowed_origins: Vec::new(),
+            hsts_s: 31_536_000,
             body_bytes: 1024 * 1024,
             max_wait_s: 60,
             max_unfinished_per_user: 20,
@@ -111,11 +117,23 @@ pub struct OidcConfig {
     pub client_id: String,
     /// What the page asks for, separated by spaces.
     pub scope: String,
+    /// Origins of the issuer's besides the authority's own, where its token endpoint or keys are elsewhere, such as
+    /// `https://oauth2.googleapis.com`. The page's policy lets it talk to these.
+    pub connect: Vec<String>,
+    /// What the issuer wants to hear besides, when people are sent there and when codes and refresh tokens are exchanged,
+    /// such as `audience` or `resource`. Not secret.
+    pub parameters: BTreeMap<String, String>,
 }
 
 impl Default for OidcConfig {
     fn default() -> Self {
-        Self { authority: String::new(), client_id: String::new(), scope: "openid profile".into() }
+        Self {
+            authority: String::new(),
+            client_id: String::new(),
+            scope: "openid profile".into(),
+            connect: Vec::new(),
+            parameters: BTreeMap::new(),
+        }
     }
 }
 

@@ -16,6 +16,7 @@ pub mod events;
 pub mod exports;
 pub mod http;
 mod join;
+pub mod oidc;
 pub mod queue;
 mod serve;
 pub mod submit;

@@ -1,7 +1,7 @@
 //! The page: hashed assets that may be kept for a year, `index.html` for every place inside the page, and what the
 //! page must know before anybody has signed in.
 
-use std::path::Path;
+use std::{collections::BTreeMap, path::Path};
 
 use axum::{
     Json, Router,
@@ -70,7 +70,13 @@ enum PageIdentity {
     /// As one of the people of `/local/people`.
     Local,
     /// By the authorization code flow with PKCE, at this issuer.
-    Oidc { authority: String, client_id: String, scope: String },
+    Oidc {
+        authority: String,
+        client_id: String,
+        scope: String,
+        /// What the issuer wants to hear besides.
+        parameters: BTreeMap<String, String>,
+    },
     /// With a token that they bring.
     Token,
 }
@@ -82,9 +88,9 @@ pub async fn page_config(State(app): State<App>) -> impl IntoResponse {
 
 fn page_config_of(config: &GatewayConfig) -> PageConfig {
     let (local, oidc) = (&config.identity.local, &config.identity.oidc);
-    let identity = if !oidc.authority.is_empty() && !oidc.client_id.is_empty() {
-        let OidcConfig { authority, client_id, scope } = oidc.clone();
-        PageIdentity::Oidc { authority, client_id, scope }
+    let identity = if oidc.is_on() {
+        let OidcConfig { authority, client_id, scope, parameters, .. } = oidc.clone();
+        PageIdentity::Oidc { authority, client_id, scope, parameters }
     } else if local.sign_in && !local.secret.is_empty() {
         PageIdentity::Local
     } else {
@@ -95,13 +101,13 @@ fn page_config_of(config: &GatewayConfig) -> PageConfig {
 
 /// The content policy. The page talks to nobody but its gateway and, where there is one, the issuer.
 fn csp(oidc: &OidcConfig) -> HeaderValue {
-    let issuer = oidc.authority.parse::<axum::http::Uri>().ok().and_then(|uri| {
-        let (scheme, host) = (uri.scheme_str()?, uri.authority()?);
-        Some(format!(" {scheme}://{host}"))
-    });
-    let connect = format!("connect-src 'self'{}", issuer.unwrap_or_default());
+    let mut connect = "connect-src 'self'".to_owned();
+    for origin in oidc.origins() {
+        connect.push(' ');
+        connect.push_str(&origin);
+    }
     let all = CSP.into_iter().chain([connect.as_str()]).collect::<Vec<_>>().join("; ");
-    // an authority whose host can't stand in a header has no page that could use it
+    // an origin that can't stand in a header has no page that could use it
     HeaderValue::try_from(all).unwrap_or_else(|_| HeaderValue::from_static("default-src 'none'"))
 }
 
@@ -118,9 +124,6 @@ async fn headers(csp: HeaderValue, request: Request<Body>, next: Next) -> Respon
     let cache = if hashed { "public, max-age=31536000, immutable" } else { "no-cache" };
     let set = [
         (header::CACHE_CONTROL, cache),
-        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
-        (header::REFERRER_POLICY, "no-referrer"),
-        (header::X_FRAME_OPTIONS, "DENY"),
         (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
         (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
         (HeaderName::from_static("origin-agent-cluster"), "?1"),
@@ -162,8 +165,16 @@ mod tests {
             c.identity.oidc.client_id = "sluice-page".into();
         });
         let expected = serde_json::json!({"kind": "oidc", "authority": "https://login.example.com/realms/a",
-            "client_id": "sluice-page", "scope": "openid profile"});
+            "client_id": "sluice-page", "scope": "openid profile", "parameters": {}});
         assert_eq!(shown(&oidc), expected);
+        let with_audience = config(|c| {
+            c.identity.oidc = oidc.identity.oidc.clone();
+            c.identity.oidc.connect = vec!["https://tokens.example.com".into()];
+            c.identity.oidc.parameters = [("audience".into(), "https://exports.example.com".into())].into();
+        });
+        let shown = shown(&with_audience);
+        assert_eq!(shown["parameters"], serde_json::json!({"audience": "https://exports.example.com"}));
+        assert_eq!(shown.get("connect"), None, "the policy says it");
     }
 
     #[test]
@@ -175,6 +186,14 @@ mod tests {
         assert_eq!(of(""), "connect-src 'self'");
         assert_eq!(of("https://login.example.com:8443/realms/a"), "connect-src 'self' https://login.example.com:8443");
         assert_eq!(of("not an address; script-src *"), "connect-src 'self'");
+        let elsewhere = csp(&OidcConfig {
+            authority: "https://accounts.example.com".into(),
+            connect: vec!["https://oauth2.example.com".into(), "https://keys.example.com".into()],
+            ..OidcConfig::default()
+        });
+        let connect =
+            "connect-src 'self' https://accounts.example.com https://oauth2.example.com https://keys.example.com";
+        assert!(elsewhere.to_str().unwrap().ends_with(connect), "{elsewhere:?}");
         let policy = csp(&OidcConfig::default());
         assert!(!policy.to_str().unwrap().contains("script-src 'self' 'unsafe"));
     }

@@ -14,6 +14,7 @@ mod meter;
 pub mod origin;
 pub mod problems;
 mod range;
+mod safety;
 mod tickets;
 
 use axum::{
@@ -63,6 +64,7 @@ pub fn router(app: App) -> Router {
             Refusal::new(Slug::Internal, "This request made the server stumble.").into_response()
         }))
         .layer(middleware::from_fn(problems::finish))
+        .layer(middleware::from_fn_with_state(safety::Hsts::of(app.config.hsts_s), safety::headers))
         .layer(cors::layer(&app.config.allowed_origins))
         .layer(middleware::from_fn(meter::time))
         .with_state(app)

@@ -8,5 +8,6 @@ mod events;
 mod identity;
 mod joining;
 mod requests;
+mod safety;
 mod sse;
 mod support;
