@@ -11,7 +11,14 @@ export interface Person {
 /** How people sign in here, as the gateway tells before anybody has. */
 export type SignInKind =
   | { kind: "local" }
-  | { kind: "oidc"; authority: string; client_id: string; scope: string }
+  | {
+      kind: "oidc";
+      authority: string;
+      client_id: string;
+      scope: string;
+      /** What the issuer wants to hear besides, such as `audience`. */
+      parameters: Record<string, string>;
+    }
   | { kind: "token" };
 
 /** Who is signed in, and with which token. */

@@ -30,6 +30,8 @@ export class Oidc {
       redirect_uri: new URL(CALLBACK_PATH, window.location.origin).href,
       post_logout_redirect_uri: window.location.origin,
       scope: issuer.scope,
+      extraQueryParams: issuer.parameters,
+      extraTokenParams: issuer.parameters,
       response_type: "code",
       automaticSilentRenew: false,
       loadUserInfo: false,
