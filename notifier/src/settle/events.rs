@@ -141,8 +141,8 @@ async fn publish(
         event.kind = event.token(),
         messaging.system = "nats",
         messaging.operation.type = "send",
+        // without the message's id, which may name a person
         messaging.destination.name = subject::STREAM_EVENTS,
-        messaging.message.id = id,
     );
     let here = if inside { traces::begin(&span) } else { traces::follow_text(&span, traceparent) };
     let subject = subject::user_event(owner, event.token());
