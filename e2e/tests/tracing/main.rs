@@ -1,0 +1,240 @@
+//! One export is one trace, from the gateway through the exporter and the notifier and back.
+
+mod collector;
+
+use std::{
+    collections::{BTreeSet, HashSet},
+    time::Duration,
+};
+
+use e2e::{Fleet, Plan};
+use protocol::{
+    client::{Deliver, ExportCreate},
+    export::{ExportRequest, Status},
+};
+use reqwest::{Method, StatusCode};
+use serde_json::{Value, json};
+use testkit::{eventually, fault::Process};
+use tokio::{net::TcpListener, time::Instant};
+
+use crate::collector::{Collector, Seen};
+
+const MIB: u64 = 1024 * 1024;
+/// What a client sends that traces by itself.
+const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
+const SPAN: &str = "00f067aa0ba902b7";
+
+async fn fleet(endpoint: &str, more: &[(&'static str, &str)]) -> Fleet {
+    let mut settings = vec![
+        ("SLUICE_OTLP__ENDPOINT", endpoint.to_owned()),
+        ("SLUICE_OTLP__INTERVAL_MS", "50".to_owned()),
+        ("SLUICE_LOG__FORMAT", "json".to_owned()),
+    ];
+    settings.extend(more.iter().map(|(name, value)| (*name, (*value).to_owned())));
+    Fleet::start(Plan { settings, ..Plan::default() }).await
+}
+
+/// Waits until the trace has a span of each of these names.
+async fn whole(collector: &Collector, trace: &str, names: &[&str]) -> Vec<Seen> {
+    eventually(&format!("{names:?} in {trace}"), async || {
+        let spans = collector.trace(trace);
+        let seen: HashSet<&str> = spans.iter().map(|span| span.name.as_str()).collect();
+        names.iter().all(|name| seen.contains(name)).then_some(spans)
+    })
+    .await
+}
+
+fn named<'a>(spans: &'a [Seen], name: &str) -> &'a Seen {
+    spans.iter().find(|span| span.name == name).unwrap_or_else(|| panic!("no {name} in {spans:#?}"))
+}
+
+/// Asserts that this span has a parent of this name.
+fn below(spans: &[Seen], name: &str, parent: &str) {
+    let child = named(spans, name);
+    let found = spans.iter().find(|span| span.id == child.parent);
+    assert_eq!(found.map(|span| span.name.as_str()), Some(parent), "the parent of {name} in {spans:#?}");
+}
+
+/// The spans whose parents nobody sent.
+fn heads(spans: &[Seen]) -> Vec<&Seen> {
+    let ids: HashSet<&str> = spans.iter().map(|span| span.id.as_str()).collect();
+    spans.iter().filter(|span| !ids.contains(span.parent.as_str())).collect()
+}
+
+/// The lines of a process that carry this trace; every line is JSON.
+fn lines(process: &Process, trace: &str) -> Vec<Value> {
+    let text = process.stderr();
+    // the last one may be on its way
+    let whole = text.rfind('\n').map_or("", |end| &text[..end]);
+    let parsed = whole.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|e| panic!("{e}: {line}")));
+    parsed.filter(|line: &Value| line["trace_id"] == trace).collect()
+}
+
+#[tokio::test]
+async fn one_export_is_one_trace_through_all_services() {
+    let collector = Collector::start().await;
+    let fleet = fleet(collector.url(), &[]).await;
+    let mut client = fleet.client().await;
+    let create =
+        ExportCreate { dataset: "flights".into(), deliver: Deliver::Stream, window: Some(MIB), ..Default::default() };
+    let export = client.create(create).await;
+    let opened = client.opened(export.id, MIB).await;
+    let size = client.collect(opened, false).await.seal().size;
+    assert_eq!(client.ended(export.id).await.status, Status::Completed);
+
+    let submit = eventually("the request's span", async || {
+        let id = export.id.to_string();
+        let spans = collector.spans().into_iter();
+        spans.filter(|span| span.name == "export.submit").find(|span| span.attributes["export.id"] == id)
+    })
+    .await;
+    let names = [
+        "export.submit",
+        "dispatch",
+        "job.process",
+        "dataset.open",
+        "encode",
+        "segment.put",
+        "outcome.settle",
+        "event.publish",
+        "event.deliver",
+        "grant",
+        "file.deliver",
+    ];
+    let spans = whole(&collector, &submit.trace, &names).await;
+    for (child, parent) in [
+        ("dispatch", "export.submit"),
+        ("job.process", "dispatch"),
+        ("dataset.open", "job.process"),
+        ("encode", "job.process"),
+        ("segment.put", "encode"),
+        ("outcome.settle", "job.process"),
+        ("event.publish", "outcome.settle"),
+        ("event.deliver", "event.publish"),
+        ("file.deliver", "export.submit"),
+        ("grant", "file.deliver"),
+    ] {
+        below(&spans, child, parent);
+    }
+    let heads = heads(&spans);
+    assert!(heads.len() == 1 && heads[0].name == "export.submit" && heads[0].parent.is_empty(), "{heads:#?}");
+    let services: BTreeSet<&str> = spans.iter().map(|span| span.service.as_str()).collect();
+    assert_eq!(services, BTreeSet::from(["sluice-exporter", "sluice-gateway", "sluice-notifier"]));
+    let kinds = ["export.submit", "dispatch", "job.process", "grant"].map(|name| named(&spans, name).kind);
+    assert_eq!(kinds, [2, 4, 5, 2], "server, producer, consumer, server");
+
+    // what a trace says, and what it must not
+    let file = named(&spans, "file.deliver");
+    assert_eq!(file.attributes["file.bytes"], size.to_string());
+    assert_eq!(named(&spans, "job.process").attributes["export.tenant"], "acme");
+    for span in collector.spans() {
+        assert!(span.time.0 <= span.time.1, "{span:?}");
+        assert!(!span.attributes.values().any(|value| value.contains("alice")), "a person in {span:?}");
+    }
+
+    // the same ids stand in the logs, in one flat object a line
+    for (process, message) in [
+        (&fleet.gateways[0], "export taken"),
+        (&fleet.exporters[0], "completed"),
+        (&fleet.notifiers[0], "outcome settled"),
+    ] {
+        let line = eventually(&format!("`{message}` in the logs"), async || {
+            lines(process, &submit.trace).into_iter().find(|line| line["message"] == message)
+        })
+        .await;
+        assert_eq!(line["export.id"], json!(export.id));
+    }
+}
+
+#[tokio::test]
+async fn a_trace_that_the_client_began_goes_on() {
+    let collector = Collector::start().await;
+    let fleet = fleet(collector.url(), &[]).await;
+    let rest = fleet.rest();
+    // whether a trace is recorded is not for callers to say
+    let ask = |dataset: &str| {
+        let body = ExportRequest { dataset: dataset.into(), ..Default::default() };
+        let request = rest.request(Method::POST, "/v1/exports").header("traceparent", format!("00-{TRACE}-{SPAN}-00"));
+        rest.send(request.header("prefer", "wait=30").json(&body))
+    };
+    let refused = ask("nothing").await;
+    assert_eq!(refused.problem().trace_id.as_deref(), Some(TRACE));
+    let answer = ask("flights").await;
+    assert_eq!(answer.status, StatusCode::OK, "{}", answer.text());
+    let export: protocol::export::Export = answer.json();
+    assert_eq!(export.status, Status::Completed);
+
+    let names = ["POST /v1/exports", "export.submit", "dispatch", "job.process", "outcome.settle", "event.publish"];
+    let spans = eventually("both requests, and all of the export", async || {
+        let spans = whole(&collector, TRACE, &names).await;
+        (spans.iter().filter(|span| span.name == names[0]).count() == 2).then_some(spans)
+    })
+    .await;
+    let heads = heads(&spans);
+    assert!(heads.iter().all(|span| span.name == names[0] && span.parent == SPAN), "{heads:#?}");
+    let services: BTreeSet<&str> = spans.iter().map(|span| span.service.as_str()).collect();
+    assert_eq!(services.len(), 3, "{services:?}");
+    below(&spans, "export.submit", names[0]);
+    let doors = || spans.iter().filter(|span| span.name == names[0]);
+    let attribute = |name: &str| doors().map(|span| span.attributes[name].as_str()).collect::<BTreeSet<_>>();
+    assert_eq!(attribute("http.request.method"), BTreeSet::from(["POST"]));
+    assert_eq!(attribute("http.route"), BTreeSet::from(["/v1/exports"]));
+    assert_eq!(attribute("http.response.status_code"), BTreeSet::from([refused.status.as_str(), "200"]));
+
+    // a download is a request of its own, and points to the export's trace
+    let file = rest.get(&export.links.file).await;
+    assert_eq!(file.status, StatusCode::OK);
+    let download = eventually("the download's span", async || {
+        collector.spans().into_iter().find(|span| span.name == "file.deliver")
+    })
+    .await;
+    assert_ne!(download.trace, TRACE);
+    assert_eq!(download.links, [TRACE]);
+    assert_eq!(download.attributes["file.bytes"], file.body.len().to_string());
+}
+
+#[tokio::test]
+async fn a_collector_that_never_answers_disturbs_nothing() {
+    // it takes connections and says nothing
+    let silent = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let url = format!("http://{}", silent.local_addr().expect("bound"));
+    let limits = [
+        ("SLUICE_OTLP__TIMEOUT_MS", "200"),
+        ("SLUICE_OTLP__SHUTDOWN_MS", "500"),
+        ("SLUICE_OTLP__QUEUE_SPANS", "4"),
+        ("SLUICE_OTLP__BATCH_SPANS", "4"),
+    ];
+    let mut fleet = fleet(&url, &limits).await;
+    let rest = fleet.rest();
+    for _ in 0..3 {
+        let export = rest.create(&ExportRequest { dataset: "flights".into(), ..Default::default() }).await;
+        assert_eq!(rest.ended(export.id).await.status, Status::Completed, "{}", fleet.logs());
+    }
+    let told = |process: &Process| process.stderr().matches("spans can't be sent").count();
+    eventually("the gateway says that nobody takes its spans", async || (told(&fleet.gateways[0]) > 0).then_some(()))
+        .await;
+    for process in fleet.gateways.iter_mut().chain(&mut fleet.exporters).chain(&mut fleet.notifiers) {
+        let begun = Instant::now();
+        process.terminate();
+        let status = process.ended().await;
+        assert!(status.success(), "{status}: {}", process.stderr());
+        assert!(begun.elapsed() < Duration::from_secs(10), "the collector held up the end");
+        assert!(told(process) <= 1, "once, not with each batch: {}", process.stderr());
+    }
+}
+
+#[tokio::test]
+async fn without_a_collector_the_ids_are_the_same_everywhere() {
+    let fleet = fleet("", &[("SLUICE_LOG__FILTER", "info")]).await;
+    let rest = fleet.rest();
+    let request = rest.request(Method::POST, "/v1/exports").header("traceparent", format!("00-{TRACE}-{SPAN}-01"));
+    let body = ExportRequest { dataset: "flights".into(), ..Default::default() };
+    let answer = rest.send(request.header("prefer", "wait=30").json(&body)).await;
+    assert_eq!(answer.status, StatusCode::OK, "{}", answer.text());
+    for process in [&fleet.gateways[0], &fleet.exporters[0], &fleet.notifiers[0]] {
+        eventually("a line with both ids", async || {
+            lines(process, TRACE).iter().any(|line| line["export.id"].is_string()).then_some(())
+        })
+        .await;
+    }
+}
