@@ -25,6 +25,8 @@ const test = onStack(async () => {
       SLUICE_GATEWAY__IDENTITY__JWKS_URL: `${url}/jwks`,
       SLUICE_GATEWAY__IDENTITY__OIDC__AUTHORITY: url,
       SLUICE_GATEWAY__IDENTITY__OIDC__CLIENT_ID: "sluice-page",
+      SLUICE_GATEWAY__IDENTITY__OIDC__PARAMETERS: '{audience = "https://exports.example.com"}',
+      SLUICE_GATEWAY__IDENTITY__OIDC__CONNECT: '["https://tokens.example.com"]',
     },
     issuer: url,
   });
@@ -71,6 +73,29 @@ test("a person signs in at the issuer, by a code with PKCE, and comes back to wh
   await page.getByTestId("export-button").click();
   await downloading;
   expect(await page.evaluate(() => JSON.stringify({ ...localStorage }))).not.toContain("eyJ");
+});
+
+test("the issuer is told what it wants to hear besides, and the page may talk to all of its origins", async ({
+  page,
+}) => {
+  const told: (string | null | undefined)[] = [];
+  page.on("request", (request) => {
+    if (request.url().startsWith(`${issuer.issuer.url}/authorize`)) {
+      told.push(new URL(request.url()).searchParams.get("audience"));
+    } else if (request.url().startsWith(`${issuer.issuer.url}/token`)) {
+      told.push(new URLSearchParams(request.postData() ?? "").get("audience"));
+    }
+  });
+  const served = await page.goto("/");
+  const policy = (await served?.allHeaders())?.["content-security-policy"];
+  expect(policy).toContain(`connect-src 'self' ${issuer.issuer.url} https://tokens.example.com`);
+  await page.getByTestId("sign-in-issuer").click();
+  await expectLive(page);
+  expect(told).toEqual(["https://exports.example.com", "https://exports.example.com"]);
+  await endToken(page);
+  await page.reload(); // asks for the credits, and so for a newer token
+  await expect.poll(() => told.length).toBe(3);
+  expect(told[2]).toBe("https://exports.example.com");
 });
 
 test("an answer that the issuer did not give to this tab is refused with a sentence", async ({ page }) => {

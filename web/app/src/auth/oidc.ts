@@ -13,10 +13,17 @@ export const CALLBACK_PATH = "/signed-in";
  */
 export class Oidc {
   readonly #manager: UserManager;
+  /** Said with each call for a token, as the settings of the manager would say them at signing out, and not for a renewal. */
+  readonly #parameters: Record<string, string>;
   readonly #isAnswer: (cause: unknown) => cause is ErrorResponse;
 
-  private constructor(manager: UserManager, isAnswer: (cause: unknown) => cause is ErrorResponse) {
+  private constructor(
+    manager: UserManager,
+    parameters: Record<string, string>,
+    isAnswer: (cause: unknown) => cause is ErrorResponse,
+  ) {
     this.#manager = manager;
+    this.#parameters = parameters;
     this.#isAnswer = isAnswer;
   }
 
@@ -30,21 +37,23 @@ export class Oidc {
       redirect_uri: new URL(CALLBACK_PATH, window.location.origin).href,
       post_logout_redirect_uri: window.location.origin,
       scope: issuer.scope,
-      extraQueryParams: issuer.parameters,
-      extraTokenParams: issuer.parameters,
       response_type: "code",
       automaticSilentRenew: false,
       loadUserInfo: false,
       userStore: store,
       stateStore: store,
     });
-    return new Oidc(manager, (cause) => cause instanceof Answer);
+    return new Oidc(manager, issuer.parameters, (cause) => cause instanceof Answer);
   }
 
   /** Leaves the page for the issuer's; `back` is where the person wants to be afterwards. */
   async leave(back: string): Promise<void> {
     try {
-      await this.#manager.signinRedirect({ state: back });
+      await this.#manager.signinRedirect({
+        state: back,
+        extraQueryParams: this.#parameters,
+        extraTokenParams: this.#parameters,
+      });
     } catch (cause) {
       throw SluiceError.from(cause);
     }
@@ -69,7 +78,7 @@ export class Oidc {
       throw new SluiceError({ slug: "unauthorized", title: "The session has ended" });
     }
     try {
-      const renewed = await this.#manager.signinSilent();
+      const renewed = await this.#manager.signinSilent({ extraTokenParams: this.#parameters });
       if (renewed) {
         return identityOf(renewed);
       }
