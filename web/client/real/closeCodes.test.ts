@@ -14,8 +14,11 @@ beforeAll(async () => {
       SLUICE_GATEWAY__WS__SESSIONS_PER_USER: "2",
       SLUICE_GATEWAY__WS__MESSAGE_BYTES: "4096",
       SLUICE_GATEWAY__WS__MESSAGE_BURST: "20",
-      SLUICE_GATEWAY__WS__MESSAGES_PER_SECOND: "1",
+      // twice what the SDK's own pings come to at this heartbeat
+      SLUICE_GATEWAY__WS__MESSAGES_PER_SECOND: "10",
       SLUICE_GATEWAY__WS__HEARTBEAT_MS: "200",
+      SLUICE_GATEWAY__DRAIN__LOOK_AWAY_MS: "100",
+      SLUICE_GATEWAY__DRAIN__SPREAD_MS: "100",
     },
   });
 }, 60_000);

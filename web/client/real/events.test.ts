@@ -176,8 +176,9 @@ describe("events that were missed", () => {
     client.onResync(() => {
       lost += 1;
     });
+    const ready = new Promise((resolve) => client.on("session.ready", resolve));
     await client.connect();
-    await expect.poll(() => line.asked.length).toBe(1);
+    await ready; // with it comes the first place to go on from
     line.cut();
     line.mend();
     await expect.poll(() => lost, { timeout: 20_000 }).toBe(1);
