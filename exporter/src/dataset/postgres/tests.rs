@@ -196,7 +196,7 @@ async fn what_is_infinite_or_at_the_end_of_a_day_is_written_as_the_server_prints
     let inputs = read[0].select(made.inputs().iter().map(String::as_str)).unwrap();
     let made = made.shape.apply(inputs).unwrap();
     let shown: Vec<_> = made.columns().iter().map(|c| c.get(0).unwrap().str_value().into_owned()).collect();
-    assert_eq!(shown, ["null", "null", "null", "null"]);
+    assert_eq!(shown, ["null", "null", "null", ""]);
     assert_eq!(made.columns()[0].get(1).unwrap().str_value(), "9999");
 }
 
