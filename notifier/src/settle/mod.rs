@@ -212,7 +212,8 @@ impl Settler {
             }
         }
         let message_id = format!("{id}:{what}:{}", since.timestamp_millis());
-        let message = Envelope::new(message_id, traces::current_or(&row.traceparent), Outcome { export_id: id, result });
+        let message =
+            Envelope::new(message_id, traces::current_or(&row.traceparent), Outcome { export_id: id, result });
         self.deps.bus.publish_durable(subject::wish(id), &message.id, &message).await?;
         Ok(true)
     }

@@ -265,5 +265,7 @@ async fn operators_see_the_service_and_what_it_answers() {
     let mut names: Vec<_> =
         about["endpoints"].as_array().unwrap().iter().map(|e| e["name"].as_str().unwrap()).collect();
     names.sort_unstable();
-    assert_eq!(names, ["grant", "metadata", "run", "schedule"]);
+    let expected =
+        ["cancel", "dead", "export", "exporters", "exports", "grant", "metadata", "requeue", "run", "schedule"];
+    assert_eq!(names, expected);
 }

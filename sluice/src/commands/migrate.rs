@@ -14,7 +14,7 @@ pub async fn run(options: &MigrateOptions, settings: &Settings) -> Result<(), Co
     let db = platform::db::connect(&settings.database).await?;
     if options.down.is_none() && migration::missing(&db).await?.is_empty() {
         // also when a newer release has been here, whose steps this one doesn't know
-        output::print(&"nothing to do: every step is applied")?;
+        output::print("nothing to do: every step is applied")?;
         return Ok(());
     }
     let before = applied(&db).await?;
