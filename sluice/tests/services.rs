@@ -1,5 +1,6 @@
 //! Each service alone, as one process among others.
 
+use platform::bus::Bus;
 use testkit::{
     fault::{Launch, free_port},
     nats::NatsServer,
@@ -11,6 +12,8 @@ async fn an_exporter_alone_tells_its_health_and_ends_when_it_is_told() {
     let (database, files) = (testkit::db::sqlite().await, testkit::store::folder());
     let address = format!("127.0.0.1:{}", free_port());
     let config = nats.config();
+    // as a notifier does, which is there before
+    let _streams = Bus::connect(&config, "test").await.expect("streams can be made");
     let mut exporter = Launch::sluice(["exporter"])
         .env("SLUICE_NATS__URL", &config.url)
         .env("SLUICE_NATS__USER", &config.user)

@@ -131,7 +131,9 @@ async fn nobody_has_more_in_flight_than_their_cap() {
     quiet().await;
     let jobs = h.all_jobs().await;
     let of_user = |user: &str| jobs.iter().filter(|(_, job)| job.owner.user == user).count();
-    assert_eq!((of_user("ann"), of_user("abe"), of_user("bea")), (3, 2, 3));
+    // which of the two of one tenant has one more is chance
+    let (ann, abe) = (of_user("ann"), of_user("abe"));
+    assert_eq!((ann + abe, ann.max(abe), of_user("bea")), (5, 3, 3), "{ann} {abe}");
     // one that ends makes room for one more of the same person
     let attempt = h.claim(theirs[0]).await;
     end(&h, (theirs[0], attempt)).await;

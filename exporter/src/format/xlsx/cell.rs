@@ -128,6 +128,8 @@ fn millis(nanos: i64) -> f64 {
 
 /// A number that a workbook keeps exactly.
 fn short(text: &str) -> Option<f64> {
-    let digits = text.bytes().filter(u8::is_ascii_digit).skip_while(|digit| *digit == b'0').count();
-    if digits == 0 || digits > SPREADSHEET_DIGITS { None } else { text.parse().ok() }
+    let digits = || text.bytes().filter(u8::is_ascii_digit);
+    let significant = digits().skip_while(|digit| *digit == b'0').count();
+    // what has no digit at all is a word, such as NaN
+    if digits().next().is_none() || significant > SPREADSHEET_DIGITS { None } else { text.parse().ok() }
 }
