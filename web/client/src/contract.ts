@@ -563,8 +563,26 @@ export interface SessionResumed {
 /** Where an export stands. Only the last four are final, and `completed` can still become `expired`. */
 export type Status = "queued" | "dispatched" | "running" | "completed" | "failed" | "canceled" | "expired";
 
+/** One column of a template: a column of the dataset, or a calculated one. */
+export interface TemplateColumn {
+  /** A label for people, where it has one. */
+  label?: string | null;
+  /** Whether the caller has it masked only: then no filter can ask about it. */
+  masked?: boolean;
+  /** The name in filters, in `columns` and in the file's header. */
+  name: string;
+  /** Whether it may be NULL. */
+  nullable: boolean;
+  /** The dataset's columns that it is made of. */
+  reads: string[];
+  /** Its type. */
+  type: ColumnType;
+}
+
 /** One template of a dataset. */
 export interface TemplateInfo {
+  /** The columns that may be chosen with it, where they are not those of the dataset. */
+  columns?: TemplateColumn[] | null;
   /** The name in requests. */
   name: string;
   /** For people. */
