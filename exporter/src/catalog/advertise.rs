@@ -4,15 +4,19 @@ use std::time::Duration;
 
 use platform::{bus::Bus, clock::SharedClock};
 use protocol::{ENVELOPE_VERSION, catalog::CatalogEntry};
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{Instant, MissedTickBehavior, interval_at};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
-use super::Current;
+use super::{Current, estimates::Estimates};
 use crate::drain::Drain;
 
 /// An entry counts for this many puts.
 const TTL_PUTS: u32 = 3;
+/// Sources are asked how many rows they have once in so many puts.
+const ESTIMATE_PUTS: u32 = 3;
+/// A new list is told without its numbers of rows when they are not there by then.
+const FIRST_ESTIMATES: Duration = Duration::from_millis(1_500);
 
 /// The catalog entry of one exporter.
 pub(crate) struct Advertiser {
@@ -31,17 +35,28 @@ pub(crate) struct Advertiser {
 impl Advertiser {
     /// Puts the entry until the stop, then deletes it.
     pub(crate) async fn run(mut self, stop: CancellationToken) -> Result<(), std::convert::Infallible> {
-        let mut ticks = interval(self.every);
         let mut drained = self.drain.changes();
+        let mut estimates = Estimates::of(self.catalog.current());
+        // the first waits for the estimates, but not for long
+        let mut ticks = interval_at(Instant::now() + FIRST_ESTIMATES, self.every);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut again = interval_at(Instant::now() + self.every * ESTIMATE_PUTS, self.every * ESTIMATE_PUTS);
+        again.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 () = stop.cancelled() => break,
-                // a new catalog is told at once
-                () = self.catalog.changed() => ticks.reset_immediately(),
+                // a new catalog is told as soon as its estimates are there
+                () = self.catalog.changed() => {
+                    estimates.ask(self.catalog.current());
+                    ticks.reset_after(FIRST_ESTIMATES);
+                }
                 // the sender is ours, so that this never fails
                 _ = drained.changed() => ticks.reset_immediately(),
-                _ = ticks.tick() => if let Err(e) = self.put().await {
+                changed = estimates.answered() => if changed {
+                    ticks.reset_immediately();
+                },
+                _ = again.tick() => estimates.ask_again(self.catalog.current()),
+                _ = ticks.tick() => if let Some(Err(e)) = stop.run_until_cancelled(self.put(&estimates)).await {
                     warn!(error = %e, "the catalog entry can't be put; tried again");
                 },
             }
@@ -52,7 +67,7 @@ impl Advertiser {
         Ok(())
     }
 
-    async fn put(&self) -> Result<(), async_nats::Error> {
+    async fn put(&self, estimates: &Estimates) -> Result<(), async_nats::Error> {
         let draining = self.drain.is_on();
         let slots = |slots: usize| if draining { 0 } else { u32::try_from(slots).unwrap_or(u32::MAX) };
         let entry = CatalogEntry {
@@ -64,7 +79,7 @@ impl Advertiser {
             slots: slots(self.slots.0),
             bulk_slots: slots(self.slots.1),
             draining,
-            datasets: self.catalog.current().catalog().await,
+            datasets: self.catalog.current().catalog(|name| estimates.rows(name)),
         };
         self.bus.catalog().await?.put(&self.instance, serde_json::to_vec(&entry)?.into()).await?;
         Ok(())

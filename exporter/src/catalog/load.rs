@@ -25,7 +25,7 @@ use crate::{
     ExporterConfig,
     dataset::{
         Dataset, DatasetError, Files, Key, Place, PostgresRows, PostgresServer, PostgresSettings, Snapshot, Spool,
-        Table,
+        TENANT_COLUMNS, Table,
         declared::{About, Declared},
         sql::{Source, sqlite_columns},
     },
@@ -252,14 +252,23 @@ impl Loader<'_> {
         let rows = spec.rows(at).map_err(|(at, detail)| Refusal::Fault(at, detail))?;
         postgres_alone(spec, matches!(&source, Some(Open::Postgres(_))))?;
         let made: Result<Arc<dyn Dataset>, DatasetError> = match (rows, source) {
-            (Rows::Sql(rows), Some(Open::Database(db))) => self.of_database(spec, rows, db).await,
-            (Rows::Sql(rows), Some(Open::Postgres(server))) => match self.of_postgres(spec, rows, server).await {
+            (Rows::Sql(rows), Some(Open::Database(db))) => match self.of_database(at, spec, rows, db).await {
+                Ok(made) => Ok(made?),
+                Err(e) => Err(e),
+            },
+            (Rows::Sql(rows), Some(Open::Postgres(server))) => match self.of_postgres(at, spec, rows, server).await {
                 Ok(made) => Ok(made?),
                 Err(e) => Err(e),
             },
             (Rows::Files(files, kind), source) => {
                 let place = self.place(files, source).ok_or_else(|| fault(at, "its source holds no files"))?;
-                Files::open(name, place, kind, &spec.columns()).await.map(|files| Arc::new(files) as Arc<dyn Dataset>)
+                match Files::open(name, place, kind, &spec.columns()).await {
+                    Ok(files) => {
+                        whose(at, spec, files.names())?;
+                        Ok(Arc::new(files) as Arc<dyn Dataset>)
+                    }
+                    Err(e) => Err(e),
+                }
             }
             (Rows::Sql(_), _) => return Err(fault(at, "a table or query needs `from`, the name of a database")),
         };
@@ -331,25 +340,33 @@ impl Loader<'_> {
 
     async fn of_database(
         &self,
+        at: usize,
         spec: &DatasetSpec,
         rows: Source,
         db: DatabaseConnection,
-    ) -> Result<Arc<dyn Dataset>, DatasetError> {
+    ) -> Result<Result<Arc<dyn Dataset>, Refusal>, DatasetError> {
         let declared = spec.columns();
-        let columns =
-            if all_typed(spec) { declared } else { merged(declared, spec, sqlite_columns(&db, &rows).await?)? };
+        let found = sqlite_columns(&db, &rows).await?;
+        if let Err(refusal) = whose(at, spec, found.iter().map(|column| column.name.as_str())) {
+            return Ok(Err(refusal));
+        }
+        let columns = if all_typed(spec) { declared } else { merged(declared, spec, found)? };
         let order = spec.order.as_ref().map(|order| order.get_ref().clone());
-        Ok(Arc::new(Table::of(db, rows, spec.name.get_ref(), columns, spec.params(), order)))
+        Ok(Ok(Arc::new(Table::of(db, rows, spec.name.get_ref(), columns, spec.params(), order))))
     }
 
     async fn of_postgres(
         &self,
+        at: usize,
         spec: &DatasetSpec,
         rows: Source,
         server: Arc<PostgresServer>,
     ) -> Result<Result<Arc<dyn Dataset>, Refusal>, DatasetError> {
         // asked also when every type is declared, so that a table that isn't there is found now
         let found = PostgresRows::describe(&server, &rows).await?;
+        if let Err(refusal) = whose(at, spec, found.iter().map(|column| column.name.as_str())) {
+            return Ok(Err(refusal));
+        }
         let columns = merged(spec.columns(), spec, found)?;
         let order = spec.order.as_ref().map(|order| order.get_ref().clone());
         let key = match &spec.split_by {
@@ -379,6 +396,25 @@ impl Loader<'_> {
             }
             Some(_) => return None,
         })
+    }
+}
+
+/// Refuses a dataset that leaves out a column which says whose a row is: of a column that nobody sees no rule could tell
+/// that it holds other tenants' rows back. One who names the tenant columns has thought of them.
+fn whose<'a>(at: usize, spec: &DatasetSpec, found: impl Iterator<Item = &'a str>) -> Result<(), Refusal> {
+    if spec.tenant_column.is_some() || spec.columns.is_empty() {
+        return Ok(());
+    }
+    let is_left_out = |name: &&str| spec.columns.iter().all(|column| column.get_ref().name != **name);
+    match found.filter(|name| TENANT_COLUMNS.contains(name)).find(is_left_out) {
+        None => Ok(()),
+        Some(tenant) => Err(Refusal::Fault(
+            at,
+            format!(
+                "its source has a column `{tenant}`, which says whose a row is: name it in a [[dataset.column]] and hold \
+                 it in `row_policy`; if nobody is to see it, hide it with a `scope` instead of leaving it out"
+            ),
+        )),
     }
 }
 

@@ -1,6 +1,7 @@
 //! What this exporter offers: the list as it is now, and how gateways hear of it.
 
 mod advertise;
+mod estimates;
 mod fault;
 mod load;
 mod reload;

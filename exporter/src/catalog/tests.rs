@@ -140,6 +140,7 @@ async fn a_query_past_the_checks_still_finds_no_hidden_column() {
 async fn each_fault_is_told_with_its_line_and_what_to_do() {
     let house = House::new().await;
     parquet(&house.path("people1.parquet"));
+    house.database.db.execute_unprepared("CREATE TABLE owned (tenant_id TEXT, note TEXT)").await.unwrap();
     for (text, line, word) in [
         ("[[dataset]\n", 1, ""),
         ("\n[[dataset]]\nname = \"a\"\nfile = \"x\"\n", 4, "unknown field `file`"),
@@ -182,11 +183,95 @@ async fn each_fault_is_told_with_its_line_and_what_to_do() {
             5,
             "does not ask for `email`",
         ),
+        // whose rows they are can't be left out, nor be the same for everybody
+        (
+            "\n[[dataset]]\nname = \"a\"\nfiles = \"people1.parquet\"\n[[dataset.column]]\nname = \"email\"\n",
+            2,
+            "hide it with a `scope` instead of leaving it out",
+        ),
+        (
+            "[source.d]\nkind = \"database\"\n[[dataset]]\nname = \"a\"\nfrom = \"d\"\ntable = \"owned\"\n\
+             [[dataset.column]]\nname = \"note\"\ntype = \"string\"\n",
+            3,
+            "its source has a column `tenant_id`",
+        ),
+        (
+            "[[dataset]]\nname = \"a\"\nfiles = \"people1.parquet\"\nrow_policy = { tenant = { eq = \"acme\" } }\n",
+            4,
+            "compared with a claim",
+        ),
+        (
+            "[[dataset]]\nname = \"a\"\nfiles = \"people1.parquet\"\n\
+             row_policy = { or = [{ tenant = { eq = { claim = \"t\" } } }, { tenant = { in = [\"acme\"] } }] }\n",
+            4,
+            "compared with a claim",
+        ),
     ] {
         let faults = house.faults(text).await;
         assert_eq!(faults.first().map(|(line, _)| *line), Some(Some(line)), "{text}: {faults:?}");
         assert!(faults[0].1.contains(word) && !faults[0].1.contains("secret@"), "{text}: {faults:?}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_source_that_has_no_time_holds_up_no_heartbeat() {
+    // the servers live as long as these
+    let (postgres, nats) = (testkit::db::Postgres::start().await, testkit::nats::NatsServer::start().await);
+    let (database, bus, house) = (postgres.database().await, nats.bus().await, House::new().await);
+    let fill = "CREATE TABLE numbers AS SELECT n FROM generate_series(1, 2000000) AS n; ANALYZE numbers";
+    database.db.execute_unprepared(fill).await.unwrap();
+    std::fs::write(house.path("url"), database.url()).unwrap();
+    let mut text = format!(
+        "[source.p]\nkind = \"postgres\"\nconnections = 1\nurl = {{ file = \"{}\" }}\n",
+        house.path("url").display()
+    );
+    for name in ["a", "b", "c"] {
+        text.push_str(&format!("[[dataset]]\nname = \"{name}\"\nfrom = \"p\"\ntable = \"numbers\"\n"));
+    }
+    let datasets = house.load(&text).await.unwrap().datasets;
+    // an export has the one connection
+    let all = Query { columns: vec!["n".into()], filter: Filter::all(), params: Map::new(), limit: None };
+    let mut reading = datasets[0].open(&all).await.unwrap();
+    assert!(reading.try_next().await.unwrap().is_some());
+    let (_replace, current) = Current::starting_with(Registry { datasets, templates: vec![], formats: vec![] });
+    let advertiser = Advertiser {
+        bus: bus.clone(),
+        catalog: current,
+        clock: platform::clock::SystemClock::shared(),
+        instance: "busy".into(),
+        pool: "default".into(),
+        slots: (1, 1),
+        every: std::time::Duration::from_millis(500),
+        drain: crate::drain::Drain::default(),
+    };
+    let stop = tokio_util::sync::CancellationToken::new();
+    let running = tokio::spawn(advertiser.run(stop.clone()));
+    let entry = async || -> Option<protocol::catalog::CatalogEntry> {
+        let value = bus.catalog().await.ok()?.get("busy").await.ok()??;
+        Some(serde_json::from_slice(&value).unwrap())
+    };
+    let rows = |entry: &protocol::catalog::CatalogEntry| -> Vec<Option<u64>> {
+        entry.datasets.iter().map(|dataset| dataset.rows_in_all).collect()
+    };
+    let puts = std::sync::Mutex::new(std::collections::BTreeSet::new());
+    testkit::eventually("it is told again and again", async || {
+        let entry = entry().await?;
+        assert_eq!(rows(&entry), [None; 3]);
+        let mut puts = puts.lock().unwrap();
+        puts.insert(serde_json::to_string(&entry.at).unwrap());
+        (puts.len() > 5).then_some(())
+    })
+    .await;
+    // with a connection the sources are asked again
+    drop(reading);
+    testkit::eventually("the rows are told", async || {
+        let rows = rows(&entry().await?);
+        rows.iter().all(|rows| rows.is_some_and(|rows| rows > 1_000_000)).then_some(())
+    })
+    .await;
+    stop.cancel();
+    running.await.unwrap().unwrap();
+    assert!(entry().await.is_none());
 }
 
 #[tokio::test]

@@ -41,7 +41,7 @@ pub use table::Table;
 const RETENTION: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Columns that say whose a row is, unless a dataset says otherwise.
-const TENANT_COLUMNS: [&str; 2] = ["tenant", "tenant_id"];
+pub(crate) const TENANT_COLUMNS: [&str; 2] = ["tenant", "tenant_id"];
 
 /// The rows of a query, in the dataset's order, with the columns of the query in its order. Memory is bounded: the
 /// source waits until a frame is taken. Dropping the stream stops the source.

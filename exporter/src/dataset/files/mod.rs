@@ -84,6 +84,11 @@ impl Files {
         Ok(Self { name: name.to_owned(), place, kind, columns, schema, rows })
     }
 
+    /// All columns of the first file, whether they are offered or not.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
+        self.schema.iter_names().map(|name| name.as_str())
+    }
+
     /// Reads all files until nobody wants more.
     fn read(&self, query: &Query, sender: &mut feed::Rows, runtime: &Handle) -> Result<(), DatasetError> {
         if let Some(gone) = query.columns.iter().find(|name| !self.schema.contains(name)) {

@@ -51,7 +51,7 @@ impl Key {
         name: &str,
     ) -> Result<Result<Self, String>, DatasetError> {
         let statement = AssertSqlSafe(PostgresRows::everything(source)?).into_sql_str();
-        let mut session = server.connect().await?;
+        let mut session = server.connect_briefly().await?;
         let prepared = session.conn.prepare(statement).await.map_err(failed)?;
         let Some(column) = prepared.columns().iter().find(|column| column.name() == name) else {
             return Ok(Err(format!("`split_by` names `{name}`, which is no column of it")));

@@ -91,7 +91,7 @@ impl PostgresRows {
     /// When the server can't be reached, or refuses the source.
     pub async fn describe(server: &PostgresServer, source: &Source) -> Result<Vec<Column>, DatasetError> {
         let statement = AssertSqlSafe(Self::everything(source)?).into_sql_str();
-        let mut session = server.connect().await?;
+        let mut session = server.connect_briefly().await?;
         let prepared = session.conn.prepare(statement).await.map_err(server::failed)?;
         Ok(prepared.columns().iter().map(|c| Column::new(c.name(), kind(c.type_info().name()))).collect())
     }
@@ -176,9 +176,10 @@ impl Dataset for PostgresRows {
         super::estimated(self, async |all| self.guess(all).await).await
     }
 
-    /// None where the planner takes it for much work: then [`Dataset::guess`] says about how many there are.
+    /// None where the planner takes it for much work, or exports have all connections: then [`Dataset::guess`] says about how
+    /// many there are.
     async fn count(&self, query: &Query) -> Result<Option<u64>, DatasetError> {
-        let mut session = self.server.connect().await?;
+        let Some(mut session) = self.server.connect_briefly_if_free().await? else { return Ok(None) };
         if self.plan(&mut session.conn, query).await?.is_none_or(|(_, cost)| cost > COUNT_COST) {
             return Ok(None);
         }
@@ -190,7 +191,7 @@ impl Dataset for PostgresRows {
 
     /// What the planner thinks.
     async fn guess(&self, query: &Query) -> Result<Option<Guess>, DatasetError> {
-        let mut session = self.server.connect().await?;
+        let mut session = self.server.connect_briefly().await?;
         Ok(self.plan(&mut session.conn, query).await?.map(|(rows, _)| Guess { rows, exact: false }))
     }
 
@@ -232,6 +233,10 @@ struct TableSelect {
 
 #[async_trait]
 impl pieces::Ranged for TableSelect {
+    fn table(&self) -> Option<String> {
+        self.rows.table()
+    }
+
     async fn ranges(&self, conn: &mut PgConnection) -> Result<Vec<Option<Expr>>, DatasetError> {
         let rows = &self.rows;
         if let Some(table) = rows.table()

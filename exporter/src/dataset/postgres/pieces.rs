@@ -44,6 +44,9 @@ pub(super) fn single(server: Arc<PostgresServer>, select: String, columns: Vec<C
 /// A select of a range, or of everything, as text.
 #[async_trait]
 pub(super) trait Ranged: Send + Sync + 'static {
+    /// The table's name as SQL has it; None for a query.
+    fn table(&self) -> Option<String>;
+
     /// The condition of each range, in the order of their rows; one or none when it is not worth to cut it.
     ///
     /// # Errors
@@ -66,7 +69,14 @@ pub(super) async fn open(
 ) -> Result<Frames, DatasetError> {
     let mut leader = server.connect().await?;
     if moment == Snapshot::Export {
+        let lock = match select.table() {
+            Some(table) => lock(&server, &mut leader.conn, &table).await?,
+            None => None,
+        };
         server.within(leader.conn.execute(BEGIN)).await?;
+        if let Some(lock) = lock {
+            server.within(leader.conn.execute(AssertSqlSafe(lock).into_sql_str())).await?;
+        }
     }
     let ranges = select.ranges(&mut leader.conn).await?;
     if ranges.len() < 2 {
@@ -106,6 +116,19 @@ fn range(at: u64, ranges: u64) -> Expr {
         text.push_str(&format!(" AND \"source\".ctid < '({},0)'::tid", (at + 1) * PAGES));
     }
     Expr::cust(text)
+}
+
+/// What keeps others from emptying the table until the rows are read. `TRUNCATE` takes rows from those too who began before
+/// it; a lock that is had before the snapshot is the one way to be sure of either all rows of before or all of after. None
+/// for what can't be locked: other kinds of relations, and tables of which only some columns may be read.
+async fn lock(server: &PostgresServer, conn: &mut PgConnection, table: &str) -> Result<Option<String>, DatasetError> {
+    let ask = format!(
+        "SELECT 'yes' FROM pg_class WHERE oid = '{}'::regclass AND relkind IN ('r', 'p') \
+         AND has_table_privilege(oid, 'SELECT')",
+        table.replace('\'', "''")
+    );
+    let found = server.within(conn.fetch_optional(AssertSqlSafe(ask).into_sql_str())).await?;
+    Ok(found.map(|_| format!("LOCK TABLE {table} IN ACCESS SHARE MODE")))
 }
 
 /// The exported snapshot of this transaction, which lives as long as it.

@@ -8,7 +8,7 @@ use sea_orm::{
     sqlx::{self, ConnectOptions, Connection, Executor, PgConnection, postgres::PgConnectOptions},
 };
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tracing::log::LevelFilter;
+use tracing::{debug, log::LevelFilter};
 
 use super::super::DatasetError;
 
@@ -16,7 +16,16 @@ use super::super::DatasetError;
 const SESSION: &str = "SET client_encoding = 'UTF8'; SET standard_conforming_strings = on; SET TimeZone = 'UTC'; \
                        SET DateStyle = 'ISO, YMD'; SET IntervalStyle = 'postgres'; SET bytea_output = 'hex'; \
                        SET extra_float_digits = 1; SET synchronize_seqscans = off; \
-                       SET default_transaction_read_only = on; SET lock_timeout = '10s'";
+                       SET default_transaction_read_only = on; SET lock_timeout = '10s'; \
+                       SET idle_in_transaction_session_timeout = 0";
+/// The server looks from time to time whether somebody still waits for its answer, and else stops: what is dropped here
+/// would go on there to its end. Servers before PostgreSQL 14 don't know the setting, and some systems can't look.
+const LOOK_FOR_US: &str = "SELECT set_config(name, '2s', false) FROM pg_settings \
+                           WHERE name = 'client_connection_check_interval'";
+/// However long an export takes is well, as each wait for the next rows has its own end.
+const LONG: &str = "SET statement_timeout = 0";
+/// What is only nice to know, such as a count.
+const SHORT: &str = "SET statement_timeout = '10s'";
 
 /// How to use a server.
 #[derive(Clone, Debug)]
@@ -27,7 +36,7 @@ pub struct PostgresSettings {
     pub connections: usize,
     /// Connections of one export.
     pub connections_per_export: usize,
-    /// How long to wait for a free connection and for the server to take it.
+    /// How long to wait for the server to take a connection. What is no export waits as long for one that is free.
     pub connect_timeout: Duration,
     /// How long to wait for the next rows.
     pub read_timeout: Duration,
@@ -88,22 +97,51 @@ impl PostgresServer {
         })
     }
 
-    /// A new connection.
+    /// A new connection for an export. It waits until one is free, however long that is: other exports of this process
+    /// have them all, and to wait for them is no failure. It ends with the export, which can be canceled.
     pub(super) async fn connect(&self) -> Result<Session, DatasetError> {
-        let connecting = async {
-            let permit = Arc::clone(&self.free).acquire_owned().await.map_err(|_| sqlx::Error::PoolClosed)?;
-            Ok((PgConnection::connect_with(&self.options).await?, permit))
-        };
-        let connected: Result<_, sqlx::Error> =
-            tokio::time::timeout(self.connect_timeout, connecting).await.unwrap_or(Err(sqlx::Error::PoolTimedOut));
-        let (mut conn, permit) = connected.map_err(failed)?;
-        self.within(conn.execute(SESSION)).await?;
-        Ok(Session { conn, _permit: permit })
+        let permit = Arc::clone(&self.free).acquire_owned().await;
+        self.session(permit.map_err(|_| failed(sqlx::Error::PoolClosed))?, LONG).await
     }
 
-    /// Another connection, if one is free now.
+    /// A new connection for what is asked beside exports. Neither the wait for it nor its statements take long.
+    pub(super) async fn connect_briefly(&self) -> Result<Session, DatasetError> {
+        let waiting = Arc::clone(&self.free).acquire_owned();
+        let permit = tokio::time::timeout(self.connect_timeout, waiting).await;
+        let permit = permit.map_err(|_| failed(sqlx::Error::PoolTimedOut))?;
+        self.session(permit.map_err(|_| failed(sqlx::Error::PoolClosed))?, SHORT).await
+    }
+
+    /// Another connection for an export, if one is free now.
     pub(super) async fn connect_if_free(&self) -> Result<Option<Session>, DatasetError> {
-        if self.free.available_permits() == 0 { Ok(None) } else { self.connect().await.map(Some) }
+        match Arc::clone(&self.free).try_acquire_owned() {
+            Ok(permit) => self.session(permit, LONG).await.map(Some),
+            Err(_) => Ok(None),
+        }
+    }
+
+    /// The same for what is asked beside exports.
+    pub(super) async fn connect_briefly_if_free(&self) -> Result<Option<Session>, DatasetError> {
+        match Arc::clone(&self.free).try_acquire_owned() {
+            Ok(permit) => self.session(permit, SHORT).await.map(Some),
+            Err(_) => Ok(None),
+        }
+    }
+
+    async fn session(&self, permit: OwnedSemaphorePermit, patience: &'static str) -> Result<Session, DatasetError> {
+        let connecting = tokio::time::timeout(self.connect_timeout, PgConnection::connect_with(&self.options));
+        let mut conn = connecting.await.unwrap_or(Err(sqlx::Error::PoolTimedOut)).map_err(failed)?;
+        self.within(conn.execute(SESSION)).await?;
+        self.within(conn.execute(patience)).await?;
+        match self.within(conn.execute(LOOK_FOR_US)).await {
+            Ok(_) => {}
+            // it works without
+            Err(DatasetError::Db(DbErr::Query(RuntimeErr::SqlxError(e)))) if e.as_database_error().is_some() => {
+                debug!(error = %e, "the server can't look whether its clients are there");
+            }
+            Err(e) => return Err(e),
+        }
+        Ok(Session { conn, _permit: permit })
     }
 
     /// Waits for the server, but not for ever.
