@@ -124,10 +124,10 @@ impl JobError {
             // while catalogs change, another exporter of the pool may have what this one lacks
             Self::Missing { .. } => Verdict::Retry,
             Self::Task(_) | Self::Files(_) | Self::Bus(_) | Self::LeaseLost => Verdict::Retry,
-            // what the database said is for operators
-            Self::Dataset(DatasetError::Db(_)) => fail("its data can't be read in the way that was asked for".into()),
+            // what the source said is for operators
+            Self::Dataset(e) => fail(e.told()),
             Self::Filter(errors) => Verdict::Fail(Problem::invalid(Slug::InvalidFilter, errors.clone())),
-            Self::Template(_) | Self::Format(_) | Self::Dataset(_) | Self::Exhausted(_) => fail(self.to_string()),
+            Self::Template(_) | Self::Format(_) | Self::Exhausted(_) => fail(self.to_string()),
             Self::Params(errors) => Verdict::Fail(Problem::invalid(Slug::InvalidRequest, errors.clone())),
             // what the policy says is nobody's business
             Self::Policy(_) => fail("your token's claims don't fit the rules of this dataset".into()),
@@ -153,7 +153,11 @@ impl JobError {
                     Self::Store(_) | Self::LeaseLost => "the database could not be reached",
                     _ => "something failed on our side",
                 };
-                let detail = format!("{part}, {attempts} times in a row");
+                let why = match self {
+                    Self::Dataset(e) if !self.is_full() => format!(": {}", e.told()),
+                    _ => String::new(),
+                };
+                let detail = format!("{part}, {attempts} times in a row{why}");
                 Verdict::Fail(Problem::new(Slug::ExportFailed, detail))
             }
             other => other,
@@ -234,6 +238,14 @@ mod tests {
                 let Verdict::Fail(problem) = error.last_verdict(3) else { panic!("{error:?}") };
                 assert!(problem.detail.contains(place), "{problem}");
             }
+        }
+        // where it lies is for operators
+        let gone = JobError::from(DatasetError::NoFile("/srv/secret/a.parquet".into()));
+        let missing = io::Error::new(io::ErrorKind::NotFound, "/srv/secret/a.parquet");
+        let missing = JobError::from(DatasetError::Io(missing).in_file("https://h/secret/a.parquet?secret=1"));
+        for (error, attempts) in [(gone, 1), (missing, 5)] {
+            let Verdict::Fail(problem) = error.last_verdict(attempts) else { panic!("{error:?}") };
+            assert!(problem.detail.contains("no longer there") && !problem.detail.contains("secret"), "{problem}");
         }
         let denied = JobError::from(FormatError::Spool(io::Error::from_raw_os_error(13)));
         assert!(!denied.is_full() && denied.label() == "format");

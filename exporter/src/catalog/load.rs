@@ -303,6 +303,18 @@ impl Loader<'_> {
         {
             return Err(Refusal::Fault(order.span().start, "`order` names no column of it".into()));
         }
+        for (key, name) in [("order", &spec.order), ("split_by", &spec.split_by)] {
+            let hidden =
+                |name: &str| spec.columns.iter().any(|c| c.get_ref().name == name && c.get_ref().scope.is_some());
+            if let Some(name) = name.as_ref().filter(|name| hidden(name.get_ref())) {
+                let detail = format!(
+                    "`{key}` names `{}`, which has a `scope`: the order of the rows would tell those who lack it which \
+                     value is larger",
+                    name.get_ref()
+                );
+                return Err(Refusal::Fault(name.span().start, detail));
+            }
+        }
         for column in &spec.columns {
             if column.get_ref().without.is_some() && column.get_ref().scope.is_none() {
                 let detail = format!("column `{}` has `without`, but no `scope`", column.get_ref().name);
@@ -424,6 +436,15 @@ fn postgres_alone(spec: &DatasetSpec, postgres: bool) -> Result<(), Refusal> {
         let detail = "`split_by` gives rows range by range, and `order` in one order: leave one of them out";
         return Err(Refusal::Fault(key.span().start, detail.into()));
     }
+    if let (Some(key), Some(query)) = (&spec.split_by, &spec.query)
+        && let Some(word) = undivided(query.get_ref())
+    {
+        let detail = format!(
+            "`split_by` runs the query once for each range of the key, and `{word}` gives other rows each time: leave out \
+             one of them"
+        );
+        return Err(Refusal::Fault(key.span().start, detail));
+    }
     if postgres {
         return Ok(());
     }
@@ -439,6 +460,16 @@ fn postgres_alone(spec: &DatasetSpec, postgres: bool) -> Result<(), Refusal> {
         }
         _ => Ok(()),
     }
+}
+
+/// Words of queries whose rows depend on what else is asked, or on chance.
+const UNDIVIDED: [&str; 8] =
+    ["limit", "offset", "fetch", "over", "tablesample", "random", "gen_random_uuid", "clock_timestamp"];
+
+/// The first word of a query for which its rows can't be had part by part. A name or text that looks like one is taken for it.
+fn undivided(query: &str) -> Option<&'static str> {
+    let mut words = query.split(|c: char| !c.is_alphanumeric() && c != '_');
+    words.find_map(|word| UNDIVIDED.into_iter().find(|bad| word.eq_ignore_ascii_case(bad)))
 }
 
 fn all_typed(spec: &DatasetSpec) -> bool {

@@ -183,6 +183,19 @@ async fn each_fault_is_told_with_its_line_and_what_to_do() {
             5,
             "does not ask for `email`",
         ),
+        // nor does the order tell what is hidden, or a query have other rows for each range
+        (
+            "[[dataset]]\nname = \"a\"\nfiles = \"people1.parquet\"\norder = \"salary\"\n[[dataset.column]]\n\
+             name = \"tenant\"\n[[dataset.column]]\nname = \"salary\"\nscope = \"hr\"\n",
+            4,
+            "has a `scope`",
+        ),
+        (
+            "[source.d]\nkind = \"database\"\n[[dataset]]\nname = \"a\"\nfrom = \"d\"\nsplit_by = \"id\"\n\
+             query = \"SELECT id, row_number() Over (ORDER BY x) AS n FROM t\"\n",
+            6,
+            "`over` gives other rows",
+        ),
         // whose rows they are can't be left out, nor be the same for everybody
         (
             "\n[[dataset]]\nname = \"a\"\nfiles = \"people1.parquet\"\n[[dataset.column]]\nname = \"email\"\n",

@@ -253,10 +253,44 @@ pub enum DatasetError {
     Died(#[from] tokio::task::JoinError),
 }
 
+/// What is said of a file that was there.
+const GONE: &str = "its file is no longer there";
+
 impl DatasetError {
     /// The same, with the name of the file.
     pub(crate) fn in_file(self, file: &str) -> Self {
-        Self::InFile { file: file.rsplit('/').next().unwrap_or(file).to_owned(), source: Box::new(self) }
+        // neither where it lies, nor what a URL says after its path
+        let path = file.split('?').next().unwrap_or(file);
+        Self::InFile { file: path.rsplit('/').next().unwrap_or(path).to_owned(), source: Box::new(self) }
+    }
+
+    /// What the owner of an export is told: what became of the data, but neither where it lies nor what is in it.
+    #[must_use]
+    pub fn told(&self) -> String {
+        let words = match self {
+            Self::InFile { file, source } => return format!("{file}: {}", source.told()),
+            Self::NoTable(_) => "its table is no longer there",
+            Self::Db(e) => sql::told(e),
+            Self::NoFile(_) | Self::Objects(object_store::Error::NotFound { .. }) => GONE,
+            Self::Io(e) if e.kind() == std::io::ErrorKind::NotFound => GONE,
+            Self::Http(e) if e.status().is_some_and(|status| matches!(status.as_u16(), 404 | 410)) => GONE,
+            Self::Io(_) => "its file can't be read",
+            Self::Objects(_) | Self::Http(_) => "the place where its files are does not answer as it should",
+            Self::Csv(e) if e.is_io_error() => "its file can't be read",
+            Self::Polars(PolarsError::IO { .. }) => "its file can't be read",
+            Self::Polars(_) => "its source is damaged, or holds something else than it did",
+            Self::Died(_) => "its source stopped in the middle",
+            Self::NoColumn(_)
+            | Self::Unsupported { .. }
+            | Self::Param(_)
+            | Self::Value { .. }
+            | Self::Garbled(_)
+            | Self::Slow(_)
+            | Self::Changed(_)
+            | Self::TooLarge(_)
+            | Self::Csv(_) => return self.to_string(),
+        };
+        words.to_owned()
     }
 
     /// Whether the same query may work a little later.

@@ -270,3 +270,18 @@ async fn a_reader_that_goes_away_ends_the_source() {
     let error = file.open(&gone).await.unwrap().try_collect::<Vec<_>>().await.unwrap_err();
     assert!(matches!(error, DatasetError::NoColumn(name) if name == "nope"));
 }
+
+#[tokio::test]
+async fn a_text_in_a_column_of_numbers_is_refused_and_not_written() {
+    let database = testkit::db::sqlite().await;
+    database.db.execute_unprepared("CREATE TABLE odd (id INTEGER, amount DECIMAL)").await.unwrap();
+    database.db.execute_unprepared("INSERT INTO odd VALUES (1, 12.5), (2, 1e30), (3, NULL)").await.unwrap();
+    let columns = vec![Column::new("id", ColumnType::Int), Column::new("amount", ColumnType::Decimal)];
+    let odd = Table::new(database.db.clone(), "odd", "", "", columns, "id");
+    assert_eq!(rows(&odd, json!({}), &["amount"], json!({})).await, [["12.5"], ["1.0e+30"], ["null"]]);
+    // SQLite takes it, and spreadsheets would run it
+    database.db.execute_unprepared("INSERT INTO odd VALUES (4, '=1+1')").await.unwrap();
+    let all = Query { columns: vec!["amount".into()], filter: Filter::all(), params: Map::new(), limit: None };
+    let error = odd.open(&all).await.unwrap().try_collect::<Vec<_>>().await.unwrap_err();
+    assert!(matches!(&error, DatasetError::Value { column, .. } if column == "amount"), "{error}");
+}

@@ -218,3 +218,50 @@ async fn decimals_of_text_files_keep_all_their_digits() {
         }
     }
 }
+
+#[tokio::test]
+async fn a_quote_that_is_never_closed_loses_no_rows_without_a_word() {
+    let dir = tempfile::tempdir().unwrap();
+    let good = "# made today\nn,s\n1,a\n2,\"b \"\"quoted\"\"\nand more\"\n3,\"c\"";
+    let open = "# made today\nn,s\n1,a\n2,\"b\n3,c\n4,d\n";
+    let path = dir.path().join("a.csv");
+    std::fs::write(&path, good).unwrap();
+    let files = Files::open("a", Place::Local(path.clone()), FileKind::Csv(b','), &[]).await.unwrap();
+    assert_eq!(numbers(&files, &all()).await.unwrap(), [1, 2, 3]);
+    // found when rows are read, and when the file is looked at
+    std::fs::write(&path, open).unwrap();
+    let error = numbers(&files, &all()).await.unwrap_err();
+    assert!(error.to_string().contains("a quote is not closed"), "{error}");
+    let error = Files::open("a", Place::Local(path.clone()), FileKind::Csv(b','), &[]).await.unwrap_err();
+    assert!(error.to_string().contains("a quote is not closed"), "{error}");
+    // nor is a file of any size read into one field
+    let mut long = b"n,s\n1,\"".to_vec();
+    long.resize(70 << 20, b'x');
+    std::fs::write(&path, long).unwrap();
+    let error = numbers(&files, &all()).await.unwrap_err();
+    assert!(error.to_string().contains("64 MiB"), "{error}");
+}
+
+#[tokio::test]
+async fn large_numbers_without_a_sign_are_read_from_parquet() {
+    let dir = tempfile::tempdir().unwrap();
+    let ids = PolarsColumn::new("id".into(), [1_u64, u64::MAX, 9_223_372_036_854_775_808]);
+    let n = PolarsColumn::new("n".into(), [1_i64, 2, 3]);
+    let path = dir.path().join("a.parquet");
+    std::fs::write(&path, parquet_bytes(DataFrame::new_infer_height(vec![n, ids]).unwrap())).unwrap();
+    let files = Files::open("a", Place::Local(path), FileKind::Parquet, &[]).await.unwrap();
+    let kinds: Vec<_> = files.columns().iter().map(|column| column.kind).collect();
+    assert_eq!(kinds, [ColumnType::Int, ColumnType::Decimal]);
+    for (filter, found) in [
+        (json!({}), vec![1, 2, 3]),
+        (json!({"id": {"eq": "18446744073709551615"}}), vec![2]),
+        (json!({"id": {"gt": 1}}), vec![2, 3]),
+    ] {
+        let filter = filter::parse(&filter, files.columns()).unwrap();
+        assert_eq!(numbers(&files, &Query { filter, ..all() }).await.unwrap(), found);
+    }
+    let every = Query { columns: vec!["id".into()], ..all() };
+    let read: Vec<_> = files.open(&every).await.unwrap().try_collect().await.unwrap();
+    let cell = |name: &str| read[0].column(name).unwrap().get(1).unwrap().str_value().into_owned();
+    assert_eq!(cell("id"), "18446744073709551615");
+}

@@ -11,7 +11,7 @@ use polars::{
         metadata::FileMetadataRef,
         read::{ParallelStrategy, ParquetReader, infer_schema},
     },
-    prelude::{DataFrame, Schema, SchemaExt, SchemaRef, SerReader},
+    prelude::{DataFrame, DataType, Schema, SchemaExt, SchemaRef, SerReader},
 };
 
 use super::super::DatasetError;
@@ -45,7 +45,9 @@ impl Windows {
     pub(super) fn open(file: File) -> Result<Self, DatasetError> {
         let mut reader = ParquetReader::new(file.try_clone()?);
         let metadata = reader.get_metadata()?.clone();
-        let schema = Arc::new(Schema::from_arrow_schema(&infer_schema(&metadata)?));
+        let mut schema = Schema::from_arrow_schema(&infer_schema(&metadata)?);
+        schema.iter_values_mut().for_each(|dtype| *dtype = given(dtype));
+        let schema = Arc::new(schema);
         let mut bare = (*metadata).clone();
         bare.row_groups = Vec::new();
         Ok(Self { file, metadata, bare: Arc::new(bare), schema })
@@ -77,7 +79,24 @@ impl Windows {
             .with_columns(Some(columns.to_vec()))
             .read_parallel(parallel);
         reader.set_metadata(Arc::new(metadata));
-        Ok(reader.finish()?.select(columns.iter().map(String::as_str))?)
+        let mut frame = reader.finish()?.select(columns.iter().map(String::as_str))?;
+        for name in columns {
+            let column = frame.column(name)?;
+            let dtype = given(column.dtype());
+            if *column.dtype() != dtype {
+                let cast = column.strict_cast(&dtype)?;
+                frame.replace(name, cast)?;
+            }
+        }
+        Ok(frame)
+    }
+}
+
+/// What a type of the file is given as: whole numbers of 64 bits without a sign may be larger than ours.
+fn given(dtype: &DataType) -> DataType {
+    match dtype {
+        DataType::UInt64 => DataType::Decimal(20, 0),
+        other => other.clone(),
     }
 }
 

@@ -26,6 +26,7 @@ use testkit::{
 use super::*;
 use crate::{
     dataset::sql::Raw,
+    error::JobError,
     format::{Bounds, Csv, Encoding, Format, Head, Layout, LayoutColumn, Ndjson, Out, Parquet, Pattern, Tail, Xlsx},
     template::{Declared, Template, TemplateSpec},
 };
@@ -575,13 +576,16 @@ async fn what_vanishes_or_changes_is_an_error_and_never_an_end() {
             Err(e) => Err(e),
         };
     }
-    assert!(ended.unwrap_err().is_transient(), "another try may work");
+    let ended = ended.unwrap_err();
+    assert!(ended.is_transient(), "another try may work");
+    let crate::error::Verdict::Fail(problem) = JobError::from(ended).last_verdict(5) else { panic!("a last attempt") };
+    assert!(problem.detail.ends_with("5 times in a row: the connection to its database was lost, or can't be made"));
     // a table that lost a column, and one that is gone
     let rows = described(&server(database.url()), Source::table("accounts"), vec![]).await;
-    for (change, columns) in [
-        ("ALTER TABLE accounts RENAME filler TO padding", vec!["id", "filler"]),
-        ("ALTER TABLE accounts ALTER amount TYPE text USING 'none'", vec!["amount"]),
-        ("DROP TABLE accounts", vec!["id"]),
+    for (change, columns, told) in [
+        ("ALTER TABLE accounts RENAME filler TO padding", vec!["id", "filler"], "columns is no longer there"),
+        ("ALTER TABLE accounts ALTER amount TYPE text USING 'none'", vec!["amount"], "not of its type"),
+        ("DROP TABLE accounts", vec!["id"], "table is no longer there"),
     ] {
         run(&database.db, change).await;
         let error = match rows.open(&query(&columns, Filter::all())).await {
@@ -589,6 +593,8 @@ async fn what_vanishes_or_changes_is_an_error_and_never_an_end() {
             Ok(reading) => reading.try_collect::<Vec<_>>().await.unwrap_err(),
         };
         assert!(!error.is_transient(), "{change}: {error}");
+        let crate::error::Verdict::Fail(problem) = JobError::from(error).verdict() else { panic!("{change}") };
+        assert!(problem.detail.contains(told) && !problem.detail.contains("accounts"), "{change}: {problem}");
     }
     // nor does a URL ever show in an error
     let secret = "postgres://someone:hunter2@127.0.0.1:1/x";

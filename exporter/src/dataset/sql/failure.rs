@@ -20,6 +20,48 @@ pub(in crate::dataset) fn is_transient(error: &DbErr) -> bool {
     }
 }
 
+/// What the owner of an export is told: the database's own words may hold values of other people's rows.
+pub(in crate::dataset) fn told(error: &DbErr) -> &'static str {
+    match error {
+        DbErr::Conn(_) | DbErr::ConnectionAcquire(_) => LOST,
+        DbErr::Exec(RuntimeErr::SqlxError(e)) | DbErr::Query(RuntimeErr::SqlxError(e)) => match &**e {
+            sqlx::Error::Database(e) => words(&e.code().unwrap_or_default(), e.message()),
+            e if may_pass(e) => LOST,
+            _ => OTHER,
+        },
+        _ => OTHER,
+    }
+}
+
+/// What is said of a connection that broke, or that can't be made.
+const LOST: &str = "the connection to its database was lost, or can't be made";
+/// What is said of everything that has no words of its own.
+const OTHER: &str = "its data can't be read in the way that was asked for";
+
+/// SQLite has one code for whatever a statement names and is not there, and tells them apart in its message alone.
+fn words(code: &str, message: &str) -> &'static str {
+    match code {
+        "42P01" | "3F000" => "its table is no longer there",
+        "42703" => "one of its columns is no longer there",
+        "42501" => "the exporter may not read it any more",
+        "3D000" => "its database is no longer there",
+        "1" if message.starts_with("no such table") => "its table is no longer there",
+        "1" if message.starts_with("no such column") => "one of its columns is no longer there",
+        "57014" => "its database stopped to read it",
+        "42804" | "42846" | "42883" => "one of its columns has changed its type",
+        "5" | "6" | LOCK_NOT_AVAILABLE => "its database was busy with something else",
+        code if code.len() == 5 => match code.get(..2).unwrap_or_default() {
+            "08" | "57" => LOST,
+            "22" => "one of its columns holds a value that is not of its type",
+            "28" => "its database does not let the exporter in any more",
+            "40" => "its database was busy with something else",
+            "53" | "58" => "its database has no room or no connections left",
+            _ => OTHER,
+        },
+        _ => OTHER,
+    }
+}
+
 fn may_pass(error: &sqlx::Error) -> bool {
     match error {
         sqlx::Error::Database(e) => e.code().is_some_and(|code| of_the_moment(&code)),
@@ -46,6 +88,24 @@ fn of_the_moment(code: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn owners_are_told_what_happened_in_words() {
+        for (code, message, word) in [
+            ("42P01", "relation \"x\" does not exist", "table"),
+            ("1", "no such table: x", "table"),
+            ("42703", "", "column"),
+            ("42501", "", "may not"),
+            ("08006", "", "connection"),
+            ("57P01", "", "connection"),
+            ("22P02", "invalid input syntax for type bigint: \"secret\"", "type"),
+            ("5é03", "", "can't be read"),
+            ("", "", "can't be read"),
+        ] {
+            let told = words(code, message);
+            assert!(told.contains(word) && !told.contains("secret"), "{code}: {told}");
+        }
+    }
 
     #[test]
     fn what_the_statement_is_not_to_blame_for_may_pass() {

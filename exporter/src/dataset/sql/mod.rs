@@ -8,23 +8,26 @@ mod predicate;
 mod raw;
 mod rows;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use futures::TryStreamExt;
 use protocol::catalog::{Column, ColumnType};
 use sea_orm::{
-    ConnectionTrait, DatabaseConnection, DbBackend, Statement, StreamTrait,
+    ConnectionTrait, DatabaseConnection, DbBackend, DbErr, Statement, StreamTrait,
     sea_query::{Alias, Expr, ExprTrait, Func, NullOrdering, Order, Query as Sql, SelectStatement},
 };
 
 pub use self::describe::sqlite_columns;
-pub(super) use self::failure::is_transient;
+pub(super) use self::failure::{is_transient, told};
 pub use self::raw::{Raw, RawError};
 use self::rows::Rows;
 use super::{DatasetError, Frames, Query, feed};
 
 /// The name of the table or sub-select that a query reads from.
 pub(super) const SOURCE: &str = "source";
+
+/// How long to wait for the next row.
+const READ_TIMEOUT: Duration = Duration::from_secs(600);
 
 /// One table, or a select that stands for one.
 #[derive(Clone, Debug)]
@@ -74,9 +77,9 @@ pub(super) fn open(
     let db = db.clone();
     let (sender, receiver) = feed::channel();
     let task = tokio::spawn(async move {
-        let mut stream = db.stream_raw(statement).await?;
+        let mut stream = within(db.stream_raw(statement)).await?;
         let mut rows = Rows::new(&wanted);
-        while let Some(row) = stream.try_next().await? {
+        while let Some(row) = within(stream.try_next()).await? {
             rows.push(&row)?;
             if rows.is_full() && sender.send(rows.take()?).await.is_err() {
                 return Ok(());
@@ -123,8 +126,16 @@ async fn number(
     query: &Query,
 ) -> Result<u64, DatasetError> {
     let statement = statement(source, select, query, db.get_database_backend())?;
-    let Some(row) = db.query_one_raw(statement).await? else { return Ok(0) };
+    let Some(row) = within(db.query_one_raw(statement)).await? else { return Ok(0) };
     Ok(row.try_get_by_index::<i64>(0)?.unsigned_abs())
+}
+
+/// Waits for the database, but not for ever.
+async fn within<T>(answer: impl Future<Output = Result<T, DbErr>>) -> Result<T, DatasetError> {
+    match tokio::time::timeout(READ_TIMEOUT, answer).await {
+        Ok(answer) => Ok(answer?),
+        Err(_) => Err(DatasetError::Slow(READ_TIMEOUT)),
+    }
 }
 
 /// The select with its values bound; before it, the query that it reads from, where somebody wrote one.
@@ -201,5 +212,17 @@ pub(super) fn sortable(column: &Column, backend: DbBackend) -> Expr {
     match (column.kind, backend) {
         (ColumnType::String, DbBackend::Postgres) => Expr::cust_with_expr("$1 COLLATE \"C\"", shown(column, backend)),
         _ => col(&column.name),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_database_that_is_silent_is_not_waited_for_for_ever() {
+        let silent = within(std::future::pending::<Result<(), DbErr>>()).await;
+        assert!(matches!(silent, Err(DatasetError::Slow(time)) if time == READ_TIMEOUT));
+        assert!(within(async { Ok(()) }).await.is_ok());
     }
 }

@@ -5,7 +5,7 @@ use polars::prelude::{Column as PolarsColumn, DataFrame, DataType, IntoColumn, N
 use protocol::catalog::{Column, ColumnType};
 use sea_orm::{DbErr, QueryResult, TryGetError, TryGetable};
 
-use super::super::DatasetError;
+use super::super::{DatasetError, decimals};
 
 /// Rows in one frame at most, …
 const FRAME_ROWS: usize = 8192;
@@ -22,6 +22,8 @@ pub(super) struct Rows {
 
 enum Values {
     Text(Vec<Option<String>>),
+    /// Exact numbers, as text.
+    Decimal(Vec<Option<String>>),
     Int(Vec<Option<i64>>),
     Float(Vec<Option<f64>>),
     Bool(Vec<Option<bool>>),
@@ -49,8 +51,8 @@ impl Rows {
 
     /// Appends a row that has the same columns in the same order.
     pub(super) fn push(&mut self, row: &QueryResult) -> Result<(), DatasetError> {
-        for (index, (_, values)) in self.columns.iter_mut().enumerate() {
-            self.bytes += values.push(row, index)?;
+        for (index, (name, values)) in self.columns.iter_mut().enumerate() {
+            self.bytes += values.push(row, index, name)?;
         }
         self.len += 1;
         Ok(())
@@ -67,8 +69,8 @@ impl Rows {
 impl Values {
     fn new(kind: ColumnType) -> Self {
         match kind {
-            // decimals come as text
-            ColumnType::String | ColumnType::Decimal => Self::Text(Vec::new()),
+            ColumnType::String => Self::Text(Vec::new()),
+            ColumnType::Decimal => Self::Decimal(Vec::new()),
             ColumnType::Int => Self::Int(Vec::new()),
             ColumnType::Float => Self::Float(Vec::new()),
             ColumnType::Bool => Self::Bool(Vec::new()),
@@ -79,10 +81,21 @@ impl Values {
     }
 
     /// Appends a value, and tells how many bytes of text it has.
-    fn push(&mut self, row: &QueryResult, index: usize) -> Result<usize, DbErr> {
+    fn push(&mut self, row: &QueryResult, index: usize, name: &str) -> Result<usize, DatasetError> {
         match self {
             Self::Text(values) => {
                 let text: Option<String> = get(row, index)?;
+                let bytes = text.as_ref().map_or(0, String::len);
+                values.push(text);
+                return Ok(bytes);
+            }
+            Self::Decimal(values) => {
+                let text: Option<String> = get(row, index)?;
+                // SQLite keeps any text in a column of numbers, and what passes for a number is written as it is
+                if text.as_ref().is_some_and(|text| decimals::read(text).is_none() && !is_float(text)) {
+                    let detail = "a value is no decimal number such as -12.50";
+                    return Err(DatasetError::Value { column: name.to_owned(), detail });
+                }
                 let bytes = text.as_ref().map_or(0, String::len);
                 values.push(text);
                 return Ok(bytes);
@@ -100,7 +113,7 @@ impl Values {
     fn take(&mut self, name: &str) -> Result<PolarsColumn, DatasetError> {
         let name = || name.into();
         let series = match self {
-            Self::Text(values) => Series::new(name(), std::mem::take(values)),
+            Self::Text(values) | Self::Decimal(values) => Series::new(name(), std::mem::take(values)),
             Self::Int(values) => Series::new(name(), std::mem::take(values)),
             Self::Float(values) => Series::new(name(), std::mem::take(values)),
             Self::Bool(values) => Series::new(name(), std::mem::take(values)),
@@ -120,6 +133,12 @@ fn get<T: TryGetable>(row: &QueryResult, index: usize) -> Result<Option<T>, DbEr
         Err(TryGetError::Null(_)) => Ok(None),
         Err(TryGetError::DbErr(e)) => Err(e),
     }
+}
+
+/// Whether a text is a number as SQLite writes large ones: `1.0e+20`.
+fn is_float(text: &str) -> bool {
+    let digits = text.strip_prefix('-').unwrap_or(text);
+    digits.starts_with(|c: char| c.is_ascii_digit()) && digits.parse::<f64>().is_ok()
 }
 
 fn days(date: NaiveDate) -> i32 {
