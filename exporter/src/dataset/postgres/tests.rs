@@ -127,7 +127,7 @@ fn written(format: &dyn Format, columns: &[Column], frames: &[DataFrame]) -> Str
 /// The rows as a file of any other format.
 fn file(format: &dyn Format, columns: &[Column], frames: &[DataFrame]) -> Vec<u8> {
     let Encoding::Whole(open) = format.encoding(&layout(columns), &Bounds::default()).unwrap() else { panic!("text") };
-    let (bytes, now) = (Arc::new(Mutex::new(Vec::new())), chrono::Utc::now().into());
+    let (bytes, now) = (Arc::new(Mutex::new(Vec::new())), platform::clock::SystemClock::shared().now().into());
     let head = Head { requested_at: now, completed_at: None };
     let mut writer = open(&head, Out::new(Arc::clone(&bytes))).unwrap();
     frames.iter().for_each(|frame| writer.write(frame).unwrap());

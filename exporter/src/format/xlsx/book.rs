@@ -193,7 +193,8 @@ mod tests {
     #[test]
     fn a_panic_for_want_of_room_is_an_error_and_any_other_stays_a_panic() {
         let full = || -> Result<(), FormatError> {
-            Err::<(), _>(io::Error::from_raw_os_error(28)).expect("Couldn't write to xml file");
+            let mut writes = [28].into_iter().map(|code| -> io::Result<()> { Err(io::Error::from_raw_os_error(code)) });
+            writes.try_for_each(|written| written).expect("Couldn't write to xml file");
             Ok(())
         };
         assert!(JobError::from(with_room(full).unwrap_err()).is_full());
