@@ -1,5 +1,7 @@
 //! Millions of rows: `cargo xtask test --full` makes them and runs these. Bytes grow threefold; memory must not.
 
+#![expect(clippy::print_stdout, reason = "what was measured is told")]
+
 use std::path::PathBuf;
 
 use e2e::{Fleet, Plan};
