@@ -185,6 +185,8 @@ impl Dispatcher {
         let Some(row) = export::find(&self.deps.db, id).await? else { return Ok(()) };
         // before the row moves on, so that a crash in between repeats it instead of losing it
         self.publish_job(&row, id.to_string()).await?;
+        // long before anything can be told of its rows
+        notes::tell_next(&self.deps.bus, &row.owner(), id).await;
         let now = self.deps.clock.now();
         let tx = self.deps.db.begin().await?;
         held.fence(&tx).await?;

@@ -62,6 +62,14 @@ impl Notes {
     }
 }
 
+/// Tells the owner of an export that is handed over now that it is next: rounds no longer name it, and what was told at the
+/// door may be older than the end of the one before it.
+pub(super) async fn tell_next(bus: &Bus, owner: &Owner, id: ExportId) {
+    if let Err(e) = note(bus, owner, id, Outlook { position: 0, eta_ms: None }).await {
+        debug!(export.id = %id, error = %e, "a place in the queue can't be told");
+    }
+}
+
 fn is_news(before: Outlook, now: Outlook) -> bool {
     let far = match (before.eta_ms, now.eta_ms) {
         (Some(before), Some(now)) => before.abs_diff(now) * NEWS > before,
