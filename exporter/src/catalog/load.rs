@@ -18,14 +18,14 @@ use toml::Spanned;
 
 use super::{
     fault::{CatalogFault, CatalogFaults, line_of},
+    refuse::{postgres_alone, whose},
     rules,
     spec::{self, CatalogSpec, DatasetSpec, Rows, SecretRef, SourceSpec},
 };
 use crate::{
     ExporterConfig,
     dataset::{
-        Dataset, DatasetError, Files, Key, Place, PostgresRows, PostgresServer, PostgresSettings, Snapshot, Spool,
-        TENANT_COLUMNS, Table,
+        Dataset, DatasetError, Files, Key, Place, PostgresRows, PostgresServer, PostgresSettings, Spool, Table,
         declared::{About, Declared},
         sql::{Source, sqlite_columns},
     },
@@ -107,7 +107,7 @@ struct Loader<'a> {
 }
 
 /// Why a dataset is not offered.
-enum Refusal {
+pub(super) enum Refusal {
     /// The file is wrong, at this byte.
     Fault(usize, String),
     /// The source is.
@@ -409,67 +409,6 @@ impl Loader<'_> {
             Some(_) => return None,
         })
     }
-}
-
-/// Refuses a dataset that leaves out a column which says whose a row is: of a column that nobody sees no rule could tell
-/// that it holds other tenants' rows back. One who names the tenant columns has thought of them.
-fn whose<'a>(at: usize, spec: &DatasetSpec, found: impl Iterator<Item = &'a str>) -> Result<(), Refusal> {
-    if spec.tenant_column.is_some() || spec.columns.is_empty() {
-        return Ok(());
-    }
-    let is_left_out = |name: &&str| spec.columns.iter().all(|column| column.get_ref().name != **name);
-    match found.filter(|name| TENANT_COLUMNS.contains(name)).find(is_left_out) {
-        None => Ok(()),
-        Some(tenant) => Err(Refusal::Fault(
-            at,
-            format!(
-                "its source has a column `{tenant}`, which says whose a row is: name it in a [[dataset.column]] and hold \
-                 it in `row_policy`; if nobody is to see it, hide it with a `scope` instead of leaving it out"
-            ),
-        )),
-    }
-}
-
-/// Refuses keys that mean something on PostgreSQL alone.
-fn postgres_alone(spec: &DatasetSpec, postgres: bool) -> Result<(), Refusal> {
-    if let (Some(key), Some(_)) = (&spec.split_by, &spec.order) {
-        let detail = "`split_by` gives rows range by range, and `order` in one order: leave one of them out";
-        return Err(Refusal::Fault(key.span().start, detail.into()));
-    }
-    if let (Some(key), Some(query)) = (&spec.split_by, &spec.query)
-        && let Some(word) = undivided(query.get_ref())
-    {
-        let detail = format!(
-            "`split_by` runs the query once for each range of the key, and `{word}` gives other rows each time: leave out \
-             one of them"
-        );
-        return Err(Refusal::Fault(key.span().start, detail));
-    }
-    if postgres {
-        return Ok(());
-    }
-    if let Some(key) = &spec.split_by {
-        let detail = "`split_by` is for tables and queries of a PostgreSQL source";
-        return Err(Refusal::Fault(key.span().start, detail.into()));
-    }
-    match &spec.snapshot {
-        Some(moment) if *moment.get_ref() == Snapshot::None => {
-            let detail =
-                "`snapshot = \"none\"` is for tables and queries of a PostgreSQL source: others are read in one go";
-            Err(Refusal::Fault(moment.span().start, detail.into()))
-        }
-        _ => Ok(()),
-    }
-}
-
-/// Words of queries whose rows depend on what else is asked, or on chance.
-const UNDIVIDED: [&str; 8] =
-    ["limit", "offset", "fetch", "over", "tablesample", "random", "gen_random_uuid", "clock_timestamp"];
-
-/// The first word of a query for which its rows can't be had part by part. A name or text that looks like one is taken for it.
-fn undivided(query: &str) -> Option<&'static str> {
-    let mut words = query.split(|c: char| !c.is_alphanumeric() && c != '_');
-    words.find_map(|word| UNDIVIDED.into_iter().find(|bad| word.eq_ignore_ascii_case(bad)))
 }
 
 fn all_typed(spec: &DatasetSpec) -> bool {

@@ -4,6 +4,7 @@ mod advertise;
 mod estimates;
 mod fault;
 mod load;
+mod refuse;
 mod reload;
 pub(crate) mod rules;
 mod spec;

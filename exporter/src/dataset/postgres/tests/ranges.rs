@@ -1,0 +1,158 @@
+//! One table or query, read by several connections beside writers.
+
+use super::*;
+
+/// Reads these rows some times while somebody moves the rows of `table` about: each time they are those of one moment.
+/// The writer begins with its step `from`: a step that was made before would not keep the sum.
+async fn one_moment(database: &TestDatabase, (table, from): (&'static str, i64), rows: &PostgresRows, params: Value) {
+    let (stop, writes) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
+    let writer = {
+        let (db, stop, writes) = (database.db.clone(), Arc::clone(&stop), Arc::clone(&writes));
+        tokio::spawn(async move {
+            let mut n = from;
+            while !stop.load(Ordering::Relaxed) {
+                // each statement keeps the sum and the number of rows; what is updated moves to other pages
+                let (a, b) = (n * 7919 % ROWS + 1, n * 104_729 % ROWS + 1);
+                run(
+                    &db,
+                    &format!(
+                        "WITH gone AS (DELETE FROM {table} WHERE id = {a} RETURNING amount), \
+                         moved AS (UPDATE {table} SET amount = amount + 1 WHERE id = {b} AND id <> {a} RETURNING 1) \
+                         INSERT INTO {table} (id, amount, filler) \
+                         SELECT {ROWS} + {n}, gone.amount - (SELECT count(*) FROM moved), 'new' FROM gone"
+                    ),
+                )
+                .await;
+                writes.fetch_add(1, Ordering::Relaxed);
+                n += 1;
+            }
+        })
+    };
+    let asked =
+        Query { params: params.as_object().cloned().unwrap_or_default(), ..query(&["id", "amount"], Filter::all()) };
+    for _ in 0..3 {
+        let before = writes.load(Ordering::Relaxed);
+        let read = frames(rows, &asked).await;
+        let (mut ids, mut sum) = (HashSet::new(), 0);
+        for frame in &read {
+            ids.extend(frame.column("id").unwrap().i64().unwrap().iter().flatten());
+            sum += frame.column("amount").unwrap().i64().unwrap().iter().flatten().sum::<i64>();
+        }
+        let total: usize = read.iter().map(DataFrame::height).sum();
+        assert_eq!((total as i64, ids.len() as i64, sum), (ROWS, ROWS, 100 * ROWS));
+        assert!(writes.load(Ordering::Relaxed) > before, "nothing was written meanwhile");
+    }
+    stop.store(true, Ordering::Relaxed);
+    writer.await.unwrap();
+}
+
+#[tokio::test]
+async fn a_parallel_read_is_one_moment_however_much_is_written() {
+    // the server lives as long as this
+    let postgres = Postgres::start().await;
+    let database = postgres.database().await;
+    accounts(&database).await;
+    let rows = described(&server(database.url()), Source::table("public.accounts"), vec![]).await;
+    one_moment(&database, ("accounts", 1), &rows, json!({})).await;
+}
+
+/// The rows read in ranges of a key, of which there must be some.
+async fn split(
+    server: &Arc<PostgresServer>,
+    source: Source,
+    key: &str,
+    params: Vec<ParamSpec>,
+    given: Value,
+) -> PostgresRows {
+    let key = Key::find(server, &source, key).await.unwrap().unwrap();
+    let rows = described(server, source, params).await.split_by(key.clone());
+    let mut session = server.connect().await.unwrap();
+    let asked = Query { params: given.as_object().cloned().unwrap_or_default(), ..query(&["id"], Filter::all()) };
+    let ranges = key.ranges(server, &mut session.conn, &rows, &asked, ROWS as u64).await.unwrap();
+    assert!(ranges.len() > 2, "{} ranges", ranges.len());
+    rows
+}
+
+#[tokio::test]
+async fn what_has_no_pages_is_read_in_ranges_of_a_key_and_is_one_moment_too() {
+    // the server lives as long as this
+    let postgres = Postgres::start().await;
+    let database = postgres.database().await;
+    run(
+        &database.db,
+        "CREATE TABLE ledger (id bigint, amount bigint, filler text, at timestamptz, day date, tag uuid) \
+         PARTITION BY RANGE (id); \
+         CREATE TABLE ledger_a PARTITION OF ledger FOR VALUES FROM (MINVALUE) TO (150000); \
+         CREATE TABLE ledger_b PARTITION OF ledger FOR VALUES FROM (150000) TO (MAXVALUE)",
+    )
+    .await;
+    // NULL, infinite and far apart as keys come
+    run(
+        &database.db,
+        &format!(
+            "INSERT INTO ledger SELECT n, 100, repeat('x', 50), \
+               CASE n % 1000 WHEN 0 THEN NULL WHEN 1 THEN 'infinity' WHEN 2 THEN '-infinity' \
+                 ELSE '2020-01-01Z'::timestamptz + n * interval '7 minutes' END, \
+               CASE WHEN n % 500 > 0 THEN '1950-01-01'::date + (n / 10)::int END, md5(n::text)::uuid \
+             FROM generate_series(1, {ROWS}) AS n"
+        ),
+    )
+    .await;
+    run(&database.db, "CREATE INDEX ON ledger (id); CREATE VIEW ledger_view AS SELECT * FROM ledger; ANALYZE ledger")
+        .await;
+    let server = server(database.url());
+    let rows = split(&server, Source::table("ledger"), "id", vec![], json!({})).await;
+    one_moment(&database, ("ledger", 1), &rows, json!({})).await;
+    let all = |read: &[DataFrame]| {
+        let ids = read.iter().flat_map(|f| f.column("id").unwrap().i64().unwrap().iter().flatten().collect::<Vec<_>>());
+        let (mut ids, total): (Vec<i64>, usize) = (ids.collect(), read.iter().map(DataFrame::height).sum());
+        ids.sort_unstable();
+        ids.dedup();
+        (ids.len(), total)
+    };
+    for key in ["id", "at", "day", "tag"] {
+        let rows = split(&server, Source::table("ledger_view"), key, vec![], json!({})).await;
+        let read = frames(&rows, &query(&["id"], Filter::all())).await;
+        assert_eq!(all(&read), (ROWS as usize, ROWS as usize), "{key}");
+    }
+    // a query with a parameter, and a filter besides
+    let spec = ParamSpec {
+        name: "least".into(),
+        kind: ParamType::Int,
+        description: String::new(),
+        default: None,
+        max_items: None,
+    };
+    let raw = Raw::parse("SELECT id, amount FROM ledger WHERE amount >= :least", std::slice::from_ref(&spec)).unwrap();
+    let rows = split(&server, Source::Query(raw.into()), "id", vec![spec], json!({"least": 0})).await;
+    one_moment(&database, ("ledger", 200_001), &rows, json!({"least": -1_000_000})).await;
+    for (name, word) in [("filler", "text"), ("nope", "no column")] {
+        let refused = Key::find(&server, &Source::table("ledger"), name).await.unwrap().unwrap_err();
+        assert!(refused.contains(word), "{refused}");
+    }
+}
+
+#[tokio::test]
+async fn without_a_snapshot_each_range_is_as_it_is_when_it_is_read() {
+    // the server lives as long as this
+    let postgres = Postgres::start().await;
+    let database = postgres.database().await;
+    accounts(&database).await;
+    for (moment, left) in [(Snapshot::Export, ROWS), (Snapshot::None, ROWS - 10_000)] {
+        // one connection, so that the last range is not read before its turn
+        let settings =
+            PostgresSettings { connections_per_export: 1, ..PostgresSettings::at(Secret::new(database.url())) };
+        let server = Arc::new(PostgresServer::new(&settings).unwrap());
+        let rows = described(&server, Source::table("accounts"), vec![]).await.of_moment(moment);
+        assert_eq!(rows.snapshot(), moment);
+        let mut reading = rows.open(&query(&["id"], Filter::all())).await.unwrap();
+        let mut seen = reading.try_next().await.unwrap().unwrap().height();
+        run(&database.db, &format!("CREATE TABLE kept AS SELECT * FROM accounts WHERE id > {}", ROWS - 10_000)).await;
+        run(&database.db, &format!("DELETE FROM accounts WHERE id > {}", ROWS - 10_000)).await;
+        while let Some(frame) = reading.try_next().await.unwrap() {
+            seen += frame.height();
+        }
+        assert_eq!(seen as i64, left, "{moment:?}");
+        run(&database.db, "INSERT INTO accounts SELECT * FROM kept; DROP TABLE kept").await;
+    }
+}

@@ -1,0 +1,104 @@
+//! What connections hold, wait for and leave behind.
+
+use super::*;
+
+/// Statements of exporters that the server is at, or that wait for such a thing.
+async fn at_work(database: &TestDatabase, wait: &str) -> i64 {
+    let ask = format!(
+        "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'sluice-exporter' AND state = 'active' \
+         AND coalesce(wait_event_type, '') LIKE '{wait}'"
+    );
+    let row = database.db.query_one_raw(sea_orm::Statement::from_string(DbBackend::Postgres, ask)).await.unwrap();
+    row.unwrap().try_get_by_index(0).unwrap()
+}
+
+#[tokio::test]
+async fn what_is_dropped_does_not_go_on_in_the_server() {
+    // the server lives as long as this
+    let postgres = Postgres::start().await;
+    let database = postgres.database().await;
+    // minutes of work before its one row
+    let raw = Raw::parse(
+        "SELECT count(*) AS n FROM generate_series(1, 100000) AS a, generate_series(1, 100000) AS b WHERE a <> b",
+        &[],
+    );
+    let rows = described(&server(database.url()), Source::Query(raw.unwrap().into()), vec![]).await;
+    let mut reading = rows.open(&query(&["n"], Filter::all())).await.unwrap();
+    let first = tokio::spawn(async move { reading.try_next().await });
+    testkit::eventually("the server is at it", async || (at_work(&database, "%").await == 1).then_some(())).await;
+    first.abort();
+    testkit::eventually("the server stops", async || (at_work(&database, "%").await == 0).then_some(())).await;
+}
+
+#[tokio::test]
+async fn exports_may_take_long_and_questions_may_not_whatever_the_server_is_set_to() {
+    // the server lives as long as this
+    let postgres = Postgres::start().await;
+    let database = postgres.database().await;
+    for name in ["statement_timeout", "idle_in_transaction_session_timeout"] {
+        let set = format!("format('ALTER DATABASE %I SET {name} = 50', current_database())");
+        run(&database.db, &format!("DO $$ BEGIN EXECUTE {set}; END $$")).await;
+    }
+    let server = server(database.url());
+    let setting = async |session: &mut server::Session, name: &str| -> String {
+        let ask = AssertSqlSafe(format!("SELECT current_setting('{name}')")).into_sql_str();
+        session.conn.fetch_one(ask).await.unwrap().try_get_unchecked(0).unwrap()
+    };
+    let mut long = server.connect().await.unwrap();
+    let mut more = server.connect_if_free().await.unwrap().unwrap();
+    let mut short = server.connect_briefly().await.unwrap();
+    for (session, expected) in [(&mut long, "0"), (&mut more, "0"), (&mut short, "10s")] {
+        assert_eq!(setting(session, "statement_timeout").await, expected);
+        assert_eq!(setting(session, "idle_in_transaction_session_timeout").await, "0");
+        assert_eq!(setting(session, "client_connection_check_interval").await, "2s");
+    }
+}
+
+#[tokio::test]
+async fn an_export_waits_for_a_connection_and_does_not_fail() {
+    // the server lives as long as this
+    let postgres = Postgres::start().await;
+    let database = postgres.database().await;
+    run(&database.db, "CREATE TABLE few AS SELECT n::bigint AS n FROM generate_series(1, 10) AS n").await;
+    let settings = PostgresSettings {
+        connections: 1,
+        connect_timeout: std::time::Duration::from_secs(2),
+        ..PostgresSettings::at(Secret::new(database.url()))
+    };
+    let server = Arc::new(PostgresServer::new(&settings).unwrap());
+    let rows = described(&server, Source::table("few"), vec![]).await;
+    let all = query(&["n"], Filter::all());
+    let held = server.connect().await.unwrap();
+    // nobody is counted beside it
+    assert_eq!(rows.count(&all).await.unwrap(), None);
+    let waiting = tokio::spawn({
+        let (rows, all) = (rows.clone(), all.clone());
+        async move { frames(&rows, &all).await }
+    });
+    // longer than a connection may take, after which a question gives up
+    for _ in 0..2 {
+        assert!(rows.guess(&all).await.unwrap_err().is_transient() && !waiting.is_finished());
+    }
+    drop(held);
+    let read = waiting.await.unwrap();
+    assert_eq!(read.iter().map(DataFrame::height).sum::<usize>(), 10);
+}
+
+#[tokio::test]
+async fn a_table_that_is_emptied_meanwhile_never_looks_whole_without_its_rows() {
+    // the server lives as long as this
+    let postgres = Postgres::start().await;
+    let database = postgres.database().await;
+    accounts(&database).await;
+    let rows = described(&server(database.url()), Source::table("accounts"), vec![]).await;
+    let emptying = sea_orm::TransactionTrait::begin(&database.db).await.unwrap();
+    emptying.execute_unprepared("TRUNCATE accounts").await.unwrap();
+    let reading = tokio::spawn(async move { frames(&rows, &query(&["id"], Filter::all())).await });
+    // the export has no moment before whoever empties it is done
+    testkit::eventually("the export waits", async || (at_work(&database, "Lock").await == 1).then_some(())).await;
+    let refill = format!("INSERT INTO accounts SELECT n, 7, repeat('y', 100) FROM generate_series(1, {ROWS}) AS n");
+    emptying.execute_unprepared(&refill).await.unwrap();
+    emptying.commit().await.unwrap();
+    let read = reading.await.unwrap();
+    assert_eq!(read.iter().map(DataFrame::height).sum::<usize>() as i64, ROWS);
+}
