@@ -66,7 +66,7 @@ pub async fn stuck_after(
 /// What is kept of an export's file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kept {
-    /// Work may be going on: everything.
+    /// Work may be going on, also that of whoever ended it and deletes what is left: everything.
     Everything,
     /// It is completed: what this attempt made.
     Attempt(u32),
@@ -74,23 +74,29 @@ pub enum Kept {
     Nothing,
 }
 
-/// What is kept of these exports; those that have no row are not in the answer.
+/// What is kept of these exports; those that have no row are not in the answer. Whatever changed at `settled_before` or
+/// later is left to those who changed it.
 ///
 /// # Errors
 /// When the database fails, or a row is damaged.
-pub async fn kept(db: &impl ConnectionTrait, ids: &[Uuid]) -> Result<HashMap<Uuid, Kept>, StoreError> {
-    let rows: Vec<(Uuid, String, i32)> = Entity::find()
+pub async fn kept(
+    db: &impl ConnectionTrait,
+    ids: &[Uuid],
+    settled_before: DateTime<Utc>,
+) -> Result<HashMap<Uuid, Kept>, StoreError> {
+    let rows: Vec<(Uuid, String, i32, DateTime<Utc>)> = Entity::find()
         .select_only()
-        .columns([Column::Id, Column::Status, Column::Attempt])
+        .columns([Column::Id, Column::Status, Column::Attempt, Column::UpdatedAt])
         .filter(Column::Id.is_in(ids.iter().copied()))
         .into_tuple()
         .all(db)
         .await?;
     let mut found = HashMap::with_capacity(rows.len());
-    for (id, status, attempt) in rows {
+    for (id, status, attempt, updated_at) in rows {
         let status: Status =
             status.parse().map_err(|e| StoreError::Damaged { row: format!("export {id}"), detail: format!("{e}") })?;
         let kept = match status {
+            _ if updated_at >= settled_before => Kept::Everything,
             Status::Queued | Status::Dispatched | Status::Running => Kept::Everything,
             Status::Completed => Kept::Attempt(attempt.unsigned_abs()),
             Status::Failed | Status::Canceled | Status::Expired => Kept::Nothing,

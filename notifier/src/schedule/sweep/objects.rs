@@ -33,13 +33,14 @@ pub(super) async fn delete_orphans(sweep: &Sweep, run: &Run<'_>) -> Result<Tally
     let objects = store.list_after(FOLDER, cursor.objects.as_deref(), limit).await?;
     let whole = objects.len() >= limit;
     let reached = objects.last().filter(|_| whole).map(|object| object.path.clone());
-    let old = ago(sweep.deps.clock.now(), sweep.config.orphan_grace_s);
+    let now = sweep.deps.clock.now();
+    let (old, settled) = (ago(now, sweep.config.orphan_grace_s), ago(now, sweep.config.stuck_after_s));
     let mut tally = Tally::default();
     for chunk in objects.chunks(CHUNK) {
         run.go_on()?;
         let ids: BTreeSet<Uuid> = chunk.iter().filter_map(|object| export_of(&object.path)).collect();
         let ids: Vec<_> = ids.into_iter().collect();
-        let kept = upkeep::kept(&sweep.deps.db, &ids).await?;
+        let kept = upkeep::kept(&sweep.deps.db, &ids, settled).await?;
         let doomed: Vec<_> = chunk.iter().filter(|object| is_orphan(object, &kept, old)).collect();
         for object in &doomed {
             info!(object.path = %object.path, object.modified = %object.modified, "an object that nobody names is deleted");
