@@ -3,13 +3,17 @@
 #
 # Brings images into the cluster that kubectl is signed in to: first the tables, then the services, one pod after another. If
 # a service does not become ready, or the smoke test of URL fails, everything goes back to what ran before. Tables are not
-# taken back: their steps only add, and the release before runs on them.
+# taken back: their steps only add, and the release before runs on them. A token that is refused stops it before anything is
+# changed. A smoke test that could not be ended (smoke.sh) takes nothing back, but is told.
 #
 #   OVERLAY   a folder of kustomize, such as ops/kubernetes/overlays/production
 #   IMAGES    a file with a line for each of gateway, exporter, notifier and sluice: NAME REPOSITORY@sha256:DIGEST
 #
 #   DEPLOY_WITHIN_S   how long one service may take to be ready (900)
 #   MIGRATE_WITHIN_S  how long the migration may take (1200)
+#   COMMIT            the commit that the images are of; an older one than what runs is refused
+#   SMOKE_TOKEN_URL   where the issuer gives a token for the smoke test, instead of TOKEN-FILE (issuer-token.sh)
+#   SMOKE_…           what the smoke test does (smoke.sh)
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 # shellcheck source=lib.sh
@@ -25,6 +29,8 @@ need kubectl realpath
 [[ -f $images ]] || fail "there is no file $images"
 within=${DEPLOY_WITHIN_S:-900}
 migrate_within=${MIGRATE_WITHIN_S:-1200}
+commit=${COMMIT:-}
+[[ $commit =~ ^([0-9a-f]{40})?$ ]] || fail "COMMIT is no commit: $commit"
 
 # kustomize follows relative paths alone, so the folder of the rollout is beside the overlays.
 work=$(mktemp -d "$here/.rollout.XXXXXX")
@@ -44,6 +50,14 @@ render() {
       [[ $reference == *@* && $digest =~ ^sha256:[0-9a-f]{64}$ ]] || fail "$images has no digest for $name"
       printf '  - {name: sluice/%s, newName: "%s", digest: "%s"}\n' "$name" "$repository" "$digest"
     done
+    # In the template of the pods, so that it goes back with them.
+    if [[ -n $commit ]]; then
+      echo "patches:"
+      echo "  - target: {kind: Deployment}"
+      echo "    patch: |-"
+      echo "      {apiVersion: apps/v1, kind: Deployment, metadata: {name: any},"
+      echo "      spec: {template: {metadata: {annotations: {sluice.dev/commit: \"$commit\"}}}}}"
+    fi
   } >"$work/kustomization.yaml"
   kubectl kustomize "$work" >"$work/all.yaml"
   if grep -E '^ *image: .*sluice' "$work/all.yaml" | grep -qv '@sha256:'; then
@@ -57,6 +71,33 @@ render() {
 revision() {
   kubectl --namespace "$namespace" get deployment "$1" --ignore-not-found \
     --output 'jsonpath={.metadata.annotations.deployment\.kubernetes\.io/revision}'
+}
+
+# A commit that waited for its reviewers while a newer one went by would take the platform back.
+no_newer_runs() {
+  local running
+  [[ -n $commit ]] || return 0
+  need git
+  running=$(kubectl --namespace "$namespace" get deployment gateway --ignore-not-found \
+    --output 'jsonpath={.spec.template.metadata.annotations.sluice\.dev/commit}')
+  [[ -n $running && $running != "$commit" ]] || return 0
+  if ! git -C "$here" cat-file -e "$running^{commit}" 2>/dev/null; then
+    say "the commit that runs, $running, is not in this history; going on"
+  elif git -C "$here" merge-base --is-ancestor "$commit" "$running"; then
+    fail "a newer commit runs already, $running; nothing was changed (to go back on purpose: rollback.sh)"
+  fi
+}
+
+# The issuer's tokens last for minutes, so each use has its own.
+fresh_token() {
+  [[ -n ${SMOKE_TOKEN_URL:-} ]] || return 0
+  (umask 077 && "$here/issuer-token.sh" >"$work/token") || return 1
+  token_file=$work/token
+}
+
+warn() {
+  say "warning: $*"
+  if [[ -n ${GITHUB_ACTIONS:-} ]]; then echo "::warning title=rollout::$*"; fi
 }
 
 # A job can't be changed: the one of the last rollout goes. Both of its ends are waited for.
@@ -90,11 +131,32 @@ roll_out() {
     say "$name is rolled out"
   done
   if [[ -n $url ]]; then
-    "$here/smoke.sh" "$url" ${token_file:+"$token_file"} || return 1
+    smoke || return 1
   fi
 }
 
+smoke() {
+  local code=0
+  if ! fresh_token; then
+    warn "the issuer gives no token any more: the export was not tried"
+    token_file=
+  fi
+  "$here/smoke.sh" "$url" ${token_file:+"$token_file"} || code=$?
+  case $code in
+    0) ;;
+    3) warn "the smoke test could not be ended, and saw nothing wrong until then: see the log" ;;
+    *) return 1 ;;
+  esac
+}
+
 render
+no_newer_runs
+if [[ -n $url ]]; then
+  fresh_token || fail "the issuer gives no token for the smoke test; nothing was changed"
+  if [[ -n $token_file ]]; then
+    "$here/smoke.sh" --token-only "$url" "$token_file" || fail "the smoke test would fail for its token; nothing was changed"
+  fi
+fi
 before=()
 for name in "${DEPLOYMENTS[@]}"; do
   before+=("$name=$(revision "$name")")

@@ -6,31 +6,116 @@ KUBECTL renders; everything that would reach a cluster is answered by a stand-in
 cluster makes of it, these tests can't show.
 """
 
+import base64
+import hashlib
+import http.server
+import json
 import os
 import pathlib
 import stat
 import subprocess
 import sys
 import tempfile
+import threading
+import time
 import unittest
+import urllib.parse
 
 ROOT = pathlib.Path(__file__).parents[2]
 DEPLOY = ROOT / "ops/deploy"
 SERVICES = ("gateway", "exporter", "notifier", "sluice")
 KUBECTL = ""
 
-# `FAILS` is a part of a command that fails; `JOB` is how the migration ends.
+# `commit` is what a pod says it is of. `FAILS` is a part of a command that fails; `JOB` is how the migration ends.
 STAND_IN = """#!/bin/sh
 if [ "$1" = kustomize ]; then exec "$REAL" "$@"; fi
 printf '%s\\n' "$*" >>"$ASKED"
 case "$*" in
   *"get job migrate"*) printf %s "$JOB" ;;
+  *"get deployment"*commit*) cat "$STATE/commit" 2>/dev/null ;;
   *"get deployment"*) cat "$STATE/revision" 2>/dev/null ;;
 esac
 if [ -n "$FAILS" ]; then case "$*" in *"$FAILS"*) exit 1 ;; esac; fi
 case "$*" in "apply "*phase!=migrate*) echo 8 >"$STATE/revision" ;; esac
 exit 0
 """
+
+
+FILE = b"# export_rows: 0\n"
+
+
+def token(ends_in_s):
+    """What a token looks like; nobody here verifies it."""
+    claims = json.dumps({"sub": "smoke", "exp": int(time.time()) + ends_in_s}).encode()
+    return "e30." + base64.urlsafe_b64encode(claims).decode().rstrip("=") + ".c2ln"
+
+
+class Platform(http.server.ThreadingHTTPServer):
+    """Answers as a gateway and its issuer would. `status` is how the export stands, `refused` the slug with which it isn't
+    taken, `takes` how many requests the token is good for, and `file` what comes instead of what was sealed."""
+
+    daemon_threads = True
+
+    def __init__(self):
+        super().__init__(("127.0.0.1", 0), Answers)
+        self.token, self.takes, self.status, self.refused, self.file = token(3600), 1000, "completed", "", FILE
+        self.asked, self.bodies, self.issues = [], [], True
+        self.datasets = [{"name": "flights", "rows_estimate": 3000000}, {"name": "menu_category_counts", "rows_estimate": 10}]
+        self.url = f"http://127.0.0.1:{self.server_address[1]}"
+
+
+class Answers(http.server.BaseHTTPRequestHandler):
+    def answer(self, status, body, **headers):
+        body = body if isinstance(body, bytes) else json.dumps(body).encode()
+        self.send_response(status)
+        for name, value in headers.items():
+            self.send_header(name.replace("_", "-"), value)
+        self.send_header("content-length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def is_let_in(self):
+        platform = self.server
+        if self.headers["authorization"] != f"Bearer {platform.token}" or platform.takes <= 0:
+            self.answer(401, {"type": "/problems/unauthorized"}, www_authenticate="Bearer")
+            return False
+        platform.takes -= 1
+        return True
+
+    def do_GET(self):
+        platform = self.server
+        platform.asked.append(self.path)
+        if self.path in ("/readyz", "/healthz"):
+            return self.answer(200, {})
+        if self.path == "/v1/openapi.json":
+            return self.answer(200, {"info": {"title": "Sluice"}})
+        if self.path == "/metrics":
+            return self.answer(404, {})
+        if not self.is_let_in():
+            return None
+        if self.path == "/v1/datasets":
+            return self.answer(200, {"items": platform.datasets})
+        if self.path == "/v1/exports/one/file":
+            return self.answer(200, platform.file)
+        sealed = {"sha256": hashlib.sha256(FILE).hexdigest(), "size": len(FILE)}
+        return self.answer(200, {"id": "one", "status": platform.status, "file": sealed})
+
+    def do_POST(self):
+        platform = self.server
+        platform.asked.append(self.path)
+        body = self.rfile.read(int(self.headers["content-length"])).decode()
+        if self.path == "/token":
+            platform.bodies.append(urllib.parse.parse_qs(body))
+            return self.answer(200 if platform.issues else 401, {"access_token": platform.token})
+        if not self.is_let_in():
+            return None
+        platform.bodies.append(json.loads(body))
+        if platform.refused:
+            return self.answer(429, {"type": f"/problems/{platform.refused}"})
+        return self.answer(202, {"id": "one"})
+
+    def log_message(self, *_):
+        pass
 
 
 class Scripts(unittest.TestCase):
@@ -48,11 +133,11 @@ class Scripts(unittest.TestCase):
     def write_images(self, images):
         self.images.write_text("".join(f"{name} {image}\n" for name, image in images.items()), encoding="utf-8")
 
-    def run_script(self, name, *arguments, fails="", job="Complete"):
+    def run_script(self, name, *arguments, fails="", job="Complete", **more):
         asked = self.folder / "asked"
         asked.unlink(missing_ok=True)
         env = {"PATH": f"{self.folder}:{os.environ['PATH']}", "REAL": KUBECTL, "ASKED": str(asked),
-               "STATE": str(self.folder), "FAILS": fails, "JOB": job, "MIGRATE_WITHIN_S": "0", "SMOKE_WITHIN_S": "0"}
+               "STATE": str(self.folder), "FAILS": fails, "JOB": job, "MIGRATE_WITHIN_S": "0", "SMOKE_WITHIN_S": "0"} | more
         done = subprocess.run([DEPLOY / name, *map(str, arguments)], env=env, capture_output=True, text=True,
                               check=False, timeout=120)
         calls = asked.read_text(encoding="utf-8").splitlines() if asked.exists() else []
@@ -61,6 +146,33 @@ class Scripts(unittest.TestCase):
 
     def deploy(self, *more, **how):
         return self.run_script("deploy.sh", ROOT / "ops/kubernetes/overlays/production", self.images, *more, **how)
+
+    def platform(self):
+        platform = Platform()
+        thread = threading.Thread(target=platform.serve_forever, kwargs={"poll_interval": 0.05})
+        thread.start()
+        self.addCleanup(thread.join)
+        self.addCleanup(platform.server_close)
+        self.addCleanup(platform.shutdown)
+        return platform
+
+    def deploy_and_try(self, platform, good=None, **how):
+        (self.folder / "revision").write_text("7\n", encoding="utf-8")
+        file = self.folder / "token"
+        file.write_text(good or platform.token, encoding="utf-8")
+        return self.deploy(platform.url, file, **how)
+
+    def assert_kept(self, done, calls):
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertFalse([call for call in calls if "undo" in call], done.stderr)
+
+    def assert_taken_back(self, done, calls):
+        self.assertNotEqual(done.returncode, 0, done.stderr)
+        self.assertEqual(len([call for call in calls if "undo" in call]), 3, done.stderr)
+
+    def assert_nothing_was_changed(self, done, calls):
+        self.assertNotEqual(done.returncode, 0, done.stderr)
+        self.assertFalse([call for call in calls if " get " not in call], done.stderr)
 
     def index(self, calls, part):
         found = [i for i, call in enumerate(calls) if part in call]
@@ -97,6 +209,88 @@ class Scripts(unittest.TestCase):
         self.assertNotEqual(done.returncode, 0)
         self.assertEqual(len([call for call in calls if "undo" in call]), 3, done.stderr)
         self.assertIn("rolled back", done.stderr)
+
+    def test_a_platform_that_makes_a_file_is_deployed_and_the_smallest_dataset_will_do(self):
+        platform = self.platform()
+        done, calls = self.deploy_and_try(platform)
+        self.assert_kept(done, calls)
+        self.assertNotIn("warning", done.stderr)
+        self.assertEqual(platform.bodies, [{"dataset": "menu_category_counts", "params": {"muscles": ["muscle1"]}}])
+        platform.datasets = [{"name": "large", "rows_estimate": 9000}, {"name": "unknown", "rows_estimate": None},
+                             {"name": "small", "rows_estimate": 12}]
+        for wanted, how in (({"dataset": "small"}, {}), ({"dataset": "large"}, {"SMOKE_DATASET": "large"}),
+                            ({"dataset": "a", "filter": {}}, {"SMOKE_REQUEST": '{"dataset": "a", "filter": {}}'})):
+            self.assert_kept(*self.deploy_and_try(platform, **how))
+            self.assertEqual(platform.bodies[-1], wanted)
+
+    def test_who_has_no_credits_left_takes_no_release_back(self):
+        for slug in ("credits-exhausted", "too-many-exports", "rate-limited"):
+            platform = self.platform()
+            platform.refused = slug
+            done, calls = self.deploy_and_try(platform, GITHUB_ACTIONS="true")
+            self.assert_kept(done, calls)
+            self.assertIn(slug, done.stderr)
+            self.assertIn("::warning", done.stdout)
+
+    def test_a_file_that_takes_long_takes_no_release_back_but_one_that_nobody_makes_does(self):
+        platform = self.platform()
+        platform.status = "running"
+        done, calls = self.deploy_and_try(platform)
+        self.assert_kept(done, calls)
+        self.assertIn("still runs", done.stderr)
+        for status in ("queued", "dispatched", "failed"):
+            platform.status = status
+            self.assert_taken_back(*self.deploy_and_try(platform))
+
+    def test_a_file_that_is_not_what_was_sealed_takes_them_back(self):
+        platform = self.platform()
+        platform.file = FILE.upper()
+        self.assert_taken_back(*self.deploy_and_try(platform))
+
+    def test_a_token_that_is_refused_stops_it_before_anything_is_changed(self):
+        self.assert_nothing_was_changed(*self.deploy_and_try(self.platform(), good=token(-60)))
+
+    def test_a_token_that_ends_on_the_way_takes_nothing_back_and_a_good_one_that_is_refused_does(self):
+        platform = self.platform()
+        # the one request from before, and one more
+        platform.token, platform.takes = token(-60), 2
+        done, calls = self.deploy_and_try(platform)
+        self.assert_kept(done, calls)
+        self.assertIn("the token has ended", done.stderr)
+        platform.token, platform.takes = token(3600), 2
+        self.assert_taken_back(*self.deploy_and_try(platform))
+
+    def test_the_issuer_gives_a_token_for_each_use(self):
+        platform = self.platform()
+        issuer = {"SMOKE_TOKEN_URL": f"{platform.url}/token", "SMOKE_CLIENT_ID": "deploy", "SMOKE_CLIENT_SECRET": "s&cret",
+                  "SMOKE_AUDIENCE": "sluice"}
+        self.assert_kept(*self.deploy(platform.url, **issuer))
+        self.assertEqual(platform.asked.count("/token"), 2)
+        self.assertEqual(platform.bodies[0], {"grant_type": ["client_credentials"], "client_id": ["deploy"],
+                                              "client_secret": ["s&cret"], "scope": ["export:*"], "audience": ["sluice"]})
+        self.assertIn("/v1/exports/one/file", platform.asked)
+        platform.issues = False
+        self.assert_nothing_was_changed(*self.deploy(platform.url, **issuer))
+
+    def test_an_older_commit_than_the_one_that_runs_is_refused(self):
+        history = {"GIT_DIR": str(self.folder / "history"), "GIT_AUTHOR_NAME": "a", "GIT_AUTHOR_EMAIL": "a@example.com",
+                   "GIT_COMMITTER_NAME": "a", "GIT_COMMITTER_EMAIL": "a@example.com"}
+
+        def git(*arguments):
+            ran = subprocess.run(["git", *arguments], env=os.environ | history, capture_output=True, text=True, check=True)
+            return ran.stdout.strip()
+
+        git("init", "--quiet", "--bare", history["GIT_DIR"])
+        tree = git("hash-object", "-t", "tree", "-w", "/dev/null")
+        older = git("commit-tree", "-m", "older", tree)
+        newer = git("commit-tree", "-m", "newer", "-p", older, tree)
+        running = self.folder / "commit"
+        running.write_text(newer, encoding="utf-8")
+        self.assert_nothing_was_changed(*self.deploy(COMMIT=older, **history))
+        self.assert_kept(*self.deploy(COMMIT=newer, **history))
+        for runs in (older, "", "ab" * 20):
+            running.write_text(runs, encoding="utf-8")
+            self.assert_kept(*self.deploy(COMMIT=newer, **history))
 
     def test_what_was_not_there_before_stays(self):
         (self.folder / "revision").write_text("", encoding="utf-8")
