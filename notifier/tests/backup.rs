@@ -537,3 +537,42 @@ async fn the_scheduled_job_makes_one_each_night_and_one_by_hand_waits_for_none()
     life.soft().cancel();
     life.shut_down(std::time::Duration::from_secs(10)).await;
 }
+
+#[tokio::test]
+async fn one_by_hand_is_a_run_of_the_job_and_one_to_another_place_is_none() {
+    let house = Installation::new().await;
+    let (_dir, config) = place();
+    let (_other_dir, other) = place();
+    let due = |day: &str| day.parse::<DateTime<Utc>>().unwrap();
+    let row = async || job::find(house.db(), "backup").await.unwrap();
+    house.completed().await;
+
+    backup::aside(&house.source(&other)).await.unwrap();
+    assert_eq!(row().await, None, "the schedule knows nothing of it");
+
+    backup::by_hand(&house.source(&config)).await.unwrap();
+    let first = row().await.unwrap();
+    assert_eq!((first.runs, first.failures, first.result.as_deref()), (1, 0, Some("ok")));
+    assert_eq!((first.due_at, first.schedule.as_str()), (due("2026-11-17T03:15:00Z"), "15 3 * * * UTC"));
+    assert!(first.runner.unwrap().starts_with("by hand") && first.detail.unwrap().contains("1 exports"));
+
+    // a night that fails is due still, and says why
+    house.days(2);
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let broken = BackupConfig { to: format!("{}/below", file.path().display()), ..config.clone() };
+    let failed = backup::by_hand(&house.source(&broken)).await.unwrap_err().to_string();
+    let second = row().await.unwrap();
+    assert_eq!((second.runs, second.failures, second.result.as_deref()), (2, 1, Some("failed")));
+    assert_eq!((second.due_at, second.detail), (first.due_at, Some(failed)));
+
+    // another place makes nothing good
+    backup::aside(&house.source(&other)).await.unwrap();
+    assert_eq!(row().await.unwrap().due_at, first.due_at);
+
+    // and a wish is fulfilled by whoever makes one
+    assert!(job::request(house.db(), "backup", house.now()).await.unwrap());
+    backup::by_hand(&house.source(&config)).await.unwrap();
+    let third = row().await.unwrap();
+    assert_eq!((third.runs, third.requested_at, third.ended_at), (3, None, Some(house.now())));
+    assert_eq!(third.due_at, due("2026-11-19T03:15:00Z"));
+}

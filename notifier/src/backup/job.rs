@@ -26,6 +26,9 @@ pub struct Setup {
     pub settings: SettingsText,
 }
 
+/// The name of the job: of its row, its lease and its metrics.
+pub(crate) const NAME: &str = "backup";
+
 /// Makes backups.
 pub(crate) struct Backup {
     source: Source,
@@ -41,8 +44,7 @@ impl Backup {
         let Some(setup) = deps.backup.as_deref().filter(|setup| !setup.config.to.is_empty()) else { return Ok(None) };
         let config = &setup.config;
         config.validate()?;
-        let when = When::cron("schedule", &config.schedule, &config.zone);
-        let when = when.map_err(|e| BackupError::setting("schedule", &format!("can't work: {e}")))?;
+        let when = when(config)?;
         let source = Source {
             config: config.clone(),
             db: deps.db.clone(),
@@ -59,7 +61,7 @@ impl Backup {
 #[async_trait]
 impl Job for Backup {
     fn name(&self) -> &'static str {
-        "backup"
+        NAME
     }
 
     fn when(&self) -> When {
@@ -81,7 +83,17 @@ impl Job for Backup {
     }
 }
 
-fn told(report: &Report) -> String {
+/// When backups are due.
+///
+/// # Errors
+/// When the schedule can't work.
+pub(super) fn when(config: &BackupConfig) -> Result<When, BackupError> {
+    let when = When::cron("schedule", &config.schedule, &config.zone);
+    when.map_err(|e| BackupError::setting("schedule", &format!("can't work: {e}")))
+}
+
+/// What a backup did, for people who look at the schedule.
+pub(super) fn told(report: &Report) -> String {
     let (counts, pruned) = (&report.contents.counts, &report.pruned);
     let mut told = format!(
         "{}: {} exports, {} ledger entries, {} files ({} new objects); {} old backups deleted",

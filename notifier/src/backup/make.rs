@@ -12,7 +12,7 @@ use chrono::TimeDelta;
 use platform::store::FileStore;
 use protocol::time::Timestamp;
 use serde::Serialize;
-use tokio::time::{Duration, Instant};
+use tokio::time::Instant;
 use tracing::{info, warn};
 
 use super::{
@@ -27,12 +27,6 @@ use super::{
     seal::{Digest, Opener, Sealed, Sealer},
     streams,
 };
-use crate::lease::Candidate;
-
-/// The lease of whoever makes a backup: that of the scheduled job of this name.
-pub(super) const LEASE: &str = "job:backup";
-/// The term of a lease that is taken by hand.
-const TERM: Duration = Duration::from_secs(10);
 
 /// What a backup did.
 #[derive(Clone, Debug, Serialize)]
@@ -49,29 +43,6 @@ pub struct Report {
     pub took_ms: u64,
     /// What was deleted after it.
     pub pruned: Pruned,
-}
-
-/// Makes a backup as [`make`] does, unless the scheduled one, or another by hand, is running.
-///
-/// # Errors
-/// [`BackupError::Busy`] when one is; else as [`make`].
-pub async fn by_hand(source: &Source) -> Result<Report, BackupError> {
-    let holder = format!("by hand, {}", uuid::Uuid::new_v4().simple());
-    let mut candidate = Candidate::of(source.db.clone(), source.clock.clone(), LEASE, &holder, TERM);
-    // one whose holder died is seen as free after a term
-    let until = Instant::now() + TERM * 2;
-    let held = loop {
-        if let Some(held) = candidate.stand().await? {
-            break held;
-        }
-        if Instant::now() >= until {
-            return Err(BackupError::Busy);
-        }
-        tokio::time::sleep(TERM / 8).await;
-    };
-    let made = held.keep(make(source)).await;
-    held.give_back().await;
-    made.map_err(|_| BackupError::Fenced)?
 }
 
 /// Makes a backup, and deletes what the retention no longer keeps. The caller holds the lease.

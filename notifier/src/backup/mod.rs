@@ -3,6 +3,7 @@
 //! The rooms, in the order in which a backup passes them:
 //! - [`make()`]: streams, then the database, then the files, then the settings; the manifest comes last, and a folder
 //!   without one is no backup.
+//! - [`by_hand()`]: the same from outside of the notifiers, noted as a run of the job.
 //! - `database`: one consistent moment of SQLite or PostgreSQL, and what it held.
 //! - `seal`: every part is compressed, encrypted if so configured, and hashed on both sides, in flat memory.
 //! - `pool`: objects of files are kept once, whichever backups need them, and never written over.
@@ -23,6 +24,7 @@
 //! keys/….age                                                   with a passphrase: the key that it opens
 //! ```
 
+mod by_hand;
 mod config;
 mod database;
 mod error;
@@ -44,12 +46,13 @@ use platform::{bus::Bus, clock::SharedClock, config::DatabaseConfig, secret::Sec
 use sea_orm::DatabaseConnection;
 
 pub use self::{
+    by_hand::{aside, by_hand},
     config::BackupConfig,
     error::BackupError,
     job::Setup,
     keys::Unlock,
     listing::{Found, list},
-    make::{Report, by_hand, make},
+    make::{Report, make},
     manifest::{Contents, Counts, Manifest},
     prune::{Pruned, prune},
     restore::{Plan as RestorePlan, Restored, Target, restore},

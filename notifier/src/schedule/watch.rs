@@ -17,7 +17,7 @@ use super::{
     audit::{self, Found},
     job::Job,
 };
-use crate::{app::Deps, backoff::Backoff, error::NotifierError};
+use crate::{app::Deps, backoff::Backoff, backup, error::NotifierError};
 
 /// Clocks of two machines are as far apart as this at most; a due time that is further away than this was set by a clock
 /// that has stepped back.
@@ -93,6 +93,10 @@ impl Watch {
             if row.due_at <= now || row.requested_at.is_some() {
                 ring.notify_one();
             }
+        }
+        // Backups may be made by others, such as a CronJob: that one is overdue is told by every notifier all the same.
+        if let Some(row) = rows.iter().find(|row| row.name == backup::job::NAME) {
+            show(row);
         }
         Ok(())
     }

@@ -222,3 +222,22 @@ async fn the_schedule_is_in_the_metrics() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn every_notifier_tells_when_a_backup_is_due_that_others_make() {
+    let metrics = platform::telemetry::init_metrics().unwrap();
+    let h = Harness::new().await;
+    // as `sluice backup` leaves it, and a job of a release that is gone
+    let due = "2026-11-23T03:15:00Z".parse().unwrap();
+    for name in ["backup", "retired"] {
+        entity::job::ensure(&h.db, name, "15 3 * * * UTC", due).await.unwrap();
+    }
+    h.start().await;
+    testkit::eventually("the gauge is there", || async {
+        let line = format!(r#"sluice_schedule_next_due_timestamp_seconds{{task="backup"}} {}"#, due.timestamp());
+        metrics.render().lines().any(|found| found == line).then_some(())
+    })
+    .await;
+    assert!(!metrics.render().contains("retired"));
+    assert_eq!(h.job("backup").await.runs, 0);
+}

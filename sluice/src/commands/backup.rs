@@ -70,7 +70,12 @@ async fn make(options: &BackupOptions, settings: &Settings) -> Result<(), Comman
         clock: SystemClock::shared(),
         settings: text(settings)?,
     };
-    let report = backup::by_hand(&source).await?;
+    // The schedule is about the place of the settings: what goes elsewhere is nobody's nightly backup.
+    let report = if source.config.to == settings.backup.to {
+        backup::by_hand(&source).await?
+    } else {
+        backup::aside(&source).await?
+    };
     if options.json {
         output::print_json(&report)?
     } else {
