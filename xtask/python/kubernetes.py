@@ -10,6 +10,7 @@ import ipaddress
 import json
 import pathlib
 import sys
+import tomllib
 
 import jsonschema
 import kubernetes_validate
@@ -20,8 +21,8 @@ VERSIONS = ("1.30", "1.37")
 
 # What the operator of the cluster makes, as ops/kubernetes/README.md says; none of it is in git.
 OUTSIDE_SECRETS = {
-    "sluice-gateway", "sluice-exporter", "sluice-notifier", "sluice-migrate", "sluice-backup", "sluice-registry",
-    "sluice-tls", "sluice-nats",
+    "sluice-gateway", "sluice-exporter", "sluice-notifier", "sluice-migrate", "sluice-backup", "sluice-operator",
+    "sluice-restore", "sluice-restore-identity", "sluice-registry", "sluice-tls", "sluice-nats",
 }
 
 
@@ -56,7 +57,7 @@ def check(objects, schemas):
 
 
 def against_rules(objects):
-    rules = (unique, pods, services, references, targets, network, exposed, no_secrets)
+    rules = (unique, pods, services, references, targets, network, both_sides, exposed, no_secrets, catalogs, clocks, rights)
     return [finding for rule in rules for finding in rule(objects)]
 
 
@@ -262,6 +263,35 @@ def network(objects):
     return findings
 
 
+def chosen(selector, labels):
+    """Whether a selector with labels and expressions takes these labels."""
+    for rule in selector.get("matchExpressions", []):
+        if rule["operator"] != "In":
+            raise ValueError(f"the check knows no {rule['operator']}")
+        if labels.get(rule["key"]) not in rule["values"]:
+            return False
+    return selects(selector.get("matchLabels", {}), labels)
+
+
+def both_sides(objects):
+    """Whoever is let out to pods here is let in there."""
+    findings = []
+    policies = kinds(objects, "NetworkPolicy")
+
+    def peers(labels, way, member):
+        return [peer["podSelector"] for p in policies if chosen(p["spec"]["podSelector"], labels)
+                for rule in p["spec"].get(way, []) for peer in rule.get(member, [])
+                if "podSelector" in peer and "namespaceSelector" not in peer]
+
+    every = pod_labels(objects)
+    for o, labels, _ in every:
+        for wanted in peers(labels, "egress", "to"):
+            for other, there, _ in every:
+                if chosen(wanted, there) and not any(chosen(s, labels) for s in peers(there, "ingress", "from")):
+                    findings.append(f"{name(o)}: is let out to {name(other)}, which doesn't let it in")
+    return findings
+
+
 def exposed(objects):
     """Only the gateway is reachable from outside."""
     findings = []
@@ -283,6 +313,50 @@ def exposed(objects):
 
 def no_secrets(objects):
     return [f"{name(o)}: a secret is no part of the manifests" for o in kinds(objects, "Secret")]
+
+
+def settings(objects):
+    """(ConfigMap, its sluice.toml read) of each that has one."""
+    for o in kinds(objects, "ConfigMap"):
+        if "sluice.toml" in o.get("data", {}):
+            yield o, tomllib.loads(o["data"]["sluice.toml"])
+
+
+def catalogs(objects):
+    """Exporters have a catalog file, which is beside the settings."""
+    findings = []
+    for o, values in settings(objects):
+        folder, _, file = values.get("exporter", {}).get("catalog", "").rpartition("/")
+        if not file:
+            findings.append(f"{name(o)}: exporter.catalog isn't set, so nobody's data is on offer")
+        elif folder != "/etc/sluice" or file not in o["data"]:
+            findings.append(f"{name(o)}: exporter.catalog is {folder}/{file}, which isn't in it")
+    return findings
+
+
+def clocks(objects):
+    """The schedule expects the backup when the CronJob makes it."""
+    findings = []
+    wanted = {(v.get("backup", {}).get("schedule"), v.get("backup", {}).get("zone")) for _, v in settings(objects)}
+    for o in kinds(objects, "CronJob"):
+        if o["metadata"]["name"] == "backup" and {(o["spec"]["schedule"], o["spec"].get("timeZone"))} != wanted:
+            findings.append(f"{name(o)}: runs at other times than [backup] in the settings says")
+    return findings
+
+
+def rights(objects):
+    """Every binding is of a role that is there, and no right reaches into the namespace of another environment."""
+    findings = []
+    there = {(o["kind"], o["metadata"]["name"]) for o in kinds(objects, "Role", "ClusterRole")}
+    own = {o["metadata"]["namespace"] for o in kinds(objects, "Role") if "namespace" in o["metadata"]}
+    for o in kinds(objects, "RoleBinding", "ClusterRoleBinding"):
+        if (o["roleRef"]["kind"], o["roleRef"]["name"]) not in there:
+            findings.append(f"{name(o)}: there is no {o['roleRef']['kind']}/{o['roleRef']['name']}")
+    for o in kinds(objects, "ClusterRole"):
+        for rule in o["rules"]:
+            if not rule.get("resourceNames") or (own and set(rule["resourceNames"]) != own):
+                findings.append(f"{name(o)}: is about more than the namespace of its role")
+    return findings
 
 
 if __name__ == "__main__":

@@ -18,6 +18,62 @@ metadata: {name: gateway}
 apiVersion: v1
 kind: ConfigMap
 metadata: {name: settings}
+data:
+  sluice.toml: |
+    [exporter]
+    catalog = "/etc/sluice/catalog.toml"
+    [backup]
+    schedule = "15 3 * * *"
+    zone = "Etc/UTC"
+  catalog.toml: ""
+---
+apiVersion: batch/v1
+kind: CronJob
+metadata: {name: backup}
+spec:
+  schedule: "15 3 * * *"
+  timeZone: Etc/UTC
+  jobTemplate:
+    spec:
+      template:
+        metadata: {labels: {app: backup}}
+        spec:
+          serviceAccountName: gateway
+          automountServiceAccountToken: false
+          restartPolicy: Never
+          securityContext: {runAsNonRoot: true, seccompProfile: {type: RuntimeDefault}}
+          containers:
+            - name: backup
+              image: sluice/sluice:1.2.3
+              securityContext:
+                allowPrivilegeEscalation: false
+                readOnlyRootFilesystem: true
+                capabilities: {drop: [ALL]}
+              resources: {requests: {cpu: 1m, memory: 1Mi}, limits: {memory: 1Mi}}
+---
+apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: {name: backup}
+spec:
+  podSelector: {matchLabels: {app: backup}}
+  policyTypes: [Ingress, Egress]
+  egress: [{to: [{podSelector: {matchLabels: {app: gateway}}}], ports: [{port: http}]}]
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: Role
+metadata: {name: deployer, namespace: sluice}
+rules: [{apiGroups: [""], resources: [pods], verbs: [get]}]
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRole
+metadata: {name: deployer}
+rules: [{apiGroups: [""], resources: [namespaces], resourceNames: [sluice], verbs: [get]}]
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRoleBinding
+metadata: {name: deployer}
+roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: deployer}
+subjects: [{apiGroup: rbac.authorization.k8s.io, kind: User, name: somebody}]
 ---
 apiVersion: apps/v1
 kind: Deployment
@@ -76,7 +132,9 @@ kind: NetworkPolicy
 metadata: {name: gateway}
 spec:
   podSelector: {matchLabels: {app: gateway}}
-  ingress: [{from: [{podSelector: {}}], ports: [{port: http}]}]
+  ingress:
+    - from: [{podSelector: {matchExpressions: [{key: app, operator: In, values: [gateway, backup]}]}}]
+      ports: [{port: http}]
   egress: [{to: [{ipBlock: {cidr: 10.0.0.0/8}}], ports: [{port: 5432}]}]
 ---
 apiVersion: networking.k8s.io/v1
@@ -142,6 +200,18 @@ WRONG = {
         name="notifier"),
     "network of the host": lambda o: pod(o).update(hostNetwork=True),
     "no part of the manifests": lambda o: o.append({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "s"}}),
+}
+
+WRONG |= {
+    "doesn't let it in": lambda o: by(o, "NetworkPolicy", "gateway")["spec"]["ingress"][0]["from"][0]["podSelector"][
+        "matchExpressions"][0]["values"].remove("backup"),
+    "nobody's data is on offer": lambda o: by(o, "ConfigMap")["data"].update({"sluice.toml": "[exporter]"}),
+    "which isn't in it": lambda o: by(o, "ConfigMap")["data"].pop("catalog.toml"),
+    "other times": lambda o: by(o, "CronJob")["spec"].update(schedule="15 4 * * *"),
+    "other times than": lambda o: by(o, "CronJob")["spec"].pop("timeZone"),
+    "no ClusterRole": lambda o: by(o, "ClusterRole")["metadata"].update(name="another"),
+    "more than the namespace": lambda o: by(o, "ClusterRole")["rules"][0].update(resourceNames=["sluice-staging"]),
+    "is about more": lambda o: by(o, "ClusterRole")["rules"][0].pop("resourceNames"),
 }
 
 WRONG_FORM = {

@@ -12,6 +12,7 @@ const FOLDER: &str = "ops/kubernetes";
 const CHECK: &str = "xtask/python/kubernetes.py";
 const CHECK_TESTS: &str = "xtask/python/kubernetes_test.py";
 const DEPLOY_TESTS: &str = "xtask/python/deploy_test.py";
+const TOOL_TESTS: &str = "xtask/python/tool_test.py";
 
 /// Renders the base and every overlay, and hands each to the check.
 pub(super) fn manifests(context: &Context<'_>) -> Result<()> {
@@ -57,9 +58,19 @@ pub(super) fn own_tests(context: &Context<'_>) -> Result<()> {
 
 /// The scripts of a rollout do things in their order, and take them back.
 pub(super) fn deploy_scripts(context: &Context<'_>) -> Result<()> {
-    Run::new("the tests of ops/deploy", context.linters.checker("python"))
+    script_tests(context, "the tests of ops/deploy", DEPLOY_TESTS, "deploy")
+}
+
+/// What people run in a cluster has the words that they said, and no other rights.
+pub(super) fn tool(context: &Context<'_>) -> Result<()> {
+    script_tests(context, "the tests of ops/kubernetes/tool", TOOL_TESTS, "tool")
+}
+
+/// Tests of scripts, which need kubectl to render.
+fn script_tests(context: &Context<'_>, name: &str, file: &str, log: &str) -> Result<()> {
+    Run::new(name, context.linters.checker("python"))
         .dir(context.root())
-        .arg(DEPLOY_TESTS)
+        .arg(file)
         .arg(context.linters.program("kubectl")?)
-        .quiet(&context.log("deploy"))
+        .quiet(&context.log(log))
 }

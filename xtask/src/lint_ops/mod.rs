@@ -33,13 +33,14 @@ struct Context<'a> {
 
 type Check = fn(&Context<'_>) -> Result<()>;
 
-const CHECKS: [(&str, Check); 15] = [
+const CHECKS: [(&str, Check); 16] = [
     ("ops: compose", containers::compose),
     ("ops: Dockerfile", containers::dockerfiles),
     ("ops: NATS", containers::nats),
     ("ops: Kubernetes", kubernetes::manifests),
     ("ops: Kubernetes' own checks", kubernetes::own_tests),
     ("ops: deployment scripts", kubernetes::deploy_scripts),
+    ("ops: tools in a cluster", kubernetes::tool),
     ("ops: Prometheus", observability::prometheus),
     ("ops: rules for Kubernetes", observability::kubernetes_rules),
     ("ops: dashboards", observability::dashboards),
