@@ -2,7 +2,8 @@
 # rollback.sh NAMESPACE [SERVICE=REVISION…]
 #
 # Goes back to the release before, or to the revisions that are named (`kubectl rollout history deployment/gateway` lists
-# them), with the settings that it had. Tables stay as they are. A service without a revision was not there before; it stays.
+# them), with the settings that it had. After a rollback, such as deploy.sh's own, the release before is the one that was left: then
+# it prints the revisions and wants one for each service. NATS, policies, autoscalers and CronJobs stay as they are, and so do tables. A service without a revision was not there before; it stays.
 #
 #   DEPLOY_WITHIN_S   how long one service may take to be ready (900)
 set -euo pipefail
@@ -17,9 +18,34 @@ need kubectl
 namespace=$1
 shift
 within=${DEPLOY_WITHIN_S:-900}
+
+# The revision that a service runs now.
+revision() {
+  kubectl --namespace "$namespace" get deployment "$1" \
+    --output 'jsonpath={.metadata.annotations.deployment\.kubernetes\.io/revision}'
+}
+
+# Whether what a service runs now had another revision once: then its newest change was a step back.
+went_back() {
+  local now line
+  now=$(revision "$1")
+  while read -r line; do
+    # the revision, and those that the same pods had before
+    [[ $line == "$now "?* ]] && return 0
+  done < <(kubectl --namespace "$namespace" get replicasets --selector "app.kubernetes.io/name=$1" --output \
+    'jsonpath={range .items[*]}{.metadata.annotations.deployment\.kubernetes\.io/revision} {.metadata.annotations.deployment\.kubernetes\.io/revision-history}{"\n"}{end}')
+  return 1
+}
+
 if [[ $# -gt 0 ]]; then
   wanted=("$@")
 else
+  for name in "${DEPLOYMENTS[@]}"; do
+    if went_back "$name"; then
+      kubectl --namespace "$namespace" rollout history "deployment/$name" >&2
+      fail "$name runs what it ran before already, so the release before it is the one that was left: name revisions, as SERVICE=REVISION"
+    fi
+  done
   wanted=("${DEPLOYMENTS[@]/%/=0}") # 0: the one before
 fi
 
@@ -33,8 +59,7 @@ for ((i = ${#wanted[@]} - 1; i >= 0; i--)); do
     say "$name was not there before; it stays"
     continue
   fi
-  now=$(kubectl --namespace "$namespace" get deployment "$name" \
-    --output 'jsonpath={.metadata.annotations.deployment\.kubernetes\.io/revision}')
+  now=$(revision "$name")
   if [[ $now == "$revision" ]]; then
     say "$name did not change"
     continue

@@ -33,6 +33,7 @@ printf '%s\\n' "$*" >>"$ASKED"
 case "$*" in
   *"get job migrate"*) printf %s "$JOB" ;;
   *"get deployment"*commit*) cat "$STATE/commit" 2>/dev/null ;;
+  *"get replicasets"*) cat "$STATE/replicasets" 2>/dev/null ;;
   *"get deployment"*) cat "$STATE/revision" 2>/dev/null ;;
 esac
 if [ -n "$FAILS" ]; then case "$*" in *"$FAILS"*) exit 1 ;; esac; fi
@@ -312,6 +313,21 @@ class Scripts(unittest.TestCase):
         self.assertEqual(len([call for call in calls if "undo" in call and call.endswith("--to-revision=0")]), 3)
         done, _ = self.run_script("rollback.sh", "sluice", "gateway")
         self.assertNotEqual(done.returncode, 0)
+
+    def test_after_a_rollback_the_release_before_is_the_bad_one_so_revisions_have_to_be_named(self):
+        # a cluster's list: what runs now, 7, had the revision 5 before; 6 was left
+        (self.folder / "replicasets").write_text("6 \n7 5\n", encoding="utf-8")
+        done, calls = self.run_script("rollback.sh", "sluice")
+        self.assertNotEqual(done.returncode, 0)
+        self.index(calls, "rollout history deployment/notifier")
+        self.assertFalse([call for call in calls if "undo" in call])
+        done, calls = self.run_script("rollback.sh", "sluice", "gateway=4")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.index(calls, "undo deployment/gateway --to-revision=4")
+        # one that was left long ago, and is not what runs now, is no reason
+        (self.folder / "replicasets").write_text("6 2\n7 \n", encoding="utf-8")
+        done, _ = self.run_script("rollback.sh", "sluice")
+        self.assertEqual(done.returncode, 0, done.stderr)
 
 
 if __name__ == "__main__":
