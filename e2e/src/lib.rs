@@ -5,9 +5,11 @@
 pub mod balancer;
 pub mod csv;
 pub mod fleet;
+pub mod source;
 
 pub use balancer::Balancer;
 pub use fleet::{Fleet, Plan};
+pub use source::{Catalog, Source};
 
 use std::path::PathBuf;
 

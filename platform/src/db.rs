@@ -25,13 +25,12 @@ pub async fn connect(config: &DatabaseConfig) -> Result<DatabaseConnection, DbEr
         .sqlx_logging_level(LevelFilter::Trace)
         .sqlx_slow_statements_logging_settings(LevelFilter::Warn, Duration::from_secs(2));
     if url.starts_with("sqlite:") {
-        options.map_sqlx_sqlite_opts(|sqlite| {
+        let reads_alone = url.contains("mode=ro");
+        options.map_sqlx_sqlite_opts(move |sqlite| {
             use sea_orm::sqlx::sqlite::{SqliteJournalMode, SqliteSynchronous};
-            sqlite
-                .journal_mode(SqliteJournalMode::Wal)
-                .synchronous(SqliteSynchronous::Normal)
-                .foreign_keys(true)
-                .busy_timeout(SQLITE_BUSY)
+            let sqlite = sqlite.synchronous(SqliteSynchronous::Normal).foreign_keys(true).busy_timeout(SQLITE_BUSY);
+            // the mode stands in the file, and who only reads takes it as it is
+            if reads_alone { sqlite } else { sqlite.journal_mode(SqliteJournalMode::Wal) }
         });
     }
     Database::connect(options).await
