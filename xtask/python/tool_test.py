@@ -21,7 +21,8 @@ ROOT = pathlib.Path(__file__).parents[2]
 TOOL = ROOT / "ops/kubernetes/tool"
 KUBECTL = ""
 
-# `$STATE/USER` is what a cluster would make of the CronJob; `JOB` is how the job ends; `FAILS` is a part of a command that fails.
+# `$STATE/USER` is what a cluster would make of the CronJob; `PHASE` is its pod's, `JOB` how it ends; `FAILS` is a part of a command
+# that fails.
 STAND_IN = """#!/bin/sh
 printf '%s\\n' "$*" >>"$STATE/asked"
 case "$*" in *"$FAILS"*) exit 1 ;; esac
@@ -29,6 +30,7 @@ case "$*" in
   *--dry-run=client*) for last in "$@"; do case $last in --from=cronjob/*) cat "$STATE/${last#--from=cronjob/}" ;; esac; done ;;
   *"create --filename=-"*) cat >"$STATE/made" ;;
   *"logs "*) echo "what it says" ;;
+  *"get pods"*) printf %s "$PHASE" ;;
   *"get job"*) printf %s "$JOB" ;;
 esac
 """
@@ -50,8 +52,9 @@ class Tool(unittest.TestCase):
                        "spec": o["spec"]["jobTemplate"]["spec"]}
                 (self.folder / o["metadata"]["name"]).write_text(json.dumps(job), encoding="utf-8")
 
-    def run_tool(self, *arguments, job="Complete", fails="nothing at all"):
-        env = {"PATH": f"{self.folder}:{os.environ['PATH']}", "STATE": str(self.folder), "JOB": job, "FAILS": fails}
+    def run_tool(self, *arguments, job="Complete", phase="Running", fails="nothing at all"):
+        env = {"PATH": f"{self.folder}:{os.environ['PATH']}", "STATE": str(self.folder), "JOB": job, "PHASE": phase,
+               "FAILS": fails, "TOOL_START_S": "1"}
         return subprocess.run([TOOL, *arguments], env=env, capture_output=True, text=True, check=False, timeout=120)
 
     def made(self):
@@ -75,6 +78,15 @@ class Tool(unittest.TestCase):
         done = self.run_tool("sluice", "operator", "ops", "dead", fails="logs ")
         self.assertEqual(done.returncode, 1)
         self.assertIn("may still run", done.stderr)
+
+    def test_a_pod_that_does_not_start_is_described_and_taken_back(self):
+        for phase in ("Pending", ""):
+            done = self.run_tool("sluice", "restore", "restore", "s3://b/p", "--yes", phase=phase)
+            self.assertEqual(done.returncode, 1)
+            asked = (self.folder / "asked").read_text(encoding="utf-8")
+            for part in ("describe pods", "delete job restore-"):
+                self.assertIn(part, asked)
+            self.assertNotIn(" logs ", asked)
 
     def test_other_users_and_no_words_are_refused_before_anything_is_asked(self):
         for wrong in (("sluice", "notifier", "schedule"), ("sluice", "operator"), ()):
