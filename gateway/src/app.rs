@@ -15,7 +15,7 @@ use tokio::net::TcpListener;
 use tracing::info;
 
 use crate::{
-    auth::{Verifier, tickets::Tickets, verify::IdentityError},
+    auth::{Verifier, local, tickets::Tickets, verify::IdentityError},
     catalog::Catalog,
     config::GatewayConfig,
     credits::Credits,
@@ -171,6 +171,7 @@ pub async fn start(
     life: &Lifecycle,
 ) -> Result<(), StartError> {
     config.identity.oidc.check()?;
+    local::check(&config.identity.local, &config.listen)?;
     let metrics = deps.metrics.clone();
     metrics::begin(Service::Gateway);
     let pools = vec![Pool { name: "shared", db: deps.db.clone() }];

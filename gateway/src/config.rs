@@ -145,6 +145,9 @@ pub struct LocalIdentityConfig {
     pub secret: Secret,
     /// Whether the sign-in page offers `people` without a password: for a trial on one's own machine only.
     pub sign_in: bool,
+    /// The address at which people reach this gateway, where that isn't `gateway.listen`: a container listens on every
+    /// address of its own, and its engine publishes the port on this one. With `sign_in` it must be one of this machine.
+    pub published_on: String,
     /// The people on offer.
     pub people: Vec<Person>,
     /// How long their tokens last, seconds; 0 for one hour.

@@ -30,6 +30,12 @@ pub enum IdentityError {
     /// A weak secret.
     #[error("gateway.identity.local.secret: at least {MIN_SECRET_BYTES} bytes, please")]
     ShortSecret,
+    /// Signing in without a password, for more than this machine.
+    #[error(
+        "gateway.identity.local.sign_in: anybody who reaches {0} could sign in without a password; it is for 127.0.0.1 \
+         alone (gateway.listen, or gateway.identity.local.published_on where another address is published)"
+    )]
+    OpenDoor(String),
     /// An algorithm that is not accepted from outside.
     #[error("gateway.identity.algorithms: `{0}` is none of RS256, ES256 and EdDSA")]
     Algorithm(String),

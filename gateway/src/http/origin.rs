@@ -20,7 +20,12 @@ pub fn is_allowed(headers: &HeaderMap, allowed: &[String]) -> bool {
 /// rebinding) is of the same origin to its browser; its `Host` gives it away.
 #[must_use]
 pub fn is_loopback(headers: &HeaderMap) -> bool {
-    let Some(host) = headers.get(header::HOST).and_then(|h| h.to_str().ok()) else { return false };
+    headers.get(header::HOST).and_then(|h| h.to_str().ok()).is_some_and(is_this_machine)
+}
+
+/// Whether an address, with a port or without, is one of this machine that nobody else can reach.
+#[must_use]
+pub fn is_this_machine(host: &str) -> bool {
     let name = match host.strip_prefix('[') {
         Some(rest) => rest.split(']').next().unwrap_or_default(),
         None => host.rsplit_once(':').map_or(host, |(name, _)| name),

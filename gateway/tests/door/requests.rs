@@ -260,6 +260,9 @@ async fn signing_in_without_a_password_is_for_this_machine_alone() {
     };
     assert_eq!(sign_in(None).await.status, StatusCode::OK);
     assert_eq!(sign_in(Some("evil.example:8080")).await.status, StatusCode::NOT_FOUND);
+    // whoever makes up a `Host` must not come in, so such a gateway does not start where others reach it
+    let refused = gateway.refuses(|config| config.listen = "0.0.0.0:8080".into()).await;
+    assert!(refused.to_string().contains("0.0.0.0:8080"), "{refused}");
 }
 
 #[tokio::test]

@@ -6,7 +6,7 @@ use std::sync::{
 };
 
 use entity::terms::{CreditsConfig, Terms};
-use gateway::{Deps, GatewayConfig};
+use gateway::{Deps, GatewayConfig, app::StartError};
 use platform::{
     bus::Bus,
     clock::{Clock, ManualClock, SystemClock},
@@ -92,16 +92,26 @@ impl Gateway {
     pub(crate) async fn another(&self) -> String {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("loopback has free ports");
         let url = format!("http://{}", listener.local_addr().expect("a bound listener has an address"));
-        let db = platform::db::connect(&self.database.config).await.expect("the database of this test is up");
-        let (bus, clock, terms) = (self.nats.bus().await, self.clock.clone(), self.terms);
-        let deps = Deps { bus, db, clock, terms, metrics: None };
-        gateway::start(self.config.clone(), deps, listener, &self.life).await.expect("the gateway starts");
+        gateway::start(self.config.clone(), self.deps().await, listener, &self.life).await.expect("the gateway starts");
         let rest = Rest::new(&url, Some(&self.token("nobody", "of-the-test")));
         testkit::eventually("the catalog is read", async || {
             rest.get("/v1/datasets").await.text().contains("flights").then_some(())
         })
         .await;
         url
+    }
+
+    /// Why one more gateway, with other settings, does not start.
+    pub(crate) async fn refuses(&self, change: impl FnOnce(&mut GatewayConfig)) -> StartError {
+        let mut config = self.config.clone();
+        change(&mut config);
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("loopback has free ports");
+        gateway::start(config, self.deps().await, listener, &self.life).await.expect_err("it is refused")
+    }
+
+    async fn deps(&self) -> Deps {
+        let db = platform::db::connect(&self.database.config).await.expect("the database of this test is up");
+        Deps { bus: self.nats.bus().await, db, clock: self.clock.clone(), terms: self.terms, metrics: None }
     }
 
     pub(crate) fn token(&self, sub: &str, tenant: &str) -> String {
