@@ -14,9 +14,12 @@ use crate::tools::docker::Engine;
 const BUILT: &str = "test";
 /// Names the version of images that are there already, such as those that a pipeline built.
 const NAMED_BY: &str = "SLUICE_IMAGE_TAG";
-/// Target of the Dockerfile, and the most that the image may have, MB. A gateway with a data engine in it would have more.
+/// Target of the Dockerfile, and the most that the image may have, MB: a quarter more than release programs had when it was
+/// measured (docs/containers.md). A gateway with a data engine in it would have more.
 const IMAGES: [(&str, u64); 5] =
-    [("gateway", 80), ("exporter", 250), ("exporter-demo", 270), ("notifier", 100), ("sluice", 280)];
+    [("gateway", 54), ("exporter", 144), ("exporter-demo", 161), ("notifier", 79), ("sluice", 187)];
+/// Programs that weren't optimised are larger, and say nothing of what is shipped.
+const RELEASE: &str = "release";
 /// The user of every image.
 const NOBODY: &str = "65532:65532";
 
@@ -32,6 +35,11 @@ pub(super) fn tag() -> String {
     named().unwrap_or_else(|| BUILT.to_owned())
 }
 
+/// How the programs are compiled: `dev` is faster, to try something.
+fn profile() -> String {
+    env::var("SLUICE_IMAGE_PROFILE").unwrap_or_else(|_| RELEASE.to_owned())
+}
+
 pub(super) fn name(target: &str) -> String {
     format!("sluice/{target}:{}", tag())
 }
@@ -43,7 +51,7 @@ pub(super) fn build(layout: &Layout, engine: &Engine) -> Result<()> {
         println!("   these are there already: {tag}");
         return Ok(());
     }
-    let profile = env::var("SLUICE_IMAGE_PROFILE").unwrap_or_else(|_| "release".to_owned());
+    let profile = profile();
     for (target, _) in IMAGES {
         let authorities = Some(PathBuf::from(AUTHORITIES)).filter(|path| path.exists());
         let secret = authorities.map(|path| format!("id=ca,src={}", path.display()));
@@ -89,7 +97,7 @@ pub(super) fn check(engine: &Engine) -> Result<()> {
         let bytes: u64 = inspect("{{.Size}}")?.parse().context("the engine gives no size")?;
         let size = bytes / 1_000_000;
         println!("   {:<24} {size:>4} MB", name(target));
-        if size > most {
+        if size > most && profile() == RELEASE {
             bail!("the image {target} has {size} MB; it should have at most {most}")
         }
     }

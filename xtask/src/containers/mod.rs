@@ -3,6 +3,7 @@
 //! With DOCKER_HOST, the engine named there is used, and pulls what it lacks. Without, one of our own is started, whose
 //! public images are stand-ins made of Debian packages and the machine's own tools (`ops/compose/local`).
 
+mod backup;
 mod deliver;
 mod http;
 mod images;
@@ -61,10 +62,12 @@ fn run(stack: &Stack<'_>, steps: &mut Steps) {
         return steps.skip("containers: what it promises", "it isn't healthy");
     }
     steps.run("containers: nobody may sign in without SLUICE_DEMO or an issuer", || stack.refuses_without_issuer());
+    steps.run("containers: the demo isn't for other machines", || stack.refuses_the_demo_for_others());
     steps.run("containers: running ones have no rights", || stack.have_no_rights());
     steps.run("containers: a person exports through the published port", || deliver::through_the_port(stack));
     steps.run("containers: nothing else can be reached", || reach::only_the_door(stack));
     steps.run("containers: three exporters and two gateways share", || share::among_three(stack));
     steps.run("containers: an exporter that is stopped or killed loses nothing", || share::survives(stack));
-    steps.run("containers: a backup", || stack.backs_up());
+    steps.run("containers: backups by the clock and by hand", || backup::makes(stack));
+    steps.run("containers: what was lost comes back out of a backup", || backup::brings_back(stack));
 }

@@ -25,7 +25,7 @@ pub(super) fn among_three(stack: &Stack<'_>) -> Result<()> {
             bail!("{running} of {wanted} containers of {service} run")
         }
     }
-    stack.tool(&["credits", "grant", "--sub", "alice", "--tenant", "acme", "--amount", "40"]).output()?;
+    stack.tool("sluice", &["credits", "grant", "--sub", "alice", "--tenant", "acme", "--amount", "40"]).output()?;
     let client = Client::sign_in(stack.port, "alice")?;
     let ids = ORIGINS
         .iter()

@@ -59,11 +59,8 @@ impl<'a> Stack<'a> {
     }
 
     pub(super) fn refuses_without_secrets(&self) -> Result<()> {
-        match self.without_settings().args(["up", "--no-build", "--pull", "never", "-d"]).output() {
-            Ok(_) => bail!("it starts without secrets"),
-            Err(problem) if format!("{problem:#}").contains("run ops/compose/init-secrets first") => Ok(()),
-            Err(problem) => Err(problem.context("it refuses, but doesn't say what to do")),
-        }
+        let started = self.without_settings().args(["up", "--no-build", "--pull", "never", "-d"]).output();
+        refused(started, "run ops/compose/init-secrets first")
     }
 
     /// Starts all of it, or what is missing, and waits until everything is healthy.
@@ -97,19 +94,28 @@ impl<'a> Stack<'a> {
             .quiet(&self.layout.log("compose-down"))
     }
 
-    /// A gateway with everything but people is started beside the others, and says what is missing.
+    /// A gateway with everything but people is started beside the others, and says what is missing; so it does when the demo
+    /// is turned off by a value.
     pub(super) fn refuses_without_issuer(&self) -> Result<()> {
-        let name = format!("{PROJECT}-nobody");
-        let started = self
-            .compose()
-            .env("SLUICE_DEMO", "")
-            .args(["run", "--rm", "--no-deps", "--name", &name, "gateway"])
-            .output();
-        match started {
-            Ok(_) => bail!("a gateway into which nobody could sign in ended without a fault"),
-            Err(problem) if format!("{problem:#}").contains("nobody can sign in") => Ok(()),
-            Err(problem) => Err(problem.context("it refuses, but doesn't say what is missing")),
+        for demo in ["", "0", "false"] {
+            let started = self.gateway_alone(&[("SLUICE_DEMO", demo)]).output();
+            refused(started, "nobody can sign in").with_context(|| format!("with SLUICE_DEMO={demo:?}"))?;
         }
+        Ok(())
+    }
+
+    /// The demo lets people in without a password, so it does not start on an address that others reach.
+    pub(super) fn refuses_the_demo_for_others(&self) -> Result<()> {
+        refused(
+            self.gateway_alone(&[("SLUICE_LISTEN", "0.0.0.0")]).output(),
+            "0.0.0.0 could sign in without a password",
+        )
+    }
+
+    fn gateway_alone(&self, settings: &[(&str, &str)]) -> Run {
+        let name = format!("{PROJECT}-nobody");
+        let run = settings.iter().fold(self.compose(), |run, (name, value)| run.env(name, value));
+        run.args(["run", "--rm", "--no-deps", "--name", &name, "gateway"])
     }
 
     /// The running containers of these services; of all when none is named.
@@ -167,9 +173,9 @@ impl<'a> Stack<'a> {
         Ok(())
     }
 
-    /// A command of the tools' image among the others.
-    pub(super) fn tool(&self, args: &[&str]) -> Run {
-        self.compose().args(["--profile", "tools", "run", "--rm", "--no-deps", "sluice"]).args(args)
+    /// One of the services that run when they are asked for, and what it needs.
+    pub(super) fn tool(&self, service: &str, args: &[&str]) -> Run {
+        self.compose().args(["--profile", "tools", "run", "--rm", "-T", service]).args(args)
     }
 
     /// What one statement gives.
@@ -177,14 +183,13 @@ impl<'a> Stack<'a> {
         let run = self.compose().args(["exec", "-T", "postgres", "psql", "-U", "sluice", "-d", "sluice", "-qAtc"]);
         Ok(run.arg(statement).output()?.trim().to_owned())
     }
+}
 
-    /// One backup now, by whichever notifier has the turn, and read whole.
-    pub(super) fn backs_up(&self) -> Result<()> {
-        self.tool(&["schedule", "run", "backup", "--wait"]).output()?;
-        let verified = self.tool(&["backup", "verify", "--to", "/var/lib/sluice/backups", "--json"]).output()?;
-        match super::http::text(&verified, "id") {
-            Some(_) => Ok(()),
-            None => bail!("the backup can't be verified: {verified}"),
-        }
+/// A start that must fail, and say this.
+fn refused(started: Result<String>, why: &str) -> Result<()> {
+    match started {
+        Ok(_) => bail!("it starts, and should say {why:?}"),
+        Err(problem) if format!("{problem:#}").contains(why) => Ok(()),
+        Err(problem) => Err(problem.context(format!("it refuses, but doesn't say {why:?}"))),
     }
 }

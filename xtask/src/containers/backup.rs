@@ -1,0 +1,50 @@
+//! Backups, by the clock and by hand, and the worst day: servers that are lost, and come back out of a backup.
+
+use anyhow::{Context as _, Result, bail};
+
+use super::deliver::{ask, whole};
+use super::http::{self, Client};
+use super::stack::{PROJECT, Stack};
+
+/// The volume in `compose.yaml`, in the containers.
+const FOLDER: &str = "/var/lib/sluice/backups";
+/// What the servers keep. Backups have a volume of their own.
+const LOST: [&str; 3] = ["nats", "postgres", "s3"];
+
+/// One backup now, by whichever notifier has the turn, and one by hand; the newest is read whole.
+pub(super) fn makes(stack: &Stack<'_>) -> Result<()> {
+    stack.tool("sluice", &["schedule", "run", "backup", "--wait"]).output()?;
+    let first = newest(stack)?;
+    stack.tool("backup", &[]).output()?;
+    let second = newest(stack)?;
+    if first == second { bail!("the backup by hand isn't there: the newest is {first}") } else { Ok(()) }
+}
+
+/// As docs/containers.md says it: everything ends, the volumes of the servers are lost, and a restore brings back who had what.
+pub(super) fn brings_back(stack: &Stack<'_>) -> Result<()> {
+    let client = Client::sign_in(stack.port, "alice")?;
+    let id = ask(&client, r#"{"dataset":"flights","filter":{"origin":{"eq":"BOS"}}}"#)?;
+    let rows = whole(&client, &id)?;
+    let credits = client.get("/v1/credits")?;
+    stack.tool("backup", &[]).output()?;
+
+    stack.compose().args(["down", "--timeout", "30"]).quiet(&stack.layout.log("compose-down"))?;
+    for volume in LOST {
+        stack.engine.run("docker volume rm").args(["volume", "rm", &format!("{PROJECT}_{volume}")]).output()?;
+    }
+    stack.tool("restore", &[FOLDER, "--yes"]).output()?;
+    stack.up(&["exporter=1", "gateway=1", "notifier=1"])?;
+
+    let client = Client::sign_in(stack.port, "alice")?;
+    let again = whole(&client, &id)?;
+    let balance = |credits: &str| http::number(credits, "balance").context("credits without a balance");
+    let (before, after) = (balance(&credits)?, balance(&client.get("/v1/credits")?)?);
+    println!("   {again} of {rows} rows, {after} of {before} credits");
+    if (again, after) == (rows, before) { Ok(()) } else { bail!("not everything came back") }
+}
+
+fn newest(stack: &Stack<'_>) -> Result<String> {
+    let verified = stack.tool("backup", &["verify", "--json"]).output()?;
+    let id = http::text(&verified, "id").with_context(|| format!("the backup can't be verified: {verified}"))?;
+    Ok(id.to_owned())
+}
