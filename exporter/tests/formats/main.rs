@@ -20,7 +20,7 @@ use exporter::{
     ExporterConfig,
     error::JobError,
     format::{
-        Compression, Csv, Finished, Format, FormatError, Layout, LayoutColumn, MadeBy, Ndjson, Parquet, Style,
+        Compression, Csv, Finished, Format, FormatError, Layout, LayoutColumn, MadeBy, Ndjson, Parquet, Quoting, Style,
         Timestamps, Tsv, Xlsx,
     },
     pipeline::{Budget, Pipeline},
@@ -177,13 +177,18 @@ async fn metadata_documents_are_valid_csv_on_the_web() -> anyhow::Result<()> {
 }
 
 #[tokio::test]
-async fn heavy_libreoffice_reads_back_equal() -> anyhow::Result<()> {
+async fn heavy_libreoffice_reads_back_what_the_documentation_says() -> anyhow::Result<()> {
     let folder = tempfile::tempdir()?;
     let mut frame = rows::frame(ROWS)?;
     truth(folder.path(), &mut frame)?;
     let none = Compression::None;
     write(folder.path(), "spreadsheet.csv", &Csv, &layout(semicolons(), Timestamps::Rows), none, &frame).await?;
+    let english = Style { time_zone: semicolons().time_zone, ..Style::spreadsheet() };
+    write(folder.path(), "english.csv", &Csv, &layout(english, Timestamps::Rows), none, &frame).await?;
+    let quoted = Style { quoting: Quoting::Text, digits_as_text: false, ..semicolons() };
+    write(folder.path(), "quoted.csv", &Csv, &layout(quoted, Timestamps::Rows), none, &frame).await?;
     write(folder.path(), "spreadsheet.xlsx", &Xlsx, &layout(semicolons(), Timestamps::Envelope), none, &frame).await?;
-    python(folder.path(), &["libreoffice-csv", "libreoffice-xlsx"]);
+    let checks = ["libreoffice-csv", "libreoffice-csv-in-english", "libreoffice-quoted-csv", "libreoffice-xlsx"];
+    python(folder.path(), &checks);
     Ok(())
 }

@@ -39,7 +39,7 @@ impl CsvEncoder {
             if index > 0 {
                 header.push(delimiter);
             }
-            dialect.safe_text(&mut header, column.title.as_bytes(), index == 0, style.formula_guard, false);
+            dialect.safe_text(&mut header, column.title.as_bytes(), style.formula_guard, false);
         }
         header.extend_from_slice(line_end);
         let looks: Vec<_> =
@@ -54,9 +54,9 @@ impl CsvEncoder {
     /// A key and its value as an ordinary row, as wide as the others.
     fn key_row(&self, out: &mut Vec<u8>, key: &str, value: &str) {
         let delimiter = self.dialect.delimiter;
-        self.dialect.text(out, key.as_bytes(), true);
+        self.dialect.text(out, key.as_bytes());
         out.push(delimiter);
-        self.dialect.text(out, value.as_bytes(), false);
+        self.dialect.text(out, value.as_bytes());
         out.resize(out.len() + self.looks.len().saturating_sub(2), delimiter);
         out.extend_from_slice(self.line_end);
     }
@@ -69,13 +69,13 @@ impl CsvEncoder {
         for row in 0..rows {
             match first.write(row, out) {
                 Cell::Plain(_) => {}
-                Cell::Text(value) => field::text(out, value.as_bytes(), true, delimiter),
+                Cell::Text(value) => field::text(out, value.as_bytes(), delimiter),
                 Cell::Null => out.extend_from_slice(lone_null),
             }
             for column in others {
                 out.push(delimiter);
                 if let Cell::Text(value) = column.write(row, out) {
-                    field::text(out, value.as_bytes(), false, delimiter);
+                    field::text(out, value.as_bytes(), delimiter);
                 }
             }
             out.push(b'\n');
@@ -106,9 +106,9 @@ impl CsvEncoder {
                             }
                         }
                         Look::Text { guard, digits } => {
-                            dialect.safe_text(out, value.as_bytes(), index == 0, *guard, *digits);
+                            dialect.safe_text(out, value.as_bytes(), *guard, *digits);
                         }
-                        _ => dialect.text(out, value.as_bytes(), index == 0),
+                        _ => dialect.text(out, value.as_bytes()),
                     },
                     Cell::Plain(_) => match look {
                         Look::Number(look) => {

@@ -11,22 +11,17 @@ pub(super) struct Dialect {
     pub(super) null: Vec<u8>,
 }
 
-/// Appends text, quoted when it must be. A first field that begins with `#` would read as a comment.
+/// Appends text, quoted when it must be.
 #[inline]
-pub(super) fn text(out: &mut Vec<u8>, bytes: &[u8], first: bool, delimiter: u8) {
-    let quote = match bytes.first() {
-        None => true,
-        Some(b'#') if first => true,
-        Some(_) => has_special(bytes, delimiter),
-    };
-    if quote { quoted(out, bytes) } else { out.extend_from_slice(bytes) }
+pub(super) fn text(out: &mut Vec<u8>, bytes: &[u8], delimiter: u8) {
+    if bytes.is_empty() || has_special(bytes, delimiter) { quoted(out, bytes) } else { out.extend_from_slice(bytes) }
 }
 
 impl Dialect {
     /// Appends text in any dialect.
-    pub(super) fn text(&self, out: &mut Vec<u8>, bytes: &[u8], first: bool) {
+    pub(super) fn text(&self, out: &mut Vec<u8>, bytes: &[u8]) {
         if self.quoting == Quoting::Minimal && bytes != self.null {
-            text(out, bytes, first, self.delimiter);
+            text(out, bytes, self.delimiter);
         } else {
             quoted(out, bytes);
         }
@@ -51,15 +46,15 @@ impl Dialect {
     }
 
     /// Appends text so that a spreadsheet neither calculates it nor takes digits from it.
-    pub(super) fn safe_text(&self, out: &mut Vec<u8>, bytes: &[u8], first: bool, guard: bool, digits: bool) {
+    pub(super) fn safe_text(&self, out: &mut Vec<u8>, bytes: &[u8], guard: bool, digits: bool) {
         if digits && is_code(bytes) {
             return self.digits(out, bytes);
         }
         if guard && looks_like_a_formula(bytes) {
             let guarded = [b"'", bytes].concat();
-            return self.text(out, &guarded, first);
+            return self.text(out, &guarded);
         }
-        self.text(out, bytes, first);
+        self.text(out, bytes);
     }
 }
 
@@ -73,10 +68,11 @@ fn looks_like_a_formula(bytes: &[u8]) -> bool {
     matches!(bytes.first(), Some(b'=' | b'+' | b'-' | b'@' | b'\t' | b'\r'))
 }
 
-/// Whether a field has a byte that a reader would take for its own. Looks at sixteen bytes at once.
+/// Whether a field has a byte that a reader would take for its own. Looks at sixteen bytes at once. Readers that know
+/// comments, as the envelope has them, differ in where one may begin: some cut `a#b` in two.
 #[inline]
 pub(super) fn has_special(bytes: &[u8], delimiter: u8) -> bool {
-    let special = |byte: u8| byte == delimiter || byte == b'"' || byte == b'\n' || byte == b'\r';
+    let special = |byte: u8| byte == delimiter || byte == b'"' || byte == b'\n' || byte == b'\r' || byte == b'#';
     let mut blocks = bytes.chunks_exact(16);
     for block in &mut blocks {
         if block.iter().fold(false, |found, byte| found | special(*byte)) {

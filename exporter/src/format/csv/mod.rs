@@ -3,7 +3,8 @@
 //! In the `machine` profile: UTF-8 without BOM, `,` or TAB, LF, `"` doubled, RFC 4180 quoting.
 //! - NULL is an empty field and the empty string is `""`. In a table of one column a NULL would be an empty line,
 //!   which readers skip, so that there NULL is `""` too: no row is ever lost.
-//! - A first field that begins with `#` is quoted, in the header as well, so that no row looks like a comment.
+//! - A field that holds a `#` is quoted, in the header as well: readers that know comments would take a row or the rest
+//!   of one for a comment.
 //! - Times are ISO 8601 in UTC; a time without a zone is taken as UTC. Numbers are never rounded.
 //! - The envelope stands in comment lines, as the W3C's CSV on the Web has them: `# export_requested_at: …` first,
 //!   `# export_rows: …` and `# export_completed_at: …` last.

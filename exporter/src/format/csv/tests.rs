@@ -135,7 +135,7 @@ fn the_envelope_stands_around_the_table_and_the_header_is_no_comment() {
     let mut out = Vec::new();
     encoder.begin(&Head { requested_at: at("2026-11-22T15:26:01.123Z"), completed_at: None }, &mut out);
     encoder.end(&Tail { rows: 0, completed_at: at("2026-11-22T15:26:04.567Z") }, &mut out);
-    let expected = "# export_requested_at: 2026-11-22T15:26:01.123Z\n\"#id\",\"a,b\",#c\n\
+    let expected = "# export_requested_at: 2026-11-22T15:26:01.123Z\n\"#id\",\"a,b\",\"#c\"\n\
                     # export_rows: 0\n# export_completed_at: 2026-11-22T15:26:04.567Z\n";
     assert_eq!(String::from_utf8(out).unwrap(), expected);
 }
