@@ -5,7 +5,8 @@
 # OUT with a line for each: NAME REPOSITORY-NAME@sha256:DIGEST. One build compiles for all of them. Each image carries its
 # SBOM and where it came from, as BuildKit saw it.
 #
-#   CACHE=REFERENCE   an image to keep compiled dependencies in, such as REPOSITORY-cache:amd64
+#   CACHE=REFERENCE   an image to keep layers in, such as REPOSITORY-cache:amd64: with the same sources nothing is compiled
+#                     again. Compiled dependencies alone are in no layer (docs/decisions/0098-hosted-builders-compile-anew.md).
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 # shellcheck source=lib.sh
@@ -22,20 +23,23 @@ root=$(git -C "$here" rev-parse --show-toplevel)
 revision=$(git -C "$root" rev-parse HEAD)
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-cache=()
+cache=() keep=()
 if [[ -n ${CACHE:-} ]]; then
-  cache=(--cache-from "type=registry,ref=$CACHE" --cache-to "type=registry,ref=$CACHE,mode=max")
+  cache=(--cache-from "type=registry,ref=$CACHE")
+  # the first one: all that takes long is below it
+  keep=(--cache-to "type=registry,ref=$CACHE,mode=max")
 fi
 
 : >"$out"
 for name in "${IMAGES[@]}"; do
   say "building $name"
-  docker buildx build --file "$root/ops/Dockerfile" --target "$name" ${cache[@]+"${cache[@]}"} \
+  docker buildx build --file "$root/ops/Dockerfile" --target "$name" ${cache[@]+"${cache[@]}"} ${keep[@]+"${keep[@]}"} \
     --build-arg "VERSION=$version" --build-arg "REVISION=$revision" --build-arg "SOURCE=${SOURCE:-}" \
     --sbom=true --provenance=mode=max --metadata-file "$work/$name.json" \
     --output "type=image,name=$repository-$name,push-by-digest=true,name-canonical=true,push=true" "$root"
   digest=$(python3 -c 'import json, sys; print(json.load(open(sys.argv[1]))["containerimage.digest"])' "$work/$name.json")
   [[ $digest =~ ^sha256:[0-9a-f]{64}$ ]] || fail "no digest of $name"
   printf '%s %s-%s@%s\n' "$name" "$repository" "$name" "$digest" >>"$out"
+  keep=()
 done
 say "$(wc -l <"$out") images are pushed"
