@@ -6,7 +6,12 @@ use entity::StoreError;
 use platform::{bus::BusError, store::FileStoreError};
 use protocol::problem::{FieldError, Problem, Slug};
 
-use crate::{catalog::CatalogFaults, dataset::DatasetError, format::FormatError, template::TemplateError};
+use crate::{
+    catalog::CatalogFaults,
+    dataset::{DatasetError, discreet},
+    format::FormatError,
+    template::TemplateError,
+};
 
 /// Why an exporter does not start, or stops.
 #[derive(Debug, thiserror::Error)]
@@ -30,7 +35,8 @@ pub enum ExporterError {
     Bus(#[from] BusError),
 }
 
-/// Why an attempt at an export ended without a file.
+/// Why an attempt at an export ended without a file. What is displayed stands in logs and dead letters, and so holds no value
+/// of any row.
 #[derive(Debug, thiserror::Error)]
 pub enum JobError {
     /// This exporter does not have what the export names.
@@ -63,10 +69,10 @@ pub enum JobError {
     #[error(transparent)]
     Dataset(#[from] DatasetError),
     /// The rows can't be written in this format.
-    #[error(transparent)]
+    #[error("{}", written(.0))]
     Format(#[from] FormatError),
     /// A task of ours died.
-    #[error("a task died: {0}")]
+    #[error("{}", discreet::died(.0))]
     Task(#[from] tokio::task::JoinError),
     /// The file store failed.
     #[error(transparent)]
@@ -204,6 +210,14 @@ impl JobError {
             Self::Fenced => "fenced",
             Self::Stopping => "stopping",
         }
+    }
+}
+
+/// Why the rows can't be written.
+fn written(error: &FormatError) -> String {
+    match error {
+        FormatError::Polars(e) => discreet::polars(e),
+        other => other.to_string(),
     }
 }
 

@@ -2,14 +2,26 @@
 
 mod support;
 
-use std::time::Duration;
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
+use async_trait::async_trait;
 use entity::transition;
-use exporter::ExporterConfig;
+use exporter::{
+    ExporterConfig,
+    dataset::{
+        Dataset, DatasetError, Frames, PostgresRows, PostgresServer, PostgresSettings, Query, Table, sql::Source,
+    },
+};
 use futures::{FutureExt, StreamExt};
-use platform::clock::{Clock, SystemClock};
+use platform::{
+    clock::{Clock, SystemClock},
+    secret::Secret,
+};
 use protocol::{
-    catalog::CatalogEntry,
+    catalog::{CatalogEntry, Column, ColumnType},
     delivery::{self, Manifest},
     envelope::{OutcomeResult, ProgressNote},
     id::Owner,
@@ -251,6 +263,91 @@ async fn what_keeps_failing_fails_for_good_and_is_kept_for_operators() {
     assert!(problem.detail.contains("no exporter has what it needs"), "{problem}");
     house.no_jobs().await;
     stop(life).await;
+}
+
+/// What stands in a cell and must stand nowhere else.
+const SECRET: &str = "4111-secret-1111";
+
+/// Log lines of this thread.
+#[derive(Clone, Default)]
+struct Lines(Arc<Mutex<Vec<u8>>>);
+
+impl std::io::Write for Lines {
+    fn write(&mut self, line: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().expect("nobody panicked").extend_from_slice(line);
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Fails as polars does at a value that is not of its type.
+struct Spoilt([Column; 1]);
+
+#[async_trait]
+impl Dataset for Spoilt {
+    fn name(&self) -> &str {
+        "cells"
+    }
+
+    fn columns(&self) -> &[Column] {
+        &self.0
+    }
+
+    async fn rows_estimate(&self) -> Option<u64> {
+        None
+    }
+
+    async fn count(&self, _: &Query) -> Result<Option<u64>, DatasetError> {
+        Ok(None)
+    }
+
+    async fn open(&self, _: &Query) -> Result<Frames, DatasetError> {
+        let text = polars::prelude::Column::new("n".into(), [SECRET]);
+        let failed = text.strict_cast(&polars::prelude::DataType::Int64).expect_err("it is no number");
+        assert!(failed.to_string().contains(SECRET));
+        Ok(futures::stream::iter([Err(failed.into())]).boxed())
+    }
+}
+
+#[tokio::test]
+async fn no_value_of_a_row_stands_in_a_log_or_a_dead_letter() {
+    let house = House::new().await;
+    let postgres = testkit::db::Postgres::start().await;
+    let source = postgres.database().await;
+    for statement in ["CREATE TABLE cells (n text)".to_owned(), format!("INSERT INTO cells VALUES ('{SECRET}')")] {
+        source.db.execute_unprepared(&statement).await.unwrap();
+    }
+    let columns = [Column::new("n", ColumnType::Int)];
+    let server = PostgresServer::new(&PostgresSettings::at(Secret::new(source.url()))).unwrap();
+    let cells = Source::table("cells");
+    let copied = PostgresRows::new(Arc::new(server), cells.clone(), "cells", columns.to_vec(), vec![], None);
+    let bound = Table::of(source.db.clone(), cells, "cells", columns.to_vec(), vec![], None);
+    let lines = Lines::default();
+    let writer = lines.clone();
+    let log = tracing_subscriber::fmt().with_max_level(tracing::Level::DEBUG).with_writer(move || writer.clone());
+    let _guard = tracing::subscriber::set_default(log.finish());
+    let datasets: [(Arc<dyn Dataset>, &str); 3] =
+        [(Arc::new(copied), "22P02"), (Arc::new(bound), "22P02"), (Arc::new(Spoilt(columns)), "does not suit")];
+    for (dataset, class) in datasets {
+        let config = ExporterConfig { max_attempts: 1, ..house.config() };
+        let life = house.exporter(config, Some(dataset)).await;
+        let id = house.submit("cells", json!({})).await;
+        let outcome = house.outcome().await;
+        let OutcomeResult::Failed { problem, .. } = outcome.body.result else { panic!("{:?}", outcome.body) };
+        house.no_jobs().await;
+        let dead = house.bus.jetstream().get_stream(subject::STREAM_DEAD).await.unwrap();
+        let letter = dead.get_last_raw_message_by_subject(&subject::dead("dataset", id)).await.unwrap();
+        let letter = String::from_utf8(letter.payload.to_vec()).unwrap();
+        stop(life).await;
+        let log = String::from_utf8(std::mem::take(&mut *lines.0.lock().unwrap())).unwrap();
+        assert!(letter.contains(class) && log.contains(class), "{letter}\n{log}");
+        for text in [&problem.to_string(), &letter, &log] {
+            assert!(!text.contains("secret"), "{text}");
+        }
+    }
 }
 
 #[tokio::test]

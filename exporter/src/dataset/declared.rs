@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use protocol::{access::Access, catalog::Column, params::ParamSpec};
 use serde_json::Value;
 
-use super::{Dataset, DatasetError, Frames, Guess, Query, Snapshot};
+use super::{Begun, Dataset, DatasetError, Frames, Guess, Query, Snapshot};
 
 /// What a description says beside where the rows are.
 #[derive(Clone, Debug)]
@@ -119,5 +119,9 @@ impl Dataset for Declared {
 
     async fn open(&self, query: &Query) -> Result<Frames, DatasetError> {
         self.rows.open(query).await
+    }
+
+    async fn begin(&self, query: &Query) -> Result<Begun, DatasetError> {
+        self.rows.begin(query).await
     }
 }

@@ -5,6 +5,7 @@
 
 mod decimals;
 pub mod declared;
+pub(crate) mod discreet;
 mod feed;
 pub mod files;
 pub mod menu_category_counts;
@@ -22,6 +23,7 @@ mod tests;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use chrono::{DateTime, Utc};
 use futures::stream::BoxStream;
 use polars::prelude::{DataFrame, PolarsError};
 use protocol::{access::Access, catalog::Column, filter::Filter, params::ParamSpec};
@@ -177,9 +179,25 @@ pub trait Dataset: Send + Sync {
     /// # Errors
     /// When the source can't be opened; later failures come through the stream.
     async fn open(&self, query: &Query) -> Result<Frames, DatasetError>;
+
+    /// Begins to read, and says of which moment the rows are where the source itself tells; by default it does not.
+    ///
+    /// # Errors
+    /// As [`Dataset::open`].
+    async fn begin(&self, query: &Query) -> Result<Begun, DatasetError> {
+        Ok(Begun { frames: self.open(query).await?, moment: None })
+    }
 }
 
-/// Why rows can't be read.
+/// A query that is being read.
+pub struct Begun {
+    /// Its rows.
+    pub frames: Frames,
+    /// By the source's own clock: all that was written before it is in the rows. None where the source doesn't tell.
+    pub moment: Option<DateTime<Utc>>,
+}
+
+/// Why rows can't be read. What is displayed stands in logs and dead letters, and so holds no value of any row.
 #[derive(Debug, thiserror::Error)]
 pub enum DatasetError {
     /// The query names a column that the data no longer has.
@@ -214,14 +232,17 @@ pub enum DatasetError {
     #[error("the source did not answer within {} s", .0.as_secs())]
     Slow(Duration),
     /// The database refused, or was lost on the way.
-    #[error("database: {0}")]
+    #[error("database: {}", sql::logged(.0))]
     Db(#[from] DbErr),
     /// polars could not read or compute.
-    #[error("{0}")]
+    #[error("{}", discreet::polars(.0))]
     Polars(#[from] PolarsError),
     /// There is no file there.
     #[error("there is no file at {0}")]
     NoFile(String),
+    /// A file was written while it was read, so that its rows are of two versions.
+    #[error("its file was written while it was read: files are replaced by renaming others over them")]
+    Rewritten,
     /// A column is of another type in one file than in the others.
     #[error("column `{0}` has changed its type")]
     Changed(String),
@@ -249,7 +270,7 @@ pub enum DatasetError {
     #[error("file: {0}")]
     Io(#[from] std::io::Error),
     /// The reading task died.
-    #[error("the source stopped in the middle: {0}")]
+    #[error("the source stopped in the middle: {}", discreet::died(.0))]
     Died(#[from] tokio::task::JoinError),
 }
 
@@ -287,6 +308,7 @@ impl DatasetError {
             | Self::Garbled(_)
             | Self::Slow(_)
             | Self::Changed(_)
+            | Self::Rewritten
             | Self::TooLarge(_)
             | Self::Csv(_) => return self.to_string(),
         };
@@ -305,7 +327,7 @@ impl DatasetError {
 
             Self::NoColumn(_) | Self::Unsupported { .. } | Self::Param(_) | Self::Value { .. } => false,
             Self::Db(e) => sql::is_transient(e),
-            Self::Garbled(_) | Self::Slow(_) | Self::Polars(_) | Self::Io(_) | Self::Died(_) => true,
+            Self::Garbled(_) | Self::Rewritten | Self::Slow(_) | Self::Polars(_) | Self::Io(_) | Self::Died(_) => true,
         }
     }
 }

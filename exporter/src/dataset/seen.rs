@@ -16,7 +16,7 @@ use protocol::{
 };
 use serde_json::{Map, Value};
 
-use super::{Dataset, DatasetError, Frames, Guess, Query, Snapshot};
+use super::{Begun, Dataset, DatasetError, Frames, Guess, Query, Snapshot};
 use crate::error::JobError;
 
 /// What stands for a redacted text.
@@ -146,12 +146,16 @@ impl Dataset for Seen {
     }
 
     async fn open(&self, query: &Query) -> Result<Frames, DatasetError> {
-        let frames = self.inner.open(&self.within(query)?).await?;
+        Ok(self.begin(query).await?.frames)
+    }
+
+    async fn begin(&self, query: &Query) -> Result<Begun, DatasetError> {
+        let Begun { frames, moment } = self.inner.begin(&self.within(query)?).await?;
         let masks: Vec<_> = self.masks.iter().filter(|(name, _)| query.columns.contains(name)).cloned().collect();
         if masks.is_empty() {
-            return Ok(frames);
+            return Ok(Begun { frames, moment });
         }
-        Ok(frames.map(move |frame| masked(frame?, &masks)).boxed())
+        Ok(Begun { frames: frames.map(move |frame| masked(frame?, &masks)).boxed(), moment })
     }
 }
 

@@ -91,7 +91,8 @@ impl Sample {
             encode(plan.format.as_ref(), plan, self.frames.clone(), plan.compression, clock).await?.len() as u64;
         let around = encode(plan.format.as_ref(), plan, Vec::new(), plan.compression, clock).await?.len() as u64;
         let mut first = Vec::new();
-        let mut left = PREVIEW_ROWS;
+        // which rows come first in an order of the template's own is known of all that were read
+        let mut left = if plan.layout.shape.is_sorted() { usize::MAX } else { PREVIEW_ROWS };
         for frame in &self.frames {
             let part = frame.head(Some(left));
             left -= part.height();
@@ -175,7 +176,7 @@ fn preview(lines: &[u8]) -> Result<Vec<Map<String, Value>>, JobError> {
         });
         Ok(kept.collect())
     });
-    short.collect()
+    short.take(PREVIEW_ROWS).collect()
 }
 
 fn cut(value: Value) -> Value {

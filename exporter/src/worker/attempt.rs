@@ -75,9 +75,12 @@ impl<'a> Attempt<'a> {
         let budget = Budget::from(&self.worker.config);
         let encoding = plan.format.encoding(&plan.layout, &budget.bounds)?;
         let counting = self.expect(plan);
-        let snapshot_at = Timestamp::from(self.worker.clock.now());
+        let opened_at = self.worker.clock.now();
+        let begun = plan.dataset.begin(&plan.query).instrument(info_span!("dataset.open")).await?;
+        // the source's own clock knows it best: before it there may have been a long wait for a connection
+        let snapshot_at = Timestamp::from(begun.moment.unwrap_or(opened_at));
         let pipeline = Pipeline {
-            frames: plan.dataset.open(&plan.query).instrument(info_span!("dataset.open")).await?,
+            frames: begun.frames,
             layout: Arc::new(plan.layout.clone()),
             encoding,
             compression: plan.compression,

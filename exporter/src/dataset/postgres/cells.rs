@@ -8,7 +8,11 @@ use polars::prelude::{
 };
 use protocol::catalog::{Column, ColumnType};
 
-use super::{super::DatasetError, numeric, wire::Fields};
+use super::{
+    super::{DatasetError, sql::Native},
+    numeric,
+    wire::Fields,
+};
 use crate::format::endless;
 
 /// Rows in one frame at most, …
@@ -23,9 +27,10 @@ const EPOCH_MICROS: i64 = EPOCH_DAYS as i64 * 86_400_000_000;
 /// 24:00, microseconds.
 const END_OF_DAY: i64 = 86_400_000_000;
 
-/// What a column is cast to in the server, so that its values come in the one form that is read here.
-pub(super) const fn cast(kind: ColumnType) -> &'static str {
+/// What a column is cast to in the server, so that its values come in a form that is read here.
+pub(super) fn cast(kind: ColumnType, native: Option<Native>) -> &'static str {
     match kind {
+        ColumnType::Float if native == Some(Native::Real) => "real",
         ColumnType::String => "text",
         ColumnType::Int => "bigint",
         ColumnType::Float => "double precision",
@@ -94,6 +99,12 @@ impl Cells {
     }
 }
 
+/// The double that is written with the same digits: 0.1 for the `real` that is nearest to 0.1, and not
+/// 0.10000000149011612, which no one has put there.
+fn shortest(real: f32) -> f64 {
+    real.to_string().parse().unwrap_or_else(|_| f64::from(real))
+}
+
 impl Values {
     fn of(column: &Column) -> Self {
         let name = column.name.as_str().into();
@@ -132,7 +143,10 @@ impl Values {
                 values.append_value(text);
             }
             Self::Int(values) => values.append_value(eight()?),
-            Self::Float(values) => values.append_value(f64::from_bits(eight()?.cast_unsigned())),
+            Self::Float(values) => values.append_value(match bytes.len() {
+                4 => shortest(f32::from_bits(four()?.cast_unsigned())),
+                _ => f64::from_bits(eight()?.cast_unsigned()),
+            }),
             Self::Bool(values) => values.append_value(bytes.first().ok_or(SHORT)? != &0),
             Self::Date(values) => values.append_value(match four()? {
                 i32::MAX => endless::DATE,
@@ -167,5 +181,19 @@ impl Values {
             Self::Time(values) => values.finish().into_series().cast(&DataType::Time)?,
         };
         Ok(series.into_column())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_real_is_the_number_that_it_is_written_as() {
+        for (real, double) in [(0.1_f32, 0.1), (1.5, 1.5), (f32::MAX, 3.402_823_5e38), (-1.0e-45, -1.0e-45)] {
+            assert_eq!(shortest(real), double);
+        }
+        assert!(shortest(f32::NAN).is_nan() && shortest(f32::NEG_INFINITY) == f64::NEG_INFINITY);
+        assert!(shortest(-0.0).is_sign_negative());
     }
 }

@@ -7,8 +7,10 @@
 
 mod cells;
 mod key;
+mod native;
 mod numeric;
 mod pieces;
+mod plan;
 mod server;
 #[cfg(test)]
 mod tests;
@@ -27,15 +29,17 @@ use sea_orm::{
     sea_query::{Alias, Expr, ExprTrait, Func, NullOrdering, Order, PostgresQueryBuilder, SelectStatement},
     sqlx::{AssertSqlSafe, Column as _, Executor, PgConnection, Row, SqlSafeStr, Statement, TypeInfo},
 };
-use serde_json::{Map, Value};
+use serde_json::Map;
+use tracing::{debug, warn};
 
+use self::plan::Plan;
 pub use self::{
     key::Key,
     server::{PostgresServer, PostgresSettings},
 };
 use super::{
-    Dataset, DatasetError, Frames, Guess, Query, Snapshot,
-    sql::{self, Source},
+    Begun, Dataset, DatasetError, Frames, Guess, Query, Snapshot,
+    sql::{self, Natives, Source},
 };
 
 /// What the planner takes for more work than this is guessed and not counted: in pages that are read in order, 400 MB.
@@ -108,11 +112,12 @@ impl PostgresRows {
     }
 
     /// The select of a query's rows.
-    fn select(&self, query: &Query) -> Result<SelectStatement, DatasetError> {
-        let mut select = sql::filtered(&self.source, &self.columns, query, DbBackend::Postgres)?;
+    fn select(&self, query: &Query, natives: &Natives) -> Result<SelectStatement, DatasetError> {
+        let mut select = self.filtered(query, natives)?;
         for name in &query.columns {
             let column = sql::find(&self.columns, name)?;
-            select.expr_as(sql::col(name).cast_as(Alias::new(cells::cast(column.kind))), Alias::new(name));
+            let cast = Alias::new(cells::cast(column.kind, natives.of(name)));
+            select.expr_as(sql::col(name).cast_as(cast), Alias::new(name));
         }
         if let Some(order) = &self.order {
             let column = sql::find(&self.columns, order)?;
@@ -139,15 +144,70 @@ impl PostgresRows {
         }
     }
 
-    /// How many rows the planner expects, and how much work it takes them for.
-    async fn plan(&self, conn: &mut PgConnection, query: &Query) -> Result<Option<(u64, f64)>, DatasetError> {
-        let mut select = sql::filtered(&self.source, &self.columns, query, DbBackend::Postgres)?;
+    /// The rows that pass, of which nothing is selected yet.
+    fn filtered(&self, query: &Query, natives: &Natives) -> Result<SelectStatement, DatasetError> {
+        sql::filtered_as(&self.source, &self.columns, query, DbBackend::Postgres, natives)
+    }
+
+    /// What the planner thinks of a statement.
+    async fn plan(&self, conn: &mut PgConnection, statement: &str) -> Result<Plan, DatasetError> {
+        let plan = self.number(conn, format!("EXPLAIN (VERBOSE, FORMAT JSON) {statement}")).await?;
+        Ok(Plan::parse(&plan.unwrap_or_default()))
+    }
+
+    /// How many rows of a query the planner expects, and how much work it takes them for.
+    async fn expected(&self, conn: &mut PgConnection, query: &Query) -> Result<Option<(u64, f64)>, DatasetError> {
+        let natives = native::natives(&self.server, conn, self, query).await?;
+        let mut select = self.filtered(query, &natives)?;
         select.expr(Expr::val(1));
-        let statement = format!("EXPLAIN (FORMAT JSON) {}", self.text(&select, query)?);
-        let Some(plan) = self.number(conn, statement).await? else { return Ok(None) };
-        let plan: Value = serde_json::from_str(&plan).unwrap_or_default();
-        let number = |name: &str| plan[0]["Plan"][name].as_f64();
-        Ok(number("Plan Rows").zip(number("Total Cost")).map(|(rows, cost)| (rows.max(0.0) as u64, cost)))
+        Ok(self.plan(conn, &self.text(&select, query)?).await?.expected())
+    }
+
+    /// What in the rows may be other ones in each range of a key; None where nothing is found. Parameters have no values
+    /// yet, so that each read looks again, and takes one statement where this was blind.
+    ///
+    /// # Errors
+    /// When the server can't be reached.
+    pub async fn undivided(&self) -> Result<Option<String>, DatasetError> {
+        let columns = self.columns.iter().map(|column| column.name.clone()).collect();
+        let all = Query { columns, filter: Filter::all(), params: Map::new(), limit: None };
+        let select = self.select(&all, &Natives::default())?.to_string(PostgresQueryBuilder);
+        let mut session = self.server.connect_briefly().await?;
+        let (statement, plan) = match &self.source {
+            Source::Query(raw) if !self.params.is_empty() => {
+                let statement = raw.numbered() + &select;
+                match self.generic(&mut session.conn, &statement, raw.places()).await? {
+                    Some(plan) => (statement, plan),
+                    None => return Ok(None),
+                }
+            }
+            _ => {
+                let statement = self.text(&self.select(&all, &Natives::default())?, &all)?;
+                let plan = self.plan(&mut session.conn, &statement).await?;
+                (statement, plan)
+            }
+        };
+        plan.undivided(&self.server, &mut session.conn, &statement).await
+    }
+
+    /// The plan of a statement for whatever values its `$1` and so on may have; None where the server can't tell their types.
+    async fn generic(
+        &self,
+        conn: &mut PgConnection,
+        statement: &str,
+        places: usize,
+    ) -> Result<Option<Plan>, DatasetError> {
+        let prepare = format!("SET plan_cache_mode = force_generic_plan; PREPARE generic AS {statement}");
+        match self.server.within(conn.execute(AssertSqlSafe(prepare).into_sql_str())).await {
+            Ok(_) => {}
+            Err(e) if e.is_transient() => return Err(e),
+            Err(e) => {
+                debug!(error = %e, "a query can't be looked at before its parameters have values");
+                return Ok(None);
+            }
+        }
+        let nulls = vec!["NULL"; places].join(", ");
+        self.plan(conn, &format!("EXECUTE generic ({nulls})")).await.map(Some)
     }
 
     /// The first field of the first row of a statement.
@@ -180,10 +240,11 @@ impl Dataset for PostgresRows {
     /// many there are.
     async fn count(&self, query: &Query) -> Result<Option<u64>, DatasetError> {
         let Some(mut session) = self.server.connect_briefly_if_free().await? else { return Ok(None) };
-        if self.plan(&mut session.conn, query).await?.is_none_or(|(_, cost)| cost > COUNT_COST) {
+        if self.expected(&mut session.conn, query).await?.is_none_or(|(_, cost)| cost > COUNT_COST) {
             return Ok(None);
         }
-        let mut select = sql::filtered(&self.source, &self.columns, query, DbBackend::Postgres)?;
+        let natives = native::natives(&self.server, &mut session.conn, self, query).await?;
+        let mut select = self.filtered(query, &natives)?;
         select.expr(Expr::from(Func::count(Expr::val(1))).cast_as(Alias::new("text")));
         let counted = self.number(&mut session.conn, self.text(&select, query)?).await?;
         Ok(counted.and_then(|count| count.parse().ok()))
@@ -192,7 +253,7 @@ impl Dataset for PostgresRows {
     /// What the planner thinks.
     async fn guess(&self, query: &Query) -> Result<Option<Guess>, DatasetError> {
         let mut session = self.server.connect_briefly().await?;
-        Ok(self.plan(&mut session.conn, query).await?.map(|(rows, _)| Guess { rows, exact: false }))
+        Ok(self.expected(&mut session.conn, query).await?.map(|(rows, _)| Guess { rows, exact: false }))
     }
 
     fn guesses_from_all_rows(&self) -> bool {
@@ -204,13 +265,12 @@ impl Dataset for PostgresRows {
     }
 
     async fn open(&self, query: &Query) -> Result<Frames, DatasetError> {
+        Ok(self.begin(query).await?.frames)
+    }
+
+    async fn begin(&self, query: &Query) -> Result<Begun, DatasetError> {
         let columns = query.columns.iter().map(|name| sql::find(&self.columns, name)).collect::<Result<Vec<_>, _>>()?;
-        let select = self.select(query)?;
-        let plain = self.order.is_none() && query.limit.is_none();
-        if !plain || (self.table().is_none() && self.key.is_none()) {
-            return Ok(pieces::single(Arc::clone(&self.server), self.text(&select, query)?, columns));
-        }
-        let cut = TableSelect { rows: self.clone(), query: query.clone(), select };
+        let cut = TableSelect { rows: self.clone(), query: query.clone(), select: None };
         pieces::open(Arc::clone(&self.server), self.snapshot, cut, columns).await
     }
 }
@@ -224,11 +284,12 @@ impl PostgresRows {
     }
 }
 
-/// A select that is to be cut into ranges.
+/// A select that may be cut into ranges.
 struct TableSelect {
     rows: PostgresRows,
     query: Query,
-    select: SelectStatement,
+    /// As it is written for what the server has now; nobody asks for its text before that is known.
+    select: Option<SelectStatement>,
 }
 
 #[async_trait]
@@ -237,20 +298,47 @@ impl pieces::Ranged for TableSelect {
         self.rows.table()
     }
 
-    async fn ranges(&self, conn: &mut PgConnection) -> Result<Vec<Option<Expr>>, DatasetError> {
+    fn may_be_cut(&self) -> bool {
+        let plain = self.rows.order.is_none() && self.query.limit.is_none();
+        plain && (self.rows.table().is_some() || self.rows.key.is_some())
+    }
+
+    async fn ranges(&mut self, conn: &mut PgConnection) -> Result<Vec<Option<Expr>>, DatasetError> {
         let rows = &self.rows;
+        let natives = native::natives(&rows.server, conn, rows, &self.query).await?;
+        self.select = Some(rows.select(&self.query, &natives)?);
+        if !self.may_be_cut() {
+            return Ok(Vec::new());
+        }
+        let statement = self.text(None)?;
         if let Some(table) = rows.table()
             && let Some(pages) = pieces::pages(&rows.server, conn, &table).await?
         {
-            return Ok(pieces::ranges(pages));
+            let ranges = pieces::ranges(pages);
+            if ranges.len() < 2 || self.query.filter.is_all() {
+                return Ok(ranges);
+            }
+            // ranges of pages look at each page; few rows may be had by an index
+            let few = |(expected, _)| expected <= rows.server.few_rows;
+            let by_index = rows.plan(conn, &statement).await?.expected().is_some_and(few);
+            return Ok(if by_index { Vec::new() } else { ranges });
         }
         let Some(key) = &rows.key else { return Ok(Vec::new()) };
-        let expected = rows.plan(conn, &self.query).await?.map_or(0, |(rows, _)| rows);
-        key.ranges(&rows.server, conn, rows, &self.query, expected).await
+        let plan = rows.plan(conn, &statement).await?;
+        let expected = plan.expected().map_or(0, |(expected, _)| expected);
+        let ranges = key.ranges(&rows.server, conn, rows, &self.query, expected).await?;
+        if ranges.len() > 1
+            && let Some(reason) = plan.undivided(&rows.server, conn, &statement).await?
+        {
+            warn!(dataset.name = rows.name, reason, "it can't be read in ranges of its key; one statement reads it");
+            return Ok(Vec::new());
+        }
+        Ok(ranges)
     }
 
     fn text(&self, range: Option<Expr>) -> Result<String, DatasetError> {
-        let mut select = self.select.clone();
+        let select = self.select.as_ref().ok_or(DatasetError::Garbled("nobody has looked at it yet"))?;
+        let mut select = select.clone();
         if let Some(range) = range {
             select.and_where(range);
         }

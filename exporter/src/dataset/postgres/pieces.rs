@@ -4,9 +4,16 @@
 //! rows come out range by range, so that the same table gives the same file. What is read ahead waits in channels that hold
 //! a few frames: the connection behind a full one waits.
 
-use std::{collections::VecDeque, sync::Arc};
+use std::{
+    collections::VecDeque,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
 
 use async_trait::async_trait;
+use chrono::{DateTime, Utc};
 use futures::{FutureExt, TryStreamExt};
 use polars::prelude::DataFrame;
 use protocol::catalog::Column;
@@ -18,7 +25,7 @@ use tokio::sync::mpsc;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::{
-    super::{DatasetError, Frames, Snapshot, feed},
+    super::{Begun, DatasetError, Frames, Snapshot, feed},
     cells::Cells,
     server::{PostgresServer, Session, failed},
     wire::Wire,
@@ -32,12 +39,10 @@ const AHEAD: usize = 8;
 const BEGIN: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
 
 /// The rows of one statement, on one connection.
-pub(super) fn single(server: Arc<PostgresServer>, select: String, columns: Vec<Column>) -> Frames {
+fn single(server: Arc<PostgresServer>, mut session: Session, select: String, columns: Vec<Column>) -> Frames {
     let (sender, receiver) = feed::channel();
-    let task = tokio::spawn(async move {
-        let mut session = server.connect().await?;
-        copy(&server, &mut session.conn, &select, &columns, &sender).await.map(drop)
-    });
+    let task =
+        tokio::spawn(async move { copy(&server, &mut session.conn, &select, &columns, &sender).await.map(drop) });
     feed::frames(receiver, task)
 }
 
@@ -47,11 +52,15 @@ pub(super) trait Ranged: Send + Sync + 'static {
     /// The table's name as SQL has it; None for a query.
     fn table(&self) -> Option<String>;
 
-    /// The condition of each range, in the order of their rows; one or none when it is not worth to cut it.
+    /// Whether there may be ranges.
+    fn may_be_cut(&self) -> bool;
+
+    /// Looks at what the server has, which the text depends on. Gives the condition of each range, in the order of their rows;
+    /// one or none when it is not worth to cut it.
     ///
     /// # Errors
     /// When the server fails.
-    async fn ranges(&self, conn: &mut PgConnection) -> Result<Vec<Option<Expr>>, DatasetError>;
+    async fn ranges(&mut self, conn: &mut PgConnection) -> Result<Vec<Option<Expr>>, DatasetError>;
 
     /// The text; `range` holds for the rows of the range.
     ///
@@ -60,15 +69,16 @@ pub(super) trait Ranged: Send + Sync + 'static {
     fn text(&self, range: Option<Expr>) -> Result<String, DatasetError>;
 }
 
-/// The rows of a select on several connections, of one moment unless nobody asks for that.
+/// The rows of a select, on several connections where it is worth it, of one moment unless nobody asks for that.
 pub(super) async fn open(
     server: Arc<PostgresServer>,
     moment: Snapshot,
-    select: impl Ranged,
+    mut select: impl Ranged,
     columns: Vec<Column>,
-) -> Result<Frames, DatasetError> {
+) -> Result<Begun, DatasetError> {
     let mut leader = server.connect().await?;
-    if moment == Snapshot::Export {
+    // one statement is one moment by itself
+    if moment == Snapshot::Export && select.may_be_cut() {
         let lock = match select.table() {
             Some(table) => lock(&server, &mut leader.conn, &table).await?,
             None => None,
@@ -78,10 +88,12 @@ pub(super) async fn open(
             server.within(leader.conn.execute(AssertSqlSafe(lock).into_sql_str())).await?;
         }
     }
+    // the first statement of a transaction takes its snapshot
+    let at = now(&server, &mut leader.conn).await?;
     let ranges = select.ranges(&mut leader.conn).await?;
     if ranges.len() < 2 {
-        drop(leader);
-        return Ok(single(server, select.text(None)?, columns));
+        let frames = single(server, leader, select.text(None)?, columns);
+        return Ok(Begun { frames, moment: at });
     }
     let snapshot = match moment {
         Snapshot::Export => Some(snapshot(&server, &mut leader.conn).await?),
@@ -91,15 +103,25 @@ pub(super) async fn open(
     let mut sessions = vec![leader];
     while sessions.len() < server.per_export {
         // one that can't be had only makes it slower
-        let Ok(Some(mut session)) = server.connect_if_free().await else { break };
+        let Ok(Some(mut session)) = server.connect_another().await else { break };
         if let Some(snapshot) = &snapshot {
             join(&server, &mut session.conn, snapshot).await?;
         }
         sessions.push(session);
     }
     let (sender, receiver) = feed::channel();
-    let readers = Readers { server, select, columns: columns.into(), ranges };
-    Ok(feed::frames(receiver, tokio::spawn(readers.run(sessions, sender))))
+    let held = Arc::new(AtomicUsize::new(sessions.len()));
+    let readers = Readers { server, select, columns: columns.into(), ranges, held };
+    let frames = feed::frames(receiver, tokio::spawn(readers.run(sessions, sender)));
+    Ok(Begun { frames, moment: at })
+}
+
+/// The server's clock when it took up this statement: all that was committed before is seen by it.
+async fn now(server: &PostgresServer, conn: &mut PgConnection) -> Result<Option<DateTime<Utc>>, DatasetError> {
+    const ASK: &str = "SELECT (extract(epoch FROM statement_timestamp()) * 1000000)::bigint::text";
+    let row = server.within(conn.fetch_one(ASK)).await?;
+    let micros = row.try_get_unchecked::<String, _>(0).map_err(failed)?;
+    Ok(micros.parse().ok().and_then(DateTime::from_timestamp_micros))
 }
 
 /// The conditions of all ranges of a table with so many pages.
@@ -169,6 +191,8 @@ struct Readers<S> {
     select: S,
     columns: Arc<[Column]>,
     ranges: Vec<Option<Expr>>,
+    /// Connections that it has.
+    held: Arc<AtomicUsize>,
 }
 
 /// A range that is being read.
@@ -238,8 +262,14 @@ impl<S: Ranged> Readers<S> {
         let statement = self.select.text(self.ranges[at].clone())?;
         let (server, columns) = (Arc::clone(&self.server), Arc::clone(&self.columns));
         let (sender, frames) = mpsc::channel(AHEAD);
+        let held = Arc::clone(&self.held);
         let task = tokio::spawn(async move {
-            if copy(&server, &mut session.conn, &statement, &columns, &sender).await? {
+            let is_spare = || {
+                let fewer = |held: usize| (held > 1).then(|| held - 1);
+                server.is_wanted() && held.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fewer).is_ok()
+            };
+            // another export waits for its first connection, and this one has others
+            if copy(&server, &mut session.conn, &statement, &columns, &sender).await? && !is_spare() {
                 // when nobody waits for it, the connection closes
                 drop(give_back.try_send(session));
             }

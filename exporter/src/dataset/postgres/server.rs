@@ -1,6 +1,14 @@
 //! Connections to one PostgreSQL server.
 
-use std::{fmt, str::FromStr, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    str::FromStr,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use platform::secret::Secret;
 use sea_orm::{
@@ -36,6 +44,11 @@ pub struct PostgresSettings {
     pub connections: usize,
     /// Connections of one export.
     pub connections_per_export: usize,
+    /// Connections that stay free for the first of other exports when one takes its second: as many as may run at once. At
+    /// most half of all.
+    pub reserved: usize,
+    /// A table is read by one statement, and not in ranges of its pages, when a filter is expected to leave so few rows.
+    pub few_rows: u64,
     /// How long to wait for the server to take a connection. What is no export waits as long for one that is free.
     pub connect_timeout: Duration,
     /// How long to wait for the next rows.
@@ -50,6 +63,8 @@ impl PostgresSettings {
             url,
             connections: 16,
             connections_per_export: 2,
+            reserved: 0,
+            few_rows: 100_000,
             connect_timeout: Duration::from_secs(10),
             read_timeout: Duration::from_secs(600),
         }
@@ -63,7 +78,11 @@ impl PostgresSettings {
 pub struct PostgresServer {
     options: PgConnectOptions,
     free: Arc<Semaphore>,
+    /// Exports that wait for their first connection.
+    waiting: AtomicUsize,
+    reserved: usize,
     pub(super) per_export: usize,
+    pub(super) few_rows: u64,
     connect_timeout: Duration,
     pub(super) read_timeout: Duration,
 }
@@ -72,6 +91,22 @@ pub struct PostgresServer {
 pub(super) struct Session {
     pub(super) conn: PgConnection,
     _permit: OwnedSemaphorePermit,
+}
+
+/// Counts somebody as waiting, for as long as it lives.
+struct Waiting<'a>(&'a AtomicUsize);
+
+impl<'a> Waiting<'a> {
+    fn of(waiting: &'a AtomicUsize) -> Self {
+        waiting.fetch_add(1, Ordering::Relaxed);
+        Self(waiting)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 impl PostgresServer {
@@ -91,6 +126,9 @@ impl PostgresServer {
         Ok(Self {
             options,
             free: Arc::new(Semaphore::new(connections)),
+            waiting: AtomicUsize::new(0),
+            reserved: settings.reserved.min(connections / 2),
+            few_rows: settings.few_rows,
             per_export: settings.connections_per_export.clamp(1, connections),
             connect_timeout: settings.connect_timeout,
             read_timeout: settings.read_timeout,
@@ -100,7 +138,10 @@ impl PostgresServer {
     /// A new connection for an export. It waits until one is free, however long that is: other exports of this process
     /// have them all, and to wait for them is no failure. It ends with the export, which can be canceled.
     pub(super) async fn connect(&self) -> Result<Session, DatasetError> {
-        let permit = Arc::clone(&self.free).acquire_owned().await;
+        let permit = {
+            let _waiting = Waiting::of(&self.waiting);
+            Arc::clone(&self.free).acquire_owned().await
+        };
         self.session(permit.map_err(|_| failed(sqlx::Error::PoolClosed))?, LONG).await
     }
 
@@ -112,20 +153,42 @@ impl PostgresServer {
         self.session(permit.map_err(|_| failed(sqlx::Error::PoolClosed))?, SHORT).await
     }
 
-    /// Another connection for an export, if one is free now.
-    pub(super) async fn connect_if_free(&self) -> Result<Option<Session>, DatasetError> {
-        match Arc::clone(&self.free).try_acquire_owned() {
-            Ok(permit) => self.session(permit, LONG).await.map(Some),
-            Err(_) => Ok(None),
+    /// Another connection for an export, if more are free now than stay for the first ones of others.
+    pub(super) async fn connect_another(&self) -> Result<Option<Session>, DatasetError> {
+        // in one step, so that two exports don't both take the last that may be had
+        let wanted = u32::try_from(self.reserved + 1).unwrap_or(u32::MAX);
+        let permits = Arc::clone(&self.free).try_acquire_many_owned(wanted);
+        match permits.ok().and_then(|mut permits| permits.split(1)) {
+            Some(permit) => self.session(permit, LONG).await.map(Some),
+            None => Ok(None),
         }
     }
 
-    /// The same for what is asked beside exports.
+    /// Whether an export waits for its first connection: then others give back what they can do without.
+    pub(super) fn is_wanted(&self) -> bool {
+        self.waiting.load(Ordering::Relaxed) > 0
+    }
+
+    /// A new connection for what is asked beside exports, if one is free now.
     pub(super) async fn connect_briefly_if_free(&self) -> Result<Option<Session>, DatasetError> {
         match Arc::clone(&self.free).try_acquire_owned() {
             Ok(permit) => self.session(permit, SHORT).await.map(Some),
             Err(_) => Ok(None),
         }
+    }
+
+    /// Connections that are free.
+    #[cfg(test)]
+    pub(super) fn free(&self) -> usize {
+        self.free.available_permits()
+    }
+
+    /// Connects, to see whether that can be done.
+    ///
+    /// # Errors
+    /// When the server can't be reached, or does not let us in.
+    pub async fn reach(&self) -> Result<(), DatasetError> {
+        self.connect_briefly().await.map(drop)
     }
 
     async fn session(&self, permit: OwnedSemaphorePermit, patience: &'static str) -> Result<Session, DatasetError> {

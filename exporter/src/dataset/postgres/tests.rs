@@ -1,5 +1,6 @@
 //! A real PostgreSQL: its types, its writers, and what clients could send it.
 
+mod indexes;
 mod ranges;
 mod sessions;
 
@@ -20,7 +21,7 @@ use protocol::{
     params::{ParamSpec, ParamType},
 };
 use sea_orm::{ConnectionTrait, DatabaseConnection};
-use serde_json::json;
+use serde_json::{Value, json};
 use testkit::{
     db::{Postgres, TestDatabase},
     fault::Proxy,
@@ -69,6 +70,8 @@ async fn every_usual_type_is_read_exactly() {
         ("small", "7", ColumnType::Int, "7"),
         ("bigint", "9223372036854775807", ColumnType::Int, "9223372036854775807"),
         ("real", "1.5", ColumnType::Float, "1.5"),
+        ("real", "0.1", ColumnType::Float, "0.1"),
+        ("real", "'-Infinity'", ColumnType::Float, "-inf"),
         ("double precision", "'NaN'", ColumnType::Float, "NaN"),
         (
             "numeric",

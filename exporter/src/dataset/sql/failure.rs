@@ -33,6 +33,51 @@ pub(in crate::dataset) fn told(error: &DbErr) -> &'static str {
     }
 }
 
+/// What logs and dead letters hold of it: the code, and words that are never of a row. What a database says of a value that
+/// is not of its type repeats the value; what it says of statements, connections and rights names tables and columns alone.
+pub(in crate::dataset) fn logged(error: &DbErr) -> String {
+    match error {
+        DbErr::Exec(RuntimeErr::SqlxError(e)) | DbErr::Query(RuntimeErr::SqlxError(e)) => of_the_driver(e),
+        DbErr::Conn(RuntimeErr::SqlxError(e)) => of_the_driver(e),
+        DbErr::Conn(RuntimeErr::Internal(_)) | DbErr::ConnectionAcquire(_) => LOST.to_owned(),
+        _ => "it gave a value that is not of its column's type, or none where one was expected".to_owned(),
+    }
+}
+
+fn of_the_driver(error: &sqlx::Error) -> String {
+    match error {
+        sqlx::Error::Database(e) => {
+            let code = e.code().unwrap_or_default();
+            if speaks_of_no_value(&code) {
+                format!("{} ({code})", e.message())
+            } else {
+                format!("{} ({code})", words(&code, e.message()))
+            }
+        }
+        sqlx::Error::Io(_)
+        | sqlx::Error::Tls(_)
+        | sqlx::Error::Protocol(_)
+        | sqlx::Error::PoolTimedOut
+        | sqlx::Error::PoolClosed
+        | sqlx::Error::WorkerCrashed
+        | sqlx::Error::ColumnNotFound(_)
+        | sqlx::Error::ColumnIndexOutOfBounds { .. } => error.to_string(),
+        sqlx::Error::ColumnDecode { index, .. } => format!("the value of column {index} is not of its type"),
+        sqlx::Error::RowNotFound => "it gave no row".to_owned(),
+        _ => "its answer can't be read".to_owned(),
+    }
+}
+
+/// Whether a database's message under this code is about statements, connections, rights or resources: of PostgreSQL the
+/// classes for those, of SQLite what it says of a statement.
+fn speaks_of_no_value(code: &str) -> bool {
+    const CLASSES: [&str; 8] = ["08", "28", "3D", "3F", "42", "53", "57", "58"];
+    match code.len() {
+        5 => CLASSES.iter().any(|class| code.starts_with(class)) || code == LOCK_NOT_AVAILABLE,
+        _ => code == "1" || code.parse::<u32>().is_ok_and(|code| SQLITE.contains(&(code & 0xff))),
+    }
+}
+
 /// What is said of a connection that broke, or that can't be made.
 const LOST: &str = "the connection to its database was lost, or can't be made";
 /// What is said of everything that has no words of its own.
@@ -105,6 +150,30 @@ mod tests {
             let told = words(code, message);
             assert!(told.contains(word) && !told.contains("secret"), "{code}: {told}");
         }
+    }
+
+    #[test]
+    fn a_message_that_may_repeat_a_value_is_not_logged() {
+        for (code, fine) in [
+            ("42P01", true),
+            ("28P01", true),
+            ("57P01", true),
+            ("1", true),
+            ("5", true),
+            ("22P02", false),
+            ("22003", false),
+            ("23505", false),
+            ("P0001", false),
+            ("XX000", false),
+            ("20", false),
+            ("", false),
+        ] {
+            assert_eq!(speaks_of_no_value(code), fine, "{code}");
+        }
+        let decode = sqlx::Error::ColumnDecode { index: "2".into(), source: "invalid datetime: secret".into() };
+        let kept = logged(&DbErr::Query(RuntimeErr::SqlxError(decode.into())));
+        assert!(kept.contains("column 2") && !kept.contains("secret"), "{kept}");
+        assert!(!logged(&DbErr::Type("secret".into())).contains("secret"));
     }
 
     #[test]

@@ -4,6 +4,7 @@
 
 mod describe;
 mod failure;
+mod native;
 mod predicate;
 mod raw;
 mod rows;
@@ -18,9 +19,12 @@ use sea_orm::{
 };
 
 pub use self::describe::sqlite_columns;
-pub(super) use self::failure::{is_transient, told};
 pub use self::raw::{Raw, RawError};
-use self::rows::Rows;
+pub(super) use self::{
+    failure::{is_transient, logged, told},
+    native::{Native, Natives},
+};
+use self::{predicate::Predicate, rows::Rows};
 use super::{DatasetError, Frames, Query, feed};
 
 /// The name of the table or sub-select that a query reads from.
@@ -156,6 +160,17 @@ pub(super) fn filtered(
     query: &Query,
     backend: DbBackend,
 ) -> Result<SelectStatement, DatasetError> {
+    filtered_as(source, columns, query, backend, &Natives::default())
+}
+
+/// The same where more is known of the columns.
+pub(super) fn filtered_as(
+    source: &Source,
+    columns: &[Column],
+    query: &Query,
+    backend: DbBackend,
+    natives: &Natives,
+) -> Result<SelectStatement, DatasetError> {
     let mut select = Sql::select();
     match source {
         Source::Table(parts) => match parts.as_slice() {
@@ -174,7 +189,7 @@ pub(super) fn filtered(
         }
     }
     if !query.filter.is_all() {
-        select.and_where(predicate::expr(&query.filter, columns, backend)?);
+        select.and_where(Predicate { columns, backend, natives }.expr(&query.filter)?);
     }
     Ok(select.take())
 }

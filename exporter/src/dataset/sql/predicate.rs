@@ -14,66 +14,92 @@ use sea_orm::{
 
 use super::{
     super::{DatasetError, balanced},
-    col, find, shown, sortable,
+    Native, Natives, col, find, native, shown, sortable,
 };
 
-/// The condition that holds for rows that pass.
-pub(super) fn expr(filter: &Filter, columns: &[Column], backend: DbBackend) -> Result<Expr, DatasetError> {
-    let known = |name: &str| find(columns, name);
-    Ok(match filter {
-        Filter::And(parts) => fold(parts, columns, backend, Expr::and, true)?,
-        Filter::Or(parts) => fold(parts, columns, backend, Expr::or, false)?,
-        Filter::Not(inner) => expr(inner, columns, backend)?.not(),
-        Filter::Compare(name, compare, literal) => comparison(&known(name)?, *compare, literal, backend),
-        Filter::Between(name, low, high) => {
-            let column = known(name)?;
-            comparison(&column, Compare::Gte, low, backend).and(comparison(&column, Compare::Lte, high, backend))
-        }
-        Filter::In(name, values) => {
-            let column = known(name)?;
-            comparable(&column, backend).is_in(values.iter().map(value))
-        }
-        Filter::IsNull(name, true) => col(&known(name)?.name).is_null(),
-        Filter::IsNull(name, false) => col(&known(name)?.name).is_not_null(),
-        Filter::Like(name, pattern) => like(&known(name)?, &like_parts(pattern), backend),
-        Filter::Contains(name, text) => {
-            let column = shown(&known(name)?, backend);
-            let position = if backend == DbBackend::Sqlite { "instr" } else { "strpos" };
-            let args = [column, Expr::val(text.as_str())];
-            Expr::from(Func::cust(Alias::new(position)).args(args)).gt(0)
-        }
-    })
+/// What a filter is written for.
+pub(super) struct Predicate<'a> {
+    pub(super) columns: &'a [Column],
+    pub(super) backend: DbBackend,
+    pub(super) natives: &'a Natives,
 }
 
-fn fold(
-    parts: &[Filter],
-    columns: &[Column],
-    backend: DbBackend,
-    join: fn(Expr, Expr) -> Expr,
-    none: bool,
-) -> Result<Expr, DatasetError> {
-    let all = parts.iter().map(|part| expr(part, columns, backend)).collect::<Result<_, _>>()?;
-    // `1 = 1`, as SQLite's older versions have no TRUE
-    Ok(balanced(all, join).unwrap_or_else(|| Expr::val(1).eq(i32::from(none))))
-}
-
-fn comparison(column: &Column, compare: Compare, literal: &Literal, backend: DbBackend) -> Expr {
-    let (left, right) = (comparable(column, backend), value(literal));
-    match compare {
-        Compare::Eq => left.eq(right),
-        Compare::Ne => left.ne(right),
-        Compare::Lt => left.lt(right),
-        Compare::Lte => left.lte(right),
-        Compare::Gt => left.gt(right),
-        Compare::Gte => left.gte(right),
+impl Predicate<'_> {
+    /// The condition that holds for rows that pass.
+    pub(super) fn expr(&self, filter: &Filter) -> Result<Expr, DatasetError> {
+        let known = |name: &str| find(self.columns, name);
+        let backend = self.backend;
+        Ok(match filter {
+            Filter::And(parts) => self.fold(parts, Expr::and, true)?,
+            Filter::Or(parts) => self.fold(parts, Expr::or, false)?,
+            Filter::Not(inner) => self.expr(inner)?.not(),
+            Filter::Compare(name, compare, literal) => self.comparison(&known(name)?, *compare, literal),
+            Filter::Between(name, low, high) => {
+                let column = known(name)?;
+                self.comparison(&column, Compare::Gte, low).and(self.comparison(&column, Compare::Lte, high))
+            }
+            Filter::In(name, values) => {
+                let column = known(name)?;
+                match self.plain(&column, values) {
+                    Some(plain) => col(&column.name).is_in(plain),
+                    None => self.comparable(&column).is_in(values.iter().map(value)),
+                }
+            }
+            Filter::IsNull(name, true) => col(&known(name)?.name).is_null(),
+            Filter::IsNull(name, false) => col(&known(name)?.name).is_not_null(),
+            Filter::Like(name, pattern) => like(&known(name)?, &like_parts(pattern), backend),
+            Filter::Contains(name, text) => {
+                let column = shown(&known(name)?, backend);
+                let position = if backend == DbBackend::Sqlite { "instr" } else { "strpos" };
+                let args = [column, Expr::val(text.as_str())];
+                Expr::from(Func::cust(Alias::new(position)).args(args)).gt(0)
+            }
+        })
     }
-}
 
-/// The column as it compares with a literal of its type.
-fn comparable(column: &Column, backend: DbBackend) -> Expr {
-    match (column.kind, backend) {
-        (ColumnType::Decimal, DbBackend::Sqlite) => col(&column.name).cast_as("numeric"),
-        _ => sortable(column, backend),
+    fn fold(&self, parts: &[Filter], join: fn(Expr, Expr) -> Expr, none: bool) -> Result<Expr, DatasetError> {
+        let all = parts.iter().map(|part| self.expr(part)).collect::<Result<_, _>>()?;
+        // `1 = 1`, as SQLite's older versions have no TRUE
+        Ok(balanced(all, join).unwrap_or_else(|| Expr::val(1).eq(i32::from(none))))
+    }
+
+    fn comparison(&self, column: &Column, compare: Compare, literal: &Literal) -> Expr {
+        let (left, right) = (self.comparable(column), value(literal));
+        match compare {
+            Compare::Eq => match self.plain(column, std::slice::from_ref(literal)).and_then(|mut one| one.pop()) {
+                Some(plain) => col(&column.name).eq(plain),
+                None => left.eq(right),
+            },
+            Compare::Ne => left.ne(right),
+            Compare::Lt => left.lt(right),
+            Compare::Lte => left.lte(right),
+            Compare::Gt => left.gt(right),
+            Compare::Gte => left.gte(right),
+        }
+    }
+
+    /// The values for plain equality with the column, which its indexes serve; None where that would say something else.
+    fn plain(&self, column: &Column, values: &[Literal]) -> Option<Vec<Expr>> {
+        if column.kind != ColumnType::String {
+            return None;
+        }
+        let texts = values.iter().filter_map(|literal| match literal {
+            Literal::String(text) => Some(text.as_str()),
+            _ => None,
+        });
+        native::plain(self.natives.of(&column.name), texts)
+    }
+
+    /// The column as it compares with a literal of its type.
+    fn comparable(&self, column: &Column) -> Expr {
+        match (column.kind, self.backend) {
+            (ColumnType::Decimal, DbBackend::Sqlite) => col(&column.name).cast_as("numeric"),
+            // as the number that is shown
+            (ColumnType::Float, _) if self.natives.of(&column.name) == Some(Native::Real) => {
+                col(&column.name).cast_as("text").cast_as("double precision")
+            }
+            _ => sortable(column, self.backend),
+        }
     }
 }
 

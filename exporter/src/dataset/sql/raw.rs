@@ -127,6 +127,24 @@ impl Raw {
         format!("WITH \"{SOURCE}\" AS ({}\n) ", self.pieces.iter().map(null).collect::<String>())
     }
 
+    /// The same with `$1`, `$2` and so on for each place where a parameter stands: enough for a server to plan it.
+    pub(in crate::dataset) fn numbered(&self) -> String {
+        let mut place = 0;
+        let number = |piece: &Piece| match piece {
+            Piece::Text(text) => text.clone(),
+            Piece::Param(_) => {
+                place += 1;
+                format!("${place}")
+            }
+        };
+        format!("WITH \"{SOURCE}\" AS ({}\n) ", self.pieces.iter().map(number).collect::<String>())
+    }
+
+    /// How many places there are where a parameter stands.
+    pub(in crate::dataset) fn places(&self) -> usize {
+        self.pieces.iter().filter(|piece| matches!(piece, Piece::Param(_))).count()
+    }
+
     /// `WITH source AS (…)`, with what `write` makes of each value.
     fn text(
         &self,

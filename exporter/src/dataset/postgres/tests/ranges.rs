@@ -156,3 +156,123 @@ async fn without_a_snapshot_each_range_is_as_it_is_when_it_is_read() {
         run(&database.db, "INSERT INTO accounts SELECT * FROM kept; DROP TABLE kept").await;
     }
 }
+
+#[tokio::test]
+async fn what_may_give_other_rows_in_each_range_is_found_wherever_it_stands() {
+    // the server lives as long as this
+    let postgres = Postgres::start().await;
+    let database = postgres.database().await;
+    run(
+        &database.db,
+        "CREATE TABLE t (id bigint PRIMARY KEY, at timestamptz, name text); \
+         CREATE FUNCTION fresh(moment timestamptz) RETURNS boolean LANGUAGE plpgsql STABLE \
+           AS 'BEGIN RETURN moment > now() - interval ''1 day''; END'; \
+         CREATE FUNCTION known(moment timestamptz) RETURNS boolean LANGUAGE plpgsql STABLE \
+           AS 'BEGIN RETURN moment IS NOT NULL; END'; \
+         CREATE FUNCTION dice(text, text) RETURNS boolean LANGUAGE plpgsql VOLATILE AS 'BEGIN RETURN true; END'; \
+         CREATE OPERATOR ~~~~ (LEFTARG = text, RIGHTARG = text, FUNCTION = dice); \
+         CREATE VIEW newest AS SELECT * FROM t ORDER BY at DESC LIMIT 100000; \
+         CREATE VIEW recent AS SELECT * FROM t WHERE at > current_timestamp - interval '1 day'",
+    )
+    .await;
+    let server = server(database.url());
+    for (text, reason) in [
+        ("SELECT * FROM t LIMIT 10", Some("limit")),
+        ("SELECT * FROM t OFFSET 10", Some("limit")),
+        ("SELECT * FROM t ORDER BY id FETCH FIRST 10 ROWS ONLY", Some("limit")),
+        ("SELECT * FROM newest", Some("limit")),
+        ("SELECT id, name FROM recent", Some("current_timestamp")),
+        ("SELECT * FROM t WHERE at > now()", Some("now()")),
+        ("SELECT * FROM t WHERE at::date = current_date", Some("current_date")),
+        ("SELECT id, age(at) AS old FROM t", Some("current_date")),
+        ("SELECT * FROM t WHERE at > 'yesterday'", Some("'yesterday'")),
+        ("SELECT * FROM t WHERE random() < 0.5", Some("random()")),
+        ("SELECT id, gen_random_uuid() AS tag FROM t", Some("gen_random_uuid()")),
+        ("SELECT * FROM t TABLESAMPLE bernoulli (10)", Some("tablesample")),
+        ("SELECT DISTINCT ON (name) name, id FROM t ORDER BY name", Some("distinct on")),
+        ("SELECT id, rank() OVER (ORDER BY at) AS place FROM t", Some("over")),
+        ("SELECT * FROM t WHERE fresh(at)", Some("fresh()")),
+        ("SELECT * FROM t WHERE public.fresh(at)", Some("fresh()")),
+        ("SELECT * FROM t WHERE name ~~~~ 'x'", Some("the operator ~~~~")),
+        ("SELECT id, pg_backend_pid() AS who FROM t", Some("pg_backend_pid()")),
+        ("SELECT id FROM t WHERE id IN (SELECT id FROM t AS other ORDER BY at LIMIT 5)", Some("limit")),
+        // these are the same in each
+        ("SELECT * FROM t", None),
+        ("SELECT id, upper(name) AS name, at::date AS day, to_char(at, 'now()') AS text FROM t", None),
+        ("SELECT DISTINCT id, name FROM t", None),
+        ("SELECT DISTINCT ON (name, id) name, id FROM t ORDER BY name, id", None),
+        ("SELECT name, max(id) AS id, count(*) FROM t GROUP BY name", None),
+        ("SELECT * FROM t WHERE id > (SELECT max(id) - 10 FROM t)", None),
+        ("SELECT * FROM t WHERE name IN ('today', 'limit', 'random()')", None),
+        ("SELECT * FROM t WHERE known(at)", None),
+        ("SELECT a.id FROM t AS a JOIN t AS b USING (id) UNION ALL SELECT id FROM t", None),
+    ] {
+        let rows = described(&server, Source::Query(Raw::parse(text, &[]).unwrap().into()), vec![]).await;
+        assert_eq!(rows.undivided().await.unwrap().as_deref(), reason, "{text}");
+    }
+    for (name, reason) in [("newest", Some("limit")), ("recent", Some("current_timestamp")), ("t", None)] {
+        let rows = described(&server, Source::table(name), vec![]).await;
+        assert_eq!(rows.undivided().await.unwrap().as_deref(), reason, "{name}");
+    }
+}
+
+#[tokio::test]
+async fn what_must_not_be_cut_is_read_by_one_statement_whoever_asks_for_ranges() {
+    // the server lives as long as this
+    let postgres = Postgres::start().await;
+    let database = postgres.database().await;
+    accounts(&database).await;
+    run(&database.db, "ANALYZE accounts").await;
+    let server = server(database.url());
+    let spec = ParamSpec {
+        name: "since".into(),
+        kind: ParamType::String,
+        description: String::new(),
+        default: None,
+        max_items: None,
+    };
+    let text = "SELECT id, clock.at FROM accounts, (SELECT CAST(:since AS timestamptz) AS at) AS clock";
+    let raw = Raw::parse(text, std::slice::from_ref(&spec)).unwrap();
+    let source = Source::Query(raw.into());
+    let key = Key::find(&server, &source, "id").await.unwrap().unwrap();
+    let rows = described(&server, source, vec![spec]).await.split_by(key);
+    // without a value it looks as if it could be cut; `now` is another moment in each range, the rest is not
+    assert_eq!(rows.undivided().await.unwrap(), None);
+    let mut session = server.connect().await.unwrap();
+    for (since, cut) in [("now", false), ("2026-11-23", true)] {
+        let params = json!({"since": since}).as_object().unwrap().clone();
+        let asked = Query { params, ..query(&["id", "at"], Filter::all()) };
+        let mut select = TableSelect { rows: rows.clone(), query: asked.clone(), select: None };
+        let ranges = pieces::Ranged::ranges(&mut select, &mut session.conn).await.unwrap();
+        assert_eq!(ranges.len() > 1, cut, "{since}");
+        let read = frames(&rows, &asked).await;
+        let mut moments = HashSet::new();
+        for frame in &read {
+            moments.extend(frame.column("at").unwrap().cast(&DataType::Int64).unwrap().i64().unwrap().iter());
+        }
+        assert_eq!((read.iter().map(DataFrame::height).sum::<usize>() as i64, moments.len()), (ROWS, 1), "{since}");
+    }
+}
+
+#[tokio::test]
+async fn an_export_says_of_which_moment_its_rows_are_by_the_clock_of_the_server() {
+    // the server lives as long as this
+    let postgres = Postgres::start().await;
+    let database = postgres.database().await;
+    accounts(&database).await;
+    let clock = async || -> chrono::DateTime<chrono::Utc> {
+        let ask = sea_orm::Statement::from_string(DbBackend::Postgres, "SELECT clock_timestamp()");
+        database.db.query_one_raw(ask).await.unwrap().unwrap().try_get_by_index(0).unwrap()
+    };
+    let ordered = {
+        let rows = described(&server(database.url()), Source::table("accounts"), vec![]).await;
+        PostgresRows { order: Some("id".into()), ..rows }
+    };
+    for rows in [described(&server(database.url()), Source::table("accounts"), vec![]).await, ordered] {
+        let before = clock().await;
+        let begun = rows.begin(&query(&["id"], Filter::all())).await.unwrap();
+        let after = clock().await;
+        let moment = begun.moment.unwrap();
+        assert!(before <= moment && moment <= after, "{before} {moment} {after}");
+    }
+}

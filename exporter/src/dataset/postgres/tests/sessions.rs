@@ -45,7 +45,7 @@ async fn exports_may_take_long_and_questions_may_not_whatever_the_server_is_set_
         session.conn.fetch_one(ask).await.unwrap().try_get_unchecked(0).unwrap()
     };
     let mut long = server.connect().await.unwrap();
-    let mut more = server.connect_if_free().await.unwrap().unwrap();
+    let mut more = server.connect_another().await.unwrap().unwrap();
     let mut short = server.connect_briefly().await.unwrap();
     for (session, expected) in [(&mut long, "0"), (&mut more, "0"), (&mut short, "10s")] {
         assert_eq!(setting(session, "statement_timeout").await, expected);
@@ -101,4 +101,59 @@ async fn a_table_that_is_emptied_meanwhile_never_looks_whole_without_its_rows() 
     emptying.commit().await.unwrap();
     let read = reading.await.unwrap();
     assert_eq!(read.iter().map(DataFrame::height).sum::<usize>() as i64, ROWS);
+}
+
+#[tokio::test]
+async fn an_export_takes_a_second_connection_only_while_there_is_one_for_every_other() {
+    // the server lives as long as this
+    let postgres = Postgres::start().await;
+    let database = postgres.database().await;
+    accounts(&database).await;
+    let settings = PostgresSettings {
+        connections: 4,
+        connections_per_export: 4,
+        reserved: 2,
+        ..PostgresSettings::at(Secret::new(database.url()))
+    };
+    let server = Arc::new(PostgresServer::new(&settings).unwrap());
+    let rows = described(&server, Source::table("accounts"), vec![]).await;
+    let all = query(&["id"], Filter::all());
+    // nobody reads on, so that each keeps what it has
+    let mut first = rows.open(&all).await.unwrap();
+    assert_eq!(server.free(), 2, "a first and a second, and no third");
+    let mut second = rows.open(&all).await.unwrap();
+    let mut third = rows.open(&all).await.unwrap();
+    assert_eq!(server.free(), 0);
+    for reading in [&mut first, &mut second, &mut third] {
+        assert!(reading.try_next().await.unwrap().is_some());
+    }
+}
+
+#[tokio::test]
+async fn an_export_gives_back_a_connection_when_another_waits_for_its_first() {
+    // the server lives as long as this
+    let postgres = Postgres::start().await;
+    let database = postgres.database().await;
+    accounts(&database).await;
+    run(&database.db, "CREATE TABLE few AS SELECT n::bigint AS n FROM generate_series(1, 10) AS n").await;
+    let settings = PostgresSettings { connections: 2, ..PostgresSettings::at(Secret::new(database.url())) };
+    let server = Arc::new(PostgresServer::new(&settings).unwrap());
+    let rows = described(&server, Source::table("accounts"), vec![]).await;
+    let few = described(&server, Source::table("few"), vec![]).await;
+    let mut reading = rows.open(&query(&["id"], Filter::all())).await.unwrap();
+    assert_eq!(server.free(), 0);
+    let waiting = tokio::spawn(async move { frames(&few, &query(&["n"], Filter::all())).await });
+    testkit::eventually("it waits", async || server.is_wanted().then_some(())).await;
+    let mut read = 0;
+    while server.is_wanted() {
+        read += reading.try_next().await.unwrap().expect("it gives back before its end").height();
+        tokio::task::yield_now().await;
+    }
+    // the first one is not read on, and is not at its end
+    assert_eq!(waiting.await.unwrap().iter().map(DataFrame::height).sum::<usize>(), 10);
+    assert!((read as i64) < ROWS, "{read} rows");
+    while let Some(frame) = reading.try_next().await.unwrap() {
+        read += frame.height();
+    }
+    assert_eq!(read as i64, ROWS);
 }

@@ -1,0 +1,55 @@
+//! What may stand in logs and dead letters of errors whose own words repeat values of rows.
+
+use polars::prelude::PolarsError;
+use tokio::task::JoinError;
+
+/// Which kind of failure polars had, with names of columns and words of the system, but no values.
+pub(crate) fn polars(error: &PolarsError) -> String {
+    let kind = match error {
+        PolarsError::Context { error, .. } | PolarsError::ExprContext { error, .. } => return polars(error),
+        // of these two the words are names of columns
+        PolarsError::ColumnNotFound(name) => return format!("a column is not found: {name}"),
+        PolarsError::SchemaFieldNotFound(name) => return format!("a field is not found: {name}"),
+        PolarsError::IO { error, .. } => return format!("a file can't be read or written: {}", error.kind()),
+        PolarsError::ComputeError(_) => "a value can't be read, converted or calculated",
+        PolarsError::InvalidOperation(_) => "an operation does not suit a column or one of its values",
+        PolarsError::SchemaMismatch(_) => "a column is not of the type that was expected",
+        PolarsError::ShapeMismatch(_) => "columns have different lengths",
+        PolarsError::OutOfBounds(_) => "an index is beyond the end",
+        PolarsError::NoData(_) => "there is no data",
+        PolarsError::Duplicate(_) => "two columns have one name",
+        _ => "polars failed",
+    };
+    kind.to_owned()
+}
+
+/// How a task died: a panic's own words may hold anything.
+pub(crate) fn died(error: &JoinError) -> &'static str {
+    if error.is_panic() { "a task panicked" } else { "a task was stopped" }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn dies() {
+        panic!("secret")
+    }
+
+    #[tokio::test]
+    async fn no_value_of_a_row_is_repeated() {
+        let errors = [
+            PolarsError::ComputeError("conversion failed: [\"secret\"]".into()),
+            PolarsError::SchemaMismatch("found value of type String: secret".into()),
+            PolarsError::InvalidOperation("secret".into()),
+        ];
+        for error in errors {
+            assert!(error.to_string().contains("secret"));
+            let kept = polars(&error.context("secret".into()));
+            assert!(!kept.contains("secret") && kept.len() > 20, "{kept}");
+        }
+        assert!(polars(&PolarsError::ColumnNotFound("price".into())).contains("price"));
+        let died = tokio::spawn(dies()).await.unwrap_err();
+        assert!(died.to_string().contains("secret") && !super::died(&died).contains("secret"));
+    }
+}

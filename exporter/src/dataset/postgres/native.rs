@@ -1,0 +1,86 @@
+//! What the server's own types are, asked anew for each read: a column may have changed its type or its collation since the
+//! catalog was read, and plain equality under another one could let other tenants' rows pass.
+
+use protocol::{
+    catalog::{Column, ColumnType},
+    filter::Filter,
+};
+use sea_orm::sqlx::{AssertSqlSafe, Column as _, Executor, PgConnection, Row, SqlSafeStr, Statement, TypeInfo};
+
+use super::{
+    super::{
+        DatasetError, Query,
+        sql::{Native, Natives, Source},
+    },
+    PostgresRows,
+    server::{PostgresServer, failed},
+};
+
+/// The types of a table's or view's columns that matter, by the numbers that they have in every server: `text`, `varchar`,
+/// `uuid` and `real`. A text whose collation takes different bytes for equal is none of them.
+const OF_A_RELATION: &str = "SELECT a.attname::text, a.atttypid::bigint::text FROM pg_catalog.pg_attribute AS a \
+     LEFT JOIN pg_catalog.pg_collation AS c ON c.oid = a.attcollation \
+     WHERE a.attnum > 0 AND NOT a.attisdropped AND a.atttypid IN (25, 1043, 2950, 700) \
+     AND to_jsonb(c) ->> 'collisdeterministic' IS DISTINCT FROM 'false' AND a.attrelid = ";
+/// Whether the database has collations that take different bytes for equal. Columns of a query don't say theirs.
+const ODD_COLLATIONS: &str = "SELECT 'yes' FROM pg_catalog.pg_collation AS c \
+     WHERE to_jsonb(c) ->> 'collisdeterministic' = 'false' LIMIT 1";
+
+/// What matters for a query; nothing where none of its columns could tell.
+pub(super) async fn natives(
+    server: &PostgresServer,
+    conn: &mut PgConnection,
+    rows: &PostgresRows,
+    query: &Query,
+) -> Result<Natives, DatasetError> {
+    if !matters(&rows.columns, query) {
+        return Ok(Natives::default());
+    }
+    match rows.table() {
+        Some(table) => of_a_relation(server, conn, &table).await,
+        None => of_a_query(server, conn, &rows.source).await,
+    }
+}
+
+/// Whether a text is compared, or a float compared or read.
+fn matters(columns: &[Column], query: &Query) -> bool {
+    let is = |name: &str, kinds: &[ColumnType]| columns.iter().any(|c| c.name == name && kinds.contains(&c.kind));
+    let compared =
+        |filter: &Filter| filter.columns().into_iter().any(|name| is(name, &[ColumnType::String, ColumnType::Float]));
+    compared(&query.filter) || query.columns.iter().any(|name| is(name, &[ColumnType::Float]))
+}
+
+async fn of_a_relation(server: &PostgresServer, conn: &mut PgConnection, table: &str) -> Result<Natives, DatasetError> {
+    let ask = format!("{OF_A_RELATION}'{}'::regclass", table.replace('\'', "''"));
+    let found = server.within(conn.fetch_all(AssertSqlSafe(ask).into_sql_str())).await?;
+    let known = found.iter().map(|row| {
+        let (name, kind): (String, String) = (row.try_get_unchecked(0)?, row.try_get_unchecked(1)?);
+        let native = match kind.as_str() {
+            "25" | "1043" => Native::Text,
+            "2950" => Native::Uuid,
+            _ => Native::Real,
+        };
+        Ok((name, native))
+    });
+    known.collect::<Result<_, _>>().map_err(failed)
+}
+
+async fn of_a_query(
+    server: &PostgresServer,
+    conn: &mut PgConnection,
+    source: &Source,
+) -> Result<Natives, DatasetError> {
+    let odd = server.within(conn.fetch_optional(ODD_COLLATIONS)).await?.is_some();
+    let statement = AssertSqlSafe(PostgresRows::everything(source)?).into_sql_str();
+    let prepared = server.within(conn.prepare(statement)).await?;
+    let known = prepared.columns().iter().filter_map(|column| {
+        let native = match column.type_info().name() {
+            "TEXT" | "VARCHAR" if !odd => Native::Text,
+            "UUID" => Native::Uuid,
+            "FLOAT4" => Native::Real,
+            _ => return None,
+        };
+        Some((column.name().to_owned(), native))
+    });
+    Ok(known.collect())
+}

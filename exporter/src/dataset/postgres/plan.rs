@@ -1,0 +1,305 @@
+//! What the server's planner says of a statement, and whether the statement can be had range by range.
+//!
+//! A statement that is run once for each range of a key must have the same rows each time. Whether it has is not read from
+//! its text, in which views and functions hide what they do, but from its plan: that shows every expression that will be
+//! calculated, wherever it stands.
+
+use std::collections::BTreeSet;
+
+use sea_orm::{
+    sea_query::{PostgresQueryBuilder, QueryBuilder},
+    sqlx::{AssertSqlSafe, Executor, PgConnection, Row, SqlSafeStr},
+};
+use serde_json::Value;
+
+use super::{
+    super::DatasetError,
+    server::{PostgresServer, failed},
+};
+
+/// What a plan says beside expressions: names, which may look like anything.
+const NAMES: [&str; 17] = [
+    "Node Type",
+    "Parent Relationship",
+    "Strategy",
+    "Partial Mode",
+    "Join Type",
+    "Scan Direction",
+    "Index Name",
+    "Relation Name",
+    "Schema",
+    "Alias",
+    "Function Name",
+    "CTE Name",
+    "Tuplestore Name",
+    "Subplan Name",
+    "Command",
+    "Operation",
+    "Sort Method",
+];
+/// Times that SQL has as words and not as functions.
+const TIMES: [&str; 5] = ["CURRENT_DATE", "CURRENT_TIME", "CURRENT_TIMESTAMP", "LOCALTIME", "LOCALTIMESTAMP"];
+/// Texts that become a time when a statement is read, and are a constant in its plan.
+const MOMENTS: [&str; 4] = ["now", "today", "tomorrow", "yesterday"];
+/// Functions of the server that are the same within a statement, but not in two sessions.
+const OF_A_SESSION: &str = "^(now|statement_timestamp|transaction_timestamp|inet_client_.*|pg_backend_pid|pg_stat_get_.*|\
+                            pg_my_temp_schema|pg_current_xact_id.*|txid_current|txid_current_if_assigned)$";
+/// What makes a function that somebody wrote suspect, as the server does not look into it.
+const SUSPECT: &str = "\\m(now|current_date|current_time|current_timestamp|localtime|localtimestamp|clock_timestamp|\
+                       statement_timestamp|transaction_timestamp|timeofday|random|gen_random_uuid|limit|pg_backend_pid)\\M";
+
+/// A plan, as `EXPLAIN (VERBOSE, FORMAT JSON)` gives it.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Plan(Value);
+
+impl Plan {
+    /// Reads it; an empty one of what is none.
+    pub(super) fn parse(json: &str) -> Self {
+        let mut all: Value = serde_json::from_str(json).unwrap_or_default();
+        Self(all.get_mut(0).and_then(|first| first.get_mut("Plan")).map(Value::take).unwrap_or_default())
+    }
+
+    /// How many rows are expected, and how much work that is taken for.
+    pub(super) fn expected(&self) -> Option<(u64, f64)> {
+        let number = |name: &str| self.0[name].as_f64();
+        number("Plan Rows").zip(number("Total Cost")).map(|(rows, cost)| (rows.max(0.0) as u64, cost))
+    }
+
+    /// What in it, or in the statement that it is of, may give other rows when it is run in another session; None where
+    /// nothing does.
+    pub(super) async fn undivided(
+        &self,
+        server: &PostgresServer,
+        conn: &mut PgConnection,
+        statement: &str,
+    ) -> Result<Option<String>, DatasetError> {
+        let mut found = Found::default();
+        found.node(&self.0);
+        if let Some(reason) = found.reason.take().or_else(|| moment(statement, &found.text)) {
+            return Ok(Some(reason));
+        }
+        let ask = found.question();
+        let row = server.within(conn.fetch_optional(AssertSqlSafe(ask).into_sql_str())).await?;
+        row.map(|row| row.try_get_unchecked::<String, _>(0)).transpose().map_err(failed)
+    }
+}
+
+/// What a plan is made of.
+#[derive(Default)]
+struct Found {
+    reason: Option<String>,
+    /// All expressions, …
+    text: String,
+    /// … without quoted texts, …
+    bare: String,
+    /// … and the functions called in them, with their schema where it is said.
+    functions: BTreeSet<(String, String)>,
+}
+
+impl Found {
+    fn node(&mut self, node: &Value) {
+        let Value::Object(members) = node else { return };
+        if let Some(reason) = refused(node) {
+            self.reason.get_or_insert(reason);
+        }
+        for (name, value) in members {
+            match value {
+                Value::Array(nodes) if name == "Plans" => nodes.iter().for_each(|node| self.node(node)),
+                value if !NAMES.contains(&name.as_str()) => self.texts(value),
+                _ => {}
+            }
+        }
+    }
+
+    /// All texts within a value: keys of groups and orders stand in lists, and in lists of lists.
+    fn texts(&mut self, value: &Value) {
+        match value {
+            Value::String(text) => self.expression(text),
+            Value::Array(values) => values.iter().for_each(|value| self.texts(value)),
+            Value::Object(members) => members.values().for_each(|value| self.texts(value)),
+            _ => {}
+        }
+    }
+
+    fn expression(&mut self, text: &str) {
+        self.text.push_str(text);
+        self.text.push('\n');
+        let bare = without_texts(text);
+        let mut rest = bare.as_str();
+        while let Some(at) = rest.find(|c: char| c == '"' || c == '_' || c.is_alphabetic()) {
+            let mut is_word = !rest[at..].starts_with('"');
+            let (mut name, length) = part(&rest[at..]);
+            let mut schema = String::new();
+            rest = &rest[at + length..];
+            while let Some((next, length)) = rest.strip_prefix('.').map(part).filter(|(_, length)| *length > 0) {
+                schema = std::mem::replace(&mut name, next);
+                rest = &rest[1 + length..];
+                is_word = false;
+            }
+            if is_word && TIMES.contains(&name.as_str()) {
+                self.reason.get_or_insert(name.to_lowercase());
+            }
+            if rest.starts_with('(') {
+                self.functions.insert((schema, name));
+            }
+        }
+        self.bare.push_str(&bare);
+        self.bare.push('\n');
+    }
+
+    /// A statement whose first row is the first function, operator or cast that is not the same in all sessions.
+    fn question(&self) -> String {
+        let quoted = |text: &str| PostgresQueryBuilder.value_to_string(&text.into());
+        let called: Vec<_> =
+            self.functions.iter().map(|(schema, name)| format!("({}, {})", quoted(schema), quoted(name))).collect();
+        // a list is never empty, and no function has an empty name
+        let called = if called.is_empty() { "('', '')".to_owned() } else { called.join(", ") };
+        let (bare, session, suspect) = (quoted(&self.bare), quoted(OF_A_SESSION), quoted(SUSPECT));
+        format!(
+            "SELECT p.proname || '()' FROM pg_catalog.pg_proc AS p \
+             JOIN pg_catalog.pg_namespace AS n ON n.oid = p.pronamespace \
+             JOIN (VALUES {called}) AS called (schema, name) ON called.name = p.proname::text \
+             AND (called.schema = n.nspname::text OR called.schema = '' AND pg_catalog.pg_function_is_visible(p.oid)) \
+             WHERE p.provolatile = 'v' \
+             OR p.provolatile = 's' AND n.nspname = 'pg_catalog' AND p.proname::text ~ {session} \
+             OR p.provolatile = 's' AND n.nspname <> 'pg_catalog' \
+             AND CASE WHEN p.prokind = 'f' THEN pg_catalog.pg_get_functiondef(p.oid) ELSE p.prosrc END ~* {suspect} \
+             UNION ALL SELECT 'the operator ' || o.oprname FROM pg_catalog.pg_operator AS o \
+             JOIN pg_catalog.pg_proc AS p ON p.oid = o.oprcode \
+             WHERE p.provolatile = 'v' AND strpos({bare}, o.oprname::text) > 0 \
+             UNION ALL SELECT 'the cast to ' || pg_catalog.format_type(c.casttarget, NULL) \
+             FROM pg_catalog.pg_cast AS c JOIN pg_catalog.pg_proc AS p ON p.oid = c.castfunc \
+             WHERE p.provolatile = 'v' AND strpos({bare}, '::' || pg_catalog.format_type(c.casttarget, NULL)) > 0 \
+             LIMIT 1"
+        )
+    }
+}
+
+/// What a node of a plan does that depends on more than the rows of the moment.
+fn refused(node: &Value) -> Option<String> {
+    let reason = match node["Node Type"].as_str()? {
+        "Limit" if !is_an_extreme(node) => "limit",
+        "WindowAgg" => "over",
+        "Sample Scan" => "tablesample",
+        "Unique" if !is_distinct(node) => "distinct on",
+        // another server does not know of our moment
+        "Foreign Scan" => "a foreign table",
+        // partitions that were left out by what is known only when it runs, such as the time
+        _ if node["Subplans Removed"].as_u64().is_some_and(|removed| removed > 0) => "a partition chosen by the time",
+        _ => return None,
+    };
+    Some(reason.to_owned())
+}
+
+/// Whether it is how the server finds a least or largest value by an index: one value, which is the same whichever row it is
+/// taken from.
+fn is_an_extreme(limit: &Value) -> bool {
+    let (Some([value]), Some([inner])) =
+        (limit["Output"].as_array().map(Vec::as_slice), limit["Plans"].as_array().map(Vec::as_slice))
+    else {
+        return false;
+    };
+    let condition = value.as_str().map(|value| format!("({value} IS NOT NULL)"));
+    let scans = ["Index Cond", "Filter"].map(|name| inner[name].as_str());
+    condition.is_some_and(|condition| scans.into_iter().flatten().any(|text| text.contains(&condition)))
+}
+
+/// Whether rows that are taken for equal are equal in all that is given of them: else it is left open which one stays.
+fn is_distinct(unique: &Value) -> bool {
+    let texts = |value: &Value| -> Vec<String> {
+        value.as_array().into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect()
+    };
+    let outputs = texts(&unique["Output"]);
+    let keys = texts(&unique["Plans"][0]["Sort Key"]);
+    let is_key = |output: &String| keys.iter().any(|key| key == output || key.starts_with(&format!("{output} ")));
+    outputs.len() < 2 || outputs.iter().all(is_key)
+}
+
+/// A text that was taken for a time when the statement was read: it stands in the statement and no more in its plan.
+fn moment(statement: &str, plan: &str) -> Option<String> {
+    let (statement, plan) = (statement.to_lowercase(), plan.to_lowercase());
+    let is_other = |c: char| c != '_' && !c.is_alphanumeric();
+    // between quotes is every second part; which one is not known where comments have quotes, too
+    let written = |word: &str| {
+        let mut parts = statement.split('\'').skip(1).map(str::trim_start);
+        parts.any(|part| part.split(is_other).next() == Some(word))
+    };
+    // lists of texts are one text in a plan
+    let kept = |word: &str| plan.split('\'').skip(1).step_by(2).any(|part| part.split(is_other).any(|one| one == word));
+    let word = MOMENTS.into_iter().find(|word| written(word) && !kept(word))?;
+    Some(format!("'{word}'"))
+}
+
+/// An expression without what stands in single quotes.
+fn without_texts(text: &str) -> String {
+    // a doubled quote is an end and a new begin
+    text.split('\'').step_by(2).collect::<Vec<_>>().join("''")
+}
+
+/// The word or quoted name at the beginning of a text, and its length there; 0 where there is none.
+fn part(text: &str) -> (String, usize) {
+    let Some(quoted) = text.strip_prefix('"') else {
+        let end = text.find(|c: char| c != '_' && c != '$' && !c.is_alphanumeric()).unwrap_or(text.len());
+        return (text[..end].to_owned(), end);
+    };
+    let (mut name, mut chars) = (String::new(), quoted.char_indices().peekable());
+    while let Some((at, c)) = chars.next() {
+        if c == '"' && chars.next_if(|(_, next)| *next == '"').is_none() {
+            return (name, at + 2);
+        }
+        name.push(c);
+    }
+    (name, text.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn functions_are_found_in_expressions_and_not_in_texts() {
+        let mut found = Found::default();
+        for text in [
+            "(lower(t.name) || 'random() it''s'::text)",
+            "pg_catalog.\"Odd \"\"one\"(x.y, \"CURRENT_DATE\")",
+            "((t.at)::date <= t.current_date)",
+            "count(*) FILTER (WHERE (t.n > nextval('s'::regclass)))",
+        ] {
+            found.expression(text);
+        }
+        let functions: Vec<_> = found.functions.iter().map(|(schema, name)| format!("{schema}.{name}")).collect();
+        assert_eq!(functions, [".count", ".lower", ".nextval", "pg_catalog.Odd \"one"]);
+        assert_eq!(found.reason, None);
+        found.expression("(t.day < CURRENT_DATE)");
+        assert_eq!(found.reason.as_deref(), Some("current_date"));
+    }
+
+    #[test]
+    fn what_depends_on_more_than_rows_is_refused_and_an_extreme_is_not() {
+        let scan = |condition: &str| json!([{"Node Type": "Index Only Scan", "Index Cond": condition}]);
+        let least = json!({"Node Type": "Limit", "Output": ["t.id"], "Plans": scan("(t.id IS NOT NULL)")});
+        let other = json!({"Node Type": "Limit", "Output": ["t.name"], "Plans": scan("(t.id IS NOT NULL)")});
+        assert_eq!((refused(&least), refused(&other).as_deref()), (None, Some("limit")));
+        let sorted = |keys: Value| json!([{"Node Type": "Sort", "Sort Key": keys}]);
+        let unique = |keys: Value| json!({"Node Type": "Unique", "Output": ["t.a", "t.b"], "Plans": sorted(keys)});
+        assert_eq!(refused(&unique(json!(["t.b", "t.a DESC"]))), None);
+        assert_eq!(refused(&unique(json!(["t.a"]))).as_deref(), Some("distinct on"));
+        let nested = json!([{"Plan": {"Node Type": "Sort", "Plans": [{"Node Type": "WindowAgg"}]}}]).to_string();
+        let mut found = Found::default();
+        found.node(&Plan::parse(&nested).0);
+        assert_eq!(found.reason.as_deref(), Some("over"));
+        assert!(Plan::parse("nothing").expected().is_none());
+    }
+
+    #[test]
+    fn a_text_that_became_a_time_is_found() {
+        let statement = "SELECT 1 WHERE at < ' Today'::date";
+        assert_eq!(moment(statement, "(t.at < '2026-11-23'::date)").as_deref(), Some("'today'"));
+        assert_eq!(moment("SELECT 1 WHERE s = 'now'", "(t.s = 'now'::text)"), None);
+        assert_eq!(moment("SELECT 1 WHERE s IN ('a', 'now')", "(t.s = ANY ('{a,now}'::text[]))"), None);
+        assert_eq!(moment("SELECT 1 WHERE at < 'now'", "(t.now = 'x')").as_deref(), Some("'now'"));
+        assert_eq!(moment("SELECT 1 WHERE s = 'nowhere'", "true"), None);
+    }
+}
