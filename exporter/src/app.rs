@@ -83,7 +83,7 @@ pub async fn start_with(
     let (base, seen, mut away) = (registry.clone(), fingerprint(&catalog).await, false);
     let mut registry = registry;
     if !catalog.as_os_str().is_empty() {
-        let loaded = load(&catalog, &means).await?;
+        let loaded = load(&catalog, &means, &registry).await?;
         tell(&loaded, true);
         away = !loaded.unavailable.is_empty();
         registry = registry.with(loaded);

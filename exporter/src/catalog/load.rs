@@ -10,6 +10,7 @@ use std::{
     time::Duration,
 };
 
+use futures::{StreamExt, stream};
 use object_store::aws::AmazonS3Builder;
 use platform::{config::DatabaseConfig, secret::Secret};
 use protocol::{access::Access, catalog::Column};
@@ -18,12 +19,13 @@ use toml::Spanned;
 
 use super::{
     fault::{CatalogFault, CatalogFaults, line_of},
-    refuse::{postgres_alone, whose},
+    refuse::{other_rows, postgres_alone, whose},
     rules,
     spec::{self, CatalogSpec, DatasetSpec, Rows, SecretRef, SourceSpec},
+    templates,
 };
 use crate::{
-    ExporterConfig,
+    ExporterConfig, Registry,
     dataset::{
         Dataset, DatasetError, Files, Key, Place, PostgresRows, PostgresServer, PostgresSettings, Spool, Table,
         declared::{About, Declared},
@@ -36,6 +38,8 @@ use crate::{
 const RETENTION: Duration = Duration::from_secs(24 * 60 * 60);
 /// How long a file that is elsewhere may be silent.
 const FETCH_TIMEOUT: Duration = Duration::from_secs(60);
+/// Sources and datasets that are looked at at once.
+const AT_ONCE: usize = 8;
 /// Connections to one SQLite file.
 const SQLITE_CONNECTIONS: u32 = 8;
 
@@ -48,6 +52,8 @@ pub struct Means {
     pub folder: PathBuf,
     /// Where copies of files that are elsewhere go, and how large one may be.
     pub spool: Spool,
+    /// Exports at once: so many connections to a server stay free for the first ones of others.
+    pub slots: usize,
 }
 
 impl Means {
@@ -57,7 +63,8 @@ impl Means {
         let system = config.spool_dir.as_os_str().is_empty();
         let dir = if system { std::env::temp_dir() } else { config.spool_dir.clone() };
         let folder = config.datasets_dir.clone();
-        Self { reads: reads.clone(), folder, spool: Spool { dir, bytes: config.spool_bytes, timeout: FETCH_TIMEOUT } }
+        let spool = Spool { dir, bytes: config.spool_bytes, timeout: FETCH_TIMEOUT };
+        Self { reads: reads.clone(), folder, spool, slots: config.slots() }
     }
 }
 
@@ -72,18 +79,18 @@ pub struct Loaded {
     pub unavailable: Vec<(String, String)>,
 }
 
-/// Reads a catalog file, and looks at its sources.
+/// Reads a catalog file, and looks at its sources. Its templates may be for what is offered besides, too.
 ///
 /// # Errors
 /// Everything that is wrong in it.
-pub async fn load(path: &Path, means: &Means) -> Result<Loaded, CatalogFaults> {
+pub async fn load(path: &Path, means: &Means, besides: &Registry) -> Result<Loaded, CatalogFaults> {
     let whole = |detail: String| {
         let fault = CatalogFault { line: None, what: "file".into(), detail };
         CatalogFaults::new(path, vec![fault])
     };
     let text = tokio::fs::read_to_string(path).await.map_err(|e| whole(format!("it can't be read: {e}")))?;
     let spec = CatalogSpec::parse(path, &text)?;
-    let mut loader = Loader { text: &text, means, faults: Vec::new(), sources: BTreeMap::new() };
+    let mut loader = Loader { text: &text, means, besides, faults: Vec::new(), sources: BTreeMap::new() };
     let loaded = loader.load(spec).await;
     if loader.faults.is_empty() { Ok(loaded) } else { Err(CatalogFaults::new(path, loader.faults)) }
 }
@@ -95,13 +102,14 @@ enum Open {
     Postgres(Arc<PostgresServer>),
     Bucket(Arc<dyn object_store::ObjectStore>),
     Http(url::Url, Secret),
-    /// It can't be reached now.
-    Away(String),
+    /// It can't be reached now; and whether it is a PostgreSQL server.
+    Away(String, bool),
 }
 
 struct Loader<'a> {
     text: &'a str,
     means: &'a Means,
+    besides: &'a Registry,
     faults: Vec<CatalogFault>,
     sources: BTreeMap<String, Open>,
 }
@@ -120,19 +128,30 @@ impl Loader<'_> {
     }
 
     async fn load(&mut self, spec: CatalogSpec) -> Loaded {
-        for (name, source) in &spec.source {
-            match self.source(source.get_ref()).await {
+        // several at once: one that does not answer holds up neither the others nor the start for long
+        let opened: Vec<_> = {
+            let opening: Vec<_> = spec.source.values().map(|source| self.source(source.get_ref())).collect();
+            stream::iter(opening).buffered(AT_ONCE).collect().await
+        };
+        for ((name, source), open) in spec.source.iter().zip(opened) {
+            match open {
                 Ok(open) => drop(self.sources.insert(name.clone(), open)),
                 Err(detail) => self.fault(source.span().start, format!("source {name}"), detail),
             }
         }
         let known: Vec<_> = spec.source.keys().cloned().collect();
+        let made: Vec<_> = {
+            let datasets = spec.dataset.iter();
+            let making: Vec<_> = datasets.map(|one| self.dataset(one.span().start, one.get_ref(), &known)).collect();
+            stream::iter(making).buffered(AT_ONCE).collect().await
+        };
         let mut loaded = Loaded::default();
-        for dataset in &spec.dataset {
-            let (at, dataset) = (dataset.span().start, dataset.get_ref());
+        for (dataset, made) in spec.dataset.iter().zip(made) {
+            let dataset = dataset.get_ref();
             let name = dataset.name.get_ref();
-            match self.dataset(at, dataset, &known).await {
-                Ok(made) if loaded.datasets.iter().any(|other| other.name() == made.name()) => {
+            let is_taken = |other: &Arc<dyn Dataset>| other.name() == name;
+            match made {
+                Ok(_) if loaded.datasets.iter().chain(&self.besides.datasets).any(is_taken) => {
                     self.fault(dataset.name.span().start, format!("dataset {name}"), "the name is taken".into());
                 }
                 Ok(made) => loaded.datasets.push(made),
@@ -149,23 +168,13 @@ impl Loader<'_> {
     fn template(&mut self, spec: &Spanned<template::TemplateSpec>, loaded: &mut Loaded) {
         let (at, spec) = (spec.span().start, spec.get_ref());
         let what = format!("template {}", spec.name);
-        if !rules::is_name(&spec.name) {
-            return self.fault(at, what, "a template's name has 1 to 64 letters, digits, `_`, `-` and `.`".into());
-        }
         if loaded.templates.iter().any(|other| other.name() == spec.name) {
             return self.fault(at, what, "the name is taken".into());
         }
-        for name in &spec.datasets {
-            let away = loaded.unavailable.iter().any(|(away, _)| away == name);
-            match loaded.datasets.iter().find(|dataset| dataset.name() == *name) {
-                Some(dataset) => {
-                    for fault in spec.validate(dataset.columns()).err().unwrap_or_default() {
-                        self.fault(at, what.clone(), format!("{}: {}", fault.path, fault.detail));
-                    }
-                }
-                None if away => {}
-                None => self.fault(at, what.clone(), format!("it is for `{name}`, which is no dataset of this file")),
-            }
+        let offered: Vec<_> = loaded.datasets.iter().chain(&self.besides.datasets).map(AsRef::as_ref).collect();
+        let away: Vec<_> = loaded.unavailable.iter().map(|(name, _)| name.as_str()).collect();
+        for detail in templates::faults(spec, &offered, &away) {
+            self.fault(at, what.clone(), detail);
         }
         loaded.templates.push(Arc::new(template::Declared::new(spec.clone())));
     }
@@ -174,7 +183,7 @@ impl Loader<'_> {
     async fn source(&self, spec: &SourceSpec) -> Result<Open, String> {
         Ok(match spec {
             SourceSpec::Database {} => Open::Database(self.means.reads.clone()),
-            SourceSpec::Postgres { url, connections, connections_per_export, read_timeout } => {
+            SourceSpec::Postgres { url, connections, connections_per_export, read_timeout, few_rows } => {
                 let usual = PostgresSettings::at(secret(url)?);
                 let settings = PostgresSettings {
                     connections: connections.unwrap_or(usual.connections),
@@ -183,9 +192,16 @@ impl Loader<'_> {
                         Some(text) => spec::duration(text)?,
                         None => usual.read_timeout,
                     },
+                    few_rows: few_rows.unwrap_or(usual.few_rows),
+                    reserved: self.means.slots,
                     ..usual
                 };
-                Open::Postgres(Arc::new(PostgresServer::new(&settings)?))
+                let server = PostgresServer::new(&settings)?;
+                // asked once, and not by each of its datasets
+                match server.reach().await {
+                    Ok(()) => Open::Postgres(Arc::new(server)),
+                    Err(e) => Open::Away(e.to_string(), true),
+                }
             }
             SourceSpec::Sqlite { path } => {
                 let path = self.path(path);
@@ -196,7 +212,7 @@ impl Loader<'_> {
                 };
                 match platform::db::connect(&config).await {
                     Ok(db) => Open::Database(db),
-                    Err(e) => Open::Away(e.to_string()),
+                    Err(e) => Open::Away(e.to_string(), false),
                 }
             }
             SourceSpec::S3 { bucket, endpoint, region, access_key_id, secret_access_key, allow_http } => {
@@ -239,7 +255,6 @@ impl Loader<'_> {
         let source = match &spec.from {
             None => None,
             Some(from) if known.contains(from.get_ref()) => match self.sources.get(from.get_ref()) {
-                Some(Open::Away(why)) => return Err(Refusal::Away(why.clone())),
                 Some(open) => Some(open.clone()),
                 // its own fault is told already
                 None => return Err(Refusal::Away("its source is wrong".into())),
@@ -250,7 +265,10 @@ impl Loader<'_> {
             }
         };
         let rows = spec.rows(at).map_err(|(at, detail)| Refusal::Fault(at, detail))?;
-        postgres_alone(spec, matches!(&source, Some(Open::Postgres(_))))?;
+        postgres_alone(spec, matches!(&source, Some(Open::Postgres(_) | Open::Away(_, true))))?;
+        if let Some(Open::Away(why, _)) = source {
+            return Err(Refusal::Away(why));
+        }
         let made: Result<Arc<dyn Dataset>, DatasetError> = match (rows, source) {
             (Rows::Sql(rows), Some(Open::Database(db))) => match self.of_database(at, spec, rows, db).await {
                 Ok(made) => Ok(made?),
@@ -391,10 +409,11 @@ impl Loader<'_> {
         let moment = spec.snapshot.as_ref().map(|moment| *moment.get_ref()).unwrap_or_default();
         let rows =
             PostgresRows::new(server, rows, spec.name.get_ref(), columns, spec.params(), order).of_moment(moment);
-        Ok(Ok(match key {
-            Some(key) => Arc::new(rows.split_by(key)),
-            None => Arc::new(rows),
-        }))
+        let (Some(key), Some(name)) = (key, &spec.split_by) else { return Ok(Ok(Arc::new(rows))) };
+        match rows.undivided().await? {
+            None => Ok(Ok(Arc::new(rows.split_by(key)))),
+            Some(reason) => Ok(Err(Refusal::Fault(name.span().start, other_rows(&reason)))),
+        }
     }
 
     fn place(&self, files: String, source: Option<Open>) -> Option<Place> {

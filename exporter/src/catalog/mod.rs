@@ -8,6 +8,7 @@ mod refuse;
 mod reload;
 pub(crate) mod rules;
 mod spec;
+mod templates;
 #[cfg(test)]
 mod tests;
 

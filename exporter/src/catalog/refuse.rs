@@ -28,15 +28,6 @@ pub(super) fn postgres_alone(spec: &DatasetSpec, postgres: bool) -> Result<(), R
         let detail = "`split_by` gives rows range by range, and `order` in one order: leave one of them out";
         return Err(Refusal::Fault(key.span().start, detail.into()));
     }
-    if let (Some(key), Some(query)) = (&spec.split_by, &spec.query)
-        && let Some(word) = undivided(query.get_ref())
-    {
-        let detail = format!(
-            "`split_by` runs the query once for each range of the key, and `{word}` gives other rows each time: leave out \
-             one of them"
-        );
-        return Err(Refusal::Fault(key.span().start, detail));
-    }
     if postgres {
         return Ok(());
     }
@@ -54,12 +45,10 @@ pub(super) fn postgres_alone(spec: &DatasetSpec, postgres: bool) -> Result<(), R
     }
 }
 
-/// Words of queries whose rows depend on what else is asked, or on chance.
-const UNDIVIDED: [&str; 8] =
-    ["limit", "offset", "fetch", "over", "tablesample", "random", "gen_random_uuid", "clock_timestamp"];
-
-/// The first word of a query for which its rows can't be had part by part. A name or text that looks like one is taken for it.
-fn undivided(query: &str) -> Option<&'static str> {
-    let mut words = query.split(|c: char| !c.is_alphanumeric() && c != '_');
-    words.find_map(|word| UNDIVIDED.into_iter().find(|bad| word.eq_ignore_ascii_case(bad)))
+/// What is said of rows that can't be had range by range, where `reason` is what stands in the way.
+pub(super) fn other_rows(reason: &str) -> String {
+    format!(
+        "`split_by` reads it once for each range of the key, and `{reason}` gives other rows each time: leave out one of \
+         them, or give a moment as a parameter"
+    )
 }

@@ -62,7 +62,7 @@ impl Reloader {
     }
 
     async fn reload(&mut self, changed: bool) {
-        let loaded = match load(&self.path, &self.means).await {
+        let loaded = match load(&self.path, &self.means, &self.base).await {
             Ok(loaded) => loaded,
             Err(faults) => return refused(&faults.to_string()),
         };

@@ -74,6 +74,8 @@ pub(crate) enum SourceSpec {
         connections_per_export: Option<usize>,
         /// How long to wait for the next rows.
         read_timeout: Option<String>,
+        /// So few rows of a table are read by one statement, which an index may serve.
+        few_rows: Option<u64>,
     },
     /// A SQLite file.
     Sqlite {

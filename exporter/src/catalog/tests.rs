@@ -31,7 +31,12 @@ impl House {
     async fn load(&self, text: &str) -> Result<Loaded, CatalogFaults> {
         std::fs::write(self.path("catalog.toml"), text).unwrap();
         let config = ExporterConfig { datasets_dir: self.dir.path().into(), ..ExporterConfig::default() };
-        load(&self.path("catalog.toml"), &Means::of(&config, &self.database.db)).await
+        load(&self.path("catalog.toml"), &Means::of(&config, &self.database.db), &self.besides()).await
+    }
+
+    /// What comes with every exporter.
+    fn besides(&self) -> Registry {
+        Registry::standard(self.dir.path(), &self.database.db)
     }
 
     async fn faults(&self, text: &str) -> Vec<(Option<usize>, String)> {
@@ -183,18 +188,12 @@ async fn each_fault_is_told_with_its_line_and_what_to_do() {
             5,
             "does not ask for `email`",
         ),
-        // nor does the order tell what is hidden, or a query have other rows for each range
+        // nor does the order tell what is hidden
         (
             "[[dataset]]\nname = \"a\"\nfiles = \"people1.parquet\"\norder = \"salary\"\n[[dataset.column]]\n\
              name = \"tenant\"\n[[dataset.column]]\nname = \"salary\"\nscope = \"hr\"\n",
             4,
             "has a `scope`",
-        ),
-        (
-            "[source.d]\nkind = \"database\"\n[[dataset]]\nname = \"a\"\nfrom = \"d\"\nsplit_by = \"id\"\n\
-             query = \"SELECT id, row_number() Over (ORDER BY x) AS n FROM t\"\n",
-            6,
-            "`over` gives other rows",
         ),
         // whose rows they are can't be left out, nor be the same for everybody
         (
@@ -372,7 +371,7 @@ async fn a_source_that_comes_back_and_a_new_file_are_taken_without_a_restart() {
     put("[[dataset]]\nname = 1\n");
     let second = format!("{PEOPLE}\n[[dataset]]\nname = \"late\"\nfiles = \"late.csv\"\n");
     let wrong = fingerprint(&path).await;
-    assert!(load(&path, &Means::of(&config, &house.database.db)).await.is_err() && wrong.is_some());
+    assert!(load(&path, &Means::of(&config, &house.database.db), &house.besides()).await.is_err() && wrong.is_some());
     put(&second);
     current.changed().await;
     assert_eq!(names(&current), ["people"], "the new one's source is away");
@@ -381,4 +380,102 @@ async fn a_source_that_comes_back_and_a_new_file_are_taken_without_a_restart() {
     stop.cancel();
     running.await.unwrap().unwrap();
     house.database.db.execute_unprepared("SELECT 1").await.unwrap();
+}
+
+#[tokio::test]
+async fn a_template_is_checked_for_every_dataset_that_it_is_for() {
+    let house = House::new().await;
+    parquet(&house.path("people1.parquet"));
+    let people = "[[dataset]]\nname = \"p\"\nfiles = \"people1.parquet\"\n\
+                  row_policy = { tenant = { eq = { claim = \"tenant\" } } }\n";
+    let away = "[[dataset]]\nname = \"gone\"\nfiles = \"gone.parquet\"\n";
+    for (text, told) in [
+        // one for a dataset that comes with every exporter
+        ("datasets = [\"menus\"]\n[[template.column]]\nsource = \"category\"\n", None),
+        ("datasets = [\"menus\"]\n[[template.column]]\nsource = \"salary\"\n", Some("no column `salary`")),
+        ("[[template.column]]\nsource = \"salary\"\ndecimals = 2\n", None),
+        ("[[template.column]]\nsource = \"salary\"\n[[template.sort]]\ncolumn = \"email\"\n", None),
+        // and others for nobody in particular
+        ("[[template.column]]\nsource = \"category\"\ndecimals = 2\n", Some("column[0].decimals: only numbers")),
+        ("[[template.column]]\nname = \"x\"\nvalue = \"email * 2\"\n", Some("column[0].value: at byte")),
+        ("[[template.column]]\nname = \"x\"\nvalue = \"salry * 2\"\n", Some("lacks `salry`")),
+        ("[[template.column]]\nsource = \"email\"\n[[template.sort]]\ncolumn = \"id\"\n", Some("lacks `id`. Mend")),
+        // `name` of menus and of muscles, which is told once
+        ("[[template.column]]\nsource = \"name\"\nwords = [\"a\", \"b\"]\n", Some("column[0].words")),
+        ("time_zone = \"Mars\"\n", Some("no time zone")),
+    ] {
+        let file = format!("{people}\n[[template]]\nname = \"t\"\n{text}");
+        let faults = house.faults(&file).await;
+        match told {
+            None => assert_eq!(faults, [], "{text}"),
+            Some(word) => {
+                assert_eq!(faults.len(), 1, "{text}: {faults:?}");
+                assert!(faults[0].0 == Some(6) && faults[0].1.contains(word), "{text}: {faults:?}");
+            }
+        }
+    }
+    // nor is one wrong whose dataset can't be seen now
+    let file = format!("{away}[[template]]\nname = \"t\"\n[[template.column]]\nsource = \"unknown\"\n");
+    let loaded = house.load(&file).await.unwrap();
+    assert_eq!((loaded.templates.len(), loaded.unavailable.len()), (1, 1));
+    let bound = "[[template]]\nname = \"t\"\ndatasets = [\"menus\"]\n[[template.column]]\nsource = \"category\"\n";
+    let registry = house.besides().with(house.load(bound).await.unwrap());
+    let fits = |name: &str| registry.template("t").unwrap().fits(registry.dataset(name).unwrap().as_ref());
+    assert!(fits("menus") && !fits("muscles"));
+    let taken = "[[dataset]]\nname = \"menus\"\nfiles = \"people1.parquet\"\n\
+                 row_policy = { tenant = { eq = { claim = \"tenant\" } } }\n";
+    assert_eq!(house.faults(taken).await, [(Some(2), "the name is taken".to_owned())]);
+}
+
+#[tokio::test]
+async fn rows_that_are_others_in_each_range_are_refused_with_their_line() {
+    let house = House::new().await;
+    let postgres = testkit::db::Postgres::start().await;
+    let database = postgres.database().await;
+    database.db.execute_unprepared("CREATE TABLE t (id bigint, at timestamptz, note text)").await.unwrap();
+    std::fs::write(house.path("url"), database.url()).unwrap();
+    let source = format!(
+        "[source.p]\nkind = \"postgres\"\nfew_rows = 10\nurl = {{ file = \"{}\" }}\n",
+        house.path("url").display()
+    );
+    let params = "[[dataset.param]]\nname = \"since\"\ntype = \"datetime\"\n";
+    for (query, params, told) in [
+        ("SELECT id, note AS \\\"limit\\\" FROM t WHERE note <> 'over'", "", None),
+        ("SELECT id, row_number() Over (ORDER BY at) AS n FROM t", "", Some("`over` gives other rows")),
+        ("SELECT id FROM t WHERE at > :since AND at < now()", params, Some("`now()` gives other rows")),
+        ("SELECT id FROM t WHERE at > :since", params, None),
+    ] {
+        let file = format!(
+            "{source}[[dataset]]\nname = \"a\"\nfrom = \"p\"\nsplit_by = \"id\"\nquery = \"{query}\"\n{params}"
+        );
+        let faults = house.faults(&file).await;
+        match told {
+            None => assert_eq!(faults, [], "{query}"),
+            Some(word) => assert!(faults[0].0 == Some(8) && faults[0].1.contains(word), "{query}: {faults:?}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn sources_that_do_not_answer_hold_up_a_start_once_and_not_one_after_the_other() {
+    let house = House::new().await;
+    let silent: Vec<_> = (0..5).map(|_| std::net::TcpListener::bind("127.0.0.1:0").unwrap()).collect();
+    let mut file = String::new();
+    for (n, listener) in silent.iter().enumerate() {
+        let url = house.path(&format!("url{n}"));
+        std::fs::write(&url, format!("postgres://u@{}/d", listener.local_addr().unwrap())).unwrap();
+        file += &format!("[source.s{n}]\nkind = \"postgres\"\nurl = {{ file = \"{}\" }}\n", url.display());
+        for name in ["a", "b", "c"] {
+            file += &format!("[[dataset]]\nname = \"{name}{n}\"\nfrom = \"s{n}\"\ntable = \"t\"\n");
+        }
+    }
+    tokio::time::pause();
+    let begun = tokio::time::Instant::now();
+    let loaded = house.load(&file).await.unwrap();
+    let took = begun.elapsed().as_secs();
+    assert_eq!((loaded.datasets.len(), loaded.unavailable.len()), (0, 15));
+    assert!((10..20).contains(&took), "{took} s");
+    // what is wrong in the file is told all the same
+    let wrong = file.replace("table = \"t\"", "query = \"DROP TABLE t\"");
+    assert_eq!(house.faults(&wrong).await.len(), 15);
 }

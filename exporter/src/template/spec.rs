@@ -3,7 +3,7 @@
 use protocol::catalog::Column;
 use serde::{Deserialize, Serialize};
 
-use super::declared;
+use super::{declared, expr};
 use crate::format::{LineEnd, Profile, Quoting, Timestamps};
 
 /// One `[[template]]`.
@@ -133,5 +133,21 @@ impl TemplateSpec {
     /// All faults.
     pub fn validate(&self, dataset_columns: &[Column]) -> Result<(), Vec<Fault>> {
         declared::resolve(self, dataset_columns, &[]).map(drop)
+    }
+
+    /// The columns of a dataset that it names, each once: it is for datasets that have all of them.
+    pub(crate) fn named(&self) -> Vec<String> {
+        let mut names: Vec<String> = Vec::new();
+        for column in &self.columns {
+            names.extend(column.source.clone());
+            names.extend(column.value.iter().flat_map(|value| expr::named(value)));
+        }
+        let is_own = |name: &String| {
+            self.columns.iter().any(|column| column.name.as_ref() == Some(name) || column.source.as_ref() == Some(name))
+        };
+        names.extend(self.sort.iter().map(|key| key.column.clone()).filter(|name| !is_own(name)));
+        names.sort_unstable();
+        names.dedup();
+        names
     }
 }

@@ -1,6 +1,9 @@
 //! `sluice catalog check`: what an exporter would make of a catalog file.
 
-use exporter::catalog::{CatalogFault, Loaded, Means, load};
+use exporter::{
+    Registry,
+    catalog::{CatalogFault, Loaded, Means, load},
+};
 use platform::{config::DatabaseConfig, secret::Secret};
 use serde::Serialize;
 
@@ -44,7 +47,8 @@ pub async fn check(options: &CatalogCheckOptions, settings: &Settings) -> Result
     let config = DatabaseConfig { url: Secret::new(url), ..settings.database.clone() };
     let reads = platform::db::connect(&config).await.unwrap_or_default();
     let mut report = Report { file: file.display().to_string(), ..Report::default() };
-    match load(file, &Means::of(&settings.exporter, &reads)).await {
+    let besides = Registry::standard(&settings.exporter.datasets_dir, &reads);
+    match load(file, &Means::of(&settings.exporter, &reads), &besides).await {
         Ok(loaded) => fill(&mut report, loaded).await,
         Err(wrong) => report.faults = wrong.faults,
     }

@@ -56,5 +56,14 @@ pub fn compile(text: &str, columns: &[Column]) -> Result<Computed, ExprError> {
     Ok(Computed { expr: typed.expr, kind, columns: compiler.into_columns() })
 }
 
+/// The columns that an expression names, each time that it does; none of one that can't be read.
+pub(super) fn named(text: &str) -> Vec<String> {
+    let mut names = Vec::new();
+    if let Ok(node) = parse::parse(text) {
+        node.columns(&mut names);
+    }
+    names
+}
+
 #[cfg(test)]
 mod tests;

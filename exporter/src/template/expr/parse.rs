@@ -31,6 +31,22 @@ pub(super) enum Kind {
     Call(String, Vec<Node>),
 }
 
+impl Node {
+    /// Adds the columns that it and what is in it name.
+    pub(super) fn columns(&self, names: &mut Vec<String>) {
+        match &self.kind {
+            Kind::Number(_) | Kind::Text(_) | Kind::Bool(_) | Kind::Null => {}
+            Kind::Column(name) => names.push(name.clone()),
+            Kind::Minus(inner) | Kind::Not(inner) => inner.columns(names),
+            Kind::Binary(_, left, right) => {
+                left.columns(names);
+                right.columns(names);
+            }
+            Kind::Call(_, values) => values.iter().for_each(|value| value.columns(names)),
+        }
+    }
+}
+
 /// The operators between two values, from the one that binds least, with their levels.
 const LEVELS: [&[&str]; 5] = [&["or"], &["and"], &["=", "<>", "!=", "<", "<=", ">", ">="], &["+", "-"], &["*", "/"]];
 /// `not` stands between `and` and the comparisons.
