@@ -9,11 +9,11 @@ group "default" {
 }
 
 target "image" {
-  name       = name
-  matrix     = { name = ["gateway", "exporter", "exporter-demo", "notifier", "sluice"] }
+  name       = image
+  matrix     = { image = ["gateway", "exporter", "exporter-demo", "notifier", "sluice"] }
   context    = "."
   dockerfile = "ops/Dockerfile"
-  target     = name
+  target     = image
   args       = { VERSION = VERSION }
-  tags       = ["sluice/${name}:${VERSION}"]
+  tags       = ["sluice/${image}:${VERSION}"]
 }
