@@ -183,7 +183,8 @@ pub struct NatsConfig {
     pub replicas: usize,
     /// How long a request over NATS may take, milliseconds.
     pub request_timeout_ms: u64,
-    /// How long gateways and exporters wait at their start for the streams, which a notifier makes, milliseconds.
+    /// How long gateways and exporters wait at their start for the streams, which a notifier makes, and a notifier for
+    /// servers that are not ready to have them made, milliseconds.
     pub streams_wait_ms: u64,
 }
 

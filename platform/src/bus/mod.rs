@@ -1,6 +1,7 @@
 //! NATS: durable messages over JetStream, lossy ones and requests over core NATS.
 
 mod streams;
+mod tls;
 
 use std::{sync::Arc, time::Duration};
 
@@ -36,6 +37,37 @@ pub enum BusError {
     /// The credentials file can't be read.
     #[error("nats.credentials_file: {0}")]
     Credentials(#[source] std::io::Error),
+    /// A file of the encrypted connection can't be read.
+    #[error("nats.{setting}: {file}: {source}")]
+    File {
+        /// The setting that names it.
+        setting: &'static str,
+        /// Which.
+        file: String,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// Only one of the two is there.
+    #[error("nats.tls_cert_file and nats.tls_key_file belong together: set both, or none")]
+    HalfAPair,
+    /// The server shows a certificate that we don't trust.
+    #[error(
+        "NATS at {url} can't be trusted: {detail}; its certificate must come from nats.tls_ca_file and hold the host of the URL"
+    )]
+    Untrusted {
+        /// Where.
+        url: String,
+        /// What is wrong with it.
+        detail: String,
+    },
+    /// The server wants another certificate than ours, or any.
+    #[error("NATS at {url} doesn't take the certificate of this process (nats.tls_cert_file): {detail}")]
+    Unwelcome {
+        /// Where.
+        url: String,
+        /// What it said.
+        detail: String,
+    },
     /// The server can't be reached or refuses us.
     #[error("can't connect to NATS at {url}: {source}")]
     Connect {
@@ -117,11 +149,13 @@ impl Bus {
     /// them. `name` is shown to operators.
     ///
     /// # Errors
-    /// When the server can't be reached within the request time, or a stream can't be made.
+    /// When none of the servers can be reached, each within the request time, or a stream can't be made; where the servers
+    /// are not ready for that, only after `streams_wait_ms`.
     pub async fn connect(config: &NatsConfig, name: &str) -> Result<Self, BusError> {
         let connected = Arc::new(Notify::new());
         let mut bus = Self::open(config, name, Arc::clone(&connected)).await?;
-        streams::ensure(&bus.jetstream, config.replicas).await?;
+        let limit = Duration::from_millis(config.streams_wait_ms);
+        streams::make(&bus.jetstream, config.replicas, limit).await?;
         let stop = CancellationToken::new();
         tokio::spawn(streams::keep(bus.jetstream.clone(), config.replicas, connected, stop.clone()));
         bus._keeper = Some(Arc::new(stop.drop_guard()));
@@ -132,7 +166,8 @@ impl Bus {
     /// `KV_<bucket>`. Without any it only connects.
     ///
     /// # Errors
-    /// When the server can't be reached within the request time, or a stream is not there within `streams_wait_ms`.
+    /// When none of the servers can be reached, each within the request time, or a stream is not there within
+    /// `streams_wait_ms`.
     pub async fn join(config: &NatsConfig, name: &str, needed: &[&str]) -> Result<Self, BusError> {
         let bus = Self::open(config, name, Arc::new(Notify::new())).await?;
         streams::wait(&bus.jetstream, needed, Duration::from_millis(config.streams_wait_ms)).await?;
@@ -166,13 +201,7 @@ impl Bus {
                     }
                 }
             });
-        if !config.tls_ca_file.is_empty() {
-            options = options.add_root_certificates(config.tls_ca_file.clone().into()).require_tls(true);
-        }
-        if !config.tls_cert_file.is_empty() {
-            let (cert, key) = (&config.tls_cert_file, &config.tls_key_file);
-            options = options.add_client_certificate(cert.into(), key.into()).require_tls(true);
-        }
+        options = tls::encrypted(options, config).await?;
         if !config.credentials_file.is_empty() {
             let credentials =
                 tokio::fs::read_to_string(&config.credentials_file).await.map_err(BusError::Credentials)?;
@@ -181,8 +210,7 @@ impl Bus {
             options = options.user_and_password(config.user.clone(), config.password.expose().to_owned());
         }
         let urls: Vec<_> = config.url.split(',').map(str::trim).collect();
-        let client =
-            options.connect(urls).await.map_err(|source| BusError::Connect { url: config.url.clone(), source })?;
+        let client = options.connect(urls).await.map_err(|e| tls::unconnected(config.url.clone(), e))?;
         let jetstream =
             jetstream::context::ContextBuilder::new().timeout(timeout).ack_timeout(timeout).build(client.clone());
         Ok(Self { client, jetstream, timeout, _keeper: None })
