@@ -100,6 +100,24 @@ impl Client {
         }
     }
 
+    /// The same with further headers in the request that opens it.
+    ///
+    /// # Errors
+    /// When the upgrade is refused.
+    ///
+    /// # Panics
+    /// When the gateway can't be reached, or says something else first.
+    pub async fn connect_with(
+        gateway: &str,
+        credential: Credential<'_>,
+        headers: &[(&'static str, &str)],
+    ) -> Result<Self, Refusal> {
+        match Self::attempt_with(gateway, credential, headers).await {
+            Ok(answer) => answer,
+            Err(e) => panic!("can't reach {gateway}: {e}"),
+        }
+    }
+
     /// The same for a client that tries again.
     ///
     /// # Errors
@@ -112,9 +130,18 @@ impl Client {
         credential: Credential<'_>,
         origin: Option<&str>,
     ) -> Result<Result<Self, Refusal>, String> {
+        let origin = origin.map(|origin| ("origin", origin));
+        Self::attempt_with(gateway, credential, origin.as_slice()).await
+    }
+
+    async fn attempt_with(
+        gateway: &str,
+        credential: Credential<'_>,
+        headers: &[(&'static str, &str)],
+    ) -> Result<Result<Self, Refusal>, String> {
         let url = format!("{}/v1/ws", gateway.replacen("http", "ws", 1));
         let mut request = url.into_client_request().expect("the gateway's URL is one");
-        let value = |text: String| HeaderValue::from_str(&text).expect("tokens, tickets and origins are plain text");
+        let value = |text: String| HeaderValue::from_str(&text).expect("what tests send in headers is plain text");
         let mut protocols = SUBPROTOCOL.to_owned();
         match credential {
             Credential::Bearer(token) => {
@@ -124,8 +151,8 @@ impl Client {
             Credential::None => {}
         }
         request.headers_mut().insert(header::SEC_WEBSOCKET_PROTOCOL, value(protocols));
-        if let Some(origin) = origin {
-            request.headers_mut().insert(header::ORIGIN, value(origin.to_owned()));
+        for (name, text) in headers {
+            request.headers_mut().insert(*name, value((*text).to_owned()));
         }
         match in_time("the upgrade", connect_async(request)).await {
             Ok((socket, response)) => {
