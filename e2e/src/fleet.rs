@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use platform::config::StoreConfig;
+use platform::config::{NatsConfig, StoreConfig};
 use tempfile::TempDir;
 use testkit::{
     client::{Client, Credential},
@@ -29,6 +29,8 @@ pub struct Plan {
     pub postgres: bool,
     /// NATS with the files of `ops/nats`, and each service as its own user with its password in a file.
     pub nats_users: bool,
+    /// The same on a cluster of three, encrypted.
+    pub nats_cluster: bool,
     /// Further settings of every process, as environment variables.
     pub settings: Vec<(&'static str, String)>,
     /// Where datasets are; a folder with `flights` when None.
@@ -45,6 +47,7 @@ impl Default for Plan {
             notifiers: 1,
             postgres: false,
             nats_users: false,
+            nats_cluster: false,
             settings: vec![],
             datasets: None,
             store: None,
@@ -88,7 +91,12 @@ impl Fleet {
     /// # Panics
     /// When something does not start.
     pub async fn start(plan: Plan) -> Self {
-        let nats = if plan.nats_users { NatsServer::start_as_shipped().await } else { NatsServer::start().await };
+        let nats_users = plan.nats_users || plan.nats_cluster;
+        let nats = match (plan.nats_cluster, plan.nats_users) {
+            (true, _) => NatsServer::start_as_cluster().await,
+            (false, true) => NatsServer::start_as_shipped().await,
+            (false, false) => NatsServer::start().await,
+        };
         let (postgres, database) = if plan.postgres {
             let postgres = Postgres::start().await;
             let database = postgres.database().await;
@@ -102,20 +110,12 @@ impl Fleet {
             link(&crate::flights(), &own_datasets.path().join("flights.parquet"));
         }
         let datasets = plan.datasets.unwrap_or_else(|| own_datasets.path().to_owned());
-        let bus = nats.config();
-        let nats_env = if plan.nats_users {
-            vec![]
-        } else {
-            let password = bus.password.expose().to_owned();
-            vec![("SLUICE_NATS__USER", bus.user), ("SLUICE_NATS__PASSWORD", password)]
-        };
-        let mut env = vec![
-            ("SLUICE_NATS__URL", bus.url),
+        let mut env = nats_env(nats.config(), nats_users);
+        env.extend([
             ("SLUICE_DATABASE__URL", database.url().to_owned()),
             ("SLUICE_EXPORTER__DATASETS_DIR", datasets.display().to_string()),
             ("SLUICE_GATEWAY__IDENTITY__LOCAL__SECRET", SECRET.to_owned()),
-        ];
-        env.extend(nats_env);
+        ]);
         env.extend(plan.settings);
         let mut fleet = Self {
             gateways: vec![],
@@ -127,7 +127,7 @@ impl Fleet {
             store_env: store_env(plan.store.unwrap_or_else(|| store.config())),
             store,
             env,
-            nats_users: plan.nats_users,
+            nats_users,
             issuer: Issuer::local(SECRET),
             _postgres: postgres,
             _datasets: own_datasets,
@@ -239,6 +239,21 @@ impl Fleet {
         let password = self.nats.password_file(user).display().to_string();
         vec![("SLUICE_NATS__USER", user.to_owned()), ("SLUICE_NATS__PASSWORD_FILE", password)]
     }
+}
+
+/// How to connect. Where each service is a user of its own, this leaves out who.
+fn nats_env(config: NatsConfig, users: bool) -> Vec<(&'static str, String)> {
+    let mut env = vec![("SLUICE_NATS__URL", config.url), ("SLUICE_NATS__REPLICAS", config.replicas.to_string())];
+    if !users {
+        env.push(("SLUICE_NATS__USER", config.user));
+        env.push(("SLUICE_NATS__PASSWORD", config.password.expose().to_owned()));
+    }
+    if !config.tls_ca_file.is_empty() {
+        env.push(("SLUICE_NATS__TLS_CA_FILE", config.tls_ca_file));
+        env.push(("SLUICE_NATS__TLS_CERT_FILE", config.tls_cert_file));
+        env.push(("SLUICE_NATS__TLS_KEY_FILE", config.tls_key_file));
+    }
+    env
 }
 
 fn store_env(config: StoreConfig) -> Vec<(&'static str, String)> {

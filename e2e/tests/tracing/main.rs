@@ -14,7 +14,11 @@ use protocol::{
 };
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
-use testkit::{eventually, fault::Process};
+use testkit::{
+    client::{Client, Credential},
+    eventually,
+    fault::Process,
+};
 use tokio::{net::TcpListener, time::Instant};
 
 use crate::collector::{Collector, Seen};
@@ -191,6 +195,60 @@ async fn a_trace_that_the_client_began_goes_on() {
     assert_ne!(download.trace, TRACE);
     assert_eq!(download.links, [TRACE]);
     assert_eq!(download.attributes["file.bytes"], file.body.len().to_string());
+}
+
+#[tokio::test]
+async fn a_trace_that_was_begun_before_a_session_goes_on_in_all_that_is_asked_for_in_it() {
+    let collector = Collector::start().await;
+    let fleet = fleet(collector.url(), &[]).await;
+    let token = fleet.token("alice", "acme");
+    let head = [("traceparent", &*format!("00-{TRACE}-{SPAN}-00"))];
+    let client = Client::connect_with(fleet.url(), Credential::Bearer(&token), &head).await;
+    let mut client = client.unwrap_or_else(|e| panic!("not let in: {e:?}"));
+    let create =
+        ExportCreate { dataset: "flights".into(), deliver: Deliver::Stream, window: Some(MIB), ..Default::default() };
+    let export = client.create(create).await;
+    let opened = client.opened(export.id, MIB).await;
+    assert!(client.collect(opened, false).await.seal().rows > 0);
+    assert_eq!(client.ended(export.id).await.status, Status::Completed);
+    // another of the same session
+    let other = client.create(ExportCreate { dataset: "menus".into(), ..Default::default() }).await;
+    assert_eq!(client.ended(other.id).await.status, Status::Completed);
+
+    let names = [
+        "export.submit",
+        "dispatch",
+        "job.process",
+        "encode",
+        "segment.put",
+        "outcome.settle",
+        "event.publish",
+        "event.deliver",
+        "grant",
+        "file.deliver",
+    ];
+    let ids = BTreeSet::from([export.id.to_string(), other.id.to_string()]);
+    let spans = eventually("the spans of both exports, all below the client's", async || {
+        let spans = whole(&collector, TRACE, &names).await;
+        let submitted = spans.iter().filter(|span| span.name == "export.submit");
+        let submitted: BTreeSet<_> = submitted.filter_map(|span| span.attributes.get("export.id").cloned()).collect();
+        let below = heads(&spans).iter().all(|span| span.parent == SPAN);
+        (submitted == ids && below).then_some(spans)
+    })
+    .await;
+    let services: BTreeSet<&str> = spans.iter().map(|span| span.service.as_str()).collect();
+    assert_eq!(services, BTreeSet::from(["sluice-exporter", "sluice-gateway", "sluice-notifier"]));
+
+    // without one, each export has a trace of its own
+    let mut untraced = fleet.client().await;
+    let own = untraced.create(ExportCreate { dataset: "menus".into(), ..Default::default() });
+    let own = own.await;
+    let found = eventually("its span", async || {
+        let spans = collector.spans().into_iter().filter(|span| span.name == "export.submit");
+        spans.into_iter().find(|span| span.attributes.get("export.id") == Some(&own.id.to_string()))
+    })
+    .await;
+    assert!(found.trace != TRACE && found.parent.is_empty(), "{found:#?}");
 }
 
 #[tokio::test]
