@@ -113,7 +113,10 @@ async function save(order: Order): Promise<void> {
       },
     });
     // the stream's seal may be here before the export's own end: the name comes with the latter
-    const { file } = await client.exports.ended(exportId, { signal: stop.signal });
+    const { file } = await client.exports.ended(exportId, {
+      signal: stop.signal,
+      maxFailures: Number.POSITIVE_INFINITY,
+    });
     if (file?.sha256 !== result.sha256) {
       throw new SluiceError({
         slug: "digest-mismatch",
