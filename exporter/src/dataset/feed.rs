@@ -35,6 +35,11 @@ impl Rows {
         self.left == Some(0) || self.feed.is_closed()
     }
 
+    /// Waits until nobody is there who could want more.
+    pub(super) async fn closed(&self) {
+        self.feed.closed().await;
+    }
+
     /// Sends a frame, or what is still wanted of it. False: nobody wants more.
     pub(super) fn send(&mut self, frame: DataFrame) -> bool {
         let frame = match &mut self.left {

@@ -6,7 +6,7 @@
 //! - [`Writer`], for files with an inside, such as Parquet and workbooks: it takes the frames one after the other and
 //!   writes whenever it has something.
 
-mod cell;
+pub(crate) mod cell;
 mod compression;
 pub mod csv;
 pub mod csvw;

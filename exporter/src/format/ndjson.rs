@@ -91,7 +91,7 @@ impl Encoder for NdjsonEncoder {
 }
 
 /// A JSON string (RFC 8259, section 7).
-fn string(out: &mut Vec<u8>, value: &str) {
+pub(crate) fn string(out: &mut Vec<u8>, value: &str) {
     const HEX: &[u8; 16] = b"0123456789abcdef";
     out.push(b'"');
     for byte in value.bytes() {

@@ -4,12 +4,18 @@
 //! temporary file without a name, whose size is bounded, and which is gone with its reader, whatever happens.
 
 mod arrow;
+mod batches;
+pub(super) mod carried;
 mod cells;
 mod csv;
 mod ndjson;
 mod place;
+mod stamp;
 #[cfg(test)]
 mod tests;
+mod text;
+#[cfg(test)]
+mod type_tests;
 
 use std::{fs::File, sync::Arc};
 
@@ -19,6 +25,7 @@ use protocol::catalog::{Column, ColumnType};
 use tokio::runtime::Handle;
 
 pub use self::place::{Place, Spool};
+pub(super) use self::{carried::Carried, stamp::Stamp};
 use super::{
     Dataset, DatasetError, Frames, Guess, Query, feed,
     parquet::{self, RowFilter},
@@ -77,7 +84,8 @@ impl Files {
         let first = items.first().ok_or_else(|| DatasetError::NoFile(place.to_string()))?;
         let file = place.fetch(first).await?;
         let given = declared.to_vec();
-        let look = tokio::task::spawn_blocking(move || look(file, kind, &given));
+        let dataset = name.to_owned();
+        let look = tokio::task::spawn_blocking(move || look(&dataset, file, kind, &given));
         let (columns, schema, rows) = look.await?.map_err(|e| e.in_file(first))?;
         // with several files only the readers know
         let rows = rows.filter(|_| items.len() == 1);
@@ -94,57 +102,100 @@ impl Files {
         if let Some(gone) = query.columns.iter().find(|name| !self.schema.contains(name)) {
             return Err(DatasetError::NoColumn(gone.clone()));
         }
-        let filter = RowFilter::of(&query.filter, &self.schema)?;
         let mut needed = query.columns.clone();
-        if let Some(filter) = &filter {
-            needed.extend(filter.columns.iter().filter(|name| !query.columns.contains(name)).cloned());
+        if let Some(filter) = RowFilter::of(&query.filter, &self.schema)? {
+            needed.extend(filter.columns.into_iter().filter(|name| !query.columns.contains(name)));
         }
-        let items = runtime.block_on(self.place.list())?;
+        let Some(items) = runtime.block_on(unless_unwanted(sender, self.place.list()))? else { return Ok(()) };
         if items.is_empty() {
             // files that are gone are not a dataset without rows
             return Err(DatasetError::NoFile(self.place.to_string()));
         }
         for item in items {
-            if sender.is_closed() {
-                return Ok(());
-            }
-            let file = runtime.block_on(self.place.fetch(&item))?;
-            let wanted = Wanted { columns: &needed, limit: query.limit };
-            let mut take = |frame: DataFrame| -> Result<bool, DatasetError> {
-                let frame = self.fitting(frame)?;
-                let frame = match &filter {
-                    None => frame,
-                    Some(filter) => match filter.apply(frame, sender)? {
-                        Some(frame) => frame,
-                        None => return Ok(!sender.is_closed()),
-                    },
-                };
-                Ok(sender.send(frame.select(query.columns.iter().map(String::as_str))?))
-            };
-            let done = match self.kind {
-                FileKind::Parquet => parquet::each(file, &wanted, &mut take),
-                FileKind::Csv(delimiter) => csv::each(file, delimiter, &self.columns, &wanted, &mut take),
-                FileKind::Ndjson => ndjson::each(file, &self.columns, &wanted, &mut take),
-                FileKind::Arrow => arrow::each(file, &wanted, &mut take),
-            };
-            if !done.map_err(|e| e.in_file(&item))? {
+            let fetched = runtime.block_on(unless_unwanted(sender, self.place.fetch(&item)))?;
+            let Some(file) = fetched else { return Ok(()) };
+            if !self.read_one(file, query, &needed, sender).map_err(|e| e.in_file(&item))? {
                 return Ok(());
             }
         }
         Ok(())
     }
 
-    /// The frame with its columns as the dataset has them: other files may have narrower numbers.
+    /// Reads a file. False: nobody wants more.
+    fn read_one(
+        &self,
+        file: File,
+        query: &Query,
+        needed: &[String],
+        sender: &mut feed::Rows,
+    ) -> Result<bool, DatasetError> {
+        let (same, stamp) = (file.try_clone()?, Stamp::of(&file)?);
+        let wanted = Wanted { columns: needed, limit: query.limit };
+        let mut filter = None;
+        let mut take = |frame: DataFrame| -> Result<bool, DatasetError> {
+            stamp.check(&same)?;
+            self.check_kinds(&frame)?;
+            // by the types of this very file: what is made of its values, and may fail, is made of rows that pass alone
+            if filter.is_none() {
+                filter = Some(RowFilter::of(&query.filter, frame.schema())?);
+            }
+            let frame = match filter.as_ref().and_then(Option::as_ref) {
+                None => frame,
+                Some(filter) => match filter.apply(frame, sender)? {
+                    Some(frame) => frame,
+                    None => return Ok(!sender.is_closed()),
+                },
+            };
+            let frame = frame.select(query.columns.iter().map(String::as_str))?;
+            Ok(sender.send(self.fitting(frame)?))
+        };
+        let more = match self.kind {
+            FileKind::Parquet => parquet::each(file, &wanted, &mut take),
+            FileKind::Csv(delimiter) => csv::each(file, delimiter, &self.columns, &wanted, &mut take),
+            FileKind::Ndjson => ndjson::each(file, &self.columns, &wanted, &mut take),
+            FileKind::Arrow => arrow::each(file, &wanted, &mut take),
+        };
+        // a file that was written meanwhile may look whole, or broken
+        stamp.check(&same)?;
+        more
+    }
+
+    /// Refuses a frame whose columns are of other kinds than the dataset's.
+    fn check_kinds(&self, frame: &DataFrame) -> Result<(), DatasetError> {
+        for column in frame.columns() {
+            let known = self.schema.get(column.name()).and_then(parquet::column_type);
+            if parquet::column_type(column.dtype()) != known {
+                return Err(DatasetError::Changed(column.name().to_string()));
+            }
+        }
+        Ok(())
+    }
+
+    /// The frame with its columns as the dataset has them: other files may have narrower or wider numbers.
     fn fitting(&self, mut frame: DataFrame) -> Result<DataFrame, DatasetError> {
         for (name, dtype) in self.schema.iter() {
             let Some(column) = frame.column(name).ok().filter(|column| column.dtype() != dtype) else { continue };
-            if parquet::column_type(column.dtype()) != parquet::column_type(dtype) {
-                return Err(DatasetError::Changed(name.to_string()));
+            let cast = column.cast(dtype)?;
+            if cast.null_count() > column.null_count() {
+                // what the value is, is nobody's business but its reader's
+                let detail = "a value does not fit the type that the first of the files has";
+                return Err(DatasetError::Value { column: name.to_string(), detail });
             }
-            let cast = column.strict_cast(dtype)?;
             frame.replace(name, cast)?;
         }
         Ok(frame)
+    }
+}
+
+/// What comes of the work, unless all who wanted it leave meanwhile.
+async fn unless_unwanted<T>(
+    sender: &feed::Rows,
+    work: impl Future<Output = Result<T, DatasetError>>,
+) -> Result<Option<T>, DatasetError> {
+    tokio::select! {
+        biased;
+        () = sender.closed() => Ok(None),
+        done = work => done.map(Some),
     }
 }
 
@@ -160,17 +211,18 @@ pub(super) struct Wanted<'a> {
 pub(super) type Take<'a> = &'a mut dyn FnMut(DataFrame) -> Result<bool, DatasetError>;
 
 fn look(
+    dataset: &str,
     file: File,
     kind: FileKind,
     declared: &[Column],
 ) -> Result<(Vec<Column>, SchemaRef, Option<u64>), DatasetError> {
-    let (schema, rows) = match kind {
+    let (carried, rows) = match kind {
         FileKind::Parquet => parquet::look(file)?,
-        FileKind::Csv(delimiter) => (csv::look(file, delimiter, declared)?, None),
-        FileKind::Ndjson => (ndjson::look(file, declared)?, None),
+        FileKind::Csv(delimiter) => (Carried::all(csv::look(file, delimiter, declared)?), None),
+        FileKind::Ndjson => (Carried::all(ndjson::look(file, declared)?), None),
         FileKind::Arrow => (arrow::look(file)?, None),
     };
-    let mut columns = parquet::columns(&schema, declared)?;
+    let mut columns = parquet::columns(dataset, &carried, declared)?;
     if matches!(kind, FileKind::Csv(_) | FileKind::Ndjson) {
         // exact numbers of any length stay text in frames
         for column in &mut columns {
@@ -180,7 +232,7 @@ fn look(
             }
         }
     }
-    Ok((columns, schema, rows))
+    Ok((columns, carried.schema, rows))
 }
 
 #[async_trait]

@@ -88,7 +88,7 @@ impl Place {
             Self::Objects { store, pattern, spool } => {
                 let matches = glob::Pattern::new(pattern).map_err(|_| DatasetError::NoFile(pattern.clone()))?;
                 let fixed = pattern.find(is_wildcard).map_or(pattern.as_str(), |at| &pattern[..at]);
-                let folder = fixed.rsplit_once('/').map(|(folder, _)| Path::from(folder));
+                let folder = fixed.rsplit_once('/').map(|(folder, _)| key(folder)).transpose()?;
                 let options = glob::MatchOptions { require_literal_separator: true, ..glob::MatchOptions::default() };
                 let listing = store
                     .list(folder.as_ref())
@@ -114,7 +114,7 @@ impl Place {
                 opened.map_err(|e| DatasetError::from(e).in_file(item))
             }
             Self::Objects { store, spool, .. } => {
-                let got = tokio::time::timeout(spool.timeout, store.get(&Path::from(item))).await;
+                let got = tokio::time::timeout(spool.timeout, store.get(&key(item)?)).await;
                 let got = got.map_err(|_| DatasetError::Slow(spool.timeout))??;
                 copy(got.into_stream().map_err(DatasetError::from), spool).await.map_err(|e| e.in_file(item))
             }
@@ -130,6 +130,11 @@ impl Place {
             }
         }
     }
+}
+
+/// The key as it stands: one with a `%` is not encoded once more.
+fn key(text: &str) -> Result<Path, DatasetError> {
+    Path::parse(text).map_err(|e| DatasetError::Objects(e.into()))
 }
 
 /// Writes a stream into a temporary file without a name.

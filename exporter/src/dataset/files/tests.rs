@@ -3,7 +3,7 @@
 use std::{io::Cursor, path::Path, time::Duration};
 
 use futures::TryStreamExt;
-use object_store::aws::AmazonS3Builder;
+use object_store::{ObjectStoreExt, aws::AmazonS3Builder};
 use platform::secret::Secret;
 use polars::prelude::{Column as PolarsColumn, IpcStreamWriter, ParquetWriter, SerWriter};
 use protocol::{
@@ -83,11 +83,27 @@ async fn objects_of_a_bucket_are_read_in_the_order_of_their_names_and_leave_noth
     assert_eq!(numbers(&files, &some).await.unwrap(), [15]);
     assert_eq!(numbers(&files, &Query { limit: Some(12), ..all() }).await.unwrap().len(), 12);
     assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0, "copies have no name");
+    // a `%` in a key is itself, and no code for something else
+    store.put("sales/100%.parquet", parquet_bytes(frame(50))).await.unwrap();
+    let percent = Query { filter: filter::parse(&json!({"n": {"gte": 50}}), files.columns()).unwrap(), ..all() };
+    assert_eq!(numbers(&files, &percent).await.unwrap(), (50..60).collect::<Vec<_>>());
+    let key = store_key(&*objects, "100").await;
+    assert!(key.contains('%'), "{key}");
+    let alone = Place::Objects { store: Arc::clone(&objects), pattern: key, spool: spool(dir.path(), 1 << 20) };
+    let alone = Files::open("percent", alone, FileKind::Parquet, &[]).await.unwrap();
+    assert_eq!(numbers(&alone, &all()).await.unwrap().len(), 10);
+    objects.delete(&object_store::path::Path::parse(store_key(&*objects, "100").await).unwrap()).await.unwrap();
     let small = Files::open("sales", place(100), FileKind::Parquet, &[]).await.unwrap_err();
     assert!(small.to_string().contains("100 bytes") && !small.is_transient(), "{small}");
     store.delete_where("sales", |_| true).await.unwrap();
     assert!(matches!(numbers(&files, &all()).await, Err(DatasetError::NoFile(_))), "gone is not empty");
     assert!(matches!(Files::open("s", place(1 << 20), FileKind::Parquet, &[]).await, Err(DatasetError::NoFile(_))));
+}
+
+/// The key that has these characters, as the bucket itself has it.
+async fn store_key(objects: &dyn object_store::ObjectStore, part: &str) -> String {
+    let keys: Vec<_> = objects.list(None).map_ok(|object| object.location.to_string()).try_collect().await.unwrap();
+    keys.into_iter().find(|key| key.contains(part)).unwrap()
 }
 
 /// An endpoint that gives these bytes to those who have the token.
@@ -264,4 +280,41 @@ async fn large_numbers_without_a_sign_are_read_from_parquet() {
     let read: Vec<_> = files.open(&every).await.unwrap().try_collect().await.unwrap();
     let cell = |name: &str| read[0].column(name).unwrap().get(1).unwrap().str_value().into_owned();
     assert_eq!(cell("id"), "18446744073709551615");
+}
+
+#[tokio::test]
+async fn a_copy_that_nobody_waits_for_any_more_stops() {
+    let dir = tempfile::tempdir().unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let whole = stream_bytes(frame(0));
+    let (asked, waiting) = tokio::sync::oneshot::channel();
+    let server = tokio::spawn(async move {
+        let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", whole.len());
+        // once whole, for those who look at it
+        let (mut socket, _) = listener.accept().await.unwrap();
+        let mut request = vec![0; 4096];
+        assert!(socket.read(&mut request).await.unwrap() > 0);
+        socket.write_all(&[head.as_bytes(), &whole].concat()).await.unwrap();
+        drop(socket);
+        // and then no more than its beginning
+        let (mut socket, _) = listener.accept().await.unwrap();
+        assert!(socket.read(&mut request).await.unwrap() > 0);
+        socket.write_all(&[head.as_bytes(), &whole[..50]].concat()).await.unwrap();
+        asked.send(()).unwrap();
+        // until the reader hangs up
+        socket.read(&mut request).await
+    });
+    let place = Place::Http {
+        client: reqwest::Client::builder().no_proxy().build().unwrap(),
+        url: format!("http://{address}/rows.arrows").parse().unwrap(),
+        bearer: Secret::default(),
+        spool: Spool { dir: dir.path().to_owned(), bytes: 1 << 20, timeout: Duration::from_secs(120) },
+    };
+    let files = Files::open("rows", place, FileKind::Arrow, &[]).await.unwrap();
+    let frames = files.open(&all()).await.unwrap();
+    waiting.await.unwrap();
+    drop(frames);
+    let hung_up = tokio::time::timeout(Duration::from_secs(20), server).await.expect("the copy stops").unwrap();
+    assert!(hung_up.is_err() || hung_up.is_ok_and(|read| read == 0));
 }

@@ -3,7 +3,10 @@
 //! The file is read window by window (see `windows`), so that memory depends on neither its size nor the size of
 //! its row groups. With a filter, each window's filter columns are read first and the others only when a row is left.
 
+mod pages;
 mod predicate;
+#[cfg(test)]
+mod tests;
 mod windows;
 
 use std::{
@@ -18,11 +21,12 @@ use protocol::{
     catalog::{Column, ColumnType},
     filter::Filter,
 };
+use tracing::warn;
 
 use self::windows::Windows;
 use super::{
     Dataset, DatasetError, Frames, Guess, Query, feed,
-    files::{Take, Wanted},
+    files::{Carried, Take, Wanted},
 };
 
 /// Rows of a window when only the first rows are wanted.
@@ -51,10 +55,10 @@ impl ParquetFile {
     /// Reads the footer of the file.
     ///
     /// # Errors
-    /// When it can't be read, or has a column of a type that filters and files have no counterpart for.
+    /// When it can't be read, or has no column of a type that can be carried.
     pub fn open(path: &Path, name: &str, title: &str, description: &str) -> Result<Self, DatasetError> {
         let windows = Windows::open(File::open(path)?)?;
-        let columns = columns(windows.schema(), &[])?;
+        let columns = columns(name, windows.carried(), &[])?;
         let [name, title, description] = [name, title, description].map(str::to_owned);
         Ok(Self { path: path.to_owned(), name, title, description, columns, rows: windows.rows() })
     }
@@ -94,9 +98,11 @@ impl Dataset for ParquetFile {
                 if sender.is_closed() {
                     break;
                 }
-                let frame = windows.read(&window, &filter.columns)?;
-                let Some(mask) = filter.mask(&frame, || sender.is_closed())? else { break };
-                rows += u64::from(mask.sum().unwrap_or(0));
+                for piece in windows.pieces(window, &filter.columns)? {
+                    let frame = windows.read(&piece, &filter.columns)?;
+                    let Some(mask) = filter.mask(&frame, || sender.is_closed())? else { break };
+                    rows += u64::from(mask.sum().unwrap_or(0));
+                }
             }
             Ok(rows)
         });
@@ -146,24 +152,39 @@ pub(super) fn guess(file: File, filter: &Filter) -> Result<Guess, DatasetError> 
     Ok(Guess { rows: (share * rows as f64).round() as u64, exact: false })
 }
 
-/// The schema of a file and its rows.
-pub(super) fn look(file: File) -> Result<(SchemaRef, Option<u64>), DatasetError> {
+/// The columns of a file and its rows.
+pub(super) fn look(file: File) -> Result<(Carried, Option<u64>), DatasetError> {
     let windows = Windows::open(file)?;
-    Ok((windows.schema().clone(), Some(windows.rows())))
+    Ok((windows.carried().clone(), Some(windows.rows())))
 }
 
-/// The columns of a schema, under the labels that were declared; of these each must be there, and all if none was.
-pub(super) fn columns(schema: &SchemaRef, declared: &[Column]) -> Result<Vec<Column>, DatasetError> {
-    let typed = |name: &str, dtype: &DataType| match column_type(dtype) {
-        Some(kind) => Ok(Column::new(name, kind)),
-        None => Err(DatasetError::Unsupported { column: name.to_owned(), dtype: format!("{dtype:?}") }),
+/// The columns of a dataset's files, under the labels that were declared; of these each must be there, and all that can be
+/// carried if none was.
+pub(super) fn columns(dataset: &str, carried: &Carried, declared: &[Column]) -> Result<Vec<Column>, DatasetError> {
+    let typed = |name: &str, dtype: &DataType| {
+        let told = || carried.refused.get(name).cloned().unwrap_or_else(|| format!("{dtype:?}"));
+        let kind = column_type(dtype);
+        kind.ok_or_else(|| DatasetError::Unsupported { column: name.to_owned(), dtype: told() })
     };
     if declared.is_empty() {
-        return schema.iter().map(|(name, dtype)| typed(name, dtype)).collect();
+        let (known, unknown): (Vec<_>, Vec<_>) = carried
+            .schema
+            .iter()
+            .map(|(name, dtype)| Ok(Column::new(name.as_str(), typed(name, dtype)?)))
+            .partition(Result::is_ok);
+        for error in unknown.iter().filter_map(|column: &Result<_, DatasetError>| column.as_ref().err()) {
+            warn!(dataset.name = dataset, error = %error, "a column is left out");
+        }
+        if known.is_empty()
+            && let Some(none) = unknown.into_iter().next()
+        {
+            return none.map(|column| vec![column]);
+        }
+        return known.into_iter().collect();
     }
     let known = declared.iter().map(|column| {
-        let dtype = schema.get(&column.name).ok_or_else(|| DatasetError::NoColumn(column.name.clone()))?;
-        Ok(Column { kind: typed(&column.name, dtype)?.kind, ..column.clone() })
+        let dtype = carried.schema.get(&column.name).ok_or_else(|| DatasetError::NoColumn(column.name.clone()))?;
+        Ok(Column { kind: typed(&column.name, dtype)?, ..column.clone() })
     });
     known.collect()
 }
@@ -175,8 +196,10 @@ pub(super) fn each(file: File, wanted: &Wanted<'_>, take: Take<'_>) -> Result<bo
         return Err(DatasetError::NoColumn(gone.clone()));
     }
     for window in windows.plan(wanted.columns, wanted.limit.map(|_| FEW_ROWS)) {
-        if !take(windows.read(&window, wanted.columns)?)? {
-            return Ok(false);
+        for piece in windows.pieces(window, wanted.columns)? {
+            if !take(windows.read(&piece, wanted.columns)?)? {
+                return Ok(false);
+            }
         }
     }
     Ok(true)
@@ -189,19 +212,25 @@ fn read(path: &Path, query: &Query, sender: &mut feed::Rows) -> Result<(), Datas
         return Err(DatasetError::NoColumn(gone.clone()));
     }
     let filter = RowFilter::of(&query.filter, windows.schema())?;
-    for window in windows.plan(&query.columns, query.limit.map(|_| FEW_ROWS)) {
-        if sender.is_closed() {
-            return Ok(());
-        }
-        let frame = match &filter {
-            None => windows.read(&window, &query.columns)?,
-            Some(filter) => match filtered(&windows, &window, filter, &query.columns, sender)? {
-                Some(frame) => frame,
-                None => continue,
-            },
-        };
-        if !sender.send(frame) {
-            return Ok(());
+    let mut needed = query.columns.clone();
+    if let Some(filter) = &filter {
+        needed.extend(filter.columns.iter().filter(|name| !query.columns.contains(name)).cloned());
+    }
+    for window in windows.plan(&needed, query.limit.map(|_| FEW_ROWS)) {
+        for piece in windows.pieces(window, &needed)? {
+            if sender.is_closed() {
+                return Ok(());
+            }
+            let frame = match &filter {
+                None => windows.read(&piece, &query.columns)?,
+                Some(filter) => match filtered(&windows, &piece, filter, &query.columns, sender)? {
+                    Some(frame) => frame,
+                    None => continue,
+                },
+            };
+            if !sender.send(frame) {
+                return Ok(());
+            }
         }
     }
     Ok(())

@@ -1,0 +1,236 @@
+//! How large the record batches of Arrow IPC are, before one is read: a batch can't be read in parts.
+
+use std::{fs::File, io::ErrorKind, os::unix::fs::FileExt};
+
+use polars_arrow::{
+    datatypes::{ArrowDataType, ArrowSchema},
+    io::ipc::format::ipc::{BufferRef, MessageHeaderRef, MessageRef, RecordBatchRef, planus::ReadAsRoot},
+};
+
+use super::super::DatasetError;
+
+/// A batch whose wanted columns have more bytes in memory is refused.
+pub(super) const BATCH_BYTES: u64 = 256 << 20;
+/// No header of a message is longer.
+const HEADER_BYTES: usize = 64 << 20;
+/// What stands before the length of a message since version 0.15 of the format.
+const CONTINUATION: [u8; 4] = [0xff; 4];
+
+/// What stands where a message should.
+const BROKEN: DatasetError = DatasetError::Garbled("a batch of rows is damaged");
+
+/// Looks at the batches of a file.
+pub(super) struct Batches {
+    file: File,
+    columns: Vec<(ArrowDataType, bool)>,
+    most: u64,
+    header: Vec<u8>,
+}
+
+impl Batches {
+    /// For a file with these columns, of which those at some places are wanted; those of a batch may have so many bytes.
+    pub(super) fn new(file: File, schema: &ArrowSchema, wanted: &[usize], most: u64) -> Self {
+        let wanted = |at: usize| wanted.contains(&at);
+        let columns = schema.iter_values().enumerate().map(|(at, field)| (field.dtype.clone(), wanted(at)));
+        Self { file, columns: columns.collect(), most, header: Vec::new() }
+    }
+
+    /// Refuses the message at this place when it would take too much memory.
+    pub(super) fn check_at(&mut self, at: u64) -> Result<(), DatasetError> {
+        self.message(at).map(drop)
+    }
+
+    /// The same for all up to the next batch of rows. Says where the one after it begins.
+    pub(super) fn check_next(&mut self, mut at: u64) -> Result<u64, DatasetError> {
+        while let Some((next, is_rows)) = self.message(at)? {
+            at = next;
+            if is_rows {
+                break;
+            }
+        }
+        Ok(at)
+    }
+
+    /// The place of the message behind this one, and whether this one has rows; None at the end.
+    fn message(&mut self, at: u64) -> Result<Option<(u64, bool)>, DatasetError> {
+        let (mut at, mut length) = (at, [0; 4]);
+        for _ in 0..2 {
+            match self.file.read_exact_at(&mut length, at) {
+                Ok(()) => at += 4,
+                // its reader tells what an end without a word is
+                Err(e) if e.kind() == ErrorKind::UnexpectedEof => return Ok(None),
+                Err(e) => return Err(e.into()),
+            }
+            if length != CONTINUATION {
+                break;
+            }
+        }
+        let length = usize::try_from(i32::from_le_bytes(length)).map_err(|_| BROKEN)?;
+        if length == 0 {
+            return Ok(None);
+        }
+        if length > HEADER_BYTES {
+            return Err(BROKEN);
+        }
+        self.header.resize(length, 0);
+        self.file.read_exact_at(&mut self.header, at)?;
+        let body = at + length as u64;
+        let message = MessageRef::read_as_root(&self.header).map_err(|_| BROKEN)?;
+        let size = u64::try_from(message.body_length().map_err(|_| BROKEN)?).map_err(|_| BROKEN)?;
+        let (bytes, is_rows) = match message.header().map_err(|_| BROKEN)?.ok_or(BROKEN)? {
+            MessageHeaderRef::RecordBatch(batch) => (self.bytes(batch, body, Some(&self.columns))?, true),
+            MessageHeaderRef::DictionaryBatch(batch) => {
+                let batch = batch.data().map_err(|_| BROKEN)?.ok_or(BROKEN)?;
+                (self.bytes(batch, body, None)?, false)
+            }
+            _ => (0, false),
+        };
+        if bytes > self.most {
+            return Err(DatasetError::Garbled("a batch of rows has more than 256 MiB: write smaller batches"));
+        }
+        Ok(Some((body.checked_add(size).ok_or(BROKEN)?, is_rows)))
+    }
+
+    /// The bytes that the wanted columns of a batch take in memory; all of it without columns.
+    fn bytes(
+        &self,
+        batch: RecordBatchRef<'_>,
+        body: u64,
+        columns: Option<&[(ArrowDataType, bool)]>,
+    ) -> Result<u64, DatasetError> {
+        let mut buffers = batch.buffers().map_err(|_| BROKEN)?.ok_or(BROKEN)?.iter();
+        let packed = batch.compression().map_err(|_| BROKEN)?.is_some();
+        let mut sum = 0_u64;
+        let mut count = |buffer: BufferRef<'_>| -> Result<(), DatasetError> {
+            sum = sum.checked_add(self.length(buffer, body, packed)?).ok_or(BROKEN)?;
+            Ok(())
+        };
+        let Some(columns) = columns else {
+            buffers.try_for_each(count)?;
+            return Ok(sum);
+        };
+        let mut variadic = batch.variadic_buffer_counts().map_err(|_| BROKEN)?.into_iter().flatten();
+        for (dtype, wanted) in columns {
+            let own = buffers_of(dtype, &mut variadic).ok_or(BROKEN)?;
+            for buffer in buffers.by_ref().take(own) {
+                if *wanted {
+                    count(buffer)?;
+                }
+            }
+        }
+        Ok(sum)
+    }
+
+    /// The bytes of a buffer; of one that is compressed, those that stand before it.
+    fn length(&self, buffer: BufferRef<'_>, body: u64, packed: bool) -> Result<u64, DatasetError> {
+        let length = u64::try_from(buffer.length()).map_err(|_| BROKEN)?;
+        if !packed || length < 8 {
+            return Ok(length);
+        }
+        let mut unpacked = [0; 8];
+        let at = u64::try_from(buffer.offset()).ok().and_then(|offset| body.checked_add(offset)).ok_or(BROKEN)?;
+        self.file.read_exact_at(&mut unpacked, at)?;
+        match i64::from_le_bytes(unpacked) {
+            // as it is, for once
+            -1 => Ok(length - 8),
+            unpacked => u64::try_from(unpacked).map_err(|_| BROKEN),
+        }
+    }
+}
+
+/// How many buffers a column has; None when its batch does not say.
+fn buffers_of(dtype: &ArrowDataType, variadic: &mut impl Iterator<Item = i64>) -> Option<usize> {
+    use ArrowDataType as D;
+    Some(match dtype {
+        D::Null => 0,
+        D::Utf8 | D::LargeUtf8 | D::Binary | D::LargeBinary => 3,
+        D::Utf8View | D::BinaryView => 2 + usize::try_from(variadic.next()?).ok()?,
+        D::List(field) | D::LargeList(field) | D::Map(field, _) => 2 + buffers_of(&field.dtype, variadic)?,
+        D::FixedSizeList(field, _) => 1 + buffers_of(&field.dtype, variadic)?,
+        D::Struct(fields) => {
+            let mut count = 1;
+            for field in fields {
+                count += buffers_of(&field.dtype, variadic)?;
+            }
+            count
+        }
+        D::Union(union) => {
+            let mut count = if union.mode.is_sparse() { 1 } else { 2 };
+            for field in &union.fields {
+                count += buffers_of(&field.dtype, variadic)?;
+            }
+            count
+        }
+        D::Extension(extension) => buffers_of(&extension.inner, variadic)?,
+        _ => 2,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use polars::prelude::{
+        Column, DataFrame, DataType, IntoColumn, IntoSeries, IpcCompression, IpcStreamWriter, IpcWriter, ListChunked,
+        NamedFrom, SerWriter, Series,
+    };
+    use polars_arrow::io::ipc::read::{read_file_metadata, read_stream_metadata};
+
+    use super::*;
+
+    /// A column of every shape, and a large one at the end.
+    fn frame() -> DataFrame {
+        let lists: ListChunked = (0..100)
+            .map(|n| (n % 7 > 0).then(|| Series::new("".into(), [Some(format!("list {n} of texts")), None])))
+            .collect();
+        let large: Vec<_> = (0..100).map(|n| format!("{n:5}").repeat(2_000)).collect();
+        let records = polars::prelude::StructChunked::from_series(
+            "record".into(),
+            100,
+            [Series::new("a".into(), [1_i32; 100]), Series::new("b".into(), ["some text of the record"; 100])].iter(),
+        );
+        let columns = vec![
+            Column::full_null("null".into(), 100, &DataType::Null),
+            Column::new("flag".into(), [true; 100]),
+            lists.with_name("list".into()).into_series().into_column(),
+            records.unwrap().into_series().into_column(),
+            Column::new("n".into(), (0..100_i64).collect::<Vec<_>>()),
+            Column::new("large".into(), large),
+        ];
+        DataFrame::new_infer_height(columns).unwrap()
+    }
+
+    #[test]
+    fn batches_are_weighed_by_the_wanted_columns_before_they_are_read() {
+        for packed in [None, Some(IpcCompression::LZ4), Some(IpcCompression::ZSTD(Default::default()))] {
+            for is_file in [false, true] {
+                let mut bytes = Vec::new();
+                if is_file {
+                    IpcWriter::new(&mut bytes).with_compression(packed).finish(&mut frame()).unwrap();
+                } else {
+                    IpcStreamWriter::new(&mut bytes).with_compression(packed).finish(&mut frame()).unwrap();
+                }
+                let mut file = tempfile::tempfile().unwrap();
+                file.write_all(&bytes).unwrap();
+                let mut input = std::io::Cursor::new(&bytes);
+                let (schema, at) = if is_file {
+                    let metadata = read_file_metadata(&mut input).unwrap();
+                    (metadata.schema.as_ref().clone(), metadata.blocks[0].offset as u64)
+                } else {
+                    (read_stream_metadata(&mut input).unwrap().schema, input.position())
+                };
+                let check = |wanted: &[usize], most: u64| {
+                    let file = file.try_clone().unwrap();
+                    Batches::new(file, &schema, wanted, most).check_next(at)
+                };
+                // numbers alone are 800 bytes, and are so when there is something large beside them
+                assert!(check(&[4], 800).is_ok() && check(&[4], 700).is_err(), "{packed:?} {is_file}");
+                assert!(check(&[4, 5], 1_100_000).is_ok(), "{packed:?} {is_file}");
+                let error = check(&[4, 5], 900_000).unwrap_err();
+                assert!(error.told().contains("write smaller batches"), "{error}");
+                let next = check(&[0, 1, 2, 3], 100_000).unwrap();
+                assert!(next > at && next <= bytes.len() as u64, "{next}");
+            }
+        }
+    }
+}

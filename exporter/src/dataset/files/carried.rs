@@ -1,0 +1,266 @@
+//! What the types of a file become, so that filters and all formats know them.
+//!
+//! Numbers beyond those of 64 bits become decimals; what is neither a number, a flag, a text nor a time becomes text:
+//! categories as their names, bytes as `\x…`, durations in ISO 8601, lists and records as JSON. What even that can't
+//! carry is refused by its column alone.
+
+use std::{
+    collections::BTreeMap,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+};
+
+use polars::prelude::{
+    ArrowDataType, ArrowField, Column, DataType, Schema, SchemaRef, Series, StringChunkedBuilder, UnknownKind, pf16,
+    polars_err,
+};
+use polars_arrow::{
+    array::{Array, PrimitiveArray},
+    datatypes::ArrowSchema,
+};
+
+use super::{super::DatasetError, text};
+
+/// Text that the values of one column may become at once, bytes. What is written once in a file, and often meant, is
+/// written as often as it is meant.
+const TEXT_BYTES: usize = 256 << 20;
+
+/// The columns of a file, as they are given.
+#[derive(Clone, Debug)]
+pub(in crate::dataset) struct Carried {
+    /// All of them; those that can't be carried are of an unknown type.
+    pub(in crate::dataset) schema: SchemaRef,
+    /// The types of those that can't be carried.
+    pub(in crate::dataset) refused: BTreeMap<String, String>,
+}
+
+impl Carried {
+    /// Of columns that need no change.
+    pub(in crate::dataset) fn all(schema: SchemaRef) -> Self {
+        Self { schema, refused: BTreeMap::new() }
+    }
+
+    /// Of the columns of an Arrow schema that has no extensions, see [`plain`].
+    pub(in crate::dataset) fn of(arrow: &ArrowSchema) -> Self {
+        let (mut schema, mut refused) = (Schema::default(), BTreeMap::new());
+        for field in arrow.iter_values() {
+            // the library panics where it has no counterpart
+            let dtype = match &field.dtype {
+                ArrowDataType::Float16 => Some(DataType::Float32),
+                _ => catch_unwind(AssertUnwindSafe(|| DataType::from_arrow_field(field))).ok(),
+            };
+            let given = dtype.as_ref().and_then(given);
+            if given.is_none() {
+                let whole = format!("{:?}", field.dtype);
+                // without all that is in it
+                let name = whole.split('(').next().unwrap_or(&whole);
+                refused.insert(field.name.to_string(), name.to_owned());
+            }
+            schema.insert(field.name.clone(), given.unwrap_or(DataType::Unknown(UnknownKind::Any)));
+        }
+        Self { schema: Arc::new(schema), refused }
+    }
+}
+
+/// The field without names that somebody else gave to its types: what lies below them is known.
+pub(in crate::dataset) fn plain(field: &ArrowField) -> ArrowField {
+    let mut plain = field.clone();
+    plain.dtype = plain_type(&field.dtype);
+    plain
+}
+
+fn plain_type(dtype: &ArrowDataType) -> ArrowDataType {
+    let inner = |field: &ArrowField| Box::new(plain(field));
+    match dtype {
+        ArrowDataType::Extension(extension) => plain_type(&extension.inner),
+        ArrowDataType::List(field) => ArrowDataType::List(inner(field)),
+        ArrowDataType::LargeList(field) => ArrowDataType::LargeList(inner(field)),
+        ArrowDataType::FixedSizeList(field, width) => ArrowDataType::FixedSizeList(inner(field), *width),
+        ArrowDataType::Map(field, sorted) => ArrowDataType::Map(inner(field), *sorted),
+        ArrowDataType::Struct(fields) => ArrowDataType::Struct(fields.iter().map(plain).collect()),
+        other => other.clone(),
+    }
+}
+
+/// What a type is given as; None for one that can't be carried.
+fn given(dtype: &DataType) -> Option<DataType> {
+    Some(match dtype {
+        DataType::UInt64 => DataType::Decimal(20, 0),
+        DataType::Int128 => DataType::Decimal(38, 0),
+        DataType::Categorical(..) | DataType::Enum(..) | DataType::Null => DataType::String,
+        dtype if is_text(dtype) => {
+            if !text::is_known(dtype) {
+                return None;
+            }
+            DataType::String
+        }
+        dtype => super::super::parquet::column_type(dtype).map(|_| dtype.clone())?,
+    })
+}
+
+/// Whether the values of a type are written out.
+const fn is_text(dtype: &DataType) -> bool {
+    matches!(
+        dtype,
+        DataType::Binary
+            | DataType::BinaryOffset
+            | DataType::Duration(_)
+            | DataType::List(_)
+            | DataType::Array(..)
+            | DataType::Struct(_)
+    )
+}
+
+/// A column of a file from its arrays, as it is given.
+pub(in crate::dataset) fn column(field: &ArrowField, arrays: Vec<Box<dyn Array>>) -> Result<Column, DatasetError> {
+    let read = if field.dtype == ArrowDataType::Float16 {
+        let wide = ArrowField { dtype: ArrowDataType::Float32, ..field.clone() };
+        Series::try_from((&wide, arrays.iter().map(|array| widened(&**array)).collect::<Result<Vec<_>, _>>()?))?
+    } else {
+        Series::try_from((field, arrays))?
+    };
+    Ok(series(read)?.into())
+}
+
+/// Halves as numbers of 32 bits, which hold them all.
+fn widened(array: &dyn Array) -> Result<Box<dyn Array>, DatasetError> {
+    let halves = array.as_any().downcast_ref::<PrimitiveArray<pf16>>();
+    let halves = halves.ok_or_else(|| polars_err!(ComputeError: "a column of halves has something else"))?;
+    let wide: PrimitiveArray<f32> = halves.iter().map(|half| half.map(|half| f32::from(*half))).collect();
+    Ok(wide.boxed())
+}
+
+fn series(read: Series) -> Result<Series, DatasetError> {
+    let dtype = read.dtype().clone();
+    Ok(match &dtype {
+        DataType::UInt64 | DataType::Int128 => {
+            let cast = read.cast(&given(&dtype).unwrap_or(DataType::Null))?;
+            if cast.null_count() > read.null_count() {
+                let detail = "a value has more than 38 digits";
+                return Err(DatasetError::Value { column: read.name().to_string(), detail });
+            }
+            cast
+        }
+        DataType::Categorical(..) | DataType::Enum(..) => read.cast(&DataType::String)?,
+        DataType::Null => Series::full_null(read.name().clone(), read.len(), &DataType::String),
+        dtype if is_text(dtype) => texts(&read.rechunk())?,
+        _ => read,
+    })
+}
+
+/// Each value as text.
+fn texts(read: &Series) -> Result<Series, DatasetError> {
+    let mut builder = StringChunkedBuilder::new(read.name().clone(), read.len());
+    let (mut written, mut text) = (0, Vec::new());
+    for value in read.iter() {
+        if value.is_null() {
+            builder.append_null();
+            continue;
+        }
+        text.clear();
+        text::write(&mut text, &value);
+        written += text.len();
+        if written > TEXT_BYTES {
+            let detail = "a few rows of it are more than 256 MiB of text";
+            return Err(DatasetError::Value { column: read.name().to_string(), detail });
+        }
+        builder.append_value(String::from_utf8_lossy(&text));
+    }
+    Ok(builder.finish().into())
+}
+
+/// What a decoder makes of bytes. Broken ones make some decoders panic, which is a fault of the file as well.
+pub(in crate::dataset) fn undamaged<T>(decode: impl FnOnce() -> Result<T, DatasetError>) -> Result<T, DatasetError> {
+    catch_unwind(AssertUnwindSafe(decode))
+        .unwrap_or_else(|_| Err(polars_err!(ComputeError: "its bytes can't be decoded").into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use polars::prelude::{
+        AnyValue, CategoricalPhysical, Categories, Field, IntoSeries, ListChunked, NamedFrom, TimeUnit,
+    };
+
+    use super::*;
+
+    fn shown(read: Series) -> Vec<Option<String>> {
+        let given = series(read).unwrap();
+        given.str().unwrap().iter().map(|text| text.map(str::to_owned)).collect()
+    }
+
+    #[test]
+    fn what_is_no_plain_value_is_given_as_text() {
+        let some = |texts: &[&str]| texts.iter().map(|text| Some((*text).to_owned())).collect::<Vec<_>>();
+        let bytes = Series::new("b".into(), [Some(&b"\x00\xffA"[..]), None, Some(b"")]);
+        assert_eq!(shown(bytes), [Some("\\x00ff41".to_owned()), None, Some("\\x".to_owned())]);
+        let durations = |values: &[i64], unit| Series::new("d".into(), values).cast(&DataType::Duration(unit)).unwrap();
+        let micros = [0, 1, -1_500_000, 86_400_000_000, 90_061_000_000, i64::MIN];
+        let expected = ["PT0S", "PT0.000001S", "-PT1.5S", "P1D", "P1DT1H1M1S", "-P106751991DT4H54.775808S"];
+        assert_eq!(shown(durations(&micros, TimeUnit::Microseconds)), some(&expected));
+        assert_eq!(shown(durations(&[60_001, -1], TimeUnit::Milliseconds)), some(&["PT1M0.001S", "-PT0.001S"]));
+        assert_eq!(shown(durations(&[1_000_000_007], TimeUnit::Nanoseconds)), some(&["PT1.000000007S"]));
+        let categories = Categories::new("c".into(), "test".into(), CategoricalPhysical::U32);
+        let names = Series::new("c".into(), ["b", "a", "b"]).cast(&DataType::from_categories(categories)).unwrap();
+        assert_eq!(shown(names), some(&["b", "a", "b"]));
+        assert_eq!(shown(Series::new_null("n".into(), 2)), [None, None]);
+    }
+
+    #[test]
+    fn lists_and_records_are_json() {
+        let inner = Series::new("".into(), [Some("a\"\n"), None]);
+        let empty = Series::new("".into(), Vec::<&str>::new());
+        let lists = ListChunked::from_iter([Some(inner), None, Some(empty)]).into_series();
+        assert_eq!(shown(lists), [Some("[\"a\\\"\\n\",null]".to_owned()), None, Some("[]".to_owned())]);
+        let value = |dtype: &DataType, number: i64| {
+            AnyValue::Int64(number).strict_cast(dtype).unwrap_or(AnyValue::Null).into_static()
+        };
+        let moment = DataType::Datetime(TimeUnit::Milliseconds, None);
+        let fields = vec![
+            Field::new("n".into(), DataType::Int64),
+            Field::new("x".into(), DataType::Float64),
+            Field::new("at".into(), moment.clone()),
+            Field::new("day".into(), DataType::Date),
+            Field::new("l".into(), DataType::List(Box::new(DataType::Int64))),
+        ];
+        let row = AnyValue::StructOwned(Box::new((
+            vec![
+                AnyValue::Int64(-7),
+                AnyValue::Float64(f64::NAN),
+                AnyValue::Datetime(1, TimeUnit::Milliseconds, None),
+                AnyValue::Date(1),
+                AnyValue::List(Series::new("".into(), [value(&DataType::Int64, 1).extract::<i64>(), None])),
+            ],
+            fields.clone(),
+        )));
+        let records =
+            Series::from_any_values_and_dtype("r".into(), &[row, AnyValue::Null], &DataType::Struct(fields), true);
+        let expected = r#"{"n":-7,"x":"NaN","at":"1970-01-01T00:00:00.001Z","day":"1970-01-02","l":[1,null]}"#;
+        assert_eq!(shown(records.unwrap()), [Some(expected.to_owned()), None]);
+    }
+
+    #[test]
+    fn only_what_can_not_be_carried_is_refused() {
+        let union = polars_arrow::datatypes::UnionType {
+            fields: vec![ArrowField::new("a".into(), ArrowDataType::Int32, true)],
+            ids: None,
+            mode: polars_arrow::datatypes::UnionMode::Dense,
+        };
+        let extension = polars_arrow::datatypes::ExtensionType {
+            name: "arrow.uuid".into(),
+            inner: ArrowDataType::FixedSizeBinary(16),
+            metadata: None,
+        };
+        let fields = [
+            ("u", ArrowDataType::Union(Box::new(union))),
+            ("e", ArrowDataType::Extension(Box::new(extension))),
+            ("h", ArrowDataType::Float16),
+            ("i", ArrowDataType::UInt64),
+        ];
+        let schema: ArrowSchema =
+            fields.into_iter().map(|(name, dtype)| plain(&ArrowField::new(name.into(), dtype, true))).collect();
+        let carried = Carried::of(&schema);
+        assert_eq!(carried.refused.keys().collect::<Vec<_>>(), ["u"]);
+        let dtypes: Vec<_> = carried.schema.iter_values().skip(1).cloned().collect();
+        assert_eq!(dtypes, [DataType::String, DataType::Float32, DataType::Decimal(20, 0)]);
+    }
+}

@@ -1,0 +1,156 @@
+//! The text of values that are no plain ones.
+
+use polars::prelude::{AnyValue, DataType, TimeUnit};
+
+use crate::format::{cell, ndjson};
+
+const SECONDS_PER_DAY: u64 = 86_400;
+
+/// Whether [`write`] knows all values of a type.
+pub(super) fn is_known(dtype: &DataType) -> bool {
+    match dtype {
+        DataType::List(inner) | DataType::Array(inner, _) => is_known(inner),
+        DataType::Struct(fields) => fields.iter().all(|field| is_known(&field.dtype)),
+        DataType::Unknown(_) => false,
+        _ => true,
+    }
+}
+
+/// Appends bytes, a duration, or a list or record as JSON.
+pub(super) fn write(out: &mut Vec<u8>, value: &AnyValue<'_>) {
+    match value {
+        AnyValue::Binary(bytes) => binary(out, bytes),
+        AnyValue::BinaryOwned(bytes) => binary(out, bytes),
+        AnyValue::Duration(value, unit) => duration(out, *value, *unit),
+        other => json(out, other),
+    }
+}
+
+/// As PostgreSQL writes its `bytea`.
+fn binary(out: &mut Vec<u8>, bytes: &[u8]) {
+    out.extend_from_slice(b"\\x");
+    out.extend_from_slice(hex::encode(bytes).as_bytes());
+}
+
+/// As ISO 8601 and XML Schema's `dayTimeDuration` have it.
+fn duration(out: &mut Vec<u8>, value: i64, unit: TimeUnit) {
+    let per_second = match unit {
+        TimeUnit::Milliseconds => 1_000,
+        TimeUnit::Microseconds => 1_000_000,
+        TimeUnit::Nanoseconds => 1_000_000_000,
+    };
+    if value < 0 {
+        out.push(b'-');
+    }
+    let positive = value.unsigned_abs();
+    let (seconds, part) = (positive / per_second, positive % per_second);
+    out.push(b'P');
+    let (days, of_day) = (seconds / SECONDS_PER_DAY, seconds % SECONDS_PER_DAY);
+    if days > 0 {
+        cell::int(out, days);
+        out.push(b'D');
+    }
+    if of_day == 0 && part == 0 {
+        if days == 0 {
+            out.extend_from_slice(b"T0S");
+        }
+        return;
+    }
+    out.push(b'T');
+    for (count, letter) in [(of_day / 3600, b'H'), (of_day / 60 % 60, b'M')] {
+        if count > 0 {
+            cell::int(out, count);
+            out.push(letter);
+        }
+    }
+    if of_day % 60 > 0 || part > 0 {
+        cell::int(out, of_day % 60);
+        if part > 0 {
+            // the digits of the part without zeros at its end
+            let digits = (per_second + part).to_string();
+            out.push(b'.');
+            out.extend_from_slice(digits[1..].trim_end_matches('0').as_bytes());
+        }
+        out.push(b'S');
+    }
+}
+
+/// As NDJSON files have values: what JSON has no counterpart for is a string.
+fn json(out: &mut Vec<u8>, value: &AnyValue<'_>) {
+    match value {
+        AnyValue::Null => out.extend_from_slice(b"null"),
+        AnyValue::Boolean(value) => cell::boolean(out, *value),
+        AnyValue::String(text) => ndjson::string(out, text),
+        AnyValue::StringOwned(text) => ndjson::string(out, text),
+        AnyValue::Int8(value) => cell::int(out, *value),
+        AnyValue::Int16(value) => cell::int(out, *value),
+        AnyValue::Int32(value) => cell::int(out, *value),
+        AnyValue::Int64(value) => cell::int(out, *value),
+        AnyValue::UInt8(value) => cell::int(out, *value),
+        AnyValue::UInt16(value) => cell::int(out, *value),
+        AnyValue::UInt32(value) => cell::int(out, *value),
+        AnyValue::UInt64(value) => cell::int(out, *value),
+        AnyValue::Float32(value) if value.is_finite() => cell::float(out, *value),
+        AnyValue::Float64(value) if value.is_finite() => cell::float(out, *value),
+        AnyValue::List(values) | AnyValue::Array(values, _) => {
+            out.push(b'[');
+            for (at, value) in values.rechunk().iter().enumerate() {
+                if at > 0 {
+                    out.push(b',');
+                }
+                json(out, &value);
+            }
+            out.push(b']');
+        }
+        AnyValue::Struct(_, _, fields) => {
+            record(out, fields.iter().map(|field| field.name.as_str()), value._iter_struct_av());
+        }
+        AnyValue::StructOwned(record_of) => {
+            record(out, record_of.1.iter().map(|field| field.name.as_str()), record_of.0.iter().cloned());
+        }
+        other => {
+            out.push(b'"');
+            lexical(out, other);
+            out.push(b'"');
+        }
+    }
+}
+
+fn record<'a>(out: &mut Vec<u8>, names: impl Iterator<Item = &'a str>, values: impl Iterator<Item = AnyValue<'a>>) {
+    out.push(b'{');
+    for (at, (name, value)) in names.zip(values).enumerate() {
+        if at > 0 {
+            out.push(b',');
+        }
+        ndjson::string(out, name);
+        out.push(b':');
+        json(out, &value);
+    }
+    out.push(b'}');
+}
+
+/// What stands between quotes in JSON, where it may need escapes.
+fn lexical(out: &mut Vec<u8>, value: &AnyValue<'_>) {
+    match value {
+        AnyValue::Float32(value) => cell::float(out, *value),
+        AnyValue::Float64(value) => cell::float(out, *value),
+        AnyValue::Date(days) => cell::date(out, i64::from(*days)),
+        AnyValue::Datetime(value, unit, _) => cell::datetime(out, *value, *unit),
+        AnyValue::DatetimeOwned(value, unit, _) => cell::datetime(out, *value, *unit),
+        AnyValue::Time(nanos) => cell::time(out, *nanos),
+        AnyValue::Decimal(value, _, scale) => cell::decimal(out, *value, *scale),
+        AnyValue::Int128(value) => cell::int(out, *value),
+        AnyValue::Duration(value, unit) => duration(out, *value, *unit),
+        AnyValue::Binary(_) | AnyValue::BinaryOwned(_) => {
+            // the backslash is JSON's own escape too
+            out.push(b'\\');
+            write(out, value);
+        }
+        // categories, whose names may have any character
+        other => {
+            let mut quoted = Vec::new();
+            ndjson::string(&mut quoted, &other.str_value());
+            out.extend_from_slice(&quoted[1..quoted.len() - 1]);
+        }
+    }
+}

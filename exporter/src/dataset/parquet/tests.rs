@@ -1,0 +1,252 @@
+//! Windows give what the file has, whatever its pages; files that are cut, written over or damaged are errors.
+
+use std::{
+    fs::OpenOptions,
+    os::unix::fs::FileExt,
+    time::{Duration, SystemTime},
+};
+
+use futures::TryStreamExt;
+use polars::prelude::{
+    AnyValue, Column as PolarsColumn, DataFrame, IntoColumn, IntoSeries, ListChunked, NamedFrom, ParquetCompression,
+    ParquetReader, ParquetWriter, SerReader, Series, StatisticsOptions,
+};
+use protocol::filter::{self, Filter};
+use serde_json::{Map, json};
+
+use super::*;
+
+/// Any numbers, the same each time.
+fn numbers(count: usize) -> Vec<u64> {
+    let mut seed = 42_u64;
+    let next = move |_| {
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        seed >> 20
+    };
+    (0..count).map(next).collect()
+}
+
+/// Columns that are encoded in several ways, with NULL here and there.
+fn mixed(rows: usize) -> DataFrame {
+    let numbers = numbers(rows);
+    let some = |at: usize| !at.is_multiple_of(5);
+    let each = || numbers.iter().copied().enumerate();
+    let lists: ListChunked = each()
+        .map(|(at, n)| some(at).then(|| Series::new("".into(), (0..n % 4).map(|i| n + i).collect::<Vec<_>>())))
+        .collect();
+    DataFrame::new_infer_height(vec![
+        PolarsColumn::new("at".into(), (0..rows as i64).collect::<Vec<_>>()),
+        PolarsColumn::new("n".into(), each().map(|(at, n)| some(at).then_some(n as i64)).collect::<Vec<_>>()),
+        PolarsColumn::new("x".into(), each().map(|(_, n)| n as f64 / 7.0).collect::<Vec<_>>()),
+        PolarsColumn::new(
+            "word".into(),
+            each().map(|(at, n)| some(at).then(|| format!("w{}", n % 9))).collect::<Vec<_>>(),
+        ),
+        PolarsColumn::new("text".into(), each().map(|(_, n)| format!("text {n}")).collect::<Vec<_>>()),
+        PolarsColumn::new("flag".into(), each().map(|(at, n)| some(at).then_some(n % 2 == 0)).collect::<Vec<_>>()),
+        lists.with_name("list".into()).into_series().into_column(),
+    ])
+    .unwrap()
+}
+
+fn write(path: &Path, frame: &DataFrame, group: usize, page: usize, compression: ParquetCompression) {
+    ParquetWriter::new(File::create(path).unwrap())
+        .with_row_group_size(Some(group))
+        .with_data_page_size(Some(page))
+        .with_statistics(StatisticsOptions::full())
+        .with_compression(compression)
+        .finish(&mut frame.clone())
+        .unwrap();
+}
+
+fn query(columns: &[&str], limit: Option<u64>) -> Query {
+    Query {
+        columns: columns.iter().map(ToString::to_string).collect(),
+        filter: Filter::all(),
+        params: Map::new(),
+        limit,
+    }
+}
+
+#[test]
+fn windows_give_the_rows_of_the_file_whatever_its_pages() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("a.parquet");
+    let frame = mixed(20_000);
+    let columns: Vec<_> = frame.columns().iter().map(|column| column.name().to_string()).collect();
+    for compression in [ParquetCompression::Zstd(None), ParquetCompression::Uncompressed, ParquetCompression::Snappy] {
+        for (group, page) in [(20_000, 2_000), (7_000, 500), (900, 1 << 20)] {
+            write(&path, &frame, group, page, compression);
+            let mut expected = ParquetReader::new(File::open(&path).unwrap()).finish().unwrap();
+            let list = expected.column("list").unwrap().as_materialized_series().clone();
+            expected.replace("list", carried_text(&list)).unwrap();
+            let windows = Windows::open(File::open(&path).unwrap()).unwrap();
+            for few in [None, Some(3_001), Some(617)] {
+                let mut read: Option<DataFrame> = None;
+                for window in windows.plan(&columns, few) {
+                    for piece in windows.pieces(window, &columns).unwrap() {
+                        let part = windows.read(&piece, &columns).unwrap();
+                        assert!(few.is_none_or(|few| part.height() <= few), "{} rows", part.height());
+                        match &mut read {
+                            None => read = Some(part),
+                            Some(read) => drop(read.vstack_mut_owned(part).unwrap()),
+                        }
+                    }
+                }
+                assert!(read.unwrap().equals_missing(&expected), "{compression:?} {group} {page} {few:?}");
+            }
+        }
+    }
+}
+
+/// Lists as the dataset gives them.
+fn carried_text(lists: &Series) -> PolarsColumn {
+    let texts = lists.iter().map(|list| match list {
+        AnyValue::List(list) => {
+            let numbers = list.u64().unwrap().iter().map(|n| n.unwrap().to_string()).collect::<Vec<_>>();
+            Some(format!("[{}]", numbers.join(",")))
+        }
+        _ => None,
+    });
+    PolarsColumn::new("list".into(), texts.collect::<Vec<_>>())
+}
+
+#[tokio::test]
+async fn huge_cells_make_no_huge_window() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("a.parquet");
+    let cell = |n: usize, bytes: usize| format!("{n:08}").repeat(bytes / 8);
+    // few rows that are all large; and many small ones before them, which hide them in the mean
+    for (small, large) in [(0, 300), (20_000, 300)] {
+        let texts: Vec<_> = (0..small).map(|n| cell(n, 16)).chain((0..large).map(|n| cell(n, 512 << 10))).collect();
+        let rows = texts.len();
+        let frame = DataFrame::new_infer_height(vec![PolarsColumn::new("text".into(), texts)]).unwrap();
+        // a page is the least that is decoded: those of the large rows have some MiB
+        write(&path, &frame, rows, 64 << 10, ParquetCompression::Zstd(None));
+        drop(frame);
+        let file = ParquetFile::open(&path, "a", "", "").unwrap();
+        let mut frames = file.open(&query(&["text"], None)).await.unwrap();
+        let (mut seen, mut most) = (0, 0);
+        while let Some(frame) = frames.try_next().await.unwrap() {
+            let lengths = frame.column("text").unwrap().str().unwrap().str_len_bytes_sum();
+            most = most.max(lengths);
+            seen += frame.height();
+        }
+        assert_eq!(seen, rows);
+        assert!(most <= 34 << 20, "{most} bytes in a window");
+    }
+}
+
+/// The bytes of all texts.
+trait Lengths {
+    fn str_len_bytes_sum(&self) -> usize;
+}
+
+impl Lengths for polars::prelude::StringChunked {
+    fn str_len_bytes_sum(&self) -> usize {
+        self.iter().flatten().map(str::len).sum()
+    }
+}
+
+/// Reads a file to its end, while `meddle` does something to it after the first rows.
+async fn read_while(path: &Path, meddle: impl FnOnce(&Path)) -> Result<usize, DatasetError> {
+    let file = ParquetFile::open(path, "a", "", "")?;
+    // so that windows are small, and many
+    let mut frames = file.open(&query(&["n"], Some(u64::MAX))).await?;
+    let mut rows = frames.try_next().await?.unwrap().height();
+    meddle(path);
+    while let Some(frame) = frames.try_next().await? {
+        rows += frame.height();
+    }
+    Ok(rows)
+}
+
+#[tokio::test]
+async fn a_file_that_is_cut_or_written_over_in_the_middle_of_reading_is_an_error() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("a.parquet");
+    let values: Vec<_> = numbers(800_000).into_iter().map(|n| n as i64).collect();
+    let frame = DataFrame::new_infer_height(vec![PolarsColumn::new("n".into(), values)]).unwrap();
+    let fresh = || {
+        write(&path, &frame, 100_000, 64 << 10, ParquetCompression::Uncompressed);
+        // long ago, so that a later write is not of the same moment
+        let long_ago = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000_000);
+        File::options().write(true).open(&path).unwrap().set_modified(long_ago).unwrap();
+    };
+    let writing = |path: &Path| OpenOptions::new().write(true).open(path).unwrap();
+    fresh();
+    assert_eq!(read_while(&path, |_| {}).await.unwrap(), 800_000);
+
+    fresh();
+    let cut = read_while(&path, |path| writing(path).set_len(1_000).unwrap()).await.unwrap_err();
+    assert!(matches!(cut, DatasetError::Rewritten) && cut.is_transient(), "{cut:?}");
+    assert!(cut.told().contains("renaming"), "{}", cut.told());
+
+    fresh();
+    let longer = |path: &Path| writing(path).write_all_at(b"more", std::fs::metadata(path).unwrap().len()).unwrap();
+    assert!(matches!(read_while(&path, longer).await, Err(DatasetError::Rewritten)));
+
+    // as long as before, and a file as good as before
+    fresh();
+    let other = std::fs::read(&path).unwrap();
+    let over = |path: &Path| writing(path).write_all_at(&other, 0).unwrap();
+    assert!(matches!(read_while(&path, over).await, Err(DatasetError::Rewritten)));
+
+    // who replaces it by renaming disturbs nobody
+    fresh();
+    let renamed = |path: &Path| {
+        let beside = path.with_extension("new");
+        write(&beside, &frame.head(Some(10)), 10, 1 << 20, ParquetCompression::Uncompressed);
+        std::fs::rename(beside, path).unwrap();
+    };
+    assert_eq!(read_while(&path, renamed).await.unwrap(), 800_000);
+    assert_eq!(ParquetFile::open(&path, "a", "", "").unwrap().rows_estimate().await, Some(10));
+}
+
+#[tokio::test]
+async fn a_file_that_is_damaged_in_the_middle_is_told_to_be() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("a.parquet");
+    for compression in [ParquetCompression::Zstd(None), ParquetCompression::Snappy] {
+        write(&path, &mixed(60_000), 10_000, 20_000, compression);
+        let good = std::fs::read(&path).unwrap();
+        let footer = 60_000;
+        let mut told = 0;
+        for at in (good.len() / 3..good.len() - footer).step_by((good.len() - footer) / 12) {
+            let mut bad = good.clone();
+            // more than a page, so that a header is among it
+            bad[at..at + 30_000].fill(0xff);
+            std::fs::write(&path, bad).unwrap();
+            let file = ParquetFile::open(&path, "a", "", "").unwrap();
+            let columns = ["at", "n", "x", "word", "text", "flag", "list"];
+            let read: Result<Vec<_>, _> =
+                file.open(&query(&columns, Some(u64::MAX))).await.unwrap().try_collect().await;
+            let error = read.expect_err("a damaged file is not whole");
+            assert!(error.told().contains("damaged"), "{error:?}");
+            told += 1;
+        }
+        assert!(told >= 6, "{told}");
+    }
+}
+
+#[tokio::test]
+async fn filters_work_on_slices_of_groups_too() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("a.parquet");
+    let frame = mixed(20_000);
+    write(&path, &frame, 20_000, 700, ParquetCompression::Zstd(None));
+    let file = ParquetFile::open(&path, "a", "", "").unwrap();
+    let filter = filter::parse(&json!({"word": {"in": ["w3", "w5"]}}), file.columns()).unwrap();
+    let asked = Query { filter, ..query(&["text", "at"], Some(u64::MAX)) };
+    let frames: Vec<_> = file.open(&asked).await.unwrap().try_collect().await.unwrap();
+    let read: Vec<_> = frames
+        .iter()
+        .flat_map(|f| f.column("at").unwrap().i64().unwrap().iter().flatten().collect::<Vec<_>>())
+        .collect();
+    let words = frame.column("word").unwrap().str().unwrap();
+    let wanted = |word: Option<&str>| matches!(word, Some("w3" | "w5"));
+    let expected: Vec<_> =
+        (0..).zip(words.iter()).filter(|(_, word)| wanted(*word)).map(|(at, _): (i64, _)| at).collect();
+    assert_eq!(read, expected);
+    assert_eq!(file.count(&asked).await.unwrap(), Some(expected.len() as u64));
+}
