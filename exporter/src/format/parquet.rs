@@ -80,13 +80,21 @@ impl Groups {
         self.writer.as_mut().ok_or_else(|| polars::prelude::polars_err!(ComputeError: "no writer"))
     }
 
-    /// Moves whole steps from the loose rows into groups, and writes the groups that are full.
+    /// Moves whole steps from the loose rows into groups, and writes the groups that are full. A step whose values are as
+    /// large as a group is cut at the row where they are, and its group with it.
     fn step(&mut self) -> PolarsResult<()> {
         let Some(mut loose) = self.loose.take() else { return Ok(()) };
-        while loose.height() >= STEP {
-            let step = loose.slice(0, STEP);
-            loose = loose.slice(STEP as i64, loose.height());
-            self.group_bytes += size(&step)?;
+        loop {
+            let begun = loose.slice(0, STEP);
+            let (mut rows, mut bytes) = (begun.height(), size(&begun)?);
+            if bytes >= self.bounds.group_bytes {
+                (rows, bytes) = reaching(&begun, self.bounds.group_bytes)?;
+            } else if rows < STEP {
+                break;
+            }
+            let step = loose.slice(0, rows);
+            loose = loose.slice(rows as i64, loose.height());
+            self.group_bytes += bytes;
             join(&mut self.group, step)?;
             let rows = self.group.as_ref().map_or(0, DataFrame::height);
             if self.group_bytes >= self.bounds.group_bytes || rows >= self.bounds.group_rows {
@@ -155,6 +163,30 @@ fn size(frame: &DataFrame) -> PolarsResult<usize> {
         };
     }
     Ok(bytes)
+}
+
+/// The first rows whose values are so large, and how large they are; all if they are not.
+fn reaching(frame: &DataFrame, most: usize) -> PolarsResult<(usize, usize)> {
+    let mut rows = vec![0; frame.height()];
+    for column in frame.columns() {
+        match column.dtype() {
+            DataType::String => {
+                for (sum, length) in rows.iter_mut().zip(column.str()?.str_len_bytes().iter()) {
+                    *sum += length.unwrap_or(0) as usize;
+                }
+            }
+            DataType::Decimal(..) => rows.iter_mut().for_each(|sum| *sum += 16),
+            _ => rows.iter_mut().for_each(|sum| *sum += 8),
+        }
+    }
+    let mut bytes = 0;
+    for (row, own) in rows.iter().enumerate() {
+        bytes += own;
+        if bytes >= most {
+            return Ok((row + 1, bytes));
+        }
+    }
+    Ok((rows.len(), bytes))
 }
 
 /// The type of a column in a file without rows, where no row tells it.

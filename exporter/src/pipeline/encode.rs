@@ -11,7 +11,7 @@ use std::{
 use bytes::Bytes;
 use futures::{Stream, StreamExt, TryStreamExt, stream, stream::FuturesOrdered};
 use platform::clock::SharedClock;
-use polars::prelude::DataFrame;
+use polars::prelude::{DataFrame, DataType};
 use protocol::time::Timestamp;
 use tokio::{sync::mpsc, task::spawn_blocking};
 
@@ -30,6 +30,9 @@ const CHUNK_BYTES: u64 = 1 << 20;
 const CHUNK_CAPACITY: usize = (CHUNK_BYTES + CHUNK_BYTES / 8) as usize;
 /// Rows of the first chunk, before anything is known about their size: few, so that a file begins early.
 const FIRST_ROWS: u64 = 1024;
+/// Text in a chunk before it is encoded, unless one row alone has more. Rows are mostly alike, and then this is never reached;
+/// after many small ones some may be large.
+const TEXT_BYTES: usize = 2 << 20;
 /// Rows of a chunk at most.
 const MOST_ROWS: u64 = 1 << 16;
 
@@ -219,13 +222,36 @@ fn parts(frames: Rows, pace: &Arc<Pace>) -> impl Stream<Item = Result<DataFrame,
     frames.map_ok(move |frame| cut(frame, Arc::clone(&pace)).map(Ok::<_, JobError>)).try_flatten().fuse()
 }
 
-/// Cuts a frame by the size of the rows so far.
+/// Cuts a frame by the size of the rows so far, and by the texts that these rows have.
 fn cut(frame: DataFrame, pace: Arc<Pace>) -> impl Stream<Item = DataFrame> {
     stream::unfold((frame, 0_usize), move |(frame, at)| {
-        let part = (at < frame.height()).then(|| frame.slice(at as i64, pace.rows_of_a_chunk()));
+        let part = (at < frame.height()).then(|| within(frame.slice(at as i64, pace.rows_of_a_chunk())));
         std::future::ready(part.map(|part| {
             let next = at + part.height();
             (part, (frame, next))
         }))
     })
+}
+
+/// The first rows of a part, as many as have no more text than [`TEXT_BYTES`]; at least one. Other values are small.
+fn within(part: DataFrame) -> DataFrame {
+    let mut texts: Vec<usize> = Vec::new();
+    for column in part.columns().iter().filter(|column| *column.dtype() == DataType::String) {
+        let Ok(column) = column.str() else { continue };
+        let lengths = column.downcast_iter().flat_map(|texts| texts.len_iter().map(|length| length as usize));
+        if texts.is_empty() {
+            texts.extend(lengths);
+        } else {
+            texts.iter_mut().zip(lengths).for_each(|(sum, length)| *sum += length);
+        }
+    }
+    let mut sum = 0;
+    let beyond = texts.iter().position(|length| {
+        sum += length;
+        sum > TEXT_BYTES
+    });
+    match beyond {
+        Some(rows) => part.head(Some(rows.max(1))),
+        None => part,
+    }
 }

@@ -45,7 +45,7 @@ async fn sorted(mut frames: Rows, layout: &Arc<Layout>, most: u64) -> Result<Row
     let mut parts: Vec<DataFrame> = Vec::new();
     let mut bytes = 0;
     while let Some(frame) = frames.try_next().await? {
-        bytes += frame.estimated_size() as u64;
+        bytes += needed(&frame);
         if bytes > most {
             return Err(too_large(most).into());
         }
@@ -65,6 +65,16 @@ async fn sorted(mut frames: Rows, layout: &Arc<Layout>, most: u64) -> Result<Row
     .map_err(DatasetError::from)?;
     Ok(stream::iter(frame.map(Ok)).boxed())
 }
+
+/// The memory that rows take while they are sorted: they as they came, and another time what is put in order of them, which
+/// is all but their long texts.
+fn needed(frame: &DataFrame) -> u64 {
+    let (rows, width) = (frame.height() as u64, frame.width() as u64);
+    frame.estimated_size() as u64 + rows * width * CELL_BYTES
+}
+
+/// A number, or the beginning of a text and where the rest is.
+const CELL_BYTES: u64 = 16;
 
 fn too_large(most: u64) -> FormatError {
     FormatError::TooLarge {

@@ -191,7 +191,89 @@ async fn what_is_beyond_a_limit_is_refused_by_name() {
     let whole = run(cut(&rows(), 1), sorted.clone(), Compression::None, budget(2)).await.unwrap();
     assert!(String::from_utf8(whole.bytes()).unwrap().starts_with("n,text\n39999,"));
     let little = Budget { sort_bytes: 100_000, ..budget(2) };
-    assert!(is_too_large(run(cut(&rows(), 1), sorted, Compression::None, little).await));
+    assert!(is_too_large(run(cut(&rows(), 1), sorted.clone(), Compression::None, little).await));
+    // while rows are sorted they take more than they did before
+    let just = Budget { sort_bytes: rows().estimated_size() as u64 + 1, ..budget(2) };
+    assert!(is_too_large(run(vec![rows()], sorted, Compression::None, just).await));
+}
+
+/// Keeps the sizes of chunks.
+#[derive(Default)]
+struct Sizes(Mutex<Vec<usize>>);
+
+#[async_trait]
+impl Outlet for Sizes {
+    async fn keep(&self, _: &Segment, chunks: Vec<Bytes>) -> Result<(), JobError> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).extend(chunks.iter().map(Bytes::len));
+        Ok(())
+    }
+}
+
+/// Many small rows, then some with 256 KiB of text each.
+fn suddenly_large() -> DataFrame {
+    let text: Vec<String> =
+        (0..30_000).map(|n| if n < 29_800 { format!("{n}") } else { "0123456789abcdef".repeat(1 << 14) }).collect();
+    df!("n" => (0..30_000_i64).collect::<Vec<_>>(), "text" => text).unwrap()
+}
+
+#[tokio::test]
+async fn huge_cells_after_small_ones_make_no_huge_chunk() {
+    let kept = Sizes::default();
+    let (layout, budget) = (layout(Timestamps::Sidecar), budget(2));
+    let pipeline = Pipeline {
+        frames: stream::iter([Ok(suddenly_large())]).boxed(),
+        encoding: Csv.encoding(&layout, &budget.bounds).unwrap(),
+        layout: Arc::new(layout),
+        compression: Compression::None,
+        requested_at: serde_json::from_value(serde_json::json!("2026-11-22T15:26:01.123Z")).unwrap(),
+        meter: Arc::new(Meter::start()),
+        budget,
+        outlet: &kept,
+        clock: Arc::new(SystemClock),
+    };
+    let made = pipeline.run().await.unwrap();
+    let sizes = kept.0.into_inner().unwrap_or_else(PoisonError::into_inner);
+    assert!(made.seal.size > 50 << 20 && made.seal.size == sizes.iter().sum::<usize>() as u64);
+    let largest = sizes.iter().max().unwrap();
+    assert!(*largest <= (2 << 20) + (64 << 10), "{largest} bytes in a chunk");
+}
+
+#[tokio::test]
+async fn huge_cells_make_no_huge_group_of_a_parquet_file() {
+    let mut first: Option<Vec<u8>> = None;
+    for seed in [1, 2] {
+        let frames = cut(&suddenly_large(), seed);
+        let run = whole(&Parquet, frames, layout(Timestamps::Sidecar), budget(2)).await.unwrap();
+        let bytes = run.bytes();
+        let mut reader = ParquetReader::new(std::io::Cursor::new(bytes.clone()));
+        let rows: Vec<_> = reader.get_metadata().unwrap().row_groups.iter().map(|group| group.num_rows()).collect();
+        // 50 MiB are two groups of 32 MiB at most
+        assert!(rows.len() == 2 && rows[0] > 29_800 && rows[1] <= 128, "{rows:?}");
+        assert!(*first.get_or_insert_with(|| bytes.clone()) == bytes, "{seed}");
+        assert!(reader.finish().unwrap().equals(&suddenly_large()));
+    }
+}
+
+#[tokio::test]
+async fn a_cell_of_a_workbook_holds_as_much_as_excel_counts() {
+    for (text, fits) in [
+        ("x".repeat(32_767), true),
+        ("x".repeat(32_768), false),
+        ("é".repeat(32_767), true),
+        // outside of the first plane of Unicode a character counts for two
+        ("😀".repeat(16_383) + "x", true),
+        ("😀".repeat(16_384), false),
+    ] {
+        let frame = df!("n" => [1_i64], "text" => [text.as_str()]).unwrap();
+        let run = whole(&Xlsx, vec![frame], layout(Timestamps::Sidecar), budget(1)).await;
+        match run {
+            Ok(run) => {
+                let sheet = entries(run.bytes()).into_iter().find(|(name, _)| name.ends_with("sheet1.xml")).unwrap();
+                assert!(fits && String::from_utf8_lossy(&sheet.1).contains(&text), "{} bytes", text.len());
+            }
+            Err(e) => assert!(!fits && e.to_string().contains("`text`"), "{} bytes: {e}", text.len()),
+        }
+    }
 }
 
 #[tokio::test]
