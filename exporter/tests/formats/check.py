@@ -422,7 +422,10 @@ class Office:
         if isinstance(value, dt.datetime):
             here = local(value)
             if here is None:
-                return isinstance(got, str) and got.startswith("+10000")
+                # a date to LibreOffice, but to none of Python's
+                serial = (value - dt.datetime(1899, 12, 30)) / dt.timedelta(days=1) + 1 / 24
+                known = isinstance(got, float) and math.isclose(got, serial, abs_tol=1e-6)
+                return got.startswith("+10000-01-01 00:59:59") if self.mark == "," else known
             if here < WORKBOOKS:
                 return self.out_of_sight(here.date(), got)
             if here.microsecond and self.mark == ",":
@@ -433,7 +436,7 @@ class Office:
             return self.out_of_sight(value, got) if value < WORKBOOKS.date() else type(got) is dt.date and got == value
         if value.microsecond and self.mark == ",":
             return got == value.isoformat(timespec="milliseconds")
-        return isinstance(got, dt.time) and in_sheet(name, value, got)
+        return isinstance(got, (dt.time, dt.timedelta)) and in_sheet(name, value, got)
 
     @staticmethod
     def out_of_sight(day, got):
