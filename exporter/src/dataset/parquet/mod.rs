@@ -270,7 +270,8 @@ impl RowFilter {
         let mut columns: Vec<_> = filter.columns().into_iter().map(str::to_owned).collect();
         if columns.is_empty() {
             // a filter without a column, such as an empty `or`: any column tells how many rows there are
-            columns.extend(schema.iter_names().next().map(ToString::to_string));
+            let carried = schema.iter().find(|(_, dtype)| column_type(dtype).is_some());
+            columns.extend(carried.map(|(name, _)| name.to_string()));
         }
         Ok(Some(Self { expr, columns }))
     }
