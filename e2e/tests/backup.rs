@@ -130,6 +130,12 @@ async fn refused(fleet: &Fleet, args: &[&str]) -> String {
     process.stderr()
 }
 
+/// What the schedule says of backups.
+async fn noted(fleet: &Fleet) -> Option<Value> {
+    let jobs = json(fleet, &["schedule", "--json"]).await;
+    jobs.as_array().unwrap().iter().find(|job| job["name"] == "backup").cloned()
+}
+
 fn count(report: &Value, name: &str) -> u64 {
     report["contents"]["counts"][name].as_u64().unwrap_or_else(|| panic!("no {name} in {report}"))
 }
@@ -240,6 +246,7 @@ async fn sqlite_and_a_folder_come_back_from_a_folder_and_damage_is_refused() {
     let (before, report) = backed_up_under_load(&fleet, &["backup", "--to", to, "--json"]).await;
     assert!(count(&report, "files") >= before.completed.len() as u64 && count(&report, "unfinished") > 0, "{report}");
     assert_eq!(report["manifest"]["encrypted"], false);
+    assert_eq!(noted(&fleet).await, None, "a copy to another place than that of the settings is no night's backup");
     let left_out = report["contents"]["secrets_left_out"].to_string();
     assert!(left_out.contains("nats.password") && left_out.contains("database.url"), "{left_out}");
 
@@ -296,6 +303,9 @@ async fn postgres_comes_back_from_a_bucket_where_it_was_encrypted() {
     assert!(count(&report, "files") >= before.completed.len() as u64 && count(&report, "unfinished") > 0, "{report}");
     assert_eq!(report["manifest"]["encrypted"], true);
     assert_eq!(report["contents"]["secrets_left_out"], json!([]));
+    let night = noted(&fleet).await.unwrap();
+    assert_eq!((&night["result"], &night["runs"]), (&json!("ok"), &json!(1)), "{night}");
+    assert!(night["runner"].as_str().unwrap().starts_with("by hand"), "{night}");
     drop(fleet);
 
     // neither names nor contents can be seen by those who have the bucket
