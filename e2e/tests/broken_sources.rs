@@ -146,6 +146,9 @@ fn cut(collected: &Collected) -> &Problem {
     problem
 }
 
+/// What stands at a place of the damaged part.
+type Damage = fn(usize) -> u8;
+
 /// Six columns of which only the first windows can be read once the middle is damaged.
 fn parquet(path: &Path, compression: ParquetCompression) {
     let rows = 600_000_i64;
@@ -171,7 +174,7 @@ async fn a_parquet_file_that_is_damaged_in_its_middle_never_becomes_a_file_that_
     parquet(&path, ParquetCompression::Snappy);
     let fleet = catalog.fleet(None, &["numbers"], settings()).await;
     let secret = catalog.dir.path().display().to_string();
-    let damages: [(ParquetCompression, fn(usize) -> u8); 3] = [
+    let damages: [(ParquetCompression, Damage); 3] = [
         (ParquetCompression::Snappy, |_| 0xff),
         (ParquetCompression::Uncompressed, |_| 0),
         (ParquetCompression::Lz4Raw, |at| (at.wrapping_mul(2_654_435_761) >> 13) as u8),
