@@ -206,6 +206,20 @@ mod tests {
     }
 
     #[test]
+    fn numbers_of_other_widths_are_decimals_and_floats() {
+        let large = Series::new("n".into(), [Some(1_i128 << 100), None, Some(-7)]);
+        let given = series(large).unwrap();
+        assert_eq!((given.dtype(), given.null_count()), (&DataType::Decimal(38, 0), 1));
+        assert_eq!(given.get(0).unwrap(), AnyValue::Decimal(1 << 100, 38, 0));
+        let error = series(Series::new("n".into(), [i128::MAX])).unwrap_err();
+        assert_eq!(error.to_string(), "column `n`: a value has more than 38 digits");
+        let halves: PrimitiveArray<pf16> = [Some(pf16::from(1.5_f32)), None].into_iter().collect();
+        let field = ArrowField::new("h".into(), ArrowDataType::Float16, true);
+        let read = column(&field, vec![halves.boxed()]).unwrap();
+        assert_eq!(read.f32().unwrap().iter().collect::<Vec<_>>(), [Some(1.5), None]);
+    }
+
+    #[test]
     fn lists_and_records_are_json() {
         let inner = Series::new("".into(), [Some("a\"\n"), None]);
         let empty = Series::new("".into(), Vec::<&str>::new());
