@@ -32,6 +32,10 @@ pub(super) fn brings_back(stack: &Stack<'_>) -> Result<()> {
     for volume in LOST {
         stack.engine.run("docker volume rm").args(["volume", "rm", &format!("{PROJECT}_{volume}")]).output()?;
     }
+    let log = stack.layout.log("compose-up");
+    stack.compose().args(["up", "--detach", "--no-build", "--wait", "nats", "postgres", "s3"]).quiet(&log)?;
+    let bucket = "echo s3.bucket.create -name sluice | weed shell";
+    stack.compose().args(["exec", "-T", "s3", "sh", "-c", bucket]).output()?;
     stack.tool("restore", &[FOLDER, "--yes"]).output()?;
     stack.up(&["exporter=1", "gateway=1", "notifier=1"])?;
 
