@@ -35,6 +35,7 @@ use tracing::{debug, warn};
 use self::plan::Plan;
 pub use self::{
     key::Key,
+    plan::Doubt,
     server::{PostgresServer, PostgresSettings},
 };
 use super::{
@@ -168,7 +169,7 @@ impl PostgresRows {
     ///
     /// # Errors
     /// When the server can't be reached.
-    pub async fn undivided(&self) -> Result<Option<String>, DatasetError> {
+    pub async fn undivided(&self) -> Result<Option<Doubt>, DatasetError> {
         let columns = self.columns.iter().map(|column| column.name.clone()).collect();
         let all = Query { columns, filter: Filter::all(), params: Map::new(), limit: None };
         let select = self.select(&all, &Natives::default())?.to_string(PostgresQueryBuilder);
@@ -207,7 +208,7 @@ impl PostgresRows {
             }
         }
         let nulls = vec!["NULL"; places].join(", ");
-        self.plan(conn, &format!("EXECUTE generic ({nulls})")).await.map(Some)
+        Ok(Some(self.plan(conn, &format!("EXECUTE generic ({nulls})")).await?.generic()))
     }
 
     /// The first field of the first row of a statement.
@@ -328,9 +329,12 @@ impl pieces::Ranged for TableSelect {
         let expected = plan.expected().map_or(0, |(expected, _)| expected);
         let ranges = key.ranges(&rows.server, conn, rows, &self.query, expected).await?;
         if ranges.len() > 1
-            && let Some(reason) = plan.undivided(&rows.server, conn, &statement).await?
+            && let Some(doubt) = plan.undivided(&rows.server, conn, &statement).await?
         {
-            warn!(dataset.name = rows.name, reason, "it can't be read in ranges of its key; one statement reads it");
+            warn!(
+                dataset.name = rows.name,
+                doubt.reason, "it can't be read in ranges of its key; one statement reads it"
+            );
             return Ok(Vec::new());
         }
         Ok(ranges)

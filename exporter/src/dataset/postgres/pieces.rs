@@ -23,6 +23,7 @@ use sea_orm::{
 };
 use tokio::sync::mpsc;
 use tokio_util::task::AbortOnDropHandle;
+use tracing::debug;
 
 use super::{
     super::{Begun, DatasetError, Frames, Snapshot, feed},
@@ -77,14 +78,14 @@ pub(super) async fn open(
     columns: Vec<Column>,
 ) -> Result<Begun, DatasetError> {
     let mut leader = server.connect().await?;
+    let mut locking = None;
     // one statement is one moment by itself
     if moment == Snapshot::Export && select.may_be_cut() {
-        let lock = match select.table() {
-            Some(table) => lock(&server, &mut leader.conn, &table).await?,
-            None => None,
-        };
+        if let Some(table) = select.table() {
+            locking = lock(&server, &mut leader.conn, &table).await?;
+        }
         server.within(leader.conn.execute(BEGIN)).await?;
-        if let Some(lock) = lock {
+        if let Some(lock) = locking.clone() {
             server.within(leader.conn.execute(AssertSqlSafe(lock).into_sql_str())).await?;
         }
     }
@@ -106,6 +107,14 @@ pub(super) async fn open(
         let Ok(Some(mut session)) = server.connect_another().await else { break };
         if let Some(snapshot) = &snapshot {
             join(&server, &mut session.conn, snapshot).await?;
+        }
+        if let Some(lock) = &locking {
+            let at_once = AssertSqlSafe(format!("{lock} NOWAIT")).into_sql_str();
+            if let Err(e) = server.within(session.conn.execute(at_once)).await {
+                // it would wait for somebody who waits for the leader
+                debug!(error = %e, "somebody wants the table alone; no further connection reads it");
+                break;
+            }
         }
         sessions.push(session);
     }
@@ -185,6 +194,14 @@ pub(super) async fn pages(
     Ok(pages.parse().ok())
 }
 
+/// A connection that reads ranges.
+struct Reader {
+    session: Session,
+    /// Whether it has the locks that keep the rows of the moment where they are: those that the planner took for it, too,
+    /// for a view's or a query's tables.
+    is_leader: bool,
+}
+
 /// Reads all ranges.
 struct Readers<S> {
     server: Arc<PostgresServer>,
@@ -204,19 +221,20 @@ struct Running {
 /// What comes next.
 enum Event {
     /// A connection has nothing to do.
-    Idle(Session),
+    Idle(Reader),
     /// Of the first range that runs; None at its end.
     Frame(Option<DataFrame>),
 }
 
 impl<S: Ranged> Readers<S> {
-    /// Gives the rows of all ranges in order.
+    /// Gives the rows of all ranges in order. The first session is the leader's.
     async fn run(self, sessions: Vec<Session>, sender: feed::Feed) -> Result<(), DatasetError> {
         let most = sessions.len() + 1;
         let (give_back, mut idle) = mpsc::channel(most);
-        for session in sessions {
+        for (at, session) in sessions.into_iter().enumerate() {
             // there is room for all of them
-            give_back.try_send(session).map_err(|_| DatasetError::Garbled("no connection"))?;
+            let reader = Reader { session, is_leader: at == 0 };
+            give_back.try_send(reader).map_err(|_| DatasetError::Garbled("no connection"))?;
         }
         let mut running: VecDeque<Running> = VecDeque::new();
         let mut next = 0;
@@ -229,12 +247,12 @@ impl<S: Ranged> Readers<S> {
                 }
             };
             let event = tokio::select! {
-                Some(session) = idle.recv(), if may_start => Event::Idle(session),
+                Some(reader) = idle.recv(), if may_start => Event::Idle(reader),
                 frame = first => Event::Frame(frame),
             };
             match event {
-                Event::Idle(session) => {
-                    running.push_back(self.start(next, session, give_back.clone())?);
+                Event::Idle(reader) => {
+                    running.push_back(self.start(next, reader, give_back.clone())?);
                     next += 1;
                 }
                 Event::Frame(Some(frame)) => {
@@ -253,12 +271,7 @@ impl<S: Ranged> Readers<S> {
         Ok(())
     }
 
-    fn start(
-        &self,
-        at: usize,
-        mut session: Session,
-        give_back: mpsc::Sender<Session>,
-    ) -> Result<Running, DatasetError> {
+    fn start(&self, at: usize, mut reader: Reader, give_back: mpsc::Sender<Reader>) -> Result<Running, DatasetError> {
         let statement = self.select.text(self.ranges[at].clone())?;
         let (server, columns) = (Arc::clone(&self.server), Arc::clone(&self.columns));
         let (sender, frames) = mpsc::channel(AHEAD);
@@ -266,12 +279,14 @@ impl<S: Ranged> Readers<S> {
         let task = tokio::spawn(async move {
             let is_spare = || {
                 let fewer = |held: usize| (held > 1).then(|| held - 1);
-                server.is_wanted() && held.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fewer).is_ok()
+                !reader.is_leader
+                    && server.is_wanted()
+                    && held.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fewer).is_ok()
             };
             // another export waits for its first connection, and this one has others
-            if copy(&server, &mut session.conn, &statement, &columns, &sender).await? && !is_spare() {
+            if copy(&server, &mut reader.session.conn, &statement, &columns, &sender).await? && !is_spare() {
                 // when nobody waits for it, the connection closes
-                drop(give_back.try_send(session));
+                drop(give_back.try_send(reader));
             }
             Ok(())
         });

@@ -48,15 +48,25 @@ const OF_A_SESSION: &str = "^(now|statement_timestamp|transaction_timestamp|inet
 const SUSPECT: &str = "\\m(now|current_date|current_time|current_timestamp|localtime|localtimestamp|clock_timestamp|\
                        statement_timestamp|transaction_timestamp|timeofday|random|gen_random_uuid|limit|pg_backend_pid)\\M";
 
-/// A plan, as `EXPLAIN (VERBOSE, FORMAT JSON)` gives it.
+/// Reasons that the planner may have of its own, too.
+const LIMIT: &str = "limit";
+const DISTINCT_ON: &str = "distinct on";
+const CUSTOM: &str = "a scan of an extension";
+
+/// A plan, as `EXPLAIN (VERBOSE, FORMAT JSON)` gives it, and whether it is one for parameters without values.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Plan(Value);
+pub(super) struct Plan(Value, bool);
 
 impl Plan {
     /// Reads it; an empty one of what is none.
     pub(super) fn parse(json: &str) -> Self {
         let mut all: Value = serde_json::from_str(json).unwrap_or_default();
-        Self(all.get_mut(0).and_then(|first| first.get_mut("Plan")).map(Value::take).unwrap_or_default())
+        Self(all.get_mut(0).and_then(|first| first.get_mut("Plan")).map(Value::take).unwrap_or_default(), false)
+    }
+
+    /// The same as one whose parameters were NULL because nobody knows them yet.
+    pub(super) fn generic(self) -> Self {
+        Self(self.0, true)
     }
 
     /// How many rows are expected, and how much work that is taken for.
@@ -72,22 +82,56 @@ impl Plan {
         server: &PostgresServer,
         conn: &mut PgConnection,
         statement: &str,
-    ) -> Result<Option<String>, DatasetError> {
-        let mut found = Found::default();
+    ) -> Result<Option<Doubt>, DatasetError> {
+        let mut found = Found { is_generic: self.1, ..Found::default() };
         found.node(&self.0);
-        if let Some(reason) = found.reason.take().or_else(|| moment(statement, &found.text)) {
-            return Ok(Some(reason));
+        let reason = found.reason.take().or_else(|| moment(statement, &found.text).map(Doubt::written));
+        if let Some(doubt) = reason {
+            return Ok(Some(doubt.of(statement)));
         }
         let ask = found.question();
         let row = server.within(conn.fetch_optional(AssertSqlSafe(ask).into_sql_str())).await?;
-        row.map(|row| row.try_get_unchecked::<String, _>(0)).transpose().map_err(failed)
+        let reason = row.map(|row| row.try_get_unchecked::<String, _>(0)).transpose().map_err(failed)?;
+        // operators and casts are looked for by name alone, and one of the same name may be another
+        Ok(reason.map(|reason| Doubt { is_written: reason.ends_with("()"), reason }))
+    }
+}
+
+/// Why a statement may have other rows in each range of a key than at once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Doubt {
+    /// What it is, in a word or two of SQL.
+    pub reason: String,
+    /// Whether somebody wrote it so. Else the planner chose it, today, for the rows that there are, and it may mean nothing.
+    pub is_written: bool,
+}
+
+impl Doubt {
+    fn written(reason: String) -> Self {
+        Self { reason, is_written: true }
+    }
+
+    /// The same, known to be written where the statement has the words.
+    fn of(self, statement: &str) -> Self {
+        let bare = without_texts(statement).to_lowercase();
+        let words: Vec<_> =
+            bare.split(|c: char| c != '_' && !c.is_alphanumeric()).filter(|word| !word.is_empty()).collect();
+        let has = |sought: &[&str]| words.windows(sought.len()).any(|found| found == sought);
+        let is_written = self.is_written
+            || match self.reason.as_str() {
+                LIMIT => ["limit", "fetch", "offset"].iter().any(|word| has(&[word])),
+                DISTINCT_ON => has(&["distinct", "on"]),
+                _ => false,
+            };
+        Self { is_written, ..self }
     }
 }
 
 /// What a plan is made of.
 #[derive(Default)]
 struct Found {
-    reason: Option<String>,
+    is_generic: bool,
+    reason: Option<Doubt>,
     /// All expressions, …
     text: String,
     /// … without quoted texts, …
@@ -99,8 +143,10 @@ struct Found {
 impl Found {
     fn node(&mut self, node: &Value) {
         let Value::Object(members) = node else { return };
-        if let Some(reason) = refused(node) {
-            self.reason.get_or_insert(reason);
+        if let Some(doubt) = refused(node, self.is_generic)
+            && self.reason.as_ref().is_none_or(|known| !known.is_written)
+        {
+            self.reason = Some(doubt);
         }
         for (name, value) in members {
             match value {
@@ -137,7 +183,8 @@ impl Found {
                 is_word = false;
             }
             if is_word && TIMES.contains(&name.as_str()) {
-                self.reason.get_or_insert(name.to_lowercase());
+                let known = self.reason.take().filter(|known| known.is_written);
+                self.reason = known.or_else(|| Some(Doubt::written(name.to_lowercase())));
             }
             if rest.starts_with('(') {
                 self.functions.insert((schema, name));
@@ -176,19 +223,23 @@ impl Found {
 }
 
 /// What a node of a plan does that depends on more than the rows of the moment.
-fn refused(node: &Value) -> Option<String> {
+fn refused(node: &Value, is_generic: bool) -> Option<Doubt> {
     let reason = match node["Node Type"].as_str()? {
-        "Limit" if !is_an_extreme(node) => "limit",
+        "Limit" if !is_an_extreme(node) => LIMIT,
         "WindowAgg" => "over",
         "Sample Scan" => "tablesample",
-        "Unique" if !is_distinct(node) => "distinct on",
+        "Unique" if !is_distinct(node) => DISTINCT_ON,
         // another server does not know of our moment
         "Foreign Scan" => "a foreign table",
-        // partitions that were left out by what is known only when it runs, such as the time
-        _ if node["Subplans Removed"].as_u64().is_some_and(|removed| removed > 0) => "a partition chosen by the time",
+        "Custom Scan" => CUSTOM,
+        // partitions that were left out by what is known only when it runs, such as the time. A parameter without a value
+        // leaves all of them out
+        _ if !is_generic && node["Subplans Removed"].as_u64().is_some_and(|removed| removed > 0) => {
+            "a partition chosen by the time"
+        }
         _ => return None,
     };
-    Some(reason.to_owned())
+    Some(Doubt { reason: reason.to_owned(), is_written: ![LIMIT, DISTINCT_ON, CUSTOM].contains(&reason) })
 }
 
 /// Whether it is how the server finds a least or largest value by an index: one value, which is the same whichever row it is
@@ -273,12 +324,13 @@ mod tests {
         assert_eq!(functions, [".count", ".lower", ".nextval", "pg_catalog.Odd \"one"]);
         assert_eq!(found.reason, None);
         found.expression("(t.day < CURRENT_DATE)");
-        assert_eq!(found.reason.as_deref(), Some("current_date"));
+        assert_eq!(found.reason, Some(Doubt::written("current_date".to_owned())));
     }
 
     #[test]
     fn what_depends_on_more_than_rows_is_refused_and_an_extreme_is_not() {
         let scan = |condition: &str| json!([{"Node Type": "Index Only Scan", "Index Cond": condition}]);
+        let refused = |node: &Value| super::refused(node, false).map(|doubt| doubt.reason);
         let least = json!({"Node Type": "Limit", "Output": ["t.id"], "Plans": scan("(t.id IS NOT NULL)")});
         let other = json!({"Node Type": "Limit", "Output": ["t.name"], "Plans": scan("(t.id IS NOT NULL)")});
         assert_eq!((refused(&least), refused(&other).as_deref()), (None, Some("limit")));
@@ -289,8 +341,21 @@ mod tests {
         let nested = json!([{"Plan": {"Node Type": "Sort", "Plans": [{"Node Type": "WindowAgg"}]}}]).to_string();
         let mut found = Found::default();
         found.node(&Plan::parse(&nested).0);
-        assert_eq!(found.reason.as_deref(), Some("over"));
+        assert_eq!(found.reason, Some(Doubt::written("over".to_owned())));
         assert!(Plan::parse("nothing").expected().is_none());
+    }
+
+    #[test]
+    fn what_the_planner_chose_is_told_from_what_somebody_wrote() {
+        let doubt = |node: Value, statement: &str| refused(&node, false).map(|doubt| doubt.of(statement).is_written);
+        let limit = || json!({"Node Type": "Limit", "Plans": [{"Node Type": "Merge Append"}]});
+        assert_eq!(doubt(limit(), "SELECT a FROM t LIMIT 3"), Some(true));
+        assert_eq!(doubt(limit(), "SELECT a FROM t WHERE b > (SELECT max(b) FROM u WHERE c <> 'limit')"), Some(false));
+        let unique = || json!({"Node Type": "Unique", "Output": ["a", "b"], "Plans": [{"Node Type": "Gather Merge"}]});
+        assert_eq!(doubt(unique(), "SELECT DISTINCT ON (a) a, b FROM t"), Some(true));
+        assert_eq!(doubt(unique(), "SELECT DISTINCT a, b FROM t JOIN u ON t.a = u.a"), Some(false));
+        let pruned = json!({"Node Type": "Append", "Subplans Removed": 3});
+        assert_eq!((refused(&pruned, true), doubt(pruned, "")), (None, Some(true)));
     }
 
     #[test]

@@ -2,14 +2,26 @@
 
 use super::*;
 
+/// The connection that exporters have had for the longest time.
+const LONGEST: &str = "SELECT pid::bigint FROM pg_stat_activity WHERE application_name = 'sluice-exporter' \
+                       AND datname = current_database() ORDER BY backend_start LIMIT 1";
+/// Those who wait for a table that they want to empty.
+const EMPTYING: &str = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'TRUNCATE%' AND wait_event_type = 'Lock' \
+                        AND datname = current_database()";
+
+/// The number that a question has for an answer.
+async fn one(database: &TestDatabase, ask: &str) -> i64 {
+    let row = database.db.query_one_raw(sea_orm::Statement::from_string(DbBackend::Postgres, ask)).await.unwrap();
+    row.unwrap().try_get_by_index(0).unwrap()
+}
+
 /// Statements of exporters that the server is at, or that wait for such a thing.
 async fn at_work(database: &TestDatabase, wait: &str) -> i64 {
     let ask = format!(
         "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'sluice-exporter' AND state = 'active' \
          AND coalesce(wait_event_type, '') LIKE '{wait}'"
     );
-    let row = database.db.query_one_raw(sea_orm::Statement::from_string(DbBackend::Postgres, ask)).await.unwrap();
-    row.unwrap().try_get_by_index(0).unwrap()
+    one(database, &ask).await
 }
 
 #[tokio::test]
@@ -142,6 +154,14 @@ async fn an_export_gives_back_a_connection_when_another_waits_for_its_first() {
     let few = described(&server, Source::table("few"), vec![]).await;
     let mut reading = rows.open(&query(&["id"], Filter::all())).await.unwrap();
     assert_eq!(server.free(), 0);
+    // the one that was there first has the locks: without them the table would be empty for the other
+    let leader = one(&database, LONGEST).await;
+    let other = database.url().to_owned();
+    let emptying = tokio::spawn(async move {
+        let db = sea_orm::Database::connect(other).await.unwrap();
+        run(&db, "TRUNCATE accounts").await;
+    });
+    testkit::eventually("somebody wants it alone", async || (one(&database, EMPTYING).await == 1).then_some(())).await;
     let waiting = tokio::spawn(async move { frames(&few, &query(&["n"], Filter::all())).await });
     testkit::eventually("it waits", async || server.is_wanted().then_some(())).await;
     let mut read = 0;
@@ -149,6 +169,7 @@ async fn an_export_gives_back_a_connection_when_another_waits_for_its_first() {
         read += reading.try_next().await.unwrap().expect("it gives back before its end").height();
         tokio::task::yield_now().await;
     }
+    assert_eq!(one(&database, LONGEST).await, leader);
     // the first one is not read on, and is not at its end
     assert_eq!(waiting.await.unwrap().iter().map(DataFrame::height).sum::<usize>(), 10);
     assert!((read as i64) < ROWS, "{read} rows");
@@ -156,4 +177,6 @@ async fn an_export_gives_back_a_connection_when_another_waits_for_its_first() {
         read += frame.height();
     }
     assert_eq!(read as i64, ROWS);
+    drop(reading);
+    emptying.await.unwrap();
 }
