@@ -18,7 +18,7 @@ use super::{
     super::DatasetError,
     Take, Wanted,
     batches::{BATCH_BYTES, Batches},
-    carried::{self, Carried},
+    carried::{self, Carried, FRAME_TEXT, Room},
 };
 
 /// How the file format begins.
@@ -111,14 +111,24 @@ fn give(batch: RecordBatch, wanted: &Wanted<'_>, take: Take<'_>) -> Result<bool,
     let (schema, arrays) = batch.into_schema_and_arrays();
     let bytes: usize =
         arrays.iter().map(|array| polars_arrow::compute::aggregate::estimated_bytes_size(&**array)).sum();
-    let step = (rows * FRAME_BYTES / bytes.max(1)).clamp(1, FRAME_ROWS);
-    for at in (0..rows).step_by(step) {
+    let mut step = (rows * FRAME_BYTES / bytes.max(1)).clamp(1, FRAME_ROWS);
+    let mut at = 0;
+    while at < rows {
         let height = step.min(rows - at);
+        let room = Room::new(FRAME_TEXT, height);
         let columns = schema
             .iter_values()
             .zip(&arrays)
-            .map(|(field, array)| carried::undamaged(|| carried::column(field, vec![array.sliced(at, height)])));
-        let frame = DataFrame::new(height, columns.collect::<Result<_, _>>()?)?;
+            .map(|(field, array)| carried::undamaged(|| carried::column(field, vec![array.sliced(at, height)], &room)));
+        let columns = match columns.collect::<Result<_, _>>() {
+            Err(e) if height > 1 && carried::is_too_much(&e) => {
+                step = height / 2;
+                continue;
+            }
+            columns => columns?,
+        };
+        at += height;
+        let frame = DataFrame::new(height, columns)?;
         if !take(frame.select(wanted.columns.iter().map(String::as_str))?)? {
             return Ok(false);
         }

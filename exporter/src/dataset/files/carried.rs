@@ -7,7 +7,10 @@
 use std::{
     collections::BTreeMap,
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
 };
 
 use polars::prelude::{
@@ -21,9 +24,43 @@ use polars_arrow::{
 
 use super::{super::DatasetError, text};
 
-/// Text that the values of one column may become at once, bytes. What is written once in a file, and often meant, is
-/// written as often as it is meant.
-const TEXT_BYTES: usize = 256 << 20;
+/// Text that the values of one frame may become, bytes: those of all its columns. What is written once in a file, and
+/// often meant, is written as often as it is meant.
+pub(in crate::dataset) const FRAME_TEXT: usize = 64 << 20;
+/// The same for one value, whose row is a frame of its own.
+const VALUE_TEXT: usize = 256 << 20;
+/// What is said of a frame that has no room.
+const TOO_MUCH: &str = "a few rows of it are too much text at once";
+
+/// The room that a frame has for the texts of its columns.
+#[derive(Debug)]
+pub(in crate::dataset) struct Room {
+    left: AtomicUsize,
+    rows: usize,
+}
+
+impl Room {
+    /// For a frame of so many rows, which has so many bytes; a single row has as much as it needs.
+    pub(in crate::dataset) const fn new(bytes: usize, rows: usize) -> Self {
+        Self { left: AtomicUsize::new(bytes), rows }
+    }
+
+    fn take(&self, bytes: usize) -> Result<(), &'static str> {
+        if self.rows > 1 {
+            let left = self.left.fetch_update(Relaxed, Relaxed, |left| left.checked_sub(bytes));
+            left.map(drop).map_err(|_| TOO_MUCH)
+        } else if bytes > VALUE_TEXT {
+            Err("a value of it is more than 256 MiB of text")
+        } else {
+            Ok(())
+        }
+    }
+}
+
+/// Whether a frame had no room, so that fewer rows may have.
+pub(in crate::dataset) fn is_too_much(error: &DatasetError) -> bool {
+    matches!(error, DatasetError::Value { detail, .. } if *detail == TOO_MUCH)
+}
 
 /// The columns of a file, as they are given.
 #[derive(Clone, Debug)]
@@ -112,14 +149,21 @@ const fn is_text(dtype: &DataType) -> bool {
 }
 
 /// A column of a file from its arrays, as it is given.
-pub(in crate::dataset) fn column(field: &ArrowField, arrays: Vec<Box<dyn Array>>) -> Result<Column, DatasetError> {
+///
+/// # Errors
+/// When they can't be decoded, or have more text than there is [`Room`].
+pub(in crate::dataset) fn column(
+    field: &ArrowField,
+    arrays: Vec<Box<dyn Array>>,
+    room: &Room,
+) -> Result<Column, DatasetError> {
     let read = if field.dtype == ArrowDataType::Float16 {
         let wide = ArrowField { dtype: ArrowDataType::Float32, ..field.clone() };
         Series::try_from((&wide, arrays.iter().map(|array| widened(&**array)).collect::<Result<Vec<_>, _>>()?))?
     } else {
         Series::try_from((field, arrays))?
     };
-    Ok(series(read)?.into())
+    Ok(series(read, room)?.into())
 }
 
 /// Halves as numbers of 32 bits, which hold them all.
@@ -130,7 +174,7 @@ fn widened(array: &dyn Array) -> Result<Box<dyn Array>, DatasetError> {
     Ok(wide.boxed())
 }
 
-fn series(read: Series) -> Result<Series, DatasetError> {
+fn series(read: Series, room: &Room) -> Result<Series, DatasetError> {
     let dtype = read.dtype().clone();
     Ok(match &dtype {
         DataType::UInt64 | DataType::Int128 => {
@@ -143,15 +187,15 @@ fn series(read: Series) -> Result<Series, DatasetError> {
         }
         DataType::Categorical(..) | DataType::Enum(..) => read.cast(&DataType::String)?,
         DataType::Null => Series::full_null(read.name().clone(), read.len(), &DataType::String),
-        dtype if is_text(dtype) => texts(&read.rechunk())?,
+        dtype if is_text(dtype) => texts(&read.rechunk(), room)?,
         _ => read,
     })
 }
 
 /// Each value as text.
-fn texts(read: &Series) -> Result<Series, DatasetError> {
+fn texts(read: &Series, room: &Room) -> Result<Series, DatasetError> {
     let mut builder = StringChunkedBuilder::new(read.name().clone(), read.len());
-    let (mut written, mut text) = (0, Vec::new());
+    let mut text = Vec::new();
     for value in read.iter() {
         if value.is_null() {
             builder.append_null();
@@ -159,11 +203,7 @@ fn texts(read: &Series) -> Result<Series, DatasetError> {
         }
         text.clear();
         text::write(&mut text, &value);
-        written += text.len();
-        if written > TEXT_BYTES {
-            let detail = "a few rows of it are more than 256 MiB of text";
-            return Err(DatasetError::Value { column: read.name().to_string(), detail });
-        }
+        room.take(text.len()).map_err(|detail| DatasetError::Value { column: read.name().to_string(), detail })?;
         builder.append_value(String::from_utf8_lossy(&text));
     }
     Ok(builder.finish().into())
@@ -183,8 +223,12 @@ mod tests {
 
     use super::*;
 
+    fn room() -> Room {
+        Room::new(FRAME_TEXT, 100)
+    }
+
     fn shown(read: Series) -> Vec<Option<String>> {
-        let given = series(read).unwrap();
+        let given = series(read, &room()).unwrap();
         given.str().unwrap().iter().map(|text| text.map(str::to_owned)).collect()
     }
 
@@ -208,14 +252,14 @@ mod tests {
     #[test]
     fn numbers_of_other_widths_are_decimals_and_floats() {
         let large = Series::new("n".into(), [Some(1_i128 << 100), None, Some(-7)]);
-        let given = series(large).unwrap();
+        let given = series(large, &room()).unwrap();
         assert_eq!((given.dtype(), given.null_count()), (&DataType::Decimal(38, 0), 1));
         assert_eq!(given.get(0).unwrap(), AnyValue::Decimal(1 << 100, 38, 0));
-        let error = series(Series::new("n".into(), [i128::MAX])).unwrap_err();
+        let error = series(Series::new("n".into(), [i128::MAX]), &room()).unwrap_err();
         assert_eq!(error.to_string(), "column `n`: a value has more than 38 digits");
         let halves: PrimitiveArray<pf16> = [Some(pf16::from(1.5_f32)), None].into_iter().collect();
         let field = ArrowField::new("h".into(), ArrowDataType::Float16, true);
-        let read = column(&field, vec![halves.boxed()]).unwrap();
+        let read = column(&field, vec![halves.boxed()], &room()).unwrap();
         assert_eq!(read.f32().unwrap().iter().collect::<Vec<_>>(), [Some(1.5), None]);
     }
 
@@ -250,6 +294,18 @@ mod tests {
             Series::from_any_values_and_dtype("r".into(), &[row, AnyValue::Null], &DataType::Struct(fields), true);
         let expected = r#"{"n":-7,"x":"NaN","at":"1970-01-01T00:00:00.001Z","day":"1970-01-02","l":[1,null]}"#;
         assert_eq!(shown(records.unwrap()), [Some(expected.to_owned()), None]);
+    }
+
+    #[test]
+    fn the_columns_of_a_frame_share_its_room_and_a_lone_row_needs_none() {
+        let bytes = |rows: usize| Series::new("b".into(), vec![&b"four"[..]; rows]);
+        // ten bytes each, as text
+        let room = Room::new(35, 2);
+        assert_eq!(series(bytes(2), &room).unwrap().len(), 2);
+        let error = series(bytes(2), &room).unwrap_err();
+        assert!(is_too_much(&error) && error.to_string().starts_with("column `b`"), "{error}");
+        assert_eq!(series(bytes(1), &Room::new(1, 1)).unwrap().len(), 1);
+        assert!(!is_too_much(&DatasetError::Rewritten));
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! The file is read window by window (see `windows`), so that memory depends on neither its size nor the size of
 //! its row groups. With a filter, each window's filter columns are read first and the others only when a row is left.
 
+mod nested;
 mod pages;
 mod predicate;
 #[cfg(test)]
@@ -98,11 +99,12 @@ impl Dataset for ParquetFile {
                 if sender.is_closed() {
                     break;
                 }
-                for piece in windows.pieces(window, &filter.columns)? {
-                    let frame = windows.read(&piece, &filter.columns)?;
-                    let Some(mask) = filter.mask(&frame, || sender.is_closed())? else { break };
+                windows.each(window, &filter.columns, &mut |piece| {
+                    let frame = windows.read(piece, &filter.columns)?;
+                    let Some(mask) = filter.mask(&frame, || sender.is_closed())? else { return Ok(false) };
                     rows += u64::from(mask.sum().unwrap_or(0));
-                }
+                    Ok(true)
+                })?;
             }
             Ok(rows)
         });
@@ -138,7 +140,7 @@ pub(super) fn guess(file: File, filter: &Filter) -> Result<Guess, DatasetError> 
     let until = Instant::now() + PROBE_TIME;
     let (mut looked, mut passed) = (0, 0);
     for window in plan.iter().skip(step / 2).step_by(step) {
-        let frame = windows.read(window, &filter.columns)?;
+        let frame = windows.first(window.clone(), &filter.columns)?;
         looked += frame.height() as u64;
         passed += u64::from(filter.mask(&frame, || false)?.and_then(|mask| mask.sum()).unwrap_or(0));
         if Instant::now() > until {
@@ -196,10 +198,8 @@ pub(super) fn each(file: File, wanted: &Wanted<'_>, take: Take<'_>) -> Result<bo
         return Err(DatasetError::NoColumn(gone.clone()));
     }
     for window in windows.plan(wanted.columns, wanted.limit.map(|_| FEW_ROWS)) {
-        for piece in windows.pieces(window, wanted.columns)? {
-            if !take(windows.read(&piece, wanted.columns)?)? {
-                return Ok(false);
-            }
+        if !windows.each(window, wanted.columns, &mut |piece| take(windows.read(piece, wanted.columns)?))? {
+            return Ok(false);
         }
     }
     Ok(true)
@@ -217,20 +217,18 @@ fn read(path: &Path, query: &Query, sender: &mut feed::Rows) -> Result<(), Datas
         needed.extend(filter.columns.iter().filter(|name| !query.columns.contains(name)).cloned());
     }
     for window in windows.plan(&needed, query.limit.map(|_| FEW_ROWS)) {
-        for piece in windows.pieces(window, &needed)? {
+        let more = windows.each(window, &needed, &mut |piece| {
             if sender.is_closed() {
-                return Ok(());
+                return Ok(false);
             }
             let frame = match &filter {
-                None => windows.read(&piece, &query.columns)?,
-                Some(filter) => match filtered(&windows, &piece, filter, &query.columns, sender)? {
-                    Some(frame) => frame,
-                    None => continue,
-                },
+                None => Some(windows.read(piece, &query.columns)?),
+                Some(filter) => filtered(&windows, piece, filter, &query.columns, sender)?,
             };
-            if !sender.send(frame) {
-                return Ok(());
-            }
+            Ok(frame.is_none_or(|frame| sender.send(frame)))
+        })?;
+        if !more {
+            return Ok(());
         }
     }
     Ok(())

@@ -14,16 +14,20 @@ const HEADER: usize = 512;
 /// … up to this many.
 const MOST_HEADER: usize = 4 << 20;
 /// A page that is larger when it is decoded is refused.
-const PAGE_BYTES: usize = 256 << 20;
+pub(super) const PAGE_BYTES: usize = 256 << 20;
 
 /// One page.
 #[derive(Clone, Debug)]
 pub(super) struct Page {
     /// Its header and its values in the file.
     pub(super) place: Range<u64>,
-    /// Which values of the column it has, NULL among them: of a column that is no list, its rows.
-    pub(super) values: Range<usize>,
-    /// How large it is when it is decompressed, bytes.
+    /// How many values of the column it has, NULL among them.
+    pub(super) values: usize,
+    /// Of which rows it has any: one for each value, unless somebody counts those of lists.
+    pub(super) rows: Range<usize>,
+    /// The first row that begins in it; in a page that goes on with the list of another, the next one.
+    pub(super) begins: usize,
+    /// How large it is when it is decompressed, or decoded where that is more, bytes.
     pub(super) bytes: usize,
 }
 
@@ -66,22 +70,22 @@ impl Pages {
                 _ => None,
             };
             let count = size(count.ok_or(BROKEN)?)?;
-            found.data.push(Page { place: begin..at, values: seen..seen + count, bytes });
+            found.data.push(Page { place: begin..at, values: count, rows: seen..seen + count, begins: seen, bytes });
             seen += count;
         }
         Ok(found)
     }
 
-    /// The pages that have any of these values.
-    pub(super) fn over(&self, values: &Range<usize>) -> &[Page] {
-        let from = self.data.partition_point(|page| page.values.end <= values.start);
-        let to = self.data.partition_point(|page| page.values.start < values.end);
+    /// The pages that have anything of these rows.
+    pub(super) fn over(&self, rows: &Range<usize>) -> &[Page] {
+        let from = self.data.partition_point(|page| page.rows.end <= rows.start);
+        let to = self.data.partition_point(|page| page.rows.start < rows.end);
         &self.data[from..to.max(from)]
     }
 }
 
 /// What stands where a page should.
-const BROKEN: DatasetError = DatasetError::Garbled("a page of the file is damaged");
+pub(super) const BROKEN: DatasetError = DatasetError::Garbled("a page of the file is damaged");
 
 /// The header at the beginning of these bytes of the file, and how long it is.
 fn header(file: &File, place: Range<u64>) -> Result<(PageHeader, u64), DatasetError> {

@@ -3,13 +3,23 @@
 use std::{
     fs::OpenOptions,
     os::unix::fs::FileExt,
+    sync::Arc,
     time::{Duration, SystemTime},
 };
 
 use futures::TryStreamExt;
 use polars::prelude::{
-    AnyValue, Column as PolarsColumn, DataFrame, IntoColumn, IntoSeries, ListChunked, NamedFrom, ParquetCompression,
-    ParquetReader, ParquetWriter, SerReader, Series, StatisticsOptions,
+    AnyValue, ArrowDataType, ArrowField, Column as PolarsColumn, DataFrame, IntoColumn, IntoSeries, ListChunked,
+    NamedFrom, ParquetCompression, ParquetReader, ParquetWriter, SerReader, Series, StatisticsOptions, StructChunked,
+};
+use polars_arrow::{
+    array::{ListArray, PrimitiveArray},
+    datatypes::ArrowSchema,
+    record_batch::RecordBatchT,
+};
+use polars_parquet::write::{
+    CompressionOptions, Encoding, FileWriter, SchemaDescriptor, Version, WriteOptions, row_group_iter,
+    to_parquet_schema,
 };
 use protocol::filter::{self, Filter};
 use serde_json::{Map, json};
@@ -109,6 +119,189 @@ fn carried_text(lists: &Series) -> PolarsColumn {
         _ => None,
     });
     PolarsColumn::new("list".into(), texts.collect::<Vec<_>>())
+}
+
+/// Records of texts and lists, and lists of records, whose leaves have pages of other rows each.
+fn records(rows: usize) -> DataFrame {
+    let numbers = numbers(rows);
+    let texts: Vec<_> = numbers.iter().map(|n| (n % 5 > 0).then(|| format!("{n}").repeat((n % 9) as usize))).collect();
+    let lists: ListChunked = numbers
+        .iter()
+        .map(|n| {
+            (n % 7 > 0)
+                .then(|| Series::new("".into(), (0..n % 5).map(|i| (i % 3 > 0).then_some(n + i)).collect::<Vec<_>>()))
+        })
+        .collect();
+    let members = [
+        Series::new("n".into(), numbers.clone()),
+        Series::new("text".into(), texts),
+        lists.with_name("list".into()).into_series(),
+    ];
+    let record = StructChunked::from_series("record".into(), rows, members.iter()).unwrap().into_series();
+    let many: ListChunked = numbers
+        .iter()
+        .enumerate()
+        .map(|(at, n)| (n % 6 > 0).then(|| record.slice(at as i64, (n % 4) as usize)))
+        .collect();
+    let many = many.with_name("many".into()).into_series();
+    DataFrame::new_infer_height(vec![record.into_column(), many.into_column()]).unwrap()
+}
+
+/// All rows of a file in windows of so many rows.
+fn in_windows(windows: &Windows, columns: &[String], few: usize) -> DataFrame {
+    let mut read: Option<DataFrame> = None;
+    for window in windows.plan(columns, Some(few)) {
+        let take = &mut |piece: &windows::Window| {
+            let part = windows.read(piece, columns)?;
+            match &mut read {
+                None => read = Some(part),
+                Some(read) => drop(read.vstack_mut_owned(part)?),
+            }
+            Ok(true)
+        };
+        assert!(windows.each(window, columns, take).unwrap());
+    }
+    read.unwrap()
+}
+
+#[test]
+fn windows_over_lists_and_records_take_their_own_pages_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("a.parquet");
+    let (rows, columns) = (12_000, ["record".to_owned(), "many".to_owned()]);
+    for compression in [ParquetCompression::Zstd(None), ParquetCompression::Uncompressed] {
+        write(&path, &records(rows), rows, 2_000, compression);
+        let size = std::fs::metadata(&path).unwrap().len() as usize;
+        let windows = || Windows::open(File::open(&path).unwrap()).unwrap();
+        // as the library reads whole groups
+        let whole = in_windows(&windows(), &columns, rows);
+        assert_eq!(whole.height(), rows);
+        for few in [5_000, 300] {
+            let windows = windows();
+            assert!(in_windows(&windows, &columns, few).equals_missing(&whole), "{few}");
+            let copied = windows.copied.load(std::sync::atomic::Ordering::Relaxed);
+            // once to count the rows, once to decode them, and some pages for two windows
+            assert!(copied <= 3 * size, "{copied} of {size} bytes, {few} rows");
+        }
+    }
+}
+
+#[tokio::test]
+async fn text_that_is_much_larger_than_its_pages_comes_in_frames_of_a_bounded_size() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("a.parquet");
+    let cells: Vec<Vec<u8>> = (0..16_u8).map(|n| vec![n; 1_500]).collect();
+    let values: Vec<&[u8]> = (0..40_000).map(|at| cells[at % 16].as_slice()).collect();
+    let frame = DataFrame::new_infer_height(vec![PolarsColumn::new("b".into(), values)]).unwrap();
+    // the groups are so small that one window has them all
+    write(&path, &frame, 10_000, 1 << 20, ParquetCompression::Uncompressed);
+    let size = std::fs::metadata(&path).unwrap().len() as usize;
+    let file = ParquetFile::open(&path, "a", "", "").unwrap();
+    let mut frames = file.open(&query(&["b"], None)).await.unwrap();
+    let (mut seen, mut sum) = (0, 0);
+    while let Some(frame) = frames.try_next().await.unwrap() {
+        let texts = frame.column("b").unwrap().str().unwrap();
+        let bytes = texts.str_len_bytes_sum();
+        assert!(bytes <= 64 << 20, "{bytes} bytes in a frame");
+        for text in texts.iter() {
+            assert_eq!(text.unwrap().get(..4), Some(format!("\\x{:02x}", seen % 16).as_str()));
+            seen += 1;
+        }
+        sum += bytes;
+    }
+    assert_eq!(seen, 40_000);
+    assert!(sum > 200 * size, "{sum} bytes of text from {size}");
+}
+
+#[test]
+fn rows_that_have_no_room_come_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("a.parquet");
+    // the third is larger than a frame
+    let lists: ListChunked = [3, 5, 2_000, 4, 0, 1]
+        .into_iter()
+        .map(|items: u64| Some(Series::new("".into(), (0..items).map(|_| 100_u64).collect::<Vec<_>>())))
+        .collect();
+    let lists = lists.with_name("list".into()).into_series().into_column();
+    let texts = carried_text(lists.as_materialized_series());
+    write(&path, &DataFrame::new_infer_height(vec![lists]).unwrap(), 4, 1 << 20, ParquetCompression::Uncompressed);
+    let mut windows = Windows::open(File::open(&path).unwrap()).unwrap();
+    windows.room = 40;
+    let columns = ["list".to_owned()];
+    let mut heights = Vec::new();
+    for window in windows.plan(&columns, None) {
+        let take = &mut |part: &windows::Window| {
+            heights.push(windows.read(part, &columns)?.height());
+            Ok(true)
+        };
+        assert!(windows.each(window, &columns, take).unwrap());
+    }
+    assert_eq!(heights, [1, 1, 1, 3]);
+    let read = in_windows(&windows, &columns, 6);
+    assert!(read.column("list").unwrap().equals_missing(&texts));
+}
+
+/// Writes lists of numbers under this schema of the file, whose levels are those of lists without NULL.
+fn write_as(path: &Path, schema: &str, lists: &[Vec<i32>]) {
+    let item = ArrowField::new("element".into(), ArrowDataType::Int32, false);
+    let dtype = ArrowDataType::LargeList(Box::new(item));
+    let ends = lists.iter().scan(0, |at, list| {
+        *at += list.len() as i64;
+        Some(*at)
+    });
+    let offsets: Vec<i64> = std::iter::once(0).chain(ends).collect();
+    let values = PrimitiveArray::<i32>::from_vec(lists.concat()).boxed();
+    let array = ListArray::<i64>::new(dtype.clone(), offsets.try_into().unwrap(), values, None);
+    let ids = PrimitiveArray::<i64>::from_vec((0..lists.len() as i64).collect());
+    let fields =
+        [ArrowField::new("id".into(), ArrowDataType::Int64, false), ArrowField::new("xs".into(), dtype, false)];
+    let arrow: ArrowSchema = fields.into_iter().collect();
+    let options = WriteOptions {
+        statistics: polars_parquet::write::StatisticsOptions::empty(),
+        version: Version::V1,
+        compression: CompressionOptions::Uncompressed,
+        data_page_size: Some(400),
+    };
+    let kinds = to_parquet_schema(&arrow).unwrap().fields().to_vec();
+    let batch = RecordBatchT::new(lists.len(), Arc::new(arrow.clone()), vec![ids.boxed(), array.boxed()]);
+    let group = row_group_iter(batch, vec![vec![Encoding::Plain]; 2].into(), kinds, options);
+    let descriptor = SchemaDescriptor::try_from_message(schema).unwrap();
+    let mut writer = FileWriter::new_with_parquet_schema(File::create(path).unwrap(), arrow, descriptor, options);
+    writer.write(lists.len() as u64, group).unwrap();
+    writer.end(Some(Vec::new())).unwrap();
+}
+
+#[test]
+fn a_list_without_a_list_around_it_is_read_by_its_rows() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("a.parquet");
+    let lists: Vec<Vec<i32>> = (0..3_000).map(|row| (0..row % 4).map(|item| row * 10 + item).collect()).collect();
+    write_as(&path, "message m { required int64 id; repeated int32 xs; }", &lists);
+    let windows = Windows::open(File::open(&path).unwrap()).unwrap();
+    let columns = ["id".to_owned(), "xs".to_owned()];
+    for few in [3_000, 700, 13] {
+        let read = in_windows(&windows, &columns, few);
+        let texts = read.column("xs").unwrap().str().unwrap();
+        for (row, text) in texts.iter().enumerate() {
+            let items: Vec<_> = lists[row].iter().map(ToString::to_string).collect();
+            assert_eq!(text, Some(format!("[{}]", items.join(",")).as_str()), "row {row} of {few}");
+        }
+        assert_eq!(read.height(), 3_000);
+    }
+}
+
+#[test]
+fn a_list_of_other_levels_is_refused_for_itself_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("a.parquet");
+    write_as(&path, "message m { required int64 id; required group xs { repeated int32 x; } }", &[vec![1], vec![2, 3]]);
+    let windows = Windows::open(File::open(&path).unwrap()).unwrap();
+    assert_eq!(windows.carried().refused.keys().collect::<Vec<_>>(), ["xs"]);
+    let known = columns("m", windows.carried(), &[]).unwrap();
+    assert_eq!(known.iter().map(|column| column.name.as_str()).collect::<Vec<_>>(), ["id"]);
+    let window = windows.plan(&["id".to_owned()], None).remove(0);
+    assert!(matches!(windows.read(&window, &["xs".to_owned()]), Err(DatasetError::Unsupported { .. })));
+    assert_eq!(windows.read(&window, &["id".to_owned()]).unwrap().height(), 2);
 }
 
 #[tokio::test]

@@ -21,7 +21,7 @@ use polars::{
 };
 use polars_arrow::datatypes::ArrowSchema;
 use polars_parquet::{
-    parquet::read::PageMetaData,
+    parquet::{read::PageMetaData, schema::types::PhysicalType},
     read::{
         BasicDecompressor, ColumnChunkMetadata, Filter, PageReader, column_iter_to_arrays, infer_schema, read_metadata,
     },
@@ -31,19 +31,25 @@ use rayon::iter::{IntoParallelIterator, ParallelIterator};
 use super::{
     super::{
         DatasetError,
-        files::{Carried, Stamp, carried},
+        files::{
+            Carried, Stamp,
+            carried::{self, Room},
+        },
     },
-    pages::{Page, Pages},
+    nested,
+    pages::{BROKEN, PAGE_BYTES, Page, Pages},
 };
 
 /// Windows have about this many cells, …
 const CELLS: usize = 2_000_000;
 /// … though, as every window costs something, not fewer rows than these for the sake of that, …
 const MIN_ROWS: usize = 1024;
-/// … and about this many bytes in their plain encoding, or those of one page where that has more.
+/// … and about this many bytes, decompressed or decoded, whichever is more, or those of one page where that has more.
 const BYTES: usize = 32 << 20;
 /// Pages whose places are kept.
 const KNOWN_PAGES: usize = 1 << 20;
+/// Bytes of a window of any column that are copied, at most: a row of a list may have any number of pages.
+const COPIED: usize = 1 << 30;
 
 /// An open Parquet file.
 pub(super) struct Windows {
@@ -53,6 +59,11 @@ pub(super) struct Windows {
     fields: ArrowSchema,
     carried: Carried,
     known: Mutex<Known>,
+    /// Bytes of text in one frame.
+    pub(super) room: usize,
+    /// Bytes that were copied so far.
+    #[cfg(test)]
+    pub(super) copied: std::sync::atomic::AtomicUsize,
 }
 
 /// The places of pages, by those of their columns.
@@ -79,8 +90,19 @@ impl Windows {
             let fields: ArrowSchema = infer_schema(&metadata)?.iter_values().map(carried::plain).collect();
             Ok((metadata, fields))
         })?;
-        let carried = Carried::of(&fields);
-        Ok(Self { file, stamp, metadata: Arc::new(metadata), fields, carried, known: Mutex::default() })
+        let mut carried = Carried::of(&fields);
+        let fields = nested::fit(fields, &mut carried, &metadata.schema_descr);
+        Ok(Self {
+            file,
+            stamp,
+            metadata: Arc::new(metadata),
+            fields,
+            carried,
+            known: Mutex::default(),
+            room: carried::FRAME_TEXT,
+            #[cfg(test)]
+            copied: Default::default(),
+        })
     }
 
     pub(super) const fn schema(&self) -> &SchemaRef {
@@ -99,7 +121,10 @@ impl Windows {
     pub(super) fn plan(&self, columns: &[String], few: Option<usize>) -> Vec<Window> {
         let groups = self.metadata.row_groups.iter().map(|group| {
             let leaves = columns.iter().filter_map(|name| group.columns_under_root_iter(name)).flatten();
-            let bytes = leaves.map(|leaf| usize::try_from(leaf.uncompressed_size()).unwrap_or(0)).sum();
+            let size = |size: i64| usize::try_from(size).unwrap_or(0);
+            let bytes = leaves
+                .map(|leaf| size(leaf.uncompressed_size()).max(size(leaf.num_values()).saturating_mul(width(leaf))))
+                .fold(0, usize::saturating_add);
             (group.num_rows(), bytes)
         });
         plan(&groups.collect::<Vec<_>>(), columns.len(), few.unwrap_or(usize::MAX))
@@ -113,24 +138,60 @@ impl Windows {
             // as small as the footer says
             return Ok(vec![window]);
         }
-        let found = self.flat_pages(group, columns);
+        let found = carried::undamaged(|| self.all_pages(group, columns));
         self.stamp.check(&self.file)?;
         let pieces = cut(window.rows, &found?);
         Ok(pieces.into_iter().map(|rows| Window { groups: group..group + 1, rows }).collect())
     }
 
-    /// The pages of those columns in whose pages the rows are known.
-    fn flat_pages(&self, group: usize, columns: &[String]) -> Result<Vec<Arc<Pages>>, DatasetError> {
+    fn all_pages(&self, group: usize, columns: &[String]) -> Result<Vec<Arc<Pages>>, DatasetError> {
         let mut found = Vec::with_capacity(columns.len());
         for name in columns {
-            for leaf in self.leaves(group, name)?.into_iter().filter(|leaf| is_flat(leaf)) {
-                found.push(self.pages(leaf, true)?);
+            for leaf in self.leaves(group, name)? {
+                found.push(self.pages(group, leaf, true)?);
             }
         }
         Ok(found)
     }
 
+    /// Does some work with each piece of a window, and with its halves, and theirs, where a frame has no room for its
+    /// texts. False as soon as the work is: nobody wants more.
+    pub(super) fn each(
+        &self,
+        window: Window,
+        columns: &[String],
+        work: &mut dyn FnMut(&Window) -> Result<bool, DatasetError>,
+    ) -> Result<bool, DatasetError> {
+        let mut left = self.pieces(window, columns)?;
+        left.reverse();
+        while let Some(part) = left.pop() {
+            match work(&part) {
+                Ok(true) => {}
+                Err(e) if part.rows.len() > 1 && carried::is_too_much(&e) => {
+                    let (first, second) = part.halves();
+                    left.extend([second, first]);
+                }
+                end => return end,
+            }
+        }
+        Ok(true)
+    }
+
+    /// Reads the first rows of a window: a piece, or as much of it as there is room for.
+    pub(super) fn first(&self, window: Window, columns: &[String]) -> Result<DataFrame, DatasetError> {
+        let mut first = None;
+        self.each(window, columns, &mut |part| {
+            first = Some(self.read(part, columns)?);
+            Ok(false)
+        })?;
+        Ok(first.unwrap_or_default())
+    }
+
     /// Reads these columns of a window, in this order.
+    ///
+    /// # Errors
+    /// When the file can't be read, or has become another. When the texts of several rows have no room, which is asked of
+    /// [`carried::is_too_much`], fewer may have.
     pub(super) fn read(&self, window: &Window, columns: &[String]) -> Result<DataFrame, DatasetError> {
         let decoded = carried::undamaged(|| self.decode(window, columns));
         // whatever came of it, a file that is another one by now is the cause
@@ -144,11 +205,15 @@ impl Windows {
         for group in window.groups.clone() {
             let height = self.metadata.row_groups[group].num_rows();
             let of = |row: usize| row.clamp(begin, begin + height) - begin;
-            parts.push((group, of(window.rows.start)..of(window.rows.end)));
+            let rows = of(window.rows.start)..of(window.rows.end);
+            if !rows.is_empty() {
+                parts.push((group, rows));
+            }
             begin += height;
         }
+        let room = Room::new(self.room, window.rows.len());
         let jobs: Vec<_> = parts.iter().flat_map(|part| columns.iter().map(move |name| (part, name))).collect();
-        let read = jobs.into_par_iter().map(|((group, rows), name)| self.column(*group, rows, name));
+        let read = jobs.into_par_iter().map(|((group, rows), name)| self.column(*group, rows, name, &room));
         let mut read = read.collect::<Result<Vec<_>, _>>()?.into_iter();
         let mut frame: Option<DataFrame> = None;
         for (_, rows) in parts {
@@ -162,37 +227,55 @@ impl Windows {
     }
 
     /// Some rows of a column in one group.
-    fn column(&self, group: usize, rows: &Range<usize>, name: &str) -> Result<Column, DatasetError> {
+    fn column(&self, group: usize, rows: &Range<usize>, name: &str, room: &Room) -> Result<Column, DatasetError> {
         let field = self.fields.get(name).ok_or_else(|| DatasetError::NoColumn(name.to_owned()))?;
         if let Some(dtype) = self.carried.refused.get(name) {
             return Err(DatasetError::Unsupported { column: name.to_owned(), dtype: dtype.clone() });
         }
         let leaves = self.leaves(group, name)?;
         let whole = rows.len() == self.metadata.row_groups[group].num_rows();
-        let (mut readers, mut first) = (Vec::with_capacity(leaves.len()), 0);
+        // which pages of each, and the row that begins first in them
+        let mut runs = Vec::with_capacity(leaves.len());
         for leaf in &leaves {
-            let pages = self.pages(leaf, !whole)?;
-            if whole || !is_flat(leaf) {
-                readers.push(self.reader(leaf, [leaf.byte_range()], leaf.num_values())?);
-                continue;
-            }
-            let run = pages.over(rows);
-            let (Some(from), Some(to)) = (run.first(), run.last()) else {
-                return Err(DatasetError::Garbled("a column of the file has too few rows"));
-            };
-            let places = pages.dictionary.iter().cloned().chain(iter::once(from.place.start..to.place.end));
-            readers.push(self.reader(leaf, places, (to.values.end - from.values.start) as i64)?);
-            first = from.values.start;
+            let pages = self.pages(group, leaf, !whole)?;
+            runs.push(if whole {
+                (vec![leaf.byte_range()], leaf.num_values(), 0)
+            } else {
+                let run = pages.over(rows);
+                let (Some(from), Some(to)) = (run.first(), run.last()) else { return Err(TOO_FEW) };
+                let places = pages.dictionary.iter().cloned().chain(iter::once(from.place.start..to.place.end));
+                let values = run.iter().map(|page| page.values as i64).sum();
+                (places.collect(), values, from.begins)
+            });
         }
-        let types = leaves.iter().map(|leaf| &leaf.descriptor().descriptor.primitive_type).collect();
-        let filter = Filter::new_ranged(rows.start - first, rows.end - first);
-        let (arrays, _) = column_iter_to_arrays(readers, types, ArrowField::clone(field), Some(filter))?;
-        let column = carried::column(field, arrays)?;
-        if column.len() == rows.len() {
-            Ok(column)
+        let bytes = runs.iter().flat_map(|(places, ..)| places).map(|place| place.end - place.start).sum::<u64>();
+        if bytes > COPIED as u64 {
+            let detail = "a few rows of it have more than 1 GiB: write smaller groups of rows";
+            return Err(DatasetError::Value { column: name.to_owned(), detail });
+        }
+        let kind = |leaf: &ColumnChunkMetadata| leaf.descriptor().descriptor.primitive_type.clone();
+        let arrays = if whole || leaves.len() == 1 {
+            let first = runs.first().map_or(0, |(.., first)| *first);
+            let types: Vec<_> = leaves.iter().map(|leaf| kind(leaf)).collect();
+            let readers = leaves.iter().zip(runs).map(|(leaf, (places, values, _))| self.reader(leaf, places, values));
+            let filter = Filter::new_ranged(rows.start - first, rows.end - first);
+            let readers = readers.collect::<Result<_, _>>()?;
+            column_iter_to_arrays(readers, types.iter().collect(), ArrowField::clone(field), Some(filter))?.0
         } else {
-            Err(DatasetError::Garbled("a column of the file has too few rows"))
-        }
+            // the pages of each begin with another row, so that each is decoded as if it were alone
+            let mut parts = Vec::with_capacity(leaves.len());
+            for (at, (leaf, (places, values, first))) in leaves.iter().zip(runs).enumerate() {
+                let reader = self.reader(leaf, places, values)?;
+                let filter = Filter::new_ranged(rows.start - first, rows.end - first);
+                let kind = kind(leaf);
+                let (mut arrays, _) =
+                    column_iter_to_arrays(vec![reader], vec![&kind], nested::alone(field, at), Some(filter))?;
+                parts.push(arrays.pop().filter(|_| arrays.is_empty()).ok_or(TOO_FEW)?);
+            }
+            vec![nested::joined(&field.dtype, parts)?]
+        };
+        let column = carried::column(field, arrays, room)?;
+        if column.len() == rows.len() { Ok(column) } else { Err(TOO_FEW) }
     }
 
     /// The columns in which the values of a column of the dataset lie: several for lists and records.
@@ -201,24 +284,51 @@ impl Windows {
         leaves.map(Iterator::collect).ok_or(DatasetError::Garbled("a group of rows lacks a column"))
     }
 
-    /// The pages of a column; their places are kept if they are needed again.
-    fn pages(&self, leaf: &ColumnChunkMetadata, keep: bool) -> Result<Arc<Pages>, DatasetError> {
+    /// The pages of a column in a group; if they are needed again, their places are kept, and the rows in them known.
+    fn pages(&self, group: usize, leaf: &ColumnChunkMetadata, keep: bool) -> Result<Arc<Pages>, DatasetError> {
         let place = leaf.byte_range();
         let known = || self.known.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(pages) = known().columns.get(&place.start) {
             return Ok(Arc::clone(pages));
         }
         let values = usize::try_from(leaf.num_values()).unwrap_or(0);
-        let pages = Arc::new(Pages::find(&self.file, place.clone(), values)?);
-        if keep {
-            let mut known = known();
-            if known.pages > KNOWN_PAGES {
-                *known = Known::default();
-            }
-            known.pages += pages.data.len();
-            known.columns.insert(place.start, Arc::clone(&pages));
+        let mut pages = Pages::find(&self.file, place.clone(), values)?;
+        if !keep {
+            return Ok(Arc::new(pages));
         }
+        for page in &mut pages.data {
+            page.bytes = page.bytes.max(page.values.saturating_mul(width(leaf)));
+        }
+        if !is_flat(leaf) {
+            self.count(leaf, &mut pages)?;
+        }
+        if pages.data.last().map_or(0, |page| page.rows.end) != self.metadata.row_groups[group].num_rows() {
+            return Err(TOO_FEW);
+        }
+        let pages = Arc::new(pages);
+        let mut known = known();
+        if known.pages > KNOWN_PAGES {
+            *known = Known::default();
+        }
+        known.pages += pages.data.len();
+        known.columns.insert(place.start, Arc::clone(&pages));
         Ok(pages)
+    }
+
+    /// Counts the rows in the pages of a list, of which no header tells, one page after the other.
+    fn count(&self, leaf: &ColumnChunkMetadata, pages: &mut Pages) -> Result<(), DatasetError> {
+        let mut seen = 0;
+        for page in &mut pages.data {
+            let reader = self.reader(leaf, [page.place.clone()], page.values as i64)?;
+            let (begun, goes_on) = nested::rows(reader)?;
+            if goes_on && seen == 0 {
+                return Err(BROKEN);
+            }
+            page.rows = seen - usize::from(goes_on)..seen + begun;
+            page.begins = seen;
+            seen += begun;
+        }
+        Ok(())
     }
 
     /// A reader of the pages that lie at these places, which have so many values.
@@ -231,12 +341,9 @@ impl Windows {
         let mut bytes = Vec::new();
         for place in places {
             let (begin, size) = (bytes.len(), usize::try_from(place.end - place.start).unwrap_or(usize::MAX));
-            if size > COPIED {
-                return Err(DatasetError::Garbled(
-                    "a list of one group of rows has more than 1 GiB: write smaller groups",
-                ));
-            }
             bytes.resize(begin + size, 0);
+            #[cfg(test)]
+            self.copied.fetch_add(size, std::sync::atomic::Ordering::Relaxed);
             self.file.read_exact_at(&mut bytes[begin..], place.start)?;
         }
         let about = PageMetaData::new(0, values, leaf.compression(), leaf.descriptor().descriptor.clone());
@@ -245,23 +352,44 @@ impl Windows {
     }
 }
 
-/// Bytes of a column that are copied at once: only lists, whose rows no header tells, are copied by whole groups.
-const COPIED: usize = 1 << 30;
+impl Window {
+    /// The first rows of it, and the others.
+    fn halves(self) -> (Self, Self) {
+        let middle = self.rows.start + self.rows.len() / 2;
+        let first = Self { groups: self.groups.clone(), rows: self.rows.start..middle };
+        (first, Self { groups: self.groups, rows: middle..self.rows.end })
+    }
+}
 
-/// Whether the rows of a column are its values, one by one.
+/// What is said of a column that ends too early.
+const TOO_FEW: DatasetError = DatasetError::Garbled("a column of the file has too few rows");
+
+/// Whether the rows of a column are its values, one by one: no list is above them, nor are they one themselves.
 fn is_flat(leaf: &ColumnChunkMetadata) -> bool {
-    leaf.descriptor().path_in_schema.len() == 1
+    leaf.descriptor().descriptor.max_rep_level == 0
+}
+
+/// Bytes of a decoded value, without those that several share.
+fn width(leaf: &ColumnChunkMetadata) -> usize {
+    match leaf.physical_type() {
+        PhysicalType::Boolean => 1,
+        PhysicalType::Int32 | PhysicalType::Float => 4,
+        PhysicalType::Int64 | PhysicalType::Double | PhysicalType::Int96 => 8,
+        PhysicalType::ByteArray => 16,
+        PhysicalType::FixedLenByteArray(size) => size,
+    }
 }
 
 /// Cuts rows between pages, so that the pages of each piece, or those that its first rows lie in, are not too large.
 fn cut(rows: Range<usize>, columns: &[Arc<Pages>]) -> Vec<Range<usize>> {
     let over = |rows: &Range<usize>| -> usize {
-        columns.iter().flat_map(|pages| pages.over(rows)).map(|page: &Page| page.bytes).sum()
+        let pages = columns.iter().flat_map(|pages| pages.over(rows));
+        pages.map(|page: &Page| page.bytes).fold(0, usize::saturating_add)
     };
     if over(&rows) <= BYTES {
         return vec![rows];
     }
-    let starts = columns.iter().flat_map(|pages| pages.over(&rows)).map(|page| page.values.start);
+    let starts = columns.iter().flat_map(|pages| pages.over(&rows)).map(|page| page.rows.start);
     let mut bounds: Vec<_> = starts.filter(|at| *at > rows.start).chain([rows.end]).collect();
     bounds.sort_unstable();
     bounds.dedup();
@@ -274,7 +402,14 @@ fn cut(rows: Range<usize>, columns: &[Arc<Pages>]) -> Vec<Range<usize>> {
         end = bound;
     }
     pieces.push(begin..end);
-    pieces
+    // a page that says much with few bytes is decoded bit by bit
+    let parts = pieces.into_iter().flat_map(|piece| {
+        let bytes = over(&piece);
+        let parts = if bytes > PAGE_BYTES { bytes.div_ceil(BYTES) } else { 1 };
+        let (step, end) = (piece.len().div_ceil(parts).max(1), piece.end);
+        piece.step_by(step).map(move |at| at..(at + step).min(end))
+    });
+    parts.collect()
 }
 
 /// Cuts row groups, given as (rows, bytes), into windows.
@@ -357,7 +492,7 @@ mod tests {
             let mut begin = 0;
             let data = sizes.iter().map(|(rows, bytes)| {
                 begin += rows;
-                Page { place: 0..0, values: begin - rows..begin, bytes: *bytes }
+                Page { place: 0..0, values: *rows, rows: begin - rows..begin, begins: begin - rows, bytes: *bytes }
             });
             Arc::new(Pages { dictionary: None, data: data.collect() })
         };
@@ -368,5 +503,10 @@ mod tests {
         let pieces = cut(0..1_000, &[small, skewed]);
         // a page is the least, and the other column's pages are read beside it
         assert_eq!(pieces, [0..992, 992..994, 994..996, 996..1_000]);
+        // unless it has few bytes, and says much
+        let short = pages(&[(90, 1_000), (1_000, PAGE_BYTES * 2)]);
+        let pieces = cut(0..1_090, &[short]);
+        assert_eq!(pieces.len(), 1 + PAGE_BYTES * 2 / BYTES, "{pieces:?}");
+        assert!(pieces[1..].iter().all(|piece| piece.len() <= 63), "{pieces:?}");
     }
 }
