@@ -4,7 +4,10 @@ import { SluiceError } from "./errors.js";
 
 /** Where the bytes of a download go. */
 export interface Sink {
-  /** Takes the next bytes. Until its promise resolves no more than the window is fetched. */
+  /**
+   * Takes the next bytes, which are the sink's from then on, their buffer included. Until its promise resolves no more than
+   * the window is fetched.
+   */
   write(chunk: Uint8Array): void | Promise<void>;
   /** Throws away everything written so far: the file begins again at 0. */
   reset(): void | Promise<void>;
@@ -75,13 +78,14 @@ export class Receiver {
         detail: `got offset ${offset}, expected ${this.#position}`,
       });
     }
+    const { byteLength } = chunk; // of a buffer that the sink gave away it would be 0
     this.#hasher?.update(chunk);
     try {
       await this.#options.sink.write(chunk);
     } catch (cause) {
       throw SluiceError.from(cause, "sink"); // no other try would mend it
     }
-    this.#position += chunk.byteLength;
+    this.#position += byteLength;
     this.#options.onProgress?.(this.#position);
   }
 
