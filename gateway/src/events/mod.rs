@@ -32,6 +32,8 @@ use crate::{config::EventsConfig, ws::registry::Registry};
 
 /// Ended exports that a slow waiter may fall behind before it has to look at the database instead.
 const ENDED_CAPACITY: usize = 1024;
+/// How long the server may answer one request for events: nobody is told anything for as long when its server dies.
+const PULL: Duration = Duration::from_secs(4);
 /// How long to wait before consuming again after the consumer broke.
 const RETRY: Duration = Duration::from_secs(1);
 
@@ -112,6 +114,9 @@ impl Events {
         let config = pull::OrderedConfig {
             deliver_policy: DeliverPolicy::ByStartSequence { start_sequence: self.position().seq + 1 },
             filter_subject: subject::EVENTS_ALL.to_owned(),
+            // a server sends a sign of life after half of it; the consumer lives on one server, and when that dies, two missed
+            // ones are how we learn of it
+            max_expires: PULL,
             ..pull::OrderedConfig::default()
         };
         let mut messages = match stream.create_consumer(config).await {
