@@ -72,7 +72,7 @@ export function SignIn({ ended, onSignIn }: Props) {
 function Waiting() {
   return (
     <Center p="xl">
-      <Loader aria-label={strings.loading} />
+      <Loader role="status" aria-label={strings.loading} />
     </Center>
   );
 }

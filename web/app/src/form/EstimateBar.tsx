@@ -29,7 +29,7 @@ export function EstimateBar({ dataset, estimated, narrowed }: Props) {
             : (known ?? "")}
       </Text>
       <Group gap={6}>
-        {pending && <Loader size={12} aria-label={strings.loading} />}
+        {pending && <Loader size={12} role="status" aria-label={strings.loading} />}
         <Text size="sm" c="dimmed">
           {text.cost(credits)}
         </Text>

@@ -57,7 +57,8 @@ export function Preview({ estimated, columns }: Props) {
         verticalSpacing={4}
         horizontalSpacing="sm"
         fz="xs"
-        style={{ whiteSpace: "nowrap", opacity: pending ? 0.6 : 1 }}
+        style={{ whiteSpace: "nowrap" }}
+        aria-busy={pending}
         data-testid="preview"
       >
         <Table.Thead>
