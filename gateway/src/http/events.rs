@@ -21,7 +21,7 @@ use protocol::{
 };
 use tokio::{
     sync::mpsc,
-    time::{Instant, Interval},
+    time::{Instant, Interval, MissedTickBehavior},
 };
 use tracing::{debug, info};
 use uuid::Uuid;
@@ -82,6 +82,9 @@ pub(super) async fn follow(
 
     let (out, frames) = mpsc::channel(FRAMES);
     let period = Duration::from_millis(app.config.ws.heartbeat_ms);
+    let mut heartbeat = tokio::time::interval_at(Instant::now() + period, period);
+    // one comment breaks a silence, however long it was
+    heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let follower = Follower {
         id,
         // a place further on was reached at another gateway
@@ -91,7 +94,7 @@ pub(super) async fn follow(
         told: Told::default(),
         out,
         timeout: Duration::from_millis(app.config.ws.write_timeout_ms),
-        heartbeat: tokio::time::interval_at(Instant::now() + period, period),
+        heartbeat,
         expires_at: caller.expires_at,
         clock: app.clock.clone(),
         drain: app.drain.clone(),

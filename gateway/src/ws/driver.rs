@@ -16,7 +16,7 @@ use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite},
     sync::{mpsc, oneshot},
     task::JoinSet,
-    time::Instant,
+    time::{Instant, MissedTickBehavior},
 };
 use tokio_tungstenite::{
     WebSocketStream,
@@ -153,6 +153,8 @@ impl Driver {
         let mut farewell = std::pin::pin!(drain.farewell(self.id));
         let period = Duration::from_millis(self.app.config.ws.heartbeat_ms);
         let mut heartbeat = tokio::time::interval_at(Instant::now() + period, period);
+        // a process that stood still for a while gives its clients time to answer, instead of taking them all for dead
+        heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut progress_open = true;
         loop {
             let expiry = until(self.session.caller.expires_at, self.app.clock.now());

@@ -133,6 +133,20 @@ async fn a_dead_client_is_found_by_its_heartbeat_and_sessions_are_limited() {
     drop(client);
 }
 
+#[tokio::test]
+async fn a_gateway_that_stood_still_takes_nobody_for_dead() {
+    let gateway = Gateway::start_with(|config| config.ws.heartbeat_ms = 700).await;
+    let token = gateway.token("alice", "acme");
+    let mut client = Client::connect(&gateway.url, Credential::Bearer(&token)).await.expect("let in");
+    // the gateway runs on this very thread
+    std::thread::sleep(std::time::Duration::from_secs(3));
+    // it is awake before its client is
+    assert_eq!(gateway.rest(&token).get("/healthz").await.status, StatusCode::OK);
+    client.send_text(r#"{"type":"ping","ref":"alive"}"#).await;
+    let pong = |m: &ServerMessage| matches!(m, ServerMessage::Pong { .. }).then_some(());
+    client.expect_text("pong", pong).await;
+}
+
 /// Opens a socket by hand, as a session over the limit is closed before its first message.
 async fn raw_handshake(url: &str, ticket: &str) -> String {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
