@@ -1,5 +1,7 @@
 //! Credits at the door: who may spend how much, and what they are told.
 
+use std::time::Duration;
+
 use chrono::{Days, TimeDelta};
 use entity::{account, ledger, terms::CreditsConfig};
 use futures::future::join_all;
@@ -11,7 +13,7 @@ use protocol::{
     problem::Slug,
     server::ServerMessage,
 };
-use reqwest::StatusCode;
+use reqwest::{Method, StatusCode};
 use sea_orm::EntityTrait;
 use serde_json::{Value, json};
 use testkit::{
@@ -31,13 +33,17 @@ fn alice() -> Owner {
     Owner::new("acme", "alice")
 }
 
+/// How long the last of so many may wait for its turn.
+const PATIENCE: Duration = Duration::from_secs(200);
+
 /// 200 at once, each for another file, in turn at each of these doors.
 async fn flood(gateway: &Gateway, doors: &[String]) {
     let token = gateway.token("alice", "acme");
     let doors: Vec<Rest> = doors.iter().map(|url| Rest::new(url, Some(&token))).collect();
     let ask = |i: usize| {
         let door = doors[i % doors.len()].clone();
-        async move { door.post("/v1/exports", &export("flights", i)).await }
+        let request = door.request(Method::POST, "/v1/exports").json(&export("flights", i)).timeout(PATIENCE);
+        async move { door.send(request).await }
     };
     let answers = join_all((0..200).map(ask)).await;
     let (taken, refused): (Vec<&Answer>, Vec<&Answer>) =

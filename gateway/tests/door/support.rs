@@ -10,6 +10,7 @@ use gateway::{Deps, GatewayConfig, app::StartError};
 use platform::{
     bus::Bus,
     clock::{Clock, ManualClock, SystemClock},
+    config::{DatabaseConfig, NatsConfig},
     lifecycle::Lifecycle,
     secret::Secret,
 };
@@ -28,6 +29,10 @@ use testkit::{
     token::{Issuer, JwksServer},
 };
 use tokio::net::TcpListener;
+
+/// How long gateways wait for NATS and for a connection to the database: far longer than the tests' clients wait for
+/// them, so that a slow machine makes nobody give up.
+const PATIENCE_MS: u64 = 200_000;
 
 /// What everything of a test hangs on.
 pub(crate) struct Gateway {
@@ -110,8 +115,11 @@ impl Gateway {
     }
 
     async fn deps(&self) -> Deps {
-        let db = platform::db::connect(&self.database.config).await.expect("the database of this test is up");
-        Deps { bus: self.nats.bus().await, db, clock: self.clock.clone(), terms: self.terms, metrics: None }
+        let database = DatabaseConfig { acquire_timeout_ms: PATIENCE_MS, ..self.database.config.clone() };
+        let db = platform::db::connect(&database).await.expect("the database of this test is up");
+        let nats = NatsConfig { request_timeout_ms: PATIENCE_MS, ..self.nats.config() };
+        let bus = Bus::connect(&nats, "test").await.expect("the server of this test is up");
+        Deps { bus, db, clock: self.clock.clone(), terms: self.terms, metrics: None }
     }
 
     pub(crate) fn token(&self, sub: &str, tenant: &str) -> String {
