@@ -2,7 +2,6 @@
 
 use std::{
     env, fs,
-    net::{Ipv4Addr, TcpListener},
     os::unix::{fs::chown, process::CommandExt},
     path::{Path, PathBuf},
     process::{Command, Stdio},
@@ -21,13 +20,11 @@ use platform::{config::DatabaseConfig, secret::Secret};
 use sea_orm::{ConnectionTrait, Database};
 use tempfile::TempDir;
 
-use crate::{db::TestDatabase, watched::Watched};
+use crate::{db::TestDatabase, ports::free_port, watched::Watched};
 
 /// The server of this process, as long as a test holds it.
 static SHARED: Mutex<Weak<Server>> = Mutex::new(Weak::new());
 
-/// Another process may take the free port first; then another one is tried.
-const TRIES: usize = 5;
 const GRACE: Duration = Duration::from_secs(5);
 
 /// A PostgreSQL server. It ends with the last of these values.
@@ -104,26 +101,23 @@ impl Server {
         initdb.arg("-D").arg(&data).args(["-A", "trust", "-U", "postgres", "-E", "UTF8", "--no-locale", "--no-sync"]);
         let made = initdb.stdin(Stdio::null()).output().unwrap_or_else(|e| panic!("can't start initdb: {e}"));
         assert!(made.status.success(), "initdb failed:\n{}", String::from_utf8_lossy(&made.stderr));
-        for _ in 0..TRIES {
-            let port = free_port();
-            let mut postgres = as_user(&bin.join("postgres"), user.as_ref());
-            postgres.arg("-D").arg(&data).arg("-p").arg(port.to_string());
-            for setting in [
-                "listen_addresses=127.0.0.1",
-                "fsync=off",
-                "synchronous_commit=off",
-                "full_page_writes=off",
-                "max_connections=200",
-            ] {
-                postgres.arg("-c").arg(setting);
-            }
-            postgres.arg("-c").arg(format!("unix_socket_directories={}", dir.path().display()));
-            let ready = |line: &str| line.contains("ready to accept connections").then_some(());
-            if let Some((watched, ())) = Watched::start("postgres", &mut postgres, ready) {
-                return Self { watched: Some(watched), port, databases: AtomicU32::new(0), _dir: dir };
-            }
+        let port = free_port();
+        let mut postgres = as_user(&bin.join("postgres"), user.as_ref());
+        postgres.arg("-D").arg(&data).arg("-p").arg(port.to_string());
+        for setting in [
+            "listen_addresses=127.0.0.1",
+            "fsync=off",
+            "synchronous_commit=off",
+            "full_page_writes=off",
+            "max_connections=200",
+        ] {
+            postgres.arg("-c").arg(setting);
         }
-        panic!("PostgreSQL ended before it was ready, {TRIES} times")
+        postgres.arg("-c").arg(format!("unix_socket_directories={}", dir.path().display()));
+        let ready = |line: &str| line.contains("ready to accept connections").then_some(());
+        let (watched, ()) =
+            Watched::start("postgres", &mut postgres, ready).expect("PostgreSQL ended before it was ready");
+        Self { watched: Some(watched), port, databases: AtomicU32::new(0), _dir: dir }
     }
 }
 
@@ -171,9 +165,4 @@ fn programs() -> PathBuf {
     newest.unwrap_or_else(|| {
         panic!("no PostgreSQL: run `cargo xtask test`, or name its folder of programs with SLUICE_PG_BIN")
     })
-}
-
-fn free_port() -> u16 {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("loopback has free ports");
-    listener.local_addr().expect("a bound listener has an address").port()
 }

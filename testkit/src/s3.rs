@@ -2,7 +2,6 @@
 
 use std::{
     env, fs,
-    net::{Ipv4Addr, TcpListener},
     path::PathBuf,
     process::Command,
     sync::{
@@ -13,8 +12,9 @@ use std::{
 
 use platform::{config::StoreConfig, secret::Secret, store::FileStore};
 use tempfile::TempDir;
+use uuid::Uuid;
 
-use crate::{eventually, fault::free_port, watched::Watched};
+use crate::{eventually, ports::reserve, watched::Watched};
 
 const KEY: &str = "test-key";
 const SECRET: &str = "test-secret-key";
@@ -22,7 +22,7 @@ const SECRET: &str = "test-secret-key";
 /// The server of this process, as long as a test holds it.
 static SHARED: Mutex<Weak<Server>> = Mutex::new(Weak::new());
 
-/// Another process may take a free port first; then others are tried.
+/// Others may have one of the ports; then others are tried.
 const TRIES: usize = 20;
 /// Its four parts listen side by side, and for gRPC each this much higher.
 const PARTS: [&str; 4] = ["master", "volume", "filer", "s3"];
@@ -163,13 +163,11 @@ impl Drop for Server {
     }
 }
 
-/// The first of the ports for all parts, free a moment ago.
+/// The first of the ports for all parts, unless somebody has one of them.
 fn free_ports() -> Option<u16> {
-    // which port a system gives away is as good as chance
-    let first = LOWEST + free_port() % SPREAD;
+    let first = LOWEST + (Uuid::new_v4().as_u128() % u128::from(SPREAD)) as u16;
     let ports = (first..).take(PARTS.len()).flat_map(|port| [port, port + GRPC]);
-    let free = |port| TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok();
-    ports.into_iter().all(free).then_some(first)
+    ports.into_iter().all(|port| reserve(port).is_ok()).then_some(first)
 }
 
 /// `SLUICE_WEED`, else the one on the PATH.

@@ -5,8 +5,10 @@ mod process;
 mod proxy;
 
 pub use memory::{Memory, memory};
-pub use process::{Launch, Process, free_port};
+pub use process::{Launch, Process};
 pub use proxy::Proxy;
+
+pub use crate::ports::free_port;
 
 use nix::{
     sys::signal::{self, Signal},

@@ -4,7 +4,6 @@ use std::{
     env,
     ffi::{OsStr, OsString},
     fs::{self, File},
-    net::{Ipv4Addr, TcpListener},
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
     time::Duration,
@@ -266,16 +265,6 @@ impl Drop for Process {
             tracing::warn!(error = %e, "a child can't be killed");
         }
     }
-}
-
-/// A port of loopback that was free a moment ago.
-///
-/// # Panics
-/// When there is none.
-#[must_use]
-pub fn free_port() -> u16 {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("loopback has free ports");
-    listener.local_addr().expect("a bound listener has an address").port()
 }
 
 fn is_setting(name: &OsString) -> bool {

@@ -3,12 +3,7 @@
 mod certificates;
 mod shipped;
 
-use std::{
-    env, fs,
-    net::{Ipv4Addr, TcpListener},
-    path::PathBuf,
-    process::Command,
-};
+use std::{env, fs, path::PathBuf, process::Command};
 
 use nix::sys::signal::Signal;
 use platform::{bus::Bus, config::NatsConfig, secret::Secret};
@@ -16,7 +11,7 @@ use tempfile::TempDir;
 
 pub use certificates::Certificates;
 
-use crate::{DEADLINE, watched::Watched};
+use crate::{DEADLINE, ports::free_port, watched::Watched};
 
 const USER: &str = "sluice";
 const PASSWORD: &str = "test-password";
@@ -58,7 +53,7 @@ impl NatsServer {
     /// # Panics
     /// When there is no nats-server, or it does not start.
     pub async fn start() -> Self {
-        Self::begin(folder(), Kind::Plain, vec![Node::new("nats", 0, 0)]).await
+        Self::begin(folder(), Kind::Plain, vec![Node::new("nats", 0)]).await
     }
 
     /// Starts one with the very files of `ops/nats`, and new passwords.
@@ -68,7 +63,7 @@ impl NatsServer {
     pub async fn start_as_shipped() -> Self {
         let dir = folder();
         shipped::copy(dir.path(), &[]);
-        Self::begin(dir, Kind::Shipped, vec![Node::new("nats", 0, 0)]).await
+        Self::begin(dir, Kind::Shipped, vec![Node::new("nats", 0)]).await
     }
 
     /// Starts three as one cluster, with the very files of `ops/nats`, new passwords, and certificates for clients and
@@ -78,15 +73,7 @@ impl NatsServer {
     /// When there is no nats-server, or one does not start.
     pub async fn start_as_cluster() -> Self {
         let dir = folder();
-        // all at once, so that no two are the same
-        let free: Vec<_> = (0..CLUSTER * 2)
-            .map(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("loopback has free ports"))
-            .collect();
-        let ports = free.iter().map(|listener| listener.local_addr().expect("a bound listener has an address").port());
-        let ports: Vec<_> = ports.collect();
-        drop(free);
-        let nodes: Vec<_> =
-            (0..CLUSTER).map(|n| Node::new(&format!("nats-{}", n + 1), ports[n], ports[CLUSTER + n])).collect();
+        let nodes: Vec<_> = (1..=CLUSTER).map(|n| Node::new(&format!("nats-{n}"), free_port())).collect();
         let routes: Vec<_> = nodes.iter().map(|node| format!("127.0.0.1:{}", node.routes)).collect();
         shipped::copy(dir.path(), &routes);
         let place = dir.path().join("tls");
@@ -103,18 +90,15 @@ impl NatsServer {
         servers
     }
 
-    /// Starts this one, where it was before if it was.
+    /// Starts this one.
     async fn run(&mut self, index: usize) {
         let mut command = self.command(&self.nodes[index]);
-        let (server, port) = blocking(move || watch(&mut command)).await;
-        let node = &mut self.nodes[index];
-        (node.port, node.server) = (port, Some(server));
+        self.nodes[index].server = Some(blocking(move || watch(&mut command)).await);
     }
 
     fn command(&self, node: &Node) -> Command {
         let mut command = Command::new(program());
-        // -1: a free one
-        command.args(["-a", "127.0.0.1", "-p"]).arg(if node.port == 0 { "-1".into() } else { node.port.to_string() });
+        command.args(["-a", "127.0.0.1", "-p"]).arg(node.port.to_string());
         let (place, store) = (self.dir.path(), self.store(node));
         match self.kind {
             Kind::Plain => command.args(["--user", USER, "--pass", PASSWORD, "-js", "-sd"]).arg(store),
@@ -260,8 +244,8 @@ impl NatsServer {
 }
 
 impl Node {
-    fn new(name: &str, port: u16, routes: u16) -> Self {
-        Self { name: name.to_owned(), port, routes, server: None }
+    fn new(name: &str, routes: u16) -> Self {
+        Self { name: name.to_owned(), port: free_port(), routes, server: None }
     }
 }
 
@@ -269,16 +253,10 @@ fn folder() -> TempDir {
     tempfile::tempdir().expect("the folder for temporary files is writable")
 }
 
-/// Runs it until it takes connections, and tells its port.
-fn watch(command: &mut Command) -> (Watched, u16) {
-    let mut listens = None;
-    let ready = move |line: &str| {
-        if let Some((_, address)) = line.split_once("Listening for client connections on ") {
-            listens = address.trim().rsplit(':').next().and_then(|port| port.parse().ok());
-        }
-        listens.filter(|_| line.contains("Server is ready"))
-    };
-    Watched::start("nats-server", command, ready).expect("nats-server ended before it was ready")
+/// Runs it until it takes connections.
+fn watch(command: &mut Command) -> Watched {
+    let ready = |line: &str| line.contains("Server is ready").then_some(());
+    Watched::start("nats-server", command, ready).expect("nats-server ended before it was ready").0
 }
 
 /// `SLUICE_NATS_SERVER`, else the one on the PATH.
