@@ -431,10 +431,10 @@ mod tests {
     async fn a_source_that_fails_or_stands_still_leaves_no_object() {
         let folder = testkit::store::folder();
         let store = folder.store();
-        let sealer = Sealer::new(vec![], 3, Duration::from_millis(50));
         let cut = pieces(&noise()).chain(futures::stream::iter([Err(io::Error::other("cut"))]));
-        let error = sealer.seal(&store, "x", cut).await.unwrap_err();
+        let error = Sealer::new(vec![], 3, STALL).seal(&store, "x", cut).await.unwrap_err();
         assert!(error.to_string().contains("cut"), "{error}");
+        let sealer = Sealer::new(vec![], 3, Duration::from_millis(50));
         let standing = pieces(b"hello").chain(futures::stream::pending());
         let error = sealer.seal(&store, "x", standing).await.unwrap_err();
         assert!(error.to_string().contains("stall_s"), "{error}");
