@@ -3,12 +3,19 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::{path::Path, sync::Arc};
+use std::{
+    future::{Future, poll_fn},
+    path::Path,
+    sync::Arc,
+    task::Poll,
+};
 
 use bytes::Bytes;
 use chrono::{DateTime, TimeDelta, Utc};
 use entity::{
-    export, job, ledger, segment,
+    export, job,
+    lease::Taken,
+    ledger, segment,
     terms::{CreditsConfig, Terms},
     transition::{self, Claim},
 };
@@ -41,7 +48,7 @@ use testkit::{
     sha256,
     store::Folder,
 };
-use tokio::net::TcpListener;
+use tokio::{net::TcpListener, time::timeout};
 
 const FILE: &[u8] = b"date,delay\n2026-11-22,3\n";
 
@@ -451,16 +458,16 @@ async fn a_restore_that_died_is_begun_again_only_when_that_is_asked_for() {
     let other = Installation::new().await;
     let target = other.target();
     let first = plan(&config, other.now());
-    // it is dropped in the middle: after the mark, before the end
-    let store = other.store();
-    tokio::select! {
-        biased;
-        _ = eventually("some files are restored", async || {
-            let objects = store.list("exports").await.unwrap().len();
-            (objects > 3).then_some(())
-        }) => {}
-        done = backup::restore(&first, &target) => panic!("too fast to be stopped: {done:?}"),
-    }
+    // it is dropped in the middle: after the mark, before the end. Who looks before each of its steps is never too late
+    let exports = other.folder.path().join("exports");
+    let mut restoring = Box::pin(backup::restore(&first, &target));
+    let ended = poll_fn(|cx| {
+        let some = std::fs::read_dir(&exports).is_ok_and(|exports| exports.count() > 3);
+        if some { Poll::Ready(None) } else { restoring.as_mut().poll(cx).map(Some) }
+    });
+    let ended = timeout(testkit::DEADLINE, ended).await.expect("some files are restored");
+    assert!(ended.is_none(), "it ended before it could be stopped: {ended:?}");
+    drop(restoring);
     let refused = backup::restore(&first, &target).await;
     assert!(matches!(refused, Err(BackupError::HalfDone(_))), "{refused:?}");
     let again = RestorePlan { again: true, ..first.clone() };
@@ -502,7 +509,8 @@ async fn the_scheduled_job_makes_one_each_night_and_one_by_hand_waits_for_none()
         backup: Some(Arc::new(setup)),
         metrics: None,
     };
-    let settings = NotifierConfig { schedule_poll_ms: 20, ..NotifierConfig::default() };
+    // a machine that stands still for a moment takes no lease from anybody
+    let settings = NotifierConfig { schedule_poll_ms: 20, lease_ms: 30_000, ..NotifierConfig::default() };
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     notifier::start(settings, deps, listener, &life).await.unwrap();
     assert_eq!(ids(&config).await, [""; 0], "the next 03:15 is tomorrow's");
@@ -520,13 +528,14 @@ async fn the_scheduled_job_makes_one_each_night_and_one_by_hand_waits_for_none()
     assert_eq!((by_hand.new_objects, by_hand.contents.counts.objects), (0, 3));
 
     let now = house.now();
-    let held = entity::lease::take(house.db(), "job:backup", "somebody", now, now + TimeDelta::hours(1), None);
-    held.await.unwrap();
+    let until = now + TimeDelta::hours(1);
+    let held = entity::lease::take(house.db(), "job:backup", "somebody", now, until, None).await.unwrap();
+    let Taken::Won(token) = held else { panic!("{held:?}") };
     let beating = async {
         let mut ticks = tokio::time::interval(std::time::Duration::from_millis(500));
         loop {
             ticks.tick().await;
-            entity::lease::renew(house.db(), "job:backup", 4, now + TimeDelta::hours(1)).await.unwrap();
+            assert!(entity::lease::renew(house.db(), "job:backup", token, until).await.unwrap());
         }
     };
     let source = house.source(&config);
@@ -535,7 +544,7 @@ async fn the_scheduled_job_makes_one_each_night_and_one_by_hand_waits_for_none()
         refused = backup::by_hand(&source) => assert!(matches!(refused, Err(BackupError::Busy))),
     }
     life.soft().cancel();
-    life.shut_down(std::time::Duration::from_secs(10)).await;
+    life.shut_down(testkit::DEADLINE).await;
 }
 
 #[tokio::test]
