@@ -244,8 +244,12 @@ async fn health_names_each_dependency() {
     let mut h = Harness::new().await;
     let app = h.start().await;
     assert_eq!(reqwest::get(format!("{}/healthz", app.url)).await.unwrap().status(), StatusCode::OK);
-    let ready = reqwest::get(format!("{}/readyz", app.url)).await.unwrap();
-    assert_eq!(ready.status(), StatusCode::OK);
+    // each dependency has two seconds to answer
+    let ready = testkit::eventually("it is ready", || async {
+        let answer = reqwest::get(format!("{}/readyz", app.url)).await.unwrap();
+        Some(answer).filter(|answer| answer.status() == StatusCode::OK)
+    })
+    .await;
     let ready: serde_json::Value = ready.json().await.unwrap();
     let names: Vec<_> = ready["dependencies"].as_array().unwrap().iter().map(|d| d["name"].as_str().unwrap()).collect();
     assert_eq!(names, ["database", "nats", "file_store"]);

@@ -135,6 +135,8 @@ async fn the_sweep_deletes_files_whose_time_is_over() {
     let segments = h.write(id, attempt, &[b"hello"]).await;
     h.say(id, "done", completed(attempt, &segments)).await;
     h.until(id, Status::Completed).await;
+    // a sweep leaves alone what is being settled
+    h.until_settled().await;
     h.rest().await;
     h.advance(3599);
     tokio::time::sleep(std::time::Duration::from_millis(1500)).await;

@@ -29,6 +29,8 @@ use sea_orm::{DatabaseConnection, TransactionTrait};
 use testkit::{db::TestDatabase, eventually, nats::NatsServer, store::Folder};
 use tokio::net::TcpListener;
 
+/// For all that a notifier finishes when it is told to stop: more than it needs.
+pub(crate) const GRACE: Duration = Duration::from_secs(60);
 /// How long to watch for something that must not happen.
 const QUIET: Duration = Duration::from_millis(700);
 
@@ -78,6 +80,8 @@ impl Harness {
                 dispatch_poll_ms: 50,
                 schedule_poll_ms: 50,
                 patrol_s: 1,
+                // a machine that stands still for a moment takes no lease from anybody
+                lease_ms: 30_000,
                 ..NotifierConfig::default()
             },
             nats,

@@ -1,7 +1,5 @@
 //! Every local midnight adds one credit, whatever notifiers and clocks do.
 
-use std::time::Duration;
-
 use entity::{
     account,
     ledger::{self, Balance},
@@ -9,9 +7,9 @@ use entity::{
 };
 use platform::lifecycle::Lifecycle;
 use protocol::id::Owner;
-use sea_orm::{EntityTrait, PaginatorTrait};
+use sea_orm::{ConnectionTrait, DbBackend, EntityTrait, PaginatorTrait, QuerySelect, Statement, TransactionTrait};
 
-use crate::harness::{Harness, alice, now, quiet, terms};
+use crate::harness::{GRACE, Harness, alice, now, quiet, terms};
 
 const DAY: i64 = 24 * 60 * 60;
 
@@ -40,7 +38,7 @@ async fn adds_up(h: &Harness) {
 
 async fn stop(life: Lifecycle) {
     life.soft().cancel();
-    life.shut_down(Duration::from_secs(20)).await;
+    life.shut_down(GRACE).await;
     assert_eq!(life.failure(), None);
 }
 
@@ -197,28 +195,48 @@ async fn an_account_that_nobody_touches_is_not_written_and_shows_the_same() {
 
 #[tokio::test]
 async fn a_stop_waits_for_one_batch_and_another_notifier_does_the_rest() {
-    let mut h = Harness::new().await;
+    const PEOPLE: usize = 20;
+    const BEFORE: usize = 8;
+    let postgres = testkit::db::Postgres::start().await;
+    let database = postgres.database().await;
+    // not out of the notifier's pool
+    let own = platform::db::connect(&database.config).await.unwrap();
+    let mut h = Harness::on(database).await;
     h.config.credits_batch = 1;
-    for n in 0..400 {
-        ledger::reckon(&h.db, &Owner::new("acme", format!("user{n:03}")), &terms(), now()).await.unwrap();
+    let person = |n: usize| Owner::new("acme", format!("user{n:03}"));
+    for n in 0..PEOPLE {
+        ledger::reckon(&h.db, &person(n), &terms(), now()).await.unwrap();
     }
     let first = Lifecycle::new();
     h.start_as(terms(), &first).await;
+    // somebody is at the account of one of them, so that the run stands still there
+    let tx = own.begin().await.unwrap();
+    let theirs = account::Entity::find_by_id(("acme".to_owned(), person(BEFORE).user)).lock_exclusive();
+    theirs.one(&tx).await.unwrap().unwrap();
     h.at("2026-11-23T00:00:01Z");
     let granted = || async {
-        let all = account::Entity::find().all(&h.db).await.unwrap();
+        let all = account::Entity::find().all(&own).await.unwrap();
         all.iter().filter(|account| account.balance == 6).count()
     };
-    testkit::eventually("some have theirs", || async { (granted().await > 0).then_some(()) }).await;
+    let stands = "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock' \
+                  AND query LIKE '%FROM \"credit_account\"%\"granted_through\" <%FOR UPDATE'";
+    testkit::eventually("the run stands still", || async {
+        own.query_one_raw(Statement::from_string(DbBackend::Postgres, stands)).await.unwrap()
+    })
+    .await;
+    // alice comes before all of them
+    assert_eq!(granted().await, 1 + BEFORE);
+    first.soft().cancel();
+    tx.commit().await.unwrap();
     stop(first).await;
-    let some = granted().await;
-    assert!(some < 401, "the stop waited for all of them");
+    let some = 1 + BEFORE + 1;
+    assert_eq!(granted().await, some, "the batch that was begun is done, and no other");
     assert_eq!(h.job("midnight").await.runs, 0, "it is due still");
     h.start().await;
     let row = h.until_ran("midnight", 1).await;
-    let rest = 401 - some;
+    let rest = 1 + PEOPLE - some;
     assert_eq!(row.detail, Some(format!("{rest} credits for {rest} active accounts, through 2026-11-23")));
-    assert_eq!(granted().await, 401);
-    assert_eq!(entity::entry::Entity::find().count(&h.db).await.unwrap(), 2 * 401);
+    assert_eq!(granted().await, 1 + PEOPLE);
+    assert_eq!(entity::entry::Entity::find().count(&h.db).await.unwrap(), 2 * (1 + PEOPLE as u64));
     adds_up(&h).await;
 }

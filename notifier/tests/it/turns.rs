@@ -1,7 +1,5 @@
 //! Fair turns: nobody waits behind somebody else's thousand exports.
 
-use std::time::Duration;
-
 use chrono::TimeDelta;
 use entity::{export, ledger, transition};
 use platform::lifecycle::Lifecycle;
@@ -15,7 +13,7 @@ use protocol::{
 use sea_orm::{ColumnTrait, EntityTrait, PaginatorTrait, QueryFilter};
 use testkit::eventually;
 
-use crate::harness::{Harness, advertise, alice, now, quiet, terms};
+use crate::harness::{GRACE, Harness, advertise, alice, now, quiet, terms};
 
 fn of(tenant: &str, user: &str) -> Owner {
     Owner::new(tenant, user)
@@ -151,7 +149,7 @@ async fn those_who_wait_are_told_where_they_stand() {
     h.start().await;
     // notes come whenever something changed: what counts is where they lead
     let mut until = async |wanted: &dyn Fn(ExportId, &Progress) -> bool| loop {
-        let message = tokio::time::timeout(Duration::from_secs(20), futures::StreamExt::next(&mut notes)).await;
+        let message = tokio::time::timeout(testkit::DEADLINE, futures::StreamExt::next(&mut notes)).await;
         let note = platform::bus::open::<ProgressNote>(&message.unwrap().unwrap().payload).unwrap().body;
         if wanted(note.export_id, &note.progress) {
             break;
@@ -200,7 +198,7 @@ async fn whoever_stops_hands_the_lead_over_at_once() {
     let before = h.submit().await;
     h.until(before, Status::Dispatched).await;
     h.life.soft().cancel();
-    h.life.shut_down(Duration::from_secs(10)).await;
+    h.life.shut_down(GRACE).await;
     h.life = Lifecycle::new();
     h.start().await;
     let after = h.submit().await;
