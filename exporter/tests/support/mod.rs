@@ -37,6 +37,9 @@ use testkit::{
     store::{self, Folder},
 };
 
+/// How long an outcome may take: some exports are large for a machine that has much else to do.
+const PATIENCE: Duration = Duration::from_secs(200);
+
 pub(crate) struct House {
     pub(crate) nats: NatsServer,
     pub(crate) bus: Bus,
@@ -57,12 +60,11 @@ impl House {
         Self { bus, nats, database, folder: store::folder(), datasets }
     }
 
+    /// With signs of life as often as can be, and leases that outlive a machine that stands still for a while.
     pub(crate) fn config(&self) -> ExporterConfig {
         ExporterConfig {
             datasets_dir: self.datasets.path().into(),
             heartbeat_ms: 50,
-            lease_ms: 1_000,
-            ack_wait_ms: 1_500,
             drain_ms: 100,
             ..ExporterConfig::default()
         }
@@ -126,7 +128,8 @@ impl House {
     pub(crate) async fn publish(&self, id: ExportId) {
         let job = Envelope::new(id.to_string(), "trace", Job { export_id: id, owner: Owner::new("acme", "alice") });
         let subject = subject::job("default", Lane::Bulk, id);
-        self.bus.publish_durable(subject, &format!("{id}"), &job).await.unwrap();
+        // by another id each time, as the stream takes none twice
+        self.bus.publish_durable(subject, &ExportId::generate().to_string(), &job).await.unwrap();
     }
 
     pub(crate) async fn row(&self, id: ExportId) -> export::Model {
@@ -142,7 +145,7 @@ impl House {
             ..pull::Config::default()
         };
         let consumer: PullConsumer = stream.get_or_create_consumer("test", config).await.unwrap();
-        let mut messages = consumer.batch().max_messages(1).expires(testkit::DEADLINE).messages().await.unwrap();
+        let mut messages = consumer.batch().max_messages(1).expires(PATIENCE).messages().await.unwrap();
         let message = messages.next().await.expect("an outcome in time").unwrap();
         message.double_ack().await.unwrap();
         bus::open(&message.payload).unwrap()
@@ -179,7 +182,7 @@ impl House {
 
 pub(crate) async fn stop(life: Lifecycle) {
     life.soft().cancel();
-    life.shut_down(Duration::from_secs(10)).await;
+    life.shut_down(testkit::DEADLINE).await;
     assert_eq!(life.failure(), None);
 }
 
