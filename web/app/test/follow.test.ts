@@ -1,7 +1,7 @@
 import type { Export, ExportPage } from "@sluice/client";
 import { type InfiniteData, QueryClient } from "@tanstack/react-query";
 import { describe, expect, it } from "vitest";
-import { keys, mergeKnown, putExport } from "../src/live/follow.js";
+import { keys, mergeKnown, putExport, withPushed } from "../src/live/follow.js";
 
 const item = (status: Export["status"]) => ({ id: "x", status }) as Export;
 const pageOf = (items: Export[]): InfiniteData<ExportPage> => ({
@@ -27,6 +27,18 @@ describe("an answer by REST that is older than what was pushed", () => {
 });
 
 describe("a pushed export", () => {
+  it("stays first when a list that was asked for before comes without it", () => {
+    const queries = new QueryClient();
+    const [old, one, two] = ["0199-1", "0199-2", "0199-3"].map((id) => ({ ...item("queued"), id }));
+    for (const pushed of [old, one, two] as Export[]) {
+      putExport(queries, pushed);
+    }
+    const ids = (items: unknown[]) => withPushed(queries, items as Export[]).map(({ id }) => id);
+    expect(ids([old])).toEqual(["0199-3", "0199-2", "0199-1"]);
+    expect(ids([])).toEqual(["0199-3", "0199-2", "0199-1"]);
+    expect(ids([two, one, old])).toEqual(["0199-3", "0199-2", "0199-1"]);
+  });
+
   it("comes first when it is new, and changes in its place when it is known", () => {
     const queries = new QueryClient();
     queries.setQueryData(keys.exports, pageOf([{ ...item("completed"), id: "old" }]));

@@ -9,6 +9,8 @@ export const keys = {
   exports: ["exports", "recent"] as const,
   history: (query: object) => ["exports", "history", query] as const,
   export: (id: string) => ["export", id] as const,
+  /** What was pushed and stood in no list, newest first. */
+  pushed: ["pushed"] as const,
   credits: ["credits"] as const,
   datasets: ["datasets"] as const,
   /** Every estimate. */
@@ -47,8 +49,14 @@ export function followMessages(client: SluiceClient, queries: QueryClient): () =
   };
 }
 
+/** New exports that are remembered until a list has them. */
+const REMEMBERED = 20;
+
 /** Puts an export into the lists: in its place when it is known, first when it is new. */
 export function putExport(queries: QueryClient, given: Export): void {
+  queries.setQueryData<Export[]>(keys.pushed, (known = []) =>
+    [given, ...known.filter((item) => item.id !== given.id)].slice(0, REMEMBERED),
+  );
   queries.setQueryData<InfiniteData<ExportPage>>(keys.exports, (data) => {
     const [first, ...rest] = data?.pages ?? [];
     if (!data || !first || data.pages.some((page) => page.items.some((item) => item.id === given.id))) {
@@ -76,11 +84,21 @@ function patchExports(queries: QueryClient, id: string, patch: (current: Export)
   queries.setQueryData<Export>(keys.export(id), (current) => current && patch(current));
 }
 
+/** The newest exports by an answer that may be older than what was pushed while it was on its way. */
+export function withPushed(queries: QueryClient, items: Export[]): Export[] {
+  const newest = items[0]?.id ?? "";
+  // ids begin with the time: what is older has its place on a later page
+  const later = (queries.getQueryData<Export[]>(keys.pushed) ?? []).filter((item) => item.id > newest);
+  const sorted = later.sort((a, b) => (a.id < b.id ? 1 : -1));
+  return [...sorted.map((item) => mergeKnown(queries, item)), ...items];
+}
+
 /** An answer by REST may be older than what was pushed while it was on its way: the newer one wins. */
 export function mergeKnown(queries: QueryClient, given: Export): Export {
   const lists = queries.getQueriesData<InfiniteData<ExportPage>>({ queryKey: keys.lists });
   const known = [
     queries.getQueryData<Export>(keys.export(given.id)),
+    ...(queries.getQueryData<Export[]>(keys.pushed) ?? []),
     ...lists.flatMap(([, data]) => data?.pages.flatMap((page) => page.items) ?? []),
   ];
   return known

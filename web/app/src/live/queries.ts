@@ -1,5 +1,5 @@
 import { useInfiniteQuery, useQuery, useQueryClient } from "@tanstack/react-query";
-import { keys, mergeKnown } from "./follow.js";
+import { keys, mergeKnown, withPushed } from "./follow.js";
 import { useLive } from "./LiveProvider.js";
 
 /** How often the page asks while nothing is pushed, in milliseconds. */
@@ -26,7 +26,8 @@ export function useExports() {
         { limit: 20, ...(pageParam ? { cursor: pageParam } : undefined) },
         { signal },
       );
-      return { ...page, items: page.items.map((item) => mergeKnown(queries, item)) };
+      const items = page.items.map((item) => mergeKnown(queries, item));
+      return { ...page, items: pageParam ? items : withPushed(queries, items) };
     },
     initialPageParam: "",
     getNextPageParam: (page) => page.next_cursor ?? undefined,
