@@ -29,7 +29,7 @@ const KEEP_BYTES = 1024 * 1024 * 1024;
 const KEEP_MS = 24 * 3600 * 1000;
 
 /** How often a file that is still held is tried to be removed, and how long to wait in between, in milliseconds. */
-const REMOVE_TRIES = 20;
+const REMOVE_TRIES = 100;
 const REMOVE_PAUSE_MS = 150;
 
 /** How long the server may take to show that it is there, in milliseconds. */
