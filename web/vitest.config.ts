@@ -4,6 +4,9 @@ export default defineConfig({
   test: {
     include: ["client/test/**/*.test.ts", "app/test/**/*.test.ts"],
     environment: "node",
-    testTimeout: 10_000,
+    // far more than any of it takes: a slow machine fails nothing
+    testTimeout: 60_000,
+    hookTimeout: 60_000,
+    expect: { poll: { timeout: 30_000 } },
   },
 });

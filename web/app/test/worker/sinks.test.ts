@@ -117,7 +117,7 @@ describe("a download through a service worker", () => {
         port2.postMessage(answered > 8 ? "pull" : "alive");
       }
     };
-    const target = new StreamTarget(port1, true, 2);
+    const target = new StreamTarget(port1, true, 20);
     await target.write(new Uint8Array([1, 2]));
     await target.finish();
     await expect.poll(() => got.at(-1)).toBe("end");
