@@ -6,6 +6,9 @@ export default defineConfig({
     include: ["client/real/**/*.test.ts"],
     environment: "node",
     fileParallelism: false,
-    hookTimeout: 60_000,
+    // far more than any of it takes: a slow machine fails nothing
+    testTimeout: 240_000,
+    hookTimeout: 240_000,
+    expect: { poll: { timeout: 60_000 } },
   },
 });

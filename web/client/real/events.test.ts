@@ -12,7 +12,7 @@ beforeAll(async () => {
     name: "the stack of missed events",
     files: { "muscles.csv": "id,name\n1,biceps\n2,triceps\n" },
   });
-}, 60_000);
+});
 afterEach(() => client?.close());
 afterAll(() => stack?.stop());
 
@@ -80,7 +80,6 @@ async function behindTheBack(sub: string): Promise<string> {
             status: string;
           }
         ).status,
-      { timeout: 20_000 },
     )
     .toBe("completed");
   return id;
@@ -92,68 +91,66 @@ function inOrder(numbers: number[]): void {
 }
 
 describe("events that were missed", () => {
-  it("on a socket come on the next one, each once", { timeout: 60_000 }, async () => {
+  it("on a socket come on the next one, each once", async () => {
     const [tap, line] = [new Tap(), new Line()];
     const seen = follow("dora", tap, line);
     await client.connect();
     const first = (await client.exports.create(SMALL)).export.id;
-    await expect.poll(seen.completed, { timeout: 20_000 }).toContain(first);
+    await expect.poll(seen.completed).toContain(first);
     line.cut(); // nor do they come over HTTP meanwhile
     tap.block(true);
     tap.cut();
     const missed = await behindTheBack("dora");
     expect(seen.completed()).not.toContain(missed);
     tap.block(false);
-    await expect.poll(seen.completed, { timeout: 20_000 }).toEqual([first, missed]);
+    await expect.poll(seen.completed).toEqual([first, missed]);
     expect(tap.received("session.resumed")).toBe(1);
     expect(seen.lost()).toBe(0);
     inOrder(seen.numbers());
   });
 
-  it("on a cut event stream come on the next one, by Last-Event-ID", { timeout: 60_000 }, async () => {
+  it("on a cut event stream come on the next one, by Last-Event-ID", async () => {
     const [tap, line] = [new Tap(), new Line()];
     tap.block(true);
     const seen = follow("emil", tap, line);
     await expect(client.connect()).resolves.toEqual({ name: "fallback", via: "sse" });
     expect(line.asked).toEqual([null]);
     const first = (await client.exports.create(SMALL)).export.id;
-    await expect.poll(seen.completed, { timeout: 20_000 }).toContain(first);
+    await expect.poll(seen.completed).toContain(first);
     line.cut();
     const missed = await behindTheBack("emil");
     expect(seen.completed()).not.toContain(missed);
     line.mend();
-    await expect.poll(seen.completed, { timeout: 20_000 }).toEqual([first, missed]);
+    await expect.poll(seen.completed).toEqual([first, missed]);
     expect(line.asked.at(-1)).toMatch(/^[^:]+:\d+$/);
     expect(seen.lost()).toBe(0);
     inOrder(seen.numbers());
   });
 
-  it("between a socket and an event stream come on either, in both directions", {
-    timeout: 60_000,
-  }, async () => {
+  it("between a socket and an event stream come on either, in both directions", async () => {
     const [tap, line] = [new Tap(), new Line()];
     const seen = follow("frida", tap, line);
     await client.connect();
     const first = (await client.exports.create(SMALL)).export.id;
-    await expect.poll(seen.completed, { timeout: 20_000 }).toContain(first);
+    await expect.poll(seen.completed).toContain(first);
     line.cut();
     tap.block(true);
     tap.cut();
     const second = await behindTheBack("frida");
     line.mend();
-    await expect.poll(seen.completed, { timeout: 20_000 }).toEqual([first, second]);
+    await expect.poll(seen.completed).toEqual([first, second]);
     expect(client.state).toEqual({ name: "fallback", via: "sse" });
     expect(line.asked[0]).toMatch(/^[^:]+:\d+$/); // the first of them goes on where the socket left off
     line.cut();
     const third = await behindTheBack("frida");
     tap.block(false);
-    await expect.poll(seen.completed, { timeout: 20_000 }).toEqual([first, second, third]);
+    await expect.poll(seen.completed).toEqual([first, second, third]);
     await expect.poll(() => client.state.name).toBe("live");
     expect(seen.lost()).toBe(0);
     inOrder(seen.numbers());
   });
 
-  it("that nobody can tell any more are said to be lost", { timeout: 60_000 }, async () => {
+  it("that nobody can tell any more are said to be lost", async () => {
     const [tap, line] = [new Tap(), new Line()];
     tap.block(true);
     const other: string[] = [];
@@ -181,7 +178,7 @@ describe("events that were missed", () => {
     await ready; // with it comes the first place to go on from
     line.cut();
     line.mend();
-    await expect.poll(() => lost, { timeout: 20_000 }).toBe(1);
+    await expect.poll(() => lost).toBe(1);
     expect(other).toHaveLength(1);
     // and from there on it follows as before
     const told = new Promise<string>((resolve) => client.on("export.completed", (e) => resolve(e.export.id)));
