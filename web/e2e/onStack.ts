@@ -2,7 +2,7 @@ import { test as base } from "@playwright/test";
 import type { Stack } from "../stack/stack.js";
 
 /** Longest start of a stack, in milliseconds. */
-const START_MS = 60_000;
+const START_MS = 240_000;
 
 /** Tests of a page of their own Sluice, which they may break. It is stopped after the last of them. */
 export function onStack(start: () => Promise<Stack>) {

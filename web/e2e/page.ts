@@ -17,6 +17,13 @@ export async function expectLive(page: Page): Promise<void> {
   await expect(page.getByTestId("connection-state")).toHaveAttribute("data-state", "live");
 }
 
+/** Waits until the start page shows the person's exports, or that there are none. */
+export async function expectListed(page: Page): Promise<void> {
+  const list = page.getByRole("region", { name: "Your exports" });
+  const shown = list.getByTestId("export-row").or(list.getByText("No exports yet"));
+  await expect(shown.first()).toBeVisible();
+}
+
 /** The balance in the header. */
 export async function balanceOf(page: Page): Promise<number> {
   return Number(await page.getByTestId("credit-balance").getAttribute("data-balance"));
@@ -33,6 +40,7 @@ export async function addFilter(page: Page, column: string, operator: string, va
 /** Presses Export and gives back the new row. */
 export async function startExport(page: Page): Promise<Locator> {
   const rows = page.getByTestId("export-row");
+  await expectListed(page); // else one of before may be taken for the new one
   const before = await rows.evaluateAll((all) => all.map((row) => row.getAttribute("data-export-id")));
   const known = before.map((id) => `:not([data-export-id="${id}"])`).join("");
   await page.getByTestId("export-button").click();
@@ -52,14 +60,15 @@ export async function idOf(row: Locator): Promise<string> {
 
 /** Waits for a status of a row. */
 export async function expectStatus(row: Locator, status: string): Promise<void> {
-  await expect(row.getByTestId("export-status")).toHaveAttribute("data-status", status, { timeout: 45_000 });
+  await expect(row.getByTestId("export-status")).toHaveAttribute("data-status", status, { timeout: 180_000 });
 }
 
 /** Waits until so many bytes of a row's file have come. */
 export async function expectReceived(row: Locator, bytes: number): Promise<void> {
   await expect
     .poll(async () => Number(await row.getByTestId("saving").getAttribute("data-received")), {
-      timeout: 45_000,
+      timeout: 180_000,
+      intervals: [50],
     })
     .toBeGreaterThan(bytes);
 }
@@ -73,7 +82,7 @@ export async function firstReceived(row: Locator): Promise<number> {
         first ||= Number(await row.getByTestId("saving").getAttribute("data-received"));
         return first;
       },
-      { timeout: 45_000, intervals: [20] },
+      { timeout: 180_000, intervals: [20] },
     )
     .toBeGreaterThan(0);
   return first;

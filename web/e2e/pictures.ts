@@ -58,7 +58,7 @@ test("the main states of the page", async ({ page, stack }) => {
   const running = await startExport(page);
   await expect(running.getByTestId("throughput")).toBeVisible();
   await expectReceived(running, 15_000_000);
-  stack.pause("exporter"); // until the picture is taken
+  await stack.pause("exporter"); // until the picture is taken
   await picture(page, "main");
   await running.getByTestId("cancel-button").click();
   await expectStatus(running, "canceled");

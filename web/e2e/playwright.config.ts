@@ -14,8 +14,9 @@ export default defineConfig({
   reporter: "list",
   retries: 0,
   workers: 1,
-  timeout: 60_000,
-  expect: { timeout: 15_000 },
+  // far more than any of it takes: a slow machine fails nothing
+  timeout: 300_000,
+  expect: { timeout: 90_000 },
   use: {
     baseURL,
     acceptDownloads: true,

@@ -11,6 +11,7 @@ test("an export that is canceled elsewhere says so here, and gives its credit ba
 }) => {
   await signIn(page, "alice");
   const before = await balanceOf(page);
+  await page.getByTestId("format").selectOption("xlsx"); // which takes its time
   const row = await startExport(page);
   await stack.rest("DELETE", `/v1/exports/${await idOf(row)}`);
   await expectStatus(row, "canceled");

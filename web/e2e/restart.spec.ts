@@ -1,5 +1,6 @@
 import { expect, type Locator, type Page } from "@playwright/test";
 import { Stack } from "../stack/stack.js";
+import { Gate } from "./gate.js";
 import { onStack } from "./onStack.js";
 import {
   expectReceived,
@@ -12,7 +13,15 @@ import {
   startExport,
 } from "./page.js";
 
-const test = onStack(() => Stack.start({ name: "the stack of the restarts" }));
+/** Pages come by a gate, so that no download is whole before a test lets it be. */
+const test = onStack(() => Stack.start({ name: "the stack of the restarts" })).extend<{ gate: Gate }>({
+  gate: async ({ stack }, use) => {
+    const gate = await Gate.to(stack.url);
+    await use(gate);
+    gate.close();
+  },
+  baseURL: async ({ gate }, use) => use(gate.url),
+});
 
 /** The digest that the server sealed. */
 async function sealed(stack: Stack, id: string): Promise<string> {
@@ -20,45 +29,50 @@ async function sealed(stack: Stack, id: string): Promise<string> {
   return item.file.sha256;
 }
 
-/** The gateway dies and comes back; meanwhile the person sees what is the matter. */
-async function restart(stack: Stack, page: Page, row: Locator): Promise<void> {
-  stack.pause("exporter"); // else a fast one may have made the whole file by then
+/** The gateway dies and comes back; meanwhile the person sees what is the matter. Then so many more bytes may come. */
+async function restart(stack: Stack, gate: Gate, page: Page, row: Locator, more: number): Promise<void> {
   await stack.kill("gateway");
+  gate.cut();
   await expect(page.getByTestId("connection-state")).toHaveAttribute("data-state", "reconnecting");
   await expect(row.getByTestId("saving")).toHaveAttribute("data-phase", "waiting");
   await expect(row.getByTestId("saving")).toContainText("Reconnecting");
+  gate.holdAfter(more);
   stack.launch("gateway");
-  stack.resume("exporter");
 }
 
 test("a download goes on by itself when the gateway is killed twice, and a reload does not lose it", async ({
   page,
+  gate,
   stack,
 }) => {
   await signIn(page, "alice");
+  gate.holdAfter(10_000_000);
   const row = await startExport(page);
   await expectReceived(row, 2_000_000);
-  await restart(stack, page, row);
+  await restart(stack, gate, page, row, 10_000_000);
   const received = Number(await row.getByTestId("saving").getAttribute("data-received"));
   await expectReceived(row, received);
-  await restart(stack, page, row);
+  await restart(stack, gate, page, row, 20_000_000);
   const second = Number(await row.getByTestId("saving").getAttribute("data-received"));
   await expectReceived(row, Math.max(second, 10_000_000));
 
   const id = await idOf(row);
-  const downloading = page.waitForEvent("download", { timeout: 60_000 });
+  const downloading = page.waitForEvent("download");
+  gate.holdAfter(5_000_000);
   await page.reload();
   const again = rowOf(page, id);
   // what had come is not fetched again
   expect(await firstReceived(again)).toBeGreaterThan(10_000_000);
+  gate.release();
   const download = await downloading;
   await expectStatus(again, "completed");
   await expect(again.getByTestId("saving")).toHaveAttribute("data-phase", "saved");
   expect(await savedDigest(download)).toBe(await sealed(stack, id));
 });
 
-test("a tab that crashed goes on when the page is opened again", async ({ page, context, stack }) => {
+test("a tab that crashed goes on when the page is opened again", async ({ page, context, gate, stack }) => {
   await signIn(page, "alice");
+  gate.holdAfter(20_000_000);
   const row = await startExport(page);
   await expectReceived(row, 5_000_000);
   const id = await idOf(row);
@@ -68,14 +82,17 @@ test("a tab that crashed goes on when the page is opened again", async ({ page, 
   await crashed;
   const next = await context.newPage();
   await next.addInitScript((kept) => sessionStorage.setItem("sluice.identity", kept), identity);
-  const downloading = next.waitForEvent("download", { timeout: 60_000 });
+  const downloading = next.waitForEvent("download");
+  gate.holdAfter(5_000_000);
   await next.goto("/");
   expect(await firstReceived(rowOf(next, id))).toBeGreaterThan(5_000_000);
+  gate.release();
   expect(await savedDigest(await downloading)).toBe(await sealed(stack, id));
 });
 
 test("a chosen file waits after a reload until the person allows it again, and goes on with what it has", async ({
   page,
+  gate,
   stack,
 }) => {
   await page.addInitScript(() => {
@@ -92,10 +109,13 @@ test("a chosen file waits after a reload until the person allows it again, and g
   });
   await signIn(page, "alice");
   await page.getByTestId("place").selectOption("file");
+  gate.holdAfter(60_000_000);
   const row = await startExport(page);
   // by then a part of it was committed
   await expectReceived(row, 40_000_000);
   await stack.kill("gateway");
+  gate.cut();
+  gate.holdAfter(10_000_000);
   stack.launch("gateway");
   await stack.ready();
   const id = await idOf(row);
@@ -104,7 +124,8 @@ test("a chosen file waits after a reload until the person allows it again, and g
   await expect(again.getByTestId("saving")).toHaveAttribute("data-phase", "paused");
   await again.getByTestId("continue-button").click();
   expect(await firstReceived(again)).toBeGreaterThan(32_000_000);
-  await expect(again.getByTestId("saving")).toHaveAttribute("data-phase", "saved", { timeout: 60_000 });
+  gate.release();
+  await expect(again.getByTestId("saving")).toHaveAttribute("data-phase", "saved");
   const digest = await page.evaluate(async () => {
     const root = await navigator.storage.getDirectory();
     const file = await (await root.getFileHandle("chosen.csv")).getFile();

@@ -1,5 +1,15 @@
-import { expect, type Page, test } from "@playwright/test";
-import { addFilter, expectStatus, grant, idOf, savedBytes, signIn, startExport, tokenOf } from "./page.js";
+import { expect, type Page, test, type WebSocket } from "@playwright/test";
+import {
+  addFilter,
+  expectListed,
+  expectStatus,
+  grant,
+  idOf,
+  savedBytes,
+  signIn,
+  startExport,
+  tokenOf,
+} from "./page.js";
 
 test.beforeAll(() => grant("bob", "acme", 20));
 
@@ -23,17 +33,27 @@ async function withoutPrivateFiles(page: Page): Promise<void> {
 test("private files hold it until it is whole, and give it again without another download", async ({
   page,
 }) => {
+  const sockets: WebSocket[] = [];
+  page.on("websocket", (socket) => sockets.push(socket));
   await signIn(page, "bob");
-  const row = await startExport(page);
   const downloading = page.waitForEvent("download");
+  const row = await startExport(page);
   const saved = await savedBytes(await downloading);
   await expect(row.getByTestId("saving")).toHaveAttribute("data-way", "private");
   expect(saved.equals(await overRest(page, await idOf(row)))).toBe(true);
 
+  const id = await idOf(row);
   let fetched = 0;
   page.on("request", (request) => {
-    fetched += request.url().includes("/v1/") ? 1 : 0;
+    fetched += request.url().includes(`/v1/exports/${id}`) ? 1 : 0;
   });
+  const binary = ({ payload }: { payload: string | Buffer }) => {
+    fetched += typeof payload === "string" ? 0 : 1;
+  };
+  for (const socket of sockets) {
+    socket.on("framereceived", binary);
+  }
+  page.on("websocket", (socket) => socket.on("framereceived", binary));
   const again = page.waitForEvent("download");
   await row.getByTestId("save-button").click();
   expect((await savedBytes(await again)).equals(saved)).toBe(true);
@@ -53,7 +73,7 @@ test("a chosen file is written while the export runs", async ({ page }) => {
   const row = await startExport(page);
   await expect(row.getByTestId("saving")).toHaveAttribute("data-received", /[1-9]/);
   await expectStatus(row, "completed");
-  await expect(row.getByTestId("saving")).toHaveAttribute("data-way", "file", { timeout: 30_000 });
+  await expect(row.getByTestId("saving")).toHaveAttribute("data-way", "file");
   const digest = await page.evaluate(async () => {
     const root = await navigator.storage.getDirectory();
     const file = await (await root.getFileHandle("chosen-flights.csv")).getFile();
@@ -74,6 +94,7 @@ test("a person who chooses no file has asked for no export", async ({ page }) =>
   });
   await signIn(page, "bob");
   await page.getByTestId("place").selectOption("file");
+  await expectListed(page);
   const before = await page.getByTestId("export-row").count();
   await page.getByTestId("export-button").click();
   await expect(page.getByTestId("export-button")).toBeEnabled();

@@ -14,8 +14,11 @@ export const FLIGHTS = fileURLToPath(
 );
 
 /** Longest wait for a process to be ready or gone, in milliseconds. */
-const PATIENCE_MS = 30_000;
+const PATIENCE_MS = 90_000;
 const LOOK_MS = 50;
+
+/** Ports below those that systems give to whoever asks for any: nobody comes upon one of these while it is ours. */
+const PORTS = { first: 22_200, count: 9_000 };
 
 /** Whom the page offers, and whose tokens {@link Stack.token} makes. */
 export const PEOPLE = [
@@ -36,6 +39,8 @@ export interface StackOptions {
   catalog?: string;
   /** Files to be put into the folder of datasets, by name. */
   files?: Record<string, string>;
+  /** By which other names the flights are there too. */
+  flights?: string[];
   /** The `iss` of tokens, where it is not the default. */
   issuer?: string;
   /** Named in the messages when something fails. */
@@ -76,13 +81,17 @@ export class Stack {
   /** Starts all of it, and waits until the gateway is ready and knows what there is to export. */
   static async start(options: StackOptions = {}): Promise<Stack> {
     const folder = await mkdtemp(join(tmpdir(), "sluice-web-"));
-    const [port, natsPort] = [await freePort(), await freePort()];
+    const port = await freePort();
+    const natsPort = await freePort(port);
     const secret = randomBytes(32).toString("hex");
     let { datasets } = options;
     if (!datasets) {
       datasets = join(folder, "datasets");
       await mkdir(datasets);
       linkOrCopy(FLIGHTS, join(datasets, "flights.parquet"));
+    }
+    for (const name of options.flights ?? []) {
+      linkOrCopy(FLIGHTS, join(datasets, name));
     }
     for (const [name, text] of Object.entries(options.files ?? {})) {
       await writeFile(join(datasets, name), text);
@@ -156,9 +165,21 @@ export class Stack {
     await this.#end(service, "SIGTERM");
   }
 
-  /** Stops a service in its tracks, so that whatever it does takes as long as a test wants. */
-  pause(service: Service): void {
-    this.#running.get(service)?.kill("SIGSTOP");
+  /**
+   * Stops a service in its tracks, so that whatever it does takes as long as a test wants. Not while it writes to the
+   * database, which all others would wait for.
+   */
+  async pause(service: Service): Promise<void> {
+    const child = this.#running.get(service);
+    await until(`the ${service} stands still between two writes`, async () => {
+      child?.kill("SIGSTOP");
+      await new Promise((resolve) => setTimeout(resolve, LOOK_MS));
+      const writes = await holdsLock(child?.pid);
+      if (writes) {
+        child?.kill("SIGCONT");
+      }
+      return !writes;
+    });
   }
 
   /** Lets it go on. */
@@ -275,15 +296,17 @@ async function portTaken(port: number): Promise<boolean> {
   });
 }
 
-async function freePort(): Promise<number> {
-  return new Promise((resolve, reject) => {
-    const server = createServer()
-      .once("error", reject)
-      .listen(0, "127.0.0.1", () => {
-        const address = server.address();
-        server.close(() =>
-          typeof address === "object" && address ? resolve(address.port) : reject(address),
-        );
-      });
-  });
+/** Whether a process has locked a part of a file for itself, as SQLite does while it writes. Known on Linux alone. */
+async function holdsLock(pid: number | undefined): Promise<boolean> {
+  const locks = await readFile("/proc/locks", "utf8").catch(() => "");
+  return locks.split("\n").some((line) => / POSIX .* WRITE /.test(line) && line.includes(` ${pid} `));
+}
+
+async function freePort(other?: number): Promise<number> {
+  for (;;) {
+    const port = PORTS.first + Math.floor(Math.random() * PORTS.count);
+    if (port !== other && !(await portTaken(port))) {
+      return port;
+    }
+  }
 }
