@@ -194,7 +194,10 @@ mod tests {
 
     #[tokio::test]
     async fn one_that_is_not_there_is_unreachable() {
-        let address = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap().local_addr().unwrap();
+        // it is ours, so that nobody else comes to listen there
+        let held = tokio::net::TcpSocket::new_v4().unwrap();
+        held.bind((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
+        let address = held.local_addr().unwrap();
         assert!(matches!(ask("x.listen", &address.to_string()).await, Err(HealthError::Unreachable(..))));
         assert!(matches!(ask("x.listen", "").await, Err(HealthError::NoAddress { setting: "x.listen", .. })));
     }

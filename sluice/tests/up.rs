@@ -122,7 +122,7 @@ async fn what_is_wrong_is_said_in_one_line() {
     one_line((old.ended().await.code(), old.stderr()), 1, "nats-server");
 
     let database = format!("sqlite://{}?mode=rwc", dir.path().join("empty.db").display());
-    let alone = Launch::sluice(["notifier"]).env("SLUICE_DATABASE__URL", database).env("SLUICE_LOG__FILTER", "warn");
+    let alone = Launch::sluice(["notifier"]).env("SLUICE_DATABASE__URL", database).env("SLUICE_LOG__FILTER", "error");
     let mut alone = alone.run().await;
     one_line((alone.ended().await.code(), alone.stderr()), 1, "sluice migrate");
     let mut typo = Launch::sluice(["config"]).env("SLUICE_GATEWAY__LISTN", "x").run().await;

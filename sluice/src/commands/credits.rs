@@ -260,7 +260,8 @@ mod tests {
             (AuditOptions { rebuild: false, json: true }, AuditOptions { rebuild: true, json: false });
         let owner = Owner::new("acme", "alice");
         let terms = Terms::try_from(&CreditsConfig::default()).unwrap();
-        add(&database.db, &owner, &terms, 3, "sorry", SystemClock.now()).await.unwrap();
+        let now = SystemClock.now();
+        add(&database.db, &owner, &terms, 3, "sorry", now).await.unwrap();
         audit(&options, &settings).await.unwrap();
         database.db.execute_unprepared("UPDATE credit_account SET balance = 99").await.unwrap();
         assert!(matches!(audit(&options, &settings).await, Err(CommandError::Audit(1))));
@@ -272,6 +273,6 @@ mod tests {
         let heard = tokio::time::timeout(testkit::DEADLINE, futures::StreamExt::next(&mut hints)).await;
         assert!(heard.unwrap().is_some());
         audit(&options, &settings).await.unwrap();
-        assert_eq!(ledger::read(&database.db, &owner, &terms, SystemClock.now()).await.unwrap().balance, 8);
+        assert_eq!(ledger::read(&database.db, &owner, &terms, now).await.unwrap().balance, 8);
     }
 }

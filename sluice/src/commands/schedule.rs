@@ -171,10 +171,11 @@ mod tests {
             Self { settings, database, nats, folder, life: Lifecycle::new() }
         }
 
-        /// A notifier that looks into the table once an hour, so that only a hint wakes it.
+        /// A notifier that looks into the table once an hour, so that only a hint wakes it, and sweeps once a year.
         async fn notifier(&self) {
+            let bus = self.nats.bus().await;
             let deps = notifier::Deps {
-                bus: self.nats.bus().await,
+                bus: bus.clone(),
                 db: self.database.db.clone(),
                 store: self.folder.store(),
                 clock: Arc::new(SystemClock),
@@ -182,9 +183,15 @@ mod tests {
                 backup: None,
                 metrics: None,
             };
-            let config = notifier::NotifierConfig { schedule_poll_ms: 3_600_000, ..self.settings.notifier.clone() };
+            let config = notifier::NotifierConfig {
+                schedule_poll_ms: 3_600_000,
+                sweep_cron: "0 0 1 1 *".into(),
+                ..self.settings.notifier.clone()
+            };
             let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
             notifier::start(config, deps, listener, &self.life).await.unwrap();
+            // from here on it hears
+            bus.flush().await.unwrap();
         }
 
         async fn run(&self, name: &str, wait: bool, timeout: Duration) -> Result<(), CommandError> {
