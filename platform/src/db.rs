@@ -1,11 +1,11 @@
 //! The shared SQL database: PostgreSQL, or SQLite in WAL mode on one machine.
 
-use std::time::Duration;
+use std::{path::Path, time::Duration};
 
 use sea_orm::{ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DbErr};
 use tracing::log::LevelFilter;
 
-use crate::config::DatabaseConfig;
+use crate::{config::DatabaseConfig, secret::Secret};
 
 /// How long a SQLite writer waits for another one to finish.
 const SQLITE_BUSY: Duration = Duration::from_secs(30);
@@ -25,7 +25,7 @@ pub async fn connect(config: &DatabaseConfig) -> Result<DatabaseConnection, DbEr
         .sqlx_logging_level(LevelFilter::Trace)
         .sqlx_slow_statements_logging_settings(LevelFilter::Warn, Duration::from_secs(2));
     if url.starts_with("sqlite:") {
-        let reads_alone = url.contains("mode=ro");
+        let reads_alone = reads_alone(url);
         options.map_sqlx_sqlite_opts(move |sqlite| {
             use sea_orm::sqlx::sqlite::{SqliteJournalMode, SqliteSynchronous};
             let sqlite = sqlite.synchronous(SqliteSynchronous::Normal).foreign_keys(true).busy_timeout(SQLITE_BUSY);
@@ -36,10 +36,58 @@ pub async fn connect(config: &DatabaseConfig) -> Result<DatabaseConnection, DbEr
     Database::connect(options).await
 }
 
+/// The URL of a SQLite file that is only read, whatever its name is.
+#[must_use]
+pub fn reading(file: &Path) -> Secret {
+    let mut path = String::new();
+    for c in file.to_string_lossy().chars() {
+        match c {
+            // what would end the name, or be taken for a code
+            '%' | '?' | '#' => path.push_str(&format!("%{:02X}", u32::from(c))),
+            c => path.push(c),
+        }
+    }
+    Secret::new(format!("sqlite://{path}?mode=ro"))
+}
+
+/// Whether the parameters of a SQLite URL say so, and not only the name of its file.
+fn reads_alone(url: &str) -> bool {
+    url.split_once('?').is_some_and(|(_, parameters)| parameters.split('&').any(|parameter| parameter == "mode=ro"))
+}
+
 /// Whether the database answers.
 ///
 /// # Errors
 /// When it does not.
 pub async fn ping(db: &DatabaseConnection) -> Result<(), DbErr> {
     db.execute_unprepared("SELECT 1").await.map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_file_is_only_read_when_its_url_says_so_whatever_its_name_is() {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        let journal = async |db: &DatabaseConnection| -> String {
+            let row =
+                db.query_one_raw(sea_orm::Statement::from_string(sea_orm::DbBackend::Sqlite, "PRAGMA journal_mode"));
+            row.await.expect("it answers").expect("a row").try_get_by_index(0).expect("a text")
+        };
+        for name in ["mode=ro", "100% of what?", "a#b", "plain"] {
+            let path = dir.path().join(name);
+            let url = reading(&path).expose().replace("?mode=ro", "?mode=rwc");
+            let config = DatabaseConfig { url: Secret::new(url), ..DatabaseConfig::default() };
+            let written = connect(&config).await.expect("a file is made");
+            assert_eq!(journal(&written).await, "wal", "{name}");
+            written.execute_unprepared("CREATE TABLE t (n INTEGER)").await.expect("it is writable");
+            written.close().await.expect("it closes");
+            assert!(path.is_file(), "{name}");
+            let config = DatabaseConfig { url: reading(&path), ..DatabaseConfig::default() };
+            let read = connect(&config).await.expect("it is there");
+            assert!(read.execute_unprepared("INSERT INTO t VALUES (1)").await.is_err(), "{name}");
+            read.execute_unprepared("SELECT n FROM t").await.expect("it is readable");
+        }
+    }
 }

@@ -205,9 +205,8 @@ impl Loader<'_> {
                 }
             }
             SourceSpec::Sqlite { path } => {
-                let path = self.path(path);
                 let config = DatabaseConfig {
-                    url: Secret::new(format!("sqlite://{}?mode=ro", path.display())),
+                    url: platform::db::reading(&self.path(path)),
                     max_connections: SQLITE_CONNECTIONS,
                     ..DatabaseConfig::default()
                 };
@@ -291,12 +290,7 @@ impl Loader<'_> {
             }
             (Rows::Sql(_), _) => return Err(fault(at, "a table or query needs `from`, the name of a database")),
         };
-        let made = made.map_err(|e| match e {
-            // what the source has is not what the file says
-            DatasetError::NoColumn(column) => Refusal::Fault(at, format!("its source has no column `{column}`")),
-            DatasetError::Unsupported { .. } => Refusal::Fault(at, e.to_string()),
-            other => Refusal::Away(other.to_string()),
-        })?;
+        let made = made.map_err(|e| refusal(at, spec, &e))?;
         let about = self.about(spec, made.columns())?;
         let declared = Declared::new(about, made);
         rules::check(&declared).map_err(|detail| {
@@ -434,6 +428,33 @@ impl Loader<'_> {
             }
             Some(_) => return None,
         })
+    }
+}
+
+/// Who is at fault when a source can't be looked at: the file, where the source is there and does not have what the file
+/// says; else the source.
+fn refusal(at: usize, spec: &DatasetSpec, error: &DatasetError) -> Refusal {
+    let (whose, cause) = match error {
+        DatasetError::InFile { file, source } => (format!("the file `{file}`"), &**source),
+        _ => ("its source".to_owned(), error),
+    };
+    let place = |name: &str| {
+        let named = spec.columns.iter().find(|column| column.get_ref().name == name);
+        named.map_or(at, |column| column.span().start)
+    };
+    match cause {
+        DatasetError::NoColumn(column) => {
+            let detail = format!("{whose} has no column `{column}`: mend the name, or leave the column out");
+            Refusal::Fault(place(column), detail)
+        }
+        DatasetError::Unsupported { column, dtype } => {
+            let detail = format!(
+                "column `{column}` of {whose} is of the unsupported type {dtype}: leave the column out, or have it written \
+                 as another type"
+            );
+            Refusal::Fault(place(column), detail)
+        }
+        _ => Refusal::Away(error.to_string()),
     }
 }
 

@@ -1,5 +1,7 @@
 //! Catalog files, good and bad, on real sources.
 
+mod sources;
+
 use std::path::{Path, PathBuf};
 
 use futures::TryStreamExt;
