@@ -27,6 +27,8 @@ const WINDOW: u64 = 1024 * KIB;
 const ATTEMPTS: u32 = 2;
 /// Rows of the large table: 70 MB, five ranges of its pages.
 const ROWS: i64 = 240_000;
+/// What each connection may have of it while an export is to stand still in its middle: a few megabytes of each range.
+const SOME: u64 = 3 * 1024 * KIB;
 
 /// Segments that leave early, so that a client has bytes long before the source breaks.
 fn settings() -> Vec<e2e::source::Setting> {
@@ -62,7 +64,7 @@ impl Owner {
     async fn has_some(&mut self, fleet: &Fleet) -> Collector {
         let collector = self.client.collect_until(self.opened, 256 * KIB).await;
         let answer = fleet.rest().get(&self.export.links.file).await;
-        assert_eq!(answer.problem().slug(), Slug::NotReady, "the export was over too early to be broken");
+        assert_eq!(answer.problem().slug(), Slug::NotReady, "nobody has a file of an export that is not over");
         collector
     }
 
@@ -234,7 +236,7 @@ const SHOP: &str = r#"
 [source.shop]
 kind = "postgres"
 url = { env = "SHOP_URL" }
-read_timeout = "5s"
+read_timeout = "10s"
 
 [source.lite]
 kind = "sqlite"
@@ -315,6 +317,14 @@ impl Shop {
         [self.source.proxy.address().port().to_string(), "sluice-exporter".to_owned()]
     }
 
+    /// Somebody who has some bytes of an export of the large table, which stands still in its middle.
+    async fn halfway(&self) -> (Owner, Collector) {
+        self.source.proxy.hold_after(SOME);
+        let mut owner = Owner::exports(&self.fleet, "orders").await;
+        let some = owner.has_some(&self.fleet).await;
+        (owner, some)
+    }
+
     async fn failed(&self, done: &Export, words: &str) {
         let secrets = self.secrets();
         failed(&self.fleet, done, words, &secrets.each_ref().map(String::as_str)).await;
@@ -375,8 +385,7 @@ async fn a_database_that_stays_away_in_the_middle_of_an_export_fails_it() {
     let shop = Shop::open(ROWS).await;
     let lost = "the connection to its database was lost";
     // nobody is let in any more
-    let mut owner = Owner::exports(&shop.fleet, "orders").await;
-    let some = owner.has_some(&shop.fleet).await;
+    let (mut owner, some) = shop.halfway().await;
     shop.source.proxy.refuse();
     let problem = cut(&owner.reads_all(some).await).clone();
     let done = owner.ended().await;
@@ -386,8 +395,7 @@ async fn a_database_that_stays_away_in_the_middle_of_an_export_fails_it() {
     shop.source.proxy.heal();
 
     // an operator ends each session that comes, in the midst of its rows
-    let mut owner = Owner::exports(&shop.fleet, "orders").await;
-    let some = owner.has_some(&shop.fleet).await;
+    let (mut owner, some) = shop.halfway().await;
     let ending = async {
         let mut looks = tokio::time::interval(Duration::from_millis(20));
         loop {
@@ -395,6 +403,8 @@ async fn a_database_that_stays_away_in_the_middle_of_an_export_fails_it() {
             if shop.source.copies().await.iter().any(|copy| copy.contains("ctid")) {
                 shop.source.terminate().await;
             }
+            // whose session was ended hears of it, and who comes anew stands still before they have much
+            shop.source.proxy.hold_after(SOME);
         }
     };
     let collected = tokio::select! {
@@ -404,10 +414,10 @@ async fn a_database_that_stays_away_in_the_middle_of_an_export_fails_it() {
     cut(&collected);
     let done = owner.ended().await;
     shop.failed(&done, lost).await;
+    shop.source.proxy.heal();
 
     // a server that is there and says nothing
-    let mut owner = Owner::exports(&shop.fleet, "orders").await;
-    let some = owner.has_some(&shop.fleet).await;
+    let (mut owner, some) = shop.halfway().await;
     shop.source.proxy.stall();
     cut(&owner.reads_all(some).await);
     let done = owner.ended().await;
@@ -439,11 +449,13 @@ async fn a_connection_that_is_lost_once_costs_an_attempt_and_no_row() {
     let rest = shop.fleet.rest();
     let exporting = async {
         for once in ["cut", "terminated"] {
-            let mut owner = Owner::exports(&shop.fleet, "orders").await;
-            let some = owner.has_some(&shop.fleet).await;
+            let (mut owner, some) = shop.halfway().await;
             match once {
                 "cut" => shop.source.proxy.cut(),
-                _ => assert!(shop.source.terminate().await > 0, "nobody was reading"),
+                _ => {
+                    assert!(shop.source.terminate().await > 0, "nobody was reading");
+                    shop.source.proxy.heal();
+                }
             }
             let collected = owner.reads_all(some).await;
             let done = owner.ended().await;
