@@ -5,10 +5,12 @@
 pub mod balancer;
 pub mod csv;
 pub mod fleet;
+pub mod gate;
 pub mod source;
 
 pub use balancer::Balancer;
 pub use fleet::{Fleet, Plan};
+pub use gate::Gate;
 pub use source::{Catalog, Source};
 
 use std::path::PathBuf;

@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use async_nats::rustls::crypto::aws_lc_rs;
-use e2e::{Fleet, Plan, csv};
+use e2e::{Fleet, Gate, Plan, csv};
 use entity::export;
 use platform::{
     bus::{Bus, BusError},
@@ -49,10 +49,12 @@ async fn whole(operator: &Bus) -> String {
 #[tokio::test]
 async fn an_export_goes_on_while_the_server_that_leads_its_stream_dies() {
     install_tls();
-    let mut fleet = Fleet::start(Plan { nats_cluster: true, ..Plan::default() }).await;
+    let plan = Plan { nats_cluster: true, postgres: true, settings: Gate::patience(), ..Plan::default() };
+    let mut fleet = Fleet::start(plan).await;
     let operator = Bus::join(&fleet.nats.config_of("operator"), "operator", &[]).await.expect("known");
     let leader = whole(&operator).await;
 
+    let gate = Gate::shut(&fleet).await;
     let mut client = fleet.client().await;
     let create = ExportCreate {
         dataset: "flights".into(),
@@ -66,6 +68,7 @@ async fn an_export_goes_on_while_the_server_that_leads_its_stream_dies() {
     let row = export::find(&fleet.database.db, export.id).await.expect("a database").expect("a row");
     assert_eq!(row.status, "running", "it must still be at work");
     fleet.nats.kill_one(&leader);
+    gate.open().await;
 
     let end = loop {
         if collector.window() <= MIB / 2 {
@@ -104,7 +107,7 @@ async fn who_trusts_another_authority_or_is_not_of_this_one_gets_no_connection_a
     let fleet = Fleet::start(none).await;
     let place = tempfile::tempdir().expect("the folder for temporary files is writable");
     let foreign = Certificates::make(place.path());
-    let good = NatsConfig { request_timeout_ms: 5_000, ..fleet.nats.config_of("exporter") };
+    let good = NatsConfig { request_timeout_ms: 30_000, ..fleet.nats.config_of("exporter") };
     let refused = async |config: NatsConfig| {
         let begun = Instant::now();
         let refused = Bus::join(&config, "somebody", &[]).await.expect_err("nobody should be let in");

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use e2e::{Fleet, Plan, csv};
+use e2e::{Fleet, Gate, Plan, csv};
 use protocol::{
     client::{ClientMessage, Deliver, ExportCancel, ExportCreate},
     export::{Export, Status},
@@ -36,11 +36,14 @@ async fn finished(fleet: &Fleet) -> (Client, Export) {
 
 #[tokio::test]
 async fn all_flights_stream_live_through_a_small_window_and_a_pause_in_flat_memory() {
-    let fleet = Fleet::small().await;
+    let plan = Plan { postgres: true, settings: Gate::patience(), ..Plan::default() };
+    let fleet = Fleet::start(plan).await;
+    let gate = Gate::shut(&fleet).await;
     let mut client = fleet.client().await;
     let export = client.create(all_flights(256 * KIB)).await;
     let opened = client.opened(export.id, 256 * KIB).await;
     assert_eq!(opened.size, None, "the stream opens while the export runs");
+    gate.open().await;
 
     let mut collector = Collector::new(opened, true);
     let mut before = None;
@@ -87,11 +90,15 @@ async fn all_flights_stream_live_through_a_small_window_and_a_pause_in_flat_memo
 
 #[tokio::test]
 async fn who_joins_an_export_that_is_being_made_has_its_bytes_too() {
-    let fleet = Fleet::small().await;
+    let plan = Plan { postgres: true, settings: Gate::patience(), ..Plan::default() };
+    let fleet = Fleet::start(plan).await;
+    let gate = Gate::shut(&fleet).await;
     let (mut first, mut second) = (fleet.client().await, fleet.client().await);
     let export = first.create(all_flights(MIB)).await;
+    first.opened(export.id, MIB).await;
     assert_eq!(second.create(all_flights(4 * MIB)).await.id, export.id);
     let opened = second.opened(export.id, 4 * MIB).await;
+    gate.open().await;
     let collected = second.collect(opened, false).await;
     assert_eq!(collected.seal().rows, 3_000_000);
     let done = second.ended(export.id).await;
@@ -189,9 +196,11 @@ async fn a_lost_object_breaks_the_download_instead_of_ending_it() {
 
 #[tokio::test]
 async fn what_ended_or_is_not_ones_own_has_no_stream() {
-    let fleet = Fleet::small().await;
+    // packed so well that it takes far longer than anybody needs to cancel it
+    let settings = vec![("SLUICE_EXPORTER__ZSTD_LEVEL", "19".to_owned())];
+    let fleet = Fleet::start(Plan { settings, ..Plan::default() }).await;
     let mut client = fleet.client().await;
-    let export = client.create(all_flights(0)).await;
+    let export = client.create(ExportCreate { compression: Some("zstd".into()), ..all_flights(0) }).await;
     let opened = client.opened(export.id, 0).await;
     client.send(&ClientMessage::ExportCancel(ExportCancel { export_id: export.id }), None).await;
     // nothing is granted, and still the stream hears of it

@@ -1,6 +1,6 @@
 //! Several of each service on one NATS and one PostgreSQL: any of them may die.
 
-use e2e::{Fleet, Plan};
+use e2e::{Fleet, Gate, Plan};
 use entity::{entry, export};
 use protocol::{
     client::{Deliver, ExportCreate},
@@ -47,6 +47,7 @@ async fn any_gateway_delivers_what_any_exporter_made() {
 #[tokio::test]
 async fn a_killed_exporter_is_replaced_and_the_credit_captured_once() {
     let mut fleet = pairs().await;
+    let gate = Gate::shut(&fleet).await;
     let mut client = fleet.client().await;
     let create = ExportCreate { dataset: "flights".into(), ..ExportCreate::default() };
     let export = client.create(create).await;
@@ -58,6 +59,7 @@ async fn a_killed_exporter_is_replaced_and_the_credit_captured_once() {
     let row = export::find(&fleet.database.db, export.id).await.expect("a database").expect("a row");
     let worker = row.worker.expect("it runs");
     kill_worker(&mut fleet, &worker);
+    gate.open().await;
 
     let done = client.ended(export.id).await;
     assert_eq!(done.status, Status::Completed, "{}", fleet.logs());
@@ -123,6 +125,7 @@ async fn a_stopped_gateway_sends_its_clients_away_and_the_other_goes_on() {
 #[tokio::test]
 async fn a_live_stream_never_mixes_the_bytes_of_two_attempts() {
     let mut fleet = pairs().await;
+    let gate = Gate::shut(&fleet).await;
     let mut client = fleet.client().await;
     let create = ExportCreate {
         dataset: "flights".into(),
@@ -136,6 +139,7 @@ async fn a_live_stream_never_mixes_the_bytes_of_two_attempts() {
     let row = export::find(&fleet.database.db, export.id).await.expect("a database").expect("a row");
     assert_eq!(row.status, "running", "it must still be at work");
     kill_worker(&mut fleet, &row.worker.expect("it runs"));
+    gate.open().await;
 
     // what is sent of the first attempt goes on under the second, byte for byte, or the stream says that it can't
     let end = loop {

@@ -1,7 +1,7 @@
 //! The file store in a bucket: what is written there is what clients get, and the gateway, which knows no key of it,
 //! reads by presigned URLs alone.
 
-use e2e::{Fleet, Plan, csv};
+use e2e::{Fleet, Gate, Plan, csv};
 use protocol::{
     client::{Deliver, ExportCreate},
     delivery::{self, GrantReply, GrantRequest},
@@ -39,8 +39,11 @@ impl Stored {
         let mut store = bucket.config(PREFIX);
         store.s3_endpoint = proxy.url();
         let internal = format!("127.0.0.1:{}", free_port());
-        let settings = vec![("SLUICE_NOTIFIER__INTERNAL_LISTEN", internal.clone())];
-        let fleet = Fleet::start(Plan { settings, store: Some(store), ..Plan::default() }).await;
+        let mut settings = Gate::patience();
+        settings.push(("SLUICE_NOTIFIER__INTERNAL_LISTEN", internal.clone()));
+        // what is packed so well takes far longer than anybody needs to cancel it
+        settings.push(("SLUICE_EXPORTER__ZSTD_LEVEL", "19".to_owned()));
+        let fleet = Fleet::start(Plan { settings, postgres: true, store: Some(store), ..Plan::default() }).await;
         Self { fleet, bucket, proxy, notifier: Rest::new(&format!("http://{internal}"), None) }
     }
 
@@ -55,9 +58,11 @@ fn all_flights() -> ExportCreate {
 
 /// Exports all flights and takes the file while it is made.
 async fn streamed(fleet: &Fleet, client: &mut Client) -> (Export, Vec<u8>) {
+    let gate = Gate::shut(fleet).await;
     let export = client.create(all_flights()).await;
     let opened = client.opened(export.id, MIB).await;
     assert_eq!(opened.size, None, "the stream opens while the export runs");
+    gate.open().await;
     let collected = client.collect(opened, true).await;
     let seal = collected.seal().clone();
     let done = client.ended(export.id).await;
@@ -100,7 +105,7 @@ async fn all_flights_go_through_a_bucket_whole_and_are_deleted_from_it() {
 async fn a_canceled_export_leaves_nothing_in_the_bucket() {
     let stored = Stored::start().await;
     let mut client = stored.fleet.client().await;
-    let export = client.create(all_flights()).await;
+    let export = client.create(ExportCreate { compression: Some("zstd".into()), ..all_flights() }).await;
     let opened = client.opened(export.id, MIB).await;
     client.collect_until(opened, 1).await;
     assert!(!stored.objects().await.is_empty());
