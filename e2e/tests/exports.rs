@@ -160,9 +160,13 @@ async fn menus_are_counted_on_postgres() {
 
 #[tokio::test]
 async fn a_cancel_stops_the_work_and_gives_the_credit_back() {
-    let fleet = Fleet::small().await;
+    // packed so well that it takes far longer than anybody needs to cancel it
+    let settings = vec![("SLUICE_EXPORTER__ZSTD_LEVEL", "19".to_owned())];
+    let fleet = Fleet::start(Plan { settings, ..Plan::default() }).await;
     let (rest, mut client) = (fleet.rest(), fleet.client().await);
-    let export = client.create(ExportCreate { dataset: "flights".into(), ..ExportCreate::default() }).await;
+    let slow = Some("zstd".to_owned());
+    let create = ExportCreate { dataset: "flights".into(), compression: slow, ..ExportCreate::default() };
+    let export = client.create(create).await;
     let at_work = |m: &protocol::server::ServerMessage| match m {
         protocol::server::ServerMessage::ExportProgress { progress, .. } => (progress.rows > 0).then_some(()),
         _ => None,

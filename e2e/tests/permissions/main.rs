@@ -2,8 +2,6 @@
 
 mod rights;
 
-use std::time::Duration;
-
 use async_nats::{Client as Nats, ConnectErrorKind, ConnectOptions, Event, ServerError, jetstream};
 use e2e::{Fleet, Plan};
 use protocol::{
@@ -119,7 +117,8 @@ fn violations(fleet: &Fleet) -> Vec<String> {
 
 #[tokio::test]
 async fn the_whole_product_runs_with_each_service_as_its_own_user() {
-    let mut fleet = fleet(vec![("SLUICE_CREDITS__OPENING", "50".to_owned())]).await;
+    let settings = vec![("SLUICE_CREDITS__OPENING", "50".to_owned()), ("SLUICE_EXPORTER__ZSTD_LEVEL", "19".to_owned())];
+    let mut fleet = fleet(settings).await;
     let rest = fleet.rest();
 
     // an estimate asks an exporter
@@ -170,8 +169,9 @@ async fn the_whole_product_runs_with_each_service_as_its_own_user() {
         told.push_str(&String::from_utf8_lossy(&chunk.expect("the stream goes on")));
     }
 
-    // canceled while it runs, and deleted when it is done
-    let create = ExportCreate { dataset: "flights".into(), ..ExportCreate::default() };
+    // canceled while it runs, as it is packed so well that it takes long, and deleted when it is done
+    let slow = Some("zstd".to_owned());
+    let create = ExportCreate { dataset: "flights".into(), compression: slow, ..ExportCreate::default() };
     let running = client.create(create).await;
     client.cancel(running.id).await;
     assert_eq!(client.ended(running.id).await.status, Status::Canceled);
@@ -248,7 +248,7 @@ async fn each_user_may_hear_what_the_table_gives_to_it_and_nothing_else() {
 async fn without_a_password_nobody_is_let_in() {
     let server = NatsServer::start_as_shipped().await;
     let kind = async |options: ConnectOptions| {
-        let connected = options.connection_timeout(Duration::from_secs(5)).connect(server.url()).await;
+        let connected = options.connection_timeout(DEADLINE).connect(server.url()).await;
         connected.map(drop).expect_err("nobody should be let in").kind()
     };
     assert_eq!(kind(ConnectOptions::new()).await, ConnectErrorKind::AuthorizationViolation);
