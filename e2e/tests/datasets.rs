@@ -167,8 +167,10 @@ impl Own {
         Rest::new(self.fleet.url(), Some(&self.fleet.token("alice", tenant)))
     }
 
+    /// In one step, as the file is looked at all the time and half of it may be a catalog too.
     fn write(&self, catalog: &str) {
-        std::fs::write(self.dir.path().join("catalog.toml"), catalog).expect("the folder is writable");
+        let (new, file) = (self.dir.path().join("catalog.new"), self.dir.path().join("catalog.toml"));
+        std::fs::write(&new, catalog).and_then(|()| std::fs::rename(&new, &file)).expect("the folder is writable");
     }
 }
 

@@ -184,17 +184,25 @@ async fn every_service_tells_what_alerts_and_panels_ask_for() {
     rest.get(&done.links.file).await;
     assert_eq!(rest.get("/v1/made-up").await.status.as_u16(), 404);
 
+    let size = done.file.as_ref().expect("a file").size as f64;
     let mut everywhere = BTreeSet::new();
     for (service, port) in [Service::Gateway, Service::Exporter, Service::Notifier].into_iter().zip(ports) {
-        // what is looked at now and then is there a moment later
-        let page = eventually("every metric of the service is there", || async {
+        // what is looked at now and then is there a moment later, and so is what is counted after others heard of it
+        let page = eventually("every metric of the service is there, and what was done is counted", || async {
             let page = Page::read(&fetch(port).await);
             let missing = TABLE.iter().filter(|metric| service.has(metric.of)).find(|metric| {
                 let counted = |name: &str| page.has(name) || page.has(&format!("{name}_count"));
                 let known = metric.labels.iter().all(|label| matches!(label.1, Values::Known(_)));
                 known && !counted(metric.name)
             });
-            missing.is_none().then_some(page)
+            let counted = match service {
+                Service::Gateway => page.sum("sluice_gateway_file_bytes_total") >= size,
+                Service::Exporter => page.sum("sluice_exporter_attempts_total") > 0.0,
+                Service::Notifier => {
+                    page.sum("sluice_export_bytes_count") > 0.0 && page.sum("sluice_jetstream_looks_total") > 0.0
+                }
+            };
+            (missing.is_none() && counted).then_some(page)
         })
         .await;
         check_with_promtool(&fetch(port).await).await;
@@ -214,8 +222,7 @@ async fn every_service_tells_what_alerts_and_panels_ask_for() {
             Service::Gateway => {
                 assert_eq!(page.sum("sluice_gateway_exports_taken_total"), 1.0);
                 assert_eq!(page.value(r#"sluice_credit_events_total{kind="hold"}"#), 1.0);
-                let size = done.file.as_ref().expect("a file").size;
-                assert_eq!(page.value(r#"sluice_gateway_file_bytes_total{over="http"}"#), size as f64);
+                assert_eq!(page.value(r#"sluice_gateway_file_bytes_total{over="http"}"#), size);
                 let created = r#"sluice_gateway_http_seconds_count{route="POST /v1/exports",status="2xx"}"#;
                 assert_eq!(page.value(created), 1.0);
                 assert!(!page.samples.keys().any(|series| series.contains("made-up")), "a stranger made a label");
@@ -230,7 +237,7 @@ async fn every_service_tells_what_alerts_and_panels_ask_for() {
                 assert_eq!(page.value(r#"sluice_jetstream_looks_total{result="failed"}"#), 0.0);
                 assert_eq!(page.value(r#"sluice_credit_events_total{kind="capture"}"#), 1.0);
                 assert_eq!(page.sum("sluice_export_bytes_count"), 1.0);
-                assert_eq!(page.sum("sluice_export_bytes_sum"), done.file.as_ref().expect("a file").size as f64);
+                assert_eq!(page.sum("sluice_export_bytes_sum"), size);
             }
         }
     }

@@ -43,12 +43,13 @@ async fn json(fleet: &Fleet, user: &str, args: &[&str]) -> Value {
     serde_json::from_str(&out).unwrap_or_else(|e| panic!("{args:?}: {e}: {out}"))
 }
 
-/// A command that NATS must not let happen: the server's log says that it refused this subject to this user.
+/// A command that NATS must not let happen: the server's log says that it refused this subject to this user. On a machine
+/// that is slow the command may be too impatient to get a connection at all, and then it is given again.
 async fn is_refused(fleet: &Fleet, user: &str, args: &[&str], subject: &str) {
-    let (well, out, err) = run(fleet, user, args, &IMPATIENT).await;
-    assert!(!well, "{args:?} as {user}: {out} {err}");
     let who = format!("user:{user}\"");
     eventually(&format!("{user} is refused {subject}"), async || {
+        let (well, out, err) = run(fleet, user, args, &IMPATIENT).await;
+        assert!(!well, "{args:?} as {user}: {out} {err}");
         let lines = fleet.nats.violations();
         lines.iter().any(|line| line.contains(&who) && line.contains(subject)).then_some(())
     })
@@ -187,8 +188,10 @@ async fn the_user_restore_brings_everything_back_into_an_empty_nats_and_no_other
     for user in ["operator", "backup", "gateway", "exporter"] {
         is_refused(&fleet, user, &["restore", &to, "--yes"], "$JS.API.STREAM.").await;
     }
-    let denied = fleet.nats.violations().len();
     let restored = json(&fleet, "restore", &["restore", &to, "--yes", "--json"]).await;
+    // now, as the lines about those who were refused may have been late
+    let denied = fleet.nats.violations();
+    assert!(!denied.iter().any(|line| line.contains("user:restore\"")), "{denied:#?}");
     assert_eq!(restored["contents"]["counts"]["dead"], 2, "{restored}");
     assert_eq!(restored["unbalanced"], 0, "{restored}");
 
@@ -205,7 +208,7 @@ async fn the_user_restore_brings_everything_back_into_an_empty_nats_and_no_other
     let requeued = json(&fleet, "operator", &["ops", "requeue", &dead.id.to_string(), "--json"]).await;
     let anew: ExportId = requeued["export"]["id"].as_str().expect("an id").parse().expect("an id");
     assert_eq!(rest.ended(anew).await.status, Status::Completed, "{}", fleet.logs());
-    assert_eq!(fleet.nats.violations().len(), denied, "{:#?}", fleet.nats.violations());
+    assert_eq!(fleet.nats.violations(), denied);
     let db = platform::db::connect(&fleet.database.config).await.expect("the restored database");
     assert_eq!(ledger::audit(&db).await.expect("a ledger"), []);
 }
