@@ -1,0 +1,141 @@
+//! What the documentation shows is what there is: its Rust stands in the example, and an exporter takes its TOML.
+
+#![expect(clippy::unwrap_used, reason = "a document that can't be read fails")]
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use exporter::{
+    ExporterConfig, Registry,
+    catalog::{Loaded, Means, load},
+};
+use sea_orm::ConnectionTrait;
+use serde::Deserialize;
+
+/// What is left out of a block of Rust.
+const GAP: &str = "// …";
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
+}
+
+fn document(name: &str) -> String {
+    fs::read_to_string(root().join("docs").join(name)).unwrap()
+}
+
+/// The blocks of a document in one language, each with the number of its first line.
+fn blocks(document: &str, language: &str) -> Vec<(usize, String)> {
+    let (mut found, mut open): (Vec<(usize, String)>, bool) = (Vec::new(), false);
+    let begin = format!("```{language}");
+    for (at, line) in document.lines().enumerate() {
+        if !open && line == begin {
+            open = true;
+            found.push((at + 2, String::new()));
+        } else if line == "```" {
+            open = false;
+        } else if open && let Some((_, block)) = found.last_mut() {
+            block.push_str(line);
+            block.push('\n');
+        }
+    }
+    assert!(!open && !found.is_empty(), "no block of {language}, or one without an end");
+    found
+}
+
+/// Lines without what is before and behind them.
+fn lines(text: &str) -> Vec<&str> {
+    text.lines().map(str::trim).collect()
+}
+
+/// Whether all parts of a block, between its gaps, stand in a file one after the other.
+fn stands_in(block: &str, file: &str) -> bool {
+    let (block, mut rest) = (lines(block), &lines(file)[..]);
+    block.split(|line| *line == GAP).all(|part| {
+        let found = rest.windows(part.len().max(1)).position(|run| run == part);
+        rest = found.map_or(&[][..], |at| &rest[at + part.len()..]);
+        found.is_some()
+    })
+}
+
+#[test]
+fn each_line_of_rust_that_is_shown_is_one_of_the_example() {
+    let sources = root().join("exporter/examples/calendar/src");
+    let files: Vec<_> =
+        fs::read_dir(sources).unwrap().map(|entry| fs::read_to_string(entry.unwrap().path()).unwrap()).collect();
+    let shown = blocks(&document("extending.md"), "rust");
+    assert!(shown.len() >= 2);
+    for (line, block) in shown {
+        assert!(files.iter().any(|file| stands_in(&block, file)), "docs/extending.md:{line}:\n{block}");
+        // nor is it so for whatever is written there
+        let (_, other) = block.split_once('(').unwrap();
+        assert!(!files.iter().any(|file| stands_in(&format!("other({other}"), file)));
+    }
+}
+
+#[test]
+fn each_file_that_is_named_is_there() {
+    let text = document("extending.md");
+    let named: Vec<_> =
+        text.split('`').skip(1).step_by(2).filter(|name| name.contains('/') && !name.contains(['{', '\n'])).collect();
+    assert!(named.len() > 5, "{named:?}");
+    for name in named {
+        assert!(root().join(name).exists(), "docs/extending.md names {name}");
+    }
+}
+
+/// Loads a catalog file of this text, beside the files that it names.
+async fn offered(dir: &Path, text: &str) -> Loaded {
+    let database = testkit::db::sqlite().await;
+    let config = ExporterConfig { datasets_dir: dir.to_owned(), ..ExporterConfig::default() };
+    let (file, besides) = (dir.join("catalog.toml"), Registry::standard(dir, &database.db));
+    fs::write(&file, text).unwrap();
+    let loaded = load(&file, &Means::of(&config, &database.db), &besides).await;
+    let loaded = loaded.unwrap_or_else(|faults| panic!("{faults}\n{text}"));
+    assert!(loaded.unavailable.is_empty(), "{:?}", loaded.unavailable);
+    loaded
+}
+
+/// Settings with a table of an exporter.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Settings {
+    exporter: ExporterConfig,
+}
+
+#[tokio::test]
+async fn each_table_of_toml_that_is_shown_is_one_that_an_exporter_takes() {
+    // the server lives as long as this
+    let postgres = testkit::db::Postgres::start().await;
+    let database = postgres.database().await;
+    let tables = "CREATE SCHEMA sales; CREATE TABLE sales.orders (id bigint, tenant_id text, ordered_at timestamptz, \
+                  card_number text, region text, amount numeric)";
+    database.db.execute_unprepared(tables).await.unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| fs::write(dir.path().join(name), text).unwrap();
+    write("url", database.url());
+    write("holidays.csv", "day,name\n2026-12-25,Christmas Day\n");
+    write("orders.csv", "o_orderkey,price,quantity,discount,o_orderdate,paid\n1,2.5,3,0.1,2026-11-23,true\n");
+    // what templates are for
+    let orders = "[[dataset]]\nname = \"orders\"\nfiles = \"orders.csv\"\n";
+    // no test sets variables of its own process
+    let url = format!("{{ file = \"{}\" }}", dir.path().join("url").display());
+    let (mut settings, mut datasets, mut templates) = (0, 0, 0);
+    for name in ["extending.md", "catalog.md", "templates.md"] {
+        for (line, block) in blocks(&document(name), "toml") {
+            if block.starts_with("[exporter]") {
+                let parsed: Settings = toml::from_str(&block).unwrap_or_else(|e| panic!("docs/{name}:{line}: {e}"));
+                parsed.exporter.validate().unwrap();
+                settings += 1;
+                continue;
+            }
+            let block = block.replace("{ env = \"WAREHOUSE_URL\" }", &url);
+            let before = if block.starts_with("[[template]]") { orders } else { "" };
+            let loaded = offered(dir.path(), &format!("{before}{block}")).await;
+            datasets += loaded.datasets.len() - usize::from(!before.is_empty());
+            templates += loaded.templates.len();
+        }
+    }
+    assert_eq!((settings, datasets, templates), (2, 3, 1));
+}
