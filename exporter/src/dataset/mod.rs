@@ -13,6 +13,7 @@ pub mod menu_category_counts;
 mod parity_tests;
 pub mod parquet;
 pub mod postgres;
+pub(crate) mod reals;
 pub mod seen;
 mod sift;
 pub mod sql;

@@ -6,6 +6,7 @@ use polars::prelude::{
 };
 
 use super::{FormatError, cell, endless};
+use crate::dataset::reals;
 
 type ArrayOf<T> = <T as PolarsDataType>::Array;
 
@@ -108,11 +109,11 @@ impl<'a> Cells<'a> {
         })
     }
 
-    /// The finite float in `row`, for those who round.
+    /// The finite float in `row`, for those who round; one of 32 bits as it is written.
     pub(crate) fn float(&self, row: usize) -> Option<f64> {
         match self {
             Self::F64(array) => array.get(row),
-            Self::F32(array) => array.get(row).map(f64::from),
+            Self::F32(array) => array.get(row).map(reals::shown),
             _ => None,
         }
         .filter(|value| value.is_finite())
@@ -182,5 +183,21 @@ impl<'a> Cells<'a> {
             Self::U32(array) => plain!(array, v => Literal, cell::int(out, v)),
             Self::U64(array) => plain!(array, v => Literal, cell::int(out, v)),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use polars::prelude::Column;
+
+    use super::*;
+
+    #[test]
+    fn a_float_of_32_bits_is_rounded_from_the_digits_that_it_is_written_with() {
+        let column = Column::new("x".into(), [Some(0.1_f32), Some(1.005), None, Some(f32::NAN)]);
+        let physical = Physical::of(&DataFrame::new_infer_height(vec![column]).expect("one column"));
+        let cells = physical.cells("text").expect("floats are known");
+        let floats: Vec<_> = (0..4).map(|row| cells[0].float(row)).collect();
+        assert_eq!(floats, [Some(0.1), Some(1.005), None, None]);
     }
 }

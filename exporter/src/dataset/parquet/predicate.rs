@@ -2,7 +2,8 @@
 //!
 //! Comparisons with NULL are NULL, `and`, `or` and `not` follow Kleene, and only true passes: polars agrees with SQL
 //! in all of that. Dates, times and decimals are compared as exact numbers in the column's own unit, so that nothing
-//! is rounded: where a literal lies between two values of the column, the comparison is moved to the one below.
+//! is rounded: where a literal lies between two values of the column, the comparison is moved to the one below. Floats of
+//! 32 bits are compared as the numbers that they are written as.
 
 use std::{cmp::Ordering, sync::Arc};
 
@@ -13,7 +14,7 @@ use polars::prelude::{
 };
 use protocol::filter::{Compare, Filter, LikePart, Literal, like_parts};
 
-use super::super::{DatasetError, balanced, decimals};
+use super::super::{DatasetError, balanced, decimals, reals};
 
 /// The expression that is true for rows that pass.
 pub(super) fn expr(filter: &Filter, schema: &Schema) -> Result<Expr, DatasetError> {
@@ -126,6 +127,10 @@ fn fit(literal: &Literal, dtype: &DataType, name: &str) -> Result<Fitted, Datase
             exact(AnyValue::StringOwned(text.as_str().into()), DataType::String)
         }
         (Literal::Int(value), _) if dtype.is_integer() => exact(AnyValue::Int64(*value), DataType::Int64),
+        (Literal::Float(value), DataType::Float32) => {
+            let reals::Fitted { floor, exact } = reals::Fitted::of(*value);
+            Fitted { floor: Some(AnyValue::Float32(floor)), dtype: DataType::Float32, exact }
+        }
         (Literal::Float(value), _) if dtype.is_float() => exact(AnyValue::Float64(*value), DataType::Float64),
         (Literal::Bool(value), DataType::Boolean) => exact(AnyValue::Boolean(*value), DataType::Boolean),
         (Literal::Date(date), DataType::Date) => {

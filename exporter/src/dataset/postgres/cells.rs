@@ -9,7 +9,7 @@ use polars::prelude::{
 use protocol::catalog::{Column, ColumnType};
 
 use super::{
-    super::{DatasetError, sql::Native},
+    super::{DatasetError, reals, sql::Native},
     numeric,
     wire::Fields,
 };
@@ -99,12 +99,6 @@ impl Cells {
     }
 }
 
-/// The double that is written with the same digits: 0.1 for the `real` that is nearest to 0.1, and not
-/// 0.10000000149011612, which no one has put there.
-fn shortest(real: f32) -> f64 {
-    real.to_string().parse().unwrap_or_else(|_| f64::from(real))
-}
-
 impl Values {
     fn of(column: &Column) -> Self {
         let name = column.name.as_str().into();
@@ -144,7 +138,7 @@ impl Values {
             }
             Self::Int(values) => values.append_value(eight()?),
             Self::Float(values) => values.append_value(match bytes.len() {
-                4 => shortest(f32::from_bits(four()?.cast_unsigned())),
+                4 => reals::shown(f32::from_bits(four()?.cast_unsigned())),
                 _ => f64::from_bits(eight()?.cast_unsigned()),
             }),
             Self::Bool(values) => values.append_value(bytes.first().ok_or(SHORT)? != &0),
@@ -181,19 +175,5 @@ impl Values {
             Self::Time(values) => values.finish().into_series().cast(&DataType::Time)?,
         };
         Ok(series.into_column())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_real_is_the_number_that_it_is_written_as() {
-        for (real, double) in [(0.1_f32, 0.1), (1.5, 1.5), (f32::MAX, 3.402_823_5e38), (-1.0e-45, -1.0e-45)] {
-            assert_eq!(shortest(real), double);
-        }
-        assert!(shortest(f32::NAN).is_nan() && shortest(f32::NEG_INFINITY) == f64::NEG_INFINITY);
-        assert!(shortest(-0.0).is_sign_negative());
     }
 }

@@ -32,12 +32,12 @@ use sea_orm::{
 use serde_json::Map;
 use tracing::{debug, warn};
 
-use self::plan::Plan;
 pub use self::{
     key::Key,
     plan::Doubt,
     server::{PostgresServer, PostgresSettings},
 };
+use self::{pieces::Ranged, plan::Plan};
 use super::{
     Begun, Dataset, DatasetError, Frames, Guess, Query, Snapshot,
     sql::{self, Natives, Source},
@@ -241,6 +241,7 @@ impl Dataset for PostgresRows {
     /// many there are.
     async fn count(&self, query: &Query) -> Result<Option<u64>, DatasetError> {
         let Some(mut session) = self.server.connect_briefly_if_free().await? else { return Ok(None) };
+        self.server.within(session.conn.execute(pieces::BEGIN_PLAIN)).await?;
         if self.expected(&mut session.conn, query).await?.is_none_or(|(_, cost)| cost > COUNT_COST) {
             return Ok(None);
         }
@@ -294,7 +295,7 @@ struct TableSelect {
 }
 
 #[async_trait]
-impl pieces::Ranged for TableSelect {
+impl Ranged for TableSelect {
     fn table(&self) -> Option<String> {
         self.rows.table()
     }
@@ -305,12 +306,33 @@ impl pieces::Ranged for TableSelect {
     }
 
     async fn ranges(&mut self, conn: &mut PgConnection) -> Result<Vec<Option<Expr>>, DatasetError> {
-        let rows = &self.rows;
-        let natives = native::natives(&rows.server, conn, rows, &self.query).await?;
-        self.select = Some(rows.select(&self.query, &natives)?);
+        let natives = native::natives(&self.rows.server, conn, &self.rows, &self.query).await?;
+        self.select = Some(self.rows.select(&self.query, &natives)?);
         if !self.may_be_cut() {
             return Ok(Vec::new());
         }
+        let ranges = self.cut(conn).await?;
+        if ranges.len() > 1 && self.rows.snapshot == Snapshot::None {
+            // no lock holds from one range to the next, and a text may become one of another collation meanwhile
+            self.select = Some(self.rows.select(&self.query, &natives.reals())?);
+        }
+        Ok(ranges)
+    }
+
+    fn text(&self, range: Option<Expr>) -> Result<String, DatasetError> {
+        let select = self.select.as_ref().ok_or(DatasetError::Garbled("nobody has looked at it yet"))?;
+        let mut select = select.clone();
+        if let Some(range) = range {
+            select.and_where(range);
+        }
+        self.rows.text(&select, &self.query)
+    }
+}
+
+impl TableSelect {
+    /// The condition of each range.
+    async fn cut(&self, conn: &mut PgConnection) -> Result<Vec<Option<Expr>>, DatasetError> {
+        let rows = &self.rows;
         let statement = self.text(None)?;
         if let Some(table) = rows.table()
             && let Some(pages) = pieces::pages(&rows.server, conn, &table).await?
@@ -338,15 +360,6 @@ impl pieces::Ranged for TableSelect {
             return Ok(Vec::new());
         }
         Ok(ranges)
-    }
-
-    fn text(&self, range: Option<Expr>) -> Result<String, DatasetError> {
-        let select = self.select.as_ref().ok_or(DatasetError::Garbled("nobody has looked at it yet"))?;
-        let mut select = select.clone();
-        if let Some(range) = range {
-            select.and_where(range);
-        }
-        self.rows.text(&select, &self.query)
     }
 }
 

@@ -1,16 +1,19 @@
 //! What the server's own types are, asked anew for each read: a column may have changed its type or its collation since the
-//! catalog was read, and plain equality under another one could let other tenants' rows pass.
+//! catalog was read, and plain equality under another one could let other tenants' rows pass. For the same reason it is asked
+//! in the transaction that reads, which keeps the columns as they are.
 
 use protocol::{
     catalog::{Column, ColumnType},
     filter::Filter,
 };
-use sea_orm::sqlx::{AssertSqlSafe, Column as _, Executor, PgConnection, Row, SqlSafeStr, Statement, TypeInfo};
+use sea_orm::sqlx::{
+    AssertSqlSafe, Column as _, Executor, PgConnection, Row, SqlSafeStr, Statement, TypeInfo, postgres::PgStatement,
+};
 
 use super::{
     super::{
         DatasetError, Query,
-        sql::{Native, Natives, Source},
+        sql::{Native, Natives},
     },
     PostgresRows,
     server::{PostgresServer, failed},
@@ -26,7 +29,7 @@ const OF_A_RELATION: &str = "SELECT a.attname::text, a.atttypid::bigint::text FR
 const ODD_COLLATIONS: &str = "SELECT 'yes' FROM pg_catalog.pg_collation AS c \
      WHERE to_jsonb(c) ->> 'collisdeterministic' = 'false' LIMIT 1";
 
-/// What matters for a query; nothing where none of its columns could tell.
+/// What matters for a query; nothing where none of its columns could tell. It holds until the end of the transaction.
 pub(super) async fn natives(
     server: &PostgresServer,
     conn: &mut PgConnection,
@@ -37,9 +40,25 @@ pub(super) async fn natives(
         return Ok(Natives::default());
     }
     match rows.table() {
-        Some(table) => of_a_relation(server, conn, &table).await,
-        None => of_a_query(server, conn, &rows.source).await,
+        Some(table) => {
+            prepare(server, conn, format!("SELECT FROM {table}")).await?;
+            of_a_relation(server, conn, &table).await
+        }
+        None => {
+            let prepared = prepare(server, conn, PostgresRows::everything(&rows.source)?).await?;
+            of_a_query(server, conn, &prepared).await
+        }
     }
+}
+
+/// Has the server look at a statement, which is not run. Whoever would make other columns of what it reads from waits from
+/// now on until the transaction is over.
+async fn prepare(
+    server: &PostgresServer,
+    conn: &mut PgConnection,
+    statement: String,
+) -> Result<PgStatement, DatasetError> {
+    server.within(conn.prepare(AssertSqlSafe(statement).into_sql_str())).await
 }
 
 /// Whether a text is compared, or a float compared or read.
@@ -68,11 +87,9 @@ async fn of_a_relation(server: &PostgresServer, conn: &mut PgConnection, table: 
 async fn of_a_query(
     server: &PostgresServer,
     conn: &mut PgConnection,
-    source: &Source,
+    prepared: &PgStatement,
 ) -> Result<Natives, DatasetError> {
     let odd = server.within(conn.fetch_optional(ODD_COLLATIONS)).await?.is_some();
-    let statement = AssertSqlSafe(PostgresRows::everything(source)?).into_sql_str();
-    let prepared = server.within(conn.prepare(statement)).await?;
     let known = prepared.columns().iter().filter_map(|column| {
         let native = match column.type_info().name() {
             "TEXT" | "VARCHAR" if !odd => Native::Text,

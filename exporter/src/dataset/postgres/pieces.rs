@@ -36,6 +36,9 @@ use super::{
 const PAGES: u64 = 2_048;
 /// Frames of one range that wait for their turn.
 const AHEAD: usize = 8;
+/// A transaction of which each statement sees its own moment. What is locked in it stays locked: what the server was asked
+/// about a column holds until the statement that reads it.
+pub(super) const BEGIN_PLAIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED READ ONLY";
 /// A transaction that sees one moment.
 const BEGIN: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
 
@@ -88,6 +91,8 @@ pub(super) async fn open(
         if let Some(lock) = locking.clone() {
             server.within(leader.conn.execute(AssertSqlSafe(lock).into_sql_str())).await?;
         }
+    } else {
+        server.within(leader.conn.execute(BEGIN_PLAIN)).await?;
     }
     // the first statement of a transaction takes its snapshot
     let at = now(&server, &mut leader.conn).await?;
@@ -98,8 +103,11 @@ pub(super) async fn open(
     }
     let snapshot = match moment {
         Snapshot::Export => Some(snapshot(&server, &mut leader.conn).await?),
-        // each range is a statement and a moment of its own
-        Snapshot::None => None,
+        // each range is a statement and a moment of its own, and nothing stays open from one to the next
+        Snapshot::None => {
+            server.within(leader.conn.execute("COMMIT")).await?;
+            None
+        }
     };
     let mut sessions = vec![leader];
     while sessions.len() < server.per_export {

@@ -1,6 +1,7 @@
 //! A real PostgreSQL: its types, its writers, and what clients could send it.
 
 mod indexes;
+mod natives;
 mod ranges;
 mod sessions;
 

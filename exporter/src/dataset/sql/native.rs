@@ -27,6 +27,12 @@ impl Natives {
     pub(in crate::dataset) fn of(&self, column: &str) -> Option<Native> {
         self.0.get(column).copied()
     }
+
+    /// Those alone that let no other rows pass should they not be true any more.
+    pub(in crate::dataset) fn reals(mut self) -> Self {
+        self.0.retain(|_, native| *native == Native::Real);
+        self
+    }
 }
 
 impl FromIterator<(String, Native)> for Natives {

@@ -13,7 +13,7 @@ use sea_orm::{
 };
 
 use super::{
-    super::{DatasetError, balanced},
+    super::{DatasetError, balanced, reals::Fitted},
     Native, Natives, col, find, native, shown, sortable,
 };
 
@@ -42,6 +42,7 @@ impl Predicate<'_> {
                 let column = known(name)?;
                 match self.plain(&column, values) {
                     Some(plain) => col(&column.name).is_in(plain),
+                    None if self.is_real(&column) => self.one_of_reals(&column, values),
                     None => self.comparable(&column).is_in(values.iter().map(value)),
                 }
             }
@@ -64,6 +65,9 @@ impl Predicate<'_> {
     }
 
     fn comparison(&self, column: &Column, compare: Compare, literal: &Literal) -> Expr {
+        if let Some(number) = float(literal).filter(|_| self.is_real(column)) {
+            return compared_with_real(col(&column.name), compare, number);
+        }
         let (left, right) = (self.comparable(column), value(literal));
         match compare {
             Compare::Eq => match self.plain(column, std::slice::from_ref(literal)).and_then(|mut one| one.pop()) {
@@ -90,16 +94,53 @@ impl Predicate<'_> {
         native::plain(self.natives.of(&column.name), texts)
     }
 
+    /// Whether its values are shown with the digits of numbers of 32 bits.
+    fn is_real(&self, column: &Column) -> bool {
+        column.kind == ColumnType::Float && self.natives.of(&column.name) == Some(Native::Real)
+    }
+
+    fn one_of_reals(&self, column: &Column, values: &[Literal]) -> Expr {
+        let fitted = values.iter().filter_map(float).map(Fitted::of);
+        let exact: Vec<_> = fitted.filter(|fitted| fitted.exact).map(|fitted| real(fitted.floor)).collect();
+        // none of them is any value, which is NULL for NULL
+        if exact.is_empty() { col(&column.name).ne(col(&column.name)) } else { col(&column.name).is_in(exact) }
+    }
+
     /// The column as it compares with a literal of its type.
     fn comparable(&self, column: &Column) -> Expr {
         match (column.kind, self.backend) {
             (ColumnType::Decimal, DbBackend::Sqlite) => col(&column.name).cast_as("numeric"),
-            // as the number that is shown
-            (ColumnType::Float, _) if self.natives.of(&column.name) == Some(Native::Real) => {
-                col(&column.name).cast_as("text").cast_as("double precision")
-            }
             _ => sortable(column, self.backend),
         }
+    }
+}
+
+/// The condition for a `real`, which is compared as one, so that an index serves it.
+fn compared_with_real(column: Expr, compare: Compare, number: f64) -> Expr {
+    let Fitted { floor, exact } = Fitted::of(number);
+    let right = real(floor);
+    match compare {
+        Compare::Eq if exact => column.eq(right),
+        Compare::Ne if exact => column.ne(right),
+        Compare::Lt if exact => column.lt(right),
+        Compare::Gte if exact => column.gte(right),
+        Compare::Lt | Compare::Lte => column.lte(right),
+        Compare::Gt | Compare::Gte => column.gt(right),
+        // no value is written so
+        Compare::Eq => column.clone().ne(column),
+        Compare::Ne => column.clone().eq(column),
+    }
+}
+
+fn real(value: f32) -> Expr {
+    // as text, which the server reads exactly; it knows `inf` and `NaN`, too
+    Expr::val(format!("{value:e}")).cast_as("real")
+}
+
+const fn float(literal: &Literal) -> Option<f64> {
+    match literal {
+        Literal::Float(number) => Some(*number),
+        _ => None,
     }
 }
 

@@ -1,0 +1,171 @@
+//! What columns of the server are, and that they stay so until they are read.
+
+use polars::prelude::{Column as PolarsColumn, ParquetWriter};
+
+use super::*;
+use crate::dataset::ParquetFile;
+
+async fn count(database: &TestDatabase, ask: &str) -> i64 {
+    let row = database.db.query_one_raw(sea_orm::Statement::from_string(DbBackend::Postgres, ask)).await.unwrap();
+    row.unwrap().try_get_by_index(0).unwrap()
+}
+
+#[tokio::test]
+async fn nobody_gives_a_column_another_collation_between_the_question_and_the_read() {
+    // the server lives as long as this
+    let postgres = Postgres::start().await;
+    let database = postgres.database().await;
+    // a view would keep the type of its table by itself
+    run(
+        &database.db,
+        "CREATE TABLE folk (id bigint, tenant text); CREATE TABLE kept (id bigint, tenant text); \
+         CREATE VIEW seen AS SELECT id, tenant FROM kept",
+    )
+    .await;
+    let change = "ALTER TABLE folk ALTER tenant TYPE text COLLATE \"C\"";
+    let server = server(database.url());
+    let raw = Raw::parse("SELECT id, tenant FROM folk", &[]).unwrap();
+    for (source, change) in [
+        (Source::table("folk"), change),
+        (Source::Query(raw.into()), change),
+        (Source::table("seen"), "DROP VIEW seen"),
+    ] {
+        let rows = described(&server, source, vec![]).await;
+        let filter = filter::parse(&json!({"tenant": {"eq": "acme"}}), rows.columns()).unwrap();
+        let mut cut = TableSelect { rows: rows.clone(), query: query(&["id"], filter), select: None };
+        let mut session = server.connect().await.unwrap();
+        server.within(session.conn.execute(pieces::BEGIN_PLAIN)).await.unwrap();
+        assert!(cut.ranges(&mut session.conn).await.unwrap().len() < 2);
+        assert!(!cut.text(None).unwrap().contains("COLLATE"), "{}", cut.text(None).unwrap());
+        // as long as the export has not read it, no lock that changes it is to be had
+        let changing = format!("DO $$ BEGIN PERFORM set_config('lock_timeout', '300ms', true); {change}; END $$");
+        let refused = database.db.execute_unprepared(&changing).await.unwrap_err();
+        assert!(refused.to_string().contains("lock timeout"), "{refused}");
+    }
+    // afterwards it is
+    run(&database.db, change).await;
+}
+
+#[tokio::test]
+async fn one_statement_reads_in_the_transaction_in_which_its_columns_were_looked_at() {
+    // the server lives as long as this
+    let postgres = Postgres::start().await;
+    let database = postgres.database().await;
+    accounts(&database).await;
+    let server = server(database.url());
+    let rows = described(&server, Source::table("accounts"), vec![]).await;
+    let rows = PostgresRows { order: Some("id".into()), ..rows };
+    let filter = filter::parse(&json!({"filler": {"ne": "y"}}), rows.columns()).unwrap();
+    for moment in [Snapshot::Export, Snapshot::None] {
+        // nobody reads on, so that the server is at it
+        let mut reading = rows.clone().of_moment(moment).open(&query(&["id", "filler"], filter.clone())).await.unwrap();
+        assert!(reading.try_next().await.unwrap().is_some());
+        // the transaction began before the statement
+        let ask = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'sluice-exporter' \
+                   AND datname = current_database() AND query LIKE 'COPY%' AND xact_start < query_start";
+        testkit::eventually("one such read", async || (count(&database, ask).await == 1).then_some(())).await;
+    }
+}
+
+#[tokio::test]
+async fn ranges_that_are_of_several_moments_rest_on_nothing_that_may_change_between_them() {
+    // the server lives as long as this
+    let postgres = Postgres::start().await;
+    let database = postgres.database().await;
+    accounts(&database).await;
+    run(&database.db, "ANALYZE accounts").await;
+    let server = server(database.url());
+    let rows = described(&server, Source::table("accounts"), vec![]).await;
+    let filter = filter::parse(&json!({"filler": {"eq": "x".repeat(100)}}), rows.columns()).unwrap();
+    for (moment, compared) in [(Snapshot::Export, false), (Snapshot::None, true)] {
+        let rows = rows.clone().of_moment(moment);
+        let asked = query(&["id"], filter.clone());
+        let mut cut = TableSelect { rows: rows.clone(), query: asked.clone(), select: None };
+        let mut session = server.connect().await.unwrap();
+        assert!(cut.ranges(&mut session.conn).await.unwrap().len() > 1);
+        assert_eq!(cut.text(None).unwrap().contains("COLLATE \"C\""), compared, "{moment:?}");
+        drop(session);
+        let read = frames(&rows, &asked).await;
+        assert_eq!(read.iter().map(DataFrame::height).sum::<usize>() as i64, ROWS, "{moment:?}");
+    }
+    // what nobody needs to be of one moment holds nothing open
+    let none = rows.of_moment(Snapshot::None);
+    let mut reading = none.open(&query(&["id"], Filter::all())).await.unwrap();
+    assert!(reading.try_next().await.unwrap().is_some());
+    let open = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'sluice-exporter' \
+                AND datname = current_database() AND (state LIKE 'idle in transaction%' OR xact_start < query_start)";
+    testkit::eventually("nothing is open", async || (count(&database, open).await == 0).then_some(())).await;
+    drop(reading);
+}
+
+#[tokio::test]
+async fn a_real_at_the_edge_passes_the_same_filters_as_in_a_file() {
+    // the server lives as long as this
+    let postgres = Postgres::start().await;
+    let database = postgres.database().await;
+    let edges = [
+        0.1_f32,
+        -0.1,
+        0.3,
+        0.0,
+        -0.0,
+        1e-45,
+        -1e-45,
+        f32::MIN_POSITIVE,
+        f32::MAX,
+        f32::MIN,
+        // the shortest of these lie between two of them, or are written with another last digit by the server
+        33_554_448.0,
+        9.765_625e-4,
+        f32::INFINITY,
+        f32::NEG_INFINITY,
+        f32::NAN,
+    ];
+    let values: Vec<_> = edges.iter().enumerate().map(|(id, real)| format!("({id}, '{real:e}'::real)")).collect();
+    run(&database.db, "CREATE TABLE reals (id bigint, r real)").await;
+    run(&database.db, &format!("INSERT INTO reals VALUES {}, (99, NULL)", values.join(", "))).await;
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("reals.parquet");
+    let ids: Vec<_> = (0..edges.len() as i64).chain([99]).collect();
+    let reals: Vec<_> = edges.iter().copied().map(Some).chain([None]).collect();
+    let columns = vec![PolarsColumn::new("id".into(), ids), PolarsColumn::new("r".into(), reals)];
+    let mut frame = DataFrame::new_infer_height(columns).unwrap();
+    ParquetWriter::new(std::fs::File::create(&path).unwrap()).finish(&mut frame).unwrap();
+    let file = ParquetFile::open(&path, "reals", "", "").unwrap();
+    let server = server(database.url());
+    let raw = Raw::parse("SELECT id, r FROM reals", &[]).unwrap();
+    let table = described(&server, Source::table("reals"), vec![]).await;
+    let select = described(&server, Source::Query(raw.into()), vec![]).await;
+    let passing = async |dataset: &dyn Dataset, filter: &Value| -> Vec<i64> {
+        let filter = filter::parse(filter, dataset.columns()).unwrap();
+        let read: Vec<_> = dataset.open(&query(&["id"], filter)).await.unwrap().try_collect().await.unwrap();
+        let mut ids: Vec<i64> = read
+            .iter()
+            .flat_map(|frame| frame.column("id").unwrap().i64().unwrap().iter().flatten().collect::<Vec<_>>())
+            .collect();
+        ids.sort_unstable();
+        ids
+    };
+    let mut literals = vec![1e300, -1e300, 1e-300, 2.5];
+    for (id, real) in edges.iter().enumerate().filter(|(_, real)| real.is_finite()) {
+        let shown = crate::dataset::reals::shown(*real);
+        literals.extend([shown, shown.next_up(), shown.next_down()]);
+        // whoever copies a number out of a file finds its row
+        let own = json!({"r": {"eq": shown}});
+        let found = passing(&file, &own).await;
+        assert!(found.contains(&(id as i64)), "{shown}: {found:?}");
+        assert_eq!(passing(&select, &own).await, found, "{shown}");
+    }
+    for number in literals {
+        for filter in [
+            json!({"r": {"eq": number}}),
+            json!({"r": {"lt": number}}),
+            json!({"r": {"gte": number}}),
+            json!({"not": {"r": {"gt": number}}}),
+            json!({"not": {"r": {"in": [number, 0.3]}}}),
+            json!({"or": [{"r": {"ne": number}}, {"r": {"between": [number, 1.0]}}]}),
+        ] {
+            assert_eq!(passing(&table, &filter).await, passing(&file, &filter).await, "{filter}");
+        }
+    }
+}
