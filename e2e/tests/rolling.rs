@@ -27,13 +27,15 @@ use tokio::task::JoinSet;
 
 const SESSIONS: usize = 200;
 const PEOPLE: usize = 20;
-/// So small that a download takes as long as both restarts.
+/// So small that a download takes far longer than both restarts.
 const WINDOW: u64 = 32 * 1024;
-/// What a client takes to make use of half a window.
-const PACE: Duration = Duration::from_millis(400);
+/// What a client takes to make use of half a window, until both restarts are over.
+const PACE: Duration = Duration::from_millis(1_000);
 
-const LOOK_AWAY: Duration = Duration::from_millis(1_000);
-const SPREAD: Duration = Duration::from_millis(4_000);
+// So long that a machine that stands still for two seconds, and sees at once what came in these, changes nothing of what is
+// told by clocks here.
+const LOOK_AWAY: Duration = Duration::from_millis(5_000);
+const SPREAD: Duration = Duration::from_millis(8_000);
 
 /// What a person would see of a download.
 #[derive(Default)]
@@ -57,6 +59,8 @@ struct Download {
     digest: digest::Context,
     /// Epoch and number of the last event.
     place: Option<(String, u64)>,
+    /// Both restarts are over.
+    hurry: Arc<AtomicBool>,
     tale: Tale,
 }
 
@@ -109,7 +113,9 @@ impl Download {
                     assert!(self.offset <= granted, "more than was granted");
                     self.digest.update(&frame.payload);
                     if granted - self.offset <= WINDOW / 2 {
-                        tokio::time::sleep(PACE).await;
+                        if !self.hurry.load(Ordering::SeqCst) {
+                            tokio::time::sleep(PACE).await;
+                        }
                         let bytes = self.offset + WINDOW - granted;
                         granted += bytes;
                         client
@@ -212,7 +218,7 @@ async fn made(rest: &Rest, request: serde_json::Value) -> Export {
     export
 }
 
-/// The most of these moments within half a second, and how far apart the first and the last are.
+/// The most of these moments within an eighth of the spread, and how far apart the first and the last are.
 fn crowd(moments: &mut [Instant]) -> (usize, Duration) {
     moments.sort();
     let within = |first: &Instant| moments.iter().filter(|at| **at >= *first && **at - *first < SPREAD / 8).count();
@@ -242,7 +248,7 @@ async fn two_gateways_are_replaced_under_200_sessions_and_nobody_notices() {
     for person in 0..PEOPLE {
         let token = fleet.token(&format!("person-{person}"), "acme");
         let rest = Rest::new(fleet.url(), Some(&token));
-        let request = json!({"dataset": "flights", "columns": ["date"], "filter": {"origin": {"eq": "SEA"}}});
+        let request = json!({"dataset": "flights", "filter": {"origin": {"eq": "SEA"}}});
         exports.push((token, made(&rest, request).await));
     }
     let rest = fleet.rest();
@@ -250,14 +256,15 @@ async fn two_gateways_are_replaced_under_200_sessions_and_nobody_notices() {
     let large_sha256 = large.file.as_ref().expect("a file").sha256.clone();
 
     let begun = Instant::now();
+    let hurry = Arc::new(AtomicBool::new(false));
     let mut downloads = JoinSet::new();
     for session in 0..SESSIONS {
         let (token, export) = exports[session % PEOPLE].clone();
         let digest = digest::Context::new(&digest::SHA256);
-        let (url, tale) = (url.clone(), Tale::default());
+        let (url, hurry, tale) = (url.clone(), Arc::clone(&hurry), Tale::default());
         downloads.spawn(async move {
             let expected = export.file.as_ref().expect("a file").sha256.clone();
-            (expected, Download { url, token, export, offset: 0, digest, place: None, tale }.run().await)
+            (expected, Download { url, token, export, offset: 0, digest, place: None, hurry, tale }.run().await)
         });
     }
     let stop = Arc::new(AtomicBool::new(false));
@@ -281,6 +288,7 @@ async fn two_gateways_are_replaced_under_200_sessions_and_nobody_notices() {
         assert!(status.success(), "{status}: {}", old.stderr());
     }
     let replaced = begun.elapsed();
+    hurry.store(true, Ordering::SeqCst);
 
     let (mut closes, mut returns) = (Vec::new(), Vec::new());
     while let Some(done) = downloads.join_next().await {
@@ -313,10 +321,10 @@ async fn two_gateways_are_replaced_under_200_sessions_and_nobody_notices() {
             end.gone,
         );
         assert!(first >= LOOK_AWAY, "balancers had time to look away");
-        assert!(over <= SPREAD + Duration::from_secs(1), "{over:?}");
+        assert!(over <= SPREAD * 2, "{over:?}");
         assert!(sent.len() < 40 || crowd_sent * 2 < sent.len(), "{crowd_sent} of {} at once", sent.len());
         assert!(back.len() < 40 || crowd_back * 2 < back.len(), "{crowd_back} of {} at once", back.len());
-        assert!(end.gone < Duration::from_secs(25), "{:?}", end.gone);
+        assert!(end.gone < Duration::from_secs(60), "{:?}", end.gone);
     }
-    assert!(begun.elapsed() < Duration::from_secs(90), "{:?}", begun.elapsed());
+    assert!(begun.elapsed() < Duration::from_secs(180), "{:?}", begun.elapsed());
 }
