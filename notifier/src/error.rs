@@ -91,7 +91,7 @@ impl NotifierError {
         match self {
             Self::Bus(e) => !matches!(e, BusError::Unreadable(_) | BusError::Version(_)),
             Self::Store(StoreError::Db(e)) => !is_of_the_data(e),
-            Self::Files(e) => matches!(e, FileStoreError::Store(_)),
+            Self::Files(e) => matches!(e, FileStoreError::Store(_) | FileStoreError::NoBucket(_)),
             Self::JetStream { .. } | Self::Timeout(_) | Self::Fenced | Self::Stopping | Self::Partly(_) => true,
             Self::Store(StoreError::Damaged { .. })
             | Self::Config(_)

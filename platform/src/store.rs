@@ -28,10 +28,22 @@ pub enum FileStoreError {
     Config(String),
     /// The store refused or is away.
     #[error("file store: {0}")]
-    Store(#[from] object_store::Error),
+    Store(#[source] object_store::Error),
+    /// Nobody makes the bucket but who owns the storage.
+    #[error("file store: the bucket does not exist: make it, or name another in the URL: {0}")]
+    NoBucket(#[source] object_store::Error),
     /// What is to be written can't be had.
     #[error("{0}")]
     Source(#[source] std::io::Error),
+}
+
+impl From<object_store::Error> for FileStoreError {
+    fn from(error: object_store::Error) -> Self {
+        // the client has no word of its own for it; what is asked for by name may as well be the object that is missing
+        let missing =
+            matches!(error, object_store::Error::Generic { .. }) && error.to_string().contains("NoSuchBucket");
+        if missing { Self::NoBucket(error) } else { Self::Store(error) }
+    }
 }
 
 impl FileStoreError {

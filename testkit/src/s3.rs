@@ -229,5 +229,9 @@ mod tests {
         let guessing = FileStore::open(&guess).unwrap();
         guessing.get("a/2/y").await.unwrap_err();
         guessing.put("a/2/y", "mine now").await.unwrap_err();
+
+        let nowhere = StoreConfig { url: "s3://nowhere/some/prefix".into(), ..bucket.config("") };
+        let told = FileStore::open(&nowhere).unwrap().list("").await.unwrap_err();
+        assert!(told.to_string().contains("the bucket does not exist: make it"), "{told}");
     }
 }

@@ -2,6 +2,7 @@
 
 mod streams;
 mod tls;
+mod urls;
 
 use std::{sync::Arc, time::Duration};
 
@@ -47,6 +48,17 @@ pub enum BusError {
         /// Why.
         source: std::io::Error,
     },
+    /// No URL of a NATS server; its text is not told, as it may hold a password.
+    #[error("nats.url: entry {entry}: {detail}; expected nats://host:4222, or several separated by commas")]
+    Url {
+        /// Which of them, from 1.
+        entry: usize,
+        /// What is wrong with it.
+        detail: String,
+    },
+    /// A user, a password or a token in a URL, which logs and settings would show.
+    #[error("nats.url: entry {0} names a user: give nats.user and nats.password, or nats.credentials_file, instead")]
+    UserInUrl(usize),
     /// Only one of the two is there.
     #[error("nats.tls_cert_file and nats.tls_key_file belong together: set both, or none")]
     HalfAPair,
@@ -177,6 +189,7 @@ impl Bus {
     async fn open(config: &NatsConfig, name: &str, connected: Arc<Notify>) -> Result<Self, BusError> {
         let timeout = Duration::from_millis(config.request_timeout_ms);
         let client = name.trim_start_matches("sluice-").to_owned();
+        let urls = urls::servers(&config.url)?;
         let mut options = ConnectOptions::new()
             .name(name)
             .custom_inbox_prefix(config.inbox())
@@ -209,7 +222,6 @@ impl Bus {
         } else if !config.user.is_empty() {
             options = options.user_and_password(config.user.clone(), config.password.expose().to_owned());
         }
-        let urls: Vec<_> = config.url.split(',').map(str::trim).collect();
         let client = options.connect(urls).await.map_err(|e| tls::unconnected(config.url.clone(), e))?;
         let jetstream =
             jetstream::context::ContextBuilder::new().timeout(timeout).ack_timeout(timeout).build(client.clone());
