@@ -3,6 +3,8 @@
 //! The file is read window by window (see `windows`), so that memory depends on neither its size nor the size of
 //! its row groups. With a filter, each window's filter columns are read first and the others only when a row is left.
 
+#[cfg(test)]
+mod checksum_tests;
 mod nested;
 mod pages;
 mod predicate;

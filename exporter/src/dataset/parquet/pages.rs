@@ -1,7 +1,7 @@
 //! Where the pages of a column lie in a Parquet file.
 //!
 //! A page is the least that can be decoded, so that its rows and its size tell how much a window over them takes. Only
-//! the headers are read here, which lie before each.
+//! the headers are read here, which lie before each. They may hold a checksum of what is behind them.
 
 use std::{fs::File, io::Cursor, ops::Range, os::unix::fs::FileExt};
 
@@ -38,6 +38,16 @@ pub(super) struct Pages {
     pub(super) dictionary: Option<Range<u64>>,
     /// In order.
     pub(super) data: Vec<Page>,
+    /// Of those pages, the dictionary among them, whose writer left one, in the order in which they lie.
+    pub(super) checksums: Vec<Checksum>,
+}
+
+/// What a page was when it was written.
+#[derive(Debug)]
+pub(super) struct Checksum {
+    /// What is behind the header, as it is in the file.
+    body: Range<u64>,
+    crc: u32,
 }
 
 impl Pages {
@@ -55,6 +65,9 @@ impl Pages {
             at += length + size(header.compressed_page_size)? as u64;
             if at > place.end {
                 return Err(BROKEN);
+            }
+            if let Some(crc) = header.crc {
+                found.checksums.push(Checksum { body: begin + length..at, crc: crc.cast_unsigned() });
             }
             let bytes = size(header.uncompressed_page_size)?;
             if bytes > PAGE_BYTES {
@@ -76,6 +89,22 @@ impl Pages {
         Ok(found)
     }
 
+    /// Looks whether bytes that were read from this place of the file, one page or several in a row, are those that were
+    /// written, as far as checksums tell.
+    ///
+    /// # Errors
+    /// When they are not.
+    pub(super) fn check(&self, place: &Range<u64>, bytes: &[u8]) -> Result<(), DatasetError> {
+        let from = self.checksums.partition_point(|checksum| checksum.body.start < place.start);
+        for Checksum { body, crc } in self.checksums[from..].iter().take_while(|next| next.body.end <= place.end) {
+            let (begin, end) = ((body.start - place.start) as usize, (body.end - place.start) as usize);
+            if libdeflater::crc32(&bytes[begin..end]) != *crc {
+                return Err(ALTERED);
+            }
+        }
+        Ok(())
+    }
+
     /// The pages that have anything of these rows.
     pub(super) fn over(&self, rows: &Range<usize>) -> &[Page] {
         let from = self.data.partition_point(|page| page.rows.end <= rows.start);
@@ -86,6 +115,8 @@ impl Pages {
 
 /// What stands where a page should.
 pub(super) const BROKEN: DatasetError = DatasetError::Garbled("a page of the file is damaged");
+/// What is said of a page that has other bytes than it was written with.
+const ALTERED: DatasetError = DatasetError::Garbled("a page of the file is damaged: its checksum is of other bytes");
 
 /// The header at the beginning of these bytes of the file, and how long it is.
 fn header(file: &File, place: Range<u64>) -> Result<(PageHeader, u64), DatasetError> {

@@ -5,6 +5,9 @@
 //! go before the next. Nothing is mapped, as a file that somebody cuts short would then end the process: the pages of a
 //! window are copied, and a file that was written meanwhile is refused.
 
+#[cfg(test)]
+mod tests;
+
 use std::{
     collections::HashMap,
     fs::File,
@@ -71,6 +74,16 @@ pub(super) struct Windows {
 struct Known {
     columns: HashMap<u64, Arc<Pages>>,
     pages: usize,
+}
+
+/// Pages of a column that are read at once.
+struct Run {
+    places: Vec<Range<u64>>,
+    values: i64,
+    /// The first row that begins in them.
+    begins: usize,
+    /// All of the column in its group.
+    pages: Arc<Pages>,
 }
 
 /// Rows that are read at once.
@@ -239,34 +252,35 @@ impl Windows {
         for leaf in &leaves {
             let pages = self.pages(group, leaf, !whole)?;
             runs.push(if whole {
-                (vec![leaf.byte_range()], leaf.num_values(), 0)
+                Run { places: vec![leaf.byte_range()], values: leaf.num_values(), begins: 0, pages }
             } else {
                 let run = pages.over(rows);
                 let (Some(from), Some(to)) = (run.first(), run.last()) else { return Err(TOO_FEW) };
                 let places = pages.dictionary.iter().cloned().chain(iter::once(from.place.start..to.place.end));
                 let values = run.iter().map(|page| page.values as i64).sum();
-                (places.collect(), values, from.begins)
+                Run { places: places.collect(), values, begins: from.begins, pages: Arc::clone(&pages) }
             });
         }
-        let bytes = runs.iter().flat_map(|(places, ..)| places).map(|place| place.end - place.start).sum::<u64>();
+        let bytes = runs.iter().flat_map(|run| &run.places).map(|place| place.end - place.start).sum::<u64>();
         if bytes > COPIED as u64 {
             let detail = "a few rows of it have more than 1 GiB: write smaller groups of rows";
             return Err(DatasetError::Value { column: name.to_owned(), detail });
         }
         let kind = |leaf: &ColumnChunkMetadata| leaf.descriptor().descriptor.primitive_type.clone();
         let arrays = if whole || leaves.len() == 1 {
-            let first = runs.first().map_or(0, |(.., first)| *first);
+            let first = runs.first().map_or(0, |run| run.begins);
             let types: Vec<_> = leaves.iter().map(|leaf| kind(leaf)).collect();
-            let readers = leaves.iter().zip(runs).map(|(leaf, (places, values, _))| self.reader(leaf, places, values));
+            let readers =
+                leaves.iter().zip(&runs).map(|(leaf, run)| self.reader(leaf, &run.pages, &run.places, run.values));
             let filter = Filter::new_ranged(rows.start - first, rows.end - first);
             let readers = readers.collect::<Result<_, _>>()?;
             column_iter_to_arrays(readers, types.iter().collect(), ArrowField::clone(field), Some(filter))?.0
         } else {
             // the pages of each begin with another row, so that each is decoded as if it were alone
             let mut parts = Vec::with_capacity(leaves.len());
-            for (at, (leaf, (places, values, first))) in leaves.iter().zip(runs).enumerate() {
-                let reader = self.reader(leaf, places, values)?;
-                let filter = Filter::new_ranged(rows.start - first, rows.end - first);
+            for (at, (leaf, run)) in leaves.iter().zip(&runs).enumerate() {
+                let reader = self.reader(leaf, &run.pages, &run.places, run.values)?;
+                let filter = Filter::new_ranged(rows.start - run.begins, rows.end - run.begins);
                 let kind = kind(leaf);
                 let (mut arrays, _) =
                     column_iter_to_arrays(vec![reader], vec![&kind], nested::alone(field, at), Some(filter))?;
@@ -318,12 +332,13 @@ impl Windows {
     /// Counts the rows in the pages of a list, of which no header tells, one page after the other.
     fn count(&self, leaf: &ColumnChunkMetadata, pages: &mut Pages) -> Result<(), DatasetError> {
         let mut seen = 0;
-        for page in &mut pages.data {
-            let reader = self.reader(leaf, [page.place.clone()], page.values as i64)?;
-            let (begun, goes_on) = nested::rows(reader)?;
+        for at in 0..pages.data.len() {
+            let (place, values) = (pages.data[at].place.clone(), pages.data[at].values as i64);
+            let (begun, goes_on) = nested::rows(self.reader(leaf, pages, &[place], values)?)?;
             if goes_on && seen == 0 {
                 return Err(BROKEN);
             }
+            let page = &mut pages.data[at];
             page.rows = seen - usize::from(goes_on)..seen + begun;
             page.begins = seen;
             seen += begun;
@@ -331,11 +346,12 @@ impl Windows {
         Ok(())
     }
 
-    /// A reader of the pages that lie at these places, which have so many values.
+    /// A reader of those of a column's pages that lie at these places, which have so many values.
     fn reader(
         &self,
         leaf: &ColumnChunkMetadata,
-        places: impl IntoIterator<Item = Range<u64>>,
+        pages: &Pages,
+        places: &[Range<u64>],
         values: i64,
     ) -> Result<BasicDecompressor, DatasetError> {
         let mut bytes = Vec::new();
@@ -345,6 +361,7 @@ impl Windows {
             #[cfg(test)]
             self.copied.fetch_add(size, std::sync::atomic::Ordering::Relaxed);
             self.file.read_exact_at(&mut bytes[begin..], place.start)?;
+            pages.check(place, &bytes[begin..])?;
         }
         let about = PageMetaData::new(0, values, leaf.compression(), leaf.descriptor().descriptor.clone());
         let pages = PageReader::new_with_page_meta(Cursor::new(bytes.into()), about, Vec::new(), usize::MAX);
@@ -389,15 +406,22 @@ fn cut(rows: Range<usize>, columns: &[Arc<Pages>]) -> Vec<Range<usize>> {
     if over(&rows) <= BYTES {
         return vec![rows];
     }
-    let starts = columns.iter().flat_map(|pages| pages.over(&rows)).map(|page| page.rows.start);
-    let mut bounds: Vec<_> = starts.filter(|at| *at > rows.start).chain([rows.end]).collect();
-    bounds.sort_unstable();
+    // of all columns together, as they begin: each is looked at once, as there may be any number of small ones
+    let mut pages: Vec<_> = columns.iter().flat_map(|pages| pages.over(&rows)).collect();
+    pages.sort_unstable_by_key(|page| page.rows.start);
+    let mut bounds: Vec<_> = pages.iter().map(|page| page.rows.start).filter(|at| *at > rows.start).collect();
+    bounds.push(rows.end);
     bounds.dedup();
-    let (mut pieces, mut begin, mut end) = (Vec::new(), rows.start, rows.start);
+    let mut pages = pages.into_iter().peekable();
+    let (mut pieces, mut begin, mut end, mut held) = (Vec::new(), rows.start, rows.start, 0_usize);
     for bound in bounds {
-        if end > begin && over(&(begin..bound)) > BYTES {
+        let more = iter::from_fn(|| pages.next_if(|page| page.rows.start < bound));
+        held = more.map(|page| page.bytes).fold(held, usize::saturating_add);
+        if end > begin && held > BYTES {
             pieces.push(begin..end);
             begin = end;
+            // with those that began before it and are not at their end
+            held = over(&(begin..bound));
         }
         end = bound;
     }
@@ -422,7 +446,8 @@ fn plan(groups: &[(usize, usize)], width: usize, few: usize) -> Vec<Window> {
             (rows, bytes) = (0, 0);
         }
         // a large group is cut by both limits, and stays alone
-        let by_bytes = (group_rows as u128 * BYTES as u128 / group_bytes.max(1) as u128) as usize;
+        let by_bytes = group_rows as u128 * BYTES as u128 / group_bytes.max(1) as u128;
+        let by_bytes = usize::try_from(by_bytes).unwrap_or(usize::MAX);
         let slice = most_rows.min(by_bytes).max(1);
         if rows == 0 && group_rows > slice {
             let pieces = group_rows.div_ceil(slice);
@@ -442,71 +467,4 @@ fn plan(groups: &[(usize, usize)], width: usize, few: usize) -> Vec<Window> {
         bytes += group_bytes;
     }
     windows
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Each row exactly once and in order, whatever the groups.
-    fn covers(groups: &[(usize, usize)], windows: &[Window]) -> bool {
-        let starts: Vec<usize> = groups
-            .iter()
-            .scan(0, |at, group| {
-                *at += group.0;
-                Some(*at - group.0)
-            })
-            .collect();
-        let mut at = 0;
-        windows.iter().all(|window| {
-            let begins = starts[window.groups.start] + window.rows.start == at;
-            at += window.rows.len();
-            begins && !window.rows.is_empty()
-        }) && at == groups.iter().map(|group| group.0).sum::<usize>()
-    }
-
-    #[test]
-    fn windows_cover_all_rows_once_and_are_bounded() {
-        for (groups, width, expected) in [
-            (vec![], 5, 0),
-            (vec![(0, 0)], 5, 0),
-            (vec![(10, 100); 100], 5, 1),
-            (vec![(0, 0), (10, 100), (0, 0), (10, 100)], 5, 1),
-            (vec![(272_727, 1_490_000); 11], 5, 11),
-            (vec![(3_000_000, 60 << 20)], 5, 8),
-            (vec![(10, 100), (3_000_000, 1 << 20), (10, 100)], 5, 10),
-            (vec![(100_000, 1 << 30)], 2, 32),
-            // large cells: no number of rows wins over the bytes
-            (vec![(1_024, 1 << 30)], 2, 32),
-            (vec![(4, 1 << 30)], 2, 4),
-        ] {
-            let windows = plan(&groups, width, usize::MAX);
-            assert!(covers(&groups, &windows), "{groups:?}: {windows:?}");
-            assert_eq!(windows.len(), expected, "{groups:?}: {windows:?}");
-        }
-    }
-
-    #[test]
-    fn windows_are_cut_between_pages_where_these_are_large() {
-        let pages = |sizes: &[(usize, usize)]| {
-            let mut begin = 0;
-            let data = sizes.iter().map(|(rows, bytes)| {
-                begin += rows;
-                Page { place: 0..0, values: *rows, rows: begin - rows..begin, begins: begin - rows, bytes: *bytes }
-            });
-            Arc::new(Pages { dictionary: None, data: data.collect() })
-        };
-        let small = pages(&[(100, 1_000); 10]);
-        assert_eq!(cut(0..1_000, std::slice::from_ref(&small)).len(), 1);
-        // the last rows are most of it
-        let skewed = pages(&[(990, 1_000), (2, BYTES / 2), (2, BYTES / 2), (2, BYTES / 2), (4, BYTES * 2)]);
-        let pieces = cut(0..1_000, &[small, skewed]);
-        // a page is the least, and the other column's pages are read beside it
-        assert_eq!(pieces, [0..992, 992..994, 994..996, 996..1_000]);
-        // unless it has few bytes, and says much
-        let short = pages(&[(90, 1_000), (1_000, PAGE_BYTES * 2)]);
-        let pieces = cut(0..1_090, &[short]);
-        assert_eq!(pieces.len(), 1 + PAGE_BYTES * 2 / BYTES, "{pieces:?}");
-        assert!(pieces[1..].iter().all(|piece| piece.len() <= 63), "{pieces:?}");
-    }
 }
