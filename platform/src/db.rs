@@ -39,6 +39,16 @@ pub async fn connect(config: &DatabaseConfig) -> Result<DatabaseConnection, DbEr
 /// The URL of a SQLite file that is only read, whatever its name is.
 #[must_use]
 pub fn reading(file: &Path) -> Secret {
+    of_file(file, "ro")
+}
+
+/// The URL of a SQLite file that is made when it doesn't exist, whatever its name is.
+#[must_use]
+pub fn making(file: &Path) -> Secret {
+    of_file(file, "rwc")
+}
+
+fn of_file(file: &Path, mode: &str) -> Secret {
     let mut path = String::new();
     for c in file.to_string_lossy().chars() {
         match c {
@@ -47,7 +57,7 @@ pub fn reading(file: &Path) -> Secret {
             c => path.push(c),
         }
     }
-    Secret::new(format!("sqlite://{path}?mode=ro"))
+    Secret::new(format!("sqlite://{path}?mode={mode}"))
 }
 
 /// Whether the parameters of a SQLite URL say so, and not only the name of its file.
@@ -77,8 +87,7 @@ mod tests {
         };
         for name in ["mode=ro", "100% of what?", "a#b", "plain"] {
             let path = dir.path().join(name);
-            let url = reading(&path).expose().replace("?mode=ro", "?mode=rwc");
-            let config = DatabaseConfig { url: Secret::new(url), ..DatabaseConfig::default() };
+            let config = DatabaseConfig { url: making(&path), ..DatabaseConfig::default() };
             let written = connect(&config).await.expect("a file is made");
             assert_eq!(journal(&written).await, "wal", "{name}");
             written.execute_unprepared("CREATE TABLE t (n INTEGER)").await.expect("it is writable");

@@ -107,7 +107,7 @@ fn text(
     let runtime = Runtime {
         log: Log { filter: LOG },
         nats: Nats { url: nats_url, user: USER, password: &secrets.nats_password },
-        database: Url { url: format!("sqlite://{}?mode=rwc", dir.database().display()) },
+        database: Url { url: platform::db::making(&dir.database()).expose().to_owned() },
         store: Url { url: format!("file://{}", dir.files().display()) },
         gateway: Gateway {
             listen: address.to_string(),

@@ -5,7 +5,7 @@ use std::{
     str::FromStr,
 };
 
-use platform::{config::DatabaseConfig, secret::Secret};
+use platform::config::DatabaseConfig;
 use sea_orm::{ConnectionTrait, DatabaseConnection, DbBackend, Statement, sqlx::sqlite::SqliteConnectOptions};
 
 use super::{super::seal::Pieces, BackupError, pour, text};
@@ -19,7 +19,7 @@ pub(super) async fn copy(db: &DatabaseConnection, to: &Path) -> Result<(), Backu
 
 /// Opens a copy.
 pub(super) async fn open(copy: &Path) -> Result<DatabaseConnection, BackupError> {
-    let url = Secret::new(format!("sqlite://{}?mode=ro", copy.display()));
+    let url = platform::db::reading(copy);
     let mut options = sea_orm::ConnectOptions::new(url.expose());
     options.max_connections(1).sqlx_logging(false);
     Ok(sea_orm::Database::connect(options).await?)
