@@ -1,5 +1,5 @@
 import { Anchor, AppShell, Container, Stack } from "@mantine/core";
-import { useQueryClient } from "@tanstack/react-query";
+import { QueryClientProvider } from "@tanstack/react-query";
 import { useCallback, useEffect, useState } from "react";
 import { Link, Route, Switch, useLocation } from "wouter";
 import classes from "./App.module.css";
@@ -12,30 +12,41 @@ import { Header } from "./layout/Header.js";
 import { Home } from "./layout/Home.js";
 import { PageTitle } from "./layout/PageTitle.js";
 import { LiveProvider, useLive } from "./live/LiveProvider.js";
+import { Stay } from "./live/stay.js";
 import { Announcer } from "./notify/Announcer.js";
 import { notifyNoMore } from "./notify/notify.js";
 import { strings } from "./strings.js";
 
 /** Sign-in, or the page of the person who is signed in. */
 export function App() {
-  const queries = useQueryClient();
+  const [stay, setStay] = useState(() => new Stay());
   const [, navigate] = useLocation();
   const [identity, setIdentity] = useState(() => loadIdentity());
   const [ended, setEnded] = useState(false);
 
-  const keep = useCallback((given: Identity) => {
-    storeIdentity(given);
-    setIdentity(given);
-    setEnded(false);
-  }, []);
+  const keep = useCallback(
+    (given: Identity) => {
+      if (stay.over.aborted) {
+        return; // they have signed out meanwhile
+      }
+      storeIdentity(given);
+      setIdentity(given);
+      setEnded(false);
+    },
+    [stay],
+  );
   const leave = useCallback(
     (byItself: boolean) => {
+      if (stay.over.aborted) {
+        return; // whoever is here by now stays
+      }
+      stay.end();
+      setStay(new Stay());
       storeIdentity(undefined);
       setIdentity(undefined);
       setEnded(byItself);
-      queries.clear();
     },
-    [queries],
+    [stay],
   );
   const arrive = useCallback(
     (given: Identity, back?: string) => {
@@ -59,13 +70,16 @@ export function App() {
     [leave],
   );
 
-  if (!identity) {
-    return <SignIn ended={ended} onSignIn={arrive} />;
-  }
   return (
-    <LiveProvider identity={identity} onIdentity={keep} onEnded={() => leave(true)}>
-      <Shell identity={identity} onLeave={() => leave(false)} />
-    </LiveProvider>
+    <QueryClientProvider client={stay.queries}>
+      {identity ? (
+        <LiveProvider stay={stay} identity={identity} onIdentity={keep} onEnded={() => leave(true)}>
+          <Shell identity={identity} onLeave={() => leave(false)} />
+        </LiveProvider>
+      ) : (
+        <SignIn ended={ended} onSignIn={arrive} />
+      )}
+    </QueryClientProvider>
   );
 }
 

@@ -1,13 +1,15 @@
 import { SluiceClient, SluiceError } from "@sluice/client";
-import { useQueryClient } from "@tanstack/react-query";
 import { createContext, type ReactNode, useContext, useEffect, useRef, useState } from "react";
 import type { Identity } from "../auth/identity.js";
 import { renew } from "../auth/renew.js";
 import { FileSaver } from "../saving/saver.js";
 import { type ConnectionState, connectionOf } from "./connection.js";
 import { followMessages } from "./follow.js";
+import type { Stay } from "./stay.js";
 
-interface Live {
+/** What the page of a signed-in person works with. */
+export interface Live {
+  stay: Stay;
   client: SluiceClient;
   saver: FileSaver;
   connection: ConnectionState;
@@ -16,6 +18,7 @@ interface Live {
 const LiveContext = createContext<Live | undefined>(undefined);
 
 interface Props {
+  stay: Stay;
   identity: Identity;
   /** A newer token of the same person, or what the session told about them. */
   onIdentity: (identity: Identity) => void;
@@ -25,8 +28,7 @@ interface Props {
 }
 
 /** One client and one live session for as long as a person is signed in. */
-export function LiveProvider({ identity, onIdentity, onEnded, children }: Props) {
-  const queries = useQueryClient();
+export function LiveProvider({ stay, identity, onIdentity, onEnded, children }: Props) {
   const latest = useRef({ identity, onIdentity, onEnded });
   latest.current = { identity, onIdentity, onEnded };
   const [live, setLive] = useState<Live>();
@@ -35,7 +37,7 @@ export function LiveProvider({ identity, onIdentity, onEnded, children }: Props)
     let renewing: Promise<string> | undefined;
     let over = false;
     const whileSignedIn = () => {
-      if (over) {
+      if (over || stay.over.aborted) {
         throw new SluiceError({ slug: "unauthorized", title: "Signed out" });
       }
     };
@@ -68,7 +70,8 @@ export function LiveProvider({ identity, onIdentity, onEnded, children }: Props)
       new Worker(new URL("../saving/worker/worker.ts", import.meta.url), { type: "module", name: "saving" });
     const saver = new FileSaver({ client, getToken, startWorker, owner: ownerOf(latest.current.identity) });
     let resumed = false;
-    const show = () => setLive({ client, saver, connection: connectionOf(client.state, navigator.onLine) });
+    const show = () =>
+      setLive({ stay, client, saver, connection: connectionOf(client.state, navigator.onLine) });
     const onOnline = () => {
       client.retryNow();
       saver.retryNow();
@@ -81,7 +84,7 @@ export function LiveProvider({ identity, onIdentity, onEnded, children }: Props)
       client.connect().catch(show);
     };
     const stops = [
-      followMessages(client, queries),
+      followMessages(client, stay.queries),
       client.onState((state) => {
         show();
         if (state.name === "live") {
@@ -117,7 +120,7 @@ export function LiveProvider({ identity, onIdentity, onEnded, children }: Props)
       saver.close();
       client.close();
     };
-  }, [queries]);
+  }, [stay]);
 
   return live && <LiveContext.Provider value={live}>{children}</LiveContext.Provider>;
 }

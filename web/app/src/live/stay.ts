@@ -1,0 +1,41 @@
+import { SluiceError } from "@sluice/client";
+import { QueryClient } from "@tanstack/react-query";
+
+/**
+ * One stay of a person, from before they sign in until they have signed out. What the page knows of them is kept here
+ * alone: an answer that comes late reaches nobody who signs in after them.
+ */
+export class Stay {
+  /** Everything that was asked for and pushed. */
+  readonly queries = newQueries();
+  readonly #end = new AbortController();
+
+  /** Aborted when they have signed out. */
+  get over(): AbortSignal {
+    return this.#end.signal;
+  }
+
+  /** They sign out. */
+  end(): void {
+    this.#end.abort();
+    this.queries.clear();
+  }
+}
+
+function newQueries(): QueryClient {
+  return new QueryClient({
+    defaultOptions: {
+      // without a network a click is told at once, and nothing is asked for, or paid for, behind the person's back later
+      mutations: { networkMode: "always" },
+      queries: {
+        networkMode: "always",
+        refetchOnReconnect: true,
+        staleTime: 30_000,
+        retry: (count, error) => {
+          const { slug } = SluiceError.from(error);
+          return count < 2 && (slug === "network" || slug === "unavailable" || slug === "timeout");
+        },
+      },
+    },
+  });
+}
