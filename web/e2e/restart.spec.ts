@@ -90,6 +90,33 @@ test("a tab that crashed goes on when the page is opened again", async ({ page, 
   expect(await savedDigest(await downloading)).toBe(await sealed(stack, id));
 });
 
+test("what a page had no time to remove goes at the next start, before anybody signs in", async ({
+  page,
+  baseURL,
+}) => {
+  await page.route("**/left", (route) => route.fulfill({ contentType: "text/html", body: "" }));
+  await page.goto("/left"); // of the same origin, and none of the page's own scripts
+  const files = () =>
+    page.evaluate(async () => {
+      const root = await navigator.storage.getDirectory();
+      const folder = await root.getDirectoryHandle("saves", { create: true });
+      const names: string[] = [];
+      for await (const name of folder.keys()) {
+        names.push(name);
+      }
+      return names;
+    });
+  await page.evaluate(async () => {
+    const root = await navigator.storage.getDirectory();
+    const folder = await root.getDirectoryHandle("saves", { create: true });
+    await folder.getFileHandle("left-behind", { create: true });
+  });
+  expect(await files()).toEqual(["left-behind"]);
+  await page.goto(baseURL ?? "");
+  await expect(page.getByTestId("sign-in-alice")).toBeVisible();
+  await expect.poll(files).toEqual([]);
+});
+
 test("a chosen file waits after a reload until the person allows it again, and goes on with what it has", async ({
   page,
   gate,

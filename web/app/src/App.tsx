@@ -15,6 +15,8 @@ import { LiveProvider, useLive } from "./live/LiveProvider.js";
 import { Stay } from "./live/stay.js";
 import { Announcer } from "./notify/Announcer.js";
 import { notifyNoMore } from "./notify/notify.js";
+import { Journal } from "./saving/journal.js";
+import { removeUnknown } from "./saving/leftovers.js";
 import { strings } from "./strings.js";
 
 /** Sign-in, or the page of the person who is signed in. */
@@ -58,6 +60,10 @@ export function App() {
     [keep, navigate],
   );
 
+  useEffect(() => {
+    // what a page that left for the issuer's had no time to remove; a browser that keeps nothing has nothing to remove
+    void removeUnknown(new Journal()).catch(() => undefined);
+  }, []);
   useEffect(
     () =>
       watchOtherTabs((gone) => {
@@ -88,12 +94,11 @@ function Shell({ identity, onLeave }: { identity: Identity; onLeave: () => void 
   const signOut = async () => {
     tellOtherTabs(identity);
     notifyNoMore();
-    // what cannot be removed now is nobody else's to see, and is removed when it is old
+    // what cannot be removed now is nobody else's to see, and is removed at the next start
     const forgotten = saver.forget().catch(() => undefined);
     sessionStorage.clear();
     onLeave();
-    await forgotten;
-    await signOutAtIssuer(identity);
+    await signOutAtIssuer(identity, forgotten);
   };
   return (
     <AppShell header={{ height: 60 }} padding={{ base: "sm", sm: "lg" }}>

@@ -2,10 +2,11 @@ import { type Export, type SluiceClient, SluiceError, type TransferState } from 
 import { abilitiesOf } from "./abilities.js";
 import { isHopeless, isToldElsewhere } from "./ends.js";
 import { Journal } from "./journal.js";
+import { removeOwn, removeUnknown } from "./leftovers.js";
 import type { FromWorker, Order, ToWorker } from "./messages.js";
 import { OwnProblem } from "./ownProblem.js";
 import { fromPlain, toPlain } from "./plainError.js";
-import { privateFile, privateFiles, removePrivateFile } from "./privateFiles.js";
+import { privateFile, removePrivateFile } from "./privateFiles.js";
 import { beginStreamDownload, type StreamDownload } from "./streamDownload.js";
 import { type Abilities, MEMORY_LIMIT, type Way, wayToDownloads } from "./ways.js";
 
@@ -27,10 +28,6 @@ const KEEP_BYTES = 1024 * 1024 * 1024;
 
 /** For how long at most, milliseconds. */
 const KEEP_MS = 24 * 3600 * 1000;
-
-/** How often a file that is still held is tried to be removed, and how long to wait in between, in milliseconds. */
-const REMOVE_TRIES = 100;
-const REMOVE_PAUSE_MS = 150;
 
 /** How long the server may take to show that it is there, in milliseconds. */
 const PROBE_MS = 10_000;
@@ -61,6 +58,7 @@ export class FileSaver {
   readonly #names = new Map<string, string>();
   #worker: Worker | undefined;
   #workerReady = false;
+  #over = false;
   #owner: string;
 
   constructor(options: SaverOptions) {
@@ -85,7 +83,7 @@ export class FileSaver {
   /** Saves the file. What is here already is handed over at once, and what is on its way is left to it. */
   async save(item: Pick<Export, "id" | "dataset" | "format" | "file">, place: Place): Promise<void> {
     const exportId = item.id;
-    if (this.#states.get(exportId)?.phase === "receiving") {
+    if (this.#over || this.#states.get(exportId)?.phase === "receiving") {
       return;
     }
     this.#names.set(exportId, item.file?.name ?? `${item.dataset}.${item.format}`);
@@ -125,6 +123,9 @@ export class FileSaver {
       order.answers = stream.answers;
     }
     if (way === "private" || (way === "file" && (await this.#journal.works()))) {
+      if (this.#over) {
+        return; // a note would stay behind
+      }
       const chosen = handle ? { handle } : undefined;
       await this.#journal.put({ exportId, owner: this.#owner, way, ...chosen, at: Date.now() });
     }
@@ -161,12 +162,7 @@ export class FileSaver {
         await this.#goOn(entry.exportId, false);
       }
     }
-    const known = new Set((await this.#journal.all()).map((entry) => entry.exportId));
-    for (const name of await privateFiles()) {
-      if (!known.has(name)) {
-        await removePrivateFile(name).catch(() => undefined); // another tab may just have begun it
-      }
-    }
+    await removeUnknown(this.#journal);
   }
 
   /** Goes on with a paused file; the click that calls it lets the browser ask the person. */
@@ -184,8 +180,13 @@ export class FileSaver {
     this.#post({ type: "retry" });
   }
 
-  /** The page goes: what is unfinished stays for the next visit. */
+  /** The page goes, and nothing is begun any more: what is unfinished stays for the next visit. */
   close(): void {
+    this.#over = true;
+    this.#endWorker();
+  }
+
+  #endWorker(): void {
     this.#worker?.terminate();
     this.#worker = undefined;
     for (const release of this.#releases.values()) {
@@ -205,12 +206,7 @@ export class FileSaver {
     if (!(await this.#journal.works())) {
       return; // then nothing was kept
     }
-    for (const entry of await this.#journal.all()) {
-      if (entry.owner === owner) {
-        await removePatiently(entry.exportId);
-        await this.#discard(entry.exportId);
-      }
-    }
+    await removeOwn(this.#journal, owner);
   }
 
   async #goOn(exportId: string, mayAsk: boolean): Promise<void> {
@@ -238,6 +234,10 @@ export class FileSaver {
   /** Gives an order to the worker, unless another tab is at the same file. One tab alone writes to it. */
   async #give(order: Order): Promise<boolean> {
     if ((order.way === "file" || order.way === "private") && !(await this.#lock(order.exportId))) {
+      return false;
+    }
+    if (this.#over) {
+      this.#unlock(order.exportId); // it came after all others were released
       return false;
     }
     this.#post({ type: "save", order }, order.port ? [order.port] : []);
@@ -359,7 +359,7 @@ export class FileSaver {
     news: { attempt?: number; whole?: { name: string; type: string; size: number } },
   ) {
     const entry = (await this.#journal.all()).find((one) => one.exportId === exportId);
-    if (entry) {
+    if (entry && !this.#over) {
       await this.#journal.put({ ...entry, ...news, at: Date.now() });
     }
   }
@@ -418,7 +418,7 @@ export class FileSaver {
     const error = this.#workerReady
       ? new SluiceError({ slug: "sink", title: "The download stopped working" })
       : await whyNotLoaded();
-    this.close();
+    this.#endWorker();
     for (const [exportId, state] of [...this.#states]) {
       if (state.phase === "receiving") {
         this.#set(exportId, { phase: "failed", error });
@@ -450,18 +450,6 @@ async function whyNotLoaded(): Promise<SluiceError> {
     return new OwnProblem("outdated");
   } catch (cause) {
     return SluiceError.from(cause);
-  }
-}
-
-/** Removes a private file that a worker which has just been ended, here or in another tab, may hold for a moment yet. */
-async function removePatiently(exportId: string): Promise<void> {
-  for (let tried = 0; tried < REMOVE_TRIES; tried += 1) {
-    try {
-      await removePrivateFile(exportId);
-      return;
-    } catch {
-      await new Promise((resolve) => setTimeout(resolve, REMOVE_PAUSE_MS));
-    }
   }
 }
 

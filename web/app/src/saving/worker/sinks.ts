@@ -1,5 +1,6 @@
 import { type Hasher, newHasher, type Sink, SluiceError } from "@sluice/client";
 import { OwnProblem } from "../ownProblem.js";
+import { patiently } from "../patiently.js";
 import { MEMORY_LIMIT } from "../ways.js";
 
 /** Where a worker puts the bytes of one file. */
@@ -18,7 +19,6 @@ const READ_BYTES = 1024 * 1024;
 
 /** How often a file that another worker still holds is asked for: one of a page that was just reloaded goes soon. */
 const OPEN_TRIES = 20;
-const OPEN_PAUSE_MS = 150;
 
 /** A private file, written in place: what was written is there after a crash. */
 export class PrivateTarget implements Target {
@@ -42,7 +42,7 @@ export class PrivateTarget implements Target {
   }
 
   static async open(handle: FileSystemFileHandle, resume: boolean): Promise<PrivateTarget> {
-    const access = await patiently(() => handle.createSyncAccessHandle());
+    const access = await patiently(() => handle.createSyncAccessHandle(), OPEN_TRIES);
     const hasher = newHasher();
     let position = 0;
     if (resume) {
@@ -321,20 +321,6 @@ export class MemoryTarget implements Target {
     this.#parts.push(new Blob(this.#pending));
     this.#pending = [];
     this.#pendingBytes = 0;
-  }
-}
-
-async function patiently<T>(open: () => Promise<T>): Promise<T> {
-  for (let tried = 1; ; tried += 1) {
-    try {
-      return await open();
-    } catch (cause) {
-      const held = cause instanceof DOMException && cause.name === "NoModificationAllowedError";
-      if (!held || tried === OPEN_TRIES) {
-        throw cause;
-      }
-      await new Promise((resolve) => setTimeout(resolve, OPEN_PAUSE_MS));
-    }
   }
 }
 
