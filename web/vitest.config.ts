@@ -2,7 +2,7 @@ import { defineConfig } from "vitest/config";
 
 export default defineConfig({
   test: {
-    include: ["client/test/**/*.test.ts", "app/test/**/*.test.ts"],
+    include: ["client/test/**/*.test.ts", "app/test/**/*.test.ts", "e2e/**/*.test.ts"],
     environment: "node",
     // far more than any of it takes: a slow machine fails nothing
     testTimeout: 60_000,

@@ -46,18 +46,17 @@ export class Gate {
     return `http://127.0.0.1:${typeof address === "object" && address ? address.port : ""}`;
   }
 
-  /** Lets about so many more bytes come, and then none. */
+  /** Lets about so many more bytes come, also on lines that were held, and then none. */
   holdAfter(bytes: number): void {
     this.#left = bytes;
+    if (bytes > 0) {
+      this.#resume(); // browsers use idle lines again, and would wait on a held one forever
+    }
   }
 
   /** Lets everything come. */
   release(): void {
-    this.#left = Number.POSITIVE_INFINITY;
-    for (const socket of this.#held) {
-      socket.resume();
-    }
-    this.#held.clear();
+    this.holdAfter(Number.POSITIVE_INFINITY);
   }
 
   /** Ends the line for good. */
@@ -71,6 +70,13 @@ export class Gate {
     for (const socket of this.#all) {
       socket.destroy();
     }
+  }
+
+  #resume(): void {
+    for (const socket of this.#held) {
+      socket.resume();
+    }
+    this.#held.clear();
   }
 
   #look(gateway: Socket): void {
