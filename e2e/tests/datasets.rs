@@ -83,6 +83,33 @@ async fn an_estimate_says_what_the_export_then_is_and_costs_nothing() {
 }
 
 #[tokio::test]
+async fn a_gateway_that_comes_before_any_exporter_says_so_and_learns_of_the_first() {
+    let mut fleet = Fleet::start(Plan { gateways: 0, exporters: 0, ..Plan::default() }).await;
+    fleet.add_gateway();
+    let url = fleet.urls[0].clone();
+    fleet.gateways[0].ready(&format!("{url}/healthz")).await;
+    let rest = fleet.rest();
+    // the proxy is told to send nobody yet, and by which of its parts
+    let ready = rest.get("/readyz").await;
+    let body: Value = ready.json();
+    assert_eq!((ready.status.as_u16(), &body["ready"]), (503, &json!(false)), "{body}");
+    assert!(body.to_string().contains("no exporter has advertised anything"), "{body}");
+    assert_eq!(names(&rest).await, [""; 0]);
+    for path in ["/v1/exports", "/v1/exports/estimate"] {
+        let answer = rest.post(path, &json!({"dataset": "flights"})).await;
+        assert_eq!(answer.problem().slug(), Slug::Unavailable, "{path}: nobody knows whether there is such a dataset");
+    }
+    let credits: CreditsView = rest.get("/v1/credits").await.json();
+    assert_eq!((credits.balance, credits.held), (5, 0));
+
+    fleet.add_exporter();
+    fleet.gateways[0].ready(&format!("{url}/readyz")).await;
+    offers(&rest, "flights", true).await;
+    let export = rest.create(&request(json!({"dataset": "flights", "filter": {"origin": {"eq": "SEA"}}}))).await;
+    assert_eq!(rest.ended(export.id).await.status, Status::Completed, "{}", fleet.logs());
+}
+
+#[tokio::test]
 async fn a_dataset_in_rust_comes_and_goes_with_its_exporter() {
     let fleet = Fleet::small().await;
     let rest = fleet.rest();

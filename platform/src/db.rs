@@ -36,13 +36,13 @@ pub async fn connect(config: &DatabaseConfig) -> Result<DatabaseConnection, DbEr
     Database::connect(options).await
 }
 
-/// The URL of a SQLite file that is only read, whatever its name is.
+/// The URL of a SQLite file that is only read, whatever its name is in UTF-8.
 #[must_use]
 pub fn reading(file: &Path) -> Secret {
     of_file(file, "ro")
 }
 
-/// The URL of a SQLite file that is made when it doesn't exist, whatever its name is.
+/// The URL of a SQLite file that is made when it doesn't exist, whatever its name is in UTF-8.
 #[must_use]
 pub fn making(file: &Path) -> Secret {
     of_file(file, "rwc")

@@ -76,11 +76,24 @@ pub struct Loaded {
     pub datasets: Vec<Arc<dyn Dataset>>,
     /// In the order of the file.
     pub templates: Vec<Arc<dyn Template>>,
-    /// Datasets whose source can't be read now, by name, and why.
+    /// Datasets whose source can't be read now, or is not what the file says, by name, and why.
     pub unavailable: Vec<(String, String)>,
+    /// Those of them whose source is there and is not what the file says, each at its line.
+    pub differing: Vec<CatalogFault>,
 }
 
-/// Reads a catalog file, and looks at its sources. Its templates may be for what is offered besides, too.
+impl Loaded {
+    /// The same for who wrote the file a moment ago, who should hear of what it says wrongly of its sources. For others
+    /// the source has changed since, which is no reason to offer nothing at all.
+    ///
+    /// # Errors
+    /// When the source of a dataset is not what the file at `path` says.
+    pub fn as_written(self, path: &Path) -> Result<Self, CatalogFaults> {
+        if self.differing.is_empty() { Ok(self) } else { Err(CatalogFaults::new(path, self.differing)) }
+    }
+}
+
+/// Reads a catalog file, and looks at its sources; [`Loaded::as_written`] is stricter with them. Its templates may be for what is offered besides, too.
 ///
 /// # Errors
 /// Everything that is wrong in it.
@@ -119,7 +132,9 @@ struct Loader<'a> {
 pub(super) enum Refusal {
     /// The file is wrong, at this byte.
     Fault(usize, String),
-    /// The source is.
+    /// The source is there, and does not have what the file says at this byte.
+    Differs(usize, String),
+    /// The source is not there.
     Away(String),
 }
 
@@ -157,6 +172,12 @@ impl Loader<'_> {
                 }
                 Ok(made) => loaded.datasets.push(made),
                 Err(Refusal::Fault(at, detail)) => self.fault(at, format!("dataset {name}"), detail),
+                Err(Refusal::Differs(at, detail)) => {
+                    let line = line_of(self.text, at);
+                    loaded.unavailable.push((name.clone(), format!("line {line} of the catalog: {detail}")));
+                    let what = format!("dataset {name}");
+                    loaded.differing.push(CatalogFault { line: Some(line), what, detail });
+                }
                 Err(Refusal::Away(why)) => loaded.unavailable.push((name.clone(), why)),
             }
         }
@@ -445,14 +466,14 @@ fn refusal(at: usize, spec: &DatasetSpec, error: &DatasetError) -> Refusal {
     match cause {
         DatasetError::NoColumn(column) => {
             let detail = format!("{whose} has no column `{column}`: mend the name, or leave the column out");
-            Refusal::Fault(place(column), detail)
+            Refusal::Differs(place(column), detail)
         }
         DatasetError::Unsupported { column, dtype } => {
             let detail = format!(
                 "column `{column}` of {whose} is of the unsupported type {dtype}: leave the column out, or have it written \
                  as another type"
             );
-            Refusal::Fault(place(column), detail)
+            Refusal::Differs(place(column), detail)
         }
         _ => Refusal::Away(error.to_string()),
     }

@@ -62,7 +62,8 @@ impl Reloader {
     }
 
     async fn reload(&mut self, changed: bool) {
-        let loaded = match load(&self.path, &self.means, &self.base).await {
+        let loaded = load(&self.path, &self.means, &self.base).await;
+        let loaded = match loaded.and_then(|loaded| if changed { loaded.as_written(&self.path) } else { Ok(loaded) }) {
             Ok(loaded) => loaded,
             Err(faults) => return refused(&faults.to_string()),
         };
@@ -94,6 +95,6 @@ pub(crate) fn tell(loaded: &Loaded, changed: bool) {
         return;
     }
     for (name, why) in &loaded.unavailable {
-        warn!(dataset.name = name, error = why, "a dataset is not offered: its source can't be read now");
+        warn!(dataset.name = name, error = why, "a dataset is not offered for now, because of its source");
     }
 }

@@ -42,7 +42,7 @@ impl House {
     }
 
     async fn faults(&self, text: &str) -> Vec<(Option<usize>, String)> {
-        match self.load(text).await {
+        match self.load(text).await.and_then(|loaded| loaded.as_written(&self.path("catalog.toml"))) {
             Ok(_) => vec![],
             Err(wrong) => wrong.faults.into_iter().map(|fault| (fault.line, fault.detail)).collect(),
         }

@@ -290,6 +290,8 @@ def in_sheet(name, value, got):
     if isinstance(value, float):
         if not math.isfinite(value):
             return isinstance(got, str) and same_float(value, got, name)
+        if name == "real":
+            return isinstance(got, (int, float)) and f32(got) == value
         return isinstance(got, (int, float)) and (got == value or math.isclose(got, value, rel_tol=1e-14 if OFFICE else 1e-15))
     if isinstance(value, dt.datetime):
         here = local(value)

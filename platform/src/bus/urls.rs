@@ -16,7 +16,7 @@ pub(super) fn servers(list: &str) -> Result<Vec<ServerAddr>, BusError> {
             return Err(wrong("it names no host".into()));
         }
         // a token stands where a user does
-        if server.has_user_pass() { Err(BusError::UserInUrl(entry)) } else { Ok(server) }
+        if server.has_user_pass() || server.password().is_some() { Err(BusError::UserInUrl(entry)) } else { Ok(server) }
     };
     (1..).zip(list.split(',')).map(read).collect()
 }
@@ -32,7 +32,9 @@ mod tests {
             found.iter().map(|server| (server.host(), server.port())).collect::<Vec<_>>(),
             [("one", 4222), ("two", 4222), ("three", 4333)]
         );
-        for (list, wrong) in [("nats://one,nats://sluice:hunter2@two", 2), ("nats://hunter2@one:4222", 1)] {
+        for (list, wrong) in
+            [("nats://one,nats://sluice:hunter2@two", 2), ("nats://hunter2@one:4222", 1), ("nats://:hunter2@one", 1)]
+        {
             let told = servers(list).unwrap_err();
             assert!(matches!(told, BusError::UserInUrl(entry) if entry == wrong), "{told}");
             assert!(!told.to_string().contains("hunter2") && told.to_string().contains("nats.user"), "{told}");

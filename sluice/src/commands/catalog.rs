@@ -48,7 +48,8 @@ pub async fn check(options: &CatalogCheckOptions, settings: &Settings) -> Result
     let reads = platform::db::connect(&config).await.unwrap_or_default();
     let mut report = Report { file: file.display().to_string(), ..Report::default() };
     let besides = Registry::standard(&settings.exporter.datasets_dir, &reads);
-    match load(file, &Means::of(&settings.exporter, &reads), &besides).await {
+    let loaded = load(file, &Means::of(&settings.exporter, &reads), &besides).await;
+    match loaded.and_then(|loaded| loaded.as_written(file)) {
         Ok(loaded) => fill(&mut report, loaded).await,
         Err(wrong) => report.faults = wrong.faults,
     }

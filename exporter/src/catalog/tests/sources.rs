@@ -59,6 +59,11 @@ async fn a_column_that_files_do_not_have_is_a_fault_of_the_one_who_named_it_and_
                 assert_eq!(faults.len(), 1, "{text}: {faults:?}");
                 assert_eq!(faults[0].0, Some(line), "{text}");
                 assert!(faults[0].1.starts_with(word), "{faults:?}");
+                // an exporter that starts, or looks again, offers all the others
+                let loaded = house.load(&text).await.unwrap();
+                assert_eq!((loaded.datasets.len(), loaded.unavailable.len()), (0, 1), "{text}");
+                let why = &loaded.unavailable[0].1;
+                assert!(why.starts_with(&format!("line {line} of the catalog: {word}")), "{why}");
             }
         }
     }

@@ -29,6 +29,7 @@ pub(super) use self::{carried::Carried, stamp::Stamp};
 use super::{
     Dataset, DatasetError, Frames, Guess, Query, feed,
     parquet::{self, RowFilter},
+    reals,
 };
 
 /// How the files are written.
@@ -175,12 +176,16 @@ impl Files {
     fn fitting(&self, mut frame: DataFrame) -> Result<DataFrame, DatasetError> {
         for (name, dtype) in self.schema.iter() {
             let Some(column) = frame.column(name).ok().filter(|column| column.dtype() != dtype) else { continue };
-            let cast = column.cast(dtype)?;
-            if cast.null_count() > column.null_count() {
+            let cast = match (column.dtype(), dtype) {
+                (DataType::Float32, DataType::Float64) => Some(reals::widened(column)?),
+                (DataType::Float64, DataType::Float32) => reals::narrowed(column)?,
+                _ => Some(column.cast(dtype)?),
+            };
+            let Some(cast) = cast.filter(|cast| cast.null_count() == column.null_count()) else {
                 // what the value is, is nobody's business but its reader's
                 let detail = "a value does not fit the type that the first of the files has";
                 return Err(DatasetError::Value { column: name.to_string(), detail });
-            }
+            };
             frame.replace(name, cast)?;
         }
         Ok(frame)

@@ -186,6 +186,48 @@ async fn broken_and_differing_files_are_errors_and_never_an_end() {
 }
 
 #[tokio::test]
+async fn floats_of_either_width_are_what_is_written_in_each_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let write = |name: &str, x: PolarsColumn| {
+        let frame = DataFrame::new_infer_height(vec![x]).unwrap();
+        std::fs::write(dir.path().join(name), parquet_bytes(frame)).unwrap();
+    };
+    let reals = || PolarsColumn::new("x".into(), [Some(0.1_f32), None, Some(f32::INFINITY)]);
+    let doubles = || PolarsColumn::new("x".into(), [Some(0.1_f64), Some(0.5), None]);
+    for (first, second) in [(reals(), doubles()), (doubles(), reals())] {
+        write("a.parquet", first);
+        write("b.parquet", second);
+        let place = Place::Local(dir.path().join("*.parquet"));
+        let files = Files::open("x", place, FileKind::Parquet, &[]).await.unwrap();
+        let filter = filter::parse(&json!({"x": {"eq": 0.1}}), files.columns()).unwrap();
+        let query = |filter| Query { columns: vec!["x".into()], filter, ..all() };
+        for (filter, count) in [(filter, 2), (Filter::all(), 4)] {
+            let frames: Vec<DataFrame> = files.open(&query(filter)).await.unwrap().try_collect().await.unwrap();
+            let found: Vec<_> = frames.iter().flat_map(floats).collect();
+            assert_eq!(found.len(), count);
+            assert_eq!(found.iter().filter(|x| **x == 0.1).count(), 2, "{found:?}");
+        }
+    }
+    // what the first file can't hold is told, and not rounded
+    write("a.parquet", reals());
+    for lost in [0.123_456_789_012, 1e300] {
+        write("b.parquet", PolarsColumn::new("x".into(), [lost]));
+        let place = Place::Local(dir.path().join("*.parquet"));
+        let files = Files::open("x", place, FileKind::Parquet, &[]).await.unwrap();
+        let query = Query { columns: vec!["x".into()], ..all() };
+        let told = files.open(&query).await.unwrap().try_collect::<Vec<_>>().await.unwrap_err();
+        assert!(told.to_string().contains("does not fit the type"), "{told}");
+    }
+}
+
+/// The values of `x`, as they are written.
+fn floats(frame: &DataFrame) -> Vec<f64> {
+    let x = frame.column("x").unwrap();
+    let x = if x.dtype() == &DataType::Float32 { reals::widened(x).unwrap() } else { x.clone() };
+    x.f64().unwrap().iter().flatten().collect()
+}
+
+#[tokio::test]
 async fn text_files_have_types_by_declaration_or_by_their_first_rows() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("t.csv");

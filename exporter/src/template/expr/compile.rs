@@ -7,6 +7,7 @@ use super::{
     ExprError, exact, functions,
     parse::{Kind, Node},
 };
+use crate::dataset::reals;
 
 /// Digits of a decimal, before and after the point together.
 const PRECISION: usize = 38;
@@ -99,7 +100,7 @@ impl<'a> Compiler<'a> {
         let expr = col(name);
         let expr = match column.kind {
             ColumnType::Int => expr.strict_cast(DataType::Int64),
-            ColumnType::Float => expr.strict_cast(DataType::Float64),
+            ColumnType::Float => reals::doubles(expr),
             ColumnType::Decimal => exact::decimals(expr),
             ColumnType::Datetime => expr.strict_cast(DataType::Datetime(TimeUnit::Microseconds, None)),
             _ => expr,

@@ -55,6 +55,14 @@ fn calculated(text: &str) -> (String, String) {
 }
 
 #[test]
+fn floats_of_32_bits_are_calculated_with_as_they_are_written() {
+    let computed = compile("x * 3", &columns()).unwrap();
+    let frame = DataFrame::new_infer_height(vec![Column::new("x".into(), [Some(0.1_f32), None])]).unwrap();
+    let out = frame.lazy().select([computed.expr.alias("out")]).collect().unwrap();
+    assert_eq!(out.column("out").unwrap().f64().unwrap().iter().collect::<Vec<_>>(), [Some(0.1 * 3.0), None]);
+}
+
+#[test]
 fn values_are_exact_and_null_stays_null() {
     for (text, first, second) in [
         ("n + 1", "8", "null"),
