@@ -13,6 +13,7 @@ import re
 import struct
 import subprocess
 import sys
+import zipfile
 import zoneinfo
 from decimal import Decimal
 from pathlib import Path
@@ -27,6 +28,8 @@ NAMES = TRUTH.columns
 ROWS = {name: TRUTH[name].to_list() for name in NAMES}
 TEXTS = {"text", "code"}
 REQUESTED = "2026-11-22T15:26:01.123Z"
+# Rows of each part of an archive, as main.rs has them
+PART_ROWS = 40_000
 # LibreOffice writes 15 digits of a float, and one kind of line end
 OFFICE = any(check.startswith("libreoffice") for check in sys.argv[2:])
 BERLIN = zoneinfo.ZoneInfo("Europe/Berlin")
@@ -149,8 +152,12 @@ def check_ndjson():
     assert lines.pop() == ""
     objects = [json.loads(line) for line in lines]
     compare({name: [o[name] for o in objects] for name in objects[0]}, in_json, [None])
+    ndjson_by_polars("machine.ndjson")
+
+
+def ndjson_by_polars(name):
     schema = {name: pl.String for name in NAMES} | {"n": pl.Int64, "small": pl.Int64, "flag": pl.Boolean}
-    frame = pl.read_ndjson(FOLDER / "machine.ndjson", schema=schema)
+    frame = pl.read_ndjson(FOLDER / name, schema=schema)
     floats = ("x", "real")
     kept = [name for name in NAMES if name not in floats]
     for name in kept:
@@ -182,8 +189,7 @@ def compare_floats(name, got):
 
 
 def check_zstd():
-    frame = pl.read_ndjson(FOLDER / "machine.ndjson.zst", schema={"n": pl.Int64, "code": pl.String})
-    assert frame["n"].to_list() == ROWS["n"] and frame["code"].to_list() == ROWS["code"]
+    ndjson_by_polars("machine.ndjson.zst")
 
 
 def check_parquet():
@@ -266,6 +272,45 @@ def check_spreadsheet_tsv():
     compare(by_duckdb(path, "\t", "comment='#'"), spreadsheet(".", False), [None])
 
 
+def parts(name):
+    """The parts of an archive, before its last entry, which tells of the whole."""
+    with zipfile.ZipFile(FOLDER / name) as archive:
+        assert archive.testzip() is None
+        *names, last = archive.namelist()
+        assert last == "export.csv" and names == sorted(names), archive.namelist()
+        export = dict(csv.reader(io.StringIO(archive.read(last).decode())))
+        assert export["export_requested_at"] == REQUESTED and export["export_rows"] == str(TRUTH.height), export
+        return [archive.read(part) for part in names]
+
+
+def joined(tables):
+    """The columns of all parts, one after the other."""
+    heights = [len(next(iter(table.values()))) for table in tables]
+    full, rest = divmod(TRUTH.height, PART_ROWS)
+    assert heights == [PART_ROWS] * full + [rest] * (rest > 0), heights
+    return {name: [field for table in tables for field in table[name]] for name in tables[0]}
+
+
+def check_csv_zip():
+    bom = b"\xef\xbb\xbf"
+    tables = parts("spreadsheet.csv.zip")
+    assert all(part.startswith(bom) for part in tables)
+    compare(joined([by_csv(part[len(bom) :], ";") for part in tables]), spreadsheet(",", True), [""])
+
+
+def check_xlsx_zip():
+    from python_calamine import CalamineWorkbook
+
+    books = [CalamineWorkbook.from_filelike(io.BytesIO(part)) for part in parts("spreadsheet.xlsx.zip")]
+    sheet(joined([table(book) for book in books]))
+
+
+def table(book):
+    """The columns of a workbook's first sheet."""
+    rows = book.get_sheet_by_name(book.sheet_names[0]).to_python()
+    return {title: list(column) for title, column in zip(rows[0], zip(*rows[1:]))}
+
+
 def from_escapes(text):
     """Text of a workbook, in which characters that XML does not have stand as `_x0000_`."""
     return re.sub("_x([0-9A-F]{4})_", lambda match: chr(int(match[1], 16)), text)
@@ -317,9 +362,7 @@ def check_xlsx():
     assert book.sheet_names == ["Data", "Export"], book.sheet_names
     export = dict(row[:2] for row in book.get_sheet_by_name("Export").to_python())
     assert export["export_requested_at"] == REQUESTED and export["export_rows"] == str(TRUTH.height), export
-    rows = book.get_sheet_by_name("Data").to_python()
-    columns = {title: list(column) for title, column in zip(rows[0], zip(*rows[1:]))}
-    sheet(columns)
+    sheet(table(book))
 
 
 def sheet(columns, same=in_sheet, names=tuple(NAMES)):

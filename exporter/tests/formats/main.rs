@@ -20,8 +20,8 @@ use exporter::{
     ExporterConfig,
     error::JobError,
     format::{
-        Compression, Csv, Finished, Format, FormatError, Layout, LayoutColumn, MadeBy, Ndjson, Parquet, Quoting, Style,
-        Timestamps, Tsv, Xlsx,
+        Compression, Csv, CsvZip, Finished, Format, FormatError, Layout, LayoutColumn, MadeBy, Ndjson, Parquet,
+        Quoting, Style, Timestamps, Tsv, Xlsx, XlsxZip,
     },
     pipeline::{Budget, Pipeline},
     progress::Meter,
@@ -34,6 +34,8 @@ use protocol::{delivery::Segment, export::FileInfo, id::ExportId};
 
 /// Rows of the round trip.
 const ROWS: usize = 100_000;
+/// Rows of each part of an archive; `check.py` knows the number.
+const PART_ROWS: u64 = 40_000;
 
 struct ToFile(Mutex<File>);
 
@@ -60,7 +62,7 @@ async fn write(
     let layout = Layout { timestamps: format.timestamps(layout.timestamps), ..layout.clone() };
     let path = folder.join(name);
     let outlet = ToFile(Mutex::new(File::create(&path)?));
-    let budget = Budget::from(&ExporterConfig::default());
+    let budget = Budget::from(&ExporterConfig { part_rows: PART_ROWS, ..ExporterConfig::default() });
     let requested_at = serde_json::from_value(serde_json::json!("2026-11-22T15:26:01.123Z"))?;
     let parts: Vec<_> = (0..frame.height()).step_by(9_973).map(|at| Ok(frame.slice(at as i64, 9_973))).collect();
     let pipeline = Pipeline {
@@ -149,9 +151,12 @@ async fn every_format_reads_back_equal() -> anyhow::Result<()> {
     write(folder.path(), "spreadsheet.csv", &Csv, &spreadsheet, none, &frame).await?;
     write(folder.path(), "spreadsheet.tsv", &Tsv, &layout(Style::spreadsheet(), Timestamps::Envelope), none, &frame)
         .await?;
-    write(folder.path(), "spreadsheet.xlsx", &Xlsx, &layout(semicolons(), Timestamps::Envelope), none, &frame).await?;
-    let checks = ["csv", "tsv", "gzip", "ndjson", "zstd", "parquet", "spreadsheet-csv", "spreadsheet-tsv", "xlsx"];
-    python(folder.path(), &checks);
+    let parts = layout(semicolons(), Timestamps::Envelope);
+    write(folder.path(), "spreadsheet.csv.zip", &CsvZip, &parts, none, &frame).await?;
+    write(folder.path(), "spreadsheet.xlsx.zip", &XlsxZip, &parts, none, &frame).await?;
+    write(folder.path(), "spreadsheet.xlsx", &Xlsx, &parts, none, &frame).await?;
+    let text = ["csv", "tsv", "gzip", "ndjson", "zstd", "parquet", "spreadsheet-csv", "spreadsheet-tsv", "csv-zip"];
+    python(folder.path(), &[&text[..], &["xlsx", "xlsx-zip"]].concat());
     Ok(())
 }
 
