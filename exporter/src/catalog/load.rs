@@ -20,7 +20,7 @@ use tracing::warn;
 
 use super::{
     fault::{CatalogFault, CatalogFaults, line_of},
-    refuse::{other_rows, postgres_alone, whose},
+    refuse::{looked_at_in_vain, other_rows, postgres_alone, whose},
     rules,
     spec::{self, CatalogSpec, DatasetSpec, Rows, SecretRef, SourceSpec},
     templates,
@@ -311,7 +311,7 @@ impl Loader<'_> {
             }
             (Rows::Sql(_), _) => return Err(fault(at, "a table or query needs `from`, the name of a database")),
         };
-        let made = made.map_err(|e| refusal(at, spec, &e))?;
+        let made = made.map_err(|e| looked_at_in_vain(at, spec, &e))?;
         let about = self.about(spec, made.columns())?;
         let declared = Declared::new(about, made);
         rules::check(&declared).map_err(|detail| {
@@ -449,33 +449,6 @@ impl Loader<'_> {
             }
             Some(_) => return None,
         })
-    }
-}
-
-/// Who is at fault when a source can't be looked at: the file, where the source is there and does not have what the file
-/// says; else the source.
-fn refusal(at: usize, spec: &DatasetSpec, error: &DatasetError) -> Refusal {
-    let (whose, cause) = match error {
-        DatasetError::InFile { file, source } => (format!("the file `{file}`"), &**source),
-        _ => ("its source".to_owned(), error),
-    };
-    let place = |name: &str| {
-        let named = spec.columns.iter().find(|column| column.get_ref().name == name);
-        named.map_or(at, |column| column.span().start)
-    };
-    match cause {
-        DatasetError::NoColumn(column) => {
-            let detail = format!("{whose} has no column `{column}`: mend the name, or leave the column out");
-            Refusal::Differs(place(column), detail)
-        }
-        DatasetError::Unsupported { column, dtype } => {
-            let detail = format!(
-                "column `{column}` of {whose} is of the unsupported type {dtype}: leave the column out, or have it written \
-                 as another type"
-            );
-            Refusal::Differs(place(column), detail)
-        }
-        _ => Refusal::Away(error.to_string()),
     }
 }
 

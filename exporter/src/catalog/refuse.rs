@@ -1,6 +1,7 @@
 //! What a dataset of a catalog file may not be, as far as its source has to be known for that.
 
 use super::{load::Refusal, spec::DatasetSpec};
+use crate::dataset::DatasetError;
 use crate::dataset::{Snapshot, TENANT_COLUMNS};
 
 /// Refuses a dataset that leaves out a column which says whose a row is: of a column that nobody sees no rule could tell
@@ -51,4 +52,31 @@ pub(super) fn other_rows(reason: &str) -> String {
         "`split_by` reads it once for each range of the key, and `{reason}` gives other rows each time: leave out one of \
          them, or give a moment as a parameter"
     )
+}
+
+/// Who is at fault when a source can't be looked at: the file, where the source is there and does not have what the file
+/// says; else the source.
+pub(super) fn looked_at_in_vain(at: usize, spec: &DatasetSpec, error: &DatasetError) -> Refusal {
+    let (whose, cause) = match error {
+        DatasetError::InFile { file, source } => (format!("the file `{file}`"), &**source),
+        _ => ("its source".to_owned(), error),
+    };
+    let place = |name: &str| {
+        let named = spec.columns.iter().find(|column| column.get_ref().name == name);
+        named.map_or(at, |column| column.span().start)
+    };
+    match cause {
+        DatasetError::NoColumn(column) => {
+            let detail = format!("{whose} has no column `{column}`: mend the name, or leave the column out");
+            Refusal::Differs(place(column), detail)
+        }
+        DatasetError::Unsupported { column, dtype } => {
+            let detail = format!(
+                "column `{column}` of {whose} is of the unsupported type {dtype}: leave the column out, or have it written \
+                 as another type"
+            );
+            Refusal::Differs(place(column), detail)
+        }
+        _ => Refusal::Away(error.to_string()),
+    }
 }
