@@ -43,6 +43,7 @@ impl Reloader {
         let mut ticks = interval(self.every);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut looks: u32 = 0;
+        let mut refused = false;
         loop {
             tokio::select! {
                 () = stop.cancelled() => return Ok(()),
@@ -57,21 +58,23 @@ impl Reloader {
             }
             // a wrong file is told once, not at each look
             self.seen = now;
-            self.reload(changed).await;
+            // a file that was refused when it was new is not let in later by who bears more
+            refused = !self.reload(changed, changed || refused).await;
         }
     }
 
-    async fn reload(&mut self, changed: bool) {
+    /// Whether what the file says is in force now; `strictly` also where a source is not what it says.
+    async fn reload(&mut self, changed: bool, strictly: bool) -> bool {
         let loaded = load(&self.path, &self.means, &self.base).await;
-        let loaded = match loaded.and_then(|loaded| if changed { loaded.as_written(&self.path) } else { Ok(loaded) }) {
+        let loaded = match loaded.and_then(|loaded| if strictly { loaded.as_written(&self.path) } else { Ok(loaded) }) {
             Ok(loaded) => loaded,
-            Err(faults) => return refused(&faults.to_string()),
+            Err(faults) => return refuse(&faults.to_string()),
         };
         tell(&loaded, changed);
         self.away = !loaded.unavailable.is_empty();
         let registry = self.base.with(loaded);
         if let Err(e) = registry.validate() {
-            return refused(&e.to_string());
+            return refuse(&e.to_string());
         }
         metrics::counter!("sluice_exporter_catalog_reloads_total", "result" => "taken").increment(1);
         metrics::gauge!("sluice_exporter_catalog_wrong").set(0.0);
@@ -79,13 +82,16 @@ impl Reloader {
             info!(catalog.path = %self.path.display(), catalog.datasets = registry.datasets.len(), "the catalog is new");
         }
         self.replace.send_replace(registry.into());
+        true
     }
 }
 
-fn refused(why: &str) {
+/// Says why the file is not taken: it is not.
+fn refuse(why: &str) -> bool {
     metrics::counter!("sluice_exporter_catalog_reloads_total", "result" => "refused").increment(1);
     metrics::gauge!("sluice_exporter_catalog_wrong").set(1.0);
     warn!(error = why, "the catalog file is wrong; the last good one goes on");
+    false
 }
 
 /// Says which datasets are missing, and why.
