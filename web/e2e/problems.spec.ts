@@ -58,6 +58,23 @@ test("without credits the page says when the next one comes and what to do", asy
   await expect(page.getByTestId("credit-entries")).toContainText("Given back");
 });
 
+test("what can't be read says so, and comes by itself as soon as it can", async ({ page }) => {
+  const body = JSON.stringify({ type: "/problems/unauthorized", title: "not now", status: 401 });
+  const pattern = "**/v1/credits";
+  await page.route(pattern, (route) =>
+    route.fulfill({ status: 401, contentType: "application/problem+json", body }),
+  );
+  await page.goto("/");
+  await page.getByTestId("sign-in-alice").click();
+  await page.getByTestId("credits-unknown").click();
+  const problem = page.getByRole("dialog", { name: "Credits" }).getByTestId("problem");
+  await expect(problem).toHaveAttribute("data-slug", "unauthorized");
+  await page.unroute(pattern);
+  await expect(page.getByTestId("credits-panel")).toBeVisible();
+  await expect(page.getByTestId("credit-balance")).toBeVisible();
+  await expect(page.getByTestId("credits-unknown")).toHaveCount(0);
+});
+
 test("a dataset that is not there is named, with what to do", async ({ page }) => {
   await signIn(page, "bob", "/datasets/no-such-one");
   const problem = page.getByTestId("problem");

@@ -68,6 +68,8 @@ export const strings = {
     title: "Credits",
     balance: (count: number) => `${formatCount(count)} ${count === 1 ? "credit" : "credits"}`,
     open: (count: number) => `${formatCount(count)} ${count === 1 ? "credit" : "credits"}. Show the account`,
+    unknown: "Credits: ?",
+    openUnknown: "Your credits are not known now. Show why",
     available: "To spend",
     heldLabel: "Set aside for unfinished exports",
     next: (iso: string, leftMs: number) =>

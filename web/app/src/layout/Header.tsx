@@ -108,8 +108,23 @@ function CreditBalance() {
   const credits = useCredits();
   const [opened, { open, close }] = useDisclosure(false);
   const balance = credits.data?.balance;
+  const unknown = balance === undefined && credits.errorUpdateCount > 0;
   return (
     <>
+      {unknown && (
+        <UnstyledButton onClick={open} aria-label={strings.credits.openUnknown} data-testid="credits-unknown">
+          <Badge
+            size="lg"
+            tt="none"
+            variant="light"
+            color="gray"
+            leftSection={<IconCoins size={15} aria-hidden />}
+            style={{ cursor: "pointer" }}
+          >
+            {strings.credits.unknown}
+          </Badge>
+        </UnstyledButton>
+      )}
       {balance !== undefined && (
         <UnstyledButton onClick={open} aria-label={strings.credits.open(balance)} data-testid="credits-open">
           <Badge

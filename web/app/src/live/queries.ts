@@ -1,18 +1,33 @@
 import { useInfiniteQuery, useQuery, useQueryClient } from "@tanstack/react-query";
 import { keys, mergeKnown, withPushed } from "./follow.js";
 import { useLive } from "./LiveProvider.js";
+import { mayPass } from "./passing.js";
 
-/** How often the page asks while nothing is pushed, in milliseconds. */
+/** How often the page asks while nothing is pushed or the last answer was a problem that may pass, in milliseconds. */
 const POLL_MS = 4_000;
 
-function usePolling(): number | false {
-  return ["live", "limited"].includes(useLive().connection.name) ? false : POLL_MS;
+interface Asked {
+  state: { error: Error | null };
+}
+
+/** Asks again after a problem that may pass: nothing that is pushed later would say that it has. */
+function afterProblem(query: Asked): number | false {
+  return mayPass(query.state.error) ? POLL_MS : false;
+}
+
+function usePolling(): (query: Asked) => number | false {
+  const pushed = ["live", "limited"].includes(useLive().connection.name);
+  return (query) => (pushed ? afterProblem(query) : POLL_MS);
 }
 
 /** The datasets that the person may export. */
 export function useDatasets() {
   const { client } = useLive();
-  return useQuery({ queryKey: keys.datasets, queryFn: ({ signal }) => client.datasets.list({ signal }) });
+  return useQuery({
+    queryKey: keys.datasets,
+    queryFn: ({ signal }) => client.datasets.list({ signal }),
+    refetchInterval: afterProblem,
+  });
 }
 
 /** The person's exports, newest first. */
@@ -56,6 +71,7 @@ export function useHistory(query: HistoryQuery) {
     },
     initialPageParam: "",
     getNextPageParam: (page) => page.next_cursor ?? undefined,
+    refetchInterval: afterProblem,
   });
 }
 

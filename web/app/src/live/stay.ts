@@ -1,5 +1,5 @@
-import { SluiceError } from "@sluice/client";
 import { QueryClient } from "@tanstack/react-query";
+import { isBusy } from "./passing.js";
 
 /**
  * One stay of a person, from before they sign in until they have signed out. What the page knows of them is kept here
@@ -31,10 +31,7 @@ function newQueries(): QueryClient {
         networkMode: "always",
         refetchOnReconnect: true,
         staleTime: 30_000,
-        retry: (count, error) => {
-          const { slug } = SluiceError.from(error);
-          return count < 2 && (slug === "network" || slug === "unavailable" || slug === "timeout");
-        },
+        retry: (count, error) => count < 2 && isBusy(error),
       },
     },
   });
