@@ -81,10 +81,8 @@ describe("REST", () => {
   });
 
   it("says network when nobody answers", async () => {
-    const { baseUrl } = server;
-    const client = new SluiceClient({ baseUrl, token: "t" });
-    await server.stop();
-    server = await TestServer.start();
+    server.route("GET /v1/credits", (_, response) => response.destroy());
+    const client = new SluiceClient({ baseUrl: server.baseUrl, token: "t" });
     await expect(client.credits()).rejects.toMatchObject({ slug: "network" });
   });
 
