@@ -430,16 +430,21 @@ async fn a_database_that_stays_away_in_the_middle_of_an_export_fails_it() {
     accounts_are_right(&shop.fleet).await;
 }
 
-/// Writes to the table without an end: each round adds two rows that are nothing together, and takes those away that are
-/// three rounds old, all in one statement. Whatever moment one looks at, there are the rounds of three neighbours.
-async fn writes(source: &Source) {
-    for round in 1_i64.. {
-        source
-            .run(&format!(
-                "WITH gone AS (DELETE FROM orders WHERE id < 0 AND id = 3 - {round}) \
-                 INSERT INTO orders VALUES (-{round}, {round}, 'in'), (-{round}, -{round}, 'out')",
-            ))
-            .await;
+/// Writes to the table: adds two rows that are nothing together, and takes those away that are three rounds old, all in one
+/// statement. Whatever moment one looks at after the third round, there are the rounds of three neighbours.
+async fn write(source: &Source, round: i64) {
+    source
+        .run(&format!(
+            "WITH gone AS (DELETE FROM orders WHERE id < 0 AND id = 3 - {round}) \
+             INSERT INTO orders VALUES (-{round}, {round}, 'in'), (-{round}, -{round}, 'out')",
+        ))
+        .await;
+}
+
+/// Goes on with it from this round on, without an end.
+async fn writes(source: &Source, from: i64) {
+    for round in from.. {
+        write(source, round).await;
     }
 }
 
@@ -447,6 +452,10 @@ async fn writes(source: &Source) {
 async fn a_connection_that_is_lost_once_costs_an_attempt_and_no_row() {
     let shop = Shop::open(ROWS).await;
     let rest = shop.fleet.rest();
+    // before anybody looks, however soon that is
+    for round in 1..=3 {
+        write(&shop.source, round).await;
+    }
     let exporting = async {
         for once in ["cut", "terminated"] {
             let (mut owner, some) = shop.halfway().await;
@@ -469,7 +478,7 @@ async fn a_connection_that_is_lost_once_costs_an_attempt_and_no_row() {
     };
     tokio::select! {
         () = exporting => {}
-        () = writes(&shop.source) => unreachable!("it goes on for ever"),
+        () = writes(&shop.source, 4) => unreachable!("it goes on for ever"),
     }
     let credits: CreditsView = rest.get("/v1/credits").await.json();
     assert_eq!((credits.balance, credits.held), (3, 0), "two files, two credits");
