@@ -115,6 +115,8 @@ impl Fleet {
             ("SLUICE_DATABASE__URL", database.url().to_owned()),
             ("SLUICE_EXPORTER__DATASETS_DIR", datasets.display().to_string()),
             ("SLUICE_GATEWAY__IDENTITY__LOCAL__SECRET", SECRET.to_owned()),
+            // what a test counts is the same when it runs over midnight
+            ("SLUICE_CREDITS__NIGHTLY", "0".to_owned()),
         ]);
         env.extend(plan.settings);
         let mut fleet = Self {
