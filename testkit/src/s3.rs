@@ -30,6 +30,8 @@ const GRPC: u16 = 10_000;
 /// Both rows of ports end below those that systems give to outgoing connections.
 const LOWEST: u16 = 10_000;
 const SPREAD: u16 = 12_000;
+/// Where it puts some of its sockets, whatever it is told.
+const SOCKETS: &str = "/tmp";
 
 /// An S3 server. It ends with the last of these values and of their buckets.
 #[derive(Clone)]
@@ -48,6 +50,7 @@ struct Server {
     first_port: u16,
     buckets: AtomicU32,
     _dir: TempDir,
+    _sockets: TempDir,
 }
 
 impl S3Server {
@@ -119,6 +122,8 @@ impl Server {
     fn start() -> Self {
         let program = program();
         let dir = tempfile::tempdir().expect("the folder for temporary files is writable");
+        // the path of a socket has a hundred characters at most, however deep that folder is
+        let sockets = tempfile::tempdir_in(SOCKETS).expect("the folder for sockets is writable");
         let keys = dir.path().join("s3.json");
         let known = serde_json::json!({"identities": [{
             "name": "test",
@@ -139,11 +144,12 @@ impl Server {
                 weed.arg(format!("-{part}.port={port}")).arg(format!("-{part}.port.grpc={}", port + GRPC));
             }
             for part in ["filer", "s3"] {
-                weed.arg(format!("-{part}.localSocket={}", dir.path().join(part).display()));
+                weed.arg(format!("-{part}.localSocket={}", sockets.path().join(part).display()));
             }
             let ready = |line: &str| line.contains("Start Seaweed S3 API Server").then_some(());
             if let Some((watched, ())) = Watched::start("weed", &mut weed, ready) {
-                return Self { _watched: watched, first_port, buckets: AtomicU32::new(0), _dir: dir };
+                let buckets = AtomicU32::new(0);
+                return Self { _watched: watched, first_port, buckets, _dir: dir, _sockets: sockets };
             }
         }
         panic!("SeaweedFS ended before it was ready, or found no ports, {TRIES} times")
@@ -158,7 +164,7 @@ impl Drop for Server {
     fn drop(&mut self) {
         // it puts these where no option can move them, and is killed (it takes six seconds to stop)
         for (part, port) in PARTS.iter().zip(self.first_port + GRPC..) {
-            drop(fs::remove_file(format!("/tmp/seaweedfs-{part}-grpc-{port}.sock")));
+            drop(fs::remove_file(format!("{SOCKETS}/seaweedfs-{part}-grpc-{port}.sock")));
         }
     }
 }
