@@ -1,5 +1,6 @@
 //! `cargo xtask test`: everything that CI checks, on a machine that has Rust, Node and Python.
 
+use std::env;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::thread;
@@ -129,7 +130,15 @@ fn rust_env(
         ("SLUICE_FLIGHTS", layout.packaged_flights()),
         ("SLUICE_BIN", layout.sluice(false)),
         ("SLUICE_WEB_DIR", layout.page()),
+        ("NO_PROXY", not_by_proxy().into()),
     ]
+}
+
+/// Tests talk to servers on loopback, which no proxy reaches that this machine may have for everything else.
+fn not_by_proxy() -> String {
+    let named = ["NO_PROXY", "no_proxy"].into_iter().find_map(|name| env::var(name).ok()).unwrap_or_default();
+    let loopback = ["127.0.0.1", "localhost"].map(str::to_owned);
+    named.split(',').filter(|host| !host.is_empty()).map(str::to_owned).chain(loopback).collect::<Vec<_>>().join(",")
 }
 
 fn nextest(layout: &Layout, env: &[(&str, PathBuf)]) -> Run {
