@@ -115,17 +115,18 @@ describe("the SDK after a close", () => {
   });
 
   it("4401: comes back with a new token", async () => {
-    const asked: boolean[] = [];
-    const one = client("renewer", ({ refresh }) => {
-      asked.push(refresh);
-      // the token in use ends before there is time to refresh it in the session
-      return stack.token("renewer", "acme", { ttlS: asked.includes(true) ? 600 : 2 });
-    });
-    await one.connect();
     const sessions: string[] = [];
+    let renewed = false;
+    const one = client("renewer", ({ refresh }) => {
+      // one that is over before there was a session is renewed too, and that is not what is looked at here
+      renewed ||= refresh && sessions.length > 0;
+      // the token in use ends before there is time to refresh it in the session
+      return stack.token("renewer", "acme", { ttlS: renewed ? 600 : 2 });
+    });
     one.on("session.ready", (ready) => sessions.push(ready.session_id));
-    await expect.poll(() => sessions.length).toBe(1);
-    expect(asked).toContain(true);
+    await one.connect();
+    await expect.poll(() => sessions.length).toBe(2);
+    expect(renewed).toBe(true);
     expect(one.state.name).toBe("live");
   });
 

@@ -59,10 +59,10 @@ const discard = { write: () => undefined, reset: () => undefined };
 const PROVOKED: Record<ServerMessage["type"], () => Promise<ServerMessage | undefined>> = {
   "session.ready": async () => {
     const ready = next("session.ready");
-    const off = client.onState(() => undefined);
+    const resumed = next("session.resumed");
     client.close();
     void client.connect();
-    off();
+    await resumed; // else it may be taken for that of the next session
     return ready;
   },
   "session.resumed": async () => {
@@ -117,10 +117,15 @@ const PROVOKED: Record<ServerMessage["type"], () => Promise<ServerMessage | unde
     return message;
   },
   "export.canceled": async () => {
-    const { export: item } = await client.exports.create({ dataset: "flights" });
-    const canceled = next("export.canceled", ofExport(item.id));
-    await client.exports.cancel(item.id);
-    return canceled;
+    await stack.pause("exporter"); // else it may be whole by then
+    try {
+      const { export: item } = await client.exports.create({ dataset: "flights" });
+      const canceled = next("export.canceled", ofExport(item.id));
+      await client.exports.cancel(item.id);
+      return await canceled;
+    } finally {
+      stack.resume("exporter");
+    }
   },
   "export.expired": async () => {
     const { export: item } = await client.exports.create({ dataset: "menus", columns: ["id"] });
