@@ -5,12 +5,10 @@ import type { FromWorker, Order, ToWorker } from "../messages.js";
 import { fromPlain, toPlain } from "../plainError.js";
 import { privateFile } from "../privateFiles.js";
 import { ChosenTarget, MemoryTarget, PrivateTarget, StreamTarget, type Target } from "./sinks.js";
+import { Teller } from "./teller.js";
 
 /** Downloads at once, if the session allows as many; later ones wait for a place. */
 const AT_ONCE = 4;
-
-/** Least time between two told positions of one download, in milliseconds. */
-const TELL_MS = 100;
 
 /** How long a session without a download is kept, in milliseconds. */
 const IDLE_MS = 60_000;
@@ -90,12 +88,12 @@ async function save(order: Order): Promise<void> {
   }
   const stop = new AbortController();
   running.set(exportId, stop);
+  const teller = new Teller((received) => tell({ type: "received", exportId, received }));
   let target: Target | undefined;
   await takePlace();
   try {
     target = await targetOf(order);
-    let toldAt = 0;
-    tell({ type: "received", exportId, received: target.offset });
+    teller.position(target.offset);
     const result = await client.download(exportId, {
       sink: target,
       offset: target.offset,
@@ -105,12 +103,7 @@ async function save(order: Order): Promise<void> {
       maxFailures: Number.POSITIVE_INFINITY, // as long as the page is open; it shows that it waits
       onAttempt: (attempt) => tell({ type: "attempt", exportId, attempt }),
       onState: (state) => tell({ type: "state", exportId, state }),
-      onProgress: (received) => {
-        if (performance.now() - toldAt >= TELL_MS) {
-          toldAt = performance.now();
-          tell({ type: "received", exportId, received });
-        }
-      },
+      onProgress: (received) => teller.position(received),
     });
     // the stream's seal may be here before the export's own end: the name comes with the latter
     const { file } = await client.exports.ended(exportId, {
@@ -130,6 +123,7 @@ async function save(order: Order): Promise<void> {
     await target?.release(!isHopeless(error.slug));
     tell({ type: "failed", exportId, error });
   } finally {
+    teller.end();
     running.delete(exportId);
     leavePlace();
   }
