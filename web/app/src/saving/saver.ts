@@ -320,15 +320,21 @@ export class FileSaver {
     }
     this.#streams.get(exportId)?.over();
     this.#streams.delete(exportId);
-    this.#set(exportId, { phase: "saved", way });
-    if (way === "private") {
-      const whole = { name: file.name, type: file.media_type, size: file.size };
-      await this.#note(exportId, { whole });
-      await this.#keepWithin();
-    } else {
-      await this.#journal.remove(exportId).catch(() => undefined); // there is none for every way
+    try {
+      if (way === "private") {
+        const whole = { name: file.name, type: file.media_type, size: file.size };
+        await this.#note(exportId, { whole });
+      } else {
+        await this.#journal.remove(exportId).catch(() => undefined); // there is none for every way
+      }
+    } finally {
+      // last: whoever presses "save again" finds what the note says, and nobody at it
+      this.#unlock(exportId);
+      this.#set(exportId, { phase: "saved", way });
     }
-    this.#unlock(exportId);
+    if (way === "private") {
+      await this.#keepWithin();
+    }
   }
 
   /** Hands over what is whole, and goes on with what is not. False when nothing is here. */
