@@ -1,7 +1,9 @@
-import { expect, type Page, test, type WebSocket } from "@playwright/test";
+import { test as base, expect, type Page, type WebSocket } from "@playwright/test";
+import { Gate } from "./gate.js";
 import {
   addFilter,
   expectListed,
+  expectReceived,
   expectStatus,
   grant,
   idOf,
@@ -11,6 +13,15 @@ import {
   tokenOf,
 } from "./page.js";
 
+/** Pages come by a gate, so that no download is whole before a test lets it be. */
+const test = base.extend<{ gate: Gate }>({
+  gate: async ({ browserName: _ }, use) => {
+    const gate = await Gate.to(process.env.SLUICE_URL ?? "");
+    await use(gate);
+    gate.close();
+  },
+  baseURL: async ({ gate }, use) => use(gate.url),
+});
 test.beforeAll(() => grant("bob", "acme", 20));
 
 /** The bytes that REST gives, which every way of saving must give too. */
@@ -60,7 +71,7 @@ test("private files hold it until it is whole, and give it again without another
   expect(fetched).toBe(0);
 });
 
-test("a chosen file is written while the export runs", async ({ page }) => {
+test("a chosen file is written while the export runs", async ({ page, gate }) => {
   await page.addInitScript(() => {
     const picker = async ({ suggestedName }: { suggestedName: string }) => {
       const root = await navigator.storage.getDirectory();
@@ -70,8 +81,11 @@ test("a chosen file is written while the export runs", async ({ page }) => {
   });
   await signIn(page, "bob");
   await page.getByTestId("place").selectOption("file");
+  await expectListed(page);
+  gate.holdAfter(5_000_000);
   const row = await startExport(page);
-  await expect(row.getByTestId("saving")).toHaveAttribute("data-received", /[1-9]/);
+  await expectReceived(row, 1);
+  gate.release();
   await expectStatus(row, "completed");
   await expect(row.getByTestId("saving")).toHaveAttribute("data-way", "file");
   const digest = await page.evaluate(async () => {
@@ -116,15 +130,21 @@ test("a service worker streams it into a download where there are no private fil
   expect(saved.equals(await overRest(page, await idOf(row)))).toBe(true);
 });
 
-test("memory holds a small one where there is nothing better, and the page says so", async ({ page }) => {
+test("memory holds a small one where there is nothing better, and the page says so", async ({
+  page,
+  gate,
+}) => {
   await withoutPrivateFiles(page);
   await page.addInitScript(() => {
     Reflect.deleteProperty(Navigator.prototype, "serviceWorker");
   });
   await signIn(page, "bob");
   const downloading = page.waitForEvent("download");
+  await expectListed(page);
+  gate.holdAfter(5_000_000);
   const row = await startExport(page);
   await expect(row.getByText("keeps the file in memory")).toBeVisible();
+  gate.release();
   const saved = await savedBytes(await downloading);
   await expect(row.getByTestId("saving")).toHaveAttribute("data-way", "memory");
   expect(saved.equals(await overRest(page, await idOf(row)))).toBe(true);
