@@ -1,4 +1,5 @@
-import { type BrowserContext, expect, type Page, test } from "@playwright/test";
+import { expect, type Page, test } from "@playwright/test";
+import { Gate } from "./gate.js";
 import {
   balanceOf,
   expectListed,
@@ -74,14 +75,6 @@ function fillsUp(room: number): void {
   };
 }
 
-async function answerFirst(context: BrowserContext, path: string, answer: object): Promise<void> {
-  let asked = 0;
-  await context.route(path, (route) => {
-    asked += 1;
-    return asked === 1 ? route.fulfill(answer) : route.continue();
-  });
-}
-
 test("without a network a click is told at once, and nothing runs or is paid for when it is back", async ({
   page,
   context,
@@ -110,9 +103,10 @@ test("without a network a click is told at once, and nothing runs or is paid for
   expect(await balanceOf(page)).toBe(balance);
 });
 
-test("a token that comes after signing out does not bring the person back", async ({ page, context }) => {
+test("a token that comes after signing out does not bring the person back", async ({ page }) => {
   await signIn(page, "dave");
-  await answerFirst(context, "**/v1/credits", problem("unauthorized", 401));
+  await page.goto("about:blank"); // the page of before asks for nothing any more
+  await page.route("**/v1/credits", (route) => route.fulfill(problem("unauthorized", 401)));
   let release = () => {};
   const held = new Promise<void>((resolve) => {
     release = resolve;
@@ -123,7 +117,7 @@ test("a token that comes after signing out does not bring the person back", asyn
     await held;
     await route.continue();
   });
-  await page.reload();
+  await page.goto("/");
   await expect.poll(() => renewals).toBeGreaterThan(0);
   await signOut(page);
   const renewed = page.waitForResponse("**/local/sign-in");
@@ -135,17 +129,24 @@ test("a token that comes after signing out does not bring the person back", asyn
   expect(await page.evaluate(() => Object.keys(sessionStorage))).toEqual([]);
 });
 
-test("signing out reaches the person's other tabs, and nobody else's", async ({ page, context }) => {
-  const [second, other] = [await context.newPage(), await context.newPage()];
+test("signing out reaches the person's other tabs, and nobody else's", async ({ browser, baseURL }) => {
+  const gate = await Gate.to(baseURL ?? "");
+  const context = await browser.newContext({ baseURL: gate.url });
+  const [page, second, other] = [await context.newPage(), await context.newPage(), await context.newPage()];
   await signIn(page, "dave");
   await signIn(second, "dave");
   await signIn(other, "carol");
   await second.getByTestId("dataset-flights").click();
+  await expectListed(second);
+  gate.holdAfter(5_000_000); // else it may be whole by then
   await expectReceived(await startExport(second), 1_000_000);
+  gate.release(); // most of it is still to come
   await signOut(page);
   await expect(second.getByTestId("sign-in-dave")).toBeVisible();
   await expect(other.getByTestId("account-menu")).toBeVisible();
   await expect.poll(() => keptHere(page)).toEqual([]); // nor does what the other tab was just writing stay
+  await context.close();
+  gate.close();
 });
 
 test("signing out while the server is away leaves nothing of the person either", async ({
@@ -217,7 +218,8 @@ test("where only a service worker may notify, it does, and the connection stays"
   await expect.poll(notices).toEqual([expect.stringMatching(/^muscles.*Completed$/)]);
   await expectStatus(row, "completed");
   await expectLive(page);
-  expect(sockets).toBe(2); // one of the page, one of its worker, and none opened anew
+  await expect(row.getByTestId("saving")).toHaveAttribute("data-phase", "saved"); // its worker has had its own by now
+  await expect.poll(() => sockets).toBe(2); // one of the page, one of its worker, and none opened anew
 });
 
 test("a person who has forbidden notifications is told where to allow them", async ({ page }) => {
