@@ -165,6 +165,7 @@ test("an estimate that failed is asked for again by itself or by a click, and sa
   await expect(told).toBeVisible();
   away = false;
   await page.context().setOffline(true);
+  await expect(page.getByTestId("connection-state")).toHaveAttribute("data-state", "offline");
   await page.context().setOffline(false); // a new session: whatever failed is asked for again
   await expect(page.getByTestId("preview")).toBeVisible();
 });
