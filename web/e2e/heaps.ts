@@ -1,7 +1,7 @@
 import type { CDPSession, Page } from "@playwright/test";
 
 /** How often each heap is looked at, milliseconds. */
-const EVERY_MS = 250;
+const EVERY_MS = 50;
 
 /** What one JavaScript context of a page took at some moment, bytes: its objects, and what its buffers hold. */
 type Heap = { usedSize: number; backingStorageSize?: number };
