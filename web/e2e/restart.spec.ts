@@ -29,15 +29,20 @@ async function sealed(stack: Stack, id: string): Promise<string> {
   return item.file.sha256;
 }
 
-/** The gateway dies and comes back; meanwhile the person sees what is the matter. Then so many more bytes may come. */
-async function restart(stack: Stack, gate: Gate, page: Page, row: Locator, more: number): Promise<void> {
+/**
+ * The gateway dies and comes back; meanwhile the person sees what is the matter. Then so many more bytes may come. Gives
+ * how many had come before.
+ */
+async function restart(stack: Stack, gate: Gate, page: Page, row: Locator, more: number): Promise<number> {
   await stack.kill("gateway");
   gate.cut();
   await expect(page.getByTestId("connection-state")).toHaveAttribute("data-state", "reconnecting");
   await expect(row.getByTestId("saving")).toHaveAttribute("data-phase", "waiting");
   await expect(row.getByTestId("saving")).toContainText("Reconnecting");
+  const received = Number(await row.getByTestId("saving").getAttribute("data-received"));
   gate.holdAfter(more);
   stack.launch("gateway");
+  return received;
 }
 
 test("a download goes on by itself when the gateway is killed twice, and leaving the page does not lose it", async ({
@@ -49,11 +54,9 @@ test("a download goes on by itself when the gateway is killed twice, and leaving
   gate.holdAfter(10_000_000);
   const row = await startExport(page);
   await expectReceived(row, 2_000_000);
-  await restart(stack, gate, page, row, 10_000_000);
-  const received = Number(await row.getByTestId("saving").getAttribute("data-received"));
+  const received = await restart(stack, gate, page, row, 10_000_000);
   await expectReceived(row, received);
-  await restart(stack, gate, page, row, 20_000_000);
-  const second = Number(await row.getByTestId("saving").getAttribute("data-received"));
+  const second = await restart(stack, gate, page, row, 20_000_000);
   await expectReceived(row, Math.max(second, 10_000_000));
 
   const id = await idOf(row);
@@ -143,13 +146,14 @@ test("a chosen file waits after a reload until the person allows it again, and g
   const row = await startExport(page);
   // by then a part of it was committed
   await expectReceived(row, 40_000_000);
+  const id = await idOf(row);
   await stack.kill("gateway");
+  await page.goto("about:blank"); // else the page of before might get what the next one needs
   gate.cut();
   gate.holdAfter(10_000_000);
   stack.launch("gateway");
   await stack.ready();
-  const id = await idOf(row);
-  await page.reload();
+  await page.goto("/");
   const again = rowOf(page, id);
   await expect(again.getByTestId("saving")).toHaveAttribute("data-phase", "paused");
   await again.getByTestId("continue-button").click();
