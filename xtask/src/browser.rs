@@ -57,6 +57,8 @@ fn with_data(browser: &Browser<'_>, data_dir: &Path) -> Result<()> {
         .arg(data_dir)
         .env("SLUICE_NATS_SERVER", browser.nats)
         .env("SLUICE_WEB_DIR", layout.page())
+        // what tests count is the same over midnight
+        .env("SLUICE_CREDITS__NIGHTLY", "0")
         .spawn_quiet(&log)?;
     let tested = until_ready(&mut sluice, port).and_then(|()| {
         script(browser, "e2e")
