@@ -1,3 +1,6 @@
+/** What was reached must have held this long before the delays start over, in milliseconds. */
+export const HEALTHY_MS = 10_000;
+
 /** Bounds of the reconnect delay, in milliseconds. */
 export interface BackoffOptions {
   /** Ceiling of the first delay. Default 500. */

@@ -1,4 +1,4 @@
-import { delay } from "./backoff.js";
+import { Backoff, type BackoffOptions, delay, HEALTHY_MS } from "./backoff.js";
 import { SluiceError } from "./errors.js";
 import type { Credits, Export, ServerMessage } from "./protocol.js";
 import { hasEnded } from "./protocol.js";
@@ -45,13 +45,20 @@ export interface FallbackListener {
 export class Fallback {
   readonly #rest: RestClient;
   readonly #listener: FallbackListener;
+  readonly #backoff: Backoff;
   #lastEventId: string;
   #wake = new AbortController();
 
   /** `after`: what a socket before it has told already. */
-  constructor(rest: RestClient, listener: FallbackListener, after: Readonly<Place> | undefined) {
+  constructor(
+    rest: RestClient,
+    listener: FallbackListener,
+    after: Readonly<Place> | undefined,
+    backoff?: BackoffOptions,
+  ) {
     this.#rest = rest;
     this.#listener = listener;
+    this.#backoff = new Backoff(backoff);
     this.#lastEventId = after ? `${after.epoch}:${after.seq}` : "";
   }
 
@@ -63,9 +70,15 @@ export class Fallback {
   /** Runs until the signal is aborted. @throws SluiceError when the gateway does not answer. */
   async run(signal: AbortSignal): Promise<void> {
     while (!signal.aborted) {
+      const opened = Date.now();
       if (!(await this.#stream(signal))) {
         await this.#poll(signal);
       }
+      if (Date.now() - opened >= HEALTHY_MS) {
+        this.#backoff.reset();
+      }
+      // a proxy may end every stream as soon as it has begun
+      await delay(this.#backoff.next(), signal).catch(() => undefined);
     }
   }
 

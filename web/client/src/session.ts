@@ -1,4 +1,4 @@
-import { Backoff, type BackoffOptions, delay } from "./backoff.js";
+import { Backoff, type BackoffOptions, delay, HEALTHY_MS } from "./backoff.js";
 import { adviseClose, type CloseAdvice } from "./closeCodes.js";
 import { type Closed, Connection, connectionLost, type WebSocketConstructor } from "./connection.js";
 import { Emitter, type Unsubscribe } from "./emitter.js";
@@ -8,9 +8,6 @@ import type { ClientMessage, MessageOf, ServerMessage, SessionReady, SessionResu
 import { type Place, ReplayCursor } from "./replay.js";
 import type { RestClient } from "./rest.js";
 import { askToken, type TokenProvider } from "./token.js";
-
-/** A session must have lived this long before the backoff starts over, in milliseconds. */
-const HEALTHY_MS = 10_000;
 
 /** Sockets in a row that never got ready, though the gateway answers, after which events come another way. */
 const BLOCKED_AFTER = 3;
@@ -56,6 +53,8 @@ export class Session {
   #connection: Connection | undefined;
   #stop: AbortController | undefined;
   #wake: AbortController | undefined;
+  /** The wait before the next socket, while it lasts. */
+  #waiting: Extract<SessionState, { name: "reconnecting" }> | undefined;
   #refreshTimer: ReturnType<typeof setTimeout> | undefined;
   /** Sockets in a row that never got ready. */
   #blocked = 0;
@@ -258,6 +257,7 @@ export class Session {
     const stop = new AbortController();
     this.#cursor.cut();
     const before = this.#cursor.position;
+    let upAt = Number.POSITIVE_INFINITY;
     const listener: FallbackListener = {
       onMessage: (message, place) => {
         const lost = message.type === "session.resumed" && !message.recovered;
@@ -270,6 +270,7 @@ export class Session {
         this.#receive(message);
       },
       onUp: (via) => {
+        upAt = Math.min(upAt, Date.now());
         if (stop.signal.aborted || (this.#state.name === "fallback" && this.#state.via === via)) {
           return;
         }
@@ -279,12 +280,17 @@ export class Session {
         }
       },
     };
-    const events = new Fallback(this.#options.rest, listener, before);
+    const events = new Fallback(this.#options.rest, listener, before, this.#options.backoff);
     this.#fallback = { events, stop };
     events.run(stop.signal).catch(() => {
-      if (this.#fallback?.events === events) {
-        this.#fallback = undefined; // the next socket that can't be opened starts another
-        this.#wake?.abort(); // and whether the gateway answers at all is found out now
+      if (this.#fallback?.events !== events) {
+        return;
+      }
+      this.#fallback = undefined; // the next socket that can't be opened starts another
+      if (Date.now() - upAt >= HEALTHY_MS) {
+        this.#wake?.abort(); // whether the gateway answers at all is found out now
+      } else if (this.#waiting) {
+        this.#set(this.#waiting); // what fails at once is not tried again at once, and nothing comes meanwhile
       }
     });
   }
@@ -374,11 +380,13 @@ export class Session {
   async #pause(floorMs: number, reason: string, stop: AbortSignal): Promise<void> {
     const wait = this.#backoff.next(floorMs);
     this.#wake = new AbortController();
-    const attempt = this.#backoff.attempt;
+    const { attempt } = this.#backoff;
+    this.#waiting = { name: "reconnecting", attempt, retryAt: Date.now() + wait, reason };
     if (!(this.#fallback && this.#state.name === "fallback")) {
-      this.#set({ name: "reconnecting", attempt, retryAt: Date.now() + wait, reason });
+      this.#set(this.#waiting);
     }
     await delay(wait, AbortSignal.any([stop, this.#wake.signal])).catch(() => undefined);
+    this.#waiting = undefined;
   }
 
   #set(state: SessionState): void {

@@ -148,6 +148,49 @@ describe("where no socket can be opened", () => {
     await expect.poll(() => client.state.name).toBe("live");
   });
 
+  it("an event stream that fails at once is not asked for without a pause, and nobody is told that events come", async () => {
+    client.close();
+    let asked = 0;
+    server.route("POST /v1/tickets", (_, response) => {
+      asked += 1;
+      json(response, 200, { ticket: "t", expires_in: 30 });
+    });
+    server.route("GET /v1/events", (_, response) => problem(response, 503, "unavailable"));
+    client = new SluiceClient({
+      baseUrl: server.baseUrl,
+      token: "t",
+      webSocket: BlockedSocket as unknown as WebSocketConstructor,
+      backoff: { baseMs: 1, capMs: 3_600_000, random: () => 0.999 }, // each pause is twice as long as the one before
+    });
+    const states: string[] = [];
+    client.onState(({ name }) => states.push(name));
+    const began = performance.now();
+    client.connect().catch(() => undefined);
+    await expect.poll(() => asked).toBeGreaterThan(8);
+    // the first eight pauses are 1 + 2 + 4 and so on to 128 ms, less what is rounded
+    expect(performance.now() - began).toBeGreaterThan(235);
+    expect(states).not.toContain("fallback");
+  });
+
+  it("event streams that end as soon as they begin are opened ever more rarely", async () => {
+    client.close();
+    let opened = 0;
+    server.route("GET /v1/events", (_, response) => {
+      opened += 1;
+      response.writeHead(200, { "content-type": "text/event-stream" }).end();
+    });
+    client = new SluiceClient({
+      baseUrl: server.baseUrl,
+      token: "t",
+      webSocket: BlockedSocket as unknown as WebSocketConstructor,
+      backoff: { baseMs: 1, capMs: 3_600_000, random: () => 0.999 },
+    });
+    const began = performance.now();
+    await client.connect();
+    await expect.poll(() => opened).toBeGreaterThan(8);
+    expect(performance.now() - began).toBeGreaterThan(235); // as above
+  });
+
   it("a gateway that does not answer at all is not taken for blocked sockets", async () => {
     server.route("POST /v1/tickets", (_, response) => problem(response, 503, "unavailable"));
     client.connect().catch(() => undefined);
