@@ -39,15 +39,29 @@ export async function watchHeaps(page: Page): Promise<{ stop: () => Promise<Heap
   let failed: unknown;
   const look = async () => {
     note("page", (await cdp.send("Runtime.getHeapUsage")) as Heap);
-    await Promise.all([...workers.keys()].map((sessionId) => askWorker(cdp, sessionId)));
-  };
-  const timer = setInterval(() => {
-    look().catch((cause: unknown) => {
-      failed ??= cause;
+    const asked = [...workers.keys()].map(async (sessionId) => {
+      try {
+        await askWorker(cdp, sessionId);
+      } catch (cause) {
+        if (workers.has(sessionId)) {
+          throw cause; // else it has ended meanwhile
+        }
+      }
     });
-  }, EVERY_MS);
+    await Promise.all(asked);
+  };
+  let stopped = false;
+  const watching = (async () => {
+    while (!stopped) {
+      await look(); // one at a time: a page that is busy is not asked the more for it
+      await new Promise((resolve) => setTimeout(resolve, EVERY_MS));
+    }
+  })().catch((cause: unknown) => {
+    failed ??= cause;
+  });
   const stop = async () => {
-    clearInterval(timer);
+    stopped = true;
+    await watching;
     await cdp.detach();
     if (failed) {
       throw failed;

@@ -69,6 +69,7 @@ test("what can't be read says so, and comes by itself as soon as it can", async 
   await page.getByTestId("credits-unknown").click();
   const problem = page.getByRole("dialog", { name: "Credits" }).getByTestId("problem");
   await expect(problem).toHaveAttribute("data-slug", "unauthorized");
+  await expectLive(page); // nothing is told any more that would have them asked for
   await page.unroute(pattern);
   await expect(page.getByTestId("credits-panel")).toBeVisible();
   await expect(page.getByTestId("credit-balance")).toBeVisible();

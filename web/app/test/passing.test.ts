@@ -1,6 +1,6 @@
 import { SluiceError } from "@sluice/client";
 import { describe, expect, it } from "vitest";
-import { isBusy, mayPass } from "../src/live/passing.js";
+import { isBusy, passesAfter } from "../src/live/passing.js";
 
 describe("a problem", () => {
   it.each(["network", "unavailable", "timeout"] as const)(
@@ -8,7 +8,7 @@ describe("a problem", () => {
     (slug) => {
       const error = new SluiceError({ slug, title: slug });
       expect(isBusy(error)).toBe(true);
-      expect(mayPass(error)).toBe(true);
+      expect(passesAfter(error, 4_000)).toBe(4_000);
     },
   );
 
@@ -17,15 +17,20 @@ describe("a problem", () => {
     (slug) => {
       const error = new SluiceError({ slug, title: slug });
       expect(isBusy(error)).toBe(false);
-      expect(mayPass(error)).toBe(true);
+      expect(passesAfter(error, 4_000)).toBe(4_000);
     },
   );
 
   it.each(["forbidden", "not-found", "invalid-request"] as const)("that is %s stays", (slug) => {
-    expect(mayPass(new SluiceError({ slug, title: slug }))).toBe(false);
+    expect(passesAfter(new SluiceError({ slug, title: slug }), 4_000)).toBe(false);
   });
 
   it("that there is not, is none", () => {
-    expect(mayPass(null)).toBe(false);
+    expect(passesAfter(null, 4_000)).toBe(false);
+  });
+
+  it("is asked about when the server says", () => {
+    const error = new SluiceError({ slug: "rate-limited", title: "too many", retryAfterMs: 60_000 });
+    expect(passesAfter(error, 4_000)).toBe(60_000);
   });
 });

@@ -80,7 +80,7 @@ async function behindTheBack(sub: string): Promise<string> {
     witness.on("credits.changed", (event) => told.push(event.reason));
     const response = await stack.rest("POST", "/v1/exports", SMALL, token);
     const { id } = (await response.json()) as { id: string };
-    await expect.poll(() => told.includes(id) && told.slice(told.indexOf(id))).toContain("capture");
+    await expect.poll(() => told).toEqual(expect.arrayContaining([id, "hold", "capture"]));
     return id;
   } finally {
     witness.close();

@@ -21,6 +21,9 @@ const DEAD_BEATS = 3;
 /** How often a stream beats until it has said so itself, in milliseconds. */
 const FIRST_BEAT_MS = 30_000;
 
+/** Longest wait before an event stream that has ended is opened again, in milliseconds. */
+const REOPEN_MS = 5_000;
+
 /** How many of the newest exports are looked at. */
 const LOOKED_AT = 50;
 
@@ -58,7 +61,7 @@ export class Fallback {
   ) {
     this.#rest = rest;
     this.#listener = listener;
-    this.#backoff = new Backoff(backoff);
+    this.#backoff = new Backoff({ ...backoff, capMs: Math.min(backoff?.capMs ?? REOPEN_MS, REOPEN_MS) });
     this.#lastEventId = after ? `${after.epoch}:${after.seq}` : "";
   }
 
@@ -77,8 +80,7 @@ export class Fallback {
       if (Date.now() - opened >= HEALTHY_MS) {
         this.#backoff.reset();
       }
-      // a proxy may end every stream as soon as it has begun
-      await delay(this.#backoff.next(), signal).catch(() => undefined);
+      await this.#pause(this.#backoff.next(), signal); // a proxy may end every stream as soon as it has begun
     }
   }
 
@@ -141,10 +143,15 @@ export class Fallback {
       if (unfinished) {
         await this.#rest.export(unfinished.id, { waitSeconds: BUSY_SECONDS, signal });
       } else {
-        this.#wake = new AbortController();
-        await delay(IDLE_MS, AbortSignal.any([signal, this.#wake.signal])).catch(() => undefined);
+        await this.#pause(IDLE_MS, signal);
       }
     }
+  }
+
+  /** Waits until the time is over, or somebody pokes. */
+  async #pause(ms: number, signal: AbortSignal): Promise<void> {
+    this.#wake = new AbortController();
+    await delay(ms, AbortSignal.any([signal, this.#wake.signal])).catch(() => undefined);
   }
 }
 

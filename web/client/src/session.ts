@@ -99,6 +99,7 @@ export class Session {
   /** Skips the rest of a wait, such as when the network is back. */
   retryNow(): void {
     this.#wake?.abort();
+    this.#fallback?.events.poke();
     this.retries.emit();
   }
 
@@ -287,10 +288,12 @@ export class Session {
         return;
       }
       this.#fallback = undefined; // the next socket that can't be opened starts another
+      if (this.#state.name === "fallback") {
+        this.#set(this.#waiting ?? { name: "connecting", attempt: this.#backoff.attempt }); // nothing comes meanwhile
+      }
       if (Date.now() - upAt >= HEALTHY_MS) {
-        this.#wake?.abort(); // whether the gateway answers at all is found out now
-      } else if (this.#waiting) {
-        this.#set(this.#waiting); // what fails at once is not tried again at once, and nothing comes meanwhile
+        this.#backoff.reset();
+        this.#wake?.abort(); // whether the gateway answers at all is found out now; not so of what fails at once
       }
     });
   }

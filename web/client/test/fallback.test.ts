@@ -172,6 +172,22 @@ describe("where no socket can be opened", () => {
     expect(states).not.toContain("fallback");
   });
 
+  it("an event stream that breaks is not called one from which events come, also while a socket is tried", async () => {
+    const streams: ServerResponse[] = [];
+    server.route("GET /v1/events", (_, response) => {
+      if (streams.length > 0) {
+        return; // no answer: what the state says now is of the stream that broke
+      }
+      response.writeHead(200, { "content-type": "text/event-stream" }).flushHeaders();
+      streams.push(response);
+    });
+    await client.connect();
+    const left = new Promise((resolve) => client.onState(({ name }) => name !== "fallback" && resolve(name)));
+    server.route("POST /v1/tickets", () => undefined); // nor is there a pause before a socket
+    streams[0]?.destroy();
+    expect(["connecting", "reconnecting"]).toContain(await left);
+  });
+
   it("event streams that end as soon as they begin are opened ever more rarely", async () => {
     client.close();
     let opened = 0;

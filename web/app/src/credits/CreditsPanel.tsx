@@ -1,10 +1,10 @@
-import { Anchor, Drawer, Group, Paper, SimpleGrid, Skeleton, Stack, Table, Text } from "@mantine/core";
+import { Anchor, Drawer, Group, Paper, SimpleGrid, Stack, Table, Text } from "@mantine/core";
 import type { CreditEntry } from "@sluice/client";
 import { useEffect, useState } from "react";
 import { Link } from "wouter";
 import { formatShortTime, formatSigned } from "../format.js";
 import { useCredits } from "../live/queries.js";
-import { ProblemAlert } from "../problems/ProblemAlert.js";
+import { Awaited } from "../problems/Awaited.js";
 import { strings } from "../strings.js";
 
 /** How often the time until the next credit is counted down, in milliseconds. */
@@ -27,8 +27,7 @@ export function CreditsPanel({ opened, onClose }: Props) {
       title={text.title}
       closeButtonProps={{ "aria-label": strings.dismiss }}
     >
-      {credits.isPending && <Skeleton height={120} radius="md" aria-label={strings.loading} />}
-      {credits.isError && <ProblemAlert error={credits.error} onRetry={() => void credits.refetch()} />}
+      <Awaited query={credits} height={120} />
       {credits.data && (
         <Stack data-testid="credits-panel">
           <SimpleGrid cols={2}>

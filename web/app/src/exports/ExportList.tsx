@@ -1,8 +1,8 @@
-import { Anchor, Group, Paper, Skeleton, Stack, Text, Title } from "@mantine/core";
+import { Anchor, Group, Paper, Stack, Text, Title } from "@mantine/core";
 import { IconFileDownload } from "@tabler/icons-react";
 import { Link } from "wouter";
 import { useExports } from "../live/queries.js";
-import { ProblemAlert } from "../problems/ProblemAlert.js";
+import { Awaited } from "../problems/Awaited.js";
 import { strings } from "../strings.js";
 import { ExportRow } from "./ExportRow.js";
 
@@ -22,8 +22,7 @@ export function ExportList() {
           </Anchor>
         )}
       </Group>
-      {exports.isPending && <Skeleton height={90} radius="md" aria-label={strings.loading} />}
-      {exports.isError && <ProblemAlert error={exports.error} onRetry={() => void exports.refetch()} />}
+      <Awaited query={exports} height={90} />
       {exports.isSuccess && items.length === 0 && (
         <Paper withBorder radius="lg" p="xl">
           <Stack align="center" gap={6}>

@@ -1,11 +1,11 @@
-import { Anchor, Code, Group, Paper, Skeleton, Stack, Table, Text } from "@mantine/core";
+import { Anchor, Code, Group, Paper, Stack, Table, Text } from "@mantine/core";
 import type { Export } from "@sluice/client";
 import { IconArrowLeft } from "@tabler/icons-react";
 import { Link } from "wouter";
 import { formatBytes, formatCount, formatList, formatTime } from "../format.js";
 import { PageTitle } from "../layout/PageTitle.js";
 import { useExport } from "../live/queries.js";
-import { ProblemAlert } from "../problems/ProblemAlert.js";
+import { Awaited } from "../problems/Awaited.js";
 import { strings } from "../strings.js";
 import { ExportRow } from "./ExportRow.js";
 
@@ -24,8 +24,7 @@ export function ExportPage({ id }: { id: string }) {
       <PageTitle page={`export ${id}`} name={title} size="h3">
         {title}
       </PageTitle>
-      {query.isPending && <Skeleton height={160} radius="md" aria-label={strings.loading} />}
-      {query.isError && <ProblemAlert error={query.error} onRetry={() => void query.refetch()} />}
+      <Awaited key={id} query={query} height={160} />
       {query.data && (
         <>
           <ExportRow item={query.data} />

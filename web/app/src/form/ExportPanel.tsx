@@ -1,8 +1,9 @@
-import { Paper, Skeleton, Stack, Text, Title } from "@mantine/core";
+import { Paper, Stack, Text, Title } from "@mantine/core";
 import { useLocation } from "wouter";
 import { DatasetList } from "../datasets/DatasetList.js";
 import { PageTitle } from "../layout/PageTitle.js";
 import { useDatasets } from "../live/queries.js";
+import { Awaited } from "../problems/Awaited.js";
 import { ProblemAlert } from "../problems/ProblemAlert.js";
 import { strings } from "../strings.js";
 import { ExportForm } from "./ExportForm.js";
@@ -19,8 +20,7 @@ export function ExportPanel({ chosen }: { chosen: string | undefined }) {
       <PageTitle page="start" name="" size="h4">
         {strings.datasets.title}
       </PageTitle>
-      {datasets.isPending && <Skeleton height={140} radius="md" aria-label={strings.loading} />}
-      {datasets.isError && <ProblemAlert error={datasets.error} onRetry={() => void datasets.refetch()} />}
+      <Awaited query={datasets} height={140} />
       {datasets.data?.length === 0 && <Text c="dimmed">{strings.datasets.empty}</Text>}
       {missing && <ProblemAlert slug="unknown-dataset" detail={strings.datasets.unknown(chosen)} />}
       {datasets.data && dataset && (

@@ -1,10 +1,10 @@
-import { Button, Group, NativeSelect, Paper, Skeleton, Stack, Text, TextInput } from "@mantine/core";
+import { Button, Group, NativeSelect, Paper, Stack, Text, TextInput } from "@mantine/core";
 import { IconSearch } from "@tabler/icons-react";
 import { useEffect, useState } from "react";
 import { ExportRow } from "../exports/ExportRow.js";
 import { PageTitle } from "../layout/PageTitle.js";
 import { type HistoryQuery, useDatasets, useHistory } from "../live/queries.js";
-import { ProblemAlert } from "../problems/ProblemAlert.js";
+import { Awaited } from "../problems/Awaited.js";
 import { strings } from "../strings.js";
 import { DayChart } from "./DayChart.js";
 import { perDay } from "./perDay.js";
@@ -63,8 +63,7 @@ export function HistoryPage() {
           data-testid="history-dataset"
         />
       </Group>
-      {history.isPending && <Skeleton height={90} radius="md" aria-label={strings.loading} />}
-      {history.isError && <ProblemAlert error={history.error} onRetry={() => void history.refetch()} />}
+      <Awaited key={JSON.stringify(query)} query={history} height={90} />
       {history.isSuccess && (
         <Text size="sm" c="dimmed" role="status" data-testid="history-count">
           {text.found(items.length, all.length, history.hasNextPage)}
@@ -88,13 +87,13 @@ export function HistoryPage() {
 
 /** Exports of the last days, whatever the list below is narrowed to. */
 function RecentDays() {
-  const { data, hasNextPage, isFetching, fetchNextPage } = useHistory({});
+  const { data, hasNextPage, isFetching, isError, fetchNextPage } = useHistory({});
   const pages = data?.pages ?? [];
   const items = pages.flatMap((page) => page.items);
   const days = perDay(items, DAYS, new Date());
   const oldest = items.at(-1);
   const reached = !hasNextPage || (oldest && Date.parse(oldest.requested_at) < (days[0]?.at ?? 0));
-  const more = !reached && !isFetching && pages.length > 0 && pages.length < MOST_PAGES;
+  const more = !reached && !isFetching && !isError && pages.length > 0 && pages.length < MOST_PAGES;
   useEffect(() => {
     if (more) {
       void fetchNextPage();

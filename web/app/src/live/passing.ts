@@ -11,7 +11,11 @@ export function isBusy(error: Error): boolean {
   return BUSY.includes(SluiceError.from(error).slug);
 }
 
-/** Whether the same question may be answered some time later, without anything that the person has to do. */
-export function mayPass(error: Error | null): boolean {
-  return error !== null && PASSING.includes(SluiceError.from(error).slug);
+/**
+ * When the same question may be answered without anything that the person has to do: after so many milliseconds, or when
+ * the server has said; `false` for never.
+ */
+export function passesAfter(error: Error | null, ms: number): number | false {
+  const problem = error && SluiceError.from(error);
+  return problem !== null && PASSING.includes(problem.slug) && Math.max(ms, problem.retryAfterMs ?? 0);
 }

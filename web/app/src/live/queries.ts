@@ -1,7 +1,7 @@
 import { useInfiniteQuery, useQuery, useQueryClient } from "@tanstack/react-query";
 import { keys, mergeKnown, withPushed } from "./follow.js";
 import { useLive } from "./LiveProvider.js";
-import { mayPass } from "./passing.js";
+import { passesAfter } from "./passing.js";
 
 /** How often the page asks while nothing is pushed or the last answer was a problem that may pass, in milliseconds. */
 const POLL_MS = 4_000;
@@ -12,12 +12,12 @@ interface Asked {
 
 /** Asks again after a problem that may pass: nothing that is pushed later would say that it has. */
 function afterProblem(query: Asked): number | false {
-  return mayPass(query.state.error) ? POLL_MS : false;
+  return passesAfter(query.state.error, POLL_MS);
 }
 
 function usePolling(): (query: Asked) => number | false {
   const pushed = ["live", "limited"].includes(useLive().connection.name);
-  return (query) => (pushed ? afterProblem(query) : POLL_MS);
+  return (query) => afterProblem(query) || (pushed ? false : POLL_MS);
 }
 
 /** The datasets that the person may export. */

@@ -8,6 +8,8 @@ import { ownTexts, problemTexts, strings } from "../strings.js";
 interface Actions {
   onClose?: () => void;
   onRetry?: (() => void) | undefined;
+  /** It is being tried again. */
+  retrying?: boolean;
   /** What a field of the request is called on the page. */
   label?: (field: FieldError) => string | undefined;
 }
@@ -20,7 +22,7 @@ export function ProblemAlert(props: Props) {
     "slug" in props
       ? new SluiceError({ slug: props.slug, title: "", detail: props.detail })
       : SluiceError.from(props.error, "protocol");
-  const { onClose, onRetry, label } = props;
+  const { onClose, onRetry, retrying, label } = props;
   const why = problem instanceof OwnProblem ? problem.why : undefined;
   const text = why ? ownTexts[why] : problemTexts[problem.slug];
   // what only a program could use is not for people
@@ -57,16 +59,22 @@ export function ProblemAlert(props: Props) {
       {why === "outdated" ? (
         <Again label={strings.reload} onClick={() => window.location.reload()} />
       ) : (
-        onRetry && <Again label={why ? strings.exports.saveAgain : strings.retry} onClick={onRetry} />
+        onRetry && (
+          <Again
+            label={why ? strings.exports.saveAgain : strings.retry}
+            onClick={onRetry}
+            loading={retrying}
+          />
+        )
       )}
     </Alert>
   );
 }
 
-function Again({ label, onClick }: { label: string; onClick: () => void }) {
+function Again({ label, onClick, loading }: { label: string; onClick: () => void; loading?: boolean }) {
   return (
     <Group mt="xs">
-      <Button size="xs" variant="outline" color="red" onClick={onClick}>
+      <Button size="xs" variant="outline" color="red" onClick={onClick} loading={loading}>
         {label}
       </Button>
     </Group>

@@ -1,0 +1,29 @@
+import { Skeleton } from "@mantine/core";
+import { useRef } from "react";
+import { strings } from "../strings.js";
+import { ProblemAlert } from "./ProblemAlert.js";
+
+interface Asked {
+  data: unknown;
+  error: Error | null;
+  isPending: boolean;
+  isFetching: boolean;
+  refetch: () => Promise<unknown>;
+}
+
+/**
+ * In place of an answer: that it is on its way, or why there is none. The latter stays while it is asked for again, so that
+ * nothing moves under a finger, and nobody is told twice.
+ */
+export function Awaited({ query, height }: { query: Asked; height: number }) {
+  const last = useRef<Error>(null);
+  if (query.error || query.data !== undefined) {
+    last.current = query.error;
+  }
+  if (last.current) {
+    return (
+      <ProblemAlert error={last.current} onRetry={() => void query.refetch()} retrying={query.isFetching} />
+    );
+  }
+  return query.isPending && <Skeleton height={height} radius="md" aria-label={strings.loading} />;
+}
