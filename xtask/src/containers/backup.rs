@@ -28,7 +28,7 @@ pub(super) fn brings_back(stack: &Stack<'_>) -> Result<()> {
     let credits = client.get("/v1/credits")?;
     stack.tool("backup", &[]).output()?;
 
-    stack.compose().args(["down", "--timeout", "30"]).quiet(&stack.layout.log("compose-down"))?;
+    stack.ends(&[], &[])?;
     for volume in LOST {
         stack.engine.run("docker volume rm").args(["volume", "rm", &format!("{PROJECT}_{volume}")]).output()?;
     }
