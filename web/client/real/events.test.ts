@@ -80,7 +80,9 @@ async function behindTheBack(sub: string): Promise<string> {
     witness.on("credits.changed", (event) => told.push(event.reason));
     const response = await stack.rest("POST", "/v1/exports", SMALL, token);
     const { id } = (await response.json()) as { id: string };
-    await expect.poll(() => told).toEqual(expect.arrayContaining([id, "hold", "capture"]));
+    // the capture behind it is its own; one before it may be of an earlier export
+    const rest = () => (told.includes("hold") && told.includes(id) ? told.slice(told.indexOf(id)) : []);
+    await expect.poll(rest).toContain("capture");
     return id;
   } finally {
     witness.close();
