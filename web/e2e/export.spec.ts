@@ -3,6 +3,7 @@ import {
   addFilter,
   balanceOf,
   expectStatus,
+  formProblem,
   grant,
   readCsv,
   savedBytes,
@@ -103,7 +104,7 @@ test("bad input is answered with a sentence that says what to do", async ({ page
   await page.getByTestId("dataset-flights").click();
   await addFilter(page, "delay", "gte", "very late");
   await page.getByTestId("export-button").click();
-  const problem = page.getByTestId("problem");
+  const problem = formProblem(page);
   await expect(problem).toHaveAttribute("data-slug", "invalid-filter");
   await expect(problem).toContainText("The filter is not valid");
   await expect(problem).toContainText("delay at least: ");

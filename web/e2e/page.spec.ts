@@ -6,6 +6,7 @@ import {
   addFilter,
   expectLive,
   expectStatus,
+  formProblem,
   grant,
   idOf,
   rowOf,
@@ -45,7 +46,7 @@ for (const colorScheme of ["light", "dark"] as const) {
     await signIn(page, "carol");
     await addFilter(page, "delay", "gte", "oops");
     await page.getByTestId("export-button").click();
-    await expect(page.getByTestId("problem")).toBeVisible();
+    await expect(formProblem(page)).toBeVisible();
     await expectAccessible(page, "form with a problem");
     await page.getByRole("button", { name: "Remove this filter" }).click();
     await page.getByTestId("format").selectOption("xlsx"); // which takes its time

@@ -48,6 +48,11 @@ export async function startExport(page: Page): Promise<Locator> {
   return rowOf(page, id ?? "");
 }
 
+/** What the form says of the last press of Export; rows and lists have problems of their own. */
+export function formProblem(page: Page): Locator {
+  return page.locator("form").getByTestId("problem");
+}
+
 /** The row of an export. */
 export function rowOf(page: Page, id: string): Locator {
   return page.locator(`[data-testid="export-row"][data-export-id="${id}"]`);

@@ -1,7 +1,16 @@
 import { expect } from "@playwright/test";
 import { Stack } from "../stack/stack.js";
 import { onStack } from "./onStack.js";
-import { balanceOf, expectLive, expectStatus, idOf, signIn, startExport } from "./page.js";
+import {
+  balanceOf,
+  expectListed,
+  expectLive,
+  expectStatus,
+  formProblem,
+  idOf,
+  signIn,
+  startExport,
+} from "./page.js";
 
 const test = onStack(() => Stack.start({ name: "the stack of the problems" }));
 
@@ -48,7 +57,7 @@ test("without credits the page says when the next one comes and what to do", asy
   }
   await page.getByTestId("format").selectOption("ndjson");
   await page.getByTestId("export-button").click();
-  const problem = page.getByTestId("problem");
+  const problem = formProblem(page);
   await expect(problem).toHaveAttribute("data-slug", "credits-exhausted");
   await expect(problem).toContainText("You have no credits left");
   await expect(problem).toContainText("Press your balance to see when the next one comes.");
@@ -93,13 +102,20 @@ test("an export of somebody else, or of nobody, is not there", async ({ page }) 
 test("while the server is down the page says so, and goes on by itself", async ({ page, stack }) => {
   await signIn(page, "bob");
   await page.getByTestId("dataset-muscles").click();
+  await expectListed(page);
+  let unanswered = 0;
+  page.on("requestfailed", (request) => {
+    unanswered += Number(new URL(request.url()).pathname === "/v1/exports" && request.method() === "GET");
+  });
   await stack.kill("gateway");
   await expect(page.getByTestId("connection-state")).toHaveAttribute("data-state", "reconnecting");
   await page.getByTestId("export-button").click();
-  const problem = page.getByTestId("problem");
+  const problem = formProblem(page);
   await expect(problem).toHaveAttribute("data-slug", "network");
   await expect(problem).toContainText("The server can't be reached");
   await expect(problem).toContainText("This page goes on when it is back.");
+  await expect.poll(() => unanswered).toBeGreaterThan(3); // three tries, and what came of them
+  await expect(page.getByTestId("problem")).toHaveCount(1); // what is in sight stays, and nobody is told twice
   stack.launch("gateway");
   await stack.ready();
   await expectLive(page);

@@ -5,6 +5,7 @@ import {
   expectListed,
   expectReceived,
   expectStatus,
+  formProblem,
   grant,
   idOf,
   savedBytes,
@@ -112,7 +113,7 @@ test("a person who chooses no file has asked for no export", async ({ page }) =>
   const before = await page.getByTestId("export-row").count();
   await page.getByTestId("export-button").click();
   await expect(page.getByTestId("export-button")).toBeEnabled();
-  await expect(page.getByTestId("problem")).toHaveCount(0);
+  await expect(formProblem(page)).toHaveCount(0);
   expect(await page.getByTestId("export-row").count()).toBe(before);
 });
 

@@ -6,6 +6,7 @@ import {
   expectLive,
   expectReceived,
   expectStatus,
+  formProblem,
   grant,
   idOf,
   savedDigest,
@@ -86,7 +87,7 @@ test("without a network a click is told at once, and nothing runs or is paid for
   await context.setOffline(true);
   await expect(page.getByTestId("connection-state")).toHaveAttribute("data-state", "offline");
   await page.getByTestId("export-button").click();
-  await expect(page.getByTestId("problem")).toContainText("The server can't be reached");
+  await expect(formProblem(page)).toContainText("The server can't be reached");
   await expect(page.getByTestId("export-button")).toBeEnabled();
   const asked: string[] = [];
   page.on("request", (request) => request.method() === "POST" && asked.push(new URL(request.url()).pathname));
