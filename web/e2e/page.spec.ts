@@ -62,7 +62,19 @@ for (const colorScheme of ["light", "dark"] as const) {
     await expect(page.getByTestId("credit-entries")).toBeVisible();
     await expectAccessible(page, "credits");
     await page.keyboard.press("Escape");
+    let answer = () => {};
+    const held = new Promise<void>((resolve) => {
+      answer = resolve;
+    });
+    await page.route("**/v1/exports?*limit=100*", async (route) => {
+      await held;
+      await route.continue();
+    });
     await page.getByTestId("history-link").click();
+    await expect(page.getByRole("status", { name: "Loading" })).toBeVisible();
+    await expectAccessible(page, "history on its way");
+    answer();
+    await expect(page.getByRole("status", { name: "Loading" })).toHaveCount(0);
     await expect(page.getByTestId("day-chart")).toBeVisible();
     await expectAccessible(page, "history");
     await page.goto(`/exports/${id}`);

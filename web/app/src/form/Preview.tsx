@@ -30,7 +30,7 @@ export function Preview({ estimated, columns }: Props) {
   }
   if (!estimate) {
     return pending ? (
-      <Skeleton height={120} radius="md" aria-label={strings.loading} />
+      <Skeleton height={120} radius="md" role="status" aria-label={strings.loading} />
     ) : (
       <Text size="sm" c="dimmed">
         {strings.form.noPreview}

@@ -28,5 +28,7 @@ export function Awaited({ query, height }: { query: Asked; height: number }) {
       <ProblemAlert error={last.current} onRetry={() => void query.refetch()} retrying={query.isFetching} />
     );
   }
-  return query.isPending && <Skeleton height={height} radius="md" aria-label={strings.loading} />;
+  return (
+    query.isPending && <Skeleton height={height} radius="md" role="status" aria-label={strings.loading} />
+  );
 }
