@@ -83,6 +83,8 @@ test("what can't be read says so, and comes by itself as soon as it can", async 
   await expect(page.getByTestId("credits-panel")).toBeVisible();
   await expect(page.getByTestId("credit-balance")).toBeVisible();
   await expect(page.getByTestId("credits-unknown")).toHaveCount(0);
+  await page.keyboard.press("Escape");
+  await expect(page.getByTestId("credits-open")).toBeFocused(); // it is still what was pressed
 });
 
 test("a dataset that is not there is named, with what to do", async ({ page }) => {

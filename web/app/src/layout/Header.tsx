@@ -108,36 +108,28 @@ function CreditBalance() {
   const credits = useCredits();
   const [opened, { open, close }] = useDisclosure(false);
   const balance = credits.data?.balance;
-  const unknown = balance === undefined && credits.errorUpdateCount > 0;
+  const known = balance !== undefined;
+  const failed = credits.errorUpdateCount > 0;
+  // one button, whatever it says: it keeps the focus when the balance comes
   return (
     <>
-      {unknown && (
-        <UnstyledButton onClick={open} aria-label={strings.credits.openUnknown} data-testid="credits-unknown">
+      {(known || failed) && (
+        <UnstyledButton
+          onClick={open}
+          aria-label={known ? strings.credits.open(balance) : strings.credits.openUnknown}
+          data-testid={known ? "credits-open" : "credits-unknown"}
+        >
           <Badge
             size="lg"
             tt="none"
             variant="light"
-            color="gray"
+            color={known ? (balance > 0 ? "water" : "red") : "gray"}
             leftSection={<IconCoins size={15} aria-hidden />}
-            style={{ cursor: "pointer" }}
-          >
-            {strings.credits.unknown}
-          </Badge>
-        </UnstyledButton>
-      )}
-      {balance !== undefined && (
-        <UnstyledButton onClick={open} aria-label={strings.credits.open(balance)} data-testid="credits-open">
-          <Badge
-            size="lg"
-            tt="none"
-            variant="light"
-            color={balance > 0 ? "water" : "red"}
-            leftSection={<IconCoins size={15} aria-hidden />}
-            data-testid="credit-balance"
+            data-testid={known ? "credit-balance" : undefined}
             data-balance={balance}
             style={{ cursor: "pointer" }}
           >
-            {strings.credits.balance(balance)}
+            {known ? strings.credits.balance(balance) : strings.credits.unknown}
           </Badge>
         </UnstyledButton>
       )}
