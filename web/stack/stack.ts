@@ -16,6 +16,8 @@ export const FLIGHTS = fileURLToPath(
 /** Longest wait for a process to be ready or gone, in milliseconds. */
 const PATIENCE_MS = 90_000;
 const LOOK_MS = 50;
+/** Longest wait for one answer while it starts: Node's `fetch` may never hear that a line was closed as soon as it was open. */
+const PROBE_MS = 10_000;
 
 /** Ports below those that systems give to whoever asks for any: nobody comes upon one of these while it is ours. */
 const PORTS = { first: 22_200, count: 9_000 };
@@ -144,9 +146,11 @@ export class Stack {
 
   /** Waits until the gateway is ready, and has heard of a dataset. */
   async ready(): Promise<void> {
-    await until("the gateway is ready", async () => (await fetch(`${this.url}/readyz`)).ok);
+    const headers = { authorization: `Bearer ${this.token()}` };
+    const ask = (path: string) => fetch(this.url + path, { headers, signal: AbortSignal.timeout(PROBE_MS) });
+    await until("the gateway is ready", async () => (await ask("/readyz")).ok);
     await until("a dataset is on offer", async () => {
-      const response = await this.rest("GET", "/v1/datasets");
+      const response = await ask("/v1/datasets");
       return ((await response.json()) as { items: unknown[] }).items.length > 0;
     });
   }
