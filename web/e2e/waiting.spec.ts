@@ -129,12 +129,19 @@ test("a second click on the same thing makes no second export, costs nothing, an
   await expectStatus(row, "canceled");
 });
 
-test("a chosen file of a canceled export is gone, however much of it was there", async ({ page }) => {
+test("a chosen file of a canceled export is gone, however much of it was there", async ({ page, stack }) => {
   await withPicker(page);
   await signIn(page, "alice");
   await page.getByTestId("dataset-many").click();
   await page.getByTestId("place").selectOption("file");
   const row = await startExport(page);
+  const id = await idOf(row);
+  const made = async () => {
+    const answer = await stack.rest("GET", `/v1/exports/${id}`);
+    return ((await answer.json()) as { progress: { bytes: number } }).progress.bytes;
+  };
+  await expect.poll(made, { timeout: 180_000, intervals: [100] }).toBeGreaterThan(80_000_000);
+  await stack.pause("exporter"); // else it may be whole before so much of it has come
   await expectReceived(row, 36_000_000); // by then a part of it was committed
   await row.getByTestId("cancel-button").click();
   await expectStatus(row, "canceled");

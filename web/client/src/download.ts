@@ -44,7 +44,10 @@ export interface DownloadOptions {
   maxFailures?: number | undefined;
   /** How long no byte may come over HTTP before the line counts as dead, in milliseconds. Default 30 000. */
   silenceMs?: number | undefined;
-  /** How long `auto` waits for a live socket before it falls back, in milliseconds. Default 5 000. */
+  /**
+   * How long `auto` waits for a live socket before it falls back, in milliseconds; one that comes before the first byte
+   * over HTTP is used all the same. Default 5 000.
+   */
   socketWaitMs?: number | undefined;
 }
 
@@ -230,12 +233,30 @@ export class Download {
     if (connection) {
       return this.#overSocket(connection);
     }
-    const transfer = new RestTransfer(this.#deps.rest, this.#exportId, this.#receiver, {
+    return (await this.#overRest()) ?? this.#attempt();
+  }
+
+  /** `undefined` when a socket came before the first byte did: HTTP has none while the export is still running. */
+  async #overRest(): Promise<DownloadResult | undefined> {
+    const { rest, session } = this.#deps;
+    const transfer = new RestTransfer(rest, this.#exportId, this.#receiver, {
       attempt: this.#madeBy,
       silenceMs: this.#options.silenceMs ?? SILENCE_MS,
       onOpen: (attempt) => this.#opened(attempt),
     });
-    return transfer.run(this.#signal);
+    const overtaken = new AbortController();
+    const look = () => {
+      if (session.connection && this.#options.transport !== "rest") {
+        overtaken.abort();
+      }
+    };
+    const off = session.states.on(look);
+    look();
+    try {
+      return await transfer.run(this.#signal, overtaken.signal);
+    } finally {
+      off();
+    }
   }
 
   /** The live connection, waiting a little for it; `undefined` says: use HTTP. */

@@ -32,11 +32,17 @@ export class RestTransfer {
   }
 
   /**
+   * `undefined` when it was `overtaken`: while the export is still running, a socket brings its bytes sooner.
+   *
    * @throws SluiceError `network` when cut off and `timeout` when nothing comes: the next try goes on at the receiver's
    *   position; `restarted` when the file is not the one that was begun.
    */
-  async run(signal: AbortSignal): Promise<DownloadResult> {
-    const { file, attempt } = await this.#completed(signal);
+  async run(signal: AbortSignal, overtaken: AbortSignal): Promise<DownloadResult | undefined> {
+    const completed = await this.#completed(signal, overtaken);
+    if (!completed) {
+      return undefined;
+    }
+    const { file, attempt } = completed;
     const { attempt: begun, onOpen } = this.#options;
     if (this.#receiver.position > 0 && begun !== undefined && begun !== attempt) {
       throw new SluiceError({ slug: "restarted", title: "The file was made anew" });
@@ -93,17 +99,28 @@ export class RestTransfer {
     }
   }
 
-  async #completed(signal: AbortSignal): Promise<{ file: NonNullable<Export["file"]>; attempt: number }> {
-    let current = await this.#rest.export(this.#exportId, { signal });
-    for (;;) {
-      const error = endedBadly(current);
-      if (error) {
-        throw error;
+  async #completed(
+    signal: AbortSignal,
+    overtaken: AbortSignal,
+  ): Promise<{ file: NonNullable<Export["file"]>; attempt: number } | undefined> {
+    const asking = { signal: AbortSignal.any([signal, overtaken]) };
+    try {
+      let current = await this.#rest.export(this.#exportId, asking);
+      for (;;) {
+        const error = endedBadly(current);
+        if (error) {
+          throw error;
+        }
+        if (current.file) {
+          return { file: current.file, attempt: current.attempt };
+        }
+        current = await this.#rest.export(this.#exportId, { ...asking, waitSeconds: WAIT_SECONDS });
       }
-      if (current.file) {
-        return { file: current.file, attempt: current.attempt };
+    } catch (cause) {
+      if (overtaken.aborted && !signal.aborted && SluiceError.from(cause).slug === "aborted") {
+        return undefined;
       }
-      current = await this.#rest.export(this.#exportId, { signal, waitSeconds: WAIT_SECONDS });
+      throw cause;
     }
   }
 }

@@ -135,6 +135,30 @@ describe("download over the socket", () => {
     await expect(result).resolves.toMatchObject({ verified: true });
   });
 
+  it("uses a socket that comes late, as HTTP has nothing before the export is complete", async () => {
+    client.close();
+    client = new SluiceClient({ baseUrl: server.baseUrl, token: "t", webSocket, backoff: { baseMs: 1 } });
+    const connecting = client.connect();
+    peer = await server.accept();
+    const bytes = someBytes(100);
+    let asked = 0;
+    server.route(`GET /v1/exports/${ID}`, (_, response) => {
+      asked += 1;
+      if (asked === 1) {
+        json(response, 200, { ...completedExport(ID, bytes), status: "running", file: null });
+      } // the second is a long poll of an export that goes on and on
+    });
+    const result = download({ socketWaitMs: 1 });
+    await expect.poll(() => asked).toBe(2);
+    peer.ready();
+    await connecting;
+    await opened(3);
+    peer.frame(3, 0, bytes);
+    seal(3, bytes);
+    await expect(result).resolves.toMatchObject({ verified: true });
+    expect(sink.bytes).toEqual(bytes);
+  });
+
   it("gives up only after as many failures as its caller has patience for", async () => {
     let asked = 0;
     server.route(`GET /v1/exports/${ID}`, (_, response) => {
