@@ -117,7 +117,8 @@ test("while the server is down the page says so, and goes on by itself", async (
   await expect(problem).toContainText("The server can't be reached");
   await expect(problem).toContainText("This page goes on when it is back.");
   await expect.poll(() => unanswered).toBeGreaterThan(3); // three tries, and what came of them
-  await expect(page.getByTestId("problem")).toHaveCount(1); // what is in sight stays, and nobody is told twice
+  await expect(page.getByTestId("problem")).toHaveCount(1); // nobody is told twice
+  await expectListed(page); // and what is in sight stays
   stack.launch("gateway");
   await stack.ready();
   await expectLive(page);

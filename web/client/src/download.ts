@@ -45,8 +45,8 @@ export interface DownloadOptions {
   /** How long no byte may come over HTTP before the line counts as dead, in milliseconds. Default 30 000. */
   silenceMs?: number | undefined;
   /**
-   * How long `auto` waits for a live socket before it falls back, in milliseconds; one that comes before the first byte
-   * over HTTP is used all the same. Default 5 000.
+   * How long `auto` waits for a live socket before it falls back, in milliseconds; one that comes while the
+   * export is still running is used all the same. Default 5 000.
    */
   socketWaitMs?: number | undefined;
 }
@@ -233,10 +233,11 @@ export class Download {
     if (connection) {
       return this.#overSocket(connection);
     }
+    this.#announced = false; // that stream has gone with its connection
     return (await this.#overRest()) ?? this.#attempt();
   }
 
-  /** `undefined` when a socket came before the first byte did: HTTP has none while the export is still running. */
+  /** `undefined` when a socket came meanwhile, and the export is still running: HTTP has none of its bytes yet. */
   async #overRest(): Promise<DownloadResult | undefined> {
     const { rest, session } = this.#deps;
     const transfer = new RestTransfer(rest, this.#exportId, this.#receiver, {

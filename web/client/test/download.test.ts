@@ -148,7 +148,8 @@ describe("download over the socket", () => {
         json(response, 200, { ...completedExport(ID, bytes), status: "running", file: null });
       } // the second is a long poll of an export that goes on and on
     });
-    const result = download({ socketWaitMs: 1 });
+    // no stream that an earlier connection was to have is waited for on this one
+    const result = download({ socketWaitMs: 1, announced: true });
     await expect.poll(() => asked).toBe(2);
     peer.ready();
     await connecting;

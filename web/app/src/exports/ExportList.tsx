@@ -23,7 +23,7 @@ export function ExportList() {
         )}
       </Group>
       <Awaited query={exports} height={90} />
-      {exports.isSuccess && items.length === 0 && (
+      {exports.data && items.length === 0 && (
         <Paper withBorder radius="lg" p="xl">
           <Stack align="center" gap={6}>
             <IconFileDownload size={40} stroke={1.3} aria-hidden color="var(--mantine-color-dimmed)" />

@@ -64,7 +64,7 @@ export function HistoryPage() {
         />
       </Group>
       <Awaited key={JSON.stringify(query)} query={history} height={90} />
-      {history.isSuccess && (
+      {history.data && (
         <Text size="sm" c="dimmed" role="status" data-testid="history-count">
           {text.found(items.length, all.length, history.hasNextPage)}
         </Text>
