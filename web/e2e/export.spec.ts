@@ -11,7 +11,7 @@ import {
   signIn,
   startExport,
   tokenOf,
-} from "./page.js";
+} from "./pageActions.js";
 
 test.beforeAll(() => grant("alice", "acme", 20));
 
@@ -68,8 +68,8 @@ test("two tabs of one person show the same exports, and the one that did not ask
   const twin = second.locator(`[data-export-id="${id}"]`);
   await expectStatus(twin, "completed");
   await expectStatus(row, "completed");
-  await expect(row.getByTestId("saving")).toHaveAttribute("data-phase", "saved");
-  await expect(twin.getByTestId("saving")).toHaveCount(0);
+  await expect(row.getByTestId("save-status")).toHaveAttribute("data-phase", "saved");
+  await expect(twin.getByTestId("save-status")).toHaveCount(0);
   await expect.poll(async () => (await balanceOf(second)) - (await balanceOf(page))).toBe(0);
 });
 

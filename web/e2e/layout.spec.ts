@@ -1,7 +1,7 @@
 import { expect, type Page } from "@playwright/test";
 import { Stack } from "../stack/stack.js";
-import { onStack } from "./onStack.js";
-import { addFilter, signIn } from "./page.js";
+import { addFilter, signIn } from "./pageActions.js";
+import { testWithStack } from "./stackTest.js";
 
 /** One column of every type that the form knows. */
 const CATALOG = `
@@ -13,7 +13,7 @@ ${["string", "int", "float", "decimal", "bool", "date", "datetime", "time"]
   .map((type) => `[[dataset.column]]\nname = "a_${type}"\ntype = "${type}"\n`)
   .join("")}`;
 
-const test = onStack(() =>
+const test = testWithStack(() =>
   Stack.start({
     name: "the stack of the layout",
     catalog: CATALOG,

@@ -6,13 +6,13 @@ import {
   type TokenRequestIncomingMessage,
 } from "oauth2-mock-server";
 import { Stack } from "../stack/stack.js";
-import { onStack } from "./onStack.js";
-import { expectLive } from "./page.js";
+import { expectLive } from "./pageActions.js";
+import { testWithStack } from "./stackTest.js";
 
 /** An issuer that signs everybody in as dora, and a Sluice that believes it. */
 const issuer = new OAuth2Server();
 let made = 0;
-const test = onStack(async () => {
+const test = testWithStack(async () => {
   await issuer.issuer.keys.generate("RS256");
   await issuer.start(0, "127.0.0.1");
   issuer.service.on("beforeTokenSigning", (token: MutableToken) => {

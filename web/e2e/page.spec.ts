@@ -13,7 +13,7 @@ import {
   signIn,
   startExport,
   tokenOf,
-} from "./page.js";
+} from "./pageActions.js";
 
 test.beforeAll(() => grant("carol", "globex", 20));
 
@@ -159,7 +159,7 @@ test("everything can be done with the keyboard alone, and nobody loses their pla
   await tabTo(page, at("export-button"));
   await page.keyboard.press("Enter");
   await downloading;
-  await expect(at("announcer")).toContainText("The export of muscles has ended: Completed");
+  await expect(at("live-region")).toContainText("The export of muscles has ended: Completed");
 });
 
 test("an estimate that failed is asked for again by itself or by a click, and says why", async ({ page }) => {
@@ -205,8 +205,8 @@ test.describe("a person in Tokyo who reads German", () => {
     const [year, month, day] = there.slice(0, 10).split("-");
     await expect(row).toContainText(`${day}.${month}.${year}, ${there.slice(11, 19)}`);
     const thousands = String(file.rows).replace(/\B(?=(\d{3})+$)/g, ".");
-    await expect(row.getByTestId("export-facts")).toContainText(`${thousands} rows`);
-    await expect(row.getByTestId("export-facts")).toContainText(/\d(,\d)? [kM]B$/);
+    await expect(row.getByTestId("export-status-line")).toContainText(`${thousands} rows`);
+    await expect(row.getByTestId("export-status-line")).toContainText(/\d(,\d)? [kM]B$/);
   });
 });
 
@@ -220,7 +220,7 @@ test("the policy allows no inline script, and the page breaks none of it", async
   await signIn(page, "carol");
   await page.getByTestId("dataset-muscles").click();
   const row = await startExport(page);
-  await expect(row.getByTestId("saving")).toHaveAttribute("data-phase", "saved");
+  await expect(row.getByTestId("save-status")).toHaveAttribute("data-phase", "saved");
   expect(broken).toEqual([]);
 
   const answer = await request.get("/");
@@ -267,7 +267,7 @@ test("no token is in the address, in localStorage, in IndexedDB or in any reques
   await signIn(page, "carol");
   await page.getByTestId("dataset-muscles").click();
   const row = await startExport(page);
-  await expect(row.getByTestId("saving")).toHaveAttribute("data-phase", "saved");
+  await expect(row.getByTestId("save-status")).toHaveAttribute("data-phase", "saved");
   const { token, kept } = await page.evaluate(async () => {
     const identity = JSON.parse(sessionStorage.getItem("sluice.identity") ?? "{}") as { token: string };
     const database = await new Promise<IDBDatabase>((resolve, reject) => {

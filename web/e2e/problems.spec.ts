@@ -1,6 +1,5 @@
 import { expect } from "@playwright/test";
 import { Stack } from "../stack/stack.js";
-import { onStack } from "./onStack.js";
 import {
   balanceOf,
   expectListed,
@@ -10,9 +9,10 @@ import {
   idOf,
   signIn,
   startExport,
-} from "./page.js";
+} from "./pageActions.js";
+import { testWithStack } from "./stackTest.js";
 
-const test = onStack(() => Stack.start({ name: "the stack of the problems" }));
+const test = testWithStack(() => Stack.start({ name: "the stack of the problems" }));
 
 test("an export that is canceled elsewhere says so here, and gives its credit back", async ({
   page,
@@ -26,7 +26,7 @@ test("an export that is canceled elsewhere says so here, and gives its credit ba
   await expectStatus(row, "canceled");
   await expect(row).toContainText("Canceled; the credit was given back");
   await expect(row.getByTestId("again-button")).toBeVisible();
-  await expect(row.getByTestId("saving")).toHaveCount(0);
+  await expect(row.getByTestId("save-status")).toHaveCount(0);
   await expect.poll(() => balanceOf(page)).toBe(before);
 });
 
@@ -35,7 +35,7 @@ test("a file that is gone says so, and can be made again", async ({ page, stack 
   await page.getByTestId("dataset-menus").click();
   const row = await startExport(page);
   const id = await idOf(row);
-  await expect(row.getByTestId("saving")).toHaveAttribute("data-phase", "saved");
+  await expect(row.getByTestId("save-status")).toHaveAttribute("data-phase", "saved");
   await stack.rest("DELETE", `/v1/exports/${id}`);
   await expectStatus(row, "expired");
   await expect(row).toContainText("The file was deleted after its time");

@@ -1,7 +1,5 @@
 import { expect, type Locator, type Page } from "@playwright/test";
 import { Stack } from "../stack/stack.js";
-import { Gate } from "./gate.js";
-import { onStack } from "./onStack.js";
 import {
   expectReceived,
   expectStatus,
@@ -11,16 +9,20 @@ import {
   savedDigest,
   signIn,
   startExport,
-} from "./page.js";
+} from "./pageActions.js";
+import { testWithStack } from "./stackTest.js";
+import { ThrottledProxy } from "./throttledProxy.js";
 
-/** Pages come by a gate, so that no download is whole before a test lets it be. */
-const test = onStack(() => Stack.start({ name: "the stack of the restarts" })).extend<{ gate: Gate }>({
-  gate: async ({ stack }, use) => {
-    const gate = await Gate.to(stack.url);
-    await use(gate);
-    gate.close();
+/** Pages come by a gatewayProxy, so that no download is whole before a test lets it be. */
+const test = testWithStack(() => Stack.start({ name: "the stack of the restarts" })).extend<{
+  gatewayProxy: ThrottledProxy;
+}>({
+  gatewayProxy: async ({ stack }, use) => {
+    const gatewayProxy = await ThrottledProxy.start(stack.url);
+    await use(gatewayProxy);
+    gatewayProxy.close();
   },
-  baseURL: async ({ gate }, use) => use(gate.url),
+  baseURL: async ({ gatewayProxy }, use) => use(gatewayProxy.url),
 });
 
 /** The digest that the server sealed. */
@@ -33,51 +35,62 @@ async function sealed(stack: Stack, id: string): Promise<string> {
  * The gateway dies and comes back; meanwhile the person sees what is the matter. Then so many more bytes may come. Gives
  * how many had come before.
  */
-async function restart(stack: Stack, gate: Gate, page: Page, row: Locator, more: number): Promise<number> {
+async function restart(
+  stack: Stack,
+  gatewayProxy: ThrottledProxy,
+  page: Page,
+  row: Locator,
+  more: number,
+): Promise<number> {
   await stack.kill("gateway");
-  gate.cut();
+  gatewayProxy.disconnect();
   await expect(page.getByTestId("connection-state")).toHaveAttribute("data-state", "reconnecting");
-  await expect(row.getByTestId("saving")).toHaveAttribute("data-phase", "waiting");
-  await expect(row.getByTestId("saving")).toContainText("Reconnecting");
-  const received = Number(await row.getByTestId("saving").getAttribute("data-received"));
-  gate.holdAfter(more);
+  await expect(row.getByTestId("save-status")).toHaveAttribute("data-phase", "waiting");
+  await expect(row.getByTestId("save-status")).toContainText("Reconnecting");
+  const received = Number(await row.getByTestId("save-status").getAttribute("data-received"));
+  gatewayProxy.pauseAfter(more);
   stack.launch("gateway");
   return received;
 }
 
 test("a download goes on by itself when the gateway is killed twice, and leaving the page does not lose it", async ({
   page,
-  gate,
+  gatewayProxy,
   stack,
 }) => {
   await signIn(page, "alice");
-  gate.holdAfter(10_000_000);
+  gatewayProxy.pauseAfter(10_000_000);
   const row = await startExport(page);
   await expectReceived(row, 2_000_000);
-  const received = await restart(stack, gate, page, row, 10_000_000);
+  const received = await restart(stack, gatewayProxy, page, row, 10_000_000);
   await expectReceived(row, received);
-  const second = await restart(stack, gate, page, row, 20_000_000);
+  const second = await restart(stack, gatewayProxy, page, row, 20_000_000);
   await expectReceived(row, Math.max(second, 10_000_000));
 
   const id = await idOf(row);
   const downloading = page.waitForEvent("download");
   await page.goto("about:blank");
-  gate.cut(); // else what was on its way to the page of before would use up what the next one may get
-  gate.holdAfter(5_000_000);
+  gatewayProxy.disconnect(); // else what was on its way to the page of before would use up what the next one may get
+  gatewayProxy.pauseAfter(5_000_000);
   await page.goto("/");
   const again = rowOf(page, id);
   // what had come is not fetched again
   expect(await firstReceived(again)).toBeGreaterThan(10_000_000);
-  gate.release();
+  gatewayProxy.release();
   const download = await downloading;
   await expectStatus(again, "completed");
-  await expect(again.getByTestId("saving")).toHaveAttribute("data-phase", "saved");
+  await expect(again.getByTestId("save-status")).toHaveAttribute("data-phase", "saved");
   expect(await savedDigest(download)).toBe(await sealed(stack, id));
 });
 
-test("a tab that crashed goes on when the page is opened again", async ({ page, context, gate, stack }) => {
+test("a tab that crashed goes on when the page is opened again", async ({
+  page,
+  context,
+  gatewayProxy,
+  stack,
+}) => {
   await signIn(page, "alice");
-  gate.holdAfter(20_000_000);
+  gatewayProxy.pauseAfter(20_000_000);
   const row = await startExport(page);
   await expectReceived(row, 5_000_000);
   const id = await idOf(row);
@@ -88,11 +101,11 @@ test("a tab that crashed goes on when the page is opened again", async ({ page, 
   const next = await context.newPage();
   await next.addInitScript((kept) => sessionStorage.setItem("sluice.identity", kept), identity);
   const downloading = next.waitForEvent("download");
-  gate.cut();
-  gate.holdAfter(5_000_000);
+  gatewayProxy.disconnect();
+  gatewayProxy.pauseAfter(5_000_000);
   await next.goto("/");
   expect(await firstReceived(rowOf(next, id))).toBeGreaterThan(5_000_000);
-  gate.release();
+  gatewayProxy.release();
   expect(await savedDigest(await downloading)).toBe(await sealed(stack, id));
 });
 
@@ -125,7 +138,7 @@ test("what a page had no time to remove goes at the next start, before anybody s
 
 test("a chosen file waits after a reload until the person allows it again, and goes on with what it has", async ({
   page,
-  gate,
+  gatewayProxy,
   stack,
 }) => {
   await page.addInitScript(() => {
@@ -141,25 +154,25 @@ test("a chosen file waits after a reload until the person allows it again, and g
     });
   });
   await signIn(page, "alice");
-  await page.getByTestId("place").selectOption("file");
-  gate.holdAfter(60_000_000);
+  await page.getByTestId("save-location").selectOption("file");
+  gatewayProxy.pauseAfter(60_000_000);
   const row = await startExport(page);
   // by then a part of it was committed
   await expectReceived(row, 40_000_000);
   const id = await idOf(row);
   await stack.kill("gateway");
   await page.goto("about:blank"); // else the page of before might get what the next one needs
-  gate.cut();
-  gate.holdAfter(10_000_000);
+  gatewayProxy.disconnect();
+  gatewayProxy.pauseAfter(10_000_000);
   stack.launch("gateway");
   await stack.ready();
   await page.goto("/");
   const again = rowOf(page, id);
-  await expect(again.getByTestId("saving")).toHaveAttribute("data-phase", "paused");
+  await expect(again.getByTestId("save-status")).toHaveAttribute("data-phase", "paused");
   await again.getByTestId("continue-button").click();
   expect(await firstReceived(again)).toBeGreaterThan(32_000_000);
-  gate.release();
-  await expect(again.getByTestId("saving")).toHaveAttribute("data-phase", "saved");
+  gatewayProxy.release();
+  await expect(again.getByTestId("save-status")).toHaveAttribute("data-phase", "saved");
   const digest = await page.evaluate(async () => {
     const root = await navigator.storage.getDirectory();
     const file = await (await root.getFileHandle("chosen.csv")).getFile();

@@ -1,5 +1,4 @@
 import { test as base, expect, type Page, type WebSocket } from "@playwright/test";
-import { Gate } from "./gate.js";
 import {
   addFilter,
   expectListed,
@@ -12,16 +11,17 @@ import {
   signIn,
   startExport,
   tokenOf,
-} from "./page.js";
+} from "./pageActions.js";
+import { ThrottledProxy } from "./throttledProxy.js";
 
-/** Pages come by a gate, so that no download is whole before a test lets it be. */
-const test = base.extend<{ gate: Gate }>({
-  gate: async ({ browserName: _ }, use) => {
-    const gate = await Gate.to(process.env.SLUICE_URL ?? "");
-    await use(gate);
-    gate.close();
+/** Pages come by a gatewayProxy, so that no download is whole before a test lets it be. */
+const test = base.extend<{ gatewayProxy: ThrottledProxy }>({
+  gatewayProxy: async ({ browserName: _ }, use) => {
+    const gatewayProxy = await ThrottledProxy.start(process.env.SLUICE_URL ?? "");
+    await use(gatewayProxy);
+    gatewayProxy.close();
   },
-  baseURL: async ({ gate }, use) => use(gate.url),
+  baseURL: async ({ gatewayProxy }, use) => use(gatewayProxy.url),
 });
 test.beforeAll(() => grant("bob", "acme", 20));
 
@@ -51,7 +51,7 @@ test("private files hold it until it is whole, and give it again without another
   const downloading = page.waitForEvent("download");
   const row = await startExport(page);
   const saved = await savedBytes(await downloading);
-  await expect(row.getByTestId("saving")).toHaveAttribute("data-way", "private");
+  await expect(row.getByTestId("save-status")).toHaveAttribute("data-method", "private");
   expect(saved.equals(await overRest(page, await idOf(row)))).toBe(true);
 
   const id = await idOf(row);
@@ -72,7 +72,7 @@ test("private files hold it until it is whole, and give it again without another
   expect(fetched).toBe(0);
 });
 
-test("a chosen file is written while the export runs", async ({ page, gate }) => {
+test("a chosen file is written while the export runs", async ({ page, gatewayProxy }) => {
   await page.addInitScript(() => {
     const picker = async ({ suggestedName }: { suggestedName: string }) => {
       const root = await navigator.storage.getDirectory();
@@ -81,14 +81,14 @@ test("a chosen file is written while the export runs", async ({ page, gate }) =>
     Object.defineProperty(window, "showSaveFilePicker", { value: picker });
   });
   await signIn(page, "bob");
-  await page.getByTestId("place").selectOption("file");
+  await page.getByTestId("save-location").selectOption("file");
   await expectListed(page);
-  gate.holdAfter(5_000_000);
+  gatewayProxy.pauseAfter(5_000_000);
   const row = await startExport(page);
   await expectReceived(row, 1);
-  gate.release();
+  gatewayProxy.release();
   await expectStatus(row, "completed");
-  await expect(row.getByTestId("saving")).toHaveAttribute("data-way", "file");
+  await expect(row.getByTestId("save-status")).toHaveAttribute("data-method", "file");
   const digest = await page.evaluate(async () => {
     const root = await navigator.storage.getDirectory();
     const file = await (await root.getFileHandle("chosen-flights.csv")).getFile();
@@ -108,7 +108,7 @@ test("a person who chooses no file has asked for no export", async ({ page }) =>
     Object.defineProperty(window, "showSaveFilePicker", { value: picker });
   });
   await signIn(page, "bob");
-  await page.getByTestId("place").selectOption("file");
+  await page.getByTestId("save-location").selectOption("file");
   await expectListed(page);
   const before = await page.getByTestId("export-row").count();
   await page.getByTestId("export-button").click();
@@ -127,13 +127,13 @@ test("a service worker streams it into a download where there are no private fil
   const download = await downloading;
   expect(download.suggestedFilename()).toBe("flights.csv");
   const saved = await savedBytes(download);
-  await expect(row.getByTestId("saving")).toHaveAttribute("data-way", "stream");
+  await expect(row.getByTestId("save-status")).toHaveAttribute("data-method", "stream");
   expect(saved.equals(await overRest(page, await idOf(row)))).toBe(true);
 });
 
 test("memory holds a small one where there is nothing better, and the page says so", async ({
   page,
-  gate,
+  gatewayProxy,
 }) => {
   await withoutPrivateFiles(page);
   await page.addInitScript(() => {
@@ -142,12 +142,12 @@ test("memory holds a small one where there is nothing better, and the page says 
   await signIn(page, "bob");
   const downloading = page.waitForEvent("download");
   await expectListed(page);
-  gate.holdAfter(5_000_000);
+  gatewayProxy.pauseAfter(5_000_000);
   const row = await startExport(page);
   await expect(row.getByText("keeps the file in memory")).toBeVisible();
-  gate.release();
+  gatewayProxy.release();
   const saved = await savedBytes(await downloading);
-  await expect(row.getByTestId("saving")).toHaveAttribute("data-way", "memory");
+  await expect(row.getByTestId("save-status")).toHaveAttribute("data-method", "memory");
   expect(saved.equals(await overRest(page, await idOf(row)))).toBe(true);
 });
 
@@ -155,7 +155,7 @@ test("signing out leaves nothing of a person behind", async ({ page }) => {
   await signIn(page, "bob");
   await page.getByTestId("dataset-menus").click();
   const row = await startExport(page);
-  await expect(row.getByTestId("saving")).toHaveAttribute("data-phase", "saved");
+  await expect(row.getByTestId("save-status")).toHaveAttribute("data-phase", "saved");
   await page.getByTestId("account-menu").click();
   await page.getByTestId("sign-out").click();
   await expect(page.getByTestId("sign-in-bob")).toBeVisible();

@@ -14,8 +14,8 @@ export const FLIGHTS = fileURLToPath(
 );
 
 /** Longest wait for a process to be ready or gone, in milliseconds. */
-const PATIENCE_MS = 90_000;
-const LOOK_MS = 50;
+const TIMEOUT_MS = 90_000;
+const POLL_MS = 50;
 /** Longest wait for one answer while it starts: Node's `fetch` may never hear that a line was closed as soon as it was open. */
 const PROBE_MS = 10_000;
 
@@ -49,7 +49,7 @@ export interface StackOptions {
   name?: string;
 }
 
-function needed(variable: string): string {
+function requiredPath(variable: string): string {
   const value = process.env[variable];
   if (!value || !existsSync(value)) {
     throw new Error(`${variable} names nothing that is there: run \`cargo xtask test\`, which sets it`);
@@ -116,13 +116,13 @@ export class Stack {
       SLUICE_GATEWAY__IDENTITY__LOCAL__SECRET: secret,
       SLUICE_GATEWAY__IDENTITY__LOCAL__SIGN_IN: "true",
       SLUICE_GATEWAY__IDENTITY__LOCAL__PEOPLE: `[${people.join(", ")}]`,
-      SLUICE_CREDITS__ZONE: noonZone(new Date()),
+      SLUICE_CREDITS__ZONE: zoneAtNoon(new Date()),
       ...options.env,
     };
     const stack = new Stack(folder, port, env, secret, options.issuer ?? "sluice");
     try {
       await mkdir(join(folder, "files"));
-      stack.#spawn("nats", needed("SLUICE_NATS_SERVER"), [
+      stack.#spawn("nats", requiredPath("SLUICE_NATS_SERVER"), [
         ...["-a", "127.0.0.1", "-p", String(natsPort), "-js", "-sd", join(folder, "nats")],
       ]);
       await until("nats-server listens", async () => portTaken(natsPort));
@@ -157,7 +157,7 @@ export class Stack {
 
   /** Starts a service. */
   launch(service: Service): void {
-    this.#spawn(service, needed("SLUICE_BIN"), [service]);
+    this.#spawn(service, requiredPath("SLUICE_BIN"), [service]);
   }
 
   /** Kills a service as a crash would, and waits until it is gone. */
@@ -178,7 +178,7 @@ export class Stack {
     const child = this.#running.get(service);
     await until(`the ${service} stands still between two writes`, async () => {
       child?.kill("SIGSTOP");
-      await new Promise((resolve) => setTimeout(resolve, LOOK_MS));
+      await new Promise((resolve) => setTimeout(resolve, POLL_MS));
       const writes = await holdsLock(child?.pid);
       if (writes) {
         child?.kill("SIGCONT");
@@ -194,7 +194,7 @@ export class Stack {
 
   /** Runs a command of the binary to its end. Gives what it printed. */
   sluice(args: string[]): string {
-    const done = spawnSync(needed("SLUICE_BIN"), args, { env: this.#environment(), encoding: "utf8" });
+    const done = spawnSync(requiredPath("SLUICE_BIN"), args, { env: this.#environment(), encoding: "utf8" });
     if (done.status !== 0) {
       throw new Error(`sluice ${args.join(" ")}: ${done.stderr || done.error}`);
     }
@@ -221,7 +221,7 @@ export class Stack {
       method,
       headers: { authorization: `Bearer ${token}`, "content-type": "application/json" },
       ...(body === undefined ? undefined : { body: JSON.stringify(body) }),
-      signal: AbortSignal.timeout(PATIENCE_MS),
+      signal: AbortSignal.timeout(TIMEOUT_MS),
     });
   }
 
@@ -269,7 +269,7 @@ export class Stack {
 }
 
 /** A zone in which it is about noon, so that no test lives to see a midnight, which gives everybody a credit. */
-function noonZone(now: Date): string {
+function zoneAtNoon(now: Date): string {
   const behind = now.getUTCHours() - 12; // of these names `+` lies to the west
   return `Etc/GMT${behind > 0 ? "+" : ""}${behind || ""}`;
 }
@@ -284,7 +284,7 @@ function linkOrCopy(from: string, to: string): void {
 
 /** Looks again and again until it holds; a look that fails is one that does not hold yet. */
 async function until(what: string, holds: () => Promise<boolean>): Promise<void> {
-  const deadline = Date.now() + PATIENCE_MS;
+  const deadline = Date.now() + TIMEOUT_MS;
   let last: unknown;
   while (Date.now() < deadline) {
     try {
@@ -294,9 +294,9 @@ async function until(what: string, holds: () => Promise<boolean>): Promise<void>
     } catch (cause) {
       last = cause;
     }
-    await new Promise((resolve) => setTimeout(resolve, LOOK_MS));
+    await new Promise((resolve) => setTimeout(resolve, POLL_MS));
   }
-  throw new Error(`${what}: not within ${PATIENCE_MS} ms`, { cause: last });
+  throw new Error(`${what}: not within ${TIMEOUT_MS} ms`, { cause: last });
 }
 
 async function portTaken(port: number): Promise<boolean> {

@@ -1,5 +1,5 @@
-//! The tests of the web side that need all of it: the SDK in Node and the page in Chromium, each against a real Sluice
-//! with data of its own, and afterwards nothing left running.
+//! The web tests on a real Sluice: the SDK in Node and the page in Chromium. Each starts with a new data folder and fails
+//! when a process of Sluice still runs at the end.
 
 use std::fs;
 use std::io::{Read as _, Write as _};
@@ -28,16 +28,18 @@ pub(crate) struct Browser<'a> {
     pub(crate) layout: &'a Layout,
     pub(crate) nats: &'a Path,
     pub(crate) chromium: &'a Path,
-    /// Also the tests on a file of 1 GB.
+    /// Whether to run the tests on a file of 1 GB too.
     pub(crate) full: bool,
+    /// Whether every connection to a gateway runs through a proxy that delays and stalls messages at random.
+    pub(crate) jitter: bool,
 }
 
-/// Runs the SDK's tests in Node; they start every Sluice that they need.
+/// Runs the SDK's tests in Node. The tests start Sluice themselves.
 pub(crate) fn check_sdk(browser: &Browser<'_>) -> Result<()> {
-    script(browser, "test:real").live()
+    script(browser, "test:integration").live()
 }
 
-/// Runs the page's end-to-end tests against a Sluice that is started and stopped here.
+/// Starts Sluice, runs the page's end-to-end tests against it, and stops it.
 pub(crate) fn check(browser: &Browser<'_>) -> Result<()> {
     let data_dir = browser.layout.own().join(format!("browser-{}", std::process::id()));
     let checked = with_data(browser, &data_dir);
@@ -48,17 +50,19 @@ pub(crate) fn check(browser: &Browser<'_>) -> Result<()> {
 
 fn with_data(browser: &Browser<'_>, data_dir: &Path) -> Result<()> {
     let layout = browser.layout;
-    datasets::flights(layout, data_dir)?;
+    datasets::seed(layout, data_dir)?;
     let heavy = if browser.full { heavy_datasets(layout)? } else { PathBuf::new() };
     let port = free_port()?;
     let log = layout.log("browser-sluice");
     let mut sluice = Run::new("Sluice", layout.sluice(false))
         .args(["up", "--port", &port.to_string(), "--data-dir"])
         .arg(data_dir)
+        .arg("--catalog")
+        .arg(datasets::catalog(data_dir))
         .env("SLUICE_NATS_SERVER", browser.nats)
         .env("SLUICE_WEB_DIR", layout.page())
-        // what tests count is the same over midnight
-        .env("SLUICE_CREDITS__NIGHTLY", "0")
+        // without a daily grant, the tests' balances don't change at midnight
+        .env("SLUICE_CREDITS__DAILY_GRANT", "0")
         .spawn_quiet(&log)?;
     let tested = until_ready(&mut sluice, port).and_then(|()| {
         script(browser, "e2e")
@@ -74,17 +78,21 @@ fn with_data(browser: &Browser<'_>, data_dir: &Path) -> Result<()> {
     tested.and(stopped)
 }
 
-/// A script of `web/package.json` that may start services of its own.
+/// The longest delay of one message through the jittering proxy, milliseconds.
+const JITTER_MS: &str = "300";
+
+/// A script of `web/package.json`, with the paths of the programs that it may start.
 fn script(browser: &Browser<'_>, name: &str) -> Run {
-    Run::new(format!("npm run {name}"), "npm")
+    let run = Run::new(format!("npm run {name}"), "npm")
         .args(["run", name])
         .dir(&browser.layout.web())
         .env("SLUICE_BIN", browser.layout.sluice(false))
         .env("SLUICE_NATS_SERVER", browser.nats)
-        .env("CHROMIUM_PATH", browser.chromium)
+        .env("CHROMIUM_PATH", browser.chromium);
+    if browser.jitter { run.env("SLUICE_JITTER_MS", JITTER_MS) } else { run }
 }
 
-/// Made once, and kept for the next time.
+/// Generates the heavy datasets, or finds those of an earlier run.
 fn heavy_datasets(layout: &Layout) -> Result<PathBuf> {
     let folder = layout.own().join("tpch").join("browser");
     if !folder.join("lineitem.parquet").exists() {
@@ -93,13 +101,13 @@ fn heavy_datasets(layout: &Layout) -> Result<PathBuf> {
     Ok(folder)
 }
 
-/// Below those that a system gives to whoever asks for any: nobody comes upon it before Sluice has it.
+/// Below the ephemeral ports of the system, so that no other program gets one of these between the check and the start.
 const PORTS: std::ops::Range<u16> = 31_300..32_300;
 
 fn free_port() -> Result<u16> {
     let first = u16::try_from(std::process::id() % PORTS.len() as u32).context("there are no more ports")?;
     let mut ports = PORTS.cycle().skip(first.into()).take(PORTS.len());
-    ports.find(|port| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok()).context("no port is free")
+    ports.find(|port| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok()).context("no port is unused")
 }
 
 fn until_ready(sluice: &mut Running, port: u16) -> Result<()> {
@@ -136,7 +144,7 @@ fn status(answer: &str) -> Option<u16> {
     words.next()?.parse().ok()
 }
 
-/// Ctrl-C must end Sluice with exit code 0 and leave none of the processes it had started.
+/// Sends Ctrl-C, and fails unless Sluice ends with exit code 0 and all its child processes have ended.
 fn stop(sluice: &mut Running) -> Result<()> {
     if let Some(ended) = sluice.ended() {
         return ended.and_then(|()| bail!("Sluice ended by itself"));
@@ -171,13 +179,13 @@ struct Process {
 }
 
 impl Process {
-    /// The same process, whoever its parent is by now.
+    /// Compares without the parent: an orphan gets another parent.
     fn is(&self, other: &Self) -> bool {
         self.id == other.id && self.name == other.name
     }
 }
 
-/// Every process of the machine that still runs, as `ps` tells it or, without `ps`, as Linux does.
+/// All running processes of the machine, from `/proc` or, where there is none, from `ps`.
 fn processes() -> Result<Vec<Process>> {
     if let Ok(entries) = fs::read_dir("/proc") {
         let stats = entries.flatten().filter_map(|entry| fs::read_to_string(entry.path().join("stat")).ok());
@@ -187,7 +195,7 @@ fn processes() -> Result<Vec<Process>> {
     Ok(listing.lines().filter_map(from_ps).collect())
 }
 
-/// `42 (a name) S 1 …`; the name may hold anything, parentheses too. A zombie no longer runs.
+/// Parses `42 (a name) S 1 …`. The name may contain parentheses. A zombie counts as ended.
 fn from_stat(stat: &str) -> Option<Process> {
     let (id, rest) = stat.split_once(" (")?;
     let (name, rest) = rest.rsplit_once(") ")?;

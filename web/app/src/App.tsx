@@ -5,50 +5,50 @@ import { Link, Route, Switch, useLocation } from "wouter";
 import classes from "./App.module.css";
 import { type Identity, loadIdentity, storeIdentity } from "./auth/identity.js";
 import { SignIn } from "./auth/SignIn.js";
-import { signOutAtIssuer, tellOtherTabs, watchOtherTabs } from "./auth/signOut.js";
+import { notifyOtherTabs, onSignOutInOtherTab, signOutAtIssuer } from "./auth/signOut.js";
 import { ExportPage } from "./exports/ExportPage.js";
 import { HistoryPage } from "./history/HistoryPage.js";
 import { Header } from "./layout/Header.js";
 import { Home } from "./layout/Home.js";
 import { PageTitle } from "./layout/PageTitle.js";
 import { LiveProvider, useLive } from "./live/LiveProvider.js";
-import { Stay } from "./live/stay.js";
-import { Announcer } from "./notify/Announcer.js";
-import { notifyNoMore } from "./notify/notify.js";
+import { UserSession } from "./live/userSession.js";
+import { ExportLiveRegion } from "./notify/ExportLiveRegion.js";
+import { clearNotificationChoice } from "./notify/notifications.js";
+import { removeOrphanFiles } from "./saving/fileCleanup.js";
 import { Journal } from "./saving/journal.js";
-import { removeUnknown } from "./saving/leftovers.js";
 import { strings } from "./strings.js";
 
 /** Sign-in, or the page of the person who is signed in. */
 export function App() {
-  const [stay, setStay] = useState(() => new Stay());
+  const [userSession, setUserSession] = useState(() => new UserSession());
   const [, navigate] = useLocation();
   const [identity, setIdentity] = useState(() => loadIdentity());
   const [ended, setEnded] = useState(false);
 
   const keep = useCallback(
     (given: Identity) => {
-      if (stay.over.aborted) {
+      if (userSession.ended.aborted) {
         return; // they have signed out meanwhile
       }
       storeIdentity(given);
       setIdentity(given);
       setEnded(false);
     },
-    [stay],
+    [userSession],
   );
   const leave = useCallback(
     (byItself: boolean) => {
-      if (stay.over.aborted) {
+      if (userSession.ended.aborted) {
         return; // whoever is here by now stays
       }
-      stay.end();
-      setStay(new Stay());
+      userSession.end();
+      setUserSession(new UserSession());
       storeIdentity(undefined);
       setIdentity(undefined);
       setEnded(byItself);
     },
-    [stay],
+    [userSession],
   );
   const arrive = useCallback(
     (given: Identity, back?: string) => {
@@ -62,11 +62,11 @@ export function App() {
 
   useEffect(() => {
     // what a page that left for the issuer's had no time to remove; a browser that keeps nothing has nothing to remove
-    void removeUnknown(new Journal()).catch(() => undefined);
+    void removeOrphanFiles(new Journal()).catch(() => undefined);
   }, []);
   useEffect(
     () =>
-      watchOtherTabs((gone) => {
+      onSignOutInOtherTab((gone) => {
         const own = loadIdentity();
         if (own && own.sub === gone.sub && own.tenant === gone.tenant) {
           sessionStorage.clear();
@@ -77,9 +77,14 @@ export function App() {
   );
 
   return (
-    <QueryClientProvider client={stay.queries}>
+    <QueryClientProvider client={userSession.queryClient}>
       {identity ? (
-        <LiveProvider stay={stay} identity={identity} onIdentity={keep} onEnded={() => leave(true)}>
+        <LiveProvider
+          userSession={userSession}
+          identity={identity}
+          onIdentity={keep}
+          onEnded={() => leave(true)}
+        >
           <Shell identity={identity} onLeave={() => leave(false)} />
         </LiveProvider>
       ) : (
@@ -92,8 +97,8 @@ export function App() {
 function Shell({ identity, onLeave }: { identity: Identity; onLeave: () => void }) {
   const { saver } = useLive();
   const signOut = async () => {
-    tellOtherTabs(identity);
-    notifyNoMore();
+    notifyOtherTabs(identity);
+    clearNotificationChoice();
     // what cannot be removed now is nobody else's to see, and is removed at the next start
     const forgotten = saver.forget().catch(() => undefined);
     sessionStorage.clear();
@@ -111,7 +116,7 @@ function Shell({ identity, onLeave }: { identity: Identity; onLeave: () => void 
         </Container>
       </AppShell.Header>
       <AppShell.Main id="main" tabIndex={-1}>
-        <Announcer />
+        <ExportLiveRegion />
         <Container size="xl" p={0}>
           <Switch>
             <Route path="/">

@@ -3,7 +3,7 @@ import { MantineProvider } from "@mantine/core";
 import { StrictMode } from "react";
 import { createRoot } from "react-dom/client";
 import { App } from "./App.js";
-import { Guard } from "./problems/Guard.js";
+import { ErrorBoundary } from "./problems/ErrorBoundary.js";
 import { theme, variables } from "./theme.js";
 
 const root = document.getElementById("root");
@@ -13,9 +13,9 @@ if (!root) {
 createRoot(root).render(
   <StrictMode>
     <MantineProvider theme={theme} cssVariablesResolver={variables} defaultColorScheme="auto">
-      <Guard>
+      <ErrorBoundary>
         <App />
-      </Guard>
+      </ErrorBoundary>
     </MantineProvider>
   </StrictMode>,
 );

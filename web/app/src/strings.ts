@@ -9,8 +9,8 @@ import {
   formatShortTime,
   formatTime,
 } from "./format.js";
-import type { Why } from "./saving/ownProblem.js";
-import type { Way } from "./saving/ways.js";
+import type { SaveErrorReason } from "./saving/saveError.js";
+import type { SaveMethod } from "./saving/saveMethod.js";
 
 /** What a person reads about a problem: what happened, and what to do next. */
 export interface ProblemText {
@@ -240,7 +240,7 @@ export const strings = {
       stream: "Checked, and in your downloads",
       memory: "Checked, and in your downloads",
       file: "Checked, and in the file you chose",
-    } satisfies Record<Way, string>,
+    } satisfies Record<SaveMethod, string>,
   },
   history: {
     title: "History",
@@ -266,7 +266,7 @@ export const strings = {
       item.file
         ? `${strings.exports.rowCount(item.file.rows)}, ${formatBytes(item.file.size)}`
         : (item.problem?.detail ?? ""),
-    said: (item: Export) =>
+    liveRegion: (item: Export) =>
       `The export of ${item.dataset} has ended: ${strings.status[item.status]}${item.file ? `, ${strings.exports.rowCount(item.file.rows)}` : ""}.`,
     pageTitle: (name: string, running: number, part: number) =>
       [running === 0 ? "" : part > 0 ? formatPercent(part) : "…", name, strings.product]
@@ -383,12 +383,12 @@ export const problemTexts: Record<Slug, ProblemText> = {
 };
 
 /** A sentence for what only this page can know. */
-export const ownTexts: Record<Why, ProblemText> = {
+export const saveErrorTexts: Record<SaveErrorReason, ProblemText> = {
   outdated: {
     title: "This page is older than the server",
     next: "Reload it to get its newest version. Your export goes on, and its file is saved then.",
   },
-  "made-anew": {
+  "file-replaced": {
     title: "The file was made anew while it was saved",
     next: "What is in your downloads is not whole: delete it and save again. That costs nothing.",
   },

@@ -32,11 +32,11 @@ export class Backoff {
     return this.#attempt;
   }
 
-  /** The next delay in milliseconds, never below `floorMs` (what a server asked for). */
-  next(floorMs = 0): number {
+  /** The next delay in milliseconds, never below `minDelayMs` (what a server asked for). */
+  next(minDelayMs = 0): number {
     const ceiling = Math.min(this.#capMs, this.#baseMs * 2 ** Math.min(this.#attempt, 30));
     this.#attempt += 1;
-    return Math.max(floorMs, Math.floor(this.#random() * ceiling));
+    return Math.max(minDelayMs, Math.floor(this.#random() * ceiling));
   }
 
   /** Starts over. Call it after a healthy spell, not at the first sign of life. */

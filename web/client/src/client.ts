@@ -1,15 +1,15 @@
 import type { BackoffOptions } from "./backoff.js";
 import type { WebSocketConstructor } from "./connection.js";
 import { Download, type DownloadOptions } from "./download.js";
+import { type DownloadStream, toDownloadStream } from "./downloadStream.js";
 import type { Unsubscribe } from "./emitter.js";
-import { Events } from "./events.js";
+import { EventIterator } from "./eventIterator.js";
 import { Exports } from "./exports.js";
 import type { Credits, Dataset, MessageOf, ServerMessage, SluiceEvent } from "./protocol.js";
 import { EVENT_TYPES } from "./protocol.js";
 import type { DownloadResult, Hasher } from "./receiver.js";
-import { type CallOptions, RestClient } from "./rest.js";
+import { type CallOptions, RestClient } from "./restClient.js";
 import { Session, type SessionState } from "./session.js";
-import { type FileBody, streamOf } from "./stream.js";
 import { fixedToken, type TokenProvider } from "./token.js";
 
 /** Settings of {@link SluiceClient}; give one of `token` and `getToken`. */
@@ -29,7 +29,7 @@ export interface SluiceClientOptions {
   /** Bounds of the reconnect delay. */
   backoff?: BackoffOptions;
   /** Deadline of one socket request, in milliseconds. Default 15 000. */
-  deadlineMs?: number;
+  requestTimeoutMs?: number;
 }
 
 /**
@@ -69,7 +69,7 @@ export class SluiceClient {
       getToken,
       webSocket: options.webSocket,
       backoff: options.backoff,
-      deadlineMs: options.deadlineMs,
+      requestTimeoutMs: options.requestTimeoutMs,
     });
     this.exports = new Exports(this.#rest, this.#session, options.backoff);
     this.datasets = {
@@ -99,7 +99,7 @@ export class SluiceClient {
   }
 
   /** Told every change of {@link state}. */
-  onState(listener: (state: SessionState) => void): Unsubscribe {
+  onStateChange(listener: (state: SessionState) => void): Unsubscribe {
     return this.#session.states.on(listener);
   }
 
@@ -120,9 +120,9 @@ export class SluiceClient {
   /** The events from now on, for `for await`; of some types, or of all. Leaving the loop ends it, and so does {@link close}. */
   events<T extends SluiceEvent["type"] = SluiceEvent["type"]>(
     options: { types?: readonly T[]; signal?: AbortSignal } = {},
-  ): Events<T> {
+  ): EventIterator<T> {
     const types = options.types ?? (EVENT_TYPES as readonly string[] as readonly T[]);
-    return new Events(this.#session, types, options.signal);
+    return new EventIterator(this.#session, types, options.signal);
   }
 
   /** The credit account. */
@@ -144,7 +144,10 @@ export class SluiceClient {
    * The file of an export as a stream of bytes. It ends cleanly only after the seal, when size and digest are right, and
    * fails otherwise; a reader that stops reading stops the server too.
    */
-  stream(exportId: string, options: Omit<DownloadOptions, "sink"> = {}): FileBody {
-    return streamOf((sink, signal) => this.download(exportId, { ...options, sink, signal }), options.signal);
+  stream(exportId: string, options: Omit<DownloadOptions, "sink"> = {}): DownloadStream {
+    return toDownloadStream(
+      (sink, signal) => this.download(exportId, { ...options, sink, signal }),
+      options.signal,
+    );
   }
 }

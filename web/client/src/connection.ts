@@ -1,8 +1,8 @@
 import { SluiceError } from "./errors.js";
+import { FileStreamTable } from "./fileStreams.js";
 import { decodeFrame } from "./frames.js";
+import { PendingRequests } from "./pendingRequests.js";
 import type { ClientMessage, MessageOf, ServerMessage, SessionReady } from "./protocol.js";
-import { Requests } from "./requests.js";
-import { StreamTable } from "./streams.js";
 
 /** The subprotocol that this SDK speaks. */
 export const SUBPROTOCOL = "sluice.v1";
@@ -11,7 +11,7 @@ export const SUBPROTOCOL = "sluice.v1";
 export type WebSocketConstructor = new (url: string, protocols: string[]) => WebSocket;
 
 /** Why a connection ended. */
-export interface Closed {
+export interface CloseInfo {
   code: number;
   reason: string;
 }
@@ -22,7 +22,7 @@ export interface ConnectionOptions {
   ticket: string;
   webSocket: WebSocketConstructor;
   /** Longest wait for `session.ready`, in milliseconds. */
-  readyMs: number;
+  readyTimeoutMs: number;
   onReady: (ready: SessionReady) => void;
   /** Every text message after `session.ready`, in order. */
   onMessage: (message: ServerMessage) => void;
@@ -31,21 +31,21 @@ export interface ConnectionOptions {
 /** One WebSocket from its opening to its end; never used again after that. */
 export class Connection {
   /** Settles once, when the connection is over. */
-  readonly closed: Promise<Closed>;
-  readonly streams: StreamTable;
-  readonly #requests = new Requests();
+  readonly closed: Promise<CloseInfo>;
+  readonly streams: FileStreamTable;
+  readonly #pending = new PendingRequests();
   readonly #socket: WebSocket;
   readonly #options: ConnectionOptions;
   readonly #timers = new Set<ReturnType<typeof setInterval>>();
-  readonly #opens = new Set<string>();
+  readonly #openRefs = new Set<string>();
   #ready = false;
-  #over = false;
-  #heardSinceBeat = true;
-  #settle: (closed: Closed) => void = () => undefined;
+  #ended = false;
+  #receivedSinceHeartbeat = true;
+  #settle: (closed: CloseInfo) => void = () => undefined;
 
   constructor(options: ConnectionOptions) {
     this.#options = options;
-    this.streams = new StreamTable((message) => this.send(message));
+    this.streams = new FileStreamTable((message) => this.send(message));
     this.closed = new Promise((resolve) => {
       this.#settle = resolve;
     });
@@ -54,13 +54,13 @@ export class Connection {
     this.#socket.onmessage = (event) => this.#receive(event.data);
     this.#socket.onclose = (event) => this.#end({ code: event.code, reason: event.reason });
     this.#socket.onerror = () => undefined; // a close event always follows, and says more
-    const timer = setTimeout(() => this.end(1006, "not ready in time"), options.readyMs);
+    const timer = setTimeout(() => this.end(1006, "not ready in time"), options.readyTimeoutMs);
     this.#timers.add(timer);
   }
 
   /** Sends a message. False when the connection is not open. */
   send(message: ClientMessage): boolean {
-    if (this.#over || !this.#ready) {
+    if (this.#ended || !this.#ready) {
       return false;
     }
     this.#socket.send(JSON.stringify(message));
@@ -76,19 +76,19 @@ export class Connection {
   async request<T extends ServerMessage["type"]>(
     message: ClientMessage,
     answer: T,
-    deadlineMs: number,
+    timeoutMs: number,
     signal?: AbortSignal,
   ): Promise<MessageOf<T>> {
-    if (this.#over || !this.#ready) {
+    if (this.#ended || !this.#ready) {
       throw connectionLost("not connected");
     }
     const send = (ref: string) => {
       if (message.type === "file.open") {
-        this.#opens.add(ref);
+        this.#openRefs.add(ref);
       }
       this.send({ ...message, ref });
     };
-    const reply = await this.#requests.start(deadlineMs, send, signal);
+    const reply = await this.#pending.start(timeoutMs, send, signal);
     if (reply.type !== answer) {
       throw new SluiceError({
         slug: "protocol",
@@ -101,7 +101,7 @@ export class Connection {
 
   /** Ends the connection now, without waiting for the peer to agree. */
   end(code: number, reason: string): void {
-    if (this.#over) {
+    if (this.#ended) {
       return;
     }
     const sendable = code === 1000 || code >= 3000;
@@ -110,10 +110,10 @@ export class Connection {
   }
 
   #receive(data: unknown): void {
-    if (this.#over) {
+    if (this.#ended) {
       return;
     }
-    this.#heardSinceBeat = true;
+    this.#receivedSinceHeartbeat = true;
     try {
       if (typeof data === "string") {
         this.#text(JSON.parse(data) as ServerMessage);
@@ -133,16 +133,16 @@ export class Connection {
       if (message.type === "session.ready") {
         this.#ready = true;
         this.#clearTimers();
-        this.#timers.add(setInterval(() => this.#beat(), message.heartbeat_ms));
+        this.#timers.add(setInterval(() => this.#heartbeat(), message.heartbeat_ms));
         this.#options.onReady(message);
       }
       return;
     }
-    let asked = false;
+    let requested = false;
     switch (message.type) {
       case "file.opened":
-        asked = message.ref ? this.#opens.delete(message.ref) : false;
-        this.streams.opened(message, asked);
+        requested = message.ref ? this.#openRefs.delete(message.ref) : false;
+        this.streams.opened(message, requested);
         break;
       case "file.sealed":
         this.streams.sealed(message);
@@ -151,31 +151,31 @@ export class Connection {
         this.streams.closed(message);
         break;
     }
-    const settled = this.#requests.settle(message);
-    if (message.type === "file.opened" && asked && !settled) {
+    const settled = this.#pending.settle(message);
+    if (message.type === "file.opened" && requested && !settled) {
       this.streams.take(message.stream)?.close(); // its asker gave up waiting
     }
     this.#options.onMessage(message);
   }
 
   /** A browser never sees WebSocket pings, so the client asks by itself, and only when it heard nothing. */
-  #beat(): void {
-    if (!this.#heardSinceBeat) {
+  #heartbeat(): void {
+    if (!this.#receivedSinceHeartbeat) {
       this.end(1006, "no heartbeat");
       return;
     }
-    this.#heardSinceBeat = false;
-    this.send({ type: "ping", ref: "beat" });
+    this.#receivedSinceHeartbeat = false;
+    this.send({ type: "ping", ref: "heartbeat" });
   }
 
-  #end(closed: Closed): void {
-    if (this.#over) {
+  #end(closed: CloseInfo): void {
+    if (this.#ended) {
       return;
     }
-    this.#over = true;
+    this.#ended = true;
     this.#clearTimers();
     const error = connectionLost(closed.reason || `close code ${closed.code}`);
-    this.#requests.failAll(error);
+    this.#pending.failAll(error);
     this.streams.lost(error);
     this.#settle(closed);
   }

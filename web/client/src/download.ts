@@ -1,14 +1,14 @@
 import { Backoff, type BackoffOptions, delay } from "./backoff.js";
 import type { Connection } from "./connection.js";
-import { endedBadly } from "./ended.js";
 import { SluiceError } from "./errors.js";
+import { exportError } from "./exportError.js";
+import type { FileStream } from "./fileStreams.js";
 import type { ServerMessage } from "./protocol.js";
 import { type DownloadResult, type Hasher, Receiver, type Sink } from "./receiver.js";
-import type { RestClient } from "./rest.js";
+import { ReceiveWindow } from "./receiveWindow.js";
+import type { RestClient } from "./restClient.js";
 import { RestTransfer } from "./restTransfer.js";
 import type { Session } from "./session.js";
-import type { FileStream } from "./streams.js";
-import { SinkWindow } from "./window.js";
 
 /** Window of a stream when the caller names none, in bytes. */
 export const DEFAULT_WINDOW = 1024 * 1024;
@@ -23,7 +23,7 @@ export interface DownloadOptions {
   offset?: number | undefined;
   /** State of a SHA-256 over the bytes before `offset`, so that the whole can be checked. */
   hasher?: Hasher | undefined;
-  /** The try that made the bytes before `offset`, as {@link onAttempt} told it: no others may follow them. */
+  /** The try that made the bytes before `offset`, as {@link onAttempt} received it: no others may follow them. */
   attempt?: number | undefined;
   /** Bytes granted at the start, and never fewer at once later. Default 1 MiB. */
   window?: number | undefined;
@@ -33,7 +33,7 @@ export interface DownloadOptions {
   /** Told after each write: position in the file. */
   onProgress?: ((received: number) => void) | undefined;
   /** Told when bytes come and when they stop coming, because the line or the server is away. */
-  onState?: ((state: TransferState) => void) | undefined;
+  onStateChange?: ((state: TransferState) => void) | undefined;
   /** Told which try makes the bytes that follow. */
   onAttempt?: ((attempt: number) => void) | undefined;
   /** The server was asked to open the first stream by itself (`deliver: "stream"`). */
@@ -43,12 +43,12 @@ export interface DownloadOptions {
   /** Failures in a row without one new byte, after which it gives up. Default 10. */
   maxFailures?: number | undefined;
   /** How long no byte may come over HTTP before the line counts as dead, in milliseconds. Default 30 000. */
-  silenceMs?: number | undefined;
+  idleTimeoutMs?: number | undefined;
   /**
    * How long `auto` waits for a live socket before it falls back, in milliseconds; one that comes while the
    * export is still running is used all the same. Default 5 000.
    */
-  socketWaitMs?: number | undefined;
+  socketTimeoutMs?: number | undefined;
 }
 
 /** `receiving`: bytes come, or will as soon as they are made; `waiting`: interrupted, and tried again. */
@@ -64,7 +64,7 @@ export interface DownloadDeps {
 }
 
 /** Problems after which another try can't help. */
-const FINAL: readonly string[] = [
+const FINAL_SLUGS: readonly string[] = [
   "unauthorized",
   "forbidden",
   "not-found",
@@ -83,10 +83,10 @@ const FINAL: readonly string[] = [
 const MAX_FAILURES = 10;
 
 /** How long no byte may come over HTTP, in milliseconds. The server gives up a source that is silent sooner. */
-const SILENCE_MS = 30_000;
+const IDLE_TIMEOUT_MS = 30_000;
 
 /** How often the state is asked for while an announced stream has not opened, in milliseconds. */
-const LOOK_MS = 15_000;
+const STATUS_POLL_MS = 15_000;
 
 /**
  * Brings one file to a sink: over the socket while there is one, over HTTP otherwise, going on at the exact
@@ -99,13 +99,13 @@ export class Download {
   readonly #window: number;
   readonly #receiver: Receiver;
   readonly #backoff: Backoff;
-  readonly #over = new AbortController();
+  readonly #exportEnded = new AbortController();
   readonly #signal: AbortSignal;
   #announced: boolean;
   /** The try whose bytes are there already: no others may follow them. */
-  #madeBy: number | undefined;
+  #bytesAttempt: number | undefined;
   #state: TransferState = "receiving";
-  #ended: SluiceError | undefined;
+  #exportError: SluiceError | undefined;
 
   constructor(deps: DownloadDeps, exportId: string, options: DownloadOptions) {
     this.#deps = deps;
@@ -119,10 +119,12 @@ export class Download {
       newHasher: deps.newHasher,
       onProgress: options.onProgress,
     });
-    this.#madeBy = options.attempt;
+    this.#bytesAttempt = options.attempt;
     this.#backoff = new Backoff(deps.backoff);
     this.#announced = options.announced ?? false;
-    this.#signal = options.signal ? AbortSignal.any([options.signal, this.#over.signal]) : this.#over.signal;
+    this.#signal = options.signal
+      ? AbortSignal.any([options.signal, this.#exportEnded.signal])
+      : this.#exportEnded.signal;
   }
 
   /**
@@ -133,29 +135,29 @@ export class Download {
   async run(): Promise<DownloadResult> {
     const off = this.#deps.session.messages.on((message: ServerMessage) => {
       if ("export" in message && message.export.id === this.#exportId) {
-        this.#ended = endedBadly(message.export);
-        if (this.#ended) {
-          this.#over.abort();
+        this.#exportError = exportError(message.export);
+        if (this.#exportError) {
+          this.#exportEnded.abort();
         }
       }
     });
     try {
-      return await this.#untilWhole();
+      return await this.#runWithRetries();
     } finally {
       off();
     }
   }
 
-  async #untilWhole(): Promise<DownloadResult> {
-    let fruitless = 0;
+  async #runWithRetries(): Promise<DownloadResult> {
+    let failures = 0;
     for (;;) {
       const before = this.#receiver.position;
       try {
-        return await this.#attempt();
+        return await this.#transferOnce();
       } catch (cause) {
         const error = this.#error(cause);
-        fruitless = this.#receiver.position > before ? 0 : fruitless + 1;
-        if (error === this.#ended || FINAL.includes(error.slug)) {
+        failures = this.#receiver.position > before ? 0 : failures + 1;
+        if (error === this.#exportError || FINAL_SLUGS.includes(error.slug)) {
           throw error;
         }
         if (error.slug === "restarted") {
@@ -163,15 +165,15 @@ export class Download {
           continue;
         }
         if (error.slug === "not-ready") {
-          fruitless = 0; // the export lives, it only has no bytes yet
-        } else if (fruitless >= (this.#options.maxFailures ?? MAX_FAILURES)) {
+          failures = 0; // the export lives, it only has no bytes yet
+        } else if (failures >= (this.#options.maxFailures ?? MAX_FAILURES)) {
           throw error;
         }
-        if (fruitless === 0) {
+        if (failures === 0) {
           this.#backoff.reset();
         }
         if (error.slug !== "not-ready") {
-          this.#tell("waiting");
+          this.#setState("waiting");
         }
         await this.#pause(this.#backoff.next(error.retryAfterMs)).catch((reason: unknown) => {
           throw this.#error(reason);
@@ -181,8 +183,8 @@ export class Download {
   }
 
   #error(cause: unknown): SluiceError {
-    if (this.#ended) {
-      return this.#ended;
+    if (this.#exportError) {
+      return this.#exportError;
     }
     if (this.#options.signal?.aborted) {
       return new SluiceError({ slug: "aborted", title: "The download was stopped", cause });
@@ -194,7 +196,7 @@ export class Download {
   async #pause(ms: number): Promise<void> {
     const { session } = this.#deps;
     const wake = new AbortController();
-    const stops = [
+    const subscriptions = [
       session.retries.on(() => wake.abort()),
       session.states.on((state) => (state.name === "live" ? wake.abort() : undefined)),
     ];
@@ -205,71 +207,71 @@ export class Download {
         throw reason;
       }
     } finally {
-      for (const stop of stops) {
+      for (const stop of subscriptions) {
         stop();
       }
     }
   }
 
-  #tell(state: TransferState): void {
+  #setState(state: TransferState): void {
     if (state !== this.#state) {
       this.#state = state;
-      this.#options.onState?.(state);
+      this.#options.onStateChange?.(state);
     }
   }
 
   /** Bytes come from now on, made by this try where it is known. */
   #opened(attempt: number | undefined): void {
     if (attempt !== undefined) {
-      this.#madeBy = attempt;
+      this.#bytesAttempt = attempt;
       this.#options.onAttempt?.(attempt);
     }
-    this.#tell("receiving");
+    this.#setState("receiving");
   }
 
-  async #attempt(): Promise<DownloadResult> {
+  async #transferOnce(): Promise<DownloadResult> {
     this.#signal.throwIfAborted();
-    const connection = await this.#socket();
+    const connection = await this.#liveConnection();
     if (connection) {
-      return this.#overSocket(connection);
+      return this.#transferOverSocket(connection);
     }
     this.#announced = false; // that stream has gone with its connection
-    return (await this.#overRest()) ?? this.#attempt();
+    return (await this.#transferOverRest()) ?? this.#transferOnce();
   }
 
   /** `undefined` when a socket came meanwhile, and the export is still running: HTTP has none of its bytes yet. */
-  async #overRest(): Promise<DownloadResult | undefined> {
+  async #transferOverRest(): Promise<DownloadResult | undefined> {
     const { rest, session } = this.#deps;
     const transfer = new RestTransfer(rest, this.#exportId, this.#receiver, {
-      attempt: this.#madeBy,
-      silenceMs: this.#options.silenceMs ?? SILENCE_MS,
+      attempt: this.#bytesAttempt,
+      idleTimeoutMs: this.#options.idleTimeoutMs ?? IDLE_TIMEOUT_MS,
       onOpen: (attempt) => this.#opened(attempt),
     });
-    const overtaken = new AbortController();
-    const look = () => {
+    const preempted = new AbortController();
+    const preemptIfLive = () => {
       if (session.connection && this.#options.transport !== "rest") {
-        overtaken.abort();
+        preempted.abort();
       }
     };
-    const off = session.states.on(look);
-    look();
+    const off = session.states.on(preemptIfLive);
+    preemptIfLive();
     try {
-      return await transfer.run(this.#signal, overtaken.signal);
+      return await transfer.run(this.#signal, preempted.signal);
     } finally {
       off();
     }
   }
 
   /** The live connection, waiting a little for it; `undefined` says: use HTTP. */
-  async #socket(): Promise<Connection | undefined> {
+  async #liveConnection(): Promise<Connection | undefined> {
     const { session } = this.#deps;
-    const { transport, socketWaitMs = 5_000 } = this.#options;
+    const { transport, socketTimeoutMs = 5_000 } = this.#options;
     if (transport === "rest" || ["idle", "closed", "fallback"].includes(session.state.name)) {
       return undefined;
     }
-    const patience = AbortSignal.timeout(socketWaitMs);
+    const patience = AbortSignal.timeout(socketTimeoutMs);
     try {
-      await session.whenUp(AbortSignal.any([this.#signal, patience]));
+      await session.whenConnected(AbortSignal.any([this.#signal, patience]));
     } catch (cause) {
       if (this.#signal.aborted) {
         throw cause;
@@ -278,7 +280,7 @@ export class Download {
     return session.connection;
   }
 
-  async #overSocket(connection: Connection): Promise<DownloadResult> {
+  async #transferOverSocket(connection: Connection): Promise<DownloadResult> {
     const stream = await this.#open(connection);
     try {
       return await this.#drain(stream);
@@ -290,7 +292,7 @@ export class Download {
   async #open(connection: Connection): Promise<FileStream> {
     if (this.#announced) {
       this.#announced = false; // once: after an interruption the client asks by itself
-      const stream = await this.#awaitAnnounced(connection);
+      const stream = await this.#awaitAnnouncedStream(connection);
       if (stream) {
         return stream;
       }
@@ -301,7 +303,9 @@ export class Download {
         export_id: this.#exportId,
         offset: this.#receiver.position,
         window: this.#window,
-        ...(this.#madeBy !== undefined && this.#receiver.position > 0 ? { attempt: this.#madeBy } : {}),
+        ...(this.#bytesAttempt !== undefined && this.#receiver.position > 0
+          ? { attempt: this.#bytesAttempt }
+          : {}),
       },
       "file.opened",
       30_000,
@@ -314,15 +318,15 @@ export class Download {
   }
 
   /** Waits for the stream that the server opens; `undefined` when it must be asked for after all. */
-  async #awaitAnnounced(connection: Connection): Promise<FileStream | undefined> {
+  async #awaitAnnouncedStream(connection: Connection): Promise<FileStream | undefined> {
     const { rest } = this.#deps;
     const decided = new AbortController();
     const waiting = AbortSignal.any([decided.signal, this.#signal]);
-    const look = async (): Promise<undefined> => {
+    const poll = async (): Promise<undefined> => {
       for (;;) {
-        await delay(LOOK_MS, waiting);
+        await delay(STATUS_POLL_MS, waiting);
         const current = await rest.export(this.#exportId, { signal: waiting });
-        const error = endedBadly(current);
+        const error = exportError(current);
         if (error) {
           throw error;
         }
@@ -331,10 +335,10 @@ export class Download {
         }
       }
     };
-    const looking = look();
-    looking.catch(() => undefined); // judged by the race below, or stopped after it
+    const polling = poll();
+    polling.catch(() => undefined); // judged by the race below, or stopped after it
     try {
-      return await Promise.race([connection.streams.claim(this.#exportId, waiting), looking]);
+      return await Promise.race([connection.streams.claim(this.#exportId, waiting), polling]);
     } finally {
       decided.abort();
     }
@@ -351,8 +355,8 @@ export class Download {
     }
     this.#opened(stream.attempt);
     const { maxWindow = DEFAULT_MAX_WINDOW } = this.#options;
-    const bounds = { min: this.#window, max: Math.min(maxWindow, this.#mayGrant()) };
-    const window = new SinkWindow(stream.offset, bounds, Date.now());
+    const bounds = { min: this.#window, max: Math.min(maxWindow, this.#maxGrant()) };
+    const window = new ReceiveWindow(stream.offset, bounds, Date.now());
     for (;;) {
       const item = await stream.next(this.#signal);
       switch (item.kind) {
@@ -361,7 +365,7 @@ export class Download {
           if (!window.allows(end)) {
             throw new SluiceError({ slug: "protocol", title: "More bytes than granted" });
           }
-          await this.#receiver.take(item.offset, item.payload);
+          await this.#receiver.accept(item.offset, item.payload);
           const more = window.drained(end, Date.now());
           if (more > 0) {
             stream.grant(more);
@@ -381,7 +385,7 @@ export class Download {
   }
 
   /** The most that this session lets one message grant, in bytes. */
-  #mayGrant(): number {
+  #maxGrant(): number {
     const { state } = this.#deps.session;
     return state.name === "live" ? state.ready.limits.window_bytes : DEFAULT_WINDOW;
   }

@@ -3,7 +3,7 @@ import { DEFAULT_WINDOW } from "./download.js";
 import { SluiceError } from "./errors.js";
 import type { Estimate, Export, ExportPage, ExportRequest } from "./protocol.js";
 import { hasEnded } from "./protocol.js";
-import type { CallOptions, RestClient } from "./rest.js";
+import type { CallOptions, RestClient } from "./restClient.js";
 import type { Session } from "./session.js";
 
 /** How often a lost or still pending answer to a new export is asked for again. */
@@ -13,13 +13,13 @@ const CREATE_RETRIES = 4;
 const MAX_FAILURES = 10;
 
 /** Problems that are over after a while. */
-const PASSING: readonly string[] = ["network", "timeout", "unavailable", "internal", "rate-limited"];
+const TRANSIENT_SLUGS: readonly string[] = ["network", "timeout", "unavailable", "internal", "rate-limited"];
 
 /** Seconds of one long poll. */
 const WAIT_SECONDS = 20;
 
 /** An export that was accepted, and whether its bytes will come by themselves. */
-export interface Created {
+export interface CreatedExport {
   export: Export;
   /** The server opens a stream by itself: pass it (and the same window) on as `announced` to `download`. */
   announced: boolean;
@@ -35,8 +35,8 @@ export interface CreateOptions extends CallOptions {
   window?: number;
 }
 
-/** Options of {@link Exports.ended}. */
-export interface EndedOptions extends CallOptions {
+/** Options of {@link Exports.waitForEnd}. */
+export interface WaitOptions extends CallOptions {
   /** Failures in a row after which it gives up. Default 10. */
   maxFailures?: number;
 }
@@ -67,7 +67,7 @@ export class Exports {
    * REST with the same idempotency key, so that nothing runs or is charged twice. A signal ends the waiting; whether the
    * request has arrived by then, only its key can tell.
    */
-  async create(request: ExportRequest, options: CreateOptions = {}): Promise<Created> {
+  async create(request: ExportRequest, options: CreateOptions = {}): Promise<CreatedExport> {
     const idempotencyKey = options.idempotencyKey ?? randomKey();
     const deliver = options.deliver ?? "notify";
     if (this.#session.connection) {
@@ -91,20 +91,24 @@ export class Exports {
         }
       }
     }
-    const created = await this.#byRest(request, idempotencyKey, options.signal);
-    this.#session.poke();
+    const created = await this.#createOverRest(request, idempotencyKey, options.signal);
+    this.#session.pollNow();
     return { export: created, announced: false };
   }
 
-  async #byRest(request: ExportRequest, idempotencyKey: string, signal?: AbortSignal): Promise<Export> {
+  async #createOverRest(
+    request: ExportRequest,
+    idempotencyKey: string,
+    signal?: AbortSignal,
+  ): Promise<Export> {
     const backoff = new Backoff(this.#backoff);
     for (;;) {
       try {
         return await this.#rest.createExport(request, { idempotencyKey, signal });
       } catch (cause) {
         const error = SluiceError.from(cause);
-        const beingTaken = error.slug === "idempotency-conflict" && error.status === 409;
-        if (backoff.attempt >= CREATE_RETRIES || !(beingTaken || error.slug === "network")) {
+        const inProgress = error.slug === "idempotency-conflict" && error.status === 409;
+        if (backoff.attempt >= CREATE_RETRIES || !(inProgress || error.slug === "network")) {
           throw error;
         }
         await delay(backoff.next(error.retryAfterMs), signal);
@@ -127,7 +131,7 @@ export class Exports {
    *
    * @throws SluiceError what is final, such as `not-found`, and the last of `maxFailures` failures in a row.
    */
-  async ended(id: string, options: EndedOptions = {}): Promise<Export> {
+  async waitForEnd(id: string, options: WaitOptions = {}): Promise<Export> {
     const { signal, maxFailures = MAX_FAILURES } = options;
     const backoff = new Backoff(this.#backoff);
     let waitSeconds = 0;
@@ -141,7 +145,7 @@ export class Exports {
         waitSeconds = WAIT_SECONDS;
       } catch (cause) {
         const error = SluiceError.from(cause);
-        if (!PASSING.includes(error.slug) || backoff.attempt + 1 >= maxFailures) {
+        if (!TRANSIENT_SLUGS.includes(error.slug) || backoff.attempt + 1 >= maxFailures) {
           throw error;
         }
         await this.#pause(backoff.next(error.retryAfterMs), signal);

@@ -61,11 +61,11 @@ export type ExportRequest = RawExportRequest;
 export type ExportEnded = ExportCompleted | ExportFailed | ExportCanceled | ExportExpired;
 
 /** Statuses in which nothing more will happen to the file, except that it expires. */
-export const ENDED: readonly ExportStatus[] = ["completed", "failed", "canceled", "expired"];
+export const END_STATUSES: readonly ExportStatus[] = ["completed", "failed", "canceled", "expired"];
 
 /** True when the export has ended, well or not. */
 export function hasEnded(status: ExportStatus): boolean {
-  return ENDED.includes(status);
+  return END_STATUSES.includes(status);
 }
 
 /** The server message with a given `type`. */

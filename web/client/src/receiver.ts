@@ -70,7 +70,7 @@ export class Receiver {
   }
 
   /** Takes the bytes that begin at `offset`, which must be the next ones. */
-  async take(offset: number, chunk: Uint8Array): Promise<void> {
+  async accept(offset: number, chunk: Uint8Array): Promise<void> {
     if (offset !== this.#position) {
       throw new SluiceError({
         slug: "protocol",

@@ -1,8 +1,8 @@
-import { endedBadly } from "./ended.js";
 import { SluiceError } from "./errors.js";
+import { exportError } from "./exportError.js";
 import type { Export } from "./protocol.js";
 import type { DownloadResult, Receiver } from "./receiver.js";
-import type { RestClient } from "./rest.js";
+import type { RestClient } from "./restClient.js";
 
 /** Seconds of one long poll. */
 const WAIT_SECONDS = 20;
@@ -12,7 +12,7 @@ export interface RestTransferOptions {
   /** The try that made the bytes which the receiver has: no others may follow them. */
   attempt: number | undefined;
   /** How long no byte may come before the line counts as dead, in milliseconds. */
-  silenceMs: number;
+  idleTimeoutMs: number;
   /** Bytes come from now on, made by this try. */
   onOpen: (attempt: number) => void;
 }
@@ -32,13 +32,13 @@ export class RestTransfer {
   }
 
   /**
-   * `undefined` when it was `overtaken`: while the export is still running, a socket brings its bytes sooner.
+   * `undefined` when it was `preempted`: while the export is still running, a socket brings its bytes sooner.
    *
    * @throws SluiceError `network` when cut off and `timeout` when nothing comes: the next try goes on at the receiver's
    *   position; `restarted` when the file is not the one that was begun.
    */
-  async run(signal: AbortSignal, overtaken: AbortSignal): Promise<DownloadResult | undefined> {
-    const completed = await this.#completed(signal, overtaken);
+  async run(signal: AbortSignal, preempted: AbortSignal): Promise<DownloadResult | undefined> {
+    const completed = await this.#completed(signal, preempted);
     if (!completed) {
       return undefined;
     }
@@ -49,12 +49,12 @@ export class RestTransfer {
     }
     const stop = new AbortController();
     try {
-      const asking = this.#rest.file(this.#exportId, {
+      const request = this.#rest.file(this.#exportId, {
         offset: this.#receiver.position,
         etag: `"${file.sha256}"`,
         signal: AbortSignal.any([signal, stop.signal]),
       });
-      const response = await this.#soon(asking, stop);
+      const response = await this.#withIdleTimeout(request, stop);
       if (response.status === 416) {
         if (this.#receiver.position > file.size) {
           throw new SluiceError({ slug: "restarted", title: "The file is shorter than what was received" });
@@ -77,19 +77,19 @@ export class RestTransfer {
   async #read(body: ReadableStream<Uint8Array>, stop: AbortController): Promise<void> {
     const reader = body.getReader();
     for (;;) {
-      const { done, value } = await this.#soon(reader.read(), stop); // a slow sink is no silent line
+      const { done, value } = await this.#withIdleTimeout(reader.read(), stop); // a slow sink is no silent line
       if (done) {
         return;
       }
-      await this.#receiver.take(this.#receiver.position, value);
+      await this.#receiver.accept(this.#receiver.position, value);
     }
   }
 
   /** What the line brings next, unless it is silent for too long. */
-  async #soon<T>(next: Promise<T>, stop: AbortController): Promise<T> {
-    const { silenceMs } = this.#options;
-    const late = new DOMException(`no byte within ${silenceMs} ms`, "TimeoutError");
-    const timer = setTimeout(() => stop.abort(late), silenceMs);
+  async #withIdleTimeout<T>(next: Promise<T>, stop: AbortController): Promise<T> {
+    const { idleTimeoutMs } = this.#options;
+    const late = new DOMException(`no byte within ${idleTimeoutMs} ms`, "TimeoutError");
+    const timer = setTimeout(() => stop.abort(late), idleTimeoutMs);
     try {
       return await next;
     } catch (cause) {
@@ -101,23 +101,23 @@ export class RestTransfer {
 
   async #completed(
     signal: AbortSignal,
-    overtaken: AbortSignal,
+    preempted: AbortSignal,
   ): Promise<{ file: NonNullable<Export["file"]>; attempt: number } | undefined> {
-    const asking = { signal: AbortSignal.any([signal, overtaken]) };
+    const request = { signal: AbortSignal.any([signal, preempted]) };
     try {
-      let current = await this.#rest.export(this.#exportId, asking);
+      let current = await this.#rest.export(this.#exportId, request);
       for (;;) {
-        const error = endedBadly(current);
+        const error = exportError(current);
         if (error) {
           throw error;
         }
         if (current.file) {
           return { file: current.file, attempt: current.attempt };
         }
-        current = await this.#rest.export(this.#exportId, { ...asking, waitSeconds: WAIT_SECONDS });
+        current = await this.#rest.export(this.#exportId, { ...request, waitSeconds: WAIT_SECONDS });
       }
     } catch (cause) {
-      if (overtaken.aborted && !signal.aborted && SluiceError.from(cause).slug === "aborted") {
+      if (preempted.aborted && !signal.aborted && SluiceError.from(cause).slug === "aborted") {
         return undefined;
       }
       throw cause;

@@ -1,16 +1,16 @@
 import { Backoff, type BackoffOptions, delay, HEALTHY_MS } from "./backoff.js";
-import { adviseClose, type CloseAdvice } from "./closeCodes.js";
-import { type Closed, Connection, connectionLost, type WebSocketConstructor } from "./connection.js";
+import { type CloseAction, closeActionOf } from "./closeCodes.js";
+import { type CloseInfo, Connection, connectionLost, type WebSocketConstructor } from "./connection.js";
 import { Emitter, type Unsubscribe } from "./emitter.js";
 import { SluiceError } from "./errors.js";
-import { Fallback, type FallbackListener, type Via } from "./fallback.js";
+import { type EventTransport, HttpEvents, type HttpEventsListener } from "./httpEvents.js";
 import type { ClientMessage, MessageOf, ServerMessage, SessionReady, SessionResumed } from "./protocol.js";
-import { type Place, ReplayCursor } from "./replay.js";
-import type { RestClient } from "./rest.js";
-import { askToken, type TokenProvider } from "./token.js";
+import { type EventPosition, ReplayCursor } from "./replayCursor.js";
+import type { RestClient } from "./restClient.js";
+import { requestToken, type TokenProvider } from "./token.js";
 
 /** Sockets in a row that never got ready, though the gateway answers, after which events come another way. */
-const BLOCKED_AFTER = 3;
+const MAX_BLOCKED_SOCKETS = 3;
 
 /**
  * Where the session stands. `fallback`: the gateway answers, but no socket can be opened, so events come over HTTP
@@ -20,7 +20,7 @@ export type SessionState =
   | { name: "idle" }
   | { name: "connecting"; attempt: number }
   | { name: "live"; ready: SessionReady }
-  | { name: "fallback"; via: Via }
+  | { name: "fallback"; transport: EventTransport }
   | { name: "reconnecting"; attempt: number; retryAt: number; reason: string }
   | { name: "closed"; error: SluiceError | undefined };
 
@@ -32,9 +32,9 @@ export interface SessionOptions {
   webSocket?: WebSocketConstructor | undefined;
   backoff?: BackoffOptions | undefined;
   /** Longest wait for `session.ready`, in milliseconds. Default 10 000. */
-  readyMs?: number | undefined;
+  readyTimeoutMs?: number | undefined;
   /** Deadline of one request, in milliseconds. Default 15 000. */
-  deadlineMs?: number | undefined;
+  requestTimeoutMs?: number | undefined;
 }
 
 /** Keeps one live connection as long as it is wanted: tickets, reconnects, replay and token refresh. */
@@ -54,11 +54,11 @@ export class Session {
   #stop: AbortController | undefined;
   #wake: AbortController | undefined;
   /** The wait before the next socket, while it lasts. */
-  #waiting: Extract<SessionState, { name: "reconnecting" }> | undefined;
+  #pendingReconnect: Extract<SessionState, { name: "reconnecting" }> | undefined;
   #refreshTimer: ReturnType<typeof setTimeout> | undefined;
   /** Sockets in a row that never got ready. */
-  #blocked = 0;
-  #fallback: { events: Fallback; stop: AbortController } | undefined;
+  #blockedSockets = 0;
+  #httpEvents: { events: HttpEvents; stop: AbortController } | undefined;
 
   constructor(options: SessionOptions) {
     this.#options = options;
@@ -82,7 +82,7 @@ export class Session {
       this.#set({ name: "connecting", attempt: 0 });
       void this.#run(this.#stop.signal);
     }
-    return this.#when(isUp);
+    return this.#waitFor(isConnected);
   }
 
   /** Ends the session for good. */
@@ -99,21 +99,21 @@ export class Session {
   /** Skips the rest of a wait, such as when the network is back. */
   retryNow(): void {
     this.#wake?.abort();
-    this.#fallback?.events.poke();
+    this.#httpEvents?.events.pollNow();
     this.retries.emit();
   }
 
   /** Something was started that events are to be expected of. */
-  poke(): void {
-    this.#fallback?.events.poke();
+  pollNow(): void {
+    this.#httpEvents?.events.pollNow();
   }
 
   /** Waits until a socket is live or known to be blocked; rejects when the session is closed or the signal aborted. */
-  whenUp(signal?: AbortSignal): Promise<SessionState> {
-    return this.#when(isUp, signal);
+  whenConnected(signal?: AbortSignal): Promise<SessionState> {
+    return this.#waitFor(isConnected, signal);
   }
 
-  #when(wanted: (state: SessionState) => boolean, signal?: AbortSignal): Promise<SessionState> {
+  #waitFor(wanted: (state: SessionState) => boolean, signal?: AbortSignal): Promise<SessionState> {
     return new Promise((resolve, reject) => {
       let off: Unsubscribe = () => undefined;
       const onAbort = () => finish(() => reject(SluiceError.from(signal?.reason, "aborted")));
@@ -122,7 +122,7 @@ export class Session {
         signal?.removeEventListener("abort", onAbort);
         settle();
       };
-      const look = (state: SessionState) => {
+      const check = (state: SessionState) => {
         if (wanted(state)) {
           finish(() => resolve(state));
         } else if (state.name === "closed" || state.name === "idle") {
@@ -134,9 +134,9 @@ export class Session {
         onAbort();
         return;
       }
-      off = this.states.on(look);
+      off = this.states.on(check);
       signal?.addEventListener("abort", onAbort, { once: true });
-      look(this.#state);
+      check(this.#state);
     });
   }
 
@@ -149,50 +149,50 @@ export class Session {
     if (!this.connection) {
       throw connectionLost("not connected");
     }
-    return this.connection.request(message, answer, this.#options.deadlineMs ?? 15_000, signal);
+    return this.connection.request(message, answer, this.#options.requestTimeoutMs ?? 15_000, signal);
   }
 
   async #run(stop: AbortSignal): Promise<void> {
     let newToken = false;
     while (!stop.aborted) {
-      const { advice, reason, error } = await this.#once(newToken, stop);
+      const { action, reason, error } = await this.#connectOnce(newToken, stop);
       if (stop.aborted) {
         return; // by now another run may own the connection
       }
-      this.#cursor.cut();
+      this.#cursor.disconnected();
       clearTimeout(this.#refreshTimer);
       this.#connection = undefined;
-      if (!advice.retry) {
+      if (!action.retry) {
         this.#endFallback();
-        const title = advice.meaning;
+        const title = action.meaning;
         this.#set({
           name: "closed",
-          error: error ?? new SluiceError({ slug: advice.slug, title, detail: reason }),
+          error: error ?? new SluiceError({ slug: action.slug, title, detail: reason }),
         });
         return;
       }
-      newToken = advice.newToken;
-      await this.#pause(advice.floorMs, reason, stop);
+      newToken = action.newToken;
+      await this.#pause(action.minDelayMs, reason, stop);
     }
   }
 
   /** One connection from ticket to end. */
-  async #once(
+  async #connectOnce(
     newToken: boolean,
     stop: AbortSignal,
-  ): Promise<{ advice: CloseAdvice; reason: string; error?: SluiceError }> {
+  ): Promise<{ action: CloseAction; reason: string; error?: SluiceError }> {
     let ticket: string;
     try {
       if (newToken) {
-        await askToken(this.#options.getToken, { refresh: true });
+        await requestToken(this.#options.getToken, { refresh: true });
       }
       ticket = (await this.#options.rest.ticket({ signal: stop })).ticket;
     } catch (cause) {
       const error = SluiceError.from(cause);
       const final = ["unauthorized", "forbidden", "not-found", "invalid-request"].includes(error.slug);
-      const advice = { ...adviseClose(1006), retry: !final, floorMs: error.retryAfterMs ?? 0 };
+      const action = { ...closeActionOf(1006), retry: !final, minDelayMs: error.retryAfterMs ?? 0 };
       this.#endFallback(); // it is not the sockets alone
-      return { advice, reason: error.message, error };
+      return { action, reason: error.message, error };
     }
     let readyAt: number | undefined;
     let connection: Connection;
@@ -203,23 +203,23 @@ export class Session {
     } catch (cause) {
       // no such class here, or one that policy forbids: as good as blocked
       this.#countBlocked(stop);
-      return { advice: adviseClose(1006), reason: SluiceError.from(cause).message };
+      return { action: closeActionOf(1006), reason: SluiceError.from(cause).message };
     }
     this.#connection = connection;
     if (stop.aborted) {
       connection.end(1000, "closed by the client");
     }
-    const closed: Closed = await connection.closed;
+    const closed: CloseInfo = await connection.closed;
     if (readyAt !== undefined && Date.now() - readyAt >= HEALTHY_MS) {
       this.#backoff.reset();
     }
     if (readyAt === undefined) {
       this.#countBlocked(stop);
     } else {
-      this.#blocked = 0;
+      this.#blockedSockets = 0;
     }
-    const advice = adviseClose(closed.code);
-    return { advice, reason: closed.reason || advice.meaning };
+    const action = closeActionOf(closed.code);
+    return { action, reason: closed.reason || action.meaning };
   }
 
   #open(ticket: string, onReady: () => void): Connection {
@@ -229,7 +229,7 @@ export class Session {
       url: url.href,
       ticket,
       webSocket: this.#options.webSocket ?? WebSocket,
-      readyMs: this.#options.readyMs ?? 10_000,
+      readyTimeoutMs: this.#options.readyTimeoutMs ?? 10_000,
       onReady: (ready) => {
         onReady();
         this.#ready(connection, ready);
@@ -245,53 +245,53 @@ export class Session {
   }
 
   #countBlocked(stop: AbortSignal): void {
-    this.#blocked += 1;
-    if (this.#blocked >= BLOCKED_AFTER && !stop.aborted) {
+    this.#blockedSockets += 1;
+    if (this.#blockedSockets >= MAX_BLOCKED_SOCKETS && !stop.aborted) {
       this.#startFallback();
     }
   }
 
   #startFallback(): void {
-    if (this.#fallback) {
+    if (this.#httpEvents) {
       return;
     }
     const stop = new AbortController();
-    this.#cursor.cut();
+    this.#cursor.disconnected();
     const before = this.#cursor.position;
-    let upAt = Number.POSITIVE_INFINITY;
-    const listener: FallbackListener = {
-      onMessage: (message, place) => {
+    let connectedAt = Number.POSITIVE_INFINITY;
+    const listener: HttpEventsListener = {
+      onMessage: (message, position) => {
         const lost = message.type === "session.resumed" && !message.recovered;
-        if (place && (lost || this.#cursor.position?.epoch !== place.epoch)) {
-          this.#cursor.restart(place);
+        if (position && (lost || this.#cursor.position?.epoch !== position.epoch)) {
+          this.#cursor.restart(position);
         }
         if (lost) {
           this.resyncs.emit();
         }
         this.#receive(message);
       },
-      onUp: (via) => {
-        upAt = Math.min(upAt, Date.now());
-        if (stop.signal.aborted || (this.#state.name === "fallback" && this.#state.via === via)) {
+      onConnected: (transport) => {
+        connectedAt = Math.min(connectedAt, Date.now());
+        if (stop.signal.aborted || (this.#state.name === "fallback" && this.#state.transport === transport)) {
           return;
         }
-        this.#set({ name: "fallback", via });
-        if (via === "polling" && before) {
-          this.resyncs.emit(); // what happened until the first look is told by nobody
+        this.#set({ name: "fallback", transport });
+        if (transport === "polling" && before) {
+          this.resyncs.emit(); // what happened until the first check is received by nobody
         }
       },
     };
-    const events = new Fallback(this.#options.rest, listener, before, this.#options.backoff);
-    this.#fallback = { events, stop };
+    const events = new HttpEvents(this.#options.rest, listener, before, this.#options.backoff);
+    this.#httpEvents = { events, stop };
     events.run(stop.signal).catch(() => {
-      if (this.#fallback?.events !== events) {
+      if (this.#httpEvents?.events !== events) {
         return;
       }
-      this.#fallback = undefined; // the next socket that can't be opened starts another
+      this.#httpEvents = undefined; // the next socket that can't be opened starts another
       if (this.#state.name === "fallback") {
-        this.#set(this.#waiting ?? { name: "connecting", attempt: this.#backoff.attempt }); // nothing comes meanwhile
+        this.#set(this.#pendingReconnect ?? { name: "connecting", attempt: this.#backoff.attempt }); // nothing comes meanwhile
       }
-      if (Date.now() - upAt >= HEALTHY_MS) {
+      if (Date.now() - connectedAt >= HEALTHY_MS) {
         this.#backoff.reset();
         this.#wake?.abort(); // whether the gateway answers at all is found out now; not so of what fails at once
       }
@@ -299,8 +299,8 @@ export class Session {
   }
 
   #endFallback(): void {
-    this.#fallback?.stop.abort();
-    this.#fallback = undefined;
+    this.#httpEvents?.stop.abort();
+    this.#httpEvents = undefined;
   }
 
   #ready(connection: Connection, ready: SessionReady): void {
@@ -309,7 +309,7 @@ export class Session {
     const before = this.#cursor.position;
     this.#scheduleRefresh(connection, ready.token_expires_at);
     if (before) {
-      this.#cursor.resume({ epoch, seq });
+      this.#cursor.beginReplay({ epoch, seq });
       void this.#resume(connection, { ...before });
     } else {
       this.#cursor.restart({ epoch, seq });
@@ -318,13 +318,13 @@ export class Session {
     this.messages.emit(ready);
   }
 
-  async #resume(connection: Connection, before: Place): Promise<void> {
+  async #resume(connection: Connection, before: EventPosition): Promise<void> {
     try {
       await connection.request({ type: "session.resume", ...before }, "session.resumed", 15_000);
     } catch (cause) {
-      // without the connection the next one resumes from the same place; all else says that it can't be done here
+      // without the connection the next one resumes from the same position; all else says that it can't be done here
       if (SluiceError.from(cause).slug !== "network" && connection === this.connection) {
-        this.#cursor.lost();
+        this.#cursor.abandonReplay();
         this.resyncs.emit();
       }
     }
@@ -333,9 +333,9 @@ export class Session {
   /** Heard at once, and not by whoever waits for the answer: the missed events may come right behind. */
   #resumed(answer: SessionResumed): void {
     if (answer.recovered) {
-      this.#cursor.resumed(answer.replayed);
+      this.#cursor.expectReplay(answer.replayed);
     } else {
-      this.#cursor.lost();
+      this.#cursor.abandonReplay();
       this.resyncs.emit();
     }
   }
@@ -364,7 +364,7 @@ export class Session {
 
   async #refresh(connection: Connection, expiresAt: string): Promise<void> {
     try {
-      const token = await askToken(this.#options.getToken, { refresh: true });
+      const token = await requestToken(this.#options.getToken, { refresh: true });
       const answer = await connection.request(
         { type: "session.refresh", token },
         "session.refreshed",
@@ -373,23 +373,23 @@ export class Session {
       this.#scheduleRefresh(connection, answer.token_expires_at);
     } catch {
       // No newer token yet: ask again in the time that is left. If there is none to the end, the server
-      // closes with 4401, and the reconnect reports what it is told.
+      // closes with 4401, and the reconnect reports what it is received.
       if (connection === this.connection) {
         this.#scheduleRefresh(connection, expiresAt);
       }
     }
   }
 
-  async #pause(floorMs: number, reason: string, stop: AbortSignal): Promise<void> {
-    const wait = this.#backoff.next(floorMs);
+  async #pause(minDelayMs: number, reason: string, stop: AbortSignal): Promise<void> {
+    const wait = this.#backoff.next(minDelayMs);
     this.#wake = new AbortController();
     const { attempt } = this.#backoff;
-    this.#waiting = { name: "reconnecting", attempt, retryAt: Date.now() + wait, reason };
-    if (!(this.#fallback && this.#state.name === "fallback")) {
-      this.#set(this.#waiting);
+    this.#pendingReconnect = { name: "reconnecting", attempt, retryAt: Date.now() + wait, reason };
+    if (!(this.#httpEvents && this.#state.name === "fallback")) {
+      this.#set(this.#pendingReconnect);
     }
     await delay(wait, AbortSignal.any([stop, this.#wake.signal])).catch(() => undefined);
-    this.#waiting = undefined;
+    this.#pendingReconnect = undefined;
   }
 
   #set(state: SessionState): void {
@@ -398,6 +398,6 @@ export class Session {
   }
 }
 
-function isUp(state: SessionState): boolean {
+function isConnected(state: SessionState): boolean {
   return state.name === "live" || state.name === "fallback";
 }

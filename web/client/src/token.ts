@@ -12,7 +12,7 @@ export function fixedToken(token: string): TokenProvider {
 }
 
 /** Asks for the token. @throws SluiceError whatever the provider throws: its own, or `network` for anything else. */
-export async function askToken(provider: TokenProvider, ask: { refresh: boolean }): Promise<string> {
+export async function requestToken(provider: TokenProvider, ask: { refresh: boolean }): Promise<string> {
   try {
     return await provider(ask);
   } catch (cause) {

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { adviseClose, Backoff } from "../src/index.js";
+import { Backoff, closeActionOf } from "../src/index.js";
 
 describe("backoff", () => {
   it("doubles the ceiling from 0.5 s to 30 s and stays there", () => {
@@ -41,10 +41,10 @@ describe("close codes", () => {
     [4477, false, false],
     [4501, true, false],
   ])("%i: retry %s, new token %s", (code, retry, newToken) => {
-    expect(adviseClose(code)).toMatchObject({ retry, newToken });
+    expect(closeActionOf(code)).toMatchObject({ retry, newToken });
   });
 
   it("4429 waits before the next try", () => {
-    expect(adviseClose(4429).floorMs).toBeGreaterThan(0);
+    expect(closeActionOf(4429).minDelayMs).toBeGreaterThan(0);
   });
 });

@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { WebSocket as NodeWebSocket } from "ws";
 import { CLOSE_CODES, type SessionState, SluiceClient, type WebSocketConstructor } from "../src/index.js";
-import { TestServer } from "./server.js";
+import { TestServer } from "./testServer.js";
 
 /** What the SDK does after each close: `again`, `again with a new token`, `later`, or the slug with which it stops. */
 const REACTIONS: Record<number, string> = {
@@ -53,9 +53,9 @@ describe("after a close with", () => {
     const peer = await server.accept();
     peer.ready();
     await connecting;
-    client.onState((state) => states.push(state));
+    client.onStateChange((state) => states.push(state));
     const changed = new Promise<SessionState>((resolve) => {
-      const off = client.onState((state) => {
+      const off = client.onStateChange((state) => {
         off();
         resolve(state);
       });
@@ -94,7 +94,7 @@ describe("after a close with", () => {
   });
 
   it("no code at all (1006): again", async () => {
-    expect(await after((peer) => peer.cut())).toMatchObject({ name: "reconnecting" });
+    expect(await after((peer) => peer.disconnect())).toMatchObject({ name: "reconnecting" });
     await comesBack();
   });
 

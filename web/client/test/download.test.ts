@@ -10,7 +10,7 @@ import {
   problem,
   someBytes,
   TestServer,
-} from "./server.js";
+} from "./testServer.js";
 
 const webSocket = NodeWebSocket as unknown as WebSocketConstructor;
 const ID = "0199-x";
@@ -97,7 +97,7 @@ describe("download over the socket", () => {
     });
     peer.frame(1, 0, bytes.subarray(0, 2000));
     await halfway;
-    peer.cut();
+    peer.disconnect();
     const second = await server.accept();
     second.ready();
     expect(await opened(9, second)).toMatchObject({ offset: 2000 });
@@ -121,11 +121,11 @@ describe("download over the socket", () => {
     peer.ready();
     await connecting;
     const bytes = someBytes(100);
-    const told: string[] = [];
-    const result = download({ socketWaitMs: 60_000, onState: (state) => told.push(state) });
+    const received: string[] = [];
+    const result = download({ socketTimeoutMs: 60_000, onStateChange: (state) => received.push(state) });
     await opened(1);
-    peer.cut();
-    await expect.poll(() => told).toEqual(["waiting"]);
+    peer.disconnect();
+    await expect.poll(() => received).toEqual(["waiting"]);
     client.retryNow();
     const second = await server.accept();
     second.ready();
@@ -149,7 +149,7 @@ describe("download over the socket", () => {
       } // the second is a long poll of an export that goes on and on
     });
     // no stream that an earlier connection was to have is waited for on this one
-    const result = download({ socketWaitMs: 1, announced: true });
+    const result = download({ socketTimeoutMs: 1, announced: true });
     await expect.poll(() => asked).toBe(2);
     peer.ready();
     await connecting;
@@ -191,24 +191,24 @@ describe("download over the socket", () => {
   });
 
   it("tells when bytes stop coming and when they come again, and which try makes them", async () => {
-    const told: (string | number)[] = [];
+    const received: (string | number)[] = [];
     const bytes = someBytes(100);
     const result = download({
-      onState: (state) => told.push(state),
-      onAttempt: (attempt) => told.push(attempt),
+      onStateChange: (state) => received.push(state),
+      onAttempt: (attempt) => received.push(attempt),
     });
     const first = await peer.expect("file.open");
     const answer = { type: "file.opened", stream: 1, export_id: ID, offset: 0, attempt: 2 } as const;
     peer.send({ ...answer, ref: first.ref ?? "" });
-    await expect.poll(() => told).toEqual([2]);
-    peer.cut();
+    await expect.poll(() => received).toEqual([2]);
+    peer.disconnect();
     const second = await server.accept();
     second.ready();
     await opened(2, second);
     second.frame(2, 0, bytes);
     seal(2, bytes, second);
     await result;
-    expect(told).toEqual([2, "waiting", "receiving"]);
+    expect(received).toEqual([2, "waiting", "receiving"]);
   });
 
   it("as a stream is read as fast as its reader reads, and fails rather than ends when it is not whole", async () => {

@@ -9,15 +9,15 @@ it("a listener that throws stops neither the others nor whoever tells them, and 
   const reported = vi.fn();
   vi.stubGlobal("reportError", reported);
   const emitter = new Emitter<number>();
-  const told: number[] = [];
+  const received: number[] = [];
   const broken = new Error("no notifications here");
   emitter.on(() => {
     throw broken;
   });
-  emitter.on((value) => told.push(value));
+  emitter.on((value) => received.push(value));
   emitter.emit(1);
   emitter.emit(2);
-  expect(told).toEqual([1, 2]);
+  expect(received).toEqual([1, 2]);
   expect(reported.mock.calls).toEqual([[broken], [broken]]);
 });
 

@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { parseRetryAfter } from "../src/errors.js";
 import { SluiceClient, SluiceError } from "../src/index.js";
-import { json, problem, TestServer } from "./server.js";
+import { json, problem, TestServer } from "./testServer.js";
 
 describe("problem documents", () => {
   it("become errors with slug, title, detail, fields and trace", () => {

@@ -1,7 +1,7 @@
 import type { ServerResponse } from "node:http";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { SluiceClient, SluiceError } from "../src/index.js";
-import { completedExport, json, MemorySink, someBytes, TestServer } from "./server.js";
+import { completedExport, json, MemorySink, someBytes, TestServer } from "./testServer.js";
 
 describe("a file over HTTP", () => {
   let server: TestServer;
@@ -70,7 +70,7 @@ describe("a file over HTTP", () => {
       }
     });
     const sink = new MemorySink();
-    await client.download("x1", { sink, silenceMs: 300, maxFailures: 100 });
+    await client.download("x1", { sink, idleTimeoutMs: 300, maxFailures: 100 });
     // on a slow machine a line may seem silent before its first byte too
     expect([ranges[0], ranges.at(-1)]).toEqual([undefined, "bytes=150-"]);
     expect(Buffer.from(sink.bytes).equals(whole)).toBe(true);
@@ -106,14 +106,14 @@ describe("a file over HTTP", () => {
       }
     });
     const sink = new MemorySink();
-    await client.download("x1", { sink, silenceMs: 300, maxFailures: 100 });
+    await client.download("x1", { sink, idleTimeoutMs: 300, maxFailures: 100 });
     expect(asked).toBeGreaterThan(1);
     expect(Buffer.from(sink.bytes).equals(whole)).toBe(true);
   });
 });
 
 describe("the end of an export", () => {
-  it("is waited for through failures, and what is final is told at once", async () => {
+  it("is waited for through failures, and what is final is received at once", async () => {
     const server = await TestServer.start();
     const client = new SluiceClient({
       baseUrl: server.baseUrl,
@@ -129,18 +129,20 @@ describe("the end of an export", () => {
       (response) => json(response, 200, whole),
     ];
     server.route("GET /v1/exports/x1", (_, response) => answers.shift()?.(response));
-    await expect(client.exports.ended("x1")).resolves.toMatchObject({ id: "x1", status: "completed" });
+    await expect(client.exports.waitForEnd("x1")).resolves.toMatchObject({ id: "x1", status: "completed" });
     expect(answers).toHaveLength(0);
-    await expect(client.exports.ended("x2")).rejects.toMatchObject({ slug: "not-found" });
+    await expect(client.exports.waitForEnd("x2")).rejects.toMatchObject({ slug: "not-found" });
     let asked = 0;
     server.route("GET /v1/exports/x3", (_, response) => {
       asked += 1;
       response.destroy();
     });
-    await expect(client.exports.ended("x3", { maxFailures: 3 })).rejects.toMatchObject({ slug: "network" });
+    await expect(client.exports.waitForEnd("x3", { maxFailures: 3 })).rejects.toMatchObject({
+      slug: "network",
+    });
     expect(asked).toBe(3);
     const stop = new AbortController();
-    const waiting = client.exports.ended("x3", {
+    const waiting = client.exports.waitForEnd("x3", {
       maxFailures: Number.POSITIVE_INFINITY,
       signal: stop.signal,
     });

@@ -7,7 +7,7 @@ import {
   type SluiceClientOptions,
   type WebSocketConstructor,
 } from "../src/index.js";
-import { completedExport, json, problem, TestServer } from "./server.js";
+import { completedExport, json, problem, TestServer } from "./testServer.js";
 
 const webSocket = NodeWebSocket as unknown as WebSocketConstructor;
 const changed = (seq: number): CreditsChanged => ({
@@ -34,7 +34,7 @@ describe("session", () => {
   };
   const reaches = (name: SessionState["name"]) =>
     new Promise<SessionState>((resolve) => {
-      const off = client.onState((state) => {
+      const off = client.onStateChange((state) => {
         if (state.name === name) {
           off();
           resolve(state);
@@ -62,7 +62,7 @@ describe("session", () => {
     expect(client.state.name).toBe("live");
   });
 
-  it("reconnects with a new ticket and resumes after the last event; repeats are told once", async () => {
+  it("reconnects with a new ticket and resumes after the last event; repeats are received once", async () => {
     const seen: number[] = [];
     make().on("credits.changed", (event) => seen.push(event.seq));
     const connecting = client.connect();
@@ -72,7 +72,7 @@ describe("session", () => {
     const got = new Promise<void>((resolve) => client.on("credits.changed", () => resolve()));
     first.send(changed(4));
     await got;
-    first.cut();
+    first.disconnect();
     const second = await server.accept();
     second.ready({ seq: 6 });
     const resume = await second.expect("session.resume");
@@ -193,7 +193,7 @@ describe("session", () => {
     });
     const starting = client.exports.create({ dataset: "flights" });
     const create = await peer.expect("export.create");
-    peer.cut();
+    peer.disconnect();
     await expect(starting).resolves.toMatchObject({ export: { id: "x1" } });
     expect(await key).toBe(create.idempotency_key);
   });
@@ -226,13 +226,13 @@ describe("session", () => {
     const first = await server.accept();
     first.ready({ seq: 3 });
     await connecting;
-    first.cut();
+    first.disconnect();
     const second = await server.accept();
     second.ready({ seq: 6 });
     expect(await second.expect("session.resume")).toMatchObject({ seq: 3 });
     second.send(changed(7)); // pushed before what was missed
     await expect.poll(() => seen).toEqual([7]);
-    second.cut();
+    second.disconnect();
     const third = await server.accept();
     third.ready({ seq: 7 });
     const resume = await third.expect("session.resume");
@@ -243,7 +243,7 @@ describe("session", () => {
     }
     third.send(changed(8)); // with it the repeated 7 has come too
     await expect.poll(() => seen).toEqual([7, 4, 5, 6, 8]);
-    third.cut();
+    third.disconnect();
     const fourth = await server.accept();
     fourth.ready({ seq: 8 });
     expect(await fourth.expect("session.resume")).toMatchObject({ seq: 8 });
@@ -281,7 +281,7 @@ describe("session", () => {
   });
 
   it("gives up a request after its deadline", async () => {
-    make({ deadlineMs: 20 });
+    make({ requestTimeoutMs: 20 });
     server.route("POST /v1/exports", (_, response) => problem(response, 422, "invalid-request"));
     const connecting = client.connect();
     const peer = await server.accept();

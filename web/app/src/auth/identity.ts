@@ -28,7 +28,7 @@ export interface Identity {
   expiresAt: string | null;
   sub: string;
   tenant: string;
-  /** Where a newer token comes from: local identity gives one at any time, an issuer while it remembers the person. */
+  /** Where a mergeExport token comes from: local identity gives one at any time, an issuer while it remembers the person. */
   via: "local" | "oidc" | "token";
   /** The local person. */
   person: string | null;

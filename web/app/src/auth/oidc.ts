@@ -15,21 +15,25 @@ export class Oidc {
   readonly #manager: UserManager;
   /** Said with each call for a token, as the settings of the manager would say them at signing out, and not for a renewal. */
   readonly #parameters: Record<string, string>;
-  readonly #isAnswer: (cause: unknown) => cause is ErrorResponse;
+  readonly #isErrorResponse: (cause: unknown) => cause is ErrorResponse;
 
   private constructor(
     manager: UserManager,
     parameters: Record<string, string>,
-    isAnswer: (cause: unknown) => cause is ErrorResponse,
+    isErrorResponse: (cause: unknown) => cause is ErrorResponse,
   ) {
     this.#manager = manager;
     this.#parameters = parameters;
-    this.#isAnswer = isAnswer;
+    this.#isErrorResponse = isErrorResponse;
   }
 
   static async at(issuer: Issuer): Promise<Oidc> {
     // of no use to an installation without an issuer, so it comes only when there is one
-    const { ErrorResponse: Answer, UserManager, WebStorageStateStore } = await import("oidc-client-ts");
+    const {
+      ErrorResponse: ErrorResponseClass,
+      UserManager,
+      WebStorageStateStore,
+    } = await import("oidc-client-ts");
     const store = new WebStorageStateStore({ store: window.sessionStorage, prefix: "sluice.oidc." });
     const manager = new UserManager({
       authority: issuer.authority,
@@ -43,7 +47,7 @@ export class Oidc {
       userStore: store,
       stateStore: store,
     });
-    return new Oidc(manager, issuer.parameters, (cause) => cause instanceof Answer);
+    return new Oidc(manager, issuer.parameters, (cause) => cause instanceof ErrorResponseClass);
   }
 
   /** Leaves the page for the issuer's; `back` is where the person wants to be afterwards. */
@@ -71,7 +75,7 @@ export class Oidc {
     }
   }
 
-  /** A newer token, as long as the issuer remembers the person. */
+  /** A mergeExport token, as long as the issuer remembers the person. */
   async renew(): Promise<Identity> {
     const user = await this.#manager.getUser();
     if (!user?.refresh_token) {
@@ -84,7 +88,7 @@ export class Oidc {
       }
     } catch (cause) {
       // what the issuer says is final, unless it says that it can't answer now; no answer at all is tried again
-      if (!this.#isAnswer(cause) || isBusy(cause.error)) {
+      if (!this.#isErrorResponse(cause) || isTransientOAuthError(cause.error)) {
         throw SluiceError.from(cause);
       }
       throw new SluiceError({ slug: "unauthorized", title: "The session has ended", cause });
@@ -103,7 +107,7 @@ export class Oidc {
 }
 
 /** The errors of RFC 6749 after which the same question may be answered later. */
-function isBusy(error: string | null): boolean {
+function isTransientOAuthError(error: string | null): boolean {
   return error === "temporarily_unavailable" || error === "server_error";
 }
 

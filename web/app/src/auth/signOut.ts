@@ -8,22 +8,22 @@ const CHANNEL = "sluice.signed-out";
 const FORGET_MS = 2_000;
 
 /** Somebody who has signed out in one of this browser's tabs. */
-export type Gone = Pick<Identity, "sub" | "tenant">;
+export type SignedOutUser = Pick<Identity, "sub" | "tenant">;
 
 /** Signs the person out of their other tabs too. */
-export function tellOtherTabs({ sub, tenant }: Gone): void {
+export function notifyOtherTabs({ sub, tenant }: SignedOutUser): void {
   if (!sub) {
     return; // nobody knows yet who this is
   }
   const channel = new BroadcastChannel(CHANNEL);
-  channel.postMessage({ sub, tenant } satisfies Gone);
+  channel.postMessage({ sub, tenant } satisfies SignedOutUser);
   channel.close();
 }
 
 /** Hears who has signed out in another tab. Returns what stops it. */
-export function watchOtherTabs(onGone: (gone: Gone) => void): () => void {
+export function onSignOutInOtherTab(onGone: (gone: SignedOutUser) => void): () => void {
   const channel = new BroadcastChannel(CHANNEL);
-  channel.onmessage = ({ data }: MessageEvent<Gone>) => onGone(data);
+  channel.onmessage = ({ data }: MessageEvent<SignedOutUser>) => onGone(data);
   return () => channel.close();
 }
 

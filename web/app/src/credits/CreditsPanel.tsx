@@ -4,7 +4,7 @@ import { useEffect, useState } from "react";
 import { Link } from "wouter";
 import { formatShortTime, formatSigned } from "../format.js";
 import { useCredits } from "../live/queries.js";
-import { Awaited } from "../problems/Awaited.js";
+import { QueryStatus } from "../problems/QueryStatus.js";
 import { strings } from "../strings.js";
 
 /** How often the time until the next credit is counted down, in milliseconds. */
@@ -27,7 +27,7 @@ export function CreditsPanel({ opened, onClose }: Props) {
       title={text.title}
       closeButtonProps={{ "aria-label": strings.dismiss }}
     >
-      <Awaited query={credits} height={120} />
+      <QueryStatus query={credits} height={120} />
       {credits.data && (
         <Stack data-testid="credits-panel">
           <SimpleGrid cols={2}>

@@ -2,7 +2,7 @@ import { Anchor, Group, Paper, Stack, Text, Title } from "@mantine/core";
 import { IconFileDownload } from "@tabler/icons-react";
 import { Link } from "wouter";
 import { useExports } from "../live/queries.js";
-import { Awaited } from "../problems/Awaited.js";
+import { QueryStatus } from "../problems/QueryStatus.js";
 import { strings } from "../strings.js";
 import { ExportRow } from "./ExportRow.js";
 
@@ -22,7 +22,7 @@ export function ExportList() {
           </Anchor>
         )}
       </Group>
-      <Awaited query={exports} height={90} />
+      <QueryStatus query={exports} height={90} />
       {exports.data && items.length === 0 && (
         <Paper withBorder radius="lg" p="xl">
           <Stack align="center" gap={6}>

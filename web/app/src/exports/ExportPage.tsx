@@ -5,7 +5,7 @@ import { Link } from "wouter";
 import { formatBytes, formatCount, formatList, formatTime } from "../format.js";
 import { PageTitle } from "../layout/PageTitle.js";
 import { useExport } from "../live/queries.js";
-import { Awaited } from "../problems/Awaited.js";
+import { QueryStatus } from "../problems/QueryStatus.js";
 import { strings } from "../strings.js";
 import { ExportRow } from "./ExportRow.js";
 
@@ -24,7 +24,7 @@ export function ExportPage({ id }: { id: string }) {
       <PageTitle page={`export ${id}`} name={title} size="h3">
         {title}
       </PageTitle>
-      <Awaited key={id} query={query} height={160} />
+      <QueryStatus key={id} query={query} height={160} />
       {query.data && (
         <>
           <ExportRow item={query.data} />

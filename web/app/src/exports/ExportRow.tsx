@@ -1,15 +1,15 @@
 import { Anchor, Badge, Group, Paper, Progress, Stack, Text } from "@mantine/core";
 import { type ExportStatus, hasEnded, SluiceError } from "@sluice/client";
 import { Link } from "wouter";
-import { type Paced, underWay } from "../live/merge.js";
+import { type MeasuredExport, markRunning } from "../live/mergeExport.js";
 import { ProblemAlert } from "../problems/ProblemAlert.js";
 import { strings } from "../strings.js";
-import { Actions } from "./Actions.js";
-import { describe } from "./describe.js";
-import { facts } from "./facts.js";
-import { SavingNote } from "./SavingNote.js";
-import { Throughput } from "./Throughput.js";
-import { useSaving } from "./useSaving.js";
+import { describeRequest } from "./describeRequest.js";
+import { ExportActions } from "./ExportActions.js";
+import { SaveStatus } from "./SaveStatus.js";
+import { statusLine } from "./statusLine.js";
+import { ThroughputChart } from "./ThroughputChart.js";
+import { useSaveState } from "./useSaveState.js";
 
 /** The colours keep a contrast of 4.5 with their text, in light and dark. */
 const COLORS: Record<ExportStatus, string> = {
@@ -23,11 +23,11 @@ const COLORS: Record<ExportStatus, string> = {
 };
 
 /** One export: what it is, how far it is, and what can be done with it. */
-export function ExportRow({ item: given }: { item: Paced }) {
-  const saving = useSaving(given.id);
-  const item = underWay(given, saving?.phase === "receiving" ? saving.received : 0);
+export function ExportRow({ item: given }: { item: MeasuredExport }) {
+  const saving = useSaveState(given.id);
+  const item = markRunning(given, saving?.phase === "receiving" ? saving.received : 0);
   const ended = hasEnded(item.status);
-  const asked = describe(item);
+  const asked = describeRequest(item);
   const name = item.file?.name ?? `${item.dataset}.${item.format}`;
   return (
     <Paper
@@ -65,20 +65,20 @@ export function ExportRow({ item: given }: { item: Paced }) {
           <Status status={item.status} />
         </Group>
         {!ended && <Bar item={item} />}
-        {item.status === "running" && item.pace && <Throughput rates={item.pace.rates} />}
+        {item.status === "running" && item.throughput && <ThroughputChart rates={item.throughput.rates} />}
         <Group justify="space-between" gap="xs" align="center">
           <div style={{ minWidth: 0, flex: "1 1 12rem" }}>
             <Text
               size="sm"
               c="dimmed"
               style={{ fontVariantNumeric: "tabular-nums" }}
-              data-testid="export-facts"
+              data-testid="export-status-line"
             >
-              {facts(item)}
+              {statusLine(item)}
             </Text>
-            {saving && <SavingNote saving={saving} size={item.file?.size} />}
+            {saving && <SaveStatus saving={saving} size={item.file?.size} />}
           </div>
-          <Actions item={item} saving={saving} />
+          <ExportActions item={item} saving={saving} />
         </Group>
         {item.status === "failed" && item.problem && (
           <ProblemAlert
@@ -106,7 +106,7 @@ export function Status({ status }: { status: ExportStatus }) {
   );
 }
 
-function Bar({ item }: { item: Paced }) {
+function Bar({ item }: { item: MeasuredExport }) {
   const { rows } = item.progress;
   const total = item.progress.rows_total ?? 0;
   const known = item.status === "running" && total > 0;

@@ -2,16 +2,16 @@ import { Box, Button, NativeSelect, SimpleGrid, Stack, Tabs, Text } from "@manti
 import { type Dataset, SluiceError } from "@sluice/client";
 import { IconColumns3, IconDownload, IconEye } from "@tabler/icons-react";
 import { type FormEvent, useState } from "react";
-import { useStart } from "../exports/useStart.js";
+import { useStartExport } from "../exports/useStartExport.js";
 import { ProblemAlert } from "../problems/ProblemAlert.js";
-import { canChoosePlace } from "../saving/abilities.js";
-import { loadPlace, type PlaceKind, storePlace } from "../saving/place.js";
+import { canChooseFile } from "../saving/browserSupport.js";
+import { loadSaveLocation, type SaveLocationKind, storeSaveLocation } from "../saving/saveLocation.js";
 import { strings } from "../strings.js";
 import { ColumnTable } from "./ColumnTable.js";
 import { EstimateBar } from "./EstimateBar.js";
 import classes from "./ExportForm.module.css";
 import { FilterBuilder } from "./FilterBuilder.js";
-import { labelOf, rowAt } from "./faults.js";
+import { fieldLabel, filterRowAt } from "./fieldErrors.js";
 import type { FilterRow } from "./filter.js";
 import { ParamsFields } from "./ParamsFields.js";
 import { Preview } from "./Preview.js";
@@ -27,7 +27,7 @@ export function ExportForm({ dataset }: { dataset: Dataset }) {
   const change = (news: Partial<Draft>) => setDraft((before) => ({ ...before, ...news }));
   const request = toRequest(dataset, draft);
   const estimated = useEstimate(request);
-  const start = useStart((started) => {
+  const start = useStartExport((started) => {
     requestAnimationFrame(() => {
       document
         .querySelector(`[data-export-id="${CSS.escape(started.id)}"]`)
@@ -35,11 +35,11 @@ export function ExportForm({ dataset }: { dataset: Dataset }) {
     });
   });
   const params = paramsOf(dataset.params);
-  const faults = start.error ? SluiceError.from(start.error).errors : [];
+  const fieldErrors = start.error ? SluiceError.from(start.error).errors : [];
   // a row that has been changed since is not what the server spoke of
-  const faultyRows = new Map(
-    faults.flatMap(({ pointer, detail }): [number, string][] => {
-      const row = rowAt(sent, pointer);
+  const rowErrors = new Map(
+    fieldErrors.flatMap(({ pointer, detail }): [number, string][] => {
+      const row = filterRowAt(sent, pointer);
       return row && draft.rows.includes(row) ? [[row.key, detail]] : [];
     }),
   );
@@ -60,7 +60,7 @@ export function ExportForm({ dataset }: { dataset: Dataset }) {
           <ParamsFields
             params={params}
             values={draft.values}
-            errors={faults}
+            errors={fieldErrors}
             showMissing={showMissing}
             onChange={(name, value) => change({ values: { ...draft.values, [name]: value } })}
           />
@@ -70,11 +70,11 @@ export function ExportForm({ dataset }: { dataset: Dataset }) {
           rows={draft.rows}
           match={draft.match}
           showMissing={showMissing}
-          faults={faultyRows}
+          fieldErrors={rowErrors}
           onRows={(rows) => change({ rows })}
           onMatch={(match) => change({ match })}
         />
-        <WhatComes dataset={dataset} draft={draft} change={change} estimated={estimated} />
+        <PreviewTabs dataset={dataset} draft={draft} change={change} estimated={estimated} />
         <Options dataset={dataset} draft={draft} change={change} />
       </Stack>
       <Box className={classes.foot}>
@@ -82,7 +82,7 @@ export function ExportForm({ dataset }: { dataset: Dataset }) {
           <Box mb="sm">
             <ProblemAlert
               error={start.error}
-              label={(field) => labelOf(field, sent, dataset)}
+              label={(field) => fieldLabel(field, sent, dataset)}
               onClose={start.reset}
             />
           </Box>
@@ -120,7 +120,7 @@ interface PartProps {
 }
 
 /** Columns, and the first rows with them. */
-function WhatComes({
+function PreviewTabs({
   dataset,
   draft,
   change,
@@ -169,7 +169,7 @@ function WhatComes({
 /** Template, format, compression, and where the file goes. */
 function Options({ dataset, draft, change }: PartProps) {
   const text = strings.form;
-  const [place, setPlace] = useState<PlaceKind>(() => loadPlace());
+  const [place, setPlace] = useState<SaveLocationKind>(() => loadSaveLocation());
   const compressions = compressionsOf(dataset, draft.format);
   return (
     <>
@@ -202,7 +202,7 @@ function Options({ dataset, draft, change }: PartProps) {
             data-testid="compression"
           />
         )}
-        {canChoosePlace(window) && (
+        {canChooseFile(window) && (
           <NativeSelect
             label={text.place}
             data={[
@@ -213,9 +213,9 @@ function Options({ dataset, draft, change }: PartProps) {
             onChange={(event) => {
               const kind = event.currentTarget.value === "file" ? "file" : "downloads";
               setPlace(kind);
-              storePlace(kind);
+              storeSaveLocation(kind);
             }}
-            data-testid="place"
+            data-testid="save-location"
           />
         )}
       </SimpleGrid>

@@ -3,8 +3,8 @@ import { useLocation } from "wouter";
 import { DatasetList } from "../datasets/DatasetList.js";
 import { PageTitle } from "../layout/PageTitle.js";
 import { useDatasets } from "../live/queries.js";
-import { Awaited } from "../problems/Awaited.js";
 import { ProblemAlert } from "../problems/ProblemAlert.js";
+import { QueryStatus } from "../problems/QueryStatus.js";
 import { strings } from "../strings.js";
 import { ExportForm } from "./ExportForm.js";
 import classes from "./ExportPanel.module.css";
@@ -20,7 +20,7 @@ export function ExportPanel({ chosen }: { chosen: string | undefined }) {
       <PageTitle page="start" name="" size="h4">
         {strings.datasets.title}
       </PageTitle>
-      <Awaited query={datasets} height={140} />
+      <QueryStatus query={datasets} height={140} />
       {datasets.data?.length === 0 && <Text c="dimmed">{strings.datasets.empty}</Text>}
       {missing && <ProblemAlert slug="unknown-dataset" detail={strings.datasets.unknown(chosen)} />}
       {datasets.data && dataset && (

@@ -32,13 +32,13 @@ interface Props {
   /** Mark what is still to be entered. */
   showMissing: boolean;
   /** What the server says is wrong, by the key of the row. */
-  faults: ReadonlyMap<number, string>;
+  fieldErrors: ReadonlyMap<number, string>;
   onRows: (rows: FilterRow[]) => void;
   onMatch: (match: Match) => void;
 }
 
 /** Rows of column, operator and value. */
-export function FilterBuilder({ columns, rows, match, showMissing, faults, onRows, onMatch }: Props) {
+export function FilterBuilder({ columns, rows, match, showMissing, fieldErrors, onRows, onMatch }: Props) {
   const first = columns[0];
   const addButton = useRef<HTMLButtonElement>(null);
   const add = () => {
@@ -77,7 +77,7 @@ export function FilterBuilder({ columns, rows, match, showMissing, faults, onRow
           columns={columns}
           row={row}
           showMissing={showMissing}
-          fault={faults.get(row.key)}
+          error={fieldErrors.get(row.key)}
           onChange={(changed) => onRows(rows.map((other) => (other.key === row.key ? changed : other)))}
           onRemove={() => {
             onRows(rows.filter((other) => other.key !== row.key));
@@ -105,12 +105,12 @@ interface RowProps {
   columns: Column[];
   row: FilterRow;
   showMissing: boolean;
-  fault: string | undefined;
+  error: string | undefined;
   onChange: (row: FilterRow) => void;
   onRemove: () => void;
 }
 
-function Row({ columns, row, showMissing, fault, onChange, onRemove }: RowProps) {
+function Row({ columns, row, showMissing, error, onChange, onRemove }: RowProps) {
   const type = columns.find((column) => column.name === row.column)?.type ?? "string";
   const chooseColumn = (name: string) => {
     const nextType = columns.find((column) => column.name === name)?.type ?? "string";
@@ -147,7 +147,7 @@ function Row({ columns, row, showMissing, fault, onChange, onRemove }: RowProps)
         <Values
           type={type}
           row={row}
-          error={showMissing && isIncomplete(row) ? strings.form.valueMissing : fault}
+          error={showMissing && isIncomplete(row) ? strings.form.valueMissing : error}
           onChange={onChange}
         />
       </div>

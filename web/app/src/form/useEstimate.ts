@@ -1,8 +1,8 @@
 import { useDebouncedValue } from "@mantine/hooks";
 import { type Estimate, type ExportRequest, SluiceError } from "@sluice/client";
 import { keepPreviousData, useQuery, useQueryClient } from "@tanstack/react-query";
-import { keys } from "../live/follow.js";
 import { useLive } from "../live/LiveProvider.js";
+import { queryKeys } from "../live/queryCache.js";
 
 /** How long to wait for the person to go on typing, in milliseconds. */
 const TYPING_MS = 400;
@@ -14,11 +14,11 @@ const CAN_ESTIMATE = ["can-estimate"] as const;
 
 /** What is known before the click. */
 export interface Estimated {
-  /** The last estimate; of an earlier request while a newer one is on its way. */
+  /** The last estimate; of an earlier request while a mergeExport one is on its way. */
   estimate: Estimate | undefined;
   /** One is on its way. */
   pending: boolean;
-  /** Why there is none. */
+  /** SaveErrorReason there is none. */
   error: SluiceError | undefined;
   /** This gateway gives none at all. */
   unsupported: boolean;
@@ -33,7 +33,7 @@ export function useEstimate(request: ExportRequest | undefined): Estimated {
   const [asked] = useDebouncedValue(request && JSON.stringify(request), TYPING_MS);
   const unsupported = queries.getQueryData(CAN_ESTIMATE) === false;
   const query = useQuery({
-    queryKey: keys.estimate(asked ?? ""),
+    queryKey: queryKeys.estimate(asked ?? ""),
     queryFn: async ({ signal }) => {
       try {
         return await client.exports.estimate(JSON.parse(asked ?? "{}") as ExportRequest, { signal });

@@ -2,7 +2,7 @@ import { Group, Text } from "@mantine/core";
 import { formatDay } from "../format.js";
 import { strings } from "../strings.js";
 import classes from "./DayChart.module.css";
-import type { Day } from "./perDay.js";
+import type { Day } from "./exportsPerDay.js";
 
 const HEIGHT = 96;
 const BAR = 20;

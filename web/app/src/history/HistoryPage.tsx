@@ -4,11 +4,11 @@ import { useEffect, useState } from "react";
 import { ExportRow } from "../exports/ExportRow.js";
 import { PageTitle } from "../layout/PageTitle.js";
 import { type HistoryQuery, useDatasets, useHistory } from "../live/queries.js";
-import { Awaited } from "../problems/Awaited.js";
+import { QueryStatus } from "../problems/QueryStatus.js";
 import { strings } from "../strings.js";
 import { DayChart } from "./DayChart.js";
-import { perDay } from "./perDay.js";
-import { matches } from "./search.js";
+import { exportsPerDay } from "./exportsPerDay.js";
+import { matchesSearch } from "./matchesSearch.js";
 
 /** Days that the chart shows. */
 const DAYS = 14;
@@ -24,7 +24,7 @@ export function HistoryPage() {
   const history = useHistory(query);
   const text = strings.history;
   const all = history.data?.pages.flatMap((page) => page.items) ?? [];
-  const items = all.filter((item) => matches(item, search.trim()));
+  const items = all.filter((item) => matchesSearch(item, search.trim()));
   const narrow = (key: keyof HistoryQuery, value: string) =>
     setQuery(({ [key]: _, ...rest }) => (value ? { ...rest, [key]: value } : rest));
   return (
@@ -63,7 +63,7 @@ export function HistoryPage() {
           data-testid="history-dataset"
         />
       </Group>
-      <Awaited key={JSON.stringify(query)} query={history} height={90} />
+      <QueryStatus key={JSON.stringify(query)} query={history} height={90} />
       {history.data && (
         <Text size="sm" c="dimmed" role="status" data-testid="history-count">
           {text.found(items.length, all.length, history.hasNextPage)}
@@ -90,7 +90,7 @@ function RecentDays() {
   const { data, hasNextPage, isFetching, isError, fetchNextPage } = useHistory({});
   const pages = data?.pages ?? [];
   const items = pages.flatMap((page) => page.items);
-  const days = perDay(items, DAYS, new Date());
+  const days = exportsPerDay(items, DAYS, new Date());
   const oldest = items.at(-1);
   const reached = !hasNextPage || (oldest && Date.parse(oldest.requested_at) < (days[0]?.at ?? 0));
   const more = !reached && !isFetching && !isError && pages.length > 0 && pages.length < MOST_PAGES;

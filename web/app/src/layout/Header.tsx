@@ -25,9 +25,14 @@ import { Link, useLocation } from "wouter";
 import type { Identity } from "../auth/identity.js";
 import { CreditsPanel } from "../credits/CreditsPanel.js";
 import { useCredits } from "../live/queries.js";
-import { canNotify, isForbidden, setNotifications, wantsNotifications } from "../notify/notify.js";
+import {
+  notificationsDenied,
+  notificationsEnabled,
+  notificationsSupported,
+  setNotifications,
+} from "../notify/notifications.js";
 import { strings } from "../strings.js";
-import { Connection } from "./Connection.js";
+import { ConnectionBadge } from "./ConnectionBadge.js";
 import { Logo } from "./Logo.js";
 
 /** Name, history, connection, credits and account. */
@@ -44,7 +49,7 @@ export function Header({ identity, onSignOut }: { identity: Identity; onSignOut:
         </Group>
       </Anchor>
       <Group gap="xs" wrap="nowrap">
-        <Connection />
+        <ConnectionBadge />
         <CreditBalance />
         <ActionIcon
           component={Link}
@@ -65,11 +70,11 @@ export function Header({ identity, onSignOut }: { identity: Identity; onSignOut:
 }
 
 function Account({ identity, onSignOut }: { identity: Identity; onSignOut: () => void }) {
-  const [notify, setNotify] = useState(() => wantsNotifications());
-  const [forbidden, setForbidden] = useState(() => isForbidden());
+  const [notify, setNotify] = useState(() => notificationsEnabled());
+  const [forbidden, setForbidden] = useState(() => notificationsDenied());
   const toggle = async () => {
     setNotify(await setNotifications(!notify));
-    setForbidden(isForbidden());
+    setForbidden(notificationsDenied());
   };
   const text = strings.header;
   return (
@@ -81,7 +86,7 @@ function Account({ identity, onSignOut }: { identity: Identity; onSignOut: () =>
       </Menu.Target>
       <Menu.Dropdown>
         <Menu.Label>{text.account(identity.sub, identity.tenant)}</Menu.Label>
-        {canNotify() && (
+        {notificationsSupported() && (
           <Menu.Item
             closeMenuOnClick={false}
             leftSection={notify ? <IconBell size={16} aria-hidden /> : <IconBellOff size={16} aria-hidden />}

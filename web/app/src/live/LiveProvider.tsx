@@ -1,15 +1,15 @@
 import { SluiceClient, SluiceError } from "@sluice/client";
 import { createContext, type ReactNode, useContext, useEffect, useRef, useState } from "react";
 import type { Identity } from "../auth/identity.js";
-import { renew } from "../auth/renew.js";
-import { FileSaver } from "../saving/saver.js";
-import { type ConnectionState, connectionOf } from "./connection.js";
-import { followMessages } from "./follow.js";
-import type { Stay } from "./stay.js";
+import { renewIdentity } from "../auth/renewIdentity.js";
+import { FileSaver } from "../saving/fileSaver.js";
+import { type ConnectionState, toConnectionState } from "./connectionState.js";
+import { syncQueryCache } from "./queryCache.js";
+import type { UserSession } from "./userSession.js";
 
 /** What the page of a signed-in person works with. */
 export interface Live {
-  stay: Stay;
+  userSession: UserSession;
   client: SluiceClient;
   saver: FileSaver;
   connection: ConnectionState;
@@ -18,17 +18,17 @@ export interface Live {
 const LiveContext = createContext<Live | undefined>(undefined);
 
 interface Props {
-  stay: Stay;
+  userSession: UserSession;
   identity: Identity;
-  /** A newer token of the same person, or what the session told about them. */
+  /** A mergeExport token of the same person, or what the session told about them. */
   onIdentity: (identity: Identity) => void;
-  /** The token no longer holds, and there is no newer one. */
+  /** The token no longer holds, and there is no mergeExport one. */
   onEnded: () => void;
   children: ReactNode;
 }
 
 /** One client and one live session for as long as a person is signed in. */
-export function LiveProvider({ stay, identity, onIdentity, onEnded, children }: Props) {
+export function LiveProvider({ userSession, identity, onIdentity, onEnded, children }: Props) {
   const latest = useRef({ identity, onIdentity, onEnded });
   latest.current = { identity, onIdentity, onEnded };
   const [live, setLive] = useState<Live>();
@@ -37,13 +37,13 @@ export function LiveProvider({ stay, identity, onIdentity, onEnded, children }: 
     let renewing: Promise<string> | undefined;
     let over = false;
     const whileSignedIn = () => {
-      if (over || stay.over.aborted) {
+      if (over || userSession.ended.aborted) {
         throw new SluiceError({ slug: "unauthorized", title: "Signed out" });
       }
     };
     const renewed = async () => {
       const { identity: current, onIdentity: keep } = latest.current;
-      const next = await renew(current).catch((cause: unknown) => {
+      const next = await renewIdentity(current).catch((cause: unknown) => {
         if (!over && SluiceError.from(cause).slug === "unauthorized") {
           latest.current.onEnded(); // even where an open socket still lives by the older token
         }
@@ -68,10 +68,10 @@ export function LiveProvider({ stay, identity, onIdentity, onEnded, children }: 
     const client = new SluiceClient({ baseUrl: window.location.origin, getToken });
     const startWorker = () =>
       new Worker(new URL("../saving/worker/worker.ts", import.meta.url), { type: "module", name: "saving" });
-    const saver = new FileSaver({ client, getToken, startWorker, owner: ownerOf(latest.current.identity) });
+    const saver = new FileSaver({ client, getToken, startWorker, owner: ownerKey(latest.current.identity) });
     let resumed = false;
     const show = () =>
-      setLive({ stay, client, saver, connection: connectionOf(client.state, navigator.onLine) });
+      setLive({ userSession, client, saver, connection: toConnectionState(client.state, navigator.onLine) });
     const onOnline = () => {
       client.retryNow();
       saver.retryNow();
@@ -83,9 +83,9 @@ export function LiveProvider({ stay, identity, onIdentity, onEnded, children }: 
       client.close();
       client.connect().catch(show);
     };
-    const stops = [
-      followMessages(client, stay.queries),
-      client.onState((state) => {
+    const subscriptions = [
+      syncQueryCache(client, userSession.queryClient),
+      client.onStateChange((state) => {
         show();
         if (state.name === "live") {
           const { sub, tenant } = state.ready;
@@ -95,7 +95,7 @@ export function LiveProvider({ stay, identity, onIdentity, onEnded, children }: 
             latest.current.onIdentity(latest.current.identity);
           }
         }
-        const owner = ownerOf(latest.current.identity);
+        const owner = ownerKey(latest.current.identity);
         if ((state.name === "live" || state.name === "fallback") && owner) {
           if (!resumed) {
             resumed = true;
@@ -112,7 +112,7 @@ export function LiveProvider({ stay, identity, onIdentity, onEnded, children }: 
     client.connect().catch(show); // the state says why, and the page shows it
     return () => {
       over = true;
-      for (const stop of stops) {
+      for (const stop of subscriptions) {
         stop();
       }
       window.removeEventListener("online", onOnline);
@@ -120,7 +120,7 @@ export function LiveProvider({ stay, identity, onIdentity, onEnded, children }: 
       saver.close();
       client.close();
     };
-  }, [stay]);
+  }, [userSession]);
 
   return live && <LiveContext.Provider value={live}>{children}</LiveContext.Provider>;
 }
@@ -135,6 +135,6 @@ export function useLive(): Live {
 }
 
 /** Whose files are saved here, as the journal names them; `undefined` while the session has not told. */
-function ownerOf({ sub, tenant }: Identity): string | undefined {
+function ownerKey({ sub, tenant }: Identity): string | undefined {
   return sub && tenant ? JSON.stringify([tenant, sub]) : undefined;
 }

@@ -1,21 +1,21 @@
 import { useInfiniteQuery, useQuery, useQueryClient } from "@tanstack/react-query";
-import { keys, mergeKnown, withPushed } from "./follow.js";
 import { useLive } from "./LiveProvider.js";
-import { passesAfter } from "./passing.js";
+import { mergeCached, mergePushed, queryKeys } from "./queryCache.js";
+import { retryInterval } from "./retryPolicy.js";
 
 /** How often the page asks while nothing is pushed or the last answer was a problem that may pass, in milliseconds. */
 const POLL_MS = 4_000;
 
-interface Asked {
+interface ObservedQuery {
   state: { error: Error | null };
 }
 
 /** Asks again after a problem that may pass: nothing that is pushed later would say that it has. */
-function afterProblem(query: Asked): number | false {
-  return passesAfter(query.state.error, POLL_MS);
+function afterProblem(query: ObservedQuery): number | false {
+  return retryInterval(query.state.error, POLL_MS);
 }
 
-function usePolling(): (query: Asked) => number | false {
+function usePolling(): (query: ObservedQuery) => number | false {
   const pushed = ["live", "limited"].includes(useLive().connection.name);
   return (query) => afterProblem(query) || (pushed ? false : POLL_MS);
 }
@@ -24,7 +24,7 @@ function usePolling(): (query: Asked) => number | false {
 export function useDatasets() {
   const { client } = useLive();
   return useQuery({
-    queryKey: keys.datasets,
+    queryKey: queryKeys.datasets,
     queryFn: ({ signal }) => client.datasets.list({ signal }),
     refetchInterval: afterProblem,
   });
@@ -35,14 +35,14 @@ export function useExports() {
   const { client } = useLive();
   const queries = useQueryClient();
   return useInfiniteQuery({
-    queryKey: keys.exports,
+    queryKey: queryKeys.exports,
     queryFn: async ({ pageParam, signal }) => {
       const page = await client.exports.list(
         { limit: 20, ...(pageParam ? { cursor: pageParam } : undefined) },
         { signal },
       );
-      const items = page.items.map((item) => mergeKnown(queries, item));
-      return { ...page, items: pageParam ? items : withPushed(queries, items) };
+      const items = page.items.map((item) => mergeCached(queries, item));
+      return { ...page, items: pageParam ? items : mergePushed(queries, items) };
     },
     initialPageParam: "",
     getNextPageParam: (page) => page.next_cursor ?? undefined,
@@ -61,13 +61,13 @@ export function useHistory(query: HistoryQuery) {
   const { client } = useLive();
   const queries = useQueryClient();
   return useInfiniteQuery({
-    queryKey: keys.history(query),
+    queryKey: queryKeys.history(query),
     queryFn: async ({ pageParam, signal }) => {
       const page = await client.exports.list(
         { limit: 100, ...query, ...(pageParam ? { cursor: pageParam } : undefined) },
         { signal },
       );
-      return { ...page, items: page.items.map((item) => mergeKnown(queries, item)) };
+      return { ...page, items: page.items.map((item) => mergeCached(queries, item)) };
     },
     initialPageParam: "",
     getNextPageParam: (page) => page.next_cursor ?? undefined,
@@ -80,8 +80,8 @@ export function useExport(id: string) {
   const { client } = useLive();
   const queries = useQueryClient();
   return useQuery({
-    queryKey: keys.export(id),
-    queryFn: async ({ signal }) => mergeKnown(queries, await client.exports.get(id, { signal })),
+    queryKey: queryKeys.export(id),
+    queryFn: async ({ signal }) => mergeCached(queries, await client.exports.get(id, { signal })),
     refetchInterval: usePolling(),
   });
 }
@@ -90,7 +90,7 @@ export function useExport(id: string) {
 export function useCredits() {
   const { client } = useLive();
   return useQuery({
-    queryKey: keys.credits,
+    queryKey: queryKeys.credits,
     queryFn: ({ signal }) => client.credits({ signal }),
     refetchInterval: usePolling(),
   });

@@ -1,9 +1,9 @@
 import { Alert, Button, Group, List, Text } from "@mantine/core";
 import { type FieldError, type Slug, SluiceError } from "@sluice/client";
 import { IconAlertTriangle } from "@tabler/icons-react";
-import { partsOf } from "../form/faults.js";
-import { OwnProblem } from "../saving/ownProblem.js";
-import { ownTexts, problemTexts, strings } from "../strings.js";
+import { pointerParts } from "../form/fieldErrors.js";
+import { SaveError } from "../saving/saveError.js";
+import { problemTexts, saveErrorTexts, strings } from "../strings.js";
 
 interface Actions {
   onClose?: () => void;
@@ -23,8 +23,8 @@ export function ProblemAlert(props: Props) {
       ? new SluiceError({ slug: props.slug, title: "", detail: props.detail })
       : SluiceError.from(props.error, "protocol");
   const { onClose, onRetry, retrying, label } = props;
-  const why = problem instanceof OwnProblem ? problem.why : undefined;
-  const text = why ? ownTexts[why] : problemTexts[problem.slug];
+  const reason = problem instanceof SaveError ? problem.reason : undefined;
+  const text = reason ? saveErrorTexts[reason] : problemTexts[problem.slug];
   // what only a program could use is not for people
   const isOurs = problem.status === 0 && !("slug" in props);
   const detail = problem.detail && problem.errors.length === 0 && !isOurs ? problem.detail : undefined;
@@ -33,7 +33,7 @@ export function ProblemAlert(props: Props) {
       role="alert"
       data-testid="problem"
       data-slug={problem.slug}
-      data-why={why}
+      data-reason={reason}
       color="red"
       variant="light"
       icon={<IconAlertTriangle size={20} aria-hidden />}
@@ -56,12 +56,12 @@ export function ProblemAlert(props: Props) {
           {strings.trace(problem.traceId)}
         </Text>
       )}
-      {why === "outdated" ? (
+      {reason === "outdated" ? (
         <Again label={strings.reload} onClick={() => window.location.reload()} />
       ) : (
         onRetry && (
           <Again
-            label={why ? strings.exports.saveAgain : strings.retry}
+            label={reason ? strings.exports.saveAgain : strings.retry}
             onClick={onRetry}
             loading={retrying}
           />
@@ -82,7 +82,7 @@ function Again({ label, onClick, loading }: { label: string; onClick: () => void
 }
 
 function fieldText(field: FieldError, label: string | undefined): string {
-  const path = label ?? partsOf(field.pointer).join(" › ");
+  const path = label ?? pointerParts(field.pointer).join(" › ");
   return path ? `${path}: ${field.detail}` : sentence(field.detail);
 }
 

@@ -3,8 +3,8 @@ export interface Entry {
   exportId: string;
   /** Whose it is: nobody else who signs in here may see or go on with it. */
   owner: string;
-  way: "file" | "private";
-  /** The chosen file of the way `file`. */
+  method: "file" | "private";
+  /** The chosen file of the method `file`. */
   handle?: FileSystemFileHandle;
   /** The try that made the bytes that are there. */
   attempt?: number;

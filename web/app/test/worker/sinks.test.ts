@@ -1,8 +1,8 @@
 import { describe, expect, it } from "vitest";
-import { isHopeless } from "../../src/saving/ends.js";
-import { OwnProblem } from "../../src/saving/ownProblem.js";
-import { fromPlain, toPlain } from "../../src/saving/plainError.js";
-import { ChosenTarget, PrivateTarget, StreamTarget } from "../../src/saving/worker/sinks.js";
+import { isUnrecoverable } from "../../src/saving/finalErrors.js";
+import { SaveError } from "../../src/saving/saveError.js";
+import { deserializeError, serializeError } from "../../src/saving/serializedError.js";
+import { ChosenFileSink, PrivateFileSink, ServiceWorkerSink } from "../../src/saving/worker/sinks.js";
 
 const MB = 1024 * 1024;
 const full = () => new DOMException("No space available for this operation", "QuotaExceededError");
@@ -55,33 +55,33 @@ class ChosenFile {
   }
 }
 
-const open = (file: ChosenFile) => ChosenTarget.open(file as unknown as FileSystemFileHandle, false);
+const open = (file: ChosenFile) => ChosenFileSink.open(file as unknown as FileSystemFileHandle, false);
 
 describe("a private file", () => {
   it("says that there is no room when the browser throws so", async () => {
-    const target = await PrivateTarget.open(privateHandle(1000), false);
-    target.write(new Uint8Array(1000));
-    expect(() => target.write(new Uint8Array(1))).toThrow(expect.objectContaining({ slug: "no-room" }));
+    const sink = await PrivateFileSink.open(privateHandle(1000), false);
+    sink.write(new Uint8Array(1000));
+    expect(() => sink.write(new Uint8Array(1))).toThrow(expect.objectContaining({ slug: "no-room" }));
   });
 });
 
 describe("a chosen file", () => {
   it("keeps what has come when somebody may go on with it", async () => {
     const file = new ChosenFile();
-    const target = await open(file);
-    await target.write(new Uint8Array(10));
-    await target.release(!isHopeless("network"));
+    const sink = await open(file);
+    await sink.write(new Uint8Array(10));
+    await sink.release(!isUnrecoverable("network"));
     expect(file.size).toBe(10);
   });
 
   it("leaves no part of a file that nobody wants or that is damaged", async () => {
     for (const slug of ["canceled", "digest-mismatch", "aborted"]) {
       const file = new ChosenFile();
-      const target = await open(file);
-      await target.write(new Uint8Array(40 * MB));
+      const sink = await open(file);
+      await sink.write(new Uint8Array(40 * MB));
       expect(file.size).toBe(40 * MB); // committed on the way
-      await target.write(new Uint8Array(10));
-      await target.release(!isHopeless(slug));
+      await sink.write(new Uint8Array(10));
+      await sink.release(!isUnrecoverable(slug));
       expect(file.size, slug).toBeUndefined();
     }
   });
@@ -89,24 +89,24 @@ describe("a chosen file", () => {
   it("is not touched when nothing of ours was committed", async () => {
     const file = new ChosenFile();
     file.size = 7; // of the person's own
-    const target = await open(file);
-    await target.write(new Uint8Array(10));
-    await target.release(false);
+    const sink = await open(file);
+    await sink.write(new Uint8Array(10));
+    await sink.release(false);
     expect(file.size).toBe(7);
   });
 
   it("is emptied where the browser can't remove it", async () => {
     const file = new ChosenFile();
     Object.assign(file, { remove: undefined });
-    const target = await open(file);
-    await target.write(new Uint8Array(40 * MB));
-    await target.release(false);
+    const sink = await open(file);
+    await sink.write(new Uint8Array(40 * MB));
+    await sink.release(false);
     expect(file.size).toBe(0);
   });
 });
 
 describe("a download through a service worker", () => {
-  it("waits for as long as the service worker answers, and brings the bytes when it asks", async () => {
+  it("waits for as long as the service worker answers, and brings the bytes when it tokenRequests", async () => {
     const { port1, port2 } = new MessageChannel();
     const got: unknown[] = [];
     let answered = 0;
@@ -117,9 +117,9 @@ describe("a download through a service worker", () => {
         port2.postMessage(answered > 8 ? "pull" : "alive");
       }
     };
-    const target = new StreamTarget(port1, true, 20);
-    await target.write(new Uint8Array([1, 2]));
-    await target.finish();
+    const sink = new ServiceWorkerSink(port1, true, 20);
+    await sink.write(new Uint8Array([1, 2]));
+    await sink.finish();
     await expect.poll(() => got.at(-1)).toBe("end");
     expect(answered).toBeGreaterThan(8);
     expect(got.at(-2)).toEqual(new Uint8Array([1, 2]));
@@ -128,17 +128,17 @@ describe("a download through a service worker", () => {
 
   it("is given up when the service worker is gone", async () => {
     const { port1 } = new MessageChannel();
-    const target = new StreamTarget(port1, true, 2);
-    await expect(target.write(new Uint8Array(1))).rejects.toMatchObject({ why: "stream-lost" });
+    const sink = new ServiceWorkerSink(port1, true, 2);
+    await expect(sink.write(new Uint8Array(1))).rejects.toMatchObject({ reason: "stream-lost" });
     port1.close();
   });
 
   it("can't begin again, and the page hears why", () => {
     const { port1 } = new MessageChannel();
-    const target = new StreamTarget(port1, true);
-    expect(() => target.reset()).toThrow(OwnProblem);
-    const plain = structuredClone(toPlain(new OwnProblem("made-anew")));
-    expect(fromPlain(plain)).toMatchObject({ slug: "sink", why: "made-anew" });
+    const sink = new ServiceWorkerSink(port1, true);
+    expect(() => sink.reset()).toThrow(SaveError);
+    const plain = structuredClone(serializeError(new SaveError("file-replaced")));
+    expect(deserializeError(plain)).toMatchObject({ slug: "sink", reason: "file-replaced" });
     port1.close();
   });
 });

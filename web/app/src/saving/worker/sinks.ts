@@ -1,16 +1,16 @@
 import { type Hasher, newHasher, type Sink, SluiceError } from "@sluice/client";
-import { OwnProblem } from "../ownProblem.js";
-import { patiently } from "../patiently.js";
-import { MEMORY_LIMIT } from "../ways.js";
+import { retryWhileLocked } from "../retryWhileLocked.js";
+import { SaveError } from "../saveError.js";
+import { MEMORY_LIMIT } from "../saveMethod.js";
 
 /** Where a worker puts the bytes of one file. */
-export interface Target extends Sink {
+export interface FileSink extends Sink {
   /** What is there already, and its hash. */
   readonly offset: number;
   readonly hasher: Hasher | undefined;
   /** Everything has come and is right. Gives the file where it has no place of its own yet. */
   finish(): Promise<Blob | undefined>;
-  /** Lets go of it. What is there stays for another time where there is a way to go on, unless nobody ever will. */
+  /** Lets go of it. What is there stays for another time where there is a method to go on, unless nobody ever will. */
   release(keep: boolean): Promise<void>;
 }
 
@@ -21,7 +21,7 @@ const READ_BYTES = 1024 * 1024;
 const OPEN_TRIES = 20;
 
 /** A private file, written in place: what was written is there after a crash. */
-export class PrivateTarget implements Target {
+export class PrivateFileSink implements FileSink {
   readonly offset: number;
   readonly hasher: Hasher;
   readonly #handle: FileSystemFileHandle;
@@ -41,8 +41,8 @@ export class PrivateTarget implements Target {
     this.#position = at;
   }
 
-  static async open(handle: FileSystemFileHandle, resume: boolean): Promise<PrivateTarget> {
-    const access = await patiently(() => handle.createSyncAccessHandle(), OPEN_TRIES);
+  static async open(handle: FileSystemFileHandle, resume: boolean): Promise<PrivateFileSink> {
+    const access = await retryWhileLocked(() => handle.createSyncAccessHandle(), OPEN_TRIES);
     const hasher = newHasher();
     let position = 0;
     if (resume) {
@@ -58,7 +58,7 @@ export class PrivateTarget implements Target {
     } else {
       access.truncate(0);
     }
-    return new PrivateTarget(handle, access, hasher, position);
+    return new PrivateFileSink(handle, access, hasher, position);
   }
 
   write(chunk: Uint8Array): void {
@@ -72,7 +72,7 @@ export class PrivateTarget implements Target {
       written += count;
     }
     this.#position += written;
-    letGo(chunk.buffer);
+    freeBuffer(chunk.buffer);
   }
 
   /** Browsers say that the disk is full by throwing, though they may write less as well. */
@@ -112,7 +112,7 @@ export class PrivateTarget implements Target {
  * Gives memory back at once. What came over a network is garbage after it was written, and at full speed a collector that
  * thinks it has time lets a hundred megabytes of it pile up.
  */
-function letGo(buffer: ArrayBufferLike): void {
+function freeBuffer(buffer: ArrayBufferLike): void {
   // not every browser has it, and the types of none so far
   (buffer as { transfer?: (bytes: number) => unknown }).transfer?.(0);
 }
@@ -124,7 +124,7 @@ const FIRST_COMMIT = 32 * 1024 * 1024;
  * A file that the person chose. Browsers write to a copy that takes its place when it is closed, so it is closed now and
  * then: each time as much again has come as was there, which copies no byte more than about twice.
  */
-export class ChosenTarget implements Target {
+export class ChosenFileSink implements FileSink {
   readonly offset: number;
   readonly hasher: Hasher;
   readonly #handle: FileSystemFileHandle;
@@ -146,7 +146,7 @@ export class ChosenTarget implements Target {
     this.#committed = at;
   }
 
-  static async open(handle: FileSystemFileHandle, resume: boolean): Promise<ChosenTarget> {
+  static async open(handle: FileSystemFileHandle, resume: boolean): Promise<ChosenFileSink> {
     const hasher = newHasher();
     let position = 0;
     if (resume) {
@@ -157,7 +157,7 @@ export class ChosenTarget implements Target {
       }
     }
     const writable = await handle.createWritable({ keepExistingData: resume });
-    return new ChosenTarget(handle, writable, hasher, position);
+    return new ChosenFileSink(handle, writable, hasher, position);
   }
 
   async write(chunk: Uint8Array): Promise<void> {
@@ -209,8 +209,8 @@ const ASK_MS = 10_000;
 /** Questions without an answer after which it is taken for dead. A laptop that wakes up has asked but one. */
 const MOST_ASKED = 3;
 
-/** A download of the browser that a service worker answers; it asks for each chunk. */
-export class StreamTarget implements Target {
+/** A download of the browser that a service worker answers; it tokenRequests for each chunk. */
+export class ServiceWorkerSink implements FileSink {
   readonly offset = 0;
   readonly hasher = undefined;
   readonly #port: MessagePort;
@@ -245,7 +245,7 @@ export class StreamTarget implements Target {
     clearTimeout(timer);
     if (silent) {
       if (this.#unanswered === MOST_ASKED) {
-        throw new OwnProblem("stream-lost");
+        throw new SaveError("stream-lost");
       }
       this.#unanswered += 1;
       this.#port.postMessage("alive?");
@@ -265,7 +265,7 @@ export class StreamTarget implements Target {
   }
 
   reset(): void {
-    throw new OwnProblem("made-anew"); // what the browser has can't be taken back
+    throw new SaveError("file-replaced"); // what the browser has can't be taken back
   }
 
   async finish(): Promise<undefined> {
@@ -281,7 +281,7 @@ export class StreamTarget implements Target {
 const PART_BYTES = 4 * 1024 * 1024;
 
 /** Memory, for browsers that can do no better; up to a limit. */
-export class MemoryTarget implements Target {
+export class MemorySink implements FileSink {
   readonly offset = 0;
   readonly hasher = undefined;
   #parts: Blob[] = [];

@@ -1,36 +1,36 @@
 /** Downloads, away from the page: sockets, hashing and writing all happen here, so that the page stays quick. */
 import { SluiceClient, SluiceError } from "@sluice/client";
-import { isHopeless } from "../ends.js";
-import type { FromWorker, Order, ToWorker } from "../messages.js";
-import { fromPlain, toPlain } from "../plainError.js";
+import { isUnrecoverable } from "../finalErrors.js";
 import { privateFile } from "../privateFiles.js";
-import { ChosenTarget, MemoryTarget, PrivateTarget, StreamTarget, type Target } from "./sinks.js";
-import { Teller } from "./teller.js";
+import { deserializeError, serializeError } from "../serializedError.js";
+import type { FromWorker, SaveTask, ToWorker } from "../workerMessages.js";
+import { ProgressThrottle } from "./progressThrottle.js";
+import { ChosenFileSink, type FileSink, MemorySink, PrivateFileSink, ServiceWorkerSink } from "./sinks.js";
 
 /** Downloads at once, if the session allows as many; later ones wait for a place. */
-const AT_ONCE = 4;
+const MAX_ACTIVE = 4;
 
 /** How long a session without a download is kept, in milliseconds. */
 const IDLE_MS = 60_000;
 
 const scope = self as unknown as DedicatedWorkerGlobalScope;
-const tell = (message: FromWorker) => scope.postMessage(message);
+const post = (message: FromWorker) => scope.postMessage(message);
 
-const asks = new Map<number, (answer: Extract<ToWorker, { type: "token" }>) => void>();
-let lastAsk = 0;
+const tokenRequests = new Map<number, (answer: Extract<ToWorker, { type: "token" }>) => void>();
+let lastRequestId = 0;
 
 /** Only the page knows tokens; they are asked for, and kept nowhere here. */
 async function getToken({ refresh }: { refresh: boolean }): Promise<string> {
-  lastAsk += 1;
-  const ask = lastAsk;
+  lastRequestId += 1;
+  const requestId = lastRequestId;
   const answer = await new Promise<Extract<ToWorker, { type: "token" }>>((resolve) => {
-    asks.set(ask, resolve);
-    tell({ type: "ask-token", ask, refresh });
+    tokenRequests.set(requestId, resolve);
+    post({ type: "token-request", requestId, refresh });
   });
-  asks.delete(ask);
+  tokenRequests.delete(requestId);
   if (answer.token === undefined) {
     throw answer.error
-      ? fromPlain(answer.error)
+      ? deserializeError(answer.error)
       : new SluiceError({ slug: "unauthorized", title: "Signed out" });
   }
   return answer.token;
@@ -39,74 +39,74 @@ async function getToken({ refresh }: { refresh: boolean }): Promise<string> {
 const client = new SluiceClient({ baseUrl: scope.location.origin, getToken });
 const running = new Map<string, AbortController>();
 const waiting: (() => void)[] = [];
-let places = 0;
+let active = 0;
 let idle: ReturnType<typeof setTimeout> | undefined;
 
-async function takePlace(): Promise<void> {
-  while (places >= AT_ONCE) {
+async function acquireSlot(): Promise<void> {
+  while (active >= MAX_ACTIVE) {
     await new Promise<void>((resolve) => waiting.push(resolve));
   }
-  places += 1;
+  active += 1;
   clearTimeout(idle);
   if (client.state.name === "idle" || client.state.name === "closed") {
     client.connect().catch(() => undefined); // downloads go over HTTP then, and say what they find
   }
 }
 
-function leavePlace(): void {
-  places -= 1;
+function releaseSlot(): void {
+  active -= 1;
   waiting.shift()?.();
-  if (places === 0) {
+  if (active === 0) {
     clearTimeout(idle);
     idle = setTimeout(() => client.close(), IDLE_MS);
   }
 }
 
-async function targetOf(order: Order): Promise<Target> {
-  switch (order.way) {
+async function openSink(task: SaveTask): Promise<FileSink> {
+  switch (task.method) {
     case "file":
-      if (!order.handle) {
+      if (!task.handle) {
         throw new SluiceError({ slug: "protocol", title: "No file was chosen" });
       }
-      return ChosenTarget.open(order.handle, order.resume);
+      return ChosenFileSink.open(task.handle, task.resume);
     case "private":
-      return PrivateTarget.open(await privateFile(order.exportId, true), order.resume);
+      return PrivateFileSink.open(await privateFile(task.exportId, true), task.resume);
     case "stream":
-      if (!order.port) {
+      if (!task.port) {
         throw new SluiceError({ slug: "protocol", title: "No download was begun" });
       }
-      return new StreamTarget(order.port, order.answers ?? false);
+      return new ServiceWorkerSink(task.port, task.answers ?? false);
     case "memory":
-      return new MemoryTarget();
+      return new MemorySink();
   }
 }
 
-async function save(order: Order): Promise<void> {
-  const { exportId } = order;
+async function save(task: SaveTask): Promise<void> {
+  const { exportId } = task;
   if (running.has(exportId)) {
     return;
   }
   const stop = new AbortController();
   running.set(exportId, stop);
-  const teller = new Teller((received) => tell({ type: "received", exportId, received }));
-  let target: Target | undefined;
-  await takePlace();
+  const progress = new ProgressThrottle((received) => post({ type: "received", exportId, received }));
+  let sink: FileSink | undefined;
+  await acquireSlot();
   try {
-    target = await targetOf(order);
-    teller.position(target.offset);
+    sink = await openSink(task);
+    progress.position(sink.offset);
     const result = await client.download(exportId, {
-      sink: target,
-      offset: target.offset,
-      hasher: target.hasher,
-      attempt: order.attempt,
+      sink: sink,
+      offset: sink.offset,
+      hasher: sink.hasher,
+      attempt: task.attempt,
       signal: stop.signal,
       maxFailures: Number.POSITIVE_INFINITY, // as long as the page is open; it shows that it waits
-      onAttempt: (attempt) => tell({ type: "attempt", exportId, attempt }),
-      onState: (state) => tell({ type: "state", exportId, state }),
-      onProgress: (received) => teller.position(received),
+      onAttempt: (attempt) => post({ type: "attempt", exportId, attempt }),
+      onStateChange: (state) => post({ type: "state", exportId, state }),
+      onProgress: (received) => progress.position(received),
     });
     // the stream's seal may be here before the export's own end: the name comes with the latter
-    const { file } = await client.exports.ended(exportId, {
+    const { file } = await client.exports.waitForEnd(exportId, {
       signal: stop.signal,
       maxFailures: Number.POSITIVE_INFINITY,
     });
@@ -116,23 +116,23 @@ async function save(order: Order): Promise<void> {
         title: "The export has another digest than its stream",
       });
     }
-    const blob = await target.finish();
-    tell({ type: "saved", exportId, file, result, ...(blob ? { blob } : undefined) });
+    const blob = await sink.finish();
+    post({ type: "saved", exportId, file, result, ...(blob ? { blob } : undefined) });
   } catch (cause) {
-    const error = toPlain(cause);
-    await target?.release(!isHopeless(error.slug));
-    tell({ type: "failed", exportId, error });
+    const error = serializeError(cause);
+    await sink?.release(!isUnrecoverable(error.slug));
+    post({ type: "failed", exportId, error });
   } finally {
-    teller.end();
+    progress.end();
     running.delete(exportId);
-    leavePlace();
+    releaseSlot();
   }
 }
 
 scope.onmessage = ({ data }: MessageEvent<ToWorker>) => {
   switch (data.type) {
     case "save":
-      void save(data.order);
+      void save(data.task);
       break;
     case "stop":
       running.get(data.exportId)?.abort();
@@ -141,9 +141,9 @@ scope.onmessage = ({ data }: MessageEvent<ToWorker>) => {
       client.retryNow();
       break;
     case "token":
-      asks.get(data.ask)?.(data);
+      tokenRequests.get(data.requestId)?.(data);
       break;
   }
 };
 
-tell({ type: "ready" });
+post({ type: "ready" });

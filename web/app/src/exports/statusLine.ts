@@ -1,0 +1,29 @@
+import { hasEnded } from "@sluice/client";
+import type { MeasuredExport } from "../live/mergeExport.js";
+import { strings } from "../strings.js";
+
+/** Rows, bytes, rate, time left or place in the queue: whatever is known of an export, in one line. */
+export function statusLine(item: MeasuredExport): string {
+  const text = strings.exports;
+  const { rows, rows_total, bytes, queue_position, eta_ms } = item.progress;
+  if (item.status === "completed" && item.file) {
+    return join([text.rowsOf(item.file.rows, null), text.bytes(item.file.size)]);
+  }
+  if (hasEnded(item.status)) {
+    return text.ended[item.status] ?? "";
+  }
+  const eta = eta_ms == null ? undefined : text.eta(eta_ms);
+  if (item.status !== "running") {
+    return join([queue_position == null ? text.preparing : text.queued(queue_position), eta]);
+  }
+  return join([
+    text.rowsOf(rows, rows_total ?? null),
+    text.bytes(bytes),
+    item.throughput?.bytesPerSecond ? text.rate(item.throughput.bytesPerSecond) : undefined,
+    eta,
+  ]);
+}
+
+function join(parts: (string | undefined)[]): string {
+  return parts.filter((part) => part).join(" · ");
+}

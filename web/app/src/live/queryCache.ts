@@ -1,0 +1,113 @@
+import type { Credits, Export, ExportPage, SluiceClient } from "@sluice/client";
+import type { InfiniteData, QueryClient } from "@tanstack/react-query";
+import { applyProgress, mergeExport } from "./mergeExport.js";
+
+/** Query queryKeys of what the server pushes. */
+export const queryKeys = {
+  /** Every list of exports. */
+  lists: ["exports"] as const,
+  exports: ["exports", "recent"] as const,
+  history: (query: object) => ["exports", "history", query] as const,
+  export: (id: string) => ["export", id] as const,
+  /** What was pushed and stood in no list, newest first. */
+  pushed: ["pushed"] as const,
+  credits: ["credits"] as const,
+  datasets: ["datasets"] as const,
+  /** Every estimate. */
+  estimates: ["estimate"] as const,
+  estimate: (request: string) => ["estimate", request] as const,
+};
+
+/** Keeps the query cache in step with the pushed messages. Returns what stops it. */
+export function syncQueryCache(client: SluiceClient, queries: QueryClient): () => void {
+  const refetch = () => {
+    for (const queryKey of [
+      queryKeys.lists,
+      ["export"],
+      queryKeys.credits,
+      queryKeys.datasets,
+      queryKeys.estimates,
+    ]) {
+      void queries.invalidateQueries({ queryKey });
+    }
+  };
+  const put = (message: { export: Export }) => putExport(queries, message.export);
+  const stops = [
+    client.on("session.ready", refetch),
+    client.onResync(refetch),
+    client.on("export.accepted", put),
+    client.on("export.completed", put),
+    client.on("export.failed", put),
+    client.on("export.canceled", put),
+    client.on("export.expired", put),
+    client.on("export.progress", ({ export_id, progress }) => {
+      patchExports(queries, export_id, (current) => applyProgress(current, progress, Date.now()));
+    }),
+    client.on("credits.changed", ({ balance, held }) => {
+      queries.setQueryData<Credits>(queryKeys.credits, (current) => current && { ...current, balance, held });
+      void queries.invalidateQueries({ queryKey: queryKeys.credits }); // the entry behind it comes by REST alone
+    }),
+  ];
+  return () => {
+    for (const stop of stops) {
+      stop();
+    }
+  };
+}
+
+/** New exports that are remembered until a list has them. */
+const REMEMBERED = 20;
+
+/** Puts an export into the lists: in its place when it is known, first when it is new. */
+export function putExport(queries: QueryClient, given: Export): void {
+  queries.setQueryData<Export[]>(queryKeys.pushed, (known = []) =>
+    [given, ...known.filter((item) => item.id !== given.id)].slice(0, REMEMBERED),
+  );
+  queries.setQueryData<InfiniteData<ExportPage>>(queryKeys.exports, (data) => {
+    const [first, ...rest] = data?.pages ?? [];
+    if (!data || !first || data.pages.some((page) => page.items.some((item) => item.id === given.id))) {
+      return data;
+    }
+    return { ...data, pages: [{ ...first, items: [given, ...first.items] }, ...rest] };
+  });
+  patchExports(queries, given.id, (current) => mergeExport(current, given));
+  void queries.invalidateQueries({ queryKey: queryKeys.history({}).slice(0, 2) });
+}
+
+function patchExports(queries: QueryClient, id: string, patch: (current: Export) => Export): void {
+  queries.setQueriesData<InfiniteData<ExportPage>>({ queryKey: queryKeys.lists }, (data) => {
+    if (!data?.pages.some((page) => page.items.some((item) => item.id === id))) {
+      return data; // nothing to draw again
+    }
+    return {
+      ...data,
+      pages: data.pages.map((page) => ({
+        ...page,
+        items: page.items.map((item) => (item.id === id ? patch(item) : item)),
+      })),
+    };
+  });
+  queries.setQueryData<Export>(queryKeys.export(id), (current) => current && patch(current));
+}
+
+/** The newest exports by an answer that may be older than what was pushed while it was on its way. */
+export function mergePushed(queries: QueryClient, items: Export[]): Export[] {
+  const newest = items[0]?.id ?? "";
+  // ids begin with the time: what is older has its place on a later page
+  const later = (queries.getQueryData<Export[]>(queryKeys.pushed) ?? []).filter((item) => item.id > newest);
+  const sorted = later.sort((a, b) => (a.id < b.id ? 1 : -1));
+  return [...sorted.map((item) => mergeCached(queries, item)), ...items];
+}
+
+/** An answer by REST may be older than what was pushed while it was on its way: the mergeExport one wins. */
+export function mergeCached(queries: QueryClient, given: Export): Export {
+  const lists = queries.getQueriesData<InfiniteData<ExportPage>>({ queryKey: queryKeys.lists });
+  const known = [
+    queries.getQueryData<Export>(queryKeys.export(given.id)),
+    ...(queries.getQueryData<Export[]>(queryKeys.pushed) ?? []),
+    ...lists.flatMap(([, data]) => data?.pages.flatMap((page) => page.items) ?? []),
+  ];
+  return known
+    .filter((item) => item?.id === given.id)
+    .reduce<Export>((latest, item) => (item && mergeExport(item, latest)) ?? latest, given);
+}

@@ -1,0 +1,113 @@
+import { type Export, type Progress, SERVER_SLUGS, type SessionState, SluiceError } from "@sluice/client";
+import { describe, expect, it } from "vitest";
+import { describeRequest } from "../src/exports/describeRequest.js";
+import { statusLine } from "../src/exports/statusLine.js";
+import { toConnectionState } from "../src/live/connectionState.js";
+import { applyProgress, markRunning, mergeExport } from "../src/live/mergeExport.js";
+import { problemTexts } from "../src/strings.js";
+
+const progress = (bytes: number, more: Partial<Progress> = {}): Progress => ({
+  rows: bytes / 10,
+  rows_total: 1000,
+  bytes,
+  queue_position: null,
+  eta_ms: null,
+  ...more,
+});
+const item = (status: Export["status"]): Export => ({
+  ...({} as Export),
+  id: "x",
+  status,
+  progress: progress(0),
+});
+
+describe("pushed state", () => {
+  it("turns a queued export into a running one when rows come", () => {
+    expect(applyProgress(item("queued"), progress(0, { queue_position: 2 }), 0).status).toBe("queued");
+    expect(applyProgress(item("dispatched"), progress(10), 0).status).toBe("running");
+  });
+
+  it("never revives an export that has ended", () => {
+    const canceled = item("canceled");
+    expect(applyProgress(canceled, progress(500), 0)).toBe(canceled);
+    expect(mergeExport(canceled, item("running"))).toBe(canceled);
+    expect(mergeExport(item("completed"), item("expired")).status).toBe("expired");
+  });
+
+  it("takes an export whose bytes come for a running one", () => {
+    const queued = { ...item("dispatched"), progress: progress(0, { queue_position: 0 }) };
+    expect(markRunning(queued, 0)).toBe(queued);
+    expect(markRunning(queued, 87)).toMatchObject({ status: "running", progress: { queue_position: null } });
+    const canceled = item("canceled");
+    expect(markRunning(canceled, 87)).toBe(canceled);
+  });
+
+  it("keeps the rates when REST tells of a running export again", () => {
+    let current = applyProgress(item("running"), progress(0), 0);
+    current = applyProgress(current, progress(500), 500);
+    expect(mergeExport(current, item("running")).throughput?.rates).toEqual([1000]);
+  });
+
+  it("measures the rate over at least half a second, and starts over with a new attempt", () => {
+    let current = applyProgress(item("running"), progress(0), 0);
+    current = applyProgress(current, progress(500), 500);
+    expect(current.throughput?.bytesPerSecond).toBe(1000);
+    current = applyProgress(current, progress(600), 700);
+    expect(current.throughput?.rates).toEqual([1000]);
+    current = applyProgress(current, progress(3500), 2000);
+    expect(current.throughput?.bytesPerSecond).toBe(2000);
+    expect(current.throughput?.rates).toEqual([1000, 2000]);
+    current = applyProgress(current, progress(100), 2500);
+    expect(current.throughput?.bytesPerSecond).toBeNull();
+  });
+});
+
+describe("what is said of an export", () => {
+  const said = (status: Export["status"], more: Partial<Progress>) =>
+    statusLine({ ...item(status), progress: progress(0, more) }).replaceAll(",", "");
+  it.each<[Export["status"], Partial<Progress>, RegExp]>([
+    ["queued", { queue_position: 3, eta_ms: 61_000 }, /^3 ahead of it in the queue · 61 sec.* left$/],
+    ["dispatched", { queue_position: 0 }, /^Next in the queue$/],
+    ["dispatched", {}, /^Starting$/],
+    ["running", { rows: 5, bytes: 2_000_000, eta_ms: 1 }, /^5 of 1000 rows · 2 MB · 1 sec.* left$/],
+    ["running", { rows: 1, rows_total: null }, /^1 row · 0 bytes?$/],
+    ["running", { rows: 0, rows_total: 1, bytes: 2_000_000 }, /^0 of 1 row · 2 MB$/],
+    ["canceled", {}, /credit was given back/],
+  ])("%s with %j", (status, more, text) => {
+    expect(said(status, more)).toMatch(text);
+  });
+});
+
+describe("the connection state", () => {
+  const tooMany = new SluiceError({ slug: "rate-limited", title: "too many sessions" });
+  const reconnecting: SessionState = { name: "reconnecting", attempt: 3, retryAt: 0, reason: "" };
+  it.each<[SessionState, boolean, object]>([
+    [{ name: "connecting", attempt: 0 }, true, { name: "connecting" }],
+    [reconnecting, true, { name: "reconnecting", attempt: 3 }],
+    [reconnecting, false, { name: "offline", network: false }],
+    [{ name: "fallback", transport: "polling" }, true, { name: "limited" }],
+    [{ name: "closed", error: undefined }, true, { name: "offline", network: true }],
+    [{ name: "closed", error: tooMany }, true, { name: "offline", network: true, tooMany: true }],
+  ])("of %j with network %s is %j", (state, online, shown) => {
+    expect(toConnectionState(state, online)).toEqual(shown);
+  });
+});
+
+describe("sentences", () => {
+  it("exist for every problem, with what to do next", () => {
+    for (const slug of SERVER_SLUGS) {
+      expect(problemTexts[slug].title.length).toBeGreaterThan(0);
+      expect(problemTexts[slug].next).toMatch(/\.$/);
+    }
+  });
+
+  it("describe what was asked for", () => {
+    expect(describeRequest({ params: {}, filter: {} })).toBe("");
+    expect(
+      describeRequest({
+        params: { muscles: ["a"] },
+        filter: { origin: { eq: "SEA" }, or: [{ delay: { gt: 5 } }, { not: { delay: { is_null: true } } }] },
+      }),
+    ).toBe("muscles: a · origin is SEA · delay more than 5 or not (delay has no value)");
+  });
+});

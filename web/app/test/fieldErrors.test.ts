@@ -1,0 +1,55 @@
+import type { Column, Dataset } from "@sluice/client";
+import { describe, expect, it } from "vitest";
+import { fieldLabel, filterRowAt } from "../src/form/fieldErrors.js";
+import { type FilterRow, type Match, type Operator, toFilter } from "../src/form/filter.js";
+
+const columns = [
+  { name: "delay", label: "Delay", type: "int" },
+  { name: "a/b", type: "string" },
+] as unknown as Column[];
+const dataset = {
+  columns,
+  params: { properties: { muscles: { type: "array", title: "Muscles" } } },
+} as unknown as Dataset;
+
+let queryKeys = 0;
+function row(column: string, operator: Operator, ...values: string[]): FilterRow {
+  queryKeys += 1;
+  return { key: queryKeys, column, operator, values };
+}
+
+/** Every pointer into a value, as the server would name its parts. */
+function pointers(value: unknown, base: string): string[] {
+  if (typeof value !== "object" || value === null) {
+    return [base];
+  }
+  return Object.entries(value).flatMap(([key, part]) =>
+    pointers(part, `${base}/${key.replaceAll("~", "~0").replaceAll("/", "~1")}`),
+  );
+}
+
+describe("what the server says of a filter", () => {
+  it.each<[Match, FilterRow[]]>([
+    ["all", [row("delay", "gte", "x")]],
+    ["all", [row("a/b", "not_in", "1", "2")]],
+    ["all", [row("delay", "between", "x", "y"), row("a/b", "eq", "s")]],
+    ["all", [row("delay", "gt", "x"), row("delay", "lt", "y")]],
+    ["all", [row("delay", "not_in", "x"), row("delay", "lt", "y")]],
+    ["any", [row("delay", "gt", "x"), row("a/b", "not_contains", "y"), row("delay", "is_null", "true")]],
+  ])("is said at the row it is about: %s of %j", (match, rows) => {
+    const filter = toFilter(rows, columns, match);
+    const found = pointers(filter, "/filter").map((pointer) => filterRowAt(rows, pointer));
+    expect(new Set(found)).toEqual(new Set(rows));
+  });
+
+  it("is in the words of the page", () => {
+    const rows = [row("delay", "gte", "x"), row("a/b", "not_contains", "y")];
+    const label = (pointer: string) => fieldLabel({ pointer, detail: "" }, rows, dataset);
+    expect(label("/filter/delay/gte")).toBe("Delay at least");
+    expect(label("/filter/not/a~1b/contains")).toBe("a/b does not contain");
+    expect(label("/filter/gone")).toBe("Filter");
+    expect(label("/params/muscles/0")).toBe("Muscles");
+    expect(label("/columns/1")).toBe("Columns");
+    expect(label("/unheard-of")).toBeUndefined();
+  });
+});

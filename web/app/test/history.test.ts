@@ -1,0 +1,85 @@
+import type { Dataset, Export } from "@sluice/client";
+import { describe, expect, it } from "vitest";
+import { compressionsOf, emptyDraft, requestOf, withFormat } from "../src/form/request.js";
+import { exportsPerDay } from "../src/history/exportsPerDay.js";
+import { matchesSearch } from "../src/history/matchesSearch.js";
+
+const item = {
+  id: "0199-abc",
+  dataset: "flights",
+  template: "default",
+  format: "csv",
+  compression: "none",
+  status: "completed",
+  columns: ["date"],
+  filter: { origin: { eq: "SEA" } },
+  params: {},
+  file: { name: "flights-2026.csv" },
+} as unknown as Export;
+
+describe("history", () => {
+  it("finds every word, in any order, in all that is shown", () => {
+    for (const found of ["", "sea", "FLIGHTS csv", "completed origin", "0199"]) {
+      expect(matchesSearch(item, found), found).toBe(true);
+    }
+    expect(matchesSearch(item, "sea jfk")).toBe(false);
+  });
+
+  it("counts by the days of the person's calendar, and leaves none out", () => {
+    const now = new Date(2026, 10, 22, 12);
+    const at = (day: number, hour: number, status: Export["status"]) => ({
+      requested_at: new Date(2026, 10, day, hour).toISOString(),
+      status,
+    });
+    const items = [
+      at(22, 0, "completed"),
+      at(21, 23, "failed"),
+      at(21, 1, "expired"),
+      at(10, 1, "completed"),
+    ];
+    const days = exportsPerDay(items, 3, now);
+    expect(days.map(({ completed, other }) => [completed, other])).toEqual([
+      [0, 0],
+      [1, 1],
+      [1, 0],
+    ]);
+    expect(days[2]?.at).toBe(new Date(2026, 10, 22).getTime());
+  });
+
+  it("makes the same request again", () => {
+    expect(requestOf(item)).toEqual({
+      dataset: "flights",
+      template: "default",
+      format: "csv",
+      columns: ["date"],
+      filter: { origin: { eq: "SEA" } },
+    });
+  });
+});
+
+describe("formats", () => {
+  const dataset = {
+    name: "flights",
+    formats: ["csv", "xlsx"],
+    compressions: ["none", "gzip"],
+    formats_info: [
+      { name: "csv", compressions: ["none", "gzip"] },
+      { name: "xlsx", compressions: ["none"] },
+    ],
+    templates: [{ name: "default", title: "Default" }],
+  } as unknown as Dataset;
+
+  it("have compressions of their own, and a choice that does not fit is let go", () => {
+    expect(compressionsOf(dataset, "csv")).toEqual(["none", "gzip"]);
+    const zipped = { ...emptyDraft(dataset), compression: "gzip" };
+    expect(withFormat(dataset, zipped, "xlsx")).toMatchObject({ format: "xlsx", compression: "none" });
+    expect(withFormat(dataset, zipped, "csv").compression).toBe("gzip");
+  });
+
+  it("of an older gateway have those of the dataset", () => {
+    expect(compressionsOf({ ...dataset, formats_info: undefined } as unknown as Dataset, "xlsx")).toEqual([
+      "none",
+      "gzip",
+    ]);
+  });
+});

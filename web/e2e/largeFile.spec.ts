@@ -1,0 +1,59 @@
+import { expect } from "@playwright/test";
+import { Stack } from "../stack/stack.js";
+import { monitorHeaps } from "./heapMonitor.js";
+import { expectStatus, idOf, savedDigest, signIn, startExport } from "./pageActions.js";
+import { testWithStack } from "./stackTest.js";
+
+// On `cargo xtask test --full` alone: a file of more than 1 GB.
+
+const test = testWithStack(() =>
+  Stack.start({ name: "the heavy stack", datasets: process.env.SLUICE_HEAVY_DATASETS ?? "" }),
+);
+
+/** The most that the heap of the page, and that of its worker, may be, bytes. */
+const HEAP = 100_000_000;
+
+/** The longest that one task may keep the page from answering, milliseconds. */
+const LONG_TASK_MS = 200;
+
+test("1 GB is saved with a small heap, and the page answers all the while", async ({ page, stack }) => {
+  test.setTimeout(900_000);
+  await page.addInitScript(() => {
+    const tasks: number[] = [];
+    new PerformanceObserver((list) => {
+      tasks.push(...list.getEntries().map((entry) => entry.duration));
+    }).observe({ type: "longtask" });
+    Object.assign(window, { longTasks: tasks });
+  });
+  await signIn(page, "alice");
+  await page.getByTestId("dataset-lineitem").click();
+  await page.evaluate(() => {
+    (window as unknown as { longTasks: number[] }).longTasks.length = 0; // what the start of the page took is no part
+  });
+  const watched = await monitorHeaps(page);
+  const downloading = page.waitForEvent("download", { timeout: 800_000 });
+  const row = await startExport(page);
+  const download = await downloading;
+  const heaps = await watched.stop();
+  await expectStatus(row, "completed");
+  await expect(row.getByTestId("save-status")).toHaveAttribute("data-method", "private");
+
+  const item = (await (await stack.rest("GET", `/v1/exports/${await idOf(row)}`)).json()) as {
+    file: { size: number; sha256: string };
+  };
+  expect(item.file.size).toBeGreaterThan(1_000_000_000);
+  expect(await savedDigest(download)).toBe(item.file.sha256);
+
+  const longTasks = await page.evaluate(() => (window as unknown as { longTasks: number[] }).longTasks);
+  const summary = { bytes: item.file.size, heaps: Object.fromEntries(heaps), longTasks };
+  await test.info().attach("measured", { body: JSON.stringify(summary) });
+  process.stdout.write(`  measured: ${JSON.stringify(summary)}\n`);
+  // the bytes go through the worker: it counts as much as the page
+  const names = [...heaps.keys()].sort();
+  expect(names).toEqual([expect.stringMatching(/^\/assets\/worker-.*\.js$/), "page"]);
+  for (const [name, { top, samples }] of heaps) {
+    expect(samples, name).toBeGreaterThan(20);
+    expect(top, name).toBeLessThan(HEAP);
+  }
+  expect(longTasks.filter((ms) => ms > LONG_TASK_MS)).toEqual([]);
+});
