@@ -3,6 +3,7 @@
 //!
 //! Nothing here knows what an export is; that is the business of the services above.
 
+pub mod backoff;
 pub mod bus;
 pub mod catalog;
 pub mod clock;

@@ -1,0 +1,161 @@
+//! Growing, capped and jittered pauses between attempts.
+//!
+//! Every retry loop of the workspace takes its pauses from here:
+//!
+//! - A loop keeps a [`Backoff`], waits [`Backoff::next_pause`] after a failure and calls [`Backoff::reset`] after a
+//!   success.
+//! - A loop whose attempts run for long and always end in a failure sets [`Backoff::reset_after`] and calls
+//!   [`Backoff::begin_attempt`]: only an attempt that ran for that long resets the pause.
+//! - A handler that learns the number of failures from elsewhere, such as from a message's delivery count, calls
+//!   [`Schedule::pause`].
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+/// The pauses of one kind of retry. Pauses double from `first` to `longest`; jitter only shortens a pause.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Schedule {
+    first: Duration,
+    longest: Duration,
+    jitter: Jitter,
+}
+
+/// The random part of a pause, which keeps processes that failed together from retrying together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Jitter {
+    /// A pause between half of the ceiling and the ceiling.
+    Half,
+    /// A pause between zero and the ceiling.
+    Full,
+}
+
+impl Schedule {
+    /// Pauses that double from `first` to `longest`, each shortened by a random part of at most one half.
+    #[must_use]
+    pub const fn new(first: Duration, longest: Duration) -> Self {
+        Self { first, longest, jitter: Jitter::Half }
+    }
+
+    /// The same pauses with full jitter: each lasts a random time between zero and its ceiling. This suits many clients
+    /// that lost the same server.
+    #[must_use]
+    pub const fn with_full_jitter(self) -> Self {
+        Self { jitter: Jitter::Full, ..self }
+    }
+
+    /// The longest pause after this many earlier failures, without jitter.
+    #[must_use]
+    pub fn ceiling(&self, earlier_failures: u32) -> Duration {
+        let factor = 1_u32.checked_shl(earlier_failures).unwrap_or(u32::MAX);
+        self.first.saturating_mul(factor).min(self.longest)
+    }
+
+    /// A pause after this many earlier failures, with jitter.
+    #[must_use]
+    pub fn pause(&self, earlier_failures: u32) -> Duration {
+        self.jittered(self.ceiling(earlier_failures), rand::random())
+    }
+
+    /// A ceiling shortened by jitter; `random` is uniform in 0..1.
+    fn jittered(&self, ceiling: Duration, random: f64) -> Duration {
+        match self.jitter {
+            Jitter::Half => ceiling.mul_f64(0.5 + random / 2.0),
+            Jitter::Full => ceiling.mul_f64(random),
+        }
+    }
+}
+
+/// A [`Schedule`] and the failures since the last success.
+#[derive(Clone, Debug)]
+pub struct Backoff {
+    schedule: Schedule,
+    failures: u32,
+    healthy_after: Option<Duration>,
+    attempt_began: Instant,
+}
+
+impl Backoff {
+    /// Pauses that double from `first` to `longest`, as [`Schedule::new`] makes them.
+    #[must_use]
+    pub fn new(first: Duration, longest: Duration) -> Self {
+        Self::from(Schedule::new(first, longest))
+    }
+
+    /// Also resets the pause when a failed attempt ran for at least this long.
+    #[must_use]
+    pub fn reset_after(self, healthy: Duration) -> Self {
+        Self { healthy_after: Some(healthy), ..self }
+    }
+
+    /// Starts the clock of an attempt, for [`Backoff::reset_after`].
+    pub fn begin_attempt(&mut self) {
+        self.attempt_began = Instant::now();
+    }
+
+    /// Counts a failure and returns the time to wait before the next attempt.
+    pub fn next_pause(&mut self) -> Duration {
+        if self.healthy_after.is_some_and(|healthy| self.attempt_began.elapsed() >= healthy) {
+            self.reset();
+        }
+        let pause = self.schedule.pause(self.failures);
+        self.failures = self.failures.saturating_add(1);
+        pause
+    }
+
+    /// Forgets all failures: the next pause is a first one.
+    pub fn reset(&mut self) {
+        self.failures = 0;
+    }
+}
+
+impl From<Schedule> for Backoff {
+    fn from(schedule: Schedule) -> Self {
+        Self { schedule, failures: 0, healthy_after: None, attempt_began: Instant::now() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SCHEDULE: Schedule = Schedule::new(Duration::from_millis(500), Duration::from_secs(30));
+
+    #[test]
+    fn ceilings_double_up_to_the_longest_pause() {
+        let ceilings: Vec<_> = (0..8).map(|failures| SCHEDULE.ceiling(failures).as_millis()).collect();
+        assert_eq!(ceilings, [500, 1_000, 2_000, 4_000, 8_000, 16_000, 30_000, 30_000]);
+        assert_eq!(SCHEDULE.ceiling(u32::MAX), Duration::from_secs(30));
+    }
+
+    #[test]
+    fn jitter_shortens_a_pause_by_at_most_half_or_by_all_of_it() {
+        let ceiling = Duration::from_secs(4);
+        let full = SCHEDULE.with_full_jitter();
+        for (schedule, shortest) in [(SCHEDULE, Duration::from_secs(2)), (full, Duration::ZERO)] {
+            assert_eq!(schedule.jittered(ceiling, 0.0), shortest);
+            assert_eq!(schedule.jittered(ceiling, 1.0), ceiling);
+            for _ in 0..100 {
+                let pause = schedule.pause(3);
+                assert!((shortest..=ceiling).contains(&pause), "{pause:?}");
+            }
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn pauses_grow_until_a_reset_or_a_long_attempt() {
+        let mut backoff = Backoff::from(SCHEDULE).reset_after(Duration::from_secs(30));
+        let is_first = |pause: Duration| pause <= Duration::from_millis(500);
+        assert!(is_first(backoff.next_pause()));
+        assert!(!is_first(backoff.next_pause()) && !is_first(backoff.next_pause()));
+        backoff.reset();
+        assert!(is_first(backoff.next_pause()));
+        backoff.next_pause();
+        backoff.begin_attempt();
+        tokio::time::advance(Duration::from_secs(29)).await;
+        assert!(!is_first(backoff.next_pause()));
+        backoff.begin_attempt();
+        tokio::time::advance(Duration::from_secs(30)).await;
+        assert!(is_first(backoff.next_pause()));
+    }
+}
