@@ -1,38 +1,44 @@
-//! The command line, by hand: three commands with a few options each don't need a parser crate to be compiled first.
+//! The command line of `cargo xtask`.
 
 use std::path::PathBuf;
+use std::str::FromStr;
+
+use lexopt::{Arg, Parser, ValueExt as _};
 
 pub(crate) const HELP: &str = "\
-cargo xtask: the one door for people and CI
+cargo xtask: builds, starts, checks and measures Sluice
 
   cargo xtask up [--port N] [--data-dir D] [--release]
-      Fetches nats-server, builds the page and the binary, prepares the data and starts Sluice on this machine.
-      --port N       the port of the page and the API on 127.0.0.1 (8080)
-      --data-dir D   where databases, streams and files are kept (data/ in the checkout); a second start keeps them
-      --release      an optimised build: slower to make, faster to run
+      Fetches nats-server, builds the page and the binary, loads the demo data and starts Sluice on this machine.
+      --port N       the port of the page and the API on 127.0.0.1 (default 8080)
+      --data-dir D   the folder of databases, streams and files (default data/ in the checkout); a second start keeps it
+      --release      build with optimisations: a slower build, a faster program
 
-  cargo xtask test [--full]
-      Everything that CI checks: format, clippy, Rust tests, doc tests, the page's own tests, and a real browser.
+  cargo xtask test [--full] [--under-load]
+      Runs everything that CI checks: format, clippy, Rust tests, doc tests, the page's tests, and a real browser.
       Installs what it needs, or says in one line what is missing.
-      --full         also the heavy tests, on millions of generated rows, and `containers`
+      --full         also run the heavy tests on millions of rows, the tests under load, the browser over a slow and
+                     jittering network, and `containers`
+      --under-load   run all tests three times while two other processes keep both cores busy
 
   cargo xtask lint-ops
-      The part of `test` that looks at what runs Sluice: containers, NATS, Kubernetes, alerts, workflows, scripts, links.
+      Runs the part of `test` that checks containers, NATS, Kubernetes, alerts, workflows, scripts and links.
 
   cargo xtask containers
-      Builds the images, starts compose.yaml in a real engine and shows what it promises. With DOCKER_HOST in that engine;
-      else, as root on Debian, in one of its own. The first build takes half an hour. `test --full` does this too.
+      Builds the images, starts compose.yaml in a real engine and checks it. Uses the engine of DOCKER_HOST; without
+      one, as root on Debian, it starts an engine. The first build takes half an hour. `test --full` includes it.
 
   cargo xtask data --scale N [--data-dir D]
-      Makes the datasets `lineitem` and `orders` (TPC-H); scale 1 is 6 million rows of lineitem, 0.01 is sixty thousand.
+      Generates the datasets `lineitem` and `orders` (TPC-H) and adds them to the demo catalog. Scale 1 is 6 million
+      rows of lineitem, 0.01 is sixty thousand. A running Sluice offers them within seconds.
 
   cargo xtask bench [--runs N]
-      Parquet to CSV beside polars, DuckDB, ClickHouse and pyarrow: best of N runs (3), with peak memory.
-      Makes an optimised build first, which takes a while.
+      Measures Parquet to CSV beside polars, DuckDB, ClickHouse and pyarrow: the best of N runs (default 3), with peak
+      memory. Makes a release build first, which takes about 25 minutes.
 
-Exit code: 0 done, 1 a check failed, 2 something is missing or wrong: the one line after `error:` says what to do.";
+Exit codes: 0 done, 1 a check failed, 2 something is missing or wrong, and the line after `error:` says what to do.";
 
-/// What was asked for.
+/// A command with its options.
 #[derive(Debug, PartialEq)]
 pub(crate) enum Task {
     Help,
@@ -47,7 +53,7 @@ pub(crate) enum Task {
 #[derive(Debug, PartialEq)]
 pub(crate) struct UpOptions {
     pub(crate) port: u16,
-    /// Relative to where the command was started; `None` is `data/` in the checkout.
+    /// Relative to the working directory; `None` is `data/` in the checkout.
     pub(crate) data_dir: Option<PathBuf>,
     pub(crate) release: bool,
 }
@@ -55,18 +61,20 @@ pub(crate) struct UpOptions {
 #[derive(Debug, PartialEq)]
 pub(crate) struct DataOptions {
     pub(crate) scale: f64,
+    /// Relative to the working directory; `None` is `data/` in the checkout.
     pub(crate) data_dir: Option<PathBuf>,
 }
 
 #[derive(Debug, PartialEq)]
 pub(crate) struct BenchOptions {
-    /// The best of so many counts.
+    /// The number of runs of which the best counts.
     pub(crate) runs: u32,
 }
 
-#[derive(Debug, PartialEq)]
+#[derive(Debug, Default, PartialEq)]
 pub(crate) struct TestOptions {
     pub(crate) full: bool,
+    pub(crate) under_load: bool,
 }
 
 const DEFAULT_PORT: u16 = 8080;
@@ -75,117 +83,129 @@ const DEFAULT_RUNS: u32 = 3;
 /// Reads the words after `cargo xtask`.
 ///
 /// # Errors
-/// One sentence that names the word that isn't understood and what would be.
+/// One sentence that names the word that is wrong and what is allowed.
 pub(crate) fn parse(words: impl IntoIterator<Item = String>) -> Result<Task, String> {
     let words: Vec<String> = words.into_iter().collect();
     if words.iter().any(|word| word == "--help" || word == "-h") {
         return Ok(Task::Help);
     }
-    let Some((command, rest)) = words.split_first() else { return Ok(Task::Help) };
-    let mut options = Options { command, words: rest.iter() };
+    let mut parser = Parser::from_args(words);
+    let command = match parser.next().map_err(describe)? {
+        None => return Ok(Task::Help),
+        Some(Arg::Value(command)) => command.string().map_err(describe)?,
+        Some(other) => return Err(unknown("", &other)),
+    };
     match command.as_str() {
         "help" => Ok(Task::Help),
-        "up" => {
-            let mut up = UpOptions { port: DEFAULT_PORT, data_dir: None, release: false };
-            while let Some((name, inline)) = options.next_name() {
-                match name {
-                    "--port" => up.port = port(&options.value(name, inline)?)?,
-                    "--data-dir" => up.data_dir = Some(options.value(name, inline)?.into()),
-                    "--release" if inline.is_none() => up.release = true,
-                    _ => return Err(options.unknown(name)),
-                }
-            }
-            Ok(Task::Up(up))
-        }
-        "data" => {
-            let (mut wanted, mut data_dir) = (None, None);
-            while let Some((name, inline)) = options.next_name() {
-                match name {
-                    "--scale" => wanted = Some(scale(&options.value(name, inline)?)?),
-                    "--data-dir" => data_dir = Some(options.value(name, inline)?.into()),
-                    _ => return Err(options.unknown(name)),
-                }
-            }
-            let scale = wanted.ok_or("`cargo xtask data` needs `--scale N`; 1 makes 6 million rows of lineitem")?;
-            Ok(Task::Data(DataOptions { scale, data_dir }))
-        }
-        "test" => {
-            let mut test = TestOptions { full: false };
-            while let Some((name, inline)) = options.next_name() {
-                match name {
-                    "--full" if inline.is_none() => test.full = true,
-                    _ => return Err(options.unknown(name)),
-                }
-            }
-            Ok(Task::Test(test))
-        }
-        "lint-ops" => match options.next_name() {
-            Some((name, _)) => Err(options.unknown(name)),
-            None => Ok(Task::LintOps),
-        },
-        "containers" => match options.next_name() {
-            Some((name, _)) => Err(options.unknown(name)),
-            None => Ok(Task::Containers),
-        },
-        "bench" => {
-            let mut bench = BenchOptions { runs: DEFAULT_RUNS };
-            while let Some((name, inline)) = options.next_name() {
-                match name {
-                    "--runs" => bench.runs = runs(&options.value(name, inline)?)?,
-                    _ => return Err(options.unknown(name)),
-                }
-            }
-            Ok(Task::Bench(bench))
-        }
+        "up" => up(&mut parser).map(Task::Up),
+        "data" => data(&mut parser).map(Task::Data),
+        "test" => test(&mut parser).map(Task::Test),
+        "bench" => bench(&mut parser).map(Task::Bench),
+        "lint-ops" => no_options("lint-ops", &mut parser).map(|()| Task::LintOps),
+        "containers" => no_options("containers", &mut parser).map(|()| Task::Containers),
         other => Err(format!(
             "`{other}` isn't a command of `cargo xtask`: it has `up`, `test`, `lint-ops`, `containers`, `data` and `bench` (see --help)"
         )),
     }
 }
 
-struct Options<'a> {
-    command: &'a str,
-    words: std::slice::Iter<'a, String>,
+fn up(parser: &mut Parser) -> Result<UpOptions, String> {
+    let mut up = UpOptions { port: DEFAULT_PORT, data_dir: None, release: false };
+    while let Some(arg) = parser.next().map_err(describe)? {
+        match arg {
+            Arg::Long("port") => {
+                up.port = value(parser, "--port", "a port: give a number from 1 to 65535", |port: &u16| *port > 0)?;
+            }
+            Arg::Long("data-dir") => up.data_dir = Some(path(parser, "--data-dir")?),
+            Arg::Long("release") => up.release = true,
+            other => return Err(unknown("up", &other)),
+        }
+    }
+    Ok(up)
 }
 
-impl<'a> Options<'a> {
-    /// The next option, and what stands behind its `=` if it has one.
-    fn next_name(&mut self) -> Option<(&'a str, Option<&'a str>)> {
-        let word = self.words.next()?;
-        Some(match word.split_once('=') {
-            Some((name, value)) => (name, Some(value)),
-            None => (word, None),
-        })
+fn data(parser: &mut Parser) -> Result<DataOptions, String> {
+    let (mut scale, mut data_dir) = (None, None);
+    while let Some(arg) = parser.next().map_err(describe)? {
+        match arg {
+            Arg::Long("scale") => {
+                let allowed = |scale: &f64| scale.is_finite() && *scale > 0.0;
+                scale = Some(value(parser, "--scale", "a scale: give a number above 0, such as 0.01 or 1", allowed)?);
+            }
+            Arg::Long("data-dir") => data_dir = Some(path(parser, "--data-dir")?),
+            other => return Err(unknown("data", &other)),
+        }
     }
-
-    fn value(&mut self, name: &str, inline: Option<&str>) -> Result<String, String> {
-        let value = inline.map(str::to_owned).or_else(|| self.words.next().cloned());
-        value.filter(|value| !value.is_empty()).ok_or_else(|| format!("`{name}` needs a value (see --help)"))
-    }
-
-    fn unknown(&self, name: &str) -> String {
-        format!("`cargo xtask {}` doesn't take `{name}` (see --help)", self.command)
-    }
+    let scale = scale.ok_or("`cargo xtask data` needs `--scale N`; 1 makes 6 million rows of lineitem")?;
+    Ok(DataOptions { scale, data_dir })
 }
 
-fn port(text: &str) -> Result<u16, String> {
-    match text.parse() {
-        Ok(port) if port > 0 => Ok(port),
-        _ => Err(format!("`--port {text}` isn't a port: give a number from 1 to 65535")),
+fn test(parser: &mut Parser) -> Result<TestOptions, String> {
+    let mut test = TestOptions::default();
+    while let Some(arg) = parser.next().map_err(describe)? {
+        match arg {
+            Arg::Long("full") => test.full = true,
+            Arg::Long("under-load") => test.under_load = true,
+            other => return Err(unknown("test", &other)),
+        }
     }
+    Ok(test)
 }
 
-fn runs(text: &str) -> Result<u32, String> {
-    match text.parse() {
-        Ok(runs @ 1..=100) => Ok(runs),
-        _ => Err(format!("`--runs {text}` isn't a number of runs: give one from 1 to 100")),
+fn bench(parser: &mut Parser) -> Result<BenchOptions, String> {
+    let mut bench = BenchOptions { runs: DEFAULT_RUNS };
+    while let Some(arg) = parser.next().map_err(describe)? {
+        match arg {
+            Arg::Long("runs") => {
+                let allowed = |runs: &u32| (1..=100).contains(runs);
+                bench.runs = value(parser, "--runs", "a number of runs: give one from 1 to 100", allowed)?;
+            }
+            other => return Err(unknown("bench", &other)),
+        }
     }
+    Ok(bench)
 }
 
-fn scale(text: &str) -> Result<f64, String> {
-    match text.parse::<f64>() {
-        Ok(scale) if scale.is_finite() && scale > 0.0 => Ok(scale),
-        _ => Err(format!("`--scale {text}` isn't a scale: give a number above 0, such as 0.01 or 1")),
+fn no_options(command: &str, parser: &mut Parser) -> Result<(), String> {
+    parser.next().map_err(describe)?.map_or(Ok(()), |arg| Err(unknown(command, &arg)))
+}
+
+/// The value of an option, read and checked; `expected` ends the sentence "`--port 0` isn't …".
+fn value<T: FromStr>(
+    parser: &mut Parser,
+    option: &str,
+    expected: &str,
+    allowed: impl FnOnce(&T) -> bool,
+) -> Result<T, String> {
+    let text = text(parser, option)?;
+    text.parse().ok().filter(allowed).ok_or_else(|| format!("`{option} {text}` isn't {expected}"))
+}
+
+fn path(parser: &mut Parser, option: &str) -> Result<PathBuf, String> {
+    text(parser, option).map(PathBuf::from)
+}
+
+fn text(parser: &mut Parser, option: &str) -> Result<String, String> {
+    let text = parser.value().and_then(|value| value.string()).unwrap_or_default();
+    if text.is_empty() { Err(format!("`{option}` needs a value (see --help)")) } else { Ok(text) }
+}
+
+fn unknown(command: &str, arg: &Arg<'_>) -> String {
+    let word = match arg {
+        Arg::Long(name) => format!("--{name}"),
+        Arg::Short(name) => format!("-{name}"),
+        Arg::Value(value) => value.to_string_lossy().into_owned(),
+    };
+    format!("`cargo xtask {command}` doesn't take `{word}` (see --help)").replace(" ` ", "` ")
+}
+
+/// A fault that lexopt finds by itself, such as a value for an option that takes none.
+fn describe(error: lexopt::Error) -> String {
+    match error {
+        lexopt::Error::UnexpectedValue { option, value } => {
+            format!("`{option}` takes no value, but was given `{}` (see --help)", value.to_string_lossy())
+        }
+        other => format!("{other} (see --help)"),
     }
 }
 
@@ -217,9 +237,10 @@ mod tests {
     }
 
     #[test]
-    fn test_takes_full() {
-        assert_eq!(parsed("test"), Ok(Task::Test(TestOptions { full: false })));
-        assert_eq!(parsed("test --full"), Ok(Task::Test(TestOptions { full: true })));
+    fn test_takes_full_and_under_load() {
+        assert_eq!(parsed("test"), Ok(Task::Test(TestOptions::default())));
+        assert_eq!(parsed("test --full"), Ok(Task::Test(TestOptions { full: true, under_load: false })));
+        assert_eq!(parsed("test --under-load"), Ok(Task::Test(TestOptions { full: false, under_load: true })));
     }
 
     #[test]
@@ -230,13 +251,9 @@ mod tests {
     }
 
     #[test]
-    fn lint_ops_takes_nothing() {
+    fn commands_without_options_refuse_options() {
         assert_eq!(parsed("lint-ops"), Ok(Task::LintOps));
         assert!(parsed("lint-ops --fix").unwrap_err().contains("--fix"));
-    }
-
-    #[test]
-    fn containers_takes_nothing() {
         assert_eq!(parsed("containers"), Ok(Task::Containers));
         assert!(parsed("containers --port 1").unwrap_err().contains("--port"));
     }
@@ -249,9 +266,10 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_understood_is_named() {
+    fn a_wrong_word_is_named_in_one_line() {
         let lines = [
             ("dance", "`dance`"),
+            ("--dance", "`--dance`"),
             ("up --colour", "`--colour`"),
             ("up 8080", "`8080`"),
             ("up --release=yes", "`--release`"),

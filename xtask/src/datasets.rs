@@ -1,4 +1,4 @@
-//! Files under `<data-dir>/datasets/`. Each appears whole or not at all.
+//! The demo and benchmark data under `<data-dir>/datasets/`. Each file appears whole or not at all.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,41 +9,47 @@ use crate::layout::Layout;
 use crate::run::{self, Run};
 use crate::tools::tpchgen;
 
-/// The folder of file datasets in a data folder.
+/// The folder of dataset files in a data folder: `exporter.datasets_dir` of `sluice up`.
 pub(crate) fn folder(data_dir: &Path) -> PathBuf {
     data_dir.join("datasets")
 }
 
-/// Puts the flights into a data folder that has none. Needs the page's packages, which bring them.
-pub(crate) fn flights(layout: &Layout, data_dir: &Path) -> Result<()> {
-    let place = folder(data_dir).join("flights.parquet");
-    if place.exists() {
-        return Ok(());
-    }
-    let source = layout.packaged_flights();
-    if !source.exists() {
-        bail!("the flights aren't among the page's packages: remove web/node_modules and start again")
-    }
-    run::make_parent(&place)?;
-    let part = folder(data_dir).join(format!(".flights.{}.part", std::process::id()));
-    fs::copy(&source, &part)
-        .and_then(|_| fs::rename(&part, &place))
-        .with_context(|| format!("{} can't be written", place.display()))
+/// The catalog of the demo in a data folder.
+pub(crate) fn catalog(data_dir: &Path) -> PathBuf {
+    folder(data_dir).join("catalog.toml")
 }
 
-/// Makes `lineitem` and `orders` at a scale in a folder, in place of those that may be there.
+/// Fills a data folder with the demo (`ops/demo/seed.py`). The page's packages must be installed: they contain the flights.
+pub(crate) fn seed(layout: &Layout, data_dir: &Path) -> Result<()> {
+    let flights = layout.packaged_flights();
+    if !flights.exists() {
+        bail!("the flights aren't among the page's packages: remove web/node_modules and start again")
+    }
+    if run::on_path("python3").is_none() {
+        bail!("Python 3 is missing: install python3 with pip and venv (3.11 is known to work)")
+    }
+    Run::new("loading the demo data", "python3")
+        .arg(layout.root.join("ops/demo/seed.py"))
+        .arg(folder(data_dir))
+        .arg("--flights")
+        .arg(&flights)
+        .quiet(&layout.log("seed"))
+}
+
+/// Generates `lineitem` and `orders` at a scale in a folder, and replaces earlier ones.
 pub(crate) fn tpch(layout: &Layout, scale: f64, folder: &Path) -> Result<()> {
     let program = tpchgen::program(layout)?;
     let part = folder.join(format!(".tpch.{}.part", std::process::id()));
-    fs::create_dir_all(&part).with_context(|| format!("the folder {} can't be made", part.display()))?;
+    fs::create_dir_all(&part).with_context(|| format!("the folder {} can't be created", part.display()))?;
     let made = Run::new("tpchgen-cli", program)
         .args(["parquet", "--tables", "lineitem,orders", "--scale-factor", &scale.to_string(), "--output-dir"])
         .arg(&part)
         .quiet(&layout.log("tpchgen"))
         .and_then(|()| {
             for name in ["lineitem.parquet", "orders.parquet"] {
-                let place = folder.join(name);
-                fs::rename(part.join(name), &place).with_context(|| format!("{} can't be written", place.display()))?;
+                let target = folder.join(name);
+                fs::rename(part.join(name), &target)
+                    .with_context(|| format!("{} can't be written", target.display()))?;
             }
             Ok(())
         });

@@ -1,11 +1,11 @@
-//! The steps of a long check: each is named, timed and judged, and one that fails doesn't hide what the others find.
+//! The steps of a long check. Each has a name, a duration and an outcome; a failed step doesn't stop the others.
 
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
 
-/// A check of `cargo xtask test` failed. Distinct from a request that can't be carried out.
+/// The exit code when a check of `cargo xtask test` failed.
 const EXIT_FAILED: u8 = 1;
 
 #[derive(Debug)]
@@ -28,14 +28,14 @@ pub(crate) struct Steps {
 }
 
 impl Steps {
-    /// Runs a step in sight, under a heading. `None` when it failed.
+    /// Prints a heading and runs a step, whose output follows. Returns `None` when the step failed.
     pub(crate) fn run<T>(&mut self, name: &str, work: impl FnOnce() -> Result<T>) -> Option<T> {
         println!("\n── {name}");
         self.time(name, work)
     }
 
-    /// Runs a step out of sight, beside others: it prints one line when it is over. `None` when it failed.
-    pub(crate) fn run_beside<T>(&mut self, name: &str, work: impl FnOnce() -> Result<T>) -> Option<T> {
+    /// Runs a step in parallel with others, and prints one line when it ends. Returns `None` when the step failed.
+    pub(crate) fn run_parallel<T>(&mut self, name: &str, work: impl FnOnce() -> Result<T>) -> Option<T> {
         self.time(name, work)
     }
 
@@ -52,19 +52,19 @@ impl Steps {
         value
     }
 
-    /// Counts a step that can't run because of one that failed.
+    /// Records a step that can't run because an earlier step failed.
     pub(crate) fn skip(&mut self, name: &str, why: &str) {
         let outcome = Outcome::Skipped(why.to_owned());
         println!("\n── {name}\n   {}", line(name, Duration::ZERO, &outcome));
         self.done.push(Step { name: name.to_owned(), took: Duration::ZERO, outcome });
     }
 
-    /// Takes over the steps that ran beside these.
+    /// Adds the steps that ran in parallel.
     pub(crate) fn append(&mut self, mut others: Self) {
         self.done.append(&mut others.done);
     }
 
-    /// The table of all steps and, last, the counts. The exit code is 0 only when everything passed.
+    /// Prints the table of all steps and then the counts. The exit code is 0 only when every step passed.
     pub(crate) fn summary(&self, took: Duration) -> ExitCode {
         println!("\n{}", self.table(took));
         println!("{}", self.counts());
@@ -116,23 +116,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_failure_is_counted_and_the_rest_goes_on() {
+    fn a_failed_step_does_not_stop_the_others() {
         let mut steps = Steps::default();
         assert_eq!(steps.run("one", || Ok(1)), Some(1));
         assert_eq!(steps.counts(), "1 passed, 0 failed");
         assert_eq!(steps.run("two", || -> Result<()> { bail!("it broke") }), None);
         steps.skip("three", "two failed");
 
-        let mut beside = Steps::default();
-        beside.run_beside("four", || Ok(()));
-        steps.append(beside);
+        let mut parallel = Steps::default();
+        parallel.run_parallel("four", || Ok(()));
+        steps.append(parallel);
         assert_eq!(steps.counts(), "2 passed, 1 failed, 1 skipped");
         assert!(steps.table(Duration::ZERO).contains("FAILED: it broke"));
         assert_eq!(steps.summary(Duration::ZERO), ExitCode::from(EXIT_FAILED));
     }
 
     #[test]
-    fn only_when_everything_passed_is_the_exit_code_0() {
+    fn the_exit_code_is_0_only_when_every_step_passed() {
         let mut steps = Steps::default();
         steps.run("one", || Ok(()));
         assert_eq!(steps.summary(Duration::from_secs(1)), ExitCode::SUCCESS);

@@ -17,8 +17,8 @@ use crate::{datasets, web};
 
 pub(crate) fn up(layout: &Layout, options: &UpOptions) -> Result<ExitCode> {
     let data_dir = layout.data_dir(options.data_dir.as_deref())?;
-    // What can be refused in a moment is refused before minutes of building.
-    free(options.port)?;
+    // The quick checks come first: a wrong request fails before minutes of building.
+    check_port(options.port)?;
     nats::check_named()?;
     node::check()?;
 
@@ -26,13 +26,15 @@ pub(crate) fn up(layout: &Layout, options: &UpOptions) -> Result<ExitCode> {
     let sluice = Run::new("Sluice", layout.sluice(options.release))
         .args(["up", "--port", &options.port.to_string(), "--data-dir"])
         .arg(&data_dir)
+        .arg("--catalog")
+        .arg(datasets::catalog(&data_dir))
         .env("SLUICE_NATS_SERVER", server)
         .env("SLUICE_WEB_DIR", layout.page());
-    // From here on the terminal's Ctrl-C and the exit code are Sluice's own: no process stands in between.
+    // Sluice replaces this process, so that it receives Ctrl-C and its exit code is the command's.
     Err(sluice.become_it())
 }
 
-/// Builds the binary while the page, its packages, nats-server and the data are made beside it. Returns the server.
+/// Builds the binary and, in parallel, the page, its packages, nats-server and the demo data. Returns the path of nats-server.
 fn prepare(layout: &Layout, data_dir: &Path, release: bool) -> Result<PathBuf> {
     thread::scope(|scope| {
         let mut beside = Some(scope.spawn(|| beside(layout, data_dir)));
@@ -42,7 +44,7 @@ fn prepare(layout: &Layout, data_dir: &Path, release: bool) -> Result<PathBuf> {
             .spawn()?;
         let (mut server, mut built) = (None, false);
         loop {
-            // Whichever fails first ends it here; the build is killed as it goes out of scope.
+            // The first failure returns; dropping `build` kills the compiler.
             if let Some(done) = beside.take_if(|thread| thread.is_finished()) {
                 server = Some(done.join().map_err(|_| anyhow!("preparing the page and the tools panicked"))??);
             }
@@ -66,15 +68,15 @@ fn beside(layout: &Layout, data_dir: &Path) -> Result<PathBuf> {
     let server = nats::server(layout)?;
     let installed = web::install(layout)?;
     let built = web::build(layout)?;
-    datasets::flights(layout, data_dir)?;
+    datasets::seed(layout, data_dir)?;
     if installed || built {
         println!("the page is ready after {:.0} s", started.elapsed().as_secs_f64());
     }
     Ok(server)
 }
 
-/// Tells of a taken port before anything is built. Sluice itself binds it for good later.
-fn free(port: u16) -> Result<()> {
+/// Fails when another program listens on the port. Sluice binds the port later.
+fn check_port(port: u16) -> Result<()> {
     match TcpListener::bind((Ipv4Addr::LOCALHOST, port)) {
         Ok(_) => Ok(()),
         Err(error) if error.kind() == ErrorKind::AddrInUse => {
@@ -92,12 +94,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_taken_port_is_named_with_what_to_do() -> Result<()> {
+    fn a_port_in_use_is_named_with_the_remedy() -> Result<()> {
         let holder = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
         let port = holder.local_addr()?.port();
-        let problem = free(port).unwrap_err().to_string();
+        let problem = check_port(port).unwrap_err().to_string();
         assert!(problem.starts_with(&format!("port {port} is taken")) && problem.contains("--port"), "{problem}");
-        // any that is free
-        free(0)
+        check_port(0)
     }
 }

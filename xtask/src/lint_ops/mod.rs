@@ -56,21 +56,21 @@ const CHECKS: [(&str, Check); 16] = [
 pub(crate) fn lint_ops(layout: &Layout) -> Result<ExitCode> {
     let started = Instant::now();
     let mut steps = Steps::default();
-    let nats = steps.run_beside("nats-server", || nats::server(layout));
-    let promtool = steps.run_beside("promtool", || promtool::program(layout));
+    let nats = steps.run_parallel("nats-server", || nats::server(layout));
+    let promtool = steps.run_parallel("promtool", || promtool::program(layout));
     check(layout, &mut steps, nats.as_deref(), promtool.as_deref());
     Ok(steps.summary(started.elapsed()))
 }
 
 /// All checks, out of sight.
 pub(crate) fn check(layout: &Layout, steps: &mut Steps, nats: Option<&Path>, promtool: Option<&Path>) {
-    let linters = steps.run_beside("ops: tools", || Linters::ensure(layout));
+    let linters = steps.run_parallel("ops: tools", || Linters::ensure(layout));
     let (Some(linters), Some(nats), Some(promtool)) = (linters, nats, promtool) else {
         return steps.skip("ops", "a program that it needs is missing");
     };
     let context = Context { layout, linters, promtool: promtool.to_path_buf(), nats: nats.to_path_buf() };
     for (name, check) in CHECKS {
-        steps.run_beside(name, || check(&context));
+        steps.run_parallel(name, || check(&context));
     }
 }
 
