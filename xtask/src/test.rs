@@ -73,7 +73,9 @@ impl Suites<'_> {
         if let Some(env) = &self.rust {
             steps.run(&name("Rust tests"), || nextest(self.layout, env).live());
             steps.run(&name("doc tests"), || {
-                Run::cargo("cargo test --doc", &self.layout.root).args(["test", "--quiet", "--doc", "--workspace"]).live()
+                Run::cargo("cargo test --doc", &self.layout.root)
+                    .args(["test", "--quiet", "--doc", "--workspace"])
+                    .live()
             });
         } else {
             ["Rust tests", "doc tests"].iter().for_each(|test| steps.skip(&name(test), PREPARATION_FAILED));

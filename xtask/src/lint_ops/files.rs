@@ -1,15 +1,15 @@
-//! The files that people wrote, found by walking: a source archive without git is checked as well as a checkout.
+//! Finds source files by walking the folders, so that a source archive without git can be checked too.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 
-/// Folders whose files are fetched or made.
-const MADE: [&str; 8] =
+/// Folders of fetched and generated files.
+const GENERATED: [&str; 8] =
     [".git", "target", "node_modules", "dist", "test-results", "playwright-report", "data", ".venv"];
 
-/// All files below a folder, sorted, that `wanted` takes. Links are not followed.
+/// All files below a folder that `wanted` accepts, sorted. Symbolic links are not followed.
 ///
 /// # Errors
 /// When a folder can't be read.
@@ -28,19 +28,19 @@ fn collect(folder: &Path, found: &mut Vec<PathBuf>) -> Result<()> {
         let kind = entry.file_type().with_context(unreadable)?;
         if kind.is_file() {
             found.push(entry.path());
-        } else if kind.is_dir() && !MADE.iter().any(|made| entry.file_name() == *made) {
+        } else if kind.is_dir() && !GENERATED.iter().any(|name| entry.file_name() == *name) {
             collect(&entry.path(), found)?;
         }
     }
     Ok(())
 }
 
-/// Whether a file's name ends so.
+/// Whether a file has one of these extensions.
 pub(super) fn has_extension(path: &Path, extensions: &[&str]) -> bool {
     path.extension().is_some_and(|own| extensions.iter().any(|extension| own == *extension))
 }
 
-/// A file as text.
+/// Reads a file as UTF-8 text.
 pub(super) fn text(path: &Path) -> Result<String> {
     fs::read_to_string(path).with_context(|| format!("{} can't be read as text", path.display()))
 }
@@ -50,7 +50,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_made_is_left_out() -> Result<()> {
+    fn generated_folders_are_left_out() -> Result<()> {
         let dir = tempfile::tempdir()?;
         for name in ["a.sh", "deep/.hidden/b.sh", "node_modules/c.sh", "deep/target/d.sh", "e.txt"] {
             let path = dir.path().join(name);

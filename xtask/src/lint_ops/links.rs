@@ -1,4 +1,4 @@
-//! Links between pages: the file is there, and so is the heading.
+//! Links between Markdown pages: each target file and heading exists.
 
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
@@ -7,7 +7,7 @@ use anyhow::Result;
 
 use super::{Context, files, none};
 
-/// Every relative link of every page that people read.
+/// Finds relative links in Markdown pages that lead to no file or no heading.
 pub(super) fn links(context: &Context<'_>) -> Result<()> {
     let root = context.root();
     let pages = files::below(root, |path| files::has_extension(path, &["md"]))?;
@@ -26,7 +26,7 @@ pub(super) fn links(context: &Context<'_>) -> Result<()> {
     none(&findings)
 }
 
-/// What is wrong with a link; `None` for a good one, and for those that lead out of the checkout.
+/// The fault of a link; `None` for a good link and for one that leaves the checkout.
 fn problem(page: &Path, target: &str, texts: &HashMap<PathBuf, String>) -> Option<String> {
     if target.contains("://") || target.starts_with("mailto:") {
         return None;
@@ -34,10 +34,10 @@ fn problem(page: &Path, target: &str, texts: &HashMap<PathBuf, String>) -> Optio
     let (path, heading) = target.split_once('#').unwrap_or((target, ""));
     let file = if path.is_empty() { page.to_path_buf() } else { resolved(page.parent()?, path) };
     if !file.exists() {
-        return Some("leads nowhere".to_owned());
+        return Some("leads to no file".to_owned());
     }
     let text = texts.get(&file)?;
-    (!heading.is_empty() && !headings(text).contains(heading)).then(|| "names no heading".to_owned())
+    (!heading.is_empty() && !headings(text).contains(heading)).then(|| "leads to no heading".to_owned())
 }
 
 fn resolved(folder: &Path, path: &str) -> PathBuf {
@@ -54,7 +54,7 @@ fn resolved(folder: &Path, path: &str) -> PathBuf {
     at
 }
 
-/// The lines of a page that aren't code, with their numbers, and without code between backticks.
+/// The lines of a page outside code blocks, with their numbers and without inline code.
 fn prose(text: &str) -> impl Iterator<Item = (usize, String)> {
     let mut fence = None;
     text.lines().enumerate().filter_map(move |(index, line)| {
@@ -73,7 +73,7 @@ fn prose(text: &str) -> impl Iterator<Item = (usize, String)> {
     })
 }
 
-/// Where a page links to: `[text](target)`, `![text](target)` and `[label]: target`.
+/// The targets of a page's links: `[text](target)`, `![text](target)` and `[label]: target`.
 fn targets(text: &str) -> Vec<(usize, String)> {
     let mut found = Vec::new();
     for (number, line) in prose(text) {
@@ -94,7 +94,7 @@ fn targets(text: &str) -> Vec<(usize, String)> {
     found
 }
 
-/// The anchors of a page's headings, as GitHub makes them, and those written by hand.
+/// The anchors of a page: GitHub's for each heading, and `id` attributes.
 fn headings(text: &str) -> HashSet<String> {
     let mut found = HashSet::new();
     let mut fence = false;
@@ -130,14 +130,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn code_is_no_link() {
+    fn code_contains_no_links() {
         let text = "[a](x.md) `[b](y.md)` ![c](<z.png> \"t\")\n```\n[d](w.md)\n```\n[e]: v.md\n";
         let expected = [(1, "x.md"), (1, "z.png"), (5, "v.md")].map(|(line, target)| (line, target.to_owned()));
         assert_eq!(targets(text), expected);
     }
 
     #[test]
-    fn headings_are_named_as_github_names_them() {
+    fn headings_get_the_anchors_of_github() {
         let found =
             headings("# One thing\n## It's `a-b` (c)!\n## One thing\n#no\n```\n# code\n```\n<a id=\"own\"></a>");
         let expected = ["one-thing", "its-a-b-c", "one-thing-1", "own"].map(str::to_owned);
@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn what_leads_nowhere_is_found() -> Result<()> {
+    fn broken_links_are_found() -> Result<()> {
         let dir = tempfile::tempdir()?;
         let page = dir.path().join("docs/page.md");
         fs::create_dir_all(dir.path().join("docs"))?;

@@ -1,7 +1,7 @@
-//! `cargo xtask lint-ops`: everything that runs Sluice somewhere, checked without an engine, a cluster or a pipeline.
+//! `cargo xtask lint-ops`: static checks of `ops/`, workflows, scripts, documents and words. None of them needs a container
+//! engine, a cluster or a hosted runner.
 //!
-//! Each check is a step of its own: a finding fails it, and so does a file that isn't there. What these checks can't
-//! show, `cargo xtask test` shows by running it.
+//! Each check is one step. A finding fails the step, and so does a missing file.
 
 mod actions;
 mod containers;
@@ -9,7 +9,9 @@ mod files;
 mod kubernetes;
 mod links;
 mod observability;
+mod paths;
 mod scripts;
+mod words;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -23,7 +25,7 @@ use crate::steps::Steps;
 use crate::tools::lint::Linters;
 use crate::tools::{nats, promtool};
 
-/// What the checks need of the machine.
+/// The checkout and the programs that the checks run.
 struct Context<'a> {
     layout: &'a Layout,
     linters: Linters,
@@ -33,7 +35,7 @@ struct Context<'a> {
 
 type Check = fn(&Context<'_>) -> Result<()>;
 
-const CHECKS: [(&str, Check); 16] = [
+const CHECKS: [(&str, Check); 18] = [
     ("ops: compose", containers::compose),
     ("ops: Dockerfile", containers::dockerfiles),
     ("ops: NATS", containers::nats),
@@ -50,9 +52,11 @@ const CHECKS: [(&str, Check); 16] = [
     ("ops: YAML", scripts::yaml),
     ("ops: JSON", scripts::json),
     ("docs: links", links::links),
+    ("docs: paths", paths::paths),
+    ("words", words::words),
 ];
 
-/// The command of its own.
+/// Runs `cargo xtask lint-ops`.
 pub(crate) fn lint_ops(layout: &Layout) -> Result<ExitCode> {
     let started = Instant::now();
     let mut steps = Steps::default();
@@ -62,7 +66,7 @@ pub(crate) fn lint_ops(layout: &Layout) -> Result<ExitCode> {
     Ok(steps.summary(started.elapsed()))
 }
 
-/// All checks, out of sight.
+/// Runs all checks in parallel with other steps.
 pub(crate) fn check(layout: &Layout, steps: &mut Steps, nats: Option<&Path>, promtool: Option<&Path>) {
     let linters = steps.run_parallel("ops: tools", || Linters::ensure(layout));
     let (Some(linters), Some(nats), Some(promtool)) = (linters, nats, promtool) else {
@@ -84,23 +88,23 @@ impl Context<'_> {
         Ok(Run::new(name, self.linters.program(name)?).dir(self.root()))
     }
 
-    /// A checker written in Python, likewise.
+    /// A checker written in Python, started in the root of the checkout.
     fn checker(&self, name: &str) -> Run {
         Run::new(name, self.linters.checker(name)).dir(self.root())
     }
 
-    /// Where a check's output goes.
+    /// The log file of a check's output.
     fn log(&self, name: &str) -> PathBuf {
         self.layout.log(&format!("lint-{name}"))
     }
 
-    /// Paths as people name them.
+    /// A path relative to the root of the checkout.
     fn short<'p>(&self, path: &'p Path) -> std::path::Display<'p> {
         path.strip_prefix(self.root()).unwrap_or(path).display()
     }
 }
 
-/// All findings in one line each, or nothing.
+/// Prints each finding on a line and fails when there is one.
 fn none(findings: &[String]) -> Result<()> {
     if findings.is_empty() {
         return Ok(());
