@@ -1,0 +1,151 @@
+//! Names and phrases that readers had to look up or read twice, and the standard terms that replace them.
+//!
+//! `docs/glossary.md` defines the terms. A private word in a setting, a metric or a log line costs every operator a
+//! search, so this check refuses the words that were once in use.
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use anyhow::Result;
+
+use super::{Context, files, none};
+
+/// Identifiers, compared as whole words with their case, and what to write instead.
+const NAMES: [(&str, &str); 58] = [
+    ("look_away_ms", "readiness_delay"),
+    ("spread_ms", "session_close_spread"),
+    ("requests_ms", "drain_timeout"),
+    ("queue_ms", "queue_cache_ttl"),
+    ("give_up_ms", "retry_timeout"),
+    ("published_on", "external_address"),
+    ("replays_at_once", "max_concurrent_replays"),
+    ("queue_notes_ms", "queue_position_interval"),
+    ("queue_notes_max", "max_queue_notifications"),
+    ("dispatch_ahead", "prefetch"),
+    ("patrol", "reconciler"),
+    ("patrol_s", "reconcile_interval"),
+    ("tidy_window_s", "orphan_scan_window"),
+    ("stuck_after_s", "stale_after"),
+    ("catalog_ms", "advertise_interval"),
+    ("seen_on", "last_active_on"),
+    ("sluice_exporter_catalog_wrong", "sluice_exporter_catalog_reload_failed"),
+    ("sluice_exporter_datasets_away", "sluice_exporter_datasets_unavailable"),
+    ("sluice_jetstream_looks_total", "sluice_jetstream_polls_total"),
+    ("sluice_notifier_credit_news_total", "sluice_notifier_credit_notifications_total"),
+    ("sluice_notifier_segments_cut_total", "sluice_notifier_segments_truncated_total"),
+    ("sluice_gateway_exports_taken_total", "sluice_gateway_exports_accepted_total"),
+    ("SluiceBlind", "SluiceQueueMetricsStale"),
+    ("SluiceCatalogWrong", "SluiceCatalogReloadFailed"),
+    ("wish", "command"),
+    ("wishes", "commands"),
+    ("is_wish", "is_outcome_command"),
+    ("Survey", "QueueSnapshot"),
+    ("Outlook", "QueuePosition"),
+    ("reckon", "accrue"),
+    ("reckoned", "accrued"),
+    ("Told", "ProgressThrottle"),
+    ("Seat", "SessionGuard"),
+    ("stumble", "back_off"),
+    ("Seen", "AccessView"),
+    ("sift", "apply_query"),
+    ("Carried", "TypeMapping"),
+    ("discreet", "redact"),
+    ("Means", "LoadContext"),
+    ("looked_at_in_vain", "classify_probe_error"),
+    ("Outlet", "SegmentSink"),
+    ("speaks_of_no_value", "is_safe_to_log"),
+    ("blames_us", "rejects_client_cert"),
+    ("bury", "dead_letter"),
+    ("buried", "dead-lettered"),
+    ("Letters", "DeadLetterStream"),
+    ("bell", "cron_trigger"),
+    ("pour", "copy_to"),
+    ("AtTheDoor", "IngressSampler"),
+    ("Terms", "CreditPolicy"),
+    ("Begun", "OpenedQuery"),
+    ("keeper", "lease renewal"),
+    ("patiently", "retry"),
+    ("teller", "announcer"),
+    ("whoever", "the client, the user, the process"),
+    ("Whoever", "the client, the user, the process"),
+    ("anew", "again"),
+    ("underway", "in progress"),
+];
+
+/// Phrases, compared without case, and what to write instead.
+const PHRASES: [(&str, &str); 12] = [
+    ("sign of life", "heartbeat"),
+    ("leads no more", "lost dispatcher leadership"),
+    ("small answers may be slow", "failed to set TCP_NODELAY"),
+    ("outcome.wish", "outcome.command"),
+    ("without = \"hidden\"", "mask = \"hidden\""),
+    ("without = \"last_four\"", "mask = \"last_four\""),
+    ("without = \"redacted\"", "mask = \"redacted\""),
+    ("times in a row", "a count with its noun"),
+    ("is told of", "receives, is notified of"),
+    ("are told of", "receive, are notified of"),
+    ("whose it is", "the owner"),
+    ("what it is told", "name the message"),
+];
+
+/// Text files that people read.
+const EXTENSIONS: [&str; 13] =
+    ["rs", "ts", "tsx", "md", "toml", "yaml", "yml", "py", "sh", "conf", "cfg", "sql", "css"];
+
+/// Finds banned names and phrases in every text file of the checkout but this one.
+pub(super) fn words(context: &Context<'_>) -> Result<()> {
+    let names: HashMap<_, _> = NAMES.into();
+    let this_file = context.root().join("xtask/src/lint_ops/words.rs");
+    let mut findings = Vec::new();
+    for path in files::below(context.root(), |path| files::has_extension(path, &EXTENSIONS) && path != this_file)? {
+        findings.extend(in_file(&context.short(&path).to_string(), &files::text(&path)?, &names));
+    }
+    none(&findings)
+}
+
+fn in_file(path: &str, text: &str, names: &HashMap<&str, &str>) -> Vec<String> {
+    let mut findings = in_path(path, names);
+    for (index, line) in text.lines().enumerate() {
+        let mut found = |banned: &str, instead: &str| {
+            findings.push(format!("{path}:{}: `{banned}`: write {instead}", index + 1));
+        };
+        for word in line.split(|c: char| !c.is_alphanumeric() && c != '_') {
+            if let Some(instead) = names.get(word) {
+                found(word, instead);
+            }
+        }
+        let lower = line.to_lowercase();
+        for (phrase, instead) in PHRASES {
+            if lower.contains(phrase) {
+                found(phrase, instead);
+            }
+        }
+    }
+    findings
+}
+
+/// A file may not be named after a banned word either.
+fn in_path(path: &str, names: &HashMap<&str, &str>) -> Vec<String> {
+    let stem = Path::new(path).file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
+    let finding = names.get(stem).map(|instead| format!("{path}: the file is named `{stem}`: write {instead}"));
+    finding.into_iter().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn banned_words_are_found_with_their_line_and_replacement() {
+        let names: HashMap<_, _> = NAMES.into();
+        let found = in_file("a/bell.rs", "fine\nlet seen_on = 1; // LEADS NO MORE\nseen_once doorbell", &names);
+        assert_eq!(
+            found,
+            [
+                "a/bell.rs: the file is named `bell`: write cron_trigger",
+                "a/bell.rs:2: `seen_on`: write last_active_on",
+                "a/bell.rs:2: `leads no more`: write lost dispatcher leadership",
+            ]
+        );
+    }
+}
