@@ -1,0 +1,278 @@
+//! Accepts connections, limits them and drains them.
+
+use std::{convert::Infallible, io, sync::Arc, time::Duration};
+
+use axum::Router;
+use hyper::server::conn::http1;
+use hyper_util::{
+    rt::{TokioIo, TokioTimer},
+    service::TowerToHyperService,
+};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::{TcpListener, TcpStream},
+    sync::Semaphore,
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tracing::{debug, warn};
+
+use super::idle::IdleDeadline;
+use crate::{backoff::Backoff, lifecycle::Lifecycle};
+
+/// The time that a client has for the header of a request, by default.
+const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
+/// The connections that a server holds at once, by default.
+const MAX_CONNECTIONS: usize = 256;
+/// The first and the longest pause after a failed accept, such as without a free file descriptor.
+const ACCEPT_PAUSES: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
+
+/// An HTTP/1 server on one listener.
+///
+/// At the limit of its connections, further ones wait in the queue of the operating system.
+#[derive(Debug)]
+pub struct Server {
+    name: &'static str,
+    router: Router,
+    listener: TcpListener,
+    max_connections: usize,
+    limits: Limits,
+    tracker: TaskTracker,
+}
+
+/// The deadlines of one connection.
+#[derive(Clone, Copy, Debug)]
+struct Limits {
+    header_timeout: Duration,
+    idle_timeout: Option<Duration>,
+    drain_timeout: Option<Duration>,
+}
+
+impl Server {
+    /// A server for this router. `name` names its task in the failure of the process.
+    #[must_use]
+    pub fn new(name: &'static str, router: Router, listener: TcpListener) -> Self {
+        let limits = Limits { header_timeout: HEADER_TIMEOUT, idle_timeout: None, drain_timeout: None };
+        Self { name, router, listener, max_connections: MAX_CONNECTIONS, limits, tracker: TaskTracker::new() }
+    }
+
+    /// Holds at most this many connections at once; 256 by default.
+    #[must_use]
+    pub fn max_connections(self, connections: usize) -> Self {
+        Self { max_connections: connections, ..self }
+    }
+
+    /// Closes a connection whose client does not send the complete header of a request in this time, also when the
+    /// connection waits for its next request; 30 s by default.
+    #[must_use]
+    pub fn header_timeout(mut self, timeout: Duration) -> Self {
+        self.limits.header_timeout = timeout;
+        self
+    }
+
+    /// Closes a connection on which no byte moves in either direction for this time; without a limit by default.
+    #[must_use]
+    pub fn idle_timeout(mut self, timeout: Duration) -> Self {
+        self.limits.idle_timeout = Some(timeout);
+        self
+    }
+
+    /// Closes connections whose requests last longer than this after the stop; by default they last until the hard stop
+    /// of the process.
+    #[must_use]
+    pub fn drain_timeout(mut self, timeout: Duration) -> Self {
+        self.limits.drain_timeout = Some(timeout);
+        self
+    }
+
+    /// Counts each connection in this tracker while it is open.
+    #[must_use]
+    pub fn tracked_by(self, tracker: TaskTracker) -> Self {
+        Self { tracker, ..self }
+    }
+
+    /// Serves in critical tasks of the process until `stop`. After the stop the server accepts no connection and lets
+    /// requests finish that have begun.
+    pub fn spawn(self, stop: &CancellationToken, life: &Lifecycle) {
+        let (tasks, stop) = (life.clone(), stop.clone());
+        life.spawn_critical(self.name, async move {
+            self.accept_until(&stop, &tasks).await;
+            Ok::<_, Infallible>(())
+        });
+    }
+
+    async fn accept_until(self, stop: &CancellationToken, tasks: &Lifecycle) {
+        let permits = Arc::new(Semaphore::new(self.max_connections));
+        let mut backoff = Backoff::new(ACCEPT_PAUSES.0, ACCEPT_PAUSES.1);
+        loop {
+            let permit = tokio::select! {
+                () = stop.cancelled() => return,
+                // the semaphore is never closed
+                permit = Arc::clone(&permits).acquire_owned() => permit,
+            };
+            let accepted = tokio::select! {
+                () = stop.cancelled() => return,
+                accepted = self.listener.accept() => accepted,
+            };
+            let stream = match accepted {
+                Ok((stream, _)) => stream,
+                Err(e) if concerns_one_connection(&e) => continue,
+                Err(e) => {
+                    warn!(server = self.name, error = %e, "failed to accept a connection");
+                    tokio::time::sleep(backoff.next_pause()).await;
+                    continue;
+                }
+            };
+            backoff.reset();
+            let (router, stop, limits) = (self.router.clone(), stop.clone(), self.limits);
+            tasks.spawn(self.tracker.track_future(async move {
+                serve_connection(stream, router, &stop, limits).await;
+                drop(permit);
+            }));
+        }
+    }
+}
+
+/// Whether an accept failed because of the accepted connection, so that the next accept can follow at once.
+fn concerns_one_connection(e: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
+    matches!(e.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
+}
+
+async fn serve_connection(stream: TcpStream, router: Router, stop: &CancellationToken, limits: Limits) {
+    // small frames must not wait for each other
+    if let Err(e) = stream.set_nodelay(true) {
+        debug!(error = %e, "failed to set TCP_NODELAY");
+    }
+    match limits.idle_timeout {
+        Some(timeout) => serve_requests(IdleDeadline::new(stream, timeout), router, stop, limits).await,
+        None => serve_requests(stream, router, stop, limits).await,
+    }
+}
+
+async fn serve_requests<S>(stream: S, router: Router, stop: &CancellationToken, limits: Limits)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let mut http = http1::Builder::new();
+    http.timer(TokioTimer::new()).header_read_timeout(limits.header_timeout);
+    let connection = http.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router)).with_upgrades();
+    tokio::pin!(connection);
+    let result = tokio::select! {
+        result = connection.as_mut() => result,
+        () = stop.cancelled() => {
+            connection.as_mut().graceful_shutdown();
+            match limits.drain_timeout {
+                None => connection.await,
+                Some(timeout) => match tokio::time::timeout(timeout, connection).await {
+                    Ok(result) => result,
+                    Err(_) => return,
+                },
+            }
+        }
+    };
+    if let Err(e) = result {
+        debug!(error = %e, "connection failed");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::SocketAddr;
+
+    use axum::routing::get;
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt},
+        time::timeout,
+    };
+
+    use super::*;
+
+    const SHORT: Duration = Duration::from_millis(150);
+    const LONG: Duration = Duration::from_secs(20);
+
+    struct Running {
+        address: SocketAddr,
+        life: Lifecycle,
+        tracker: TaskTracker,
+    }
+
+    /// A server that answers `/` at once and `/slow` after four times [`SHORT`].
+    async fn start(configure: impl FnOnce(Server) -> Server) -> Running {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let slow = async || {
+            tokio::time::sleep(SHORT * 4).await;
+            "slow"
+        };
+        let router = Router::new().route("/", get(async || "quick")).route("/slow", get(slow));
+        let (life, tracker) = (Lifecycle::new(), TaskTracker::new());
+        let server = configure(Server::new("test", router, listener)).tracked_by(tracker.clone());
+        server.spawn(life.soft(), &life);
+        Running { address, life, tracker }
+    }
+
+    async fn send(address: SocketAddr, request: &str) -> TcpStream {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        stream.write_all(request.as_bytes()).await.unwrap();
+        stream
+    }
+
+    /// Everything that the server sends until it closes the connection.
+    async fn read_to_end(mut stream: TcpStream) -> String {
+        let mut text = String::new();
+        timeout(LONG, stream.read_to_string(&mut text)).await.expect("the server closes the connection").unwrap();
+        text
+    }
+
+    async fn read_some(stream: &mut TcpStream) -> usize {
+        stream.read(&mut [0; 1024]).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_connection_above_the_limit_waits_until_another_one_ends() {
+        let running = start(|server| server.max_connections(1)).await;
+        let mut first = send(running.address, "GET / HTTP/1.1\r\nhost: x\r\n\r\n").await;
+        assert!(read_some(&mut first).await > 0);
+        let mut second = send(running.address, "GET / HTTP/1.1\r\nhost: x\r\n\r\n").await;
+        assert!(timeout(SHORT, read_some(&mut second)).await.is_err(), "the second connection is served");
+        drop(first);
+        assert!(timeout(LONG, read_some(&mut second)).await.unwrap() > 0);
+    }
+
+    #[tokio::test]
+    async fn a_client_that_does_not_finish_its_header_is_disconnected() {
+        let running = start(|server| server.header_timeout(SHORT)).await;
+        assert_eq!(read_to_end(send(running.address, "GET / HT").await).await, "");
+    }
+
+    #[tokio::test]
+    async fn an_idle_connection_is_closed() {
+        let running = start(|server| server.idle_timeout(SHORT)).await;
+        let text = read_to_end(send(running.address, "GET / HTTP/1.1\r\nhost: x\r\n\r\n").await).await;
+        assert!(text.ends_with("quick"), "{text}");
+    }
+
+    #[tokio::test]
+    async fn requests_that_have_begun_finish_after_the_stop() {
+        let running = start(|server| server).await;
+        let begun = send(running.address, "GET /slow HTTP/1.1\r\nhost: x\r\n\r\n").await;
+        let kept = send(running.address, "").await;
+        tokio::time::sleep(SHORT).await;
+        assert_eq!(running.tracker.len(), 2);
+        running.life.soft().cancel();
+        assert!(read_to_end(begun).await.ends_with("slow"));
+        assert_eq!(read_to_end(kept).await, "");
+        running.life.shut_down(LONG).await;
+        assert_eq!((running.tracker.len(), running.life.failure()), (0, None));
+        assert!(TcpStream::connect(running.address).await.is_err(), "the server still listens");
+    }
+
+    #[tokio::test]
+    async fn requests_that_exceed_the_drain_timeout_are_cut_off() {
+        let running = start(|server| server.drain_timeout(SHORT)).await;
+        let begun = send(running.address, "GET /slow HTTP/1.1\r\nhost: x\r\n\r\n").await;
+        tokio::time::sleep(SHORT).await;
+        running.life.soft().cancel();
+        assert_eq!(read_to_end(begun).await, "");
+    }
+}
