@@ -22,11 +22,11 @@ pub struct Model {
     /// The last local day whose nightly grant is in the balance.
     pub granted_through: NaiveDate,
     /// The local day on which its owner last needed it.
-    pub seen_on: NaiveDate,
+    pub last_active_on: NaiveDate,
     /// How often something happened to it that no export tells of.
-    pub news: i64,
+    pub version: i64,
     /// Of how many of these its owner was told.
-    pub told: i64,
+    pub notified_version: i64,
 }
 
 /// No relations: found by key.

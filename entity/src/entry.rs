@@ -24,14 +24,14 @@ pub struct Model {
     /// The export concerned; unique together with the next and `kind`.
     pub export_id: Option<Uuid>,
     /// Which hold of that export; 0 as long as an export is held once.
-    pub attempt_of_hold: Option<i32>,
+    pub hold_attempt: Option<i32>,
     /// For a nightly grant, its local date; unique for the account.
     pub granted_on: Option<NaiveDate>,
     /// For people.
     #[sea_orm(column_type = "Text")]
     pub reason: String,
     /// When it was written.
-    pub at: DateTime<Utc>,
+    pub created_at: DateTime<Utc>,
 }
 
 /// No relations: found by owner.

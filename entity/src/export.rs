@@ -64,7 +64,7 @@ pub struct Model {
     /// What it costs.
     pub credits: i64,
     /// How long the file is kept, seconds.
-    pub retention_s: i64,
+    pub retention_seconds: i64,
     /// The trace of the request.
     #[sea_orm(column_type = "Text")]
     pub traceparent: String,
@@ -91,7 +91,7 @@ pub struct Model {
     #[sea_orm(column_type = "Text", nullable)]
     pub worker: Option<String>,
     /// Until when that exporter owns it without a sign of life.
-    pub lease_until: Option<DateTime<Utc>>,
+    pub lease_expires_at: Option<DateTime<Utc>>,
     /// Rows written.
     pub rows: i64,
     /// Rows there will be, where known.
@@ -144,7 +144,7 @@ impl Model {
             pool: "default".into(),
             lane: Lane::Bulk.as_str().into(),
             credits: 1,
-            retention_s: 0,
+            retention_seconds: 0,
             traceparent: String::new(),
             join_key: None,
             // the contract's times have milliseconds, and the file's header repeats this one
@@ -157,7 +157,7 @@ impl Model {
             cancel_requested_at: None,
             delete_requested_at: None,
             worker: None,
-            lease_until: None,
+            lease_expires_at: None,
             rows: 0,
             rows_total: None,
             bytes: 0,
@@ -230,7 +230,11 @@ pub async fn insert(db: &impl ConnectionTrait, row: Model) -> Result<(), StoreEr
 ///
 /// # Errors
 /// When the database fails.
-pub async fn find_twin(db: &impl ConnectionTrait, owner: &Owner, join_key: &str) -> Result<Option<Model>, StoreError> {
+pub async fn find_joinable(
+    db: &impl ConnectionTrait,
+    owner: &Owner,
+    join_key: &str,
+) -> Result<Option<Model>, StoreError> {
     let twins = owned(owner)
         .filter(Column::Status.is_in(UNFINISHED))
         .filter(Column::JoinKey.eq(join_key))
@@ -282,7 +286,7 @@ pub async fn count_unfinished(db: &impl ConnectionTrait, owner: &Owner) -> Resul
 ///
 /// # Errors
 /// When the database fails.
-pub async fn ended(
+pub async fn ended_between(
     db: &impl ConnectionTrait,
     after: (DateTime<Utc>, Uuid),
     until: DateTime<Utc>,
@@ -314,10 +318,15 @@ pub async fn cancel_requested(db: &impl ConnectionTrait, limit: u64) -> Result<V
 ///
 /// # Errors
 /// When the database fails.
-pub async fn stuck(db: &impl ConnectionTrait, before: DateTime<Utc>, limit: u64) -> Result<Vec<Model>, StoreError> {
+pub async fn find_stale(
+    db: &impl ConnectionTrait,
+    before: DateTime<Utc>,
+    limit: u64,
+) -> Result<Vec<Model>, StoreError> {
     let dispatched =
         Condition::all().add(Column::Status.eq(Status::Dispatched.as_str())).add(Column::UpdatedAt.lt(before));
-    let running = Condition::all().add(Column::Status.eq(Status::Running.as_str())).add(Column::LeaseUntil.lt(before));
+    let running =
+        Condition::all().add(Column::Status.eq(Status::Running.as_str())).add(Column::LeaseExpiresAt.lt(before));
     let lost = Condition::any().add(dispatched).add(running);
     Ok(Entity::find().filter(lost).order_by_asc(Column::Id).limit(limit).all(db).await?)
 }

@@ -21,11 +21,11 @@ pub struct Model {
     #[sea_orm(column_type = "Text", nullable)]
     pub holder: Option<String>,
     /// Grows with each holder.
-    pub token: i64,
+    pub fencing_token: i64,
     /// Grows with each renewal.
-    pub beat: i64,
+    pub renewals: i64,
     /// Until when it holds without another renewal.
-    pub until: DateTime<Utc>,
+    pub expires_at: DateTime<Utc>,
 }
 
 /// No relations: found by name.
@@ -36,60 +36,60 @@ impl ActiveModelBehavior for ActiveModel {}
 
 /// What was seen of a lease that somebody else holds. When it is still the same after a whole term, that somebody is dead.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Sight {
+pub struct ObservedLease {
     token: i64,
-    beat: i64,
+    renewals: i64,
 }
 
 /// The answer to somebody who wants a lease.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Taken {
+pub enum Acquisition {
     /// It is yours, under this token.
-    Won(i64),
+    Acquired(i64),
     /// Somebody else holds it, as seen.
-    Busy(Sight),
+    HeldElsewhere(ObservedLease),
 }
 
-/// Takes a lease that is free, or that was still as `dead` when the caller had watched it for a whole term.
+/// Takes a lease that is free, or that was still as `stale` when the caller had watched it for a whole term.
 ///
 /// # Errors
 /// When the database fails.
-pub async fn take(
+pub async fn acquire(
     db: &impl ConnectionTrait,
     name: &str,
     holder: &str,
     now: DateTime<Utc>,
-    until: DateTime<Utc>,
-    dead: Option<Sight>,
-) -> Result<Taken, StoreError> {
+    expires_at: DateTime<Utc>,
+    stale: Option<ObservedLease>,
+) -> Result<Acquisition, StoreError> {
     let fresh = ActiveModel {
         name: Set(name.to_owned()),
         holder: Set(None),
-        token: Set(0),
-        beat: Set(0),
-        until: Set(DateTime::UNIX_EPOCH),
+        fencing_token: Set(0),
+        renewals: Set(0),
+        expires_at: Set(DateTime::UNIX_EPOCH),
     };
     let exists = OnConflict::column(Column::Name).do_nothing().to_owned();
     Entity::insert(fresh).on_conflict(exists).exec_without_returning(db).await?;
     let Some(row) = Entity::find_by_id(name.to_owned()).one(db).await? else {
         return Err(StoreError::Damaged { row: format!("lease {name}"), detail: "vanished".into() });
     };
-    let sight = Sight { token: row.token, beat: row.beat };
-    if row.holder.is_some() && row.until > now && dead != Some(sight) {
-        return Ok(Taken::Busy(sight));
+    let observed = ObservedLease { token: row.fencing_token, renewals: row.renewals };
+    if row.holder.is_some() && row.expires_at > now && stale != Some(observed) {
+        return Ok(Acquisition::HeldElsewhere(observed));
     }
-    let token = row.token + 1;
+    let token = row.fencing_token + 1;
     let update = Entity::update_many()
         .col_expr(Column::Holder, Expr::value(holder))
-        .col_expr(Column::Token, Expr::value(token))
-        .col_expr(Column::Beat, Expr::value(0_i64))
-        .col_expr(Column::Until, Expr::value(until))
-        .filter(same(name, row.token))
-        .filter(Column::Beat.eq(row.beat));
+        .col_expr(Column::FencingToken, Expr::value(token))
+        .col_expr(Column::Renewals, Expr::value(0_i64))
+        .col_expr(Column::ExpiresAt, Expr::value(expires_at))
+        .filter(same(name, row.fencing_token))
+        .filter(Column::Renewals.eq(row.renewals));
     if update.exec(db).await?.rows_affected == 1 {
-        return Ok(Taken::Won(token));
+        return Ok(Acquisition::Acquired(token));
     }
-    Ok(Taken::Busy(sight))
+    Ok(Acquisition::HeldElsewhere(observed))
 }
 
 /// A sign of life. False: it is somebody else's by now.
@@ -100,9 +100,9 @@ pub async fn renew(
     db: &impl ConnectionTrait,
     name: &str,
     token: i64,
-    until: DateTime<Utc>,
+    expires_at: DateTime<Utc>,
 ) -> Result<bool, StoreError> {
-    let update = beat(name, token).col_expr(Column::Until, Expr::value(until));
+    let update = renewed(name, token).col_expr(Column::ExpiresAt, Expr::value(expires_at));
     Ok(update.exec(db).await?.rows_affected == 1)
 }
 
@@ -112,23 +112,23 @@ pub async fn renew(
 /// # Errors
 /// When the database fails.
 pub async fn fence(db: &impl ConnectionTrait, name: &str, token: i64) -> Result<bool, StoreError> {
-    Ok(beat(name, token).exec(db).await?.rows_affected == 1)
+    Ok(renewed(name, token).exec(db).await?.rows_affected == 1)
 }
 
 /// Lets another take it at once.
 ///
 /// # Errors
 /// When the database fails.
-pub async fn give_back(db: &impl ConnectionTrait, name: &str, token: i64) -> Result<(), StoreError> {
-    beat(name, token).col_expr(Column::Holder, Expr::value(None::<String>)).exec(db).await?;
+pub async fn release(db: &impl ConnectionTrait, name: &str, token: i64) -> Result<(), StoreError> {
+    renewed(name, token).col_expr(Column::Holder, Expr::value(None::<String>)).exec(db).await?;
     Ok(())
 }
 
 fn same(name: &str, token: i64) -> Condition {
-    Condition::all().add(Column::Name.eq(name)).add(Column::Token.eq(token))
+    Condition::all().add(Column::Name.eq(name)).add(Column::FencingToken.eq(token))
 }
 
-fn beat(name: &str, token: i64) -> sea_orm::UpdateMany<Entity> {
+fn renewed(name: &str, token: i64) -> sea_orm::UpdateMany<Entity> {
     use sea_orm::sea_query::ExprTrait;
-    Entity::update_many().col_expr(Column::Beat, Expr::col(Column::Beat).add(1)).filter(same(name, token))
+    Entity::update_many().col_expr(Column::Renewals, Expr::col(Column::Renewals).add(1)).filter(same(name, token))
 }

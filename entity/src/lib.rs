@@ -5,18 +5,18 @@
 //! happens once however often it is tried. Nothing here talks to anything but the database.
 
 pub mod account;
+pub mod credit_policy;
+pub mod dispatch_queue;
 pub mod entry;
 pub mod export;
-pub mod job;
+pub mod idempotency_key;
 pub mod lease;
 pub mod ledger;
+pub mod maintenance;
 pub mod operator;
+pub mod scheduled_job;
 pub mod segment;
-pub mod submit_key;
-pub mod terms;
 pub mod transition;
-pub mod turns;
-pub mod upkeep;
 pub mod view;
 
 use sea_orm::DbErr;

@@ -34,7 +34,7 @@ pub enum Claim {
     /// Another worker runs it and was alive until this time.
     Busy(DateTime<Utc>),
     /// It ended, or never was.
-    Over,
+    Ended,
 }
 
 /// A worker takes an export that waits, or whose worker gave no sign of life in time, under the next attempt. The
@@ -47,13 +47,13 @@ pub async fn claim(
     id: ExportId,
     worker: &str,
     now: DateTime<Utc>,
-    lease_until: DateTime<Utc>,
+    lease_expires_at: DateTime<Utc>,
 ) -> Result<Claim, StoreError> {
-    let Some(row) = find(db, id).await? else { return Ok(Claim::Over) };
+    let Some(row) = find(db, id).await? else { return Ok(Claim::Ended) };
     let waiting = [Status::Queued.as_str(), Status::Dispatched.as_str()];
     let free = Condition::any()
         .add(Column::Status.is_in(waiting))
-        .add(Condition::all().add(Column::Status.eq(Status::Running.as_str())).add(Column::LeaseUntil.lte(now)));
+        .add(Condition::all().add(Column::Status.eq(Status::Running.as_str())).add(Column::LeaseExpiresAt.lte(now)));
     // one that gave its lease up is no longer named
     let silent = Column::Status.eq(Status::Running.as_str()).and(Column::Worker.is_not_null());
     let died = Expr::case(silent, 1).finally(0);
@@ -64,20 +64,20 @@ pub async fn claim(
         .col_expr(Column::Attempt, Expr::value(row.attempt + 1))
         .col_expr(Column::Failures, Expr::col(Column::Failures).add(died))
         .col_expr(Column::Worker, Expr::value(worker))
-        .col_expr(Column::LeaseUntil, Expr::value(lease_until))
+        .col_expr(Column::LeaseExpiresAt, Expr::value(lease_expires_at))
         .col_expr(Column::DispatchedAt, Expr::value(row.dispatched_at.unwrap_or(now)))
         .col_expr(Column::StartedAt, Expr::value(row.started_at.unwrap_or(now)))
         .col_expr(Column::Rows, Expr::value(0_i64))
         .col_expr(Column::Bytes, Expr::value(0_i64));
     let won = done(db, to(update, Status::Running)).await?;
-    let Some(row) = find(db, id).await? else { return Ok(Claim::Over) };
+    let Some(row) = find(db, id).await? else { return Ok(Claim::Ended) };
     if won {
         return Ok(Claim::Won(Box::new(row)));
     }
     if !row.status()?.is_unfinished() || row.cancel_requested_at.is_some() {
-        return Ok(Claim::Over);
+        return Ok(Claim::Ended);
     }
-    Ok(Claim::Busy(row.lease_until.unwrap_or(now)))
+    Ok(Claim::Busy(row.lease_expires_at.unwrap_or(now)))
 }
 
 /// A worker's sign of life: its progress and a longer lease. False: the attempt no longer holds, stop at once.
@@ -90,11 +90,11 @@ pub async fn heartbeat(
     attempt: u32,
     progress: &Progress,
     now: DateTime<Utc>,
-    lease_until: DateTime<Utc>,
+    lease_expires_at: DateTime<Utc>,
 ) -> Result<bool, StoreError> {
     let update = running(id, attempt, now)
         .filter(Column::CancelRequestedAt.is_null())
-        .col_expr(Column::LeaseUntil, Expr::value(lease_until))
+        .col_expr(Column::LeaseExpiresAt, Expr::value(lease_expires_at))
         .col_expr(Column::Rows, Expr::value(progress.rows.cast_signed()))
         .col_expr(Column::RowsTotal, Expr::value(progress.rows_total.map(u64::cast_signed)))
         .col_expr(Column::Bytes, Expr::value(progress.bytes.cast_signed()));
@@ -105,7 +105,7 @@ pub async fn heartbeat(
 ///
 /// # Errors
 /// When the database fails.
-pub async fn give_up_lease(
+pub async fn release_lease(
     db: &impl ConnectionTrait,
     id: ExportId,
     attempt: u32,
@@ -241,7 +241,7 @@ fn running(id: ExportId, attempt: u32, now: DateTime<Utc>) -> UpdateMany<Entity>
 fn freed(id: ExportId, attempt: u32, now: DateTime<Utc>) -> UpdateMany<Entity> {
     running(id, attempt, now)
         .filter(Column::Worker.is_not_null())
-        .col_expr(Column::LeaseUntil, Expr::value(now))
+        .col_expr(Column::LeaseExpiresAt, Expr::value(now))
         .col_expr(Column::Worker, Expr::value(None::<String>))
 }
 

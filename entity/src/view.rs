@@ -6,13 +6,13 @@ use protocol::{
 };
 use serde_json::Value;
 
-use crate::{StoreError, export::Model, turns::Outlook};
+use crate::{StoreError, dispatch_queue::QueuePosition, export::Model};
 
 /// The export object of the contract. The outlook of a waiting one is looked up by the caller, where it matters.
 ///
 /// # Errors
 /// [`StoreError::Damaged`] for a row that no code of ours wrote.
-pub fn export(row: &Model, outlook: Option<Outlook>) -> Result<Export, StoreError> {
+pub fn export(row: &Model, outlook: Option<QueuePosition>) -> Result<Export, StoreError> {
     let status = row.status()?;
     let outlook = outlook.filter(|_| matches!(status, Status::Queued | Status::Dispatched));
     Ok(Export {
@@ -39,7 +39,7 @@ pub fn export(row: &Model, outlook: Option<Outlook>) -> Result<Export, StoreErro
         },
         file: file(row).filter(|_| status == Status::Completed),
         problem: problem(row)?,
-        links: Links::of(row.export_id()),
+        links: Links::for_export(row.export_id()),
     })
 }
 

@@ -4,20 +4,19 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 use entity::{
-    account, export,
+    account,
+    credit_policy::{CreditPolicy, CreditsConfig},
+    export,
     ledger::{self, Balance},
-    submit_key,
-    terms::{CreditsConfig, Terms},
     transition,
 };
 use futures::future::join_all;
-use migration::{Migrator, MigratorTrait};
 use protocol::{
     credits::EntryKind,
     id::{ExportId, Owner},
     problem::{Problem, Slug},
 };
-use sea_orm::{ConnectionTrait, DatabaseConnection, EntityTrait, FromQueryResult, Statement, TransactionTrait};
+use sea_orm::{ConnectionTrait, DatabaseConnection, EntityTrait, TransactionTrait};
 use testkit::db::Postgres;
 
 /// The evening before a night.
@@ -29,8 +28,8 @@ fn alice() -> Owner {
     Owner::new("acme", "alice")
 }
 
-fn terms(cap: Option<i64>) -> Terms {
-    Terms::try_from(&CreditsConfig { cap, ..CreditsConfig::default() }).unwrap()
+fn policy(cap: Option<i64>) -> CreditPolicy {
+    CreditPolicy::new(&CreditsConfig { accrual_cap: cap, ..CreditsConfig::default() }, "UTC").unwrap()
 }
 
 async fn on_both(check: impl AsyncFn(&DatabaseConnection)) {
@@ -41,18 +40,24 @@ async fn on_both(check: impl AsyncFn(&DatabaseConnection)) {
     check(&database.db).await;
 }
 
-async fn reckon(db: &DatabaseConnection, owner: &Owner, terms: &Terms, now: DateTime<Utc>) -> Balance {
+async fn reckon(db: &DatabaseConnection, owner: &Owner, policy: &CreditPolicy, now: DateTime<Utc>) -> Balance {
     let tx = db.begin().await.unwrap();
-    let balance = ledger::reckon(&tx, owner, terms, now).await.unwrap();
+    let balance = ledger::open_and_accrue(&tx, owner, policy, now).await.unwrap();
     tx.commit().await.unwrap();
     balance
 }
 
 /// An export with its hold, as a gateway takes it.
-async fn submit(db: &DatabaseConnection, owner: &Owner, terms: &Terms, cost: i64, now: DateTime<Utc>) -> ExportId {
+async fn submit(
+    db: &DatabaseConnection,
+    owner: &Owner,
+    policy: &CreditPolicy,
+    cost: i64,
+    now: DateTime<Utc>,
+) -> ExportId {
     let id = ExportId::generate();
     let tx = db.begin().await.unwrap();
-    ledger::reckon(&tx, owner, terms, now).await.unwrap();
+    ledger::open_and_accrue(&tx, owner, policy, now).await.unwrap();
     assert!(ledger::hold(&tx, owner, id, cost, now).await.unwrap());
     export::insert(&tx, export::Model { credits: cost, ..export::Model::queued(id, owner, now) }).await.unwrap();
     tx.commit().await.unwrap();
@@ -80,26 +85,30 @@ async fn row(db: &DatabaseConnection, owner: &Owner) -> account::Model {
 #[tokio::test]
 async fn who_reads_who_looks_and_who_reckons_see_the_same() {
     on_both(async |db| {
-        let (terms, alice) = (terms(None), alice());
-        let read = async |now| ledger::read(db, &alice, &terms, now).await.unwrap();
+        let (policy, alice) = (policy(None), alice());
+        let read = async |now| ledger::read(db, &alice, &policy, now).await.unwrap();
         assert_eq!(read(day(0)).await, Balance { balance: 0, held: 0 }, "never opened");
-        assert_eq!(reckon(db, &alice, &terms, day(0)).await, Balance { balance: 5, held: 0 });
-        let id = submit(db, &alice, &terms, 2, day(0)).await;
+        assert_eq!(reckon(db, &alice, &policy, day(0)).await, Balance { balance: 5, held: 0 });
+        let id = submit(db, &alice, &policy, 2, day(0)).await;
         // one night over, and an export ends in between
         assert_eq!(read(day(1)).await, Balance { balance: 4, held: 2 });
         cancel(db, &alice, id, 2, day(1)).await;
         assert_eq!(read(day(1)).await, Balance { balance: 6, held: 0 });
-        submit(db, &alice, &terms, 6, day(1)).await;
+        submit(db, &alice, &policy, 6, day(1)).await;
         for now in [day(3), day(4)] {
             let expected = read(now).await;
-            assert_eq!(ledger::look(db, &alice, &terms, now).await.unwrap(), None, "there are nights to write down");
-            assert_eq!(reckon(db, &alice, &terms, now).await, expected);
-            assert_eq!(ledger::look(db, &alice, &terms, now).await.unwrap(), Some(expected));
+            assert_eq!(
+                ledger::read_if_current(db, &alice, &policy, now).await.unwrap(),
+                None,
+                "there are nights to write down"
+            );
+            assert_eq!(reckon(db, &alice, &policy, now).await, expected);
+            assert_eq!(ledger::read_if_current(db, &alice, &policy, now).await.unwrap(), Some(expected));
         }
         assert_eq!(read(day(4)).await, Balance { balance: 3, held: 6 });
         // a clock that steps back takes and gives nothing
         for now in [day(0), day(2), day(4)] {
-            assert_eq!(reckon(db, &alice, &terms, now).await, Balance { balance: 3, held: 6 });
+            assert_eq!(reckon(db, &alice, &policy, now).await, Balance { balance: 3, held: 6 });
         }
         assert_eq!(amounts(db, &alice).await, [5, -2, 2, 1, -6, 1, 1, 1]);
         assert_eq!(ledger::audit(db).await.unwrap(), []);
@@ -110,17 +119,17 @@ async fn who_reads_who_looks_and_who_reckons_see_the_same() {
 #[tokio::test]
 async fn nights_stop_at_the_cap_and_go_on_below_it() {
     on_both(async |db| {
-        let (terms, alice) = (terms(Some(6)), alice());
-        reckon(db, &alice, &terms, day(0)).await;
-        assert_eq!(ledger::read(db, &alice, &terms, day(9)).await.unwrap().balance, 6);
-        assert_eq!(reckon(db, &alice, &terms, day(9)).await.balance, 6);
-        submit(db, &alice, &terms, 4, day(9)).await;
-        assert_eq!(reckon(db, &alice, &terms, day(11)).await.balance, 4);
+        let (policy, alice) = (policy(Some(6)), alice());
+        reckon(db, &alice, &policy, day(0)).await;
+        assert_eq!(ledger::read(db, &alice, &policy, day(9)).await.unwrap().balance, 6);
+        assert_eq!(reckon(db, &alice, &policy, day(9)).await.balance, 6);
+        submit(db, &alice, &policy, 4, day(9)).await;
+        assert_eq!(reckon(db, &alice, &policy, day(11)).await.balance, 4);
         let tx = db.begin().await.unwrap();
-        ledger::reckon(&tx, &alice, &terms, day(11)).await.unwrap();
+        ledger::open_and_accrue(&tx, &alice, &policy, day(11)).await.unwrap();
         ledger::grant(&tx, &alice, 10, "a gift may exceed it", day(11)).await.unwrap();
         tx.commit().await.unwrap();
-        assert_eq!(reckon(db, &alice, &terms, day(20)).await.balance, 14);
+        assert_eq!(reckon(db, &alice, &policy, day(20)).await.balance, 14);
         assert_eq!(amounts(db, &alice).await, [5, 1, -4, 1, 1, 10]);
         assert_eq!(ledger::audit(db).await.unwrap(), []);
     })
@@ -130,11 +139,11 @@ async fn nights_stop_at_the_cap_and_go_on_below_it() {
 #[tokio::test]
 async fn twenty_at_once_open_an_account_once_and_add_each_night_once() {
     on_both(async |db| {
-        let (terms, alice) = (terms(None), alice());
+        let (policy, alice) = (policy(None), alice());
         for (now, balance) in [(day(0), 5), (day(3), 8)] {
             let all = join_all((0..20).map(|_| {
                 let (db, alice) = (db.clone(), alice.clone());
-                tokio::spawn(async move { reckon(&db, &alice, &terms, now).await })
+                tokio::spawn(async move { reckon(&db, &alice, &policy, now).await })
             }));
             for found in all.await {
                 assert_eq!(found.unwrap(), Balance { balance, held: 0 });
@@ -149,28 +158,28 @@ async fn twenty_at_once_open_an_account_once_and_add_each_night_once() {
 #[tokio::test]
 async fn a_night_in_batches_gives_what_each_would_reckon_alone() {
     on_both(async |db| {
-        let terms = terms(Some(7));
+        let policy = policy(Some(7));
         let people: Vec<Owner> = (0..25).map(|i| Owner::new(format!("t{}", i % 3), format!("u{i}"))).collect();
         for (i, owner) in (0_i64..).zip(&people) {
             // opened and last seen on different days, with different balances and things held
             let opened = day(i % 3);
-            reckon(db, owner, &terms, opened).await;
+            reckon(db, owner, &policy, opened).await;
             if i % 6 > 0 {
-                submit(db, owner, &terms, (i % 6).min(5), opened).await;
+                submit(db, owner, &policy, (i % 6).min(5), opened).await;
             }
         }
         let now = day(4);
         let mut expected = Vec::new();
         for owner in &people {
-            expected.push(ledger::read(db, owner, &terms, now).await.unwrap());
+            expected.push(ledger::read(db, owner, &policy, now).await.unwrap());
         }
-        let mut done = ledger::Night::default();
-        for seen in terms.active(now) {
+        let mut done = ledger::AccruedBatch::default();
+        for seen in policy.active_dates(now) {
             loop {
                 let tx = db.begin().await.unwrap();
                 // SQLite's transactions begin with a write
-                tx.execute_unprepared("UPDATE credit_account SET news = news WHERE 1 = 0").await.unwrap();
-                let night = ledger::reckon_seen(&tx, &terms, now, seen, 4).await.unwrap();
+                tx.execute_unprepared("UPDATE credit_account SET version = version WHERE 1 = 0").await.unwrap();
+                let night = ledger::accrue_batch(&tx, &policy, now, seen, 4).await.unwrap();
                 tx.commit().await.unwrap();
                 if night.accounts == 0 {
                     break;
@@ -185,8 +194,8 @@ async fn a_night_in_batches_gives_what_each_would_reckon_alone() {
         for (owner, expected) in people.iter().zip(&expected) {
             let row = row(db, owner).await;
             assert_eq!(Balance { balance: row.balance, held: row.held }, *expected, "{owner:?}");
-            assert_eq!(row.granted_through, terms.day(now));
-            assert_eq!(reckon(db, owner, &terms, now).await, *expected);
+            assert_eq!(row.granted_through, policy.local_date(now));
+            assert_eq!(reckon(db, owner, &policy, now).await, *expected);
         }
         let mut given = 0;
         for owner in &people {
@@ -203,8 +212,8 @@ async fn a_night_in_batches_gives_what_each_would_reckon_alone() {
 #[tokio::test]
 async fn an_adjustment_below_nothing_is_refused() {
     on_both(async |db| {
-        let (terms, alice) = (terms(None), alice());
-        reckon(db, &alice, &terms, day(0)).await;
+        let (policy, alice) = (policy(None), alice());
+        reckon(db, &alice, &policy, day(0)).await;
         assert!(!ledger::adjust(db, &alice, -6, "too much", day(0)).await.unwrap());
         assert!(!ledger::adjust(db, &alice, i64::MIN, "far too much", day(0)).await.unwrap());
         assert!(ledger::adjust(db, &alice, -5, "a mistake", day(0)).await.unwrap());
@@ -223,15 +232,15 @@ async fn an_adjustment_below_nothing_is_refused() {
 #[tokio::test]
 async fn an_account_that_was_tampered_with_is_found_and_mended() {
     on_both(async |db| {
-        let terms = terms(None);
+        let policy = policy(None);
         let (alice, bob, carol) = (alice(), Owner::new("acme", "bob"), Owner::new("acme", "carol"));
         for owner in [&alice, &bob, &carol] {
-            submit(db, owner, &terms, 1, day(0)).await;
+            submit(db, owner, &policy, 1, day(0)).await;
         }
         assert_eq!(ledger::audit(db).await.unwrap(), []);
         db.execute_unprepared("UPDATE credit_account SET balance = balance + 3 WHERE user_id = 'alice'").await.unwrap();
         db.execute_unprepared("UPDATE credit_account SET held = 2 WHERE user_id = 'bob'").await.unwrap();
-        let news = [row(db, &alice).await.news, row(db, &carol).await.news];
+        let news = [row(db, &alice).await.version, row(db, &carol).await.version];
         let findings = ledger::audit(db).await.unwrap();
         let said = |i: usize| (findings[i].owner(), findings[i].balance, findings[i].held);
         let true_ones = |i: usize| (findings[i].ledger_balance, findings[i].ledger_held, findings[i].unfinished);
@@ -245,52 +254,7 @@ async fn an_account_that_was_tampered_with_is_found_and_mended() {
             assert_eq!((row(db, owner).await.balance, row(db, owner).await.held), (4, 1));
         }
         // its owner is told, and nobody else
-        assert_eq!([row(db, &alice).await.news, row(db, &carol).await.news], [news[0] + 1, news[1]]);
-    })
-    .await;
-}
-
-#[derive(Debug, PartialEq, FromQueryResult)]
-struct OldKey {
-    idempotency_key: Option<String>,
-    request_hash: String,
-}
-
-#[tokio::test]
-async fn keys_survive_the_step_to_a_table_of_their_own_and_back() {
-    on_both(async |db| {
-        let (terms, alice) = (terms(None), alice());
-        let (two, one, none) = (
-            submit(db, &alice, &terms, 1, day(0)).await,
-            submit(db, &alice, &terms, 1, day(0)).await,
-            submit(db, &alice, &terms, 1, day(0)).await,
-        );
-        for (key, hash, id) in [("a", "h1", two), ("b", "h2", two), ("c", "h3", one)] {
-            submit_key::insert(db, &alice, key, hash, id, day(0)).await.unwrap();
-        }
-        let mut names = Migrator::migrations().into_iter().rev().map(|step| step.name().to_owned());
-        let steps = names.position(|name| name.ends_with("submit_keys")).unwrap() + 1;
-        Migrator::down(db, Some(u32::try_from(steps).unwrap())).await.unwrap();
-        let backend = db.get_database_backend();
-        let old = async |wanted: ExportId| {
-            let all = "SELECT id, idempotency_key, request_hash FROM export";
-            let rows = db.query_all_raw(Statement::from_string(backend, all)).await.unwrap();
-            let row = rows.iter().find(|row| row.try_get::<uuid::Uuid>("", "id").unwrap() == wanted.0).unwrap();
-            OldKey::from_query_result(row, "").unwrap()
-        };
-        let key = |key: Option<&str>, hash: &str| OldKey {
-            idempotency_key: key.map(str::to_owned),
-            request_hash: hash.to_owned(),
-        };
-        assert_eq!(old(two).await, key(Some("a"), "h1"), "an earlier version can keep one of them");
-        assert_eq!(old(one).await, key(Some("c"), "h3"));
-        assert_eq!(old(none).await, key(None, ""));
-        Migrator::up(db, None).await.unwrap();
-        for (key, hash, id) in [("a", "h1", two), ("c", "h3", one)] {
-            let found = submit_key::find(db, &alice, key).await.unwrap().unwrap();
-            assert_eq!((found.request_hash.as_str(), found.export_id), (hash, id.0));
-        }
-        assert_eq!(submit_key::find(db, &alice, "b").await.unwrap(), None);
+        assert_eq!([row(db, &alice).await.version, row(db, &carol).await.version], [news[0] + 1, news[1]]);
     })
     .await;
 }
@@ -298,13 +262,13 @@ async fn keys_survive_the_step_to_a_table_of_their_own_and_back() {
 #[tokio::test]
 async fn a_release_does_not_swallow_a_night() {
     on_both(async |db| {
-        let (capped, owner) = (terms(Some(5)), alice());
+        let (capped, owner) = (policy(Some(5)), alice());
         let id = submit(db, &owner, &capped, 1, day(0)).await;
         // the night fills the account up, and then the hold comes back, whoever looks first
         let seen = ledger::read(db, &owner, &capped, day(1)).await.unwrap();
         assert_eq!(seen, Balance { balance: 5, held: 1 });
         let tx = db.begin().await.unwrap();
-        ledger::catch_up(&tx, &owner, &capped, day(1)).await.unwrap();
+        ledger::accrue(&tx, &owner, &capped, day(1)).await.unwrap();
         tx.commit().await.unwrap();
         cancel(db, &owner, id, 1, day(1)).await;
         assert_eq!(reckon(db, &owner, &capped, day(1)).await, Balance { balance: 6, held: 0 });

@@ -4,11 +4,10 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 use entity::{
-    account, export, ledger, segment,
-    terms::{CreditsConfig, Terms},
-    transition,
+    account,
+    credit_policy::{CreditPolicy, CreditsConfig},
+    export, ledger, maintenance, segment, transition,
     transition::Claim,
-    upkeep,
 };
 use migration::{Migrator, MigratorTrait};
 use protocol::{
@@ -38,7 +37,7 @@ async fn database() -> DatabaseConnection {
 
 async fn queued(db: &DatabaseConnection) -> ExportId {
     let id = ExportId::generate();
-    let row = export::Model { retention_s: 60, ..export::Model::queued(id, &alice(), now()) };
+    let row = export::Model { retention_seconds: 60, ..export::Model::queued(id, &alice(), now()) };
     export::insert(db, row).await.unwrap();
     id
 }
@@ -67,13 +66,13 @@ async fn a_stale_worker_is_fenced_off() {
     assert!(!transition::completed(&db, id, 1, &file, now(), lease(60), now()).await.unwrap());
     assert!(transition::completed(&db, id, 2, &file, now(), lease(60), now()).await.unwrap());
     assert!(!transition::canceled(&db, id, &Problem::new(Slug::Canceled, "x"), now()).await.unwrap());
-    assert_eq!(transition::claim(&db, id, "three", lease(99), lease(120)).await.unwrap(), Claim::Over);
+    assert_eq!(transition::claim(&db, id, "three", lease(99), lease(120)).await.unwrap(), Claim::Ended);
 
     let row = export::find_owned(&db, &alice(), id).await.unwrap().unwrap();
     assert_eq!(entity::view::export(&row, None).unwrap().file, Some(file));
     assert_eq!(export::find_owned(&db, &Owner::new("globex", "alice"), id).await.unwrap(), None);
-    assert_eq!(upkeep::overdue(&db, Uuid::nil(), lease(59), 9).await.unwrap().len(), 0);
-    assert_eq!(upkeep::overdue(&db, Uuid::nil(), lease(60), 9).await.unwrap().len(), 1);
+    assert_eq!(maintenance::past_retention(&db, Uuid::nil(), lease(59), 9).await.unwrap().len(), 0);
+    assert_eq!(maintenance::past_retention(&db, Uuid::nil(), lease(60), 9).await.unwrap().len(), 1);
 }
 
 #[tokio::test]
@@ -91,8 +90,8 @@ async fn what_fails_or_dies_is_counted_and_what_is_handed_over_is_not() {
     };
     assert_eq!(claimed("one", 0).await, (1, 0, Some("one".into())));
     for (attempt, worker) in [(1, "two"), (2, "three"), (3, "four")] {
-        assert!(transition::give_up_lease(&db, id, attempt, lease(1)).await.unwrap());
-        assert!(!transition::give_up_lease(&db, id, attempt, lease(1)).await.unwrap());
+        assert!(transition::release_lease(&db, id, attempt, lease(1)).await.unwrap());
+        assert!(!transition::release_lease(&db, id, attempt, lease(1)).await.unwrap());
         assert_eq!(claimed(worker, 1).await, (attempt.cast_signed() + 1, 0, Some(worker.into())));
     }
     assert!(transition::attempt_failed(&db, id, 4, lease(2)).await.unwrap());
@@ -110,7 +109,7 @@ async fn a_cancel_request_stops_claims_and_heartbeats() {
     assert!(!transition::request_cancel(&db, &Owner::new("acme", "bob"), id, now()).await.unwrap());
     assert!(transition::request_cancel(&db, &alice(), id, now()).await.unwrap());
     assert!(!transition::heartbeat(&db, id, 1, &Progress::default(), now(), lease(30)).await.unwrap());
-    assert_eq!(transition::claim(&db, id, "two", lease(11), lease(30)).await.unwrap(), Claim::Over);
+    assert_eq!(transition::claim(&db, id, "two", lease(11), lease(30)).await.unwrap(), Claim::Ended);
     assert_eq!(export::cancel_requested(&db, 9).await.unwrap().len(), 1);
     assert!(transition::canceled(&db, id, &Problem::new(Slug::Canceled, "as asked"), now()).await.unwrap());
     assert_eq!(export::count_unfinished(&db, &alice()).await.unwrap(), 0);
@@ -119,10 +118,10 @@ async fn a_cancel_request_stops_claims_and_heartbeats() {
 #[tokio::test]
 async fn credits_are_held_captured_and_released_once() {
     let db = database().await;
-    let terms = Terms::try_from(&CreditsConfig { opening: 2, ..CreditsConfig::default() }).unwrap();
+    let policy = CreditPolicy::new(&CreditsConfig { initial_balance: 2, ..CreditsConfig::default() }, "UTC").unwrap();
     let (one, two, three) = (ExportId::generate(), ExportId::generate(), ExportId::generate());
     for _ in 0..2 {
-        assert_eq!(ledger::reckon(&db, &alice(), &terms, now()).await.unwrap().balance, 2);
+        assert_eq!(ledger::open_and_accrue(&db, &alice(), &policy, now()).await.unwrap().balance, 2);
     }
     assert!(ledger::hold(&db, &alice(), one, 1, now()).await.unwrap());
     assert!(ledger::hold(&db, &alice(), two, 1, now()).await.unwrap());
@@ -132,7 +131,7 @@ async fn credits_are_held_captured_and_released_once() {
         assert_eq!(ledger::release(&db, &alice(), two, 1, "canceled", now()).await.unwrap(), first);
     }
     ledger::grant(&db, &alice(), 3, "gift", now()).await.unwrap();
-    assert_eq!(ledger::read(&db, &alice(), &terms, now()).await.unwrap().balance, 4);
+    assert_eq!(ledger::read(&db, &alice(), &policy, now()).await.unwrap().balance, 4);
 
     let entries = ledger::entries(&db, &alice(), 99).await.unwrap();
     let account = account::Entity::find_by_id(("acme".to_owned(), "alice".to_owned())).one(&db).await.unwrap().unwrap();

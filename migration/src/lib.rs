@@ -1,6 +1,7 @@
-//! Database migrations, one file a step, for PostgreSQL and SQLite alike.
+//! Database migrations for PostgreSQL and SQLite.
 //!
-//! This crate depends on nothing of ours: a migration that has landed never changes, whatever the models do later.
+//! This crate depends on no other crate of the workspace. A released migration never changes, whatever happens to the
+//! models later.
 
 use std::collections::HashSet;
 
@@ -11,16 +12,12 @@ use sea_orm_migration::{
     seaql_migrations,
 };
 
-mod m20261122_000001_exports;
-mod m20261122_000002_credits;
-mod m20261122_000003_menus;
-mod m20261122_000004_failures;
-mod m20261122_000005_nights;
-mod m20261122_000006_clock;
-mod m20261122_000007_turns;
-mod m20261122_000008_submit_keys;
+mod m20261129_000001_exports;
+mod m20261129_000002_idempotency_keys;
+mod m20261129_000003_credits;
+mod m20261129_000004_scheduling;
 
-/// All steps in order.
+/// Applies and reverts the migrations in the order of their names.
 #[derive(Debug)]
 pub struct Migrator;
 
@@ -28,31 +25,27 @@ pub struct Migrator;
 impl MigratorTrait for Migrator {
     fn migrations() -> Vec<Box<dyn MigrationTrait>> {
         vec![
-            Box::new(m20261122_000001_exports::Migration),
-            Box::new(m20261122_000002_credits::Migration),
-            Box::new(m20261122_000003_menus::Migration),
-            Box::new(m20261122_000004_failures::Migration),
-            Box::new(m20261122_000005_nights::Migration),
-            Box::new(m20261122_000006_clock::Migration),
-            Box::new(m20261122_000007_turns::Migration),
-            Box::new(m20261122_000008_submit_keys::Migration),
+            Box::new(m20261129_000001_exports::Migration),
+            Box::new(m20261129_000002_idempotency_keys::Migration),
+            Box::new(m20261129_000003_credits::Migration),
+            Box::new(m20261129_000004_scheduling::Migration),
         ]
     }
 }
 
-/// The names of the steps that this program has and a database lacks. Changes nothing.
+/// The names of the migrations of this program that the database lacks. Changes nothing in the database.
 ///
-/// Steps that the database has and this program doesn't know are no fault: a newer release made them, which an older one
-/// runs beside during a rollout, and after one that was rolled back.
+/// Migrations that only the database knows are no error: a newer release applied them. An older release runs beside a newer
+/// one during a rollout, and again after a rollback.
 ///
 /// # Errors
 /// When the database can't be read.
 pub async fn missing(db: &DatabaseConnection) -> Result<Vec<String>, DbErr> {
     let applied: HashSet<String> = if SchemaManager::new(db).has_table("seaql_migrations").await? {
-        seaql_migrations::Entity::find().all(db).await?.into_iter().map(|step| step.version).collect()
+        seaql_migrations::Entity::find().all(db).await?.into_iter().map(|row| row.version).collect()
     } else {
         HashSet::new()
     };
-    let known = Migrator::migrations().into_iter().map(|step| step.name().to_owned());
+    let known = Migrator::migrations().into_iter().map(|migration| migration.name().to_owned());
     Ok(known.filter(|name| !applied.contains(name)).collect())
 }

@@ -11,7 +11,7 @@ use crate::catalog::{CatalogDataset, Column};
 /// What a caller without the scope has of a column.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Without {
+pub enum ColumnMask {
     /// Nothing: for them there is no such column.
     Hidden,
     /// NULL in each row.
@@ -31,7 +31,7 @@ pub struct ColumnRule {
     /// The scope that shows it as it is.
     pub scope: String,
     /// What others have of it.
-    pub without: Without,
+    pub mask: ColumnMask,
 }
 
 /// All rules of a dataset.
@@ -54,19 +54,19 @@ impl Access {
 
     /// What these scopes leave of a column; None for all of it.
     #[must_use]
-    pub fn rule(&self, column: &str, scopes: &[String]) -> Option<Without> {
+    pub fn mask_for(&self, column: &str, scopes: &[String]) -> Option<ColumnMask> {
         let rule = self.columns.iter().find(|rule| rule.column == column)?;
-        (!scopes.contains(&rule.scope)).then_some(rule.without)
+        (!scopes.contains(&rule.scope)).then_some(rule.mask)
     }
 
     /// The columns as a caller with these scopes sees them: without the hidden ones, and the masked ones marked.
     #[must_use]
-    pub fn visible(&self, columns: &[Column], scopes: &[String]) -> Vec<Column> {
-        let seen = columns.iter().filter_map(|column| match self.rule(&column.name, scopes) {
+    pub fn visible_columns(&self, columns: &[Column], scopes: &[String]) -> Vec<Column> {
+        let seen = columns.iter().filter_map(|column| match self.mask_for(&column.name, scopes) {
             None => Some(column.clone()),
-            Some(Without::Hidden) => None,
-            Some(without) => {
-                Some(Column { masked: true, nullable: column.nullable || without == Without::Null, ..column.clone() })
+            Some(ColumnMask::Hidden) => None,
+            Some(mask) => {
+                Some(Column { masked: true, nullable: column.nullable || mask == ColumnMask::Null, ..column.clone() })
             }
         });
         seen.collect()
@@ -77,11 +77,11 @@ impl CatalogDataset {
     /// The dataset as a caller with these scopes sees it; None when it isn't for them. Templates lose the columns that are
     /// made of hidden ones, and one that loses all of them is not offered.
     #[must_use]
-    pub fn seen_by(mut self, scopes: &[String]) -> Option<Self> {
+    pub fn visible_to(mut self, scopes: &[String]) -> Option<Self> {
         if !self.access.admits(scopes) {
             return None;
         }
-        self.info.columns = self.access.visible(&self.info.columns, scopes);
+        self.info.columns = self.access.visible_columns(&self.info.columns, scopes);
         let seen = &self.info.columns;
         self.info.templates.retain_mut(|template| {
             let Some(columns) = &mut template.columns else { return true };
@@ -117,7 +117,7 @@ mod tests {
             column: column(name),
             reads: reads.iter().map(ToString::to_string).collect(),
         };
-        let rule = |column: &str, without| ColumnRule { column: column.into(), scope: "pii".into(), without };
+        let rule = |column: &str, mask| ColumnRule { column: column.into(), scope: "pii".into(), mask };
         let template = |name: &str, columns| TemplateInfo { name: name.into(), title: String::new(), columns };
         let dataset = CatalogDataset {
             info: DatasetInfo {
@@ -138,15 +138,15 @@ mod tests {
                 credits: 1,
             },
             param_specs: vec![],
-            retention_s: 60,
+            retention_seconds: 60,
             access: Access {
                 scopes: vec![],
-                columns: vec![rule("salary", Without::Hidden), rule("email", Without::LastFour)],
+                columns: vec![rule("salary", ColumnMask::Hidden), rule("email", ColumnMask::LastFour)],
             },
-            rows_in_all: None,
+            total_rows: None,
         };
         let shown = |scopes: &[String]| {
-            let seen = dataset.clone().seen_by(scopes).unwrap();
+            let seen = dataset.clone().visible_to(scopes).unwrap();
             let columns = |template: &TemplateInfo| {
                 let columns = template.columns.iter().flatten();
                 columns.map(|c| (c.column.name.clone(), c.column.masked)).collect::<Vec<_>>()
@@ -162,16 +162,16 @@ mod tests {
     #[test]
     fn columns_are_hidden_or_marked_unless_the_scope_is_there() {
         let columns = ["id", "email", "salary"].map(|name| Column::new(name, ColumnType::String));
-        let rule = |column: &str, without| ColumnRule { column: column.into(), scope: "pii:read".into(), without };
+        let rule = |column: &str, mask| ColumnRule { column: column.into(), scope: "pii:read".into(), mask };
         let access = Access {
             scopes: vec!["hr".into()],
-            columns: vec![rule("salary", Without::Hidden), rule("email", Without::LastFour)],
+            columns: vec![rule("salary", ColumnMask::Hidden), rule("email", ColumnMask::LastFour)],
         };
         let scopes = |text: &str| scopes_of(json!({"scope": text}).as_object().unwrap());
-        let seen = access.visible(&columns, &scopes("export:* hr"));
+        let seen = access.visible_columns(&columns, &scopes("export:* hr"));
         let shown: Vec<_> = seen.iter().map(|c| (c.name.as_str(), c.masked)).collect();
         assert_eq!(shown, [("id", false), ("email", true)]);
-        assert_eq!(access.visible(&columns, &scopes("hr pii:read")), columns);
+        assert_eq!(access.visible_columns(&columns, &scopes("hr pii:read")), columns);
         assert!(access.admits(&scopes("x hr")) && !access.admits(&scopes("hrx")) && !access.admits(&[]));
         assert_eq!(scopes_of(&Map::new()), Vec::<String>::new());
     }

@@ -132,14 +132,14 @@ pub struct CatalogDataset {
     /// The parameters as the gateway checks them; `info.params` is made from these.
     pub param_specs: Vec<ParamSpec>,
     /// How long a finished file is kept, seconds.
-    pub retention_s: u64,
+    pub retention_seconds: u64,
     /// Who may see what of it.
     #[serde(default)]
     pub access: Access,
     /// About how many rows all callers have together. It decides the lane, and is for nobody to see: where a row policy
     /// holds, `info.rows_estimate` is None.
     #[serde(default)]
-    pub rows_in_all: Option<u64>,
+    pub total_rows: Option<u64>,
 }
 
 /// What one exporter offers: the value of its key in `SLUICE_CATALOG`, put again at each heartbeat.

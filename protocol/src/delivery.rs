@@ -46,7 +46,7 @@ pub struct Seal {
 
 /// What a file was made by.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct MadeBy {
+pub struct Provenance {
     /// The dataset's name.
     pub dataset: String,
     /// The version that its author gave it, or a digest of its description.
@@ -68,7 +68,7 @@ pub struct Manifest {
     pub attempt: u32,
     /// What made it; None in manifests that are older than this.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub made_by: Option<MadeBy>,
+    pub provenance: Option<Provenance>,
     /// All segments in order.
     pub segments: Vec<Segment>,
     /// The end.
@@ -140,7 +140,7 @@ pub enum GrantReply {
 /// Core NATS, notifier → gateways on [`crate::subject::delivery_announce`]: may be lost, so that a gateway also
 /// asks by itself from time to time.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "news", rename_all = "snake_case")]
+#[serde(tag = "announcement", rename_all = "snake_case")]
 pub enum Announcement {
     /// A new segment can be read.
     Segment {

@@ -80,7 +80,7 @@ pub enum OutcomeResult {
 impl OutcomeResult {
     /// Whether it says what somebody wants, not what became of an attempt.
     #[must_use]
-    pub const fn is_wish(&self) -> bool {
+    pub const fn is_command(&self) -> bool {
         matches!(self, Self::CancelRequested | Self::DeleteRequested)
     }
 }
@@ -158,7 +158,7 @@ impl EventBody {
 
 /// A progress note on core NATS: may be lost, never waited for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ProgressNote {
+pub struct ProgressReport {
     /// The export.
     pub export_id: ExportId,
     /// How far it is.

@@ -28,7 +28,7 @@ pub struct Estimate {
 
 /// Request on [`crate::subject::delivery_estimate`], gateway → any exporter of the pool.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct EstimateQuestion {
+pub struct EstimateRequest {
     /// What to export, with every default filled in.
     #[serde(flatten)]
     pub request: ExportRequest,
@@ -36,7 +36,7 @@ pub struct EstimateQuestion {
     pub claims: Map<String, Value>,
 }
 
-/// The answer to an [`EstimateQuestion`].
+/// The answer to an [`EstimateRequest`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "answer", rename_all = "snake_case")]
 pub enum EstimateReply {

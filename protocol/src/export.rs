@@ -118,7 +118,7 @@ pub struct Links {
 impl Links {
     /// The links of one export.
     #[must_use]
-    pub fn of(id: ExportId) -> Self {
+    pub fn for_export(id: ExportId) -> Self {
         Self {
             this: format!("/v1/exports/{id}"),
             file: format!("/v1/exports/{id}/file"),

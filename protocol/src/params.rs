@@ -92,7 +92,7 @@ pub fn check(specs: &[ParamSpec], given: &Map<String, Value>) -> Result<Map<Stri
     for spec in specs {
         let pointer = child("/params", &spec.name);
         match (given.get(&spec.name), &spec.default) {
-            (Some(value), _) => match fault(spec, value) {
+            (Some(value), _) => match value_error(spec, value) {
                 None => {
                     out.insert(spec.name.clone(), value.clone());
                 }
@@ -109,7 +109,7 @@ pub fn check(specs: &[ParamSpec], given: &Map<String, Value>) -> Result<Map<Stri
 
 /// Why a value is none for this parameter; None when it is one.
 #[must_use]
-pub fn fault(spec: &ParamSpec, value: &Value) -> Option<String> {
+pub fn value_error(spec: &ParamSpec, value: &Value) -> Option<String> {
     let nul = |value: &Value| value.as_str().is_some_and(|text| text.contains('\0'));
     if nul(value) || value.as_array().is_some_and(|values| values.iter().any(nul)) {
         return Some("a text without the character U+0000, please".to_owned());

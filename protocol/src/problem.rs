@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 /// The kind of a problem. `type` on the wire is `/problems/<slug>`, where the gateway serves a page about it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
-#[expect(missing_docs, reason = "each slug is explained, for people, by `Slug::explain`")]
+#[expect(missing_docs, reason = "each slug is explained, for people, by `Slug::explanation`")]
 pub enum Slug {
     Unauthorized,
     Forbidden,
@@ -137,7 +137,7 @@ impl Slug {
 
     /// What it means and what to do, for the page at `/problems/<slug>`.
     #[must_use]
-    pub const fn explain(self) -> &'static str {
+    pub const fn explanation(self) -> &'static str {
         match self {
             Self::Unauthorized => {
                 "The request carried no token, or one that is expired, not yet valid, badly signed, or meant for \
@@ -267,7 +267,7 @@ impl Problem {
 
     /// The same with the path and trace of the request that it answers, where it doesn't say them already.
     #[must_use]
-    pub fn of_request(mut self, instance: &str, trace_id: &str) -> Self {
+    pub fn with_request(mut self, instance: &str, trace_id: &str) -> Self {
         self.instance.get_or_insert_with(|| instance.to_owned());
         self.trace_id.get_or_insert_with(|| trace_id.to_owned());
         self

@@ -28,8 +28,8 @@ pub const EXPORTER_STREAMS: [&str; 2] = [STREAM_JOBS, "KV_SLUICE_CATALOG"];
 /// Everything in [`STREAM_JOBS`].
 pub const JOBS_ALL: &str = "sluice.v1.job.>";
 /// What the subjects of wishes begin with.
-const WISH: &str = "sluice.v1.outcome.wish.";
-/// Everything in [`STREAM_OUTCOMES`]: `outcome.<export_id>` and `outcome.wish.<export_id>`.
+const OUTCOME_COMMAND: &str = "sluice.v1.outcome.command.";
+/// Everything in [`STREAM_OUTCOMES`]: `outcome.<export_id>` and `outcome.command.<export_id>`.
 pub const OUTCOMES_ALL: &str = "sluice.v1.outcome.>";
 /// Everything in [`STREAM_EVENTS`].
 pub const EVENTS_ALL: &str = "sluice.v1.user.>";
@@ -81,7 +81,7 @@ impl Lane {
 
     /// The lane of this name. One that this version does not know is served with the patient ones.
     #[must_use]
-    pub fn of(name: &str) -> Self {
+    pub fn from_name(name: &str) -> Self {
         Self::ALL.into_iter().find(|lane| lane.as_str() == name).unwrap_or(Self::Bulk)
     }
 
@@ -112,7 +112,7 @@ pub fn job(pool: &str, lane: Lane, id: ExportId) -> String {
 
 /// What the consumer of a pool and lane filters by.
 #[must_use]
-pub fn jobs_of(pool: &str, lane: Lane) -> String {
+pub fn jobs_filter(pool: &str, lane: Lane) -> String {
     format!("sluice.v1.job.{}.{}.*", token(pool), lane.as_str())
 }
 
@@ -130,19 +130,19 @@ pub fn outcome(id: ExportId) -> String {
 
 /// Where a wish is published that leads to an outcome: the one kind of outcome that a gateway may publish.
 #[must_use]
-pub fn wish(id: ExportId) -> String {
-    format!("{WISH}{id}")
+pub fn outcome_command(id: ExportId) -> String {
+    format!("{OUTCOME_COMMAND}{id}")
 }
 
 /// Whether a subject is one on which only wishes may come.
 #[must_use]
-pub fn is_wish(subject: &str) -> bool {
-    subject.starts_with(WISH)
+pub fn is_outcome_command(subject: &str) -> bool {
+    subject.starts_with(OUTCOME_COMMAND)
 }
 
 /// Where a dead letter is published.
 #[must_use]
-pub fn dead(reason: &str, id: ExportId) -> String {
+pub fn dead_letter(reason: &str, id: ExportId) -> String {
     format!("sluice.v1.dead.{}.{id}", token(reason))
 }
 
@@ -166,7 +166,7 @@ pub fn progress(owner: &Owner, id: ExportId) -> String {
 
 /// The progress of all exports of one user.
 #[must_use]
-pub fn progress_of(owner: &Owner) -> String {
+pub fn user_progress(owner: &Owner) -> String {
     format!("sluice.v1.progress.{}.{}.*", token(&owner.tenant), token(&owner.user))
 }
 
@@ -227,6 +227,6 @@ mod tests {
     fn subjects_are_those_of_the_contract() {
         let owner = Owner::new("acme", "alice@example.com");
         assert_eq!(user_event(&owner, "completed"), "sluice.v1.user.acme.=YWxpY2VAZXhhbXBsZS5jb20.completed");
-        assert_eq!(jobs_of("default", Lane::Bulk), "sluice.v1.job.default.bulk.*");
+        assert_eq!(jobs_filter("default", Lane::Bulk), "sluice.v1.job.default.bulk.*");
     }
 }

@@ -43,15 +43,15 @@ pub async fn sqlite() -> TestDatabase {
 #[cfg(test)]
 mod tests {
     use chrono::DateTime;
-    use entity::terms::{CreditsConfig, Terms};
+    use entity::credit_policy::{CreditsConfig, CreditPolicy};
     use protocol::id::Owner;
 
     use super::*;
 
     async fn opens_an_account(database: &TestDatabase) {
         let owner = Owner::new("acme", "alice");
-        let terms = Terms::try_from(&CreditsConfig::default()).unwrap();
-        let balance = entity::ledger::reckon(&database.db, &owner, &terms, DateTime::UNIX_EPOCH).await.unwrap();
+        let credit_policy = CreditPolicy::new(&CreditsConfig::default(), "UTC").unwrap();
+        let balance = entity::ledger::open_and_accrue(&database.db, &owner, &credit_policy, DateTime::UNIX_EPOCH).await.unwrap();
         assert_eq!(balance.balance, 5);
     }
 
@@ -66,9 +66,9 @@ mod tests {
         let (one, two) = (postgres.database().await, postgres.database().await);
         assert_ne!(one.url(), two.url());
         opens_an_account(&one).await;
-        let terms = Terms::try_from(&CreditsConfig::default()).unwrap();
+        let credit_policy = CreditPolicy::new(&CreditsConfig::default(), "UTC").unwrap();
         let owner = Owner::new("acme", "alice");
-        let elsewhere = entity::ledger::read(&two.db, &owner, &terms, DateTime::UNIX_EPOCH);
+        let elsewhere = entity::ledger::read(&two.db, &owner, &credit_policy, DateTime::UNIX_EPOCH);
         assert_eq!(elsewhere.await.unwrap().balance, 0);
     }
 }

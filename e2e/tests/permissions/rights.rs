@@ -13,7 +13,7 @@ type Row = (&'static str, &'static str);
 const MESSAGES: [Row; 27] = [
     ("sluice.v1.job.default.bulk.x", "notifier"),
     ("sluice.v1.outcome.x", "exporter notifier restore"),
-    ("sluice.v1.outcome.wish.x", "gateway notifier restore"),
+    ("sluice.v1.outcome.command.x", "gateway notifier restore"),
     ("sluice.v1.user.acme.alice.completed", "notifier"),
     ("sluice.v1.dead.x.x", "exporter notifier restore"),
     ("sluice.v1.progress.acme.alice.x", "exporter notifier"),

@@ -3,7 +3,7 @@
 use protocol::id::Owner;
 use sea_orm::{DbBackend, FromQueryResult, Statement, TransactionTrait, entity::prelude::*};
 
-use super::with_news;
+use super::with_new_version;
 use crate::{StoreError, account};
 
 /// Every account, and everybody who has entries, with what the account says and what the ledger says. A hold is open
@@ -14,7 +14,7 @@ WITH open_hold AS (
     FROM credit_entry h
     WHERE h.kind = 'hold' AND NOT EXISTS (
         SELECT 1 FROM credit_entry e
-        WHERE e.export_id = h.export_id AND e.attempt_of_hold = h.attempt_of_hold AND e.kind IN ('capture', 'release'))
+        WHERE e.export_id = h.export_id AND e.hold_attempt = h.hold_attempt AND e.kind IN ('capture', 'release'))
     GROUP BY h.tenant, h.user_id),
 total AS (
     SELECT tenant, user_id, CAST(SUM(amount) AS BIGINT) AS balance FROM credit_entry GROUP BY tenant, user_id),
@@ -85,7 +85,7 @@ pub async fn rebuild(db: &DatabaseConnection) -> Result<Vec<Finding>, StoreError
             tx.execute_unprepared("LOCK TABLE credit_account IN SHARE ROW EXCLUSIVE MODE").await?;
         }
         _ => {
-            tx.execute_unprepared("UPDATE credit_account SET news = news WHERE 1 = 0").await?;
+            tx.execute_unprepared("UPDATE credit_account SET version = version WHERE 1 = 0").await?;
         }
     }
     let findings = audit(&tx).await?;
@@ -95,7 +95,7 @@ pub async fn rebuild(db: &DatabaseConnection) -> Result<Vec<Finding>, StoreError
             .col_expr(account::Column::Held, Expr::value(finding.ledger_held))
             .filter(account::Column::Tenant.eq(&finding.tenant))
             .filter(account::Column::UserId.eq(&finding.user_id));
-        with_news(update).exec(&tx).await?;
+        with_new_version(update).exec(&tx).await?;
     }
     tx.commit().await?;
     Ok(findings)

@@ -7,7 +7,7 @@ use protocol::{
 };
 use sea_orm::entity::prelude::*;
 
-use super::{Entry, append, change, with_news};
+use super::{Entry, append, change, with_new_version};
 use crate::{StoreError, account};
 
 /// Sets `cost` aside for an export. The account must have been reckoned in the same transaction. Returns false, and
@@ -23,7 +23,7 @@ pub async fn hold(
     now: DateTime<Utc>,
 ) -> Result<bool, StoreError> {
     let enough = account::Column::Balance.gte(cost);
-    if with_news(change(owner, -cost, cost)).filter(enough).exec(db).await?.rows_affected == 0 {
+    if with_new_version(change(owner, -cost, cost)).filter(enough).exec(db).await?.rows_affected == 0 {
         return Ok(false);
     }
     let entry = Entry { owner, kind: EntryKind::Hold, amount: -cost, reason: "export requested", at: now };

@@ -5,10 +5,10 @@
 //! whoever changes it adds the missing ones first. So an account that nobody touches costs nothing, and a reader who
 //! can't write adds the nights in their head, as [`read`] does.
 
+mod accrual;
 mod audit;
 mod exports;
-mod news;
-mod nights;
+mod notifications;
 mod operator;
 
 use chrono::{DateTime, NaiveDate, Utc};
@@ -24,13 +24,13 @@ use sea_orm::{
 };
 
 pub use self::{
+    accrual::{AccruedBatch, accrue, accrue_batch, open_and_accrue, read_if_current},
     audit::{Finding, audit, rebuild},
     exports::{capture, hold, release},
-    news::{Untold, told, untold},
-    nights::{Night, catch_up, look, reckon, reckon_seen},
+    notifications::{PendingNotification, mark_notified, pending_notifications},
     operator::{adjust, grant},
 };
-use crate::{StoreError, account, entry, terms::Terms};
+use crate::{StoreError, account, credit_policy::CreditPolicy, entry};
 
 /// What an account has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,11 +49,11 @@ pub struct Balance {
 pub async fn read(
     db: &impl ConnectionTrait,
     owner: &Owner,
-    terms: &Terms,
+    policy: &CreditPolicy,
     now: DateTime<Utc>,
 ) -> Result<Balance, StoreError> {
     let Some(row) = find(db, owner).await? else { return Ok(Balance { balance: 0, held: 0 }) };
-    let due = terms.due(row.balance, row.granted_through, terms.day(now));
+    let due = policy.accrued(row.balance, row.granted_through, policy.local_date(now));
     Ok(Balance { balance: row.balance + due, held: row.held })
 }
 
@@ -73,7 +73,7 @@ pub async fn entries(db: &impl ConnectionTrait, owner: &Owner, limit: u64) -> Re
         .map(|row| {
             let kind = kind(&row)?;
             let export_id = row.export_id.map(ExportId);
-            Ok(CreditEntry { kind, amount: row.amount, export_id, reason: row.reason, at: row.at.into() })
+            Ok(CreditEntry { kind, amount: row.amount, export_id, reason: row.reason, at: row.created_at.into() })
         })
         .collect()
 }
@@ -107,27 +107,27 @@ impl Entry<'_> {
             kind: Set(self.kind.as_str().to_owned()),
             amount: Set(self.amount),
             export_id: Set(None),
-            attempt_of_hold: Set(None),
+            hold_attempt: Set(None),
             granted_on: Set(None),
             reason: Set(self.reason.to_owned()),
-            at: Set(self.at),
+            created_at: Set(self.at),
         }
     }
 
     fn of_export(self, id: ExportId) -> entry::ActiveModel {
         // an export is held once, so its hold has this number
         const FIRST_HOLD: i32 = 0;
-        entry::ActiveModel { export_id: Set(Some(id.0)), attempt_of_hold: Set(Some(FIRST_HOLD)), ..self.row() }
+        entry::ActiveModel { export_id: Set(Some(id.0)), hold_attempt: Set(Some(FIRST_HOLD)), ..self.row() }
     }
 
-    fn of_night(self, night: NaiveDate) -> entry::ActiveModel {
+    fn daily_grant(self, night: NaiveDate) -> entry::ActiveModel {
         entry::ActiveModel { granted_on: Set(Some(night)), ..self.row() }
     }
 }
 
 /// Appends an entry; false when the same step of the same export was recorded before.
 async fn append(db: &impl ConnectionTrait, row: entry::ActiveModel) -> Result<bool, StoreError> {
-    let step = OnConflict::columns([entry::Column::ExportId, entry::Column::AttemptOfHold, entry::Column::Kind])
+    let step = OnConflict::columns([entry::Column::ExportId, entry::Column::HoldAttempt, entry::Column::Kind])
         .do_nothing()
         .to_owned();
     Ok(entry::Entity::insert(row).on_conflict(step).exec_without_returning(db).await? == 1)
@@ -143,6 +143,6 @@ fn change(owner: &Owner, balance: i64, held: i64) -> sea_orm::UpdateMany<account
 }
 
 /// There is something to tell its owner.
-fn with_news(update: sea_orm::UpdateMany<account::Entity>) -> sea_orm::UpdateMany<account::Entity> {
-    update.col_expr(account::Column::News, Expr::col(account::Column::News).add(1))
+fn with_new_version(update: sea_orm::UpdateMany<account::Entity>) -> sea_orm::UpdateMany<account::Entity> {
+    update.col_expr(account::Column::Version, Expr::col(account::Column::Version).add(1))
 }

@@ -8,7 +8,7 @@ use crate::{id::ExportId, problem::Problem, time::Timestamp};
 /// What died.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum DeadKind {
+pub enum DeadLetterKind {
     /// A job that failed for good: the export failed, and its credit went back.
     Job,
     /// An outcome that could never be settled: the export may be unfinished still.
@@ -25,7 +25,7 @@ pub struct DeadLetter {
     /// Whose message it is; nil for one that names none.
     pub export_id: ExportId,
     /// What it is.
-    pub kind: DeadKind,
+    pub kind: DeadLetterKind,
     /// Why, in a word.
     pub reason: String,
     /// Why, for people.
@@ -37,19 +37,19 @@ pub struct DeadLetter {
 /// Request on [`crate::subject::OPS_DEAD`]: newest first.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
-pub struct DeadRequest {
+pub struct DeadLettersRequest {
     /// At most this many, up to 100; 20 when absent.
     pub limit: Option<u32>,
     /// Only those before this number: `next_cursor` of the page before.
     pub cursor: Option<u64>,
 }
 
-/// The answer to a [`DeadRequest`].
+/// The answer to a [`DeadLettersRequest`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "answer", rename_all = "snake_case")]
-pub enum DeadReply {
+pub enum DeadLettersReply {
     /// A page.
-    Dead {
+    DeadLetters {
         /// The letters.
         items: Vec<DeadLetter>,
         /// How many there are in all.

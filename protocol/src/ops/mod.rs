@@ -8,7 +8,7 @@ mod exporter;
 use serde::{Deserialize, Serialize};
 
 pub use self::{
-    dead::{DeadKind, DeadLetter, DeadReply, DeadRequest, RequeueReply, RequeueRequest},
+    dead::{DeadLetter, DeadLetterKind, DeadLettersReply, DeadLettersRequest, RequeueReply, RequeueRequest},
     export::{CancelReply, CancelRequest, ExportLookup, ExportReply, ExportSummary, ExportsReply, ExportsRequest},
     exporter::{DrainReply, DrainRequest, ExporterInfo, ExportersReply, ExportersRequest},
 };

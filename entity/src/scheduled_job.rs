@@ -129,7 +129,7 @@ pub async fn request(db: &impl ConnectionTrait, name: &str, now: DateTime<Utc>) 
 ///
 /// # Errors
 /// When the database fails.
-pub async fn not_after(db: &impl ConnectionTrait, name: &str, latest: DateTime<Utc>) -> Result<(), StoreError> {
+pub async fn bring_forward(db: &impl ConnectionTrait, name: &str, latest: DateTime<Utc>) -> Result<(), StoreError> {
     let late = Condition::all().add(Column::Name.eq(name)).add(Column::DueAt.gt(latest));
     Entity::update_many().col_expr(Column::DueAt, Expr::value(latest)).filter(late).exec(db).await?;
     Ok(())
@@ -139,7 +139,7 @@ pub async fn not_after(db: &impl ConnectionTrait, name: &str, latest: DateTime<U
 ///
 /// # Errors
 /// When the database fails.
-pub async fn started(
+pub async fn record_start(
     db: &impl ConnectionTrait,
     name: &str,
     runner: &str,
@@ -156,43 +156,43 @@ pub async fn started(
 
 /// How a run ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Ended {
+pub struct FinishedRun {
     /// What it did, or why it failed.
     pub result: Result<String, String>,
     /// When it ended.
-    pub at: DateTime<Utc>,
+    pub ended_at: DateTime<Utc>,
     /// How long it took, milliseconds.
     pub duration_ms: i64,
     /// When it is to run next.
     pub due_at: DateTime<Utc>,
     /// A request up to this time is answered by this run.
-    pub began_at: DateTime<Utc>,
+    pub requests_through: DateTime<Utc>,
 }
 
 /// Notes the end of a run. It belongs into one transaction with [`crate::lease::fence`].
 ///
 /// # Errors
 /// When the database fails.
-pub async fn ended(db: &impl ConnectionTrait, name: &str, end: &Ended) -> Result<(), StoreError> {
-    let (word, detail) = match &end.result {
+pub async fn record_end(db: &impl ConnectionTrait, name: &str, run: &FinishedRun) -> Result<(), StoreError> {
+    let (word, detail) = match &run.result {
         Ok(detail) => ("ok", detail),
         Err(detail) => ("failed", detail),
     };
     Entity::update_many()
-        .col_expr(Column::EndedAt, Expr::value(end.at))
-        .col_expr(Column::DurationMs, Expr::value(end.duration_ms))
+        .col_expr(Column::EndedAt, Expr::value(run.ended_at))
+        .col_expr(Column::DurationMs, Expr::value(run.duration_ms))
         .col_expr(Column::Result, Expr::value(word))
         .col_expr(Column::Detail, Expr::value(detail.as_str()))
         .col_expr(Column::Runs, Expr::col(Column::Runs).add(1))
-        .col_expr(Column::Failures, Expr::col(Column::Failures).add(i64::from(end.result.is_err())))
-        .col_expr(Column::DueAt, Expr::value(end.due_at))
+        .col_expr(Column::Failures, Expr::col(Column::Failures).add(i64::from(run.result.is_err())))
+        .col_expr(Column::DueAt, Expr::value(run.due_at))
         .filter(Column::Name.eq(name))
         .exec(db)
         .await?;
     Entity::update_many()
         .col_expr(Column::RequestedAt, Expr::value(None::<DateTime<Utc>>))
         .filter(Column::Name.eq(name))
-        .filter(Column::RequestedAt.lte(end.began_at))
+        .filter(Column::RequestedAt.lte(run.requests_through))
         .exec(db)
         .await?;
     Ok(())
@@ -202,7 +202,7 @@ pub async fn ended(db: &impl ConnectionTrait, name: &str, end: &Ended) -> Result
 ///
 /// # Errors
 /// When the database fails.
-pub async fn leave(db: &impl ConnectionTrait, name: &str, state: Option<&str>) -> Result<(), StoreError> {
+pub async fn save_state(db: &impl ConnectionTrait, name: &str, state: Option<&str>) -> Result<(), StoreError> {
     Entity::update_many().col_expr(Column::State, Expr::value(state)).filter(Column::Name.eq(name)).exec(db).await?;
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! The `submit_key` table: which export an idempotency key of a person stands for. Several keys may stand for one, as
+//! The `idempotency_key` table: which export an idempotency key of a person stands for. Several keys may stand for one, as
 //! an identical running export is joined.
 
 use chrono::{DateTime, Utc};
@@ -9,7 +9,7 @@ use crate::StoreError;
 
 /// A row.
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
-#[sea_orm(table_name = "submit_key")]
+#[sea_orm(table_name = "idempotency_key")]
 pub struct Model {
     /// Whose it is.
     #[sea_orm(primary_key, auto_increment = false, column_type = "Text")]
@@ -26,7 +26,7 @@ pub struct Model {
     /// What it stands for.
     pub export_id: Uuid,
     /// When it came first.
-    pub at: DateTime<Utc>,
+    pub created_at: DateTime<Utc>,
 }
 
 /// No relations: found by key.
@@ -61,7 +61,7 @@ pub async fn insert(
         key: Set(key.to_owned()),
         request_hash: Set(request_hash.to_owned()),
         export_id: Set(id.0),
-        at: Set(now),
+        created_at: Set(now),
     };
     Entity::insert(row).exec_without_returning(db).await?;
     Ok(())

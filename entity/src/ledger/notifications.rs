@@ -10,11 +10,11 @@ use crate::{StoreError, account, entry};
 
 /// An account whose owner has not been told everything.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Untold {
+pub struct PendingNotification {
     /// Whose it is.
     pub owner: Owner,
     /// How many news there are now; to be given to [`told`].
-    pub news: i64,
+    pub version: i64,
     /// What the newest entry is: `grant` or another kind.
     pub reason: &'static str,
 }
@@ -23,8 +23,12 @@ pub struct Untold {
 ///
 /// # Errors
 /// When the database fails.
-pub async fn untold(db: &impl ConnectionTrait, after: Option<&Owner>, limit: u64) -> Result<Vec<Untold>, StoreError> {
-    let behind = ExprTrait::ne(Expr::col(account::Column::News), Expr::col(account::Column::Told));
+pub async fn pending_notifications(
+    db: &impl ConnectionTrait,
+    after: Option<&Owner>,
+    limit: u64,
+) -> Result<Vec<PendingNotification>, StoreError> {
+    let behind = ExprTrait::ne(Expr::col(account::Column::Version), Expr::col(account::Column::NotifiedVersion));
     let mut rows = account::Entity::find().filter(behind);
     if let Some(after) = after {
         let key = Expr::tuple([Expr::col(account::Column::Tenant), Expr::col(account::Column::UserId)]);
@@ -44,7 +48,7 @@ pub async fn untold(db: &impl ConnectionTrait, after: Option<&Owner>, limit: u64
             .await?;
         // of a kind that this version does not know, the values are told all the same
         let reason = newest.and_then(|entry| kind(&entry).ok()).map_or("adjustment", |kind| kind.as_str());
-        found.push(Untold { owner: Owner::new(row.tenant, row.user_id), news: row.news, reason });
+        found.push(PendingNotification { owner: Owner::new(row.tenant, row.user_id), version: row.version, reason });
     }
     Ok(found)
 }
@@ -53,12 +57,12 @@ pub async fn untold(db: &impl ConnectionTrait, after: Option<&Owner>, limit: u64
 ///
 /// # Errors
 /// When the database fails.
-pub async fn told(db: &impl ConnectionTrait, owner: &Owner, news: i64) -> Result<(), StoreError> {
+pub async fn mark_notified(db: &impl ConnectionTrait, owner: &Owner, version: i64) -> Result<(), StoreError> {
     account::Entity::update_many()
-        .col_expr(account::Column::Told, Expr::value(news))
+        .col_expr(account::Column::NotifiedVersion, Expr::value(version))
         .filter(account::Column::Tenant.eq(&owner.tenant))
         .filter(account::Column::UserId.eq(&owner.user))
-        .filter(account::Column::Told.lt(news))
+        .filter(account::Column::NotifiedVersion.lt(version))
         .exec(db)
         .await?;
     Ok(())

@@ -17,9 +17,9 @@ use sea_orm::{
 
 use crate::{StoreError, export};
 
-/// A row of the `turn` table: when a person was last served.
+/// A row of the `dispatch_turn` table: when a person was last served.
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
-#[sea_orm(table_name = "turn")]
+#[sea_orm(table_name = "dispatch_turn")]
 pub struct Model {
     /// The exporters.
     #[sea_orm(primary_key, auto_increment = false, column_type = "Text")]
@@ -43,7 +43,7 @@ pub enum Relation {}
 
 impl ActiveModelBehavior for ActiveModel {}
 
-/// `of_user` and `of_tenant` count what is in flight too: the number that an export would have if all before it in its
+/// `user_rank` and `tenant_rank` count what is in flight too: the number that an export would have if all before it in its
 /// person's, or tenant's, row were in flight.
 const ORDER: &str = "
 WITH flight AS (
@@ -52,32 +52,32 @@ WITH flight AS (
 tenant_flight AS (
     SELECT pool, lane, tenant, CAST(SUM(n) AS BIGINT) AS n FROM flight GROUP BY pool, lane, tenant),
 tenant_turn AS (
-    SELECT pool, lane, tenant, MAX(served_at) AS served_at FROM turn GROUP BY pool, lane, tenant),
+    SELECT pool, lane, tenant, MAX(served_at) AS served_at FROM dispatch_turn GROUP BY pool, lane, tenant),
 by_user AS (
     SELECT e.id, e.pool, e.lane, e.tenant, e.user_id,
         ROW_NUMBER() OVER (PARTITION BY e.pool, e.lane, e.tenant, e.user_id ORDER BY e.id)
-            + COALESCE(f.n, 0) AS of_user
+            + COALESCE(f.n, 0) AS user_rank
     FROM export e
     LEFT JOIN flight f ON f.pool = e.pool AND f.lane = e.lane AND f.tenant = e.tenant AND f.user_id = e.user_id
     WHERE e.status = 'queued' AND e.cancel_requested_at IS NULL),
 by_tenant AS (
-    SELECT b.id, b.pool, b.lane, b.tenant, b.user_id, b.of_user,
+    SELECT b.id, b.pool, b.lane, b.tenant, b.user_id, b.user_rank,
         ROW_NUMBER() OVER (
-            PARTITION BY b.pool, b.lane, b.tenant ORDER BY b.of_user, COALESCE(t.served_at, 0), b.id)
-            + COALESCE(f.n, 0) AS of_tenant
+            PARTITION BY b.pool, b.lane, b.tenant ORDER BY b.user_rank, COALESCE(t.served_at, 0), b.id)
+            + COALESCE(f.n, 0) AS tenant_rank
     FROM by_user b
     LEFT JOIN tenant_flight f ON f.pool = b.pool AND f.lane = b.lane AND f.tenant = b.tenant
-    LEFT JOIN turn t ON t.pool = b.pool AND t.lane = b.lane AND t.tenant = b.tenant AND t.user_id = b.user_id)
-SELECT b.id, b.pool, b.lane, b.tenant, b.user_id, b.of_user, b.of_tenant,
-    ROW_NUMBER() OVER (PARTITION BY b.pool, b.lane ORDER BY b.of_tenant, COALESCE(t.served_at, 0), b.id) AS place
+    LEFT JOIN dispatch_turn t ON t.pool = b.pool AND t.lane = b.lane AND t.tenant = b.tenant AND t.user_id = b.user_id)
+SELECT b.id, b.pool, b.lane, b.tenant, b.user_id, b.user_rank, b.tenant_rank,
+    ROW_NUMBER() OVER (PARTITION BY b.pool, b.lane ORDER BY b.tenant_rank, COALESCE(t.served_at, 0), b.id) AS lane_rank
 FROM by_tenant b
 LEFT JOIN tenant_turn t ON t.pool = b.pool AND t.lane = b.lane AND t.tenant = b.tenant
-ORDER BY place, b.id
+ORDER BY lane_rank, b.id
 LIMIT ";
 
-/// A waiting export and its place in the order.
+/// A waiting export and its lane_rank in the order.
 #[derive(Clone, Debug, PartialEq, Eq, FromQueryResult)]
-pub struct Waiting {
+pub struct WaitingExport {
     /// Which.
     pub id: Uuid,
     /// Its exporters.
@@ -89,14 +89,14 @@ pub struct Waiting {
     /// Whose.
     pub user_id: String,
     /// Its number among what its owner has in flight and waiting; from 1.
-    pub of_user: i64,
+    pub user_rank: i64,
     /// The same for the tenant.
-    pub of_tenant: i64,
-    /// Its place among all that wait for the same pool and lane; from 1.
-    pub place: i64,
+    pub tenant_rank: i64,
+    /// Its lane_rank among all that wait for the same pool and lane; from 1.
+    pub lane_rank: i64,
 }
 
-impl Waiting {
+impl WaitingExport {
     /// Which.
     #[must_use]
     pub fn export_id(&self) -> ExportId {
@@ -111,9 +111,9 @@ impl Waiting {
 }
 
 /// The first `limit` waiting exports by their places. Those that are to be canceled are left out.
-async fn order(db: &impl ConnectionTrait, limit: u64) -> Result<Vec<Waiting>, StoreError> {
+async fn order(db: &impl ConnectionTrait, limit: u64) -> Result<Vec<WaitingExport>, StoreError> {
     let statement = Statement::from_string(db.get_database_backend(), format!("{ORDER}{limit}"));
-    Ok(Waiting::find_by_statement(statement).all(db).await?)
+    Ok(WaitingExport::find_by_statement(statement).all(db).await?)
 }
 
 #[derive(Debug, FromQueryResult)]
@@ -149,7 +149,7 @@ async fn dispatched(db: &impl ConnectionTrait, limit: u64) -> Result<Vec<export:
 ///
 /// # Errors
 /// When the database fails.
-pub async fn served(
+pub async fn record_dispatch(
     db: &impl ConnectionTrait,
     pool: &str,
     lane: &str,
@@ -174,7 +174,7 @@ pub async fn served(
 ///
 /// # Errors
 /// When the database fails.
-pub async fn forget(db: &impl ConnectionTrait, before: DateTime<Utc>) -> Result<u64, StoreError> {
+pub async fn delete_before(db: &impl ConnectionTrait, before: DateTime<Utc>) -> Result<u64, StoreError> {
     let old = Entity::delete_many().filter(Column::ServedAt.lt(before.timestamp_micros()));
     Ok(old.exec(db).await?.rows_affected)
 }
@@ -184,9 +184,9 @@ const JUDGED_BY: u64 = 20;
 
 /// What waits, and for how long: a picture of one moment.
 #[derive(Clone, Debug, Default)]
-pub struct Survey {
+pub struct QueueSnapshot {
     /// The first of those that wait, by their places.
-    pub waiting: Vec<Waiting>,
+    pub waiting: Vec<WaitingExport>,
     ahead: HashMap<Uuid, u64>,
     lanes: Lanes,
 }
@@ -209,19 +209,19 @@ pub struct LaneView {
 
 /// What is ahead of a waiting export.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Outlook {
+pub struct QueuePosition {
     /// How many are to be begun before it.
     pub position: u64,
     /// How long until it has ended, milliseconds, where that can be judged.
     pub eta_ms: Option<u64>,
 }
 
-impl Survey {
+impl QueueSnapshot {
     /// Looks at the first `limit` of those that wait.
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn take(db: &impl ConnectionTrait, limit: u64) -> Result<Self, StoreError> {
+    pub async fn read(db: &impl ConnectionTrait, limit: u64) -> Result<Self, StoreError> {
         let mut lanes = Lanes::new();
         let mut handed_over = HashMap::new();
         for row in dispatched(db, limit).await? {
@@ -240,19 +240,19 @@ impl Survey {
             lane.mean_run_ms = mean_run_ms(db, pool, name).await?;
         }
         let lanes = lanes.iter().map(|((pool, name), view)| (pool.as_str(), name.as_str(), *view));
-        let mut survey = Self::of(waiting, lanes);
-        survey.ahead.extend(handed_over);
-        Ok(survey)
+        let mut snapshot = Self::new(waiting, lanes);
+        snapshot.ahead.extend(handed_over);
+        Ok(snapshot)
     }
 
     /// The picture of these that wait, by their places, beside what else is in each pool and lane.
     #[must_use]
-    pub fn of<'a>(waiting: Vec<Waiting>, lanes: impl Iterator<Item = (&'a str, &'a str, LaneView)>) -> Self {
+    pub fn new<'a>(waiting: Vec<WaitingExport>, lanes: impl Iterator<Item = (&'a str, &'a str, LaneView)>) -> Self {
         let mut lanes: Lanes = lanes.map(|(pool, lane, view)| ((pool.to_owned(), lane.to_owned()), view)).collect();
         let mut ahead = HashMap::with_capacity(waiting.len());
         for row in &waiting {
             let lane = lanes.entry((row.pool.clone(), row.lane.clone())).or_default();
-            ahead.insert(row.id, lane.dispatched + row.place.unsigned_abs().saturating_sub(1));
+            ahead.insert(row.id, lane.dispatched + row.lane_rank.unsigned_abs().saturating_sub(1));
             lane.waiting += 1;
         }
         Self { waiting, ahead, lanes }
@@ -272,7 +272,7 @@ impl Survey {
     /// The outlook of a waiting export where `slots` of its lane run at once. One that came after this picture, or
     /// waits too far behind for it, stands behind all that are in it.
     #[must_use]
-    pub fn outlook(&self, id: ExportId, pool: &str, lane: &str, slots: u64) -> Outlook {
+    pub fn position_of(&self, id: ExportId, pool: &str, lane: &str, slots: u64) -> QueuePosition {
         let view = self.lane(pool, lane);
         let position = self.ahead.get(&id.0).copied().unwrap_or(view.dispatched + view.waiting);
         let eta_ms = view.mean_run_ms.filter(|_| slots > 0).map(|mean| {
@@ -280,7 +280,7 @@ impl Survey {
             let busy = if view.running >= slots { mean / 2 } else { 0 };
             (position / slots).saturating_add(1).saturating_mul(mean).saturating_add(busy)
         });
-        Outlook { position, eta_ms }
+        QueuePosition { position, eta_ms }
     }
 }
 

@@ -17,7 +17,7 @@ use crate::{
 ///
 /// # Errors
 /// When the database fails.
-pub async fn overdue(
+pub async fn past_retention(
     db: &impl ConnectionTrait,
     after: Uuid,
     now: DateTime<Utc>,
@@ -47,7 +47,7 @@ pub async fn delete_requested(db: &impl ConnectionTrait, limit: u64) -> Result<V
 ///
 /// # Errors
 /// When the database fails.
-pub async fn stuck_after(
+pub async fn stale(
     db: &impl ConnectionTrait,
     after: Uuid,
     before: DateTime<Utc>,
@@ -55,7 +55,8 @@ pub async fn stuck_after(
 ) -> Result<Vec<Model>, StoreError> {
     let dispatched =
         Condition::all().add(Column::Status.eq(Status::Dispatched.as_str())).add(Column::UpdatedAt.lt(before));
-    let running = Condition::all().add(Column::Status.eq(Status::Running.as_str())).add(Column::LeaseUntil.lt(before));
+    let running =
+        Condition::all().add(Column::Status.eq(Status::Running.as_str())).add(Column::LeaseExpiresAt.lt(before));
     let stuck = Entity::find()
         .filter(Condition::any().add(dispatched).add(running))
         .filter(Column::Id.gt(after))
@@ -65,7 +66,7 @@ pub async fn stuck_after(
 
 /// What is kept of an export's file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kept {
+pub enum RetainedFiles {
     /// Work may be going on, also that of whoever ended it and deletes what is left: everything.
     Everything,
     /// It is completed: what this attempt made.
@@ -79,11 +80,11 @@ pub enum Kept {
 ///
 /// # Errors
 /// When the database fails, or a row is damaged.
-pub async fn kept(
+pub async fn retained_files(
     db: &impl ConnectionTrait,
     ids: &[Uuid],
     settled_before: DateTime<Utc>,
-) -> Result<HashMap<Uuid, Kept>, StoreError> {
+) -> Result<HashMap<Uuid, RetainedFiles>, StoreError> {
     let rows: Vec<(Uuid, String, i32, DateTime<Utc>)> = Entity::find()
         .select_only()
         .columns([Column::Id, Column::Status, Column::Attempt, Column::UpdatedAt])
@@ -96,10 +97,10 @@ pub async fn kept(
         let status: Status =
             status.parse().map_err(|e| StoreError::Damaged { row: format!("export {id}"), detail: format!("{e}") })?;
         let kept = match status {
-            _ if updated_at >= settled_before => Kept::Everything,
-            Status::Queued | Status::Dispatched | Status::Running => Kept::Everything,
-            Status::Completed => Kept::Attempt(attempt.unsigned_abs()),
-            Status::Failed | Status::Canceled | Status::Expired => Kept::Nothing,
+            _ if updated_at >= settled_before => RetainedFiles::Everything,
+            Status::Queued | Status::Dispatched | Status::Running => RetainedFiles::Everything,
+            Status::Completed => RetainedFiles::Attempt(attempt.unsigned_abs()),
+            Status::Failed | Status::Canceled | Status::Expired => RetainedFiles::Nothing,
         };
         found.insert(id, kept);
     }
@@ -127,7 +128,7 @@ pub async fn with_segments(db: &impl ConnectionTrait, after: Uuid, limit: u64) -
 ///
 /// # Errors
 /// When the database fails.
-pub async fn forget_segments(
+pub async fn delete_unused_segments(
     db: &impl ConnectionTrait,
     ids: &[Uuid],
     before: DateTime<Utc>,

@@ -9,8 +9,8 @@ use sea_orm::{
     sea_query::{CaseStatement, ExprTrait, OnConflict, SimpleExpr},
 };
 
-use super::{Balance, Entry, append, change, find, with_news};
-use crate::{StoreError, account, entry, terms::Terms};
+use super::{Balance, Entry, append, change, find, with_new_version};
+use crate::{StoreError, account, credit_policy::CreditPolicy, entry};
 
 /// Entries of one statement: SQLite binds 32,766 values, and an entry has ten.
 const CHUNK: usize = 1000;
@@ -19,14 +19,14 @@ const CHUNK: usize = 1000;
 ///
 /// # Errors
 /// When the database fails.
-pub async fn look(
+pub async fn read_if_current(
     db: &impl ConnectionTrait,
     owner: &Owner,
-    terms: &Terms,
+    policy: &CreditPolicy,
     now: DateTime<Utc>,
 ) -> Result<Option<Balance>, StoreError> {
-    let today = terms.day(now);
-    let row = find(db, owner).await?.filter(|row| row.granted_through >= today && row.seen_on >= today);
+    let today = policy.local_date(now);
+    let row = find(db, owner).await?.filter(|row| row.granted_through >= today && row.last_active_on >= today);
     Ok(row.map(|row| Balance { balance: row.balance, held: row.held }))
 }
 
@@ -35,36 +35,37 @@ pub async fn look(
 ///
 /// # Errors
 /// When the database fails.
-pub async fn reckon(
+pub async fn open_and_accrue(
     db: &impl ConnectionTrait,
     owner: &Owner,
-    terms: &Terms,
+    policy: &CreditPolicy,
     now: DateTime<Utc>,
 ) -> Result<Balance, StoreError> {
-    let today = terms.day(now);
+    let today = policy.local_date(now);
     let fresh = account::ActiveModel {
         tenant: Set(owner.tenant.clone()),
         user_id: Set(owner.user.clone()),
-        balance: Set(terms.opening),
+        balance: Set(policy.initial_balance),
         held: Set(0),
         opened_at: Set(now),
         granted_through: Set(today),
-        seen_on: Set(today),
-        news: Set(0),
-        told: Set(0),
+        last_active_on: Set(today),
+        version: Set(0),
+        notified_version: Set(0),
     };
     let key = OnConflict::columns([account::Column::Tenant, account::Column::UserId]).do_nothing().to_owned();
     let opened = account::Entity::insert(fresh).on_conflict(key).exec_without_returning(db).await? == 1;
     if opened {
-        if terms.opening != 0 {
+        if policy.initial_balance != 0 {
             let kind = EntryKind::Grant;
-            append(db, Entry { owner, kind, amount: terms.opening, reason: "opening balance", at: now }.row()).await?;
+            append(db, Entry { owner, kind, amount: policy.initial_balance, reason: "opening balance", at: now }.row())
+                .await?;
         }
-        return Ok(Balance { balance: terms.opening, held: 0 });
+        return Ok(Balance { balance: policy.initial_balance, held: 0 });
     }
     let row = account::Entity::find_by_id((owner.tenant.clone(), owner.user.clone())).lock_exclusive().one(db).await?;
     let row = row.ok_or_else(|| StoreError::Damaged { row: "credit_account".into(), detail: "vanished".into() })?;
-    write_down(db, &row, Ord::max(row.seen_on, today), terms, now).await
+    write_down(db, &row, Ord::max(row.last_active_on, today), policy, now).await
 }
 
 /// Writes the nights down that are missing, of an account that exists, without noting it as seen. It belongs before
@@ -72,15 +73,15 @@ pub async fn reckon(
 ///
 /// # Errors
 /// When the database fails.
-pub async fn catch_up(
+pub async fn accrue(
     db: &impl ConnectionTrait,
     owner: &Owner,
-    terms: &Terms,
+    policy: &CreditPolicy,
     now: DateTime<Utc>,
 ) -> Result<(), StoreError> {
     let row = account::Entity::find_by_id((owner.tenant.clone(), owner.user.clone())).lock_exclusive().one(db).await?;
     if let Some(row) = row {
-        write_down(db, &row, row.seen_on, terms, now).await?;
+        write_down(db, &row, row.last_active_on, policy, now).await?;
     }
     Ok(())
 }
@@ -89,31 +90,31 @@ pub async fn catch_up(
 async fn write_down(
     db: &impl ConnectionTrait,
     row: &account::Model,
-    seen_on: NaiveDate,
-    terms: &Terms,
+    last_active_on: NaiveDate,
+    policy: &CreditPolicy,
     now: DateTime<Utc>,
 ) -> Result<Balance, StoreError> {
-    let today = terms.day(now);
-    if row.granted_through >= today && row.seen_on >= seen_on {
+    let today = policy.local_date(now);
+    if row.granted_through >= today && row.last_active_on >= last_active_on {
         return Ok(Balance { balance: row.balance, held: row.held });
     }
     let owner = Owner::new(row.tenant.clone(), row.user_id.clone());
-    let nights = terms.nights(row.balance, row.granted_through, today);
+    let nights = policy.daily_grants(row.balance, row.granted_through, today);
     let amount = nights.iter().map(|(_, amount)| amount).sum();
     let mut update = change(&owner, amount, 0)
-        .col_expr(account::Column::SeenOn, Expr::value(seen_on))
+        .col_expr(account::Column::LastActiveOn, Expr::value(last_active_on))
         .col_expr(account::Column::GrantedThrough, Expr::value(Ord::max(row.granted_through, today)));
     if amount != 0 {
-        update = with_news(update);
+        update = with_new_version(update);
     }
     update.exec(db).await?;
-    write(db, nights.into_iter().map(|(night, amount)| of_night(&owner, night, amount, now))).await?;
+    write(db, nights.into_iter().map(|(night, amount)| grant_entry(&owner, night, amount, now))).await?;
     Ok(Balance { balance: row.balance + amount, held: row.held })
 }
 
 /// What one batch of a night's work did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Night {
+pub struct AccruedBatch {
     /// Accounts that are up to date now.
     pub accounts: u64,
     /// Credits that they were given together.
@@ -122,21 +123,21 @@ pub struct Night {
 
 /// Grants the missing nights to at most `limit` accounts that lack some and were last seen on this day; none when there
 /// are no more. It belongs into a transaction that began with a write; the accounts are locked for that long, so keep
-/// the batch small. [`Terms::active`] has the days.
+/// the batch small. [`CreditPolicy::active`] has the days.
 ///
 /// # Errors
 /// When the database fails.
-pub async fn reckon_seen(
+pub async fn accrue_batch(
     db: &impl ConnectionTrait,
-    terms: &Terms,
+    policy: &CreditPolicy,
     now: DateTime<Utc>,
     seen: NaiveDate,
     limit: u64,
-) -> Result<Night, StoreError> {
-    let today = terms.day(now);
+) -> Result<AccruedBatch, StoreError> {
+    let today = policy.local_date(now);
     // in the order of the index: what is granted leaves its range
     let rows = account::Entity::find()
-        .filter(account::Column::SeenOn.eq(seen))
+        .filter(account::Column::LastActiveOn.eq(seen))
         .filter(account::Column::GrantedThrough.lt(today))
         .order_by_asc(account::Column::GrantedThrough)
         .order_by_asc(account::Column::Tenant)
@@ -145,16 +146,16 @@ pub async fn reckon_seen(
         .lock_exclusive()
         .all(db)
         .await?;
-    let mut night = Night::default();
+    let mut night = AccruedBatch::default();
     let mut entries = Vec::with_capacity(rows.len());
     // nearly always all of them have theirs through yesterday
     for alike in rows.chunk_by(|a, b| a.granted_through == b.granted_through) {
-        night.accounts += grant_alike(db, terms, today, alike).await?;
+        night.accounts += grant_alike(db, policy, today, alike).await?;
         for row in alike {
             let owner = Owner::new(row.tenant.clone(), row.user_id.clone());
-            for (day, amount) in terms.nights(row.balance, row.granted_through, today) {
+            for (day, amount) in policy.daily_grants(row.balance, row.granted_through, today) {
                 night.credits += amount;
-                entries.push(of_night(&owner, day, amount, now));
+                entries.push(grant_entry(&owner, day, amount, now));
             }
         }
     }
@@ -166,7 +167,7 @@ pub async fn reckon_seen(
 /// the last of them.
 async fn grant_alike(
     db: &impl ConnectionTrait,
-    terms: &Terms,
+    policy: &CreditPolicy,
     today: NaiveDate,
     rows: &[account::Model],
 ) -> Result<u64, StoreError> {
@@ -175,10 +176,10 @@ async fn grant_alike(
     let key = || Expr::tuple([Expr::col(account::Column::Tenant), Expr::col(account::Column::UserId)]);
     let at = |row: &account::Model| Expr::tuple([Expr::value(&*row.tenant), Expr::value(&*row.user_id)]);
     let update = account::Entity::update_many()
-        .col_expr(account::Column::Balance, Expr::col(account::Column::Balance).add(addition(terms, nights)))
-        .col_expr(account::Column::News, Expr::col(account::Column::News).add(news(terms)))
+        .col_expr(account::Column::Balance, Expr::col(account::Column::Balance).add(addition(policy, nights)))
+        .col_expr(account::Column::Version, Expr::col(account::Column::Version).add(news(policy)))
         .col_expr(account::Column::GrantedThrough, Expr::value(today))
-        .filter(account::Column::SeenOn.eq(first.seen_on))
+        .filter(account::Column::LastActiveOn.eq(first.last_active_on))
         .filter(account::Column::GrantedThrough.eq(first.granted_through))
         .filter(key().gte(at(first)))
         .filter(key().lte(at(last)));
@@ -190,10 +191,10 @@ async fn grant_alike(
     Ok(granted)
 }
 
-/// [`Terms::due`] in SQL.
-fn addition(terms: &Terms, nights: i64) -> SimpleExpr {
-    let amount = nights.saturating_mul(terms.nightly);
-    let Some(cap) = terms.cap else { return Expr::value(amount) };
+/// [`CreditPolicy::due`] in SQL.
+fn addition(policy: &CreditPolicy, nights: i64) -> SimpleExpr {
+    let amount = nights.saturating_mul(policy.daily_grant);
+    let Some(cap) = policy.accrual_cap else { return Expr::value(amount) };
     let balance = || Expr::col(account::Column::Balance);
     CaseStatement::new()
         .case(balance().gte(cap), Expr::value(0_i64))
@@ -203,18 +204,18 @@ fn addition(terms: &Terms, nights: i64) -> SimpleExpr {
 }
 
 /// Whether a night is news: not for who gets nothing.
-fn news(terms: &Terms) -> SimpleExpr {
-    let some = i64::from(terms.nightly > 0);
-    let Some(cap) = terms.cap else { return Expr::value(some) };
+fn news(policy: &CreditPolicy) -> SimpleExpr {
+    let some = i64::from(policy.daily_grant > 0);
+    let Some(cap) = policy.accrual_cap else { return Expr::value(some) };
     CaseStatement::new()
         .case(Expr::col(account::Column::Balance).gte(cap), Expr::value(0_i64))
         .finally(Expr::value(some))
         .into()
 }
 
-fn of_night(owner: &Owner, night: NaiveDate, amount: i64, now: DateTime<Utc>) -> entry::ActiveModel {
+fn grant_entry(owner: &Owner, night: NaiveDate, amount: i64, now: DateTime<Utc>) -> entry::ActiveModel {
     let reason = format!("nightly credit of {night}");
-    Entry { owner, kind: EntryKind::Grant, amount, reason: &reason, at: now }.of_night(night)
+    Entry { owner, kind: EntryKind::Grant, amount, reason: &reason, at: now }.daily_grant(night)
 }
 
 /// The key of a night is unique: granting it twice fails, and takes the transaction with it.
