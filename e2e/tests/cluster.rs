@@ -9,6 +9,7 @@ use entity::export;
 use platform::{
     bus::{Bus, BusError},
     config::NatsConfig,
+    units::HumanDuration,
 };
 use protocol::{
     client::{Deliver, ExportCreate},
@@ -107,26 +108,26 @@ async fn who_trusts_another_authority_or_is_not_of_this_one_gets_no_connection_a
     let fleet = Fleet::start(none).await;
     let place = tempfile::tempdir().expect("the folder for temporary files is writable");
     let foreign = Certificates::make(place.path());
-    let good = NatsConfig { request_timeout_ms: 30_000, ..fleet.nats.config_of("exporter") };
+    let good = NatsConfig { request_timeout: HumanDuration::from_secs(30), ..fleet.nats.config_of("exporter") };
     let refused = async |config: NatsConfig| {
         let begun = Instant::now();
         let refused = Bus::join(&config, "somebody", &[]).await.expect_err("nobody should be let in");
         // at once, and not only when patience is over
-        assert!(begun.elapsed() < Duration::from_millis(good.request_timeout_ms), "{:?}: {refused}", begun.elapsed());
+        assert!(begun.elapsed() < good.request_timeout.get(), "{:?}: {refused}", begun.elapsed());
         refused
     };
     let fooled = refused(NatsConfig { tls_ca_file: foreign.file("ca.pem"), ..good.clone() }).await;
-    assert!(matches!(&fooled, BusError::Untrusted { detail, .. } if detail.contains("UnknownIssuer")), "{fooled}");
+    assert!(matches!(&fooled, BusError::UntrustedServer { detail, .. } if detail.contains("UnknownIssuer")), "{fooled}");
     let stranger = NatsConfig {
         tls_cert_file: foreign.file("client.pem"),
         tls_key_file: foreign.file("client-key.pem"),
         ..good.clone()
     };
     let stranger = refused(stranger).await;
-    assert!(matches!(&stranger, BusError::Unwelcome { .. }), "{stranger:?}");
+    assert!(matches!(&stranger, BusError::ClientCertRejected { .. }), "{stranger:?}");
     let nobody = NatsConfig { tls_cert_file: String::new(), tls_key_file: String::new(), ..good.clone() };
     let nobody = refused(nobody).await;
-    assert!(matches!(&nobody, BusError::Unwelcome { .. }), "{nobody:?}");
+    assert!(matches!(&nobody, BusError::ClientCertRejected { .. }), "{nobody:?}");
 
     // a service says so in one line, and ends
     let launch = fleet.sluice(&["exporter"]).envs(fleet.nats_user("exporter"));

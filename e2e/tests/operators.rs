@@ -20,7 +20,7 @@ const TRACEPARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-
 
 /// For commands that get no answer: they need not wait as long as others.
 const IMPATIENT: [(&str, &str); 2] =
-    [("SLUICE_NATS__REQUEST_TIMEOUT_MS", "500"), ("SLUICE_NATS__STREAMS_WAIT_MS", "500")];
+    [("SLUICE_NATS__REQUEST_TIMEOUT", "500ms"), ("SLUICE_NATS__STARTUP_TIMEOUT", "500ms")];
 
 /// How a command ended, and what it printed and said.
 async fn run(fleet: &Fleet, user: &str, args: &[&str], settings: &[(&str, &str)]) -> (bool, String, String) {
@@ -82,7 +82,7 @@ async fn dies(fleet: &Fleet, exporter: &Bus, id: ExportId) {
     entity::export::Entity::update(row).exec(&fleet.database.db).await.expect("updated");
     let letter = json!({"v": 1, "id": "x", "traceparent": TRACEPARENT, "export_id": id, "attempt": 1,
         "reason": "dataset", "detail": "gone"});
-    exporter.publish_durable(subject::dead("dataset", id), "job", &letter).await.expect("stored");
+    exporter.publish_durable(subject::dead_letter("dataset", id), "job", &letter).await.expect("stored");
 }
 
 /// The letter of an outcome that could not be settled: of an export that was, so that nothing comes of it anew.
@@ -91,7 +91,7 @@ async fn is_not_settled(notifier: &Bus, export: &Export) {
     let completed_at = export.completed_at.expect("a time");
     let result = OutcomeResult::Completed { attempt: export.attempt, file, completed_at };
     let outcome = Envelope::new("x", TRACEPARENT, Outcome { export_id: export.id, result });
-    notifier.publish_durable(subject::dead("outcome", export.id), "outcome", &outcome).await.expect("stored");
+    notifier.publish_durable(subject::dead_letter("outcome", export.id), "outcome", &outcome).await.expect("stored");
 }
 
 async fn dead_letters(fleet: &Fleet) -> u64 {

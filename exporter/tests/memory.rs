@@ -181,7 +181,7 @@ async fn heavy_files_of_sqlite_are_exported_in_memory_that_does_not_grow_with_th
         );
         db.execute_unprepared(&fill).await.unwrap();
         db.close().await.unwrap();
-        let config = DatabaseConfig { url: platform::db::reading(&path), ..DatabaseConfig::default() };
+        let config = DatabaseConfig { url: platform::db::sqlite_read_only(&path), ..DatabaseConfig::default() };
         let db = platform::db::connect(&config).await.unwrap();
         shared(Table::of(db, Source::table("wide"), "wide", columns(), vec![], Some("id".into())))
     })

@@ -1,4 +1,4 @@
-//! What the running exporters offer, as they advertise it in the catalog bucket.
+//! The datasets that running exporters offer, read from their advertisements in the catalog bucket.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -20,108 +20,109 @@ use tracing::{debug, warn};
 
 use crate::lifecycle::Lifecycle;
 
-/// How long to wait before watching again after the watch broke.
-const RETRY: Duration = Duration::from_secs(1);
-/// How long to listen while no exporter is known before watching anew.
-const IDLE: Duration = Duration::from_secs(10);
+/// The pause before the bucket is watched again after the watch failed.
+const WATCH_RETRY: Duration = Duration::from_secs(1);
+/// How long a watch may be silent while no exporter is known.
+const IDLE_WATCH: Duration = Duration::from_secs(10);
 
-/// The catalog as this process knows it. Clones share it.
+/// The known exporters and their datasets. Clones share one state.
 #[derive(Clone, Debug, Default)]
 pub struct Catalog {
-    exporters: Arc<RwLock<HashMap<String, Known>>>,
+    exporters: Arc<RwLock<HashMap<String, Advertisement>>>,
     filled: Arc<AtomicBool>,
 }
 
 #[derive(Debug)]
-struct Known {
+struct Advertisement {
     entry: CatalogEntry,
-    until: Instant,
+    expires_at: Instant,
 }
 
-/// A dataset and the pool whose exporters offer it.
+/// A dataset and the pool of the exporters that offer it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Offer {
-    /// The dataset.
+    /// The advertised description of the dataset.
     pub dataset: CatalogDataset,
-    /// Where its jobs go.
+    /// The pool that receives jobs for the dataset.
     pub pool: String,
 }
 
 impl Catalog {
-    /// Follows the bucket until the process stops.
+    /// Watches the bucket until the process stops.
     pub fn watch(&self, bucket: Store, life: &Lifecycle) {
         let (catalog, stop) = (self.clone(), life.soft().clone());
         life.spawn(async move {
             loop {
                 tokio::select! {
                     () = stop.cancelled() => return,
-                    () = catalog.follow(&bucket) => {}
+                    () = catalog.watch_once(&bucket) => {}
                 }
                 tokio::select! {
                     () = stop.cancelled() => return,
-                    () = tokio::time::sleep(RETRY) => {}
+                    () = tokio::time::sleep(WATCH_RETRY) => {}
                 }
             }
         });
     }
 
-    async fn follow(&self, bucket: &Store) {
+    /// Applies changes of the bucket until the watch fails or stays silent for too long.
+    async fn watch_once(&self, bucket: &Store) {
         let mut changes = match bucket.watch_with_history(">").await {
             Ok(changes) => changes,
-            Err(e) => return warn!(error = %e, "the catalog can't be watched; trying again"),
+            Err(e) => return warn!(error = %e, "failed to watch the catalog; retrying"),
         };
         loop {
-            // The consumer behind a watch goes on by itself, also on a bucket that was made anew, where it would wait for a
-            // number that is far away. So a long silence is not believed.
-            let Ok(change) = tokio::time::timeout(self.patience(), changes.next()).await else {
-                return debug!("no exporter was heard of; watching the catalog anew");
+            // The consumer behind a watch survives the recreation of its bucket, and then waits for a sequence number far
+            // ahead. A long silence therefore ends the watch.
+            let Ok(change) = tokio::time::timeout(self.max_silence(), changes.next()).await else {
+                return debug!("the catalog watch is silent; watching again");
             };
             let Some(change) = change else { return };
             match change {
                 Ok(change) if change.operation == Operation::Put => match serde_json::from_slice(&change.value) {
                     Ok(entry) => self.put(entry),
-                    Err(e) => warn!(catalog.key = %change.key, error = %e, "an exporter advertises what can't be read"),
+                    Err(e) => warn!(catalog.key = %change.key, error = %e, "unreadable advertisement of an exporter"),
                 },
                 Ok(change) => self.remove(&change.key),
-                Err(e) => return warn!(error = %e, "the catalog watch broke; watching again"),
+                Err(e) => return warn!(error = %e, "the catalog watch failed; watching again"),
             }
         }
     }
 
-    /// Most of the time after which the last exporter that is known would count as gone.
-    fn patience(&self) -> Duration {
+    /// How long the watch may be silent: two thirds of the time until the last known exporter expires.
+    fn max_silence(&self) -> Duration {
         let now = Instant::now();
-        let last = self.exporters.read().ok().and_then(|known| known.values().map(|known| known.until).max());
-        last.filter(|until| *until > now).map_or(IDLE, |until| ((until - now) * 2 / 3).max(RETRY))
+        let last = self.exporters.read().ok().and_then(|known| known.values().map(|known| known.expires_at).max());
+        last.filter(|last| *last > now).map_or(IDLE_WATCH, |last| ((last - now) * 2 / 3).max(WATCH_RETRY))
     }
 
-    /// Takes an exporter's newest advertisement.
+    /// Stores an exporter's newest advertisement.
     pub fn put(&self, entry: CatalogEntry) {
-        let until = Instant::now() + Duration::from_millis(entry.ttl_ms);
+        let expires_at = Instant::now() + Duration::from_millis(entry.ttl_ms);
         self.filled.store(true, Ordering::Release);
         if let Ok(mut exporters) = self.exporters.write() {
-            // a watch that begins anew tells again what was told before, which is no sign of life
+            // a new watch repeats old advertisements, which must not extend their lifetime
             if exporters.get(&entry.instance).is_some_and(|known| known.entry == entry) {
                 return;
             }
-            exporters.retain(|_, known| known.until > Instant::now());
-            exporters.insert(entry.instance.clone(), Known { entry, until });
+            exporters.retain(|_, known| known.expires_at > Instant::now());
+            exporters.insert(entry.instance.clone(), Advertisement { entry, expires_at });
         }
     }
 
-    /// Forgets an exporter that stopped.
+    /// Removes an exporter that stopped.
     pub fn remove(&self, instance: &str) {
         if let Ok(mut exporters) = self.exporters.write() {
             exporters.remove(instance);
         }
     }
 
-    /// Everything on offer, by name. Of two exporters that offer the same name, the one whose pool sorts first counts.
+    /// All offered datasets by name. When two pools offer the same name, the pool that sorts first wins.
     #[must_use]
     pub fn offers(&self) -> BTreeMap<String, Offer> {
         let mut offers = BTreeMap::new();
         let Ok(exporters) = self.exporters.read() else { return offers };
-        let mut alive: Vec<_> = exporters.values().filter(|known| known.until > Instant::now()).collect();
+        let mut alive: Vec<_> = exporters.values().filter(|known| known.expires_at > Instant::now()).collect();
         alive.sort_by_key(|known| (&known.entry.pool, &known.entry.instance));
         for known in alive {
             for dataset in &known.entry.datasets {
@@ -132,17 +133,17 @@ impl Catalog {
         offers
     }
 
-    /// One dataset, if an exporter offers it now.
+    /// The dataset of this name, if an exporter offers it now.
     #[must_use]
     pub fn find(&self, name: &str) -> Option<Offer> {
         self.offers().remove(name)
     }
 
-    /// How many exports the exporters of a pool can run in a lane at once; 0 when none is there.
+    /// The number of jobs that the exporters of a pool can run in a lane at once; 0 without an exporter.
     #[must_use]
     pub fn slots(&self, pool: &str, lane: Lane) -> u64 {
         let Ok(exporters) = self.exporters.read() else { return 0 };
-        let alive = exporters.values().filter(|known| known.until > Instant::now() && known.entry.pool == pool);
+        let alive = exporters.values().filter(|known| known.expires_at > Instant::now() && known.entry.pool == pool);
         let slots = alive.map(|known| match lane {
             Lane::Interactive => known.entry.slots,
             Lane::Bulk => known.entry.bulk_slots,
@@ -150,23 +151,23 @@ impl Catalog {
         slots.map(u64::from).sum()
     }
 
-    /// What each exporter that is there advertised last, by pool and name.
+    /// The last advertisement of each running exporter, sorted by pool and instance.
     #[must_use]
     pub fn exporters(&self) -> Vec<CatalogEntry> {
         let Ok(exporters) = self.exporters.read() else { return Vec::new() };
-        let alive = exporters.values().filter(|known| known.until > Instant::now());
+        let alive = exporters.values().filter(|known| known.expires_at > Instant::now());
         let mut entries: Vec<_> = alive.map(|known| known.entry.clone()).collect();
         entries.sort_by(|a, b| (&a.pool, &a.instance).cmp(&(&b.pool, &b.instance)));
         entries
     }
 
-    /// Whether any exporter has been there since the start.
+    /// Whether any exporter has advertised itself since the start of this process.
     #[must_use]
     pub fn was_ever_filled(&self) -> bool {
         self.filled.load(Ordering::Acquire)
     }
 
-    /// Whether no exporter is there.
+    /// Whether no running exporter offers a dataset.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.offers().is_empty()
@@ -197,9 +198,9 @@ mod tests {
         let dataset = CatalogDataset {
             info,
             param_specs: vec![],
-            retention_s: 60,
+            retention_seconds: 60,
             access: Default::default(),
-            rows_in_all: None,
+            total_rows: None,
         };
         let datasets = vec![dataset];
         CatalogEntry {
@@ -216,7 +217,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn an_exporter_that_gives_no_sign_of_life_is_forgotten() {
+    async fn an_exporter_that_stops_advertising_expires() {
         let catalog = Catalog::default();
         catalog.put(entry("a", "flights", 1_000));
         catalog.put(entry("b", "flights", 9_000));

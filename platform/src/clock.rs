@@ -1,4 +1,4 @@
-//! Time as a parameter, so that tests can move it.
+//! The wall clock as a parameter, so that tests can set the time.
 
 use std::sync::{
     Arc,
@@ -7,21 +7,21 @@ use std::sync::{
 
 use chrono::{DateTime, Duration, Utc};
 
-/// Tells the wall-clock time. Durations within a process are measured with `tokio::time::Instant` instead.
+/// A source of wall-clock time. Durations within a process are measured with `tokio::time::Instant` instead.
 pub trait Clock: Send + Sync + std::fmt::Debug {
-    /// Now, in UTC.
+    /// The current time in UTC.
     fn now(&self) -> DateTime<Utc>;
 }
 
-/// A clock that services share.
+/// A clock that several services share.
 pub type SharedClock = Arc<dyn Clock>;
 
-/// The machine's clock.
+/// The clock of the operating system.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct SystemClock;
 
 impl SystemClock {
-    /// The machine's clock, to be shared.
+    /// The clock of the operating system as a shared clock.
     #[must_use]
     pub fn shared() -> SharedClock {
         Arc::new(Self)
@@ -29,24 +29,24 @@ impl SystemClock {
 }
 
 impl Clock for SystemClock {
-    #[expect(clippy::disallowed_methods, reason = "the one place that reads the machine's clock")]
+    #[expect(clippy::disallowed_methods, reason = "the one place that reads the system clock")]
     fn now(&self) -> DateTime<Utc> {
         Utc::now()
     }
 }
 
-/// A clock that stands until it is moved.
+/// A clock that stands still until a test advances it.
 #[derive(Debug)]
 pub struct ManualClock(AtomicI64);
 
 impl ManualClock {
-    /// A clock that stands at this moment (to the microsecond).
+    /// A clock that stands at this time, to the microsecond.
     #[must_use]
     pub fn at(now: DateTime<Utc>) -> Arc<Self> {
         Arc::new(Self(AtomicI64::new(now.timestamp_micros())))
     }
 
-    /// Moves it, also back.
+    /// Moves the clock by a duration, which may be negative.
     pub fn advance(&self, by: Duration) {
         self.0.fetch_add(by.num_microseconds().unwrap_or(0), Ordering::SeqCst);
     }

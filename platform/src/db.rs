@@ -1,4 +1,4 @@
-//! The shared SQL database: PostgreSQL, or SQLite in WAL mode on one machine.
+//! The pool of connections to the shared SQL database: PostgreSQL, or SQLite in WAL mode on a single machine.
 
 use std::{path::Path, time::Duration};
 
@@ -7,52 +7,57 @@ use tracing::log::LevelFilter;
 
 use crate::{config::DatabaseConfig, secret::Secret};
 
-/// How long a SQLite writer waits for another one to finish.
-const SQLITE_BUSY: Duration = Duration::from_secs(30);
+/// How long a SQLite writer waits for another writer to finish.
+const SQLITE_BUSY_TIMEOUT: Duration = Duration::from_secs(30);
+/// Statements that take longer than this are logged.
+const SLOW_STATEMENT: Duration = Duration::from_secs(2);
 
-/// Opens the pool. Every SQLite transaction must begin with a write: then writers wait for each other in turn
-/// instead of failing when a reader wants to become a writer.
+/// Opens the pool.
+///
+/// Every SQLite transaction must begin with a write. Then writers wait for each other; a transaction that becomes a writer
+/// after a read would fail instead.
 ///
 /// # Errors
-/// When the URL is wrong or the database can't be reached.
+/// When the URL is not valid or the database can't be reached.
 pub async fn connect(config: &DatabaseConfig) -> Result<DatabaseConnection, DbErr> {
     let url = config.url.expose();
     let mut options = ConnectOptions::new(url);
     options
         .max_connections(config.max_connections)
-        .acquire_timeout(Duration::from_millis(config.acquire_timeout_ms))
-        .connect_timeout(Duration::from_millis(config.acquire_timeout_ms))
+        .acquire_timeout(config.acquire_timeout.get())
+        .connect_timeout(config.acquire_timeout.get())
         .sqlx_logging_level(LevelFilter::Trace)
-        .sqlx_slow_statements_logging_settings(LevelFilter::Warn, Duration::from_secs(2));
+        .sqlx_slow_statements_logging_settings(LevelFilter::Warn, SLOW_STATEMENT);
     if url.starts_with("sqlite:") {
-        let reads_alone = reads_alone(url);
+        let read_only = is_read_only(url);
         options.map_sqlx_sqlite_opts(move |sqlite| {
             use sea_orm::sqlx::sqlite::{SqliteJournalMode, SqliteSynchronous};
-            let sqlite = sqlite.synchronous(SqliteSynchronous::Normal).foreign_keys(true).busy_timeout(SQLITE_BUSY);
-            // the mode stands in the file, and who only reads takes it as it is
-            if reads_alone { sqlite } else { sqlite.journal_mode(SqliteJournalMode::Wal) }
+            let sqlite =
+                sqlite.synchronous(SqliteSynchronous::Normal).foreign_keys(true).busy_timeout(SQLITE_BUSY_TIMEOUT);
+            // the file stores its journal mode, which a read-only connection can't change
+            if read_only { sqlite } else { sqlite.journal_mode(SqliteJournalMode::Wal) }
         });
     }
     Database::connect(options).await
 }
 
-/// The URL of a SQLite file that is only read, whatever its name is in UTF-8.
+/// The URL that opens a SQLite file read-only. The path may hold any UTF-8 character.
 #[must_use]
-pub fn reading(file: &Path) -> Secret {
-    of_file(file, "ro")
+pub fn sqlite_read_only(file: &Path) -> Secret {
+    sqlite_url(file, "ro")
 }
 
-/// The URL of a SQLite file that is made when it doesn't exist, whatever its name is in UTF-8.
+/// The URL that opens a SQLite file for writing and creates a missing file. The path may hold any UTF-8 character.
 #[must_use]
-pub fn making(file: &Path) -> Secret {
-    of_file(file, "rwc")
+pub fn sqlite_create(file: &Path) -> Secret {
+    sqlite_url(file, "rwc")
 }
 
-fn of_file(file: &Path, mode: &str) -> Secret {
+fn sqlite_url(file: &Path, mode: &str) -> Secret {
     let mut path = String::new();
     for c in file.to_string_lossy().chars() {
         match c {
-            // what would end the name, or be taken for a code
+            // these would begin the query, the fragment or an escape
             '%' | '?' | '#' => path.push_str(&format!("%{:02X}", u32::from(c))),
             c => path.push(c),
         }
@@ -60,15 +65,15 @@ fn of_file(file: &Path, mode: &str) -> Secret {
     Secret::new(format!("sqlite://{path}?mode={mode}"))
 }
 
-/// Whether the parameters of a SQLite URL say so, and not only the name of its file.
-fn reads_alone(url: &str) -> bool {
-    url.split_once('?').is_some_and(|(_, parameters)| parameters.split('&').any(|parameter| parameter == "mode=ro"))
+/// Whether the query of a SQLite URL has `mode=ro`. The name of a file may hold that text as well.
+fn is_read_only(url: &str) -> bool {
+    url.split_once('?').is_some_and(|(_, query)| query.split('&').any(|parameter| parameter == "mode=ro"))
 }
 
-/// Whether the database answers.
+/// Checks that the database answers.
 ///
 /// # Errors
-/// When it does not.
+/// When the database does not answer.
 pub async fn ping(db: &DatabaseConnection) -> Result<(), DbErr> {
     db.execute_unprepared("SELECT 1").await.map(drop)
 }
@@ -78,25 +83,25 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_file_is_only_read_when_its_url_says_so_whatever_its_name_is() {
+    async fn only_the_query_of_a_url_makes_a_file_read_only() {
         let dir = tempfile::tempdir().expect("a temporary folder");
         let journal = async |db: &DatabaseConnection| -> String {
             let row =
                 db.query_one_raw(sea_orm::Statement::from_string(sea_orm::DbBackend::Sqlite, "PRAGMA journal_mode"));
-            row.await.expect("it answers").expect("a row").try_get_by_index(0).expect("a text")
+            row.await.expect("the database answers").expect("a row").try_get_by_index(0).expect("a text")
         };
         for name in ["mode=ro", "100% of what?", "a#b", "plain"] {
             let path = dir.path().join(name);
-            let config = DatabaseConfig { url: making(&path), ..DatabaseConfig::default() };
-            let written = connect(&config).await.expect("a file is made");
+            let config = DatabaseConfig { url: sqlite_create(&path), ..DatabaseConfig::default() };
+            let written = connect(&config).await.expect("the file is created");
             assert_eq!(journal(&written).await, "wal", "{name}");
-            written.execute_unprepared("CREATE TABLE t (n INTEGER)").await.expect("it is writable");
-            written.close().await.expect("it closes");
+            written.execute_unprepared("CREATE TABLE t (n INTEGER)").await.expect("the file is writable");
+            written.close().await.expect("the pool closes");
             assert!(path.is_file(), "{name}");
-            let config = DatabaseConfig { url: reading(&path), ..DatabaseConfig::default() };
-            let read = connect(&config).await.expect("it is there");
+            let config = DatabaseConfig { url: sqlite_read_only(&path), ..DatabaseConfig::default() };
+            let read = connect(&config).await.expect("the file exists");
             assert!(read.execute_unprepared("INSERT INTO t VALUES (1)").await.is_err(), "{name}");
-            read.execute_unprepared("SELECT n FROM t").await.expect("it is readable");
+            read.execute_unprepared("SELECT n FROM t").await.expect("the file is readable");
         }
     }
 }

@@ -1,33 +1,33 @@
-//! Readiness: each dependency by name.
+//! Readiness of a service, which `/readyz` reports for each dependency.
 
 use serde::Serialize;
 
-/// One dependency of a service.
+/// The state of one dependency of a service.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Dependency {
-    /// Its name, such as `database`.
+    /// The name of the dependency, such as `database`.
     pub name: &'static str,
-    /// Whether it can be used now.
+    /// Whether the dependency works now.
     pub ok: bool,
-    /// Why not.
+    /// The error of a dependency that does not work.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub detail: Option<String>,
 }
 
 impl Dependency {
-    /// A dependency whose check ended so.
+    /// The state that follows from the result of a check.
     pub fn from_result<T, E: std::fmt::Display>(name: &'static str, result: Result<T, E>) -> Self {
         let detail = result.err().map(|e| e.to_string());
         Self { name, ok: detail.is_none(), detail }
     }
 }
 
-/// Whether a service can do its work.
+/// Whether a service can work, and the state of each of its dependencies.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Readiness {
-    /// All dependencies can be used.
+    /// Whether all dependencies work.
     pub ready: bool,
-    /// Each of them.
+    /// The state of each dependency.
     pub dependencies: Vec<Dependency>,
 }
 

@@ -1,7 +1,7 @@
-//! Process plumbing that every service shares: settings, telemetry, lifecycle, clock, health, the bus (NATS), the
-//! database pool and the file store.
+//! The foundation of every service: settings, units, telemetry, lifecycle, clock, readiness, HTTP server, retries, the bus
+//! (NATS), the database pool and the file store.
 //!
-//! Nothing here knows what an export is; that is the business of the services above.
+//! This crate knows nothing about exports, except for the catalog of datasets that exporters advertise.
 
 pub mod backoff;
 pub mod bus;

@@ -1,4 +1,4 @@
-//! Two-stage shutdown: a soft stop drains, a hard stop aborts, and a critical task that dies takes the process along.
+//! Shutdown in two stages: a soft stop drains work, a hard stop aborts it. A critical task that ends early stops the process.
 
 use std::{
     future::Future,
@@ -9,7 +9,7 @@ use std::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{error, info, warn};
 
-/// The life of a process (or of several services in one). Clones share it.
+/// The lifecycle of a process, which may run several services. Clones share one state.
 #[derive(Clone, Debug, Default)]
 pub struct Lifecycle {
     soft: CancellationToken,
@@ -19,25 +19,25 @@ pub struct Lifecycle {
 }
 
 impl Lifecycle {
-    /// A life that has just begun.
+    /// The lifecycle of a process that has just started.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Cancelled when work should drain: take nothing new, finish what can be finished.
+    /// Cancelled when work must drain: a service accepts no new work and finishes running work.
     #[must_use]
     pub fn soft(&self) -> &CancellationToken {
         &self.soft
     }
 
-    /// Cancelled when time is up: drop everything.
+    /// Cancelled when the grace period is over: all tasks are dropped.
     #[must_use]
     pub fn hard(&self) -> &CancellationToken {
         &self.hard
     }
 
-    /// Runs a task that [`Lifecycle::shut_down`] waits for, and that a hard stop ends.
+    /// Spawns a task that [`Lifecycle::shut_down`] waits for and a hard stop drops.
     pub fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
         let hard = self.hard.clone();
         self.tasks.spawn(async move {
@@ -48,8 +48,8 @@ impl Lifecycle {
         });
     }
 
-    /// Runs a task that must not end before the soft stop: if it does, or fails, the whole process stops and
-    /// [`Lifecycle::failure`] says why.
+    /// Spawns a task that must not end before the soft stop. If the task ends early, fails or panics, the whole process stops
+    /// and [`Lifecycle::failure`] returns the reason.
     pub fn spawn_critical<E: std::fmt::Display>(
         &self,
         name: &'static str,
@@ -60,54 +60,54 @@ impl Lifecycle {
             let guard = StopOnDrop { life: &life, name };
             match task.await {
                 Ok(()) if life.soft.is_cancelled() => {}
-                Ok(()) => life.fail(format!("{name} ended before its time")),
+                Ok(()) => life.fail(format!("{name} ended unexpectedly")),
                 Err(e) => life.fail(format!("{name}: {e}")),
             }
             std::mem::forget(guard);
         });
     }
 
-    /// Begins the soft stop because of this failure.
+    /// Begins the soft stop because of a failure.
     pub fn fail(&self, reason: String) {
-        error!(lifecycle.reason = %reason, "a critical part failed; stopping");
+        error!(lifecycle.reason = %reason, "critical task failed; stopping");
         if let Ok(mut failure) = self.failure.lock() {
             failure.get_or_insert(reason);
         }
         self.soft.cancel();
     }
 
-    /// Why the process stopped by itself, if it did.
+    /// The failure that stopped the process; None after a signal.
     #[must_use]
     pub fn failure(&self) -> Option<String> {
         self.failure.lock().ok().and_then(|failure| failure.clone())
     }
 
-    /// Begins the soft stop at SIGINT or SIGTERM, and the hard one at a second signal.
+    /// Begins the soft stop at the first SIGINT or SIGTERM and the hard stop at the second.
     pub fn stop_at_signals(&self) {
         let life = self.clone();
         tokio::spawn(async move {
             signal().await;
-            info!("stopping: draining work; a second signal stops at once");
+            info!("stopping: draining work; a second signal aborts it");
             life.soft.cancel();
             signal().await;
-            warn!("stopping at once");
+            warn!("stopping: aborting work");
             life.hard.cancel();
         });
     }
 
-    /// Waits for the soft stop, then at most `grace` for all tasks, then stops the rest hard.
+    /// Waits for the soft stop, then at most `grace` for all tasks, and then begins the hard stop.
     pub async fn shut_down(&self, grace: Duration) {
         self.soft.cancelled().await;
         self.tasks.close();
         if tokio::time::timeout(grace, self.tasks.wait()).await.is_err() {
-            warn!(lifecycle.grace_s = grace.as_secs(), "work did not drain in time; stopping hard");
+            warn!(lifecycle.grace_s = grace.as_secs(), "work did not drain in time; aborting it");
         }
         self.hard.cancel();
         self.tasks.wait().await;
     }
 }
 
-/// A panic in a critical task unwinds past its match; this still stops the process.
+/// Stops the process when a critical task panics and unwinds past its match.
 struct StopOnDrop<'a> {
     life: &'a Lifecycle,
     name: &'static str,
@@ -121,12 +121,12 @@ impl Drop for StopOnDrop<'_> {
     }
 }
 
-/// The next SIGINT or SIGTERM.
+/// Waits for the next SIGINT or SIGTERM.
 async fn signal() {
     use tokio::signal::unix::{SignalKind, signal};
     let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
     else {
-        error!("signals can't be watched; only a kill ends this process");
+        error!("failed to install signal handlers; only SIGKILL stops this process");
         return std::future::pending().await;
     };
     tokio::select! {
@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn work_that_does_not_drain_is_stopped_hard() {
+    async fn work_that_does_not_drain_is_aborted() {
         let life = Lifecycle::new();
         life.spawn(std::future::pending());
         life.soft().cancel();

@@ -1,19 +1,20 @@
-//! Text that must not reach a log.
+//! Settings whose text must not reach a log.
 
-use std::{cell::Cell, fmt};
+use std::{borrow::Cow, cell::Cell, fmt};
 
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize, Serializer};
 
-/// What a hidden secret looks like.
+/// The text that replaces a hidden secret.
 const HIDDEN: &str = "********";
 
 thread_local! {
-    /// Whether [`exposed`] is at work on this thread.
+    /// Whether [`exposed`] runs on this thread.
     static EXPOSED: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Runs `serialize`, within which secrets are serialised as they are: for what goes to somebody who may have them, such
-/// as an encrypted backup of the settings.
+/// Runs `serialize` and serialises secrets as they are, for a reader that may know them, such as an encrypted backup of
+/// the settings.
 pub fn exposed<T>(serialize: impl FnOnce() -> T) -> T {
     struct Hide(bool);
     impl Drop for Hide {
@@ -25,30 +26,30 @@ pub fn exposed<T>(serialize: impl FnOnce() -> T) -> T {
     serialize()
 }
 
-/// Whether a serialised text stands for a secret that was hidden.
+/// Whether a serialised text replaces a hidden secret.
 #[must_use]
 pub fn is_hidden(text: &str) -> bool {
     text == HIDDEN
 }
 
-/// A secret setting. Debug and Serialize hide it; [`Secret::expose`] is the one way to the text.
+/// A secret setting. `Debug` and `Serialize` hide the text; [`Secret::expose`] returns it.
 #[derive(Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(transparent)]
 pub struct Secret(String);
 
 impl Secret {
-    /// Hides this text.
+    /// Wraps a text that must stay hidden.
     pub fn new(text: impl Into<String>) -> Self {
         Self(text.into())
     }
 
-    /// The text itself: for the party that it is meant for, never for a log.
+    /// The text itself, for the server that asks for it and never for a log.
     #[must_use]
     pub fn expose(&self) -> &str {
         &self.0
     }
 
-    /// Whether there is none.
+    /// Whether the setting is not set.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
@@ -70,12 +71,22 @@ impl Serialize for Secret {
     }
 }
 
+impl JsonSchema for Secret {
+    fn schema_name() -> Cow<'static, str> {
+        "Secret".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({"type": "string", "writeOnly": true})
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn neither_debug_nor_json_shows_it() {
+    fn debug_and_json_hide_a_secret() {
         let secret = Secret::new("hunter2");
         assert!(!format!("{secret:?}").contains("hunter2"));
         assert!(!serde_json::to_string(&secret).unwrap().contains("hunter2"));
@@ -83,11 +94,11 @@ mod tests {
     }
 
     #[test]
-    fn it_is_shown_where_that_is_asked_for_and_hidden_again_after_that() {
+    fn a_secret_is_serialised_only_within_exposed() {
         let secret = Secret::new("hunter2");
         assert_eq!(exposed(|| serde_json::to_string(&secret).unwrap()), "\"hunter2\"");
         assert!(is_hidden(&serde_json::from_str::<String>(&serde_json::to_string(&secret).unwrap()).unwrap()));
-        assert!(std::panic::catch_unwind(|| exposed(|| panic!("while it is shown"))).is_err());
+        assert!(std::panic::catch_unwind(|| exposed(|| panic!("within exposed"))).is_err());
         assert!(!serde_json::to_string(&secret).unwrap().contains("hunter2"));
     }
 }

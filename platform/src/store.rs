@@ -1,4 +1,4 @@
-//! The file store: a folder, or a bucket in S3.
+//! The file store: a local folder or an S3 bucket.
 
 use std::{collections::BTreeMap, ops::Range, path::PathBuf, sync::Arc, time::Duration};
 
@@ -6,40 +6,40 @@ use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use futures::{Stream, StreamExt, TryStreamExt, stream::BoxStream};
 use object_store::{
-    GetOptions, GetRange, ObjectStore, ObjectStoreExt, PutPayload, WriteMultipart, aws::AmazonS3Builder,
+    GetOptions, GetRange, ObjectMeta, ObjectStore, ObjectStoreExt, PutPayload, WriteMultipart, aws::AmazonS3Builder,
     chunked::ChunkedStore, local::LocalFileSystem, path::Path, prefix::PrefixStore, signer::Signer,
 };
 use url::Url;
 
-use crate::{config::StoreConfig, metrics::Metered};
+use crate::{config::StoreConfig, metrics::MeteredStore};
 
-/// A folder is read in pieces of this size; left alone, each piece would be 8 KiB and a trip to another thread.
+/// The size of the chunks in which files of a folder are read. The default of 8 KiB costs a thread switch for each chunk.
 const FOLDER_CHUNK_BYTES: usize = 256 * 1024;
-/// Large objects are written in parts of this size. S3 takes 10,000 parts, so that an object may have 156 GiB.
+/// The size of one part of a multipart upload. S3 accepts 10,000 parts, so that an object may have 156 GiB.
 const PART_BYTES: usize = 16 * 1024 * 1024;
-/// Parts on their way at once, beside the one that is being filled.
+/// The most parts of an object that are uploaded at once, besides the part that is being filled.
 const PARTS_IN_FLIGHT: usize = 2;
 
-/// What can go wrong with files.
+/// An error of the file store.
 #[derive(Debug, thiserror::Error)]
 pub enum FileStoreError {
-    /// The settings name no usable store.
+    /// The `[store]` settings name no usable store.
     #[error("store.url: {0}")]
     Config(String),
-    /// The store refused or is away.
+    /// The store refused the operation or is unavailable.
     #[error("file store: {0}")]
     Store(#[source] object_store::Error),
-    /// Nobody makes the bucket but who owns the storage.
-    #[error("file store: the bucket does not exist: make it, or name another in the URL: {0}")]
+    /// The bucket does not exist; Sluice never creates it.
+    #[error("file store: the bucket does not exist: create it, or name another in the URL: {0}")]
     NoBucket(#[source] object_store::Error),
-    /// What is to be written can't be had.
+    /// The source of the bytes to write failed.
     #[error("{0}")]
     Source(#[source] std::io::Error),
 }
 
 impl From<object_store::Error> for FileStoreError {
     fn from(error: object_store::Error) -> Self {
-        // the client has no word of its own for it; what is asked for by name may as well be the object that is missing
+        // the client has no error kind for a missing bucket; `NotFound` also means a missing object
         let missing =
             matches!(error, object_store::Error::Generic { .. }) && error.to_string().contains("NoSuchBucket");
         if missing { Self::NoBucket(error) } else { Self::Store(error) }
@@ -47,66 +47,65 @@ impl From<object_store::Error> for FileStoreError {
 }
 
 impl FileStoreError {
-    /// Whether the object does not exist, as opposed to a store that stumbles.
+    /// Whether the object does not exist. Other errors say nothing about the object.
     #[must_use]
     pub fn is_not_found(&self) -> bool {
         matches!(self, Self::Store(object_store::Error::NotFound { .. }))
     }
 }
 
-/// An object being read.
-pub struct Reading {
-    /// Bytes of the whole object.
+/// A stream over an object or a part of it.
+pub struct ObjectReader {
+    /// The size of the whole object, in bytes.
     pub size: u64,
-    /// The bytes that will come.
+    /// The part of the object that the stream yields.
     pub range: Range<u64>,
-    /// The bytes.
+    /// The bytes of the part in order.
     pub stream: BoxStream<'static, Result<Bytes, object_store::Error>>,
-}
-
-/// An object that is there.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Listed {
-    /// Its path.
-    pub path: String,
-    /// Its bytes.
-    pub size: u64,
 }
 
 /// An object as a list shows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Object {
-    /// Where it is.
+pub struct ObjectInfo {
+    /// The path of the object within the store.
     pub path: String,
-    /// When it was written last.
+    /// The size of the object, in bytes.
+    pub size: u64,
+    /// The time of the last write to the object.
     pub modified: DateTime<Utc>,
 }
 
-/// A file store. Clones share it.
+impl From<ObjectMeta> for ObjectInfo {
+    fn from(meta: ObjectMeta) -> Self {
+        Self { path: meta.location.to_string(), size: meta.size, modified: meta.last_modified }
+    }
+}
+
+/// The store of all files, such as segments and manifests. Clones share one client.
 #[derive(Clone, Debug)]
 pub struct FileStore {
     objects: Arc<dyn ObjectStore>,
-    /// Only S3 can presign; the prefix is part of what it signs.
+    /// The client that presigns URLs and the prefix of all objects; None for a folder.
     signer: Option<(Arc<dyn Signer>, Path)>,
-    /// Where the objects are, if that is a folder.
+    /// The path of the folder; None for a bucket.
     folder: Option<PathBuf>,
 }
 
 impl FileStore {
-    /// Opens the store that the settings name; a folder is made when it doesn't exist.
+    /// Opens the store of the settings and creates a missing folder.
     ///
     /// # Errors
-    /// When the URL is none of ours, or the folder can't be made.
+    /// When the URL is not a `file://` or `s3://` URL, or the folder can't be created.
     pub fn open(config: &StoreConfig) -> Result<Self, FileStoreError> {
         if let Some(folder) = config.url.strip_prefix("file://") {
             let folder = PathBuf::from(folder);
             std::fs::create_dir_all(&folder)
-                .map_err(|e| FileStoreError::Config(format!("can't make {}: {e}", folder.display())))?;
-            // A folder whose last object is deleted goes too, as it does in a bucket. And what is recorded as written
-            // must outlive a power cut: for a segment of 8 MiB that takes some 5 to 10 ms more.
+                .map_err(|e| FileStoreError::Config(format!("can't create {}: {e}", folder.display())))?;
+            // An empty folder is deleted, as in a bucket. The sync makes a recorded segment survive a power cut; for a
+            // segment of 8 MiB the sync takes 5 to 10 ms.
             let files = LocalFileSystem::new_with_prefix(&folder)?.with_automatic_cleanup(true).with_fsync(true);
             let objects = Arc::new(ChunkedStore::new(Arc::new(files), FOLDER_CHUNK_BYTES));
-            return Ok(Self { objects: Arc::new(Metered(objects)), signer: None, folder: Some(folder) });
+            return Ok(Self { objects: Arc::new(MeteredStore(objects)), signer: None, folder: Some(folder) });
         }
         let url = Url::parse(&config.url).map_err(|e| FileStoreError::Config(e.to_string()))?;
         let ("s3", Some(bucket)) = (url.scheme(), url.host_str()) else {
@@ -131,26 +130,26 @@ impl FileStore {
         } else {
             Arc::new(PrefixStore::new(s3.clone(), prefix.clone()))
         };
-        Ok(Self { objects: Arc::new(Metered(objects)), signer: Some((s3, prefix)), folder: None })
+        Ok(Self { objects: Arc::new(MeteredStore(objects)), signer: Some((s3, prefix)), folder: None })
     }
 
-    /// The disk under a folder: its bytes, and those that are free. None for a bucket, and where the system does not tell.
+    /// The size and the free space of the disk under a folder, in bytes. None for a bucket or when the system call fails.
     pub async fn disk(&self) -> Option<(u64, u64)> {
         let folder = self.folder.clone()?;
-        // a disk in the network may hang
-        let asked = tokio::task::spawn_blocking(move || nix::sys::statvfs::statvfs(&folder)).await;
-        let disk = asked.ok()?.ok()?;
+        // a network disk may block
+        let stat = tokio::task::spawn_blocking(move || nix::sys::statvfs::statvfs(&folder)).await;
+        let disk = stat.ok()?.ok()?;
         let bytes = |blocks: u64| blocks.saturating_mul(disk.fragment_size());
         Some((bytes(disk.blocks()), bytes(disk.blocks_available())))
     }
 
-    /// Whether [`FileStore::presign`] works.
+    /// Whether [`FileStore::presign`] returns URLs: true for a bucket.
     #[must_use]
     pub fn can_presign(&self) -> bool {
         self.signer.is_some()
     }
 
-    /// Writes a whole object: it is there entirely or not at all.
+    /// Writes a whole object atomically.
     ///
     /// # Errors
     /// When the store fails.
@@ -159,23 +158,23 @@ impl FileStore {
         Ok(())
     }
 
-    /// Writes an object of any size as its bytes come: it is there entirely or not at all. Gives its bytes.
+    /// Writes an object of any size from a stream, atomically. Returns the size in bytes.
     ///
     /// # Errors
-    /// When the store or the source fails; nothing is left then, as far as the store can still be told.
+    /// When the store or the source fails. A failed upload is aborted, which a failing store may not do.
     pub async fn write(
         &self,
         path: &str,
         bytes: impl Stream<Item = std::io::Result<Bytes>> + Send,
     ) -> Result<u64, FileStoreError> {
         let mut bytes = std::pin::pin!(bytes);
-        let (mut first, mut held) = (Vec::new(), 0);
-        while held < PART_BYTES {
+        let (mut first, mut buffered) = (Vec::new(), 0);
+        while buffered < PART_BYTES {
             let Some(chunk) = bytes.try_next().await.map_err(FileStoreError::Source)? else {
                 self.objects.put(&Path::from(path), PutPayload::from_iter(first)).await?;
-                return Ok(held as u64);
+                return Ok(buffered as u64);
             };
-            held += chunk.len();
+            buffered += chunk.len();
             first.push(chunk);
         }
         let upload = self.objects.put_multipart(&Path::from(path)).await?;
@@ -205,23 +204,23 @@ impl FileStore {
     /// Reads a whole, small object.
     ///
     /// # Errors
-    /// When there is none or the store fails.
+    /// When the object does not exist or the store fails.
     pub async fn get(&self, path: &str) -> Result<Bytes, FileStoreError> {
         Ok(self.objects.get(&Path::from(path)).await?.bytes().await?)
     }
 
-    /// Reads an object as a stream, whole or from one byte to before another.
+    /// Reads an object, or a range of it, as a stream.
     ///
     /// # Errors
-    /// When there is none, the range lies outside of it, or the store fails.
-    pub async fn read(&self, path: &str, range: Option<Range<u64>>) -> Result<Reading, FileStoreError> {
+    /// When the object does not exist, the range lies outside it, or the store fails.
+    pub async fn read(&self, path: &str, range: Option<Range<u64>>) -> Result<ObjectReader, FileStoreError> {
         let options = GetOptions { range: range.map(GetRange::Bounded), ..GetOptions::default() };
         let result = self.objects.get_opts(&Path::from(path), options).await?;
         let (size, range) = (result.meta.size, result.range.clone());
-        Ok(Reading { size, range, stream: result.into_stream() })
+        Ok(ObjectReader { size, range, stream: result.into_stream() })
     }
 
-    /// The bytes of an object; None when there is none.
+    /// The size of an object in bytes; None when the object does not exist.
     ///
     /// # Errors
     /// When the store fails.
@@ -233,17 +232,17 @@ impl FileStore {
         }
     }
 
-    /// A URL that anybody can GET until it runs out. Only S3 has such; None for a folder.
+    /// A presigned URL, which allows a GET of the object without credentials for the `valid` time; None for a folder.
     ///
     /// # Errors
-    /// When credentials can't be had.
+    /// When the credentials to sign with are unavailable.
     pub async fn presign(&self, path: &str, valid: Duration) -> Result<Option<Url>, FileStoreError> {
         let Some((signer, prefix)) = &self.signer else { return Ok(None) };
         let full: Path = prefix.parts().chain(Path::from(path).parts()).collect();
         Ok(Some(signer.signed_url(http_get(), &full, valid).await?))
     }
 
-    /// The paths of all objects below a folder.
+    /// The paths of all objects whose path begins with this folder.
     ///
     /// # Errors
     /// When the store fails.
@@ -252,14 +251,14 @@ impl FileStore {
         Ok(objects.map_ok(|meta| meta.location.to_string()).try_collect().await?)
     }
 
-    /// All objects below a folder as they are found, however many. A bucket gives them in order, a folder does not.
-    pub fn listed(&self, prefix: &str) -> BoxStream<'static, Result<Listed, FileStoreError>> {
+    /// Streams all objects below a folder. A bucket yields them in the order of their paths, a folder in any order.
+    pub fn list_stream(&self, prefix: &str) -> BoxStream<'static, Result<ObjectInfo, FileStoreError>> {
         let objects = self.objects.list(Some(&Path::from(prefix)));
-        objects.map_ok(|meta| Listed { path: meta.location.to_string(), size: meta.size }).err_into().boxed()
+        objects.map_ok(ObjectInfo::from).err_into().boxed()
     }
 
-    /// The first objects below a folder, in the order of their paths, after this path: at most `limit` of them. A folder
-    /// of this machine is read whole for that, but only so many are held.
+    /// At most `limit` objects below a folder whose paths sort after `after`, in the order of their paths. For a local folder
+    /// this reads all entries, but keeps only `limit` of them in memory.
     ///
     /// # Errors
     /// When the store fails.
@@ -268,17 +267,17 @@ impl FileStore {
         prefix: &str,
         after: Option<&str>,
         limit: usize,
-    ) -> Result<Vec<Object>, FileStoreError> {
+    ) -> Result<Vec<ObjectInfo>, FileStoreError> {
         let prefix = Path::from(prefix);
         let mut objects = match after {
             Some(after) => self.objects.list_with_offset(Some(&prefix), &Path::from(after)),
             None => self.objects.list(Some(&prefix)),
         };
-        // S3 has an order, a folder has none
+        // a bucket lists objects in order, a folder does not
         let ordered = self.can_presign();
         let mut first = BTreeMap::new();
         while let Some(meta) = objects.try_next().await? {
-            first.insert(meta.location.to_string(), meta.last_modified);
+            first.insert(meta.location.to_string(), meta);
             if first.len() > limit {
                 first.pop_last();
                 if ordered {
@@ -286,13 +285,13 @@ impl FileStore {
                 }
             }
         }
-        Ok(first.into_iter().map(|(path, modified)| Object { path, modified }).collect())
+        Ok(first.into_values().map(ObjectInfo::from).collect())
     }
 
-    /// Deletes these objects; those already gone are fine. How many they were.
+    /// Deletes these objects and returns their number. A missing object counts as deleted.
     ///
     /// # Errors
-    /// When the store fails; some may be gone then, and calling again goes on.
+    /// When the store fails. Some objects may be deleted then; the caller may retry.
     pub async fn delete(&self, paths: impl IntoIterator<Item = String>) -> Result<usize, FileStoreError> {
         let paths: Vec<_> = paths.into_iter().map(|path| Ok(Path::from(path))).collect();
         let count = paths.len();
@@ -306,13 +305,13 @@ impl FileStore {
         Ok(count)
     }
 
-    /// Deletes all objects below a folder for which `doomed` holds; those already gone are fine.
+    /// Deletes all objects below a folder whose path satisfies `predicate`. A missing object counts as deleted.
     ///
     /// # Errors
-    /// When the store fails; some may be gone then, and calling again goes on.
-    pub async fn delete_where(&self, prefix: &str, doomed: impl Fn(&str) -> bool) -> Result<usize, FileStoreError> {
+    /// When the store fails. Some objects may be deleted then; the caller may retry.
+    pub async fn delete_where(&self, prefix: &str, predicate: impl Fn(&str) -> bool) -> Result<usize, FileStoreError> {
         let paths = self.list(prefix).await?;
-        self.delete(paths.into_iter().filter(|path| doomed(path))).await
+        self.delete(paths.into_iter().filter(|path| predicate(path))).await
     }
 }
 
@@ -332,7 +331,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn objects_are_read_whole_or_in_part_and_deleted_by_folder() {
+    async fn an_object_is_read_whole_or_in_part_and_deleted_by_folder() {
         let (dir, store) = folder();
         store.put("a/1/x", Bytes::from_static(b"hello")).await.unwrap();
         store.put("a/2/x", Bytes::from_static(b"other")).await.unwrap();
@@ -343,31 +342,31 @@ mod tests {
         assert_eq!(store.delete_where("a", |p| !p.starts_with("a/2/")).await.unwrap(), 1);
         assert!(store.get("a/1/x").await.unwrap_err().is_not_found());
         assert_eq!(store.list("a").await.unwrap(), ["a/2/x"]);
-        assert!(!dir.path().join("files/a/1").exists(), "an empty folder stays");
+        assert!(!dir.path().join("files/a/1").exists(), "an empty folder is deleted");
         assert_eq!(store.presign("a/2/x", Duration::from_secs(1)).await.unwrap(), None);
     }
 
-    /// Some megabytes that differ, in pieces that divide no part evenly.
-    fn pieces(count: u8) -> Vec<Bytes> {
+    /// Chunks of different bytes, whose size does not divide the size of a part.
+    fn chunks(count: u8) -> Vec<Bytes> {
         (0..count).map(|n| Bytes::from(vec![n; 1_000_003])).collect()
     }
 
     #[tokio::test]
-    async fn objects_of_any_size_are_written_as_they_come_or_not_at_all() {
+    async fn an_object_of_any_size_is_written_whole_or_not_at_all() {
         let (_dir, store) = folder();
         for (path, count) in [("empty", 0), ("small", 1), ("large", 40)] {
-            let bytes = pieces(count);
+            let bytes = chunks(count);
             let written = store.write(path, futures::stream::iter(bytes.clone().into_iter().map(Ok))).await.unwrap();
             assert_eq!(written, u64::from(count) * 1_000_003);
             assert_eq!(store.size(path).await.unwrap(), Some(written));
-            assert!(store.get(path).await.unwrap() == bytes.concat(), "{path} is another");
+            assert!(store.get(path).await.unwrap() == bytes.concat(), "{path} has other bytes");
         }
         for count in [1, 40] {
-            let cut = pieces(count).into_iter().map(Ok).chain([Err(std::io::Error::other("cut"))]);
-            assert!(matches!(store.write("cut", futures::stream::iter(cut)).await, Err(FileStoreError::Source(_))));
-            assert_eq!(store.size("cut").await.unwrap(), None);
+            let failing = chunks(count).into_iter().map(Ok).chain([Err(std::io::Error::other("failed"))]);
+            assert!(matches!(store.write("failed", futures::stream::iter(failing)).await, Err(FileStoreError::Source(_))));
+            assert_eq!(store.size("failed").await.unwrap(), None);
         }
-        let mut all: Vec<Listed> = store.listed("").try_collect().await.unwrap();
+        let mut all: Vec<ObjectInfo> = store.list_stream("").try_collect().await.unwrap();
         all.sort_by(|a, b| a.path.cmp(&b.path));
         let sizes: Vec<_> = all.iter().map(|object| (object.path.as_str(), object.size)).collect();
         assert_eq!(sizes, [("empty", 0), ("large", 40_000_120), ("small", 1_000_003)]);
@@ -376,7 +375,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_long_list_comes_in_steps_and_in_order() {
+    async fn a_long_list_is_read_in_steps_and_in_order() {
         let (_dir, store) = folder();
         for path in ["a/2/x", "a/1/y", "a/10/x", "a/1/x", "b/1/x"] {
             store.put(path, Bytes::from_static(b"hello")).await.unwrap();
@@ -390,12 +389,12 @@ mod tests {
             paths.extend(step.into_iter().map(|object| object.path));
         }
         assert_eq!(paths, ["a/1/x", "a/1/y", "a/10/x", "a/2/x"]);
-        assert_eq!(store.delete(["a/1/x".to_owned(), "a/gone".to_owned()]).await.unwrap(), 2);
+        assert_eq!(store.delete(["a/1/x".to_owned(), "a/missing".to_owned()]).await.unwrap(), 2);
         assert!(store.get("a/1/x").await.unwrap_err().is_not_found());
     }
 
     #[test]
-    fn other_urls_are_refused() {
+    fn urls_other_than_file_and_s3_are_refused() {
         for url in ["ftp://x", "files", "s3://"] {
             assert!(FileStore::open(&StoreConfig { url: url.into(), ..StoreConfig::default() }).is_err(), "{url}");
         }

@@ -2,14 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
-use entity::terms::CreditsConfig;
+use entity::credit_policy::CreditsConfig;
 use exporter::ExporterConfig;
 use gateway::GatewayConfig;
 use notifier::{NotifierConfig, backup::BackupConfig};
-use platform::{
-    config::{ConfigError, DatabaseConfig, LogConfig, NatsConfig, StoreConfig, load_layers},
-    telemetry::OtlpConfig,
-};
+use platform::config::{ConfigError, DatabaseConfig, LogConfig, NatsConfig, StoreConfig, load_layers};
 use serde::{Deserialize, Serialize};
 
 use crate::cli::Place;
@@ -34,10 +31,10 @@ pub enum SettingsError {
 pub struct Settings {
     /// How long work may take to drain at the end, seconds.
     pub shutdown_grace_s: u64,
+    /// The IANA time zone of daily credits, scheduled jobs and backups.
+    pub time_zone: String,
     /// Logs.
     pub log: LogConfig,
-    /// Traces over OTLP.
-    pub otlp: OtlpConfig,
     /// NATS.
     pub nats: NatsConfig,
     /// The database that all services share.
@@ -60,8 +57,8 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             shutdown_grace_s: 20,
+            time_zone: "UTC".into(),
             log: LogConfig::default(),
-            otlp: OtlpConfig::default(),
             nats: NatsConfig::default(),
             database: DatabaseConfig::default(),
             store: StoreConfig::default(),

@@ -227,7 +227,7 @@ impl Loader<'_> {
             }
             SourceSpec::Sqlite { path } => {
                 let config = DatabaseConfig {
-                    url: platform::db::reading(&self.path(path)),
+                    url: platform::db::sqlite_read_only(&self.path(path)),
                     max_connections: SQLITE_CONNECTIONS,
                     ..DatabaseConfig::default()
                 };
@@ -350,8 +350,8 @@ impl Loader<'_> {
             }
         }
         for column in &spec.columns {
-            if column.get_ref().without.is_some() && column.get_ref().scope.is_none() {
-                let detail = format!("column `{}` has `without`, but no `scope`", column.get_ref().name);
+            if column.get_ref().mask.is_some() && column.get_ref().scope.is_none() {
+                let detail = format!("column `{}` has `mask`, but no `scope`", column.get_ref().name);
                 return Err(Refusal::Fault(column.span().start, detail));
             }
         }

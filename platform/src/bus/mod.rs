@@ -1,5 +1,6 @@
-//! NATS: durable messages over JetStream, lossy ones and requests over core NATS.
+//! NATS: durable messages over JetStream, lossy messages and requests over core NATS.
 
+mod error;
 mod streams;
 mod tls;
 mod urls;
@@ -23,128 +24,15 @@ use tokio::sync::Notify;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tracing::{Span, info, warn};
 
+pub use self::error::BusError;
 use crate::{config::NatsConfig, telemetry::traces};
 
-/// Messages of one core subscription that wait for their reader; NATS drops further ones, which every such reader
-/// can bear, as each of these messages is only a hint.
+/// The most unread messages of one core subscription. NATS drops further ones; a reader bears that, as each of these
+/// messages is only a hint.
 const SUBSCRIPTION_CAPACITY: usize = 4096;
 
-/// How long a message that may be lost may wait for its way out.
+/// How long a lossy message may wait for space in the client's queue.
 const LOSSY_TIMEOUT: Duration = Duration::from_secs(1);
-
-/// What can go wrong on the bus.
-#[derive(Debug, thiserror::Error)]
-pub enum BusError {
-    /// The credentials file can't be read.
-    #[error("nats.credentials_file: {0}")]
-    Credentials(#[source] std::io::Error),
-    /// A file of the encrypted connection can't be read.
-    #[error("nats.{setting}: {file}: {source}")]
-    File {
-        /// The setting that names it.
-        setting: &'static str,
-        /// Which.
-        file: String,
-        /// Why.
-        source: std::io::Error,
-    },
-    /// No URL of a NATS server; its text is not told, as it may hold a password.
-    #[error("nats.url: entry {entry}: {detail}; expected nats://host:4222, or several separated by commas")]
-    Url {
-        /// Which of them, from 1.
-        entry: usize,
-        /// What is wrong with it.
-        detail: String,
-    },
-    /// A user, a password or a token in a URL, which logs and settings would show.
-    #[error("nats.url: entry {0} names a user: give nats.user and nats.password, or nats.credentials_file, instead")]
-    UserInUrl(usize),
-    /// Only one of the two is there.
-    #[error("nats.tls_cert_file and nats.tls_key_file belong together: set both, or none")]
-    HalfAPair,
-    /// The server shows a certificate that we don't trust.
-    #[error(
-        "NATS at {url} can't be trusted: {detail}; its certificate must come from nats.tls_ca_file and hold the host of the URL"
-    )]
-    Untrusted {
-        /// Where.
-        url: String,
-        /// What is wrong with it.
-        detail: String,
-    },
-    /// The server wants another certificate than ours, or any.
-    #[error("NATS at {url} doesn't take the certificate of this process (nats.tls_cert_file): {detail}")]
-    Unwelcome {
-        /// Where.
-        url: String,
-        /// What it said.
-        detail: String,
-    },
-    /// The server can't be reached or refuses us.
-    #[error("can't connect to NATS at {url}: {source}")]
-    Connect {
-        /// Where.
-        url: String,
-        /// Why.
-        source: async_nats::ConnectError,
-    },
-    /// A stream or bucket can't be made.
-    #[error("can't prepare {name}: {detail}")]
-    Prepare {
-        /// Which.
-        name: &'static str,
-        /// Why.
-        detail: String,
-    },
-    /// A message can't be sent, or the stream did not confirm it in time.
-    #[error("can't publish to {subject}: {detail}")]
-    Publish {
-        /// Where to.
-        subject: String,
-        /// Why.
-        detail: String,
-    },
-    /// Nobody answered in time.
-    #[error("no answer from {subject}: {detail}")]
-    Request {
-        /// Where to.
-        subject: String,
-        /// Why.
-        detail: String,
-    },
-    /// A subscription can't be made.
-    #[error("can't subscribe to {subject}: {detail}")]
-    Subscribe {
-        /// Where to.
-        subject: String,
-        /// Why.
-        detail: String,
-    },
-    /// Streams and buckets that somebody else makes are not there.
-    #[error(
-        "not there after {waited_ms} ms (nats.streams_wait_ms): {missing}; a notifier makes them, so start one on the same NATS"
-    )]
-    Missing {
-        /// Which.
-        missing: String,
-        /// For how long they were waited for, milliseconds.
-        waited_ms: u64,
-    },
-    /// A message isn't what its subject promises.
-    #[error("unreadable message: {0}")]
-    Unreadable(#[from] serde_json::Error),
-    /// A message of another version of these types.
-    #[error("message of version {0}")]
-    Version(u8),
-    /// A micro service can't be registered.
-    #[error("can't register the service {name}: {detail}")]
-    Service {
-        /// Which.
-        name: String,
-        /// Why.
-        detail: String,
-    },
-}
 
 /// A connection to NATS. Clones share it.
 #[derive(Clone, Debug)]
@@ -152,42 +40,41 @@ pub struct Bus {
     client: Client,
     jetstream: jetstream::Context,
     timeout: Duration,
-    /// Ends the task that keeps the streams when the last clone goes, so that the connection can close.
-    _keeper: Option<Arc<DropGuard>>,
+    /// Stops the task that restores the streams when the last clone is dropped, so that the connection can close.
+    _restorer: Option<Arc<DropGuard>>,
 }
 
 impl Bus {
-    /// Connects, and makes the streams and buckets that don't exist yet, now and whenever the server comes back without
-    /// them. `name` is shown to operators.
+    /// Connects and creates missing streams and buckets, at once and again after each reconnect to a server that lost
+    /// them. The server shows `name` to operators.
     ///
     /// # Errors
-    /// When none of the servers can be reached, each within the request time, or a stream can't be made; where the servers
-    /// are not ready for that, only after `streams_wait_ms`.
+    /// When none of the servers can be reached, each within the request timeout, or a stream can't be created. While the
+    /// servers are not ready to create streams, this fails only after `startup_timeout`.
     pub async fn connect(config: &NatsConfig, name: &str) -> Result<Self, BusError> {
         let connected = Arc::new(Notify::new());
         let mut bus = Self::open(config, name, Arc::clone(&connected)).await?;
-        let limit = Duration::from_millis(config.streams_wait_ms);
-        streams::make(&bus.jetstream, config.replicas, limit).await?;
+        streams::create(&bus.jetstream, config.replicas, config.startup_timeout).await?;
         let stop = CancellationToken::new();
-        tokio::spawn(streams::keep(bus.jetstream.clone(), config.replicas, connected, stop.clone()));
-        bus._keeper = Some(Arc::new(stop.drop_guard()));
+        tokio::spawn(streams::restore_after_reconnects(bus.jetstream.clone(), config.replicas, connected, stop.clone()));
+        bus._restorer = Some(Arc::new(stop.drop_guard()));
         Ok(bus)
     }
 
-    /// Connects, and waits for what somebody with more rights makes: these streams, by name; a bucket is the stream
-    /// `KV_<bucket>`. Without any it only connects.
+    /// Connects and waits for streams that a notifier creates. A bucket is the stream `KV_<bucket>`. Without needed streams
+    /// this only connects.
     ///
     /// # Errors
-    /// When none of the servers can be reached, each within the request time, or a stream is not there within
-    /// `streams_wait_ms`.
+    /// When none of the servers can be reached, each within the request timeout, or a stream does not exist within
+    /// `startup_timeout`.
     pub async fn join(config: &NatsConfig, name: &str, needed: &[&str]) -> Result<Self, BusError> {
         let bus = Self::open(config, name, Arc::new(Notify::new())).await?;
-        streams::wait(&bus.jetstream, needed, Duration::from_millis(config.streams_wait_ms)).await?;
+        streams::wait_for(&bus.jetstream, needed, config.startup_timeout).await?;
         Ok(bus)
     }
 
     async fn open(config: &NatsConfig, name: &str, connected: Arc<Notify>) -> Result<Self, BusError> {
-        let timeout = Duration::from_millis(config.request_timeout_ms);
+        let timeout = config.request_timeout.get();
         let client = name.trim_start_matches("sluice-").to_owned();
         let urls = urls::servers(&config.url)?;
         let mut options = ConnectOptions::new()
@@ -204,17 +91,17 @@ impl Bus {
                             info!("nats: connected");
                             connected.notify_one();
                         }
-                        // by ourselves, at the end
+                        // this process closed it, at its end
                         async_nats::Event::Closed => info!("nats: closed"),
                         async_nats::Event::SlowConsumer(_) => {
                             metrics::counter!("sluice_nats_slow_consumers_total", "client" => client).increment(1);
-                            warn!("nats: a subscription is too slow, and messages of it are dropped");
+                            warn!("nats: slow consumer; messages are dropped");
                         }
                         other => warn!(nats.event = %other, "nats: connection event"),
                     }
                 }
             });
-        options = tls::encrypted(options, config).await?;
+        options = tls::with_tls(options, config).await?;
         if !config.credentials_file.is_empty() {
             let credentials =
                 tokio::fs::read_to_string(&config.credentials_file).await.map_err(BusError::Credentials)?;
@@ -222,10 +109,10 @@ impl Bus {
         } else if !config.user.is_empty() {
             options = options.user_and_password(config.user.clone(), config.password.expose().to_owned());
         }
-        let client = options.connect(urls).await.map_err(|e| tls::unconnected(config.url.clone(), e))?;
+        let client = options.connect(urls).await.map_err(|e| tls::connect_error(config.url.clone(), e))?;
         let jetstream =
             jetstream::context::ContextBuilder::new().timeout(timeout).ack_timeout(timeout).build(client.clone());
-        Ok(Self { client, jetstream, timeout, _keeper: None })
+        Ok(Self { client, jetstream, timeout, _restorer: None })
     }
 
     /// The core NATS client.
@@ -234,16 +121,16 @@ impl Bus {
         &self.client
     }
 
-    /// JetStream.
+    /// The JetStream context, with the request timeout.
     #[must_use]
     pub fn jetstream(&self) -> &jetstream::Context {
         &self.jetstream
     }
 
-    /// Whether the connection is up.
+    /// Checks that the connection is up.
     ///
     /// # Errors
-    /// The state it is in instead.
+    /// The connection's state when it is not up.
     pub fn ping(&self) -> Result<(), String> {
         match self.client.connection_state() {
             State::Connected => Ok(()),
@@ -251,11 +138,11 @@ impl Bus {
         }
     }
 
-    /// Publishes to a stream and waits until the stream has it. The same `message_id` within the stream's
-    /// deduplication window is stored once.
+    /// Publishes to a stream and waits until the stream has stored the message. Within the deduplication window the stream
+    /// stores messages with the same `message_id` once.
     ///
     /// # Errors
-    /// When the stream did not confirm it in time: it may be stored or not, so publish again.
+    /// When the stream did not confirm the message in time. The message may be stored, so publish it again with its id.
     pub async fn publish_durable<T: Serialize>(
         &self,
         subject: String,
@@ -275,7 +162,7 @@ impl Bus {
         Ok(())
     }
 
-    /// Publishes on core NATS: nobody may be there, and it may be lost.
+    /// Publishes on core NATS. The message may be lost, and no subscriber need exist.
     ///
     /// # Errors
     /// When the client is closed.
@@ -287,17 +174,17 @@ impl Bus {
     ) -> Result<(), BusError> {
         let payload = serde_json::to_vec(&Envelope::new(message_id(), traceparent, message))?;
         let failed = |detail: String| BusError::Publish { subject: subject.clone(), detail };
-        // while NATS is away the client's queue fills up, and then publishing waits for it
+        // while NATS is unavailable the client's queue fills up, and publishing waits for space in it
         tokio::time::timeout(LOSSY_TIMEOUT, self.client.publish(subject.clone(), payload.into()))
             .await
             .map_err(|_| failed("timed out".into()))?
             .map_err(|e| failed(e.to_string()))
     }
 
-    /// Asks on core NATS and reads the answer.
+    /// Sends a request on core NATS and reads the reply.
     ///
     /// # Errors
-    /// When nobody answers in time or the answer is unreadable.
+    /// When no reply arrives in time or the reply is unreadable.
     pub async fn request<Q: Serialize, A: DeserializeOwned>(&self, subject: &str, question: &Q) -> Result<A, BusError> {
         let trace = traces::context(&Span::current()).unwrap_or_else(TraceContext::generate);
         let payload = serde_json::to_vec(&Envelope::new(message_id(), trace.traceparent(), question))?;
@@ -309,7 +196,7 @@ impl Bus {
         Ok(serde_json::from_slice(&answer.payload)?)
     }
 
-    /// Subscribes on core NATS. When the reader is slower than the messages, further ones are dropped.
+    /// Subscribes on core NATS. The client drops messages when the reader is too slow.
     ///
     /// # Errors
     /// When the client is closed.
@@ -318,7 +205,7 @@ impl Bus {
         self.client.subscribe(subject).await.map_err(|e| BusError::Subscribe { subject: failed, detail: e.to_string() })
     }
 
-    /// Subscribes on core NATS so that one member of the group gets each message.
+    /// Subscribes on core NATS as a member of a queue group: one member gets each message.
     ///
     /// # Errors
     /// When the client is closed.
@@ -330,10 +217,10 @@ impl Bus {
             .map_err(|e| BusError::Subscribe { subject: failed, detail: e.to_string() })
     }
 
-    /// The bucket in which exporters advertise.
+    /// The bucket in which exporters advertise their datasets.
     ///
     /// # Errors
-    /// When the server doesn't answer.
+    /// When the server does not answer or the bucket does not exist.
     pub async fn catalog(&self) -> Result<kv::Store, BusError> {
         self.bucket(subject::BUCKET_CATALOG).await
     }
@@ -341,7 +228,7 @@ impl Bus {
     /// The bucket of single-use tickets.
     ///
     /// # Errors
-    /// When the server doesn't answer.
+    /// When the server does not answer or the bucket does not exist.
     pub async fn tickets(&self) -> Result<kv::Store, BusError> {
         self.bucket(subject::BUCKET_TICKETS).await
     }
@@ -351,11 +238,11 @@ impl Bus {
         bucket.map_err(|e| BusError::Prepare { name, detail: e.to_string() })
     }
 
-    /// Registers a NATS service, which `nats micro` shows for as long as the answer is held, under the version of this
-    /// build. `metadata` tells its instances apart; `data` is asked whenever somebody wants to see how its endpoints do.
+    /// Registers a NATS micro service under the version of this build, until the returned service is dropped. `metadata`
+    /// distinguishes instances; `data` is called for each request of statistics, such as by `nats micro stats`.
     ///
     /// # Errors
-    /// When the name isn't one or the client is closed.
+    /// When the name is not valid or the client is closed.
     pub async fn register(
         &self,
         name: &str,
@@ -369,7 +256,7 @@ impl Bus {
         started.map_err(|e| BusError::Service { name: name.to_owned(), detail: e.to_string() })
     }
 
-    /// Waits until everything published so far is on its way.
+    /// Waits until the client has written all published messages to the connection.
     ///
     /// # Errors
     /// When the client is closed.
@@ -379,15 +266,15 @@ impl Bus {
     }
 }
 
-/// A message that is sent once needs no more than to differ from all others.
+/// A message id for a message that is never sent twice.
 fn message_id() -> String {
     uuid::Uuid::now_v7().to_string()
 }
 
-/// Reads an enveloped message.
+/// Reads a message in its envelope.
 ///
 /// # Errors
-/// When it is unreadable or of another version.
+/// When the message is unreadable or its envelope has another version.
 pub fn open<T: DeserializeOwned>(payload: &[u8]) -> Result<Envelope<T>, BusError> {
     #[derive(serde::Deserialize)]
     struct Head {

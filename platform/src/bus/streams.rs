@@ -1,4 +1,4 @@
-//! The streams and buckets of this platform: one service makes them, and the others wait for them.
+//! The JetStream streams and buckets of Sluice: a notifier creates them, and the other services wait for them.
 
 use std::{error::Error, sync::Arc, time::Duration};
 
@@ -14,43 +14,44 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
 use super::BusError;
+use crate::{backoff::Backoff, units::HumanDuration};
 
 const MINUTE: Duration = Duration::from_secs(60);
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// For this long a message id is known again. A redelivery after it is harmless, as every handler is idempotent.
+/// How long a stream remembers message ids. A duplicate after this time is harmless, as every handler is idempotent.
 const DEDUPE_WINDOW: Duration = Duration::from_secs(10 * 60);
 
-/// How often to look whether a stream is there.
-const LOOK: Duration = Duration::from_millis(200);
+/// The interval between checks whether a stream exists.
+const POLL_INTERVAL: Duration = Duration::from_millis(200);
 
-/// The longest pause between two tries to make what is missing.
-const PAUSE: Duration = Duration::from_secs(10);
+/// The longest pause between attempts to create missing streams.
+const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
-/// A stream or bucket that could not be made.
+/// An error while a stream or bucket is created.
 #[derive(Debug, thiserror::Error)]
 #[error("{name}: {detail}")]
-pub(super) struct Unmade {
+pub(super) struct CreateError {
     name: &'static str,
     detail: String,
-    /// The servers may agree in a moment: of a cluster that begins, or that has just lost one, nobody leads.
-    passes: bool,
+    /// Whether a later attempt may succeed, such as when a cluster elects its leader.
+    is_transient: bool,
 }
 
-impl Unmade {
+impl CreateError {
     fn of(name: &'static str, error: &(dyn Error + 'static)) -> Self {
-        Self { name, detail: error.to_string(), passes: passes(error) }
+        Self { name, detail: error.to_string(), is_transient: is_transient(error) }
     }
 }
 
-impl From<Unmade> for BusError {
-    fn from(Unmade { name, detail, .. }: Unmade) -> Self {
+impl From<CreateError> for BusError {
+    fn from(CreateError { name, detail, .. }: CreateError) -> Self {
         Self::Prepare { name, detail }
     }
 }
 
-/// Whether this may be over by itself.
-fn passes(error: &(dyn Error + 'static)) -> bool {
+/// Whether the error may end without an operator.
+fn is_transient(error: &(dyn Error + 'static)) -> bool {
     if let Some(stream) = error.downcast_ref::<CreateStreamError>() {
         return match stream.kind() {
             CreateStreamErrorKind::TimedOut | CreateStreamErrorKind::JetStreamUnavailable => true,
@@ -66,32 +67,36 @@ fn passes(error: &(dyn Error + 'static)) -> bool {
     {
         return true;
     }
-    error.source().is_some_and(passes)
+    error.source().is_some_and(is_transient)
 }
 
-/// Makes what is missing, and waits for servers that are not ready for it.
+/// Creates missing streams and buckets, and waits for servers that are not ready.
 ///
 /// # Errors
-/// What is wrong, at once when waiting does not help, and else when it is so after the `limit`.
-pub(super) async fn make(jetstream: &jetstream::Context, replicas: usize, limit: Duration) -> Result<(), BusError> {
+/// At once when the error is permanent, and after `timeout` when it is transient.
+pub(super) async fn create(
+    jetstream: &jetstream::Context,
+    replicas: usize,
+    timeout: HumanDuration,
+) -> Result<(), BusError> {
     let begun = Instant::now();
-    let mut said = false;
+    let mut is_logged = false;
     while let Err(e) = ensure(jetstream, replicas).await {
-        if !e.passes || begun.elapsed() >= limit {
+        if !e.is_transient || begun.elapsed() >= timeout.get() {
             return Err(e.into());
         }
-        if !said {
-            warn!(error = %e, "streams can't be made yet; trying again");
-            said = true;
+        if !is_logged {
+            warn!(error = %e, "failed to create streams; retrying");
+            is_logged = true;
         }
-        tokio::time::sleep(LOOK).await;
+        tokio::time::sleep(POLL_INTERVAL).await;
     }
     Ok(())
 }
 
-/// Makes what is missing after each reconnect, as a server may have come back without its data. It does not give up: a
-/// server that lost its data may be slow to begin.
-pub(super) async fn keep(
+/// Creates missing streams and buckets after each reconnect, as a server may have lost its data. Retries without an end: such
+/// a server may start slowly.
+pub(super) async fn restore_after_reconnects(
     jetstream: jetstream::Context,
     replicas: usize,
     connected: Arc<Notify>,
@@ -102,46 +107,52 @@ pub(super) async fn keep(
             () = stop.cancelled() => return,
             () = connected.notified() => {}
         }
-        let mut pause = LOOK;
+        let mut backoff = Backoff::new(POLL_INTERVAL, LONGEST_PAUSE);
         while let Err(e) = ensure(&jetstream, replicas).await {
-            warn!(error = %e, "streams can't be checked after a reconnect; trying again");
+            warn!(error = %e, "failed to restore streams after a reconnect; retrying");
             tokio::select! {
                 () = stop.cancelled() => return,
-                () = tokio::time::sleep(pause) => {}
+                () = tokio::time::sleep(backoff.next_pause()) => {}
             }
-            pause = (pause * 2).min(PAUSE);
         }
     }
 }
 
-/// Waits for streams that another service makes.
-pub(super) async fn wait(jetstream: &jetstream::Context, needed: &[&str], limit: Duration) -> Result<(), BusError> {
-    let (begun, mut missing, mut said) = (Instant::now(), needed.to_vec(), false);
+/// Waits for streams that a notifier creates.
+///
+/// # Errors
+/// When a stream does not exist after `timeout`.
+pub(super) async fn wait_for(
+    jetstream: &jetstream::Context,
+    needed: &[&str],
+    timeout: HumanDuration,
+) -> Result<(), BusError> {
+    let (begun, mut missing, mut is_logged) = (Instant::now(), needed.to_vec(), false);
     loop {
-        let mut still = vec![];
+        let mut still_missing = vec![];
         for name in missing {
             if let Err(e) = jetstream.get_stream(name).await {
-                debug!(nats.stream = name, error = %e, "a stream is not there yet");
-                still.push(name);
+                debug!(nats.stream = name, error = %e, "stream does not exist yet");
+                still_missing.push(name);
             }
         }
-        if still.is_empty() {
+        if still_missing.is_empty() {
             return Ok(());
         }
-        if begun.elapsed() >= limit {
-            let waited_ms = u64::try_from(limit.as_millis()).unwrap_or(u64::MAX);
-            return Err(BusError::Missing { missing: still.join(", "), waited_ms });
+        if begun.elapsed() >= timeout.get() {
+            return Err(BusError::Missing { missing: still_missing.join(", "), waited: timeout });
         }
-        if !said {
-            info!(nats.missing = %still.join(", "), "waiting until a notifier has made the streams");
-            said = true;
+        if !is_logged {
+            info!(nats.missing = %still_missing.join(", "), "waiting until a notifier has created the streams");
+            is_logged = true;
         }
-        missing = still;
-        tokio::time::sleep(LOOK).await;
+        missing = still_missing;
+        tokio::time::sleep(POLL_INTERVAL).await;
     }
 }
 
-async fn ensure(jetstream: &jetstream::Context, replicas: usize) -> Result<(), Unmade> {
+/// Creates the streams and buckets that do not exist.
+async fn ensure(jetstream: &jetstream::Context, replicas: usize) -> Result<(), CreateError> {
     let stream = |name: &str, all: &str, retention, max_age| Config {
         name: name.to_owned(),
         subjects: vec![all.to_owned()],
@@ -165,8 +176,8 @@ async fn ensure(jetstream: &jetstream::Context, replicas: usize) -> Result<(), U
         (subject::STREAM_DEAD, stream(subject::STREAM_DEAD, subject::DEAD_ALL, RetentionPolicy::Limits, 30 * DAY)),
     ];
     for (name, config) in streams {
-        let made = jetstream.get_or_create_stream(config).await;
-        made.map_err(|e| Unmade::of(name, &e))?;
+        let created = jetstream.get_or_create_stream(config).await;
+        created.map_err(|e| CreateError::of(name, &e))?;
     }
     let bucket = |name: &str, max_age, storage| kv::Config {
         bucket: name.to_owned(),
@@ -177,20 +188,20 @@ async fn ensure(jetstream: &jetstream::Context, replicas: usize) -> Result<(), U
         ..kv::Config::default()
     };
     let buckets = [
-        // on disk, as a server that restarts must know its buckets again
+        // on disk, as a server must have its buckets after a restart
         (subject::BUCKET_CATALOG, bucket(subject::BUCKET_CATALOG, MINUTE, StorageType::File)),
-        // tickets live 30 s; the bucket forgets those never used
+        // tickets live 30 s; the bucket deletes unused ones
         (subject::BUCKET_TICKETS, bucket(subject::BUCKET_TICKETS, MINUTE, StorageType::File)),
     ];
     for (name, config) in buckets {
         if jetstream.get_key_value(name).await.is_ok() {
             continue;
         }
-        // another service may have made it in between
+        // another notifier may have created it in between
         if let Err(e) = jetstream.create_key_value(config).await
             && jetstream.get_key_value(name).await.is_err()
         {
-            return Err(Unmade::of(name, &e));
+            return Err(CreateError::of(name, &e));
         }
     }
     Ok(())
@@ -207,17 +218,17 @@ mod tests {
     }
 
     #[test]
-    fn a_cluster_that_has_no_leader_is_waited_for_and_a_server_without_streams_is_not() {
+    fn a_cluster_without_a_leader_is_a_transient_error_and_a_server_without_jetstream_is_not() {
         let late = CreateStreamError::new(CreateStreamErrorKind::TimedOut);
-        for waits in [late, refusal(10008), refusal(10009), refusal(10005)] {
-            assert!(passes(&waits), "{waits}");
-            assert!(passes(&CreateKeyValueError::with_source(CreateKeyValueErrorKind::BucketCreate, waits)));
+        for transient in [late, refusal(10008), refusal(10009), refusal(10005)] {
+            assert!(is_transient(&transient), "{transient}");
+            assert!(is_transient(&CreateKeyValueError::with_source(CreateKeyValueErrorKind::BucketCreate, transient)));
         }
         // no JetStream on the server, none for the account, replicas without a cluster, another stream's subjects
-        for hopeless in [10076, 10039, 10074, 10065] {
-            let hopeless = refusal(hopeless);
-            assert!(!passes(&hopeless), "{hopeless}");
-            assert!(!passes(&CreateKeyValueError::with_source(CreateKeyValueErrorKind::BucketCreate, hopeless)));
+        for permanent in [10076, 10039, 10074, 10065] {
+            let permanent = refusal(permanent);
+            assert!(!is_transient(&permanent), "{permanent}");
+            assert!(!is_transient(&CreateKeyValueError::with_source(CreateKeyValueErrorKind::BucketCreate, permanent)));
         }
     }
 }

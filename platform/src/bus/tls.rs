@@ -1,4 +1,4 @@
-//! The encrypted connection: the files that it needs, and what to say when the two sides do not trust each other.
+//! The encrypted connection: its certificate files and its errors.
 
 use std::{error::Error, io};
 
@@ -10,19 +10,19 @@ use async_nats::{
 use super::BusError;
 use crate::config::NatsConfig;
 
-/// Adds the files that the settings name. Each is looked at first, as the client would not say which of them is wrong.
+/// Adds the certificate files of the settings. Each file is read first, because the client's error does not name the file.
 ///
 /// # Errors
-/// When one can't be read, or a certificate and its key are not both there.
-pub(super) async fn encrypted(mut options: ConnectOptions, config: &NatsConfig) -> Result<ConnectOptions, BusError> {
+/// When a file can't be read, or only one of a certificate and its key is set.
+pub(super) async fn with_tls(mut options: ConnectOptions, config: &NatsConfig) -> Result<ConnectOptions, BusError> {
     let (ca, cert, key) = (&config.tls_ca_file, &config.tls_cert_file, &config.tls_key_file);
     if cert.is_empty() != key.is_empty() {
-        return Err(BusError::HalfAPair);
+        return Err(BusError::IncompleteClientCert);
     }
     for (setting, file) in [("tls_ca_file", ca), ("tls_cert_file", cert), ("tls_key_file", key)] {
         if !file.is_empty() {
-            let looked = tokio::fs::read(file).await;
-            looked.map_err(|source| BusError::File { setting, file: file.clone(), source })?;
+            let read = tokio::fs::read(file).await;
+            read.map_err(|source| BusError::File { setting, file: file.clone(), source })?;
         }
     }
     if !ca.is_empty() {
@@ -34,31 +34,33 @@ pub(super) async fn encrypted(mut options: ConnectOptions, config: &NatsConfig) 
     Ok(options)
 }
 
-/// Why there is no connection.
-pub(super) fn unconnected(url: String, source: ConnectError) -> BusError {
-    match reason(&source) {
-        Some(reason @ rustls::Error::InvalidCertificate(_)) => BusError::Untrusted { url, detail: reason.to_string() },
-        Some(rustls::Error::AlertReceived(alert)) if blames_us(alert) => {
-            BusError::Unwelcome { url, detail: format!("{alert:?}") }
+/// Turns a failed connection into an error that names the certificate setting where TLS failed.
+pub(super) fn connect_error(url: String, source: ConnectError) -> BusError {
+    match tls_error(&source) {
+        Some(error @ rustls::Error::InvalidCertificate(_)) => {
+            BusError::UntrustedServer { url, detail: error.to_string() }
+        },
+        Some(rustls::Error::AlertReceived(alert)) if rejects_client_cert(alert) => {
+            BusError::ClientCertRejected { url, detail: format!("{alert:?}") }
         }
         _ => BusError::Connect { url, source },
     }
 }
 
-/// What the TLS library says, where that is at the bottom of it.
-fn reason(error: &(dyn Error + 'static)) -> Option<rustls::Error> {
-    if let Some(reason) = error.downcast_ref::<rustls::Error>() {
-        return Some(reason.clone());
+/// The error of the TLS library within a connection error.
+fn tls_error(error: &(dyn Error + 'static)) -> Option<rustls::Error> {
+    if let Some(error) = error.downcast_ref::<rustls::Error>() {
+        return Some(error.clone());
     }
-    // an I/O error gives as its source what is below the error in it, and not that error
+    // the source of an I/O error is the source of its inner error, not the inner error itself
     match error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
-        Some(inner) => reason(inner),
-        None => error.source().and_then(reason),
+        Some(inner) => tls_error(inner),
+        None => error.source().and_then(tls_error),
     }
 }
 
-/// Whether a server that sends this wants another certificate of ours, or any.
-fn blames_us(alert: AlertDescription) -> bool {
+/// Whether the server sends this alert because it rejects or misses the client's certificate.
+fn rejects_client_cert(alert: AlertDescription) -> bool {
     matches!(
         alert,
         AlertDescription::CertificateRequired
@@ -88,38 +90,38 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_file_that_is_missing_is_named_with_its_setting() {
+    async fn a_missing_file_is_named_with_its_setting() {
         let dir = tempfile::tempdir().unwrap();
-        let there = dir.path().join("there.pem").display().to_string();
-        std::fs::write(&there, "x").unwrap();
-        let gone = dir.path().join("gone.pem").display().to_string();
+        let present = dir.path().join("present.pem").display().to_string();
+        std::fs::write(&present, "x").unwrap();
+        let missing = dir.path().join("missing.pem").display().to_string();
         for (config, setting) in [
-            (config(&gone, "", ""), "nats.tls_ca_file"),
-            (config(&there, &gone, &there), "nats.tls_cert_file"),
-            (config(&there, &there, &gone), "nats.tls_key_file"),
+            (config(&missing, "", ""), "nats.tls_ca_file"),
+            (config(&present, &missing, &present), "nats.tls_cert_file"),
+            (config(&present, &present, &missing), "nats.tls_key_file"),
         ] {
-            let told = encrypted(ConnectOptions::new(), &config).await.err().unwrap().to_string();
-            assert!(told.starts_with(setting) && told.contains("gone.pem"), "{told}");
+            let error = with_tls(ConnectOptions::new(), &config).await.err().unwrap().to_string();
+            assert!(error.starts_with(setting) && error.contains("missing.pem"), "{error}");
         }
-        for half in [config("", &there, ""), config("", "", &there)] {
-            let told = encrypted(ConnectOptions::new(), &half).await.err();
-            assert!(matches!(told, Some(BusError::HalfAPair)), "{told:?}");
+        for half in [config("", &present, ""), config("", "", &present)] {
+            let error = with_tls(ConnectOptions::new(), &half).await.err();
+            assert!(matches!(error, Some(BusError::IncompleteClientCert)), "{error:?}");
         }
     }
 
     #[test]
-    fn what_the_other_side_shows_and_what_it_does_not_take_are_told_apart() {
+    fn certificate_errors_of_server_and_client_are_distinguished() {
         let failed = |error: rustls::Error| {
             let io = io::Error::new(io::ErrorKind::InvalidData, error);
-            unconnected("tls://nats".into(), ConnectError::with_source(ConnectErrorKind::Io, io))
+            connect_error("tls://nats".into(), ConnectError::with_source(ConnectErrorKind::Io, io))
         };
         let unknown = failed(rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer));
         assert!(
-            matches!(&unknown, BusError::Untrusted { detail, .. } if detail.contains("UnknownIssuer")),
+            matches!(&unknown, BusError::UntrustedServer { detail, .. } if detail.contains("UnknownIssuer")),
             "{unknown}"
         );
         let without = failed(rustls::Error::AlertReceived(AlertDescription::CertificateRequired));
-        assert!(matches!(&without, BusError::Unwelcome { .. }), "{without}");
+        assert!(matches!(&without, BusError::ClientCertRejected { .. }), "{without}");
         let other = failed(rustls::Error::AlertReceived(AlertDescription::ProtocolVersion));
         assert!(matches!(&other, BusError::Connect { .. }), "{other}");
     }

@@ -16,7 +16,7 @@ use std::{borrow::Cow, sync::OnceLock};
 
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 
-pub(crate) use self::store::Metered;
+pub(crate) use self::store::MeteredStore;
 pub use self::{
     observe::{Pool, observe},
     table::TABLE,

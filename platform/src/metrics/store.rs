@@ -12,9 +12,9 @@ use object_store::{
 
 /// A store that counts what is asked of it.
 #[derive(Debug)]
-pub(crate) struct Metered(pub(crate) Arc<dyn ObjectStore>);
+pub(crate) struct MeteredStore(pub(crate) Arc<dyn ObjectStore>);
 
-impl fmt::Display for Metered {
+impl fmt::Display for MeteredStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
     }
@@ -46,7 +46,7 @@ fn recorded<T: 'static>(
 }
 
 #[async_trait]
-impl ObjectStore for Metered {
+impl ObjectStore for MeteredStore {
     async fn put_opts(&self, location: &Path, payload: PutPayload, opts: PutOptions) -> Result<PutResult> {
         let began = Instant::now();
         let result = self.0.put_opts(location, payload, opts).await;

@@ -1,5 +1,5 @@
-//! Log lines as flat JSON objects: what the spans around a line say stands beside what the line says, under the same
-//! dotted names.
+//! Log lines as flat JSON objects: the fields of the spans around a line stand beside the fields of the line, under the
+//! same dotted names.
 
 use std::fmt;
 
@@ -19,7 +19,7 @@ use tracing_subscriber::{
 
 use super::logs::is_shown;
 
-/// One object a line.
+/// The format of one JSON object a line.
 pub(super) struct Flat;
 
 impl<S> FormatEvent<S, JsonFields> for Flat
@@ -57,8 +57,8 @@ where
     }
 }
 
-/// The moment of the line. It is nobody's business but the reader's, so that the clock of tests does not matter.
-#[expect(clippy::disallowed_methods, reason = "a log tells the time of the machine")]
+/// The timestamp of the line. The clock of a test must not change it.
+#[expect(clippy::disallowed_methods, reason = "log lines carry the time of the system clock")]
 fn now() -> String {
     Utc::now().to_rfc3339_opts(SecondsFormat::Micros, true)
 }

@@ -1,4 +1,4 @@
-//! Log lines on standard error: for people, or as JSON for machines.
+//! Log lines on standard error: text for a terminal, or JSON for a log collector.
 
 use std::{fmt, io::IsTerminal};
 
@@ -24,26 +24,26 @@ use tracing_subscriber::{
 use super::{TelemetryError, is_our_span, json::Flat};
 use crate::config::{LogConfig, LogFormat};
 
-/// Writes log lines as the settings say.
+/// The layer that writes log lines in the configured format.
 pub(super) fn layer_of<S, W>(config: &LogConfig, writer: W) -> Result<Box<dyn Layer<S> + Send + Sync>, TelemetryError>
 where
     S: Subscriber + for<'a> LookupSpan<'a>,
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
-    let filter = Lines(EnvFilter::try_new(&config.filter)?);
-    // colours are for people at a terminal, not for files
+    let filter = LineFilter(EnvFilter::try_new(&config.filter)?);
+    // colours are for a terminal, not for files
     let lines = layer().with_writer(writer).with_ansi(std::io::stderr().is_terminal());
     Ok(match config.format {
-        LogFormat::Text => lines.with_target(false).fmt_fields(ForPeople).with_filter(filter).boxed(),
+        LogFormat::Text => lines.with_target(false).fmt_fields(TextFields).with_filter(filter).boxed(),
         LogFormat::Json => lines.fmt_fields(JsonFields::new()).event_format(Flat).with_filter(filter).boxed(),
     })
 }
 
-/// The filter of the settings for lines, and all spans of ours: a filter for warnings alone must not take the ids out of
-/// the warnings.
-struct Lines(EnvFilter);
+/// Applies the configured filter to log lines and passes all spans of our crates: a filter that passes only warnings must not
+/// remove the ids from the warnings.
+struct LineFilter(EnvFilter);
 
-impl<S> Filter<S> for Lines {
+impl<S> Filter<S> for LineFilter {
     fn enabled(&self, metadata: &Metadata<'_>, context: &Context<'_, S>) -> bool {
         is_our_span(metadata) || Filter::<S>::enabled(&self.0, metadata, context)
     }
@@ -82,21 +82,21 @@ impl<S> Filter<S> for Lines {
     }
 }
 
-/// `key=value`, without what only collectors want to know.
-struct ForPeople;
+/// `key=value` fields, without those that are for collectors of traces.
+struct TextFields;
 
-impl<'w> FormatFields<'w> for ForPeople {
+impl<'w> FormatFields<'w> for TextFields {
     fn format_fields<R: RecordFields>(&self, writer: Writer<'w>, fields: R) -> fmt::Result {
-        let mut visitor = Shown(DefaultVisitor::new(writer, true));
+        let mut visitor = ShownFields(DefaultVisitor::new(writer, true));
         fields.record(&mut visitor);
         visitor.0.finish()
     }
 }
 
-/// Passes fields on that belong into a log.
-struct Shown<'a>(DefaultVisitor<'a>);
+/// Passes the fields that belong into a log to another visitor.
+struct ShownFields<'a>(DefaultVisitor<'a>);
 
-impl Visit for Shown<'_> {
+impl Visit for ShownFields<'_> {
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
         if is_shown(field.name()) {
             self.0.record_debug(field, value);
@@ -116,7 +116,7 @@ impl Visit for Shown<'_> {
     }
 }
 
-/// Names and kinds of spans, and what they tell of the messages that they stand for, are for collectors.
+/// Whether a log shows this field. Names and kinds of spans and descriptions of messages are for collectors of traces.
 pub(super) fn is_shown(field: &str) -> bool {
     !field.starts_with("otel.") && !field.starts_with("messaging.")
 }
@@ -151,7 +151,7 @@ mod tests {
         }
     }
 
-    /// What is logged by a piece of work whose trace began elsewhere, and the ids that it hands on.
+    /// The log of a job whose trace began in another process, with the ids of the caller and of the job.
     fn logged(format: LogFormat, filter: &str) -> (String, TraceContext, TraceContext) {
         let buffer = Buffer::default();
         let writer = buffer.clone();
@@ -160,29 +160,29 @@ mod tests {
         let provider = SdkTracerProvider::builder().with_sampler(Sampler::AlwaysOff).build();
         let spans = tracing_opentelemetry::layer().with_tracer(provider.tracer("test")).with_filter(our_spans());
         let caller = TraceContext::generate();
-        let handed_on = tracing::subscriber::with_default(Registry::default().with(lines).with(spans), || {
+        let passed_on = tracing::subscriber::with_default(Registry::default().with(lines).with(spans), || {
             let span = info_span!(parent: None, "job.process", otel.kind = "consumer", trace_id = Empty, export.id = 7);
             let here = traces::follow(&span, caller);
             span.in_scope(|| {
                 let part = info_span!("encode", export.attempt = 2);
                 part.in_scope(|| {
-                    debug!("not asked for");
+                    debug!("below the level of the filter");
                     info!(file.rows = 3, "done");
-                    warn!(error = %"a \"quoted\" thing", "odd");
+                    warn!(error = %"a \"quoted\" error", "failed");
                     assert_eq!(TraceContext::parse(&traces::current_or("")).unwrap().trace_id, caller.trace_id);
                 });
             });
             here
         });
         let text = String::from_utf8(buffer.0.lock().unwrap().clone()).unwrap();
-        (text, caller, handed_on)
+        (text, caller, passed_on)
     }
 
     #[test]
-    fn a_json_line_is_flat_and_carries_what_the_spans_around_it_say() {
+    fn a_json_line_is_flat_and_carries_the_fields_of_its_spans() {
         let (text, caller, here) = logged(LogFormat::Json, "info");
         assert_eq!((here.trace_id, here.sampled), (caller.trace_id, false));
-        assert_ne!(here.span_id, caller.span_id, "a span of its own");
+        assert_ne!(here.span_id, caller.span_id, "the job has its own span");
         let lines: Vec<serde_json::Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
         assert_eq!(lines.len(), 2, "{text}");
         for line in &lines {
@@ -191,11 +191,11 @@ mod tests {
             assert!(line.get("otel.kind").is_none(), "{line}");
         }
         assert_eq!((&lines[0]["message"], &lines[0]["file.rows"]), (&"done".into(), &3.into()));
-        assert_eq!(lines[1]["error"], "a \"quoted\" thing");
+        assert_eq!(lines[1]["error"], "a \"quoted\" error");
     }
 
     #[test]
-    fn a_filter_of_lines_leaves_the_spans_around_them() {
+    fn a_filter_of_lines_keeps_the_fields_of_their_spans() {
         for format in [LogFormat::Json, LogFormat::Text] {
             let (text, caller, _) = logged(format, "warn");
             assert_eq!(text.lines().count(), 1, "{text}");

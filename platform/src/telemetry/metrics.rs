@@ -4,8 +4,7 @@ use metrics_exporter_prometheus::PrometheusHandle;
 
 use super::TelemetryError;
 
-/// Collects metrics from now on; the handle renders them for Prometheus. What there is to collect is in
-/// [`crate::metrics::TABLE`].
+/// Installs the recorder of metrics. The returned handle renders them for Prometheus; [`crate::metrics::TABLE`] lists them.
 ///
 /// # Errors
 /// When a recorder was installed before.

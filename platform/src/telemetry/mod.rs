@@ -1,10 +1,9 @@
 //! Logs, metrics and traces of a process.
 //!
-//! - [`init`] sets logs and traces up together: log lines carry the ids of the spans that they were written in.
-//! - [`traces`] hands the trace of a piece of work on, from service to service.
-//! - [`init_metrics`] collects metrics.
+//! - [`init`] sets up logs and traces together: log lines carry the ids of the spans around them.
+//! - [`traces`] passes the trace of an export from service to service.
+//! - [`init_metrics`] collects metrics for Prometheus.
 
-mod config;
 mod json;
 mod logs;
 mod metrics;
@@ -15,54 +14,58 @@ pub use metrics_exporter_prometheus::PrometheusHandle;
 use tracing::{Metadata, level_filters::LevelFilter};
 use tracing_subscriber::{Registry, filter::FilterFn, layer::SubscriberExt, util::SubscriberInitExt};
 
-pub use self::{config::OtlpConfig, metrics::init_metrics, otlp::Traces};
+pub use self::{metrics::init_metrics, otlp::Traces};
 use crate::config::LogConfig;
 
-/// Telemetry that can't be set up.
+/// An error while logs, metrics or traces are set up.
 #[derive(Debug, thiserror::Error)]
 pub enum TelemetryError {
-    /// The filter isn't one.
+    /// The log filter has a syntax error.
     #[error("log.filter: {0}")]
     Filter(#[from] tracing_subscriber::filter::ParseError),
-    /// Somebody set it up before.
+    /// Logging was set up before in this process.
     #[error("logging was set up twice: {0}")]
     Twice(#[from] tracing_subscriber::util::TryInitError),
-    /// The metrics recorder can't be installed.
+    /// The metrics recorder was installed before in this process.
     #[error("metrics: {0}")]
     Metrics(#[from] metrics_exporter_prometheus::BuildError),
-    /// A setting of `[otlp]` can't be used. Its value is not shown, as it may be a secret.
-    #[error("otlp.{key}: {detail}")]
-    Otlp {
-        /// Which.
-        key: &'static str,
-        /// What is wrong.
+    /// An `OTEL_` variable has a value that cannot be used. The error never shows the value, which may be a secret.
+    #[error("{variable}: {detail}")]
+    Variable {
+        /// The name of the environment variable.
+        variable: &'static str,
+        /// The reason for the refusal.
         detail: String,
     },
+    /// The client that sends spans to the collector cannot be created.
+    #[error("traces: {0}")]
+    Exporter(String),
 }
 
-/// Logs to standard error from now on, and follows spans. `service` is the name under which spans are sent, unless the
-/// settings say another. Without an endpoint spans are not recorded, but they have ids all the same, which go from
-/// service to service and into the logs.
+/// Starts logging to standard error and recording spans.
+///
+/// The standard `OTEL_` environment variables name the collector of spans. Without a collector spans are not recorded, but
+/// have ids, which pass from service to service and into the logs. `service` is the default of `OTEL_SERVICE_NAME`.
 ///
 /// # Errors
-/// When a setting can't be used or logging was set up before.
-pub fn init(log: &LogConfig, otlp: &OtlpConfig, service: &str) -> Result<Traces, TelemetryError> {
+/// When the log filter or an `OTEL_` variable cannot be used, or logging was set up before.
+pub fn init(log: &LogConfig, service: &str) -> Result<Traces, TelemetryError> {
     let lines = logs::layer_of(log, std::io::stderr)?;
-    let traces = Traces::open(otlp, service)?;
+    let traces = Traces::from_env(service)?;
     Registry::default().with(lines).with(traces.layer()).try_init()?;
     Ok(traces)
 }
 
-/// The crates whose spans are followed. Spans of libraries are theirs: what they record is not ours to vouch for.
-const OURS: [&str; 5] = ["gateway", "exporter", "notifier", "platform", "sluice"];
+/// The crates whose spans are recorded. A library's spans are excluded: their fields may hold personal data.
+const OUR_CRATES: [&str; 5] = ["gateway", "exporter", "notifier", "platform", "sluice"];
 
-/// Whether this is a span of ours.
+/// Whether this is a span of one of our crates, at level INFO or above.
 fn is_our_span(metadata: &Metadata<'_>) -> bool {
     let root = metadata.target().split("::").next().unwrap_or_default();
-    metadata.is_span() && *metadata.level() <= tracing::Level::INFO && OURS.contains(&root)
+    metadata.is_span() && *metadata.level() <= tracing::Level::INFO && OUR_CRATES.contains(&root)
 }
 
-/// Lets spans of ours pass and nothing else.
+/// A filter that passes only spans of our crates.
 fn our_spans() -> FilterFn<fn(&Metadata<'_>) -> bool> {
     FilterFn::new(is_our_span as fn(&Metadata<'_>) -> bool).with_max_level_hint(LevelFilter::INFO)
 }

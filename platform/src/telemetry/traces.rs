@@ -1,8 +1,8 @@
-//! Hands the trace of a piece of work on: a message carries the span that sent it (W3C Trace Context), and who takes
-//! the message makes that span the parent of its own.
+//! Trace propagation: a message carries the span that sent it (W3C Trace Context), and its receiver makes that span the
+//! parent of its own.
 //!
-//! Spans that begin something declare a field `trace_id`, which is filled in here and so reaches the log lines inside.
-//! Where nobody follows spans, as in tests that set no telemetry up, the ids that were given are handed on.
+//! A span that begins a piece of work declares a field `trace_id`. The functions here fill that field, so that log lines
+//! within the span carry the id. Without telemetry, as in tests, the ids of the parent are passed on.
 
 use opentelemetry::{
     Context,
@@ -12,7 +12,7 @@ use protocol::envelope::TraceContext;
 use tracing::{Span, debug};
 use tracing_opentelemetry::OpenTelemetrySpanExt;
 
-/// The ids of a span; None where nobody follows it.
+/// The ids of a span; None without telemetry.
 #[must_use]
 pub fn context(span: &Span) -> Option<TraceContext> {
     let context = span.context();
@@ -25,16 +25,17 @@ pub fn context(span: &Span) -> Option<TraceContext> {
     })
 }
 
-/// Makes a span that was not entered yet the child of one in another process. Gives what to hand on.
+/// Makes a span, which must not have been entered yet, the child of a span in another process. Returns the context to pass
+/// on.
 pub fn follow(span: &Span, parent: TraceContext) -> TraceContext {
     if let Err(e) = span.set_parent(Context::new().with_remote_span_context(remote(parent))) {
-        debug!(error = %e, "nobody follows this span");
+        debug!(error = %e, "span is not recorded");
     }
     let here = context(span).unwrap_or_else(|| parent.child());
-    note(span, here)
+    record_trace_id(span, here)
 }
 
-/// The same for a `traceparent` as it came; whatever isn't one begins a trace.
+/// Follows a received `traceparent`; a text that is not valid begins a new trace.
 pub fn follow_text(span: &Span, traceparent: &str) -> TraceContext {
     match TraceContext::parse(traceparent) {
         Some(parent) => follow(span, parent),
@@ -42,23 +43,23 @@ pub fn follow_text(span: &Span, traceparent: &str) -> TraceContext {
     }
 }
 
-/// For a span that has no parent elsewhere. Gives what to hand on.
+/// Begins a trace with a span that has no parent in another process. Returns the context to pass on.
 pub fn begin(span: &Span) -> TraceContext {
-    note(span, context(span).unwrap_or_else(TraceContext::generate))
+    record_trace_id(span, context(span).unwrap_or_else(TraceContext::generate))
 }
 
-/// Points from a span to one of another trace.
+/// Links a span to a span of another trace.
 pub fn link(span: &Span, other: TraceContext) {
     span.add_link(remote(other));
 }
 
-/// The `traceparent` of the span around; `otherwise` where there is none.
+/// The `traceparent` of the current span, or `otherwise` without telemetry.
 #[must_use]
 pub fn current_or(otherwise: &str) -> String {
     context(&Span::current()).map_or_else(|| otherwise.to_owned(), TraceContext::traceparent)
 }
 
-fn note(span: &Span, here: TraceContext) -> TraceContext {
+fn record_trace_id(span: &Span, here: TraceContext) -> TraceContext {
     span.record("trace_id", here.trace_id_hex());
     here
 }

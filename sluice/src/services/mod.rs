@@ -4,7 +4,7 @@ mod internal;
 
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
-use entity::terms::{Terms, TermsError};
+use entity::credit_policy::{CreditPolicy, CreditPolicyError};
 use exporter::ExporterError;
 use gateway::app::StartError;
 use notifier::NotifierError;
@@ -65,7 +65,7 @@ pub enum ServiceError {
     Schema(#[from] CommandError),
     /// The terms of credits can't work.
     #[error(transparent)]
-    Terms(#[from] TermsError),
+    CreditPolicy(#[from] CreditPolicyError),
     /// The file store can't be opened.
     #[error(transparent)]
     Store(#[from] FileStoreError),
@@ -112,7 +112,7 @@ impl Common {
     /// # Errors
     /// When one of them fails.
     pub async fn prepare(settings: &Settings, process: &str) -> Result<Self, ServiceError> {
-        let traces = telemetry::init(&settings.log, &settings.otlp, process)?;
+        let traces = telemetry::init(&settings.log, process)?;
         let metrics = init_metrics()?;
         let db = platform::db::connect(&settings.database).await?;
         Ok(Self { db, clock: SystemClock::shared(), metrics, traces })
@@ -176,14 +176,14 @@ pub async fn gateway(
     life: &Lifecycle,
 ) -> Result<(), ServiceError> {
     let Common { db, clock, metrics, .. } = common.clone();
-    let terms = Terms::try_from(&settings.credits)?;
+    let credit_policy = CreditPolicy::new(&settings.credits, &settings.time_zone)?;
     let drain = &settings.gateway.drain;
     let drain_ms = drain.look_away_ms.saturating_add(drain.requests_ms.max(drain.spread_ms));
     if drain_ms > settings.shutdown_grace_s.saturating_mul(1000) {
         warn!(drain_ms, "gateway.drain does not fit into shutdown_grace_s: what is under way at the end will be cut");
     }
     let bus = Bus::join(&settings.nats, Kind::Gateway.process(), &subject::GATEWAY_STREAMS).await?;
-    let deps = gateway::Deps { bus, db, clock, terms, metrics: Some(metrics) };
+    let deps = gateway::Deps { bus, db, clock, credit_policy, metrics: Some(metrics) };
     Ok(gateway::start(settings.gateway.clone(), deps, listener, life).await?)
 }
 
@@ -217,13 +217,13 @@ pub async fn notifier(settings: &Settings, common: &Common, life: &Lifecycle) ->
     let listener = bind("notifier.internal_listen", &settings.notifier.internal_listen).await?;
     let bus = Bus::connect(&settings.nats, Kind::Notifier.process()).await?;
     let store = FileStore::open(&settings.store)?;
-    let terms = Terms::try_from(&settings.credits)?;
+    let credit_policy = CreditPolicy::new(&settings.credits, &settings.time_zone)?;
     let backup = notifier::backup::Setup {
         config: settings.backup.clone(),
         database: settings.database.clone(),
         settings: commands::backup::text(settings).map_err(CommandError::from)?,
     };
-    let deps = notifier::Deps { bus, db, store, clock, terms, backup: Some(Arc::new(backup)), metrics: Some(metrics) };
+    let deps = notifier::Deps { bus, db, store, clock, credit_policy, backup: Some(Arc::new(backup)), metrics: Some(metrics) };
     Ok(notifier::start(settings.notifier.clone(), deps, listener, life).await?.address)
 }
 

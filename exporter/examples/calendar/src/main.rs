@@ -15,7 +15,7 @@ use platform::{
     config::{self, DatabaseConfig, LogConfig, NatsConfig, StoreConfig},
     lifecycle::Lifecycle,
     store::FileStore,
-    telemetry::{self, OtlpConfig},
+    telemetry,
 };
 use serde::Deserialize;
 
@@ -29,7 +29,6 @@ const GRACE: Duration = Duration::from_secs(20);
 #[serde(default)]
 struct Settings {
     log: LogConfig,
-    otlp: OtlpConfig,
     nats: NatsConfig,
     database: DatabaseConfig,
     store: StoreConfig,
@@ -43,7 +42,7 @@ async fn main() -> Result<()> {
     }
     let file = std::env::var_os("SLUICE_CONFIG").map(PathBuf::from);
     let mut settings: Settings = config::load(file.as_deref())?;
-    let traces = telemetry::init(&settings.log, &settings.otlp, "calendar-exporter")?;
+    let traces = telemetry::init(&settings.log, "calendar-exporter")?;
     if settings.exporter.pool == ExporterConfig::default().pool {
         settings.exporter.pool = "calendar".into();
     }

@@ -1,0 +1,170 @@
+//! The `[backup]` settings.
+
+use std::{str::FromStr, time::Duration};
+
+use chrono_tz::Tz;
+use platform::{config::StoreConfig, secret::Secret, store::FileStore, units::HumanDuration};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::error::BackupError;
+
+/// The `[backup]` table.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct BackupConfig {
+    /// Where backups are stored: a folder, `file:///folder` or `s3://bucket/prefix`; empty: no backups. Give each
+    /// installation a destination that no other installation uses.
+    pub destination: String,
+    /// Endpoint of an S3-compatible store, for an `s3://` destination; empty: AWS.
+    pub s3_endpoint: String,
+    /// Region of the destination's bucket.
+    pub s3_region: String,
+    /// Access key for the destination's bucket; empty: the credentials of the environment or the machine.
+    pub s3_access_key_id: String,
+    /// Secret of the access key.
+    pub s3_secret_access_key: Secret,
+    /// Whether the destination's endpoint may be reached without TLS. Set it only for a store on a trusted network.
+    pub s3_allow_http: bool,
+    /// When to back up: a cron line of five fields, or six with seconds first, in the top-level `time_zone`.
+    pub schedule: String,
+    /// Number of days of which the last backup is kept. More days cost room at the destination.
+    pub keep_daily: usize,
+    /// Number of ISO weeks of which the last backup is kept.
+    pub keep_weekly: usize,
+    /// Number of months of which the last backup is kept.
+    pub keep_monthly: usize,
+    /// Public age keys (`age1…`) for which backups are encrypted; empty: no encryption by key. The machine that creates
+    /// backups can't read them.
+    pub recipients: Vec<String>,
+    /// File whose first line is the passphrase that encrypts backups; empty: none. Use it where a key pair is too much;
+    /// it excludes `recipients`.
+    pub passphrase_file: String,
+    /// Whether backups contain the files of completed exports. Without files, a restore lets those exports expire.
+    pub include_files: bool,
+    /// Folder of `pg_dump` and `pg_restore`; empty: those on the `PATH`. They must not be older than the server.
+    pub pg_bin: String,
+    /// Folder for the temporary copy of a SQLite database; empty: the system's folder for temporary files. It needs room
+    /// for the whole database.
+    pub scratch_dir: String,
+    /// Longest time that a whole backup or a whole restore may take. Raise it for large installations.
+    pub timeout: HumanDuration,
+    /// The limits that operators do not set.
+    #[serde(skip)]
+    #[schemars(skip)]
+    pub tuning: BackupTuning,
+    /// The time zone of `schedule`, and of the days, weeks and months that are kept; from the top-level `time_zone`.
+    #[serde(skip)]
+    #[schemars(skip)]
+    pub time_zone: Tz,
+}
+
+/// The limits of backups that operators do not set.
+#[derive(Clone, Copy, Debug)]
+pub struct BackupTuning {
+    /// Number of objects that are copied at the same time; default 4.
+    pub concurrency: usize,
+    /// The zstd compression level; default 3.
+    pub compression_level: i32,
+    /// Longest time without a byte in a read or a write; default 5 minutes.
+    pub stall_timeout: Duration,
+}
+
+impl Default for BackupTuning {
+    fn default() -> Self {
+        Self { concurrency: 4, compression_level: 3, stall_timeout: Duration::from_secs(5 * 60) }
+    }
+}
+
+impl Default for BackupConfig {
+    fn default() -> Self {
+        Self {
+            destination: String::new(),
+            s3_endpoint: String::new(),
+            s3_region: StoreConfig::default().s3_region,
+            s3_access_key_id: String::new(),
+            s3_secret_access_key: Secret::default(),
+            s3_allow_http: false,
+            schedule: "15 3 * * *".into(),
+            keep_daily: 7,
+            keep_weekly: 4,
+            keep_monthly: 6,
+            recipients: vec![],
+            passphrase_file: String::new(),
+            include_files: true,
+            pg_bin: String::new(),
+            scratch_dir: String::new(),
+            timeout: HumanDuration::from_secs(6 * 60 * 60),
+            tuning: BackupTuning::default(),
+            time_zone: Tz::UTC,
+        }
+    }
+}
+
+impl BackupConfig {
+    /// Checks the rules that the types can't express. The schedule is checked by the scheduler.
+    ///
+    /// # Errors
+    /// [`BackupError::Setting`] names the first invalid setting.
+    pub fn validate(&self) -> Result<(), BackupError> {
+        if self.timeout.get().is_zero() {
+            return Err(BackupError::setting("timeout", "must be longer than zero"));
+        }
+        if self.keep_daily + self.keep_weekly + self.keep_monthly == 0 {
+            return Err(BackupError::setting("keep_daily", "must be at least 1, or keep_weekly or keep_monthly"));
+        }
+        for recipient in &self.recipients {
+            age::x25519::Recipient::from_str(recipient)
+                .map_err(|e| BackupError::setting("recipients", &format!("{recipient}: {e}")))?;
+        }
+        if !self.recipients.is_empty() && !self.passphrase_file.is_empty() {
+            return Err(BackupError::setting("passphrase_file", "can't be used together with backup.recipients"));
+        }
+        Ok(())
+    }
+
+    /// Opens the destination.
+    ///
+    /// # Errors
+    /// When no destination is set, or it can't be opened.
+    pub fn open_destination(&self) -> Result<FileStore, BackupError> {
+        if self.destination.is_empty() {
+            return Err(BackupError::setting("destination", "is empty: set a folder or s3://bucket/prefix"));
+        }
+        let has_scheme = self.destination.contains("://");
+        let url = if has_scheme { self.destination.clone() } else { format!("file://{}", self.destination) };
+        let store = StoreConfig {
+            url,
+            s3_endpoint: self.s3_endpoint.clone(),
+            s3_region: self.s3_region.clone(),
+            s3_access_key_id: self.s3_access_key_id.clone(),
+            s3_secret_access_key: self.s3_secret_access_key.clone(),
+            s3_allow_http: self.s3_allow_http,
+        };
+        FileStore::open(&store).map_err(|e| BackupError::setting("destination", &e.to_string()))
+    }
+
+    pub(crate) fn stall_timeout(&self) -> Duration {
+        self.tuning.stall_timeout
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_invalid_setting_is_named() {
+        let default = BackupConfig::default;
+        default().validate().unwrap();
+        for (config, name) in [
+            (BackupConfig { timeout: HumanDuration::from_secs(0), ..default() }, "backup.timeout"),
+            (BackupConfig { keep_daily: 0, keep_weekly: 0, keep_monthly: 0, ..default() }, "backup.keep_daily"),
+            (BackupConfig { recipients: vec!["age1invalid".into()], ..default() }, "backup.recipients"),
+        ] {
+            let error = config.validate().unwrap_err().to_string();
+            assert!(error.contains(name), "{error}");
+        }
+        assert!(default().open_destination().unwrap_err().to_string().contains("backup.destination"));
+    }
+}

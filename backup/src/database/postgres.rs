@@ -1,0 +1,224 @@
+//! Dumps and loads a PostgreSQL database with `pg_dump` and `pg_restore`.
+
+use std::{
+    path::Path,
+    process::{ExitStatus, Stdio},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use futures::Stream;
+use platform::config::DatabaseConfig;
+use sea_orm::{
+    ConnectionTrait, DatabaseConnection, DbBackend, Statement, TransactionTrait, sqlx::postgres::PgConnectOptions,
+};
+use tokio::{
+    io::{AsyncRead, AsyncReadExt},
+    process::{Child, Command},
+    task::JoinHandle,
+};
+
+use super::copy_to;
+use crate::{config::BackupConfig, digest::ByteStream, error::BackupError};
+
+/// Largest kept part of a program's standard error output, in bytes.
+const MAX_STDERR_BYTES: u64 = 16 * 1024;
+/// Time limit of a program after the end of its input or output; within it `pg_restore` commits.
+const EXIT_TIMEOUT: Duration = Duration::from_secs(600);
+
+/// A running `pg_dump`, which is killed on drop.
+pub(crate) struct PgDump {
+    child: Child,
+    stderr: JoinHandle<String>,
+}
+
+impl PgDump {
+    /// Starts a dump of an exported snapshot.
+    pub(crate) fn start(database: &DatabaseConfig, config: &BackupConfig, snapshot: &str) -> Result<Self, BackupError> {
+        let mut command = tool("pg_dump", database, config)?;
+        // the encoder compresses the dump
+        command.args(["--format=custom", "--compress=0", "--no-owner", "--no-privileges", "--no-password"]);
+        command.args(["--lock-wait-timeout=60s", &format!("--snapshot={snapshot}")]);
+        command.stdin(Stdio::null()).stdout(Stdio::piped());
+        let (child, stderr) = spawn("pg_dump", command)?;
+        Ok(Self { child, stderr })
+    }
+
+    /// The standard output, which can be taken once.
+    pub(crate) fn output(&mut self) -> Result<impl Stream<Item = std::io::Result<Bytes>> + Send + use<>, BackupError> {
+        let stdout = self.child.stdout.take().ok_or_else(|| failed("pg_dump", "the output was taken already"))?;
+        Ok(tokio_util::io::ReaderStream::with_capacity(stdout, 256 * 1024))
+    }
+
+    /// Waits for the exit of the program; only a successful exit makes the output a complete dump. The program is killed
+    /// when its output was not `consumed`.
+    pub(crate) async fn finish(mut self, consumed: bool) -> Result<(), BackupError> {
+        if !consumed {
+            // a failure of the program explains best why its output was not consumed
+            let ended = tokio::time::timeout(Duration::from_secs(1), self.child.wait()).await;
+            if !matches!(ended, Ok(Ok(status)) if !status.success()) {
+                self.child.kill().await.map_err(BackupError::local("pg_dump"))?;
+                return Ok(());
+            }
+        }
+        wait("pg_dump", self.child, self.stderr).await
+    }
+}
+
+/// Loads a dump in a single transaction.
+pub(crate) async fn load(database: &DatabaseConfig, config: &BackupConfig, bytes: ByteStream) -> Result<(), BackupError> {
+    let mut command = tool("pg_restore", database, config)?;
+    command.args(["--single-transaction", "--no-owner", "--no-privileges", "--exit-on-error", "--no-password"]);
+    command.arg(format!("--dbname={}", options(database)?.get_database().unwrap_or_default()));
+    command.stdin(Stdio::piped()).stdout(Stdio::null());
+    let (mut child, stderr) = spawn("pg_restore", command)?;
+    let mut stdin = child.stdin.take().ok_or_else(|| failed("pg_restore", "its input is not available"))?;
+    let copied = copy_to(bytes, &mut stdin, "pg_restore").await;
+    if let Err(BackupError::Damaged { .. }) = &copied {
+        // closing the input would look like the end of the dump
+        child.kill().await.map_err(BackupError::local("pg_restore"))?;
+        return copied;
+    }
+    drop(stdin);
+    // an error of the program is the cause of an error in writing to it
+    wait("pg_restore", child, stderr).await?;
+    copied
+}
+
+/// Drops all tables. The caller has checked that the installation is empty.
+pub(crate) async fn drop_tables(db: &DatabaseConnection) -> Result<(), BackupError> {
+    let tx = db.begin().await?;
+    let tables = "SELECT quote_ident(tablename) FROM pg_tables WHERE schemaname = current_schema() ORDER BY 1";
+    for row in tx.query_all_raw(Statement::from_string(DbBackend::Postgres, tables)).await? {
+        let table: String = row.try_get_by_index(0)?;
+        tx.execute_unprepared(&format!("DROP TABLE {table} CASCADE")).await?;
+    }
+    tx.commit().await?;
+    Ok(())
+}
+
+/// Host, port and name of the database, and the session options, which may select another schema.
+pub(crate) fn location(database: &DatabaseConfig) -> Result<String, BackupError> {
+    let options = options(database)?;
+    let host = options.get_socket().map_or_else(|| options.get_host().to_owned(), |path| path.display().to_string());
+    let name = options.get_database().unwrap_or_else(|| options.get_username());
+    let session = options.get_options().map(|set| format!(" {set}")).unwrap_or_default();
+    Ok(format!("postgres {host}:{}/{name}{session}", options.get_port()))
+}
+
+fn options(database: &DatabaseConfig) -> Result<PgConnectOptions, BackupError> {
+    let parsed = database.url.expose().parse::<PgConnectOptions>();
+    Ok(parsed.map_err(|e| sea_orm::DbErr::Custom(format!("database.url: {e}")))?)
+}
+
+/// The command of a program. The database is passed in the environment, because every user of the machine can read
+/// arguments.
+fn tool(name: &str, database: &DatabaseConfig, config: &BackupConfig) -> Result<Command, BackupError> {
+    let options = options(database)?;
+    let program = if config.pg_bin.is_empty() { name.into() } else { Path::new(&config.pg_bin).join(name) };
+    let mut command = Command::new(program);
+    command.env("PGHOST", options.get_host()).env("PGPORT", options.get_port().to_string());
+    command.env("PGUSER", options.get_username()).env("PGAPPNAME", format!("sluice {name}"));
+    if let Some(socket) = options.get_socket() {
+        command.env("PGHOST", socket);
+    }
+    if let Some(name) = options.get_database() {
+        command.env("PGDATABASE", name);
+    }
+    let url = url::Url::parse(database.url.expose()).ok();
+    let password = url.as_ref().and_then(url::Url::password).map(percent_decoded);
+    if let Some(password) = password {
+        command.env("PGPASSWORD", password);
+    }
+    let pairs = url.iter().flat_map(url::Url::query_pairs);
+    for (key, value) in pairs {
+        // the parameters that sqlx and libpq share
+        let variable = match &*key {
+            "sslmode" | "ssl-mode" => "PGSSLMODE",
+            "sslrootcert" | "ssl-root-cert" | "ssl-ca" => "PGSSLROOTCERT",
+            "sslcert" | "ssl-cert" => "PGSSLCERT",
+            "sslkey" | "ssl-key" => "PGSSLKEY",
+            "password" => "PGPASSWORD",
+            _ => continue,
+        };
+        command.env(variable, &*value);
+    }
+    Ok(command)
+}
+
+/// Decodes a percent-encoded component of a URL.
+fn percent_decoded(text: &str) -> String {
+    url::form_urlencoded::parse(format!("p={}", text.replace('+', "%2B")).as_bytes())
+        .next()
+        .map(|(_, value)| value.into_owned())
+        .unwrap_or_default()
+}
+
+fn spawn(program: &'static str, mut command: Command) -> Result<(Child, JoinHandle<String>), BackupError> {
+    command.env("LC_ALL", "C").stderr(Stdio::piped()).kill_on_drop(true);
+    let mut child = command.spawn().map_err(|e| {
+        failed(program, &format!("can't be started ({e}): install PostgreSQL's client programs, or set backup.pg_bin"))
+    })?;
+    let stderr = child.stderr.take().ok_or_else(|| failed(program, "its error output is not available"))?;
+    Ok((child, tokio::spawn(read_stderr(stderr))))
+}
+
+/// Reads the start of the error output and discards the rest, so that the program never blocks on a full pipe.
+async fn read_stderr(mut from: impl AsyncRead + Unpin) -> String {
+    let mut kept = vec![];
+    let read = (&mut from).take(MAX_STDERR_BYTES).read_to_end(&mut kept).await;
+    if let Err(e) = read.and(tokio::io::copy(&mut from, &mut tokio::io::sink()).await.map(drop)) {
+        tracing::debug!(error = %e, "failed to read the error output of a program");
+    }
+    String::from_utf8_lossy(&kept).trim().to_owned()
+}
+
+async fn wait(program: &'static str, mut child: Child, stderr: JoinHandle<String>) -> Result<(), BackupError> {
+    let exited: std::io::Result<ExitStatus> = match tokio::time::timeout(EXIT_TIMEOUT, child.wait()).await {
+        Ok(exited) => exited,
+        Err(_) => return Err(BackupError::Timeout(program)),
+    };
+    let status = exited.map_err(BackupError::local(program))?;
+    let stderr = stderr.await.map_err(|_| BackupError::Panicked(program))?;
+    if status.success() {
+        return Ok(());
+    }
+    let hint = if stderr.contains("version mismatch") || stderr.contains("unsupported version") {
+        ": set backup.pg_bin to the programs of a PostgreSQL that isn't older than the server and the dump"
+    } else {
+        ""
+    };
+    Err(failed(program, &format!("{status}: {stderr}{hint}")))
+}
+
+fn failed(program: &str, detail: &str) -> BackupError {
+    BackupError::Tool { program: program.to_owned(), detail: detail.to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use platform::secret::Secret;
+
+    use super::*;
+
+    #[test]
+    fn the_database_is_passed_in_the_environment_and_no_password_in_an_argument() {
+        let url = "postgres://sluice:p%40ss+word@db.example.com:5433/exports?sslmode=require";
+        let database = DatabaseConfig { url: Secret::new(url), ..DatabaseConfig::default() };
+        let config = BackupConfig { pg_bin: "/opt/pg/bin".into(), ..BackupConfig::default() };
+        let command = tool("pg_dump", &database, &config).unwrap();
+        let command = command.as_std();
+        assert_eq!(command.get_program(), "/opt/pg/bin/pg_dump");
+        let env = |name: &str| {
+            let found = command.get_envs().find(|(key, _)| *key == name).and_then(|(_, value)| value);
+            found.map(|value| value.to_string_lossy().into_owned()).unwrap_or_default()
+        };
+        assert_eq!(
+            [env("PGHOST"), env("PGPORT"), env("PGUSER"), env("PGDATABASE")],
+            ["db.example.com", "5433", "sluice", "exports"]
+        );
+        assert_eq!([env("PGPASSWORD"), env("PGSSLMODE")], ["p@ss+word", "require"]);
+        assert_eq!(command.get_args().count(), 0);
+        assert_eq!(location(&database).unwrap(), "postgres db.example.com:5433/exports", "no credentials");
+    }
+}

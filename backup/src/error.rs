@@ -1,0 +1,129 @@
+//! The errors of backups and restores.
+
+use std::io;
+
+use entity::StoreError;
+use platform::{bus::BusError, store::FileStoreError};
+use sea_orm::DbErr;
+
+/// A failed backup, verification or restore.
+#[derive(Debug, thiserror::Error)]
+pub enum BackupError {
+    /// A setting in `[backup]` is invalid.
+    #[error("settings: backup.{name} {detail}")]
+    Setting {
+        /// The name of the setting within `[backup]`.
+        name: String,
+        /// The reason why the value is invalid.
+        detail: String,
+    },
+    /// The destination or the installation's file store failed.
+    #[error(transparent)]
+    Files(#[from] FileStoreError),
+    /// The database failed, or holds an invalid row.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The NATS connection failed.
+    #[error(transparent)]
+    Bus(#[from] BusError),
+    /// JetStream refused a request.
+    #[error("JetStream: can't {action} {stream}: {detail}")]
+    JetStream {
+        /// The attempted action, as a verb.
+        action: &'static str,
+        /// The name of the stream.
+        stream: &'static str,
+        /// The error of the JetStream client.
+        detail: String,
+    },
+    /// A file of this machine can't be read or written.
+    #[error("{name}: {source}")]
+    Local {
+        /// The path or the purpose of the file.
+        name: String,
+        /// The error of the operating system.
+        source: io::Error,
+    },
+    /// `pg_dump` or `pg_restore` failed.
+    #[error("{program}: {detail}")]
+    Tool {
+        /// The name of the program.
+        program: String,
+        /// The standard error output of the program.
+        detail: String,
+    },
+    /// The named operation exceeded its time limit.
+    #[error("{0} timed out")]
+    Timeout(&'static str),
+    /// The destination has no backup with this id.
+    #[error("backup not found: {0}")]
+    NotFound(String),
+    /// A part or an object differs from its manifest.
+    #[error("the backup is damaged: {object}: {detail}")]
+    Damaged {
+        /// The path of the object at the destination.
+        object: String,
+        /// The difference that was found.
+        detail: String,
+    },
+    /// No available key decrypts the backup.
+    #[error("the backup is encrypted: {0}")]
+    Locked(String),
+    /// A newer version of Sluice made the backup.
+    #[error("the backup was made by a newer Sluice ({0}): restore it with that version")]
+    Newer(String),
+    /// The restore target holds data.
+    #[error("the target isn't empty: {0}; a restore writes into an empty installation only")]
+    NotEmpty(String),
+    /// An earlier restore into this target was interrupted.
+    #[error("a restore of {0} into this target was interrupted: start it again with --force")]
+    Interrupted(String),
+    /// The restore marker names another database or other streams than the settings.
+    #[error(
+        "a restore of {id} was started on {marked}, but the settings name {configured}: use the earlier settings, or \
+         empty the target and delete the object restore/begun of its file store"
+    )]
+    OtherTarget {
+        /// The id of the backup.
+        id: String,
+        /// The target that the marker names.
+        marked: String,
+        /// The target that the settings name.
+        configured: String,
+    },
+    /// The restored data differs from the backup.
+    #[error("restored, but the data differs from the backup: {0}")]
+    Mismatch(String),
+    /// The named background task panicked, which is a defect.
+    #[error("{0} panicked")]
+    Panicked(&'static str),
+}
+
+impl BackupError {
+    pub(crate) fn setting(name: &str, detail: &str) -> Self {
+        Self::Setting { name: name.to_owned(), detail: detail.to_owned() }
+    }
+
+    pub(crate) fn local(name: impl std::fmt::Display) -> impl FnOnce(io::Error) -> Self {
+        let name = name.to_string();
+        move |source| Self::Local { name, source }
+    }
+
+    pub(crate) fn damaged(object: &str, detail: impl std::fmt::Display) -> Self {
+        Self::Damaged { object: object.to_owned(), detail: detail.to_string() }
+    }
+
+    /// Wraps the error of one JetStream call; the client has an error type for each kind of call.
+    pub(crate) fn jetstream<E: std::fmt::Display>(
+        action: &'static str,
+        stream: &'static str,
+    ) -> impl FnOnce(E) -> Self {
+        move |e| Self::JetStream { action, stream, detail: e.to_string() }
+    }
+}
+
+impl From<DbErr> for BackupError {
+    fn from(e: DbErr) -> Self {
+        Self::Store(e.into())
+    }
+}

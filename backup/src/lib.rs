@@ -1,0 +1,94 @@
+//! Backup and restore of an installation: the database, the messages that the database can't rebuild, the settings, and
+//! the files of completed exports.
+//!
+//! The modules, in the order in which a backup passes them:
+//! - [`create()`] copies the streams, the database, the files and the settings, in this order, and writes the manifest
+//!   last. A folder without a manifest is not a backup.
+//! - `database` takes one consistent snapshot of SQLite or PostgreSQL, and counts the rows in it.
+//! - `codec` compresses, encrypts (if configured) and hashes every part as a stream, in constant memory.
+//! - `pool` stores each object of an export's file once for all backups, and never overwrites an object.
+//! - [`prune`] deletes the backups that the retention policy ([`retained`]) no longer keeps, and the objects that only
+//!   deleted backups referenced.
+//! - [`verify`] and [`restore()`] check every digest before the restore changes anything; the restore checks again
+//!   what it wrote.
+//!
+//! The layout of the destination:
+//!
+//! ```text
+//! backups/20261122T031500.000Z/contents.json.zst[.age]        counts, migrations, versions
+//!                              streams/SLUICE_OUTCOMES.ndjson.zst[.age], streams/SLUICE_DEAD.ndjson.zst[.age]
+//!                              database.sqlite.zst[.age] or database.pgdump.zst[.age]
+//!                              files.ndjson.zst[.age]          path, size, SHA-256 and pool object of each object
+//!                              settings.toml.zst[.age]
+//!                              pool.ndjson.zst                 hashed names, sizes and SHA-256 of the pool objects
+//!                              manifest.json                   written last: the parts with sizes and SHA-256
+//! files/3f/3f…-20261122T031500.000Z.zst[.age]                  the object pool
+//! keys/….age                                                   the destination's key, encrypted with the passphrase
+//! ```
+//!
+//! This crate knows neither schedules nor leases: its callers (the scheduled job of the notifier, the commands of the
+//! binary) make sure that one process at a time creates or prunes backups at a destination.
+
+mod channel;
+mod codec;
+mod config;
+mod create;
+mod database;
+mod digest;
+mod error;
+mod files;
+mod keys;
+mod listing;
+mod manifest;
+mod pool;
+mod prune;
+mod restore;
+mod retention;
+mod streams;
+mod verify;
+
+use platform::{bus::Bus, clock::SharedClock, config::DatabaseConfig, secret::Secret, store::FileStore};
+use sea_orm::DatabaseConnection;
+
+pub use self::{
+    config::{BackupConfig, BackupTuning},
+    create::{Report, create},
+    error::BackupError,
+    keys::Unlock,
+    listing::{ListedBackup, list},
+    manifest::{Contents, Counts, Manifest, Part},
+    prune::{Pruned, prune},
+    restore::{RestorePlan, Restored, Target, restore},
+    retention::{RetentionPolicy, retained},
+    verify::{Verified, verify},
+};
+
+/// The installation to back up, with everything that a backup reads. Clones share the connections.
+#[derive(Clone, Debug)]
+pub struct Source {
+    /// The `[backup]` settings.
+    pub config: BackupConfig,
+    /// The connection pool of the database.
+    pub db: DatabaseConnection,
+    /// The address of the database, for `pg_dump`.
+    pub database: DatabaseConfig,
+    /// The NATS connection that reads the streams.
+    pub bus: Bus,
+    /// The file store of the installation.
+    pub store: FileStore,
+    /// The clock that names and dates the backup.
+    pub clock: SharedClock,
+    /// The effective settings, which become a part of the backup.
+    pub settings: SettingsText,
+}
+
+/// The effective settings as TOML text.
+#[derive(Clone, Debug, Default)]
+pub struct SettingsText {
+    /// The settings without secrets, for an unencrypted backup.
+    pub without_secrets: String,
+    /// The settings with secrets, for an encrypted backup.
+    pub with_secrets: Secret,
+    /// The names of the secrets that are set, such as `nats.password`.
+    pub secrets: Vec<String>,
+}

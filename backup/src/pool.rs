@@ -1,0 +1,159 @@
+//! The object pool: each object of an export's file is stored once for all backups.
+//!
+//! The name of a pool object is a hash of the object's path and version, followed by the id of the backup that wrote it.
+//! The name reveals nothing about the export without the encrypted list of files, and no backup overwrites an object of
+//! another. The version is needed beside the path: after the restore of an older backup, an export may run again as the
+//! same attempt and write other bytes to the same path.
+
+use std::{collections::HashMap, marker::PhantomData};
+
+use bytes::Bytes;
+use futures::{Stream, TryStreamExt};
+use platform::store::FileStore;
+use serde::{Deserialize, Serialize};
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio_util::io::StreamReader;
+
+use crate::{
+    codec::Decoder,
+    digest::{ByteStream, Digest, sha256_hex},
+    error::BackupError,
+    listing,
+    manifest::{Manifest, start_of},
+};
+
+/// The folder of the pool at the destination.
+pub(crate) const POOL: &str = "files";
+
+/// A stored object of the pool.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct PoolEntry {
+    /// The path at the destination.
+    pub(crate) name: String,
+    /// Stored size in bytes.
+    pub(crate) size: u64,
+    /// SHA-256 of the stored bytes, in hex.
+    pub(crate) sha256: String,
+}
+
+impl PoolEntry {
+    pub(crate) fn digest(&self) -> Digest {
+        Digest { size: self.size, sha256: self.sha256.clone() }
+    }
+}
+
+/// Identifies the bytes of one version of a path.
+pub(crate) fn key(path: &str, version: &str) -> String {
+    sha256_hex(format!("{path}\n{version}").as_bytes())
+}
+
+/// The path of the pool object that a backup writes for a [`key`].
+pub(crate) fn name(key: &str, backup: &str, suffix: &str) -> String {
+    format!("{POOL}/{}/{key}-{backup}{suffix}", &key[..2])
+}
+
+/// The id of the backup that wrote the object with this name; `None` for a name that no backup writes.
+pub(crate) fn writer(name: &str) -> Option<&str> {
+    let id = name.rsplit('/').next()?.split_once('-')?.1.split(".zst").next()?;
+    start_of(id).map(|_| id)
+}
+
+/// The pool objects of all complete backups with the same keys. It takes about 300 bytes an object.
+#[derive(Default)]
+pub(crate) struct KnownObjects {
+    entries: HashMap<String, PoolEntry>,
+}
+
+impl KnownObjects {
+    /// Reads the lists of all complete backups that this set of keys decrypts.
+    pub(crate) async fn read(destination: &FileStore, key_set: &str, decoder: &Decoder) -> Result<Self, BackupError> {
+        let mut entries = HashMap::new();
+        for manifest in listing::list(destination).await?.into_iter().filter_map(|listed| listed.manifest) {
+            if manifest.key_set != key_set {
+                continue;
+            }
+            let mut lines = entries_of(destination, &manifest, decoder).await?;
+            while let Some(entry) = lines.next().await? {
+                if let Some(key) = key_of(&entry.name) {
+                    entries.insert(key.to_owned(), entry);
+                }
+            }
+        }
+        Ok(Self { entries })
+    }
+
+    /// The object of this [`key`], if the destination has it with the recorded size.
+    pub(crate) async fn find(&self, destination: &FileStore, key: &str) -> Result<Option<&PoolEntry>, BackupError> {
+        let Some(entry) = self.entries.get(key) else { return Ok(None) };
+        let exists = destination.size(&entry.name).await? == Some(entry.size);
+        Ok(exists.then_some(entry))
+    }
+}
+
+fn key_of(name: &str) -> Option<&str> {
+    name.rsplit('/').next()?.split('-').next()
+}
+
+/// Reads the list of the pool objects that a backup references. The list is never encrypted.
+pub(crate) async fn entries_of(
+    destination: &FileStore,
+    manifest: &Manifest,
+    decoder: &Decoder,
+) -> Result<Lines<PoolEntry>, BackupError> {
+    let part = manifest.part("pool.")?;
+    let path = manifest.path(&part.name);
+    let decoded = decoder.read(destination, &path, &Digest::from(part)).await?;
+    Ok(Lines::new(decoded, path))
+}
+
+/// Reads one JSON value a line from a stream.
+pub(crate) struct Lines<T> {
+    lines: tokio::io::Lines<BufReader<StreamReader<ByteStream, Bytes>>>,
+    path: String,
+    value: PhantomData<fn() -> T>,
+}
+
+impl<T: serde::de::DeserializeOwned> Lines<T> {
+    pub(crate) fn new(bytes: ByteStream, path: String) -> Self {
+        let lines = BufReader::new(StreamReader::new(bytes)).lines();
+        Self { lines, path, value: PhantomData }
+    }
+
+    pub(crate) async fn next(&mut self) -> Result<Option<T>, BackupError> {
+        let line = self.lines.next_line().await.map_err(|e| BackupError::damaged(&self.path, e))?;
+        let value = line.map(|line| serde_json::from_str(&line)).transpose();
+        value.map_err(|e| BackupError::damaged(&self.path, e))
+    }
+}
+
+/// Serializes a value as one line.
+pub(crate) fn line(value: &impl Serialize) -> std::io::Result<Bytes> {
+    let mut line = serde_json::to_vec(value)?;
+    line.push(b'\n');
+    Ok(line.into())
+}
+
+/// Streams a local file in chunks of 256 KiB.
+pub(crate) fn file(file: tokio::fs::File) -> impl Stream<Item = std::io::Result<Bytes>> + Send {
+    tokio_util::io::ReaderStream::with_capacity(file, 256 * 1024).into_stream()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_reveals_its_backup_and_nothing_about_the_export() {
+        let path = "exports/0199/1/000000.segment";
+        let key = key(path, "5e88");
+        assert_ne!(key, super::key(path, "5e89"), "another version is another object");
+        for suffix in [".zst", ".zst.age"] {
+            let name = name(&key, "20261122T031500.000Z", suffix);
+            assert_eq!(writer(&name), Some("20261122T031500.000Z"));
+            assert_eq!(key_of(&name), Some(key.as_str()));
+            assert!(!name.contains("0199/"), "{name}");
+        }
+        assert_eq!(writer("files/ab/something-else.zst"), None);
+        assert_eq!(writer("files/README"), None);
+    }
+}

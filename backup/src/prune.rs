@@ -1,0 +1,88 @@
+//! Deletes the backups that the retention policy no longer keeps, and the pool objects that no kept backup references.
+
+use std::collections::HashSet;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use futures::TryStreamExt;
+use platform::store::FileStore;
+use serde::Serialize;
+
+use crate::{
+    codec::Decoder,
+    config::BackupConfig,
+    error::BackupError,
+    listing::{ListedBackup, list},
+    manifest::{MANIFEST, path, start_of},
+    pool::{self, POOL},
+    retention::{RetentionPolicy, retained},
+};
+
+/// Age after which a backup without a manifest counts as interrupted.
+const INTERRUPTED_AFTER: TimeDelta = TimeDelta::days(1);
+
+/// The backups and objects that were deleted.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Pruned {
+    /// The ids of deleted complete backups.
+    pub backups: Vec<String>,
+    /// The ids of deleted interrupted backups.
+    pub interrupted: Vec<String>,
+    /// Number of deleted pool objects.
+    pub objects: u64,
+    /// Stored size of these objects in bytes.
+    pub bytes: u64,
+    /// The error that stopped the deletion, if one did.
+    pub error: Option<String>,
+}
+
+/// Deletes what the retention settings no longer keep. The caller makes sure that no other process creates a backup at
+/// the same destination.
+///
+/// # Errors
+/// When the destination fails, or a manifest or a list in it can't be read. In that case no pool object is deleted,
+/// because the set of referenced objects is unknown.
+pub async fn prune(destination: &FileStore, config: &BackupConfig, now: DateTime<Utc>) -> Result<Pruned, BackupError> {
+    let policy = RetentionPolicy {
+        daily: config.keep_daily,
+        weekly: config.keep_weekly,
+        monthly: config.keep_monthly,
+        time_zone: config.time_zone,
+    };
+    let mut pruned = Pruned::default();
+    let (complete, incomplete): (Vec<ListedBackup>, Vec<ListedBackup>) =
+        list(destination).await?.into_iter().partition(|listed| listed.manifest.is_some());
+    let starts: Vec<_> = complete.iter().map(|listed| start_of(&listed.id).unwrap_or(now)).collect();
+    let kept = retained(&starts, now, &policy);
+    let mut referenced = HashSet::new();
+    let decoder = Decoder::new(vec![], config.stall_timeout());
+    for (n, listed) in complete.iter().enumerate() {
+        let Some(manifest) = listed.manifest.as_ref().filter(|_| kept.contains(&n)) else { continue };
+        let mut entries = pool::entries_of(destination, manifest, &decoder).await?;
+        while let Some(entry) = entries.next().await? {
+            referenced.insert(entry.name);
+        }
+    }
+    for (n, listed) in complete.into_iter().enumerate() {
+        if !kept.contains(&n) {
+            // the manifest goes first: a partly deleted backup must not count as complete
+            destination.delete([path(&listed.id, MANIFEST)]).await?;
+            destination.delete_where(&path(&listed.id, ""), |_| true).await?;
+            pruned.backups.push(listed.id);
+        }
+    }
+    let is_old = |id: &str| start_of(id).is_some_and(|start| start + INTERRUPTED_AFTER < now);
+    for listed in incomplete.into_iter().filter(|listed| is_old(&listed.id)) {
+        destination.delete_where(&path(&listed.id, ""), |_| true).await?;
+        pruned.interrupted.push(listed.id);
+    }
+    let mut objects = destination.list_stream(POOL);
+    while let Some(object) = objects.try_next().await? {
+        // a young object may belong to a backup that has no manifest yet
+        if !referenced.contains(&object.path) && pool::writer(&object.path).is_some_and(is_old) {
+            destination.delete([object.path]).await?;
+            pruned.objects += 1;
+            pruned.bytes += object.size;
+        }
+    }
+    Ok(pruned)
+}

@@ -1,0 +1,129 @@
+//! The target of a restore: the check that it is empty, and the marker of a restore in progress.
+
+use std::fmt;
+
+use futures::{StreamExt, TryStreamExt};
+use platform::{
+    bus::Bus,
+    config::{DatabaseConfig, StoreConfig},
+    store::FileStore,
+};
+use serde::{Deserialize, Serialize};
+
+use super::database;
+use crate::{error::BackupError, streams};
+
+/// The object in the target's file store that exists from the start of a restore to its end.
+const MARKER: &str = "restore/begun";
+
+/// The contents of the marker.
+#[derive(Debug, Serialize, Deserialize)]
+struct Marker {
+    /// The id of the backup.
+    id: String,
+    /// The database and the streams that were empty when the restore started. A repeated restore clears only these.
+    #[serde(flatten)]
+    location: Location,
+}
+
+/// A database and streams, without credentials.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Location {
+    /// The location of the database.
+    database: String,
+    /// The creation time of each stream.
+    streams: Vec<String>,
+}
+
+impl fmt::Display for Location {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.database.is_empty() {
+            return f.write_str("an unknown database");
+        }
+        write!(f, "{} with {}", self.database, self.streams.join(", "))
+    }
+}
+
+impl Marker {
+    /// Parses a marker. An unreadable marker has an empty location, which equals no target.
+    fn parse(bytes: &[u8]) -> Self {
+        serde_json::from_slice(bytes)
+            .unwrap_or_else(|_| Self { id: String::from_utf8_lossy(bytes).into_owned(), location: Location::default() })
+    }
+}
+
+/// An installation to restore into. None of its services may run.
+#[derive(Clone, Debug)]
+pub struct Target {
+    /// The address of its database.
+    pub database: DatabaseConfig,
+    /// The connection to its NATS server, where the streams exist.
+    pub bus: Bus,
+    /// The file store that receives the files.
+    pub store: FileStore,
+}
+
+impl Target {
+    /// Opens the file store of a target.
+    ///
+    /// # Errors
+    /// When the file store can't be opened.
+    pub fn new(database: &DatabaseConfig, store: &StoreConfig, bus: Bus) -> Result<Self, BackupError> {
+        Ok(Self { database: database.clone(), bus, store: FileStore::open(store)? })
+    }
+
+    /// The location of the target's database and streams.
+    pub(crate) async fn location(&self) -> Result<Location, BackupError> {
+        let database = database::location(&self.database)?;
+        Ok(Location { database, streams: streams::creation_times(&self.bus).await? })
+    }
+
+    /// Refuses a target that holds data. A target with the marker of an interrupted restore into this `location` is
+    /// accepted when the restore may `restart`.
+    pub(crate) async fn check(&self, location: &Location, restart: bool) -> Result<(), BackupError> {
+        match self.store.get(MARKER).await.map(|bytes| Marker::parse(&bytes)) {
+            Ok(marker) if !restart => return Err(BackupError::Interrupted(marker.id)),
+            Ok(marker) if marker.location == *location => return Ok(()),
+            Ok(Marker { id, location: marked }) => {
+                return Err(BackupError::OtherTarget {
+                    id,
+                    marked: marked.to_string(),
+                    configured: location.to_string(),
+                });
+            }
+            Err(e) if e.is_not_found() => {}
+            Err(e) => return Err(e.into()),
+        }
+        let mut found = database::non_empty_tables(&self.database).await?;
+        found.extend(streams::non_empty(&self.bus).await?);
+        if let Some(object) = self.store.list_stream("").next().await.transpose()? {
+            found.push(format!("the file store has {}", object.path));
+        }
+        if found.is_empty() { Ok(()) } else { Err(BackupError::NotEmpty(found.join(", "))) }
+    }
+
+    /// Writes the marker.
+    pub(crate) async fn mark(&self, id: &str, location: Location) -> Result<(), BackupError> {
+        let marker = serde_json::to_vec(&Marker { id: id.to_owned(), location });
+        let marker = marker.map_err(|e| BackupError::local(MARKER)(e.into()))?;
+        Ok(self.store.put(MARKER, marker).await?)
+    }
+
+    /// Deletes the marker.
+    pub(crate) async fn unmark(&self) -> Result<(), BackupError> {
+        self.store.delete([MARKER.to_owned()]).await?;
+        Ok(())
+    }
+
+    /// Deletes the objects and messages of an interrupted restore. Loading the dump replaces the database.
+    pub(crate) async fn clear(&self) -> Result<(), BackupError> {
+        streams::purge_all(&self.bus).await?;
+        let mut objects = self.store.list_stream("");
+        while let Some(object) = objects.try_next().await? {
+            if object.path != MARKER {
+                self.store.delete([object.path]).await?;
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,57 @@
+//! The HTTP body of a segment: it holds one chunk in memory, and never ends cleanly before its last byte.
+
+use std::{io, time::Duration};
+
+use axum::body::Body;
+use futures::{StreamExt, TryStreamExt, stream};
+use platform::store::ObjectReader;
+use tracing::warn;
+
+/// The timeout of reading one chunk from the store.
+const CHUNK_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// A body that reads from the store as fast as the client reads from the body. An error in the body makes the HTTP
+/// server reset the connection, so that a truncated segment never looks complete.
+pub(super) fn body(reading: ObjectReader, path: String) -> Body {
+    let left = reading.range.end - reading.range.start;
+    let chunks = stream::try_unfold((reading.stream, left), |(mut chunks, left)| async move {
+        if left == 0 {
+            return Ok(None);
+        }
+        let chunk = tokio::time::timeout(CHUNK_TIMEOUT, chunks.next()).await;
+        let chunk = chunk.map_err(|_| io::Error::new(io::ErrorKind::TimedOut, "the store took too long"))?;
+        let chunk = chunk.transpose().map_err(io::Error::other)?.unwrap_or_default();
+        // A local file that was truncated meanwhile yields empty chunks without end.
+        let count = chunk.len() as u64;
+        if count == 0 || count > left {
+            return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the object does not have its recorded size"));
+        }
+        Ok(Some((chunk, (chunks, left - count))))
+    });
+    Body::from_stream(chunks.inspect_err(move |e| {
+        metrics::counter!("sluice_notifier_segments_truncated_total").increment(1);
+        warn!(object.path = path, error = %e, "truncated a segment; the gateway retries");
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::body::to_bytes;
+    use bytes::Bytes;
+
+    use super::*;
+
+    fn reading(chunks: &'static [&'static str], size: u64) -> ObjectReader {
+        let stream = stream::iter(chunks.iter().map(|chunk| Ok(Bytes::from_static(chunk.as_bytes())))).boxed();
+        ObjectReader { size, range: 0..size, stream }
+    }
+
+    #[tokio::test]
+    async fn a_body_ends_cleanly_only_after_its_last_byte() {
+        let complete = to_bytes(body(reading(&["ab", "c"], 3), "x".into()), 99).await.unwrap();
+        assert_eq!(complete, "abc");
+        for (chunks, size) in [(&["ab"][..], 3), (&["ab", "", "c"], 3), (&["abcd"], 3)] {
+            assert!(to_bytes(body(reading(chunks, size), "x".into()), 99).await.is_err());
+        }
+    }
+}

@@ -1,0 +1,118 @@
+//! Errors of the bus.
+
+use crate::units::HumanDuration;
+
+/// An error of the connection to NATS, its streams or its messages.
+#[derive(Debug, thiserror::Error)]
+pub enum BusError {
+    /// The credentials file can't be read or parsed.
+    #[error("nats.credentials_file: {0}")]
+    Credentials(#[source] std::io::Error),
+    /// A certificate or key file can't be read.
+    #[error("nats.{setting}: {file}: {source}")]
+    File {
+        /// The setting that names the file.
+        setting: &'static str,
+        /// The path of the file.
+        file: String,
+        /// The reason why it can't be read.
+        source: std::io::Error,
+    },
+    /// An entry of `nats.url` is not the URL of a NATS server. The error does not show the entry, which may hold a
+    /// password.
+    #[error("nats.url: entry {entry}: {detail}; expected nats://host:4222, or several separated by commas")]
+    Url {
+        /// The number of the entry, from 1.
+        entry: usize,
+        /// The syntax error in the URL.
+        detail: String,
+    },
+    /// An entry of `nats.url` holds a user, a password or a token, which logs and `sluice config` would show.
+    #[error("nats.url: entry {0} names a user: set nats.user and nats.password, or nats.credentials_file, instead")]
+    UserInUrl(usize),
+    /// Only one of the certificate and its key is set.
+    #[error("nats.tls_cert_file and nats.tls_key_file belong together: set both, or none")]
+    IncompleteClientCert,
+    /// This process does not trust the server's certificate.
+    #[error(
+        "NATS at {url} can't be trusted: {detail}; its certificate must come from nats.tls_ca_file and hold the host of the URL"
+    )]
+    UntrustedServer {
+        /// The URLs of the servers.
+        url: String,
+        /// The reason why the certificate is not trusted.
+        detail: String,
+    },
+    /// The server rejects this process's certificate, or asks for one and got none.
+    #[error("NATS at {url} rejects the certificate of this process (nats.tls_cert_file): {detail}")]
+    ClientCertRejected {
+        /// The URLs of the servers.
+        url: String,
+        /// The TLS alert that the server sent.
+        detail: String,
+    },
+    /// No server can be reached, or the servers refuse this user.
+    #[error("can't connect to NATS at {url}: {source}")]
+    Connect {
+        /// The URLs of the servers.
+        url: String,
+        /// The error of the last attempt.
+        source: async_nats::ConnectError,
+    },
+    /// A stream or bucket can't be created or opened.
+    #[error("can't prepare {name}: {detail}")]
+    Prepare {
+        /// The name of the stream or bucket.
+        name: &'static str,
+        /// The answer of the server.
+        detail: String,
+    },
+    /// A message can't be sent, or the stream did not confirm it in time.
+    #[error("can't publish to {subject}: {detail}")]
+    Publish {
+        /// The subject of the message.
+        subject: String,
+        /// The error of the client or the stream.
+        detail: String,
+    },
+    /// A request got no reply in time.
+    #[error("no reply from {subject}: {detail}")]
+    Request {
+        /// The subject of the request.
+        subject: String,
+        /// The error of the client.
+        detail: String,
+    },
+    /// A subscription can't be created.
+    #[error("can't subscribe to {subject}: {detail}")]
+    Subscribe {
+        /// The subject of the subscription.
+        subject: String,
+        /// The error of the client.
+        detail: String,
+    },
+    /// Streams or buckets that a notifier creates do not exist.
+    #[error(
+        "not there after {waited} (nats.startup_timeout): {missing}; a notifier creates them, so start one on the same NATS"
+    )]
+    Missing {
+        /// The names of the missing streams, separated by commas.
+        missing: String,
+        /// The time that this process waited for them.
+        waited: HumanDuration,
+    },
+    /// A message does not have the type that its subject promises.
+    #[error("unreadable message: {0}")]
+    Unreadable(#[from] serde_json::Error),
+    /// A message has an envelope version that this build does not read.
+    #[error("message of version {0}")]
+    Version(u8),
+    /// A NATS micro service can't be registered.
+    #[error("can't register the service {name}: {detail}")]
+    Service {
+        /// The name of the service.
+        name: String,
+        /// The error of the client.
+        detail: String,
+    },
+}

@@ -1,0 +1,67 @@
+//! The `[nats]` table.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::{secret::Secret, units::HumanDuration};
+
+/// The connection to NATS and the streams on it.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct NatsConfig {
+    /// The URLs of the servers, separated by commas. A URL must not hold a user or a password.
+    pub url: String,
+    /// The user name, for servers that ask for a password.
+    pub user: String,
+    /// The password of the user.
+    pub password: Secret,
+    /// The path of a credentials file, which replaces `user` and `password`.
+    pub credentials_file: String,
+    /// The path of the certificate authority, in PEM, that signed the server's certificate; with it the connection must
+    /// be encrypted. Empty: a `tls://` URL encrypts the connection, and the authorities of the machine are trusted.
+    pub tls_ca_file: String,
+    /// The path of this process's certificate, in PEM, for servers that ask for one. It needs `tls_key_file`.
+    pub tls_cert_file: String,
+    /// The path of the certificate's private key, in PEM.
+    pub tls_key_file: String,
+    /// The prefix of the subjects on which replies to this process arrive; no other user should be able to read them.
+    /// Empty: `_INBOX.<user>`.
+    pub inbox_prefix: String,
+    /// The number of replicas of each stream: 1 on a single server, 3 on a cluster.
+    pub replicas: usize,
+    /// How long a request over NATS may take.
+    pub request_timeout: HumanDuration,
+    /// How long a process waits at its start until the streams exist. A notifier creates the streams as soon as the
+    /// servers allow it; gateways and exporters wait for the notifier.
+    pub startup_timeout: HumanDuration,
+}
+
+impl NatsConfig {
+    /// The prefix of the subjects on which replies arrive.
+    #[must_use]
+    pub fn inbox(&self) -> String {
+        match (self.inbox_prefix.as_str(), self.user.as_str()) {
+            ("", "") => "_INBOX".to_owned(),
+            ("", user) => format!("_INBOX.{}", protocol::subject::token(user)),
+            (prefix, _) => prefix.to_owned(),
+        }
+    }
+}
+
+impl Default for NatsConfig {
+    fn default() -> Self {
+        Self {
+            url: "nats://127.0.0.1:4222".into(),
+            user: String::new(),
+            password: Secret::default(),
+            credentials_file: String::new(),
+            tls_ca_file: String::new(),
+            tls_cert_file: String::new(),
+            tls_key_file: String::new(),
+            inbox_prefix: String::new(),
+            replicas: 1,
+            request_timeout: HumanDuration::from_secs(5),
+            startup_timeout: HumanDuration::from_secs(60),
+        }
+    }
+}

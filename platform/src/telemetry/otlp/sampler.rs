@@ -1,0 +1,73 @@
+//! The sampler that decides which traces are recorded.
+
+use opentelemetry::{
+    Context, KeyValue,
+    trace::{Link, SpanKind, TraceId},
+};
+use opentelemetry_sdk::trace::{Sampler, SamplingResult, ShouldSample};
+
+/// The attribute that the span of an HTTP request has from its beginning.
+const HTTP_METHOD: &str = "http.request.method";
+
+/// Samples the spans of HTTP requests by their trace id and lets all other spans follow their parent, so that a trace is
+/// recorded as a whole or not at all.
+///
+/// The sampled flag of an HTTP client is ignored: a client must not be able to have everything recorded.
+#[derive(Clone, Debug)]
+pub(super) struct IngressSampler {
+    ingress: Sampler,
+    inner: Sampler,
+}
+
+impl IngressSampler {
+    /// Samples this part of all traces, from 0 to 1.
+    pub(super) fn new(ratio: f64) -> Self {
+        let ingress = Sampler::TraceIdRatioBased(ratio);
+        Self { inner: Sampler::ParentBased(Box::new(ingress.clone())), ingress }
+    }
+}
+
+impl ShouldSample for IngressSampler {
+    fn should_sample(
+        &self,
+        parent: Option<&Context>,
+        trace: TraceId,
+        name: &str,
+        kind: &SpanKind,
+        attributes: &[KeyValue],
+        links: &[Link],
+    ) -> SamplingResult {
+        let is_http = *kind == SpanKind::Server && attributes.iter().any(|one| one.key.as_str() == HTTP_METHOD);
+        let sampler = if is_http { &self.ingress } else { &self.inner };
+        sampler.should_sample(parent, trace, name, kind, attributes, links)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use opentelemetry::trace::{SpanContext, SpanId, TraceContextExt, TraceFlags, TraceState};
+    use opentelemetry_sdk::trace::SamplingDecision;
+
+    use super::*;
+
+    #[test]
+    fn only_http_requests_are_sampled_and_other_spans_follow_their_parent() {
+        let decide = |ratio: f64, kind: SpanKind, is_http: bool, sampled: bool| {
+            let flags = TraceFlags::default().with_sampled(sampled);
+            let caller = SpanContext::new(TraceId::from(7), SpanId::from(7), flags, true, TraceState::NONE);
+            let parent = Context::new().with_remote_span_context(caller);
+            let attributes = if is_http { vec![KeyValue::new(HTTP_METHOD, "POST")] } else { vec![] };
+            let sampler = IngressSampler::new(ratio);
+            sampler.should_sample(Some(&parent), TraceId::from(7), "x", &kind, &attributes, &[]).decision
+        };
+        for sampled in [true, false] {
+            assert_eq!(decide(0.0, SpanKind::Server, true, sampled), SamplingDecision::Drop);
+            assert_eq!(decide(1.0, SpanKind::Server, true, sampled), SamplingDecision::RecordAndSample);
+            let parent = if sampled { SamplingDecision::RecordAndSample } else { SamplingDecision::Drop };
+            for ratio in [0.0, 1.0] {
+                assert_eq!(decide(ratio, SpanKind::Consumer, false, sampled), parent);
+                assert_eq!(decide(ratio, SpanKind::Server, false, sampled), parent);
+            }
+        }
+    }
+}
