@@ -1,76 +1,71 @@
-//! Settings of a notifier.
+//! The `[notifier]` settings, and the limits that only tests change.
 
-use std::time::Duration;
-
+use chrono_tz::Tz;
+use platform::units::HumanDuration;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{error::NotifierError, schedule::when::When};
+use crate::{error::NotifierError, schedule::recurrence::Recurrence};
 
 /// The `[notifier]` table.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct NotifierConfig {
-    /// Where gateways fetch segments, and where health and metrics are. Never reachable from outside.
+    /// Address of the internal HTTP port: segments for gateways, health and metrics. Never make it reachable from
+    /// outside.
     pub internal_listen: String,
-    /// The URL under which gateways reach that port; empty: the address it listens on.
+    /// URL under which gateways reach the internal HTTP port. Set it when the notifier listens on all interfaces;
+    /// empty means the listening address.
     pub advertise_url: String,
-    /// Outcomes settled at once.
-    pub intake_concurrency: usize,
-    /// An outcome that was tried this often and can never work becomes a dead letter. Outages are waited out.
-    pub intake_max_deliver: u32,
-    /// How often to look for committed exports that nobody told of, milliseconds.
-    pub dispatch_poll_ms: u64,
-    /// Jobs of a lane that wait at the exporters beyond their free slots, so that no slot is idle until that is known.
-    pub dispatch_ahead: u64,
-    /// Exports of one tenant that are handed over and have not ended, in each lane; the rest wait for their turn.
-    pub tenant_in_flight: u32,
-    /// The same of one person.
-    pub user_in_flight: u32,
-    /// How often at most to tell those who wait where they stand, milliseconds.
-    pub queue_notes_ms: u64,
-    /// How many of them to tell at once, nearest first.
-    pub queue_notes_max: usize,
-    /// For how long a notifier that does what only one should do may be silent before another does it, milliseconds.
-    pub lease_ms: u64,
-    /// How long a grant is good, seconds.
-    pub grant_ttl_s: u64,
-    /// The most grants in one answer.
-    pub grant_max: u32,
-    /// Requests for grants and metadata answered at once, of each kind.
-    pub delivery_concurrency: usize,
-    /// Connections of gateways at once; further ones wait until one ends.
-    pub serve_connections: usize,
-    /// A connection on which no byte moves for this long is closed, seconds. More than the five minutes for which a
-    /// client may stand still.
-    pub serve_idle_s: u64,
-    /// How often at least to look into the table of scheduled jobs, milliseconds.
-    pub schedule_poll_ms: u64,
-    /// How long one run of a scheduled job may take, seconds.
-    pub schedule_deadline_s: u64,
-    /// The IANA zone by whose clocks cron lines are read.
-    pub schedule_zone: String,
-    /// How often to look for what was forgotten and can't wait for the sweep, seconds.
-    pub patrol_s: u64,
-    /// When to sweep: a cron line.
-    pub sweep_cron: String,
-    /// How many exports a patrol takes of each kind, and a sweep at a time.
-    pub sweep_batch: u64,
-    /// How many objects of the file store one sweep looks at; the next goes on from there.
-    pub sweep_objects: usize,
-    /// An object of an export without a row is deleted when it is older than this, seconds. A database that was just
-    /// brought back from a backup may lack rows.
-    pub orphan_grace_s: u64,
-    /// Accounts that get their nightly credit in one transaction.
-    pub credits_batch: u64,
-    /// An export without a sign of life for this long gets a fresh job if it has none, seconds.
-    pub stuck_after_s: u64,
-    /// For this long after the end of an export its objects are looked for that nobody needs, seconds: an exporter
-    /// that was stopped late may have written some.
-    pub tidy_window_s: u64,
-    /// When to compare all accounts with the ledger: a cron line.
-    pub audit_cron: String,
-    /// How often to look at the queue and at JetStream for their metrics, milliseconds.
-    pub gauges_ms: u64,
+    /// Outcomes that one notifier settles at the same time. Raise it when outcomes pile up while the database has
+    /// capacity to spare.
+    pub max_concurrent_outcomes: usize,
+    /// Jobs of a lane that are dispatched beyond the free slots of the exporters. One keeps a slot from idling between
+    /// two jobs; more make the dispatch order less fair.
+    pub prefetch: u64,
+    /// Exports of one tenant that may be dispatched or running in a lane. Further ones wait, so that one tenant can't
+    /// take all slots.
+    pub max_in_flight_per_tenant: u32,
+    /// Exports of one user that may be dispatched or running in a lane. Further ones wait for their turn in the
+    /// dispatch order.
+    pub max_in_flight_per_user: u32,
+    /// Shortest time between two rounds of queue positions to waiting users. Raise it to save NATS messages on large
+    /// queues.
+    pub queue_position_interval: HumanDuration,
+    /// Time without a renewal after which another notifier takes over the dispatching or a scheduled job. Shorter
+    /// values speed up a takeover and tolerate less database latency.
+    pub lease_duration: HumanDuration,
+    /// Lifetime of a segment URL. Shorter values limit the use of a leaked URL and cost gateways more requests.
+    pub grant_ttl: HumanDuration,
+    /// Connections of gateways to the internal HTTP port. Further connections wait until one ends.
+    pub max_connections: usize,
+    /// Timeout of one run of a scheduled job. Raise it when a sweep or an audit of a large installation times out.
+    pub job_timeout: HumanDuration,
+    /// Time between two runs of the reconciler, which repairs lost messages and deletes late objects. Shorter values
+    /// repair sooner and cost database queries.
+    pub reconcile_interval: HumanDuration,
+    /// Cron line of the sweep, which deletes expired files and orphans, in the time zone of the installation.
+    pub sweep_schedule: String,
+    /// Age from which the sweep deletes an object of an export that the database does not know. Leave time to restore a
+    /// newer backup, which may bring the row back.
+    pub orphan_grace: HumanDuration,
+    /// Time without an update after which a dispatched or running export gets a new job if the stream has none.
+    pub stale_after: HumanDuration,
+    /// Time after the end of an export during which the reconciler scans for objects that a slow exporter wrote late.
+    pub orphan_scan_window: HumanDuration,
+    /// Cron line of the credit audit, which compares all accounts with the ledger, in the time zone of the installation.
+    pub audit_schedule: String,
+    /// Time between two samples of the queue and JetStream for the metrics. Keep it at most as long as the scrape
+    /// interval.
+    pub metrics_interval: HumanDuration,
+    /// The time zone of the cron lines, from the top-level setting `time_zone`.
+    #[serde(skip)]
+    #[schemars(skip)]
+    pub time_zone: Tz,
+    /// Limits that no operator changes; tests shorten them.
+    #[serde(skip)]
+    #[schemars(skip)]
+    pub tuning: NotifierTuning,
 }
 
 impl Default for NotifierConfig {
@@ -78,82 +73,107 @@ impl Default for NotifierConfig {
         Self {
             internal_listen: "127.0.0.1:0".into(),
             advertise_url: String::new(),
-            intake_concurrency: 8,
-            intake_max_deliver: 20,
-            dispatch_poll_ms: 500,
-            dispatch_ahead: 1,
-            tenant_in_flight: 16,
-            user_in_flight: 8,
-            queue_notes_ms: 1000,
-            queue_notes_max: 500,
-            lease_ms: 6000,
-            grant_ttl_s: 60,
-            grant_max: 64,
-            delivery_concurrency: 32,
-            serve_connections: 1024,
-            serve_idle_s: 360,
-            schedule_poll_ms: 1000,
-            schedule_deadline_s: 3600,
-            schedule_zone: "UTC".into(),
-            patrol_s: 30,
-            sweep_cron: "0 * * * *".into(),
+            max_concurrent_outcomes: 8,
+            prefetch: 1,
+            max_in_flight_per_tenant: 16,
+            max_in_flight_per_user: 8,
+            queue_position_interval: HumanDuration::from_secs(1),
+            lease_duration: HumanDuration::from_secs(6),
+            grant_ttl: HumanDuration::from_secs(60),
+            max_connections: 1024,
+            job_timeout: HumanDuration::from_secs(60 * 60),
+            reconcile_interval: HumanDuration::from_secs(30),
+            sweep_schedule: "0 * * * *".into(),
+            orphan_grace: HumanDuration::from_secs(24 * 60 * 60),
+            stale_after: HumanDuration::from_secs(10 * 60),
+            orphan_scan_window: HumanDuration::from_secs(2 * 60 * 60),
+            audit_schedule: "30 3 * * *".into(),
+            metrics_interval: HumanDuration::from_secs(15),
+            time_zone: Tz::UTC,
+            tuning: NotifierTuning::default(),
+        }
+    }
+}
+
+/// The limits of a notifier that are constants in production.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct NotifierTuning {
+    /// Time between two polls for committed exports whose hint was lost; 500 ms.
+    pub dispatch_poll_interval: HumanDuration,
+    /// Deliveries after which a permanently failing outcome becomes a dead letter; 20. Outages don't count.
+    pub max_outcome_attempts: u32,
+    /// Queue positions published in one round, nearest to the front first; 500.
+    pub max_queue_notifications: usize,
+    /// Grants in one reply to a gateway; 64.
+    pub max_grants: u32,
+    /// NATS requests of one kind answered at the same time; 32.
+    pub max_concurrent_requests: usize,
+    /// Time without a transferred byte after which a connection is closed; 6 min. It must exceed the 5 min for which a
+    /// client may leave its window closed.
+    pub connection_idle_timeout: HumanDuration,
+    /// Time between two polls of the `scheduled_job` table; 1 s.
+    pub schedule_poll_interval: HumanDuration,
+    /// Exports in one page of the reconciler and the sweep; 200.
+    pub sweep_batch: u64,
+    /// Objects of the file store that one run of the sweep scans; 50,000. The next run continues behind them.
+    pub sweep_max_objects: usize,
+    /// Accounts that receive their daily grant in one transaction; 1000.
+    pub daily_grant_batch: u64,
+}
+
+impl Default for NotifierTuning {
+    fn default() -> Self {
+        Self {
+            dispatch_poll_interval: HumanDuration::from_millis(500),
+            max_outcome_attempts: 20,
+            max_queue_notifications: 500,
+            max_grants: 64,
+            max_concurrent_requests: 32,
+            connection_idle_timeout: HumanDuration::from_secs(6 * 60),
+            schedule_poll_interval: HumanDuration::from_secs(1),
             sweep_batch: 200,
-            sweep_objects: 50_000,
-            orphan_grace_s: 86_400,
-            credits_batch: 1000,
-            stuck_after_s: 600,
-            tidy_window_s: 7200,
-            audit_cron: "30 3 * * *".into(),
-            gauges_ms: 15_000,
+            sweep_max_objects: 50_000,
+            daily_grant_batch: 1000,
         }
     }
 }
 
 impl NotifierConfig {
-    /// Checks what types can't say.
+    /// Checks the values that the field types can't check.
     ///
     /// # Errors
-    /// Names the first setting that can't work.
+    /// [`NotifierError::Config`] with the key of the first invalid setting.
     pub fn validate(&self) -> Result<(), NotifierError> {
-        let positive = [
-            ("intake_concurrency", self.intake_concurrency as u64),
-            ("intake_max_deliver", self.intake_max_deliver.into()),
-            ("lease_ms", self.lease_ms),
-            ("tenant_in_flight", self.tenant_in_flight.into()),
-            ("user_in_flight", self.user_in_flight.into()),
-            ("dispatch_ahead", self.dispatch_ahead),
-            ("queue_notes_ms", self.queue_notes_ms),
-            ("queue_notes_max", self.queue_notes_max as u64),
-            ("dispatch_poll_ms", self.dispatch_poll_ms),
-            ("grant_ttl_s", self.grant_ttl_s),
-            ("grant_max", self.grant_max.into()),
-            ("delivery_concurrency", self.delivery_concurrency as u64),
-            ("serve_connections", self.serve_connections as u64),
-            ("serve_idle_s", self.serve_idle_s),
-            ("schedule_poll_ms", self.schedule_poll_ms),
-            ("schedule_deadline_s", self.schedule_deadline_s),
-            ("patrol_s", self.patrol_s),
-            ("sweep_batch", self.sweep_batch),
-            ("sweep_objects", self.sweep_objects as u64),
-            ("credits_batch", self.credits_batch),
-            ("stuck_after_s", self.stuck_after_s),
-            ("tidy_window_s", self.tidy_window_s),
-            ("gauges_ms", self.gauges_ms),
+        let counts = [
+            ("max_concurrent_outcomes", self.max_concurrent_outcomes as u64),
+            ("prefetch", self.prefetch),
+            ("max_in_flight_per_tenant", self.max_in_flight_per_tenant.into()),
+            ("max_in_flight_per_user", self.max_in_flight_per_user.into()),
+            ("max_connections", self.max_connections as u64),
         ];
-        if let Some((name, _)) = positive.into_iter().find(|(_, value)| *value == 0) {
+        if let Some((name, _)) = counts.into_iter().find(|(_, value)| *value == 0) {
             return Err(NotifierError::Config(format!("notifier.{name} must be at least 1")));
         }
-        When::cron("sweep_cron", &self.sweep_cron, &self.schedule_zone)?;
-        When::cron("audit_cron", &self.audit_cron, &self.schedule_zone)?;
+        let durations = [
+            ("queue_position_interval", self.queue_position_interval),
+            ("lease_duration", self.lease_duration),
+            ("grant_ttl", self.grant_ttl),
+            ("job_timeout", self.job_timeout),
+            ("reconcile_interval", self.reconcile_interval),
+            ("stale_after", self.stale_after),
+            ("orphan_scan_window", self.orphan_scan_window),
+            ("metrics_interval", self.metrics_interval),
+        ];
+        if let Some((name, _)) = durations.into_iter().find(|(_, value)| value.get().is_zero()) {
+            return Err(NotifierError::Config(format!("notifier.{name} must be longer than 0s")));
+        }
+        Recurrence::cron("notifier.sweep_schedule", &self.sweep_schedule, self.time_zone)?;
+        Recurrence::cron("notifier.audit_schedule", &self.audit_schedule, self.time_zone)?;
         let http = |url: &str| url.starts_with("http://") || url.starts_with("https://");
         if !self.advertise_url.is_empty() && !http(&self.advertise_url) {
             return Err(NotifierError::Config("notifier.advertise_url must begin with http:// or https://".into()));
         }
         Ok(())
-    }
-
-    pub(crate) fn grant_ttl(&self) -> Duration {
-        Duration::from_secs(self.grant_ttl_s)
     }
 }
 
@@ -162,13 +182,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn settings_that_cannot_work_are_named() {
+    fn an_invalid_setting_is_refused_by_its_key() {
         assert!(NotifierConfig::default().validate().is_ok());
-        let zero = NotifierConfig { patrol_s: 0, ..NotifierConfig::default() };
-        assert!(zero.validate().unwrap_err().to_string().contains("notifier.patrol_s"));
-        let cron = NotifierConfig { sweep_cron: "hourly".into(), ..NotifierConfig::default() };
-        assert!(cron.validate().unwrap_err().to_string().contains("notifier.sweep_cron"));
+        let zero = NotifierConfig { reconcile_interval: HumanDuration::from_secs(0), ..NotifierConfig::default() };
+        assert!(zero.validate().unwrap_err().to_string().contains("notifier.reconcile_interval"));
+        let none = NotifierConfig { max_connections: 0, ..NotifierConfig::default() };
+        assert!(none.validate().unwrap_err().to_string().contains("notifier.max_connections"));
+        let cron = NotifierConfig { sweep_schedule: "hourly".into(), ..NotifierConfig::default() };
+        assert!(cron.validate().unwrap_err().to_string().contains("notifier.sweep_schedule"));
         let url = NotifierConfig { advertise_url: "notifier:80".into(), ..NotifierConfig::default() };
-        assert!(url.validate().unwrap_err().to_string().contains("advertise_url"));
+        assert!(url.validate().unwrap_err().to_string().contains("notifier.advertise_url"));
     }
 }

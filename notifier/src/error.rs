@@ -1,70 +1,69 @@
-//! What can go wrong in a notifier.
+//! The errors of a notifier, and which of them are transient.
 
+use backup::BackupError;
 use entity::StoreError;
 use platform::{bus::BusError, store::FileStoreError};
 use sea_orm::{DbErr, RuntimeErr, sqlx};
 
-use crate::backup::BackupError;
-
-/// A failure inside a notifier. None of these reaches a client as it is.
+/// A failure inside a notifier. Clients never see one of these; they see a problem.
 #[derive(Debug, thiserror::Error)]
 pub enum NotifierError {
-    /// A setting can't work.
+    /// A setting is invalid; the text names its key.
     #[error("settings: {0}")]
     Config(String),
-    /// The bus.
+    /// NATS failed, or sent an unreadable message.
     #[error(transparent)]
     Bus(#[from] BusError),
-    /// JetStream refused something that [`platform::bus::Bus`] has no call for.
-    #[error("JetStream: {doing}: {detail}")]
+    /// JetStream refused an operation that [`platform::bus::Bus`] does not cover.
+    #[error("JetStream: {operation}: {detail}")]
     JetStream {
-        /// What was tried.
-        doing: &'static str,
-        /// Why it failed.
+        /// The operation that failed, as a verb phrase.
+        operation: &'static str,
+        /// The error text of the client.
         detail: String,
     },
-    /// The database.
+    /// The database failed, or holds a damaged row.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// The file store.
+    /// The file store failed.
     #[error(transparent)]
     Files(#[from] FileStoreError),
-    /// A document in the file store isn't JSON.
+    /// A stored document is not valid JSON.
     #[error("{path} is damaged: {source}")]
     Document {
-        /// Where it is.
+        /// The path of the document in the store.
         path: String,
-        /// What is wrong with it.
+        /// The error of the JSON parser.
         source: serde_json::Error,
     },
-    /// Something did not end in time.
+    /// The named operation exceeded its timeout.
     #[error("{0} took too long")]
     Timeout(&'static str),
-    /// A defect of ours.
+    /// The named operation panicked, which is a defect in Sluice.
     #[error("{0} panicked")]
     Panicked(&'static str),
-    /// The scheduler.
+    /// The cron scheduler failed to start or stop.
     #[error("scheduler: {0}")]
     Schedule(#[from] tokio_cron_scheduler::JobSchedulerError),
-    /// The internal HTTP port.
+    /// The internal HTTP port failed.
     #[error("internal HTTP port: {0}")]
     Http(#[from] std::io::Error),
-    /// The machine gives no random numbers.
+    /// The operating system returned no random numbers.
     #[error("no random numbers for the grant key")]
     Random,
-    /// A backup.
+    /// A backup failed.
     #[error(transparent)]
     Backup(#[from] Box<BackupError>),
-    /// A lease is somebody else's by now.
+    /// Another process holds the lease under a newer fencing token.
     #[error("the lease is lost")]
     Fenced,
-    /// The process is to stop, and this waits for another.
+    /// The process is shutting down.
     #[error("stopping")]
     Stopping,
-    /// Some of a scheduled job was done, and some was not.
+    /// Some steps of a scheduled job failed; the text counts them.
     #[error("{0}")]
-    Partly(String),
-    /// A subscription ended although nobody ended it.
+    Partial(String),
+    /// NATS ended a subscription that the notifier still needs.
     #[error("the subscription to {0} ended")]
     Unsubscribed(&'static str),
 }
@@ -85,14 +84,14 @@ impl From<DbErr> for NotifierError {
 }
 
 impl NotifierError {
-    /// Whether the same may work a little later, when whoever it needs is back: such a failure is waited out, however
-    /// long it lasts. Every other comes again with the same message.
+    /// Whether a retry may succeed once a dependency recovers. The caller retries such a failure without limit; every
+    /// other failure recurs with the same message.
     pub(crate) fn is_transient(&self) -> bool {
         match self {
             Self::Bus(e) => !matches!(e, BusError::Unreadable(_) | BusError::Version(_)),
-            Self::Store(StoreError::Db(e)) => !is_of_the_data(e),
+            Self::Store(StoreError::Db(e)) => !rejects_the_data(e),
             Self::Files(e) => matches!(e, FileStoreError::Store(_) | FileStoreError::NoBucket(_)),
-            Self::JetStream { .. } | Self::Timeout(_) | Self::Fenced | Self::Stopping | Self::Partly(_) => true,
+            Self::JetStream { .. } | Self::Timeout(_) | Self::Fenced | Self::Stopping | Self::Partial(_) => true,
             Self::Store(StoreError::Damaged { .. })
             | Self::Config(_)
             | Self::Backup(_)
@@ -105,21 +104,21 @@ impl NotifierError {
         }
     }
 
-    /// JetStream's refusals come in a type for each call.
-    pub(crate) fn jetstream<E: std::fmt::Display>(doing: &'static str) -> impl FnOnce(E) -> Self {
-        move |e| Self::JetStream { doing, detail: e.to_string() }
+    /// Converts the error of a JetStream call; the client has one error type per call.
+    pub(crate) fn jetstream<E: std::fmt::Display>(operation: &'static str) -> impl FnOnce(E) -> Self {
+        move |e| Self::JetStream { operation, detail: e.to_string() }
     }
 }
 
-/// Whether a database works and refuses these very values. Everything else may be its own trouble: a connection, a
-/// lock, a full disk, a schema that is just being changed.
-fn is_of_the_data(e: &DbErr) -> bool {
+/// Whether the database works and rejects the values of the statement. Any other error may be an outage: a lost
+/// connection, a lock, a full disk, a schema that is being migrated.
+fn rejects_the_data(e: &DbErr) -> bool {
     let (DbErr::Exec(RuntimeErr::SqlxError(e)) | DbErr::Query(RuntimeErr::SqlxError(e))) = e else {
         return matches!(e, DbErr::Type(_) | DbErr::Json(_) | DbErr::TryIntoErr { .. });
     };
     match e.as_ref() {
         sqlx::Error::Database(e) => {
-            // SQL's class of values that don't fit
+            // SQLSTATE class 22: data exception.
             !matches!(e.kind(), sqlx::error::ErrorKind::Other) || e.code().is_some_and(|code| code.starts_with("22"))
         }
         sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_) | sqlx::Error::Encode(_) => true,
@@ -132,18 +131,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn outages_are_told_from_what_will_never_work() {
+    fn outages_are_transient_and_rejected_data_is_permanent() {
         let publish = BusError::Publish { subject: "x".into(), detail: "timed out".into() };
-        let away = DbErr::Conn(RuntimeErr::Internal("refused".into()));
-        let full = DbErr::Query(RuntimeErr::SqlxError(sqlx::Error::PoolTimedOut.into()));
-        for outage in [publish.into(), away.into(), full.into(), NotifierError::Timeout("settling")] {
+        let refused = DbErr::Conn(RuntimeErr::Internal("refused".into()));
+        let exhausted = DbErr::Query(RuntimeErr::SqlxError(sqlx::Error::PoolTimedOut.into()));
+        for outage in [publish.into(), refused.into(), exhausted.into(), NotifierError::Timeout("settling")] {
             assert!(outage.is_transient(), "{outage}");
         }
         let damaged = StoreError::Damaged { row: "export".into(), detail: "status".into() };
         let decoded = DbErr::Query(RuntimeErr::SqlxError(sqlx::Error::Decode("no number".into()).into()));
-        for hopeless in [damaged.into(), decoded.into(), BusError::Version(9).into()] {
-            let hopeless: NotifierError = hopeless;
-            assert!(!hopeless.is_transient(), "{hopeless}");
+        for permanent in [damaged.into(), decoded.into(), BusError::Version(9).into()] {
+            let permanent: NotifierError = permanent;
+            assert!(!permanent.is_transient(), "{permanent}");
         }
     }
 }

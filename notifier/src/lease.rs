@@ -1,59 +1,66 @@
-//! Being the one of several notifiers that does what only one should do.
+//! Leader election by a database lease with a fencing token.
 
 use std::{future::Future, time::Duration};
 
 use chrono::TimeDelta;
-use entity::lease::{self, Sight, Taken};
+use entity::lease::{self, Acquisition, ObservedLease};
 use platform::clock::SharedClock;
 use sea_orm::{ConnectionTrait, DatabaseConnection};
 use tokio::time::Instant;
 use tracing::{info, warn};
 
-use crate::{app::Deps, error::NotifierError};
+use crate::{deps::Deps, error::NotifierError};
 
-/// A lease is renewed this often within its term.
-const BEATS: u32 = 4;
+/// Renewals within one lease duration.
+const RENEWALS: u32 = 4;
 
-/// Somebody who wants a lease.
-pub(crate) struct Candidate {
+/// A process that competes for a lease.
+pub(crate) struct LeaseCandidate {
     db: DatabaseConnection,
     clock: SharedClock,
     name: String,
     holder: String,
-    term: Duration,
-    /// What the present holder's lease looked like, and since when it has looked so.
-    seen: Option<(Sight, Instant)>,
+    duration: Duration,
+    /// The last observed state of the holder's lease, and since when it has not changed.
+    observed: Option<(ObservedLease, Instant)>,
 }
 
-impl Candidate {
-    /// Wants the lease of this name for terms of this length. `holder` is for operators.
-    pub(crate) fn new(deps: &Deps, name: &str, holder: &str, term: Duration) -> Self {
-        Self::of(deps.db.clone(), deps.clock.clone(), name, holder, term)
+impl LeaseCandidate {
+    /// Competes for the lease `name`. Operators see `holder` in the table.
+    pub(crate) fn new(deps: &Deps, name: &str, holder: &str, duration: Duration) -> Self {
+        Self::with_database(deps.db.clone(), deps.clock.clone(), name, holder, duration)
     }
 
-    /// The same without a whole notifier.
-    pub(crate) fn of(db: DatabaseConnection, clock: SharedClock, name: &str, holder: &str, term: Duration) -> Self {
-        Self { db, clock, name: name.to_owned(), holder: holder.to_owned(), term, seen: None }
+    /// Like [`LeaseCandidate::new`], for a process without a complete notifier.
+    pub(crate) fn with_database(
+        db: DatabaseConnection,
+        clock: SharedClock,
+        name: &str,
+        holder: &str,
+        duration: Duration,
+    ) -> Self {
+        Self { db, clock, name: name.to_owned(), holder: holder.to_owned(), duration, observed: None }
     }
 
-    /// Takes the lease if it is free. To be called again and again: a holder is taken for dead when its lease ran out by
-    /// the clock, or when no renewal was seen for a whole term.
+    /// Acquires the lease if it is free. The caller polls: a holder counts as dead when its lease expired by the clock,
+    /// or when the caller observed no renewal for a whole lease duration.
     ///
     /// # Errors
     /// When the database fails.
-    pub(crate) async fn stand(&mut self) -> Result<Option<Held>, NotifierError> {
+    pub(crate) async fn try_acquire(&mut self) -> Result<Option<HeldLease>, NotifierError> {
         let now = self.clock.now();
-        let dead = self.seen.filter(|(_, since)| since.elapsed() >= self.term).map(|(sight, _)| sight);
+        let stale = self.observed.filter(|(_, since)| since.elapsed() >= self.duration).map(|(lease, _)| lease);
         let began = Instant::now();
-        match lease::take(&self.db, &self.name, &self.holder, now, now + delta(self.term), dead).await? {
-            Taken::Won(token) => {
-                self.seen = None;
+        let expires_at = now + delta(self.duration);
+        match lease::acquire(&self.db, &self.name, &self.holder, now, expires_at, stale).await? {
+            Acquisition::Acquired(token) => {
+                self.observed = None;
                 let (db, clock, name) = (self.db.clone(), self.clock.clone(), self.name.clone());
-                Ok(Some(Held { db, clock, name, token, term: self.term, began }))
+                Ok(Some(HeldLease { db, clock, name, token, duration: self.duration, began }))
             }
-            Taken::Busy(sight) => {
-                if self.seen.is_none_or(|(last, _)| last != sight) {
-                    self.seen = Some((sight, Instant::now()));
+            Acquisition::HeldElsewhere(observed) => {
+                if self.observed.is_none_or(|(last, _)| last != observed) {
+                    self.observed = Some((observed, Instant::now()));
                 }
                 Ok(None)
             }
@@ -61,80 +68,81 @@ impl Candidate {
     }
 }
 
-/// A lease in hand.
-pub(crate) struct Held {
+/// A lease that this process holds.
+pub(crate) struct HeldLease {
     db: DatabaseConnection,
     clock: SharedClock,
     name: String,
     token: i64,
-    term: Duration,
+    duration: Duration,
     began: Instant,
 }
 
-impl Held {
-    /// The fencing token.
+impl HeldLease {
+    /// The fencing token of this holder.
     pub(crate) const fn token(&self) -> i64 {
         self.token
     }
 
-    /// Does the work while the lease is renewed. The work is dropped when the lease is lost, or may have been.
+    /// Runs `work` and renews the lease meanwhile. Drops `work` when the lease is lost, or may be lost.
     ///
     /// # Errors
-    /// [`NotifierError::Fenced`] when it is.
-    pub(crate) async fn keep<T>(&self, work: impl Future<Output = T>) -> Result<T, NotifierError> {
-        let beat = self.term / BEATS;
+    /// [`NotifierError::Fenced`] when the lease is lost.
+    pub(crate) async fn run_while_renewing<T>(&self, work: impl Future<Output = T>) -> Result<T, NotifierError> {
+        let interval = self.duration / RENEWALS;
         let mut renewed = self.began;
         let mut work = std::pin::pin!(work);
         loop {
             tokio::select! {
                 biased;
                 done = &mut work => return Ok(done),
-                () = tokio::time::sleep(beat) => {}
+                () = tokio::time::sleep(interval) => {}
             }
             let began = Instant::now();
             let renewal = async {
                 tokio::select! {
                     biased;
                     done = &mut work => Err(done),
-                    renewal = tokio::time::timeout(beat, self.renew()) => Ok(renewal),
+                    renewal = tokio::time::timeout(interval, self.renew()) => Ok(renewal),
                 }
             };
             match renewal.await {
                 Err(done) => return Ok(done),
                 Ok(Ok(Ok(true))) => renewed = began,
-                Ok(Ok(Ok(false))) => return Err(self.lost("somebody else has it")),
-                Ok(Ok(Err(e))) => warn!(lease.name = %self.name, error = %e, "a lease can't be renewed; tried again"),
-                Ok(Err(_)) => warn!(lease.name = %self.name, "renewing a lease takes too long; tried again"),
+                Ok(Ok(Ok(false))) => return Err(self.lost("another process holds it")),
+                Ok(Ok(Err(e))) => warn!(lease.name = %self.name, error = %e, "failed to renew a lease, retrying"),
+                Ok(Err(_)) => warn!(lease.name = %self.name, "timed out renewing a lease, retrying"),
             }
-            // the next try would come too late
-            if renewed.elapsed() + beat >= self.term {
+            // The next renewal would come too late.
+            if renewed.elapsed() + interval >= self.duration {
                 return Err(self.lost("it could not be renewed in time"));
             }
         }
     }
 
     async fn renew(&self) -> Result<bool, NotifierError> {
-        let until = self.clock.now() + delta(self.term);
-        Ok(lease::renew(&self.db, &self.name, self.token, until).await?)
+        let expires_at = self.clock.now() + delta(self.duration);
+        Ok(lease::renew(&self.db, &self.name, self.token, expires_at).await?)
     }
 
-    fn lost(&self, why: &str) -> NotifierError {
-        info!(lease.name = %self.name, lease.token = self.token, lease.why = why, "a lease is lost");
+    fn lost(&self, reason: &str) -> NotifierError {
+        info!(lease.name = %self.name, lease.token = self.token, lease.reason = reason, "lost a lease");
         NotifierError::Fenced
     }
 
-    /// Proves in a transaction that what else is in it is done by the present holder.
+    /// Proves within a transaction that this process still holds the lease, so that the other statements of the
+    /// transaction take effect only under it.
     ///
     /// # Errors
-    /// [`NotifierError::Fenced`] when somebody else has it by now, or when the database fails.
+    /// [`NotifierError::Fenced`] when another process holds the lease, or the error of the database.
     pub(crate) async fn fence(&self, tx: &impl ConnectionTrait) -> Result<(), NotifierError> {
         if lease::fence(tx, &self.name, self.token).await? { Ok(()) } else { Err(NotifierError::Fenced) }
     }
 
-    /// Lets another take it at once. When that fails it runs out.
-    pub(crate) async fn give_back(self) {
-        if let Err(e) = lease::give_back(&self.db, &self.name, self.token).await {
-            warn!(lease.name = %self.name, error = %e, "a lease can't be given back; it runs out");
+    /// Releases the lease, so that another process can acquire it at once. If that fails, the lease expires.
+    pub(crate) async fn release(self) {
+        if let Err(e) = lease::release(&self.db, &self.name, self.token).await {
+            warn!(lease.name = %self.name, error = %e, "failed to release a lease; it expires by itself");
         }
     }
 }

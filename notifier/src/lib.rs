@@ -1,36 +1,38 @@
-//! The notifier: takes outcomes, settles credits, writes user events, grants file bytes and owns the clock.
+//! The notifier: settles outcomes, writes user events, delivers file bytes, and runs the scheduled jobs.
 //!
-//! The rooms, in the order in which an export passes them:
-//! - `dispatch`: committed exports become jobs in fair turns, whether or not anybody told of them.
-//! - `delivery`: gateways ask for short-lived URLs of segments and fetch the bytes from them, also while the export
-//!   still runs.
-//! - `intake`: outcomes from the exporters and wishes from the gateways, each until it is settled or put aside.
-//! - `settle`: one transaction moves the export and its credits; then its owner is told.
-//! - `ops`: operators see exports, end them, and give dead ones another chance.
-//! - `gauges`: looks at what nobody counts.
-//! - `schedule`: what happens by the clock, such as deleting files whose time is over.
+//! Modules, in the order in which an export passes them:
+//! - `dispatch` publishes committed exports as jobs, in a fair order.
+//! - `delivery` grants gateways short-lived segment URLs and serves the bytes, also while the export still runs.
+//! - `outcomes` consumes outcomes of exporters and commands of gateways until each is settled or dead-lettered.
+//! - `settle` moves an export and its credits in one transaction, then publishes the user events.
+//! - `ops` answers operators who list, cancel and requeue exports.
+//! - `gauges` samples the queue and JetStream for the metrics.
+//! - `schedule` runs jobs by the clock, such as the daily grants and the sweep.
 //!
 //! Any number of notifiers may run: every change is a conditional update, every durable message has an id that the
-//! stream knows again, and a grant names the notifier that minted it.
+//! stream deduplicates, and a grant names the notifier that signed it.
 
 mod app;
-mod backoff;
-pub mod backup;
 mod config;
+mod dead_letters;
 mod delivery;
+mod deps;
 mod dispatch;
 mod error;
 mod gauges;
-mod intake;
 mod lease;
 mod ops;
+mod outcomes;
+mod requests;
 mod schedule;
 mod settle;
-mod waiting;
+mod work_queue;
 
-pub use app::{App, Deps, start};
-pub use config::NotifierConfig;
+pub use app::{RunningNotifier, start};
+pub use config::{NotifierConfig, NotifierTuning};
+pub use deps::Deps;
 pub use error::NotifierError;
+pub use schedule::backup::{BackupRunError, BackupSetup, run_ad_hoc_backup, run_backup_job};
 
 /// The queue group, durable consumer and dead-letter source of all notifiers.
 const GROUP: &str = "notifier";

@@ -1,4 +1,4 @@
-//! Answers gateways that want to read a file: grants for its segments, its seal, or why there is nothing to read.
+//! Answers grant requests of gateways: with grants for the segments, with the seal, or with a problem.
 
 use std::sync::Arc;
 
@@ -10,13 +10,13 @@ use protocol::{
 };
 
 use super::{
-    mint::Minter,
-    requests::Handler,
-    restart::{self, Continuation},
+    continuation::{self, Continuation},
+    minter::Minter,
+    refusal,
 };
-use crate::{app::Deps, error::NotifierError};
+use crate::{deps::Deps, error::NotifierError, requests::Handler};
 
-/// Answers [`GrantRequest`]s.
+/// Answers [`GrantRequest`]s, with at most `max` grants each.
 pub(crate) struct Granter {
     deps: Deps,
     minter: Arc<Minter>,
@@ -32,10 +32,10 @@ impl Granter {
         let (db, id, attempt, status) = (&self.deps.db, row.export_id(), row.attempt.unsigned_abs(), row.status()?);
         if let Some(old) = request.attempt.filter(|old| *old != attempt && request.offset > 0) {
             let sent = segment::before(db, id, old, request.offset).await?;
-            let made = segment::before(db, id, attempt, request.offset).await?;
-            match restart::compare(&sent, &made, request.offset) {
+            let written = segment::before(db, id, attempt, request.offset).await?;
+            match continuation::compare(&sent, &written, request.offset) {
                 Continuation::Same => {}
-                // a finished file that is shorter than what was sent has other bytes
+                // A completed file that is shorter than the sent bytes differs from them.
                 Continuation::Behind if status != Status::Completed => {
                     return Ok(GrantReply::Granted { attempt: old, status, grants: Vec::new(), seal: None });
                 }
@@ -56,17 +56,17 @@ impl Granter {
 
 impl Handler for Granter {
     const SPAN: &'static str = "grant";
-    type Question = GrantRequest;
-    type Answer = GrantReply;
+    type Request = GrantRequest;
+    type Reply = GrantReply;
 
-    async fn answer(&self, request: GrantRequest) -> Result<GrantReply, NotifierError> {
+    async fn handle(&self, request: GrantRequest) -> Result<GrantReply, NotifierError> {
         if i64::try_from(request.offset).is_err() {
             return Ok(Self::refuse(Problem::new(Slug::InvalidRequest, "No file has a byte at that offset.")));
         }
         let Some(row) = export::find_owned(&self.deps.db, &request.owner, request.export_id).await? else {
-            return Ok(Self::refuse(not_found()));
+            return Ok(Self::refuse(refusal::not_found()));
         };
-        if let Some(problem) = nothing_to_read(&row, self.deps.clock.now())? {
+        if let Some(problem) = refusal::permanent(&row, self.deps.clock.now())? {
             return Ok(Self::refuse(problem));
         }
         let status = row.status()?;
@@ -80,33 +80,4 @@ impl Handler for Granter {
     fn refuse(problem: Problem) -> GrantReply {
         GrantReply::Refused { problem }
     }
-}
-
-/// The same for what is another's as for what never was.
-pub(super) fn not_found() -> Problem {
-    Problem::new(Slug::NotFound, "There is no such export, or it is not yours.")
-}
-
-/// Why an export has no file and never will have one again, if so.
-///
-/// # Errors
-/// When the row is damaged.
-pub(super) fn nothing_to_read(
-    row: &export::Model,
-    now: chrono::DateTime<chrono::Utc>,
-) -> Result<Option<Problem>, NotifierError> {
-    let id = row.id;
-    let recorded = || view::export(row, None).map(|export| export.problem);
-    let (slug, detail) = match row.status()? {
-        Status::Failed => (Slug::ExportFailed, "The export failed."),
-        Status::Canceled => (Slug::Canceled, "The export was canceled."),
-        Status::Expired => (Slug::Expired, "The file was kept for its time and then deleted."),
-        Status::Completed if row.delete_requested_at.is_some() => (Slug::Expired, "The file was deleted."),
-        Status::Completed if row.expires_at.is_some_and(|at| at <= now) => {
-            (Slug::Expired, "The file was kept for its time and then deleted.")
-        }
-        Status::Completed | Status::Queued | Status::Dispatched | Status::Running => return Ok(None),
-    };
-    let general = || Problem { instance: Some(format!("/v1/exports/{id}")), ..Problem::new(slug, detail) };
-    Ok(Some(recorded()?.unwrap_or_else(general)))
 }

@@ -1,4 +1,4 @@
-//! Answers gateways that want the CSVW document of a file.
+//! Answers metadata requests of gateways: with the CSVW document of a file, or with a problem.
 
 use entity::export;
 use protocol::{
@@ -7,33 +7,30 @@ use protocol::{
     problem::{Problem, Slug},
 };
 
-use super::{
-    grant::{not_found, nothing_to_read},
-    requests::Handler,
-};
-use crate::{app::Deps, error::NotifierError};
+use super::refusal;
+use crate::{deps::Deps, error::NotifierError, requests::Handler};
 
 /// Answers [`MetadataRequest`]s.
-pub(crate) struct Documents {
+pub(crate) struct MetadataHandler {
     deps: Deps,
 }
 
-impl Documents {
+impl MetadataHandler {
     pub(crate) fn new(deps: Deps) -> Self {
         Self { deps }
     }
 }
 
-impl Handler for Documents {
+impl Handler for MetadataHandler {
     const SPAN: &'static str = "metadata";
-    type Question = MetadataRequest;
-    type Answer = MetadataReply;
+    type Request = MetadataRequest;
+    type Reply = MetadataReply;
 
-    async fn answer(&self, request: MetadataRequest) -> Result<MetadataReply, NotifierError> {
+    async fn handle(&self, request: MetadataRequest) -> Result<MetadataReply, NotifierError> {
         let Some(row) = export::find_owned(&self.deps.db, &request.owner, request.export_id).await? else {
-            return Ok(Self::refuse(not_found()));
+            return Ok(Self::refuse(refusal::not_found()));
         };
-        if let Some(problem) = nothing_to_read(&row, self.deps.clock.now())? {
+        if let Some(problem) = refusal::permanent(&row, self.deps.clock.now())? {
             return Ok(Self::refuse(problem));
         }
         if row.status()? != Status::Completed {
@@ -42,7 +39,7 @@ impl Handler for Documents {
         let path = delivery::metadata_path(row.export_id(), row.attempt.unsigned_abs());
         let bytes = match self.deps.store.get(&path).await {
             Ok(bytes) => bytes,
-            // not every format has one
+            // Some formats have no metadata document.
             Err(e) if e.is_not_found() => {
                 let problem = Problem::new(Slug::NotFound, "This file has no metadata document.");
                 return Ok(Self::refuse(problem));

@@ -1,13 +1,11 @@
-//! How bytes get from the file store to a gateway: it asks for grants over NATS, and fetches by the URLs in them.
+//! Carries file bytes from the file store to a gateway, which requests grants over NATS and fetches their URLs.
 
-pub(crate) mod announce;
-mod body;
+pub(crate) mod announcements;
+mod continuation;
 pub(crate) mod grant;
-mod listener;
+pub(crate) mod http;
 pub(crate) mod metadata;
-pub(crate) mod mint;
-mod range;
-pub(crate) mod requests;
-mod restart;
-pub(crate) mod serve;
+pub(crate) mod minter;
+mod refusal;
+mod segment_body;
 mod token;

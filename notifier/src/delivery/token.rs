@@ -1,51 +1,51 @@
-//! The token in the URL of a grant: what may be read until when, and a signature that only this process can make.
+//! The token in a segment URL: the claims of the grant, with a signature that only this process can make.
 
 use aws_lc_rs::hmac;
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-/// What a grant allows. The names are short because they travel in a URL.
+/// The object that a grant permits to read. The JSON names are short because they are part of a URL.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Claims {
-    /// The object.
+    /// The path of the object in the file store.
     #[serde(rename = "p")]
     pub(crate) path: String,
-    /// Its bytes.
+    /// The size of the object, bytes.
     #[serde(rename = "n")]
     pub(crate) size: u64,
-    /// Its SHA-256, for the entity tag.
+    /// The SHA-256 of the object, which becomes its entity tag.
     #[serde(rename = "h")]
     pub(crate) sha256: String,
-    /// Until when, milliseconds since the Unix epoch.
+    /// The expiry, milliseconds since the Unix epoch.
     #[serde(rename = "x")]
     pub(crate) expires_ms: i64,
 }
 
-/// Why a token opens nothing.
+/// The reason why a token is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum TokenError {
-    /// This process did not make it.
-    #[error("this grant was not made here")]
+    /// Another key signed the token, or it was changed.
+    #[error("This notifier did not sign the grant.")]
     Forged,
-    /// Its time is over.
-    #[error("this grant has run out")]
+    /// The token has expired.
+    #[error("The grant has expired.")]
     Expired,
 }
 
-/// The token of these claims.
-pub(crate) fn seal(key: &hmac::Key, claims: &Claims) -> String {
-    let payload = serde_json::to_vec(claims).unwrap_or_else(|e| unreachable!("claims always serialise: {e}"));
+/// The signed token of these claims.
+pub(crate) fn sign(key: &hmac::Key, claims: &Claims) -> String {
+    let payload = serde_json::to_vec(claims).unwrap_or_else(|e| unreachable!("claims always serialize: {e}"));
     let payload = URL_SAFE_NO_PAD.encode(payload);
     let signature = URL_SAFE_NO_PAD.encode(hmac::sign(key, payload.as_bytes()));
     format!("{payload}.{signature}")
 }
 
-/// The claims of a token, if this key made it and its time is not over. The signature is compared in constant time.
+/// The claims of a token, if `key` signed it and it has not expired. The signature is compared in constant time.
 ///
 /// # Errors
-/// Which of the two it is.
-pub(crate) fn open(key: &hmac::Key, token: &str, now: DateTime<Utc>) -> Result<Claims, TokenError> {
+/// The reason why the token is refused.
+pub(crate) fn verify(key: &hmac::Key, token: &str, now: DateTime<Utc>) -> Result<Claims, TokenError> {
     let (payload, signature) = token.split_once('.').ok_or(TokenError::Forged)?;
     let signature = URL_SAFE_NO_PAD.decode(signature).map_err(|_| TokenError::Forged)?;
     hmac::verify(key, payload.as_bytes(), &signature).map_err(|_| TokenError::Forged)?;
@@ -74,18 +74,18 @@ mod tests {
     }
 
     #[test]
-    fn a_token_is_good_until_its_time_and_for_its_key_only() {
-        let token = seal(&key(1), &claims());
-        assert_eq!(open(&key(1), &token, at(999)), Ok(claims()));
-        assert_eq!(open(&key(1), &token, at(1_000)), Err(TokenError::Expired));
-        assert_eq!(open(&key(2), &token, at(0)), Err(TokenError::Forged));
+    fn a_token_is_valid_until_its_expiry_and_under_its_key_only() {
+        let token = sign(&key(1), &claims());
+        assert_eq!(verify(&key(1), &token, at(999)), Ok(claims()));
+        assert_eq!(verify(&key(1), &token, at(1_000)), Err(TokenError::Expired));
+        assert_eq!(verify(&key(2), &token, at(0)), Err(TokenError::Forged));
         assert!(token.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b)));
     }
 
     #[test]
-    fn whatever_was_changed_is_refused() {
-        let token = seal(&key(1), &claims());
-        let other = seal(&key(1), &Claims { path: "exports/y/1/000000.segment".into(), ..claims() });
+    fn a_changed_token_is_refused() {
+        let token = sign(&key(1), &claims());
+        let other = sign(&key(1), &Claims { path: "exports/y/1/000000.segment".into(), ..claims() });
         let (payload, signature) = token.split_once('.').unwrap();
         let (swapped, _) = other.split_once('.').unwrap();
         let short = &signature[..signature.len() - 2];
@@ -99,7 +99,7 @@ mod tests {
             format!("{token}.{signature}"),
             format!("{payload}.*"),
         ] {
-            assert_eq!(open(&key(1), &forged, at(0)), Err(TokenError::Forged), "{forged}");
+            assert_eq!(verify(&key(1), &forged, at(0)), Err(TokenError::Forged), "{forged}");
         }
     }
 }

@@ -1,7 +1,7 @@
-//! Looks now and then at what nobody counts: the queue, and JetStream.
+//! Samples the queue and JetStream at an interval, for the gauges that no event updates.
 //!
-//! Every notifier looks, so that the numbers do not depend on who leads; an alert takes the highest. A look is one statement
-//! and a few requests.
+//! Every notifier samples, so that the gauges do not depend on which one leads; an alert takes the highest value. A
+//! sample costs one SQL statement and a few NATS requests.
 
 mod jetstream;
 mod queue;
@@ -13,33 +13,34 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
-use self::{jetstream::Streams, queue::Lanes};
-use crate::{app::Deps, config::NotifierConfig, error::NotifierError};
+use self::{jetstream::JetStreamGauges, queue::QueueGauges};
+use crate::{config::NotifierConfig, deps::Deps, error::NotifierError};
 
-/// How long one look may take.
-const DEADLINE: Duration = Duration::from_secs(10);
+/// The timeout of one sample.
+const SAMPLE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// What is looked at.
+/// The sampled gauges of a notifier.
 pub(crate) struct Gauges {
     deps: Deps,
     catalog: Catalog,
-    every: Duration,
-    lanes: Lanes,
-    streams: Streams,
+    interval: Duration,
+    queue: QueueGauges,
+    jetstream: JetStreamGauges,
 }
 
 impl Gauges {
     pub(crate) fn new(deps: Deps, catalog: Catalog, config: &NotifierConfig) -> Self {
-        let lanes = Lanes::new(i64::from(config.tenant_in_flight));
-        Self { deps, catalog, every: Duration::from_millis(config.gauges_ms), lanes, streams: Streams::default() }
+        let queue = QueueGauges::new(i64::from(config.max_in_flight_per_tenant));
+        let interval = config.metrics_interval.get();
+        Self { deps, catalog, interval, queue, jetstream: JetStreamGauges::default() }
     }
 
-    /// Looks until the soft stop. A look that fails is counted, and leaves the numbers as they were.
+    /// Samples until the soft stop. A failed sample is counted, and leaves the gauges unchanged.
     ///
     /// # Errors
-    /// Never.
+    /// Never: it counts failures.
     pub(crate) async fn run(mut self, soft: CancellationToken) -> Result<(), NotifierError> {
-        let mut ticks = interval(self.every);
+        let mut ticks = interval(self.interval);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
@@ -47,28 +48,28 @@ impl Gauges {
                 () = soft.cancelled() => return Ok(()),
                 _ = ticks.tick() => {}
             }
-            let looked = tokio::select! {
+            let sampled = tokio::select! {
                 biased;
                 () = soft.cancelled() => return Ok(()),
-                looked = timeout(DEADLINE, self.look()) => looked,
+                sampled = timeout(SAMPLE_TIMEOUT, self.sample()) => sampled,
             };
-            let looked = looked.unwrap_or(Err(NotifierError::Timeout("a look at the queue")));
-            let result = if looked.is_ok() { "ok" } else { "failed" };
-            metrics::counter!("sluice_jetstream_looks_total", "result" => result).increment(1);
-            if let Err(e) = looked {
-                // whoever works with what is away says so louder
-                debug!(error = %e, "the queue can't be looked at");
+            let sampled = sampled.unwrap_or(Err(NotifierError::Timeout("sampling the queue")));
+            let result = if sampled.is_ok() { "ok" } else { "failed" };
+            metrics::counter!("sluice_jetstream_polls_total", "result" => result).increment(1);
+            if let Err(e) = sampled {
+                // The modules that need the same dependency log its outage at a higher level.
+                debug!(error = %e, "failed to sample the queue");
             }
         }
     }
 
-    async fn look(&mut self) -> Result<(), NotifierError> {
+    async fn sample(&mut self) -> Result<(), NotifierError> {
         let exporters = self.catalog.exporters();
         let draining = exporters.iter().filter(|entry| entry.draining).count();
         metrics::gauge!("sluice_catalog_exporters", "state" => "draining").set(draining as f64);
-        metrics::gauge!("sluice_catalog_exporters", "state" => "taking").set((exporters.len() - draining) as f64);
-        let queue = self.lanes.look(&self.deps).await;
-        // a database that is away says nothing about NATS
-        self.streams.look(&self.deps).await.and(queue)
+        metrics::gauge!("sluice_catalog_exporters", "state" => "active").set((exporters.len() - draining) as f64);
+        let queue = self.queue.sample(&self.deps).await;
+        // A database outage must not hide the state of NATS.
+        self.jetstream.sample(&self.deps).await.and(queue)
     }
 }

@@ -1,4 +1,4 @@
-//! How many exports are unfinished, and how long the oldest has waited.
+//! The gauges of the queue: unfinished exports by pool, lane and state, and the age of the oldest waiting one.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -6,58 +6,61 @@ use chrono::{DateTime, Utc};
 use entity::operator::{self, Group};
 use protocol::{export::Status, subject::Lane};
 
-use crate::{app::Deps, error::NotifierError};
+use crate::{deps::Deps, error::NotifierError};
 
-/// A label for each tenant would be without bounds, so there are two classes: those who wait behind others of their own
-/// tenant, which has as many in flight as it may, and those who wait for an exporter.
+/// Why an export waits. Two classes replace a label per tenant, which would have no bound.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Class {
-    Busy,
-    Other,
+    /// The tenant of the export has as many exports in flight as it may have.
+    TenantLimit,
+    /// The exporters have no free slot.
+    Capacity,
 }
 
 impl Class {
+    const ALL: [Self; 2] = [Self::TenantLimit, Self::Capacity];
+
     const fn as_str(self) -> &'static str {
         match self {
-            Self::Busy => "busy",
-            Self::Other => "other",
+            Self::TenantLimit => "tenant_limit",
+            Self::Capacity => "capacity",
         }
     }
 }
 
-/// Who waits in a lane.
+/// The waiting exports of one lane and class.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Queue {
+struct Waiting {
     exports: i64,
     oldest: Option<DateTime<Utc>>,
 }
 
-/// By lane and class, each of them.
-type Queues = BTreeMap<(&'static str, Class), Queue>;
+/// The waiting exports by lane and class, with an entry for each combination.
+type WaitingByClass = BTreeMap<(&'static str, Class), Waiting>;
 
-/// By pool, lane and state.
-type States = HashMap<(String, &'static str, &'static str), i64>;
+/// The unfinished exports by pool, lane and state.
+type ExportsByState = HashMap<(String, &'static str, &'static str), i64>;
 
-/// The gauges of the queue.
-pub(super) struct Lanes {
-    /// What a tenant may have in flight in a lane.
-    tenant_in_flight: i64,
-    /// The pools seen since the start: one in which nothing is left must say so.
+/// Samples the queue in the database.
+pub(super) struct QueueGauges {
+    /// The limit of exports in flight of a tenant in a lane.
+    max_in_flight_per_tenant: i64,
+    /// The pools seen since the start: the gauges of an empty pool are set to 0.
     pools: HashSet<String>,
 }
 
-impl Lanes {
-    pub(super) fn new(tenant_in_flight: i64) -> Self {
-        Self { tenant_in_flight, pools: HashSet::new() }
+impl QueueGauges {
+    pub(super) fn new(max_in_flight_per_tenant: i64) -> Self {
+        Self { max_in_flight_per_tenant, pools: HashSet::new() }
     }
 
-    pub(super) async fn look(&mut self, deps: &Deps) -> Result<(), NotifierError> {
+    pub(super) async fn sample(&mut self, deps: &Deps) -> Result<(), NotifierError> {
         let (groups, now) = (operator::unfinished(&deps.db).await?, deps.clock.now());
-        let (queues, states) = sort(&groups, self.tenant_in_flight);
-        for ((lane, class), queue) in queues {
-            let age = queue.oldest.and_then(|oldest| (now - oldest).to_std().ok()).unwrap_or_default();
+        let (waiting, states) = classify(&groups, self.max_in_flight_per_tenant);
+        for ((lane, class), waiting) in waiting {
+            let age = waiting.oldest.and_then(|oldest| (now - oldest).to_std().ok()).unwrap_or_default();
             metrics::gauge!("sluice_queue_waiting", "lane" => lane, "class" => class.as_str())
-                .set(queue.exports as f64);
+                .set(waiting.exports as f64);
             metrics::gauge!("sluice_queue_oldest_age_seconds", "lane" => lane, "class" => class.as_str())
                 .set(age.as_secs_f64());
         }
@@ -75,10 +78,10 @@ impl Lanes {
     }
 }
 
-fn sort(groups: &[Group], tenant_in_flight: i64) -> (Queues, States) {
+fn classify(groups: &[Group], max_in_flight_per_tenant: i64) -> (WaitingByClass, ExportsByState) {
     let mut in_flight: HashMap<(&str, &str, &str), i64> = HashMap::new();
-    let mut states = States::new();
-    let key = |group: &Group| (group.pool.clone(), Lane::of(&group.lane).as_str());
+    let mut states = ExportsByState::new();
+    let key = |group: &Group| (group.pool.clone(), Lane::from_name(&group.lane).as_str());
     for group in groups {
         let (pool, lane) = key(group);
         let state = if group.status == Status::Queued.as_str() {
@@ -89,19 +92,19 @@ fn sort(groups: &[Group], tenant_in_flight: i64) -> (Queues, States) {
         };
         *states.entry((pool, lane, state)).or_default() += group.exports;
     }
-    let classes = [Class::Busy, Class::Other];
-    let mut queues: Queues = Lane::ALL
+    let mut waiting: WaitingByClass = Lane::ALL
         .into_iter()
-        .flat_map(|lane| classes.map(|class| ((lane.as_str(), class), Queue::default())))
+        .flat_map(|lane| Class::ALL.map(|class| ((lane.as_str(), class), Waiting::default())))
         .collect();
     for group in groups.iter().filter(|group| group.status == Status::Queued.as_str()) {
-        let busy = in_flight.get(&(group.pool.as_str(), group.lane.as_str(), group.tenant.as_str()));
-        let class = if busy.copied().unwrap_or_default() >= tenant_in_flight { Class::Busy } else { Class::Other };
-        let queue = queues.entry((key(group).1, class)).or_default();
-        queue.exports += group.exports;
-        queue.oldest = Some(queue.oldest.map_or(group.oldest, |oldest| oldest.min(group.oldest)));
+        let of_tenant = in_flight.get(&(group.pool.as_str(), group.lane.as_str(), group.tenant.as_str()));
+        let at_limit = of_tenant.copied().unwrap_or_default() >= max_in_flight_per_tenant;
+        let class = if at_limit { Class::TenantLimit } else { Class::Capacity };
+        let entry = waiting.entry((key(group).1, class)).or_default();
+        entry.exports += group.exports;
+        entry.oldest = Some(entry.oldest.map_or(group.oldest, |oldest| oldest.min(group.oldest)));
     }
-    (queues, states)
+    (waiting, states)
 }
 
 #[cfg(test)]
@@ -115,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn who_waits_behind_their_own_is_told_from_who_waits_for_an_exporter() {
+    fn waiting_exports_are_classified_by_the_limit_of_their_tenant() {
         let groups = [
             group("acme", Status::Running, 2, "2026-11-22T15:00:00Z"),
             group("acme", Status::Dispatched, 1, "2026-11-22T15:01:00Z"),
@@ -123,14 +126,14 @@ mod tests {
             group("globex", Status::Queued, 1, "2026-11-22T15:10:00Z"),
             group("initech", Status::Queued, 2, "2026-11-22T15:09:00Z"),
         ];
-        let (queues, states) = sort(&groups, 3);
-        let told = |class| queues[&("bulk", class)];
-        assert_eq!(told(Class::Busy).exports, 40);
-        assert_eq!(told(Class::Other).exports, 3);
-        assert_eq!(told(Class::Other).oldest, Some("2026-11-22T15:09:00Z".parse().unwrap()));
-        assert_eq!(queues[&("interactive", Class::Other)], Queue::default());
+        let (waiting, states) = classify(&groups, 3);
+        let bulk = |class| waiting[&("bulk", class)];
+        assert_eq!(bulk(Class::TenantLimit).exports, 40);
+        assert_eq!(bulk(Class::Capacity).exports, 3);
+        assert_eq!(bulk(Class::Capacity).oldest, Some("2026-11-22T15:09:00Z".parse().unwrap()));
+        assert_eq!(waiting[&("interactive", Class::Capacity)], Waiting::default());
         assert_eq!(states[&("default".to_owned(), "bulk", "waiting")], 43);
-        // with more allowed, none of them waits behind their own
-        assert_eq!(sort(&groups, 4).0[&("bulk", Class::Busy)].exports, 0);
+        // Below a higher limit, all exports wait for capacity.
+        assert_eq!(classify(&groups, 4).0[&("bulk", Class::TenantLimit)].exports, 0);
     }
 }

@@ -1,6 +1,4 @@
-//! Ends an export as if its owner had canceled it.
-
-use std::sync::Arc;
+//! Cancels an export on behalf of its owner.
 
 use entity::{export, transition};
 use protocol::{
@@ -10,42 +8,46 @@ use protocol::{
 };
 use tracing::{info, warn};
 
-use super::{count, enveloped, no_such, summary};
-use crate::{app::Deps, delivery::requests::Handler, error::NotifierError, settle::Settler};
+use super::{count, summary, unknown_export};
+use crate::{
+    deps::Deps,
+    error::NotifierError,
+    requests::{Handler, enveloped},
+    settle::commands,
+};
 
 /// Answers [`CancelRequest`]s.
-pub(super) struct Canceler {
+pub(super) struct CancelHandler {
     pub(super) deps: Deps,
-    pub(super) settler: Arc<Settler>,
 }
 
-impl Handler for Canceler {
-    type Question = CancelRequest;
-    type Answer = Envelope<CancelReply>;
+impl Handler for CancelHandler {
+    type Request = CancelRequest;
+    type Reply = Envelope<CancelReply>;
 
-    async fn answer(&self, CancelRequest { export_id }: CancelRequest) -> Result<Self::Answer, NotifierError> {
+    async fn handle(&self, CancelRequest { export_id }: CancelRequest) -> Result<Self::Reply, NotifierError> {
         let (db, now) = (&self.deps.db, self.deps.clock.now());
-        let Some(row) = export::find(db, export_id).await? else { return Ok(Self::refuse(no_such(export_id))) };
+        let Some(row) = export::find(db, export_id).await? else { return Ok(Self::refuse(unknown_export(export_id))) };
         if row.status()?.is_unfinished() && row.cancel_requested_at.is_none() {
-            // the wish stands in the row from here on, and the patrol finds it by itself
+            // From here on the row records the request, and the reconciler publishes the command if this process dies.
             if transition::request_cancel(db, &row.owner(), export_id, now).await? {
-                info!(export.id = %export_id, "an operator cancels an export");
+                info!(export.id = %export_id, "operator canceled an export");
             }
         }
-        let Some(row) = export::find(db, export_id).await? else { return Ok(Self::refuse(no_such(export_id))) };
+        let Some(row) = export::find(db, export_id).await? else { return Ok(Self::refuse(unknown_export(export_id))) };
         let export = summary::of(&row)?;
         if !export.status.is_unfinished() {
             count("cancel", false);
             return Ok(enveloped(CancelReply::Ended { export }));
         }
-        if let Err(e) = self.settler.ask_cancel(&row).await {
-            warn!(export.id = %export_id, error = %e, "a cancel can't be told just now; the patrol tells it");
+        if let Err(e) = commands::publish_cancel(&self.deps.bus, &row).await {
+            warn!(export.id = %export_id, error = %e, "failed to publish a cancel command; the reconciler retries");
         }
         count("cancel", true);
         Ok(enveloped(CancelReply::Requested { export }))
     }
 
-    fn refuse(problem: Problem) -> Self::Answer {
+    fn refuse(problem: Problem) -> Self::Reply {
         count("cancel", false);
         enveloped(CancelReply::Refused { problem })
     }

@@ -1,4 +1,4 @@
-//! The exporters that are there, as they advertise themselves.
+//! Lists the running exporters, from the catalog entries that they advertise.
 
 use platform::catalog::Catalog;
 use protocol::{
@@ -7,19 +7,21 @@ use protocol::{
     problem::Problem,
 };
 
-use super::enveloped;
-use crate::{delivery::requests::Handler, error::NotifierError};
+use crate::{
+    error::NotifierError,
+    requests::{Handler, enveloped},
+};
 
 /// Answers [`ExportersRequest`]s.
-pub(super) struct ExporterLister {
+pub(super) struct ExportersHandler {
     pub(super) catalog: Catalog,
 }
 
-impl Handler for ExporterLister {
-    type Question = ExportersRequest;
-    type Answer = Envelope<ExportersReply>;
+impl Handler for ExportersHandler {
+    type Request = ExportersRequest;
+    type Reply = Envelope<ExportersReply>;
 
-    async fn answer(&self, _: ExportersRequest) -> Result<Self::Answer, NotifierError> {
+    async fn handle(&self, _: ExportersRequest) -> Result<Self::Reply, NotifierError> {
         let items = self.catalog.exporters().into_iter().map(|entry| ExporterInfo {
             instance: entry.instance,
             pool: entry.pool,
@@ -32,7 +34,7 @@ impl Handler for ExporterLister {
         Ok(enveloped(ExportersReply::Exporters { items: items.collect() }))
     }
 
-    fn refuse(problem: Problem) -> Self::Answer {
+    fn refuse(problem: Problem) -> Self::Reply {
         enveloped(ExportersReply::Refused { problem })
     }
 }

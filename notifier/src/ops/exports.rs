@@ -1,4 +1,4 @@
-//! Exports, whoever they belong to: a page of them, and one.
+//! Shows the exports of all owners to operators: a page of them, or one by id.
 
 use entity::{export, operator, view};
 use protocol::{
@@ -7,34 +7,38 @@ use protocol::{
     problem::{FieldError, Problem, Slug},
 };
 
-use super::{count, enveloped, limit, no_such, summary};
-use crate::{app::Deps, delivery::requests::Handler, error::NotifierError};
+use super::{count, page_limit, summary, unknown_export};
+use crate::{
+    deps::Deps,
+    error::NotifierError,
+    requests::{Handler, enveloped},
+};
 
-/// A page where nobody says how long.
-const USUAL: u32 = 50;
-/// The longest page: some 600 bytes for each, and a message has a megabyte.
-const MOST: u32 = 200;
+/// The default length of a page.
+const DEFAULT_LIMIT: u32 = 50;
+/// The longest page: an export takes some 600 bytes of a message, which has at most 1 MiB.
+const MAX_LIMIT: u32 = 200;
 
 /// Answers [`ExportsRequest`]s.
-pub(super) struct Lister {
+pub(super) struct ExportsHandler {
     pub(super) deps: Deps,
 }
 
-impl Handler for Lister {
-    type Question = ExportsRequest;
-    type Answer = Envelope<ExportsReply>;
+impl Handler for ExportsHandler {
+    type Request = ExportsRequest;
+    type Reply = Envelope<ExportsReply>;
 
-    async fn answer(&self, asked: ExportsRequest) -> Result<Self::Answer, NotifierError> {
-        let limit = match limit(asked.limit, USUAL, MOST) {
+    async fn handle(&self, request: ExportsRequest) -> Result<Self::Reply, NotifierError> {
+        let limit = match page_limit(request.limit, DEFAULT_LIMIT, MAX_LIMIT) {
             Ok(limit) => limit,
             Err(problem) => return Ok(Self::refuse(problem)),
         };
-        if asked.user.is_some() && asked.tenant.is_none() {
-            let fault = FieldError::new("/tenant", "A person is one of a tenant: name it too.");
+        if request.user.is_some() && request.tenant.is_none() {
+            let fault = FieldError::new("/tenant", "A filter by user needs the tenant of the user.");
             return Ok(Self::refuse(Problem::invalid(Slug::InvalidRequest, vec![fault])));
         }
-        let ExportsRequest { status, tenant, user, dataset, cursor, .. } = asked;
-        // one more tells whether there is another page
+        let ExportsRequest { status, tenant, user, dataset, cursor, .. } = request;
+        // One row more than the page shows whether another page follows.
         let query = operator::Query { status, tenant, user, dataset, before: cursor, limit: limit + 1 };
         let mut rows = operator::list(&self.deps.db, &query).await?;
         let more = rows.len() as u64 > limit;
@@ -45,31 +49,31 @@ impl Handler for Lister {
         Ok(enveloped(ExportsReply::Exports { items, next_cursor }))
     }
 
-    fn refuse(problem: Problem) -> Self::Answer {
+    fn refuse(problem: Problem) -> Self::Reply {
         count("exports", false);
         enveloped(ExportsReply::Refused { problem })
     }
 }
 
 /// Answers [`ExportLookup`]s.
-pub(super) struct Finder {
+pub(super) struct ExportHandler {
     pub(super) deps: Deps,
 }
 
-impl Handler for Finder {
-    type Question = ExportLookup;
-    type Answer = Envelope<ExportReply>;
+impl Handler for ExportHandler {
+    type Request = ExportLookup;
+    type Reply = Envelope<ExportReply>;
 
-    async fn answer(&self, ExportLookup { export_id }: ExportLookup) -> Result<Self::Answer, NotifierError> {
+    async fn handle(&self, ExportLookup { export_id }: ExportLookup) -> Result<Self::Reply, NotifierError> {
         let Some(row) = export::find(&self.deps.db, export_id).await? else {
-            return Ok(Self::refuse(no_such(export_id)));
+            return Ok(Self::refuse(unknown_export(export_id)));
         };
         let (summary, export) = (Box::new(summary::of(&row)?), Box::new(view::export(&row, None)?));
         count("export", true);
         Ok(enveloped(ExportReply::Export { summary, export }))
     }
 
-    fn refuse(problem: Problem) -> Self::Answer {
+    fn refuse(problem: Problem) -> Self::Reply {
         count("export", false);
         enveloped(ExportReply::Refused { problem })
     }

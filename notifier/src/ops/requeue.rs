@@ -1,12 +1,12 @@
-//! Gives what became of a dead letter another chance.
+//! Retries a dead letter on request of an operator.
 //!
-//! An outcome that died is put back into the queue: settling it again is harmless. A job that died left an export that
-//! has failed and whose credit went back; failed is an end, and its owner was told. So the same request is taken anew, as
-//! another export of the same owner with a hold of its own, in one transaction with a key that stands for it: whoever asks
-//! again gets the same export.
+//! A dead outcome returns to the work queue unchanged, where settling it again is harmless. A dead job belongs to an
+//! export that has failed, with its credits released and its owner notified, and `failed` is final. So the same request
+//! becomes a new export of the same owner with a new hold, in one transaction with an idempotency key for the failed
+//! export: a repeated requeue returns the same new export.
 
 use async_nats::{HeaderMap, header::NATS_MESSAGE_ID, jetstream::message::StreamMessage};
-use entity::{StoreError, export, ledger, submit_key};
+use entity::{StoreError, export, idempotency_key, ledger};
 use protocol::{
     envelope::{Envelope, TraceContext},
     export::Status,
@@ -15,48 +15,54 @@ use protocol::{
     problem::{FieldError, Problem, Slug},
     subject,
 };
-use sea_orm::TransactionTrait;
+use sea_orm::{ConnectionTrait, TransactionTrait};
 use tracing::{info, warn};
 
-use super::{count, enveloped, letters::Letters, no_such, summary};
-use crate::{app::Deps, delivery::requests::Handler, error::NotifierError, settle::events};
+use super::{count, summary, unknown_export};
+use crate::{
+    dead_letters::DeadLetterStream,
+    deps::Deps,
+    error::NotifierError,
+    requests::{Handler, enveloped},
+    settle::events,
+};
 
-/// Stands in the place of a request's hash, which no hash is equal to.
-const BY_OPERATOR: &str = "requeued by an operator";
+/// The value in place of a request hash; no hash equals it.
+const REQUEUE_HASH: &str = "requeued by an operator";
 
 /// Answers [`RequeueRequest`]s.
-pub(super) struct Requeuer {
+pub(super) struct RequeueHandler {
     pub(super) deps: Deps,
 }
 
-/// What became of the wish to take a failed export anew.
-enum Anew {
-    /// This one stands for it, and did not before.
-    Taken(Box<export::Model>),
-    /// This one stands for it.
-    Known(Box<export::Model>),
-    /// Its owner can't pay.
+/// The result of requesting a failed export again.
+enum Retry {
+    /// A new export was created.
+    Created(Box<export::Model>),
+    /// An earlier requeue, or the owner, has already created this export.
+    Existing(Box<export::Model>),
+    /// The owner has too few credits.
     Unpaid(Problem),
 }
 
-impl Handler for Requeuer {
-    type Question = RequeueRequest;
-    type Answer = Envelope<RequeueReply>;
+impl Handler for RequeueHandler {
+    type Request = RequeueRequest;
+    type Reply = Envelope<RequeueReply>;
 
-    async fn answer(&self, RequeueRequest { export_id }: RequeueRequest) -> Result<Self::Answer, NotifierError> {
-        let letters = Letters::open(&self.deps.bus).await?;
+    async fn handle(&self, RequeueRequest { export_id }: RequeueRequest) -> Result<Self::Reply, NotifierError> {
+        let stream = DeadLetterStream::open(&self.deps.bus).await?;
         let Some(row) = export::find(&self.deps.db, export_id).await? else {
-            return Ok(Self::refuse(no_such(export_id)));
+            return Ok(Self::refuse(unknown_export(export_id)));
         };
-        if let Some(letter) = letters.outcome(export_id).await? {
+        if let Some(letter) = stream.latest_outcome(export_id).await? {
             self.replay(export_id, &letter).await?;
-            letters.forget(&letter).await?;
-            info!(export.id = %export_id, dead.sequence = letter.sequence, "an operator has an outcome settled again");
+            stream.delete(&letter).await?;
+            info!(export.id = %export_id, dead.sequence = letter.sequence, "operator requeued a dead outcome");
             count("requeue", true);
             return Ok(enveloped(RequeueReply::Replayed { export: Box::new(summary::of(&row)?) }));
         }
         match row.status()? {
-            Status::Failed => self.failed(&letters, &row).await,
+            Status::Failed => self.retry_failed(&stream, &row).await,
             Status::Queued | Status::Dispatched | Status::Running => {
                 Ok(Self::refuse(Problem::new(Slug::NotReady, "It has not ended: there is nothing to requeue.")))
             }
@@ -67,17 +73,17 @@ impl Handler for Requeuer {
         }
     }
 
-    fn refuse(problem: Problem) -> Self::Answer {
+    fn refuse(problem: Problem) -> Self::Reply {
         count("requeue", false);
         enveloped(RequeueReply::Refused { problem })
     }
 }
 
-impl Requeuer {
-    /// Puts an outcome back into the queue as it was.
+impl RequeueHandler {
+    /// Publishes a dead outcome to the work queue, unchanged.
     async fn replay(&self, id: ExportId, letter: &StreamMessage) -> Result<(), NotifierError> {
         let mut headers = HeaderMap::new();
-        // a second operator in the same moment does no second work
+        // The stream deduplicates the requests of two operators.
         headers.insert(NATS_MESSAGE_ID, format!("{id}:requeued:{}", letter.sequence));
         let jetstream = self.deps.bus.jetstream();
         let sent = jetstream.publish_with_headers(subject::outcome(id), headers, letter.payload.clone()).await;
@@ -85,51 +91,55 @@ impl Requeuer {
             Ok(ack) => ack.await,
             Err(e) => Err(e),
         };
-        stored.map(drop).map_err(NotifierError::jetstream("put an outcome back"))
+        stored.map(drop).map_err(NotifierError::jetstream("requeue an outcome"))
     }
 
-    async fn failed(&self, letters: &Letters, row: &export::Model) -> Result<Envelope<RequeueReply>, NotifierError> {
+    async fn retry_failed(
+        &self,
+        stream: &DeadLetterStream,
+        row: &export::Model,
+    ) -> Result<Envelope<RequeueReply>, NotifierError> {
         let of = row.export_id();
-        let known = self.known(&self.deps.db, row).await?;
-        let new = match known {
+        let existing = self.find_existing(&self.deps.db, row).await?;
+        let new = match existing {
             Some(new) => new,
-            None if !letters.has_any(of).await? => {
-                let detail = "It failed, and its dead letter is gone: those are kept for 30 days.";
+            None if !stream.has_any(of).await? => {
+                let detail = "It failed more than 30 days ago, and its dead letter was deleted.";
                 return Ok(Self::refuse(Problem::new(Slug::NotFound, detail)));
             }
-            None => match self.anew(row).await? {
-                Anew::Taken(new) => {
+            None => match self.create(row).await? {
+                Retry::Created(new) => {
                     metrics::counter!("sluice_credit_events_total", "kind" => "hold").increment(1);
-                    info!(export.id = %of, export.new = %new.id, "an operator has a failed export made anew");
+                    info!(export.id = %of, export.new = %new.id, "operator requeued a failed export");
                     events::wake_dispatcher(&self.deps.bus, &new).await;
                     new
                 }
-                Anew::Known(new) => new,
-                Anew::Unpaid(problem) => return Ok(Self::refuse(problem)),
+                Retry::Existing(new) => new,
+                Retry::Unpaid(problem) => return Ok(Self::refuse(problem)),
             },
         };
-        if let Err(e) = letters.forget_all(of).await {
-            // whoever asks again gets the same answer
-            warn!(export.id = %of, error = %e, "dead letters of an export that was requeued can't be deleted");
+        if let Err(e) = stream.delete_all(of).await {
+            // A repeated request deletes them and gets the same answer.
+            warn!(export.id = %of, error = %e, "failed to delete the dead letters of a requeued export");
         }
         count("requeue", true);
         Ok(enveloped(RequeueReply::Requeued { export: Box::new(summary::of(&new)?), of }))
     }
 
-    /// What was taken for this one before.
-    async fn known(
+    /// The export that an earlier requeue of this failed export created.
+    async fn find_existing(
         &self,
-        db: &impl sea_orm::ConnectionTrait,
-        row: &export::Model,
+        db: &impl ConnectionTrait,
+        failed: &export::Model,
     ) -> Result<Option<Box<export::Model>>, NotifierError> {
-        let Some(known) = submit_key::find(db, &row.owner(), &key(row)).await? else { return Ok(None) };
+        let Some(known) = idempotency_key::find(db, &failed.owner(), &key(failed)).await? else { return Ok(None) };
         let new = export::find(db, ExportId(known.export_id)).await?;
-        let lost = || StoreError::Damaged { row: format!("submit_key {}", known.key), detail: "no export".into() };
+        let lost = || StoreError::Damaged { row: format!("idempotency_key {}", known.key), detail: "no export".into() };
         Ok(Some(Box::new(new.ok_or_else(lost)?)))
     }
 
-    /// The same request, now: the row, its hold and the key in one transaction.
-    async fn anew(&self, failed: &export::Model) -> Result<Anew, NotifierError> {
+    /// Requests a failed export again: inserts the row, its hold and the key in one transaction.
+    async fn create(&self, failed: &export::Model) -> Result<Retry, NotifierError> {
         let (owner, now) = (failed.owner(), self.deps.clock.now());
         let new = export::Model {
             dataset: failed.dataset.clone(),
@@ -143,41 +153,41 @@ impl Requeuer {
             pool: failed.pool.clone(),
             lane: failed.lane.clone(),
             credits: failed.credits,
-            retention_s: failed.retention_s,
+            retention_seconds: failed.retention_seconds,
             join_key: failed.join_key.clone(),
             traceparent: TraceContext::generate().traceparent(),
             ..export::Model::queued(ExportId::generate(), &owner, now)
         };
         let tx = self.deps.db.begin().await?;
-        // the account is locked from here on, so that of two operators one sees what the other did
-        ledger::reckon(&tx, &owner, &self.deps.terms, now).await?;
-        if let Some(known) = self.known(&tx, failed).await? {
-            return Ok(Anew::Known(known));
+        // This locks the account, so that the second of two operators sees the export of the first.
+        ledger::open_and_accrue(&tx, &owner, &self.deps.credit_policy, now).await?;
+        if let Some(existing) = self.find_existing(&tx, failed).await? {
+            return Ok(Retry::Existing(existing));
         }
-        let twin = match &failed.join_key {
-            Some(join_key) => export::find_twin(&tx, &owner, join_key).await?,
+        let joinable = match &failed.join_key {
+            Some(join_key) => export::find_joinable(&tx, &owner, join_key).await?,
             None => None,
         };
-        if let Some(twin) = twin {
-            // they asked again themselves
-            submit_key::insert(&tx, &owner, &key(failed), BY_OPERATOR, twin.export_id(), now).await?;
+        if let Some(joinable) = joinable {
+            // The owner has submitted the same request again.
+            idempotency_key::insert(&tx, &owner, &key(failed), REQUEUE_HASH, joinable.export_id(), now).await?;
             tx.commit().await?;
-            return Ok(Anew::Known(Box::new(twin)));
+            return Ok(Retry::Existing(Box::new(joinable)));
         }
         if !ledger::hold(&tx, &owner, new.export_id(), new.credits, now).await? {
-            // what the nights have brought stays written down
+            // The commit keeps the accrued daily grants.
             tx.commit().await?;
             let detail = format!("It costs {}, and its owner has less to spend.", new.credits);
-            return Ok(Anew::Unpaid(Problem::new(Slug::CreditsExhausted, detail)));
+            return Ok(Retry::Unpaid(Problem::new(Slug::CreditsExhausted, detail)));
         }
         export::insert(&tx, new.clone()).await?;
-        submit_key::insert(&tx, &owner, &key(failed), BY_OPERATOR, new.export_id(), now).await?;
+        idempotency_key::insert(&tx, &owner, &key(failed), REQUEUE_HASH, new.export_id(), now).await?;
         tx.commit().await?;
-        Ok(Anew::Taken(Box::new(new)))
+        Ok(Retry::Created(Box::new(new)))
     }
 }
 
-/// Longer than any key that a client may send, so that none of theirs can be in its place.
+/// The idempotency key of a requeue. It is longer than any key that a client may send, so they never collide.
 fn key(failed: &export::Model) -> String {
     format!("requeued:{}:{}", failed.id, "-".repeat(256))
 }

@@ -1,4 +1,4 @@
-//! From a row to what operators see.
+//! Converts the row of an export to the summary that operators see.
 
 use entity::{StoreError, export};
 use protocol::{
@@ -7,10 +7,10 @@ use protocol::{
     problem::{Problem, Slug},
 };
 
-/// An export as operators see it.
+/// The summary of an export for operators.
 ///
 /// # Errors
-/// [`StoreError::Damaged`] for a row that no code of ours wrote.
+/// [`StoreError::Damaged`] when the row has an unknown status.
 pub(super) fn of(row: &export::Model) -> Result<ExportSummary, StoreError> {
     let problem = row.problem.clone().map(|problem| {
         serde_json::from_value::<Problem>(problem).map_or(Slug::Internal, |problem| problem.slug()).to_string()

@@ -1,137 +1,113 @@
-//! What happens by the clock.
+//! Runs jobs by the clock, each on one notifier at a time.
 //!
-//! Each job has a row in `scheduled_job` that says when it is due, and a lease `job:<name>`. Every notifier looks at the
-//! rows; of those that find a job due, one takes the lease and runs it. The due time moves on only when a run has ended
-//! well, in a transaction that proves the lease: a run that was missed, or died, is made up by whoever looks next.
+//! Each job has a row in `scheduled_job` with its due time, and a lease `job:<name>`. Every notifier polls the rows; one
+//! of those that find a job due acquires the lease and runs the job. The due time advances only when a run has
+//! succeeded, in a transaction that proves the lease: a missed or interrupted run is repeated by the next notifier that
+//! polls.
 //!
-//! - [`job`] says what a job is; [`jobs`] lists them; [`when`] says when they are due.
-//! - [`bell`] and [`ops`] ring, [`watch`] looks, [`runner`] runs.
+//! - [`job`] defines a job and [`recurrence`] its due times; [`jobs`] and [`backup`] are the jobs, on [`steps`].
+//! - [`cron_trigger`] and [`operator`] wake the poller, [`poller`] finds due jobs, and [`runner`] runs one.
 
-mod audit;
-mod bell;
-mod each;
-pub(crate) mod job;
-mod midnight;
-mod ops;
-mod patrol;
+pub(crate) mod backup;
+mod cron_trigger;
+mod job;
+mod jobs;
+mod operator;
+mod poller;
+pub(crate) mod recurrence;
 mod runner;
-mod sweep;
-mod watch;
-pub(crate) mod when;
+mod steps;
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
-use async_nats::service::Service;
-use chrono::{DateTime, TimeDelta, Utc};
+use entity::scheduled_job;
 use platform::lifecycle::Lifecycle;
 use protocol::subject;
 use tokio::sync::Notify;
 
 use self::{
-    audit::Audit,
+    backup::Backup,
     job::Job,
-    midnight::Midnight,
-    patrol::Patrol,
+    jobs::{credit_audit::CreditAudit, daily_credits::DailyCredits, reconciler::Reconciler, sweep::Sweep},
+    operator::{RunHandler, ScheduleHandler},
+    poller::{PolledJob, SchedulePoller},
+    recurrence::Recurrence,
     runner::Runner,
-    sweep::Sweep,
-    watch::{Watch, Watched},
-    when::When,
 };
-use crate::{
-    app::Deps, backup::job::Backup, config::NotifierConfig, delivery::requests, dispatch::Dispatcher,
-    error::NotifierError, settle::Settler,
-};
+use crate::{config::NotifierConfig, deps::Deps, error::NotifierError, requests::RequestServer, settle::Settler};
 
-/// All that runs by the clock.
+/// All scheduled jobs.
 ///
 /// # Errors
-/// [`NotifierError::Config`] for a schedule that can't work.
-fn jobs(
+/// [`NotifierError::Config`] for an invalid cron line.
+fn all_jobs(
     config: &Arc<NotifierConfig>,
     deps: &Deps,
-    settler: &Arc<Settler>,
-    dispatcher: &Arc<Dispatcher>,
+    settler: Arc<Settler>,
 ) -> Result<Vec<Arc<dyn Job>>, NotifierError> {
     let (deps, config) = (|| deps.clone(), || Arc::clone(config));
-    let (settler, dispatcher) = (|| Arc::clone(settler), || Arc::clone(dispatcher));
-    let cron = |setting: &str, line: &str| When::cron(setting, line, &config().schedule_zone);
+    let cron = |setting: &str, line: &str| Recurrence::cron(setting, line, config().time_zone);
+    let audit_schedule = cron("notifier.audit_schedule", &config().audit_schedule)?;
+    let sweep_schedule = cron("notifier.sweep_schedule", &config().sweep_schedule)?;
     let mut jobs: Vec<Arc<dyn Job>> = vec![
-        Arc::new(Audit { deps: deps(), when: cron("audit_cron", &config().audit_cron)? }),
-        Arc::new(Midnight { deps: deps(), batch: config().credits_batch }),
-        Arc::new(Patrol { deps: deps(), settler: settler(), dispatcher: dispatcher(), config: config() }),
-        Arc::new(Sweep {
-            deps: deps(),
-            settler: settler(),
-            dispatcher: dispatcher(),
-            when: cron("sweep_cron", &config().sweep_cron)?,
-            config: config(),
-        }),
+        Arc::new(CreditAudit { deps: deps(), recurrence: audit_schedule }),
+        Arc::new(DailyCredits { deps: deps(), batch: config().tuning.daily_grant_batch }),
+        Arc::new(Reconciler { deps: deps(), settler, config: config() }),
+        Arc::new(Sweep { deps: deps(), config: config(), recurrence: sweep_schedule }),
     ];
-    jobs.extend(Backup::of(&deps())?);
+    jobs.extend(Backup::if_configured(&deps())?);
     Ok(jobs)
 }
 
-/// Starts the schedule. `instance` names this notifier to operators; `service` is where they ask.
+/// Starts the schedule. Operators see `instance` as the runner of a job.
 ///
 /// # Errors
-/// When a schedule can't work, or the database or NATS does not answer.
+/// When a cron line is invalid, or the database or NATS does not answer.
 pub(crate) async fn start(
     config: &Arc<NotifierConfig>,
     deps: Deps,
     settler: Arc<Settler>,
-    dispatcher: Arc<Dispatcher>,
     instance: &str,
-    service: &Service,
+    requests: &RequestServer<'_>,
     life: &Lifecycle,
 ) -> Result<(), NotifierError> {
-    let jobs = jobs(config, &deps, &settler, &dispatcher)?;
+    let jobs = all_jobs(config, &deps, settler)?;
     let now = deps.clock.now();
     for job in &jobs {
-        let when = job.when();
-        entity::job::ensure(&deps.db, job.name(), &when.to_string(), when.first(now)).await?;
+        let recurrence = job.recurrence();
+        scheduled_job::ensure(&deps.db, job.name(), &recurrence.to_string(), recurrence.first(now)).await?;
     }
 
-    // one ring is enough; further ones until the next look are the same
-    let bell = Arc::new(Notify::new());
-    let mut scheduler = bell::start(&jobs, &bell).await?;
+    // A `Notify` keeps one wake-up for a busy poller.
+    let poll = Arc::new(Notify::new());
+    let mut scheduler = cron_trigger::start(&jobs, &poll).await?;
     let hints = deps.bus.subscribe(subject::OPS_DUE.into()).await?;
-    let (limit, lister) = (config.delivery_concurrency, ops::Lister { deps: deps.clone() });
-    let starter = ops::Starter { deps: deps.clone(), bell: Arc::clone(&bell) };
-    let schedule = requests::endpoint(service, "schedule", subject::OPS_SCHEDULE).await?;
-    let run = requests::endpoint(service, "run", subject::OPS_RUN).await?;
-    life.spawn_critical("ops/schedule", requests::answer(schedule, Arc::new(lister), limit, life.clone()));
-    life.spawn_critical("ops/run", requests::answer(run, Arc::new(starter), limit, life.clone()));
+    let schedule_handler = ScheduleHandler { deps: deps.clone() };
+    let run_handler = RunHandler { deps: deps.clone(), poll: Arc::clone(&poll) };
+    requests.add("ops/schedule", "schedule", subject::OPS_SCHEDULE, schedule_handler).await?;
+    requests.add("ops/run", "run", subject::OPS_RUN, run_handler).await?;
 
-    let mut watched = Vec::with_capacity(jobs.len());
+    let mut polled = Vec::with_capacity(jobs.len());
     for job in jobs {
-        let ring = Arc::new(Notify::new());
-        watched.push(Watched { job: Arc::clone(&job), ring: Arc::clone(&ring) });
+        let due = Arc::new(Notify::new());
+        polled.push(PolledJob { job: Arc::clone(&job), due: Arc::clone(&due) });
         let runner = Runner {
             deps: deps.clone(),
             job,
             instance: instance.to_owned(),
-            term: Duration::from_millis(config.lease_ms),
-            deadline: Duration::from_secs(config.schedule_deadline_s),
-            ring,
+            lease_duration: config.lease_duration.get(),
+            timeout: config.job_timeout.get(),
+            due,
         };
         life.spawn_critical("a scheduled job", runner.run(life.soft().clone()));
     }
-    let watch = Watch { deps, jobs: watched, poll: Duration::from_millis(config.schedule_poll_ms), bell };
+    let interval = config.tuning.schedule_poll_interval.get();
+    let poller = SchedulePoller { deps, jobs: polled, interval, poll };
     let soft = life.soft().clone();
     life.spawn_critical("schedule", async move {
-        let watched = watch.run(hints, soft).await;
+        let ended = poller.run(hints, soft).await;
         scheduler.shutdown().await?;
-        watched
+        ended
     });
     Ok(())
-}
-
-/// A setting as a duration; one that is too large is as good as for ever.
-fn seconds(seconds: u64) -> TimeDelta {
-    i64::try_from(seconds).ok().and_then(TimeDelta::try_seconds).unwrap_or(TimeDelta::MAX)
-}
-
-/// So many seconds before.
-fn ago(now: DateTime<Utc>, ago: u64) -> DateTime<Utc> {
-    now.checked_sub_signed(seconds(ago)).unwrap_or(DateTime::UNIX_EPOCH)
 }

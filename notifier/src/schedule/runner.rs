@@ -1,9 +1,10 @@
-//! Runs one job whenever it is due, if no other notifier does.
+//! Runs one job when it is due, unless another notifier runs it.
 
 use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
-use entity::job::{self, Ended};
+use entity::scheduled_job::{self, FinishedRun};
 use futures::FutureExt;
+use platform::backoff::Schedule;
 use sea_orm::TransactionTrait;
 use tokio::{sync::Notify, time::Instant};
 use tokio_util::sync::CancellationToken;
@@ -11,31 +12,31 @@ use tracing::{debug, info, warn};
 
 use super::job::{Job, Run};
 use crate::{
-    app::Deps,
+    deps::Deps,
     error::NotifierError,
-    lease::{Candidate, Held},
+    lease::{HeldLease, LeaseCandidate},
 };
 
-/// The pause after a first failure; it doubles with each.
-const FIRST_PAUSE: Duration = Duration::from_secs(1);
-/// The longest pause, unless the job is due more often.
-const LONGEST_PAUSE: Duration = Duration::from_secs(300);
+/// The longest pause after a failed run, unless the job is due more often.
+const MAX_PAUSE: Duration = Duration::from_secs(300);
+/// The pauses after failed runs in a row.
+const RETRY: Schedule = Schedule::new(Duration::from_secs(1), MAX_PAUSE);
 
-/// One job on this notifier.
+/// The runner of one job in this notifier.
 pub(super) struct Runner {
     pub(super) deps: Deps,
     pub(super) job: Arc<dyn Job>,
-    /// Who runs it, for operators.
+    /// The name of this notifier, which operators see in the row of the job.
     pub(super) instance: String,
-    /// How long a lease lasts without a sign of life.
-    pub(super) term: Duration,
-    /// How long a run may take, unless the job says otherwise.
-    pub(super) deadline: Duration,
-    /// Rung when it is due.
-    pub(super) ring: Arc<Notify>,
+    /// The duration of the job's lease.
+    pub(super) lease_duration: Duration,
+    /// The timeout of a run, unless the job has its own.
+    pub(super) timeout: Duration,
+    /// Notified by the poller when the job is due.
+    pub(super) due: Arc<Notify>,
 }
 
-/// After a failure: nothing before that time, unless an operator asks.
+/// The pause after failed runs. A request of an operator overrides it.
 #[derive(Debug)]
 struct Pause {
     until: Instant,
@@ -43,130 +44,129 @@ struct Pause {
 }
 
 impl Runner {
-    /// Runs the job at each ring until the soft stop.
+    /// Runs the job at each notification until the soft stop.
     ///
     /// # Errors
-    /// Never: failures are noted in the job's row.
+    /// Never: it records failures in the row of the job.
     pub(super) async fn run(self, soft: CancellationToken) -> Result<(), NotifierError> {
         let name = self.job.name();
-        let mut candidate = Candidate::new(&self.deps, &format!("job:{name}"), &self.instance, self.term);
+        let lease = format!("job:{name}");
+        let mut candidate = LeaseCandidate::new(&self.deps, &lease, &self.instance, self.lease_duration);
         let mut pause = None;
         loop {
             tokio::select! {
                 biased;
                 () = soft.cancelled() => return Ok(()),
-                () = self.ring.notified() => {}
+                () = self.due.notified() => {}
             }
-            if let Err(e) = self.turn(&mut candidate, &mut pause, &soft).await {
-                warn!(job.name = name, error = %e, "a scheduled job can't be begun or noted; tried again");
-                self.fail(&mut pause);
+            if let Err(e) = self.run_if_due(&mut candidate, &mut pause, &soft).await {
+                warn!(job.name = name, error = %e, "failed to start or record a scheduled job, retrying");
+                self.pause_after_failure(&mut pause);
             }
         }
     }
 
-    /// Runs the job if it is due and nobody else runs it.
-    async fn turn(
+    /// Runs the job under its lease, if it is due and no other notifier runs it.
+    async fn run_if_due(
         &self,
-        candidate: &mut Candidate,
+        candidate: &mut LeaseCandidate,
         pause: &mut Option<Pause>,
         soft: &CancellationToken,
     ) -> Result<(), NotifierError> {
-        if self.wanted(pause.as_ref()).await?.is_none() {
+        if self.find_due(pause.as_ref()).await?.is_none() {
             return Ok(());
         }
-        let Some(held) = candidate.stand().await? else { return Ok(()) };
-        match held.keep(self.once(&held, pause, soft)).await {
+        let Some(held) = candidate.try_acquire().await? else { return Ok(()) };
+        match held.run_while_renewing(self.run_once(&held, pause, soft)).await {
             Ok(done) => {
-                held.give_back().await;
+                held.release().await;
                 done
             }
             Err(NotifierError::Fenced) => {
-                debug!(job.name = self.job.name(), "a run was given up: another notifier has it");
+                debug!(job.name = self.job.name(), "abandoned a run: another notifier holds the lease");
                 Ok(())
             }
             Err(e) => Err(e),
         }
     }
 
-    /// The row, if it says that the job is to run now.
-    async fn wanted(&self, pause: Option<&Pause>) -> Result<Option<job::Model>, NotifierError> {
+    /// The row of the job, if the job should run now.
+    async fn find_due(&self, pause: Option<&Pause>) -> Result<Option<scheduled_job::Model>, NotifierError> {
         let now = self.deps.clock.now();
-        let row = job::find(&self.deps.db, self.job.name()).await?;
+        let row = scheduled_job::find(&self.deps.db, self.job.name()).await?;
         let row = row.filter(|row| row.due_at <= now || row.requested_at.is_some());
-        let waits = pause.is_some_and(|pause| Instant::now() < pause.until);
-        Ok(row.filter(|row| !waits || row.requested_at.is_some()))
+        let paused = pause.is_some_and(|pause| Instant::now() < pause.until);
+        Ok(row.filter(|row| !paused || row.requested_at.is_some()))
     }
 
-    /// One run from its beginning to its end, under the lease.
-    async fn once(
+    /// One run from start to end, under the lease.
+    async fn run_once(
         &self,
-        held: &Held,
+        held: &HeldLease,
         pause: &mut Option<Pause>,
         soft: &CancellationToken,
     ) -> Result<(), NotifierError> {
-        // somebody may have done it between the look and the lease
-        let Some(row) = self.wanted(pause.as_ref()).await? else { return Ok(()) };
+        // Another notifier may have run the job before this one acquired the lease.
+        let Some(row) = self.find_due(pause.as_ref()).await? else { return Ok(()) };
         let (name, db, began, clock) = (self.job.name(), &self.deps.db, self.deps.clock.now(), Instant::now());
         let tx = db.begin().await?;
         held.fence(&tx).await?;
-        job::started(&tx, name, &self.instance, began).await?;
+        scheduled_job::record_start(&tx, name, &self.instance, began).await?;
         tx.commit().await?;
 
-        let result = self.work(held, soft).await;
+        let result = self.run_with_timeout(held, soft).await;
         if matches!(result, Err(NotifierError::Stopping | NotifierError::Fenced)) {
-            // due still: whoever comes next begins anew
+            // The job stays due, and another notifier runs it again.
             return Ok(());
         }
         let (ended, took) = (self.deps.clock.now(), clock.elapsed());
-        metrics::counter!("sluice_schedule_runs_total", "task" => name, "result" => word(&result)).increment(1);
-        metrics::gauge!("sluice_schedule_last_duration_seconds", "task" => name).set(took.as_secs_f64());
-        let end = Ended {
-            at: ended,
+        let outcome = if result.is_ok() { "ok" } else { "failed" };
+        metrics::counter!("sluice_schedule_runs_total", "scheduled_job" => name, "result" => outcome).increment(1);
+        metrics::gauge!("sluice_schedule_last_duration_seconds", "scheduled_job" => name).set(took.as_secs_f64());
+        let finished = FinishedRun {
+            ended_at: ended,
             duration_ms: i64::try_from(took.as_millis()).unwrap_or(i64::MAX),
-            // what failed is due still
-            due_at: if result.is_ok() { self.job.when().after(began, ended) } else { row.due_at },
-            // also one by a machine whose clock is ahead
-            began_at: row.requested_at.map_or(began, |asked| asked.max(began)),
+            // A failed job stays due.
+            due_at: if result.is_ok() { self.job.recurrence().next_after_run(began, ended) } else { row.due_at },
+            // The machine of the request may have a clock that is ahead.
+            requests_through: row.requested_at.map_or(began, |requested| requested.max(began)),
             result: result.map_err(|e| e.to_string()),
         };
-        match &end.result {
-            Ok(did) => {
-                info!(job.name = name, job.did = %did, job.took_ms = end.duration_ms, "a scheduled job ran");
+        match &finished.result {
+            Ok(summary) => {
+                info!(job.name = name, job.summary = %summary, job.took_ms = finished.duration_ms, "scheduled job succeeded");
                 *pause = None;
             }
-            Err(why) => {
-                self.fail(pause);
-                warn!(job.name = name, error = %why, job.took_ms = end.duration_ms, "a scheduled job failed");
+            Err(reason) => {
+                self.pause_after_failure(pause);
+                warn!(job.name = name, error = %reason, job.took_ms = finished.duration_ms, "scheduled job failed");
             }
         }
         let tx = db.begin().await?;
         held.fence(&tx).await?;
-        job::ended(&tx, name, &end).await?;
+        scheduled_job::record_end(&tx, name, &finished).await?;
         Ok(tx.commit().await?)
     }
 
-    async fn work(&self, held: &Held, soft: &CancellationToken) -> Result<String, NotifierError> {
+    async fn run_with_timeout(&self, held: &HeldLease, soft: &CancellationToken) -> Result<String, NotifierError> {
         let run = Run { deps: &self.deps, name: self.job.name(), held, soft };
-        let deadline = self.job.deadline().unwrap_or(self.deadline);
+        let timeout = self.job.timeout().unwrap_or(self.timeout);
         let work = AssertUnwindSafe(self.job.run(&run)).catch_unwind();
-        match tokio::time::timeout(deadline, work).await {
+        match tokio::time::timeout(timeout, work).await {
             Ok(Ok(result)) => result,
             Ok(Err(_)) => Err(NotifierError::Panicked("a scheduled job")),
             Err(_) => Err(NotifierError::Timeout("a scheduled job")),
         }
     }
 
-    /// Each failure in a row doubles the pause, up to the time between two runs.
-    fn fail(&self, pause: &mut Option<Pause>) {
-        let (now, when) = (self.deps.clock.now(), self.job.when());
-        let next = when.next(now);
-        let period = (when.next(next) - next).to_std().unwrap_or(LONGEST_PAUSE);
+    /// Doubles the pause with each failure in a row, up to the interval between two due times. The pause has no jitter,
+    /// because one notifier at a time runs the job.
+    fn pause_after_failure(&self, pause: &mut Option<Pause>) {
+        let (now, recurrence) = (self.deps.clock.now(), self.job.recurrence());
+        let next = recurrence.next(now);
+        let interval = (recurrence.next(next) - next).to_std().unwrap_or(MAX_PAUSE);
         let failures = pause.as_ref().map_or(0, |pause| pause.failures);
-        let wait = FIRST_PAUSE.saturating_mul(1 << failures.min(16)).min(LONGEST_PAUSE).min(period);
+        let wait = RETRY.ceiling(failures).min(interval);
         *pause = Some(Pause { until: Instant::now() + wait, failures: failures.saturating_add(1) });
     }
-}
-
-fn word(result: &Result<String, NotifierError>) -> &'static str {
-    if result.is_ok() { "ok" } else { "failed" }
 }

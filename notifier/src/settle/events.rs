@@ -1,8 +1,8 @@
-//! Tells people what became of their exports and credits: the only writer of user events.
+//! Publishes user events and hints: the only writer of the event log.
 
 use entity::{
     StoreError, export,
-    ledger::{self, Untold},
+    ledger::{self, PendingNotification},
     view,
 };
 use platform::{bus::Bus, telemetry::traces};
@@ -16,12 +16,12 @@ use protocol::{
 use serde_json::json;
 use tracing::{Instrument, Span, debug, field::Empty, info_span};
 
-use crate::{app::Deps, error::NotifierError};
+use crate::{deps::Deps, error::NotifierError};
 
-/// While others change the same balance, it is told again at most this often.
-const CREDIT_ROUNDS: usize = 16;
+/// Times that one balance is published while concurrent changes continue.
+const MAX_BALANCE_ROUNDS: usize = 16;
 
-/// Why a balance changed because of an export.
+/// The ledger step with which a settled export changes the balance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum CreditStep {
     Capture,
@@ -37,12 +37,11 @@ impl CreditStep {
     }
 }
 
-/// Publishes the event of an export that has ended as its row says. Publishing it again is harmless: the stream
-/// knows its id.
+/// Publishes the event of an ended export, with the status of its row. The stream deduplicates a repeated event.
 ///
 /// # Errors
-/// When the stream does not confirm it, or the row is damaged.
-pub(crate) async fn ended(bus: &Bus, row: &export::Model) -> Result<(), NotifierError> {
+/// When the stream does not confirm the event, or the row is damaged.
+pub(crate) async fn export_ended(bus: &Bus, row: &export::Model) -> Result<(), NotifierError> {
     let export = Box::new(view::export(row, None)?);
     let event = match export.status {
         Status::Completed => EventBody::Completed { export },
@@ -58,46 +57,46 @@ pub(crate) async fn ended(bus: &Bus, row: &export::Model) -> Result<(), Notifier
     publish(bus, &row.owner(), &row.traceparent, id, event).await
 }
 
-/// Tells the owner of an export what they have now that it was settled.
+/// Publishes the balance of the owner of a settled export.
 ///
 /// # Errors
-/// When the stream does not confirm it or the database fails.
-pub(crate) async fn credits(deps: &Deps, row: &export::Model, step: CreditStep) -> Result<(), NotifierError> {
+/// When the stream does not confirm the event, or the database fails.
+pub(crate) async fn credits_settled(deps: &Deps, row: &export::Model, step: CreditStep) -> Result<(), NotifierError> {
     let reason = step.as_str();
     balance(deps, &row.owner(), &row.traceparent, &format!("{}:{reason}", row.id), reason).await
 }
 
-/// Tells an owner of news of their account that no outcome tells of.
+/// Publishes the balance of an account after a change that no outcome reports.
 ///
 /// # Errors
-/// When the stream does not confirm it or the database fails.
-pub(crate) async fn credit_news(deps: &Deps, news: &Untold) -> Result<(), NotifierError> {
-    let Untold { owner, news, reason } = news;
-    let id = format!("{}:{}:{news}", subject::token(&owner.tenant), subject::token(&owner.user));
+/// When the stream does not confirm the event, or the database fails.
+pub(crate) async fn account_changed(deps: &Deps, notification: &PendingNotification) -> Result<(), NotifierError> {
+    let PendingNotification { owner, version, reason } = notification;
+    let id = format!("{}:{}:{version}", subject::token(&owner.tenant), subject::token(&owner.user));
     balance(deps, owner, "", &id, reason).await
 }
 
-/// Two who tell may read the balance in one order and publish in the other. So each looks again after publishing, and
-/// tells the newer balance: the last event is always right. Round and values are part of the message id, so that the same
-/// news is stored once, and a balance that came back to what it was is told again.
+/// Publishes a balance until it is current: two publishers may read the balance in one order and publish it in the
+/// other, so each reads again after publishing, and the last event is always correct. Round and values are part of the
+/// message id: the stream deduplicates a repeated event, and stores a balance that returned to an earlier value.
 async fn balance(deps: &Deps, owner: &Owner, traceparent: &str, id: &str, reason: &str) -> Result<(), NotifierError> {
-    let read = || ledger::read(&deps.db, owner, &deps.terms, deps.clock.now());
-    let mut known = read().await?;
-    for round in 0..CREDIT_ROUNDS {
-        let ledger::Balance { balance, held } = known;
+    let read = || ledger::read(&deps.db, owner, &deps.credit_policy, deps.clock.now());
+    let mut published = read().await?;
+    for round in 0..MAX_BALANCE_ROUNDS {
+        let ledger::Balance { balance, held } = published;
         let event = EventBody::Credits { balance, held, reason: reason.into() };
         publish(&deps.bus, owner, traceparent, format!("{id}:{round}:{balance}:{held}"), event).await?;
-        let now = read().await?;
-        if now == known {
+        let current = read().await?;
+        if current == published {
             return Ok(());
         }
-        known = now;
+        published = current;
     }
-    // whoever comes again finds a quieter moment
-    Err(NotifierError::Timeout("telling a balance that keeps changing"))
+    // The caller retries later, when fewer changes are concurrent.
+    Err(NotifierError::Timeout("publishing a changing balance"))
 }
 
-/// Tells the gateways that stream this export that it ended.
+/// Announces the end of an export to the gateways that stream it.
 ///
 /// # Errors
 /// When the client is closed.
@@ -106,24 +105,25 @@ pub(crate) async fn announce_end(bus: &Bus, row: &export::Model) -> Result<(), N
     Ok(bus.publish_lossy(subject, &row.traceparent, &Announcement::Ended).await?)
 }
 
-/// Tells the dispatcher that there may be room for another export. When that is lost, it looks by itself a little later.
+/// Hints to the dispatcher that it may have capacity for another export. A lost hint delays it by one poll interval.
 pub(crate) async fn wake_dispatcher(bus: &Bus, row: &export::Model) {
     let hint = json!({ "export_id": row.id });
     if let Err(e) = bus.publish_lossy(subject::DELIVERY_SUBMITTED.to_owned(), &row.traceparent, &hint).await {
-        debug!(export.id = %row.id, error = %e, "the dispatcher got no hint");
+        debug!(export.id = %row.id, error = %e, "failed to send a hint to the dispatcher");
     }
 }
 
-/// Tells the exporter that may be at work on it to stop at once.
+/// Tells the exporter that may be running this export to stop.
 ///
 /// # Errors
 /// When the client is closed.
-pub(crate) async fn stop_work(bus: &Bus, row: &export::Model) -> Result<(), NotifierError> {
+pub(crate) async fn stop_exporter(bus: &Bus, row: &export::Model) -> Result<(), NotifierError> {
     let id = row.export_id();
     Ok(bus.publish_lossy(subject::cancel(id), &row.traceparent, &json!({ "export_id": id })).await?)
 }
 
-/// Under the span around; without one, within the trace of `traceparent`, or in one of its own when that is empty.
+/// Publishes an event to the log of its owner, in the trace of the current span. Without one, in the trace of
+/// `traceparent`, or in a new trace if that is empty.
 async fn publish(
     bus: &Bus,
     owner: &Owner,
@@ -141,7 +141,7 @@ async fn publish(
         event.kind = event.token(),
         messaging.system = "nats",
         messaging.operation.type = "send",
-        // without the message's id, which may name a person
+        // The message id is omitted, because it may contain the name of a user.
         messaging.destination.name = subject::STREAM_EVENTS,
     );
     let here = if inside { traces::begin(&span) } else { traces::follow_text(&span, traceparent) };

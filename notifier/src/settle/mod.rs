@@ -1,44 +1,43 @@
-//! Settles outcomes: one transaction moves the export and its credits together, then its owner is told.
+//! Settles outcomes: one transaction moves the export and its credits, then user events notify the owner.
 //!
-//! An outcome may come twice, late, or from an attempt that was overtaken. The conditional update says whether it
-//! still counts. One that had counted before is told again, because the process may have died between the commit
-//! and the telling; every other is dropped.
+//! An outcome may arrive twice, late, or from a superseded attempt. The conditional update decides whether it still
+//! applies. An outcome that applied before is published again, because the process may have died between the commit and
+//! the events; any other is dropped.
 //!
-//! Only an outcome moves an export to its end, as it comes again until everybody was told. Whoever else finds that an
-//! export is to end, such as the sweep, says so in an outcome of its own.
+//! Only an outcome ends an export, because it is redelivered until all its events are published. A scheduled job that
+//! finds an export to end publishes a command, which is an outcome too (see `commands`).
 
-mod counts;
+pub(crate) mod commands;
+mod counters;
 pub(crate) mod events;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use entity::{StoreError, export, ledger, transition};
-use platform::telemetry::traces;
 use protocol::{
     delivery,
-    envelope::{Envelope, Outcome, OutcomeResult, TraceContext},
+    envelope::{Outcome, OutcomeResult, TraceContext},
     export::{FileInfo, Status},
     id::ExportId,
     problem::{Problem, Slug},
-    subject,
 };
 use sea_orm::{DatabaseTransaction, TransactionTrait};
 use tracing::{Span, info, warn};
 
 use self::events::CreditStep;
-use crate::{app::Deps, error::NotifierError, waiting::waits};
+use crate::{deps::Deps, error::NotifierError};
 
-/// Objects that nobody needs any more once an outcome is settled.
+/// The objects of an export that are obsolete once its outcome is settled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Leftovers {
-    /// None.
+    /// No objects.
     Nothing,
-    /// What other attempts than this one wrote.
+    /// The objects of every attempt but this one.
     OtherAttempts(u32),
-    /// Everything.
+    /// All objects of the export.
     Everything,
 }
 
-/// Moves exports to their end.
+/// Ends exports.
 pub(crate) struct Settler {
     deps: Deps,
 }
@@ -48,13 +47,13 @@ impl Settler {
         Self { deps }
     }
 
-    /// Settles an outcome, and tells its owner. Doing it again is harmless.
+    /// Settles an outcome and notifies the owner. Repeating it is harmless.
     ///
     /// # Errors
-    /// When the database, the bus or the file store fails: settle it again later.
+    /// When the database, NATS or the file store fails: the caller settles the outcome again later.
     pub(crate) async fn settle(&self, outcome: &Outcome) -> Result<Leftovers, NotifierError> {
         let Some(row) = export::find(&self.deps.db, outcome.export_id).await? else {
-            warn!(export.id = %outcome.export_id, "an outcome of an unknown export is dropped");
+            warn!(export.id = %outcome.export_id, "dropped an outcome of an unknown export");
             return Ok(Leftovers::Nothing);
         };
         let (name, settled) = match &outcome.result {
@@ -65,16 +64,16 @@ impl Settler {
             OutcomeResult::CancelRequested => ("cancel_requested", self.cancel(&row).await?),
             OutcomeResult::DeleteRequested => ("delete_requested", self.expire(&row).await?),
         };
-        let counted = settled.is_some();
-        metrics::counter!("sluice_notifier_outcomes_total", "result" => name, "counted" => counted.to_string())
+        let applied = settled.is_some();
+        metrics::counter!("sluice_notifier_outcomes_total", "result" => name, "applied" => applied.to_string())
             .increment(1);
-        Span::current().record("outcome.result", name).record("outcome.counted", counted);
-        info!(export.id = %outcome.export_id, outcome.result = name, outcome.counted = counted, "outcome settled");
+        Span::current().record("outcome.result", name).record("outcome.applied", applied);
+        info!(export.id = %outcome.export_id, outcome.result = name, outcome.applied = applied, "outcome settled");
         events::wake_dispatcher(&self.deps.bus, &row).await;
         Ok(settled.unwrap_or(Leftovers::Nothing))
     }
 
-    /// None: another attempt holds, or the export ended before.
+    /// Completes an export and captures its credits. None: the attempt is superseded, or the export ended before.
     async fn complete(
         &self,
         row: &export::Model,
@@ -83,10 +82,10 @@ impl Settler {
         completed_at: DateTime<Utc>,
     ) -> Result<Option<Leftovers>, NotifierError> {
         let (id, now) = (row.export_id(), self.deps.clock.now());
-        let expires_at = TimeDelta::try_seconds(row.retention_s)
-            .and_then(|kept| completed_at.checked_add_signed(kept))
-            .ok_or_else(|| StoreError::Damaged { row: format!("export {id}"), detail: "retention_s".into() })?;
-        // the first statement is a write, as SQLite wants it
+        let expires_at = TimeDelta::try_seconds(row.retention_seconds)
+            .and_then(|retention| completed_at.checked_add_signed(retention))
+            .ok_or_else(|| StoreError::Damaged { row: format!("export {id}"), detail: "retention_seconds".into() })?;
+        // The first statement is a write: an SQLite transaction that begins with a read can't be upgraded safely.
         let tx = self.deps.db.begin().await?;
         let moved = transition::completed(&tx, id, attempt, file, completed_at, expires_at, now).await?;
         if moved {
@@ -94,16 +93,17 @@ impl Settler {
         }
         tx.commit().await?;
         if moved {
-            counts::completed(row, file.size, now);
+            counters::completed(row, file.size, now);
         }
-        let mut told = self.tell(id, Status::Completed, Some(attempt), CreditStep::Capture).await?;
-        if !told {
-            // the file may be gone again by the time that this is heard once more; the capture is still news
-            told = self.tell(id, Status::Expired, Some(attempt), CreditStep::Capture).await?;
+        let mut applied = self.publish_end(id, Status::Completed, Some(attempt), CreditStep::Capture).await?;
+        if !applied {
+            // A redelivered outcome may find its file expired; the event of the capture is still pending.
+            applied = self.publish_end(id, Status::Expired, Some(attempt), CreditStep::Capture).await?;
         }
-        Ok(told.then_some(Leftovers::OtherAttempts(attempt)))
+        Ok(applied.then_some(Leftovers::OtherAttempts(attempt)))
     }
 
+    /// Fails an export and releases its credits. None: the attempt is superseded, or the export ended before.
     async fn fail(
         &self,
         row: &export::Model,
@@ -118,10 +118,10 @@ impl Settler {
         }
         tx.commit().await?;
         if moved {
-            counts::failed(row, problem.slug(), now);
+            counters::failed(row, problem.slug(), now);
         }
-        let told = self.tell(id, Status::Failed, Some(attempt), CreditStep::Release).await?;
-        Ok(told.then_some(Leftovers::Everything))
+        let applied = self.publish_end(id, Status::Failed, Some(attempt), CreditStep::Release).await?;
+        Ok(applied.then_some(Leftovers::Everything))
     }
 
     async fn release(
@@ -132,17 +132,17 @@ impl Settler {
         now: DateTime<Utc>,
     ) -> Result<(), NotifierError> {
         let owner = row.owner();
-        ledger::catch_up(tx, &owner, &self.deps.terms, now).await?;
+        ledger::accrue(tx, &owner, &self.deps.credit_policy, now).await?;
         ledger::release(tx, &owner, row.export_id(), row.credits, reason, now).await?;
         Ok(())
     }
 
-    /// Ends an unfinished export because its owner wants that. None: it ended before, in another way.
+    /// Cancels an unfinished export and releases its credits. None: the export ended before in another way.
     async fn cancel(&self, row: &export::Model) -> Result<Option<Leftovers>, NotifierError> {
         let (id, now) = (row.export_id(), self.deps.clock.now());
         let trace = TraceContext::parse(&row.traceparent).unwrap_or_else(TraceContext::generate);
         let problem = Problem::new(Slug::Canceled, "It was canceled before it was finished.")
-            .of_request(&format!("/v1/exports/{id}"), &trace.trace_id_hex());
+            .with_request(&format!("/v1/exports/{id}"), &trace.trace_id_hex());
         let tx = self.deps.db.begin().await?;
         let moved = transition::canceled(&tx, id, &problem, now).await?;
         if moved {
@@ -150,108 +150,67 @@ impl Settler {
         }
         tx.commit().await?;
         if moved {
-            counts::canceled(row, now);
+            counters::canceled(row, now);
         }
-        // before anything else that may fail: work that nobody wants is going on
-        events::stop_work(&self.deps.bus, row).await?;
-        let told = self.tell(id, Status::Canceled, None, CreditStep::Release).await?;
-        Ok(told.then_some(Leftovers::Everything))
+        // First of all, because the exporter is still working on the canceled export.
+        events::stop_exporter(&self.deps.bus, row).await?;
+        let applied = self.publish_end(id, Status::Canceled, None, CreditStep::Release).await?;
+        Ok(applied.then_some(Leftovers::Everything))
     }
 
-    /// Deletes the file of a completed export, objects first: a row that says `completed` with half of its objects
-    /// gone is found again by the sweep, while objects without a row would stay for ever. None: there is no file, or
-    /// it is to be kept, as its owner did not ask and its time is not over.
+    /// Deletes the file of a completed export, objects first: the sweep finds a completed row with missing objects
+    /// again, but objects without a row would stay for ever. None: the export has no file, or its retention has not
+    /// ended and its owner did not request the deletion.
     async fn expire(&self, row: &export::Model) -> Result<Option<Leftovers>, NotifierError> {
         let (id, now) = (row.export_id(), self.deps.clock.now());
         if row.status()? == Status::Completed {
             if row.delete_requested_at.is_none() && row.expires_at.is_none_or(|at| at > now) {
-                warn!(export.id = %id, "a delete is refused: its owner did not ask, and its time is not over");
+                warn!(export.id = %id, "refused to delete a file that is neither expired nor deleted by its owner");
                 return Ok(None);
             }
             self.deps.store.delete_where(&delivery::export_prefix(id), |_| true).await?;
             transition::expired(&self.deps.db, id, now).await?;
         }
-        let Some(row) = self.now(id, Status::Expired, None).await? else { return Ok(None) };
-        events::ended(&self.deps.bus, &row).await?;
+        let Some(row) = self.find_ended(id, Status::Expired, None).await? else { return Ok(None) };
+        events::export_ended(&self.deps.bus, &row).await?;
         events::announce_end(&self.deps.bus, &row).await?;
         Ok(Some(Leftovers::Nothing))
     }
 
-    /// Says durably that the owner of this export wants it to end. False: something about it waits to be settled
-    /// already. Once for each wish, as long as the stream knows its id; after that it may have been lost, and is said
-    /// again.
-    ///
-    /// # Errors
-    /// When the stream does not confirm it.
-    pub(crate) async fn ask_cancel(&self, row: &export::Model) -> Result<bool, NotifierError> {
-        let Some(since) = row.cancel_requested_at else { return Ok(false) };
-        self.ask(row, OutcomeResult::CancelRequested, "cancel", since).await
-    }
-
-    /// Says durably that the file of this export is to be deleted. See [`Settler::ask_cancel`].
-    ///
-    /// # Errors
-    /// When the stream does not confirm it.
-    pub(crate) async fn ask_expire(&self, row: &export::Model) -> Result<bool, NotifierError> {
-        let Some(since) = row.delete_requested_at.or(row.expires_at) else { return Ok(false) };
-        self.ask(row, OutcomeResult::DeleteRequested, "expire", since).await
-    }
-
-    async fn ask(
-        &self,
-        row: &export::Model,
-        result: OutcomeResult,
-        what: &str,
-        since: DateTime<Utc>,
-    ) -> Result<bool, NotifierError> {
-        let id = row.export_id();
-        // it may fail for hours, and would be said again and again
-        for subject in [subject::wish(id), subject::outcome(id)] {
-            if waits(&self.deps.bus, subject::STREAM_OUTCOMES, &subject).await? {
-                return Ok(false);
-            }
-        }
-        let message_id = format!("{id}:{what}:{}", since.timestamp_millis());
-        let message =
-            Envelope::new(message_id, traces::current_or(&row.traceparent), Outcome { export_id: id, result });
-        self.deps.bus.publish_durable(subject::wish(id), &message.id, &message).await?;
-        Ok(true)
-    }
-
-    /// Deletes what an export that has ended, or its overtaken attempts, left behind: how many objects.
+    /// Deletes the leftover objects of an ended export, and returns their number.
     ///
     /// # Errors
     /// When the file store fails.
-    pub(crate) async fn tidy(&self, id: ExportId, leftovers: Leftovers) -> Result<usize, NotifierError> {
+    pub(crate) async fn delete_leftovers(&self, id: ExportId, leftovers: Leftovers) -> Result<usize, NotifierError> {
         let kept = match leftovers {
             Leftovers::Nothing => return Ok(0),
             Leftovers::OtherAttempts(attempt) => Some(format!("{}/", delivery::attempt_prefix(id, attempt))),
             Leftovers::Everything => None,
         };
-        let doomed = |path: &str| !kept.as_deref().is_some_and(|kept| path.starts_with(kept));
-        Ok(self.deps.store.delete_where(&delivery::export_prefix(id), doomed).await?)
+        let is_leftover = |path: &str| !kept.as_deref().is_some_and(|kept| path.starts_with(kept));
+        Ok(self.deps.store.delete_where(&delivery::export_prefix(id), is_leftover).await?)
     }
 
-    /// Tells everybody that the export ended in this way. False, and nothing is told, when it did not: then whoever
-    /// came first has told how it did.
-    async fn tell(
+    /// Publishes the events of an export that ended in this status. False: it did not, and the outcome that ended it
+    /// publishes its events.
+    async fn publish_end(
         &self,
         id: ExportId,
         status: Status,
         attempt: Option<u32>,
         step: CreditStep,
     ) -> Result<bool, NotifierError> {
-        let Some(row) = self.now(id, status, attempt).await? else { return Ok(false) };
-        events::ended(&self.deps.bus, &row).await?;
+        let Some(row) = self.find_ended(id, status, attempt).await? else { return Ok(false) };
+        events::export_ended(&self.deps.bus, &row).await?;
         if row.credits != 0 {
-            events::credits(&self.deps, &row, step).await?;
+            events::credits_settled(&self.deps, &row, step).await?;
         }
         events::announce_end(&self.deps.bus, &row).await?;
         Ok(true)
     }
 
-    /// The row as it is now, if it is in this status (and of this attempt).
-    async fn now(
+    /// The present row, if it has this status and, where one is given, this attempt.
+    async fn find_ended(
         &self,
         id: ExportId,
         status: Status,

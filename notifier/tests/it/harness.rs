@@ -5,8 +5,8 @@ use std::{sync::Arc, time::Duration};
 use async_nats::jetstream::consumer::{DeliverPolicy, pull};
 use chrono::{DateTime, TimeDelta, Utc};
 use entity::{
-    export, job, ledger, segment,
-    terms::{CreditsConfig, Terms},
+    export, scheduled_job, ledger, segment,
+    credit_policy::{CreditsConfig, CreditPolicy},
     transition,
 };
 use futures::StreamExt;
@@ -50,8 +50,8 @@ pub(crate) fn now() -> DateTime<Utc> {
     "2026-11-22T15:26:01.123Z".parse().unwrap()
 }
 
-pub(crate) fn terms() -> Terms {
-    Terms::try_from(&CreditsConfig::default()).unwrap()
+pub(crate) fn credit_policy() -> CreditPolicy {
+    CreditPolicy::new(&CreditsConfig::default(), "UTC").unwrap()
 }
 
 pub(crate) fn alice() -> Owner {
@@ -67,7 +67,7 @@ impl Harness {
     /// The same on another database.
     pub(crate) async fn on(database: TestDatabase) -> Self {
         let (nats, folder) = (NatsServer::start().await, testkit::store::folder());
-        ledger::reckon(&database.db, &alice(), &terms(), now()).await.unwrap();
+        ledger::open_and_accrue(&database.db, &alice(), &credit_policy(), now()).await.unwrap();
         let bus = nats.bus().await;
         advertise(&bus, 100, 100).await;
         Self {
@@ -98,17 +98,17 @@ impl Harness {
     }
 
     pub(crate) async fn start(&self) -> App {
-        self.start_as(terms(), &self.life).await
+        self.start_as(credit_policy(), &self.life).await
     }
 
     /// One more notifier, with a life of its own and these terms of credits.
-    pub(crate) async fn start_as(&self, terms: Terms, life: &Lifecycle) -> App {
+    pub(crate) async fn start_as(&self, credit_policy: CreditPolicy, life: &Lifecycle) -> App {
         let deps = Deps {
             bus: self.bus.clone(),
             db: self.db.clone(),
             store: self.store.clone(),
             clock: self.clock.clone(),
-            terms,
+            credit_policy,
             backup: None,
             metrics: None,
         };
@@ -124,7 +124,7 @@ impl Harness {
     pub(crate) async fn submit_for(&self, owner: Owner) -> ExportId {
         let id = ExportId::generate();
         let tx = self.db.begin().await.unwrap();
-        ledger::reckon(&tx, &owner, &terms(), now()).await.unwrap();
+        ledger::open_and_accrue(&tx, &owner, &credit_policy(), now()).await.unwrap();
         assert!(ledger::hold(&tx, &owner, id, 1, now()).await.unwrap());
         let row = export::Model { tenant: owner.tenant, user_id: owner.user, ..row(id) };
         export::insert(&tx, row).await.unwrap();
@@ -187,7 +187,7 @@ impl Harness {
     /// Waits until nobody is left to be told of their credits.
     pub(crate) async fn until_told(&self) {
         eventually("everybody knows their credits", || async {
-            ledger::untold(&self.db, None, 1).await.unwrap().is_empty().then_some(())
+            ledger::pending_notifications(&self.db, None, 1).await.unwrap().is_empty().then_some(())
         })
         .await;
     }
@@ -245,7 +245,7 @@ impl Harness {
     }
 
     pub(crate) async fn balance(&self) -> (i64, i64) {
-        let balance = ledger::read(&self.db, &alice(), &terms(), self.clock.now()).await.unwrap();
+        let balance = ledger::read(&self.db, &alice(), &credit_policy(), self.clock.now()).await.unwrap();
         (balance.balance, balance.held)
     }
 
@@ -259,14 +259,14 @@ impl Harness {
         self.clock.advance(moment - self.clock.now());
     }
 
-    pub(crate) async fn job(&self, name: &str) -> job::Model {
-        job::find(&self.db, name).await.unwrap().unwrap()
+    pub(crate) async fn job(&self, name: &str) -> scheduled_job::Model {
+        scheduled_job::find(&self.db, name).await.unwrap().unwrap()
     }
 
     /// Waits until a scheduled job has ended so often.
-    pub(crate) async fn until_ran(&self, name: &str, runs: i64) -> job::Model {
+    pub(crate) async fn until_ran(&self, name: &str, runs: i64) -> scheduled_job::Model {
         eventually(&format!("{name} ran {runs} times"), || async {
-            job::find(&self.db, name).await.unwrap().filter(|row| row.runs >= runs)
+            scheduled_job::find(&self.db, name).await.unwrap().filter(|row| row.runs >= runs)
         })
         .await
     }
@@ -275,7 +275,7 @@ impl Harness {
     /// the moment it is moved to.
     pub(crate) async fn rest(&self) {
         eventually("the schedule rests", || async {
-            let jobs = job::all(&self.db).await.unwrap();
+            let jobs = scheduled_job::all(&self.db).await.unwrap();
             (!jobs.is_empty() && jobs.iter().all(|job| job.due_at > self.clock.now())).then_some(())
         })
         .await;
@@ -331,7 +331,7 @@ pub(crate) async fn quiet() {
 fn row(id: ExportId) -> export::Model {
     export::Model {
         dataset: "flights".into(),
-        retention_s: 3600,
+        retention_seconds: 3600,
         traceparent: "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".into(),
         ..export::Model::queued(id, &alice(), now())
     }

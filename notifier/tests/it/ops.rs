@@ -6,7 +6,7 @@ use protocol::{
     export::Status,
     id::{ExportId, Owner},
     ops::{
-        CancelReply, CancelRequest, DeadKind, DeadReply, DeadRequest, ExportLookup, ExportReply, ExportersReply,
+        CancelReply, CancelRequest, DeadLetterKind, DeadLettersReply, DeadLettersRequest, ExportLookup, ExportReply, ExportersReply,
         ExportersRequest, ExportsReply, ExportsRequest, RequeueReply, RequeueRequest,
     },
     problem::{Problem, Slug},
@@ -16,7 +16,7 @@ use sea_orm::{ColumnTrait, EntityTrait, PaginatorTrait, QueryFilter, Transaction
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::json;
 
-use crate::harness::{Harness, advertise, alice, completed, now, terms};
+use crate::harness::{Harness, advertise, alice, completed, now, credit_policy};
 
 async fn ask<Q: Serialize, A: DeserializeOwned>(h: &Harness, subject: &str, question: &Q) -> A {
     h.bus.request::<_, Envelope<A>>(subject, question).await.unwrap().body
@@ -51,7 +51,7 @@ async fn fail(h: &Harness) -> ExportId {
     let body =
         json!({"export_id": id, "owner": alice(), "attempt": attempt, "reason": "dataset", "detail": "no table"});
     let dead = Envelope::new(format!("{id}:dead"), "", body);
-    h.bus.publish_durable(subject::dead("dataset", id), &dead.id.clone(), &dead).await.unwrap();
+    h.bus.publish_durable(subject::dead_letter("dataset", id), &dead.id.clone(), &dead).await.unwrap();
     h.say(id, &format!("{id}:failed"), protocol::envelope::OutcomeResult::Failed { attempt, problem }).await;
     h.until(id, Status::Failed).await;
     h.until_settled().await;
@@ -168,10 +168,10 @@ async fn a_dead_job_is_listed_and_made_anew_under_a_hold_of_its_own_once() {
     let h = Harness::running().await;
     let id = fail(&h).await;
     assert_eq!(h.balance().await, (5, 0));
-    let reply: DeadReply = ask(&h, subject::OPS_DEAD, &DeadRequest::default()).await;
-    let DeadReply::Dead { items, total, next_cursor } = reply else { panic!("{reply:?}") };
+    let reply: DeadLettersReply = ask(&h, subject::OPS_DEAD, &DeadLettersRequest::default()).await;
+    let DeadLettersReply::DeadLetters { items, total, next_cursor } = reply else { panic!("{reply:?}") };
     assert_eq!((items.len(), total, next_cursor), (1, 1, None));
-    assert_eq!((items[0].export_id, items[0].kind, items[0].reason.as_str()), (id, DeadKind::Job, "dataset"));
+    assert_eq!((items[0].export_id, items[0].kind, items[0].reason.as_str()), (id, DeadLetterKind::Job, "dataset"));
     assert_eq!((items[0].detail.as_str(), items[0].attempt), ("no table", Some(1)));
 
     let RequeueReply::Requeued { export: new, of } = requeue(&h, id).await else { panic!() };
@@ -245,7 +245,7 @@ async fn an_identical_export_under_way_stands_for_a_dead_one() {
     export::Entity::update(update).exec(&h.db).await.unwrap();
     let fresh = ExportId::generate();
     let tx = h.db.begin().await.unwrap();
-    ledger::reckon(&tx, &alice(), &terms(), now()).await.unwrap();
+    ledger::open_and_accrue(&tx, &alice(), &credit_policy(), now()).await.unwrap();
     assert!(ledger::hold(&tx, &alice(), fresh, 1, now()).await.unwrap());
     let row = export::Model {
         dataset: twin.dataset,
@@ -282,11 +282,11 @@ async fn a_dead_outcome_is_settled_again() {
     let mut headers = async_nats::HeaderMap::new();
     headers.insert("Sluice-Reason", "a defect");
     let payload = serde_json::to_vec(&message).unwrap();
-    let sent = h.bus.jetstream().publish_with_headers(subject::dead("outcome", id), headers, payload.into()).await;
+    let sent = h.bus.jetstream().publish_with_headers(subject::dead_letter("outcome", id), headers, payload.into()).await;
     sent.unwrap().await.unwrap();
-    let reply: DeadReply = ask(&h, subject::OPS_DEAD, &DeadRequest::default()).await;
-    let DeadReply::Dead { items, .. } = reply else { panic!("{reply:?}") };
-    assert_eq!((items[0].kind, items[0].detail.as_str()), (DeadKind::Outcome, "a defect"));
+    let reply: DeadLettersReply = ask(&h, subject::OPS_DEAD, &DeadLettersRequest::default()).await;
+    let DeadLettersReply::DeadLetters { items, .. } = reply else { panic!("{reply:?}") };
+    assert_eq!((items[0].kind, items[0].detail.as_str()), (DeadLetterKind::Outcome, "a defect"));
 
     assert!(matches!(requeue(&h, id).await, RequeueReply::Replayed { .. }));
     h.until(id, Status::Completed).await;
@@ -301,7 +301,7 @@ async fn dead_letters_come_page_by_page_over_gaps() {
     for n in 0..5 {
         let id = ExportId::generate();
         let body = json!({"attempt": n, "detail": "x"});
-        h.bus.publish_durable(subject::dead("filter", id), &id.to_string(), &body).await.unwrap();
+        h.bus.publish_durable(subject::dead_letter("filter", id), &id.to_string(), &body).await.unwrap();
         ids.push(id);
     }
     let stream = h.bus.jetstream().get_stream(subject::STREAM_DEAD).await.unwrap();
@@ -309,8 +309,8 @@ async fn dead_letters_come_page_by_page_over_gaps() {
     ids.remove(2);
     let (mut seen, mut cursor) = (Vec::new(), None);
     loop {
-        let reply: DeadReply = ask(&h, subject::OPS_DEAD, &DeadRequest { limit: Some(2), cursor }).await;
-        let DeadReply::Dead { items, total, next_cursor } = reply else { panic!("{reply:?}") };
+        let reply: DeadLettersReply = ask(&h, subject::OPS_DEAD, &DeadLettersRequest { limit: Some(2), cursor }).await;
+        let DeadLettersReply::DeadLetters { items, total, next_cursor } = reply else { panic!("{reply:?}") };
         assert_eq!(total, 4);
         seen.extend(items.iter().map(|item| item.export_id));
         cursor = next_cursor;

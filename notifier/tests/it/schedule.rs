@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use entity::{account, job, lease, ledger};
+use entity::{account, scheduled_job, lease, ledger};
 use platform::lifecycle::Lifecycle;
 use protocol::{
     envelope::Envelope,
@@ -16,7 +16,7 @@ use sea_orm::{
     sea_query::{Expr, ExprTrait},
 };
 
-use crate::harness::{GRACE, Harness, alice, now, quiet, terms};
+use crate::harness::{GRACE, Harness, alice, now, quiet, credit_policy};
 
 async fn ask(h: &Harness, name: &str) -> RunReply {
     let question = RunRequest { name: name.into() };
@@ -43,7 +43,7 @@ async fn one_of_three_notifiers_runs_a_job_that_is_due() {
 async fn missed_hours_are_made_up_once() {
     let h = Harness::new().await;
     let first = Lifecycle::new();
-    h.start_as(terms(), &first).await;
+    h.start_as(credit_policy(), &first).await;
     first.soft().cancel();
     first.shut_down(GRACE).await;
     h.at("2026-11-22T21:30:00Z");
@@ -116,7 +116,7 @@ async fn a_request_in_the_database_is_found_with_or_without_a_hint() {
     h.until_ran("patrol", 1).await;
     // as `sluice schedule run` does it, on a machine whose clock is ahead
     let ahead = now() + chrono::TimeDelta::hours(2);
-    assert!(entity::job::request(&h.db, "sweep", ahead).await.unwrap());
+    assert!(entity::scheduled_job::request(&h.db, "sweep", ahead).await.unwrap());
     h.bus.publish_lossy(subject::OPS_DUE.into(), "", &RunRequest { name: "sweep".into() }).await.unwrap();
     h.until_ran("sweep", 1).await;
     quiet().await;
@@ -126,7 +126,7 @@ async fn a_request_in_the_database_is_found_with_or_without_a_hint() {
     let mut other = Harness::new().await;
     other.config.schedule_poll_ms = 50;
     other.start().await;
-    assert!(entity::job::request(&other.db, "sweep", now()).await.unwrap());
+    assert!(entity::scheduled_job::request(&other.db, "sweep", now()).await.unwrap());
     other.until_ran("sweep", 1).await;
 }
 
@@ -158,7 +158,7 @@ async fn a_job_that_fails_is_seen_and_tried_again_with_growing_pauses() {
 }
 
 /// Starts a sweep as an operator does, and waits until it has ended.
-async fn run_now(h: &Harness) -> job::Model {
+async fn run_now(h: &Harness) -> scheduled_job::Model {
     let RunReply::Requested { .. } = ask(h, "sweep").await else { panic!() };
     testkit::eventually("the run that was asked for has ended", || async {
         Some(h.job("sweep").await).filter(|row| row.requested_at.is_none())
@@ -189,7 +189,7 @@ async fn who_loses_its_lease_in_the_middle_writes_nothing_more() {
     (h.config.credits_batch, h.config.lease_ms) = (1, 60_000);
     own.execute_unprepared(GATE).await.unwrap();
     let bob = Owner::new("acme", "bob");
-    ledger::reckon(&h.db, &bob, &terms(), now()).await.unwrap();
+    ledger::open_and_accrue(&h.db, &bob, &credit_policy(), now()).await.unwrap();
     h.start().await;
     // somebody is at alice's account, so that the run stands still in the middle of its first batch
     h.until_told().await;
@@ -211,9 +211,9 @@ async fn who_loses_its_lease_in_the_middle_writes_nothing_more() {
         tx.execute_unprepared("SET LOCAL gate.pass = 'another'").await.unwrap();
         let take = lease::Entity::update_many()
             .col_expr(lease::Column::Holder, Expr::value("another"))
-            .col_expr(lease::Column::Token, Expr::col(lease::Column::Token).add(1))
-            .col_expr(lease::Column::Beat, Expr::value(0_i64))
-            .col_expr(lease::Column::Until, Expr::value(until));
+            .col_expr(lease::Column::FencingToken, Expr::col(lease::Column::FencingToken).add(1))
+            .col_expr(lease::Column::Renewals, Expr::value(0_i64))
+            .col_expr(lease::Column::ExpiresAt, Expr::value(until));
         let taken = take.filter(lease::Column::Name.eq("job:midnight")).exec(&tx).await.unwrap().rows_affected;
         tx.commit().await.unwrap();
         taken
@@ -265,7 +265,7 @@ async fn every_notifier_tells_when_a_backup_is_due_that_others_make() {
     // as `sluice backup` leaves it, and a job of a release that is gone
     let due = "2026-11-23T03:15:00Z".parse().unwrap();
     for name in ["backup", "retired"] {
-        entity::job::ensure(&h.db, name, "15 3 * * * UTC", due).await.unwrap();
+        entity::scheduled_job::ensure(&h.db, name, "15 3 * * * UTC", due).await.unwrap();
     }
     h.start().await;
     testkit::eventually("the gauge is there", || async {

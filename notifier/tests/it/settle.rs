@@ -232,7 +232,7 @@ async fn what_cannot_be_read_becomes_a_dead_letter_as_it_came() {
     payloads.sort_unstable();
     assert_eq!(payloads, ["not json", wrong_version.as_str()]);
     for message in dead {
-        assert_eq!(message.subject.as_str(), subject::dead("outcome", id));
+        assert_eq!(message.subject.as_str(), subject::dead_letter("outcome", id));
         let headers = message.headers.as_ref().unwrap();
         assert_eq!(headers.get("Sluice-Subject").unwrap().as_str(), subject::outcome(id));
         assert!(headers.get("Sluice-Reason").unwrap().as_str().starts_with("unreadable"));

@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, fs::File};
 
 use chrono::{DateTime, TimeDelta, Utc};
-use entity::{export, job, segment};
+use entity::{export, scheduled_job, segment};
 use futures::StreamExt;
 use platform::lifecycle::Lifecycle;
 use protocol::{
@@ -15,7 +15,7 @@ use protocol::{
 };
 use sea_orm::{ColumnTrait, EntityTrait, PaginatorTrait, QueryFilter, sea_query::Expr};
 
-use crate::harness::{GRACE, Harness, alice, asking, completed, now, terms};
+use crate::harness::{GRACE, Harness, alice, asking, completed, now, credit_policy};
 
 const DAY: i64 = 24 * 60 * 60;
 const NEVER: &str = "0 0 1 1 *";
@@ -33,8 +33,8 @@ async fn start(h: &Harness) {
     h.rest().await;
 }
 
-async fn sweep(h: &Harness, runs: i64) -> job::Model {
-    assert!(job::request(&h.db, "sweep", h.clock_now()).await.unwrap());
+async fn sweep(h: &Harness, runs: i64) -> scheduled_job::Model {
+    assert!(scheduled_job::request(&h.db, "sweep", h.clock_now()).await.unwrap());
     let row = h.until_ran("sweep", runs).await;
     assert_eq!(row.result.as_deref(), Some("ok"), "{:?}", row.detail);
     row
@@ -49,7 +49,7 @@ async fn insert(h: &Harness, status: Status, attempt: i32) -> ExportId {
         status: status.as_str().into(),
         attempt,
         credits: 0,
-        lease_until: Some(now() + TimeDelta::days(9)),
+        lease_expires_at: Some(now() + TimeDelta::days(9)),
         completed_at: completed,
         expires_at: completed.map(|at| at + TimeDelta::days(6)),
         file_name: completed.map(|_| "flights.csv".into()),
@@ -263,8 +263,8 @@ async fn a_sweep_that_dies_anywhere_is_finished_by_the_next() {
     let mut deaths = 0;
     loop {
         let life = Lifecycle::new();
-        h.start_as(terms(), &life).await;
-        assert!(job::request(&h.db, "sweep", h.clock_now()).await.unwrap());
+        h.start_as(credit_policy(), &life).await;
+        assert!(scheduled_job::request(&h.db, "sweep", h.clock_now()).await.unwrap());
         let before = objects(&h).await.len();
         testkit::eventually("more objects are gone, or all is done that one life can do", || async {
             let over = h.job("sweep").await.requested_at.is_none() && h.messages(subject::STREAM_OUTCOMES).await == 0;

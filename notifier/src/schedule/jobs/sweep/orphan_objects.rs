@@ -1,11 +1,12 @@
-//! Objects that nobody names.
+//! Deletes orphans: objects of the file store that belong to no file of an export.
 //!
-//! A look at the whole store may take long, so each run looks at some of it and leaves word of how far it came. What
-//! belongs to an export without a row is given time: a database that was just brought back from a backup lacks the newest
-//! rows, and an operator may yet find that out.
+//! A scan of a large store takes long, so each run scans a limited number of objects and saves its position. Objects of
+//! an export without a row have a grace period: a restored database lacks the newest rows, and an operator may still
+//! restore a newer backup.
 
 use std::collections::{BTreeSet, HashMap};
 
+use chrono::{DateTime, Utc};
 use entity::maintenance::{self, RetainedFiles};
 use platform::store::ObjectInfo;
 use protocol::{delivery, id::ExportId};
@@ -15,52 +16,56 @@ use uuid::Uuid;
 use super::{Cursor, Sweep};
 use crate::{
     error::NotifierError,
-    schedule::{ago, each::Tally, job::Run},
+    schedule::{
+        job::Run,
+        steps::{self, StepCount, before},
+    },
 };
 
-/// Where the objects of exports are.
+/// The folder of all exports in the file store.
 const FOLDER: &str = "exports";
-/// Exports of one question to the database, and objects of one deletion.
+/// Objects in one database query and one deletion.
 const CHUNK: usize = 500;
 
-/// Deletes those among the next objects of the store: how many.
+/// Deletes the orphans among the next objects of the store.
 ///
 /// # Errors
-/// When the store or the database fails, or at the soft stop.
-pub(super) async fn delete_orphans(sweep: &Sweep, run: &Run<'_>) -> Result<Tally, NotifierError> {
-    let (store, limit) = (&sweep.deps.store, sweep.config.sweep_objects);
-    let cursor: Cursor = run.left().await?;
+/// When the store or the database fails, or after the soft stop.
+pub(super) async fn delete(sweep: &Sweep, run: &Run<'_>) -> Result<StepCount, NotifierError> {
+    let (store, limit) = (&sweep.deps.store, sweep.config.tuning.sweep_max_objects);
+    let cursor: Cursor = run.load_state().await?;
     let objects = store.list_after(FOLDER, cursor.objects.as_deref(), limit).await?;
-    let whole = objects.len() >= limit;
-    let reached = objects.last().filter(|_| whole).map(|object| object.path.clone());
+    let limited = objects.len() >= limit;
+    let last_scanned = objects.last().filter(|_| limited).map(|object| object.path.clone());
     let now = sweep.deps.clock.now();
-    let (old, settled) = (ago(now, sweep.config.orphan_grace_s), ago(now, sweep.config.stuck_after_s));
-    let mut tally = Tally::default();
+    let grace_ended = before(now, sweep.config.orphan_grace.get());
+    let settled_before = before(now, sweep.config.stale_after.get());
+    let mut count = StepCount::default();
     for chunk in objects.chunks(CHUNK) {
-        run.go_on()?;
+        run.check_stop()?;
         let ids: BTreeSet<Uuid> = chunk.iter().filter_map(|object| export_of(&object.path)).collect();
         let ids: Vec<_> = ids.into_iter().collect();
-        let kept = maintenance::retained_files(&sweep.deps.db, &ids, settled).await?;
-        let doomed: Vec<_> = chunk.iter().filter(|object| is_orphan(object, &kept, old)).collect();
-        for object in &doomed {
-            info!(object.path = %object.path, object.modified = %object.modified, "an object that nobody names is deleted");
+        let retained = maintenance::retained_files(&sweep.deps.db, &ids, settled_before).await?;
+        let orphans: Vec<_> = chunk.iter().filter(|object| is_orphan(object, &retained, grace_ended)).collect();
+        for object in &orphans {
+            info!(object.path = %object.path, object.modified = %object.modified, "deleting an orphaned object");
         }
-        tally.done += store.delete(doomed.into_iter().map(|object| object.path.clone())).await? as u64;
+        count.done += store.delete(orphans.into_iter().map(|object| object.path.clone())).await? as u64;
     }
-    metrics::counter!("sluice_notifier_swept_total", "step" => "orphaned objects").increment(tally.done);
-    run.leave(&Cursor { objects: reached }).await?;
-    Ok(tally)
+    steps::record("orphaned objects", count.done);
+    run.save_state(&Cursor { objects: last_scanned }).await?;
+    Ok(count)
 }
 
-/// The export to which an object belongs. What has another name is none of ours, and stays.
+/// The export to which an object belongs. None: the object does not belong to Sluice, and is kept.
 fn export_of(path: &str) -> Option<Uuid> {
     path.strip_prefix(FOLDER)?.strip_prefix('/')?.split('/').next()?.parse().ok()
 }
 
-fn is_orphan(object: &ObjectInfo, kept: &HashMap<Uuid, RetainedFiles>, old: chrono::DateTime<chrono::Utc>) -> bool {
+fn is_orphan(object: &ObjectInfo, retained: &HashMap<Uuid, RetainedFiles>, grace_ended: DateTime<Utc>) -> bool {
     let Some(id) = export_of(&object.path) else { return false };
-    match kept.get(&id) {
-        None => object.modified <= old,
+    match retained.get(&id) {
+        None => object.modified <= grace_ended,
         Some(RetainedFiles::Everything) => false,
         Some(RetainedFiles::Attempt(attempt)) => {
             !object.path.starts_with(&format!("{}/", delivery::attempt_prefix(ExportId(id), *attempt)))
@@ -71,28 +76,30 @@ fn is_orphan(object: &ObjectInfo, kept: &HashMap<Uuid, RetainedFiles>, old: chro
 
 #[cfg(test)]
 mod tests {
-    use chrono::{DateTime, Utc};
-
     use super::*;
 
     #[test]
-    fn only_what_nobody_names_is_an_orphan() {
-        let [none, live, done, over] = [(); 4].map(|()| Uuid::now_v7());
-        let kept = HashMap::from([(live, RetainedFiles::Everything), (done, RetainedFiles::Attempt(1)), (over, RetainedFiles::Nothing)]);
+    fn only_an_object_that_belongs_to_no_file_is_an_orphan() {
+        let [unknown, running, completed, ended] = [(); 4].map(|()| Uuid::now_v7());
+        let retained = HashMap::from([
+            (running, RetainedFiles::Everything),
+            (completed, RetainedFiles::Attempt(1)),
+            (ended, RetainedFiles::Nothing),
+        ]);
         let (old, young) = (DateTime::UNIX_EPOCH, DateTime::<Utc>::MAX_UTC);
         for (path, modified, expected) in [
-            (format!("exports/{none}/1/000000.segment"), old, true),
-            (format!("exports/{none}/1/000000.segment"), young, false),
-            (format!("exports/{live}/1/000000.segment"), old, false),
-            (format!("exports/{done}/1/manifest.json"), old, false),
-            (format!("exports/{done}/10/manifest.json"), young, true),
-            (format!("exports/{done}/2/manifest.json"), young, true),
-            (format!("exports/{over}/1/manifest.json"), young, true),
+            (format!("exports/{unknown}/1/000000.segment"), old, true),
+            (format!("exports/{unknown}/1/000000.segment"), young, false),
+            (format!("exports/{running}/1/000000.segment"), old, false),
+            (format!("exports/{completed}/1/manifest.json"), old, false),
+            (format!("exports/{completed}/10/manifest.json"), young, true),
+            (format!("exports/{completed}/2/manifest.json"), young, true),
+            (format!("exports/{ended}/1/manifest.json"), young, true),
             ("exports/.ready".to_owned(), old, false),
-            (format!("backups/{over}/1"), old, false),
+            (format!("backups/{ended}/1"), old, false),
         ] {
-            let object = ObjectInfo { path, size: 1, modified };
-            assert_eq!(is_orphan(&object, &kept, old), expected, "{}", object.path);
+            let object = ObjectInfo { path, modified };
+            assert_eq!(is_orphan(&object, &retained, old), expected, "{}", object.path);
         }
     }
 }

@@ -1,0 +1,188 @@
+//! The dead-letter stream: jobs that exporters gave up, and outcomes that could not be settled.
+
+use async_nats::{
+    HeaderMap,
+    header::NATS_MESSAGE_ID,
+    jetstream::{
+        Message,
+        message::StreamMessage,
+        stream::{RawMessageErrorKind, Stream},
+    },
+};
+use chrono::{DateTime, Utc};
+use platform::bus::Bus;
+use protocol::{
+    id::ExportId,
+    ops::{DeadLetter, DeadLetterKind},
+    subject,
+};
+use serde::Deserialize;
+use uuid::Uuid;
+
+use crate::error::NotifierError;
+
+/// The reason token in the subject of a dead outcome. Every other reason is that of a job.
+const OUTCOME_REASON: &str = "outcome";
+/// The header with the original subject of a dead outcome.
+const SUBJECT_HEADER: &str = "Sluice-Subject";
+/// The header with the error of a dead outcome.
+const REASON_HEADER: &str = "Sluice-Reason";
+/// Sequence numbers that one page reads at most: requeued letters leave gaps.
+const MAX_READS_PER_PAGE: u64 = 400;
+/// Letters of one export that [`DeadLetterStream::delete_all`] deletes at most. An export has one letter for each
+/// outcome that could not be settled.
+const MAX_LETTERS_PER_EXPORT: usize = 16;
+
+/// The body of a dead job, as the exporter writes it.
+#[derive(Debug, Deserialize)]
+struct DeadJob {
+    attempt: u32,
+    detail: String,
+}
+
+/// Stores an outcome message, unchanged, as a dead letter of `id`.
+///
+/// # Errors
+/// When the stream does not confirm it.
+pub(crate) async fn store_outcome(
+    bus: &Bus,
+    id: ExportId,
+    message: &Message,
+    delivered: i64,
+    reason: &str,
+) -> Result<(), NotifierError> {
+    let sequence = message.info().map(|info| info.stream_sequence).unwrap_or_default();
+    let mut headers = HeaderMap::new();
+    headers.insert(NATS_MESSAGE_ID, format!("outcome:{sequence}:{delivered}"));
+    headers.insert(SUBJECT_HEADER, message.subject.as_str());
+    headers.insert(REASON_HEADER, reason.replace(['\r', '\n'], " "));
+    let subject = subject::dead_letter(OUTCOME_REASON, id);
+    let sent = bus.jetstream().publish_with_headers(subject, headers, message.payload.clone()).await;
+    let stored = match sent {
+        Ok(ack) => ack.await,
+        Err(e) => Err(e),
+    };
+    stored.map(drop).map_err(NotifierError::jetstream("store a dead letter"))
+}
+
+/// The dead-letter stream, opened for operators.
+pub(crate) struct DeadLetterStream(Stream);
+
+/// One page of dead letters, newest first.
+pub(crate) struct Page {
+    pub(crate) items: Vec<DeadLetter>,
+    pub(crate) total: u64,
+    pub(crate) next: Option<u64>,
+}
+
+impl DeadLetterStream {
+    /// Opens the stream and reads its present state.
+    ///
+    /// # Errors
+    /// When NATS does not answer.
+    pub(crate) async fn open(bus: &Bus) -> Result<Self, NotifierError> {
+        let stream = bus.jetstream().get_stream(subject::STREAM_DEAD).await;
+        stream.map(Self).map_err(NotifierError::jetstream("find the dead-letter stream"))
+    }
+
+    /// The newest letters with a sequence number below `before`.
+    ///
+    /// # Errors
+    /// When NATS does not answer.
+    pub(crate) async fn page(&self, before: Option<u64>, limit: usize) -> Result<Page, NotifierError> {
+        let state = &self.0.cached_info().state;
+        let mut sequence = state.last_sequence.min(before.map_or(u64::MAX, |before| before.saturating_sub(1)));
+        let (mut items, mut reads) = (Vec::new(), 0);
+        while sequence > 0 && sequence >= state.first_sequence && items.len() < limit && reads < MAX_READS_PER_PAGE {
+            match self.0.get_raw_message(sequence).await {
+                Ok(message) => items.push(letter(&message)),
+                Err(e) if e.kind() == RawMessageErrorKind::NoMessageFound => {}
+                Err(e) => {
+                    return Err(NotifierError::JetStream { operation: "read a dead letter", detail: e.to_string() });
+                }
+            }
+            sequence -= 1;
+            reads += 1;
+        }
+        let more = sequence > 0 && sequence >= state.first_sequence && state.messages > 0;
+        Ok(Page { items, total: state.messages, next: more.then_some(sequence + 1) })
+    }
+
+    /// The latest dead outcome of an export.
+    ///
+    /// # Errors
+    /// When NATS does not answer.
+    pub(crate) async fn latest_outcome(&self, id: ExportId) -> Result<Option<StreamMessage>, NotifierError> {
+        self.latest(&subject::dead_letter(OUTCOME_REASON, id)).await
+    }
+
+    /// Whether an export has a dead letter of any kind.
+    ///
+    /// # Errors
+    /// When NATS does not answer.
+    pub(crate) async fn has_any(&self, id: ExportId) -> Result<bool, NotifierError> {
+        Ok(self.latest(&all_of(id)).await?.is_some())
+    }
+
+    async fn latest(&self, subject: &str) -> Result<Option<StreamMessage>, NotifierError> {
+        match self.0.get_last_raw_message_by_subject(subject).await {
+            Ok(message) => Ok(Some(message)),
+            Err(e) if e.kind() == RawMessageErrorKind::NoMessageFound => Ok(None),
+            Err(e) => Err(NotifierError::JetStream { operation: "find a dead letter", detail: e.to_string() }),
+        }
+    }
+
+    /// Deletes one letter. A letter that another operator has deleted is no error.
+    ///
+    /// # Errors
+    /// When NATS does not answer.
+    pub(crate) async fn delete(&self, letter: &StreamMessage) -> Result<(), NotifierError> {
+        match self.0.delete_message(letter.sequence).await {
+            Ok(_) => Ok(()),
+            Err(_) if self.is_deleted(letter.sequence).await? => Ok(()),
+            Err(e) => Err(NotifierError::JetStream { operation: "delete a dead letter", detail: e.to_string() }),
+        }
+    }
+
+    /// Deletes the letters of an export one by one, because the permission to purge would cover the whole stream.
+    ///
+    /// # Errors
+    /// When NATS does not answer.
+    pub(crate) async fn delete_all(&self, id: ExportId) -> Result<(), NotifierError> {
+        for _ in 0..MAX_LETTERS_PER_EXPORT {
+            let Some(letter) = self.latest(&all_of(id)).await? else { break };
+            self.delete(&letter).await?;
+        }
+        Ok(())
+    }
+
+    async fn is_deleted(&self, sequence: u64) -> Result<bool, NotifierError> {
+        match self.0.get_raw_message(sequence).await {
+            Ok(_) => Ok(false),
+            Err(e) if e.kind() == RawMessageErrorKind::NoMessageFound => Ok(true),
+            Err(e) => Err(NotifierError::JetStream { operation: "find a dead letter", detail: e.to_string() }),
+        }
+    }
+}
+
+fn all_of(id: ExportId) -> String {
+    format!("sluice.v1.dead.*.{id}")
+}
+
+fn letter(message: &StreamMessage) -> DeadLetter {
+    let mut tokens = message.subject.rsplit('.');
+    let export_id = tokens.next().and_then(|id| id.parse().ok()).unwrap_or(ExportId(Uuid::nil()));
+    let reason = tokens.next().unwrap_or_default().to_owned();
+    let (kind, detail, attempt) = if reason == OUTCOME_REASON {
+        let detail = message.headers.get(REASON_HEADER).map(|value| value.as_str().to_owned());
+        (DeadLetterKind::Outcome, detail.unwrap_or_default(), None)
+    } else {
+        match serde_json::from_slice::<DeadJob>(&message.payload) {
+            Ok(job) => (DeadLetterKind::Job, job.detail, Some(job.attempt)),
+            Err(e) => (DeadLetterKind::Job, format!("unreadable: {e}"), None),
+        }
+    };
+    let millis = i64::try_from(message.time.unix_timestamp_nanos() / 1_000_000).unwrap_or_default();
+    let at = DateTime::<Utc>::from_timestamp_millis(millis).unwrap_or_default().into();
+    DeadLetter { sequence: message.sequence, at, export_id, kind, reason, detail, attempt }
+}

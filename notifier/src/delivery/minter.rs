@@ -1,0 +1,76 @@
+//! Mints grants: presigned URLs where the file store supports them, otherwise URLs of this notifier's internal port.
+
+use std::time::Duration;
+
+use aws_lc_rs::{hmac, rand::SystemRandom};
+use chrono::TimeDelta;
+use platform::{clock::SharedClock, store::FileStore};
+use protocol::{
+    delivery::{self, Grant, Segment},
+    id::ExportId,
+};
+
+use super::token::{self, Claims, TokenError};
+use crate::error::NotifierError;
+
+/// The timeout of presigning, which waits only while the machine's credentials are refreshed.
+const PRESIGN_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// Mints grants, and verifies the tokens that it minted. The key lives as long as the process: the grants of a stopped
+/// notifier become invalid, and gateways request new ones from another notifier.
+pub(crate) struct Minter {
+    store: FileStore,
+    clock: SharedClock,
+    base_url: String,
+    key: hmac::Key,
+    ttl: Duration,
+}
+
+impl Minter {
+    /// A minter with a new random key. `base_url` is that of this notifier's internal port.
+    ///
+    /// # Errors
+    /// When the operating system returns no random numbers.
+    pub(crate) fn new(
+        store: FileStore,
+        clock: SharedClock,
+        base_url: &str,
+        ttl: Duration,
+    ) -> Result<Self, NotifierError> {
+        let key = hmac::Key::generate(hmac::HMAC_SHA256, &SystemRandom::new()).map_err(|_| NotifierError::Random)?;
+        Ok(Self { store, clock, base_url: base_url.to_owned(), key, ttl })
+    }
+
+    /// Grants the reading of one segment for the configured lifetime.
+    ///
+    /// # Errors
+    /// When the store fails to presign.
+    pub(crate) async fn mint(&self, id: ExportId, attempt: u32, segment: Segment) -> Result<Grant, NotifierError> {
+        let path = delivery::segment_path(id, attempt, segment.index);
+        let ttl = TimeDelta::from_std(self.ttl).unwrap_or(TimeDelta::MAX);
+        let now = self.clock.now();
+        let expires_at = now.checked_add_signed(ttl).unwrap_or(now);
+        if self.store.can_presign() {
+            let signed = tokio::time::timeout(PRESIGN_TIMEOUT, self.store.presign(&path, self.ttl)).await;
+            if let Some(url) = signed.map_err(|_| NotifierError::Timeout("presigning"))?? {
+                return Ok(Grant { segment, url: url.into(), expires_at: expires_at.into() });
+            }
+        }
+        let claims = Claims {
+            path,
+            size: segment.size,
+            sha256: segment.sha256.clone(),
+            expires_ms: expires_at.timestamp_millis(),
+        };
+        let url = format!("{}/v1/segments/{}", self.base_url, token::sign(&self.key, &claims));
+        Ok(Grant { segment, url, expires_at: expires_at.into() })
+    }
+
+    /// The claims of a token that this minter signed and that has not expired.
+    ///
+    /// # Errors
+    /// When another process signed the token, or it has expired.
+    pub(crate) fn verify(&self, token: &str) -> Result<Claims, TokenError> {
+        token::verify(&self.key, token, self.clock.now())
+    }
+}

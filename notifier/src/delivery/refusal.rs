@@ -1,0 +1,36 @@
+//! The problems with which a notifier refuses a gateway that requests a file.
+
+use chrono::{DateTime, Utc};
+use entity::{export, view};
+use protocol::{
+    export::Status,
+    problem::{Problem, Slug},
+};
+
+use crate::error::NotifierError;
+
+/// The same problem for an export of another owner as for an unknown one, so that ids can't be probed.
+pub(super) fn not_found() -> Problem {
+    Problem::new(Slug::NotFound, "There is no such export, or it is not yours.")
+}
+
+/// The problem of an export that has no file now and will never have one. None: there is a file, or may be one later.
+///
+/// # Errors
+/// When the row is damaged.
+pub(super) fn permanent(row: &export::Model, now: DateTime<Utc>) -> Result<Option<Problem>, NotifierError> {
+    let id = row.id;
+    let recorded = || view::export(row, None).map(|export| export.problem);
+    let (slug, detail) = match row.status()? {
+        Status::Failed => (Slug::ExportFailed, "The export failed."),
+        Status::Canceled => (Slug::Canceled, "The export was canceled."),
+        Status::Expired => (Slug::Expired, "The retention of the file has ended."),
+        Status::Completed if row.delete_requested_at.is_some() => (Slug::Expired, "The file was deleted."),
+        Status::Completed if row.expires_at.is_some_and(|at| at <= now) => {
+            (Slug::Expired, "The retention of the file has ended.")
+        }
+        Status::Completed | Status::Queued | Status::Dispatched | Status::Running => return Ok(None),
+    };
+    let general = || Problem { instance: Some(format!("/v1/exports/{id}")), ..Problem::new(slug, detail) };
+    Ok(Some(recorded()?.unwrap_or_else(general)))
+}

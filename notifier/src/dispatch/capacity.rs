@@ -1,0 +1,150 @@
+//! Decides which waiting exports the exporters have capacity for.
+
+use std::collections::HashMap;
+
+use entity::dispatch_queue::{QueueSnapshot, WaitingExport};
+use protocol::subject::Lane;
+
+use crate::config::NotifierConfig;
+
+/// The configured limits of a lane.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Limits {
+    /// Exports of one tenant in flight.
+    pub(super) tenant: i64,
+    /// Exports of one user in flight.
+    pub(super) user: i64,
+    /// Jobs beyond the free slots, so that a slot does not idle between two jobs.
+    pub(super) prefetch: u64,
+}
+
+impl From<&NotifierConfig> for Limits {
+    fn from(config: &NotifierConfig) -> Self {
+        Self {
+            tenant: i64::from(config.max_in_flight_per_tenant),
+            user: i64::from(config.max_in_flight_per_user),
+            prefetch: config.prefetch,
+        }
+    }
+}
+
+/// The capacity that is left at the exporters, by pool and lane.
+pub(super) struct Capacity<'a> {
+    limits: Limits,
+    left: HashMap<(&'a str, &'a str), u64>,
+}
+
+impl<'a> Capacity<'a> {
+    /// The free slots of each lane plus the prefetch. `slots` returns the number of jobs of a lane that a pool can run
+    /// at the same time; bulk jobs may occupy slots of the interactive lane too. A pool without an exporter has the
+    /// prefetch as its capacity.
+    pub(super) fn new(snapshot: &'a QueueSnapshot, limits: Limits, slots: impl Fn(&str, Lane) -> u64) -> Self {
+        let in_flight = |pool: &str, lane: &str| {
+            let view = snapshot.lane(pool, lane);
+            view.dispatched + view.running
+        };
+        let left = |pool: &str, name: &str| {
+            let lane = Lane::from_name(name);
+            let taken_by_bulk = match lane {
+                Lane::Interactive => in_flight(pool, Lane::Bulk.as_str()).min(slots(pool, Lane::Bulk)),
+                Lane::Bulk => 0,
+            };
+            (slots(pool, lane) + limits.prefetch).saturating_sub(in_flight(pool, name) + taken_by_bulk)
+        };
+        let left = snapshot.lanes().map(|(pool, lane, _)| ((pool, lane), left(pool, lane))).collect();
+        Self { limits, left }
+    }
+
+    /// Whether this export may be dispatched now: its lane has capacity, and its tenant and user are within their
+    /// limits.
+    pub(super) fn admits(&self, row: &WaitingExport) -> bool {
+        let left = self.left.get(&(row.pool.as_str(), row.lane.as_str())).copied().unwrap_or_default();
+        left > 0 && row.tenant_rank <= self.limits.tenant && row.user_rank <= self.limits.user
+    }
+
+    /// Subtracts a dispatched export.
+    pub(super) fn take(&mut self, row: &'a WaitingExport) {
+        if let Some(left) = self.left.get_mut(&(row.pool.as_str(), row.lane.as_str())) {
+            *left = left.saturating_sub(1);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use entity::dispatch_queue::LaneView;
+    use uuid::Uuid;
+
+    use super::*;
+
+    const LIMITS: Limits = Limits { tenant: 16, user: 8, prefetch: 1 };
+
+    fn waiting(lane: &str, lane_rank: i64, user_rank: i64, tenant_rank: i64) -> WaitingExport {
+        let (pool, tenant, user_id) = ("default".into(), "acme".into(), "alice".into());
+        WaitingExport {
+            id: Uuid::now_v7(),
+            pool,
+            lane: lane.into(),
+            tenant,
+            user_id,
+            user_rank,
+            tenant_rank,
+            lane_rank,
+        }
+    }
+
+    fn rows(lane: &str, count: i64) -> Vec<WaitingExport> {
+        (1..=count).map(|n| waiting(lane, n, n, n)).collect()
+    }
+
+    /// The lane ranks of the exports that are dispatched, with so many interactive and bulk `slots`.
+    fn dispatched(waiting: Vec<WaitingExport>, lanes: &[(&str, LaneView)], slots: (u64, u64)) -> Vec<i64> {
+        let snapshot = QueueSnapshot::new(waiting, lanes.iter().map(|(lane, view)| ("default", *lane, *view)));
+        let slots = |_: &str, lane| if lane == Lane::Bulk { slots.1 } else { slots.0 };
+        let mut capacity = Capacity::new(&snapshot, LIMITS, slots);
+        let mut ranks = Vec::new();
+        for row in &snapshot.waiting {
+            if capacity.admits(row) {
+                capacity.take(row);
+                ranks.push(row.lane_rank);
+            }
+        }
+        ranks
+    }
+
+    fn in_flight(dispatched: u64, running: u64) -> LaneView {
+        LaneView { dispatched, running, ..LaneView::default() }
+    }
+
+    #[test]
+    fn free_slots_and_one_prefetched_job_are_filled() {
+        assert_eq!(dispatched(rows("bulk", 9), &[], (5, 4)), [1, 2, 3, 4, 5]);
+        assert_eq!(dispatched(rows("bulk", 9), &[("bulk", in_flight(1, 2))], (5, 4)), [1, 2]);
+        assert_eq!(dispatched(rows("bulk", 9), &[("bulk", in_flight(1, 4))], (5, 4)), [0_i64; 0]);
+    }
+
+    #[test]
+    fn one_job_is_dispatched_before_an_exporter_starts() {
+        assert_eq!(dispatched(rows("bulk", 9), &[], (0, 0)), [1]);
+        assert_eq!(dispatched(rows("bulk", 9), &[("bulk", in_flight(1, 0))], (0, 0)), [0_i64; 0]);
+    }
+
+    #[test]
+    fn bulk_exports_never_take_the_slots_reserved_for_interactive_ones() {
+        let busy = [("bulk", in_flight(1, 4))];
+        assert_eq!(dispatched(rows("interactive", 9), &busy, (5, 4)), [1, 2]);
+        // Without bulk exports, interactive ones take all slots.
+        assert_eq!(dispatched(rows("interactive", 9), &[], (5, 4)), [1, 2, 3, 4, 5, 6]);
+    }
+
+    #[test]
+    fn exports_beyond_the_limit_of_a_user_or_tenant_are_skipped() {
+        let mixed = vec![
+            waiting("bulk", 1, 1, 1),
+            waiting("bulk", 2, 9, 2),
+            waiting("bulk", 3, 1, 17),
+            waiting("bulk", 4, 8, 16),
+        ];
+        assert_eq!(dispatched(mixed, &[], (9, 9)), [1, 4]);
+    }
+}

@@ -1,0 +1,50 @@
+//! Notifies owners of credit changes that no outcome reports: holds, daily grants, and adjustments by an operator.
+//!
+//! Each account counts its versions in the database, so a pending notification survives a crash.
+
+use std::time::Duration;
+
+use entity::ledger::{self, PendingNotification};
+use futures::{StreamExt, stream};
+use tracing::warn;
+
+use crate::{deps::Deps, error::NotifierError, settle::events};
+
+/// Accounts in one page.
+const BATCH: u64 = 500;
+/// Owners who are notified at the same time.
+const CONCURRENCY: usize = 16;
+/// The timeout of one page.
+const BATCH_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Publishes all pending notifications. A failed one does not delay the others.
+///
+/// # Errors
+/// When the database fails, or every notification of a page fails. The caller retries later.
+pub(super) async fn publish_pending(deps: &Deps) -> Result<(), NotifierError> {
+    let mut after = None;
+    loop {
+        let pending = ledger::pending_notifications(&deps.db, after.as_ref(), BATCH).await?;
+        let Some(last) = pending.last() else { return Ok(()) };
+        after = Some(last.owner.clone());
+        let count = pending.len();
+        let publishing = stream::iter(pending).map(|notification| publish(deps, notification));
+        let publishing = publishing.buffer_unordered(CONCURRENCY).collect::<Vec<_>>();
+        let published = tokio::time::timeout(BATCH_TIMEOUT, publishing).await;
+        let published = published.map_err(|_| NotifierError::Timeout("publishing credit notifications"))?;
+        let failed: Vec<_> = published.into_iter().filter_map(Result::err).collect();
+        metrics::counter!("sluice_notifier_credit_notifications_total").increment((count - failed.len()) as u64);
+        let all = failed.len() == count;
+        for e in failed {
+            if all {
+                return Err(e);
+            }
+            warn!(error = %e, "failed to publish a credit notification, retrying");
+        }
+    }
+}
+
+async fn publish(deps: &Deps, notification: PendingNotification) -> Result<(), NotifierError> {
+    events::account_changed(deps, &notification).await?;
+    Ok(ledger::mark_notified(&deps.db, &notification.owner, notification.version).await?)
+}

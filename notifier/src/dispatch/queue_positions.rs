@@ -1,0 +1,92 @@
+//! Publishes queue positions to the owners of waiting exports, as progress reports on core NATS, which may be lost.
+
+use std::{collections::HashMap, time::Duration};
+
+use entity::dispatch_queue::{QueuePosition, QueueSnapshot};
+use platform::{
+    bus::{Bus, BusError},
+    catalog::Catalog,
+};
+use protocol::{
+    envelope::{ProgressReport, TraceContext},
+    export::Progress,
+    id::{ExportId, Owner},
+    subject::{self, Lane},
+};
+use tokio::time::Instant;
+use tracing::debug;
+
+use crate::config::NotifierConfig;
+
+/// A remaining time is published again when it changed by more than one part in this many.
+const ETA_CHANGE_DIVISOR: u64 = 5;
+
+/// Publishes queue positions in rounds, and remembers the published ones.
+pub(super) struct QueuePositions {
+    interval: Duration,
+    max_per_round: usize,
+    published: HashMap<ExportId, QueuePosition>,
+    last_round: Option<Instant>,
+}
+
+impl QueuePositions {
+    pub(super) fn new(config: &NotifierConfig) -> Self {
+        Self {
+            interval: config.queue_position_interval.get(),
+            max_per_round: config.tuning.max_queue_notifications,
+            published: HashMap::new(),
+            last_round: None,
+        }
+    }
+
+    /// Whether the interval has passed since the last round.
+    pub(super) fn are_due(&self) -> bool {
+        self.last_round.is_none_or(|last| last.elapsed() >= self.interval)
+    }
+
+    /// Publishes the positions that changed, nearest to the front first, up to the limit of a round.
+    pub(super) async fn publish(&mut self, snapshot: &QueueSnapshot, catalog: &Catalog, bus: &Bus) {
+        self.last_round = Some(Instant::now());
+        let mut published = HashMap::with_capacity(snapshot.waiting.len());
+        let mut sent = 0;
+        for row in &snapshot.waiting {
+            let id = row.export_id();
+            let slots = catalog.slots(&row.pool, Lane::from_name(&row.lane));
+            let position = snapshot.position_of(id, &row.pool, &row.lane, slots);
+            let before = self.published.get(&id).copied();
+            let mut known = before;
+            if sent < self.max_per_round && before.is_none_or(|before| has_changed(before, position)) {
+                sent += 1;
+                match report(bus, &row.owner(), id, position).await {
+                    Ok(()) => known = Some(position),
+                    Err(e) => debug!(export.id = %id, error = %e, "failed to publish a queue position"),
+                }
+            }
+            known.map(|position| published.insert(id, position));
+        }
+        // Forgets the exports that no longer wait.
+        self.published = published;
+    }
+}
+
+/// Publishes position 0 to the owner of an export that is being dispatched. Rounds no longer cover this export, and the
+/// position in the reply to its submission may precede the end of the export ahead.
+pub(super) async fn publish_front(bus: &Bus, owner: &Owner, id: ExportId) {
+    if let Err(e) = report(bus, owner, id, QueuePosition { position: 0, eta_ms: None }).await {
+        debug!(export.id = %id, error = %e, "failed to publish a queue position");
+    }
+}
+
+fn has_changed(before: QueuePosition, now: QueuePosition) -> bool {
+    let eta_changed = match (before.eta_ms, now.eta_ms) {
+        (Some(before), Some(now)) => before.abs_diff(now) * ETA_CHANGE_DIVISOR > before,
+        (before, now) => before != now,
+    };
+    eta_changed || before.position != now.position
+}
+
+async fn report(bus: &Bus, owner: &Owner, id: ExportId, position: QueuePosition) -> Result<(), BusError> {
+    let progress = Progress { queue_position: Some(position.position), eta_ms: position.eta_ms, ..Progress::default() };
+    let trace = TraceContext::generate().traceparent();
+    bus.publish_lossy(subject::progress(owner, id), &trace, &ProgressReport { export_id: id, progress }).await
+}

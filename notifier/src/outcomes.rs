@@ -1,0 +1,276 @@
+//! Consumes outcomes of exporters and commands of gateways, until each is settled or dead-lettered.
+//!
+//! All notifiers share one durable consumer, and create it again whenever a pull fails. The consumer sets no server-side
+//! limit of deliveries, because a message beyond that limit would stay in the stream undelivered.
+//!
+//! An outcome is acknowledged last, after all its effects. An interrupted one is redelivered and settled again. A
+//! transient failure is retried without limit; only a permanent one makes a dead letter.
+
+use std::{future::Future, panic::AssertUnwindSafe, sync::Arc, time::Duration};
+
+use async_nats::jetstream::{
+    AckKind, Message,
+    consumer::{AckPolicy, PullConsumer, pull},
+};
+use futures::{FutureExt, StreamExt};
+use platform::{
+    backoff::{Backoff, Schedule},
+    bus::{self, Bus},
+    lifecycle::Lifecycle,
+    telemetry::traces,
+};
+use protocol::{
+    envelope::{Envelope, Outcome},
+    id::ExportId,
+    subject,
+};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tracing::{Instrument, Span, error, field::Empty, info, info_span, warn};
+use uuid::Uuid;
+
+use crate::{GROUP, config::NotifierConfig, dead_letters, error::NotifierError, settle::Settler};
+
+/// NATS redelivers an outcome after this time without an acknowledgement or a progress ack.
+const ACK_WAIT: Duration = Duration::from_secs(30);
+/// Time between two progress acks while an outcome is being settled.
+const PROGRESS_INTERVAL: Duration = Duration::from_secs(10);
+/// The timeout of settling, which includes deleting a large file from a slow store.
+const SETTLE_TIMEOUT: Duration = Duration::from_secs(300);
+/// The expiry of one pull request. A restarted server forgets a pull, so the consumer pulls again after this time.
+const PULL_EXPIRY: Duration = Duration::from_secs(5);
+/// The pauses after a failed pull, until pulling has worked for [`HEALTHY_AFTER`].
+const PULL_RETRY: Schedule = Schedule::new(Duration::from_millis(250), Duration::from_secs(10));
+const HEALTHY_AFTER: Duration = Duration::from_secs(30);
+/// The longest delay before a failed outcome is redelivered.
+const MAX_REDELIVERY_DELAY: Duration = Duration::from_secs(30);
+/// The delays before a failed outcome is redelivered.
+const REDELIVERY: Schedule = Schedule::new(Duration::from_secs(1), MAX_REDELIVERY_DELAY);
+
+/// The consumer of outcomes in one notifier.
+pub(crate) struct OutcomeConsumer {
+    bus: Bus,
+    settler: Arc<Settler>,
+    permits: Arc<Semaphore>,
+    max_attempts: i64,
+}
+
+impl OutcomeConsumer {
+    pub(crate) fn new(bus: Bus, settler: Arc<Settler>, config: &NotifierConfig) -> Self {
+        let permits = Arc::new(Semaphore::new(config.max_concurrent_outcomes));
+        Self { bus, settler, permits, max_attempts: config.tuning.max_outcome_attempts.into() }
+    }
+
+    /// Consumes outcomes until the soft stop, and finishes those already begun.
+    ///
+    /// # Errors
+    /// Never: it retries every failure.
+    pub(crate) async fn run(self: Arc<Self>, life: Lifecycle) -> Result<(), NotifierError> {
+        let mut backoff = Backoff::from(PULL_RETRY).reset_after(HEALTHY_AFTER);
+        loop {
+            backoff.begin_attempt();
+            let Err(e) = Arc::clone(&self).consume(&life).await else { return Ok(()) };
+            let pause = backoff.next_pause();
+            warn!(error = %e, pause_ms = pause.as_millis() as u64, "consuming outcomes failed, retrying");
+            tokio::select! {
+                () = life.soft().cancelled() => return Ok(()),
+                () = tokio::time::sleep(pause) => {}
+            }
+        }
+    }
+
+    /// Creates the consumer and pulls from it. Returns `Ok` at the soft stop.
+    async fn consume(self: Arc<Self>, life: &Lifecycle) -> Result<(), NotifierError> {
+        let config = pull::Config {
+            durable_name: Some(GROUP.to_owned()),
+            ack_policy: AckPolicy::Explicit,
+            ack_wait: ACK_WAIT,
+            max_deliver: -1,
+            ..pull::Config::default()
+        };
+        let consumer = self.bus.jetstream().create_consumer_on_stream(config, subject::STREAM_OUTCOMES).await;
+        let consumer = consumer.map_err(NotifierError::jetstream("create the consumer of outcomes"))?;
+        loop {
+            tokio::select! {
+                biased;
+                () = life.soft().cancelled() => return Ok(()),
+                // The semaphore is never closed.
+                permit = Arc::clone(&self.permits).acquire_owned() => {
+                    let Ok(permit) = permit else { return Ok(()) };
+                    Arc::clone(&self).pull(&consumer, permit, life).await?;
+                }
+            }
+        }
+    }
+
+    /// Pulls as many outcomes as there are permits. An outcome that waited in this process for a permit would receive
+    /// no progress acks, and NATS would redeliver it to another notifier.
+    async fn pull(
+        self: Arc<Self>,
+        consumer: &PullConsumer,
+        first: OwnedSemaphorePermit,
+        life: &Lifecycle,
+    ) -> Result<(), NotifierError> {
+        let mut permits = vec![first];
+        while let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned() {
+            permits.push(permit);
+        }
+        let pulling = consumer.batch().max_messages(permits.len()).expires(PULL_EXPIRY);
+        let mut messages = pulling.messages().await.map_err(NotifierError::jetstream("pull outcomes"))?;
+        while let Some(permit) = permits.pop() {
+            let next = tokio::select! {
+                biased;
+                () = life.soft().cancelled() => break,
+                next = messages.next() => next,
+            };
+            let Some(message) = next else { return Ok(()) };
+            let message = message.map_err(NotifierError::jetstream("pull outcomes"))?;
+            life.spawn(Arc::clone(&self).handle(message, permit));
+        }
+        // Return pulled messages at once, so that another notifier need not wait for the ack wait.
+        while let Some(Some(Ok(message))) = messages.next().now_or_never() {
+            respond(&message, AckKind::Nak(None)).await;
+        }
+        Ok(())
+    }
+
+    async fn handle(self: Arc<Self>, message: Message, permit: OwnedSemaphorePermit) {
+        let delivered = match message.info() {
+            Ok(info) => info.delivered,
+            Err(e) => return error!(error = %e, "ignored a message without delivery details"),
+        };
+        let outcome = match bus::open::<Outcome>(&message.payload) {
+            Ok(outcome) => outcome,
+            Err(e) => return self.dead_letter(&message, delivered, &format!("unreadable: {e}")).await,
+        };
+        // NATS permits gateways only the command subjects, which must not carry the outcome of an exporter.
+        if subject::is_outcome_command(&message.subject) && !outcome.body.result.is_command() {
+            return self.dead_letter(&message, delivered, "not a command, on a subject for commands").await;
+        }
+        self.process(&message, &outcome.body, delivered).instrument(span(&outcome, delivered)).await;
+        drop(permit);
+    }
+
+    /// Settles an outcome, then acknowledges, delays or dead-letters its message.
+    async fn process(&self, message: &Message, outcome: &Outcome, delivered: i64) {
+        let id = outcome.export_id;
+        match with_progress_acks(message, self.settle(outcome, delivered)).await {
+            Ok(()) => {
+                // A confirmed ack: a lost one would make the stream redeliver the outcome much later.
+                if let Err(e) = message.double_ack().await {
+                    warn!(export.id = %id, error = %e, "failed to acknowledge an outcome; it may be redelivered");
+                }
+            }
+            Err(e) if delivered >= self.max_attempts && !e.is_transient() => {
+                Span::current().record("otel.status_code", "ERROR");
+                self.dead_letter(message, delivered, &e.to_string()).await;
+            }
+            Err(e) => {
+                Span::current().record("otel.status_code", "ERROR");
+                let delay = redelivery_delay(delivered);
+                warn!(export.id = %id, error = %e, outcome.delivered = delivered, delay_ms = delay.as_millis() as u64, "failed to settle an outcome, retrying");
+                respond(message, AckKind::Nak(Some(delay))).await;
+            }
+        }
+    }
+
+    /// Settles an outcome and deletes the leftover objects. If the deletion fails, both are retried until the last
+    /// attempt leaves the objects to the sweep: a retry after the stream has forgotten the ids of the events would
+    /// publish them twice.
+    async fn settle(&self, outcome: &Outcome, delivered: i64) -> Result<(), NotifierError> {
+        let id = outcome.export_id;
+        let work = async {
+            let leftovers = self.settler.settle(outcome).await?;
+            match self.settler.delete_leftovers(id, leftovers).await {
+                Err(e) if delivered >= self.max_attempts => {
+                    warn!(export.id = %id, error = %e, "failed to delete leftover objects; the sweep deletes them");
+                    Ok(())
+                }
+                deleted => deleted.map(drop),
+            }
+        };
+        // An outcome that makes the settler panic must not be redelivered for ever.
+        let work = AssertUnwindSafe(tokio::time::timeout(SETTLE_TIMEOUT, work)).catch_unwind();
+        let done = work.await.map_err(|_| NotifierError::Panicked("settling an outcome"))?;
+        done.map_err(|_| NotifierError::Timeout("settling an outcome"))?
+    }
+
+    /// Moves a message, unchanged, from the work queue to the dead-letter stream.
+    async fn dead_letter(&self, message: &Message, delivered: i64, reason: &str) {
+        let id = export_of(&message.subject);
+        match dead_letters::store_outcome(&self.bus, id, message, delivered, reason).await {
+            Ok(()) => {
+                metrics::counter!("sluice_notifier_dead_letters_total").increment(1);
+                error!(export.id = %id, dead.reason = reason, outcome.delivered = delivered, "dead-lettered an outcome");
+                if let Err(e) = message.double_ack_with(AckKind::Term).await {
+                    warn!(export.id = %id, error = %e, "failed to remove a dead-lettered outcome from the queue");
+                }
+            }
+            Err(e) => {
+                error!(export.id = %id, error = %e, dead.reason = reason, "failed to dead-letter an outcome, retrying");
+                respond(message, AckKind::Nak(Some(MAX_REDELIVERY_DELAY))).await;
+            }
+        }
+    }
+}
+
+/// The span of one delivery of an outcome, in the trace of its publisher.
+fn span(outcome: &Envelope<Outcome>, delivered: i64) -> Span {
+    let span = info_span!(
+        parent: None,
+        "outcome.settle",
+        otel.kind = "consumer",
+        otel.status_code = Empty,
+        trace_id = Empty,
+        export.id = %outcome.body.export_id,
+        outcome.result = Empty,
+        outcome.applied = Empty,
+        outcome.delivered = delivered,
+        messaging.system = "nats",
+        messaging.operation.type = "process",
+        messaging.destination.name = subject::STREAM_OUTCOMES,
+        messaging.message.id = outcome.id,
+    );
+    traces::follow_text(&span, &outcome.traceparent);
+    span
+}
+
+/// Runs `work` and sends progress acks meanwhile, so that NATS does not redeliver the message.
+async fn with_progress_acks<T>(message: &Message, work: impl Future<Output = T>) -> T {
+    let mut work = std::pin::pin!(work);
+    loop {
+        tokio::select! {
+            done = &mut work => return done,
+            () = tokio::time::sleep(PROGRESS_INTERVAL) => respond(message, AckKind::Progress).await,
+        }
+    }
+}
+
+/// Sends an ack whose loss only delays the redelivery.
+async fn respond(message: &Message, kind: AckKind) {
+    if let Err(e) = message.ack_with(kind).await {
+        info!(error = %e, "failed to send an ack; NATS redelivers the outcome");
+    }
+}
+
+/// The delay after this many deliveries. The stream counts them, so the delay grows across restarts and notifiers.
+fn redelivery_delay(delivered: i64) -> Duration {
+    REDELIVERY.pause(u32::try_from(delivered - 1).unwrap_or_default())
+}
+
+/// The export id in a subject; the nil id if there is none.
+fn export_of(subject: &str) -> ExportId {
+    let last = subject.rsplit('.').next().unwrap_or_default();
+    last.parse().unwrap_or(ExportId(Uuid::nil()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_export_id_is_the_last_token_of_the_subject() {
+        let id = ExportId::generate();
+        assert_eq!(export_of(&subject::outcome(id)), id);
+        assert_eq!(export_of("sluice.v1.outcome.x"), ExportId(Uuid::nil()));
+    }
+}

@@ -1,0 +1,251 @@
+//! The scheduled job `backup`, and the backups that operators start by command.
+//!
+//! A backup by command is a run of the scheduled job: it takes the lease of the job and records its result in the row of
+//! the job. So the schedule knows every backup, wherever it was made, and a notifier without a destination still reports
+//! an overdue backup.
+
+use std::{sync::Arc, time::Duration};
+
+use ::backup::{BackupConfig, BackupError, Report, SettingsText, Source, create};
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+use entity::scheduled_job::{self, FinishedRun};
+use platform::config::DatabaseConfig;
+use sea_orm::TransactionTrait;
+use tokio::time::Instant;
+use tracing::warn;
+
+use super::{
+    job::{Job, Run},
+    recurrence::Recurrence,
+};
+use crate::{
+    deps::Deps,
+    error::NotifierError,
+    lease::{HeldLease, LeaseCandidate},
+};
+
+/// The name of the job, which names its row and labels its metrics.
+pub(crate) const NAME: &str = "backup";
+/// The lease of the job.
+const LEASE: &str = "job:backup";
+/// The duration of the lease of a backup by command.
+const COMMAND_LEASE_DURATION: Duration = Duration::from_secs(10);
+
+/// The settings of a notifier that makes backups.
+#[derive(Clone, Debug)]
+pub struct BackupSetup {
+    /// The `[backup]` settings.
+    pub config: BackupConfig,
+    /// The address of the database, for `pg_dump`.
+    pub database: DatabaseConfig,
+    /// The effective settings, which become a part of each backup.
+    pub settings: SettingsText,
+}
+
+/// The reason why a backup by command failed.
+#[derive(Debug, thiserror::Error)]
+pub enum BackupRunError {
+    /// Another process holds the lease of the job.
+    #[error("another backup is running; try again when it is done")]
+    Busy,
+    /// The lease was lost during the backup.
+    #[error("the backup was stopped: another process holds its lease now")]
+    LeaseLost,
+    /// The backup failed.
+    #[error(transparent)]
+    Backup(#[from] BackupError),
+    /// The schedule is invalid, or the row of the job can't be read or written.
+    #[error(transparent)]
+    Schedule(NotifierError),
+}
+
+impl From<NotifierError> for BackupRunError {
+    fn from(e: NotifierError) -> Self {
+        match e {
+            NotifierError::Fenced => Self::LeaseLost,
+            e => Self::Schedule(e),
+        }
+    }
+}
+
+impl From<entity::StoreError> for BackupRunError {
+    fn from(e: entity::StoreError) -> Self {
+        Self::Schedule(e.into())
+    }
+}
+
+impl From<sea_orm::DbErr> for BackupRunError {
+    fn from(e: sea_orm::DbErr) -> Self {
+        Self::Schedule(e.into())
+    }
+}
+
+/// The scheduled job.
+pub(crate) struct Backup {
+    source: Source,
+    recurrence: Recurrence,
+}
+
+impl Backup {
+    /// The job, if a destination is set.
+    ///
+    /// # Errors
+    /// [`NotifierError::Config`] for an invalid setting.
+    pub(crate) fn if_configured(deps: &Deps) -> Result<Option<Arc<dyn Job>>, NotifierError> {
+        let configured = deps.backup.as_deref().filter(|setup| !setup.config.destination.is_empty());
+        let Some(setup) = configured else { return Ok(None) };
+        setup.config.validate()?;
+        let recurrence = recurrence(&setup.config)?;
+        let source = Source {
+            config: setup.config.clone(),
+            db: deps.db.clone(),
+            database: setup.database.clone(),
+            bus: deps.bus.clone(),
+            store: deps.store.clone(),
+            clock: Arc::clone(&deps.clock),
+            settings: setup.settings.clone(),
+        };
+        Ok(Some(Arc::new(Self { source, recurrence })))
+    }
+}
+
+#[async_trait]
+impl Job for Backup {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn recurrence(&self) -> Recurrence {
+        self.recurrence.clone()
+    }
+
+    fn timeout(&self) -> Option<Duration> {
+        // the backup has its own timeout, whose error names the step
+        Some(self.source.config.timeout.get() * 2)
+    }
+
+    async fn run(&self, run: &Run<'_>) -> Result<String, NotifierError> {
+        tokio::select! {
+            biased;
+            created = create(&self.source) => Ok(summary(&created?)),
+            // an interrupted backup is useless; the next run starts from the beginning
+            () = run.stopping() => Err(NotifierError::Stopping),
+        }
+    }
+}
+
+/// Makes a backup as a run of the scheduled job, unless another backup is running. The row of the job holds the result
+/// and the next due time afterwards.
+///
+/// # Errors
+/// [`BackupRunError::Busy`] when another backup is running; when the schedule is invalid, the backup fails, or its result
+/// can't be recorded.
+pub async fn run_backup_job(source: &Source) -> Result<Report, BackupRunError> {
+    let recurrence = recurrence(&source.config)?;
+    let (lease, holder) = acquire_lease(source).await?;
+    let (began, clock) = (source.clock.now(), Instant::now());
+    // a new row is due now, so that a failed first backup is overdue soon
+    scheduled_job::ensure(&source.db, NAME, &recurrence.to_string(), began).await?;
+    let row = scheduled_job::find(&source.db, NAME).await?;
+    record_start(source, &lease, &holder, began).await?;
+
+    let created = lease.run_while_renewing(create(source)).await?;
+    let ended = source.clock.now();
+    let (due, requested) = row.map_or((began, None), |row| (row.due_at, row.requested_at));
+    let finished = FinishedRun {
+        ended_at: ended,
+        duration_ms: i64::try_from(clock.elapsed().as_millis()).unwrap_or(i64::MAX),
+        // a failed backup stays due
+        due_at: if created.is_ok() { recurrence.next_after_run(began, ended) } else { due },
+        // a request from a machine whose clock is ahead is answered too
+        requests_through: requested.map_or(began, |requested| requested.max(began)),
+        result: created.as_ref().map(summary).map_err(ToString::to_string),
+    };
+    let recorded = record_end(source, &lease, &finished).await;
+    lease.release().await;
+    match created {
+        Ok(report) => recorded.map(|()| report),
+        Err(failed) => {
+            if let Err(e) = recorded {
+                warn!(error = %e, "failed to record a failed backup");
+            }
+            Err(failed.into())
+        }
+    }
+}
+
+/// Makes a backup to a destination other than the configured one, unless another backup is running. It is not a run of
+/// the scheduled job, whose due time stays.
+///
+/// # Errors
+/// [`BackupRunError::Busy`] when another backup is running, or when the backup fails.
+pub async fn run_ad_hoc_backup(source: &Source) -> Result<Report, BackupRunError> {
+    let (lease, _) = acquire_lease(source).await?;
+    let created = lease.run_while_renewing(create(source)).await;
+    lease.release().await;
+    Ok(created??)
+}
+
+/// Acquires the lease of the job, and returns it with the name of its holder.
+async fn acquire_lease(source: &Source) -> Result<(HeldLease, String), BackupRunError> {
+    let holder = format!("command, {}", uuid::Uuid::new_v4().simple());
+    let (db, clock) = (source.db.clone(), source.clock.clone());
+    let mut candidate = LeaseCandidate::with_database(db, clock, LEASE, &holder, COMMAND_LEASE_DURATION);
+    // a dead holder is recognized after one lease duration
+    let give_up = Instant::now() + COMMAND_LEASE_DURATION * 2;
+    loop {
+        if let Some(lease) = candidate.try_acquire().await? {
+            return Ok((lease, holder));
+        }
+        if Instant::now() >= give_up {
+            return Err(BackupRunError::Busy);
+        }
+        tokio::time::sleep(COMMAND_LEASE_DURATION / 8).await;
+    }
+}
+
+async fn record_start(
+    source: &Source,
+    lease: &HeldLease,
+    holder: &str,
+    began: DateTime<Utc>,
+) -> Result<(), BackupRunError> {
+    let tx = source.db.begin().await?;
+    lease.fence(&tx).await?;
+    scheduled_job::record_start(&tx, NAME, holder, began).await?;
+    Ok(tx.commit().await?)
+}
+
+async fn record_end(source: &Source, lease: &HeldLease, finished: &FinishedRun) -> Result<(), BackupRunError> {
+    let tx = source.db.begin().await?;
+    lease.fence(&tx).await?;
+    scheduled_job::record_end(&tx, NAME, finished).await?;
+    Ok(tx.commit().await?)
+}
+
+/// The due times of backups.
+fn recurrence(config: &BackupConfig) -> Result<Recurrence, NotifierError> {
+    Recurrence::cron("backup.schedule", &config.schedule, config.time_zone)
+}
+
+/// One line about a backup, for operators who read the schedule.
+fn summary(report: &Report) -> String {
+    let (counts, pruned) = (&report.contents.counts, &report.pruned);
+    let mut summary = format!(
+        "{}: {} exports, {} ledger entries, {} files ({} new objects); {} old backups deleted",
+        report.manifest.id,
+        counts.exports,
+        counts.ledger_entries,
+        counts.files,
+        report.new_objects,
+        pruned.backups.len()
+    );
+    if !report.contents.lost_objects.is_empty() {
+        summary += &format!("; lost in the file store: {}", report.contents.lost_objects.join(", "));
+    }
+    if let Some(error) = &pruned.error {
+        summary += &format!("; failed to delete old backups: {error}");
+    }
+    summary
+}

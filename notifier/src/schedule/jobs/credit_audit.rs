@@ -1,0 +1,86 @@
+//! The job `credit-audit`: compares every account with the ledger.
+//!
+//! The audit changes nothing. A difference is a defect, which `sluice credits audit --rebuild` repairs once an operator
+//! has examined it. The run succeeds in either case; the row of the job holds the number of differences, so that every
+//! notifier publishes it, also after a restart.
+
+use async_trait::async_trait;
+use entity::ledger;
+use serde::{Deserialize, Serialize};
+use tracing::error;
+
+use crate::{
+    deps::Deps,
+    error::NotifierError,
+    schedule::{
+        job::{Job, Run},
+        recurrence::Recurrence,
+    },
+};
+
+/// The name of the job.
+pub(in crate::schedule) const NAME: &str = "credit-audit";
+/// Accounts that one run logs; `sluice credits audit` lists all.
+const MAX_LOGGED: usize = 20;
+
+/// The scheduled job.
+pub(in crate::schedule) struct CreditAudit {
+    pub(in crate::schedule) deps: Deps,
+    pub(in crate::schedule) recurrence: Recurrence,
+}
+
+/// The result of the last run, as saved in the row of the job.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(in crate::schedule) struct AuditState {
+    /// Accounts that differ from the ledger.
+    pub(in crate::schedule) mismatches: u64,
+}
+
+impl AuditState {
+    /// Parses the saved state; unreadable state counts as no differences.
+    pub(in crate::schedule) fn parse(state: Option<&str>) -> Self {
+        state.and_then(|state| serde_json::from_str(state).ok()).unwrap_or_default()
+    }
+}
+
+#[async_trait]
+impl Job for CreditAudit {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn recurrence(&self) -> Recurrence {
+        self.recurrence.clone()
+    }
+
+    async fn run(&self, run: &Run<'_>) -> Result<String, NotifierError> {
+        let findings = ledger::audit(&self.deps.db).await?;
+        for finding in findings.iter().take(MAX_LOGGED) {
+            error!(
+                account.tenant = %finding.tenant,
+                account.balance = finding.balance,
+                account.held = finding.held,
+                ledger.balance = finding.ledger_balance,
+                ledger.held = finding.ledger_held,
+                "an account differs from the ledger"
+            );
+        }
+        run.save_state(&AuditState { mismatches: findings.len() as u64 }).await?;
+        Ok(match findings.len() {
+            0 => "all accounts match the ledger".to_owned(),
+            count => format!("{count} accounts differ from the ledger: see `sluice credits audit`"),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn unreadable_state_counts_as_no_differences() {
+        assert_eq!(AuditState::parse(Some(r#"{"mismatches":3}"#)).mismatches, 3);
+        let parsed = [AuditState::parse(None), AuditState::parse(Some("{}")), AuditState::parse(Some("x"))];
+        assert_eq!(parsed, [AuditState::default(); 3]);
+    }
+}

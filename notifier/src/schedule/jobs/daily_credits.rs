@@ -1,0 +1,69 @@
+//! The job `daily-credits`: writes the daily grants of recently active accounts.
+//!
+//! The account and the calendar determine its daily grants, and every reader of an account accrues those that are
+//! missing. This job writes them for active accounts, so that their owners are notified at midnight. It runs set-based
+//! updates in batches of one short transaction each; accounts inactive for longer than `active_days` cost nothing.
+
+use async_trait::async_trait;
+use entity::ledger::{self, AccruedBatch};
+use protocol::{envelope::TraceContext, subject};
+use sea_orm::TransactionTrait;
+use tracing::debug;
+
+use crate::{
+    deps::Deps,
+    error::NotifierError,
+    schedule::{
+        job::{Job, Run},
+        recurrence::Recurrence,
+    },
+};
+
+/// The scheduled job.
+pub(in crate::schedule) struct DailyCredits {
+    pub(in crate::schedule) deps: Deps,
+    /// Accounts in one transaction.
+    pub(in crate::schedule) batch: u64,
+}
+
+#[async_trait]
+impl Job for DailyCredits {
+    fn name(&self) -> &'static str {
+        "daily-credits"
+    }
+
+    fn recurrence(&self) -> Recurrence {
+        Recurrence::midnight(&self.deps.credit_policy)
+    }
+
+    async fn run(&self, run: &Run<'_>) -> Result<String, NotifierError> {
+        let (policy, now) = (&self.deps.credit_policy, self.deps.clock.now());
+        let mut total = AccruedBatch::default();
+        for last_active_on in policy.active_dates(now) {
+            loop {
+                run.check_stop()?;
+                let tx = self.deps.db.begin().await?;
+                run.fence(&tx).await?;
+                let batch = ledger::accrue_batch(&tx, policy, now, last_active_on, self.batch).await?;
+                tx.commit().await?;
+                total.accounts += batch.accounts;
+                total.credits += batch.credits;
+                if batch.accounts < self.batch {
+                    break;
+                }
+            }
+        }
+        metrics::counter!("sluice_credits_granted_total").increment(total.credits.unsigned_abs());
+        metrics::counter!("sluice_credit_events_total", "kind" => "grant").increment(total.accounts);
+        if total.accounts > 0 {
+            // The leading dispatcher also publishes credit notifications; a lost hint delays them by one poll interval.
+            let hint = serde_json::json!({ "granted": total.credits });
+            let trace = TraceContext::generate().traceparent();
+            if let Err(e) = self.deps.bus.publish_lossy(subject::DELIVERY_SUBMITTED.into(), &trace, &hint).await {
+                debug!(error = %e, "failed to send a hint about daily grants");
+            }
+        }
+        let today = policy.local_date(now);
+        Ok(format!("{} credits for {} active accounts, through {today}", total.credits, total.accounts))
+    }
+}

@@ -1,0 +1,6 @@
+//! The scheduled jobs of a notifier, except the backup.
+
+pub(super) mod credit_audit;
+pub(super) mod daily_credits;
+pub(super) mod reconciler;
+pub(super) mod sweep;

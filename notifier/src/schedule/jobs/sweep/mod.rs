@@ -1,0 +1,117 @@
+//! The job `sweep`: deletes expired files, orphans and stale rows, every hour by default.
+//!
+//! Each step continues where the last run stopped, and a failed step does not prevent the others. Files are deleted by a
+//! command, as in [`super::reconciler`]: an interrupted sweep leaves commands that are settled later, and never a row
+//! whose owner was not notified.
+
+mod orphan_objects;
+mod segment_rows;
+mod tickets;
+
+use std::{sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use entity::{dispatch_queue, export, maintenance};
+use serde::{Deserialize, Serialize};
+use tracing::{debug, warn};
+use uuid::Uuid;
+
+use crate::{
+    config::NotifierConfig,
+    deps::Deps,
+    dispatch::jobs,
+    error::NotifierError,
+    schedule::{
+        job::{Job, Run},
+        recurrence::Recurrence,
+        steps::{StepCount, before, for_each_export, summary},
+    },
+    settle::commands,
+};
+
+/// The dispatch order forgets a tenant or user that was not dispatched for this time.
+const DISPATCH_MEMORY: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// The scheduled job.
+pub(in crate::schedule) struct Sweep {
+    pub(in crate::schedule) deps: Deps,
+    pub(in crate::schedule) config: Arc<NotifierConfig>,
+    pub(in crate::schedule) recurrence: Recurrence,
+}
+
+/// The position of the last run.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct Cursor {
+    /// The path of the last scanned object. None: the next run starts from the first object.
+    objects: Option<String>,
+}
+
+#[async_trait]
+impl Job for Sweep {
+    fn name(&self) -> &'static str {
+        "sweep"
+    }
+
+    fn recurrence(&self) -> Recurrence {
+        self.recurrence.clone()
+    }
+
+    async fn run(&self, run: &Run<'_>) -> Result<String, NotifierError> {
+        let steps = [
+            ("expired", self.expire_files(run).await),
+            ("republished jobs", self.republish_jobs(run).await),
+            ("orphaned objects", orphan_objects::delete(self, run).await),
+            ("orphaned segment rows", segment_rows::delete(self, run).await),
+            ("stale tickets", tickets::delete(self).await),
+        ];
+        let dispatched_before = before(self.deps.clock.now(), DISPATCH_MEMORY);
+        let rows = dispatch_queue::delete_before(&self.deps.db, dispatched_before).await?;
+        debug!(dispatch_turn.rows = rows, "deleted old rows of the dispatch order");
+        let mut counts = Vec::with_capacity(steps.len());
+        for (step, result) in steps {
+            let count = match result {
+                Ok(count) => count,
+                Err(e @ (NotifierError::Stopping | NotifierError::Fenced)) => return Err(e),
+                Err(e) => {
+                    warn!(job.step = step, error = %e, "a step of the sweep failed");
+                    StepCount { done: 0, failed: 1 }
+                }
+            };
+            counts.push((step, count));
+        }
+        summary(&counts)
+    }
+}
+
+impl Sweep {
+    /// Publishes a delete command for each file past its retention. The gateways refuse these files already.
+    async fn expire_files(&self, run: &Run<'_>) -> Result<StepCount, NotifierError> {
+        let (db, bus, now) = (&self.deps.db, &self.deps.bus, self.deps.clock.now());
+        let (mut count, mut after) = (StepCount::default(), Uuid::nil());
+        loop {
+            let rows = maintenance::past_retention(db, after, now, self.config.tuning.sweep_batch).await?;
+            let Some(last) = last_id(&rows) else { return Ok(count) };
+            after = last;
+            let step = for_each_export(run, "expired", rows, async |row| commands::publish_delete(bus, &row).await);
+            count.add(step.await?);
+        }
+    }
+
+    /// Publishes a new job for each stale export whose job is lost.
+    async fn republish_jobs(&self, run: &Run<'_>) -> Result<StepCount, NotifierError> {
+        let (db, bus) = (&self.deps.db, &self.deps.bus);
+        let stale_since = before(self.deps.clock.now(), self.config.stale_after.get());
+        let (mut count, mut after) = (StepCount::default(), Uuid::nil());
+        loop {
+            let rows = maintenance::stale(db, after, stale_since, self.config.tuning.sweep_batch).await?;
+            let Some(last) = last_id(&rows) else { return Ok(count) };
+            after = last;
+            let republish = async |row: export::Model| jobs::republish_if_lost(bus, &row).await;
+            count.add(for_each_export(run, "republished jobs", rows, republish).await?);
+        }
+    }
+}
+
+fn last_id(rows: &[export::Model]) -> Option<Uuid> {
+    rows.last().map(|row| row.id)
+}

@@ -1,0 +1,55 @@
+//! Deletes stale tickets from their bucket.
+//!
+//! The bucket expires its messages after a minute. A bucket that an operator or an older version created may not, and
+//! would keep every ticket ever issued.
+
+use async_nats::jetstream::stream::{RawMessageErrorKind, Stream};
+use chrono::{DateTime, TimeDelta, Utc};
+use protocol::subject;
+
+use super::Sweep;
+use crate::{
+    error::NotifierError,
+    schedule::steps::{self, StepCount},
+};
+
+/// The age from which a ticket is stale. A ticket is valid for 30 seconds; the rest allows for clock differences.
+const STALE_AFTER: TimeDelta = TimeDelta::minutes(10);
+
+/// Deletes stale tickets, used or unused.
+///
+/// # Errors
+/// When NATS fails.
+pub(super) async fn delete(sweep: &Sweep) -> Result<StepCount, NotifierError> {
+    let name = format!("KV_{}", subject::BUCKET_TICKETS);
+    let stream = sweep.deps.bus.jetstream().get_stream(name).await;
+    let stream = stream.map_err(NotifierError::jetstream("find the tickets"))?;
+    let stale_before = sweep.deps.clock.now() - STALE_AFTER;
+    let state = &stream.cached_info().state;
+    let (mut low, mut high) = (state.first_sequence, state.last_sequence + 1);
+    // A binary search for the first fresh message: the stream is ordered by time.
+    while low < high {
+        let middle = low + (high - low) / 2;
+        match stored_at(&stream, middle).await? {
+            Some(at) if at < stale_before => low = middle + 1,
+            _ => high = middle,
+        }
+    }
+    if low <= state.first_sequence {
+        return Ok(StepCount::default());
+    }
+    // Purges all messages before that sequence.
+    let purged = stream.purge().sequence(low).await.map_err(NotifierError::jetstream("delete tickets"))?;
+    steps::record("stale tickets", purged.purged);
+    Ok(StepCount { done: purged.purged, failed: 0 })
+}
+
+/// The time of the first message with this sequence or a later one. None: there is no such message.
+async fn stored_at(stream: &Stream, sequence: u64) -> Result<Option<DateTime<Utc>>, NotifierError> {
+    let all = format!("$KV.{}.>", subject::BUCKET_TICKETS);
+    match stream.get_first_raw_message_by_subject(&all, sequence).await {
+        Ok(message) => Ok(DateTime::from_timestamp(message.time.unix_timestamp(), 0)),
+        Err(e) if e.kind() == RawMessageErrorKind::NoMessageFound => Ok(None),
+        Err(e) => Err(NotifierError::JetStream { operation: "read tickets", detail: e.to_string() }),
+    }
+}

@@ -1,0 +1,71 @@
+//! Answers operators over NATS who list the scheduled jobs or start one.
+
+use std::sync::Arc;
+
+use entity::scheduled_job;
+use protocol::{
+    envelope::Envelope,
+    ops::{RunReply, RunRequest, ScheduleReply, ScheduleRequest, ScheduledJob},
+    problem::{FieldError, Problem, Slug},
+};
+use tokio::sync::Notify;
+use tracing::info;
+
+use crate::{
+    deps::Deps,
+    error::NotifierError,
+    requests::{Handler, enveloped},
+};
+
+/// Answers [`ScheduleRequest`]s.
+pub(super) struct ScheduleHandler {
+    pub(super) deps: Deps,
+}
+
+/// Answers [`RunRequest`]s, and wakes the schedule poller.
+pub(super) struct RunHandler {
+    pub(super) deps: Deps,
+    pub(super) poll: Arc<Notify>,
+}
+
+impl Handler for ScheduleHandler {
+    type Request = ScheduleRequest;
+    type Reply = Envelope<ScheduleReply>;
+
+    async fn handle(&self, _: ScheduleRequest) -> Result<Self::Reply, NotifierError> {
+        let jobs = scheduled_job::all(&self.deps.db).await?.into_iter().map(ScheduledJob::from).collect();
+        Ok(enveloped(ScheduleReply::Schedule { jobs }))
+    }
+
+    fn refuse(problem: Problem) -> Self::Reply {
+        enveloped(ScheduleReply::Refused { problem })
+    }
+}
+
+impl Handler for RunHandler {
+    type Request = RunRequest;
+    type Reply = Envelope<RunReply>;
+
+    async fn handle(&self, RunRequest { name }: RunRequest) -> Result<Self::Reply, NotifierError> {
+        if name.is_empty() {
+            let missing = FieldError::new("/name", "The name of a scheduled job is missing.");
+            return Ok(Self::refuse(Problem::invalid(Slug::InvalidRequest, vec![missing])));
+        }
+        let db = &self.deps.db;
+        scheduled_job::request(db, &name, self.deps.clock.now()).await?;
+        let Some(row) = scheduled_job::find(db, &name).await? else {
+            let names: Vec<_> = scheduled_job::all(db).await?.into_iter().map(|row| row.name).collect();
+            let detail = format!("There is no scheduled job of that name. There are: {}.", names.join(", "));
+            let unknown =
+                Problem { errors: vec![FieldError::new("/name", "unknown")], ..Problem::new(Slug::NotFound, detail) };
+            return Ok(Self::refuse(unknown));
+        };
+        info!(job.name = %name, "operator requested a run of a scheduled job");
+        self.poll.notify_one();
+        Ok(enveloped(RunReply::Requested { job: row.into() }))
+    }
+
+    fn refuse(problem: Problem) -> Self::Reply {
+        enveloped(RunReply::Refused { problem })
+    }
+}

@@ -1,0 +1,54 @@
+//! Publishes cancel and delete commands to the stream of outcomes, which delivers them until they are settled.
+
+use chrono::{DateTime, Utc};
+use entity::export;
+use platform::{bus::Bus, telemetry::traces};
+use protocol::{
+    envelope::{Envelope, Outcome, OutcomeResult},
+    subject,
+};
+
+use crate::{error::NotifierError, work_queue};
+
+/// Publishes the cancel command of an export whose owner requested it. False: no cancel was requested, or a message of
+/// this export is already being settled.
+///
+/// The stream deduplicates the command by the time of the request. Once the stream has forgotten that id, the command
+/// is published again, because it may be lost.
+///
+/// # Errors
+/// When the stream does not confirm the command.
+pub(crate) async fn publish_cancel(bus: &Bus, row: &export::Model) -> Result<bool, NotifierError> {
+    let Some(since) = row.cancel_requested_at else { return Ok(false) };
+    publish(bus, row, OutcomeResult::CancelRequested, "cancel", since).await
+}
+
+/// Publishes the command to delete the file of an export, on request of its owner or after its retention. Otherwise like
+/// [`publish_cancel`].
+///
+/// # Errors
+/// When the stream does not confirm the command.
+pub(crate) async fn publish_delete(bus: &Bus, row: &export::Model) -> Result<bool, NotifierError> {
+    let Some(since) = row.delete_requested_at.or(row.expires_at) else { return Ok(false) };
+    publish(bus, row, OutcomeResult::DeleteRequested, "expire", since).await
+}
+
+async fn publish(
+    bus: &Bus,
+    row: &export::Model,
+    result: OutcomeResult,
+    kind: &str,
+    since: DateTime<Utc>,
+) -> Result<bool, NotifierError> {
+    let id = row.export_id();
+    // A pending message may fail for hours; meanwhile a second command would be redundant.
+    for subject in [subject::outcome_command(id), subject::outcome(id)] {
+        if work_queue::has_message(bus, subject::STREAM_OUTCOMES, &subject).await? {
+            return Ok(false);
+        }
+    }
+    let message_id = format!("{id}:{kind}:{}", since.timestamp_millis());
+    let message = Envelope::new(message_id, traces::current_or(&row.traceparent), Outcome { export_id: id, result });
+    bus.publish_durable(subject::outcome_command(id), &message.id, &message).await?;
+    Ok(true)
+}

@@ -1,0 +1,20 @@
+//! Looks up messages in the work-queue streams.
+
+use async_nats::jetstream::stream::LastRawMessageErrorKind;
+use platform::bus::Bus;
+
+use crate::error::NotifierError;
+
+/// Whether a work queue holds a message of this subject, waiting or delivered and not yet acknowledged.
+///
+/// # Errors
+/// When the stream doesn't answer.
+pub(crate) async fn has_message(bus: &Bus, stream: &'static str, subject: &str) -> Result<bool, NotifierError> {
+    let queue = bus.jetstream().get_stream_no_info(stream).await;
+    let queue = queue.map_err(NotifierError::jetstream("find a work queue"))?;
+    match queue.get_last_raw_message_by_subject(subject).await {
+        Ok(_) => Ok(true),
+        Err(e) if e.kind() == LastRawMessageErrorKind::NoMessageFound => Ok(false),
+        Err(e) => Err(NotifierError::JetStream { operation: "read a work queue", detail: e.to_string() }),
+    }
+}
