@@ -263,7 +263,7 @@ fn every_alert_has_a_page_and_every_page_an_alert() {
         let page = format!("ops/runbooks/{name}.md");
         assert!(urls.contains(page.as_str()), "{name}");
         let text = std::fs::read_to_string(root().join(&page)).unwrap_or_else(|_| panic!("{page}"));
-        for part in [&format!("# {name}: "), "## What people feel", "## How to see it", "## What to do"] {
+        for part in [&format!("# {name}: "), "## Symptoms", "## Diagnosis", "## Actions"] {
             assert!(text.contains(part), "{page} lacks {part}");
         }
     }

@@ -74,7 +74,7 @@ pub(super) fn kubernetes_rules(context: &Context<'_>) -> Result<()> {
         return fs::write(&path, wanted).with_context(|| format!("{} can't be written", path.display()));
     }
     if files::text(&path)? != wanted {
-        bail!("{KUBERNETES_RULES} isn't what {RULES} says: {UPDATE}=1 cargo xtask lint-ops writes it anew")
+        bail!("{KUBERNETES_RULES} differs from {RULES}: {UPDATE}=1 cargo xtask lint-ops writes it again")
     }
     Ok(())
 }
@@ -88,7 +88,7 @@ fn wrapped(rules: &str) -> Result<String> {
         line => format!("  {line}\n"),
     });
     Ok(format!(
-        "# Made from {RULES}; `{UPDATE}=1 cargo xtask lint-ops` writes it anew.\n\
+        "# Generated from {RULES}; `{UPDATE}=1 cargo xtask lint-ops` writes it again.\n\
          apiVersion: monitoring.coreos.com/v1\nkind: PrometheusRule\nmetadata:\n  name: sluice\nspec:\n{}",
         indented.collect::<String>()
     ))
