@@ -4,9 +4,9 @@ export default defineConfig({
   test: {
     include: ["client/test/**/*.test.ts", "app/test/**/*.test.ts", "e2e/**/*.test.ts"],
     environment: "node",
-    // in which the sentences of the page are written, whatever the machine's own language is
+    // locale of the texts in the tests, whatever the machine's language
     env: { LC_ALL: "en_GB.UTF-8" },
-    // far more than any of it takes: a slow machine fails nothing
+    // far above the usual duration, so that slow machines pass
     testTimeout: 60_000,
     hookTimeout: 60_000,
     expect: { poll: { timeout: 30_000 } },

@@ -7,10 +7,10 @@ import { defineConfig, type Plugin } from "vite";
 
 const gateway = process.env.SLUICE_URL ?? "http://127.0.0.1:8080";
 
-/** The service worker has a fixed name: a browser looks for its newer version there. */
+/** The service worker needs a fixed name, because the browser checks that address for a newer version. */
 const SERVICE_WORKER = "saving-worker";
 
-/** Assets are compressed once, here, and not at each request. */
+/** Compresses assets at build time instead of at each request. */
 function compressed(): Plugin {
   return {
     name: "compressed",

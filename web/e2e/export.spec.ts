@@ -17,7 +17,7 @@ test.beforeAll(() => grant("alice", "acme", 20));
 
 const TIMESTAMP = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/;
 
-test("a click on Export ends with the whole, checked file on disk", async ({ page, request }) => {
+test("a click on Export ends with the complete, verified file on disk", async ({ page, request }) => {
   await signIn(page, "alice");
   const before = await balanceOf(page);
   await page.getByTestId("dataset-flights").click();
@@ -55,7 +55,7 @@ test("a click on Export ends with the whole, checked file on disk", async ({ pag
   expect((await savedBytes(await again)).equals(saved)).toBe(true);
 });
 
-test("two tabs of one person show the same exports, and the one that did not ask saves nothing", async ({
+test("two tabs of one user show the same exports, and only the tab that started one saves it", async ({
   page,
   context,
 }) => {
@@ -65,40 +65,40 @@ test("two tabs of one person show the same exports, and the one that did not ask
   await page.getByTestId("dataset-muscles").click();
   const row = await startExport(page);
   const id = (await row.getAttribute("data-export-id")) ?? "";
-  const twin = second.locator(`[data-export-id="${id}"]`);
-  await expectStatus(twin, "completed");
+  const rowInSecondTab = second.locator(`[data-export-id="${id}"]`);
+  await expectStatus(rowInSecondTab, "completed");
   await expectStatus(row, "completed");
   await expect(row.getByTestId("save-status")).toHaveAttribute("data-phase", "saved");
-  await expect(twin.getByTestId("save-status")).toHaveCount(0);
+  await expect(rowInSecondTab.getByTestId("save-status")).toHaveCount(0);
   await expect.poll(async () => (await balanceOf(second)) - (await balanceOf(page))).toBe(0);
 });
 
-test("people of other tenants see none of it", async ({ page, browser, request }) => {
+test("users of other tenants see none of the exports", async ({ page, browser, request }) => {
   await signIn(page, "alice");
-  const mine = page.getByTestId("export-row");
-  await expect(mine.first()).toBeVisible();
-  const id = await mine.first().getAttribute("data-export-id");
+  const ownRows = page.getByTestId("export-row");
+  await expect(ownRows.first()).toBeVisible();
+  const id = await ownRows.first().getAttribute("data-export-id");
 
   const answer = await request.get("/local/people");
   const { people } = (await answer.json()) as { people: { id: string; tenant: string }[] };
   const alice = people.find((person) => person.id === "alice");
-  const stranger = people.find((person) => person.tenant !== alice?.tenant);
-  expect(stranger, "a local person of another tenant").toBeDefined();
+  const otherUser = people.find((person) => person.tenant !== alice?.tenant);
+  expect(otherUser, "a local person of another tenant").toBeDefined();
 
   const other = await browser.newContext();
-  const theirs = await other.newPage();
-  await signIn(theirs, stranger?.id ?? "");
-  await expect(theirs.locator(`[data-export-id="${id}"]`)).toHaveCount(0);
-  await theirs.goto(`/exports/${id}`);
-  await expect(theirs.getByTestId("problem")).toHaveAttribute("data-slug", "not-found");
+  const otherPage = await other.newPage();
+  await signIn(otherPage, otherUser?.id ?? "");
+  await expect(otherPage.locator(`[data-export-id="${id}"]`)).toHaveCount(0);
+  await otherPage.goto(`/exports/${id}`);
+  await expect(otherPage.getByTestId("problem")).toHaveAttribute("data-slug", "not-found");
   await other.close();
 
-  const token = await tokenOf(request, stranger?.id ?? "");
+  const token = await tokenOf(request, otherUser?.id ?? "");
   const file = await request.get(`/v1/exports/${id}/file`, { headers: { authorization: `Bearer ${token}` } });
   expect(file.status()).toBe(404);
 });
 
-test("bad input is answered with a sentence that says what to do", async ({ page }) => {
+test("invalid input is answered with a sentence that says what to do", async ({ page }) => {
   await signIn(page, "alice");
   const before = await balanceOf(page);
   await page.getByTestId("dataset-flights").click();
@@ -111,7 +111,7 @@ test("bad input is answered with a sentence that says what to do", async ({ page
   await expect(problem).toContainText("Correct what is marked and try again.");
   expect(await balanceOf(page)).toBe(before);
 
-  // what the problem calls marked is marked, until it is changed
+  // the invalid value is marked until the user changes it
   const value = page.getByTestId("filter-value");
   await expect(value).toHaveAttribute("aria-invalid", "true");
   await value.fill("30");
@@ -129,7 +129,7 @@ test("bad input is answered with a sentence that says what to do", async ({ page
   expect(await balanceOf(page)).toBe(before);
 });
 
-test("a reload keeps the person signed in and the exports in place, and nothing in localStorage or the URL", async ({
+test("a reload keeps the user signed in and the exports listed, with no token in localStorage or the URL", async ({
   page,
 }) => {
   await signIn(page, "alice");

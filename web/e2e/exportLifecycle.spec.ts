@@ -13,8 +13,7 @@ import {
 import { testWithStack } from "./stackTest.js";
 import { ThrottledProxy } from "./throttledProxy.js";
 
-// What takes its time: exports that wait, that run, and that expire. One slot for large exports, and an exporter that stops
-// when a test wants it to.
+// Exports that wait, run and expire, on a stack with one slot for large exports and an exporter that a test can pause.
 
 const CATALOG = `
 [[dataset]]
@@ -31,27 +30,27 @@ files = "many-*.parquet"
 
 const test = testWithStack(() =>
   Stack.start({
-    name: "the stack of those who wait",
+    name: "lifecycle stack",
     env: {
       SLUICE_EXPORTER__SLOTS: "2",
       SLUICE_EXPORTER__BULK_SLOTS: "1",
-      // an exporter that stands still for a while keeps its work, and what it offers stays on offer
+      // a paused exporter keeps its leases, and its datasets stay offered
       SLUICE_EXPORTER__LEASE_MS: "240000",
       SLUICE_EXPORTER__ACK_WAIT_MS: "300000",
       SLUICE_EXPORTER__CATALOG_MS: "120000",
-      // only when a test wants it
+      // no scheduled run: a test starts the sweep
       SLUICE_NOTIFIER__SWEEP_CRON: "0 0 1 1 *",
     },
     catalog: CATALOG,
     files: { "brief.csv": "id,name\n1,a\n2,b\n" },
-    // so much that nobody comes too late to stop it
+    // large enough that a test can always stop the export before it completes
     flights: ["many-1.parquet", "many-2.parquet", "many-3.parquet", "many-4.parquet"],
   }),
 );
 test.beforeAll(({ stack }) => stack.grant("alice", "acme", 40));
 test.afterEach(({ stack }) => stack.resume("exporter"));
 
-/** Lets a person choose a file without the browser's dialog, which no test can press. */
+/** Replaces the browser's file dialog, which a test can't operate. */
 async function withPicker(page: Page): Promise<void> {
   await page.addInitScript(() => {
     const picker = async () =>
@@ -60,7 +59,7 @@ async function withPicker(page: Page): Promise<void> {
   });
 }
 
-test("who waits sees the place in the queue, and that it moves", async ({ page, stack }) => {
+test("a waiting export shows its queue position, and the position moves", async ({ page, stack }) => {
   await signIn(page, "alice");
   await page.getByTestId("dataset-many").click();
   const first = await startExport(page);
@@ -72,16 +71,16 @@ test("who waits sees the place in the queue, and that it moves", async ({ page, 
     await page.getByTestId("filter-value").fill(airport);
     rows.push(await startExport(page));
   }
-  const place = (index: number) => (rows[index] ?? first).getByTestId("export-status-line");
-  await expect(place(1)).toContainText("Next in the queue");
-  await expect(place(2)).toContainText("1 ahead of it in the queue");
-  await expect(place(3)).toContainText("2 ahead of it in the queue");
-  const asked: string[] = [];
-  page.on("request", (request) => request.url().includes("/v1/exports") && asked.push(request.url()));
+  const statusLine = (index: number) => (rows[index] ?? first).getByTestId("export-status-line");
+  await expect(statusLine(1)).toContainText("Next in the queue");
+  await expect(statusLine(2)).toContainText("1 export ahead in the queue");
+  await expect(statusLine(3)).toContainText("2 exports ahead in the queue");
+  const requests: string[] = [];
+  page.on("request", (request) => request.url().includes("/v1/exports") && requests.push(request.url()));
   await stack.rest("DELETE", `/v1/exports/${await idOf(rows[2] ?? first)}`);
-  await expect(place(3)).toContainText("1 ahead of it in the queue");
+  await expect(statusLine(3)).toContainText("1 export ahead in the queue");
   expect(
-    asked.filter((url) => !url.endsWith("/estimate")),
+    requests.filter((url) => !url.endsWith("/estimate")),
     "it was pushed",
   ).toEqual([]);
   await expectStatus(rows[2] ?? first, "canceled");
@@ -91,7 +90,7 @@ test("who waits sees the place in the queue, and that it moves", async ({ page, 
   }
 });
 
-test("a running export shows its progress and can be canceled, and its credit comes back", async ({
+test("a running export shows its progress and can be canceled, and its credit is returned", async ({
   page,
   stack,
 }) => {
@@ -109,7 +108,7 @@ test("a running export shows its progress and can be canceled, and its credit co
   await expect.poll(() => balanceOf(page)).toBe(before);
 });
 
-test("a second click on the same thing makes no second export, costs nothing, and says so", async ({
+test("a second click on the same export starts no second one, costs nothing, and says so", async ({
   page,
   stack,
 }) => {
@@ -129,20 +128,20 @@ test("a second click on the same thing makes no second export, costs nothing, an
   await expectStatus(row, "canceled");
 });
 
-test("a chosen file of a canceled export is gone, however much of it was there", async ({ page, stack }) => {
+test("the chosen file of a canceled export is removed, whatever was written", async ({ page, stack }) => {
   await withPicker(page);
   await signIn(page, "alice");
   await page.getByTestId("dataset-many").click();
   await page.getByTestId("save-location").selectOption("file");
   const row = await startExport(page);
   const id = await idOf(row);
-  const made = async () => {
+  const exportedBytes = async () => {
     const answer = await stack.rest("GET", `/v1/exports/${id}`);
     return ((await answer.json()) as { progress: { bytes: number } }).progress.bytes;
   };
-  await expect.poll(made, { timeout: 180_000, intervals: [100] }).toBeGreaterThan(80_000_000);
-  await stack.pause("exporter"); // else it may be whole before so much of it has come
-  await expectReceived(row, 36_000_000); // by then a part of it was committed
+  await expect.poll(exportedBytes, { timeout: 180_000, intervals: [100] }).toBeGreaterThan(80_000_000);
+  await stack.pause("exporter"); // otherwise the export may complete first
+  await expectReceived(row, 36_000_000); // more than the first commit
   await row.getByTestId("cancel-button").click();
   await expectStatus(row, "canceled");
   const size = () =>
@@ -154,7 +153,7 @@ test("a chosen file of a canceled export is gone, however much of it was there",
   await expect.poll(size).toBeUndefined();
 });
 
-test("a download of a finished export can be stopped, and leaves nothing", async ({ browser, stack }) => {
+test("the download of a completed export can be stopped, and leaves no file", async ({ browser, stack }) => {
   const gatewayProxy = await ThrottledProxy.start(stack.url);
   const context = await browser.newContext({ baseURL: gatewayProxy.url });
   const page = await context.newPage();
@@ -163,7 +162,7 @@ test("a download of a finished export can be stopped, and leaves nothing", async
   await signIn(page, "alice");
   const row = rowOf(page, id);
   await expectStatus(row, "completed");
-  gatewayProxy.pauseAfter(5_000_000); // else it may be whole by then
+  gatewayProxy.pauseAfter(5_000_000); // otherwise the file may be complete first
   await row.getByTestId("save-button").click();
   await expectReceived(row, 1);
   await row.getByTestId("stop-button").click();
@@ -171,7 +170,7 @@ test("a download of a finished export can be stopped, and leaves nothing", async
   await expect(row.getByTestId("save-button")).toBeEnabled();
   await expect(row.getByTestId("problem")).toHaveCount(0);
   gatewayProxy.release();
-  const left = () =>
+  const privateFiles = () =>
     page.evaluate(async () => {
       const folder = await (await navigator.storage.getDirectory()).getDirectoryHandle("saves");
       const names: string[] = [];
@@ -180,12 +179,12 @@ test("a download of a finished export can be stopped, and leaves nothing", async
       }
       return names;
     });
-  await expect.poll(left).toEqual([]);
+  await expect.poll(privateFiles).toEqual([]);
   await context.close();
   gatewayProxy.close();
 });
 
-test("a file whose time is over says so, also to who saves it before the news have come", async ({
+test("an expired file is reported as expired, also on a page that missed the event", async ({
   page,
   browser,
   stack,
@@ -196,9 +195,9 @@ test("a file whose time is over says so, also to who saves it before the news ha
   await expect(row.getByTestId("save-status")).toHaveAttribute("data-phase", "saved");
   const id = await idOf(row);
 
-  const late = await browser.newContext({ baseURL: stack.url });
-  const other = await late.newPage();
-  await other.routeWebSocket("**/v1/ws**", (socket) => {
+  const otherContext = await browser.newContext({ baseURL: stack.url });
+  const otherPage = await otherContext.newPage();
+  await otherPage.routeWebSocket("**/v1/ws**", (socket) => {
     const server = socket.connectToServer();
     server.onMessage((message) => {
       if (!String(message).includes('"export.expired"')) {
@@ -206,8 +205,8 @@ test("a file whose time is over says so, also to who saves it before the news ha
       }
     });
   });
-  await signIn(other, "alice");
-  await expectStatus(rowOf(other, id), "completed");
+  await signIn(otherPage, "alice");
+  await expectStatus(rowOf(otherPage, id), "completed");
 
   const status = async () => {
     stack.sluice(["schedule", "run", "sweep", "--wait"]);
@@ -216,11 +215,11 @@ test("a file whose time is over says so, also to who saves it before the news ha
   await expect.poll(status).toBe("expired");
   await expectStatus(row, "expired");
   await expect(row).toContainText("The file was deleted after its time");
-  await expect(row.getByTestId("again-button")).toBeVisible();
+  await expect(row.getByTestId("repeat-button")).toBeVisible();
 
-  await rowOf(other, id).getByTestId("save-button").click();
-  const problem = rowOf(other, id).getByTestId("problem");
+  await rowOf(otherPage, id).getByTestId("save-button").click();
+  const problem = rowOf(otherPage, id).getByTestId("problem");
   await expect(problem).toHaveAttribute("data-slug", "expired");
   await expect(problem).toContainText("Export it again to get a fresh one.");
-  await late.close();
+  await otherContext.close();
 });

@@ -15,25 +15,25 @@ import {
 } from "./pageActions.js";
 import { ThrottledProxy } from "./throttledProxy.js";
 
-// What goes wrong around the page: no network, no room, a newer version, a browser that forbids things.
+// Failures of the environment: no network, no disk space, a newer server, a browser that denies a feature.
 
 test.beforeAll(() => grant("dave", "globex", 40));
 
-/** An answer of the gateway as it is when something is wrong. */
+/** An answer of the gateway with a problem document. */
 function problem(slug: string, status: number) {
   const body = JSON.stringify({ type: `/problems/${slug}`, title: slug, status });
   return { status, contentType: "application/problem+json", body };
 }
 
-/** What this browser keeps of people: private files, and the journal's notes about them. */
-async function keptHere(page: Page): Promise<string[]> {
+/** Lists what this browser stores about users: private files and journal entries. */
+async function storedData(page: Page): Promise<string[]> {
   return page.evaluate(async () => {
-    const kept: string[] = [];
+    const stored: string[] = [];
     const folder = await (await navigator.storage.getDirectory()).getDirectoryHandle("saves", {
       create: true,
     });
     for await (const name of folder.keys()) {
-      kept.push(`file ${name}`);
+      stored.push(`file ${name}`);
     }
     const database = await new Promise<IDBDatabase>((resolve, reject) => {
       const request = indexedDB.open("sluice", 1);
@@ -46,11 +46,11 @@ async function keptHere(page: Page): Promise<string[]> {
       request.onerror = () => reject(request.error);
     });
     database.close();
-    return [...kept, ...ids.map((id) => `note ${id}`)];
+    return [...stored, ...ids.map((id) => `note ${id}`)];
   });
 }
 
-async function sealed(page: Page, id: string): Promise<string> {
+async function sealedDigest(page: Page, id: string): Promise<string> {
   const authorization = `Bearer ${await tokenOf(page.request, "dave")}`;
   const answer = await page.request.get(`/v1/exports/${id}`, { headers: { authorization } });
   return ((await answer.json()) as { file: { sha256: string } }).file.sha256;
@@ -62,21 +62,21 @@ async function signOut(page: Page): Promise<void> {
   await expect(page.getByTestId("sign-in-dave")).toBeVisible();
 }
 
-/** Runs in the worker: lets its private files hold no more than so many bytes. */
-function fillsUp(room: number): void {
+/** Runs in the worker: limits the size of its private files in bytes. */
+function limitPrivateFiles(maxBytes: number): void {
   type Write = (data: BufferSource, options?: { at?: number }) => number;
   const files = (self as unknown as { FileSystemSyncAccessHandle: { prototype: { write: Write } } })
     .FileSystemSyncAccessHandle.prototype;
   const { write } = files;
   files.write = function (data, options) {
-    if ((options?.at ?? 0) > room) {
+    if ((options?.at ?? 0) > maxBytes) {
       throw new DOMException("No space available for this operation", "QuotaExceededError");
     }
     return write.call(this, data, options);
   };
 }
 
-test("without a network a click is told at once, and nothing runs or is paid for when it is back", async ({
+test("without a network a click fails at once, and no export is started or charged later", async ({
   page,
   context,
 }) => {
@@ -89,13 +89,16 @@ test("without a network a click is told at once, and nothing runs or is paid for
   await page.getByTestId("export-button").click();
   await expect(formProblem(page)).toContainText("The server can't be reached");
   await expect(page.getByTestId("export-button")).toBeEnabled();
-  const asked: string[] = [];
-  page.on("request", (request) => request.method() === "POST" && asked.push(new URL(request.url()).pathname));
+  const requests: string[] = [];
+  page.on(
+    "request",
+    (request) => request.method() === "POST" && requests.push(new URL(request.url()).pathname),
+  );
   await context.setOffline(false);
   await expectLive(page);
   await page.getByTestId("history-link").click();
   await expect(page.getByTestId("history-count")).toBeVisible();
-  expect(asked.filter((path) => path === "/v1/exports")).toEqual([]);
+  expect(requests.filter((path) => path === "/v1/exports")).toEqual([]);
   await page.goto("/");
   await expectLive(page);
   await expect(page.getByTestId("export-button")).toBeVisible();
@@ -104,18 +107,18 @@ test("without a network a click is told at once, and nothing runs or is paid for
   expect(await balanceOf(page)).toBe(balance);
 });
 
-test("a token that comes after signing out does not bring the person back", async ({ page }) => {
+test("a token that arrives after the sign-out does not sign the user in again", async ({ page }) => {
   await signIn(page, "dave");
-  await page.goto("about:blank"); // the page of before asks for nothing any more
+  await page.goto("about:blank"); // the closed page sends no further requests
   await page.route("**/v1/credits", (route) => route.fulfill(problem("unauthorized", 401)));
   let release = () => {};
-  const held = new Promise<void>((resolve) => {
+  const released = new Promise<void>((resolve) => {
     release = resolve;
   });
   let renewals = 0;
   await page.route("**/local/sign-in", async (route) => {
     renewals += 1;
-    await held;
+    await released;
     await route.continue();
   });
   await page.goto("/");
@@ -124,13 +127,13 @@ test("a token that comes after signing out does not bring the person back", asyn
   const renewed = page.waitForResponse("**/local/sign-in");
   release();
   await (await renewed).finished();
-  // what the page makes of the answer is done within the next task
+  // the page handles the answer within the next task
   await page.evaluate(() => new Promise((resolve) => setTimeout(resolve)));
   await expect(page.getByTestId("account-menu")).toHaveCount(0);
   expect(await page.evaluate(() => Object.keys(sessionStorage))).toEqual([]);
 });
 
-test("signing out reaches the person's other tabs, and nobody else's", async ({ browser, baseURL }) => {
+test("signing out reaches the user's other tabs, and no other user's", async ({ browser, baseURL }) => {
   const gatewayProxy = await ThrottledProxy.start(baseURL ?? "");
   const context = await browser.newContext({ baseURL: gatewayProxy.url });
   const [page, second, other] = [await context.newPage(), await context.newPage(), await context.newPage()];
@@ -139,18 +142,18 @@ test("signing out reaches the person's other tabs, and nobody else's", async ({ 
   await signIn(other, "carol");
   await second.getByTestId("dataset-flights").click();
   await expectListed(second);
-  gatewayProxy.pauseAfter(5_000_000); // else it may be whole by then
+  gatewayProxy.pauseAfter(5_000_000); // otherwise the file may be complete first
   await expectReceived(await startExport(second), 1_000_000);
-  gatewayProxy.release(); // most of it is still to come
+  gatewayProxy.release(); // most of the file is still missing
   await signOut(page);
   await expect(second.getByTestId("sign-in-dave")).toBeVisible();
   await expect(other.getByTestId("account-menu")).toBeVisible();
-  await expect.poll(() => keptHere(page)).toEqual([]); // nor does what the other tab was just writing stay
+  await expect.poll(() => storedData(page)).toEqual([]); // the file that the other tab was writing is removed too
   await context.close();
   gatewayProxy.close();
 });
 
-test("signing out while the server is away leaves nothing of the person either", async ({
+test("signing out while the server is unavailable leaves nothing of the user either", async ({
   page,
   context,
 }) => {
@@ -158,14 +161,14 @@ test("signing out while the server is away leaves nothing of the person either",
   await page.getByTestId("dataset-muscles").click();
   const row = await startExport(page);
   await expect(row.getByTestId("save-status")).toHaveAttribute("data-phase", "saved");
-  expect(await keptHere(page)).toHaveLength(2);
+  expect(await storedData(page)).toHaveLength(2);
   await context.route("**/v1/**", (route) => route.abort());
   await page.reload();
   await signOut(page);
-  await expect.poll(() => keptHere(page)).toEqual([]);
+  await expect.poll(() => storedData(page)).toEqual([]);
 });
 
-test("addresses that nothing can be made of are answered with a sentence", async ({ page }) => {
+test("invalid addresses are answered with a sentence", async ({ page }) => {
   await signIn(page, "dave", "/datasets/100%25");
   await expect(page.getByTestId("problem")).toContainText("There is no dataset called “100%”");
   await page.goto("/datasets/%E0%A4%A");
@@ -174,9 +177,9 @@ test("addresses that nothing can be made of are answered with a sentence", async
   await expect(page.getByRole("heading", { level: 1 })).toHaveText("There is nothing at this address");
 });
 
-test("a page that fails itself says so and can be reloaded", async ({ page }) => {
+test("a page that fails to render says so and can be reloaded", async ({ page }) => {
   await page.route("**/v1/credits", (route) =>
-    route.fulfill({ json: { balance: 1, held: 0, entries: null } }),
+    route.fulfill({ json: { balance: 1, released: 0, entries: null } }),
   );
   await signIn(page, "dave");
   await page.getByTestId("credits-open").click();
@@ -186,7 +189,7 @@ test("a page that fails itself says so and can be reloaded", async ({ page }) =>
   await expectLive(page);
 });
 
-test("where only a service worker may notify, it does, and the connection stays", async ({
+test("where only a service worker may notify, it does, and the connection stays open", async ({
   page,
   context,
 }) => {
@@ -211,19 +214,20 @@ test("where only a service worker may notify, it does, and the connection stays"
   await page.getByTestId("dataset-muscles").click();
   await page.evaluate(() => Object.defineProperty(document, "hidden", { value: true, configurable: true }));
   const row = await startExport(page);
-  const notices = () =>
+  const notifications = () =>
     page.evaluate(async () => {
       const registration = await navigator.serviceWorker.getRegistration("/saving/");
       return (await registration?.getNotifications())?.map(({ title }) => title);
     });
-  await expect.poll(notices).toEqual([expect.stringMatching(/^muscles.*Completed$/)]);
+  await expect.poll(notifications).toEqual([expect.stringMatching(/^muscles.*Completed$/)]);
   await expectStatus(row, "completed");
   await expectLive(page);
-  await expect(row.getByTestId("save-status")).toHaveAttribute("data-phase", "saved"); // its worker has had its own by now
-  await expect.poll(() => sockets).toBe(2); // one of the page, one of its worker, and none opened anew
+  await expect(row.getByTestId("save-status")).toHaveAttribute("data-phase", "saved");
+  // by then the worker has opened its own socket
+  await expect.poll(() => sockets).toBe(2); // one of the page, one of the worker, no reconnect
 });
 
-test("a person who has forbidden notifications is told where to allow them", async ({ page }) => {
+test("a user who has denied notifications is told where to allow them", async ({ page }) => {
   await page.addInitScript(() => {
     Object.assign(window, { Notification: { permission: "denied" } });
   });
@@ -233,16 +237,19 @@ test("a person who has forbidden notifications is told where to allow them", asy
   await expect(page.getByTestId("notify-switch")).toBeDisabled();
 });
 
-test("where private files run out of room, a download of the browser takes the file", async ({
+test("when private files have no space left, a browser download saves the file", async ({
   page,
   context,
 }) => {
-  // disks of test machines can't be filled: from some byte on, writing fails as browsers say that it does
+  // a test can't fill the disk: writes beyond a limit fail with the error of a full disk
   await context.route("**/assets/worker-*.js", async (route) => {
     const script = await (await route.fetch()).text();
-    await route.fulfill({ contentType: "text/javascript", body: `(${fillsUp})(3_000_000);\n${script}` });
+    await route.fulfill({
+      contentType: "text/javascript",
+      body: `(${limitPrivateFiles})(3_000_000);\n${script}`,
+    });
   });
-  // without an estimate nobody knows beforehand that it will not fit
+  // without an estimate the page does not know the size beforehand
   await page.route("**/v1/exports/estimate", (route) => route.fulfill(problem("unavailable", 503)));
   await signIn(page, "dave");
   await page.getByTestId("dataset-flights").click();
@@ -251,8 +258,8 @@ test("where private files run out of room, a download of the browser takes the f
   const download = await downloading;
   await expect(row.getByTestId("save-status")).toHaveAttribute("data-method", "stream");
   await expectStatus(row, "completed");
-  expect(await savedDigest(download)).toBe(await sealed(page, await idOf(row)));
-  await expect.poll(() => keptHere(page)).toEqual([]);
+  expect(await savedDigest(download)).toBe(await sealedDigest(page, await idOf(row)));
+  await expect.poll(() => storedData(page)).toEqual([]);
 });
 
 test("a page that is older than the server says that it must be reloaded", async ({ page, context }) => {
@@ -265,10 +272,10 @@ test("a page that is older than the server says that it must be reloaded", async
   await context.unroute("**/assets/worker-*");
   const downloading = page.waitForEvent("download");
   await page.getByRole("button", { name: "Reload the page" }).click();
-  await downloading; // what was asked for is saved then, as the sentence says
+  await downloading; // the file is saved after the reload, as the text says
 });
 
-test("where the browser forbids databases, files are saved all the same", async ({ page }) => {
+test("when the browser denies databases, files are still saved", async ({ page }) => {
   await page.addInitScript(() => {
     IDBFactory.prototype.open = () => {
       throw new DOMException("no mutations are allowed here", "InvalidStateError");
@@ -278,6 +285,6 @@ test("where the browser forbids databases, files are saved all the same", async 
   await page.getByTestId("dataset-muscles").click();
   const downloading = page.waitForEvent("download");
   const row = await startExport(page);
-  expect(await savedDigest(await downloading)).toBe(await sealed(page, await idOf(row)));
+  expect(await savedDigest(await downloading)).toBe(await sealedDigest(page, await idOf(row)));
   await expect(row.getByTestId("save-status")).toHaveAttribute("data-method", "stream");
 });

@@ -4,19 +4,19 @@ import { monitorHeaps } from "./heapMonitor.js";
 import { expectStatus, idOf, savedDigest, signIn, startExport } from "./pageActions.js";
 import { testWithStack } from "./stackTest.js";
 
-// On `cargo xtask test --full` alone: a file of more than 1 GB.
+// Runs only with `cargo xtask test --full`: a file of more than 1 GB.
 
 const test = testWithStack(() =>
-  Stack.start({ name: "the heavy stack", datasets: process.env.SLUICE_HEAVY_DATASETS ?? "" }),
+  Stack.start({ name: "large file stack", datasets: process.env.SLUICE_HEAVY_DATASETS ?? "" }),
 );
 
-/** The most that the heap of the page, and that of its worker, may be, bytes. */
+/** Maximum heap of the page and of its worker, in bytes. */
 const HEAP = 100_000_000;
 
-/** The longest that one task may keep the page from answering, milliseconds. */
+/** Maximum duration of one task of the page, in milliseconds. */
 const LONG_TASK_MS = 200;
 
-test("1 GB is saved with a small heap, and the page answers all the while", async ({ page, stack }) => {
+test("1 GB is saved with a small heap, and the page stays responsive", async ({ page, stack }) => {
   test.setTimeout(900_000);
   await page.addInitScript(() => {
     const tasks: number[] = [];
@@ -28,7 +28,7 @@ test("1 GB is saved with a small heap, and the page answers all the while", asyn
   await signIn(page, "alice");
   await page.getByTestId("dataset-lineitem").click();
   await page.evaluate(() => {
-    (window as unknown as { longTasks: number[] }).longTasks.length = 0; // what the start of the page took is no part
+    (window as unknown as { longTasks: number[] }).longTasks.length = 0; // excludes the page's start
   });
   const watched = await monitorHeaps(page);
   const downloading = page.waitForEvent("download", { timeout: 800_000 });
@@ -48,7 +48,7 @@ test("1 GB is saved with a small heap, and the page answers all the while", asyn
   const summary = { bytes: item.file.size, heaps: Object.fromEntries(heaps), longTasks };
   await test.info().attach("measured", { body: JSON.stringify(summary) });
   process.stdout.write(`  measured: ${JSON.stringify(summary)}\n`);
-  // the bytes go through the worker: it counts as much as the page
+  // the bytes go through the worker, so its heap counts as well
   const names = [...heaps.keys()].sort();
   expect(names).toEqual([expect.stringMatching(/^\/assets\/worker-.*\.js$/), "page"]);
   for (const [name, { top, samples }] of heaps) {

@@ -3,7 +3,7 @@ import { Stack } from "../stack/stack.js";
 import { addFilter, signIn } from "./pageActions.js";
 import { testWithStack } from "./stackTest.js";
 
-/** One column of every type that the form knows. */
+/** One column of every type that the form supports. */
 const CATALOG = `
 [[dataset]]
 name = "types"
@@ -15,7 +15,7 @@ ${["string", "int", "float", "decimal", "bool", "date", "datetime", "time"]
 
 const test = testWithStack(() =>
   Stack.start({
-    name: "the stack of the layout",
+    name: "layout stack",
     catalog: CATALOG,
     files: {
       "types.csv":
@@ -32,7 +32,7 @@ for (const width of [320, 390]) {
   test.describe(`on a phone of ${width} points`, () => {
     test.use({ viewport: { width, height: 844 }, hasTouch: true });
 
-    test("nothing scrolls sideways, whatever is filtered by", async ({ page }) => {
+    test("nothing scrolls sideways, with any filter", async ({ page }) => {
       await page.goto("/");
       await expect(page.getByTestId("sign-in-alice")).toBeVisible();
       expect(await scrollsSideways(page)).toBe(false);
@@ -57,7 +57,7 @@ for (const width of [320, 390]) {
         }
       }
       expect(tried).toBeGreaterThan(60);
-      await page.getByTestId("theme").click(); // what a wide screen has, a phone has too
+      await page.getByTestId("theme").click(); // every control of the wide layout exists on a phone too
       await page.getByTestId("history-link").click();
       await expect(page.getByTestId("history-count")).toBeVisible();
       expect(await scrollsSideways(page)).toBe(false);

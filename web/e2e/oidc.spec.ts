@@ -9,20 +9,20 @@ import { Stack } from "../stack/stack.js";
 import { expectLive } from "./pageActions.js";
 import { testWithStack } from "./stackTest.js";
 
-/** An issuer that signs everybody in as dora, and a Sluice that believes it. */
+/** An issuer that signs every user in as dora, and a Sluice that trusts it. */
 const issuer = new OAuth2Server();
-let made = 0;
+let tokenCount = 0;
 const test = testWithStack(async () => {
   await issuer.issuer.keys.generate("RS256");
   await issuer.start(0, "127.0.0.1");
   issuer.service.on("beforeTokenSigning", (token: MutableToken) => {
-    made += 1; // no two tokens are the same text, also those of one second
-    const jti = String(made);
+    tokenCount += 1; // tokens differ even within one second
+    const jti = String(tokenCount);
     Object.assign(token.payload, { jti, sub: "dora", aud: "sluice", tenant: "initech", scope: "export:*" });
   });
   const url = issuer.issuer.url ?? "";
   return Stack.start({
-    name: "the stack with an issuer",
+    name: "issuer stack",
     env: {
       SLUICE_GATEWAY__IDENTITY__ISSUER: url,
       SLUICE_GATEWAY__IDENTITY__JWKS_URL: `${url}/jwks`,
@@ -42,16 +42,16 @@ async function signInAtIssuer(page: Page): Promise<void> {
   await expectLive(page);
 }
 
-/** The page is opened again, and its first question for the credits is answered as if the token had ended. */
-async function comeBackLate(page: Page): Promise<void> {
-  await page.goto("about:blank"); // nothing that the page of before still asks for takes that answer
+/** Opens the page again and answers its first request for the credits as if the token had expired. */
+async function reopenWithExpiredToken(page: Page): Promise<void> {
+  await page.goto("about:blank"); // a pending request of the previous page must not take that answer
   const body = JSON.stringify({ type: "/problems/unauthorized", title: "ended", status: 401 });
   const answer = { status: 401, contentType: "application/problem+json", body };
   await page.route("**/v1/credits", (route) => route.fulfill(answer), { times: 1 });
-  await page.goto("/"); // asks for the credits, and so for a newer token
+  await page.goto("/"); // requests the credits, and therefore a newer token
 }
 
-test("a person signs in at the issuer, by a code with PKCE, and comes back to where they wanted to be", async ({
+test("a user signs in at the issuer with a code and PKCE, and returns to the requested page", async ({
   page,
   stack,
 }) => {
@@ -80,15 +80,15 @@ test("a person signs in at the issuer, by a code with PKCE, and comes back to wh
   expect(await page.evaluate(() => JSON.stringify({ ...localStorage }))).not.toContain("eyJ");
 });
 
-test("the issuer is told what it wants to hear besides, and the page may talk to all of its origins", async ({
+test("the issuer gets its additional parameters, and the page may connect to all of its origins", async ({
   page,
 }) => {
-  const told: (string | null | undefined)[] = [];
+  const audiences: (string | null | undefined)[] = [];
   page.on("request", (request) => {
     if (request.url().startsWith(`${issuer.issuer.url}/authorize`)) {
-      told.push(new URL(request.url()).searchParams.get("audience"));
+      audiences.push(new URL(request.url()).searchParams.get("audience"));
     } else if (request.url().startsWith(`${issuer.issuer.url}/token`)) {
-      told.push(new URLSearchParams(request.postData() ?? "").get("audience"));
+      audiences.push(new URLSearchParams(request.postData() ?? "").get("audience"));
     }
   });
   const served = await page.goto("/");
@@ -96,20 +96,20 @@ test("the issuer is told what it wants to hear besides, and the page may talk to
   expect(policy).toContain(`connect-src 'self' ${issuer.issuer.url} https://tokens.example.com`);
   await page.getByTestId("sign-in-issuer").click();
   await expectLive(page);
-  expect(told).toEqual(["https://exports.example.com", "https://exports.example.com"]);
-  await comeBackLate(page);
-  await expect.poll(() => told.length).toBe(3);
-  expect(told[2]).toBe("https://exports.example.com");
+  expect(audiences).toEqual(["https://exports.example.com", "https://exports.example.com"]);
+  await reopenWithExpiredToken(page);
+  await expect.poll(() => audiences.length).toBe(3);
+  expect(audiences[2]).toBe("https://exports.example.com");
 });
 
-test("an answer that the issuer did not give to this tab is refused with a sentence", async ({ page }) => {
+test("a forged answer of the issuer is rejected with a sentence", async ({ page }) => {
   await page.goto("/signed-in?code=forged&state=forged");
   const problem = page.getByTestId("problem");
   await expect(problem).toHaveAttribute("data-slug", "unauthorized");
   await expect(page.getByTestId("sign-in-issuer")).toBeVisible();
 });
 
-test("a session that the issuer renews goes on, and one that it ends says so", async ({ page }) => {
+test("a session that the issuer refreshes continues, and one that it ends says so", async ({ page }) => {
   await signInAtIssuer(page);
   let refused = false;
   let asked = 0;
@@ -123,13 +123,13 @@ test("a session that the issuer renews goes on, and one that it ends says so", a
     }
   };
   issuer.service.on("beforeResponse", answer);
-  await comeBackLate(page);
+  await reopenWithExpiredToken(page);
   await expect.poll(() => asked).toBe(1);
   await expectLive(page);
   await expect(page.getByTestId("credit-balance")).toBeVisible();
 
   refused = true;
-  await comeBackLate(page);
+  await reopenWithExpiredToken(page);
   await expect(page.getByTestId("sign-in-issuer")).toBeVisible();
   await expect(page.getByText("Your session has ended.")).toBeVisible();
   issuer.service.off("beforeResponse", answer);

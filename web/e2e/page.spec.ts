@@ -17,7 +17,7 @@ import {
 
 test.beforeAll(() => grant("carol", "globex", 20));
 
-/** Nothing that axe calls serious or worse, on the page as it stands. */
+/** Expects no violation that axe rates serious or critical. */
 async function expectAccessible(page: Page, what: string): Promise<void> {
   const { violations } = await new AxeBuilder({ page }).analyze();
   const serious = violations
@@ -26,7 +26,7 @@ async function expectAccessible(page: Page, what: string): Promise<void> {
   expect(serious, what).toEqual([]);
 }
 
-/** Ends an export of carol's: the same would be joined by the next test, and its news would come there. */
+/** Ends an export of carol: the next test would otherwise join it, or receive its events. */
 async function end(request: APIRequestContext, id: string): Promise<void> {
   const headers = { authorization: `Bearer ${await tokenOf(request, "carol")}` };
   await request.delete(`/v1/exports/${id}`, { headers });
@@ -49,7 +49,7 @@ for (const colorScheme of ["light", "dark"] as const) {
     await expect(formProblem(page)).toBeVisible();
     await expectAccessible(page, "form with a problem");
     await page.getByRole("button", { name: "Remove this filter" }).click();
-    await page.getByTestId("format").selectOption("xlsx"); // which takes its time
+    await page.getByTestId("format").selectOption("xlsx"); // a slow format
     const canceled = await startExport(page);
     const id = await idOf(canceled);
     await canceled.getByTestId("cancel-button").click();
@@ -63,11 +63,11 @@ for (const colorScheme of ["light", "dark"] as const) {
     await expectAccessible(page, "credits");
     await page.keyboard.press("Escape");
     let answer = () => {};
-    const held = new Promise<void>((resolve) => {
+    const released = new Promise<void>((resolve) => {
       answer = resolve;
     });
     await page.route("**/v1/exports?*limit=100*", async (route) => {
-      await held;
+      await released;
       await route.continue();
     });
     await page.getByTestId("history-link").click();
@@ -78,13 +78,13 @@ for (const colorScheme of ["light", "dark"] as const) {
     await expect(page.getByTestId("day-chart")).toBeVisible();
     await expectAccessible(page, "history");
     await page.goto(`/exports/${id}`);
-    await expect(page.getByTestId("again-button")).toBeVisible();
+    await expect(page.getByTestId("repeat-button")).toBeVisible();
     await expectAccessible(page, "one export");
     await end(request, runs);
   });
 }
 
-/** Presses Tab until something has the focus, as somebody does who has no mouse. */
+/** Presses Tab until an element has the focus. */
 async function tabTo(page: Page, what: Locator, key = "Tab"): Promise<void> {
   await expect(what.first()).toBeVisible();
   for (let pressed = 0; pressed < 80; pressed += 1) {
@@ -96,7 +96,7 @@ async function tabTo(page: Page, what: Locator, key = "Tab"): Promise<void> {
   throw new Error(`no Tab leads to ${what}`);
 }
 
-test("everything can be done with the keyboard alone, and nobody loses their place", async ({ page }) => {
+test("everything works with the keyboard alone, and the focus is never lost", async ({ page }) => {
   const at = (id: string) => page.getByTestId(id);
   const heading = page.getByRole("heading", { level: 1 });
   await page.goto("/");
@@ -112,7 +112,7 @@ test("everything can be done with the keyboard alone, and nobody loses their pla
   await expect(page.getByText("Skip to the content")).toBeFocused();
   await page.keyboard.press("Enter");
 
-  // a filter that is put in and taken out, and an export that is canceled
+  // adds and removes a filter, and cancels an export
   await tabTo(page, page.locator("[role=radio][aria-checked=true]"));
   await page.keyboard.press("ArrowDown");
   await expect(page.locator("[role=radio][aria-checked=true]")).toBeFocused();
@@ -124,7 +124,7 @@ test("everything can be done with the keyboard alone, and nobody loses their pla
   await page.keyboard.press("Enter");
   await expect(at("filter-add")).toBeFocused();
   await tabTo(page, at("format"));
-  await page.keyboard.press("x"); // a workbook takes its time
+  await page.keyboard.press("x"); // a workbook is slow
   await expect(at("format")).toHaveValue("xlsx");
   await tabTo(page, at("export-button"));
   await page.keyboard.press("Enter");
@@ -134,9 +134,9 @@ test("everything can be done with the keyboard alone, and nobody loses their pla
   await tabTo(page, row.getByTestId("cancel-button"));
   await page.keyboard.press("Enter");
   await expectStatus(rowOf(page, id), "canceled");
-  await expect(rowOf(page, id).getByTestId("again-button")).toBeFocused();
+  await expect(rowOf(page, id).getByTestId("repeat-button")).toBeFocused();
 
-  // the other pages
+  // opens the other pages
   await tabTo(page, at("history-link"));
   await page.keyboard.press("Enter");
   await expect(heading).toBeFocused();
@@ -148,7 +148,7 @@ test("everything can be done with the keyboard alone, and nobody loses their pla
   await expect(heading).toHaveText("Export of flights");
   await expect(page).toHaveTitle("Export of flights · Sluice");
 
-  // and a file that is saved
+  // saves a file
   await tabTo(page, page.getByRole("link", { name: "All exports" }));
   await page.keyboard.press("Enter");
   await tabTo(page, page.locator("[role=radio][aria-checked=true]"));
@@ -162,31 +162,31 @@ test("everything can be done with the keyboard alone, and nobody loses their pla
   await expect(at("live-region")).toContainText("The export of muscles has ended: Completed");
 });
 
-test("an estimate that failed is asked for again by itself or by a click, and says why", async ({ page }) => {
-  let away = true;
-  await page.route("**/v1/exports/estimate", (route) => (away ? route.abort() : route.continue()));
+test("a failed estimate is retried by itself or by a click, and says why", async ({ page }) => {
+  let unavailable = true;
+  await page.route("**/v1/exports/estimate", (route) => (unavailable ? route.abort() : route.continue()));
   await signIn(page, "carol");
   await page.getByTestId("dataset-flights").click();
-  const told = page.getByTestId("preview-problem");
-  await expect(told).toContainText("The server can't be reached.");
-  away = false;
-  await told.getByRole("button", { name: "Try again" }).click();
+  const previewProblem = page.getByTestId("preview-problem");
+  await expect(previewProblem).toContainText("The server can't be reached.");
+  unavailable = false;
+  await previewProblem.getByRole("button", { name: "Try again" }).click();
   await expect(page.getByTestId("preview").locator("tbody tr")).toHaveCount(10);
 
-  away = true;
+  unavailable = true;
   await page.getByTestId("dataset-muscles").click();
-  await expect(told).toBeVisible();
-  away = false;
+  await expect(previewProblem).toBeVisible();
+  unavailable = false;
   await page.context().setOffline(true);
   await expect(page.getByTestId("connection-state")).toHaveAttribute("data-state", "offline");
-  await page.context().setOffline(false); // a new session: whatever failed is asked for again
+  await page.context().setOffline(false); // a new session: failed queries are fetched again
   await expect(page.getByTestId("preview")).toBeVisible();
 });
 
-test.describe("a person in Tokyo who reads German", () => {
+test.describe("a user in Tokyo with German settings", () => {
   test.use({ locale: "de-DE", timezoneId: "Asia/Tokyo" });
 
-  test("sees numbers, dates and hours as they know them", async ({ page, request }) => {
+  test("sees numbers, dates and times in their own format", async ({ page, request }) => {
     await signIn(page, "carol");
     await page.getByTestId("dataset-flights").click();
     await expect(page.getByTestId("estimate")).toContainText("3.000.000 rows");
@@ -200,7 +200,7 @@ test.describe("a person in Tokyo who reads German", () => {
       requested_at: string;
       file: { rows: number; size: number };
     };
-    // worked out by hand: nine hours ahead of UTC, and points between thousands
+    // computed without Intl: UTC+9, and points between thousands
     const there = new Date(Date.parse(requested_at) + 9 * 3600 * 1000).toISOString();
     const [year, month, day] = there.slice(0, 10).split("-");
     await expect(row).toContainText(`${day}.${month}.${year}, ${there.slice(11, 19)}`);
@@ -210,18 +210,21 @@ test.describe("a person in Tokyo who reads German", () => {
   });
 });
 
-test("the policy allows no inline script, and the page breaks none of it", async ({ page, request }) => {
-  const broken: string[] = [];
+test("the content security policy allows no inline script, and the page violates none of it", async ({
+  page,
+  request,
+}) => {
+  const violations: string[] = [];
   page.on("console", (message) => {
     if (/Content.Security.Policy/i.test(message.text())) {
-      broken.push(message.text());
+      violations.push(message.text());
     }
   });
   await signIn(page, "carol");
   await page.getByTestId("dataset-muscles").click();
   const row = await startExport(page);
   await expect(row.getByTestId("save-status")).toHaveAttribute("data-phase", "saved");
-  expect(broken).toEqual([]);
+  expect(violations).toEqual([]);
 
   const answer = await request.get("/");
   const headers = answer.headers();
@@ -268,7 +271,7 @@ test("no token is in the address, in localStorage, in IndexedDB or in any reques
   await page.getByTestId("dataset-muscles").click();
   const row = await startExport(page);
   await expect(row.getByTestId("save-status")).toHaveAttribute("data-phase", "saved");
-  const { token, kept } = await page.evaluate(async () => {
+  const { token, stored } = await page.evaluate(async () => {
     const identity = JSON.parse(sessionStorage.getItem("sluice.identity") ?? "{}") as { token: string };
     const database = await new Promise<IDBDatabase>((resolve, reject) => {
       const request = indexedDB.open("sluice");
@@ -281,16 +284,19 @@ test("no token is in the address, in localStorage, in IndexedDB or in any reques
       request.onerror = () => reject(request.error);
     });
     const local = { ...localStorage };
-    return { token: identity.token, kept: JSON.stringify([local, entries, document.cookie, location.href]) };
+    return {
+      token: identity.token,
+      stored: JSON.stringify([local, entries, document.cookie, location.href]),
+    };
   });
   expect(token.length).toBeGreaterThan(20);
-  expect(kept).toContain("muscles");
-  expect(kept).not.toContain(token);
+  expect(stored).toContain("muscles");
+  expect(stored).not.toContain(token);
   expect(urls.some((url) => url.includes("/v1/ws"))).toBe(true);
   expect(urls.filter((url) => url.includes(token))).toEqual([]);
 });
 
-test("history finds by words, status and dataset, and leads to each export", async ({ page }) => {
+test("the history finds exports by words, status and dataset, and links to each", async ({ page }) => {
   await signIn(page, "carol");
   await page.getByTestId("dataset-flights").click();
   const word = `q${Math.random().toString(36).slice(2)}`;
@@ -313,7 +319,7 @@ test("history finds by words, status and dataset, and leads to each export", asy
   await expect(page.getByText(/^[0-9a-f]{64}$/)).toBeVisible();
 });
 
-test("an estimate with its first rows is there before the click, and follows the form", async ({ page }) => {
+test("an estimate with the first rows is shown before the click, and follows the form", async ({ page }) => {
   await signIn(page, "carol");
   await page.getByTestId("dataset-flights").click();
   await expect(page.getByTestId("estimate")).toContainText("3,000,000 rows");
@@ -328,7 +334,7 @@ test("an estimate with its first rows is there before the click, and follows the
   await expect(page.getByTestId("preview").locator("thead th")).toHaveCount(4);
 });
 
-test("a person who looks elsewhere is notified, and the notice leads to the export", async ({ page }) => {
+test("a user in another window is notified, and the notification leads to the export", async ({ page }) => {
   await page.addInitScript(() => {
     const shown: string[] = [];
     class Stub {
@@ -358,7 +364,7 @@ test("a person who looks elsewhere is notified, and the notice leads to the expo
   await expect(page).toHaveURL(new RegExp(`/exports/${id}$`));
 });
 
-test("where no socket can be opened the page says so, and news and files come all the same", async ({
+test("when no WebSocket can be opened the page says so, and events and files still arrive", async ({
   page,
 }) => {
   await page.addInitScript(() => {

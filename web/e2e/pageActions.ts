@@ -4,7 +4,7 @@ import { createReadStream } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { type APIRequestContext, type Download, expect, type Locator, type Page } from "@playwright/test";
 
-/** Signs a local person in and waits until the page is live. */
+/** Signs a local user in and waits for the live session. */
 export async function signIn(page: Page, person: string, path = "/"): Promise<void> {
   await page.goto(path);
   await page.getByTestId(`sign-in-${person}`).click();
@@ -12,19 +12,19 @@ export async function signIn(page: Page, person: string, path = "/"): Promise<vo
   await expect(page.getByTestId("credit-balance")).toBeVisible();
 }
 
-/** Waits until what the page shows is pushed to it. */
+/** Waits for the live session. */
 export async function expectLive(page: Page): Promise<void> {
   await expect(page.getByTestId("connection-state")).toHaveAttribute("data-state", "live");
 }
 
-/** Waits until the start page shows the person's exports, or that there are none. */
+/** Waits until the start page shows the user's exports, or that there are none. */
 export async function expectListed(page: Page): Promise<void> {
   const list = page.getByRole("region", { name: "Your exports" });
   const shown = list.getByTestId("export-row").or(list.getByText("No exports yet"));
   await expect(shown.first()).toBeVisible();
 }
 
-/** The balance in the header. */
+/** Returns the balance in the header. */
 export async function balanceOf(page: Page): Promise<number> {
   return Number(await page.getByTestId("credit-balance").getAttribute("data-balance"));
 }
@@ -37,10 +37,10 @@ export async function addFilter(page: Page, column: string, operator: string, va
   await page.getByTestId("filter-value").last().fill(value);
 }
 
-/** Presses Export and gives back the new row. */
+/** Clicks Export and returns the new row. */
 export async function startExport(page: Page): Promise<Locator> {
   const rows = page.getByTestId("export-row");
-  await expectListed(page); // else one of before may be taken for the new one
+  await expectListed(page); // otherwise an older row may count as new
   const before = await rows.evaluateAll((all) => all.map((row) => row.getAttribute("data-export-id")));
   const known = before.map((id) => `:not([data-export-id="${id}"])`).join("");
   await page.getByTestId("export-button").click();
@@ -48,27 +48,27 @@ export async function startExport(page: Page): Promise<Locator> {
   return rowOf(page, id ?? "");
 }
 
-/** What the form says of the last press of Export; rows and lists have problems of their own. */
+/** Returns the problem of the form; rows and lists show their own. */
 export function formProblem(page: Page): Locator {
   return page.locator("form").getByTestId("problem");
 }
 
-/** The row of an export. */
+/** Returns the row of an export. */
 export function rowOf(page: Page, id: string): Locator {
   return page.locator(`[data-testid="export-row"][data-export-id="${id}"]`);
 }
 
-/** Which export a row is. */
+/** Returns the export id of a row. */
 export async function idOf(row: Locator): Promise<string> {
   return (await row.getAttribute("data-export-id")) ?? "";
 }
 
-/** Waits for a status of a row. */
+/** Waits until a row has this status. */
 export async function expectStatus(row: Locator, status: string): Promise<void> {
   await expect(row.getByTestId("export-status")).toHaveAttribute("data-status", status, { timeout: 180_000 });
 }
 
-/** Waits until so many bytes of a row's file have come. */
+/** Waits until the page has received this many bytes of a row's file. */
 export async function expectReceived(row: Locator, bytes: number): Promise<void> {
   await expect
     .poll(async () => Number(await row.getByTestId("save-status").getAttribute("data-received")), {
@@ -78,7 +78,7 @@ export async function expectReceived(row: Locator, bytes: number): Promise<void>
     .toBeGreaterThan(bytes);
 }
 
-/** The first position that a row tells of its file: where a download began or went on. */
+/** Returns the first received position that a row shows: where a download began or resumed. */
 export async function firstReceived(row: Locator): Promise<number> {
   let first = 0;
   await expect
@@ -93,29 +93,29 @@ export async function firstReceived(row: Locator): Promise<number> {
   return first;
 }
 
-/** A token of a local person. */
+/** Returns a token of a local user. */
 export async function tokenOf(request: APIRequestContext, person: string): Promise<string> {
   const response = await request.post("/local/sign-in", { data: { person } });
   expect(response.status()).toBe(200);
   return ((await response.json()) as { token: string }).token;
 }
 
-/** Gives a person of the running `sluice up` more credits. */
+/** Grants credits to a user of the running `sluice up`. */
 export function grant(sub: string, tenant: string, amount: number): void {
   const { SLUICE_BIN = "", SLUICE_DATA_DIR = "" } = process.env;
   const args = ["credits", "grant", "--data-dir", SLUICE_DATA_DIR, "--sub", sub, "--tenant", tenant];
-  const env = { ...process.env, SLUICE_CREDITS__NIGHTLY: "0" }; // as that Sluice has it
+  const env = { ...process.env, SLUICE_CREDITS__NIGHTLY: "0" }; // same as the running Sluice
   const done = spawnSync(SLUICE_BIN, [...args, "--amount", String(amount)], { env, encoding: "utf8" });
   expect(done.status, done.stderr).toBe(0);
 }
 
-/** The bytes that the browser saved. */
+/** Returns the bytes that the browser saved. */
 export async function savedBytes(download: Download): Promise<Buffer> {
   expect(await download.failure()).toBeNull();
   return readFile(await download.path());
 }
 
-/** Hex SHA-256 of what the browser saved, which may be too large to be read at once. */
+/** Returns the hex SHA-256 of a saved file of any size. */
 export async function savedDigest(download: Download): Promise<string> {
   expect(await download.failure()).toBeNull();
   const hash = createHash("sha256");
@@ -125,12 +125,12 @@ export async function savedDigest(download: Download): Promise<string> {
   return hash.digest("hex");
 }
 
-/** Hex SHA-256. */
+/** Returns the hex SHA-256 of bytes. */
 export function sha256(bytes: Uint8Array): string {
   return createHash("sha256").update(bytes).digest("hex");
 }
 
-/** A CSV file with its envelope taken off. */
+/** A CSV file without its envelope. */
 export interface Envelope {
   requestedAt: string;
   completedAt: string;
@@ -139,7 +139,7 @@ export interface Envelope {
   data: string[][];
 }
 
-/** Reads a machine-profile CSV whose cells hold no quotes, as those of the flights do. */
+/** Parses a machine-profile CSV without quoted cells, such as an export of flights. */
 export function readCsv(bytes: Buffer): Envelope {
   const lines = bytes.toString("utf8").split(/\r?\n/);
   expect(lines.pop(), "the file ends with a line end").toBe("");

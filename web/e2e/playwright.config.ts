@@ -7,14 +7,14 @@ if (!baseURL) {
 
 export default defineConfig({
   testDir: ".",
-  // a file of 1 GB has its own data, which only `cargo xtask test --full` makes
+  // the test of a 1 GB file needs its own dataset, which only `cargo xtask test --full` creates
   testIgnore: process.env.SLUICE_HEAVY_DATASETS ? [] : ["heavy.spec.ts"],
   testMatch: process.env.SLUICE_SCREENSHOTS === "1" ? ["*.spec.ts", "pictures.ts"] : ["*.spec.ts"],
   outputDir: "../test-results",
   reporter: "list",
   retries: 0,
   workers: 1,
-  // far more than any of it takes: a slow machine fails nothing
+  // far above the usual duration, so that slow machines pass
   timeout: 300_000,
   expect: { timeout: 90_000 },
   use: {

@@ -12,25 +12,25 @@ import {
 } from "./pageActions.js";
 import { testWithStack } from "./stackTest.js";
 
-const test = testWithStack(() => Stack.start({ name: "the stack of the problems" }));
+const test = testWithStack(() => Stack.start({ name: "problem stack" }));
 
-test("an export that is canceled elsewhere says so here, and gives its credit back", async ({
+test("an export that is canceled elsewhere shows it here, and its credit is returned", async ({
   page,
   stack,
 }) => {
   await signIn(page, "alice");
   const before = await balanceOf(page);
-  await page.getByTestId("format").selectOption("xlsx"); // which takes its time
+  await page.getByTestId("format").selectOption("xlsx"); // a slow format
   const row = await startExport(page);
   await stack.rest("DELETE", `/v1/exports/${await idOf(row)}`);
   await expectStatus(row, "canceled");
   await expect(row).toContainText("Canceled; the credit was given back");
-  await expect(row.getByTestId("again-button")).toBeVisible();
+  await expect(row.getByTestId("repeat-button")).toBeVisible();
   await expect(row.getByTestId("save-status")).toHaveCount(0);
   await expect.poll(() => balanceOf(page)).toBe(before);
 });
 
-test("a file that is gone says so, and can be made again", async ({ page, stack }) => {
+test("an expired file is reported, and can be exported again", async ({ page, stack }) => {
   await signIn(page, "alice");
   await page.getByTestId("dataset-menus").click();
   const row = await startExport(page);
@@ -40,10 +40,10 @@ test("a file that is gone says so, and can be made again", async ({ page, stack 
   await expectStatus(row, "expired");
   await expect(row).toContainText("The file was deleted after its time");
   await page.goto(`/exports/${id}`);
-  const again = page.getByTestId("again-button");
-  await expect(again).toBeVisible();
+  const repeatButton = page.getByTestId("repeat-button");
+  await expect(repeatButton).toBeVisible();
   const downloading = page.waitForEvent("download");
-  await again.click();
+  await repeatButton.click();
   await downloading;
 });
 
@@ -67,7 +67,7 @@ test("without credits the page says when the next one comes and what to do", asy
   await expect(page.getByTestId("credit-entries")).toContainText("Given back");
 });
 
-test("what can't be read says so, and comes by itself as soon as it can", async ({ page }) => {
+test("failed credits are reported, and appear as soon as they can be fetched", async ({ page }) => {
   const body = JSON.stringify({ type: "/problems/unauthorized", title: "not now", status: 401 });
   const pattern = "**/v1/credits";
   await page.route(pattern, (route) =>
@@ -78,16 +78,16 @@ test("what can't be read says so, and comes by itself as soon as it can", async 
   await page.getByTestId("credits-unknown").click();
   const problem = page.getByRole("dialog", { name: "Credits" }).getByTestId("problem");
   await expect(problem).toHaveAttribute("data-slug", "unauthorized");
-  await expectLive(page); // nothing is told any more that would have them asked for
+  await expectLive(page); // no event follows that would refetch the credits
   await page.unroute(pattern);
   await expect(page.getByTestId("credits-panel")).toBeVisible();
   await expect(page.getByTestId("credit-balance")).toBeVisible();
   await expect(page.getByTestId("credits-unknown")).toHaveCount(0);
   await page.keyboard.press("Escape");
-  await expect(page.getByTestId("credits-open")).toBeFocused(); // it is still what was pressed
+  await expect(page.getByTestId("credits-open")).toBeFocused(); // still the same button
 });
 
-test("a dataset that is not there is named, with what to do", async ({ page }) => {
+test("an unknown dataset is named, with what to do", async ({ page }) => {
   await signIn(page, "bob", "/datasets/no-such-one");
   const problem = page.getByTestId("problem");
   await expect(problem).toHaveAttribute("data-slug", "unknown-dataset");
@@ -96,18 +96,28 @@ test("a dataset that is not there is named, with what to do", async ({ page }) =
   await expect(page.getByTestId("export-button")).toHaveCount(0);
 });
 
-test("an export of somebody else, or of nobody, is not there", async ({ page }) => {
+test("without any dataset the page says what to do next, and shows no form", async ({ page }) => {
+  await page.route("**/v1/datasets", (route) => route.fulfill({ json: { items: [] } }));
+  await signIn(page, "bob");
+  const empty = page.getByTestId("no-datasets");
+  await expect(empty).toContainText("No datasets yet");
+  await expect(empty).toContainText("Ask your administrator for access to a dataset.");
+  await expect(empty).toContainText("docs/catalog.md");
+  await expect(page.getByTestId("export-button")).toHaveCount(0);
+});
+
+test("an export that does not exist is reported as not found", async ({ page }) => {
   await signIn(page, "bob", "/exports/01a20487-5b12-7407-a3eb-e3846ee38168");
   await expect(page.getByTestId("problem")).toContainText("There is no such export");
 });
 
-test("while the server is down the page says so, and goes on by itself", async ({ page, stack }) => {
+test("while the server is down the page says so, and continues by itself", async ({ page, stack }) => {
   await signIn(page, "bob");
   await page.getByTestId("dataset-muscles").click();
   await expectListed(page);
-  let unanswered = 0;
+  let failedRequests = 0;
   page.on("requestfailed", (request) => {
-    unanswered += Number(new URL(request.url()).pathname === "/v1/exports" && request.method() === "GET");
+    failedRequests += Number(new URL(request.url()).pathname === "/v1/exports" && request.method() === "GET");
   });
   await stack.kill("gateway");
   await expect(page.getByTestId("connection-state")).toHaveAttribute("data-state", "reconnecting");
@@ -115,10 +125,10 @@ test("while the server is down the page says so, and goes on by itself", async (
   const problem = formProblem(page);
   await expect(problem).toHaveAttribute("data-slug", "network");
   await expect(problem).toContainText("The server can't be reached");
-  await expect(problem).toContainText("This page goes on when it is back.");
-  await expect.poll(() => unanswered).toBeGreaterThan(3); // three tries, and what came of them
-  await expect(page.getByTestId("problem")).toHaveCount(1); // nobody is told twice
-  await expectListed(page); // and what is in sight stays
+  await expect(problem).toContainText("This page continues when it is back.");
+  await expect.poll(() => failedRequests).toBeGreaterThan(3); // three attempts, and then the polls
+  await expect(page.getByTestId("problem")).toHaveCount(1); // the lists report no second problem
+  await expectListed(page); // the loaded list stays visible
   stack.launch("gateway");
   await stack.ready();
   await expectLive(page);

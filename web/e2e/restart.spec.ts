@@ -13,8 +13,8 @@ import {
 import { testWithStack } from "./stackTest.js";
 import { ThrottledProxy } from "./throttledProxy.js";
 
-/** Pages come by a gatewayProxy, so that no download is whole before a test lets it be. */
-const test = testWithStack(() => Stack.start({ name: "the stack of the restarts" })).extend<{
+/** The page connects through a proxy, so that a test decides when a download completes. */
+const test = testWithStack(() => Stack.start({ name: "restart stack" })).extend<{
   gatewayProxy: ThrottledProxy;
 }>({
   gatewayProxy: async ({ stack }, use) => {
@@ -25,15 +25,15 @@ const test = testWithStack(() => Stack.start({ name: "the stack of the restarts"
   baseURL: async ({ gatewayProxy }, use) => use(gatewayProxy.url),
 });
 
-/** The digest that the server sealed. */
-async function sealed(stack: Stack, id: string): Promise<string> {
+/** Returns the digest of the seal. */
+async function sealedDigest(stack: Stack, id: string): Promise<string> {
   const item = (await (await stack.rest("GET", `/v1/exports/${id}`)).json()) as { file: { sha256: string } };
   return item.file.sha256;
 }
 
 /**
- * The gateway dies and comes back; meanwhile the person sees what is the matter. Then so many more bytes may come. Gives
- * how many had come before.
+ * Kills the gateway, expects the page to report it, and restarts the gateway. Afterwards the proxy passes `more` bytes.
+ * Returns the number of bytes received before.
  */
 async function restart(
   stack: Stack,
@@ -53,7 +53,7 @@ async function restart(
   return received;
 }
 
-test("a download goes on by itself when the gateway is killed twice, and leaving the page does not lose it", async ({
+test("a download resumes by itself after two crashes of the gateway, and after leaving the page", async ({
   page,
   gatewayProxy,
   stack,
@@ -70,20 +70,20 @@ test("a download goes on by itself when the gateway is killed twice, and leaving
   const id = await idOf(row);
   const downloading = page.waitForEvent("download");
   await page.goto("about:blank");
-  gatewayProxy.disconnect(); // else what was on its way to the page of before would use up what the next one may get
+  gatewayProxy.disconnect(); // otherwise bytes for the previous page would use up the limit
   gatewayProxy.pauseAfter(5_000_000);
   await page.goto("/");
-  const again = rowOf(page, id);
-  // what had come is not fetched again
-  expect(await firstReceived(again)).toBeGreaterThan(10_000_000);
+  const resumedRow = rowOf(page, id);
+  // received bytes are not fetched again
+  expect(await firstReceived(resumedRow)).toBeGreaterThan(10_000_000);
   gatewayProxy.release();
   const download = await downloading;
-  await expectStatus(again, "completed");
-  await expect(again.getByTestId("save-status")).toHaveAttribute("data-phase", "saved");
-  expect(await savedDigest(download)).toBe(await sealed(stack, id));
+  await expectStatus(resumedRow, "completed");
+  await expect(resumedRow.getByTestId("save-status")).toHaveAttribute("data-phase", "saved");
+  expect(await savedDigest(download)).toBe(await sealedDigest(stack, id));
 });
 
-test("a tab that crashed goes on when the page is opened again", async ({
+test("the download of a crashed tab resumes when the page is opened again", async ({
   page,
   context,
   gatewayProxy,
@@ -96,7 +96,7 @@ test("a tab that crashed goes on when the page is opened again", async ({
   const id = await idOf(row);
   const identity = await page.evaluate(() => sessionStorage.getItem("sluice.identity") ?? "");
   const crashed = page.waitForEvent("crash");
-  await page.goto("chrome://crash").catch(() => undefined); // the tab is gone before it can answer
+  await page.goto("chrome://crash").catch(() => undefined); // the tab crashes before it can answer
   await crashed;
   const next = await context.newPage();
   await next.addInitScript((kept) => sessionStorage.setItem("sluice.identity", kept), identity);
@@ -106,15 +106,15 @@ test("a tab that crashed goes on when the page is opened again", async ({
   await next.goto("/");
   expect(await firstReceived(rowOf(next, id))).toBeGreaterThan(5_000_000);
   gatewayProxy.release();
-  expect(await savedDigest(await downloading)).toBe(await sealed(stack, id));
+  expect(await savedDigest(await downloading)).toBe(await sealedDigest(stack, id));
 });
 
-test("what a page had no time to remove goes at the next start, before anybody signs in", async ({
+test("files that a page had no time to remove are removed at the next start, before any sign-in", async ({
   page,
   baseURL,
 }) => {
   await page.route("**/left", (route) => route.fulfill({ contentType: "text/html", body: "" }));
-  await page.goto("/left"); // of the same origin, and none of the page's own scripts
+  await page.goto("/left"); // same origin, without the page's scripts
   const files = () =>
     page.evaluate(async () => {
       const root = await navigator.storage.getDirectory();
@@ -136,7 +136,7 @@ test("what a page had no time to remove goes at the next start, before anybody s
   await expect.poll(files).toEqual([]);
 });
 
-test("a chosen file waits after a reload until the person allows it again, and goes on with what it has", async ({
+test("a chosen file waits after a reload for the user's permission, and then resumes", async ({
   page,
   gatewayProxy,
   stack,
@@ -147,7 +147,7 @@ test("a chosen file waits after a reload until the person allows it again, and g
       return root.getFileHandle("chosen.csv", { create: true });
     };
     Object.defineProperty(window, "showSaveFilePicker", { value: picker });
-    // a browser asks again after a reload, for files outside of its own
+    // browsers ask again after a reload, for files outside of OPFS
     Object.assign(FileSystemFileHandle.prototype, {
       queryPermission: async () => "prompt",
       requestPermission: async () => "granted",
@@ -157,27 +157,27 @@ test("a chosen file waits after a reload until the person allows it again, and g
   await page.getByTestId("save-location").selectOption("file");
   gatewayProxy.pauseAfter(60_000_000);
   const row = await startExport(page);
-  // by then a part of it was committed
+  // more than the first commit
   await expectReceived(row, 40_000_000);
   const id = await idOf(row);
   await stack.kill("gateway");
-  await page.goto("about:blank"); // else the page of before might get what the next one needs
+  await page.goto("about:blank"); // otherwise the previous page would use up the limit
   gatewayProxy.disconnect();
   gatewayProxy.pauseAfter(10_000_000);
   stack.launch("gateway");
   await stack.ready();
   await page.goto("/");
-  const again = rowOf(page, id);
-  await expect(again.getByTestId("save-status")).toHaveAttribute("data-phase", "paused");
-  await again.getByTestId("continue-button").click();
-  expect(await firstReceived(again)).toBeGreaterThan(32_000_000);
+  const resumedRow = rowOf(page, id);
+  await expect(resumedRow.getByTestId("save-status")).toHaveAttribute("data-phase", "paused");
+  await resumedRow.getByTestId("continue-button").click();
+  expect(await firstReceived(resumedRow)).toBeGreaterThan(32_000_000);
   gatewayProxy.release();
-  await expect(again.getByTestId("save-status")).toHaveAttribute("data-phase", "saved");
+  await expect(resumedRow.getByTestId("save-status")).toHaveAttribute("data-phase", "saved");
   const digest = await page.evaluate(async () => {
     const root = await navigator.storage.getDirectory();
     const file = await (await root.getFileHandle("chosen.csv")).getFile();
     const hash = await crypto.subtle.digest("SHA-256", await file.arrayBuffer());
     return Array.from(new Uint8Array(hash), (byte) => byte.toString(16).padStart(2, "0")).join("");
   });
-  expect(digest).toBe(await sealed(stack, id));
+  expect(digest).toBe(await sealedDigest(stack, id));
 });

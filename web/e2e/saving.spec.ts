@@ -14,7 +14,7 @@ import {
 } from "./pageActions.js";
 import { ThrottledProxy } from "./throttledProxy.js";
 
-/** Pages come by a gatewayProxy, so that no download is whole before a test lets it be. */
+/** The page connects through a proxy, so that a test decides when a download completes. */
 const test = base.extend<{ gatewayProxy: ThrottledProxy }>({
   gatewayProxy: async ({ browserName: _ }, use) => {
     const gatewayProxy = await ThrottledProxy.start(process.env.SLUICE_URL ?? "");
@@ -25,8 +25,8 @@ const test = base.extend<{ gatewayProxy: ThrottledProxy }>({
 });
 test.beforeAll(() => grant("bob", "acme", 20));
 
-/** The bytes that REST gives, which every way of saving must give too. */
-async function overRest(page: Page, id: string): Promise<Buffer> {
+/** Returns the file over REST, to compare with the saved bytes. */
+async function fetchFile(page: Page, id: string): Promise<Buffer> {
   const token = await tokenOf(page.request, "bob");
   const answer = await page.request.get(`/v1/exports/${id}/file`, {
     headers: { authorization: `Bearer ${token}` },
@@ -35,16 +35,14 @@ async function overRest(page: Page, id: string): Promise<Buffer> {
   return answer.body();
 }
 
-/** Takes private files away, as in a browser that has none. */
+/** Removes OPFS, as in a browser without it. */
 async function withoutPrivateFiles(page: Page): Promise<void> {
   await page.addInitScript(() => {
     Object.defineProperty(StorageManager.prototype, "getDirectory", { value: undefined });
   });
 }
 
-test("private files hold it until it is whole, and give it again without another download", async ({
-  page,
-}) => {
+test("a private file is saved when it is complete, and again without another download", async ({ page }) => {
   const sockets: WebSocket[] = [];
   page.on("websocket", (socket) => sockets.push(socket));
   await signIn(page, "bob");
@@ -52,7 +50,7 @@ test("private files hold it until it is whole, and give it again without another
   const row = await startExport(page);
   const saved = await savedBytes(await downloading);
   await expect(row.getByTestId("save-status")).toHaveAttribute("data-method", "private");
-  expect(saved.equals(await overRest(page, await idOf(row)))).toBe(true);
+  expect(saved.equals(await fetchFile(page, await idOf(row)))).toBe(true);
 
   const id = await idOf(row);
   let fetched = 0;
@@ -66,9 +64,9 @@ test("private files hold it until it is whole, and give it again without another
     socket.on("framereceived", binary);
   }
   page.on("websocket", (socket) => socket.on("framereceived", binary));
-  const again = page.waitForEvent("download");
+  const secondDownload = page.waitForEvent("download");
   await row.getByTestId("save-button").click();
-  expect((await savedBytes(await again)).equals(saved)).toBe(true);
+  expect((await savedBytes(await secondDownload)).equals(saved)).toBe(true);
   expect(fetched).toBe(0);
 });
 
@@ -102,7 +100,7 @@ test("a chosen file is written while the export runs", async ({ page, gatewayPro
   expect(digest).toBe(((await item.json()) as { file: { sha256: string } }).file.sha256);
 });
 
-test("a person who chooses no file has asked for no export", async ({ page }) => {
+test("closing the file dialog starts no export", async ({ page }) => {
   await page.addInitScript(() => {
     const picker = () => Promise.reject(new DOMException("closed", "AbortError"));
     Object.defineProperty(window, "showSaveFilePicker", { value: picker });
@@ -117,7 +115,7 @@ test("a person who chooses no file has asked for no export", async ({ page }) =>
   expect(await page.getByTestId("export-row").count()).toBe(before);
 });
 
-test("a service worker streams it into a download where there are no private files", async ({ page }) => {
+test("without private files a service worker streams the file into a browser download", async ({ page }) => {
   await withoutPrivateFiles(page);
   await signIn(page, "bob");
   await addFilter(page, "origin", "in", "SEA");
@@ -128,10 +126,10 @@ test("a service worker streams it into a download where there are no private fil
   expect(download.suggestedFilename()).toBe("flights.csv");
   const saved = await savedBytes(download);
   await expect(row.getByTestId("save-status")).toHaveAttribute("data-method", "stream");
-  expect(saved.equals(await overRest(page, await idOf(row)))).toBe(true);
+  expect(saved.equals(await fetchFile(page, await idOf(row)))).toBe(true);
 });
 
-test("memory holds a small one where there is nothing better, and the page says so", async ({
+test("without a service worker memory holds a small file, and the page says so", async ({
   page,
   gatewayProxy,
 }) => {
@@ -148,10 +146,10 @@ test("memory holds a small one where there is nothing better, and the page says 
   gatewayProxy.release();
   const saved = await savedBytes(await downloading);
   await expect(row.getByTestId("save-status")).toHaveAttribute("data-method", "memory");
-  expect(saved.equals(await overRest(page, await idOf(row)))).toBe(true);
+  expect(saved.equals(await fetchFile(page, await idOf(row)))).toBe(true);
 });
 
-test("signing out leaves nothing of a person behind", async ({ page }) => {
+test("signing out removes everything of the user", async ({ page }) => {
   await signIn(page, "bob");
   await page.getByTestId("dataset-menus").click();
   const row = await startExport(page);
@@ -159,7 +157,7 @@ test("signing out leaves nothing of a person behind", async ({ page }) => {
   await page.getByTestId("account-menu").click();
   await page.getByTestId("sign-out").click();
   await expect(page.getByTestId("sign-in-bob")).toBeVisible();
-  const left = () =>
+  const privateFiles = () =>
     page.evaluate(async () => {
       const names: string[] = [];
       const folder = await (await navigator.storage.getDirectory()).getDirectoryHandle("saves");
@@ -168,5 +166,5 @@ test("signing out leaves nothing of a person behind", async ({ page }) => {
       }
       return [...names, ...Object.keys(sessionStorage)];
     });
-  await expect.poll(left).toEqual([]);
+  await expect.poll(privateFiles).toEqual([]);
 });

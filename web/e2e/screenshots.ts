@@ -8,7 +8,7 @@ import { FLIGHTS, Stack } from "../stack/stack.js";
 import { addFilter, expectReceived, expectStatus, signIn, startExport } from "./pageActions.js";
 import { testWithStack } from "./stackTest.js";
 
-// Pictures for the documentation; run only with SLUICE_SCREENSHOTS=1.
+// Screenshots for the documentation; run with SLUICE_SCREENSHOTS=1.
 
 const IMAGES = fileURLToPath(new URL("../../docs/images/", import.meta.url));
 const MAX_IMAGE_BYTES = 300_000;
@@ -18,7 +18,7 @@ const test = testWithStack(async () => {
   await copyFile(FLIGHTS, join(datasets, "flights.parquet"));
   await damagedDataset(join(datasets, "orders.parquet"));
   const env = { SLUICE_EXPORTER__MAX_ATTEMPTS: "1" };
-  const stack = await Stack.start({ name: "the stack of the pictures", datasets, env });
+  const stack = await Stack.start({ name: "screenshot stack", datasets, env });
   stack.grant("alice", "acme", 12);
   return stack;
 });

@@ -1,10 +1,10 @@
 import { test as base } from "@playwright/test";
 import type { Stack } from "../stack/stack.js";
 
-/** Longest start of a stack, in milliseconds. */
+/** Maximum start time of a stack, in milliseconds. */
 const START_MS = 240_000;
 
-/** Tests of a page of their own Sluice, which they may break. It is stopped after the last of them. */
+/** Returns a `test` whose tests share their own Sluice, which they may break. It is stopped after the last test. */
 export function testWithStack(start: () => Promise<Stack>) {
   return base.extend<object, { stack: Stack }>({
     stack: [

@@ -10,7 +10,7 @@ afterEach(() => {
   }
 });
 
-/** What stands for a gateway: says back what it is told. */
+/** Starts a stand-in for a gateway that echoes everything. */
 async function startEchoServer(): Promise<string> {
   const server = createServer((socket) => socket.pipe(socket)).listen(0, "127.0.0.1");
   cleanups.push(() => server.close());
@@ -31,32 +31,32 @@ async function exchange(socket: Socket, text: string): Promise<string> {
   return String((await answer)[0]);
 }
 
-it("a socket that was held goes on when more may come, and so does one that is new", async () => {
+it("a paused connection continues when more bytes may pass, and so does a new one", async () => {
   const proxy = await ThrottledProxy.start(await startEchoServer());
   cleanups.push(() => proxy.close());
   const socket = await connectTo(proxy);
   proxy.pauseAfter(1);
-  expect(await exchange(socket, "one")).toBe("one"); // the last that may come: the socket is held now
+  expect(await exchange(socket, "one")).toBe("one"); // the limit is used up: the connection is paused now
   proxy.pauseAfter(100);
   expect(await exchange(socket, "two")).toBe("two");
   expect(await exchange(await connectTo(proxy), "three")).toBe("three");
 });
 
-it("nothing comes on a socket that is held, until everything may", async () => {
+it("no bytes pass on a paused connection until all may pass", async () => {
   const proxy = await ThrottledProxy.start(await startEchoServer());
   cleanups.push(() => proxy.close());
   const socket = await connectTo(proxy);
-  const other = await connectTo(proxy);
+  const otherSocket = await connectTo(proxy);
   proxy.pauseAfter(1);
   expect(await exchange(socket, "one")).toBe("one");
-  let came = "";
+  let received = "";
   socket.on("data", (bytes) => {
-    came += String(bytes);
+    received += String(bytes);
   });
   socket.write("two");
-  expect(await exchange(other, "x")).toBe("x"); // one chunk is let through on each socket: it is held only then
+  expect(await exchange(otherSocket, "x")).toBe("x"); // each connection passes one chunk before it is paused
   proxy.pauseAfter(0);
-  expect(came).toBe("");
+  expect(received).toBe("");
   proxy.release();
-  await expect.poll(() => came).toBe("two");
+  await expect.poll(() => received).toBe("two");
 });

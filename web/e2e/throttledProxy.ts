@@ -1,6 +1,6 @@
 import { connect, createServer, type Server, type Socket } from "node:net";
 
-/** A line to a gateway on which a test decides how many bytes come. */
+/** A TCP proxy to a gateway that limits how many bytes reach the client. */
 export class ThrottledProxy {
   readonly #server: Server;
   readonly #paused = new Set<Socket>();
@@ -21,7 +21,7 @@ export class ThrottledProxy {
         [client, gateway],
         [gateway, client],
       ] as const) {
-        one.on("error", () => other.destroy()); // a line that breaks breaks on both sides
+        one.on("error", () => other.destroy()); // an error on one side closes both
         one.on("close", () => {
           this.#sockets.delete(one);
           this.#paused.delete(one);
@@ -31,7 +31,7 @@ export class ThrottledProxy {
     });
   }
 
-  /** A line to the gateway at this address. */
+  /** Starts a proxy to the gateway at this address. */
   static async start(url: string): Promise<ThrottledProxy> {
     const proxy = new ThrottledProxy(new URL(url));
     await new Promise<void>((resolve) => {
@@ -40,32 +40,32 @@ export class ThrottledProxy {
     return proxy;
   }
 
-  /** The gateway's address, by this line. */
+  /** Address of the proxy. */
   get url(): string {
     const address = this.#server.address();
     return `http://127.0.0.1:${typeof address === "object" && address ? address.port : ""}`;
   }
 
-  /** Lets about so many more bytes come, also on lines that were held, and then none. */
+  /** Lets about `bytes` more bytes pass, also on paused connections, and then pauses all. */
   pauseAfter(bytes: number): void {
     this.#left = bytes;
     if (bytes > 0) {
-      this.#resume(); // browsers use idle lines again, and would wait on a held one forever
+      this.#resume(); // browsers reuse idle connections, and would wait for a paused one forever
     }
   }
 
-  /** Lets everything come. */
+  /** Removes the limit. */
   release(): void {
     this.pauseAfter(Number.POSITIVE_INFINITY);
   }
 
-  /** Ends the line for good. */
+  /** Stops the proxy. */
   close(): void {
     this.#server.close();
     this.disconnect();
   }
 
-  /** Breaks all connections, as a gateway does that dies; what is held back would not notice. */
+  /** Breaks all connections, as a crashed gateway does; paused ones would not notice otherwise. */
   disconnect(): void {
     for (const socket of this.#sockets) {
       socket.destroy();

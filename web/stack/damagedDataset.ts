@@ -1,7 +1,9 @@
 import { copyFile, open } from "node:fs/promises";
 import { FLIGHTS } from "./stack.js";
 
-/** Makes a dataset whose rows can't be read: a copy of the flights, whose schema stands at the end and is whole. */
+/**
+ * Creates a dataset with a valid schema and unreadable rows: a copy of the flights whose first 80 % are overwritten.
+ */
 export async function damagedDataset(path: string): Promise<void> {
   await copyFile(FLIGHTS, path);
   const file = await open(path, "r+");

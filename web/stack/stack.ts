@@ -1,4 +1,7 @@
-/** A real Sluice for tests of the web side: one nats-server, and gateway, exporter and notifier as processes of their own. */
+/**
+ * A real Sluice for the tests of the SDK and the page: one nats-server, and gateway, exporter and notifier as separate
+ * processes.
+ */
 import { type ChildProcess, spawn, spawnSync } from "node:child_process";
 import { createHmac, randomBytes } from "node:crypto";
 import { copyFileSync, createWriteStream, existsSync, linkSync } from "node:fs";
@@ -8,22 +11,25 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 
-/** The flights as npm brings them: 3,000,000 rows. */
+/** The flights dataset of the npm package `vega-datasets`: 3,000,000 rows. */
 export const FLIGHTS = fileURLToPath(
   new URL("../node_modules/vega-datasets/data/flights-3m.parquet", import.meta.url),
 );
 
-/** Longest wait for a process to be ready or gone, in milliseconds. */
+/** Maximum wait for a process to start or stop, in milliseconds. */
 const TIMEOUT_MS = 90_000;
 const POLL_MS = 50;
-/** Longest wait for one answer while it starts: Node's `fetch` may never hear that a line was closed as soon as it was open. */
+/**
+ * Timeout of one request during the start, in milliseconds: Node's `fetch` may miss a connection that closes right
+ * after opening.
+ */
 const PROBE_MS = 10_000;
 
-/** Ports below those that systems give to whoever asks for any: nobody comes upon one of these while it is ours. */
+/** Ports below the ephemeral ranges of common systems, so that no other process gets one by chance. */
 const PORTS = { first: 22_200, count: 9_000 };
 
-/** Whom the page offers, and whose tokens {@link Stack.token} makes. */
-export const PEOPLE = [
+/** The users on the sign-in page, and of {@link Stack.token}. */
+export const LOCAL_USERS = [
   { id: "alice", name: "Alice", sub: "alice", tenant: "acme" },
   { id: "bob", name: "Bob", sub: "bob", tenant: "acme" },
   { id: "carol", name: "Carol", sub: "carol", tenant: "globex" },
@@ -31,33 +37,33 @@ export const PEOPLE = [
 
 type Service = "gateway" | "exporter" | "notifier";
 
-/** How a stack differs from the default. */
+/** Differences of a stack from the default. */
 export interface StackOptions {
   /** Settings of every service, as environment variables. */
   env?: Record<string, string>;
-  /** Another folder of datasets than one with `flights`. */
+  /** Folder of datasets. Default: a folder with `flights`. */
   datasets?: string;
-  /** A catalog file, with paths that begin at the folder of datasets. */
+  /** Content of the catalog file; its paths are relative to the folder of datasets. */
   catalog?: string;
-  /** Files to be put into the folder of datasets, by name. */
+  /** Additional files in the folder of datasets, content by name. */
   files?: Record<string, string>;
-  /** By which other names the flights are there too. */
+  /** Additional names of the flights file in the folder of datasets. */
   flights?: string[];
-  /** The `iss` of tokens, where it is not the default. */
+  /** The `iss` claim of tokens. Default `sluice`. */
   issuer?: string;
-  /** Named in the messages when something fails. */
+  /** Name of the stack in error messages. */
   name?: string;
 }
 
 function requiredPath(variable: string): string {
   const value = process.env[variable];
   if (!value || !existsSync(value)) {
-    throw new Error(`${variable} names nothing that is there: run \`cargo xtask test\`, which sets it`);
+    throw new Error(`${variable} is not set to an existing path: run \`cargo xtask test\`, which sets it`);
   }
   return value;
 }
 
-/** Everything that one test file runs against. {@link stop} ends it and leaves nothing behind. */
+/** One complete Sluice for a test file. {@link stop} ends every process and removes all files. */
 export class Stack {
   readonly #folder: string;
   readonly #port: number;
@@ -80,7 +86,7 @@ export class Stack {
     this.#issuer = issuer;
   }
 
-  /** Starts all of it, and waits until the gateway is ready and knows what there is to export. */
+  /** Starts all services, and waits until the gateway is ready and offers a dataset. */
   static async start(options: StackOptions = {}): Promise<Stack> {
     const folder = await mkdtemp(join(tmpdir(), "sluice-web-"));
     const port = await freePort();
@@ -102,7 +108,7 @@ export class Stack {
     if (options.catalog !== undefined) {
       await writeFile(catalog, options.catalog);
     }
-    const people = PEOPLE.map(
+    const people = LOCAL_USERS.map(
       ({ id, name, sub, tenant }) => `{id="${id}", name="${name}", sub="${sub}", tenant="${tenant}"}`,
     );
     const env = {
@@ -115,8 +121,8 @@ export class Stack {
       SLUICE_GATEWAY__WEB_DIR: fileURLToPath(new URL("../app/dist", import.meta.url)),
       SLUICE_GATEWAY__IDENTITY__LOCAL__SECRET: secret,
       SLUICE_GATEWAY__IDENTITY__LOCAL__SIGN_IN: "true",
-      SLUICE_GATEWAY__IDENTITY__LOCAL__PEOPLE: `[${people.join(", ")}]`,
-      SLUICE_CREDITS__ZONE: zoneAtNoon(new Date()),
+      SLUICE_GATEWAY__IDENTITY__LOCAL__LOCAL_USERS: `[${people.join(", ")}]`,
+      SLUICE_CREDITS__ZONE: noonTimeZone(new Date()),
       ...options.env,
     };
     const stack = new Stack(folder, port, env, secret, options.issuer ?? "sluice");
@@ -125,7 +131,7 @@ export class Stack {
       stack.#spawn("nats", requiredPath("SLUICE_NATS_SERVER"), [
         ...["-a", "127.0.0.1", "-p", String(natsPort), "-js", "-sd", join(folder, "nats")],
       ]);
-      await until("nats-server listens", async () => portTaken(natsPort));
+      await waitUntil("nats-server listens", async () => isPortInUse(natsPort));
       stack.sluice(["migrate"]);
       for (const service of ["notifier", "exporter", "gateway"] as const) {
         stack.launch(service);
@@ -139,44 +145,44 @@ export class Stack {
     }
   }
 
-  /** Where the gateway answers. */
+  /** Address of the gateway. */
   get url(): string {
     return `http://127.0.0.1:${this.#port}`;
   }
 
-  /** Waits until the gateway is ready, and has heard of a dataset. */
+  /** Waits until the gateway is ready and offers a dataset. */
   async ready(): Promise<void> {
     const headers = { authorization: `Bearer ${this.token()}` };
     const ask = (path: string) => fetch(this.url + path, { headers, signal: AbortSignal.timeout(PROBE_MS) });
-    await until("the gateway is ready", async () => (await ask("/readyz")).ok);
-    await until("a dataset is on offer", async () => {
+    await waitUntil("the gateway is ready", async () => (await ask("/readyz")).ok);
+    await waitUntil("a dataset is offered", async () => {
       const response = await ask("/v1/datasets");
       return ((await response.json()) as { items: unknown[] }).items.length > 0;
     });
   }
 
-  /** Starts a service. */
+  /** Starts a service without waiting for it. */
   launch(service: Service): void {
     this.#spawn(service, requiredPath("SLUICE_BIN"), [service]);
   }
 
-  /** Kills a service as a crash would, and waits until it is gone. */
+  /** Kills a service (SIGKILL), and waits for its exit. */
   async kill(service: Service): Promise<void> {
     await this.#end(service, "SIGKILL");
   }
 
-  /** Stops a service as an operator would, and waits until it is gone. */
+  /** Terminates a service (SIGTERM), and waits for its exit. */
   async terminate(service: Service): Promise<void> {
     await this.#end(service, "SIGTERM");
   }
 
   /**
-   * Stops a service in its tracks, so that whatever it does takes as long as a test wants. Not while it writes to the
-   * database, which all others would wait for.
+   * Pauses a service (SIGSTOP), but never while it holds the database's write lock, which would block all other
+   * services.
    */
   async pause(service: Service): Promise<void> {
     const child = this.#running.get(service);
-    await until(`the ${service} stands still between two writes`, async () => {
+    await waitUntil(`the ${service} is paused between two writes`, async () => {
       child?.kill("SIGSTOP");
       await new Promise((resolve) => setTimeout(resolve, POLL_MS));
       const writes = await holdsLock(child?.pid);
@@ -187,12 +193,12 @@ export class Stack {
     });
   }
 
-  /** Lets it go on. */
+  /** Continues a paused service. */
   resume(service: Service): void {
     this.#running.get(service)?.kill("SIGCONT");
   }
 
-  /** Runs a command of the binary to its end. Gives what it printed. */
+  /** Runs a command of the `sluice` binary. Returns its standard output. */
   sluice(args: string[]): string {
     const done = spawnSync(requiredPath("SLUICE_BIN"), args, { env: this.#environment(), encoding: "utf8" });
     if (done.status !== 0) {
@@ -201,12 +207,12 @@ export class Stack {
     return done.stdout;
   }
 
-  /** Gives somebody more credits. */
+  /** Grants credits to a user. */
   grant(sub: string, tenant: string, amount: number): void {
     this.sluice(["credits", "grant", "--sub", sub, "--tenant", tenant, "--amount", String(amount)]);
   }
 
-  /** A token of the local identity; `ttlS` is how long it lasts, in seconds. */
+  /** Signs a token of the local identity; `ttlS` is its lifetime in seconds. */
   token(sub = "alice", tenant = "acme", { ttlS = 3600, scope = "export:*" } = {}): string {
     const now = Math.floor(Date.now() / 1000);
     const claims = { iss: this.#issuer, aud: "sluice", sub, tenant, scope, iat: now, exp: now + ttlS };
@@ -215,7 +221,7 @@ export class Stack {
     return `${text}.${createHmac("sha256", this.#secret).update(text).digest("base64url")}`;
   }
 
-  /** A REST call as somebody, alice when nobody is named. */
+  /** Sends a REST request as the token's user, by default as alice. */
   rest(method: string, path: string, body?: unknown, token = this.token()): Promise<Response> {
     return fetch(this.url + path, {
       method,
@@ -225,7 +231,7 @@ export class Stack {
     });
   }
 
-  /** What every process has said, for a test that failed. */
+  /** Returns the end of every process's log. */
   async logs(): Promise<string> {
     const names = [...this.#running.keys()];
     const texts = await Promise.all(
@@ -234,7 +240,7 @@ export class Stack {
     return names.map((name, index) => `--- ${name}\n${(texts[index] ?? "").slice(-4_000)}`).join("\n");
   }
 
-  /** Ends everything, and removes its folder. */
+  /** Ends every process, and removes the stack's folder. */
   async stop(): Promise<void> {
     for (const name of [...this.#running.keys()].reverse()) {
       await this.#end(name, "SIGKILL");
@@ -268,9 +274,9 @@ export class Stack {
   }
 }
 
-/** A zone in which it is about noon, so that no test lives to see a midnight, which gives everybody a credit. */
-function zoneAtNoon(now: Date): string {
-  const behind = now.getUTCHours() - 12; // of these names `+` lies to the west
+/** Returns a time zone where it is about noon, so that no daily grant occurs during a test. */
+function noonTimeZone(now: Date): string {
+  const behind = now.getUTCHours() - 12; // POSIX sign: `Etc/GMT+1` is west of Greenwich
   return `Etc/GMT${behind > 0 ? "+" : ""}${behind || ""}`;
 }
 
@@ -278,28 +284,28 @@ function linkOrCopy(from: string, to: string): void {
   try {
     linkSync(from, to);
   } catch {
-    copyFileSync(from, to); // on another disk
+    copyFileSync(from, to); // on another file system
   }
 }
 
-/** Looks again and again until it holds; a look that fails is one that does not hold yet. */
-async function until(what: string, holds: () => Promise<boolean>): Promise<void> {
+/** Polls until the condition holds. An exception counts as false. */
+async function waitUntil(what: string, holds: () => Promise<boolean>): Promise<void> {
   const deadline = Date.now() + TIMEOUT_MS;
-  let last: unknown;
+  let lastError: unknown;
   while (Date.now() < deadline) {
     try {
       if (await holds()) {
         return;
       }
     } catch (cause) {
-      last = cause;
+      lastError = cause;
     }
     await new Promise((resolve) => setTimeout(resolve, POLL_MS));
   }
-  throw new Error(`${what}: not within ${TIMEOUT_MS} ms`, { cause: last });
+  throw new Error(`${what}: not within ${TIMEOUT_MS} ms`, { cause: lastError });
 }
 
-async function portTaken(port: number): Promise<boolean> {
+async function isPortInUse(port: number): Promise<boolean> {
   return new Promise((resolve) => {
     const probe = createServer()
       .once("error", () => resolve(true))
@@ -307,7 +313,7 @@ async function portTaken(port: number): Promise<boolean> {
   });
 }
 
-/** Whether a process has locked a part of a file for itself, as SQLite does while it writes. Known on Linux alone. */
+/** Returns whether a process holds a write lock, as SQLite does while it writes (Linux only). */
 async function holdsLock(pid: number | undefined): Promise<boolean> {
   const locks = await readFile("/proc/locks", "utf8").catch(() => "");
   return locks.split("\n").some((line) => / POSIX .* WRITE /.test(line) && line.includes(` ${pid} `));
@@ -316,7 +322,7 @@ async function holdsLock(pid: number | undefined): Promise<boolean> {
 async function freePort(other?: number): Promise<number> {
   for (;;) {
     const port = PORTS.first + Math.floor(Math.random() * PORTS.count);
-    if (port !== other && !(await portTaken(port))) {
+    if (port !== other && !(await isPortInUse(port))) {
       return port;
     }
   }

@@ -19,61 +19,61 @@ import { removeOrphanFiles } from "./saving/fileCleanup.js";
 import { Journal } from "./saving/journal.js";
 import { strings } from "./strings.js";
 
-/** Sign-in, or the page of the person who is signed in. */
+/** The sign-in, or the application of the signed-in user. */
 export function App() {
   const [userSession, setUserSession] = useState(() => new UserSession());
   const [, navigate] = useLocation();
   const [identity, setIdentity] = useState(() => loadIdentity());
-  const [ended, setEnded] = useState(false);
+  const [sessionExpired, setSessionExpired] = useState(false);
 
-  const keep = useCallback(
+  const saveIdentity = useCallback(
     (given: Identity) => {
       if (userSession.ended.aborted) {
-        return; // they have signed out meanwhile
+        return; // the user has signed out meanwhile
       }
       storeIdentity(given);
       setIdentity(given);
-      setEnded(false);
+      setSessionExpired(false);
     },
     [userSession],
   );
-  const leave = useCallback(
-    (byItself: boolean) => {
+  const endSession = useCallback(
+    (expired: boolean) => {
       if (userSession.ended.aborted) {
-        return; // whoever is here by now stays
+        return; // another session has already replaced this one
       }
       userSession.end();
       setUserSession(new UserSession());
       storeIdentity(undefined);
       setIdentity(undefined);
-      setEnded(byItself);
+      setSessionExpired(expired);
     },
     [userSession],
   );
-  const arrive = useCallback(
-    (given: Identity, back?: string) => {
-      if (back) {
-        navigate(back, { replace: true });
+  const completeSignIn = useCallback(
+    (given: Identity, returnPath?: string) => {
+      if (returnPath) {
+        navigate(returnPath, { replace: true });
       }
-      keep(given);
+      saveIdentity(given);
     },
-    [keep, navigate],
+    [saveIdentity, navigate],
   );
 
   useEffect(() => {
-    // what a page that left for the issuer's had no time to remove; a browser that keeps nothing has nothing to remove
+    // removes files that the last sign-out had no time to remove; fails where the browser has no such storage
     void removeOrphanFiles(new Journal()).catch(() => undefined);
   }, []);
   useEffect(
     () =>
-      onSignOutInOtherTab((gone) => {
-        const own = loadIdentity();
-        if (own && own.sub === gone.sub && own.tenant === gone.tenant) {
+      onSignOutInOtherTab((user) => {
+        const current = loadIdentity();
+        if (current && current.sub === user.sub && current.tenant === user.tenant) {
           sessionStorage.clear();
-          leave(false);
+          endSession(false);
         }
       }),
-    [leave],
+    [endSession],
   );
 
   return (
@@ -82,28 +82,28 @@ export function App() {
         <LiveProvider
           userSession={userSession}
           identity={identity}
-          onIdentity={keep}
-          onEnded={() => leave(true)}
+          onIdentity={saveIdentity}
+          onEnded={() => endSession(true)}
         >
-          <Shell identity={identity} onLeave={() => leave(false)} />
+          <Shell identity={identity} onSignOut={() => endSession(false)} />
         </LiveProvider>
       ) : (
-        <SignIn ended={ended} onSignIn={arrive} />
+        <SignIn expired={sessionExpired} onSignIn={completeSignIn} />
       )}
     </QueryClientProvider>
   );
 }
 
-function Shell({ identity, onLeave }: { identity: Identity; onLeave: () => void }) {
+function Shell({ identity, onSignOut }: { identity: Identity; onSignOut: () => void }) {
   const { saver } = useLive();
   const signOut = async () => {
     notifyOtherTabs(identity);
     clearNotificationChoice();
-    // what cannot be removed now is nobody else's to see, and is removed at the next start
-    const forgotten = saver.forget().catch(() => undefined);
+    // no other user can see what can't be removed now; the next start of the page removes it
+    const filesRemoved = saver.removeAll().catch(() => undefined);
     sessionStorage.clear();
-    onLeave();
-    await signOutAtIssuer(identity, forgotten);
+    onSignOut();
+    await signOutAtIssuer(identity, filesRemoved);
   };
   return (
     <AppShell header={{ height: 60 }} padding={{ base: "sm", sm: "lg" }}>
@@ -122,7 +122,7 @@ function Shell({ identity, onLeave }: { identity: Identity; onLeave: () => void 
             <Route path="/">
               <Home />
             </Route>
-            <Route path="/datasets/:name">{({ name }) => <Home dataset={decoded(name)} />}</Route>
+            <Route path="/datasets/:name">{({ name }) => <Home dataset={decodePathPart(name)} />}</Route>
             <Route path="/exports/:id">{({ id }) => <ExportPage id={id} />}</Route>
             <Route path="/history" component={HistoryPage} />
             <Route>
@@ -142,8 +142,8 @@ function Shell({ identity, onLeave }: { identity: Identity; onLeave: () => void 
   );
 }
 
-/** What an address says, which may be anything: what can't be decoded stands for itself. */
-function decoded(part: string): string {
+/** Decodes a part of the address. A part that can't be decoded is returned unchanged. */
+function decodePathPart(part: string): string {
   try {
     return decodeURIComponent(part);
   } catch {

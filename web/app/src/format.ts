@@ -1,7 +1,7 @@
 const integer = new Intl.NumberFormat(undefined);
 const compact = new Intl.NumberFormat(undefined, { notation: "compact", maximumFractionDigits: 1 });
-const moment = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "medium" });
-const shortMoment = new Intl.DateTimeFormat(undefined, {
+const dateTime = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "medium" });
+const shortDateTime = new Intl.DateTimeFormat(undefined, {
   month: "short",
   day: "numeric",
   hour: "numeric",
@@ -14,17 +14,17 @@ const percent = new Intl.NumberFormat(undefined, { style: "percent" });
 
 const BYTE_UNITS = ["byte", "kilobyte", "megabyte", "gigabyte", "terabyte"] as const;
 
-/** A whole number in the person's locale. */
+/** Formats a whole number in the user's locale. */
 export function formatCount(value: number): string {
   return integer.format(value);
 }
 
-/** A large number in few characters, such as `3M`. */
+/** Formats a large number in few characters, such as `3M`. */
 export function formatCompact(value: number): string {
   return compact.format(value);
 }
 
-/** A size in the person's locale, such as `12.7 MB`. */
+/** Formats a size in the user's locale, such as `12.7 MB`. */
 export function formatBytes(bytes: number): string {
   let value = bytes;
   let unit = 0;
@@ -40,7 +40,7 @@ export function formatBytes(bytes: number): string {
   }).format(value);
 }
 
-/** A duration, rounded up to whole seconds, minutes or hours. */
+/** Formats a duration, rounded up to whole seconds, minutes or hours. */
 export function formatDuration(ms: number): string {
   const seconds = Math.max(1, Math.ceil(ms / 1000));
   const [value, unit] =
@@ -52,32 +52,32 @@ export function formatDuration(ms: number): string {
   return new Intl.NumberFormat(undefined, { style: "unit", unit, unitDisplay: "short" }).format(value);
 }
 
-/** Date and time to the second. */
+/** Formats date and time to the second. */
 export function formatTime(iso: string): string {
-  return moment.format(new Date(iso));
+  return dateTime.format(new Date(iso));
 }
 
-/** Date and time to the minute, without the year. */
+/** Formats date and time to the minute, without the year. */
 export function formatShortTime(iso: string): string {
-  return shortMoment.format(new Date(iso));
+  return shortDateTime.format(new Date(iso));
 }
 
-/** `a, b and c` in the person's language. */
+/** Formats a list in the user's language: `a, b and c`. */
 export function formatList(items: readonly string[]): string {
   return new Intl.ListFormat(undefined, { type: "conjunction" }).format(items);
 }
 
-/** A day without the year; `at` is in milliseconds since 1970. */
+/** Formats a day without the year; `at` is in milliseconds since 1970. */
 export function formatDay(at: number): string {
   return day.format(new Date(at));
 }
 
-/** A number with its sign, such as `+1`. */
+/** Formats a number with its sign, such as `+1`. */
 export function formatSigned(value: number): string {
   return signed.format(value);
 }
 
-/** A part of the whole, 0 to 1. */
+/** Formats a fraction from 0 to 1 as a percentage. */
 export function formatPercent(value: number): string {
   return percent.format(value);
 }

@@ -12,13 +12,13 @@ import {
 import type { SaveErrorReason } from "./saving/saveError.js";
 import type { SaveMethod } from "./saving/saveMethod.js";
 
-/** What a person reads about a problem: what happened, and what to do next. */
+/** Text about a problem: what happened, and what to do next. */
 export interface ProblemText {
   title: string;
   next: string;
 }
 
-/** Every sentence of the page. To translate it, translate this file. */
+/** Every text of the page. To translate the page, translate this file. */
 export const strings = {
   product: "Sluice",
   tagline: "Export your data. Watch it arrive.",
@@ -32,14 +32,14 @@ export const strings = {
     tokenLabel: "Access token",
     submit: "Sign in",
     issuerHint: (host: string) => `You sign in at ${host}, and come back here afterwards.`,
-    ended: "Your session has ended. Sign in again to go on; exports that run go on without you.",
+    ended: "Your session has ended. Sign in again to continue; running exports continue without you.",
   },
   header: {
     home: "Sluice, start page",
     skip: "Skip to the content",
     notifyOn: "Notify me in the background",
     notifyOff: "Stop notifying me",
-    notifyForbidden: "Notifications are blocked in this browser's settings for this page",
+    notifyDenied: "Notifications are blocked in this browser's settings for this page",
     signOut: "Sign out",
     theme: "Switch between light and dark",
     account: (sub: string, tenant: string) => (tenant ? `${sub} · ${tenant}` : sub),
@@ -54,14 +54,14 @@ export const strings = {
     liveHint: "Progress and files are pushed to this page.",
     connectingHint: "Opening the live connection.",
     reconnectingHint: (attempt: number) =>
-      `The live connection was lost. Try ${formatCount(attempt)} is under way; meanwhile this page asks every few seconds.`,
+      `The live connection was lost. Attempt ${formatCount(attempt)} to reconnect is running; meanwhile this page checks for updates every few seconds.`,
     limitedHint:
-      "The network between you and the server lets no live connection through. News comes a little later; files come as always.",
-    offlineHint: "This device has no network. Everything goes on as soon as it is back.",
+      "The network between you and the server lets no live connection through. Updates arrive a little later; files arrive as always.",
+    offlineHint: "This device has no network. Everything continues as soon as it is back.",
     closedHint:
-      "The live connection is closed. Press to try again; meanwhile this page asks every few seconds.",
+      "The live connection is closed. Press to try again; meanwhile this page checks for updates every few seconds.",
     tooManyHint:
-      "You have too many of these pages open. Close some, then press to try again; meanwhile this page asks every few seconds.",
+      "You have too many of these pages open. Close some, then press to try again; meanwhile this page checks for updates every few seconds.",
     retry: "Try again",
   },
   credits: {
@@ -69,8 +69,8 @@ export const strings = {
     balance: (count: number) => `${formatCount(count)} ${count === 1 ? "credit" : "credits"}`,
     open: (count: number) => `${formatCount(count)} ${count === 1 ? "credit" : "credits"}. Show the account`,
     unknown: "Credits: ?",
-    openUnknown: "Your credits are not known now. Show why",
-    available: "To spend",
+    openUnknown: "Your credits are not known right now. Show why",
+    available: "Available",
     heldLabel: "Set aside for unfinished exports",
     next: (iso: string, leftMs: number) =>
       `The next credit comes in ${formatDuration(leftMs)}, on ${formatShortTime(iso)}.`,
@@ -79,22 +79,24 @@ export const strings = {
     when: "When",
     what: "What",
     amount: "Credits",
-    itsExport: "show",
+    showExport: "show",
     kinds: {
       grant: "Given",
       hold: "Set aside",
-      capture: "Spent, of what was set aside",
+      capture: "Spent",
       release: "Given back",
       adjustment: "Corrected",
     } as Record<string, string>,
   },
   datasets: {
     title: "What to export",
-    empty: "There is nothing that you may export yet. Ask your administrator for access to a dataset.",
+    emptyTitle: "No datasets yet",
+    empty:
+      "Ask your administrator for access to a dataset. If you run this installation, add a catalog (docs/catalog.md shows how), then reload this page.",
     unknown: (name: string) => `There is no dataset called “${name}” that you may export.`,
     search: "Search datasets",
-    noneFound: "No dataset has these words.",
-    rows: (count: number) => `about ${formatCompact(count)} rows`,
+    noneFound: "No dataset matches these words.",
+    rows: (count: number) => `about ${formatCompact(count)} ${count === 1 ? "row" : "rows"}`,
     columns: (count: number) => `${formatCount(count)} ${count === 1 ? "column" : "columns"}`,
   },
   columnTypes: {
@@ -116,16 +118,16 @@ export const strings = {
     nullable: "may be empty",
     masked: "masked for you",
     preview: "First rows",
-    noPreview: "The first rows show here as soon as the form says what is wanted.",
-    previewLater: "The first rows show here when that has changed.",
+    noPreview: "The first rows show here as soon as the form is complete.",
+    previewLater: "The first rows show here once this is fixed.",
     emptyPreview: "No row matches. The file would have a header and nothing more.",
     null: "empty",
     about: (what: string) => `About ${what}`,
     atMost: (what: string) => (what ? `At most ${what}` : ""),
     noEstimate: "Size not known yet",
-    joined: "This very export is on its way already. Asking again has cost nothing.",
-    place: "Save to",
-    places: { downloads: "Downloads", file: "A place I choose" },
+    joined: "This same export is already running. Asking again has cost nothing.",
+    saveLocation: "Save to",
+    saveLocations: { downloads: "Downloads", file: "A place I choose" },
     template: "Template",
     format: "Format",
     compression: "Compression",
@@ -141,16 +143,17 @@ export const strings = {
     value: "Value",
     from: "From",
     to: "To",
-    matchAll: "All must hold",
-    matchAny: "Any may hold",
+    matchAll: "All must match",
+    matchAny: "Any may match",
     valueMissing: "Enter a value",
     yes: "yes",
     no: "no",
     utc: "UTC",
     submit: "Export",
     cost: (count: number) => `Costs ${formatCount(count)} ${count === 1 ? "credit" : "credits"}`,
-    saves: "The file is in your downloads as soon as it is whole and checked. A reload does not lose it.",
-    savesThere: "You choose a file, and it is written there while the export runs. Best for large ones.",
+    savesToDownloads:
+      "The file is in your downloads as soon as it is complete and checked. A reload does not lose it.",
+    savesToFile: "You choose a file, and it is written there while the export runs. Best for large ones.",
   },
   operators: {
     eq: "is",
@@ -171,7 +174,7 @@ export const strings = {
   exports: {
     title: "Your exports",
     emptyTitle: "No exports yet",
-    empty: "Choose a dataset and press Export. Progress shows here, and the file saves itself.",
+    empty: "Choose a dataset and press Export. Progress shows here, and the file savesToDownloads itself.",
     all: "History",
     more: "Show older ones",
     again: "Export again",
@@ -183,7 +186,9 @@ export const strings = {
     back: "All exports",
     requested: (iso: string) => formatTime(iso),
     queued: (before: number) =>
-      before === 0 ? "Next in the queue" : `${formatCount(before)} ahead of it in the queue`,
+      before === 0
+        ? "Next in the queue"
+        : `${formatCount(before)} ${before === 1 ? "export" : "exports"} ahead in the queue`,
     preparing: "Starting",
     ended: {
       canceled: "Canceled; the credit was given back",
@@ -232,9 +237,10 @@ export const strings = {
         ? `Received ${formatBytes(received)}`
         : `Received ${formatBytes(received)} of ${formatBytes(size)}`,
     waiting: (received: number) =>
-      `Connection lost at ${formatBytes(received)}. Reconnecting; it goes on from there by itself.`,
-    inMemory: "This browser keeps the file in memory until it is whole, up to 256 MB. Leave the page open.",
-    paused: "Begun earlier. Press Continue to allow this page to write the file again.",
+      `Connection lost at ${formatBytes(received)}. Reconnecting; the download continues from there by itself.`,
+    inMemory:
+      "This browser keeps the file in memory until it is complete, up to 256 MB. Leave the page open.",
+    paused: "Started earlier. Press Continue to allow this page to write the file again.",
     saved: {
       private: "Checked, and in your downloads",
       stream: "Checked, and in your downloads",
@@ -251,14 +257,15 @@ export const strings = {
     dataset: "Dataset",
     anyDataset: "Any",
     found: (shown: number, all: number, more: boolean) =>
-      `${formatCount(shown)} of ${formatCount(all)}${more ? " loaded" : ""} exports`,
+      `${formatCount(shown)} of ${formatCount(all)}${more ? " loaded" : ""} ${all === 1 ? "export" : "exports"}`,
     chart: (count: number, days: number) =>
-      `${formatCount(count)} exports in the last ${formatCount(days)} days`,
-    chartOfNewest: (count: number) => `The newest ${formatCount(count)} exports`,
+      `${formatCount(count)} ${count === 1 ? "export" : "exports"} in the last ${formatCount(days)} days`,
+    chartOfNewest: (count: number) =>
+      count === 1 ? "The newest export only" : `The newest ${formatCount(count)} exports only`,
     day: (at: number, done: number, other: number) =>
-      `${formatDay(at)}: ${formatCount(done)} with a file, ${formatCount(other)} without`,
-    done: "with a file",
-    other: "without",
+      `${formatDay(at)}: ${formatCount(done)} completed, ${formatCount(other)} failed, canceled or unfinished`,
+    done: "Completed",
+    other: "Failed, canceled or unfinished",
   },
   notify: {
     title: (item: Export) => `${item.file?.name ?? item.dataset}: ${strings.status[item.status]}`,
@@ -284,7 +291,7 @@ export const strings = {
   } satisfies Record<ExportStatus, string>,
   failed: {
     title: "This page has failed",
-    next: "Your exports are safe and go on. Reload the page; if it fails again, tell your administrator what you did.",
+    next: "Your exports are safe and continue. Reload the page; if it fails again, tell your administrator what you did.",
   },
   reload: "Reload the page",
   loading: "Loading…",
@@ -295,7 +302,7 @@ export const strings = {
   notFoundBack: "Go to the start page",
 };
 
-/** A sentence for every problem slug, with what to do next. */
+/** Text for every problem slug. */
 export const problemTexts: Record<Slug, ProblemText> = {
   unauthorized: { title: "You are not signed in any more", next: "Sign in again, then repeat what you did." },
   forbidden: {
@@ -308,7 +315,7 @@ export const problemTexts: Record<Slug, ProblemText> = {
   },
   "invalid-request": { title: "The request is not valid", next: "Correct what is marked and try again." },
   "unknown-dataset": {
-    title: "This dataset is not on offer just now",
+    title: "This dataset is not available right now",
     next: "Choose another one, or try again in a minute.",
   },
   "unknown-template": {
@@ -325,12 +332,12 @@ export const problemTexts: Record<Slug, ProblemText> = {
     next: "Wait until one has ended, or cancel one.",
   },
   "idempotency-conflict": {
-    title: "The same export is just being started",
+    title: "The same export is being started",
     next: "Look at the list of exports in a moment; if it is not there, press Export again.",
   },
   restarted: {
-    title: "The file was made anew",
-    next: "The page fetches it again from the beginning. There is nothing you need to do.",
+    title: "The export had to start again",
+    next: "The page fetches the file again from the beginning. There is nothing you need to do.",
   },
   "not-ready": { title: "The file is not finished yet", next: "Wait until the export has completed." },
   expired: { title: "The file was deleted after its time", next: "Export it again to get a fresh one." },
@@ -348,8 +355,8 @@ export const problemTexts: Record<Slug, ProblemText> = {
   },
   "rate-limited": { title: "That was too fast", next: "Wait a moment, then try again." },
   unavailable: {
-    title: "The service is not available just now",
-    next: "Your exports are safe. This page goes on by itself when it is back; or try again in a minute.",
+    title: "The service is not available right now",
+    next: "Your exports are safe. This page continues by itself when it is back; or try again in a minute.",
   },
   internal: {
     title: "Something failed on our side",
@@ -357,7 +364,7 @@ export const problemTexts: Record<Slug, ProblemText> = {
   },
   network: {
     title: "The server can't be reached",
-    next: "Check your network. This page goes on when it is back.",
+    next: "Check your network. This page continues when it is back.",
   },
   timeout: { title: "The server did not answer in time", next: "Check your network, then try again." },
   "digest-mismatch": {
@@ -365,7 +372,7 @@ export const problemTexts: Record<Slug, ProblemText> = {
     next: "Press Save file to fetch it again; that costs nothing.",
   },
   protocol: {
-    title: "The server said something this page does not understand",
+    title: "The server sent something that this page does not understand",
     next: "Reload the page to get its newest version.",
   },
   sink: {
@@ -382,18 +389,18 @@ export const problemTexts: Record<Slug, ProblemText> = {
   },
 };
 
-/** A sentence for what only this page can know. */
+/** Text for every reason of a failed save. */
 export const saveErrorTexts: Record<SaveErrorReason, ProblemText> = {
   outdated: {
     title: "This page is older than the server",
-    next: "Reload it to get its newest version. Your export goes on, and its file is saved then.",
+    next: "Reload it to get its newest version. Your export continues, and its file is saved then.",
   },
   "file-replaced": {
-    title: "The file was made anew while it was saved",
-    next: "What is in your downloads is not whole: delete it and save again. That costs nothing.",
+    title: "The export had to start again while its file was being saved",
+    next: "The file in your downloads is incomplete: delete it and save again. That costs nothing.",
   },
   "stream-lost": {
-    title: "The browser has given up this download",
-    next: "What is in your downloads is not whole: delete it and save again. That costs nothing.",
+    title: "The browser stopped this download",
+    next: "The file in your downloads is incomplete: delete it and save again. That costs nothing.",
   },
 };

@@ -13,7 +13,7 @@ const water: MantineColorsTuple = [
   "#005d6f",
 ];
 
-/** The look of the page: system fonts, soft corners, one water-blue accent. */
+/** Theme of the page: system fonts, rounded corners, one water-blue accent. */
 export const theme = createTheme({
   colors: { water },
   primaryColor: "water",
@@ -26,7 +26,7 @@ export const theme = createTheme({
   headings: { fontWeight: "650" },
 });
 
-/** Colours of the library with too little contrast for small text (WCAG 2.2, 1.4.3), made darker or lighter. */
+/** Overrides colors of the library whose contrast is too low for small text (WCAG 2.2, 1.4.3). */
 export const variables: CSSVariablesResolver = (all) => ({
   variables: {},
   light: {

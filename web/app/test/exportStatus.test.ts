@@ -21,20 +21,20 @@ const item = (status: Export["status"]): Export => ({
   progress: progress(0),
 });
 
-describe("pushed state", () => {
-  it("turns a queued export into a running one when rows come", () => {
+describe("export state from events", () => {
+  it("a queued export becomes running with its first rows", () => {
     expect(applyProgress(item("queued"), progress(0, { queue_position: 2 }), 0).status).toBe("queued");
     expect(applyProgress(item("dispatched"), progress(10), 0).status).toBe("running");
   });
 
-  it("never revives an export that has ended", () => {
+  it("a late event never reopens an export that has ended", () => {
     const canceled = item("canceled");
     expect(applyProgress(canceled, progress(500), 0)).toBe(canceled);
     expect(mergeExport(canceled, item("running"))).toBe(canceled);
     expect(mergeExport(item("completed"), item("expired")).status).toBe("expired");
   });
 
-  it("takes an export whose bytes come for a running one", () => {
+  it("an export whose bytes arrive is running", () => {
     const queued = { ...item("dispatched"), progress: progress(0, { queue_position: 0 }) };
     expect(markRunning(queued, 0)).toBe(queued);
     expect(markRunning(queued, 87)).toMatchObject({ status: "running", progress: { queue_position: null } });
@@ -42,13 +42,13 @@ describe("pushed state", () => {
     expect(markRunning(canceled, 87)).toBe(canceled);
   });
 
-  it("keeps the rates when REST tells of a running export again", () => {
+  it("a REST answer keeps the measured rates", () => {
     let current = applyProgress(item("running"), progress(0), 0);
     current = applyProgress(current, progress(500), 500);
     expect(mergeExport(current, item("running")).throughput?.rates).toEqual([1000]);
   });
 
-  it("measures the rate over at least half a second, and starts over with a new attempt", () => {
+  it("the rate is measured over at least half a second, and starts over with a new attempt", () => {
     let current = applyProgress(item("running"), progress(0), 0);
     current = applyProgress(current, progress(500), 500);
     expect(current.throughput?.bytesPerSecond).toBe(1000);
@@ -62,11 +62,11 @@ describe("pushed state", () => {
   });
 });
 
-describe("what is said of an export", () => {
+describe("the status line of an export", () => {
   const said = (status: Export["status"], more: Partial<Progress>) =>
     statusLine({ ...item(status), progress: progress(0, more) }).replaceAll(",", "");
   it.each<[Export["status"], Partial<Progress>, RegExp]>([
-    ["queued", { queue_position: 3, eta_ms: 61_000 }, /^3 ahead of it in the queue · 61 sec.* left$/],
+    ["queued", { queue_position: 3, eta_ms: 61_000 }, /^3 exports ahead in the queue · 61 sec.* left$/],
     ["dispatched", { queue_position: 0 }, /^Next in the queue$/],
     ["dispatched", {}, /^Starting$/],
     ["running", { rows: 5, bytes: 2_000_000, eta_ms: 1 }, /^5 of 1000 rows · 2 MB · 1 sec.* left$/],
@@ -93,15 +93,15 @@ describe("the connection state", () => {
   });
 });
 
-describe("sentences", () => {
-  it("exist for every problem, with what to do next", () => {
+describe("texts", () => {
+  it("exist for every problem, with a next step", () => {
     for (const slug of SERVER_SLUGS) {
       expect(problemTexts[slug].title.length).toBeGreaterThan(0);
       expect(problemTexts[slug].next).toMatch(/\.$/);
     }
   });
 
-  it("describe what was asked for", () => {
+  it("describe the parameters and the filter of a request", () => {
     expect(describeRequest({ params: {}, filter: {} })).toBe("");
     expect(
       describeRequest({

@@ -18,7 +18,7 @@ function row(column: string, operator: Operator, ...values: string[]): FilterRow
   return { key: queryKeys, column, operator, values };
 }
 
-/** Every pointer into a value, as the server would name its parts. */
+/** Returns every pointer into a value, as in the server's field errors. */
 function pointers(value: unknown, base: string): string[] {
   if (typeof value !== "object" || value === null) {
     return [base];
@@ -28,7 +28,7 @@ function pointers(value: unknown, base: string): string[] {
   );
 }
 
-describe("what the server says of a filter", () => {
+describe("a field error of the filter", () => {
   it.each<[Match, FilterRow[]]>([
     ["all", [row("delay", "gte", "x")]],
     ["all", [row("a/b", "not_in", "1", "2")]],
@@ -36,13 +36,13 @@ describe("what the server says of a filter", () => {
     ["all", [row("delay", "gt", "x"), row("delay", "lt", "y")]],
     ["all", [row("delay", "not_in", "x"), row("delay", "lt", "y")]],
     ["any", [row("delay", "gt", "x"), row("a/b", "not_contains", "y"), row("delay", "is_null", "true")]],
-  ])("is said at the row it is about: %s of %j", (match, rows) => {
+  ])("belongs to the row of its pointer: %s of %j", (match, rows) => {
     const filter = toFilter(rows, columns, match);
     const found = pointers(filter, "/filter").map((pointer) => filterRowAt(rows, pointer));
     expect(new Set(found)).toEqual(new Set(rows));
   });
 
-  it("is in the words of the page", () => {
+  it("has the labels of the page", () => {
     const rows = [row("delay", "gte", "x"), row("a/b", "not_contains", "y")];
     const label = (pointer: string) => fieldLabel({ pointer, detail: "" }, rows, dataset);
     expect(label("/filter/delay/gte")).toBe("Delay at least");

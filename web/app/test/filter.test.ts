@@ -40,23 +40,23 @@ describe("the filter form", () => {
     [[row("price", "lt", "0.10")], { price: { lt: "0.10" } }],
     [[row("at", "gte", "2026-11-22T15:26")], { at: { gte: "2026-11-22T15:26:00Z" } }],
     [[], undefined],
-  ])("%j says %j", (rows, filter) => {
+  ])("%j becomes %j", (rows, filter) => {
     expect(toFilter(rows, columns, "all")).toEqual(filter);
   });
 
-  it("joins different columns in one object, and the same column in an and", () => {
+  it("joins different columns in one object, and the same column with and", () => {
     const rows = [row("origin", "eq", "SEA"), row("delay", "gt", "5")];
     expect(toFilter(rows, columns, "all")).toEqual({ origin: { eq: "SEA" }, delay: { gt: 5 } });
     const same = [row("delay", "gt", "5"), row("delay", "lt", "9")];
     expect(toFilter(same, columns, "all")).toEqual({ and: [{ delay: { gt: 5 } }, { delay: { lt: 9 } }] });
   });
 
-  it("joins with or when any may hold", () => {
+  it("joins rows with or when any may match", () => {
     const rows = [row("origin", "eq", "SEA"), row("delay", "gt", "5")];
     expect(toFilter(rows, columns, "any")).toEqual({ or: [{ origin: { eq: "SEA" } }, { delay: { gt: 5 } }] });
   });
 
-  it("leaves what does not fit its type to the server, unchanged in meaning", () => {
+  it("leaves a value that does not fit its type as text for the server", () => {
     expect(literal("int", "very late")).toBe("very late");
     expect(literal("int", "99999999999999999999")).toBe("99999999999999999999");
     expect(literal("float", "1e3")).toBe(1000);
@@ -64,13 +64,13 @@ describe("the filter form", () => {
     expect(literal("unknown", " kept ")).toBe(" kept ");
   });
 
-  it("offers only operators that fit", () => {
+  it("offers only operators that fit the type", () => {
     expect(operatorsOf("bool")).not.toContain("lt");
     expect(operatorsOf("int")).not.toContain("contains");
     expect(operatorsOf("uuid")).toContain("contains");
   });
 
-  it("knows what is still to be entered", () => {
+  it("detects missing values", () => {
     expect(isIncomplete(row("delay", "between", "1", ""))).toBe(true);
     expect(isIncomplete(row("origin", "in"))).toBe(true);
     expect(isIncomplete(row("origin", "eq", "SEA"))).toBe(false);

@@ -18,14 +18,14 @@ const item = {
 } as unknown as Export;
 
 describe("history", () => {
-  it("finds every word, in any order, in all that is shown", () => {
+  it("finds every word, in any order, in the shown text", () => {
     for (const found of ["", "sea", "FLIGHTS csv", "completed origin", "0199"]) {
       expect(matchesSearch(item, found), found).toBe(true);
     }
     expect(matchesSearch(item, "sea jfk")).toBe(false);
   });
 
-  it("counts by the days of the person's calendar, and leaves none out", () => {
+  it("counts every export on its day in the user's time zone", () => {
     const now = new Date(2026, 10, 22, 12);
     const at = (day: number, hour: number, status: Export["status"]) => ({
       requested_at: new Date(2026, 10, day, hour).toISOString(),
@@ -46,7 +46,7 @@ describe("history", () => {
     expect(days[2]?.at).toBe(new Date(2026, 10, 22).getTime());
   });
 
-  it("makes the same request again", () => {
+  it("repeats the same request", () => {
     expect(requestOf(item)).toEqual({
       dataset: "flights",
       template: "default",
@@ -69,14 +69,14 @@ describe("formats", () => {
     templates: [{ name: "default", title: "Default" }],
   } as unknown as Dataset;
 
-  it("have compressions of their own, and a choice that does not fit is let go", () => {
+  it("have their own compressions, and an unsupported choice is replaced", () => {
     expect(compressionsOf(dataset, "csv")).toEqual(["none", "gzip"]);
     const zipped = { ...emptyDraft(dataset), compression: "gzip" };
     expect(withFormat(dataset, zipped, "xlsx")).toMatchObject({ format: "xlsx", compression: "none" });
     expect(withFormat(dataset, zipped, "csv").compression).toBe("gzip");
   });
 
-  it("of an older gateway have those of the dataset", () => {
+  it("of an older gateway have the compressions of the dataset", () => {
     expect(compressionsOf({ ...dataset, formats_info: undefined } as unknown as Dataset, "xlsx")).toEqual([
       "none",
       "gzip",

@@ -25,7 +25,7 @@ describe("the parameter form", () => {
     expect(params[1]?.initial).toBe(3);
   });
 
-  it("leaves out what was left empty", () => {
+  it("leaves out empty values", () => {
     expect(toParams({ muscles: ["a"], note: "", side: undefined, none: [] })).toEqual({ muscles: ["a"] });
     expect(toParams({ note: "" })).toBeUndefined();
     expect(toParams({ strict: false })).toEqual({ strict: false });

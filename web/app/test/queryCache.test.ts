@@ -9,25 +9,25 @@ const pageOf = (items: Export[]): InfiniteData<ExportPage> => ({
   pageParams: [""],
 });
 
-describe("an answer by REST that is older than what was pushed", () => {
+describe("a REST answer that is older than an event", () => {
   it.each([
     ["the newest exports", queryKeys.exports, pageOf([item("completed")])],
     ["the history", queryKeys.history({ dataset: "flights" }), pageOf([item("completed")])],
     ["the page of one export", queryKeys.export("x"), item("completed")],
-  ])("does not undo its end, known from %s", (_, key, data) => {
+  ])("does not revert the final status in %s", (_, key, data) => {
     const queries = new QueryClient();
     queries.setQueryData(key, data);
     expect(mergeCached(queries, item("running")).status).toBe("completed");
     expect(mergeCached(queries, item("expired")).status).toBe("expired");
   });
 
-  it("counts where nothing mergeExport is known", () => {
+  it("is used when the cache has no newer version", () => {
     expect(mergeCached(new QueryClient(), item("running")).status).toBe("running");
   });
 });
 
 describe("a pushed export", () => {
-  it("stays first when a list that was asked for before comes without it", () => {
+  it("stays first when an older list arrives without it", () => {
     const queries = new QueryClient();
     const [old, one, two] = ["0199-1", "0199-2", "0199-3"].map((id) => ({ ...item("queued"), id }));
     for (const pushed of [old, one, two] as Export[]) {
@@ -39,7 +39,7 @@ describe("a pushed export", () => {
     expect(ids([two, one, old])).toEqual(["0199-3", "0199-2", "0199-1"]);
   });
 
-  it("comes first when it is new, and changes in its place when it is known", () => {
+  it("comes first when it is new, and is replaced in place when it is known", () => {
     const queries = new QueryClient();
     queries.setQueryData(queryKeys.exports, pageOf([{ ...item("completed"), id: "old" }]));
     putExport(queries, item("queued"));

@@ -16,11 +16,11 @@ afterEach(() => {
   vi.restoreAllMocks();
 });
 
-/** The private files of a browser, some of which can't be removed just now. */
-class Folder {
+/** A fake folder of private files, some of which are locked. */
+class FakeFolder {
   readonly names: Set<string>;
-  readonly stuck = new Map<string, DOMException>();
-  tries = 0;
+  readonly locked = new Map<string, DOMException>();
+  attempts = 0;
 
   constructor(...names: string[]) {
     this.names = new Set(names);
@@ -29,8 +29,8 @@ class Folder {
   }
 
   async removeEntry(name: string): Promise<void> {
-    this.tries += 1;
-    const cause = this.stuck.get(name);
+    this.attempts += 1;
+    const cause = this.locked.get(name);
     if (cause) {
       throw cause;
     }
@@ -44,71 +44,71 @@ class Folder {
   }
 }
 
-/** A journal with a note about each of these files. */
-function notesOf(owners: Record<string, string>) {
+/** Creates a fake journal with one entry for each file. */
+function journalOf(owners: Record<string, string>) {
   const entries = new Map(Object.entries(owners));
   return {
     entries,
     all: async () =>
-      [...entries].map(([exportId, owner]): Entry => ({ exportId, owner, method: "private", at: 0 })),
+      [...entries].map(([exportId, owner]): Entry => ({ exportId, owner, method: "private", updatedAt: 0 })),
     remove: async (exportId: string) => {
       entries.delete(exportId);
     },
   };
 }
 
-const held = (name = "NoModificationAllowedError") => new DOMException("It is held", name);
+const lockedError = (name = "NoModificationAllowedError") => new DOMException("It is lockedError", name);
 
-describe("what a person has here", () => {
-  it("is forgotten, and what others have stays", async () => {
-    const folder = new Folder("one", "two", "other");
-    const notes = notesOf({ one: "alice", two: "alice", chosen: "alice", other: "bob" });
-    await removeFilesOf(notes, "alice");
+describe("the files of a user", () => {
+  it("are removed at sign-out, and files of other users stay", async () => {
+    const folder = new FakeFolder("one", "two", "other");
+    const journal = journalOf({ one: "alice", two: "alice", chosen: "alice", other: "bob" });
+    await removeFilesOf(journal, "alice");
     expect([...folder.names]).toEqual(["other"]);
-    expect([...notes.entries.keys()]).toEqual(["other"]);
+    expect([...journal.entries.keys()]).toEqual(["other"]);
   });
 
   it.each(["NoModificationAllowedError", "InvalidStateError"])(
-    "is waited for while another tab holds it (%s), and keeps nothing else waiting",
+    "are removed later when another tab has locked one of them (%s)",
     async (name) => {
-      const folder = new Folder("held", "free");
-      folder.stuck.set("held", held(name));
-      const notes = notesOf({ held: "alice", free: "alice" });
-      const removed = removeFilesOf(notes, "alice");
+      const folder = new FakeFolder("lockedError", "free");
+      folder.locked.set("lockedError", lockedError(name));
+      const journal = journalOf({ lockedError: "alice", free: "alice" });
+      const removed = removeFilesOf(journal, "alice");
       await vi.advanceTimersByTimeAsync(1_000);
-      expect([...folder.names]).toEqual(["held"]);
-      expect([...notes.entries]).toEqual([]); // nobody goes on with it
-      folder.stuck.clear();
+      expect([...folder.names]).toEqual(["lockedError"]);
+      expect([...journal.entries]).toEqual([]); // no page load resumes it
+      folder.locked.clear();
       await vi.advanceTimersByTimeAsync(1_000);
       await removed;
       expect([...folder.names]).toEqual([]);
     },
   );
 
-  it("is tried once when it can't be removed for another reason", async () => {
-    const folder = new Folder("broken");
-    folder.stuck.set("broken", new DOMException("The disk is broken", "UnknownError"));
-    const notes = notesOf({ broken: "alice" });
-    await expect(removeFilesOf(notes, "alice")).rejects.toThrow("The disk is broken");
-    expect(folder.tries).toBe(1);
-    expect([...notes.entries]).toEqual([]);
+  it("are not retried after another error", async () => {
+    const folder = new FakeFolder("broken");
+    folder.locked.set("broken", new DOMException("The disk is broken", "UnknownError"));
+    const journal = journalOf({ broken: "alice" });
+    await expect(removeFilesOf(journal, "alice")).rejects.toThrow("The disk is broken");
+    expect(folder.attempts).toBe(1);
+    expect([...journal.entries]).toEqual([]);
   });
 
-  it("is given up after a while, and goes at the next start", async () => {
-    const folder = new Folder("held", "known");
-    folder.stuck.set("held", held());
-    const notes = notesOf({ held: "alice", known: "bob" });
-    const removed = expect(removeFilesOf(notes, "alice")).rejects.toThrow("It is held");
+  it("that stay locked are removed at the next start", async () => {
+    const folder = new FakeFolder("lockedError", "known");
+    folder.locked.set("lockedError", lockedError());
+    const journal = journalOf({ lockedError: "alice", known: "bob" });
+    const removed = expect(removeFilesOf(journal, "alice")).rejects.toThrow("It is lockedError");
     await vi.advanceTimersByTimeAsync(20_000);
     await removed;
-    await removeOrphanFiles(notes);
-    expect([...folder.names]).toEqual(["held", "known"]); // it still is
-    folder.stuck.clear();
-    await removeOrphanFiles(notes);
+    await removeOrphanFiles(journal);
+    expect([...folder.names]).toEqual(["lockedError", "known"]); // still locked
+    folder.locked.clear();
+    await removeOrphanFiles(journal);
     expect([...folder.names]).toEqual(["known"]);
   });
 
-  it("is not begun any more once they have signed out", async () => {
+  it("are no longer saved after the sign-out", async () => {
     const request = async (_name: string, _options: object, granted: (lock: object) => unknown) =>
       granted({});
     vi.stubGlobal("navigator", { locks: { request } });
@@ -128,40 +128,40 @@ describe("what a person has here", () => {
   });
 });
 
-describe("signing out at the issuer", () => {
-  const identity = { token: "", expiresAt: null, sub: "s", tenant: "t", person: null } as const;
+describe("sign-out at the issuer", () => {
+  const identity = { token: "", expiresAt: null, sub: "s", tenant: "t", localUser: null } as const;
   const kind = { kind: "oidc", authority: "", client_id: "", scope: "", parameters: {} };
-  const forget = vi.fn(async () => undefined);
-  const leave = (via: Identity["via"], forgotten: Promise<void>) =>
-    signOutAtIssuer({ ...identity, via }, forgotten);
+  const signOut = vi.fn(async () => undefined);
+  const signOutVia = (via: Identity["via"], filesRemoved: Promise<void>) =>
+    signOutAtIssuer({ ...identity, via }, filesRemoved);
   beforeEach(() => {
-    forget.mockClear();
+    signOut.mockClear();
     vi.stubGlobal("fetch", async () => Response.json({ identity: kind }));
-    vi.spyOn(Oidc, "at").mockResolvedValue({ forget } as unknown as Oidc);
+    vi.spyOn(Oidc, "create").mockResolvedValue({ signOut } as unknown as Oidc);
   });
 
-  it("waits for what is soon forgotten", async () => {
+  it("waits for the removal of local files", async () => {
     let done = () => {};
-    const forgotten = new Promise<void>((resolve) => {
+    const filesRemoved = new Promise<void>((resolve) => {
       done = resolve;
     });
-    const left = leave("oidc", forgotten);
+    const signedOut = signOutVia("oidc", filesRemoved);
     await vi.advanceTimersByTimeAsync(500);
-    expect(forget).not.toHaveBeenCalled();
+    expect(signOut).not.toHaveBeenCalled();
     done();
-    await left;
-    expect(forget).toHaveBeenCalledOnce();
+    await signedOut;
+    expect(signOut).toHaveBeenCalledOnce();
   });
 
-  it("is held up for two seconds at most, whatever is not forgotten by then", async () => {
-    const left = leave("oidc", new Promise(() => {}));
+  it("waits at most two seconds for the removal of local files", async () => {
+    const signedOut = signOutVia("oidc", new Promise(() => {}));
     await vi.advanceTimersByTimeAsync(2_000);
-    await left;
-    expect(forget).toHaveBeenCalledOnce();
+    await signedOut;
+    expect(signOut).toHaveBeenCalledOnce();
   });
 
-  it("is nothing to who did not come from there", async () => {
-    await leave("local", new Promise(() => {}));
-    expect(forget).not.toHaveBeenCalled();
+  it("is skipped for users who did not sign in at an issuer", async () => {
+    await signOutVia("local", new Promise(() => {}));
+    expect(signOut).not.toHaveBeenCalled();
   });
 });

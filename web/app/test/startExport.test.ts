@@ -7,7 +7,7 @@ import type { FileSaver } from "../src/saving/fileSaver.js";
 
 const item = { id: "0199-1", status: "queued" } as Export;
 
-/** A click on "Export" whose answer comes when the test wants it. */
+/** Clicks "Export"; the test decides when the answer arrives. */
 function click(userSession: UserSession) {
   let answer = () => {};
   const created = new Promise<CreatedExport>((resolve) => {
@@ -20,7 +20,7 @@ function click(userSession: UserSession) {
   return { started, save, answer };
 }
 
-describe("an export that was asked for", () => {
+describe("a started export", () => {
   it("is listed and saved", async () => {
     const userSession = new UserSession();
     const { started, save, answer } = click(userSession);
@@ -30,7 +30,7 @@ describe("an export that was asked for", () => {
     expect(save).toHaveBeenCalledWith(item, { kind: "downloads" });
   });
 
-  it("joins one that was being made already", async () => {
+  it("joins an identical unfinished export", async () => {
     const userSession = new UserSession();
     userSession.queryClient.setQueryData(queryKeys.exports, { pages: [{ items: [item] }], pageParams: [""] });
     const { started, answer } = click(userSession);
@@ -38,7 +38,7 @@ describe("an export that was asked for", () => {
     expect((await started)?.joined).toBe(true);
   });
 
-  it("is neither when they have signed out before the answer", async () => {
+  it("is neither listed nor saved when the user has signed out before the answer", async () => {
     const userSession = new UserSession();
     const { started, save, answer } = click(userSession);
     userSession.end();
@@ -49,8 +49,8 @@ describe("an export that was asked for", () => {
   });
 });
 
-describe("whoever signs in next", () => {
-  it("sees nothing of the one before, also not what is told late", () => {
+describe("the next user", () => {
+  it("sees no data of the previous user, not even late events", () => {
     const before = new UserSession();
     putExport(before.queryClient, item);
     before.end();

@@ -4,19 +4,19 @@ import { Stack } from "../../stack/stack.js";
 import { CLOSE_CODES, nodeClient, type SessionState, type SluiceClient } from "../src/node.js";
 import { TestSockets } from "./testSockets.js";
 
-/** A stack with limits that are quickly reached. */
+/** A stack with low limits. */
 let stack: Stack;
 
 beforeAll(async () => {
   stack = await Stack.start({
-    name: "the stack of the close codes",
+    name: "close code stack",
     env: {
       SLUICE_GATEWAY__WS__SESSIONS_PER_USER: "2",
       SLUICE_GATEWAY__WS__MESSAGE_BYTES: "4096",
       SLUICE_GATEWAY__WS__MESSAGE_BURST: "20",
-      // twice what the SDK's own pings come to at this heartbeat, and so few that no pause lets many more pass
+      // twice the rate of the SDK's own pings at this heartbeat, and low enough to exhaust the burst
       SLUICE_GATEWAY__WS__MESSAGES_PER_SECOND: "1",
-      // so long that nobody who lives is taken for dead
+      // long enough that a slow test machine misses no heartbeat
       SLUICE_GATEWAY__WS__HEARTBEAT_MS: "2500",
       SLUICE_GATEWAY__DRAIN__LOOK_AWAY_MS: "100",
       SLUICE_GATEWAY__DRAIN__SPREAD_MS: "100",
@@ -25,8 +25,11 @@ beforeAll(async () => {
 });
 afterAll(() => stack?.stop());
 
-/** A socket past the handshake, without the SDK, so that rules can be broken. */
-async function raw(sub: string, options: { autoPong?: boolean; ttlS?: number } = {}): Promise<WebSocket> {
+/** Opens a WebSocket past the handshake, without the SDK, so that a test can violate the protocol. */
+async function openRawSocket(
+  sub: string,
+  options: { autoPong?: boolean; ttlS?: number } = {},
+): Promise<WebSocket> {
   const { ttlS = 600, ...more } = options;
   const socket = new WebSocket(`${stack.url.replace("http", "ws")}/v1/ws`, ["sluice.v1"], {
     headers: { authorization: `Bearer ${stack.token(sub, "acme", { ttlS })}` },
@@ -42,11 +45,11 @@ async function raw(sub: string, options: { autoPong?: boolean; ttlS?: number } =
 
 const closed = (socket: WebSocket) => new Promise<number>((resolve) => socket.once("close", resolve));
 
-/** How to have the real gateway end a session with each code of the contract, or why that can't be done from outside. */
+/** How a test makes the real gateway send each close code, or why it can't. */
 const TRIGGERS: Record<number, (() => Promise<number>) | string> = {
   1000: "the client's own code, when it closes",
   1001: async () => {
-    const socket = await raw("leaver");
+    const socket = await openRawSocket("user-1001");
     const code = closed(socket);
     await stack.terminate("gateway");
     stack.launch("gateway");
@@ -54,30 +57,30 @@ const TRIGGERS: Record<number, (() => Promise<number>) | string> = {
     return code;
   },
   1009: async () => {
-    const socket = await raw("talker");
+    const socket = await openRawSocket("user-1009");
     const code = closed(socket);
     socket.send(JSON.stringify({ type: "ping", ref: "x".repeat(5_000) }));
     return code;
   },
   4400: async () => {
-    const socket = await raw("babbler");
+    const socket = await openRawSocket("user-4400");
     const code = closed(socket);
-    socket.send("no JSON at all");
+    socket.send("not JSON");
     return code;
   },
-  4401: async () => closed(await raw("mayfly", { ttlS: 5 })),
+  4401: async () => closed(await openRawSocket("user-4401", { ttlS: 5 })),
   4403: "reserved; not sent in this version; the scripted server of the unit tests sends it",
-  4408: async () => closed(await raw("sleeper", { autoPong: false })),
+  4408: async () => closed(await openRawSocket("user-4408", { autoPong: false })),
   4409: async () => {
-    const others = [await raw("crowd"), await raw("crowd")];
-    const code = await raw("crowd").then(closed, (error: Error) => Number(error.message));
+    const others = [await openRawSocket("user-4409"), await openRawSocket("user-4409")];
+    const code = await openRawSocket("user-4409").then(closed, (error: Error) => Number(error.message));
     for (const socket of others) {
       socket.close();
     }
     return code;
   },
   4429: async () => {
-    const socket = await raw("chatterbox");
+    const socket = await openRawSocket("user-4429");
     const code = closed(socket);
     for (let sent = 0; sent < 60; sent += 1) {
       socket.send('{"type":"ping"}');
@@ -87,8 +90,8 @@ const TRIGGERS: Record<number, (() => Promise<number>) | string> = {
   4500: "a fault of the gateway itself; the scripted server of the unit tests sends it",
 };
 
-describe("every close code", () => {
-  it("stands in the table", () => {
+describe("each close code", () => {
+  it("is in the table", () => {
     expect(Object.keys(TRIGGERS)).toEqual(Object.keys(CLOSE_CODES));
   });
 
@@ -98,137 +101,137 @@ describe("every close code", () => {
   });
 });
 
-describe("the SDK after a close", () => {
-  const made: SluiceClient[] = [];
+describe("the SDK after close code", () => {
+  const clients: SluiceClient[] = [];
   const client = (
     sub: string,
     getToken = ({ refresh }: { refresh: boolean }) => stack.token(sub, "acme", { ttlS: refresh ? 600 : 2 }),
   ) => {
-    const one = nodeClient({ baseUrl: stack.url, getToken, backoff: { baseMs: 10, capMs: 200 } });
-    made.push(one);
-    return one;
+    const sdk = nodeClient({ baseUrl: stack.url, getToken, backoff: { baseMs: 10, capMs: 200 } });
+    clients.push(sdk);
+    return sdk;
   };
   afterAll(() => {
-    for (const one of made) {
-      one.close();
+    for (const sdk of clients) {
+      sdk.close();
     }
   });
 
-  it("4401: comes back with a new token", async () => {
+  it("4401 reconnects with a new token", async () => {
     const sessions: string[] = [];
     let renewed = false;
-    const one = client("renewer", ({ refresh }) => {
-      // one that is over before there was a session is renewed too, and that is not what is looked at here
+    const sdk = client("sdk-4401", ({ refresh }) => {
+      // a token that expires before the session exists is refreshed too; this test does not count that
       renewed ||= refresh && sessions.length > 0;
-      // the token in use ends before there is time to refresh it in the session
-      return stack.token("renewer", "acme", { ttlS: renewed ? 600 : 2 });
+      // the token expires before the session has time to refresh it
+      return stack.token("sdk-4401", "acme", { ttlS: renewed ? 600 : 2 });
     });
-    one.on("session.ready", (ready) => sessions.push(ready.session_id));
-    await one.connect();
+    sdk.on("session.ready", (ready) => sessions.push(ready.session_id));
+    await sdk.connect();
     await expect.poll(() => sessions.length).toBe(2);
     expect(renewed).toBe(true);
-    expect(one.state.name).toBe("live");
+    expect(sdk.state.name).toBe("live");
   });
 
-  /** The rules are broken on the SDK's own socket: by which close does it find out, and what does it do then? */
-  async function broken(
+  /** Violates the protocol on the SDK's own WebSocket. Returns the close code and the SDK's next state. */
+  async function violateRule(
     sub: string,
-    breakRule: (sockets: TestSockets) => unknown,
+    violation: (sockets: TestSockets) => unknown,
     sockets = new TestSockets(),
   ) {
-    const one = nodeClient({
+    const sdk = nodeClient({
       baseUrl: stack.url,
       token: stack.token(sub),
       webSocket: sockets.webSocket,
       backoff: { baseMs: 10, capMs: 200 },
     });
-    made.push(one);
-    await one.connect();
+    clients.push(sdk);
+    await sdk.connect();
     const code = sockets.nextClose();
     const next = new Promise<SessionState>((resolve) => {
-      const off = one.onStateChange((state) => {
+      const off = sdk.onStateChange((state) => {
         off();
         resolve(state);
       });
     });
-    await breakRule(sockets);
-    return { one, sockets, code: await code, state: await next };
+    await violation(sockets);
+    return { sdk, sockets, code: await code, state: await next };
   }
 
-  /** A new session on a new socket, in which what came before is taken up again. */
-  async function isBack(one: SluiceClient, sockets: TestSockets): Promise<void> {
-    await expect.poll(() => one.state.name).toBe("live");
+  /** Expects a new session on a new WebSocket, with a resume. */
+  async function expectResumed(sdk: SluiceClient, sockets: TestSockets): Promise<void> {
+    await expect.poll(() => sdk.state.name).toBe("live");
     await expect.poll(() => sockets.received("session.resumed")).toBeGreaterThan(0);
     expect(sockets.opened).toBeGreaterThan(1);
   }
 
-  it("1001: comes back by itself when the gateway is restarted", async () => {
-    const { one, sockets, code, state } = await broken("waiter", async () => {
+  it("1001 reconnects when the gateway restarts", async () => {
+    const { sdk, sockets, code, state } = await violateRule("sdk-1001", async () => {
       await stack.terminate("gateway");
       stack.launch("gateway");
     });
     expect(code).toBe(1001);
     expect(state.name).toBe("reconnecting");
-    await isBack(one, sockets);
+    await expectResumed(sdk, sockets);
   });
 
-  it("1006: comes back by itself when the gateway was killed", async () => {
-    const { one, sockets, code, state } = await broken("survivor", async () => {
+  it("1006 reconnects when the gateway is killed", async () => {
+    const { sdk, sockets, code, state } = await violateRule("sdk-1006", async () => {
       await stack.kill("gateway");
       stack.launch("gateway");
     });
     expect(code).toBe(1006);
     expect(state.name).toBe("reconnecting");
-    await isBack(one, sockets);
+    await expectResumed(sdk, sockets);
   });
 
-  it("4408: comes back when the gateway has missed its heartbeat", async () => {
+  it("4408 reconnects when the gateway misses a heartbeat", async () => {
     const sockets = new TestSockets({ muteFirst: true });
-    const { one, code, state } = await broken("sleeper-2", () => undefined, sockets);
+    const { sdk, code, state } = await violateRule("sdk-4408", () => undefined, sockets);
     expect(code).toBe(4408);
     expect(state.name).toBe("reconnecting");
-    await isBack(one, sockets);
+    await expectResumed(sdk, sockets);
   });
 
-  it("4429: comes back, but not at once", async () => {
+  it("4429 reconnects after a delay", async () => {
     const before = Date.now();
-    const { one, sockets, code, state } = await broken("chatterbox-2", (broken) => {
+    const { sdk, sockets, code, state } = await violateRule("sdk-4429", (controlled) => {
       for (let sent = 0; sent < 60; sent += 1) {
-        broken.sendRaw('{"type":"ping"}');
+        controlled.sendRaw('{"type":"ping"}');
       }
     });
     expect(code).toBe(4429);
     expect(state.name === "reconnecting" && state.retryAt - before).toBeGreaterThanOrEqual(5_000);
-    await isBack(one, sockets);
+    await expectResumed(sdk, sockets);
   });
 
   it.each([
     [1009, "too-large", JSON.stringify({ type: "ping", ref: "x".repeat(5_000) })],
-    [4400, "invalid-request", "no JSON at all"],
-  ])("%s: stops, and says why", async (expected, slug, text) => {
-    const { one, sockets, code, state } = await broken(`breaker-${expected}`, (broken) =>
-      broken.sendRaw(text),
+    [4400, "invalid-request", "not JSON"],
+  ])("%s closes the session with its problem", async (expected, slug, text) => {
+    const { sdk, sockets, code, state } = await violateRule(`sdk-${expected}`, (controlled) =>
+      controlled.sendRaw(text),
     );
     expect(code).toBe(expected);
     expect(state).toMatchObject({ name: "closed", error: { slug } });
-    expect(one.state).toBe(state);
+    expect(sdk.state).toBe(state);
     expect(sockets.opened).toBe(1);
   });
 
-  it("1000: stays closed when it was lastEventIds to", async () => {
-    const { one, sockets, code, state } = await broken("leaver-2", () => made.at(-1)?.close());
+  it("1000 stays closed after a close by the caller", async () => {
+    const { sdk, sockets, code, state } = await violateRule("sdk-1000", () => clients.at(-1)?.close());
     expect([1000, 1005]).toContain(code);
     expect(state).toEqual({ name: "closed", error: undefined });
-    expect(one.state.name).toBe("closed");
+    expect(sdk.state.name).toBe("closed");
     expect(sockets.opened).toBe(1);
   });
 
-  it("4409: stops, and says why", async () => {
-    const others = [await raw("family"), await raw("family")];
-    const one = client("family", () => stack.token("family"));
-    await one.connect().catch(() => undefined);
-    await expect.poll(() => one.state.name).toBe("closed");
-    expect(one.state).toMatchObject({ error: { slug: "rate-limited" } });
+  it("4409 closes the session with its problem", async () => {
+    const others = [await openRawSocket("sdk-4409"), await openRawSocket("sdk-4409")];
+    const sdk = client("sdk-4409", () => stack.token("sdk-4409"));
+    await sdk.connect().catch(() => undefined);
+    await expect.poll(() => sdk.state.name).toBe("closed");
+    expect(sdk.state).toMatchObject({ error: { slug: "rate-limited" } });
     for (const socket of others) {
       socket.close();
     }

@@ -23,7 +23,7 @@ beforeAll(async () => {
   await copyFile(FLIGHTS, join(folder, "flights.parquet"));
   await damagedDataset(join(folder, "orders.parquet"));
   stack = await Stack.start({
-    name: "the stack of the SDK",
+    name: "SDK stack",
     datasets: folder,
     env: { SLUICE_EXPORTER__MAX_ATTEMPTS: "1" },
   });
@@ -36,7 +36,7 @@ afterAll(async () => {
   await rm(folder, { recursive: true, force: true });
 });
 
-/** The next message of a type that fits. */
+/** Resolves with the next message of a type that matches. */
 function next<T extends ServerMessage["type"]>(
   type: T,
   fits: (message: Extract<ServerMessage, { type: T }>) => boolean = () => true,
@@ -55,14 +55,14 @@ function next<T extends ServerMessage["type"]>(
 const ofExport = (id: string) => (message: { export: Export }) => message.export.id === id;
 const discard = { write: () => undefined, reset: () => undefined };
 
-/** One way to have each message sent by the real gateway; the compiler refuses a table that lacks one. */
+/** How a test makes the real gateway send each message. The compiler rejects a table that lacks a message. */
 const TRIGGERS: Record<ServerMessage["type"], () => Promise<ServerMessage | undefined>> = {
   "session.ready": async () => {
     const ready = next("session.ready");
     const resumed = next("session.resumed");
     client.close();
     void client.connect();
-    await resumed; // else it may be taken for that of the next session
+    await resumed; // a late one would count for the next session
     return ready;
   },
   "session.resumed": async () => {
@@ -101,7 +101,7 @@ const TRIGGERS: Record<ServerMessage["type"], () => Promise<ServerMessage | unde
     const { export: item } = await client.exports.create({ dataset: "menus" });
     const done = await client.exports.waitForEnd(item.id);
     expect(done.status).toBe("completed");
-    // its end may be received right behind its beginning
+    // an export may end right after its creation
     const received: Extract<ServerMessage, { type: "export.completed" }>[] = [];
     const off = client.on("export.completed", (message) => received.push(message));
     const { export: second } = await client.exports.create({ dataset: "menus", columns: ["name"] });
@@ -117,7 +117,7 @@ const TRIGGERS: Record<ServerMessage["type"], () => Promise<ServerMessage | unde
     return message;
   },
   "export.canceled": async () => {
-    await stack.pause("exporter"); // else it may be whole by then
+    await stack.pause("exporter"); // otherwise the export may complete first
     try {
       const { export: item } = await client.exports.create({ dataset: "flights" });
       const canceled = next("export.canceled", ofExport(item.id));
@@ -131,7 +131,7 @@ const TRIGGERS: Record<ServerMessage["type"], () => Promise<ServerMessage | unde
     const { export: item } = await client.exports.create({ dataset: "menus", columns: ["id"] });
     await client.exports.waitForEnd(item.id);
     const expired = next("export.expired", ofExport(item.id));
-    await client.exports.cancel(item.id); // of a completed one: its file is deleted
+    await client.exports.cancel(item.id); // cancel deletes the file of a completed export
     return expired;
   },
   "credits.changed": async () => {
@@ -141,12 +141,12 @@ const TRIGGERS: Record<ServerMessage["type"], () => Promise<ServerMessage | unde
   },
   "file.opened": async () => {
     const opened = next("file.opened");
-    await client.download(await whole(), { sink: discard });
+    await client.download(await completedExportId(), { sink: discard });
     return opened;
   },
   "file.sealed": async () => {
     const sealed = next("file.sealed");
-    await client.download(await whole(), { sink: discard });
+    await client.download(await completedExportId(), { sink: discard });
     return sealed;
   },
   "file.closed": async () => {
@@ -161,9 +161,9 @@ const TRIGGERS: Record<ServerMessage["type"], () => Promise<ServerMessage | unde
     return message;
   },
   pong: async () => {
-    // the SDK itself asks only when it has heard nothing for a heartbeat
+    // the SDK sends a ping only after a heartbeat without data
     const quiet = await Stack.start({
-      name: "a gateway with a quick heart",
+      name: "short heartbeat stack",
       env: { SLUICE_GATEWAY__WS__HEARTBEAT_MS: "150" },
     });
     const listener = await connect({ baseUrl: quiet.url, token: quiet.token() });
@@ -182,19 +182,19 @@ const TRIGGERS: Record<ServerMessage["type"], () => Promise<ServerMessage | unde
   },
 };
 
-/** A completed export, made once. */
-let made: Promise<string> | undefined;
-function whole(): Promise<string> {
-  made ??= client.exports
+/** Creates a completed export once and returns its id. */
+let completedExport: Promise<string> | undefined;
+function completedExportId(): Promise<string> {
+  completedExport ??= client.exports
     .create({ dataset: "flights", filter: { origin: { eq: "SEA" } } })
     .then(async (created) => {
       await client.exports.waitForEnd(created.export.id);
       return created.export.id;
     });
-  return made;
+  return completedExport;
 }
 
-describe("every message of the server", () => {
+describe("each message of the server", () => {
   it.each(Object.keys(TRIGGERS) as ServerMessage["type"][])("%s", async (type) => {
     const message = await TRIGGERS[type]();
     expect(message?.type).toBe(type);
@@ -203,8 +203,8 @@ describe("every message of the server", () => {
 });
 
 describe("the SDK against the real gateway", () => {
-  it("brings the same bytes over the socket, over HTTP, as a stream and to a path", async () => {
-    const id = await whole();
+  it("delivers the same bytes over the WebSocket, over HTTP, as a stream and to a path", async () => {
+    const id = await completedExportId();
     const overHttp = Buffer.from(await (await stack.rest("GET", `/v1/exports/${id}/file`)).arrayBuffer());
     const gathered = async (transport: "auto" | "rest") => {
       const parts: Uint8Array[] = [];
@@ -225,8 +225,8 @@ describe("the SDK against the real gateway", () => {
     expect((await readFile(path)).equals(overHttp)).toBe(true);
   });
 
-  it("goes on with a part that an earlier program left", async () => {
-    const id = await whole();
+  it("resumes the part of an earlier process", async () => {
+    const id = await completedExportId();
     const path = join(folder, "later.csv");
     const stop = new AbortController();
     const first = saveFile(client, id, path, {
@@ -246,7 +246,7 @@ describe("the SDK against the real gateway", () => {
     await expect(stat(`${path}.part`)).rejects.toMatchObject({ code: "ENOENT" });
   });
 
-  it("follows an export with a loop while it runs, and takes its bytes meanwhile", async () => {
+  it("iterates over the events of a running export and downloads its bytes meanwhile", async () => {
     const events = client.events({ types: ["export.progress", "export.completed"] });
     const { export: item, announced } = await client.exports.create(
       { dataset: "flights", filter: { delay: { gte: 10 } } },
@@ -264,7 +264,7 @@ describe("the SDK against the real gateway", () => {
     await expect(download).resolves.toMatchObject({ verified: true });
   });
 
-  it("does without sockets, for events and for files", async () => {
+  it("works without WebSockets, for events and for files", async () => {
     class NoSocket {
       constructor() {
         throw new Error("blocked");
@@ -287,9 +287,9 @@ describe("the SDK against the real gateway", () => {
     withoutSockets.close();
   });
 
-  it("tells a stranger nothing", async () => {
+  it("returns not-found to another tenant, and unauthorized without a valid token", async () => {
     const carol = nodeClient({ baseUrl: stack.url, token: stack.token("carol", "globex") });
-    const error = await carol.exports.get(await whole()).catch((cause: unknown) => cause);
+    const error = await carol.exports.get(await completedExportId()).catch((cause: unknown) => cause);
     expect(SluiceError.from(error)).toMatchObject({ slug: "not-found", status: 404 });
     const nobody = connect({ baseUrl: stack.url, token: "not a token" });
     await expect(nobody).rejects.toMatchObject({ slug: "unauthorized" });

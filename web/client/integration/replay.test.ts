@@ -9,14 +9,14 @@ const SMALL = { dataset: "muscles" };
 
 beforeAll(async () => {
   stack = await Stack.start({
-    name: "the stack of missed events",
+    name: "replay stack",
     files: { "muscles.csv": "id,name\n1,biceps\n2,triceps\n" },
   });
 });
 afterEach(() => client?.close());
 afterAll(() => stack?.stop());
 
-/** Event streams over HTTP that a test can cut and hold back; with which id each was lastEventIds for. */
+/** Event streams over HTTP that a test can disconnect and block. Records the Last-Event-ID of each. */
 class EventStreamProxy {
   readonly lastEventIds: (string | null)[] = [];
   #paused = false;
@@ -45,7 +45,7 @@ class EventStreamProxy {
   }
 }
 
-/** What a client is received, and how often it is received that something was lost. */
+/** Records the events of a client, and how often it reports lost events. */
 function observe(sub: string, sockets: TestSockets, proxy: EventStreamProxy) {
   client = nodeClient({
     baseUrl: stack.url,
@@ -68,101 +68,101 @@ function observe(sub: string, sockets: TestSockets, proxy: EventStreamProxy) {
 }
 
 /**
- * Has an export made that the client under test is not received of, and waits until another one of the same person has been
- * received all of it: what is received later than that would be no missed event, and may come before those that are.
+ * Creates an export over REST while the client under test is disconnected, and waits until a second client of the same
+ * user has received all its events. Events after that would not count as missed.
  */
 async function createUnseen(sub: string): Promise<string> {
   const token = stack.token(sub);
-  const witness = await connect({ baseUrl: stack.url, token });
+  const secondClient = await connect({ baseUrl: stack.url, token });
   try {
     const received: string[] = [];
-    witness.on("export.completed", (event) => received.push(event.export.id));
-    witness.on("credits.changed", (event) => received.push(event.reason));
+    secondClient.on("export.completed", (event) => received.push(event.export.id));
+    secondClient.on("credits.changed", (event) => received.push(event.reason));
     const response = await stack.rest("POST", "/v1/exports", SMALL, token);
     const { id } = (await response.json()) as { id: string };
-    // the capture behind it is its own; one before it may be of an earlier export
+    // skips the capture of an earlier export
     const rest = () =>
       received.includes("hold") && received.includes(id) ? received.slice(received.indexOf(id)) : [];
     await expect.poll(rest).toContain("capture");
     return id;
   } finally {
-    witness.close();
+    secondClient.close();
   }
 }
 
-/** Each number once, in the order in which it was given. */
+/** Expects each number once, in ascending order. */
 function expectInOrder(numbers: number[]): void {
   expect(numbers).toEqual([...new Set(numbers)].sort((a, b) => a - b));
 }
 
-describe("events that were missed", () => {
-  it("on a socket come on the next one, each once", async () => {
+describe("missed events", () => {
+  it("of a WebSocket are replayed on the next one, each once", async () => {
     const [sockets, proxy] = [new TestSockets(), new EventStreamProxy()];
-    const seen = observe("dora", sockets, proxy);
+    const observed = observe("dora", sockets, proxy);
     await client.connect();
     const first = (await client.exports.create(SMALL)).export.id;
-    await expect.poll(seen.completed).toContain(first);
-    proxy.disconnect(); // nor do they come over HTTP meanwhile
+    await expect.poll(observed.completed).toContain(first);
+    proxy.disconnect(); // blocks HTTP events as well
     sockets.setBlocked(true);
     sockets.disconnect();
     const missed = await createUnseen("dora");
-    expect(seen.completed()).not.toContain(missed);
+    expect(observed.completed()).not.toContain(missed);
     sockets.setBlocked(false);
-    await expect.poll(seen.completed).toEqual([first, missed]);
+    await expect.poll(observed.completed).toEqual([first, missed]);
     await expect.poll(() => sockets.received("session.resumed")).toBe(1);
-    expect(seen.lost()).toBe(0);
-    expectInOrder(seen.numbers());
+    expect(observed.lost()).toBe(0);
+    expectInOrder(observed.numbers());
   });
 
-  it("on a cut event stream come on the next one, by Last-Event-ID", async () => {
+  it("of an event stream are replayed on the next one, by Last-Event-ID", async () => {
     const [sockets, proxy] = [new TestSockets(), new EventStreamProxy()];
     sockets.setBlocked(true);
-    const seen = observe("emil", sockets, proxy);
+    const observed = observe("emil", sockets, proxy);
     await expect(client.connect()).resolves.toEqual({ name: "fallback", transport: "sse" });
     expect(proxy.lastEventIds).toEqual([null]);
     const first = (await client.exports.create(SMALL)).export.id;
-    await expect.poll(seen.completed).toContain(first);
+    await expect.poll(observed.completed).toContain(first);
     proxy.disconnect();
     const missed = await createUnseen("emil");
-    expect(seen.completed()).not.toContain(missed);
+    expect(observed.completed()).not.toContain(missed);
     proxy.reconnect();
-    await expect.poll(seen.completed).toEqual([first, missed]);
+    await expect.poll(observed.completed).toEqual([first, missed]);
     expect(proxy.lastEventIds.at(-1)).toMatch(/^[^:]+:\d+$/);
-    expect(seen.lost()).toBe(0);
-    expectInOrder(seen.numbers());
+    expect(observed.lost()).toBe(0);
+    expectInOrder(observed.numbers());
   });
 
-  it("between a socket and an event stream come on either, in both directions", async () => {
+  it("are replayed between a WebSocket and an event stream, in both directions", async () => {
     const [sockets, proxy] = [new TestSockets(), new EventStreamProxy()];
-    const seen = observe("frida", sockets, proxy);
+    const observed = observe("frida", sockets, proxy);
     await client.connect();
     const first = (await client.exports.create(SMALL)).export.id;
-    await expect.poll(seen.completed).toContain(first);
+    await expect.poll(observed.completed).toContain(first);
     proxy.disconnect();
     sockets.setBlocked(true);
     sockets.disconnect();
     const second = await createUnseen("frida");
     proxy.reconnect();
-    await expect.poll(seen.completed).toEqual([first, second]);
+    await expect.poll(observed.completed).toEqual([first, second]);
     expect(client.state).toEqual({ name: "fallback", transport: "sse" });
-    expect(proxy.lastEventIds[0]).toMatch(/^[^:]+:\d+$/); // the first of them goes on where the socket left off
+    expect(proxy.lastEventIds[0]).toMatch(/^[^:]+:\d+$/); // the event stream resumes at the WebSocket's position
     proxy.disconnect();
     const third = await createUnseen("frida");
     sockets.setBlocked(false);
-    await expect.poll(seen.completed).toEqual([first, second, third]);
+    await expect.poll(observed.completed).toEqual([first, second, third]);
     await expect.poll(() => client.state.name).toBe("live");
-    expect(seen.lost()).toBe(0);
-    expectInOrder(seen.numbers());
+    expect(observed.lost()).toBe(0);
+    expectInOrder(observed.numbers());
   });
 
-  it("that nobody can tell any more are said to be lost", async () => {
+  it("that the server can't replay are reported as lost", async () => {
     const [sockets, proxy] = [new TestSockets(), new EventStreamProxy()];
     sockets.setBlocked(true);
-    const other: string[] = [];
-    const forging: typeof fetch = (input, init) => {
+    const forgedIds: string[] = [];
+    const forgeLastEventId: typeof fetch = (input, init) => {
       const headers = new Headers(init?.headers);
       if (headers.has("last-event-id")) {
-        other.push(headers.get("last-event-id") ?? "");
+        forgedIds.push(headers.get("last-event-id") ?? "");
         headers.set("last-event-id", "of-another-stream:1");
       }
       return proxy.fetch(input, { ...init, headers });
@@ -171,7 +171,7 @@ describe("events that were missed", () => {
       baseUrl: stack.url,
       token: stack.token("gustav"),
       webSocket: sockets.webSocket,
-      fetch: forging,
+      fetch: forgeLastEventId,
       backoff: { baseMs: 10, capMs: 100 },
     });
     let lost = 0;
@@ -180,12 +180,12 @@ describe("events that were missed", () => {
     });
     const ready = new Promise((resolve) => client.on("session.ready", resolve));
     await client.connect();
-    await ready; // with it comes the first place to go on from
+    await ready; // it contains the first position to resume after
     proxy.disconnect();
     proxy.reconnect();
     await expect.poll(() => lost).toBe(1);
-    expect(other).toHaveLength(1);
-    // and from there on it follows as before
+    expect(forgedIds).toHaveLength(1);
+    // the client then receives new events
     const received = new Promise<string>((resolve) =>
       client.on("export.completed", (e) => resolve(e.export.id)),
     );

@@ -1,16 +1,18 @@
 import { WebSocket } from "ws";
 import type { WebSocketConstructor } from "../src/node.js";
 
-/** Sockets of the SDK that a test can reach: to sendRaw what the SDK never would, to cut them, and to open none. */
+/**
+ * The WebSockets of an SDK client under a test's control: to send raw messages, to disconnect, and to block new ones.
+ */
 export class TestSockets {
   readonly #sockets: WebSocket[] = [];
   readonly #types: string[] = [];
   readonly #onClosed: ((code: number) => void)[] = [];
   #blockedSockets = false;
-  /** What the SDK is given as its `WebSocket`. */
+  /** The `webSocket` option for the SDK. */
   readonly webSocket: WebSocketConstructor;
 
-  /** `muteFirst`: from the first socket the server hears nothing, not even an answer to its pings. */
+  /** `muteFirst`: the server receives nothing from the first WebSocket, not even pongs. */
   constructor(options: { muteFirst?: boolean } = {}) {
     const sockets = this;
     class TestSocket extends WebSocket {
@@ -32,7 +34,7 @@ export class TestSockets {
           }
         });
         if (muted) {
-          // what it says is lost on the way; its pings are answered by something in between, else it would leave by itself
+          // sent messages are dropped; a fake pong keeps the client from closing the connection itself
           this.send = () =>
             void this.emit("message", Buffer.from('{"type":"pong","ref":"heartbeat"}'), false);
         }
@@ -41,32 +43,32 @@ export class TestSockets {
     this.webSocket = TestSocket as unknown as WebSocketConstructor;
   }
 
-  /** How many were opened. */
+  /** Number of opened WebSockets. */
   get opened(): number {
     return this.#sockets.length;
   }
 
-  /** How many messages of this type came. */
+  /** Number of received messages of this type. */
   received(type: string): number {
     return this.#types.filter((one) => one === type).length;
   }
 
-  /** The code with which the next one closes. */
+  /** Resolves with the close code of the next closed WebSocket. */
   nextClose(): Promise<number> {
     return new Promise((resolve) => this.#onClosed.push(resolve));
   }
 
-  /** Says this on the newest, as if the SDK had. */
+  /** Sends raw text on the newest WebSocket. */
   sendRaw(text: string): void {
     this.#sockets.at(-1)?.send(text);
   }
 
-  /** Cuts the newest without a word. */
+  /** Terminates the newest WebSocket without a close frame. */
   disconnect(): void {
     this.#sockets.at(-1)?.terminate();
   }
 
-  /** From now on none can be opened, or they can again. */
+  /** Blocks or allows new WebSockets. */
   setBlocked(blocked: boolean): void {
     this.#blockedSockets = blocked;
   }

@@ -1,5 +1,5 @@
-// Types of the wire, made from docs/openapi.json and docs/asyncapi.json, which in turn are made from the gateway's own
-// types. `npm run contract` writes them; a test fails when the file is not what the documents say.
+// Generates the TypeScript types of the protocol from docs/openapi.json and docs/asyncapi.json, which the gateway
+// generates from its own types. `npm run contract` writes the file; a test fails when the file is out of date.
 
 import { readFile, writeFile } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
@@ -7,23 +7,23 @@ import { fileURLToPath } from "node:url";
 const DOCS = new URL("../../../docs/", import.meta.url);
 const HEAD = "// Made by `npm run contract` from docs/openapi.json and docs/asyncapi.json. Do not edit.\n";
 
-/** Where the types are kept. */
+/** Path of the generated file. */
 export const CONTRACT_FILE = fileURLToPath(new URL("../src/contract.ts", import.meta.url));
 
-/** The two documents. */
+/** Reads the two documents. */
 export async function documents() {
   const read = async (name) => JSON.parse(await readFile(new URL(name, DOCS), "utf8"));
   return { openapi: await read("openapi.json"), asyncapi: await read("asyncapi.json") };
 }
 
-/** The types of the messages of one side (`client` or `server`), such as `session.ready`. */
+/** Returns the message types of one side (`client` or `server`), such as `session.ready`. */
 export function messageTypes({ asyncapi }, side) {
   return Object.keys(asyncapi.components.messages)
     .filter((key) => key.startsWith(`${side}.`) && key !== "server.frame")
     .map((key) => key.slice(side.length + 1));
 }
 
-/** The text of the types. */
+/** Generates the text of the file. */
 export async function contract() {
   const docs = await documents();
   const { openapi, asyncapi } = docs;
@@ -46,7 +46,7 @@ export async function contract() {
   return `${HEAD}\n${names.map((name) => declaration(name, schemas[name])).join("\n\n")}\n`;
 }
 
-/** `error` alone would hide the language's own. */
+/** The plain name of `error` would shadow the built-in `Error`. */
 function messageName(type) {
   return type === "error" ? "ErrorMessage" : type.split(".").map(pascal).join("");
 }
@@ -107,7 +107,7 @@ function type(schema, indent) {
       }
       return `Record<string, ${type(schema.additionalProperties || true, indent)}>`;
     default:
-      return "Record<string, unknown>"; // what has no type of its own is a JSON object here: a filter, a schema
+      return "Record<string, unknown>"; // a schema without a type is a JSON object here: a filter, a JSON schema
   }
 }
 
@@ -119,7 +119,7 @@ function list(item) {
   return item.includes(" ") && !item.startsWith("Record<") ? `(${item})[]` : `${item}[]`;
 }
 
-/** The schema that is referred to; a reference without one is resolved by nobody, and the types would not compile. */
+/** Returns the name of a referenced schema. A reference to a missing schema fails in the compiler. */
 function named(schema) {
   return schema.$ref?.split("/").pop();
 }

@@ -1,19 +1,19 @@
-/** What was reached must have held this long before the delays start over, in milliseconds. */
+/** A connection must stay up this long before the delays start over, in milliseconds. */
 export const HEALTHY_MS = 10_000;
 
-/** Bounds of the reconnect delay, in milliseconds. */
+/** Options of the reconnect delay. */
 export interface BackoffOptions {
-  /** Ceiling of the first delay. Default 500. */
+  /** Upper bound of the first delay, in milliseconds. Default 500. */
   baseMs?: number;
-  /** Ceiling of every later delay. Default 30 000. */
+  /** Upper bound of every later delay, in milliseconds. Default 30 000. */
   capMs?: number;
-  /** Uniform in [0, 1). Default `Math.random`. */
+  /** Random source, uniform in [0, 1). Default `Math.random`. */
   random?: () => number;
 }
 
 /**
- * Exponential backoff with full jitter: each delay is uniform between 0 and a ceiling that doubles from
- * 0.5 s to 30 s, so that clients which lost the same server do not come back at the same moment.
+ * Exponential backoff with full jitter: each delay is uniform between 0 and an upper bound that doubles from 0.5 s to
+ * 30 s, so that clients of a failed server do not all reconnect at the same time.
  */
 export class Backoff {
   readonly #baseMs: number;
@@ -27,25 +27,25 @@ export class Backoff {
     this.#random = options.random ?? Math.random;
   }
 
-  /** How many delays were taken since the last {@link reset}. */
+  /** Number of delays since the last {@link reset}. */
   get attempt(): number {
     return this.#attempt;
   }
 
-  /** The next delay in milliseconds, never below `minDelayMs` (what a server asked for). */
+  /** Returns the next delay in milliseconds, never below `minDelayMs` (the server's `Retry-After`). */
   next(minDelayMs = 0): number {
     const ceiling = Math.min(this.#capMs, this.#baseMs * 2 ** Math.min(this.#attempt, 30));
     this.#attempt += 1;
     return Math.max(minDelayMs, Math.floor(this.#random() * ceiling));
   }
 
-  /** Starts over. Call it after a healthy spell, not at the first sign of life. */
+  /** Starts over with the first delay. Call it after {@link HEALTHY_MS}, not on the first successful connection. */
   reset(): void {
     this.#attempt = 0;
   }
 }
 
-/** Resolves after `ms`, or rejects with the signal's reason when it is aborted first. */
+/** Resolves after `ms` milliseconds, or rejects with the signal's reason when the signal is aborted first. */
 export function delay(ms: number, signal?: AbortSignal): Promise<void> {
   return new Promise((resolve, reject) => {
     if (signal?.aborted) {

@@ -12,30 +12,36 @@ import { type CallOptions, RestClient } from "./restClient.js";
 import { Session, type SessionState } from "./session.js";
 import { fixedToken, type TokenProvider } from "./token.js";
 
-/** Settings of {@link SluiceClient}; give one of `token` and `getToken`. */
+/** Settings of {@link SluiceClient}. Set either `token` or `getToken`. */
 export interface SluiceClientOptions {
-  /** Where the gateway answers, such as `https://exports.example.com`. */
+  /** Address of the gateway, such as `https://exports.example.com`. */
   baseUrl: string;
   /** A bearer token that never changes. */
   token?: string;
-  /** Gives the bearer token, and a newer one when asked. */
+  /** Returns the bearer token, or a newer one when the client asks for a refresh. */
   getToken?: TokenProvider;
-  /** Default: the global `fetch`. */
+  /** The `fetch` to use. Default: the global `fetch`. */
   fetch?: typeof fetch;
-  /** Default: the global `WebSocket`; Node 20 has none, so `@sluice/client/node` takes the one of the `ws` package. */
+  /**
+   * The WebSocket class to use. Default: the global `WebSocket`. Node 20 has none; `@sluice/client/node` uses the `ws`
+   * package.
+   */
   webSocket?: WebSocketConstructor;
-  /** Makes SHA-256 states. Default: one in JavaScript, as browsers can't hash a stream piece by piece. */
+  /**
+   * Creates SHA-256 states. Default: a JavaScript implementation, because Web Crypto can't hash a stream incrementally.
+   */
   newHasher?: () => Hasher;
-  /** Bounds of the reconnect delay. */
+  /** Options of the reconnect delay. */
   backoff?: BackoffOptions;
-  /** Deadline of one socket request, in milliseconds. Default 15 000. */
+  /** Timeout of one request over the WebSocket, in milliseconds. Default 15 000. */
   requestTimeoutMs?: number;
 }
 
 /**
- * Opens a session and keeps it open: resolves when events come, over a socket or, where none can be opened, over HTTP.
+ * Opens a session and keeps it open. Resolves when the client receives events, over a WebSocket or, where none can be
+ * opened, over HTTP.
  *
- * @throws SluiceError such as `unauthorized`, when the gateway lets nobody in with this token.
+ * @throws SluiceError such as `unauthorized`, when the gateway refuses the token.
  */
 export async function connect(options: SluiceClientOptions): Promise<SluiceClient> {
   const client = new SluiceClient(options);
@@ -43,11 +49,11 @@ export async function connect(options: SluiceClientOptions): Promise<SluiceClien
   return client;
 }
 
-/** The client of one person's session with a Sluice gateway. */
+/** The client of one user's session with a Sluice gateway. */
 export class SluiceClient {
-  /** The person's exports: create, list, get, cancel, estimate. */
+  /** The user's exports: create, list, get, cancel, estimate. */
   readonly exports: Exports;
-  /** What may be exported. */
+  /** The datasets that the user may export. */
   readonly datasets: {
     list(options?: CallOptions): Promise<Dataset[]>;
     get(name: string, options?: CallOptions): Promise<Dataset>;
@@ -78,37 +84,39 @@ export class SluiceClient {
     };
   }
 
-  /** Opens the live session and keeps it open until {@link close}. Resolves when events come. */
+  /** Opens the live session and keeps it open until {@link close}. Resolves when the client receives events. */
   connect(): Promise<SessionState> {
     return this.#session.connect();
   }
 
-  /** Ends the live session; REST calls still work. */
+  /** Closes the live session. REST calls still work. */
   close(): void {
     this.#session.close();
   }
 
-  /** Reconnects at once instead of waiting for the next try, such as when the network is back. */
+  /** Retries at once instead of waiting for the next attempt, for example when the network is back. */
   retryNow(): void {
     this.#session.retryNow();
   }
 
-  /** Where the live session stands. */
+  /** State of the live session. */
   get state(): SessionState {
     return this.#session.state;
   }
 
-  /** Told every change of {@link state}. */
+  /** Calls the listener on every change of {@link state}. */
   onStateChange(listener: (state: SessionState) => void): Unsubscribe {
     return this.#session.states.on(listener);
   }
 
-  /** Told when events were lost, so that state must be fetched again by REST. */
+  /** Calls the listener when events were lost, so that the application must fetch its state again by REST. */
   onResync(listener: () => void): Unsubscribe {
     return this.#session.resyncs.on(listener);
   }
 
-  /** Told every message of one type. Numbered events come once each, also across reconnects. */
+  /**
+   * Calls the listener for every message of one type. Each numbered event is delivered once, also across reconnects.
+   */
   on<T extends ServerMessage["type"]>(type: T, listener: (message: MessageOf<T>) => void): Unsubscribe {
     return this.#session.messages.on((message) => {
       if (message.type === type) {
@@ -117,7 +125,10 @@ export class SluiceClient {
     });
   }
 
-  /** The events from now on, for `for await`; of some types, or of all. Leaving the loop ends it, and so does {@link close}. */
+  /**
+   * Iterates over future events, of some types or of all, with `for await`. Leaving the loop or {@link close} ends the
+   * iterator.
+   */
   events<T extends SluiceEvent["type"] = SluiceEvent["type"]>(
     options: { types?: readonly T[]; signal?: AbortSignal } = {},
   ): EventIterator<T> {
@@ -125,12 +136,12 @@ export class SluiceClient {
     return new EventIterator(this.#session, types, options.signal);
   }
 
-  /** The credit account. */
+  /** Fetches the user's credit account. */
   credits(options?: CallOptions): Promise<Credits> {
     return this.#rest.credits(options);
   }
 
-  /** Brings the file of an export to a sink, verified. Works while the export still runs. */
+  /** Downloads the file of an export into a sink and verifies its digest. Works while the export still runs. */
   download(exportId: string, options: DownloadOptions): Promise<DownloadResult> {
     const { backoff, newHasher } = this.#options;
     return new Download(
@@ -141,8 +152,8 @@ export class SluiceClient {
   }
 
   /**
-   * The file of an export as a stream of bytes. It ends cleanly only after the seal, when size and digest are right, and
-   * fails otherwise; a reader that stops reading stops the server too.
+   * Returns the file of an export as a stream of bytes. The stream ends without an error only after size and digest
+   * match the seal; it fails otherwise. A reader that stops reading also stops the server (backpressure).
    */
   stream(exportId: string, options: Omit<DownloadOptions, "sink"> = {}): DownloadStream {
     return toDownloadStream(

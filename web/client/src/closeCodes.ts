@@ -1,14 +1,14 @@
 import type { ServerSlug } from "./errors.js";
 
-/** What a close code tells a client to do. */
+/** How a client reacts to a close code. */
 export interface CloseAction {
-  /** Open the session again by itself? */
+  /** Whether the client reconnects by itself. */
   retry: boolean;
-  /** Ask for a new token before the next try. */
+  /** Whether the client requests a new token before it reconnects. */
   newToken: boolean;
-  /** Least wait before the next try, in milliseconds. */
+  /** Minimum delay before the reconnect, in milliseconds. */
   minDelayMs: number;
-  /** The problem to show when there is no retry. */
+  /** Problem slug to report when the client does not reconnect. */
   slug: ServerSlug;
   /** Short English description, for logs. */
   meaning: string;
@@ -21,7 +21,7 @@ const action = (
   more: Partial<CloseAction> = {},
 ): CloseAction => ({ retry, newToken: false, minDelayMs: 0, slug, meaning, ...more });
 
-/** The close codes of `sluice.v1` and what each asks for. */
+/** The close codes of `sluice.v1` and the reaction to each (docs/protocol.md). */
 export const CLOSE_CODES: Readonly<Record<number, CloseAction>> = {
   1000: action(false, "unavailable", "closed by request"),
   1001: action(true, "unavailable", "server going away"),
@@ -36,8 +36,9 @@ export const CLOSE_CODES: Readonly<Record<number, CloseAction>> = {
 };
 
 /**
- * Advice for any close code. Codes outside the table follow their range, so that a new server code needs no
- * client release: 4400–4499 blame the client (no retry); all others, such as a dropped connection (1006), retry.
+ * Returns the reaction to any close code. Unknown codes follow their range, so that a new server code needs no client
+ * release: 4400–4499 are client errors (no reconnect); the client reconnects after all others, such as a dropped
+ * connection (1006).
  */
 export function closeActionOf(code: number): CloseAction {
   const known = CLOSE_CODES[code];

@@ -4,13 +4,13 @@ import { decodeFrame } from "./frames.js";
 import { PendingRequests } from "./pendingRequests.js";
 import type { ClientMessage, MessageOf, ServerMessage, SessionReady } from "./protocol.js";
 
-/** The subprotocol that this SDK speaks. */
+/** The WebSocket subprotocol of this SDK. */
 export const SUBPROTOCOL = "sluice.v1";
 
-/** The part of the WebSocket constructor that is used; the browser's and that of `ws` both fit. */
+/** The part of the WebSocket constructor that the SDK uses. The browser's class and that of `ws` both fit. */
 export type WebSocketConstructor = new (url: string, protocols: string[]) => WebSocket;
 
-/** Why a connection ended. */
+/** Close code and reason of a connection. */
 export interface CloseInfo {
   code: number;
   reason: string;
@@ -21,16 +21,16 @@ export interface ConnectionOptions {
   url: string;
   ticket: string;
   webSocket: WebSocketConstructor;
-  /** Longest wait for `session.ready`, in milliseconds. */
+  /** Maximum wait for `session.ready`, in milliseconds. */
   readyTimeoutMs: number;
   onReady: (ready: SessionReady) => void;
-  /** Every text message after `session.ready`, in order. */
+  /** Called with every text message after `session.ready`, in order. */
   onMessage: (message: ServerMessage) => void;
 }
 
-/** One WebSocket from its opening to its end; never used again after that. */
+/** One WebSocket connection. A connection is never reopened; the session creates a new one. */
 export class Connection {
-  /** Settles once, when the connection is over. */
+  /** Resolves once, when the connection is closed. */
   readonly closed: Promise<CloseInfo>;
   readonly streams: FileStreamTable;
   readonly #pending = new PendingRequests();
@@ -41,24 +41,24 @@ export class Connection {
   #ready = false;
   #ended = false;
   #receivedSinceHeartbeat = true;
-  #settle: (closed: CloseInfo) => void = () => undefined;
+  #resolveClosed: (closed: CloseInfo) => void = () => undefined;
 
   constructor(options: ConnectionOptions) {
     this.#options = options;
     this.streams = new FileStreamTable((message) => this.send(message));
     this.closed = new Promise((resolve) => {
-      this.#settle = resolve;
+      this.#resolveClosed = resolve;
     });
     this.#socket = new options.webSocket(options.url, [SUBPROTOCOL, `sluice.ticket.${options.ticket}`]);
     this.#socket.binaryType = "arraybuffer";
     this.#socket.onmessage = (event) => this.#receive(event.data);
-    this.#socket.onclose = (event) => this.#end({ code: event.code, reason: event.reason });
-    this.#socket.onerror = () => undefined; // a close event always follows, and says more
-    const timer = setTimeout(() => this.end(1006, "not ready in time"), options.readyTimeoutMs);
+    this.#socket.onclose = (event) => this.#handleClose({ code: event.code, reason: event.reason });
+    this.#socket.onerror = () => undefined; // a close event with the code always follows
+    const timer = setTimeout(() => this.close(1006, "not ready in time"), options.readyTimeoutMs);
     this.#timers.add(timer);
   }
 
-  /** Sends a message. False when the connection is not open. */
+  /** Sends a message. Returns false when the connection is not open. */
   send(message: ClientMessage): boolean {
     if (this.#ended || !this.#ready) {
       return false;
@@ -70,7 +70,7 @@ export class Connection {
   /**
    * Sends a message and waits for its direct answer.
    *
-   * @throws SluiceError the problem of an `error` answer; `timeout`; `aborted` when its caller gives it up; `network` when
+   * @throws SluiceError the problem of an `error` answer; `timeout`; `aborted` when the caller aborts; `network` when
    *   the connection is lost.
    */
   async request<T extends ServerMessage["type"]>(
@@ -99,14 +99,14 @@ export class Connection {
     return reply as MessageOf<T>;
   }
 
-  /** Ends the connection now, without waiting for the peer to agree. */
-  end(code: number, reason: string): void {
+  /** Closes the connection now, without waiting for the peer's close frame. */
+  close(code: number, reason: string): void {
     if (this.#ended) {
       return;
     }
     const sendable = code === 1000 || code >= 3000;
     this.#socket.close(sendable ? code : 1000, reason);
-    this.#end({ code, reason });
+    this.#handleClose({ code, reason });
   }
 
   #receive(data: unknown): void {
@@ -116,7 +116,7 @@ export class Connection {
     this.#receivedSinceHeartbeat = true;
     try {
       if (typeof data === "string") {
-        this.#text(JSON.parse(data) as ServerMessage);
+        this.#handleMessage(JSON.parse(data) as ServerMessage);
       } else {
         const frame = decodeFrame(data as ArrayBuffer);
         if (frame) {
@@ -124,11 +124,11 @@ export class Connection {
         }
       }
     } catch (cause) {
-      this.end(4500, cause instanceof Error ? cause.message.slice(0, 100) : "malformed message");
+      this.close(4500, cause instanceof Error ? cause.message.slice(0, 100) : "malformed message");
     }
   }
 
-  #text(message: ServerMessage): void {
+  #handleMessage(message: ServerMessage): void {
     if (!this.#ready) {
       if (message.type === "session.ready") {
         this.#ready = true;
@@ -153,22 +153,24 @@ export class Connection {
     }
     const settled = this.#pending.settle(message);
     if (message.type === "file.opened" && requested && !settled) {
-      this.streams.take(message.stream)?.close(); // its asker gave up waiting
+      this.streams.take(message.stream)?.close(); // the caller no longer waits for this stream
     }
     this.#options.onMessage(message);
   }
 
-  /** A browser never sees WebSocket pings, so the client asks by itself, and only when it heard nothing. */
+  /**
+   * Browsers hide WebSocket pings, so the client sends its own `ping` when it has received nothing for one heartbeat.
+   */
   #heartbeat(): void {
     if (!this.#receivedSinceHeartbeat) {
-      this.end(1006, "no heartbeat");
+      this.close(1006, "no heartbeat");
       return;
     }
     this.#receivedSinceHeartbeat = false;
     this.send({ type: "ping", ref: "heartbeat" });
   }
 
-  #end(closed: CloseInfo): void {
+  #handleClose(closed: CloseInfo): void {
     if (this.#ended) {
       return;
     }
@@ -177,7 +179,7 @@ export class Connection {
     const error = connectionLost(closed.reason || `close code ${closed.code}`);
     this.#pending.failAll(error);
     this.streams.lost(error);
-    this.#settle(closed);
+    this.#resolveClosed(closed);
   }
 
   #clearTimers(): void {
@@ -188,7 +190,7 @@ export class Connection {
   }
 }
 
-/** The error of everything that waited on a connection which is gone. */
+/** The error of every pending request when the connection is lost. */
 export function connectionLost(detail: string): SluiceError {
   return new SluiceError({ slug: "network", title: "The connection was lost", detail });
 }

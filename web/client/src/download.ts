@@ -10,60 +10,66 @@ import type { RestClient } from "./restClient.js";
 import { RestTransfer } from "./restTransfer.js";
 import type { Session } from "./session.js";
 
-/** Window of a stream when the caller names none, in bytes. */
+/** Default initial window of a stream, in bytes. */
 export const DEFAULT_WINDOW = 1024 * 1024;
 
-/** How wide a window may grow for a sink that drains quickly, in bytes. */
+/** Default maximum window of a stream, in bytes. */
 export const DEFAULT_MAX_WINDOW = 8 * 1024 * 1024;
 
-/** Settings of one download. */
+/** Options of one download. */
 export interface DownloadOptions {
   sink: Sink;
-  /** First byte wanted; the sink already holds those before it. Default 0. */
+  /** First byte to fetch; the sink already has the bytes before it. Default 0. */
   offset?: number | undefined;
-  /** State of a SHA-256 over the bytes before `offset`, so that the whole can be checked. */
+  /** SHA-256 state over the bytes before `offset`. Without it the digest of the file can't be verified. */
   hasher?: Hasher | undefined;
-  /** The try that made the bytes before `offset`, as {@link onAttempt} received it: no others may follow them. */
+  /**
+   * The export attempt that wrote the bytes before `offset`, as reported by {@link onAttempt}. Bytes of another attempt
+   * never follow them.
+   */
   attempt?: number | undefined;
-  /** Bytes granted at the start, and never fewer at once later. Default 1 MiB. */
+  /** Initial window and lower bound of the window, in bytes. Default 1 MiB. */
   window?: number | undefined;
-  /** Most bytes under way or waiting for the sink, however quickly it drains. Default 8 MiB. */
+  /** Upper bound of the bytes in flight or waiting for the sink. Default 8 MiB. */
   maxWindow?: number | undefined;
   signal?: AbortSignal | undefined;
-  /** Told after each write: position in the file. */
+  /** Called after each write with the position in the file. */
   onProgress?: ((received: number) => void) | undefined;
-  /** Told when bytes come and when they stop coming, because the line or the server is away. */
+  /** Called when the transfer is interrupted and when it continues. */
   onStateChange?: ((state: TransferState) => void) | undefined;
-  /** Told which try makes the bytes that follow. */
+  /** Called with the export attempt that wrote the following bytes. */
   onAttempt?: ((attempt: number) => void) | undefined;
-  /** The server was asked to open the first stream by itself (`deliver: "stream"`). */
+  /** The export was created with `deliver: "stream"`, so the server opens the first stream. */
   announced?: boolean | undefined;
-  /** `auto` (default) prefers the socket and falls back to HTTP Range requests. */
+  /** `auto` (default) prefers the WebSocket and falls back to HTTP Range requests. */
   transport?: "auto" | "rest" | undefined;
-  /** Failures in a row without one new byte, after which it gives up. Default 10. */
+  /** Consecutive failures without a new byte after which the download fails. Default 10. */
   maxFailures?: number | undefined;
-  /** How long no byte may come over HTTP before the line counts as dead, in milliseconds. Default 30 000. */
+  /** Maximum time without a byte over HTTP before the connection counts as dead, in milliseconds. Default 30 000. */
   idleTimeoutMs?: number | undefined;
   /**
-   * How long `auto` waits for a live socket before it falls back, in milliseconds; one that comes while the
-   * export is still running is used all the same. Default 5 000.
+   * How long `auto` waits for a live WebSocket before it falls back to HTTP, in milliseconds. Default 5 000. A
+   * WebSocket that opens later is still used while the export runs.
    */
   socketTimeoutMs?: number | undefined;
 }
 
-/** `receiving`: bytes come, or will as soon as they are made; `waiting`: interrupted, and tried again. */
+/**
+ * `receiving`: bytes arrive, or will arrive as soon as they are written; `waiting`: the transfer is interrupted and
+ * will be retried.
+ */
 export type TransferState = "receiving" | "waiting";
 
-/** What a download works with. */
+/** Dependencies of a download. */
 export interface DownloadDeps {
   session: Session;
   rest: RestClient;
-  /** A SHA-256 of the platform's own, where it has one. */
+  /** Creates SHA-256 states of the platform's own implementation, if it has one. */
   newHasher?: (() => Hasher) | undefined;
   backoff?: BackoffOptions | undefined;
 }
 
-/** Problems after which another try can't help. */
+/** Problems that a retry can't solve. */
 const FINAL_SLUGS: readonly string[] = [
   "unauthorized",
   "forbidden",
@@ -79,18 +85,18 @@ const FINAL_SLUGS: readonly string[] = [
   "no-room",
 ];
 
-/** Failures in a row without one new byte, after which a download gives up unless its caller has more patience. */
+/** Default of {@link DownloadOptions.maxFailures}. */
 const MAX_FAILURES = 10;
 
-/** How long no byte may come over HTTP, in milliseconds. The server gives up a source that is silent sooner. */
+/** Default of {@link DownloadOptions.idleTimeoutMs}. Longer than the server's own timeout for a silent source. */
 const IDLE_TIMEOUT_MS = 30_000;
 
-/** How often the state is asked for while an announced stream has not opened, in milliseconds. */
+/** How often the export's status is polled while the announced stream has not opened, in milliseconds. */
 const STATUS_POLL_MS = 15_000;
 
 /**
- * Brings one file to a sink: over the socket while there is one, over HTTP otherwise, going on at the exact
- * offset after every interruption, and beginning again at 0 only when the server says `restarted`.
+ * Downloads one file into a sink: over the WebSocket while it is live, over HTTP otherwise. It resumes at the exact
+ * offset after every interruption, and starts again at 0 only when the server answers `restarted`.
  */
 export class Download {
   readonly #deps: DownloadDeps;
@@ -102,7 +108,7 @@ export class Download {
   readonly #exportEnded = new AbortController();
   readonly #signal: AbortSignal;
   #announced: boolean;
-  /** The try whose bytes are there already: no others may follow them. */
+  /** The export attempt that wrote the received bytes. Bytes of another attempt never follow them. */
   #bytesAttempt: number | undefined;
   #state: TransferState = "receiving";
   #exportError: SluiceError | undefined;
@@ -128,12 +134,12 @@ export class Download {
   }
 
   /**
-   * Runs to the verified end.
+   * Runs until the file is verified.
    *
-   * @throws SluiceError the problem that ended it; nothing that the sink holds is then a whole file.
+   * @throws SluiceError the problem that ended the download. The sink then has no complete file.
    */
   async run(): Promise<DownloadResult> {
-    const off = this.#deps.session.messages.on((message: ServerMessage) => {
+    const unsubscribe = this.#deps.session.messages.on((message: ServerMessage) => {
       if ("export" in message && message.export.id === this.#exportId) {
         this.#exportError = exportError(message.export);
         if (this.#exportError) {
@@ -144,19 +150,19 @@ export class Download {
     try {
       return await this.#runWithRetries();
     } finally {
-      off();
+      unsubscribe();
     }
   }
 
   async #runWithRetries(): Promise<DownloadResult> {
     let failures = 0;
     for (;;) {
-      const before = this.#receiver.position;
+      const startPosition = this.#receiver.position;
       try {
         return await this.#transferOnce();
       } catch (cause) {
         const error = this.#error(cause);
-        failures = this.#receiver.position > before ? 0 : failures + 1;
+        failures = this.#receiver.position > startPosition ? 0 : failures + 1;
         if (error === this.#exportError || FINAL_SLUGS.includes(error.slug)) {
           throw error;
         }
@@ -165,7 +171,7 @@ export class Download {
           continue;
         }
         if (error.slug === "not-ready") {
-          failures = 0; // the export lives, it only has no bytes yet
+          failures = 0; // the export runs, it only has no bytes yet
         } else if (failures >= (this.#options.maxFailures ?? MAX_FAILURES)) {
           throw error;
         }
@@ -192,7 +198,7 @@ export class Download {
     return SluiceError.from(cause, "protocol");
   }
 
-  /** Waits, but no longer than until the session is live again or somebody wants it tried at once. */
+  /** Waits for `ms` milliseconds, or until the session is live again or the caller calls `retryNow`. */
   async #pause(ms: number): Promise<void> {
     const { session } = this.#deps;
     const wake = new AbortController();
@@ -207,8 +213,8 @@ export class Download {
         throw reason;
       }
     } finally {
-      for (const stop of subscriptions) {
-        stop();
+      for (const unsubscribe of subscriptions) {
+        unsubscribe();
       }
     }
   }
@@ -220,8 +226,8 @@ export class Download {
     }
   }
 
-  /** Bytes come from now on, made by this try where it is known. */
-  #opened(attempt: number | undefined): void {
+  /** Reports that bytes arrive, written by this export attempt if it is known. */
+  #reportOpened(attempt: number | undefined): void {
     if (attempt !== undefined) {
       this.#bytesAttempt = attempt;
       this.#options.onAttempt?.(attempt);
@@ -235,17 +241,20 @@ export class Download {
     if (connection) {
       return this.#transferOverSocket(connection);
     }
-    this.#announced = false; // that stream has gone with its connection
+    this.#announced = false; // the announced stream was lost with its connection
     return (await this.#transferOverRest()) ?? this.#transferOnce();
   }
 
-  /** `undefined` when a socket came meanwhile, and the export is still running: HTTP has none of its bytes yet. */
+  /**
+   * Returns `undefined` when a WebSocket opened while the export is still running: HTTP has no bytes of an unfinished
+   * export.
+   */
   async #transferOverRest(): Promise<DownloadResult | undefined> {
     const { rest, session } = this.#deps;
     const transfer = new RestTransfer(rest, this.#exportId, this.#receiver, {
       attempt: this.#bytesAttempt,
       idleTimeoutMs: this.#options.idleTimeoutMs ?? IDLE_TIMEOUT_MS,
-      onOpen: (attempt) => this.#opened(attempt),
+      onOpen: (attempt) => this.#reportOpened(attempt),
     });
     const preempted = new AbortController();
     const preemptIfLive = () => {
@@ -253,25 +262,25 @@ export class Download {
         preempted.abort();
       }
     };
-    const off = session.states.on(preemptIfLive);
+    const unsubscribe = session.states.on(preemptIfLive);
     preemptIfLive();
     try {
       return await transfer.run(this.#signal, preempted.signal);
     } finally {
-      off();
+      unsubscribe();
     }
   }
 
-  /** The live connection, waiting a little for it; `undefined` says: use HTTP. */
+  /** Returns the live connection, after a short wait for it; `undefined` means: use HTTP. */
   async #liveConnection(): Promise<Connection | undefined> {
     const { session } = this.#deps;
     const { transport, socketTimeoutMs = 5_000 } = this.#options;
     if (transport === "rest" || ["idle", "closed", "fallback"].includes(session.state.name)) {
       return undefined;
     }
-    const patience = AbortSignal.timeout(socketTimeoutMs);
+    const timeout = AbortSignal.timeout(socketTimeoutMs);
     try {
-      await session.whenConnected(AbortSignal.any([this.#signal, patience]));
+      await session.whenConnected(AbortSignal.any([this.#signal, timeout]));
     } catch (cause) {
       if (this.#signal.aborted) {
         throw cause;
@@ -283,7 +292,7 @@ export class Download {
   async #transferOverSocket(connection: Connection): Promise<DownloadResult> {
     const stream = await this.#open(connection);
     try {
-      return await this.#drain(stream);
+      return await this.#receiveStream(stream);
     } finally {
       stream.close();
     }
@@ -291,7 +300,7 @@ export class Download {
 
   async #open(connection: Connection): Promise<FileStream> {
     if (this.#announced) {
-      this.#announced = false; // once: after an interruption the client asks by itself
+      this.#announced = false; // only once: after an interruption the client opens the stream
       const stream = await this.#awaitAnnouncedStream(connection);
       if (stream) {
         return stream;
@@ -317,15 +326,15 @@ export class Download {
     return stream;
   }
 
-  /** Waits for the stream that the server opens; `undefined` when it must be asked for after all. */
+  /** Waits for the stream that the server opens. Returns `undefined` when the client must open it. */
   async #awaitAnnouncedStream(connection: Connection): Promise<FileStream | undefined> {
     const { rest } = this.#deps;
-    const decided = new AbortController();
-    const waiting = AbortSignal.any([decided.signal, this.#signal]);
+    const settled = new AbortController();
+    const signal = AbortSignal.any([settled.signal, this.#signal]);
     const poll = async (): Promise<undefined> => {
       for (;;) {
-        await delay(STATUS_POLL_MS, waiting);
-        const current = await rest.export(this.#exportId, { signal: waiting });
+        await delay(STATUS_POLL_MS, signal);
+        const current = await rest.export(this.#exportId, { signal });
         const error = exportError(current);
         if (error) {
           throw error;
@@ -336,16 +345,16 @@ export class Download {
       }
     };
     const polling = poll();
-    polling.catch(() => undefined); // judged by the race below, or stopped after it
+    polling.catch(() => undefined); // the race below handles the error, or has stopped the poll
     try {
-      return await Promise.race([connection.streams.claim(this.#exportId, waiting), polling]);
+      return await Promise.race([connection.streams.claim(this.#exportId, signal), polling]);
     } finally {
-      decided.abort();
+      settled.abort();
     }
   }
 
-  /** Takes everything a stream has, granting more as the sink drains. */
-  async #drain(stream: FileStream): Promise<DownloadResult> {
+  /** Writes everything that the stream delivers to the sink, and grants more bytes as the sink drains. */
+  async #receiveStream(stream: FileStream): Promise<DownloadResult> {
     if (stream.offset !== this.#receiver.position) {
       throw new SluiceError({
         slug: "protocol",
@@ -353,7 +362,7 @@ export class Download {
         detail: `${stream.offset} instead of ${this.#receiver.position}`,
       });
     }
-    this.#opened(stream.attempt);
+    this.#reportOpened(stream.attempt);
     const { maxWindow = DEFAULT_MAX_WINDOW } = this.#options;
     const bounds = { min: this.#window, max: Math.min(maxWindow, this.#maxGrant()) };
     const window = new ReceiveWindow(stream.offset, bounds, Date.now());
@@ -384,7 +393,7 @@ export class Download {
     }
   }
 
-  /** The most that this session lets one message grant, in bytes. */
+  /** Maximum window that this session allows in one message, in bytes. */
   #maxGrant(): number {
     const { state } = this.#deps.session;
     return state.name === "live" ? state.ready.limits.window_bytes : DEFAULT_WINDOW;

@@ -1,15 +1,15 @@
 import { SluiceError } from "./errors.js";
 import type { DownloadResult, Sink } from "./receiver.js";
 
-/** A file on its way. */
+/** A download as a readable stream. */
 export interface DownloadStream {
-  /** The bytes. Fails, never just ends, when the file is not whole. */
+  /** The bytes of the file. The stream fails, and never just ends, when the file is incomplete. */
   readable: ReadableStream<Uint8Array>;
-  /** What the file was, once all of it has gone through `readable`. */
+  /** Resolves with the verified result when all bytes have gone through `readable`. */
   done: Promise<DownloadResult>;
 }
 
-/** Runs a download into a stream, as fast as it is read and no faster. */
+/** Runs a download into a readable stream, with the reader's backpressure. */
 export function toDownloadStream(
   download: (sink: Sink, signal: AbortSignal) => Promise<DownloadResult>,
   signal?: AbortSignal,
@@ -20,7 +20,7 @@ export function toDownloadStream(
   const done = new Promise<DownloadResult>((resolve, reject) => {
     settle = { resolve, reject };
   });
-  done.catch(() => undefined); // who reads the stream alone is received by the stream
+  done.catch(() => undefined); // a caller that uses only `readable` gets the error there
   let written = 0;
   const readable = new ReadableStream<Uint8Array>(
     {
@@ -37,13 +37,16 @@ export function toDownloadStream(
           },
           reset() {
             if (written > 0) {
-              // what was read can't be taken back
-              throw new SluiceError({ slug: "aborted", title: "The file was made anew while it was read" });
+              // bytes that the reader has consumed can't be withdrawn
+              throw new SluiceError({
+                slug: "aborted",
+                title: "The file was written again while it was read",
+              });
             }
           },
         };
-        const both = signal ? AbortSignal.any([signal, stop.signal]) : stop.signal;
-        download(sink, both).then(
+        const combined = signal ? AbortSignal.any([signal, stop.signal]) : stop.signal;
+        download(sink, combined).then(
           (result) => {
             controller.close();
             settle.resolve(result);

@@ -1,9 +1,9 @@
-/** Stops a subscription. Calling it again does nothing. */
+/** Removes a listener. Further calls do nothing. */
 export type Unsubscribe = () => void;
 
 /**
- * A typed list of listeners. Listeners run in order, synchronously. One that throws stops neither the others nor whoever
- * tells them: its error is reported as any error that nobody catches.
+ * A typed list of listeners. Listeners run synchronously and in order. A listener that throws affects neither the other
+ * listeners nor the emitter; its error is reported as an uncaught error.
  */
 export class Emitter<T> {
   readonly #listeners = new Set<(value: T) => void>();
@@ -26,7 +26,7 @@ export class Emitter<T> {
   }
 }
 
-/** Node has no `reportError`; there an error of a listener becomes an `uncaughtException`, as with `EventTarget`. */
+/** Uses `reportError`. Node has none: there the error becomes an `uncaughtException`, as with `EventTarget`. */
 function report(cause: unknown): void {
   if (typeof globalThis.reportError === "function") {
     globalThis.reportError(cause);

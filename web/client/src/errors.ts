@@ -1,6 +1,6 @@
 import type { FieldError, Problem } from "./contract.js";
 
-/** The problem slugs that the server documents at `/problems/<slug>`. */
+/** The problem slugs of the server, documented at `/problems/<slug>`. */
 export const SERVER_SLUGS = [
   "unauthorized",
   "forbidden",
@@ -23,14 +23,13 @@ export const SERVER_SLUGS = [
   "internal",
 ] as const;
 
-/** A problem slug that comes from the server. */
+/** A problem slug that the server sends. */
 export type ServerSlug = (typeof SERVER_SLUGS)[number];
 
 /**
- * A problem that only the client can see: no answer at all (`network`), an answer that came too late
- * (`timeout`), bytes that do not match the sealed digest (`digest-mismatch`), a message that breaks the
- * contract (`protocol`), a call that its own caller gave up (`aborted`), or a place for the bytes that fails (`sink`) or
- * is full (`no-room`).
+ * A problem that the client detects: no answer (`network`), a late answer (`timeout`), a digest that differs from the
+ * seal (`digest-mismatch`), a message that violates the protocol (`protocol`), a call aborted by the caller
+ * (`aborted`), a sink that fails (`sink`) or that is full (`no-room`).
  */
 export type ClientSlug =
   | "network"
@@ -41,28 +40,28 @@ export type ClientSlug =
   | "sink"
   | "no-room";
 
-/** Every slug an error of this SDK can carry. */
+/** Every slug that an error of this SDK can have. */
 export type Slug = ServerSlug | ClientSlug;
 
-/** A problem document as anything on the way may have made it: only what identifies it is sure to be there. */
+/** A problem document that may come from a proxy: only the members that identify the problem are required. */
 export type ReceivedProblem = Pick<Problem, "type" | "title" | "status"> & Partial<Problem>;
 
-/** Everything this SDK rejects with. */
+/** The error class of every rejection of this SDK. */
 export class SluiceError extends Error {
   override readonly name = "SluiceError";
-  /** What went wrong, as one stable word. */
+  /** Stable machine-readable name of the problem. */
   readonly slug: Slug;
-  /** Short human summary of the slug. */
+  /** Short human-readable summary of the slug. */
   readonly title: string;
-  /** What is wrong this time, if known. */
+  /** Explanation of this occurrence, if known. */
   readonly detail: string | undefined;
-  /** HTTP status; 0 for problems that never had one. */
+  /** HTTP status; 0 for problems without an HTTP response. */
   readonly status: number;
-  /** Invalid fields, for bad input. */
+  /** Invalid fields of the request. */
   readonly errors: readonly FieldError[];
-  /** Names the request in the server's traces. */
+  /** Id of the request in the server's traces. */
   readonly traceId: string | undefined;
-  /** How long the server asks to wait before the next try, in milliseconds. */
+  /** The server's `Retry-After`, in milliseconds. */
   readonly retryAfterMs: number | undefined;
 
   constructor(init: {
@@ -88,7 +87,7 @@ export class SluiceError extends Error {
     this.retryAfterMs = init.retryAfterMs;
   }
 
-  /** Maps a problem document. A slug that this version does not know becomes the one its status implies. */
+  /** Creates an error from a problem document. An unknown slug becomes the slug that the status implies. */
   static fromProblem(problem: ReceivedProblem, retryAfterMs?: number): SluiceError {
     return new SluiceError({
       slug: slugOf(problem),
@@ -101,7 +100,7 @@ export class SluiceError extends Error {
     });
   }
 
-  /** Maps an HTTP response that is not a success, whether or not its body is a problem document. */
+  /** Creates an error from an HTTP response outside 2xx, with or without a problem document as body. */
   static async fromResponse(response: Response): Promise<SluiceError> {
     const retryAfterMs = parseRetryAfter(response.headers.get("retry-after"));
     const text = await response.text();
@@ -117,16 +116,16 @@ export class SluiceError extends Error {
     });
   }
 
-  /** Wraps whatever a lower layer threw. A `SluiceError` passes through unchanged. */
+  /** Wraps any thrown value. A `SluiceError` is returned unchanged. */
   static from(cause: unknown, slug: ClientSlug = "network"): SluiceError {
     if (cause instanceof SluiceError) {
       return cause;
     }
     if (cause instanceof Error && (cause.name === "AbortError" || cause.name === "TimeoutError")) {
-      const late = cause.name === "TimeoutError";
+      const timedOut = cause.name === "TimeoutError";
       return new SluiceError({
-        slug: late ? "timeout" : "aborted",
-        title: late ? "No answer in time" : "Stopped",
+        slug: timedOut ? "timeout" : "aborted",
+        title: timedOut ? "No answer in time" : "Aborted by the caller",
         cause,
       });
     }
@@ -140,7 +139,7 @@ function parseProblem(text: string): ReceivedProblem | undefined {
   try {
     body = JSON.parse(text);
   } catch {
-    return undefined; // not JSON at all, such as a proxy's page: the status speaks
+    return undefined; // not JSON, for example a proxy's error page: the status decides
   }
   if (typeof body !== "object" || body === null) {
     return undefined;
@@ -181,7 +180,7 @@ function slugOfStatus(status: number): ServerSlug {
   }
 }
 
-/** `Retry-After` in milliseconds: seconds or an HTTP date. */
+/** Parses `Retry-After` (RFC 9110, seconds or an HTTP date) into milliseconds. */
 export function parseRetryAfter(value: string | null, now = Date.now()): number | undefined {
   if (!value) {
     return undefined;
@@ -189,6 +188,6 @@ export function parseRetryAfter(value: string | null, now = Date.now()): number 
   if (/^\d+$/.test(value.trim())) {
     return Number(value) * 1000;
   }
-  const at = Date.parse(value);
-  return Number.isNaN(at) ? undefined : Math.max(0, at - now);
+  const time = Date.parse(value);
+  return Number.isNaN(time) ? undefined : Math.max(0, time - now);
 }

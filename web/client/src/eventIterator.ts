@@ -3,19 +3,19 @@ import { SluiceError } from "./errors.js";
 import type { MessageOf, ServerMessage, SluiceEvent } from "./protocol.js";
 import type { Session, SessionState } from "./session.js";
 
-/** Most events that wait for a slow reader; progress never counts twice, as only the newest of an export is kept. */
+/** Maximum number of queued events for a slow reader. Only the newest progress event of each export is queued. */
 const MAX_QUEUED = 1_000;
 
 /**
- * Events of some types, in order, for `for await`; they are gathered from the moment it is made. A newer progress takes
- * the place of the one of the same export that still waits. A reader that leaves a thousand events waiting is received so by
- * a `protocol` error, and gets no more. It ends when the client is closed; when the session ends for another reason, such
- * as `forbidden`, that is thrown behind the last event.
+ * Async iterator over events of some types, in order, from its creation. A newer progress event replaces a queued one
+ * of the same export. When a reader leaves a thousand events in the queue, the iterator throws a `protocol` error and
+ * ends. The iterator ends when the client is closed; when the session ends for another reason, such as `forbidden`, it
+ * throws that error after the last event.
  */
 export class EventIterator<T extends SluiceEvent["type"]> implements AsyncIterableIterator<MessageOf<T>> {
   readonly #queue: MessageOf<T>[] = [];
   readonly #types: readonly string[];
-  readonly #unsubscribes: Unsubscribe[];
+  readonly #subscriptions: Unsubscribe[];
   readonly #onAbort = () => this.#end();
   readonly #signal: AbortSignal | undefined;
   #wake = () => {};
@@ -30,7 +30,7 @@ export class EventIterator<T extends SluiceEvent["type"]> implements AsyncIterab
   ) {
     this.#types = types;
     this.#signal = signal;
-    this.#unsubscribes = [
+    this.#subscriptions = [
       session.messages.on((message) => this.#enqueue(message)),
       session.states.on((state) => this.#onSessionState(state)),
     ];
@@ -57,7 +57,7 @@ export class EventIterator<T extends SluiceEvent["type"]> implements AsyncIterab
       }
       const error = this.#error;
       if (error) {
-        this.#error = undefined; // once: after that it has ended
+        this.#error = undefined; // thrown once, then the iterator ends
         throw error;
       }
       if (this.#ended) {
@@ -101,8 +101,8 @@ export class EventIterator<T extends SluiceEvent["type"]> implements AsyncIterab
 
   #end(): void {
     this.#ended = true;
-    for (const off of this.#unsubscribes) {
-      off();
+    for (const unsubscribe of this.#subscriptions) {
+      unsubscribe();
     }
     this.#signal?.removeEventListener("abort", this.#onAbort);
     this.#wake();

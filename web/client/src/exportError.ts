@@ -1,7 +1,7 @@
 import type { Problem } from "./contract.js";
 import { SluiceError } from "./errors.js";
 
-/** The error that an export's end means for its file; `undefined` while there is or may be one. */
+/** Returns the error of an export that ended without a file; `undefined` while the export has a file or may get one. */
 export function exportError(current: { status: string; problem?: Problem | null }): SluiceError | undefined {
   if (current.status !== "failed" && current.status !== "canceled" && current.status !== "expired") {
     return undefined;

@@ -6,51 +6,54 @@ import { hasEnded } from "./protocol.js";
 import type { CallOptions, RestClient } from "./restClient.js";
 import type { Session } from "./session.js";
 
-/** How often a lost or still pending answer to a new export is asked for again. */
+/** Retries of a create request whose answer was lost or is still pending. */
 const CREATE_RETRIES = 4;
 
-/** Failures in a row after which nobody waits for an end any more, unless the caller has more patience. */
+/** Default of {@link WaitOptions.maxFailures}. */
 const MAX_FAILURES = 10;
 
-/** Problems that are over after a while. */
+/** Problems that are worth a retry. */
 const TRANSIENT_SLUGS: readonly string[] = ["network", "timeout", "unavailable", "internal", "rate-limited"];
 
-/** Seconds of one long poll. */
-const WAIT_SECONDS = 20;
+/** Duration of one long poll, in seconds. */
+const LONG_POLL_SECONDS = 20;
 
-/** An export that was accepted, and whether its bytes will come by themselves. */
+/** The answer to {@link Exports.create}. */
 export interface CreatedExport {
   export: Export;
-  /** The server opens a stream by itself: pass it (and the same window) on as `announced` to `download`. */
+  /** Whether the server opens the file stream. Pass it on to `download`, with the same window. */
   announced: boolean;
 }
 
 /** Options of {@link Exports.create}. */
 export interface CreateOptions extends CallOptions {
-  /** The same key and request give the same export, and take one credit. Default: a random one for each call. */
+  /**
+   * Requests with the same key and body return the same export and take one credit. Default: a random key for each
+   * call.
+   */
   idempotencyKey?: string;
-  /** `stream` opens a file stream by itself as soon as there are bytes. Default `notify`. */
+  /** With `stream` the server opens a file stream as soon as the export has bytes. Default `notify`. */
   deliver?: "notify" | "stream";
-  /** The first window of that stream, bytes. Default 1 MiB. */
+  /** Initial window of that stream, in bytes. Default 1 MiB. */
   window?: number;
 }
 
 /** Options of {@link Exports.waitForEnd}. */
 export interface WaitOptions extends CallOptions {
-  /** Failures in a row after which it gives up. Default 10. */
+  /** Consecutive failures after which it gives up. Default 10. */
   maxFailures?: number;
 }
 
-/** Which exports to list. */
+/** Filter and page of an export list. */
 export interface ListQuery {
   status?: string;
   dataset?: string;
-  /** 1 to 200; 50 when absent. */
+  /** Page size, 1 to 200. Default 50. */
   limit?: number;
   cursor?: string;
 }
 
-/** A person's exports. Every rejection is a {@link SluiceError}. */
+/** The user's exports. Every rejection is a {@link SluiceError}. */
 export class Exports {
   readonly #rest: RestClient;
   readonly #session: Session;
@@ -63,9 +66,9 @@ export class Exports {
   }
 
   /**
-   * Starts an export, over the socket when it is live. If the answer is lost on the way it is asked again over
-   * REST with the same idempotency key, so that nothing runs or is charged twice. A signal ends the waiting; whether the
-   * request has arrived by then, only its key can tell.
+   * Creates an export, over the WebSocket when it is live. When the answer is lost, it retries over REST with the same
+   * idempotency key, so that no export runs or is charged twice. An abort stops the wait; the server may have received
+   * the request already.
    */
   async create(request: ExportRequest, options: CreateOptions = {}): Promise<CreatedExport> {
     const idempotencyKey = options.idempotencyKey ?? randomKey();
@@ -116,20 +119,21 @@ export class Exports {
     }
   }
 
-  /** Own exports, newest first. Pass `next_cursor` on as `cursor` for the next page. */
+  /** Lists the user's exports, newest first. Pass `next_cursor` as `cursor` to get the next page. */
   list(query?: ListQuery, options?: CallOptions): Promise<ExportPage> {
     return this.#rest.exports({ ...query }, options);
   }
 
-  /** One export as it stands. */
+  /** Fetches the current state of one export. */
   get(id: string, options?: CallOptions): Promise<Export> {
     return this.#rest.export(id, options);
   }
 
   /**
-   * Waits for the end of an export, whichever it is, by long polling. A gateway that is away for a while is asked again.
+   * Waits by long polling until the export has ended with any status. Retries when the gateway is unavailable.
    *
-   * @throws SluiceError what is final, such as `not-found`, and the last of `maxFailures` failures in a row.
+   * @throws SluiceError a problem that no retry can solve, such as `not-found`, or the last of `maxFailures`
+   *   consecutive failures.
    */
   async waitForEnd(id: string, options: WaitOptions = {}): Promise<Export> {
     const { signal, maxFailures = MAX_FAILURES } = options;
@@ -142,7 +146,7 @@ export class Exports {
           return current;
         }
         backoff.reset();
-        waitSeconds = WAIT_SECONDS;
+        waitSeconds = LONG_POLL_SECONDS;
       } catch (cause) {
         const error = SluiceError.from(cause);
         if (!TRANSIENT_SLUGS.includes(error.slug) || backoff.attempt + 1 >= maxFailures) {
@@ -153,10 +157,10 @@ export class Exports {
     }
   }
 
-  /** Waits, but no longer than until somebody wants it tried at once. */
+  /** Waits for `ms` milliseconds, or until the caller calls `retryNow`. */
   async #pause(ms: number, signal: AbortSignal | undefined): Promise<void> {
     const wake = new AbortController();
-    const off = this.#session.retries.on(() => wake.abort());
+    const unsubscribe = this.#session.retries.on(() => wake.abort());
     try {
       await delay(ms, signal ? AbortSignal.any([signal, wake.signal]) : wake.signal);
     } catch (reason) {
@@ -164,30 +168,30 @@ export class Exports {
         throw SluiceError.from(reason, "aborted");
       }
     } finally {
-      off();
+      unsubscribe();
     }
   }
 
-  /** Cancels an unfinished export; deletes the file of a finished one. */
+  /** Cancels an unfinished export, or deletes the file of a completed one. */
   cancel(id: string, options?: CallOptions): Promise<void> {
     return this.#rest.cancel(id, options);
   }
 
   /**
-   * What the same request would give and cost, with its first rows; costs nothing. A gateway that can't tell
+   * Estimates size, duration and cost of a request, with its first rows, free of charge. A gateway without estimates
    * answers with status 404 or 405.
    */
   estimate(request: ExportRequest, options?: CallOptions): Promise<Estimate> {
     return this.#rest.estimate(request, options);
   }
 
-  /** The CSVW metadata document of a completed export. */
+  /** Fetches the CSVW metadata document of a completed export. */
   metadata(id: string, options?: CallOptions): Promise<Record<string, unknown>> {
     return this.#rest.metadata(id, options);
   }
 }
 
-/** 128 random bits in hex; unlike `crypto.randomUUID` also on pages without TLS. */
+/** Returns 128 random bits in hex. `crypto.randomUUID` exists only on pages with TLS. */
 function randomKey(): string {
   const bytes = crypto.getRandomValues(new Uint8Array(16));
   return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");

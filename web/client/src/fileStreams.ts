@@ -2,27 +2,27 @@ import { SluiceError } from "./errors.js";
 import type { FileFrame } from "./frames.js";
 import type { ClientMessage, FileClosed, FileOpened, FileSealed } from "./protocol.js";
 
-/** What a stream yields, in order. After anything but `bytes` nothing follows. */
+/** What a stream delivers, in order. `bytes` items come first; any other item is the last. */
 export type StreamItem =
   | { kind: "bytes"; offset: number; payload: Uint8Array }
   | { kind: "sealed"; seal: FileSealed }
   | { kind: "closed"; message: FileClosed }
   | { kind: "lost" };
 
-/** Sends a message on the connection that a stream belongs to; false when that connection is gone. */
+/** Sends a message on the stream's connection. Returns false when that connection is lost. */
 export type SendOnConnection = (message: ClientMessage) => boolean;
 
 /**
- * One open file stream of one connection. Frames wait here until {@link next} takes them, which is bounded
- * by the window that was granted, as the server never sends more.
+ * One open file stream of one connection. Received frames are queued until {@link next}; the granted window bounds the
+ * queue.
  */
 export class FileStream {
   readonly id: number;
   readonly exportId: string;
   readonly offset: number;
-  /** Known at once when the export was complete at opening. */
+  /** Size of the file in bytes; known when the export was complete at opening. */
   readonly size: number | undefined;
-  /** Which try makes or made the bytes. */
+  /** The export attempt that writes the bytes. */
   readonly attempt: number | undefined;
   readonly #send: SendOnConnection;
   readonly #items: StreamItem[] = [];
@@ -38,7 +38,7 @@ export class FileStream {
     this.#send = send;
   }
 
-  /** Takes the next item, waiting for it if need be. One taker at a time. */
+  /** Returns the next item, and waits for it if the queue is empty. Only one caller may wait at a time. */
   async next(signal?: AbortSignal): Promise<StreamItem> {
     for (;;) {
       signal?.throwIfAborted();
@@ -58,12 +58,12 @@ export class FileStream {
     }
   }
 
-  /** Grants `bytes` more. False when the connection is gone, which {@link next} tells as `lost`. */
+  /** Grants `bytes` more. Returns false when the connection is lost; {@link next} then returns `lost`. */
   grant(bytes: number): boolean {
     return !this.#ended && this.#send({ type: "file.window", stream: this.id, bytes });
   }
 
-  /** Tells the server that no more is wanted. */
+  /** Closes the stream at the server. */
   close(): void {
     if (!this.#ended) {
       this.#ended = true;
@@ -71,7 +71,7 @@ export class FileStream {
     }
   }
 
-  /** Called by the owner of the connection. */
+  /** Adds an item to the queue; called by the connection. */
   push(item: StreamItem): void {
     if (this.#ended) {
       return;
@@ -82,7 +82,7 @@ export class FileStream {
   }
 }
 
-/** How long a stream waits for somebody who wants it, in milliseconds; what it sent meanwhile is in memory. */
+/** How long an opened stream waits for a claim, in milliseconds. Its received bytes stay in memory meanwhile. */
 const UNCLAIMED_TIMEOUT_MS = 30_000;
 
 interface Unclaimed {
@@ -97,8 +97,8 @@ interface Claim {
 }
 
 /**
- * Sorts the frames of one connection into streams. A stream exists from the moment of `file.opened`, before
- * anybody asks for it, because its first frames may come right behind.
+ * Assigns the frames of one connection to their streams. A stream exists from `file.opened` on, before any caller
+ * claims it, because its first frames may follow at once.
  */
 export class FileStreamTable {
   readonly #send: SendOnConnection;
@@ -107,18 +107,18 @@ export class FileStreamTable {
   readonly #claims = new Set<Claim>();
   readonly #unclaimedMs: number;
 
-  /** `unclaimedMs`: a stream that nobody wants for so long is closed. */
+  /** `unclaimedMs`: a stream that no caller claims within this time is closed, in milliseconds. */
   constructor(send: SendOnConnection, unclaimedMs = UNCLAIMED_TIMEOUT_MS) {
     this.#send = send;
     this.#unclaimedMs = unclaimedMs;
   }
 
-  /** How many streams wait for somebody who wants them. */
+  /** Number of open streams that no caller has claimed. */
   get unclaimed(): number {
     return this.#unclaimed.size;
   }
 
-  /** Takes the stream that a `file.opened` announced. */
+  /** Claims the stream that `file.opened` announced, by its number. */
   take(id: number): FileStream | undefined {
     const waiting = this.#unclaimed.get(id);
     clearTimeout(waiting?.timer);
@@ -126,7 +126,7 @@ export class FileStreamTable {
     return waiting?.stream;
   }
 
-  /** Waits for a stream of this export that the server opens by itself. */
+  /** Waits for a stream of this export that the server opens. */
   claim(exportId: string, signal?: AbortSignal): Promise<FileStream> {
     for (const { stream } of this.#unclaimed.values()) {
       if (stream.exportId === exportId) {
@@ -159,7 +159,7 @@ export class FileStreamTable {
     });
   }
 
-  /** `explicit`: it answers a `file.open`, whose sender takes it by number. */
+  /** Registers a stream. `explicit`: the stream answers a `file.open`, whose sender claims it by its number. */
   opened(message: FileOpened, explicit: boolean): void {
     const stream = new FileStream(message, this.#send);
     this.#streams.set(stream.id, stream);
@@ -179,7 +179,7 @@ export class FileStreamTable {
     this.#unclaimed.set(stream.id, { stream, timer });
   }
 
-  /** Frames of a stream that was closed may still be on their way: they are dropped. */
+  /** Queues a frame. Frames of a closed stream may still arrive; they are dropped. */
   frame(frame: FileFrame): void {
     this.#streams.get(frame.stream)?.push({ kind: "bytes", offset: frame.offset, payload: frame.payload });
   }
@@ -192,7 +192,7 @@ export class FileStreamTable {
     this.#end(message.stream, { kind: "closed", message });
   }
 
-  /** The connection is gone: every stream and every waiting claim is received. */
+  /** Ends every stream and rejects every pending claim, because the connection is lost. */
   lost(error: SluiceError): void {
     for (const stream of this.#streams.values()) {
       stream.push({ kind: "lost" });

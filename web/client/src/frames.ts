@@ -1,25 +1,25 @@
 import { SluiceError } from "./errors.js";
 
-/** Bytes before the payload of a binary frame. */
+/** Length of the header of a binary frame, in bytes. */
 export const HEADER_BYTES = 16;
-/** Frame kind: bytes of a file. */
+/** Frame kind of file data. */
 export const KIND_FILE = 1;
-/** Largest payload of one frame. */
+/** Maximum payload of one frame, in bytes. */
 export const MAX_PAYLOAD_BYTES = 256 * 1024;
 
-/** A decoded binary frame: bytes of one stream at their place in the final file. */
+/** A decoded binary frame: bytes of one stream with their offset in the file. */
 export interface FileFrame {
   stream: number;
-  /** Position of the first payload byte in the final file. */
+  /** Offset of the first payload byte in the file. */
   offset: number;
-  /** A view into the received buffer; not copied. */
+  /** View into the received buffer, not a copy. */
   payload: Uint8Array;
 }
 
 /**
- * Decodes `u8 kind, u8 flags, u16 reserved, u32 stream, u64 offset, payload` (big endian).
+ * Decodes `u8 kind, u8 flags, u16 reserved, u32 stream, u64 offset, payload` (big endian; docs/protocol.md).
  *
- * @returns `undefined` for a kind this version does not know, which a client ignores.
+ * @returns `undefined` for an unknown kind, which clients ignore.
  * @throws SluiceError `protocol` when the frame is malformed.
  */
 export function decodeFrame(data: ArrayBuffer | Uint8Array): FileFrame | undefined {
@@ -42,7 +42,7 @@ export function decodeFrame(data: ArrayBuffer | Uint8Array): FileFrame | undefin
   return { stream: view.getUint32(4), offset: Number(offset), payload };
 }
 
-/** Encodes a frame; the counterpart of {@link decodeFrame}, for servers and tests. */
+/** Encodes a frame, for servers and tests. */
 export function encodeFrame(frame: FileFrame): Uint8Array {
   const bytes = new Uint8Array(HEADER_BYTES + frame.payload.byteLength);
   const view = new DataView(bytes.buffer);

@@ -6,44 +6,44 @@ import { type EventPosition, parseEventId } from "./replayCursor.js";
 import type { RestClient } from "./restClient.js";
 import { SseParser } from "./sse.js";
 
-/** How events come while no socket can be opened: pushed over HTTP, or by asking. */
+/** How the client receives events without a WebSocket: Server-Sent Events or polling. */
 export type EventTransport = "sse" | "polling";
 
-/** How long one long poll lasts while something is unfinished, in seconds. */
+/** Duration of one long poll while an export is unfinished, in seconds. */
 const LONG_POLL_SECONDS = 2;
 
-/** How often to look while nothing is unfinished, in milliseconds. */
+/** Poll interval while no export is unfinished, in milliseconds. */
 const IDLE_POLL_MS = 10_000;
 
-/** A stream on which nothing comes for this many heartbeats is dead. */
+/** An event stream without data for this many heartbeats is dead. */
 const MAX_MISSED_HEARTBEATS = 3;
 
-/** How often a stream beats until it has said so itself, in milliseconds. */
+/** Heartbeat interval of a stream before its `session.ready` states it, in milliseconds. */
 const DEFAULT_HEARTBEAT_MS = 30_000;
 
-/** Longest wait before an event stream that has ended is opened again, in milliseconds. */
+/** Maximum delay before an ended event stream is reopened, in milliseconds. */
 const MAX_REOPEN_DELAY_MS = 5_000;
 
-/** How many of the newest exports are looked at. */
+/** Number of the newest exports that a poll fetches. */
 const POLLED_EXPORTS = 50;
 
-/** Statuses with which a gateway says that it has no event stream. */
+/** Statuses of a gateway without an event stream. */
 const UNSUPPORTED_STATUSES: readonly number[] = [404, 405, 406, 501];
 
-/** What a {@link HttpEvents} tells. */
+/** Callbacks of {@link HttpEvents}. */
 export interface HttpEventsListener {
   /**
-   * A message as the socket would have sent it; `seq` is 0 where it was found by asking. `place` is where the event log
-   * stands with it.
+   * Called with each message, in the form of a WebSocket message. `seq` is 0 for messages derived from polling.
+   * `position` is the position in the event log after the message.
    */
   onMessage(message: ServerMessage, position: EventPosition | undefined): void;
-  /** Events come now, this way. */
-  onConnected(via: EventTransport): void;
+  /** Called when events arrive over this transport. */
+  onConnected(transport: EventTransport): void;
 }
 
 /**
- * Brings events where no socket can be opened, such as behind a proxy that knows none: as Server-Sent Events where the
- * gateway has them, else by long polling of what is unfinished.
+ * Delivers events when no WebSocket can be opened, for example behind a proxy without WebSocket support: by Server-Sent
+ * Events if the gateway has them, by long polling of unfinished exports otherwise.
  */
 export class HttpEvents {
   readonly #rest: RestClient;
@@ -52,7 +52,7 @@ export class HttpEvents {
   #lastEventId: string;
   #wake = new AbortController();
 
-  /** `after`: what a socket before it has received already. */
+  /** `after`: position in the event log of the last event that a WebSocket delivered. */
   constructor(
     rest: RestClient,
     listener: HttpEventsListener,
@@ -68,27 +68,31 @@ export class HttpEvents {
     this.#lastEventId = after ? `${after.epoch}:${after.seq}` : "";
   }
 
-  /** Looks at once, such as after an export was created here. */
+  /** Polls at once, for example after this client created an export. */
   pollNow(): void {
     this.#wake.abort();
   }
 
-  /** Runs until the signal is aborted. @throws SluiceError when the gateway does not answer. */
+  /**
+   * Runs until the signal is aborted.
+   *
+   * @throws SluiceError when the gateway does not answer.
+   */
   async run(signal: AbortSignal): Promise<void> {
     while (!signal.aborted) {
-      const opened = Date.now();
-      if (!(await this.#stream(signal))) {
+      const startedAt = Date.now();
+      if (!(await this.#readStream(signal))) {
         await this.#poll(signal);
       }
-      if (Date.now() - opened >= HEALTHY_MS) {
+      if (Date.now() - startedAt >= HEALTHY_MS) {
         this.#backoff.reset();
       }
-      await this.#pause(this.#backoff.next(), signal); // a proxy may end every stream as soon as it has begun
+      await this.#pause(this.#backoff.next(), signal); // a proxy may end every stream at once
     }
   }
 
-  /** Follows the event stream to its end. False when the gateway has none. */
-  async #stream(signal: AbortSignal): Promise<boolean> {
+  /** Reads the event stream to its end. Returns false when the gateway has no event stream. */
+  async #readStream(signal: AbortSignal): Promise<boolean> {
     let response: Response;
     try {
       response = await this.#rest.events({ lastEventId: this.#lastEventId, signal });
@@ -105,33 +109,33 @@ export class HttpEvents {
     this.#listener.onConnected("sse");
     const parser = new SseParser();
     const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
-    const stop = () => void reader.cancel().catch(() => undefined); // broken already: nothing to cancel
+    const stop = () => void reader.cancel().catch(() => undefined); // the stream is already broken
     let heartbeatMs = DEFAULT_HEARTBEAT_MS;
-    let silence = setTimeout(stop, MAX_MISSED_HEARTBEATS * heartbeatMs);
+    let deadTimer = setTimeout(stop, MAX_MISSED_HEARTBEATS * heartbeatMs);
     try {
       for (;;) {
         const { done, value } = await reader.read();
-        clearTimeout(silence);
+        clearTimeout(deadTimer);
         if (done) {
           return true;
         }
         for (const event of parser.push(value)) {
-          const message = messageOf(event);
+          const message = parseMessage(event);
           this.#lastEventId = event.id;
           heartbeatMs = message.type === "session.ready" ? message.heartbeat_ms : heartbeatMs;
           this.#listener.onMessage(message, parseEventId(event.id));
         }
-        silence = setTimeout(stop, MAX_MISSED_HEARTBEATS * heartbeatMs);
+        deadTimer = setTimeout(stop, MAX_MISSED_HEARTBEATS * heartbeatMs);
       }
     } catch (cause) {
       throw SluiceError.from(cause);
     } finally {
-      clearTimeout(silence);
+      clearTimeout(deadTimer);
       stop();
     }
   }
 
-  /** Asks until the signal is aborted. */
+  /** Polls until the signal is aborted. */
   async #poll(signal: AbortSignal): Promise<void> {
     const changes = new ChangeDetector((message) => this.#listener.onMessage(message, undefined));
     while (!signal.aborted) {
@@ -151,14 +155,14 @@ export class HttpEvents {
     }
   }
 
-  /** Waits until the time is over, or somebody pokes. */
+  /** Waits for `ms` milliseconds, or until {@link pollNow}. */
   async #pause(ms: number, signal: AbortSignal): Promise<void> {
     this.#wake = new AbortController();
     await delay(ms, AbortSignal.any([signal, this.#wake.signal])).catch(() => undefined);
   }
 }
 
-/** What was seen before, so that only changes are received. */
+/** Compares each poll with the previous one and emits a message for every change. */
 class ChangeDetector {
   readonly #emit: (message: ServerMessage) => void;
   readonly #exports = new Map<string, string>();
@@ -171,10 +175,10 @@ class ChangeDetector {
 
   exports(items: readonly Export[]): void {
     for (const item of [...items].reverse()) {
-      const mark = `${item.status} ${JSON.stringify(item.progress)}`;
+      const snapshot = `${item.status} ${JSON.stringify(item.progress)}`;
       const before = this.#exports.get(item.id);
-      this.#exports.set(item.id, mark);
-      if (this.#first || before === mark) {
+      this.#exports.set(item.id, snapshot);
+      if (this.#first || before === snapshot) {
         continue;
       }
       const { status } = item;
@@ -190,15 +194,15 @@ class ChangeDetector {
   }
 
   credits({ balance, held }: Credits): void {
-    const mark = `${balance} ${held}`;
-    if (this.#credits !== undefined && this.#credits !== mark) {
+    const snapshot = `${balance} ${held}`;
+    if (this.#credits !== undefined && this.#credits !== snapshot) {
       this.#emit({ type: "credits.changed", seq: 0, balance, held, reason: "" });
     }
-    this.#credits = mark;
+    this.#credits = snapshot;
   }
 }
 
-function messageOf(event: { type: string; data: string }): ServerMessage {
+function parseMessage(event: { type: string; data: string }): ServerMessage {
   try {
     const body = JSON.parse(event.data) as Record<string, unknown>;
     return { type: event.type, ...body } as unknown as ServerMessage;

@@ -1,4 +1,4 @@
-/** What Node 20 lacks or does better: a WebSocket, a SHA-256 of its own, and files. */
+/** The SDK for Node: a WebSocket class, OpenSSL's SHA-256, and files. */
 import { createHash, type Hash } from "node:crypto";
 import { createReadStream } from "node:fs";
 import { type FileHandle, open, rename, rm, stat } from "node:fs/promises";
@@ -10,14 +10,14 @@ import type { DownloadResult, Hasher, Sink } from "./receiver.js";
 
 export * from "./index.js";
 
-/** The same as `connect` of `@sluice/client`, with what Node has. */
+/** Same as `connect` of `@sluice/client`, with the Node implementations. */
 export async function connect(options: SluiceClientOptions): Promise<SluiceClient> {
   const client = nodeClient(options);
   await client.connect();
   return client;
 }
 
-/** A client that is not connected yet: REST calls and downloads over HTTP work as they are. */
+/** Creates a client that is not connected. REST calls and downloads over HTTP work. */
 export function nodeClient(options: SluiceClientOptions): SluiceClient {
   return new SluiceClient({
     webSocket: WebSocket as unknown as WebSocketConstructor,
@@ -26,27 +26,27 @@ export function nodeClient(options: SluiceClientOptions): SluiceClient {
   });
 }
 
-/** OpenSSL's SHA-256, several times faster than one in JavaScript. */
+/** Creates an OpenSSL SHA-256 state, several times faster than JavaScript. */
 export function nodeHasher(): Hasher {
-  return wrap(createHash("sha256"));
+  return toHasher(createHash("sha256"));
 }
 
-function wrap(hash: Hash): Hasher {
+function toHasher(hash: Hash): Hasher {
   return {
     update(chunk) {
       hash.update(chunk);
       return this;
     },
-    clone: () => wrap(hash.copy()),
+    clone: () => toHasher(hash.copy()),
     digest: () => hash.digest(),
   };
 }
 
 /**
- * Downloads a file to a path. Until it is whole and checked it is called `<path>.part`, and a later call with the same
- * path goes on where that ends.
+ * Downloads a file to a path. Until the file is complete and verified its name is `<path>.part`; a later call with the
+ * same path resumes at the end of that part.
  *
- * @throws SluiceError what `download` throws; the part stays, so that the next call needs only the rest.
+ * @throws SluiceError the error of `download`. The part stays, so that the next call fetches only the rest.
  */
 export async function saveFile(
   client: SluiceClient,
@@ -56,7 +56,7 @@ export async function saveFile(
 ): Promise<DownloadResult> {
   const part = `${path}.part`;
   const hasher = nodeHasher();
-  const offset = await hashOf(part, hasher);
+  const offset = await hashFile(part, hasher);
   const file = await open(part, offset > 0 ? "r+" : "w");
   let result: DownloadResult;
   try {
@@ -70,7 +70,7 @@ export async function saveFile(
   } catch (cause) {
     await file.close();
     if ((cause as { slug?: string }).slug === "digest-mismatch") {
-      await rm(part, { force: true }); // no rest would make it right
+      await rm(part, { force: true }); // resuming a damaged part can't succeed
     }
     throw cause;
   }
@@ -79,15 +79,15 @@ export async function saveFile(
   return result;
 }
 
-/** Feeds what is there already to the hasher. Gives its length. */
-async function hashOf(path: string, hasher: Hasher): Promise<number> {
-  const there = await stat(path).catch((cause: NodeJS.ErrnoException) => {
+/** Feeds an existing file to the hasher. Returns the file's length in bytes. */
+async function hashFile(path: string, hasher: Hasher): Promise<number> {
+  const existing = await stat(path).catch((cause: NodeJS.ErrnoException) => {
     if (cause.code === "ENOENT") {
       return undefined;
     }
     throw cause;
   });
-  if (!there?.size) {
+  if (!existing?.size) {
     return 0;
   }
   let length = 0;

@@ -4,16 +4,16 @@ import type { ServerMessage } from "./protocol.js";
 interface Pending {
   resolve: (message: ServerMessage) => void;
   reject: (error: SluiceError) => void;
-  /** Its deadline, and its caller's signal, need not be heard any more. */
+  /** Clears the timeout and removes the abort listener. */
   release: () => void;
 }
 
-/** Matches direct answers to requests by `ref`, each with a deadline. */
+/** Matches direct answers to requests by `ref`, each with a timeout. */
 export class PendingRequests {
   readonly #pending = new Map<string, Pending>();
   #last = 0;
 
-  /** Registers a request; `send` gets the `ref` to put on it. One that was given up before is not sent at all. */
+  /** Registers a request and calls `send` with its `ref`. A request whose signal is already aborted is not sent. */
   start(timeoutMs: number, send: (ref: string) => void, signal?: AbortSignal): Promise<ServerMessage> {
     this.#last += 1;
     const ref = `r${this.#last}`;
@@ -22,12 +22,12 @@ export class PendingRequests {
         reject(SluiceError.from(signal.reason, "aborted"));
         return;
       }
-      const onLate = () => {
+      const onTimeout = () => {
         const detail = `no answer within ${timeoutMs} ms`;
         this.#take(ref)?.reject(new SluiceError({ slug: "timeout", title: "No answer in time", detail }));
       };
       const onAbort = () => this.#take(ref)?.reject(SluiceError.from(signal?.reason, "aborted"));
-      const timer = setTimeout(onLate, timeoutMs);
+      const timer = setTimeout(onTimeout, timeoutMs);
       signal?.addEventListener("abort", onAbort, { once: true });
       const release = () => {
         clearTimeout(timer);
@@ -38,7 +38,7 @@ export class PendingRequests {
     });
   }
 
-  /** True when the message answers a waiting request. */
+  /** Settles the request that the message answers. Returns false when there is none. */
   settle(message: ServerMessage): boolean {
     const ref = "ref" in message ? message.ref : undefined;
     const pending = ref ? this.#take(ref) : undefined;
@@ -53,7 +53,7 @@ export class PendingRequests {
     return true;
   }
 
-  /** Rejects everything that waits, because its connection is gone. */
+  /** Rejects every pending request, because the connection is lost. */
   failAll(error: SluiceError): void {
     for (const ref of [...this.#pending.keys()]) {
       this.#take(ref)?.reject(error);

@@ -39,7 +39,7 @@ export type {
   Ticket,
 } from "./contract.js";
 
-/** Life of an export: `queued → dispatched → running → completed | failed | canceled`, then `expired`. */
+/** Status of an export: `queued → dispatched → running → completed | failed | canceled`, then `expired`. */
 export type ExportStatus = Status;
 
 /** A dataset that the caller may export. */
@@ -54,16 +54,16 @@ export type ExportFile = FileInfo;
 /** A typed filter: `{"delay": {"gte": 30}, "or": [...], "not": {...}}`. */
 export type Filter = Record<string, unknown>;
 
-/** What to export. */
+/** The request of a new export. */
 export type ExportRequest = RawExportRequest;
 
-/** Events that end an export, numbered and replayable. */
+/** Numbered events that end an export. */
 export type ExportEnded = ExportCompleted | ExportFailed | ExportCanceled | ExportExpired;
 
-/** Statuses in which nothing more will happen to the file, except that it expires. */
+/** Final statuses of an export. A completed export can still expire. */
 export const END_STATUSES: readonly ExportStatus[] = ["completed", "failed", "canceled", "expired"];
 
-/** True when the export has ended, well or not. */
+/** Returns whether the export has ended, successfully or not. */
 export function hasEnded(status: ExportStatus): boolean {
   return END_STATUSES.includes(status);
 }
@@ -71,7 +71,7 @@ export function hasEnded(status: ExportStatus): boolean {
 /** The server message with a given `type`. */
 export type MessageOf<T extends ServerMessage["type"]> = Extract<ServerMessage, { type: T }>;
 
-/** What a program follows: all that the server tells by itself. */
+/** The messages that the server sends without a request. */
 export type SluiceEvent = MessageOf<
   | "export.progress"
   | "export.completed"
@@ -81,7 +81,7 @@ export type SluiceEvent = MessageOf<
   | "credits.changed"
 >;
 
-/** The types of {@link SluiceEvent}. */
+/** The `type` of every {@link SluiceEvent}. */
 export const EVENT_TYPES = [
   "export.progress",
   "export.completed",

@@ -1,25 +1,25 @@
-/** Bounds of a stream's window, in bytes. */
+/** Bounds of a stream's receive window, in bytes. */
 export interface WindowOptions {
-  /** What is granted at the start, and never less later. */
+  /** Initial window and lower bound. */
   min: number;
-  /** The most that may be under way or waiting for the sink. */
+  /** Upper bound of the bytes in flight or waiting for the sink. */
   max: number;
 }
 
-/** A round that took less than this says that the window is what slows the stream down, in milliseconds. */
+/** A round faster than this means that the window limits the throughput, in milliseconds. */
 const FAST_MS = 100;
-/** A round that took more than this says that the sink or the network does, in milliseconds. */
+/** A round slower than this means that the sink or the network limits the throughput, in milliseconds. */
 const SLOW_MS = 1_000;
 
 /**
- * How much a stream may send ahead. Bytes are granted again as the sink drains them, half a window at a time; a sink
- * that drains quickly gets a wider window, up to a bound, and one that dawdles a narrower one. So a long line is kept
- * full, and a slow disk never has more than the bound before it.
+ * Receive window of a stream (flow control). Bytes are granted again as the sink drains them, half a window at a time.
+ * The window doubles for a fast sink, up to the upper bound, and halves for a slow one. A connection with a high
+ * bandwidth-delay product stays full, and a slow disk never has more than the upper bound queued.
  */
 export class ReceiveWindow {
   readonly #options: WindowOptions;
   #size: number;
-  /** Up to this position the server may send. */
+  /** The server may send bytes before this offset. */
   #granted: number;
   #roundStartedAt: number;
 
@@ -30,25 +30,28 @@ export class ReceiveWindow {
     this.#roundStartedAt = now;
   }
 
-  /** How wide it is now. */
+  /** Current size in bytes. */
   get size(): number {
     return this.#size;
   }
 
-  /** Whether the server may have sent bytes up to this position. */
+  /** Returns whether the server was allowed to send bytes up to `end`. */
   allows(end: number): boolean {
     return end <= this.#granted;
   }
 
-  /** Everything before `position` went through the sink. Gives how many bytes to grant now, which may be 0. */
+  /**
+   * Records that the sink has drained everything before `position`. Returns the number of bytes to grant now, possibly
+   * 0.
+   */
   drained(position: number, now: number): number {
     if (this.#granted - position > this.#size / 2) {
       return 0;
     }
-    const took = now - this.#roundStartedAt;
-    if (took < FAST_MS) {
+    const elapsed = now - this.#roundStartedAt;
+    if (elapsed < FAST_MS) {
       this.#size = Math.min(this.#options.max, this.#size * 2);
-    } else if (took > SLOW_MS) {
+    } else if (elapsed > SLOW_MS) {
       this.#size = Math.max(this.#options.min, Math.floor(this.#size / 2));
     }
     this.#roundStartedAt = now;

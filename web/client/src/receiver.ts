@@ -2,14 +2,14 @@ import { sha256 } from "@noble/hashes/sha2.js";
 import { bytesToHex } from "@noble/hashes/utils.js";
 import { SluiceError } from "./errors.js";
 
-/** Where the bytes of a download go. */
+/** Destination of a download's bytes. */
 export interface Sink {
   /**
-   * Takes the next bytes, which are the sink's from then on, their buffer included. Until its promise resolves no more than
-   * the window is fetched.
+   * Writes the next bytes. The sink owns the chunk and its buffer from then on. Until the promise resolves, the server
+   * sends no more than the window.
    */
   write(chunk: Uint8Array): void | Promise<void>;
-  /** Throws away everything written so far: the file begins again at 0. */
+  /** Discards everything written so far: the file starts again at 0. */
   reset(): void | Promise<void>;
 }
 
@@ -20,35 +20,35 @@ export interface Hasher {
   digest(): Uint8Array;
 }
 
-/** A new SHA-256 state, for downloads that go on from bytes of an earlier visit. */
+/** Creates a SHA-256 state, for downloads that resume earlier bytes. */
 export function newHasher(): Hasher {
   return sha256.create();
 }
 
-/** What a verified download was. */
+/** Result of a download. */
 export interface DownloadResult {
   size: number;
-  /** Data rows in the file, as sealed. */
+  /** Number of data rows, from the seal. */
   rows: number;
-  /** Lower-case hex, as sealed. */
+  /** Lower-case hex digest, from the seal. */
   sha256: string;
-  /** The digest of the bytes was computed here and is the sealed one. */
+  /** Whether the digest of the received bytes was computed and matches the seal. */
   verified: boolean;
 }
 
-/** What a {@link Receiver} works with. */
+/** Dependencies and start of a {@link Receiver}. */
 export interface ReceiverOptions {
   sink: Sink;
-  /** First byte that will come; the sink holds those before it. */
+  /** Offset of the first byte to receive; the sink has the bytes before it. */
   offset: number;
-  /** State over the bytes before `offset`; without it the digest of a file that is gone on with can't be checked. */
+  /** SHA-256 state over the bytes before `offset`. Without it a resumed file can't be verified. */
   hasher?: Hasher | undefined;
-  /** Default: {@link newHasher}. */
+  /** Creates SHA-256 states. Default: {@link newHasher}. */
   newHasher?: (() => Hasher) | undefined;
   onProgress?: ((received: number) => void) | undefined;
 }
 
-/** Takes bytes in order from any transport, hashes them once, and judges the end. */
+/** Accepts bytes in order from any transport, hashes them once, and verifies the file at the end. */
 export class Receiver {
   readonly #options: ReceiverOptions;
   #position: number;
@@ -69,7 +69,7 @@ export class Receiver {
     return this.#position;
   }
 
-  /** Takes the bytes that begin at `offset`, which must be the next ones. */
+  /** Accepts the bytes at `offset`, which must be the next offset. */
   async accept(offset: number, chunk: Uint8Array): Promise<void> {
     if (offset !== this.#position) {
       throw new SluiceError({
@@ -78,18 +78,18 @@ export class Receiver {
         detail: `got offset ${offset}, expected ${this.#position}`,
       });
     }
-    const { byteLength } = chunk; // of a buffer that the sink gave away it would be 0
+    const { byteLength } = chunk; // a sink that transfers the buffer leaves a length of 0
     this.#hasher?.update(chunk);
     try {
       await this.#options.sink.write(chunk);
     } catch (cause) {
-      throw SluiceError.from(cause, "sink"); // no other try would mend it
+      throw SluiceError.from(cause, "sink"); // a retry can't repair the sink
     }
     this.#position += byteLength;
     this.#options.onProgress?.(this.#position);
   }
 
-  /** Starts again from 0. */
+  /** Discards the received bytes and starts again at 0. */
   async restart(): Promise<void> {
     await this.#options.sink.reset();
     this.#position = 0;
@@ -98,16 +98,16 @@ export class Receiver {
   }
 
   /**
-   * Judges the whole file.
+   * Verifies size and digest against the seal.
    *
-   * @throws SluiceError `digest-mismatch` when size or digest differ from what was sealed.
+   * @throws SluiceError `digest-mismatch` when size or digest differ.
    */
   finish(sealed: { size: number; rows: number; sha256: string }): DownloadResult {
     const digest = this.#hasher ? bytesToHex(this.#hasher.clone().digest()) : undefined;
     if (sealed.size !== this.#position || (digest !== undefined && digest !== sealed.sha256)) {
       throw new SluiceError({
         slug: "digest-mismatch",
-        title: "The received file is not the exported one",
+        title: "The received file differs from the exported file",
         detail: `${this.#position} of ${sealed.size} bytes, SHA-256 ${digest ?? "not computed"}, sealed ${sealed.sha256}`,
       });
     }

@@ -1,13 +1,13 @@
-/** How many recent sequence numbers are remembered to recognise repeats. */
+/** Number of recent sequence numbers that are kept to detect duplicates. */
 const MAX_REMEMBERED = 1024;
 
-/** A position in the event log. */
+/** A position in the event log: sequence numbers count within an epoch. */
 export interface EventPosition {
   epoch: string;
   seq: number;
 }
 
-/** The `id` of an event over HTTP: `<epoch>:<seq>`; `undefined` for what is none. */
+/** Parses the `id` of a Server-Sent Event, `<epoch>:<seq>`. Returns `undefined` for any other text. */
 export function parseEventId(id: string): EventPosition | undefined {
   const colon = id.lastIndexOf(":");
   const seq = Number(id.slice(colon + 1));
@@ -15,26 +15,28 @@ export function parseEventId(id: string): EventPosition | undefined {
 }
 
 /**
- * Where the event log stands. Events come at least once, and new ones may come before the missed ones that were asked
- * for, so repeats are recognised by number and not by order. And so that none is lost when the connection breaks in
- * between, the position does not move past what is still to come.
+ * Position in the event log. The server delivers events at least once, and new events may arrive before the replay of
+ * missed ones, so duplicates are detected by number and not by order. The position never moves past an event that the
+ * replay has still to deliver, so that a lost connection loses no event.
  */
 export class ReplayCursor {
   readonly #seen = new Set<number>();
-  /** To which the numbers of {@link #seen} belong. */
+  /** Epoch of the numbers in {@link #seen}. */
   #epoch: string | undefined;
   #position: EventPosition | undefined;
-  /** Missed events are on their way: `received` of `expected` up to where the connection began, and the newest of those behind. */
+  /**
+   * The running replay: `received` of `expected` events up to the connection's start, and the newest event after it.
+   */
   #replay:
     | { start: EventPosition; received: number; expected: number | undefined; newest: number }
     | undefined;
 
-  /** What to resume after, once a first session was ready. */
+  /** The position to resume after; `undefined` before the first session. */
   get position(): Readonly<EventPosition> | undefined {
     return this.#position;
   }
 
-  /** Starts from here: at the first session, and whenever events were lost. */
+  /** Starts from this position: at the first session, and whenever events were lost. */
   restart(position: EventPosition): void {
     this.#seen.clear();
     this.#epoch = position.epoch;
@@ -42,16 +44,16 @@ export class ReplayCursor {
     this.#replay = undefined;
   }
 
-  /** A connection that began here is asked for what was missed before. */
+  /** Starts a replay: a connection that began at `start` requests the missed events. */
   beginReplay(start: EventPosition): void {
     if (start.epoch !== this.#epoch) {
-      this.#seen.clear(); // numbers start again
+      this.#seen.clear(); // sequence numbers start again in a new epoch
       this.#epoch = start.epoch;
     }
     this.#replay = { start, received: 0, expected: undefined, newest: 0 };
   }
 
-  /** So many missed events come, or have come already. */
+  /** Sets the number of events that the replay delivers. Some may have arrived already. */
   expectReplay(replayed: number): void {
     if (this.#replay) {
       this.#replay.expected = replayed;
@@ -59,7 +61,9 @@ export class ReplayCursor {
     }
   }
 
-  /** What was missed can't be received: it goes on where the connection began. */
+  /**
+   * Gives up the replay, because the server can't deliver the missed events: continues at the start of the connection.
+   */
   abandonReplay(): void {
     if (this.#replay) {
       const { start, newest } = this.#replay;
@@ -68,12 +72,12 @@ export class ReplayCursor {
     }
   }
 
-  /** The connection is gone. What was still to come is asked for again, from the same position. */
+  /** The connection is lost. The next one requests the outstanding events from the same position. */
   disconnected(): void {
     this.#replay = undefined;
   }
 
-  /** Records an event. False when it was seen before. */
+  /** Records an event. Returns false for a duplicate. */
   accept(seq: number): boolean {
     const repeated = this.#seen.has(seq);
     if (!repeated) {

@@ -4,12 +4,12 @@ import { requestToken, type TokenProvider } from "./token.js";
 
 /** Settings of {@link RestClient}. */
 export interface RestOptions {
-  /** Where the gateway answers, such as `https://exports.example.com`. */
+  /** Address of the gateway, such as `https://exports.example.com`. */
   baseUrl: string;
   getToken: TokenProvider;
-  /** Default: the global `fetch`. */
+  /** The `fetch` to use. Default: the global `fetch`. */
   fetch?: typeof fetch;
-  /** Deadline of one call, in milliseconds. Default 30 000; of downloads and event streams, until their bytes begin. */
+  /** Timeout of one call, in milliseconds. Default 30 000. Downloads and event streams: until the response headers. */
   timeoutMs?: number;
 }
 
@@ -21,15 +21,15 @@ export interface CallOptions {
 interface Call extends CallOptions {
   body?: unknown;
   headers?: Record<string, string>;
-  /** The deadline ends with the head of the answer, and the body is left to the caller. */
+  /** The timeout ends with the response headers; the caller reads the body. */
   stream?: boolean;
-  /** Added to the deadline, for long polls. */
+  /** Added to the timeout for long polls, in milliseconds. */
   waitMs?: number;
-  /** Statuses outside 2xx that the caller handles itself. */
+  /** Statuses outside 2xx that the caller handles. */
   accept?: readonly number[];
 }
 
-/** The REST calls of the contract. Every rejection is a {@link SluiceError}. */
+/** The REST API of the gateway. Every rejection is a {@link SluiceError}. */
 export class RestClient {
   readonly #base: URL;
   readonly #getToken: TokenProvider;
@@ -43,22 +43,22 @@ export class RestClient {
     this.#timeoutMs = options.timeoutMs ?? 30_000;
   }
 
-  /** The absolute URL of a path such as `/v1/exports`. */
+  /** Returns the absolute URL of a path such as `/v1/exports`. */
   url(path: string): URL {
     return new URL(path.replace(/^\//, ""), this.#base);
   }
 
-  /** What the caller may export. */
+  /** Lists the datasets that the user may export. */
   async datasets(options: CallOptions = {}): Promise<Dataset[]> {
     return (await this.#json<{ items: Dataset[] }>("GET", "/v1/datasets", options)).items;
   }
 
-  /** One dataset by name. */
+  /** Fetches one dataset by name. */
   dataset(name: string, options: CallOptions = {}): Promise<Dataset> {
     return this.#json("GET", `/v1/datasets/${encodeURIComponent(name)}`, options);
   }
 
-  /** Own exports, newest first; at most `limit` (1 to 200) of them. */
+  /** Lists the user's exports, newest first; at most `limit` (1 to 200). */
   exports(
     query: { status?: string; dataset?: string; limit?: number; cursor?: string } = {},
     options: CallOptions = {},
@@ -73,7 +73,10 @@ export class RestClient {
     return this.#json("GET", `/v1/exports${suffix}`, options);
   }
 
-  /** One export. `waitSeconds` long-polls until it ends or the time is over. */
+  /**
+   * Fetches one export. With `waitSeconds` the server answers when the export has ended or the time is over (long
+   * poll).
+   */
   export(id: string, options: CallOptions & { waitSeconds?: number } = {}): Promise<Export> {
     const { waitSeconds, ...call } = options;
     return this.#json("GET", `/v1/exports/${encodeURIComponent(id)}`, {
@@ -84,7 +87,10 @@ export class RestClient {
     });
   }
 
-  /** Starts an export. The same key and body give the first answer again, so a retry is never charged twice. */
+  /**
+   * Creates an export. Requests with the same key and body return the same export, so that a retry is never charged
+   * twice.
+   */
   createExport(
     request: ExportRequest,
     options: CallOptions & { idempotencyKey?: string } = {},
@@ -97,35 +103,35 @@ export class RestClient {
     });
   }
 
-  /** What the same request would give and cost; costs nothing. */
+  /** Estimates size, duration and cost of a request, free of charge. */
   estimate(request: ExportRequest, options: CallOptions = {}): Promise<Estimate> {
     return this.#json("POST", "/v1/exports/estimate", { ...options, body: request });
   }
 
-  /** Cancels an unfinished export; deletes the file of a finished one. */
+  /** Cancels an unfinished export, or deletes the file of a completed one. */
   async cancel(id: string, options: CallOptions = {}): Promise<void> {
     const response = await this.call("DELETE", `/v1/exports/${encodeURIComponent(id)}`, options);
     await response.body?.cancel();
   }
 
-  /** The CSVW metadata document of a completed export. */
+  /** Fetches the CSVW metadata document of a completed export. */
   metadata(id: string, options: CallOptions = {}): Promise<Record<string, unknown>> {
     return this.#json("GET", `/v1/exports/${encodeURIComponent(id)}/metadata`, options);
   }
 
-  /** The credit account. */
+  /** Fetches the user's credit account. */
   credits(options: CallOptions = {}): Promise<Credits> {
     return this.#json("GET", "/v1/credits", options);
   }
 
-  /** A single-use ticket for opening a socket from a browser. */
+  /** Fetches a single-use ticket that authenticates a WebSocket. */
   ticket(options: CallOptions = {}): Promise<Ticket> {
     return this.#json("POST", "/v1/tickets", options);
   }
 
   /**
-   * The bytes of a completed export from `offset`. With `etag` the range only holds for that very file;
-   * otherwise the server answers `200` with the whole. Also gives back `416` for the caller to judge.
+   * Fetches the bytes of a completed export from `offset`. With `etag` the range applies only to that version of the
+   * file; otherwise the server answers `200` with the whole file. Also returns a `416` response.
    */
   file(
     id: string,
@@ -146,7 +152,7 @@ export class RestClient {
     });
   }
 
-  /** The event stream of `GET /v1/events`, after the event of this id. */
+  /** Opens the event stream `GET /v1/events` after the event with this id. */
   events(options: CallOptions & { lastEventId?: string } = {}): Promise<Response> {
     return this.call("GET", "/v1/events", {
       signal: options.signal,
@@ -167,7 +173,7 @@ export class RestClient {
     }
   }
 
-  /** One call with the bearer token. A refused token is renewed once. */
+  /** Sends a request with the bearer token. Refreshes a refused token once. */
   async call(method: string, path: string, call: Call = {}): Promise<Response> {
     const token = await requestToken(this.#getToken, { refresh: false });
     const response = await this.#send(method, path, call, token);
@@ -198,8 +204,8 @@ export class RestClient {
     let timer: ReturnType<typeof setTimeout> | undefined;
     if (call.stream) {
       signals.push(head.signal);
-      const late = new DOMException("no answer in time", "TimeoutError");
-      timer = setTimeout(() => head.abort(late), this.#timeoutMs);
+      const timeout = new DOMException("no answer in time", "TimeoutError");
+      timer = setTimeout(() => head.abort(timeout), this.#timeoutMs);
     } else {
       signals.push(AbortSignal.timeout(this.#timeoutMs + (call.waitMs ?? 0)));
     }

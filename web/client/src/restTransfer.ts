@@ -4,20 +4,20 @@ import type { Export } from "./protocol.js";
 import type { DownloadResult, Receiver } from "./receiver.js";
 import type { RestClient } from "./restClient.js";
 
-/** Seconds of one long poll. */
-const WAIT_SECONDS = 20;
+/** Duration of one long poll, in seconds. */
+const LONG_POLL_SECONDS = 20;
 
 /** Settings of a {@link RestTransfer}. */
 export interface RestTransferOptions {
-  /** The try that made the bytes which the receiver has: no others may follow them. */
+  /** The export attempt that wrote the received bytes. Bytes of another attempt never follow them. */
   attempt: number | undefined;
-  /** How long no byte may come before the line counts as dead, in milliseconds. */
+  /** Maximum time without a byte before the connection counts as dead, in milliseconds. */
   idleTimeoutMs: number;
-  /** Bytes come from now on, made by this try. */
+  /** Called when bytes arrive, with the export attempt that wrote them. */
   onOpen: (attempt: number) => void;
 }
 
-/** One try at fetching the rest of a file over HTTP: waits for the export to complete, then asks for a range. */
+/** One transfer of the rest of a file over HTTP: waits for the export to complete, then sends a Range request. */
 export class RestTransfer {
   readonly #rest: RestClient;
   readonly #exportId: string;
@@ -32,20 +32,20 @@ export class RestTransfer {
   }
 
   /**
-   * `undefined` when it was `preempted`: while the export is still running, a socket brings its bytes sooner.
+   * Returns `undefined` when it was `preempted`: while the export still runs, only a WebSocket delivers its bytes.
    *
-   * @throws SluiceError `network` when cut off and `timeout` when nothing comes: the next try goes on at the receiver's
-   *   position; `restarted` when the file is not the one that was begun.
+   * @throws SluiceError `network` when the connection breaks and `timeout` when no byte arrives: the next transfer
+   *   resumes at the receiver's position; `restarted` when the server has another file.
    */
   async run(signal: AbortSignal, preempted: AbortSignal): Promise<DownloadResult | undefined> {
-    const completed = await this.#completed(signal, preempted);
+    const completed = await this.#waitForFile(signal, preempted);
     if (!completed) {
       return undefined;
     }
     const { file, attempt } = completed;
-    const { attempt: begun, onOpen } = this.#options;
-    if (this.#receiver.position > 0 && begun !== undefined && begun !== attempt) {
-      throw new SluiceError({ slug: "restarted", title: "The file was made anew" });
+    const { attempt: expected, onOpen } = this.#options;
+    if (this.#receiver.position > 0 && expected !== undefined && expected !== attempt) {
+      throw new SluiceError({ slug: "restarted", title: "Another export attempt wrote the file" });
     }
     const stop = new AbortController();
     try {
@@ -57,12 +57,12 @@ export class RestTransfer {
       const response = await this.#withIdleTimeout(request, stop);
       if (response.status === 416) {
         if (this.#receiver.position > file.size) {
-          throw new SluiceError({ slug: "restarted", title: "The file is shorter than what was received" });
+          throw new SluiceError({ slug: "restarted", title: "The file is shorter than the received part" });
         }
         return this.#receiver.finish(file);
       }
       if (response.status === 200 && this.#receiver.position > 0) {
-        await this.#receiver.restart(); // the server has another file than the one that was begun
+        await this.#receiver.restart(); // the server has another file than the received part
       }
       onOpen(attempt);
       if (response.body) {
@@ -70,14 +70,15 @@ export class RestTransfer {
       }
       return this.#receiver.finish(file);
     } finally {
-      stop.abort(); // what was not read is not wanted: a sink that fails must not leave the server sending
+      stop.abort(); // a failed sink must stop the server
     }
   }
 
   async #read(body: ReadableStream<Uint8Array>, stop: AbortController): Promise<void> {
     const reader = body.getReader();
     for (;;) {
-      const { done, value } = await this.#withIdleTimeout(reader.read(), stop); // a slow sink is no silent line
+      // the timeout covers the read alone, not a slow sink
+      const { done, value } = await this.#withIdleTimeout(reader.read(), stop);
       if (done) {
         return;
       }
@@ -85,11 +86,11 @@ export class RestTransfer {
     }
   }
 
-  /** What the line brings next, unless it is silent for too long. */
+  /** Waits for the next data of the connection, up to the idle timeout. */
   async #withIdleTimeout<T>(next: Promise<T>, stop: AbortController): Promise<T> {
     const { idleTimeoutMs } = this.#options;
-    const late = new DOMException(`no byte within ${idleTimeoutMs} ms`, "TimeoutError");
-    const timer = setTimeout(() => stop.abort(late), idleTimeoutMs);
+    const timeout = new DOMException(`no byte within ${idleTimeoutMs} ms`, "TimeoutError");
+    const timer = setTimeout(() => stop.abort(timeout), idleTimeoutMs);
     try {
       return await next;
     } catch (cause) {
@@ -99,7 +100,7 @@ export class RestTransfer {
     }
   }
 
-  async #completed(
+  async #waitForFile(
     signal: AbortSignal,
     preempted: AbortSignal,
   ): Promise<{ file: NonNullable<Export["file"]>; attempt: number } | undefined> {
@@ -114,7 +115,7 @@ export class RestTransfer {
         if (current.file) {
           return { file: current.file, attempt: current.attempt };
         }
-        current = await this.#rest.export(this.#exportId, { ...request, waitSeconds: WAIT_SECONDS });
+        current = await this.#rest.export(this.#exportId, { ...request, waitSeconds: LONG_POLL_SECONDS });
       }
     } catch (cause) {
       if (preempted.aborted && !signal.aborted && SluiceError.from(cause).slug === "aborted") {

@@ -9,12 +9,15 @@ import { type EventPosition, ReplayCursor } from "./replayCursor.js";
 import type { RestClient } from "./restClient.js";
 import { requestToken, type TokenProvider } from "./token.js";
 
-/** Sockets in a row that never got ready, though the gateway answers, after which events come another way. */
+/**
+ * Number of consecutive WebSockets without `session.ready` after which the session falls back to HTTP, if the gateway
+ * answers HTTP.
+ */
 const MAX_BLOCKED_SOCKETS = 3;
 
 /**
- * Where the session stands. `fallback`: the gateway answers, but no socket can be opened, so events come over HTTP
- * until one can. `closed` is final until `connect` is called again.
+ * State of the session. `fallback`: the gateway answers, but no WebSocket can be opened, so events come over HTTP until
+ * one can. `closed` is final until `connect` is called again.
  */
 export type SessionState =
   | { name: "idle" }
@@ -28,23 +31,23 @@ export type SessionState =
 export interface SessionOptions {
   rest: RestClient;
   getToken: TokenProvider;
-  /** Default: the global `WebSocket`. */
+  /** The WebSocket class to use. Default: the global `WebSocket`. */
   webSocket?: WebSocketConstructor | undefined;
   backoff?: BackoffOptions | undefined;
-  /** Longest wait for `session.ready`, in milliseconds. Default 10 000. */
+  /** Maximum wait for `session.ready`, in milliseconds. Default 10 000. */
   readyTimeoutMs?: number | undefined;
-  /** Deadline of one request, in milliseconds. Default 15 000. */
+  /** Timeout of one request, in milliseconds. Default 15 000. */
   requestTimeoutMs?: number | undefined;
 }
 
-/** Keeps one live connection as long as it is wanted: tickets, reconnects, replay and token refresh. */
+/** Keeps one live connection open: tickets, reconnects, replay of missed events, and token refresh. */
 export class Session {
-  /** Every server message, repeats of numbered events left out. */
+  /** Emits every server message, without duplicates of numbered events. */
   readonly messages = new Emitter<ServerMessage>();
   readonly states = new Emitter<SessionState>();
-  /** Somebody wants waiting to end, such as when the network is back. */
+  /** Emits when the caller calls `retryNow`. */
   readonly retries = new Emitter<void>();
-  /** Events were lost: what was kept from before must be fetched again. */
+  /** Emits when events were lost: the application must fetch its state again. */
   readonly resyncs = new Emitter<void>();
   readonly #options: SessionOptions;
   readonly #backoff: Backoff;
@@ -53,10 +56,10 @@ export class Session {
   #connection: Connection | undefined;
   #stop: AbortController | undefined;
   #wake: AbortController | undefined;
-  /** The wait before the next socket, while it lasts. */
+  /** The delay before the next WebSocket, while it lasts. */
   #pendingReconnect: Extract<SessionState, { name: "reconnecting" }> | undefined;
   #refreshTimer: ReturnType<typeof setTimeout> | undefined;
-  /** Sockets in a row that never got ready. */
+  /** Number of consecutive WebSockets without `session.ready`. */
   #blockedSockets = 0;
   #httpEvents: { events: HttpEvents; stop: AbortController } | undefined;
 
@@ -69,61 +72,64 @@ export class Session {
     return this.#state;
   }
 
-  /** The live connection, if there is one. */
+  /** The live connection; `undefined` in every other state. */
   get connection(): Connection | undefined {
     return this.#state.name === "live" ? this.#connection : undefined;
   }
 
-  /** Starts connecting, if that is not going on, and waits until events come, by a socket or another way. */
+  /** Starts to connect, unless it already does, and waits until events arrive over any transport. */
   async connect(): Promise<SessionState> {
     if (this.#state.name === "idle" || this.#state.name === "closed") {
       this.#stop = new AbortController();
       this.#backoff.reset();
-      this.#set({ name: "connecting", attempt: 0 });
-      void this.#run(this.#stop.signal);
+      this.#setState({ name: "connecting", attempt: 0 });
+      void this.#reconnectLoop(this.#stop.signal);
     }
     return this.#waitFor(isConnected);
   }
 
-  /** Ends the session for good. */
+  /** Closes the session. */
   close(): void {
     this.#stop?.abort();
     this.#endFallback();
     clearTimeout(this.#refreshTimer);
-    this.#connection?.end(1000, "closed by the client");
+    this.#connection?.close(1000, "closed by the client");
     if (this.#state.name !== "closed") {
-      this.#set({ name: "closed", error: undefined });
+      this.#setState({ name: "closed", error: undefined });
     }
   }
 
-  /** Skips the rest of a wait, such as when the network is back. */
+  /** Skips the current delay, for example when the network is back. */
   retryNow(): void {
     this.#wake?.abort();
     this.#httpEvents?.events.pollNow();
     this.retries.emit();
   }
 
-  /** Something was started that events are to be expected of. */
+  /** Polls at once, if events come by polling, because this client has just created an export. */
   pollNow(): void {
     this.#httpEvents?.events.pollNow();
   }
 
-  /** Waits until a socket is live or known to be blocked; rejects when the session is closed or the signal aborted. */
+  /**
+   * Waits until a WebSocket is live or the HTTP fallback delivers events. Rejects when the session is closed or the
+   * signal aborted.
+   */
   whenConnected(signal?: AbortSignal): Promise<SessionState> {
     return this.#waitFor(isConnected, signal);
   }
 
-  #waitFor(wanted: (state: SessionState) => boolean, signal?: AbortSignal): Promise<SessionState> {
+  #waitFor(matches: (state: SessionState) => boolean, signal?: AbortSignal): Promise<SessionState> {
     return new Promise((resolve, reject) => {
-      let off: Unsubscribe = () => undefined;
+      let unsubscribe: Unsubscribe = () => undefined;
       const onAbort = () => finish(() => reject(SluiceError.from(signal?.reason, "aborted")));
       const finish = (settle: () => void) => {
-        off();
+        unsubscribe();
         signal?.removeEventListener("abort", onAbort);
         settle();
       };
       const check = (state: SessionState) => {
-        if (wanted(state)) {
+        if (matches(state)) {
           finish(() => resolve(state));
         } else if (state.name === "closed" || state.name === "idle") {
           const error = state.name === "closed" ? state.error : undefined;
@@ -134,13 +140,16 @@ export class Session {
         onAbort();
         return;
       }
-      off = this.states.on(check);
+      unsubscribe = this.states.on(check);
       signal?.addEventListener("abort", onAbort, { once: true });
       check(this.#state);
     });
   }
 
-  /** A request on the live connection; `network` at once when there is none, `aborted` when its caller gives it up. */
+  /**
+   * Sends a request on the live connection. Rejects with `network` when there is none, with `aborted` when the caller
+   * aborts.
+   */
   async request<T extends ServerMessage["type"]>(
     message: ClientMessage,
     answer: T,
@@ -152,12 +161,12 @@ export class Session {
     return this.connection.request(message, answer, this.#options.requestTimeoutMs ?? 15_000, signal);
   }
 
-  async #run(stop: AbortSignal): Promise<void> {
+  async #reconnectLoop(stop: AbortSignal): Promise<void> {
     let newToken = false;
     while (!stop.aborted) {
       const { action, reason, error } = await this.#connectOnce(newToken, stop);
       if (stop.aborted) {
-        return; // by now another run may own the connection
+        return; // another run may own the connection now
       }
       this.#cursor.disconnected();
       clearTimeout(this.#refreshTimer);
@@ -165,18 +174,18 @@ export class Session {
       if (!action.retry) {
         this.#endFallback();
         const title = action.meaning;
-        this.#set({
+        this.#setState({
           name: "closed",
           error: error ?? new SluiceError({ slug: action.slug, title, detail: reason }),
         });
         return;
       }
       newToken = action.newToken;
-      await this.#pause(action.minDelayMs, reason, stop);
+      await this.#waitBeforeReconnect(action.minDelayMs, reason, stop);
     }
   }
 
-  /** One connection from ticket to end. */
+  /** Opens one connection and waits for its end. */
   async #connectOnce(
     newToken: boolean,
     stop: AbortSignal,
@@ -191,30 +200,30 @@ export class Session {
       const error = SluiceError.from(cause);
       const final = ["unauthorized", "forbidden", "not-found", "invalid-request"].includes(error.slug);
       const action = { ...closeActionOf(1006), retry: !final, minDelayMs: error.retryAfterMs ?? 0 };
-      this.#endFallback(); // it is not the sockets alone
+      this.#endFallback(); // HTTP fails as well
       return { action, reason: error.message, error };
     }
     let readyAt: number | undefined;
     let connection: Connection;
     try {
-      connection = this.#open(ticket, () => {
+      connection = this.#openConnection(ticket, () => {
         readyAt = Date.now();
       });
     } catch (cause) {
-      // no such class here, or one that policy forbids: as good as blocked
-      this.#countBlocked(stop);
+      // the class is missing or forbidden by a policy: same as a blocked WebSocket
+      this.#countBlockedSocket(stop);
       return { action: closeActionOf(1006), reason: SluiceError.from(cause).message };
     }
     this.#connection = connection;
     if (stop.aborted) {
-      connection.end(1000, "closed by the client");
+      connection.close(1000, "closed by the client");
     }
     const closed: CloseInfo = await connection.closed;
     if (readyAt !== undefined && Date.now() - readyAt >= HEALTHY_MS) {
       this.#backoff.reset();
     }
     if (readyAt === undefined) {
-      this.#countBlocked(stop);
+      this.#countBlockedSocket(stop);
     } else {
       this.#blockedSockets = 0;
     }
@@ -222,7 +231,7 @@ export class Session {
     return { action, reason: closed.reason || action.meaning };
   }
 
-  #open(ticket: string, onReady: () => void): Connection {
+  #openConnection(ticket: string, onReady: () => void): Connection {
     const url = this.#options.rest.url("/v1/ws");
     url.protocol = url.protocol === "https:" ? "wss:" : "ws:";
     const connection: Connection = new Connection({
@@ -232,11 +241,11 @@ export class Session {
       readyTimeoutMs: this.#options.readyTimeoutMs ?? 10_000,
       onReady: (ready) => {
         onReady();
-        this.#ready(connection, ready);
+        this.#handleReady(connection, ready);
       },
       onMessage: (message) => {
         if (message.type === "session.resumed") {
-          this.#resumed(message);
+          this.#handleResumed(message);
         }
         this.#receive(message);
       },
@@ -244,7 +253,7 @@ export class Session {
     return connection;
   }
 
-  #countBlocked(stop: AbortSignal): void {
+  #countBlockedSocket(stop: AbortSignal): void {
     this.#blockedSockets += 1;
     if (this.#blockedSockets >= MAX_BLOCKED_SOCKETS && !stop.aborted) {
       this.#startFallback();
@@ -257,7 +266,7 @@ export class Session {
     }
     const stop = new AbortController();
     this.#cursor.disconnected();
-    const before = this.#cursor.position;
+    const resumeAfter = this.#cursor.position;
     let connectedAt = Number.POSITIVE_INFINITY;
     const listener: HttpEventsListener = {
       onMessage: (message, position) => {
@@ -275,25 +284,27 @@ export class Session {
         if (stop.signal.aborted || (this.#state.name === "fallback" && this.#state.transport === transport)) {
           return;
         }
-        this.#set({ name: "fallback", transport });
-        if (transport === "polling" && before) {
-          this.resyncs.emit(); // what happened until the first check is received by nobody
+        this.#setState({ name: "fallback", transport });
+        if (transport === "polling" && resumeAfter) {
+          this.resyncs.emit(); // events before the first poll are lost
         }
       },
     };
-    const events = new HttpEvents(this.#options.rest, listener, before, this.#options.backoff);
+    const events = new HttpEvents(this.#options.rest, listener, resumeAfter, this.#options.backoff);
     this.#httpEvents = { events, stop };
     events.run(stop.signal).catch(() => {
       if (this.#httpEvents?.events !== events) {
         return;
       }
-      this.#httpEvents = undefined; // the next socket that can't be opened starts another
+      this.#httpEvents = undefined; // the next blocked WebSocket starts a new fallback
       if (this.#state.name === "fallback") {
-        this.#set(this.#pendingReconnect ?? { name: "connecting", attempt: this.#backoff.attempt }); // nothing comes meanwhile
+        // no events arrive until the next attempt
+        this.#setState(this.#pendingReconnect ?? { name: "connecting", attempt: this.#backoff.attempt });
       }
       if (Date.now() - connectedAt >= HEALTHY_MS) {
+        // checks at once whether the gateway still answers; a fallback that fails at once keeps the backoff
         this.#backoff.reset();
-        this.#wake?.abort(); // whether the gateway answers at all is found out now; not so of what fails at once
+        this.#wake?.abort();
       }
     });
   }
@@ -303,26 +314,27 @@ export class Session {
     this.#httpEvents = undefined;
   }
 
-  #ready(connection: Connection, ready: SessionReady): void {
+  #handleReady(connection: Connection, ready: SessionReady): void {
     this.#endFallback();
     const { epoch, seq } = ready;
-    const before = this.#cursor.position;
+    const resumeAfter = this.#cursor.position;
     this.#scheduleRefresh(connection, ready.token_expires_at);
-    if (before) {
+    if (resumeAfter) {
       this.#cursor.beginReplay({ epoch, seq });
-      void this.#resume(connection, { ...before });
+      void this.#resume(connection, { ...resumeAfter });
     } else {
       this.#cursor.restart({ epoch, seq });
     }
-    this.#set({ name: "live", ready });
+    this.#setState({ name: "live", ready });
     this.messages.emit(ready);
   }
 
-  async #resume(connection: Connection, before: EventPosition): Promise<void> {
+  async #resume(connection: Connection, resumeAfter: EventPosition): Promise<void> {
     try {
-      await connection.request({ type: "session.resume", ...before }, "session.resumed", 15_000);
+      await connection.request({ type: "session.resume", ...resumeAfter }, "session.resumed", 15_000);
     } catch (cause) {
-      // without the connection the next one resumes from the same position; all else says that it can't be done here
+      // after a lost connection the next one resumes from the same position; after any other error no resume is
+      // possible
       if (SluiceError.from(cause).slug !== "network" && connection === this.connection) {
         this.#cursor.abandonReplay();
         this.resyncs.emit();
@@ -330,8 +342,8 @@ export class Session {
     }
   }
 
-  /** Heard at once, and not by whoever waits for the answer: the missed events may come right behind. */
-  #resumed(answer: SessionResumed): void {
+  /** Handles the answer synchronously, because the missed events may follow at once. */
+  #handleResumed(answer: SessionResumed): void {
     if (answer.recovered) {
       this.#cursor.expectReplay(answer.replayed);
     } else {
@@ -352,12 +364,12 @@ export class Session {
     this.messages.emit(message);
   }
 
-  /** Asks for a new token a minute before the old one ends (or at four fifths of a short life). */
+  /** Schedules a token refresh one minute before expiry, or at four fifths of a short lifetime. */
   #scheduleRefresh(connection: Connection, expiresAt: string): void {
     clearTimeout(this.#refreshTimer);
-    const left = Date.parse(expiresAt) - Date.now();
-    const wait = left - Math.min(60_000, left / 5);
-    if (left > 2_000 && wait < 2 ** 31) {
+    const remainingMs = Date.parse(expiresAt) - Date.now();
+    const wait = remainingMs - Math.min(60_000, remainingMs / 5);
+    if (remainingMs > 2_000 && wait < 2 ** 31) {
       this.#refreshTimer = setTimeout(() => void this.#refresh(connection, expiresAt), wait);
     }
   }
@@ -372,27 +384,27 @@ export class Session {
       );
       this.#scheduleRefresh(connection, answer.token_expires_at);
     } catch {
-      // No newer token yet: ask again in the time that is left. If there is none to the end, the server
-      // closes with 4401, and the reconnect reports what it is received.
+      // No newer token yet: retry in the remaining time. If there is none until expiry, the server closes with 4401,
+      // and the reconnect reports the error.
       if (connection === this.connection) {
         this.#scheduleRefresh(connection, expiresAt);
       }
     }
   }
 
-  async #pause(minDelayMs: number, reason: string, stop: AbortSignal): Promise<void> {
+  async #waitBeforeReconnect(minDelayMs: number, reason: string, stop: AbortSignal): Promise<void> {
     const wait = this.#backoff.next(minDelayMs);
     this.#wake = new AbortController();
     const { attempt } = this.#backoff;
     this.#pendingReconnect = { name: "reconnecting", attempt, retryAt: Date.now() + wait, reason };
     if (!(this.#httpEvents && this.#state.name === "fallback")) {
-      this.#set(this.#pendingReconnect);
+      this.#setState(this.#pendingReconnect);
     }
     await delay(wait, AbortSignal.any([stop, this.#wake.signal])).catch(() => undefined);
     this.#pendingReconnect = undefined;
   }
 
-  #set(state: SessionState): void {
+  #setState(state: SessionState): void {
     this.#state = state;
     this.states.emit(state);
   }

@@ -1,25 +1,29 @@
 import { SluiceError } from "./errors.js";
 
 /**
- * Gives the bearer token. `refresh: true` asks for a newer one than the last, because that one is about to
- * expire or was refused; a provider that has no other may return the same again.
+ * Returns the bearer token. `refresh: true` requests a newer token, because the last one is about to expire or was
+ * refused. A provider without a newer token may return the same one.
  */
-export type TokenProvider = (ask: { refresh: boolean }) => string | Promise<string>;
+export type TokenProvider = (request: { refresh: boolean }) => string | Promise<string>;
 
-/** A provider of one fixed token. */
+/** Returns a provider of one fixed token. */
 export function fixedToken(token: string): TokenProvider {
   return () => token;
 }
 
-/** Asks for the token. @throws SluiceError whatever the provider throws: its own, or `network` for anything else. */
-export async function requestToken(provider: TokenProvider, ask: { refresh: boolean }): Promise<string> {
+/**
+ * Calls the provider.
+ *
+ * @throws SluiceError the provider's own, or `network` for any other error.
+ */
+export async function requestToken(provider: TokenProvider, request: { refresh: boolean }): Promise<string> {
   try {
-    return await provider(ask);
+    return await provider(request);
   } catch (cause) {
     const error = SluiceError.from(cause);
     if (error === cause || error.slug !== "network") {
       throw error;
     }
-    throw new SluiceError({ slug: "network", title: "No token could be had", detail: error.detail, cause });
+    throw new SluiceError({ slug: "network", title: "No token is available", detail: error.detail, cause });
   }
 }

@@ -2,7 +2,7 @@ import { describe, expect, it } from "vitest";
 import { Backoff, closeActionOf } from "../src/index.js";
 
 describe("backoff", () => {
-  it("doubles the ceiling from 0.5 s to 30 s and stays there", () => {
+  it("doubles the upper bound from 0.5 s to 30 s", () => {
     const backoff = new Backoff({ random: () => 0.999_999 });
     const delays = Array.from({ length: 9 }, () => backoff.next());
     expect(delays).toEqual([499, 999, 1999, 3999, 7999, 15999, 29999, 29999, 29999]);
@@ -13,7 +13,7 @@ describe("backoff", () => {
     expect(new Backoff({ random: () => 0.5 }).next()).toBe(250);
   });
 
-  it("never goes below what the server asked for", () => {
+  it("never returns less than the minimum delay", () => {
     expect(new Backoff({ random: () => 0 }).next(5000)).toBe(5000);
   });
 
@@ -40,11 +40,11 @@ describe("close codes", () => {
     [4500, true, false],
     [4477, false, false],
     [4501, true, false],
-  ])("%i: retry %s, new token %s", (code, retry, newToken) => {
+  ])("%i: reconnect %s, new token %s", (code, retry, newToken) => {
     expect(closeActionOf(code)).toMatchObject({ retry, newToken });
   });
 
-  it("4429 waits before the next try", () => {
+  it("4429 has a minimum delay", () => {
     expect(closeActionOf(4429).minDelayMs).toBeGreaterThan(0);
   });
 });

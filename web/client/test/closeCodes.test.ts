@@ -3,7 +3,10 @@ import { WebSocket as NodeWebSocket } from "ws";
 import { CLOSE_CODES, type SessionState, SluiceClient, type WebSocketConstructor } from "../src/index.js";
 import { TestServer } from "./testServer.js";
 
-/** What the SDK does after each close: `again`, `again with a new token`, `later`, or the slug with which it stops. */
+/**
+ * The SDK's reaction to each close code: `again`, `again with a new token`, `later`, or the slug of the error in state
+ * `closed`.
+ */
 const REACTIONS: Record<number, string> = {
   1000: "unavailable",
   1001: "again",
@@ -17,10 +20,10 @@ const REACTIONS: Record<number, string> = {
   4500: "again",
 };
 
-/** Least wait after "too many messages", in milliseconds. */
+/** Minimum delay after "too many messages", in milliseconds. */
 const LATER_MS = 5_000;
 
-describe("after a close with", () => {
+describe("after close code", () => {
   let server: TestServer;
   let client: SluiceClient;
   let states: SessionState[];
@@ -45,7 +48,7 @@ describe("after a close with", () => {
     await server.stop();
   });
 
-  /** The state that follows the end of a session. */
+  /** Returns the state that follows the end of a session. */
   async function after(
     end: (peer: Awaited<ReturnType<TestServer["accept"]>>) => void,
   ): Promise<SessionState> {
@@ -71,7 +74,7 @@ describe("after a close with", () => {
     expect(client.state.name).toBe("live");
   }
 
-  it("every code of the contract stands in the table", () => {
+  it("the table has every code of the protocol", () => {
     expect(Object.keys(REACTIONS)).toEqual(Object.keys(CLOSE_CODES));
   });
 
@@ -93,12 +96,12 @@ describe("after a close with", () => {
     expect(refreshes).toBe(reaction === "again with a new token" ? 1 : 0);
   });
 
-  it("no code at all (1006): again", async () => {
+  it("1006 (no close frame): again", async () => {
     expect(await after((peer) => peer.disconnect())).toMatchObject({ name: "reconnecting" });
     await comesBack();
   });
 
-  it("a code of tomorrow: by its range", async () => {
+  it("an unknown code: by its range", async () => {
     expect(await after((peer) => peer.close(4499))).toMatchObject({ name: "closed" });
     expect(await after((peer) => peer.close(4599))).toMatchObject({ name: "reconnecting" });
   });

@@ -4,7 +4,7 @@ import { describe, expect, it } from "vitest";
 import { CONTRACT_FILE, contract, documents, messageTypes } from "../scripts/contract.mjs";
 import { CLOSE_CODES, type ClientMessage, SERVER_SLUGS, type ServerMessage } from "../src/index.js";
 
-/** Every message of the server, and what this SDK does with it; the compiler refuses a table that lacks one. */
+/** How this SDK handles each server message. The compiler rejects a table that lacks a message. */
 export const SERVER_MESSAGES: Record<ServerMessage["type"], "answer" | "event" | "stream" | "session"> = {
   "session.ready": "session",
   "session.resumed": "answer",
@@ -35,17 +35,17 @@ const CLIENT_MESSAGES: Record<ClientMessage["type"], true> = {
 };
 
 describe("the contract", () => {
-  it("is what the types were made from: run `npm run contract` when it changed", async () => {
+  it("matches the generated types (run `npm run contract` after a change)", async () => {
     expect(await readFile(CONTRACT_FILE, "utf8")).toBe(await contract());
   });
 
-  it("has these messages and no others", async () => {
+  it("has exactly these messages", async () => {
     const docs = await documents();
     expect(Object.keys(SERVER_MESSAGES).sort()).toEqual(messageTypes(docs, "server").sort());
     expect(Object.keys(CLIENT_MESSAGES).sort()).toEqual(messageTypes(docs, "client").sort());
   });
 
-  it("has these close codes and slugs", async () => {
+  it("has exactly these close codes and slugs", async () => {
     const page = await readFile(new URL("../../../docs/protocol.md", import.meta.url), "utf8");
     const codes = [...page.matchAll(/^\| (\d{4}) \|/gm)].map((match) => Number(match[1]));
     expect(codes.length).toBeGreaterThan(5);

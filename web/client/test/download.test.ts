@@ -15,7 +15,7 @@ import {
 const webSocket = NodeWebSocket as unknown as WebSocketConstructor;
 const ID = "0199-x";
 
-describe("download over the socket", () => {
+describe("download over the WebSocket", () => {
   let server: TestServer;
   let client: SluiceClient;
   let peer: Peer;
@@ -44,7 +44,7 @@ describe("download over the socket", () => {
   const seal = (stream: number, bytes: Uint8Array, on = peer) =>
     on.send({ type: "file.sealed", stream, size: bytes.length, rows: 3, sha256: digestOf(bytes) });
 
-  it("takes frames in order and is whole only after the seal", async () => {
+  it("accepts frames in order and completes only after the seal", async () => {
     const bytes = someBytes(3000);
     const result = download();
     expect(await opened(1)).toMatchObject({ export_id: ID, offset: 0, window: 1024 * 1024 });
@@ -55,7 +55,7 @@ describe("download over the socket", () => {
     expect(sink.bytes).toEqual(bytes);
   });
 
-  it("grants what was drained once half the window is used, and nothing while the sink is slow", async () => {
+  it("grants drained bytes after half a window, and none while the sink is slow", async () => {
     const bytes = someBytes(100);
     let release: () => void = () => undefined;
     const blocked = new Promise<void>((resolve) => {
@@ -108,7 +108,7 @@ describe("download over the socket", () => {
     expect(sink.resets).toBe(0);
   });
 
-  it("goes on at once when somebody wants it tried, however long it would have waited", async () => {
+  it("retries at once on retryNow, however long the backoff delay", async () => {
     client.close();
     client = new SluiceClient({
       baseUrl: server.baseUrl,
@@ -135,22 +135,22 @@ describe("download over the socket", () => {
     await expect(result).resolves.toMatchObject({ verified: true });
   });
 
-  it("uses a socket that comes late, as HTTP has nothing before the export is complete", async () => {
+  it("switches to a WebSocket that opens late, because HTTP has no bytes of a running export", async () => {
     client.close();
     client = new SluiceClient({ baseUrl: server.baseUrl, token: "t", webSocket, backoff: { baseMs: 1 } });
     const connecting = client.connect();
     peer = await server.accept();
     const bytes = someBytes(100);
-    let asked = 0;
+    let requests = 0;
     server.route(`GET /v1/exports/${ID}`, (_, response) => {
-      asked += 1;
-      if (asked === 1) {
+      requests += 1;
+      if (requests === 1) {
         json(response, 200, { ...completedExport(ID, bytes), status: "running", file: null });
-      } // the second is a long poll of an export that goes on and on
+      } // the second request is a long poll that never ends
     });
-    // no stream that an earlier connection was to have is waited for on this one
+    // the option must not make the download wait for a stream of an earlier connection
     const result = download({ socketTimeoutMs: 1, announced: true });
-    await expect.poll(() => asked).toBe(2);
+    await expect.poll(() => requests).toBe(2);
     peer.ready();
     await connecting;
     await opened(3);
@@ -160,18 +160,18 @@ describe("download over the socket", () => {
     expect(sink.bytes).toEqual(bytes);
   });
 
-  it("gives up only after as many failures as its caller has patience for", async () => {
-    let asked = 0;
+  it("fails after maxFailures consecutive failures", async () => {
+    let requests = 0;
     server.route(`GET /v1/exports/${ID}`, (_, response) => {
-      asked += 1;
+      requests += 1;
       problem(response, 503, "unavailable");
     });
     const refused = download({ transport: "rest", maxFailures: 3 });
     await expect(refused).rejects.toMatchObject({ slug: "unavailable" });
-    expect(asked).toBe(3);
+    expect(requests).toBe(3);
   });
 
-  it("begins again at 0 when the server says restarted, and mixes no bytes", async () => {
+  it("starts again at 0 on restarted, and mixes no bytes of two attempts", async () => {
     const stale = someBytes(2000, 1);
     const bytes = someBytes(2500, 2);
     const result = download();
@@ -190,7 +190,7 @@ describe("download over the socket", () => {
     expect(sink.bytes).toEqual(bytes);
   });
 
-  it("tells when bytes stop coming and when they come again, and which try makes them", async () => {
+  it("reports interruption, resumption and the export attempt", async () => {
     const received: (string | number)[] = [];
     const bytes = someBytes(100);
     const result = download({
@@ -211,7 +211,7 @@ describe("download over the socket", () => {
     expect(received).toEqual([2, "waiting", "receiving"]);
   });
 
-  it("as a stream is read as fast as its reader reads, and fails rather than ends when it is not whole", async () => {
+  it("as a stream has backpressure, and fails when the file is incomplete", async () => {
     const bytes = someBytes(50);
     const whole = client.stream(ID);
     await opened(1);
@@ -226,13 +226,13 @@ describe("download over the socket", () => {
     await expect(new Response(damaged.readable).arrayBuffer()).rejects.toMatchObject({
       slug: "digest-mismatch",
     });
-    const left = client.stream(ID);
+    const abandoned = client.stream(ID);
     await opened(3);
-    await left.readable.cancel();
+    await abandoned.readable.cancel();
     expect((await peer.expect("file.close")).stream).toBe(3);
   });
 
-  it("asks again from its own place when a gap shows", async () => {
+  it("reopens the stream at its own position after a gap", async () => {
     const bytes = someBytes(300);
     const result = download();
     await opened(1);
@@ -246,7 +246,7 @@ describe("download over the socket", () => {
     expect(sink.bytes).toEqual(bytes);
   });
 
-  it("refuses a file whose digest differs from the seal", async () => {
+  it("rejects a file whose digest differs from the seal", async () => {
     const result = download();
     await opened(1);
     peer.frame(1, 0, someBytes(50, 1));
@@ -254,7 +254,7 @@ describe("download over the socket", () => {
     await expect(result).rejects.toMatchObject({ slug: "digest-mismatch" });
   });
 
-  it("refuses a file that is shorter than the seal", async () => {
+  it("rejects a file that is shorter than the seal", async () => {
     const bytes = someBytes(50);
     const result = download();
     await opened(1);
@@ -263,7 +263,7 @@ describe("download over the socket", () => {
     await expect(result).rejects.toMatchObject({ slug: "digest-mismatch" });
   });
 
-  it("takes the stream that deliver: stream opens by itself, even when its frames come at once", async () => {
+  it("uses the stream that the server opens for deliver: stream, even when its frames come at once", async () => {
     const bytes = someBytes(64);
     const starting = client.exports.create({ dataset: "flights" }, { deliver: "stream" });
     const create = await peer.expect("export.create");
@@ -277,7 +277,7 @@ describe("download over the socket", () => {
     expect(peer.unread.filter((message) => message.type === "file.open")).toEqual([]);
   });
 
-  it("ends with the problem when the export fails before it has bytes", async () => {
+  it("fails with the problem of an export that fails before it has bytes", async () => {
     const result = download({ announced: true });
     const failed = completedExport(ID, new Uint8Array(0));
     peer.send({
@@ -298,7 +298,7 @@ describe("download over the socket", () => {
     await expect(result).rejects.toMatchObject({ slug: "export-failed", detail: "source went away" });
   });
 
-  it("ends with the problem when the export is canceled while its bytes come", async () => {
+  it("fails with canceled when the export is canceled during the download", async () => {
     const result = download();
     await opened(6);
     peer.frame(6, 0, someBytes(10));
@@ -308,7 +308,7 @@ describe("download over the socket", () => {
     expect((await peer.expect("file.close")).stream).toBe(6);
   });
 
-  it("waits while the export has no bytes yet", async () => {
+  it("retries while the export has no bytes yet", async () => {
     const bytes = someBytes(10);
     const result = download();
     const early = await peer.expect("file.open");
@@ -323,7 +323,7 @@ describe("download over the socket", () => {
     await expect(result).resolves.toMatchObject({ verified: true });
   });
 
-  it("goes on from an earlier visit with its hash state", async () => {
+  it("resumes earlier bytes with their hash state", async () => {
     const bytes = someBytes(400);
     sink.write(bytes.subarray(0, 150));
     const hasher = newHasher().update(bytes.subarray(0, 150));
@@ -357,7 +357,7 @@ describe("download over HTTP", () => {
   });
   afterEach(() => server.stop());
 
-  it("is used without a socket, and resumes with Range and If-Range where it was cut", async () => {
+  it("is used without a WebSocket, and resumes with Range and If-Range after an interruption", async () => {
     const bytes = someBytes(4000);
     const ranges: (string | undefined)[] = [];
     let cut = () => {};
@@ -376,7 +376,7 @@ describe("download over HTTP", () => {
       response.writeHead(206, { etag, "content-range": `bytes ${from}-3999/4000` });
       response.end(bytes.subarray(from));
     });
-    // what was sent before a line breaks may break with it: it is cut only when all of that is here
+    // a broken connection may drop bytes in flight, so the test breaks it only after the client has all of them
     const onProgress = (received: number) => received === 1500 && cut();
     const result = client.download(ID, { sink, onProgress });
     await expect(result).resolves.toMatchObject({ size: 4000, verified: true });
@@ -386,18 +386,18 @@ describe("download over HTTP", () => {
 
   it("waits for the export to complete by long polling", async () => {
     const bytes = someBytes(20);
-    const prefers: (string | string[] | undefined)[] = [];
+    const preferHeaders: (string | string[] | undefined)[] = [];
     server.route(`GET /v1/exports/${ID}`, (request, response) => {
-      prefers.push(request.headers.prefer);
+      preferHeaders.push(request.headers.prefer);
       const whole = completedExport(ID, bytes);
-      json(response, 200, prefers.length < 3 ? { ...whole, status: "running", file: null } : whole);
+      json(response, 200, preferHeaders.length < 3 ? { ...whole, status: "running", file: null } : whole);
     });
     server.route(`GET /v1/exports/${ID}/file`, (_, response) => response.end(bytes));
     await expect(client.download(ID, { sink })).resolves.toMatchObject({ verified: true });
-    expect(prefers).toEqual([undefined, "wait=20", "wait=20"]);
+    expect(preferHeaders).toEqual([undefined, "wait=20", "wait=20"]);
   });
 
-  it("ends at once when the file is gone", async () => {
+  it("fails at once when the file has expired", async () => {
     const bytes = someBytes(20);
     server.route(`GET /v1/exports/${ID}`, (_, response) => json(response, 200, completedExport(ID, bytes)));
     server.route(`GET /v1/exports/${ID}/file`, (_, response) => problem(response, 410, "expired"));

@@ -5,7 +5,7 @@ afterEach(() => {
   vi.unstubAllGlobals();
 });
 
-it("a listener that throws stops neither the others nor whoever tells them, and is reported", () => {
+it("a listener that throws affects neither the other listeners nor the emitter, and its error is reported", () => {
   const reported = vi.fn();
   vi.stubGlobal("reportError", reported);
   const emitter = new Emitter<number>();
@@ -21,7 +21,7 @@ it("a listener that throws stops neither the others nor whoever tells them, and 
   expect(reported.mock.calls).toEqual([[broken], [broken]]);
 });
 
-it("without reportError it becomes an uncaught exception", async () => {
+it("without reportError the error becomes an uncaught exception", async () => {
   vi.stubGlobal("reportError", undefined);
   const thrown: unknown[] = [];
   const queued = vi.spyOn(globalThis, "queueMicrotask").mockImplementation((task) => {

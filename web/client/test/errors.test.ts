@@ -4,7 +4,7 @@ import { SluiceClient, SluiceError } from "../src/index.js";
 import { json, problem, TestServer } from "./testServer.js";
 
 describe("problem documents", () => {
-  it("become errors with slug, title, detail, fields and trace", () => {
+  it("become errors with slug, title, detail, fields and trace id", () => {
     const error = SluiceError.fromProblem({
       type: "https://x.example/problems/invalid-filter",
       title: "The filter is not valid",
@@ -23,13 +23,13 @@ describe("problem documents", () => {
     });
   });
 
-  it("of an unknown slug fall back to what the status implies", () => {
+  it("with an unknown slug get the slug that the status implies", () => {
     expect(SluiceError.fromProblem({ type: "/problems/new-thing", title: "t", status: 429 }).slug).toBe(
       "rate-limited",
     );
   });
 
-  it("give the wait that the server asked for", () => {
+  it("have the delay of Retry-After", () => {
     expect(parseRetryAfter("3")).toBe(3000);
     expect(parseRetryAfter("Sun, 22 Nov 2026 00:00:10 GMT", Date.UTC(2026, 10, 22))).toBe(10_000);
     expect(parseRetryAfter("soon")).toBeUndefined();
@@ -54,7 +54,7 @@ describe("REST", () => {
     });
   });
 
-  it("maps a proxy's page by its status", async () => {
+  it("maps a proxy's error page by its status", async () => {
     server.route("GET /v1/credits", (_, response) => {
       response.writeHead(502, { "content-type": "text/html" }).end("<h1>Bad gateway</h1>");
     });
@@ -62,10 +62,10 @@ describe("REST", () => {
     await expect(client.credits()).rejects.toMatchObject({ slug: "unavailable", status: 502 });
   });
 
-  it("renews a refused token once", async () => {
-    const seen: (string | undefined)[] = [];
+  it("refreshes a refused token once", async () => {
+    const authorizations: (string | undefined)[] = [];
     server.route("GET /v1/credits", (request, response) => {
-      seen.push(request.headers.authorization);
+      authorizations.push(request.headers.authorization);
       if (request.headers.authorization === "Bearer new") {
         json(response, 200, { balance: 4, held: 1, next_grant_at: null, entries: [] });
       } else {
@@ -77,16 +77,16 @@ describe("REST", () => {
       getToken: ({ refresh }) => (refresh ? "new" : "old"),
     });
     await expect(client.credits()).resolves.toMatchObject({ balance: 4 });
-    expect(seen).toEqual(["Bearer old", "Bearer new"]);
+    expect(authorizations).toEqual(["Bearer old", "Bearer new"]);
   });
 
-  it("says network when nobody answers", async () => {
+  it("rejects with network when the connection breaks", async () => {
     server.route("GET /v1/credits", (_, response) => response.destroy());
     const client = new SluiceClient({ baseUrl: server.baseUrl, token: "t" });
     await expect(client.credits()).rejects.toMatchObject({ slug: "network" });
   });
 
-  it("asks again with the same idempotency key while the first is still being taken", async () => {
+  it("retries with the same idempotency key while the first request is in progress", async () => {
     const keys: (string | string[] | undefined)[] = [];
     server.route("POST /v1/exports", (request, response) => {
       keys.push(request.headers["idempotency-key"]);

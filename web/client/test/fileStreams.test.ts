@@ -12,7 +12,7 @@ afterEach(() => {
   vi.useRealTimers();
 });
 
-it("a stream that nobody wants is closed after a while, and one that was claimed is not", async () => {
+it("an unclaimed stream is closed after a timeout, a claimed one is not", async () => {
   const sent: ClientMessage[] = [];
   const table = new FileStreamTable((message) => sent.push(message) > 0, 1_000);
   table.opened(opened(1, "wanted"), false);
@@ -26,7 +26,7 @@ it("a stream that nobody wants is closed after a while, and one that was claimed
   expect(await wanted.next()).toMatchObject({ kind: "bytes", offset: 0 });
 });
 
-it("one that came to its end unclaimed is forgotten too, and nothing is left to wait for when the connection is gone", () => {
+it("a stream that is sealed without a claim is removed, and a lost connection leaves no timer", () => {
   const sent: ClientMessage[] = [];
   const table = new FileStreamTable((message) => sent.push(message) > 0, 1_000);
   table.opened(opened(1, "a"), false);

@@ -2,12 +2,12 @@ import { describe, expect, it } from "vitest";
 import { decodeFrame, encodeFrame, MAX_PAYLOAD_BYTES, SluiceError } from "../src/index.js";
 
 describe("binary frames", () => {
-  it("are big endian, with kind, flags, reserved, stream and offset before the payload", () => {
+  it("are big endian: kind, flags, reserved, stream, offset, payload", () => {
     const bytes = encodeFrame({ stream: 0x01020304, offset: 0x0506_0708_090a, payload: Uint8Array.of(9, 8) });
     expect([...bytes]).toEqual([1, 0, 0, 0, 1, 2, 3, 4, 0, 0, 5, 6, 7, 8, 9, 10, 9, 8]);
   });
 
-  it("decode from a buffer and from a view at an odd place", () => {
+  it("decode from a buffer and from a view at an odd offset", () => {
     const encoded = encodeFrame({ stream: 7, offset: 5_000_000_000, payload: Uint8Array.of(1, 2, 3) });
     const shifted = new Uint8Array(encoded.length + 3);
     shifted.set(encoded, 3);
@@ -18,7 +18,7 @@ describe("binary frames", () => {
     }
   });
 
-  it("may be empty", () => {
+  it("may have an empty payload", () => {
     expect(
       decodeFrame(encodeFrame({ stream: 1, offset: 0, payload: new Uint8Array(0) }))?.payload.length,
     ).toBe(0);
@@ -37,7 +37,7 @@ describe("binary frames", () => {
       "with more than 256 KiB",
       encodeFrame({ stream: 1, offset: 0, payload: new Uint8Array(MAX_PAYLOAD_BYTES + 1) }),
     ],
-  ])("%s are refused", (_, bytes) => {
+  ])("%s are rejected", (_, bytes) => {
     expect(() => decodeFrame(bytes)).toThrow(SluiceError);
   });
 });

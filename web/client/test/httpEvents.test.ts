@@ -4,7 +4,7 @@ import { WebSocket as NodeWebSocket } from "ws";
 import { type Export, SluiceClient, type SluiceEvent, type WebSocketConstructor } from "../src/index.js";
 import { completedExport, json, problem, someBytes, TestServer } from "./testServer.js";
 
-/** Sockets as behind a proxy that knows none: they close before they open. */
+/** A WebSocket behind a proxy without WebSocket support: it closes before it opens. */
 class BlockedSocket {
   onclose: ((event: { code: number; reason: string }) => void) | undefined;
   constructor() {
@@ -13,7 +13,7 @@ class BlockedSocket {
   close(): void {}
 }
 
-describe("where no socket can be opened", () => {
+describe("without a WebSocket", () => {
   let server: TestServer;
   let client: SluiceClient;
   let blocked: boolean;
@@ -45,7 +45,7 @@ describe("where no socket can be opened", () => {
     await server.stop();
   });
 
-  it("events come from the event stream, each once, and go on after the last one", async () => {
+  it("events come from the event stream, each once, and resume after the last one", async () => {
     const streams: { response: ServerResponse; after: string | string[] | undefined }[] = [];
     server.route("GET /v1/events", (request, response) => {
       response.writeHead(200, { "content-type": "text/event-stream" }).flushHeaders();
@@ -63,7 +63,7 @@ describe("where no socket can be opened", () => {
     await expect.poll(() => received.map((one) => "balance" in one && one.balance)).toEqual([3, 4, 5]);
   });
 
-  it("events go on over HTTP where a socket has left off", async () => {
+  it("the event stream resumes at the position of the lost WebSocket", async () => {
     blocked = false;
     const connecting = client.connect();
     const peer = await server.accept();
@@ -89,7 +89,7 @@ describe("where no socket can be opened", () => {
     expect(await later.expect("session.resume")).toMatchObject({ epoch: "e1", seq: 5 });
   });
 
-  it("an event stream that falls silent is opened again, and one that lost events says so", async () => {
+  it("a silent event stream is reopened, and lost events are reported", async () => {
     const opened: (string | string[] | undefined)[] = [];
     let lost = 0;
     client.onResync(() => {
@@ -108,25 +108,25 @@ describe("where no socket can be opened", () => {
     expect(lost).toBeGreaterThan(0);
   });
 
-  it("events are found by asking where there is no stream, and a file comes over HTTP", async () => {
+  it("without an event stream events come by polling, and files over HTTP", async () => {
     const bytes = someBytes(40);
     const whole = completedExport("x1", bytes);
     const running: Export = { ...whole, status: "running", file: null, progress: { rows: 1, bytes: 10 } };
-    let shown: Export[] = [];
+    let listed: Export[] = [];
     server.route("GET /v1/exports", (_, response) =>
-      json(response, 200, { items: shown, next_cursor: null }),
+      json(response, 200, { items: listed, next_cursor: null }),
     );
     server.route("GET /v1/exports/x1", (_, response) => {
-      shown = [shown[0]?.status === "running" ? whole : running];
-      json(response, 200, shown[0]);
+      listed = [listed[0]?.status === "running" ? whole : running];
+      json(response, 200, listed[0]);
     });
     server.route("GET /v1/exports/x1/file", (_, response) => response.end(bytes));
     server.route("GET /v1/credits", (_, response) =>
-      json(response, 200, { balance: 5 - shown.length, held: 0, next_grant_at: "", entries: [] }),
+      json(response, 200, { balance: 5 - listed.length, held: 0, next_grant_at: "", entries: [] }),
     );
     server.route("POST /v1/exports", (_, response) => {
-      shown = [{ ...running, status: "queued" }];
-      json(response, 202, shown[0]);
+      listed = [{ ...running, status: "queued" }];
+      json(response, 202, listed[0]);
     });
     await expect(client.connect()).resolves.toEqual({ name: "fallback", transport: "polling" });
     await client.exports.create({ dataset: "flights" });
@@ -139,7 +139,7 @@ describe("where no socket can be opened", () => {
     expect(Buffer.concat(parts).equals(bytes)).toBe(true);
   });
 
-  it("a socket is taken again as soon as one opens", async () => {
+  it("the session returns to a WebSocket as soon as one opens", async () => {
     server.route("GET /v1/exports", (_, response) => json(response, 200, { items: [], next_cursor: null }));
     server.route("GET /v1/credits", (_, response) => json(response, 200, { balance: 5, held: 0 }));
     await client.connect();
@@ -148,11 +148,11 @@ describe("where no socket can be opened", () => {
     await expect.poll(() => client.state.name).toBe("live");
   });
 
-  it("an event stream that fails at once is not asked for without a pause, and nobody is received that events come", async () => {
+  it("an event stream that fails at once is retried with a backoff, and the state never becomes fallback", async () => {
     client.close();
-    let asked = 0;
+    let requests = 0;
     server.route("POST /v1/tickets", (_, response) => {
-      asked += 1;
+      requests += 1;
       json(response, 200, { ticket: "t", expires_in: 30 });
     });
     server.route("GET /v1/events", (_, response) => problem(response, 503, "unavailable"));
@@ -160,23 +160,23 @@ describe("where no socket can be opened", () => {
       baseUrl: server.baseUrl,
       token: "t",
       webSocket: BlockedSocket as unknown as WebSocketConstructor,
-      backoff: { baseMs: 1, capMs: 3_600_000, random: () => 0.999 }, // each pause is twice as long as the one before
+      backoff: { baseMs: 1, capMs: 3_600_000, random: () => 0.999 }, // each delay is twice the one before
     });
     const states: string[] = [];
     client.onStateChange(({ name }) => states.push(name));
     const began = performance.now();
     client.connect().catch(() => undefined);
-    await expect.poll(() => asked).toBeGreaterThan(8);
-    // the first eight pauses are 1 + 2 + 4 and so on to 128 ms, less what is rounded
+    await expect.poll(() => requests).toBeGreaterThan(8);
+    // the first eight delays are 1 + 2 + 4 and so on up to 128 ms, less rounding
     expect(performance.now() - began).toBeGreaterThan(235);
     expect(states).not.toContain("fallback");
   });
 
-  it("an event stream that breaks is not called one from which events come, also while a socket is tried", async () => {
+  it("the state leaves fallback when the event stream breaks, also while a WebSocket is being opened", async () => {
     const streams: ServerResponse[] = [];
     server.route("GET /v1/events", (_, response) => {
       if (streams.length > 0) {
-        return; // no answer: what the state says now is of the stream that broke
+        return; // no answer, so that the state depends on the broken stream alone
       }
       response.writeHead(200, { "content-type": "text/event-stream" }).flushHeaders();
       streams.push(response);
@@ -185,12 +185,12 @@ describe("where no socket can be opened", () => {
     const left = new Promise((resolve) =>
       client.onStateChange(({ name }) => name !== "fallback" && resolve(name)),
     );
-    server.route("POST /v1/tickets", () => undefined); // nor is there a pause before a socket
+    server.route("POST /v1/tickets", () => undefined); // no delay before the next WebSocket either
     streams[0]?.destroy();
     expect(["connecting", "reconnecting"]).toContain(await left);
   });
 
-  it("event streams that end as soon as they begin are opened ever more rarely", async () => {
+  it("event streams that end at once are reopened with a backoff", async () => {
     client.close();
     let opened = 0;
     server.route("GET /v1/events", (_, response) => {
@@ -206,18 +206,18 @@ describe("where no socket can be opened", () => {
     const began = performance.now();
     await client.connect();
     await expect.poll(() => opened).toBeGreaterThan(8);
-    expect(performance.now() - began).toBeGreaterThan(235); // as above
+    expect(performance.now() - began).toBeGreaterThan(235); // the sum of the delays, as above
   });
 
-  it("a gateway that does not answer at all is not taken for blocked sockets", async () => {
+  it("a gateway that does not answer is not mistaken for a blocked WebSocket", async () => {
     server.route("POST /v1/tickets", (_, response) => problem(response, 503, "unavailable"));
     client.connect().catch(() => undefined);
     await expect.poll(() => client.state.name === "reconnecting" && client.state.attempt).toBeGreaterThan(4);
   });
 });
 
-describe("events for a loop", () => {
-  it("come in order, the newest progress alone, and end with the loop", async () => {
+describe("the event iterator", () => {
+  it("returns events in order, only the newest progress, and ends with the loop", async () => {
     const server = await TestServer.start();
     const client = new SluiceClient({
       baseUrl: server.baseUrl,
@@ -247,7 +247,7 @@ describe("events for a loop", () => {
     await server.stop();
   });
 
-  it("end with the client, behind what had come, and with the error of a session that ended by itself", async () => {
+  it("ends with the client after the queued events, and throws the error of a closed session", async () => {
     const server = await TestServer.start();
     const client = new SluiceClient({
       baseUrl: server.baseUrl,

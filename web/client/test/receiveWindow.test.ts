@@ -3,8 +3,8 @@ import { ReceiveWindow } from "../src/receiveWindow.js";
 
 const bounds = { min: 100, max: 400 };
 
-describe("the window of a stream", () => {
-  it("grants again when half of it has gone through", () => {
+describe("the receive window", () => {
+  it("grants again when half of the window is drained", () => {
     const window = new ReceiveWindow(1000, bounds, 0);
     expect(window.allows(1100)).toBe(true);
     expect(window.allows(1101)).toBe(false);
@@ -13,7 +13,7 @@ describe("the window of a stream", () => {
     expect(window.allows(1150)).toBe(true);
   });
 
-  it("widens for a sink that drains quickly, up to its bound", () => {
+  it("doubles for a fast sink, up to its upper bound", () => {
     const window = new ReceiveWindow(0, bounds, 0);
     expect(window.drained(50, 10)).toBe(150);
     expect(window.size).toBe(200);
@@ -23,7 +23,7 @@ describe("the window of a stream", () => {
     expect(window.size).toBe(400);
   });
 
-  it("narrows for one that dawdles, and never grants what it has not room for", () => {
+  it("halves for a slow sink, and never grants more than its size", () => {
     const window = new ReceiveWindow(0, bounds, 0);
     window.drained(50, 10);
     window.drained(150, 20);

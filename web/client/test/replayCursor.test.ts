@@ -9,17 +9,17 @@ function cursorAt(seq: number): ReplayCursor {
   return cursor;
 }
 
-describe("the place in the event log", () => {
-  it("moves with each event, and an event counts once", () => {
+describe("the position in the event log", () => {
+  it("advances with each event, and detects duplicates", () => {
     const cursor = cursorAt(3);
     expect([4, 4, 6, 4].map((seq) => cursor.accept(seq))).toEqual([true, false, true, false]);
     expect(cursor.position).toEqual(at(6));
   });
 
-  it("stays before what is still to come, whatever is pushed meanwhile", () => {
+  it("stays before the events of a running replay, whatever the server pushes meanwhile", () => {
     const cursor = cursorAt(3);
     cursor.beginReplay(at(7));
-    cursor.accept(8); // new, before the missed ones
+    cursor.accept(8); // a new event, before the missed ones
     expect(cursor.position).toEqual(at(3));
     cursor.expectReplay(2);
     cursor.accept(5);
@@ -30,7 +30,7 @@ describe("the place in the event log", () => {
     expect(cursor.position).toEqual(at(9));
   });
 
-  it("is asked for again when the connection breaks in between; what was received is not received twice", () => {
+  it("is resumed again after a second disconnect, without duplicates", () => {
     const cursor = cursorAt(3);
     cursor.beginReplay(at(7));
     cursor.accept(8);
@@ -42,7 +42,7 @@ describe("the place in the event log", () => {
     expect(cursor.position).toEqual(at(8));
   });
 
-  it("moves on at once when nothing was missed, also when that is heard after the events", () => {
+  it("advances at once when no event was missed, also when the answer follows the events", () => {
     const none = cursorAt(3);
     none.beginReplay(at(7));
     none.expectReplay(0);
@@ -56,7 +56,7 @@ describe("the place in the event log", () => {
     expect(late.position).toEqual(at(6));
   });
 
-  it("begins where the connection did when the missed can't be received, behind what was pushed by then", () => {
+  it("continues at the start of the connection when the replay is given up, after events pushed meanwhile", () => {
     const cursor = cursorAt(9);
     cursor.beginReplay(at(2, "e2"));
     expect(cursor.accept(3)).toBe(true);
@@ -66,7 +66,7 @@ describe("the place in the event log", () => {
     expect([3, 9].map((seq) => cursor.accept(seq))).toEqual([false, true]);
   });
 
-  it("is read from the id of an event", () => {
+  it("is parsed from the id of an event", () => {
     expect(parseEventId("19ab:7")).toEqual({ epoch: "19ab", seq: 7 });
     expect(["", "7", ":7", "e1:", "e1-7", "e1:x"].map(parseEventId)).toEqual(Array(6).fill(undefined));
   });

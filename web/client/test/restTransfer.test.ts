@@ -16,7 +16,7 @@ describe("a file over HTTP", () => {
     await server.stop();
   });
 
-  it("begins again when another attempt has made it, though an earlier visit left bytes", async () => {
+  it("starts again when another export attempt wrote the file", async () => {
     const [old, whole] = [someBytes(400, 7), someBytes(400, 9)];
     server.route("GET /v1/exports/x1", (_, response) =>
       json(response, 200, { ...completedExport("x1", whole), attempt: 2 }),
@@ -43,7 +43,7 @@ describe("a file over HTTP", () => {
     expect(attempts).toEqual([2]);
   });
 
-  it("goes on where the same attempt's bytes end", async () => {
+  it("resumes the bytes of the same export attempt", async () => {
     const whole = someBytes(400);
     server.route("GET /v1/exports/x1", (_, response) => json(response, 200, completedExport("x1", whole)));
     server.route("GET /v1/exports/x1/file", (_, response) =>
@@ -56,7 +56,7 @@ describe("a file over HTTP", () => {
     expect(Buffer.from(sink.bytes).equals(whole)).toBe(true);
   });
 
-  it("is asked for again when its line falls silent, from the byte it had reached", async () => {
+  it("is requested again after the idle timeout, from the reached offset", async () => {
     const whole = someBytes(400);
     const ranges: (string | undefined)[] = [];
     server.route("GET /v1/exports/x1", (_, response) => json(response, 200, completedExport("x1", whole)));
@@ -66,22 +66,22 @@ describe("a file over HTTP", () => {
       if (from) {
         response.writeHead(206).end(whole.subarray(Number(from)));
       } else {
-        response.writeHead(200).write(whole.subarray(0, 150)); // and not a byte more
+        response.writeHead(200).write(whole.subarray(0, 150)); // no further bytes
       }
     });
     const sink = new MemorySink();
     await client.download("x1", { sink, idleTimeoutMs: 300, maxFailures: 100 });
-    // on a slow machine a line may seem silent before its first byte too
+    // on a slow machine the timeout may also pass before the first byte
     expect([ranges[0], ranges.at(-1)]).toEqual([undefined, "bytes=150-"]);
     expect(Buffer.from(sink.bytes).equals(whole)).toBe(true);
   });
 
-  it("is not sent on for a sink that fails", async () => {
+  it("is no longer sent when the sink fails", async () => {
     const whole = someBytes(400);
     server.route("GET /v1/exports/x1", (_, response) => json(response, 200, completedExport("x1", whole)));
-    let hungUp: Promise<void> | undefined;
+    let closed: Promise<void> | undefined;
     server.route("GET /v1/exports/x1/file", (_, response: ServerResponse) => {
-      hungUp = new Promise((resolve) => response.once("close", resolve));
+      closed = new Promise((resolve) => response.once("close", resolve));
       response.writeHead(200).write(whole.subarray(0, 100));
     });
     const full = new SluiceError({ slug: "no-room", title: "No room" });
@@ -92,28 +92,28 @@ describe("a file over HTTP", () => {
       reset: () => undefined,
     };
     await expect(client.download("x1", { sink })).rejects.toBe(full);
-    await hungUp;
+    await closed;
   });
 
-  it("is asked for again when not even the head of an answer comes", async () => {
+  it("is requested again when no response headers arrive", async () => {
     const whole = someBytes(40);
-    let asked = 0;
+    let requests = 0;
     server.route("GET /v1/exports/x1", (_, response) => json(response, 200, completedExport("x1", whole)));
     server.route("GET /v1/exports/x1/file", (_, response) => {
-      asked += 1;
-      if (asked > 1) {
+      requests += 1;
+      if (requests > 1) {
         response.end(whole);
       }
     });
     const sink = new MemorySink();
     await client.download("x1", { sink, idleTimeoutMs: 300, maxFailures: 100 });
-    expect(asked).toBeGreaterThan(1);
+    expect(requests).toBeGreaterThan(1);
     expect(Buffer.from(sink.bytes).equals(whole)).toBe(true);
   });
 });
 
 describe("the end of an export", () => {
-  it("is waited for through failures, and what is final is received at once", async () => {
+  it("is polled through failures, and final problems are reported at once", async () => {
     const server = await TestServer.start();
     const client = new SluiceClient({
       baseUrl: server.baseUrl,
@@ -132,15 +132,15 @@ describe("the end of an export", () => {
     await expect(client.exports.waitForEnd("x1")).resolves.toMatchObject({ id: "x1", status: "completed" });
     expect(answers).toHaveLength(0);
     await expect(client.exports.waitForEnd("x2")).rejects.toMatchObject({ slug: "not-found" });
-    let asked = 0;
+    let requests = 0;
     server.route("GET /v1/exports/x3", (_, response) => {
-      asked += 1;
+      requests += 1;
       response.destroy();
     });
     await expect(client.exports.waitForEnd("x3", { maxFailures: 3 })).rejects.toMatchObject({
       slug: "network",
     });
-    expect(asked).toBe(3);
+    expect(requests).toBe(3);
     const stop = new AbortController();
     const waiting = client.exports.waitForEnd("x3", {
       maxFailures: Number.POSITIVE_INFINITY,

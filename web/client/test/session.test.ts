@@ -22,7 +22,7 @@ describe("session", () => {
   let server: TestServer;
   let client: SluiceClient;
 
-  const make = (more: Partial<SluiceClientOptions> = {}) => {
+  const createClient = (more: Partial<SluiceClientOptions> = {}) => {
     client = new SluiceClient({
       baseUrl: server.baseUrl,
       token: "t",
@@ -51,7 +51,7 @@ describe("session", () => {
   });
 
   it("is live only after session.ready", async () => {
-    const connecting = make().connect();
+    const connecting = createClient().connect();
     const peer = await server.accept();
     expect(client.state.name).toBe("connecting");
     peer.ready();
@@ -62,9 +62,9 @@ describe("session", () => {
     expect(client.state.name).toBe("live");
   });
 
-  it("reconnects with a new ticket and resumes after the last event; repeats are received once", async () => {
+  it("reconnects with a new ticket and resumes after the last event, without duplicates", async () => {
     const seen: number[] = [];
-    make().on("credits.changed", (event) => seen.push(event.seq));
+    createClient().on("credits.changed", (event) => seen.push(event.seq));
     const connecting = client.connect();
     const first = await server.accept();
     first.ready({ seq: 3 });
@@ -89,8 +89,8 @@ describe("session", () => {
     expect(server.tickets).toHaveLength(2);
   });
 
-  it("tells plainly when events were lost", async () => {
-    const connecting = make().connect();
+  it("reports lost events", async () => {
+    const connecting = createClient().connect();
     const first = await server.accept();
     first.ready({ seq: 3 });
     await connecting;
@@ -103,9 +103,9 @@ describe("session", () => {
     await lost;
   });
 
-  it("asks for a new token after 4401", async () => {
+  it("requests a new token after 4401", async () => {
     let token = "old";
-    make({
+    createClient({
       getToken: ({ refresh }) => {
         token = refresh ? "new" : token;
         return token;
@@ -120,8 +120,8 @@ describe("session", () => {
     expect(server.authorizations).toEqual(["Bearer old", "Bearer new"]);
   });
 
-  it("stops for good after 4403", async () => {
-    const connecting = make().connect();
+  it("does not reconnect after 4403", async () => {
+    const connecting = createClient().connect();
     const peer = await server.accept();
     peer.ready();
     await connecting;
@@ -130,18 +130,18 @@ describe("session", () => {
     await expect(closed).resolves.toMatchObject({ error: { slug: "forbidden" } });
   });
 
-  it("rejects connect with the problem when no ticket is given", async () => {
+  it("rejects connect with the problem of a refused ticket", async () => {
     server.route("POST /v1/tickets", (_, response) => problem(response, 401, "unauthorized"));
-    await expect(make().connect()).rejects.toMatchObject({ slug: "unauthorized" });
+    await expect(createClient().connect()).rejects.toMatchObject({ slug: "unauthorized" });
     expect(client.state.name).toBe("closed");
   });
 
-  it("refreshes its token in-band before it expires", async () => {
+  it("refreshes its token over the WebSocket before it expires", async () => {
     let count = 0;
-    make({ getToken: ({ refresh }) => (refresh ? `t${++count}` : "t0") });
+    createClient({ getToken: ({ refresh }) => (refresh ? `t${++count}` : "t0") });
     const connecting = client.connect();
     const peer = await server.accept();
-    peer.ready({ expiresInMs: 6_000 }); // the client does so where more than two seconds are left
+    peer.ready({ expiresInMs: 6_000 }); // the client refreshes only when more than two seconds are left
     await connecting;
     const refresh = await peer.expect("session.refresh");
     expect(refresh.token).toBe("t1");
@@ -153,8 +153,8 @@ describe("session", () => {
     expect(client.state.name).toBe("live");
   });
 
-  it("notices a peer that fell silent", async () => {
-    const connecting = make().connect();
+  it("detects a silent peer", async () => {
+    const connecting = createClient().connect();
     const silent = await server.accept();
     silent.ready({ heartbeatMs: 20 });
     await connecting;
@@ -165,7 +165,7 @@ describe("session", () => {
   });
 
   it("rejects a request with the server's problem, by ref", async () => {
-    const connecting = make().connect();
+    const connecting = createClient().connect();
     const peer = await server.accept();
     peer.ready();
     await connecting;
@@ -180,8 +180,8 @@ describe("session", () => {
     await expect(starting).rejects.toMatchObject({ slug: "unknown-dataset" });
   });
 
-  it("asks again over REST with the same key when the answer to a create is lost", async () => {
-    const connecting = make().connect();
+  it("retries over REST with the same key when the answer to a create is lost", async () => {
+    const connecting = createClient().connect();
     const peer = await server.accept();
     peer.ready();
     await connecting;
@@ -198,11 +198,11 @@ describe("session", () => {
     expect(await key).toBe(create.idempotency_key);
   });
 
-  it("a listener that throws costs neither the connection nor the other listeners", async () => {
+  it("a listener that throws affects neither the connection nor the other listeners", async () => {
     const reported = vi.fn();
     vi.stubGlobal("reportError", reported);
     const seen: number[] = [];
-    make().on("credits.changed", () => {
+    createClient().on("credits.changed", () => {
       throw new Error("no notifications here");
     });
     client.on("credits.changed", (event) => seen.push(event.seq));
@@ -219,9 +219,9 @@ describe("session", () => {
     expect(server.tickets).toHaveLength(1);
   });
 
-  it("resumes from the same place when the connection breaks before the missed events came", async () => {
+  it("resumes from the same position when the connection breaks before the missed events", async () => {
     const seen: number[] = [];
-    make().on("credits.changed", (event) => seen.push(event.seq));
+    createClient().on("credits.changed", (event) => seen.push(event.seq));
     const connecting = client.connect();
     const first = await server.accept();
     first.ready({ seq: 3 });
@@ -230,7 +230,7 @@ describe("session", () => {
     const second = await server.accept();
     second.ready({ seq: 6 });
     expect(await second.expect("session.resume")).toMatchObject({ seq: 3 });
-    second.send(changed(7)); // pushed before what was missed
+    second.send(changed(7)); // pushed before the missed events
     await expect.poll(() => seen).toEqual([7]);
     second.disconnect();
     const third = await server.accept();
@@ -241,7 +241,7 @@ describe("session", () => {
     for (const seq of [4, 5, 6, 7]) {
       third.send(changed(seq));
     }
-    third.send(changed(8)); // with it the repeated 7 has come too
+    third.send(changed(8)); // the repeated 7 has arrived before it
     await expect.poll(() => seen).toEqual([7, 4, 5, 6, 8]);
     third.disconnect();
     const fourth = await server.accept();
@@ -249,13 +249,13 @@ describe("session", () => {
     expect(await fourth.expect("session.resume")).toMatchObject({ seq: 8 });
   });
 
-  it("gives up a create whose caller does, and sends none that was given up before", async () => {
-    let byRest = 0;
+  it("aborts a create with its signal, and sends none that was aborted before", async () => {
+    let restRequests = 0;
     server.route("POST /v1/exports", (_, response) => {
-      byRest += 1;
+      restRequests += 1;
       problem(response, 500, "internal");
     });
-    const connecting = make().connect();
+    const connecting = createClient().connect();
     const peer = await server.accept();
     peer.ready();
     await connecting;
@@ -267,11 +267,11 @@ describe("session", () => {
     const another = client.exports.create({ dataset: "flights" }, { signal: stop.signal });
     await expect(another).rejects.toMatchObject({ slug: "aborted" });
     expect(peer.unread).toHaveLength(0);
-    expect(byRest).toBe(0);
+    expect(restRequests).toBe(0);
   });
 
-  it("says that no token could be had, whatever its provider throws", async () => {
-    make({
+  it("reports that no token is available, whatever the provider throws", async () => {
+    createClient({
       getToken: () => {
         throw new TypeError("Failed to fetch");
       },
@@ -280,8 +280,8 @@ describe("session", () => {
     expect(await refused).toMatchObject({ name: "SluiceError", slug: "network", detail: "Failed to fetch" });
   });
 
-  it("gives up a request after its deadline", async () => {
-    make({ requestTimeoutMs: 20 });
+  it("rejects a request after its timeout", async () => {
+    createClient({ requestTimeoutMs: 20 });
     server.route("POST /v1/exports", (_, response) => problem(response, 422, "invalid-request"));
     const connecting = client.connect();
     const peer = await server.accept();

@@ -2,7 +2,7 @@ import { describe, expect, it } from "vitest";
 import { SseParser } from "../src/sse.js";
 
 describe("server-sent events", () => {
-  it("are read however they are cut", () => {
+  it("are parsed in chunks of any size", () => {
     const text =
       ': hello\r\nid: e1:7\r\nevent: credits.changed\r\ndata: {"a":1,\r\ndata: "b":2}\r\n\r\ndata:x\n\n';
     const expected = [
@@ -19,7 +19,7 @@ describe("server-sent events", () => {
     }
   });
 
-  it("without data are none, and one without end is refused", () => {
+  it("without data are skipped, and an event without end is rejected", () => {
     expect(new SseParser().push("event: x\n\nretry: 5\n\n")).toEqual([]);
     const parser = new SseParser();
     expect(() => {

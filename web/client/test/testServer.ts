@@ -4,10 +4,10 @@ import type { AddressInfo } from "node:net";
 import { type WebSocket, WebSocketServer } from "ws";
 import { type ClientMessage, type Export, encodeFrame, type ServerMessage } from "../src/index.js";
 
-/** A message as the tests' server sees it. */
+/** A message that the test server receives. */
 export type Received = ClientMessage;
 
-/** One socket on the server's side. */
+/** One WebSocket on the server's side. */
 export class Peer {
   readonly #socket: WebSocket;
   readonly #inbox: Received[] = [];
@@ -21,7 +21,7 @@ export class Peer {
     });
   }
 
-  /** The next message of this type; others before it are dropped. */
+  /** Resolves with the next message of this type, and drops others before it. */
   async expect<T extends Received["type"]>(type: T): Promise<Extract<Received, { type: T }>> {
     for (;;) {
       const message = this.#inbox.shift();
@@ -36,7 +36,7 @@ export class Peer {
     }
   }
 
-  /** Messages that came and were not taken. */
+  /** Received messages that no test has consumed. */
   get unread(): readonly Received[] {
     return this.#inbox;
   }
@@ -68,22 +68,22 @@ export class Peer {
     this.#socket.close(code);
   }
 
-  /** Cuts the connection without a close frame. */
+  /** Terminates the connection without a close frame. */
   disconnect(): void {
     this.#socket.terminate();
   }
 }
 
-/** A tiny gateway whose sockets are scripted by the test. */
+/** A minimal gateway whose WebSockets a test scripts. */
 export class TestServer {
   readonly #http: Server;
   readonly #sockets: WebSocketServer;
   readonly #peers: Peer[] = [];
   readonly #routes: Record<string, (request: IncomingMessage, response: ServerResponse) => void> = {};
   #wake: (() => void) | undefined;
-  /** Tickets that were taken, newest last. */
+  /** Issued tickets, newest last. */
   readonly tickets: string[] = [];
-  /** Authorization headers of the ticket calls. */
+  /** Authorization headers of the ticket requests. */
   readonly authorizations: (string | undefined)[] = [];
 
   private constructor() {
@@ -130,7 +130,7 @@ export class TestServer {
     this.#routes[key] = handler;
   }
 
-  /** The next socket that a client opens. */
+  /** Resolves with the next WebSocket that a client opens. */
   async accept(): Promise<Peer> {
     for (;;) {
       const peer = this.#peers.shift();
@@ -167,7 +167,7 @@ export function problem(response: ServerResponse, status: number, slug: string, 
     .end(JSON.stringify({ type: `/problems/${slug}`, title: slug, status, ...more }));
 }
 
-/** Deterministic bytes that differ everywhere. */
+/** Deterministic bytes without repetition. */
 export function someBytes(length: number, salt = 1): Uint8Array {
   const bytes = new Uint8Array(length);
   let state = salt;
@@ -178,12 +178,12 @@ export function someBytes(length: number, salt = 1): Uint8Array {
   return bytes;
 }
 
-/** Hex SHA-256 by the platform, not by the code under test. */
+/** Hex SHA-256 by Node, not by the code under test. */
 export function digestOf(bytes: Uint8Array): string {
   return createHash("sha256").update(bytes).digest("hex");
 }
 
-/** A completed export of these bytes. */
+/** A completed export with these bytes as file. */
 export function completedExport(id: string, bytes: Uint8Array): Export {
   return {
     id,
@@ -207,7 +207,7 @@ export function completedExport(id: string, bytes: Uint8Array): Export {
   };
 }
 
-/** A sink that keeps everything. */
+/** A sink that keeps all bytes in memory. */
 export class MemorySink {
   bytes = new Uint8Array(0);
   resets = 0;

@@ -20,18 +20,18 @@ import { Logo } from "../layout/Logo.js";
 import { PageTitle } from "../layout/PageTitle.js";
 import { ProblemAlert } from "../problems/ProblemAlert.js";
 import { strings } from "../strings.js";
-import { fetchPeople, fetchSignIn, type Identity, type SignInKind, signInLocally } from "./identity.js";
+import { fetchLocalUsers, fetchSignIn, type Identity, type SignInKind, signInLocally } from "./identity.js";
 import { CALLBACK_PATH, Oidc } from "./oidc.js";
 import classes from "./SignIn.module.css";
 
 interface Props {
-  /** An earlier session ended by itself. */
-  ended: boolean;
-  onSignIn: (identity: Identity, back?: string) => void;
+  /** Whether an earlier session has ended by itself. */
+  expired: boolean;
+  onSignIn: (identity: Identity, returnPath?: string) => void;
 }
 
-/** Signs in the way this installation does it: at its issuer, as a local person, or with a token. */
-export function SignIn({ ended, onSignIn }: Props) {
+/** Sign-in by the method of this installation: an OpenID Connect issuer, a local user, or a pasted token. */
+export function SignIn({ expired, onSignIn }: Props) {
   const kind = useQuery({
     queryKey: ["sign-in"],
     queryFn: fetchSignIn,
@@ -50,16 +50,16 @@ export function SignIn({ ended, onSignIn }: Props) {
           </PageTitle>
           <Text c="dimmed">{strings.tagline}</Text>
         </Stack>
-        {ended && <Alert color="yellow">{strings.signIn.ended}</Alert>}
+        {expired && <Alert color="yellow">{strings.signIn.ended}</Alert>}
         <Paper withBorder shadow="sm" p="lg" radius="lg">
           {kind.isPending ? (
-            <Waiting />
+            <LoadingIndicator />
           ) : kind.isError ? (
             <ProblemAlert error={kind.error} onRetry={() => void kind.refetch()} />
           ) : kind.data.kind === "local" ? (
-            <People onSignIn={onSignIn} />
+            <LocalUsers onSignIn={onSignIn} />
           ) : kind.data.kind === "oidc" ? (
-            <AtIssuer issuer={kind.data} onSignIn={onSignIn} />
+            <IssuerSignIn issuer={kind.data} onSignIn={onSignIn} />
           ) : (
             <PasteToken onSignIn={onSignIn} />
           )}
@@ -69,7 +69,7 @@ export function SignIn({ ended, onSignIn }: Props) {
   );
 }
 
-function Waiting() {
+function LoadingIndicator() {
   return (
     <Center p="xl">
       <Loader role="status" aria-label={strings.loading} />
@@ -77,38 +77,38 @@ function Waiting() {
   );
 }
 
-function People({ onSignIn }: { onSignIn: (identity: Identity) => void }) {
-  const people = useQuery({
-    queryKey: ["people"],
-    queryFn: fetchPeople,
+function LocalUsers({ onSignIn }: { onSignIn: (identity: Identity) => void }) {
+  const users = useQuery({
+    queryKey: ["local-users"],
+    queryFn: fetchLocalUsers,
     staleTime: Number.POSITIVE_INFINITY,
   });
   const signIn = useMutation({ mutationFn: signInLocally, onSuccess: (identity) => onSignIn(identity) });
-  if (people.isPending) {
-    return <Waiting />;
+  if (users.isPending) {
+    return <LoadingIndicator />;
   }
-  if (people.isError) {
-    return <ProblemAlert error={people.error} onRetry={() => void people.refetch()} />;
+  if (users.isError) {
+    return <ProblemAlert error={users.error} onRetry={() => void users.refetch()} />;
   }
   return (
     <Stack gap="sm">
       <Text size="sm" c="dimmed">
         {strings.signIn.choose}
       </Text>
-      {people.data.map((person) => (
+      {users.data.map((user) => (
         <UnstyledButton
-          key={person.id}
+          key={user.id}
           className={classes.person}
-          data-testid={`sign-in-${person.id}`}
+          data-testid={`sign-in-${user.id}`}
           disabled={signIn.isPending}
-          onClick={() => signIn.mutate(person.id)}
+          onClick={() => signIn.mutate(user.id)}
         >
           <Group wrap="nowrap">
-            <Avatar name={person.name} color="water" radius="xl" aria-hidden />
+            <Avatar name={user.name} color="water" radius="xl" aria-hidden />
             <div style={{ flex: 1, minWidth: 0 }}>
-              <Text fw={600}>{person.name}</Text>
+              <Text fw={600}>{user.name}</Text>
               <Text size="sm" c="dimmed" truncate>
-                {strings.signIn.tenant(person.tenant)}
+                {strings.signIn.tenant(user.tenant)}
               </Text>
             </div>
             <IconChevronRight size={18} aria-hidden />
@@ -122,29 +122,29 @@ function People({ onSignIn }: { onSignIn: (identity: Identity) => void }) {
 
 type Issuer = Extract<SignInKind, { kind: "oidc" }>;
 
-/** One button that leads to the issuer; and, back from there, taking what it sent along. */
-function AtIssuer({ issuer, onSignIn }: { issuer: Issuer; onSignIn: Props["onSignIn"] }) {
-  const isBack = window.location.pathname === CALLBACK_PATH;
-  const arrival = useQuery({
-    queryKey: ["arrival", window.location.href],
+/** A button that leads to the issuer. After the redirect back it completes the sign-in. */
+function IssuerSignIn({ issuer, onSignIn }: { issuer: Issuer; onSignIn: Props["onSignIn"] }) {
+  const isCallback = window.location.pathname === CALLBACK_PATH;
+  const callback = useQuery({
+    queryKey: ["sign-in-callback", window.location.href],
     queryFn: async () => {
-      const arrived = await (await Oidc.at(issuer)).arrive(window.location.href);
-      onSignIn(arrived.identity, arrived.back);
+      const result = await (await Oidc.create(issuer)).completeSignIn(window.location.href);
+      onSignIn(result.identity, result.returnPath);
       return true;
     },
-    enabled: isBack,
-    retry: false, // a code works once
+    enabled: isCallback,
+    retry: false, // an authorization code is valid once
   });
-  const leaving = useMutation({
+  const redirect = useMutation({
     mutationFn: async () => {
       const { pathname, search } = window.location;
-      await (await Oidc.at(issuer)).leave(isBack ? "/" : pathname + search);
+      await (await Oidc.create(issuer)).startSignIn(isCallback ? "/" : pathname + search);
     },
   });
-  if (isBack && arrival.isPending) {
-    return <Waiting />;
+  if (isCallback && callback.isPending) {
+    return <LoadingIndicator />;
   }
-  const error = leaving.error ?? arrival.error;
+  const error = redirect.error ?? callback.error;
   return (
     <Stack>
       {error && <ProblemAlert error={error} />}
@@ -153,8 +153,8 @@ function AtIssuer({ issuer, onSignIn }: { issuer: Issuer; onSignIn: Props["onSig
       </Text>
       <Button
         leftSection={<IconLogin size={18} />}
-        loading={leaving.isPending}
-        onClick={() => leaving.mutate()}
+        loading={redirect.isPending}
+        onClick={() => redirect.mutate()}
         data-testid="sign-in-issuer"
       >
         {strings.signIn.submit}
@@ -166,9 +166,9 @@ function AtIssuer({ issuer, onSignIn }: { issuer: Issuer; onSignIn: Props["onSig
 function PasteToken({ onSignIn }: { onSignIn: (identity: Identity) => void }) {
   const [token, setToken] = useState("");
   const signIn = useMutation({
-    mutationFn: async (given: string): Promise<Identity> => {
-      await new SluiceClient({ baseUrl: window.location.origin, token: given }).credits();
-      return { token: given, expiresAt: null, sub: "", tenant: "", via: "token", person: null };
+    mutationFn: async (value: string): Promise<Identity> => {
+      await new SluiceClient({ baseUrl: window.location.origin, token: value }).credits();
+      return { token: value, expiresAt: null, sub: "", tenant: "", via: "token", localUser: null };
     },
     onSuccess: (identity) => onSignIn(identity),
   });

@@ -1,14 +1,14 @@
 import { SluiceError } from "@sluice/client";
 
-/** A person that a local installation offers for signing in. */
-export interface Person {
+/** A user that a local installation offers for sign-in. */
+export interface LocalUser {
   id: string;
   name: string;
   sub: string;
   tenant: string;
 }
 
-/** How people sign in here, as the gateway tells before anybody has. */
+/** The sign-in method of this installation, from `/config.json`. */
 export type SignInKind =
   | { kind: "local" }
   | {
@@ -16,60 +16,60 @@ export type SignInKind =
       authority: string;
       client_id: string;
       scope: string;
-      /** What the issuer wants to hear besides, such as `audience`. */
+      /** Additional parameters for the issuer, such as `audience`. */
       parameters: Record<string, string>;
     }
   | { kind: "token" };
 
-/** Who is signed in, and with which token. */
+/** The signed-in user and the token. */
 export interface Identity {
   token: string;
-  /** RFC 3339; null when a pasted token does not tell. */
+  /** Expiry (RFC 3339); null for a pasted token. */
   expiresAt: string | null;
   sub: string;
   tenant: string;
-  /** Where a mergeExport token comes from: local identity gives one at any time, an issuer while it remembers the person. */
+  /** Sign-in method, which decides how the token is refreshed. */
   via: "local" | "oidc" | "token";
-  /** The local person. */
-  person: string | null;
+  /** Id of the local user; null for other methods. */
+  localUser: string | null;
 }
 
 const KEY = "sluice.identity";
 
-/** How people sign in here. */
+/** Fetches the sign-in method of this installation. */
 export async function fetchSignIn(): Promise<SignInKind> {
-  const response = await reach("/config.json");
+  const response = await request("/config.json");
   if (!response.ok) {
     throw await SluiceError.fromResponse(response);
   }
   return ((await response.json()) as { identity: SignInKind }).identity;
 }
 
-/** The people of a local installation. */
-export async function fetchPeople(): Promise<Person[]> {
-  const response = await reach("/local/people");
+/** Fetches the users of a local installation. */
+export async function fetchLocalUsers(): Promise<LocalUser[]> {
+  const response = await request("/local/people");
   if (!response.ok) {
     throw await SluiceError.fromResponse(response);
   }
-  return ((await response.json()) as { people: Person[] }).people;
+  return ((await response.json()) as { people: LocalUser[] }).people;
 }
 
-/** Gets a fresh token for one of the local people. */
-export async function signInLocally(person: string): Promise<Identity> {
-  const response = await reach("/local/sign-in", {
+/** Fetches a new token of a local user. */
+export async function signInLocally(id: string): Promise<Identity> {
+  const response = await request("/local/sign-in", {
     method: "POST",
     headers: { "content-type": "application/json" },
-    body: JSON.stringify({ person }),
+    body: JSON.stringify({ person: id }),
   });
   if (!response.ok) {
     throw await SluiceError.fromResponse(response);
   }
   const body = (await response.json()) as { token: string; expires_at: string; sub: string; tenant: string };
   const { token, sub, tenant } = body;
-  return { token, expiresAt: body.expires_at, sub, tenant, via: "local", person };
+  return { token, expiresAt: body.expires_at, sub, tenant, via: "local", localUser: id };
 }
 
-async function reach(path: string, init?: RequestInit): Promise<Response> {
+async function request(path: string, init?: RequestInit): Promise<Response> {
   try {
     return await fetch(path, { ...init, cache: "no-store", signal: AbortSignal.timeout(15_000) });
   } catch (cause) {
@@ -77,14 +77,14 @@ async function reach(path: string, init?: RequestInit): Promise<Response> {
   }
 }
 
-/** The identity of this tab, if it has one that still holds. */
+/** Returns the identity of this tab, unless it has expired. */
 export function loadIdentity(now = Date.now()): Identity | undefined {
-  const identity = parsed(sessionStorage.getItem(KEY));
-  const over = identity?.expiresAt && Date.parse(identity.expiresAt) <= now;
-  return over && identity.via === "token" ? undefined : identity;
+  const identity = parseIdentity(sessionStorage.getItem(KEY));
+  const expired = identity?.expiresAt && Date.parse(identity.expiresAt) <= now;
+  return expired && identity.via === "token" ? undefined : identity;
 }
 
-/** Keeps the identity for reloads of this tab, and nowhere else. */
+/** Stores the identity for reloads of this tab only (`sessionStorage`). */
 export function storeIdentity(identity: Identity | undefined): void {
   if (identity) {
     sessionStorage.setItem(KEY, JSON.stringify(identity));
@@ -93,8 +93,8 @@ export function storeIdentity(identity: Identity | undefined): void {
   }
 }
 
-/** What an older version of this page has kept may look different: then the person signs in again. */
-function parsed(text: string | null): Identity | undefined {
+/** An earlier version of this page may have stored another format: then the user signs in again. */
+function parseIdentity(text: string | null): Identity | undefined {
   try {
     const value: unknown = JSON.parse(text ?? "null");
     return isIdentity(value) ? value : undefined;

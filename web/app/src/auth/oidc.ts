@@ -4,16 +4,19 @@ import type { Identity, SignInKind } from "./identity.js";
 
 type Issuer = Extract<SignInKind, { kind: "oidc" }>;
 
-/** Where the issuer sends people back to; it must be registered there. */
+/** Path of the redirect URI; it must be registered at the issuer. */
 export const CALLBACK_PATH = "/signed-in";
 
 /**
- * Signs people in at an outside issuer, by the authorization code flow with PKCE. What it keeps is in this tab's
- * `sessionStorage` alone, and the address never holds a token.
+ * OpenID Connect client: authorization code flow with PKCE. It stores its state in this tab's `sessionStorage` only,
+ * and no address ever contains a token.
  */
 export class Oidc {
   readonly #manager: UserManager;
-  /** Said with each call for a token, as the settings of the manager would say them at signing out, and not for a renewal. */
+  /**
+   * Sent with every token request. As settings of the `UserManager` they would be sent at sign-out too, and not with a
+   * refresh.
+   */
   readonly #parameters: Record<string, string>;
   readonly #isErrorResponse: (cause: unknown) => cause is ErrorResponse;
 
@@ -27,8 +30,8 @@ export class Oidc {
     this.#isErrorResponse = isErrorResponse;
   }
 
-  static async at(issuer: Issuer): Promise<Oidc> {
-    // of no use to an installation without an issuer, so it comes only when there is one
+  static async create(issuer: Issuer): Promise<Oidc> {
+    // loaded on demand, because most installations need no OpenID Connect
     const {
       ErrorResponse: ErrorResponseClass,
       UserManager,
@@ -50,11 +53,11 @@ export class Oidc {
     return new Oidc(manager, issuer.parameters, (cause) => cause instanceof ErrorResponseClass);
   }
 
-  /** Leaves the page for the issuer's; `back` is where the person wants to be afterwards. */
-  async leave(back: string): Promise<void> {
+  /** Redirects to the issuer. `back` is the path to open after the sign-in. */
+  async startSignIn(returnPath: string): Promise<void> {
     try {
       await this.#manager.signinRedirect({
-        state: back,
+        state: returnPath,
         extraQueryParams: this.#parameters,
         extraTokenParams: this.#parameters,
       });
@@ -63,19 +66,19 @@ export class Oidc {
     }
   }
 
-  /** Takes what the issuer sent along. Gives who it is, and where they wanted to be. */
-  async arrive(address: string): Promise<{ identity: Identity; back: string }> {
+  /** Completes the sign-in after the redirect. Returns the identity and the path to open. */
+  async completeSignIn(url: string): Promise<{ identity: Identity; returnPath: string }> {
     try {
-      const user = await this.#manager.signinRedirectCallback(address);
-      const back = typeof user.state === "string" && user.state.startsWith("/") ? user.state : "/";
-      return { identity: identityOf(user), back };
+      const user = await this.#manager.signinRedirectCallback(url);
+      const returnPath = typeof user.state === "string" && user.state.startsWith("/") ? user.state : "/";
+      return { identity: identityOf(user), returnPath };
     } catch (cause) {
       const detail = cause instanceof Error ? cause.message : undefined;
       throw new SluiceError({ slug: "unauthorized", title: "Not signed in", detail, cause });
     }
   }
 
-  /** A mergeExport token, as long as the issuer remembers the person. */
+  /** Returns a newer token, as long as the issuer's session lasts. */
   async renew(): Promise<Identity> {
     const user = await this.#manager.getUser();
     if (!user?.refresh_token) {
@@ -87,7 +90,7 @@ export class Oidc {
         return identityOf(renewed);
       }
     } catch (cause) {
-      // what the issuer says is final, unless it says that it can't answer now; no answer at all is tried again
+      // the issuer's answer is final, unless it reports a temporary failure; without an answer the client retries
       if (!this.#isErrorResponse(cause) || isTransientOAuthError(cause.error)) {
         throw SluiceError.from(cause);
       }
@@ -96,9 +99,10 @@ export class Oidc {
     throw new SluiceError({ slug: "unauthorized", title: "The session has ended" });
   }
 
-  /** Forgets the person here, and at the issuer if it can be told: the page leaves for there then. */
-  async forget(): Promise<void> {
-    // without a user there is no `id_token_hint`: the issuer knows the person by its own cookie, and no address holds a token
+  /** Removes the user here and, if the issuer has an end-session endpoint, redirects there. */
+  async signOut(): Promise<void> {
+    // without a user the request has no `id_token_hint`: the issuer's cookie identifies the user, and no address
+    // contains a token
     await this.#manager.removeUser();
     if (await this.#manager.metadataService.getEndSessionEndpoint()) {
       await this.#manager.signoutRedirect();
@@ -106,7 +110,7 @@ export class Oidc {
   }
 }
 
-/** The errors of RFC 6749 after which the same question may be answered later. */
+/** The errors of RFC 6749 (4.1.2.1) after which a retry may succeed. */
 function isTransientOAuthError(error: string | null): boolean {
   return error === "temporarily_unavailable" || error === "server_error";
 }
@@ -116,8 +120,8 @@ function identityOf(user: User): Identity {
     token: user.access_token,
     expiresAt: user.expires_at === undefined ? null : new Date(user.expires_at * 1000).toISOString(),
     sub: user.profile.sub,
-    tenant: "", // the session tells
+    tenant: "", // the session reports the tenant
     via: "oidc",
-    person: null,
+    localUser: null,
   };
 }

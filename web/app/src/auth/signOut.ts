@@ -1,58 +1,58 @@
 import { fetchSignIn, type Identity } from "./identity.js";
 import { Oidc } from "./oidc.js";
 
-/** Carries no more than who has signed out. */
+/** Broadcast channel of sign-outs; its messages contain only tenant and subject. */
 const CHANNEL = "sluice.signed-out";
 
-/** How long the issuer waits at most for what the person has here to be forgotten, in milliseconds. */
-const FORGET_MS = 2_000;
+/** Maximum time that the redirect to the issuer waits for the removal of local files, in milliseconds. */
+const CLEANUP_TIMEOUT_MS = 2_000;
 
-/** Somebody who has signed out in one of this browser's tabs. */
+/** A user who has signed out in one of this browser's tabs. */
 export type SignedOutUser = Pick<Identity, "sub" | "tenant">;
 
-/** Signs the person out of their other tabs too. */
+/** Signs the user out of the browser's other tabs. */
 export function notifyOtherTabs({ sub, tenant }: SignedOutUser): void {
   if (!sub) {
-    return; // nobody knows yet who this is
+    return; // the session has not reported the user yet
   }
   const channel = new BroadcastChannel(CHANNEL);
   channel.postMessage({ sub, tenant } satisfies SignedOutUser);
   channel.close();
 }
 
-/** Hears who has signed out in another tab. Returns what stops it. */
-export function onSignOutInOtherTab(onGone: (gone: SignedOutUser) => void): () => void {
+/** Calls `onSignOut` when a user signs out in another tab. Returns a function that stops it. */
+export function onSignOutInOtherTab(onSignOut: (user: SignedOutUser) => void): () => void {
   const channel = new BroadcastChannel(CHANNEL);
-  channel.onmessage = ({ data }: MessageEvent<SignedOutUser>) => onGone(data);
+  channel.onmessage = ({ data }: MessageEvent<SignedOutUser>) => onSignOut(data);
   return () => channel.close();
 }
 
 /**
- * Ends the session at the issuer, where the person came from one that can end it: the page leaves for there, and comes
- * back. Where that fails they are signed out here all the same. What is not `forgotten` soon is left to the next start,
- * as an open session at the issuer is worse than a file that nobody knows.
+ * Ends the user's session at the issuer, if the issuer supports it: the page redirects there and back. When that fails
+ * the user is still signed out here. The redirect waits only briefly for `filesRemoved`, because an open session at the
+ * issuer is worse than an orphan file; the next start of the page removes orphans.
  */
-export async function signOutAtIssuer({ via }: Identity, forgotten: Promise<void>): Promise<void> {
+export async function signOutAtIssuer({ via }: Identity, filesRemoved: Promise<void>): Promise<void> {
   if (via !== "oidc") {
     return;
   }
-  await within(FORGET_MS, forgotten);
+  await waitAtMost(CLEANUP_TIMEOUT_MS, filesRemoved);
   try {
-    const kind = await fetchSignIn();
-    if (kind.kind === "oidc") {
-      await (await Oidc.at(kind)).forget();
+    const method = await fetchSignIn();
+    if (method.kind === "oidc") {
+      await (await Oidc.create(method)).signOut();
     }
   } catch {
-    // nobody is at the issuer to be told: its own session ends with its time
+    // the issuer is not available: its session ends by its own expiry
   }
 }
 
-/** Waits for it, but no longer than so many milliseconds. */
-async function within(ms: number, work: Promise<void>): Promise<void> {
+/** Waits for `work`, but at most `ms` milliseconds. */
+async function waitAtMost(ms: number, work: Promise<void>): Promise<void> {
   let timer: ReturnType<typeof setTimeout> | undefined;
-  const over = new Promise<void>((resolve) => {
+  const timeout = new Promise<void>((resolve) => {
     timer = setTimeout(resolve, ms);
   });
-  await Promise.race([work, over]);
+  await Promise.race([work, timeout]);
   clearTimeout(timer);
 }

@@ -7,15 +7,15 @@ import { useCredits } from "../live/queries.js";
 import { QueryStatus } from "../problems/QueryStatus.js";
 import { strings } from "../strings.js";
 
-/** How often the time until the next credit is counted down, in milliseconds. */
-const TICK_MS = 30_000;
+/** Refresh interval of the time until the next credit, in milliseconds. */
+const REFRESH_MS = 30_000;
 
 interface Props {
   opened: boolean;
   onClose: () => void;
 }
 
-/** Balance, what is set aside, the next credit, and every entry of the account. */
+/** Panel with the balance, the held credits, the next grant, and every entry of the account. */
 export function CreditsPanel({ opened, onClose }: Props) {
   const credits = useCredits();
   const text = strings.credits;
@@ -38,7 +38,7 @@ export function CreditsPanel({ opened, onClose }: Props) {
           <Text size="sm" c="dimmed">
             {text.explain}
           </Text>
-          <Entries entries={credits.data.entries} onLeave={onClose} />
+          <Entries entries={credits.data.entries} onNavigate={onClose} />
         </Stack>
       )}
     </Drawer>
@@ -61,7 +61,7 @@ function Figure({ label, value }: { label: string; value: string }) {
 function NextGrant({ at }: { at: string }) {
   const [now, setNow] = useState(() => Date.now());
   useEffect(() => {
-    const timer = setInterval(() => setNow(Date.now()), TICK_MS);
+    const timer = setInterval(() => setNow(Date.now()), REFRESH_MS);
     return () => clearInterval(timer);
   }, []);
   return (
@@ -71,7 +71,7 @@ function NextGrant({ at }: { at: string }) {
   );
 }
 
-function Entries({ entries, onLeave }: { entries: readonly CreditEntry[]; onLeave: () => void }) {
+function Entries({ entries, onNavigate }: { entries: readonly CreditEntry[]; onNavigate: () => void }) {
   const text = strings.credits;
   if (entries.length === 0) {
     return <Text size="sm">{text.noEntries}</Text>;
@@ -98,9 +98,9 @@ function Entries({ entries, onLeave }: { entries: readonly CreditEntry[]; onLeav
                     fz="inherit"
                     underline="always"
                     href={`/exports/${entry.export_id}`}
-                    onClick={onLeave}
+                    onClick={onNavigate}
                   >
-                    {text.itsExport}
+                    {text.showExport}
                   </Anchor>
                 )}
               </Group>

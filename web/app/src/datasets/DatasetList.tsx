@@ -5,8 +5,8 @@ import { useState } from "react";
 import { strings } from "../strings.js";
 import classes from "./DatasetList.module.css";
 
-/** From this many datasets on there is a field to search them. */
-const MANY = 7;
+/** Number of datasets from which on the list has a search field. */
+const SEARCH_THRESHOLD = 7;
 
 interface Props {
   datasets: Dataset[];
@@ -14,16 +14,16 @@ interface Props {
   onChoose: (name: string) => void;
 }
 
-/** Every dataset that may be exported, by title. */
+/** The datasets that the user may export, as a group of radio buttons. */
 export function DatasetList({ datasets, chosen, onChoose }: Props) {
   const [search, setSearch] = useState("");
-  const wanted = search.trim().toLocaleLowerCase();
+  const query = search.trim().toLocaleLowerCase();
   const shown = datasets.filter((dataset) =>
-    `${dataset.title} ${dataset.name} ${dataset.description}`.toLocaleLowerCase().includes(wanted),
+    `${dataset.title} ${dataset.name} ${dataset.description}`.toLocaleLowerCase().includes(query),
   );
   return (
     <Stack gap="xs">
-      {datasets.length >= MANY && (
+      {datasets.length >= SEARCH_THRESHOLD && (
         <TextInput
           aria-label={strings.datasets.search}
           placeholder={strings.datasets.search}
@@ -62,7 +62,7 @@ interface CardProps {
   dataset: Dataset;
   isChosen: boolean;
   onChoose: (name: string) => void;
-  /** To the next one or the one before, as in every group of radio buttons. */
+  /** Moves the focus to the next or previous card, as in every radio group. */
   onMove: (by: 1 | -1) => void;
 }
 

@@ -12,20 +12,20 @@ import { chooseFile, loadSaveLocation } from "../saving/saveLocation.js";
 import { strings } from "../strings.js";
 import { useStartExport } from "./useStartExport.js";
 
-/** What can be done with an export just now: cancel it, save its file, go on with one, or make it again. */
-export function ExportActions({ item, saving }: { item: Export; saving: SaveState | undefined }) {
+/** Buttons for an export: cancel, save its file, resume, or export again. */
+export function ExportActions({ item, saveState }: { item: Export; saveState: SaveState | undefined }) {
   const { client, saver } = useLive();
   const text = strings.exports;
   const cancel = useMutation({ mutationFn: () => client.exports.cancel(item.id) });
-  const again = useStartExport();
+  const repeat = useStartExport();
   const save = useMutation({
     mutationFn: async () => {
-      const place =
+      const location =
         loadSaveLocation() === "file" && canChooseFile(window)
           ? await chooseFile(item.file?.name ?? `${item.dataset}.${item.format}`)
           : { kind: "downloads" as const, size: item.file?.size };
-      if (place) {
-        await saver.save(item, place);
+      if (location) {
+        await saver.save(item, location);
       }
     },
   });
@@ -33,18 +33,18 @@ export function ExportActions({ item, saving }: { item: Export; saving: SaveStat
   const completed = item.status === "completed";
   const canceling = cancel.isPending || cancel.isSuccess;
   const buttons = useRef<HTMLDivElement>(null);
-  const held = useRef(false);
+  const cancelHadFocus = useRef(false);
   useEffect(() => {
-    if (ended && held.current) {
-      held.current = false;
-      buttons.current?.querySelector("button")?.focus(); // the button that was pressed is gone
+    if (ended && cancelHadFocus.current) {
+      cancelHadFocus.current = false;
+      buttons.current?.querySelector("button")?.focus(); // the pressed button was removed
     }
   }, [ended]);
-  const error = cancel.error ?? again.error ?? save.error;
+  const error = cancel.error ?? repeat.error ?? save.error;
   return (
     <>
       <Group gap="xs" ref={buttons}>
-        {saving?.phase === "paused" && (
+        {saveState?.phase === "paused" && (
           <Button
             size="xs"
             leftSection={<IconPlayerPlay size={14} aria-hidden />}
@@ -57,17 +57,17 @@ export function ExportActions({ item, saving }: { item: Export; saving: SaveStat
         {completed && (
           <Button
             size="xs"
-            variant={saving ? "default" : "light"}
+            variant={saveState ? "default" : "light"}
             leftSection={<IconDeviceFloppy size={16} aria-hidden />}
-            loading={saving?.phase === "receiving" && saving.state === "receiving"}
-            disabled={saving?.phase === "receiving"}
+            loading={saveState?.phase === "receiving" && saveState.state === "receiving"}
+            disabled={saveState?.phase === "receiving"}
             onClick={() => save.mutate()}
             data-testid="save-button"
           >
-            {saving?.phase === "saved" ? text.saveAgain : text.save}
+            {saveState?.phase === "saved" ? text.saveAgain : text.save}
           </Button>
         )}
-        {completed && saving?.phase === "receiving" && (
+        {completed && saveState?.phase === "receiving" && (
           <Button
             size="xs"
             variant="default"
@@ -83,7 +83,7 @@ export function ExportActions({ item, saving }: { item: Export; saving: SaveStat
             size="xs"
             variant="default"
             leftSection={<IconX size={14} aria-hidden />}
-            // a disabled button would drop the focus
+            // a disabled button would lose the focus
             aria-disabled={canceling}
             data-disabled={canceling || undefined}
             onClick={() => {
@@ -92,10 +92,10 @@ export function ExportActions({ item, saving }: { item: Export; saving: SaveStat
               }
             }}
             onFocus={() => {
-              held.current = true;
+              cancelHadFocus.current = true;
             }}
             onBlur={(event) => {
-              held.current = !event.currentTarget.isConnected;
+              cancelHadFocus.current = !event.currentTarget.isConnected;
             }}
             data-testid="cancel-button"
           >
@@ -107,21 +107,23 @@ export function ExportActions({ item, saving }: { item: Export; saving: SaveStat
             size="xs"
             variant="default"
             leftSection={<IconRefresh size={14} aria-hidden />}
-            loading={again.isPending}
-            onClick={() => again.mutate({ request: requestOf(item) })}
-            data-testid="again-button"
+            loading={repeat.isPending}
+            onClick={() => repeat.mutate({ request: requestOf(item) })}
+            data-testid="repeat-button"
           >
             {text.again}
           </Button>
         )}
       </Group>
-      {saving?.phase === "failed" && <ProblemAlert error={saving.error} onRetry={() => save.mutate()} />}
+      {saveState?.phase === "failed" && (
+        <ProblemAlert error={saveState.error} onRetry={() => save.mutate()} />
+      )}
       {error && (
         <ProblemAlert
           error={error}
           onClose={() => {
             cancel.reset();
-            again.reset();
+            repeat.reset();
             save.reset();
           }}
         />

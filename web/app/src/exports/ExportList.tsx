@@ -1,12 +1,13 @@
-import { Anchor, Group, Paper, Stack, Text, Title } from "@mantine/core";
+import { Anchor, Group, Stack, Title } from "@mantine/core";
 import { IconFileDownload } from "@tabler/icons-react";
 import { Link } from "wouter";
+import { EmptyState } from "../layout/EmptyState.js";
 import { useExports } from "../live/queries.js";
 import { QueryStatus } from "../problems/QueryStatus.js";
 import { strings } from "../strings.js";
 import { ExportRow } from "./ExportRow.js";
 
-/** The person's newest exports; the history has all of them. */
+/** The user's newest exports. The history page lists all of them. */
 export function ExportList() {
   const exports = useExports();
   const items = exports.data?.pages[0]?.items ?? [];
@@ -24,15 +25,7 @@ export function ExportList() {
       </Group>
       <QueryStatus query={exports} height={90} />
       {exports.data && items.length === 0 && (
-        <Paper withBorder radius="lg" p="xl">
-          <Stack align="center" gap={6}>
-            <IconFileDownload size={40} stroke={1.3} aria-hidden color="var(--mantine-color-dimmed)" />
-            <Text fw={600}>{strings.exports.emptyTitle}</Text>
-            <Text c="dimmed" ta="center" size="sm" maw={320}>
-              {strings.exports.empty}
-            </Text>
-          </Stack>
-        </Paper>
+        <EmptyState icon={IconFileDownload} title={strings.exports.emptyTitle} text={strings.exports.empty} />
       )}
       {items.map((item) => (
         <ExportRow key={item.id} item={item} />

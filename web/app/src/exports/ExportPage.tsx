@@ -9,7 +9,7 @@ import { QueryStatus } from "../problems/QueryStatus.js";
 import { strings } from "../strings.js";
 import { ExportRow } from "./ExportRow.js";
 
-/** Everything about one export. */
+/** The page of one export. */
 export function ExportPage({ id }: { id: string }) {
   const query = useExport(id);
   const title = strings.exports.pageTitle(query.data?.dataset);

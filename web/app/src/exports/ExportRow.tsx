@@ -11,7 +11,7 @@ import { statusLine } from "./statusLine.js";
 import { ThroughputChart } from "./ThroughputChart.js";
 import { useSaveState } from "./useSaveState.js";
 
-/** The colours keep a contrast of 4.5 with their text, in light and dark. */
+/** These colors have a contrast of at least 4.5 with their text, in light and dark. */
 const COLORS: Record<ExportStatus, string> = {
   queued: "gray",
   dispatched: "gray",
@@ -22,12 +22,12 @@ const COLORS: Record<ExportStatus, string> = {
   expired: "gray",
 };
 
-/** One export: what it is, how far it is, and what can be done with it. */
+/** One export: name, status, progress and actions. */
 export function ExportRow({ item: given }: { item: MeasuredExport }) {
-  const saving = useSaveState(given.id);
-  const item = markRunning(given, saving?.phase === "receiving" ? saving.received : 0);
+  const saveState = useSaveState(given.id);
+  const item = markRunning(given, saveState?.phase === "receiving" ? saveState.received : 0);
   const ended = hasEnded(item.status);
-  const asked = describeRequest(item);
+  const request = describeRequest(item);
   const name = item.file?.name ?? `${item.dataset}.${item.format}`;
   return (
     <Paper
@@ -56,15 +56,15 @@ export function ExportRow({ item: given }: { item: MeasuredExport }) {
             <Text size="xs" c="dimmed">
               {strings.exports.requested(item.requested_at)}
             </Text>
-            {asked && (
+            {request && (
               <Text size="sm" lineClamp={2} style={{ overflowWrap: "anywhere" }}>
-                {asked}
+                {request}
               </Text>
             )}
           </div>
           <Status status={item.status} />
         </Group>
-        {!ended && <Bar item={item} />}
+        {!ended && <ProgressBar item={item} />}
         {item.status === "running" && item.throughput && <ThroughputChart rates={item.throughput.rates} />}
         <Group justify="space-between" gap="xs" align="center">
           <div style={{ minWidth: 0, flex: "1 1 12rem" }}>
@@ -76,9 +76,9 @@ export function ExportRow({ item: given }: { item: MeasuredExport }) {
             >
               {statusLine(item)}
             </Text>
-            {saving && <SaveStatus saving={saving} size={item.file?.size} />}
+            {saveState && <SaveStatus saveState={saveState} size={item.file?.size} />}
           </div>
-          <ExportActions item={item} saving={saving} />
+          <ExportActions item={item} saveState={saveState} />
         </Group>
         {item.status === "failed" && item.problem && (
           <ProblemAlert
@@ -90,7 +90,7 @@ export function ExportRow({ item: given }: { item: MeasuredExport }) {
   );
 }
 
-/** Where an export stands, as a word with a colour. */
+/** The status of an export as a colored badge. */
 export function Status({ status }: { status: ExportStatus }) {
   return (
     <Badge
@@ -106,7 +106,7 @@ export function Status({ status }: { status: ExportStatus }) {
   );
 }
 
-function Bar({ item }: { item: MeasuredExport }) {
+function ProgressBar({ item }: { item: MeasuredExport }) {
   const { rows } = item.progress;
   const total = item.progress.rows_total ?? 0;
   const known = item.status === "running" && total > 0;

@@ -4,37 +4,37 @@ import type { SaveState } from "../saving/fileSaver.js";
 import { strings } from "../strings.js";
 
 interface Props {
-  saving: SaveState;
-  /** Of the whole file, bytes, once that is known. */
+  saveState: SaveState;
+  /** Size of the complete file in bytes, once it is known. */
   size: number | undefined;
 }
 
-/** How far this page is with the file itself. */
-export function SaveStatus({ saving, size }: Props) {
+/** State of saveState the file of an export on this page. */
+export function SaveStatus({ saveState, size }: Props) {
   const text = strings.saving;
-  switch (saving.phase) {
+  switch (saveState.phase) {
     case "receiving":
       return (
-        <div data-testid="save-status" data-phase={saving.state} data-received={saving.received}>
-          {saving.state === "waiting" ? (
+        <div data-testid="save-status" data-phase={saveState.state} data-received={saveState.received}>
+          {saveState.state === "waiting" ? (
             <Group gap={4} wrap="nowrap" role="status">
               <IconCloudOff size={16} aria-hidden style={{ flex: "none" }} />
-              <Text size="sm">{text.waiting(saving.received)}</Text>
+              <Text size="sm">{text.waiting(saveState.received)}</Text>
             </Group>
           ) : (
             <Text size="sm" c="dimmed" style={{ fontVariantNumeric: "tabular-nums" }}>
-              {text.receiving(saving.received, size)}
+              {text.receiving(saveState.received, size)}
             </Text>
           )}
           {size !== undefined && (
             <Progress
               size="xs"
               mt={4}
-              value={(saving.received / Math.max(1, size)) * 100}
+              value={(saveState.received / Math.max(1, size)) * 100}
               aria-label={text.progressLabel}
             />
           )}
-          {saving.method === "memory" && (
+          {saveState.method === "memory" && (
             <Text size="xs" c="dimmed">
               {text.inMemory}
             </Text>
@@ -43,9 +43,15 @@ export function SaveStatus({ saving, size }: Props) {
       );
     case "saved":
       return (
-        <Group gap={4} wrap="nowrap" data-testid="save-status" data-phase="saved" data-method={saving.method}>
+        <Group
+          gap={4}
+          wrap="nowrap"
+          data-testid="save-status"
+          data-phase="saved"
+          data-method={saveState.method}
+        >
           <IconCheck size={16} aria-hidden color="var(--mantine-color-teal-text)" />
-          <Text size="sm">{text.saved[saving.method]}</Text>
+          <Text size="sm">{text.saved[saveState.method]}</Text>
         </Group>
       );
     case "paused":

@@ -4,7 +4,9 @@ import classes from "./ThroughputChart.module.css";
 const WIDTH = 240;
 const HEIGHT = 36;
 
-/** How fast the file is made, over the last minute: each point is half a second. Needs two of them. */
+/**
+ * Chart of the throughput of the last minute, one point each half second. Renders nothing for fewer than two points.
+ */
 export function ThroughputChart({ rates }: { rates: readonly number[] }) {
   const last = rates.at(-1);
   if (last === undefined || rates.length < 2) {

@@ -2,7 +2,7 @@ import type { Export, Filter } from "@sluice/client";
 import { formatList } from "../format.js";
 import { strings } from "../strings.js";
 
-/** What was asked for, in a few words: parameters and filter. Empty when it was everything. */
+/** Describes parameters and filter of an export in a few words. Empty when the export has neither. */
 export function describeRequest(item: Pick<Export, "filter" | "params">): string {
   const params = Object.entries(item.params ?? {}).map(([name, value]) => `${name}: ${valueText(value)}`);
   return [...params, ...(item.filter ? describeFilter(item.filter) : [])].join(" · ");

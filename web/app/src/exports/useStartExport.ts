@@ -7,21 +7,21 @@ import type { SaveLocation } from "../saving/fileSaver.js";
 import { chooseFile, loadSaveLocation } from "../saving/saveLocation.js";
 import { type StartedExport, startExport } from "./startExport.js";
 
-/** An export to be started. */
+/** Input of the mutation that starts an export. */
 export interface StartExport {
   request: ExportRequest;
-  /** About how large its file will be, bytes. */
+  /** Estimated size of the file in bytes. */
   size?: number | undefined;
 }
 
-/** Starts an export and saves its file; the place is asked for first, where the person wants to be asked. */
+/** Starts an export and saves its file. Asks for the file first, if the user has chosen to be asked. */
 export function useStartExport(onStarted?: (started: Export) => void) {
   const live = useLive();
   return useMutation({
     mutationFn: async ({ request, size }: StartExport): Promise<StartedExport | undefined> => {
-      const place = await chooseLocation(request, size);
-      // they may think better of it: then nothing is asked for, and nothing is charged
-      return place && startExport(live, request, place);
+      const location = await chooseLocation(request, size);
+      // the user may close the dialog: then no export is started or charged
+      return location && startExport(live, request, location);
     },
     onSuccess: (started) => {
       if (started) {

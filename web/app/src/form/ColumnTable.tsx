@@ -4,12 +4,12 @@ import { strings } from "../strings.js";
 
 interface Props {
   columns: Column[];
-  /** Names of the chosen ones; empty for all. */
+  /** Names of the chosen columns; empty means all. */
   chosen: readonly string[];
   onChange: (chosen: string[]) => void;
 }
 
-/** Every column with its type, and whether it is wanted. */
+/** Every column with its type and a checkbox. */
 export function ColumnTable({ columns, chosen, onChange }: Props) {
   const all = chosen.length === 0;
   const isChosen = (name: string) => all || chosen.includes(name);
@@ -32,7 +32,7 @@ export function ColumnTable({ columns, chosen, onChange }: Props) {
                   size="sm"
                   label={column.label ?? column.name}
                   checked={isChosen(column.name)}
-                  // the last one stays: a file without columns is none
+                  // a file needs at least one column
                   disabled={chosen.length === 1 && chosen[0] === column.name}
                   onChange={() => toggle(column.name)}
                   data-testid={`column-${column.name}`}

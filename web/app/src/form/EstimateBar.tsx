@@ -7,26 +7,22 @@ import type { Estimated } from "./useEstimate.js";
 interface Props {
   dataset: Dataset;
   estimated: Estimated;
-  /** A filter or parameter is set, so the dataset's own row count says little. */
-  narrowed: boolean;
+  /** Whether a filter or parameter is set; the dataset's row count is then only an upper bound. */
+  filtered: boolean;
 }
 
-/** What the click will give and cost: rows, size, time, credits. */
-export function EstimateBar({ dataset, estimated, narrowed }: Props) {
+/** Estimate of rows, size, time and credits of the export. */
+export function EstimateBar({ dataset, estimated, filtered }: Props) {
   const { estimate, pending, unsupported } = estimated;
   const text = strings.form;
-  const facts = estimate ? factsOf(estimate) : undefined;
-  const known =
-    facts ?? (dataset.rows_estimate == null ? undefined : strings.datasets.rows(dataset.rows_estimate));
+  const details = estimate ? estimateText(estimate) : undefined;
+  const size =
+    details ?? (dataset.rows_estimate == null ? undefined : strings.datasets.rows(dataset.rows_estimate));
   const credits = estimate?.credits ?? dataset.credits;
   return (
     <Group justify="space-between" gap="xs" mih={22} data-testid="estimate" role="status">
       <Text size="sm" fw={500} style={{ fontVariantNumeric: "tabular-nums" }}>
-        {estimated.error
-          ? text.noEstimate
-          : unsupported && narrowed
-            ? text.atMost(known ?? "")
-            : (known ?? "")}
+        {estimated.error ? text.noEstimate : unsupported && filtered ? text.atMost(size ?? "") : (size ?? "")}
       </Text>
       <Group gap={6}>
         {pending && <Loader size={12} role="status" aria-label={strings.loading} />}
@@ -38,7 +34,7 @@ export function EstimateBar({ dataset, estimated, narrowed }: Props) {
   );
 }
 
-function factsOf(estimate: NonNullable<Estimated["estimate"]>): string {
+function estimateText(estimate: NonNullable<Estimated["estimate"]>): string {
   const { rows, bytes, seconds, exact } = estimate;
   const count = rows == null ? undefined : strings.exports.rowCount(rows);
   return [

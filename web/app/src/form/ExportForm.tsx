@@ -19,12 +19,12 @@ import { paramsOf } from "./params.js";
 import { compressionsOf, type Draft, emptyDraft, toRequest, withFormat } from "./request.js";
 import { useEstimate } from "./useEstimate.js";
 
-/** Everything one export of this dataset may be given, what it will be, and the button. */
+/** The form of one export of a dataset, with preview, estimate and button. */
 export function ExportForm({ dataset }: { dataset: Dataset }) {
   const [draft, setDraft] = useState<Draft>(() => emptyDraft(dataset));
   const [showMissing, setShowMissing] = useState(false);
-  const [sent, setSent] = useState<readonly FilterRow[]>([]);
-  const change = (news: Partial<Draft>) => setDraft((before) => ({ ...before, ...news }));
+  const [submittedRows, setSubmittedRows] = useState<readonly FilterRow[]>([]);
+  const change = (changes: Partial<Draft>) => setDraft((before) => ({ ...before, ...changes }));
   const request = toRequest(dataset, draft);
   const estimated = useEstimate(request);
   const start = useStartExport((started) => {
@@ -36,10 +36,10 @@ export function ExportForm({ dataset }: { dataset: Dataset }) {
   });
   const params = paramsOf(dataset.params);
   const fieldErrors = start.error ? SluiceError.from(start.error).errors : [];
-  // a row that has been changed since is not what the server spoke of
+  // a row that the user has changed since is no longer the one that the server rejected
   const rowErrors = new Map(
     fieldErrors.flatMap(({ pointer, detail }): [number, string][] => {
-      const row = filterRowAt(sent, pointer);
+      const row = filterRowAt(submittedRows, pointer);
       return row && draft.rows.includes(row) ? [[row.key, detail]] : [];
     }),
   );
@@ -48,7 +48,7 @@ export function ExportForm({ dataset }: { dataset: Dataset }) {
     event.preventDefault();
     setShowMissing(!request);
     if (request) {
-      setSent(draft.rows);
+      setSubmittedRows(draft.rows);
       start.mutate({ request, size: estimated.estimate?.bytes ?? undefined });
     }
   };
@@ -82,7 +82,7 @@ export function ExportForm({ dataset }: { dataset: Dataset }) {
           <Box mb="sm">
             <ProblemAlert
               error={start.error}
-              label={(field) => fieldLabel(field, sent, dataset)}
+              label={(field) => fieldLabel(field, submittedRows, dataset)}
               onClose={start.reset}
             />
           </Box>
@@ -95,7 +95,7 @@ export function ExportForm({ dataset }: { dataset: Dataset }) {
         <EstimateBar
           dataset={dataset}
           estimated={estimated}
-          narrowed={draft.rows.length > 0 || Object.keys(draft.values).length > 0}
+          filtered={draft.rows.length > 0 || Object.keys(draft.values).length > 0}
         />
         <Button
           type="submit"
@@ -116,10 +116,10 @@ export function ExportForm({ dataset }: { dataset: Dataset }) {
 interface PartProps {
   dataset: Dataset;
   draft: Draft;
-  change: (news: Partial<Draft>) => void;
+  change: (changes: Partial<Draft>) => void;
 }
 
-/** Columns, and the first rows with them. */
+/** Tabs with the first rows and with the columns. */
 function PreviewTabs({
   dataset,
   draft,
@@ -127,7 +127,7 @@ function PreviewTabs({
   estimated,
 }: PartProps & { estimated: ReturnType<typeof useEstimate> }) {
   const text = strings.form;
-  const chosen = draft.columns
+  const chosenColumns = draft.columns
     .map((name) => dataset.columns.find((column) => column.name === name))
     .filter((column) => column !== undefined);
   return (
@@ -147,12 +147,15 @@ function PreviewTabs({
           leftSection={<IconColumns3 size={15} aria-hidden />}
           data-testid="columns-tab"
         >
-          {text.columnsOf(chosen.length || dataset.columns.length, dataset.columns.length)}
+          {text.columnsOf(chosenColumns.length || dataset.columns.length, dataset.columns.length)}
         </Tabs.Tab>
       </Tabs.List>
       {!estimated.unsupported && (
         <Tabs.Panel value="preview" pt="xs">
-          <Preview estimated={estimated} columns={chosen.length > 0 ? chosen : dataset.columns} />
+          <Preview
+            estimated={estimated}
+            columns={chosenColumns.length > 0 ? chosenColumns : dataset.columns}
+          />
         </Tabs.Panel>
       )}
       <Tabs.Panel value="columns" pt="xs">
@@ -166,10 +169,10 @@ function PreviewTabs({
   );
 }
 
-/** Template, format, compression, and where the file goes. */
+/** Format, template, compression and save location. */
 function Options({ dataset, draft, change }: PartProps) {
   const text = strings.form;
-  const [place, setPlace] = useState<SaveLocationKind>(() => loadSaveLocation());
+  const [saveLocation, setSaveLocation] = useState<SaveLocationKind>(() => loadSaveLocation());
   const compressions = compressionsOf(dataset, draft.format);
   return (
     <>
@@ -204,15 +207,15 @@ function Options({ dataset, draft, change }: PartProps) {
         )}
         {canChooseFile(window) && (
           <NativeSelect
-            label={text.place}
+            label={text.saveLocation}
             data={[
-              { value: "downloads", label: text.places.downloads },
-              { value: "file", label: text.places.file },
+              { value: "downloads", label: text.saveLocations.downloads },
+              { value: "file", label: text.saveLocations.file },
             ]}
-            value={place}
+            value={saveLocation}
             onChange={(event) => {
               const kind = event.currentTarget.value === "file" ? "file" : "downloads";
-              setPlace(kind);
+              setSaveLocation(kind);
               storeSaveLocation(kind);
             }}
             data-testid="save-location"
@@ -220,7 +223,7 @@ function Options({ dataset, draft, change }: PartProps) {
         )}
       </SimpleGrid>
       <Text size="xs" c="dimmed" mt={-8}>
-        {place === "file" ? text.savesThere : text.saves}
+        {saveLocation === "file" ? text.savesToFile : text.savesToDownloads}
       </Text>
     </>
   );

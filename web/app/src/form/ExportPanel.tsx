@@ -1,6 +1,7 @@
 import { Paper, Stack, Text, Title } from "@mantine/core";
 import { useLocation } from "wouter";
 import { DatasetList } from "../datasets/DatasetList.js";
+import { NoDatasets } from "../datasets/NoDatasets.js";
 import { PageTitle } from "../layout/PageTitle.js";
 import { useDatasets } from "../live/queries.js";
 import { ProblemAlert } from "../problems/ProblemAlert.js";
@@ -9,11 +10,12 @@ import { strings } from "../strings.js";
 import { ExportForm } from "./ExportForm.js";
 import classes from "./ExportPanel.module.css";
 
-/** The datasets, and the form of the chosen one, which the address names. */
+/** The datasets, and the form of the dataset that the address names. */
 export function ExportPanel({ chosen }: { chosen: string | undefined }) {
   const datasets = useDatasets();
   const [, navigate] = useLocation();
-  const missing = chosen !== undefined && datasets.data?.every(({ name }) => name !== chosen);
+  const none = datasets.data?.length === 0;
+  const missing = chosen !== undefined && !none && datasets.data?.every(({ name }) => name !== chosen);
   const dataset = datasets.data?.find(({ name }) => name === chosen) ?? datasets.data?.[0];
   return (
     <Stack>
@@ -21,7 +23,7 @@ export function ExportPanel({ chosen }: { chosen: string | undefined }) {
         {strings.datasets.title}
       </PageTitle>
       <QueryStatus query={datasets} height={140} />
-      {datasets.data?.length === 0 && <Text c="dimmed">{strings.datasets.empty}</Text>}
+      {none && <NoDatasets />}
       {missing && <ProblemAlert slug="unknown-dataset" detail={strings.datasets.unknown(chosen)} />}
       {datasets.data && dataset && (
         <>

@@ -29,9 +29,9 @@ interface Props {
   columns: Column[];
   rows: FilterRow[];
   match: Match;
-  /** Mark what is still to be entered. */
+  /** Whether to mark missing values. */
   showMissing: boolean;
-  /** What the server says is wrong, by the key of the row. */
+  /** Error of the server by the key of the row. */
   fieldErrors: ReadonlyMap<number, string>;
   onRows: (rows: FilterRow[]) => void;
   onMatch: (match: Match) => void;
@@ -81,7 +81,7 @@ export function FilterBuilder({ columns, rows, match, showMissing, fieldErrors, 
           onChange={(changed) => onRows(rows.map((other) => (other.key === row.key ? changed : other)))}
           onRemove={() => {
             onRows(rows.filter((other) => other.key !== row.key));
-            addButton.current?.focus(); // the button that was pressed is gone
+            addButton.current?.focus(); // the pressed button was removed
           }}
         />
       ))}
@@ -195,7 +195,7 @@ function Values({ type, row, error, onChange }: ValuesProps) {
         data-testid="filter-value"
         placeholder={row.values.length === 0 ? strings.form.listHint : undefined}
         acceptValueOnBlur
-        splitChars={[]} // a value may hold commas
+        splitChars={[]} // a value may contain commas
         value={row.values}
         error={error}
         onChange={(values) => onChange({ ...row, values })}

@@ -6,9 +6,9 @@ import type { Param } from "./params.js";
 interface Props {
   params: Param[];
   values: Record<string, unknown>;
-  /** What the server said about the fields of the last request. */
+  /** Field errors of the last request. */
   errors: readonly FieldError[];
-  /** Mark what is still to be entered. */
+  /** Whether to mark missing values. */
   showMissing: boolean;
   onChange: (name: string, value: unknown) => void;
 }
@@ -56,7 +56,7 @@ function Field({ param, value, error, onChange }: FieldProps) {
           {...common}
           placeholder={list.length === 0 ? strings.form.listHint : undefined}
           acceptValueOnBlur
-          splitChars={[]} // a value may hold commas
+          splitChars={[]} // a value may contain commas
           maxTags={param.maxItems}
           value={list}
           onChange={onChange}

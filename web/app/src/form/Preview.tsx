@@ -5,22 +5,22 @@ import type { Estimated } from "./useEstimate.js";
 
 interface Props {
   estimated: Estimated;
-  /** In the order of the file. */
+  /** Columns in the order of the file. */
   columns: Column[];
 }
 
-/** The first rows of what would be exported. */
+/** The first rows of the export. */
 export function Preview({ estimated, columns }: Props) {
   const { estimate, error, pending, retry } = estimated;
   if (error) {
-    // what is wrong with the request is said when it is sent; till then the person may still be typing
-    const isTheirs = error.status >= 400 && error.status < 500 && error.slug !== "rate-limited";
+    // the form shows the errors of a request after it was submitted; until then the user may still be typing
+    const isInputError = error.status >= 400 && error.status < 500 && error.slug !== "rate-limited";
     return (
       <Group gap="xs" role="status" data-testid="preview-problem">
         <Text size="sm" c="dimmed">
           {problemTexts[error.slug].title}. {strings.form.previewLater}
         </Text>
-        {!isTheirs && (
+        {!isInputError && (
           <Button size="compact-xs" variant="default" loading={pending} onClick={retry}>
             {strings.retry}
           </Button>
@@ -91,7 +91,7 @@ export function Preview({ estimated, columns }: Props) {
   );
 }
 
-/** Values stand as they will stand in the file. */
+/** Shows a value as in the file. */
 function Cell({ value }: { value: unknown }) {
   if (value === null || value === undefined) {
     return (

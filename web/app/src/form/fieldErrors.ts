@@ -3,7 +3,7 @@ import { strings } from "../strings.js";
 import type { FilterRow } from "./filter.js";
 import { paramsOf } from "./params.js";
 
-/** The parts of a JSON Pointer. */
+/** Splits a JSON Pointer (RFC 6901) into its unescaped parts. */
 export function pointerParts(pointer: string): string[] {
   return pointer
     .split("/")
@@ -11,7 +11,7 @@ export function pointerParts(pointer: string): string[] {
     .map((part) => part.replaceAll("~1", "/").replaceAll("~0", "~"));
 }
 
-/** The row of the filter builder that the server speaks of; `undefined` when it is another part of the request. */
+/** Returns the filter row that a pointer of the server refers to; `undefined` for any other part of the request. */
 export function filterRowAt(rows: readonly FilterRow[], pointer: string): FilterRow | undefined {
   const [root, first, second] = pointerParts(pointer);
   if (root !== "filter") {
@@ -28,7 +28,7 @@ export function filterRowAt(rows: readonly FilterRow[], pointer: string): Filter
   return rows.find((row) => row.column === column && row.operator.startsWith("not_") === negated);
 }
 
-/** What a field of the request is called on the page: the column and the operator of a filter row, a parameter's label. */
+/** Returns the label of a request field on the page: column and operator of a filter row, or a parameter's label. */
 export function fieldLabel(
   { pointer }: FieldError,
   rows: readonly FilterRow[],

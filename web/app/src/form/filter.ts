@@ -1,6 +1,9 @@
 import type { Column, Filter } from "@sluice/client";
 
-/** Operators of the form. `not_in` and `not_contains` become a `not` around the plain one, `is_blank` asks for a text of no length. */
+/**
+ * Operators of the form. `not_in` and `not_contains` become a `not` around the plain operator; `is_blank` compares with
+ * an empty text.
+ */
 export type Operator =
   | "eq"
   | "ne"
@@ -17,9 +20,9 @@ export type Operator =
   | "contains"
   | "not_contains";
 
-/** One row of the filter builder, as it was typed. */
+/** One row of the filter builder, as typed. */
 export interface FilterRow {
-  /** Tells rows apart on the page. */
+  /** React key of the row, unique on the page. */
   key: number;
   column: string;
   operator: Operator;
@@ -27,7 +30,7 @@ export interface FilterRow {
   values: string[];
 }
 
-/** How rows are joined. */
+/** How rows are combined: with and, or with or. */
 export type Match = "all" | "any";
 
 const TEXT: readonly Operator[] = [
@@ -54,7 +57,7 @@ const ORDERED: readonly Operator[] = [
   "is_null",
 ];
 
-/** The operators that fit a column type. Unknown types are text. */
+/** Returns the operators of a column type. Unknown types are treated as text. */
 export function operatorsOf(type: string): readonly Operator[] {
   switch (type) {
     case "int":
@@ -71,7 +74,7 @@ export function operatorsOf(type: string): readonly Operator[] {
   }
 }
 
-/** The values that a row begins with when its operator or column changes. */
+/** Returns the initial values of a row when its operator or column changes. */
 export function emptyValues(type: string, operator: Operator): string[] {
   if (operator === "in" || operator === "not_in") {
     return [];
@@ -82,17 +85,20 @@ export function emptyValues(type: string, operator: Operator): string[] {
   return isYesOrNo(type, operator) ? ["true"] : [""];
 }
 
-/** Whether a row asks for yes or no instead of a value. */
+/** Returns whether a row has a yes-or-no value. */
 export function isYesOrNo(type: string, operator: Operator): boolean {
   return type === "bool" || operator === "is_null" || operator === "is_blank";
 }
 
-/** True when something is still to be entered. */
+/** Returns whether a value is missing. */
 export function isIncomplete(row: FilterRow): boolean {
   return row.values.length === 0 || row.values.some((value) => value.trim() === "");
 }
 
-/** One typed value as the server wants it. What does not fit its type stays text, for the server to judge. */
+/**
+ * Converts a typed text to the JSON value of its type. A text that does not fit stays text, so that the server reports
+ * the error.
+ */
 export function literal(type: string, text: string): unknown {
   const trimmed = text.trim();
   switch (type) {
@@ -112,32 +118,32 @@ export function literal(type: string, text: string): unknown {
           : trimmed;
     case "date":
     case "decimal":
-      return trimmed; // a decimal stays text, so that no digit is lost
+      return trimmed; // a decimal stays text, so that it loses no digit
     default:
       return text;
   }
 }
 
-/** The filter that the rows say; `undefined` for none. */
+/** Builds the filter from the rows; `undefined` without rows. */
 export function toFilter(
   rows: readonly FilterRow[],
   columns: readonly Column[],
   match: Match,
 ): Filter | undefined {
-  const parts = rows.map((row) =>
-    part(row, columns.find((column) => column.name === row.column)?.type ?? "string"),
+  const conditions = rows.map((row) =>
+    toCondition(row, columns.find((column) => column.name === row.column)?.type ?? "string"),
   );
-  const [first] = parts;
-  if (!first || parts.length === 1) {
+  const [first] = conditions;
+  if (!first || conditions.length === 1) {
     return first;
   }
   if (match === "any") {
-    return { or: parts };
+    return { or: conditions };
   }
-  return merged(parts) ?? { and: parts };
+  return mergeConditions(conditions) ?? { and: conditions };
 }
 
-function part(row: FilterRow, type: string): Filter {
+function toCondition(row: FilterRow, type: string): Filter {
   const values = row.values.map((value) => literal(type, value));
   const on = (operator: string, value: unknown): Filter => ({ [row.column]: { [operator]: value } });
   switch (row.operator) {
@@ -160,10 +166,13 @@ function part(row: FilterRow, type: string): Filter {
   }
 }
 
-/** `{"origin": {...}, "delay": {...}}` where that is possible: no column, and no `not`, twice. */
-function merged(parts: readonly Filter[]): Filter | undefined {
+/**
+ * Merges the conditions into one object, `{"origin": {...}, "delay": {...}}`; `undefined` when a column or `not` occurs
+ * twice.
+ */
+function mergeConditions(conditions: readonly Filter[]): Filter | undefined {
   const all: Filter = {};
-  for (const one of parts) {
+  for (const one of conditions) {
     for (const [key, value] of Object.entries(one)) {
       if (key in all) {
         return undefined;

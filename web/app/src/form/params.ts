@@ -1,4 +1,4 @@
-/** One parameter of a dataset, as far as the form can show it. */
+/** One parameter of a dataset, as the form shows it. */
 export interface Param {
   name: string;
   label: string;
@@ -22,7 +22,7 @@ interface Schema {
   required?: string[];
 }
 
-/** The parameters that a JSON Schema of type object declares. */
+/** Reads the parameters from a JSON Schema of type object. */
 export function paramsOf(schema: Record<string, unknown>): Param[] {
   const { properties = {}, required = [] } = schema as Schema;
   return Object.entries(properties).map(([name, property]) => ({
@@ -54,7 +54,10 @@ function kindOf(schema: Schema): Param["kind"] {
   }
 }
 
-/** The `params` of a request: what was left empty is left out, for the server's default or its refusal. */
+/**
+ * Builds the `params` of a request. Empty values are left out, so that the server applies its default or reports the
+ * missing value.
+ */
 export function toParams(given: Readonly<Record<string, unknown>>): Record<string, unknown> | undefined {
   const filled = Object.entries(given).filter(
     ([, value]) => value !== undefined && value !== "" && !(Array.isArray(value) && value.length === 0),

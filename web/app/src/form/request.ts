@@ -2,7 +2,7 @@ import type { Dataset, Export, ExportRequest } from "@sluice/client";
 import { type FilterRow, isIncomplete, type Match, toFilter } from "./filter.js";
 import { paramsOf, toParams } from "./params.js";
 
-/** What the form holds. */
+/** State of the form. */
 export interface Draft {
   columns: string[];
   template: string | undefined;
@@ -13,7 +13,7 @@ export interface Draft {
   match: Match;
 }
 
-/** What the form begins with. */
+/** Returns the initial state of the form. */
 export function emptyDraft(dataset: Dataset): Draft {
   return {
     columns: [],
@@ -26,22 +26,22 @@ export function emptyDraft(dataset: Dataset): Draft {
   };
 }
 
-/** How a file of this format may be compressed, the default first. */
+/** Returns the compressions of a format, the default first. */
 export function compressionsOf(dataset: Dataset, format: string): string[] {
   const info = dataset.formats_info?.find(({ name }) => name === format);
   return info?.compressions ?? dataset.compressions;
 }
 
-/** The draft with another format, and a compression that fits it. */
+/** Returns the draft with another format, and with a compression that the format supports. */
 export function withFormat(dataset: Dataset, draft: Draft, format: string): Draft {
-  const fitting = compressionsOf(dataset, format);
-  const compression = fitting.includes(draft.compression) ? draft.compression : (fitting[0] ?? "none");
+  const supported = compressionsOf(dataset, format);
+  const compression = supported.includes(draft.compression) ? draft.compression : (supported[0] ?? "none");
   return { ...draft, format, compression };
 }
 
-/** The request that the form says; `undefined` while something is still to be entered. */
+/** Builds the request of the form; `undefined` while a value is missing. */
 export function toRequest(dataset: Dataset, draft: Draft): ExportRequest | undefined {
-  if (draft.rows.some(isIncomplete) || lacksParams(dataset, draft)) {
+  if (draft.rows.some(isIncomplete) || isMissingParams(dataset, draft)) {
     return undefined;
   }
   const filter = toFilter(draft.rows, dataset.columns, draft.match);
@@ -57,14 +57,14 @@ export function toRequest(dataset: Dataset, draft: Draft): ExportRequest | undef
   };
 }
 
-function lacksParams(dataset: Dataset, draft: Draft): boolean {
+function isMissingParams(dataset: Dataset, draft: Draft): boolean {
   const given = toParams(draft.values) ?? {};
   return paramsOf(dataset.params).some(
     ({ name, required, initial }) => required && initial === undefined && !(name in given),
   );
 }
 
-/** The request that made an export, to make it again. */
+/** Returns the request of an export, to repeat it. */
 export function requestOf(item: Export): ExportRequest {
   const { dataset, template, format, compression, columns, filter, params } = item;
   return {

@@ -4,55 +4,55 @@ import { keepPreviousData, useQuery, useQueryClient } from "@tanstack/react-quer
 import { useLive } from "../live/LiveProvider.js";
 import { queryKeys } from "../live/queryCache.js";
 
-/** How long to wait for the person to go on typing, in milliseconds. */
-const TYPING_MS = 400;
+/** Debounce delay after the last change of the form, in milliseconds. */
+const DEBOUNCE_MS = 400;
 
-/** How long an estimate counts, in milliseconds. */
+/** How long an estimate stays fresh, in milliseconds. */
 const FRESH_MS = 60_000;
 
-const CAN_ESTIMATE = ["can-estimate"] as const;
+const SUPPORTED_KEY = ["can-estimate"] as const;
 
-/** What is known before the click. */
+/** Estimate of the request in the form. */
 export interface Estimated {
-  /** The last estimate; of an earlier request while a mergeExport one is on its way. */
+  /** The last estimate. While a newer one is loading, the one of the previous request. */
   estimate: Estimate | undefined;
-  /** One is on its way. */
+  /** Whether an estimate is loading. */
   pending: boolean;
-  /** SaveErrorReason there is none. */
+  /** Error of the last estimate. */
   error: SluiceError | undefined;
-  /** This gateway gives none at all. */
+  /** Whether this gateway has no estimates. */
   unsupported: boolean;
-  /** Asks again. */
+  /** Requests the estimate again. */
   retry: () => void;
 }
 
-/** Asks what a request would give and cost, a little after it has changed. Nothing is asked for an incomplete one. */
+/** Estimates a request after it has changed, with a debounce delay. An incomplete request is not sent. */
 export function useEstimate(request: ExportRequest | undefined): Estimated {
   const { client } = useLive();
   const queries = useQueryClient();
-  const [asked] = useDebouncedValue(request && JSON.stringify(request), TYPING_MS);
-  const unsupported = queries.getQueryData(CAN_ESTIMATE) === false;
+  const [debounced] = useDebouncedValue(request && JSON.stringify(request), DEBOUNCE_MS);
+  const unsupported = queries.getQueryData(SUPPORTED_KEY) === false;
   const query = useQuery({
-    queryKey: queryKeys.estimate(asked ?? ""),
+    queryKey: queryKeys.estimate(debounced ?? ""),
     queryFn: async ({ signal }) => {
       try {
-        return await client.exports.estimate(JSON.parse(asked ?? "{}") as ExportRequest, { signal });
+        return await client.exports.estimate(JSON.parse(debounced ?? "{}") as ExportRequest, { signal });
       } catch (cause) {
         const { status } = SluiceError.from(cause);
         if (status === 404 || status === 405) {
-          queries.setQueryData(CAN_ESTIMATE, false);
+          queries.setQueryData(SUPPORTED_KEY, false);
           return null;
         }
         throw cause;
       }
     },
-    enabled: asked !== undefined && !unsupported,
+    enabled: debounced !== undefined && !unsupported,
     placeholderData: keepPreviousData,
     staleTime: FRESH_MS,
     gcTime: FRESH_MS,
   });
   return {
-    estimate: asked === undefined ? undefined : (query.data ?? undefined),
+    estimate: debounced === undefined ? undefined : (query.data ?? undefined),
     pending: query.isFetching,
     error: query.error ? SluiceError.from(query.error) : undefined,
     unsupported: unsupported || query.data === null,

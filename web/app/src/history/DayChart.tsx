@@ -8,11 +8,14 @@ const HEIGHT = 96;
 const BAR = 20;
 const GAP = 8;
 
-/** Exports of the last days, those that became a file below the others. Says so if there were more than it shows. */
-export function DayChart({ days, isWhole }: { days: readonly Day[]; isWhole: boolean }) {
-  const top = Math.max(1, ...days.map((day) => day.completed + day.other));
+/**
+ * Stacked bar chart of exports per day: completed ones at the bottom, others on top. States when older exports are left
+ * out.
+ */
+export function DayChart({ days, isComplete }: { days: readonly Day[]; isComplete: boolean }) {
+  const highest = Math.max(1, ...days.map((day) => day.completed + day.other));
   const width = days.length * (BAR + GAP) - GAP;
-  const height = (count: number) => (count / top) * HEIGHT;
+  const height = (count: number) => (count / highest) * HEIGHT;
   const total = days.reduce((sum, day) => sum + day.completed + day.other, 0);
   const [first, last] = [days[0], days.at(-1)];
   return (
@@ -23,7 +26,7 @@ export function DayChart({ days, isWhole }: { days: readonly Day[]; isWhole: boo
         className={classes.chart}
         role="img"
         aria-label={
-          isWhole ? strings.history.chart(total, days.length) : strings.history.chartOfNewest(total)
+          isComplete ? strings.history.chart(total, days.length) : strings.history.chartOfNewest(total)
         }
         data-testid="day-chart"
       >
@@ -53,7 +56,7 @@ export function DayChart({ days, isWhole }: { days: readonly Day[]; isWhole: boo
           {last && formatDay(last.at)}
         </Text>
       </Group>
-      {!isWhole && (
+      {!isComplete && (
         <Text size="xs" c="dimmed" ta="center">
           {strings.history.chartOfNewest(total)}
         </Text>

@@ -10,13 +10,13 @@ import { DayChart } from "./DayChart.js";
 import { exportsPerDay } from "./exportsPerDay.js";
 import { matchesSearch } from "./matchesSearch.js";
 
-/** Days that the chart shows. */
+/** Number of days in the chart. */
 const DAYS = 14;
 
-/** Pages that are fetched for the chart at most. */
-const MOST_PAGES = 10;
+/** Maximum number of pages to fetch for the chart. */
+const MAX_PAGES = 10;
 
-/** All exports, narrowed by status, dataset and words, and how many there were on each day. */
+/** All exports, filtered by status, dataset and search words, with a chart of exports per day. */
 export function HistoryPage() {
   const [query, setQuery] = useState<HistoryQuery>({});
   const [search, setSearch] = useState("");
@@ -25,7 +25,7 @@ export function HistoryPage() {
   const text = strings.history;
   const all = history.data?.pages.flatMap((page) => page.items) ?? [];
   const items = all.filter((item) => matchesSearch(item, search.trim()));
-  const narrow = (key: keyof HistoryQuery, value: string) =>
+  const setFilter = (key: keyof HistoryQuery, value: string) =>
     setQuery(({ [key]: _, ...rest }) => (value ? { ...rest, [key]: value } : rest));
   return (
     <Stack>
@@ -49,7 +49,7 @@ export function HistoryPage() {
           label={text.status}
           data={[{ value: "", label: text.anyStatus }, ...Object.entries(strings.status).map(toOption)]}
           value={query.status ?? ""}
-          onChange={(event) => narrow("status", event.currentTarget.value)}
+          onChange={(event) => setFilter("status", event.currentTarget.value)}
           data-testid="history-status"
         />
         <NativeSelect
@@ -59,7 +59,7 @@ export function HistoryPage() {
             ...(datasets.data ?? []).map(({ name, title }) => ({ value: name, label: title })),
           ]}
           value={query.dataset ?? ""}
-          onChange={(event) => narrow("dataset", event.currentTarget.value)}
+          onChange={(event) => setFilter("dataset", event.currentTarget.value)}
           data-testid="history-dataset"
         />
       </Group>
@@ -85,7 +85,7 @@ export function HistoryPage() {
   );
 }
 
-/** Exports of the last days, whatever the list below is narrowed to. */
+/** Chart of the last days, independent of the filters of the list. */
 function RecentDays() {
   const { data, hasNextPage, isFetching, isError, fetchNextPage } = useHistory({});
   const pages = data?.pages ?? [];
@@ -93,13 +93,13 @@ function RecentDays() {
   const days = exportsPerDay(items, DAYS, new Date());
   const oldest = items.at(-1);
   const reached = !hasNextPage || (oldest && Date.parse(oldest.requested_at) < (days[0]?.at ?? 0));
-  const more = !reached && !isFetching && !isError && pages.length > 0 && pages.length < MOST_PAGES;
+  const more = !reached && !isFetching && !isError && pages.length > 0 && pages.length < MAX_PAGES;
   useEffect(() => {
     if (more) {
       void fetchNextPage();
     }
   }, [more, fetchNextPage]);
-  return <DayChart days={days} isWhole={reached ?? false} />;
+  return <DayChart days={days} isComplete={reached ?? false} />;
 }
 
 function toOption([value, label]: [string, string]) {

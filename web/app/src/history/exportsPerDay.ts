@@ -1,14 +1,14 @@
 import type { Export } from "@sluice/client";
 
-/** The exports of one day of the person's own calendar. */
+/** Exports of one day in the user's time zone. */
 export interface Day {
-  /** Its midnight, milliseconds since 1970. */
+  /** Midnight at the start of the day, milliseconds since 1970. */
   at: number;
   completed: number;
   other: number;
 }
 
-/** The last `days` days, oldest first, with what was asked for on each; days without any are there too. */
+/** Counts exports of the last `days` days, oldest day first. Days without exports have zeros. */
 export function exportsPerDay(
   items: readonly Pick<Export, "requested_at" | "status">[],
   days: number,

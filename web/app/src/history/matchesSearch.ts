@@ -2,7 +2,7 @@ import type { Export } from "@sluice/client";
 import { describeRequest } from "../exports/describeRequest.js";
 import { strings } from "../strings.js";
 
-/** Whether every word of the search is found in what the page shows of an export. */
+/** Returns whether the text that the page shows of an export contains every word of the search. */
 export function matchesSearch(item: Export, search: string): boolean {
   const text = [
     item.id,

@@ -2,7 +2,7 @@ import { Badge, Tooltip, UnstyledButton } from "@mantine/core";
 import { useLive } from "../live/LiveProvider.js";
 import { strings } from "../strings.js";
 
-/** Whether what the page shows is pushed to it right now, and if not, why. Pressing it tries again. */
+/** Badge with the state of the live connection. A click retries. */
 export function ConnectionBadge() {
   const { connection, client, saver } = useLive();
   const text = strings.connection;
@@ -23,10 +23,10 @@ export function ConnectionBadge() {
           : text.closedHint,
     ] as const,
   }[connection.name];
-  const again = () => {
+  const retry = () => {
     saver.retryNow();
     if (connection.name === "offline") {
-      client.connect().catch(() => undefined); // the state says why, and stays on show
+      client.connect().catch(() => undefined); // the state reports the error and stays visible
     } else {
       client.retryNow();
     }
@@ -49,7 +49,7 @@ export function ConnectionBadge() {
       {connection.name === "live" ? (
         badge
       ) : (
-        <UnstyledButton onClick={again} aria-label={`${text[connection.name]}. ${text.retry}`}>
+        <UnstyledButton onClick={retry} aria-label={`${text[connection.name]}. ${text.retry}`}>
           {badge}
         </UnstyledButton>
       )}

@@ -35,7 +35,7 @@ import { strings } from "../strings.js";
 import { ConnectionBadge } from "./ConnectionBadge.js";
 import { Logo } from "./Logo.js";
 
-/** Name, history, connection, credits and account. */
+/** Header with logo, connection, credits, history and account menu. */
 export function Header({ identity, onSignOut }: { identity: Identity; onSignOut: () => void }) {
   const [path] = useLocation();
   return (
@@ -94,7 +94,7 @@ function Account({ identity, onSignOut }: { identity: Identity; onSignOut: () =>
             onClick={() => void toggle()}
             data-testid="notify-switch"
           >
-            {forbidden ? text.notifyForbidden : notify ? text.notifyOff : text.notifyOn}
+            {forbidden ? text.notifyDenied : notify ? text.notifyOff : text.notifyOn}
           </Menu.Item>
         )}
         <Menu.Item
@@ -115,7 +115,7 @@ function CreditBalance() {
   const balance = credits.data?.balance;
   const known = balance !== undefined;
   const failed = credits.errorUpdateCount > 0;
-  // one button, whatever it says: it keeps the focus when the balance comes
+  // always the same button, so that it keeps the focus when the balance arrives
   return (
     <>
       {(known || failed) && (

@@ -2,7 +2,7 @@ import { Grid } from "@mantine/core";
 import { ExportList } from "../exports/ExportList.js";
 import { ExportPanel } from "../form/ExportPanel.js";
 
-/** Choose and export on the left, watch on the right; one below the other on a phone. */
+/** Start page: the form on the left and the exports on the right, or one below the other on a phone. */
 export function Home({ dataset }: { dataset?: string }) {
   return (
     <Grid gap="xl">

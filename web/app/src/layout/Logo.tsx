@@ -1,4 +1,4 @@
-/** The gate and the water behind it. */
+/** The logo: a sluice gate above water. */
 export function Logo({ size = 28 }: { size?: number }) {
   return (
     <svg width={size} height={size} viewBox="0 0 32 32" aria-hidden="true" focusable="false">

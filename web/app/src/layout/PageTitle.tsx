@@ -1,31 +1,31 @@
 import { Title, type TitleProps } from "@mantine/core";
 import { useEffect, useRef, useSyncExternalStore } from "react";
 
-let shown = "";
+let pageName = "";
 const listeners = new Set<() => void>();
 
-/** The page that had the focus last; none while the document has just been loaded. */
-let last: string | undefined;
+/** The page that had the focus last; undefined after the document was loaded. */
+let lastPage: string | undefined;
 
 interface Props extends TitleProps {
-  /** Tells pages apart: who comes here from another one is put at its heading. */
+  /** Id of the page. When it changes, the heading gets the focus. */
   page: string;
-  /** For the window's title; empty on the start page. */
+  /** Name for the window's title; empty on the start page. */
   name: string;
 }
 
-/** The first heading of a page. It takes the focus when the page changes, and names the window. */
+/** The main heading of a page. It gets the focus when the page changes, and sets the window's title. */
 export function PageTitle({ page, name, ...props }: Props) {
   const heading = useRef<HTMLHeadingElement>(null);
   useEffect(() => {
-    if (last !== undefined && last !== page) {
+    if (lastPage !== undefined && lastPage !== page) {
       window.scrollTo(0, 0);
       heading.current?.focus({ preventScroll: true });
     }
-    last = page;
+    lastPage = page;
   }, [page]);
   useEffect(() => {
-    shown = name;
+    pageName = name;
     for (const listener of listeners) {
       listener();
     }
@@ -33,9 +33,9 @@ export function PageTitle({ page, name, ...props }: Props) {
   return <Title ref={heading} order={1} tabIndex={-1} style={{ outline: "none" }} {...props} />;
 }
 
-/** What the page that is open is called. */
+/** Returns the name of the open page. */
 export function usePageName(): string {
-  return useSyncExternalStore(subscribe, () => shown);
+  return useSyncExternalStore(subscribe, () => pageName);
 }
 
 function subscribe(listener: () => void): () => void {

@@ -7,7 +7,7 @@ import { type ConnectionState, toConnectionState } from "./connectionState.js";
 import { syncQueryCache } from "./queryCache.js";
 import type { UserSession } from "./userSession.js";
 
-/** What the page of a signed-in person works with. */
+/** Context of the signed-in user's components. */
 export interface Live {
   userSession: UserSession;
   client: SluiceClient;
@@ -20,73 +20,73 @@ const LiveContext = createContext<Live | undefined>(undefined);
 interface Props {
   userSession: UserSession;
   identity: Identity;
-  /** A mergeExport token of the same person, or what the session told about them. */
+  /** Called with a newer token of the same user, or when the session reports tenant and subject. */
   onIdentity: (identity: Identity) => void;
-  /** The token no longer holds, and there is no mergeExport one. */
+  /** Called when the token has expired and no newer one is available. */
   onEnded: () => void;
   children: ReactNode;
 }
 
-/** One client and one live session for as long as a person is signed in. */
+/** Provides one client and one live session while a user is signed in. */
 export function LiveProvider({ userSession, identity, onIdentity, onEnded, children }: Props) {
   const latest = useRef({ identity, onIdentity, onEnded });
   latest.current = { identity, onIdentity, onEnded };
   const [live, setLive] = useState<Live>();
 
   useEffect(() => {
-    let renewing: Promise<string> | undefined;
-    let over = false;
-    const whileSignedIn = () => {
-      if (over || userSession.ended.aborted) {
+    let refreshing: Promise<string> | undefined;
+    let disposed = false;
+    const assertSignedIn = () => {
+      if (disposed || userSession.ended.aborted) {
         throw new SluiceError({ slug: "unauthorized", title: "Signed out" });
       }
     };
-    const renewed = async () => {
-      const { identity: current, onIdentity: keep } = latest.current;
+    const refreshToken = async () => {
+      const { identity: current, onIdentity: save } = latest.current;
       const next = await renewIdentity(current).catch((cause: unknown) => {
-        if (!over && SluiceError.from(cause).slug === "unauthorized") {
-          latest.current.onEnded(); // even where an open socket still lives by the older token
+        if (!disposed && SluiceError.from(cause).slug === "unauthorized") {
+          latest.current.onEnded(); // also while an open WebSocket still uses the older token
         }
         throw cause;
       });
-      whileSignedIn(); // an answer that comes after they have signed out does not bring them back
+      assertSignedIn(); // an answer after the sign-out must not sign the user in again
       latest.current.identity = next;
-      keep(next);
+      save(next);
       return next.token;
     };
-    // the page's session and the worker's may ask at the same time: one answer serves both
+    // the sessions of page and worker may refresh at the same time: they share one request
     const getToken = async ({ refresh }: { refresh: boolean }) => {
-      whileSignedIn();
+      assertSignedIn();
       if (!refresh) {
         return latest.current.identity.token;
       }
-      renewing ??= renewed().finally(() => {
-        renewing = undefined;
+      refreshing ??= refreshToken().finally(() => {
+        refreshing = undefined;
       });
-      return renewing;
+      return refreshing;
     };
     const client = new SluiceClient({ baseUrl: window.location.origin, getToken });
     const startWorker = () =>
       new Worker(new URL("../saving/worker/worker.ts", import.meta.url), { type: "module", name: "saving" });
     const saver = new FileSaver({ client, getToken, startWorker, owner: ownerKey(latest.current.identity) });
     let resumed = false;
-    const show = () =>
+    const update = () =>
       setLive({ userSession, client, saver, connection: toConnectionState(client.state, navigator.onLine) });
     const onOnline = () => {
       client.retryNow();
       saver.retryNow();
-      show();
+      update();
     };
-    // what is written to a socket now may still arrive when the network is back, long after the person was told that
-    // it has failed; so it is closed, and opened again at once: a server on this very machine can be reached all the same
+    // A message written to the socket while offline could arrive much later, after the user has seen the error. So the
+    // session is closed and reopened at once; a server on the same machine stays reachable.
     const onOffline = () => {
       client.close();
-      client.connect().catch(show);
+      client.connect().catch(update);
     };
     const subscriptions = [
       syncQueryCache(client, userSession.queryClient),
       client.onStateChange((state) => {
-        show();
+        update();
         if (state.name === "live") {
           const { sub, tenant } = state.ready;
           const current = latest.current.identity;
@@ -99,7 +99,7 @@ export function LiveProvider({ userSession, identity, onIdentity, onEnded, child
         if ((state.name === "live" || state.name === "fallback") && owner) {
           if (!resumed) {
             resumed = true;
-            void saver.resume(owner).catch(() => undefined); // nothing is lost: it stays
+            void saver.resume(owner).catch(() => undefined); // the unfinished files stay in the journal
           }
         } else if (state.name === "closed" && state.error?.slug === "unauthorized") {
           latest.current.onEnded();
@@ -108,12 +108,12 @@ export function LiveProvider({ userSession, identity, onIdentity, onEnded, child
     ];
     window.addEventListener("online", onOnline);
     window.addEventListener("offline", onOffline);
-    show();
-    client.connect().catch(show); // the state says why, and the page shows it
+    update();
+    client.connect().catch(update); // the state reports the error, and the page shows it
     return () => {
-      over = true;
-      for (const stop of subscriptions) {
-        stop();
+      disposed = true;
+      for (const unsubscribe of subscriptions) {
+        unsubscribe();
       }
       window.removeEventListener("online", onOnline);
       window.removeEventListener("offline", onOffline);
@@ -125,7 +125,7 @@ export function LiveProvider({ userSession, identity, onIdentity, onEnded, child
   return live && <LiveContext.Provider value={live}>{children}</LiveContext.Provider>;
 }
 
-/** The signed-in person's client, file saver and connection state. */
+/** Returns the signed-in user's client, file saver and connection state. */
 export function useLive(): Live {
   const live = useContext(LiveContext);
   if (!live) {
@@ -134,7 +134,7 @@ export function useLive(): Live {
   return live;
 }
 
-/** Whose files are saved here, as the journal names them; `undefined` while the session has not told. */
+/** Returns the journal's key of a user; `undefined` until the session has reported tenant and subject. */
 function ownerKey({ sub, tenant }: Identity): string | undefined {
   return sub && tenant ? JSON.stringify([tenant, sub]) : undefined;
 }

@@ -1,22 +1,22 @@
 import type { SessionState } from "@sluice/client";
 
-/** The connection as a person should see it. */
+/** The connection state that the page shows. */
 export type ConnectionState =
   | { name: "live" }
   | { name: "connecting" }
   | { name: "reconnecting"; attempt: number }
-  /** Events come, but more slowly: no socket can be opened from here. */
+  /** Events arrive over HTTP, because no WebSocket can be opened. */
   | { name: "limited" }
   | {
       name: "offline";
       network: boolean;
-      /** The server has closed it, as this person has too many of these pages open. */
+      /** The server closed the session, because this user has too many open pages. */
       tooMany?: boolean;
     };
 
 /**
- * Tells the truth about the connection: `live` only while the session answers, `offline` when the device has
- * no network or the session has ended for good.
+ * Maps the session's state to the state that the page shows: `live` only while the session is live, `offline` when the
+ * device has no network or the session is closed.
  */
 export function toConnectionState(state: SessionState, online: boolean): ConnectionState {
   if (state.name === "live") {

@@ -1,23 +1,23 @@
 import { type Export, hasEnded, type Progress } from "@sluice/client";
 
-/** An export whose progress was seen at several moments, so that its rate is known. */
+/** An export with its measured throughput. */
 export interface MeasuredExport extends Export {
   throughput?: {
     sinceMs: number;
     sinceBytes: number;
     bytesPerSecond: number | null;
-    /** The rates so far, oldest first, for a chart. */
+    /** Bytes per second, oldest first, for the chart. */
     rates: readonly number[];
   };
 }
 
-/** Rates that are kept for the chart. */
-const MOST_RATES = 120;
+/** Maximum number of rates for the chart. */
+const MAX_RATES = 120;
 
-/** Least time over which a rate is measured, in milliseconds. */
-const WINDOW_MS = 500;
+/** Minimum time over which a rate is measured, in milliseconds. */
+const MIN_INTERVAL_MS = 500;
 
-/** Progress may come late: it never revives an export that has ended, nor runs backwards within an attempt. */
+/** Applies a progress event. A late event never reopens an export that has ended. */
 export function applyProgress(current: MeasuredExport, progress: Progress, now: number): MeasuredExport {
   if (hasEnded(current.status)) {
     return current;
@@ -32,7 +32,7 @@ export function applyProgress(current: MeasuredExport, progress: Progress, now: 
   };
 }
 
-/** Bytes have come here, so it runs, though the word of it is still on its way. */
+/** Marks an export as running when bytes of its file have arrived before the event. */
 export function markRunning(item: MeasuredExport, received: number): MeasuredExport {
   const waits = item.status === "queued" || item.status === "dispatched";
   if (!waits || received === 0) {
@@ -50,16 +50,19 @@ function measureThroughput(
   if (!throughput || progress.bytes < throughput.sinceBytes) {
     return { sinceMs: now, sinceBytes: progress.bytes, bytesPerSecond: null, rates: [] };
   }
-  const passed = now - throughput.sinceMs;
-  if (passed < WINDOW_MS) {
+  const elapsed = now - throughput.sinceMs;
+  if (elapsed < MIN_INTERVAL_MS) {
     return throughput;
   }
-  const bytesPerSecond = ((progress.bytes - throughput.sinceBytes) * 1000) / passed;
-  const rates = [...throughput.rates, bytesPerSecond].slice(-MOST_RATES);
+  const bytesPerSecond = ((progress.bytes - throughput.sinceBytes) * 1000) / elapsed;
+  const rates = [...throughput.rates, bytesPerSecond].slice(-MAX_RATES);
   return { sinceMs: now, sinceBytes: progress.bytes, bytesPerSecond, rates };
 }
 
-/** Events come at least once and may be older than what REST said: an ended export only changes to another end. */
+/**
+ * Merges two versions of an export. Events may repeat and may be older than a REST answer: an ended export changes only
+ * to another final status.
+ */
 export function mergeExport(current: MeasuredExport, given: Export): MeasuredExport {
   if (hasEnded(current.status) && !hasEnded(given.status)) {
     return current;

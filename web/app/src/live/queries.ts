@@ -3,34 +3,34 @@ import { useLive } from "./LiveProvider.js";
 import { mergeCached, mergePushed, queryKeys } from "./queryCache.js";
 import { retryInterval } from "./retryPolicy.js";
 
-/** How often the page asks while nothing is pushed or the last answer was a problem that may pass, in milliseconds. */
+/** Poll interval without a live session or after a temporary problem, in milliseconds. */
 const POLL_MS = 4_000;
 
 interface ObservedQuery {
   state: { error: Error | null };
 }
 
-/** Asks again after a problem that may pass: nothing that is pushed later would say that it has. */
-function afterProblem(query: ObservedQuery): number | false {
+/** Returns the refetch interval after a temporary problem, because no event reports its end. */
+function retryAfterProblem(query: ObservedQuery): number | false {
   return retryInterval(query.state.error, POLL_MS);
 }
 
 function usePolling(): (query: ObservedQuery) => number | false {
   const pushed = ["live", "limited"].includes(useLive().connection.name);
-  return (query) => afterProblem(query) || (pushed ? false : POLL_MS);
+  return (query) => retryAfterProblem(query) || (pushed ? false : POLL_MS);
 }
 
-/** The datasets that the person may export. */
+/** Queries the datasets that the user may export. */
 export function useDatasets() {
   const { client } = useLive();
   return useQuery({
     queryKey: queryKeys.datasets,
     queryFn: ({ signal }) => client.datasets.list({ signal }),
-    refetchInterval: afterProblem,
+    refetchInterval: retryAfterProblem,
   });
 }
 
-/** The person's exports, newest first. */
+/** Queries the user's exports, newest first. */
 export function useExports() {
   const { client } = useLive();
   const queries = useQueryClient();
@@ -50,13 +50,13 @@ export function useExports() {
   });
 }
 
-/** What a history is narrowed to. */
+/** Filter of the history. */
 export interface HistoryQuery {
   status?: string;
   dataset?: string;
 }
 
-/** The person's exports of some status or dataset, many at a time. */
+/** Queries the user's exports with a status or dataset, 100 a page. */
 export function useHistory(query: HistoryQuery) {
   const { client } = useLive();
   const queries = useQueryClient();
@@ -71,11 +71,11 @@ export function useHistory(query: HistoryQuery) {
     },
     initialPageParam: "",
     getNextPageParam: (page) => page.next_cursor ?? undefined,
-    refetchInterval: afterProblem,
+    refetchInterval: retryAfterProblem,
   });
 }
 
-/** One export. */
+/** Queries one export. */
 export function useExport(id: string) {
   const { client } = useLive();
   const queries = useQueryClient();
@@ -86,7 +86,7 @@ export function useExport(id: string) {
   });
 }
 
-/** The person's credit account. */
+/** Queries the user's credit account. */
 export function useCredits() {
   const { client } = useLive();
   return useQuery({

@@ -2,23 +2,23 @@ import type { Credits, Export, ExportPage, SluiceClient } from "@sluice/client";
 import type { InfiniteData, QueryClient } from "@tanstack/react-query";
 import { applyProgress, mergeExport } from "./mergeExport.js";
 
-/** Query queryKeys of what the server pushes. */
+/** Query keys of the data that events update. */
 export const queryKeys = {
-  /** Every list of exports. */
+  /** Prefix of all lists of exports. */
   lists: ["exports"] as const,
   exports: ["exports", "recent"] as const,
   history: (query: object) => ["exports", "history", query] as const,
   export: (id: string) => ["export", id] as const,
-  /** What was pushed and stood in no list, newest first. */
+  /** Exports from events that no list contains yet, newest first. */
   pushed: ["pushed"] as const,
   credits: ["credits"] as const,
   datasets: ["datasets"] as const,
-  /** Every estimate. */
+  /** Prefix of all estimates. */
   estimates: ["estimate"] as const,
   estimate: (request: string) => ["estimate", request] as const,
 };
 
-/** Keeps the query cache in step with the pushed messages. Returns what stops it. */
+/** Applies server events to the query cache. Returns a function that stops it. */
 export function syncQueryCache(client: SluiceClient, queries: QueryClient): () => void {
   const refetch = () => {
     for (const queryKey of [
@@ -32,7 +32,7 @@ export function syncQueryCache(client: SluiceClient, queries: QueryClient): () =
     }
   };
   const put = (message: { export: Export }) => putExport(queries, message.export);
-  const stops = [
+  const subscriptions = [
     client.on("session.ready", refetch),
     client.onResync(refetch),
     client.on("export.accepted", put),
@@ -45,23 +45,23 @@ export function syncQueryCache(client: SluiceClient, queries: QueryClient): () =
     }),
     client.on("credits.changed", ({ balance, held }) => {
       queries.setQueryData<Credits>(queryKeys.credits, (current) => current && { ...current, balance, held });
-      void queries.invalidateQueries({ queryKey: queryKeys.credits }); // the entry behind it comes by REST alone
+      void queries.invalidateQueries({ queryKey: queryKeys.credits }); // only REST returns the new account entry
     }),
   ];
   return () => {
-    for (const stop of stops) {
-      stop();
+    for (const unsubscribe of subscriptions) {
+      unsubscribe();
     }
   };
 }
 
-/** New exports that are remembered until a list has them. */
-const REMEMBERED = 20;
+/** Maximum number of new exports that are kept until a list contains them. */
+const MAX_PUSHED = 20;
 
-/** Puts an export into the lists: in its place when it is known, first when it is new. */
+/** Adds an export to the lists, or replaces it in place. */
 export function putExport(queries: QueryClient, given: Export): void {
   queries.setQueryData<Export[]>(queryKeys.pushed, (known = []) =>
-    [given, ...known.filter((item) => item.id !== given.id)].slice(0, REMEMBERED),
+    [given, ...known.filter((item) => item.id !== given.id)].slice(0, MAX_PUSHED),
   );
   queries.setQueryData<InfiniteData<ExportPage>>(queryKeys.exports, (data) => {
     const [first, ...rest] = data?.pages ?? [];
@@ -77,7 +77,7 @@ export function putExport(queries: QueryClient, given: Export): void {
 function patchExports(queries: QueryClient, id: string, patch: (current: Export) => Export): void {
   queries.setQueriesData<InfiniteData<ExportPage>>({ queryKey: queryKeys.lists }, (data) => {
     if (!data?.pages.some((page) => page.items.some((item) => item.id === id))) {
-      return data; // nothing to draw again
+      return data; // unchanged data causes no rendering
     }
     return {
       ...data,
@@ -90,16 +90,16 @@ function patchExports(queries: QueryClient, id: string, patch: (current: Export)
   queries.setQueryData<Export>(queryKeys.export(id), (current) => current && patch(current));
 }
 
-/** The newest exports by an answer that may be older than what was pushed while it was on its way. */
+/** Merges the newest exports of a REST answer with exports from events that arrived during the request. */
 export function mergePushed(queries: QueryClient, items: Export[]): Export[] {
   const newest = items[0]?.id ?? "";
-  // ids begin with the time: what is older has its place on a later page
+  // ids are ordered by time: an older export belongs to a later page
   const later = (queries.getQueryData<Export[]>(queryKeys.pushed) ?? []).filter((item) => item.id > newest);
   const sorted = later.sort((a, b) => (a.id < b.id ? 1 : -1));
   return [...sorted.map((item) => mergeCached(queries, item)), ...items];
 }
 
-/** An answer by REST may be older than what was pushed while it was on its way: the mergeExport one wins. */
+/** Merges a REST answer with the cache, which may be newer because of an event that arrived during the request. */
 export function mergeCached(queries: QueryClient, given: Export): Export {
   const lists = queries.getQueriesData<InfiniteData<ExportPage>>({ queryKey: queryKeys.lists });
   const known = [

@@ -1,21 +1,21 @@
 import { type Slug, SluiceError } from "@sluice/client";
 
-/** Nobody answered, or said that it can't now: the same question may be answered at the next try. */
-const BUSY: readonly Slug[] = ["network", "unavailable", "timeout"];
+/** The server did not answer or was unavailable: an immediate retry may succeed. */
+const TRANSIENT: readonly Slug[] = ["network", "unavailable", "timeout"];
 
-/** A token may be renewed, a limit pass and a fault be mended at any time. */
-const PASSING: readonly Slug[] = [...BUSY, "unauthorized", "rate-limited", "internal"];
+/** Problems that may end at any time: the token is refreshed, the rate limit passes, or the server is repaired. */
+const RECOVERABLE: readonly Slug[] = [...TRANSIENT, "unauthorized", "rate-limited", "internal"];
 
-/** Whether it is worth asking again at once. */
+/** Returns whether an immediate retry may succeed. */
 export function isTransient(error: Error): boolean {
-  return BUSY.includes(SluiceError.from(error).slug);
+  return TRANSIENT.includes(SluiceError.from(error).slug);
 }
 
 /**
- * When the same question may be answered without anything that the person has to do: after so many milliseconds, or when
- * the server has said; `false` for never.
+ * Returns the delay until the next automatic retry: `ms` milliseconds, or the server's `Retry-After` if it is longer.
+ * Returns `false` for a problem that no retry solves.
  */
 export function retryInterval(error: Error | null, ms: number): number | false {
   const problem = error && SluiceError.from(error);
-  return problem !== null && PASSING.includes(problem.slug) && Math.max(ms, problem.retryAfterMs ?? 0);
+  return problem !== null && RECOVERABLE.includes(problem.slug) && Math.max(ms, problem.retryAfterMs ?? 0);
 }

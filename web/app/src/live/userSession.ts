@@ -2,20 +2,20 @@ import { QueryClient } from "@tanstack/react-query";
 import { isTransient } from "./retryPolicy.js";
 
 /**
- * One userSession of a person, from before they sign in until they have signed out. What the page knows of them is kept here
- * alone: an answer that comes late reaches nobody who signs in after them.
+ * State of one user, from the sign-in page until the sign-out. It holds all data of the user, so that a late answer
+ * never reaches the next user.
  */
 export class UserSession {
-  /** Everything that was asked for and pushed. */
+  /** Cache of all fetched and pushed data. */
   readonly queryClient = newQueryClient();
   readonly #end = new AbortController();
 
-  /** Aborted when they have signed out. */
+  /** Aborted when the user signs out. */
   get ended(): AbortSignal {
     return this.#end.signal;
   }
 
-  /** They sign out. */
+  /** Ends the session when the user signs out. */
   end(): void {
     this.#end.abort();
     this.queryClient.clear();
@@ -25,7 +25,7 @@ export class UserSession {
 function newQueryClient(): QueryClient {
   return new QueryClient({
     defaultOptions: {
-      // without a network a click is told at once, and nothing is asked for, or paid for, behind the person's back later
+      // without a network a mutation fails at once; it is never sent, or charged, later without the user's knowledge
       mutations: { networkMode: "always" },
       queries: {
         networkMode: "always",

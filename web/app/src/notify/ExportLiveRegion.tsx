@@ -8,30 +8,33 @@ import { useExports } from "../live/queries.js";
 import { strings } from "../strings.js";
 import { notifyExportEnd, onNotificationClick } from "./notifications.js";
 
-/** Says how exports end: to screen readers, in the title, and as a notification while the page is in the background. */
+/**
+ * Reports the end of exports: in an ARIA live region, in the window's title, and as a notification while the page is in
+ * the background.
+ */
 export function ExportLiveRegion() {
   const { client } = useLive();
   const [, navigate] = useLocation();
-  const [said, setSaid] = useState("");
+  const [announcement, setAnnouncement] = useState("");
   const name = usePageName();
   const exports = useExports();
   const items = exports.data?.pages.flatMap((page) => page.items) ?? [];
   const running = items.filter((item) => !hasEnded(item.status));
 
   useEffect(() => {
-    const tell = ({ export: item }: { export: Export }) => {
-      setSaid(strings.notify.liveRegion(item));
+    const announce = ({ export: item }: { export: Export }) => {
+      setAnnouncement(strings.notify.liveRegion(item));
       notifyExportEnd(item, navigate);
     };
     const subscriptions = [
-      client.on("export.completed", tell),
-      client.on("export.failed", tell),
-      client.on("export.canceled", tell),
+      client.on("export.completed", announce),
+      client.on("export.failed", announce),
+      client.on("export.canceled", announce),
       onNotificationClick(navigate),
     ];
     return () => {
-      for (const stop of subscriptions) {
-        stop();
+      for (const unsubscribe of subscriptions) {
+        unsubscribe();
       }
     };
   }, [client, navigate]);
@@ -48,7 +51,7 @@ export function ExportLiveRegion() {
 
   return (
     <VisuallyHidden role="status" aria-live="polite" data-testid="live-region">
-      {said}
+      {announcement}
     </VisuallyHidden>
   );
 }

@@ -4,40 +4,43 @@ import { strings } from "../strings.js";
 
 const KEY = "sluice.notify";
 
-/** Whether this browser can show notifications at all. */
+/** Returns whether the browser supports notifications. */
 export function notificationsSupported(): boolean {
   return "Notification" in window;
 }
 
-/** Whether the person wants them, and the browser lets us. */
+/** Returns whether the user has enabled notifications and the browser permits them. */
 export function notificationsEnabled(): boolean {
-  return isAllowed() && localStorage.getItem(KEY) === "on";
+  return isPermitted() && localStorage.getItem(KEY) === "on";
 }
 
-/** Turns them on or off; the click that calls it lets the browser ask. Gives whether they are on now. */
+/**
+ * Enables or disables notifications; must be called from a click, so that the browser can ask for permission. Returns
+ * whether they are enabled now.
+ */
 export async function setNotifications(on: boolean): Promise<boolean> {
   if (on && notificationsSupported() && Notification.permission === "default") {
     await Notification.requestPermission();
   }
-  localStorage.setItem(KEY, on && isAllowed() ? "on" : "off");
+  localStorage.setItem(KEY, on && isPermitted() ? "on" : "off");
   return notificationsEnabled();
 }
 
-/** The person signs out: whoever is next chooses anew. */
+/** Removes the choice at sign-out; the next user chooses again. */
 export function clearNotificationChoice(): void {
   localStorage.removeItem(KEY);
 }
 
-/** Whether the browser has been told never to show them, which only its own settings can change. */
+/** Returns whether the browser denies notifications. Only the browser's settings can change that. */
 export function notificationsDenied(): boolean {
   return notificationsSupported() && Notification.permission === "denied";
 }
 
-function isAllowed(): boolean {
+function isPermitted(): boolean {
   return notificationsSupported() && Notification.permission === "granted";
 }
 
-/** Says how an export ended, when nobody looks at the page. Pressing it leads there. */
+/** Shows a notification about an ended export while the page is in the background. A click on it opens the export. */
 export function notifyExportEnd(item: Export, open: (path: string) => void): void {
   if (!document.hidden || !notificationsEnabled()) {
     return;
@@ -53,7 +56,7 @@ export function notifyExportEnd(item: Export, open: (path: string) => void): voi
       notification.close();
     };
   } catch {
-    // browsers on phones leave it to a service worker
+    // mobile browsers allow notifications only from a service worker
     void notifyByWorker(title, { ...options, data: { path } }).catch(reportError);
   }
 }
@@ -63,15 +66,15 @@ async function notifyByWorker(title: string, options: NotificationOptions): Prom
   await registration.showNotification(title, options);
 }
 
-/** Hears of a pressed notification that the service worker has shown. Returns what subscriptions it. */
+/** Calls `open` when the user clicks a notification of the service worker. Returns a function that stops it. */
 export function onNotificationClick(open: (path: string) => void): () => void {
   const workers = "serviceWorker" in navigator ? navigator.serviceWorker : undefined;
-  const hear = ({ data }: MessageEvent<{ open?: string } | null>) => {
+  const onMessage = ({ data }: MessageEvent<{ open?: string } | null>) => {
     if (typeof data?.open === "string" && data.open.startsWith("/exports/")) {
       open(data.open);
     }
   };
-  workers?.addEventListener("message", hear);
+  workers?.addEventListener("message", onMessage);
   workers?.startMessages();
-  return () => workers?.removeEventListener("message", hear);
+  return () => workers?.removeEventListener("message", onMessage);
 }

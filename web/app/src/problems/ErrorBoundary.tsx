@@ -6,7 +6,7 @@ interface Props {
   children: ReactNode;
 }
 
-/** What a person sees when the page itself fails: a sentence and a method on, never an empty window. React logs reason. */
+/** Shows a message and a reload button when rendering fails. React logs the error. */
 export class ErrorBoundary extends Component<Props, { failed: boolean }> {
   override state = { failed: false };
 

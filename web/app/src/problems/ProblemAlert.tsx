@@ -8,15 +8,15 @@ import { problemTexts, saveErrorTexts, strings } from "../strings.js";
 interface Actions {
   onClose?: () => void;
   onRetry?: (() => void) | undefined;
-  /** It is being tried again. */
+  /** Whether the retry is running. */
   retrying?: boolean;
-  /** What a field of the request is called on the page. */
+  /** Returns the label of a request field on the page. */
   label?: (field: FieldError) => string | undefined;
 }
 
 type Props = Actions & ({ error: unknown } | { slug: Slug; detail?: string });
 
-/** Says what went wrong and what to do next. */
+/** Explains a problem and the next step. */
 export function ProblemAlert(props: Props) {
   const problem =
     "slug" in props
@@ -25,9 +25,9 @@ export function ProblemAlert(props: Props) {
   const { onClose, onRetry, retrying, label } = props;
   const reason = problem instanceof SaveError ? problem.reason : undefined;
   const text = reason ? saveErrorTexts[reason] : problemTexts[problem.slug];
-  // what only a program could use is not for people
-  const isOurs = problem.status === 0 && !("slug" in props);
-  const detail = problem.detail && problem.errors.length === 0 && !isOurs ? problem.detail : undefined;
+  // details of client-side errors are technical
+  const isClientSide = problem.status === 0 && !("slug" in props);
+  const detail = problem.detail && problem.errors.length === 0 && !isClientSide ? problem.detail : undefined;
   return (
     <Alert
       role="alert"
@@ -42,7 +42,7 @@ export function ProblemAlert(props: Props) {
       onClose={onClose}
       closeButtonLabel={strings.dismiss}
     >
-      {detail && <Text size="sm">{sentence(detail)}</Text>}
+      {detail && <Text size="sm">{toSentence(detail)}</Text>}
       {problem.errors.length > 0 && (
         <List size="sm" mb={4}>
           {problem.errors.map((field) => (
@@ -57,10 +57,10 @@ export function ProblemAlert(props: Props) {
         </Text>
       )}
       {reason === "outdated" ? (
-        <Again label={strings.reload} onClick={() => window.location.reload()} />
+        <RetryButton label={strings.reload} onClick={() => window.location.reload()} />
       ) : (
         onRetry && (
-          <Again
+          <RetryButton
             label={reason ? strings.exports.saveAgain : strings.retry}
             onClick={onRetry}
             loading={retrying}
@@ -71,7 +71,7 @@ export function ProblemAlert(props: Props) {
   );
 }
 
-function Again({ label, onClick, loading }: { label: string; onClick: () => void; loading?: boolean }) {
+function RetryButton({ label, onClick, loading }: { label: string; onClick: () => void; loading?: boolean }) {
   return (
     <Group mt="xs">
       <Button size="xs" variant="outline" color="red" onClick={onClick} loading={loading}>
@@ -83,10 +83,10 @@ function Again({ label, onClick, loading }: { label: string; onClick: () => void
 
 function fieldText(field: FieldError, label: string | undefined): string {
   const path = label ?? pointerParts(field.pointer).join(" › ");
-  return path ? `${path}: ${field.detail}` : sentence(field.detail);
+  return path ? `${path}: ${field.detail}` : toSentence(field.detail);
 }
 
-function sentence(text: string): string {
+function toSentence(text: string): string {
   const trimmed = text.trim();
   const start = trimmed.charAt(0).toLocaleUpperCase() + trimmed.slice(1);
   return /[.!?…]$/.test(start) ? start : `${start}.`;

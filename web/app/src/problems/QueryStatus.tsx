@@ -14,25 +14,30 @@ interface ObservedQuery {
 }
 
 /**
- * In place of an answer: that it is on its method, or reason there is none. The latter stays while it is asked for again, so that
- * nothing moves under a finger. And nobody is told twice: where an answer is in sight, the connection state says that no
- * mergeExport one can be had while nothing comes.
+ * Shows a skeleton while a query is loading, or its error. The error stays visible during a retry, so that the layout
+ * does not jump. An error of a refetch is hidden while the connection is down, because the connection badge already
+ * reports it.
  */
 export function QueryStatus({ query, height }: { query: ObservedQuery; height: number }) {
   const { connection } = useLive();
-  const last = useRef<Error>(null);
-  const told = useRef<Error>(null);
-  const answered = query.data !== undefined;
-  if (query.error || answered) {
-    last.current = query.error;
+  const lastError = useRef<Error>(null);
+  const hiddenError = useRef<Error>(null);
+  const hasData = query.data !== undefined;
+  if (query.error || hasData) {
+    lastError.current = query.error;
   }
-  const away = connection.name !== "live" && connection.name !== "limited";
-  if (away && answered && last.current && isTransient(last.current)) {
-    told.current = last.current; // nor is it told when the connection is back: it is being asked again by then
+  const disconnected = connection.name !== "live" && connection.name !== "limited";
+  if (disconnected && hasData && lastError.current && isTransient(lastError.current)) {
+    // stays hidden when the connection returns, because the query is fetched again
+    hiddenError.current = lastError.current;
   }
-  if (last.current && last.current !== told.current) {
+  if (lastError.current && lastError.current !== hiddenError.current) {
     return (
-      <ProblemAlert error={last.current} onRetry={() => void query.refetch()} retrying={query.isFetching} />
+      <ProblemAlert
+        error={lastError.current}
+        onRetry={() => void query.refetch()}
+        retrying={query.isFetching}
+      />
     );
   }
   return (

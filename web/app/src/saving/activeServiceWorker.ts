@@ -1,7 +1,11 @@
-/** How long to wait for the service worker, in milliseconds. */
-const READY_MS = 10_000;
+/** Maximum wait for the service worker, in milliseconds. */
+const READY_TIMEOUT_MS = 10_000;
 
-/** The registration of the service worker once it is active. @throws Error when it does not start. */
+/**
+ * Returns the registration of the active service worker.
+ *
+ * @throws Error when the service worker does not start.
+ */
 export async function activeRegistration(): Promise<ServiceWorkerRegistration> {
   const registration = await navigator.serviceWorker.register("/saving-worker.js", { scope: "/saving/" });
   const worker = registration.active ?? registration.waiting ?? registration.installing;
@@ -10,7 +14,10 @@ export async function activeRegistration(): Promise<ServiceWorkerRegistration> {
   }
   if (worker.state !== "activated") {
     await new Promise<void>((resolve, reject) => {
-      const timer = setTimeout(() => reject(new Error("the service worker does not start")), READY_MS);
+      const timer = setTimeout(
+        () => reject(new Error("the service worker does not start")),
+        READY_TIMEOUT_MS,
+      );
       worker.addEventListener("statechange", () => {
         if (worker.state === "activated") {
           clearTimeout(timer);
@@ -22,7 +29,11 @@ export async function activeRegistration(): Promise<ServiceWorkerRegistration> {
   return registration;
 }
 
-/** The active service worker. @throws Error when it does not start. */
+/**
+ * Returns the active service worker.
+ *
+ * @throws Error when the service worker does not start.
+ */
 export async function activeServiceWorker(): Promise<ServiceWorker> {
   const { active } = await activeRegistration();
   if (!active) {

@@ -1,25 +1,25 @@
 import type { BrowserSupport } from "./saveMethod.js";
 
-/** Asks the browser what it can. */
+/** Detects the storage features of the browser. */
 export async function detectBrowserSupport(scope: Window & typeof globalThis): Promise<BrowserSupport> {
   const { storage } = scope.navigator;
-  // both only where the page came over TLS or from this machine
+  // both exist only in a secure context (TLS or localhost)
   const privateFiles =
     scope.isSecureContext && typeof storage?.getDirectory === "function" && "locks" in scope.navigator;
-  let room: number | undefined;
+  let freeSpace: number | undefined;
   if (privateFiles) {
     const estimate = await storage.estimate().catch(() => undefined);
-    room = estimate?.quota === undefined ? undefined : estimate.quota - (estimate.usage ?? 0);
+    freeSpace = estimate?.quota === undefined ? undefined : estimate.quota - (estimate.usage ?? 0);
   }
   return {
-    picker: canChooseFile(scope),
+    filePicker: canChooseFile(scope),
     privateFiles,
     serviceWorker: scope.isSecureContext && "serviceWorker" in scope.navigator,
-    room,
+    freeSpace,
   };
 }
 
-/** Whether this browser lets a person choose a file to be written to. */
+/** Returns whether the browser can write to a file that the user chooses. */
 export function canChooseFile(scope: Window & typeof globalThis): boolean {
   return scope.isSecureContext && "showSaveFilePicker" in scope;
 }

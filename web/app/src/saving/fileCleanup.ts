@@ -2,36 +2,36 @@ import type { Journal } from "./journal.js";
 import { privateFiles, removePrivateFile } from "./privateFiles.js";
 import { retryWhileLocked } from "./retryWhileLocked.js";
 
-/** How often a file that is still held is tried to be removed: for about 15 s, as other tabs may be slow to let go. */
-const REMOVE_TRIES = 100;
+/** Maximum number of attempts to remove a locked file, about 15 s: other tabs may be slow to release it. */
+const MAX_REMOVE_ATTEMPTS = 100;
 
-/** The notes about files, as far as they are needed here. */
-type Notes = Pick<Journal, "all" | "remove">;
+/** The part of the journal that the cleanup needs. */
+type CleanupJournal = Pick<Journal, "all" | "remove">;
 
 /**
- * Removes the files of a person, all at the same time, and the notes about them. The notes go first: what is left when
- * the page goes before its time is a file that nobody knows, for {@link removeOrphanFiles}.
+ * Removes all private files of a user and their journal entries. The entries are removed first: when the page closes
+ * meanwhile, {@link removeOrphanFiles} removes the files at the next start.
  *
- * @throws DOMException when a file could not be removed; it waits for `removeOrphanFiles` too.
+ * @throws DOMException when a file can't be removed; it stays as an orphan.
  */
-export async function removeFilesOf(notes: Notes, owner: string): Promise<void> {
-  const own = (await notes.all()).filter((entry) => entry.owner === owner);
+export async function removeFilesOf(journal: CleanupJournal, owner: string): Promise<void> {
+  const entries = (await journal.all()).filter((entry) => entry.owner === owner);
   await Promise.all(
-    own.map(async ({ exportId }) => {
-      await notes.remove(exportId);
-      await retryWhileLocked(() => removePrivateFile(exportId), REMOVE_TRIES);
+    entries.map(async ({ exportId }) => {
+      await journal.remove(exportId);
+      await retryWhileLocked(() => removePrivateFile(exportId), MAX_REMOVE_ATTEMPTS);
     }),
   );
 }
 
-/** Removes the files that no note is about. */
-export async function removeOrphanFiles(notes: Notes): Promise<void> {
-  // a note comes before its file: what another tab begins just now is either not listed, or known
+/** Removes private files without a journal entry. */
+export async function removeOrphanFiles(journal: CleanupJournal): Promise<void> {
+  // entries are written before files, so a file that another tab is creating is either not listed or has an entry
   const files = await privateFiles();
-  const known = new Set((await notes.all()).map((entry) => entry.exportId));
+  const known = new Set((await journal.all()).map((entry) => entry.exportId));
   for (const name of files) {
     if (!known.has(name)) {
-      await removePrivateFile(name).catch(() => undefined); // still open somewhere: the next start removes it
+      await removePrivateFile(name).catch(() => undefined); // still open in another tab: the next start removes it
     }
   }
 }

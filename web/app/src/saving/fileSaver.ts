@@ -10,43 +10,46 @@ import { deserializeError, serializeError } from "./serializedError.js";
 import { type ServiceWorkerDownload, startServiceWorkerDownload } from "./serviceWorkerDownload.js";
 import type { FromWorker, SaveTask, ToWorker } from "./workerMessages.js";
 
-/** How far this page is with one file. */
+/** State of saving one file. */
 export type SaveState =
   | { phase: "receiving"; method: SaveMethod; received: number; state: TransferState }
   | { phase: "saved"; method: SaveMethod }
-  /** Begun by an earlier visit, and waiting for the person to allow the file to be written again. */
+  /** Begun by an earlier page load; the user must allow the page to write the file again. */
   | { phase: "paused" }
   | { phase: "failed"; error: SluiceError };
 
-/** Where a file is to go. */
+/** Where a file is saved. */
 export type SaveLocation =
   | { kind: "downloads"; size?: number | undefined }
   | { kind: "file"; handle: FileSystemFileHandle };
 
-/** Whole files of at most this many bytes together are kept for saving again without another download. */
-const KEEP_BYTES = 1024 * 1024 * 1024;
+/** Maximum total size of complete private files that are kept for saving again, in bytes. */
+const MAX_KEPT_BYTES = 1024 * 1024 * 1024;
 
-/** For how long at most, milliseconds. */
-const KEEP_MS = 24 * 3600 * 1000;
+/** Maximum age of a kept file, in milliseconds. */
+const MAX_KEPT_MS = 24 * 3600 * 1000;
 
-/** How long the server may take to show that it is there, in milliseconds. */
-const PROBE_MS = 10_000;
+/** Timeout of the request that checks whether the server is reachable, in milliseconds. */
+const PROBE_TIMEOUT_MS = 10_000;
 
-/** How long an object URL outlives its click, in milliseconds; the browser has begun to copy long before. */
-const URL_LIFE_MS = 60_000;
+/** Lifetime of an object URL after its click, in milliseconds. The browser has started to copy long before. */
+const URL_LIFETIME_MS = 60_000;
 
-/** What a {@link FileSaver} works with. */
+/** Dependencies of a {@link FileSaver}. */
 export interface SaverOptions {
   client: SluiceClient;
-  /** The bearer token, for the worker's own session. */
+  /** Returns the bearer token for the worker's own session. */
   getToken: (ask: { refresh: boolean }) => Promise<string>;
-  /** Starts the worker, when there is something to do. */
+  /** Starts the worker; called for the first file. */
   startWorker: () => Worker;
-  /** Whose files they are; `undefined` while nobody knows, until {@link FileSaver.resume} tells. */
+  /** Owner of the saved files; `undefined` until {@link FileSaver.resume}. */
   owner: string | undefined;
 }
 
-/** Fetches files, checks them, and puts them where the person wants them. Remembers what is unfinished. */
+/**
+ * Downloads files in a worker, verifies them, and saves them at the chosen location. A journal keeps track of
+ * unfinished files.
+ */
 export class FileSaver {
   readonly #options: SaverOptions;
   readonly #journal = new Journal();
@@ -54,20 +57,20 @@ export class FileSaver {
   readonly #listeners = new Set<() => void>();
   readonly #streams = new Map<string, ServiceWorkerDownload>();
   readonly #releases = new Map<string, () => void>();
-  /** What files are called until the server has told. */
+  /** File names until the server reports the final name. */
   readonly #names = new Map<string, string>();
   #worker: Worker | undefined;
   #workerReady = false;
-  #over = false;
+  #closed = false;
   #owner: string;
 
   constructor(options: SaverOptions) {
     this.#options = options;
-    // until it is known who they are, what is saved here is nobody's, and no later visit goes on with it
+    // until the owner is known, entries have a random owner, so that no later page load resumes them
     this.#owner = options.owner ?? `nobody ${Math.random()}`;
   }
 
-  /** For `useSyncExternalStore`. */
+  /** Adds a listener, for `useSyncExternalStore`. */
   subscribe = (listener: () => void): (() => void) => {
     this.#listeners.add(listener);
     return () => {
@@ -75,45 +78,48 @@ export class FileSaver {
     };
   };
 
-  /** Where the file of an export stands on this page. */
+  /** Returns the state of the file of an export on this page. */
   state(exportId: string): SaveState | undefined {
     return this.#states.get(exportId);
   }
 
-  /** Saves the file. What is here already is handed over at once, and what is on its method is left to it. */
-  async save(item: Pick<Export, "id" | "dataset" | "format" | "file">, place: SaveLocation): Promise<void> {
+  /** Saves the file of an export. A complete private file is saved at once; a running download is left alone. */
+  async save(
+    item: Pick<Export, "id" | "dataset" | "format" | "file">,
+    location: SaveLocation,
+  ): Promise<void> {
     const exportId = item.id;
-    if (this.#over || this.#states.get(exportId)?.phase === "receiving") {
+    if (this.#closed || this.#states.get(exportId)?.phase === "receiving") {
       return;
     }
     this.#names.set(exportId, item.file?.name ?? `${item.dataset}.${item.format}`);
     try {
-      if (place.kind === "file") {
-        await this.#begin(exportId, "file", place.handle);
+      if (location.kind === "file") {
+        await this.#start(exportId, "file", location.handle);
         return;
       }
-      const support = await this.#support();
-      if (support.privateFiles && (await this.#fromBefore(exportId))) {
+      const support = await this.#detectSupport();
+      if (support.privateFiles && (await this.#saveExisting(exportId))) {
         return;
       }
-      const method = downloadMethod(support, place.size);
+      const method = downloadMethod(support, location.size);
       if (method === "memory" && (item.file?.size ?? 0) > MEMORY_LIMIT) {
         throw new SluiceError({ slug: "too-large", title: "This browser can't save a file of this size" });
       }
-      await this.#begin(exportId, method);
+      await this.#start(exportId, method);
     } catch (cause) {
       this.#fail(exportId, SluiceError.from(cause, "sink"));
     }
   }
 
-  /** What this browser can; without a journal nobody could go on with a private file, nor find it again. */
-  async #support(): Promise<BrowserSupport> {
+  /** Detects the browser's features. Without a journal a private file could be neither resumed nor found again. */
+  async #detectSupport(): Promise<BrowserSupport> {
     const support = await detectBrowserSupport(window);
-    return { ...support, privateFiles: support.privateFiles && (await this.#journal.works()) };
+    return { ...support, privateFiles: support.privateFiles && (await this.#journal.isAvailable()) };
   }
 
-  /** Has the worker fetch the file from its beginning. */
-  async #begin(exportId: string, method: SaveMethod, handle?: FileSystemFileHandle): Promise<void> {
+  /** Starts to download the file from its beginning. */
+  async #start(exportId: string, method: SaveMethod, handle?: FileSystemFileHandle): Promise<void> {
     this.#set(exportId, { phase: "receiving", method, received: 0, state: "receiving" });
     const task: SaveTask = { exportId, method, resume: false, ...(handle ? { handle } : undefined) };
     if (method === "stream") {
@@ -122,15 +128,15 @@ export class FileSaver {
       task.port = stream.port;
       task.answers = stream.answers;
     }
-    if (method === "private" || (method === "file" && (await this.#journal.works()))) {
-      if (this.#over) {
-        return; // a note would userSession behind
+    if (method === "private" || (method === "file" && (await this.#journal.isAvailable()))) {
+      if (this.#closed) {
+        return; // an entry would stay behind
       }
       const chosen = handle ? { handle } : undefined;
-      await this.#journal.put({ exportId, owner: this.#owner, method, ...chosen, at: Date.now() });
+      await this.#journal.put({ exportId, owner: this.#owner, method, ...chosen, updatedAt: Date.now() });
     }
-    if (!(await this.#give(task))) {
-      this.#forgetState(exportId); // another tab is at it
+    if (!(await this.#assign(task))) {
+      this.#removeState(exportId); // another tab is saving the file
     }
   }
 
@@ -143,46 +149,46 @@ export class FileSaver {
     return item.file?.name ?? `${item.dataset}.${item.format}`;
   }
 
-  /** Goes on with what an earlier visit of this person left unfinished, and throws away what is old. */
+  /** Resumes the user's unfinished files of earlier page loads, and removes old ones. */
   async resume(owner: string): Promise<void> {
     this.#owner = owner;
-    const { privateFiles: able } = await this.#support();
-    if (!able) {
+    const { privateFiles: privateFilesSupported } = await this.#detectSupport();
+    if (!privateFilesSupported) {
       return;
     }
     const entries = await this.#journal.all();
     for (const entry of entries) {
-      if (Date.now() - entry.at > KEEP_MS) {
+      if (Date.now() - entry.updatedAt > MAX_KEPT_MS) {
         await this.#discard(entry.exportId);
       } else if (entry.owner !== owner) {
-        // theirs alone
-      } else if (entry.whole) {
+        // belongs to another user
+      } else if (entry.completed) {
         this.#set(entry.exportId, { phase: "saved", method: entry.method });
       } else if (this.#states.get(entry.exportId)?.phase !== "receiving") {
-        await this.#goOn(entry.exportId, false);
+        await this.#resumeEntry(entry.exportId, false);
       }
     }
     await removeOrphanFiles(this.#journal);
   }
 
-  /** Goes on with a paused file; the click that calls it lets the browser ask the person. */
+  /** Resumes a paused file; must be called from a click, so that the browser can ask for permission. */
   continue(exportId: string): Promise<void> {
-    return this.#goOn(exportId, true);
+    return this.#resumeEntry(exportId, true);
   }
 
-  /** Stops a download; what has come is thrown away. */
+  /** Stops a download and discards the received bytes. */
   stop(exportId: string): void {
     this.#post({ type: "stop", exportId });
   }
 
-  /** Tries again at once instead of waiting, such as when the network is back. */
+  /** Retries at once instead of waiting, for example when the network is back. */
   retryNow(): void {
     this.#post({ type: "retry" });
   }
 
-  /** The page goes, and nothing is begun any more: what is unfinished stays for the next visit. */
+  /** Stops everything. Unfinished files stay for the next page load. */
   close(): void {
-    this.#over = true;
+    this.#closed = true;
     this.#endWorker();
   }
 
@@ -194,27 +200,27 @@ export class FileSaver {
     }
     this.#releases.clear();
     for (const stream of this.#streams.values()) {
-      stream.over();
+      stream.end();
     }
     this.#streams.clear();
   }
 
-  /** The person signs out: nothing of theirs stays. */
-  async forget(): Promise<void> {
+  /** Removes everything of the user at sign-out. */
+  async removeAll(): Promise<void> {
     const owner = this.#owner;
     this.close();
-    if (!(await this.#journal.works())) {
-      return; // then nothing was kept
+    if (!(await this.#journal.isAvailable())) {
+      return; // without a journal no file was kept
     }
     await removeFilesOf(this.#journal, owner);
   }
 
-  async #goOn(exportId: string, mayAsk: boolean): Promise<void> {
+  async #resumeEntry(exportId: string, mayAsk: boolean): Promise<void> {
     const entry = (await this.#journal.all()).find((one) => one.exportId === exportId);
     if (!entry || entry.owner !== this.#owner) {
       return;
     }
-    if (entry.handle && !(await mayWrite(entry.handle, mayAsk))) {
+    if (entry.handle && !(await hasWritePermission(entry.handle, mayAsk))) {
       this.#set(exportId, { phase: "paused" });
       return;
     }
@@ -226,18 +232,18 @@ export class FileSaver {
       attempt: entry.attempt,
     };
     this.#set(exportId, { phase: "receiving", method: entry.method, received: 0, state: "receiving" });
-    if (!(await this.#give(task))) {
-      this.#forgetState(exportId);
+    if (!(await this.#assign(task))) {
+      this.#removeState(exportId);
     }
   }
 
-  /** Gives an task to the worker, unless another tab is at the same file. One tab alone writes to it. */
-  async #give(task: SaveTask): Promise<boolean> {
+  /** Gives a task to the worker, unless another tab is saving the same file: only one tab may write to it. */
+  async #assign(task: SaveTask): Promise<boolean> {
     if ((task.method === "file" || task.method === "private") && !(await this.#lock(task.exportId))) {
       return false;
     }
-    if (this.#over) {
-      this.#unlock(task.exportId); // it came after all others were released
+    if (this.#closed) {
+      this.#unlock(task.exportId); // acquired after `close` released the locks
       return false;
     }
     this.#post({ type: "save", task }, task.port ? [task.port] : []);
@@ -267,33 +273,33 @@ export class FileSaver {
       this.#worker = this.#options.startWorker();
       this.#workerReady = false;
       this.#worker.onmessage = ({ data }: MessageEvent<FromWorker>) => {
-        // what is left undone is a note for a later visit, which begins anew then
-        this.#hear(data).catch(reportError);
+        // after an error the journal entry stays, and a later page load starts again
+        this.#handleMessage(data).catch(reportError);
       };
-      this.#worker.onerror = () => void this.#workerDied();
+      this.#worker.onerror = () => void this.#handleWorkerError();
     }
     this.#worker.postMessage(message, transfer);
   }
 
-  async #hear(message: FromWorker): Promise<void> {
+  async #handleMessage(message: FromWorker): Promise<void> {
     switch (message.type) {
       case "ready":
         this.#workerReady = true;
         break;
       case "token-request":
-        await this.#answer(message.requestId, message.refresh);
+        await this.#sendToken(message.requestId, message.refresh);
         break;
       case "received":
       case "state": {
         const current = this.#states.get(message.exportId);
         if (current?.phase === "receiving") {
-          const { type, exportId, ...news } = message;
-          this.#set(exportId, { ...current, ...news });
+          const { type, exportId, ...changes } = message;
+          this.#set(exportId, { ...current, ...changes });
         }
         break;
       }
       case "attempt":
-        await this.#note(message.exportId, { attempt: message.attempt });
+        await this.#updateEntry(message.exportId, { attempt: message.attempt });
         break;
       case "saved":
         await this.#saved(message);
@@ -304,7 +310,7 @@ export class FileSaver {
     }
   }
 
-  async #answer(requestId: number, refresh: boolean): Promise<void> {
+  async #sendToken(requestId: number, refresh: boolean): Promise<void> {
     try {
       this.#post({ type: "token", requestId, token: await this.#options.getToken({ refresh }) });
     } catch (cause) {
@@ -316,102 +322,108 @@ export class FileSaver {
     const current = this.#states.get(exportId);
     const method = current?.phase === "receiving" ? current.method : "memory";
     if (blob) {
-      handOver(file.name, new File([blob], file.name, { type: file.media_type }));
+      saveToDownloads(file.name, new File([blob], file.name, { type: file.media_type }));
     }
-    this.#streams.get(exportId)?.over();
+    this.#streams.get(exportId)?.end();
     this.#streams.delete(exportId);
     try {
       if (method === "private") {
-        const whole = { name: file.name, type: file.media_type, size: file.size };
-        await this.#note(exportId, { whole });
+        const completed = { name: file.name, type: file.media_type, size: file.size };
+        await this.#updateEntry(exportId, { completed });
       } else {
-        await this.#journal.remove(exportId).catch(() => undefined); // there is none for every way
+        await this.#journal.remove(exportId).catch(() => undefined); // not every method has an entry
       }
     } finally {
-      // last: whoever presses "save again" finds what the note says, and nobody at it
+      // last, so that "Save again" finds the journal entry and a free lock
       this.#unlock(exportId);
       this.#set(exportId, { phase: "saved", method });
     }
     if (method === "private") {
-      await this.#keepWithin();
+      await this.#evictOldFiles();
     }
   }
 
-  /** Hands over what is whole, and goes on with what is not. False when nothing is here. */
-  async #fromBefore(exportId: string): Promise<boolean> {
+  /** Saves a complete private file, or resumes an incomplete one. Returns false when there is none. */
+  async #saveExisting(exportId: string): Promise<boolean> {
     const entry = (await this.#journal.all()).find((one) => one.exportId === exportId);
     if (entry?.owner !== this.#owner || entry.method !== "private") {
       return false;
     }
-    if (!entry.whole) {
-      await this.#goOn(exportId, false);
+    if (!entry.completed) {
+      await this.#resumeEntry(exportId, false);
       return true;
     }
     try {
       const file = await (await privateFile(exportId, false)).getFile();
-      if (file.size !== entry.whole.size) {
+      if (file.size !== entry.completed.size) {
         return false;
       }
-      handOver(entry.whole.name, new File([file], entry.whole.name, { type: entry.whole.type }));
+      saveToDownloads(
+        entry.completed.name,
+        new File([file], entry.completed.name, { type: entry.completed.type }),
+      );
       this.#set(exportId, { phase: "saved", method: "private" });
       return true;
     } catch {
-      return false; // browsers may throw private files away: it is fetched again
+      return false; // browsers may evict private files: it is downloaded again
     }
   }
 
-  async #note(
+  async #updateEntry(
     exportId: string,
-    news: { attempt?: number; whole?: { name: string; type: string; size: number } },
+    changes: { attempt?: number; completed?: { name: string; type: string; size: number } },
   ) {
     const entry = (await this.#journal.all()).find((one) => one.exportId === exportId);
-    if (entry && !this.#over) {
-      await this.#journal.put({ ...entry, ...news, at: Date.now() });
+    if (entry && !this.#closed) {
+      await this.#journal.put({ ...entry, ...changes, updatedAt: Date.now() });
     }
   }
 
-  /** The oldest whole files go when all together are too large. */
-  async #keepWithin(): Promise<void> {
-    const whole = (await this.#journal.all()).filter((entry) => entry.whole).sort((a, b) => b.at - a.at);
+  /** Removes the oldest complete files when their total size exceeds {@link MAX_KEPT_BYTES}. */
+  async #evictOldFiles(): Promise<void> {
+    const completed = (await this.#journal.all())
+      .filter((entry) => entry.completed)
+      .sort((a, b) => b.updatedAt - a.updatedAt);
     let total = 0;
-    for (const [index, entry] of whole.entries()) {
-      total += entry.whole?.size ?? 0;
-      if (total > KEEP_BYTES && index > 0) {
+    for (const [index, entry] of completed.entries()) {
+      total += entry.completed?.size ?? 0;
+      if (total > MAX_KEPT_BYTES && index > 0) {
         await this.#discard(entry.exportId);
       }
     }
   }
 
   async #discard(exportId: string): Promise<void> {
-    await removePrivateFile(exportId).catch(() => undefined); // still open somewhere: the next visit removes it
+    // a file that is still open in another tab is removed at the next page load
+    await removePrivateFile(exportId).catch(() => undefined);
     await this.#journal.remove(exportId);
   }
 
   #fail(exportId: string, error: SluiceError): void {
-    this.#streams.get(exportId)?.over();
+    this.#streams.get(exportId)?.end();
     this.#streams.delete(exportId);
     this.#unlock(exportId);
     const current = this.#states.get(exportId);
     if (error.slug === "no-room" && current?.phase === "receiving" && current.method === "private") {
-      void this.#elsewhere(exportId, error);
+      void this.#saveThroughServiceWorker(exportId, error);
       return;
     }
     if (isUnrecoverable(error.slug)) {
-      void this.#discard(exportId).catch(() => undefined); // nothing was there, then
+      void this.#discard(exportId).catch(() => undefined); // there is no file
     }
     if (isShownByExport(error.slug)) {
-      this.#forgetState(exportId);
+      this.#removeState(exportId);
       return;
     }
     this.#set(exportId, { phase: "failed", error });
   }
 
-  /** Private files have no room for it: a download of the browser takes it from its beginning, where there can be one. */
-  async #elsewhere(exportId: string, full: SluiceError): Promise<void> {
+  /** Private files have no space left: downloads the file through the service worker instead, if there is one. */
+  async #saveThroughServiceWorker(exportId: string, full: SluiceError): Promise<void> {
     try {
       await this.#discard(exportId);
-      if ((await this.#support()).serviceWorker) {
-        await this.#begin(exportId, "stream");
+      if ((await this.#detectSupport()).serviceWorker) {
+        await this.#start(exportId, "stream");
       } else {
         this.#set(exportId, { phase: "failed", error: full });
       }
@@ -420,10 +432,10 @@ export class FileSaver {
     }
   }
 
-  async #workerDied(): Promise<void> {
+  async #handleWorkerError(): Promise<void> {
     const error = this.#workerReady
       ? new SluiceError({ slug: "sink", title: "The download stopped working" })
-      : await whyNotLoaded();
+      : await workerLoadError();
     this.#endWorker();
     for (const [exportId, state] of [...this.#states]) {
       if (state.phase === "receiving") {
@@ -432,27 +444,27 @@ export class FileSaver {
     }
   }
 
-  #forgetState(exportId: string): void {
+  #removeState(exportId: string): void {
     this.#states.delete(exportId);
-    this.#tell();
+    this.#notify();
   }
 
   #set(exportId: string, state: SaveState): void {
     this.#states.set(exportId, state);
-    this.#tell();
+    this.#notify();
   }
 
-  #tell(): void {
+  #notify(): void {
     for (const listener of this.#listeners) {
       listener();
     }
   }
 }
 
-/** SaveErrorReason the worker's script did not come: the server has a mergeExport one, or can't be reached. */
-async function whyNotLoaded(): Promise<SluiceError> {
+/** Returns why the worker's script failed to load: the server has a newer version, or is unreachable. */
+async function workerLoadError(): Promise<SluiceError> {
   try {
-    await fetch("/", { method: "HEAD", cache: "no-store", signal: AbortSignal.timeout(PROBE_MS) });
+    await fetch("/", { method: "HEAD", cache: "no-store", signal: AbortSignal.timeout(PROBE_TIMEOUT_MS) });
     return new SaveError("outdated");
   } catch (cause) {
     return SluiceError.from(cause);
@@ -464,7 +476,10 @@ interface Permitted {
   requestPermission?(descriptor: { mode: "readwrite" }): Promise<PermissionState>;
 }
 
-async function mayWrite(handle: FileSystemFileHandle & Permitted, mayAsk: boolean): Promise<boolean> {
+async function hasWritePermission(
+  handle: FileSystemFileHandle & Permitted,
+  mayAsk: boolean,
+): Promise<boolean> {
   const ask = { mode: "readwrite" } as const;
   const state = (await handle.queryPermission?.(ask)) ?? "granted";
   if (state === "granted" || !mayAsk) {
@@ -473,8 +488,8 @@ async function mayWrite(handle: FileSystemFileHandle & Permitted, mayAsk: boolea
   return (await handle.requestPermission?.(ask)) === "granted";
 }
 
-/** Puts a file into the browser's downloads. */
-function handOver(name: string, file: File): void {
+/** Saves a file to the browser's downloads. */
+function saveToDownloads(name: string, file: File): void {
   const url = URL.createObjectURL(file);
   const link = document.createElement("a");
   link.href = url;
@@ -482,5 +497,5 @@ function handOver(name: string, file: File): void {
   document.body.append(link);
   link.click();
   link.remove();
-  setTimeout(() => URL.revokeObjectURL(url), URL_LIFE_MS);
+  setTimeout(() => URL.revokeObjectURL(url), URL_LIFETIME_MS);
 }

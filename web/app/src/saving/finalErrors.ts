@@ -1,7 +1,7 @@
-/** Ends that the export's own row tells: what befell the download itself is nothing more. */
+/** Problems that the export's row already reports. */
 const SHOWN_BY_EXPORT: readonly string[] = ["canceled", "export-failed", "aborted"];
 
-/** After these an unfinished file is of no use any more. */
+/** Problems after which an unfinished file is useless. */
 const UNRECOVERABLE: readonly string[] = [
   ...SHOWN_BY_EXPORT,
   "expired",
@@ -10,12 +10,12 @@ const UNRECOVERABLE: readonly string[] = [
   "digest-mismatch",
 ];
 
-/** Whether the export's own row says what has happened. */
+/** Returns whether the export's row already reports the problem. */
 export function isShownByExport(slug: string): boolean {
   return SHOWN_BY_EXPORT.includes(slug);
 }
 
-/** Whether nobody will ever go on with what has come so far. */
+/** Returns whether no later download can resume the received bytes. */
 export function isUnrecoverable(slug: string): boolean {
   return UNRECOVERABLE.includes(slug);
 }

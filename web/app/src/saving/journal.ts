@@ -1,28 +1,28 @@
-/** What is known of one file that this browser has or was getting, also after a reload or a crash. */
+/** Journal entry of a file that this browser has saved or is saving. It survives a reload and a crash. */
 export interface Entry {
   exportId: string;
-  /** Whose it is: nobody else who signs in here may see or go on with it. */
+  /** Key of the user; no other user of this browser may see or resume the file. */
   owner: string;
   method: "file" | "private";
-  /** The chosen file of the method `file`. */
+  /** The chosen file, for method `file`. */
   handle?: FileSystemFileHandle;
-  /** The try that made the bytes that are there. */
+  /** The export attempt that wrote the received bytes. */
   attempt?: number;
-  /** Set when it is whole: what it is called and what it holds. */
-  whole?: { name: string; type: string; size: number };
-  /** When it was last touched, milliseconds since 1970. */
-  at: number;
+  /** Set when the file is complete: its final name, media type and size in bytes. */
+  completed?: { name: string; type: string; size: number };
+  /** Time of the last change, milliseconds since 1970. */
+  updatedAt: number;
 }
 
 const DATABASE = "sluice";
 const STORE = "saves";
 
-/** Keeps {@link Entry entries} in IndexedDB. They hold no token. */
+/** Keeps {@link JournalEntry journal entries} in IndexedDB. They contain no token. */
 export class Journal {
   #opened: Promise<IDBDatabase> | undefined;
 
-  /** Whether this browser lets it be kept at all; some do not, in private windows. */
-  async works(): Promise<boolean> {
+  /** Returns whether IndexedDB works; some browsers disable it in private windows. */
+  async isAvailable(): Promise<boolean> {
     try {
       await this.#run("readonly", (store) => store.count());
       return true;
@@ -43,15 +43,15 @@ export class Journal {
     await this.#run("readwrite", (store) => store.delete(exportId));
   }
 
-  async #run<T>(mode: IDBTransactionMode, ask: (store: IDBObjectStore) => IDBRequest): Promise<T> {
+  async #run<T>(mode: IDBTransactionMode, operation: (store: IDBObjectStore) => IDBRequest): Promise<T> {
     this.#opened ??= open().catch((cause: unknown) => {
-      this.#opened = undefined; // the next one asks again
+      this.#opened = undefined; // the next call opens the database again
       throw cause;
     });
     const database = await this.#opened;
     return new Promise<T>((resolve, reject) => {
       const transaction = database.transaction(STORE, mode);
-      const request = ask(transaction.objectStore(STORE));
+      const request = operation(transaction.objectStore(STORE));
       transaction.oncomplete = () => resolve(request.result as T);
       transaction.onabort = () => reject(transaction.error);
     });

@@ -1,13 +1,17 @@
-/** The folder of this page's private files. */
+/** Folder of this page's private files in the origin private file system (OPFS). */
 const FOLDER = "saves";
 
-/** A private file of one export. @throws DOMException `NotFoundError` when there is none and none is to be made. */
+/**
+ * Returns the private file of an export.
+ *
+ * @throws DOMException `NotFoundError` when it does not exist and `create` is false.
+ */
 export async function privateFile(exportId: string, create: boolean): Promise<FileSystemFileHandle> {
   const folder = await (await navigator.storage.getDirectory()).getDirectoryHandle(FOLDER, { create: true });
   return folder.getFileHandle(exportId, { create });
 }
 
-/** Deletes it, if it is there. */
+/** Deletes the private file of an export, if it exists. */
 export async function removePrivateFile(exportId: string): Promise<void> {
   try {
     const folder = await (await navigator.storage.getDirectory()).getDirectoryHandle(FOLDER, {
@@ -21,7 +25,7 @@ export async function removePrivateFile(exportId: string): Promise<void> {
   }
 }
 
-/** The exports that have one. */
+/** Lists the ids of the exports with a private file. */
 export async function privateFiles(): Promise<string[]> {
   const folder = await (await navigator.storage.getDirectory()).getDirectoryHandle(FOLDER, { create: true });
   const names: string[] = [];

@@ -1,23 +1,23 @@
-/** How long to wait before a file that is still held is tried again, in milliseconds. */
-const PAUSE_MS = 150;
+/** Delay before the next attempt, in milliseconds. */
+const RETRY_DELAY_MS = 150;
 
-/** What browsers say of a private file that a worker, maybe one of another tab, has open. */
-const HELD: readonly string[] = ["NoModificationAllowedError", "InvalidStateError"];
+/** Errors of a private file that a worker of this or another tab has open. */
+const LOCKED_ERRORS: readonly string[] = ["NoModificationAllowedError", "InvalidStateError"];
 
 /**
- * Does something with a private file, and tries again while the file is still held: what holds it goes soon when its page
- * was just left. Any other failure is final.
+ * Runs an operation on a private file, and retries while the file is locked: the worker of a closed page releases it
+ * soon. Any other error is final.
  */
-export async function retryWhileLocked<T>(work: () => Promise<T>, tries: number): Promise<T> {
-  for (let tried = 1; ; tried += 1) {
+export async function retryWhileLocked<T>(operation: () => Promise<T>, maxAttempts: number): Promise<T> {
+  for (let attempt = 1; ; attempt += 1) {
     try {
-      return await work();
+      return await operation();
     } catch (cause) {
-      const held = cause instanceof DOMException && HELD.includes(cause.name);
-      if (!held || tried >= tries) {
+      const locked = cause instanceof DOMException && LOCKED_ERRORS.includes(cause.name);
+      if (!locked || attempt >= maxAttempts) {
         throw cause;
       }
-      await new Promise((resolve) => setTimeout(resolve, PAUSE_MS));
+      await new Promise((resolve) => setTimeout(resolve, RETRY_DELAY_MS));
     }
   }
 }

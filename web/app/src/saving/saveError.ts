@@ -1,15 +1,15 @@
 import { SluiceError } from "@sluice/client";
 
-/** What can go wrong with saving on this page's side alone, where the SDK has no word for it. */
+/** Reasons of a failed save that the SDK has no slug for. */
 export type SaveErrorReason =
-  /** The page is of an older version than the server: a part of it is gone. */
+  /** The page is older than the server, which no longer has the worker's script. */
   | "outdated"
-  /** The server made the file anew, and what a download of the browser has can't be taken back. */
+  /** The server wrote the file again, and the browser's download can't be restarted. */
   | "file-replaced"
-  /** The browser has ended the service worker that its download came from. */
+  /** The browser stopped the service worker during its download. */
   | "stream-lost";
 
-/** An error with a sentence of its own. To everything else it is a place for bytes that fails. */
+/** An error with its own text on the page. Other code treats it as a `sink` error. */
 export class SaveError extends SluiceError {
   readonly reason: SaveErrorReason;
 

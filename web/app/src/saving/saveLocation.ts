@@ -1,16 +1,16 @@
 import type { SaveLocation } from "./fileSaver.js";
 
-/** Where files go: to the browser's downloads without a word, or to a file that is chosen each time. */
+/** Save location: the browser's downloads, or a file that the user chooses each time. */
 export type SaveLocationKind = "downloads" | "file";
 
 const KEY = "sluice.save-location";
 
-/** What the person chose last. */
+/** Returns the user's last choice. */
 export function loadSaveLocation(): SaveLocationKind {
   return localStorage.getItem(KEY) === "file" ? "file" : "downloads";
 }
 
-/** Remembers it for this browser. */
+/** Stores the choice in this browser. */
 export function storeSaveLocation(kind: SaveLocationKind): void {
   localStorage.setItem(KEY, kind);
 }
@@ -20,9 +20,9 @@ interface Picker {
 }
 
 /**
- * Asks for a file, within the click that wants one. `undefined` when the person thinks better of it.
+ * Opens the browser's file dialog; must be called from a click. Returns `undefined` when the user closes the dialog.
  *
- * @throws DOMException when the browser forbids it.
+ * @throws DOMException when the browser forbids the dialog.
  */
 export async function chooseFile(suggestedName: string): Promise<SaveLocation | undefined> {
   try {

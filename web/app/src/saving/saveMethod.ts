@@ -1,41 +1,41 @@
-/** How a file gets from the socket to a place that the person can open, best first. */
+/** How a file is saved, best method first. */
 export type SaveMethod =
-  /** Into a file that the person chose, at its offsets, while the export runs. */
+  /** Written to the chosen file while the export runs. */
   | "file"
-  /** Into the browser's private files, and from there to the downloads once it is whole and checked. */
+  /** Written to a private file, and copied to the downloads when it is complete and verified. */
   | "private"
-  /** Into a download of the browser as it comes, through a service worker. */
+  /** Streamed into a browser download by a service worker. */
   | "stream"
-  /** Into memory. */
+  /** Collected in memory, and saved at the end. */
   | "memory";
 
-/** What this browser can do, and how much room there is. */
+/** Storage features of the browser. */
 export interface BrowserSupport {
-  /** A file can be chosen to be written to. */
-  picker: boolean;
-  /** There are private files that a worker can write in place. */
+  /** The user can choose a file to write to. */
+  filePicker: boolean;
+  /** A worker can write private files in place (OPFS). */
   privateFiles: boolean;
-  /** There are service workers, and streams that can be answered with. */
+  /** A service worker can answer a download with a stream. */
   serviceWorker: boolean;
-  /** Room for private files, bytes; undefined when the browser does not tell. */
-  room: number | undefined;
+  /** Free space for private files in bytes; undefined when the browser does not report it. */
+  freeSpace: number | undefined;
 }
 
-/** The largest file that is gathered in memory, bytes. */
+/** Maximum size of a file that is collected in memory, in bytes. */
 export const MEMORY_LIMIT = 256 * 1024 * 1024;
 
-/** Part of the room that one file may take: the browser copies it once, and other files are there too. */
-const SHARE = 0.4;
+/** Fraction of the free space that one file may take: the browser copies it once, and other files need space too. */
+const MAX_SPACE_FRACTION = 0.4;
 
 /**
- * The method of a file that goes to the downloads. Private files come first: what they hold is still there after a reload
- * or a crash, and a file is only handed over when it is whole. A size that is not known yet is taken for a small one.
+ * Chooses the method for a file that goes to the downloads. Private files come first: they survive a reload or a crash,
+ * and only a complete file reaches the downloads. An unknown size counts as small.
  */
 export function downloadMethod(
   support: BrowserSupport,
   size: number | undefined,
 ): Exclude<SaveMethod, "file"> {
-  const fits = support.room === undefined || (size ?? 0) <= support.room * SHARE;
+  const fits = support.freeSpace === undefined || (size ?? 0) <= support.freeSpace * MAX_SPACE_FRACTION;
   if (support.privateFiles && fits) {
     return "private";
   }

@@ -1,7 +1,7 @@
 import { type FieldError, type Slug, SluiceError } from "@sluice/client";
 import { SaveError, type SaveErrorReason } from "./saveError.js";
 
-/** An error as it goes from a worker to the page, as classes do not. */
+/** An error as a plain object, for messages between worker and page. */
 export interface SerializedError {
   slug: Slug;
   title: string;
@@ -12,14 +12,14 @@ export interface SerializedError {
   reason?: SaveErrorReason;
 }
 
-/** What can be told of whatever was thrown. */
+/** Converts any thrown value to a plain object. */
 export function serializeError(cause: unknown): SerializedError {
   const { slug, title, detail, status, errors, traceId } = SluiceError.from(cause, "protocol");
   const reason = cause instanceof SaveError ? { reason: cause.reason } : undefined;
   return { slug, title, detail, status, errors, traceId, ...reason };
 }
 
-/** The error again. */
+/** Converts the plain object back to an error. */
 export function deserializeError(plain: SerializedError): SluiceError {
   return plain.reason ? new SaveError(plain.reason) : new SluiceError(plain);
 }

@@ -1,18 +1,18 @@
 /**
- * Answers `/saving/<export>/<name>` with bytes that a worker of the page brings, so that the browser saves them as they
- * come. It asks for one chunk at a time: a slow disk slows the server down, and nothing gathers in memory.
+ * Answers `/saving/<export>/<name>` with bytes that the page's worker sends, so that the browser saves them as a
+ * download. It requests one chunk at a time, so that a slow disk slows the server down and no bytes pile up in memory.
  */
 /// <reference lib="webworker" />
 const scope = self as unknown as ServiceWorkerGlobalScope;
 
-interface Announced {
+interface AnnouncedDownload {
   name: string;
   port: MessagePort;
 }
 
-/** Downloads that were announced and not begun, at most this many. */
-const MOST = 32;
-const announced = new Map<string, Announced>();
+/** Maximum number of announced downloads that have not started. */
+const MAX_ANNOUNCED = 32;
+const announced = new Map<string, AnnouncedDownload>();
 
 scope.addEventListener("install", () => void scope.skipWaiting());
 scope.addEventListener("activate", (event) => event.waitUntil(scope.clients.claim()));
@@ -21,13 +21,13 @@ scope.addEventListener("message", (event) => {
   const { id, name } = (event.data ?? {}) as { id?: string; name?: string };
   const [port] = event.ports;
   if (!id || !name || !port) {
-    return; // no more than a sign that the page still needs this worker
+    return; // a keep-alive message of the page
   }
-  if (announced.size >= MOST) {
+  if (announced.size >= MAX_ANNOUNCED) {
     announced.delete(announced.keys().next().value ?? "");
   }
   announced.set(id, { name, port });
-  port.postMessage("announced, and answers");
+  port.postMessage("announced with keep-alive");
 });
 
 scope.addEventListener("notificationclick", (event) => {
@@ -38,7 +38,7 @@ scope.addEventListener("notificationclick", (event) => {
   }
 });
 
-/** Brings a window of the page to the front and tells it where to go; opens one where there is none. */
+/** Focuses a window of the page and opens the path there, or opens a new window. */
 async function show(path: string): Promise<void> {
   const windows = await scope.clients.matchAll({ type: "window", includeUncontrolled: true });
   const [open] = windows;
@@ -54,13 +54,13 @@ scope.addEventListener("fetch", (event) => {
   const [, root, id] = new URL(event.request.url).pathname.split("/");
   const download = root === "saving" && id ? announced.get(id) : undefined;
   if (!id || !download) {
-    return; // the gateway says that there is no such file
+    return; // the gateway answers with 404
   }
   announced.delete(id);
   event.respondWith(answer(download));
 });
 
-function answer({ name, port }: Announced): Response {
+function answer({ name, port }: AnnouncedDownload): Response {
   const body = new ReadableStream<Uint8Array>(
     {
       start(controller) {

@@ -1,45 +1,49 @@
 import { activeServiceWorker } from "./activeServiceWorker.js";
 
-/** How often the service worker is told that it is still needed, in milliseconds. */
-const STAY_MS = 10_000;
+/** Interval of keep-alive messages to the service worker, in milliseconds. */
+const KEEP_ALIVE_MS = 10_000;
 
-/** How long to wait for an answer of the service worker, in milliseconds. */
-const READY_MS = 10_000;
+/** Maximum wait for an answer of the service worker, in milliseconds. */
+const READY_TIMEOUT_MS = 10_000;
 
-/** How long the frame stays that began the download, in milliseconds; the download has left it long before. */
-const FRAME_MS = 60_000;
+/** Lifetime of the iframe that starts the download, in milliseconds. The download no longer needs it long before. */
+const IFRAME_LIFETIME_MS = 60_000;
 
-/** A download of the browser that has begun, and takes its bytes from whoever holds the port. */
+/** A browser download that takes its bytes from the other end of the port. */
 export interface ServiceWorkerDownload {
   port: MessagePort;
-  /** The service worker answers when it is asked whether it is still there; an older version does not. */
+  /** Whether the service worker answers keep-alive questions; an older version does not. */
   answers: boolean;
-  /** It is over: the service worker may go. */
-  over(): void;
+  /** Ends the keep-alive messages. */
+  end(): void;
 }
 
-/** Begins a download of the browser under this name. @throws Error when the service worker does not come up. */
+/**
+ * Starts a browser download with this name.
+ *
+ * @throws Error when the service worker does not start.
+ */
 export async function startServiceWorkerDownload(
   exportId: string,
   name: string,
 ): Promise<ServiceWorkerDownload> {
   const worker = await activeServiceWorker();
   const { port1, port2 } = new MessageChannel();
-  const known = new Promise<boolean>((resolve, reject) => {
-    const timer = setTimeout(() => reject(new Error("the service worker does not answer")), READY_MS);
+  const announced = new Promise<boolean>((resolve, reject) => {
+    const timer = setTimeout(() => reject(new Error("the service worker does not answer")), READY_TIMEOUT_MS);
     port1.onmessage = ({ data }) => {
       clearTimeout(timer);
-      resolve(data === "announced, and answers");
+      resolve(data === "announced with keep-alive");
     };
   });
   worker.postMessage({ id: exportId, name }, [port2]);
-  const answers = await known;
+  const answers = await announced;
   port1.onmessage = null;
-  const frame = document.createElement("iframe");
-  frame.hidden = true;
-  frame.src = `/saving/${encodeURIComponent(exportId)}/${encodeURIComponent(name)}`;
-  document.body.append(frame);
-  setTimeout(() => frame.remove(), FRAME_MS);
-  const staying = setInterval(() => worker.postMessage({}), STAY_MS);
-  return { port: port1, answers, over: () => clearInterval(staying) };
+  const iframe = document.createElement("iframe");
+  iframe.hidden = true;
+  iframe.src = `/saving/${encodeURIComponent(exportId)}/${encodeURIComponent(name)}`;
+  document.body.append(iframe);
+  setTimeout(() => iframe.remove(), IFRAME_LIFETIME_MS);
+  const keepAlive = setInterval(() => worker.postMessage({}), KEEP_ALIVE_MS);
+  return { port: port1, answers, end: () => clearInterval(keepAlive) };
 }

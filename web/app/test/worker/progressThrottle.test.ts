@@ -8,23 +8,23 @@ afterEach(() => {
   vi.useRealTimers();
 });
 
-it("positions are told now and then, and the last one also when nothing follows it", () => {
-  const told: number[] = [];
-  const progress = new ProgressThrottle((received) => told.push(received));
+it("positions are reported at intervals, and the last one is always reported", () => {
+  const reported: number[] = [];
+  const throttle = new ProgressThrottle((received) => reported.push(received));
   for (const received of [0, 10, 20]) {
-    progress.position(received);
+    throttle.update(received);
   }
-  expect(told).toEqual([0]);
+  expect(reported).toEqual([0]);
   vi.advanceTimersByTime(100);
-  expect(told).toEqual([0, 20]);
-  progress.position(30);
+  expect(reported).toEqual([0, 20]);
+  throttle.update(30);
   vi.advanceTimersByTime(1_000);
-  expect(told).toEqual([0, 20, 30]);
+  expect(reported).toEqual([0, 20, 30]);
   expect(vi.getTimerCount()).toBe(0);
-  progress.position(40);
-  expect(told).toEqual([0, 20, 30, 40]);
-  progress.position(50);
-  progress.end();
+  throttle.update(40);
+  expect(reported).toEqual([0, 20, 30, 40]);
+  throttle.update(50);
+  throttle.end();
   vi.advanceTimersByTime(1_000);
-  expect(told).toEqual([0, 20, 30, 40]);
+  expect(reported).toEqual([0, 20, 30, 40]);
 });

@@ -5,9 +5,9 @@ import { deserializeError, serializeError } from "../../src/saving/serializedErr
 import { ChosenFileSink, PrivateFileSink, ServiceWorkerSink } from "../../src/saving/worker/sinks.js";
 
 const MB = 1024 * 1024;
-const full = () => new DOMException("No space available for this operation", "QuotaExceededError");
+const noRoomError = () => new DOMException("No space available for this operation", "QuotaExceededError");
 
-/** A disk with so much room, as a browser shows it to a worker. */
+/** A private file on a disk with limited space. */
 function privateHandle(room: number): FileSystemFileHandle {
   let size = 0;
   const access = {
@@ -17,7 +17,7 @@ function privateHandle(room: number): FileSystemFileHandle {
     },
     write: (data: Uint8Array, { at }: { at: number }) => {
       if (at + data.byteLength > room) {
-        throw full();
+        throw noRoomError();
       }
       size = Math.max(size, at + data.byteLength);
       return data.byteLength;
@@ -28,7 +28,7 @@ function privateHandle(room: number): FileSystemFileHandle {
   return { createSyncAccessHandle: async () => access } as unknown as FileSystemFileHandle;
 }
 
-/** A chosen file, whose bytes are there only once a writable is closed. */
+/** A chosen file whose bytes appear only when a writable is closed. */
 class ChosenFile {
   size: number | undefined = 0;
   closed = 0;
@@ -58,7 +58,7 @@ class ChosenFile {
 const open = (file: ChosenFile) => ChosenFileSink.open(file as unknown as FileSystemFileHandle, false);
 
 describe("a private file", () => {
-  it("says that there is no room when the browser throws so", async () => {
+  it("reports no-room when the browser reports a full disk", async () => {
     const sink = await PrivateFileSink.open(privateHandle(1000), false);
     sink.write(new Uint8Array(1000));
     expect(() => sink.write(new Uint8Array(1))).toThrow(expect.objectContaining({ slug: "no-room" }));
@@ -66,7 +66,7 @@ describe("a private file", () => {
 });
 
 describe("a chosen file", () => {
-  it("keeps what has come when somebody may go on with it", async () => {
+  it("keeps the received bytes when the download can be resumed", async () => {
     const file = new ChosenFile();
     const sink = await open(file);
     await sink.write(new Uint8Array(10));
@@ -74,28 +74,28 @@ describe("a chosen file", () => {
     expect(file.size).toBe(10);
   });
 
-  it("leaves no part of a file that nobody wants or that is damaged", async () => {
+  it("removes the received bytes when the file is canceled or damaged", async () => {
     for (const slug of ["canceled", "digest-mismatch", "aborted"]) {
       const file = new ChosenFile();
       const sink = await open(file);
       await sink.write(new Uint8Array(40 * MB));
-      expect(file.size).toBe(40 * MB); // committed on the way
+      expect(file.size).toBe(40 * MB); // committed during the download
       await sink.write(new Uint8Array(10));
       await sink.release(!isUnrecoverable(slug));
       expect(file.size, slug).toBeUndefined();
     }
   });
 
-  it("is not touched when nothing of ours was committed", async () => {
+  it("is unchanged when nothing was committed", async () => {
     const file = new ChosenFile();
-    file.size = 7; // of the person's own
+    file.size = 7; // the user's own content
     const sink = await open(file);
     await sink.write(new Uint8Array(10));
     await sink.release(false);
     expect(file.size).toBe(7);
   });
 
-  it("is emptied where the browser can't remove it", async () => {
+  it("is emptied when the browser can't remove it", async () => {
     const file = new ChosenFile();
     Object.assign(file, { remove: undefined });
     const sink = await open(file);
@@ -106,7 +106,7 @@ describe("a chosen file", () => {
 });
 
 describe("a download through a service worker", () => {
-  it("waits for as long as the service worker answers, and brings the bytes when it tokenRequests", async () => {
+  it("waits as long as the service worker answers, and sends bytes on request", async () => {
     const { port1, port2 } = new MessageChannel();
     const got: unknown[] = [];
     let answered = 0;
@@ -126,14 +126,14 @@ describe("a download through a service worker", () => {
     port1.close();
   });
 
-  it("is given up when the service worker is gone", async () => {
+  it("fails when the service worker is dead", async () => {
     const { port1 } = new MessageChannel();
     const sink = new ServiceWorkerSink(port1, true, 2);
     await expect(sink.write(new Uint8Array(1))).rejects.toMatchObject({ reason: "stream-lost" });
     port1.close();
   });
 
-  it("can't begin again, and the page hears why", () => {
+  it("can't be restarted, and the page gets the reason", () => {
     const { port1 } = new MessageChannel();
     const sink = new ServiceWorkerSink(port1, true);
     expect(() => sink.reset()).toThrow(SaveError);

@@ -1,35 +1,35 @@
-/** Least time between two told positions of one download, in milliseconds. */
-const TELL_MS = 100;
+/** Minimum interval between two reports, in milliseconds. */
+const REPORT_INTERVAL_MS = 100;
 
-/** Tells positions, no more often than every {@link TELL_MS}, and also the last before a line falls silent. */
+/** Reports the position of a download at most every {@link REPORT_INTERVAL_MS}, and always reports the last one. */
 export class ProgressThrottle {
-  readonly #tellNow: (received: number) => void;
+  readonly #onReport: (received: number) => void;
   #last = 0;
-  #told: number | undefined;
+  #lastReported: number | undefined;
   #timer: ReturnType<typeof setTimeout> | undefined;
 
-  constructor(tellNow: (received: number) => void) {
-    this.#tellNow = tellNow;
+  constructor(onReport: (received: number) => void) {
+    this.#onReport = onReport;
   }
 
-  position(received: number): void {
+  update(received: number): void {
     this.#last = received;
     if (this.#timer === undefined) {
-      this.#post();
+      this.#report();
     }
   }
 
-  /** Nothing is told any more. */
+  /** Stops all reports. */
   end(): void {
     clearTimeout(this.#timer);
   }
 
-  #post(): void {
+  #report(): void {
     this.#timer = undefined;
-    if (this.#last !== this.#told) {
-      this.#told = this.#last;
-      this.#tellNow(this.#last);
-      this.#timer = setTimeout(() => this.#post(), TELL_MS);
+    if (this.#last !== this.#lastReported) {
+      this.#lastReported = this.#last;
+      this.#onReport(this.#last);
+      this.#timer = setTimeout(() => this.#report(), REPORT_INTERVAL_MS);
     }
   }
 }

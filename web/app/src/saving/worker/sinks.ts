@@ -3,24 +3,24 @@ import { retryWhileLocked } from "../retryWhileLocked.js";
 import { SaveError } from "../saveError.js";
 import { MEMORY_LIMIT } from "../saveMethod.js";
 
-/** Where a worker puts the bytes of one file. */
+/** Sink of a worker for one file. */
 export interface FileSink extends Sink {
-  /** What is there already, and its hash. */
+  /** Position and hash of the bytes that the sink already has. */
   readonly offset: number;
   readonly hasher: Hasher | undefined;
-  /** Everything has come and is right. Gives the file where it has no place of its own yet. */
+  /** Completes the file after its verification. Returns the file, unless the sink has saved it. */
   finish(): Promise<Blob | undefined>;
-  /** Lets go of it. What is there stays for another time where there is a method to go on, unless nobody ever will. */
+  /** Releases the sink. With `keep` the written bytes stay for a later resume. */
   release(keep: boolean): Promise<void>;
 }
 
-/** Bytes that are read at once to be hashed. */
+/** Bytes that are read at once for hashing. */
 const READ_BYTES = 1024 * 1024;
 
-/** How often a file that another worker still holds is asked for: one of a page that was just reloaded goes soon. */
-const OPEN_TRIES = 20;
+/** Maximum number of attempts to open a locked file: the worker of a reloaded page releases it soon. */
+const MAX_OPEN_ATTEMPTS = 20;
 
-/** A private file, written in place: what was written is there after a crash. */
+/** A private file (OPFS), written in place, so that written bytes survive a crash. */
 export class PrivateFileSink implements FileSink {
   readonly offset: number;
   readonly hasher: Hasher;
@@ -42,7 +42,7 @@ export class PrivateFileSink implements FileSink {
   }
 
   static async open(handle: FileSystemFileHandle, resume: boolean): Promise<PrivateFileSink> {
-    const access = await retryWhileLocked(() => handle.createSyncAccessHandle(), OPEN_TRIES);
+    const access = await retryWhileLocked(() => handle.createSyncAccessHandle(), MAX_OPEN_ATTEMPTS);
     const hasher = newHasher();
     let position = 0;
     if (resume) {
@@ -65,9 +65,9 @@ export class PrivateFileSink implements FileSink {
     let written = 0;
     while (written < chunk.byteLength) {
       const rest = chunk.subarray(written) as Uint8Array<ArrayBuffer>;
-      const count = this.#put(rest, this.#position + written);
+      const count = this.#writeAt(rest, this.#position + written);
       if (count === 0) {
-        throw full();
+        throw noRoomError();
       }
       written += count;
     }
@@ -75,12 +75,12 @@ export class PrivateFileSink implements FileSink {
     freeBuffer(chunk.buffer);
   }
 
-  /** Browsers say that the disk is full by throwing, though they may write less as well. */
-  #put(rest: Uint8Array<ArrayBuffer>, at: number): number {
+  /** Browsers report a full disk by an exception, though the specification also allows a short write. */
+  #writeAt(rest: Uint8Array<ArrayBuffer>, at: number): number {
     try {
       return this.#access.write(rest, { at });
     } catch (cause) {
-      return noRoom(cause);
+      return throwNoRoom(cause);
     }
   }
 
@@ -99,30 +99,30 @@ export class PrivateFileSink implements FileSink {
     try {
       this.#access.flush();
     } catch (cause) {
-      noRoom(cause);
+      throwNoRoom(cause);
     }
   }
 
   async release(): Promise<void> {
-    this.#access.close(); // doing it twice is fine
+    this.#access.close(); // closing twice is allowed
   }
 }
 
 /**
- * Gives memory back at once. What came over a network is garbage after it was written, and at full speed a collector that
- * thinks it has time lets a hundred megabytes of it pile up.
+ * Frees the memory of a received buffer at once. Otherwise up to a hundred megabytes of garbage pile up before the
+ * garbage collector runs.
  */
 function freeBuffer(buffer: ArrayBufferLike): void {
-  // not every browser has it, and the types of none so far
+  // `ArrayBuffer.transfer` is missing in some browsers and in the types
   (buffer as { transfer?: (bytes: number) => unknown }).transfer?.(0);
 }
 
-/** What is committed at least before a chosen file is committed again, bytes. */
-const FIRST_COMMIT = 32 * 1024 * 1024;
+/** Minimum number of bytes between two commits of a chosen file. */
+const MIN_COMMIT_BYTES = 32 * 1024 * 1024;
 
 /**
- * A file that the person chose. Browsers write to a copy that takes its place when it is closed, so it is closed now and
- * then: each time as much again has come as was there, which copies no byte more than about twice.
+ * A file that the user chose. Browsers write to a copy that replaces the file when it is closed. So the file is closed
+ * whenever its size has doubled: a crash loses at most half, and no byte is copied more than about twice.
  */
 export class ChosenFileSink implements FileSink {
   readonly offset: number;
@@ -162,10 +162,10 @@ export class ChosenFileSink implements FileSink {
 
   async write(chunk: Uint8Array): Promise<void> {
     const data = chunk as Uint8Array<ArrayBuffer>;
-    await this.#writable.write({ type: "write", position: this.#position, data }).catch(noRoom);
+    await this.#writable.write({ type: "write", position: this.#position, data }).catch(throwNoRoom);
     this.#position += chunk.byteLength;
-    if (this.#position - this.#committed >= Math.max(FIRST_COMMIT, this.#committed)) {
-      await this.#writable.close().catch(noRoom);
+    if (this.#position - this.#committed >= Math.max(MIN_COMMIT_BYTES, this.#committed)) {
+      await this.#writable.close().catch(throwNoRoom);
       this.#writable = await this.#handle.createWritable({ keepExistingData: true });
       this.#committed = this.#position;
     }
@@ -177,24 +177,24 @@ export class ChosenFileSink implements FileSink {
   }
 
   async finish(): Promise<undefined> {
-    await this.#writable.close().catch(noRoom);
+    await this.#writable.close().catch(throwNoRoom);
   }
 
   async release(keep: boolean): Promise<void> {
     if (keep) {
-      // what has come so far is worth keeping: the next visit goes on with it
+      // keeps the received bytes for the next page load
       await this.#writable.close().catch(() => undefined);
       return;
     }
     await this.#writable.abort().catch(() => undefined);
     if (this.#committed > 0) {
-      await clear(this.#handle); // half a file under the name of the whole would be taken for it
+      await removeOrEmpty(this.#handle); // a partial file with the final name would look complete
     }
   }
 }
 
-/** Removes a file, or where the browser can't, leaves it empty. */
-async function clear(handle: FileSystemFileHandle & { remove?(): Promise<void> }): Promise<void> {
+/** Removes a file, or empties it when the browser can't remove it. */
+async function removeOrEmpty(handle: FileSystemFileHandle & { remove?(): Promise<void> }): Promise<void> {
   if (handle.remove) {
     await handle.remove();
     return;
@@ -203,48 +203,53 @@ async function clear(handle: FileSystemFileHandle & { remove?(): Promise<void> }
   await writable.close();
 }
 
-/** How often a silent service worker is asked whether it is still there, in milliseconds. */
-const ASK_MS = 10_000;
+/** Interval of keep-alive questions to a silent service worker, in milliseconds. */
+const KEEP_ALIVE_MS = 10_000;
 
-/** Questions without an answer after which it is taken for dead. A laptop that wakes up has asked but one. */
-const MOST_ASKED = 3;
+/** Unanswered questions after which the service worker counts as dead. A laptop that wakes up has sent only one. */
+const MAX_UNANSWERED = 3;
 
-/** A download of the browser that a service worker answers; it tokenRequests for each chunk. */
+/** A browser download that a service worker answers; it requests each chunk. */
 export class ServiceWorkerSink implements FileSink {
   readonly offset = 0;
   readonly hasher = undefined;
   readonly #port: MessagePort;
-  readonly #askMs: number | undefined;
-  #asked = 0;
+  readonly #keepAliveMs: number | undefined;
+  #requestedChunks = 0;
   #wake = () => {};
   #canceled = false;
   #unanswered = 0;
 
-  /** `answers`: the service worker can be asked whether it is still there, every `askMs` milliseconds of silence. */
-  constructor(port: MessagePort, answers: boolean, askMs = ASK_MS) {
+  /** `answers`: the service worker answers keep-alive questions, sent every `keepAliveMs` milliseconds of silence. */
+  constructor(port: MessagePort, answers: boolean, keepAliveMs = KEEP_ALIVE_MS) {
     this.#port = port;
-    this.#askMs = answers ? askMs : undefined;
+    this.#keepAliveMs = answers ? keepAliveMs : undefined;
     port.onmessage = ({ data }) => {
       this.#unanswered = 0;
       if (data === "cancel") {
         this.#canceled = true;
       } else if (data === "pull") {
-        this.#asked += 1;
+        this.#requestedChunks += 1;
       }
       this.#wake();
     };
   }
 
-  /** Waits for a message, and for no longer than a dead service worker could keep it waiting. */
-  async #message(): Promise<void> {
+  /**
+   * Waits for a message of the service worker.
+   *
+   * @throws SaveError `stream-lost` when the service worker is dead.
+   */
+  async #nextMessage(): Promise<void> {
     let timer: ReturnType<typeof setTimeout> | undefined;
     const silent = await new Promise<boolean>((resolve) => {
       this.#wake = () => resolve(false);
-      timer = this.#askMs === undefined ? undefined : setTimeout(() => resolve(true), this.#askMs);
+      timer =
+        this.#keepAliveMs === undefined ? undefined : setTimeout(() => resolve(true), this.#keepAliveMs);
     });
     clearTimeout(timer);
     if (silent) {
-      if (this.#unanswered === MOST_ASKED) {
+      if (this.#unanswered === MAX_UNANSWERED) {
         throw new SaveError("stream-lost");
       }
       this.#unanswered += 1;
@@ -253,19 +258,19 @@ export class ServiceWorkerSink implements FileSink {
   }
 
   async write(chunk: Uint8Array): Promise<void> {
-    while (this.#asked === 0 && !this.#canceled) {
-      await this.#message();
+    while (this.#requestedChunks === 0 && !this.#canceled) {
+      await this.#nextMessage();
     }
     if (this.#canceled) {
       throw new SluiceError({ slug: "aborted", title: "The browser's download was stopped" });
     }
-    this.#asked -= 1;
+    this.#requestedChunks -= 1;
     const own = chunk.slice(); // frames share a buffer with their header
     this.#port.postMessage(own, [own.buffer]);
   }
 
   reset(): void {
-    throw new SaveError("file-replaced"); // what the browser has can't be taken back
+    throw new SaveError("file-replaced"); // the browser's download can't be restarted
   }
 
   async finish(): Promise<undefined> {
@@ -273,14 +278,14 @@ export class ServiceWorkerSink implements FileSink {
   }
 
   async release(): Promise<void> {
-    this.#port.postMessage("abort"); // after the end nobody listens
+    this.#port.postMessage("abort"); // ignored after the end
   }
 }
 
-/** Bytes gathered on the heap before they are handed to the browser as one part. */
+/** Bytes that are collected on the heap before they become one Blob part. */
 const PART_BYTES = 4 * 1024 * 1024;
 
-/** Memory, for browsers that can do no better; up to a limit. */
+/** Memory, for browsers without a better method, up to {@link MEMORY_LIMIT}. */
 export class MemorySink implements FileSink {
   readonly offset = 0;
   readonly hasher = undefined;
@@ -324,10 +329,10 @@ export class MemorySink implements FileSink {
   }
 }
 
-function full(): SluiceError {
+function noRoomError(): SluiceError {
   return new SluiceError({ slug: "no-room", title: "There is no room left on this device" });
 }
 
-function noRoom(cause: unknown): never {
-  throw cause instanceof DOMException && cause.name === "QuotaExceededError" ? full() : cause;
+function throwNoRoom(cause: unknown): never {
+  throw cause instanceof DOMException && cause.name === "QuotaExceededError" ? noRoomError() : cause;
 }

@@ -1,4 +1,4 @@
-/** Downloads, away from the page: sockets, hashing and writing all happen here, so that the page stays quick. */
+/** Downloads files in a worker: sockets, hashing and writing run here, so that the page stays responsive. */
 import { SluiceClient, SluiceError } from "@sluice/client";
 import { isUnrecoverable } from "../finalErrors.js";
 import { privateFile } from "../privateFiles.js";
@@ -7,10 +7,10 @@ import type { FromWorker, SaveTask, ToWorker } from "../workerMessages.js";
 import { ProgressThrottle } from "./progressThrottle.js";
 import { ChosenFileSink, type FileSink, MemorySink, PrivateFileSink, ServiceWorkerSink } from "./sinks.js";
 
-/** Downloads at once, if the session allows as many; later ones wait for a place. */
+/** Maximum number of parallel downloads; later ones wait for a free slot. */
 const MAX_ACTIVE = 4;
 
-/** How long a session without a download is kept, in milliseconds. */
+/** Idle time after which the worker's session is closed, in milliseconds. */
 const IDLE_MS = 60_000;
 
 const scope = self as unknown as DedicatedWorkerGlobalScope;
@@ -19,7 +19,7 @@ const post = (message: FromWorker) => scope.postMessage(message);
 const tokenRequests = new Map<number, (answer: Extract<ToWorker, { type: "token" }>) => void>();
 let lastRequestId = 0;
 
-/** Only the page knows tokens; they are asked for, and kept nowhere here. */
+/** Requests the token from the page. The worker stores no token. */
 async function getToken({ refresh }: { refresh: boolean }): Promise<string> {
   lastRequestId += 1;
   const requestId = lastRequestId;
@@ -49,7 +49,7 @@ async function acquireSlot(): Promise<void> {
   active += 1;
   clearTimeout(idle);
   if (client.state.name === "idle" || client.state.name === "closed") {
-    client.connect().catch(() => undefined); // downloads go over HTTP then, and say what they find
+    client.connect().catch(() => undefined); // downloads then use HTTP and report its errors
   }
 }
 
@@ -93,19 +93,19 @@ async function save(task: SaveTask): Promise<void> {
   await acquireSlot();
   try {
     sink = await openSink(task);
-    progress.position(sink.offset);
+    progress.update(sink.offset);
     const result = await client.download(exportId, {
       sink: sink,
       offset: sink.offset,
       hasher: sink.hasher,
       attempt: task.attempt,
       signal: stop.signal,
-      maxFailures: Number.POSITIVE_INFINITY, // as long as the page is open; it shows that it waits
+      maxFailures: Number.POSITIVE_INFINITY, // retries as long as the page is open; the page shows the state
       onAttempt: (attempt) => post({ type: "attempt", exportId, attempt }),
       onStateChange: (state) => post({ type: "state", exportId, state }),
-      onProgress: (received) => progress.position(received),
+      onProgress: (received) => progress.update(received),
     });
-    // the stream's seal may be here before the export's own end: the name comes with the latter
+    // the seal may arrive before the export has ended, which sets the file name
     const { file } = await client.exports.waitForEnd(exportId, {
       signal: stop.signal,
       maxFailures: Number.POSITIVE_INFINITY,
