@@ -1,93 +1,95 @@
-//! Who may see what of a dataset: scopes that the whole of it asks for, and columns that are hidden or masked without
-//! theirs.
+//! Access rules of a dataset: the scopes that the whole dataset requires, and the columns that stay hidden or masked for a
+//! caller who lacks the scope of the column.
 //!
-//! The gateway shows and checks a dataset as the caller sees it; the exporter does both again, for it alone has the data.
+//! The gateway applies these rules to the catalog and to requests. The exporter applies the same rules again to the data,
+//! because only the exporter reads the data.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::catalog::{CatalogDataset, Column};
 
-/// What a caller without the scope has of a column.
+/// How a column appears to a caller who lacks the scope of the column.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ColumnMask {
-    /// Nothing: for them there is no such column.
+    /// The column does not exist for the caller.
     Hidden,
-    /// NULL in each row.
+    /// Every value is NULL.
     Null,
-    /// A fixed text in place of each value that isn't NULL; for text columns alone.
+    /// A fixed text replaces each value that is not NULL. Allowed on text columns only.
     Redacted,
-    /// The last four characters, the others as `*`; of a text of up to eight characters nothing. For text columns alone.
+    /// `*` replaces all characters but the last four, or all characters of a text of at most eight. Allowed on text columns
+    /// only.
     LastFour,
 }
 
-/// A column that asks for a scope.
+/// A column that requires a scope.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ColumnRule {
-    /// The column.
+    /// The name of the column.
     pub column: String,
-    /// The scope that shows it as it is.
+    /// A caller with this scope sees the unmasked values.
     pub scope: String,
-    /// What others have of it.
+    /// How the column appears to a caller without the scope.
     pub mask: ColumnMask,
 }
 
-/// All rules of a dataset.
+/// The access rules of a dataset.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Access {
-    /// Scopes that a caller needs besides `export:<dataset>`: all of them.
+    /// Scopes that a caller needs in addition to `export:<dataset>`; all of them are required.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub scopes: Vec<String>,
-    /// Columns with rules; at most one for each column.
+    /// At most one rule for each column.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub columns: Vec<ColumnRule>,
 }
 
 impl Access {
-    /// Whether a caller with these scopes may export the dataset at all.
+    /// Whether a caller with these scopes may export the dataset.
     #[must_use]
     pub fn admits(&self, scopes: &[String]) -> bool {
         self.scopes.iter().all(|needed| scopes.contains(needed))
     }
 
-    /// What these scopes leave of a column; None for all of it.
+    /// How a column appears to a caller with these scopes; None for the unmasked values.
     #[must_use]
     pub fn mask_for(&self, column: &str, scopes: &[String]) -> Option<ColumnMask> {
         let rule = self.columns.iter().find(|rule| rule.column == column)?;
         (!scopes.contains(&rule.scope)).then_some(rule.mask)
     }
 
-    /// The columns as a caller with these scopes sees them: without the hidden ones, and the masked ones marked.
+    /// The columns that a caller with these scopes sees. Hidden columns are left out, and masked columns are marked.
     #[must_use]
     pub fn visible_columns(&self, columns: &[Column], scopes: &[String]) -> Vec<Column> {
-        let seen = columns.iter().filter_map(|column| match self.mask_for(&column.name, scopes) {
+        let visible = columns.iter().filter_map(|column| match self.mask_for(&column.name, scopes) {
             None => Some(column.clone()),
             Some(ColumnMask::Hidden) => None,
             Some(mask) => {
                 Some(Column { masked: true, nullable: column.nullable || mask == ColumnMask::Null, ..column.clone() })
             }
         });
-        seen.collect()
+        visible.collect()
     }
 }
 
 impl CatalogDataset {
-    /// The dataset as a caller with these scopes sees it; None when it isn't for them. Templates lose the columns that are
-    /// made of hidden ones, and one that loses all of them is not offered.
+    /// The dataset as a caller with these scopes sees it; None when the caller may not export the dataset. A template loses
+    /// every column that reads a hidden column. A template that loses all columns is left out.
     #[must_use]
     pub fn visible_to(mut self, scopes: &[String]) -> Option<Self> {
         if !self.access.admits(scopes) {
             return None;
         }
         self.info.columns = self.access.visible_columns(&self.info.columns, scopes);
-        let seen = &self.info.columns;
+        let visible = &self.info.columns;
         self.info.templates.retain_mut(|template| {
             let Some(columns) = &mut template.columns else { return true };
             columns.retain_mut(|column| {
-                let find = |name: &String| seen.iter().find(|seen| seen.name == *name);
-                column.column.masked = column.reads.iter().filter_map(find).any(|seen| seen.masked);
+                let find = |name: &String| visible.iter().find(|column| column.name == *name);
+                column.column.masked = column.reads.iter().filter_map(find).any(|column| column.masked);
                 column.reads.iter().all(|name| find(name).is_some())
             });
             !columns.is_empty()
@@ -96,7 +98,7 @@ impl CatalogDataset {
     }
 }
 
-/// The scopes of a token: the claim `scope`, split at spaces (RFC 8693, section 4.2).
+/// The scopes of a token: the values of the claim `scope`, which spaces separate (RFC 8693, section 4.2).
 #[must_use]
 pub fn scopes_of(claims: &Map<String, Value>) -> Vec<String> {
     let scope = claims.get("scope").and_then(Value::as_str).unwrap_or_default();
@@ -111,9 +113,9 @@ mod tests {
     use crate::catalog::{ColumnType, DatasetInfo, TemplateColumn, TemplateInfo};
 
     #[test]
-    fn templates_lose_what_is_made_of_hidden_columns() {
+    fn templates_lose_the_columns_that_read_hidden_columns() {
         let column = |name: &str| Column::new(name, ColumnType::String);
-        let made = |name: &str, reads: &[&str]| TemplateColumn {
+        let template_column = |name: &str, reads: &[&str]| TemplateColumn {
             column: column(name),
             reads: reads.iter().map(ToString::to_string).collect(),
         };
@@ -128,8 +130,18 @@ mod tests {
                 params: json!({}),
                 templates: vec![
                     template("default", None),
-                    template("pay", Some(vec![made("yearly", &["salary"]), made("both", &["id", "salary"])])),
-                    template("mail", Some(vec![made("id", &["id"]), made("to", &["email"]), made("one", &["salary"])])),
+                    template(
+                        "pay",
+                        Some(vec![template_column("yearly", &["salary"]), template_column("both", &["id", "salary"])]),
+                    ),
+                    template(
+                        "mail",
+                        Some(vec![
+                            template_column("id", &["id"]),
+                            template_column("to", &["email"]),
+                            template_column("one", &["salary"]),
+                        ]),
+                    ),
                 ],
                 formats: vec![],
                 compressions: vec![],
@@ -146,12 +158,12 @@ mod tests {
             total_rows: None,
         };
         let shown = |scopes: &[String]| {
-            let seen = dataset.clone().visible_to(scopes).unwrap();
+            let visible = dataset.clone().visible_to(scopes).unwrap();
             let columns = |template: &TemplateInfo| {
                 let columns = template.columns.iter().flatten();
                 columns.map(|c| (c.column.name.clone(), c.column.masked)).collect::<Vec<_>>()
             };
-            seen.info.templates.iter().map(|t| (t.name.clone(), columns(t))).collect::<Vec<_>>()
+            visible.info.templates.iter().map(|t| (t.name.clone(), columns(t))).collect::<Vec<_>>()
         };
         let expected =
             [("default".to_owned(), vec![]), ("mail".to_owned(), vec![("id".into(), false), ("to".into(), true)])];
@@ -160,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn columns_are_hidden_or_marked_unless_the_scope_is_there() {
+    fn columns_are_hidden_or_marked_without_the_scope() {
         let columns = ["id", "email", "salary"].map(|name| Column::new(name, ColumnType::String));
         let rule = |column: &str, mask| ColumnRule { column: column.into(), scope: "pii:read".into(), mask };
         let access = Access {
@@ -168,8 +180,8 @@ mod tests {
             columns: vec![rule("salary", ColumnMask::Hidden), rule("email", ColumnMask::LastFour)],
         };
         let scopes = |text: &str| scopes_of(json!({"scope": text}).as_object().unwrap());
-        let seen = access.visible_columns(&columns, &scopes("export:* hr"));
-        let shown: Vec<_> = seen.iter().map(|c| (c.name.as_str(), c.masked)).collect();
+        let visible = access.visible_columns(&columns, &scopes("export:* hr"));
+        let shown: Vec<_> = visible.iter().map(|c| (c.name.as_str(), c.masked)).collect();
         assert_eq!(shown, [("id", false), ("email", true)]);
         assert_eq!(access.visible_columns(&columns, &scopes("hr pii:read")), columns);
         assert!(access.admits(&scopes("x hr")) && !access.admits(&scopes("hrx")) && !access.admits(&[]));

@@ -1,4 +1,5 @@
-//! The catalog: what exporters offer, as they advertise it in the `SLUICE_CATALOG` bucket and as clients see it.
+//! The catalog: the datasets of the exporters, as an exporter advertises them in the `SLUICE_CATALOG` bucket and as a client
+//! sees them.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -6,48 +7,48 @@ use serde_json::Value;
 
 use crate::{access::Access, params::ParamSpec, time::Timestamp};
 
-/// The type of a column, as clients and filters see it.
+/// The type of a column in filters and in the catalog.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum ColumnType {
-    /// Text.
+    /// A Unicode text.
     String,
-    /// A whole number of at most 64 bits.
+    /// A signed whole number of 64 bits.
     Int,
     /// A binary floating-point number.
     Float,
     /// An exact decimal number; in JSON a string or a number.
     Decimal,
-    /// true or false.
+    /// Either true or false.
     Bool,
-    /// A calendar date, `2026-11-22`.
+    /// A calendar date such as `2026-11-22`.
     Date,
-    /// A moment, RFC 3339.
+    /// An instant as RFC 3339 text.
     Datetime,
-    /// A time of day, `15:26:01`.
+    /// A time of day such as `15:26:01`.
     Time,
 }
 
 /// One column of a dataset.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Column {
-    /// The name in filters, in `columns` and in the file's header.
+    /// The name in filters, in `columns` and in the header of the file.
     pub name: String,
-    /// Its type.
+    /// The type of the values.
     #[serde(rename = "type")]
     pub kind: ColumnType,
-    /// A label for people, where it has one.
+    /// A label to show to people, if the column has one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub label: Option<String>,
-    /// Whether it may be NULL.
+    /// Whether a value may be NULL.
     pub nullable: bool,
-    /// Whether the caller has it masked only: then no filter can ask about it.
+    /// Whether the caller sees masked values only. A filter on a masked column is refused.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub masked: bool,
 }
 
 impl Column {
-    /// A nullable column without a label.
+    /// A nullable, unmasked column without a label.
     pub fn new(name: impl Into<String>, kind: ColumnType) -> Self {
         Self { name: name.into(), kind, label: None, nullable: true, masked: false }
     }
@@ -56,11 +57,11 @@ impl Column {
 /// One template of a dataset.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct TemplateInfo {
-    /// The name in requests.
+    /// The name of the template in requests.
     pub name: String,
-    /// For people.
+    /// A title to show to people.
     pub title: String,
-    /// The columns that may be chosen with it, where they are not those of the dataset.
+    /// The columns that a request may choose; absent when they are the columns of the dataset.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub columns: Option<Vec<TemplateColumn>>,
 }
@@ -68,107 +69,108 @@ pub struct TemplateInfo {
 /// One column of a template: a column of the dataset, or a calculated one.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct TemplateColumn {
-    /// The column: its name is what a request's `columns` take, its label what stands in the file.
+    /// The name is for `columns` of a request, and the label is for the header of the file.
     #[serde(flatten)]
     pub column: Column,
-    /// The dataset's columns that it is made of.
+    /// The columns of the dataset that the column reads.
     pub reads: Vec<String>,
 }
 
 /// One format of a dataset.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct FormatInfo {
-    /// The name in requests.
+    /// The name of the format in requests.
     pub name: String,
-    /// How its files may be compressed, the default first.
+    /// The compressions of the format, the default first.
     pub compressions: Vec<String>,
-    /// For `Content-Type` of files that are not compressed.
+    /// The `Content-Type` of an uncompressed file.
     pub media_type: String,
-    /// The end of a file's name, without its dot.
+    /// The file name extension, without its dot.
     pub extension: String,
 }
 
-/// A dataset as `GET /v1/datasets` shows it.
+/// A dataset in the answer of `GET /v1/datasets`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct DatasetInfo {
     /// The name in requests and scopes.
     pub name: String,
-    /// For people.
+    /// A title to show to people.
     pub title: String,
-    /// For people.
+    /// A description to show to people.
     pub description: String,
-    /// Its columns, in their own order.
+    /// The columns, in the order of the dataset.
     pub columns: Vec<Column>,
-    /// JSON Schema of `params`.
+    /// The JSON Schema of `params`.
     pub params: Value,
-    /// Its templates; the first is the default one.
+    /// The templates; the first one is the default.
     pub templates: Vec<TemplateInfo>,
-    /// The formats on offer.
+    /// The names of the formats.
     pub formats: Vec<String>,
-    /// The compressions on offer, by any of the formats.
+    /// The compressions that at least one format has.
     pub compressions: Vec<String>,
-    /// The formats with what each of them can do.
+    /// The formats with the compressions and the media type of each.
     #[serde(default)]
     pub formats_info: Vec<FormatInfo>,
-    /// About how many rows it has, where that is known.
+    /// The approximate number of rows, if known.
     pub rows_estimate: Option<u64>,
-    /// What one export of it costs.
+    /// The price of one export, in credits.
     pub credits: u32,
 }
 
 /// The answer of `GET /v1/datasets`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct DatasetList {
-    /// What the caller may export, by name.
+    /// The datasets that the caller may export, by name.
     pub items: Vec<DatasetInfo>,
 }
 
 /// A dataset as an exporter advertises it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct CatalogDataset {
-    /// What clients see.
+    /// The part that clients see.
     #[serde(flatten)]
     pub info: DatasetInfo,
-    /// The parameters as the gateway checks them; `info.params` is made from these.
+    /// The parameters that the gateway checks; `info.params` is the JSON Schema of the same parameters.
     pub param_specs: Vec<ParamSpec>,
-    /// How long a finished file is kept, seconds.
+    /// The time until a finished file is deleted, in seconds.
     pub retention_seconds: u64,
-    /// Who may see what of it.
+    /// The access rules of the dataset.
     #[serde(default)]
     pub access: Access,
-    /// About how many rows all callers have together. It decides the lane, and is for nobody to see: where a row policy
-    /// holds, `info.rows_estimate` is None.
+    /// The approximate number of rows of all tenants together. The gateway chooses the lane by it and shows it to no client:
+    /// under a row policy `info.rows_estimate` is None.
     #[serde(default)]
     pub total_rows: Option<u64>,
 }
 
-/// What one exporter offers: the value of its key in `SLUICE_CATALOG`, put again at each heartbeat.
+/// The advertisement of one exporter: the value of the key of the exporter in `SLUICE_CATALOG`. The exporter repeats it at a
+/// fixed interval.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct CatalogEntry {
-    /// [`crate::ENVELOPE_VERSION`].
+    /// The envelope version, [`crate::ENVELOPE_VERSION`].
     pub v: u8,
-    /// The exporter, and the key.
+    /// The name of the exporter, also the key of this entry.
     pub instance: String,
-    /// Jobs of these datasets go to this pool.
+    /// The pool that receives the jobs of these datasets.
     pub pool: String,
-    /// When this was put.
+    /// The time of this advertisement.
     pub at: Timestamp,
-    /// After this many milliseconds without a new put the entry counts for nothing.
+    /// Readers ignore the entry when it is older than this many milliseconds.
     pub ttl_ms: u64,
-    /// Exports that it can run at once.
+    /// The number of exports that the exporter runs at once. Default 1.
     #[serde(default = "one")]
     pub slots: u32,
-    /// Bulk exports among them.
+    /// The number of slots that bulk exports may use. Default 1.
     #[serde(default = "one")]
     pub bulk_slots: u32,
-    /// Whether it takes no new jobs, as an operator wants it to end; then it has no slots.
+    /// Whether an operator drains the exporter. A draining exporter accepts no new jobs and has no slots.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub draining: bool,
-    /// What it offers.
+    /// The datasets of the exporter.
     pub datasets: Vec<CatalogDataset>,
 }
 
-/// An exporter that doesn't say runs at least one.
+/// The default number of slots of an entry that names none.
 const fn one() -> u32 {
     1
 }

@@ -1,4 +1,4 @@
-//! What clients send over the socket.
+//! The messages that a client sends over a WebSocket session.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -11,27 +11,27 @@ use crate::{
     problem::{FieldError, Problem, Slug},
 };
 
-/// The window of a stream that names none, bytes.
+/// The window of a file stream when the client names none, in bytes.
 pub const DEFAULT_WINDOW_BYTES: u64 = 1024 * 1024;
 
-/// The longest `ref`, bytes: it comes back with the answer, which must not outgrow its request.
-pub const MAX_REF_BYTES: usize = 256;
+/// The longest `ref`, in bytes. Every answer repeats the `ref`, so the limit bounds the size of an answer.
+const MAX_REF_BYTES: usize = 256;
 
-/// `session.resume`: replay events after `seq`.
+/// `session.resume`: asks for a replay of the events after `seq`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SessionResume {
-    /// The epoch of the earlier session.
+    /// The epoch that the earlier session reported.
     pub epoch: String,
-    /// The last event seen.
+    /// The sequence number of the last event that the client received.
     pub seq: u64,
 }
 
-/// `session.refresh`: a newer token of the same person.
+/// `session.refresh`: replaces the token of the session by a newer token of the same user.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SessionRefresh {
-    /// The token.
+    /// The newer bearer token.
     pub token: String,
 }
 
@@ -41,54 +41,54 @@ impl std::fmt::Debug for SessionRefresh {
     }
 }
 
-/// How the one who creates an export wants to have its file.
+/// How the server delivers the file of a new export.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Deliver {
-    /// Events only.
+    /// The server sends events only.
     #[default]
     Notify,
-    /// A file stream opens by itself as soon as there are bytes.
+    /// The server opens a file stream as soon as the file has bytes.
     Stream,
 }
 
-/// `export.create`.
+/// `export.create`: requests an export and chooses the delivery of its file.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ExportCreate {
-    /// As in [`ExportRequest`].
+    /// A name from `GET /v1/datasets`.
     pub dataset: String,
-    /// As in [`ExportRequest`].
+    /// A template of the dataset; `default` when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub template: Option<String>,
-    /// As in [`ExportRequest`].
+    /// A format of the dataset; `csv` when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub format: Option<String>,
-    /// As in [`ExportRequest`].
+    /// A compression of the format; `none` when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub compression: Option<String>,
-    /// As in [`ExportRequest`].
+    /// The filter expression; all rows when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub filter: Option<Value>,
-    /// As in [`ExportRequest`].
+    /// The columns of the file, in order; the columns of the template when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub columns: Option<Vec<String>>,
-    /// As in [`ExportRequest`].
+    /// The parameters of the dataset.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub params: Option<Map<String, Value>>,
-    /// The same key and body give the same export.
+    /// A repeated request with the same key and body returns the first export.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub idempotency_key: Option<String>,
-    /// `notify` when absent.
+    /// The delivery of the file; `notify` when absent.
     #[serde(default)]
     pub deliver: Deliver,
-    /// The stream's first window, bytes; 1 MiB when absent.
+    /// The first window of the file stream, in bytes; 1 MiB when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub window: Option<u64>,
 }
 
 impl ExportCreate {
-    /// What to export, without how to deliver it.
+    /// The export request, without the members about delivery.
     #[must_use]
     pub fn request(&self) -> ExportRequest {
         ExportRequest {
@@ -103,58 +103,58 @@ impl ExportCreate {
     }
 }
 
-/// `export.cancel`.
+/// `export.cancel`: cancels an unfinished export.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ExportCancel {
-    /// The export.
+    /// The id of the export.
     pub export_id: ExportId,
 }
 
-/// `file.open`.
+/// `file.open`: opens a file stream.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct FileOpen {
-    /// The export.
+    /// The id of the export.
     pub export_id: ExportId,
-    /// The first byte wanted; 0 when absent.
+    /// The first byte to send; 0 when absent.
     #[serde(default)]
     pub offset: u64,
-    /// The first window, bytes; 1 MiB when absent.
+    /// The first window, in bytes; 1 MiB when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub window: Option<u64>,
-    /// The attempt of the bytes before `offset`, as `file.opened` named it: with it, bytes of another attempt are
-    /// refused with `restarted` instead of being found out by the digest at the end.
+    /// The attempt that wrote the bytes before `offset`, as `file.opened` named it. With this member the server refuses to
+    /// continue with another attempt (`restarted`). Without it, only the digest at the end reveals the mix.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub attempt: Option<u32>,
 }
 
-/// `file.window`: grants more bytes.
+/// `file.window`: grants the server more bytes to send.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct FileWindow {
-    /// The stream.
+    /// The number of the stream.
     pub stream: u32,
-    /// How many more.
+    /// The number of additional bytes.
     pub bytes: u64,
 }
 
-/// `file.close`.
+/// `file.close`: closes a file stream.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct FileClose {
-    /// The stream.
+    /// The number of the stream.
     pub stream: u32,
 }
 
-/// `ping`.
+/// `ping`: asks for a `pong`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Ping {}
 
-/// A message from a client.
+/// A message from a client, one variant for each `type`.
 #[derive(Clone, Debug, PartialEq)]
-#[expect(missing_docs, reason = "each variant is its type's one-to-one")]
+#[expect(missing_docs, reason = "each variant is named after its message type")]
 pub enum ClientMessage {
     SessionResume(SessionResume),
     SessionRefresh(SessionRefresh),
@@ -178,21 +178,21 @@ pub const TYPES: [&str; 8] = [
     "ping",
 ];
 
-/// Why a text frame is no message.
+/// Why a text frame is not a valid message.
 #[derive(Clone, Debug, PartialEq)]
 pub enum ParseError {
-    /// Not a JSON object: the session ends with close code 4400.
+    /// The frame is not a JSON object. The session ends with close code 4400.
     NotAnObject,
-    /// An object that is no valid message: answered with `error`, and the session goes on.
+    /// The JSON object is not a valid message. The server answers with `error`, and the session continues.
     Invalid {
-        /// The message's `ref`, where it had a valid one.
+        /// The `ref` of the message, if it was valid.
         reference: Option<String>,
-        /// What is wrong with it.
+        /// The problem that the answer carries.
         problem: Box<Problem>,
     },
 }
 
-/// Reads one text frame: the message and its `ref`.
+/// Parses one text frame into the `ref` and the message.
 ///
 /// # Errors
 /// See [`ParseError`].
@@ -237,10 +237,10 @@ pub fn parse(text: &str) -> Result<(Option<String>, ClientMessage), ParseError> 
     }
 }
 
-/// Writes a message as a text frame.
+/// Encodes a message as a text frame.
 ///
 /// # Panics
-/// Never: these types always serialise.
+/// Never, because these types always serialise.
 #[must_use]
 pub fn encode(message: &ClientMessage, reference: Option<&str>) -> String {
     let (kind, body) = match message {
@@ -273,7 +273,7 @@ mod tests {
     }
 
     #[test]
-    fn every_message_survives_its_own_encoding() {
+    fn every_message_round_trips_through_its_encoding() {
         let id = ExportId::generate();
         let messages = [
             ClientMessage::SessionResume(SessionResume { epoch: "e".into(), seq: 3 }),
@@ -297,7 +297,7 @@ mod tests {
     }
 
     #[test]
-    fn faults_are_told_apart_and_keep_their_ref() {
+    fn parse_errors_keep_the_ref_and_name_the_member() {
         for text in ["", "nope", "[1]", "\"x\"", "{\"type\":"] {
             assert_eq!(parse(text), Err(ParseError::NotAnObject), "{text}");
         }

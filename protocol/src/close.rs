@@ -1,4 +1,4 @@
-//! WebSocket close codes, each with the advice that clients act on.
+//! WebSocket close codes, and how a client reacts to each.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -7,39 +7,39 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum CloseCode {
-    /// 1001: this gateway is going away.
+    /// 1001: the gateway shuts down.
     GoingAway,
     /// 1009: a message was larger than `limits.message_bytes`.
     TooBig,
-    /// 4400: a message that isn't one of this contract.
+    /// 4400: the client sent a binary frame, or a text frame that is not a JSON object.
     BadMessage,
     /// 4401: the token expired or was revoked.
     TokenExpired,
-    /// 4403: the caller may not hold a session.
+    /// 4403: the caller may not open a session. This version never sends it.
     Forbidden,
-    /// 4408: the client read too slowly or answered no ping.
+    /// 4408: the client read too slowly or did not answer a ping.
     TooSlow,
-    /// 4409: the caller holds too many sessions.
+    /// 4409: the user has too many sessions.
     TooManySessions,
-    /// 4429: too many messages in too little time.
+    /// 4429: the client exceeded the message rate limit.
     TooManyMessages,
-    /// 4500: something failed on this side.
+    /// 4500: the gateway failed internally.
     Internal,
 }
 
-/// What a client does after a close.
+/// How a client reacts to a closed session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reconnect {
-    /// Reconnect with full jitter, from 0.5 s to 30 s.
+    /// Reconnect after a pause with full jitter, from 0.5 s to 30 s.
     Retry,
-    /// Get a newer token first.
+    /// Reconnect with a newer token.
     WithNewToken,
-    /// Don't: the same thing would happen again.
+    /// Do not reconnect, because the server would close the session again.
     No,
 }
 
 impl CloseCode {
-    /// Every code, in the order of the contract.
+    /// Every close code, in ascending order.
     pub const ALL: [Self; 9] = [
         Self::GoingAway,
         Self::TooBig,
@@ -52,7 +52,7 @@ impl CloseCode {
         Self::Internal,
     ];
 
-    /// The number on the wire (RFC 6455, section 7.4).
+    /// The status code of the close frame (RFC 6455, section 7.4).
     #[must_use]
     pub const fn code(self) -> u16 {
         match self {
@@ -68,13 +68,13 @@ impl CloseCode {
         }
     }
 
-    /// The code that a number stands for, if it is one of ours.
+    /// The close code with this number; None when Sluice does not use the number.
     #[must_use]
     pub fn from_code(code: u16) -> Option<Self> {
         Self::ALL.into_iter().find(|c| c.code() == code)
     }
 
-    /// A reason for the close frame, far below the 123 bytes that fit there.
+    /// The reason text of the close frame. RFC 6455, section 5.5 allows 123 bytes.
     #[must_use]
     pub const fn reason(self) -> &'static str {
         match self {
@@ -90,7 +90,7 @@ impl CloseCode {
         }
     }
 
-    /// What the client should do next.
+    /// How the client reacts to this code.
     #[must_use]
     pub const fn reconnect(self) -> Reconnect {
         match self {
@@ -106,7 +106,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_code_is_found_by_its_number_and_its_reason_fits_a_close_frame() {
+    fn every_code_maps_to_its_number_and_a_reason_that_fits_a_close_frame() {
         for code in CloseCode::ALL {
             assert_eq!(CloseCode::from_code(code.code()), Some(code));
             assert!(code.reason().len() <= 123);

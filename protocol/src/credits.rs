@@ -1,28 +1,28 @@
-//! Credits as clients see them.
+//! The credit account of a user, as the REST API and the session show it.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{id::ExportId, time::Timestamp};
 
-/// What a ledger entry is for.
+/// The kind of a ledger entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum EntryKind {
-    /// Credits given: the opening balance, a nightly grant, or an operator's gift.
+    /// An increase: the initial balance, a daily grant, or a grant by an operator.
     Grant,
-    /// One set aside for an export at its submit; its amount is negative.
+    /// The price of a new export, reserved when the export is requested; its amount is negative.
     Hold,
-    /// The hold became the price of a completed export; amount 0, as the hold already took it.
+    /// The hold of a completed export became final; its amount is 0, because the hold already reduced the balance.
     Capture,
-    /// The hold was given back.
+    /// The hold of a failed or canceled export was returned.
     Release,
-    /// An operator's correction.
+    /// A correction of the balance by an operator.
     Adjustment,
 }
 
 impl EntryKind {
-    /// The kind as it stands in the database.
+    /// The kind as the database stores it.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -35,39 +35,39 @@ impl EntryKind {
     }
 }
 
-/// One line of the ledger.
+/// One entry of the ledger.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct CreditEntry {
-    /// What it is for.
+    /// The kind of the entry.
     pub kind: EntryKind,
-    /// Added to the balance; negative for a hold.
+    /// The amount added to the balance; negative for a hold.
     pub amount: i64,
-    /// The export concerned, if any.
+    /// The export that the entry is about, if any.
     pub export_id: Option<ExportId>,
-    /// For people.
+    /// A reason to show to people.
     pub reason: String,
-    /// When it was written.
+    /// The time of the entry.
     pub at: Timestamp,
 }
 
 /// The answer of `GET /v1/credits`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct CreditsView {
-    /// What can be spent now.
+    /// The credits that the user can spend.
     pub balance: i64,
-    /// What unfinished exports have set aside; not part of the balance.
+    /// The credits that unfinished exports hold; `balance` does not include them.
     pub held: i64,
-    /// When the next credit is granted.
+    /// The time of the next daily grant.
     pub next_grant_at: Timestamp,
     /// The newest entries first.
     pub entries: Vec<CreditEntry>,
 }
 
-/// The short form in `session.ready`.
+/// The credits in `session.ready`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct CreditsSummary {
-    /// What can be spent now.
+    /// The credits that the user can spend.
     pub balance: i64,
-    /// When the next credit is granted.
+    /// The time of the next daily grant.
     pub next_grant_at: Timestamp,
 }

@@ -1,5 +1,5 @@
-//! How a gateway comes by the bytes of a file: segments, grants and announcements. Control goes over NATS, bytes
-//! go over HTTP by the URLs in the grants.
+//! Delivery of file bytes to gateways: segments, grants and announcements. The requests travel over NATS. The bytes travel
+//! over HTTP, from the URLs in the grants.
 
 use serde::{Deserialize, Serialize};
 
@@ -10,106 +10,106 @@ use crate::{
     time::Timestamp,
 };
 
-/// One durable piece of a file.
+/// One durable part of a file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Segment {
-    /// 0, 1, 2, … within the attempt.
+    /// The index within the attempt, starting at 0.
     pub index: u32,
-    /// Position of its first byte in the file.
+    /// The position of the first byte of the segment in the file.
     pub offset: u64,
-    /// Bytes; never 0.
+    /// The size in bytes; never 0.
     pub size: u64,
-    /// Data rows that end in it.
+    /// The number of data rows that end in the segment.
     pub rows: u64,
-    /// SHA-256 of its bytes, lower-case hex.
+    /// The SHA-256 of the segment, in lower-case hex.
     pub sha256: String,
 }
 
 impl Segment {
-    /// The offset just past its last byte.
+    /// The offset after the last byte of the segment.
     #[must_use]
     pub const fn end(&self) -> u64 {
         self.offset + self.size
     }
 }
 
-/// The sealed end of a file: only this makes it whole.
+/// The seal of a file. A file without a seal is incomplete.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Seal {
-    /// Bytes.
+    /// The size of the file in bytes.
     pub size: u64,
-    /// Data rows.
+    /// The number of data rows.
     pub rows: u64,
-    /// SHA-256 of all bytes, lower-case hex.
+    /// The SHA-256 of the file, in lower-case hex.
     pub sha256: String,
 }
 
-/// What a file was made by.
+/// The dataset and the template that produced a file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Provenance {
-    /// The dataset's name.
+    /// The name of the dataset.
     pub dataset: String,
-    /// The version that its author gave it, or a digest of its description.
+    /// The declared version of the dataset, or a digest of its description.
     pub dataset_version: String,
-    /// The template's name.
+    /// The name of the template.
     pub template: String,
-    /// The version that its author gave it, or a digest of its description.
+    /// The declared version of the template, or a digest of its description.
     pub template_version: String,
 }
 
-/// The manifest object beside the segments, written last.
+/// The manifest of an attempt: an object beside the segments, which the exporter writes last.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Manifest {
-    /// [`crate::ENVELOPE_VERSION`].
+    /// The envelope version, [`crate::ENVELOPE_VERSION`].
     pub v: u8,
-    /// The export.
+    /// The id of the export.
     pub export_id: ExportId,
-    /// The attempt that made it.
+    /// The attempt that wrote the file.
     pub attempt: u32,
-    /// What made it; None in manifests that are older than this.
+    /// The dataset and the template of the file, with their versions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub provenance: Option<Provenance>,
-    /// All segments in order.
+    /// All segments, in order.
     pub segments: Vec<Segment>,
-    /// The end.
+    /// The seal of the file.
     pub seal: Seal,
 }
 
-/// Core NATS, exporter → notifier: a segment is durable.
+/// A core NATS message, exporter → notifier: the file store holds a new segment.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SegmentWritten {
-    /// The export.
+    /// The id of the export.
     pub export_id: ExportId,
-    /// The attempt that wrote it.
+    /// The attempt that wrote the segment.
     pub attempt: u32,
-    /// The segment.
+    /// The durable segment.
     pub segment: Segment,
 }
 
-/// A short-lived, unguessable URL of one segment. It answers GET with Range.
+/// A short-lived, unguessable URL of one segment. The URL answers GET requests with `Range`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Grant {
-    /// The segment.
+    /// The durable segment.
     pub segment: Segment,
-    /// Where its bytes are.
+    /// The URL of the bytes.
     pub url: String,
-    /// After this the URL is refused, and the gateway asks for another.
+    /// The time after which the notifier refuses the URL. The gateway then requests a new grant.
     pub expires_at: Timestamp,
 }
 
-/// Request on [`crate::subject::DELIVERY_GRANT`].
+/// The request on [`crate::subject::DELIVERY_GRANT`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GrantRequest {
-    /// The export.
+    /// The id of the export.
     pub export_id: ExportId,
-    /// Who asks; the notifier checks that it is theirs.
+    /// The caller; the notifier checks that the caller owns the export.
     #[serde(flatten)]
     pub owner: Owner,
-    /// The attempt whose bytes before `offset` were already sent, if any were.
+    /// The attempt that wrote the bytes before `offset`, if the gateway has already sent any.
     pub attempt: Option<u32>,
-    /// Grants from the segment that holds this byte on.
+    /// The first grant is for the segment that contains this byte.
     pub offset: u64,
-    /// At most this many grants.
+    /// The maximum number of grants.
     pub max: u32,
 }
 
@@ -117,48 +117,48 @@ pub struct GrantRequest {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "answer", rename_all = "snake_case")]
 pub enum GrantReply {
-    /// Go on reading.
+    /// The gateway continues reading with these grants.
     Granted {
-        /// The attempt that these bytes are of.
+        /// The attempt that wrote the segments.
         attempt: u32,
-        /// Where the export stands.
+        /// The status of the export.
         status: Status,
-        /// Segments in order; empty when the byte at `offset` is not made yet.
+        /// Grants in the order of the segments; empty while the exporter has not written the byte at `offset`.
         grants: Vec<Grant>,
-        /// The end, once the export is completed.
+        /// The seal of the file, once the export is completed.
         seal: Option<Seal>,
     },
-    /// A new attempt made other bytes than those already sent.
+    /// A new attempt wrote other bytes than those already sent.
     Restarted,
-    /// There is nothing to read, now or ever, and why.
+    /// The export has no file to read, now or later.
     Refused {
         /// `not-found`, `canceled`, `export-failed`, `expired` or `unavailable`.
         problem: Problem,
     },
 }
 
-/// Core NATS, notifier → gateways on [`crate::subject::delivery_announce`]: may be lost, so that a gateway also
-/// asks by itself from time to time.
+/// A core NATS message, notifier → gateways, on [`crate::subject::delivery_announce`]. Announcements may be lost, so a gateway
+/// polls for grants too.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "announcement", rename_all = "snake_case")]
 pub enum Announcement {
-    /// A new segment can be read.
+    /// A new segment is ready to read.
     Segment {
-        /// The attempt that wrote it.
+        /// The attempt that wrote the segment.
         attempt: u32,
-        /// Its grant.
+        /// The grant of the segment.
         grant: Grant,
     },
-    /// The export ended, one way or another: ask again.
+    /// The export ended; the gateway requests grants again to learn the status.
     Ended,
 }
 
-/// Request on [`crate::subject::DELIVERY_METADATA`].
+/// The request on [`crate::subject::DELIVERY_METADATA`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MetadataRequest {
-    /// The export.
+    /// The id of the export.
     pub export_id: ExportId,
-    /// Who asks.
+    /// The caller; the notifier checks that the caller owns the export.
     #[serde(flatten)]
     pub owner: Owner,
 }
@@ -167,43 +167,43 @@ pub struct MetadataRequest {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "answer", rename_all = "snake_case")]
 pub enum MetadataReply {
-    /// The CSVW document.
+    /// The CSVW metadata document of the file.
     Document {
-        /// As it is served.
+        /// The document as the gateway serves it.
         document: serde_json::Value,
     },
-    /// Why there is none.
+    /// The export has no metadata document.
     Refused {
-        /// The problem.
+        /// The problem that the gateway answers.
         problem: Problem,
     },
 }
 
-/// The folder of one attempt in the file store.
+/// The prefix of the objects of one attempt in the file store.
 #[must_use]
 pub fn attempt_prefix(id: ExportId, attempt: u32) -> String {
     format!("exports/{id}/{attempt}")
 }
 
-/// The folder of an export in the file store.
+/// The prefix of the objects of an export in the file store.
 #[must_use]
 pub fn export_prefix(id: ExportId) -> String {
     format!("exports/{id}")
 }
 
-/// The object of one segment.
+/// The path of the object of one segment.
 #[must_use]
 pub fn segment_path(id: ExportId, attempt: u32, index: u32) -> String {
     format!("exports/{id}/{attempt}/{index:06}.segment")
 }
 
-/// The object of the manifest.
+/// The path of the manifest object.
 #[must_use]
 pub fn manifest_path(id: ExportId, attempt: u32) -> String {
     format!("exports/{id}/{attempt}/manifest.json")
 }
 
-/// The object of the CSVW metadata document.
+/// The path of the object with the CSVW metadata document.
 #[must_use]
 pub fn metadata_path(id: ExportId, attempt: u32) -> String {
     format!("exports/{id}/{attempt}/metadata.json")

@@ -1,4 +1,4 @@
-//! What the services say to each other over JetStream, and the trace that ties it together.
+//! The messages that the services exchange over JetStream, and the trace context that connects them.
 
 use serde::{Deserialize, Serialize};
 
@@ -10,128 +10,128 @@ use crate::{
     time::Timestamp,
 };
 
-/// The head that every internal message carries beside its own members.
+/// The envelope of an internal message; the members of the message are flattened into the envelope.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Envelope<T> {
-    /// [`ENVELOPE_VERSION`]; a reader refuses any other.
+    /// The envelope version, [`ENVELOPE_VERSION`]. A reader refuses every other version.
     pub v: u8,
-    /// Names the message: the same again when it is published again.
+    /// The id of the message. A repeated publish uses the same id, so JetStream drops the duplicate.
     pub id: String,
-    /// W3C Trace Context, so that one export is one trace.
+    /// The W3C trace context. All messages of an export belong to one trace.
     pub traceparent: String,
-    /// The message.
+    /// The message itself.
     #[serde(flatten)]
     pub body: T,
 }
 
 impl<T> Envelope<T> {
-    /// `body` under this message id and trace.
+    /// Wraps a message with an id and a trace context.
     pub fn new(id: impl Into<String>, traceparent: impl Into<String>, body: T) -> Self {
         Self { v: ENVELOPE_VERSION, id: id.into(), traceparent: traceparent.into(), body }
     }
 }
 
-/// A job: the row in the database says the rest, so that the two can never differ.
+/// A job for an exporter. All other data of the export is in the database row, so that job and row can not differ.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Job {
-    /// Which export to make.
+    /// The export to run.
     pub export_id: ExportId,
-    /// Whose it is.
+    /// The owner of the export.
     #[serde(flatten)]
     pub owner: Owner,
 }
 
-/// What became of an export, or what is asked for it; the notifier settles each exactly once.
+/// The outcome of an attempt, or a command of the owner. The notifier applies each exactly once.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Outcome {
-    /// The export.
+    /// The id of the export.
     pub export_id: ExportId,
-    /// What happened.
+    /// The outcome or the command.
     #[serde(flatten)]
     pub result: OutcomeResult,
 }
 
-/// The kinds of outcome.
+/// The outcome of an attempt, or a command of the owner.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "result", rename_all = "snake_case")]
 pub enum OutcomeResult {
-    /// The sealed manifest is in the file store.
+    /// The file store holds the sealed manifest.
     Completed {
-        /// The fencing token: an outcome of an older attempt is refused.
+        /// The attempt number. The notifier refuses an outcome of an older attempt.
         attempt: u32,
-        /// The file.
+        /// The completed file.
         file: FileInfo,
-        /// The time that stands in the file.
+        /// The completion time that the file itself carries.
         completed_at: Timestamp,
     },
-    /// It can't be made.
+    /// The attempt failed permanently.
     Failed {
-        /// The fencing token.
+        /// The attempt number. The notifier refuses an outcome of an older attempt.
         attempt: u32,
-        /// Why, for the person.
+        /// The problem to show to the owner.
         problem: Problem,
     },
-    /// The owner asked to cancel an unfinished export.
+    /// A command: cancel the unfinished export.
     CancelRequested,
-    /// The owner asked to delete the file of a finished one.
+    /// A command: delete the file of the completed export.
     DeleteRequested,
 }
 
 impl OutcomeResult {
-    /// Whether it says what somebody wants, not what became of an attempt.
+    /// Whether this is a command of the owner. Gateways may publish commands, but no outcomes of attempts.
     #[must_use]
     pub const fn is_command(&self) -> bool {
         matches!(self, Self::CancelRequested | Self::DeleteRequested)
     }
 }
 
-/// A user event in `SLUICE_EVENTS`; its stream sequence is the `seq` that clients see.
+/// A user event in the stream `SLUICE_EVENTS`. Clients see the stream sequence number as `seq`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct UserEvent {
-    /// Whose it is.
+    /// The user who receives the event.
     #[serde(flatten)]
     pub owner: Owner,
-    /// What happened.
+    /// The content of the event.
     pub event: EventBody,
 }
 
-/// The kinds of user event.
+/// The content of a user event.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum EventBody {
-    /// The file is whole.
+    /// The export completed and has a file.
     Completed {
-        /// The export as it is now.
+        /// The export after the event.
         export: Box<Export>,
     },
-    /// There will be no file.
+    /// The export failed and has no file.
     Failed {
-        /// The export as it is now.
+        /// The export after the event.
         export: Box<Export>,
     },
-    /// It was canceled.
+    /// The export was canceled and has no file.
     Canceled {
-        /// The export as it is now.
+        /// The export after the event.
         export: Box<Export>,
     },
-    /// The file is gone.
+    /// The file of the export was deleted.
     Expired {
-        /// The export as it is now.
+        /// The export after the event.
         export: Box<Export>,
     },
-    /// The balance changed.
+    /// The balance of the user changed.
     Credits {
-        /// What can be spent now.
+        /// The credits that the user can spend.
         balance: i64,
-        /// What unfinished exports have set aside.
+        /// The credits that unfinished exports hold.
         held: i64,
-        /// `hold`, `capture`, `release`, `grant` or `adjustment`.
+        /// The kind of the change: `hold`, `capture`, `release`, `grant` or `adjustment`.
         reason: String,
     },
 }
 
 impl EventBody {
-    /// The event's token in its subject.
+    /// The last token of the subject of the event.
     #[must_use]
     pub const fn token(&self) -> &'static str {
         match self {
@@ -143,7 +143,7 @@ impl EventBody {
         }
     }
 
-    /// The export it is about, if any.
+    /// The export that the event is about, if any.
     #[must_use]
     pub fn export(&self) -> Option<&Export> {
         match self {
@@ -156,35 +156,35 @@ impl EventBody {
     }
 }
 
-/// A progress note on core NATS: may be lost, never waited for.
+/// A progress report on core NATS. Reports may be lost, and no service waits for one.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ProgressReport {
-    /// The export.
+    /// The id of the export.
     pub export_id: ExportId,
-    /// How far it is.
+    /// The progress of the export.
     pub progress: Progress,
 }
 
 /// A W3C trace context of version 00 (<https://www.w3.org/TR/trace-context/>).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TraceContext {
-    /// Names the whole trace; never zero.
+    /// The id of the trace; never zero.
     pub trace_id: u128,
-    /// Names the calling span; never zero.
+    /// The id of the parent span; never zero.
     pub span_id: u64,
-    /// Whether the caller records the trace.
+    /// Whether the sender records the trace.
     pub sampled: bool,
 }
 
 impl TraceContext {
-    /// A fresh trace, of which nobody has recorded anything.
+    /// A new, unsampled trace.
     #[must_use]
     pub fn generate() -> Self {
         let (trace_id, span_id) = (uuid::Uuid::new_v4().as_u128(), uuid::Uuid::new_v4().as_u64_pair().0);
         Self { trace_id, span_id, sampled: false }
     }
 
-    /// Reads a `traceparent` header; None for anything that is not one, which then starts a fresh trace.
+    /// Parses a `traceparent` header; None when the header is invalid. The receiver then starts a new trace.
     #[must_use]
     pub fn parse(header: &str) -> Option<Self> {
         let mut parts = header.trim().split('-');
@@ -199,19 +199,19 @@ impl TraceContext {
         (trace_id != 0 && span_id != 0).then_some(Self { trace_id, span_id, sampled })
     }
 
-    /// The same trace under a new span.
+    /// The same trace with a new span id.
     #[must_use]
     pub fn child(self) -> Self {
         Self { span_id: Self::generate().span_id, ..self }
     }
 
-    /// The header's value.
+    /// The value of the `traceparent` header.
     #[must_use]
     pub fn traceparent(self) -> String {
         format!("00-{:032x}-{:016x}-{:02x}", self.trace_id, self.span_id, u8::from(self.sampled))
     }
 
-    /// The trace id as problems and logs show it.
+    /// The trace id in lower-case hex, as in problems and logs.
     #[must_use]
     pub fn trace_id_hex(self) -> String {
         format!("{:032x}", self.trace_id)
@@ -223,7 +223,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn traceparent_round_trips_and_refuses_others() {
+    fn a_traceparent_round_trips_and_an_invalid_one_is_refused() {
         let context = TraceContext::generate();
         for context in [context, TraceContext { sampled: true, ..context }.child()] {
             assert_eq!(TraceContext::parse(&context.traceparent()), Some(context));

@@ -1,4 +1,4 @@
-//! What an export would be: the answer of `POST /v1/exports/estimate`, and how a gateway asks an exporter for it.
+//! Estimates: the answer of `POST /v1/exports/estimate`, and the request from a gateway to an exporter.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -6,33 +6,33 @@ use serde_json::{Map, Value};
 
 use crate::{export::ExportRequest, problem::Problem};
 
-/// The most rows of a preview.
+/// The maximum number of rows of a preview.
 pub const PREVIEW_ROWS: usize = 10;
 
-/// What an export would be, from statistics and a few rows: nothing is read whole, and nothing is charged.
+/// The estimated size, duration and price of an export. The exporter reads statistics and a few rows, and charges nothing.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Estimate {
-    /// About how many rows; null where nothing is known.
+    /// The approximate number of rows; null when unknown.
     pub rows: Option<u64>,
-    /// Whether `rows` is no estimate but counted.
+    /// Whether `rows` is an exact count.
     pub exact: bool,
-    /// About how many bytes the file would have.
+    /// The approximate size of the file, in bytes.
     pub bytes: Option<u64>,
-    /// About how many seconds an exporter would need, once it begins.
+    /// The approximate run time, in seconds, without the time in the queue.
     pub seconds: Option<f64>,
-    /// What it would cost.
+    /// The price of the export, in credits.
     pub credits: u32,
-    /// The first rows as objects, at most ten; long texts are cut, which a final `…` shows.
+    /// The first rows as objects, at most ten. A truncated text ends in `…`.
     pub preview: Vec<Map<String, Value>>,
 }
 
-/// Request on [`crate::subject::delivery_estimate`], gateway → any exporter of the pool.
+/// The request on [`crate::subject::delivery_estimate`], gateway → any exporter of the pool.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct EstimateRequest {
-    /// What to export, with every default filled in.
+    /// The export request, with every default filled in.
     #[serde(flatten)]
     pub request: ExportRequest,
-    /// The caller's claims, for row policies and column rules.
+    /// The claims of the caller, for row policies and column rules.
     pub claims: Map<String, Value>,
 }
 
@@ -40,14 +40,14 @@ pub struct EstimateRequest {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "answer", rename_all = "snake_case")]
 pub enum EstimateReply {
-    /// The estimate.
+    /// The exporter estimated the export.
     Estimated {
-        /// As it is served.
+        /// The estimate as the gateway serves it.
         estimate: Estimate,
     },
-    /// Why there is none.
+    /// The exporter could not estimate the export.
     Refused {
-        /// The problem.
+        /// The problem that the gateway answers.
         problem: Problem,
     },
 }

@@ -1,4 +1,4 @@
-//! The export object and the request that makes one.
+//! The export object, and the request that creates an export.
 
 use std::{fmt, str::FromStr};
 
@@ -8,32 +8,33 @@ use serde_json::{Map, Value};
 
 use crate::{id::ExportId, problem::Problem, time::Timestamp};
 
-/// Where an export stands. Only the last four are final, and `completed` can still become `expired`.
+/// The status of an export. `failed`, `canceled` and `expired` are final. `completed` becomes `expired` when the file is
+/// deleted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Status {
-    /// Committed; waits for its turn.
+    /// The request is committed, and the export waits for dispatch.
     Queued,
-    /// Handed to the exporters; waits for a free slot.
+    /// The job is published, and the export waits for a free slot.
     Dispatched,
-    /// An exporter is at work.
+    /// An exporter runs the export.
     Running,
-    /// The file is whole and can be fetched.
+    /// The file is complete and can be downloaded.
     Completed,
-    /// No file; `problem` says why.
+    /// The export has no file; `problem` states the cause.
     Failed,
-    /// No file; somebody asked for that.
+    /// The export has no file, because its owner or an operator canceled it.
     Canceled,
-    /// The file was kept for its time and deleted.
+    /// The file was deleted, at the end of its retention or by its owner.
     Expired,
 }
 
 impl Status {
-    /// Every status.
+    /// Every status, in the order of the life of an export.
     pub const ALL: [Self; 7] =
         [Self::Queued, Self::Dispatched, Self::Running, Self::Completed, Self::Failed, Self::Canceled, Self::Expired];
 
-    /// The status as it stands on the wire and in the database.
+    /// The status as messages and the database write it.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -47,7 +48,7 @@ impl Status {
         }
     }
 
-    /// Whether work may still be going on.
+    /// Whether the export may still change to completed, failed or canceled.
     #[must_use]
     pub const fn is_unfinished(self) -> bool {
         matches!(self, Self::Queued | Self::Dispatched | Self::Running)
@@ -60,10 +61,10 @@ impl fmt::Display for Status {
     }
 }
 
-/// A word that is no status.
+/// The error of a text that is not a status.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("unknown status `{0}`")]
-pub struct UnknownStatus(pub String);
+pub struct UnknownStatus(String);
 
 impl FromStr for Status {
     type Err = UnknownStatus;
@@ -73,50 +74,50 @@ impl FromStr for Status {
     }
 }
 
-/// How far an export has come.
+/// The progress of an export.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Progress {
-    /// Rows written so far.
+    /// The number of rows written.
     pub rows: u64,
-    /// Rows there will be, where that is known.
+    /// The total number of rows, if known.
     pub rows_total: Option<u64>,
-    /// Bytes written so far.
+    /// The number of bytes written.
     pub bytes: u64,
-    /// How many exports stand before this one; null once it runs.
+    /// The number of exports that run before this one; null once the export runs.
     pub queue_position: Option<u64>,
-    /// Estimated milliseconds until the end.
+    /// The estimated time to completion, in milliseconds; null when unknown.
     pub eta_ms: Option<u64>,
 }
 
-/// The finished file.
+/// The file of a completed export.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct FileInfo {
-    /// A name to save it under.
+    /// The suggested file name.
     pub name: String,
-    /// Bytes.
+    /// The size in bytes.
     pub size: u64,
-    /// Data rows, without the header.
+    /// The number of data rows, without the header.
     pub rows: u64,
-    /// SHA-256 of all bytes, lower-case hex; also the strong `ETag`.
+    /// The SHA-256 of the file, in lower-case hex; also the strong `ETag`.
     pub sha256: String,
-    /// For `Content-Type`.
+    /// The media type, as in `Content-Type`.
     pub media_type: String,
 }
 
-/// Where things are, relative to the gateway.
+/// Links of an export, relative to the gateway.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Links {
-    /// The export itself.
+    /// The link of the export object.
     #[serde(rename = "self")]
     pub this: String,
-    /// The bytes.
+    /// The link of the file.
     pub file: String,
-    /// The CSVW document.
+    /// The link of the CSVW metadata document.
     pub metadata: String,
 }
 
 impl Links {
-    /// The links of one export.
+    /// The links of the export with this id.
     #[must_use]
     pub fn for_export(id: ExportId) -> Self {
         Self {
@@ -127,69 +128,69 @@ impl Links {
     }
 }
 
-/// One export, as every part of the contract shows it.
+/// One export, as REST answers, session messages and events show it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Export {
-    /// Names it everywhere.
+    /// The id of the export.
     pub id: ExportId,
-    /// What is exported.
+    /// The name of the dataset.
     pub dataset: String,
-    /// How it is laid out.
+    /// The name of the template.
     pub template: String,
-    /// `csv` and others that the dataset offers.
+    /// The format of the file, such as `csv`.
     pub format: String,
-    /// `none` and others that the format offers.
+    /// The compression of the file, such as `none`.
     pub compression: String,
-    /// The filter as it was asked for; `{}` for none.
+    /// The filter of the request; `{}` for all rows.
     pub filter: Value,
-    /// The columns asked for, in order; empty for those of the template.
+    /// The requested columns, in order; empty for the columns of the template.
     pub columns: Vec<String>,
-    /// The dataset's parameters as asked for.
+    /// The parameters of the request.
     pub params: Map<String, Value>,
-    /// Where it stands.
+    /// The status of the export.
     pub status: Status,
-    /// Which try made or makes the file: 0 before the first, then 1, 2, …
+    /// The number of the current or last attempt; 0 before the first attempt.
     pub attempt: u32,
-    /// When the gateway took the request; also in the file.
+    /// The time at which the gateway accepted the request; the file repeats it.
     pub requested_at: Timestamp,
-    /// When the first attempt began.
+    /// The start of the first attempt.
     pub started_at: Option<Timestamp>,
-    /// When the last byte was made; also in the file.
+    /// The time of the last byte; the file repeats it.
     pub completed_at: Option<Timestamp>,
-    /// Until when the file is kept.
+    /// The end of the retention of the file.
     pub expires_at: Option<Timestamp>,
-    /// How far it is.
+    /// The progress of the export.
     pub progress: Progress,
-    /// The file; null until `completed`.
+    /// The file; null unless the status is `completed`.
     pub file: Option<FileInfo>,
-    /// Why there is no file, for `failed` and `canceled`.
+    /// The cause of `failed` or `canceled`; null otherwise.
     pub problem: Option<Problem>,
-    /// Where things are.
+    /// The links of the export.
     pub links: Links,
 }
 
-/// What to export: the body of `POST /v1/exports` and the heart of `export.create`.
+/// A request for an export: the body of `POST /v1/exports`, and most members of `export.create`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ExportRequest {
     /// A name from `GET /v1/datasets`.
     pub dataset: String,
-    /// One of the dataset's templates; `default` when absent.
+    /// A template of the dataset; `default` when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub template: Option<String>,
-    /// One of the dataset's formats; `csv` when absent.
+    /// A format of the dataset; `csv` when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub format: Option<String>,
-    /// `none` when absent.
+    /// A compression of the format; `none` when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub compression: Option<String>,
-    /// See `filter`; everything when absent.
+    /// The filter expression; all rows when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub filter: Option<Value>,
-    /// Columns in the order wanted; the template's when absent.
+    /// The columns of the file, in order; the columns of the template when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub columns: Option<Vec<String>>,
-    /// The dataset's parameters.
+    /// The parameters of the dataset.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub params: Option<Map<String, Value>>,
 }
@@ -197,8 +198,8 @@ pub struct ExportRequest {
 /// A page of exports, newest first.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ExportPage {
-    /// At most `limit` of them.
+    /// At most `limit` exports.
     pub items: Vec<Export>,
-    /// Pass it as `cursor` for the next page; null on the last.
+    /// The `cursor` of the next page; null on the last page.
     pub next_cursor: Option<String>,
 }

@@ -1,43 +1,43 @@
-//! The binary frame: bytes of one file stream at their offset in the final file.
+//! The binary frame: bytes of one file stream, with their offset in the file.
 //!
 //! Layout, big endian: `u8 kind = 1`, `u8 flags = 0`, `u16 reserved = 0`, `u32 stream`, `u64 offset`, payload.
 
 use bytes::{BufMut, Bytes, BytesMut};
 
-/// Bytes before the payload.
+/// The size of the header before the payload, in bytes.
 pub const HEADER_BYTES: usize = 16;
-/// The most payload that one frame carries.
+/// The maximum payload of one frame, in bytes.
 pub const MAX_PAYLOAD_BYTES: usize = 256 * 1024;
-/// The only kind of frame so far: bytes of a file.
+/// The kind of a frame with bytes of a file; the only kind of this version.
 pub const KIND_FILE: u8 = 1;
 
-/// One binary frame.
+/// One binary frame of a file stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Frame {
-    /// The stream that `file.opened` named.
+    /// The number of the stream, from `file.opened`.
     pub stream: u32,
-    /// Position of the first payload byte in the final file.
+    /// The position of the first payload byte in the file.
     pub offset: u64,
-    /// At most [`MAX_PAYLOAD_BYTES`].
+    /// The bytes of the file, at most [`MAX_PAYLOAD_BYTES`].
     pub payload: Bytes,
 }
 
-/// Why bytes are not a frame.
+/// Why bytes are not a valid frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum FrameError {
-    /// Fewer bytes than a header.
+    /// The frame has fewer bytes than a header.
     #[error("{0} bytes are too few for a frame header")]
     Short(usize),
-    /// A kind that this version does not know.
+    /// This version does not know the kind of the frame.
     #[error("unknown frame kind {0}")]
     Kind(u8),
-    /// More payload than a frame may carry.
+    /// The payload exceeds [`MAX_PAYLOAD_BYTES`].
     #[error("{0} bytes of payload are too many")]
     Long(usize),
 }
 
 impl Frame {
-    /// The frame as bytes.
+    /// Encodes the frame as bytes.
     #[must_use]
     pub fn encode(&self) -> Bytes {
         let mut out = BytesMut::with_capacity(HEADER_BYTES + self.payload.len());
@@ -50,11 +50,11 @@ impl Frame {
         out.freeze()
     }
 
-    /// Reads a frame; the payload shares the given buffer. Flags and reserved bits are ignored, as later
-    /// versions may use them.
+    /// Decodes a frame. The payload shares the buffer of `bytes`. Flags and reserved bits are ignored, because later versions
+    /// may use them.
     ///
     /// # Errors
-    /// When the bytes are no frame of this version.
+    /// When the bytes are not a frame of this version.
     pub fn decode(bytes: Bytes) -> Result<Self, FrameError> {
         if bytes.len() < HEADER_BYTES {
             return Err(FrameError::Short(bytes.len()));
@@ -79,7 +79,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_header_is_sixteen_big_endian_bytes() {
+    fn the_header_has_sixteen_big_endian_bytes() {
         let frame = Frame { stream: 7, offset: 0x0102_0304_0506_0708, payload: Bytes::from_static(b"abc") };
         let bytes = frame.encode();
         assert_eq!(&bytes[..], b"\x01\0\0\0\0\0\0\x07\x01\x02\x03\x04\x05\x06\x07\x08abc");
@@ -87,7 +87,7 @@ mod tests {
     }
 
     #[test]
-    fn short_unknown_and_oversized_frames_are_told_apart() {
+    fn short_unknown_and_oversized_frames_have_distinct_errors() {
         assert_eq!(Frame::decode(Bytes::from_static(b"\x01")), Err(FrameError::Short(1)));
         assert_eq!(Frame::decode(Bytes::from(vec![9; 20])), Err(FrameError::Kind(9)));
         let mut long = vec![0; HEADER_BYTES + MAX_PAYLOAD_BYTES + 1];

@@ -1,4 +1,4 @@
-//! Identifiers.
+//! Identifiers of exports and of their owners.
 
 use std::{fmt, str::FromStr};
 
@@ -6,13 +6,13 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-/// Names one export: a UUIDv7, so ids sort by the time of their request (RFC 9562, section 5.7).
+/// The id of an export: a UUIDv7, so that ids sort by the time of the request (RFC 9562, section 5.7).
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(transparent)]
 pub struct ExportId(pub Uuid);
 
 impl ExportId {
-    /// A fresh id from the current time and the thread's random source.
+    /// A new id from the current time and the random source of the thread.
     #[must_use]
     pub fn generate() -> Self {
         Self(Uuid::now_v7())
@@ -45,17 +45,18 @@ impl From<Uuid> for ExportId {
     }
 }
 
-/// Whose an export, an event or an account is. Every owner-scoped query and subject takes one of these.
+/// The owner of an export, an event or a credit account: a user of a tenant. Every owner-scoped query and subject takes an
+/// `Owner`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 pub struct Owner {
-    /// The tenant claim of the caller's token.
+    /// The tenant claim of the token.
     pub tenant: String,
-    /// The `sub` claim of the caller's token.
+    /// The `sub` claim of the token.
     pub user: String,
 }
 
 impl Owner {
-    /// The owner that these two claims name.
+    /// The owner with this tenant and user.
     pub fn new(tenant: impl Into<String>, user: impl Into<String>) -> Self {
         Self { tenant: tenant.into(), user: user.into() }
     }

@@ -1,14 +1,14 @@
-//! Strict reading of client input: every fault becomes a [`FieldError`] with its JSON pointer.
+//! Strict decoding of client input: every error becomes a [`FieldError`] with its JSON pointer.
 
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::problem::FieldError;
 
-/// Reads `value` as `T`. Types that clients send refuse unknown members (`deny_unknown_fields`).
+/// Decodes `value` as `T`. The types of client messages refuse unknown members (`deny_unknown_fields`).
 ///
 /// # Errors
-/// The fault and where it is.
+/// The first error, with the pointer of the member.
 pub fn decode<T: DeserializeOwned>(value: Value) -> Result<T, FieldError> {
     serde_path_to_error::deserialize(value).map_err(|e| {
         let mut pointer = String::new();
@@ -22,8 +22,8 @@ pub fn decode<T: DeserializeOwned>(value: Value) -> Result<T, FieldError> {
             }
         }
         let detail = e.into_inner().to_string();
-        // serde names an unknown or missing member in its text alone; the path ends at the object around it
-        if let Some(name) = quoted(&detail, "unknown field `").or_else(|| quoted(&detail, "missing field `"))
+        // serde names an unknown or missing member in the error text only; the path ends at the enclosing object
+        if let Some(name) = quoted_name(&detail, "unknown field `").or_else(|| quoted_name(&detail, "missing field `"))
             && !pointer.ends_with(&format!("/{}", escape(name)))
         {
             push(&mut pointer, name);
@@ -33,12 +33,12 @@ pub fn decode<T: DeserializeOwned>(value: Value) -> Result<T, FieldError> {
 }
 
 /// Appends one reference token to a JSON pointer (RFC 6901, section 3).
-pub fn push(pointer: &mut String, token: &str) {
+fn push(pointer: &mut String, token: &str) {
     pointer.push('/');
     pointer.push_str(&escape(token));
 }
 
-/// `pointer` with one more token.
+/// The JSON pointer of a member below `pointer`.
 #[must_use]
 pub fn child(pointer: &str, token: &str) -> String {
     let mut out = pointer.to_owned();
@@ -50,7 +50,7 @@ fn escape(token: &str) -> String {
     token.replace('~', "~0").replace('/', "~1")
 }
 
-fn quoted<'a>(text: &'a str, before: &str) -> Option<&'a str> {
+fn quoted_name<'a>(text: &'a str, before: &str) -> Option<&'a str> {
     text.strip_prefix(before)?.split('`').next()
 }
 
@@ -70,11 +70,11 @@ mod tests {
     }
 
     #[test]
-    fn faults_are_named_by_pointer() {
-        let at = |v| decode::<Body>(v).unwrap_err().pointer;
-        assert_eq!(at(json!({"dataset": 1})), "/dataset");
-        assert_eq!(at(json!({"dataset": "a", "columns": ["x", 2]})), "/columns/1");
-        assert_eq!(at(json!({"dataset": "a", "colums/": []})), "/colums~1");
-        assert_eq!(at(json!({})), "/dataset");
+    fn errors_carry_the_pointer_of_the_member() {
+        let pointer = |v| decode::<Body>(v).unwrap_err().pointer;
+        assert_eq!(pointer(json!({"dataset": 1})), "/dataset");
+        assert_eq!(pointer(json!({"dataset": "a", "columns": ["x", 2]})), "/columns/1");
+        assert_eq!(pointer(json!({"dataset": "a", "colums/": []})), "/colums~1");
+        assert_eq!(pointer(json!({})), "/dataset");
     }
 }

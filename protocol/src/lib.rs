@@ -1,9 +1,9 @@
 //! Wire types of Sluice: ids, client and server messages, the binary frame codec, close codes, problem types,
 //! job, outcome and event envelopes, and NATS subject builders.
 //!
-//! This crate is pure: no tokio, no axum, no NATS, no sea-orm. Whatever crosses a process boundary is defined
-//! here, once. The public half is the contract in `docs/protocol.md`; the internal half is what the three
-//! services say to each other over NATS.
+//! This crate defines every message that crosses a process boundary. It performs no I/O and depends on neither tokio, axum,
+//! NATS nor sea-orm. The public messages are the contract in `docs/protocol.md`. The internal messages are those that the
+//! three services exchange over NATS.
 
 pub mod access;
 pub mod catalog;
@@ -25,10 +25,10 @@ pub mod server;
 pub mod subject;
 pub mod time;
 
-/// The version that every internal message carries as `v`.
+/// The envelope version: the member `v` of every internal message.
 pub const ENVELOPE_VERSION: u8 = 1;
 
-/// The WebSocket subprotocol of this contract.
+/// The name of the WebSocket subprotocol.
 pub const SUBPROTOCOL: &str = "sluice.v1";
 
 /// The prefix of the subprotocol that carries a single-use ticket from a browser.

@@ -1,4 +1,4 @@
-//! Parameters of datasets: what an exporter declares, the JSON Schema made from it, and the check in the gateway.
+//! Parameters of datasets: the declaration of an exporter, its JSON Schema, and the check of a request in the gateway.
 
 use chrono::{DateTime, NaiveDate};
 use serde::{Deserialize, Serialize};
@@ -10,41 +10,41 @@ use crate::{json::child, problem::FieldError};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ParamType {
-    /// One text.
+    /// A single text value.
     String,
-    /// One whole number.
+    /// A whole number of 64 bits.
     Int,
-    /// One number.
+    /// A floating-point number.
     Float,
-    /// true or false.
+    /// Either true or false.
     Bool,
-    /// A list of texts.
+    /// A list of at least one text.
     Strings,
-    /// A calendar date, `2026-11-22`.
+    /// A calendar date such as `2026-11-22`.
     Date,
-    /// A moment, RFC 3339.
+    /// An instant as RFC 3339 text.
     Datetime,
 }
 
 /// One declared parameter.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ParamSpec {
-    /// Its member in `params`.
+    /// The name of the member of `params`.
     pub name: String,
-    /// Its type.
+    /// The type of the value.
     pub kind: ParamType,
-    /// For people.
+    /// A description to show to people.
     pub description: String,
-    /// The value when absent; a parameter without one is required.
+    /// The value when the request names none. A parameter without a default is required.
     pub default: Option<Value>,
-    /// For a list: how many values it takes at most.
+    /// The maximum number of values of a list.
     pub max_items: Option<usize>,
 }
 
-/// The most unknown parameters that one answer lists.
-const MAX_FAULTS: usize = 20;
+/// The maximum number of unknown parameters that one answer lists.
+const MAX_ERRORS: usize = 20;
 
-/// The JSON Schema (2020-12) of these parameters.
+/// The JSON Schema (2020-12) of `params`.
 #[must_use]
 pub fn json_schema(specs: &[ParamSpec]) -> Value {
     let mut properties = Map::new();
@@ -73,13 +73,13 @@ pub fn json_schema(specs: &[ParamSpec]) -> Value {
     json!({"type": "object", "properties": properties, "required": required, "additionalProperties": false})
 }
 
-/// Checks `given` against the declaration and fills in defaults.
+/// Checks the parameters of a request against the declaration, and fills in defaults.
 ///
 /// # Errors
-/// Every fault, with pointers below `/params`.
+/// Every error, with pointers below `/params`.
 pub fn check(specs: &[ParamSpec], given: &Map<String, Value>) -> Result<Map<String, Value>, Vec<FieldError>> {
     let mut errors = Vec::new();
-    for name in given.keys().filter(|name| specs.iter().all(|s| s.name != **name)).take(MAX_FAULTS) {
+    for name in given.keys().filter(|name| specs.iter().all(|s| s.name != **name)).take(MAX_ERRORS) {
         let known: Vec<_> = specs.iter().map(|s| s.name.as_str()).collect();
         let detail = if known.is_empty() {
             "this dataset has no parameters".to_owned()
@@ -107,12 +107,12 @@ pub fn check(specs: &[ParamSpec], given: &Map<String, Value>) -> Result<Map<Stri
     if errors.is_empty() { Ok(out) } else { Err(errors) }
 }
 
-/// Why a value is none for this parameter; None when it is one.
+/// Why a value is invalid for this parameter; None for a valid value.
 #[must_use]
 pub fn value_error(spec: &ParamSpec, value: &Value) -> Option<String> {
     let nul = |value: &Value| value.as_str().is_some_and(|text| text.contains('\0'));
     if nul(value) || value.as_array().is_some_and(|values| values.iter().any(nul)) {
-        return Some("a text without the character U+0000, please".to_owned());
+        return Some("expected a text without the character U+0000".to_owned());
     }
     let fits = match spec.kind {
         ParamType::String => value.is_string(),
@@ -144,7 +144,7 @@ pub fn value_error(spec: &ParamSpec, value: &Value) -> Option<String> {
 mod tests {
     use super::*;
 
-    fn muscles() -> Vec<ParamSpec> {
+    fn muscles_spec() -> Vec<ParamSpec> {
         vec![ParamSpec {
             name: "muscles".into(),
             kind: ParamType::Strings,
@@ -154,24 +154,24 @@ mod tests {
         }]
     }
 
-    fn faults(given: Value) -> Vec<String> {
-        let errors = check(&muscles(), given.as_object().unwrap()).unwrap_err();
+    fn error_pointers(given: Value) -> Vec<String> {
+        let errors = check(&muscles_spec(), given.as_object().unwrap()).unwrap_err();
         errors.into_iter().map(|e| e.pointer).collect()
     }
 
     #[test]
-    fn faults_name_each_parameter() {
-        assert_eq!(faults(json!({})), ["/params/muscles"]);
-        assert_eq!(faults(json!({"muscles": "a"})), ["/params/muscles"]);
-        assert_eq!(faults(json!({"muscles": ["a", "b", "c"]})), ["/params/muscles"]);
-        assert_eq!(faults(json!({"muscle": ["a"]})), ["/params/muscle", "/params/muscles"]);
-        assert!(check(&muscles(), json!({"muscles": ["a"]}).as_object().unwrap()).is_ok());
+    fn errors_name_each_parameter() {
+        assert_eq!(error_pointers(json!({})), ["/params/muscles"]);
+        assert_eq!(error_pointers(json!({"muscles": "a"})), ["/params/muscles"]);
+        assert_eq!(error_pointers(json!({"muscles": ["a", "b", "c"]})), ["/params/muscles"]);
+        assert_eq!(error_pointers(json!({"muscle": ["a"]})), ["/params/muscle", "/params/muscles"]);
+        assert!(check(&muscles_spec(), json!({"muscles": ["a"]}).as_object().unwrap()).is_ok());
     }
 
     #[test]
-    fn a_default_makes_a_parameter_optional() {
+    fn a_parameter_with_a_default_is_optional() {
         let specs =
-            [ParamSpec { default: Some(json!(3)), kind: ParamType::Int, max_items: None, ..muscles().remove(0) }];
+            [ParamSpec { default: Some(json!(3)), kind: ParamType::Int, max_items: None, ..muscles_spec().remove(0) }];
         assert_eq!(check(&specs, &Map::new()).unwrap()["muscles"], 3);
         assert_eq!(json_schema(&specs)["required"], json!([]));
     }

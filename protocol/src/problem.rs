@@ -1,14 +1,14 @@
-//! Problem details (RFC 9457): the one shape of every error that a client sees.
+//! Problem details (RFC 9457): the format of every error that a client receives.
 
 use std::{borrow::Cow, fmt};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// The kind of a problem. `type` on the wire is `/problems/<slug>`, where the gateway serves a page about it.
+/// The kind of a problem. The member `type` is `/problems/<slug>`, the path of a page of the gateway about the problem.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
-#[expect(missing_docs, reason = "each slug is explained, for people, by `Slug::explanation`")]
+#[expect(missing_docs, reason = "`Slug::explanation` documents each slug")]
 pub enum Slug {
     Unauthorized,
     Forbidden,
@@ -32,7 +32,7 @@ pub enum Slug {
 }
 
 impl Slug {
-    /// Every slug, in the order of the contract.
+    /// Every slug, in the order of the protocol document.
     pub const ALL: [Self; 19] = [
         Self::Unauthorized,
         Self::Forbidden,
@@ -55,7 +55,7 @@ impl Slug {
         Self::Internal,
     ];
 
-    /// The slug as it stands in `type`.
+    /// The slug as `type` writes it.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -81,14 +81,14 @@ impl Slug {
         }
     }
 
-    /// The slug of a `type` member, whole (`/problems/x`) or bare (`x`).
+    /// The slug of a `type` member, as `/problems/x` or as `x`; None when unknown.
     #[must_use]
     pub fn from_type(kind: &str) -> Option<Self> {
         let slug = kind.strip_prefix("/problems/").unwrap_or(kind);
         Self::ALL.into_iter().find(|s| s.as_str() == slug)
     }
 
-    /// The HTTP status that goes with it.
+    /// The HTTP status of the problem.
     #[must_use]
     pub const fn status(self) -> u16 {
         match self {
@@ -109,7 +109,7 @@ impl Slug {
         }
     }
 
-    /// A short title for people.
+    /// A short title to show to people.
     #[must_use]
     pub const fn title(self) -> &'static str {
         match self {
@@ -123,40 +123,42 @@ impl Slug {
             Self::CreditsExhausted => "No credits left",
             Self::TooManyExports => "Too many exports at once",
             Self::IdempotencyConflict => "The idempotency key was used for something else",
-            Self::Restarted => "The file was made anew",
+            Self::Restarted => "The file was created again",
             Self::NotReady => "Not finished yet",
             Self::Expired => "The file is gone",
             Self::Canceled => "The export was canceled",
             Self::ExportFailed => "The export failed",
             Self::TooLarge => "Too large",
             Self::RateLimited => "Too fast",
-            Self::Unavailable => "Not available just now",
+            Self::Unavailable => "Temporarily unavailable",
             Self::Internal => "Something failed on our side",
         }
     }
 
-    /// What it means and what to do, for the page at `/problems/<slug>`.
+    /// The meaning of the problem and the reaction of the client, for the page at `/problems/<slug>`.
     #[must_use]
     pub const fn explanation(self) -> &'static str {
         match self {
             Self::Unauthorized => {
-                "The request carried no token, or one that is expired, not yet valid, badly signed, or meant for \
-                 somebody else. Sign in again and retry with the new token. A ticket works once, for 30 seconds."
+                "The request carried no token, or one that is expired, not yet valid, badly signed, or issued for \
+                 another audience. Sign in again and retry with the new token. A ticket works once, for 30 seconds."
             }
             Self::Forbidden => {
-                "Your token is good, but its scope does not allow this. Ask for a token with the scope \
+                "Your token is valid, but its scope does not allow this. Request a token with the scope \
                  `export:<dataset>` or `export:*`."
             }
-            Self::NotFound => "There is nothing here, or nothing that is yours.",
+            Self::NotFound => "The resource does not exist, or it belongs to another user.",
             Self::InvalidRequest => {
                 "A member of the request is missing, unknown, or of the wrong type. `errors` names each one by its \
                  JSON pointer."
             }
-            Self::UnknownDataset => "No running exporter offers this dataset. `GET /v1/datasets` lists those on offer.",
+            Self::UnknownDataset => {
+                "No running exporter offers this dataset. `GET /v1/datasets` lists the offered datasets."
+            }
             Self::UnknownTemplate => "The dataset has no such template. `GET /v1/datasets/<name>` lists its templates.",
             Self::InvalidFilter => {
                 "The filter names an unknown column or operator, or compares with a value of the wrong type. `errors` \
-                 points at each place."
+                 names each one by its JSON pointer."
             }
             Self::CreditsExhausted => {
                 "Each export holds one credit, and none is left. A credit comes back when an export fails or is \
@@ -164,26 +166,30 @@ impl Slug {
             }
             Self::TooManyExports => "Wait until one of your unfinished exports ends, or cancel one.",
             Self::IdempotencyConflict => {
-                "The same `Idempotency-Key` came with another body before. Use a fresh key for a new request. While \
-                 the first request is still being taken, the status is 409: retry shortly."
+                "An earlier request had the same `Idempotency-Key` and another body. Use a new key for a new request. \
+                 While the first request is still in progress, the status is 409: retry shortly."
             }
             Self::Restarted => {
-                "The exporter that made the file died, and the new attempt made other bytes than those you already \
-                 have. Throw them away and open the file again from offset 0."
+                "The exporter that wrote the file stopped, and the new attempt wrote other bytes than those you already \
+                 have. Discard them and open the file again from offset 0."
             }
-            Self::NotReady => "The export has not finished. Wait for `export.completed`, or open it over the socket.",
-            Self::Expired => "The file was kept for its time and then deleted. Export again to get a fresh one.",
-            Self::Canceled => "The export was canceled, so there is no file. Its credit was given back.",
+            Self::NotReady => {
+                "The export has not completed. Wait for `export.completed`, or open the file over the WebSocket."
+            }
+            Self::Expired => {
+                "The file was deleted at the end of its retention. Request the export again for a new file."
+            }
+            Self::Canceled => "The export was canceled, so it has no file. Its credit was returned.",
             Self::ExportFailed => {
-                "The export could not be made. `detail` says why; the credit was given back. Trying again helps only \
-                 when the cause has gone."
+                "The exporter could not create the file. `detail` states the cause, and the credit was returned. Retry \
+                 only after the cause is removed."
             }
             Self::TooLarge => {
                 "The request is larger than this server accepts. `session.ready` and the docs name the limits."
             }
-            Self::RateLimited => "Too many requests in too little time. Wait as long as `Retry-After` says.",
-            Self::Unavailable => "A part that this needs is not reachable just now. Retry with growing pauses.",
-            Self::Internal => "This is a fault of the server. `trace_id` finds it in the logs.",
+            Self::RateLimited => "Your requests exceed the rate limit. Wait for the time in `Retry-After`.",
+            Self::Unavailable => "A service that the request needs is not reachable. Retry with increasing pauses.",
+            Self::Internal => "The server failed. Report the `trace_id`, which identifies the request in the logs.",
         }
     }
 }
@@ -194,47 +200,47 @@ impl fmt::Display for Slug {
     }
 }
 
-/// One fault in the input.
+/// One error in the input.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct FieldError {
-    /// JSON pointer (RFC 6901) into the request body.
+    /// A JSON pointer (RFC 6901) into the request body.
     pub pointer: String,
-    /// What is wrong there.
+    /// The error at this pointer.
     pub detail: String,
 }
 
 impl FieldError {
-    /// A fault at a pointer.
+    /// An error at a JSON pointer.
     pub fn new(pointer: impl Into<String>, detail: impl Into<String>) -> Self {
         Self { pointer: pointer.into(), detail: detail.into() }
     }
 }
 
-/// A problem document. Over HTTP its media type is `application/problem+json`.
+/// A problem document. The media type over HTTP is `application/problem+json`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Problem {
-    /// `/problems/<slug>`.
+    /// The kind of the problem: `/problems/<slug>`.
     #[serde(rename = "type")]
     pub kind: Cow<'static, str>,
-    /// A short title, the same for each slug.
+    /// A short title that depends on the slug only.
     pub title: Cow<'static, str>,
-    /// The HTTP status, also when the problem travels over a socket.
+    /// The HTTP status, also in messages over a WebSocket.
     pub status: u16,
-    /// What happened this time, for people.
+    /// A description of this occurrence to show to people.
     pub detail: String,
-    /// The path of the request or of the thing concerned.
+    /// The path of the request or of the resource.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub instance: Option<String>,
-    /// Finds the request in logs and traces.
+    /// The trace id, which identifies the request in logs and traces.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trace_id: Option<String>,
-    /// Each fault in the input, for bad input.
+    /// Every error in the input, when the input is invalid.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub errors: Vec<FieldError>,
 }
 
 impl Problem {
-    /// A problem of this kind with this detail.
+    /// A problem with the title and the status of the slug.
     pub fn new(slug: Slug, detail: impl Into<String>) -> Self {
         Self {
             kind: format!("/problems/{slug}").into(),
@@ -247,7 +253,7 @@ impl Problem {
         }
     }
 
-    /// Bad input: one problem that lists each fault.
+    /// A problem about invalid input that lists each error.
     #[must_use]
     pub fn invalid(slug: Slug, errors: Vec<FieldError>) -> Self {
         let detail = match errors.as_slice() {
@@ -258,14 +264,14 @@ impl Problem {
         Self { errors, ..Self::new(slug, detail) }
     }
 
-    /// The same with another status, for the few slugs that the contract gives two.
+    /// Replaces the status, for the few slugs that have two.
     #[must_use]
     pub fn with_status(mut self, status: u16) -> Self {
         self.status = status;
         self
     }
 
-    /// The same with the path and trace of the request that it answers, where it doesn't say them already.
+    /// Adds the path and the trace id of the request, unless the problem has them already.
     #[must_use]
     pub fn with_request(mut self, instance: &str, trace_id: &str) -> Self {
         self.instance.get_or_insert_with(|| instance.to_owned());
@@ -273,7 +279,7 @@ impl Problem {
         self
     }
 
-    /// The slug in `type`; [`Slug::Internal`] for one that this version does not know.
+    /// The slug in `type`; [`Slug::Internal`] when this version does not know the slug.
     #[must_use]
     pub fn slug(&self) -> Slug {
         Slug::from_type(&self.kind).unwrap_or(Slug::Internal)
@@ -305,7 +311,7 @@ mod tests {
     }
 
     #[test]
-    fn empty_members_are_left_out() {
+    fn empty_members_are_omitted() {
         let json = serde_json::to_value(Problem::new(Slug::NotFound, "no such export")).unwrap();
         assert_eq!(
             json,

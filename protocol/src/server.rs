@@ -1,4 +1,4 @@
-//! What the server sends over the socket.
+//! The messages that the server sends over a WebSocket session.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -12,188 +12,188 @@ use crate::{
     time::Timestamp,
 };
 
-/// What a session allows.
+/// The limits of a session.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct SessionLimits {
-    /// The largest text message, bytes; a larger one ends the session with 1009.
+    /// The maximum size of a text message, in bytes. A larger message ends the session with close code 1009.
     pub message_bytes: u64,
-    /// How many file streams may be open at once.
+    /// The maximum number of open file streams.
     pub streams: u32,
-    /// The most that one `window` or `file.window` may grant, bytes.
+    /// The maximum of one `window` or `file.window`, in bytes.
     pub window_bytes: u64,
 }
 
-/// A message from the server.
+/// A message from the server to a client.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "type")]
 pub enum ServerMessage {
     /// The first message of a session.
     #[serde(rename = "session.ready")]
     SessionReady {
-        /// Names the session in logs.
+        /// The id of the session, which logs repeat.
         session_id: String,
-        /// Who the caller is.
+        /// The `sub` claim of the token.
         sub: String,
-        /// Their tenant.
+        /// The tenant of the caller.
         tenant: String,
-        /// Names the run of event numbers; a `seq` means nothing under another epoch.
+        /// The epoch of the sequence numbers. A `seq` of another epoch has no meaning.
         epoch: String,
-        /// The newest event before this session.
+        /// The sequence number of the newest event before this session.
         seq: u64,
-        /// When the session ends unless refreshed.
+        /// The time at which the session ends without a `session.refresh`.
         token_expires_at: Timestamp,
-        /// How often the server pings, milliseconds.
+        /// The interval between pings of the server, in milliseconds.
         heartbeat_ms: u64,
-        /// What the session allows.
+        /// The limits of the session.
         limits: SessionLimits,
-        /// The caller's credits.
+        /// The credits of the caller.
         credits: CreditsSummary,
     },
     /// The answer to `session.resume`.
     #[serde(rename = "session.resumed")]
     SessionResumed {
-        /// The request's `ref`.
+        /// The `ref` of the request.
         #[serde(rename = "ref", default, skip_serializing_if = "Option::is_none")]
         reference: Option<String>,
-        /// false: fetch state by REST.
+        /// Whether the server replays all missed events. If false, the client reads the state over REST.
         recovered: bool,
-        /// How many events follow, in the order of their numbers and before newer ones.
+        /// The number of replayed events. They follow in the order of their sequence numbers, before newer events.
         replayed: u64,
     },
     /// The answer to `session.refresh`.
     #[serde(rename = "session.refreshed")]
     SessionRefreshed {
-        /// The request's `ref`.
+        /// The `ref` of the request.
         #[serde(rename = "ref", default, skip_serializing_if = "Option::is_none")]
         reference: Option<String>,
-        /// When the session ends unless refreshed again.
+        /// The time at which the session ends without another `session.refresh`.
         token_expires_at: Timestamp,
     },
-    /// The answer to `export.create`, and to `export.cancel` as the export then stands.
+    /// The answer to `export.create` and `export.cancel`, with the current state of the export.
     #[serde(rename = "export.accepted")]
     ExportAccepted {
-        /// The request's `ref`.
+        /// The `ref` of the request.
         #[serde(rename = "ref", default, skip_serializing_if = "Option::is_none")]
         reference: Option<String>,
-        /// The export.
+        /// The accepted or canceled export.
         export: Box<Export>,
     },
-    /// At most 5 a second for an export; may be dropped.
+    /// Progress of an export, at most five messages a second. The server may drop progress messages.
     #[serde(rename = "export.progress")]
     ExportProgress {
-        /// The export.
+        /// The id of the export.
         export_id: ExportId,
-        /// How far it is.
+        /// The progress of the export.
         progress: Progress,
     },
-    /// Event: the file is whole.
+    /// Event: the export completed and has a file.
     #[serde(rename = "export.completed")]
     ExportCompleted {
-        /// The event's number.
+        /// The sequence number of the event.
         seq: u64,
-        /// The export as it was then.
+        /// The export after the event.
         export: Box<Export>,
     },
-    /// Event: there will be no file.
+    /// Event: the export failed and has no file.
     #[serde(rename = "export.failed")]
     ExportFailed {
-        /// The event's number.
+        /// The sequence number of the event.
         seq: u64,
-        /// The export as it was then.
+        /// The export after the event.
         export: Box<Export>,
     },
-    /// Event: it was canceled.
+    /// Event: the export was canceled and has no file.
     #[serde(rename = "export.canceled")]
     ExportCanceled {
-        /// The event's number.
+        /// The sequence number of the event.
         seq: u64,
-        /// The export as it was then.
+        /// The export after the event.
         export: Box<Export>,
     },
-    /// Event: the file is gone.
+    /// Event: the file of the export was deleted.
     #[serde(rename = "export.expired")]
     ExportExpired {
-        /// The event's number.
+        /// The sequence number of the event.
         seq: u64,
-        /// The export as it was then.
+        /// The export after the event.
         export: Box<Export>,
     },
-    /// Event: the balance changed.
+    /// Event: the balance of the user changed.
     #[serde(rename = "credits.changed")]
     CreditsChanged {
-        /// The event's number.
+        /// The sequence number of the event.
         seq: u64,
-        /// What can be spent now.
+        /// The credits that the user can spend.
         balance: i64,
-        /// What unfinished exports have set aside.
+        /// The credits that unfinished exports hold.
         held: i64,
-        /// Why it changed.
+        /// The kind of the change: `hold`, `capture`, `release`, `grant` or `adjustment`.
         reason: String,
     },
-    /// A file stream is open.
+    /// The server opened a file stream.
     #[serde(rename = "file.opened")]
     FileOpened {
-        /// The `ref` of the `file.open` or `export.create` that asked for it.
+        /// The `ref` of the `file.open` or `export.create` that opened the stream.
         #[serde(rename = "ref", default, skip_serializing_if = "Option::is_none")]
         reference: Option<String>,
-        /// Names the stream in this session.
+        /// The number of the stream in this session.
         stream: u32,
-        /// The export.
+        /// The id of the export.
         export_id: ExportId,
-        /// The first byte that will come.
+        /// The position of the first byte that follows.
         offset: u64,
-        /// The file's size, when the export is complete.
+        /// The size of the file in bytes, when the export is completed.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         size: Option<u64>,
-        /// The attempt that makes or made these bytes, once there is one. Send it along when the stream is opened
-        /// again at an offset.
+        /// The attempt that writes the bytes, if one has started. A client repeats it in `file.open` to continue at an
+        /// offset.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         attempt: Option<u32>,
     },
-    /// All bytes were sent, and the file is whole.
+    /// The server sent all bytes, and the file is complete.
     #[serde(rename = "file.sealed")]
     FileSealed {
-        /// The stream, now closed.
+        /// The number of the closed stream.
         stream: u32,
-        /// Bytes of the whole file.
+        /// The size of the file, in bytes.
         size: u64,
-        /// Its data rows.
+        /// The number of data rows.
         rows: u64,
-        /// Its SHA-256, lower-case hex.
+        /// The SHA-256 of the file, in lower-case hex.
         sha256: String,
     },
-    /// The stream ended before the seal.
+    /// The stream ended before the end of the file.
     #[serde(rename = "file.closed")]
     FileClosed {
-        /// The `ref` of the `file.close` that this answers, if it does.
+        /// The `ref` of the `file.close` that closed the stream, if any.
         #[serde(rename = "ref", default, skip_serializing_if = "Option::is_none")]
         reference: Option<String>,
-        /// The stream.
+        /// The number of the stream.
         stream: u32,
-        /// Why; absent when the client closed it.
+        /// The cause; absent when the client closed the stream.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         problem: Option<Box<Problem>>,
     },
     /// The answer to `ping`.
     #[serde(rename = "pong")]
     Pong {
-        /// The request's `ref`.
+        /// The `ref` of the request.
         #[serde(rename = "ref", default, skip_serializing_if = "Option::is_none")]
         reference: Option<String>,
     },
-    /// The request with this `ref` was refused.
+    /// The server refused the request with this `ref`.
     #[serde(rename = "error")]
     Error {
-        /// The request's `ref`.
+        /// The `ref` of the request.
         #[serde(rename = "ref", default, skip_serializing_if = "Option::is_none")]
         reference: Option<String>,
-        /// Why.
+        /// The problem with the request.
         problem: Box<Problem>,
     },
 }
 
 impl ServerMessage {
-    /// The message that tells a client of a user event.
+    /// The message for a user event.
     #[must_use]
     pub fn from_event(seq: u64, event: EventBody) -> Self {
         match event {
@@ -205,7 +205,7 @@ impl ServerMessage {
         }
     }
 
-    /// Its `type`.
+    /// The member `type` of the message.
     #[must_use]
     pub const fn kind(&self) -> &'static str {
         match self {
@@ -227,16 +227,16 @@ impl ServerMessage {
         }
     }
 
-    /// A refusal.
+    /// The refusal of a request.
     #[must_use]
     pub fn error(reference: Option<String>, problem: Problem) -> Self {
         Self::Error { reference, problem: Box::new(problem) }
     }
 
-    /// The message as a text frame.
+    /// Encodes the message as a text frame.
     ///
     /// # Panics
-    /// Never: this type always serialises.
+    /// Never, because this type always serialises.
     #[must_use]
     pub fn to_text(&self) -> String {
         serde_json::to_string(self).unwrap_or_else(|e| unreachable!("server messages always serialise: {e}"))

@@ -1,4 +1,4 @@
-//! Points in time as the contract writes them: RFC 3339, UTC, milliseconds.
+//! Timestamps as messages write them: RFC 3339 in UTC with milliseconds.
 
 use std::{borrow::Cow, fmt, str::FromStr};
 
@@ -6,18 +6,12 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// A moment in UTC that is written as `2026-11-22T15:26:01.123Z`.
+/// An instant in UTC with a text form such as `2026-11-22T15:26:01.123Z`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp(DateTime<Utc>);
 
 impl Timestamp {
-    /// Milliseconds since the Unix epoch.
-    #[must_use]
-    pub fn unix_millis(self) -> i64 {
-        self.0.timestamp_millis()
-    }
-
-    /// The same moment as chrono has it.
+    /// The same instant as a chrono value.
     #[must_use]
     pub fn as_datetime(self) -> DateTime<Utc> {
         self.0
@@ -25,7 +19,7 @@ impl Timestamp {
 }
 
 impl From<DateTime<Utc>> for Timestamp {
-    /// Cuts to whole milliseconds, so that a value equals itself after a trip over the wire.
+    /// Truncates to whole milliseconds, so that a value equals itself after serialisation.
     fn from(at: DateTime<Utc>) -> Self {
         Self(DateTime::from_timestamp_millis(at.timestamp_millis()).unwrap_or(at))
     }
@@ -79,9 +73,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn is_written_in_utc_with_milliseconds() {
+    fn a_timestamp_serialises_in_utc_with_milliseconds() {
         let at: Timestamp = serde_json::from_str("\"2026-11-22T16:26:01.1234567+01:00\"").unwrap();
         assert_eq!(serde_json::to_string(&at).unwrap(), "\"2026-11-22T15:26:01.123Z\"");
-        assert_eq!(at.unix_millis() % 1000, 123);
+        assert_eq!(at.as_datetime().timestamp_subsec_nanos(), 123_000_000);
     }
 }

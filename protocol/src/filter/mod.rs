@@ -1,7 +1,7 @@
 //! Typed filters: `{"delay": {"gte": 30}, "origin": {"in": ["SEA", "JFK"]}, "or": [...], "not": {...}}`.
 //!
-//! The members of an object hold together (and). A filter is checked against the dataset's columns once, in the
-//! gateway, and parsed again by the exporter, which turns it into polars expressions or bound SQL parameters.
+//! The members of an object are joined by AND. The gateway checks a filter against the columns of the dataset. The exporter
+//! parses the filter again, and translates it into polars expressions or bound SQL parameters.
 
 mod parse;
 
@@ -9,43 +9,43 @@ use chrono::{DateTime, NaiveDate, NaiveTime, Utc};
 
 pub use parse::{bind_claims, check_policy, parse};
 
-/// A filter whose columns exist and whose values have their columns' types.
+/// A checked filter: each column exists, and each value has the type of its column.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Filter {
-    /// All of them hold; an empty list always holds.
+    /// True when all parts are true; an empty list is true.
     And(Vec<Filter>),
-    /// At least one holds; an empty list never holds.
+    /// True when at least one part is true; an empty list is false.
     Or(Vec<Filter>),
-    /// It does not hold.
+    /// True when the inner filter is not true.
     Not(Box<Filter>),
-    /// A comparison; never holds for NULL.
+    /// A comparison of a column with a value; never true for NULL.
     Compare(String, Compare, Literal),
-    /// The column is one of these.
+    /// True when the column equals one of the values.
     In(String, Vec<Literal>),
-    /// Both ends included.
+    /// True when the column is between two values, both included.
     Between(String, Literal, Literal),
-    /// Whether the column is NULL.
+    /// True when the column is NULL (`true`) or not NULL (`false`).
     IsNull(String, bool),
-    /// SQL's LIKE on text: `%` any text, `_` one character, `\` escapes. Case-sensitive.
+    /// SQL's LIKE on text: `%` matches any text, `_` one character, and `\` escapes. Case-sensitive.
     Like(String, String),
-    /// The text holds this text. Case-sensitive, nothing is special.
+    /// True when the text contains this text. Case-sensitive, without wildcards.
     Contains(String, String),
 }
 
 impl Filter {
-    /// The filter that every row passes.
+    /// The filter that accepts every row.
     #[must_use]
     pub const fn all() -> Self {
         Self::And(Vec::new())
     }
 
-    /// Whether it plainly is the one that every row passes.
+    /// Whether the filter is [`Filter::all`].
     #[must_use]
     pub const fn is_all(&self) -> bool {
         matches!(self, Self::And(parts) if parts.is_empty())
     }
 
-    /// The columns that it names, each once, in the order in which they are named.
+    /// The columns of the filter, each once, in the order of their first use.
     #[must_use]
     pub fn columns(&self) -> Vec<&str> {
         let mut out = Vec::new();
@@ -71,63 +71,63 @@ impl Filter {
     }
 }
 
-/// How to compare.
+/// A comparison operator of a filter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Compare {
-    /// Equal.
+    /// `eq`: the values are equal.
     Eq,
-    /// Not equal.
+    /// `ne`: the values are not equal.
     Ne,
-    /// Less.
+    /// `lt`: the column is less than the value.
     Lt,
-    /// Less or equal.
+    /// `lte`: the column is less than or equal to the value.
     Lte,
-    /// Greater.
+    /// `gt`: the column is greater than the value.
     Gt,
-    /// Greater or equal.
+    /// `gte`: the column is greater than or equal to the value.
     Gte,
 }
 
-/// A value of a column's type.
+/// A value with the type of a column.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Literal {
-    /// For `string` columns.
+    /// A value of a `string` column.
     String(String),
-    /// For `int` columns.
+    /// A value of an `int` column.
     Int(i64),
-    /// For `float` columns.
+    /// A value of a `float` column.
     Float(f64),
-    /// For `decimal` columns: a checked decimal text such as `-12.50`.
+    /// A value of a `decimal` column: a checked decimal text such as `-12.50`.
     Decimal(String),
-    /// For `bool` columns.
+    /// A value of a `bool` column.
     Bool(bool),
-    /// For `date` columns.
+    /// A value of a `date` column.
     Date(NaiveDate),
-    /// For `datetime` columns.
+    /// A value of a `datetime` column.
     Datetime(DateTime<Utc>),
-    /// For `time` columns.
+    /// A value of a `time` column.
     Time(NaiveTime),
 }
 
-/// One piece of a LIKE pattern.
+/// One part of a LIKE pattern.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LikePart {
-    /// This text.
+    /// Matches exactly this text.
     Text(String),
-    /// Any one character.
+    /// Matches any single character.
     One,
-    /// Any text, also none.
+    /// Matches any text, including none.
     Any,
 }
 
-/// The pieces of a LIKE pattern, with escapes resolved.
+/// Splits a LIKE pattern into its parts and resolves escapes.
 #[must_use]
 pub fn like_parts(pattern: &str) -> Vec<LikePart> {
     let mut parts = Vec::new();
     let mut text = String::new();
     let mut chars = pattern.chars();
     while let Some(c) = chars.next() {
-        let wild = match c {
+        let wildcard = match c {
             '%' => LikePart::Any,
             '_' => LikePart::One,
             '\\' => {
@@ -142,7 +142,7 @@ pub fn like_parts(pattern: &str) -> Vec<LikePart> {
         if !text.is_empty() {
             parts.push(LikePart::Text(std::mem::take(&mut text)));
         }
-        parts.push(wild);
+        parts.push(wildcard);
     }
     if !text.is_empty() {
         parts.push(LikePart::Text(text));

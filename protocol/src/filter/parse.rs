@@ -1,4 +1,4 @@
-//! From JSON to a checked [`Filter`].
+//! Parses JSON into a checked [`Filter`].
 
 use chrono::{DateTime, NaiveDate, NaiveDateTime, NaiveTime, Utc};
 use serde_json::{Map, Value};
@@ -10,37 +10,37 @@ use crate::{
     problem::FieldError,
 };
 
-/// How deep `and`, `or` and `not` may nest, so that no filter can exhaust a stack.
+/// The maximum nesting of `and`, `or` and `not`, so that no filter exhausts the stack.
 const MAX_DEPTH: usize = 32;
-/// How many values `in` takes.
+/// The maximum number of values of `in`.
 const MAX_IN: usize = 10_000;
-/// How many conditions, `and`, `or` and `not` a filter has in all: what it is turned into takes stack and time.
+/// The maximum number of conditions, `and`, `or` and `not` of a filter. The translated filter costs stack and time.
 const MAX_PARTS: usize = 500;
-/// After this many faults the rest goes unread: nobody mends more at once, and an answer must not outgrow its request.
-const MAX_FAULTS: usize = 20;
-/// No database holds such a text, and some take it for an end.
-const NUL: &str = "a text without the character U+0000, please";
-/// Every operator, for messages.
+/// The maximum number of reported errors. The limit bounds the size of the answer.
+const MAX_ERRORS: usize = 20;
+/// The error for U+0000. PostgreSQL stores no such text, and C libraries treat the character as the end of the text.
+const NUL: &str = "expected a text without the character U+0000";
+/// Every operator, for error texts.
 const OPERATORS: &str = "eq, ne, lt, lte, gt, gte, in, between, is_null, like, contains";
 
-/// Checks a filter against the columns it may name.
+/// Parses a filter and checks it against the columns of the dataset.
 ///
 /// # Errors
-/// Every fault, with pointers below `/filter`.
+/// Every error, with pointers below `/filter`.
 pub fn parse(filter: &Value, columns: &[Column]) -> Result<Filter, Vec<FieldError>> {
-    run(filter, columns, false)
+    parse_with(filter, columns, false)
 }
 
-/// Checks a row policy: a filter in which `{"claim": "<name>"}` may stand for any value, or for the list of `in`. What
-/// comes back has placeholders for these, so that it tells which columns are named, and nothing else.
+/// Checks a row policy: a filter in which `{"claim": "<name>"}` may replace any value, or the list of `in`. The returned filter
+/// has placeholders for the claims, so it is useful for its columns only.
 ///
 /// # Errors
-/// Every fault, with pointers below `/filter`.
+/// Every error, with pointers below `/filter`.
 pub fn check_policy(policy: &Value, columns: &[Column]) -> Result<Filter, Vec<FieldError>> {
-    run(policy, columns, true)
+    parse_with(policy, columns, true)
 }
 
-fn run(filter: &Value, columns: &[Column], policy: bool) -> Result<Filter, Vec<FieldError>> {
+fn parse_with(filter: &Value, columns: &[Column], policy: bool) -> Result<Filter, Vec<FieldError>> {
     let mut parser = Parser { columns, errors: Vec::new(), parts: 0, policy };
     let parsed = parser.object(filter, "/filter", 0);
     match parsed {
@@ -49,20 +49,20 @@ fn run(filter: &Value, columns: &[Column], policy: bool) -> Result<Filter, Vec<F
     }
 }
 
-/// The claim that a value stands for, in a policy.
-fn claim(value: &Value) -> Option<&str> {
+/// The name of the claim that a value of a policy refers to.
+fn claim_name(value: &Value) -> Option<&str> {
     let map = value.as_object().filter(|map| map.len() == 1)?;
     map.get("claim")?.as_str()
 }
 
-/// Replaces each `{"claim": "<name>"}` in a row policy by the caller's claim of that name.
+/// Replaces each `{"claim": "<name>"}` in a row policy by the claim of the caller with that name.
 ///
 /// # Errors
-/// The name of a claim that the caller does not have: then no row is theirs, and the export must be refused.
+/// The name of a claim that the token of the caller lacks. The export must then be refused.
 pub fn bind_claims(policy: &Value, claims: &Map<String, Value>) -> Result<Value, String> {
     match policy {
         Value::Object(map) => {
-            if let Some(name) = claim(policy) {
+            if let Some(name) = claim_name(policy) {
                 return claims.get(name).cloned().ok_or_else(|| name.to_owned());
             }
             map.iter()
@@ -79,19 +79,19 @@ struct Parser<'a> {
     columns: &'a [Column],
     errors: Vec<FieldError>,
     parts: usize,
-    /// Whether claims may stand for values.
+    /// Whether claims may replace values.
     policy: bool,
 }
 
 impl Parser<'_> {
     fn fail<T>(&mut self, pointer: &str, detail: impl Into<String>) -> Option<T> {
-        if self.errors.len() < MAX_FAULTS {
+        if self.errors.len() < MAX_ERRORS {
             self.errors.push(FieldError::new(pointer, detail));
         }
         None
     }
 
-    /// Counts one more part; None, with a fault, when it is one too many.
+    /// Counts one more part. Above the maximum it records an error and returns None.
     fn part(&mut self, at: &str) -> Option<()> {
         self.parts += 1;
         if self.parts == MAX_PARTS + 1 {
@@ -141,8 +141,8 @@ impl Parser<'_> {
             return self.fail(at, format!("unknown column; this dataset has {}", known.join(", ")));
         };
         if column.masked {
-            // what can be asked about can be found out, mask or not
-            return self.fail(at, "your token shows this column masked only, so that no filter may ask about it");
+            // a filter on a masked column would reveal the unmasked values
+            return self.fail(at, "your token shows only masked values of this column, so a filter may not use it");
         }
         let Some(operators) = value.as_object().filter(|o| !o.is_empty()) else {
             return self.fail(at, format!("expected an object with one of {OPERATORS}"));
@@ -207,7 +207,7 @@ impl Parser<'_> {
         at: &str,
         count: std::ops::RangeInclusive<usize>,
     ) -> Option<Vec<Literal>> {
-        if self.policy && claim(value).is_some() && count.start() != count.end() {
+        if self.policy && claim_name(value).is_some() && count.start() != count.end() {
             return Some(vec![placeholder(kind)]);
         }
         let Some(items) = value.as_array().filter(|items| count.contains(&items.len())) else {
@@ -225,7 +225,7 @@ impl Parser<'_> {
     }
 
     fn literal(&mut self, kind: ColumnType, value: &Value, at: &str) -> Option<Literal> {
-        if self.policy && claim(value).is_some() {
+        if self.policy && claim_name(value).is_some() {
             return Some(placeholder(kind));
         }
         let text = value.as_str();
@@ -259,7 +259,7 @@ impl Parser<'_> {
     }
 }
 
-/// What stands for a claim while nobody's claims are known.
+/// The value that replaces a claim while a policy is checked without a caller.
 fn placeholder(kind: ColumnType) -> Literal {
     match kind {
         ColumnType::String => Literal::String(String::new()),
@@ -273,7 +273,7 @@ fn placeholder(kind: ColumnType) -> Literal {
     }
 }
 
-/// A time with its offset, or a date or time without one, which is taken as UTC.
+/// Parses a time with its offset, or a time or date without an offset as UTC.
 fn datetime(text: &str) -> Option<DateTime<Utc>> {
     let zoned = DateTime::parse_from_rfc3339(text).map(|t| t.with_timezone(&Utc)).ok();
     let naive = || {
@@ -316,12 +316,12 @@ mod tests {
         .to_vec()
     }
 
-    fn faults(filter: Value) -> Vec<String> {
+    fn error_pointers(filter: Value) -> Vec<String> {
         parse(&filter, &columns()).unwrap_err().into_iter().map(|e| e.pointer).collect()
     }
 
     #[test]
-    fn members_hold_together_and_nest() {
+    fn members_are_joined_by_and_and_may_nest() {
         let filter = json!({"delay": {"gte": 30, "lt": 60}, "or": [{"origin": {"in": ["SEA"]}}, {"not": {"late": {"eq": true}}}]});
         let Filter::And(parts) = parse(&filter, &columns()).unwrap() else { panic!("not an and") };
         assert_eq!(parts.len(), 2);
@@ -345,43 +345,49 @@ mod tests {
     }
 
     #[test]
-    fn every_fault_is_named_by_its_pointer() {
-        assert_eq!(faults(json!([])), ["/filter"]);
-        assert_eq!(faults(json!({"origin": "SEA"})), ["/filter/origin"]);
-        assert_eq!(faults(json!({"nope": {"eq": 1}, "delay": {"eq": "x"}})), ["/filter/delay/eq", "/filter/nope"]);
-        assert_eq!(faults(json!({"delay": {"in": [1, "2", 3.5]}})), ["/filter/delay/in/1", "/filter/delay/in/2"]);
-        assert_eq!(faults(json!({"delay": {"between": [1]}})), ["/filter/delay/between"]);
-        assert_eq!(faults(json!({"delay": {"like": "1%"}})), ["/filter/delay/like"]);
-        assert_eq!(faults(json!({"or": []})), ["/filter/or"]);
-        assert_eq!(faults(json!({"or": [{"x": {"eq": 1}}]})), ["/filter/or/0/x"]);
-        assert_eq!(faults(json!({"delay": {"eq": null}})), ["/filter/delay/eq"]);
-        assert_eq!(faults(json!({"late": {"lt": true}})), ["/filter/late/lt"]);
-        assert_eq!(faults(json!({"price": {"eq": "1e5"}})), ["/filter/price/eq"]);
-        assert_eq!(faults(json!({"day": {"eq": "2026-02-30"}})), ["/filter/day/eq"]);
-        assert_eq!(faults(json!({"origin": {"eq": "a\0"}})), ["/filter/origin/eq"]);
-        assert_eq!(faults(json!({"origin": {"like": "\0%"}})), ["/filter/origin/like"]);
+    fn every_error_has_a_pointer() {
+        assert_eq!(error_pointers(json!([])), ["/filter"]);
+        assert_eq!(error_pointers(json!({"origin": "SEA"})), ["/filter/origin"]);
+        assert_eq!(
+            error_pointers(json!({"nope": {"eq": 1}, "delay": {"eq": "x"}})),
+            ["/filter/delay/eq", "/filter/nope"]
+        );
+        assert_eq!(
+            error_pointers(json!({"delay": {"in": [1, "2", 3.5]}})),
+            ["/filter/delay/in/1", "/filter/delay/in/2"]
+        );
+        assert_eq!(error_pointers(json!({"delay": {"between": [1]}})), ["/filter/delay/between"]);
+        assert_eq!(error_pointers(json!({"delay": {"like": "1%"}})), ["/filter/delay/like"]);
+        assert_eq!(error_pointers(json!({"or": []})), ["/filter/or"]);
+        assert_eq!(error_pointers(json!({"or": [{"x": {"eq": 1}}]})), ["/filter/or/0/x"]);
+        assert_eq!(error_pointers(json!({"delay": {"eq": null}})), ["/filter/delay/eq"]);
+        assert_eq!(error_pointers(json!({"late": {"lt": true}})), ["/filter/late/lt"]);
+        assert_eq!(error_pointers(json!({"price": {"eq": "1e5"}})), ["/filter/price/eq"]);
+        assert_eq!(error_pointers(json!({"day": {"eq": "2026-02-30"}})), ["/filter/day/eq"]);
+        assert_eq!(error_pointers(json!({"origin": {"eq": "a\0"}})), ["/filter/origin/eq"]);
+        assert_eq!(error_pointers(json!({"origin": {"like": "\0%"}})), ["/filter/origin/like"]);
     }
 
     #[test]
-    fn a_deep_filter_is_refused_and_exhausts_nothing() {
+    fn a_deeply_nested_filter_is_refused() {
         let mut deep = json!({"delay": {"eq": 1}});
         for _ in 0..100 {
             deep = json!({"not": deep});
         }
-        assert_eq!(faults(deep).len(), 1);
+        assert_eq!(error_pointers(deep).len(), 1);
     }
 
     #[test]
     fn a_huge_filter_is_refused_with_a_short_answer() {
         let many = |part: Value| json!({"or": vec![part; 300_000]});
-        assert_eq!(faults(many(json!({"delay": {"eq": 1}}))).len(), 1);
-        assert!(faults(many(json!({}))).len() <= MAX_FAULTS);
-        assert_eq!(faults(json!({"delay": {"in": vec!["x"; 9_000]}})).len(), MAX_FAULTS);
-        assert_eq!(faults(json!({"not": {}})), ["/filter/not"]);
+        assert_eq!(error_pointers(many(json!({"delay": {"eq": 1}}))).len(), 1);
+        assert!(error_pointers(many(json!({}))).len() <= MAX_ERRORS);
+        assert_eq!(error_pointers(json!({"delay": {"in": vec!["x"; 9_000]}})).len(), MAX_ERRORS);
+        assert_eq!(error_pointers(json!({"not": {}})), ["/filter/not"]);
     }
 
     #[test]
-    fn claims_are_bound_or_the_policy_fails() {
+    fn a_policy_fails_when_a_claim_is_missing() {
         let policy = json!({"or": [{"tenant": {"eq": {"claim": "tenant"}}}]});
         let claims = json!({"tenant": "acme"});
         let bound = bind_claims(&policy, claims.as_object().unwrap()).unwrap();
@@ -390,11 +396,11 @@ mod tests {
     }
 
     #[test]
-    fn a_policy_is_checked_before_anybody_has_claims() {
+    fn a_policy_is_checked_without_claims() {
         let check = |policy: Value| check_policy(&policy, &columns());
-        let named =
+        let policy =
             check(json!({"or": [{"delay": {"eq": {"claim": "d"}}}, {"origin": {"in": {"claim": "o"}}}]})).unwrap();
-        assert_eq!(named.columns(), ["delay", "origin"]);
+        assert_eq!(policy.columns(), ["delay", "origin"]);
         let pointers = |policy: Value| check(policy).unwrap_err().into_iter().map(|e| e.pointer).collect::<Vec<_>>();
         assert_eq!(pointers(json!({"nope": {"eq": {"claim": "d"}}})), ["/filter/nope"]);
         assert_eq!(pointers(json!({"origin": {"claim": "o"}})), ["/filter/origin/claim"]);
@@ -403,10 +409,10 @@ mod tests {
     }
 
     #[test]
-    fn a_masked_column_answers_no_filter() {
+    fn a_filter_on_a_masked_column_is_refused() {
         let masked = [Column { masked: true, ..Column::new("email", ColumnType::String) }];
-        let faults = parse(&json!({"not": {"email": {"like": "a%"}}}), &masked).unwrap_err();
-        assert_eq!(faults[0].pointer, "/filter/not/email");
+        let errors = parse(&json!({"not": {"email": {"like": "a%"}}}), &masked).unwrap_err();
+        assert_eq!(errors[0].pointer, "/filter/not/email");
     }
 
     #[test]

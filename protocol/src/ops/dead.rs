@@ -1,46 +1,46 @@
-//! Dead letters: jobs and outcomes that could not be handled.
+//! Dead letters: jobs and outcomes that failed permanently.
 
 use serde::{Deserialize, Serialize};
 
 use super::ExportSummary;
 use crate::{id::ExportId, problem::Problem, time::Timestamp};
 
-/// What died.
+/// The kind of a dead-lettered message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum DeadLetterKind {
-    /// A job that failed for good: the export failed, and its credit went back.
+    /// A job that failed permanently. The export failed, and its credit was returned.
     Job,
-    /// An outcome that could never be settled: the export may be unfinished still.
+    /// An outcome that the notifier could not apply. The export may still be unfinished.
     Outcome,
 }
 
-/// One dead letter.
+/// One dead letter of an export.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DeadLetter {
-    /// Its number in the stream of dead letters.
+    /// The sequence number in the stream of dead letters.
     pub sequence: u64,
-    /// When it died.
+    /// The time at which the message was dead-lettered.
     pub at: Timestamp,
-    /// Whose message it is; nil for one that names none.
+    /// The export of the message; the nil UUID when the message names none.
     pub export_id: ExportId,
-    /// What it is.
+    /// The kind of the message.
     pub kind: DeadLetterKind,
-    /// Why, in a word.
+    /// The cause as one word.
     pub reason: String,
-    /// Why, for people.
+    /// The cause as a sentence to show to operators.
     pub detail: String,
-    /// The attempt that failed, of a job.
+    /// The failed attempt, for a job.
     pub attempt: Option<u32>,
 }
 
-/// Request on [`crate::subject::OPS_DEAD`]: newest first.
+/// The request on [`crate::subject::OPS_DEAD`]. The answer lists the newest dead letters first.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct DeadLettersRequest {
-    /// At most this many, up to 100; 20 when absent.
+    /// The maximum number of items, up to 100. Default 20.
     pub limit: Option<u32>,
-    /// Only those before this number: `next_cursor` of the page before.
+    /// The `next_cursor` of the previous page.
     pub cursor: Option<u64>,
 }
 
@@ -48,26 +48,26 @@ pub struct DeadLettersRequest {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "answer", rename_all = "snake_case")]
 pub enum DeadLettersReply {
-    /// A page.
+    /// One page of dead letters.
     DeadLetters {
-        /// The letters.
+        /// The dead letters, newest first.
         items: Vec<DeadLetter>,
-        /// How many there are in all.
+        /// The number of all dead letters.
         total: u64,
-        /// For the next page; absent on the last. A page may be empty and not the last where many were requeued.
+        /// The cursor of the next page; absent on the last page. A page before the last may be empty after many requeues.
         next_cursor: Option<u64>,
     },
-    /// Why there is no answer.
+    /// The notifier refused the request.
     Refused {
-        /// `invalid-request` or `unavailable`.
+        /// The problem: `invalid-request` or `unavailable`.
         problem: Problem,
     },
 }
 
-/// Request on [`crate::subject::OPS_REQUEUE`].
+/// The request on [`crate::subject::OPS_REQUEUE`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RequeueRequest {
-    /// Whose dead letter.
+    /// The export of the dead letter.
     pub export_id: ExportId,
 }
 
@@ -75,22 +75,24 @@ pub struct RequeueRequest {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "answer", rename_all = "snake_case")]
 pub enum RequeueReply {
-    /// The failed export was asked for anew, for its owner. Asking again gives the same answer, and costs nothing.
+    /// The notifier retries a dead-lettered job as a new, newly charged export of the same owner. A repeated request returns the
+    /// same export without another charge.
     Requeued {
         /// The new export.
         export: Box<ExportSummary>,
-        /// The failed one.
+        /// The id of the failed export.
         of: ExportId,
     },
-    /// The outcome is settled again; the export is the same.
+    /// The notifier applies a dead-lettered outcome again to the same export.
     Replayed {
-        /// The export.
+        /// The export of the outcome.
         export: Box<ExportSummary>,
     },
-    /// Why nothing was done.
+    /// The notifier refused the request and changed nothing.
     Refused {
-        /// `not-found`: no such export, or no dead letter of it. `not-ready`: it has not ended. `credits-exhausted`: its
-        /// owner can't pay. `invalid-request`: it ended in another way. `unavailable`: not just now.
+        /// `not-found`: the export or its dead letter does not exist. `not-ready`: the export has not ended.
+        /// `credits-exhausted`: the owner has too few credits. `invalid-request`: the export did not fail. `unavailable`: a
+        /// service that the request needs is not reachable.
         problem: Problem,
     },
 }

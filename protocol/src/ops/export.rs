@@ -1,4 +1,4 @@
-//! Exports as operators see them: whoever they belong to, and with what clients are not told.
+//! Exports of all owners, with the internal members that operators see and clients do not.
 
 use serde::{Deserialize, Serialize};
 
@@ -9,68 +9,68 @@ use crate::{
     time::Timestamp,
 };
 
-/// One export in a list. Filter and parameters, which may be long and hold what is nobody's business, are not in it.
+/// One export in a list. The summary leaves out filter and parameters, which may be long and may hold personal data.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ExportSummary {
-    /// Which.
+    /// The id of the export.
     pub id: ExportId,
-    /// Whose.
+    /// The tenant of the owner.
     pub tenant: String,
-    /// Whose.
+    /// The user who owns the export.
     pub user: String,
-    /// What of.
+    /// The name of the dataset.
     pub dataset: String,
-    /// As what.
+    /// The format of the file.
     pub format: String,
-    /// Where it stands.
+    /// The status of the export.
     pub status: Status,
-    /// How often it was begun.
+    /// The number of the current or last attempt; 0 before the first attempt.
     pub attempt: u32,
-    /// How many attempts failed or died.
+    /// The number of attempts that failed or whose lease expired.
     pub failures: u32,
-    /// The exporters that may run it.
+    /// The pool of exporters that may run the export.
     pub pool: String,
-    /// `interactive` or `bulk`.
+    /// The lane: `interactive` or `bulk`.
     pub lane: String,
-    /// What it costs.
+    /// The price of the export, in credits.
     pub credits: u32,
-    /// When it was asked for.
+    /// The time of the request.
     pub requested_at: Timestamp,
-    /// When the first attempt began.
+    /// The start of the first attempt.
     pub started_at: Option<Timestamp>,
-    /// When the last byte was made.
+    /// The time of the last byte.
     pub completed_at: Option<Timestamp>,
-    /// When something about it changed last.
+    /// The time of the last change of the export.
     pub updated_at: Timestamp,
-    /// When somebody asked to cancel it.
+    /// The time at which the owner or an operator requested cancellation.
     pub cancel_requested_at: Option<Timestamp>,
-    /// The exporter that runs it, or ran it last.
+    /// The exporter that runs the export, or ran it last.
     pub exporter: Option<String>,
-    /// Rows so far.
+    /// The number of rows written.
     pub rows: u64,
-    /// Bytes so far.
+    /// The number of bytes written.
     pub bytes: u64,
-    /// Why there is no file: the slug of the problem.
+    /// The slug of the problem, for a failed or canceled export.
     pub problem: Option<String>,
-    /// Finds it in logs and traces.
+    /// The trace id, which identifies the export in logs and traces.
     pub trace_id: Option<String>,
 }
 
-/// Request on [`crate::subject::OPS_EXPORTS`]: newest first.
+/// The request on [`crate::subject::OPS_EXPORTS`]. The answer lists the newest exports first.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct ExportsRequest {
-    /// Only those in this status.
+    /// Lists only exports with this status.
     pub status: Option<Status>,
-    /// Only those of this tenant.
+    /// Lists only exports of this tenant.
     pub tenant: Option<String>,
-    /// Only those of this person; needs `tenant`.
+    /// Lists only exports of this user; requires `tenant`.
     pub user: Option<String>,
-    /// Only those of this dataset.
+    /// Lists only exports of this dataset.
     pub dataset: Option<String>,
-    /// At most this many, up to 200; 50 when absent.
+    /// The maximum number of items, up to 200. Default 50.
     pub limit: Option<u32>,
-    /// Only those older than this one: `next_cursor` of the page before.
+    /// The `next_cursor` of the previous page.
     pub cursor: Option<ExportId>,
 }
 
@@ -78,24 +78,24 @@ pub struct ExportsRequest {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "answer", rename_all = "snake_case")]
 pub enum ExportsReply {
-    /// A page.
+    /// One page of exports.
     Exports {
-        /// The exports.
+        /// The exports, newest first.
         items: Vec<ExportSummary>,
-        /// For the next page; absent on the last.
+        /// The cursor of the next page; absent on the last page.
         next_cursor: Option<ExportId>,
     },
-    /// Why there is no answer.
+    /// The notifier refused the request.
     Refused {
-        /// `invalid-request` or `unavailable`.
+        /// The problem: `invalid-request` or `unavailable`.
         problem: Problem,
     },
 }
 
-/// Request on [`crate::subject::OPS_EXPORT`].
+/// The request on [`crate::subject::OPS_EXPORT`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ExportLookup {
-    /// Which.
+    /// The id of the export.
     pub export_id: ExportId,
 }
 
@@ -103,24 +103,24 @@ pub struct ExportLookup {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "answer", rename_all = "snake_case")]
 pub enum ExportReply {
-    /// It.
+    /// The requested export, in two forms.
     Export {
-        /// As operators see it.
+        /// The summary for operators.
         summary: Box<ExportSummary>,
-        /// As its owner sees it.
+        /// The export object that the owner sees.
         export: Box<Export>,
     },
-    /// Why there is no answer.
+    /// The notifier refused the request.
     Refused {
-        /// `invalid-request`, `not-found` or `unavailable`.
+        /// The problem: `invalid-request`, `not-found` or `unavailable`.
         problem: Problem,
     },
 }
 
-/// Request on [`crate::subject::OPS_CANCEL`].
+/// The request on [`crate::subject::OPS_CANCEL`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CancelRequest {
-    /// Which.
+    /// The id of the export.
     pub export_id: ExportId,
 }
 
@@ -128,19 +128,20 @@ pub struct CancelRequest {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "answer", rename_all = "snake_case")]
 pub enum CancelReply {
-    /// It is noted, and the export ends as if its owner had canceled it. Asking again changes nothing.
+    /// The notifier recorded the cancellation. The export ends as if its owner had canceled it. A repeated request changes
+    /// nothing.
     Requested {
-        /// The export as it stands.
+        /// The current state of the export.
         export: ExportSummary,
     },
-    /// It had ended before; nothing was done.
+    /// The export had already ended, and the request changed nothing.
     Ended {
-        /// The export as it stands.
+        /// The current state of the export.
         export: ExportSummary,
     },
-    /// Why nothing was done.
+    /// The notifier refused the request and changed nothing.
     Refused {
-        /// `invalid-request`, `not-found` or `unavailable`.
+        /// The problem: `invalid-request`, `not-found` or `unavailable`.
         problem: Problem,
     },
 }

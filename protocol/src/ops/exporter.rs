@@ -1,29 +1,29 @@
-//! Exporters as operators see them, and how they are emptied.
+//! The list of running exporters, and the requests that drain one exporter.
 
 use serde::{Deserialize, Serialize};
 
 use crate::{problem::Problem, time::Timestamp};
 
-/// One running exporter, as it advertises itself.
+/// One running exporter, as its catalog entry describes it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ExporterInfo {
-    /// Its name.
+    /// The name of the exporter.
     pub instance: String,
-    /// Where its jobs come from.
+    /// The pool whose jobs the exporter runs.
     pub pool: String,
-    /// Exports that it can run at once; 0 while it drains.
+    /// The number of exports that the exporter runs at once; 0 during a drain.
     pub slots: u32,
-    /// Bulk exports among them.
+    /// The number of slots that bulk exports may use.
     pub bulk_slots: u32,
-    /// Whether it takes no new jobs.
+    /// Whether the exporter drains and accepts no new jobs.
     pub draining: bool,
-    /// What it offers.
+    /// The datasets of the exporter.
     pub datasets: Vec<String>,
-    /// When it said so.
+    /// The time of the catalog entry.
     pub at: Timestamp,
 }
 
-/// Request on [`crate::subject::OPS_EXPORTERS`].
+/// The request on [`crate::subject::OPS_EXPORTERS`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ExportersRequest {}
 
@@ -31,19 +31,19 @@ pub struct ExportersRequest {}
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "answer", rename_all = "snake_case")]
 pub enum ExportersReply {
-    /// All that are there, by pool and name.
+    /// All running exporters, by pool and name.
     Exporters {
-        /// They.
+        /// The exporters, ordered by pool and name.
         items: Vec<ExporterInfo>,
     },
-    /// Why there is no answer.
+    /// The notifier refused the request.
     Refused {
-        /// `unavailable`.
+        /// The problem, always `unavailable`.
         problem: Problem,
     },
 }
 
-/// Request on [`crate::subject::ops_drain`] and [`crate::subject::ops_undrain`]. Asking again changes nothing.
+/// The request on [`crate::subject::ops_drain`] and [`crate::subject::ops_undrain`]. A repeated request changes nothing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DrainRequest {}
 
@@ -51,18 +51,18 @@ pub struct DrainRequest {}
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "answer", rename_all = "snake_case")]
 pub enum DrainReply {
-    /// How it stands with the exporter now.
+    /// The state of the exporter after the request.
     Exporter {
-        /// Which.
+        /// The name of the exporter.
         instance: String,
-        /// Whether it takes no new jobs.
+        /// Whether the exporter drains and accepts no new jobs.
         draining: bool,
-        /// Jobs that it has in hand.
+        /// The number of running jobs.
         running: u32,
     },
-    /// Why nothing was done.
+    /// The exporter refused the request and changed nothing.
     Refused {
-        /// `unavailable`.
+        /// The problem, always `unavailable`.
         problem: Problem,
     },
 }

@@ -1,5 +1,5 @@
-//! What operators ask over NATS: `nats req sluice.v1.ops.schedule '{}'`. Notifiers answer, and of draining the exporter
-//! that is meant.
+//! Requests of operators over NATS, such as `nats req sluice.v1.ops.schedule '{}'`. A notifier answers; requests to drain an
+//! exporter are answered by that exporter.
 
 mod dead;
 mod export;
@@ -14,36 +14,36 @@ pub use self::{
 };
 use crate::{problem::Problem, time::Timestamp};
 
-/// Something that runs by the clock.
+/// A scheduled job and its last run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ScheduledJob {
-    /// Its name.
+    /// The name of the job.
     pub name: String,
-    /// When it runs, for people: a cron line and its zone.
+    /// The schedule to show to operators: a cron line and its time zone.
     pub schedule: String,
-    /// When it is to run next, or was to run while it has not.
+    /// The time of the next run; in the past while a run is due.
     pub due_at: Timestamp,
-    /// An operator wants it to run now, since this time.
+    /// The time at which an operator requested a run, while the request is open.
     pub requested_at: Option<Timestamp>,
-    /// When the last run began.
+    /// The start of the last run.
     pub started_at: Option<Timestamp>,
-    /// When the last run that ended did so; a run is under way, or its runner died, when this is before `started_at`.
+    /// The end of the last run that ended. When it is before `started_at`, a run is in progress or its notifier stopped.
     pub ended_at: Option<Timestamp>,
-    /// How long that one took, milliseconds.
+    /// The duration of the run that ended last, in milliseconds.
     pub duration_ms: Option<u64>,
-    /// `ok` or `failed`, of that one.
+    /// The result of the run that ended last: `ok` or `failed`.
     pub result: Option<String>,
-    /// What it did, or why it failed, for people.
+    /// The outcome or the error of the run that ended last, to show to operators.
     pub detail: Option<String>,
-    /// Runs that ended.
+    /// The number of runs that ended.
     pub runs: u64,
-    /// Those that failed.
+    /// The number of runs that failed.
     pub failures: u64,
-    /// Who ran it last.
+    /// The notifier of the last run.
     pub runner: Option<String>,
 }
 
-/// Request on [`crate::subject::OPS_SCHEDULE`].
+/// The request on [`crate::subject::OPS_SCHEDULE`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ScheduleRequest {}
 
@@ -51,22 +51,22 @@ pub struct ScheduleRequest {}
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "answer", rename_all = "snake_case")]
 pub enum ScheduleReply {
-    /// All jobs, by name.
+    /// All scheduled jobs, by name.
     Schedule {
-        /// The jobs.
+        /// The scheduled jobs, ordered by name.
         jobs: Vec<ScheduledJob>,
     },
-    /// Why there is no answer.
+    /// The notifier refused the request.
     Refused {
-        /// The problem.
+        /// The problem that refused the request.
         problem: Problem,
     },
 }
 
-/// Request on [`crate::subject::OPS_RUN`].
+/// The request on [`crate::subject::OPS_RUN`].
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RunRequest {
-    /// Which job.
+    /// The name of the scheduled job.
     #[serde(default)]
     pub name: String,
 }
@@ -75,14 +75,14 @@ pub struct RunRequest {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "answer", rename_all = "snake_case")]
 pub enum RunReply {
-    /// It is noted, and runs as soon as a notifier is free for it.
+    /// The request is recorded, and the next free notifier runs the job.
     Requested {
-        /// The job as it stands.
+        /// The current state of the job.
         job: ScheduledJob,
     },
-    /// Why it will not run.
+    /// The notifier refused to run the job.
     Refused {
-        /// `invalid-request`, `not-found` or `unavailable`.
+        /// The problem: `invalid-request`, `not-found` or `unavailable`.
         problem: Problem,
     },
 }
@@ -93,7 +93,7 @@ mod tests {
     use crate::envelope::Envelope;
 
     #[test]
-    fn a_bare_question_and_one_in_an_envelope_are_the_same() {
+    fn a_request_parses_with_and_without_an_envelope() {
         for text in [r#"{"name":"sweep"}"#, r#"{"v":1,"id":"a","traceparent":"b","name":"sweep"}"#] {
             assert_eq!(serde_json::from_str::<RunRequest>(text).unwrap().name, "sweep");
         }
