@@ -199,7 +199,7 @@ async fn every_service_tells_what_alerts_and_panels_ask_for() {
                 Service::Gateway => page.sum("sluice_gateway_file_bytes_total") >= size,
                 Service::Exporter => page.sum("sluice_exporter_attempts_total") > 0.0,
                 Service::Notifier => {
-                    page.sum("sluice_export_bytes_count") > 0.0 && page.sum("sluice_jetstream_looks_total") > 0.0
+                    page.sum("sluice_export_bytes_count") > 0.0 && page.sum("sluice_jetstream_polls_total") > 0.0
                 }
             };
             (missing.is_none() && counted).then_some(page)
@@ -220,7 +220,7 @@ async fn every_service_tells_what_alerts_and_panels_ask_for() {
         everywhere.extend(page.samples.keys().map(|series| series.split('{').next().unwrap_or_default().to_owned()));
         match service {
             Service::Gateway => {
-                assert_eq!(page.sum("sluice_gateway_exports_taken_total"), 1.0);
+                assert_eq!(page.sum("sluice_gateway_exports_accepted_total"), 1.0);
                 assert_eq!(page.value(r#"sluice_credit_events_total{kind="hold"}"#), 1.0);
                 assert_eq!(page.value(r#"sluice_gateway_file_bytes_total{over="http"}"#), size);
                 let created = r#"sluice_gateway_http_seconds_count{route="POST /v1/exports",status="2xx"}"#;
@@ -233,8 +233,8 @@ async fn every_service_tells_what_alerts_and_panels_ask_for() {
             }
             Service::Notifier => {
                 assert_eq!(page.value("sluice_exports_completed_total"), 1.0);
-                assert!(page.value(r#"sluice_jetstream_looks_total{result="ok"}"#) > 0.0);
-                assert_eq!(page.value(r#"sluice_jetstream_looks_total{result="failed"}"#), 0.0);
+                assert!(page.value(r#"sluice_jetstream_polls_total{result="ok"}"#) > 0.0);
+                assert_eq!(page.value(r#"sluice_jetstream_polls_total{result="failed"}"#), 0.0);
                 assert_eq!(page.value(r#"sluice_credit_events_total{kind="capture"}"#), 1.0);
                 assert_eq!(page.sum("sluice_export_bytes_count"), 1.0);
                 assert_eq!(page.sum("sluice_export_bytes_sum"), size);

@@ -76,8 +76,8 @@ impl Reloader {
         if let Err(e) = registry.validate() {
             return refuse(&e.to_string());
         }
-        metrics::counter!("sluice_exporter_catalog_reloads_total", "result" => "taken").increment(1);
-        metrics::gauge!("sluice_exporter_catalog_wrong").set(0.0);
+        metrics::counter!("sluice_exporter_catalog_reloads_total", "result" => "accepted").increment(1);
+        metrics::gauge!("sluice_exporter_catalog_reload_failed").set(0.0);
         if changed {
             info!(catalog.path = %self.path.display(), catalog.datasets = registry.datasets.len(), "the catalog is new");
         }
@@ -88,15 +88,15 @@ impl Reloader {
 
 /// Says why the file is not taken: it is not.
 fn refuse(why: &str) -> bool {
-    metrics::counter!("sluice_exporter_catalog_reloads_total", "result" => "refused").increment(1);
-    metrics::gauge!("sluice_exporter_catalog_wrong").set(1.0);
+    metrics::counter!("sluice_exporter_catalog_reloads_total", "result" => "rejected").increment(1);
+    metrics::gauge!("sluice_exporter_catalog_reload_failed").set(1.0);
     warn!(error = why, "the catalog file is wrong; the last good one goes on");
     false
 }
 
 /// Says which datasets are missing, and why.
 pub(crate) fn tell(loaded: &Loaded, changed: bool) {
-    metrics::gauge!("sluice_exporter_datasets_away").set(loaded.unavailable.len() as f64);
+    metrics::gauge!("sluice_exporter_datasets_unavailable").set(loaded.unavailable.len() as f64);
     if !changed {
         return;
     }

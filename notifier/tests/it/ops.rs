@@ -52,9 +52,9 @@ async fn fail(h: &Harness) -> ExportId {
         json!({"export_id": id, "owner": alice(), "attempt": attempt, "reason": "dataset", "detail": "no table"});
     let dead = Envelope::new(format!("{id}:dead"), "", body);
     h.bus.publish_durable(subject::dead_letter("dataset", id), &dead.id.clone(), &dead).await.unwrap();
-    h.say(id, &format!("{id}:failed"), protocol::envelope::OutcomeResult::Failed { attempt, problem }).await;
-    h.until(id, Status::Failed).await;
-    h.until_settled().await;
+    h.publish_outcome(id, &format!("{id}:failed"), protocol::envelope::OutcomeResult::Failed { attempt, problem }).await;
+    h.wait_for_status(id, Status::Failed).await;
+    h.wait_until_settled().await;
     id
 }
 
@@ -87,7 +87,7 @@ async fn exports_of_everybody_are_listed_newest_first_and_page_by_page() {
         dataset: Some(dataset.into()),
         ..ExportsRequest::default()
     };
-    h.until(first, Status::Dispatched).await;
+    h.wait_for_status(first, Status::Dispatched).await;
     assert!(list(&h, by(Status::Dispatched, "flights")).await.0.contains(&first));
     assert_eq!(list(&h, by(Status::Completed, "flights")).await.0, []);
     assert_eq!(list(&h, by(Status::Dispatched, "menus")).await.0, []);
@@ -136,8 +136,8 @@ async fn an_operator_cancels_as_its_owner_would_and_twice_is_once() {
     let CancelReply::Requested { export } = cancel(&h, id).await else { panic!() };
     assert!(export.cancel_requested_at.is_some());
     cancel(&h, id).await;
-    h.until(id, Status::Canceled).await;
-    h.until_settled().await;
+    h.wait_for_status(id, Status::Canceled).await;
+    h.wait_until_settled().await;
     assert_eq!(h.balance().await, (5, 0));
     let events = h.events().await;
     assert_eq!(events.iter().filter(|event| *event == "canceled").count(), 1, "{events:?}");
@@ -154,12 +154,12 @@ async fn a_completed_export_is_not_canceled() {
     let h = Harness::running().await;
     let (id, attempt) = h.running_export().await;
     let segments = h.write(id, attempt, &[b"a,b\n"]).await;
-    h.say(id, "done", completed(attempt, &segments)).await;
-    h.until(id, Status::Completed).await;
+    h.publish_outcome(id, "done", completed(attempt, &segments)).await;
+    h.wait_for_status(id, Status::Completed).await;
     let CancelReply::Ended { export } = cancel(&h, id).await else { panic!() };
     assert_eq!(export.status, Status::Completed);
     assert_eq!(refused(requeue(&h, id).await).slug(), Slug::InvalidRequest);
-    h.until_settled().await;
+    h.wait_until_settled().await;
     assert_eq!(h.row(id).await.cancel_requested_at, None);
 }
 
@@ -186,12 +186,12 @@ async fn a_dead_job_is_listed_and_made_anew_under_a_hold_of_its_own_once() {
     assert_eq!(h.messages(subject::STREAM_DEAD).await, 0);
     assert_eq!(h.row(id).await.status, "failed", "an end is an end");
 
-    h.until(new.id, Status::Dispatched).await;
+    h.wait_for_status(new.id, Status::Dispatched).await;
     let attempt = h.claim(new.id).await;
     let segments = h.write(new.id, attempt, &[b"a,b\n"]).await;
-    h.say(new.id, "done", completed(attempt, &segments)).await;
-    h.until(new.id, Status::Completed).await;
-    h.until_settled().await;
+    h.publish_outcome(new.id, "done", completed(attempt, &segments)).await;
+    h.wait_for_status(new.id, Status::Completed).await;
+    h.wait_until_settled().await;
     assert_eq!(h.balance().await, (4, 0));
     let RequeueReply::Requeued { export, .. } = requeue(&h, id).await else { panic!() };
     assert_eq!((export.id, export.status), (new.id, Status::Completed));
@@ -201,7 +201,7 @@ async fn a_dead_job_is_listed_and_made_anew_under_a_hold_of_its_own_once() {
 #[tokio::test]
 async fn many_operators_at_once_hold_one_credit_on_postgres() {
     let postgres = testkit::db::Postgres::start().await;
-    let h = Harness::on(postgres.database().await).await;
+    let h = Harness::with_database(postgres.database().await).await;
     h.start().await;
     let id = fail(&h).await;
     let replies = futures::future::join_all((0..8).map(|_| requeue(&h, id))).await;
@@ -289,8 +289,8 @@ async fn a_dead_outcome_is_settled_again() {
     assert_eq!((items[0].kind, items[0].detail.as_str()), (DeadLetterKind::Outcome, "a defect"));
 
     assert!(matches!(requeue(&h, id).await, RequeueReply::Replayed { .. }));
-    h.until(id, Status::Completed).await;
-    h.until_settled().await;
+    h.wait_for_status(id, Status::Completed).await;
+    h.wait_until_settled().await;
     assert_eq!((h.balance().await, h.messages(subject::STREAM_DEAD).await), ((4, 0), 0));
 }
 
@@ -360,11 +360,11 @@ async fn exporters_are_listed_and_the_service_tells_who_it_is() {
 #[tokio::test]
 async fn the_nightly_audit_finds_what_does_not_add_up() {
     let h = Harness::running().await;
-    let row = h.job("audit").await;
+    let row = h.job("credit-audit").await;
     assert_eq!(row.due_at.to_rfc3339(), "2026-11-23T03:30:00+00:00");
     h.submit_unpaid().await;
-    h.at("2026-11-23T03:30:00Z");
-    let row = h.until_ran("audit", 1).await;
+    h.set_clock("2026-11-23T03:30:00Z");
+    let row = h.wait_for_runs("credit-audit", 1).await;
     assert_eq!(row.result.as_deref(), Some("ok"));
     assert_eq!(row.state.as_deref(), Some(r#"{"mismatches":1}"#));
     assert!(row.detail.unwrap().contains("sluice credits audit"));
@@ -373,9 +373,9 @@ async fn the_nightly_audit_finds_what_does_not_add_up() {
 /// One of alice's is handed over, which is all that her tenant may have; two more of hers and one of bob's wait.
 async fn the_queue_is_told(database: testkit::db::TestDatabase) {
     let metrics = platform::telemetry::init_metrics().unwrap();
-    let mut h = Harness::on(database).await;
+    let mut h = Harness::with_database(database).await;
     advertise(&h.bus, 0, 0).await;
-    (h.config.gauges_ms, h.config.tenant_in_flight) = (50, 1);
+    (h.config.gauges_ms, h.config.max_in_flight_per_tenant) = (50, 1);
     for _ in 0..3 {
         h.submit().await;
     }
@@ -388,16 +388,16 @@ async fn the_queue_is_told(database: testkit::db::TestDatabase) {
     h.submit_for(Owner::new("globex", "bob")).await;
     h.advance(90);
     let wanted = [
-        r#"sluice_queue_waiting{lane="bulk",class="busy"} 2"#,
-        r#"sluice_queue_waiting{lane="bulk",class="other"} 1"#,
-        r#"sluice_queue_oldest_age_seconds{lane="bulk",class="busy"} 90"#,
-        r#"sluice_queue_oldest_age_seconds{lane="bulk",class="other"} 90"#,
+        r#"sluice_queue_waiting{lane="bulk",class="tenant_limit"} 2"#,
+        r#"sluice_queue_waiting{lane="bulk",class="capacity"} 1"#,
+        r#"sluice_queue_oldest_age_seconds{lane="bulk",class="tenant_limit"} 90"#,
+        r#"sluice_queue_oldest_age_seconds{lane="bulk",class="capacity"} 90"#,
         r#"sluice_queue_exports{pool="default",lane="bulk",state="waiting"} 3"#,
         r#"sluice_queue_exports{pool="default",lane="bulk",state="dispatched"} 1"#,
-        r#"sluice_catalog_exporters{state="taking"} 1"#,
+        r#"sluice_catalog_exporters{state="active"} 1"#,
         r#"sluice_jetstream_messages{stream="SLUICE_JOBS"} 1"#,
         r#"sluice_jetstream_consumer_pending{stream="SLUICE_OUTCOMES",consumer="notifier"} 0"#,
-        r#"sluice_jetstream_looks_total{result="failed"} 0"#,
+        r#"sluice_jetstream_polls_total{result="failed"} 0"#,
     ];
     let told = testkit::eventually("the gauges follow", || async {
         let text = metrics.render();

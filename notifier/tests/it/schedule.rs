@@ -16,7 +16,7 @@ use sea_orm::{
     sea_query::{Expr, ExprTrait},
 };
 
-use crate::harness::{GRACE, Harness, alice, now, quiet, credit_policy};
+use crate::harness::{GRACE, Harness, alice, now, observation_time, credit_policy};
 
 async fn ask(h: &Harness, name: &str) -> RunReply {
     let question = RunRequest { name: name.into() };
@@ -26,14 +26,14 @@ async fn ask(h: &Harness, name: &str) -> RunReply {
 #[tokio::test]
 async fn one_of_three_notifiers_runs_a_job_that_is_due() {
     let postgres = testkit::db::Postgres::start().await;
-    let h = Harness::on(postgres.database().await).await;
+    let h = Harness::with_database(postgres.database().await).await;
     for _ in 0..3 {
         h.start().await;
     }
     for (run, hour) in (1..).zip([16, 17, 18]) {
-        h.at(&format!("2026-11-22T{hour}:00:00Z"));
-        let row = h.until_ran("sweep", run).await;
-        quiet().await;
+        h.set_clock(&format!("2026-11-22T{hour}:00:00Z"));
+        let row = h.wait_for_runs("sweep", run).await;
+        observation_time().await;
         assert_eq!(h.job("sweep").await.runs, run);
         assert!(row.runner.unwrap().starts_with("notifier-"));
     }
@@ -43,13 +43,13 @@ async fn one_of_three_notifiers_runs_a_job_that_is_due() {
 async fn missed_hours_are_made_up_once() {
     let h = Harness::new().await;
     let first = Lifecycle::new();
-    h.start_as(credit_policy(), &first).await;
+    h.start_with(credit_policy(), &first).await;
     first.soft().cancel();
     first.shut_down(GRACE).await;
-    h.at("2026-11-22T21:30:00Z");
+    h.set_clock("2026-11-22T21:30:00Z");
     h.start().await;
-    h.until_ran("sweep", 1).await;
-    quiet().await;
+    h.wait_for_runs("sweep", 1).await;
+    observation_time().await;
     let row = h.job("sweep").await;
     assert_eq!((row.runs, row.due_at.to_rfc3339()), (1, "2026-11-22T22:00:00+00:00".into()));
     assert_eq!(row.ended_at, Some(h.clock_now()));
@@ -58,15 +58,15 @@ async fn missed_hours_are_made_up_once() {
 #[tokio::test]
 async fn a_clock_that_stepped_back_delays_no_job() {
     let h = Harness::running().await;
-    h.at("2026-11-29T12:00:00Z");
-    h.until_ran("sweep", 1).await;
-    h.at("2026-11-22T16:30:00Z");
+    h.set_clock("2026-11-29T12:00:00Z");
+    h.wait_for_runs("sweep", 1).await;
+    h.set_clock("2026-11-22T16:30:00Z");
     testkit::eventually("it is due in the next hour", || async {
         (h.job("sweep").await.due_at.to_rfc3339() == "2026-11-22T17:00:00+00:00").then_some(())
     })
     .await;
-    h.at("2026-11-22T17:00:00Z");
-    h.until_ran("sweep", 2).await;
+    h.set_clock("2026-11-22T17:00:00Z");
+    h.wait_for_runs("sweep", 2).await;
 }
 
 #[tokio::test]
@@ -76,14 +76,14 @@ async fn operators_see_the_schedule_and_start_a_job_over_nats() {
         h.bus.request(subject::OPS_SCHEDULE, &ScheduleRequest::default()).await.unwrap();
     let ScheduleReply::Schedule { jobs } = reply.body else { panic!("{reply:?}") };
     let find = |name: &str| jobs.iter().find(|job| job.name == name).unwrap().clone();
-    assert_eq!(find("midnight").schedule, "midnight UTC");
-    assert_eq!(find("midnight").due_at.to_string(), "2026-11-23T00:00:00.000Z");
+    assert_eq!(find("daily-credits").schedule, "midnight UTC");
+    assert_eq!(find("daily-credits").due_at.to_string(), "2026-11-23T00:00:00.000Z");
     let sweep = find("sweep");
     assert_eq!((sweep.schedule.as_str(), sweep.runs, sweep.result), ("0 * * * * UTC", 0, None));
 
     let RunReply::Requested { job } = ask(&h, "sweep").await else { panic!() };
     assert!(job.requested_at.is_some());
-    let row = h.until_ran("sweep", 1).await;
+    let row = h.wait_for_runs("sweep", 1).await;
     assert_eq!((row.requested_at, row.result.as_deref()), (None, Some("ok")));
     assert_eq!(row.due_at.to_rfc3339(), "2026-11-22T16:00:00+00:00", "its own time comes all the same");
 
@@ -111,23 +111,23 @@ async fn operators_see_the_schedule_and_start_a_job_over_nats() {
 #[tokio::test]
 async fn a_request_in_the_database_is_found_with_or_without_a_hint() {
     let mut h = Harness::new().await;
-    h.config.schedule_poll_ms = 600_000;
+    h.config.tuning.schedule_poll_interval = HumanDuration::from_secs(600);
     h.start().await;
-    h.until_ran("patrol", 1).await;
+    h.wait_for_runs("reconcile", 1).await;
     // as `sluice schedule run` does it, on a machine whose clock is ahead
     let ahead = now() + chrono::TimeDelta::hours(2);
     assert!(entity::scheduled_job::request(&h.db, "sweep", ahead).await.unwrap());
     h.bus.publish_lossy(subject::OPS_DUE.into(), "", &RunRequest { name: "sweep".into() }).await.unwrap();
-    h.until_ran("sweep", 1).await;
-    quiet().await;
+    h.wait_for_runs("sweep", 1).await;
+    observation_time().await;
     let row = h.job("sweep").await;
     assert_eq!((row.runs, row.requested_at), (1, None));
 
     let mut other = Harness::new().await;
-    other.config.schedule_poll_ms = 50;
+    other.config.tuning.schedule_poll_interval = HumanDuration::from_millis(50);
     other.start().await;
     assert!(entity::scheduled_job::request(&other.db, "sweep", now()).await.unwrap());
-    other.until_ran("sweep", 1).await;
+    other.wait_for_runs("sweep", 1).await;
 }
 
 #[tokio::test]
@@ -137,8 +137,8 @@ async fn a_job_that_fails_is_seen_and_tried_again_with_growing_pauses() {
     let exports = h.folder.path().join("exports");
     std::os::unix::fs::symlink(&exports, &exports).unwrap();
     let begun = Instant::now();
-    h.at("2026-11-22T16:00:00Z");
-    let mut row = h.until_ran("sweep", 4).await;
+    h.set_clock("2026-11-22T16:00:00Z");
+    let mut row = h.wait_for_runs("sweep", 4).await;
     // one second after the first, then two and then four: never sooner, however late they are seen
     assert!(begun.elapsed() >= Duration::from_secs(1 + 2 + 4), "{:?}", begun.elapsed());
     assert_eq!((row.result.as_deref(), row.failures), (Some("failed"), row.runs));
@@ -184,19 +184,19 @@ async fn who_loses_its_lease_in_the_middle_writes_nothing_more() {
     let database = postgres.database().await;
     // not out of the notifier's pool, which may be empty while its writes wait
     let own = platform::db::connect(&database.config).await.unwrap();
-    let mut h = Harness::on(database).await;
+    let mut h = Harness::with_database(database).await;
     // a term that is not over before the test is
-    (h.config.credits_batch, h.config.lease_ms) = (1, 60_000);
+    (h.config.tuning.daily_grant_batch, h.config.lease_ms) = (1, 60_000);
     own.execute_unprepared(GATE).await.unwrap();
     let bob = Owner::new("acme", "bob");
     ledger::open_and_accrue(&h.db, &bob, &credit_policy(), now()).await.unwrap();
     h.start().await;
     // somebody is at alice's account, so that the run stands still in the middle of its first batch
-    h.until_told().await;
+    h.wait_until_notified().await;
     let tx = own.begin().await.unwrap();
     let hers = account::Entity::find_by_id((alice().tenant, alice().user)).lock_exclusive();
     hers.one(&tx).await.unwrap().unwrap();
-    h.at("2026-11-23T00:00:01Z");
+    h.set_clock("2026-11-23T00:00:01Z");
     let one = async |sql: &str| own.query_one_raw(Statement::from_string(DbBackend::Postgres, sql)).await.unwrap();
     let stands = "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock' \
                   AND query LIKE '%FROM \"credit_account\"%\"granted_through\" <%FOR UPDATE'";
@@ -214,7 +214,7 @@ async fn who_loses_its_lease_in_the_middle_writes_nothing_more() {
             .col_expr(lease::Column::FencingToken, Expr::col(lease::Column::FencingToken).add(1))
             .col_expr(lease::Column::Renewals, Expr::value(0_i64))
             .col_expr(lease::Column::ExpiresAt, Expr::value(until));
-        let taken = take.filter(lease::Column::Name.eq("job:midnight")).exec(&tx).await.unwrap().rows_affected;
+        let taken = take.filter(lease::Column::Name.eq("job:daily-credits")).exec(&tx).await.unwrap().rows_affected;
         tx.commit().await.unwrap();
         taken
     });
@@ -225,15 +225,15 @@ async fn who_loses_its_lease_in_the_middle_writes_nothing_more() {
     assert_eq!(taking.await.unwrap(), 1);
     // the run may go on, and finds that it may not
     gate.commit().await.unwrap();
-    quiet().await;
+    observation_time().await;
     let bobs = || async { account::Entity::find().filter(account::Column::UserId.eq("bob")).one(&h.db).await };
     assert_eq!(h.balance().await, (6, 0));
     assert_eq!(bobs().await.unwrap().unwrap().balance, 5, "the next batch was not done");
-    assert_eq!((h.job("midnight").await.runs, h.job("midnight").await.result), (0, None));
+    assert_eq!((h.job("daily-credits").await.runs, h.job("daily-credits").await.result), (0, None));
 
     // the other dies, and the job is done by whoever finds that out
-    h.at("2026-11-23T01:00:02Z");
-    h.until_ran("midnight", 1).await;
+    h.set_clock("2026-11-23T01:00:02Z");
+    h.wait_for_runs("daily-credits", 1).await;
     assert_eq!(bobs().await.unwrap().unwrap().balance, 6);
     assert_eq!(ledger::audit(&h.db).await.unwrap(), []);
 }
@@ -242,17 +242,17 @@ async fn who_loses_its_lease_in_the_middle_writes_nothing_more() {
 async fn the_schedule_is_in_the_metrics() {
     let metrics = platform::telemetry::init_metrics().unwrap();
     let h = Harness::running().await;
-    h.at("2026-11-22T16:00:00Z");
-    h.until_ran("sweep", 1).await;
+    h.set_clock("2026-11-22T16:00:00Z");
+    h.wait_for_runs("sweep", 1).await;
     let due = 1_795_366_800; // 2026-11-22T17:00:00Z
     testkit::eventually("the gauges follow", || async {
         let text = metrics.render();
         let has = |line: &str| text.lines().any(|found| found == line);
-        (has(&format!(r#"sluice_schedule_next_due_timestamp_seconds{{task="sweep"}} {due}"#))
-            && has(&format!(r#"sluice_schedule_last_run_timestamp_seconds{{task="sweep"}} {}"#, due - 3600))
-            && has(&format!(r#"sluice_schedule_last_success_timestamp_seconds{{task="sweep"}} {}"#, due - 3600))
-            && has(r#"sluice_schedule_runs_total{task="sweep",result="ok"} 1"#)
-            && text.contains(r#"sluice_schedule_last_duration_seconds{task="sweep"} "#))
+        (has(&format!(r#"sluice_schedule_next_due_timestamp_seconds{{scheduled_job="sweep"}} {due}"#))
+            && has(&format!(r#"sluice_schedule_last_run_timestamp_seconds{{scheduled_job="sweep"}} {}"#, due - 3600))
+            && has(&format!(r#"sluice_schedule_last_success_timestamp_seconds{{scheduled_job="sweep"}} {}"#, due - 3600))
+            && has(r#"sluice_schedule_runs_total{scheduled_job="sweep",result="ok"} 1"#)
+            && text.contains(r#"sluice_schedule_last_duration_seconds{scheduled_job="sweep"} "#))
         .then_some(())
     })
     .await;
@@ -269,7 +269,7 @@ async fn every_notifier_tells_when_a_backup_is_due_that_others_make() {
     }
     h.start().await;
     testkit::eventually("the gauge is there", || async {
-        let line = format!(r#"sluice_schedule_next_due_timestamp_seconds{{task="backup"}} {}"#, due.timestamp());
+        let line = format!(r#"sluice_schedule_next_due_timestamp_seconds{{scheduled_job="backup"}} {}"#, due.timestamp());
         metrics.render().lines().any(|found| found == line).then_some(())
     })
     .await;

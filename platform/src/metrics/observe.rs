@@ -1,4 +1,4 @@
-//! What nobody counts and somebody has to look at.
+//! Polls the state that no event reports: the process, database pools, NATS and the disk.
 
 use std::{
     sync::atomic::Ordering::Relaxed,
@@ -13,23 +13,21 @@ use sea_orm::{
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
-use super::process;
 use crate::{bus::Bus, store::FileStore};
 
-/// How often to look. Prometheus rarely asks more often than every ten seconds.
-const EVERY: Duration = Duration::from_secs(5);
+/// The interval between polls. Prometheus rarely scrapes more often than every 10 s.
+const POLL_INTERVAL: Duration = Duration::from_secs(5);
 
-/// A pool of database connections and its name: `shared`, or `reads` of an exporter.
+/// A pool of database connections with its name in the metrics.
 #[derive(Clone, Debug)]
 pub struct Pool {
-    /// The name.
+    /// The value of the label `pool`: `shared`, or `reads` of an exporter.
     pub name: &'static str,
-    /// The pool.
+    /// The connections of the pool.
     pub db: DatabaseConnection,
 }
 
-/// Looks at the process, at these pools, at the connection of `client` to NATS and at the disk of the file store until the
-/// stop.
+/// Polls the process, these pools, the connection of `client` to NATS and the disk of the file store until the stop.
 pub async fn observe(
     client: &'static str,
     bus: Bus,
@@ -37,17 +35,17 @@ pub async fn observe(
     store: Option<FileStore>,
     stop: CancellationToken,
 ) {
-    let mut ticks = interval(EVERY);
+    let process = metrics_process::Collector::default();
+    let mut ticks = interval(POLL_INTERVAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
             () = stop.cancelled() => return,
             _ = ticks.tick() => {}
         }
-        // what was measured meanwhile is kept in a list until somebody sums it up
-        super::upkeep();
-        process::look();
-        look_at_nats(client, &bus);
+        super::aggregate_histograms();
+        process.collect();
+        observe_nats(client, &bus);
         if let Some(store) = &store {
             let (bytes, free) = store.disk().await.unwrap_or_default();
             metrics::gauge!("sluice_store_disk_bytes").set(bytes as f64);
@@ -56,13 +54,13 @@ pub async fn observe(
         for pool in &pools {
             tokio::select! {
                 () = stop.cancelled() => return,
-                () = look_at_pool(pool) => {}
+                () = observe_pool(pool) => {}
             }
         }
     }
 }
 
-fn look_at_nats(client: &'static str, bus: &Bus) {
+fn observe_nats(client: &'static str, bus: &Bus) {
     let nats = bus.client();
     let connected = nats.connection_state() == State::Connected;
     metrics::gauge!("sluice_nats_connected", "client" => client).set(f64::from(u8::from(connected)));
@@ -80,18 +78,18 @@ fn look_at_nats(client: &'static str, bus: &Bus) {
     }
 }
 
-async fn look_at_pool(pool: &Pool) {
+async fn observe_pool(pool: &Pool) {
     match pool.db.get_database_backend() {
-        DbBackend::Postgres => look_at(pool.name, pool.db.get_postgres_connection_pool()).await,
-        DbBackend::Sqlite => look_at(pool.name, pool.db.get_sqlite_connection_pool()).await,
-        // no other is compiled in
+        DbBackend::Postgres => observe_connections(pool.name, pool.db.get_postgres_connection_pool()).await,
+        DbBackend::Sqlite => observe_connections(pool.name, pool.db.get_sqlite_connection_pool()).await,
+        // no other database is compiled in
         _ => {}
     }
 }
 
-/// Also takes a connection for a moment, as whoever needs one does: how long that takes shows a pool that is too small
-/// before anybody times out.
-async fn look_at<D: Database>(name: &'static str, pool: &SqlxPool<D>) {
+/// Records the size of a pool and acquires a connection as a query would: a slow acquire shows that a pool is too small before
+/// queries time out.
+async fn observe_connections<D: Database>(name: &'static str, pool: &SqlxPool<D>) {
     let (size, idle) = (f64::from(pool.size()), pool.num_idle() as f64);
     let connections = |state| metrics::gauge!("sluice_database_connections", "pool" => name, "state" => state);
     connections("idle").set(idle);

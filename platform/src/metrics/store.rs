@@ -10,7 +10,7 @@ use object_store::{
     PutMultipartOptions, PutOptions, PutPayload, PutResult, Result, path::Path,
 };
 
-/// A store that counts what is asked of it.
+/// An object store that records the duration of its operations.
 #[derive(Debug)]
 pub(crate) struct MeteredStore(pub(crate) Arc<dyn ObjectStore>);
 
@@ -23,7 +23,7 @@ impl fmt::Display for MeteredStore {
 fn record<T>(operation: &'static str, began: Instant, result: &Result<T>) {
     let result = match result {
         Ok(_) => "ok",
-        // asking whether something is there is no failure of the store
+        // a missing object is not a failure of the store
         Err(Error::NotFound { .. }) => "not_found",
         Err(_) => "error",
     };
@@ -31,7 +31,7 @@ fn record<T>(operation: &'static str, began: Instant, result: &Result<T>) {
         .record(began.elapsed().as_secs_f64());
 }
 
-/// Each item that comes is one operation; the time is that since the one before.
+/// Records each item of a stream as one operation, which lasts from the previous item.
 fn recorded<T: 'static>(
     operation: &'static str,
     stream: BoxStream<'static, Result<T>>,
@@ -79,7 +79,7 @@ impl ObjectStore for MeteredStore {
         recorded("delete", self.0.delete_stream(locations))
     }
 
-    // a list is thousands of items, so only its failures and the time to the first are told
+    // a list has thousands of items, so only its failures and the time to its first item are recorded
     fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
         listed(self.0.list(prefix))
     }
