@@ -71,7 +71,7 @@ export const strings = {
     unknown: "Credits: ?",
     openUnknown: "Your credits are not known right now. Show why",
     available: "Available",
-    heldLabel: "Set aside for unfinished exports",
+    heldLabel: "Reserved for unfinished exports",
     next: (iso: string, leftMs: number) =>
       `The next credit comes in ${formatDuration(leftMs)}, on ${formatShortTime(iso)}.`,
     explain: "An export costs one. It comes back when the export fails or is canceled.",
@@ -82,7 +82,7 @@ export const strings = {
     showExport: "show",
     kinds: {
       grant: "Given",
-      hold: "Set aside",
+      hold: "Reserved",
       capture: "Spent",
       release: "Given back",
       adjustment: "Corrected",
@@ -263,9 +263,9 @@ export const strings = {
     chartOfNewest: (count: number) =>
       count === 1 ? "The newest export only" : `The newest ${formatCount(count)} exports only`,
     day: (at: number, done: number, other: number) =>
-      `${formatDay(at)}: ${formatCount(done)} completed, ${formatCount(other)} failed, canceled or unfinished`,
+      `${formatDay(at)}: ${formatCount(done)} completed, ${formatCount(other)} not completed`,
     done: "Completed",
-    other: "Failed, canceled or unfinished",
+    other: "Not completed",
   },
   notify: {
     title: (item: Export) => `${item.file?.name ?? item.dataset}: ${strings.status[item.status]}`,

@@ -1,10 +1,7 @@
-import { type Export, type Progress, SERVER_SLUGS, type SessionState, SluiceError } from "@sluice/client";
+import type { Export, Progress } from "@sluice/client";
 import { describe, expect, it } from "vitest";
-import { describeRequest } from "../src/exports/describeRequest.js";
 import { statusLine } from "../src/exports/statusLine.js";
-import { toConnectionState } from "../src/live/connectionState.js";
 import { applyProgress, markRunning, mergeExport } from "../src/live/mergeExport.js";
-import { problemTexts } from "../src/strings.js";
 
 const progress = (bytes: number, more: Partial<Progress> = {}): Progress => ({
   rows: bytes / 10,
@@ -75,39 +72,5 @@ describe("the status line of an export", () => {
     ["canceled", {}, /credit was given back/],
   ])("%s with %j", (status, more, text) => {
     expect(said(status, more)).toMatch(text);
-  });
-});
-
-describe("the connection state", () => {
-  const tooMany = new SluiceError({ slug: "rate-limited", title: "too many sessions" });
-  const reconnecting: SessionState = { name: "reconnecting", attempt: 3, retryAt: 0, reason: "" };
-  it.each<[SessionState, boolean, object]>([
-    [{ name: "connecting", attempt: 0 }, true, { name: "connecting" }],
-    [reconnecting, true, { name: "reconnecting", attempt: 3 }],
-    [reconnecting, false, { name: "offline", network: false }],
-    [{ name: "fallback", transport: "polling" }, true, { name: "limited" }],
-    [{ name: "closed", error: undefined }, true, { name: "offline", network: true }],
-    [{ name: "closed", error: tooMany }, true, { name: "offline", network: true, tooMany: true }],
-  ])("of %j with network %s is %j", (state, online, shown) => {
-    expect(toConnectionState(state, online)).toEqual(shown);
-  });
-});
-
-describe("texts", () => {
-  it("exist for every problem, with a next step", () => {
-    for (const slug of SERVER_SLUGS) {
-      expect(problemTexts[slug].title.length).toBeGreaterThan(0);
-      expect(problemTexts[slug].next).toMatch(/\.$/);
-    }
-  });
-
-  it("describe the parameters and the filter of a request", () => {
-    expect(describeRequest({ params: {}, filter: {} })).toBe("");
-    expect(
-      describeRequest({
-        params: { muscles: ["a"] },
-        filter: { origin: { eq: "SEA" }, or: [{ delay: { gt: 5 } }, { not: { delay: { is_null: true } } }] },
-      }),
-    ).toBe("muscles: a · origin is SEA · delay more than 5 or not (delay has no value)");
   });
 });

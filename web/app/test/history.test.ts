@@ -1,6 +1,5 @@
-import type { Dataset, Export } from "@sluice/client";
+import type { Export } from "@sluice/client";
 import { describe, expect, it } from "vitest";
-import { compressionsOf, emptyDraft, requestOf, withFormat } from "../src/form/request.js";
 import { exportsPerDay } from "../src/history/exportsPerDay.js";
 import { matchesSearch } from "../src/history/matchesSearch.js";
 
@@ -44,42 +43,5 @@ describe("history", () => {
       [1, 0],
     ]);
     expect(days[2]?.at).toBe(new Date(2026, 10, 22).getTime());
-  });
-
-  it("repeats the same request", () => {
-    expect(requestOf(item)).toEqual({
-      dataset: "flights",
-      template: "default",
-      format: "csv",
-      columns: ["date"],
-      filter: { origin: { eq: "SEA" } },
-    });
-  });
-});
-
-describe("formats", () => {
-  const dataset = {
-    name: "flights",
-    formats: ["csv", "xlsx"],
-    compressions: ["none", "gzip"],
-    formats_info: [
-      { name: "csv", compressions: ["none", "gzip"] },
-      { name: "xlsx", compressions: ["none"] },
-    ],
-    templates: [{ name: "default", title: "Default" }],
-  } as unknown as Dataset;
-
-  it("have their own compressions, and an unsupported choice is replaced", () => {
-    expect(compressionsOf(dataset, "csv")).toEqual(["none", "gzip"]);
-    const zipped = { ...emptyDraft(dataset), compression: "gzip" };
-    expect(withFormat(dataset, zipped, "xlsx")).toMatchObject({ format: "xlsx", compression: "none" });
-    expect(withFormat(dataset, zipped, "csv").compression).toBe("gzip");
-  });
-
-  it("of an older gateway have the compressions of the dataset", () => {
-    expect(compressionsOf({ ...dataset, formats_info: undefined } as unknown as Dataset, "xlsx")).toEqual([
-      "none",
-      "gzip",
-    ]);
   });
 });

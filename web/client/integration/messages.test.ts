@@ -291,7 +291,7 @@ describe("the SDK against the real gateway", () => {
     const carol = nodeClient({ baseUrl: stack.url, token: stack.token("carol", "globex") });
     const error = await carol.exports.get(await completedExportId()).catch((cause: unknown) => cause);
     expect(SluiceError.from(error)).toMatchObject({ slug: "not-found", status: 404 });
-    const nobody = connect({ baseUrl: stack.url, token: "not a token" });
-    await expect(nobody).rejects.toMatchObject({ slug: "unauthorized" });
+    const refused = connect({ baseUrl: stack.url, token: "not a token" });
+    await expect(refused).rejects.toMatchObject({ slug: "unauthorized" });
   });
 });

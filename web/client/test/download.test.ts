@@ -213,12 +213,12 @@ describe("download over the WebSocket", () => {
 
   it("as a stream has backpressure, and fails when the file is incomplete", async () => {
     const bytes = someBytes(50);
-    const whole = client.stream(ID);
+    const complete = client.stream(ID);
     await opened(1);
     peer.frame(1, 0, bytes);
     seal(1, bytes);
-    expect(new Uint8Array(await new Response(whole.readable).arrayBuffer())).toEqual(bytes);
-    await expect(whole.done).resolves.toMatchObject({ verified: true });
+    expect(new Uint8Array(await new Response(complete.readable).arrayBuffer())).toEqual(bytes);
+    await expect(complete.done).resolves.toMatchObject({ verified: true });
     const damaged = client.stream(ID);
     await opened(2);
     peer.frame(2, 0, someBytes(50, 7));
@@ -389,8 +389,12 @@ describe("download over HTTP", () => {
     const preferHeaders: (string | string[] | undefined)[] = [];
     server.route(`GET /v1/exports/${ID}`, (request, response) => {
       preferHeaders.push(request.headers.prefer);
-      const whole = completedExport(ID, bytes);
-      json(response, 200, preferHeaders.length < 3 ? { ...whole, status: "running", file: null } : whole);
+      const completed = completedExport(ID, bytes);
+      json(
+        response,
+        200,
+        preferHeaders.length < 3 ? { ...completed, status: "running", file: null } : completed,
+      );
     });
     server.route(`GET /v1/exports/${ID}/file`, (_, response) => response.end(bytes));
     await expect(client.download(ID, { sink })).resolves.toMatchObject({ verified: true });

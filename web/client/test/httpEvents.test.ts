@@ -110,14 +110,14 @@ describe("without a WebSocket", () => {
 
   it("without an event stream events come by polling, and files over HTTP", async () => {
     const bytes = someBytes(40);
-    const whole = completedExport("x1", bytes);
-    const running: Export = { ...whole, status: "running", file: null, progress: { rows: 1, bytes: 10 } };
+    const completed = completedExport("x1", bytes);
+    const running: Export = { ...completed, status: "running", file: null, progress: { rows: 1, bytes: 10 } };
     let listed: Export[] = [];
     server.route("GET /v1/exports", (_, response) =>
       json(response, 200, { items: listed, next_cursor: null }),
     );
     server.route("GET /v1/exports/x1", (_, response) => {
-      listed = [listed[0]?.status === "running" ? whole : running];
+      listed = [listed[0]?.status === "running" ? completed : running];
       json(response, 200, listed[0]);
     });
     server.route("GET /v1/exports/x1/file", (_, response) => response.end(bytes));

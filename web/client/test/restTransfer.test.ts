@@ -17,19 +17,19 @@ describe("a file over HTTP", () => {
   });
 
   it("starts again when another export attempt wrote the file", async () => {
-    const [old, whole] = [someBytes(400, 7), someBytes(400, 9)];
+    const [oldBytes, bytes] = [someBytes(400, 7), someBytes(400, 9)];
     server.route("GET /v1/exports/x1", (_, response) =>
-      json(response, 200, { ...completedExport("x1", whole), attempt: 2 }),
+      json(response, 200, { ...completedExport("x1", bytes), attempt: 2 }),
     );
     const ranges: (string | undefined)[] = [];
     server.route("GET /v1/exports/x1/file", (request, response) => {
       const { range } = request.headers;
       ranges.push(range);
       const from = Number(/bytes=(\d+)-/.exec(range ?? "")?.[1] ?? 0);
-      response.writeHead(from > 0 ? 206 : 200).end(whole.subarray(from));
+      response.writeHead(from > 0 ? 206 : 200).end(bytes.subarray(from));
     });
     const sink = new MemorySink();
-    sink.write(old.subarray(0, 100));
+    sink.write(oldBytes.subarray(0, 100));
     const attempts: number[] = [];
     const result = await client.download("x1", {
       sink,
@@ -37,52 +37,52 @@ describe("a file over HTTP", () => {
       attempt: 1,
       onAttempt: (attempt) => attempts.push(attempt),
     });
-    expect(Buffer.from(sink.bytes).equals(whole)).toBe(true);
+    expect(Buffer.from(sink.bytes).equals(bytes)).toBe(true);
     expect(result.verified).toBe(true);
     expect(ranges).toEqual([undefined]);
     expect(attempts).toEqual([2]);
   });
 
   it("resumes the bytes of the same export attempt", async () => {
-    const whole = someBytes(400);
-    server.route("GET /v1/exports/x1", (_, response) => json(response, 200, completedExport("x1", whole)));
+    const bytes = someBytes(400);
+    server.route("GET /v1/exports/x1", (_, response) => json(response, 200, completedExport("x1", bytes)));
     server.route("GET /v1/exports/x1/file", (_, response) =>
-      response.writeHead(206).end(whole.subarray(100)),
+      response.writeHead(206).end(bytes.subarray(100)),
     );
     const sink = new MemorySink();
-    sink.write(whole.subarray(0, 100));
+    sink.write(bytes.subarray(0, 100));
     await client.download("x1", { sink, offset: 100, attempt: 1 });
     expect(sink.resets).toBe(0);
-    expect(Buffer.from(sink.bytes).equals(whole)).toBe(true);
+    expect(Buffer.from(sink.bytes).equals(bytes)).toBe(true);
   });
 
   it("is requested again after the idle timeout, from the reached offset", async () => {
-    const whole = someBytes(400);
+    const bytes = someBytes(400);
     const ranges: (string | undefined)[] = [];
-    server.route("GET /v1/exports/x1", (_, response) => json(response, 200, completedExport("x1", whole)));
+    server.route("GET /v1/exports/x1", (_, response) => json(response, 200, completedExport("x1", bytes)));
     server.route("GET /v1/exports/x1/file", (request, response) => {
       ranges.push(request.headers.range);
       const from = /bytes=(\d+)-/.exec(request.headers.range ?? "")?.[1];
       if (from) {
-        response.writeHead(206).end(whole.subarray(Number(from)));
+        response.writeHead(206).end(bytes.subarray(Number(from)));
       } else {
-        response.writeHead(200).write(whole.subarray(0, 150)); // no further bytes
+        response.writeHead(200).write(bytes.subarray(0, 150)); // no further bytes
       }
     });
     const sink = new MemorySink();
     await client.download("x1", { sink, idleTimeoutMs: 300, maxFailures: 100 });
     // on a slow machine the timeout may also pass before the first byte
     expect([ranges[0], ranges.at(-1)]).toEqual([undefined, "bytes=150-"]);
-    expect(Buffer.from(sink.bytes).equals(whole)).toBe(true);
+    expect(Buffer.from(sink.bytes).equals(bytes)).toBe(true);
   });
 
   it("is no longer sent when the sink fails", async () => {
-    const whole = someBytes(400);
-    server.route("GET /v1/exports/x1", (_, response) => json(response, 200, completedExport("x1", whole)));
+    const bytes = someBytes(400);
+    server.route("GET /v1/exports/x1", (_, response) => json(response, 200, completedExport("x1", bytes)));
     let closed: Promise<void> | undefined;
     server.route("GET /v1/exports/x1/file", (_, response: ServerResponse) => {
       closed = new Promise((resolve) => response.once("close", resolve));
-      response.writeHead(200).write(whole.subarray(0, 100));
+      response.writeHead(200).write(bytes.subarray(0, 100));
     });
     const full = new SluiceError({ slug: "no-room", title: "No room" });
     const sink = {
@@ -96,19 +96,19 @@ describe("a file over HTTP", () => {
   });
 
   it("is requested again when no response headers arrive", async () => {
-    const whole = someBytes(40);
+    const bytes = someBytes(40);
     let requests = 0;
-    server.route("GET /v1/exports/x1", (_, response) => json(response, 200, completedExport("x1", whole)));
+    server.route("GET /v1/exports/x1", (_, response) => json(response, 200, completedExport("x1", bytes)));
     server.route("GET /v1/exports/x1/file", (_, response) => {
       requests += 1;
       if (requests > 1) {
-        response.end(whole);
+        response.end(bytes);
       }
     });
     const sink = new MemorySink();
     await client.download("x1", { sink, idleTimeoutMs: 300, maxFailures: 100 });
     expect(requests).toBeGreaterThan(1);
-    expect(Buffer.from(sink.bytes).equals(whole)).toBe(true);
+    expect(Buffer.from(sink.bytes).equals(bytes)).toBe(true);
   });
 });
 
@@ -120,13 +120,13 @@ describe("the end of an export", () => {
       token: "t",
       backoff: { baseMs: 1, capMs: 1 },
     });
-    const whole = completedExport("x1", someBytes(4));
+    const completed = completedExport("x1", someBytes(4));
     const answers: ((response: ServerResponse) => void)[] = [
       (response) => response.destroy(),
       (response) => response.writeHead(503).end(),
-      (response) => json(response, 200, { ...whole, status: "running", file: null }),
+      (response) => json(response, 200, { ...completed, status: "running", file: null }),
       (response) => response.destroy(),
-      (response) => json(response, 200, whole),
+      (response) => json(response, 200, completed),
     ];
     server.route("GET /v1/exports/x1", (_, response) => answers.shift()?.(response));
     await expect(client.exports.waitForEnd("x1")).resolves.toMatchObject({ id: "x1", status: "completed" });

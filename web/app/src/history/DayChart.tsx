@@ -44,18 +44,20 @@ export function DayChart({ days, isComplete }: { days: readonly Day[]; isComplet
           );
         })}
       </svg>
-      <Group justify="space-between" component="figcaption" gap="xs">
-        <Text size="xs" c="dimmed">
-          {first && formatDay(first.at)}
-        </Text>
-        <Group gap="md">
+      <figcaption>
+        <Group justify="space-between">
+          <Text size="xs" c="dimmed">
+            {first && formatDay(first.at)}
+          </Text>
+          <Text size="xs" c="dimmed">
+            {last && formatDay(last.at)}
+          </Text>
+        </Group>
+        <Group gap="md" justify="center">
           <Legend className={classes.doneKey ?? ""} label={strings.history.done} />
           <Legend className={classes.otherKey ?? ""} label={strings.history.other} />
         </Group>
-        <Text size="xs" c="dimmed">
-          {last && formatDay(last.at)}
-        </Text>
-      </Group>
+      </figcaption>
       {!isComplete && (
         <Text size="xs" c="dimmed" ta="center">
           {strings.history.chartOfNewest(total)}

@@ -67,7 +67,7 @@ export class FileSaver {
   constructor(options: SaverOptions) {
     this.#options = options;
     // until the owner is known, entries have a random owner, so that no later page load resumes them
-    this.#owner = options.owner ?? `nobody ${Math.random()}`;
+    this.#owner = options.owner ?? `unknown ${Math.random()}`;
   }
 
   /** Adds a listener, for `useSyncExternalStore`. */
