@@ -1,10 +1,10 @@
-//! What a night costs: `cargo run -p notifier --example nights -- sqlite|postgres ACCOUNTS ACTIVE`.
+//! Measures the job `daily-credits`: `cargo run -p notifier --example daily_credits -- sqlite|postgres ACCOUNTS ACTIVE`.
 //!
-//! A real notifier on a database of its own with so many accounts, of which some were seen today and the rest a year ago.
-//! The clock is moved to midnight, and what the job took and wrote is printed. Nobody is told of their credits meanwhile,
-//! so that the night's work is measured alone.
+//! Runs a notifier with a new database of `ACCOUNTS` accounts, of which `ACTIVE` were active today and the others a year
+//! ago. Moves the clock to midnight, and prints the duration of the job and the bytes that it wrote. Credit notifications
+//! are held back, so that the measurement covers the job alone.
 
-#![expect(clippy::print_stdout, clippy::expect_used, reason = "a program for people, who read what went wrong")]
+#![expect(clippy::print_stdout, clippy::expect_used, reason = "a command-line program that prints its result")]
 
 use std::{env, fs, time::Instant};
 
@@ -13,8 +13,8 @@ use entity::{
     credit_policy::{CreditPolicy, CreditsConfig},
     lease, scheduled_job,
 };
-use notifier::{Deps, NotifierConfig};
-use platform::{clock::ManualClock, lifecycle::Lifecycle};
+use notifier::{Deps, NotifierConfig, NotifierTuning};
+use platform::{clock::ManualClock, lifecycle::Lifecycle, units::HumanDuration};
 use sea_orm::{ConnectionTrait, DatabaseConnection, DbBackend, Statement};
 use testkit::{
     db::{Postgres, TestDatabase},
@@ -22,7 +22,7 @@ use testkit::{
 };
 use tokio::net::TcpListener;
 
-const USAGE: &str = "nights sqlite|postgres ACCOUNTS ACTIVE";
+const USAGE: &str = "daily_credits sqlite|postgres ACCOUNTS ACTIVE";
 
 #[tokio::main]
 async fn main() {
@@ -40,8 +40,8 @@ async fn main() {
     };
     let evening: DateTime<Utc> = "2026-11-22T23:00:00Z".parse().expect("a time");
     fill(&database.db, accounts, active).await;
-    // as if another led the dispatching: nobody is told
-    lease::acquire(&database.db, "dispatch", "nobody", evening, evening + TimeDelta::days(9), None)
+    // another holder keeps the dispatcher's lease, so that this notifier publishes no credit notification
+    lease::acquire(&database.db, "dispatch", "example", evening, evening + TimeDelta::days(9), None)
         .await
         .expect("a lease");
 
@@ -57,10 +57,13 @@ async fn main() {
         metrics: None,
     };
     let config = NotifierConfig {
-        lease_ms: 3_600_000,
-        schedule_poll_ms: 20,
-        patrol_s: 1_000_000,
-        dispatch_poll_ms: 60_000,
+        lease_duration: HumanDuration::from_secs(3600),
+        reconcile_interval: HumanDuration::from_secs(1_000_000),
+        tuning: NotifierTuning {
+            dispatch_poll_interval: HumanDuration::from_secs(60),
+            schedule_poll_interval: HumanDuration::from_millis(20),
+            ..NotifierTuning::default()
+        },
         ..NotifierConfig::default()
     };
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
@@ -69,11 +72,11 @@ async fn main() {
     let began = Instant::now();
     clock.advance(TimeDelta::hours(1));
     let row = loop {
-        let row = scheduled_job::find(&database.db, "midnight").await.expect("a database").expect("a row");
+        let row = scheduled_job::find(&database.db, "daily-credits").await.expect("a database").expect("a row");
         if row.runs > 0 {
             break row;
         }
-        assert!(began.elapsed().as_secs() < 3600, "it takes too long");
+        assert!(began.elapsed().as_secs() < 3600, "the job takes too long");
         tokio::time::sleep(std::time::Duration::from_millis(5)).await;
     };
     let entries = count(&database.db, "SELECT CAST(COUNT(*) AS BIGINT) AS n FROM credit_entry").await;
@@ -97,18 +100,18 @@ fn number(text: &str) -> i64 {
 }
 
 async fn fill(db: &DatabaseConnection, accounts: i64, active: i64) {
-    let (date, moment, numbers) = match db.get_database_backend() {
+    let (date, timestamp, numbers) = match db.get_database_backend() {
         DbBackend::Postgres => ("DATE ", "TIMESTAMPTZ ", format!("generate_series(1, {accounts}) AS n")),
         _ => {
             let all = format!("SELECT 1 AS n UNION ALL SELECT n + 1 FROM c WHERE n < {accounts}");
             ("", "", format!("(WITH RECURSIVE c AS ({all}) SELECT n FROM c)"))
         }
     };
-    let seen = format!("CASE WHEN n <= {active} THEN {date}'2026-11-22' ELSE {date}'2025-11-22' END");
-    let opened = format!("{moment}'2025-11-22 00:00:00+00:00'");
+    let last_active_on = format!("CASE WHEN n <= {active} THEN {date}'2026-11-22' ELSE {date}'2025-11-22' END");
+    let opened = format!("{timestamp}'2025-11-22 00:00:00+00:00'");
     let columns =
         "tenant, user_id, balance, held, opened_at, granted_through, last_active_on, version, notified_version";
-    let values = format!("'acme', 'user' || n, 5, 0, {opened}, {seen}, {seen}, 0, 0");
+    let values = format!("'acme', 'user' || n, 5, 0, {opened}, {last_active_on}, {last_active_on}, 0, 0");
     let insert = format!("INSERT INTO credit_account ({columns}) SELECT {values} FROM {numbers}");
     db.execute_unprepared(&insert).await.expect("the accounts");
     db.execute_unprepared("ANALYZE").await.expect("statistics");
@@ -119,7 +122,7 @@ async fn count(db: &DatabaseConnection, query: &str) -> i64 {
     row.expect("a database").expect("a row").try_get("", "n").expect("a number")
 }
 
-/// Bytes of the database.
+/// The size of the database, bytes.
 async fn size(database: &TestDatabase) -> i64 {
     match database.db.get_database_backend() {
         DbBackend::Postgres => count(&database.db, "SELECT pg_database_size(current_database()) AS n").await,
@@ -130,7 +133,7 @@ async fn size(database: &TestDatabase) -> i64 {
     }
 }
 
-/// Bytes written so far: the write-ahead log of PostgreSQL; all that this process wrote with SQLite in it.
+/// Bytes written so far: those of the write-ahead log with PostgreSQL, those of this process with SQLite.
 async fn written(database: &TestDatabase) -> i64 {
     match database.db.get_database_backend() {
         DbBackend::Postgres => {

@@ -57,7 +57,7 @@ pub async fn start(
     catalog.watch(deps.bus.catalog().await?, life);
     let dispatcher = Dispatcher::new(deps.clone(), Arc::clone(&config), catalog.clone(), &instance);
 
-    // The HTTP port comes first, so that every grant can be fetched.
+    // the HTTP port comes first, so that every grant can be fetched
     http::spawn(&config, deps.clone(), Arc::clone(&minter), listener, life);
 
     let metadata = [("instance", instance.as_str()), ("url", url.as_str())];
@@ -73,20 +73,20 @@ pub async fn start(
     let announcing = announcements::run(deps.bus.clone(), minter, written, life.soft().clone());
     life.spawn_critical("delivery/announcements", announcing);
 
-    // Every notifier subscribes to the hints; only the leading dispatcher acts on them.
+    // every notifier subscribes to the hints; only the leading dispatcher acts on them
     let hints = deps.bus.subscribe(subject::DELIVERY_SUBMITTED.into()).await?;
     let outcomes = OutcomeConsumer::new(deps.bus.clone(), Arc::clone(&settler), &config);
     life.spawn_critical("outcomes", Arc::new(outcomes).run(life.clone()));
     life.spawn_critical("dispatch", dispatcher.run(hints, life.soft().clone()));
     ops::start(&deps, &catalog, &requests).await?;
-    metrics::begin(Service::Notifier);
+    metrics::register(Service::Notifier);
     let pools = vec![Pool { name: "shared", db: deps.db.clone() }];
     let (bus, store) = (deps.bus.clone(), Some(deps.store.clone()));
     life.spawn(metrics::observe("notifier", bus, pools, store, life.soft().clone()));
     life.spawn_critical("gauges", Gauges::new(deps.clone(), catalog, &config).run(life.soft().clone()));
     schedule::start(&config, deps, settler, &instance, &requests, life).await?;
 
-    // NATS lists the service for operators until the soft stop.
+    // NATS lists the service for operators until the soft stop
     let soft = life.soft().clone();
     life.spawn(async move {
         soft.cancelled().await;

@@ -118,7 +118,7 @@ fn rejects_the_data(e: &DbErr) -> bool {
     };
     match e.as_ref() {
         sqlx::Error::Database(e) => {
-            // SQLSTATE class 22: data exception.
+            // SQLSTATE class 22: data exception
             !matches!(e.kind(), sqlx::error::ErrorKind::Other) || e.code().is_some_and(|code| code.starts_with("22"))
         }
         sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_) | sqlx::Error::Encode(_) => true,

@@ -113,7 +113,7 @@ impl HeldLease {
                 Ok(Ok(Err(e))) => warn!(lease.name = %self.name, error = %e, "failed to renew a lease, retrying"),
                 Ok(Err(_)) => warn!(lease.name = %self.name, "timed out renewing a lease, retrying"),
             }
-            // The next renewal would come too late.
+            // the next renewal would come too late
             if renewed.elapsed() + interval >= self.duration {
                 return Err(self.lost("it could not be renewed in time"));
             }

@@ -93,7 +93,7 @@ impl OutcomeConsumer {
             tokio::select! {
                 biased;
                 () = life.soft().cancelled() => return Ok(()),
-                // The semaphore is never closed.
+                // the semaphore is never closed
                 permit = Arc::clone(&self.permits).acquire_owned() => {
                     let Ok(permit) = permit else { return Ok(()) };
                     Arc::clone(&self).pull(&consumer, permit, life).await?;
@@ -126,7 +126,7 @@ impl OutcomeConsumer {
             let message = message.map_err(NotifierError::jetstream("pull outcomes"))?;
             life.spawn(Arc::clone(&self).handle(message, permit));
         }
-        // Return pulled messages at once, so that another notifier need not wait for the ack wait.
+        // return pulled messages at once, so that another notifier need not wait for the ack wait
         while let Some(Some(Ok(message))) = messages.next().now_or_never() {
             respond(&message, AckKind::Nak(None)).await;
         }
@@ -142,7 +142,7 @@ impl OutcomeConsumer {
             Ok(outcome) => outcome,
             Err(e) => return self.dead_letter(&message, delivered, &format!("unreadable: {e}")).await,
         };
-        // NATS permits gateways only the command subjects, which must not carry the outcome of an exporter.
+        // NATS permits gateways only the command subjects, which must not carry the outcome of an exporter
         if subject::is_outcome_command(&message.subject) && !outcome.body.result.is_command() {
             return self.dead_letter(&message, delivered, "not a command, on a subject for commands").await;
         }
@@ -155,7 +155,7 @@ impl OutcomeConsumer {
         let id = outcome.export_id;
         match with_progress_acks(message, self.settle(outcome, delivered)).await {
             Ok(()) => {
-                // A confirmed ack: a lost one would make the stream redeliver the outcome much later.
+                // a confirmed ack: a lost one would make the stream redeliver the outcome much later
                 if let Err(e) = message.double_ack().await {
                     warn!(export.id = %id, error = %e, "failed to acknowledge an outcome; it may be redelivered");
                 }
@@ -188,7 +188,7 @@ impl OutcomeConsumer {
                 deleted => deleted.map(drop),
             }
         };
-        // An outcome that makes the settler panic must not be redelivered for ever.
+        // an outcome that makes the settler panic must not be redelivered for ever
         let work = AssertUnwindSafe(tokio::time::timeout(SETTLE_TIMEOUT, work)).catch_unwind();
         let done = work.await.map_err(|_| NotifierError::Panicked("settling an outcome"))?;
         done.map_err(|_| NotifierError::Timeout("settling an outcome"))?

@@ -92,7 +92,7 @@ async fn serve<H: Handler>(
     let permits = Arc::new(Semaphore::new(limit));
     let mut stopping = false;
     loop {
-        // The semaphore is never closed.
+        // the semaphore is never closed
         let Ok(permit) = Arc::clone(&permits).acquire_owned().await else { return Ok(()) };
         let request = if stopping {
             endpoint.next().now_or_never().flatten()
@@ -100,7 +100,7 @@ async fn serve<H: Handler>(
             tokio::select! {
                 biased;
                 () = life.soft().cancelled() => {
-                    // The queue group sends further requests to other notifiers; the received ones are answered.
+                    // the queue group sends further requests to other notifiers; the received ones are answered
                     stopping = true;
                     if let Err(e) = endpoint.stop().await {
                         warn!(error = %e, "failed to leave the queue group");
@@ -111,7 +111,7 @@ async fn serve<H: Handler>(
             }
         };
         let Some(request) = request else {
-            // Stopping the service ends the subscription as well.
+            // stopping the service ends the subscription as well
             let ended = stopping || life.soft().is_cancelled();
             return if ended { Ok(()) } else { Err(NotifierError::Unsubscribed("requests")) };
         };
@@ -140,7 +140,7 @@ fn span<H: Handler>(payload: &[u8]) -> Span {
         traceparent: String,
         export_id: Option<ExportId>,
     }
-    // `reply` refuses a payload that is not JSON.
+    // `reply` refuses a payload that is not JSON
     let head: Head = serde_json::from_slice(payload).unwrap_or_default();
     let span = info_span!(
         parent: None,
@@ -157,7 +157,7 @@ fn span<H: Handler>(payload: &[u8]) -> Span {
 }
 
 async fn reply<H: Handler>(handler: &H, payload: &[u8]) -> H::Reply {
-    // An operator may omit an empty request.
+    // an operator may omit an empty request
     let payload = if payload.is_empty() { b"{}" } else { payload };
     let mut json = serde_json::Deserializer::from_slice(payload);
     let request = match serde_path_to_error::deserialize(&mut json) {

@@ -18,7 +18,7 @@ pub(super) enum Continuation {
 /// An exporter cuts segments by size and by time, so equal bytes may have different segments. Then the hashes can't
 /// prove equality, and the stream restarts.
 pub(super) fn compare(old: &[Segment], new: &[Segment], offset: u64) -> Continuation {
-    // Sent bytes without a recorded hash can't be compared.
+    // sent bytes without a recorded hash can't be compared
     if old.last().is_none_or(|last| last.end() < offset) {
         return Continuation::Differs;
     }

@@ -35,7 +35,7 @@ impl Granter {
             let written = segment::before(db, id, attempt, request.offset).await?;
             match continuation::compare(&sent, &written, request.offset) {
                 Continuation::Same => {}
-                // A completed file that is shorter than the sent bytes differs from them.
+                // a completed file that is shorter than the sent bytes differs from them
                 Continuation::Behind if status != Status::Completed => {
                     return Ok(GrantReply::Granted { attempt: old, status, grants: Vec::new(), seal: None });
                 }

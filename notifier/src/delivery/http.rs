@@ -42,7 +42,7 @@ pub(crate) fn spawn(config: &NotifierConfig, deps: Deps, minter: Arc<Minter>, li
     }
     let router = router.with_state(Port { deps, minter });
     let idle_timeout = config.tuning.connection_idle_timeout.get();
-    // Gateways keep their connections between two segments, so waiting for a request header is idle time too.
+    // gateways keep their connections between two segments, so waiting for a request header is idle time too
     let server = Server::new("delivery/http", router, listener).max_connections(config.max_connections);
     server.header_timeout(idle_timeout).idle_timeout(idle_timeout).spawn(life.soft(), life);
 }

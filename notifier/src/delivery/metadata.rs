@@ -39,7 +39,7 @@ impl Handler for MetadataHandler {
         let path = delivery::metadata_path(row.export_id(), row.attempt.unsigned_abs());
         let bytes = match self.deps.store.get(&path).await {
             Ok(bytes) => bytes,
-            // Some formats have no metadata document.
+            // some formats have no metadata document
             Err(e) if e.is_not_found() => {
                 let problem = Problem::new(Slug::NotFound, "This file has no metadata document.");
                 return Ok(Self::refuse(problem));

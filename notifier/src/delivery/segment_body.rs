@@ -21,7 +21,7 @@ pub(super) fn body(reading: ObjectReader, path: String) -> Body {
         let chunk = tokio::time::timeout(CHUNK_TIMEOUT, chunks.next()).await;
         let chunk = chunk.map_err(|_| io::Error::new(io::ErrorKind::TimedOut, "the store took too long"))?;
         let chunk = chunk.transpose().map_err(io::Error::other)?.unwrap_or_default();
-        // A local file that was truncated meanwhile yields empty chunks without end.
+        // a local file that was truncated meanwhile yields empty chunks without end
         let count = chunk.len() as u64;
         if count == 0 || count > left {
             return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the object does not have its recorded size"));

@@ -133,7 +133,7 @@ mod tests {
     fn bulk_exports_never_take_the_slots_reserved_for_interactive_ones() {
         let busy = [("bulk", in_flight(1, 4))];
         assert_eq!(dispatched(rows("interactive", 9), &busy, (5, 4)), [1, 2]);
-        // Without bulk exports, interactive ones take all slots.
+        // without bulk exports, interactive ones take all slots
         assert_eq!(dispatched(rows("interactive", 9), &[], (5, 4)), [1, 2, 3, 4, 5, 6]);
     }
 

@@ -48,7 +48,7 @@ pub(crate) async fn republish_if_lost(bus: &Bus, row: &export::Model) -> Result<
     if work_queue::has_message(bus, subject::STREAM_JOBS, &job_subject(row)).await? {
         return Ok(false);
     }
-    // The stream may still remember the id of the first job.
+    // the stream may still remember the id of the first job
     let id = format!("{}:{}:{}", row.id, row.attempt, row.updated_at.timestamp_micros());
     publish(bus, row, id).await?;
     Ok(true)

@@ -84,7 +84,7 @@ impl Dispatcher {
             tokio::select! {
                 biased;
                 () = soft.cancelled() => return Ok(()),
-                // Discards hints while another notifier leads.
+                // discards hints while another notifier leads
                 hint = hints.next() => if hint.is_none() { return Err(NotifierError::Unsubscribed("submitted exports")) },
                 () = tokio::time::sleep(lease_duration / 4) => {}
             }
@@ -102,7 +102,7 @@ impl Dispatcher {
         hints: &mut Subscriber,
         soft: &CancellationToken,
     ) -> Result<(), NotifierError> {
-        // A `Notify` keeps one wake-up for a busy loop.
+        // a `Notify` keeps one wake-up for a busy loop
         let (exports, credits) = (Notify::new(), Notify::new());
         let stop = soft.child_token();
         let triggering = async {
@@ -116,7 +116,7 @@ impl Dispatcher {
                     hint = hints.next() => if hint.is_none() { return Err(NotifierError::Unsubscribed("submitted exports")) },
                     () = tokio::time::sleep(poll_interval) => {}
                 }
-                // One round covers all hints received so far.
+                // one round covers all hints received so far
                 while let Some(Some(_)) = hints.next().now_or_never() {}
             }
         };
@@ -192,15 +192,15 @@ impl Dispatcher {
     async fn dispatch(&self, held: &HeldLease, waiting: &WaitingExport) -> Result<(), NotifierError> {
         let id = waiting.export_id();
         let Some(row) = export::find(&self.deps.db, id).await? else { return Ok(()) };
-        // The job is published before the row changes, so that a crash in between repeats the job and never loses it.
+        // the job is published before the row changes, so that a crash in between repeats the job and never loses it
         jobs::publish(&self.deps.bus, &row, id.to_string()).await?;
-        // Position 0 is published before the exporter can report rows.
+        // position 0 is published before the exporter can report rows
         queue_positions::publish_front(&self.deps.bus, &row.owner(), id).await;
         let now = self.deps.clock.now();
         let tx = self.deps.db.begin().await?;
         held.fence(&tx).await?;
         let moved = transition::dispatched(&tx, id, now).await?;
-        // The dispatch is recorded even if an exporter has already claimed the job.
+        // the dispatch is recorded even if an exporter has already claimed the job
         dispatch_queue::record_dispatch(&tx, &row.pool, &row.lane, &row.owner(), now).await?;
         tx.commit().await?;
         metrics::counter!("sluice_notifier_dispatched_total").increment(u64::from(moved));

@@ -64,7 +64,7 @@ impl QueuePositions {
             }
             known.map(|position| published.insert(id, position));
         }
-        // Forgets the exports that no longer wait.
+        // forgets the exports that no longer wait
         self.published = published;
     }
 }

@@ -57,7 +57,7 @@ impl Gauges {
             let result = if sampled.is_ok() { "ok" } else { "failed" };
             metrics::counter!("sluice_jetstream_polls_total", "result" => result).increment(1);
             if let Err(e) = sampled {
-                // The modules that need the same dependency log its outage at a higher level.
+                // the modules that need the same dependency log its outage at a higher level
                 debug!(error = %e, "failed to sample the queue");
             }
         }
@@ -69,7 +69,7 @@ impl Gauges {
         metrics::gauge!("sluice_catalog_exporters", "state" => "draining").set(draining as f64);
         metrics::gauge!("sluice_catalog_exporters", "state" => "active").set((exporters.len() - draining) as f64);
         let queue = self.queue.sample(&self.deps).await;
-        // A database outage must not hide the state of NATS.
+        // a database outage must not hide the state of NATS
         self.jetstream.sample(&self.deps).await.and(queue)
     }
 }

@@ -133,7 +133,7 @@ mod tests {
         assert_eq!(bulk(Class::Capacity).oldest, Some("2026-11-22T15:09:00Z".parse().unwrap()));
         assert_eq!(waiting[&("interactive", Class::Capacity)], Waiting::default());
         assert_eq!(states[&("default".to_owned(), "bulk", "waiting")], 43);
-        // Below a higher limit, all exports wait for capacity.
+        // below a higher limit, all exports wait for capacity
         assert_eq!(classify(&groups, 4).0[&("bulk", Class::TenantLimit)].exports, 0);
     }
 }

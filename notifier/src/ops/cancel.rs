@@ -29,7 +29,7 @@ impl Handler for CancelHandler {
         let (db, now) = (&self.deps.db, self.deps.clock.now());
         let Some(row) = export::find(db, export_id).await? else { return Ok(Self::refuse(unknown_export(export_id))) };
         if row.status()?.is_unfinished() && row.cancel_requested_at.is_none() {
-            // From here on the row records the request, and the reconciler publishes the command if this process dies.
+            // from here on the row records the request, and the reconciler publishes the command if this process dies
             if transition::request_cancel(db, &row.owner(), export_id, now).await? {
                 info!(export.id = %export_id, "operator canceled an export");
             }

@@ -38,7 +38,7 @@ impl Handler for ExportsHandler {
             return Ok(Self::refuse(Problem::invalid(Slug::InvalidRequest, vec![fault])));
         }
         let ExportsRequest { status, tenant, user, dataset, cursor, .. } = request;
-        // One row more than the page shows whether another page follows.
+        // one row more than the page shows whether another page follows
         let query = operator::Query { status, tenant, user, dataset, before: cursor, limit: limit + 1 };
         let mut rows = operator::list(&self.deps.db, &query).await?;
         let more = rows.len() as u64 > limit;

@@ -83,7 +83,7 @@ impl RequeueHandler {
     /// Publishes a dead outcome to the work queue, unchanged.
     async fn replay(&self, id: ExportId, letter: &StreamMessage) -> Result<(), NotifierError> {
         let mut headers = HeaderMap::new();
-        // The stream deduplicates the requests of two operators.
+        // the stream deduplicates the requests of two operators
         headers.insert(NATS_MESSAGE_ID, format!("{id}:requeued:{}", letter.sequence));
         let jetstream = self.deps.bus.jetstream();
         let sent = jetstream.publish_with_headers(subject::outcome(id), headers, letter.payload.clone()).await;
@@ -119,7 +119,7 @@ impl RequeueHandler {
             },
         };
         if let Err(e) = stream.delete_all(of).await {
-            // A repeated request deletes them and gets the same answer.
+            // a repeated request deletes them and gets the same answer
             warn!(export.id = %of, error = %e, "failed to delete the dead letters of a requeued export");
         }
         count("requeue", true);
@@ -159,7 +159,7 @@ impl RequeueHandler {
             ..export::Model::queued(ExportId::generate(), &owner, now)
         };
         let tx = self.deps.db.begin().await?;
-        // This locks the account, so that the second of two operators sees the export of the first.
+        // this locks the account, so that the second of two operators sees the export of the first
         ledger::open_and_accrue(&tx, &owner, &self.deps.credit_policy, now).await?;
         if let Some(existing) = self.find_existing(&tx, failed).await? {
             return Ok(Retry::Existing(existing));
@@ -169,13 +169,13 @@ impl RequeueHandler {
             None => None,
         };
         if let Some(joinable) = joinable {
-            // The owner has submitted the same request again.
+            // the owner has submitted the same request again
             idempotency_key::insert(&tx, &owner, &key(failed), REQUEUE_HASH, joinable.export_id(), now).await?;
             tx.commit().await?;
             return Ok(Retry::Existing(Box::new(joinable)));
         }
         if !ledger::hold(&tx, &owner, new.export_id(), new.credits, now).await? {
-            // The commit keeps the accrued daily grants.
+            // the commit keeps the accrued daily grants
             tx.commit().await?;
             let detail = format!("It costs {}, and its owner has less to spend.", new.credits);
             return Ok(Retry::Unpaid(Problem::new(Slug::CreditsExhausted, detail)));

@@ -36,7 +36,7 @@ pub(super) async fn start(jobs: &[Arc<dyn Job>], poll: &Arc<Notify>) -> Result<J
 
 fn at(line: &str, time_zone: chrono_tz::Tz, poll: &Arc<Notify>) -> Result<Trigger, NotifierError> {
     let poll = Arc::clone(poll);
-    // tokio-cron-scheduler requires the field of seconds.
+    // tokio-cron-scheduler requires the field of seconds
     let line = if line.split_whitespace().count() == 5 { format!("0 {line}") } else { line.to_owned() };
     let trigger = Trigger::new_async_tz(line, time_zone, move |_, _| {
         let poll = Arc::clone(&poll);

@@ -78,7 +78,7 @@ pub(crate) async fn start(
         scheduled_job::ensure(&deps.db, job.name(), &recurrence.to_string(), recurrence.first(now)).await?;
     }
 
-    // A `Notify` keeps one wake-up for a busy poller.
+    // a `Notify` keeps one wake-up for a busy poller
     let poll = Arc::new(Notify::new());
     let mut scheduler = cron_trigger::start(&jobs, &poll).await?;
     let hints = deps.bus.subscribe(subject::OPS_DUE.into()).await?;

@@ -73,7 +73,7 @@ impl SchedulePoller {
                 hint = hints.next() => if hint.is_none() { return Err(NotifierError::Unsubscribed("scheduled jobs")) },
                 () = tokio::time::sleep(pause) => {}
             }
-            // One poll covers all hints received so far.
+            // one poll covers all hints received so far
             while let Some(Some(_)) = hints.next().now_or_never() {}
         }
     }
@@ -84,7 +84,7 @@ impl SchedulePoller {
         for PolledJob { job, due } in &self.jobs {
             let (name, recurrence) = (job.name(), job.recurrence());
             let Some(row) = rows.iter().find(|row| row.name == name) else {
-                // The row was deleted, or an older database was restored.
+                // the row was deleted, or an older database was restored
                 scheduled_job::ensure(&self.deps.db, name, &recurrence.to_string(), recurrence.first(now)).await?;
                 continue;
             };
@@ -98,7 +98,7 @@ impl SchedulePoller {
                 due.notify_one();
             }
         }
-        // A CronJob or another notifier may make the backups, so every notifier publishes when one is overdue.
+        // a CronJob or another notifier may make the backups, so every notifier publishes when one is overdue
         if let Some(row) = rows.iter().find(|row| row.name == backup::NAME) {
             set_gauges(row);
         }

@@ -53,7 +53,7 @@ impl Recurrence {
         let invalid = |reason: String| NotifierError::Config(format!("{setting}: `{line}` {reason}"));
         let parser = CronParser::builder().seconds(Seconds::Optional).year(Year::Disallowed).build();
         let cron = parser.parse(line).map_err(|e| invalid(format!("is not a cron line: {e}")))?;
-        // A line without a year that matches no time after one instant matches none at all.
+        // a line without a year that matches no time after one instant matches none at all
         cron.find_next_occurrence(&DateTime::UNIX_EPOCH.with_timezone(&time_zone), false)
             .map_err(|_| invalid("matches no time".into()))?;
         Ok(Self::Cron { line: line.trim().to_owned(), cron: Box::new(cron), time_zone })
@@ -133,13 +133,13 @@ mod tests {
     fn cron_lines_follow_local_time_across_clock_changes() {
         let berlin = |line: &str| Recurrence::cron("notifier.sweep_schedule", line, Tz::Europe__Berlin).unwrap();
         let hourly = berlin("0 * * * *");
-        // On both days of a clock change, no hour is skipped or repeated.
+        // on both days of a clock change, no hour is skipped or repeated
         for (from, day) in [("2026-03-28T23:59:59.9Z", "29"), ("2026-10-24T23:59:59.9Z", "25")] {
             let times = times(&hourly, from, 5);
             assert_eq!(times, [0, 1, 2, 3, 4].map(|hour| format!("{day} {hour:02}:00:00")), "{from}");
         }
         assert_eq!(times(&hourly, "2026-11-22T16:00:00.5Z", 1), ["22 17:00:00"]);
-        // A line that names its hour matches once a day, also on the days of a clock change.
+        // a line that names its hour matches once a day, also on the days of a clock change
         let half_past_two = berlin("30 2 * * *");
         assert_eq!(times(&half_past_two, "2026-10-24T12:00:00Z", 2), ["25 00:30:00", "26 01:30:00"]);
         assert_eq!(times(&half_past_two, "2026-03-28T12:00:00Z", 2), ["29 01:00:00", "30 00:30:00"]);

@@ -106,7 +106,7 @@ impl Runner {
         pause: &mut Option<Pause>,
         soft: &CancellationToken,
     ) -> Result<(), NotifierError> {
-        // Another notifier may have run the job before this one acquired the lease.
+        // another notifier may have run the job before this one acquired the lease
         let Some(row) = self.find_due(pause.as_ref()).await? else { return Ok(()) };
         let (name, db, began, clock) = (self.job.name(), &self.deps.db, self.deps.clock.now(), Instant::now());
         let tx = db.begin().await?;
@@ -116,7 +116,7 @@ impl Runner {
 
         let result = self.run_with_timeout(held, soft).await;
         if matches!(result, Err(NotifierError::Stopping | NotifierError::Fenced)) {
-            // The job stays due, and another notifier runs it again.
+            // the job stays due, and another notifier runs it again
             return Ok(());
         }
         let (ended, took) = (self.deps.clock.now(), clock.elapsed());
@@ -126,9 +126,9 @@ impl Runner {
         let finished = FinishedRun {
             ended_at: ended,
             duration_ms: i64::try_from(took.as_millis()).unwrap_or(i64::MAX),
-            // A failed job stays due.
+            // a failed job stays due
             due_at: if result.is_ok() { self.job.recurrence().next_after_run(began, ended) } else { row.due_at },
-            // The machine of the request may have a clock that is ahead.
+            // the machine of the request may have a clock that is ahead
             requests_through: row.requested_at.map_or(began, |requested| requested.max(began)),
             result: result.map_err(|e| e.to_string()),
         };

@@ -41,7 +41,7 @@ async fn publish(
     since: DateTime<Utc>,
 ) -> Result<bool, NotifierError> {
     let id = row.export_id();
-    // A pending message may fail for hours; meanwhile a second command would be redundant.
+    // a pending message may fail for hours; meanwhile a second command would be redundant
     for subject in [subject::outcome_command(id), subject::outcome(id)] {
         if work_queue::has_message(bus, subject::STREAM_OUTCOMES, &subject).await? {
             return Ok(false);

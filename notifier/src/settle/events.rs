@@ -92,7 +92,7 @@ async fn balance(deps: &Deps, owner: &Owner, traceparent: &str, id: &str, reason
         }
         published = current;
     }
-    // The caller retries later, when fewer changes are concurrent.
+    // the caller retries later, when fewer changes are concurrent
     Err(NotifierError::Timeout("publishing a changing balance"))
 }
 
@@ -141,7 +141,7 @@ async fn publish(
         event.kind = event.token(),
         messaging.system = "nats",
         messaging.operation.type = "send",
-        // The message id is omitted, because it may contain the name of a user.
+        // the message id is omitted, because it may contain the name of a user
         messaging.destination.name = subject::STREAM_EVENTS,
     );
     let here = if inside { traces::begin(&span) } else { traces::follow_text(&span, traceparent) };

@@ -85,7 +85,7 @@ impl Settler {
         let expires_at = TimeDelta::try_seconds(row.retention_seconds)
             .and_then(|retention| completed_at.checked_add_signed(retention))
             .ok_or_else(|| StoreError::Damaged { row: format!("export {id}"), detail: "retention_seconds".into() })?;
-        // The first statement is a write: an SQLite transaction that begins with a read can't be upgraded safely.
+        // the first statement is a write: an SQLite transaction that begins with a read can't be upgraded safely
         let tx = self.deps.db.begin().await?;
         let moved = transition::completed(&tx, id, attempt, file, completed_at, expires_at, now).await?;
         if moved {
@@ -97,7 +97,7 @@ impl Settler {
         }
         let mut applied = self.publish_end(id, Status::Completed, Some(attempt), CreditStep::Capture).await?;
         if !applied {
-            // A redelivered outcome may find its file expired; the event of the capture is still pending.
+            // a redelivered outcome may find its file expired; the event of the capture is still pending
             applied = self.publish_end(id, Status::Expired, Some(attempt), CreditStep::Capture).await?;
         }
         Ok(applied.then_some(Leftovers::OtherAttempts(attempt)))
@@ -152,7 +152,7 @@ impl Settler {
         if moved {
             counters::canceled(row, now);
         }
-        // First of all, because the exporter is still working on the canceled export.
+        // first of all, because the exporter is still working on the canceled export
         events::stop_exporter(&self.deps.bus, row).await?;
         let applied = self.publish_end(id, Status::Canceled, None, CreditStep::Release).await?;
         Ok(applied.then_some(Leftovers::Everything))

@@ -1,38 +1,37 @@
-//! Every local midnight adds one credit, whatever notifiers and clocks do.
+//! Every local midnight adds one credit, with any number of notifiers and with clock changes.
 
 use entity::{
     account,
+    credit_policy::{CreditPolicy, CreditsConfig},
     ledger::{self, Balance},
-    credit_policy::{CreditsConfig, CreditPolicy},
 };
 use platform::lifecycle::Lifecycle;
 use protocol::id::Owner;
 use sea_orm::{ConnectionTrait, DbBackend, EntityTrait, PaginatorTrait, QuerySelect, Statement, TransactionTrait};
 
-use crate::harness::{GRACE, Harness, alice, now, quiet, credit_policy};
+use crate::harness::{GRACE, Harness, alice, credit_policy, now, observation_time};
 
 const DAY: i64 = 24 * 60 * 60;
-
-fn of(config: CreditsConfig) -> CreditPolicy {
-    CreditPolicy::new(&config, "UTC").unwrap()
-}
+/// The reason of a daily grant in the ledger, before the date.
+const GRANT_REASON: &str = "nightly credit of ";
 
 fn bob() -> Owner {
     Owner::new("acme", "bob")
 }
 
-/// What stands in the row, without the nights that nobody wrote down.
-async fn written(h: &Harness, owner: &Owner) -> i64 {
+/// The balance in the row, without the daily grants that are not yet accrued.
+async fn stored_balance(h: &Harness, owner: &Owner) -> i64 {
     let key = (owner.tenant.clone(), owner.user.clone());
     account::Entity::find_by_id(key).one(&h.db).await.unwrap().unwrap().balance
 }
 
-async fn nights(h: &Harness, owner: &Owner) -> Vec<String> {
+/// The reasons of the daily grants in the ledger, newest first.
+async fn daily_grants(h: &Harness, owner: &Owner) -> Vec<String> {
     let entries = ledger::entries(&h.db, owner, 100).await.unwrap();
-    entries.into_iter().filter(|entry| entry.reason.starts_with("nightly")).map(|entry| entry.reason).collect()
+    entries.into_iter().filter(|entry| entry.reason.starts_with(GRANT_REASON)).map(|entry| entry.reason).collect()
 }
 
-async fn adds_up(h: &Harness) {
+async fn assert_ledger_matches(h: &Harness) {
     assert_eq!(ledger::audit(&h.db).await.unwrap(), []);
 }
 
@@ -43,94 +42,94 @@ async fn stop(life: Lifecycle) {
 }
 
 #[tokio::test]
-async fn an_account_starts_with_five_and_has_six_after_a_midnight_and_its_owner_hears_of_it() {
+async fn a_midnight_adds_one_credit_and_notifies_the_owner() {
     let h = Harness::running().await;
     assert_eq!(h.balance().await, (5, 0));
-    h.at("2026-11-22T23:59:59Z");
-    quiet().await;
-    assert_eq!((written(&h, &alice()).await, h.job("midnight").await.runs), (5, 0));
-    h.at("2026-11-23T00:00:00Z");
-    let row = h.until_ran("midnight", 1).await;
+    h.set_clock("2026-11-22T23:59:59Z");
+    observation_time().await;
+    assert_eq!((stored_balance(&h, &alice()).await, h.job("daily-credits").await.runs), (5, 0));
+    h.set_clock("2026-11-23T00:00:00Z");
+    let row = h.wait_for_runs("daily-credits", 1).await;
     assert_eq!(row.detail.as_deref(), Some("1 credits for 1 active accounts, through 2026-11-23"));
     assert_eq!((row.result.as_deref(), row.failures), (Some("ok"), 0));
     assert_eq!(row.due_at, "2026-11-24T00:00:00Z".parse::<chrono::DateTime<chrono::Utc>>().unwrap());
-    assert_eq!((written(&h, &alice()).await, h.balance().await), (6, (6, 0)));
-    h.until_told().await;
+    assert_eq!((stored_balance(&h, &alice()).await, h.balance().await), (6, (6, 0)));
+    h.wait_until_notified().await;
     assert_eq!(h.events().await, ["credits grant 6+0"]);
-    adds_up(&h).await;
+    assert_ledger_matches(&h).await;
 }
 
 #[tokio::test]
-async fn three_nights_without_any_notifier_add_three() {
+async fn three_midnights_without_a_notifier_add_three_credits() {
     let h = Harness::new().await;
     let first = Lifecycle::new();
-    h.start_as(credit_policy(), &first).await;
+    h.start_with(credit_policy(), &first).await;
     stop(first).await;
     h.advance(3 * DAY);
     h.start().await;
-    h.until_ran("midnight", 1).await;
-    quiet().await;
-    assert_eq!(h.job("midnight").await.runs, 1, "three missed midnights are made up in one run");
-    assert_eq!(written(&h, &alice()).await, 8);
-    let expected = ["2026-11-25", "2026-11-24", "2026-11-23"].map(|day| format!("nightly credit of {day}"));
-    assert_eq!(nights(&h, &alice()).await, expected);
-    h.until_told().await;
+    h.wait_for_runs("daily-credits", 1).await;
+    observation_time().await;
+    assert_eq!(h.job("daily-credits").await.runs, 1, "one run covers three missed midnights");
+    assert_eq!(stored_balance(&h, &alice()).await, 8);
+    let expected = ["2026-11-25", "2026-11-24", "2026-11-23"].map(|day| format!("{GRANT_REASON}{day}"));
+    assert_eq!(daily_grants(&h, &alice()).await, expected);
+    h.wait_until_notified().await;
     assert_eq!(h.events().await, ["credits grant 8+0"]);
-    adds_up(&h).await;
+    assert_ledger_matches(&h).await;
 }
 
 #[tokio::test]
-async fn two_notifiers_at_midnight_add_one() {
+async fn two_notifiers_add_one_credit_per_midnight() {
     let h = Harness::new().await;
-    two_at_midnight(h).await;
+    two_notifiers_at_midnight(h).await;
 }
 
 #[tokio::test]
-async fn two_notifiers_at_midnight_add_one_on_postgres_too() {
+async fn two_notifiers_add_one_credit_per_midnight_on_postgres() {
     let postgres = testkit::db::Postgres::start().await;
-    two_at_midnight(Harness::on(postgres.database().await).await).await;
+    two_notifiers_at_midnight(Harness::with_database(postgres.database().await).await).await;
 }
 
-async fn two_at_midnight(h: Harness) {
+async fn two_notifiers_at_midnight(h: Harness) {
     h.start().await;
     h.start().await;
-    for (night, day) in (1..).zip(["2026-11-23", "2026-11-24", "2026-11-25"]) {
-        h.at(&format!("{day}T00:00:01Z"));
-        h.until_ran("midnight", night).await;
-        quiet().await;
-        assert_eq!(h.job("midnight").await.runs, night);
-        assert_eq!(written(&h, &alice()).await, 5 + night);
-        assert_eq!(nights(&h, &alice()).await.len(), usize::try_from(night).unwrap());
-        adds_up(&h).await;
+    for (run, day) in (1..).zip(["2026-11-23", "2026-11-24", "2026-11-25"]) {
+        h.set_clock(&format!("{day}T00:00:01Z"));
+        h.wait_for_runs("daily-credits", run).await;
+        observation_time().await;
+        assert_eq!(h.job("daily-credits").await.runs, run);
+        assert_eq!(stored_balance(&h, &alice()).await, 5 + run);
+        assert_eq!(daily_grants(&h, &alice()).await.len(), usize::try_from(run).unwrap());
+        assert_ledger_matches(&h).await;
     }
 }
 
 #[tokio::test]
-async fn a_clock_that_steps_back_adds_nothing_and_delays_nothing() {
+async fn a_clock_that_steps_back_neither_repeats_nor_delays_a_grant() {
     let h = Harness::running().await;
-    h.at("2026-11-23T00:00:01Z");
-    h.until_ran("midnight", 1).await;
-    h.at("2026-11-22T20:00:00Z");
+    h.set_clock("2026-11-23T00:00:01Z");
+    h.wait_for_runs("daily-credits", 1).await;
+    h.set_clock("2026-11-22T20:00:00Z");
     let midnight: chrono::DateTime<chrono::Utc> = "2026-11-23T00:00:00Z".parse().unwrap();
     testkit::eventually("the job is due at the next midnight by this clock", || async {
-        (h.job("midnight").await.due_at == midnight).then_some(())
+        (h.job("daily-credits").await.due_at == midnight).then_some(())
     })
     .await;
-    quiet().await;
-    assert_eq!((written(&h, &alice()).await, h.job("midnight").await.runs), (6, 1));
-    // the same midnight once more
-    h.at("2026-11-23T00:00:01Z");
-    h.until_ran("midnight", 2).await;
-    assert_eq!(written(&h, &alice()).await, 6);
-    h.at("2026-11-24T00:00:01Z");
-    h.until_ran("midnight", 3).await;
-    assert_eq!(written(&h, &alice()).await, 7);
-    adds_up(&h).await;
+    observation_time().await;
+    assert_eq!((stored_balance(&h, &alice()).await, h.job("daily-credits").await.runs), (6, 1));
+    // the clock passes the same midnight again
+    h.set_clock("2026-11-23T00:00:01Z");
+    h.wait_for_runs("daily-credits", 2).await;
+    assert_eq!(stored_balance(&h, &alice()).await, 6);
+    h.set_clock("2026-11-24T00:00:01Z");
+    h.wait_for_runs("daily-credits", 3).await;
+    assert_eq!(stored_balance(&h, &alice()).await, 7);
+    assert_ledger_matches(&h).await;
 }
 
 #[tokio::test]
-async fn both_days_of_a_clock_change_in_berlin_add_one_each() {
-    // 23 and 25 hours long
+async fn each_day_of_a_clock_change_in_berlin_adds_one_credit() {
+    // these days have 23 and 25 hours
     for [opened, before, first, long, second] in [
         [
             "2027-03-27T22:30:00Z",
@@ -147,96 +146,100 @@ async fn both_days_of_a_clock_change_in_berlin_add_one_each() {
             "2027-10-31T23:00:00Z",
         ],
     ] {
-        let berlin = of(CreditsConfig { zone: "Europe/Berlin".into(), ..CreditsConfig::default() });
+        let berlin = CreditPolicy::new(&CreditsConfig::default(), "Europe/Berlin").unwrap();
         let h = Harness::new().await;
-        h.at(opened);
+        h.set_clock(opened);
         ledger::open_and_accrue(&h.db, &bob(), &berlin, opened.parse().unwrap()).await.unwrap();
-        h.start_as(berlin, &h.life).await;
+        h.start_with(berlin, &h.life).await;
         for (at, runs, balance) in [(before, 0, 5), (first, 1, 6), (long, 1, 6), (second, 2, 7)] {
-            h.at(at);
-            h.until_ran("midnight", runs).await;
-            quiet().await;
-            assert_eq!((h.job("midnight").await.runs, written(&h, &bob()).await), (runs, balance), "{at}");
-            adds_up(&h).await;
+            h.set_clock(at);
+            h.wait_for_runs("daily-credits", runs).await;
+            observation_time().await;
+            assert_eq!((h.job("daily-credits").await.runs, stored_balance(&h, &bob()).await), (runs, balance), "{at}");
+            assert_ledger_matches(&h).await;
         }
     }
 }
 
 #[tokio::test]
-async fn with_a_cap_nights_stop_there() {
+async fn daily_grants_stop_at_the_accrual_cap() {
     let h = Harness::new().await;
-    h.start_as(of(CreditsConfig { accrual_cap: Some(6), ..CreditsConfig::default() }), &h.life).await;
-    for (night, balance) in [(1, 6), (2, 6), (3, 6)] {
+    let config = CreditsConfig { accrual_cap: Some(6), ..CreditsConfig::default() };
+    h.start_with(CreditPolicy::new(&config, "UTC").unwrap(), &h.life).await;
+    for (run, balance) in [(1, 6), (2, 6), (3, 6)] {
         h.advance(DAY);
-        h.until_ran("midnight", night).await;
-        assert_eq!(written(&h, &alice()).await, balance);
-        adds_up(&h).await;
+        h.wait_for_runs("daily-credits", run).await;
+        assert_eq!(stored_balance(&h, &alice()).await, balance);
+        assert_ledger_matches(&h).await;
     }
-    h.until_told().await;
-    assert_eq!(h.events().await, ["credits grant 6+0"], "a night that adds nothing is no news");
+    h.wait_until_notified().await;
+    assert_eq!(h.events().await, ["credits grant 6+0"], "a midnight that adds nothing sends no notification");
 }
 
 #[tokio::test]
-async fn an_account_that_nobody_touches_is_not_written_and_shows_the_same() {
+async fn an_inactive_account_is_not_written_and_reads_the_same() {
     let h = Harness::running().await;
-    for night in 1..=30 {
+    for run in 1..=30 {
         h.advance(DAY);
-        h.until_ran("midnight", night).await;
+        h.wait_for_runs("daily-credits", run).await;
     }
-    // for seven days it counted as active
-    assert_eq!((written(&h, &alice()).await, nights(&h, &alice()).await.len()), (12, 7));
-    assert_eq!(h.job("midnight").await.detail.as_deref(), Some("0 credits for 0 active accounts, through 2026-12-22"));
+    // the account is active for seven days
+    assert_eq!((stored_balance(&h, &alice()).await, daily_grants(&h, &alice()).await.len()), (12, 7));
+    assert_eq!(
+        h.job("daily-credits").await.detail.as_deref(),
+        Some("0 credits for 0 active accounts, through 2026-12-22")
+    );
     assert_eq!(h.balance().await, (35, 0));
-    let reckoned = ledger::open_and_accrue(&h.db, &alice(), &credit_policy(), h.clock_now()).await.unwrap();
-    assert_eq!(reckoned, Balance { balance: 35, held: 0 });
-    assert_eq!((written(&h, &alice()).await, nights(&h, &alice()).await.len()), (35, 30));
-    adds_up(&h).await;
+    let accrued = ledger::open_and_accrue(&h.db, &alice(), &credit_policy(), h.clock_now()).await.unwrap();
+    assert_eq!(accrued, Balance { balance: 35, held: 0 });
+    assert_eq!((stored_balance(&h, &alice()).await, daily_grants(&h, &alice()).await.len()), (35, 30));
+    assert_ledger_matches(&h).await;
 }
 
 #[tokio::test]
-async fn a_stop_waits_for_one_batch_and_another_notifier_does_the_rest() {
-    const PEOPLE: usize = 20;
+async fn a_stop_finishes_one_batch_and_another_notifier_continues() {
+    const USERS: usize = 20;
     const BEFORE: usize = 8;
     let postgres = testkit::db::Postgres::start().await;
     let database = postgres.database().await;
-    // not out of the notifier's pool
+    // a connection outside the pool of the notifier
     let own = platform::db::connect(&database.config).await.unwrap();
-    let mut h = Harness::on(database).await;
-    h.config.credits_batch = 1;
-    let person = |n: usize| Owner::new("acme", format!("user{n:03}"));
-    for n in 0..PEOPLE {
-        ledger::open_and_accrue(&h.db, &person(n), &credit_policy(), now()).await.unwrap();
+    let mut h = Harness::with_database(database).await;
+    h.config.tuning.daily_grant_batch = 1;
+    let user = |n: usize| Owner::new("acme", format!("user{n:03}"));
+    for n in 0..USERS {
+        ledger::open_and_accrue(&h.db, &user(n), &credit_policy(), now()).await.unwrap();
     }
     let first = Lifecycle::new();
-    h.start_as(credit_policy(), &first).await;
-    // somebody is at the account of one of them, so that the run stands still there
+    h.start_with(credit_policy(), &first).await;
+    // a transaction locks one account and blocks the run there
     let tx = own.begin().await.unwrap();
-    let theirs = account::Entity::find_by_id(("acme".to_owned(), person(BEFORE).user)).lock_exclusive();
-    theirs.one(&tx).await.unwrap().unwrap();
-    h.at("2026-11-23T00:00:01Z");
+    let locked = account::Entity::find_by_id(("acme".to_owned(), user(BEFORE).user)).lock_exclusive();
+    locked.one(&tx).await.unwrap().unwrap();
+    h.set_clock("2026-11-23T00:00:01Z");
     let granted = || async {
         let all = account::Entity::find().all(&own).await.unwrap();
         all.iter().filter(|account| account.balance == 6).count()
     };
-    let stands = "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock' \
+    let blocked = "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock' \
                   AND query LIKE '%FROM \"credit_account\"%\"granted_through\" <%FOR UPDATE'";
-    testkit::eventually("the run stands still", || async {
-        own.query_one_raw(Statement::from_string(DbBackend::Postgres, stands)).await.unwrap()
+    testkit::eventually("the run is blocked", || async {
+        own.query_one_raw(Statement::from_string(DbBackend::Postgres, blocked)).await.unwrap()
     })
     .await;
-    // alice comes before all of them
+    // the account of alice sorts before the others
     assert_eq!(granted().await, 1 + BEFORE);
     first.soft().cancel();
     tx.commit().await.unwrap();
     stop(first).await;
     let some = 1 + BEFORE + 1;
-    assert_eq!(granted().await, some, "the batch that was begun is done, and no other");
-    assert_eq!(h.job("midnight").await.runs, 0, "it is due still");
+    assert_eq!(granted().await, some, "the stop finishes the batch in progress and no other");
+    assert_eq!(h.job("daily-credits").await.runs, 0, "the job stays due");
     h.start().await;
-    let row = h.until_ran("midnight", 1).await;
-    let rest = 1 + PEOPLE - some;
+    let row = h.wait_for_runs("daily-credits", 1).await;
+    let rest = 1 + USERS - some;
     assert_eq!(row.detail, Some(format!("{rest} credits for {rest} active accounts, through 2026-11-23")));
-    assert_eq!(granted().await, 1 + PEOPLE);
-    assert_eq!(entity::entry::Entity::find().count(&h.db).await.unwrap(), 2 * (1 + PEOPLE as u64));
-    adds_up(&h).await;
+    assert_eq!(granted().await, 1 + USERS);
+    assert_eq!(entity::entry::Entity::find().count(&h.db).await.unwrap(), 2 * (1 + USERS as u64));
+    assert_ledger_matches(&h).await;
 }

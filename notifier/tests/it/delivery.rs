@@ -1,4 +1,4 @@
-//! Grants for those whose export it is, and the bytes behind them.
+//! Grants for the owner of an export, and the bytes that their URLs return.
 
 use entity::transition;
 use futures::StreamExt;
@@ -12,7 +12,7 @@ use protocol::{
 };
 use reqwest::{StatusCode, header};
 
-use crate::harness::{Harness, alice, asking, completed, now};
+use crate::harness::{Harness, alice, completed, grant_request, now};
 
 fn granted(reply: GrantReply) -> (u32, Status, Vec<Grant>, Option<delivery::Seal>) {
     match reply {
@@ -37,64 +37,67 @@ async fn fetch(grants: &[Grant]) -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn only_the_owner_is_granted_anything() {
+async fn only_the_owner_receives_grants() {
     let h = Harness::running().await;
     let (id, attempt) = h.running_export().await;
     h.write(id, attempt, &[b"hello"]).await;
     for owner in [Owner::new("acme", "bob"), Owner::new("globex", alice().user)] {
-        assert_eq!(refused(h.grant(GrantRequest { owner: owner.clone(), ..asking(id, 0) }).await), Slug::NotFound);
+        assert_eq!(
+            refused(h.grant(GrantRequest { owner: owner.clone(), ..grant_request(id, 0) }).await),
+            Slug::NotFound
+        );
         let reply: MetadataReply =
             h.bus.request(subject::DELIVERY_METADATA, &MetadataRequest { export_id: id, owner }).await.unwrap();
         assert!(matches!(reply, MetadataReply::Refused { problem } if problem.slug() == Slug::NotFound));
     }
-    assert_eq!(refused(h.grant(asking(ExportId::generate(), 0)).await), Slug::NotFound);
-    assert_eq!(granted(h.grant(asking(id, 0)).await).2.len(), 1);
-    // a database counts no further than this
-    assert!(granted(h.grant(asking(id, i64::MAX as u64)).await).2.is_empty());
+    assert_eq!(refused(h.grant(grant_request(ExportId::generate(), 0)).await), Slug::NotFound);
+    assert_eq!(granted(h.grant(grant_request(id, 0)).await).2.len(), 1);
+    // the largest offset that the database can store
+    assert!(granted(h.grant(grant_request(id, i64::MAX as u64)).await).2.is_empty());
     for offset in [i64::MAX as u64 + 1, u64::MAX] {
-        assert_eq!(refused(h.grant(asking(id, offset)).await), Slug::InvalidRequest);
+        assert_eq!(refused(h.grant(grant_request(id, offset)).await), Slug::InvalidRequest);
     }
 }
 
 #[tokio::test]
-async fn a_file_is_read_while_it_is_made_and_sealed_at_its_end() {
+async fn a_file_is_readable_while_it_grows_and_sealed_at_its_end() {
     let h = Harness::running().await;
     let waiting = h.submit().await;
-    h.until(waiting, Status::Dispatched).await;
-    assert_eq!(granted(h.grant(asking(waiting, 0)).await), (0, Status::Dispatched, vec![], None));
+    h.wait_for_status(waiting, Status::Dispatched).await;
+    assert_eq!(granted(h.grant(grant_request(waiting, 0)).await), (0, Status::Dispatched, vec![], None));
 
     let (id, attempt) = h.running_export().await;
     let segments = h.write(id, attempt, &[b"hello ", b"big ", b"world"]).await;
-    let (of, status, grants, seal) = granted(h.grant(asking(id, 0)).await);
+    let (of, status, grants, seal) = granted(h.grant(grant_request(id, 0)).await);
     assert_eq!((of, status, seal), (attempt, Status::Running, None));
     assert_eq!(fetch(&grants).await, b"hello big world");
-    let middle = granted(h.grant(GrantRequest { max: 1, ..asking(id, 8) }).await).2;
+    let middle = granted(h.grant(GrantRequest { max: 1, ..grant_request(id, 8) }).await).2;
     assert_eq!(middle.iter().map(|grant| grant.segment.clone()).collect::<Vec<_>>(), segments[1..2]);
-    assert!(granted(h.grant(asking(id, 15)).await).2.is_empty());
+    assert!(granted(h.grant(grant_request(id, 15)).await).2.is_empty());
 
-    h.say(id, "done", completed(attempt, &segments)).await;
-    h.until(id, Status::Completed).await;
-    let (_, status, grants, seal) = granted(h.grant(asking(id, 15)).await);
+    h.publish_outcome(id, "done", completed(attempt, &segments)).await;
+    h.wait_for_status(id, Status::Completed).await;
+    let (_, status, grants, seal) = granted(h.grant(grant_request(id, 15)).await);
     assert_eq!((status, grants.len(), seal.unwrap().size), (Status::Completed, 0, 15));
-    assert_eq!(fetch(&granted(h.grant(asking(id, 6)).await).2).await, b"big world");
+    assert_eq!(fetch(&granted(h.grant(grant_request(id, 6)).await).2).await, b"big world");
 
     assert!(transition::request_delete(&h.db, &alice(), id, now()).await.unwrap());
-    h.say(id, "delete", OutcomeResult::DeleteRequested).await;
-    h.until(id, Status::Expired).await;
-    assert_eq!(refused(h.grant(asking(id, 0)).await), Slug::Expired);
+    h.publish_outcome(id, "delete", OutcomeResult::DeleteRequested).await;
+    h.wait_for_status(id, Status::Expired).await;
+    assert_eq!(refused(h.grant(grant_request(id, 0)).await), Slug::Expired);
     let gone = reqwest::get(&grants.first().map_or_else(|| middle[0].url.clone(), |grant| grant.url.clone())).await;
     assert_eq!(gone.unwrap().status(), StatusCode::NOT_FOUND);
 }
 
 #[tokio::test]
-async fn ranges_are_byte_exact() {
+async fn ranges_return_the_exact_bytes() {
     let h = Harness::running().await;
     let (id, attempt) = h.running_export().await;
-    // larger than one piece of the store
+    // larger than one chunk of the store
     let bytes: Vec<u8> = (0..600_000_u32).flat_map(u32::to_le_bytes).collect();
     let size = bytes.len();
     let segments = h.write(id, attempt, &[&bytes]).await;
-    let url = granted(h.grant(asking(id, 0)).await).2.remove(0).url;
+    let url = granted(h.grant(grant_request(id, 0)).await).2.remove(0).url;
     let client = reqwest::Client::new();
     let tag = format!("\"{}\"", segments[0].sha256);
 
@@ -133,11 +136,11 @@ async fn ranges_are_byte_exact() {
 }
 
 #[tokio::test]
-async fn grants_run_out_and_cannot_be_made_up() {
+async fn expired_and_forged_grants_are_refused() {
     let h = Harness::running().await;
     let (id, attempt) = h.running_export().await;
     h.write(id, attempt, &[b"hello"]).await;
-    let grant = granted(h.grant(asking(id, 0)).await).2.remove(0);
+    let grant = granted(h.grant(grant_request(id, 0)).await).2.remove(0);
     let other = h.start().await;
     let (base, token) = grant.url.split_once("/v1/segments/").unwrap();
     assert_ne!(base, other.url);
@@ -158,23 +161,23 @@ async fn grants_run_out_and_cannot_be_made_up() {
 }
 
 #[tokio::test]
-async fn an_object_that_is_not_what_was_recorded_is_never_served_as_if_it_were() {
+async fn an_object_without_its_recorded_size_is_not_served() {
     let h = Harness::running().await;
     let (id, attempt) = h.running_export().await;
     h.write(id, attempt, &[b"hello"]).await;
-    let url = granted(h.grant(asking(id, 0)).await).2.remove(0).url;
+    let url = granted(h.grant(grant_request(id, 0)).await).2.remove(0).url;
     h.store.put(&delivery::segment_path(id, attempt, 0), &b"hell"[..]).await.unwrap();
     assert_eq!(reqwest::get(&url).await.unwrap().status(), StatusCode::INTERNAL_SERVER_ERROR);
 }
 
 #[tokio::test]
-async fn a_file_cut_under_a_reader_resets_the_connection() {
+async fn a_truncated_object_resets_the_connection_of_its_reader() {
     let h = Harness::running().await;
     let (id, attempt) = h.running_export().await;
-    // far more than what sockets buffer
+    // larger than all socket buffers
     let bytes = vec![7_u8; 64 * 1024 * 1024];
     h.write(id, attempt, &[&bytes]).await;
-    let url = granted(h.grant(asking(id, 0)).await).2.remove(0).url;
+    let url = granted(h.grant(grant_request(id, 0)).await).2.remove(0).url;
     let mut answer = reqwest::get(&url).await.unwrap();
     answer.chunk().await.unwrap().unwrap();
     let path = h.folder.path().join(delivery::segment_path(id, attempt, 0));
@@ -185,15 +188,15 @@ async fn a_file_cut_under_a_reader_resets_the_connection() {
             other => break other,
         }
     };
-    assert!(ended.is_err(), "a cut file ended cleanly");
+    assert!(ended.is_err(), "a truncated file ended cleanly");
 }
 
 #[tokio::test]
-async fn a_new_attempt_goes_on_only_with_the_same_bytes() {
+async fn a_new_attempt_continues_a_stream_only_with_the_same_bytes() {
     let h = Harness::running().await;
     let (id, first) = h.running_export().await;
     h.write(id, first, &[b"same ", b"bytes"]).await;
-    let ask = |attempt, offset| h.grant(GrantRequest { attempt: Some(attempt), ..asking(id, offset) });
+    let ask = |attempt, offset| h.grant(GrantRequest { attempt: Some(attempt), ..grant_request(id, offset) });
 
     let second = h.claim(id).await;
     assert_eq!(granted(ask(first, 10).await), (first, Status::Running, vec![], None));
@@ -204,7 +207,7 @@ async fn a_new_attempt_goes_on_only_with_the_same_bytes() {
     let third = h.claim(id).await;
     h.write(id, third, &[b"other"]).await;
     assert_eq!(ask(second, 10).await, GrantReply::Restarted);
-    // nothing was sent yet, so nothing can differ
+    // a stream at offset 0 can always continue
     assert_eq!(granted(ask(second, 0).await).0, third);
     assert_eq!(again.len(), 3);
 }
@@ -213,18 +216,18 @@ async fn a_new_attempt_goes_on_only_with_the_same_bytes() {
 async fn each_segment_is_announced_with_a_grant() {
     let h = Harness::running().await;
     let (id, attempt) = h.running_export().await;
-    let mut news = h.bus.subscribe(subject::delivery_announce(id)).await.unwrap();
+    let mut announcements = h.bus.subscribe(subject::delivery_announce(id)).await.unwrap();
     h.bus.flush().await.unwrap();
     let segment = h.write(id, attempt, &[b"hello"]).await.remove(0);
-    let note = SegmentWritten { export_id: id, attempt, segment };
-    h.bus.publish_lossy(subject::delivery_written(id), "", &note).await.unwrap();
-    let announced: Announcement = serde_json::from_slice(&news.next().await.unwrap().payload).unwrap();
+    let written = SegmentWritten { export_id: id, attempt, segment };
+    h.bus.publish_lossy(subject::delivery_written(id), "", &written).await.unwrap();
+    let announced: Announcement = serde_json::from_slice(&announcements.next().await.unwrap().payload).unwrap();
     let Announcement::Segment { attempt: of, grant } = announced else { panic!() };
     assert_eq!((of, fetch(&[grant]).await), (attempt, b"hello".to_vec()));
 }
 
 #[tokio::test]
-async fn the_metadata_document_comes_with_the_file() {
+async fn the_metadata_document_is_available_with_the_file() {
     let h = Harness::running().await;
     let (id, attempt) = h.running_export().await;
     let ask = || async {
@@ -234,18 +237,18 @@ async fn the_metadata_document_comes_with_the_file() {
     assert!(matches!(ask().await, MetadataReply::Refused { problem } if problem.slug() == Slug::NotReady));
     h.store.put(&delivery::metadata_path(id, attempt), &br#"{"url":"flights.csv"}"#[..]).await.unwrap();
     let segments = h.write(id, attempt, &[b"hello"]).await;
-    h.say(id, "done", completed(attempt, &segments)).await;
-    h.until(id, Status::Completed).await;
+    h.publish_outcome(id, "done", completed(attempt, &segments)).await;
+    h.wait_for_status(id, Status::Completed).await;
     assert_eq!(ask().await, MetadataReply::Document { document: serde_json::json!({"url": "flights.csv"}) });
 }
 
 #[tokio::test]
-async fn health_names_each_dependency() {
+async fn readiness_lists_each_dependency() {
     let mut h = Harness::new().await;
     let app = h.start().await;
     assert_eq!(reqwest::get(format!("{}/healthz", app.url)).await.unwrap().status(), StatusCode::OK);
     // each dependency has two seconds to answer
-    let ready = testkit::eventually("it is ready", || async {
+    let ready = testkit::eventually("the notifier is ready", || async {
         let answer = reqwest::get(format!("{}/readyz", app.url)).await.unwrap();
         Some(answer).filter(|answer| answer.status() == StatusCode::OK)
     })
@@ -254,7 +257,7 @@ async fn health_names_each_dependency() {
     let names: Vec<_> = ready["dependencies"].as_array().unwrap().iter().map(|d| d["name"].as_str().unwrap()).collect();
     assert_eq!(names, ["database", "nats", "file_store"]);
     h.nats.stop().await;
-    testkit::eventually("readiness notices the outage", || async {
+    testkit::eventually("readiness reports the outage", || async {
         let answer = reqwest::get(format!("{}/readyz", app.url)).await.unwrap();
         (answer.status() == StatusCode::SERVICE_UNAVAILABLE).then_some(())
     })
@@ -262,7 +265,7 @@ async fn health_names_each_dependency() {
 }
 
 #[tokio::test]
-async fn operators_see_the_service_and_what_it_answers() {
+async fn nats_lists_the_endpoints_of_the_service() {
     let h = Harness::running().await;
     let about = h.bus.client().request("$SRV.STATS.sluice-notifier", "".into()).await.unwrap();
     let about: serde_json::Value = serde_json::from_slice(&about.payload).unwrap();

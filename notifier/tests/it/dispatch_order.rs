@@ -1,8 +1,8 @@
-//! Fair turns: nobody waits behind somebody else's thousand exports.
+//! Fair dispatch order: no user waits behind the thousand exports of another.
 
 use chrono::TimeDelta;
 use entity::{export, ledger, transition};
-use platform::lifecycle::Lifecycle;
+use platform::{lifecycle::Lifecycle, units::HumanDuration};
 use protocol::{
     envelope::{OutcomeResult, ProgressReport},
     export::{Progress, Status},
@@ -13,7 +13,7 @@ use protocol::{
 use sea_orm::{ColumnTrait, EntityTrait, PaginatorTrait, QueryFilter};
 use testkit::eventually;
 
-use crate::harness::{GRACE, Harness, advertise, alice, now, quiet, credit_policy};
+use crate::harness::{GRACE, Harness, advertise, alice, credit_policy, now, observation_time};
 
 fn of(tenant: &str, user: &str) -> Owner {
     Owner::new(tenant, user)
@@ -38,10 +38,10 @@ async fn with(h: &Harness, status: Status) -> u64 {
     export::Entity::find().filter(export::Column::Status.eq(status.as_str())).count(&h.db).await.unwrap()
 }
 
-/// As an exporter that takes the next job of a lane in the stream's order; the export of that job.
+/// Takes the next job of a lane from the stream and claims its export, as an exporter does.
 async fn take(h: &Harness, lane: Lane) -> (ExportId, u32) {
     let stream = h.bus.jetstream().get_stream(subject::STREAM_JOBS).await.unwrap();
-    let next = eventually("a job is there", || async {
+    let next = eventually("a job is published", || async {
         let jobs = h.all_jobs().await;
         jobs.into_iter().find(|(subject, _)| subject.contains(&format!(".{}.", lane.as_str())))
     })
@@ -49,34 +49,34 @@ async fn take(h: &Harness, lane: Lane) -> (ExportId, u32) {
     let sequence = stream.get_last_raw_message_by_subject(&next.0).await.unwrap().sequence;
     stream.delete_message(sequence).await.unwrap();
     let id = next.1.export_id;
-    // the job may come before its row has moved on, as it may to a real exporter
-    h.until(id, Status::Dispatched).await;
+    // the job may be published before its row changes, for a real exporter too
+    h.wait_for_status(id, Status::Dispatched).await;
     (id, h.claim(id).await)
 }
 
 async fn end(h: &Harness, (id, attempt): (ExportId, u32)) {
-    let problem = Problem::new(Slug::ExportFailed, "as the test wants it");
-    h.say(id, &format!("{id}:end"), OutcomeResult::Failed { attempt, problem }).await;
+    let problem = Problem::new(Slug::ExportFailed, "failed by the test");
+    h.publish_outcome(id, &format!("{id}:end"), OutcomeResult::Failed { attempt, problem }).await;
 }
 
 #[tokio::test]
-async fn one_small_export_runs_at_once_beside_two_hundred_of_somebody_else() {
+async fn a_small_export_runs_at_once_beside_two_hundred_of_another_user() {
     let h = Harness::new().await;
     advertise(&h.bus, 5, 4).await;
     submit_many(&h, &of("a", "ann"), Lane::Bulk, 200).await;
     h.start().await;
-    // four slots for bulk, and one that waits ahead
+    // four bulk slots and one prefetched job
     eventually("the slots are taken", || async { (with(&h, Status::Dispatched).await == 5).then_some(()) }).await;
     let running = [take(&h, Lane::Bulk).await, take(&h, Lane::Bulk).await];
 
     let small = submit(&h, &of("b", "bea"), Lane::Interactive).await;
     assert_eq!(take(&h, Lane::Interactive).await.0, small);
-    // a large one of theirs is next but for the one that is ahead already
+    // a large export of bea is next after the prefetched one
     let large = submit(&h, &of("b", "bea"), Lane::Bulk).await;
     for job in running {
         end(&h, job).await;
     }
-    h.until(large, Status::Dispatched).await;
+    h.wait_for_status(large, Status::Dispatched).await;
     assert!(with(&h, Status::Queued).await > 190);
 }
 
@@ -95,7 +95,7 @@ async fn two_hundred_exports_of_one_tenant_all_end() {
 }
 
 #[tokio::test]
-async fn tenants_and_then_their_people_are_taken_in_turn() {
+async fn tenants_and_then_their_users_are_dispatched_in_turn() {
     let h = Harness::new().await;
     advertise(&h.bus, 1, 1).await;
     let (ann, abe, bea) = (of("a", "ann"), of("a", "abe"), of("b", "bea"));
@@ -108,9 +108,9 @@ async fn tenants_and_then_their_people_are_taken_in_turn() {
         let job = take(&h, Lane::Bulk).await;
         order.push(h.row(job.0).await.user_id);
         end(&h, job).await;
-        h.until(job.0, Status::Failed).await;
+        h.wait_for_status(job.0, Status::Failed).await;
     }
-    // the tenants in turn as long as both wait, and within the first its two people
+    // the tenants alternate while both wait, and within the first tenant its two users alternate
     assert_eq!(&order[..6].iter().filter(|user| *user == "bea").count(), &3, "{order:?}");
     assert_eq!(&order[..6].iter().filter(|user| *user == "abe").count(), &1, "{order:?}");
     assert_eq!(&order[6..].iter().filter(|user| *user == "abe").count(), &1, "{order:?}");
@@ -118,115 +118,118 @@ async fn tenants_and_then_their_people_are_taken_in_turn() {
 }
 
 #[tokio::test]
-async fn nobody_has_more_in_flight_than_their_cap() {
+async fn no_tenant_or_user_exceeds_its_limit_in_flight() {
     let mut h = Harness::new().await;
-    (h.config.tenant_in_flight, h.config.user_in_flight) = (5, 3);
+    (h.config.max_in_flight_per_tenant, h.config.max_in_flight_per_user) = (5, 3);
     submit_many(&h, &of("a", "ann"), Lane::Bulk, 9).await;
     submit_many(&h, &of("a", "abe"), Lane::Bulk, 9).await;
     let theirs = submit_many(&h, &of("b", "bea"), Lane::Bulk, 9).await;
     h.start().await;
-    eventually("all that may go went", || async { (with(&h, Status::Dispatched).await == 8).then_some(()) }).await;
-    quiet().await;
+    eventually("all exports within the limits are dispatched", || async {
+        (with(&h, Status::Dispatched).await == 8).then_some(())
+    })
+    .await;
+    observation_time().await;
     let jobs = h.all_jobs().await;
     let of_user = |user: &str| jobs.iter().filter(|(_, job)| job.owner.user == user).count();
-    // which of the two of one tenant has one more is chance
+    // either user of the first tenant may have the third export
     let (ann, abe) = (of_user("ann"), of_user("abe"));
     assert_eq!((ann + abe, ann.max(abe), of_user("bea")), (5, 3, 3), "{ann} {abe}");
-    // one that ends makes room for one more of the same person
+    // the end of an export admits the next one of the same user
     let attempt = h.claim(theirs[0]).await;
     end(&h, (theirs[0], attempt)).await;
-    h.until(theirs[3], Status::Dispatched).await;
-    quiet().await;
+    h.wait_for_status(theirs[3], Status::Dispatched).await;
+    observation_time().await;
     assert_eq!(with(&h, Status::Dispatched).await, 8);
 }
 
 #[tokio::test]
-async fn those_who_wait_are_told_where_they_stand() {
+async fn owners_of_waiting_exports_receive_their_queue_positions() {
     let h = Harness::new().await;
     advertise(&h.bus, 2, 1).await;
-    let mut notes = h.bus.subscribe(subject::user_progress(&of("a", "ann"))).await.unwrap();
+    let mut reports = h.bus.subscribe(subject::user_progress(&of("a", "ann"))).await.unwrap();
     let ids = submit_many(&h, &of("a", "ann"), Lane::Bulk, 4).await;
     h.start().await;
-    // notes come whenever something changed: what counts is where they lead
-    let mut until = async |wanted: &dyn Fn(ExportId, &Progress) -> bool| loop {
-        let message = tokio::time::timeout(testkit::DEADLINE, futures::StreamExt::next(&mut notes)).await;
-        let note = platform::bus::open::<ProgressReport>(&message.unwrap().unwrap().payload).unwrap().body;
-        if wanted(note.export_id, &note.progress) {
+    // reports repeat at each change, so the test waits for the expected one
+    let mut wait_for = async |wanted: &dyn Fn(ExportId, &Progress) -> bool| loop {
+        let message = tokio::time::timeout(testkit::DEADLINE, futures::StreamExt::next(&mut reports)).await;
+        let report = platform::bus::open::<ProgressReport>(&message.unwrap().unwrap().payload).unwrap().body;
+        if wanted(report.export_id, &report.progress) {
             break;
         }
     };
-    // two are handed over; of those that wait, the last one is told that three stand before it
-    until(&|id, told| id == ids[3] && told.queue_position == Some(3) && told.eta_ms.is_none()).await;
+    // two exports are dispatched; three exports are ahead of the last waiting one
+    wait_for(&|id, progress| id == ids[3] && progress.queue_position == Some(3) && progress.eta_ms.is_none()).await;
     let job = take(&h, Lane::Bulk).await;
-    h.say(job.0, "done", crate::harness::completed(job.1, &[])).await;
-    // once one was completed, the time left is known too
-    until(&|id, told| id == ids[3] && told.queue_position < Some(3) && told.eta_ms.is_some()).await;
+    h.publish_outcome(job.0, "done", crate::harness::completed(job.1, &[])).await;
+    // once an export has completed, reports include the remaining time
+    wait_for(&|id, progress| id == ids[3] && progress.queue_position < Some(3) && progress.eta_ms.is_some()).await;
 }
 
 #[tokio::test]
-async fn when_the_leader_dies_another_leads() {
+async fn a_second_notifier_takes_over_an_expired_lease() {
     let mut h = Harness::new().await;
-    h.config.lease_ms = 1500;
+    h.config.lease_duration = HumanDuration::from_millis(1500);
     h.start().await;
     let before = h.submit().await;
-    h.until(before, Status::Dispatched).await;
-    // killed: it gives nothing back, and the clock stands still, so that its lease never runs out by the time of day
+    h.wait_for_status(before, Status::Dispatched).await;
+    // the killed leader releases nothing, and the clock is stopped, so its lease never expires by the clock
     h.life.hard().cancel();
     h.life = Lifecycle::new();
     h.start().await;
     let after = h.submit().await;
-    h.until(after, Status::Dispatched).await;
+    h.wait_for_status(after, Status::Dispatched).await;
 }
 
 #[tokio::test]
-async fn a_clock_that_steps_back_stops_nobody() {
+async fn a_clock_that_steps_back_does_not_stop_the_dispatching() {
     let mut h = Harness::new().await;
-    h.config.lease_ms = 1500;
+    h.config.lease_duration = HumanDuration::from_millis(1500);
     h.start().await;
     let before = h.submit().await;
-    h.until(before, Status::Dispatched).await;
+    h.wait_for_status(before, Status::Dispatched).await;
     h.clock.advance(TimeDelta::days(-3));
     let after = h.submit().await;
-    h.until(after, Status::Dispatched).await;
+    h.wait_for_status(after, Status::Dispatched).await;
 }
 
 #[tokio::test]
-async fn whoever_stops_hands_the_lead_over_at_once() {
+async fn a_stopping_leader_releases_its_lease_at_once() {
     let mut h = Harness::new().await;
-    h.config.lease_ms = 600_000;
+    h.config.lease_duration = HumanDuration::from_secs(600);
     h.start().await;
     let before = h.submit().await;
-    h.until(before, Status::Dispatched).await;
+    h.wait_for_status(before, Status::Dispatched).await;
     h.life.soft().cancel();
     h.life.shut_down(GRACE).await;
     h.life = Lifecycle::new();
     h.start().await;
     let after = h.submit().await;
-    h.until(after, Status::Dispatched).await;
+    h.wait_for_status(after, Status::Dispatched).await;
 }
 
 #[tokio::test]
-async fn a_hold_is_told_at_once_also_to_who_waits() {
+async fn a_hold_is_notified_while_its_export_waits() {
     let mut h = Harness::new().await;
-    h.config.user_in_flight = 1;
+    h.config.max_in_flight_per_user = 1;
     h.start().await;
     for expected in ["credits hold 4+1", "credits hold 3+2"] {
         h.submit().await;
-        h.until_told().await;
+        h.wait_until_notified().await;
         assert_eq!(h.events().await.last().unwrap(), expected);
     }
     let tx = sea_orm::TransactionTrait::begin(&h.db).await.unwrap();
     ledger::open_and_accrue(&tx, &alice(), &credit_policy(), now()).await.unwrap();
-    assert!(ledger::adjust(&tx, &alice(), -2, "too many", now()).await.unwrap());
+    assert!(ledger::adjust(&tx, &alice(), -2, "correction", now()).await.unwrap());
     tx.commit().await.unwrap();
-    h.until_told().await;
+    h.wait_until_notified().await;
     assert_eq!(h.events().await.last().unwrap(), "credits adjustment 1+2");
 }
 
 #[tokio::test]
 async fn the_order_is_the_same_on_postgres() {
     let postgres = testkit::db::Postgres::start().await;
-    let h = Harness::on(postgres.database().await).await;
+    let h = Harness::with_database(postgres.database().await).await;
     advertise(&h.bus, 2, 1).await;
     submit_many(&h, &of("a", "ann"), Lane::Bulk, 5).await;
     submit_many(&h, &of("b", "bea"), Lane::Bulk, 2).await;
@@ -236,7 +239,7 @@ async fn the_order_is_the_same_on_postgres() {
         let job = take(&h, Lane::Bulk).await;
         order.push(h.row(job.0).await.user_id);
         end(&h, job).await;
-        h.until(job.0, Status::Failed).await;
+        h.wait_for_status(job.0, Status::Failed).await;
     }
     assert_eq!(order[..4].iter().filter(|user| *user == "bea").count(), 2, "{order:?}");
     assert!(!transition::dispatched(&h.db, ExportId::generate(), now()).await.unwrap());

@@ -1,21 +1,21 @@
-//! One running notifier with everything it stands on.
+//! A notifier with its dependencies, and helpers that act as gateways, exporters and operators.
 
 use std::{sync::Arc, time::Duration};
 
 use async_nats::jetstream::consumer::{DeliverPolicy, pull};
 use chrono::{DateTime, TimeDelta, Utc};
 use entity::{
-    export, scheduled_job, ledger, segment,
-    credit_policy::{CreditsConfig, CreditPolicy},
-    transition,
+    credit_policy::{CreditPolicy, CreditsConfig},
+    export, ledger, scheduled_job, segment, transition,
 };
 use futures::StreamExt;
-use notifier::{App, Deps, NotifierConfig};
+use notifier::{Deps, NotifierConfig, NotifierTuning, RunningNotifier};
 use platform::{
     bus::Bus,
     clock::{Clock, ManualClock},
     lifecycle::Lifecycle,
     store::FileStore,
+    units::HumanDuration,
 };
 use protocol::{
     catalog::CatalogEntry,
@@ -29,10 +29,10 @@ use sea_orm::{DatabaseConnection, TransactionTrait};
 use testkit::{db::TestDatabase, eventually, nats::NatsServer, store::Folder};
 use tokio::net::TcpListener;
 
-/// For all that a notifier finishes when it is told to stop: more than it needs.
+/// The grace period of a shutdown, longer than any test needs.
 pub(crate) const GRACE: Duration = Duration::from_secs(60);
-/// How long to watch for something that must not happen.
-const QUIET: Duration = Duration::from_millis(700);
+/// The time to observe that an event does not happen.
+const OBSERVATION: Duration = Duration::from_millis(700);
 
 pub(crate) struct Harness {
     pub(crate) nats: NatsServer,
@@ -59,13 +59,13 @@ pub(crate) fn alice() -> Owner {
 }
 
 impl Harness {
-    /// Everything but the notifier; alice has 5 credits.
+    /// All dependencies without a notifier; alice has 5 credits.
     pub(crate) async fn new() -> Self {
-        Self::on(testkit::db::sqlite().await).await
+        Self::with_database(testkit::db::sqlite().await).await
     }
 
-    /// The same on another database.
-    pub(crate) async fn on(database: TestDatabase) -> Self {
+    /// Like [`Harness::new`], with another database.
+    pub(crate) async fn with_database(database: TestDatabase) -> Self {
         let (nats, folder) = (NatsServer::start().await, testkit::store::folder());
         ledger::open_and_accrue(&database.db, &alice(), &credit_policy(), now()).await.unwrap();
         let bus = nats.bus().await;
@@ -77,11 +77,14 @@ impl Harness {
             clock: ManualClock::at(now()),
             life: Lifecycle::new(),
             config: NotifierConfig {
-                dispatch_poll_ms: 50,
-                schedule_poll_ms: 50,
-                patrol_s: 1,
-                // a machine that stands still for a moment takes no lease from anybody
-                lease_ms: 30_000,
+                reconcile_interval: HumanDuration::from_secs(1),
+                // a slow machine must not lose a lease
+                lease_duration: HumanDuration::from_secs(30),
+                tuning: NotifierTuning {
+                    dispatch_poll_interval: HumanDuration::from_millis(50),
+                    schedule_poll_interval: HumanDuration::from_millis(50),
+                    ..NotifierTuning::default()
+                },
                 ..NotifierConfig::default()
             },
             nats,
@@ -90,19 +93,19 @@ impl Harness {
         }
     }
 
-    /// With a notifier that runs.
+    /// Like [`Harness::new`], with a running notifier.
     pub(crate) async fn running() -> Self {
         let harness = Self::new().await;
         harness.start().await;
         harness
     }
 
-    pub(crate) async fn start(&self) -> App {
-        self.start_as(credit_policy(), &self.life).await
+    pub(crate) async fn start(&self) -> RunningNotifier {
+        self.start_with(credit_policy(), &self.life).await
     }
 
-    /// One more notifier, with a life of its own and these terms of credits.
-    pub(crate) async fn start_as(&self, credit_policy: CreditPolicy, life: &Lifecycle) -> App {
+    /// Starts another notifier with this credit policy, on its own lifecycle.
+    pub(crate) async fn start_with(&self, credit_policy: CreditPolicy, life: &Lifecycle) -> RunningNotifier {
         let deps = Deps {
             bus: self.bus.clone(),
             db: self.db.clone(),
@@ -116,7 +119,7 @@ impl Harness {
         notifier::start(self.config.clone(), deps, listener, life).await.unwrap()
     }
 
-    /// As a gateway commits it.
+    /// Submits an export of alice, as a gateway does.
     pub(crate) async fn submit(&self) -> ExportId {
         self.submit_for(alice()).await
     }
@@ -132,14 +135,14 @@ impl Harness {
         id
     }
 
-    /// Damaged, as no code of ours leaves it: an export whose credit nobody holds.
+    /// Inserts a damaged export without a hold, which Sluice never leaves.
     pub(crate) async fn submit_unpaid(&self) -> ExportId {
         let id = ExportId::generate();
         export::insert(&self.db, row(id)).await.unwrap();
         id
     }
 
-    /// As an exporter takes it, under the next attempt.
+    /// Claims an export under the next attempt, as an exporter does.
     pub(crate) async fn claim(&self, id: ExportId) -> u32 {
         let claim = transition::claim(&self.db, id, "worker", now(), now()).await.unwrap();
         let transition::Claim::Won(row) = claim else { panic!("{claim:?}") };
@@ -148,12 +151,12 @@ impl Harness {
 
     pub(crate) async fn running_export(&self) -> (ExportId, u32) {
         let id = self.submit().await;
-        self.until(id, Status::Dispatched).await;
-        self.until_told().await;
+        self.wait_for_status(id, Status::Dispatched).await;
+        self.wait_until_notified().await;
         (id, self.claim(id).await)
     }
 
-    /// As an exporter writes them.
+    /// Writes segments with this content, as an exporter does.
     pub(crate) async fn write(&self, id: ExportId, attempt: u32, parts: &[&[u8]]) -> Vec<Segment> {
         let (mut offset, mut segments) = (0, Vec::new());
         for (index, part) in (0..).zip(parts) {
@@ -167,8 +170,8 @@ impl Harness {
         segments
     }
 
-    /// As an exporter or a gateway says it.
-    pub(crate) async fn say(&self, id: ExportId, message_id: &str, result: OutcomeResult) {
+    /// Publishes an outcome, as an exporter or a gateway does.
+    pub(crate) async fn publish_outcome(&self, id: ExportId, message_id: &str, result: OutcomeResult) {
         let message = Envelope::new(message_id, "", Outcome { export_id: id, result });
         self.bus.publish_durable(subject::outcome(id), message_id, &message).await.unwrap();
     }
@@ -177,23 +180,23 @@ impl Harness {
         export::find(&self.db, id).await.unwrap().unwrap()
     }
 
-    pub(crate) async fn until(&self, id: ExportId, status: Status) -> export::Model {
+    pub(crate) async fn wait_for_status(&self, id: ExportId, status: Status) -> export::Model {
         eventually(&format!("the export is {status}"), || async {
             Some(self.row(id).await).filter(|row| row.status == status.as_str())
         })
         .await
     }
 
-    /// Waits until nobody is left to be told of their credits.
-    pub(crate) async fn until_told(&self) {
-        eventually("everybody knows their credits", || async {
+    /// Waits until no credit notification is pending.
+    pub(crate) async fn wait_until_notified(&self) {
+        eventually("no credit notification is pending", || async {
             ledger::pending_notifications(&self.db, None, 1).await.unwrap().is_empty().then_some(())
         })
         .await;
     }
 
-    /// Waits until no outcome is left to be settled.
-    pub(crate) async fn until_settled(&self) {
+    /// Waits until every outcome is settled.
+    pub(crate) async fn wait_until_settled(&self) {
         eventually("every outcome is settled", || async {
             (self.messages(subject::STREAM_OUTCOMES).await == 0).then_some(())
         })
@@ -205,8 +208,8 @@ impl Harness {
         stream.get_info().await.unwrap().state.messages
     }
 
-    /// Every message of a stream so far, unread by anybody else.
-    pub(crate) async fn all(&self, stream: &str) -> Vec<async_nats::jetstream::Message> {
+    /// All messages of a stream, read without taking them.
+    pub(crate) async fn all_messages(&self, stream: &str) -> Vec<async_nats::jetstream::Message> {
         let count = self.messages(stream).await;
         let config = pull::Config {
             deliver_policy: DeliverPolicy::All,
@@ -218,9 +221,9 @@ impl Harness {
         messages.map(Result::unwrap).collect().await
     }
 
-    /// Every user event so far, as text such as `completed` and `credits capture 4+0`.
+    /// All user events as text: `completed`, or `credits capture 4+0` with balance and held credits.
     pub(crate) async fn events(&self) -> Vec<String> {
-        let messages = self.all(subject::STREAM_EVENTS).await;
+        let messages = self.all_messages(subject::STREAM_EVENTS).await;
         let read = messages.iter().map(|message| platform::bus::open::<UserEvent>(&message.payload).unwrap().body);
         read.map(|event| match event.event {
             EventBody::Credits { balance, held, reason } => format!("credits {reason} {balance}+{held}"),
@@ -229,13 +232,13 @@ impl Harness {
         .collect()
     }
 
-    /// Every job that waits, without taking it.
+    /// All waiting jobs with their subjects, read without taking them.
     pub(crate) async fn all_jobs(&self) -> Vec<(String, Job)> {
         let stream = self.bus.jetstream().get_stream(subject::STREAM_JOBS).await.unwrap();
         let state = stream.get_info().await.unwrap().state;
         let mut jobs = Vec::new();
         for sequence in state.first_sequence..=state.last_sequence {
-            // those taken out leave gaps
+            // taken messages leave gaps
             if let Ok(message) = stream.get_raw_message(sequence).await {
                 let job = platform::bus::open::<Job>(&message.payload).unwrap().body;
                 jobs.push((message.subject.to_string(), job));
@@ -253,28 +256,28 @@ impl Harness {
         self.bus.request(subject::DELIVERY_GRANT, &request).await.unwrap()
     }
 
-    /// Moves the clock to this moment.
-    pub(crate) fn at(&self, moment: &str) {
-        let moment: DateTime<Utc> = moment.parse().unwrap();
-        self.clock.advance(moment - self.clock.now());
+    /// Moves the clock to this time.
+    pub(crate) fn set_clock(&self, time: &str) {
+        let time: DateTime<Utc> = time.parse().unwrap();
+        self.clock.advance(time - self.clock.now());
     }
 
     pub(crate) async fn job(&self, name: &str) -> scheduled_job::Model {
         scheduled_job::find(&self.db, name).await.unwrap().unwrap()
     }
 
-    /// Waits until a scheduled job has ended so often.
-    pub(crate) async fn until_ran(&self, name: &str, runs: i64) -> scheduled_job::Model {
+    /// Waits until a scheduled job has finished this many runs.
+    pub(crate) async fn wait_for_runs(&self, name: &str, runs: i64) -> scheduled_job::Model {
         eventually(&format!("{name} ran {runs} times"), || async {
             scheduled_job::find(&self.db, name).await.unwrap().filter(|row| row.runs >= runs)
         })
         .await
     }
 
-    /// Waits until no scheduled job is due, and so none runs: one that did while the clock is moved would be due only after
-    /// the moment it is moved to.
-    pub(crate) async fn rest(&self) {
-        eventually("the schedule rests", || async {
+    /// Waits until no scheduled job is due or running. The next due time of a job that ran while a test moves the clock
+    /// would lie behind the new time.
+    pub(crate) async fn wait_until_idle(&self) {
+        eventually("no scheduled job is due", || async {
             let jobs = scheduled_job::all(&self.db).await.unwrap();
             (!jobs.is_empty() && jobs.iter().all(|job| job.due_at > self.clock.now())).then_some(())
         })
@@ -302,11 +305,11 @@ pub(crate) fn completed(attempt: u32, segments: &[Segment]) -> OutcomeResult {
     OutcomeResult::Completed { attempt, file, completed_at: now().into() }
 }
 
-pub(crate) fn asking(id: ExportId, offset: u64) -> GrantRequest {
+pub(crate) fn grant_request(id: ExportId, offset: u64) -> GrantRequest {
     GrantRequest { export_id: id, owner: alice(), attempt: None, offset, max: 10 }
 }
 
-/// As an exporter with so many slots offers itself, for ever.
+/// Advertises an exporter with this many slots for an hour.
 pub(crate) async fn advertise(bus: &Bus, slots: u32, bulk_slots: u32) {
     let (instance, pool) = ("exporter".to_owned(), "default".to_owned());
     let entry = CatalogEntry {
@@ -323,9 +326,9 @@ pub(crate) async fn advertise(bus: &Bus, slots: u32, bulk_slots: u32) {
     bus.catalog().await.unwrap().put("exporter", serde_json::to_vec(&entry).unwrap().into()).await.unwrap();
 }
 
-/// Gives things that must not happen the time to do so.
-pub(crate) async fn quiet() {
-    tokio::time::sleep(QUIET).await;
+/// Waits long enough to observe that an event does not happen.
+pub(crate) async fn observation_time() {
+    tokio::time::sleep(OBSERVATION).await;
 }
 
 fn row(id: ExportId) -> export::Model {

@@ -1,14 +1,14 @@
-//! A notifier against a real nats-server, SQLite and a folder.
+//! Integration tests of a notifier, with a real nats-server, SQLite or PostgreSQL, and a folder as the file store.
 
-#![expect(clippy::unwrap_used, reason = "a test that can't go on ends there")]
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod daily_credits;
 mod delivery;
 mod dispatch;
+mod dispatch_order;
 mod harness;
-mod midnight;
 mod ops;
 mod outages;
 mod schedule;
 mod settle;
 mod sweep;
-mod turns;

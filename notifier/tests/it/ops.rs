@@ -1,13 +1,14 @@
-//! What operators ask about exports over NATS, and what it does to credits.
+//! Operators list, cancel and requeue exports over NATS, and each request has its effect on credits once.
 
 use entity::{export, ledger};
+use platform::units::HumanDuration;
 use protocol::{
     envelope::Envelope,
     export::Status,
     id::{ExportId, Owner},
     ops::{
-        CancelReply, CancelRequest, DeadLetterKind, DeadLettersReply, DeadLettersRequest, ExportLookup, ExportReply, ExportersReply,
-        ExportersRequest, ExportsReply, ExportsRequest, RequeueReply, RequeueRequest,
+        CancelReply, CancelRequest, DeadLetterKind, DeadLettersReply, DeadLettersRequest, ExportLookup, ExportReply,
+        ExportersReply, ExportersRequest, ExportsReply, ExportsRequest, RequeueReply, RequeueRequest,
     },
     problem::{Problem, Slug},
     subject,
@@ -16,7 +17,7 @@ use sea_orm::{ColumnTrait, EntityTrait, PaginatorTrait, QueryFilter, Transaction
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::json;
 
-use crate::harness::{Harness, advertise, alice, completed, now, credit_policy};
+use crate::harness::{Harness, advertise, alice, completed, credit_policy, now};
 
 async fn ask<Q: Serialize, A: DeserializeOwned>(h: &Harness, subject: &str, question: &Q) -> A {
     h.bus.request::<_, Envelope<A>>(subject, question).await.unwrap().body
@@ -44,7 +45,7 @@ fn refused(reply: RequeueReply) -> Problem {
     }
 }
 
-/// As an exporter that gives up: the outcome, and the job as a dead letter.
+/// Fails an export as an exporter does: publishes the outcome, and the job as a dead letter.
 async fn fail(h: &Harness) -> ExportId {
     let (id, attempt) = h.running_export().await;
     let problem = Problem::new(Slug::ExportFailed, "The source is broken.");
@@ -52,7 +53,8 @@ async fn fail(h: &Harness) -> ExportId {
         json!({"export_id": id, "owner": alice(), "attempt": attempt, "reason": "dataset", "detail": "no table"});
     let dead = Envelope::new(format!("{id}:dead"), "", body);
     h.bus.publish_durable(subject::dead_letter("dataset", id), &dead.id.clone(), &dead).await.unwrap();
-    h.publish_outcome(id, &format!("{id}:failed"), protocol::envelope::OutcomeResult::Failed { attempt, problem }).await;
+    h.publish_outcome(id, &format!("{id}:failed"), protocol::envelope::OutcomeResult::Failed { attempt, problem })
+        .await;
     h.wait_for_status(id, Status::Failed).await;
     h.wait_until_settled().await;
     id
@@ -64,7 +66,7 @@ async fn holds(h: &Harness) -> u64 {
 }
 
 #[tokio::test]
-async fn exports_of_everybody_are_listed_newest_first_and_page_by_page() {
+async fn exports_of_all_owners_are_listed_newest_first_in_pages() {
     let h = Harness::running().await;
     let bob = Owner::new("globex", "bob");
     let first = h.submit().await;
@@ -94,7 +96,7 @@ async fn exports_of_everybody_are_listed_newest_first_and_page_by_page() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_asked_is_refused_by_the_name_of_the_field() {
+async fn an_invalid_request_is_refused_by_the_name_of_its_field() {
     let h = Harness::running().await;
     for (question, pointer) in [
         (json!({"limit": 0}), "/limit"),
@@ -117,7 +119,7 @@ async fn what_cannot_be_asked_is_refused_by_the_name_of_the_field() {
 }
 
 #[tokio::test]
-async fn one_export_is_shown_with_what_its_owner_is_not_told() {
+async fn one_export_is_shown_with_its_internal_details() {
     let h = Harness::running().await;
     let (id, attempt) = h.running_export().await;
     let reply: ExportReply = ask(&h, subject::OPS_EXPORT, &ExportLookup { export_id: id }).await;
@@ -129,7 +131,7 @@ async fn one_export_is_shown_with_what_its_owner_is_not_told() {
 }
 
 #[tokio::test]
-async fn an_operator_cancels_as_its_owner_would_and_twice_is_once() {
+async fn an_operator_cancels_an_export_once() {
     let h = Harness::running().await;
     let (id, _) = h.running_export().await;
     assert_eq!(h.balance().await, (4, 1));
@@ -164,7 +166,7 @@ async fn a_completed_export_is_not_canceled() {
 }
 
 #[tokio::test]
-async fn a_dead_job_is_listed_and_made_anew_under_a_hold_of_its_own_once() {
+async fn a_dead_job_is_listed_and_requeued_once_with_a_new_hold() {
     let h = Harness::running().await;
     let id = fail(&h).await;
     assert_eq!(h.balance().await, (5, 0));
@@ -184,7 +186,7 @@ async fn a_dead_job_is_listed_and_made_anew_under_a_hold_of_its_own_once() {
     }
     assert_eq!((h.balance().await, holds(&h).await), ((4, 1), 2));
     assert_eq!(h.messages(subject::STREAM_DEAD).await, 0);
-    assert_eq!(h.row(id).await.status, "failed", "an end is an end");
+    assert_eq!(h.row(id).await.status, "failed", "a failed export stays failed");
 
     h.wait_for_status(new.id, Status::Dispatched).await;
     let attempt = h.claim(new.id).await;
@@ -199,7 +201,7 @@ async fn a_dead_job_is_listed_and_made_anew_under_a_hold_of_its_own_once() {
 }
 
 #[tokio::test]
-async fn many_operators_at_once_hold_one_credit_on_postgres() {
+async fn concurrent_requeues_hold_one_credit_on_postgres() {
     let postgres = testkit::db::Postgres::start().await;
     let h = Harness::with_database(postgres.database().await).await;
     h.start().await;
@@ -217,14 +219,14 @@ async fn many_operators_at_once_hold_one_credit_on_postgres() {
 }
 
 #[tokio::test]
-async fn who_cannot_pay_is_not_made_to() {
+async fn a_requeue_without_credits_is_refused() {
     let h = Harness::running().await;
     let id = fail(&h).await;
     let tx = h.db.begin().await.unwrap();
     assert!(ledger::adjust(&tx, &alice(), -5, "a test", now()).await.unwrap());
     tx.commit().await.unwrap();
     assert_eq!(refused(requeue(&h, id).await).slug(), Slug::CreditsExhausted);
-    assert_eq!(h.messages(subject::STREAM_DEAD).await, 1, "it can be requeued later");
+    assert_eq!(h.messages(subject::STREAM_DEAD).await, 1, "the dead letter stays for a later requeue");
     let tx = h.db.begin().await.unwrap();
     ledger::grant(&tx, &alice(), 1, "a test", now()).await.unwrap();
     tx.commit().await.unwrap();
@@ -233,7 +235,7 @@ async fn who_cannot_pay_is_not_made_to() {
 }
 
 #[tokio::test]
-async fn an_identical_export_under_way_stands_for_a_dead_one() {
+async fn a_requeue_joins_an_identical_running_export() {
     let h = Harness::running().await;
     let id = fail(&h).await;
     let twin = export::Model { join_key: Some("same".into()), ..h.row(id).await };
@@ -259,7 +261,7 @@ async fn an_identical_export_under_way_stands_for_a_dead_one() {
 }
 
 #[tokio::test]
-async fn what_has_not_ended_or_left_no_dead_letter_is_not_requeued() {
+async fn an_export_without_a_dead_letter_is_not_requeued() {
     let h = Harness::running().await;
     let (running, _) = h.running_export().await;
     assert_eq!(refused(requeue(&h, running).await).slug(), Slug::NotReady);
@@ -268,21 +270,22 @@ async fn what_has_not_ended_or_left_no_dead_letter_is_not_requeued() {
     let stream = h.bus.jetstream().get_stream(subject::STREAM_DEAD).await.unwrap();
     stream.purge().await.unwrap();
     assert_eq!(refused(requeue(&h, id).await).slug(), Slug::NotFound);
-    assert_eq!(holds(&h).await, 2, "one for each that was asked for");
+    assert_eq!(holds(&h).await, 2, "one hold for each submitted export");
 }
 
 #[tokio::test]
-async fn a_dead_outcome_is_settled_again() {
+async fn a_dead_outcome_is_requeued_and_settled() {
     let h = Harness::running().await;
     let (id, attempt) = h.running_export().await;
     let segments = h.write(id, attempt, &[b"a,b\n"]).await;
-    // as the intake buries one
+    // the notifier dead-letters an outcome like this
     let outcome = protocol::envelope::Outcome { export_id: id, result: completed(attempt, &segments) };
     let message = Envelope::new("dead", "", outcome);
     let mut headers = async_nats::HeaderMap::new();
     headers.insert("Sluice-Reason", "a defect");
     let payload = serde_json::to_vec(&message).unwrap();
-    let sent = h.bus.jetstream().publish_with_headers(subject::dead_letter("outcome", id), headers, payload.into()).await;
+    let sent =
+        h.bus.jetstream().publish_with_headers(subject::dead_letter("outcome", id), headers, payload.into()).await;
     sent.unwrap().await.unwrap();
     let reply: DeadLettersReply = ask(&h, subject::OPS_DEAD, &DeadLettersRequest::default()).await;
     let DeadLettersReply::DeadLetters { items, .. } = reply else { panic!("{reply:?}") };
@@ -295,7 +298,7 @@ async fn a_dead_outcome_is_settled_again() {
 }
 
 #[tokio::test]
-async fn dead_letters_come_page_by_page_over_gaps() {
+async fn dead_letters_are_listed_in_pages_across_gaps() {
     let h = Harness::running().await;
     let mut ids = Vec::new();
     for n in 0..5 {
@@ -323,9 +326,9 @@ async fn dead_letters_come_page_by_page_over_gaps() {
 }
 
 #[tokio::test]
-async fn exporters_are_listed_and_the_service_tells_who_it_is() {
+async fn exporters_are_listed_and_the_service_describes_itself() {
     let h = Harness::running().await;
-    let items = testkit::eventually("the catalog is known", || async {
+    let items = testkit::eventually("the catalog is loaded", || async {
         match ask(&h, subject::OPS_EXPORTERS, &ExportersRequest {}).await {
             ExportersReply::Exporters { items } => Some(items).filter(|items| !items.is_empty()),
             ExportersReply::Refused { problem } => panic!("{problem}"),
@@ -358,7 +361,7 @@ async fn exporters_are_listed_and_the_service_tells_who_it_is() {
 }
 
 #[tokio::test]
-async fn the_nightly_audit_finds_what_does_not_add_up() {
+async fn the_credit_audit_reports_an_account_that_differs_from_the_ledger() {
     let h = Harness::running().await;
     let row = h.job("credit-audit").await;
     assert_eq!(row.due_at.to_rfc3339(), "2026-11-23T03:30:00+00:00");
@@ -370,17 +373,17 @@ async fn the_nightly_audit_finds_what_does_not_add_up() {
     assert!(row.detail.unwrap().contains("sluice credits audit"));
 }
 
-/// One of alice's is handed over, which is all that her tenant may have; two more of hers and one of bob's wait.
-async fn the_queue_is_told(database: testkit::db::TestDatabase) {
+/// One export of alice is dispatched, which is the limit of her tenant; two of hers and one of bob wait.
+async fn queue_gauges_are_updated(database: testkit::db::TestDatabase) {
     let metrics = platform::telemetry::init_metrics().unwrap();
     let mut h = Harness::with_database(database).await;
     advertise(&h.bus, 0, 0).await;
-    (h.config.gauges_ms, h.config.max_in_flight_per_tenant) = (50, 1);
+    (h.config.metrics_interval, h.config.max_in_flight_per_tenant) = (HumanDuration::from_millis(50), 1);
     for _ in 0..3 {
         h.submit().await;
     }
     h.start().await;
-    testkit::eventually("the first is handed over", || async {
+    testkit::eventually("the first export is dispatched", || async {
         (list(&h, ExportsRequest { status: Some(Status::Dispatched), ..ExportsRequest::default() }).await.0.len() == 1)
             .then_some(())
     })
@@ -399,21 +402,21 @@ async fn the_queue_is_told(database: testkit::db::TestDatabase) {
         r#"sluice_jetstream_consumer_pending{stream="SLUICE_OUTCOMES",consumer="notifier"} 0"#,
         r#"sluice_jetstream_polls_total{result="failed"} 0"#,
     ];
-    let told = testkit::eventually("the gauges follow", || async {
+    let updated = testkit::eventually("the gauges are updated", || async {
         let text = metrics.render();
         let missing = wanted.iter().find(|line| !text.lines().any(|found| found == **line));
         missing.is_none().then_some(())
     });
-    told.await;
+    updated.await;
 }
 
 #[tokio::test]
-async fn the_queue_is_in_the_metrics() {
-    the_queue_is_told(testkit::db::sqlite().await).await;
+async fn the_metrics_show_the_queue() {
+    queue_gauges_are_updated(testkit::db::sqlite().await).await;
 }
 
 #[tokio::test]
-async fn the_queue_is_in_the_metrics_on_postgres() {
+async fn the_metrics_show_the_queue_on_postgres() {
     let postgres = testkit::db::Postgres::start().await;
-    the_queue_is_told(postgres.database().await).await;
+    queue_gauges_are_updated(postgres.database().await).await;
 }

@@ -1,9 +1,9 @@
-//! Jobs run by the clock: once among replicas, made up when missed, and as operators see and want it.
+//! Scheduled jobs: one replica runs each, missed runs are repeated, and operators list and start them.
 
 use std::time::{Duration, Instant};
 
-use entity::{account, scheduled_job, lease, ledger};
-use platform::lifecycle::Lifecycle;
+use entity::{account, lease, ledger, scheduled_job};
+use platform::{lifecycle::Lifecycle, units::HumanDuration};
 use protocol::{
     envelope::Envelope,
     id::Owner,
@@ -16,7 +16,7 @@ use sea_orm::{
     sea_query::{Expr, ExprTrait},
 };
 
-use crate::harness::{GRACE, Harness, alice, now, observation_time, credit_policy};
+use crate::harness::{GRACE, Harness, alice, credit_policy, now, observation_time};
 
 async fn ask(h: &Harness, name: &str) -> RunReply {
     let question = RunRequest { name: name.into() };
@@ -24,7 +24,7 @@ async fn ask(h: &Harness, name: &str) -> RunReply {
 }
 
 #[tokio::test]
-async fn one_of_three_notifiers_runs_a_job_that_is_due() {
+async fn one_of_three_notifiers_runs_a_due_job() {
     let postgres = testkit::db::Postgres::start().await;
     let h = Harness::with_database(postgres.database().await).await;
     for _ in 0..3 {
@@ -40,7 +40,7 @@ async fn one_of_three_notifiers_runs_a_job_that_is_due() {
 }
 
 #[tokio::test]
-async fn missed_hours_are_made_up_once() {
+async fn several_missed_runs_are_repeated_once() {
     let h = Harness::new().await;
     let first = Lifecycle::new();
     h.start_with(credit_policy(), &first).await;
@@ -56,12 +56,12 @@ async fn missed_hours_are_made_up_once() {
 }
 
 #[tokio::test]
-async fn a_clock_that_stepped_back_delays_no_job() {
+async fn a_clock_that_steps_back_delays_no_job() {
     let h = Harness::running().await;
     h.set_clock("2026-11-29T12:00:00Z");
     h.wait_for_runs("sweep", 1).await;
     h.set_clock("2026-11-22T16:30:00Z");
-    testkit::eventually("it is due in the next hour", || async {
+    testkit::eventually("the job is due in the next hour", || async {
         (h.job("sweep").await.due_at.to_rfc3339() == "2026-11-22T17:00:00+00:00").then_some(())
     })
     .await;
@@ -70,7 +70,7 @@ async fn a_clock_that_stepped_back_delays_no_job() {
 }
 
 #[tokio::test]
-async fn operators_see_the_schedule_and_start_a_job_over_nats() {
+async fn operators_list_the_schedule_and_start_a_job_over_nats() {
     let h = Harness::running().await;
     let reply: Envelope<ScheduleReply> =
         h.bus.request(subject::OPS_SCHEDULE, &ScheduleRequest::default()).await.unwrap();
@@ -85,14 +85,14 @@ async fn operators_see_the_schedule_and_start_a_job_over_nats() {
     assert!(job.requested_at.is_some());
     let row = h.wait_for_runs("sweep", 1).await;
     assert_eq!((row.requested_at, row.result.as_deref()), (None, Some("ok")));
-    assert_eq!(row.due_at.to_rfc3339(), "2026-11-22T16:00:00+00:00", "its own time comes all the same");
+    assert_eq!(row.due_at.to_rfc3339(), "2026-11-22T16:00:00+00:00", "the requested run does not change the due time");
 
-    let RunReply::Refused { problem } = ask(&h, "nightly").await else { panic!() };
+    let RunReply::Refused { problem } = ask(&h, "hourly").await else { panic!() };
     assert_eq!((problem.slug(), problem.errors[0].pointer.as_str()), (Slug::NotFound, "/name"));
-    assert!(problem.detail.contains("midnight, patrol, sweep"), "{}", problem.detail);
+    assert!(problem.detail.contains("credit-audit, daily-credits, reconcile, sweep"), "{}", problem.detail);
     let RunReply::Refused { problem } = ask(&h, "").await else { panic!() };
     assert_eq!((problem.slug(), problem.errors[0].pointer.as_str()), (Slug::InvalidRequest, "/name"));
-    // as a person types it
+    // an operator may omit the payload or send an invalid one
     let client = h.bus.client();
     let bare = client.request(subject::OPS_SCHEDULE, "".into()).await.unwrap();
     let bare: serde_json::Value = serde_json::from_slice(&bare.payload).unwrap();
@@ -109,12 +109,12 @@ async fn operators_see_the_schedule_and_start_a_job_over_nats() {
 }
 
 #[tokio::test]
-async fn a_request_in_the_database_is_found_with_or_without_a_hint() {
+async fn a_requested_run_starts_with_or_without_a_hint() {
     let mut h = Harness::new().await;
     h.config.tuning.schedule_poll_interval = HumanDuration::from_secs(600);
     h.start().await;
     h.wait_for_runs("reconcile", 1).await;
-    // as `sluice schedule run` does it, on a machine whose clock is ahead
+    // `sluice schedule run` writes the request, here on a machine whose clock is ahead
     let ahead = now() + chrono::TimeDelta::hours(2);
     assert!(entity::scheduled_job::request(&h.db, "sweep", ahead).await.unwrap());
     h.bus.publish_lossy(subject::OPS_DUE.into(), "", &RunRequest { name: "sweep".into() }).await.unwrap();
@@ -131,20 +131,20 @@ async fn a_request_in_the_database_is_found_with_or_without_a_hint() {
 }
 
 #[tokio::test]
-async fn a_job_that_fails_is_seen_and_tried_again_with_growing_pauses() {
+async fn a_failing_job_is_recorded_and_retried_after_growing_pauses() {
     let h = Harness::running().await;
-    // a directory that no list gets through: a link to itself
+    // a link to itself makes every listing fail
     let exports = h.folder.path().join("exports");
     std::os::unix::fs::symlink(&exports, &exports).unwrap();
     let begun = Instant::now();
     h.set_clock("2026-11-22T16:00:00Z");
     let mut row = h.wait_for_runs("sweep", 4).await;
-    // one second after the first, then two and then four: never sooner, however late they are seen
+    // the pauses are one, two and four seconds
     assert!(begun.elapsed() >= Duration::from_secs(1 + 2 + 4), "{:?}", begun.elapsed());
     assert_eq!((row.result.as_deref(), row.failures), (Some("failed"), row.runs));
     assert_eq!(row.detail.as_deref(), Some("orphaned objects: 1 failed"));
-    assert_eq!(row.due_at.to_rfc3339(), "2026-11-22T16:00:00+00:00", "it is due still");
-    // an operator need not wait for it: before the last of these the pause is longer than anything here is waited for
+    assert_eq!(row.due_at.to_rfc3339(), "2026-11-22T16:00:00+00:00", "the job stays due");
+    // a request of an operator overrides the pause, which becomes longer than the timeout of this test
     for _ in 0..5 {
         row = run_now(&h).await;
         assert_eq!((row.result.as_deref(), row.failures), (Some("failed"), row.runs));
@@ -157,17 +157,17 @@ async fn a_job_that_fails_is_seen_and_tried_again_with_growing_pauses() {
     assert_eq!(row.due_at.to_rfc3339(), "2026-11-22T17:00:00+00:00");
 }
 
-/// Starts a sweep as an operator does, and waits until it has ended.
+/// Starts a sweep as an operator does, and waits for its end.
 async fn run_now(h: &Harness) -> scheduled_job::Model {
     let RunReply::Requested { .. } = ask(h, "sweep").await else { panic!() };
-    testkit::eventually("the run that was asked for has ended", || async {
+    testkit::eventually("the requested run has ended", || async {
         Some(h.job("sweep").await).filter(|row| row.requested_at.is_none())
     })
     .await
 }
 
-/// Writes to leases wait at a gate when it is shut, but for those of `another`: what two of them do at the same moment is
-/// then in one order only.
+/// A gate for writes to leases: while an advisory lock closes it, only the transaction of `another` may write. So the
+/// test decides the order of two concurrent writes.
 const GATE: &str = "
     CREATE FUNCTION gate() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
         IF current_setting('gate.pass', true) IS DISTINCT FROM 'another' THEN
@@ -179,30 +179,30 @@ const GATE: &str = "
     CREATE TRIGGER gate BEFORE UPDATE ON lease FOR EACH STATEMENT EXECUTE FUNCTION gate()";
 
 #[tokio::test]
-async fn who_loses_its_lease_in_the_middle_writes_nothing_more() {
+async fn a_run_that_loses_its_lease_writes_nothing_more() {
     let postgres = testkit::db::Postgres::start().await;
     let database = postgres.database().await;
-    // not out of the notifier's pool, which may be empty while its writes wait
+    // a connection outside the pool of the notifier, whose connections may all be blocked
     let own = platform::db::connect(&database.config).await.unwrap();
     let mut h = Harness::with_database(database).await;
-    // a term that is not over before the test is
-    (h.config.tuning.daily_grant_batch, h.config.lease_ms) = (1, 60_000);
+    // a lease that does not expire during the test
+    (h.config.tuning.daily_grant_batch, h.config.lease_duration) = (1, HumanDuration::from_secs(60));
     own.execute_unprepared(GATE).await.unwrap();
     let bob = Owner::new("acme", "bob");
     ledger::open_and_accrue(&h.db, &bob, &credit_policy(), now()).await.unwrap();
     h.start().await;
-    // somebody is at alice's account, so that the run stands still in the middle of its first batch
+    // a transaction locks the account of alice and blocks the run in the middle of its first batch
     h.wait_until_notified().await;
     let tx = own.begin().await.unwrap();
-    let hers = account::Entity::find_by_id((alice().tenant, alice().user)).lock_exclusive();
-    hers.one(&tx).await.unwrap().unwrap();
+    let locked = account::Entity::find_by_id((alice().tenant, alice().user)).lock_exclusive();
+    locked.one(&tx).await.unwrap().unwrap();
     h.set_clock("2026-11-23T00:00:01Z");
     let one = async |sql: &str| own.query_one_raw(Statement::from_string(DbBackend::Postgres, sql)).await.unwrap();
-    let stands = "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock' \
+    let blocked = "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock' \
                   AND query LIKE '%FROM \"credit_account\"%\"granted_through\" <%FOR UPDATE'";
-    testkit::eventually("the run stands still", || one(stands)).await;
+    testkit::eventually("the run is blocked", || one(blocked)).await;
 
-    // another takes over: it has to wait for the batch
+    // another notifier takes the lease over, and has to wait for the batch
     let gate = own.begin().await.unwrap();
     gate.execute_unprepared("SELECT pg_advisory_xact_lock(42)").await.unwrap();
     let (db, until) = (own.clone(), h.clock_now() + chrono::TimeDelta::hours(1));
@@ -220,18 +220,18 @@ async fn who_loses_its_lease_in_the_middle_writes_nothing_more() {
     });
     let waits = "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() \
                  AND wait_event_type = 'Lock' AND wait_event <> 'advisory' AND query LIKE 'UPDATE \"lease\" SET \"holder\"%'";
-    testkit::eventually("a lease changes hands only between transactions", || one(waits)).await;
+    testkit::eventually("the takeover waits for the transaction", || one(waits)).await;
     tx.commit().await.unwrap();
     assert_eq!(taking.await.unwrap(), 1);
-    // the run may go on, and finds that it may not
+    // the run continues and finds the lease lost
     gate.commit().await.unwrap();
     observation_time().await;
     let bobs = || async { account::Entity::find().filter(account::Column::UserId.eq("bob")).one(&h.db).await };
     assert_eq!(h.balance().await, (6, 0));
-    assert_eq!(bobs().await.unwrap().unwrap().balance, 5, "the next batch was not done");
+    assert_eq!(bobs().await.unwrap().unwrap().balance, 5, "the run wrote the next batch without its lease");
     assert_eq!((h.job("daily-credits").await.runs, h.job("daily-credits").await.result), (0, None));
 
-    // the other dies, and the job is done by whoever finds that out
+    // the other holder dies, and the notifier runs the job after the lease has expired
     h.set_clock("2026-11-23T01:00:02Z");
     h.wait_for_runs("daily-credits", 1).await;
     assert_eq!(bobs().await.unwrap().unwrap().balance, 6);
@@ -239,18 +239,21 @@ async fn who_loses_its_lease_in_the_middle_writes_nothing_more() {
 }
 
 #[tokio::test]
-async fn the_schedule_is_in_the_metrics() {
+async fn the_metrics_show_the_schedule() {
     let metrics = platform::telemetry::init_metrics().unwrap();
     let h = Harness::running().await;
     h.set_clock("2026-11-22T16:00:00Z");
     h.wait_for_runs("sweep", 1).await;
     let due = 1_795_366_800; // 2026-11-22T17:00:00Z
-    testkit::eventually("the gauges follow", || async {
+    testkit::eventually("the gauges are updated", || async {
         let text = metrics.render();
         let has = |line: &str| text.lines().any(|found| found == line);
         (has(&format!(r#"sluice_schedule_next_due_timestamp_seconds{{scheduled_job="sweep"}} {due}"#))
             && has(&format!(r#"sluice_schedule_last_run_timestamp_seconds{{scheduled_job="sweep"}} {}"#, due - 3600))
-            && has(&format!(r#"sluice_schedule_last_success_timestamp_seconds{{scheduled_job="sweep"}} {}"#, due - 3600))
+            && has(&format!(
+                r#"sluice_schedule_last_success_timestamp_seconds{{scheduled_job="sweep"}} {}"#,
+                due - 3600
+            ))
             && has(r#"sluice_schedule_runs_total{scheduled_job="sweep",result="ok"} 1"#)
             && text.contains(r#"sluice_schedule_last_duration_seconds{scheduled_job="sweep"} "#))
         .then_some(())
@@ -259,17 +262,18 @@ async fn the_schedule_is_in_the_metrics() {
 }
 
 #[tokio::test]
-async fn every_notifier_tells_when_a_backup_is_due_that_others_make() {
+async fn a_notifier_without_backups_publishes_the_due_time_of_the_backup() {
     let metrics = platform::telemetry::init_metrics().unwrap();
     let h = Harness::new().await;
-    // as `sluice backup` leaves it, and a job of a release that is gone
+    // the row that `sluice backup` writes, and the row of a job that this version does not have
     let due = "2026-11-23T03:15:00Z".parse().unwrap();
     for name in ["backup", "retired"] {
         entity::scheduled_job::ensure(&h.db, name, "15 3 * * * UTC", due).await.unwrap();
     }
     h.start().await;
-    testkit::eventually("the gauge is there", || async {
-        let line = format!(r#"sluice_schedule_next_due_timestamp_seconds{{scheduled_job="backup"}} {}"#, due.timestamp());
+    testkit::eventually("the gauge is published", || async {
+        let line =
+            format!(r#"sluice_schedule_next_due_timestamp_seconds{{scheduled_job="backup"}} {}"#, due.timestamp());
         metrics.render().lines().any(|found| found == line).then_some(())
     })
     .await;

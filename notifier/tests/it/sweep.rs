@@ -1,11 +1,11 @@
-//! The hourly sweep: what is over goes, what nobody names goes, and a sweep that dies is finished by the next.
+//! The sweep deletes expired files, orphans and stale rows, and the next run finishes an interrupted one.
 
 use std::{collections::BTreeSet, fs::File};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use entity::{export, scheduled_job, segment};
 use futures::StreamExt;
-use platform::lifecycle::Lifecycle;
+use platform::{lifecycle::Lifecycle, units::HumanDuration};
 use protocol::{
     delivery::{self, GrantReply},
     export::Status,
@@ -15,32 +15,33 @@ use protocol::{
 };
 use sea_orm::{ColumnTrait, EntityTrait, PaginatorTrait, QueryFilter, sea_query::Expr};
 
-use crate::harness::{GRACE, Harness, alice, asking, completed, now, credit_policy};
+use crate::harness::{GRACE, Harness, alice, completed, credit_policy, grant_request, now};
 
 const DAY: i64 = 24 * 60 * 60;
 const NEVER: &str = "0 0 1 1 *";
 
-/// For a notifier that does nothing by itself: what is seen is the sweep's doing.
-async fn only_when_asked() -> Harness {
+/// A harness whose notifier sweeps on request only, and reconciles only at its start.
+async fn on_request() -> Harness {
     let mut h = Harness::new().await;
-    (h.config.patrol_s, h.config.sweep_cron) = (1_000_000_000, NEVER.into());
+    h.config.reconcile_interval = HumanDuration::from_secs(1_000_000_000);
+    h.config.sweep_schedule = NEVER.into();
     h
 }
 
-/// Starts it, and waits until its one patrol is over, which would do what sweeps are to do.
+/// Starts a notifier, and waits for the end of its only reconciler run, which could do the work of the sweep.
 async fn start(h: &Harness) {
     h.start().await;
-    h.rest().await;
+    h.wait_until_idle().await;
 }
 
 async fn sweep(h: &Harness, runs: i64) -> scheduled_job::Model {
     assert!(scheduled_job::request(&h.db, "sweep", h.clock_now()).await.unwrap());
-    let row = h.until_ran("sweep", runs).await;
+    let row = h.wait_for_runs("sweep", runs).await;
     assert_eq!(row.result.as_deref(), Some("ok"), "{:?}", row.detail);
     row
 }
 
-/// An export that is in this status since a day.
+/// Inserts an export that has had this status for a day.
 async fn insert(h: &Harness, status: Status, attempt: i32) -> ExportId {
     let id = ExportId::generate();
     let then = now() - TimeDelta::days(1);
@@ -64,7 +65,7 @@ async fn insert(h: &Harness, status: Status, attempt: i32) -> ExportId {
     id
 }
 
-/// Puts an object that was written at this time.
+/// Stores an object with this modification time.
 async fn object(h: &Harness, path: &str, modified: DateTime<Utc>) -> String {
     h.store.put(path, &b"hello"[..]).await.unwrap();
     File::options().write(true).open(h.folder.path().join(path)).unwrap().set_modified(modified.into()).unwrap();
@@ -76,14 +77,14 @@ async fn objects(h: &Harness) -> BTreeSet<String> {
 }
 
 #[tokio::test]
-async fn an_object_that_nobody_names_goes_and_every_other_stays() {
-    let h = only_when_asked().await;
+async fn orphaned_objects_are_deleted_and_all_others_are_kept() {
+    let h = on_request().await;
     start(&h).await;
     let (old, young) = (now() - TimeDelta::days(2), now() - TimeDelta::hours(1));
     let mut kept = BTreeSet::new();
     let unknown = ExportId::generate();
     object(&h, &delivery::segment_path(unknown, 1, 0), old).await;
-    // its row may yet come back
+    // an operator may still restore the row of a young object
     let late = object(&h, &delivery::segment_path(unknown, 1, 1), young).await;
     for status in [Status::Failed, Status::Canceled, Status::Expired] {
         let ended = insert(&h, status, 1).await;
@@ -103,16 +104,16 @@ async fn an_object_that_nobody_names_goes_and_every_other_stays() {
     let row = sweep(&h, 1).await;
     let with_late = kept.iter().cloned().chain([late]).collect();
     assert_eq!(objects(&h).await, with_late);
-    assert_eq!(row.detail.as_deref(), Some("revived: 1, orphaned objects: 5"), "{row:?}");
+    assert_eq!(row.detail.as_deref(), Some("republished jobs: 1, orphaned objects: 5"), "{row:?}");
     h.advance(DAY);
     sweep(&h, 2).await;
     assert_eq!(objects(&h).await, kept);
 }
 
 #[tokio::test]
-async fn a_large_store_is_gone_through_in_steps() {
-    let mut h = only_when_asked().await;
-    h.config.sweep_objects = 3;
+async fn a_large_store_is_scanned_in_several_runs() {
+    let mut h = on_request().await;
+    h.config.tuning.sweep_max_objects = 3;
     start(&h).await;
     for _ in 0..7 {
         object(&h, &delivery::segment_path(ExportId::generate(), 1, 0), now() - TimeDelta::days(2)).await;
@@ -121,7 +122,7 @@ async fn a_large_store_is_gone_through_in_steps() {
         sweep(&h, run).await;
         assert_eq!(objects(&h).await.len(), left);
     }
-    // the lap is over: what came before the place reached is seen again
+    // the scan is finished, and the next one starts from the first object
     assert_eq!(h.job("sweep").await.state.as_deref(), Some(r#"{"objects":null}"#));
     object(&h, &delivery::segment_path(ExportId(uuid::Uuid::nil()), 1, 0), now() - TimeDelta::days(2)).await;
     sweep(&h, 4).await;
@@ -129,8 +130,8 @@ async fn a_large_store_is_gone_through_in_steps() {
 }
 
 #[tokio::test]
-async fn segment_rows_of_what_has_no_file_are_forgotten() {
-    let h = only_when_asked().await;
+async fn segment_rows_without_a_file_are_deleted() {
+    let h = on_request().await;
     start(&h).await;
     let (failed, done, running) = (
         insert(&h, Status::Failed, 1).await,
@@ -152,20 +153,20 @@ async fn segment_rows_of_what_has_no_file_are_forgotten() {
 }
 
 #[tokio::test]
-async fn tickets_that_outlived_their_time_are_forgotten() {
-    let h = only_when_asked().await;
+async fn stale_tickets_are_deleted() {
+    let h = on_request().await;
     let bucket = h.bus.tickets().await.unwrap();
     for n in 0..5 {
         bucket.put(format!("old{n}"), "x".into()).await.unwrap();
     }
     let entry = bucket.entry("old0").await.unwrap().unwrap();
     let stored = DateTime::from_timestamp(entry.created.unix_timestamp(), 0).unwrap();
-    let moment = |after: i64| h.at(&(stored + TimeDelta::seconds(after)).to_rfc3339());
-    // the server's clock is that of the machine: by it no sweep comes by itself
-    moment(300);
+    let set_age = |after: i64| h.set_clock(&(stored + TimeDelta::seconds(after)).to_rfc3339());
+    // the NATS server uses the clock of the machine, by which no sweep is due
+    set_age(300);
     start(&h).await;
     assert_eq!(sweep(&h, 1).await.detail.as_deref(), Some("nothing to do"));
-    moment(900);
+    set_age(900);
     assert_eq!(sweep(&h, 2).await.detail.as_deref(), Some("stale tickets: 5"));
     let keys: Vec<_> = bucket.keys().await.unwrap().collect().await;
     assert_eq!(keys.len(), 0);
@@ -173,31 +174,33 @@ async fn tickets_that_outlived_their_time_are_forgotten() {
 }
 
 #[tokio::test]
-async fn a_file_whose_time_is_over_is_refused_before_it_is_swept() {
-    let h = only_when_asked().await;
+async fn a_file_past_its_retention_is_refused_before_the_sweep_deletes_it() {
+    let h = on_request().await;
     start(&h).await;
     let (id, attempt) = h.running_export().await;
     let segments = h.write(id, attempt, &[b"hello"]).await;
-    h.say(id, "done", completed(attempt, &segments)).await;
-    h.until(id, Status::Completed).await;
-    h.until_settled().await;
+    h.publish_outcome(id, "done", completed(attempt, &segments)).await;
+    h.wait_for_status(id, Status::Completed).await;
+    h.wait_until_settled().await;
     h.advance(3599);
-    assert!(matches!(h.grant(asking(id, 0)).await, GrantReply::Granted { .. }));
+    assert!(matches!(h.grant(grant_request(id, 0)).await, GrantReply::Granted { .. }));
     h.advance(1);
-    let GrantReply::Refused { problem } = h.grant(asking(id, 0)).await else { panic!("it is still served") };
+    let GrantReply::Refused { problem } = h.grant(grant_request(id, 0)).await else {
+        panic!("an expired file was granted")
+    };
     assert_eq!((problem.slug(), problem.status), (Slug::Expired, 410));
     assert_eq!(h.row(id).await.status, "completed");
     sweep(&h, 1).await;
-    h.until(id, Status::Expired).await;
-    h.until_settled().await;
+    h.wait_for_status(id, Status::Expired).await;
+    h.wait_until_settled().await;
     assert_eq!(h.events().await.last().unwrap(), "expired");
     assert!(objects(&h).await.is_empty());
 }
 
 #[tokio::test]
-async fn one_sweep_expires_all_that_is_over() {
-    let mut h = only_when_asked().await;
-    h.config.sweep_batch = 2;
+async fn one_sweep_expires_all_files_past_their_retention() {
+    let mut h = on_request().await;
+    h.config.tuning.sweep_batch = 2;
     start(&h).await;
     let mut ids = Vec::new();
     for _ in 0..5 {
@@ -208,104 +211,104 @@ async fn one_sweep_expires_all_that_is_over() {
     h.advance(6 * DAY);
     assert_eq!(sweep(&h, 1).await.detail.as_deref(), Some("expired: 5"));
     for id in ids {
-        h.until(id, Status::Expired).await;
+        h.wait_for_status(id, Status::Expired).await;
     }
-    h.until_settled().await;
+    h.wait_until_settled().await;
     assert!(objects(&h).await.is_empty());
     assert_eq!(h.events().await.iter().filter(|event| *event == "expired").count(), 5);
-    // their segment rows go with a later sweep, when no reader can come back for them
+    // a later sweep deletes the segment rows, when no reader may resume
     h.advance(2 * 60 * 60);
     assert_eq!(sweep(&h, 2).await.detail.as_deref(), Some("orphaned segment rows: 5"));
 }
 
 #[tokio::test]
-async fn a_sweep_revives_more_than_a_patrol_looks_at() {
-    let mut h = only_when_asked().await;
-    h.config.sweep_batch = 1;
+async fn a_sweep_republishes_more_jobs_than_one_page() {
+    let mut h = on_request().await;
+    h.config.tuning.sweep_batch = 1;
     start(&h).await;
     let (waiting, lost) = (h.submit().await, h.submit().await);
-    h.until(waiting, Status::Dispatched).await;
-    h.until(lost, Status::Dispatched).await;
+    h.wait_for_status(waiting, Status::Dispatched).await;
+    h.wait_for_status(lost, Status::Dispatched).await;
     let jobs = h.bus.jetstream().get_stream(subject::STREAM_JOBS).await.unwrap();
     let subject = subject::job("default", subject::Lane::Bulk, lost);
     let sequence = jobs.get_last_raw_message_by_subject(&subject).await.unwrap().sequence;
     jobs.delete_message(sequence).await.unwrap();
     h.advance(601);
-    assert_eq!(sweep(&h, 1).await.detail.as_deref(), Some("revived: 1"));
+    assert_eq!(sweep(&h, 1).await.detail.as_deref(), Some("republished jobs: 1"));
     let order: Vec<_> = h.all_jobs().await.into_iter().map(|(_, job)| job.export_id).collect();
     assert_eq!(order, [waiting, lost]);
 }
 
 #[tokio::test]
-async fn a_sweep_that_dies_anywhere_is_finished_by_the_next() {
+async fn an_interrupted_sweep_is_finished_by_the_next() {
     const EXPORTS: usize = 40;
-    let mut h = only_when_asked().await;
-    // one run looks at less than all, so that no notifier does everything in its life, however fast it is
-    (h.config.sweep_objects, h.config.sweep_batch) = (30, 7);
-    let mut over = Vec::new();
+    let mut h = on_request().await;
+    // one run scans a part of the objects, so that no notifier finishes all work before it is killed
+    (h.config.tuning.sweep_max_objects, h.config.tuning.sweep_batch) = (30, 7);
+    let mut expired = Vec::new();
     let mut kept = BTreeSet::new();
     for _ in 0..EXPORTS {
         let (id, live) = (insert(&h, Status::Completed, 1).await, insert(&h, Status::Completed, 1).await);
         h.write(id, 1, &[b"a", b"b", b"c"]).await;
-        // its time is over
+        // its retention has ended
         let past = Expr::value(now() - TimeDelta::hours(1));
         let ended = export::Entity::update_many().col_expr(export::Column::ExpiresAt, past);
         ended.filter(export::Column::Id.eq(id.0)).exec(&h.db).await.unwrap();
         h.write(live, 1, &[b"d"]).await;
         kept.insert(delivery::segment_path(live, 1, 0));
-        over.push(id);
+        expired.push(id);
         for index in 0..3 {
             object(&h, &delivery::segment_path(ExportId::generate(), 1, index), now() - TimeDelta::days(2)).await;
         }
     }
     assert_eq!(objects(&h).await.len(), EXPORTS * 7);
 
-    let mut deaths = 0;
+    let mut kills = 0;
     loop {
         let life = Lifecycle::new();
-        h.start_as(credit_policy(), &life).await;
+        h.start_with(credit_policy(), &life).await;
         assert!(scheduled_job::request(&h.db, "sweep", h.clock_now()).await.unwrap());
         let before = objects(&h).await.len();
-        testkit::eventually("more objects are gone, or all is done that one life can do", || async {
-            let over = h.job("sweep").await.requested_at.is_none() && h.messages(subject::STREAM_OUTCOMES).await == 0;
-            (over || objects(&h).await.len() + 7 < before).then_some(())
+        testkit::eventually("more objects are deleted, or the run has ended", || async {
+            let ended = h.job("sweep").await.requested_at.is_none() && h.messages(subject::STREAM_OUTCOMES).await == 0;
+            (ended || objects(&h).await.len() + 7 < before).then_some(())
         })
         .await;
-        // at whatever they are: nothing is finished, given back or said
+        // a kill: no task finishes its work, releases a lease or records a result
         life.hard().cancel();
         life.soft().cancel();
         life.shut_down(GRACE).await;
-        deaths += 1;
-        // its leases run out
+        kills += 1;
+        // its leases expire
         h.advance(31);
-        // what it had taken comes again at once, instead of after half a minute; it may have died before it took anything
+        // a new consumer redelivers the pulled outcomes at once; the killed notifier may not have created one
         let outcomes = h.bus.jetstream().get_stream(subject::STREAM_OUTCOMES).await.unwrap();
         if outcomes.consumer_info("notifier").await.is_ok() {
             outcomes.delete_consumer("notifier").await.unwrap();
         }
 
         let left = objects(&h).await;
-        assert!(left.is_superset(&kept), "a file that is promised is gone");
-        for id in &over {
+        assert!(left.is_superset(&kept), "the sweep deleted a file before the end of its retention");
+        for id in &expired {
             let (row, count) = (h.row(*id).await, h.store.list(&delivery::export_prefix(*id)).await.unwrap().len());
-            let promises = row.status == "completed" && row.expires_at.is_none_or(|at| at > h.clock_now());
-            assert!(!promises, "{row:?} promises a file of which {count} objects are left");
-            assert!(row.status != "expired" || count == 0, "{id} counts as expired before its objects are gone");
+            let promised = row.status == "completed" && row.expires_at.is_none_or(|at| at > h.clock_now());
+            assert!(!promised, "{row:?} is not expired, and {count} of its objects are left");
+            assert!(row.status != "expired" || count == 0, "{id} expired before its objects were deleted");
         }
         if left.len() == EXPORTS {
             break;
         }
     }
-    assert!(deaths >= 2, "it was not killed in the middle");
+    assert!(kills >= 2, "no notifier was killed during a sweep");
     h.start().await;
-    for id in &over {
-        h.until(*id, Status::Expired).await;
+    for id in &expired {
+        h.wait_for_status(*id, Status::Expired).await;
     }
-    h.until_settled().await;
+    h.wait_until_settled().await;
     let row = h.job("sweep").await;
     if row.requested_at.is_some() {
-        h.until_ran("sweep", row.runs + 1).await;
+        h.wait_for_runs("sweep", row.runs + 1).await;
     }
-    assert_eq!(objects(&h).await, kept, "an object that nobody names is left");
+    assert_eq!(objects(&h).await, kept, "an orphaned object is left");
     assert_eq!(h.events().await.iter().filter(|event| *event == "expired").count(), EXPORTS);
 }

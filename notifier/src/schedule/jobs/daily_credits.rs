@@ -56,7 +56,7 @@ impl Job for DailyCredits {
         metrics::counter!("sluice_credits_granted_total").increment(total.credits.unsigned_abs());
         metrics::counter!("sluice_credit_events_total", "kind" => "grant").increment(total.accounts);
         if total.accounts > 0 {
-            // The leading dispatcher also publishes credit notifications; a lost hint delays them by one poll interval.
+            // the leading dispatcher also publishes credit notifications; a lost hint delays them by one poll interval
             let hint = serde_json::json!({ "granted": total.credits });
             let trace = TraceContext::generate().traceparent();
             if let Err(e) = self.deps.bus.publish_lossy(subject::DELIVERY_SUBMITTED.into(), &trace, &hint).await {

@@ -98,7 +98,7 @@ mod tests {
             ("exports/.ready".to_owned(), old, false),
             (format!("backups/{ended}/1"), old, false),
         ] {
-            let object = ObjectInfo { path, modified };
+            let object = ObjectInfo { path, modified, size: 5 };
             assert_eq!(is_orphan(&object, &retained, old), expected, "{}", object.path);
         }
     }

@@ -27,7 +27,7 @@ pub(super) async fn delete(sweep: &Sweep) -> Result<StepCount, NotifierError> {
     let stale_before = sweep.deps.clock.now() - STALE_AFTER;
     let state = &stream.cached_info().state;
     let (mut low, mut high) = (state.first_sequence, state.last_sequence + 1);
-    // A binary search for the first fresh message: the stream is ordered by time.
+    // a binary search for the first fresh message: the stream is ordered by time
     while low < high {
         let middle = low + (high - low) / 2;
         match stored_at(&stream, middle).await? {
@@ -38,7 +38,7 @@ pub(super) async fn delete(sweep: &Sweep) -> Result<StepCount, NotifierError> {
     if low <= state.first_sequence {
         return Ok(StepCount::default());
     }
-    // Purges all messages before that sequence.
+    // purges all messages before that sequence
     let purged = stream.purge().sequence(low).await.map_err(NotifierError::jetstream("delete tickets"))?;
     steps::record("stale tickets", purged.purged);
     Ok(StepCount { done: purged.purged, failed: 0 })
