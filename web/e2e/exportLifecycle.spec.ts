@@ -35,11 +35,10 @@ const test = testWithStack(() =>
       SLUICE_EXPORTER__SLOTS: "2",
       SLUICE_EXPORTER__BULK_SLOTS: "1",
       // a paused exporter keeps its leases, and its datasets stay offered
-      SLUICE_EXPORTER__LEASE_MS: "240000",
-      SLUICE_EXPORTER__ACK_WAIT_MS: "300000",
-      SLUICE_EXPORTER__CATALOG_MS: "120000",
+      SLUICE_EXPORTER__LEASE_DURATION: "240s",
+      SLUICE_EXPORTER__ADVERTISE_INTERVAL: "120s",
       // no scheduled run: a test starts the sweep
-      SLUICE_NOTIFIER__SWEEP_CRON: "0 0 1 1 *",
+      SLUICE_NOTIFIER__SWEEP_SCHEDULE: "0 0 1 1 *",
     },
     catalog: CATALOG,
     files: { "brief.csv": "id,name\n1,a\n2,b\n" },
@@ -214,7 +213,7 @@ test("an expired file is reported as expired, also on a page that missed the eve
   };
   await expect.poll(status).toBe("expired");
   await expectStatus(row, "expired");
-  await expect(row).toContainText("The file was deleted after its time");
+  await expect(row).toContainText("The file has expired and was deleted");
   await expect(row.getByTestId("repeat-button")).toBeVisible();
 
   await rowOf(otherPage, id).getByTestId("save-button").click();

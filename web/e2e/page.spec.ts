@@ -72,7 +72,7 @@ for (const colorScheme of ["light", "dark"] as const) {
     });
     await page.getByTestId("history-link").click();
     await expect(page.getByRole("status", { name: "Loading" })).toBeVisible();
-    await expectAccessible(page, "history on its way");
+    await expectAccessible(page, "loading history");
     answer();
     await expect(page.getByRole("status", { name: "Loading" })).toHaveCount(0);
     await expect(page.getByTestId("day-chart")).toBeVisible();
@@ -93,7 +93,7 @@ async function tabTo(page: Page, what: Locator, key = "Tab"): Promise<void> {
     }
     await page.keyboard.press(key);
   }
-  throw new Error(`no Tab leads to ${what}`);
+  throw new Error(`Tab never reaches ${what}`);
 }
 
 test("everything works with the keyboard alone, and the focus is never lost", async ({ page }) => {

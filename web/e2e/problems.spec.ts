@@ -38,7 +38,7 @@ test("an expired file is reported, and can be exported again", async ({ page, st
   await expect(row.getByTestId("save-status")).toHaveAttribute("data-phase", "saved");
   await stack.rest("DELETE", `/v1/exports/${id}`);
   await expectStatus(row, "expired");
-  await expect(row).toContainText("The file was deleted after its time");
+  await expect(row).toContainText("The file has expired and was deleted");
   await page.goto(`/exports/${id}`);
   const repeatButton = page.getByTestId("repeat-button");
   await expect(repeatButton).toBeVisible();

@@ -121,7 +121,7 @@ export class Stack {
       SLUICE_GATEWAY__WEB_DIR: fileURLToPath(new URL("../app/dist", import.meta.url)),
       SLUICE_GATEWAY__IDENTITY__LOCAL__SECRET: secret,
       SLUICE_GATEWAY__IDENTITY__LOCAL__SIGN_IN: "true",
-      SLUICE_GATEWAY__IDENTITY__LOCAL__LOCAL_USERS: `[${people.join(", ")}]`,
+      SLUICE_GATEWAY__IDENTITY__LOCAL__PEOPLE: `[${people.join(", ")}]`,
       SLUICE_CREDITS__ZONE: noonTimeZone(new Date()),
       ...options.env,
     };

@@ -193,7 +193,7 @@ export const strings = {
     ended: {
       canceled: "Canceled; the credit was given back",
       failed: "Failed; the credit was given back",
-      expired: "The file was deleted after its time",
+      expired: "The file has expired and was deleted",
     } as Partial<Record<ExportStatus, string>>,
     percent: formatPercent,
     rowCount: (rows: number) => `${formatCount(rows)} ${rows === 1 ? "row" : "rows"}`,
@@ -340,7 +340,7 @@ export const problemTexts: Record<Slug, ProblemText> = {
     next: "The page fetches the file again from the beginning. There is nothing you need to do.",
   },
   "not-ready": { title: "The file is not finished yet", next: "Wait until the export has completed." },
-  expired: { title: "The file was deleted after its time", next: "Export it again to get a fresh one." },
+  expired: { title: "The file has expired and was deleted", next: "Export it again to get a fresh one." },
   canceled: {
     title: "The export was canceled",
     next: "Your credit was given back. Export again whenever you like.",

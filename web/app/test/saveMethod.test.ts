@@ -11,17 +11,22 @@ const able: BrowserSupport = {
 
 describe("the save method for downloads", () => {
   it.each<[string, Partial<BrowserSupport>, number | undefined, string]>([
-    ["private files, which outlive a reload", {}, 100 * MB, "private"],
-    ["private files while the size is not known", {}, undefined, "private"],
+    ["private files, which survive a reload", {}, 100 * MB, "private"],
+    ["private files while the size is unknown", {}, undefined, "private"],
     [
-      "private files where the browser does not tell how much freeSpace there is",
+      "private files when the browser does not report the free space",
       { freeSpace: undefined },
       9e9,
       "private",
     ],
-    ["a stream when private files have no freeSpace for it", {}, 500 * MB, "stream"],
-    ["a stream where there are no private files", { privateFiles: false }, 1, "stream"],
-    ["memory where there is nothing better", { privateFiles: false, serviceWorker: false }, 1, "memory"],
+    ["a stream when the file does not fit into private files", {}, 500 * MB, "stream"],
+    ["a stream without private files", { privateFiles: false }, 1, "stream"],
+    [
+      "memory without private files and service worker",
+      { privateFiles: false, serviceWorker: false },
+      1,
+      "memory",
+    ],
   ])("is %s", (_, less, size, method) => {
     expect(downloadMethod({ ...able, ...less }, size)).toBe(method);
   });

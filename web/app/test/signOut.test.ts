@@ -5,7 +5,7 @@ import { Oidc } from "../src/auth/oidc.js";
 import { signOutAtIssuer } from "../src/auth/signOut.js";
 import { removeFilesOf, removeOrphanFiles } from "../src/saving/fileCleanup.js";
 import { FileSaver } from "../src/saving/fileSaver.js";
-import type { Entry } from "../src/saving/journal.js";
+import type { JournalEntry } from "../src/saving/journal.js";
 
 beforeEach(() => {
   vi.useFakeTimers();
@@ -50,14 +50,16 @@ function journalOf(owners: Record<string, string>) {
   return {
     entries,
     all: async () =>
-      [...entries].map(([exportId, owner]): Entry => ({ exportId, owner, method: "private", updatedAt: 0 })),
+      [...entries].map(
+        ([exportId, owner]): JournalEntry => ({ exportId, owner, method: "private", updatedAt: 0 }),
+      ),
     remove: async (exportId: string) => {
       entries.delete(exportId);
     },
   };
 }
 
-const lockedError = (name = "NoModificationAllowedError") => new DOMException("It is lockedError", name);
+const lockedError = (name = "NoModificationAllowedError") => new DOMException("It is locked", name);
 
 describe("the files of a user", () => {
   it("are removed at sign-out, and files of other users stay", async () => {
@@ -71,12 +73,12 @@ describe("the files of a user", () => {
   it.each(["NoModificationAllowedError", "InvalidStateError"])(
     "are removed later when another tab has locked one of them (%s)",
     async (name) => {
-      const folder = new FakeFolder("lockedError", "free");
-      folder.locked.set("lockedError", lockedError(name));
-      const journal = journalOf({ lockedError: "alice", free: "alice" });
+      const folder = new FakeFolder("locked", "free");
+      folder.locked.set("locked", lockedError(name));
+      const journal = journalOf({ locked: "alice", free: "alice" });
       const removed = removeFilesOf(journal, "alice");
       await vi.advanceTimersByTimeAsync(1_000);
-      expect([...folder.names]).toEqual(["lockedError"]);
+      expect([...folder.names]).toEqual(["locked"]);
       expect([...journal.entries]).toEqual([]); // no page load resumes it
       folder.locked.clear();
       await vi.advanceTimersByTimeAsync(1_000);
@@ -95,14 +97,14 @@ describe("the files of a user", () => {
   });
 
   it("that stay locked are removed at the next start", async () => {
-    const folder = new FakeFolder("lockedError", "known");
-    folder.locked.set("lockedError", lockedError());
-    const journal = journalOf({ lockedError: "alice", known: "bob" });
-    const removed = expect(removeFilesOf(journal, "alice")).rejects.toThrow("It is lockedError");
+    const folder = new FakeFolder("locked", "known");
+    folder.locked.set("locked", lockedError());
+    const journal = journalOf({ locked: "alice", known: "bob" });
+    const removed = expect(removeFilesOf(journal, "alice")).rejects.toThrow("It is locked");
     await vi.advanceTimersByTimeAsync(20_000);
     await removed;
     await removeOrphanFiles(journal);
-    expect([...folder.names]).toEqual(["lockedError", "known"]); // still locked
+    expect([...folder.names]).toEqual(["locked", "known"]); // still locked
     folder.locked.clear();
     await removeOrphanFiles(journal);
     expect([...folder.names]).toEqual(["known"]);

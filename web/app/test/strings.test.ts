@@ -1,7 +1,7 @@
 import { SERVER_SLUGS } from "@sluice/client";
 import { describe, expect, it } from "vitest";
 import { describeRequest } from "../src/exports/describeRequest.js";
-import { problemTexts } from "../src/strings.js";
+import { problemTexts, strings } from "../src/strings.js";
 
 describe("texts", () => {
   it("exist for every problem, with a next step", () => {
@@ -9,6 +9,14 @@ describe("texts", () => {
       expect(problemTexts[slug].title.length).toBeGreaterThan(0);
       expect(problemTexts[slug].next).toMatch(/\.$/);
     }
+  });
+
+  it("use the singular for one", () => {
+    expect(strings.history.found(1, 1, false)).toBe("1 of 1 export");
+    expect(strings.history.found(1, 2, true)).toBe("1 of 2 loaded exports");
+    expect(strings.history.chart(1, 14)).toBe("1 export in the last 14 days");
+    expect(strings.exports.queued(1)).toBe("1 export ahead in the queue");
+    expect(strings.datasets.rows(1)).toBe("about 1 row");
   });
 
   it("describe the parameters and the filter of a request", () => {

@@ -11,15 +11,15 @@ beforeAll(async () => {
   stack = await Stack.start({
     name: "close code stack",
     env: {
-      SLUICE_GATEWAY__WS__SESSIONS_PER_USER: "2",
-      SLUICE_GATEWAY__WS__MESSAGE_BYTES: "4096",
+      SLUICE_GATEWAY__WS__MAX_SESSIONS_PER_USER: "2",
+      SLUICE_GATEWAY__WS__MAX_MESSAGE_SIZE: "4 KiB",
       SLUICE_GATEWAY__WS__MESSAGE_BURST: "20",
       // twice the rate of the SDK's own pings at this heartbeat, and low enough to exhaust the burst
       SLUICE_GATEWAY__WS__MESSAGES_PER_SECOND: "1",
       // long enough that a slow test machine misses no heartbeat
-      SLUICE_GATEWAY__WS__HEARTBEAT_MS: "2500",
-      SLUICE_GATEWAY__DRAIN__LOOK_AWAY_MS: "100",
-      SLUICE_GATEWAY__DRAIN__SPREAD_MS: "100",
+      SLUICE_GATEWAY__WS__HEARTBEAT_INTERVAL: "2500ms",
+      SLUICE_GATEWAY__READINESS_DELAY: "100ms",
+      SLUICE_GATEWAY__SESSION_CLOSE_SPREAD: "100ms",
     },
   });
 });
@@ -47,7 +47,7 @@ const closed = (socket: WebSocket) => new Promise<number>((resolve) => socket.on
 
 /** How a test makes the real gateway send each close code, or why it can't. */
 const TRIGGERS: Record<number, (() => Promise<number>) | string> = {
-  1000: "the client's own code, when it closes",
+  1000: "the client sends this code itself",
   1001: async () => {
     const socket = await openRawSocket("user-1001");
     const code = closed(socket);
@@ -87,7 +87,7 @@ const TRIGGERS: Record<number, (() => Promise<number>) | string> = {
     }
     return code;
   },
-  4500: "a fault of the gateway itself; the scripted server of the unit tests sends it",
+  4500: "an internal error of the gateway; the scripted server of the unit tests sends it",
 };
 
 describe("each close code", () => {

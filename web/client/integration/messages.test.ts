@@ -164,7 +164,7 @@ const TRIGGERS: Record<ServerMessage["type"], () => Promise<ServerMessage | unde
     // the SDK sends a ping only after a heartbeat without data
     const quiet = await Stack.start({
       name: "short heartbeat stack",
-      env: { SLUICE_GATEWAY__WS__HEARTBEAT_MS: "150" },
+      env: { SLUICE_GATEWAY__WS__HEARTBEAT_INTERVAL: "150ms" },
     });
     const listener = await connect({ baseUrl: quiet.url, token: quiet.token() });
     const pong = await new Promise<ServerMessage>((resolve) => listener.on("pong", resolve));

@@ -27,7 +27,7 @@ class EventStreamProxy {
       return fetch(input, init);
     }
     if (this.#paused) {
-      return Promise.reject(new TypeError("no proxy"));
+      return Promise.reject(new TypeError("offline"));
     }
     this.lastEventIds.push(new Headers(init?.headers).get("last-event-id"));
     const signals = [this.#cut.signal, ...(init?.signal ? [init.signal] : [])];
@@ -36,7 +36,7 @@ class EventStreamProxy {
 
   disconnect(): void {
     this.#paused = true;
-    this.#cut.abort(new TypeError("the proxy was cut"));
+    this.#cut.abort(new TypeError("disconnected by the test"));
     this.#cut = new AbortController();
   }
 

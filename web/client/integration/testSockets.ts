@@ -18,7 +18,7 @@ export class TestSockets {
     class TestSocket extends WebSocket {
       constructor(url: string, protocols: string[]) {
         if (sockets.#blockedSockets) {
-          throw new Error("no sockets here");
+          throw new Error("WebSockets are blocked");
         }
         super(url, protocols, { autoPong: !(options.muteFirst && sockets.#sockets.length === 0) });
         sockets.#sockets.push(this);

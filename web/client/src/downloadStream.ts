@@ -40,7 +40,7 @@ export function toDownloadStream(
               // bytes that the reader has consumed can't be withdrawn
               throw new SluiceError({
                 slug: "aborted",
-                title: "The file was written again while it was read",
+                title: "Another export attempt started while the file was read",
               });
             }
           },

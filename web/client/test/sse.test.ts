@@ -15,7 +15,7 @@ describe("server-sent events", () => {
       for (let at = 0; at < text.length; at += size) {
         events.push(...parser.push(text.slice(at, at + size)));
       }
-      expect(events, `in pieces of ${size}`).toEqual(expected);
+      expect(events, `in chunks of ${size}`).toEqual(expected);
     }
   });
 

@@ -1,5 +1,5 @@
 /** Journal entry of a file that this browser has saved or is saving. It survives a reload and a crash. */
-export interface Entry {
+export interface JournalEntry {
   exportId: string;
   /** Key of the user; no other user of this browser may see or resume the file. */
   owner: string;
@@ -31,11 +31,11 @@ export class Journal {
     }
   }
 
-  async all(): Promise<Entry[]> {
-    return this.#run<Entry[]>("readonly", (store) => store.getAll());
+  async all(): Promise<JournalEntry[]> {
+    return this.#run<JournalEntry[]>("readonly", (store) => store.getAll());
   }
 
-  async put(entry: Entry): Promise<void> {
+  async put(entry: JournalEntry): Promise<void> {
     await this.#run("readwrite", (store) => store.put(entry));
   }
 

@@ -68,7 +68,7 @@ function answer({ name, port }: AnnouncedDownload): Response {
           if (data === "end") {
             controller.close();
           } else if (data === "abort") {
-            controller.error(new Error("the download was given up"));
+            controller.error(new Error("the download was aborted"));
           } else if (data === "alive?") {
             port.postMessage("alive");
           } else {

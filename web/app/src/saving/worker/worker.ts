@@ -73,7 +73,7 @@ async function openSink(task: SaveTask): Promise<FileSink> {
       return PrivateFileSink.open(await privateFile(task.exportId, true), task.resume);
     case "stream":
       if (!task.port) {
-        throw new SluiceError({ slug: "protocol", title: "No download was begun" });
+        throw new SluiceError({ slug: "protocol", title: "No browser download was started" });
       }
       return new ServiceWorkerSink(task.port, task.answers ?? false);
     case "memory":
