@@ -1,12 +1,14 @@
-//! Puts the gateway together.
+//! Assembles the gateway and starts it.
 
 use std::{io, time::Duration};
 
-use entity::terms::Terms;
+use entity::credit_policy::CreditPolicy;
 use metrics_exporter_prometheus::PrometheusHandle;
 use platform::{
     bus::{Bus, BusError},
+    catalog::Catalog,
     clock::SharedClock,
+    http::Server,
     lifecycle::Lifecycle,
     metrics::{self, Pool, Service},
 };
@@ -15,155 +17,67 @@ use tokio::net::TcpListener;
 use tracing::info;
 
 use crate::{
-    auth::{Verifier, local, tickets::Tickets, verify::IdentityError},
-    catalog::Catalog,
+    auth::{IdentityError, OidcError, Tickets, Verifier, local},
     config::GatewayConfig,
     credits::Credits,
     delivery::Source,
     drain::Drain,
     events::Events,
-    exports::Exports,
-    http,
-    oidc::OidcError,
-    queue::Queue,
-    serve::serve,
-    submit::Submit,
-    ws::registry::Registry,
+    exports::{Exports, Presenter, QueueCache, Submit},
+    router,
+    sessions::Registry,
+    state::AppState,
 };
 
-/// Connections of operators at once.
+/// The most open connections of the internal listener.
 const INTERNAL_CONNECTIONS: usize = 64;
+/// How long a request on the internal listener may continue after the drain.
+const INTERNAL_DRAIN_TIMEOUT: Duration = Duration::from_millis(50);
 
-/// What a gateway is given.
+/// The connections and services that a gateway shares with the rest of its process.
 #[derive(Clone, Debug)]
 pub struct Deps {
-    /// NATS.
+    /// The connection to NATS.
     pub bus: Bus,
-    /// The shared database.
+    /// The connection pool of the shared database.
     pub db: DatabaseConnection,
-    /// The time.
+    /// The clock for token lifetimes, holds and events; tests replace it.
     pub clock: SharedClock,
-    /// The terms of credits.
-    pub terms: Terms,
-    /// Renders metrics for `/metrics`, which is served where `internal_listen` says.
+    /// The credit policy of the installation; notifiers use the same.
+    pub credit_policy: CreditPolicy,
+    /// The recorder behind `/metrics` on `gateway.internal_listen`; None: no internal listener.
     pub metrics: Option<PrometheusHandle>,
 }
 
-/// A gateway that can't start.
+/// The reason why a gateway does not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// NATS does not play along.
+    /// NATS does not answer, or a stream or bucket is missing.
     #[error(transparent)]
     Bus(#[from] BusError),
-    /// Nobody could be let in safely.
+    /// The settings of `[gateway.identity]` are unsafe or incomplete.
     #[error(transparent)]
     Identity(#[from] IdentityError),
-    /// The page could sign nobody in.
+    /// The settings of `[gateway.identity.oidc]` are invalid.
     #[error(transparent)]
     Oidc(#[from] OidcError),
-    /// No HTTP client.
-    #[error("http client: {0}")]
+    /// The TLS setup of the HTTP client failed.
+    #[error("failed to create the HTTP client: {0}")]
     Http(#[from] reqwest::Error),
-    /// The internal address can't be used.
+    /// The address of the internal listener cannot be bound.
     #[error("gateway.internal_listen {address}: {source}")]
     Listen {
-        /// The address.
+        /// The address from the settings.
         address: String,
-        /// Why.
+        /// The error of the operating system.
         source: io::Error,
     },
 }
 
-/// Everything that handlers and sessions use. Clones share it.
-#[derive(Clone, Debug)]
-pub struct App {
-    /// Settings.
-    pub config: GatewayConfig,
-    /// The process's life.
-    pub life: Lifecycle,
-    /// The time.
-    pub clock: SharedClock,
-    /// NATS.
-    pub bus: Bus,
-    /// The shared database.
-    pub db: DatabaseConnection,
-    /// Who is calling.
-    pub verifier: Verifier,
-    /// Tickets for browsers.
-    pub tickets: Tickets,
-    /// What is on offer.
-    pub catalog: Catalog,
-    /// Credits.
-    pub credits: Credits,
-    /// Open sessions.
-    pub registry: Registry,
-    /// User events.
-    pub events: Events,
-    /// Takes exports.
-    pub submit: Submit,
-    /// Reads and ends exports.
-    pub exports: Exports,
-    /// File bytes.
-    pub source: Source,
-    /// The end.
-    pub drain: Drain,
-}
-
-impl App {
-    async fn assemble(config: GatewayConfig, deps: Deps, life: &Lifecycle) -> Result<Self, StartError> {
-        let Deps { bus, db, clock, terms, .. } = deps;
-        let http = reqwest::Client::builder().build()?;
-        let verifier = Verifier::new(config.identity.clone(), http, clock.clone())?;
-        let tickets = Tickets::new(bus.tickets().await?, clock.clone());
-        let catalog = Catalog::default();
-        let credits = Credits::new(terms, db.clone(), clock.clone());
-        let queue = Queue::new(db.clone(), catalog.clone(), Duration::from_millis(config.queue_ms));
-        let registry = Registry::new(config.ws.sessions_per_user);
-        let events = Events::open(bus.clone(), registry.clone(), config.events.clone()).await?;
-        let submit = Submit {
-            db: db.clone(),
-            bus: bus.clone(),
-            catalog: catalog.clone(),
-            credits: credits.clone(),
-            queue,
-            clock: clock.clone(),
-            max_unfinished: config.max_unfinished_per_user,
-            interactive_rows: config.interactive_rows,
-        };
-        let exports = Exports {
-            db: db.clone(),
-            bus: bus.clone(),
-            events: events.clone(),
-            submit: submit.clone(),
-            clock: clock.clone(),
-        };
-        let source = Source::new(bus.clone(), clock.clone(), config.delivery.clone())?;
-        let drain = Drain::of(&config.drain, life);
-        let life = life.clone();
-        Ok(Self {
-            config,
-            life,
-            clock,
-            bus,
-            db,
-            verifier,
-            tickets,
-            catalog,
-            credits,
-            registry,
-            events,
-            submit,
-            exports,
-            source,
-            drain,
-        })
-    }
-}
-
-/// Starts a gateway on a bound listener; it runs until the soft stop.
+/// Starts a gateway on a bound listener and returns. The gateway runs until the soft stop of `life`, and drains then.
 ///
 /// # Errors
-/// When a setting can't be used or NATS does not answer.
+/// When a setting is invalid, or NATS does not answer.
 pub async fn start(
     config: GatewayConfig,
     deps: Deps,
@@ -173,32 +87,80 @@ pub async fn start(
     config.identity.oidc.check()?;
     local::check(&config.identity.local, &config.listen)?;
     let metrics = deps.metrics.clone();
-    metrics::begin(Service::Gateway);
+    metrics::register(Service::Gateway);
     let pools = vec![Pool { name: "shared", db: deps.db.clone() }];
     life.spawn(metrics::observe("gateway", deps.bus.clone(), pools, None, life.soft().clone()));
-    let app = App::assemble(config, deps, life).await?;
+    let app = assemble(config, deps, life).await?;
     app.catalog.watch(app.bus.catalog().await?, life);
-    app.events.follow(life, app.drain.ended().clone());
+    app.events.spawn_reader(life, app.drain.ended().clone());
     if let (Some(metrics), address) = (metrics, &app.config.internal_listen)
         && !address.is_empty()
     {
         let listener = TcpListener::bind(address)
             .await
             .map_err(|source| StartError::Listen { address: address.clone(), source })?;
-        serve(
-            "gateway: internal",
-            http::internal(metrics),
-            listener,
-            INTERNAL_CONNECTIONS,
-            app.drain.ended(),
-            None,
-            life,
-        );
+        Server::new("gateway internal listener", router::internal(metrics), listener)
+            .max_connections(INTERNAL_CONNECTIONS)
+            .drain_timeout(INTERNAL_DRAIN_TIMEOUT)
+            .spawn(app.drain.ended(), life);
     }
     if let Ok(address) = listener.local_addr() {
-        info!(gateway.listen = %address, "gateway: open");
+        info!(gateway.listen = %address, "gateway listening");
     }
-    let (connections, drain) = (app.config.connections, app.drain.clone());
-    serve("gateway", http::router(app), listener, connections, drain.closing(), Some(&drain), life);
+    let (max_connections, drain) = (app.config.max_connections, app.drain.clone());
+    Server::new("gateway listener", router::public(app), listener)
+        .max_connections(max_connections)
+        .drain_timeout(drain.timeout())
+        .tracked_by(drain.tracker())
+        .spawn(drain.closing(), life);
     Ok(())
+}
+
+async fn assemble(config: GatewayConfig, deps: Deps, life: &Lifecycle) -> Result<AppState, StartError> {
+    let Deps { bus, db, clock, credit_policy, .. } = deps;
+    let http = reqwest::Client::builder().build()?;
+    let verifier = Verifier::new(config.identity.clone(), http, clock.clone())?;
+    let tickets = Tickets::new(bus.tickets().await?, clock.clone());
+    let catalog = Catalog::default();
+    let credits = Credits::new(credit_policy, db.clone(), clock.clone());
+    let presenter = Presenter::new(QueueCache::new(db.clone(), catalog.clone()));
+    let sessions = Registry::new(config.ws.max_sessions_per_user);
+    let events = Events::open(bus.clone(), sessions.clone(), &config).await?;
+    let submit = Submit {
+        db: db.clone(),
+        bus: bus.clone(),
+        catalog: catalog.clone(),
+        credits: credits.clone(),
+        presenter: presenter.clone(),
+        clock: clock.clone(),
+        max_unfinished: config.max_unfinished_per_user,
+        interactive_max_rows: config.interactive_max_rows,
+    };
+    let exports = Exports {
+        db: db.clone(),
+        bus: bus.clone(),
+        events: events.clone(),
+        presenter: presenter.clone(),
+        clock: clock.clone(),
+    };
+    let source = Source::new(bus.clone(), clock.clone(), config.delivery.retry_timeout.get())?;
+    let drain = Drain::spawn(&config, life);
+    Ok(AppState {
+        config,
+        life: life.clone(),
+        clock,
+        bus,
+        db,
+        verifier,
+        tickets,
+        catalog,
+        credits,
+        sessions,
+        events,
+        submit,
+        exports,
+        presenter,
+        source,
+        drain,
+    })
 }

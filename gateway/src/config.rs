@@ -1,47 +1,60 @@
-//! Settings of the gateway.
+//! The `[gateway]` settings. Each field's comment becomes its entry in the settings reference.
 
 use std::collections::BTreeMap;
 
-use platform::secret::Secret;
+use platform::{
+    secret::Secret,
+    units::{ByteSize, HumanDuration},
+};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// `[gateway]`
-#[derive(Clone, Debug, Serialize, Deserialize)]
+/// `[gateway]`: listeners, limits and the order of a graceful stop.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct GatewayConfig {
-    /// Where clients come in.
+    /// The address of the public listener for REST, WebSockets and the page. Listen on `0.0.0.0` behind a proxy.
     pub listen: String,
-    /// Where `/metrics` is served, for operators only; empty for nowhere.
+    /// The address that serves `/metrics` and `/healthz` to operators; empty: no internal listener. Never expose it to
+    /// clients.
     pub internal_listen: String,
-    /// Connections at once; further ones wait until one ends.
-    pub connections: usize,
-    /// The folder of the built page; empty for none.
+    /// The folder of the built page; empty: the gateway serves the API alone.
     pub web_dir: String,
-    /// Origins besides the gateway's own whose pages may open sockets and sign in, such as `https://app.example.com`.
+    /// The most open connections. Further connections wait in the kernel's queue until one closes; raise it together
+    /// with the process's limit of open files.
+    pub max_connections: usize,
+    /// Origins other than the gateway's own whose pages may call the API and open sockets, such as
+    /// `https://app.example.com`. Add an origin when the page is served from another host.
     pub allowed_origins: Vec<String>,
-    /// How long browsers that came over HTTPS are told to come over nothing else (RFC 6797), seconds; 0 for not at all.
-    /// The proxy in front says with `X-Forwarded-Proto: https` that they did.
-    pub hsts_s: u64,
-    /// The largest request body, bytes.
-    pub body_bytes: usize,
-    /// The longest that `Prefer: wait` may wait, seconds.
-    pub max_wait_s: u64,
-    /// Unfinished exports of one person at once.
+    /// The `max-age` of `Strict-Transport-Security` (RFC 6797), sent when the proxy sets `X-Forwarded-Proto: https`;
+    /// `0s`: off. Turn it off for a trial over HTTPS on a host that returns to HTTP.
+    pub hsts_max_age: HumanDuration,
+    /// The most unfinished exports of one user. Lower it to keep one user from filling the queue.
     pub max_unfinished_per_user: u64,
-    /// How old what is known of the queue may get before it is looked up again, milliseconds.
-    pub queue_ms: u64,
-    /// Exports of datasets with at most this many rows go to the interactive lane.
-    pub interactive_rows: u64,
-    /// Who may come in.
+    /// Exports of datasets with at most this many rows take the interactive lane, others the bulk lane. Raise it when
+    /// exporters finish larger datasets within seconds.
+    pub interactive_max_rows: u64,
+    /// How long a stopping gateway keeps serving while `/readyz` answers `503`. Set it to twice the interval of the load
+    /// balancer's health check.
+    pub readiness_delay: HumanDuration,
+    /// The period over which a stopping gateway closes its sessions, each at a random point. Raise it when thousands of
+    /// reconnects at once overload the remaining gateways.
+    pub session_close_spread: HumanDuration,
+    /// How long downloads and other requests may continue after `readiness_delay`. `readiness_delay` plus the longer of
+    /// `session_close_spread` and `drain_timeout` must fit into `shutdown_grace`.
+    pub drain_timeout: HumanDuration,
+    /// `[gateway.identity]`: how the gateway verifies tokens.
     pub identity: IdentityConfig,
-    /// Sessions.
+    /// `[gateway.ws]`: limits of WebSocket and SSE sessions.
     pub ws: WsConfig,
-    /// User events.
+    /// `[gateway.events]`: limits of event replay.
     pub events: EventsConfig,
-    /// File bytes.
+    /// `[gateway.delivery]`: reading file bytes.
     pub delivery: DeliveryConfig,
-    /// The end.
-    pub drain: DrainConfig,
+    /// Limits without a setting, which tests shorten.
+    #[serde(skip)]
+    #[schemars(skip)]
+    pub tuning: GatewayTuning,
 }
 
 impl Default for GatewayConfig {
@@ -49,45 +62,60 @@ impl Default for GatewayConfig {
         Self {
             listen: "127.0.0.1:8080".into(),
             internal_listen: String::new(),
-            connections: 10_000,
             web_dir: String::new(),
+            max_connections: 10_000,
             allowed_origins: Vec::new(),
-            hsts_s: 31_536_000,
-            body_bytes: 1024 * 1024,
-            max_wait_s: 60,
+            hsts_max_age: HumanDuration::from_secs(365 * 24 * 60 * 60),
             max_unfinished_per_user: 20,
-            queue_ms: 500,
-            interactive_rows: 100_000,
+            interactive_max_rows: 100_000,
+            readiness_delay: HumanDuration::from_secs(2),
+            session_close_spread: HumanDuration::from_secs(5),
+            drain_timeout: HumanDuration::from_secs(15),
             identity: IdentityConfig::default(),
             ws: WsConfig::default(),
             events: EventsConfig::default(),
             delivery: DeliveryConfig::default(),
-            drain: DrainConfig::default(),
+            tuning: GatewayTuning::default(),
         }
     }
 }
 
-/// `[gateway.identity]`
-#[derive(Clone, Debug, Serialize, Deserialize)]
+/// Limits that no operator changes; in-process tests shorten them.
+#[derive(Clone, Debug)]
+pub struct GatewayTuning {
+    /// The most bytes of the events that one client gets replayed: 4 MiB.
+    pub max_replay_size: ByteSize,
+    /// How often the gateway checks that NATS still has the same event stream: 2 s.
+    pub epoch_check_interval: HumanDuration,
+}
+
+impl Default for GatewayTuning {
+    fn default() -> Self {
+        Self { max_replay_size: ByteSize::mib(4), epoch_check_interval: HumanDuration::from_secs(2) }
+    }
+}
+
+/// `[gateway.identity]`: the issuer whose tokens the gateway accepts.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct IdentityConfig {
-    /// The `iss` that tokens must carry.
+    /// The `iss` claim that every token must carry. Set it to the issuer's exact URL.
     pub issuer: String,
-    /// The `aud` that tokens must carry.
+    /// The `aud` claim that every token must carry. Set it to the audience registered for Sluice at the issuer.
     pub audience: String,
-    /// The claim that names the tenant.
+    /// The claim that names the tenant. Change it when the issuer uses another claim, such as `org_id`.
     pub tenant_claim: String,
-    /// Where the issuer publishes its keys; empty for no outside issuer.
+    /// The URL of the issuer's key set (RFC 7517); empty: only the local identity signs tokens.
     pub jwks_url: String,
-    /// Signature algorithms that outside tokens may use, of RS256, ES256 and EdDSA.
+    /// The signature algorithms accepted from the issuer: a subset of RS256, ES256 and EdDSA. Restrict it to the
+    /// algorithms that the issuer uses.
     pub algorithms: Vec<String>,
-    /// How old the keys may get before they are fetched again, seconds.
-    pub jwks_max_age_s: u64,
-    /// Difference of clocks that `exp` and `nbf` bear, seconds.
-    pub leeway_s: u64,
-    /// How the page signs people in at an outside issuer.
+    /// The clock difference tolerated when checking `exp` and `nbf`. Raise it only when the issuer's clock is known to
+    /// be off.
+    pub clock_leeway: HumanDuration,
+    /// `[gateway.identity.oidc]`: sign-in on the page at an external issuer.
     pub oidc: OidcConfig,
-    /// The local identity of `sluice up`.
+    /// `[gateway.identity.local]`: tokens signed by this installation.
     pub local: LocalIdentityConfig,
 }
 
@@ -99,29 +127,28 @@ impl Default for IdentityConfig {
             tenant_claim: "tenant".into(),
             jwks_url: String::new(),
             algorithms: ["RS256", "ES256", "EdDSA"].map(str::to_owned).to_vec(),
-            jwks_max_age_s: 300,
-            leeway_s: 2,
+            clock_leeway: HumanDuration::from_secs(2),
             oidc: OidcConfig::default(),
             local: LocalIdentityConfig::default(),
         }
     }
 }
 
-/// `[gateway.identity.oidc]`: the page's own sign-in, by the authorization code flow with PKCE.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+/// `[gateway.identity.oidc]`: sign-in on the page by the authorization code flow with PKCE.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct OidcConfig {
-    /// The issuer's address, under which `/.well-known/openid-configuration` is; empty: the page asks for a token instead.
+    /// The issuer's URL, under which `/.well-known/openid-configuration` is served; empty: the page asks for a token.
     pub authority: String,
-    /// The id under which the page is registered there, as a public client with the page's address for redirects.
+    /// The client id of the page at the issuer: a public client with the page's address as redirect URI.
     pub client_id: String,
-    /// What the page asks for, separated by spaces.
+    /// The scopes that the page requests, separated by spaces. Add `offline_access` when the issuer needs it for refresh
+    /// tokens.
     pub scope: String,
-    /// Origins of the issuer's besides the authority's own, where its token endpoint or keys are elsewhere, such as
-    /// `https://oauth2.googleapis.com`. The page's policy lets it talk to these.
-    pub connect: Vec<String>,
-    /// What the issuer wants to hear besides, when people are sent there and when codes and refresh tokens are exchanged,
-    /// such as `audience` or `resource`. Not secret.
+    /// Further origins of the issuer that the page's Content-Security-Policy allows in `connect-src`, such as
+    /// `https://oauth2.googleapis.com`. Add the origin of a token or key endpoint outside the authority's own origin.
+    pub csp_connect_src: Vec<String>,
+    /// Extra parameters of the authorization and token requests, such as `audience` or `resource`. They are public.
     pub parameters: BTreeMap<String, String>,
 }
 
@@ -131,150 +158,120 @@ impl Default for OidcConfig {
             authority: String::new(),
             client_id: String::new(),
             scope: "openid profile".into(),
-            connect: Vec::new(),
+            csp_connect_src: Vec::new(),
             parameters: BTreeMap::new(),
         }
     }
 }
 
-/// `[gateway.identity.local]`: tokens signed with a secret of this installation, and people to sign in as.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+/// `[gateway.identity.local]`: tokens signed with a secret of this installation, and users to sign in as.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct LocalIdentityConfig {
-    /// The HS256 secret, at least 32 bytes; empty for no local identity.
+    /// The HS256 signing secret of at least 32 bytes; empty: no local identity.
     pub secret: Secret,
-    /// Whether the sign-in page offers `people` without a password: for a trial on one's own machine only.
+    /// Offers `people` on the sign-in page without a password. For a trial on one machine only.
     pub sign_in: bool,
-    /// The address at which people reach this gateway, where that isn't `gateway.listen`: a container listens on every
-    /// address of its own, and its engine publishes the port on this one. With `sign_in` it must be one of this machine.
-    pub published_on: String,
-    /// The people on offer.
+    /// The published address of a gateway in a container, whose `gateway.listen` is `0.0.0.0`. With `sign_in` the address
+    /// must be a loopback address.
+    pub external_address: String,
+    /// The users that the sign-in page offers.
     pub people: Vec<Person>,
-    /// How long their tokens last, seconds; 0 for one hour.
-    pub token_ttl_s: u64,
+    /// The lifetime of a token from the sign-in page. Shorten it to see the page refresh its token.
+    pub token_ttl: HumanDuration,
 }
 
-/// Somebody to sign in as.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+impl Default for LocalIdentityConfig {
+    fn default() -> Self {
+        Self {
+            secret: Secret::default(),
+            sign_in: false,
+            external_address: String::new(),
+            people: Vec::new(),
+            token_ttl: HumanDuration::from_secs(60 * 60),
+        }
+    }
+}
+
+/// A user that the sign-in page offers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Person {
-    /// What the page sends.
+    /// The id that the page sends to sign in.
     pub id: String,
-    /// What the page shows.
+    /// The name that the page shows.
     pub name: String,
-    /// Their `sub`.
+    /// The `sub` claim of the user's tokens.
     pub sub: String,
-    /// Their tenant.
+    /// The tenant claim of the user's tokens.
     pub tenant: String,
 }
 
-/// `[gateway.ws]`
-#[derive(Clone, Debug, Serialize, Deserialize)]
+/// `[gateway.ws]`: limits of one session. `GET /v1/events` shares `heartbeat_interval`, `write_timeout` and
+/// `max_sessions_per_user`.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct WsConfig {
-    /// How often the server pings, milliseconds.
-    pub heartbeat_ms: u64,
-    /// The largest text message, bytes.
-    pub message_bytes: usize,
-    /// Open file streams of one session.
-    pub streams: u32,
-    /// The most that one window may grant, bytes. Memory does not depend on it: what is not sent is not read.
-    pub window_bytes: u64,
-    /// How long a stream without a window stays open, milliseconds.
-    pub idle_stream_ms: u64,
-    /// How long a write may take before the client counts as too slow, milliseconds.
-    pub write_timeout_ms: u64,
-    /// Sessions of one person at once on this gateway; each `GET /v1/events` counts as one.
-    pub sessions_per_user: usize,
-    /// Messages a second that a session may send over time; `file.window` counts a twentieth.
+    /// How often the gateway pings; two unanswered pings close the session. Keep it below the idle timeout of every proxy
+    /// between client and gateway.
+    pub heartbeat_interval: HumanDuration,
+    /// The largest text message that a client may send. Raise it for requests with very long filters.
+    pub max_message_size: ByteSize,
+    /// The most open file streams of one session. Each stream costs one connection to an exporter or store while it
+    /// moves bytes.
+    pub max_streams: u32,
+    /// How long one write may take before the session closes with 4408. Raise it for clients on very slow links.
+    pub write_timeout: HumanDuration,
+    /// The most sessions of one user on one gateway; each `GET /v1/events` counts as one.
+    pub max_sessions_per_user: usize,
+    /// The sustained rate of client messages a second; `file.window` counts a twentieth.
     pub messages_per_second: u32,
-    /// Messages that it may send at once.
+    /// The number of messages that a client may send in one burst above the sustained rate.
     pub message_burst: u32,
-    /// Requests of one session that may be worked on at once; further ones are refused.
-    pub requests_in_flight: usize,
 }
 
 impl Default for WsConfig {
     fn default() -> Self {
         Self {
-            heartbeat_ms: 20_000,
-            message_bytes: 256 * 1024,
-            streams: 8,
-            window_bytes: 1024 * 1024 * 1024,
-            idle_stream_ms: 300_000,
-            write_timeout_ms: 30_000,
-            sessions_per_user: 20,
+            heartbeat_interval: HumanDuration::from_secs(20),
+            max_message_size: ByteSize::kib(256),
+            max_streams: 8,
+            write_timeout: HumanDuration::from_secs(30),
+            max_sessions_per_user: 20,
             messages_per_second: 100,
             message_burst: 500,
-            requests_in_flight: 32,
         }
     }
 }
 
-/// `[gateway.events]`
-#[derive(Clone, Debug, Serialize, Deserialize)]
+/// `[gateway.events]`: limits of event replay after a reconnect.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct EventsConfig {
-    /// The most events that a client which comes back is told again. Who missed more fetches state instead.
-    pub replay_events: u64,
-    /// Their bytes together.
-    pub replay_bytes: usize,
-    /// Replays that are read at once; further ones wait a little, and then their clients fetch state.
-    pub replays_at_once: usize,
-    /// How often to look whether the stream is still the same, milliseconds.
-    pub epoch_check_ms: u64,
-    /// How long a client of `GET /v1/events` is asked to wait before it comes back, milliseconds; each gets up to twice
-    /// that, so that they don't all come at once.
-    pub retry_ms: u64,
+    /// The most events replayed to one client; a client that missed more fetches its state by REST. Raise it when clients
+    /// stay offline for hours and have many exports.
+    pub max_replay_events: u64,
+    /// The most replays that one gateway reads at the same time; further replays wait. Lower it when reconnects load NATS.
+    pub max_concurrent_replays: usize,
 }
 
 impl Default for EventsConfig {
     fn default() -> Self {
-        Self {
-            replay_events: 1_000,
-            replay_bytes: 4 * 1024 * 1024,
-            replays_at_once: 32,
-            epoch_check_ms: 2_000,
-            retry_ms: 1_000,
-        }
+        Self { max_replay_events: 1_000, max_concurrent_replays: 32 }
     }
 }
 
-/// `[gateway.delivery]`
-#[derive(Clone, Debug, Serialize, Deserialize)]
+/// `[gateway.delivery]`: reading file bytes from exporters and the file store.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct DeliveryConfig {
-    /// How long to wait for the next bytes of a segment, milliseconds.
-    pub read_timeout_ms: u64,
-    /// For how long a failing source is retried without one new byte, milliseconds.
-    pub give_up_ms: u64,
-    /// How often to ask for news of an unfinished export when no announcement comes, milliseconds.
-    pub poll_ms: u64,
-    /// Grants asked for at once.
-    pub grants: u32,
+    /// How long a failing source is retried without one new byte before the stream closes. Raise it when restarts of the
+    /// file store take longer.
+    pub retry_timeout: HumanDuration,
 }
 
 impl Default for DeliveryConfig {
     fn default() -> Self {
-        Self { read_timeout_ms: 15_000, give_up_ms: 60_000, poll_ms: 1_000, grants: 16 }
-    }
-}
-
-/// `[gateway.drain]`: how a gateway that was told to stop leaves. All of it has to fit into `shutdown_grace_s`.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct DrainConfig {
-    /// How long it goes on as before while `/readyz` says `503`, so that balancers look away first, milliseconds. Twice
-    /// the time between two of their looks is good.
-    pub look_away_ms: u64,
-    /// Over how long sessions are then sent away, each at a moment of its own, milliseconds.
-    pub spread_ms: u64,
-    /// How long downloads and other requests may go on meanwhile, milliseconds.
-    pub requests_ms: u64,
-}
-
-impl Default for DrainConfig {
-    fn default() -> Self {
-        Self { look_away_ms: 2_000, spread_ms: 5_000, requests_ms: 15_000 }
+        Self { retry_timeout: HumanDuration::from_secs(60) }
     }
 }

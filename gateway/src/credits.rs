@@ -1,101 +1,101 @@
-//! Credits as callers see them, and when the next one comes.
+//! The caller's credits: balance, ledger entries and rate-limit headers.
 
 use axum::http::{HeaderName, header};
 use chrono::{DateTime, Utc};
 use entity::{
+    credit_policy::CreditPolicy,
     ledger::{self, Balance},
-    terms::Terms,
 };
 use platform::clock::SharedClock;
 use protocol::{
     credits::{CreditsSummary, CreditsView},
     id::Owner,
     problem::Slug,
+    time::Timestamp,
 };
 use sea_orm::{DatabaseConnection, TransactionTrait};
 
 use crate::error::{Outcome, Refusal};
 
-/// How many entries `GET /v1/credits` shows.
-const ENTRIES: u64 = 50;
+/// The most ledger entries in a response of `GET /v1/credits`.
+const MAX_ENTRIES: u64 = 50;
 
-/// Reads accounts.
+/// Reads credit accounts under one credit policy.
 #[derive(Clone, Debug)]
-pub struct Credits {
+pub(crate) struct Credits {
     db: DatabaseConnection,
     clock: SharedClock,
-    terms: Terms,
+    policy: CreditPolicy,
 }
 
 impl Credits {
-    /// Accounts in this database, on these terms.
     #[must_use]
-    pub fn new(terms: Terms, db: DatabaseConnection, clock: SharedClock) -> Self {
-        Self { db, clock, terms }
+    pub(crate) fn new(policy: CreditPolicy, db: DatabaseConnection, clock: SharedClock) -> Self {
+        Self { db, clock, policy }
     }
 
-    /// The terms.
     #[must_use]
-    pub fn terms(&self) -> &Terms {
-        &self.terms
+    pub(crate) fn policy(&self) -> &CreditPolicy {
+        &self.policy
     }
 
-    /// When the next credit is granted.
+    /// The time of the next daily grant.
     #[must_use]
-    pub fn next_grant_at(&self) -> DateTime<Utc> {
-        self.terms.next_midnight(self.clock.now())
+    pub(crate) fn next_grant_at(&self) -> DateTime<Utc> {
+        self.policy.next_midnight(self.clock.now())
     }
 
-    /// The account as it is today, opened if it is new.
+    /// Reads the account's balance with all daily grants due, opens a new account, and records the owner as active today.
     ///
     /// # Errors
-    /// When the database fails.
-    pub async fn balance(&self, owner: &Owner) -> Outcome<Balance> {
+    /// `unavailable` when the database fails.
+    pub(crate) async fn balance(&self, owner: &Owner) -> Outcome<Balance> {
         let now = self.clock.now();
-        // looking costs no write lock; only the first look of a day writes the night down
-        if let Some(balance) = ledger::look(&self.db, owner, &self.terms, now).await? {
+        // a read needs no write lock; only the owner's first request of a day writes
+        if let Some(balance) = ledger::read_if_current(&self.db, owner, &self.policy, now).await? {
             return Ok(balance);
         }
         let tx = self.db.begin().await?;
-        let balance = ledger::reckon(&tx, owner, &self.terms, now).await?;
+        let balance = ledger::open_and_accrue(&tx, owner, &self.policy, now).await?;
         tx.commit().await?;
         Ok(balance)
     }
 
-    /// The short form.
+    /// The account as `session.ready` shows it.
     ///
     /// # Errors
-    /// When the database fails.
-    pub async fn summary(&self, owner: &Owner) -> Outcome<CreditsSummary> {
+    /// `unavailable` when the database fails.
+    pub(crate) async fn summary(&self, owner: &Owner) -> Outcome<CreditsSummary> {
         let balance = self.balance(owner).await?.balance;
         Ok(CreditsSummary { balance, next_grant_at: self.next_grant_at().into() })
     }
 
-    /// The long form.
+    /// The account with its latest ledger entries, as `GET /v1/credits` shows it.
     ///
     /// # Errors
-    /// When the database fails.
-    pub async fn view(&self, owner: &Owner) -> Outcome<CreditsView> {
+    /// `unavailable` when the database fails.
+    pub(crate) async fn view(&self, owner: &Owner) -> Outcome<CreditsView> {
         let Balance { balance, held } = self.balance(owner).await?;
-        let entries = ledger::entries(&self.db, owner, ENTRIES).await?;
+        let entries = ledger::entries(&self.db, owner, MAX_ENTRIES).await?;
         Ok(CreditsView { balance, held, next_grant_at: self.next_grant_at().into(), entries })
     }
 
-    /// `RateLimit` and `RateLimit-Policy` (draft-ietf-httpapi-ratelimit-headers) for a balance.
+    /// The headers `RateLimit` and `RateLimit-Policy` (draft-ietf-httpapi-ratelimit-headers) for a balance.
     #[must_use]
-    pub fn rate_limit(&self, balance: i64) -> [(HeaderName, String); 2] {
+    pub(crate) fn rate_limit(&self, balance: i64) -> [(HeaderName, String); 2] {
+        let grant = self.policy.daily_grant;
         [
             (HeaderName::from_static("ratelimit"), format!("\"credits\";r={balance};t={}", self.seconds_to_grant())),
-            (HeaderName::from_static("ratelimit-policy"), format!("\"credits\";q={};w=86400", self.terms.nightly)),
+            (HeaderName::from_static("ratelimit-policy"), format!("\"credits\";q={grant};w=86400")),
         ]
     }
 
-    /// The refusal of somebody who has too few.
+    /// The refusal of an export that costs more than the balance.
     #[must_use]
-    pub fn exhausted(&self, balance: i64, cost: i64) -> Refusal {
+    pub(crate) fn exhausted(&self, balance: i64, cost: i64) -> Refusal {
         let detail = format!(
-            "This export costs {cost} and you have {balance}. The next credit comes at {}.",
-            protocol::time::Timestamp::from(self.next_grant_at())
+            "This export costs {cost} credits and you have {balance}. The next daily grant is at {}.",
+            Timestamp::from(self.next_grant_at())
         );
         let mut refusal =
             Refusal::new(Slug::CreditsExhausted, detail).with_header(header::RETRY_AFTER, self.seconds_to_grant());

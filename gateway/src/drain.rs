@@ -1,12 +1,12 @@
-//! How a gateway leaves without anybody noticing.
+//! The graceful stop of a gateway, in three steps.
 //!
-//! 1. At the soft stop `/readyz` says `503`, and all else goes on: balancers look away first.
-//! 2. Then no connection is taken any more, and sessions are sent away with 1001, each at a moment of its own, so that
-//!    their clients don't come to the other gateways all at once.
-//! 3. Downloads and other requests that are under way get some time to finish. A download that does not is resumed
-//!    elsewhere with `Range`.
+//! 1. At the soft stop `/readyz` answers `503`, and everything else continues: load balancers stop sending requests.
+//! 2. After `readiness_delay` the listener stops accepting connections, and sessions close with 1001. Each session closes
+//!    at a random point of `session_close_spread`, so that their clients do not reconnect all at once.
+//! 3. Downloads and other requests may continue for `drain_timeout`. A client resumes an unfinished download at another
+//!    gateway with `Range`.
 //!
-//! What sessions and requests live on, such as the reader of user events, goes on until the last of them is gone.
+//! The event reader and other tasks that sessions and requests depend on continue until the last of them has ended.
 
 use std::{future::Future, time::Duration};
 
@@ -19,132 +19,145 @@ use tokio_util::{
 use tracing::{info, warn};
 use uuid::Uuid;
 
-use crate::config::DrainConfig;
+use crate::config::GatewayConfig;
 
-/// Time for goodbyes after the last moment at which a session is sent away.
-const GOODBYES: Duration = Duration::from_secs(5);
+/// The time for closing handshakes after the last session was closed.
+const CLOSE_GRACE: Duration = Duration::from_secs(5);
 
-/// The end of one gateway. Clones share it.
+/// The graceful stop of one gateway. Clones share the state.
 #[derive(Clone, Debug)]
-pub struct Drain {
+pub(crate) struct Drain {
     spread: Duration,
-    requests: Duration,
+    timeout: Duration,
     closing: CancellationToken,
     ended: CancellationToken,
     open: TaskTracker,
 }
 
 impl Drain {
-    /// Begins at the soft stop.
+    /// Spawns the task that waits for the soft stop and runs the drain.
     #[must_use]
-    pub fn of(config: &DrainConfig, life: &Lifecycle) -> Self {
+    pub(crate) fn spawn(config: &GatewayConfig, life: &Lifecycle) -> Self {
         let drain = Self {
-            spread: Duration::from_millis(config.spread_ms),
-            requests: Duration::from_millis(config.requests_ms),
+            spread: config.session_close_spread.get(),
+            timeout: config.drain_timeout.get(),
             closing: CancellationToken::new(),
             ended: CancellationToken::new(),
             open: TaskTracker::new(),
         };
-        let (this, soft, look_away) = (drain.clone(), life.soft().clone(), Duration::from_millis(config.look_away_ms));
+        let (this, soft, readiness_delay) = (drain.clone(), life.soft().clone(), config.readiness_delay.get());
         life.spawn(async move {
             soft.cancelled().await;
-            this.run(look_away).await;
+            this.run(readiness_delay).await;
         });
         drain
     }
 
-    async fn run(&self, look_away: Duration) {
-        let begun = Instant::now();
-        info!(drain.open = self.open.len(), "gateway: not ready any more");
-        tokio::time::sleep(look_away).await;
-        info!(drain.open = self.open.len(), "gateway: sending clients away");
+    async fn run(&self, readiness_delay: Duration) {
+        let start = Instant::now();
+        info!(drain.open = self.open.len(), "gateway drain: not ready");
+        tokio::time::sleep(readiness_delay).await;
+        info!(drain.open = self.open.len(), "gateway drain: closing sessions");
         self.closing.cancel();
         self.open.close();
-        let limit = self.requests.max(self.spread) + GOODBYES;
+        let limit = self.timeout.max(self.spread) + CLOSE_GRACE;
         if tokio::time::timeout(limit, self.open.wait()).await.is_err() {
-            warn!(drain.open = self.open.len(), "gateway: some do not leave");
+            warn!(drain.open = self.open.len(), "gateway drain: connections still open at the deadline");
         }
-        info!(drain.ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX), "gateway: everybody has left");
+        info!(drain.ms = u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX), "gateway drain: finished");
         self.ended.cancel();
     }
 
-    /// Counts as somebody who is here for as long as this runs.
+    /// Counts this session as open until its future completes.
     pub(crate) fn track<F: Future>(&self, task: F) -> TrackedFuture<F> {
         self.open.track_future(task)
     }
 
-    /// Cancelled when no connection is taken any more.
+    /// Counts the listener's open connections.
+    pub(crate) fn tracker(&self) -> TaskTracker {
+        self.open.clone()
+    }
+
+    /// Cancelled when the listener must stop accepting connections.
     pub(crate) fn closing(&self) -> &CancellationToken {
         &self.closing
     }
 
-    /// Cancelled when everybody has left.
+    /// Cancelled when all connections and sessions have ended, or the drain's deadline has passed.
     pub(crate) fn ended(&self) -> &CancellationToken {
         &self.ended
     }
 
-    /// How long requests may go on after [`Drain::closing`].
-    pub(crate) fn requests(&self) -> Duration {
-        self.requests
+    /// How long requests may continue after [`Drain::closing`].
+    pub(crate) fn timeout(&self) -> Duration {
+        self.timeout
     }
 
-    /// Waits until this session is to be sent away. Make one for a session and keep it, as it counts from its first poll.
-    pub(crate) async fn farewell(&self, session: Uuid) {
+    /// Waits until this session must close. Create one future for each session and keep it: the session's delay counts
+    /// from the moment of closing that this future observes.
+    pub(crate) async fn session_close(&self, session: Uuid) {
         self.closing.cancelled().await;
-        tokio::time::sleep(moment(self.spread, session)).await;
+        tokio::time::sleep(close_delay(self.spread, session)).await;
     }
 }
 
-/// When within the spread, by the random part of the session's id.
-fn moment(spread: Duration, session: Uuid) -> Duration {
+/// The session's delay within the spread, from the random part of its id.
+fn close_delay(spread: Duration, session: Uuid) -> Duration {
     let [.., a, b, c, d] = session.into_bytes();
     spread.mul_f64(f64::from(u32::from_be_bytes([a, b, c, d])) / f64::from(u32::MAX))
 }
 
 #[cfg(test)]
 mod tests {
+    use platform::units::HumanDuration;
+
     use super::*;
 
-    fn config() -> DrainConfig {
-        DrainConfig { look_away_ms: 1_000, spread_ms: 4_000, requests_ms: 10_000 }
+    fn config() -> GatewayConfig {
+        GatewayConfig {
+            readiness_delay: HumanDuration::from_secs(1),
+            session_close_spread: HumanDuration::from_secs(4),
+            drain_timeout: HumanDuration::from_secs(10),
+            ..GatewayConfig::default()
+        }
     }
 
     #[tokio::test(start_paused = true)]
-    async fn sessions_leave_one_by_one_after_balancers_had_time_to_look_away() {
+    async fn sessions_close_spread_out_after_the_readiness_delay() {
         let life = Lifecycle::new();
-        let drain = Drain::of(&config(), &life);
+        let drain = Drain::spawn(&config(), &life);
         let sessions: Vec<_> = (0..400)
             .map(|_| {
                 let drain = drain.clone();
                 tokio::spawn(drain.clone().track(async move {
-                    drain.farewell(Uuid::now_v7()).await;
+                    drain.session_close(Uuid::now_v7()).await;
                     Instant::now()
                 }))
             })
             .collect();
         tokio::task::yield_now().await;
-        let begun = Instant::now();
+        let start = Instant::now();
         life.soft().cancel();
         let mut quarters = [0; 4];
         for session in sessions {
-            let after = (session.await.unwrap() - begun).as_millis();
+            let after = (session.await.unwrap() - start).as_millis();
             assert!((1_000..=5_001).contains(&after), "{after} ms");
             quarters[usize::try_from((after - 1_000) / 1_001).unwrap()] += 1;
         }
         assert!(quarters.iter().all(|n| (50..150).contains(n)), "{quarters:?}");
         drain.ended().cancelled().await;
-        assert!(begun.elapsed() < Duration::from_millis(5_100), "nobody is waited for who has left");
+        assert!(start.elapsed() < Duration::from_millis(5_100), "the drain ends with its last session");
     }
 
     #[tokio::test(start_paused = true)]
-    async fn who_does_not_leave_is_not_waited_for_for_ever() {
+    async fn a_connection_that_stays_open_delays_the_drain_only_to_its_deadline() {
         let life = Lifecycle::new();
-        let drain = Drain::of(&config(), &life);
+        let drain = Drain::spawn(&config(), &life);
         let stuck = tokio::spawn(drain.track(std::future::pending::<()>()));
-        let begun = Instant::now();
+        let start = Instant::now();
         life.soft().cancel();
         drain.ended().cancelled().await;
-        assert_eq!(begun.elapsed().as_secs(), 16);
+        assert_eq!(start.elapsed().as_secs(), 16);
         stuck.abort();
     }
 }

@@ -1,4 +1,4 @@
-//! From what went wrong to what the caller is told.
+//! Maps internal errors to the problem document that the caller receives.
 
 use axum::{
     http::{HeaderName, HeaderValue, StatusCode, header},
@@ -9,29 +9,29 @@ use platform::bus::BusError;
 use protocol::problem::{Problem, Slug};
 use tracing::error;
 
-/// A refused request: the problem, and headers that belong to it.
+/// A refused request: the problem and its response headers, such as `Retry-After`.
 #[derive(Clone, Debug)]
-pub struct Refusal {
-    /// What the caller is told.
-    pub problem: Problem,
-    /// Such as `Retry-After`.
-    pub headers: Vec<(HeaderName, String)>,
+pub(crate) struct Refusal {
+    pub(crate) problem: Problem,
+    pub(crate) headers: Vec<(HeaderName, String)>,
 }
 
-/// The answer of a use case.
-pub type Outcome<T> = Result<T, Refusal>;
+/// The result of a use case.
+pub(crate) type Outcome<T> = Result<T, Refusal>;
 
 impl Refusal {
-    /// A refusal of this kind.
-    pub fn new(slug: Slug, detail: impl Into<String>) -> Self {
+    pub(crate) fn new(slug: Slug, detail: impl Into<String>) -> Self {
         Problem::new(slug, detail).into()
     }
 
-    /// The same with one more header.
     #[must_use]
-    pub fn with_header(mut self, name: HeaderName, value: impl ToString) -> Self {
+    pub(crate) fn with_header(mut self, name: HeaderName, value: impl ToString) -> Self {
         self.headers.push((name, value.to_string()));
         self
+    }
+
+    fn unavailable(detail: &str) -> Self {
+        Self::new(Slug::Unavailable, detail).with_header(header::RETRY_AFTER, 2)
     }
 }
 
@@ -43,10 +43,10 @@ impl From<Problem> for Refusal {
 
 impl From<StoreError> for Refusal {
     fn from(e: StoreError) -> Self {
-        error!(error = %e, "the database failed");
+        error!(error = %e, "database query failed");
         match e {
-            StoreError::Db(_) => Self::unavailable("The database does not answer just now."),
-            StoreError::Damaged { .. } => Self::new(Slug::Internal, "A stored row can't be read."),
+            StoreError::Db(_) => Self::unavailable("The database does not answer. Retry shortly."),
+            StoreError::Damaged { .. } => Self::new(Slug::Internal, "A stored row cannot be read."),
         }
     }
 }
@@ -59,20 +59,14 @@ impl From<sea_orm::DbErr> for Refusal {
 
 impl From<BusError> for Refusal {
     fn from(e: BusError) -> Self {
-        error!(error = %e, "the bus failed");
-        Self::unavailable("An internal service does not answer just now.")
-    }
-}
-
-impl Refusal {
-    fn unavailable(detail: &str) -> Self {
-        Self::new(Slug::Unavailable, detail).with_header(header::RETRY_AFTER, 2)
+        error!(error = %e, "NATS request failed");
+        Self::unavailable("An internal service does not answer. Retry shortly.")
     }
 }
 
 impl IntoResponse for Refusal {
-    /// An empty body with the problem beside it: the outermost layer adds trace and path and writes it
-    /// (see [`crate::http::problems`]), so that each problem is complete wherever it came from.
+    /// Leaves the body empty and puts the problem into the response's extensions. The middleware
+    /// [`crate::http::problems::finish`] adds path and trace id and writes the body, so that every problem is complete.
     fn into_response(self) -> Response {
         let status = StatusCode::from_u16(self.problem.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let mut response = status.into_response();

@@ -1,29 +1,27 @@
-//! The gateway: the only door. It verifies callers, holds WebSocket sessions, serves REST, the page and the
-//! machine-readable contract, writes the export row with its credit hold, and passes file bytes on.
+//! The gateway: the only service that clients reach. The gateway authenticates callers, serves REST, WebSocket sessions, SSE,
+//! the page and the API descriptions, stores each export with its credit hold, and forwards file bytes.
 //!
-//! It has no polars, no data-source and no file-store credentials: taking the edge yields no data. Bytes come by
-//! short-lived grants that the notifier gives out, and only as many as the client has granted.
+//! The gateway has no credentials for data sources or the file store. It reads file bytes with short-lived grants of the
+//! notifier, and only as many bytes as the client has granted.
 
 pub mod app;
 pub mod auth;
 pub mod config;
-pub mod contract;
-pub mod credits;
-pub mod delivery;
+mod contract;
+mod credits;
+mod delivery;
 mod drain;
-pub mod error;
-pub mod events;
-pub mod exports;
-pub mod http;
-mod join;
-pub mod oidc;
-pub mod queue;
-mod serve;
-pub mod submit;
-pub mod validate;
-pub mod web;
-pub mod ws;
+mod error;
+mod events;
+mod exports;
+mod http;
+mod router;
+mod sessions;
+mod state;
+mod web;
+mod ws;
 
 pub use app::{Deps, start};
 pub use config::GatewayConfig;
-pub use platform::catalog;
+pub use contract::asyncapi;
+pub use router::openapi;

@@ -1,5 +1,5 @@
-//! The page: hashed assets that may be kept for a year, `index.html` for every place inside the page, and what the
-//! page must know before anybody has signed in.
+//! Serves the page: hashed assets that browsers cache for a year, `index.html` for every route inside the page, and the
+//! page's configuration.
 
 use std::{collections::BTreeMap, path::Path};
 
@@ -17,13 +17,15 @@ use serde::Serialize;
 use tower_http::services::{ServeDir, ServeFile};
 
 use crate::{
-    app::App,
     config::{GatewayConfig, OidcConfig},
     error::Refusal,
+    http::Endpoint,
+    state::AppState,
 };
 
-/// Only our own scripts, workers and sockets; styles may be inline, as component libraries set them. A frame of our own
-/// begins the downloads that a service worker answers.
+/// The Content-Security-Policy of the page without `connect-src`. Scripts and workers come from the gateway. Styles may be
+/// inline, because component libraries set them. A frame of the gateway's origin starts downloads that the service worker
+/// answers.
 const CSP: [&str; 12] = [
     "default-src 'none'",
     "script-src 'self'",
@@ -39,12 +41,12 @@ const CSP: [&str; 12] = [
     "frame-ancestors 'none'",
 ];
 
-/// Paths that are never a place inside the page. A service worker answers `/saving/…` with the bytes of a file; if it
-/// is gone, a browser must not save the page in the file's place.
-const NO_PLACES: [&str; 3] = ["/assets/", "/saving/", "/local/"];
+/// Prefixes of paths that are not routes inside the page. The service worker answers `/saving/…` with the bytes of a file;
+/// without a service worker, the browser must not save `index.html` as the file.
+const NOT_PAGE_ROUTES: [&str; 3] = ["/assets/", "/saving/", "/local/"];
 
-/// Serves the built page from the folder of the settings; without one, every path is a `not-found` problem.
-pub fn service(config: &GatewayConfig) -> Router {
+/// Serves the built page from `gateway.web_dir`; without a built page every path is a `not-found` problem.
+pub(crate) fn service(config: &GatewayConfig) -> Router {
     let folder = Path::new(&config.web_dir);
     if config.web_dir.is_empty() || !folder.join("index.html").is_file() {
         return Router::new().fallback(|| async { Refusal::new(Slug::NotFound, "There is no such path.") });
@@ -54,41 +56,45 @@ pub fn service(config: &GatewayConfig) -> Router {
     let csp = csp(&config.identity.oidc);
     Router::new()
         .fallback_service(any_service(files))
-        .layer(middleware::from_fn(move |request, next| headers(csp.clone(), request, next)))
+        .layer(middleware::from_fn(move |request, next| set_headers(csp.clone(), request, next)))
 }
 
-/// What the page must know before anybody has signed in. None of it is secret.
+/// The configuration that the page reads before sign-in; all of it is public.
 #[derive(Debug, PartialEq, Serialize)]
-pub struct PageConfig {
+struct PageConfig {
     identity: PageIdentity,
 }
 
-/// How people sign in.
+/// How users sign in.
 #[derive(Debug, PartialEq, Serialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 enum PageIdentity {
-    /// As one of the people of `/local/people`.
+    /// As one of the users of `/local/people`, without a password.
     Local,
-    /// By the authorization code flow with PKCE, at this issuer.
+    /// At an external issuer, by the authorization code flow with PKCE.
     Oidc {
         authority: String,
         client_id: String,
         scope: String,
-        /// What the issuer wants to hear besides.
+        /// Extra parameters of the authorization and token requests.
         parameters: BTreeMap<String, String>,
     },
-    /// With a token that they bring.
+    /// With a token that the user pastes.
     Token,
 }
 
-/// `GET /config.json`
-pub async fn page_config(State(app): State<App>) -> impl IntoResponse {
-    ([(header::CACHE_CONTROL, "no-store")], Json(page_config_of(&app.config)))
+/// `GET /config.json`: the page's configuration.
+pub(crate) fn config_endpoint() -> Endpoint {
+    Endpoint::get("/config.json", get_config)
 }
 
-fn page_config_of(config: &GatewayConfig) -> PageConfig {
+async fn get_config(State(app): State<AppState>) -> impl IntoResponse {
+    ([(header::CACHE_CONTROL, "no-store")], Json(page_config(&app.config)))
+}
+
+fn page_config(config: &GatewayConfig) -> PageConfig {
     let (local, oidc) = (&config.identity.local, &config.identity.oidc);
-    let identity = if oidc.is_on() {
+    let identity = if oidc.is_enabled() {
         let OidcConfig { authority, client_id, scope, parameters, .. } = oidc.clone();
         PageIdentity::Oidc { authority, client_id, scope, parameters }
     } else if local.sign_in && !local.secret.is_empty() {
@@ -99,7 +105,7 @@ fn page_config_of(config: &GatewayConfig) -> PageConfig {
     PageConfig { identity }
 }
 
-/// The content policy. The page talks to nobody but its gateway and, where there is one, the issuer.
+/// The Content-Security-Policy: the page connects to its gateway and, if configured, to the issuer.
 fn csp(oidc: &OidcConfig) -> HeaderValue {
     let mut connect = "connect-src 'self'".to_owned();
     for origin in oidc.origins() {
@@ -107,21 +113,23 @@ fn csp(oidc: &OidcConfig) -> HeaderValue {
         connect.push_str(&origin);
     }
     let all = CSP.into_iter().chain([connect.as_str()]).collect::<Vec<_>>().join("; ");
-    // an origin that can't stand in a header has no page that could use it
+    // an origin that is no valid header value cannot be allowed
     HeaderValue::try_from(all).unwrap_or_else(|_| HeaderValue::from_static("default-src 'none'"))
 }
 
-async fn headers(csp: HeaderValue, request: Request<Body>, next: Next) -> Response {
+async fn set_headers(csp: HeaderValue, request: Request<Body>, next: Next) -> Response {
     let path = request.uri().path();
-    let (hashed, placeless) = (path.starts_with("/assets/"), NO_PLACES.iter().any(|prefix| path.starts_with(prefix)));
+    let (is_asset, is_no_route) =
+        (path.starts_with("/assets/"), NOT_PAGE_ROUTES.iter().any(|prefix| path.starts_with(prefix)));
     let mut response = next.run(request).await;
-    if placeless && response.headers().get(header::CONTENT_TYPE).is_some_and(|t| t.as_bytes().starts_with(b"text/html"))
+    if is_no_route
+        && response.headers().get(header::CONTENT_TYPE).is_some_and(|t| t.as_bytes().starts_with(b"text/html"))
     {
-        // an asset of an older build, or a file, must not be answered with the page
+        // the path is an asset of an older build or a file; `index.html` would be a wrong answer
         return Refusal::new(Slug::NotFound, "There is no such file.").into_response();
     }
     let headers = response.headers_mut();
-    let cache = if hashed { "public, max-age=31536000, immutable" } else { "no-cache" };
+    let cache = if is_asset { "public, max-age=31536000, immutable" } else { "no-cache" };
     let set = [
         (header::CACHE_CONTROL, cache),
         (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
@@ -152,8 +160,8 @@ mod tests {
     }
 
     #[test]
-    fn the_page_learns_how_people_sign_in() {
-        let shown = |config: &GatewayConfig| serde_json::to_value(page_config_of(config)).unwrap()["identity"].clone();
+    fn the_page_config_names_the_kind_of_sign_in() {
+        let shown = |config: &GatewayConfig| serde_json::to_value(page_config(config)).unwrap()["identity"].clone();
         assert_eq!(shown(&GatewayConfig::default()), serde_json::json!({"kind": "token"}));
         let local = config(|c| {
             c.identity.local.sign_in = true;
@@ -169,16 +177,16 @@ mod tests {
         assert_eq!(shown(&oidc), expected);
         let with_audience = config(|c| {
             c.identity.oidc = oidc.identity.oidc.clone();
-            c.identity.oidc.connect = vec!["https://tokens.example.com".into()];
+            c.identity.oidc.csp_connect_src = vec!["https://tokens.example.com".into()];
             c.identity.oidc.parameters = [("audience".into(), "https://exports.example.com".into())].into();
         });
         let shown = shown(&with_audience);
         assert_eq!(shown["parameters"], serde_json::json!({"audience": "https://exports.example.com"}));
-        assert_eq!(shown.get("connect"), None, "the policy says it");
+        assert_eq!(shown.get("csp_connect_src"), None, "only the policy needs it");
     }
 
     #[test]
-    fn the_policy_lets_the_page_reach_its_gateway_and_its_issuer_alone() {
+    fn the_policy_allows_connections_to_the_gateway_and_the_issuer_only() {
         let of = |authority: &str| {
             let policy = csp(&OidcConfig { authority: authority.into(), ..OidcConfig::default() });
             policy.to_str().unwrap().rsplit("; ").next().unwrap().to_owned()
@@ -188,7 +196,7 @@ mod tests {
         assert_eq!(of("not an address; script-src *"), "connect-src 'self'");
         let elsewhere = csp(&OidcConfig {
             authority: "https://accounts.example.com".into(),
-            connect: vec!["https://oauth2.example.com".into(), "https://keys.example.com".into()],
+            csp_connect_src: vec!["https://oauth2.example.com".into(), "https://keys.example.com".into()],
             ..OidcConfig::default()
         });
         let connect =
@@ -199,7 +207,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn neither_assets_nor_files_are_ever_answered_with_the_page() {
+    async fn missing_assets_and_files_are_not_answered_with_the_page() {
         use tower::ServiceExt as _;
 
         let folder = tempfile::tempdir().unwrap();

@@ -1,4 +1,4 @@
-//! The issuer's public keys (RFC 7517), cached, fetched again when they are old or a token names an unknown one.
+//! The issuer's public keys (RFC 7517). The cache is refreshed when it is old or a token names an unknown key id.
 
 use std::{
     sync::{Arc, RwLock},
@@ -9,34 +9,35 @@ use jsonwebtoken::jwk::{Jwk, JwkSet};
 use tokio::{sync::Mutex, time::Instant};
 use tracing::warn;
 
-use super::AuthError;
+use super::caller::AuthError;
 
-/// How long a fetch may take.
+/// The deadline of one request to the issuer.
 const FETCH_TIMEOUT: Duration = Duration::from_secs(5);
-/// Tokens with made-up key ids make us fetch no more often than this.
+/// The age after which known keys are fetched again.
+const MAX_AGE: Duration = Duration::from_secs(300);
+/// The shortest time between two fetches, so that tokens with invented key ids cannot cause a request each.
 const MIN_AGE: Duration = Duration::from_secs(5);
 
-/// The keys behind one URL.
+/// The key set behind one URL.
 #[derive(Debug)]
-pub struct Jwks {
+pub(super) struct Jwks {
     url: String,
-    max_age: Duration,
     http: reqwest::Client,
     cache: RwLock<Cached>,
-    /// Held by the one who fetches; others go on with the keys there are.
+    /// Held during a fetch; concurrent callers continue with the cached keys.
     fetching: Mutex<()>,
 }
 
 #[derive(Clone, Debug, Default)]
 struct Cached {
     keys: Option<Arc<JwkSet>>,
-    /// When the last try ended, well or not.
-    tried: Option<Instant>,
+    /// When the last fetch ended, successful or not.
+    fetched_at: Option<Instant>,
 }
 
 impl Cached {
     fn age(&self) -> Duration {
-        self.tried.map_or(Duration::MAX, |tried| tried.elapsed())
+        self.fetched_at.map_or(Duration::MAX, |at| at.elapsed())
     }
 
     fn pick(&self, kid: Option<&str>) -> Option<Jwk> {
@@ -45,28 +46,28 @@ impl Cached {
 }
 
 impl Jwks {
-    /// Keys from this URL, fetched at first use.
+    /// The keys are fetched at first use.
     #[must_use]
-    pub fn new(url: String, max_age: Duration, http: reqwest::Client) -> Self {
-        Self { url, max_age, http, cache: RwLock::default(), fetching: Mutex::default() }
+    pub(super) fn new(url: String, http: reqwest::Client) -> Self {
+        Self { url, http, cache: RwLock::default(), fetching: Mutex::default() }
     }
 
-    /// The key with this id; a token without an id gets the only key there is.
+    /// Finds the key with this id. A token without a key id matches a key set of exactly one key.
     ///
     /// # Errors
-    /// [`AuthError::Unavailable`] when no keys can be had at all, [`AuthError::Signature`] when none fits.
-    pub async fn find(&self, kid: Option<&str>) -> Result<Jwk, AuthError> {
+    /// [`AuthError::Unavailable`] when no key set was ever fetched, [`AuthError::Signature`] when no key matches.
+    pub(super) async fn find(&self, kid: Option<&str>) -> Result<Jwk, AuthError> {
         let cached = self.cached();
         let found = cached.pick(kid);
         let age = cached.age();
-        // a token with a made-up id must not make us fetch all the time, nor hold up those whose keys are known
-        if age < MIN_AGE || (found.is_some() && age < self.max_age) {
+        // a token with an invented key id must neither cause a fetch each time nor delay tokens with known keys
+        if age < MIN_AGE || (found.is_some() && age < MAX_AGE) {
             return found.ok_or(if cached.keys.is_some() { AuthError::Signature } else { AuthError::Unavailable });
         }
         match (found, self.fetching.try_lock()) {
-            (_, Ok(turn)) => {
+            (_, Ok(guard)) => {
                 self.refresh().await;
-                drop(turn);
+                drop(guard);
             }
             (Some(old), Err(_)) => return Ok(old),
             (None, Err(_)) => drop(self.fetching.lock().await),
@@ -82,11 +83,11 @@ impl Jwks {
         self.cache.read().map(|cached| cached.clone()).unwrap_or_default()
     }
 
-    /// Fetches; the old keys stay in use while the issuer is away.
+    /// Fetches the key set. The old keys stay in use while the issuer does not answer.
     async fn refresh(&self) {
-        let fetched = self.fetch().await.inspect_err(|e| warn!(error = %e, "the issuer's keys can't be fetched"));
+        let fetched = self.fetch().await.inspect_err(|e| warn!(error = %e, "failed to fetch the issuer's keys"));
         if let Ok(mut cached) = self.cache.write() {
-            cached.tried = Some(Instant::now());
+            cached.fetched_at = Some(Instant::now());
             if let Ok(keys) = fetched {
                 cached.keys = Some(Arc::new(keys));
             }

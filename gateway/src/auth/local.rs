@@ -1,4 +1,4 @@
-//! The local identity of `sluice up`: tokens that this installation signs itself.
+//! The local identity of `sluice up`: tokens signed with a secret of this installation.
 
 use std::time::Duration;
 
@@ -6,40 +6,37 @@ use chrono::{DateTime, TimeDelta, Utc};
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
 use serde_json::json;
 
-use super::verify::IdentityError;
-use crate::{
-    config::{IdentityConfig, LocalIdentityConfig},
-    http::origin,
-};
+use super::{origin, verify::IdentityError};
+use crate::config::{IdentityConfig, LocalIdentityConfig};
 
-/// A token that can't be signed.
+/// The reason why a token cannot be signed.
 #[derive(Debug, thiserror::Error)]
 pub enum SignError {
-    /// The settings hold no secret.
-    #[error("there is no local identity here: gateway.identity.local.secret is empty")]
+    /// The setting `gateway.identity.local.secret` is empty.
+    #[error("this installation has no local identity: gateway.identity.local.secret is empty")]
     NoSecret,
-    /// The signature failed.
-    #[error("can't sign: {0}")]
+    /// The JWT library failed to sign the token.
+    #[error("failed to sign the token: {0}")]
     Sign(#[from] jsonwebtoken::errors::Error),
 }
 
-/// Refuses to let people in without a password where more than this machine comes in. What a request says of itself, as its
-/// `Host` does, anybody can write; where the door is, only the settings say.
+/// Refuses sign-in without a password on an address that other machines can reach. The check uses the settings, because a
+/// client can forge its `Host` header.
 ///
 /// # Errors
-/// When `sign_in` is on and the address of the door, which is `listen` unless `published_on` names another, isn't loopback.
-pub fn check(config: &LocalIdentityConfig, listen: &str) -> Result<(), IdentityError> {
-    let door = if config.published_on.is_empty() { listen } else { &config.published_on };
-    if config.sign_in && !config.secret.is_empty() && !origin::is_this_machine(door) {
-        return Err(IdentityError::OpenDoor(door.to_owned()));
+/// When `sign_in` is on and the public address, `external_address` or else `listen`, is not a loopback address.
+pub(crate) fn check(config: &LocalIdentityConfig, listen: &str) -> Result<(), IdentityError> {
+    let address = if config.external_address.is_empty() { listen } else { &config.external_address };
+    if config.sign_in && !config.secret.is_empty() && !origin::is_loopback_address(address) {
+        return Err(IdentityError::PublicSignIn(address.to_owned()));
     }
     Ok(())
 }
 
-/// A signed token and when it runs out.
+/// Signs a token and returns it with its expiry time.
 ///
 /// # Errors
-/// When there is no secret to sign with.
+/// When `gateway.identity.local.secret` is empty, or signing fails.
 pub fn sign(
     config: &IdentityConfig,
     tenant: &str,
@@ -70,23 +67,27 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nobody_elsewhere_signs_in_without_a_password() {
-        let checked = |sign_in: bool, listen: &str, published_on: &str| {
+    fn sign_in_without_a_password_requires_a_loopback_address() {
+        let checked = |sign_in: bool, listen: &str, external_address: &str| {
             let secret = Secret::new("a secret of thirty-two bytes, or more");
-            let config =
-                LocalIdentityConfig { secret, sign_in, published_on: published_on.into(), ..Default::default() };
+            let config = LocalIdentityConfig {
+                secret,
+                sign_in,
+                external_address: external_address.into(),
+                ..Default::default()
+            };
             check(&config, listen)
         };
-        for (listen, published_on) in [
+        for (listen, external_address) in [
             ("127.0.0.1:8080", ""),
             ("[::1]:8080", ""),
             ("localhost:8080", ""),
             ("0.0.0.0:8080", "127.0.0.1"),
             ("0.0.0.0:8080", "[::1]"),
         ] {
-            checked(true, listen, published_on).expect(listen);
+            checked(true, listen, external_address).expect(listen);
         }
-        for (listen, published_on) in [
+        for (listen, external_address) in [
             ("0.0.0.0:8080", ""),
             ("[::]:8080", ""),
             (":8080", ""),
@@ -95,10 +96,10 @@ mod tests {
             ("127.0.0.1:8080", "192.0.2.7"),
             ("127.0.0.1:8080", "sluice.example.com"),
         ] {
-            let refused = checked(true, listen, published_on).expect_err(listen).to_string();
-            let door = if published_on.is_empty() { listen } else { published_on };
-            assert!(refused.contains("gateway.identity.local.sign_in") && refused.contains(door), "{refused}");
-            checked(false, listen, published_on).expect("without sign_in it is nobody's business");
+            let refused = checked(true, listen, external_address).expect_err(listen).to_string();
+            let address = if external_address.is_empty() { listen } else { external_address };
+            assert!(refused.contains("gateway.identity.local.sign_in") && refused.contains(address), "{refused}");
+            checked(false, listen, external_address).expect("any address is allowed without sign_in");
         }
     }
 }

@@ -1,6 +1,7 @@
-//! Tickets: a browser can't send a header with a WebSocket handshake, so it buys a single-use ticket first.
+//! Tickets: a browser cannot send an `Authorization` header with a WebSocket handshake, so it requests a single-use ticket
+//! first (protocol.md, `POST /v1/tickets`).
 //!
-//! The bucket holds the hash of a ticket, so that reading it opens nothing.
+//! The bucket holds the hash of each ticket, so that a reader of the bucket cannot use a ticket.
 
 use async_nats::jetstream::kv::{Operation, Store};
 use aws_lc_rs::{digest, rand};
@@ -15,19 +16,19 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tracing::error;
 
-use super::{AuthError, Caller};
+use super::caller::{AuthError, Caller};
 use crate::error::Refusal;
 
-/// How long a ticket works.
-const LIFE: TimeDelta = TimeDelta::seconds(30);
+/// The lifetime of a ticket.
+const LIFETIME: TimeDelta = TimeDelta::seconds(30);
 
-/// The answer of `POST /v1/tickets`.
+/// A ticket that authenticates one WebSocket handshake.
 #[derive(Clone, Serialize, Deserialize, JsonSchema)]
-pub struct Ticket {
+pub(crate) struct Ticket {
     /// Offer it as the subprotocol `sluice.ticket.<ticket>`.
-    pub ticket: String,
-    /// After this it is refused.
-    pub expires_at: Timestamp,
+    pub(crate) ticket: String,
+    /// The gateway refuses the ticket after this time.
+    pub(crate) expires_at: Timestamp,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -36,50 +37,50 @@ struct Stored {
     expires_at: DateTime<Utc>,
 }
 
-/// Issues tickets and takes them back, once each, on any gateway.
+/// Issues tickets and redeems each of them once, on any gateway.
 #[derive(Clone, Debug)]
-pub struct Tickets {
+pub(crate) struct Tickets {
     bucket: Store,
     clock: SharedClock,
 }
 
 impl Tickets {
-    /// Tickets in this bucket.
     #[must_use]
-    pub fn new(bucket: Store, clock: SharedClock) -> Self {
+    pub(crate) fn new(bucket: Store, clock: SharedClock) -> Self {
         Self { bucket, clock }
     }
 
-    /// A fresh ticket for a caller.
+    /// Stores a new ticket for this caller.
     ///
     /// # Errors
-    /// When NATS does not answer.
-    pub async fn issue(&self, caller: &Caller) -> Result<Ticket, Refusal> {
+    /// `unavailable` when NATS does not answer.
+    pub(crate) async fn issue(&self, caller: &Caller) -> Result<Ticket, Refusal> {
         let mut random = [0; 32];
-        rand::fill(&mut random).map_err(|_| Refusal::from(Problem::new(Slug::Internal, "No randomness to be had.")))?;
+        rand::fill(&mut random)
+            .map_err(|_| Refusal::from(Problem::new(Slug::Internal, "The random number generator failed.")))?;
         let ticket = URL_SAFE_NO_PAD.encode(random);
-        let expires_at = self.clock.now() + LIFE;
+        let expires_at = self.clock.now() + LIFETIME;
         let stored = serde_json::to_vec(&Stored { caller: caller.clone(), expires_at })
             .map_err(|e| Refusal::from(Problem::new(Slug::Internal, e.to_string())))?;
         self.bucket.create(key(&ticket), stored.into()).await.map_err(|e| {
-            error!(error = %e, "a ticket can't be stored");
-            Refusal::from(Problem::new(Slug::Unavailable, "Tickets can't be issued just now."))
+            error!(error = %e, "failed to store a ticket");
+            Refusal::from(Problem::new(Slug::Unavailable, "Tickets cannot be issued at the moment. Retry shortly."))
         })?;
         Ok(Ticket { ticket, expires_at: expires_at.into() })
     }
 
-    /// The caller who bought this ticket, which never works again.
+    /// Deletes the ticket and returns its caller.
     ///
     /// # Errors
-    /// [`AuthError::Ticket`] for an unknown, used or expired one.
-    pub async fn redeem(&self, ticket: &str) -> Result<Caller, AuthError> {
+    /// [`AuthError::Ticket`] for an unknown, used or expired ticket; [`AuthError::Unavailable`] when NATS does not answer.
+    pub(crate) async fn redeem(&self, ticket: &str) -> Result<Caller, AuthError> {
         let key = key(ticket);
         let entry = self.bucket.entry(&key).await.map_err(|e| {
-            error!(error = %e, "tickets can't be read");
+            error!(error = %e, "failed to read a ticket");
             AuthError::Unavailable
         })?;
         let entry = entry.filter(|entry| entry.operation == Operation::Put).ok_or(AuthError::Ticket)?;
-        // of two who present it at once, the revision lets one win
+        // the expected revision makes one of two concurrent redemptions fail
         self.bucket.delete_expect_revision(&key, Some(entry.revision)).await.map_err(|_| AuthError::Ticket)?;
         let stored: Stored = serde_json::from_slice(&entry.value).map_err(|_| AuthError::Ticket)?;
         let now = self.clock.now();

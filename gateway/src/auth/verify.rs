@@ -1,6 +1,6 @@
 //! Verification of a JSON Web Token (RFC 7519, RFC 8725).
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use chrono::DateTime;
 use jsonwebtoken::{
@@ -12,38 +12,41 @@ use platform::clock::SharedClock;
 use protocol::id::Owner;
 use serde_json::{Map, Value};
 
-use super::{AuthError, Caller, jwks::Jwks};
+use super::{
+    caller::{AuthError, Caller},
+    jwks::Jwks,
+};
 use crate::config::IdentityConfig;
 
-/// The longest `sub` and tenant (OpenID Connect Core 1.0, section 2, has the same bound for `sub`).
+/// The longest `sub` and tenant, in bytes (OpenID Connect Core 1.0, section 2, has the same bound for `sub`).
 const MAX_NAME_BYTES: usize = 255;
 
-/// Secrets shorter than the hash are guessable (RFC 7518, section 3.2).
+/// The shortest HS256 secret: the size of the hash (RFC 7518, section 3.2).
 const MIN_SECRET_BYTES: usize = 32;
 
-/// Settings under which no token could be verified safely.
+/// Identity settings that do not allow safe verification of tokens.
 #[derive(Debug, thiserror::Error)]
 pub enum IdentityError {
-    /// Neither a JWKS URL nor a local secret.
-    #[error("gateway.identity: set jwks_url, or local.secret; without either nobody can sign in")]
-    Nobody,
-    /// A weak secret.
-    #[error("gateway.identity.local.secret: at least {MIN_SECRET_BYTES} bytes, please")]
+    /// Neither a JWKS URL nor a local secret is set.
+    #[error("gateway.identity: set jwks_url or local.secret; without a key no token can be verified")]
+    NoKeys,
+    /// The local secret is shorter than its hash.
+    #[error("gateway.identity.local.secret must have at least {MIN_SECRET_BYTES} bytes")]
     ShortSecret,
-    /// Signing in without a password, for more than this machine.
+    /// Other machines could sign in without a password.
     #[error(
-        "gateway.identity.local.sign_in: anybody who reaches {0} could sign in without a password; it is for 127.0.0.1 \
-         alone (gateway.listen, or gateway.identity.local.published_on where another address is published)"
+        "gateway.identity.local.sign_in: every client that reaches {0} could sign in without a password; use a loopback \
+         address (gateway.listen, or gateway.identity.local.external_address for a published port)"
     )]
-    OpenDoor(String),
-    /// An algorithm that is not accepted from outside.
-    #[error("gateway.identity.algorithms: `{0}` is none of RS256, ES256 and EdDSA")]
+    PublicSignIn(String),
+    /// The algorithm is not accepted from an issuer.
+    #[error("gateway.identity.algorithms: `{0}` is not one of RS256, ES256 and EdDSA")]
     Algorithm(String),
 }
 
-/// Verifies tokens.
+/// Verifies JSON Web Tokens of the issuer and of the local identity. Clones share the key cache.
 #[derive(Clone, Debug)]
-pub struct Verifier {
+pub(crate) struct Verifier {
     inner: Arc<Inner>,
 }
 
@@ -62,11 +65,13 @@ impl std::fmt::Debug for Inner {
 }
 
 impl Verifier {
-    /// A verifier by these settings.
-    ///
     /// # Errors
-    /// When they would let nobody in, or anybody.
-    pub fn new(config: IdentityConfig, http: reqwest::Client, clock: SharedClock) -> Result<Self, IdentityError> {
+    /// When the settings allow no token at all, or unsafe ones.
+    pub(crate) fn new(
+        config: IdentityConfig,
+        http: reqwest::Client,
+        clock: SharedClock,
+    ) -> Result<Self, IdentityError> {
         let algorithms = config
             .algorithms
             .iter()
@@ -77,32 +82,31 @@ impl Verifier {
                 other => Err(IdentityError::Algorithm(other.to_owned())),
             })
             .collect::<Result<_, _>>()?;
-        let max_age = Duration::from_secs(config.jwks_max_age_s);
-        let jwks = (!config.jwks_url.is_empty()).then(|| Jwks::new(config.jwks_url.clone(), max_age, http));
+        let jwks = (!config.jwks_url.is_empty()).then(|| Jwks::new(config.jwks_url.clone(), http));
         let secret = config.local.secret.expose().as_bytes();
         if !secret.is_empty() && secret.len() < MIN_SECRET_BYTES {
             return Err(IdentityError::ShortSecret);
         }
         let local = (!secret.is_empty()).then(|| DecodingKey::from_secret(secret));
         if jwks.is_none() && local.is_none() {
-            return Err(IdentityError::Nobody);
+            return Err(IdentityError::NoKeys);
         }
         Ok(Self { inner: Arc::new(Inner { config, algorithms, jwks, local, clock }) })
     }
 
-    /// The caller that a token stands for.
+    /// Verifies signature, issuer, audience, lifetime and identity claims of a token.
     ///
     /// # Errors
-    /// [`AuthError`] says what is wrong with it.
-    pub async fn verify(&self, token: &str) -> Result<Caller, AuthError> {
+    /// The first check that failed.
+    pub(crate) async fn verify(&self, token: &str) -> Result<Caller, AuthError> {
         let inner = &*self.inner;
         let header = decode_header(token).map_err(|_| AuthError::Signature)?;
-        // the algorithm decides which key may be used, so that a public key never serves as an HMAC secret
+        // RFC 8725, section 3.1: the algorithm selects the kind of key, so that a public key never serves as an HMAC secret
         let claims = match (header.alg, &inner.local, &inner.jwks) {
             (Algorithm::HS256, Some(secret), _) => inner.decode(token, secret, Algorithm::HS256)?,
             (algorithm, _, Some(jwks)) if inner.algorithms.contains(&algorithm) => {
                 let jwk = jwks.find(header.kid.as_deref()).await?;
-                if !fits(&jwk, algorithm) {
+                if !key_matches(&jwk, algorithm) {
                     return Err(AuthError::Signature);
                 }
                 let key = DecodingKey::from_jwk(&jwk).map_err(|_| AuthError::Signature)?;
@@ -120,7 +124,7 @@ impl Inner {
         rules.set_required_spec_claims(&["exp", "iss", "aud"]);
         rules.set_audience(&[&self.config.audience]);
         rules.set_issuer(&[&self.config.issuer]);
-        // times are checked below, against a clock that tests can move
+        // `caller` checks the times against the injected clock
         rules.validate_exp = false;
         rules.validate_nbf = false;
         decode(token, key, &rules).map(|data| data.claims).map_err(|e| match e.kind() {
@@ -132,18 +136,20 @@ impl Inner {
     }
 
     fn caller(&self, claims: Map<String, Value>) -> Result<Caller, AuthError> {
-        let leeway = i64::try_from(self.config.leeway_s).unwrap_or(0);
-        let now = self.clock.now().timestamp();
+        let leeway = i64::try_from(self.config.clock_leeway.as_millis()).unwrap_or(0);
+        let now = self.clock.now().timestamp_millis();
         let seconds = |name: &str| claims.get(name).and_then(Value::as_f64).map(|s| s as i64);
         let exp = seconds("exp").ok_or(AuthError::Expired)?;
-        if now >= exp.saturating_add(leeway) {
+        if now >= exp.saturating_mul(1000).saturating_add(leeway) {
             return Err(AuthError::Expired);
         }
-        if claims.contains_key("nbf") && seconds("nbf").is_none_or(|nbf| nbf > now.saturating_add(leeway)) {
+        if claims.contains_key("nbf")
+            && seconds("nbf").is_none_or(|nbf| nbf.saturating_mul(1000) > now.saturating_add(leeway))
+        {
             return Err(AuthError::NotYet);
         }
         let text = |name: &str| claims.get(name).and_then(Value::as_str).filter(|t| !t.is_empty()).map(str::to_owned);
-        // they become parts of NATS subjects, whose length the server bounds
+        // both become tokens of NATS subjects, whose length the server limits
         let name = |claim: &str| text(claim).filter(|name| name.len() <= MAX_NAME_BYTES).ok_or(AuthError::Claims);
         let user = name("sub")?;
         let tenant = name(&self.config.tenant_claim)?;
@@ -155,7 +161,7 @@ impl Inner {
     }
 }
 
-fn fits(jwk: &Jwk, algorithm: Algorithm) -> bool {
+fn key_matches(jwk: &Jwk, algorithm: Algorithm) -> bool {
     match (&jwk.algorithm, algorithm) {
         (AlgorithmParameters::RSA(_), Algorithm::RS256) => true,
         (AlgorithmParameters::EllipticCurve(ec), Algorithm::ES256) => ec.curve == EllipticCurve::P256,

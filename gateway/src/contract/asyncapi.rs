@@ -1,4 +1,4 @@
-//! AsyncAPI 3.
+//! The AsyncAPI 3 document of the WebSocket session and the SSE stream.
 
 use protocol::{
     SUBPROTOCOL, TICKET_SUBPROTOCOL_PREFIX,
@@ -9,9 +9,9 @@ use protocol::{
 };
 use serde_json::{Map, Value, json};
 
-use super::{info, openapi::Schemas};
+use super::{info::info, schemas::Schemas};
 
-/// What `GET /v1/events` sends.
+/// The messages that `GET /v1/events` sends.
 const EVENTS: [&str; 8] = [
     "session.ready",
     "session.resumed",
@@ -23,7 +23,7 @@ const EVENTS: [&str; 8] = [
     "credits.changed",
 ];
 
-/// The document.
+/// Builds the AsyncAPI document from the message types.
 #[must_use]
 pub fn asyncapi() -> Value {
     let mut schemas = Schemas::new();
@@ -38,17 +38,17 @@ pub fn asyncapi() -> Value {
         ("ping", schemas.reference::<Ping>()),
     ];
     schemas.reference::<ServerMessage>();
-    let mut definitions = schemas.definitions();
+    let mut definitions = schemas.into_definitions();
     let mut messages = Map::new();
     for (name, reference) in client {
         let target = reference["$ref"].as_str().and_then(|r| r.rsplit('/').next()).unwrap_or_default();
         if let Some(schema) = definitions.get_mut(target) {
-            envelope(schema, name);
+            add_envelope(schema, name);
         }
         messages.insert(format!("client.{name}"), json!({"name": name, "payload": reference}));
     }
     let mut from_client: Vec<String> = messages.keys().cloned().collect();
-    // the server's messages are one enum in code; here each stands alone
+    // the enum of all server messages becomes one message for each variant
     if let Some(server) = definitions.remove("ServerMessage") {
         for variant in server["oneOf"].as_array().cloned().unwrap_or_default() {
             let name = variant["properties"]["type"]["const"].as_str().unwrap_or_default().to_owned();
@@ -73,12 +73,12 @@ pub fn asyncapi() -> Value {
     };
     let channel: Map<String, Value> =
         messages.keys().map(|n| (n.clone(), json!({"$ref": format!("#/components/messages/{n}")}))).collect();
-    let pushed: Map<String, Value> = EVENTS
+    let events: Map<String, Value> = EVENTS
         .iter()
         .map(|n| (format!("server.{n}"), json!({"$ref": format!("#/components/messages/server.{n}")})))
         .collect();
-    let refs_of_events: Vec<Value> =
-        pushed.keys().map(|n| json!({"$ref": format!("#/channels/events/messages/{n}")})).collect();
+    let event_refs: Vec<Value> =
+        events.keys().map(|n| json!({"$ref": format!("#/channels/events/messages/{n}")})).collect();
     let closes: Vec<Value> = CloseCode::ALL
         .iter()
         .map(|c| json!({"code": c.code(), "reason": c.reason(), "reconnect": format!("{:?}", c.reconnect())}))
@@ -98,33 +98,33 @@ pub fn asyncapi() -> Value {
         }, "events": {
             "address": "/v1/events",
             "title": "The same events over HTTP",
-            "description": "Server-Sent Events. `event` is the message's `type`, `data` the message. The `id` of a numbered one \
+            "description": "Server-Sent Events. `event` is the message's `type` and `data` the message. The `id` of a numbered event \
                             is `<epoch>:<seq>`; `Last-Event-ID` resumes after it, and the first event is then `session.resumed`.",
-            "messages": pushed,
+            "messages": events,
         }},
         "operations": {
-            "send": {"action": "receive", "channel": {"$ref": "#/channels/session"}, "summary": "What clients send.", "messages": refs(&from_client)},
-            "push": {"action": "send", "channel": {"$ref": "#/channels/session"}, "summary": "What the server sends.", "messages": refs(&from_server)},
-            "follow": {"action": "send", "channel": {"$ref": "#/channels/events"}, "summary": "What is sent to those without a socket.", "messages": refs_of_events},
+            "send": {"action": "receive", "channel": {"$ref": "#/channels/session"}, "summary": "Messages from the client.", "messages": refs(&from_client)},
+            "push": {"action": "send", "channel": {"$ref": "#/channels/session"}, "summary": "Messages from the server.", "messages": refs(&from_server)},
+            "follow": {"action": "send", "channel": {"$ref": "#/channels/events"}, "summary": "Messages for clients without a WebSocket.", "messages": event_refs},
         },
         "components": {"messages": messages, "schemas": definitions},
     })
 }
 
-/// Adds the members that every client message has.
-fn envelope(schema: &mut Value, name: &str) {
+/// Adds `type` and `ref`, the members of every client message.
+fn add_envelope(schema: &mut Value, name: &str) {
     if !schema["properties"].is_object() {
         schema["properties"] = json!({});
     }
     schema["properties"]["type"] = json!({"const": name});
-    schema["properties"]["ref"] = json!({"type": "string", "description": "Comes back with the direct answer."});
+    schema["properties"]["ref"] = json!({"type": "string", "description": "The direct answer carries the same `ref`."});
     match schema["required"].as_array_mut() {
         Some(required) => required.push(json!("type")),
         None => schema["required"] = json!(["type"]),
     }
 }
 
-/// AsyncAPI's licence object knows no SPDX identifier.
+/// The `info` object without the SPDX identifier, which AsyncAPI's licence object does not allow.
 fn info_without_identifier() -> Value {
     let mut info = info();
     if let Some(license) = info["license"].as_object_mut() {

@@ -1,18 +1,17 @@
-//! File bytes: from grants to a gap-free run of bytes at their offsets, for sockets and downloads alike.
+//! File delivery: turns grants of the notifier into one gap-free sequence of bytes, for sockets and downloads.
 
-pub mod reader;
+mod reader;
 mod segment;
 mod source;
 
 use protocol::id::ExportId;
-pub use reader::{Reader, Step};
-pub use source::Source;
+pub(crate) use reader::{Reader, ReaderRequest, Step};
+pub(crate) use source::Source;
 use tracing::{Span, field::Empty, info_span};
 
-/// The span of one file on its way to one client, to be held by its [`Reader`]. `over` is `socket` or `http`. The bytes
-/// themselves go by without spans.
+/// The span of one file delivery; its [`Reader`] holds the span. `over` is `socket` or `http`. Single frames have no spans.
 #[must_use]
-pub fn span(over: &'static str, export: ExportId, offset: u64) -> Span {
+pub(crate) fn span(over: &'static str, export: ExportId, offset: u64) -> Span {
     info_span!(
         "file.deliver",
         trace_id = Empty,

@@ -1,13 +1,14 @@
-//! Reads a file from any byte on, also while it is being made.
+//! Reads a file from any offset, also while the export still runs.
 //!
-//! A grant that ran out, a notifier that died or a store that stumbles is retried from the exact byte; whoever reads
-//! sees at most a pause. Nothing is fetched before it is asked for, so memory is one network chunk.
+//! After an expired grant, a crashed notifier or a failing store the reader retries from the exact byte; its caller sees at
+//! most a pause. The reader fetches bytes only on demand and holds at most one network chunk.
 
 use std::{collections::VecDeque, time::Duration};
 
 use async_nats::Subscriber;
 use bytes::Bytes;
 use futures::StreamExt;
+use platform::backoff::Backoff;
 use protocol::{
     delivery::{Announcement, Grant, GrantReply, Seal},
     id::{ExportId, Owner},
@@ -16,92 +17,114 @@ use protocol::{
 use tokio::time::Instant;
 use tracing::{Instrument, Span, debug, warn};
 
-use super::{Source, segment::Fetch};
+use super::{segment::Fetch, source::Source};
 
-/// Announced grants that may wait; further ones are asked for when they are due.
-const MAX_WAITING: usize = 32;
-/// The first pause before a failed fetch is tried again; it doubles up to the next.
-const FIRST_RETRY: Duration = Duration::from_millis(50);
-/// The longest pause between tries.
-const LAST_RETRY: Duration = Duration::from_secs(2);
+/// The most announced grants that wait in a reader. The reader requests further grants when it reaches their bytes.
+const MAX_WAITING_GRANTS: usize = 32;
+/// The first pause after a failed fetch.
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+/// The longest pause between two retries.
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+/// How long to wait for the next bytes of a segment.
+const READ_TIMEOUT: Duration = Duration::from_secs(15);
+/// How often to request grants of an unfinished export when no announcement arrives.
+const POLL_INTERVAL: Duration = Duration::from_secs(1);
 
-/// What comes next.
+/// The result of [`Reader::ready`].
 #[derive(Debug, PartialEq)]
-pub enum Step {
-    /// At least one byte can be read now.
+pub(crate) enum Step {
+    /// At least one byte can be read.
     Ready,
-    /// All bytes were read, and the file is whole.
+    /// All bytes were read, and the file is complete.
     Sealed(Seal),
-    /// There is nothing more to read, and why.
+    /// No further byte can be read, for this reason.
     Ended(Box<Problem>),
 }
 
-/// A file being read.
-pub struct Reader {
+/// The file and the position at which a reader starts.
+pub(crate) struct ReaderRequest {
+    pub(crate) owner: Owner,
+    pub(crate) export: ExportId,
+    pub(crate) offset: u64,
+    /// The attempt whose bytes the client already has, if the client sent it.
+    pub(crate) attempt: Option<u32>,
+    /// Whether the export is unfinished, so that the reader must subscribe to its announcements.
+    pub(crate) is_live: bool,
+    /// The delivery's span, from [`super::span`]; ends with the reader.
+    pub(crate) span: Span,
+}
+
+/// A file that is being read.
+pub(crate) struct Reader {
     source: Source,
     owner: Owner,
     export: ExportId,
-    /// Where reading began.
-    begin: u64,
-    /// The next byte to read.
+    /// The offset at which the reader started.
+    start: u64,
+    /// The offset of the next byte to read.
     offset: u64,
-    /// Whose bytes were read so far.
+    /// The attempt whose bytes were read so far.
     attempt: Option<u32>,
     grants: VecDeque<Grant>,
     fetch: Option<Fetch>,
     seal: Option<Seal>,
     announcements: Option<Subscriber>,
-    /// When the present trouble began, and the pause before the next try.
-    trouble: Option<(Instant, Duration)>,
-    /// Around what is asked and logged, and not around the bytes, of which there may be very many.
+    /// When the first of the current series of failures happened.
+    failing_since: Option<Instant>,
+    backoff: Backoff,
+    /// Entered around requests and logs. The reads of bytes, which can be very many, have no span.
     span: Span,
 }
 
 impl Reader {
-    /// Reads from this byte on. `attempt`: whose bytes the reader has before it, where known. `live`: the export is
-    /// unfinished, so its news are followed. `span`: ends with the reader; see [`super::span`].
-    pub async fn open(
-        source: Source,
-        owner: Owner,
-        export: ExportId,
-        offset: u64,
-        attempt: Option<u32>,
-        live: bool,
-        span: Span,
-    ) -> Self {
-        let announcements = if live {
-            // without them the reader still asks from time to time
-            source.announcements(export).await.inspect_err(|e| warn!(error = %e, "no announcements")).ok()
+    /// Subscribes to announcements if the export is live; sends no request for bytes.
+    pub(crate) async fn open(source: Source, request: ReaderRequest) -> Self {
+        let ReaderRequest { owner, export, offset, attempt, is_live, span } = request;
+        let announcements = if is_live {
+            // without announcements the reader still polls
+            let subscribed = source.announcements(export).await;
+            subscribed.inspect_err(|e| warn!(error = %e, "failed to subscribe to announcements")).ok()
         } else {
             None
         };
-        // before the first byte, any attempt will do
-        let attempt = attempt.filter(|_| offset > 0);
-        let (grants, fetch, seal, trouble) = (VecDeque::new(), None, None, None);
-        let begin = offset;
-        Self { source, owner, export, begin, offset, attempt, grants, fetch, seal, announcements, trouble, span }
+        Self {
+            source,
+            owner,
+            export,
+            start: offset,
+            offset,
+            // a reader at the first byte accepts any attempt
+            attempt: attempt.filter(|_| offset > 0),
+            grants: VecDeque::new(),
+            fetch: None,
+            seal: None,
+            announcements,
+            failing_since: None,
+            backoff: Backoff::new(FIRST_PAUSE, LONGEST_PAUSE),
+            span,
+        }
     }
 
-    /// The next byte to read.
+    /// The offset of the next byte to read.
     #[must_use]
-    pub fn offset(&self) -> u64 {
+    pub(crate) fn offset(&self) -> u64 {
         self.offset
     }
 
-    /// Whose bytes are read, once that is known.
+    /// The attempt whose bytes are read; None before the first grant.
     #[must_use]
-    pub fn attempt(&self) -> Option<u32> {
+    pub(crate) fn attempt(&self) -> Option<u32> {
         self.attempt
     }
 
-    /// The file's size, once the export is completed.
+    /// The file's size in bytes; None before the export is completed.
     #[must_use]
-    pub fn size(&self) -> Option<u64> {
+    pub(crate) fn size(&self) -> Option<u64> {
         self.seal.as_ref().map(|seal| seal.size)
     }
 
-    /// Waits until a byte can be read, or it is clear that none will come. Safe to drop and call again.
-    pub async fn ready(&mut self) -> Step {
+    /// Waits until a byte can be read, or no byte will ever follow. Cancel safe.
+    pub(crate) async fn ready(&mut self) -> Step {
         loop {
             if self.fetch.is_some() || self.grants.front().is_some_and(|g| self.covers(g)) {
                 return Step::Ready;
@@ -111,166 +134,173 @@ impl Reader {
                     return Step::Sealed(seal.clone());
                 }
                 if self.offset > seal.size {
-                    // the bytes before were of an attempt that made a longer file
+                    // the bytes before the offset are of an attempt with a longer file
                     return Step::Ended(Box::new(restarted()));
                 }
             }
             self.grants.clear();
             let span = self.span.clone();
-            if let Some(problem) = self.ask().instrument(span).await {
+            if let Some(problem) = self.request_grants().instrument(span).await {
                 return Step::Ended(Box::new(problem));
             }
         }
     }
 
-    /// Up to `max` bytes from the offset on; call it after [`Reader::ready`] said so. An empty answer means that the
-    /// source stumbled and `ready` has to be asked again. Not safe to drop half-way.
+    /// Reads up to `max` bytes after [`Reader::ready`] returned [`Step::Ready`]. An empty result means that the source
+    /// failed; call `ready` again. Not cancel safe.
     ///
     /// # Errors
-    /// When the source failed for longer than is worth waiting.
-    pub async fn read(&mut self, max: usize) -> Result<Bytes, Box<Problem>> {
-        let timeout = Duration::from_millis(self.source.config.read_timeout_ms);
+    /// `unavailable` when the source failed for longer than the retry timeout.
+    pub(crate) async fn read(&mut self, max: usize) -> Result<Bytes, Box<Problem>> {
         let mut fetch = match self.fetch.take() {
             Some(fetch) => fetch,
             None => {
                 let Some(grant) = self.grants.front() else { return Ok(Bytes::new()) };
-                match Fetch::begin(&self.source.http, grant, self.offset, timeout).await {
+                match Fetch::start(&self.source.http, grant, self.offset, READ_TIMEOUT).await {
                     Ok(fetch) => fetch,
-                    Err(e) => return self.pause(&e.to_string()).await,
+                    Err(e) => return self.back_off_in_span(&e.to_string()).await,
                 }
             }
         };
-        match fetch.take(max, timeout).await {
+        match fetch.take(max, READ_TIMEOUT).await {
             Ok(bytes) => {
                 self.offset += bytes.len() as u64;
-                self.trouble = None;
-                if fetch.is_over() {
+                self.on_success();
+                if fetch.is_finished() {
                     self.grants.pop_front();
                 } else {
                     self.fetch = Some(fetch);
                 }
                 Ok(bytes)
             }
-            Err(e) => self.pause(&e.to_string()).await,
+            Err(e) => self.back_off_in_span(&e.to_string()).await,
         }
     }
 
-    /// Waits for the news that the export ended. Never comes back for one that ended before it was opened.
-    pub async fn ended(&mut self) {
+    /// Waits for the announcement that the export ended. Never completes for an export that ended before the reader opened.
+    pub(crate) async fn ended(&mut self) {
         loop {
             let Some(announcements) = &mut self.announcements else { return std::future::pending().await };
             match announcements.next().await.map(|message| serde_json::from_slice(&message.payload)) {
                 Some(Ok(Announcement::Ended)) => return,
                 Some(Ok(Announcement::Segment { .. })) => {}
-                Some(Err(e)) => debug!(error = %e, "an unreadable announcement was passed over"),
+                Some(Err(e)) => debug!(error = %e, "skipped an unreadable announcement"),
                 None => self.announcements = None,
             }
         }
     }
 
-    /// Lets go of the connection and of bytes not yet taken, while nobody wants any.
-    pub fn park(&mut self) {
+    /// Drops the connection, its buffered bytes and the grants while the client has granted no window.
+    pub(crate) fn park(&mut self) {
         self.fetch = None;
         self.grants.clear();
     }
 
+    /// Whether a grant is valid now and holds the byte at the offset.
     fn covers(&self, grant: &Grant) -> bool {
-        let fresh = grant.expires_at.as_datetime() > self.source.clock.now();
-        fresh && grant.segment.offset <= self.offset && self.offset < grant.segment.end()
+        let is_valid = grant.expires_at.as_datetime() > self.source.clock.now();
+        is_valid && grant.segment.offset <= self.offset && self.offset < grant.segment.end()
     }
 
-    /// Asks for grants; waits for news when there are none yet. Some: there will never be any.
-    async fn ask(&mut self) -> Option<Problem> {
+    /// Requests grants; waits for an announcement when there are none yet. Returns the problem when there will be none.
+    async fn request_grants(&mut self) -> Option<Problem> {
         match self.source.grants(&self.owner, self.export, self.attempt, self.offset).await {
             Ok(GrantReply::Granted { attempt, grants, seal, .. }) => {
                 if grants.first().is_some_and(|grant| !self.covers(grant)) {
-                    // of a clock far off, or of a place that was not asked for: asking at once would only repeat it
-                    return self.stumble("a grant is of no use").await.err().map(|p| *p);
+                    // the clocks differ, or the notifier is wrong: an immediate retry would return the same grant
+                    return self.back_off("the grant has expired or does not cover the offset").await.err().map(|p| *p);
                 }
-                let nothing = grants.is_empty() && seal.is_none();
+                let is_empty = grants.is_empty() && seal.is_none();
                 self.seal = seal;
                 if !grants.is_empty() {
                     self.attempt = Some(attempt);
                 }
                 self.grants = grants.into();
-                if nothing {
-                    self.trouble = None;
-                    self.news().await;
+                if is_empty {
+                    self.on_success();
+                    self.await_announcement().await;
                 } else if self.grants.is_empty() && self.seal.as_ref().is_some_and(|s| self.offset < s.size) {
-                    return self.stumble("the file is whole, yet a segment is missing").await.err().map(|p| *p);
+                    return self.back_off("the file is sealed but a segment is missing").await.err().map(|p| *p);
                 }
                 None
             }
             Ok(GrantReply::Restarted) => Some(restarted()),
-            // a notifier whose database is slow is a pause, not an end
+            // the notifier's database may be slow, which a retry survives
             Ok(GrantReply::Refused { problem }) if problem.slug() == Slug::Unavailable => {
-                self.stumble(&problem.detail).await.err().map(|p| *p)
+                self.back_off(&problem.detail).await.err().map(|p| *p)
             }
             Ok(GrantReply::Refused { problem }) => Some(problem),
-            Err(e) => self.stumble(&e.to_string()).await.err().map(|p| *p),
+            Err(e) => self.back_off(&e.to_string()).await.err().map(|p| *p),
         }
     }
 
-    /// Waits for an announcement that helps, or until it is time to ask again.
-    async fn news(&mut self) {
-        let until = Instant::now() + self.source.poll();
+    /// Waits for an announcement that concerns this reader, or until the next poll is due.
+    async fn await_announcement(&mut self) {
+        let deadline = Instant::now() + POLL_INTERVAL;
         loop {
-            let Some(announcements) = &mut self.announcements else { return tokio::time::sleep_until(until).await };
-            let Ok(message) = tokio::time::timeout_at(until, announcements.next()).await else { return };
+            let Some(announcements) = &mut self.announcements else {
+                return tokio::time::sleep_until(deadline).await;
+            };
+            let Ok(message) = tokio::time::timeout_at(deadline, announcements.next()).await else { return };
             let Some(message) = message else {
                 self.announcements = None;
                 continue;
             };
             match serde_json::from_slice(&message.payload) {
                 Ok(Announcement::Segment { attempt, grant }) => {
-                    let ours = self.attempt.is_none_or(|a| a == attempt) && self.covers(&grant);
-                    if ours && self.grants.len() < MAX_WAITING && (self.attempt.is_some() || self.offset == 0) {
+                    let is_next = self.attempt.is_none_or(|a| a == attempt) && self.covers(&grant);
+                    let has_start = self.attempt.is_some() || self.offset == 0;
+                    if is_next && self.grants.len() < MAX_WAITING_GRANTS && has_start {
                         self.attempt = Some(attempt);
                         self.grants.push_back(grant);
                         return;
                     }
-                    // it is of another attempt or place: asking tells more
+                    // a segment of another attempt or a later offset: the next request for grants resolves it
                     if grant.segment.end() > self.offset {
                         return;
                     }
                 }
                 Ok(Announcement::Ended) => return,
-                Err(e) => debug!(error = %e, "an unreadable announcement was passed over"),
+                Err(e) => debug!(error = %e, "skipped an unreadable announcement"),
             }
         }
     }
 
-    /// A failure between bytes, to be told in the file's trace.
-    async fn pause(&mut self, why: &str) -> Result<Bytes, Box<Problem>> {
-        let span = self.span.clone();
-        self.stumble(why).instrument(span).await.map(|()| Bytes::new())
+    fn on_success(&mut self) {
+        self.failing_since = None;
+        self.backoff.reset();
     }
 
-    /// After a failure: forget grants and connection, pause, and give up only when no byte came for long.
-    async fn stumble(&mut self, why: &str) -> Result<(), Box<Problem>> {
+    /// [`Reader::back_off`] inside the delivery's span.
+    async fn back_off_in_span(&mut self, error: &str) -> Result<Bytes, Box<Problem>> {
+        let span = self.span.clone();
+        self.back_off(error).instrument(span).await.map(|()| Bytes::new())
+    }
+
+    /// Drops grants and connection after a failure and pauses. Fails when no byte was read for the retry timeout.
+    async fn back_off(&mut self, error: &str) -> Result<(), Box<Problem>> {
         self.park();
-        let (since, pause) = self.trouble.unwrap_or((Instant::now(), FIRST_RETRY));
-        if since.elapsed() > Duration::from_millis(self.source.config.give_up_ms) {
-            warn!(export.id = %self.export, export.offset = self.offset, error = %why, "gave up reading a file");
-            let detail = format!("The file can't be read just now. Open it again at offset {}.", self.offset);
+        let since = *self.failing_since.get_or_insert_with(Instant::now);
+        if since.elapsed() > self.source.retry_timeout {
+            warn!(export.id = %self.export, export.offset = self.offset, %error, "gave up reading a file");
+            let detail = format!("The file cannot be read at the moment. Open it again at offset {}.", self.offset);
             return Err(Box::new(Problem::new(Slug::Unavailable, detail)));
         }
-        debug!(export.id = %self.export, export.offset = self.offset, error = %why, "reading stumbled; trying again");
+        debug!(export.id = %self.export, export.offset = self.offset, %error, "failed to read a file; retrying");
         metrics::counter!("sluice_gateway_delivery_retries_total").increment(1);
-        self.trouble = Some((since, (pause * 2).min(LAST_RETRY)));
-        tokio::time::sleep(pause).await;
+        tokio::time::sleep(self.backoff.next_pause()).await;
         Ok(())
     }
 }
 
 impl Drop for Reader {
     fn drop(&mut self) {
-        // a span ends where it was left last
-        self.span.in_scope(|| self.span.record("file.bytes", self.offset - self.begin));
+        // entering the span here makes this moment its end
+        self.span.in_scope(|| self.span.record("file.bytes", self.offset - self.start));
     }
 }
 
 fn restarted() -> Problem {
-    let detail = "The exporter died and the new attempt made other bytes. Open the file again from offset 0.";
+    let detail = "The exporter crashed and the new attempt produced other bytes. Open the file again from offset 0.";
     Problem::new(Slug::Restarted, detail)
 }

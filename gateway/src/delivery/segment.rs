@@ -1,4 +1,4 @@
-//! One segment being fetched by its grant.
+//! Fetches one segment with its grant.
 
 use std::time::Duration;
 
@@ -7,40 +7,40 @@ use futures::{StreamExt, stream::BoxStream};
 use protocol::delivery::Grant;
 use reqwest::{StatusCode, header};
 
-/// Why a segment stopped coming. Each is cured by a fresh grant and a request for the rest.
+/// A failed fetch. Each kind is retried with a new grant for the remaining bytes.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum FetchError {
-    #[error("fetch: {0}")]
+    #[error("request failed: {0}")]
     Http(reqwest::Error),
-    #[error("the grant was answered with {0}")]
+    #[error("the grant's URL answered {0}")]
     Status(StatusCode),
-    #[error("no byte came in time")]
+    #[error("no byte arrived before the read timeout")]
     Slow,
     #[error("the segment ended before its last byte")]
     Short,
-    #[error("more bytes came than the segment has")]
+    #[error("the response has more bytes than the segment")]
     Long,
 }
 
-/// Bytes of one segment from some byte on.
+/// The response body of one segment, from an offset on.
 pub(super) struct Fetch {
     body: BoxStream<'static, Result<Bytes, reqwest::Error>>,
-    /// Came from the network and not yet taken: at most one chunk.
-    held: Bytes,
-    /// Still to come after `held`.
+    /// Received and not yet taken: at most one network chunk.
+    buffered: Bytes,
+    /// Bytes of the segment that follow `buffered`.
     left: u64,
 }
 
 impl From<reqwest::Error> for FetchError {
-    /// A grant's URL opens the bytes to whoever reads it, so it stays out of messages.
+    /// Drops the URL from the error: a grant's URL gives access to the bytes, so no log may contain one.
     fn from(e: reqwest::Error) -> Self {
         Self::Http(e.without_url())
     }
 }
 
 impl Fetch {
-    /// Begins to fetch the segment from the file's byte `offset` on.
-    pub(super) async fn begin(
+    /// Requests the segment from the file's byte `offset` on.
+    pub(super) async fn start(
         http: &reqwest::Client,
         grant: &Grant,
         offset: u64,
@@ -54,24 +54,24 @@ impl Fetch {
         if response.status() != StatusCode::PARTIAL_CONTENT && !whole {
             return Err(FetchError::Status(response.status()));
         }
-        Ok(Self { body: response.bytes_stream().boxed(), held: Bytes::new(), left: grant.segment.size - skip })
+        Ok(Self { body: response.bytes_stream().boxed(), buffered: Bytes::new(), left: grant.segment.size - skip })
     }
 
-    /// Up to `max` further bytes; empty at the segment's end.
+    /// Takes up to `max` bytes; empty at the segment's end.
     pub(super) async fn take(&mut self, max: usize, timeout: Duration) -> Result<Bytes, FetchError> {
-        while self.held.is_empty() {
+        while self.buffered.is_empty() {
             if self.left == 0 {
                 return Ok(Bytes::new());
             }
             let next = tokio::time::timeout(timeout, self.body.next()).await.map_err(|_| FetchError::Slow)?;
-            self.held = next.ok_or(FetchError::Short)??;
-            self.left = self.left.checked_sub(self.held.len() as u64).ok_or(FetchError::Long)?;
+            self.buffered = next.ok_or(FetchError::Short)??;
+            self.left = self.left.checked_sub(self.buffered.len() as u64).ok_or(FetchError::Long)?;
         }
-        Ok(self.held.split_to(max.min(self.held.len())))
+        Ok(self.buffered.split_to(max.min(self.buffered.len())))
     }
 
-    /// Whether every byte was taken.
-    pub(super) fn is_over(&self) -> bool {
-        self.held.is_empty() && self.left == 0
+    /// Whether all bytes of the segment were taken.
+    pub(super) fn is_finished(&self) -> bool {
+        self.buffered.is_empty() && self.left == 0
     }
 }

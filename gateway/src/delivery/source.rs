@@ -1,4 +1,4 @@
-//! Where grants come from: the notifier, over NATS.
+//! Requests grants and metadata from the notifier over NATS.
 
 use std::time::Duration;
 
@@ -13,33 +13,27 @@ use protocol::{
     subject,
 };
 
-use crate::config::DeliveryConfig;
-
-/// How long a connection to a notifier or store may take.
+/// The deadline for a TCP connection to an exporter, a notifier or the file store.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// The most grants in one reply.
+const MAX_GRANTS: u32 = 16;
 
-/// Asks for grants and fetches what they name. Clones share it.
+/// The clients through which readers request grants and fetch segments. Clones share the connections.
 #[derive(Clone, Debug)]
-pub struct Source {
-    pub(super) bus: Bus,
+pub(crate) struct Source {
+    bus: Bus,
     pub(super) http: reqwest::Client,
     pub(super) clock: SharedClock,
-    pub(super) config: DeliveryConfig,
+    /// How long a failing source is retried without one new byte.
+    pub(super) retry_timeout: Duration,
 }
 
 impl Source {
-    /// A source over this bus.
-    ///
     /// # Errors
-    /// When no HTTP client can be made.
-    pub fn new(bus: Bus, clock: SharedClock, config: DeliveryConfig) -> Result<Self, reqwest::Error> {
+    /// When the TLS setup of the HTTP client fails.
+    pub(crate) fn new(bus: Bus, clock: SharedClock, retry_timeout: Duration) -> Result<Self, reqwest::Error> {
         let http = reqwest::Client::builder().connect_timeout(CONNECT_TIMEOUT).no_proxy().build()?;
-        Ok(Self { bus, http, clock, config })
-    }
-
-    /// How often to ask for news.
-    pub(super) fn poll(&self) -> Duration {
-        Duration::from_millis(self.config.poll_ms)
+        Ok(Self { bus, http, clock, retry_timeout })
     }
 
     pub(super) async fn grants(
@@ -49,7 +43,7 @@ impl Source {
         attempt: Option<u32>,
         offset: u64,
     ) -> Result<GrantReply, BusError> {
-        let request = GrantRequest { export_id, owner: owner.clone(), attempt, offset, max: self.config.grants };
+        let request = GrantRequest { export_id, owner: owner.clone(), attempt, offset, max: MAX_GRANTS };
         self.bus.request(subject::DELIVERY_GRANT, &request).await
     }
 
@@ -57,11 +51,11 @@ impl Source {
         self.bus.subscribe(subject::delivery_announce(id)).await
     }
 
-    /// The metadata document of an export.
+    /// Requests the CSVW metadata document of an export.
     ///
     /// # Errors
-    /// When no notifier answers.
-    pub async fn metadata(&self, owner: &Owner, export_id: ExportId) -> Result<MetadataReply, BusError> {
+    /// When no notifier replies before the request timeout.
+    pub(crate) async fn metadata(&self, owner: &Owner, export_id: ExportId) -> Result<MetadataReply, BusError> {
         let request = MetadataRequest { export_id, owner: owner.clone() };
         self.bus.request(subject::DELIVERY_METADATA, &request).await
     }

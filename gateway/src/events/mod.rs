@@ -1,7 +1,7 @@
-//! User events on their way to sessions: one ordered consumer per gateway, fanned out by owner; and [`missed`], which
-//! reads what one person was told while they were away.
+//! Delivers user events to sessions. One ordered consumer reads the event stream and fans out by owner; [`replay`] reads the
+//! events that a user missed while disconnected.
 
-mod missed;
+mod replay;
 
 use std::{
     sync::{Arc, Mutex, PoisonError},
@@ -17,6 +17,7 @@ use platform::{
     bus::{self, Bus, BusError},
     lifecycle::Lifecycle,
     telemetry::traces,
+    units::{ByteSize, HumanDuration},
 };
 use protocol::{
     envelope::{Envelope, UserEvent},
@@ -28,95 +29,100 @@ use tokio::sync::{Semaphore, broadcast};
 use tokio_util::sync::CancellationToken;
 use tracing::{field::Empty, info_span, warn};
 
-use crate::{config::EventsConfig, ws::registry::Registry};
+use crate::{
+    config::{EventsConfig, GatewayConfig},
+    sessions::{Position, Registry},
+};
 
-/// Ended exports that a slow waiter may fall behind before it has to look at the database instead.
+/// How many ended exports a slow receiver of [`Events::ended_exports`] may lag behind.
 const ENDED_CAPACITY: usize = 1024;
-/// How long the server may answer one request for events: nobody is told anything for as long when its server dies.
-const PULL: Duration = Duration::from_secs(4);
-/// How long to wait before consuming again after the consumer broke.
-const RETRY: Duration = Duration::from_secs(1);
+/// The lifetime of one pull request. When the NATS server of the consumer crashes, events pause for this long.
+const PULL_EXPIRY: Duration = Duration::from_secs(4);
+/// The pause before the consumer is created again after a failure.
+const RETRY_DELAY: Duration = Duration::from_secs(1);
 
-/// A place in the run of events.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Position {
-    /// Names the run: numbers of another one mean nothing.
-    pub epoch: Arc<str>,
-    /// The newest event before this place.
-    pub seq: u64,
-}
-
-/// Where events come from. Clones share it.
+/// The gateway's reader of the event stream. Clones share the state.
 #[derive(Clone, Debug)]
-pub struct Events {
+pub(crate) struct Events {
     bus: Bus,
-    registry: Registry,
+    sessions: Registry,
     config: EventsConfig,
+    max_replay_size: ByteSize,
+    epoch_check_interval: HumanDuration,
     position: Arc<Mutex<Position>>,
     ended: broadcast::Sender<ExportId>,
-    /// Replays that are read at once; further ones wait.
+    /// Limits the concurrent replays.
     replays: Arc<Semaphore>,
 }
 
 impl Events {
-    /// Looks up the stream; [`Events::follow`] begins to read it.
+    /// Finds the stream; [`Events::spawn_reader`] starts to read it.
     ///
     /// # Errors
     /// When NATS does not answer.
-    pub async fn open(bus: Bus, registry: Registry, config: EventsConfig) -> Result<Self, BusError> {
+    pub(crate) async fn open(bus: Bus, sessions: Registry, config: &GatewayConfig) -> Result<Self, BusError> {
         let name = subject::STREAM_EVENTS;
         let stream = bus.jetstream().get_stream(name).await;
         let stream = stream.map_err(|e| BusError::Prepare { name, detail: e.to_string() })?;
         let info = stream.cached_info();
         let position = Position { epoch: epoch(info), seq: info.state.last_sequence };
         let (ended, _) = broadcast::channel(ENDED_CAPACITY);
-        let replays = Arc::new(Semaphore::new(config.replays_at_once.max(1)));
-        Ok(Self { bus, registry, config, position: Arc::new(Mutex::new(position)), ended, replays })
+        let replays = Arc::new(Semaphore::new(config.events.max_concurrent_replays.max(1)));
+        Ok(Self {
+            bus,
+            sessions,
+            config: config.events.clone(),
+            max_replay_size: config.tuning.max_replay_size,
+            epoch_check_interval: config.tuning.epoch_check_interval,
+            position: Arc::new(Mutex::new(position)),
+            ended,
+            replays,
+        })
     }
 
-    /// The newest event that this gateway has seen. Whoever took a place in the registry before gets all later ones.
+    /// The position of the newest event that this gateway has read. A session that registered before this call receives
+    /// every later event in its mailbox.
     #[must_use]
-    pub fn position(&self) -> Position {
+    pub(crate) fn position(&self) -> Position {
         self.position.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Each export that ends from now on, whoever it belongs to: for waiters that know their id.
+    /// Subscribes to the ids of all exports of all owners that end from now on.
     #[must_use]
-    pub fn ended(&self) -> broadcast::Receiver<ExportId> {
+    pub(crate) fn ended_exports(&self) -> broadcast::Receiver<ExportId> {
         self.ended.subscribe()
     }
 
-    /// Reads the stream until `stop`, from where it left off after each interruption.
-    pub fn follow(&self, life: &Lifecycle, stop: CancellationToken) {
+    /// Spawns the task that reads the stream until `stop`. After a failure the task continues from its last position.
+    pub(crate) fn spawn_reader(&self, life: &Lifecycle, stop: CancellationToken) {
         let events = self.clone();
         life.spawn(async move {
             loop {
                 tokio::select! {
                     () = stop.cancelled() => return,
-                    error = events.read() => warn!(%error, "user events: the consumer broke; consuming again"),
+                    error = events.read() => warn!(%error, "event consumer failed; retrying"),
                 }
                 tokio::select! {
                     () = stop.cancelled() => return,
-                    () = tokio::time::sleep(RETRY) => {}
+                    () = tokio::time::sleep(RETRY_DELAY) => {}
                 }
             }
         });
     }
 
-    /// Reads until it breaks, and says why.
+    /// Reads the stream until a failure, and returns the failure.
     async fn read(&self) -> String {
         let stream = match self.bus.jetstream().get_stream(subject::STREAM_EVENTS).await {
             Ok(stream) => stream,
             Err(e) => return e.to_string(),
         };
         let epoch = epoch(stream.cached_info());
-        self.enter(&epoch);
+        self.enter_epoch(&epoch);
         let config = pull::OrderedConfig {
             deliver_policy: DeliverPolicy::ByStartSequence { start_sequence: self.position().seq + 1 },
             filter_subject: subject::EVENTS_ALL.to_owned(),
-            // a server sends a sign of life after half of it; the consumer lives on one server, and when that dies, two missed
-            // ones are how we learn of it
-            max_expires: PULL,
+            // NATS sends heartbeats at half this interval; two missed heartbeats reveal a crashed server
+            max_expires: PULL_EXPIRY,
             ..pull::OrderedConfig::default()
         };
         let mut messages = match stream.create_consumer(config).await {
@@ -126,21 +132,22 @@ impl Events {
             },
             Err(e) => return e.to_string(),
         };
-        // an ordered consumer goes on by itself, also on a stream that was made anew, where it would wait for a number
-        // that is far away
-        let mut look = tokio::time::interval(Duration::from_millis(self.config.epoch_check_ms.max(1)));
+        // an ordered consumer recreates itself even on a recreated stream, where it would wait for a sequence number that is
+        // far ahead; the epoch check detects a recreated stream
+        let check_interval = self.epoch_check_interval.get().max(Duration::from_millis(1));
+        let mut epoch_check = tokio::time::interval(check_interval);
         loop {
             let message = tokio::select! {
                 message = messages.next() => message,
-                _ = look.tick() => match stream.get_info().await {
+                _ = epoch_check.tick() => match stream.get_info().await {
                     Ok(info) if self::epoch(&info) == epoch => continue,
-                    Ok(_) => return "the stream was made anew".to_owned(),
+                    Ok(_) => return "the stream was recreated".to_owned(),
                     Err(e) => return e.to_string(),
                 },
             };
             match message {
                 Some(Ok(message)) => match message.info() {
-                    Ok(info) => self.take(info.stream_sequence, &message.payload),
+                    Ok(info) => self.on_event(info.stream_sequence, &message.payload),
                     Err(e) => return e.to_string(),
                 },
                 Some(Err(e)) => return e.to_string(),
@@ -149,9 +156,9 @@ impl Events {
         }
     }
 
-    /// Under another epoch numbers begin again. What sessions know of the old one is worth nothing, so they end, and
-    /// their clients learn of it when they come back.
-    fn enter(&self, epoch: &Arc<str>) {
+    /// Ends all sessions when the epoch has changed: sequence numbers start again, so the positions that clients hold are
+    /// invalid. The clients reconnect, and their resume answers `recovered: false`.
+    fn enter_epoch(&self, epoch: &Arc<str>) {
         {
             let mut position = self.position.lock().unwrap_or_else(PoisonError::into_inner);
             if position.epoch == *epoch {
@@ -159,12 +166,12 @@ impl Events {
             }
             *position = Position { epoch: Arc::clone(epoch), seq: 0 };
         }
-        warn!(event.epoch = %epoch, "user events: the stream is a new one; sessions begin again");
-        self.registry.clear();
+        warn!(event.epoch = %epoch, "the event stream was recreated; closing all sessions");
+        self.sessions.clear();
     }
 
-    fn take(&self, seq: u64, payload: &[u8]) {
-        // first, so that whoever enters and then reads the position is told of all that comes after it
+    fn on_event(&self, seq: u64, payload: &[u8]) {
+        // before the registry is read: a session that registers and then reads the position misses no later event
         {
             let mut position = self.position.lock().unwrap_or_else(PoisonError::into_inner);
             position.seq = position.seq.max(seq);
@@ -174,11 +181,11 @@ impl Events {
         };
         let export = event.export().map(|export| export.id);
         if let Some(id) = export {
-            // nobody may be waiting
+            // an error means that there is no receiver
             let _ = self.ended.send(id);
         }
-        // each gateway hears of everybody's
-        if !self.registry.has(&owner) {
+        // every gateway reads the events of all owners
+        if !self.sessions.contains(&owner) {
             return;
         }
         let span = info_span!(
@@ -194,11 +201,11 @@ impl Events {
             messaging.destination.name = subject::STREAM_EVENTS,
         );
         traces::follow_text(&span, &traceparent);
-        span.in_scope(|| self.registry.notify(&owner, seq, &ServerMessage::from_event(seq, event)));
+        span.in_scope(|| self.sessions.notify(&owner, seq, &ServerMessage::from_event(seq, event)));
     }
 }
 
-/// Sequences begin again when the stream is made anew, so its birth names the epoch.
+/// The epoch is the stream's creation time in milliseconds, because sequence numbers restart when a stream is recreated.
 fn epoch(info: &stream::Info) -> Arc<str> {
     format!("{:x}", info.created.unix_timestamp_nanos() / 1_000_000).into()
 }
@@ -207,7 +214,7 @@ fn read_event(seq: u64, payload: &[u8]) -> Option<Envelope<UserEvent>> {
     match bus::open::<UserEvent>(payload) {
         Ok(envelope) => Some(envelope),
         Err(e) => {
-            warn!(event.seq = seq, error = %e, "an unreadable event was passed over");
+            warn!(event.seq = seq, error = %e, "skipped an unreadable event");
             None
         }
     }

@@ -1,4 +1,4 @@
-//! `GET /v1/credits`.
+//! `/v1/credits`: the caller's credit account.
 
 use axum::{
     Json,
@@ -6,10 +6,18 @@ use axum::{
     http::HeaderMap,
     response::{IntoResponse, Response},
 };
+use protocol::credits::CreditsView;
 
-use crate::{app::App, auth::Caller, error::Outcome};
+use super::Endpoint;
+use crate::{auth::Caller, error::Outcome, state::AppState};
 
-pub(super) async fn get(State(app): State<App>, caller: Caller) -> Outcome<Response> {
+pub(super) fn endpoints() -> [Endpoint; 1] {
+    [Endpoint::get("/v1/credits", get).operation("getCredits", "Read the caller's credits", |operation| {
+        operation.json::<CreditsView>(200, "The account with its latest ledger entries.")
+    })]
+}
+
+async fn get(State(app): State<AppState>, caller: Caller) -> Outcome<Response> {
     let view = app.credits.view(&caller.owner).await?;
     let mut headers = HeaderMap::new();
     for (name, value) in app.credits.rate_limit(view.balance) {

@@ -1,4 +1,4 @@
-//! `/v1/datasets`: what the caller may export.
+//! `/v1/datasets`: the datasets and columns that the caller may export.
 
 use axum::{
     Json,
@@ -9,23 +9,34 @@ use protocol::{
     problem::Slug,
 };
 
+use super::Endpoint;
 use crate::{
-    app::App,
     auth::Caller,
     error::{Outcome, Refusal},
+    state::AppState,
 };
 
-/// `GET /v1/datasets`
-pub(super) async fn list(State(app): State<App>, caller: Caller) -> Json<DatasetList> {
-    let offers = app.catalog.offers().into_values();
-    let theirs = offers.filter(|offer| caller.may_export(&offer.dataset.info.name));
-    let items = theirs.filter_map(|offer| offer.dataset.seen_by(&caller.scopes)).map(|seen| seen.info).collect();
-    Json(DatasetList { items })
+pub(super) fn endpoints() -> [Endpoint; 2] {
+    [
+        Endpoint::get("/v1/datasets", list).operation(
+            "listDatasets",
+            "List the datasets that the caller may export",
+            |operation| operation.json::<DatasetList>(200, "The datasets, sorted by name."),
+        ),
+        Endpoint::get("/v1/datasets/{name}", get).operation("getDataset", "Read one dataset", |operation| {
+            operation.json::<DatasetInfo>(200, "The dataset.").problems(&[403, 404])
+        }),
+    ]
 }
 
-/// `GET /v1/datasets/{name}`
-pub(super) async fn get(
-    State(app): State<App>,
+async fn list(State(app): State<AppState>, caller: Caller) -> Json<DatasetList> {
+    let offers = app.catalog.offers().into_values().filter(|offer| caller.may_export(&offer.dataset.info.name));
+    let visible = offers.filter_map(|offer| offer.dataset.visible_to(&caller.scopes));
+    Json(DatasetList { items: visible.map(|dataset| dataset.info).collect() })
+}
+
+async fn get(
+    State(app): State<AppState>,
     caller: Caller,
     name: Result<Path<String>, PathRejection>,
 ) -> Outcome<Json<DatasetInfo>> {
@@ -33,10 +44,9 @@ pub(super) async fn get(
     if !caller.may_export(&name) {
         return Err(Refusal::new(Slug::Forbidden, format!("Your token's scope does not allow exports of `{name}`.")));
     }
-    let offer = app.catalog.find(&name);
-    let missing = || Refusal::new(Slug::NotFound, format!("No running exporter offers a dataset called `{name}`."));
-    let wanted =
-        || Refusal::new(Slug::Forbidden, format!("Exports of `{name}` ask for more scopes than your token has."));
-    let seen = offer.ok_or_else(missing)?.dataset.seen_by(&caller.scopes);
-    Ok(Json(seen.ok_or_else(wanted)?.info))
+    let not_offered = || Refusal::new(Slug::NotFound, format!("No running exporter offers a dataset called `{name}`."));
+    let forbidden =
+        || Refusal::new(Slug::Forbidden, format!("Exports of `{name}` require more scopes than your token has."));
+    let offer = app.catalog.find(&name).ok_or_else(not_offered)?;
+    Ok(Json(offer.dataset.visible_to(&caller.scopes).ok_or_else(forbidden)?.info))
 }

@@ -1,48 +1,60 @@
-//! `/v1/exports/estimate`: what an export would be, before anybody asks for it.
+//! `/v1/exports/estimate`: the size, duration and cost of an export before the caller submits it.
 
 use axum::{Json, extract::State, http::header};
 use protocol::{
-    estimate::{Estimate, EstimateQuestion, EstimateReply},
+    estimate::{Estimate, EstimateReply, EstimateRequest},
     export::ExportRequest,
     problem::Slug,
     subject,
 };
 use tracing::warn;
 
-use super::extract::Body;
+use super::{Endpoint, extract::Body};
 use crate::{
-    app::App,
     auth::Caller,
     error::{Outcome, Refusal},
-    validate,
+    exports::validate::admit,
+    state::AppState,
 };
 
-/// Seconds after which it is worth asking again.
+/// The `Retry-After` of a failed estimate, in seconds.
 const RETRY_AFTER: u32 = 2;
 
-/// `POST /v1/exports/estimate`
-pub(super) async fn estimate(
-    State(app): State<App>,
+pub(super) fn endpoints() -> [Endpoint; 1] {
+    [Endpoint::post("/v1/exports/estimate", estimate).operation(
+        "estimateExport",
+        "Estimate an export without submitting it",
+        |operation| {
+            operation
+                .body::<ExportRequest>()
+                .json::<Estimate>(200, "The estimate; it costs no credits.")
+                .problems(&[403, 413, 422, 503])
+        },
+    )]
+}
+
+async fn estimate(
+    State(app): State<AppState>,
     caller: Caller,
     Body(request): Body<ExportRequest>,
 ) -> Outcome<Json<Estimate>> {
-    let (offer, checked) = validate::admit(&app.catalog, &caller, &request)?;
+    let (offer, valid) = admit(&app.catalog, &caller, &request)?;
     let request = ExportRequest {
         dataset: request.dataset,
-        template: Some(checked.template),
-        format: Some(checked.format),
-        compression: Some(checked.compression),
-        filter: Some(checked.filter),
-        columns: Some(checked.columns),
-        params: Some(checked.params),
+        template: Some(valid.template),
+        format: Some(valid.format),
+        compression: Some(valid.compression),
+        filter: Some(valid.filter),
+        columns: Some(valid.columns),
+        params: Some(valid.params),
     };
-    let question = EstimateQuestion { request, claims: caller.claims };
-    match app.bus.request(&subject::delivery_estimate(&offer.pool), &question).await {
+    let request = EstimateRequest { request, claims: caller.claims };
+    match app.bus.request(&subject::delivery_estimate(&offer.pool), &request).await {
         Ok(EstimateReply::Estimated { estimate }) => Ok(Json(estimate)),
         Ok(EstimateReply::Refused { problem }) => Err(problem.into()),
         Err(e) => {
-            warn!(dataset.name = %offer.dataset.info.name, error = %e, "no exporter estimates");
-            let refusal = Refusal::new(Slug::Unavailable, "No exporter answers just now.");
+            warn!(dataset.name = %offer.dataset.info.name, error = %e, "no exporter answered an estimate request");
+            let refusal = Refusal::new(Slug::Unavailable, "No exporter answers. Retry shortly.");
             Err(refusal.with_header(header::RETRY_AFTER, RETRY_AFTER))
         }
     }

@@ -1,4 +1,4 @@
-//! `/v1/exports`.
+//! `/v1/exports`: submit, list, read, cancel and delete exports.
 
 use aws_lc_rs::digest;
 use axum::{
@@ -10,25 +10,72 @@ use axum::{
 use entity::export::ListQuery;
 use platform::telemetry::traces;
 use protocol::{
-    export::{Export, ExportRequest},
+    export::{Export, ExportPage, ExportRequest, Status},
     id::ExportId,
 };
 use serde::Deserialize;
+use serde_json::json;
 use tracing::Instrument;
 
-use super::extract::{Body, ExportPath, Trace, Wait, invalid};
-use crate::{app::App, auth::Caller, error::Outcome, submit::Submit};
+use super::{
+    Endpoint,
+    extract::{Body, ExportPath, Trace, Wait, invalid},
+};
+use crate::{auth::Caller, error::Outcome, exports::Submit, state::AppState};
 
-/// Seconds after which an unfinished export is worth another look.
+/// The `Retry-After` of an unfinished export, in seconds.
 const RETRY_AFTER: &str = "1";
-/// Exports on a page when the caller doesn't say.
-const PAGE: u64 = 50;
-/// The most on a page.
-const MAX_PAGE: u64 = 200;
+/// The page size without `limit`.
+const DEFAULT_LIMIT: u64 = 50;
+/// The largest page size.
+const MAX_LIMIT: u64 = 200;
 
-/// `POST /v1/exports`
-pub(super) async fn create(
-    State(app): State<App>,
+/// The description of `Prefer: wait` in the OpenAPI document.
+const PREFER: &str = "`wait=N`: answer when the export has ended, or after N seconds.";
+
+pub(super) fn endpoints() -> [Endpoint; 4] {
+    [
+        Endpoint::post("/v1/exports", create).operation("createExport", "Submit an export", |operation| {
+            operation
+                .header("Idempotency-Key", "A repeated request with the same key and body returns the same export.")
+                .header("Prefer", PREFER)
+                .body::<ExportRequest>()
+                .json::<Export>(200, "The export, which has ended.")
+                .json::<Export>(202, "The accepted export.")
+                .problems(&[409, 413, 422, 429])
+        }),
+        Endpoint::get("/v1/exports", list).operation(
+            "listExports",
+            "List the caller's exports, newest first",
+            |operation| {
+                let limit = json!({"type": "integer", "minimum": 1, "maximum": MAX_LIMIT, "default": DEFAULT_LIMIT});
+                operation
+                    .query_of::<Status>("status")
+                    .query("dataset", json!({"type": "string"}))
+                    .query("limit", limit)
+                    .query("cursor", json!({"type": "string"}))
+                    .json::<ExportPage>(200, "One page of exports.")
+                    .problems(&[422])
+            },
+        ),
+        Endpoint::get("/v1/exports/{id}", get).operation("getExport", "Read one export", |operation| {
+            operation
+                .header("Prefer", PREFER)
+                .header("If-None-Match", "Answer 304 if the export's `ETag` is still this.")
+                .json::<Export>(200, "The export.")
+                .empty(304, "The export has not changed.")
+                .problems(&[404])
+        }),
+        Endpoint::delete("/v1/exports/{id}", delete).operation(
+            "deleteExport",
+            "Cancel an unfinished export or delete a finished export's file",
+            |operation| operation.json::<Export>(202, "The export.").problems(&[404]),
+        ),
+    ]
+}
+
+async fn create(
+    State(app): State<AppState>,
     caller: Caller,
     Trace(trace): Trace,
     Wait(wait): Wait,
@@ -43,22 +90,22 @@ pub(super) async fn create(
     let span = Submit::span("internal");
     let trace = traces::context(&span).unwrap_or(trace);
     let mut export = app.submit.submit(&caller, &request, key, trace).instrument(span).await?;
-    // from here on it is taken and paid for: what can't be looked up is left out, and the answer stays yes
+    // the export is stored and its credit held: a failure from here on must not turn the response into an error
     if let Some(wait) = wait
         && let Ok(later) = app.exports.wait(&caller.owner, export.id, wait).await
     {
         export = later;
     }
-    let ended = wait.is_some() && !export.status.is_unfinished();
-    let mut response = (if ended { StatusCode::OK } else { StatusCode::ACCEPTED }, Json(&export)).into_response();
+    let has_ended = wait.is_some() && !export.status.is_unfinished();
+    let mut response = (if has_ended { StatusCode::OK } else { StatusCode::ACCEPTED }, Json(&export)).into_response();
     let headers = response.headers_mut();
     for name in [header::LOCATION, header::CONTENT_LOCATION] {
         insert(headers, name, &export.links.this);
     }
-    if !ended {
+    if !has_ended {
         headers.insert(header::RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER));
     }
-    applied(headers, wait.is_some());
+    insert_preference_applied(headers, wait.is_some());
     if let Ok(account) = app.credits.balance(&caller.owner).await {
         for (name, value) in app.credits.rate_limit(account.balance) {
             insert(headers, name, &value);
@@ -69,34 +116,35 @@ pub(super) async fn create(
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct ListParams {
+struct ListParams {
     status: Option<String>,
     dataset: Option<String>,
     limit: Option<u64>,
     cursor: Option<String>,
 }
 
-/// `GET /v1/exports`
-pub(super) async fn list(
-    State(app): State<App>,
+async fn list(
+    State(app): State<AppState>,
     caller: Caller,
     params: Result<Query<ListParams>, QueryRejection>,
-) -> Outcome<Response> {
+) -> Outcome<Json<ExportPage>> {
     let Query(params) = params.map_err(|e| invalid("", &e.body_text()))?;
-    let status = params.status.map(|s| s.parse()).transpose().map_err(|_| invalid("/status", "no such status"))?;
-    let before: Option<ExportId> =
-        params.cursor.map(|c| c.parse()).transpose().map_err(|_| invalid("/cursor", "not a cursor of ours"))?;
-    let limit = params.limit.unwrap_or(PAGE);
-    if !(1..=MAX_PAGE).contains(&limit) {
-        return Err(invalid("/limit", &format!("from 1 to {MAX_PAGE}, please")));
+    let status = params.status.map(|s| s.parse()).transpose().map_err(|_| invalid("/status", "unknown status"))?;
+    let before: Option<ExportId> = params
+        .cursor
+        .map(|c| c.parse())
+        .transpose()
+        .map_err(|_| invalid("/cursor", "must be the `next_cursor` of an earlier page"))?;
+    let limit = params.limit.unwrap_or(DEFAULT_LIMIT);
+    if !(1..=MAX_LIMIT).contains(&limit) {
+        return Err(invalid("/limit", &format!("must be between 1 and {MAX_LIMIT}")));
     }
     let query = ListQuery { status, dataset: params.dataset, before, limit };
-    Ok(Json(app.exports.list(&caller.owner, query).await?).into_response())
+    Ok(Json(app.exports.list(&caller.owner, query).await?))
 }
 
-/// `GET /v1/exports/{id}`
-pub(super) async fn get(
-    State(app): State<App>,
+async fn get(
+    State(app): State<AppState>,
     caller: Caller,
     ExportPath(id): ExportPath,
     Wait(wait): Wait,
@@ -119,26 +167,25 @@ pub(super) async fn get(
         headers.insert(header::RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER));
         insert(headers, HeaderName::from_static("x-progress"), &progress(&export));
     }
-    applied(headers, wait.is_some());
+    insert_preference_applied(headers, wait.is_some());
     Ok(response)
 }
 
-/// `DELETE /v1/exports/{id}`
-pub(super) async fn delete(
-    State(app): State<App>,
+async fn delete(
+    State(app): State<AppState>,
     caller: Caller,
     ExportPath(id): ExportPath,
 ) -> Outcome<(StatusCode, Json<Export>)> {
     Ok((StatusCode::ACCEPTED, Json(app.exports.delete(&caller.owner, id).await?)))
 }
 
-/// A strong tag of the export as it is shown.
+/// A strong entity tag of the export's JSON.
 fn etag(export: &Export) -> String {
-    let shown = serde_json::to_vec(export).unwrap_or_default();
-    format!("\"{}\"", hex::encode(&digest::digest(&digest::SHA256, &shown).as_ref()[..16]))
+    let json = serde_json::to_vec(export).unwrap_or_default();
+    format!("\"{}\"", hex::encode(&digest::digest(&digest::SHA256, &json).as_ref()[..16]))
 }
 
-/// For people with curl: `running 120000/3000000 rows`.
+/// The value of `X-Progress`, for users of curl: `running 120000/3000000 rows`.
 fn progress(export: &Export) -> String {
     let progress = &export.progress;
     match (progress.queue_position, progress.rows_total) {
@@ -148,8 +195,9 @@ fn progress(export: &Export) -> String {
     }
 }
 
-fn applied(headers: &mut HeaderMap, wait: bool) {
-    if wait {
+/// Confirms `Prefer: wait` (RFC 7240, section 3).
+fn insert_preference_applied(headers: &mut HeaderMap, has_waited: bool) {
+    if has_waited {
         headers.insert(HeaderName::from_static("preference-applied"), HeaderValue::from_static("wait"));
     }
 }

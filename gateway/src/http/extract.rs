@@ -1,4 +1,4 @@
-//! What handlers take: callers, ids, bodies and preferences, each already checked.
+//! Extractors: handlers receive callers, ids, bodies and preferences already validated.
 
 use std::time::Duration;
 
@@ -7,6 +7,7 @@ use axum::{
     extract::{FromRequest, FromRequestParts, Path, Request, rejection::BytesRejection},
     http::{HeaderMap, header, request::Parts},
 };
+use platform::units::ByteSize;
 use protocol::{
     envelope::TraceContext,
     id::ExportId,
@@ -17,16 +18,21 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::{
-    app::App,
     auth::{AuthError, Caller},
     error::Refusal,
+    state::AppState,
 };
 
-/// The bearer token of a request.
+/// The largest request body.
+pub(crate) const MAX_BODY_SIZE: ByteSize = ByteSize::mib(1);
+/// The longest wait of `Prefer: wait`, in seconds; a longer one is shortened.
+const MAX_WAIT_SECONDS: u64 = 60;
+
+/// The bearer token of a request (RFC 6750, section 2.1).
 ///
 /// # Errors
-/// When there is none, or the header holds something else.
-pub fn bearer(headers: &HeaderMap) -> Result<&str, AuthError> {
+/// When the `Authorization` header is missing or has another scheme.
+pub(crate) fn bearer(headers: &HeaderMap) -> Result<&str, AuthError> {
     let value = headers.get(header::AUTHORIZATION).ok_or(AuthError::Missing)?;
     let (scheme, token) = value.to_str().ok().and_then(|v| v.split_once(' ')).ok_or(AuthError::Scheme)?;
     if !scheme.eq_ignore_ascii_case("bearer") || token.trim().is_empty() {
@@ -35,48 +41,48 @@ pub fn bearer(headers: &HeaderMap) -> Result<&str, AuthError> {
     Ok(token.trim())
 }
 
-/// The span of the caller, where it sent one (W3C Trace Context).
+/// The client's span from the `traceparent` header (W3C Trace Context).
 #[must_use]
-pub fn traceparent(headers: &HeaderMap) -> Option<TraceContext> {
+pub(crate) fn traceparent(headers: &HeaderMap) -> Option<TraceContext> {
     headers.get("traceparent").and_then(|value| value.to_str().ok()).and_then(TraceContext::parse)
 }
 
-impl FromRequestParts<App> for Caller {
+impl FromRequestParts<AppState> for Caller {
     type Rejection = Refusal;
 
-    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Self::Rejection> {
+    async fn from_request_parts(parts: &mut Parts, app: &AppState) -> Result<Self, Self::Rejection> {
         Ok(app.verifier.verify(bearer(&parts.headers)?).await?)
     }
 }
 
-/// The export that the path names. What is no id is nobody's export.
+/// The export id of the path. A malformed id is `not-found`, like an unknown one.
 #[derive(Debug)]
-pub struct ExportPath(pub ExportId);
+pub(super) struct ExportPath(pub(super) ExportId);
 
-impl FromRequestParts<App> for ExportPath {
+impl FromRequestParts<AppState> for ExportPath {
     type Rejection = Refusal;
 
-    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Self::Rejection> {
-        let missing = || Refusal::new(Slug::NotFound, "You have no such export.");
-        let Path(id) = Path::<String>::from_request_parts(parts, app).await.map_err(|_| missing())?;
-        id.parse().map(Self).map_err(|_| missing())
+    async fn from_request_parts(parts: &mut Parts, app: &AppState) -> Result<Self, Self::Rejection> {
+        let not_found = || Refusal::new(Slug::NotFound, "You have no such export.");
+        let Path(id) = Path::<String>::from_request_parts(parts, app).await.map_err(|_| not_found())?;
+        id.parse().map(Self).map_err(|_| not_found())
     }
 }
 
-/// A JSON body, read strictly.
+/// A JSON body; unknown members are refused, with their JSON pointer.
 #[derive(Debug)]
-pub struct Body<T>(pub T);
+pub(super) struct Body<T>(pub(super) T);
 
-impl<T: DeserializeOwned> FromRequest<App> for Body<T> {
+impl<T: DeserializeOwned> FromRequest<AppState> for Body<T> {
     type Rejection = Refusal;
 
-    async fn from_request(request: Request, app: &App) -> Result<Self, Self::Rejection> {
+    async fn from_request(request: Request, app: &AppState) -> Result<Self, Self::Rejection> {
         let bytes = Bytes::from_request(request, app).await.map_err(|e| match e {
             BytesRejection::FailedToBufferBody(e) if e.status() == 413 => {
-                let detail = format!("A request body has at most {} bytes here.", app.config.body_bytes);
+                let detail = format!("A request body must not exceed {} bytes.", MAX_BODY_SIZE.bytes());
                 Refusal::new(Slug::TooLarge, detail)
             }
-            _ => invalid("", "the body can't be read"),
+            _ => invalid("", "the body cannot be read"),
         })?;
         let value: Value = serde_json::from_slice(&bytes).map_err(|e| invalid("", &format!("not JSON: {e}")))?;
         if !value.is_object() {
@@ -86,37 +92,37 @@ impl<T: DeserializeOwned> FromRequest<App> for Body<T> {
     }
 }
 
-/// The refusal of one wrong member.
+/// The refusal of a request with one invalid member.
 #[must_use]
-pub fn invalid(pointer: &str, detail: &str) -> Refusal {
+pub(super) fn invalid(pointer: &str, detail: &str) -> Refusal {
     Problem::invalid(Slug::InvalidRequest, vec![FieldError::new(pointer, detail)]).into()
 }
 
-/// `Prefer: wait=N` (RFC 7240, section 4.3), cut to what the settings allow.
+/// `Prefer: wait=N` (RFC 7240, section 4.3), at most [`MAX_WAIT_SECONDS`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Wait(pub Option<Duration>);
+pub(super) struct Wait(pub(super) Option<Duration>);
 
-impl FromRequestParts<App> for Wait {
+impl FromRequestParts<AppState> for Wait {
     type Rejection = Refusal;
 
-    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Self::Rejection> {
+    async fn from_request_parts(parts: &mut Parts, _: &AppState) -> Result<Self, Self::Rejection> {
         let lists = parts.headers.get_all("prefer").into_iter().filter_map(|v| v.to_str().ok());
         let seconds = lists.flat_map(|list| list.split([',', ';'])).find_map(|preference| {
             let (name, value) = preference.split_once('=')?;
             name.trim().eq_ignore_ascii_case("wait").then(|| value.trim().trim_matches('"').parse::<u64>().ok())?
         });
-        Ok(Self(seconds.map(|s| Duration::from_secs(s.min(app.config.max_wait_s)))))
+        Ok(Self(seconds.map(|seconds| Duration::from_secs(seconds.min(MAX_WAIT_SECONDS)))))
     }
 }
 
-/// The request's trace, put there by [`super::problems::finish`].
+/// The request's trace context, which [`super::problems::finish`] adds to the request.
 #[derive(Clone, Copy, Debug)]
-pub struct Trace(pub TraceContext);
+pub(super) struct Trace(pub(super) TraceContext);
 
-impl FromRequestParts<App> for Trace {
+impl FromRequestParts<AppState> for Trace {
     type Rejection = Refusal;
 
-    async fn from_request_parts(parts: &mut Parts, _: &App) -> Result<Self, Self::Rejection> {
+    async fn from_request_parts(parts: &mut Parts, _: &AppState) -> Result<Self, Self::Rejection> {
         let trace = parts.extensions.get::<TraceContext>().copied();
         Ok(Self(trace.unwrap_or_else(TraceContext::generate)))
     }

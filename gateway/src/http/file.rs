@@ -1,4 +1,4 @@
-//! `/v1/exports/{id}/file` and its metadata: the same bytes that go over the socket.
+//! `/v1/exports/{id}/file` and its metadata: downloads over HTTP, with the same bytes as the file streams of a session.
 
 use std::{io, ops::Range};
 
@@ -11,7 +11,10 @@ use axum::{
 use base64::{Engine, engine::general_purpose::STANDARD};
 use entity::export::Model;
 use futures::stream;
-use platform::telemetry::traces;
+use platform::{
+    range::{self, RequestedRange},
+    telemetry::traces,
+};
 use protocol::{
     delivery::MetadataReply,
     envelope::TraceContext,
@@ -19,22 +22,56 @@ use protocol::{
     frame::MAX_PAYLOAD_BYTES,
     problem::{Problem, Slug},
 };
+use serde_json::json;
 use tracing::warn;
 
-use super::{
-    extract::ExportPath,
-    range::{Wanted, parse},
-};
+use super::{Endpoint, extract::ExportPath};
 use crate::{
-    app::App,
     auth::Caller,
-    delivery::{self, Reader, Step},
+    delivery::{self, Reader, ReaderRequest, Step},
     error::{Outcome, Refusal},
+    state::AppState,
 };
 
-/// `GET` and `HEAD /v1/exports/{id}/file`
-pub(super) async fn download(
-    State(app): State<App>,
+pub(super) fn endpoints() -> [Endpoint; 3] {
+    [
+        Endpoint::get("/v1/exports/{id}/file", download).operation("downloadFile", "Download the file", |operation| {
+            let bytes = "The bytes. `ETag` is the file's SHA-256.";
+            operation
+                .header("Range", "One byte range; several ranges are ignored.")
+                .header("If-Range", "Apply `Range` only if the file's `ETag` is still this.")
+                .header("If-None-Match", "Answer 304 if the file's `ETag` is still this.")
+                .content(200, bytes, "*/*", json!({}))
+                .content(206, bytes, "*/*", json!({}))
+                .empty(304, "The file has not changed.")
+                .problems(&[404, 409, 410, 416])
+        }),
+        Endpoint::head("/v1/exports/{id}/file", download).operation(
+            "headFile",
+            "Read the file's headers",
+            |operation| {
+                let problem = "A problem, without its body.";
+                operation
+                    .empty(200, "The headers of the download.")
+                    .empty(404, problem)
+                    .empty(409, problem)
+                    .empty(410, problem)
+            },
+        ),
+        Endpoint::get("/v1/exports/{id}/metadata", metadata).operation(
+            "getMetadata",
+            "Read the file's metadata",
+            |operation| {
+                operation
+                    .content(200, "A CSVW document.", "application/csvm+json", json!({"schema": {"type": "object"}}))
+                    .problems(&[404, 409, 410])
+            },
+        ),
+    ]
+}
+
+async fn download(
+    State(app): State<AppState>,
     caller: Caller,
     ExportPath(id): ExportPath,
     method: Method,
@@ -49,30 +86,35 @@ pub(super) async fn download(
     {
         return Ok((StatusCode::NOT_MODIFIED, [(header::ETAG, tag)]).into_response());
     }
-    // a weak or other tag means that the client's bytes may be of another file: it gets the whole one
-    let same = text(header::IF_RANGE).is_none_or(|known| known == tag);
-    let wanted = if same && method == Method::GET { parse(text(header::RANGE), file.size) } else { Wanted::All };
-    let (status, range) = match wanted {
-        Wanted::All => (StatusCode::OK, 0..file.size),
-        Wanted::Part(range) => (StatusCode::PARTIAL_CONTENT, range),
-        Wanted::Unsatisfiable => return Ok(unsatisfiable(&file)),
+    // RFC 9110, section 13.1.5: with a weak or other tag the client's bytes may be of another file, so the whole file is sent
+    let is_same_file = text(header::IF_RANGE).is_none_or(|known| known == tag);
+    let requested = if is_same_file && method == Method::GET {
+        range::parse(text(header::RANGE), file.size)
+    } else {
+        RequestedRange::Whole
+    };
+    let (status, range) = match requested {
+        RequestedRange::Whole => (StatusCode::OK, 0..file.size),
+        RequestedRange::Part(range) => (StatusCode::PARTIAL_CONTENT, range),
+        RequestedRange::Unsatisfiable => return Ok(unsatisfiable(&file)),
     };
     let mut response = status.into_response();
-    describe(response.headers_mut(), &row, &file, &tag, &range, status);
+    set_headers(response.headers_mut(), &row, &file, &tag, &range, status);
     if method == Method::GET && !range.is_empty() {
-        // within the span of the request, which is of another trace than the export
+        // the span belongs to the trace of the request; the link leads to the trace of the export
         let span = delivery::span("http", id, range.start);
         if let Some(export) = TraceContext::parse(&row.traceparent) {
             traces::link(&span, export);
         }
-        let reader = Reader::open(app.source.clone(), caller.owner, id, range.start, None, false, span).await;
+        let owner = caller.owner;
+        let request = ReaderRequest { owner, export: id, offset: range.start, attempt: None, is_live: false, span };
+        let reader = Reader::open(app.source.clone(), request).await;
         *response.body_mut() = body(reader, range.end);
     }
     Ok(response)
 }
 
-/// `GET /v1/exports/{id}/metadata`
-pub(super) async fn metadata(State(app): State<App>, caller: Caller, ExportPath(id): ExportPath) -> Outcome<Response> {
+async fn metadata(State(app): State<AppState>, caller: Caller, ExportPath(id): ExportPath) -> Outcome<Response> {
     let row = app.exports.row(&caller.owner, id).await?;
     app.exports.file(&row)?;
     match app.source.metadata(&caller.owner, id).await? {
@@ -83,8 +125,15 @@ pub(super) async fn metadata(State(app): State<App>, caller: Caller, ExportPath(
     }
 }
 
-fn describe(headers: &mut HeaderMap, row: &Model, file: &FileInfo, tag: &str, range: &Range<u64>, status: StatusCode) {
-    let links = Links::of(row.export_id());
+fn set_headers(
+    headers: &mut HeaderMap,
+    row: &Model,
+    file: &FileInfo,
+    tag: &str,
+    range: &Range<u64>,
+    status: StatusCode,
+) {
+    let links = Links::for_export(row.export_id());
     let digest = hex::decode(&file.sha256).map(|raw| format!("sha-256=:{}:", STANDARD.encode(raw))).unwrap_or_default();
     let described = format!("<{}>; rel=\"describedby\"; type=\"application/csvm+json\"", links.metadata);
     let mut set = |name: HeaderName, value: &str| {
@@ -106,7 +155,7 @@ fn describe(headers: &mut HeaderMap, row: &Model, file: &FileInfo, tag: &str, ra
     }
 }
 
-/// RFC 6266: a plain name for old clients, and the exact one percent-encoded.
+/// `Content-Disposition` (RFC 6266): an ASCII name for old clients, and the exact name percent-encoded.
 fn disposition(name: &str) -> String {
     let plain: String =
         name.chars().map(|c| if c.is_ascii_graphic() && c != '"' && c != '\\' { c } else { '_' }).collect();
@@ -127,8 +176,8 @@ fn unsatisfiable(file: &FileInfo) -> Response {
     Refusal::from(problem).with_header(header::CONTENT_RANGE, format!("bytes */{}", file.size)).into_response()
 }
 
-/// The bytes from the reader's offset up to `end`. A failure breaks the connection: the client must not take the
-/// end of the stream for the end of the file.
+/// The bytes from the reader's offset up to `end`. A failure resets the connection, because a clean end would look like the
+/// end of the file.
 fn body(reader: Reader, end: u64) -> Body {
     Body::from_stream(stream::try_unfold(reader, move |mut reader| async move {
         loop {
@@ -138,11 +187,11 @@ fn body(reader: Reader, end: u64) -> Body {
             }
             match reader.ready().await {
                 Step::Ready => {}
-                Step::Sealed(_) => return Err(broken("the file ended too early")),
-                Step::Ended(problem) => return Err(broken(&problem.detail)),
+                Step::Sealed(_) => return Err(aborted("the file is shorter than its recorded size")),
+                Step::Ended(problem) => return Err(aborted(&problem.detail)),
             }
             let max = usize::try_from(left).unwrap_or(usize::MAX).min(MAX_PAYLOAD_BYTES);
-            let bytes: Bytes = reader.read(max).await.map_err(|problem| broken(&problem.detail))?;
+            let bytes: Bytes = reader.read(max).await.map_err(|problem| aborted(&problem.detail))?;
             if !bytes.is_empty() {
                 metrics::counter!("sluice_gateway_file_bytes_total", "over" => "http").increment(bytes.len() as u64);
                 return Ok(Some((bytes, reader)));
@@ -151,9 +200,9 @@ fn body(reader: Reader, end: u64) -> Body {
     }))
 }
 
-fn broken(why: &str) -> io::Error {
-    warn!(reason = %why, "a download was broken off");
-    io::Error::other(why.to_owned())
+fn aborted(reason: &str) -> io::Error {
+    warn!(%reason, "download aborted");
+    io::Error::other(reason.to_owned())
 }
 
 #[cfg(test)]
@@ -161,7 +210,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_survive_in_both_forms() {
+    fn a_file_name_is_sent_as_ascii_and_percent_encoded() {
         assert_eq!(
             disposition("flüge \"1\".csv"),
             "attachment; filename=\"fl_ge__1_.csv\"; filename*=UTF-8''fl%C3%BCge%20%221%22.csv"

@@ -1,4 +1,4 @@
-//! `/healthz` and `/readyz`.
+//! `/healthz` and `/readyz`: liveness and readiness probes.
 
 use axum::{
     Json,
@@ -10,22 +10,50 @@ use platform::{
     db,
     health::{Dependency, Readiness},
 };
+use serde_json::json;
 
-use crate::app::App;
+use super::Endpoint;
+use crate::state::AppState;
 
-/// The process lives.
-pub(super) async fn live() -> &'static str {
+pub(super) fn endpoints() -> [Endpoint; 2] {
+    [
+        Endpoint::get("/healthz", live).operation("healthz", "Liveness", |operation| {
+            operation.public().content(
+                200,
+                "The process is alive.",
+                "text/plain",
+                json!({"schema": {"type": "string"}}),
+            )
+        }),
+        Endpoint::get("/readyz", ready).operation("readyz", "Readiness", |operation| {
+            let dependencies = || json!({"schema": {"type": "object"}});
+            operation
+                .public()
+                .content(200, "Every dependency is available.", "application/json", dependencies())
+                .content(
+                    503,
+                    "A dependency is unavailable, or the gateway is stopping.",
+                    "application/json",
+                    dependencies(),
+                )
+        }),
+    ]
+}
+
+/// Liveness: the process accepts and answers requests.
+pub(crate) async fn live() -> &'static str {
     "ok\n"
 }
 
-/// Each dependency by name; `503` when one is missing or the process is stopping. Exporters are shown and don't
-/// count once some were there: downloads and sockets need none, and a fleet that restarts must not take the
+/// Readiness: lists each dependency, and answers `503` when one is unavailable or the process is stopping. Exporters count
+/// only until the first advertisement: downloads and sessions need none, and a restart of all exporters must not take the
 /// gateways out of service.
-pub(super) async fn ready(State(app): State<App>) -> Response {
-    let stopping = app.life.soft().is_cancelled();
-    let exporters = if app.catalog.was_ever_filled() { Ok(()) } else { Err("no exporter has advertised anything") };
+async fn ready(State(app): State<AppState>) -> Response {
+    let is_stopping = app.life.soft().is_cancelled();
+    let exporters =
+        if app.catalog.was_ever_filled() { Ok(()) } else { Err("no exporter has advertised a dataset yet") };
     let readiness = Readiness::from(vec![
-        Dependency::from_result("process", if stopping { Err("stopping") } else { Ok(()) }),
+        Dependency::from_result("process", if is_stopping { Err("stopping") } else { Ok(()) }),
         Dependency::from_result("database", db::ping(&app.db).await),
         Dependency::from_result("nats", app.bus.ping()),
         Dependency::from_result("exporters", exporters),

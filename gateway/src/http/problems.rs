@@ -1,4 +1,4 @@
-//! Every error leaves as a complete problem document (RFC 9457), and every slug has a page that explains it.
+//! Completes every error as a problem document (RFC 9457), and serves a page that explains each slug.
 
 use std::fmt::Write;
 
@@ -13,11 +13,15 @@ use platform::telemetry::traces;
 use protocol::problem::{Problem, Slug};
 use tracing::{Instrument, Span, field::Empty, info, info_span};
 
-use super::extract;
+use super::{Endpoint, extract};
 use crate::error::Refusal;
 
-/// The outermost layer: opens the trace, and completes the problem that a refusal left in the response.
-pub async fn finish(mut request: Request, next: Next) -> Response {
+pub(super) fn endpoints() -> [Endpoint; 1] {
+    [Endpoint::get("/problems/{slug}", page)]
+}
+
+/// Middleware: opens the request's span and trace, and writes the problem that a refusal put into the response's extensions.
+pub(crate) async fn finish(mut request: Request, next: Next) -> Response {
     let span = span(&request);
     let trace = match extract::traceparent(request.headers()) {
         Some(caller) => traces::follow(&span, caller),
@@ -36,8 +40,8 @@ pub async fn finish(mut request: Request, next: Next) -> Response {
     let Some(problem) = response.extensions_mut().remove::<Problem>() else { return response };
     metrics::counter!("sluice_gateway_problems_total", "slug" => problem.slug().as_str()).increment(1);
     span.record("error.type", problem.slug().as_str());
-    info!(http.method = %method, http.path = %path, http.status = status, problem = %problem.slug(), trace_id = %trace.trace_id_hex(), "refused");
-    let problem = problem.of_request(&path, &trace.trace_id_hex());
+    info!(http.method = %method, http.path = %path, http.status = status, problem = %problem.slug(), trace_id = %trace.trace_id_hex(), "request refused");
+    let problem = problem.with_request(&path, &trace.trace_id_hex());
     let headers = response.headers_mut();
     headers.remove(header::CONTENT_LENGTH);
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
@@ -46,8 +50,8 @@ pub async fn finish(mut request: Request, next: Next) -> Response {
     response
 }
 
-/// The span of a request, by the conventions of OpenTelemetry for servers of HTTP. The probes of whoever keeps us running
-/// have none. Of the path only the pattern is told, where there is one: what strangers ask for is theirs.
+/// The span of a request, by OpenTelemetry's conventions for HTTP servers. Probes have no span. The span names the route's
+/// pattern and not the path, which the client can choose freely.
 fn span(request: &Request) -> Span {
     let route = request.extensions().get::<MatchedPath>().map(MatchedPath::as_str).unwrap_or_default();
     if matches!(route, "/healthz" | "/readyz") {
@@ -72,14 +76,14 @@ fn span(request: &Request) -> Span {
     )
 }
 
-/// `GET /problems/{slug}`: what it means and what to do.
-pub async fn page(slug: Result<Path<String>, PathRejection>) -> Response {
+/// The page that a problem's `type` links to.
+async fn page(slug: Result<Path<String>, PathRejection>) -> Response {
     let Some(slug) = slug.ok().and_then(|Path(slug)| Slug::from_type(&slug)) else {
-        return Refusal::new(Slug::NotFound, "There is no such kind of problem.").into_response();
+        return Refusal::new(Slug::NotFound, "There is no such problem type.").into_response();
     };
     let mut others = String::new();
     for other in Slug::ALL {
-        // writing to a String can't fail
+        // writing to a String never fails
         let _ = write!(others, "<li><a href=\"/problems/{other}\">{}</a></li>", other.title());
     }
     Html(format!(
@@ -87,15 +91,15 @@ pub async fn page(slug: Result<Path<String>, PathRejection>) -> Response {
          <title>{title} · Sluice</title><style>body{{font:17px/1.5 system-ui;max-width:42rem;margin:3rem auto;padding:0 1rem}}\
          code{{background:#8882;padding:.1em .3em;border-radius:4px}}ul{{columns:2;color:#888}}\
          :root{{color-scheme:light dark}}</style><h1>{title}</h1><p><code>{slug}</code> · HTTP {status}</p><p>{text}</p>\
-         <h2>All kinds</h2><ul>{others}</ul>",
+         <h2>All problem types</h2><ul>{others}</ul>",
         title = slug.title(),
         status = slug.status(),
-        text = code_spans(slug.explain()),
+        text = code_spans(slug.explanation()),
     ))
     .into_response()
 }
 
-/// Text between backticks becomes code; our own texts hold nothing that needs escaping but `<` and `>`.
+/// Escapes a text for HTML and turns its backtick spans into `<code>`.
 fn code_spans(text: &str) -> String {
     let escaped = text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
     let parts = escaped.split('`').enumerate();

@@ -1,13 +1,22 @@
-//! `POST /v1/tickets`.
+//! `/v1/tickets`: single-use tickets for WebSocket handshakes of browsers.
 
 use axum::{Json, extract::State, http::StatusCode};
 
+use super::Endpoint;
 use crate::{
-    app::App,
-    auth::{Caller, tickets::Ticket},
+    auth::{Caller, Ticket},
     error::Outcome,
+    state::AppState,
 };
 
-pub(super) async fn create(State(app): State<App>, caller: Caller) -> Outcome<(StatusCode, Json<Ticket>)> {
+pub(super) fn endpoints() -> [Endpoint; 1] {
+    [Endpoint::post("/v1/tickets", create).operation(
+        "createTicket",
+        "Create a ticket for one WebSocket",
+        |operation| operation.json::<Ticket>(201, "The ticket; it works once, for 30 seconds."),
+    )]
+}
+
+async fn create(State(app): State<AppState>, caller: Caller) -> Outcome<(StatusCode, Json<Ticket>)> {
     Ok((StatusCode::CREATED, Json(app.tickets.issue(&caller).await?)))
 }

@@ -1,4 +1,4 @@
-//! Owns one socket: reads it, follows the bus, keeps the clocks, and does what the session's rules say.
+//! Drives one session: owns its socket, performs I/O, and executes the actions of the session's rules.
 
 use std::{collections::VecDeque, time::Duration};
 
@@ -6,14 +6,9 @@ use async_nats::Subscriber;
 use chrono::{DateTime, Utc};
 use futures::{StreamExt, stream::SplitStream};
 use platform::telemetry::traces;
-use protocol::{
-    close::CloseCode,
-    envelope::ProgressNote,
-    server::{ServerMessage, SessionLimits},
-    subject,
-};
+use protocol::{close::CloseCode, envelope::ProgressReport, server::ServerMessage, subject};
 use tokio::{
-    io::{AsyncRead, AsyncReadExt, AsyncWrite},
+    io::{AsyncRead, AsyncWrite},
     sync::{mpsc, oneshot},
     task::JoinSet,
     time::{Instant, MissedTickBehavior},
@@ -26,149 +21,151 @@ use tracing::{debug, info, warn};
 use uuid::Uuid;
 
 use super::{
+    closing,
     outbox::{Out, Outbox, TooSlow, outbox},
     pump::Pump,
-    registry::Notice,
-    requests::{Origin, Reply, perform},
-    session::{Action, NewStream, Session},
-    told::Told,
+    requests::{PATH, Reply, SessionTrace, perform},
+    session::{Action, Session},
+    streams::NewStream,
 };
 use crate::{
-    app::App,
     auth::Caller,
-    delivery::{self, Reader},
+    delivery::{self, Reader, ReaderRequest},
+    sessions::{Notice, ProgressThrottle, SessionGuard, session_ready},
+    state::AppState,
 };
 
-/// How long the client has to answer a close.
-const FAREWELL: Duration = Duration::from_secs(2);
-/// What is read and thrown away of a message that was too big, so that the client gets to read why.
-const MAX_DISCARD: u64 = 64 * 1024 * 1024;
-/// A client that has stopped sending for this long has seen the close.
-const QUIET: Duration = Duration::from_millis(300);
+/// The shortest sleep until the token's expiry, because the injected clock and the timer may differ.
+const MIN_EXPIRY_SLEEP: Duration = Duration::from_millis(10);
 
 /// Runs a session from its first message to its close.
-pub(super) async fn run<S>(app: App, caller: Caller, origin: Origin, socket: WebSocketStream<S>)
+pub(super) async fn run<S>(app: AppState, caller: Caller, trace: SessionTrace, socket: WebSocketStream<S>)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let id = Uuid::now_v7();
     let (sink, mut stream) = socket.split();
-    let (outbox, writer) = outbox(Duration::from_millis(app.config.ws.write_timeout_ms));
+    let (outbox, writer) = outbox(app.config.ws.write_timeout.get());
     let (close, closing) = oneshot::channel();
-    let (failed, mut failure) = oneshot::channel();
+    let (failed, mut write_failure) = oneshot::channel();
     let writing = tokio::spawn(writer.run(sink, closing, failed));
 
-    let code = match Driver::begin(app, caller, id, origin, outbox).await {
+    let code = match Driver::start(app, caller, id, trace, outbox).await {
         Ok(mut driver) => {
-            let code = driver.drive(&mut stream, &mut failure).await;
+            let code = driver.drive(&mut stream, &mut write_failure).await;
             info!(session.id = %id, session.close = code.code(), "session ended");
             code
         }
         Err(code) => code,
     };
-    // the writer may have given up before
+    // an error means that the writer has ended already
     let _ = close.send(code);
     if let Ok(sink) = writing.await
         && let Ok(socket) = stream.reunite(sink)
     {
-        part(socket, code).await;
+        closing::finish(socket, code).await;
     }
 }
 
 struct Driver {
-    app: App,
+    app: AppState,
     id: Uuid,
     session: Session,
     outbox: Outbox,
     notices: mpsc::Receiver<Notice>,
     progress: Subscriber,
-    /// The client has the events up to this one, or gets them otherwise.
+    /// Events up to this sequence number were sent, or will be sent by a replay.
     seq: u64,
-    /// Missed events that are still to be sent, before newer ones.
+    /// Missed events still to be sent, before newer events.
     missed: VecDeque<Notice>,
-    /// The request that opened the session.
-    origin: Origin,
+    trace: SessionTrace,
     requests: JoinSet<(Option<String>, Reply)>,
     pumps: JoinSet<(u32, bool)>,
-    told: Told,
-    _seat: super::registry::Seat,
+    throttle: ProgressThrottle,
+    _guard: SessionGuard,
 }
 
 impl Driver {
-    /// Takes a seat, looks up what the first message says, and sends it.
-    async fn begin(app: App, caller: Caller, id: Uuid, origin: Origin, outbox: Outbox) -> Result<Self, CloseCode> {
+    /// Registers the session and sends `session.ready`.
+    async fn start(
+        app: AppState,
+        caller: Caller,
+        id: Uuid,
+        trace: SessionTrace,
+        outbox: Outbox,
+    ) -> Result<Self, CloseCode> {
         let owner = caller.owner.clone();
-        let (seat, notices) = app.registry.enter(&owner, id).ok_or(CloseCode::TooManySessions)?;
+        let (guard, notices) = app.sessions.register(&owner, id).ok_or(CloseCode::TooManySessions)?;
         let internal = |e: &dyn std::fmt::Display| {
-            warn!(error = %e, "a session can't begin");
+            warn!(error = %e, "failed to start a session");
             CloseCode::Internal
         };
-        let progress = app.bus.subscribe(subject::progress_of(&owner)).await.map_err(|e| internal(&e))?;
+        let progress = app.bus.subscribe(subject::user_progress(&owner)).await.map_err(|e| internal(&e))?;
         let credits = app.credits.summary(&owner).await.map_err(|r| internal(&r.problem))?;
-        let begin = app.events.position();
-        let (epoch, seq) = (begin.epoch.to_string(), begin.seq);
-        let session = Session::new(caller, app.config.ws.clone(), begin, Instant::now());
-        let limits: SessionLimits = session.limits();
-        let ready = ServerMessage::SessionReady {
-            session_id: id.to_string(),
-            sub: owner.user,
-            tenant: owner.tenant,
-            epoch,
-            seq,
-            token_expires_at: session.caller.expires_at.into(),
-            heartbeat_ms: app.config.ws.heartbeat_ms,
-            limits,
-            credits,
-        };
+        // read after the registration, so that the mailbox receives every later event
+        let start = app.events.position();
+        let ready = session_ready(id, &caller, &start, &app.config.ws, credits);
         outbox.send(Out::Text(ready.to_text().into())).map_err(|TooSlow| CloseCode::TooSlow)?;
-        info!(session.id = %id, trace_id = %origin.trace.trace_id_hex(), "session began");
-        let (requests, pumps) = (JoinSet::new(), JoinSet::new());
+        info!(session.id = %id, trace_id = %trace.trace.trace_id_hex(), "session started");
         Ok(Self {
-            app,
             id,
-            session,
+            seq: start.seq,
+            session: Session::new(caller, &app.config.ws, start, Instant::now()),
             outbox,
             notices,
             progress,
-            seq,
             missed: VecDeque::new(),
-            origin,
-            requests,
-            pumps,
-            told: Told::default(),
-            _seat: seat,
+            trace,
+            requests: JoinSet::new(),
+            pumps: JoinSet::new(),
+            throttle: ProgressThrottle::default(),
+            app,
+            _guard: guard,
         })
     }
 
-    /// Until something ends the session.
+    /// Handles the session's inputs, one at a time, until one of them ends the session. Every input leads to actions of the
+    /// session's rules or to the close code:
+    ///
+    /// - `session_close`: the gateway drains. The client must reconnect to another gateway, at the time that the drain
+    ///   assigns to this session.
+    /// - `write_failure`: the writer task could not write, or a write exceeded its deadline. Nothing more can be sent.
+    /// - `stream`: a frame of the client, or its disconnect.
+    /// - `notices`: the mailbox with this owner's events. The mailbox waits while the session resumes, because missed events
+    ///   come first. A closed mailbox means that it overflowed or that the event stream was recreated.
+    /// - `missed`: the missed events of a resume. They are sent only as fast as the client reads, so that a long replay
+    ///   does not count as a slow client.
+    /// - `progress`: progress reports of this owner's exports, which come straight from exporters. They are throttled and
+    ///   may be dropped, as the next report replaces the last one.
+    /// - `requests`: the reply of a request. Requests run as tasks, so that a slow one delays neither heartbeats nor others.
+    /// - `pumps`: the end of a file stream. Each pump runs as a task and sends its frames to the outbox itself.
+    /// - `heartbeat`: time to ping. Without it a dead client would hold its session until TCP notices.
+    /// - `expiry`: the token has expired and was not refreshed. The wall clock decides, because it may have been adjusted
+    ///   during the sleep.
     async fn drive<S>(
         &mut self,
         stream: &mut SplitStream<WebSocketStream<S>>,
-        failure: &mut oneshot::Receiver<CloseCode>,
+        write_failure: &mut oneshot::Receiver<CloseCode>,
     ) -> CloseCode
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
         let drain = self.app.drain.clone();
-        let mut farewell = std::pin::pin!(drain.farewell(self.id));
-        let period = Duration::from_millis(self.app.config.ws.heartbeat_ms);
+        let mut session_close = std::pin::pin!(drain.session_close(self.id));
+        let period = self.app.config.ws.heartbeat_interval.get();
         let mut heartbeat = tokio::time::interval_at(Instant::now() + period, period);
-        // a process that stood still for a while gives its clients time to answer, instead of taking them all for dead
+        // after a pause of the process the clients get a full interval to answer, instead of all counting as dead
         heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut progress_open = true;
+        let mut has_progress = true;
         loop {
-            let expiry = until(self.session.caller.expires_at, self.app.clock.now());
+            let expiry = time_until(self.session.caller.expires_at, self.app.clock.now());
             let actions = tokio::select! {
-                // the process stops: clients go to another gateway
-                () = &mut farewell => return CloseCode::GoingAway,
-                // the writer could not write
-                code = &mut *failure => return code.unwrap_or(CloseCode::GoingAway),
-                // the client said something
+                () = &mut session_close => return CloseCode::GoingAway,
+                code = &mut *write_failure => return code.unwrap_or(CloseCode::GoingAway),
                 message = stream.next() => match self.on_frame(message) {
                     Ok(actions) => actions,
                     Err(code) => return code,
                 },
-                // an event of this person; None: the mailbox overflowed
                 notice = self.notices.recv(), if !self.session.is_resuming() => match notice {
                     Some(notice) if notice.seq > self.seq => {
                         if self.outbox.send(Out::Text(notice.text)) == Err(TooSlow) {
@@ -177,9 +174,8 @@ impl Driver {
                         vec![]
                     }
                     Some(_) => vec![],
-                    None => return self.without_mailbox(),
+                    None => return self.on_closed_mailbox(),
                 },
-                // an event that was missed while away
                 sent = replay(&self.outbox, self.missed.front()), if !self.missed.is_empty() => {
                     if sent == Err(TooSlow) {
                         return CloseCode::TooSlow;
@@ -190,26 +186,25 @@ impl Driver {
                     }
                     vec![]
                 }
-                // progress of this person's exports; may be dropped
-                note = self.progress.next(), if progress_open => {
-                    match note.map(|message| serde_json::from_slice::<ProgressNote>(&message.payload)) {
-                        Some(Ok(ProgressNote { export_id, progress })) if self.told.is_due(export_id, Instant::now()) => {
+                report = self.progress.next(), if has_progress => {
+                    match report.map(|message| serde_json::from_slice::<ProgressReport>(&message.payload)) {
+                        Some(Ok(ProgressReport { export_id, progress }))
+                            if self.throttle.is_due(export_id, Instant::now()) =>
+                        {
                             self.outbox.send_lossy(&ServerMessage::ExportProgress { export_id, progress });
                         }
                         Some(Ok(_)) => {}
-                        Some(Err(e)) => debug!(error = %e, "an unreadable progress note was passed over"),
-                        None => progress_open = false,
+                        Some(Err(e)) => debug!(error = %e, "skipped an unreadable progress report"),
+                        None => has_progress = false,
                     }
                     vec![]
                 }
-                // a request was performed
                 Some(done) = self.requests.join_next() => match done {
                     Ok((reference, reply)) => self.session.on_reply(reference, reply),
                     Err(_) => return CloseCode::Internal,
                 },
-                // a stream came to its end
                 Some(done) = self.pumps.join_next() => match done {
-                    Ok((stream, answered)) => self.session.on_stream_end(stream, answered),
+                    Ok((stream, is_answered)) => self.session.on_stream_end(stream, is_answered),
                     Err(_) => return CloseCode::Internal,
                 },
                 _ = heartbeat.tick() => vec![self.session.on_heartbeat()],
@@ -218,21 +213,21 @@ impl Driver {
                 }
             };
             for action in actions {
-                if let Err(code) = self.act(action).await {
+                if let Err(code) = self.execute(action).await {
                     return code;
                 }
             }
         }
     }
 
-    /// It overflowed, or numbers began again; then nothing is wrong with the client.
-    fn without_mailbox(&self) -> CloseCode {
-        let same = *self.app.events.position().epoch == *self.session.epoch();
-        if same { CloseCode::TooSlow } else { CloseCode::GoingAway }
+    /// An overflow is the client's fault. A recreated event stream is not, so the client may reconnect at once.
+    fn on_closed_mailbox(&self) -> CloseCode {
+        let is_same_epoch = *self.app.events.position().epoch == *self.session.epoch();
+        if is_same_epoch { CloseCode::TooSlow } else { CloseCode::GoingAway }
     }
 
     fn on_frame(&mut self, message: Option<Result<Message, tungstenite::Error>>) -> Result<Vec<Action>, CloseCode> {
-        self.session.on_sign_of_life();
+        self.session.on_activity();
         match message {
             Some(Ok(Message::Text(text))) => Ok(self.session.on_text(&text, Instant::now())),
             Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => Ok(vec![]),
@@ -243,54 +238,52 @@ impl Driver {
         }
     }
 
-    async fn act(&mut self, action: Action) -> Result<(), CloseCode> {
+    async fn execute(&mut self, action: Action) -> Result<(), CloseCode> {
         let slow = |TooSlow| CloseCode::TooSlow;
         match action {
             Action::Send(mut message) => {
                 if let ServerMessage::Error { problem, .. } = &mut message {
-                    let told = (**problem).clone().of_request("/v1/ws", &self.origin.trace.trace_id_hex());
-                    metrics::counter!("sluice_gateway_problems_total", "slug" => told.slug().as_str()).increment(1);
-                    info!(problem = %told.slug(), trace_id = told.trace_id.as_deref(), "refused");
-                    **problem = told;
+                    **problem = (**problem).clone().with_request(PATH, &self.trace.trace.trace_id_hex());
+                    metrics::counter!("sluice_gateway_problems_total", "slug" => problem.slug().as_str()).increment(1);
+                    info!(problem = %problem.slug(), trace_id = problem.trace_id.as_deref(), "request refused");
                 }
                 self.outbox.send(Out::Text(message.to_text().into())).map_err(slow)?;
             }
             Action::Ping => self.outbox.send(Out::Ping).map_err(slow)?,
             Action::Close(code) => return Err(code),
             Action::Request(reference, request) => {
-                let work = perform(self.app.clone(), self.session.caller.clone(), self.origin, request);
+                let work = perform(self.app.clone(), self.session.caller.clone(), self.trace, request);
                 self.requests.spawn(async move { (reference, work.await) });
             }
             Action::Replay(after, missed) => {
                 self.seq = self.seq.max(after);
                 self.missed = missed.into();
             }
-            Action::Stream(new) => self.start(new).await,
+            Action::Stream(new) => self.start_stream(new).await,
         }
         Ok(())
     }
 
-    async fn start(&mut self, new: NewStream) {
-        let NewStream { stream, export, trace, offset, attempt, window, stop, live, announce } = new;
-        let (trace_id, closed_since, over) = (self.origin.trace.trace_id_hex(), None, false);
-        let (source, owner) = (self.app.source.clone(), self.session.caller.owner.clone());
-        let idle = Duration::from_millis(self.app.config.ws.idle_stream_ms);
+    async fn start_stream(&mut self, new: NewStream) {
+        let NewStream { stream, export, trace, offset, attempt, window, stop, is_live, announce } = new;
+        let (trace_id, source) = (self.trace.trace.trace_id_hex(), self.app.source.clone());
         let (out, answers) = (self.outbox.frames(), self.outbox.frames());
-        // subscribed before the first question, so that no announcement falls in between
         let span = delivery::span("socket", export, offset);
         traces::follow(&span, trace);
-        let reader = Reader::open(source, owner, export, offset, attempt, live, span).await;
-        let pump = Pump { stream, export, reader, window, out, idle, announce, trace_id, closed_since, over };
+        let owner = self.session.caller.owner.clone();
+        // the reader subscribes to announcements before its first request, so that it misses none in between
+        let reader = Reader::open(source, ReaderRequest { owner, export, offset, attempt, is_live, span }).await;
+        let pump = Pump { stream, export, reader, window, out, announce, trace_id, empty_since: None };
         self.pumps.spawn(async move {
             let answer = tokio::select! {
-                asked = stop.stopped() => match asked {
+                stopped = stop.stopped() => match stopped {
                     Some(reference) => ServerMessage::FileClosed { reference, stream, problem: None },
-                    // a client that reads on elsewhere must not be told that its stream is closed
+                    // the session ends; the client continues the stream at another gateway
                     None => return (stream, true),
                 },
                 () = pump.run() => return (stream, false),
             };
-            // behind the frames on their way; without a session there is nobody to tell
+            // in the frame queue, so that the answer follows the last frame; an error means that the session has ended
             let _ = answers.send(Out::Text(answer.to_text().into())).await;
             (stream, true)
         });
@@ -304,33 +297,6 @@ async fn replay(outbox: &Outbox, missed: Option<&Notice>) -> Result<(), TooSlow>
     }
 }
 
-/// How long until then; some time at least, as clocks move.
-fn until(then: DateTime<Utc>, now: DateTime<Utc>) -> Duration {
-    (then - now).to_std().unwrap_or(Duration::ZERO).max(Duration::from_millis(10))
-}
-
-/// The rest of the closing handshake (RFC 6455, section 7.1.1): the client gets time to read the close.
-async fn part<S>(mut socket: WebSocketStream<S>, code: CloseCode)
-where
-    S: AsyncRead + AsyncWrite + Unpin,
-{
-    let parted = async {
-        if code == CloseCode::TooBig {
-            // what follows are the bytes of the refused message; a reset would swallow the close frame
-            let mut left = MAX_DISCARD;
-            let mut buffer = vec![0; 64 * 1024];
-            let raw = socket.get_mut();
-            while let Ok(Ok(read)) = tokio::time::timeout(QUIET, raw.read(&mut buffer)).await {
-                left = left.saturating_sub(read as u64);
-                if read == 0 || left == 0 {
-                    return;
-                }
-            }
-        } else {
-            while let Some(Ok(_)) = socket.next().await {}
-        }
-    };
-    let limit = if code == CloseCode::TooBig { FAREWELL * 5 } else { FAREWELL };
-    // the time is all it gets
-    let _ = tokio::time::timeout(limit, parted).await;
+fn time_until(deadline: DateTime<Utc>, now: DateTime<Utc>) -> Duration {
+    (deadline - now).to_std().unwrap_or(Duration::ZERO).max(MIN_EXPIRY_SLEEP)
 }

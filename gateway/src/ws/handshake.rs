@@ -1,4 +1,4 @@
-//! From a request to a session: the caller is verified before any upgrade (RFC 6455, section 4.2).
+//! The WebSocket handshake (RFC 6455, section 4.2): authenticates the caller before the upgrade.
 
 use axum::{
     extract::{Request, State},
@@ -21,26 +21,32 @@ use tokio_tungstenite::{
 };
 use tracing::debug;
 
-use super::{driver, requests::Origin};
+use super::{
+    driver,
+    requests::{PATH, SessionTrace},
+};
 use crate::{
-    app::App,
-    auth::{AuthError, Caller},
+    auth::{AuthError, Caller, origin},
     error::{Outcome, Refusal},
-    http::{extract, origin},
+    http::{Endpoint, extract},
+    state::AppState,
 };
 
-/// Bytes that wait to be read, for each session.
+/// The size of each session's read buffer, in bytes.
 const READ_BUFFER: usize = 16 * 1024;
 
-/// `GET /v1/ws`.
-///
-/// # Errors
-/// `401` without a good token or ticket, `403` for a foreign page, and others for what is no handshake.
-pub async fn upgrade(State(app): State<App>, mut request: Request) -> Outcome<Response> {
+/// The WebSocket endpoint. The AsyncAPI document describes it.
+pub(crate) fn endpoint() -> Endpoint {
+    Endpoint::get(PATH, upgrade)
+}
+
+/// Refuses with `401` without a valid token or ticket, with `403` for a page of another origin, and with `400` or `426` for an
+/// invalid handshake.
+async fn upgrade(State(app): State<AppState>, mut request: Request) -> Outcome<Response> {
     let offered = subprotocols(request.headers());
     let caller = authenticate(&app, request.headers(), &offered).await?;
     if !origin::is_allowed(request.headers(), &app.config.allowed_origins) {
-        return Err(Refusal::new(Slug::Forbidden, "Pages of this origin may not open sockets here."));
+        return Err(Refusal::new(Slug::Forbidden, "Pages of this origin may not open sockets."));
     }
     if !offered.is_empty() && !offered.iter().any(|p| p == SUBPROTOCOL) {
         let detail = format!("Offer the subprotocol `{SUBPROTOCOL}`.");
@@ -48,11 +54,11 @@ pub async fn upgrade(State(app): State<App>, mut request: Request) -> Outcome<Re
     }
     let key = check_handshake(request.headers())?;
     let trace = request.extensions().get().copied().unwrap_or_else(TraceContext::generate);
-    let origin = Origin { trace, followed: extract::traceparent(request.headers()).is_some() };
+    let session_trace = SessionTrace { trace, is_client_trace: extract::traceparent(request.headers()).is_some() };
     let upgrade = request.extensions_mut().remove::<OnUpgrade>();
-    let upgrade = upgrade.ok_or_else(|| not_a_handshake("This connection can't be upgraded."))?;
+    let upgrade = upgrade.ok_or_else(|| not_a_handshake("This connection cannot be upgraded."))?;
 
-    let limit = app.config.ws.message_bytes;
+    let limit = app.config.ws.max_message_size.as_usize();
     let config = WebSocketConfig::default()
         .read_buffer_size(READ_BUFFER)
         .write_buffer_size(0)
@@ -64,9 +70,9 @@ pub async fn upgrade(State(app): State<App>, mut request: Request) -> Outcome<Re
             Ok(upgraded) => {
                 let io = TokioIo::new(upgraded);
                 let socket = WebSocketStream::from_raw_socket(io, Role::Server, Some(config)).await;
-                driver::run(app, caller, origin, socket).await;
+                driver::run(app, caller, session_trace, socket).await;
             }
-            Err(e) => debug!(error = %e, "the client left before the upgrade"),
+            Err(e) => debug!(error = %e, "the client disconnected before the upgrade"),
         }
     }));
 
@@ -81,7 +87,7 @@ pub async fn upgrade(State(app): State<App>, mut request: Request) -> Outcome<Re
     Ok(response)
 }
 
-async fn authenticate(app: &App, headers: &HeaderMap, offered: &[String]) -> Result<Caller, AuthError> {
+async fn authenticate(app: &AppState, headers: &HeaderMap, offered: &[String]) -> Result<Caller, AuthError> {
     if headers.contains_key(header::AUTHORIZATION) {
         return app.verifier.verify(extract::bearer(headers)?).await;
     }
@@ -89,28 +95,30 @@ async fn authenticate(app: &App, headers: &HeaderMap, offered: &[String]) -> Res
     app.tickets.redeem(ticket.ok_or(AuthError::Missing)?).await
 }
 
+/// The subprotocols that the client offers.
 fn subprotocols(headers: &HeaderMap) -> Vec<String> {
     let lists = headers.get_all(header::SEC_WEBSOCKET_PROTOCOL).into_iter().filter_map(|v| v.to_str().ok());
     lists.flat_map(|list| list.split(',')).map(|p| p.trim().to_owned()).filter(|p| !p.is_empty()).collect()
 }
 
-/// The value of `Sec-WebSocket-Accept` for a request that is a handshake.
+/// Validates the handshake and returns the value of `Sec-WebSocket-Accept`.
 fn check_handshake(headers: &HeaderMap) -> Outcome<HeaderValue> {
     let has = |name: header::HeaderName, wanted: &str| {
         let mut lists = headers.get_all(name).into_iter().filter_map(|v| v.to_str().ok());
         lists.any(|list| list.split(',').any(|token| token.trim().eq_ignore_ascii_case(wanted)))
     };
     if !has(header::CONNECTION, "upgrade") || !has(header::UPGRADE, "websocket") {
-        return Err(not_a_handshake("This is a WebSocket address: send an upgrade."));
+        return Err(not_a_handshake("This path accepts WebSocket handshakes only."));
     }
     if !has(header::SEC_WEBSOCKET_VERSION, "13") {
         return Err(
-            not_a_handshake("Only WebSocket version 13 is spoken here.").with_header(header::SEC_WEBSOCKET_VERSION, 13)
+            not_a_handshake("Only WebSocket version 13 is supported.").with_header(header::SEC_WEBSOCKET_VERSION, 13)
         );
     }
     let key = headers.get(header::SEC_WEBSOCKET_KEY);
     let key = key.ok_or_else(|| not_a_handshake("`Sec-WebSocket-Key` is missing."))?;
-    HeaderValue::from_str(&derive_accept_key(key.as_bytes())).map_err(|_| not_a_handshake("The key is not valid."))
+    HeaderValue::from_str(&derive_accept_key(key.as_bytes()))
+        .map_err(|_| not_a_handshake("`Sec-WebSocket-Key` is not valid."))
 }
 
 fn not_a_handshake(detail: &str) -> Refusal {

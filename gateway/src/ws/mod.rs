@@ -1,17 +1,19 @@
 //! WebSocket sessions: `GET /v1/ws`, subprotocol `sluice.v1`.
 //!
-//! [`handshake`] turns a request into a verified caller before any upgrade; [`driver`] owns the socket; the rules of
-//! a session live in [`session`], which knows neither sockets nor NATS; [`pump`] moves one file's bytes under the
-//! window that the client has granted.
+//! [`handshake`] authenticates the caller before the upgrade. [`driver`] owns the socket and performs I/O. [`session`] holds
+//! the rules of a session and knows neither sockets nor NATS. [`pump`] moves the bytes of one file under the window that the
+//! client has granted, and [`outbox`] writes everything to the socket.
 
+mod closing;
 mod driver;
-pub mod handshake;
+mod handshake;
 mod outbox;
 mod pump;
-mod rate;
-pub mod registry;
+mod rate_limit;
 mod requests;
 mod session;
 mod stop;
-pub(crate) mod told;
+mod streams;
 mod window;
+
+pub(crate) use handshake::endpoint;

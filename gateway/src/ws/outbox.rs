@@ -1,7 +1,7 @@
-//! The way out of a session: one task writes, under a deadline, what the session and its pumps hand over.
+//! The outbox of a session: one task writes the messages of the session and the frames of its pumps, each under a deadline.
 //!
-//! Messages come before file bytes. A slow client fills the frame queue first, which makes its pumps wait and fetch
-//! nothing more; it can't hold up a heartbeat or the close.
+//! Messages have priority over file bytes. A slow client fills the frame queue first, so its pumps wait and fetch no further
+//! bytes; heartbeats and the close frame do not wait behind file bytes.
 
 use std::{
     sync::{
@@ -20,24 +20,24 @@ use tokio_tungstenite::tungstenite::{
     protocol::{CloseFrame, frame::coding::CloseCode as WireCode},
 };
 
-/// Messages that may wait. When it is full, the session ends with 4408; progress is dropped instead.
-const MESSAGES: usize = 256;
-/// Bytes of messages that may wait. When they are too many, the session ends with 4408.
-const MESSAGE_BYTES: usize = 4 * 1024 * 1024;
-/// Progress is dropped while this many messages wait, so that it is never old.
-const PROGRESS_BEHIND: usize = 4;
-/// Messages for which a replay leaves room.
-const ROOM: usize = 64;
-/// Frames of at most 256 KiB that may wait: all the file bytes that a session holds. When it is full, pumps wait.
-const FRAMES: usize = 2;
-/// How long the close frame may take.
+/// The most queued messages. With a full queue the session ends with 4408; progress messages are dropped before.
+const MAX_MESSAGES: usize = 256;
+/// The most bytes of queued messages. Above it the session ends with 4408.
+const MAX_MESSAGE_BYTES: usize = 4 * 1024 * 1024;
+/// Progress messages are dropped while this many messages wait, so that no client receives outdated progress.
+const PROGRESS_LIMIT: usize = 4;
+/// The number of free places that a replay leaves for messages that cannot wait.
+const REPLAY_RESERVE: usize = 64;
+/// The most queued frames of at most 256 KiB: all file bytes that a session buffers. With a full queue the pumps wait.
+const MAX_FRAMES: usize = 2;
+/// The write deadline of the close frame.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// Something to write.
+/// One WebSocket message to write.
 #[derive(Debug)]
 pub(super) enum Out {
     Text(Arc<str>),
-    /// A missed event; its session holds the text anyway until it is written.
+    /// A replayed event. Its bytes do not count against the limit, because the session holds them already.
     Replayed(Arc<str>),
     Frame(Bytes),
     Ping,
@@ -53,70 +53,77 @@ impl Out {
     }
 }
 
-/// The session's end of the way out.
+/// The sending half, held by the session.
 #[derive(Debug)]
 pub(super) struct Outbox {
     messages: mpsc::Sender<Out>,
-    waiting: Arc<AtomicUsize>,
+    queued_bytes: Arc<AtomicUsize>,
     frames: mpsc::Sender<Out>,
 }
 
-/// The client can't keep up.
+/// The client reads slower than the session sends; the session must close with 4408.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct TooSlow;
 
 impl Outbox {
-    /// Sends a message, or says that the client can't keep up.
+    /// Queues a message without waiting.
+    ///
+    /// # Errors
+    /// When the queue is full.
     pub(super) fn send(&self, out: Out) -> Result<(), TooSlow> {
         let bytes = out.len();
-        if self.waiting.fetch_add(bytes, Ordering::AcqRel) + bytes > MESSAGE_BYTES {
+        if self.queued_bytes.fetch_add(bytes, Ordering::AcqRel) + bytes > MAX_MESSAGE_BYTES {
             return Err(TooSlow);
         }
         self.messages.try_send(out).map_err(|_| TooSlow)
     }
 
-    /// Sends a message that may be dropped.
+    /// Queues a progress message, or drops it while other messages wait.
     pub(super) fn send_lossy(&self, message: &ServerMessage) {
-        if self.messages.capacity() + PROGRESS_BEHIND > MESSAGES {
-            // there is room, so this can't fail
+        if self.messages.capacity() + PROGRESS_LIMIT > MAX_MESSAGES {
+            // the queue has room, so this never fails
             let _ = self.send(Out::Text(message.to_text().into()));
         }
     }
 
-    /// Sends a missed event as fast as the client takes them, and leaves room for what can't wait. The future may be
-    /// dropped before it is done; then nothing was sent.
+    /// Queues a missed event as soon as the queue has enough room for other messages too. Cancel safe: a dropped future has
+    /// queued nothing.
+    ///
+    /// # Errors
+    /// When the writer has ended.
     pub(super) async fn replay(&self, text: &Arc<str>) -> Result<(), TooSlow> {
-        let room = self.messages.reserve_many(ROOM).await;
-        room.map_err(|_| TooSlow)?.next().ok_or(TooSlow)?.send(Out::Replayed(Arc::clone(text)));
+        let permits = self.messages.reserve_many(REPLAY_RESERVE).await;
+        permits.map_err(|_| TooSlow)?.next().ok_or(TooSlow)?.send(Out::Replayed(Arc::clone(text)));
         Ok(())
     }
 
-    /// The way for a pump; what it sends here stays in order.
+    /// The frame queue for a pump; frames and messages in this queue keep their order.
     pub(super) fn frames(&self) -> mpsc::Sender<Out> {
         self.frames.clone()
     }
 }
 
-/// The writer's end.
+/// The receiving half, which writes to the socket.
 pub(super) struct Writer {
     messages: mpsc::Receiver<Out>,
-    waiting: Arc<AtomicUsize>,
+    queued_bytes: Arc<AtomicUsize>,
     frames: mpsc::Receiver<Out>,
     timeout: Duration,
 }
 
-/// Makes both ends.
+/// Creates both halves; `timeout` is the deadline of one write.
 pub(super) fn outbox(timeout: Duration) -> (Outbox, Writer) {
-    let (messages, from_session) = mpsc::channel(MESSAGES);
-    let (frames, from_pumps) = mpsc::channel(FRAMES);
-    let waiting = Arc::new(AtomicUsize::new(0));
-    let writer = Writer { messages: from_session, waiting: Arc::clone(&waiting), frames: from_pumps, timeout };
-    (Outbox { messages, waiting, frames }, writer)
+    let (messages, from_session) = mpsc::channel(MAX_MESSAGES);
+    let (frames, from_pumps) = mpsc::channel(MAX_FRAMES);
+    let queued_bytes = Arc::new(AtomicUsize::new(0));
+    let writer =
+        Writer { messages: from_session, queued_bytes: Arc::clone(&queued_bytes), frames: from_pumps, timeout };
+    (Outbox { messages, queued_bytes, frames }, writer)
 }
 
 impl Writer {
-    /// Writes until told to close, or until a write fails or takes too long; `failed` then learns of it. The sink
-    /// comes back for the rest of the closing handshake.
+    /// Writes until `closing` resolves, or a write fails or exceeds its deadline; then reports the close code to `failed`.
+    /// Returns the sink for the closing handshake.
     pub(super) async fn run<S>(
         mut self,
         mut sink: S,
@@ -130,9 +137,9 @@ impl Writer {
         let failure = loop {
             let out = tokio::select! {
                 biased;
-                code = &mut closing => return close(sink, code.ok()).await,
+                code = &mut closing => return send_close(sink, code.ok()).await,
                 Some(out) = self.messages.recv() => {
-                    self.waiting.fetch_sub(out.len(), Ordering::AcqRel);
+                    self.queued_bytes.fetch_sub(out.len(), Ordering::AcqRel);
                     out
                 }
                 Some(out) = self.frames.recv() => out,
@@ -148,7 +155,7 @@ impl Writer {
             };
             tokio::select! {
                 biased;
-                code = &mut closing => return close(sink, code.ok()).await,
+                code = &mut closing => return send_close(sink, code.ok()).await,
                 result = tokio::time::timeout(self.timeout, sink.send(message)) => match result {
                     Ok(Ok(())) => {}
                     Ok(Err(_)) => break CloseCode::GoingAway,
@@ -156,19 +163,19 @@ impl Writer {
                 }
             }
         };
-        // the session may have ended by itself meanwhile
+        // an error means that the session has ended already
         let _ = failed.send(failure);
-        close(sink, closing.await.ok()).await
+        send_close(sink, closing.await.ok()).await
     }
 }
 
-async fn close<S>(mut sink: S, code: Option<CloseCode>) -> S
+async fn send_close<S>(mut sink: S, code: Option<CloseCode>) -> S
 where
     S: Sink<Message, Error = tungstenite::Error> + Unpin,
 {
     if let Some(code) = code {
         let frame = CloseFrame { code: WireCode::from(code.code()), reason: code.reason().into() };
-        // a client that is gone or stuck does not get it, and that is all there is to do
+        // a disconnected or stuck client does not receive the frame; the session ends either way
         let _ = tokio::time::timeout(CLOSE_TIMEOUT, sink.send(Message::Close(Some(frame)))).await;
     }
     sink

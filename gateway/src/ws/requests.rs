@@ -1,4 +1,4 @@
-//! What a session asks the rest of the gateway to do, and the answers it gets back.
+//! The requests of a session to the gateway's use cases, and their replies.
 
 use platform::telemetry::traces;
 use protocol::{
@@ -9,64 +9,65 @@ use protocol::{
 };
 use tracing::{Instrument, debug};
 
-use super::registry::Notice;
 use crate::{
-    app::App,
     auth::{AuthError, Caller},
     error::{Outcome, Refusal},
-    events::Position,
-    submit::Submit,
+    exports::Submit,
+    sessions::{Notice, Position},
+    state::AppState,
 };
 
-/// The trace in which a session was opened.
+/// The path of the WebSocket endpoint, and the `instance` of its problems.
+pub(super) const PATH: &str = "/v1/ws";
+
+/// The trace of the request that opened a session.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Origin {
-    /// Of the request that opened it.
+pub(super) struct SessionTrace {
     pub(super) trace: TraceContext,
-    /// The client sent a `traceparent`: then what it asks for belongs to its trace. Otherwise each export has a trace of
-    /// its own, as a session may be open for days.
-    pub(super) followed: bool,
+    /// Whether the client sent a `traceparent`. If so, the session's exports belong to the client's trace. Otherwise each
+    /// export starts a new trace, because a session may be open for days.
+    pub(super) is_client_trace: bool,
 }
 
-/// A request that takes I/O.
+/// A request that needs I/O.
 #[derive(Debug)]
 pub(super) enum Request {
     Create(Box<ExportCreate>),
     Cancel(ExportCancel),
     Refresh(SessionRefresh),
-    /// What was missed up to the session's begin.
+    /// Replays events up to the session's start.
     Resume(SessionResume, Position),
     Open(FileOpen),
 }
 
-/// Its answer.
+/// The reply to a [`Request`].
 #[derive(Debug)]
 pub(super) enum Reply {
-    /// Also in which trace the request was.
+    /// The trace is that of the new export.
     Created(Box<ExportCreate>, TraceContext, Outcome<Export>),
     Canceled(Outcome<Export>),
     Refreshed(Result<Caller, AuthError>),
-    /// The events after the one with this number, if they can be told.
+    /// The events after this sequence number; None if they cannot be replayed completely.
     Resumed(u64, Option<Vec<Notice>>),
-    /// The export as it stands, and its trace, when a stream may be opened on it.
+    /// The export and its trace if a stream may be opened on it.
     Opened(FileOpen, Outcome<(Export, TraceContext)>),
 }
 
-/// Does what the caller asks.
-pub(super) async fn perform(app: App, caller: Caller, origin: Origin, request: Request) -> Reply {
+/// Performs a request of this caller.
+pub(super) async fn perform(app: AppState, caller: Caller, session_trace: SessionTrace, request: Request) -> Reply {
     match request {
         Request::Create(create) => {
             let key = create.idempotency_key.as_deref();
             let span = Submit::span("server");
-            let trace = if origin.followed {
-                traces::follow(&span, origin.trace)
+            let trace = if session_trace.is_client_trace {
+                traces::follow(&span, session_trace.trace)
             } else {
-                traces::link(&span, origin.trace);
+                traces::link(&span, session_trace.trace);
                 traces::begin(&span)
             };
             let result = app.submit.submit(&caller, &create.request(), key, trace).instrument(span).await;
             let result = result.map_err(|refusal| {
-                let problem = refusal.problem.of_request("/v1/ws", &trace.trace_id_hex());
+                let problem = refusal.problem.with_request(PATH, &trace.trace_id_hex());
                 Refusal { problem, ..refusal }
             });
             Reply::Created(create, trace, result)
@@ -74,30 +75,30 @@ pub(super) async fn perform(app: App, caller: Caller, origin: Origin, request: R
         Request::Cancel(cancel) => Reply::Canceled(app.exports.cancel(&caller.owner, cancel.export_id).await),
         Request::Refresh(refresh) => {
             let refreshed = app.verifier.verify(&refresh.token).await;
-            // a session may be open for days: its owner was seen today
+            // a session may be open for days, so a refresh records its owner as active today
             if refreshed.as_ref().is_ok_and(|newer| newer.owner == caller.owner)
                 && let Err(refusal) = app.credits.balance(&caller.owner).await
             {
-                debug!(problem = %refusal.problem.slug(), "the account was not noted as seen; its next look does that");
+                debug!(problem = %refusal.problem.slug(), "failed to record an account as active; its next request will");
             }
             Reply::Refreshed(refreshed)
         }
-        Request::Resume(SessionResume { epoch, seq }, begin) => {
+        Request::Resume(SessionResume { epoch, seq }, start) => {
             let after = Position { epoch: epoch.into(), seq };
-            Reply::Resumed(seq, app.events.missed(&caller.owner, &after, &begin).await)
+            Reply::Resumed(seq, app.events.replay(&caller.owner, &after, &start).await)
         }
         Request::Open(open) => {
-            let export = openable(&app, &caller, &open).await;
+            let export = find_readable(&app, &caller, &open).await;
             Reply::Opened(open, export)
         }
     }
 }
 
-/// The export, if it is the caller's and has bytes from that offset on, or may still get them.
-async fn openable(app: &App, caller: &Caller, open: &FileOpen) -> Outcome<(Export, TraceContext)> {
+/// The caller's export if its file has bytes from the offset on, or may still get them.
+async fn find_readable(app: &AppState, caller: &Caller, open: &FileOpen) -> Outcome<(Export, TraceContext)> {
     let row = app.exports.row(&caller.owner, open.export_id).await?;
     if i64::try_from(open.offset).is_err() {
-        let fault = FieldError::new("/offset", "no file is as long as that");
+        let fault = FieldError::new("/offset", "exceeds the size of any file");
         return Err(Problem::invalid(Slug::InvalidRequest, vec![fault]).into());
     }
     if !row.status()?.is_unfinished() {
@@ -108,5 +109,5 @@ async fn openable(app: &App, caller: &Caller, open: &FileOpen) -> Outcome<(Expor
         }
     }
     let trace = TraceContext::parse(&row.traceparent).unwrap_or_else(TraceContext::generate);
-    Ok((app.submit.show(&row).await?, trace))
+    Ok((app.presenter.export(&row).await?, trace))
 }

@@ -1,36 +1,35 @@
-//! Stopping one stream because its client asked for that.
+//! The stop signal of one file stream.
 
 use std::sync::{Arc, OnceLock};
 
 use tokio_util::sync::CancellationToken;
 
-/// Stops a pump. Clones share it.
+/// Stops a pump. Clones share the signal.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Stop {
+pub(super) struct StopSignal {
     token: CancellationToken,
     reference: Arc<OnceLock<Option<String>>>,
 }
 
-impl Stop {
-    /// Stops it; its answer carries this `ref`.
+impl StopSignal {
+    /// Stops the pump on behalf of the client; the pump answers `file.closed` with this `ref`.
     pub(super) fn stop(&self, reference: Option<String>) {
-        // whoever stops first is answered
+        // only the first stop is answered
         let _ = self.reference.set(reference);
         self.token.cancel();
     }
 
-    /// Stops it because its session ends: nobody asked, so nobody is answered.
+    /// Stops the pump because its session ends; the pump sends no answer.
     pub(super) fn abandon(&self) {
         self.token.cancel();
     }
 
-    /// Waits for the stop, and gives the `ref` for the answer; None: there is none to be given.
+    /// Waits for the stop. Returns the `ref` of the answer; None: the pump must not answer.
     pub(super) async fn stopped(&self) -> Option<Option<String>> {
         self.token.cancelled().await;
         self.reference.get().cloned()
     }
 
-    /// Whether it was stopped.
     #[cfg(test)]
     pub(super) fn is_stopped(&self) -> bool {
         self.token.is_cancelled()

@@ -1,4 +1,4 @@
-//! How many more bytes a client has granted to one stream.
+//! The window of one file stream: how many more bytes the client has granted.
 
 use std::{
     sync::atomic::{AtomicU64, Ordering},
@@ -7,42 +7,43 @@ use std::{
 
 use tokio::sync::Notify;
 
-/// A stream's window. The session adds to it; the pump waits for it and takes from it.
+/// A window that the session enlarges and the pump consumes.
 #[derive(Debug)]
 pub(super) struct Window {
     bytes: AtomicU64,
-    grown: Notify,
+    enlarged: Notify,
 }
 
 impl Window {
     pub(super) fn new(bytes: u64) -> Self {
-        Self { bytes: AtomicU64::new(bytes), grown: Notify::new() }
+        Self { bytes: AtomicU64::new(bytes), enlarged: Notify::new() }
     }
 
-    /// Grants more; a sum beyond the numbers there are means no limit.
-    pub(super) fn add(&self, bytes: u64) {
-        let grow = |now: u64| Some(now.saturating_add(bytes));
-        // the closure always gives a value, so the update can't fail
-        let _ = self.bytes.fetch_update(Ordering::AcqRel, Ordering::Acquire, grow);
-        self.grown.notify_one();
+    /// Adds granted bytes; the sum saturates at `u64::MAX`.
+    pub(super) fn grant(&self, bytes: u64) {
+        let enlarge = |now: u64| Some(now.saturating_add(bytes));
+        // the closure always returns a value, so the update never fails
+        let _ = self.bytes.fetch_update(Ordering::AcqRel, Ordering::Acquire, enlarge);
+        self.enlarged.notify_one();
     }
 
-    /// What may be sent now; 0 after `at_most` without a grant.
-    pub(super) async fn open(&self, at_most: Duration) -> u64 {
+    /// Waits until bytes are granted and returns their number; 0 after `timeout`.
+    pub(super) async fn available(&self, timeout: Duration) -> u64 {
         let granted = async {
             loop {
                 let bytes = self.bytes.load(Ordering::Acquire);
                 if bytes > 0 {
                     return bytes;
                 }
-                self.grown.notified().await;
+                self.enlarged.notified().await;
             }
         };
-        tokio::time::timeout(at_most, granted).await.unwrap_or(0)
+        tokio::time::timeout(timeout, granted).await.unwrap_or(0)
     }
 
-    /// Counts bytes that were sent. Only the one pump takes, so this never goes below zero.
-    pub(super) fn take(&self, bytes: u64) {
+    /// Subtracts sent bytes. Only one pump consumes a window, and never more than was available, so no subtraction
+    /// underflows.
+    pub(super) fn consume(&self, bytes: u64) {
         self.bytes.fetch_sub(bytes, Ordering::AcqRel);
     }
 }
@@ -52,14 +53,14 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn a_closed_window_opens_with_a_grant_or_not_at_all() {
+    async fn an_empty_window_waits_for_a_grant_until_the_timeout() {
         let window = Window::new(3);
-        assert_eq!(window.open(Duration::from_secs(1)).await, 3);
-        window.take(3);
-        assert_eq!(window.open(Duration::from_secs(1)).await, 0);
-        let (opened, ()) = tokio::join!(window.open(Duration::from_secs(1)), async { window.add(5) });
-        assert_eq!(opened, 5);
-        window.add(u64::MAX);
-        assert_eq!(window.open(Duration::from_secs(1)).await, u64::MAX);
+        assert_eq!(window.available(Duration::from_secs(1)).await, 3);
+        window.consume(3);
+        assert_eq!(window.available(Duration::from_secs(1)).await, 0);
+        let (available, ()) = tokio::join!(window.available(Duration::from_secs(1)), async { window.grant(5) });
+        assert_eq!(available, 5);
+        window.grant(u64::MAX);
+        assert_eq!(window.available(Duration::from_secs(1)).await, u64::MAX);
     }
 }

@@ -1,11 +1,11 @@
-//! A gateway in this process, or several, with a real NATS server and database, and a catalog as an exporter would put it.
+//! The test fixture: gateways in this process with a real NATS server, a real database and an advertised catalog.
 
 use std::sync::{
     Arc,
     atomic::{AtomicU32, Ordering},
 };
 
-use entity::credit_policy::{CreditsConfig, CreditPolicy};
+use entity::credit_policy::{CreditPolicy, CreditsConfig};
 use gateway::{Deps, GatewayConfig, app::StartError};
 use platform::{
     bus::Bus,
@@ -16,7 +16,7 @@ use platform::{
     units::HumanDuration,
 };
 use protocol::{
-    access::{Access, ColumnRule, ColumnMask},
+    access::{Access, ColumnMask, ColumnRule},
     catalog::{CatalogDataset, CatalogEntry, Column, ColumnType, DatasetInfo, TemplateInfo},
     envelope::{Envelope, EventBody, TraceContext, UserEvent},
     id::Owner,
@@ -31,23 +31,23 @@ use testkit::{
 };
 use tokio::net::TcpListener;
 
-/// How long gateways wait for NATS and for a connection to the database: far longer than the tests' clients wait for
-/// them, so that a slow machine makes nobody give up.
-const PATIENCE: HumanDuration = HumanDuration::from_secs(200);
+/// The gateways' timeout for NATS and database connections: longer than every timeout of the tests' clients, so that a slow
+/// machine causes no spurious refusal.
+const DEPENDENCY_TIMEOUT: HumanDuration = HumanDuration::from_secs(200);
 
-/// What everything of a test hangs on.
+/// One or more gateways with their dependencies.
 pub(crate) struct Gateway {
     pub(crate) url: String,
     pub(crate) clock: Arc<ManualClock>,
     pub(crate) credit_policy: CreditPolicy,
     pub(crate) local: Issuer,
-    pub(crate) outside: [Issuer; 3],
+    pub(crate) issuers: [Issuer; 3],
     pub(crate) jwks: JwksServer,
     pub(crate) database: TestDatabase,
     pub(crate) nats: NatsServer,
     pub(crate) bus: Bus,
     config: GatewayConfig,
-    told: AtomicU32,
+    published: AtomicU32,
     life: Lifecycle,
 }
 
@@ -64,23 +64,23 @@ impl Gateway {
     }
 
     pub(crate) async fn start_with(change: impl FnOnce(&mut GatewayConfig)) -> Self {
-        Self::start_on(&CreditsConfig::default(), change).await
+        Self::start_with_credits(&CreditsConfig::default(), change).await
     }
 
-    pub(crate) async fn start_on(credits: &CreditsConfig, change: impl FnOnce(&mut GatewayConfig)) -> Self {
-        Self::start_in(testkit::db::sqlite().await, credits, change).await
+    pub(crate) async fn start_with_credits(credits: &CreditsConfig, change: impl FnOnce(&mut GatewayConfig)) -> Self {
+        Self::start_with_database(testkit::db::sqlite().await, credits, change).await
     }
 
-    pub(crate) async fn start_in(
+    pub(crate) async fn start_with_database(
         database: TestDatabase,
         credits: &CreditsConfig,
         change: impl FnOnce(&mut GatewayConfig),
     ) -> Self {
-        let credit_policy = CreditPolicy::new(credits, "UTC").expect("a test's credit_policy work");
+        let credit_policy = CreditPolicy::new(credits, "UTC").expect("the test's credit policy is valid");
         let nats = NatsServer::start().await;
         let local = Issuer::local("a secret of thirty-two bytes, or more");
-        let outside = [Issuer::rs256(), Issuer::es256(), Issuer::eddsa()];
-        let jwks = JwksServer::start(&outside).await;
+        let issuers = [Issuer::rs256(), Issuer::es256(), Issuer::eddsa()];
+        let jwks = JwksServer::start(&issuers).await;
         let clock = ManualClock::at(SystemClock.now());
         let mut config = GatewayConfig::default();
         config.identity.jwks_url = jwks.url().to_owned();
@@ -88,18 +88,19 @@ impl Gateway {
         change(&mut config);
         let bus = nats.bus().await;
         advertise(&bus).await;
-        let (url, told, life) = (String::new(), AtomicU32::new(0), Lifecycle::new());
-        let mut gateway = Self { url, clock, credit_policy, local, outside, jwks, database, nats, bus, config, told, life };
-        gateway.url = gateway.another().await;
+        let (url, published, life) = (String::new(), AtomicU32::new(0), Lifecycle::new());
+        let mut gateway =
+            Self { url, clock, credit_policy, local, issuers, jwks, database, nats, bus, config, published, life };
+        gateway.url = gateway.start_another().await;
         gateway
     }
 
-    /// One more gateway of the same house, with connections of its own: its address.
-    pub(crate) async fn another(&self) -> String {
+    /// Starts one more gateway with the same settings and dependencies, and returns its URL.
+    pub(crate) async fn start_another(&self) -> String {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("loopback has free ports");
         let url = format!("http://{}", listener.local_addr().expect("a bound listener has an address"));
         gateway::start(self.config.clone(), self.deps().await, listener, &self.life).await.expect("the gateway starts");
-        let rest = Rest::new(&url, Some(&self.token("nobody", "of-the-test")));
+        let rest = Rest::new(&url, Some(&self.token("probe", "probe")));
         testkit::eventually("the catalog is read", async || {
             rest.get("/v1/datasets").await.text().contains("flights").then_some(())
         })
@@ -107,19 +108,19 @@ impl Gateway {
         url
     }
 
-    /// Why one more gateway, with other settings, does not start.
-    pub(crate) async fn refuses(&self, change: impl FnOnce(&mut GatewayConfig)) -> StartError {
+    /// The error of one more gateway that does not start with the changed settings.
+    pub(crate) async fn start_error(&self, change: impl FnOnce(&mut GatewayConfig)) -> StartError {
         let mut config = self.config.clone();
         change(&mut config);
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("loopback has free ports");
-        gateway::start(config, self.deps().await, listener, &self.life).await.expect_err("it is refused")
+        gateway::start(config, self.deps().await, listener, &self.life).await.expect_err("the gateway does not start")
     }
 
     async fn deps(&self) -> Deps {
-        let database = DatabaseConfig { acquire_timeout: PATIENCE, ..self.database.config.clone() };
-        let db = platform::db::connect(&database).await.expect("the database of this test is up");
-        let nats = NatsConfig { request_timeout: PATIENCE, ..self.nats.config() };
-        let bus = Bus::connect(&nats, "test").await.expect("the server of this test is up");
+        let database = DatabaseConfig { acquire_timeout: DEPENDENCY_TIMEOUT, ..self.database.config.clone() };
+        let db = platform::db::connect(&database).await.expect("the test's database accepts connections");
+        let nats = NatsConfig { request_timeout: DEPENDENCY_TIMEOUT, ..self.nats.config() };
+        let bus = Bus::connect(&nats, "test").await.expect("the test's NATS server accepts connections");
         Deps { bus, db, clock: self.clock.clone(), credit_policy: self.credit_policy, metrics: None }
     }
 
@@ -131,13 +132,13 @@ impl Gateway {
         Rest::new(&self.url, Some(token))
     }
 
-    /// Publishes a user event as a notifier does.
-    pub(crate) async fn tell(&self, owner: &Owner, event: EventBody) {
-        let id = format!("test:{}", self.told.fetch_add(1, Ordering::Relaxed));
+    /// Publishes a user event like a notifier.
+    pub(crate) async fn publish_event(&self, owner: &Owner, event: EventBody) {
+        let id = format!("test:{}", self.published.fetch_add(1, Ordering::Relaxed));
         let subject = subject::user_event(owner, event.token());
         let trace = TraceContext::generate().traceparent();
         let message = Envelope::new(&id, trace, UserEvent { owner: owner.clone(), event });
-        self.bus.publish_durable(subject, &id, &message).await.expect("the stream takes it");
+        self.bus.publish_durable(subject, &id, &message).await.expect("the stream stores the event");
     }
 }
 
@@ -173,7 +174,7 @@ async fn advertise(bus: &Bus) {
     people.info.columns = [("name", ColumnType::String), ("email", ColumnType::String), ("salary", ColumnType::Int)]
         .map(|(name, kind)| Column::new(name, kind))
         .to_vec();
-    let rule = |column: &str, scope: &str, without| ColumnRule { column: column.into(), scope: scope.into(), without };
+    let rule = |column: &str, scope: &str, mask| ColumnRule { column: column.into(), scope: scope.into(), mask };
     people.access = Access {
         scopes: vec!["staff".into()],
         columns: vec![rule("email", "pii:read", ColumnMask::LastFour), rule("salary", "hr", ColumnMask::Hidden)],
@@ -190,11 +191,11 @@ async fn advertise(bus: &Bus) {
         datasets: vec![
             dataset("flights", 1, vec![]),
             dataset("counts", 1, specs),
-            dataset("dear", 3, vec![]),
-            dataset("gratis", 0, vec![]),
+            dataset("expensive", 3, vec![]),
+            dataset("free", 0, vec![]),
             people,
         ],
     };
     let value = serde_json::to_vec(&entry).expect("a catalog entry serialises");
-    bus.catalog().await.expect("the bucket is there").put("test", value.into()).await.expect("NATS takes it");
+    bus.catalog().await.expect("the bucket exists").put("test", value.into()).await.expect("NATS stores the entry");
 }

@@ -1,0 +1,68 @@
+//! The authenticated caller, and the reasons why a request has none.
+
+use axum::http::header;
+use chrono::{DateTime, Utc};
+use protocol::{id::Owner, problem::Slug};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::error::Refusal;
+
+/// A caller whose token was verified. [`super::Verifier::verify`] and [`super::Tickets::redeem`] are the only sources, so code
+/// that takes a `Caller` never runs for an unauthenticated request.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Caller {
+    pub(crate) owner: Owner,
+    /// The entries of the token's `scope` claim.
+    pub(crate) scopes: Vec<String>,
+    /// All claims of the token, for row policies; `tenant` and `sub` are always present.
+    pub(crate) claims: Map<String, Value>,
+    /// The token's `exp`.
+    pub(crate) expires_at: DateTime<Utc>,
+}
+
+impl Caller {
+    /// Whether the token's scope allows exports of this dataset: `export:*` or `export:<dataset>`.
+    #[must_use]
+    pub(crate) fn may_export(&self, dataset: &str) -> bool {
+        self.scopes.iter().any(|scope| scope.strip_prefix("export:").is_some_and(|name| name == "*" || name == dataset))
+    }
+}
+
+/// The reason for a `401` or `503`. The text tells the caller how to fix the request and never repeats the token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum AuthError {
+    #[error("Send `Authorization: Bearer <token>`.")]
+    Missing,
+    #[error("The `Authorization` header is not `Bearer <token>`.")]
+    Scheme,
+    /// Not a JWT, or signed with an algorithm or key that is not accepted.
+    #[error("The token is malformed, or its signature is not accepted.")]
+    Signature,
+    #[error("The token has expired.")]
+    Expired,
+    #[error("The token is not valid yet.")]
+    NotYet,
+    #[error("The token has another issuer or audience than this installation accepts.")]
+    Audience,
+    #[error("The token has no subject or no tenant.")]
+    Claims,
+    /// The issuer's keys or the ticket bucket cannot be read; the caller did nothing wrong.
+    #[error("Tokens and tickets cannot be verified at the moment. Retry shortly.")]
+    Unavailable,
+    #[error("The ticket is unknown, used or expired; a ticket works once, for 30 seconds.")]
+    Ticket,
+}
+
+impl From<AuthError> for Refusal {
+    fn from(e: AuthError) -> Self {
+        if e == AuthError::Unavailable {
+            return Self::new(Slug::Unavailable, e.to_string()).with_header(header::RETRY_AFTER, 2);
+        }
+        metrics::counter!("sluice_gateway_unauthorized_total").increment(1);
+        // RFC 6750, section 3.1: a request without credentials gets a challenge without an error code
+        let error = if e == AuthError::Missing { "" } else { ", error=\"invalid_token\"" };
+        let challenge = format!("Bearer realm=\"sluice\"{error}");
+        Self::new(Slug::Unauthorized, e.to_string()).with_header(header::WWW_AUTHENTICATE, challenge)
+    }
+}

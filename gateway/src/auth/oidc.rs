@@ -1,0 +1,125 @@
+//! Validates `[gateway.identity.oidc]`, so that no setting can widen the page's Content-Security-Policy or break the sign-in.
+
+use axum::http::Uri;
+
+use crate::config::OidcConfig;
+
+/// Parameters that the page sets in the authorization code flow with PKCE (RFC 6749, RFC 7636, OpenID Connect Core 1.0).
+const RESERVED_PARAMETERS: [&str; 15] = [
+    "client_id",
+    "client_secret",
+    "code",
+    "code_challenge",
+    "code_challenge_method",
+    "code_verifier",
+    "grant_type",
+    "id_token_hint",
+    "nonce",
+    "redirect_uri",
+    "refresh_token",
+    "response_mode",
+    "response_type",
+    "scope",
+    "state",
+];
+
+/// An invalid setting of `[gateway.identity.oidc]`.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum OidcError {
+    /// The authority is not an HTTP URL.
+    #[error("gateway.identity.oidc.authority: `{0}` is not an https:// or http:// URL")]
+    Authority(String),
+    /// Only one of `authority` and `client_id` is set.
+    #[error("gateway.identity.oidc.{0} is empty; set both authority and client_id, or neither")]
+    Incomplete(&'static str),
+    /// The value is not exactly an origin.
+    #[error("gateway.identity.oidc.csp_connect_src: `{0}` is not an origin such as https://oauth2.example.com")]
+    ConnectSource(String),
+    /// The sign-in sets this parameter.
+    #[error("gateway.identity.oidc.parameters.{0}: reserved, because the sign-in sets it")]
+    ReservedParameter(String),
+}
+
+impl OidcConfig {
+    /// Whether the page signs users in at an external issuer.
+    #[must_use]
+    pub(crate) fn is_enabled(&self) -> bool {
+        !self.authority.is_empty() && !self.client_id.is_empty()
+    }
+
+    /// Validates all OIDC settings at startup.
+    ///
+    /// # Errors
+    /// Names the invalid setting.
+    pub(crate) fn check(&self) -> Result<(), OidcError> {
+        match (self.authority.is_empty(), self.client_id.is_empty()) {
+            (true, false) => return Err(OidcError::Incomplete("authority")),
+            (false, true) => return Err(OidcError::Incomplete("client_id")),
+            (false, false) if origin(&self.authority).is_none() => {
+                return Err(OidcError::Authority(self.authority.clone()));
+            }
+            _ => {}
+        }
+        if let Some(bad) = self.csp_connect_src.iter().find(|source| origin(source).as_ref() != Some(*source)) {
+            return Err(OidcError::ConnectSource(bad.clone()));
+        }
+        match self.parameters.keys().find(|name| name.is_empty() || RESERVED_PARAMETERS.contains(&name.as_str())) {
+            Some(name) => Err(OidcError::ReservedParameter(name.clone())),
+            None => Ok(()),
+        }
+    }
+
+    /// The origins that the page connects to for a sign-in: the authority's origin and `csp_connect_src`.
+    pub(crate) fn origins(&self) -> impl Iterator<Item = String> {
+        std::iter::once(&self.authority).chain(&self.csp_connect_src).filter_map(|address| origin(address))
+    }
+}
+
+/// The origin (scheme, host and port) of a URL without user information.
+fn origin(address: &str) -> Option<String> {
+    let uri: Uri = address.parse().ok()?;
+    let (scheme, authority) = (uri.scheme_str()?, uri.authority()?);
+    // these characters separate sources or name keywords in a Content-Security-Policy
+    let plain = !authority.as_str().contains(['@', ';', ',', '\'', '*']);
+    (plain && matches!(scheme, "https" | "http")).then(|| format!("{scheme}://{authority}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn oidc(change: impl FnOnce(&mut OidcConfig)) -> OidcConfig {
+        let mut oidc = OidcConfig {
+            authority: "https://login.example.com/realms/a".into(),
+            client_id: "sluice-page".into(),
+            ..OidcConfig::default()
+        };
+        change(&mut oidc);
+        oidc
+    }
+
+    #[test]
+    fn an_invalid_setting_is_named() {
+        assert_eq!(OidcConfig::default().check(), Ok(()));
+        let fine = oidc(|o| {
+            o.csp_connect_src = vec!["https://oauth2.example.com".into(), "https://127.0.0.1:8443".into()];
+            o.parameters = [("audience".into(), "https://exports.example.com".into())].into();
+        });
+        assert_eq!(fine.check(), Ok(()));
+        for authority in ["login.example.com", "/realms/a", "ftp://login.example.com", "https://a;b/"] {
+            let error = oidc(|o| o.authority = authority.into()).check();
+            assert_eq!(error, Err(OidcError::Authority(authority.into())));
+        }
+        assert_eq!(oidc(|o| o.client_id.clear()).check(), Err(OidcError::Incomplete("client_id")));
+        assert_eq!(oidc(|o| o.authority.clear()).check(), Err(OidcError::Incomplete("authority")));
+        for origin in ["https://a.example.com/", "https://a.example.com/token", "a.example.com", "*", "https://*.a.com"]
+        {
+            let error = oidc(|o| o.csp_connect_src = vec![origin.into()]).check();
+            assert_eq!(error, Err(OidcError::ConnectSource(origin.into())));
+        }
+        for name in ["redirect_uri", "client_secret", "scope", ""] {
+            let error = oidc(|o| o.parameters = [(name.into(), "x".into())].into()).check();
+            assert_eq!(error, Err(OidcError::ReservedParameter(name.into())));
+        }
+    }
+}

@@ -1,0 +1,27 @@
+//! Collects JSON schemas below `#/components/schemas`.
+
+use schemars::{JsonSchema, SchemaGenerator, generate::SchemaSettings};
+use serde_json::{Map, Value};
+
+/// The schemas of one document.
+pub(super) struct Schemas(SchemaGenerator);
+
+impl Schemas {
+    pub(super) fn new() -> Self {
+        let settings = SchemaSettings::draft2020_12().with(|s| {
+            s.definitions_path = "/components/schemas".into();
+            s.meta_schema = None;
+        });
+        Self(settings.into_generator())
+    }
+
+    /// Adds the schema of a type and returns a reference to it.
+    pub(super) fn reference<T: JsonSchema>(&mut self) -> Value {
+        self.0.subschema_for::<T>().to_value()
+    }
+
+    /// All schemas added so far, by name.
+    pub(super) fn into_definitions(mut self) -> Map<String, Value> {
+        self.0.take_definitions(true)
+    }
+}

@@ -1,0 +1,130 @@
+//! Reads the events that one user missed from the event stream: each event once and in order, or none at all.
+
+use std::time::Duration;
+
+use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, PullConsumer, pull};
+use futures::StreamExt;
+use protocol::{id::Owner, server::ServerMessage, subject};
+use tracing::{debug, warn};
+
+use super::{Events, epoch, read_event};
+use crate::sessions::{Notice, Position};
+
+/// The deadline of one replay, including the wait for one of the concurrent replays to finish.
+const DEADLINE: Duration = Duration::from_secs(10);
+/// The number of events in one fetch.
+const PAGE: u64 = 32;
+/// How long NATS keeps the consumer of a gateway that crashed during a replay.
+const CONSUMER_IDLE_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// The reason why no event is replayed.
+#[derive(Debug, thiserror::Error)]
+enum ReplayError {
+    #[error("the position is of another epoch")]
+    Epoch,
+    #[error("the sequence number was never assigned")]
+    Future,
+    #[error("events after the position were deleted by the stream's retention")]
+    TooOld,
+    #[error("more events were missed than the replay limit")]
+    TooMuch,
+    #[error("{0}")]
+    Read(String),
+}
+
+impl ReplayError {
+    fn read(e: impl std::fmt::Display) -> Self {
+        Self::Read(e.to_string())
+    }
+}
+
+impl Events {
+    /// This owner's events after `after` up to and including `until`, a position of the same epoch. None when the replay
+    /// could be incomplete: the client must fetch its state by REST.
+    pub(crate) async fn replay(&self, owner: &Owner, after: &Position, until: &Position) -> Option<Vec<Notice>> {
+        let read = tokio::time::timeout(DEADLINE, self.read_missed(owner, after, until)).await;
+        let result = read.unwrap_or_else(|_| Err(ReplayError::read("timed out")));
+        let recovered = result.is_ok().to_string();
+        metrics::counter!("sluice_gateway_resumes_total", "recovered" => recovered).increment(1);
+        match result {
+            Ok(missed) => Some(missed),
+            Err(ReplayError::Read(error)) => {
+                warn!(%error, "failed to read missed events");
+                None
+            }
+            Err(reason) => {
+                debug!(%reason, "missed events are not replayed");
+                None
+            }
+        }
+    }
+
+    async fn read_missed(&self, owner: &Owner, after: &Position, until: &Position) -> Result<Vec<Notice>, ReplayError> {
+        let _permit = self.replays.acquire().await.map_err(ReplayError::read)?;
+        let stream = self.bus.jetstream().get_stream(subject::STREAM_EVENTS).await.map_err(ReplayError::read)?;
+        let info = stream.cached_info();
+        if after.epoch != epoch(info) || after.epoch != until.epoch {
+            return Err(ReplayError::Epoch);
+        }
+        if after.seq > info.state.last_sequence {
+            return Err(ReplayError::Future);
+        }
+        let next = after.seq + 1;
+        if info.state.first_sequence > next {
+            // one of the deleted events may have been this owner's
+            return Err(ReplayError::TooOld);
+        }
+        if next > until.seq {
+            return Ok(Vec::new());
+        }
+        let config = pull::Config {
+            deliver_policy: DeliverPolicy::ByStartSequence { start_sequence: next },
+            filter_subject: subject::user_events(owner),
+            ack_policy: AckPolicy::None,
+            inactive_threshold: CONSUMER_IDLE_TIMEOUT,
+            memory_storage: true,
+            num_replicas: 1,
+            ..pull::Config::default()
+        };
+        let consumer = stream.create_consumer(config).await.map_err(ReplayError::read)?;
+        let missed = self.fetch_all(&consumer, until.seq).await;
+        // NATS deletes the consumer after its idle timeout too
+        if let Err(e) = stream.delete_consumer(&consumer.cached_info().name).await {
+            debug!(error = %e, "failed to delete the consumer of a replay");
+        }
+        missed
+    }
+
+    async fn fetch_all(&self, consumer: &PullConsumer, until: u64) -> Result<Vec<Notice>, ReplayError> {
+        let mut left = consumer.cached_info().num_pending;
+        if left > self.config.max_replay_events {
+            return Err(ReplayError::TooMuch);
+        }
+        let (mut missed, mut bytes) = (Vec::new(), 0);
+        while left > 0 {
+            let page = usize::try_from(left.min(PAGE)).map_err(ReplayError::read)?;
+            let mut messages = consumer.fetch().max_messages(page).messages().await.map_err(ReplayError::read)?;
+            let mut received = 0;
+            while let Some(message) = messages.next().await {
+                let message = message.map_err(ReplayError::read)?;
+                let seq = message.info().map_err(ReplayError::read)?.stream_sequence;
+                received += 1;
+                if seq > until {
+                    return Ok(missed);
+                }
+                let Some(event) = read_event(seq, &message.payload) else { continue };
+                let notice = Notice::new(seq, &ServerMessage::from_event(seq, event.body.event));
+                bytes += notice.text.len() as u64;
+                if bytes > self.max_replay_size.bytes() {
+                    return Err(ReplayError::TooMuch);
+                }
+                missed.push(notice);
+            }
+            if received == 0 {
+                return Err(ReplayError::TooOld);
+            }
+            left -= left.min(received);
+        }
+        Ok(missed)
+    }
+}

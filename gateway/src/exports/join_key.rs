@@ -1,0 +1,68 @@
+//! The join key: equal for two requests of one user that produce the same file.
+
+use aws_lc_rs::digest;
+use protocol::{export::ExportRequest, problem::Slug};
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+
+use super::validate::ValidRequest;
+use crate::{
+    auth::Caller,
+    error::{Outcome, Refusal},
+};
+
+/// Claims that differ between tokens of one user and never affect access (RFC 7519; OpenID Connect Core 1.0, section 2).
+const TOKEN_CLAIMS: [&str; 12] =
+    ["exp", "iat", "nbf", "jti", "auth_time", "nonce", "at_hash", "c_hash", "s_hash", "sid", "acr", "amr"];
+
+/// Hashes the request with its defaults filled in and every claim that a row policy may use.
+///
+/// # Errors
+/// Never: parsed JSON can be serialised.
+pub(super) fn join_key(request: &ExportRequest, valid: &ValidRequest, caller: &Caller) -> Outcome<String> {
+    let user_claims = caller.claims.iter().filter(|(name, _)| !TOKEN_CLAIMS.contains(&name.as_str()));
+    let claims: Map<String, Value> = user_claims.map(|(name, value)| (name.clone(), value.clone())).collect();
+    hash(&json!({
+        "dataset": request.dataset,
+        "template": valid.template,
+        "format": valid.format,
+        "compression": valid.compression,
+        "filter": valid.filter,
+        "columns": valid.columns,
+        "params": valid.params,
+        "claims": claims,
+    }))
+}
+
+/// The SHA-256 of a value's JSON text in hex. Object members are sorted by name, so their order does not matter.
+///
+/// # Errors
+/// `internal` when the value cannot be serialised as JSON.
+pub(super) fn hash(value: &impl Serialize) -> Outcome<String> {
+    let canonical = serde_json::to_value(value).map(|value| value.to_string());
+    let canonical = canonical.map_err(|e| Refusal::new(Slug::Internal, e.to_string()))?;
+    Ok(hex::encode(digest::digest(&digest::SHA256, canonical.as_bytes())))
+}
+
+#[cfg(test)]
+mod tests {
+    use protocol::id::Owner;
+
+    use super::*;
+
+    fn caller(claims: Value) -> Caller {
+        let Value::Object(claims) = claims else { panic!("{claims}") };
+        let expires_at = "2026-11-22T15:26:01Z".parse().unwrap();
+        Caller { owner: Owner::new("acme", "alice"), scopes: vec![], claims, expires_at }
+    }
+
+    #[test]
+    fn a_refreshed_token_keeps_the_join_key_and_a_changed_claim_does_not() {
+        let request = ExportRequest { dataset: "menus".into(), ..ExportRequest::default() };
+        let valid = ValidRequest::default();
+        let key = |claims| join_key(&request, &valid, &caller(claims)).unwrap();
+        let first = key(json!({"sub": "alice", "exp": 1, "jti": "a", "region": "north"}));
+        assert_eq!(first, key(json!({"sub": "alice", "exp": 2, "jti": "b", "region": "north"})));
+        assert_ne!(first, key(json!({"sub": "alice", "exp": 1, "jti": "a", "region": "south"})));
+    }
+}

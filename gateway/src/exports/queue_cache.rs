@@ -1,0 +1,63 @@
+//! Queue positions of waiting exports, in the dispatcher's order.
+//!
+//! All requests share one cached snapshot of the queue: during a flood of requests the queue is long, and reading the queue
+//! for each request would cost the most when the database has the least to spare.
+
+use std::{sync::Arc, time::Duration};
+
+use entity::{
+    dispatch_queue::{QueuePosition, QueueSnapshot},
+    export,
+};
+use platform::catalog::Catalog;
+use protocol::subject::Lane;
+use sea_orm::DatabaseConnection;
+use tokio::{sync::Mutex, time::Instant};
+
+use crate::error::Outcome;
+
+/// The age after which the snapshot is read again.
+const TTL: Duration = Duration::from_millis(500);
+/// The most waiting exports in a snapshot. Exports further back get the position behind the last of these.
+const MAX_EXPORTS: u64 = 10_000;
+
+/// A cached snapshot of the dispatch queue. Clones share the cache.
+#[derive(Clone, Debug)]
+pub(crate) struct QueueCache {
+    db: DatabaseConnection,
+    catalog: Catalog,
+    cached: Arc<Mutex<Option<Cached>>>,
+}
+
+/// The time of the last read, and its result.
+type Cached = (Instant, Arc<QueueSnapshot>);
+
+impl QueueCache {
+    #[must_use]
+    pub(crate) fn new(db: DatabaseConnection, catalog: Catalog) -> Self {
+        Self { db, catalog, cached: Arc::default() }
+    }
+
+    /// The position and estimated completion time of a waiting export.
+    ///
+    /// # Errors
+    /// `unavailable` when the database fails.
+    pub(crate) async fn position(&self, row: &export::Model) -> Outcome<QueuePosition> {
+        let snapshot = self.snapshot().await?;
+        let slots = self.catalog.slots(&row.pool, Lane::from_name(&row.lane));
+        Ok(snapshot.position_of(row.export_id(), &row.pool, &row.lane, slots))
+    }
+
+    async fn snapshot(&self) -> Outcome<Arc<QueueSnapshot>> {
+        // the lock is held during the read, so that concurrent requests wait for one read
+        let mut cached = self.cached.lock().await;
+        if let Some((at, snapshot)) = &*cached
+            && at.elapsed() < TTL
+        {
+            return Ok(Arc::clone(snapshot));
+        }
+        let snapshot = Arc::new(QueueSnapshot::read(&self.db, MAX_EXPORTS).await?);
+        *cached = Some((Instant::now(), Arc::clone(&snapshot)));
+        Ok(snapshot)
+    }
+}

@@ -1,0 +1,270 @@
+//! Submits an export: the row and its credit hold in one transaction, then a notification to the dispatcher.
+//!
+//! Once the transaction is committed the export will run, whichever process crashes next: the dispatcher polls for such
+//! rows, so the notification may be lost.
+
+use axum::http::header;
+use entity::{export, idempotency_key, ledger};
+use platform::{
+    bus::Bus,
+    catalog::{Catalog, Offer},
+    clock::SharedClock,
+    telemetry::traces,
+};
+use protocol::{
+    envelope::TraceContext,
+    export::{Export, ExportRequest},
+    id::ExportId,
+    problem::{FieldError, Problem, Slug},
+    subject::{self, Lane},
+};
+use sea_orm::{DatabaseConnection, DbErr, SqlErr, TransactionTrait};
+use serde_json::json;
+use tracing::{Span, debug, field::Empty, info, info_span};
+
+use super::{
+    join_key::{hash, join_key},
+    presenter::Presenter,
+    validate::{ValidRequest, admit},
+};
+use crate::{
+    auth::Caller,
+    credits::Credits,
+    error::{Outcome, Refusal},
+};
+
+/// The longest idempotency key, in bytes.
+const MAX_KEY_BYTES: usize = 255;
+
+/// The use case that submits exports.
+#[derive(Clone, Debug)]
+pub(crate) struct Submit {
+    pub(crate) db: DatabaseConnection,
+    pub(crate) bus: Bus,
+    pub(crate) catalog: Catalog,
+    pub(crate) credits: Credits,
+    pub(crate) presenter: Presenter,
+    pub(crate) clock: SharedClock,
+    /// The most unfinished exports of one user.
+    pub(crate) max_unfinished: u64,
+    /// The most rows of a dataset whose exports take the interactive lane.
+    pub(crate) interactive_max_rows: u64,
+}
+
+impl Submit {
+    /// The span of one submitted export, to be entered around [`Submit::submit`]. `kind` is `internal` inside the span of an
+    /// HTTP request and `server` for a message on a socket. The span names neither the user nor the filter.
+    #[must_use]
+    pub(crate) fn span(kind: &str) -> Span {
+        info_span!(
+            "export.submit",
+            otel.kind = kind,
+            otel.status_code = Empty,
+            trace_id = Empty,
+            export.id = Empty,
+            export.dataset = Empty,
+            export.format = Empty,
+            export.lane = Empty,
+            export.tenant = Empty,
+            export.joined = Empty,
+            error.type = Empty,
+        )
+    }
+
+    /// Submits an export. Returns an existing export instead, at no cost, when the idempotency key belongs to one, or when
+    /// the user has an unfinished export that produces the same file.
+    ///
+    /// # Errors
+    /// A refusal; nothing was stored and no credit was held.
+    pub(crate) async fn submit(
+        &self,
+        caller: &Caller,
+        request: &ExportRequest,
+        key: Option<&str>,
+        trace: TraceContext,
+    ) -> Outcome<Export> {
+        let submitted = self.try_submit(caller, request, key, trace).await;
+        if let Err(refusal) = &submitted {
+            let span = Span::current();
+            span.record("error.type", refusal.problem.slug().as_str());
+            if refusal.problem.status >= 500 {
+                span.record("otel.status_code", "ERROR");
+            }
+        }
+        submitted
+    }
+
+    async fn try_submit(
+        &self,
+        caller: &Caller,
+        request: &ExportRequest,
+        key: Option<&str>,
+        trace: TraceContext,
+    ) -> Outcome<Export> {
+        if key.is_some_and(|key| key.is_empty() || key.len() > MAX_KEY_BYTES) {
+            let fault = FieldError::new("/idempotency_key", format!("must have 1 to {MAX_KEY_BYTES} bytes"));
+            return Err(Problem::invalid(Slug::InvalidRequest, vec![fault]).into());
+        }
+        // before validation: a repeated request gets its export even when the dataset is no longer offered
+        let hash = hash(request)?;
+        let key = key.map(|key| (key, hash.as_str()));
+        if let Some(earlier) = self.find_by_key(caller, key).await? {
+            return Ok(earlier);
+        }
+        let (offer, valid) = admit(&self.catalog, caller, request)?;
+        let row = self.row(caller, request, &offer, &valid, trace)?;
+        let span = Span::current();
+        span.record("export.dataset", &row.dataset).record("export.tenant", &row.tenant);
+        match self.commit(caller, row.clone(), key).await {
+            Ok(None) => {}
+            Ok(Some(joined)) => {
+                span.record("export.id", tracing::field::display(joined.id)).record("export.joined", true);
+                if let Some(other) = TraceContext::parse(&joined.traceparent) {
+                    traces::link(&span, other);
+                }
+                metrics::counter!("sluice_gateway_exports_joined_total").increment(1);
+                info!(export.id = %joined.id, export.dataset = %joined.dataset, "joined an identical export");
+                return self.presenter.export(&joined).await;
+            }
+            // a concurrent request with the same key was committed first
+            Err(CommitError::KeyInUse) => {
+                let earlier = self.find_by_key(caller, key).await?;
+                return earlier.ok_or_else(|| {
+                    let detail = "The first request with this idempotency key is still being processed. Retry shortly.";
+                    Problem::new(Slug::IdempotencyConflict, detail).with_status(409).into()
+                });
+            }
+            Err(CommitError::Refused(refusal)) => {
+                // a concurrent request with the same key may have used the last credit or the last unfinished export
+                return match self.find_by_key(caller, key).await? {
+                    Some(earlier) => Ok(earlier),
+                    None => Err(*refusal),
+                };
+            }
+        }
+        span.record("export.id", tracing::field::display(row.id)).record("export.lane", &row.lane);
+        span.record("export.format", &row.format);
+        metrics::counter!("sluice_credit_events_total", "kind" => "hold").increment(1);
+        metrics::counter!("sluice_gateway_exports_accepted_total", "lane" => row.lane.clone()).increment(1);
+        info!(export.id = %row.id, export.dataset = %row.dataset, export.lane = %row.lane, "export accepted");
+        let submitted = json!({"export_id": row.id});
+        let subject = subject::DELIVERY_SUBMITTED.to_owned();
+        if let Err(e) = self.bus.publish_lossy(subject, &row.traceparent, &submitted).await {
+            debug!(error = %e, "failed to notify the dispatcher; its next poll will find the export");
+        }
+        // the export is committed and its credit held, so a failed read must not turn the response into an error
+        match self.presenter.export(&row).await {
+            Ok(export) => Ok(export),
+            Err(_) => Presenter::export_without_position(&row),
+        }
+    }
+
+    /// The export that belongs to this idempotency key. `key` holds the key and the hash of its request.
+    async fn find_by_key(&self, caller: &Caller, key: Option<(&str, &str)>) -> Outcome<Option<Export>> {
+        let Some((key, hash)) = key else { return Ok(None) };
+        let Some(stored) = idempotency_key::find(&self.db, &caller.owner, key).await? else { return Ok(None) };
+        if stored.request_hash != hash {
+            let detail = "This idempotency key was used with another request.";
+            return Err(Refusal::new(Slug::IdempotencyConflict, detail));
+        }
+        let Some(row) = export::find_owned(&self.db, &caller.owner, ExportId(stored.export_id)).await? else {
+            return Ok(None);
+        };
+        self.presenter.export(&row).await.map(Some)
+    }
+
+    /// Stores the row, its hold and its idempotency key in one transaction. Returns an unfinished export that produces the
+    /// same file, if there is one; then only the key is stored, for that export.
+    async fn commit(
+        &self,
+        caller: &Caller,
+        row: export::Model,
+        key: Option<(&str, &str)>,
+    ) -> Result<Option<export::Model>, CommitError> {
+        let (owner, now) = (&caller.owner, self.clock.now());
+        let tx = self.db.begin().await.map_err(Refusal::from)?;
+        // locks the account until the end of the transaction, so that the checks below hold when it commits
+        let balance = ledger::open_and_accrue(&tx, owner, self.credits.policy(), now).await.map_err(Refusal::from)?;
+        let joined = match &row.join_key {
+            Some(join_key) => export::find_joinable(&tx, owner, join_key).await.map_err(Refusal::from)?,
+            None => None,
+        };
+        let id = joined.as_ref().map_or(row.export_id(), export::Model::export_id);
+        if joined.is_none() {
+            let held = ledger::hold(&tx, owner, id, row.credits, now).await.map_err(Refusal::from)?;
+            if !held {
+                // the export is refused; the commit keeps the opened account and its daily grants
+                tx.commit().await.map_err(Refusal::from)?;
+                return Err(self.credits.exhausted(balance.balance, row.credits).into());
+            }
+            let unfinished = export::count_unfinished(&tx, owner).await.map_err(Refusal::from)?;
+            if unfinished >= self.max_unfinished {
+                let detail = format!("You have {unfinished} unfinished exports; the limit is {}.", self.max_unfinished);
+                let mut refusal = Refusal::new(Slug::TooManyExports, detail).with_header(header::RETRY_AFTER, 5);
+                refusal.headers.extend(self.credits.rate_limit(balance.balance));
+                return Err(refusal.into());
+            }
+            export::insert(&tx, row).await.map_err(Refusal::from)?;
+        }
+        if let Some((key, hash)) = key {
+            idempotency_key::insert(&tx, owner, key, hash, id, now).await?;
+        }
+        tx.commit().await.map_err(Refusal::from)?;
+        Ok(joined)
+    }
+
+    fn row(
+        &self,
+        caller: &Caller,
+        request: &ExportRequest,
+        offer: &Offer,
+        valid: &ValidRequest,
+        trace: TraceContext,
+    ) -> Outcome<export::Model> {
+        let now = self.clock.now();
+        let rows = offer.dataset.total_rows.or(offer.dataset.info.rows_estimate);
+        let is_small = rows.is_some_and(|rows| rows <= self.interactive_max_rows);
+        let lane = if is_small { Lane::Interactive } else { Lane::Bulk };
+        Ok(export::Model {
+            dataset: request.dataset.clone(),
+            template: valid.template.clone(),
+            format: valid.format.clone(),
+            compression: valid.compression.clone(),
+            filter: valid.filter.clone(),
+            columns: json!(valid.columns),
+            params: json!(valid.params),
+            claims: json!(caller.claims),
+            pool: offer.pool.clone(),
+            lane: lane.as_str().into(),
+            credits: offer.dataset.info.credits.into(),
+            retention_seconds: offer.dataset.retention_seconds.cast_signed(),
+            traceparent: trace.traceparent(),
+            join_key: Some(join_key(request, valid, caller)?),
+            ..export::Model::queued(ExportId::generate(), &caller.owner, now)
+        })
+    }
+}
+
+enum CommitError {
+    KeyInUse,
+    Refused(Box<Refusal>),
+}
+
+impl From<Refusal> for CommitError {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(Box::new(refusal))
+    }
+}
+
+impl From<entity::StoreError> for CommitError {
+    fn from(e: entity::StoreError) -> Self {
+        match &e {
+            entity::StoreError::Db(db) if is_unique_violation(db) => Self::KeyInUse,
+            _ => Refusal::from(e).into(),
+        }
+    }
+}
+
+fn is_unique_violation(e: &DbErr) -> bool {
+    matches!(e.sql_err(), Some(SqlErr::UniqueConstraintViolation(_)))
+}

@@ -1,0 +1,72 @@
+//! `/local`: sign-in without a password as one of the configured users of a trial installation; `404` anywhere else.
+
+use axum::{Json, extract::State, http::HeaderMap};
+use protocol::{problem::Slug, time::Timestamp};
+use serde::{Deserialize, Serialize};
+
+use super::{
+    Endpoint,
+    extract::{Body, invalid},
+};
+use crate::{
+    auth::{local, origin},
+    config::Person,
+    error::{Outcome, Refusal},
+    state::AppState,
+};
+
+pub(super) fn endpoints() -> [Endpoint; 2] {
+    [Endpoint::get("/local/people", people), Endpoint::post("/local/sign-in", sign_in)]
+}
+
+#[derive(Serialize)]
+struct People {
+    people: Vec<Person>,
+}
+
+async fn people(State(app): State<AppState>, headers: HeaderMap) -> Outcome<Json<People>> {
+    check_enabled(&app, &headers)?;
+    Ok(Json(People { people: app.config.identity.local.people.clone() }))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SignIn {
+    person: String,
+}
+
+#[derive(Serialize)]
+struct SignedIn {
+    token: String,
+    expires_at: Timestamp,
+    sub: String,
+    tenant: String,
+}
+
+async fn sign_in(
+    State(app): State<AppState>,
+    headers: HeaderMap,
+    Body(request): Body<SignIn>,
+) -> Outcome<Json<SignedIn>> {
+    check_enabled(&app, &headers)?;
+    if !origin::is_allowed(&headers, &app.config.allowed_origins) {
+        return Err(Refusal::new(Slug::Forbidden, "Pages of this origin may not sign in."));
+    }
+    let local = &app.config.identity.local;
+    let person = local.people.iter().find(|p| p.id == request.person);
+    let person = person.ok_or_else(|| invalid("/person", "no user has this id"))?;
+    let ttl = local.token_ttl.get();
+    let (tenant, sub) = (person.tenant.clone(), person.sub.clone());
+    let (token, expires_at) = local::sign(&app.config.identity, &tenant, &sub, "export:*", ttl, app.clock.now())
+        .map_err(|e| Refusal::new(Slug::Internal, e.to_string()))?;
+    Ok(Json(SignedIn { token, expires_at: expires_at.into(), sub, tenant }))
+}
+
+/// Sign-in needs no password, so it is available to loopback requests only.
+fn check_enabled(app: &AppState, headers: &HeaderMap) -> Outcome<()> {
+    let local = &app.config.identity.local;
+    if local.sign_in && !local.secret.is_empty() && origin::is_loopback_request(headers) {
+        return Ok(());
+    }
+    Err(Refusal::new(Slug::NotFound, "This gateway has no local sign-in."))
+}

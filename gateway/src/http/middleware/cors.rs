@@ -1,0 +1,45 @@
+//! The CORS layer (Fetch standard): pages of the allowed origins may call the API, other pages may not.
+
+use std::time::Duration;
+
+use axum::http::{HeaderName, HeaderValue, Method, header};
+use tower_http::cors::{AllowOrigin, CorsLayer};
+
+/// How long a browser may cache the response of a preflight request.
+const MAX_AGE: Duration = Duration::from_secs(600);
+
+/// Allows no credentials, because requests carry bearer tokens and never cookies.
+pub(crate) fn layer(origins: &[String]) -> CorsLayer {
+    let origins = origins.iter().filter_map(|origin| HeaderValue::from_str(origin).ok());
+    let name = HeaderName::from_static;
+    CorsLayer::new()
+        .allow_origin(AllowOrigin::list(origins))
+        .allow_methods([Method::GET, Method::HEAD, Method::POST, Method::DELETE])
+        .allow_headers([
+            header::AUTHORIZATION,
+            header::CONTENT_TYPE,
+            header::RANGE,
+            header::IF_RANGE,
+            header::IF_NONE_MATCH,
+            name("idempotency-key"),
+            name("last-event-id"),
+            name("prefer"),
+            name("traceparent"),
+        ])
+        .expose_headers([
+            header::LOCATION,
+            header::CONTENT_LOCATION,
+            header::CONTENT_DISPOSITION,
+            header::CONTENT_RANGE,
+            header::ACCEPT_RANGES,
+            header::ETAG,
+            header::LINK,
+            header::RETRY_AFTER,
+            name("repr-digest"),
+            name("preference-applied"),
+            name("ratelimit"),
+            name("ratelimit-policy"),
+            name("x-progress"),
+        ])
+        .max_age(MAX_AGE)
+}

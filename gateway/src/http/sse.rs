@@ -1,0 +1,91 @@
+//! The text format of Server-Sent Events (WHATWG HTML, section 9.2): frames, event ids and the `retry` field.
+
+use std::time::Duration;
+
+use axum::{
+    body::Bytes,
+    http::{HeaderMap, HeaderValue, header},
+};
+use protocol::server::ServerMessage;
+use uuid::Uuid;
+
+use crate::sessions::{Notice, Position};
+
+/// A comment, which keeps proxies from closing an idle connection.
+pub(super) const COMMENT: &[u8] = b":\n\n";
+
+/// The `retry` field: the client's delay before it reconnects, between `base` and twice `base`. The session id selects the
+/// delay, so that many clients do not reconnect at once.
+pub(super) fn retry(base: Duration, session: Uuid) -> Bytes {
+    let base_ms = u64::try_from(base.as_millis()).unwrap_or(u64::MAX);
+    let spread = u64::from_be_bytes(session.as_u64_pair().1.to_be_bytes()) % base_ms.max(1);
+    format!("retry: {}\n\n", base_ms.saturating_add(spread)).into()
+}
+
+/// The frame of an event of this epoch.
+pub(super) fn event(epoch: &str, notice: &Notice) -> Bytes {
+    frame(Some((epoch, notice.seq)), notice.kind, &notice.text)
+}
+
+/// The frame of any other message; with a position the client resumes from there.
+pub(super) fn message(position: Option<&Position>, message: &ServerMessage) -> Bytes {
+    frame(position.map(|position| (&*position.epoch, position.seq)), message.kind(), &message.to_text())
+}
+
+/// Serialised JSON has no line breaks, so one `data` line holds the message.
+fn frame(id: Option<(&str, u64)>, kind: &str, data: &str) -> Bytes {
+    let id = id.map(|(epoch, seq)| format!("id: {epoch}:{seq}\n")).unwrap_or_default();
+    format!("{id}event: {kind}\ndata: {data}\n\n").into()
+}
+
+/// Parses a `Last-Event-ID` of the form `<epoch>:<seq>`.
+pub(super) fn parse_position(last_event_id: &HeaderValue) -> Option<Position> {
+    let (epoch, seq) = last_event_id.to_str().ok()?.trim().split_once(':')?;
+    Some(Position { epoch: epoch.into(), seq: seq.parse().ok()? })
+}
+
+/// Whether the `Accept` header, if present, allows `text/event-stream`.
+pub(super) fn is_accepted(headers: &HeaderMap) -> bool {
+    let mut accepted = headers.get_all(header::ACCEPT).into_iter().filter_map(|value| value.to_str().ok()).peekable();
+    let allows = |range: &str| {
+        let (kind, parameters) = range.split_once(';').unwrap_or((range, ""));
+        let is_refused = parameters.split(';').any(|p| matches!(p.trim(), "q=0" | "q=0.0" | "q=0.00" | "q=0.000"));
+        let kind = kind.trim().to_ascii_lowercase();
+        !is_refused && ["text/event-stream", "text/*", "*/*"].contains(&kind.as_str())
+    };
+    accepted.peek().is_none() || accepted.any(|list| list.split(',').any(allows))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_an_accept_header_without_event_streams_is_refused() {
+        for (accept, expected) in [
+            (None, true),
+            (Some("text/event-stream"), true),
+            (Some("application/json, */*;q=0.1"), true),
+            (Some("Text/Event-Stream; charset=utf-8"), true),
+            (Some("application/json"), false),
+            (Some("text/event-stream;q=0"), false),
+        ] {
+            let mut headers = HeaderMap::new();
+            if let Some(accept) = accept {
+                headers.insert(header::ACCEPT, accept.parse().unwrap());
+            }
+            assert_eq!(is_accepted(&headers), expected, "{accept:?}");
+        }
+    }
+
+    #[test]
+    fn the_id_of_a_frame_parses_to_its_position() {
+        let position = Position { epoch: "19ab".into(), seq: 7 };
+        let pong = message(Some(&position), &ServerMessage::Pong { reference: None });
+        assert_eq!(pong, "id: 19ab:7\nevent: pong\ndata: {\"type\":\"pong\"}\n\n");
+        assert_eq!(parse_position(&"19ab:7".parse().unwrap()), Some(position));
+        for invalid in ["", "7", "19ab:", "19ab:-1", "19ab:7:8"] {
+            assert_eq!(parse_position(&invalid.parse().unwrap()), None, "{invalid}");
+        }
+    }
+}

@@ -1,0 +1,97 @@
+//! Builds the routers of the public and the internal listener from the endpoints' declarations.
+
+use std::any::Any;
+
+use axum::{
+    Router,
+    body::Bytes,
+    extract::DefaultBodyLimit,
+    http::{Method, StatusCode, header},
+    middleware,
+    response::IntoResponse,
+    routing::{MethodRouter, get},
+};
+use metrics_exporter_prometheus::PrometheusHandle;
+use protocol::problem::{Problem, Slug};
+use serde_json::Value;
+use tower_http::catch_panic::CatchPanicLayer;
+
+use crate::{
+    auth::Caller,
+    contract,
+    error::Refusal,
+    http::{
+        self,
+        extract::MAX_BODY_SIZE,
+        middleware::{cors, request_metrics, security_headers},
+        problems,
+    },
+    state::AppState,
+    web, ws,
+};
+
+/// The prefix of the authenticated API.
+const API: &str = "/v1";
+
+/// The OpenAPI 3.1 document of all public endpoints.
+#[must_use]
+pub fn openapi() -> Value {
+    contract::openapi(http::endpoints().filter_map(|endpoint| endpoint.operation_info()))
+}
+
+/// The routes of the public listener.
+pub(crate) fn public(app: AppState) -> Router {
+    let (mut api, mut root) = (Router::new(), Router::new());
+    for endpoint in http::endpoints().chain([web::config_endpoint(), ws::endpoint()]) {
+        let (path, route) = endpoint.into_route();
+        match path.strip_prefix(API) {
+            Some(path) => api = api.route(path, route),
+            None => root = root.route(path, route),
+        }
+    }
+    let api = api.fallback(not_found).method_not_allowed_fallback(method_not_allowed);
+    root.nest(API, api)
+        .route("/v1/openapi.json", json_document(&openapi()))
+        .route("/v1/asyncapi.json", json_document(&contract::asyncapi()))
+        .fallback_service(web::service(&app.config))
+        .layer(DefaultBodyLimit::max(MAX_BODY_SIZE.as_usize()))
+        .layer(CatchPanicLayer::custom(|_: Box<dyn Any + Send>| {
+            Refusal::new(Slug::Internal, "The server failed to process this request.").into_response()
+        }))
+        .layer(middleware::from_fn(problems::finish))
+        .layer(middleware::from_fn_with_state(
+            security_headers::Hsts::new(app.config.hsts_max_age.get()),
+            security_headers::set,
+        ))
+        .layer(cors::layer(&app.config.allowed_origins))
+        .layer(middleware::from_fn(request_metrics::record))
+        .with_state(app)
+}
+
+/// The routes of the internal listener.
+pub(crate) fn internal(metrics: PrometheusHandle) -> Router {
+    let render = move || {
+        let text = metrics.render();
+        async move { ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], text) }
+    };
+    Router::new().route("/metrics", get(render)).route("/healthz", get(http::live))
+}
+
+/// Serves an API description, rendered once.
+fn json_document(document: &Value) -> MethodRouter<AppState> {
+    let text = Bytes::from(document.to_string());
+    get(move || {
+        let text = text.clone();
+        async move { ([(header::CONTENT_TYPE, "application/json")], text) }
+    })
+}
+
+/// An unknown path below `/v1`; an unauthenticated caller gets `401` instead, as on every path of the API.
+async fn not_found(_caller: Caller) -> Refusal {
+    Refusal::new(Slug::NotFound, "There is no such path.")
+}
+
+async fn method_not_allowed(_caller: Caller, method: Method) -> Refusal {
+    let detail = format!("This path does not support {method}.");
+    Problem::new(Slug::InvalidRequest, detail).with_status(StatusCode::METHOD_NOT_ALLOWED.as_u16()).into()
+}

@@ -1,0 +1,14 @@
+//! The parts that WebSocket sessions and SSE streams share: the registry of open sessions, positions in the event stream, the
+//! first message and the progress throttle.
+
+mod position;
+mod progress_throttle;
+mod ready;
+mod registry;
+
+pub(crate) use self::{
+    position::Position,
+    progress_throttle::ProgressThrottle,
+    ready::{MAX_WINDOW, session_ready},
+    registry::{Notice, Registry, SessionGuard},
+};

@@ -1,0 +1,46 @@
+//! Limits progress messages to 5 a second for each export of a session (protocol.md, `export.progress`).
+
+use std::{collections::HashMap, time::Duration};
+
+use protocol::id::ExportId;
+use tokio::time::Instant;
+
+/// The shortest time between two progress messages of one export.
+const PERIOD: Duration = Duration::from_millis(200);
+/// The age after which an entry is dropped when the map is large.
+const STALE_AFTER: Duration = Duration::from_secs(10);
+/// The number of entries above which stale entries are dropped.
+const CLEANUP_THRESHOLD: usize = 64;
+
+/// The time of each export's last progress message in one session.
+#[derive(Debug, Default)]
+pub(crate) struct ProgressThrottle(HashMap<ExportId, Instant>);
+
+impl ProgressThrottle {
+    /// Whether a progress message may be sent now; if so, records it as sent. Dropping the others loses nothing: each
+    /// progress message replaces the one before, and the final state is an event.
+    pub(crate) fn is_due(&mut self, export: ExportId, now: Instant) -> bool {
+        if self.0.get(&export).is_some_and(|last| now.duration_since(*last) < PERIOD) {
+            return false;
+        }
+        if self.0.len() >= CLEANUP_THRESHOLD {
+            self.0.retain(|_, last| now.duration_since(*last) < STALE_AFTER);
+        }
+        self.0.insert(export, now);
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_export_gets_five_progress_messages_a_second() {
+        let (mut throttle, start) = (ProgressThrottle::default(), Instant::now());
+        let (one, two) = (ExportId::generate(), ExportId::generate());
+        let at = |ms| start + Duration::from_millis(ms);
+        assert!(throttle.is_due(one, at(0)) && throttle.is_due(two, at(10)));
+        assert!(!throttle.is_due(one, at(199)) && throttle.is_due(one, at(200)) && !throttle.is_due(two, at(200)));
+    }
+}

@@ -1,0 +1,41 @@
+//! The first message of every session.
+
+use platform::units::ByteSize;
+use protocol::{
+    credits::CreditsSummary,
+    server::{ServerMessage, SessionLimits},
+};
+use uuid::Uuid;
+
+use super::position::Position;
+use crate::{auth::Caller, config::WsConfig};
+
+/// The largest window that one message may grant. The gateway's memory does not depend on it: the gateway reads a file only
+/// as fast as it sends the bytes.
+pub(crate) const MAX_WINDOW: ByteSize = ByteSize::gib(1);
+
+/// `session.ready` for a session that starts at this position.
+#[must_use]
+pub(crate) fn session_ready(
+    id: Uuid,
+    caller: &Caller,
+    start: &Position,
+    config: &WsConfig,
+    credits: CreditsSummary,
+) -> ServerMessage {
+    ServerMessage::SessionReady {
+        session_id: id.to_string(),
+        sub: caller.owner.user.clone(),
+        tenant: caller.owner.tenant.clone(),
+        epoch: start.epoch.to_string(),
+        seq: start.seq,
+        token_expires_at: caller.expires_at.into(),
+        heartbeat_ms: u64::try_from(config.heartbeat_interval.as_millis()).unwrap_or(u64::MAX),
+        limits: SessionLimits {
+            message_bytes: config.max_message_size.bytes(),
+            streams: config.max_streams,
+            window_bytes: MAX_WINDOW.bytes(),
+        },
+        credits,
+    }
+}

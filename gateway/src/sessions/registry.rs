@@ -1,0 +1,160 @@
+//! The open sessions of this gateway, by owner.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, RwLock},
+};
+
+use protocol::{id::Owner, server::ServerMessage};
+use tokio::sync::mpsc;
+use uuid::Uuid;
+
+/// The most events that wait for one session. A session with a full mailbox is closed as too slow, so that no event is
+/// lost silently: its client resumes after the reconnect.
+const MAILBOX: usize = 256;
+
+/// One event for one session, rendered once for all sessions of its owner.
+#[derive(Clone, Debug)]
+pub(crate) struct Notice {
+    /// The sequence number of the event.
+    pub(crate) seq: u64,
+    /// The message's `type`.
+    pub(crate) kind: &'static str,
+    /// The message as JSON text.
+    pub(crate) text: Arc<str>,
+}
+
+impl Notice {
+    #[must_use]
+    pub(crate) fn new(seq: u64, message: &ServerMessage) -> Self {
+        Self { seq, kind: message.kind(), text: message.to_text().into() }
+    }
+}
+
+/// The mailboxes of one owner's sessions, by session id.
+type Mailboxes = HashMap<Uuid, mpsc::Sender<Notice>>;
+
+/// The sessions of this gateway. Clones share the state.
+#[derive(Clone, Debug)]
+pub(crate) struct Registry {
+    sessions: Arc<RwLock<HashMap<Owner, Mailboxes>>>,
+    max_per_user: usize,
+}
+
+/// A registered session; dropping the guard removes the session from the registry.
+#[derive(Debug)]
+pub(crate) struct SessionGuard {
+    registry: Registry,
+    owner: Owner,
+    id: Uuid,
+}
+
+impl Registry {
+    #[must_use]
+    pub(crate) fn new(max_per_user: usize) -> Self {
+        Self { sessions: Arc::default(), max_per_user }
+    }
+
+    /// Registers a session and returns its mailbox; None when the owner has the most sessions already.
+    #[must_use]
+    pub(crate) fn register(&self, owner: &Owner, id: Uuid) -> Option<(SessionGuard, mpsc::Receiver<Notice>)> {
+        let mut sessions = self.sessions.write().ok()?;
+        let mailboxes = sessions.entry(owner.clone()).or_default();
+        if mailboxes.len() >= self.max_per_user {
+            return None;
+        }
+        let (mailbox, notices) = mpsc::channel(MAILBOX);
+        mailboxes.insert(id, mailbox);
+        metrics::gauge!("sluice_gateway_sessions").increment(1);
+        Some((SessionGuard { registry: self.clone(), owner: owner.clone(), id }, notices))
+    }
+
+    /// Whether this owner has a session on this gateway.
+    #[must_use]
+    pub(crate) fn contains(&self, owner: &Owner) -> bool {
+        self.sessions.read().is_ok_and(|sessions| sessions.contains_key(owner))
+    }
+
+    /// Puts an event into the mailbox of each of the owner's sessions. Drops a full mailbox, which ends its session.
+    pub(crate) fn notify(&self, owner: &Owner, seq: u64, message: &ServerMessage) {
+        if !self.contains(owner) {
+            return;
+        }
+        let notice = Notice::new(seq, message);
+        if let Ok(mut sessions) = self.sessions.write()
+            && let Some(mailboxes) = sessions.get_mut(owner)
+        {
+            mailboxes.retain(|_, mailbox| mailbox.try_send(notice.clone()).is_ok());
+        }
+    }
+
+    /// Drops all mailboxes. Each session ends after it has read the events that wait in its mailbox.
+    pub(crate) fn clear(&self) {
+        if let Ok(mut sessions) = self.sessions.write() {
+            sessions.clear();
+        }
+    }
+
+    fn remove(&self, owner: &Owner, id: Uuid) {
+        if let Ok(mut sessions) = self.sessions.write()
+            && let Some(mailboxes) = sessions.get_mut(owner)
+        {
+            mailboxes.remove(&id);
+            if mailboxes.is_empty() {
+                sessions.remove(owner);
+            }
+        }
+    }
+}
+
+impl Drop for SessionGuard {
+    fn drop(&mut self) {
+        metrics::gauge!("sluice_gateway_sessions").decrement(1);
+        self.registry.remove(&self.owner, self.id);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pong() -> ServerMessage {
+        ServerMessage::Pong { reference: None }
+    }
+
+    #[tokio::test]
+    async fn an_event_reaches_only_its_owners_sessions() {
+        let registry = Registry::new(2);
+        let (alice, bob) = (Owner::new("acme", "alice"), Owner::new("acme", "bob"));
+        let (_alices_guard, mut to_alice) = registry.register(&alice, Uuid::from_u128(1)).unwrap();
+        let (_bobs_guard, mut to_bob) = registry.register(&bob, Uuid::from_u128(2)).unwrap();
+        registry.notify(&alice, 7, &pong());
+        assert_eq!(to_alice.recv().await.unwrap().seq, 7);
+        assert!(to_bob.try_recv().is_err());
+    }
+
+    #[tokio::test]
+    async fn dropping_a_guard_allows_another_session() {
+        let registry = Registry::new(1);
+        let alice = Owner::new("acme", "alice");
+        let first = registry.register(&alice, Uuid::from_u128(1)).unwrap();
+        assert!(registry.register(&alice, Uuid::from_u128(2)).is_none());
+        drop(first);
+        assert!(registry.register(&alice, Uuid::from_u128(3)).is_some());
+    }
+
+    #[tokio::test]
+    async fn a_full_mailbox_ends_its_session_after_the_events_in_it() {
+        let registry = Registry::new(1);
+        let alice = Owner::new("acme", "alice");
+        let (_guard, mut notices) = registry.register(&alice, Uuid::from_u128(1)).unwrap();
+        for seq in 0..=MAILBOX {
+            registry.notify(&alice, seq as u64, &pong());
+        }
+        let mut count = 0;
+        while notices.recv().await.is_some() {
+            count += 1;
+        }
+        assert_eq!(count, MAILBOX);
+    }
+}

@@ -1,0 +1,168 @@
+//! The file streams of one session: numbering, limits, windows and closing.
+
+use std::{collections::HashMap, sync::Arc};
+
+use protocol::{
+    client::{DEFAULT_WINDOW_BYTES, FileOpen, FileWindow},
+    envelope::TraceContext,
+    export::Export,
+    id::ExportId,
+    problem::{FieldError, Problem, Slug},
+};
+
+use super::{stop::StopSignal, window::Window};
+
+/// A stream whose pump the driver must start.
+#[derive(Debug)]
+pub(super) struct NewStream {
+    pub(super) stream: u32,
+    pub(super) export: ExportId,
+    /// The trace of the export.
+    pub(super) trace: TraceContext,
+    pub(super) offset: u64,
+    /// The attempt whose bytes the client already has, if the client sent it.
+    pub(super) attempt: Option<u32>,
+    pub(super) window: Arc<Window>,
+    pub(super) stop: StopSignal,
+    /// Whether the export is unfinished.
+    pub(super) is_live: bool,
+    /// The `ref` of the `file.opened` to send before the first byte; None: `file.opened` was sent already.
+    pub(super) announce: Option<Option<String>>,
+}
+
+#[derive(Debug)]
+pub(super) struct OpenStream {
+    pub(super) window: Arc<Window>,
+    pub(super) stop: StopSignal,
+}
+
+/// The result of a client's request to close a stream.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Close {
+    /// The pump answers after its last frame.
+    ByPump,
+    /// The stream has ended already, so the session answers.
+    AlreadyEnded,
+}
+
+/// The streams of one session. Dropping it stops all pumps.
+#[derive(Debug)]
+pub(super) struct Streams {
+    max: u32,
+    open: HashMap<u32, OpenStream>,
+    /// Streams that the client closed and whose pumps have not ended yet, with the `ref` of the answer.
+    closing: HashMap<u32, Option<String>>,
+    /// Streams whose request is in progress; they count against the limit.
+    reserved: u32,
+    last: u32,
+}
+
+impl Streams {
+    pub(super) fn new(max: u32) -> Self {
+        Self { max, open: HashMap::new(), closing: HashMap::new(), reserved: 0, last: 0 }
+    }
+
+    /// Reserves one stream for a request.
+    ///
+    /// # Errors
+    /// `rate-limited` when the session has the most streams already.
+    pub(super) fn reserve(&mut self) -> Result<(), Problem> {
+        let open = u32::try_from(self.open.len()).unwrap_or(u32::MAX).saturating_add(self.reserved);
+        if open >= self.max {
+            let detail = format!("A session may hold at most {} file streams; close one first.", self.max);
+            return Err(Problem::new(Slug::RateLimited, detail));
+        }
+        self.reserved += 1;
+        Ok(())
+    }
+
+    /// Releases the reservation of a request that was refused or has its reply.
+    pub(super) fn release(&mut self) {
+        self.reserved -= 1;
+    }
+
+    /// Opens the next stream on an export.
+    pub(super) fn open(
+        &mut self,
+        export: &Export,
+        trace: TraceContext,
+        file: &FileOpen,
+        announce: Option<Option<String>>,
+    ) -> NewStream {
+        self.last += 1;
+        let stream = self.last;
+        let window = Arc::new(Window::new(file.window.unwrap_or(DEFAULT_WINDOW_BYTES)));
+        let stop = StopSignal::default();
+        self.open.insert(stream, OpenStream { window: window.clone(), stop: stop.clone() });
+        NewStream {
+            stream,
+            export: export.id,
+            trace,
+            offset: file.offset,
+            attempt: file.attempt,
+            window,
+            stop,
+            is_live: export.status.is_unfinished(),
+            announce,
+        }
+    }
+
+    /// Adds a grant to its stream's window. A grant for a stream that has ended meanwhile has no effect.
+    ///
+    /// # Errors
+    /// When the session never opened the stream.
+    pub(super) fn grant(&self, grant: &FileWindow) -> Result<(), Problem> {
+        match self.open.get(&grant.stream) {
+            Some(open) => open.window.grant(grant.bytes),
+            None => self.check_known(grant.stream)?,
+        }
+        Ok(())
+    }
+
+    /// Closes a stream on behalf of the client.
+    ///
+    /// # Errors
+    /// When the session never opened the stream.
+    pub(super) fn close(&mut self, stream: u32, reference: Option<String>) -> Result<Close, Problem> {
+        let Some(open) = self.open.remove(&stream) else {
+            self.check_known(stream)?;
+            return Ok(Close::AlreadyEnded);
+        };
+        open.stop.stop(reference.clone());
+        self.closing.insert(stream, reference);
+        Ok(Close::ByPump)
+    }
+
+    /// Removes a stream whose pump has ended. Returns the `ref` of a close request that the pump has not answered, because
+    /// the request and the stream's end crossed.
+    pub(super) fn remove(&mut self, stream: u32, is_answered: bool) -> Option<Option<String>> {
+        self.open.remove(&stream);
+        self.closing.remove(&stream).filter(|_| !is_answered)
+    }
+
+    #[cfg(test)]
+    pub(super) fn get(&self, stream: u32) -> &OpenStream {
+        &self.open[&stream]
+    }
+
+    #[cfg(test)]
+    pub(super) fn reserved(&self) -> u32 {
+        self.reserved
+    }
+
+    fn check_known(&self, stream: u32) -> Result<(), Problem> {
+        if stream == 0 || stream > self.last {
+            let fault = FieldError::new("/stream", "this session never opened this stream");
+            return Err(Problem::invalid(Slug::InvalidRequest, vec![fault]));
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Streams {
+    fn drop(&mut self) {
+        for open in self.open.values() {
+            open.stop.abandon();
+        }
+    }
+}

@@ -1,0 +1,60 @@
+//! Datasets and columns that require scopes are hidden from callers without them.
+
+use super::support::Gateway;
+use protocol::{catalog::DatasetList, problem::Slug};
+use reqwest::StatusCode;
+use serde_json::{Value, json};
+use testkit::rest::Rest;
+
+fn columns(dataset: &Value) -> Vec<(String, bool)> {
+    let all = dataset["columns"].as_array().expect("columns");
+    all.iter().map(|c| (c["name"].as_str().expect("a name").to_owned(), c["masked"] == true)).collect()
+}
+
+fn rest(gateway: &Gateway, scope: &str) -> Rest {
+    gateway.rest(&gateway.local.token("alice", "acme").scope(scope).sign())
+}
+
+#[tokio::test]
+async fn a_caller_without_a_scope_can_neither_see_nor_request_its_columns() {
+    let gateway = Gateway::start().await;
+    let plain = rest(&gateway, "export:* staff");
+    let shown: Value = plain.get("/v1/datasets/people").await.json();
+    assert_eq!(columns(&shown), [("name".to_owned(), false), ("email".to_owned(), true)]);
+    for path in ["/v1/exports", "/v1/exports/estimate"] {
+        for (body, slug, pointer) in [
+            (json!({"columns": ["salary"]}), Slug::InvalidRequest, "/columns/0"),
+            (json!({"filter": {"salary": {"gt": 1}}}), Slug::InvalidFilter, "/filter/salary"),
+            (json!({"filter": {"not": {"email": {"contains": "a"}}}}), Slug::InvalidFilter, "/filter/not/email"),
+        ] {
+            let mut body = body;
+            body["dataset"] = "people".into();
+            let problem = plain.post(path, &body).await.problem();
+            assert_eq!((problem.slug(), problem.errors[0].pointer.as_str()), (slug, pointer), "{path} {body}");
+            assert!(!problem.detail.contains("salary; ") && !problem.detail.contains(", salary"), "{problem}");
+        }
+    }
+    let all = rest(&gateway, "export:* staff pii:read hr");
+    let shown: Value = all.get("/v1/datasets/people").await.json();
+    assert_eq!(columns(&shown).len(), 3);
+    let accepted = all.post("/v1/exports", &json!({"dataset": "people", "filter": {"salary": {"gt": 1}}})).await;
+    assert_eq!(accepted.status, StatusCode::ACCEPTED, "{}", accepted.text());
+
+    let unscoped = rest(&gateway, "export:*");
+    let list: DatasetList = unscoped.get("/v1/datasets").await.json();
+    assert!(list.items.iter().all(|dataset| dataset.name != "people"));
+    assert_eq!(unscoped.get("/v1/datasets/people").await.problem().slug(), Slug::Forbidden);
+    for path in ["/v1/exports", "/v1/exports/estimate"] {
+        let problem = unscoped.post(path, &json!({"dataset": "people"})).await.problem();
+        assert_eq!(problem.slug(), Slug::Forbidden, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn an_estimate_without_an_exporter_is_refused_immediately() {
+    let gateway = Gateway::start().await;
+    // the gateway's request timeout is longer than the client's, so only an immediate refusal passes
+    let answer = rest(&gateway, "export:*").post("/v1/exports/estimate", &json!({"dataset": "flights"})).await;
+    assert_eq!((answer.status.as_u16(), answer.problem().slug()), (503, Slug::Unavailable));
+    assert!(answer.header("retry-after").is_some());
+}

@@ -1,0 +1,14 @@
+//! Tests of the gateway's public API over real sockets, with a real NATS server and database, in one process.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod credits;
+mod dataset_access;
+mod events;
+mod identity;
+mod joined_exports;
+mod requests;
+mod security_headers;
+mod sessions;
+mod sse;
+mod support;

@@ -1,0 +1,234 @@
+//! Invalid input over REST and WebSocket: each request gets its typed problem and has no effect.
+
+use super::support::Gateway;
+use entity::credit_policy::CreditsConfig;
+use protocol::{
+    export::{ExportPage, ExportRequest, Status},
+    problem::Slug,
+    server::ServerMessage,
+};
+use reqwest::{Method, StatusCode};
+use serde_json::{Value, json};
+use testkit::{
+    client::{Client, Credential},
+    rest::{Answer, Rest},
+};
+
+fn bad_requests() -> Vec<(Value, Slug, &'static str)> {
+    vec![
+        (json!({"dataset": "nope"}), Slug::UnknownDataset, "/dataset"),
+        (json!({"dataset": 7}), Slug::InvalidRequest, "/dataset"),
+        (json!({}), Slug::InvalidRequest, "/dataset"),
+        (json!({"dataset": "flights", "colums": []}), Slug::InvalidRequest, "/colums"),
+        (json!({"dataset": "flights", "columns": ["nope"]}), Slug::InvalidRequest, "/columns/0"),
+        (json!({"dataset": "flights", "template": "nope"}), Slug::UnknownTemplate, "/template"),
+        (json!({"dataset": "flights", "format": "nope"}), Slug::InvalidRequest, "/format"),
+        (json!({"dataset": "flights", "filter": {"nope": {"eq": 1}}}), Slug::InvalidFilter, "/filter/nope"),
+        (json!({"dataset": "flights", "filter": {"delay": {"gte": "x"}}}), Slug::InvalidFilter, "/filter/delay/gte"),
+        (json!({"dataset": "flights", "params": {"x": 1}}), Slug::InvalidRequest, "/params/x"),
+        (json!({"dataset": "counts"}), Slug::InvalidRequest, "/params/muscles"),
+        (json!({"dataset": "counts", "params": {"muscles": "m"}}), Slug::InvalidRequest, "/params/muscles"),
+    ]
+}
+
+#[tokio::test]
+async fn rest_reports_every_fault_and_holds_no_credit() {
+    let gateway = Gateway::start().await;
+    let rest = gateway.rest(&gateway.token("alice", "acme"));
+    for (body, slug, pointer) in bad_requests() {
+        let answer = rest.post("/v1/exports", &body).await;
+        let problem = answer.problem();
+        assert_eq!((answer.status.as_u16(), problem.slug()), (422, slug), "{body}");
+        assert_eq!(problem.errors[0].pointer, pointer, "{body}");
+    }
+    for text in ["", "{", "[]", "\"x\"", "\u{0}"] {
+        let answer = rest.send(rest.request(Method::POST, "/v1/exports").body(text)).await;
+        assert_eq!(answer.problem().slug(), Slug::InvalidRequest, "{text:?}");
+    }
+    let huge = "x".repeat(10 << 20);
+    let answer = rest.send(rest.request(Method::POST, "/v1/exports").body(huge)).await;
+    assert_eq!((answer.status.as_u16(), answer.problem().slug()), (413, Slug::TooLarge));
+    assert_eq!(rest.send(rest.request(Method::PUT, "/v1/exports")).await.status, StatusCode::METHOD_NOT_ALLOWED);
+    for query in ["status=nope", "limit=0", "limit=x", "cursor=x", "nope=1"] {
+        let answer = rest.get(&format!("/v1/exports?{query}")).await;
+        assert_eq!(answer.problem().slug(), Slug::InvalidRequest, "{query}");
+    }
+    let credits: Value = rest.get("/v1/credits").await.json();
+    assert_eq!((&credits["balance"], &credits["held"]), (&json!(5), &json!(0)));
+    assert_eq!(rest.get("/v1/exports").await.json::<ExportPage>().items.len(), 0);
+}
+
+#[tokio::test]
+async fn the_socket_reports_the_same_faults_and_stays_open() {
+    let gateway = Gateway::start().await;
+    let token = gateway.token("alice", "acme");
+    let mut client = Client::connect(&gateway.url, Credential::Bearer(&token)).await.expect("the session starts");
+    for (i, (mut body, slug, pointer)) in bad_requests().into_iter().enumerate() {
+        let reference = i.to_string();
+        body["type"] = "export.create".into();
+        body["ref"] = reference.clone().into();
+        client.send_text(&body.to_string()).await;
+        let problem = client.expect_error(Some(&reference)).await;
+        assert_eq!((problem.slug(), problem.errors[0].pointer.as_str()), (slug, pointer), "{body}");
+    }
+    client.send_text(r#"{"type":"no.such","ref":"x"}"#).await;
+    assert_eq!(client.expect_error(Some("x")).await.errors[0].pointer, "/type");
+    let unknown = uuid();
+    client.send_text(&json!({"type": "file.open", "ref": "y", "export_id": unknown}).to_string()).await;
+    assert_eq!(client.expect_error(Some("y")).await.slug(), Slug::NotFound);
+    client.send_text(&json!({"type": "session.resume", "ref": "z", "epoch": "e", "seq": 0}).to_string()).await;
+    let resumed = |m: &ServerMessage| match m {
+        ServerMessage::SessionResumed { reference, recovered, .. } => Some((reference.clone(), *recovered)),
+        _ => None,
+    };
+    assert_eq!(client.expect_text("session.resumed", resumed).await, (Some("z".into()), false));
+    client.send_text(r#"{"type":"ping","ref":"alive"}"#).await;
+    let pong = |m: &ServerMessage| match m {
+        ServerMessage::Pong { reference } => reference.clone(),
+        _ => None,
+    };
+    assert_eq!(client.expect_text("pong", pong).await, "alive");
+}
+
+#[tokio::test]
+async fn one_idempotency_key_creates_one_export_and_credits_run_out() {
+    let gateway = Gateway::start().await;
+    let rest = gateway.rest(&gateway.token("alice", "acme"));
+    let body = json!({"dataset": "flights"});
+    let with_key = |key: &'static str, body: Value| {
+        let request = rest.request(Method::POST, "/v1/exports").header("Idempotency-Key", key).json(&body);
+        rest.send(request)
+    };
+    let (one, two, three) =
+        tokio::join!(with_key("k", body.clone()), with_key("k", body.clone()), with_key("k", body.clone()));
+    let id = |answer: &Answer| answer.json::<Value>()["id"].clone();
+    assert_eq!((id(&one), id(&one)), (id(&two), id(&three)));
+    for answer in [&one, &two, &three] {
+        assert_eq!(answer.status, StatusCode::ACCEPTED);
+        assert_eq!(answer.header("location"), answer.header("content-location"));
+        assert!(answer.header("retry-after").is_some());
+    }
+    let other = with_key("k", json!({"dataset": "flights", "columns": ["delay"]})).await;
+    assert_eq!((other.status.as_u16(), other.problem().slug()), (422, Slug::IdempotencyConflict));
+
+    for delay in 1..5 {
+        rest.create(&flights(delay)).await;
+    }
+    let exhausted = rest.post("/v1/exports", &flights(5)).await;
+    assert_eq!((exhausted.status.as_u16(), exhausted.problem().slug()), (429, Slug::CreditsExhausted));
+    for header in ["retry-after", "ratelimit", "ratelimit-policy"] {
+        assert!(exhausted.header(header).is_some(), "{header}");
+    }
+    let credits: Value = rest.get("/v1/credits").await.json();
+    assert_eq!((&credits["balance"], &credits["held"]), (&json!(0), &json!(5)));
+
+    let page: ExportPage = rest.get("/v1/exports?limit=2").await.json();
+    let next: ExportPage =
+        rest.get(&format!("/v1/exports?limit=9&cursor={}", page.next_cursor.expect("more"))).await.json();
+    assert_eq!((page.items.len(), next.items.len(), next.next_cursor), (2, 3, None));
+    assert!(page.items.iter().all(|e| e.status == Status::Queued && e.progress.queue_position.is_some()));
+    assert_eq!(rest.get(&page.items[0].links.file).await.problem().slug(), Slug::NotReady);
+
+    let other_tenant = gateway.rest(&gateway.token("alice", "globex"));
+    for path in [&page.items[0].links.this, &page.items[0].links.file, &page.items[0].links.metadata] {
+        assert_eq!(other_tenant.get(path).await.problem().slug(), Slug::NotFound, "{path}");
+    }
+    assert_eq!(other_tenant.delete(&page.items[0].links.this).await.status, StatusCode::NOT_FOUND);
+}
+
+#[tokio::test]
+async fn concurrent_requests_with_one_key_and_one_credit_get_the_same_export() {
+    let one = CreditsConfig { initial_balance: 1, ..CreditsConfig::default() };
+    let gateway = Gateway::start_with_credits(&one, |_| {}).await;
+    let rest = gateway.rest(&gateway.token("alice", "acme"));
+    let submit = || {
+        let request = rest.request(Method::POST, "/v1/exports").header("Idempotency-Key", "k");
+        rest.send(request.json(&json!({"dataset": "flights"})))
+    };
+    let answers = futures::future::join_all((0..5).map(|_| submit())).await;
+    for answer in &answers {
+        assert_eq!(answer.status, StatusCode::ACCEPTED, "{}", answer.text());
+        assert_eq!(answer.json::<Value>()["id"], answers[0].json::<Value>()["id"]);
+    }
+}
+
+#[tokio::test]
+async fn a_huge_filter_gets_a_short_refusal_and_an_impossible_offset_is_refused() {
+    let gateway = Gateway::start().await;
+    let token = gateway.token("alice", "acme");
+    let rest = gateway.rest(&token);
+    for part in [json!({}), json!({"delay": {"eq": 1}}), json!(1)] {
+        let answer =
+            rest.post("/v1/exports", &json!({"dataset": "flights", "filter": {"or": vec![part; 40_000]}})).await;
+        assert_eq!(answer.problem().slug(), Slug::InvalidFilter);
+        assert!(answer.body.len() < 10_000, "{} bytes", answer.body.len());
+    }
+    let export = rest.create(&ExportRequest { dataset: "flights".into(), ..ExportRequest::default() }).await;
+    let mut client = Client::connect(&gateway.url, Credential::Bearer(&token)).await.expect("the session starts");
+    let open = json!({"type": "file.open", "ref": "far", "export_id": export.id, "offset": u64::MAX});
+    client.send_text(&open.to_string()).await;
+    assert_eq!(client.expect_error(Some("far")).await.errors[0].pointer, "/offset");
+}
+
+#[tokio::test]
+async fn sign_in_without_a_password_is_limited_to_loopback() {
+    let gateway = Gateway::start_with(|config| {
+        config.identity.local.sign_in = true;
+        let (id, name, sub, tenant) = ("alice".into(), "Alice".into(), "alice".into(), "acme".into());
+        config.identity.local.people = vec![gateway::config::Person { id, name, sub, tenant }];
+    })
+    .await;
+    let rest = Rest::new(&gateway.url, None);
+    let sign_in = |host: Option<&str>| {
+        let mut request = rest.request(Method::POST, "/local/sign-in").json(&json!({"person": "alice"}));
+        if let Some(host) = host {
+            request = request.header("host", host).header("origin", format!("http://{host}"));
+        }
+        rest.send(request)
+    };
+    assert_eq!(sign_in(None).await.status, StatusCode::OK);
+    assert_eq!(sign_in(Some("evil.example:8080")).await.status, StatusCode::NOT_FOUND);
+    // a client can forge `Host`, so the gateway does not start on an address that other machines reach
+    let refused = gateway.start_error(|config| config.listen = "0.0.0.0:8080".into()).await;
+    assert!(refused.to_string().contains("0.0.0.0:8080"), "{refused}");
+}
+
+#[tokio::test]
+async fn an_export_above_the_unfinished_limit_is_refused_and_holds_no_credit() {
+    let gateway = Gateway::start_with(|config| config.max_unfinished_per_user = 2).await;
+    let rest = &gateway.rest(&gateway.token("alice", "acme"));
+    let submit = |delay| async move { rest.post("/v1/exports", &flights(delay)).await };
+    let answers = futures::future::join_all((0..5).map(submit)).await;
+    assert_eq!(answers.iter().filter(|a| a.status == StatusCode::ACCEPTED).count(), 2);
+    for refused in answers.iter().filter(|a| a.status != StatusCode::ACCEPTED) {
+        assert_eq!(refused.problem().slug(), Slug::TooManyExports);
+    }
+    let credits: Value = rest.get("/v1/credits").await.json();
+    assert_eq!((&credits["balance"], &credits["held"]), (&json!(3), &json!(2)));
+}
+
+#[tokio::test]
+async fn api_descriptions_and_problem_pages_need_no_token() {
+    let gateway = Gateway::start().await;
+    let rest = Rest::new(&gateway.url, None);
+    assert_eq!(rest.get("/v1/openapi.json").await.json::<Value>()["openapi"], "3.1.0");
+    assert_eq!(rest.get("/v1/asyncapi.json").await.json::<Value>()["asyncapi"], "3.0.0");
+    assert_eq!(rest.get("/healthz").await.status, StatusCode::OK);
+    let ready: Value = rest.get("/readyz").await.json();
+    assert_eq!(ready["ready"], true, "{ready}");
+    for slug in Slug::ALL {
+        assert!(rest.get(&format!("/problems/{slug}")).await.text().contains(slug.title()));
+    }
+    assert_eq!(rest.get("/problems/nope").await.status, StatusCode::NOT_FOUND);
+    assert_eq!(rest.get("/local/people").await.problem().slug(), Slug::NotFound);
+}
+
+/// A request with another filter for each delay, so that no request joins another.
+fn flights(delay: i64) -> ExportRequest {
+    let filter = Some(json!({"delay": {"eq": delay}}));
+    ExportRequest { dataset: "flights".into(), filter, ..ExportRequest::default() }
+}
+
+fn uuid() -> String {
+    protocol::id::ExportId::generate().to_string()
+}

@@ -1,0 +1,53 @@
+//! The security headers of every response.
+
+use platform::units::HumanDuration;
+
+use super::support::Gateway;
+
+const FOR_ALL: [(&str, &str); 3] =
+    [("x-content-type-options", "nosniff"), ("referrer-policy", "no-referrer"), ("x-frame-options", "DENY")];
+
+#[tokio::test]
+async fn every_response_has_a_content_policy_and_security_headers() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::create_dir(folder.path().join("assets")).unwrap();
+    std::fs::write(folder.path().join("index.html"), "<!doctype html>").unwrap();
+    let gateway = Gateway::start_with(|config| config.web_dir = folder.path().display().to_string()).await;
+    let http = reqwest::Client::new();
+    for (path, status, policy) in [
+        ("/", 200, "script-src 'self'"),
+        ("/exports/0199", 200, "script-src 'self'"),
+        ("/assets/of-an-older-build.js", 404, "default-src 'none'"),
+        ("/problems/expired", 200, "style-src 'unsafe-inline'"),
+        ("/problems/no-such-type", 404, "default-src 'none'"),
+        ("/config.json", 200, "default-src 'none'"),
+        ("/v1/exports", 401, "default-src 'none'"),
+        ("/healthz", 200, "default-src 'none'"),
+    ] {
+        let answer = http.get(format!("{}{path}", gateway.url)).send().await.unwrap();
+        assert_eq!(answer.status().as_u16(), status, "{path}");
+        let of = |name: &str| answer.headers().get(name).map(|value| value.to_str().unwrap()).unwrap_or_default();
+        assert!(of("content-security-policy").contains(policy), "{path}: {:?}", of("content-security-policy"));
+        assert!(of("content-security-policy").contains("frame-ancestors 'none'"), "{path}");
+        for (name, value) in FOR_ALL {
+            assert_eq!(of(name), value, "{path}: {name}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn only_responses_over_https_have_strict_transport_security() {
+    let gateway = Gateway::start_with(|config| config.hsts_max_age = HumanDuration::from_secs(600)).await;
+    let http = reqwest::Client::new();
+    for (proto, expected) in [(None, None), (Some("http"), None), (Some("https"), Some("max-age=600"))] {
+        for path in ["/healthz", "/v1/exports", "/config.json"] {
+            let mut request = http.get(format!("{}{path}", gateway.url));
+            if let Some(proto) = proto {
+                request = request.header("x-forwarded-proto", proto);
+            }
+            let answer = request.send().await.unwrap();
+            let header = answer.headers().get("strict-transport-security").map(|value| value.to_str().unwrap());
+            assert_eq!(header, expected, "{path} over {proto:?}");
+        }
+    }
+}

@@ -1,0 +1,95 @@
+//! The lifetime of WebSocket sessions: invalid frames, heartbeats and the session limit.
+
+use platform::units::HumanDuration;
+use protocol::server::ServerMessage;
+use reqwest::{Method, StatusCode};
+use serde_json::Value;
+use testkit::client::{Client, Credential};
+
+use super::support::Gateway;
+
+#[tokio::test]
+async fn an_invalid_frame_closes_the_session_with_its_code() {
+    let gateway = Gateway::start().await;
+    let token = gateway.token("alice", "acme");
+    let connect = async || Client::connect(&gateway.url, Credential::Bearer(&token)).await.expect("the session starts");
+
+    let mut client = connect().await;
+    client.send_text("{not json").await;
+    assert_eq!(client.expect_close().await, Some(4400));
+
+    let mut client = connect().await;
+    client.send_binary(vec![1; 16]).await;
+    assert_eq!(client.expect_close().await, Some(4400));
+
+    let mut client = connect().await;
+    client.send_text(&format!("{{\"type\":\"ping\",\"ref\":\"{}\"}}", "x".repeat(10 << 20))).await;
+    assert_eq!(client.expect_close().await, Some(1009));
+
+    // the server accepts further sessions
+    connect().await;
+}
+
+#[tokio::test]
+async fn a_client_that_answers_no_ping_loses_its_session() {
+    let gateway = Gateway::start_with(|config| {
+        config.ws.heartbeat_interval = HumanDuration::from_millis(100);
+        config.ws.max_sessions_per_user = 1;
+    })
+    .await;
+    let token = gateway.token("alice", "acme");
+    let client = Client::connect(&gateway.url, Credential::Bearer(&token)).await.expect("the session starts");
+    let rest = gateway.rest(&token);
+    // a client that does not read answers no ping, so its session ends after two pings
+    testkit::eventually("the dead client's session has ended", async || {
+        let answer = rest.send(rest.request(Method::POST, "/v1/tickets")).await;
+        let ticket = answer.json::<Value>()["ticket"].as_str()?.to_owned();
+        let request = raw_handshake(&gateway.url, &ticket).await;
+        request.contains("session.ready").then_some(())
+    })
+    .await;
+    drop(client);
+}
+
+#[tokio::test]
+async fn a_pause_of_the_gateway_does_not_end_its_sessions() {
+    let gateway = Gateway::start_with(|config| config.ws.heartbeat_interval = HumanDuration::from_millis(700)).await;
+    let token = gateway.token("alice", "acme");
+    let mut client = Client::connect(&gateway.url, Credential::Bearer(&token)).await.expect("the session starts");
+    // blocks the gateway, which runs on this thread
+    std::thread::sleep(std::time::Duration::from_secs(3));
+    // the gateway runs its timers before the client answers pings
+    assert_eq!(gateway.rest(&token).get("/healthz").await.status, StatusCode::OK);
+    client.send_text(r#"{"type":"ping","ref":"alive"}"#).await;
+    let pong = |m: &ServerMessage| matches!(m, ServerMessage::Pong { .. }).then_some(());
+    client.expect_text("pong", pong).await;
+}
+
+/// Opens a socket without the client library, because a session above the limit closes before its first message.
+async fn raw_handshake(url: &str, ticket: &str) -> String {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let address = url.trim_start_matches("http://");
+    let mut socket = tokio::net::TcpStream::connect(address).await.expect("the gateway listens");
+    let request = format!(
+        "GET /v1/ws HTTP/1.1\r\nHost: {address}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
+         Sec-WebSocket-Protocol: sluice.v1, sluice.ticket.{ticket}\r\n\r\n"
+    );
+    socket.write_all(request.as_bytes()).await.expect("the request is sent");
+    let mut all = Vec::new();
+    let reading = async {
+        let mut buffer = [0; 4096];
+        loop {
+            match socket.read(&mut buffer).await {
+                Ok(0) | Err(_) => return,
+                Ok(read) => all.extend_from_slice(&buffer[..read]),
+            }
+            if String::from_utf8_lossy(&all).contains("session.ready") {
+                return;
+            }
+        }
+    };
+    // a timeout means that the session was closed
+    let _ = tokio::time::timeout(std::time::Duration::from_secs(2), reading).await;
+    String::from_utf8_lossy(&all).into_owned()
+}
