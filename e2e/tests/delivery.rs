@@ -181,7 +181,7 @@ async fn a_notifier_that_dies_is_at_most_a_pause() {
 
 #[tokio::test]
 async fn a_lost_object_breaks_the_download_instead_of_ending_it() {
-    let settings = vec![("SLUICE_GATEWAY__DELIVERY__GIVE_UP_MS", "500".to_owned())];
+    let settings = vec![("SLUICE_GATEWAY__DELIVERY__RETRY_TIMEOUT", "500ms".to_owned())];
     let fleet = Fleet::start(Plan { settings, ..Plan::default() }).await;
     let (mut client, done) = finished(&fleet).await;
     let segment = fleet.store.path().join(protocol::delivery::segment_path(done.id, done.attempt, 3));

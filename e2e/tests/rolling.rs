@@ -228,15 +228,15 @@ fn crowd(moments: &mut [Instant]) -> (usize, Duration) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_gateways_are_replaced_under_200_sessions_and_nobody_notices() {
-    let millis = |duration: Duration| duration.as_millis().to_string();
+    let millis = |duration: Duration| format!("{}ms", duration.as_millis());
     let mut fleet = Fleet::start(Plan {
         gateways: 2,
         notifiers: 2,
         settings: vec![
-            ("SLUICE_GATEWAY__DRAIN__LOOK_AWAY_MS", millis(LOOK_AWAY)),
-            ("SLUICE_GATEWAY__DRAIN__SPREAD_MS", millis(SPREAD)),
-            ("SLUICE_GATEWAY__DRAIN__REQUESTS_MS", "15000".to_owned()),
-            ("SLUICE_GATEWAY__WS__SESSIONS_PER_USER", "100".to_owned()),
+            ("SLUICE_GATEWAY__READINESS_DELAY", millis(LOOK_AWAY)),
+            ("SLUICE_GATEWAY__SESSION_CLOSE_SPREAD", millis(SPREAD)),
+            ("SLUICE_GATEWAY__DRAIN_TIMEOUT", "15s".to_owned()),
+            ("SLUICE_GATEWAY__WS__MAX_SESSIONS_PER_USER", "100".to_owned()),
         ],
         ..Plan::default()
     })
