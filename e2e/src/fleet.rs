@@ -7,6 +7,7 @@ use tempfile::TempDir;
 use testkit::{
     client::{Client, Credential},
     db::{Postgres, TestDatabase},
+    demo,
     fault::{Launch, Process, free_port},
     nats::NatsServer,
     rest::Rest,
@@ -94,7 +95,7 @@ impl Fleet {
         let nats_users = plan.nats_users || plan.nats_cluster;
         let nats = match (plan.nats_cluster, plan.nats_users) {
             (true, _) => NatsServer::start_as_cluster().await,
-            (false, true) => NatsServer::start_as_shipped().await,
+            (false, true) => NatsServer::start_with_ops_config().await,
             (false, false) => NatsServer::start().await,
         };
         let (postgres, database) = if plan.postgres {
@@ -111,9 +112,18 @@ impl Fleet {
         }
         let datasets = plan.datasets.unwrap_or_else(|| own_datasets.path().to_owned());
         let mut env = nats_env(nats.config(), nats_users);
+        let catalog = match &postgres {
+            Some(postgres) => {
+                let menus = postgres.database().await;
+                env.push((demo::POSTGRES_URL, menus.url().to_owned()));
+                demo::seed_postgres(&datasets, &menus.db).await
+            }
+            None => demo::seed(&datasets).await,
+        };
         env.extend([
             ("SLUICE_DATABASE__URL", database.url().to_owned()),
             ("SLUICE_EXPORTER__DATASETS_DIR", datasets.display().to_string()),
+            ("SLUICE_EXPORTER__CATALOG", catalog.display().to_string()),
             ("SLUICE_GATEWAY__IDENTITY__LOCAL__SECRET", SECRET.to_owned()),
             // what a test counts is the same when it runs over midnight
             ("SLUICE_CREDITS__NIGHTLY", "0".to_owned()),
@@ -224,7 +234,7 @@ impl Fleet {
     /// Another program that works on this fleet's NATS, database and store, with settings of its own.
     #[must_use]
     pub fn launch_beside(&self, program: &str, settings: &[(&str, &str)]) -> Process {
-        let launch = Launch::beside(program).envs(self.env.iter().cloned()).envs(self.store_env.iter().cloned());
+        let launch = Launch::sibling(program).envs(self.env.iter().cloned()).envs(self.store_env.iter().cloned());
         launch.envs(settings.iter().copied()).spawn()
     }
 

@@ -34,8 +34,7 @@ const SOME: u64 = 3 * 1024 * KIB;
 fn settings() -> Vec<e2e::source::Setting> {
     vec![
         ("SLUICE_EXPORTER__MAX_ATTEMPTS", ATTEMPTS.to_string()),
-        ("SLUICE_EXPORTER__FIRST_SEGMENT_BYTES", (64 * KIB).to_string()),
-        ("SLUICE_EXPORTER__SEGMENT_BYTES", (512 * KIB).to_string()),
+        ("SLUICE_EXPORTER__SEGMENT_SIZE", "512 KiB".to_owned()),
     ]
 }
 
@@ -319,7 +318,7 @@ impl Shop {
 
     /// Somebody who has some bytes of an export of the large table, which stands still in its middle.
     async fn halfway(&self) -> (Owner, Collector) {
-        self.source.proxy.hold_after(SOME);
+        self.source.proxy.stall_after(SOME);
         let mut owner = Owner::exports(&self.fleet, "orders").await;
         let some = owner.has_some(&self.fleet).await;
         (owner, some)
@@ -392,7 +391,7 @@ async fn a_database_that_stays_away_in_the_middle_of_an_export_fails_it() {
     shop.failed(&done, lost).await;
     assert!(done.attempt == ATTEMPTS && problem.detail.contains(lost), "{problem} {done:?}");
     assert!(done.problem.as_ref().is_some_and(|p| p.detail.contains("2 times in a row")), "{:?}", done.problem);
-    shop.source.proxy.heal();
+    shop.source.proxy.restore();
 
     // an operator ends each session that comes, in the midst of its rows
     let (mut owner, some) = shop.halfway().await;
@@ -404,7 +403,7 @@ async fn a_database_that_stays_away_in_the_middle_of_an_export_fails_it() {
                 shop.source.terminate().await;
             }
             // whose session was ended hears of it, and who comes anew stands still before they have much
-            shop.source.proxy.hold_after(SOME);
+            shop.source.proxy.stall_after(SOME);
         }
     };
     let collected = tokio::select! {
@@ -414,7 +413,7 @@ async fn a_database_that_stays_away_in_the_middle_of_an_export_fails_it() {
     cut(&collected);
     let done = owner.ended().await;
     shop.failed(&done, lost).await;
-    shop.source.proxy.heal();
+    shop.source.proxy.restore();
 
     // a server that is there and says nothing
     let (mut owner, some) = shop.halfway().await;
@@ -423,7 +422,7 @@ async fn a_database_that_stays_away_in_the_middle_of_an_export_fails_it() {
     let done = owner.ended().await;
     shop.failed(&done, lost).await;
     shop.source.proxy.refuse();
-    shop.source.proxy.heal();
+    shop.source.proxy.restore();
 
     let done = shop.export("few").await;
     assert_eq!(done.status, Status::Completed, "what is there again is exported: {:?}", done.problem);
@@ -463,7 +462,7 @@ async fn a_connection_that_is_lost_once_costs_an_attempt_and_no_row() {
                 "cut" => shop.source.proxy.cut(),
                 _ => {
                     assert!(shop.source.terminate().await > 0, "nobody was reading");
-                    shop.source.proxy.heal();
+                    shop.source.proxy.restore();
                 }
             }
             let collected = owner.reads_all(some).await;

@@ -25,7 +25,7 @@ use tokio::{process::Command, time::timeout};
 const MIB: u64 = 1024 * 1024;
 const FROM_SEATTLE: &str = r#"{"origin":{"eq":"SEA"}}"#;
 /// What `up` logs by itself, but for what it says of a machine that is slow.
-const LOG: &str = "warn,sqlx=error,notifier::lease=error,exporter::worker::keeper=error";
+const LOG: &str = "warn,sqlx=error,notifier::lease=error,exporter::worker::attempt::lease=error";
 const ALICE: [&str; 4] = ["--sub", "alice", "--tenant", "acme"];
 
 /// A person's folder, with a data folder in it whose name a shell has to be told with care.
@@ -231,7 +231,7 @@ async fn an_export_through_a_connection_that_is_cut_twice_is_whole() {
     let file = home.path("all.csv");
     let args = ["export", "flights", "--json", "-o", "all.csv", "--url", &proxy.url()];
     let export = home.run(&args).await;
-    assert!(proxy.accepted() >= 3, "{} connections", proxy.accepted());
+    assert!(proxy.connections() >= 3, "{} connections", proxy.connections());
 
     let export: Export = serde_json::from_str(&export.stdout()).expect("the export");
     assert_eq!(export.file.as_ref().map(|file| file.rows), Some(3_000_000));
@@ -239,7 +239,7 @@ async fn an_export_through_a_connection_that_is_cut_twice_is_whole() {
     assert_eq!(home.files(), ["all.csv"]);
     // every byte came about once: it went on where it was cut
     let size = export.file.expect("a file").size;
-    assert!(proxy.passed() < size + 20 * MIB, "{} bytes passed for {size}", proxy.passed());
+    assert!(proxy.bytes_passed() < size + 20 * MIB, "{} bytes passed for {size}", proxy.bytes_passed());
 }
 
 #[tokio::test]

@@ -107,7 +107,7 @@ async fn who_trusts_another_authority_or_is_not_of_this_one_gets_no_connection_a
     let none = Plan { gateways: 0, exporters: 0, notifiers: 0, nats_cluster: true, ..Plan::default() };
     let fleet = Fleet::start(none).await;
     let place = tempfile::tempdir().expect("the folder for temporary files is writable");
-    let foreign = Certificates::make(place.path());
+    let foreign = Certificates::create(place.path());
     let good = NatsConfig { request_timeout: HumanDuration::from_secs(30), ..fleet.nats.config_of("exporter") };
     let refused = async |config: NatsConfig| {
         let begun = Instant::now();

@@ -53,10 +53,10 @@ impl Means {
         let folder = folder.display();
         match self {
             // the shell counts in blocks of 512 bytes; a signal would end the process instead of an error
-            Self::Limit => launch.after(&format!("trap '' XFSZ\nulimit -f {}", ROOM_KIB * 2)),
+            Self::Limit => launch.after_script(&format!("trap '' XFSZ\nulimit -f {}", ROOM_KIB * 2)),
             Self::Mount => {
-                let mounted = launch.after(&format!("mount -t tmpfs -o size={ROOM_KIB}k none '{folder}'"));
-                mounted.through("unshare", &["-rm"])
+                let mounted = launch.after_script(&format!("mount -t tmpfs -o size={ROOM_KIB}k none '{folder}'"));
+                mounted.wrapped_by("unshare", &["-rm"])
             }
         }
     }
@@ -75,9 +75,8 @@ impl House {
         let settings = vec![
             ("SLUICE_EXPORTER__MAX_ATTEMPTS", "2".to_owned()),
             ("SLUICE_EXPORTER__SPOOL_DIR", spool.display().to_string()),
-            // segments by size alone, whatever the machine is busy with
-            ("SLUICE_EXPORTER__SEGMENT_MS", "60000".to_owned()),
-            ("SLUICE_EXPORTER__SEGMENT_BYTES", (4 << 20).to_string()),
+            // larger than the room
+            ("SLUICE_EXPORTER__SEGMENT_SIZE", "4 MiB".to_owned()),
         ];
         let mut fleet = Fleet::start(Plan { postgres: true, settings, ..Plan::default() }).await;
         // a gateway is only ready once it has seen an exporter; this one has room, and goes

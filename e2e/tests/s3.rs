@@ -134,12 +134,12 @@ async fn the_gateway_reads_by_presigned_urls_and_a_cut_is_at_most_a_pause() {
 
     // the store's connection breaks, twice: the client sees nothing of it
     for cut in [size / 4, size / 2] {
-        let (before, connections) = (proxy.passed(), proxy.accepted());
+        let (before, connections) = (proxy.bytes_passed(), proxy.connections());
         proxy.cut_after(cut);
         let opened = client.open(done.id, 0, MIB).await;
         assert_eq!(client.collect(opened, false).await.seal().size, size);
-        assert!(proxy.accepted() > connections, "no new connection was made after the cut");
-        assert!(proxy.passed() - before > size - MIB, "the file did not come from the bucket");
+        assert!(proxy.connections() > connections, "no new connection was made after the cut");
+        assert!(proxy.bytes_passed() - before > size - MIB, "the file did not come from the bucket");
     }
 
     a_grant_is_a_url_of_the_bucket(&stored, &done, &whole).await;

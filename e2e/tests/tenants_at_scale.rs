@@ -123,7 +123,7 @@ impl Shop {
         let request: ExportRequest = serde_json::from_value(body.clone()).expect("a request");
         let exporting = async {
             if range.is_some() {
-                self.source.proxy.hold_after(SOME);
+                self.source.proxy.stall_after(SOME);
             }
             let id = rest.create(&request).await.id;
             if let Some(range) = range {
@@ -132,7 +132,7 @@ impl Shop {
                     (copies.iter().filter(|copy| copy.contains(range)).count() >= 2).then_some(())
                 })
                 .await;
-                self.source.proxy.heal();
+                self.source.proxy.restore();
             }
             rest.ended(id).await
         };

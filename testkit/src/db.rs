@@ -1,4 +1,4 @@
-//! Migrated databases of this test's own: SQLite in a file, or a real PostgreSQL.
+//! Migrated databases for one test: SQLite in a file, or a database of a real PostgreSQL server.
 
 use migration::{Migrator, MigratorTrait};
 use platform::{config::DatabaseConfig, secret::Secret};
@@ -7,11 +7,11 @@ use tempfile::TempDir;
 
 pub use crate::postgres::Postgres;
 
-/// A fresh, migrated database. The file of a SQLite one is deleted with this value.
+/// A new, migrated database. Dropping the value deletes a SQLite file.
 pub struct TestDatabase {
-    /// How services connect to it.
+    /// The settings with which services connect.
     pub config: DatabaseConfig,
-    /// A pool for the test itself.
+    /// A pool of connections for the test.
     pub db: DatabaseConnection,
     _dir: Option<TempDir>,
 }
@@ -23,17 +23,17 @@ impl TestDatabase {
         Self { config, db, _dir: dir }
     }
 
-    /// The URL.
+    /// The URL of the database.
     #[must_use]
     pub fn url(&self) -> &str {
         self.config.url.expose()
     }
 }
 
-/// SQLite in a temporary file, in WAL mode as `sluice up` has it.
+/// Creates a SQLite database in a temporary file, in WAL mode as in `sluice up`.
 ///
 /// # Panics
-/// When it can't be made.
+/// When the database can't be created.
 pub async fn sqlite() -> TestDatabase {
     let dir = tempfile::tempdir().expect("the folder for temporary files is writable");
     let url = format!("sqlite://{}?mode=rwc", dir.path().join("sluice.db").display());
@@ -43,29 +43,30 @@ pub async fn sqlite() -> TestDatabase {
 #[cfg(test)]
 mod tests {
     use chrono::DateTime;
-    use entity::credit_policy::{CreditsConfig, CreditPolicy};
+    use entity::credit_policy::{CreditPolicy, CreditsConfig};
     use protocol::id::Owner;
 
     use super::*;
 
-    async fn opens_an_account(database: &TestDatabase) {
+    async fn assert_opens_an_account(database: &TestDatabase) {
         let owner = Owner::new("acme", "alice");
         let credit_policy = CreditPolicy::new(&CreditsConfig::default(), "UTC").unwrap();
-        let balance = entity::ledger::open_and_accrue(&database.db, &owner, &credit_policy, DateTime::UNIX_EPOCH).await.unwrap();
+        let balance =
+            entity::ledger::open_and_accrue(&database.db, &owner, &credit_policy, DateTime::UNIX_EPOCH).await.unwrap();
         assert_eq!(balance.balance, 5);
     }
 
     #[tokio::test]
     async fn a_sqlite_database_is_migrated() {
-        opens_an_account(&sqlite().await).await;
+        assert_opens_an_account(&sqlite().await).await;
     }
 
     #[tokio::test]
-    async fn postgres_databases_are_migrated_and_apart() {
+    async fn postgres_databases_are_migrated_and_separate() {
         let postgres = Postgres::start().await;
         let (one, two) = (postgres.database().await, postgres.database().await);
         assert_ne!(one.url(), two.url());
-        opens_an_account(&one).await;
+        assert_opens_an_account(&one).await;
         let credit_policy = CreditPolicy::new(&CreditsConfig::default(), "UTC").unwrap();
         let owner = Owner::new("acme", "alice");
         let elsewhere = entity::ledger::read(&two.db, &owner, &credit_policy, DateTime::UNIX_EPOCH);

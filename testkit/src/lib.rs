@@ -1,15 +1,18 @@
-//! Real servers, a scripted client, token builders and faults: what the tests of every other crate stand on.
+//! Real servers, a scripted client, token builders and faults for the tests of every other crate.
 //!
-//! Nothing here ships. A test that can't be set up panics with one clear line; whatever it started ends with it.
+//! No release contains this crate. A failed setup panics with one clear line. Every server ends with the value that started
+//! it.
 //!
 //! - [`nats::NatsServer`], [`db::sqlite`], [`db::Postgres`], [`store::folder`], [`s3::S3Server`]: a server, database,
-//!   folder or bucket of its own.
-//! - [`token::Issuer`], [`token::JwksServer`]: an identity provider, for good tokens and for bad ones.
-//! - [`client::Client`] and [`rest::Rest`]: a client that does what the test says, and checks the contract meanwhile.
-//! - [`fault`]: the `sluice` binary as a child to be killed, a connection to be cut, memory to be measured.
+//!   folder or bucket for one test.
+//! - [`token::Issuer`], [`token::JwksServer`]: an identity provider, for valid and invalid tokens.
+//! - [`client::Client`] and [`rest::Rest`]: clients that send what the test says and check the contract of
+//!   each answer.
+//! - [`fault`]: the `sluice` binary as a child process, a proxy that breaks connections, and memory measurements.
 
 pub mod client;
 pub mod db;
+pub mod demo;
 pub mod fault;
 pub mod nats;
 pub mod rest;
@@ -19,32 +22,31 @@ pub mod token;
 
 mod ports;
 mod postgres;
-mod watched;
+mod server_process;
 
 use std::{future::Future, time::Duration};
 
-/// How long anything in a test may take before it counts as stuck.
-/// Longer than a busy machine needs, as who passes waits no longer for it.
+/// The deadline of every wait in a test: longer than any step takes on a busy machine. A test that passes never waits for it.
 pub const DEADLINE: Duration = Duration::from_secs(60);
 
-/// How often a state that can only be asked for is asked for again.
-const POLL: Duration = Duration::from_millis(20);
+/// The interval between polls of a state.
+const POLL_INTERVAL: Duration = Duration::from_millis(20);
 
-/// Waits for `what` to come true, asking again and again until [`DEADLINE`].
+/// Polls until `poll` returns a value. `what` describes the awaited state.
 ///
 /// # Panics
-/// When it does not.
-pub async fn eventually<T, F: Future<Output = Option<T>>>(what: &str, mut ask: impl FnMut() -> F) -> T {
-    let asking = async {
-        let mut ticks = tokio::time::interval(POLL);
+/// When `poll` returns no value within [`DEADLINE`].
+pub async fn eventually<T, F: Future<Output = Option<T>>>(what: &str, mut poll: impl FnMut() -> F) -> T {
+    let polling = async {
+        let mut ticks = tokio::time::interval(POLL_INTERVAL);
         loop {
             ticks.tick().await;
-            if let Some(value) = ask().await {
+            if let Some(value) = poll().await {
                 return value;
             }
         }
     };
-    match tokio::time::timeout(DEADLINE, asking).await {
+    match tokio::time::timeout(DEADLINE, polling).await {
         Ok(value) => value,
         Err(_) => panic!("not within {} s: {what}", DEADLINE.as_secs()),
     }

@@ -1,8 +1,8 @@
-//! Ports of loopback that nobody else gets, not even while nobody listens on them.
+//! Reserved ports of loopback.
 //!
-//! A port that was merely free a moment ago may be another test's by the time that a server wants it, and a server that is
-//! away for a while may not get its own back. So each port is bound here too, by a socket that never listens: to others it
-//! is taken, connections to it are refused, and a server that allows its address to be reused, as all do, may listen on it.
+//! A port that is free now may belong to another test when a server binds it, and a stopped server may not get its port back.
+//! So each port stays bound here by a socket that never listens. Other processes find the port in use and connections to it
+//! are refused, while a server that allows its address to be reused (all servers here do) may listen on it.
 
 use std::{
     io,
@@ -12,29 +12,29 @@ use std::{
 
 use tokio::net::TcpSocket;
 
-/// Those of this process, until it ends.
-static HELD: Mutex<Vec<TcpSocket>> = Mutex::new(Vec::new());
+/// The reserved ports of this process.
+static RESERVED: Mutex<Vec<TcpSocket>> = Mutex::new(Vec::new());
 
-/// A port for a server of this process's own, or of a child of it, for as long as this process lives.
+/// Reserves a free port for a server in this process or in a child, until this process ends.
 ///
 /// # Panics
-/// When there is none.
+/// When no port is free.
 #[must_use]
 pub fn free_port() -> u16 {
     reserve(0).expect("loopback has free ports")
 }
 
-/// The same for this port; 0 for any.
+/// Reserves this port, or any free port for 0.
 ///
 /// # Errors
-/// When somebody has it.
+/// When the port is in use.
 pub(crate) fn reserve(port: u16) -> io::Result<u16> {
     let socket = TcpSocket::new_v4()?;
     socket.bind(SocketAddr::from((Ipv4Addr::LOCALHOST, port)))?;
-    // only now, as two that allow it before could both have the port
+    // after the bind: two sockets with this option could both bind the port
     socket.set_reuseaddr(true)?;
     let port = socket.local_addr()?.port();
-    HELD.lock().unwrap_or_else(PoisonError::into_inner).push(socket);
+    RESERVED.lock().unwrap_or_else(PoisonError::into_inner).push(socket);
     Ok(port)
 }
 
@@ -45,14 +45,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_port_is_for_one_server_at_a_time_and_for_nobody_else() {
+    fn a_reserved_port_serves_one_server_at_a_time_and_refuses_other_binds() {
         let port = free_port();
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         for _ in 0..2 {
             assert_eq!(TcpStream::connect(address).unwrap_err().kind(), io::ErrorKind::ConnectionRefused);
             let server = TcpListener::bind(address).unwrap();
             let client = TcpStream::connect(address).unwrap();
-            // who closes first leaves the port in use for a minute, for all who don't allow its reuse
+            // the side that closes first leaves the port in TIME_WAIT, which only address reuse ignores
             drop(server.accept().unwrap());
             drop((server, client));
         }

@@ -20,31 +20,32 @@ use platform::{config::DatabaseConfig, secret::Secret};
 use sea_orm::{ConnectionTrait, Database};
 use tempfile::TempDir;
 
-use crate::{db::TestDatabase, ports::free_port, watched::Watched};
+use crate::{db::TestDatabase, ports::free_port, server_process::ServerProcess};
 
-/// The server of this process, as long as a test holds it.
+/// The shared server, while a test of this process holds it.
 static SHARED: Mutex<Weak<Server>> = Mutex::new(Weak::new());
 
-const GRACE: Duration = Duration::from_secs(5);
+/// How long the server may take to stop before it is killed.
+const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// A PostgreSQL server. It ends with the last of these values.
+/// A PostgreSQL server. Dropping the last clone ends the server.
 #[derive(Clone)]
 pub struct Postgres {
     server: Arc<Server>,
 }
 
 struct Server {
-    watched: Option<Watched>,
+    process: Option<ServerProcess>,
     port: u16,
     databases: AtomicU32,
     _dir: TempDir,
 }
 
 impl Postgres {
-    /// Starts one, or joins the one that another test of this process started.
+    /// Starts a server, or shares the one that another test of this process started.
     ///
     /// # Panics
-    /// When PostgreSQL isn't installed, or does not start.
+    /// When PostgreSQL is not installed or does not start.
     pub async fn start() -> Self {
         let started = tokio::task::spawn_blocking(|| {
             let mut shared = SHARED.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
@@ -60,10 +61,10 @@ impl Postgres {
         }
     }
 
-    /// A fresh, migrated database.
+    /// A new, migrated database.
     ///
     /// # Panics
-    /// When it can't be made.
+    /// When the database can't be created.
     pub async fn database(&self) -> TestDatabase {
         let name = format!("test_{}", self.server.databases.fetch_add(1, Ordering::Relaxed));
         let admin = Database::connect(self.url("postgres")).await.expect("PostgreSQL is up");
@@ -73,10 +74,10 @@ impl Postgres {
         TestDatabase::migrated(DatabaseConfig { url, ..DatabaseConfig::default() }, None).await
     }
 
-    /// The folder of its programs, `pg_dump` among them.
+    /// The folder of the PostgreSQL programs, such as `pg_dump`.
     ///
     /// # Panics
-    /// When PostgreSQL isn't installed.
+    /// When PostgreSQL is not installed.
     #[must_use]
     pub fn programs() -> PathBuf {
         programs()
@@ -93,14 +94,14 @@ impl Server {
         let user = unprivileged();
         let dir = tempfile::tempdir().expect("the folder for temporary files is writable");
         if let Some(user) = &user {
-            let given = chown(dir.path(), Some(user.uid.as_raw()), Some(user.gid.as_raw()));
-            given.expect("root may give a folder away");
+            let changed = chown(dir.path(), Some(user.uid.as_raw()), Some(user.gid.as_raw()));
+            changed.expect("root may change the owner of a folder");
         }
         let data = dir.path().join("data");
         let mut initdb = as_user(&bin.join("initdb"), user.as_ref());
         initdb.arg("-D").arg(&data).args(["-A", "trust", "-U", "postgres", "-E", "UTF8", "--no-locale", "--no-sync"]);
-        let made = initdb.stdin(Stdio::null()).output().unwrap_or_else(|e| panic!("can't start initdb: {e}"));
-        assert!(made.status.success(), "initdb failed:\n{}", String::from_utf8_lossy(&made.stderr));
+        let created = initdb.stdin(Stdio::null()).output().unwrap_or_else(|e| panic!("can't start initdb: {e}"));
+        assert!(created.status.success(), "initdb failed:\n{}", String::from_utf8_lossy(&created.stderr));
         let port = free_port();
         let mut postgres = as_user(&bin.join("postgres"), user.as_ref());
         postgres.arg("-D").arg(&data).arg("-p").arg(port.to_string());
@@ -113,25 +114,25 @@ impl Server {
         ] {
             postgres.arg("-c").arg(setting);
         }
-        // everybody comes over TCP, and the path of a socket in a deep folder would be too long
+        // tests connect over TCP; the path of a socket in a deep folder would be too long
         postgres.args(["-c", "unix_socket_directories="]);
         let ready = |line: &str| line.contains("ready to accept connections").then_some(());
-        let (watched, ()) =
-            Watched::start("postgres", &mut postgres, ready).expect("PostgreSQL ended before it was ready");
-        Self { watched: Some(watched), port, databases: AtomicU32::new(0), _dir: dir }
+        let (process, ()) =
+            ServerProcess::start("postgres", &mut postgres, ready).expect("PostgreSQL ended before it was ready");
+        Self { process: Some(process), port, databases: AtomicU32::new(0), _dir: dir }
     }
 }
 
 impl Drop for Server {
     fn drop(&mut self) {
-        if let Some(watched) = self.watched.take() {
-            // at once, without a checkpoint: the data is thrown away
-            watched.stop(Signal::SIGQUIT, GRACE);
+        if let Some(process) = self.process.take() {
+            // SIGQUIT skips the checkpoint, as the data is deleted
+            process.stop(Signal::SIGQUIT, STOP_TIMEOUT);
         }
     }
 }
 
-/// PostgreSQL refuses to run as root, so that it gets a user of its own there.
+/// The user that runs the server when the test runs as root, as PostgreSQL refuses to run as root.
 fn unprivileged() -> Option<User> {
     if !Uid::effective().is_root() {
         return None;
@@ -149,7 +150,7 @@ fn as_user(program: &Path, user: Option<&User>) -> Command {
     command
 }
 
-/// `SLUICE_PG_BIN`, else the newest of Debian's folders.
+/// The folder of `SLUICE_PG_BIN`, else the newest version in Debian's folder.
 fn programs() -> PathBuf {
     if let Some(dir) = env::var_os("SLUICE_PG_BIN").filter(|dir| !dir.is_empty()) {
         return dir.into();
@@ -164,6 +165,6 @@ fn programs() -> PathBuf {
     found.sort();
     let newest = found.pop().map(|(_, bin)| bin);
     newest.unwrap_or_else(|| {
-        panic!("no PostgreSQL: run `cargo xtask test`, or name its folder of programs with SLUICE_PG_BIN")
+        panic!("no PostgreSQL: run `cargo xtask test`, or set SLUICE_PG_BIN to the folder of its programs")
     })
 }

@@ -14,7 +14,7 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{DEADLINE, eventually};
 
-/// Calls of one person at one gateway.
+/// A client of one gateway with the token of one user.
 #[derive(Clone)]
 pub struct Rest {
     base: String,
@@ -22,14 +22,14 @@ pub struct Rest {
     http: Client,
 }
 
-/// An answer, read whole.
+/// A response with its whole body.
 #[derive(Clone, Debug)]
 pub struct Answer {
-    /// The status.
+    /// The HTTP status of the response.
     pub status: StatusCode,
-    /// The headers.
+    /// The headers of the response.
     pub headers: HeaderMap,
-    /// The body.
+    /// The whole body of the response.
     pub body: Bytes,
 }
 
@@ -37,22 +37,22 @@ impl Answer {
     /// The body as JSON.
     ///
     /// # Panics
-    /// When it is something else.
+    /// When the body is not JSON of this type.
     #[must_use]
     pub fn json<T: DeserializeOwned>(&self) -> T {
         serde_json::from_slice(&self.body)
             .unwrap_or_else(|e| panic!("{} with an unexpected body ({e}): {}", self.status, self.text()))
     }
 
-    /// The body as a problem, which must have its media type and say the same status.
+    /// The body as a problem.
     ///
     /// # Panics
-    /// When it is none.
+    /// When the body is not a problem with its media type and the status of the response.
     #[must_use]
     pub fn problem(&self) -> Problem {
         assert_eq!(self.header("content-type"), Some("application/problem+json"), "{}", self.text());
         let problem: Problem = self.json();
-        assert_eq!(problem.status, self.status.as_u16(), "the problem's status is the answer's");
+        assert_eq!(problem.status, self.status.as_u16(), "the problem has the status of the response");
         problem
     }
 
@@ -70,21 +70,21 @@ impl Answer {
 }
 
 impl Rest {
-    /// Calls at a gateway (`http://host:port`), with a bearer token or without.
+    /// A client of a gateway (`http://host:port`), with or without a bearer token.
     ///
     /// # Panics
-    /// When the HTTP client can't be made.
+    /// When the HTTP client can't be created.
     #[must_use]
     pub fn new(gateway: &str, token: Option<&str>) -> Self {
         let http = Client::builder().timeout(DEADLINE).no_proxy().redirect(reqwest::redirect::Policy::none()).build();
         Self {
             base: gateway.trim_end_matches('/').to_owned(),
             token: token.map(str::to_owned),
-            http: http.expect("an HTTP client can be made"),
+            http: http.expect("an HTTP client can be created"),
         }
     }
 
-    /// A request to be sent with [`Rest::send`].
+    /// A request for [`Rest::send`].
     pub fn request(&self, method: Method, path: &str) -> RequestBuilder {
         let request = self.http.request(method, format!("{}{path}", self.base));
         match &self.token {
@@ -93,55 +93,55 @@ impl Rest {
         }
     }
 
-    /// Sends a request and reads the answer.
+    /// Sends a request and reads the response.
     ///
     /// # Panics
-    /// When there is none.
+    /// When the gateway sends no response.
     pub async fn send(&self, request: RequestBuilder) -> Answer {
         let response = request.send().await.expect("the gateway answers");
         let (status, headers) = (response.status(), response.headers().clone());
-        Answer { status, headers, body: response.bytes().await.expect("the whole body comes") }
+        Answer { status, headers, body: response.bytes().await.expect("the whole body arrives") }
     }
 
-    /// GET.
+    /// Sends a GET request.
     pub async fn get(&self, path: &str) -> Answer {
         self.send(self.request(Method::GET, path)).await
     }
 
-    /// DELETE.
+    /// Sends a DELETE request.
     pub async fn delete(&self, path: &str) -> Answer {
         self.send(self.request(Method::DELETE, path)).await
     }
 
-    /// POST with a JSON body.
+    /// Sends a POST request with a JSON body.
     pub async fn post(&self, path: &str, body: &impl Serialize) -> Answer {
         self.send(self.request(Method::POST, path).json(body)).await
     }
 
-    /// Asks for an export.
+    /// Creates an export.
     ///
     /// # Panics
-    /// When it is refused.
+    /// When the gateway refuses it.
     pub async fn create(&self, request: &ExportRequest) -> Export {
         let answer = self.post("/v1/exports", request).await;
         assert_eq!(answer.status, StatusCode::ACCEPTED, "{}", answer.text());
         answer.json()
     }
 
-    /// The export as it is now.
+    /// The current state of an export.
     ///
     /// # Panics
-    /// When it is not this person's.
+    /// When the user does not own the export.
     pub async fn export(&self, id: ExportId) -> Export {
         let answer = self.get(&format!("/v1/exports/{id}")).await;
         assert_eq!(answer.status, StatusCode::OK, "{}", answer.text());
         answer.json()
     }
 
-    /// The export once it has ended.
+    /// Waits until an export has ended and returns it.
     ///
     /// # Panics
-    /// When it does not end in time.
+    /// When the export does not end in time.
     pub async fn ended(&self, id: ExportId) -> Export {
         eventually("the export ends", async || {
             let export = self.export(id).await;

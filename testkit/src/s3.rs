@@ -14,39 +14,41 @@ use platform::{config::StoreConfig, secret::Secret, store::FileStore};
 use tempfile::TempDir;
 use uuid::Uuid;
 
-use crate::{eventually, ports::reserve, watched::Watched};
+use crate::{eventually, ports::reserve, server_process::ServerProcess};
 
 const KEY: &str = "test-key";
 const SECRET: &str = "test-secret-key";
 
-/// The server of this process, as long as a test holds it.
+/// The shared server, while a test of this process holds it.
 static SHARED: Mutex<Weak<Server>> = Mutex::new(Weak::new());
 
-/// Others may have one of the ports; then others are tried.
-const TRIES: usize = 20;
-/// Its four parts listen side by side, and for gRPC each this much higher.
+/// The number of attempts to find free ports.
+const MAX_ATTEMPTS: usize = 20;
+/// The four parts of the server, which listen on consecutive ports.
 const PARTS: [&str; 4] = ["master", "volume", "filer", "s3"];
-const GRPC: u16 = 10_000;
-/// Both rows of ports end below those that systems give to outgoing connections.
-const LOWEST: u16 = 10_000;
-const SPREAD: u16 = 12_000;
-/// Where it puts some of its sockets, whatever it is told.
+/// The distance from the port of a part to its gRPC port.
+const GRPC_OFFSET: u16 = 10_000;
+/// The lowest possible first port. All ports lie below those that systems give to outgoing connections.
+const LOWEST_PORT: u16 = 10_000;
+/// The number of possible first ports.
+const PORT_COUNT: u16 = 12_000;
+/// The folder in which the server creates some of its sockets; no option changes it.
 const SOCKETS: &str = "/tmp";
 
-/// An S3 server. It ends with the last of these values and of their buckets.
+/// An S3 server. Dropping the last clone and the last bucket ends the server.
 #[derive(Clone)]
 pub struct S3Server {
     server: Arc<Server>,
 }
 
-/// A bucket of one test's own.
+/// A bucket for one test.
 pub struct Bucket {
     server: Arc<Server>,
     name: String,
 }
 
 struct Server {
-    _watched: Watched,
+    _process: ServerProcess,
     first_port: u16,
     buckets: AtomicU32,
     _dir: TempDir,
@@ -54,10 +56,10 @@ struct Server {
 }
 
 impl S3Server {
-    /// Starts one, or joins the one that another test of this process started.
+    /// Starts a server, or shares the one that another test of this process started.
     ///
     /// # Panics
-    /// When SeaweedFS isn't there, or does not start.
+    /// When SeaweedFS is not installed or does not start.
     pub async fn start() -> Self {
         let started = tokio::task::spawn_blocking(|| {
             let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
@@ -73,29 +75,29 @@ impl S3Server {
         }
     }
 
-    /// A fresh bucket that takes objects.
+    /// Creates a bucket that accepts objects.
     ///
     /// # Panics
-    /// When it can't be made.
+    /// When the bucket can't be created.
     pub async fn bucket(&self) -> Bucket {
         let name = format!("test-{}", self.server.buckets.fetch_add(1, Ordering::Relaxed));
         let bucket = Bucket { server: Arc::clone(&self.server), name };
         let store = bucket.store("");
-        // the first object makes the bucket; a young server has no place for it yet
-        eventually("the bucket takes an object", async || store.put("probe", "probe").await.ok()).await;
-        store.delete_where("", |path| path == "probe").await.expect("what was put can be deleted");
+        // the first object creates the bucket; a server that just started has no volume for it yet
+        eventually("the bucket accepts an object", async || store.put("probe", "probe").await.ok()).await;
+        store.delete_where("", |path| path == "probe").await.expect("the object can be deleted");
         bucket
     }
 }
 
 impl Bucket {
-    /// Where the server listens, `host:port`.
+    /// The address of the server, `host:port`.
     #[must_use]
     pub fn address(&self) -> String {
         self.server.address()
     }
 
-    /// How to open it, with everything below this prefix; empty for the whole bucket.
+    /// The settings to open the bucket with this prefix; an empty prefix is the whole bucket.
     #[must_use]
     pub fn config(&self, prefix: &str) -> StoreConfig {
         StoreConfig {
@@ -108,10 +110,10 @@ impl Bucket {
         }
     }
 
-    /// The store itself.
+    /// Opens the bucket as a file store.
     ///
     /// # Panics
-    /// When it can't be opened.
+    /// When the store can't be opened.
     #[must_use]
     pub fn store(&self, prefix: &str) -> FileStore {
         FileStore::open(&self.config(prefix)).expect("these settings are complete")
@@ -122,7 +124,7 @@ impl Server {
     fn start() -> Self {
         let program = program();
         let dir = tempfile::tempdir().expect("the folder for temporary files is writable");
-        // the path of a socket has a hundred characters at most, however deep that folder is
+        // the path of a socket has about a hundred characters at most, and the folder for temporary files may be deep
         let sockets = tempfile::tempdir_in(SOCKETS).expect("the folder for sockets is writable");
         let keys = dir.path().join("s3.json");
         let known = serde_json::json!({"identities": [{
@@ -131,28 +133,28 @@ impl Server {
             "actions": ["Admin", "Read", "Write", "List", "Tagging"],
         }]});
         fs::write(&keys, known.to_string()).expect("a new folder is writable");
-        for _ in 0..TRIES {
+        for _ in 0..MAX_ATTEMPTS {
             let Some(first_port) = free_ports() else { continue };
             let mut weed = Command::new(&program);
-            // its log files go there
+            // the server writes its log files there
             weed.env("TMPDIR", dir.path());
             weed.args(["server", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-filer", "-s3"]);
             weed.arg(format!("-dir={}", dir.path().display())).arg(format!("-s3.config={}", keys.display()));
             weed.args(["-master.telemetry=false", "-master.volumeSizeLimitMB=64", "-volume.max=100"]);
             weed.args(["-s3.iam=false", "-s3.port.iceberg=0", "-s3.port.lance=0"]);
             for (part, port) in PARTS.iter().zip(first_port..) {
-                weed.arg(format!("-{part}.port={port}")).arg(format!("-{part}.port.grpc={}", port + GRPC));
+                weed.arg(format!("-{part}.port={port}")).arg(format!("-{part}.port.grpc={}", port + GRPC_OFFSET));
             }
             for part in ["filer", "s3"] {
                 weed.arg(format!("-{part}.localSocket={}", sockets.path().join(part).display()));
             }
             let ready = |line: &str| line.contains("Start Seaweed S3 API Server").then_some(());
-            if let Some((watched, ())) = Watched::start("weed", &mut weed, ready) {
+            if let Some((process, ())) = ServerProcess::start("weed", &mut weed, ready) {
                 let buckets = AtomicU32::new(0);
-                return Self { _watched: watched, first_port, buckets, _dir: dir, _sockets: sockets };
+                return Self { _process: process, first_port, buckets, _dir: dir, _sockets: sockets };
             }
         }
-        panic!("SeaweedFS ended before it was ready, or found no ports, {TRIES} times")
+        panic!("SeaweedFS ended before it was ready, or found no ports, {MAX_ATTEMPTS} times")
     }
 
     fn address(&self) -> String {
@@ -162,28 +164,28 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // it puts these where no option can move them, and is killed (it takes six seconds to stop)
-        for (part, port) in PARTS.iter().zip(self.first_port + GRPC..) {
+        // the server is killed, as a stop takes six seconds, and so leaves these sockets behind
+        for (part, port) in PARTS.iter().zip(self.first_port + GRPC_OFFSET..) {
             drop(fs::remove_file(format!("{SOCKETS}/seaweedfs-{part}-grpc-{port}.sock")));
         }
     }
 }
 
-/// The first of the ports for all parts, unless somebody has one of them.
+/// The first port of a free range for all parts; None when one port of the range is in use.
 fn free_ports() -> Option<u16> {
-    let first = LOWEST + (Uuid::new_v4().as_u128() % u128::from(SPREAD)) as u16;
-    let ports = (first..).take(PARTS.len()).flat_map(|port| [port, port + GRPC]);
+    let first = LOWEST_PORT + (Uuid::new_v4().as_u128() % u128::from(PORT_COUNT)) as u16;
+    let ports = (first..).take(PARTS.len()).flat_map(|port| [port, port + GRPC_OFFSET]);
     ports.into_iter().all(|port| reserve(port).is_ok()).then_some(first)
 }
 
-/// `SLUICE_WEED`, else the one on the PATH.
+/// The program of `SLUICE_WEED`, else the one on the PATH.
 fn program() -> PathBuf {
     if let Some(path) = env::var_os("SLUICE_WEED").filter(|path| !path.is_empty()) {
         return path.into();
     }
     let path = env::var_os("PATH").unwrap_or_default();
     let found = env::split_paths(&path).map(|dir| dir.join("weed")).find(|file| file.is_file());
-    found.unwrap_or_else(|| panic!("no SeaweedFS: run `cargo xtask test`, or name its `weed` with SLUICE_WEED"))
+    found.unwrap_or_else(|| panic!("no SeaweedFS: run `cargo xtask test`, or set SLUICE_WEED to the path of `weed`"))
 }
 
 #[cfg(test)]
@@ -196,24 +198,24 @@ mod tests {
 
     use super::*;
 
-    async fn keeps_and_presigns(bucket: &Bucket, prefix: &str) {
+    async fn assert_works_as_file_store(bucket: &Bucket, prefix: &str) {
         let store = bucket.store(prefix);
         store.put("a/1/x", Bytes::from_static(b"hello")).await.unwrap();
         store.put("a/1/x", Bytes::from_static(b"world")).await.unwrap();
         store.put("a/2/y", Bytes::from_static(b"other")).await.unwrap();
-        assert_eq!(store.get("a/1/x").await.unwrap(), "world", "the last write holds");
+        assert_eq!(store.get("a/1/x").await.unwrap(), "world", "the last write wins");
         let part = store.read("a/1/x", Some(1..3)).await.unwrap();
         assert_eq!((part.size, part.range), (5, 1..3));
         assert_eq!(part.stream.try_collect::<Vec<_>>().await.unwrap().concat(), b"or");
 
-        let url = store.presign("a/1/x", Duration::from_secs(60)).await.unwrap().expect("S3 can");
+        let url = store.presign("a/1/x", Duration::from_secs(60)).await.unwrap().expect("a bucket can presign");
         let http = Client::builder().no_proxy().build().unwrap();
         let answer = http.get(url.clone()).header(header::RANGE, "bytes=1-2").send().await.unwrap();
         assert_eq!(answer.status(), StatusCode::PARTIAL_CONTENT);
         assert_eq!(answer.bytes().await.unwrap(), "or");
-        // good for this object and for reading, and nothing else
+        // the URL allows reads of this object only
         let other = url.as_str().replace("a/1/x", "a/2/y");
-        for request in [http.get(other), http.delete(url.clone()), http.put(url).body("mine now")] {
+        for request in [http.get(other), http.delete(url.clone()), http.put(url).body("overwritten")] {
             assert_eq!(request.send().await.unwrap().status(), StatusCode::FORBIDDEN);
         }
 
@@ -225,19 +227,19 @@ mod tests {
     #[tokio::test]
     async fn a_bucket_is_a_file_store_with_and_without_a_prefix() {
         let bucket = S3Server::start().await.bucket().await;
-        keeps_and_presigns(&bucket, "").await;
-        keeps_and_presigns(&bucket, "some/deep prefix").await;
+        assert_works_as_file_store(&bucket, "").await;
+        assert_works_as_file_store(&bucket, "some/deep prefix").await;
         let mut all = bucket.store("").list("").await.unwrap();
         all.sort();
         assert_eq!(all, ["a/2/y", "some/deep prefix/a/2/y"]);
 
         let guess = StoreConfig { s3_secret_access_key: Secret::new("guess"), ..bucket.config("") };
-        let guessing = FileStore::open(&guess).unwrap();
-        guessing.get("a/2/y").await.unwrap_err();
-        guessing.put("a/2/y", "mine now").await.unwrap_err();
+        let intruder = FileStore::open(&guess).unwrap();
+        intruder.get("a/2/y").await.unwrap_err();
+        intruder.put("a/2/y", "overwritten").await.unwrap_err();
 
-        let nowhere = StoreConfig { url: "s3://nowhere/some/prefix".into(), ..bucket.config("") };
-        let told = FileStore::open(&nowhere).unwrap().list("").await.unwrap_err();
-        assert!(told.to_string().contains("the bucket does not exist: make it"), "{told}");
+        let missing = StoreConfig { url: "s3://missing/some/prefix".into(), ..bucket.config("") };
+        let error = FileStore::open(&missing).unwrap().list("").await.unwrap_err();
+        assert!(error.to_string().contains("the bucket does not exist: create it"), "{error}");
     }
 }

@@ -224,7 +224,7 @@ async fn an_operator_looks(fleet: &Fleet) {
 
 /// Asks a server about each row of a table, for each user.
 async fn compare(doing: Doing, table: &[(String, &str)]) {
-    let server = NatsServer::start_as_shipped().await;
+    let server = NatsServer::start_with_ops_config().await;
     for user in rights::USERS {
         let mut guest = Guest::enter(&server, user).await;
         for (subject, users) in table {
@@ -246,7 +246,7 @@ async fn each_user_may_hear_what_the_table_gives_to_it_and_nothing_else() {
 
 #[tokio::test]
 async fn without_a_password_nobody_is_let_in() {
-    let server = NatsServer::start_as_shipped().await;
+    let server = NatsServer::start_with_ops_config().await;
     let kind = async |options: ConnectOptions| {
         let connected = options.connection_timeout(DEADLINE).connect(server.url()).await;
         connected.map(drop).expect_err("nobody should be let in").kind()
@@ -274,7 +274,7 @@ async fn an_outcome_in_the_clothes_of_a_wish_is_put_aside() {
     let forged = Outcome { export_id: export.id, result };
     let forged = Envelope::new("forged", "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01", forged);
     let forged = serde_json::to_vec(&forged).expect("it is JSON");
-    let stored = jetstream::new(guest.nats.clone()).publish(subject::wish(export.id), forged.into()).await;
+    let stored = jetstream::new(guest.nats.clone()).publish(subject::outcome_command(export.id), forged.into()).await;
     stored.expect("connected").await.expect("wishes are stored");
 
     let operator = Guest::enter(&fleet.nats, "operator").await;

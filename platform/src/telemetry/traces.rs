@@ -1,5 +1,5 @@
-//! Trace propagation: a message carries the span that sent it (W3C Trace Context), and its receiver makes that span the
-//! parent of its own.
+//! Trace propagation: a message carries the span that sent it (W3C Trace Context), and the receiver makes that span the parent
+//! of the span that handles the message.
 //!
 //! A span that begins a piece of work declares a field `trace_id`. The functions here fill that field, so that log lines
 //! within the span carry the id. Without telemetry, as in tests, the ids of the parent are passed on.

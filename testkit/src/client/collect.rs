@@ -1,5 +1,5 @@
-//! Puts a file together from its frames, and checks the contract of a stream at each of them: no gaps, no more than
-//! was granted, and at the end the size and digest of the seal.
+//! Assembles a file from its frames and checks the contract of the stream at each frame: no gaps, no more bytes than granted,
+//! and at the end the size and digest of the seal.
 
 use aws_lc_rs::digest;
 use protocol::{delivery::Seal, frame::Frame, problem::Problem, server::ServerMessage};
@@ -9,48 +9,48 @@ use super::{Client, Received};
 /// A file stream that the server opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Opened {
-    /// Its number.
+    /// The number of the stream.
     pub stream: u32,
-    /// The first byte that will come.
+    /// The offset of the first byte that the server sends.
     pub offset: u64,
-    /// The file's size, when the export was complete.
+    /// The size of the file in bytes; None while the export is running.
     pub size: Option<u64>,
-    /// The window with which it was opened.
+    /// The first window in bytes.
     pub window: u64,
 }
 
-/// What came of a stream.
+/// The received part of a stream.
 #[derive(Clone, Debug)]
 pub struct Collected {
-    /// Where it began.
+    /// The offset of the first byte.
     pub offset: u64,
-    /// How many bytes came.
+    /// The number of received bytes.
     pub received: u64,
-    /// The bytes; empty when they were not to be kept.
+    /// The received bytes; empty unless the collector keeps them.
     pub bytes: Vec<u8>,
-    /// SHA-256 of what came.
+    /// The hex SHA-256 of the received bytes.
     pub sha256: String,
-    /// The seal, or with what the stream was closed instead.
+    /// The seal, or the problem with which the server closed the stream.
     pub end: Result<Seal, Option<Problem>>,
 }
 
 impl Collected {
-    /// The seal.
+    /// The seal of a stream that ended well.
     ///
     /// # Panics
-    /// When the stream was closed instead.
+    /// When the server closed the stream without a seal.
     #[must_use]
     pub fn seal(&self) -> &Seal {
-        self.end.as_ref().unwrap_or_else(|problem| panic!("the stream was closed instead: {problem:?}"))
+        self.end.as_ref().unwrap_or_else(|problem| panic!("the stream was closed without a seal: {problem:?}"))
     }
 }
 
-/// The running sum of one stream.
+/// The state of one stream while it is read.
 pub struct Collector {
     stream: u32,
     start: u64,
     next: u64,
-    /// The first byte that was not granted.
+    /// The offset of the first byte that is not granted.
     allowed: u64,
     keep: bool,
     bytes: Vec<u8>,
@@ -58,7 +58,7 @@ pub struct Collector {
 }
 
 impl Collector {
-    /// Begins with a stream as it was opened. `keep` holds the bytes; without it only their digest is known.
+    /// A collector for an opened stream. With `keep` it keeps the bytes, else only their digest.
     #[must_use]
     pub fn new(opened: Opened, keep: bool) -> Self {
         Self {
@@ -72,30 +72,30 @@ impl Collector {
         }
     }
 
-    /// Notes a grant. Call it before the grant is sent.
+    /// Records a grant. Call this before the grant is sent.
     pub fn granted(&mut self, bytes: u64) {
         self.allowed += bytes;
     }
 
-    /// The offset just past the last byte that came.
+    /// The offset after the last received byte.
     #[must_use]
     pub fn reached(&self) -> u64 {
         self.next
     }
 
-    /// How many more bytes may come without a further grant.
+    /// The number of bytes that the server may send without a further grant.
     #[must_use]
     pub fn window(&self) -> u64 {
         self.allowed - self.next
     }
 
-    /// Takes a frame of this stream.
+    /// Checks and adds a frame of this stream.
     ///
     /// # Panics
-    /// When there is a gap, an empty payload, or more than was granted.
-    pub fn take(&mut self, frame: &Frame) {
+    /// When the frame leaves a gap, is empty, or exceeds the granted bytes.
+    pub fn add(&mut self, frame: &Frame) {
         assert_eq!(frame.stream, self.stream, "a frame of another stream");
-        assert_eq!(frame.offset, self.next, "frames come in order without gaps");
+        assert_eq!(frame.offset, self.next, "frames arrive in order without gaps");
         assert!(!frame.payload.is_empty(), "an empty frame at {}", frame.offset);
         self.next += frame.payload.len() as u64;
         assert!(self.next <= self.allowed, "{} bytes more than were granted", self.next - self.allowed);
@@ -105,17 +105,17 @@ impl Collector {
         }
     }
 
-    /// The end of the stream. A seal must fit what came.
+    /// Ends the stream and checks its seal.
     ///
     /// # Panics
-    /// When it does not.
+    /// When the seal does not match the received bytes.
     #[must_use]
     pub fn finish(self, end: Result<Seal, Option<Problem>>) -> Collected {
         let sha256 = hex::encode(self.digest.finish());
         if let Ok(seal) = &end {
-            assert_eq!(seal.size, self.next, "sealed at another size than what came");
+            assert_eq!(seal.size, self.next, "sealed with another size than that of the received bytes");
             if self.start == 0 {
-                assert_eq!(seal.sha256, sha256, "sealed with another digest than that of what came");
+                assert_eq!(seal.sha256, sha256, "sealed with another digest than that of the received bytes");
             }
         }
         Collected { offset: self.start, received: self.next - self.start, bytes: self.bytes, sha256, end }
@@ -123,7 +123,7 @@ impl Collector {
 }
 
 impl Client {
-    /// Reads a stream to its end, granting a window whenever half of it is used up. Whatever else comes is kept.
+    /// Reads a stream to its end and grants bytes when half of the window is used. Other messages are kept for later.
     ///
     /// # Panics
     /// When the stream breaks the contract, or the session ends.
@@ -142,7 +142,7 @@ impl Client {
         }
     }
 
-    /// Reads a stream until it reached this offset, granting as [`Client::collect`] does. The collector can go on.
+    /// Reads a stream up to this offset and grants bytes as [`Client::collect`] does. The returned collector can continue.
     ///
     /// # Panics
     /// When the stream ends first or breaks the contract, or the session ends.
@@ -162,7 +162,7 @@ impl Client {
         collector
     }
 
-    /// Reads one thing of this stream: a frame, or its end.
+    /// Reads one frame of this stream, or returns its end.
     ///
     /// # Panics
     /// When the stream breaks the contract, or the session ends.
@@ -184,7 +184,7 @@ impl Client {
         };
         match self.expect("a frame or the end of the stream", wanted).await {
             Step::Frame(frame) => {
-                collector.take(&frame);
+                collector.add(&frame);
                 None
             }
             Step::End(end) => Some(end),
@@ -193,7 +193,7 @@ impl Client {
 }
 
 impl Collector {
-    /// The bytes so far, when they are kept.
+    /// The received bytes, if the collector keeps them.
     #[must_use]
     pub fn into_bytes(self) -> Vec<u8> {
         self.bytes
@@ -215,32 +215,32 @@ mod tests {
     }
 
     #[test]
-    fn a_whole_stream_fits_its_seal() {
+    fn a_complete_stream_matches_its_seal() {
         let mut collector = collector(3);
-        collector.take(&frame(0, b"abc"));
+        collector.add(&frame(0, b"abc"));
         collector.granted(2);
-        collector.take(&frame(3, b"de"));
+        collector.add(&frame(3, b"de"));
         let seal = Seal { size: 5, rows: 1, sha256: crate::sha256(b"abcde") };
         assert_eq!(collector.finish(Ok(seal)).bytes, b"abcde");
     }
 
     #[test]
     #[should_panic(expected = "without gaps")]
-    fn a_gap_is_found() {
-        collector(9).take(&frame(1, b"a"));
+    fn a_gap_is_detected() {
+        collector(9).add(&frame(1, b"a"));
     }
 
     #[test]
     #[should_panic(expected = "more than were granted")]
-    fn too_much_is_found() {
-        collector(2).take(&frame(0, b"abc"));
+    fn bytes_beyond_the_grant_are_detected() {
+        collector(2).add(&frame(0, b"abc"));
     }
 
     #[test]
     #[should_panic(expected = "another digest")]
-    fn a_wrong_digest_is_found() {
+    fn a_wrong_digest_is_detected() {
         let mut collector = collector(2);
-        collector.take(&frame(0, b"ab"));
+        collector.add(&frame(0, b"ab"));
         drop(collector.finish(Ok(Seal { size: 2, rows: 0, sha256: crate::sha256(b"other") })));
     }
 }

@@ -1,4 +1,4 @@
-//! A WebSocket client that does exactly what the test says.
+//! A WebSocket client that a test controls message by message.
 
 mod collect;
 
@@ -28,45 +28,45 @@ pub use collect::{Collected, Collector, Opened};
 
 use crate::DEADLINE;
 
-/// How to sign in.
+/// The credential of a session.
 #[derive(Clone, Copy, Debug)]
 pub enum Credential<'a> {
     /// `Authorization: Bearer …`.
     Bearer(&'a str),
-    /// A ticket in the subprotocol, as browsers do it.
+    /// A ticket in the subprotocol, as browsers send it.
     Ticket(&'a str),
-    /// Nothing.
+    /// No credential at all.
     None,
 }
 
-/// The upgrade was refused.
+/// The refusal of a WebSocket upgrade.
 #[derive(Clone, Debug)]
 pub struct Refusal {
-    /// The status.
+    /// The HTTP status of the refusal.
     pub status: StatusCode,
-    /// `WWW-Authenticate`, where there is one.
+    /// The header `WWW-Authenticate`, if the response has it.
     pub www_authenticate: Option<String>,
-    /// The problem in the body, where there is one.
+    /// The problem in the body, if the body is one.
     pub problem: Option<Problem>,
 }
 
-/// What came from the server.
+/// A message from the server, or the end of the session.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Received {
-    /// A text frame.
+    /// A text message of the contract.
     Text(ServerMessage),
-    /// A binary frame.
+    /// A binary message with file bytes.
     Binary(Frame),
-    /// The end: with this close code, or without one when the connection just broke.
+    /// The end of the session, with its close code; None when the connection broke.
     Closed(Option<u16>),
 }
 
-/// A session. Every wait in it ends with a panic after [`DEADLINE`].
+/// A WebSocket session. Every wait panics after [`DEADLINE`].
 pub struct Client {
     socket: WebSocketStream<MaybeTlsStream<TcpStream>>,
-    /// Came while the test waited for something else; read before the socket.
+    /// Messages that arrived while the test waited for another one; they are read before the socket.
     kept: VecDeque<Received>,
-    /// `session.ready`.
+    /// The first message of the session, `session.ready`.
     pub ready: ServerMessage,
 }
 
@@ -77,18 +77,18 @@ impl Client {
     /// When the upgrade is refused.
     ///
     /// # Panics
-    /// When the gateway can't be reached, or says something else first.
+    /// When the gateway can't be reached, or sends another message first.
     pub async fn connect(gateway: &str, credential: Credential<'_>) -> Result<Self, Refusal> {
         Self::connect_from(gateway, credential, None).await
     }
 
-    /// The same as a page of this origin.
+    /// Opens a session as [`Client::connect`] does, with the header `Origin` of a page.
     ///
     /// # Errors
     /// When the upgrade is refused.
     ///
     /// # Panics
-    /// When the gateway can't be reached, or says something else first.
+    /// When the gateway can't be reached, or sends another message first.
     pub async fn connect_from(
         gateway: &str,
         credential: Credential<'_>,
@@ -100,13 +100,13 @@ impl Client {
         }
     }
 
-    /// The same with further headers in the request that opens it.
+    /// Opens a session as [`Client::connect`] does, with more headers in the upgrade request.
     ///
     /// # Errors
     /// When the upgrade is refused.
     ///
     /// # Panics
-    /// When the gateway can't be reached, or says something else first.
+    /// When the gateway can't be reached, or sends another message first.
     pub async fn connect_with(
         gateway: &str,
         credential: Credential<'_>,
@@ -118,13 +118,13 @@ impl Client {
         }
     }
 
-    /// The same for a client that tries again.
+    /// Opens a session as [`Client::connect_from`] does, for a test that retries.
     ///
     /// # Errors
-    /// What became of the connection, and within that, when the upgrade is refused.
+    /// The outer error is a failed connection, the inner one a refused upgrade.
     ///
     /// # Panics
-    /// When nothing comes in time, or something else than `session.ready` first.
+    /// When no message arrives in time, or the first one is not `session.ready`.
     pub async fn attempt(
         gateway: &str,
         credential: Credential<'_>,
@@ -140,8 +140,8 @@ impl Client {
         headers: &[(&'static str, &str)],
     ) -> Result<Result<Self, Refusal>, String> {
         let url = format!("{}/v1/ws", gateway.replacen("http", "ws", 1));
-        let mut request = url.into_client_request().expect("the gateway's URL is one");
-        let value = |text: String| HeaderValue::from_str(&text).expect("what tests send in headers is plain text");
+        let mut request = url.into_client_request().expect("the URL of the gateway is valid");
+        let value = |text: String| HeaderValue::from_str(&text).expect("tests send only ASCII in headers");
         let mut protocols = SUBPROTOCOL.to_owned();
         match credential {
             Credential::Bearer(token) => {
@@ -181,41 +181,41 @@ impl Client {
     /// Sends a message of the contract.
     ///
     /// # Panics
-    /// When the connection is gone.
+    /// When the connection is closed.
     pub async fn send(&mut self, message: &ClientMessage, reference: Option<&str>) {
         self.send_text(&encode(message, reference)).await;
     }
 
-    /// Sends a message of the contract. False: the connection is gone, and why is there to be read.
+    /// Sends a message of the contract. Returns false when the connection is closed; the close code can be read then.
     ///
     /// # Panics
-    /// When it can't be sent in time.
+    /// When the message can't be sent in time.
     pub async fn try_send(&mut self, message: &ClientMessage, reference: Option<&str>) -> bool {
         in_time("sending", self.socket.send(Message::text(encode(message, reference)))).await.is_ok()
     }
 
-    /// Sends any text.
+    /// Sends a text message that need not follow the contract.
     ///
     /// # Panics
-    /// When the connection is gone.
+    /// When the connection is closed.
     pub async fn send_text(&mut self, text: &str) {
         let sent = in_time("sending", self.socket.send(Message::text(text))).await;
         sent.expect("the connection is up");
     }
 
-    /// Sends any bytes.
+    /// Sends a binary message.
     ///
     /// # Panics
-    /// When the connection is gone.
+    /// When the connection is closed.
     pub async fn send_binary(&mut self, bytes: Vec<u8>) {
         let sent = in_time("sending", self.socket.send(Message::binary(bytes))).await;
         sent.expect("the connection is up");
     }
 
-    /// The next thing from the server. WebSocket pings are answered and not shown.
+    /// The next message from the server. The client answers WebSocket pings by itself.
     ///
     /// # Panics
-    /// When nothing comes in time, or something that isn't of the contract.
+    /// When no message arrives in time, or a message breaks the contract.
     pub async fn next(&mut self) -> Received {
         match self.kept.pop_front() {
             Some(kept) => kept,
@@ -223,10 +223,10 @@ impl Client {
         }
     }
 
-    /// The first thing for which `wanted` says something; what comes before it is kept for later.
+    /// Waits for the first message for which `wanted` returns a value. Earlier messages are kept for later.
     ///
     /// # Panics
-    /// When it does not come in time, or the session ends first.
+    /// When no such message arrives in time, or the session ends first.
     pub async fn expect<T>(&mut self, what: &str, mut wanted: impl FnMut(&Received) -> Option<T>) -> T {
         if let Some((index, found)) = self.kept.iter().enumerate().find_map(|(i, kept)| Some((i, wanted(kept)?))) {
             self.kept.remove(index);
@@ -245,7 +245,7 @@ impl Client {
         in_time(what, waiting).await
     }
 
-    /// [`Client::expect`] for text messages.
+    /// Waits for a text message, as [`Client::expect`] does.
     ///
     /// # Panics
     /// As [`Client::expect`].
@@ -257,7 +257,7 @@ impl Client {
         self.expect(what, of_text).await
     }
 
-    /// The problem of the `error` that answers this `ref`.
+    /// Waits for the `error` that answers this `ref` and returns its problem.
     ///
     /// # Panics
     /// As [`Client::expect`].
@@ -271,10 +271,10 @@ impl Client {
         self.expect_text("error", wanted).await
     }
 
-    /// The close code with which the session ends; whatever comes before is dropped.
+    /// Waits for the end of the session and returns its close code. Earlier messages are dropped.
     ///
     /// # Panics
-    /// When it does not end in time.
+    /// When the session does not end in time.
     pub async fn expect_close(&mut self) -> Option<u16> {
         let closing = async {
             loop {
@@ -286,20 +286,20 @@ impl Client {
         in_time("the close", closing).await
     }
 
-    /// Asks for an export and gives it as accepted.
+    /// Creates an export and returns it as accepted.
     ///
     /// # Panics
-    /// When it is refused.
+    /// When the gateway refuses the export.
     pub async fn create(&mut self, create: ExportCreate) -> Export {
         let reference = ExportId::generate().to_string();
         self.send(&ClientMessage::ExportCreate(Box::new(create)), Some(&reference)).await;
         self.accepted(&reference).await
     }
 
-    /// Asks to cancel an export.
+    /// Cancels an export.
     ///
     /// # Panics
-    /// When that is refused.
+    /// When the gateway refuses to cancel.
     pub async fn cancel(&mut self, export_id: ExportId) -> Export {
         let reference = ExportId::generate().to_string();
         self.send(&ClientMessage::ExportCancel(ExportCancel { export_id }), Some(&reference)).await;
@@ -319,10 +319,10 @@ impl Client {
         self.expect_text("export.accepted", wanted).await
     }
 
-    /// The event with which this export ends.
+    /// Waits for the event that ends this export and returns the export.
     ///
     /// # Panics
-    /// When it does not end in time.
+    /// When the export does not end in time.
     pub async fn ended(&mut self, id: ExportId) -> Export {
         let wanted = |message: &ServerMessage| match message {
             ServerMessage::ExportCompleted { export, .. }
@@ -340,7 +340,7 @@ impl Client {
     /// Opens a file stream.
     ///
     /// # Panics
-    /// When it is refused.
+    /// When the gateway refuses the stream.
     pub async fn open(&mut self, export_id: ExportId, offset: u64, window: u64) -> Opened {
         let reference = ExportId::generate().to_string();
         let open = FileOpen { export_id, offset, window: Some(window), attempt: None };
@@ -348,10 +348,10 @@ impl Client {
         self.opened(export_id, window).await
     }
 
-    /// The `file.opened` of this export, whose first window was this large.
+    /// Waits for the `file.opened` of this export, which the client opened with this window.
     ///
     /// # Panics
-    /// When it does not come in time.
+    /// When the message does not arrive in time.
     pub async fn opened(&mut self, export_id: ExportId, window: u64) -> Opened {
         let wanted = |message: &ServerMessage| match message {
             ServerMessage::FileOpened { stream, export_id: of, offset, size, .. } if *of == export_id => {
@@ -363,18 +363,18 @@ impl Client {
         self.expect_text("file.opened", wanted).await
     }
 
-    /// Grants a stream more bytes.
+    /// Grants more bytes to a stream.
     ///
     /// # Panics
-    /// When the connection is gone.
+    /// When the connection is closed.
     pub async fn grant(&mut self, stream: u32, bytes: u64) {
         self.send(&ClientMessage::FileWindow(FileWindow { stream, bytes }), None).await;
     }
 
-    /// Closes a stream, without waiting for the answer.
+    /// Closes a stream without waiting for the answer.
     ///
     /// # Panics
-    /// When the connection is gone.
+    /// When the connection is closed.
     pub async fn close_stream(&mut self, stream: u32) {
         self.send(&ClientMessage::FileClose(FileClose { stream }), None).await;
     }
@@ -384,7 +384,9 @@ impl Client {
             match self.socket.next().await {
                 Some(Ok(Message::Text(text))) => {
                     let message = serde_json::from_str(&text);
-                    return Received::Text(message.unwrap_or_else(|e| panic!("not of the contract ({e}): {text}")));
+                    return Received::Text(
+                        message.unwrap_or_else(|e| panic!("not a message of the contract ({e}): {text}")),
+                    );
                 }
                 Some(Ok(Message::Binary(bytes))) => {
                     return Received::Binary(Frame::decode(bytes).expect("a binary frame of the contract"));

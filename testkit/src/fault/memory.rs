@@ -1,28 +1,29 @@
-//! How much memory a process holds.
+//! The resident memory of a process.
 
 use std::fs;
 
-/// Resident memory, bytes.
+/// The resident memory of a process, in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Memory {
-    /// Now (`VmRSS`).
+    /// The current resident memory (`VmRSS`).
     pub current: u64,
-    /// At most so far (`VmHWM`).
+    /// The largest resident memory so far (`VmHWM`).
     pub peak: u64,
 }
 
-/// The memory of a process.
+/// Reads the resident memory of a process.
 ///
 /// # Panics
-/// When there is no such process.
+/// When the process does not exist.
 #[must_use]
 pub fn memory(pid: u32) -> Memory {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("the process is there");
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("the process exists");
     Memory { current: field(&status, "VmRSS:"), peak: field(&status, "VmHWM:") }
 }
 
 fn field(status: &str, name: &str) -> u64 {
-    let line = status.lines().find_map(|line| line.strip_prefix(name)).expect("Linux tells each process's memory");
+    let line =
+        status.lines().find_map(|line| line.strip_prefix(name)).expect("Linux reports the memory of each process");
     let kib: u64 = line.trim().trim_end_matches(" kB").parse().expect("a number of KiB");
     kib * 1024
 }
@@ -32,7 +33,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn this_process_holds_some() {
+    fn the_memory_of_this_process_is_measured() {
         let memory = memory(std::process::id());
         assert!(0 < memory.current && memory.current <= memory.peak, "{memory:?}");
     }

@@ -1,4 +1,4 @@
-//! Faults: a process to be killed, a connection to be cut, memory to be measured.
+//! Faults: processes that a test kills or pauses, and connections that a test breaks.
 
 mod memory;
 mod process;
@@ -15,10 +15,10 @@ use nix::{
     unistd::Pid,
 };
 
-/// SIGKILL: the process gets no chance to do anything.
+/// Sends SIGKILL: the process ends without any cleanup.
 ///
 /// # Panics
-/// When there is no such process.
+/// When the process does not exist.
 pub fn kill_9(pid: u32) {
-    signal::kill(Pid::from_raw(pid.cast_signed()), Signal::SIGKILL).expect("the process is there");
+    signal::kill(Pid::from_raw(pid.cast_signed()), Signal::SIGKILL).expect("the process exists");
 }

@@ -1,4 +1,4 @@
-//! The `sluice` binary as a child.
+//! The `sluice` binary as a child process.
 
 use std::{
     env,
@@ -18,15 +18,15 @@ use tempfile::TempDir;
 use super::{Memory, kill_9, memory};
 use crate::{DEADLINE, eventually};
 
-/// How long one look at a readiness URL may take.
-const LOOK: Duration = Duration::from_secs(2);
+/// How long one request to a readiness URL may take.
+const READINESS_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// A command to be started.
+/// A command with its environment, before its start.
 pub struct Launch {
     command: Command,
 }
 
-/// A running child. It is killed when this is dropped.
+/// A child process. Dropping the value kills the child.
 pub struct Process {
     child: Child,
     status: Option<ExitStatus>,
@@ -34,22 +34,22 @@ pub struct Process {
 }
 
 impl Launch {
-    /// `sluice` with these arguments: `SLUICE_BIN`, else the one that was built beside the test. Settings of the
-    /// surrounding environment don't reach it.
+    /// `sluice` with these arguments: the program of `SLUICE_BIN`, else the one in the target folder of the test. The child
+    /// does not inherit settings from the environment of the test.
     ///
     /// # Panics
-    /// When it isn't built.
+    /// When the binary is not built.
     #[must_use]
     pub fn sluice<I: IntoIterator<Item = A>, A: AsRef<OsStr>>(args: I) -> Self {
         Self::program(&binary(), args)
     }
 
-    /// Another program that was built beside `sluice`, by its name.
+    /// Another program of the workspace, by its name.
     ///
     /// # Panics
-    /// When it isn't built.
+    /// When the binary is not built.
     #[must_use]
-    pub fn beside(name: &str) -> Self {
+    pub fn sibling(name: &str) -> Self {
         let program = binary().with_file_name(name);
         assert!(program.is_file(), "no {}: run `cargo build --workspace --bins`", program.display());
         Self::program(&program, [""; 0])
@@ -58,43 +58,43 @@ impl Launch {
     fn program<I: IntoIterator<Item = A>, A: AsRef<OsStr>>(program: &Path, args: I) -> Self {
         let mut command = Command::new(program);
         command.args(args);
-        let others = env::vars_os().map(|(name, _)| name).filter(is_setting);
-        for name in others {
+        let settings = env::vars_os().map(|(name, _)| name).filter(is_setting);
+        for name in settings {
             command.env_remove(name);
         }
         Self { command }
     }
 
-    /// With this variable, such as `SLUICE_GATEWAY__LISTEN`.
+    /// Sets an environment variable, such as `SLUICE_GATEWAY__LISTEN`.
     #[must_use]
     pub fn env(mut self, name: &str, value: impl AsRef<OsStr>) -> Self {
         self.command.env(name, value);
         self
     }
 
-    /// With these variables.
+    /// Sets several environment variables.
     #[must_use]
     pub fn envs<K: AsRef<OsStr>, V: AsRef<OsStr>>(mut self, variables: impl IntoIterator<Item = (K, V)>) -> Self {
         self.command.envs(variables);
         self
     }
 
-    /// In this folder.
+    /// Sets the working directory.
     #[must_use]
     pub fn current_dir(mut self, dir: &Path) -> Self {
         self.command.current_dir(dir);
         self
     }
 
-    /// After these lines of a shell, in the same process: for limits of the system such as `ulimit`.
+    /// Runs a shell script first, in the same process: for limits of the system such as `ulimit`.
     #[must_use]
-    pub fn after(self, script: &str) -> Self {
-        self.through("sh", &["-c", &format!("{script}\nexec \"$@\""), "sh"])
+    pub fn after_script(self, script: &str) -> Self {
+        self.wrapped_by("sh", &["-c", &format!("{script}\nexec \"$@\""), "sh"])
     }
 
-    /// As what another program starts in its own place, such as `unshare`.
+    /// Starts the command through another program, such as `unshare`, which replaces itself by the command.
     #[must_use]
-    pub fn through(self, program: &str, args: &[&str]) -> Self {
+    pub fn wrapped_by(self, program: &str, args: &[&str]) -> Self {
         let mut command = Command::new(program);
         command.args(args).arg(self.command.get_program()).args(self.command.get_args());
         for (name, value) in self.command.get_envs() {
@@ -109,10 +109,10 @@ impl Launch {
         Self { command }
     }
 
-    /// Starts it. Its output goes to files.
+    /// Starts the process. Standard output and standard error go to files.
     ///
     /// # Panics
-    /// When it can't be started.
+    /// When the process can't be started.
     #[must_use]
     pub fn spawn(mut self) -> Process {
         let dir = tempfile::tempdir().expect("the folder for temporary files is writable");
@@ -123,10 +123,10 @@ impl Launch {
         Process { child, status: None, dir }
     }
 
-    /// Runs it to its end.
+    /// Starts the process and waits for its end.
     ///
     /// # Panics
-    /// When it can't be started or does not end in time.
+    /// When the process can't be started or does not end in time.
     pub async fn run(self) -> Process {
         let mut process = self.spawn();
         process.ended().await;
@@ -135,7 +135,7 @@ impl Launch {
 }
 
 impl Process {
-    /// The process id.
+    /// The process id of the child.
     #[must_use]
     pub fn pid(&self) -> u32 {
         self.child.id()
@@ -144,11 +144,15 @@ impl Process {
     /// Waits until this URL answers with success.
     ///
     /// # Panics
-    /// When it does not in time, or the process ends before.
+    /// When the URL does not answer in time, or the process ends first.
     pub async fn ready(&mut self, url: &str) {
-        let http = reqwest::Client::builder().timeout(LOOK).no_proxy().build().expect("an HTTP client can be made");
+        let http = reqwest::Client::builder()
+            .timeout(READINESS_TIMEOUT)
+            .no_proxy()
+            .build()
+            .expect("an HTTP client can be created");
         let mut ticks = tokio::time::interval(Duration::from_millis(50));
-        let looking = async {
+        let polling = async {
             loop {
                 ticks.tick().await;
                 if let Some(status) = self.poll() {
@@ -159,56 +163,56 @@ impl Process {
                 }
             }
         };
-        if tokio::time::timeout(DEADLINE, looking).await.is_err() {
+        if tokio::time::timeout(DEADLINE, polling).await.is_err() {
             panic!("{url} did not answer within {} s:\n{}", DEADLINE.as_secs(), self.stderr());
         }
     }
 
-    /// SIGTERM.
+    /// Sends SIGTERM.
     ///
     /// # Panics
-    /// When it has ended already.
+    /// When the process has ended already.
     pub fn terminate(&self) {
         self.signal(Signal::SIGTERM);
     }
 
-    /// SIGINT, as Ctrl-C sends it.
+    /// Sends SIGINT, as Ctrl-C does.
     ///
     /// # Panics
-    /// When it has ended already.
+    /// When the process has ended already.
     pub fn interrupt(&self) {
         self.signal(Signal::SIGINT);
     }
 
-    /// SIGSTOP: it hangs until [`Process::go_on`].
+    /// Sends SIGSTOP: the process stands still until [`Process::resume`].
     ///
     /// # Panics
-    /// When it has ended already.
-    pub fn hang(&self) {
+    /// When the process has ended already.
+    pub fn pause(&self) {
         self.signal(Signal::SIGSTOP);
     }
 
-    /// SIGCONT.
+    /// Sends SIGCONT: a paused process continues.
     ///
     /// # Panics
-    /// When it has ended already.
-    pub fn go_on(&self) {
+    /// When the process has ended already.
+    pub fn resume(&self) {
         self.signal(Signal::SIGCONT);
     }
 
-    /// SIGKILL, and waits until it is gone.
+    /// Sends SIGKILL and waits until the process has ended.
     ///
     /// # Panics
-    /// When it has ended already.
+    /// When the process has ended already.
     pub fn kill(&mut self) {
         kill_9(self.pid());
         self.status = self.child.wait().ok();
     }
 
-    /// Waits for its end.
+    /// Waits until the process ends.
     ///
     /// # Panics
-    /// When it does not end in time.
+    /// When the process does not end in time.
     pub async fn ended(&mut self) -> ExitStatus {
         let mut ended = None;
         eventually("the process ends", || {
@@ -218,22 +222,22 @@ impl Process {
         .await
     }
 
-    /// What it printed.
+    /// The standard output so far.
     #[must_use]
     pub fn stdout(&self) -> String {
         self.read("stdout")
     }
 
-    /// What it logged.
+    /// The standard error, which holds the log, so far.
     #[must_use]
     pub fn stderr(&self) -> String {
         self.read("stderr")
     }
 
-    /// The memory it holds.
+    /// The resident memory of the process.
     ///
     /// # Panics
-    /// When it has ended.
+    /// When the process has ended.
     #[must_use]
     pub fn memory(&self) -> Memory {
         memory(self.pid())
@@ -241,14 +245,14 @@ impl Process {
 
     fn poll(&mut self) -> Option<ExitStatus> {
         if self.status.is_none() {
-            self.status = self.child.try_wait().expect("a child can be asked");
+            self.status = self.child.try_wait().expect("the state of a child can be read");
         }
         self.status
     }
 
     fn signal(&self, signal: Signal) {
         assert!(self.status.is_none(), "the process has ended");
-        signal::kill(Pid::from_raw(self.pid().cast_signed()), signal).expect("the process is there");
+        signal::kill(Pid::from_raw(self.pid().cast_signed()), signal).expect("the process exists");
     }
 
     fn read(&self, name: &str) -> String {
@@ -262,24 +266,25 @@ impl Drop for Process {
         if self.poll().is_none()
             && let Err(e) = self.child.kill().and_then(|()| self.child.wait().map(drop))
         {
-            tracing::warn!(error = %e, "a child can't be killed");
+            tracing::warn!(error = %e, "failed to kill a child process");
         }
     }
 }
 
+/// Whether a variable configures Sluice: its own settings and those of OpenTelemetry.
 fn is_setting(name: &OsString) -> bool {
     let name = name.to_string_lossy();
-    name.starts_with("SLUICE_") && name != "SLUICE_NATS_SERVER"
+    (name.starts_with("SLUICE_") && name != "SLUICE_NATS_SERVER") || name.starts_with("OTEL_")
 }
 
 fn binary() -> PathBuf {
     if let Some(path) = env::var_os("SLUICE_BIN").filter(|path| !path.is_empty()) {
         return path.into();
     }
-    // the test itself is <target>/<profile>/deps/<name>
+    // the path of a test is <target>/<profile>/deps/<name>
     let test = env::current_exe().expect("a process knows its own program");
-    let beside = test.parent().and_then(Path::parent).map(|dir| dir.join("sluice"));
-    beside
+    let built = test.parent().and_then(Path::parent).map(|dir| dir.join("sluice"));
+    built
         .filter(|path| path.is_file())
-        .unwrap_or_else(|| panic!("sluice isn't built: run `cargo build`, or name it with SLUICE_BIN"))
+        .unwrap_or_else(|| panic!("sluice is not built: run `cargo build`, or set SLUICE_BIN to its path"))
 }

@@ -1,4 +1,4 @@
-//! A TCP proxy that breaks connections when a test wants it.
+//! A TCP proxy that breaks or stalls connections on request.
 
 use std::{
     net::SocketAddr,
@@ -15,34 +15,34 @@ use tokio::{
     task::{JoinHandle, JoinSet},
 };
 
-/// Bytes that go from one side to the other at once.
+/// The size of the buffer of one direction, in bytes.
 const CHUNK: usize = 64 * 1024;
-/// Bytes that the server can be rid of before they are passed on: few, so that one that is held back stands still.
-const BACKLOG: u32 = 256 * 1024;
+/// The receive buffer towards the server, in bytes: small, so that a stalled proxy stalls the server.
+const RECEIVE_BUFFER: u32 = 256 * 1024;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Mode {
-    /// Everything passes.
+    /// All bytes pass.
     Open,
-    /// Connections stay, and nothing passes.
+    /// Connections stay open and no byte passes.
     Stalled,
-    /// New connections are dropped at once.
+    /// New connections are closed at once.
     Refusing,
 }
 
 struct Shared {
     mode: watch::Sender<Mode>,
-    /// Counts cuts; each ends the connections of before.
+    /// The number of cuts; each cut closes all open connections.
     cuts: watch::Sender<u64>,
-    /// Bytes that each connection may have from the server from now on, before it is held back.
-    hold: watch::Sender<Option<u64>>,
-    /// Bytes from the server that may still pass before a cut; `u64::MAX` for any number.
+    /// The bytes from the server that each connection passes before it stalls.
+    stall_after: watch::Sender<Option<u64>>,
+    /// The bytes from the server that still pass before a cut; `u64::MAX` without a limit.
     allowance: AtomicU64,
-    passed: AtomicU64,
-    accepted: AtomicU64,
+    bytes_passed: AtomicU64,
+    connections: AtomicU64,
 }
 
-/// A proxy on loopback in front of one address. It ends with this value.
+/// A proxy on loopback in front of one address. Dropping the value ends the proxy.
 pub struct Proxy {
     address: SocketAddr,
     shared: Arc<Shared>,
@@ -50,7 +50,7 @@ pub struct Proxy {
 }
 
 impl Proxy {
-    /// A proxy in front of `target` (`host:port`).
+    /// Starts a proxy in front of `target` (`host:port`).
     ///
     /// # Panics
     /// When loopback has no free port.
@@ -60,73 +60,72 @@ impl Proxy {
         let shared = Arc::new(Shared {
             mode: watch::Sender::new(Mode::Open),
             cuts: watch::Sender::new(0),
-            hold: watch::Sender::new(None),
+            stall_after: watch::Sender::new(None),
             allowance: AtomicU64::new(u64::MAX),
-            passed: AtomicU64::new(0),
-            accepted: AtomicU64::new(0),
+            bytes_passed: AtomicU64::new(0),
+            connections: AtomicU64::new(0),
         });
         let task = tokio::spawn(accept(listener, target.to_owned(), Arc::clone(&shared)));
         Self { address, shared, task }
     }
 
-    /// Where clients connect.
+    /// The address that clients connect to.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// The same as an HTTP URL.
+    /// The address as an HTTP URL.
     #[must_use]
     pub fn url(&self) -> String {
         format!("http://{}", self.address)
     }
 
-    /// Breaks every connection; new ones pass, also after [`Proxy::hold_after`].
+    /// Closes every connection. New connections pass all bytes, also after [`Proxy::stall_after`].
     pub fn cut(&self) {
         self.shared.cut();
-        self.shared.hold.send_replace(None);
+        self.shared.stall_after.send_replace(None);
     }
 
-    /// Breaks every connection once this many more bytes came from the server.
+    /// Closes every connection after this many more bytes from the server.
     pub fn cut_after(&self, bytes: u64) {
         self.shared.allowance.store(bytes, Ordering::SeqCst);
     }
 
-    /// Breaks every connection and drops new ones, until [`Proxy::heal`].
+    /// Closes every connection and each new one, until [`Proxy::restore`].
     pub fn refuse(&self) {
         self.shared.mode.send_replace(Mode::Refusing);
         self.cut();
     }
 
-    /// Holds all bytes back, in silence, until [`Proxy::heal`].
+    /// Passes no byte and keeps connections open, until [`Proxy::restore`].
     pub fn stall(&self) {
         self.shared.mode.send_replace(Mode::Stalled);
     }
 
-    /// Lets each connection, new ones too, have so many bytes from the server from now on, and holds what comes after them
-    /// back, in silence, until [`Proxy::heal`] or a cut. So what takes more than these stands still in its middle, however
-    /// fast it is.
-    pub fn hold_after(&self, bytes: u64) {
-        self.shared.hold.send_replace(Some(bytes));
+    /// Stalls each connection, also a new one, after this many more bytes from the server, until [`Proxy::restore`] or a cut.
+    /// A larger transfer then stalls before its end, however fast it is.
+    pub fn stall_after(&self, bytes: u64) {
+        self.shared.stall_after.send_replace(Some(bytes));
     }
 
-    /// Lets everything pass again.
-    pub fn heal(&self) {
+    /// Passes all bytes and connections again.
+    pub fn restore(&self) {
         self.shared.allowance.store(u64::MAX, Ordering::SeqCst);
-        self.shared.hold.send_replace(None);
+        self.shared.stall_after.send_replace(None);
         self.shared.mode.send_replace(Mode::Open);
     }
 
-    /// How many bytes came from the server so far.
+    /// The number of bytes from the server so far.
     #[must_use]
-    pub fn passed(&self) -> u64 {
-        self.shared.passed.load(Ordering::SeqCst)
+    pub fn bytes_passed(&self) -> u64 {
+        self.shared.bytes_passed.load(Ordering::SeqCst)
     }
 
-    /// How many connections were made so far.
+    /// The number of accepted connections so far.
     #[must_use]
-    pub fn accepted(&self) -> u64 {
-        self.shared.accepted.load(Ordering::SeqCst)
+    pub fn connections(&self) -> u64 {
+        self.shared.connections.load(Ordering::SeqCst)
     }
 }
 
@@ -141,7 +140,7 @@ impl Shared {
         self.cuts.send_modify(|cuts| *cuts += 1);
     }
 
-    /// Takes `bytes` of the allowance; false, and a cut, when it is used up.
+    /// Uses `bytes` of the allowance. An exhausted allowance cuts all connections and returns false.
     fn allow(&self, bytes: u64) -> bool {
         let used = self.allowance.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| {
             if left == u64::MAX { Some(left) } else { left.checked_sub(bytes) }
@@ -155,10 +154,10 @@ impl Shared {
 }
 
 async fn accept(listener: TcpListener, target: String, shared: Arc<Shared>) {
-    // dropped with this task, and all connections with it
+    // dropping the set with this task closes all connections
     let mut connections = JoinSet::new();
     while let Ok((client, _)) = listener.accept().await {
-        shared.accepted.fetch_add(1, Ordering::SeqCst);
+        shared.connections.fetch_add(1, Ordering::SeqCst);
         while connections.try_join_next().is_some() {}
         if *shared.mode.borrow() != Mode::Refusing {
             connections.spawn(connect(client, target.clone(), Arc::clone(&shared)));
@@ -167,7 +166,7 @@ async fn accept(listener: TcpListener, target: String, shared: Arc<Shared>) {
 }
 
 async fn connect(client: TcpStream, target: String, shared: Arc<Shared>) {
-    let Some(server) = reach(&target).await else { return };
+    let Some(server) = connect_to(&target).await else { return };
     let mut cuts = shared.cuts.subscribe();
     cuts.mark_unchanged();
     let (from_client, to_client) = client.into_split();
@@ -175,7 +174,7 @@ async fn connect(client: TcpStream, target: String, shared: Arc<Shared>) {
     let both = async {
         tokio::join!(pass(from_client, to_server, &shared, false), pass(from_server, to_client, &shared, true));
     };
-    // a cut comes before what would pass at the same moment
+    // a cut wins over bytes that are ready at the same time
     tokio::select! {
         biased;
         _ = cuts.changed() => {}
@@ -183,17 +182,17 @@ async fn connect(client: TcpStream, target: String, shared: Arc<Shared>) {
     }
 }
 
-async fn reach(target: &str) -> Option<TcpStream> {
+async fn connect_to(target: &str) -> Option<TcpStream> {
     let address = lookup_host(target).await.ok()?.next()?;
     let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }.ok()?;
-    socket.set_recv_buffer_size(BACKLOG).ok()?;
+    socket.set_recv_buffer_size(RECEIVE_BUFFER).ok()?;
     socket.connect(address).await.ok()
 }
 
 async fn pass(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, shared: &Shared, from_server: bool) {
     let mut mode = shared.mode.subscribe();
-    let mut hold = shared.hold.subscribe();
-    let (mut limit, mut had) = (*hold.borrow_and_update(), 0);
+    let mut stall_after = shared.stall_after.subscribe();
+    let (mut limit, mut passed) = (*stall_after.borrow_and_update(), 0);
     let mut buffer = vec![0; CHUNK];
     loop {
         if mode.wait_for(|mode| *mode != Mode::Stalled).await.is_err() {
@@ -206,20 +205,20 @@ async fn pass(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, shared: &Shared, 
         if from_server && !shared.allow(count as u64) {
             return;
         }
-        had += count as u64;
-        // a new word begins the count anew
-        while from_server && (hold.has_changed().unwrap_or(false) || limit.is_some_and(|limit| had > limit)) {
-            if limit.is_some_and(|limit| had > limit) && hold.changed().await.is_err() {
+        passed += count as u64;
+        // a new limit restarts the count
+        while from_server && (stall_after.has_changed().unwrap_or(false) || limit.is_some_and(|limit| passed > limit)) {
+            if limit.is_some_and(|limit| passed > limit) && stall_after.changed().await.is_err() {
                 return;
             }
-            (limit, had) = (*hold.borrow_and_update(), count as u64);
+            (limit, passed) = (*stall_after.borrow_and_update(), count as u64);
         }
         if mode.wait_for(|mode| *mode != Mode::Stalled).await.is_err() {
             return;
         }
-        // before anybody has them, who may ask at once
+        // counted before the client has the bytes and can read the count
         if from_server {
-            shared.passed.fetch_add(count as u64, Ordering::SeqCst);
+            shared.bytes_passed.fetch_add(count as u64, Ordering::SeqCst);
         }
         if to.write_all(&buffer[..count]).await.is_err() {
             return;
@@ -251,7 +250,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn connections_break_when_they_should_and_only_then() {
+    async fn connections_break_only_on_request() {
         let proxy = Proxy::start(&echo().await).await;
         let mut stream = TcpStream::connect(proxy.address()).await.unwrap();
         assert!(round_trip(&mut stream).await);
@@ -266,29 +265,29 @@ mod tests {
         proxy.refuse();
         let refused = TcpStream::connect(proxy.address()).await;
         assert!(refused.is_err() || !round_trip(&mut refused.unwrap()).await);
-        proxy.heal();
+        proxy.restore();
         let mut stream = TcpStream::connect(proxy.address()).await.unwrap();
         assert!(round_trip(&mut stream).await);
-        assert_eq!((proxy.passed(), proxy.accepted()), (12, 4));
+        assert_eq!((proxy.bytes_passed(), proxy.connections()), (12, 4));
     }
 
     #[tokio::test]
-    async fn what_is_held_back_comes_when_it_is_let_go_and_is_lost_with_a_cut() {
+    async fn a_stalled_transfer_continues_after_a_restore_and_fails_after_a_cut() {
         const MIB: usize = 1024 * 1024;
         let proxy = Proxy::start(&zeros(64 * MIB as u64).await).await;
         for lost in [false, true] {
-            proxy.hold_after(2 * MIB as u64);
+            proxy.stall_after(2 * MIB as u64);
             let mut stream = TcpStream::connect(proxy.address()).await.unwrap();
             let mut some = vec![0; 2 * MIB - CHUNK];
             stream.read_exact(&mut some).await.unwrap();
-            // all that may come has come, and no more does
-            let before = proxy.passed();
+            // the allowed bytes have passed, and no further byte does
+            let before = proxy.bytes_passed();
             tokio::time::sleep(std::time::Duration::from_millis(100)).await;
-            assert!(proxy.passed() - before <= CHUNK as u64, "{} bytes more", proxy.passed() - before);
+            assert!(proxy.bytes_passed() - before <= CHUNK as u64, "{} bytes more", proxy.bytes_passed() - before);
             if lost {
                 proxy.cut()
             } else {
-                proxy.heal()
+                proxy.restore()
             };
             let mut rest = Vec::new();
             let ended = stream.read_to_end(&mut rest).await;
@@ -296,7 +295,7 @@ mod tests {
         }
     }
 
-    /// Gives so many to whoever comes.
+    /// A server that sends this many zeros on each connection.
     async fn zeros(count: u64) -> String {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();

@@ -1,4 +1,4 @@
-//! An authority of a test's own, and what it signs.
+//! A certificate authority for one test, and the certificates that it signs.
 
 use std::{
     fs,
@@ -8,23 +8,23 @@ use std::{
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair};
 use uuid::Uuid;
 
-/// An authority and two certificates of it, as PEM files in a folder.
+/// A certificate authority and two certificates that it signed, as PEM files in a folder.
 #[derive(Clone, Debug)]
 pub struct Certificates {
     dir: PathBuf,
 }
 
 impl Certificates {
-    /// Makes `ca.pem`; `cert.pem` and `key.pem` for servers on loopback, which are each other's clients too; and
-    /// `client.pem` and `client-key.pem` for who is a client alone.
+    /// Creates `ca.pem`; `cert.pem` and `key.pem` for servers on loopback, which are also clients of each other; and
+    /// `client.pem` and `client-key.pem` for clients.
     ///
     /// # Panics
     /// When the folder can't be written.
     #[must_use]
-    pub fn make(dir: &Path) -> Self {
-        fs::create_dir_all(dir).expect("a new folder can be made");
+    pub fn create(dir: &Path) -> Self {
+        fs::create_dir_all(dir).expect("a new folder can be created");
         let mut params = CertificateParams::default();
-        // no two have the same name, or one would be taken for the other that signs badly
+        // a unique name: two authorities of the same name are confused with each other
         params.distinguished_name.push(DnType::CommonName, format!("authority {}", Uuid::now_v7()));
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let authority = CertifiedIssuer::self_signed(params, key()).expect("an authority signs itself");
@@ -44,7 +44,7 @@ impl Certificates {
         Self { dir: dir.to_owned() }
     }
 
-    /// One of the files.
+    /// The path of one of the files.
     #[must_use]
     pub fn file(&self, name: &str) -> String {
         self.dir.join(name).display().to_string()
@@ -52,7 +52,7 @@ impl Certificates {
 }
 
 fn key() -> KeyPair {
-    KeyPair::generate().expect("there is randomness")
+    KeyPair::generate().expect("the system has random numbers")
 }
 
 fn write(dir: &Path, name: &str, text: &str) {

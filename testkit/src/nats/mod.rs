@@ -1,7 +1,7 @@
 //! Real nats-servers with JetStream: one, or a cluster of three.
 
 mod certificates;
-mod shipped;
+mod ops_files;
 
 use std::{env, fs, path::PathBuf, process::Command};
 
@@ -11,74 +11,74 @@ use tempfile::TempDir;
 
 pub use certificates::Certificates;
 
-use crate::{DEADLINE, ports::free_port, watched::Watched};
+use crate::{DEADLINE, ports::free_port, server_process::ServerProcess};
 
 const USER: &str = "sluice";
 const PASSWORD: &str = "test-password";
 
-/// How many servers a cluster has, and so replicas each stream.
-const CLUSTER: usize = 3;
+/// The number of servers in a cluster, and of replicas of each stream.
+const CLUSTER_SIZE: usize = 3;
 
-/// Servers of this test's own, on loopback, with users and passwords. They end with this value.
+/// One nats-server or a cluster on loopback, with users and passwords. Dropping the value ends the servers.
 pub struct NatsServer {
     nodes: Vec<Node>,
     dir: TempDir,
     kind: Kind,
 }
 
-/// By which configuration servers run.
+/// The configuration of the servers.
 enum Kind {
-    /// None: one user, who may do everything.
+    /// One user with all permissions.
     Plain,
     /// `nats.conf` of `ops/nats`, with its users.
-    Shipped,
-    /// `cluster.conf` of `ops/nats`, with its users, encrypted with these.
+    OpsConfig,
+    /// `cluster.conf` of `ops/nats`, with its users and TLS with these certificates.
     Cluster(Certificates),
 }
 
-/// One server.
+/// One server of a cluster, or the only server.
 struct Node {
-    /// In a cluster: what the others call it.
+    /// The name of the server in a cluster.
     name: String,
     port: u16,
-    /// In a cluster: where the others find it.
-    routes: u16,
-    /// None while it is stopped.
-    server: Option<Watched>,
+    /// The port for routes from the other servers of a cluster.
+    route_port: u16,
+    /// None while the server is stopped.
+    server: Option<ServerProcess>,
 }
 
 impl NatsServer {
-    /// Starts one on a free port.
+    /// Starts one server on a free port.
     ///
     /// # Panics
-    /// When there is no nats-server, or it does not start.
+    /// When nats-server is not installed or does not start.
     pub async fn start() -> Self {
         Self::begin(folder(), Kind::Plain, vec![Node::new("nats", 0)]).await
     }
 
-    /// Starts one with the very files of `ops/nats`, and new passwords.
+    /// Starts one server with the files of `ops/nats` and new passwords.
     ///
     /// # Panics
-    /// When there is no nats-server, or it does not start.
-    pub async fn start_as_shipped() -> Self {
+    /// When nats-server is not installed or does not start.
+    pub async fn start_with_ops_config() -> Self {
         let dir = folder();
-        shipped::copy(dir.path(), &[]);
-        Self::begin(dir, Kind::Shipped, vec![Node::new("nats", 0)]).await
+        ops_files::copy(dir.path(), &[]);
+        Self::begin(dir, Kind::OpsConfig, vec![Node::new("nats", 0)]).await
     }
 
-    /// Starts three as one cluster, with the very files of `ops/nats`, new passwords, and certificates for clients and
-    /// between servers. They may still have to agree on who leads.
+    /// Starts a cluster of three servers with the files of `ops/nats`, new passwords, and TLS for clients and routes. The
+    /// cluster may not have elected its leader yet.
     ///
     /// # Panics
-    /// When there is no nats-server, or one does not start.
+    /// When nats-server is not installed or one server does not start.
     pub async fn start_as_cluster() -> Self {
         let dir = folder();
-        let nodes: Vec<_> = (1..=CLUSTER).map(|n| Node::new(&format!("nats-{n}"), free_port())).collect();
-        let routes: Vec<_> = nodes.iter().map(|node| format!("127.0.0.1:{}", node.routes)).collect();
-        shipped::copy(dir.path(), &routes);
-        let place = dir.path().join("tls");
-        let certificates = Certificates::make(&place);
-        shipped::encrypt(dir.path(), &place);
+        let nodes: Vec<_> = (1..=CLUSTER_SIZE).map(|n| Node::new(&format!("nats-{n}"), free_port())).collect();
+        let routes: Vec<_> = nodes.iter().map(|node| format!("127.0.0.1:{}", node.route_port)).collect();
+        ops_files::copy(dir.path(), &routes);
+        let tls = dir.path().join("tls");
+        let certificates = Certificates::create(&tls);
+        ops_files::encrypt(dir.path(), &tls);
         Self::begin(dir, Kind::Cluster(certificates), nodes).await
     }
 
@@ -90,26 +90,26 @@ impl NatsServer {
         servers
     }
 
-    /// Starts this one.
+    /// Starts one server.
     async fn run(&mut self, index: usize) {
         let mut command = self.command(&self.nodes[index]);
-        self.nodes[index].server = Some(blocking(move || watch(&mut command)).await);
+        self.nodes[index].server = Some(blocking(move || launch(&mut command)).await);
     }
 
     fn command(&self, node: &Node) -> Command {
         let mut command = Command::new(program());
         command.args(["-a", "127.0.0.1", "-p"]).arg(node.port.to_string());
-        let (place, store) = (self.dir.path(), self.store(node));
+        let (folder, store) = (self.dir.path(), self.store(node));
         match self.kind {
             Kind::Plain => command.args(["--user", USER, "--pass", PASSWORD, "-js", "-sd"]).arg(store),
-            Kind::Shipped => {
-                command.args(["-m", "-1", "-c"]).arg(place.join("nats.conf")).env("SLUICE_NATS_STORE", store)
+            Kind::OpsConfig => {
+                command.args(["-m", "-1", "-c"]).arg(folder.join("nats.conf")).env("SLUICE_NATS_STORE", store)
             }
             Kind::Cluster(_) => command
                 .args(["-m", "-1", "-c"])
-                .arg(place.join("cluster.conf"))
+                .arg(folder.join("cluster.conf"))
                 .env("SLUICE_NATS_NAME", &node.name)
-                .env("SLUICE_NATS_CLUSTER", format!("127.0.0.1:{}", node.routes))
+                .env("SLUICE_NATS_CLUSTER", format!("127.0.0.1:{}", node.route_port))
                 .env("SLUICE_NATS_STORE", store),
         };
         command
@@ -119,68 +119,68 @@ impl NatsServer {
         self.dir.path().join(format!("store-{}", node.name))
     }
 
-    /// The URL, or those of all servers.
+    /// The URLs of all servers, separated by commas.
     #[must_use]
     pub fn url(&self) -> String {
         let urls: Vec<_> = self.nodes.iter().map(|node| format!("nats://127.0.0.1:{}", node.port)).collect();
         urls.join(",")
     }
 
-    /// How to connect.
+    /// The settings to connect to the servers.
     #[must_use]
     pub fn config(&self) -> NatsConfig {
         let plain =
             NatsConfig { url: self.url(), user: USER.into(), password: Secret::new(PASSWORD), ..NatsConfig::default() };
         match &self.kind {
-            Kind::Plain | Kind::Shipped => plain,
+            Kind::Plain | Kind::OpsConfig => plain,
             Kind::Cluster(certificates) => NatsConfig {
                 tls_ca_file: certificates.file("ca.pem"),
                 tls_cert_file: certificates.file("client.pem"),
                 tls_key_file: certificates.file("client-key.pem"),
-                replicas: CLUSTER,
+                replicas: CLUSTER_SIZE,
                 ..plain
             },
         }
     }
 
-    /// How a user of `ops/nats` connects, where the servers have them.
+    /// The settings to connect as a user of `ops/nats`.
     ///
     /// # Panics
-    /// When there is no such user.
+    /// When the servers do not have this user.
     #[must_use]
     pub fn config_of(&self, user: &str) -> NatsConfig {
         let password = fs::read_to_string(self.password_file(user)).expect("a user of ops/nats has a password");
         NatsConfig { user: user.into(), password: Secret::new(password), ..self.config() }
     }
 
-    /// The file with the password of such a user.
+    /// The path of the file with the password of a user of `ops/nats`.
     #[must_use]
     pub fn password_file(&self, user: &str) -> PathBuf {
         self.dir.path().join(format!("nats-{user}"))
     }
 
-    /// The lines of their logs since they started that say that somebody tried what they may not.
+    /// The log lines of all running servers that report a permission violation or a failed login.
     #[must_use]
     pub fn violations(&self) -> Vec<String> {
-        let lines = self.nodes.iter().filter_map(|node| node.server.as_ref()).flat_map(Watched::lines);
+        let lines = self.nodes.iter().filter_map(|node| node.server.as_ref()).flat_map(ServerProcess::lines);
         lines.filter(|line| line.contains("Violation") || line.contains("authentication error")).collect()
     }
 
-    /// A connection with the platform's streams and buckets in place.
+    /// A connection, after the streams and buckets were created.
     ///
     /// # Panics
-    /// When it can't be made.
+    /// When the connection fails.
     pub async fn bus(&self) -> Bus {
         Bus::connect(&self.config(), "test").await.expect("the server of this test is up")
     }
 
-    /// The process of the first server, while it runs.
+    /// The process id of the first server; None while it is stopped.
     #[must_use]
     pub fn pid(&self) -> Option<u32> {
-        self.nodes[0].server.as_ref().map(Watched::pid)
+        self.nodes[0].server.as_ref().map(ServerProcess::pid)
     }
 
-    /// An outage: all servers end, and what JetStream stored stays.
+    /// Stops all servers, as in an outage. JetStream keeps its data.
     pub async fn stop(&mut self) {
         for node in &mut self.nodes {
             if let Some(server) = node.server.take() {
@@ -189,26 +189,26 @@ impl NatsServer {
         }
     }
 
-    /// A crash: as [`NatsServer::stop`], without a chance to say goodbye.
+    /// Kills all servers, as in a crash. JetStream keeps its data.
     pub fn kill(&mut self) {
         for node in &mut self.nodes {
             node.server = None;
         }
     }
 
-    /// A crash of the server of this name alone.
+    /// Kills the server of this name.
     ///
     /// # Panics
-    /// When there is no such server.
+    /// When no server has this name.
     pub fn kill_one(&mut self, name: &str) {
         let index = self.index(name);
         self.nodes[index].server = None;
     }
 
-    /// The outage is over: new servers on the same ports with the same data.
+    /// Starts all servers again, on the same ports with the same data.
     ///
     /// # Panics
-    /// When one does not start.
+    /// When a server does not start.
     pub async fn restart(&mut self) {
         self.stop().await;
         for index in 0..self.nodes.len() {
@@ -216,36 +216,36 @@ impl NatsServer {
         }
     }
 
-    /// The same for the server of this name alone.
+    /// Starts the server of this name again, on the same port with the same data.
     ///
     /// # Panics
-    /// When there is no such server, or it does not start.
+    /// When no server has this name, or the server does not start.
     pub async fn restart_one(&mut self, name: &str) {
         let index = self.index(name);
         self.run(index).await;
     }
 
-    /// The disk is lost: all servers die, and new ones begin on the same ports with nothing.
+    /// Kills all servers and starts them again on the same ports without data, as after the loss of a disk.
     ///
     /// # Panics
-    /// When one does not start.
+    /// When a server does not start.
     pub async fn restart_empty(&mut self) {
         self.kill();
         for node in &self.nodes {
-            fs::remove_dir_all(self.store(node)).expect("a server has stored something");
+            fs::remove_dir_all(self.store(node)).expect("the store of a server exists");
         }
         self.restart().await;
     }
 
     fn index(&self, name: &str) -> usize {
         let found = self.nodes.iter().position(|node| node.name == name);
-        found.unwrap_or_else(|| panic!("no server is called {name}"))
+        found.unwrap_or_else(|| panic!("no server has the name {name}"))
     }
 }
 
 impl Node {
-    fn new(name: &str, routes: u16) -> Self {
-        Self { name: name.to_owned(), port: free_port(), routes, server: None }
+    fn new(name: &str, route_port: u16) -> Self {
+        Self { name: name.to_owned(), port: free_port(), route_port, server: None }
     }
 }
 
@@ -253,13 +253,13 @@ fn folder() -> TempDir {
     tempfile::tempdir().expect("the folder for temporary files is writable")
 }
 
-/// Runs it until it takes connections.
-fn watch(command: &mut Command) -> Watched {
+/// Starts a server and waits until it accepts connections.
+fn launch(command: &mut Command) -> ServerProcess {
     let ready = |line: &str| line.contains("Server is ready").then_some(());
-    Watched::start("nats-server", command, ready).expect("nats-server ended before it was ready").0
+    ServerProcess::start("nats-server", command, ready).expect("nats-server ended before it was ready").0
 }
 
-/// `SLUICE_NATS_SERVER`, else the one on the PATH.
+/// The program of `SLUICE_NATS_SERVER`, else the one on the PATH.
 fn program() -> PathBuf {
     if let Some(path) = env::var_os("SLUICE_NATS_SERVER").filter(|path| !path.is_empty()) {
         return path.into();
@@ -267,7 +267,7 @@ fn program() -> PathBuf {
     let path = env::var_os("PATH").unwrap_or_default();
     let found = env::split_paths(&path).map(|dir| dir.join("nats-server")).find(|file| file.is_file());
     found.unwrap_or_else(|| {
-        panic!("no nats-server: run `cargo xtask test`, or name one of 2.11 or newer with SLUICE_NATS_SERVER")
+        panic!("no nats-server: run `cargo xtask test`, or set SLUICE_NATS_SERVER to the path of version 2.11 or newer")
     })
 }
 
@@ -283,7 +283,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn an_outage_keeps_the_port_and_what_was_stored() {
+    async fn a_restart_keeps_the_port_and_the_stored_messages() {
         let mut nats = NatsServer::start().await;
         let bus = nats.bus().await;
         let id = protocol::id::ExportId::generate();
@@ -298,7 +298,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_lost_disk_takes_everything_with_it() {
+    async fn a_restart_without_data_keeps_the_port_and_loses_the_streams() {
         let mut nats = NatsServer::start().await;
         drop(nats.bus().await);
         let url = nats.url();

@@ -1,4 +1,4 @@
-//! Keys of every kind, and tokens signed with them.
+//! Signing keys of every supported algorithm, and tokens signed with them.
 
 use aws_lc_rs::{
     encoding::{AsDer, Pkcs8V1Der},
@@ -16,67 +16,67 @@ use platform::clock::{Clock, SystemClock};
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
-/// Who issues tokens, unless a test says otherwise.
+/// The default `iss` of tokens.
 const ISSUER: &str = "sluice";
-/// Whom tokens are for, unless a test says otherwise.
+/// The default `aud` of tokens.
 const AUDIENCE: &str = "sluice";
-/// Tokens are good since so long ago, for verifiers whose clock a test has stopped before it asked for a token.
-const SINCE: Duration = Duration::minutes(5);
+/// How long tokens have been valid when they are signed, for gateways whose clock a test stopped earlier.
+const VALID_SINCE: Duration = Duration::minutes(5);
 
-/// One signing key, with the issuer and audience that its tokens name.
+/// A signing key with the issuer and the audience of its tokens.
 #[derive(Clone)]
 pub struct Issuer {
     algorithm: Algorithm,
     key: EncodingKey,
     kid: String,
     secret: Option<String>,
-    /// The `iss` of its tokens.
+    /// The `iss` claim of the tokens.
     pub issuer: String,
-    /// The `aud` of its tokens.
+    /// The `aud` claim of the tokens.
     pub audience: String,
-    /// Where tenants stand in its tokens.
+    /// The name of the claim that holds the tenant.
     pub tenant_claim: String,
 }
 
 impl Issuer {
-    /// HS256 with this secret, as `sluice up` signs.
+    /// An HS256 issuer with this shared secret, as in `sluice up`.
     #[must_use]
     pub fn local(secret: &str) -> Self {
         let key = EncodingKey::from_secret(secret.as_bytes());
         Self { secret: Some(secret.to_owned()), ..Self::new(Algorithm::HS256, key) }
     }
 
-    /// RS256 with a new key of 2048 bits.
+    /// An RS256 issuer with a new key of 2048 bits.
     ///
     /// # Panics
-    /// When no key can be made.
+    /// When no key can be generated.
     #[must_use]
     pub fn rs256() -> Self {
-        let pair = KeyPair::generate(KeySize::Rsa2048).expect("an RSA key can be made");
+        let pair = KeyPair::generate(KeySize::Rsa2048).expect("an RSA key can be generated");
         let der: Pkcs8V1Der<'_> = pair.as_der().expect("a new key can be written");
         let pem =
             format!("-----BEGIN PRIVATE KEY-----\n{}\n-----END PRIVATE KEY-----\n", STANDARD.encode(der.as_ref()));
-        Self::new(Algorithm::RS256, EncodingKey::from_rsa_pem(pem.as_bytes()).expect("the key was just made"))
+        Self::new(Algorithm::RS256, EncodingKey::from_rsa_pem(pem.as_bytes()).expect("the key was just generated"))
     }
 
-    /// ES256 with a new key.
+    /// An ES256 issuer with a new key.
     ///
     /// # Panics
-    /// When no key can be made.
+    /// When no key can be generated.
     #[must_use]
     pub fn es256() -> Self {
         let der = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &SystemRandom::new());
-        let der = der.expect("an EC key can be made");
+        let der = der.expect("an EC key can be generated");
         Self::new(Algorithm::ES256, EncodingKey::from_ec_der(der.as_ref()))
     }
 
-    /// EdDSA (Ed25519) with a new key.
+    /// An EdDSA (Ed25519) issuer with a new key.
     ///
     /// # Panics
-    /// When no key can be made.
+    /// When no key can be generated.
     #[must_use]
     pub fn eddsa() -> Self {
-        let der = Ed25519KeyPair::generate_pkcs8v1(&SystemRandom::new()).expect("an Ed25519 key can be made");
+        let der = Ed25519KeyPair::generate_pkcs8v1(&SystemRandom::new()).expect("an Ed25519 key can be generated");
         Self::new(Algorithm::EdDSA, EncodingKey::from_ed_der(der.as_ref()))
     }
 
@@ -92,7 +92,7 @@ impl Issuer {
         }
     }
 
-    /// The same key under another `iss` and `aud`.
+    /// Sets the `iss` and `aud` claims of the tokens.
     #[must_use]
     pub fn named(mut self, issuer: &str, audience: &str) -> Self {
         self.issuer = issuer.into();
@@ -100,7 +100,7 @@ impl Issuer {
         self
     }
 
-    /// The shared secret, for [`Issuer::local`].
+    /// The shared secret of [`Issuer::local`]; None for other issuers.
     #[must_use]
     pub fn secret(&self) -> Option<&str> {
         self.secret.as_deref()
@@ -112,14 +112,14 @@ impl Issuer {
         &self.kid
     }
 
-    /// The public key.
+    /// The public key as a JWK.
     ///
     /// # Panics
     /// For a shared secret, which has none.
     #[must_use]
     pub fn jwk(&self) -> Value {
         assert!(self.secret.is_none(), "a shared secret is not published");
-        let mut jwk = Jwk::from_encoding_key(&self.key, self.algorithm).expect("the key was just made");
+        let mut jwk = Jwk::from_encoding_key(&self.key, self.algorithm).expect("the key was just generated");
         jwk.common.key_id = Some(self.kid.clone());
         serde_json::to_value(jwk).expect("a key can be written as JSON")
     }
@@ -130,7 +130,7 @@ impl Issuer {
         json!({"keys": issuers.into_iter().map(Self::jwk).collect::<Vec<_>>()})
     }
 
-    /// A token that is good for an hour and every dataset, to be changed before it is signed.
+    /// A builder of a token that is valid for an hour and every dataset.
     #[must_use]
     pub fn token(&self, sub: &str, tenant: &str) -> TokenBuilder<'_> {
         let now = SystemClock.now();
@@ -141,7 +141,7 @@ impl Issuer {
         claims.insert(self.tenant_claim.clone(), tenant.into());
         claims.insert("scope".into(), "export:*".into());
         let builder = TokenBuilder { issuer: self, claims, fault: None };
-        builder.at("iat", now).at("nbf", now - SINCE).at("exp", now + Duration::hours(1))
+        builder.at("iat", now).at("nbf", now - VALID_SINCE).at("exp", now + Duration::hours(1))
     }
 
     fn header(&self) -> Header {
@@ -158,7 +158,7 @@ enum Fault {
     Unsigned,
 }
 
-/// A token that is being written.
+/// A token before it is signed.
 #[derive(Clone)]
 pub struct TokenBuilder<'a> {
     issuer: &'a Issuer,
@@ -167,81 +167,81 @@ pub struct TokenBuilder<'a> {
 }
 
 impl TokenBuilder<'_> {
-    /// With these scopes, separated by spaces.
+    /// Sets the scopes, separated by spaces.
     #[must_use]
     pub fn scope(self, scope: &str) -> Self {
         self.claim("scope", scope)
     }
 
-    /// Good for this long from now on.
+    /// Sets the expiry to this time from now.
     #[must_use]
-    pub fn lasting(self, ttl: Duration) -> Self {
+    pub fn expires_in(self, ttl: Duration) -> Self {
         self.at("exp", SystemClock.now() + ttl)
     }
 
-    /// Ran out ten minutes ago: more than any leeway.
+    /// Expired ten minutes ago, which exceeds any leeway.
     #[must_use]
     pub fn expired(self) -> Self {
-        self.lasting(-Duration::minutes(10))
+        self.expires_in(-Duration::minutes(10))
     }
 
-    /// Good from ten minutes on: more than any leeway.
+    /// Valid in ten minutes, which exceeds any leeway.
     #[must_use]
     pub fn not_yet_valid(self) -> Self {
         self.at("nbf", SystemClock.now() + Duration::minutes(10))
     }
 
-    /// For somebody else.
+    /// Issued for another audience.
     #[must_use]
     pub fn wrong_audience(self) -> Self {
-        self.claim("aud", "somebody-else")
+        self.claim("aud", "another-audience")
     }
 
-    /// By somebody else.
+    /// Issued by another issuer.
     #[must_use]
     pub fn wrong_issuer(self) -> Self {
-        self.claim("iss", "https://somebody-else.test")
+        self.claim("iss", "https://another-issuer.test")
     }
 
-    /// `alg: none` and no signature.
+    /// Signed with `alg: none`, which has no signature.
     #[must_use]
     pub fn alg_none(mut self) -> Self {
         self.fault = Some(Fault::AlgNone);
         self
     }
 
-    /// One bit of the signature is wrong.
+    /// Signed with one wrong bit in the signature.
     #[must_use]
     pub fn bad_signature(mut self) -> Self {
         self.fault = Some(Fault::BadSignature);
         self
     }
 
-    /// The right algorithm, and an empty signature.
+    /// Signed with the right algorithm and an empty signature.
     #[must_use]
     pub fn unsigned(mut self) -> Self {
         self.fault = Some(Fault::Unsigned);
         self
     }
 
-    /// With this claim.
+    /// Sets a claim to this value.
     #[must_use]
     pub fn claim(mut self, name: &str, value: impl Into<Value>) -> Self {
         self.claims.insert(name.to_owned(), value.into());
         self
     }
 
-    /// Without this claim.
+    /// Removes a claim.
     #[must_use]
     pub fn without(mut self, name: &str) -> Self {
         self.claims.remove(name);
         self
     }
 
-    /// The token.
+    /// Signs the token.
     ///
     /// # Panics
-    /// When it can't be signed.
+    /// When the key can't sign.
     #[must_use]
     pub fn sign(&self) -> String {
         let token = jsonwebtoken::encode(&self.issuer.header(), &self.claims, &self.issuer.key);
@@ -263,8 +263,8 @@ impl TokenBuilder<'_> {
         }
     }
 
-    fn at(self, name: &str, moment: DateTime<Utc>) -> Self {
-        self.claim(name, moment.timestamp())
+    fn at(self, name: &str, time: DateTime<Utc>) -> Self {
+        self.claim(name, time.timestamp())
     }
 }
 
@@ -290,7 +290,7 @@ mod tests {
     }
 
     #[test]
-    fn every_kind_of_key_signs_what_its_public_half_verifies() {
+    fn every_algorithm_signs_tokens_that_the_public_key_verifies() {
         for issuer in [Issuer::local("secret"), Issuer::rs256(), Issuer::es256(), Issuer::eddsa()] {
             let claims = verify(&issuer, &issuer.token("alice", "acme").scope("export:flights").sign()).unwrap();
             assert_eq!((&claims["sub"], &claims["tenant"]), (&json!("alice"), &json!("acme")));

@@ -1,4 +1,4 @@
-//! The HTTP end of an identity provider: its JWKS document, which tests may change or withhold.
+//! The JWKS endpoint of an identity provider, whose keys a test may change.
 
 use std::sync::{
     Arc, Mutex, PoisonError,
@@ -13,12 +13,12 @@ use super::Issuer;
 
 #[derive(Default)]
 struct Shared {
-    /// None: the provider answers 503.
+    /// None: the endpoint answers 503.
     document: Mutex<Option<Value>>,
-    asked: AtomicU64,
+    requests: AtomicU64,
 }
 
-/// A provider on loopback. It ends with this value.
+/// A JWKS endpoint on loopback. Dropping the value ends the server.
 pub struct JwksServer {
     url: String,
     shared: Arc<Shared>,
@@ -26,7 +26,7 @@ pub struct JwksServer {
 }
 
 impl JwksServer {
-    /// Publishes the keys of these issuers.
+    /// Starts an endpoint that publishes the keys of these issuers.
     ///
     /// # Panics
     /// When loopback has no free port.
@@ -37,7 +37,7 @@ impl JwksServer {
         let router = Router::new().route("/jwks.json", get(document)).with_state(Arc::clone(&shared));
         let task = tokio::spawn(async move {
             if let Err(e) = axum::serve(listener, router).await {
-                tracing::error!(error = %e, "the JWKS server of this test ended");
+                tracing::error!(error = %e, "the JWKS server of a test failed");
             }
         });
         let server = Self { url: format!("http://{address}/jwks.json"), shared, task };
@@ -45,26 +45,26 @@ impl JwksServer {
         server
     }
 
-    /// Where the document is.
+    /// The URL of the JWKS document.
     #[must_use]
     pub fn url(&self) -> &str {
         &self.url
     }
 
-    /// Publishes the keys of these issuers instead: a rotation.
+    /// Replaces the published keys by those of these issuers, as in a key rotation.
     pub fn publish<'a>(&self, issuers: impl IntoIterator<Item = &'a Issuer>) {
         *self.shared.document.lock().unwrap_or_else(PoisonError::into_inner) = Some(Issuer::jwks(issuers));
     }
 
     /// Answers 503 until the next [`JwksServer::publish`].
-    pub fn withhold(&self) {
+    pub fn fail_requests(&self) {
         *self.shared.document.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
-    /// How often the document was asked for.
+    /// The number of requests for the document.
     #[must_use]
-    pub fn asked(&self) -> u64 {
-        self.shared.asked.load(Ordering::SeqCst)
+    pub fn requests(&self) -> u64 {
+        self.shared.requests.load(Ordering::SeqCst)
     }
 }
 
@@ -75,7 +75,7 @@ impl Drop for JwksServer {
 }
 
 async fn document(State(shared): State<Arc<Shared>>) -> impl IntoResponse {
-    shared.asked.fetch_add(1, Ordering::SeqCst);
+    shared.requests.fetch_add(1, Ordering::SeqCst);
     match shared.document.lock().unwrap_or_else(PoisonError::into_inner).clone() {
         Some(document) => Json(document).into_response(),
         None => StatusCode::SERVICE_UNAVAILABLE.into_response(),

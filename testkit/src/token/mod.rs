@@ -1,4 +1,4 @@
-//! An identity provider: signs good tokens, and the bad ones that must be refused.
+//! An identity provider, which signs valid tokens and the invalid ones that a gateway must refuse.
 
 mod issuer;
 mod jwks;

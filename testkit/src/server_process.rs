@@ -1,4 +1,4 @@
-//! A server as a child process whose log is read line by line.
+//! A server as a child process whose log the test reads line by line.
 
 use std::{
     io::{BufRead, BufReader},
@@ -13,20 +13,21 @@ use nix::{
     unistd::Pid,
 };
 
-use crate::{DEADLINE, POLL};
+use crate::{DEADLINE, POLL_INTERVAL};
 
-/// Lines of the log that a panic shows.
-const SHOWN: usize = 20;
+/// The number of log lines that a panic shows.
+const TAIL_LINES: usize = 20;
 
-/// A running child. It is killed when this is dropped.
-pub(crate) struct Watched {
+/// A running server. Dropping the value kills the process.
+pub(crate) struct ServerProcess {
     name: &'static str,
     child: Child,
     log: Arc<Mutex<Vec<String>>>,
 }
 
-impl Watched {
-    /// Starts it and waits for the line of its standard error for which `ready` says something. None: it ended before.
+impl ServerProcess {
+    /// Starts the server and waits for a line of its standard error for which `ready` returns a value. Returns None when the
+    /// process ends first.
     pub(crate) fn start<T: Send + 'static>(
         name: &'static str,
         command: &mut Command,
@@ -38,14 +39,14 @@ impl Watched {
         let log = Arc::new(Mutex::new(Vec::new()));
         let (seen, first) = mpsc::channel();
         let lines = Arc::clone(&log);
-        // it reads on after the line was seen, so that the child never waits for a full pipe
+        // the thread reads all lines, so that the child never blocks on a full pipe
         thread::spawn(move || {
             let mut seen = Some(seen);
             for line in BufReader::new(stderr).lines().map_while(Result::ok) {
                 if let Some(found) = seen.as_ref().and_then(|_| ready(&line))
                     && let Some(seen) = seen.take()
                 {
-                    // nobody waits any more when the test is over
+                    // the receiver is gone when the test is over
                     drop(seen.send(found));
                 }
                 if let Ok(mut lines) = lines.lock() {
@@ -53,53 +54,53 @@ impl Watched {
                 }
             }
         });
-        let watched = Self { name, child, log };
+        let server = Self { name, child, log };
         match first.recv_timeout(DEADLINE) {
-            Ok(found) => Some((watched, found)),
+            Ok(found) => Some((server, found)),
             Err(mpsc::RecvTimeoutError::Disconnected) => None,
             Err(mpsc::RecvTimeoutError::Timeout) => {
-                panic!("{name} was not ready within {} s:\n{}", DEADLINE.as_secs(), watched.tail())
+                panic!("{name} was not ready within {} s:\n{}", DEADLINE.as_secs(), server.tail())
             }
         }
     }
 
-    /// The last lines of its log.
+    /// The last lines of the log.
     pub(crate) fn tail(&self) -> String {
         let lines = self.lines();
-        lines[lines.len().saturating_sub(SHOWN)..].join("\n")
+        lines[lines.len().saturating_sub(TAIL_LINES)..].join("\n")
     }
 
-    /// All lines of its log.
+    /// All lines of the log.
     pub(crate) fn lines(&self) -> Vec<String> {
         self.log.lock().map(|lines| lines.clone()).unwrap_or_default()
     }
 
-    /// The process id.
+    /// The process id of the server.
     pub(crate) fn pid(&self) -> u32 {
         self.child.id()
     }
 
-    /// Asks it to end with this signal, and kills it when it has not done so in time.
+    /// Sends a signal that ends the server and kills the server after the grace period.
     pub(crate) fn stop(mut self, signal: Signal, grace: Duration) {
         if kill(Pid::from_raw(self.child.id().cast_signed()), signal).is_ok() {
-            let until = Instant::now() + grace;
-            while Instant::now() < until {
+            let deadline = Instant::now() + grace;
+            while Instant::now() < deadline {
                 if matches!(self.child.try_wait(), Ok(Some(_))) {
                     return;
                 }
-                thread::sleep(POLL);
+                thread::sleep(POLL_INTERVAL);
             }
         }
     }
 }
 
-impl Drop for Watched {
+impl Drop for ServerProcess {
     fn drop(&mut self) {
         if matches!(self.child.try_wait(), Ok(Some(_))) {
             return;
         }
         if let Err(e) = self.child.kill().and_then(|()| self.child.wait().map(drop)) {
-            tracing::warn!(process.name = self.name, error = %e, "a child can't be killed");
+            tracing::warn!(process.name = self.name, error = %e, "failed to kill a child process");
         }
     }
 }
