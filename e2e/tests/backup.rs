@@ -34,7 +34,7 @@ fn settings() -> Vec<(&'static str, String)> {
     vec![
         ("SLUICE_CREDITS__OPENING", "1000".to_owned()),
         // what was lost is found soon
-        ("SLUICE_NOTIFIER__PATROL_S", "1".to_owned()),
+        ("SLUICE_NOTIFIER__RECONCILE_INTERVAL", "1s".to_owned()),
     ]
 }
 

@@ -171,7 +171,7 @@ async fn every_service_tells_what_alerts_and_panels_ask_for() {
             ("SLUICE_GATEWAY__INTERNAL_LISTEN", listen(ports[0])),
             ("SLUICE_EXPORTER__INTERNAL_LISTEN", listen(ports[1])),
             ("SLUICE_NOTIFIER__INTERNAL_LISTEN", listen(ports[2])),
-            ("SLUICE_NOTIFIER__GAUGES_MS", "200".into()),
+            ("SLUICE_NOTIFIER__METRICS_INTERVAL", "200ms".into()),
         ],
         ..Plan::default()
     })
@@ -190,7 +190,7 @@ async fn every_service_tells_what_alerts_and_panels_ask_for() {
         // what is looked at now and then is there a moment later, and so is what is counted after others heard of it
         let page = eventually("every metric of the service is there, and what was done is counted", || async {
             let page = Page::read(&fetch(port).await);
-            let missing = TABLE.iter().filter(|metric| service.has(metric.of)).find(|metric| {
+            let missing = TABLE.iter().filter(|metric| service.has(metric.scope)).find(|metric| {
                 let counted = |name: &str| page.has(name) || page.has(&format!("{name}_count"));
                 let known = metric.labels.iter().all(|label| matches!(label.1, Values::Known(_)));
                 known && !counted(metric.name)
@@ -209,7 +209,7 @@ async fn every_service_tells_what_alerts_and_panels_ask_for() {
         for series in page.samples.keys() {
             let metric = page.family(series).expect("checked");
             let metric = TABLE.iter().find(|found| found.name == metric).unwrap_or_else(|| panic!("{series}"));
-            assert!(service.has(metric.of), "{series} is not of {service:?}");
+            assert!(service.has(metric.scope), "{series} is not of {service:?}");
             for (name, value) in labels(series).into_iter().filter(|(name, _)| name != "le") {
                 let label = metric.labels.iter().find(|label| label.0 == name).unwrap_or_else(|| panic!("{series}"));
                 if let Values::Known(values) = label.1 {

@@ -2,10 +2,12 @@
 
 use std::{sync::Arc, time::Duration};
 
+use backup::{BackupConfig, SettingsText};
 use entity::credit_policy::CreditPolicy;
 use platform::{
     bus::Bus,
     clock::SharedClock,
+    config::DatabaseConfig,
     health::{Dependency, Readiness},
     store::FileStore,
     telemetry::PrometheusHandle,
@@ -31,9 +33,20 @@ pub struct Deps {
     /// The credit policy of the installation.
     pub credit_policy: CreditPolicy,
     /// The backup settings. None: this notifier makes no backups.
-    pub backup: Option<Arc<crate::schedule::backup::BackupSetup>>,
+    pub backup: Option<Arc<BackupSetup>>,
     /// The recorder that `/metrics` renders. None: the internal port has no such page.
     pub metrics: Option<PrometheusHandle>,
+}
+
+/// The settings of a notifier that makes backups.
+#[derive(Clone, Debug)]
+pub struct BackupSetup {
+    /// The `[backup]` settings.
+    pub config: BackupConfig,
+    /// The address of the database, for `pg_dump`.
+    pub database: DatabaseConfig,
+    /// The effective settings, which become a part of each backup.
+    pub settings: SettingsText,
 }
 
 impl Deps {

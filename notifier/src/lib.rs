@@ -30,9 +30,9 @@ mod work_queue;
 
 pub use app::{RunningNotifier, start};
 pub use config::{NotifierConfig, NotifierTuning};
-pub use deps::Deps;
+pub use deps::{BackupSetup, Deps};
 pub use error::NotifierError;
-pub use schedule::backup::{BackupRunError, BackupSetup, run_ad_hoc_backup, run_backup_job};
+pub use schedule::jobs::backup::{BackupRunError, run_ad_hoc_backup, run_backup_job};
 
 /// The queue group, durable consumer and dead-letter source of all notifiers.
 const GROUP: &str = "notifier";

@@ -8,7 +8,10 @@ use protocol::{
 };
 use tracing::{info, warn};
 
-use super::{count, summary, unknown_export};
+use super::{
+    replies::{count, unknown_export},
+    summary,
+};
 use crate::{
     deps::Deps,
     error::NotifierError,

@@ -6,7 +6,7 @@ use protocol::{
     problem::Problem,
 };
 
-use super::{count, page_limit};
+use super::replies::{count, page_limit};
 use crate::{
     dead_letters::{DeadLetterStream, Page},
     deps::Deps,

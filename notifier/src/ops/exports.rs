@@ -7,7 +7,10 @@ use protocol::{
     problem::{FieldError, Problem, Slug},
 };
 
-use super::{count, page_limit, summary, unknown_export};
+use super::{
+    replies::{count, page_limit, unknown_export},
+    summary,
+};
 use crate::{
     deps::Deps,
     error::NotifierError,

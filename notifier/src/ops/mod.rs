@@ -7,15 +7,12 @@ mod cancel;
 mod dead_letters;
 mod exporters;
 mod exports;
+mod replies;
 mod requeue;
 mod summary;
 
 use platform::catalog::Catalog;
-use protocol::{
-    id::ExportId,
-    problem::{FieldError, Problem, Slug},
-    subject,
-};
+use protocol::subject;
 
 use self::{
     cancel::CancelHandler, dead_letters::DeadLettersHandler, exporters::ExportersHandler, exports::ExportHandler,
@@ -38,28 +35,4 @@ pub(crate) async fn start(deps: &Deps, catalog: &Catalog, requests: &RequestServ
     requests.add(TASK, "dead", subject::OPS_DEAD, DeadLettersHandler { deps: deps() }).await?;
     requests.add(TASK, "requeue", subject::OPS_REQUEUE, RequeueHandler { deps: deps() }).await?;
     requests.add(TASK, "exporters", subject::OPS_EXPORTERS, ExportersHandler { catalog: catalog.clone() }).await
-}
-
-/// Counts a request of an operator by its result.
-fn count(endpoint: &'static str, done: bool) {
-    let result = if done { "done" } else { "refused" };
-    metrics::counter!("sluice_ops_requests_total", "endpoint" => endpoint, "result" => result).increment(1);
-}
-
-fn unknown_export(id: ExportId) -> Problem {
-    let errors = vec![FieldError::new("/export_id", "unknown")];
-    Problem { errors, ..Problem::new(Slug::NotFound, format!("There is no export {id}.")) }
-}
-
-/// The requested length of a page, or `default`.
-///
-/// # Errors
-/// A problem when the requested length is 0 or exceeds `max`.
-fn page_limit(requested: Option<u32>, default: u32, max: u32) -> Result<u64, Problem> {
-    let limit = requested.unwrap_or(default);
-    if (1..=max).contains(&limit) {
-        return Ok(limit.into());
-    }
-    let fault = FieldError::new("/limit", format!("The limit is from 1 to {max}."));
-    Err(Problem::invalid(Slug::InvalidRequest, vec![fault]))
 }

@@ -18,7 +18,10 @@ use protocol::{
 use sea_orm::{ConnectionTrait, TransactionTrait};
 use tracing::{info, warn};
 
-use super::{count, summary, unknown_export};
+use super::{
+    replies::{count, unknown_export},
+    summary,
+};
 use crate::{
     dead_letters::DeadLetterStream,
     deps::Deps,

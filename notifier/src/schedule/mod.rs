@@ -5,13 +5,12 @@
 //! succeeded, in a transaction that proves the lease: a missed or interrupted run is repeated by the next notifier that
 //! polls.
 //!
-//! - [`job`] defines a job and [`recurrence`] its due times; [`jobs`] and [`backup`] are the jobs, on [`steps`].
+//! - [`job`] defines a job and [`recurrence`] its due times; [`jobs`] holds the jobs, which share [`steps`].
 //! - [`cron_trigger`] and [`operator`] wake the poller, [`poller`] finds due jobs, and [`runner`] runs one.
 
-pub(crate) mod backup;
 mod cron_trigger;
 mod job;
-mod jobs;
+pub(crate) mod jobs;
 mod operator;
 mod poller;
 pub(crate) mod recurrence;
@@ -26,9 +25,10 @@ use protocol::subject;
 use tokio::sync::Notify;
 
 use self::{
-    backup::Backup,
     job::Job,
-    jobs::{credit_audit::CreditAudit, daily_credits::DailyCredits, reconciler::Reconciler, sweep::Sweep},
+    jobs::{
+        backup::Backup, credit_audit::CreditAudit, daily_credits::DailyCredits, reconciler::Reconciler, sweep::Sweep,
+    },
     operator::{RunHandler, ScheduleHandler},
     poller::{PolledJob, SchedulePoller},
     recurrence::Recurrence,

@@ -15,9 +15,11 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::{
-    backup,
     job::Job,
-    jobs::credit_audit::{self, AuditState},
+    jobs::{
+        backup,
+        credit_audit::{self, AuditState},
+    },
 };
 use crate::{deps::Deps, error::NotifierError};
 

@@ -1,5 +1,6 @@
-//! The scheduled jobs of a notifier, except the backup.
+//! The scheduled jobs of a notifier.
 
+pub(crate) mod backup;
 pub(super) mod credit_audit;
 pub(super) mod daily_credits;
 pub(super) mod reconciler;

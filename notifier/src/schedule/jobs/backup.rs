@@ -6,42 +6,30 @@
 
 use std::{sync::Arc, time::Duration};
 
-use ::backup::{BackupConfig, BackupError, Report, SettingsText, Source, create};
+use ::backup::{BackupConfig, BackupError, Report, Source, create};
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use entity::scheduled_job::{self, FinishedRun};
-use platform::config::DatabaseConfig;
 use sea_orm::TransactionTrait;
 use tokio::time::Instant;
 use tracing::warn;
 
-use super::{
-    job::{Job, Run},
-    recurrence::Recurrence,
-};
 use crate::{
     deps::Deps,
     error::NotifierError,
     lease::{HeldLease, LeaseCandidate},
+    schedule::{
+        job::{Job, Run},
+        recurrence::Recurrence,
+    },
 };
 
 /// The name of the job, which names its row and labels its metrics.
-pub(crate) const NAME: &str = "backup";
+pub(in crate::schedule) const NAME: &str = "backup";
 /// The lease of the job.
 const LEASE: &str = "job:backup";
 /// The duration of the lease of a backup by command.
 const COMMAND_LEASE_DURATION: Duration = Duration::from_secs(10);
-
-/// The settings of a notifier that makes backups.
-#[derive(Clone, Debug)]
-pub struct BackupSetup {
-    /// The `[backup]` settings.
-    pub config: BackupConfig,
-    /// The address of the database, for `pg_dump`.
-    pub database: DatabaseConfig,
-    /// The effective settings, which become a part of each backup.
-    pub settings: SettingsText,
-}
 
 /// The reason why a backup by command failed.
 #[derive(Debug, thiserror::Error)]
@@ -82,7 +70,7 @@ impl From<sea_orm::DbErr> for BackupRunError {
 }
 
 /// The scheduled job.
-pub(crate) struct Backup {
+pub(in crate::schedule) struct Backup {
     source: Source,
     recurrence: Recurrence,
 }
@@ -92,7 +80,7 @@ impl Backup {
     ///
     /// # Errors
     /// [`NotifierError::Config`] for an invalid setting.
-    pub(crate) fn if_configured(deps: &Deps) -> Result<Option<Arc<dyn Job>>, NotifierError> {
+    pub(in crate::schedule) fn if_configured(deps: &Deps) -> Result<Option<Arc<dyn Job>>, NotifierError> {
         let configured = deps.backup.as_deref().filter(|setup| !setup.config.destination.is_empty());
         let Some(setup) = configured else { return Ok(None) };
         setup.config.validate()?;

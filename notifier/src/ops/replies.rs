@@ -1,0 +1,30 @@
+//! Parts of the replies to operators: counters, problems and page limits.
+
+use protocol::{
+    id::ExportId,
+    problem::{FieldError, Problem, Slug},
+};
+
+/// Counts a request of an operator by its result.
+pub(super) fn count(endpoint: &'static str, done: bool) {
+    let result = if done { "done" } else { "refused" };
+    metrics::counter!("sluice_ops_requests_total", "endpoint" => endpoint, "result" => result).increment(1);
+}
+
+pub(super) fn unknown_export(id: ExportId) -> Problem {
+    let errors = vec![FieldError::new("/export_id", "unknown")];
+    Problem { errors, ..Problem::new(Slug::NotFound, format!("There is no export {id}.")) }
+}
+
+/// The requested length of a page, or `default`.
+///
+/// # Errors
+/// A problem when the requested length is 0 or exceeds `max`.
+pub(super) fn page_limit(requested: Option<u32>, default: u32, max: u32) -> Result<u64, Problem> {
+    let limit = requested.unwrap_or(default);
+    if (1..=max).contains(&limit) {
+        return Ok(limit.into());
+    }
+    let fault = FieldError::new("/limit", format!("The limit is from 1 to {max}."));
+    Err(Problem::invalid(Slug::InvalidRequest, vec![fault]))
+}
