@@ -1,0 +1,87 @@
+//! Adapters between async channels of byte chunks and the blocking readers and writers of zstd and age. Both ends hash
+//! the bytes that pass.
+
+use std::io::{self, Read, Write};
+
+use bytes::{Bytes, BytesMut};
+use tokio::sync::mpsc;
+
+use crate::digest::{Digest, Hasher};
+
+/// Number of chunks that a channel between two stages holds.
+pub(crate) const CHANNEL_CHUNKS: usize = 4;
+/// Size of a written chunk in bytes.
+const CHUNK_BYTES: usize = 256 * 1024;
+
+/// Reads the chunks of a channel on a blocking thread.
+pub(crate) struct ChannelReader {
+    channel: mpsc::Receiver<io::Result<Bytes>>,
+    chunk: Bytes,
+    hasher: Hasher,
+}
+
+impl ChannelReader {
+    pub(crate) fn new(channel: mpsc::Receiver<io::Result<Bytes>>) -> Self {
+        Self { channel, chunk: Bytes::new(), hasher: Hasher::default() }
+    }
+
+    /// The digest of all bytes that were received.
+    pub(crate) fn digest(self) -> Digest {
+        self.hasher.finish()
+    }
+}
+
+impl Read for ChannelReader {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        while self.chunk.is_empty() {
+            let Some(chunk) = self.channel.blocking_recv() else { return Ok(0) };
+            self.chunk = chunk?;
+            self.hasher.update(&self.chunk);
+        }
+        let count = self.chunk.len().min(buffer.len());
+        buffer[..count].copy_from_slice(&self.chunk.split_to(count));
+        Ok(count)
+    }
+}
+
+/// Writes chunks into a channel from a blocking thread.
+pub(crate) struct ChannelWriter {
+    channel: mpsc::Sender<io::Result<Bytes>>,
+    chunk: BytesMut,
+    hasher: Hasher,
+}
+
+impl ChannelWriter {
+    pub(crate) fn new(channel: mpsc::Sender<io::Result<Bytes>>) -> Self {
+        Self { channel, chunk: BytesMut::new(), hasher: Hasher::default() }
+    }
+
+    /// Sends the buffered bytes as one chunk.
+    pub(crate) fn send(&mut self) -> io::Result<()> {
+        if self.chunk.is_empty() {
+            return Ok(());
+        }
+        self.hasher.update(&self.chunk);
+        let sent = self.channel.blocking_send(Ok(self.chunk.split().freeze()));
+        sent.map_err(|_| io::Error::new(io::ErrorKind::BrokenPipe, "the receiver of the bytes is closed"))
+    }
+
+    /// The digest of all bytes that were sent.
+    pub(crate) fn digest(self) -> Digest {
+        self.hasher.finish()
+    }
+}
+
+impl Write for ChannelWriter {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.chunk.extend_from_slice(bytes);
+        if self.chunk.len() >= CHUNK_BYTES {
+            self.send()?;
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
