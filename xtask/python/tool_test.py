@@ -73,9 +73,9 @@ class Tool(unittest.TestCase):
             self.assertGreater(spec["ttlSecondsAfterFinished"], 0)
 
     def test_it_ends_as_the_command_did(self):
-        self.assertEqual(self.run_tool("sluice", "operator", "ops", "dead", job="Failed").returncode, 1)
-        self.assertNotEqual(self.run_tool("sluice", "operator", "ops", "dead", fails="create --filename").returncode, 0)
-        done = self.run_tool("sluice", "operator", "ops", "dead", fails="logs ")
+        self.assertEqual(self.run_tool("sluice", "operator", "ops", "dead-letters", job="Failed").returncode, 1)
+        self.assertNotEqual(self.run_tool("sluice", "operator", "ops", "dead-letters", fails="create --filename").returncode, 0)
+        done = self.run_tool("sluice", "operator", "ops", "dead-letters", fails="logs ")
         self.assertEqual(done.returncode, 1)
         self.assertIn("may still run", done.stderr)
 

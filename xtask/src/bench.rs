@@ -1,4 +1,4 @@
-//! `cargo xtask bench`: Sluice beside others, on the same data, in one run on one machine.
+//! `cargo xtask bench`: measures Sluice and its peers on the same data, in one run on one machine.
 
 use anyhow::Result;
 

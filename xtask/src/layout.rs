@@ -1,4 +1,4 @@
-//! Where things are in a checkout.
+//! The paths of a checkout.
 
 use std::env;
 use std::path::{Path, PathBuf};
@@ -13,7 +13,7 @@ pub(crate) struct Layout {
 }
 
 impl Layout {
-    /// Cargo tells `cargo xtask` where the package is, so a checkout that was moved is found where it is now.
+    /// Finds the checkout by the package path that cargo passes, so that a moved checkout works.
     pub(crate) fn of_checkout() -> Self {
         let package =
             env::var_os("CARGO_MANIFEST_DIR").map_or_else(|| env!("CARGO_MANIFEST_DIR").into(), PathBuf::from);
@@ -34,17 +34,17 @@ impl Layout {
         self.web().join("app/dist")
     }
 
-    /// The flights as npm brings them: 3,000,000 rows.
+    /// The flights from the npm package `vega-datasets`: 3,000,000 rows.
     pub(crate) fn packaged_flights(&self) -> PathBuf {
         self.web().join("node_modules/vega-datasets/data/flights-3m.parquet")
     }
 
-    /// Programs that were fetched for this checkout.
+    /// The folder of fetched programs.
     pub(crate) fn tools(&self) -> PathBuf {
         self.target.join("tools")
     }
 
-    /// Stamps, logs and generated data of this tool.
+    /// The folder of stamps, logs and generated data of xtask.
     pub(crate) fn own(&self) -> PathBuf {
         self.target.join("xtask")
     }
@@ -58,7 +58,7 @@ impl Layout {
         self.target.join(profile).join(format!("sluice{}", env::consts::EXE_SUFFIX))
     }
 
-    /// The folder that was asked for, or `data/` in the checkout.
+    /// The folder of `--data-dir`, or `data/` in the checkout.
     pub(crate) fn data_dir(&self, asked: Option<&Path>) -> Result<PathBuf> {
         match asked {
             Some(dir) => std::path::absolute(dir).with_context(|| format!("--data-dir {} isn't a path", dir.display())),

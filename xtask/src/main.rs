@@ -1,8 +1,8 @@
-//! The one door for people and CI. `cargo xtask --help` lists what it does.
+//! The command line for development and CI. `cargo xtask --help` lists the commands.
 //!
-//! `main` only chooses the command. Each command is one file; `tools/` finds or fetches the programs they need;
-//! `run` starts programs; `web` and `datasets` prepare what `up` and `test` share.
-#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command line tool talks through its terminal")]
+//! `main` selects the command. Each command is one file; `tools/` finds or fetches programs; `run` starts them; `web` and
+//! `datasets` prepare the page and the data for `up` and `test`.
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command line tool prints its results")]
 
 mod args;
 mod bench;
@@ -25,13 +25,13 @@ use std::process::ExitCode;
 use args::Task;
 use layout::Layout;
 
-/// The request can't be carried out as it stands; something has to be installed or changed first.
-const EXIT_CANNOT: u8 = 2;
+/// The exit code when something must be installed or changed first.
+const EXIT_UNUSABLE: u8 = 2;
 
 fn main() -> ExitCode {
     let task = match args::parse(std::env::args().skip(1)) {
         Ok(task) => task,
-        Err(problem) => return cannot(&problem),
+        Err(problem) => return fail(&problem),
     };
     let layout = Layout::of_checkout();
     let done = match task {
@@ -46,14 +46,14 @@ fn main() -> ExitCode {
         Task::LintOps => lint_ops::lint_ops(&layout),
         Task::Test(options) => test::test(&layout, &options),
     };
-    done.unwrap_or_else(|problem| cannot(&format!("{problem:#}")))
+    done.unwrap_or_else(|problem| fail(&format!("{problem:#}")))
 }
 
-/// One line that says what to do: never a chain of causes over several lines, never a backtrace.
-fn cannot(problem: &str) -> ExitCode {
+/// Prints one line that says what to do, without a chain of causes and without a backtrace.
+fn fail(problem: &str) -> ExitCode {
     eprintln!(
         "error: {}",
         problem.lines().map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join(" ")
     );
-    ExitCode::from(EXIT_CANNOT)
+    ExitCode::from(EXIT_UNUSABLE)
 }

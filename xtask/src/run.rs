@@ -1,4 +1,4 @@
-//! Starting programs, and saying in one line what went wrong when one fails.
+//! Starts programs, and reports a failure in one line.
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
@@ -8,7 +8,7 @@ use std::{env, io};
 
 use anyhow::{Context as _, Result, anyhow, bail};
 
-/// A program to run, with the name a reader knows it by.
+/// A program to run, with its name in messages.
 #[derive(Debug)]
 pub(crate) struct Run {
     what: String,
@@ -18,7 +18,7 @@ pub(crate) struct Run {
 impl Run {
     pub(crate) fn new(what: impl Into<String>, program: impl AsRef<OsStr>) -> Self {
         let mut command = Command::new(program);
-        // Cargo describes the package `xtask` in these; passed on, they would describe the wrong one.
+        // Cargo sets these variables for the package `xtask`; a child process must not inherit them.
         for (name, _) in env::vars_os() {
             let text = name.to_string_lossy();
             if text.starts_with("CARGO_PKG_") || text.starts_with("CARGO_MANIFEST_") || text.starts_with("CARGO_BIN_") {
@@ -28,7 +28,7 @@ impl Run {
         Self { what: what.into(), command }
     }
 
-    /// Cargo, the same one that started this program, in the root of the checkout.
+    /// The cargo that started this program, in the root of the checkout.
     pub(crate) fn cargo(what: impl Into<String>, root: &Path) -> Self {
         Self::new(what, env::var_os("CARGO").unwrap_or_else(|| "cargo".into())).dir(root)
     }
@@ -57,13 +57,13 @@ impl Run {
         self
     }
 
-    /// Runs it in sight: its output is the user's output.
+    /// Runs the program; the terminal shows its output.
     pub(crate) fn live(mut self) -> Result<()> {
         let status = self.command.status();
         self.judge(status).map_err(|reason| anyhow!(reason))
     }
 
-    /// Starts it in sight and leaves it running.
+    /// Starts the program in the background; the terminal shows its output.
     pub(crate) fn spawn(mut self) -> Result<Running> {
         match self.command.spawn() {
             Ok(child) => Ok(Running { run: self, child }),
@@ -71,7 +71,7 @@ impl Run {
         }
     }
 
-    /// Starts it out of sight, its output going to `log`, and leaves it running.
+    /// Starts the program in the background; its output goes to `log`.
     pub(crate) fn spawn_quiet(mut self, log: &Path) -> Result<Running> {
         let file = create(log)?;
         let both = file.try_clone().with_context(|| format!("{} can't be written", log.display()))?;
@@ -79,7 +79,7 @@ impl Run {
         self.spawn()
     }
 
-    /// Runs it out of sight: its output goes to `log`, and the log to the terminal if it fails.
+    /// Runs the program; its output goes to `log`, and to the terminal if it fails.
     pub(crate) fn quiet(mut self, log: &Path) -> Result<()> {
         let file = create(log)?;
         let both = file.try_clone().with_context(|| format!("{} can't be written", log.display()))?;
@@ -90,7 +90,7 @@ impl Run {
         })
     }
 
-    /// Runs it for what it prints.
+    /// Runs the program and returns its standard output.
     pub(crate) fn output(mut self) -> Result<String> {
         let output = self.command.stdin(Stdio::null()).output();
         match output {
@@ -98,15 +98,15 @@ impl Run {
             Ok(output) if output.status.success() => Ok(String::from_utf8_lossy(&output.stdout).into_owned()),
             Ok(output) => {
                 let said = String::from_utf8_lossy(&output.stderr).into_owned();
-                let last = said.lines().rfind(|line| !line.trim().is_empty()).unwrap_or("it said nothing");
+                let last = said.lines().rfind(|line| !line.trim().is_empty()).unwrap_or("it printed nothing");
                 bail!("{} failed ({}): {last}", self.what, output.status)
             }
         }
     }
 
-    /// Becomes that program: its signals, its terminal and its exit code are ours from here on. Returns only if it can't.
+    /// Replaces this process by the program (`exec`). Returns only on failure.
     #[cfg(unix)]
-    pub(crate) fn become_it(mut self) -> anyhow::Error {
+    pub(crate) fn exec(mut self) -> anyhow::Error {
         use std::os::unix::process::CommandExt as _;
         let error = self.command.exec();
         anyhow!(not_started(&self.what, &self.command, &error))
@@ -121,7 +121,7 @@ impl Run {
     }
 }
 
-/// A program that runs beside us and is killed when this is dropped.
+/// A running program, killed when this value is dropped.
 #[derive(Debug)]
 pub(crate) struct Running {
     run: Run,
@@ -133,7 +133,7 @@ impl Running {
         self.child.id()
     }
 
-    /// `None` while it runs; then whether it succeeded.
+    /// `None` while the program runs; then its result.
     pub(crate) fn ended(&mut self) -> Option<Result<()>> {
         let status = self.child.try_wait().transpose()?;
         Some(self.run.judge(status).map_err(|reason| anyhow!(reason)))
@@ -143,7 +143,7 @@ impl Running {
 impl Drop for Running {
     fn drop(&mut self) {
         if matches!(self.child.try_wait(), Ok(None)) {
-            // Nothing is left to be done about a child that can't be killed.
+            // A child that can't be killed can't be handled further.
             let _ = self.child.kill();
             let _ = self.child.wait();
         }
@@ -158,7 +158,7 @@ fn not_started(what: &str, command: &Command, error: &io::Error) -> String {
     }
 }
 
-/// Creates a file and the folders above it.
+/// Creates a file and its parent folders.
 pub(crate) fn create(path: &Path) -> Result<File> {
     make_parent(path)?;
     File::create(path).with_context(|| format!("{} can't be written", path.display()))
@@ -166,10 +166,10 @@ pub(crate) fn create(path: &Path) -> Result<File> {
 
 pub(crate) fn make_parent(path: &Path) -> Result<()> {
     let Some(parent) = path.parent() else { return Ok(()) };
-    fs::create_dir_all(parent).with_context(|| format!("the folder {} can't be made", parent.display()))
+    fs::create_dir_all(parent).with_context(|| format!("the folder {} can't be created", parent.display()))
 }
 
-/// The program of that name in the folders of the PATH.
+/// Finds a program in the folders of PATH.
 pub(crate) fn on_path(name: &str) -> Option<PathBuf> {
     env::split_paths(&env::var_os("PATH")?).map(|dir| dir.join(name)).find(|path| is_program(path))
 }
@@ -180,7 +180,7 @@ pub(crate) fn is_program(path: &Path) -> bool {
     fs::metadata(path).is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
 }
 
-/// What matters of a log, on the terminal: how it begins, where npm gives its reason, and how it ends, where tests do.
+/// Prints the beginning of a log, where npm gives its reason, and the end, where tests give theirs.
 pub(crate) fn show(log: &Path) {
     let text = fs::read(log).unwrap_or_default();
     for line in ends(&String::from_utf8_lossy(&text), 15, 25) {
@@ -201,19 +201,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_missing_program_is_one_line() {
+    fn a_missing_program_is_reported_in_one_line() {
         let problem = Run::new("the page", "no-such-program-anywhere").live().unwrap_err().to_string();
         assert_eq!(problem, "the page needs `no-such-program-anywhere`, which isn't installed or isn't on the PATH");
     }
 
     #[test]
-    fn a_failure_names_the_work_and_the_exit_code() {
+    fn a_failure_names_the_program_and_the_exit_code() {
         let problem = Run::new("the page", "sh").args(["-c", "echo first >&2; echo last >&2; exit 3"]).output();
         assert_eq!(problem.unwrap_err().to_string(), "the page failed (exit status: 3): last");
     }
 
     #[test]
-    fn a_quiet_run_leaves_its_output_in_the_log() -> Result<()> {
+    fn a_quiet_run_writes_its_output_to_the_log() -> Result<()> {
         let dir = tempfile::tempdir()?;
         let log = dir.path().join("deep/x.log");
         Run::new("x", "sh").args(["-c", "echo out; echo err >&2"]).quiet(&log)?;
@@ -222,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn what_runs_is_killed_with_its_handle() -> Result<()> {
+    fn dropping_the_handle_kills_the_program() -> Result<()> {
         let mut running = Run::new("sleep", "sleep").arg("60").spawn()?;
         assert!(running.ended().is_none());
         let id = running.id();
@@ -233,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn a_long_log_is_shown_by_its_ends() {
+    fn a_long_log_is_shortened_in_the_middle() {
         assert_eq!(ends("a\nb\nc\nd\n", 1, 2), ["a", "…", "c", "d"]);
         assert_eq!(ends("a\nb\nc", 1, 2), ["a", "b", "c"]);
     }

@@ -1,4 +1,4 @@
-//! Stamps: a small file that remembers from what something was made, so that it is made again only when that changed.
+//! Stamps: files with the digest of a build's inputs. A build runs again only when its inputs changed.
 
 use std::fs;
 use std::io::Read as _;
@@ -9,10 +9,10 @@ use sha2::{Digest as _, Sha256};
 
 use crate::run;
 
-/// Folders that are made, not written.
+/// Folders of generated files, which are no inputs.
 const MADE: [&str; 4] = ["node_modules", "dist", "test-results", "playwright-report"];
 
-/// One line in a file, which is the digest of what was used.
+/// A file with one line: the digest of the inputs.
 #[derive(Debug)]
 pub(crate) struct Stamp {
     file: PathBuf,
@@ -33,13 +33,13 @@ impl Stamp {
             .with_context(|| format!("{} can't be written", self.file.display()))
     }
 
-    /// Before work that may fail half way: what is there afterwards isn't known to be whole.
+    /// Removes the stamp before a build, which may fail and leave incomplete files.
     pub(crate) fn clear(&self) {
         let _ = fs::remove_file(&self.file);
     }
 }
 
-/// SHA-256 of a file's bytes, in hex.
+/// The SHA-256 of a file, in hex.
 pub(crate) fn of_file(path: &Path) -> Result<String> {
     let unreadable = || format!("{} can't be read", path.display());
     let mut file = fs::File::open(path).with_context(unreadable)?;
@@ -54,7 +54,7 @@ pub(crate) fn of_file(path: &Path) -> Result<String> {
     Ok(hex::encode(hasher.finalize()))
 }
 
-/// SHA-256 over the names and bytes of all files below `paths`, without the folders that are made from them.
+/// The SHA-256 over names and bytes of all files below `paths`, without folders of generated files.
 pub(crate) fn of_sources(root: &Path, paths: &[&str]) -> Result<String> {
     let mut files = Vec::new();
     for path in paths {

@@ -31,7 +31,7 @@ pub(crate) fn up(layout: &Layout, options: &UpOptions) -> Result<ExitCode> {
         .env("SLUICE_NATS_SERVER", server)
         .env("SLUICE_WEB_DIR", layout.page());
     // Sluice replaces this process, so that it receives Ctrl-C and its exit code is the command's.
-    Err(sluice.become_it())
+    Err(sluice.exec())
 }
 
 /// Builds the binary and, in parallel, the page, its packages, nats-server and the demo data. Returns the path of nats-server.

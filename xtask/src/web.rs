@@ -1,4 +1,4 @@
-//! The page and its packages, made again only when what they are made from changed.
+//! Installs the page's packages and builds the page, only when their inputs changed.
 
 use std::fs;
 
@@ -9,14 +9,14 @@ use crate::run::Run;
 use crate::stamp::{self, Stamp};
 use crate::tools::node;
 
-/// What the built page depends on, under `web/`.
+/// The inputs of the page's build, under `web/`.
 const SOURCES: [&str; 6] = ["client", "app", "package.json", "package-lock.json", "tsconfig.base.json", ".npmrc"];
 
-/// Installs the packages that `package-lock.json` names. Returns whether anything was done.
+/// Installs the packages that `package-lock.json` names. Returns whether it did anything.
 pub(crate) fn install(layout: &Layout) -> Result<bool> {
     let node = node::check()?;
     let lock = stamp::of_file(&layout.web().join("package-lock.json"))?;
-    // Some packages are built for the major version of Node they were installed with.
+    // Some packages contain code that is built for one major version of Node.
     let wanted = format!("{lock} node {}", node.0);
     let stamp = Stamp::new(layout.own().join("npm-ci.stamp"));
     if stamp.is(&wanted) && layout.packaged_flights().exists() {
@@ -28,7 +28,7 @@ pub(crate) fn install(layout: &Layout) -> Result<bool> {
     Ok(true)
 }
 
-/// Builds the page into `web/app/dist`. Returns whether anything was done.
+/// Builds the page into `web/app/dist`. Returns whether it did anything.
 pub(crate) fn build(layout: &Layout) -> Result<bool> {
     let wanted = stamp::of_sources(&layout.web(), &SOURCES)?;
     let stamp = Stamp::new(layout.own().join("npm-build.stamp"));

@@ -1,4 +1,4 @@
-//! Backups, by the clock and by hand, and the worst day: servers that are lost, and come back out of a backup.
+//! Scheduled and manual backups, and a restore after the servers lost their data.
 
 use anyhow::{Context as _, Result, bail};
 
@@ -6,13 +6,13 @@ use super::deliver::{ask, whole};
 use super::http::{self, Client};
 use super::stack::{PROJECT, Stack};
 
-/// The volume in `compose.yaml`, in the containers.
+/// The path of the backup volume in the containers.
 const FOLDER: &str = "/var/lib/sluice/backups";
-/// What the servers keep. Backups have a volume of their own.
+/// The volumes of the servers, without the volume of backups.
 const LOST: [&str; 3] = ["nats", "postgres", "s3"];
 
-/// One backup now, by whichever notifier has the turn, and one by hand; the newest is read whole.
-pub(super) fn makes(stack: &Stack<'_>) -> Result<()> {
+/// Makes a backup by a notifier and one by hand, and verifies the newest.
+pub(super) fn check_backups(stack: &Stack<'_>) -> Result<()> {
     stack.tool("sluice", &["schedule", "run", "backup", "--wait"]).output()?;
     let first = newest(stack)?;
     stack.tool("backup", &[]).output()?;
@@ -20,8 +20,8 @@ pub(super) fn makes(stack: &Stack<'_>) -> Result<()> {
     if first == second { bail!("the backup by hand isn't there: the newest is {first}") } else { Ok(()) }
 }
 
-/// As docs/containers.md says it: everything ends, the volumes of the servers are lost, and a restore brings back who had what.
-pub(super) fn brings_back(stack: &Stack<'_>) -> Result<()> {
+/// Follows docs/containers.md: stops everything, deletes the servers' volumes, restores, and compares exports and credits.
+pub(super) fn check_restore(stack: &Stack<'_>) -> Result<()> {
     let client = Client::sign_in(stack.port, "alice")?;
     let id = ask(&client, r#"{"dataset":"flights","filter":{"origin":{"eq":"BOS"}}}"#)?;
     let rows = whole(&client, &id)?;

@@ -1,4 +1,4 @@
-//! A person signs in through the published port, and gets files whose digests are right.
+//! Signs in through the published port, and checks the digests of exported files.
 
 use std::fs;
 use std::time::Duration;
@@ -10,18 +10,18 @@ use super::images;
 use super::stack::Stack;
 use crate::stamp;
 
-/// Of the demo's dataset.
+/// The rows of the demo's flights.
 const FLIGHTS: u64 = 3_000_000;
-/// How long one export may take: a workbook of all flights, made twice, on a machine that has other things to do.
+/// The longest wait for one export: two attempts at a workbook of all flights on a busy machine.
 const WITHIN: Duration = Duration::from_secs(1200);
 
-/// Asks for an export over REST; gives its id.
+/// Requests an export over REST and returns its id.
 pub(super) fn ask(client: &Client, body: &str) -> Result<String> {
     let export = client.json("POST", "/v1/exports", body, 202)?;
     Ok(http::text(&export, "id").context("an export without an id")?.to_owned())
 }
 
-/// Waits for the end of an export, fetches its file, and compares it with what the seal says. Gives the number of rows.
+/// Waits for the end of an export, fetches its file, and compares it with the seal. Returns the number of rows.
 pub(super) fn whole(client: &Client, id: &str) -> Result<u64> {
     let export = images::until(&format!("the end of export {id}"), WITHIN, || {
         let export = client.get(&format!("/v1/exports/{id}"))?;
@@ -39,7 +39,7 @@ pub(super) fn whole(client: &Client, id: &str) -> Result<u64> {
     http::number(file, "rows").context("a file without a number of rows")
 }
 
-/// Over the socket, as `sluice export` does it, and over REST.
+/// Exports over the socket with `sluice export`, and over REST.
 pub(super) fn through_the_port(stack: &Stack<'_>) -> Result<()> {
     let client = Client::sign_in(stack.port, "alice")?;
     let page = client.get("/")?;
@@ -47,9 +47,9 @@ pub(super) fn through_the_port(stack: &Stack<'_>) -> Result<()> {
         bail!("the page isn't there: {page:.200}")
     }
     let folder = stack.layout.own().join("containers");
-    fs::create_dir_all(&folder).with_context(|| format!("the folder {} can't be made", folder.display()))?;
+    fs::create_dir_all(&folder).with_context(|| format!("the folder {} can't be created", folder.display()))?;
     let file = folder.join("flights.csv");
-    // a client from outside: on the machine's own network, with nothing but an address and a token
+    // an outside client on the host's network, with an address and a token
     let said = stack
         .engine
         .run("sluice export")

@@ -1,4 +1,4 @@
-//! Just enough HTTP to be a client of the published port. Requests are of HTTP/1.0, so answers end with the connection.
+//! A minimal HTTP client of the published port. It sends HTTP/1.0, so a response ends with the connection.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{Ipv4Addr, TcpStream};
@@ -7,19 +7,19 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, bail};
 use sha2::{Digest as _, Sha256};
 
-/// The longest silence.
+/// The longest wait for the next bytes.
 const PATIENCE: Duration = Duration::from_secs(90);
-/// The longest answer that is kept whole, bytes.
+/// The longest response that is kept in memory, bytes.
 const WHOLE: u64 = 4 * 1024 * 1024;
 
-/// One published port, and the token of whoever signed in.
+/// The published port, and the token of the signed-in user.
 pub(super) struct Client {
     port: u16,
     token: String,
 }
 
 impl Client {
-    /// Signs one of the demo's people in.
+    /// Signs in as a user of the demo.
     pub(super) fn sign_in(port: u16, person: &str) -> Result<Self> {
         let mut client = Self { port, token: String::new() };
         let signed_in = client.json("POST", "/local/sign-in", &format!(r#"{{"person":"{person}"}}"#), 200)?;
@@ -35,7 +35,7 @@ impl Client {
         self.json("GET", path, "", 200)
     }
 
-    /// A request whose answer must have this status.
+    /// Sends a request and checks the status of the response.
     pub(super) fn json(&self, method: &str, path: &str, body: &str, wanted: u16) -> Result<String> {
         let (status, mut answer) = self.send(method, path, body)?;
         let mut said = String::new();
@@ -46,7 +46,7 @@ impl Client {
         Ok(said)
     }
 
-    /// Reads a file: how many bytes, and their SHA-256 in hex.
+    /// Reads a file and returns its size in bytes and its SHA-256 in hex.
     pub(super) fn digest(&self, path: &str) -> Result<(u64, String)> {
         let (status, mut answer) = self.send("GET", path, "")?;
         if status != 200 {
@@ -64,7 +64,7 @@ impl Client {
         }
     }
 
-    /// The status, and what comes after the head.
+    /// The status, and a reader of the body.
     fn send(&self, method: &str, path: &str, body: &str) -> Result<(u16, BufReader<TcpStream>)> {
         let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).context("the published port")?;
         stream.set_read_timeout(Some(PATIENCE)).context("a deadline")?;
@@ -89,13 +89,13 @@ impl Client {
     }
 }
 
-/// The text of the first member of this name in a JSON document whose texts have no escapes, as ids and digests.
+/// The string of the first member of this name in a JSON document whose strings need no escapes, such as ids and digests.
 pub(super) fn text<'a>(json: &'a str, name: &str) -> Option<&'a str> {
     let value = after(json, name)?.strip_prefix('"')?;
     value.split_once('"').map(|(text, _)| text)
 }
 
-/// The number of the first member of this name.
+/// The number of the first member of this name in a JSON document.
 pub(super) fn number(json: &str, name: &str) -> Option<u64> {
     let value = after(json, name)?;
     let digits = value.find(|c: char| !c.is_ascii_digit()).unwrap_or(value.len());

@@ -1,4 +1,4 @@
-//! The images out of `ops/Dockerfile`: built, looked into, and measured.
+//! Builds the images of `ops/Dockerfile`, and checks their contents and sizes.
 
 use std::env;
 use std::path::PathBuf;
@@ -10,32 +10,32 @@ use anyhow::{Context as _, Result, bail};
 use crate::layout::Layout;
 use crate::tools::docker::Engine;
 
-/// The version in their names when they are built here.
+/// The version in the names of images that are built here.
 const BUILT: &str = "test";
-/// Names the version of images that are there already, such as those that a pipeline built.
+/// The environment variable with the version of existing images, such as those of a pipeline.
 const NAMED_BY: &str = "SLUICE_IMAGE_TAG";
-/// Target of the Dockerfile, and the most that the image may have, MB: a quarter more than release programs had when it was
-/// measured (docs/containers.md). A gateway with a data engine in it would have more.
+/// Each target of the Dockerfile and its largest size, MB: a quarter above the measured release image (docs/containers.md).
+/// A gateway with a data engine would be larger.
 const IMAGES: [(&str, u64); 5] =
     [("gateway", 54), ("exporter", 144), ("exporter-demo", 161), ("notifier", 79), ("sluice", 187)];
-/// Programs that weren't optimised are larger, and say nothing of what is shipped.
+/// The profile whose sizes are checked, since development builds are larger.
 const RELEASE: &str = "release";
 /// The user of every image.
 const NOBODY: &str = "65532:65532";
 
-/// Where machines keep the certificates of the authorities that they trust; a network may have one of its own.
+/// The machine's trusted CA certificates, which may include one of the local network.
 const AUTHORITIES: &str = "/etc/ssl/certs/ca-certificates.crt";
 
 fn named() -> Option<String> {
     env::var(NAMED_BY).ok().filter(|tag| !tag.is_empty())
 }
 
-/// The version in the names of the images that are tried.
+/// The version in the names of the tested images.
 pub(super) fn tag() -> String {
     named().unwrap_or_else(|| BUILT.to_owned())
 }
 
-/// How the programs are compiled: `dev` is faster, to try something.
+/// The cargo profile of the programs; `dev` compiles faster.
 fn profile() -> String {
     env::var("SLUICE_IMAGE_PROFILE").unwrap_or_else(|_| RELEASE.to_owned())
 }
@@ -44,11 +44,11 @@ pub(super) fn name(target: &str) -> String {
     format!("sluice/{target}:{}", tag())
 }
 
-/// Builds all, one after the other: the first compiles, the others take what is there. Builds nothing when they are
+/// Builds all images; the first build compiles, and the others reuse its layers. Builds nothing when existing images are
 /// named.
 pub(super) fn build(layout: &Layout, engine: &Engine) -> Result<()> {
     if let Some(tag) = named() {
-        println!("   these are there already: {tag}");
+        println!("   using existing images: {tag}");
         return Ok(());
     }
     let profile = profile();
@@ -67,7 +67,7 @@ pub(super) fn build(layout: &Layout, engine: &Engine) -> Result<()> {
     Ok(())
 }
 
-/// What each image promises, and its size.
+/// Checks user, stop signal, health check, labels, contents and size of each image.
 pub(super) fn check(engine: &Engine) -> Result<()> {
     for (target, most) in IMAGES {
         let inspect = |format: &str| -> Result<String> {
@@ -104,7 +104,7 @@ pub(super) fn check(engine: &Engine) -> Result<()> {
     Ok(())
 }
 
-/// An image that has no such program can't start it; starting is tried, as the engine knows best.
+/// Checks that an image lacks a program, by trying to start it.
 fn has_not(engine: &Engine, target: &str, program: &str) -> Result<()> {
     let started = engine
         .run("docker run")
@@ -117,7 +117,7 @@ fn has_not(engine: &Engine, target: &str, program: &str) -> Result<()> {
     }
 }
 
-/// Looks again and again until something is there.
+/// Polls until `ask` returns a value.
 pub(super) fn until<T>(what: &str, within: Duration, mut look: impl FnMut() -> Result<Option<T>>) -> Result<T> {
     const PAUSE: Duration = Duration::from_millis(100);
     let deadline = std::time::Instant::now() + within;

@@ -1,7 +1,7 @@
-//! `cargo xtask containers`: builds the images, starts `compose.yaml` in a real engine, and shows what it promises.
+//! `cargo xtask containers`: builds the images, starts `compose.yaml` in a real engine, and checks it.
 //!
-//! With DOCKER_HOST, the engine named there is used, and pulls what it lacks. Without, one of our own is started, whose
-//! public images are stand-ins made of Debian packages and the machine's own tools (`ops/compose/local`).
+//! With DOCKER_HOST, it uses that engine, which pulls public images. Otherwise it starts an engine whose public images are
+//! stand-ins, built from Debian packages and the machine's tools (`ops/compose/local`).
 
 mod backup;
 mod deliver;
@@ -23,7 +23,7 @@ use crate::tools::docker::Engine;
 use crate::tools::lint::Linters;
 use stack::Stack;
 
-/// The command of its own.
+/// Runs `cargo xtask containers`.
 pub(crate) fn containers(layout: &Layout) -> Result<ExitCode> {
     let started = Instant::now();
     let mut steps = Steps::default();
@@ -31,7 +31,7 @@ pub(crate) fn containers(layout: &Layout) -> Result<ExitCode> {
     Ok(steps.summary(started.elapsed()))
 }
 
-/// All of it, step by step.
+/// Builds the images, starts the stack and runs every check.
 pub(crate) fn check(layout: &Layout, steps: &mut Steps) {
     let compose = steps.run("containers: Compose", || Linters::ensure(layout)?.compose());
     let engine = steps.run("containers: engine", || Engine::start(layout));
@@ -53,21 +53,23 @@ fn build(layout: &Layout, engine: &Engine, steps: &mut Steps) -> Option<()> {
         steps.run("containers: stand-ins for public images", || stand_ins::build(layout, engine))?;
     }
     steps.run("containers: images", || images::build(layout, engine))?;
-    steps.run("containers: images are small and have no rights", || images::check(engine))
+    steps.run("containers: image sizes and rights", || images::check(engine))
 }
 
 fn run(stack: &Stack<'_>, steps: &mut Steps) {
-    steps.run("containers: nothing starts without secrets", || stack.refuses_without_secrets());
+    steps.run("containers: without secrets nothing starts", || stack.refuses_without_secrets());
     if steps.run("containers: the stack is healthy", || stack.up(&[])).is_none() {
-        return steps.skip("containers: what it promises", "it isn't healthy");
+        return steps.skip("containers: checks", "it isn't healthy");
     }
-    steps.run("containers: nobody may sign in without SLUICE_DEMO or an issuer", || stack.refuses_without_issuer());
-    steps.run("containers: the demo isn't for other machines", || stack.refuses_the_demo_for_others());
-    steps.run("containers: running ones have no rights", || stack.have_no_rights());
-    steps.run("containers: a person exports through the published port", || deliver::through_the_port(stack));
-    steps.run("containers: nothing else can be reached", || reach::only_the_door(stack));
-    steps.run("containers: three exporters and two gateways share", || share::among_three(stack));
-    steps.run("containers: an exporter that is stopped or killed loses nothing", || share::survives(stack));
-    steps.run("containers: backups by the clock and by hand", || backup::makes(stack));
-    steps.run("containers: what was lost comes back out of a backup", || backup::brings_back(stack));
+    steps.run("containers: without SLUICE_DEMO or an issuer the gateway refuses to start", || {
+        stack.refuses_without_issuer()
+    });
+    steps.run("containers: the demo refuses a public address", || stack.refuses_the_demo_on_public_addresses());
+    steps.run("containers: processes run without rights", || stack.check_process_rights());
+    steps.run("containers: exports through the published port", || deliver::through_the_port(stack));
+    steps.run("containers: no other port is reachable", || reach::only_the_published_port(stack));
+    steps.run("containers: three exporters and two gateways share the work", || share::among_three(stack));
+    steps.run("containers: a stopped or killed exporter loses nothing", || share::survives(stack));
+    steps.run("containers: scheduled and manual backups", || backup::check_backups(stack));
+    steps.run("containers: restore after data loss", || backup::check_restore(stack));
 }

@@ -1,7 +1,6 @@
-//! What can be reached from outside: the published port, and nothing else.
+//! Checks that only the published port is reachable from outside.
 //!
-//! "Outside" is whoever has an address of the machine, and every other container network. The machine's own root can reach
-//! every container; no engine hinders it.
+//! "Outside" means the machine's addresses and every other container network. The machine's root can reach every container.
 
 use std::collections::BTreeSet;
 
@@ -10,16 +9,16 @@ use anyhow::{Result, bail};
 use super::stack::{PROJECT, Stack};
 use super::stand_ins::BASE;
 
-/// Every port on which something listens inside: clients, metrics, NATS, PostgreSQL, S3 and what belongs to them.
+/// Every port that a container listens on: clients, metrics, NATS, PostgreSQL, S3 and others.
 const PORTS: [u16; 12] = [4222, 5432, 6222, 8080, 8222, 8333, 8888, 9090, 9091, 9092, 9333, 18333];
 
-pub(super) fn only_the_door(stack: &Stack<'_>) -> Result<()> {
+pub(super) fn only_the_published_port(stack: &Stack<'_>) -> Result<()> {
     published(stack)?;
     let addresses = addresses(stack)?;
-    // From where they should answer, they do: the same question, asked inside, shows that it finds open ports.
+    // The same probe from inside finds open ports, which proves that the probe works.
     let inside = open(stack, &format!("{PROJECT}_bus"), &addresses)?;
     if !inside.iter().any(|open| open.ends_with(":4222")) {
-        bail!("not even NATS answers on its own network, so the question proves nothing: {inside:?}")
+        bail!("NATS does not answer on its own network, so the probe proves nothing: {inside:?}")
     }
     let network = format!("{PROJECT}-outside");
     stack.engine.run("docker network").args(["network", "create", &network]).output()?;
@@ -30,7 +29,7 @@ pub(super) fn only_the_door(stack: &Stack<'_>) -> Result<()> {
     if outside.is_empty() { Ok(()) } else { bail!("these answer from another network: {outside:?}") }
 }
 
-/// Of all containers, one port is published: the door's, and where it was asked for.
+/// Checks that the containers publish one port: the proxy's, at the requested address.
 fn published(stack: &Stack<'_>) -> Result<()> {
     let format = "{{range $port, $on := .NetworkSettings.Ports}}{{range $on}}{{.HostIp}}:{{.HostPort}} {{end}}{{end}}";
     let mut all = Vec::new();
@@ -42,7 +41,7 @@ fn published(stack: &Stack<'_>) -> Result<()> {
     if all == [wanted.clone()] { Ok(()) } else { bail!("published are {all:?}, and should be {wanted} alone") }
 }
 
-/// The containers' addresses on all their networks.
+/// The addresses of the containers on all networks.
 fn addresses(stack: &Stack<'_>) -> Result<BTreeSet<String>> {
     let mut all = BTreeSet::new();
     for container in stack.containers(&[])? {
@@ -52,7 +51,7 @@ fn addresses(stack: &Stack<'_>) -> Result<BTreeSet<String>> {
     Ok(all)
 }
 
-/// Which of all ports can be connected to from a container on this network, all asked at once.
+/// The ports that a container on this network can connect to, probed in parallel.
 fn open(stack: &Stack<'_>, network: &str, addresses: &BTreeSet<String>) -> Result<Vec<String>> {
     let ports = PORTS.map(|port| port.to_string()).join(" ");
     let addresses = addresses.iter().map(String::as_str).collect::<Vec<_>>().join(" ");

@@ -1,4 +1,4 @@
-//! More than one of each: the work is shared, and one that goes away loses nothing.
+//! Several instances of each service share the work, and a stopped or killed one loses nothing.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use super::http::Client;
 use super::images;
 use super::stack::{Container, Stack};
 
-/// Airports, each of which makes an export of its own.
+/// Airports; each is the filter of one export.
 const ORIGINS: [&str; 12] = ["SEA", "JFK", "LAX", "ORD", "ATL", "DFW", "DEN", "PHX", "LAS", "MSP", "BOS", "DTW"];
 /// A workbook of all flights takes long enough to be interrupted.
 const LONG: &str = r#"{"dataset":"flights","format":"xlsx"}"#;
@@ -41,7 +41,7 @@ pub(super) fn among_three(stack: &Stack<'_>) -> Result<()> {
     if workers.len() == 3 { Ok(()) } else { bail!("of three exporters these worked: {workers:?}") }
 }
 
-/// Once told to stop, and once killed, in the middle of a file: another one makes it, whole.
+/// Stops and then kills an exporter in the middle of a file, and checks that another exporter completes it.
 pub(super) fn survives(stack: &Stack<'_>) -> Result<()> {
     let client = Client::sign_in(stack.port, "alice")?;
     for end in ["stop", "kill"] {
@@ -60,13 +60,13 @@ pub(super) fn survives(stack: &Stack<'_>) -> Result<()> {
     Ok(())
 }
 
-/// Who runs this export now.
+/// The exporter that runs this export now.
 fn running(stack: &Stack<'_>, id: &str) -> Result<Option<String>> {
     let worker = stack.sql(&format!("select worker from export where id = '{id}' and status = 'running'"))?;
     Ok(Some(worker).filter(|worker| !worker.is_empty()))
 }
 
-/// The container in which this exporter runs, which says its name when it starts.
+/// The container of this exporter, found by the name in its log.
 fn whose(stack: &Stack<'_>, worker: &str) -> Result<Container> {
     let logs = stack.compose().args(["logs", "--no-color", "exporter"]).output()?;
     let prefix = logs.lines().find(|line| line.contains(worker)).and_then(|line| line.split_once(" |"));

@@ -1,4 +1,4 @@
-//! `compose.yaml`, started with secrets of its own on a port of its own.
+//! Starts `compose.yaml` with new secrets on an unused port.
 
 use std::env;
 use std::fs;
@@ -12,9 +12,9 @@ use crate::layout::Layout;
 use crate::run::Run;
 use crate::tools::docker::Engine;
 
-/// The name of the project, so that nobody else's containers are touched.
+/// The Compose project, which keeps other containers apart.
 pub(super) const PROJECT: &str = "sluice-test";
-/// How long a start may take, seconds.
+/// The longest wait for a healthy start, seconds.
 const HEALTHY_WITHIN_S: &str = "300";
 
 pub(super) struct Stack<'a> {
@@ -25,7 +25,7 @@ pub(super) struct Stack<'a> {
     pub(super) port: u16,
 }
 
-/// One running container.
+/// A running container and its service.
 pub(super) struct Container {
     pub(super) id: String,
     pub(super) name: String,
@@ -39,7 +39,7 @@ impl<'a> Stack<'a> {
         Self { layout, engine, compose, secrets: layout.own().join("compose-secrets"), port }
     }
 
-    /// Compose on the file as it is, with the demo.
+    /// Compose with the unchanged file and the demo.
     pub(super) fn compose(&self) -> Run {
         self.without_settings()
             .env("SLUICE_SECRETS", &self.secrets)
@@ -48,10 +48,10 @@ impl<'a> Stack<'a> {
             .env("SLUICE_VERSION", images::tag())
     }
 
-    /// The same with nothing that could be set.
+    /// Compose with the unchanged file and no variables.
     fn without_settings(&self) -> Run {
         let mut run = self.engine.program("docker compose", &self.compose).dir(&self.layout.root);
-        // a .env of the checkout is somebody's own
+        // ignores a .env file of the checkout
         run = run.args(["--env-file", "/dev/null", "--project-name", PROJECT]);
         env::vars()
             .filter(|(name, _)| name.starts_with("SLUICE_") || name.starts_with("COMPOSE_"))
@@ -63,12 +63,12 @@ impl<'a> Stack<'a> {
         refused(started, "run ops/compose/init-secrets first")
     }
 
-    /// Starts all of it, or what is missing, and waits until everything is healthy.
+    /// Starts all missing containers and waits until every container is healthy.
     pub(super) fn up(&self, scale: &[&str]) -> Result<()> {
         Run::new("init-secrets", self.layout.root.join("ops/compose/init-secrets"))
             .arg(&self.secrets)
             .quiet(&self.layout.log("init-secrets"))?;
-        // what a killed run left would have other passwords
+        // volumes of a killed run have other passwords
         if scale.is_empty() {
             self.down()?;
         }
@@ -84,7 +84,7 @@ impl<'a> Stack<'a> {
         let log = self.layout.log("compose-logs");
         match self.compose().args(["logs", "--no-color", "--timestamps"]).quiet(&log) {
             Ok(()) => println!("   the containers' logs are in {}", log.display()),
-            Err(problem) => println!("   the containers' logs can't be had: {problem:#}"),
+            Err(problem) => println!("   the containers' logs can't be written: {problem:#}"),
         }
     }
 
@@ -92,16 +92,16 @@ impl<'a> Stack<'a> {
         self.ends(&["--profile", "*"], &["--volumes", "--remove-orphans"])
     }
 
-    /// One container after the other: engines of before version 23 now and then miscount who is on a network when several
-    /// leave it at once, and then never remove it (moby/moby#43286).
+    /// Removes containers one by one: engines before version 23 may miscount the members of a network when several leave
+    /// at once, and then never remove the network (moby/moby#43286).
     pub(super) fn ends(&self, which: &[&str], how: &[&str]) -> Result<()> {
         let run = self.compose().args(["--parallel", "1"]).args(which.iter().copied());
         let run = run.args(["down", "--timeout", "30"]).args(how.iter().copied());
         run.quiet(&self.layout.log("compose-down"))
     }
 
-    /// A gateway with everything but people is started beside the others, and says what is missing; so it does when the demo
-    /// is turned off by a value.
+    /// Checks that a gateway without an identity provider refuses to start and says what is missing, also with
+    /// `SLUICE_DEMO=0`.
     pub(super) fn refuses_without_issuer(&self) -> Result<()> {
         for demo in ["", "0", "false"] {
             let started = self.gateway_alone(&[("SLUICE_DEMO", demo)]).output();
@@ -110,8 +110,8 @@ impl<'a> Stack<'a> {
         Ok(())
     }
 
-    /// The demo lets people in without a password, so it does not start on an address that others reach.
-    pub(super) fn refuses_the_demo_for_others(&self) -> Result<()> {
+    /// Checks that the demo, which signs in without a password, refuses to start on a public address.
+    pub(super) fn refuses_the_demo_on_public_addresses(&self) -> Result<()> {
         refused(
             self.gateway_alone(&[("SLUICE_LISTEN", "0.0.0.0")]).output(),
             "0.0.0.0 could sign in without a password",
@@ -124,7 +124,7 @@ impl<'a> Stack<'a> {
         run.args(["run", "--rm", "--no-deps", "--name", &name, "gateway"])
     }
 
-    /// The running containers of these services; of all when none is named.
+    /// The running containers of these services, or of all services.
     pub(super) fn containers(&self, services: &[&str]) -> Result<Vec<Container>> {
         let format = "{{.ID}} {{.Names}} {{.Label \"com.docker.compose.service\"}}";
         let listed = self
@@ -146,8 +146,8 @@ impl<'a> Stack<'a> {
         Ok(run.output()?.trim().to_owned())
     }
 
-    /// What the kernel says of each of our processes: whose it is, what it may do, and how its root is mounted.
-    pub(super) fn have_no_rights(&self) -> Result<()> {
+    /// Checks user, capabilities and root mount of each process in `/proc`.
+    pub(super) fn check_process_rights(&self) -> Result<()> {
         let ours = self.containers(&["gateway", "exporter", "notifier"])?;
         for container in &ours {
             let pid = self.inspect(container, "{{.State.Pid}}")?;
@@ -179,19 +179,19 @@ impl<'a> Stack<'a> {
         Ok(())
     }
 
-    /// One of the services that run when they are asked for, and what it needs.
+    /// Runs a one-off service with its dependencies.
     pub(super) fn tool(&self, service: &str, args: &[&str]) -> Run {
         self.compose().args(["--profile", "tools", "run", "--rm", "-T", service]).args(args)
     }
 
-    /// What one statement gives.
+    /// The output of one SQL statement.
     pub(super) fn sql(&self, statement: &str) -> Result<String> {
         let run = self.compose().args(["exec", "-T", "postgres", "psql", "-U", "sluice", "-d", "sluice", "-qAtc"]);
         Ok(run.arg(statement).output()?.trim().to_owned())
     }
 }
 
-/// A start that must fail, and say this.
+/// Checks that a start fails with this text.
 fn refused(started: Result<String>, why: &str) -> Result<()> {
     match started {
         Ok(_) => bail!("it starts, and should say {why:?}"),

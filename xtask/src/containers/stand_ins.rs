@@ -1,4 +1,4 @@
-//! Images under the names of public ones, for an engine that pulls nothing.
+//! Builds stand-ins under the names of public images, for an engine without a registry.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,14 +11,14 @@ use crate::run::{self, Run};
 use crate::tools::docker::Engine;
 use crate::tools::{debootstrap, nats, node, seaweed};
 
-/// Of which all others are made.
+/// The base of all other images.
 pub(super) const BASE: &str = "debian:bookworm-slim";
-/// Tells of what an image was made.
+/// The label with the digest of an image's inputs.
 const LABEL: &str = "sluice.stand-in";
 
-/// What goes beside a Dockerfile of `ops/compose/local`.
+/// The build context of a Dockerfile in `ops/compose/local`.
 enum Context {
-    /// A folder of the machine, as it is.
+    /// An existing folder of the machine.
     Folder(PathBuf),
     /// A folder with copies of these files and folders.
     Copies(Vec<PathBuf>),
@@ -61,7 +61,7 @@ fn stand_in(layout: &Layout, engine: &Engine, image: &str, dockerfile: &Path, co
     let folder = match context {
         Context::Folder(folder) => folder.clone(),
         Context::Copies(files) => {
-            fs::create_dir_all(&copies).with_context(|| format!("the folder {} can't be made", copies.display()))?;
+            fs::create_dir_all(&copies).with_context(|| format!("the folder {} can't be created", copies.display()))?;
             let copied = Run::new("cp", "cp").arg("-rL").args(files).arg(&copies).output();
             copied.map(|_| copies.clone())?
         }
@@ -76,7 +76,7 @@ fn stand_in(layout: &Layout, engine: &Engine, image: &str, dockerfile: &Path, co
     built
 }
 
-/// The Dockerfile, and where its programs are from: their paths say which versions they are.
+/// The digest of the Dockerfile and of the paths of its programs, which contain their versions.
 fn digest(dockerfile: &Path, context: &Context) -> Result<String> {
     let text = fs::read(dockerfile).with_context(|| format!("{} can't be read", dockerfile.display()))?;
     let mut hasher = Sha256::new_with_prefix(text);
@@ -96,7 +96,7 @@ fn made_of(engine: &Engine, image: &str) -> Option<String> {
     Some(label.trim().to_owned()).filter(|label| !label.is_empty())
 }
 
-/// `node` itself and the folder of npm beside its other packages.
+/// The paths of `node` and of npm's folder.
 fn node_files() -> Result<Vec<PathBuf>> {
     let found = run::on_path("node").context("node isn't on the PATH")?;
     let node = fs::canonicalize(&found).with_context(|| format!("{} can't be read", found.display()))?;

@@ -1,4 +1,4 @@
-//! Workflows of the hosted pipeline: what they say, and that every action in them is pinned.
+//! Checks of the hosted workflows: syntax, schema, and pinned actions.
 
 use std::path::PathBuf;
 
@@ -6,7 +6,7 @@ use anyhow::{Result, bail};
 
 use super::{Context, files, none};
 
-/// actionlint, which also reads the shell in them, and the published schema.
+/// Runs actionlint, which also checks their shell scripts, and the published schema.
 pub(super) fn workflows(context: &Context<'_>) -> Result<()> {
     let found = yaml(context)?;
     let log = context.log("workflows");
@@ -20,7 +20,7 @@ pub(super) fn workflows(context: &Context<'_>) -> Result<()> {
         .args(["--builtin-schema", "vendor.dependabot"])
         .arg(context.root().join(".github/dependabot.yml"))
         .quiet(&log)?;
-    // Python in workflows isn't looked at: there is none.
+    // The workflows contain no Python.
     context
         .program("actionlint")?
         .arg("-shellcheck")
@@ -39,7 +39,7 @@ fn yaml(context: &Context<'_>) -> Result<Vec<PathBuf>> {
     Ok(found)
 }
 
-/// A tag can be moved to other code, a commit can't: every action is named by its commit, with the release for people.
+/// Checks that every action is named by a commit, because a tag can move, with the release in a comment.
 pub(super) fn pinned(context: &Context<'_>) -> Result<()> {
     let mut findings = Vec::new();
     for path in yaml(context)? {
@@ -52,7 +52,7 @@ pub(super) fn pinned(context: &Context<'_>) -> Result<()> {
     none(&findings)
 }
 
-/// What is wrong with a line that names an action; `None` for a right one, and for every other line.
+/// The fault of a line that names an action; `None` for a correct line and for other lines.
 fn unpinned(line: &str) -> Option<String> {
     let line = line.trim_start().trim_start_matches("- ").trim_start();
     let rest = line.strip_prefix("uses:")?.trim();

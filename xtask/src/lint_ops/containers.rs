@@ -11,8 +11,7 @@ use crate::run::{self, Run};
 
 const COMPOSE: &str = "compose.yaml";
 
-/// The whole platform, with each profile, each override and the demo, as Compose itself reads it, and against the published
-/// schema.
+/// Reads compose.yaml with each profile, each override and the demo by Compose itself, and checks the published schema.
 pub(super) fn compose(context: &Context<'_>) -> Result<()> {
     let all = compose_files(context.root())?;
     let log = context.log("compose");
@@ -27,7 +26,7 @@ pub(super) fn compose(context: &Context<'_>) -> Result<()> {
     for files in std::iter::once(alone.clone()).chain(variants) {
         let profiles = docker_compose(context)?.args(&files).args(["config", "--profiles"]).output()?;
         for profile in std::iter::once("").chain(profiles.lines()) {
-            // `--profile ""` is no profile at all
+            // `--profile ""` selects no profile
             let with = ["--profile", profile];
             let with = if profile.is_empty() { &with[..0] } else { &with[..] };
             for demo in ["", "1"] {
@@ -44,14 +43,14 @@ pub(super) fn compose(context: &Context<'_>) -> Result<()> {
 }
 
 fn docker_compose(context: &Context<'_>) -> Result<Run> {
-    // The file refuses to be read before there are secrets; where they are doesn't matter here, nor what `.env` says.
+    // Compose requires the secret files; this check needs neither their contents nor `.env`.
     Ok(Run::new("docker-compose config", context.linters.compose()?)
         .dir(context.root())
         .env("SLUICE_SECRETS", "/run/secrets")
         .args(["--env-file", "/dev/null"]))
 }
 
-/// `compose.yaml` and whatever goes over it.
+/// `compose.yaml` and its override files.
 fn compose_files(root: &Path) -> Result<Vec<PathBuf>> {
     let named = |path: &Path| {
         path.file_name().and_then(|name| name.to_str()).is_some_and(|name| name.starts_with("compose."))
@@ -61,7 +60,7 @@ fn compose_files(root: &Path) -> Result<Vec<PathBuf>> {
     if found.iter().any(|path| *path == root.join(COMPOSE)) { Ok(found) } else { bail!("there is no {COMPOSE}") }
 }
 
-/// Dockerfiles, by hadolint.
+/// Checks each Dockerfile with hadolint.
 pub(super) fn dockerfiles(context: &Context<'_>) -> Result<()> {
     let named = |path: &Path| {
         path.file_name()
@@ -76,7 +75,7 @@ pub(super) fn dockerfiles(context: &Context<'_>) -> Result<()> {
     context.program("hadolint")?.args(["--no-color", "-c"]).arg(config).args(&found).quiet(&context.log("hadolint"))
 }
 
-/// Every configuration of NATS, by the server that will read it, with passwords made for the occasion as they are in earnest.
+/// Checks every NATS configuration with nats-server, with generated passwords.
 pub(super) fn nats(context: &Context<'_>) -> Result<()> {
     let sources = context.root().join("ops/nats");
     let folder = context.layout.own().join("lint/nats");
@@ -89,7 +88,7 @@ pub(super) fn nats(context: &Context<'_>) -> Result<()> {
         let copy = folder.join(source.strip_prefix(&sources)?);
         run::make_parent(&copy)?;
         fs::copy(&source, &copy).with_context(|| format!("{} can't be copied", context.short(&source)))?;
-        // The others are parts of these.
+        // The other files are included by these.
         if files::text(&source)?.lines().any(|line| line.starts_with("server_name")) {
             servers.push(copy);
         }

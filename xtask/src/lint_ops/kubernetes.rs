@@ -1,4 +1,4 @@
-//! Kubernetes: what kustomize makes of every overlay, against the schemas of Kubernetes and against rules of our own.
+//! Kubernetes: checks the objects of every overlay against the schemas of Kubernetes and our rules.
 
 use std::fs;
 use std::path::PathBuf;
@@ -14,14 +14,14 @@ const CHECK_TESTS: &str = "xtask/python/kubernetes_test.py";
 const DEPLOY_TESTS: &str = "xtask/python/deploy_test.py";
 const TOOL_TESTS: &str = "xtask/python/tool_test.py";
 
-/// Renders the base and every overlay, and hands each to the check.
+/// Renders the base and every overlay with kustomize, and checks the objects.
 pub(super) fn manifests(context: &Context<'_>) -> Result<()> {
     let folder = context.root().join(FOLDER);
     let mut overlays: Vec<PathBuf> = files::below(&folder, |path| path.ends_with("kustomization.yaml"))?
         .iter()
         .filter_map(|path| path.parent().map(PathBuf::from))
         .collect();
-    // A component is part of an overlay and nothing by itself.
+    // A component renders only as part of an overlay.
     overlays.retain(|path| !path.starts_with(folder.join("components")));
     if !overlays.contains(&folder.join("base")) || overlays.len() < 2 {
         bail!("{FOLDER} has no base or no overlay")
@@ -48,7 +48,7 @@ pub(super) fn manifests(context: &Context<'_>) -> Result<()> {
     Ok(())
 }
 
-/// The check itself finds what it should.
+/// Runs the tests of the check.
 pub(super) fn own_tests(context: &Context<'_>) -> Result<()> {
     Run::new("the tests of the check", context.linters.checker("python"))
         .dir(context.root())
@@ -56,17 +56,17 @@ pub(super) fn own_tests(context: &Context<'_>) -> Result<()> {
         .quiet(&context.log("kubernetes-own"))
 }
 
-/// The scripts of a rollout do things in their order, and take them back.
+/// Runs the tests of the rollout scripts: order of steps and rollback.
 pub(super) fn deploy_scripts(context: &Context<'_>) -> Result<()> {
     script_tests(context, "the tests of ops/deploy", DEPLOY_TESTS, "deploy")
 }
 
-/// What people run in a cluster has the words that they said, and no other rights.
+/// Runs the tests of `ops/kubernetes/tool`: its arguments and rights.
 pub(super) fn tool(context: &Context<'_>) -> Result<()> {
     script_tests(context, "the tests of ops/kubernetes/tool", TOOL_TESTS, "tool")
 }
 
-/// Tests of scripts, which need kubectl to render.
+/// Runs a Python test of scripts, which needs kubectl to render.
 fn script_tests(context: &Context<'_>, name: &str, file: &str, log: &str) -> Result<()> {
     Run::new(name, context.linters.checker("python"))
         .dir(context.root())

@@ -1,4 +1,4 @@
-//! Prometheus' configuration, rules and their tests, and dashboards.
+//! Checks of Prometheus' configuration, alert rules and their tests, and of dashboards.
 
 use std::env;
 use std::fs;
@@ -10,13 +10,13 @@ use super::{Context, files};
 use crate::run::Run;
 
 const FOLDER: &str = "ops/prometheus";
-/// The rules, as Prometheus reads them.
+/// The alert rules for Prometheus.
 const RULES: &str = "ops/prometheus/alerts.yaml";
-/// The same for Prometheus' operator.
+/// The alert rules for the Prometheus operator.
 const KUBERNETES_RULES: &str = "ops/kubernetes/components/monitoring/prometheusrule.yaml";
 const UPDATE: &str = "UPDATE_CONTRACT";
 
-/// promtool on everything that it knows, told apart by the first member of a file.
+/// Runs promtool on each file, by the kind that its first member shows.
 pub(super) fn prometheus(context: &Context<'_>) -> Result<()> {
     let found = files::below(&context.root().join(FOLDER), |path| files::has_extension(path, &["yaml", "yml"]))?;
     let (mut configs, mut rules, mut tests) = (Vec::new(), Vec::new(), Vec::new());
@@ -34,7 +34,7 @@ pub(super) fn prometheus(context: &Context<'_>) -> Result<()> {
     }
     let promtool = |what: &[&str], files: &[PathBuf]| {
         let name = format!("promtool {}", what.join(" "));
-        // Prometheus looks for the files that a configuration names from where that is.
+        // Paths in a configuration are relative to its folder.
         Run::new(name, &context.promtool)
             .dir(&context.root().join(FOLDER))
             .args(what)
@@ -42,7 +42,7 @@ pub(super) fn prometheus(context: &Context<'_>) -> Result<()> {
             .quiet(&context.log("promtool"))
     };
     promtool(&["check", "rules"], &rules)?;
-    // What is named in it, such as files with passwords, is on the machine that runs it.
+    // Files that it names, such as passwords, exist only where Prometheus runs.
     promtool(&["check", "config", "--syntax-only"], &configs)?;
     promtool(&["test", "rules"], &tests)
 }
@@ -65,7 +65,7 @@ fn kind(text: &str) -> Option<Kind> {
     }
 }
 
-/// The operator's copy of the rules says the same as the rules.
+/// Checks that the operator's copy equals the rules.
 pub(super) fn kubernetes_rules(context: &Context<'_>) -> Result<()> {
     let rules = files::text(&context.root().join(RULES))?;
     let path = context.root().join(KUBERNETES_RULES);
@@ -79,7 +79,7 @@ pub(super) fn kubernetes_rules(context: &Context<'_>) -> Result<()> {
     Ok(())
 }
 
-/// A `PrometheusRule` with these rules, two deeper than they were.
+/// A `PrometheusRule` with these rules, indented by two more spaces.
 fn wrapped(rules: &str) -> Result<String> {
     let start = rules.find("\ngroups:").map(|at| at + 1).or_else(|| rules.starts_with("groups:").then_some(0));
     let start = start.with_context(|| format!("{RULES} has no `groups:`"))?;
@@ -94,7 +94,7 @@ fn wrapped(rules: &str) -> Result<String> {
     ))
 }
 
-/// Dashboards are what Grafana can import: JSON with a title, a stable id and panels.
+/// Checks that Grafana can import each dashboard: JSON with a title, a stable id and panels.
 pub(super) fn dashboards(context: &Context<'_>) -> Result<()> {
     let found = files::below(&context.root().join("ops/grafana"), |path| files::has_extension(path, &["json"]))?;
     if found.is_empty() {

@@ -1,4 +1,4 @@
-//! Shell scripts, YAML and JSON, wherever they are.
+//! Checks of all shell scripts, YAML and JSON files.
 
 use std::path::{Path, PathBuf};
 
@@ -7,7 +7,7 @@ use anyhow::{Result, bail};
 use super::{Context, files};
 use crate::run::Run;
 
-/// Every shell script, by shellcheck.
+/// Checks every shell script with shellcheck.
 pub(super) fn shell(context: &Context<'_>) -> Result<()> {
     let mut scripts = Vec::new();
     for path in files::below(context.root(), may_be_shell)? {
@@ -27,7 +27,7 @@ pub(super) fn shell(context: &Context<'_>) -> Result<()> {
 
 const SHELL: &[&str] = &["sh", "bash"];
 
-/// By its name: with the extension of a shell script, or none.
+/// Whether the name may be a shell script's: the extension `.sh` or none.
 fn may_be_shell(path: &Path) -> bool {
     path.extension().is_none() || files::has_extension(path, SHELL)
 }
@@ -39,14 +39,14 @@ fn first_bytes(path: &Path) -> Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// By its first line.
+/// Whether the first line names a shell.
 fn is_shell(bytes: &[u8]) -> bool {
     let text = String::from_utf8_lossy(bytes);
     let Some(line) = text.lines().next().and_then(|line| line.strip_prefix("#!")) else { return false };
     line.split(['/', ' ']).any(|word| ["sh", "bash", "dash", "ksh"].contains(&word))
 }
 
-/// YAML of operators, by yamllint.
+/// Checks the YAML files with yamllint.
 pub(super) fn yaml(context: &Context<'_>) -> Result<()> {
     let root = context.root();
     let mut found = files::below(&root.join("ops"), is_yaml)?;
@@ -63,7 +63,7 @@ fn is_yaml(path: &Path) -> bool {
     files::has_extension(path, &["yaml", "yml"])
 }
 
-/// JSON of operators, read whole; a member that stands twice is an error.
+/// Parses the JSON files; a duplicate member is an error.
 pub(super) fn json(context: &Context<'_>) -> Result<()> {
     let found: Vec<PathBuf> = files::below(&context.root().join("ops"), |path| files::has_extension(path, &["json"]))?;
     if found.is_empty() {

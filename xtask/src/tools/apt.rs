@@ -1,4 +1,4 @@
-//! Debian and Ubuntu packages, for the programs that tests need and that can't be put into the target folder.
+//! Installs or unpacks Debian and Ubuntu packages.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result};
 use crate::layout::Layout;
 use crate::run::{self, Run};
 
-/// Installing needs apt-get and root.
+/// Whether packages can be installed: this needs apt-get and root.
 pub(crate) fn can_install() -> bool {
     run::on_path("apt-get").is_some() && nix::unistd::geteuid().is_root()
 }
@@ -17,20 +17,19 @@ pub(crate) fn install(layout: &Layout, package: &str) -> Result<()> {
     println!("{package} is missing; installing it with apt");
     let log = layout.log(&format!("apt-{package}"));
     apt(&log, "apt-get update", &["update", "-qq"])?;
-    // The package's own start-up of a service may fail in a container; the files are what is wanted.
+    // A package may fail to start its service in a container, and its files are installed all the same.
     let installed = apt(&log, &format!("apt-get install {package}"), &["install", "-y", "-qq", package]);
     installed.or_else(|problem| {
         if Path::new("/var/lib/dpkg/info").join(format!("{package}.list")).exists() { Ok(()) } else { Err(problem) }
     })
 }
 
-/// Unpacking needs neither root nor a free port: nothing of the package runs.
+/// Whether packages can be unpacked: this needs apt-get and dpkg-deb, but no root.
 pub(crate) fn can_unpack() -> bool {
     ["apt-get", "dpkg-deb"].iter().all(|name| run::on_path(name).is_some())
 }
 
-/// The folder with a package's files, for a program of which only the file is wanted. Fetched once; apt checks the
-/// archive's signature.
+/// The folder with a package's unpacked files. The package is fetched once, and apt checks its signature.
 pub(crate) fn unpacked(layout: &Layout, package: &str) -> Result<PathBuf> {
     let folder = layout.tools().join(format!("debian-{package}"));
     if folder.is_dir() {
@@ -40,7 +39,7 @@ pub(crate) fn unpacked(layout: &Layout, package: &str) -> Result<PathBuf> {
     let log = layout.log(&format!("apt-{package}"));
     let work = layout.tools().join(format!(".debian-{package}.{}", std::process::id()));
     let fetched = unpack(&log, package, &work).and_then(|files| {
-        // Another run may have been quicker; its files are the same.
+        // Another run may have created the folder meanwhile, with the same files.
         if folder.is_dir() { Ok(()) } else { fs::rename(files, &folder).context("it can't be put in place") }
     });
     let _ = fs::remove_dir_all(&work);
@@ -49,11 +48,11 @@ pub(crate) fn unpacked(layout: &Layout, package: &str) -> Result<PathBuf> {
 }
 
 fn unpack(log: &Path, package: &str, work: &Path) -> Result<PathBuf> {
-    fs::create_dir_all(work).with_context(|| format!("the folder {} can't be made", work.display()))?;
+    fs::create_dir_all(work).with_context(|| format!("the folder {} can't be created", work.display()))?;
     if nix::unistd::geteuid().is_root() {
         apt(log, "apt-get update", &["update", "-qq"])?;
     }
-    // Its sandbox user may not be able to write below a home folder; without root it isn't used anyway.
+    // apt's sandbox user may lack the right to write below a home folder.
     Run::new(format!("apt-get download {package}"), "apt-get")
         .args(["download", "-qq", "-o", "APT::Sandbox::User=root", package])
         .dir(work)

@@ -1,4 +1,4 @@
-//! A browser for the browser test: one that is there, else Debian's package.
+//! Finds Chromium for the browser test, or installs Debian's package.
 
 use std::env;
 use std::path::PathBuf;

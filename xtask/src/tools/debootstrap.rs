@@ -1,4 +1,4 @@
-//! The root of a Debian system in one file: the base image of an engine that can't pull any.
+//! Creates the root of a Debian system as one archive: the base image for an engine without a registry.
 
 use std::fs;
 use std::path::PathBuf;
@@ -9,10 +9,10 @@ use super::apt;
 use crate::layout::Layout;
 use crate::run::{self, Run};
 
-/// The release that images are made of.
+/// The Debian release of the images.
 const RELEASE: &str = "bookworm";
 
-/// The archive, made once.
+/// The path of the archive, which is created once.
 pub(crate) fn archive(layout: &Layout) -> Result<PathBuf> {
     let archive = layout.own().join(format!("{RELEASE}.tar"));
     if archive.exists() {
@@ -27,13 +27,13 @@ pub(crate) fn archive(layout: &Layout) -> Result<PathBuf> {
     let work = layout.own().join(format!(".{RELEASE}.{}", std::process::id()));
     let made = make(layout, &work).and_then(|part| fs::rename(part, &archive).context("it can't be put in place"));
     let _ = fs::remove_dir_all(&work);
-    made.context("a Debian base can't be made")?;
+    made.context("a Debian base can't be created")?;
     Ok(archive)
 }
 
 fn make(layout: &Layout, work: &std::path::Path) -> Result<PathBuf> {
     let (root, part) = (work.join("root"), work.join("root.tar"));
-    fs::create_dir_all(&root).with_context(|| format!("the folder {} can't be made", root.display()))?;
+    fs::create_dir_all(&root).with_context(|| format!("the folder {} can't be created", root.display()))?;
     Run::new("debootstrap", "debootstrap")
         .args(["--variant=minbase", RELEASE])
         .arg(&root)

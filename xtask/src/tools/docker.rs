@@ -1,4 +1,4 @@
-//! A container engine: the one that DOCKER_HOST names, else one of our own that lives in the target folder and ends with us.
+//! A container engine: the one of DOCKER_HOST, or a `dockerd` with its data in the target folder that ends with xtask.
 
 use std::path::{Path, PathBuf};
 use std::thread;
@@ -15,14 +15,14 @@ use crate::run::{self, Run, Running};
 
 const NAMED_BY: &str = "DOCKER_HOST";
 const READY_WITHIN: Duration = Duration::from_secs(60);
-/// It stops containers first.
+/// The longest wait for `dockerd` to stop, which stops its containers first.
 const STOPPED_WITHIN: Duration = Duration::from_secs(90);
 const PAUSE: Duration = Duration::from_millis(200);
-/// Where Debian's package has its programs.
+/// The folder of the programs in Debian's package.
 const DAEMON: &str = "/usr/sbin/dockerd";
 const CLIENT: &str = "/usr/bin/docker";
 
-/// An engine that answers.
+/// A container engine that answers requests.
 #[derive(Debug)]
 pub(crate) struct Engine {
     host: String,
@@ -31,7 +31,7 @@ pub(crate) struct Engine {
 }
 
 impl Engine {
-    /// Finds one or starts one.
+    /// Connects to the engine of DOCKER_HOST, or starts one.
     pub(crate) fn start(layout: &Layout) -> Result<Self> {
         match env::var(NAMED_BY).ok().filter(|host| !host.is_empty()) {
             Some(host) => {
@@ -56,7 +56,7 @@ impl Engine {
             apt::install(layout, "docker.io")?;
         }
         let folder = layout.own().join("engine");
-        fs::create_dir_all(&folder).with_context(|| format!("the folder {} can't be made", folder.display()))?;
+        fs::create_dir_all(&folder).with_context(|| format!("the folder {} can't be created", folder.display()))?;
         let host = format!("unix://{}", folder.join("docker.sock").display());
         let log = layout.log("dockerd");
         let daemon = Run::new("dockerd", DAEMON)
@@ -90,26 +90,26 @@ impl Engine {
         }
     }
 
-    /// Whether it was started here, and has nothing but what is put into it.
+    /// Whether xtask started this engine, so that it contains no other images.
     pub(crate) fn is_own(&self) -> bool {
         self.daemon.is_some()
     }
 
-    /// The client, pointed at this engine.
+    /// The Docker client with the address of this engine.
     pub(crate) fn run(&self, what: &str) -> Run {
         self.program(what, &self.client)
     }
 
-    /// Another program that speaks to this engine.
+    /// Another client program with the address of this engine.
     pub(crate) fn program(&self, what: &str, program: &Path) -> Run {
         Run::new(what, program).env(NAMED_BY, &self.host).env("DOCKER_BUILDKIT", "1")
     }
 
-    /// Ends our own engine and the containers in it, in good order.
+    /// Stops the engine that xtask started, and its containers.
     pub(crate) fn stop(mut self) -> Result<()> {
         let Some(mut daemon) = self.daemon.take() else { return Ok(()) };
         let pid = Pid::from_raw(i32::try_from(daemon.id()).context("dockerd has no pid")?);
-        kill(pid, Signal::SIGTERM).context("dockerd can't be told to stop")?;
+        kill(pid, Signal::SIGTERM).context("dockerd can't be signalled")?;
         let deadline = Instant::now() + STOPPED_WITHIN;
         while Instant::now() < deadline {
             if daemon.ended().is_some() {
@@ -121,7 +121,7 @@ impl Engine {
     }
 }
 
-/// A client that can build with BuildKit: newer ones need a plugin for that, Debian's own has it built in.
+/// A client that can build with BuildKit: built in for Debian's client, a plugin for newer ones.
 fn client() -> Result<PathBuf> {
     let candidates = run::on_path("docker").into_iter().chain([PathBuf::from(CLIENT)]);
     for client in candidates.filter(|client| run::is_program(client)) {

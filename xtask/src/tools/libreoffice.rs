@@ -1,4 +1,4 @@
-//! LibreOffice, for the heavy run: one that is there, else Debian's package without its windows.
+//! Finds LibreOffice for the heavy tests, or installs Debian's package without a GUI.
 
 use anyhow::{Result, bail};
 
@@ -6,7 +6,7 @@ use super::apt;
 use crate::layout::Layout;
 use crate::run;
 
-/// Sees to it that `soffice` is on the PATH.
+/// Installs LibreOffice unless `soffice` is on the PATH.
 pub(crate) fn ensure(layout: &Layout) -> Result<()> {
     if run::on_path("soffice").is_some() {
         return Ok(());

@@ -1,4 +1,4 @@
-//! What `cargo xtask lint-ops` runs: programs of the pinned packages, else those on the PATH.
+//! The programs of `cargo xtask lint-ops`: from pinned packages, else from the PATH.
 
 use std::path::{Path, PathBuf};
 
@@ -16,7 +16,7 @@ pub(crate) struct Linters {
 }
 
 impl Linters {
-    /// Installs what isn't there yet.
+    /// Installs the missing packages.
     pub(crate) fn ensure(layout: &Layout) -> Result<Self> {
         let folder = |packages| -> Result<PathBuf> {
             let python = python::environment(layout, packages)?;
@@ -25,7 +25,7 @@ impl Linters {
         Ok(Self { programs: folder(Packages::Programs)?, checkers: folder(Packages::Checkers)? })
     }
 
-    /// A program by name.
+    /// The path of a program, from the packages or the PATH.
     pub(crate) fn program(&self, name: &str) -> Result<PathBuf> {
         let packaged = self.programs.join(name);
         if run::is_program(&packaged) {
@@ -35,7 +35,7 @@ impl Linters {
             .with_context(|| format!("{name} is missing: there is no package of it for this machine; install it"))
     }
 
-    /// Docker Compose. The command that its package installs hides exit codes, so the program inside is called.
+    /// The path of Docker Compose. Its package's command hides exit codes, so this is the program inside the package.
     pub(crate) fn compose(&self) -> Result<PathBuf> {
         let site = Run::new("Python", self.programs.join("python"))
             .args(["-c", "import sysconfig; print(sysconfig.get_path('purelib'))"])

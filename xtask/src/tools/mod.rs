@@ -1,4 +1,4 @@
-//! The programs that Sluice and its tests need: each file finds one, fetches a pinned one, or says how to get it.
+//! The programs that Sluice and its tests need. Each file finds one program, fetches a pinned version, or says how to get it.
 
 pub(crate) mod apt;
 pub(crate) mod chromium;

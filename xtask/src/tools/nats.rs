@@ -1,4 +1,4 @@
-//! nats-server: the one that is named, else one on the PATH that is new enough, else the pinned release.
+//! nats-server: the one of `SLUICE_NATS_SERVER`, else a recent one on the PATH, else the pinned release.
 
 use std::path::{Path, PathBuf};
 use std::{env, fs, io};
@@ -10,7 +10,7 @@ use super::wheel::{self, Wheel};
 use crate::layout::Layout;
 use crate::run::{self, Run};
 
-/// JetStream's per-message TTL and batched direct get, on which Sluice builds, came with this release.
+/// The first release with JetStream's per-message TTL and batched direct get, which Sluice uses.
 const OLDEST: Version = Version(2, 11, 0);
 
 pub(crate) const WHEEL: Wheel = Wheel {
@@ -26,7 +26,7 @@ pub(crate) const WHEEL: Wheel = Wheel {
 
 const NAMED_BY: &str = "SLUICE_NATS_SERVER";
 
-/// A server named by hand that can't be used: an error at once, before anything is built.
+/// Fails when `SLUICE_NATS_SERVER` names an unusable server, before anything is built.
 pub(crate) fn check_named() -> Result<()> {
     named().map(|_| ())
 }
@@ -46,7 +46,7 @@ pub(crate) fn server(layout: &Layout) -> Result<PathBuf> {
     pinned(layout)
 }
 
-/// The pinned release, at a path that says what it is.
+/// The pinned release, at a path with its version.
 fn pinned(layout: &Layout) -> Result<PathBuf> {
     let path = layout.tools().join(format!("nats-server-{}", WHEEL.version)).join("nats-server");
     if run::is_program(&path) {
@@ -83,7 +83,7 @@ fn version_of(path: &Path) -> Result<Version> {
     let printed = Run::new("nats-server", path).arg("--version").output()?;
     match Version::find(&printed) {
         Some(version) => Ok(version),
-        None => bail!("{} doesn't say its version", path.display()),
+        None => bail!("{} doesn't print its version", path.display()),
     }
 }
 

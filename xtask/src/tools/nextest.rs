@@ -1,11 +1,11 @@
-//! cargo-nextest, the test runner.
+//! Installs cargo-nextest, the test runner.
 
 use anyhow::Result;
 
 use crate::layout::Layout;
 use crate::run::Run;
 
-/// Installs it when `cargo nextest` isn't there.
+/// Installs cargo-nextest unless `cargo nextest` works.
 pub(crate) fn ensure(layout: &Layout) -> Result<()> {
     if Run::cargo("cargo-nextest", &layout.root).args(["nextest", "--version"]).output().is_ok() {
         return Ok(());

@@ -1,15 +1,15 @@
-//! Node.js, with which the page is built and tested.
+//! Checks the version of Node.js, which builds and tests the page.
 
 use anyhow::{Result, bail};
 
 use super::version::Version;
 use crate::run::{self, Run};
 
-/// What the bundler of the page asks for.
+/// The oldest version that the page's bundler supports.
 const OLDEST: Version = Version(20, 19, 0);
 const HOW: &str = "install Node 20.19 or newer (nodejs.org, or your package manager)";
 
-/// The version of Node, which is part of what the page's packages were installed for.
+/// The version of Node: an input of the installed packages.
 pub(crate) fn check() -> Result<Version> {
     let printed = match Run::new("Node", "node").arg("--version").output() {
         Ok(printed) => printed,
@@ -25,7 +25,7 @@ fn judge(printed: &str) -> Result<Version> {
     match Version::find(printed) {
         Some(version) if version >= OLDEST => Ok(version),
         Some(version) => bail!("Node {version} is too old: {HOW}"),
-        None => bail!("Node doesn't say its version: {HOW}"),
+        None => bail!("Node doesn't print its version: {HOW}"),
     }
 }
 

