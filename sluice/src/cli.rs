@@ -1,4 +1,4 @@
-//! The command line.
+//! The command line of `sluice`.
 
 pub mod ops;
 
@@ -7,158 +7,165 @@ use std::{path::PathBuf, time::Duration};
 use clap::{Args, Parser, Subcommand};
 use serde_json::{Map, Value};
 
-/// Push-based exports: click, watch, and have the file.
+/// Export large datasets: start an export, watch its progress, receive the file
 #[derive(Debug, Parser)]
 #[command(
     name = "sluice",
     version,
     disable_help_subcommand = true,
     after_help = "Settings: defaults, then DIR/sluice.toml of --data-dir, then --config FILE, then the environment \
-                  (SLUICE_GATEWAY__LISTEN sets `listen` in [gateway]). `sluice config` shows the effective ones.\n\
-                  Exit codes: 0 done, 1 failed, 2 wrong command line or settings, 130 interrupted."
+                  (SLUICE_GATEWAY__LISTEN sets `listen` in [gateway]). `sluice config` prints the effective settings, \
+                  `sluice config reference` describes each one.\n\
+                  Exit codes: 0 success, 1 failure, 2 wrong command line or settings, 130 interrupted."
 )]
 pub struct Cli {
-    /// Where settings come from.
+    /// The files with settings.
     #[command(flatten)]
-    pub place: Place,
-    /// What to do.
+    pub files: SettingsFiles,
+    /// The command to run.
     #[command(subcommand)]
     pub command: Command,
 }
 
-/// Where settings come from.
+/// The files that settings are read from.
 #[derive(Clone, Debug, Default, Args)]
-pub struct Place {
-    /// A TOML file with settings
+pub struct SettingsFiles {
+    /// Read settings from this TOML file
     #[arg(long, global = true, value_name = "FILE", env = "SLUICE_CONFIG")]
     pub config: Option<PathBuf>,
-    /// The folder of a `sluice up`, with its settings and all its data
+    /// Use this data folder of `sluice up`, with its settings and all its data
     #[arg(long, global = true, value_name = "DIR", env = "SLUICE_DATA_DIR")]
     pub data_dir: Option<PathBuf>,
 }
 
-/// What to do.
+/// The commands of the binary.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Run all of Sluice on this machine, with a nats-server of its own
+    /// Run all services and a nats-server on this machine
     Up(UpOptions),
-    /// Run a gateway: the only service that clients reach
+    /// Run a gateway, the only service that clients reach
     Gateway,
-    /// Run an exporter: turns datasets into files
+    /// Run an exporter, which writes datasets into files
     Exporter,
-    /// Run a notifier: settles exports and serves their files to gateways
+    /// Run a notifier, which settles exports and delivers their bytes to gateways
     Notifier,
-    /// Bring the database's tables up to date
+    /// Migrate the tables of the database
     Migrate(MigrateOptions),
     /// Print a token of the local identity
     Token(TokenOptions),
-    /// Show, grant or correct somebody's credits, or compare all with the ledger
+    /// Show or change the credits of a user, or compare all accounts with the ledger
     #[command(subcommand)]
     Credits(CreditsCommand),
-    /// Show what runs by the clock, or run some of it now
+    /// Show the scheduled jobs, or run one now
     Schedule(ScheduleOptions),
-    /// Look after the running services: exports, dead letters, exporters
+    /// Inspect and control the running services: exports, dead letters, exporters
     Ops(ops::OpsOptions),
-    /// Make a backup, list them, or read one whole
+    /// Create, list or verify backups
     Backup(BackupOptions),
     /// Restore a backup into an empty installation
     Restore(RestoreOptions),
     /// Export a dataset to a file
     Export(Box<ExportOptions>),
-    /// Print the effective settings, secrets hidden
+    /// Print the effective settings with secrets hidden, or describe all settings
     Config(ConfigOptions),
-    /// Look after catalog files
+    /// Check catalog files, or print their JSON Schema
     #[command(subcommand)]
     Catalog(CatalogCommand),
 }
 
-/// `sluice up`
+/// The options of `sluice up`.
 #[derive(Debug, Args)]
 pub struct UpOptions {
-    /// The port of loopback on which the gateway listens
+    /// Listen on this port of the loopback address; 0 chooses a free port
     #[arg(long, default_value_t = 8080)]
     pub port: u16,
+    /// Offer the datasets of this catalog file, now and at later starts (docs/catalog.md)
+    #[arg(long, value_name = "FILE")]
+    pub catalog: Option<PathBuf>,
+    /// Forget the catalog file of earlier starts
+    #[arg(long, conflicts_with = "catalog")]
+    pub no_catalog: bool,
 }
 
-/// `sluice migrate`
+/// The options of `sluice migrate`.
 #[derive(Debug, Args)]
 pub struct MigrateOptions {
-    /// Undo this many steps instead
-    #[arg(long, value_name = "STEPS")]
+    /// Revert this many migrations instead of applying the missing ones
+    #[arg(long, value_name = "COUNT")]
     pub down: Option<u32>,
 }
 
-/// `sluice token`
+/// The options of `sluice token`.
 #[derive(Debug, Args)]
 pub struct TokenOptions {
-    /// The person
+    /// Sign for this user
     #[arg(long)]
     pub sub: String,
-    /// Their tenant
+    /// Sign for this tenant
     #[arg(long)]
     pub tenant: String,
-    /// What they may export: `export:<dataset>` or `export:*`, separated by spaces
+    /// Allow these datasets: `export:<dataset>` or `export:*`, separated by spaces
     #[arg(long, default_value = "export:*")]
     pub scope: String,
-    /// How long the token is good: 90s, 15m, 1h, 7d
+    /// Set the lifetime: 90s, 15m, 1h, 7d
     #[arg(long, default_value = "1h", value_parser = duration)]
     pub ttl: Duration,
-    /// Print `{"token", "expires_at"}`
+    /// Print `{"token", "expires_at"}` as JSON
     #[arg(long)]
     pub json: bool,
 }
 
-/// `sluice credits`
+/// The subcommands of `sluice credits`.
 #[derive(Debug, Subcommand)]
 pub enum CreditsCommand {
     /// Add credits to an account
     Grant(GrantOptions),
     /// Correct a balance, up or down
     Adjust(AdjustOptions),
-    /// Compare all accounts with the ledger; fails when one differs
+    /// Compare all accounts with the ledger; fail if one differs
     Audit(AuditOptions),
     /// Show an account and its newest entries
     Show(ShowOptions),
 }
 
-/// `sluice schedule`
+/// The options of `sluice schedule`.
 #[derive(Debug, Args)]
 pub struct ScheduleOptions {
     /// Print JSON
     #[arg(long, global = true)]
     pub json: bool,
-    /// What to do instead of showing it
+    /// The subcommand; without one the scheduled jobs are shown.
     #[command(subcommand)]
     pub command: Option<ScheduleCommand>,
 }
 
-/// What to do with the schedule.
+/// The subcommands of `sluice schedule`.
 #[derive(Debug, Subcommand)]
 pub enum ScheduleCommand {
-    /// Have a notifier run a job now
+    /// Ask a notifier to run a job now
     Run(RunOptions),
 }
 
-/// `sluice schedule run`
+/// The options of `sluice schedule run`.
 #[derive(Debug, Args)]
 pub struct RunOptions {
-    /// Which job
+    /// The name of the scheduled job
     pub name: String,
-    /// Wait for the end, and fail if the job does
+    /// Wait until the run has ended, and fail if the job fails
     #[arg(long)]
     pub wait: bool,
-    /// How long to wait at most: 90s, 15m, 1h
+    /// Wait at most this long: 90s, 15m, 1h
     #[arg(long, default_value = "15m", value_parser = duration, requires = "wait")]
     pub timeout: Duration,
 }
 
-/// Whose account it is.
+/// The account of a user.
 #[derive(Clone, Debug, Args)]
 pub struct Account {
-    /// The person
+    /// The user
     #[arg(long)]
     pub sub: String,
-    /// Their tenant
+    /// The tenant of the user
     #[arg(long)]
     pub tenant: String,
     /// Print JSON
@@ -166,38 +173,38 @@ pub struct Account {
     pub json: bool,
 }
 
-/// `sluice credits grant`
+/// The options of `sluice credits grant`.
 #[derive(Debug, Args)]
 pub struct GrantOptions {
-    /// Whose
+    /// The account that receives the credits.
     #[command(flatten)]
     pub account: Account,
-    /// How many
+    /// Add this many credits
     #[arg(long, value_parser = clap::value_parser!(i64).range(1..))]
     pub amount: i64,
-    /// Why, for the ledger
+    /// Record this reason in the ledger
     #[arg(long, default_value = "granted by an operator")]
     pub reason: String,
 }
 
-/// `sluice credits adjust`
+/// The options of `sluice credits adjust`.
 #[derive(Debug, Args)]
 pub struct AdjustOptions {
-    /// Whose
+    /// The account to correct.
     #[command(flatten)]
     pub account: Account,
-    /// How many, with a sign: +3, -2
-    #[arg(long, allow_negative_numbers = true, value_parser = some)]
+    /// Change the balance by this signed number: +3, -2
+    #[arg(long, allow_negative_numbers = true, value_parser = nonzero)]
     pub amount: i64,
-    /// Why, for the ledger
+    /// Record this reason in the ledger
     #[arg(long, value_parser = clap::builder::NonEmptyStringValueParser::new())]
     pub reason: String,
 }
 
-/// `sluice credits audit`
+/// The options of `sluice credits audit`.
 #[derive(Debug, Args)]
 pub struct AuditOptions {
-    /// Set the accounts that differ to what the ledger says
+    /// Correct the accounts that differ from the ledger
     #[arg(long)]
     pub rebuild: bool,
     /// Print JSON
@@ -205,77 +212,77 @@ pub struct AuditOptions {
     pub json: bool,
 }
 
-/// `sluice credits show`
+/// The options of `sluice credits show`.
 #[derive(Debug, Args)]
 pub struct ShowOptions {
-    /// Whose
+    /// The account to show.
     #[command(flatten)]
     pub account: Account,
-    /// How many entries
+    /// Show at most this many entries
     #[arg(long, default_value_t = 10)]
     pub limit: u64,
 }
 
-/// `sluice backup`
+/// The options of `sluice backup`.
 #[derive(Debug, Args)]
 pub struct BackupOptions {
-    /// Something else than making one
+    /// The subcommand; without one a backup is created.
     #[command(subcommand)]
     pub command: Option<BackupCommand>,
-    /// Where backups are: a folder or s3://bucket/prefix [default: backup.to of the settings]
-    #[arg(long, global = true, value_name = "PLACE")]
+    /// Use this destination: a folder or s3://bucket/prefix [default: backup.destination of the settings]
+    #[arg(long, global = true, value_name = "DESTINATION")]
     pub to: Option<String>,
     /// Print JSON
     #[arg(long, global = true)]
     pub json: bool,
 }
 
-/// `sluice backup …`
+/// The subcommands of `sluice backup`.
 #[derive(Debug, Subcommand)]
 pub enum BackupCommand {
-    /// List the backups that are there, oldest first
+    /// List the backups at the destination, oldest first
     List,
-    /// Read a backup whole and compare every digest
+    /// Read a whole backup and compare every digest
     Verify(VerifyOptions),
 }
 
-/// `sluice backup verify`
+/// The options of `sluice backup verify`.
 #[derive(Debug, Args)]
 pub struct VerifyOptions {
-    /// Which backup
+    /// The id of the backup
     #[arg(default_value = "latest")]
     pub id: String,
-    /// What opens it; digests need no key
+    /// The keys that decrypt the backup; comparing digests needs none.
     #[command(flatten)]
     pub keys: Keys,
 }
 
-/// What opens an encrypted backup.
+/// The files that decrypt a backup.
 #[derive(Clone, Debug, Default, Args)]
 pub struct Keys {
-    /// A file with identities of age; may be given more than once
+    /// Decrypt with the age identities in this file; may be given several times
     #[arg(long, value_name = "FILE")]
     pub identity: Vec<PathBuf>,
-    /// A file with a passphrase on its first line
+    /// Decrypt with the passphrase on the first line of this file
     #[arg(long, value_name = "FILE")]
     pub passphrase_file: Option<PathBuf>,
 }
 
-/// `sluice restore`
+/// The options of `sluice restore`.
 #[derive(Debug, Args)]
 pub struct RestoreOptions {
-    /// Where the backup is: a folder or s3://bucket/prefix
+    /// The destination of the backup: a folder or s3://bucket/prefix
     pub from: String,
-    /// Which one
+    /// Restore the backup with this id
     #[arg(long, default_value = "latest")]
     pub id: String,
-    /// What opens it
+    /// The keys that decrypt the backup.
     #[command(flatten)]
     pub keys: Keys,
-    /// Don't ask
+    /// Restore without asking for confirmation
     #[arg(long)]
     pub yes: bool,
-    /// Begin again on a target where a restore began and did not end
+    /// Start again on a target whose restore was interrupted
     #[arg(long)]
     pub force: bool,
     /// Print JSON
@@ -283,103 +290,117 @@ pub struct RestoreOptions {
     pub json: bool,
 }
 
-/// `sluice export`
+/// The options of `sluice export`.
 #[derive(Debug, Args)]
 pub struct ExportOptions {
-    /// The dataset
+    /// The name of the dataset
     pub dataset: String,
-    /// Which rows, such as '{"origin": {"eq": "SEA"}}'
+    /// Export the rows that match this filter, such as '{"origin": {"eq": "SEA"}}'
     #[arg(long, value_name = "JSON", value_parser = json)]
     pub filter: Option<Value>,
-    /// Which columns, in this order, separated by commas
+    /// Export these columns in this order, separated by commas
     #[arg(long, value_name = "NAMES", value_delimiter = ',')]
     pub columns: Option<Vec<String>>,
-    /// A parameter of the dataset; the value is JSON, or else a text
+    /// Set a parameter of the dataset; a value that is not JSON is a text
     #[arg(long = "param", value_name = "NAME=VALUE", value_parser = parameter)]
     pub param: Vec<(String, Value)>,
-    /// All parameters of the dataset as one object
+    /// Set all parameters of the dataset as one JSON object
     #[arg(long, value_name = "JSON", value_parser = object, conflicts_with = "param")]
     pub params: Option<Map<String, Value>>,
-    /// How it is laid out
+    /// Use this template
     #[arg(long)]
     pub template: Option<String>,
-    /// The format
+    /// Use this format
     #[arg(long)]
     pub format: Option<String>,
-    /// The compression
+    /// Use this compression
     #[arg(long)]
     pub compression: Option<String>,
-    /// Where to write it; `-` for standard output [default: a new file named after the dataset]
+    /// Write to this file; `-` is standard output [default: a new file named after the dataset]
     #[arg(short, long, value_name = "FILE")]
     pub output: Option<PathBuf>,
     /// Print the finished export as JSON
     #[arg(long)]
     pub json: bool,
-    /// The gateway [default: that of the settings]
+    /// Use the gateway at this URL [default: gateway.listen of the settings]
     #[arg(long, env = "SLUICE_URL")]
     pub url: Option<String>,
-    /// A bearer token [default: one of the local identity]
+    /// Use this bearer token [default: a token of the local identity]
     #[arg(long, env = "SLUICE_TOKEN", hide_env_values = true)]
     pub token: Option<String>,
-    /// Who exports, with the local identity
+    /// Export as this user of the local identity
     #[arg(long, default_value = "alice")]
     pub sub: String,
-    /// Their tenant
+    /// Export for this tenant of the local identity
     #[arg(long, default_value = "acme")]
     pub tenant: String,
-    /// How many bytes may be on their way at once
+    /// Limit the bytes in flight
     #[arg(long, value_name = "BYTES", default_value_t = 4 * 1024 * 1024, hide = true,
           value_parser = clap::value_parser!(u64).range(1..))]
     pub window: u64,
 }
 
-/// `sluice config`
+/// The options of `sluice config`.
 #[derive(Debug, Args)]
 pub struct ConfigOptions {
+    /// The subcommand; without one the effective settings are printed.
+    #[command(subcommand)]
+    pub command: Option<ConfigCommand>,
     /// Print JSON instead of TOML
     #[arg(long)]
     pub json: bool,
 }
 
-/// `sluice catalog`
-#[derive(Debug, Subcommand)]
-pub enum CatalogCommand {
-    /// Check a catalog file, and look at its sources
-    Check(CatalogCheckOptions),
+/// The subcommands of `sluice config`.
+#[derive(Clone, Copy, Debug, Subcommand)]
+pub enum ConfigCommand {
+    /// Print the JSON Schema of the settings, for editors
+    Schema,
+    /// Print the reference of all settings as Markdown
+    Reference,
 }
 
-/// `sluice catalog check`
+/// The subcommands of `sluice catalog`.
+#[derive(Debug, Subcommand)]
+pub enum CatalogCommand {
+    /// Check a catalog file and the sources in it
+    Check(CatalogCheckOptions),
+    /// Print the JSON Schema of catalog files, for editors
+    Schema,
+}
+
+/// The options of `sluice catalog check`.
 #[derive(Debug, Args)]
 pub struct CatalogCheckOptions {
-    /// The file [default: `exporter.catalog` of the settings]
+    /// The catalog file [default: exporter.catalog of the settings]
     pub file: Option<PathBuf>,
     /// Print JSON
     #[arg(long)]
     pub json: bool,
 }
 
-fn some(text: &str) -> Result<i64, String> {
+fn nonzero(text: &str) -> Result<i64, String> {
     let number = text.parse().map_err(|_| "expected a number such as +3 or -2".to_owned())?;
-    if number == 0 { Err("0 corrects nothing".to_owned()) } else { Ok(number) }
+    if number == 0 { Err("expected a number other than 0".to_owned()) } else { Ok(number) }
 }
 
 fn duration(text: &str) -> Result<Duration, String> {
-    let wanted = || "expected a number with s, m, h or d, such as 90s or 1h".to_owned();
-    let unit = text.chars().next_back().ok_or_else(wanted)?;
+    let expected = || "expected a number with s, m, h or d, such as 90s or 1h".to_owned();
+    let unit = text.chars().next_back().ok_or_else(expected)?;
     let seconds = match unit {
         's' => 1,
         'm' => 60,
         'h' => 60 * 60,
         'd' => 24 * 60 * 60,
-        _ => return Err(wanted()),
+        _ => return Err(expected()),
     };
-    let number: u64 = text[..text.len() - 1].parse().map_err(|_| wanted())?;
-    let total = number.checked_mul(seconds).filter(|total| (1..=MAX_TTL_S).contains(total));
+    let number: u64 = text[..text.len() - 1].parse().map_err(|_| expected())?;
+    let total = number.checked_mul(seconds).filter(|total| (1..=MAX_SECONDS).contains(total));
     total.map(Duration::from_secs).ok_or_else(|| "expected between 1s and 366d".to_owned())
 }
 
-/// A year: a token can't be taken back.
-const MAX_TTL_S: u64 = 366 * 24 * 60 * 60;
+/// Longest duration in seconds. A token can't be revoked, so that it lives at most a year.
+const MAX_SECONDS: u64 = 366 * 24 * 60 * 60;
 
 fn json(text: &str) -> Result<Value, String> {
     serde_json::from_str(text).map_err(|e| format!("not JSON: {e}"))
@@ -425,14 +446,14 @@ mod tests {
     }
 
     #[test]
-    fn the_data_dir_stands_before_or_after_the_command() {
+    fn the_data_dir_is_accepted_before_and_after_the_command() {
         for args in [["sluice", "--data-dir", "d", "up"], ["sluice", "up", "--data-dir", "d"]] {
-            assert_eq!(Cli::try_parse_from(args).unwrap().place.data_dir, Some("d".into()));
+            assert_eq!(Cli::try_parse_from(args).unwrap().files.data_dir, Some("d".into()));
         }
     }
 
     #[test]
-    fn what_to_export_is_typed() {
+    fn export_options_are_parsed_as_json_where_they_are_json() {
         let options = export(&["--filter", r#"{"origin":{"eq":"SEA"}}"#, "--columns", "date,delay", "-o", "sea.csv"]);
         assert_eq!(options.filter, Some(json!({"origin": {"eq": "SEA"}})));
         assert_eq!(options.columns, Some(vec!["date".into(), "delay".into()]));
@@ -443,7 +464,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_work_is_refused_at_once() {
+    fn invalid_arguments_are_refused() {
         assert_eq!(refused(&["export", "flights", "--filter", "{"]), ErrorKind::ValueValidation);
         assert_eq!(refused(&["export", "flights", "--params", "[1]"]), ErrorKind::ValueValidation);
         assert_eq!(refused(&["export", "flights", "--param", "=1"]), ErrorKind::ValueValidation);
@@ -463,6 +484,7 @@ mod tests {
             refused(&["credits", "adjust", "--sub", "a", "--tenant", "b", "--amount", "1"]),
             ErrorKind::MissingRequiredArgument
         );
+        assert_eq!(refused(&["up", "--catalog", "c.toml", "--no-catalog"]), ErrorKind::ArgumentConflict);
         assert_eq!(refused(&["nope"]), ErrorKind::InvalidSubcommand);
         assert_eq!(refused(&["ops", "exports", "--status", "lost"]), ErrorKind::ValueValidation);
         assert_eq!(refused(&["ops", "exports", "--limit", "0"]), ErrorKind::ValueValidation);
@@ -472,7 +494,7 @@ mod tests {
     }
 
     #[test]
-    fn corrections_have_a_sign() {
+    fn an_adjustment_may_have_either_sign() {
         for (text, amount) in [("-2", -2), ("+3", 3), ("3", 3)] {
             let args =
                 ["sluice", "credits", "adjust", "--sub", "a", "--tenant", "b", "--amount", text, "--reason", "r"];
@@ -484,7 +506,7 @@ mod tests {
     }
 
     #[test]
-    fn durations_have_a_unit_and_bounds() {
+    fn a_duration_needs_a_unit_and_has_bounds() {
         assert_eq!(duration("90s"), Ok(Duration::from_secs(90)));
         assert_eq!(duration("1h"), Ok(Duration::from_secs(3600)));
         assert_eq!(duration("7d"), Ok(Duration::from_secs(7 * 86_400)));

@@ -1,47 +1,47 @@
-//! Every way in which the binary can fail, and its exit code.
+//! The failures of the binary, and the exit code of each.
 
 use std::io;
 
 use crate::{
-    commands::CommandError, export::ExportError, services::ServiceError, settings::SettingsError, single::HealthError,
-    up::UpError,
+    commands::CommandError, export::ExportError, services::ServiceError, settings::SettingsError,
+    single_service::HealthError, up::UpError,
 };
 
 /// A failure that ends the process.
 #[derive(Debug, thiserror::Error)]
 pub enum CliError {
-    /// Settings that can't be used.
+    /// The settings can't be used.
     #[error(transparent)]
     Settings(#[from] SettingsError),
-    /// A small command failed.
+    /// One of the `commands` failed.
     #[error(transparent)]
     Command(#[from] CommandError),
-    /// A service failed.
+    /// A service failed to start, or stopped by itself.
     #[error(transparent)]
     Service(#[from] ServiceError),
-    /// `sluice up` failed.
+    /// `sluice up` failed to start, or stopped by itself.
     #[error(transparent)]
     Up(#[from] UpError),
-    /// A service in this container isn't ready.
+    /// The service in this container isn't ready.
     #[error(transparent)]
     Health(#[from] HealthError),
-    /// An export failed.
+    /// An export ended without a file.
     #[error(transparent)]
     Export(#[from] ExportError),
-    /// The machine gives no threads.
+    /// The operating system refuses to start threads.
     #[error("can't start threads: {0}")]
     Runtime(io::Error),
 }
 
-/// Something went wrong.
+/// Exit code of every other failure.
 const FAILED: u8 = 1;
-/// The command line or the settings are wrong.
+/// Exit code for a wrong command line or wrong settings.
 const USAGE: u8 = 2;
-/// Ctrl-C, as shells have it.
+/// Exit code after Ctrl-C: 128 + SIGINT, as in shells.
 const INTERRUPTED: u8 = 130;
 
 impl CliError {
-    /// The process's exit code.
+    /// The exit code of the process.
     #[must_use]
     pub const fn exit_code(&self) -> u8 {
         match self {

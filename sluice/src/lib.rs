@@ -1,22 +1,26 @@
-//! The one binary a person installs: all of Sluice on one machine (`up`), each service alone, and the commands around
-//! them.
+//! The binary that operators and users install: all services on one machine (`up`), each service alone, and the commands.
 //!
-//! - [`cli`] says what can be typed; [`settings`] says what can be set, and where it comes from.
-//! - [`up`] makes a data folder, runs nats-server as a child, and puts the three services into this process.
-//! - [`services`] starts one service from the settings; [`single`] is a binary of its own for each.
-//! - [`export`] is a client like any other: it speaks the public protocol and nothing else.
-//! - [`commands`] are the small ones.
+//! The modules depend on each other in one direction, from the last to the first:
+//! - [`cli`] defines the command line; [`settings`] defines the settings and loads them.
+//! - [`schema`] checks the tables of the database; [`settings_text`] writes the settings for a backup.
+//! - [`services`] starts each service; [`single_service`] is the entry point of the binaries that are one service.
+//! - [`up`] claims a data folder, runs nats-server as a child, and runs all services in this process.
+//! - [`export`] is a client of the gateway that uses the public protocol only.
+//! - [`commands`] are all other commands.
 //!
-//! Every failure is one line on standard error; the exit code is 1, or 2 for a wrong command line or wrong settings.
+//! Every failure is one line on standard error. The exit code is 1, or 2 for a wrong command line or wrong settings.
 
 pub mod cli;
 pub mod commands;
 pub mod error;
 pub mod export;
 pub mod output;
+pub mod schema;
 pub mod services;
 pub mod settings;
-pub mod single;
+pub mod settings_reference;
+pub mod settings_text;
+pub mod single_service;
 pub mod up;
 
 use std::process::ExitCode;
@@ -25,11 +29,12 @@ use clap::Parser;
 use tokio::runtime::Runtime;
 
 use crate::{
-    cli::{CatalogCommand, Cli, Command, CreditsCommand},
+    cli::{CatalogCommand, Cli, Command, ConfigCommand, CreditsCommand},
     error::CliError,
+    services::ServiceKind,
 };
 
-/// Runs what the command line says.
+/// Runs the command of the command line, and returns the exit code of the process.
 #[must_use]
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -37,11 +42,11 @@ pub fn main() -> ExitCode {
     exit(Runtime::new().map_err(CliError::Runtime).and_then(|runtime| runtime.block_on(run(cli))))
 }
 
-/// Two providers are compiled in, one of them by dependencies alone; this is the one to use.
+/// Selects the TLS provider. Dependencies compile in a second one, so that rustls can't choose by itself.
 fn install_tls() {
     let provider = rustls::crypto::aws_lc_rs::default_provider();
     if provider.install_default().is_err() {
-        output::error("a TLS provider was installed before");
+        output::error("a TLS provider is installed already");
     }
 }
 
@@ -56,27 +61,32 @@ fn exit(result: Result<(), CliError>) -> ExitCode {
 }
 
 async fn run(cli: Cli) -> Result<(), CliError> {
-    let place = cli.place;
+    let files = cli.files;
     match cli.command {
-        Command::Up(options) => up::run(&options, &place).await?,
-        Command::Gateway => services::alone(services::Kind::Gateway, &place.load()?).await?,
-        Command::Exporter => services::alone(services::Kind::Exporter, &place.load()?).await?,
-        Command::Notifier => services::alone(services::Kind::Notifier, &place.load()?).await?,
-        Command::Migrate(options) => commands::migrate::run(&options, &place.load()?).await?,
-        Command::Token(options) => commands::token::run(&options, &place.load()?)?,
-        Command::Credits(CreditsCommand::Grant(options)) => commands::credits::grant(&options, &place.load()?).await?,
+        Command::Up(options) => up::run(&options, &files).await?,
+        Command::Gateway => services::run_service(ServiceKind::Gateway, &files.load()?).await?,
+        Command::Exporter => services::run_service(ServiceKind::Exporter, &files.load()?).await?,
+        Command::Notifier => services::run_service(ServiceKind::Notifier, &files.load()?).await?,
+        Command::Migrate(options) => commands::migrate::run(&options, &files.load()?).await?,
+        Command::Token(options) => commands::token::run(&options, &files.load()?)?,
+        Command::Credits(CreditsCommand::Grant(options)) => commands::credits::grant(&options, &files.load()?).await?,
         Command::Credits(CreditsCommand::Adjust(options)) => {
-            commands::credits::adjust(&options, &place.load()?).await?;
+            commands::credits::adjust(&options, &files.load()?).await?;
         }
-        Command::Credits(CreditsCommand::Audit(options)) => commands::credits::audit(&options, &place.load()?).await?,
-        Command::Credits(CreditsCommand::Show(options)) => commands::credits::show(&options, &place.load()?).await?,
-        Command::Ops(options) => commands::ops::run(&options, &place.load()?).await?,
-        Command::Schedule(options) => commands::schedule::run(&options, &place.load()?).await?,
-        Command::Backup(options) => commands::backup::run(&options, &place).await?,
-        Command::Restore(options) => commands::restore::run(&options, &place).await?,
-        Command::Export(options) => export::run(*options, &place).await?,
-        Command::Catalog(CatalogCommand::Check(options)) => commands::catalog::check(&options, &place.load()?).await?,
-        Command::Config(options) => commands::config::run(&options, &place.load()?)?,
+        Command::Credits(CreditsCommand::Audit(options)) => commands::credits::audit(&options, &files.load()?).await?,
+        Command::Credits(CreditsCommand::Show(options)) => commands::credits::show(&options, &files.load()?).await?,
+        Command::Ops(options) => commands::ops::run(&options, &files.load()?).await?,
+        Command::Schedule(options) => commands::schedule::run(&options, &files.load()?).await?,
+        Command::Backup(options) => commands::backup::run(&options, &files).await?,
+        Command::Restore(options) => commands::restore::run(&options, &files).await?,
+        Command::Export(options) => export::run(*options, &files).await?,
+        Command::Catalog(CatalogCommand::Check(options)) => commands::catalog::check(&options, &files.load()?).await?,
+        Command::Catalog(CatalogCommand::Schema) => commands::catalog::print_schema()?,
+        Command::Config(options) => match options.command {
+            None => commands::config::print_effective(&options, &files.load()?)?,
+            Some(ConfigCommand::Schema) => commands::config::print_schema()?,
+            Some(ConfigCommand::Reference) => commands::config::print_reference()?,
+        },
     }
     Ok(())
 }

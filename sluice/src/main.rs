@@ -1,4 +1,4 @@
-//! The one binary a person installs.
+//! The entry point of `sluice`.
 
 use std::process::ExitCode;
 

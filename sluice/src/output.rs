@@ -1,34 +1,34 @@
-//! What a person reads: results on standard output, everything else on standard error.
+//! Output for users: results on standard output, everything else on standard error.
 
 use std::io::{self, Write};
 
 use serde::Serialize;
 
-/// Writes lines to standard output.
+/// Prints text and a line break to standard output.
 ///
 /// # Errors
-/// When nobody reads them any more.
+/// When standard output is closed.
 pub fn print(text: &str) -> io::Result<()> {
     let mut out = io::stdout().lock();
     writeln!(out, "{text}")?;
     out.flush()
 }
 
-/// Writes a value to standard output as JSON, indented.
+/// Prints a value to standard output as indented JSON.
 ///
 /// # Errors
-/// When nobody reads it any more.
+/// When standard output is closed.
 pub fn print_json(value: &impl Serialize) -> io::Result<()> {
     print(&serde_json::to_string_pretty(value)?)
 }
 
-/// Writes one line about what is going on to standard error.
+/// Prints a message to standard error.
 pub fn note(text: &str) {
-    // when standard error is gone there is nobody left to tell
+    // a closed standard error leaves no place for a message
     drop(writeln!(io::stderr().lock(), "{text}"));
 }
 
-/// Writes a failure to standard error: one line, whatever the text holds.
+/// Prints a failure to standard error, as one line.
 pub fn error(text: &str) {
     note(&format!("sluice: {}", one_line(text)));
 }
@@ -38,7 +38,7 @@ fn one_line(text: &str) -> String {
     lines.join("; ")
 }
 
-/// A number with a comma after each three digits.
+/// Formats a number with a comma between groups of three digits.
 #[must_use]
 pub fn grouped(number: u64) -> String {
     let digits = number.to_string();
@@ -52,7 +52,7 @@ pub fn grouped(number: u64) -> String {
     out
 }
 
-/// A word as a shell reads it: quoted only where it must be.
+/// Quotes a word for a shell, where quotes are needed.
 #[must_use]
 pub fn shell_word(text: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=@%+,".contains(c);
@@ -68,7 +68,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn texts_are_written_for_people_and_shells() {
+    fn lines_numbers_and_words_are_formatted() {
         assert_eq!(one_line("not valid:\n  /filter: no\n"), "not valid:; /filter: no");
         assert_eq!([grouped(0), grouped(999), grouped(1_000), grouped(1_234_567)], ["0", "999", "1,000", "1,234,567"]);
         assert_eq!(shell_word("target/debug/sluice"), "target/debug/sluice");

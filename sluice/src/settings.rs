@@ -1,47 +1,59 @@
-//! All settings of the binary, and where they come from.
+//! All settings of the binary, and the sources that they are read from.
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
-use entity::credit_policy::CreditsConfig;
+use backup::BackupConfig;
+use chrono_tz::Tz;
+use entity::credit_policy::{CreditPolicy, CreditPolicyError, CreditsConfig};
 use exporter::ExporterConfig;
 use gateway::GatewayConfig;
-use notifier::{NotifierConfig, backup::BackupConfig};
-use platform::config::{ConfigError, DatabaseConfig, LogConfig, NatsConfig, StoreConfig, load_layers};
+use notifier::NotifierConfig;
+use platform::{
+    config::{ConfigError, DatabaseConfig, LogConfig, NatsConfig, StoreConfig, load_layers},
+    units::HumanDuration,
+};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::cli::Place;
+use crate::cli::SettingsFiles;
 
-/// The settings that `sluice up` leaves in its data folder.
+/// The name of the settings file that `sluice up` writes into its data folder.
 pub const FILE: &str = "sluice.toml";
 
 /// Settings that can't be used.
 #[derive(Debug, thiserror::Error)]
 pub enum SettingsError {
-    /// A file or variable is wrong.
+    /// A file or an environment variable is invalid.
     #[error(transparent)]
     Config(#[from] ConfigError),
-    /// The folder isn't that of a `sluice up`.
+    /// The data folder has no settings file.
     #[error("{0} holds no {FILE}: start `sluice up --data-dir {0}` once, or name another folder")]
     NoDataDir(PathBuf),
 }
 
-/// Everything that can be set. Each service takes its part.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+/// The settings of an installation. Every service reads the same tables and uses its own.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
+#[schemars(title = "Settings of Sluice")]
 pub struct Settings {
-    /// How long work may take to drain at the end, seconds.
-    pub shutdown_grace_s: u64,
-    /// The IANA time zone of daily credits, scheduled jobs and backups.
-    pub time_zone: String,
-    /// Logs.
+    /// Longest time that running work may take to finish after a stop signal. Keep it below the time after which the
+    /// service manager kills the process.
+    pub shutdown_grace: HumanDuration,
+    /// IANA time zone of daily grants, scheduled jobs and backups, such as `Europe/Berlin`.
+    #[schemars(with = "String")]
+    pub time_zone: Tz,
+    /// The log on standard error.
     pub log: LogConfig,
-    /// NATS.
+    /// The connection to NATS.
     pub nats: NatsConfig,
     /// The database that all services share.
     pub database: DatabaseConfig,
-    /// Where files are kept; the gateway needs none.
+    /// The file store of exporters and notifiers. Gateways need none.
     pub store: StoreConfig,
-    /// The terms of credits, for gateways and notifiers alike.
+    /// The credit policy of gateways and notifiers.
     pub credits: CreditsConfig,
     /// The gateway.
     pub gateway: GatewayConfig,
@@ -49,15 +61,15 @@ pub struct Settings {
     pub exporter: ExporterConfig,
     /// The notifier.
     pub notifier: NotifierConfig,
-    /// Backups, which notifiers make by the clock.
+    /// Backups, by notifiers and by `sluice backup`.
     pub backup: BackupConfig,
 }
 
 impl Default for Settings {
     fn default() -> Self {
         Self {
-            shutdown_grace_s: 20,
-            time_zone: "UTC".into(),
+            shutdown_grace: HumanDuration::from_secs(20),
+            time_zone: Tz::UTC,
             log: LogConfig::default(),
             nats: NatsConfig::default(),
             database: DatabaseConfig::default(),
@@ -71,11 +83,29 @@ impl Default for Settings {
     }
 }
 
-impl Place {
-    /// The effective settings: defaults, the data folder's, the file's, the environment's.
+impl Settings {
+    /// The credit policy in the time zone of the installation.
     ///
     /// # Errors
-    /// When one of them can't be read or holds what it shouldn't.
+    /// When a `[credits]` setting is invalid.
+    pub fn credit_policy(&self) -> Result<CreditPolicy, CreditPolicyError> {
+        CreditPolicy::new(&self.credits, self.time_zone.name())
+    }
+
+    /// Longest time that a gateway takes to drain.
+    #[must_use]
+    pub(crate) fn gateway_drain(&self) -> Duration {
+        let gateway = &self.gateway;
+        let close = gateway.drain_timeout.get().max(gateway.session_close_spread.get());
+        gateway.readiness_delay.get().saturating_add(close)
+    }
+}
+
+impl SettingsFiles {
+    /// Loads the effective settings: defaults, then the data folder, then the given file, then the environment.
+    ///
+    /// # Errors
+    /// When a file can't be read, a key is unknown, or a value is invalid.
     pub fn load(&self) -> Result<Settings, SettingsError> {
         let of_data_dir = self.data_dir.as_deref().map(|dir| dir.join(FILE));
         if let (Some(file), Some(dir)) = (&of_data_dir, &self.data_dir)
@@ -84,7 +114,10 @@ impl Place {
             return Err(SettingsError::NoDataDir(dir.clone()));
         }
         let files: [Option<&Path>; 2] = [of_data_dir.as_deref(), self.config.as_deref()];
-        Ok(load_layers(files.into_iter().flatten())?)
+        let mut settings: Settings = load_layers(files.into_iter().flatten())?;
+        settings.notifier.time_zone = settings.time_zone;
+        settings.backup.time_zone = settings.time_zone;
+        Ok(settings)
     }
 }
 
@@ -94,7 +127,7 @@ mod tests {
 
     use super::*;
 
-    fn place(data_dir: Option<&str>, config: Option<&str>) -> (tempfile::TempDir, Place) {
+    fn files(data_dir: Option<&str>, config: Option<&str>) -> (tempfile::TempDir, SettingsFiles) {
         let dir = tempfile::tempdir().unwrap();
         let file = |name: &str, text: &str| {
             let path = dir.path().join(name);
@@ -106,19 +139,30 @@ mod tests {
             file(FILE, text);
             dir.path().to_path_buf()
         });
-        (dir, Place { config, data_dir })
+        (dir, SettingsFiles { config, data_dir })
     }
 
     #[test]
-    fn a_given_file_overrides_that_of_the_data_folder_key_by_key() {
-        let (_dir, place) = place(
+    fn a_given_file_overrides_the_data_folder_key_by_key() {
+        let (_dir, files) = files(
             Some("[nats]\nurl = \"nats://a\"\nreplicas = 3\n[database]\nurl = \"sqlite://a\""),
             Some("[nats]\nurl = \"nats://b\""),
         );
-        let settings = place.load().unwrap();
+        let settings = files.load().unwrap();
         assert_eq!((settings.nats.url.as_str(), settings.nats.replicas), ("nats://b", 3));
         assert_eq!(settings.database.url.expose(), "sqlite://a");
-        assert_eq!(settings.shutdown_grace_s, 20);
+        assert_eq!(settings.shutdown_grace, HumanDuration::from_secs(20));
+    }
+
+    #[test]
+    fn the_time_zone_reaches_every_service_and_an_unknown_one_is_refused() {
+        let (_dir, known) = files(None, Some("time_zone = \"Europe/Berlin\""));
+        let settings = known.load().unwrap();
+        assert_eq!([settings.notifier.time_zone, settings.backup.time_zone], [Tz::Europe__Berlin; 2]);
+        assert_eq!(settings.credit_policy().unwrap().time_zone, Tz::Europe__Berlin);
+        let (_dir, unknown) = files(None, Some("time_zone = \"Mars/Olympus\""));
+        let error = unknown.load().unwrap_err().to_string();
+        assert!(error.contains("time_zone"), "{error}");
     }
 
     #[test]
@@ -126,21 +170,21 @@ mod tests {
         for text in
             ["[gatway]", "[gateway]\nlisten_on = \"x\"", "[gateway.identity.local]\nsecrets = 1", "shutdown = 1"]
         {
-            let (_dir, place) = place(None, Some(text));
-            let error = place.load().unwrap_err().to_string();
+            let (_dir, files) = files(None, Some(text));
+            let error = files.load().unwrap_err().to_string();
             assert!(error.contains("unknown field"), "{error}");
         }
     }
 
     #[test]
-    fn a_folder_without_settings_is_named() {
+    fn a_data_folder_without_settings_is_named() {
         let dir = tempfile::tempdir().unwrap();
-        let place = Place { config: None, data_dir: Some(dir.path().into()) };
-        assert!(matches!(place.load(), Err(SettingsError::NoDataDir(_))));
+        let files = SettingsFiles { config: None, data_dir: Some(dir.path().into()) };
+        assert!(matches!(files.load(), Err(SettingsError::NoDataDir(_))));
     }
 
     #[test]
-    fn settings_that_are_named_as_files_are_known() {
+    fn every_setting_whose_name_ends_in_file_is_known_to_the_environment() {
         fn names(value: &serde_json::Value, at: &str, found: &mut Vec<String>) {
             for (key, value) in value.as_object().into_iter().flatten() {
                 let key = if at.is_empty() { key.clone() } else { format!("{at}.{key}") };
@@ -155,11 +199,11 @@ mod tests {
         found.sort();
         let mut known = platform::config::NAMED_AS_FILES;
         known.sort();
-        assert_eq!(found, known, "a variable that ends in _FILE names a file to read, but for these");
+        assert_eq!(found, known, "other variables that end in _FILE name a file that holds the setting");
     }
 
     #[test]
-    fn the_settings_of_clusters_have_only_keys_that_exist_and_time_to_end() {
+    fn the_settings_of_clusters_are_valid_and_leave_time_to_drain() {
         let texts = [
             include_str!("../../ops/kubernetes/base/sluice.toml"),
             include_str!("../../ops/kubernetes/overlays/dev/sluice.toml"),
@@ -168,18 +212,17 @@ mod tests {
         ];
         // preStop (5 s) and the grace have to fit into terminationGracePeriodSeconds
         for text in texts {
-            let (_dir, place) = place(None, Some(text));
-            let settings = place.load().unwrap();
-            assert!(settings.shutdown_grace_s + 5 < 75);
-            let Settings { gateway, exporter, .. } = &settings;
-            let drain = gateway.drain.look_away_ms + gateway.drain.spread_ms + gateway.drain.requests_ms;
-            assert!(drain.max(exporter.drain_ms) < 1000 * settings.shutdown_grace_s);
-            exporter.validate().unwrap();
+            let (_dir, files) = files(None, Some(text));
+            let settings = files.load().unwrap();
+            assert!(settings.shutdown_grace.as_secs() + 5 < 75);
+            let drain = settings.gateway_drain().max(settings.exporter.drain_timeout.get());
+            assert!(drain < settings.shutdown_grace.get());
+            settings.exporter.validate().unwrap();
         }
     }
 
     #[test]
-    fn exporters_in_a_cluster_scale_by_the_consumers_that_there_are() {
+    fn the_autoscaling_of_clusters_names_the_job_consumers() {
         use protocol::subject::{Lane, STREAM_JOBS, job_consumer};
         let scaling = include_str!("../../ops/kubernetes/components/keda/scaledobject.yaml");
         let pool = Settings::default().exporter.pool;
@@ -190,9 +233,9 @@ mod tests {
     }
 
     #[test]
-    fn the_example_for_operators_has_only_keys_that_exist() {
+    fn the_example_for_operators_is_valid() {
         let text = include_str!("../../ops/sluice.toml");
-        let (_dir, place) = place(None, Some(text));
-        assert_eq!(place.load().unwrap().gateway.identity.tenant_claim, "org_id");
+        let (_dir, files) = files(None, Some(text));
+        assert_eq!(files.load().unwrap().gateway.identity.tenant_claim, "org_id");
     }
 }

@@ -1,4 +1,4 @@
-//! The export client against a gateway that does what a script says.
+//! The export client against a scripted gateway.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
 
 use std::{future::Future, path::PathBuf, time::Duration};
@@ -37,7 +37,7 @@ use tokio_tungstenite::{
 
 const DEADLINE: Duration = Duration::from_secs(30);
 
-/// The gateway's end of one session.
+/// The gateway's side of one session.
 struct Session(WebSocketStream<TcpStream>);
 
 impl Session {
@@ -51,37 +51,37 @@ impl Session {
         Self(accept_hdr_async(stream, choose).await.expect("a WebSocket handshake"))
     }
 
-    async fn hear(&mut self) -> (Option<String>, ClientMessage) {
+    async fn receive(&mut self) -> (Option<String>, ClientMessage) {
         match self.0.next().await {
             Some(Ok(Message::Text(text))) => parse(&text).expect("a message of the contract"),
             other => panic!("{other:?}"),
         }
     }
 
-    async fn hear_create(&mut self) -> (String, ExportCreate) {
-        match self.hear().await {
+    async fn receive_create(&mut self) -> (String, ExportCreate) {
+        match self.receive().await {
             (Some(reference), ClientMessage::ExportCreate(create)) => (reference, *create),
             other => panic!("{other:?}"),
         }
     }
 
-    async fn hear_open(&mut self) -> (ExportId, u64) {
-        match self.hear().await {
+    async fn receive_open(&mut self) -> (ExportId, u64) {
+        match self.receive().await {
             (_, ClientMessage::FileOpen(open)) => (open.export_id, open.offset),
             other => panic!("{other:?}"),
         }
     }
 
-    async fn say(&mut self, message: ServerMessage) {
+    async fn send(&mut self, message: ServerMessage) {
         self.0.send(Message::text(message.to_text())).await.expect("the client is there");
     }
 
     async fn accepted(&mut self, reference: String, id: ExportId) {
-        self.say(ServerMessage::ExportAccepted { reference: Some(reference), export: Box::new(object(id)) }).await;
+        self.send(ServerMessage::ExportAccepted { reference: Some(reference), export: Box::new(object(id)) }).await;
     }
 
     async fn opened(&mut self, id: ExportId, stream: u32, offset: u64) {
-        self.say(ServerMessage::FileOpened {
+        self.send(ServerMessage::FileOpened {
             reference: None,
             stream,
             export_id: id,
@@ -99,7 +99,7 @@ impl Session {
 
     async fn sealed(&mut self, stream: u32, whole: &[u8]) {
         let (size, sha256) = (whole.len() as u64, testkit::sha256(whole));
-        self.say(ServerMessage::FileSealed { stream, size, rows: 1, sha256 }).await;
+        self.send(ServerMessage::FileSealed { stream, size, rows: 1, sha256 }).await;
     }
 
     async fn close(mut self, code: u16) {
@@ -127,11 +127,11 @@ fn object(id: ExportId) -> Export {
         progress: Progress::default(),
         file: None,
         problem: None,
-        links: Links::of(id),
+        links: Links::for_export(id),
     }
 }
 
-/// Runs `sluice export flights -o FILE` against a script; gives how it ended and the folder of FILE.
+/// Runs `sluice export flights -o FILE` against a script; returns its result and the folder of FILE.
 async fn run<F: Future<Output = ()>>(script: impl FnOnce(TcpListener) -> F) -> (Result<(), ExportError>, TempDir) {
     let dir = tempfile::tempdir().unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -140,7 +140,7 @@ async fn run<F: Future<Output = ()>>(script: impl FnOnce(TcpListener) -> F) -> (
     let arguments = ["sluice", "export", "flights", "--url", &url, "--token", "secret", "-o"];
     let cli = Cli::parse_from(arguments.into_iter().map(Into::into).chain([file.into_os_string()]));
     let Command::Export(options) = cli.command else { panic!("{:?}", cli.command) };
-    let both = async { tokio::join!(export::run(*options, &cli.place), script(listener)) };
+    let both = async { tokio::join!(export::run(*options, &cli.files), script(listener)) };
     let (result, ()) = timeout(DEADLINE, both).await.expect("it ends in time");
     (result, dir)
 }
@@ -156,17 +156,17 @@ fn file(name: &str, bytes: &[u8]) -> Vec<(String, Vec<u8>)> {
 }
 
 #[tokio::test]
-async fn a_broken_connection_is_made_anew_and_goes_on_at_the_exact_byte() {
+async fn after_a_broken_connection_the_file_continues_at_the_exact_byte() {
     let id = ExportId::generate();
     let (result, dir) = run(async |listener| {
         let mut first = Session::accept(&listener).await;
-        let (reference, _) = first.hear_create().await;
+        let (reference, _) = first.receive_create().await;
         first.accepted(reference, id).await;
         first.opened(id, 1, 0).await;
         first.bytes(1, 0, b"one,").await;
         drop(first);
         let mut second = Session::accept(&listener).await;
-        assert_eq!(second.hear_open().await, (id, 4));
+        assert_eq!(second.receive_open().await, (id, 4));
         second.opened(id, 1, 4).await;
         second.bytes(1, 4, b"two").await;
         second.sealed(1, b"one,two").await;
@@ -177,16 +177,16 @@ async fn a_broken_connection_is_made_anew_and_goes_on_at_the_exact_byte() {
 }
 
 #[tokio::test]
-async fn a_connection_that_broke_before_the_answer_asks_for_the_same_export() {
+async fn after_a_connection_broken_before_the_answer_the_same_export_is_requested() {
     let id = ExportId::generate();
     let (result, dir) = run(async |listener| {
         let mut first = Session::accept(&listener).await;
-        let (_, asked) = first.hear_create().await;
+        let (_, requested) = first.receive_create().await;
         first.close(1001).await;
         let mut second = Session::accept(&listener).await;
-        let (reference, again) = second.hear_create().await;
-        assert!(asked.idempotency_key.is_some());
-        assert_eq!(asked, again);
+        let (reference, again) = second.receive_create().await;
+        assert!(requested.idempotency_key.is_some());
+        assert_eq!(requested, again);
         second.accepted(reference, id).await;
         second.opened(id, 1, 0).await;
         second.sealed(1, b"").await;
@@ -197,17 +197,17 @@ async fn a_connection_that_broke_before_the_answer_asks_for_the_same_export() {
 }
 
 #[tokio::test]
-async fn a_restarted_file_is_begun_anew_without_a_byte_of_before() {
+async fn a_restarted_file_holds_no_byte_of_the_first_attempt() {
     let id = ExportId::generate();
     let (result, dir) = run(async |listener| {
         let mut session = Session::accept(&listener).await;
-        let (reference, _) = session.hear_create().await;
+        let (reference, _) = session.receive_create().await;
         session.accepted(reference, id).await;
         session.opened(id, 1, 0).await;
         session.bytes(1, 0, b"of the first attempt").await;
         let problem = Some(Box::new(Problem::new(Slug::Restarted, "x")));
-        session.say(ServerMessage::FileClosed { reference: None, stream: 1, problem }).await;
-        assert_eq!(session.hear_open().await, (id, 0));
+        session.send(ServerMessage::FileClosed { reference: None, stream: 1, problem }).await;
+        assert_eq!(session.receive_open().await, (id, 0));
         session.opened(id, 2, 0).await;
         session.bytes(2, 0, b"second").await;
         session.sealed(2, b"second").await;
@@ -218,17 +218,17 @@ async fn a_restarted_file_is_begun_anew_without_a_byte_of_before() {
 }
 
 #[tokio::test]
-async fn a_file_that_is_not_what_was_sealed_never_gets_its_name() {
+async fn a_file_that_differs_from_its_seal_never_gets_its_name() {
     let id = ExportId::generate();
     let (result, dir) = run(async |listener| {
         let mut session = Session::accept(&listener).await;
-        let (reference, _) = session.hear_create().await;
+        let (reference, _) = session.receive_create().await;
         session.accepted(reference, id).await;
         session.opened(id, 1, 0).await;
         session.bytes(1, 0, b"one").await;
         session.sealed(1, b"two").await;
-        // nobody will take the file, so that the work for it should stop
-        let (reference, message) = session.hear().await;
+        // the client cancels the export, whose file it will not receive
+        let (reference, message) = session.receive().await;
         assert!(matches!(message, ClientMessage::ExportCancel(cancel) if cancel.export_id == id));
         session.accepted(reference.unwrap(), id).await;
     })
@@ -238,10 +238,10 @@ async fn a_file_that_is_not_what_was_sealed_never_gets_its_name() {
 }
 
 #[tokio::test]
-async fn what_would_happen_again_is_not_tried_again() {
+async fn permanent_failures_are_not_retried() {
     let (result, dir) = run(async |listener| {
         let mut session = Session::accept(&listener).await;
-        session.hear_create().await;
+        session.receive_create().await;
         session.close(4403).await;
     })
     .await;
@@ -250,9 +250,9 @@ async fn what_would_happen_again_is_not_tried_again() {
 
     let (result, dir) = run(async |listener| {
         let mut session = Session::accept(&listener).await;
-        let (reference, _) = session.hear_create().await;
-        session.say(ServerMessage::error(Some(reference), Problem::new(Slug::UnknownDataset, "x"))).await;
-        // the client says goodbye or just goes
+        let (reference, _) = session.receive_create().await;
+        session.send(ServerMessage::error(Some(reference), Problem::new(Slug::UnknownDataset, "x"))).await;
+        // the client closes the session or just disconnects
         drop(session.0.next().await);
     })
     .await;

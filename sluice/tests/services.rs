@@ -1,4 +1,4 @@
-//! Each service alone, as one process among others.
+//! One service in its own process.
 
 use platform::bus::Bus;
 use testkit::{
@@ -7,13 +7,13 @@ use testkit::{
 };
 
 #[tokio::test]
-async fn an_exporter_alone_tells_its_health_and_ends_when_it_is_told() {
+async fn an_exporter_serves_its_health_and_stops_at_sigterm() {
     let nats = NatsServer::start().await;
     let (database, files) = (testkit::db::sqlite().await, testkit::store::folder());
     let address = format!("127.0.0.1:{}", free_port());
     let config = nats.config();
-    // as a notifier does, which is there before
-    let _streams = Bus::connect(&config, "test").await.expect("streams can be made");
+    // creates the streams, as a notifier does
+    let _streams = Bus::connect(&config, "test").await.expect("the streams are created");
     let mut exporter = Launch::sluice(["exporter"])
         .env("SLUICE_NATS__URL", &config.url)
         .env("SLUICE_NATS__USER", &config.user)

@@ -1,4 +1,4 @@
-//! `sluice up` as a person has it: the binary, a data folder, Ctrl-C.
+//! `sluice up` as a user runs it: the binary, a data folder, Ctrl-C.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
 
 use std::{
@@ -22,13 +22,13 @@ fn data_dir() -> (TempDir, PathBuf) {
 
 fn sluice(args: &[&str], data: &Path) -> Launch {
     let launch = Launch::sluice(args.iter().map(AsRef::as_ref).chain(["--data-dir".as_ref(), data.as_os_str()]));
-    // what a test counts is the same when it runs over midnight
-    launch.env("SLUICE_CREDITS__NIGHTLY", "0")
+    // a daily grant at midnight would change the counted credits
+    launch.env("SLUICE_CREDITS__DAILY_GRANT", "0")
 }
 
-/// Starts it on a free port; gives the URL once everything is ready.
-async fn up(data: &Path) -> (Process, String) {
-    let process = sluice(&["up", "--port", "0"], data).spawn();
+/// Starts all services on a free port, and returns the URL once they are ready.
+async fn up(data: &Path, args: &[&str]) -> (Process, String) {
+    let process = sluice(&[&["up", "--port", "0"], args].concat(), data).spawn();
     let url = eventually("the block is printed", async || {
         let printed = process.stdout();
         let line = printed.lines().find_map(|line| line.trim().strip_prefix("open "))?.trim().to_owned();
@@ -38,7 +38,7 @@ async fn up(data: &Path) -> (Process, String) {
     (process, url)
 }
 
-/// Runs a command that should work, and gives what it printed.
+/// Runs a command that succeeds, and returns its output.
 async fn run(args: &[&str], data: &Path) -> String {
     let mut process = sluice(args, data).run().await;
     let status = process.ended().await;
@@ -55,16 +55,20 @@ fn nats_pid(data: &Path) -> u32 {
     fs::read_to_string(data.join("nats/nats-server.pid")).unwrap().trim().parse().unwrap()
 }
 
-fn is_there(pid: u32) -> bool {
+fn exists(pid: u32) -> bool {
     Path::new(&format!("/proc/{pid}")).exists()
 }
 
 const COUNTS: [&str; 4] = ["export", "menu_category_counts", "--param", r#"muscles=["muscle1","muscle2"]"#];
 
 #[tokio::test]
-async fn the_printed_lines_work_and_ctrl_c_leaves_nothing_behind() {
+async fn the_demo_catalog_is_offered_and_ctrl_c_leaves_no_process() {
     let (_dir, data) = data_dir();
-    let (mut process, url) = up(&data).await;
+    let datasets = data.join("datasets");
+    fs::create_dir_all(&datasets).unwrap();
+    let catalog = testkit::demo::seed(&datasets).await;
+    let (mut process, url) = up(&data, &["--catalog", catalog.to_str().unwrap()]).await;
+    assert!(process.stdout().contains("export --data-dir"), "{}", process.stdout());
 
     let token = run(&["token", "--sub", "alice", "--tenant", "acme", "--scope", "export:*"], &data).await;
     let rest = Rest::new(&url, Some(token.trim()));
@@ -89,19 +93,40 @@ async fn the_printed_lines_work_and_ctrl_c_leaves_nothing_behind() {
     let nats = nats_pid(&data);
     process.interrupt();
     assert_eq!(process.ended().await.code(), Some(0), "{}", process.stderr());
-    assert!(!is_there(nats) && !data.join("nats/nats-server.pid").exists());
+    assert!(!exists(nats) && !data.join("nats/nats-server.pid").exists());
 }
 
 #[tokio::test]
-async fn after_a_kill_the_next_start_goes_on_with_the_same_data() {
+async fn an_empty_installation_explains_the_next_step_and_remembers_its_catalog() {
     let (_dir, data) = data_dir();
-    let (mut process, _) = up(&data).await;
+    let (mut process, _) = up(&data, &[]).await;
+    assert!(process.stdout().contains("there is no dataset yet"), "{}", process.stdout());
+    assert!(!process.stdout().contains("sluice export"), "{}", process.stdout());
+    process.terminate();
+    assert_eq!(process.ended().await.code(), Some(0), "{}", process.stderr());
+
+    let catalog = testkit::demo::seed(&data.join("datasets")).await;
+    for args in [&["--catalog", catalog.to_str().unwrap()][..], &[]] {
+        let (mut process, _) = up(&data, args).await;
+        assert!(process.stdout().contains("export --data-dir"), "{}", process.stdout());
+        process.terminate();
+        assert_eq!(process.ended().await.code(), Some(0), "{}", process.stderr());
+    }
+    let (code, line) = refused(&["up", "--port", "0", "--catalog", "missing.toml"], &data).await;
+    assert_eq!((code, line.lines().count()), (Some(1), 1), "{line}");
+    assert!(line.contains("no catalog file missing.toml"), "{line}");
+}
+
+#[tokio::test]
+async fn after_a_kill_the_next_start_continues_with_the_same_data() {
+    let (_dir, data) = data_dir();
+    let (mut process, _) = up(&data, &[]).await;
     run(&["credits", "grant", "--sub", "bob", "--tenant", "acme", "--amount", "2"], &data).await;
     let nats = nats_pid(&data);
     process.kill();
 
-    let (mut process, _) = up(&data).await;
-    eventually("the first nats-server is gone", async || (!is_there(nats)).then_some(())).await;
+    let (mut process, _) = up(&data, &[]).await;
+    eventually("the first nats-server has exited", async || (!exists(nats)).then_some(())).await;
     let shown = run(&["credits", "show", "--sub", "bob", "--tenant", "acme", "--json"], &data).await;
     assert_eq!(serde_json::from_str::<serde_json::Value>(&shown).unwrap()["balance"], 7);
     process.terminate();
@@ -109,7 +134,7 @@ async fn after_a_kill_the_next_start_goes_on_with_the_same_data() {
 }
 
 #[tokio::test]
-async fn what_is_wrong_is_said_in_one_line() {
+async fn every_failure_is_one_line() {
     let (dir, data) = data_dir();
     let one_line = |(code, text): (Option<i32>, String), wanted: i32, part: &str| {
         assert_eq!((code, text.lines().count()), (Some(wanted), 1), "{text}");

@@ -1,7 +1,7 @@
-//! The exporter and nothing else.
+//! The entry point of the binary that runs a exporter only.
 
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    sluice::single::exporter()
+    sluice::single_service::exporter()
 }

@@ -1,7 +1,7 @@
-//! The gateway and nothing else.
+//! The entry point of the binary that runs a gateway only.
 
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    sluice::single::gateway()
+    sluice::single_service::gateway()
 }

@@ -1,7 +1,7 @@
-//! The notifier and nothing else.
+//! The entry point of the binary that runs a notifier only.
 
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    sluice::single::notifier()
+    sluice::single_service::notifier()
 }

@@ -1,100 +1,100 @@
-//! `sluice ops`: what operators ask the running services over NATS.
+//! The options of `sluice ops`, which sends requests of operators to the running services over NATS.
 
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
 use protocol::{export::Status, id::ExportId};
 
-/// `sluice ops`
+/// The options of `sluice ops`.
 #[derive(Debug, Args)]
 pub struct OpsOptions {
     /// Print JSON
     #[arg(long, global = true)]
     pub json: bool,
-    /// What to ask
+    /// The subcommand.
     #[command(subcommand)]
     pub command: OpsCommand,
 }
 
-/// What to ask.
+/// The subcommands of `sluice ops`.
 #[derive(Debug, Subcommand)]
 pub enum OpsCommand {
-    /// List exports, whoever they belong to, newest first
+    /// List the exports of all users, newest first
     Exports(ExportsOptions),
     /// Show one export
     Export(OneExport),
-    /// Cancel an export as its owner would; its credit goes back
+    /// Cancel an export and return its credits
     Cancel(OneExport),
     /// List dead letters, newest first
-    Dead(DeadOptions),
-    /// Take a dead export anew, under a hold of its own, or settle its dead outcome again
+    DeadLetters(DeadLettersOptions),
+    /// Retry a dead letter: run its export again as a new, newly charged export, or settle its outcome again
     Requeue(OneExport),
     /// List the running exporters
     Exporters,
-    /// Have an exporter take no new jobs and finish those it has
+    /// Make an exporter finish its jobs and accept no new ones
     Drain(DrainOptions),
-    /// Have an exporter take jobs again
+    /// Make a draining exporter accept jobs again
     Undrain(OneExporter),
 }
 
-/// `sluice ops exports`
+/// The options of `sluice ops exports`.
 #[derive(Debug, Args)]
 pub struct ExportsOptions {
-    /// Only those in this status: queued, dispatched, running, completed, failed, canceled, expired
+    /// List exports with this status only: queued, dispatched, running, completed, failed, canceled, expired
     #[arg(long)]
     pub status: Option<Status>,
-    /// Only those of this tenant
+    /// List exports of this tenant only
     #[arg(long)]
     pub tenant: Option<String>,
-    /// Only those of this person
+    /// List exports of this user only
     #[arg(long, requires = "tenant")]
     pub sub: Option<String>,
-    /// Only those of this dataset
+    /// List exports of this dataset only
     #[arg(long)]
     pub dataset: Option<String>,
-    /// At most this many
+    /// List at most this many exports
     #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=200))]
     pub limit: u32,
-    /// Only those older than this one: the last id of the page before
+    /// List exports older than this one: the last id of the previous page
     #[arg(long, value_name = "ID")]
     pub cursor: Option<ExportId>,
 }
 
-/// Which export.
+/// The argument of commands on one export.
 #[derive(Debug, Args)]
 pub struct OneExport {
     /// The id of the export
     pub id: ExportId,
 }
 
-/// `sluice ops dead`
+/// The options of `sluice ops dead-letters`.
 #[derive(Debug, Args)]
-pub struct DeadOptions {
-    /// At most this many
+pub struct DeadLettersOptions {
+    /// List at most this many dead letters
     #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=100))]
     pub limit: u32,
-    /// Only those before this number
+    /// List dead letters older than this number
     #[arg(long, value_name = "NUMBER")]
     pub cursor: Option<u64>,
 }
 
-/// Which exporter.
+/// The argument of commands on one exporter.
 #[derive(Debug, Args)]
 pub struct OneExporter {
     /// The name of the exporter, as `sluice ops exporters` shows it
     pub instance: String,
 }
 
-/// `sluice ops drain`
+/// The options of `sluice ops drain`.
 #[derive(Debug, Args)]
 pub struct DrainOptions {
-    /// Which
+    /// The exporter to drain.
     #[command(flatten)]
     pub exporter: OneExporter,
-    /// Wait until it has nothing in hand
+    /// Wait until the exporter has no running job
     #[arg(long)]
     pub wait: bool,
-    /// How long to wait at most: 90s, 15m, 1h
+    /// Wait at most this long: 90s, 15m, 1h
     #[arg(long, default_value = "15m", value_parser = super::duration, requires = "wait")]
     pub timeout: Duration,
 }

@@ -1,24 +1,24 @@
-//! `sluice catalog check`: what an exporter would make of a catalog file.
+//! `sluice catalog`: checks a catalog file as an exporter loads it, and prints the schema of catalog files.
 
 use exporter::{
     Registry,
-    catalog::{CatalogFault, Loaded, Means, load},
+    catalog::{self, CatalogFault, LoadContext, Loaded, load},
+    dataset::estimate_rows,
 };
-use platform::{config::DatabaseConfig, secret::Secret};
 use serde::Serialize;
 
 use super::CommandError;
 use crate::{cli::CatalogCheckOptions, output, settings::Settings};
 
-/// What was found.
+/// The result of a check.
 #[derive(Debug, Default, Serialize)]
 struct Report {
     file: String,
     ok: bool,
     datasets: Vec<Dataset>,
     templates: Vec<String>,
-    /// Datasets whose source can't be read now: an exporter starts without them and tries again.
-    unavailable: Vec<Away>,
+    /// Datasets whose source can't be read now. An exporter starts without them and tries again.
+    unavailable: Vec<Unavailable>,
     faults: Vec<CatalogFault>,
 }
 
@@ -30,28 +30,23 @@ struct Dataset {
 }
 
 #[derive(Debug, Serialize)]
-struct Away {
+struct Unavailable {
     name: String,
-    why: String,
+    reason: String,
 }
 
-/// Checks the file and looks at its sources.
+/// Checks a catalog file and the sources in it.
 ///
 /// # Errors
-/// When the file is wrong, after every fault was printed.
+/// When the file is invalid; every fault is printed before.
 pub async fn check(options: &CatalogCheckOptions, settings: &Settings) -> Result<(), CommandError> {
-    let set = &settings.exporter.catalog;
-    let file = options.file.as_ref().or((!set.as_os_str().is_empty()).then_some(set)).ok_or(CommandError::NoCatalog)?;
-    // a database that isn't there must not be made by looking
-    let url = settings.database.url.expose().replace("mode=rwc", "mode=rw");
-    let config = DatabaseConfig { url: Secret::new(url), ..settings.database.clone() };
-    let reads = platform::db::connect(&config).await.unwrap_or_default();
+    let configured = Some(&settings.exporter.catalog).filter(|file| !file.as_os_str().is_empty());
+    let file = options.file.as_ref().or(configured).ok_or(CommandError::NoCatalog)?;
     let mut report = Report { file: file.display().to_string(), ..Report::default() };
-    let besides = Registry::standard(&settings.exporter.datasets_dir, &reads);
-    let loaded = load(file, &Means::of(&settings.exporter, &reads), &besides).await;
+    let loaded = load(file, &LoadContext::new(&settings.exporter), &Registry::built_in()).await;
     match loaded.and_then(|loaded| loaded.as_written(file)) {
         Ok(loaded) => fill(&mut report, loaded).await,
-        Err(wrong) => report.faults = wrong.faults,
+        Err(invalid) => report.faults = invalid.faults,
     }
     report.ok = report.faults.is_empty();
     if options.json {
@@ -62,16 +57,24 @@ pub async fn check(options: &CatalogCheckOptions, settings: &Settings) -> Result
     if report.ok { Ok(()) } else { Err(CommandError::Catalog(report.file)) }
 }
 
+/// Prints the JSON Schema of catalog files.
+///
+/// # Errors
+/// When standard output is closed.
+pub fn print_schema() -> Result<(), CommandError> {
+    Ok(output::print_json(&catalog::json_schema())?)
+}
+
 async fn fill(report: &mut Report, loaded: Loaded) {
     for dataset in &loaded.datasets {
         report.datasets.push(Dataset {
-            name: dataset.name().to_owned(),
-            columns: dataset.columns().len(),
-            rows_estimate: dataset.rows_estimate().await,
+            name: dataset.info().name.clone(),
+            columns: dataset.info().columns.len(),
+            rows_estimate: estimate_rows(dataset.as_ref()).await,
         });
     }
-    report.templates = loaded.templates.iter().map(|template| template.name().to_owned()).collect();
-    report.unavailable = loaded.unavailable.into_iter().map(|(name, why)| Away { name, why }).collect();
+    report.templates = loaded.templates.iter().map(|template| template.info().name.clone()).collect();
+    report.unavailable = loaded.unavailable.into_iter().map(|(name, reason)| Unavailable { name, reason }).collect();
 }
 
 fn text(report: &Report) -> String {
@@ -89,11 +92,11 @@ fn text(report: &Report) -> String {
     for template in &report.templates {
         line(format!("template {template}"));
     }
-    for away in &report.unavailable {
-        line(format!("dataset {}: not readable now: {}", away.name, away.why));
+    for dataset in &report.unavailable {
+        line(format!("dataset {}: not readable now: {}", dataset.name, dataset.reason));
     }
     if report.ok {
-        line(format!("{} is fine", report.file));
+        line(format!("{} is valid", report.file));
     }
     out
 }

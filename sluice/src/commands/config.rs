@@ -1,19 +1,35 @@
-//! `sluice config`: the effective settings.
+//! `sluice config`: the effective settings, their JSON Schema and their reference.
 
 use super::CommandError;
-use crate::{cli::ConfigOptions, output, settings::Settings};
+use crate::{cli::ConfigOptions, output, settings::Settings, settings_reference};
 
-/// Prints them with secrets hidden.
+/// Prints the effective settings with secrets hidden.
 ///
 /// # Errors
-/// When nobody reads them.
-pub fn run(options: &ConfigOptions, settings: &Settings) -> Result<(), CommandError> {
+/// When standard output is closed.
+pub fn print_effective(options: &ConfigOptions, settings: &Settings) -> Result<(), CommandError> {
     if options.json {
         output::print_json(settings)?;
     } else {
         output::print(toml::to_string(settings)?.trim_end())?;
     }
     Ok(())
+}
+
+/// Prints the JSON Schema of the settings.
+///
+/// # Errors
+/// When standard output is closed.
+pub fn print_schema() -> Result<(), CommandError> {
+    Ok(output::print_json(&settings_reference::json_schema())?)
+}
+
+/// Prints the reference of all settings in Markdown.
+///
+/// # Errors
+/// When standard output is closed.
+pub fn print_reference() -> Result<(), CommandError> {
+    Ok(output::print(settings_reference::markdown().trim_end())?)
 }
 
 #[cfg(test)]
@@ -23,7 +39,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_printed_hides_secrets_and_can_be_read_again() {
+    fn the_printed_settings_hide_secrets_and_can_be_loaded_again() {
         let mut settings = Settings::default();
         settings.nats.password = Secret::new("hunter2");
         let text = toml::to_string(&settings).unwrap();

@@ -1,11 +1,11 @@
-//! `sluice credits`: what an operator does to an account, straight in the database.
+//! `sluice credits`: shows and changes accounts directly in the database.
 
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use entity::{
+    credit_policy::CreditPolicy,
     ledger::{self, Balance, Finding},
-    terms::Terms,
 };
 use platform::{
     bus::{Bus, BusError},
@@ -16,17 +16,17 @@ use sea_orm::{DatabaseConnection, TransactionTrait};
 use serde::Serialize;
 use serde_json::json;
 
-use super::{CommandError, migrate};
+use super::CommandError;
 use crate::{
     cli::{Account, AdjustOptions, AuditOptions, GrantOptions, ShowOptions},
-    output,
+    output, schema,
     settings::Settings,
 };
 
-/// How long NATS may take to hear that there is something to tell.
-const HINT: Duration = Duration::from_secs(3);
+/// Time limit for the notification of the notifiers over NATS.
+const NOTIFY_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// An account that does not add up, as `--json` prints it.
+/// An account that differs from the ledger, as `--json` prints it.
 #[derive(Debug, Serialize)]
 struct Difference {
     tenant: String,
@@ -61,36 +61,36 @@ struct View {
     entries: Vec<CreditEntry>,
 }
 
-/// Adds credits. A new account gets its opening balance first, as it would at its first sign of life.
+/// Adds credits. A new account receives its initial balance first.
 ///
 /// # Errors
 /// When the database can't be reached or isn't up to date.
 pub async fn grant(options: &GrantOptions, settings: &Settings) -> Result<(), CommandError> {
     let db = connect(settings).await?;
     let owner = owner(&options.account);
-    let terms = Terms::try_from(&settings.credits)?;
-    add(&db, &owner, &terms, options.amount, &options.reason, SystemClock.now()).await?;
-    tell(settings).await;
-    print(&db, &options.account, &owner, &terms, 1).await
+    let credit_policy = settings.credit_policy()?;
+    add(&db, &owner, &credit_policy, options.amount, &options.reason, SystemClock.now()).await?;
+    request_notifications(settings).await;
+    print(&db, &options.account, &owner, &credit_policy, 1).await
 }
 
 /// Corrects a balance.
 ///
 /// # Errors
-/// When it would leave less than nothing, or the database can't be reached or isn't up to date.
+/// When the balance would become negative, or the database can't be reached or isn't up to date.
 pub async fn adjust(options: &AdjustOptions, settings: &Settings) -> Result<(), CommandError> {
     let db = connect(settings).await?;
     let owner = owner(&options.account);
-    let terms = Terms::try_from(&settings.credits)?;
-    correct(&db, &owner, &terms, options.amount, &options.reason, SystemClock.now()).await?;
-    tell(settings).await;
-    print(&db, &options.account, &owner, &terms, 1).await
+    let credit_policy = settings.credit_policy()?;
+    correct(&db, &owner, &credit_policy, options.amount, &options.reason, SystemClock.now()).await?;
+    request_notifications(settings).await;
+    print(&db, &options.account, &owner, &credit_policy, 1).await
 }
 
-/// Compares all accounts with the ledger, and mends those that differ if asked to.
+/// Compares all accounts with the ledger, and corrects those that differ on request.
 ///
 /// # Errors
-/// When one differs and was not mended, or the database can't be reached or isn't up to date.
+/// When an account differs after the command, or the database can't be reached or isn't up to date.
 pub async fn audit(options: &AuditOptions, settings: &Settings) -> Result<(), CommandError> {
     let db = connect(settings).await?;
     let mut findings = if options.rebuild { ledger::rebuild(&db).await? } else { ledger::audit(&db).await? };
@@ -100,66 +100,70 @@ pub async fn audit(options: &AuditOptions, settings: &Settings) -> Result<(), Co
         output::print(&report(&findings, options.rebuild))?;
     }
     if options.rebuild && !findings.is_empty() {
-        tell(settings).await;
-        // holds that belong to no unfinished export are more than a wrong sum
+        request_notifications(settings).await;
+        // a rebuild does not correct holds of ended exports
         findings = ledger::audit(&db).await?;
     }
     if findings.is_empty() { Ok(()) } else { Err(CommandError::Audit(findings.len())) }
 }
 
-/// Prints an account.
+/// Prints an account and its newest entries.
 ///
 /// # Errors
 /// When the database can't be reached or isn't up to date.
 pub async fn show(options: &ShowOptions, settings: &Settings) -> Result<(), CommandError> {
     let db = connect(settings).await?;
-    let terms = Terms::try_from(&settings.credits)?;
-    print(&db, &options.account, &owner(&options.account), &terms, options.limit).await
+    let credit_policy = settings.credit_policy()?;
+    print(&db, &options.account, &owner(&options.account), &credit_policy, options.limit).await
 }
 
 async fn add(
     db: &DatabaseConnection,
     owner: &Owner,
-    terms: &Terms,
+    credit_policy: &CreditPolicy,
     amount: i64,
     reason: &str,
     now: DateTime<Utc>,
 ) -> Result<Balance, CommandError> {
     let transaction = db.begin().await?;
-    ledger::reckon(&transaction, owner, terms, now).await?;
+    ledger::open_and_accrue(&transaction, owner, credit_policy, now).await?;
     ledger::grant(&transaction, owner, amount, reason, now).await?;
     transaction.commit().await?;
-    Ok(ledger::read(db, owner, terms, now).await?)
+    Ok(ledger::read(db, owner, credit_policy, now).await?)
 }
 
 async fn correct(
     db: &DatabaseConnection,
     owner: &Owner,
-    terms: &Terms,
+    credit_policy: &CreditPolicy,
     amount: i64,
     reason: &str,
     now: DateTime<Utc>,
 ) -> Result<Balance, CommandError> {
     let transaction = db.begin().await?;
-    let Balance { balance, .. } = ledger::reckon(&transaction, owner, terms, now).await?;
+    let Balance { balance, .. } = ledger::open_and_accrue(&transaction, owner, credit_policy, now).await?;
     if !ledger::adjust(&transaction, owner, amount, reason, now).await? {
-        return Err(CommandError::BelowNothing { owner: owner.user.clone(), balance, amount });
+        return Err(CommandError::NegativeBalance { owner: owner.user.clone(), balance, amount });
     }
     transaction.commit().await?;
-    Ok(ledger::read(db, owner, terms, now).await?)
+    Ok(ledger::read(db, owner, credit_policy, now).await?)
 }
 
-/// Lets a notifier tell the owners at once. It finds the news by itself a little later, so nothing depends on this.
-async fn tell(settings: &Settings) {
-    let told = tokio::time::timeout(HINT, hint(settings)).await;
-    match told {
+/// Asks a notifier to publish the new balances now. Without the request a notifier publishes them at its next poll.
+async fn request_notifications(settings: &Settings) {
+    let requested = tokio::time::timeout(NOTIFY_TIMEOUT, publish_hint(settings)).await;
+    match requested {
         Ok(Ok(())) => {}
-        Ok(Err(e)) => output::note(&format!("notifiers were not woken, and tell the owner a little later: {e}")),
-        Err(_) => output::note("notifiers were not woken, and tell the owner a little later: NATS does not answer"),
+        Ok(Err(e)) => {
+            output::note(&format!("failed to notify the notifiers ({e}); users see the new balance a little later"))
+        }
+        Err(_) => output::note(
+            "failed to notify the notifiers (NATS does not answer); users see the new balance a little later",
+        ),
     }
 }
 
-async fn hint(settings: &Settings) -> Result<(), BusError> {
+async fn publish_hint(settings: &Settings) -> Result<(), BusError> {
     let bus = Bus::join(&settings.nats, "sluice-credits", &[]).await?;
     let trace = TraceContext::generate().traceparent();
     bus.publish_lossy(subject::DELIVERY_SUBMITTED.to_owned(), &trace, &json!({})).await?;
@@ -168,12 +172,12 @@ async fn hint(settings: &Settings) -> Result<(), BusError> {
 
 fn report(findings: &[Finding], rebuilt: bool) -> String {
     if findings.is_empty() {
-        return "all accounts are what the ledger says".to_owned();
+        return "all accounts equal the ledger".to_owned();
     }
     let lines = findings.iter().map(|f| {
-        let mended = if rebuilt { "; set to what the ledger says" } else { "" };
+        let corrected = if rebuilt { "; corrected" } else { "" };
         format!(
-            "{} of {}: {} to spend and {} held; the ledger says {} and {}, unfinished exports cost {}{mended}",
+            "{} of {}: balance {}, held {}; by the ledger balance {}, held {}; unfinished exports cost {}{corrected}",
             f.user_id, f.tenant, f.balance, f.held, f.ledger_balance, f.ledger_held, f.unfinished
         )
     });
@@ -184,10 +188,10 @@ async fn print(
     db: &DatabaseConnection,
     account: &Account,
     owner: &Owner,
-    terms: &Terms,
+    credit_policy: &CreditPolicy,
     limit: u64,
 ) -> Result<(), CommandError> {
-    let Balance { balance, held } = ledger::read(db, owner, terms, SystemClock.now()).await?;
+    let Balance { balance, held } = ledger::read(db, owner, credit_policy, SystemClock.now()).await?;
     let entries = ledger::entries(db, owner, limit).await?;
     let view = View { tenant: owner.tenant.clone(), sub: owner.user.clone(), balance, held, entries };
     if account.json {
@@ -199,7 +203,7 @@ async fn print(
 }
 
 fn text(view: &View) -> String {
-    let mut lines = vec![format!("{} of {}: {} to spend, {} held", view.sub, view.tenant, view.balance, view.held)];
+    let mut lines = vec![format!("{} of {}: balance {}, held {}", view.sub, view.tenant, view.balance, view.held)];
     lines.extend(view.entries.iter().map(|entry| {
         let export = entry.export_id.map(|id| format!("  {id}")).unwrap_or_default();
         format!("{}  {:>+4}  {:<10}  {}{export}", entry.at, entry.amount, entry.kind.as_str(), entry.reason)
@@ -209,7 +213,7 @@ fn text(view: &View) -> String {
 
 async fn connect(settings: &Settings) -> Result<DatabaseConnection, CommandError> {
     let db = platform::db::connect(&settings.database).await?;
-    migrate::check(&db).await?;
+    schema::check(&db).await?;
     Ok(db)
 }
 
@@ -219,18 +223,18 @@ fn owner(account: &Account) -> Owner {
 
 #[cfg(test)]
 mod tests {
-    use entity::terms::CreditsConfig;
+    use entity::credit_policy::CreditsConfig;
 
     use super::*;
 
     #[tokio::test]
-    async fn a_grant_opens_the_account_and_stands_in_the_ledger() {
+    async fn a_grant_opens_the_account_and_is_recorded_in_the_ledger() {
         let database = testkit::db::sqlite().await;
         let owner = Owner::new("acme", "alice");
         let now = SystemClock.now();
-        let terms = Terms::try_from(&CreditsConfig::default()).unwrap();
-        assert_eq!(add(&database.db, &owner, &terms, 3, "sorry", now).await.unwrap().balance, 8);
-        assert_eq!(add(&database.db, &owner, &terms, 1, "again", now).await.unwrap().balance, 9);
+        let credit_policy = CreditPolicy::new(&CreditsConfig::default(), "UTC").unwrap();
+        assert_eq!(add(&database.db, &owner, &credit_policy, 3, "sorry", now).await.unwrap().balance, 8);
+        assert_eq!(add(&database.db, &owner, &credit_policy, 1, "again", now).await.unwrap().balance, 9);
         let entries = ledger::entries(&database.db, &owner, 10).await.unwrap();
         assert_eq!(entries.iter().map(|e| e.amount).sum::<i64>(), 9);
         let view = View { tenant: "acme".into(), sub: "alice".into(), balance: 9, held: 0, entries };
@@ -238,20 +242,20 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_correction_below_nothing_changes_nothing() {
+    async fn a_correction_below_zero_is_refused() {
         let database = testkit::db::sqlite().await;
         let owner = Owner::new("acme", "alice");
         let (db, now) = (&database.db, SystemClock.now());
-        let terms = Terms::try_from(&CreditsConfig::default()).unwrap();
-        let refused = correct(db, &owner, &terms, -6, "too much", now).await.unwrap_err();
-        assert!(refused.to_string().contains("alice has 5 to spend, which can't be changed by -6"), "{refused}");
+        let credit_policy = CreditPolicy::new(&CreditsConfig::default(), "UTC").unwrap();
+        let refused = correct(db, &owner, &credit_policy, -6, "too much", now).await.unwrap_err();
+        assert!(refused.to_string().contains("alice has 5 credits, which can't be changed by -6"), "{refused}");
         assert_eq!(ledger::entries(db, &owner, 10).await.unwrap(), []);
-        assert_eq!(correct(db, &owner, &terms, -5, "a mistake", now).await.unwrap().balance, 0);
-        assert_eq!(correct(db, &owner, &terms, 2, "another", now).await.unwrap().balance, 2);
+        assert_eq!(correct(db, &owner, &credit_policy, -5, "a mistake", now).await.unwrap().balance, 0);
+        assert_eq!(correct(db, &owner, &credit_policy, 2, "another", now).await.unwrap().balance, 2);
     }
 
     #[tokio::test]
-    async fn an_audit_fails_until_the_account_is_mended() {
+    async fn an_audit_fails_until_the_account_is_corrected() {
         use sea_orm::ConnectionTrait;
         let database = testkit::db::sqlite().await;
         let nats = testkit::nats::NatsServer::start().await;
@@ -259,20 +263,20 @@ mod tests {
         let (options, rebuild) =
             (AuditOptions { rebuild: false, json: true }, AuditOptions { rebuild: true, json: false });
         let owner = Owner::new("acme", "alice");
-        let terms = Terms::try_from(&CreditsConfig::default()).unwrap();
+        let credit_policy = CreditPolicy::new(&CreditsConfig::default(), "UTC").unwrap();
         let now = SystemClock.now();
-        add(&database.db, &owner, &terms, 3, "sorry", now).await.unwrap();
+        add(&database.db, &owner, &credit_policy, 3, "sorry", now).await.unwrap();
         audit(&options, &settings).await.unwrap();
         database.db.execute_unprepared("UPDATE credit_account SET balance = 99").await.unwrap();
         assert!(matches!(audit(&options, &settings).await, Err(CommandError::Audit(1))));
-        // notifiers hear of it
+        // the notifiers receive the request
         let bus = nats.bus().await;
         let mut hints = bus.subscribe(subject::DELIVERY_SUBMITTED.to_owned()).await.unwrap();
         bus.flush().await.unwrap();
         audit(&rebuild, &settings).await.unwrap();
-        let heard = tokio::time::timeout(testkit::DEADLINE, futures::StreamExt::next(&mut hints)).await;
-        assert!(heard.unwrap().is_some());
+        let received = tokio::time::timeout(testkit::DEADLINE, futures::StreamExt::next(&mut hints)).await;
+        assert!(received.unwrap().is_some());
         audit(&options, &settings).await.unwrap();
-        assert_eq!(ledger::read(&database.db, &owner, &terms, now).await.unwrap().balance, 8);
+        assert_eq!(ledger::read(&database.db, &owner, &credit_policy, now).await.unwrap().balance, 8);
     }
 }

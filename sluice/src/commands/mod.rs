@@ -1,4 +1,4 @@
-//! The small commands.
+//! The commands other than `up`, `export` and the services.
 
 pub mod backup;
 pub mod catalog;
@@ -12,96 +12,100 @@ pub mod token;
 
 use std::io;
 
-use entity::{StoreError, terms::TermsError};
+use ::backup::BackupError;
+use entity::{StoreError, credit_policy::CreditPolicyError};
 use gateway::auth::local::SignError;
-use notifier::backup::BackupError;
+use notifier::BackupRunError;
 use sea_orm::DbErr;
 
-use crate::{settings::SettingsError, up::UpError};
+use crate::{schema::SchemaError, settings::SettingsError, up::UpError};
 
-/// Why a small command failed.
+/// The reason why a command failed.
 #[derive(Debug, thiserror::Error)]
 pub enum CommandError {
-    /// There is no local identity.
-    #[error("{0}; name the data folder of a `sluice up` with --data-dir, or get a token from your issuer")]
+    /// The settings have no local identity, which could sign a token.
+    #[error("{0}; give the data folder of a `sluice up` with --data-dir, or get a token from your issuer")]
     Token(#[from] SignError),
-    /// The database can't be reached or refuses.
+    /// The database can't be reached, or refuses a query.
     #[error("database: {0}")]
     Database(#[from] DbErr),
-    /// The tables are missing or old.
-    #[error("the database is not up to date: run `sluice migrate` first")]
-    NotMigrated,
-    /// Rows can't be read or written.
+    /// The tables of the database are missing or old.
+    #[error(transparent)]
+    Schema(#[from] SchemaError),
+    /// A row can't be read or written.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// The terms of credits can't work.
+    /// The `[credits]` settings are invalid.
     #[error(transparent)]
-    Terms(#[from] TermsError),
-    /// A correction would leave less than nothing.
-    #[error("{owner} has {balance} to spend, which can't be changed by {amount:+}; nothing was done")]
-    BelowNothing {
-        /// Whose.
+    CreditPolicy(#[from] CreditPolicyError),
+    /// A correction would make the balance negative.
+    #[error("{owner} has {balance} credits, which can't be changed by {amount:+}; nothing was changed")]
+    NegativeBalance {
+        /// The user whose account it is.
         owner: String,
-        /// What they have.
+        /// The balance before the correction.
         balance: i64,
-        /// What was asked for.
+        /// The requested change.
         amount: i64,
     },
-    /// The accounts are not what the ledger says; each was printed.
+    /// Accounts differ from the ledger; each was printed.
     #[error("{0} accounts differ from the ledger")]
     Audit(usize),
-    /// A catalog file is wrong; each fault was printed.
-    #[error("{0} is wrong")]
+    /// A catalog file is invalid; each fault was printed.
+    #[error("{0} is invalid")]
     Catalog(String),
-    /// Nobody said which catalog file.
-    #[error("name a catalog file, or set `exporter.catalog`")]
+    /// Neither the command line nor the settings name a catalog file.
+    #[error("give a catalog file, or set `exporter.catalog`")]
     NoCatalog,
     /// The settings can't be written as TOML.
     #[error("settings: {0}")]
     Toml(#[from] toml::ser::Error),
-    /// A setting or a file of settings.
+    /// The settings can't be used.
     #[error(transparent)]
     Settings(#[from] SettingsError),
     /// A data folder can't be used.
     #[error(transparent)]
     DataDir(#[from] Box<UpError>),
-    /// A backup or a restore.
+    /// A backup or a restore failed.
     #[error(transparent)]
     Backup(#[from] Box<BackupError>),
-    /// A backup was made, and the file store itself lacks something.
-    #[error("the backup was made, but the file store has lost what it should hold: {0}")]
-    Lost(String),
-    /// Nobody said yes.
-    #[error("nothing was restored: say yes, or give --yes")]
-    NotAsked,
-    /// There is no such scheduled job.
+    /// A backup as a run of the scheduled job failed.
+    #[error(transparent)]
+    BackupRun(#[from] Box<BackupRunError>),
+    /// A backup was created, but objects are missing or damaged in the file store.
+    #[error("the backup was created, but the file store has lost objects: {0}")]
+    LostObjects(String),
+    /// The restore was not confirmed.
+    #[error("nothing was restored: answer yes, or give --yes")]
+    NotConfirmed,
+    /// No scheduled job has this name.
     #[error("there is no scheduled job `{name}`; there are: {names}")]
     NoJob {
-        /// What was asked for.
+        /// The requested name.
         name: String,
-        /// All there are.
+        /// The names of all scheduled jobs.
         names: String,
     },
-    /// A scheduled job ran, and failed.
+    /// A run of a scheduled job failed.
     #[error("{name} failed: {detail}")]
     JobFailed {
-        /// Which.
+        /// The name of the job.
         name: String,
-        /// Why.
+        /// The reason of the failure.
         detail: String,
     },
-    /// No notifier ran a scheduled job in time.
-    #[error("{name} did not end within {waited_s} s: is a notifier running? It runs as soon as one does")]
+    /// No notifier finished a run of a scheduled job within the timeout.
+    #[error("{name} did not finish within {waited_s} s: is a notifier running? The next one runs the job")]
     NotRun {
-        /// Which.
+        /// The name of the job.
         name: String,
-        /// How long that was, seconds.
+        /// The timeout in seconds.
         waited_s: u64,
     },
-    /// An operator did not get what they asked for.
+    /// A request of `sluice ops` failed.
     #[error(transparent)]
     Ops(#[from] ops::OpsError),
-    /// Nobody reads what we print.
+    /// Standard output is closed.
     #[error("can't print: {0}")]
     Print(#[from] io::Error),
 }
@@ -109,6 +113,12 @@ pub enum CommandError {
 impl From<BackupError> for CommandError {
     fn from(e: BackupError) -> Self {
         Self::Backup(Box::new(e))
+    }
+}
+
+impl From<BackupRunError> for CommandError {
+    fn from(e: BackupRunError) -> Self {
+        Self::BackupRun(Box::new(e))
     }
 }
 

@@ -1,8 +1,8 @@
-//! `sluice restore`: a backup into an empty installation.
+//! `sluice restore`: restores a backup into an empty installation.
 
 use std::io::{BufRead, IsTerminal};
 
-use notifier::backup::{self, BackupError, RestorePlan, Restored, Target, Verified};
+use ::backup::{BackupError, RestorePlan, Restored, Target, Verified};
 use platform::{
     bus::Bus,
     clock::{Clock, SystemClock},
@@ -10,61 +10,61 @@ use platform::{
 
 use super::{
     CommandError,
-    backup::{config, unlock},
+    backup::{backup_config, unlock},
 };
 use crate::{
-    cli::{Place, RestoreOptions},
+    cli::{RestoreOptions, SettingsFiles},
     output::{self, grouped},
     settings::Settings,
-    up::Alone,
+    up::StandaloneNats,
 };
 
-/// Restores. Into a data folder of `sluice up`, it needs nothing but the folder.
+/// Restores a backup. For a data folder, the nats-server of the folder runs meanwhile.
 ///
 /// # Errors
-/// When the backup is damaged, the target isn't empty, or what was restored isn't what the backup held.
-pub async fn run(options: &RestoreOptions, place: &Place) -> Result<(), CommandError> {
-    // claims the folder: its services must not run
-    let alone = match &place.data_dir {
-        Some(dir) => Some(Alone::start(dir).await?),
+/// When the backup is damaged, the target isn't empty, or the restored data differs from the backup.
+pub async fn run(options: &RestoreOptions, files: &SettingsFiles) -> Result<(), CommandError> {
+    // claiming the folder fails while its services run
+    let nats = match &files.data_dir {
+        Some(dir) => Some(StandaloneNats::start(dir).await?),
         None => None,
     };
-    let restored = restore(options, &place.load()?).await;
-    if let Some(alone) = alone {
-        alone.stop().await;
+    let restored = restore(options, &files.load()?).await;
+    if let Some(nats) = nats {
+        nats.stop().await;
     }
     restored
 }
 
 async fn restore(options: &RestoreOptions, settings: &Settings) -> Result<(), CommandError> {
-    let config = config(settings, Some(&options.from));
+    let config = backup_config(settings, Some(&options.from));
     let unlock = unlock(&options.keys, &config);
     if !options.yes {
-        ask(options, settings).await?;
+        confirm(options, settings).await?;
     }
     let bus = Bus::connect(&settings.nats, "sluice-restore").await.map_err(BackupError::from)?;
     let target = Target::new(&settings.database, &settings.store, bus)?;
     let now = SystemClock.now();
-    let plan = RestorePlan { config, id: options.id.clone(), unlock, again: options.force, now };
-    let restored = backup::restore(&plan, &target).await?;
+    let plan = RestorePlan { config, id: options.id.clone(), unlock, restart: options.force, now };
+    let restored = ::backup::restore(&plan, &target).await?;
     if options.json {
         output::print_json(&restored)?
     } else {
-        output::print(&told(&restored))?
+        output::print(&summary(&restored))?
     }
     Ok(())
 }
 
-/// Asks a person whether this is what they want.
-async fn ask(options: &RestoreOptions, settings: &Settings) -> Result<(), CommandError> {
+/// Asks the user on the terminal for confirmation.
+async fn confirm(options: &RestoreOptions, settings: &Settings) -> Result<(), CommandError> {
     let stdin = std::io::stdin();
     if !stdin.is_terminal() {
-        return Err(CommandError::NotAsked);
+        return Err(CommandError::NotConfirmed);
     }
-    let config = config(settings, Some(&options.from));
-    let Verified { id, bytes, .. } = backup::verify(&config.destination()?, &config, &options.id, None).await?;
+    let config = backup_config(settings, Some(&options.from));
+    let Verified { id, bytes, .. } = ::backup::verify(&config.open_destination()?, &config, &options.id, None).await?;
     output::note(&format!(
-        "{id} is whole ({} bytes). It will be restored into the database, the streams and the file store {}. Go on? [y/N]",
+        "{id} is complete ({} bytes). Restore it into the database, the streams and the file store {}? [y/N]",
         grouped(bytes),
         settings.store.url
     ));
@@ -73,41 +73,46 @@ async fn ask(options: &RestoreOptions, settings: &Settings) -> Result<(), Comman
         stdin.lock().read_line(&mut line).map(|_| line)
     });
     let answer = answer.await.map_err(|e| CommandError::Print(std::io::Error::other(e)))??;
-    if matches!(answer.trim(), "y" | "Y" | "yes") { Ok(()) } else { Err(CommandError::NotAsked) }
+    if matches!(answer.trim(), "y" | "Y" | "yes") { Ok(()) } else { Err(CommandError::NotConfirmed) }
 }
 
-fn told(restored: &Restored) -> String {
+fn summary(restored: &Restored) -> String {
     let counts = &restored.contents.counts;
-    let sound = match restored.unbalanced {
-        0 => "they add up".to_owned(),
-        n => format!("{n} do not add up, and did not in the backup: see sluice credits audit --rebuild"),
+    let balances = match restored.unbalanced {
+        0 => "equal to the ledger".to_owned(),
+        n => format!("{n} differ from the ledger, as in the backup: run sluice credits audit --rebuild"),
     };
     let mut lines = vec![
-        format!("restored {}, taken at {}", restored.id, restored.contents.taken_at),
-        format!("  exports         {} (as many as the backup held)", grouped(counts.exports)),
+        format!("restored {}, a snapshot of {}", restored.id, restored.contents.snapshot_at),
+        format!("  exports         {} (as many as in the backup)", grouped(counts.exports)),
         format!(
-            "  ledger entries  {} of {} accounts; {sound}",
+            "  ledger entries  {} of {} accounts; {balances}",
             grouped(counts.ledger_entries),
             grouped(counts.accounts)
         ),
-        format!("  files           {}: {} objects read back", grouped(counts.files), grouped(restored.objects_proven)),
-        format!("  messages        {} outcomes, {} dead letters", grouped(counts.outcomes), grouped(counts.dead)),
         format!(
-            "  go on by themselves once the services run: {} waiting, {} running",
-            restored.queued, restored.revived
+            "  files           {}: {} objects read back",
+            grouped(counts.files),
+            grouped(restored.objects_verified)
         ),
+        format!(
+            "  messages        {} outcomes, {} dead letters",
+            grouped(counts.outcomes),
+            grouped(counts.dead_letters)
+        ),
+        format!("  continue once the services run: {} queued, {} running", restored.queued, restored.resumed),
     ];
-    if restored.redone > 0 {
-        lines.push(format!("  {} outcomes are made again, as their files are not in the backup", restored.redone));
+    if restored.dropped_outcomes > 0 {
+        lines.push(format!("  {} exports run again, as their files are not in the backup", restored.dropped_outcomes));
     }
     if restored.expired > 0 {
-        lines.push(format!("  {} files are not in the backup; they expire now", grouped(restored.expired)));
+        lines.push(format!("  {} files are not in the backup; their exports expire now", grouped(restored.expired)));
     }
-    if restored.steps_applied > 0 {
-        lines.push(format!("  {} steps of the schema were applied", restored.steps_applied));
+    if restored.migrations_applied > 0 {
+        lines.push(format!("  {} migrations were applied", restored.migrations_applied));
     }
-    if !restored.contents.secrets_left_out.is_empty() {
-        lines.push(format!("  not in its settings: {}", restored.contents.secrets_left_out.join(", ")));
+    if !restored.contents.omitted_secrets.is_empty() {
+        lines.push(format!("  secrets that its settings omit: {}", restored.contents.omitted_secrets.join(", ")));
     }
     lines.join("\n")
 }

@@ -1,9 +1,10 @@
-//! `sluice schedule`: what runs by the clock, straight from the database, so that it can be seen with no notifier running.
+//! `sluice schedule`: shows and starts scheduled jobs. It reads the database directly, so that it works without a
+//! running notifier.
 
 use std::time::Duration;
 
 use chrono::{DateTime, SubsecRound, Utc};
-use entity::job;
+use entity::scheduled_job;
 use platform::{
     bus::Bus,
     clock::{Clock, SystemClock},
@@ -17,25 +18,25 @@ use protocol::{
 use sea_orm::DatabaseConnection;
 use tokio::time::Instant;
 
-use super::{CommandError, migrate};
+use super::CommandError;
 use crate::{
     cli::{RunOptions, ScheduleCommand, ScheduleOptions},
-    output,
+    output, schema,
     settings::Settings,
 };
 
-/// How often to look whether a run has ended.
-const LOOK: Duration = Duration::from_millis(100);
-/// How long NATS may take to hear a hint.
-const HINT: Duration = Duration::from_secs(3);
+/// Interval at which the end of a run is polled.
+const POLL_INTERVAL: Duration = Duration::from_millis(100);
+/// Time limit for the notification of the notifiers over NATS.
+const NOTIFY_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// Shows the schedule, or asks for a run.
+/// Shows the scheduled jobs, or requests a run.
 ///
 /// # Errors
-/// When the database can't be reached or isn't up to date, there is no such job, or the run that was waited for failed.
+/// When the database can't be reached or isn't up to date, the job does not exist, or the awaited run failed.
 pub async fn run(options: &ScheduleOptions, settings: &Settings) -> Result<(), CommandError> {
     let db = platform::db::connect(&settings.database).await?;
-    migrate::check(&db).await?;
+    schema::check(&db).await?;
     match &options.command {
         None => show(&db, options.json).await,
         Some(ScheduleCommand::Run(run)) => run_now(run, options.json, &db, settings).await,
@@ -43,18 +44,18 @@ pub async fn run(options: &ScheduleOptions, settings: &Settings) -> Result<(), C
 }
 
 async fn show(db: &DatabaseConnection, json: bool) -> Result<(), CommandError> {
-    let jobs: Vec<_> = job::all(db).await?.into_iter().map(ScheduledJob::from).collect();
+    let jobs: Vec<_> = scheduled_job::all(db).await?.into_iter().map(ScheduledJob::from).collect();
     if json {
         output::print_json(&jobs)?;
     } else if jobs.is_empty() {
-        output::print("nothing is scheduled: no notifier has run on this database yet")?;
+        output::print("no scheduled jobs: no notifier has run on this database yet")?;
     } else {
         output::print(&table(&jobs))?;
     }
     Ok(())
 }
 
-/// Notes the wish, and tells the notifiers of it. They find it without that too, a moment later.
+/// Records the request and notifies the notifiers, which would also find the request at their next poll.
 async fn run_now(
     options: &RunOptions,
     json: bool,
@@ -62,23 +63,27 @@ async fn run_now(
     settings: &Settings,
 ) -> Result<(), CommandError> {
     let name = &options.name;
-    // as exactly as every database keeps it
-    let asked = SystemClock.now().trunc_subsecs(3);
-    let before = job::find(db, name).await?;
+    // milliseconds, which every database stores exactly
+    let requested_at = SystemClock.now().trunc_subsecs(3);
+    let before = scheduled_job::find(db, name).await?;
     let Some(before) = before else {
-        let names: Vec<_> = job::all(db).await?.into_iter().map(|row| row.name).collect();
+        let names: Vec<_> = scheduled_job::all(db).await?.into_iter().map(|row| row.name).collect();
         return Err(CommandError::NoJob { name: name.clone(), names: names.join(", ") });
     };
-    job::request(db, name, asked).await?;
-    match tokio::time::timeout(HINT, hint(name, settings)).await {
+    scheduled_job::request(db, name, requested_at).await?;
+    match tokio::time::timeout(NOTIFY_TIMEOUT, notify(name, settings)).await {
         Ok(Ok(())) => {}
-        Ok(Err(e)) => output::note(&format!("the notifiers were not told ({e}); they look by themselves")),
-        Err(_) => output::note("the notifiers were not told, as NATS does not answer; they look by themselves"),
+        Ok(Err(e)) => {
+            output::note(&format!("failed to notify the notifiers ({e}); they find the request at their next poll"))
+        }
+        Err(_) => output::note(
+            "failed to notify the notifiers (NATS does not answer); they find the request at their next poll",
+        ),
     }
     if !options.wait {
         return Ok(output::print(&format!("{name} will run"))?);
     }
-    let row = ended(db, name, asked, before.runs, options.timeout).await?;
+    let row = wait_for_run(db, name, requested_at, before.runs, options.timeout).await?;
     let ok = row.result.as_deref() == Some("ok");
     let row = ScheduledJob::from(row);
     if json {
@@ -90,33 +95,33 @@ async fn run_now(
     if ok { Ok(()) } else { Err(CommandError::JobFailed { name: row.name, detail: row.detail.unwrap_or_default() }) }
 }
 
-async fn hint(name: &str, settings: &Settings) -> Result<(), platform::bus::BusError> {
+async fn notify(name: &str, settings: &Settings) -> Result<(), platform::bus::BusError> {
     let bus = Bus::join(&settings.nats, "sluice-schedule", &[]).await?;
     let trace = TraceContext::generate().traceparent();
     bus.publish_lossy(subject::OPS_DUE.into(), &trace, &RunRequest { name: name.to_owned() }).await?;
     bus.flush().await
 }
 
-/// The job after a run that began after it was asked for.
-async fn ended(
+/// Waits for the end of a run that answers the request, and returns the row of the job.
+async fn wait_for_run(
     db: &DatabaseConnection,
     name: &str,
-    asked: DateTime<Utc>,
+    requested_at: DateTime<Utc>,
     runs: i64,
     timeout: Duration,
-) -> Result<job::Model, CommandError> {
+) -> Result<scheduled_job::Model, CommandError> {
     let began = Instant::now();
     loop {
-        if let Some(row) = job::find(db, name).await?
+        if let Some(row) = scheduled_job::find(db, name).await?
             && row.runs > runs
-            && row.requested_at != Some(asked)
+            && row.requested_at != Some(requested_at)
         {
             return Ok(row);
         }
         if began.elapsed() >= timeout {
             return Err(CommandError::NotRun { name: name.to_owned(), waited_s: timeout.as_secs() });
         }
-        tokio::time::sleep(LOOK).await;
+        tokio::time::sleep(POLL_INTERVAL).await;
     }
 }
 
@@ -124,7 +129,7 @@ fn table(jobs: &[ScheduledJob]) -> String {
     let time = |at: Option<Timestamp>| at.map_or_else(|| "never".to_owned(), |at| at.to_string());
     let mut rows = vec![["JOB", "SCHEDULE", "LAST RUN", "TOOK", "RESULT", "NEXT RUN", ""].map(str::to_owned)];
     rows.extend(jobs.iter().map(|job| {
-        // a runner that died leaves it so until another takes over
+        // a run that died counts as running until another notifier takes over
         let running = job.started_at > job.ended_at;
         let result = if running { "running" } else { job.result.as_deref().unwrap_or("-") };
         let took = job.duration_ms.map_or_else(|| "-".to_owned(), |ms| format!("{ms} ms"));
@@ -149,13 +154,13 @@ fn table(jobs: &[ScheduledJob]) -> String {
 mod tests {
     use std::sync::Arc;
 
-    use entity::terms::{CreditsConfig, Terms};
+    use entity::credit_policy::{CreditPolicy, CreditsConfig};
     use platform::lifecycle::Lifecycle;
     use testkit::{db::TestDatabase, nats::NatsServer, store::Folder};
 
     use super::*;
 
-    struct Place {
+    struct Installation {
         settings: Settings,
         database: TestDatabase,
         nats: NatsServer,
@@ -163,7 +168,7 @@ mod tests {
         life: Lifecycle,
     }
 
-    impl Place {
+    impl Installation {
         async fn new() -> Self {
             let (database, nats, folder) =
                 (testkit::db::sqlite().await, NatsServer::start().await, testkit::store::folder());
@@ -171,7 +176,7 @@ mod tests {
             Self { settings, database, nats, folder, life: Lifecycle::new() }
         }
 
-        /// A notifier that looks into the table once an hour, so that only a hint wakes it, and sweeps once a year.
+        /// Starts a notifier that polls the table once an hour, so that only a notification wakes it, and sweeps once a year.
         async fn notifier(&self) {
             let bus = self.nats.bus().await;
             let deps = notifier::Deps {
@@ -179,18 +184,16 @@ mod tests {
                 db: self.database.db.clone(),
                 store: self.folder.store(),
                 clock: Arc::new(SystemClock),
-                terms: Terms::try_from(&CreditsConfig::default()).unwrap(),
+                credit_policy: CreditPolicy::new(&CreditsConfig::default(), "UTC").unwrap(),
                 backup: None,
                 metrics: None,
             };
-            let config = notifier::NotifierConfig {
-                schedule_poll_ms: 3_600_000,
-                sweep_cron: "0 0 1 1 *".into(),
-                ..self.settings.notifier.clone()
-            };
+            let mut config =
+                notifier::NotifierConfig { sweep_schedule: "0 0 1 1 *".into(), ..self.settings.notifier.clone() };
+            config.tuning.schedule_poll_interval = platform::units::HumanDuration::from_secs(60 * 60);
             let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
             notifier::start(config, deps, listener, &self.life).await.unwrap();
-            // from here on it hears
+            // the subscriptions of the notifier are active now
             bus.flush().await.unwrap();
         }
 
@@ -201,32 +204,33 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_run_is_asked_for_and_waited_for_and_its_failure_is_ours() {
-        let place = Place::new().await;
-        place.notifier().await;
+    async fn an_awaited_run_succeeds_or_fails_the_command() {
+        let installation = Installation::new().await;
+        installation.notifier().await;
         let minute = Duration::from_secs(60);
-        place.run("sweep", true, minute).await.unwrap();
-        let row = job::find(&place.database.db, "sweep").await.unwrap().unwrap();
+        installation.run("sweep", true, minute).await.unwrap();
+        let row = scheduled_job::find(&installation.database.db, "sweep").await.unwrap().unwrap();
         assert_eq!((row.runs, row.result.as_deref(), row.requested_at), (1, Some("ok"), None));
 
-        let exports = place.folder.path().join("exports");
+        let exports = installation.folder.path().join("exports");
         std::os::unix::fs::symlink(&exports, &exports).unwrap();
-        let failed = place.run("sweep", true, minute).await.unwrap_err().to_string();
+        let failed = installation.run("sweep", true, minute).await.unwrap_err().to_string();
         assert_eq!(failed, "sweep failed: orphaned objects: 1 failed");
-        let unknown = place.run("nightly", true, minute).await.unwrap_err().to_string();
-        assert!(unknown.contains("midnight, patrol, sweep"), "{unknown}");
-        assert_eq!(place.life.failure(), None);
+        let unknown = installation.run("nightly", true, minute).await.unwrap_err().to_string();
+        assert!(unknown.contains("daily-credits, reconcile, sweep"), "{unknown}");
+        assert_eq!(installation.life.failure(), None);
     }
 
     #[tokio::test]
-    async fn without_a_notifier_the_schedule_is_shown_and_a_wait_ends() {
-        let place = Place::new().await;
-        show(&place.database.db, false).await.unwrap();
+    async fn without_a_notifier_the_schedule_is_shown_and_a_wait_times_out() {
+        let installation = Installation::new().await;
+        show(&installation.database.db, false).await.unwrap();
         let due = "2026-11-22T16:00:00Z".parse().unwrap();
-        job::ensure(&place.database.db, "sweep", "0 * * * * UTC", due).await.unwrap();
-        let waited = place.run("sweep", true, Duration::from_secs(1)).await.unwrap_err().to_string();
+        scheduled_job::ensure(&installation.database.db, "sweep", "0 * * * * UTC", due).await.unwrap();
+        let waited = installation.run("sweep", true, Duration::from_secs(1)).await.unwrap_err().to_string();
         assert!(waited.contains("within 1 s"), "{waited}");
-        let jobs: Vec<_> = job::all(&place.database.db).await.unwrap().into_iter().map(ScheduledJob::from).collect();
+        let jobs: Vec<_> =
+            scheduled_job::all(&installation.database.db).await.unwrap().into_iter().map(ScheduledJob::from).collect();
         let text = table(&jobs);
         let lines: Vec<_> = text.lines().collect();
         assert_eq!(lines[0], "JOB    SCHEDULE       LAST RUN  TOOK  RESULT  NEXT RUN");

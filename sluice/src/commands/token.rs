@@ -1,4 +1,4 @@
-//! `sluice token`: a token of the local identity.
+//! `sluice token`: signs a token of the local identity.
 
 use chrono::{DateTime, Utc};
 use gateway::{auth::local, config::IdentityConfig};
@@ -9,10 +9,10 @@ use serde_json::json;
 use super::CommandError;
 use crate::{cli::TokenOptions, output, settings::Settings};
 
-/// Prints it alone, so that a shell can take it.
+/// Prints a token, alone on a line for use in shells.
 ///
 /// # Errors
-/// When the settings hold no local identity, or nobody reads it.
+/// When the settings have no local identity, or standard output is closed.
 pub fn run(options: &TokenOptions, settings: &Settings) -> Result<(), CommandError> {
     let (token, expires_at) = sign(options, &settings.gateway.identity, SystemClock.now())?;
     if options.json {
@@ -54,7 +54,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_says_what_was_asked_for_and_nothing_else_signs_it() {
+    fn a_token_carries_the_requested_claims_and_is_signed_with_the_secret() {
         let mut identity = IdentityConfig { issuer: "here".into(), ..IdentityConfig::default() };
         identity.local.secret = Secret::new(SECRET);
         let now = SystemClock.now();
@@ -73,7 +73,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_secret_there_is_no_token() {
+    fn without_a_secret_no_token_is_signed() {
         let error = sign(&options(), &IdentityConfig::default(), SystemClock.now()).unwrap_err();
         assert!(error.to_string().contains("--data-dir"), "{error}");
     }

@@ -1,4 +1,4 @@
-//! Which gateway, and with which token.
+//! The gateway to use, and the token for it.
 
 use std::time::Duration;
 
@@ -14,38 +14,38 @@ use reqwest::{Client, Method, RequestBuilder};
 use url::Url;
 
 use super::ExportError;
-use crate::cli::{ExportOptions, Place};
+use crate::cli::{ExportOptions, SettingsFiles};
 
-/// How long tokens are good that we sign ourselves; each session gets a new one.
-const TTL: Duration = Duration::from_secs(60 * 60);
+/// Lifetime of a token of the local identity. Each session gets a new token.
+const TOKEN_TTL: Duration = Duration::from_secs(60 * 60);
 
-/// Nobody to talk to, or nothing to say.
+/// The command line and the settings give no usable gateway or token.
 #[derive(Debug, thiserror::Error)]
 pub enum AccessError {
-    /// The gateway's URL is none.
-    #[error("--url {0} is no http:// or https:// URL")]
+    /// The URL of the gateway is invalid.
+    #[error("--url {0} is not an http:// or https:// URL")]
     Url(String),
-    /// No token, and no way to make one.
+    /// No token is given, and no local identity can sign one.
     #[error(
-        "no token: give one with --token or SLUICE_TOKEN, or name the data folder of a `sluice up` with --data-dir"
+        "no token: give one with --token or SLUICE_TOKEN, or give the data folder of a `sluice up` with --data-dir"
     )]
     NoToken,
-    /// A token can't be signed.
+    /// The local identity can't sign a token.
     #[error(transparent)]
     Sign(SignError),
-    /// No HTTP client.
-    #[error("no HTTP client: {0}")]
+    /// The HTTP client can't be created.
+    #[error("can't create the HTTP client: {0}")]
     Http(reqwest::Error),
 }
 
 enum Tokens {
-    /// This one, as long as it lasts.
+    /// The token of the command line.
     Given(Secret),
-    /// A new one whenever one is needed.
+    /// Signs a new token for each session.
     Local { identity: Box<IdentityConfig>, tenant: String, sub: String },
 }
 
-/// The way to one gateway as one person.
+/// The access of one user to one gateway.
 pub(super) struct Access {
     base: Url,
     tokens: Tokens,
@@ -53,9 +53,9 @@ pub(super) struct Access {
 }
 
 impl Access {
-    /// What the command line says, and the settings for the rest.
-    pub(super) fn of(options: &ExportOptions, place: &Place) -> Result<Self, ExportError> {
-        let settings = place.load()?;
+    /// Reads the command line, and the settings where the command line is silent.
+    pub(super) fn new(options: &ExportOptions, files: &SettingsFiles) -> Result<Self, ExportError> {
+        let settings = files.load()?;
         let base = options.url.clone().unwrap_or_else(|| format!("http://{}", settings.gateway.listen));
         let url = Url::parse(&base).ok().filter(|url| ["http", "https"].contains(&url.scheme()) && url.has_host());
         let url = url.ok_or(AccessError::Url(base))?;
@@ -72,38 +72,38 @@ impl Access {
         Ok(Self { base: url, tokens, http })
     }
 
-    /// The gateway, for people.
+    /// The URL of the gateway without a trailing slash.
     pub(super) fn url(&self) -> &str {
         self.base.as_str().trim_end_matches('/')
     }
 
-    /// Where sessions are opened.
+    /// The URL of WebSocket sessions.
     pub(super) fn socket_url(&self) -> String {
         format!("{}/v1/ws", self.url()).replacen("http", "ws", 1)
     }
 
-    /// Whether a token that ran out can be replaced.
+    /// Whether an expired token can be replaced.
     pub(super) fn can_renew(&self) -> bool {
         matches!(self.tokens, Tokens::Local { .. })
     }
 
-    /// A token that is good now, as far as we know.
+    /// The token for a new session.
     pub(super) fn token(&self) -> Result<String, AccessError> {
         match &self.tokens {
             Tokens::Given(token) => Ok(token.expose().to_owned()),
             Tokens::Local { identity, tenant, sub } => {
-                let signed = local::sign(identity, tenant, sub, "export:*", TTL, SystemClock.now());
+                let signed = local::sign(identity, tenant, sub, "export:*", TOKEN_TTL, SystemClock.now());
                 signed.map(|(token, _)| token).map_err(AccessError::Sign)
             }
         }
     }
 
-    /// A GET.
+    /// Builds a GET request with the token.
     pub(super) fn get(&self, path: &str) -> Result<RequestBuilder, String> {
         self.request(Method::GET, path)
     }
 
-    /// A DELETE.
+    /// Builds a DELETE request with the token.
     pub(super) fn delete(&self, path: &str) -> Result<RequestBuilder, String> {
         self.request(Method::DELETE, path)
     }
@@ -124,20 +124,20 @@ mod tests {
     fn access(args: &[&str]) -> Result<Access, ExportError> {
         let cli = Cli::parse_from(["sluice", "export", "flights"].iter().chain(args));
         match cli.command {
-            Command::Export(options) => Access::of(&options, &cli.place),
+            Command::Export(options) => Access::new(&options, &cli.files),
             other => panic!("{other:?}"),
         }
     }
 
     #[test]
-    fn a_url_may_have_a_path_and_tls() {
+    fn a_gateway_url_may_have_a_path_and_tls() {
         let access = access(&["--url", "https://example.com/sluice/", "--token", "t"]).unwrap();
         assert_eq!(access.socket_url(), "wss://example.com/sluice/v1/ws");
         assert_eq!((access.token().unwrap().as_str(), access.can_renew()), ("t", false));
     }
 
     #[test]
-    fn without_a_way_in_it_is_said_what_to_do() {
+    fn a_missing_token_or_an_invalid_url_is_explained() {
         let refused = |args: &[&str]| access(args).err().map(|e| e.to_string()).unwrap_or_default();
         assert!(refused(&[]).contains("--data-dir"));
         assert!(refused(&["--token", "t", "--url", "ftp://x"]).contains("ftp://x"));

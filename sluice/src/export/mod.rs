@@ -1,16 +1,15 @@
-//! `sluice export`: a client like any other. It speaks the public protocol over a WebSocket, and nothing else.
+//! `sluice export`: a client of the gateway that uses the public protocol over a WebSocket only.
 //!
-//! - `request`: the command line as an `export.create`.
-//! - `access`: which gateway, and with which token.
-//! - `socket`: one connection.
-//! - [`transfer`]: the protocol as a machine without a socket: what to say and what to write after each message.
-//! - `sink`: the file, under another name until it is whole.
-//! - `drive`: connects, connects again, and carries out what the machine says.
-//! - `progress`: what a person sees meanwhile.
+//! - `request` turns the command line into an `export.create`.
+//! - `access` selects the gateway and the token.
+//! - `socket` is one connection.
+//! - [`transfer`] is the protocol as a state machine without a socket: what to send and to write after each message.
+//! - `sink` writes the file, under another name until it is complete.
+//! - `driver` connects and reconnects, and executes the steps of the state machine.
+//! - `progress` shows the progress on a terminal.
 
 mod access;
-mod backoff;
-mod drive;
+mod driver;
 mod progress;
 mod request;
 mod sink;
@@ -23,90 +22,90 @@ use platform::lifecycle::Lifecycle;
 use protocol::{export::Export, problem::Problem};
 use reqwest::StatusCode;
 
-use self::{access::Access, drive::Driver, progress::Progress, sink::Sink, transfer::Transfer};
+use self::{access::Access, driver::Driver, progress::Progress, sink::Sink, transfer::Transfer};
 use crate::{
-    cli::{ExportOptions, Place},
+    cli::{ExportOptions, SettingsFiles},
     output::{self, grouped},
     settings::SettingsError,
 };
 
-/// How long asking for the finished export may take.
-const ASK: Duration = Duration::from_secs(20);
+/// Time limit of the request for the completed export.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// Why there is no file.
+/// The reason why an export gave no file.
 #[derive(Debug, thiserror::Error)]
 pub enum ExportError {
-    /// The settings are wrong.
+    /// The settings can't be used.
     #[error(transparent)]
     Settings(#[from] SettingsError),
-    /// No gateway or no token is named.
+    /// The command line and the settings name no gateway or no token.
     #[error(transparent)]
     Access(#[from] access::AccessError),
-    /// The file exists, and nobody said that it may go.
-    #[error("{0} exists: name a file with -o, or `-` for standard output")]
+    /// The default file exists, and is not overwritten.
+    #[error("{0} exists: give a file with -o, or `-` for standard output")]
     Exists(PathBuf),
     /// Another `sluice export` writes the same file.
-    #[error("another process writes {0}")]
+    #[error("another process is writing {0}")]
     Busy(PathBuf),
     /// The file can't be written.
     #[error("{path}: {source}")]
     File {
-        /// Which.
+        /// The path of the file.
         path: PathBuf,
-        /// Why.
+        /// The error of the operating system.
         source: io::Error,
     },
     /// The gateway can't be reached.
-    #[error("can't reach {url}: {detail}; does Sluice run there?")]
+    #[error("can't reach {url}: {detail}; is Sluice running there?")]
     Unreachable {
-        /// Where.
+        /// The URL of the gateway.
         url: String,
-        /// Why.
+        /// The error of the connection.
         detail: String,
     },
-    /// The gateway lets nobody in with this token.
+    /// The gateway refuses the session, as with an invalid token.
     #[error("the gateway refuses the session ({status}): {detail}")]
     Refused {
-        /// The HTTP status.
+        /// The HTTP status of the answer.
         status: StatusCode,
-        /// Why.
+        /// The detail of the problem in the answer.
         detail: String,
     },
-    /// The session was closed, and another one would be as well.
+    /// The gateway closed the session, and would close another one for the same reason.
     #[error("the gateway ended the session: {0}")]
     Closed(&'static str),
-    /// Nothing came for too long.
-    #[error("gave up after {} min without a new byte; last: {last}", drive::GIVE_UP.as_secs() / 60)]
+    /// No byte arrived for the stall timeout.
+    #[error("gave up after {} min without a new byte; last: {last}", driver::STALL_TIMEOUT.as_secs() / 60)]
     GaveUp {
-        /// The last fault.
+        /// The last error of the connection.
         last: String,
     },
-    /// The gateway said no, or the export ended without a file.
+    /// The gateway refused the export, or the export ended without a file.
     #[error("{}", describe(.0))]
     Problem(Problem),
-    /// The gateway broke the protocol.
-    #[error("the gateway broke the protocol: {0}")]
+    /// The gateway violated the protocol.
+    #[error("the gateway violated the protocol: {0}")]
     Protocol(String),
-    /// What came isn't what was sealed.
+    /// The received bytes differ from the seal.
     #[error("the file is damaged: {0}")]
     Damaged(String),
-    /// The file begins anew, but standard output can't.
-    #[error("the file was made anew, and what is on standard output can't be taken back: write to a file with -o")]
+    /// The file restarted from its first byte, which standard output can't.
+    #[error("the file restarted, but the bytes on standard output can't be taken back: write to a file with -o")]
     Restarted,
-    /// Ctrl-C.
+    /// The user stopped the command with Ctrl-C.
     #[error("interrupted; the export is canceled")]
     Interrupted,
-    /// The export object can't be had.
-    #[error("the file is whole, but the export can't be shown: {0}")]
+    /// The completed export can't be requested from the gateway.
+    #[error("the file is complete, but the export can't be shown: {0}")]
     Show(String),
-    /// Nobody reads what we print.
+    /// Standard output is closed.
     #[error("can't print: {0}")]
     Print(io::Error),
 }
 
 impl ExportError {
-    /// Whether the export may still go on without anybody to take its file.
-    const fn leaves_work(&self) -> bool {
+    /// Whether the export may still run although no client will receive its file.
+    const fn leaves_export_running(&self) -> bool {
         match self {
             Self::File { .. }
             | Self::GaveUp { .. }
@@ -134,7 +133,7 @@ impl From<Problem> for ExportError {
     }
 }
 
-/// A problem as one line, each fault once.
+/// Formats a problem and its field errors as one line.
 fn describe(problem: &Problem) -> String {
     match problem.errors.as_slice() {
         [] => format!("{}: {}", problem.title, problem.detail),
@@ -148,9 +147,9 @@ fn describe(problem: &Problem) -> String {
 /// Exports a dataset to a file.
 ///
 /// # Errors
-/// Why there is no file. What came so far is then in the file's `.part` neighbour, except after Ctrl-C.
-pub async fn run(options: ExportOptions, place: &Place) -> Result<(), ExportError> {
-    let access = Access::of(&options, place)?;
+/// When the export gives no file. The received bytes stay in a file with the suffix `.part`, except after Ctrl-C.
+pub async fn run(options: ExportOptions, files: &SettingsFiles) -> Result<(), ExportError> {
+    let access = Access::new(&options, files)?;
     let create = request::create(&options);
     let target = request::target(&options)?;
     let to_stdout = target.is_none();
@@ -164,19 +163,19 @@ pub async fn run(options: ExportOptions, place: &Place) -> Result<(), ExportErro
     let seal = match driver.run().await {
         Ok(seal) => seal,
         Err(e) => {
-            if e.leaves_work() {
-                driver.give_up().await;
+            if e.leaves_export_running() {
+                driver.cancel_export().await;
             }
             progress.clear();
-            sink.leave(matches!(e, ExportError::Interrupted)).await;
+            sink.abandon(matches!(e, ExportError::Interrupted)).await;
             return Err(e);
         }
     };
     progress.clear();
-    let place = sink.finish().await?;
+    let location = sink.finish().await?;
     if options.json {
         let export = finished(&access, &transfer).await?;
-        // the bytes have standard output for themselves
+        // standard output holds the bytes of the file
         if to_stdout {
             let text = serde_json::to_string_pretty(&export).map_err(|e| ExportError::Show(e.to_string()))?;
             output::note(&text);
@@ -185,7 +184,7 @@ pub async fn run(options: ExportOptions, place: &Place) -> Result<(), ExportErro
         }
     } else {
         output::note(&format!(
-            "{place}: {} rows, {} bytes, sha256 {}",
+            "{location}: {} rows, {} bytes, sha256 {}",
             grouped(seal.rows),
             grouped(seal.size),
             seal.sha256
@@ -194,16 +193,21 @@ pub async fn run(options: ExportOptions, place: &Place) -> Result<(), ExportErro
     Ok(())
 }
 
-/// The export as it is now: from its last event, or else asked for.
+/// The completed export, from its last event or from the gateway.
 async fn finished(access: &Access, transfer: &Transfer) -> Result<Export, ExportError> {
     if let Some(export) = transfer.completed() {
         return Ok(export.clone());
     }
     let id = transfer.export_id().ok_or_else(|| ExportError::Show("it has no id".into()))?;
-    let ask = async {
-        let answer = access.get(&format!("/v1/exports/{id}"))?.timeout(ASK).send().await.map_err(|e| e.to_string())?;
+    let request = async {
+        let answer = access
+            .get(&format!("/v1/exports/{id}"))?
+            .timeout(REQUEST_TIMEOUT)
+            .send()
+            .await
+            .map_err(|e| e.to_string())?;
         let answer = answer.error_for_status().map_err(|e| e.to_string())?;
         answer.json().await.map_err(|e| e.to_string())
     };
-    ask.await.map_err(ExportError::Show)
+    request.await.map_err(ExportError::Show)
 }

@@ -1,4 +1,4 @@
-//! The command line as a request.
+//! Turns the command line into a request.
 
 use std::path::{Path, PathBuf};
 
@@ -8,9 +8,9 @@ use uuid::Uuid;
 use super::ExportError;
 use crate::cli::ExportOptions;
 
-/// The request. Its idempotency key is new, so that asking again after a broken connection makes no second export.
+/// The request, with a new idempotency key, so that repeating it after a broken connection creates no second export.
 pub(super) fn create(options: &ExportOptions) -> ExportCreate {
-    let named = (!options.param.is_empty()).then(|| options.param.iter().cloned().collect());
+    let parameters = (!options.param.is_empty()).then(|| options.param.iter().cloned().collect());
     ExportCreate {
         dataset: options.dataset.clone(),
         template: options.template.clone(),
@@ -18,14 +18,14 @@ pub(super) fn create(options: &ExportOptions) -> ExportCreate {
         compression: options.compression.clone(),
         filter: options.filter.clone(),
         columns: options.columns.clone(),
-        params: options.params.clone().or(named),
+        params: options.params.clone().or(parameters),
         idempotency_key: Some(Uuid::new_v4().to_string()),
         deliver: Deliver::Stream,
         window: Some(options.window),
     }
 }
 
-/// Where to write; None for standard output. A file that nobody named is never overwritten.
+/// The file to write, or `None` for standard output. A file that the user did not name is never overwritten.
 pub(super) fn target(options: &ExportOptions) -> Result<Option<PathBuf>, ExportError> {
     match &options.output {
         Some(path) if path == Path::new("-") => Ok(None),
@@ -66,7 +66,7 @@ mod tests {
     }
 
     #[test]
-    fn the_request_says_what_was_typed_and_has_a_key_of_its_own() {
+    fn the_request_carries_the_options_and_a_new_idempotency_key() {
         let options = options(&["flights", "--columns", "date,delay", "--param", "a=1", "--param", "b=x"]);
         let create = create(&options);
         assert_eq!(create.columns, Some(vec!["date".into(), "delay".into()]));
@@ -76,7 +76,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_is_named_after_its_dataset_and_stays_in_this_folder() {
+    fn the_default_file_is_named_after_the_dataset_in_the_current_folder() {
         assert_eq!(file_name(&options(&["flights"])), "flights.csv");
         assert_eq!(file_name(&options(&["../a b", "--format", "ndjson", "--compression", "gzip"])), ".._a_b.ndjson.gz");
         assert_eq!(target(&options(&["flights", "-o", "-"])).unwrap(), None);

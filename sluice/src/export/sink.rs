@@ -1,4 +1,4 @@
-//! Where the bytes go. A file has another name until it is whole, so that a truncated one never looks complete.
+//! The output of an export. A file has another name until it is complete, so that a truncated file never looks complete.
 
 use std::{
     fs::{File as StdFile, TryLockError},
@@ -14,7 +14,7 @@ use tokio::{
 use super::ExportError;
 use crate::output;
 
-/// What stands behind the name until the file is whole.
+/// The suffix of the name of an incomplete file.
 const PART: &str = "part";
 
 pub(super) enum Sink {
@@ -23,7 +23,7 @@ pub(super) enum Sink {
 }
 
 impl Sink {
-    /// A file with this name in the end, or standard output.
+    /// Opens a file, which gets this name when it is complete, or standard output.
     pub(super) async fn open(target: Option<PathBuf>) -> Result<Self, ExportError> {
         let Some(path) = target else { return Ok(Self::Stdout { out: tokio::io::stdout(), written: 0 }) };
         if path.is_dir() {
@@ -36,12 +36,12 @@ impl Sink {
             Err(TryLockError::WouldBlock) => return Err(ExportError::Busy(path)),
             Err(TryLockError::Error(e)) => return Err(failed(&part)(e)),
         }
-        // only now is it ours to empty
+        // another process may write the file before the lock
         file.set_len(0).map_err(failed(&part))?;
         Ok(Self::File { file: File::from_std(file), path, part, written: 0 })
     }
 
-    /// Adds bytes at the end.
+    /// Appends bytes to the output.
     pub(super) async fn write(&mut self, bytes: &[u8]) -> Result<(), ExportError> {
         match self {
             Self::File { file, part, written, .. } => {
@@ -56,7 +56,7 @@ impl Sink {
         Ok(())
     }
 
-    /// Drops what was written.
+    /// Discards all written bytes.
     pub(super) async fn restart(&mut self) -> Result<(), ExportError> {
         match self {
             Self::File { file, part, written, .. } => {
@@ -71,7 +71,7 @@ impl Sink {
         }
     }
 
-    /// The file is whole: it gets its name. Gives where it is, for people.
+    /// Renames the complete file, and returns its location for the user.
     pub(super) async fn finish(self) -> Result<String, ExportError> {
         match self {
             Self::File { mut file, path, part, .. } => {
@@ -87,12 +87,12 @@ impl Sink {
         }
     }
 
-    /// There will be no whole file. What came stays, unless nothing did or nobody wants it.
-    pub(super) async fn leave(self, unwanted: bool) {
+    /// Ends an incomplete output. A file with written bytes stays, unless `discard` is set.
+    pub(super) async fn abandon(self, discard: bool) {
         let Self::File { mut file, path, part, written } = self else { return };
-        if unwanted || written == 0 {
+        if discard || written == 0 {
             if let Err(e) = fs::remove_file(&part).await {
-                output::note(&format!("{} can't be removed: {e}", part.display()));
+                output::note(&format!("failed to delete {}: {e}", part.display()));
             }
             return;
         }
@@ -100,7 +100,7 @@ impl Sink {
             output::note(&format!("{}: {e}", part.display()));
         }
         output::note(&format!(
-            "{} is not complete and was not written; its first {} bytes are in {}",
+            "{} was not written; the first {} bytes of the incomplete file are in {}",
             path.display(),
             output::grouped(written),
             part.display()
@@ -120,7 +120,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_file_gets_its_name_only_when_it_is_whole() {
+    async fn a_file_gets_its_name_only_when_it_is_complete() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("a.csv");
         write(&path, "before").unwrap();
@@ -136,20 +136,20 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_came_of_a_failed_file_stays_beside_it() {
+    async fn the_bytes_of_an_incomplete_file_stay_in_a_part_file() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("a.csv");
-        for (bytes, unwanted, left) in [(&b"ab"[..], false, true), (b"ab", true, false), (b"", false, false)] {
+        for (bytes, discard, left) in [(&b"ab"[..], false, true), (b"ab", true, false), (b"", false, false)] {
             let mut sink = Sink::open(Some(path.clone())).await.unwrap();
             sink.write(bytes).await.unwrap();
-            sink.leave(unwanted).await;
+            sink.abandon(discard).await;
             assert_eq!(dir.path().join("a.csv.part").exists(), left);
             assert!(!path.exists());
         }
     }
 
     #[tokio::test]
-    async fn two_do_not_write_the_same_file() {
+    async fn two_processes_can_not_write_the_same_file() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("a.csv");
         let _first = Sink::open(Some(path.clone())).await.unwrap();

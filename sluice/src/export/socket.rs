@@ -1,4 +1,4 @@
-//! One connection to the gateway.
+//! One WebSocket connection to the gateway.
 
 use std::{io, time::Duration};
 
@@ -22,36 +22,36 @@ use tokio_tungstenite::{
     },
 };
 
-/// How long opening a session may take.
-const CONNECT: Duration = Duration::from_secs(20);
-/// How long a message may take to be sent.
-const SEND: Duration = Duration::from_secs(30);
-/// The heartbeat until the server says its own.
+/// Time limit for opening a session.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(20);
+/// Time limit for sending a message.
+const SEND_TIMEOUT: Duration = Duration::from_secs(30);
+/// The heartbeat interval until the server announces its own.
 const HEARTBEAT: Duration = Duration::from_secs(30);
-/// After this many heartbeats in silence the connection counts as dead.
+/// Number of heartbeat intervals without a message after which the connection counts as broken.
 const SILENT_HEARTBEATS: u32 = 3;
 
-/// A session that can't be opened.
+/// The reason why a session can't be opened.
 #[derive(Debug)]
 pub(super) enum ConnectError {
-    /// The gateway said no.
+    /// The gateway refused the session, with a status and a reason.
     Refused(StatusCode, String),
-    /// Nobody answered.
+    /// The gateway did not answer.
     Unreachable(String),
 }
 
-/// What came.
+/// A received message, or the end of the connection.
 #[derive(Debug)]
 pub(super) enum Incoming {
-    /// A message that this version knows.
+    /// A text message that this version knows.
     Text(Box<ServerMessage>),
-    /// Bytes of a file.
+    /// A binary frame with bytes of a file.
     Frame(Frame),
-    /// The server ended the session for this reason.
+    /// The server closed the session with this code.
     Closed(CloseCode),
-    /// The connection broke, or was ended for a reason of no meaning here.
+    /// The connection broke, or was closed with an unknown code.
     Broken(String),
-    /// Not of this protocol.
+    /// The server sent a frame that violates the protocol.
     Unreadable(String),
 }
 
@@ -68,7 +68,7 @@ impl Socket {
             .map_err(|_| ConnectError::Refused(StatusCode::UNAUTHORIZED, "the token is not one line of text".into()))?;
         request.headers_mut().insert(header::AUTHORIZATION, bearer);
         request.headers_mut().insert(header::SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(SUBPROTOCOL));
-        match timeout(CONNECT, connect_async(request)).await {
+        match timeout(CONNECT_TIMEOUT, connect_async(request)).await {
             Ok(Ok((stream, _))) => Ok(Self { stream, heartbeat: HEARTBEAT }),
             Ok(Err(WsError::Http(response))) => {
                 let status = StatusCode::from_u16(response.status().as_u16()).unwrap_or(StatusCode::BAD_GATEWAY);
@@ -80,24 +80,24 @@ impl Socket {
                 Err(ConnectError::Refused(status, detail))
             }
             Ok(Err(e)) => Err(unreachable(e)),
-            Err(_) => Err(ConnectError::Unreachable(format!("no answer within {} s", CONNECT.as_secs()))),
+            Err(_) => Err(ConnectError::Unreachable(format!("no answer within {} s", CONNECT_TIMEOUT.as_secs()))),
         }
     }
 
-    /// Sends a message.
+    /// Sends a message within the time limit.
     pub(super) async fn send(&mut self, message: &ClientMessage, reference: Option<&str>) -> Result<(), String> {
-        match timeout(SEND, self.stream.send(Message::text(encode(message, reference)))).await {
+        match timeout(SEND_TIMEOUT, self.stream.send(Message::text(encode(message, reference)))).await {
             Ok(sent) => sent.map_err(describe),
-            Err(_) => Err(format!("nothing could be sent for {} s", SEND.as_secs())),
+            Err(_) => Err(format!("no message could be sent for {} s", SEND_TIMEOUT.as_secs())),
         }
     }
 
-    /// The next thing that came. Safe to drop half-way.
+    /// Receives the next message. Cancel-safe.
     pub(super) async fn next(&mut self) -> Incoming {
         loop {
             let silence = self.heartbeat * SILENT_HEARTBEATS;
             let Ok(message) = timeout(silence, self.stream.next()).await else {
-                return Incoming::Broken(format!("nothing came for {} s", silence.as_secs()));
+                return Incoming::Broken(format!("no message for {} s", silence.as_secs()));
             };
             match message {
                 Some(Ok(Message::Text(text))) => match serde_json::from_str(&text) {
@@ -107,8 +107,8 @@ impl Socket {
                         }
                         return Incoming::Text(Box::new(message));
                     }
-                    // a message of a later version, which clients pass over
-                    Err(e) => tracing::debug!(error = %e, "a message that this version does not know"),
+                    // clients ignore messages of a later version
+                    Err(e) => tracing::debug!(error = %e, "ignored an unknown message"),
                 },
                 Some(Ok(Message::Binary(bytes))) => {
                     return match Frame::decode(bytes) {
@@ -126,7 +126,7 @@ impl Socket {
                         )),
                     };
                 }
-                // pings are answered below us; that they came is what counts
+                // the WebSocket library answers pings; any message ends the silence
                 Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => {}
                 Some(Err(e)) => return Incoming::Broken(describe(e)),
                 None => return Incoming::Broken("the connection was closed".into()),
@@ -134,18 +134,18 @@ impl Socket {
         }
     }
 
-    /// Says goodbye; nobody waits for the answer.
+    /// Closes the connection without waiting for the answer of the server.
     pub(super) async fn close(mut self) {
         if let Ok(Err(e)) = timeout(Duration::from_secs(1), self.stream.close(None)).await {
-            tracing::debug!(error = %e, "the connection was gone already");
+            tracing::debug!(error = %e, "failed to close the connection");
         }
     }
 }
 
-/// Without the layers that a person can do nothing with.
+/// Formats an error for users, without the names of protocol layers.
 fn describe(error: WsError) -> String {
     match error {
-        WsError::Io(e) if e.kind() == io::ErrorKind::ConnectionRefused => "nobody listens there".into(),
+        WsError::Io(e) if e.kind() == io::ErrorKind::ConnectionRefused => "connection refused".into(),
         WsError::Io(e) => e.to_string(),
         WsError::Protocol(_) | WsError::ConnectionClosed | WsError::AlreadyClosed => "the connection broke".into(),
         other => other.to_string(),

@@ -1,5 +1,5 @@
-//! The client's side of the protocol as a machine without a socket: messages go in, and out comes what to send and
-//! what to write. It survives the connection, so that a new one goes on at the exact byte.
+//! The client side of the protocol as a state machine without a socket: messages go in, and steps (what to send, what to
+//! write) come out. The state survives a connection, so that the next connection continues at the exact byte.
 
 use aws_lc_rs::digest::{Context, SHA256};
 use bytes::Bytes;
@@ -15,33 +15,33 @@ use protocol::{
 
 use super::ExportError;
 
-/// The `ref` of the one export.
+/// The `ref` of the request that creates the export.
 const CREATE: &str = "create";
-/// The `ref` of a stream.
+/// The `ref` of the request that opens a file stream.
 const OPEN: &str = "open";
-/// The `ref` of the wish to end it.
+/// The `ref` of the request that cancels the export.
 const CANCEL: &str = "cancel";
-/// A grant is due when this part of the window is used up.
-const GRANT_PART: u64 = 4;
+/// The window is extended when one part in this many is used.
+const WINDOW_PARTS: u64 = 4;
 
-/// What to do next, in order.
+/// One step for the driver. Steps are executed in order.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Step {
-    /// Send this with this `ref`.
+    /// Send the message with this `ref`.
     Send(ClientMessage, Option<&'static str>),
-    /// Write these bytes behind all before.
+    /// Append the bytes to the output.
     Write(Bytes),
-    /// Drop all that was written.
+    /// Discard all written bytes.
     Restart,
-    /// It does not work just now: [`Transfer::begin`] again a little later.
-    Later(Box<Problem>),
-    /// Everything was written, and it is what was sealed.
+    /// The problem is transient: call [`Transfer::begin`] again after a pause.
+    Retry(Box<Problem>),
+    /// All bytes are written and match the seal.
     Done(Seal),
-    /// The export was canceled, as asked.
+    /// The export was canceled.
     Canceled,
 }
 
-/// One export on its way into one file.
+/// The transfer of one export into one file.
 pub struct Transfer {
     create: ExportCreate,
     window: u64,
@@ -49,17 +49,17 @@ pub struct Transfer {
     completed: Option<Box<Export>>,
     progress: Progress,
     stream: Option<u32>,
-    /// Bytes written, and the offset of the next one.
+    /// Number of written bytes: the offset of the next byte.
     offset: u64,
-    /// The attempt that made them, once bytes were announced.
+    /// The attempt that wrote these bytes, once the stream is open.
     attempt: Option<u32>,
-    /// Bytes taken since the last grant.
+    /// Received bytes since the last extension of the window.
     used: u64,
     digest: Context,
 }
 
 impl Transfer {
-    /// Begins with a request that carries an idempotency key.
+    /// Creates a transfer from a request that carries an idempotency key.
     #[must_use]
     pub fn new(create: ExportCreate, window: u64) -> Self {
         Self {
@@ -76,31 +76,31 @@ impl Transfer {
         }
     }
 
-    /// The export, once it was accepted.
+    /// The id of the export, once the gateway accepted it.
     #[must_use]
     pub fn export_id(&self) -> Option<ExportId> {
         self.export.as_ref().map(|export| export.id)
     }
 
-    /// The completed export, once an event brought it.
+    /// The completed export, once its event arrived.
     #[must_use]
     pub fn completed(&self) -> Option<&Export> {
         self.completed.as_deref()
     }
 
-    /// How far the exporter is.
+    /// The last reported progress of the export.
     #[must_use]
     pub fn progress(&self) -> &Progress {
         &self.progress
     }
 
-    /// Bytes written so far.
+    /// Number of bytes written so far.
     #[must_use]
     pub fn offset(&self) -> u64 {
         self.offset
     }
 
-    /// What to say on a new connection, or when a stream must be opened again.
+    /// The steps on a new connection, or when a stream must be opened again.
     pub fn begin(&mut self) -> Vec<Step> {
         self.stream = None;
         self.used = 0;
@@ -114,17 +114,17 @@ impl Transfer {
         }]
     }
 
-    /// What to say to end the export; nothing before it was accepted.
+    /// The step that cancels the export; `None` before the gateway accepted it.
     #[must_use]
     pub fn cancel(&self) -> Option<Step> {
         let export_id = self.export_id()?;
         Some(Step::Send(ClientMessage::ExportCancel(ExportCancel { export_id }), Some(CANCEL)))
     }
 
-    /// Takes a text message.
+    /// Handles a text message.
     ///
     /// # Errors
-    /// When the export ended without a file, or the gateway broke the protocol.
+    /// When the export ended without a file, or the gateway violated the protocol.
     pub fn text(&mut self, message: ServerMessage) -> Result<Vec<Step>, ExportError> {
         match message {
             ServerMessage::ExportAccepted { reference, export } if reference.as_deref() == Some(CREATE) => {
@@ -134,21 +134,21 @@ impl Transfer {
             ServerMessage::ExportAccepted { reference, .. } if reference.as_deref() == Some(CANCEL) => {
                 return Ok(vec![Step::Canceled]);
             }
-            ServerMessage::FileOpened { stream, export_id, offset, attempt, .. } if self.is_mine(export_id) => {
+            ServerMessage::FileOpened { stream, export_id, offset, attempt, .. } if self.is_own(export_id) => {
                 self.attempt = attempt;
                 return self.opened(stream, offset);
             }
-            ServerMessage::ExportProgress { export_id, progress } if self.is_mine(export_id) => {
+            ServerMessage::ExportProgress { export_id, progress } if self.is_own(export_id) => {
                 self.progress = progress;
             }
-            ServerMessage::ExportCompleted { export, .. } if self.is_mine(export.id) => {
+            ServerMessage::ExportCompleted { export, .. } if self.is_own(export.id) => {
                 self.progress = export.progress.clone();
                 self.completed = Some(export);
             }
-            ServerMessage::ExportFailed { export, .. } if self.is_mine(export.id) => {
+            ServerMessage::ExportFailed { export, .. } if self.is_own(export.id) => {
                 return Err(ended(*export, Slug::ExportFailed).into());
             }
-            ServerMessage::ExportCanceled { export, .. } if self.is_mine(export.id) => {
+            ServerMessage::ExportCanceled { export, .. } if self.is_own(export.id) => {
                 return Ok(vec![Step::Canceled]);
             }
             ServerMessage::FileSealed { stream, size, rows, sha256 } if self.stream == Some(stream) => {
@@ -158,10 +158,10 @@ impl Transfer {
                 return self.closed(problem);
             }
             ServerMessage::Error { reference, problem } => match reference.as_deref() {
-                Some(CREATE | OPEN) => return later_or_never(*problem),
-                // it has ended already, and the event that says how is on its way
+                Some(CREATE | OPEN) => return retry_or_fail(*problem),
+                // the export has ended already, and its last event follows
                 Some(CANCEL) => return Ok(vec![Step::Canceled]),
-                // an answer to nothing that we asked: a grant for a stream that has just ended
+                // a window extension for a stream that has just ended
                 _ => {}
             },
             _ => {}
@@ -169,13 +169,13 @@ impl Transfer {
         Ok(Vec::new())
     }
 
-    /// Takes a binary frame.
+    /// Handles a binary frame.
     ///
     /// # Errors
-    /// When it isn't the next piece of the file.
+    /// When the frame does not continue the file at the current offset.
     pub fn frame(&mut self, frame: Frame) -> Result<Vec<Step>, ExportError> {
         if self.stream != Some(frame.stream) {
-            // of a stream that was given up in this session
+            // a frame of a stream that was closed in this session
             return Ok(Vec::new());
         }
         if frame.offset != self.offset {
@@ -186,20 +186,20 @@ impl Transfer {
         self.offset += size;
         self.used += size;
         let mut steps = vec![Step::Write(frame.payload)];
-        if self.used >= self.window / GRANT_PART {
-            let grant = FileWindow { stream: frame.stream, bytes: std::mem::take(&mut self.used) };
-            steps.push(Step::Send(ClientMessage::FileWindow(grant), None));
+        if self.used >= self.window / WINDOW_PARTS {
+            let extension = FileWindow { stream: frame.stream, bytes: std::mem::take(&mut self.used) };
+            steps.push(Step::Send(ClientMessage::FileWindow(extension), None));
         }
         Ok(steps)
     }
 
-    fn is_mine(&self, id: ExportId) -> bool {
+    fn is_own(&self, id: ExportId) -> bool {
         self.export_id() == Some(id)
     }
 
     fn opened(&mut self, stream: u32, offset: u64) -> Result<Vec<Step>, ExportError> {
         if self.stream.is_some() {
-            // one is enough
+            // a second stream is not needed
             return Ok(vec![Step::Send(ClientMessage::FileClose(FileClose { stream }), None)]);
         }
         if offset != self.offset {
@@ -210,22 +210,22 @@ impl Transfer {
     }
 
     fn sealed(&mut self, seal: Seal) -> Result<Vec<Step>, ExportError> {
-        let came = hex::encode(self.digest.clone().finish());
+        let received = hex::encode(self.digest.clone().finish());
         if seal.size != self.offset {
-            return Err(ExportError::Damaged(format!("{} bytes came of {}", self.offset, seal.size)));
+            return Err(ExportError::Damaged(format!("received {} bytes of {}", self.offset, seal.size)));
         }
-        if seal.sha256 != came {
-            return Err(ExportError::Damaged(format!("its SHA-256 is {came} instead of {}", seal.sha256)));
+        if seal.sha256 != received {
+            return Err(ExportError::Damaged(format!("its SHA-256 is {received} instead of {}", seal.sha256)));
         }
         Ok(vec![Step::Done(seal)])
     }
 
     fn closed(&mut self, problem: Option<Box<Problem>>) -> Result<Vec<Step>, ExportError> {
         self.stream = None;
-        let unasked = || Problem::new(Slug::Unavailable, "the gateway closed the stream");
-        let problem = problem.map_or_else(unasked, |problem| *problem);
+        let without_problem = || Problem::new(Slug::Unavailable, "the gateway closed the stream");
+        let problem = problem.map_or_else(without_problem, |problem| *problem);
         if problem.slug() != Slug::Restarted {
-            return later_or_never(problem);
+            return retry_or_fail(problem);
         }
         self.offset = 0;
         self.digest = Context::new(&SHA256);
@@ -235,14 +235,14 @@ impl Transfer {
     }
 }
 
-/// Whether asking again can help.
-fn later_or_never(problem: Problem) -> Result<Vec<Step>, ExportError> {
+/// Retries a transient problem, and fails with any other.
+fn retry_or_fail(problem: Problem) -> Result<Vec<Step>, ExportError> {
     match problem.slug() {
         Slug::Unavailable | Slug::RateLimited | Slug::Internal | Slug::NotReady => {
-            Ok(vec![Step::Later(Box::new(problem))])
+            Ok(vec![Step::Retry(Box::new(problem))])
         }
-        // the first of two equal requests is still being taken
-        Slug::IdempotencyConflict if problem.status == 409 => Ok(vec![Step::Later(Box::new(problem))]),
+        // the gateway is still handling the first of two equal requests
+        Slug::IdempotencyConflict if problem.status == 409 => Ok(vec![Step::Retry(Box::new(problem))]),
         Slug::Restarted
         | Slug::Unauthorized
         | Slug::Forbidden

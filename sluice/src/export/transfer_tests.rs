@@ -1,4 +1,4 @@
-//! The machine against a script.
+//! The state machine against scripted messages.
 
 use protocol::export::{Links, Status};
 use serde_json::{Map, json};
@@ -31,7 +31,7 @@ fn export(id: ExportId, status: Status) -> Box<Export> {
         progress: Progress::default(),
         file: None,
         problem: None,
-        links: Links::of(id),
+        links: Links::for_export(id),
     })
 }
 
@@ -61,8 +61,8 @@ fn sealed(stream: u32, bytes: &[u8]) -> ServerMessage {
     ServerMessage::FileSealed { stream, size, rows, sha256 }
 }
 
-/// Accepted and opened on stream 1.
-fn under_way() -> (Transfer, ExportId) {
+/// A transfer with an accepted export and the open stream 1.
+fn opened_transfer() -> (Transfer, ExportId) {
     let (mut transfer, id) = (transfer(), ExportId::generate());
     transfer.begin();
     assert_eq!(transfer.text(accepted(id)).unwrap(), []);
@@ -71,19 +71,19 @@ fn under_way() -> (Transfer, ExportId) {
 }
 
 #[test]
-fn a_file_comes_whole_and_grants_go_back_as_it_is_written() {
-    let (mut transfer, _) = under_way();
+fn a_complete_file_matches_its_seal_and_the_window_is_extended() {
+    let (mut transfer, _) = opened_transfer();
     assert_eq!(transfer.frame(frame(1, 0, b"abc")).unwrap(), [Step::Write(Bytes::from_static(b"abc"))]);
-    let grant = ClientMessage::FileWindow(FileWindow { stream: 1, bytes: 5 });
+    let extension = ClientMessage::FileWindow(FileWindow { stream: 1, bytes: 5 });
     assert_eq!(
         transfer.frame(frame(1, 3, b"de")).unwrap(),
-        [Step::Write(Bytes::from_static(b"de")), Step::Send(grant, None)]
+        [Step::Write(Bytes::from_static(b"de")), Step::Send(extension, None)]
     );
     assert_eq!(transfer.text(sealed(1, b"abcde")).unwrap(), [Step::Done(seal(b"abcde"))]);
 }
 
 #[test]
-fn a_new_connection_asks_the_same_again_until_the_export_is_known() {
+fn a_new_connection_repeats_the_request_until_the_export_is_accepted() {
     let mut transfer = transfer();
     let first = transfer.begin();
     assert_eq!(transfer.begin(), first, "with the same idempotency key");
@@ -94,8 +94,8 @@ fn a_new_connection_asks_the_same_again_until_the_export_is_known() {
 }
 
 #[test]
-fn a_broken_connection_goes_on_at_the_exact_byte_with_the_running_digest() {
-    let (mut transfer, id) = under_way();
+fn a_new_connection_continues_at_the_exact_byte_with_the_same_digest() {
+    let (mut transfer, id) = opened_transfer();
     transfer.frame(frame(1, 0, b"abc")).unwrap();
     let open = FileOpen { export_id: id, offset: 3, window: Some(WINDOW), attempt: Some(1) };
     assert_eq!(transfer.begin(), [Step::Send(ClientMessage::FileOpen(open), Some(OPEN))]);
@@ -105,8 +105,8 @@ fn a_broken_connection_goes_on_at_the_exact_byte_with_the_running_digest() {
 }
 
 #[test]
-fn a_restart_drops_everything_and_opens_from_0() {
-    let (mut transfer, id) = under_way();
+fn a_restart_discards_all_bytes_and_opens_at_offset_zero() {
+    let (mut transfer, id) = opened_transfer();
     transfer.frame(frame(1, 0, b"old")).unwrap();
     let open = FileOpen { export_id: id, offset: 0, window: Some(WINDOW), attempt: None };
     assert_eq!(
@@ -114,32 +114,32 @@ fn a_restart_drops_everything_and_opens_from_0() {
         [Step::Restart, Step::Send(ClientMessage::FileOpen(open), Some(OPEN))]
     );
     transfer.text(opened(id, 2, 0)).unwrap();
-    assert_eq!(transfer.frame(frame(1, 3, b"late")).unwrap(), [], "of the old stream");
+    assert_eq!(transfer.frame(frame(1, 3, b"late")).unwrap(), [], "a frame of the old stream");
     transfer.frame(frame(2, 0, b"new")).unwrap();
     assert_eq!(transfer.text(sealed(2, b"new")).unwrap(), [Step::Done(seal(b"new"))]);
 }
 
 #[test]
-fn what_does_not_fit_is_never_taken_for_whole() {
-    let (mut transfer, id) = under_way();
+fn bytes_that_do_not_match_the_offset_or_the_seal_are_refused() {
+    let (mut transfer, id) = opened_transfer();
     assert!(matches!(transfer.frame(frame(1, 1, b"a")), Err(ExportError::Protocol(_))));
     transfer.frame(frame(1, 0, b"ab")).unwrap();
-    assert!(matches!(transfer.text(sealed(1, b"abc")), Err(ExportError::Damaged(_))), "cut off");
+    assert!(matches!(transfer.text(sealed(1, b"abc")), Err(ExportError::Damaged(_))), "truncated");
     assert!(matches!(transfer.text(sealed(1, b"xy")), Err(ExportError::Damaged(_))), "other bytes");
     transfer.begin();
     assert!(matches!(transfer.text(opened(id, 2, 0)), Err(ExportError::Protocol(_))));
 }
 
 #[test]
-fn what_may_pass_is_tried_again_and_what_may_not_ends_it() {
-    let (mut transfer, id) = under_way();
+fn transient_problems_are_retried_and_others_fail() {
+    let (mut transfer, id) = opened_transfer();
     for slug in [Slug::Unavailable, Slug::Internal, Slug::RateLimited] {
         transfer.stream = Some(1);
-        assert!(matches!(transfer.text(closed(1, slug)).unwrap()[..], [Step::Later(_)]), "{slug:?}");
+        assert!(matches!(transfer.text(closed(1, slug)).unwrap()[..], [Step::Retry(_)]), "{slug:?}");
     }
     transfer.stream = Some(1);
-    let silent = ServerMessage::FileClosed { reference: None, stream: 1, problem: None };
-    assert!(matches!(transfer.text(silent).unwrap()[..], [Step::Later(_)]));
+    let without_problem = ServerMessage::FileClosed { reference: None, stream: 1, problem: None };
+    assert!(matches!(transfer.text(without_problem).unwrap()[..], [Step::Retry(_)]));
     for slug in [Slug::NotFound, Slug::ExportFailed, Slug::Expired, Slug::Canceled] {
         transfer.stream = Some(1);
         assert!(matches!(transfer.text(closed(1, slug)), Err(ExportError::Problem(_))), "{slug:?}");
@@ -147,30 +147,31 @@ fn what_may_pass_is_tried_again_and_what_may_not_ends_it() {
     let failed = ServerMessage::ExportFailed { seq: 1, export: export(id, Status::Failed) };
     assert!(matches!(transfer.text(failed), Err(ExportError::Problem(_))));
     let other = ServerMessage::ExportFailed { seq: 1, export: export(ExportId::generate(), Status::Failed) };
-    assert_eq!(transfer.text(other).unwrap(), [], "somebody else's");
+    assert_eq!(transfer.text(other).unwrap(), [], "another export");
 }
 
 #[test]
-fn a_refused_request_is_told_as_it_is() {
+fn a_refused_request_is_retried_only_for_a_transient_problem() {
     let mut transfer = transfer();
     transfer.begin();
     let refused = |status, slug| {
         let problem = Problem::new(slug, "x").with_status(status);
         ServerMessage::error(Some(CREATE.into()), problem)
     };
-    assert!(matches!(transfer.text(refused(409, Slug::IdempotencyConflict)).unwrap()[..], [Step::Later(_)]));
+    assert!(matches!(transfer.text(refused(409, Slug::IdempotencyConflict)).unwrap()[..], [Step::Retry(_)]));
     assert!(transfer.text(refused(422, Slug::IdempotencyConflict)).is_err());
     assert!(transfer.text(refused(429, Slug::CreditsExhausted)).is_err());
-    assert!(transfer.cancel().is_none(), "nothing was accepted");
+    assert!(transfer.cancel().is_none(), "no export was accepted");
 }
 
 #[test]
-fn a_cancel_is_over_when_it_is_confirmed_or_came_too_late() {
-    let (mut transfer, id) = under_way();
+fn a_cancel_ends_when_it_is_confirmed_or_too_late() {
+    let (mut transfer, id) = opened_transfer();
     let cancel = ClientMessage::ExportCancel(ExportCancel { export_id: id });
     assert_eq!(transfer.cancel(), Some(Step::Send(cancel, Some(CANCEL))));
-    let heard = ServerMessage::ExportAccepted { reference: Some(CANCEL.into()), export: export(id, Status::Running) };
-    assert_eq!(transfer.text(heard).unwrap(), [Step::Canceled]);
+    let confirmed =
+        ServerMessage::ExportAccepted { reference: Some(CANCEL.into()), export: export(id, Status::Running) };
+    assert_eq!(transfer.text(confirmed).unwrap(), [Step::Canceled]);
     let canceled = ServerMessage::ExportCanceled { seq: 1, export: export(id, Status::Canceled) };
     assert_eq!(transfer.text(canceled).unwrap(), [Step::Canceled]);
     let late = ServerMessage::error(Some(CANCEL.into()), Problem::new(Slug::NotFound, "x"));

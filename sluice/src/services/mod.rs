@@ -1,17 +1,16 @@
-//! Each service, started from the settings.
+//! Starts each service from the settings.
 
-mod internal;
+mod exporter_http;
 
-use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{io, net::SocketAddr, sync::Arc};
 
 use entity::credit_policy::{CreditPolicy, CreditPolicyError};
 use exporter::ExporterError;
 use gateway::app::StartError;
-use notifier::NotifierError;
+use notifier::{BackupSetup, NotifierError};
 use platform::{
     bus::{Bus, BusError},
     clock::{SharedClock, SystemClock},
-    config::DatabaseConfig,
     lifecycle::Lifecycle,
     store::{FileStore, FileStoreError},
     telemetry::{self, PrometheusHandle, TelemetryError, Traces, init_metrics},
@@ -22,23 +21,24 @@ use tokio::net::TcpListener;
 use tracing::warn;
 
 use crate::{
-    commands::{self, CommandError, migrate},
+    schema::{self, SchemaError},
     settings::Settings,
+    settings_text::settings_text,
 };
 
-/// Which service.
+/// One of the services.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
-    /// The gateway.
+pub enum ServiceKind {
+    /// The gateway, which clients reach.
     Gateway,
-    /// An exporter.
+    /// The exporter, which writes files.
     Exporter,
-    /// A notifier.
+    /// The notifier, which settles exports.
     Notifier,
 }
 
-impl Kind {
-    /// What NATS and collectors of traces call a process that runs this alone.
+impl ServiceKind {
+    /// The name of the process in NATS and in traces when the process runs this service only.
     const fn process(self) -> &'static str {
         match self {
             Self::Gateway => "sluice-gateway",
@@ -51,32 +51,35 @@ impl Kind {
 /// A service that can't start, or that stopped by itself.
 #[derive(Debug, thiserror::Error)]
 pub enum ServiceError {
-    /// Logs or metrics can't be set up.
+    /// Logs, traces or metrics can't be set up.
     #[error(transparent)]
     Telemetry(#[from] TelemetryError),
-    /// NATS does not answer or refuses us.
+    /// NATS does not answer, or refuses the connection.
     #[error(transparent)]
     Bus(#[from] BusError),
     /// The database can't be reached.
     #[error("can't reach the database (database.url): {0}")]
     Database(#[from] DbErr),
-    /// The tables are missing or old.
+    /// The tables of the database are missing or old.
     #[error(transparent)]
-    Schema(#[from] CommandError),
-    /// The terms of credits can't work.
+    Schema(#[from] SchemaError),
+    /// The `[credits]` settings are invalid.
     #[error(transparent)]
     CreditPolicy(#[from] CreditPolicyError),
     /// The file store can't be opened.
     #[error(transparent)]
     Store(#[from] FileStoreError),
-    /// An address can't be listened on.
+    /// The settings can't be written as text for backups.
+    #[error("settings: {0}")]
+    SettingsText(#[from] toml::ser::Error),
+    /// An address can't be bound.
     #[error("can't listen on {address} ({setting}): {source}")]
     Listen {
-        /// Which setting.
+        /// The name of the setting.
         setting: &'static str,
-        /// The address.
+        /// The address in the setting.
         address: String,
-        /// Why.
+        /// The error of the operating system.
         source: io::Error,
     },
     /// The gateway refuses to start.
@@ -88,29 +91,29 @@ pub enum ServiceError {
     /// The notifier refuses to start.
     #[error("notifier: {0}")]
     Notifier(#[from] NotifierError),
-    /// A critical part ended.
+    /// A critical task ended.
     #[error("stopped by itself: {0}")]
     Stopped(String),
 }
 
-/// What all services of a process share.
+/// The connections and handles that all services of a process share.
 #[derive(Clone)]
 pub struct Common {
-    /// The database.
+    /// The connection pool of the database.
     pub db: DatabaseConnection,
-    /// The time.
+    /// The clock of all services.
     pub clock: SharedClock,
-    /// What `/metrics` renders.
+    /// The recorder behind `/metrics`.
     pub metrics: PrometheusHandle,
-    /// Follows spans.
+    /// The exporter of traces, to flush at the end.
     pub traces: Traces,
 }
 
 impl Common {
-    /// Sets telemetry up and connects to the database. `process` is the name under which spans are sent.
+    /// Sets up telemetry and connects to the database. Traces carry `process` as the name of the service.
     ///
     /// # Errors
-    /// When one of them fails.
+    /// When telemetry can't be set up, or the database can't be reached.
     pub async fn prepare(settings: &Settings, process: &str) -> Result<Self, ServiceError> {
         let traces = telemetry::init(&settings.log, process)?;
         let metrics = init_metrics()?;
@@ -119,18 +122,18 @@ impl Common {
     }
 }
 
-/// Runs one service until it is told to stop.
+/// Runs one service in this process until a stop signal.
 ///
 /// # Errors
-/// When it can't start, or stops by itself.
-pub async fn alone(kind: Kind, settings: &Settings) -> Result<(), ServiceError> {
+/// When the service can't start, or stops by itself.
+pub async fn run_service(kind: ServiceKind, settings: &Settings) -> Result<(), ServiceError> {
     run(kind.process(), settings, async |common, life| start(kind, settings, common, life).await).await
 }
 
-/// Runs what is started so until it is told to stop. `process` is the name under which spans are sent.
+/// Runs the started services until a stop signal. Traces carry `process` as the name of the service.
 ///
 /// # Errors
-/// When it can't start, or stops by itself.
+/// When a service can't start, or stops by itself.
 pub async fn run<T>(
     process: &str,
     settings: &Settings,
@@ -139,50 +142,60 @@ pub async fn run<T>(
     let life = Lifecycle::new();
     life.stop_at_signals();
     let common = Common::prepare(settings, process).await?;
-    migrate::check(&common.db).await?;
+    schema::check(&common.db).await?;
     let started = start(&common, &life).await;
-    end(settings, &common, started, &life).await
+    stop(settings, &common, started, &life).await
 }
 
-/// Starts one service on its own listener.
+/// Starts one service on the listener of its settings.
 ///
 /// # Errors
-/// When it can't start.
-pub async fn start(kind: Kind, settings: &Settings, common: &Common, life: &Lifecycle) -> Result<(), ServiceError> {
+/// When the service can't start.
+pub async fn start(
+    kind: ServiceKind,
+    settings: &Settings,
+    common: &Common,
+    life: &Lifecycle,
+) -> Result<(), ServiceError> {
     match kind {
-        Kind::Gateway => gateway_alone(settings, common, life).await,
-        Kind::Exporter => exporter(settings, common, life).await,
-        Kind::Notifier => notifier(settings, common, life).await.map(drop),
+        ServiceKind::Gateway => bind_and_start_gateway(settings, common, life).await,
+        ServiceKind::Exporter => start_exporter(settings, common, life).await,
+        ServiceKind::Notifier => start_notifier(settings, common, life).await.map(drop),
     }
 }
 
-/// Starts a gateway on the listener of the settings.
+/// Starts a gateway on the address of the settings.
 ///
 /// # Errors
-/// When it can't start.
-pub async fn gateway_alone(settings: &Settings, common: &Common, life: &Lifecycle) -> Result<(), ServiceError> {
+/// When the gateway can't start.
+pub async fn bind_and_start_gateway(
+    settings: &Settings,
+    common: &Common,
+    life: &Lifecycle,
+) -> Result<(), ServiceError> {
     let listener = bind("gateway.listen", &settings.gateway.listen).await?;
-    gateway(settings, common, listener, life).await
+    start_gateway(settings, common, listener, life).await
 }
 
-/// Starts a gateway on this listener.
+/// Starts a gateway on a bound listener.
 ///
 /// # Errors
-/// When it can't start.
-pub async fn gateway(
+/// When the gateway can't start.
+pub async fn start_gateway(
     settings: &Settings,
     common: &Common,
     listener: TcpListener,
     life: &Lifecycle,
 ) -> Result<(), ServiceError> {
     let Common { db, clock, metrics, .. } = common.clone();
-    let credit_policy = CreditPolicy::new(&settings.credits, &settings.time_zone)?;
-    let drain = &settings.gateway.drain;
-    let drain_ms = drain.look_away_ms.saturating_add(drain.requests_ms.max(drain.spread_ms));
-    if drain_ms > settings.shutdown_grace_s.saturating_mul(1000) {
-        warn!(drain_ms, "gateway.drain does not fit into shutdown_grace_s: what is under way at the end will be cut");
+    let credit_policy = settings.credit_policy()?;
+    if settings.gateway_drain() > settings.shutdown_grace.get() {
+        warn!(
+            drain = ?settings.gateway_drain(), shutdown_grace = %settings.shutdown_grace,
+            "the drain of the gateway exceeds shutdown_grace: requests will be aborted at the end"
+        );
     }
-    let bus = Bus::join(&settings.nats, Kind::Gateway.process(), &subject::GATEWAY_STREAMS).await?;
+    let bus = Bus::join(&settings.nats, ServiceKind::Gateway.process(), &subject::GATEWAY_STREAMS).await?;
     let deps = gateway::Deps { bus, db, clock, credit_policy, metrics: Some(metrics) };
     Ok(gateway::start(settings.gateway.clone(), deps, listener, life).await?)
 }
@@ -190,48 +203,50 @@ pub async fn gateway(
 /// Starts an exporter.
 ///
 /// # Errors
-/// When it can't start.
-pub async fn exporter(settings: &Settings, common: &Common, life: &Lifecycle) -> Result<(), ServiceError> {
+/// When the exporter can't start.
+pub async fn start_exporter(settings: &Settings, common: &Common, life: &Lifecycle) -> Result<(), ServiceError> {
     let Common { db, clock, metrics, .. } = common.clone();
-    let bus = Bus::join(&settings.nats, Kind::Exporter.process(), &subject::EXPORTER_STREAMS).await?;
+    let bus = Bus::join(&settings.nats, ServiceKind::Exporter.process(), &subject::EXPORTER_STREAMS).await?;
     let store = FileStore::open(&settings.store)?;
-    let connections = settings.exporter.read_connections();
-    let reads = DatabaseConfig { max_connections: connections, ..settings.database.clone() };
-    let reads = platform::db::connect(&reads).await?;
-    let deps = exporter::Deps { bus, db, reads, store, clock };
+    let deps = exporter::Deps { bus, db, store, clock };
     let address = &settings.exporter.internal_listen;
     if !address.is_empty() {
         let listener = bind("exporter.internal_listen", address).await?;
-        internal::serve(deps.clone(), metrics, listener, life);
+        exporter_http::serve(deps.clone(), metrics, listener, life);
     }
     exporter::start(settings.exporter.clone(), deps, life).await?;
     Ok(())
 }
 
-/// Starts a notifier; gives the address of its internal port.
+/// Starts a notifier, and returns the address of its internal listener.
 ///
 /// # Errors
-/// When it can't start.
-pub async fn notifier(settings: &Settings, common: &Common, life: &Lifecycle) -> Result<SocketAddr, ServiceError> {
+/// When the notifier can't start.
+pub async fn start_notifier(
+    settings: &Settings,
+    common: &Common,
+    life: &Lifecycle,
+) -> Result<SocketAddr, ServiceError> {
     let Common { db, clock, metrics, .. } = common.clone();
     let listener = bind("notifier.internal_listen", &settings.notifier.internal_listen).await?;
-    let bus = Bus::connect(&settings.nats, Kind::Notifier.process()).await?;
+    let bus = Bus::connect(&settings.nats, ServiceKind::Notifier.process()).await?;
     let store = FileStore::open(&settings.store)?;
-    let credit_policy = CreditPolicy::new(&settings.credits, &settings.time_zone)?;
-    let backup = notifier::backup::Setup {
+    let credit_policy: CreditPolicy = settings.credit_policy()?;
+    let backup = Some(Arc::new(BackupSetup {
         config: settings.backup.clone(),
         database: settings.database.clone(),
-        settings: commands::backup::text(settings).map_err(CommandError::from)?,
-    };
-    let deps = notifier::Deps { bus, db, store, clock, credit_policy, backup: Some(Arc::new(backup)), metrics: Some(metrics) };
+        settings: settings_text(settings)?,
+    }));
+    let deps = notifier::Deps { bus, db, store, clock, credit_policy, backup, metrics: Some(metrics) };
     Ok(notifier::start(settings.notifier.clone(), deps, listener, life).await?.address)
 }
 
-/// Waits for the end, also when something did not start: what did must not be left in the middle of its work.
+/// Waits for the soft stop and the end of all tasks. A failed start begins the soft stop, because the services that did
+/// start must drain as well.
 ///
 /// # Errors
-/// What went wrong at the start, or why the process stopped by itself.
-pub async fn end<T>(
+/// The error of the start, or the reason why the process stopped by itself.
+pub async fn stop<T>(
     settings: &Settings,
     common: &Common,
     started: Result<T, ServiceError>,
@@ -240,7 +255,7 @@ pub async fn end<T>(
     if started.is_err() {
         life.soft().cancel();
     }
-    life.shut_down(Duration::from_secs(settings.shutdown_grace_s)).await;
+    life.shut_down(settings.shutdown_grace.get()).await;
     common.traces.shut_down().await;
     let value = started?;
     match life.failure() {

@@ -1,4 +1,4 @@
-//! The data folder: everything that one installation keeps.
+//! The data folder: all files of one installation.
 
 use std::{
     fs::{self, DirBuilder, File, OpenOptions, Permissions, TryLockError},
@@ -9,22 +9,22 @@ use std::{
 
 use super::UpError;
 
-/// Held by the running `sluice up`.
+/// The lock file that a running `sluice up` holds.
 const LOCK: &str = "sluice.lock";
-/// Where the files of datasets are; others may put them there before the first start.
+/// The folder of dataset files, which may exist before the first start.
 const DATASETS: &str = "datasets";
 
-/// A data folder that is this process's alone until it ends.
+/// A data folder that this process has locked until the process ends.
 #[derive(Debug)]
 pub(super) struct DataDir {
     path: PathBuf,
-    /// As the person named it, for lines to be copied.
+    /// The path as the user typed it, for printed commands.
     named: PathBuf,
     _lock: File,
 }
 
 impl DataDir {
-    /// Makes the folder where there is none, and takes it.
+    /// Creates the folder if it does not exist, and locks it.
     pub(super) fn claim(named: &Path) -> Result<Self, UpError> {
         DirBuilder::new().recursive(true).mode(0o700).create(named).map_err(UpError::file(named))?;
         let path = fs::canonicalize(named).map_err(UpError::file(named))?;
@@ -40,7 +40,7 @@ impl DataDir {
             Err(TryLockError::WouldBlock) => return Err(UpError::Locked(named.to_path_buf())),
             Err(TryLockError::Error(source)) => return Err(UpError::File { path: file, source }),
         }
-        // it holds secrets and everybody's data
+        // the folder holds secrets and the data of all users
         fs::set_permissions(&path, Permissions::from_mode(0o700)).map_err(UpError::file(&path))?;
         let dir = Self { path, named: named.to_path_buf(), _lock: lock };
         for folder in [dir.datasets(), dir.files(), dir.nats(), dir.secrets()] {
@@ -54,7 +54,7 @@ impl DataDir {
         &self.path
     }
 
-    /// The path as it was given.
+    /// The path as the user typed it.
     pub(super) fn named(&self) -> &Path {
         &self.named
     }
@@ -92,13 +92,13 @@ impl DataDir {
     }
 }
 
-/// A folder with things in it that we did not put there is not taken over: its permissions would change.
+/// Whether the folder is empty or belongs to Sluice. Claiming another folder would change its permissions.
 fn is_ours(path: &Path) -> Result<bool, UpError> {
     let mut entries = fs::read_dir(path).map_err(UpError::file(path))?;
     Ok(entries.next().is_none() || path.join(LOCK).exists() || path.join(DATASETS).is_dir())
 }
 
-/// Writes a file that only its owner can read, whole or not at all.
+/// Writes a file that only its owner can read, and replaces the former file atomically.
 pub(super) fn write_private(path: &Path, text: &str) -> Result<(), UpError> {
     let part = path.with_added_extension("part");
     let mut file = OpenOptions::new()
@@ -121,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_is_taken_once_and_kept_private() {
+    fn a_folder_is_claimed_once_and_kept_private() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("deep/data");
         let claimed = DataDir::claim(&path).unwrap();
@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_that_holds_datasets_is_taken_and_one_with_other_things_is_not() {
+    fn a_folder_with_datasets_is_claimed_and_one_with_foreign_files_is_not() {
         let dir = tempfile::tempdir().unwrap();
         fs::write(dir.path().join("thesis.tex"), "").unwrap();
         assert!(matches!(DataDir::claim(dir.path()), Err(UpError::Foreign(_))));
@@ -141,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn a_private_file_is_its_owners_alone() {
+    fn a_private_file_is_readable_by_its_owner_only() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("a.toml");
         write_private(&path, "x").unwrap();

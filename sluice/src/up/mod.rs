@@ -1,16 +1,16 @@
 //! `sluice up`: all of Sluice on one machine, in one process and one child.
 //!
-//! The rooms, in the order of a start: `data_dir` claims the folder, `secrets` makes or reads what must stay hidden,
-//! `leftover` ends what a killed predecessor left, `nats` runs the server, `runtime` writes the settings that the
-//! other commands read, `banner` says how to go on.
+//! The modules, in the order of a start: `data_dir` claims the folder, `secrets` creates or reads the secrets,
+//! `stale_nats` stops the nats-server of a killed predecessor, `nats` runs the server, `settings_file` writes the settings
+//! that the other commands read, and `ready_block` prints how to continue.
 
-mod alone;
-mod banner;
 mod data_dir;
-mod leftover;
 mod nats;
-mod runtime;
+mod ready_block;
 mod secrets;
+mod settings_file;
+mod stale_nats;
+mod standalone_nats;
 
 use std::{
     io::{self, ErrorKind},
@@ -23,93 +23,98 @@ use migration::{Migrator, MigratorTrait};
 use platform::lifecycle::Lifecycle;
 use tokio::net::TcpListener;
 
-pub use self::alone::Alone;
-use self::{data_dir::DataDir, nats::NatsChild, secrets::Secrets};
+pub use self::standalone_nats::StandaloneNats;
+use self::{data_dir::DataDir, nats::NatsChild, secrets::Secrets, settings_file::CatalogChoice};
 use crate::{
-    cli::{Place, UpOptions},
+    cli::{SettingsFiles, UpOptions},
     output,
-    services::{self, Common, Kind, ServiceError},
+    services::{self, Common, ServiceError, ServiceKind},
     settings::{Settings, SettingsError},
 };
 
-/// The data folder when none is named.
+/// The data folder without `--data-dir`.
 const DEFAULT_DIR: &str = "data";
-/// What collectors of traces call a process that runs everything.
+/// The service name in traces of a process that runs all services.
 const PROCESS: &str = "sluice";
-/// How long the services may take to be ready.
-const START: Duration = Duration::from_secs(60);
-/// How often to look whether they are.
-const LOOK: Duration = Duration::from_millis(50);
+/// Time limit for all services to be ready.
+const START_TIMEOUT: Duration = Duration::from_secs(60);
+/// Interval of the readiness checks.
+const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
-/// Why `sluice up` can't start, or ended.
+/// The reason why `sluice up` can't start, or stopped.
 #[derive(Debug, thiserror::Error)]
 pub enum UpError {
-    /// The settings are wrong.
+    /// The settings are invalid.
     #[error(transparent)]
     Settings(#[from] SettingsError),
-    /// The folder is somebody else's.
-    #[error("{0} holds other things than Sluice's: choose another --data-dir")]
+    /// The folder holds files of other programs.
+    #[error("{0} holds files of other programs: choose another --data-dir")]
     Foreign(PathBuf),
-    /// The folder is in use.
+    /// Another process uses the folder.
     #[error("another `sluice up` runs on {0}: stop it, or choose another --data-dir")]
     Locked(PathBuf),
-    /// A file can't be used.
+    /// A file can't be read or written.
     #[error("{path}: {source}")]
     File {
-        /// Which.
+        /// The path of the file.
         path: PathBuf,
-        /// Why.
+        /// The error of the operating system.
         source: io::Error,
     },
-    /// A file of ours was changed by hand.
+    /// A file that Sluice wrote has been changed.
     #[error("{0} is damaged: delete it and start again")]
     Damaged(PathBuf),
-    /// The port can't be used.
+    /// The gateway can't listen on the port.
     #[error("{}", port_error(*port, source))]
     Port {
-        /// Which.
+        /// The port number.
         port: u16,
-        /// Why.
+        /// The error of the operating system.
         source: io::Error,
     },
-    /// There is no nats-server.
-    #[error("no nats-server: install 2.11 or newer, or name one with SLUICE_NATS_SERVER; `cargo xtask up` fetches one")]
+    /// No nats-server is installed.
+    #[error(
+        "no nats-server: install 2.11 or newer, or set SLUICE_NATS_SERVER to its path; `cargo xtask up` downloads one"
+    )]
     NoNats,
-    /// The nats-server does not run.
-    #[error("{program} isn't a nats-server that runs: {detail}")]
+    /// The nats-server program does not work.
+    #[error("{program} is not a working nats-server: {detail}")]
     BadNats {
-        /// Which.
+        /// The path of the program.
         program: PathBuf,
-        /// Why.
+        /// The error or the unexpected output.
         detail: String,
     },
-    /// The nats-server is too old.
+    /// The nats-server is older than required.
     #[error(
-        "{program} is nats-server {found}, older than the {} that Sluice needs: name another with SLUICE_NATS_SERVER",
+        "{program} is nats-server {found}, but Sluice needs {} or newer: set SLUICE_NATS_SERVER to another program",
         nats::OLDEST
     )]
     OldNats {
-        /// Which.
+        /// The path of the program.
         program: PathBuf,
-        /// Its version.
+        /// The version that it printed.
         found: nats::Version,
     },
-    /// The nats-server did not start.
+    /// The nats-server did not become ready.
     #[error("nats-server did not start: {0}")]
     NatsStart(String),
-    /// A service failed.
+    /// A service failed to start, or stopped.
     #[error(transparent)]
     Service(#[from] ServiceError),
-    /// The tables can't be brought up to date.
-    #[error("can't bring the database up to date: {0}")]
+    /// The database can't be migrated.
+    #[error("can't migrate the database: {0}")]
     Migrate(sea_orm::DbErr),
-    /// Not ready in time.
-    #[error("not ready within {} s: {last}", START.as_secs())]
+    /// The services are not ready within the time limit.
+    #[error("not ready within {} s: {last}", START_TIMEOUT.as_secs())]
     NotReady {
-        /// What was seen last.
+        /// The last answer of the readiness check.
         last: String,
     },
-    /// Nobody reads what we print.
+    /// The catalog file of `--catalog` does not exist.
+    #[error("there is no catalog file {0}")]
+    NoCatalog(PathBuf),
+    /// Standard output is closed.
     #[error("can't print: {0}")]
     Print(io::Error),
 }
@@ -124,72 +129,91 @@ impl UpError {
 fn port_error(port: u16, source: &io::Error) -> String {
     match source.kind() {
         ErrorKind::AddrInUse => {
-            format!("port {port} is taken: stop the program that listens there, or choose another with --port")
+            format!("port {port} is taken: stop the program that uses it, or choose another with --port")
         }
         ErrorKind::PermissionDenied => {
-            format!("port {port} may not be used without privileges: choose one above 1023 with --port")
+            format!("port {port} needs privileges: choose one above 1023 with --port")
         }
         _ => format!("port {port} can't be used: {source}"),
     }
 }
 
-/// Runs until Ctrl-C.
+/// Runs all services until Ctrl-C.
 ///
 /// # Errors
-/// When something can't start, or a critical part ended by itself.
-pub async fn run(options: &UpOptions, place: &Place) -> Result<(), UpError> {
+/// When a part can't start, or a critical part stopped by itself.
+pub async fn run(options: &UpOptions, files: &SettingsFiles) -> Result<(), UpError> {
     let life = Lifecycle::new();
     life.stop_at_signals();
-    let dir = DataDir::claim(place.data_dir.as_deref().unwrap_or(Path::new(DEFAULT_DIR)))?;
+    let catalog = catalog_choice(options)?;
+    let dir = DataDir::claim(files.data_dir.as_deref().unwrap_or(Path::new(DEFAULT_DIR)))?;
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, options.port));
     let listener = TcpListener::bind(address).await.map_err(|source| UpError::Port { port: options.port, source })?;
-    // --port 0 takes a free one
+    // the system chooses a free port for --port 0
     let address = listener.local_addr().map_err(|source| UpError::Port { port: options.port, source })?;
     let program = nats::find()?;
-    let secrets = Secrets::of(&dir)?;
-    leftover::end(&dir.nats_pid(), &dir.nats_config()).await?;
+    let secrets = Secrets::load(&dir)?;
+    stale_nats::stop(&dir.nats_pid(), &dir.nats_config()).await?;
 
-    // the thread that starts the child must live as long as we do; this is the main one
+    // the child ends with the thread that started it (setpriv --pdeathsig), and this is the main thread
     let mut nats = NatsChild::start(&program, &dir, &secrets).await?;
-    let done = serve(&dir, address, listener, &secrets, place, &mut nats, &life).await;
+    let written = settings_file::write(&dir, address, nats.url(), &secrets, &catalog);
+    let served = match written {
+        Ok(()) => serve(&dir, address, listener, files, &catalog, &mut nats, &life).await,
+        Err(e) => Err(e),
+    };
     nats.stop().await;
-    done
+    served
+}
+
+/// The catalog of the command line, as an absolute path: later starts may run in another folder.
+fn catalog_choice(options: &UpOptions) -> Result<CatalogChoice, UpError> {
+    let Some(file) = &options.catalog else {
+        return Ok(if options.no_catalog { CatalogChoice::None } else { CatalogChoice::Keep });
+    };
+    let path = std::path::absolute(file).map_err(UpError::file(file))?;
+    if path.is_file() { Ok(CatalogChoice::Use(path)) } else { Err(UpError::NoCatalog(file.clone())) }
 }
 
 async fn serve(
     dir: &DataDir,
     address: SocketAddr,
     listener: TcpListener,
-    secrets: &Secrets,
-    place: &Place,
+    files: &SettingsFiles,
+    catalog: &CatalogChoice,
     nats: &mut NatsChild,
     life: &Lifecycle,
 ) -> Result<(), UpError> {
-    runtime::write(dir, address, nats.url(), secrets)?;
-    let place = Place { data_dir: Some(dir.path().to_path_buf()), ..place.clone() };
-    let settings = place.load()?;
+    let files = SettingsFiles { data_dir: Some(dir.path().to_path_buf()), ..files.clone() };
+    let mut settings = files.load()?;
+    // the command line overrides --config and the environment
+    match catalog {
+        CatalogChoice::Keep => {}
+        CatalogChoice::Use(path) => settings.exporter.catalog.clone_from(path),
+        CatalogChoice::None => settings.exporter.catalog = PathBuf::new(),
+    }
     let common = Common::prepare(&settings, PROCESS).await?;
     Migrator::up(&common.db, None).await.map_err(UpError::Migrate)?;
 
     let started = start(&settings, &common, listener, life).await;
     if started.is_ok() {
         tokio::select! {
-            ready = ready(address, dir, life) => match ready {
+            ready = announce_when_ready(address, dir, &settings, life) => match ready {
                 Ok(()) => tokio::select! {
                     () = life.soft().cancelled() => {}
-                    status = nats.ended() => life.fail(format!("nats-server ended by itself ({status})")),
+                    status = nats.exited() => life.fail(format!("nats-server stopped by itself ({status})")),
                 },
-                // nobody can use it, so that it stops
+                // services that are not ready are useless
                 Err(e) => {
                     life.soft().cancel();
-                    services::end(&settings, &common, Ok(()), life).await?;
+                    services::stop(&settings, &common, Ok(()), life).await?;
                     return Err(e);
                 }
             },
-            status = nats.ended() => life.fail(format!("nats-server ended by itself ({status})")),
+            status = nats.exited() => life.fail(format!("nats-server stopped by itself ({status})")),
         }
     }
-    services::end(&settings, &common, started, life).await?;
+    services::stop(&settings, &common, started, life).await?;
     Ok(())
 }
 
@@ -199,24 +223,31 @@ async fn start(
     listener: TcpListener,
     life: &Lifecycle,
 ) -> Result<(), ServiceError> {
-    services::start(Kind::Notifier, settings, common, life).await?;
-    services::start(Kind::Exporter, settings, common, life).await?;
-    services::gateway(settings, common, listener, life).await
+    services::start(ServiceKind::Notifier, settings, common, life).await?;
+    services::start(ServiceKind::Exporter, settings, common, life).await?;
+    services::start_gateway(settings, common, listener, life).await
 }
 
-/// Waits until everything can be used, then says how. An end that was asked for meanwhile is fine.
-async fn ready(address: SocketAddr, dir: &DataDir, life: &Lifecycle) -> Result<(), UpError> {
+/// Waits until the gateway is ready, then prints how to use it. A stop request in between is not an error.
+async fn announce_when_ready(
+    address: SocketAddr,
+    dir: &DataDir,
+    settings: &Settings,
+    life: &Lifecycle,
+) -> Result<(), UpError> {
     let url = format!("http://{address}");
-    let looking = async {
+    let http = reqwest::Client::builder().no_proxy().timeout(START_TIMEOUT).build();
+    let http = http.map_err(|e| UpError::NotReady { last: e.to_string() })?;
+    let ready_block = async {
         let mut last = String::from("no answer");
-        let mut looks = tokio::time::interval(LOOK);
-        let until = tokio::time::Instant::now() + START;
-        let http = reqwest::Client::builder().no_proxy().timeout(START).build();
-        let http = http.map_err(|e| UpError::NotReady { last: e.to_string() })?;
-        while tokio::time::Instant::now() < until {
-            looks.tick().await;
+        let mut ticks = tokio::time::interval(POLL_INTERVAL);
+        let give_up = tokio::time::Instant::now() + START_TIMEOUT;
+        while tokio::time::Instant::now() < give_up {
+            ticks.tick().await;
             match http.get(format!("{url}/readyz")).send().await {
-                Ok(answer) if answer.status().is_success() => return Ok(()),
+                Ok(answer) if answer.status().is_success() => {
+                    return Ok(ready_block::text(&url, dir, settings, &http).await);
+                }
                 Ok(answer) => last = answer.text().await.unwrap_or_else(|e| e.to_string()),
                 Err(e) => last = e.to_string(),
             }
@@ -225,9 +256,6 @@ async fn ready(address: SocketAddr, dir: &DataDir, life: &Lifecycle) -> Result<(
     };
     tokio::select! {
         () = life.soft().cancelled() => Ok(()),
-        looked = looking => {
-            looked?;
-            output::print(&banner::text(&url, dir)).map_err(UpError::Print)
-        }
+        block = ready_block => output::print(&block?).map_err(UpError::Print),
     }
 }

@@ -1,9 +1,9 @@
-//! Our own nats-server: a child on loopback with a password, whose data is in the data folder.
+//! The nats-server of `sluice up`: a child process on loopback with a password, whose data is in the data folder.
 
 use std::{
     env, fmt, fs,
     path::{Path, PathBuf},
-    process::{ExitStatus, Stdio},
+    process::Stdio,
     time::Duration,
 };
 
@@ -24,15 +24,17 @@ use super::{
     secrets::Secrets,
 };
 
-/// JetStream's per-message TTL came with this release.
+/// The oldest supported release: the first with a TTL for each message.
 pub(super) const OLDEST: Version = Version(2, 11, 0);
-/// Our user at it.
+/// The user of Sluice at the server.
 pub(super) const USER: &str = "sluice";
 
-const START: Duration = Duration::from_secs(20);
-const STOP: Duration = Duration::from_secs(10);
+/// Time limit for the server to become ready.
+const START_TIMEOUT: Duration = Duration::from_secs(20);
+/// Time limit of a graceful stop, after which the server is killed.
+const STOP_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// A release of nats-server.
+/// A release of nats-server: major, minor and patch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Version(u32, u32, u32);
 
@@ -42,15 +44,15 @@ impl fmt::Display for Version {
     }
 }
 
-/// The program: `SLUICE_NATS_SERVER`, else the one on the PATH, if it is new enough.
+/// Finds the program: `SLUICE_NATS_SERVER`, else `nats-server` on the PATH. Refuses an old release.
 pub(super) fn find() -> Result<PathBuf, UpError> {
     let named = env::var_os("SLUICE_NATS_SERVER").filter(|path| !path.is_empty()).map(PathBuf::from);
     let program = named.or_else(|| on_path("nats-server")).ok_or(UpError::NoNats)?;
     let bad = |detail: String| UpError::BadNats { program: program.clone(), detail };
-    let said = std::process::Command::new(&program).arg("--version").stdin(Stdio::null()).output();
-    let said = said.map_err(|e| bad(e.to_string()))?;
-    let text = String::from_utf8_lossy(&said.stdout);
-    let found = version(&text).ok_or_else(|| bad("it doesn't say its version".into()))?;
+    let output = std::process::Command::new(&program).arg("--version").stdin(Stdio::null()).output();
+    let output = output.map_err(|e| bad(e.to_string()))?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    let found = parse_version(&text).ok_or_else(|| bad("--version printed no version".into()))?;
     if found < OLDEST {
         return Err(UpError::OldNats { program, found });
     }
@@ -61,14 +63,14 @@ fn on_path(name: &str) -> Option<PathBuf> {
     env::split_paths(&env::var_os("PATH")?).map(|dir| dir.join(name)).find(|file| file.is_file())
 }
 
-/// Out of `nats-server: v2.15.1`; what follows a dash is ignored.
-fn version(text: &str) -> Option<Version> {
+/// Parses `nats-server: v2.15.1`; a suffix after a dash is ignored.
+fn parse_version(text: &str) -> Option<Version> {
     let numbers = text.trim().rsplit('v').next()?.split('-').next()?;
     let mut numbers = numbers.split('.').map(|number| number.trim().parse().ok());
     Some(Version(numbers.next()??, numbers.next()??, numbers.next().flatten().unwrap_or(0)))
 }
 
-/// The running child. Dropping it kills it; [`NatsChild::stop`] lets it finish.
+/// The running server. Dropping it kills the process; [`NatsChild::stop`] stops it gracefully.
 pub(super) struct NatsChild {
     child: Child,
     url: String,
@@ -76,7 +78,7 @@ pub(super) struct NatsChild {
 }
 
 impl NatsChild {
-    /// Starts it on a free port and waits until it takes connections.
+    /// Starts the server on a free port, and waits until it accepts connections.
     pub(super) async fn start(program: &Path, dir: &DataDir, secrets: &Secrets) -> Result<Self, UpError> {
         write_private(&dir.nats_config(), &configuration(dir, secrets))?;
         let failed = |detail: String| UpError::NatsStart(detail);
@@ -86,67 +88,67 @@ impl NatsChild {
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
-            // Ctrl-C in a terminal reaches a whole process group; the services must drain before their broker ends
+            // Ctrl-C in a terminal reaches a whole process group, but the services must drain before NATS stops
             .process_group(0)
             .kill_on_drop(true)
             .spawn()
             .map_err(|e| failed(e.to_string()))?;
-        let Some(stderr) = child.stderr.take() else { return Err(failed("its log can't be read".into())) };
+        let Some(stderr) = child.stderr.take() else { return Err(failed("its log is not available".into())) };
         let mut log = BufReader::new(stderr).lines();
-        let port = match timeout(START, listening(&mut log)).await {
+        let port = match timeout(START_TIMEOUT, wait_until_ready(&mut log)).await {
             Ok(port) => port.map_err(failed)?,
-            Err(_) => return Err(failed(format!("not ready within {} s", START.as_secs()))),
+            Err(_) => return Err(failed(format!("not ready within {} s", START_TIMEOUT.as_secs()))),
         };
-        // its log must be read, or it would wait for a reader some day
+        // the server would block on a full pipe if its log were not read
         tokio::spawn(async move {
             while let Ok(Some(line)) = log.next_line().await {
-                pass_on(&line);
+                forward_log_line(&line);
             }
         });
         Ok(Self { child, url: format!("nats://127.0.0.1:{port}"), pid_file: dir.nats_pid() })
     }
 
-    /// Where it listens.
+    /// The client URL of the server.
     pub(super) fn url(&self) -> &str {
         &self.url
     }
 
-    /// Waits for its end, which should not come by itself.
-    pub(super) async fn ended(&mut self) -> String {
+    /// Waits for the process to exit, and returns its exit status as text.
+    pub(super) async fn exited(&mut self) -> String {
         match self.child.wait().await {
-            Ok(status) => describe(status),
+            Ok(status) => status.to_string(),
             Err(e) => e.to_string(),
         }
     }
 
-    /// Lets it finish, and waits until it is gone.
+    /// Stops the server gracefully, and waits until the process has exited.
     pub(super) async fn stop(mut self) {
         if let Some(pid) = self.child.id()
             && let Err(e) = kill(Pid::from_raw(pid.cast_signed()), Signal::SIGTERM)
         {
-            warn!(error = %e, "nats-server can't be told to stop");
+            warn!(error = %e, "failed to signal nats-server");
         }
-        match timeout(STOP, self.child.wait()).await {
+        match timeout(STOP_TIMEOUT, self.child.wait()).await {
             Ok(Ok(_)) => {}
-            Ok(Err(e)) => warn!(error = %e, "nats-server can't be waited for"),
+            Ok(Err(e)) => warn!(error = %e, "failed to wait for nats-server"),
             Err(_) => {
-                warn!("nats-server did not stop in time; killing it");
+                warn!("nats-server did not stop within 10 s, killing it");
                 if let Err(e) = self.child.kill().await {
-                    warn!(error = %e, "nats-server can't be killed");
+                    warn!(error = %e, "failed to kill nats-server");
                 }
             }
         }
-        // it does so itself when it stops in good order
+        // the server deletes the file itself after a graceful stop
         if self.pid_file.exists()
             && let Err(e) = fs::remove_file(&self.pid_file)
         {
-            debug!(error = %e, "the pid file of nats-server is gone already");
+            debug!(error = %e, "failed to delete the pid file of nats-server");
         }
     }
 }
 
-/// Linux ends the child with us, however we end, when `setpriv` is there to ask for that; the program takes its place,
-/// so that the process is nats-server itself. Elsewhere the next start ends what was left.
+/// With `setpriv`, Linux terminates the child when this process ends in any way; `setpriv` executes nats-server in place
+/// of itself. Without `setpriv`, the next start stops a stale server.
 fn command(program: &Path) -> Command {
     match on_path("setpriv").filter(|_| cfg!(target_os = "linux")) {
         Some(setpriv) => {
@@ -158,10 +160,10 @@ fn command(program: &Path) -> Command {
     }
 }
 
-/// Reads its log until it is ready; gives the port.
-async fn listening(log: &mut Lines<BufReader<ChildStderr>>) -> Result<u16, String> {
+/// Reads the log of the server until the server is ready, and returns its port.
+async fn wait_until_ready(log: &mut Lines<BufReader<ChildStderr>>) -> Result<u16, String> {
     let mut port = None;
-    let mut last = String::from("it ended at once");
+    let mut last = String::from("it exited immediately");
     while let Some(line) = log.next_line().await.map_err(|e| e.to_string())? {
         if let Some((_, address)) = line.split_once("Listening for client connections on ") {
             port = address.trim().rsplit(':').next().and_then(|port| port.parse().ok());
@@ -174,7 +176,8 @@ async fn listening(log: &mut Lines<BufReader<ChildStderr>>) -> Result<u16, Strin
     Err(last)
 }
 
-fn pass_on(line: &str) {
+/// Forwards warnings and errors of the server to the log of this process; other lines are debug output.
+fn forward_log_line(line: &str) {
     if ["[WRN]", "[ERR]", "[FTL]"].iter().any(|level| line.contains(level)) {
         warn!(target: "nats_server", "{line}");
     } else {
@@ -182,13 +185,9 @@ fn pass_on(line: &str) {
     }
 }
 
-fn describe(status: ExitStatus) -> String {
-    status.to_string()
-}
-
 fn configuration(dir: &DataDir, secrets: &Secrets) -> String {
     format!(
-        "# written by `sluice up` at each start\n\
+        "# Written by `sluice up` at each start.\n\
          host: \"127.0.0.1\"\n\
          port: -1\n\
          server_name: \"sluice-up\"\n\
@@ -210,19 +209,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn versions_are_read_and_compared() {
-        assert_eq!(version("nats-server: v2.15.1\n"), Some(Version(2, 15, 1)));
-        assert_eq!(version("nats-server: v2.12.0-RC.3"), Some(Version(2, 12, 0)));
-        assert_eq!(version("nonsense"), None);
-        assert!(version("nats-server: v2.9.25").unwrap() < OLDEST);
-        assert!(version("nats-server: v2.11.0").unwrap() >= OLDEST);
+    fn versions_are_parsed_and_compared() {
+        assert_eq!(parse_version("nats-server: v2.15.1\n"), Some(Version(2, 15, 1)));
+        assert_eq!(parse_version("nats-server: v2.12.0-RC.3"), Some(Version(2, 12, 0)));
+        assert_eq!(parse_version("nonsense"), None);
+        assert!(parse_version("nats-server: v2.9.25").unwrap() < OLDEST);
+        assert!(parse_version("nats-server: v2.11.0").unwrap() >= OLDEST);
     }
 
     #[tokio::test]
-    async fn the_child_starts_with_a_password_and_ends_when_asked() {
+    async fn the_server_requires_the_password_and_stops_gracefully() {
         let folder = tempfile::tempdir().unwrap();
         let dir = DataDir::claim(&folder.path().join("data")).unwrap();
-        let secrets = Secrets::of(&dir).unwrap();
+        let secrets = Secrets::load(&dir).unwrap();
         let nats = NatsChild::start(&find().unwrap(), &dir, &secrets).await.unwrap();
         let pid = nats.child.id().unwrap();
         assert_eq!(fs::read_to_string(dir.nats_pid()).unwrap().trim(), pid.to_string());
@@ -240,15 +239,15 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_a_killed_predecessor_left_is_ended() {
+    async fn a_stale_server_is_stopped() {
         let folder = tempfile::tempdir().unwrap();
         let dir = DataDir::claim(&folder.path().join("data")).unwrap();
-        let secrets = Secrets::of(&dir).unwrap();
+        let secrets = Secrets::load(&dir).unwrap();
         let mut nats = NatsChild::start(&find().unwrap(), &dir, &secrets).await.unwrap();
-        let (left, ()) = tokio::join!(nats.ended(), async {
-            super::super::leftover::end(&dir.nats_pid(), &dir.nats_config()).await.unwrap();
+        let (status, ()) = tokio::join!(nats.exited(), async {
+            super::super::stale_nats::stop(&dir.nats_pid(), &dir.nats_config()).await.unwrap();
         });
-        assert!(left.contains("exit") || left.contains("signal"), "{left}");
+        assert!(status.contains("exit") || status.contains("signal"), "{status}");
         assert!(!dir.nats_pid().exists());
     }
 }

@@ -1,4 +1,4 @@
-//! Exporters: which are there, and emptying one before its machine goes.
+//! Lists exporters, and drains one before its machine stops.
 
 use std::time::Duration;
 
@@ -10,14 +10,14 @@ use protocol::{
 use serde_json::json;
 use tokio::time::Instant;
 
-use super::{CommandError, Desk, OpsError, plain, refused, table};
+use super::{CommandError, OpsClient, OpsError, plain, refused, table};
 use crate::{cli::ops::DrainOptions, output};
 
-/// How often to look whether it is empty.
-const LOOK: Duration = Duration::from_millis(250);
+/// Interval at which the number of running jobs is polled.
+const POLL_INTERVAL: Duration = Duration::from_millis(250);
 
-pub(super) async fn list(desk: &Desk, json: bool) -> Result<(), CommandError> {
-    let items = match desk.ask(subject::OPS_EXPORTERS, &ExportersRequest {}).await? {
+pub(super) async fn list(client: &OpsClient, json: bool) -> Result<(), CommandError> {
+    let items = match client.request(subject::OPS_EXPORTERS, &ExportersRequest {}).await? {
         ExportersReply::Exporters { items } => items,
         ExportersReply::Refused { problem } => return Err(refused(problem)),
     };
@@ -27,9 +27,9 @@ pub(super) async fn list(desk: &Desk, json: bool) -> Result<(), CommandError> {
     if items.is_empty() {
         return Ok(output::print("no exporters")?);
     }
-    let mut rows = vec![["EXPORTER", "POOL", "STATE", "SLOTS", "BULK", "SEEN", "DATASETS"].map(str::to_owned)];
+    let mut rows = vec![["EXPORTER", "POOL", "STATE", "SLOTS", "BULK", "ADVERTISED", "DATASETS"].map(str::to_owned)];
     rows.extend(items.iter().map(|item| {
-        let state = if item.draining { "draining" } else { "taking jobs" };
+        let state = if item.draining { "draining" } else { "active" };
         let (slots, bulk) = (item.slots.to_string(), item.bulk_slots.to_string());
         let datasets = plain(&item.datasets.join(", "));
         [item.instance.clone(), plain(&item.pool), state.into(), slots, bulk, item.at.to_string(), datasets]
@@ -37,32 +37,32 @@ pub(super) async fn list(desk: &Desk, json: bool) -> Result<(), CommandError> {
     Ok(output::print(&table(&rows))?)
 }
 
-pub(super) async fn drain(desk: &Desk, which: &DrainOptions, json: bool) -> Result<(), CommandError> {
-    let instance = &which.exporter.instance;
+pub(super) async fn drain(client: &OpsClient, options: &DrainOptions, json: bool) -> Result<(), CommandError> {
+    let instance = &options.exporter.instance;
     let (subject, began) = (subject::ops_drain(instance), Instant::now());
-    let mut running = ask(desk, &subject, instance).await?;
-    while which.wait && running > 0 {
-        if began.elapsed() >= which.timeout {
-            let waited_s = which.timeout.as_secs();
-            return Err(OpsError::NotEmpty { instance: instance.clone(), running, waited_s }.into());
+    let mut running = running_jobs(client, &subject, instance).await?;
+    while options.wait && running > 0 {
+        if began.elapsed() >= options.timeout {
+            let waited_s = options.timeout.as_secs();
+            return Err(OpsError::NotDrained { instance: instance.clone(), running, waited_s }.into());
         }
-        tokio::time::sleep(LOOK).await;
-        running = ask(desk, &subject, instance).await?;
+        tokio::time::sleep(POLL_INTERVAL).await;
+        running = running_jobs(client, &subject, instance).await?;
     }
     print(instance, true, running, json)
 }
 
-pub(super) async fn undrain(desk: &Desk, instance: &str, json: bool) -> Result<(), CommandError> {
-    let running = ask(desk, &subject::ops_undrain(instance), instance).await?;
+pub(super) async fn undrain(client: &OpsClient, instance: &str, json: bool) -> Result<(), CommandError> {
+    let running = running_jobs(client, &subject::ops_undrain(instance), instance).await?;
     print(instance, false, running, json)
 }
 
-/// How many jobs it has in hand.
-async fn ask(desk: &Desk, subject: &str, instance: &str) -> Result<u32, CommandError> {
-    match desk.ask(subject, &DrainRequest {}).await {
+/// Sends a drain or undrain request, and returns the number of running jobs.
+async fn running_jobs(client: &OpsClient, subject: &str, instance: &str) -> Result<u32, CommandError> {
+    match client.request(subject, &DrainRequest {}).await {
         Ok(DrainReply::Exporter { running, .. }) => Ok(running),
         Ok(DrainReply::Refused { problem }) => Err(refused(problem)),
-        // nobody else answers in its name
+        // only the exporter itself subscribes to its subject
         Err(OpsError::Bus(BusError::Request { .. })) => Err(OpsError::NoExporter(instance.to_owned()).into()),
         Err(e) => Err(e.into()),
     }
@@ -72,6 +72,6 @@ fn print(instance: &str, draining: bool, running: u32, json: bool) -> Result<(),
     if json {
         return Ok(output::print_json(&json!({ "instance": instance, "draining": draining, "running": running }))?);
     }
-    let state = if draining { "takes no new jobs" } else { "takes jobs" };
-    Ok(output::print(&format!("{instance} {state}, and has {running} in hand"))?)
+    let state = if draining { "accepts no new jobs" } else { "accepts jobs" };
+    Ok(output::print(&format!("{instance} {state} and runs {running}"))?)
 }

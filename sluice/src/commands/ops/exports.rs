@@ -1,4 +1,4 @@
-//! Exports: a page of them, one, and an end to one.
+//! Lists exports, shows one, and cancels one.
 
 use protocol::{
     export::Status,
@@ -8,19 +8,19 @@ use protocol::{
 };
 use serde_json::json;
 
-use super::{CommandError, Desk, OpsError, plain, refused, table};
+use super::{CommandError, OpsClient, OpsError, plain, refused, table};
 use crate::{cli::ops::ExportsOptions, output};
 
-pub(super) async fn list(desk: &Desk, which: &ExportsOptions, json: bool) -> Result<(), CommandError> {
+pub(super) async fn list(client: &OpsClient, filter: &ExportsOptions, json: bool) -> Result<(), CommandError> {
     let request = ExportsRequest {
-        status: which.status,
-        tenant: which.tenant.clone(),
-        user: which.sub.clone(),
-        dataset: which.dataset.clone(),
-        limit: Some(which.limit),
-        cursor: which.cursor,
+        status: filter.status,
+        tenant: filter.tenant.clone(),
+        user: filter.sub.clone(),
+        dataset: filter.dataset.clone(),
+        limit: Some(filter.limit),
+        cursor: filter.cursor,
     };
-    let (items, next_cursor) = match desk.ask(subject::OPS_EXPORTS, &request).await? {
+    let (items, next_cursor) = match client.request(subject::OPS_EXPORTS, &request).await? {
         ExportsReply::Exports { items, next_cursor } => (items, next_cursor),
         ExportsReply::Refused { problem } => return Err(refused(problem)),
     };
@@ -32,13 +32,13 @@ pub(super) async fn list(desk: &Desk, which: &ExportsOptions, json: bool) -> Res
     }
     output::print(&lines(&items))?;
     if let Some(next) = next_cursor {
-        output::note(&format!("there are more: --cursor {next}"));
+        output::note(&format!("there are older ones: --cursor {next}"));
     }
     Ok(())
 }
 
-pub(super) async fn show(desk: &Desk, id: ExportId, json: bool) -> Result<(), CommandError> {
-    let (summary, export) = match desk.ask(subject::OPS_EXPORT, &ExportLookup { export_id: id }).await? {
+pub(super) async fn show(client: &OpsClient, id: ExportId, json: bool) -> Result<(), CommandError> {
+    let (summary, export) = match client.request(subject::OPS_EXPORT, &ExportLookup { export_id: id }).await? {
         ExportReply::Export { summary, export } => (summary, export),
         ExportReply::Refused { problem } => return Err(refused(problem)),
     };
@@ -51,7 +51,7 @@ pub(super) async fn show(desk: &Desk, id: ExportId, json: bool) -> Result<(), Co
         ["id".into(), summary.id.to_string()],
         ["owner".into(), plain(&format!("{} of {}", summary.user, summary.tenant))],
         [
-            "what".into(),
+            "dataset".into(),
             format!("{} as {} ({}), {}", summary.dataset, summary.format, export.compression, export.template),
         ],
         ["filter".into(), plain(&export.filter.to_string())],
@@ -61,7 +61,7 @@ pub(super) async fn show(desk: &Desk, id: ExportId, json: bool) -> Result<(), Co
         ["requested".into(), summary.requested_at.to_string()],
         ["started".into(), text(summary.started_at.map(|at| at.to_string()))],
         ["completed".into(), text(summary.completed_at.map(|at| at.to_string()))],
-        ["cancel asked".into(), text(summary.cancel_requested_at.map(|at| at.to_string()))],
+        ["cancel requested".into(), text(summary.cancel_requested_at.map(|at| at.to_string()))],
         ["rows, bytes".into(), format!("{}, {}", output::grouped(summary.rows), output::grouped(summary.bytes))],
         ["credits".into(), summary.credits.to_string()],
         ["trace".into(), text(summary.trace_id.clone())],
@@ -70,11 +70,11 @@ pub(super) async fn show(desk: &Desk, id: ExportId, json: bool) -> Result<(), Co
     Ok(output::print(&table(&rows))?)
 }
 
-pub(super) async fn cancel(desk: &Desk, id: ExportId, json: bool) -> Result<(), CommandError> {
-    match desk.ask(subject::OPS_CANCEL, &CancelRequest { export_id: id }).await? {
+pub(super) async fn cancel(client: &OpsClient, id: ExportId, json: bool) -> Result<(), CommandError> {
+    match client.request(subject::OPS_CANCEL, &CancelRequest { export_id: id }).await? {
         CancelReply::Requested { export } if json => Ok(output::print_json(&export)?),
         CancelReply::Requested { .. } => Ok(output::print(&format!("{id} is being canceled"))?),
-        // as good as asked for
+        // the request is already fulfilled
         CancelReply::Ended { export } if export.status == Status::Canceled => {
             if json {
                 return Ok(output::print_json(&export)?);

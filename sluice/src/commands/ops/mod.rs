@@ -1,6 +1,6 @@
-//! `sluice ops`: what operators ask the running services over NATS, on `sluice.v1.ops.>` alone.
+//! `sluice ops`: sends requests of operators to the running services over NATS, on `sluice.v1.ops.>` only.
 
-mod dead;
+mod dead_letters;
 mod exporters;
 mod exports;
 
@@ -14,65 +14,65 @@ use crate::{
     settings::Settings,
 };
 
-/// Why operators did not get what they asked for.
+/// The reason why a request of an operator failed.
 #[derive(Debug, thiserror::Error)]
 pub enum OpsError {
-    /// NATS can't be reached, or nobody answers.
-    #[error("{0}: is a notifier running, and may this user ask?")]
+    /// NATS can't be reached, or no service answers.
+    #[error("{0}: is a notifier running, and has this NATS user the permission?")]
     Bus(#[from] BusError),
-    /// The answer is no.
+    /// The service refuses the request.
     #[error("{0}")]
     Refused(Box<Problem>),
-    /// It had ended before.
-    #[error("{id} has ended as {status}: nothing was done")]
+    /// The export ended before the request.
+    #[error("{id} has ended as {status}: nothing was changed")]
     Ended {
-        /// Which.
+        /// The id of the export.
         id: ExportId,
-        /// How.
+        /// The final status of the export.
         status: protocol::export::Status,
     },
-    /// There is no such exporter.
-    #[error("no exporter {0} answers: `sluice ops exporters` lists those that are there")]
+    /// No exporter of this name answers.
+    #[error("no exporter {0} answers: `sluice ops exporters` lists the running exporters")]
     NoExporter(String),
-    /// Work went on for too long.
-    #[error("{instance} drains, and still has {running} jobs in hand after {waited_s} s")]
-    NotEmpty {
-        /// Which.
+    /// A draining exporter still runs jobs after the timeout.
+    #[error("{instance} is draining and still runs {running} jobs after {waited_s} s")]
+    NotDrained {
+        /// The name of the exporter.
         instance: String,
-        /// How many.
+        /// The number of running jobs.
         running: u32,
-        /// How long that was, seconds.
+        /// The timeout in seconds.
         waited_s: u64,
     },
 }
 
-/// Asks, and prints the answer.
+/// Sends the request, and prints the reply.
 ///
 /// # Errors
-/// When NATS can't be reached, nobody answers, or the answer is no.
+/// When NATS can't be reached, no service answers, or the service refuses the request.
 pub async fn run(options: &OpsOptions, settings: &Settings) -> Result<(), CommandError> {
-    let desk = Desk { bus: Bus::join(&settings.nats, "sluice-ops", &[]).await.map_err(OpsError::from)? };
+    let client = OpsClient { bus: Bus::join(&settings.nats, "sluice-ops", &[]).await.map_err(OpsError::from)? };
     let json = options.json;
     match &options.command {
-        OpsCommand::Exports(which) => exports::list(&desk, which, json).await,
-        OpsCommand::Export(one) => exports::show(&desk, one.id, json).await,
-        OpsCommand::Cancel(one) => exports::cancel(&desk, one.id, json).await,
-        OpsCommand::Dead(which) => dead::list(&desk, which, json).await,
-        OpsCommand::Requeue(one) => dead::requeue(&desk, one.id, json).await,
-        OpsCommand::Exporters => exporters::list(&desk, json).await,
-        OpsCommand::Drain(which) => exporters::drain(&desk, which, json).await,
-        OpsCommand::Undrain(one) => exporters::undrain(&desk, &one.instance, json).await,
+        OpsCommand::Exports(filter) => exports::list(&client, filter, json).await,
+        OpsCommand::Export(one) => exports::show(&client, one.id, json).await,
+        OpsCommand::Cancel(one) => exports::cancel(&client, one.id, json).await,
+        OpsCommand::DeadLetters(page) => dead_letters::list(&client, page, json).await,
+        OpsCommand::Requeue(one) => dead_letters::requeue(&client, one.id, json).await,
+        OpsCommand::Exporters => exporters::list(&client, json).await,
+        OpsCommand::Drain(drain) => exporters::drain(&client, drain, json).await,
+        OpsCommand::Undrain(one) => exporters::undrain(&client, &one.instance, json).await,
     }
 }
 
-/// Where operators ask.
-struct Desk {
+/// Sends requests to the services.
+struct OpsClient {
     bus: Bus,
 }
 
-impl Desk {
-    async fn ask<Q: Serialize, A: DeserializeOwned>(&self, subject: &str, question: &Q) -> Result<A, OpsError> {
-        Ok(self.bus.request::<_, Envelope<A>>(subject, question).await?.body)
+impl OpsClient {
+    async fn request<Q: Serialize, A: DeserializeOwned>(&self, subject: &str, request: &Q) -> Result<A, OpsError> {
+        Ok(self.bus.request::<_, Envelope<A>>(subject, request).await?.body)
     }
 }
 
@@ -80,7 +80,7 @@ fn refused(problem: Problem) -> CommandError {
     OpsError::Refused(Box::new(problem)).into()
 }
 
-/// Columns side by side, the first row being their names.
+/// Formats rows as aligned columns. The first row holds the headings.
 fn table<const N: usize>(rows: &[[String; N]]) -> String {
     let mut widths = [0; N];
     for row in rows {
@@ -95,7 +95,7 @@ fn table<const N: usize>(rows: &[[String; N]]) -> String {
     lines.collect::<Vec<_>>().join("\n")
 }
 
-/// A text of somebody else's in one line of a terminal.
+/// Replaces control characters in a text of a user, so that it can't affect the terminal.
 fn plain(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
@@ -105,7 +105,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn texts_of_others_stay_in_their_line() {
+    fn control_characters_are_removed_and_columns_are_aligned() {
         assert_eq!(plain("a\nb\u{1b}[2Jc"), "a b [2Jc");
         let rows = [["A", "B"], ["long", "x"]].map(|row| row.map(str::to_owned));
         assert_eq!(table(&rows), "A     B\nlong  x");

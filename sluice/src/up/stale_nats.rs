@@ -1,6 +1,6 @@
-//! A nats-server that outlived a killed `sluice up` is ended before the next one starts: two on one folder would
-//! damage it. Only the process that the pid file names is touched, and only when it is a nats-server on our own
-//! configuration file, as pids are given again.
+//! Stops a nats-server that outlived a killed `sluice up` before the next one starts: two servers would damage one
+//! folder. Pids are reused, so the process in the pid file is stopped only if it is a nats-server with the configuration
+//! file of the folder.
 
 use std::{
     fs,
@@ -18,28 +18,29 @@ use tokio::time::{Instant, interval};
 
 use super::UpError;
 
-/// How long it may take to end.
+/// Time limit of a graceful stop, after which the process is killed.
 const GRACE: Duration = Duration::from_secs(10);
-const LOOK: Duration = Duration::from_millis(20);
+/// Interval at which the process is checked.
+const POLL_INTERVAL: Duration = Duration::from_millis(20);
 
-/// Ends it, if there is one.
-pub(super) async fn end(pid_file: &Path, config: &Path) -> Result<(), UpError> {
+/// Stops the process of the pid file, if it is a nats-server of this folder, and deletes the pid file.
+pub(super) async fn stop(pid_file: &Path, config: &Path) -> Result<(), UpError> {
     let text = match fs::read_to_string(pid_file) {
         Ok(text) => text,
         Err(e) if e.kind() == ErrorKind::NotFound => return Ok(()),
         Err(e) => return Err(UpError::file(pid_file)(e)),
     };
     if let Some(pid) = parse(&text) {
-        let until = Instant::now() + GRACE;
-        let mut looks = interval(LOOK);
+        let give_up = Instant::now() + GRACE;
+        let mut ticks = interval(POLL_INTERVAL);
         for signal in [Signal::SIGTERM, Signal::SIGKILL] {
             while is_ours(&command_line(pid), config) {
                 match kill(Pid::from_raw(pid), signal) {
                     Ok(()) | Err(Errno::ESRCH) => {}
                     Err(e) => return Err(UpError::file(&proc(pid))(e.into())),
                 }
-                looks.tick().await;
-                if Instant::now() >= until {
+                ticks.tick().await;
+                if Instant::now() >= give_up {
                     break;
                 }
             }
@@ -59,7 +60,7 @@ fn proc(pid: i32) -> PathBuf {
     PathBuf::from(format!("/proc/{pid}"))
 }
 
-/// Its arguments, each ended by a zero byte; empty for a process that is gone, or that isn't ours to look at.
+/// The arguments of a process, each terminated by a zero byte; empty for a process that does not exist or is hidden.
 fn command_line(pid: i32) -> Vec<u8> {
     fs::read(proc(pid).join("cmdline")).unwrap_or_default()
 }
@@ -76,7 +77,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_a_nats_server_on_our_configuration_is_ours() {
+    fn only_a_nats_server_with_the_configuration_of_the_folder_is_recognized() {
         let config = Path::new("/data/nats/nats-server.conf");
         let ours = |line: &str| is_ours(line.replace(' ', "\0").as_bytes(), config);
         assert!(ours("/usr/bin/nats-server -c /data/nats/nats-server.conf "));
@@ -88,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pid_is_a_number_that_names_no_group_and_not_init() {
+    fn a_pid_file_never_names_a_process_group_or_init() {
         assert_eq!(parse("4711\n"), Some(4711));
         for bad in ["", "x", "0", "1", "-1", "99999999999"] {
             assert_eq!(parse(bad), None, "{bad}");
@@ -96,16 +97,16 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_file_that_names_another_process_is_removed_and_the_process_left_alone() {
+    async fn a_pid_file_of_another_process_is_deleted_and_the_process_keeps_running() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("pid");
         let mut other = std::process::Command::new("sleep").arg("600").spawn().unwrap();
         fs::write(&file, other.id().to_string()).unwrap();
-        end(&file, Path::new("/x.conf")).await.unwrap();
+        stop(&file, Path::new("/x.conf")).await.unwrap();
         assert!(!file.exists());
         assert!(other.try_wait().unwrap().is_none());
         other.kill().unwrap();
         other.wait().unwrap();
-        end(&file, Path::new("/x.conf")).await.unwrap();
+        stop(&file, Path::new("/x.conf")).await.unwrap();
     }
 }

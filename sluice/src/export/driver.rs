@@ -1,7 +1,8 @@
-//! Carries out what the [`Transfer`] says, over one connection after the other.
+//! Executes the steps of a [`Transfer`], over one connection after another.
 
 use std::time::Duration;
 
+use platform::backoff::{Backoff, Schedule};
 use protocol::{
     close::{CloseCode, Reconnect},
     delivery::Seal,
@@ -14,7 +15,6 @@ use tokio_util::sync::CancellationToken;
 use super::{
     ExportError,
     access::Access,
-    backoff::Backoff,
     progress::Progress,
     sink::Sink,
     socket::{ConnectError, Incoming, Socket},
@@ -22,21 +22,26 @@ use super::{
 };
 use crate::output;
 
-/// For this long without a sign of progress a broken connection is made anew.
-pub(super) const GIVE_UP: Duration = Duration::from_secs(5 * 60);
-/// How long the wish to cancel may take.
-const CANCEL: Duration = Duration::from_secs(5);
+/// Longest time without progress during which the driver reconnects.
+pub(super) const STALL_TIMEOUT: Duration = Duration::from_secs(5 * 60);
+/// Time limit of the cancel request.
+const CANCEL_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Where carrying out the steps left off.
+/// Pauses before a reconnect. Full jitter spreads clients that lost the same server.
+const RECONNECT_PAUSES: Schedule =
+    Schedule::new(Duration::from_millis(500), Duration::from_secs(30)).with_full_jitter();
+
+/// The state of the session after its steps.
 enum Next {
+    /// The next message must be read.
     Read,
     Done(Seal),
-    /// The stream must be opened again, on this connection.
-    Again(String),
+    /// The request must be repeated on this connection, after a pause.
+    Retry(String),
     Canceled,
 }
 
-/// How a session ended without the file being whole.
+/// The end of a session: the complete file, or a broken connection.
 enum Ended {
     Done(Seal),
     Broken(String),
@@ -50,8 +55,8 @@ pub(super) struct Driver<'a> {
     stop: CancellationToken,
     socket: Option<Socket>,
     backoff: Backoff,
-    /// When something last went forward.
-    forward: Instant,
+    /// The time of the last progress.
+    last_progress: Instant,
     ever_connected: bool,
 }
 
@@ -70,13 +75,13 @@ impl<'a> Driver<'a> {
             progress,
             stop,
             socket: None,
-            backoff: Backoff::default(),
-            forward: Instant::now(),
+            backoff: Backoff::from(RECONNECT_PAUSES),
+            last_progress: Instant::now(),
             ever_connected: false,
         }
     }
 
-    /// Until the file is whole.
+    /// Runs until the file is complete.
     pub(super) async fn run(&mut self) -> Result<Seal, ExportError> {
         loop {
             let fault = match self.connect().await? {
@@ -96,7 +101,7 @@ impl<'a> Driver<'a> {
         }
     }
 
-    /// A new connection. The inner error is one that may pass.
+    /// Opens a connection. The inner error is transient.
     async fn connect(&mut self) -> Result<Result<(), String>, ExportError> {
         let token = self.access.token()?;
         let url = self.access.socket_url();
@@ -111,10 +116,10 @@ impl<'a> Driver<'a> {
                 Ok(Ok(()))
             }
             Err(ConnectError::Refused(status, detail)) => {
-                let may_pass = status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS;
-                if may_pass { Ok(Err(detail)) } else { Err(ExportError::Refused { status, detail }) }
+                let is_transient = status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS;
+                if is_transient { Ok(Err(detail)) } else { Err(ExportError::Refused { status, detail }) }
             }
-            // somebody who never was there won't come by waiting
+            // waiting does not help with a gateway that never answered
             Err(ConnectError::Unreachable(detail)) if !self.ever_connected => {
                 Err(ExportError::Unreachable { url: self.access.url().to_owned(), detail })
             }
@@ -122,15 +127,15 @@ impl<'a> Driver<'a> {
         }
     }
 
-    /// Talks until the file is whole or the connection breaks.
+    /// Runs one session until the file is complete or the connection breaks.
     async fn session(&mut self) -> Result<Ended, ExportError> {
         let mut steps = self.transfer.begin();
         loop {
-            match self.carry_out(steps).await? {
+            match self.execute(steps).await? {
                 Ok(Next::Done(seal)) => return Ok(Ended::Done(seal)),
                 Ok(Next::Canceled) => return Err(canceled_elsewhere()),
-                Ok(Next::Again(why)) => {
-                    self.pause(why).await?;
+                Ok(Next::Retry(problem)) => {
+                    self.pause(problem).await?;
                     steps = self.transfer.begin();
                     continue;
                 }
@@ -145,13 +150,13 @@ impl<'a> Driver<'a> {
             steps = match incoming {
                 Incoming::Text(message) => {
                     let steps = self.transfer.text(*message)?;
-                    self.forward = Instant::now();
+                    self.last_progress = Instant::now();
                     self.progress.show(self.transfer.progress(), self.transfer.offset());
                     steps
                 }
                 Incoming::Frame(frame) => {
                     self.backoff.reset();
-                    self.forward = Instant::now();
+                    self.last_progress = Instant::now();
                     self.transfer.frame(frame)?
                 }
                 Incoming::Closed(code) => return self.closed(code),
@@ -169,8 +174,8 @@ impl<'a> Driver<'a> {
         }
     }
 
-    /// The inner error is a connection that broke.
-    async fn carry_out(&mut self, steps: Vec<Step>) -> Result<Result<Next, String>, ExportError> {
+    /// Executes steps. The inner error is a broken connection.
+    async fn execute(&mut self, steps: Vec<Step>) -> Result<Result<Next, String>, ExportError> {
         for step in steps {
             match step {
                 Step::Send(message, reference) => {
@@ -184,7 +189,7 @@ impl<'a> Driver<'a> {
                     self.progress.show(self.transfer.progress(), self.transfer.offset());
                 }
                 Step::Restart => self.sink.restart().await?,
-                Step::Later(problem) => return Ok(Ok(Next::Again(problem.to_string()))),
+                Step::Retry(problem) => return Ok(Ok(Next::Retry(problem.to_string()))),
                 Step::Done(seal) => return Ok(Ok(Next::Done(seal))),
                 Step::Canceled => return Ok(Ok(Next::Canceled)),
             }
@@ -192,47 +197,47 @@ impl<'a> Driver<'a> {
         Ok(Ok(Next::Read))
     }
 
-    /// Waits before the next try, unless there was no progress for too long.
+    /// Waits before the next attempt, or fails after the stall timeout.
     async fn pause(&mut self, fault: String) -> Result<(), ExportError> {
-        if self.forward.elapsed() >= GIVE_UP {
+        if self.last_progress.elapsed() >= STALL_TIMEOUT {
             return Err(ExportError::GaveUp { last: fault });
         }
-        self.progress.wait(&fault);
-        tracing::debug!(fault, "trying again");
+        self.progress.show_retry(&fault);
+        tracing::debug!(fault, "retrying");
         tokio::select! {
             () = self.stop.cancelled() => Err(ExportError::Interrupted),
-            () = sleep(self.backoff.next(rand::random())) => Ok(()),
+            () = sleep(self.backoff.next_pause()) => Ok(()),
         }
     }
 
-    /// Nobody will take the file: the export should end, so that its credit comes back and its work stops.
-    pub(super) async fn give_up(&mut self) {
-        let canceled = timeout(CANCEL, async {
+    /// Cancels the export: no client will receive its file, and its credits return.
+    pub(super) async fn cancel_export(&mut self) {
+        let canceled = timeout(CANCEL_TIMEOUT, async {
             match self.socket.take() {
-                Some(socket) => self.cancel_over(socket).await,
+                Some(socket) => self.cancel_by_socket(socket).await,
                 None => self.cancel_by_rest().await,
             }
         });
         match canceled.await {
             Ok(Ok(())) => {}
-            Ok(Err(fault)) => output::note(&format!("the export can't be canceled: {fault}")),
-            Err(_) => output::note("the export can't be canceled: no answer"),
+            Ok(Err(fault)) => output::note(&format!("failed to cancel the export: {fault}")),
+            Err(_) => output::note("failed to cancel the export: no answer"),
         }
     }
 
-    async fn cancel_over(&mut self, mut socket: Socket) -> Result<(), String> {
-        let mut asked = false;
+    async fn cancel_by_socket(&mut self, mut socket: Socket) -> Result<(), String> {
+        let mut requested = false;
         loop {
-            // one that was only asked for can be canceled once it has an id
-            if let (false, Some(Step::Send(message, reference))) = (asked, self.transfer.cancel()) {
+            // an export can be canceled once the gateway has accepted it
+            if let (false, Some(Step::Send(message, reference))) = (requested, self.transfer.cancel()) {
                 socket.send(&message, reference).await?;
-                asked = true;
+                requested = true;
             }
             match socket.next().await {
                 Incoming::Text(message) => match self.transfer.text(*message) {
                     Ok(steps) if steps.contains(&Step::Canceled) => break,
                     Ok(_) => {}
-                    // it has ended another way
+                    // the export has ended already
                     Err(_) => break,
                 },
                 Incoming::Frame(_) => {}
@@ -253,5 +258,5 @@ impl<'a> Driver<'a> {
 }
 
 fn canceled_elsewhere() -> ExportError {
-    protocol::problem::Problem::new(Slug::Canceled, "It was canceled from elsewhere.").into()
+    protocol::problem::Problem::new(Slug::Canceled, "Another client canceled the export.").into()
 }

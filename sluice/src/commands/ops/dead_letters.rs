@@ -1,0 +1,52 @@
+//! Lists dead letters, and requeues one.
+
+use protocol::{
+    id::ExportId,
+    ops::{DeadLetterKind, DeadLettersReply, DeadLettersRequest, RequeueReply, RequeueRequest},
+    subject,
+};
+use serde_json::json;
+
+use super::{CommandError, OpsClient, plain, refused, table};
+use crate::{cli::ops::DeadLettersOptions, output};
+
+pub(super) async fn list(client: &OpsClient, page: &DeadLettersOptions, json: bool) -> Result<(), CommandError> {
+    let request = DeadLettersRequest { limit: Some(page.limit), cursor: page.cursor };
+    let (items, total, next_cursor) = match client.request(subject::OPS_DEAD, &request).await? {
+        DeadLettersReply::DeadLetters { items, total, next_cursor } => (items, total, next_cursor),
+        DeadLettersReply::Refused { problem } => return Err(refused(problem)),
+    };
+    if json {
+        return Ok(output::print_json(&json!({ "items": items, "total": total, "next_cursor": next_cursor }))?);
+    }
+    if total == 0 {
+        return Ok(output::print("no dead letters")?);
+    }
+    let mut rows = vec![["NUMBER", "TIME", "KIND", "EXPORT", "REASON", "DETAIL"].map(str::to_owned)];
+    rows.extend(items.iter().map(|item| {
+        let kind = match item.kind {
+            DeadLetterKind::Job => "job",
+            DeadLetterKind::Outcome => "outcome",
+        };
+        let export = item.export_id.to_string();
+        [item.sequence.to_string(), item.at.to_string(), kind.into(), export, plain(&item.reason), plain(&item.detail)]
+    }));
+    output::print(&table(&rows))?;
+    if let Some(next) = next_cursor {
+        output::note(&format!("there are older ones: --cursor {next}"));
+    }
+    Ok(())
+}
+
+pub(super) async fn requeue(client: &OpsClient, id: ExportId, json: bool) -> Result<(), CommandError> {
+    let reply: RequeueReply = client.request(subject::OPS_REQUEUE, &RequeueRequest { export_id: id }).await?;
+    let message = match &reply {
+        RequeueReply::Refused { problem } => return Err(refused(problem.clone())),
+        RequeueReply::Requeued { export, of } => format!("{of} runs again as {} ({})", export.id, export.status),
+        RequeueReply::Replayed { export } => format!("the outcome of {} is settled again", export.id),
+    };
+    if json {
+        return Ok(output::print_json(&reply)?);
+    }
+    Ok(output::print(&message)?)
+}

@@ -1,0 +1,163 @@
+//! The block that `sluice up` prints when it is ready: the address, how to sign in, and commands that work as printed.
+
+use std::{env, path::Path, time::Duration};
+
+use gateway::auth::local;
+use platform::clock::{Clock, SystemClock};
+use protocol::catalog::{DatasetInfo, DatasetList};
+use tokio::time::{Instant, sleep};
+
+use super::{data_dir::DataDir, settings_file::PEOPLE};
+use crate::{output::shell_word, settings::Settings};
+
+/// Lifetime of the token that lists the datasets.
+const TOKEN_TTL: Duration = Duration::from_secs(60);
+/// Time limit for the gateway to see the datasets of the exporter.
+const CATALOG_TIMEOUT: Duration = Duration::from_secs(5);
+/// Interval at which the datasets are listed until the gateway sees them.
+const POLL_INTERVAL: Duration = Duration::from_millis(50);
+
+/// The command line of an example export.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Example {
+    /// The arguments after `sluice export`, for a dataset that is offered.
+    Export(String),
+    /// The installation has no catalog and offers no dataset.
+    NoDataset,
+    /// The datasets are unknown, or each needs parameters that only its owner knows.
+    Unknown,
+}
+
+/// The block, for a gateway that is ready at `url`.
+pub(super) async fn text(url: &str, dir: &DataDir, settings: &Settings, http: &reqwest::Client) -> String {
+    let program = env::current_exe().map_or_else(|_| "sluice".to_owned(), |path| shortest(&path));
+    let has_catalog = !settings.exporter.catalog.as_os_str().is_empty();
+    let example = example(list_datasets(url, settings, http, has_catalog).await.as_deref(), has_catalog);
+    if example == Example::NoDataset {
+        tracing::info!("no datasets: write a catalog file (docs/catalog.md) and start with `sluice up --catalog FILE`");
+    }
+    lines(url, &shell_word(&program), &shell_word(&dir.named().display().to_string()), &example)
+}
+
+/// The datasets that the gateway offers; `None` when the gateway can't be asked, as with another identity.
+async fn list_datasets(
+    url: &str,
+    settings: &Settings,
+    http: &reqwest::Client,
+    has_catalog: bool,
+) -> Option<Vec<DatasetInfo>> {
+    let identity = &settings.gateway.identity;
+    let (user, _, tenant) = PEOPLE[0];
+    let (token, _) = local::sign(identity, tenant, user, "export:*", TOKEN_TTL, SystemClock.now()).ok()?;
+    let give_up = Instant::now() + CATALOG_TIMEOUT;
+    loop {
+        let answer = http.get(format!("{url}/v1/datasets")).bearer_auth(&token).send().await.ok()?;
+        let list: DatasetList = answer.error_for_status().ok()?.json().await.ok()?;
+        // the exporter's advertisement may arrive after the gateway is ready
+        if !list.items.is_empty() || !has_catalog || Instant::now() >= give_up {
+            return Some(list.items);
+        }
+        sleep(POLL_INTERVAL).await;
+    }
+}
+
+fn example(datasets: Option<&[DatasetInfo]>, has_catalog: bool) -> Example {
+    match datasets {
+        Some([]) if !has_catalog => Example::NoDataset,
+        None | Some([]) => Example::Unknown,
+        Some(datasets) if datasets.iter().any(|dataset| dataset.name == "flights") => {
+            Example::Export(r#"flights --filter '{"origin":{"eq":"SEA"}}' -o sea.csv"#.into())
+        }
+        Some(datasets) => {
+            let needs_none = |dataset: &&DatasetInfo| {
+                dataset.params["required"].as_array().is_none_or(|required| required.is_empty())
+            };
+            datasets.iter().find(needs_none).map_or(Example::Unknown, |dataset| {
+                Example::Export(format!(
+                    "{} -o {}",
+                    shell_word(&dataset.name),
+                    shell_word(&(dataset.name.clone() + ".csv"))
+                ))
+            })
+        }
+    }
+}
+
+/// A path as it is, or relative to the current folder if that is shorter.
+fn shortest(path: &Path) -> String {
+    let here = env::current_dir().ok();
+    let relative = here.as_deref().and_then(|here| path.strip_prefix(here).ok());
+    match relative {
+        // a shell would search the PATH for a bare name
+        Some(relative) if relative.components().count() > 1 => relative.display().to_string(),
+        Some(relative) => format!("./{}", relative.display()),
+        None => path.display().to_string(),
+    }
+}
+
+fn lines(url: &str, program: &str, dir: &str, example: &Example) -> String {
+    let token = format!("{program} token --data-dir {dir} --sub alice --tenant acme --scope 'export:*'");
+    let next = match example {
+        Example::Export(arguments) => format!("\x20 export    {program} export --data-dir {dir} {arguments}\n"),
+        Example::NoDataset => format!(
+            "\x20 next      there is no dataset yet: describe one in a catalog file (docs/catalog.md) and start again with\n\
+             \x20           {program} up --data-dir {dir} --catalog catalog.toml\n\
+             \x20           To try the demo, run `cargo xtask up` in Sluice's repository.\n"
+        ),
+        Example::Unknown => String::new(),
+    };
+    format!(
+        "\n  Sluice is ready.\n\n\
+         \x20 open      {url}\n\
+         \x20 sign in   pick one of alice and bob (acme), carol and dave (globex); no password, this machine only\n\
+         \x20 REST      curl -H \"Authorization: Bearer $({token})\" {url}/v1/datasets\n\
+         {next}\
+         \x20 stop      Ctrl-C; the data stays in {dir}\n"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn dataset(name: &str, params: serde_json::Value) -> DatasetInfo {
+        serde_json::from_value(json!({
+            "name": name, "title": "", "description": "", "columns": [], "params": params, "templates": [],
+            "formats": [], "compressions": [], "formats_info": [], "rows_estimate": null, "credits": 1,
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn the_printed_commands_can_be_copied() {
+        let datasets = [dataset("menus", json!({})), dataset("flights", json!({}))];
+        let example = example(Some(&datasets), true);
+        let block = lines("http://127.0.0.1:8080", "target/debug/sluice", "data", &example);
+        assert!(block.contains(
+            "curl -H \"Authorization: Bearer $(target/debug/sluice token --data-dir data --sub alice --tenant acme \
+             --scope 'export:*')\" http://127.0.0.1:8080/v1/datasets\n"
+        ));
+        assert!(block.contains(
+            "target/debug/sluice export --data-dir data flights --filter '{\"origin\":{\"eq\":\"SEA\"}}' -o sea.csv\n"
+        ));
+    }
+
+    #[test]
+    fn the_example_uses_a_dataset_that_is_offered_and_needs_no_parameter() {
+        let with_parameter = dataset("counts", json!({"type": "object", "required": ["muscles"]}));
+        let offered = [with_parameter.clone(), dataset("my orders", json!({"type": "object"}))];
+        assert_eq!(example(Some(&offered), true), Example::Export("'my orders' -o 'my orders.csv'".into()));
+        assert_eq!(example(Some(&[with_parameter]), true), Example::Unknown);
+        assert_eq!(example(None, false), Example::Unknown);
+    }
+
+    #[test]
+    fn an_installation_without_a_dataset_is_told_the_next_step() {
+        assert_eq!(example(Some(&[]), false), Example::NoDataset);
+        let block = lines("http://127.0.0.1:8080", "sluice", "data", &Example::NoDataset);
+        assert!(block.contains("sluice up --data-dir data --catalog catalog.toml\n"), "{block}");
+        assert!(!block.contains("sluice export"), "{block}");
+    }
+}

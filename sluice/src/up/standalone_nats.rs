@@ -1,0 +1,61 @@
+//! The nats-server of a data folder without the services, for commands that read or write its streams.
+
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    path::Path,
+};
+
+use super::{
+    UpError,
+    data_dir::DataDir,
+    nats::{self, NatsChild},
+    secrets::Secrets,
+    settings_file::{self, CatalogChoice},
+    stale_nats,
+};
+
+/// The port in the settings file until the next `sluice up` writes its own.
+const PORT: u16 = 8080;
+
+/// A claimed data folder with its running nats-server. The services of the folder do not run.
+pub struct StandaloneNats {
+    nats: NatsChild,
+    _dir: DataDir,
+}
+
+impl StandaloneNats {
+    /// Claims the folder, which is created if it does not exist, and starts its nats-server.
+    ///
+    /// # Errors
+    /// When the folder is in use or holds foreign files, or the server does not start.
+    pub async fn start(data_dir: &Path) -> Result<Self, UpError> {
+        let dir = DataDir::claim(data_dir)?;
+        let program = nats::find()?;
+        let secrets = Secrets::load(&dir)?;
+        stale_nats::stop(&dir.nats_pid(), &dir.nats_config()).await?;
+        let nats = NatsChild::start(&program, &dir, &secrets).await?;
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, PORT));
+        if let Err(e) = settings_file::write(&dir, address, nats.url(), &secrets, &CatalogChoice::Keep) {
+            nats.stop().await;
+            return Err(e);
+        }
+        Ok(Self { nats, _dir: dir })
+    }
+
+    /// Starts the nats-server unless a `sluice up` runs on the folder; `None` when it does.
+    ///
+    /// # Errors
+    /// As [`StandaloneNats::start`].
+    pub async fn start_unless_running(data_dir: &Path) -> Result<Option<Self>, UpError> {
+        match Self::start(data_dir).await {
+            Ok(standalone) => Ok(Some(standalone)),
+            Err(UpError::Locked(_)) => Ok(None),
+            Err(e) => Err(e),
+        }
+    }
+
+    /// Stops the server and releases the folder.
+    pub async fn stop(self) {
+        self.nats.stop().await;
+    }
+}
