@@ -72,8 +72,8 @@ impl Catalog {
             Err(e) => return warn!(error = %e, "failed to watch the catalog; retrying"),
         };
         loop {
-            // The consumer behind a watch survives the recreation of its bucket, and then waits for a sequence number far
-            // ahead. A long silence therefore ends the watch.
+            // The consumer behind a watch survives the recreation of its bucket, and then waits for a sequence number
+            // far ahead. A long silence therefore ends the watch.
             let Ok(change) = tokio::time::timeout(self.max_silence(), changes.next()).await else {
                 return debug!("the catalog watch is silent; watching again");
             };

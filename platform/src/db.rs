@@ -14,8 +14,8 @@ const SLOW_STATEMENT: Duration = Duration::from_secs(2);
 
 /// Opens the pool.
 ///
-/// Every SQLite transaction must begin with a write. Then writers wait for each other; a transaction that becomes a writer
-/// after a read would fail instead.
+/// Every SQLite transaction must begin with a write. Then writers wait for each other; a transaction that becomes a
+/// writer after a read would fail instead.
 ///
 /// # Errors
 /// When the URL is not valid or the database can't be reached.

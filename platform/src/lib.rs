@@ -1,5 +1,5 @@
-//! The foundation of every service: settings, units, telemetry, lifecycle, clock, readiness, HTTP server, retries, the bus
-//! (NATS), the database pool and the file store.
+//! The foundation of every service: settings, units, telemetry, lifecycle, clock, readiness, HTTP server, retries, the
+//! bus (NATS), the database pool and the file store.
 //!
 //! This crate knows nothing about exports, except for the catalog of datasets that exporters advertise.
 

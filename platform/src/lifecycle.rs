@@ -1,4 +1,5 @@
-//! Shutdown in two stages: a soft stop drains work, a hard stop aborts it. A critical task that ends early stops the process.
+//! Shutdown in two stages: a soft stop drains work, a hard stop aborts it. A critical task that ends early stops the
+//! process.
 
 use std::{
     future::Future,
@@ -48,8 +49,8 @@ impl Lifecycle {
         });
     }
 
-    /// Spawns a task that must not end before the soft stop. If the task ends early, fails or panics, the whole process stops
-    /// and [`Lifecycle::failure`] returns the reason.
+    /// Spawns a task that must not end before the soft stop. If the task ends early, fails or panics, the whole process
+    /// stops and [`Lifecycle::failure`] returns the reason.
     pub fn spawn_critical<E: std::fmt::Display>(
         &self,
         name: &'static str,

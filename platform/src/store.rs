@@ -13,7 +13,8 @@ use url::Url;
 
 use crate::{config::StoreConfig, metrics::MeteredStore};
 
-/// The size of the chunks in which files of a folder are read. The default of 8 KiB costs a thread switch for each chunk.
+/// The size of the chunks in which files of a folder are read. The default of 8 KiB costs a thread switch for each
+/// chunk.
 const FOLDER_CHUNK_BYTES: usize = 256 * 1024;
 /// The size of one part of a multipart upload. S3 accepts 10,000 parts, so that an object may have 156 GiB.
 const PART_BYTES: usize = 16 * 1024 * 1024;
@@ -133,7 +134,8 @@ impl FileStore {
         Ok(Self { objects: Arc::new(MeteredStore(objects)), signer: Some((s3, prefix)), folder: None })
     }
 
-    /// The size and the free space of the disk under a folder, in bytes. None for a bucket or when the system call fails.
+    /// The size and the free space of the disk under a folder, in bytes. None for a bucket or when the system call
+    /// fails.
     pub async fn disk(&self) -> Option<(u64, u64)> {
         let folder = self.folder.clone()?;
         // a network disk may block
@@ -257,8 +259,8 @@ impl FileStore {
         objects.map_ok(ObjectInfo::from).err_into().boxed()
     }
 
-    /// At most `limit` objects below a folder whose paths sort after `after`, in the order of their paths. For a local folder
-    /// this reads all entries, but keeps only `limit` of them in memory.
+    /// At most `limit` objects below a folder whose paths sort after `after`, in the order of their paths. For a local
+    /// folder this reads all entries, but keeps only `limit` of them in memory.
     ///
     /// # Errors
     /// When the store fails.
@@ -363,7 +365,10 @@ mod tests {
         }
         for count in [1, 40] {
             let failing = chunks(count).into_iter().map(Ok).chain([Err(std::io::Error::other("failed"))]);
-            assert!(matches!(store.write("failed", futures::stream::iter(failing)).await, Err(FileStoreError::Source(_))));
+            assert!(matches!(
+                store.write("failed", futures::stream::iter(failing)).await,
+                Err(FileStoreError::Source(_))
+            ));
             assert_eq!(store.size("failed").await.unwrap(), None);
         }
         let mut all: Vec<ObjectInfo> = store.list_stream("").try_collect().await.unwrap();

@@ -1,13 +1,12 @@
 //! Real servers, a scripted client, token builders and faults for the tests of every other crate.
 //!
-//! No release contains this crate. A failed setup panics with one clear line. Every server ends with the value that started
-//! it.
+//! No release contains this crate. A failed setup panics with one clear line. Every server ends with the value that
+//! started it.
 //!
 //! - [`nats::NatsServer`], [`db::sqlite`], [`db::Postgres`], [`store::folder`], [`s3::S3Server`]: a server, database,
 //!   folder or bucket for one test.
 //! - [`token::Issuer`], [`token::JwksServer`]: an identity provider, for valid and invalid tokens.
-//! - [`client::Client`] and [`rest::Rest`]: clients that send what the test says and check the contract of
-//!   each answer.
+//! - [`client::Client`] and [`rest::Rest`]: clients that send what the test says and check the contract of each answer.
 //! - [`fault`]: the `sluice` binary as a child process, a proxy that breaks connections, and memory measurements.
 
 pub mod client;
@@ -26,7 +25,8 @@ mod server_process;
 
 use std::{future::Future, time::Duration};
 
-/// The deadline of every wait in a test: longer than any step takes on a busy machine. A test that passes never waits for it.
+/// The deadline of every wait in a test: longer than any step takes on a busy machine. A test that passes never waits
+/// for it.
 pub const DEADLINE: Duration = Duration::from_secs(60);
 
 /// The interval between polls of a state.

@@ -1,8 +1,9 @@
 //! Reserved ports of loopback.
 //!
-//! A port that is free now may belong to another test when a server binds it, and a stopped server may not get its port back.
-//! So each port stays bound here by a socket that never listens. Other processes find the port in use and connections to it
-//! are refused, while a server that allows its address to be reused (all servers here do) may listen on it.
+//! A port that is free now may belong to another test when a server binds it, and a stopped server may not get its port
+//! back. So each port stays bound here by a socket that never listens. Other processes find the port in use and
+//! connections to it are refused, while a server that allows its address to be reused (all servers here do) may listen
+//! on it.
 
 use std::{
     io,

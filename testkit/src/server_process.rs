@@ -26,8 +26,8 @@ pub(crate) struct ServerProcess {
 }
 
 impl ServerProcess {
-    /// Starts the server and waits for a line of its standard error for which `ready` returns a value. Returns None when the
-    /// process ends first.
+    /// Starts the server and waits for a line of its standard error for which `ready` returns a value. Returns None
+    /// when the process ends first.
     pub(crate) fn start<T: Send + 'static>(
         name: &'static str,
         command: &mut Command,

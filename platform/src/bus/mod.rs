@@ -49,20 +49,25 @@ impl Bus {
     /// them. The server shows `name` to operators.
     ///
     /// # Errors
-    /// When none of the servers can be reached, each within the request timeout, or a stream can't be created. While the
-    /// servers are not ready to create streams, this fails only after `startup_timeout`.
+    /// When none of the servers can be reached, each within the request timeout, or a stream can't be created. While
+    /// the servers are not ready to create streams, this fails only after `startup_timeout`.
     pub async fn connect(config: &NatsConfig, name: &str) -> Result<Self, BusError> {
         let connected = Arc::new(Notify::new());
         let mut bus = Self::open(config, name, Arc::clone(&connected)).await?;
         streams::create(&bus.jetstream, config.replicas, config.startup_timeout).await?;
         let stop = CancellationToken::new();
-        tokio::spawn(streams::restore_after_reconnects(bus.jetstream.clone(), config.replicas, connected, stop.clone()));
+        tokio::spawn(streams::restore_after_reconnects(
+            bus.jetstream.clone(),
+            config.replicas,
+            connected,
+            stop.clone(),
+        ));
         bus._restorer = Some(Arc::new(stop.drop_guard()));
         Ok(bus)
     }
 
-    /// Connects and waits for streams that a notifier creates. A bucket is the stream `KV_<bucket>`. Without needed streams
-    /// this only connects.
+    /// Connects and waits for streams that a notifier creates. A bucket is the stream `KV_<bucket>`. Without needed
+    /// streams this only connects.
     ///
     /// # Errors
     /// When none of the servers can be reached, each within the request timeout, or a stream does not exist within
@@ -138,8 +143,8 @@ impl Bus {
         }
     }
 
-    /// Publishes to a stream and waits until the stream has stored the message. Within the deduplication window the stream
-    /// stores messages with the same `message_id` once.
+    /// Publishes to a stream and waits until the stream has stored the message. Within the deduplication window the
+    /// stream stores messages with the same `message_id` once.
     ///
     /// # Errors
     /// When the stream did not confirm the message in time. The message may be stored, so publish it again with its id.
@@ -238,8 +243,9 @@ impl Bus {
         bucket.map_err(|e| BusError::Prepare { name, detail: e.to_string() })
     }
 
-    /// Registers a NATS micro service under the version of this build, until the returned service is dropped. `metadata`
-    /// distinguishes instances; `data` is called for each request of statistics, such as by `nats micro stats`.
+    /// Registers a NATS micro service under the version of this build, until the returned service is dropped.
+    /// `metadata` distinguishes instances; `data` is called for each request of statistics, such as by `nats micro
+    /// stats`.
     ///
     /// # Errors
     /// When the name is not valid or the client is closed.

@@ -94,8 +94,8 @@ pub(super) async fn create(
     Ok(())
 }
 
-/// Creates missing streams and buckets after each reconnect, as a server may have lost its data. Retries without an end: such
-/// a server may start slowly.
+/// Creates missing streams and buckets after each reconnect, as a server may have lost its data. Retries without an
+/// end: such a server may start slowly.
 pub(super) async fn restore_after_reconnects(
     jetstream: jetstream::Context,
     replicas: usize,

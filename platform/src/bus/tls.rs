@@ -10,7 +10,8 @@ use async_nats::{
 use super::BusError;
 use crate::config::NatsConfig;
 
-/// Adds the certificate files of the settings. Each file is read first, because the client's error does not name the file.
+/// Adds the certificate files of the settings. Each file is read first, because the client's error does not name the
+/// file.
 ///
 /// # Errors
 /// When a file can't be read, or only one of a certificate and its key is set.
@@ -39,7 +40,7 @@ pub(super) fn connect_error(url: String, source: ConnectError) -> BusError {
     match tls_error(&source) {
         Some(error @ rustls::Error::InvalidCertificate(_)) => {
             BusError::UntrustedServer { url, detail: error.to_string() }
-        },
+        }
         Some(rustls::Error::AlertReceived(alert)) if rejects_client_cert(alert) => {
             BusError::ClientCertRejected { url, detail: format!("{alert:?}") }
         }

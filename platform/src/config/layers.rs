@@ -1,8 +1,9 @@
-//! Reads settings in layers: defaults, then TOML files, then `SLUICE_` environment variables. An unknown key is refused.
+//! Reads settings in layers: defaults, then TOML files, then `SLUICE_` environment variables. An unknown key is
+//! refused.
 //!
 //! - `SLUICE_GATEWAY__LISTEN=0.0.0.0:80` sets `listen` in `[gateway]`: two underscores separate a table from its key.
-//! - `SLUICE_NATS__PASSWORD_FILE=/run/secrets/nats` sets `password` in `[nats]` to the text of that file. Any setting can
-//!   be given this way. A secret should be: the environment of a process is visible in more places than a file.
+//! - `SLUICE_NATS__PASSWORD_FILE=/run/secrets/nats` sets `password` in `[nats]` to the text of that file. Any setting
+//!   can be given this way. A secret should be: the environment of a process is visible in more places than a file.
 
 use std::{
     collections::BTreeMap,

@@ -4,8 +4,8 @@
 //!   service and creates them at zero, so that an alert never waits for a first event.
 //! - [`observe`] polls the process, the database pools, the connection to NATS and the disk.
 //!
-//! **Labels are bounded.** A label has a list of known values, or a reason why its values are few. No label holds a tenant, a
-//! user, an export, a dataset or a path: these are in the logs and in the database.
+//! **Labels are bounded.** A label has a list of known values, or a reason why its values are few. No label holds a
+//! tenant, a user, an export, a dataset or a path: these are in the logs and in the database.
 
 mod observe;
 mod store;

@@ -87,8 +87,8 @@ async fn observe_pool(pool: &Pool) {
     }
 }
 
-/// Records the size of a pool and acquires a connection as a query would: a slow acquire shows that a pool is too small before
-/// queries time out.
+/// Records the size of a pool and acquires a connection as a query would: a slow acquire shows that a pool is too small
+/// before queries time out.
 async fn observe_connections<D: Database>(name: &'static str, pool: &SqlxPool<D>) {
     let (size, idle) = (f64::from(pool.size()), pool.num_idle() as f64);
     let connections = |state| metrics::gauge!("sluice_database_connections", "pool" => name, "state" => state);

@@ -1,4 +1,4 @@
-//! Times the operations of a file store.
+//! Metrics of the operations of a file store.
 
 use std::{fmt, ops::Range, sync::Arc, time::Instant};
 

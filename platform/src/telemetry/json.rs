@@ -39,7 +39,7 @@ where
         line.put("level", metadata.level().as_str().into());
         line.put("target", metadata.target().into());
         if let Some(scope) = context.event_scope() {
-            // the innermost says it best
+            // a field of an inner span overrides the same field of an outer one
             for span in scope.from_root() {
                 line.put("span", span.name().into());
                 let extensions = span.extensions();

@@ -39,8 +39,8 @@ where
     })
 }
 
-/// Applies the configured filter to log lines and passes all spans of our crates: a filter that passes only warnings must not
-/// remove the ids from the warnings.
+/// Applies the configured filter to log lines and passes all spans of our crates: a filter that passes only warnings
+/// must not remove the ids from the warnings.
 struct LineFilter(EnvFilter);
 
 impl<S> Filter<S> for LineFilter {

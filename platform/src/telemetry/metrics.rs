@@ -4,7 +4,8 @@ use metrics_exporter_prometheus::PrometheusHandle;
 
 use super::TelemetryError;
 
-/// Installs the recorder of metrics. The returned handle renders them for Prometheus; [`crate::metrics::TABLE`] lists them.
+/// Installs the recorder of metrics. The returned handle renders them for Prometheus; [`crate::metrics::TABLE`] lists
+/// them.
 ///
 /// # Errors
 /// When a recorder was installed before.

@@ -44,8 +44,8 @@ pub enum TelemetryError {
 
 /// Starts logging to standard error and recording spans.
 ///
-/// The standard `OTEL_` environment variables name the collector of spans. Without a collector spans are not recorded, but
-/// have ids, which pass from service to service and into the logs. `service` is the default of `OTEL_SERVICE_NAME`.
+/// The standard `OTEL_` environment variables name the collector of spans. Without a collector spans are not recorded,
+/// but have ids, which pass from service to service and into the logs. `service` is the default of `OTEL_SERVICE_NAME`.
 ///
 /// # Errors
 /// When the log filter or an `OTEL_` variable cannot be used, or logging was set up before.

@@ -1,8 +1,8 @@
-//! Trace propagation: a message carries the span that sent it (W3C Trace Context), and the receiver makes that span the parent
-//! of the span that handles the message.
+//! Trace propagation: a message carries the span that sent it (W3C Trace Context), and the receiver makes that span the
+//! parent of the span that handles the message.
 //!
-//! A span that begins a piece of work declares a field `trace_id`. The functions here fill that field, so that log lines
-//! within the span carry the id. Without telemetry, as in tests, the ids of the parent are passed on.
+//! A span that begins a piece of work declares a field `trace_id`. The functions here fill that field, so that log
+//! lines within the span carry the id. Without telemetry, as in tests, the ids of the parent are passed on.
 
 use opentelemetry::{
     Context,
@@ -25,8 +25,8 @@ pub fn context(span: &Span) -> Option<TraceContext> {
     })
 }
 
-/// Makes a span, which must not have been entered yet, the child of a span in another process. Returns the context to pass
-/// on.
+/// Makes a span, which must not have been entered yet, the child of a span in another process. Returns the context to
+/// pass on.
 pub fn follow(span: &Span, parent: TraceContext) -> TraceContext {
     if let Err(e) = span.set_parent(Context::new().with_remote_span_context(remote(parent))) {
         debug!(error = %e, "span is not recorded");

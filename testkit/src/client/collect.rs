@@ -1,5 +1,5 @@
-//! Assembles a file from its frames and checks the contract of the stream at each frame: no gaps, no more bytes than granted,
-//! and at the end the size and digest of the seal.
+//! Assembles a file from its frames and checks the contract of the stream at each frame: no gaps, no more bytes than
+//! granted, and at the end the size and digest of the seal.
 
 use aws_lc_rs::digest;
 use protocol::{delivery::Seal, frame::Frame, problem::Problem, server::ServerMessage};
@@ -142,7 +142,8 @@ impl Client {
         }
     }
 
-    /// Reads a stream up to this offset and grants bytes as [`Client::collect`] does. The returned collector can continue.
+    /// Reads a stream up to this offset and grants bytes as [`Client::collect`] does. The returned collector can
+    /// continue.
     ///
     /// # Panics
     /// When the stream ends first or breaks the contract, or the session ends.

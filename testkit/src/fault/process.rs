@@ -34,8 +34,8 @@ pub struct Process {
 }
 
 impl Launch {
-    /// `sluice` with these arguments: the program of `SLUICE_BIN`, else the one in the target folder of the test. The child
-    /// does not inherit settings from the environment of the test.
+    /// `sluice` with these arguments: the program of `SLUICE_BIN`, else the one in the target folder of the test. The
+    /// child does not inherit settings from the environment of the test.
     ///
     /// # Panics
     /// When the binary is not built.

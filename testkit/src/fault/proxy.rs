@@ -103,8 +103,8 @@ impl Proxy {
         self.shared.mode.send_replace(Mode::Stalled);
     }
 
-    /// Stalls each connection, also a new one, after this many more bytes from the server, until [`Proxy::restore`] or a cut.
-    /// A larger transfer then stalls before its end, however fast it is.
+    /// Stalls each connection, also a new one, after this many more bytes from the server, until [`Proxy::restore`] or
+    /// a cut. A larger transfer then stalls before its end, however fast it is.
     pub fn stall_after(&self, bytes: u64) {
         self.shared.stall_after.send_replace(Some(bytes));
     }

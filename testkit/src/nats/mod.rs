@@ -66,8 +66,8 @@ impl NatsServer {
         Self::begin(dir, Kind::OpsConfig, vec![Node::new("nats", 0)]).await
     }
 
-    /// Starts a cluster of three servers with the files of `ops/nats`, new passwords, and TLS for clients and routes. The
-    /// cluster may not have elected its leader yet.
+    /// Starts a cluster of three servers with the files of `ops/nats`, new passwords, and TLS for clients and routes.
+    /// The cluster may not have elected its leader yet.
     ///
     /// # Panics
     /// When nats-server is not installed or one server does not start.

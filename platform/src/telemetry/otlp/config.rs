@@ -2,8 +2,8 @@
 //!
 //! <https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/>
 //!
-//! The SDK ignores a value that it cannot parse. Sluice refuses such a value by the name of its variable. An empty variable
-//! counts as unset.
+//! The SDK ignores a value that it cannot parse. Sluice refuses such a value by the name of its variable. An empty
+//! variable counts as unset.
 
 use std::{collections::HashMap, fmt, str::FromStr, time::Duration};
 
@@ -17,6 +17,8 @@ const ENDPOINT: &str = "OTEL_EXPORTER_OTLP_ENDPOINT";
 const TRACES_ENDPOINT: &str = "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT";
 const HEADERS: &str = "OTEL_EXPORTER_OTLP_HEADERS";
 const TRACES_HEADERS: &str = "OTEL_EXPORTER_OTLP_TRACES_HEADERS";
+const PROTOCOL: &str = "OTEL_EXPORTER_OTLP_PROTOCOL";
+const TRACES_PROTOCOL: &str = "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL";
 const TIMEOUT: &str = "OTEL_EXPORTER_OTLP_TIMEOUT";
 const TRACES_TIMEOUT: &str = "OTEL_EXPORTER_OTLP_TRACES_TIMEOUT";
 const SAMPLER: &str = "OTEL_TRACES_SAMPLER";
@@ -57,9 +59,12 @@ impl OtlpConfig {
     /// Reads variables through this function.
     fn from_variables(variable: impl Fn(&str) -> Option<String>) -> Result<Self, TelemetryError> {
         let variables = Variables(|name: &str| variable(name).filter(|text| !text.trim().is_empty()));
+        variables.check_protocol()?;
         let config = Self {
             endpoint: variables.endpoint()?,
-            headers: Secret::new(variables.first_of([TRACES_HEADERS, HEADERS]).map(|(_, text)| text).unwrap_or_default()),
+            headers: Secret::new(
+                variables.first_of([TRACES_HEADERS, HEADERS]).map(|(_, text)| text).unwrap_or_default(),
+            ),
             headers_variable: variables.first_of([TRACES_HEADERS, HEADERS]).map_or(HEADERS, |(name, _)| name),
             timeout: variables.milliseconds([TRACES_TIMEOUT, TIMEOUT], 10_000)?,
             sample_ratio: variables.sample_ratio()?,
@@ -118,6 +123,14 @@ impl<F: Fn(&str) -> Option<String>> Variables<F> {
             },
         };
         Ok(Duration::from_millis(milliseconds))
+    }
+
+    /// Refuses protocols other than the default one, such as gRPC, which this build does not contain.
+    fn check_protocol(&self) -> Result<(), TelemetryError> {
+        match self.first_of([TRACES_PROTOCOL, PROTOCOL]) {
+            Some((name, text)) if text.trim() != "http/protobuf" => Err(refuse(name, "must be http/protobuf")),
+            _ => Ok(()),
+        }
     }
 
     /// The URL for traces. The common endpoint is a base URL; the endpoint for traces is used as it is.
@@ -204,7 +217,8 @@ mod tests {
     fn a_bad_value_is_refused_by_its_variable_and_secrets_are_not_shown() {
         const RATIO: (&str, &str) = (SAMPLER, "parentbased_traceidratio");
         assert_eq!(OtlpConfig::of(&[RATIO, (SAMPLER_ARG, "0.25")]).unwrap().sample_ratio, 0.25);
-        let bad: [(&str, &[(&str, &str)]); 12] = [
+        let bad: [(&str, &[(&str, &str)]); 13] = [
+            (PROTOCOL, &[(PROTOCOL, "grpc")]),
             (SAMPLER_ARG, &[RATIO, (SAMPLER_ARG, "1.5")]),
             (SAMPLER_ARG, &[RATIO, (SAMPLER_ARG, "NaN")]),
             (SAMPLER_ARG, &[RATIO, (SAMPLER_ARG, "half")]),

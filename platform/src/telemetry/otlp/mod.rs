@@ -1,7 +1,7 @@
 //! Sends spans to an OpenTelemetry collector (OTLP over HTTP, as protobuf).
 //!
-//! A thread sends batches of spans from a bounded queue. When the collector is slow or unavailable, spans are dropped; no
-//! other work waits or fails.
+//! A thread sends batches of spans from a bounded queue. When the collector is slow or unavailable, spans are dropped;
+//! no other work waits or fails.
 
 mod config;
 mod observed;
@@ -109,7 +109,8 @@ fn exporter(config: &OtlpConfig, endpoint: &Url) -> Result<opentelemetry_otlp::S
         .map_err(|e| TelemetryError::Exporter(e.to_string()))
 }
 
-/// Describes the process that sends the spans. `OTEL_SERVICE_NAME` and `OTEL_RESOURCE_ATTRIBUTES` override the defaults.
+/// Describes the process that sends the spans. `OTEL_SERVICE_NAME` and `OTEL_RESOURCE_ATTRIBUTES` override the
+/// defaults.
 fn resource(service: &str) -> Resource {
     let given = Resource::builder().build();
     let is_given = |key: &Key| {

@@ -9,8 +9,8 @@ use opentelemetry_sdk::trace::{Sampler, SamplingResult, ShouldSample};
 /// The attribute that the span of an HTTP request has from its beginning.
 const HTTP_METHOD: &str = "http.request.method";
 
-/// Samples the spans of HTTP requests by their trace id and lets all other spans follow their parent, so that a trace is
-/// recorded as a whole or not at all.
+/// Samples the spans of HTTP requests by their trace id and lets all other spans follow their parent, so that a trace
+/// is recorded as a whole or not at all.
 ///
 /// The sampled flag of an HTTP client is ignored: a client must not be able to have everything recorded.
 #[derive(Clone, Debug)]
