@@ -1,35 +1,35 @@
-//! The `credit_account` table: the balance of one person, kept in the same transaction as the ledger.
+//! The `credit_account` table: the balance of one user, updated in the transaction of each ledger entry.
 
 use chrono::{DateTime, NaiveDate, Utc};
 use sea_orm::entity::prelude::*;
 
-/// A row.
+/// A row of `credit_account`.
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "credit_account")]
 pub struct Model {
-    /// Whose it is.
+    /// The tenant of the owner.
     #[sea_orm(primary_key, auto_increment = false, column_type = "Text")]
     pub tenant: String,
-    /// Whose it is.
+    /// The user who owns the account.
     #[sea_orm(primary_key, auto_increment = false, column_type = "Text")]
     pub user_id: String,
-    /// What can be spent; always the sum of the ledger's amounts.
+    /// The credits that the owner can spend: the sum of the amounts of the ledger.
     pub balance: i64,
-    /// What unfinished exports have set aside.
+    /// The credits that unfinished exports hold.
     pub held: i64,
-    /// When the account was first needed.
+    /// The time of the first use of the account.
     pub opened_at: DateTime<Utc>,
-    /// The last local day whose nightly grant is in the balance.
+    /// The last local date whose daily grant is in the balance.
     pub granted_through: NaiveDate,
-    /// The local day on which its owner last needed it.
+    /// The local date of the last activity of the owner.
     pub last_active_on: NaiveDate,
-    /// How often something happened to it that no export tells of.
+    /// Increases with each change that the outcome of an export does not report to the owner.
     pub version: i64,
-    /// Of how many of these its owner was told.
+    /// The version of which the owner was last notified.
     pub notified_version: i64,
 }
 
-/// No relations: found by key.
+/// No relations: all queries use the key.
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
 pub enum Relation {}
 

@@ -1,8 +1,8 @@
-//! Whose turn it is: the order in which waiting exports are handed to the exporters of a pool and lane.
+//! The dispatch order: the order in which the dispatcher publishes the waiting exports of a pool and lane.
 //!
-//! Tenants are taken in turn, within a tenant its people are, and each person's exports go in their order. Whoever has
-//! less in flight goes first; among equals it is the one who was served longer ago. The order is one statement over the
-//! tables, so that every replica that asks sees the same.
+//! Tenants take turns, and the users of a tenant take turns. The exports of one user keep the order of their requests. The tenant
+//! or user with fewer exports in flight comes first; with equal numbers, the one dispatched longer ago comes first. One SQL
+//! statement computes the order, so every replica sees the same order.
 
 use std::collections::HashMap;
 
@@ -17,40 +17,40 @@ use sea_orm::{
 
 use crate::{StoreError, export};
 
-/// A row of the `dispatch_turn` table: when a person was last served.
+/// A row of `dispatch_turn`: the last dispatch for a user in a pool and lane.
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "dispatch_turn")]
 pub struct Model {
-    /// The exporters.
+    /// The pool of the dispatched export.
     #[sea_orm(primary_key, auto_increment = false, column_type = "Text")]
     pub pool: String,
-    /// Their lane.
+    /// The lane of the dispatched export.
     #[sea_orm(primary_key, auto_increment = false, column_type = "Text")]
     pub lane: String,
-    /// Who.
+    /// The tenant of the user.
     #[sea_orm(primary_key, auto_increment = false, column_type = "Text")]
     pub tenant: String,
-    /// Who.
+    /// The user who owns the dispatched export.
     #[sea_orm(primary_key, auto_increment = false, column_type = "Text")]
     pub user_id: String,
-    /// Microseconds since 1970.
+    /// The time of the last dispatch, in microseconds since 1970.
     pub served_at: i64,
 }
 
-/// No relations: joined by key.
+/// No relations: the dispatch order joins by key.
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
 pub enum Relation {}
 
 impl ActiveModelBehavior for ActiveModel {}
 
-/// `user_rank` and `tenant_rank` count what is in flight too: the number that an export would have if all before it in its
-/// person's, or tenant's, row were in flight.
+/// `user_rank` and `tenant_rank` include the exports in flight: an export has rank n when it would be the n-th export in flight
+/// of its user, or of its tenant.
 const ORDER: &str = "
-WITH flight AS (
+WITH in_flight AS (
     SELECT pool, lane, tenant, user_id, COUNT(*) AS n FROM export
     WHERE status IN ('dispatched', 'running') GROUP BY pool, lane, tenant, user_id),
-tenant_flight AS (
-    SELECT pool, lane, tenant, CAST(SUM(n) AS BIGINT) AS n FROM flight GROUP BY pool, lane, tenant),
+tenant_in_flight AS (
+    SELECT pool, lane, tenant, CAST(SUM(n) AS BIGINT) AS n FROM in_flight GROUP BY pool, lane, tenant),
 tenant_turn AS (
     SELECT pool, lane, tenant, MAX(served_at) AS served_at FROM dispatch_turn GROUP BY pool, lane, tenant),
 by_user AS (
@@ -58,7 +58,7 @@ by_user AS (
         ROW_NUMBER() OVER (PARTITION BY e.pool, e.lane, e.tenant, e.user_id ORDER BY e.id)
             + COALESCE(f.n, 0) AS user_rank
     FROM export e
-    LEFT JOIN flight f ON f.pool = e.pool AND f.lane = e.lane AND f.tenant = e.tenant AND f.user_id = e.user_id
+    LEFT JOIN in_flight f ON f.pool = e.pool AND f.lane = e.lane AND f.tenant = e.tenant AND f.user_id = e.user_id
     WHERE e.status = 'queued' AND e.cancel_requested_at IS NULL),
 by_tenant AS (
     SELECT b.id, b.pool, b.lane, b.tenant, b.user_id, b.user_rank,
@@ -66,7 +66,7 @@ by_tenant AS (
             PARTITION BY b.pool, b.lane, b.tenant ORDER BY b.user_rank, COALESCE(t.served_at, 0), b.id)
             + COALESCE(f.n, 0) AS tenant_rank
     FROM by_user b
-    LEFT JOIN tenant_flight f ON f.pool = b.pool AND f.lane = b.lane AND f.tenant = b.tenant
+    LEFT JOIN tenant_in_flight f ON f.pool = b.pool AND f.lane = b.lane AND f.tenant = b.tenant
     LEFT JOIN dispatch_turn t ON t.pool = b.pool AND t.lane = b.lane AND t.tenant = b.tenant AND t.user_id = b.user_id)
 SELECT b.id, b.pool, b.lane, b.tenant, b.user_id, b.user_rank, b.tenant_rank,
     ROW_NUMBER() OVER (PARTITION BY b.pool, b.lane ORDER BY b.tenant_rank, COALESCE(t.served_at, 0), b.id) AS lane_rank
@@ -75,42 +75,42 @@ LEFT JOIN tenant_turn t ON t.pool = b.pool AND t.lane = b.lane AND t.tenant = b.
 ORDER BY lane_rank, b.id
 LIMIT ";
 
-/// A waiting export and its lane_rank in the order.
+/// A waiting export and its ranks in the dispatch order.
 #[derive(Clone, Debug, PartialEq, Eq, FromQueryResult)]
 pub struct WaitingExport {
-    /// Which.
+    /// The id of the export.
     pub id: Uuid,
-    /// Its exporters.
+    /// The pool of the export.
     pub pool: String,
-    /// Their lane.
+    /// The lane of the export.
     pub lane: String,
-    /// Whose.
+    /// The tenant of the owner.
     pub tenant: String,
-    /// Whose.
+    /// The user who owns the export.
     pub user_id: String,
-    /// Its number among what its owner has in flight and waiting; from 1.
+    /// The rank among the exports of the user in flight and waiting, starting at 1.
     pub user_rank: i64,
-    /// The same for the tenant.
+    /// The rank among the exports of the tenant in flight and waiting, starting at 1.
     pub tenant_rank: i64,
-    /// Its lane_rank among all that wait for the same pool and lane; from 1.
+    /// The rank among all waiting exports of the pool and lane, starting at 1.
     pub lane_rank: i64,
 }
 
 impl WaitingExport {
-    /// Which.
+    /// The id of the export.
     #[must_use]
     pub fn export_id(&self) -> ExportId {
         ExportId(self.id)
     }
 
-    /// Whose.
+    /// The owner of the export.
     #[must_use]
     pub fn owner(&self) -> Owner {
         Owner::new(self.tenant.clone(), self.user_id.clone())
     }
 }
 
-/// The first `limit` waiting exports by their places. Those that are to be canceled are left out.
+/// The first `limit` waiting exports in the dispatch order. Exports with a requested cancellation are excluded.
 async fn order(db: &impl ConnectionTrait, limit: u64) -> Result<Vec<WaitingExport>, StoreError> {
     let statement = Statement::from_string(db.get_database_backend(), format!("{ORDER}{limit}"));
     Ok(WaitingExport::find_by_statement(statement).all(db).await?)
@@ -135,7 +135,7 @@ async fn running(db: &impl ConnectionTrait) -> Result<Vec<Running>, StoreError> 
     Ok(counted.into_model::<Running>().all(db).await?)
 }
 
-/// Those handed to the exporters and not begun yet, in that order.
+/// The dispatched exports that no exporter has started, in the order of their dispatch.
 async fn dispatched(db: &impl ConnectionTrait, limit: u64) -> Result<Vec<export::Model>, StoreError> {
     use export::Column;
     let waiting = export::Entity::find()
@@ -145,7 +145,7 @@ async fn dispatched(db: &impl ConnectionTrait, limit: u64) -> Result<Vec<export:
     Ok(waiting.limit(limit).all(db).await?)
 }
 
-/// Somebody was served. It belongs into one transaction with [`crate::transition::dispatched`].
+/// Records a dispatch for the owner. Call it in one transaction with [`crate::transition::dispatched`].
 ///
 /// # Errors
 /// When the database fails.
@@ -170,7 +170,8 @@ pub async fn record_dispatch(
     Ok(())
 }
 
-/// Forgets who was served last before this time: as good as never served. How many.
+/// Deletes the rows of users whose last dispatch was before this time, and returns their number. A user without a row counts as
+/// never dispatched.
 ///
 /// # Errors
 /// When the database fails.
@@ -179,54 +180,54 @@ pub async fn delete_before(db: &impl ConnectionTrait, before: DateTime<Utc>) -> 
     Ok(old.exec(db).await?.rows_affected)
 }
 
-/// Completed exports by which the time of a run is judged.
-const JUDGED_BY: u64 = 20;
+/// The number of completed exports in the mean run time.
+const RECENT_RUNS: u64 = 20;
 
-/// What waits, and for how long: a picture of one moment.
+/// A snapshot of the waiting exports, with the load of each lane.
 #[derive(Clone, Debug, Default)]
 pub struct QueueSnapshot {
-    /// The first of those that wait, by their places.
+    /// The first waiting exports, in the dispatch order.
     pub waiting: Vec<WaitingExport>,
     ahead: HashMap<Uuid, u64>,
     lanes: Lanes,
 }
 
-/// By pool and lane.
+/// The lanes by pool and lane name.
 type Lanes = HashMap<(String, String), LaneView>;
 
-/// One lane of a pool.
+/// The load of one lane of a pool.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct LaneView {
-    /// Waiting for their turn.
+    /// The number of waiting exports.
     pub waiting: u64,
-    /// Handed to the exporters and not begun.
+    /// The number of dispatched exports that no exporter has started.
     pub dispatched: u64,
-    /// Running.
+    /// The number of running exports.
     pub running: u64,
-    /// How long a run takes, milliseconds: the mean of the last ones; none when none was completed.
+    /// The mean run time of the last completed exports, in milliseconds; None when no export has completed.
     pub mean_run_ms: Option<u64>,
 }
 
-/// What is ahead of a waiting export.
+/// The position of a waiting export in the queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct QueuePosition {
-    /// How many are to be begun before it.
+    /// The number of exports that start before this one.
     pub position: u64,
-    /// How long until it has ended, milliseconds, where that can be judged.
+    /// The estimated time until the export completes, in milliseconds; None when unknown.
     pub eta_ms: Option<u64>,
 }
 
 impl QueueSnapshot {
-    /// Looks at the first `limit` of those that wait.
+    /// Reads the first `limit` waiting exports and the load of all lanes.
     ///
     /// # Errors
     /// When the database fails.
     pub async fn read(db: &impl ConnectionTrait, limit: u64) -> Result<Self, StoreError> {
         let mut lanes = Lanes::new();
-        let mut handed_over = HashMap::new();
+        let mut dispatched_ahead = HashMap::new();
         for row in dispatched(db, limit).await? {
             let lane = lanes.entry((row.pool, row.lane)).or_default();
-            handed_over.insert(row.id, lane.dispatched);
+            dispatched_ahead.insert(row.id, lane.dispatched);
             lane.dispatched += 1;
         }
         for counted in running(db).await? {
@@ -241,11 +242,11 @@ impl QueueSnapshot {
         }
         let lanes = lanes.iter().map(|((pool, name), view)| (pool.as_str(), name.as_str(), *view));
         let mut snapshot = Self::new(waiting, lanes);
-        snapshot.ahead.extend(handed_over);
+        snapshot.ahead.extend(dispatched_ahead);
         Ok(snapshot)
     }
 
-    /// The picture of these that wait, by their places, beside what else is in each pool and lane.
+    /// A snapshot of these waiting exports, which are in dispatch order, and of the load of each lane.
     #[must_use]
     pub fn new<'a>(waiting: Vec<WaitingExport>, lanes: impl Iterator<Item = (&'a str, &'a str, LaneView)>) -> Self {
         let mut lanes: Lanes = lanes.map(|(pool, lane, view)| ((pool.to_owned(), lane.to_owned()), view)).collect();
@@ -258,25 +259,25 @@ impl QueueSnapshot {
         Self { waiting, ahead, lanes }
     }
 
-    /// One lane.
+    /// The load of one lane.
     #[must_use]
     pub fn lane(&self, pool: &str, lane: &str) -> LaneView {
         self.lanes.get(&(pool.to_owned(), lane.to_owned())).copied().unwrap_or_default()
     }
 
-    /// Every lane in which something waits or runs.
+    /// The load of every lane with a waiting, dispatched or running export.
     pub fn lanes(&self) -> impl Iterator<Item = (&str, &str, LaneView)> {
         self.lanes.iter().map(|((pool, lane), view)| (pool.as_str(), lane.as_str(), *view))
     }
 
-    /// The outlook of a waiting export where `slots` of its lane run at once. One that came after this picture, or
-    /// waits too far behind for it, stands behind all that are in it.
+    /// The position of a waiting export in a lane with this number of slots. An export that is not in the snapshot is placed
+    /// after all exports of its lane.
     #[must_use]
     pub fn position_of(&self, id: ExportId, pool: &str, lane: &str, slots: u64) -> QueuePosition {
         let view = self.lane(pool, lane);
         let position = self.ahead.get(&id.0).copied().unwrap_or(view.dispatched + view.waiting);
         let eta_ms = view.mean_run_ms.filter(|_| slots > 0).map(|mean| {
-            // those that run are half done, and the slots are filled again and again
+            // assumes that the running exports are half done, and that waiting exports fill the slots in rounds
             let busy = if view.running >= slots { mean / 2 } else { 0 };
             (position / slots).saturating_add(1).saturating_mul(mean).saturating_add(busy)
         });
@@ -284,7 +285,7 @@ impl QueueSnapshot {
     }
 }
 
-/// How long a run of this pool and lane takes, milliseconds: the mean of the last that were completed.
+/// The mean run time of the last completed exports of a pool and lane, in milliseconds.
 async fn mean_run_ms(db: &impl ConnectionTrait, pool: &str, lane: &str) -> Result<Option<u64>, StoreError> {
     use export::Column;
     let done = export::Entity::find()
@@ -294,7 +295,7 @@ async fn mean_run_ms(db: &impl ConnectionTrait, pool: &str, lane: &str) -> Resul
         .filter(Column::Pool.eq(pool))
         .filter(Column::Lane.eq(lane))
         .order_by_desc(Column::Id)
-        .limit(JUDGED_BY)
+        .limit(RECENT_RUNS)
         .into_tuple::<(Option<DateTime<Utc>>, Option<DateTime<Utc>>)>()
         .all(db)
         .await?;

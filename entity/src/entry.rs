@@ -3,38 +3,38 @@
 use chrono::{DateTime, NaiveDate, Utc};
 use sea_orm::entity::prelude::*;
 
-/// A row; never changed, never deleted.
+/// A row of `credit_entry`. Rows are never updated or deleted.
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "credit_entry")]
 pub struct Model {
-    /// UUIDv7, so that entries sort by time.
+    /// A UUIDv7, so that entries sort by time.
     #[sea_orm(primary_key, auto_increment = false)]
     pub id: Uuid,
-    /// Whose it is.
+    /// The tenant of the account.
     #[sea_orm(column_type = "Text")]
     pub tenant: String,
-    /// Whose it is.
+    /// The user who owns the account.
     #[sea_orm(column_type = "Text")]
     pub user_id: String,
-    /// [`protocol::credits::EntryKind`] as text.
+    /// The [`protocol::credits::EntryKind`] as text.
     #[sea_orm(column_type = "Text")]
     pub kind: String,
-    /// Added to the balance.
+    /// The amount added to the balance; negative for a hold.
     pub amount: i64,
-    /// The export concerned; unique together with the next and `kind`.
+    /// The export of the entry, if any; unique together with `hold_attempt` and `kind`.
     pub export_id: Option<Uuid>,
-    /// Which hold of that export; 0 as long as an export is held once.
+    /// The number of the hold of that export. Always 0, because an export is held once.
     pub hold_attempt: Option<i32>,
-    /// For a nightly grant, its local date; unique for the account.
+    /// The local date of a daily grant; unique for the account.
     pub granted_on: Option<NaiveDate>,
-    /// For people.
+    /// A reason to show to people.
     #[sea_orm(column_type = "Text")]
     pub reason: String,
-    /// When it was written.
+    /// The time of the entry.
     pub created_at: DateTime<Utc>,
 }
 
-/// No relations: found by owner.
+/// No relations: all queries filter by owner.
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
 pub enum Relation {}
 

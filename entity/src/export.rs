@@ -1,4 +1,4 @@
-//! The `export` table: one row is one export, from the request to the day its file is deleted.
+//! The `export` table: one row for each export, from the request to the deletion of its file.
 
 use chrono::{DateTime, Utc};
 use protocol::{
@@ -11,119 +11,120 @@ use sea_orm::{Condition, IntoActiveModel, QueryOrder, QuerySelect, entity::prelu
 
 use crate::StoreError;
 
-/// A row. Counters are `i64` as SQL has no unsigned numbers; [`crate::view`] turns a row into what clients see.
+/// A row of `export`. Counters are `i64`, because SQL has no unsigned numbers. [`crate::view`] converts a row into the export
+/// object of the API.
 #[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
 #[sea_orm(table_name = "export")]
 pub struct Model {
-    /// UUIDv7.
+    /// A UUIDv7, so that ids sort by the time of the request.
     #[sea_orm(primary_key, auto_increment = false)]
     pub id: Uuid,
-    /// Whose it is.
+    /// The tenant of the owner.
     #[sea_orm(column_type = "Text")]
     pub tenant: String,
-    /// Whose it is.
+    /// The user who owns the export.
     #[sea_orm(column_type = "Text")]
     pub user_id: String,
-    /// A name in the catalog.
+    /// The name of the dataset.
     #[sea_orm(column_type = "Text")]
     pub dataset: String,
-    /// A template of the dataset.
+    /// The name of the template.
     #[sea_orm(column_type = "Text")]
     pub template: String,
-    /// A format of the dataset.
+    /// The name of the format.
     #[sea_orm(column_type = "Text")]
     pub format: String,
-    /// A compression of the format.
+    /// The name of the compression.
     #[sea_orm(column_type = "Text")]
     pub compression: String,
-    /// The filter as asked for, checked.
+    /// The checked filter of the request.
     #[sea_orm(column_type = "JsonBinary")]
     pub filter: Json,
-    /// A JSON list of column names; empty for those of the template.
+    /// The requested columns as a JSON list; empty for the columns of the template.
     #[sea_orm(column_type = "JsonBinary")]
     pub columns: Json,
-    /// The parameters with defaults filled in.
+    /// The parameters, with defaults filled in.
     #[sea_orm(column_type = "JsonBinary")]
     pub params: Json,
-    /// The caller's claims at submit, for row policies.
+    /// The claims of the caller at the time of the request, for row policies.
     #[sea_orm(column_type = "JsonBinary")]
     pub claims: Json,
-    /// [`Status`] as text.
+    /// The [`Status`] as text.
     #[sea_orm(column_type = "Text")]
     pub status: String,
-    /// The fencing token.
+    /// The number of the last attempt, also its fencing token.
     pub attempt: i32,
-    /// How many attempts failed or died. One that was handed over did neither.
+    /// The number of attempts that failed or whose lease expired. An attempt that released its lease is not counted.
     pub failures: i32,
-    /// Which exporters offer the dataset.
+    /// The pool of exporters that offer the dataset.
     #[sea_orm(column_type = "Text")]
     pub pool: String,
-    /// `interactive` or `bulk`.
+    /// The lane: `interactive` or `bulk`.
     #[sea_orm(column_type = "Text")]
     pub lane: String,
-    /// What it costs.
+    /// The price, in credits.
     pub credits: i64,
-    /// How long the file is kept, seconds.
+    /// The time until a completed file is deleted, in seconds.
     pub retention_seconds: i64,
-    /// The trace of the request.
+    /// The trace context of the request.
     #[sea_orm(column_type = "Text")]
     pub traceparent: String,
-    /// The same for two requests of a person that would make the same file; absent: joins nothing.
+    /// Equal for two requests of one owner that produce the same file. A request without a join key joins no export.
     #[sea_orm(column_type = "Text", nullable)]
     pub join_key: Option<String>,
-    /// When the gateway took the request.
+    /// The time at which the gateway accepted the request.
     pub requested_at: DateTime<Utc>,
-    /// When it was handed to the exporters.
+    /// The time at which the dispatcher published the job.
     pub dispatched_at: Option<DateTime<Utc>>,
-    /// When the first attempt began.
+    /// The start of the first attempt.
     pub started_at: Option<DateTime<Utc>>,
-    /// When the last byte was made.
+    /// The time of the last byte of the file.
     pub completed_at: Option<DateTime<Utc>>,
-    /// Until when the file is kept.
+    /// The end of the retention of the file.
     pub expires_at: Option<DateTime<Utc>>,
-    /// When this row last changed.
+    /// The time of the last change of this row.
     pub updated_at: DateTime<Utc>,
-    /// When its owner asked to cancel it.
+    /// The time at which cancellation was requested.
     pub cancel_requested_at: Option<DateTime<Utc>>,
-    /// When its owner asked to delete the file.
+    /// The time at which deletion of the file was requested.
     pub delete_requested_at: Option<DateTime<Utc>>,
-    /// The exporter that runs it.
+    /// The exporter that runs the attempt. None after the attempt failed or released its lease.
     #[sea_orm(column_type = "Text", nullable)]
     pub worker: Option<String>,
-    /// Until when that exporter owns it without a sign of life.
+    /// The end of the lease of the attempt without another heartbeat.
     pub lease_expires_at: Option<DateTime<Utc>>,
-    /// Rows written.
+    /// The number of rows written.
     pub rows: i64,
-    /// Rows there will be, where known.
+    /// The total number of rows, if known.
     pub rows_total: Option<i64>,
-    /// Bytes written.
+    /// The number of bytes written.
     pub bytes: i64,
-    /// The file's name.
+    /// The name of the file.
     #[sea_orm(column_type = "Text", nullable)]
     pub file_name: Option<String>,
-    /// The file's bytes.
+    /// The size of the file, in bytes.
     pub file_size: Option<i64>,
-    /// The file's data rows.
+    /// The number of data rows of the file.
     pub file_rows: Option<i64>,
-    /// The file's SHA-256, hex.
+    /// The SHA-256 of the file, in lower-case hex.
     #[sea_orm(column_type = "Text", nullable)]
     pub file_sha256: Option<String>,
-    /// The file's media type.
+    /// The media type of the file.
     #[sea_orm(column_type = "Text", nullable)]
     pub file_media_type: Option<String>,
-    /// Why there is no file.
+    /// The problem of a failed or canceled export.
     #[sea_orm(column_type = "JsonBinary", nullable)]
     pub problem: Option<Json>,
 }
 
-/// No relations: segments are found by key.
+/// No relations: segments have queries by key.
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
 pub enum Relation {}
 
 impl ActiveModelBehavior for ActiveModel {}
 
 impl Model {
-    /// A request that was just taken and on which no work was done. The caller adds what is asked for.
+    /// A new queued export with default values. The caller sets the members of the request.
     #[must_use]
     pub fn queued(id: ExportId, owner: &Owner, now: DateTime<Utc>) -> Self {
         Self {
@@ -147,7 +148,7 @@ impl Model {
             retention_seconds: 0,
             traceparent: String::new(),
             join_key: None,
-            // the contract's times have milliseconds, and the file's header repeats this one
+            // truncated to milliseconds, because the header of the file repeats this time
             requested_at: Timestamp::from(now).into(),
             dispatched_at: None,
             started_at: None,
@@ -170,22 +171,22 @@ impl Model {
         }
     }
 
-    /// The id as the rest of the house has it.
+    /// The id as the type that the other crates use.
     #[must_use]
     pub fn export_id(&self) -> ExportId {
         ExportId(self.id)
     }
 
-    /// Whose it is.
+    /// The owner of the export.
     #[must_use]
     pub fn owner(&self) -> Owner {
         Owner::new(self.tenant.clone(), self.user_id.clone())
     }
 
-    /// The status, parsed.
+    /// Parses the status column.
     ///
     /// # Errors
-    /// [`StoreError::Damaged`] for a word that no code of ours writes.
+    /// [`StoreError::Damaged`] for an unknown status.
     pub fn status(&self) -> Result<Status, StoreError> {
         self.status
             .parse()
@@ -193,14 +194,14 @@ impl Model {
     }
 }
 
-/// Statuses in which work may still be going on, as text.
+/// The statuses of unfinished exports, as text.
 pub const UNFINISHED: [&str; 3] = [Status::Queued.as_str(), Status::Dispatched.as_str(), Status::Running.as_str()];
 
-/// Statuses in which no work is going on any more, as text.
-pub const ENDED: [&str; 4] =
+/// The statuses of ended exports, as text.
+pub(crate) const ENDED: [&str; 4] =
     [Status::Completed.as_str(), Status::Failed.as_str(), Status::Canceled.as_str(), Status::Expired.as_str()];
 
-/// An export whoever it belongs to: for services, never for a caller.
+/// An export of any owner. For internal use only: requests of a client use [`find_owned`].
 ///
 /// # Errors
 /// When the database fails.
@@ -208,7 +209,7 @@ pub async fn find(db: &impl ConnectionTrait, id: ExportId) -> Result<Option<Mode
     Ok(Entity::find_by_id(id.0).one(db).await?)
 }
 
-/// An export if it is this owner's.
+/// An export of this owner; None when the export belongs to another owner.
 ///
 /// # Errors
 /// When the database fails.
@@ -216,7 +217,7 @@ pub async fn find_owned(db: &impl ConnectionTrait, owner: &Owner, id: ExportId) 
     Ok(owned(owner).filter(Column::Id.eq(id.0)).one(db).await?)
 }
 
-/// Inserts a row. Belongs into one transaction with [`crate::ledger::hold`].
+/// Inserts a row. Call it in one transaction with [`crate::ledger::hold`].
 ///
 /// # Errors
 /// When the database fails.
@@ -225,8 +226,7 @@ pub async fn insert(db: &impl ConnectionTrait, row: Model) -> Result<(), StoreEr
     Ok(())
 }
 
-/// The unfinished export of this owner that will make the same file, if there is one: the oldest, and none that is to be
-/// canceled.
+/// The oldest unfinished export of this owner with this join key. Exports with a requested cancellation are excluded.
 ///
 /// # Errors
 /// When the database fails.
@@ -235,28 +235,28 @@ pub async fn find_joinable(
     owner: &Owner,
     join_key: &str,
 ) -> Result<Option<Model>, StoreError> {
-    let twins = owned(owner)
+    let identical = owned(owner)
         .filter(Column::Status.is_in(UNFINISHED))
         .filter(Column::JoinKey.eq(join_key))
         .filter(Column::CancelRequestedAt.is_null())
         .order_by_asc(Column::Id);
-    Ok(twins.one(db).await?)
+    Ok(identical.one(db).await?)
 }
 
-/// Which of an owner's exports to list.
+/// The filter and the limit of [`list_owned`].
 #[derive(Clone, Debug, Default)]
 pub struct ListQuery {
-    /// Only those in this status.
+    /// Lists only exports with this status.
     pub status: Option<Status>,
-    /// Only those of this dataset.
+    /// Lists only exports of this dataset.
     pub dataset: Option<String>,
-    /// Only those older than this one.
+    /// Lists only exports that are older than this one.
     pub before: Option<ExportId>,
-    /// At most this many.
+    /// The maximum number of exports.
     pub limit: u64,
 }
 
-/// An owner's exports, newest first.
+/// The exports of an owner, newest first.
 ///
 /// # Errors
 /// When the database fails.
@@ -274,7 +274,7 @@ pub async fn list_owned(db: &impl ConnectionTrait, owner: &Owner, query: &ListQu
     Ok(select.all(db).await?)
 }
 
-/// How many of an owner's exports are unfinished.
+/// The number of unfinished exports of an owner.
 ///
 /// # Errors
 /// When the database fails.
@@ -282,7 +282,7 @@ pub async fn count_unfinished(db: &impl ConnectionTrait, owner: &Owner) -> Resul
     Ok(owned(owner).filter(Column::Status.is_in(UNFINISHED)).count(db).await?)
 }
 
-/// Ended exports that changed last after this time and id and until that time, in that order.
+/// Ended exports whose last change is after the position `after` and not after `until`, in the order of change and id.
 ///
 /// # Errors
 /// When the database fails.
@@ -302,19 +302,19 @@ pub async fn ended_between(
     Ok(ended.limit(limit).all(db).await?)
 }
 
-/// Unfinished exports whose owner asked to cancel them, oldest first.
+/// Unfinished exports with a requested cancellation, oldest first.
 ///
 /// # Errors
 /// When the database fails.
 pub async fn cancel_requested(db: &impl ConnectionTrait, limit: u64) -> Result<Vec<Model>, StoreError> {
-    let asked = Entity::find()
+    let requested = Entity::find()
         .filter(Column::Status.is_in(UNFINISHED))
         .filter(Column::CancelRequestedAt.is_not_null())
         .order_by_asc(Column::Id);
-    Ok(asked.limit(limit).all(db).await?)
+    Ok(requested.limit(limit).all(db).await?)
 }
 
-/// Dispatched long ago, or running with a lease that ran out long ago: their job may be lost.
+/// Exports that were dispatched before this time, or whose lease expired before this time. Their job may be lost.
 ///
 /// # Errors
 /// When the database fails.

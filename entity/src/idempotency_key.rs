@@ -1,5 +1,5 @@
-//! The `idempotency_key` table: which export an idempotency key of a person stands for. Several keys may stand for one, as
-//! an identical running export is joined.
+//! The `idempotency_key` table: the export of each idempotency key of an owner. Several keys may name one export, because a
+//! request can join an identical running export.
 
 use chrono::{DateTime, Utc};
 use protocol::id::{ExportId, Owner};
@@ -7,35 +7,35 @@ use sea_orm::{ActiveValue::Set, entity::prelude::*};
 
 use crate::StoreError;
 
-/// A row.
+/// A row of `idempotency_key`.
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "idempotency_key")]
 pub struct Model {
-    /// Whose it is.
+    /// The tenant of the owner.
     #[sea_orm(primary_key, auto_increment = false, column_type = "Text")]
     pub tenant: String,
-    /// Whose it is.
+    /// The user who sent the key.
     #[sea_orm(primary_key, auto_increment = false, column_type = "Text")]
     pub user_id: String,
-    /// The key.
+    /// The value of the header `Idempotency-Key`.
     #[sea_orm(primary_key, auto_increment = false, column_type = "Text")]
     pub key: String,
-    /// SHA-256 of the canonical request, to compare under the same key.
+    /// The SHA-256 of the canonical request. A repeated key with another hash is a conflict.
     #[sea_orm(column_type = "Text")]
     pub request_hash: String,
-    /// What it stands for.
+    /// The export of the first request with this key.
     pub export_id: Uuid,
-    /// When it came first.
+    /// The time of the first request with this key.
     pub created_at: DateTime<Utc>,
 }
 
-/// No relations: found by key.
+/// No relations: all queries use the key.
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
 pub enum Relation {}
 
 impl ActiveModelBehavior for ActiveModel {}
 
-/// What this key of this person stands for, if it came before.
+/// The row of a key of this owner, if an earlier request used the key.
 ///
 /// # Errors
 /// When the database fails.
@@ -43,10 +43,10 @@ pub async fn find(db: &impl ConnectionTrait, owner: &Owner, key: &str) -> Result
     Ok(Entity::find_by_id((owner.tenant.clone(), owner.user.clone(), key.to_owned())).one(db).await?)
 }
 
-/// Notes a key. It belongs into the transaction that makes the export or joins it.
+/// Records a key. Call it in the transaction that creates the export or joins an export.
 ///
 /// # Errors
-/// When the database fails, or the key came before.
+/// When the database fails, or the owner used the key before.
 pub async fn insert(
     db: &impl ConnectionTrait,
     owner: &Owner,

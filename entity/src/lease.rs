@@ -1,56 +1,57 @@
-//! The `lease` table: who of several replicas may do what only one should do, with a fencing token.
+//! The `lease` table: leader election between replicas, with fencing tokens.
 //!
-//! A lease is free when its time is over by the caller's clock, or when its holder has not renewed it for as long as the
-//! caller watched by a clock that can't be set: a machine whose clock stepped back, or is ahead of the others, stops
-//! nobody for longer than that. The token grows with each holder; [`fence`] in a transaction proves that the effects in
-//! it are those of the present holder, and keeps the lease from changing hands until the transaction ends.
+//! A lease is free when it has expired by the clock of the caller, or when the caller observed no renewal for a whole lease
+//! duration by its monotonic clock. So a holder with a wrong clock blocks the other replicas for at most one lease duration.
+//! Each new holder increases the fencing token. [`fence`] proves within a transaction that the caller still holds the lease, and
+//! prevents a change of the holder until the transaction ends.
 
 use chrono::{DateTime, Utc};
 use sea_orm::{ActiveValue::Set, Condition, entity::prelude::*, sea_query::OnConflict};
 
 use crate::StoreError;
 
-/// A row.
+/// A row of `lease`.
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "lease")]
 pub struct Model {
-    /// What it is for.
+    /// The name of the lease, such as `dispatch`.
     #[sea_orm(primary_key, auto_increment = false, column_type = "Text")]
     pub name: String,
-    /// Who holds it; none when it was given back.
+    /// The replica that holds the lease; None after a release.
     #[sea_orm(column_type = "Text", nullable)]
     pub holder: Option<String>,
-    /// Grows with each holder.
+    /// Increases with each new holder.
     pub fencing_token: i64,
-    /// Grows with each renewal.
+    /// Increases with each renewal.
     pub renewals: i64,
-    /// Until when it holds without another renewal.
+    /// The expiry of the lease without another renewal.
     pub expires_at: DateTime<Utc>,
 }
 
-/// No relations: found by name.
+/// No relations: all queries use the name.
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
 pub enum Relation {}
 
 impl ActiveModelBehavior for ActiveModel {}
 
-/// What was seen of a lease that somebody else holds. When it is still the same after a whole term, that somebody is dead.
+/// An observed state of a lease that another replica holds. When the state is the same after a whole lease duration, the holder
+/// has stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ObservedLease {
     token: i64,
     renewals: i64,
 }
 
-/// The answer to somebody who wants a lease.
+/// The result of [`acquire`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Acquisition {
-    /// It is yours, under this token.
+    /// The caller holds the lease with this fencing token.
     Acquired(i64),
-    /// Somebody else holds it, as seen.
+    /// Another replica holds the lease, in this observed state.
     HeldElsewhere(ObservedLease),
 }
 
-/// Takes a lease that is free, or that was still as `stale` when the caller had watched it for a whole term.
+/// Acquires a free lease, or a lease that is still in the state `stale`, which the caller observed for a whole lease duration.
 ///
 /// # Errors
 /// When the database fails.
@@ -72,7 +73,10 @@ pub async fn acquire(
     let exists = OnConflict::column(Column::Name).do_nothing().to_owned();
     Entity::insert(fresh).on_conflict(exists).exec_without_returning(db).await?;
     let Some(row) = Entity::find_by_id(name.to_owned()).one(db).await? else {
-        return Err(StoreError::Damaged { row: format!("lease {name}"), detail: "vanished".into() });
+        return Err(StoreError::Damaged {
+            row: format!("lease {name}"),
+            detail: "the row is missing after its insert".into(),
+        });
     };
     let observed = ObservedLease { token: row.fencing_token, renewals: row.renewals };
     if row.holder.is_some() && row.expires_at > now && stale != Some(observed) {
@@ -84,7 +88,7 @@ pub async fn acquire(
         .col_expr(Column::FencingToken, Expr::value(token))
         .col_expr(Column::Renewals, Expr::value(0_i64))
         .col_expr(Column::ExpiresAt, Expr::value(expires_at))
-        .filter(same(name, row.fencing_token))
+        .filter(is_held(name, row.fencing_token))
         .filter(Column::Renewals.eq(row.renewals));
     if update.exec(db).await?.rows_affected == 1 {
         return Ok(Acquisition::Acquired(token));
@@ -92,7 +96,7 @@ pub async fn acquire(
     Ok(Acquisition::HeldElsewhere(observed))
 }
 
-/// A sign of life. False: it is somebody else's by now.
+/// Extends the lease. Returns false when another replica holds the lease.
 ///
 /// # Errors
 /// When the database fails.
@@ -106,8 +110,9 @@ pub async fn renew(
     Ok(update.exec(db).await?.rows_affected == 1)
 }
 
-/// Proves within a transaction that the lease is held under this token, and keeps it so until the transaction ends. As
-/// a write it may be the transaction's first statement. False: do nothing more.
+/// Proves within a transaction that the caller holds the lease with this token, and locks the lease until the transaction ends.
+/// The statement is a write, so it may be the first of the transaction. Returns false when another replica holds the lease; the
+/// caller must then roll back.
 ///
 /// # Errors
 /// When the database fails.
@@ -115,7 +120,7 @@ pub async fn fence(db: &impl ConnectionTrait, name: &str, token: i64) -> Result<
     Ok(renewed(name, token).exec(db).await?.rows_affected == 1)
 }
 
-/// Lets another take it at once.
+/// Releases the lease, so that another replica can acquire it at once.
 ///
 /// # Errors
 /// When the database fails.
@@ -124,11 +129,11 @@ pub async fn release(db: &impl ConnectionTrait, name: &str, token: i64) -> Resul
     Ok(())
 }
 
-fn same(name: &str, token: i64) -> Condition {
+fn is_held(name: &str, token: i64) -> Condition {
     Condition::all().add(Column::Name.eq(name)).add(Column::FencingToken.eq(token))
 }
 
 fn renewed(name: &str, token: i64) -> sea_orm::UpdateMany<Entity> {
     use sea_orm::sea_query::ExprTrait;
-    Entity::update_many().col_expr(Column::Renewals, Expr::col(Column::Renewals).add(1)).filter(same(name, token))
+    Entity::update_many().col_expr(Column::Renewals, Expr::col(Column::Renewals).add(1)).filter(is_held(name, token))
 }

@@ -1,8 +1,8 @@
-//! sea-orm models, one file each, with owner-scoped finders, and the conditional updates that move them.
+//! sea-orm models, one file each, with owner-scoped queries and the conditional updates of their state.
 //!
-//! Every change of an export's state is one conditional update on `(status, attempt)`: the attempt number is the
-//! fencing token, so a stale worker's finish is refused. Every step of a credit is keyed in the ledger, so that it
-//! happens once however often it is tried. Nothing here talks to anything but the database.
+//! Every change of the status of an export is one conditional update on `(status, attempt)`. The attempt number is the fencing
+//! token, so the outcome of a stale attempt changes nothing. Every step of the credits has a unique key in the ledger, so a
+//! retried step happens once. This crate accesses only the database.
 
 pub mod account;
 pub mod credit_policy;
@@ -21,24 +21,24 @@ pub mod view;
 
 use sea_orm::DbErr;
 
-/// What can go wrong below the services.
+/// A database error, or a row that violates an invariant.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// The database refused or is away.
+    /// The database refused the statement or is not reachable.
     #[error("database: {0}")]
     Db(#[from] DbErr),
-    /// A row holds what no code of ours writes.
+    /// A row holds a value that Sluice never writes.
     #[error("row {row} is damaged: {detail}")]
     Damaged {
-        /// Which row.
+        /// The table and the key of the row.
         row: String,
-        /// What is wrong with it.
+        /// The violated invariant.
         detail: String,
     },
 }
 
 impl StoreError {
-    /// Whether the same may work a little later: the connection was lost, the pool was empty or a lock was held.
+    /// Whether a retry may succeed: the connection was lost, the pool was empty or a lock was held.
     #[must_use]
     pub fn is_transient(&self) -> bool {
         matches!(self, Self::Db(DbErr::Conn(_) | DbErr::ConnectionAcquire(_) | DbErr::Exec(_) | DbErr::Query(_)))

@@ -1,5 +1,5 @@
-//! What the hourly sweep asks the tables. Each question goes on where the last answer ended, so that a long table is
-//! gone through in bounded steps.
+//! Queries of the reconciler and the hourly sweep. Each query continues after the last row of the previous batch, so that the
+//! work on a long table is divided into bounded steps.
 
 use std::collections::HashMap;
 
@@ -13,7 +13,7 @@ use crate::{
     segment,
 };
 
-/// Completed exports after this id whose time is over, oldest first.
+/// Completed exports after this id whose retention has ended, oldest first.
 ///
 /// # Errors
 /// When the database fails.
@@ -23,27 +23,27 @@ pub async fn past_retention(
     now: DateTime<Utc>,
     limit: u64,
 ) -> Result<Vec<Model>, StoreError> {
-    let over = Entity::find()
+    let ended = Entity::find()
         .filter(Column::Status.eq(Status::Completed.as_str()))
         .filter(Column::ExpiresAt.lte(now))
         .filter(Column::Id.gt(after))
         .order_by_asc(Column::Id);
-    Ok(over.limit(limit).all(db).await?)
+    Ok(ended.limit(limit).all(db).await?)
 }
 
-/// Completed exports whose owner asked to delete the file, oldest first.
+/// Completed exports with a requested deletion of the file, oldest first.
 ///
 /// # Errors
 /// When the database fails.
 pub async fn delete_requested(db: &impl ConnectionTrait, limit: u64) -> Result<Vec<Model>, StoreError> {
-    let asked = Entity::find()
+    let requested = Entity::find()
         .filter(Column::Status.eq(Status::Completed.as_str()))
         .filter(Column::DeleteRequestedAt.is_not_null())
         .order_by_asc(Column::Id);
-    Ok(asked.limit(limit).all(db).await?)
+    Ok(requested.limit(limit).all(db).await?)
 }
 
-/// Exports after this id that were dispatched long ago, or run with a lease that ran out long ago, oldest first.
+/// Exports after this id that were dispatched before this time, or whose lease expired before this time, oldest first.
 ///
 /// # Errors
 /// When the database fails.
@@ -57,26 +57,26 @@ pub async fn stale(
         Condition::all().add(Column::Status.eq(Status::Dispatched.as_str())).add(Column::UpdatedAt.lt(before));
     let running =
         Condition::all().add(Column::Status.eq(Status::Running.as_str())).add(Column::LeaseExpiresAt.lt(before));
-    let stuck = Entity::find()
+    let stale = Entity::find()
         .filter(Condition::any().add(dispatched).add(running))
         .filter(Column::Id.gt(after))
         .order_by_asc(Column::Id);
-    Ok(stuck.limit(limit).all(db).await?)
+    Ok(stale.limit(limit).all(db).await?)
 }
 
-/// What is kept of an export's file.
+/// Which objects of an export the file store retains.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RetainedFiles {
-    /// Work may be going on, also that of whoever ended it and deletes what is left: everything.
+    /// The export is unfinished, or ended so recently that its cleanup may still run. All objects are retained.
     Everything,
-    /// It is completed: what this attempt made.
+    /// The export is completed. The objects of this attempt are retained.
     Attempt(u32),
-    /// It ended without a file, or the file is gone: nothing.
+    /// The export has no file. No object is retained.
     Nothing,
 }
 
-/// What is kept of these exports; those that have no row are not in the answer. Whatever changed at `settled_before` or
-/// later is left to those who changed it.
+/// Which objects of these exports the file store retains. Exports without a row are not in the answer. Exports that changed at
+/// `settled_before` or later retain everything, because the service that changed them may still delete their objects.
 ///
 /// # Errors
 /// When the database fails, or a row is damaged.
@@ -107,7 +107,7 @@ pub async fn retained_files(
     Ok(found)
 }
 
-/// The exports after this id that have segments, in order.
+/// The ids of exports after this id that have segments, in order.
 ///
 /// # Errors
 /// When the database fails.
@@ -122,8 +122,8 @@ pub async fn with_segments(db: &impl ConnectionTrait, after: Uuid, limit: u64) -
     Ok(ids.into_tuple().all(db).await?)
 }
 
-/// Forgets the segments of these exports that nobody can read any more: of those that ended before `before`, all but
-/// what the attempt that made the file wrote. How many they were. It belongs into one transaction with
+/// Deletes the unused segment rows of these exports and returns their number. The segments of an export that ended before
+/// `before` are unused, unless they belong to the attempt that wrote its file. Call it in one transaction with
 /// [`crate::lease::fence`].
 ///
 /// # Errors
@@ -134,7 +134,7 @@ pub async fn delete_unused_segments(
     before: DateTime<Utc>,
 ) -> Result<u64, StoreError> {
     use sea_orm::sea_query::{ExprTrait, Query};
-    let gone = |status: Condition| {
+    let ended_with = |status: Condition| {
         let of_export = Expr::col((Entity, Column::Id)).equals((segment::Entity, segment::Column::ExportId));
         Query::select()
             .expr(Expr::value(1))
@@ -150,9 +150,9 @@ pub async fn delete_unused_segments(
     let other_attempt = Condition::all()
         .add(ExprTrait::eq(status(), Status::Completed.as_str()))
         .add(Expr::col((Entity, Column::Attempt)).not_equals((segment::Entity, segment::Column::Attempt)));
-    let nobodys = gone(Condition::any().add(without_file).add(other_attempt));
+    let unused = ended_with(Condition::any().add(without_file).add(other_attempt));
     let delete = segment::Entity::delete_many()
         .filter(segment::Column::ExportId.is_in(ids.iter().copied()))
-        .filter(Expr::exists(nobodys));
+        .filter(Expr::exists(unused));
     Ok(delete.exec(db).await?.rows_affected)
 }

@@ -1,4 +1,4 @@
-//! What operators and gauges look at: exports whoever they belong to.
+//! Queries over the exports of all owners, for operators and metrics.
 
 use chrono::{DateTime, Utc};
 use protocol::{export::Status, id::ExportId};
@@ -9,24 +9,24 @@ use crate::{
     export::{Column, Entity, Model, UNFINISHED},
 };
 
-/// Which exports to list.
+/// The filter and the limit of [`list`].
 #[derive(Clone, Debug, Default)]
 pub struct Query {
-    /// Only those in this status.
+    /// Lists only exports with this status.
     pub status: Option<Status>,
-    /// Only those of this tenant.
+    /// Lists only exports of this tenant.
     pub tenant: Option<String>,
-    /// Only those of the people of this name.
+    /// Lists only exports of users with this name, in every tenant unless `tenant` is set.
     pub user: Option<String>,
-    /// Only those of this dataset.
+    /// Lists only exports of this dataset.
     pub dataset: Option<String>,
-    /// Only those older than this one.
+    /// Lists only exports that are older than this one.
     pub before: Option<ExportId>,
-    /// At most this many.
+    /// The maximum number of exports.
     pub limit: u64,
 }
 
-/// Exports, newest first.
+/// The matching exports, newest first.
 ///
 /// # Errors
 /// When the database fails.
@@ -48,24 +48,24 @@ pub async fn list(db: &impl ConnectionTrait, query: &Query) -> Result<Vec<Model>
     Ok(select.all(db).await?)
 }
 
-/// Unfinished exports of one tenant in one status of one lane.
+/// The unfinished exports of one tenant with one status, in one lane of one pool.
 #[derive(Clone, Debug, PartialEq, Eq, FromQueryResult)]
 pub struct Group {
-    /// Their exporters.
+    /// The pool of the exports.
     pub pool: String,
-    /// Their lane.
+    /// The lane of the exports.
     pub lane: String,
-    /// Whose they are.
+    /// The tenant of the exports.
     pub tenant: String,
-    /// Where they stand.
+    /// The status of the exports.
     pub status: String,
-    /// How many they are.
+    /// The number of the exports.
     pub exports: i64,
-    /// When the first of them was asked for.
+    /// The time of the oldest request.
     pub oldest: DateTime<Utc>,
 }
 
-/// All unfinished exports, counted. Those that are to be canceled are left out, as they wait for nothing.
+/// Counts all unfinished exports in groups. Exports with a requested cancellation are excluded, because they do not wait.
 ///
 /// # Errors
 /// When the database fails.

@@ -1,7 +1,7 @@
-//! The `scheduled_job` table: what runs by the clock, when it ran and what came of it. Operators read it too.
+//! The `scheduled_job` table: the schedule of each job, its last run and the result. Operators read this table too.
 //!
-//! A job's due time moves on only when a run has ended: a run that died is due still, and so is one that nobody was
-//! there to begin.
+//! The due time advances only when a run ends. So a job stays due after its notifier stopped during a run, and while no notifier
+//! runs.
 
 use chrono::{DateTime, Utc};
 use protocol::ops::ScheduledJob;
@@ -14,45 +14,45 @@ use sea_orm::{
 
 use crate::StoreError;
 
-/// A row.
+/// A row of `scheduled_job`.
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "scheduled_job")]
 pub struct Model {
-    /// Its name.
+    /// The name of the job.
     #[sea_orm(primary_key, auto_increment = false, column_type = "Text")]
     pub name: String,
-    /// When it runs, for people: a cron line and its zone.
+    /// The schedule to show to operators: a cron line and its time zone.
     #[sea_orm(column_type = "Text")]
     pub schedule: String,
-    /// When it is to run next, or was to run while it has not.
+    /// The time of the next run; in the past while a run is due.
     pub due_at: DateTime<Utc>,
-    /// An operator wants it to run now, since this time.
+    /// The time at which an operator requested a run, while the request is open.
     pub requested_at: Option<DateTime<Utc>>,
-    /// When the last run began.
+    /// The start of the last run.
     pub started_at: Option<DateTime<Utc>>,
-    /// When the last run that ended did so.
+    /// The end of the last run that ended.
     pub ended_at: Option<DateTime<Utc>>,
-    /// How long that one took, milliseconds.
+    /// The duration of the run that ended last, in milliseconds.
     pub duration_ms: Option<i64>,
-    /// `ok` or `failed`, of that one.
+    /// The result of the run that ended last: `ok` or `failed`.
     #[sea_orm(column_type = "Text", nullable)]
     pub result: Option<String>,
-    /// What it did, or why it failed, for people.
+    /// The outcome or the error of the run that ended last, to show to operators.
     #[sea_orm(column_type = "Text", nullable)]
     pub detail: Option<String>,
-    /// Runs that ended.
+    /// The number of runs that ended.
     pub runs: i64,
-    /// Those that failed.
+    /// The number of runs that failed.
     pub failures: i64,
-    /// Who ran it last.
+    /// The notifier of the last run.
     #[sea_orm(column_type = "Text", nullable)]
     pub runner: Option<String>,
-    /// What one run leaves for the next, such as how far it came.
+    /// The state that one run saves for the next run, such as its position.
     #[sea_orm(column_type = "Text", nullable)]
     pub state: Option<String>,
 }
 
-/// No relations: found by name.
+/// No relations: all queries use the name.
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
 pub enum Relation {}
 
@@ -77,7 +77,7 @@ impl From<Model> for ScheduledJob {
     }
 }
 
-/// Makes the row of a job, due at `due_at`; of one that exists, only the schedule is brought up to date.
+/// Creates the row of a job, due at `due_at`. If the row exists, only its schedule text is updated.
 ///
 /// # Errors
 /// When the database fails.
@@ -100,7 +100,7 @@ pub async fn ensure(
     Ok(())
 }
 
-/// A job.
+/// The job with this name, if its row exists.
 ///
 /// # Errors
 /// When the database fails.
@@ -108,7 +108,7 @@ pub async fn find(db: &impl ConnectionTrait, name: &str) -> Result<Option<Model>
     Ok(Entity::find_by_id(name.to_owned()).one(db).await?)
 }
 
-/// All jobs by name.
+/// All jobs, ordered by name.
 ///
 /// # Errors
 /// When the database fails.
@@ -116,7 +116,7 @@ pub async fn all(db: &impl ConnectionTrait) -> Result<Vec<Model>, StoreError> {
     Ok(Entity::find().order_by_asc(Column::Name).all(db).await?)
 }
 
-/// An operator wants it to run now. False: there is no such job.
+/// Records the request of an operator to run the job now. Returns false when the job does not exist.
 ///
 /// # Errors
 /// When the database fails.
@@ -125,7 +125,8 @@ pub async fn request(db: &impl ConnectionTrait, name: &str, now: DateTime<Utc>) 
     Ok(update.exec(db).await?.rows_affected == 1)
 }
 
-/// Brings a due time forward to `latest`: with a clock that stepped back, or a new schedule, it would come too late.
+/// Moves a due time that is after `latest` to `latest`. After a clock that stepped back, or with a new schedule, the stored due
+/// time would be too late.
 ///
 /// # Errors
 /// When the database fails.
@@ -135,7 +136,7 @@ pub async fn bring_forward(db: &impl ConnectionTrait, name: &str, latest: DateTi
     Ok(())
 }
 
-/// A run begins.
+/// Records the start of a run.
 ///
 /// # Errors
 /// When the database fails.
@@ -154,34 +155,34 @@ pub async fn record_start(
     Ok(())
 }
 
-/// How a run ended.
+/// The end of a run, for [`record_end`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FinishedRun {
-    /// What it did, or why it failed.
+    /// The outcome or the error, as text to show to operators.
     pub result: Result<String, String>,
-    /// When it ended.
+    /// The end of the run.
     pub ended_at: DateTime<Utc>,
-    /// How long it took, milliseconds.
+    /// The duration of the run, in milliseconds.
     pub duration_ms: i64,
-    /// When it is to run next.
+    /// The time of the next run.
     pub due_at: DateTime<Utc>,
-    /// A request up to this time is answered by this run.
+    /// The run fulfills requests of operators up to this time.
     pub requests_through: DateTime<Utc>,
 }
 
-/// Notes the end of a run. It belongs into one transaction with [`crate::lease::fence`].
+/// Records the end of a run. Call it in one transaction with [`crate::lease::fence`].
 ///
 /// # Errors
 /// When the database fails.
 pub async fn record_end(db: &impl ConnectionTrait, name: &str, run: &FinishedRun) -> Result<(), StoreError> {
-    let (word, detail) = match &run.result {
+    let (result, detail) = match &run.result {
         Ok(detail) => ("ok", detail),
         Err(detail) => ("failed", detail),
     };
     Entity::update_many()
         .col_expr(Column::EndedAt, Expr::value(run.ended_at))
         .col_expr(Column::DurationMs, Expr::value(run.duration_ms))
-        .col_expr(Column::Result, Expr::value(word))
+        .col_expr(Column::Result, Expr::value(result))
         .col_expr(Column::Detail, Expr::value(detail.as_str()))
         .col_expr(Column::Runs, Expr::col(Column::Runs).add(1))
         .col_expr(Column::Failures, Expr::col(Column::Failures).add(i64::from(run.result.is_err())))
@@ -198,7 +199,7 @@ pub async fn record_end(db: &impl ConnectionTrait, name: &str, run: &FinishedRun
     Ok(())
 }
 
-/// What this run leaves for the next. It belongs into one transaction with [`crate::lease::fence`].
+/// Saves the state for the next run. Call it in one transaction with [`crate::lease::fence`].
 ///
 /// # Errors
 /// When the database fails.

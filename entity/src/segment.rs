@@ -1,35 +1,35 @@
-//! The `segment` table: the durable pieces of an attempt's file.
+//! The `segment` table: the durable segments of the file of an attempt.
 
 use protocol::{delivery, id::ExportId};
 use sea_orm::{ActiveValue::Set, QueryOrder, QuerySelect, entity::prelude::*, sea_query::ExprTrait};
 
 use crate::StoreError;
 
-/// A row.
+/// A row of `segment`.
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "segment")]
 pub struct Model {
-    /// The export.
+    /// The id of the export.
     #[sea_orm(primary_key, auto_increment = false)]
     pub export_id: Uuid,
-    /// The attempt that wrote it.
+    /// The attempt that wrote the segment.
     #[sea_orm(primary_key, auto_increment = false)]
     pub attempt: i32,
-    /// 0, 1, 2, …
+    /// The index within the attempt, starting at 0.
     #[sea_orm(primary_key, auto_increment = false)]
     pub index: i32,
-    /// Position of its first byte in the file.
+    /// The position of the first byte of the segment in the file.
     pub offset: i64,
-    /// Bytes.
+    /// The size in bytes.
     pub size: i64,
-    /// Data rows that end in it.
+    /// The number of data rows that end in the segment.
     pub rows: i64,
-    /// SHA-256 of its bytes, hex.
+    /// The SHA-256 of the segment, in lower-case hex.
     #[sea_orm(column_type = "Text")]
     pub sha256: String,
 }
 
-/// No relations: found by key.
+/// No relations: all queries use the key.
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
 pub enum Relation {}
 
@@ -47,11 +47,11 @@ impl From<Model> for delivery::Segment {
     }
 }
 
-/// Records a durable segment. Call it in one transaction with [`crate::transition::heartbeat`], whose answer says
-/// whether the attempt still holds.
+/// Records a durable segment. Call it in one transaction with [`crate::transition::heartbeat`], which returns whether the
+/// attempt still owns the export.
 ///
 /// # Errors
-/// When the database fails, or the segment was recorded before.
+/// When the database fails, or the segment is already recorded.
 pub async fn insert(
     db: &impl ConnectionTrait,
     id: ExportId,
@@ -71,7 +71,7 @@ pub async fn insert(
     Ok(())
 }
 
-/// The segments of an attempt from the one that holds the byte at `offset` on, in order.
+/// The segments of an attempt in order, starting with the segment that contains the byte at `offset`.
 ///
 /// # Errors
 /// When the database fails.

@@ -1,7 +1,8 @@
-//! The moves of an export: `queued → dispatched → running → completed | failed | canceled`, then `expired`.
+//! The state transitions of an export: `queued → dispatched → running → completed | failed | canceled`, and
+//! `completed → expired`.
 //!
-//! Each is one conditional update; its answer says whether it happened. A caller that gets `false` has been
-//! overtaken and must do nothing more.
+//! Each transition is one conditional update and returns whether it happened. On `false` another process changed the export
+//! first, and the caller must stop.
 
 use chrono::{DateTime, Utc};
 use protocol::{
@@ -16,29 +17,30 @@ use crate::{
     export::{Column, Entity, Model, UNFINISHED, find},
 };
 
-/// The dispatcher published the job.
+/// `queued → dispatched`: the dispatcher published the job.
 ///
 /// # Errors
 /// When the database fails.
 pub async fn dispatched(db: &impl ConnectionTrait, id: ExportId, now: DateTime<Utc>) -> Result<bool, StoreError> {
-    let update =
-        at(id, now).filter(Column::Status.eq(Status::Queued.as_str())).col_expr(Column::DispatchedAt, Expr::value(now));
-    done(db, to(update, Status::Dispatched)).await
+    let update = update_of(id, now)
+        .filter(Column::Status.eq(Status::Queued.as_str()))
+        .col_expr(Column::DispatchedAt, Expr::value(now));
+    applied(db, with_status(update, Status::Dispatched)).await
 }
 
-/// What a worker learns when it wants to run an export.
+/// The result of [`claim`].
 #[derive(Clone, Debug, PartialEq)]
 pub enum Claim {
-    /// It is yours, under `attempt` of this row.
+    /// The worker owns the export, as the `attempt` of this row.
     Won(Box<Model>),
-    /// Another worker runs it and was alive until this time.
+    /// Another worker owns the export. Its lease expires at this time.
     Busy(DateTime<Utc>),
-    /// It ended, or never was.
+    /// The export ended, has a requested cancellation, or does not exist.
     Ended,
 }
 
-/// A worker takes an export that waits, or whose worker gave no sign of life in time, under the next attempt. The
-/// silence of a worker is a failure of its attempt: what kills every worker must end too.
+/// A worker claims an export as its next attempt. The export must be waiting, or its lease must have expired. An expired lease
+/// counts as a failure of the attempt, so that an export that crashes every worker ends too.
 ///
 /// # Errors
 /// When the database fails.
@@ -54,22 +56,22 @@ pub async fn claim(
     let free = Condition::any()
         .add(Column::Status.is_in(waiting))
         .add(Condition::all().add(Column::Status.eq(Status::Running.as_str())).add(Column::LeaseExpiresAt.lte(now)));
-    // one that gave its lease up is no longer named
-    let silent = Column::Status.eq(Status::Running.as_str()).and(Column::Worker.is_not_null());
-    let died = Expr::case(silent, 1).finally(0);
-    let update = at(id, now)
+    // an attempt that released its lease has no worker
+    let expired = Column::Status.eq(Status::Running.as_str()).and(Column::Worker.is_not_null());
+    let failure = Expr::case(expired, 1).finally(0);
+    let update = update_of(id, now)
         .filter(Column::Attempt.eq(row.attempt))
         .filter(Column::CancelRequestedAt.is_null())
         .filter(free)
         .col_expr(Column::Attempt, Expr::value(row.attempt + 1))
-        .col_expr(Column::Failures, Expr::col(Column::Failures).add(died))
+        .col_expr(Column::Failures, Expr::col(Column::Failures).add(failure))
         .col_expr(Column::Worker, Expr::value(worker))
         .col_expr(Column::LeaseExpiresAt, Expr::value(lease_expires_at))
         .col_expr(Column::DispatchedAt, Expr::value(row.dispatched_at.unwrap_or(now)))
         .col_expr(Column::StartedAt, Expr::value(row.started_at.unwrap_or(now)))
         .col_expr(Column::Rows, Expr::value(0_i64))
         .col_expr(Column::Bytes, Expr::value(0_i64));
-    let won = done(db, to(update, Status::Running)).await?;
+    let won = applied(db, with_status(update, Status::Running)).await?;
     let Some(row) = find(db, id).await? else { return Ok(Claim::Ended) };
     if won {
         return Ok(Claim::Won(Box::new(row)));
@@ -80,7 +82,8 @@ pub async fn claim(
     Ok(Claim::Busy(row.lease_expires_at.unwrap_or(now)))
 }
 
-/// A worker's sign of life: its progress and a longer lease. False: the attempt no longer holds, stop at once.
+/// The heartbeat of a worker: records its progress and extends the lease. On `false` the attempt no longer owns the export, and
+/// the worker must stop.
 ///
 /// # Errors
 /// When the database fails.
@@ -98,10 +101,11 @@ pub async fn heartbeat(
         .col_expr(Column::Rows, Expr::value(progress.rows.cast_signed()))
         .col_expr(Column::RowsTotal, Expr::value(progress.rows_total.map(u64::cast_signed)))
         .col_expr(Column::Bytes, Expr::value(progress.bytes.cast_signed()));
-    done(db, update).await
+    applied(db, update).await
 }
 
-/// A worker that stops lets another take over at once. That is no failure, however often it happens.
+/// A worker that shuts down releases the lease, so that another worker can claim the export at once. A release does not count as
+/// a failure.
 ///
 /// # Errors
 /// When the database fails.
@@ -111,10 +115,10 @@ pub async fn release_lease(
     attempt: u32,
     now: DateTime<Utc>,
 ) -> Result<bool, StoreError> {
-    done(db, freed(id, attempt, now)).await
+    applied(db, released(id, attempt, now)).await
 }
 
-/// The attempt failed, and another may begin at once.
+/// The attempt failed, and another attempt may start at once.
 ///
 /// # Errors
 /// When the database fails.
@@ -124,10 +128,10 @@ pub async fn attempt_failed(
     attempt: u32,
     now: DateTime<Utc>,
 ) -> Result<bool, StoreError> {
-    done(db, freed(id, attempt, now).col_expr(Column::Failures, Expr::col(Column::Failures).add(1))).await
+    applied(db, released(id, attempt, now).col_expr(Column::Failures, Expr::col(Column::Failures).add(1))).await
 }
 
-/// The attempt's file is whole.
+/// `running → completed`: the attempt wrote the whole file.
 ///
 /// # Errors
 /// When the database fails.
@@ -151,10 +155,10 @@ pub async fn completed(
         .col_expr(Column::Rows, Expr::value(file.rows.cast_signed()))
         .col_expr(Column::RowsTotal, Expr::value(file.rows.cast_signed()))
         .col_expr(Column::Bytes, Expr::value(file.size.cast_signed()));
-    done(db, to(update, Status::Completed)).await
+    applied(db, with_status(update, Status::Completed)).await
 }
 
-/// The attempt can't make the file.
+/// `running → failed`: the attempt failed permanently.
 ///
 /// # Errors
 /// When the database fails.
@@ -166,10 +170,10 @@ pub async fn failed(
     now: DateTime<Utc>,
 ) -> Result<bool, StoreError> {
     let update = running(id, attempt, now).col_expr(Column::Problem, Expr::value(json(problem)));
-    done(db, to(update, Status::Failed)).await
+    applied(db, with_status(update, Status::Failed)).await
 }
 
-/// The export ends without a file because its owner asked for that.
+/// `queued | dispatched | running → canceled`: the owner or an operator canceled the export.
 ///
 /// # Errors
 /// When the database fails.
@@ -179,21 +183,22 @@ pub async fn canceled(
     problem: &Problem,
     now: DateTime<Utc>,
 ) -> Result<bool, StoreError> {
-    let update =
-        at(id, now).filter(Column::Status.is_in(UNFINISHED)).col_expr(Column::Problem, Expr::value(json(problem)));
-    done(db, to(update, Status::Canceled)).await
+    let update = update_of(id, now)
+        .filter(Column::Status.is_in(UNFINISHED))
+        .col_expr(Column::Problem, Expr::value(json(problem)));
+    applied(db, with_status(update, Status::Canceled)).await
 }
 
-/// The file was deleted.
+/// `completed → expired`: the file was deleted.
 ///
 /// # Errors
 /// When the database fails.
 pub async fn expired(db: &impl ConnectionTrait, id: ExportId, now: DateTime<Utc>) -> Result<bool, StoreError> {
-    let update = at(id, now).filter(Column::Status.eq(Status::Completed.as_str()));
-    done(db, to(update, Status::Expired)).await
+    let update = update_of(id, now).filter(Column::Status.eq(Status::Completed.as_str()));
+    applied(db, with_status(update, Status::Expired)).await
 }
 
-/// Notes that the owner wants an unfinished export to end. False: it is not theirs or has ended.
+/// Records the request to cancel an unfinished export. Returns false when the export has ended or belongs to another owner.
 ///
 /// # Errors
 /// When the database fails.
@@ -206,10 +211,11 @@ pub async fn request_cancel(
     let update = owned(owner, id, now)
         .filter(Column::Status.is_in(UNFINISHED))
         .col_expr(Column::CancelRequestedAt, Expr::value(now));
-    done(db, update).await
+    applied(db, update).await
 }
 
-/// Notes that the owner wants the file of a completed export deleted. False: it is not theirs or has no file.
+/// Records the request to delete the file of a completed export. Returns false when the export has no file or belongs to another
+/// owner.
 ///
 /// # Errors
 /// When the database fails.
@@ -222,34 +228,36 @@ pub async fn request_delete(
     let update = owned(owner, id, now)
         .filter(Column::Status.eq(Status::Completed.as_str()))
         .col_expr(Column::DeleteRequestedAt, Expr::value(now));
-    done(db, update).await
+    applied(db, update).await
 }
 
-fn at(id: ExportId, now: DateTime<Utc>) -> UpdateMany<Entity> {
+fn update_of(id: ExportId, now: DateTime<Utc>) -> UpdateMany<Entity> {
     Entity::update_many().filter(Column::Id.eq(id.0)).col_expr(Column::UpdatedAt, Expr::value(now))
 }
 
 fn owned(owner: &Owner, id: ExportId, now: DateTime<Utc>) -> UpdateMany<Entity> {
-    at(id, now).filter(Column::Tenant.eq(&owner.tenant)).filter(Column::UserId.eq(&owner.user))
+    update_of(id, now).filter(Column::Tenant.eq(&owner.tenant)).filter(Column::UserId.eq(&owner.user))
 }
 
 fn running(id: ExportId, attempt: u32, now: DateTime<Utc>) -> UpdateMany<Entity> {
-    at(id, now).filter(Column::Status.eq(Status::Running.as_str())).filter(Column::Attempt.eq(attempt.cast_signed()))
+    update_of(id, now)
+        .filter(Column::Status.eq(Status::Running.as_str()))
+        .filter(Column::Attempt.eq(attempt.cast_signed()))
 }
 
-/// Without a worker's name [`claim`] knows that the attempt's end was told.
-fn freed(id: ExportId, attempt: u32, now: DateTime<Utc>) -> UpdateMany<Entity> {
+/// Clears the worker, so that [`claim`] does not count the end of the attempt as an expired lease.
+fn released(id: ExportId, attempt: u32, now: DateTime<Utc>) -> UpdateMany<Entity> {
     running(id, attempt, now)
         .filter(Column::Worker.is_not_null())
         .col_expr(Column::LeaseExpiresAt, Expr::value(now))
         .col_expr(Column::Worker, Expr::value(None::<String>))
 }
 
-fn to(update: UpdateMany<Entity>, status: Status) -> UpdateMany<Entity> {
+fn with_status(update: UpdateMany<Entity>, status: Status) -> UpdateMany<Entity> {
     update.col_expr(Column::Status, Expr::value(status.as_str()))
 }
 
-async fn done(db: &impl ConnectionTrait, update: UpdateMany<Entity>) -> Result<bool, StoreError> {
+async fn applied(db: &impl ConnectionTrait, update: UpdateMany<Entity>) -> Result<bool, StoreError> {
     Ok(update.exec(db).await?.rows_affected == 1)
 }
 

@@ -1,4 +1,4 @@
-//! From a row to what clients see.
+//! Converts a row of `export` into the export object of the API.
 
 use protocol::{
     export::{Export, FileInfo, Links, Progress, Status},
@@ -8,13 +8,13 @@ use serde_json::Value;
 
 use crate::{StoreError, dispatch_queue::QueuePosition, export::Model};
 
-/// The export object of the contract. The outlook of a waiting one is looked up by the caller, where it matters.
+/// The export object of the API. The caller provides the queue position of a waiting export, if the answer shows one.
 ///
 /// # Errors
-/// [`StoreError::Damaged`] for a row that no code of ours wrote.
-pub fn export(row: &Model, outlook: Option<QueuePosition>) -> Result<Export, StoreError> {
+/// [`StoreError::Damaged`] for a row with invalid JSON or an unknown status.
+pub fn export(row: &Model, queue: Option<QueuePosition>) -> Result<Export, StoreError> {
     let status = row.status()?;
-    let outlook = outlook.filter(|_| matches!(status, Status::Queued | Status::Dispatched));
+    let queue = queue.filter(|_| matches!(status, Status::Queued | Status::Dispatched));
     Ok(Export {
         id: row.export_id(),
         dataset: row.dataset.clone(),
@@ -34,8 +34,8 @@ pub fn export(row: &Model, outlook: Option<QueuePosition>) -> Result<Export, Sto
             rows: row.rows.unsigned_abs(),
             rows_total: row.rows_total.map(i64::unsigned_abs),
             bytes: row.bytes.unsigned_abs(),
-            queue_position: outlook.map(|outlook| outlook.position),
-            eta_ms: outlook.map_or_else(|| eta_ms(row, status), |outlook| outlook.eta_ms),
+            queue_position: queue.map(|queue| queue.position),
+            eta_ms: queue.map_or_else(|| eta_ms(row, status), |queue| queue.eta_ms),
         },
         file: file(row).filter(|_| status == Status::Completed),
         problem: problem(row)?,
@@ -43,15 +43,15 @@ pub fn export(row: &Model, outlook: Option<QueuePosition>) -> Result<Export, Sto
     })
 }
 
-/// The requested columns.
+/// The requested columns of an export.
 ///
 /// # Errors
-/// [`StoreError::Damaged`] for a row that no code of ours wrote.
+/// [`StoreError::Damaged`] for a row with invalid JSON or an unknown status.
 pub fn columns(row: &Model) -> Result<Vec<String>, StoreError> {
     read(row, "columns", &row.columns)
 }
 
-/// The finished file, also of an export that has since expired.
+/// The file of an export that completed, even when the export has expired since.
 #[must_use]
 pub fn file(row: &Model) -> Option<FileInfo> {
     Some(FileInfo {
@@ -67,14 +67,14 @@ fn problem(row: &Model) -> Result<Option<Problem>, StoreError> {
     row.problem.as_ref().map(|value| read(row, "problem", value)).transpose()
 }
 
-/// By the mean rate so far.
+/// The estimated time to completion, in milliseconds, from the mean rate since the start.
 fn eta_ms(row: &Model, status: Status) -> Option<u64> {
     if status != Status::Running || row.rows <= 0 {
         return None;
     }
-    let spent = (row.updated_at - row.started_at?).num_milliseconds().max(0);
-    let left = (row.rows_total? - row.rows).max(0);
-    u64::try_from(i128::from(spent) * i128::from(left) / i128::from(row.rows)).ok()
+    let elapsed = (row.updated_at - row.started_at?).num_milliseconds().max(0);
+    let remaining = (row.rows_total? - row.rows).max(0);
+    u64::try_from(i128::from(elapsed) * i128::from(remaining) / i128::from(row.rows)).ok()
 }
 
 fn read<T: serde::de::DeserializeOwned>(row: &Model, column: &str, value: &Value) -> Result<T, StoreError> {

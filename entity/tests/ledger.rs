@@ -1,4 +1,4 @@
-//! The ledger's rules, on a real SQLite and a real PostgreSQL database alike.
+//! The rules of the credit ledger, on SQLite and on PostgreSQL.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -19,7 +19,7 @@ use protocol::{
 use sea_orm::{ConnectionTrait, DatabaseConnection, EntityTrait, TransactionTrait};
 use testkit::db::Postgres;
 
-/// The evening before a night.
+/// The afternoon of the day with this number.
 fn day(number: i64) -> DateTime<Utc> {
     "2026-11-22T15:26:01.123Z".parse::<DateTime<Utc>>().unwrap() + TimeDelta::days(number)
 }
@@ -40,14 +40,14 @@ async fn on_both(check: impl AsyncFn(&DatabaseConnection)) {
     check(&database.db).await;
 }
 
-async fn reckon(db: &DatabaseConnection, owner: &Owner, policy: &CreditPolicy, now: DateTime<Utc>) -> Balance {
+async fn accrue(db: &DatabaseConnection, owner: &Owner, policy: &CreditPolicy, now: DateTime<Utc>) -> Balance {
     let tx = db.begin().await.unwrap();
     let balance = ledger::open_and_accrue(&tx, owner, policy, now).await.unwrap();
     tx.commit().await.unwrap();
     balance
 }
 
-/// An export with its hold, as a gateway takes it.
+/// Inserts an export with its hold, as a gateway does.
 async fn submit(
     db: &DatabaseConnection,
     owner: &Owner,
@@ -64,7 +64,7 @@ async fn submit(
     id
 }
 
-/// Ends an export as a notifier settles a cancel.
+/// Ends an export as a notifier applies a cancel command.
 async fn cancel(db: &DatabaseConnection, owner: &Owner, id: ExportId, cost: i64, now: DateTime<Utc>) {
     let tx = db.begin().await.unwrap();
     assert!(transition::canceled(&tx, id, &Problem::new(Slug::Canceled, "as asked"), now).await.unwrap());
@@ -83,14 +83,14 @@ async fn row(db: &DatabaseConnection, owner: &Owner) -> account::Model {
 }
 
 #[tokio::test]
-async fn who_reads_who_looks_and_who_reckons_see_the_same() {
+async fn reading_and_accruing_return_the_same_balance() {
     on_both(async |db| {
         let (policy, alice) = (policy(None), alice());
         let read = async |now| ledger::read(db, &alice, &policy, now).await.unwrap();
         assert_eq!(read(day(0)).await, Balance { balance: 0, held: 0 }, "never opened");
-        assert_eq!(reckon(db, &alice, &policy, day(0)).await, Balance { balance: 5, held: 0 });
+        assert_eq!(accrue(db, &alice, &policy, day(0)).await, Balance { balance: 5, held: 0 });
         let id = submit(db, &alice, &policy, 2, day(0)).await;
-        // one night over, and an export ends in between
+        // one midnight passes, and an export ends
         assert_eq!(read(day(1)).await, Balance { balance: 4, held: 2 });
         cancel(db, &alice, id, 2, day(1)).await;
         assert_eq!(read(day(1)).await, Balance { balance: 6, held: 0 });
@@ -100,15 +100,15 @@ async fn who_reads_who_looks_and_who_reckons_see_the_same() {
             assert_eq!(
                 ledger::read_if_current(db, &alice, &policy, now).await.unwrap(),
                 None,
-                "there are nights to write down"
+                "daily grants are missing"
             );
-            assert_eq!(reckon(db, &alice, &policy, now).await, expected);
+            assert_eq!(accrue(db, &alice, &policy, now).await, expected);
             assert_eq!(ledger::read_if_current(db, &alice, &policy, now).await.unwrap(), Some(expected));
         }
         assert_eq!(read(day(4)).await, Balance { balance: 3, held: 6 });
-        // a clock that steps back takes and gives nothing
+        // a clock that steps back changes nothing
         for now in [day(0), day(2), day(4)] {
-            assert_eq!(reckon(db, &alice, &policy, now).await, Balance { balance: 3, held: 6 });
+            assert_eq!(accrue(db, &alice, &policy, now).await, Balance { balance: 3, held: 6 });
         }
         assert_eq!(amounts(db, &alice).await, [5, -2, 2, 1, -6, 1, 1, 1]);
         assert_eq!(ledger::audit(db).await.unwrap(), []);
@@ -117,19 +117,19 @@ async fn who_reads_who_looks_and_who_reckons_see_the_same() {
 }
 
 #[tokio::test]
-async fn nights_stop_at_the_cap_and_go_on_below_it() {
+async fn daily_grants_stop_at_the_cap_and_continue_below_it() {
     on_both(async |db| {
         let (policy, alice) = (policy(Some(6)), alice());
-        reckon(db, &alice, &policy, day(0)).await;
+        accrue(db, &alice, &policy, day(0)).await;
         assert_eq!(ledger::read(db, &alice, &policy, day(9)).await.unwrap().balance, 6);
-        assert_eq!(reckon(db, &alice, &policy, day(9)).await.balance, 6);
+        assert_eq!(accrue(db, &alice, &policy, day(9)).await.balance, 6);
         submit(db, &alice, &policy, 4, day(9)).await;
-        assert_eq!(reckon(db, &alice, &policy, day(11)).await.balance, 4);
+        assert_eq!(accrue(db, &alice, &policy, day(11)).await.balance, 4);
         let tx = db.begin().await.unwrap();
         ledger::open_and_accrue(&tx, &alice, &policy, day(11)).await.unwrap();
-        ledger::grant(&tx, &alice, 10, "a gift may exceed it", day(11)).await.unwrap();
+        ledger::grant(&tx, &alice, 10, "a grant by an operator may exceed the cap", day(11)).await.unwrap();
         tx.commit().await.unwrap();
-        assert_eq!(reckon(db, &alice, &policy, day(20)).await.balance, 14);
+        assert_eq!(accrue(db, &alice, &policy, day(20)).await.balance, 14);
         assert_eq!(amounts(db, &alice).await, [5, 1, -4, 1, 1, 10]);
         assert_eq!(ledger::audit(db).await.unwrap(), []);
     })
@@ -137,13 +137,13 @@ async fn nights_stop_at_the_cap_and_go_on_below_it() {
 }
 
 #[tokio::test]
-async fn twenty_at_once_open_an_account_once_and_add_each_night_once() {
+async fn twenty_concurrent_calls_open_an_account_once_and_add_each_daily_grant_once() {
     on_both(async |db| {
         let (policy, alice) = (policy(None), alice());
         for (now, balance) in [(day(0), 5), (day(3), 8)] {
             let all = join_all((0..20).map(|_| {
                 let (db, alice) = (db.clone(), alice.clone());
-                tokio::spawn(async move { reckon(&db, &alice, &policy, now).await })
+                tokio::spawn(async move { accrue(&db, &alice, &policy, now).await })
             }));
             for found in all.await {
                 assert_eq!(found.unwrap(), Balance { balance, held: 0 });
@@ -156,64 +156,64 @@ async fn twenty_at_once_open_an_account_once_and_add_each_night_once() {
 }
 
 #[tokio::test]
-async fn a_night_in_batches_gives_what_each_would_reckon_alone() {
+async fn batches_add_the_same_daily_grants_as_single_accounts() {
     on_both(async |db| {
         let policy = policy(Some(7));
-        let people: Vec<Owner> = (0..25).map(|i| Owner::new(format!("t{}", i % 3), format!("u{i}"))).collect();
-        for (i, owner) in (0_i64..).zip(&people) {
-            // opened and last seen on different days, with different balances and things held
+        let owners: Vec<Owner> = (0..25).map(|i| Owner::new(format!("t{}", i % 3), format!("u{i}"))).collect();
+        for (i, owner) in (0_i64..).zip(&owners) {
+            // opened and last active on different days, with different balances and holds
             let opened = day(i % 3);
-            reckon(db, owner, &policy, opened).await;
+            accrue(db, owner, &policy, opened).await;
             if i % 6 > 0 {
                 submit(db, owner, &policy, (i % 6).min(5), opened).await;
             }
         }
         let now = day(4);
         let mut expected = Vec::new();
-        for owner in &people {
+        for owner in &owners {
             expected.push(ledger::read(db, owner, &policy, now).await.unwrap());
         }
         let mut done = ledger::AccruedBatch::default();
-        for seen in policy.active_dates(now) {
+        for date in policy.active_dates(now) {
             loop {
                 let tx = db.begin().await.unwrap();
-                // SQLite's transactions begin with a write
+                // the first statement of a SQLite transaction is a write
                 tx.execute_unprepared("UPDATE credit_account SET version = version WHERE 1 = 0").await.unwrap();
-                let night = ledger::accrue_batch(&tx, &policy, now, seen, 4).await.unwrap();
+                let batch = ledger::accrue_batch(&tx, &policy, now, date, 4).await.unwrap();
                 tx.commit().await.unwrap();
-                if night.accounts == 0 {
+                if batch.accounts == 0 {
                     break;
                 }
-                assert!(night.accounts <= 4);
-                done.accounts += night.accounts;
-                done.credits += night.credits;
+                assert!(batch.accounts <= 4);
+                done.accounts += batch.accounts;
+                done.credits += batch.credits;
             }
         }
         assert_eq!(done.accounts, 25);
-        let before = people.len() as i64;
-        for (owner, expected) in people.iter().zip(&expected) {
+        let accounts = owners.len() as i64;
+        for (owner, expected) in owners.iter().zip(&expected) {
             let row = row(db, owner).await;
             assert_eq!(Balance { balance: row.balance, held: row.held }, *expected, "{owner:?}");
             assert_eq!(row.granted_through, policy.local_date(now));
-            assert_eq!(reckon(db, owner, &policy, now).await, *expected);
+            assert_eq!(accrue(db, owner, &policy, now).await, *expected);
         }
-        let mut given = 0;
-        for owner in &people {
+        let mut granted = 0;
+        for owner in &owners {
             let entries = ledger::entries(db, owner, 1000).await.unwrap();
-            given += entries.iter().filter(|e| e.reason.starts_with("nightly")).map(|e| e.amount).sum::<i64>();
+            granted += entries.iter().filter(|e| e.reason.starts_with("daily grant")).map(|e| e.amount).sum::<i64>();
         }
-        assert_eq!(given, done.credits);
-        assert!(given > before, "{given}");
+        assert_eq!(granted, done.credits);
+        assert!(granted > accounts, "{granted}");
         assert_eq!(ledger::audit(db).await.unwrap(), []);
     })
     .await;
 }
 
 #[tokio::test]
-async fn an_adjustment_below_nothing_is_refused() {
+async fn an_adjustment_to_a_negative_balance_is_refused() {
     on_both(async |db| {
         let (policy, alice) = (policy(None), alice());
-        reckon(db, &alice, &policy, day(0)).await;
+        accrue(db, &alice, &policy, day(0)).await;
         assert!(!ledger::adjust(db, &alice, -6, "too much", day(0)).await.unwrap());
         assert!(!ledger::adjust(db, &alice, i64::MIN, "far too much", day(0)).await.unwrap());
         assert!(ledger::adjust(db, &alice, -5, "a mistake", day(0)).await.unwrap());
@@ -230,7 +230,7 @@ async fn an_adjustment_below_nothing_is_refused() {
 }
 
 #[tokio::test]
-async fn an_account_that_was_tampered_with_is_found_and_mended() {
+async fn the_audit_finds_and_corrects_a_changed_account() {
     on_both(async |db| {
         let policy = policy(None);
         let (alice, bob, carol) = (alice(), Owner::new("acme", "bob"), Owner::new("acme", "carol"));
@@ -240,38 +240,38 @@ async fn an_account_that_was_tampered_with_is_found_and_mended() {
         assert_eq!(ledger::audit(db).await.unwrap(), []);
         db.execute_unprepared("UPDATE credit_account SET balance = balance + 3 WHERE user_id = 'alice'").await.unwrap();
         db.execute_unprepared("UPDATE credit_account SET held = 2 WHERE user_id = 'bob'").await.unwrap();
-        let news = [row(db, &alice).await.version, row(db, &carol).await.version];
+        let versions = [row(db, &alice).await.version, row(db, &carol).await.version];
         let findings = ledger::audit(db).await.unwrap();
-        let said = |i: usize| (findings[i].owner(), findings[i].balance, findings[i].held);
-        let true_ones = |i: usize| (findings[i].ledger_balance, findings[i].ledger_held, findings[i].unfinished);
+        let account = |i: usize| (findings[i].owner(), findings[i].balance, findings[i].held);
+        let from_ledger = |i: usize| (findings[i].ledger_balance, findings[i].ledger_held, findings[i].unfinished);
         assert_eq!(findings.len(), 2);
-        assert_eq!((said(0), true_ones(0)), ((alice.clone(), 7, 1), (4, 1, 1)));
-        assert_eq!((said(1), true_ones(1)), ((bob.clone(), 4, 2), (4, 1, 1)));
+        assert_eq!((account(0), from_ledger(0)), ((alice.clone(), 7, 1), (4, 1, 1)));
+        assert_eq!((account(1), from_ledger(1)), ((bob.clone(), 4, 2), (4, 1, 1)));
         assert_eq!(ledger::rebuild(db).await.unwrap(), findings);
         assert_eq!(ledger::audit(db).await.unwrap(), []);
         assert_eq!(ledger::rebuild(db).await.unwrap(), []);
         for owner in [&alice, &bob, &carol] {
             assert_eq!((row(db, owner).await.balance, row(db, owner).await.held), (4, 1));
         }
-        // its owner is told, and nobody else
-        assert_eq!([row(db, &alice).await.version, row(db, &carol).await.version], [news[0] + 1, news[1]]);
+        // only the owner of the corrected account receives a notification
+        assert_eq!([row(db, &alice).await.version, row(db, &carol).await.version], [versions[0] + 1, versions[1]]);
     })
     .await;
 }
 
 #[tokio::test]
-async fn a_release_does_not_swallow_a_night() {
+async fn a_release_does_not_replace_a_daily_grant() {
     on_both(async |db| {
         let (capped, owner) = (policy(Some(5)), alice());
         let id = submit(db, &owner, &capped, 1, day(0)).await;
-        // the night fills the account up, and then the hold comes back, whoever looks first
+        // the daily grant fills the account up to the cap before the hold is released
         let seen = ledger::read(db, &owner, &capped, day(1)).await.unwrap();
         assert_eq!(seen, Balance { balance: 5, held: 1 });
         let tx = db.begin().await.unwrap();
         ledger::accrue(&tx, &owner, &capped, day(1)).await.unwrap();
         tx.commit().await.unwrap();
         cancel(db, &owner, id, 1, day(1)).await;
-        assert_eq!(reckon(db, &owner, &capped, day(1)).await, Balance { balance: 6, held: 0 });
+        assert_eq!(accrue(db, &owner, &capped, day(1)).await, Balance { balance: 6, held: 0 });
         assert!(ledger::audit(db).await.unwrap().is_empty());
     })
     .await;

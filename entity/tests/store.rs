@@ -1,4 +1,4 @@
-//! The moves of an export and the ledger's rules, on a real SQLite database.
+//! The state transitions of an export and the credit steps of the ledger, on SQLite.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -47,7 +47,7 @@ fn lease(seconds: i64) -> DateTime<Utc> {
 }
 
 #[tokio::test]
-async fn a_stale_worker_is_fenced_off() {
+async fn a_stale_attempt_cannot_change_an_export() {
     let db = database().await;
     let id = queued(&db).await;
     assert!(transition::dispatched(&db, id, now()).await.unwrap());
@@ -76,7 +76,7 @@ async fn a_stale_worker_is_fenced_off() {
 }
 
 #[tokio::test]
-async fn what_fails_or_dies_is_counted_and_what_is_handed_over_is_not() {
+async fn failed_and_expired_attempts_are_counted_and_released_ones_are_not() {
     let db = database().await;
     let id = queued(&db).await;
     let claimed = |worker: &'static str, at| {
@@ -97,7 +97,7 @@ async fn what_fails_or_dies_is_counted_and_what_is_handed_over_is_not() {
     assert!(transition::attempt_failed(&db, id, 4, lease(2)).await.unwrap());
     assert!(!transition::attempt_failed(&db, id, 3, lease(2)).await.unwrap());
     assert_eq!(claimed("five", 2).await, (5, 1, Some("five".into())));
-    // nothing is heard of it for longer than its lease
+    // its lease expired without a heartbeat
     assert_eq!(claimed("six", 12).await, (6, 2, Some("six".into())));
 }
 
@@ -130,7 +130,7 @@ async fn credits_are_held_captured_and_released_once() {
         assert_eq!(ledger::capture(&db, &alice(), one, 1, now()).await.unwrap(), first);
         assert_eq!(ledger::release(&db, &alice(), two, 1, "canceled", now()).await.unwrap(), first);
     }
-    ledger::grant(&db, &alice(), 3, "gift", now()).await.unwrap();
+    ledger::grant(&db, &alice(), 3, "grant by an operator", now()).await.unwrap();
     assert_eq!(ledger::read(&db, &alice(), &policy, now()).await.unwrap().balance, 4);
 
     let entries = ledger::entries(&db, &alice(), 99).await.unwrap();
@@ -140,7 +140,7 @@ async fn credits_are_held_captured_and_released_once() {
 }
 
 #[tokio::test]
-async fn segments_are_found_by_the_byte_they_hold() {
+async fn segments_are_found_by_the_byte_they_contain() {
     let db = database().await;
     let id = queued(&db).await;
     for index in 0..4_u32 {

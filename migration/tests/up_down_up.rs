@@ -1,5 +1,7 @@
 //! Every migration can be reverted and applied again, on SQLite and on PostgreSQL.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use migration::{Migrator, MigratorTrait};
 use sea_orm_migration::sea_orm::{ConnectOptions, Database, DatabaseConnection};
 use testkit::db::Postgres;

@@ -4,13 +4,14 @@
 //! The gateway applies these rules to the catalog and to requests. The exporter applies the same rules again to the data,
 //! because only the exporter reads the data.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::catalog::{CatalogDataset, Column};
 
 /// How a column appears to a caller who lacks the scope of the column.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ColumnMask {
     /// The column does not exist for the caller.

@@ -11,7 +11,7 @@ use crate::{access::Access, params::ParamSpec, time::Timestamp};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum ColumnType {
-    /// A Unicode text.
+    /// A text in Unicode.
     String,
     /// A signed whole number of 64 bits.
     Int,

@@ -82,14 +82,14 @@ pub struct SegmentWritten {
     pub export_id: ExportId,
     /// The attempt that wrote the segment.
     pub attempt: u32,
-    /// The durable segment.
+    /// The segment that the file store holds.
     pub segment: Segment,
 }
 
 /// A short-lived, unguessable URL of one segment. The URL answers GET requests with `Range`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Grant {
-    /// The durable segment.
+    /// The segment that the URL returns.
     pub segment: Segment,
     /// The URL of the bytes.
     pub url: String,

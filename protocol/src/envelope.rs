@@ -19,7 +19,7 @@ pub struct Envelope<T> {
     pub id: String,
     /// The W3C trace context. All messages of an export belong to one trace.
     pub traceparent: String,
-    /// The message itself.
+    /// The message, with its members flattened.
     #[serde(flatten)]
     pub body: T,
 }
@@ -59,7 +59,7 @@ pub enum OutcomeResult {
     Completed {
         /// The attempt number. The notifier refuses an outcome of an older attempt.
         attempt: u32,
-        /// The completed file.
+        /// The file of the export.
         file: FileInfo,
         /// The completion time that the file itself carries.
         completed_at: Timestamp,

@@ -1,20 +1,21 @@
 //! Parameters of datasets: the declaration of an exporter, its JSON Schema, and the check of a request in the gateway.
 
 use chrono::{DateTime, NaiveDate};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use crate::{json::child, problem::FieldError};
 
 /// The type of a parameter.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ParamType {
     /// A single text value.
     String,
     /// A whole number of 64 bits.
     Int,
-    /// A floating-point number.
+    /// A floating-point number of 64 bits.
     Float,
     /// Either true or false.
     Bool,
@@ -26,7 +27,7 @@ pub enum ParamType {
     Datetime,
 }
 
-/// One declared parameter.
+/// The declaration of one parameter.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ParamSpec {
     /// The name of the member of `params`.

@@ -71,7 +71,7 @@ pub const OPS_EXPORTERS: &str = "sluice.v1.ops.exporters";
 pub enum Lane {
     /// Exports with few rows.
     Interactive,
-    /// All other exports.
+    /// Exports with many rows, or with an unknown number of rows.
     Bulk,
 }
 

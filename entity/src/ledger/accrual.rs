@@ -1,4 +1,4 @@
-//! Nightly grants: for one account when somebody needs it, and for all active ones at midnight.
+//! Accrual of daily grants: for one account at its next use, and for all active accounts in batches at midnight.
 
 use chrono::{DateTime, NaiveDate, Utc};
 use protocol::{credits::EntryKind, id::Owner};
@@ -12,10 +12,11 @@ use sea_orm::{
 use super::{Balance, Entry, append, change, find, with_new_version};
 use crate::{StoreError, account, credit_policy::CreditPolicy, entry};
 
-/// Entries of one statement: SQLite binds 32,766 values, and an entry has ten.
-const CHUNK: usize = 1000;
+/// The maximum number of entries of one statement. SQLite binds at most 32,766 values, and an entry has ten.
+const ENTRIES_PER_INSERT: usize = 1000;
 
-/// The account, if there is nothing to write down first: see [`reckon`].
+/// The credits of an account that lacks no daily grant and was active today; otherwise None, and the caller needs
+/// [`open_and_accrue`].
 ///
 /// # Errors
 /// When the database fails.
@@ -30,8 +31,8 @@ pub async fn read_if_current(
     Ok(row.map(|row| Balance { balance: row.balance, held: row.held }))
 }
 
-/// The account as it is today: opened when it is new, with the grants of all nights that are over, and noted as seen.
-/// In a transaction it begins with a write, and keeps the account locked from then on.
+/// Opens the account if it does not exist, adds the missing daily grants and records the activity of today. The first statement is
+/// a write, and the account stays locked until the transaction ends.
 ///
 /// # Errors
 /// When the database fails.
@@ -42,7 +43,7 @@ pub async fn open_and_accrue(
     now: DateTime<Utc>,
 ) -> Result<Balance, StoreError> {
     let today = policy.local_date(now);
-    let fresh = account::ActiveModel {
+    let new_account = account::ActiveModel {
         tenant: Set(owner.tenant.clone()),
         user_id: Set(owner.user.clone()),
         balance: Set(policy.initial_balance),
@@ -54,22 +55,25 @@ pub async fn open_and_accrue(
         notified_version: Set(0),
     };
     let key = OnConflict::columns([account::Column::Tenant, account::Column::UserId]).do_nothing().to_owned();
-    let opened = account::Entity::insert(fresh).on_conflict(key).exec_without_returning(db).await? == 1;
+    let opened = account::Entity::insert(new_account).on_conflict(key).exec_without_returning(db).await? == 1;
     if opened {
         if policy.initial_balance != 0 {
             let kind = EntryKind::Grant;
-            append(db, Entry { owner, kind, amount: policy.initial_balance, reason: "opening balance", at: now }.row())
+            append(db, Entry { owner, kind, amount: policy.initial_balance, reason: "initial balance", at: now }.row())
                 .await?;
         }
         return Ok(Balance { balance: policy.initial_balance, held: 0 });
     }
     let row = account::Entity::find_by_id((owner.tenant.clone(), owner.user.clone())).lock_exclusive().one(db).await?;
-    let row = row.ok_or_else(|| StoreError::Damaged { row: "credit_account".into(), detail: "vanished".into() })?;
-    write_down(db, &row, Ord::max(row.last_active_on, today), policy, now).await
+    let row = row.ok_or_else(|| StoreError::Damaged {
+        row: "credit_account".into(),
+        detail: "the row is missing after its insert".into(),
+    })?;
+    add_missing_grants(db, &row, Ord::max(row.last_active_on, today), policy, now).await
 }
 
-/// Writes the nights down that are missing, of an account that exists, without noting it as seen. It belongs before
-/// whatever else adds to the balance: under a cap the order counts, and readers see the nights first.
+/// Adds the missing daily grants of an existing account without recording activity. Call it before any other change that increases
+/// the balance: under a cap the order matters, and [`super::read`] adds the daily grants first.
 ///
 /// # Errors
 /// When the database fails.
@@ -81,13 +85,13 @@ pub async fn accrue(
 ) -> Result<(), StoreError> {
     let row = account::Entity::find_by_id((owner.tenant.clone(), owner.user.clone())).lock_exclusive().one(db).await?;
     if let Some(row) = row {
-        write_down(db, &row, row.last_active_on, policy, now).await?;
+        add_missing_grants(db, &row, row.last_active_on, policy, now).await?;
     }
     Ok(())
 }
 
-/// The missing nights of a locked account.
-async fn write_down(
+/// Adds the missing daily grants of a locked account, and records `last_active_on`.
+async fn add_missing_grants(
     db: &impl ConnectionTrait,
     row: &account::Model,
     last_active_on: NaiveDate,
@@ -99,8 +103,8 @@ async fn write_down(
         return Ok(Balance { balance: row.balance, held: row.held });
     }
     let owner = Owner::new(row.tenant.clone(), row.user_id.clone());
-    let nights = policy.daily_grants(row.balance, row.granted_through, today);
-    let amount = nights.iter().map(|(_, amount)| amount).sum();
+    let grants = policy.daily_grants(row.balance, row.granted_through, today);
+    let amount = grants.iter().map(|(_, amount)| amount).sum();
     let mut update = change(&owner, amount, 0)
         .col_expr(account::Column::LastActiveOn, Expr::value(last_active_on))
         .col_expr(account::Column::GrantedThrough, Expr::value(Ord::max(row.granted_through, today)));
@@ -108,22 +112,24 @@ async fn write_down(
         update = with_new_version(update);
     }
     update.exec(db).await?;
-    write(db, nights.into_iter().map(|(night, amount)| grant_entry(&owner, night, amount, now))).await?;
+    insert_entries(db, grants.into_iter().map(|(date, amount)| grant_entry(&owner, date, amount, now))).await?;
     Ok(Balance { balance: row.balance + amount, held: row.held })
 }
 
-/// What one batch of a night's work did.
+/// The result of one batch of [`accrue_batch`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct AccruedBatch {
-    /// Accounts that are up to date now.
+    /// The number of accounts that received their missing daily grants.
     pub accounts: u64,
-    /// Credits that they were given together.
+    /// The sum of the granted credits.
     pub credits: i64,
 }
 
-/// Grants the missing nights to at most `limit` accounts that lack some and were last seen on this day; none when there
-/// are no more. It belongs into a transaction that began with a write; the accounts are locked for that long, so keep
-/// the batch small. [`CreditPolicy::active`] has the days.
+/// Adds the missing daily grants of at most `limit` accounts that were last active on this date. The batch is empty when no such
+/// account lacks a grant. [`CreditPolicy::active_dates`] lists the dates.
+///
+/// Call it in a transaction whose first statement was a write. The accounts stay locked until the transaction ends, so a batch
+/// should be small.
 ///
 /// # Errors
 /// When the database fails.
@@ -131,13 +137,13 @@ pub async fn accrue_batch(
     db: &impl ConnectionTrait,
     policy: &CreditPolicy,
     now: DateTime<Utc>,
-    seen: NaiveDate,
+    last_active_on: NaiveDate,
     limit: u64,
 ) -> Result<AccruedBatch, StoreError> {
     let today = policy.local_date(now);
-    // in the order of the index: what is granted leaves its range
+    // in the order of the index; an updated account leaves the range of the query
     let rows = account::Entity::find()
-        .filter(account::Column::LastActiveOn.eq(seen))
+        .filter(account::Column::LastActiveOn.eq(last_active_on))
         .filter(account::Column::GrantedThrough.lt(today))
         .order_by_asc(account::Column::GrantedThrough)
         .order_by_asc(account::Column::Tenant)
@@ -146,54 +152,53 @@ pub async fn accrue_batch(
         .lock_exclusive()
         .all(db)
         .await?;
-    let mut night = AccruedBatch::default();
+    let mut batch = AccruedBatch::default();
     let mut entries = Vec::with_capacity(rows.len());
-    // nearly always all of them have theirs through yesterday
-    for alike in rows.chunk_by(|a, b| a.granted_through == b.granted_through) {
-        night.accounts += grant_alike(db, policy, today, alike).await?;
-        for row in alike {
+    // usually one group, because nearly all accounts have their grants through yesterday
+    for group in rows.chunk_by(|a, b| a.granted_through == b.granted_through) {
+        batch.accounts += update_accounts(db, policy, today, group).await?;
+        for row in group {
             let owner = Owner::new(row.tenant.clone(), row.user_id.clone());
-            for (day, amount) in policy.daily_grants(row.balance, row.granted_through, today) {
-                night.credits += amount;
-                entries.push(grant_entry(&owner, day, amount, now));
+            for (date, amount) in policy.daily_grants(row.balance, row.granted_through, today) {
+                batch.credits += amount;
+                entries.push(grant_entry(&owner, date, amount, now));
             }
         }
     }
-    write(db, entries.into_iter()).await?;
-    Ok(night)
+    insert_entries(db, entries.into_iter()).await?;
+    Ok(batch)
 }
 
-/// One statement for locked accounts that have their grants through the same day: all that lie between the first and
-/// the last of them.
-async fn grant_alike(
+/// Updates locked accounts with the same `granted_through` by one statement over the key range from the first to the last account.
+async fn update_accounts(
     db: &impl ConnectionTrait,
     policy: &CreditPolicy,
     today: NaiveDate,
     rows: &[account::Model],
 ) -> Result<u64, StoreError> {
     let (Some(first), Some(last)) = (rows.first(), rows.last()) else { return Ok(0) };
-    let nights = Ord::max((today - first.granted_through).num_days(), 0);
+    let days = Ord::max((today - first.granted_through).num_days(), 0);
     let key = || Expr::tuple([Expr::col(account::Column::Tenant), Expr::col(account::Column::UserId)]);
-    let at = |row: &account::Model| Expr::tuple([Expr::value(&*row.tenant), Expr::value(&*row.user_id)]);
+    let key_of = |row: &account::Model| Expr::tuple([Expr::value(&*row.tenant), Expr::value(&*row.user_id)]);
     let update = account::Entity::update_many()
-        .col_expr(account::Column::Balance, Expr::col(account::Column::Balance).add(addition(policy, nights)))
-        .col_expr(account::Column::Version, Expr::col(account::Column::Version).add(news(policy)))
+        .col_expr(account::Column::Balance, Expr::col(account::Column::Balance).add(accrued(policy, days)))
+        .col_expr(account::Column::Version, Expr::col(account::Column::Version).add(version_increase(policy)))
         .col_expr(account::Column::GrantedThrough, Expr::value(today))
         .filter(account::Column::LastActiveOn.eq(first.last_active_on))
         .filter(account::Column::GrantedThrough.eq(first.granted_through))
-        .filter(key().gte(at(first)))
-        .filter(key().lte(at(last)));
-    let granted = update.exec(db).await?.rows_affected;
-    if granted != rows.len() as u64 {
-        let detail = format!("{granted} accounts of {} were granted", rows.len());
+        .filter(key().gte(key_of(first)))
+        .filter(key().lte(key_of(last)));
+    let updated = update.exec(db).await?.rows_affected;
+    if updated != rows.len() as u64 {
+        let detail = format!("the daily grants reached {updated} of {} locked accounts", rows.len());
         return Err(StoreError::Damaged { row: "credit_account".into(), detail });
     }
-    Ok(granted)
+    Ok(updated)
 }
 
-/// [`CreditPolicy::due`] in SQL.
-fn addition(policy: &CreditPolicy, nights: i64) -> SimpleExpr {
-    let amount = nights.saturating_mul(policy.daily_grant);
+/// The SQL expression of [`CreditPolicy::accrued`].
+fn accrued(policy: &CreditPolicy, days: i64) -> SimpleExpr {
+    let amount = days.saturating_mul(policy.daily_grant);
     let Some(cap) = policy.accrual_cap else { return Expr::value(amount) };
     let balance = || Expr::col(account::Column::Balance);
     CaseStatement::new()
@@ -203,26 +208,29 @@ fn addition(policy: &CreditPolicy, nights: i64) -> SimpleExpr {
         .into()
 }
 
-/// Whether a night is news: not for who gets nothing.
-fn news(policy: &CreditPolicy) -> SimpleExpr {
-    let some = i64::from(policy.daily_grant > 0);
-    let Some(cap) = policy.accrual_cap else { return Expr::value(some) };
+/// 1 when the account receives a daily grant, else 0: an account at its cap needs no notification.
+fn version_increase(policy: &CreditPolicy) -> SimpleExpr {
+    let increase = i64::from(policy.daily_grant > 0);
+    let Some(cap) = policy.accrual_cap else { return Expr::value(increase) };
     CaseStatement::new()
         .case(Expr::col(account::Column::Balance).gte(cap), Expr::value(0_i64))
-        .finally(Expr::value(some))
+        .finally(Expr::value(increase))
         .into()
 }
 
-fn grant_entry(owner: &Owner, night: NaiveDate, amount: i64, now: DateTime<Utc>) -> entry::ActiveModel {
-    let reason = format!("nightly credit of {night}");
-    Entry { owner, kind: EntryKind::Grant, amount, reason: &reason, at: now }.daily_grant(night)
+fn grant_entry(owner: &Owner, date: NaiveDate, amount: i64, now: DateTime<Utc>) -> entry::ActiveModel {
+    let reason = format!("daily grant of {date}");
+    Entry { owner, kind: EntryKind::Grant, amount, reason: &reason, at: now }.daily_grant(date)
 }
 
-/// The key of a night is unique: granting it twice fails, and takes the transaction with it.
-async fn write(db: &impl ConnectionTrait, entries: impl Iterator<Item = entry::ActiveModel>) -> Result<(), StoreError> {
+/// Inserts entries of daily grants. The key of a daily grant is unique, so a duplicate grant fails the transaction.
+async fn insert_entries(
+    db: &impl ConnectionTrait,
+    entries: impl Iterator<Item = entry::ActiveModel>,
+) -> Result<(), StoreError> {
     let mut entries = entries.peekable();
     while entries.peek().is_some() {
-        let chunk: Vec<_> = entries.by_ref().take(CHUNK).collect();
+        let chunk: Vec<_> = entries.by_ref().take(ENTRIES_PER_INSERT).collect();
         entry::Entity::insert_many(chunk).exec_without_returning(db).await?;
     }
     Ok(())

@@ -1,4 +1,4 @@
-//! Whether the balances are what the ledger says.
+//! The audit of accounts against the ledger.
 
 use protocol::id::Owner;
 use sea_orm::{DbBackend, FromQueryResult, Statement, TransactionTrait, entity::prelude::*};
@@ -6,8 +6,7 @@ use sea_orm::{DbBackend, FromQueryResult, Statement, TransactionTrait, entity::p
 use super::with_new_version;
 use crate::{StoreError, account};
 
-/// Every account, and everybody who has entries, with what the account says and what the ledger says. A hold is open
-/// until it is captured or released.
+/// Compares the account of each owner with the sums of the ledger. A hold is open until its capture or release.
 const COMPARE: &str = "
 WITH open_hold AS (
     SELECT h.tenant, h.user_id, CAST(SUM(-h.amount) AS BIGINT) AS held
@@ -21,12 +20,12 @@ total AS (
 unfinished AS (
     SELECT tenant, user_id, CAST(SUM(credits) AS BIGINT) AS held FROM export
     WHERE status IN ('queued', 'dispatched', 'running') GROUP BY tenant, user_id),
-person AS (
+owner AS (
     SELECT tenant, user_id FROM credit_account UNION SELECT tenant, user_id FROM total)
 SELECT p.tenant, p.user_id,
     COALESCE(a.balance, 0) AS balance, COALESCE(a.held, 0) AS held,
     COALESCE(t.balance, 0) AS ledger_balance, COALESCE(o.held, 0) AS ledger_held, COALESCE(x.held, 0) AS unfinished
-FROM person p
+FROM owner p
 LEFT JOIN credit_account a ON a.tenant = p.tenant AND a.user_id = p.user_id
 LEFT JOIN total t ON t.tenant = p.tenant AND t.user_id = p.user_id
 LEFT JOIN open_hold o ON o.tenant = p.tenant AND o.user_id = p.user_id
@@ -36,34 +35,34 @@ WHERE COALESCE(a.balance, 0) <> COALESCE(t.balance, 0)
     OR COALESCE(o.held, 0) <> COALESCE(x.held, 0)
 ORDER BY p.tenant, p.user_id";
 
-/// An account that does not add up.
+/// An account that differs from the ledger.
 #[derive(Clone, Debug, PartialEq, Eq, FromQueryResult)]
 pub struct Finding {
-    /// Whose it is.
+    /// The tenant of the owner.
     pub tenant: String,
-    /// Whose it is.
+    /// The user who owns the account.
     pub user_id: String,
-    /// What the account says.
+    /// The balance of the account.
     pub balance: i64,
-    /// What the account says.
+    /// The held credits of the account.
     pub held: i64,
-    /// The sum of the ledger.
+    /// The sum of the amounts in the ledger.
     pub ledger_balance: i64,
-    /// The holds that were neither captured nor released.
+    /// The sum of the open holds in the ledger.
     pub ledger_held: i64,
-    /// What the unfinished exports cost.
+    /// The sum of the prices of unfinished exports.
     pub unfinished: i64,
 }
 
 impl Finding {
-    /// Whose it is.
+    /// The owner of the account.
     #[must_use]
     pub fn owner(&self) -> Owner {
         Owner::new(self.tenant.clone(), self.user_id.clone())
     }
 }
 
-/// Compares all accounts with the ledger, in one statement and so at one moment: those that differ.
+/// Returns the accounts that differ from the ledger. One statement compares all accounts, so the result is consistent.
 ///
 /// # Errors
 /// When the database fails.
@@ -72,14 +71,14 @@ pub async fn audit(db: &impl ConnectionTrait) -> Result<Vec<Finding>, StoreError
     Ok(Finding::find_by_statement(compare).all(db).await?)
 }
 
-/// Sets the accounts that differ to what the ledger says: which they were.
+/// Corrects the accounts that differ from the ledger, and returns the differences.
 ///
 /// # Errors
-/// When the database fails, or the ledger itself says less than nothing.
+/// When the database fails, or a sum of the ledger is negative.
 pub async fn rebuild(db: &DatabaseConnection) -> Result<Vec<Finding>, StoreError> {
     let tx = db.begin().await?;
-    // no step may come between the comparison and the change, and each changes an account: on SQLite a write locks, on
-    // PostgreSQL the table is
+    // no account may change between the comparison and the correction: SQLite locks with the first write, PostgreSQL needs a
+    // table lock
     match tx.get_database_backend() {
         DbBackend::Postgres => {
             tx.execute_unprepared("LOCK TABLE credit_account IN SHARE ROW EXCLUSIVE MODE").await?;

@@ -1,4 +1,4 @@
-//! What an export does to an account: hold at submit, then capture or release.
+//! The credit steps of an export: a hold at the request, then a capture or a release.
 
 use chrono::{DateTime, Utc};
 use protocol::{
@@ -10,28 +10,28 @@ use sea_orm::entity::prelude::*;
 use super::{Entry, append, change, with_new_version};
 use crate::{StoreError, account};
 
-/// Sets `cost` aside for an export. The account must have been reckoned in the same transaction. Returns false, and
-/// changes nothing, when the balance is too low.
+/// Holds the price of an export. Call [`super::open_and_accrue`] in the same transaction first. Returns false and changes nothing
+/// when the balance is too low.
 ///
 /// # Errors
-/// When the database fails, or the export was held before.
+/// When the database fails.
 pub async fn hold(
     db: &impl ConnectionTrait,
     owner: &Owner,
     id: ExportId,
-    cost: i64,
+    price: i64,
     now: DateTime<Utc>,
 ) -> Result<bool, StoreError> {
-    let enough = account::Column::Balance.gte(cost);
-    if with_new_version(change(owner, -cost, cost)).filter(enough).exec(db).await?.rows_affected == 0 {
+    let enough = account::Column::Balance.gte(price);
+    if with_new_version(change(owner, -price, price)).filter(enough).exec(db).await?.rows_affected == 0 {
         return Ok(false);
     }
-    let entry = Entry { owner, kind: EntryKind::Hold, amount: -cost, reason: "export requested", at: now };
-    append(db, entry.of_export(id)).await?;
+    let entry = Entry { owner, kind: EntryKind::Hold, amount: -price, reason: "export requested", at: now };
+    append(db, entry.export_step(id)).await?;
     Ok(true)
 }
 
-/// Makes the hold of a completed export its price. Doing it again changes nothing.
+/// Captures the hold of a completed export. A repeated call changes nothing and returns false.
 ///
 /// # Errors
 /// When the database fails.
@@ -39,19 +39,19 @@ pub async fn capture(
     db: &impl ConnectionTrait,
     owner: &Owner,
     id: ExportId,
-    cost: i64,
+    price: i64,
     now: DateTime<Utc>,
 ) -> Result<bool, StoreError> {
     let entry = Entry { owner, kind: EntryKind::Capture, amount: 0, reason: "export completed", at: now };
-    if !append(db, entry.of_export(id)).await? {
+    if !append(db, entry.export_step(id)).await? {
         return Ok(false);
     }
-    change(owner, 0, -cost).exec(db).await?;
+    change(owner, 0, -price).exec(db).await?;
     Ok(true)
 }
 
-/// Gives the hold of a failed or canceled export back. Doing it again changes nothing. The account must have been caught
-/// up with in the same transaction.
+/// Releases the hold of a failed or canceled export. A repeated call changes nothing and returns false. Call [`super::accrue`] in
+/// the same transaction first.
 ///
 /// # Errors
 /// When the database fails.
@@ -59,14 +59,14 @@ pub async fn release(
     db: &impl ConnectionTrait,
     owner: &Owner,
     id: ExportId,
-    cost: i64,
+    price: i64,
     reason: &str,
     now: DateTime<Utc>,
 ) -> Result<bool, StoreError> {
-    let entry = Entry { owner, kind: EntryKind::Release, amount: cost, reason, at: now };
-    if !append(db, entry.of_export(id)).await? {
+    let entry = Entry { owner, kind: EntryKind::Release, amount: price, reason, at: now };
+    if !append(db, entry.export_step(id)).await? {
         return Ok(false);
     }
-    change(owner, cost, -cost).exec(db).await?;
+    change(owner, price, -price).exec(db).await?;
     Ok(true)
 }

@@ -1,9 +1,9 @@
-//! Credits. Each function belongs into the transaction of what it pays for.
+//! The credit ledger. Call each function in the transaction of the change that it pays for.
 //!
-//! The ledger is append-only, and every step has a key under which it happens once. The balance is a column kept in the
-//! same transaction. Nights are reckoned lazily: an account carries the local day through which it has its grants, and
-//! whoever changes it adds the missing ones first. So an account that nobody touches costs nothing, and a reader who
-//! can't write adds the nights in their head, as [`read`] does.
+//! The ledger is append-only, and every step has a unique key, so a step happens once. The balance is a column that is updated in
+//! the transaction of each entry. Daily grants accrue lazily: an account stores the local date through which it has its grants,
+//! and each change adds the missing grants first. So an unused account costs nothing. [`read`] computes the missing grants without
+//! a write.
 
 mod accrual;
 mod audit;
@@ -32,17 +32,16 @@ pub use self::{
 };
 use crate::{StoreError, account, credit_policy::CreditPolicy, entry};
 
-/// What an account has.
+/// The credits of an account.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Balance {
-    /// What can be spent.
+    /// The credits that the owner can spend.
     pub balance: i64,
-    /// What unfinished exports have set aside.
+    /// The credits that unfinished exports hold.
     pub held: i64,
 }
 
-/// What an account has at this moment, nights included that nobody has written down yet; zero for one that was never
-/// opened.
+/// The credits of an account now, including daily grants that have no entry yet. Zero for an account that was never opened.
 ///
 /// # Errors
 /// When the database fails.
@@ -53,11 +52,11 @@ pub async fn read(
     now: DateTime<Utc>,
 ) -> Result<Balance, StoreError> {
     let Some(row) = find(db, owner).await? else { return Ok(Balance { balance: 0, held: 0 }) };
-    let due = policy.accrued(row.balance, row.granted_through, policy.local_date(now));
-    Ok(Balance { balance: row.balance + due, held: row.held })
+    let accrued = policy.accrued(row.balance, row.granted_through, policy.local_date(now));
+    Ok(Balance { balance: row.balance + accrued, held: row.held })
 }
 
-/// The newest entries of an account.
+/// The entries of an account, newest first.
 ///
 /// # Errors
 /// When the database fails, or a row is damaged.
@@ -89,7 +88,7 @@ async fn find(db: &impl ConnectionTrait, owner: &Owner) -> Result<Option<account
     Ok(account::Entity::find_by_id((owner.tenant.clone(), owner.user.clone())).one(db).await?)
 }
 
-/// An entry that is about to be written.
+/// A new entry.
 struct Entry<'a> {
     owner: &'a Owner,
     kind: EntryKind,
@@ -114,26 +113,26 @@ impl Entry<'_> {
         }
     }
 
-    fn of_export(self, id: ExportId) -> entry::ActiveModel {
-        // an export is held once, so its hold has this number
+    fn export_step(self, id: ExportId) -> entry::ActiveModel {
+        // an export is held once, so its only hold has this number
         const FIRST_HOLD: i32 = 0;
         entry::ActiveModel { export_id: Set(Some(id.0)), hold_attempt: Set(Some(FIRST_HOLD)), ..self.row() }
     }
 
-    fn daily_grant(self, night: NaiveDate) -> entry::ActiveModel {
-        entry::ActiveModel { granted_on: Set(Some(night)), ..self.row() }
+    fn daily_grant(self, date: NaiveDate) -> entry::ActiveModel {
+        entry::ActiveModel { granted_on: Set(Some(date)), ..self.row() }
     }
 }
 
-/// Appends an entry; false when the same step of the same export was recorded before.
+/// Appends an entry. Returns false when the ledger already has this step of the export.
 async fn append(db: &impl ConnectionTrait, row: entry::ActiveModel) -> Result<bool, StoreError> {
-    let step = OnConflict::columns([entry::Column::ExportId, entry::Column::HoldAttempt, entry::Column::Kind])
+    let same_step = OnConflict::columns([entry::Column::ExportId, entry::Column::HoldAttempt, entry::Column::Kind])
         .do_nothing()
         .to_owned();
-    Ok(entry::Entity::insert(row).on_conflict(step).exec_without_returning(db).await? == 1)
+    Ok(entry::Entity::insert(row).on_conflict(same_step).exec_without_returning(db).await? == 1)
 }
 
-/// Moves what an account has.
+/// An update that adds these amounts to the balance and to the held credits of an account.
 fn change(owner: &Owner, balance: i64, held: i64) -> sea_orm::UpdateMany<account::Entity> {
     account::Entity::update_many()
         .col_expr(account::Column::Balance, Expr::col(account::Column::Balance).add(balance))
@@ -142,7 +141,7 @@ fn change(owner: &Owner, balance: i64, held: i64) -> sea_orm::UpdateMany<account
         .filter(account::Column::UserId.eq(&owner.user))
 }
 
-/// There is something to tell its owner.
+/// Increases the version of the account, so that the owner is notified.
 fn with_new_version(update: sea_orm::UpdateMany<account::Entity>) -> sea_orm::UpdateMany<account::Entity> {
     update.col_expr(account::Column::Version, Expr::col(account::Column::Version).add(1))
 }

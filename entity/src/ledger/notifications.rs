@@ -1,6 +1,7 @@
-//! What happened to an account and no outcome tells of: a hold, a night, an operator. The account counts its news and how
-//! many of them its owner was told, in the transaction of the change; so none is lost between a commit and a publish, and
-//! a notifier that finds some tells them.
+//! The outbox of credit notifications: changes by a hold, a daily grant or an operator, which no outcome of an export reports.
+//!
+//! Each such change increases the version of the account in its transaction. A notifier finds the accounts whose version exceeds
+//! the notified version, publishes an event and records the version. So no notification is lost between commit and publish.
 
 use protocol::{credits::EntryKind, id::Owner};
 use sea_orm::{QueryOrder, QuerySelect, entity::prelude::*, sea_query::ExprTrait};
@@ -8,18 +9,18 @@ use sea_orm::{QueryOrder, QuerySelect, entity::prelude::*, sea_query::ExprTrait}
 use super::kind;
 use crate::{StoreError, account, entry};
 
-/// An account whose owner has not been told everything.
+/// An account whose owner lacks a notification.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PendingNotification {
-    /// Whose it is.
+    /// The owner of the account.
     pub owner: Owner,
-    /// How many news there are now; to be given to [`told`].
+    /// The version of the account; pass it to [`mark_notified`] after the notification.
     pub version: i64,
-    /// What the newest entry is: `grant` or another kind.
+    /// The kind of the newest entry that needs a notification, such as `grant`.
     pub reason: &'static str,
 }
 
-/// Accounts with news after this one, in the order of their keys.
+/// Accounts whose owner lacks a notification, after this owner, in the order of their keys.
 ///
 /// # Errors
 /// When the database fails.
@@ -28,8 +29,8 @@ pub async fn pending_notifications(
     after: Option<&Owner>,
     limit: u64,
 ) -> Result<Vec<PendingNotification>, StoreError> {
-    let behind = ExprTrait::ne(Expr::col(account::Column::Version), Expr::col(account::Column::NotifiedVersion));
-    let mut rows = account::Entity::find().filter(behind);
+    let not_notified = ExprTrait::ne(Expr::col(account::Column::Version), Expr::col(account::Column::NotifiedVersion));
+    let mut rows = account::Entity::find().filter(not_notified);
     if let Some(after) = after {
         let key = Expr::tuple([Expr::col(account::Column::Tenant), Expr::col(account::Column::UserId)]);
         rows = rows.filter(key.gt(Expr::tuple([Expr::value(&*after.tenant), Expr::value(&*after.user)])));
@@ -38,7 +39,7 @@ pub async fn pending_notifications(
         rows.order_by_asc(account::Column::Tenant).order_by_asc(account::Column::UserId).limit(limit).all(db).await?;
     let mut found = Vec::with_capacity(rows.len());
     for row in rows {
-        // the other steps of an export are told by whoever settles it
+        // the outcome of the export reports captures and releases
         let newest = entry::Entity::find()
             .filter(entry::Column::Tenant.eq(&row.tenant))
             .filter(entry::Column::UserId.eq(&row.user_id))
@@ -46,14 +47,14 @@ pub async fn pending_notifications(
             .order_by_desc(entry::Column::Id)
             .one(db)
             .await?;
-        // of a kind that this version does not know, the values are told all the same
+        // an entry of an unknown kind is reported as an adjustment, because the balance is correct
         let reason = newest.and_then(|entry| kind(&entry).ok()).map_or("adjustment", |kind| kind.as_str());
         found.push(PendingNotification { owner: Owner::new(row.tenant, row.user_id), version: row.version, reason });
     }
     Ok(found)
 }
 
-/// The owner was told of the account as it was with so many news, or later.
+/// Records that the owner was notified of this version or a later one.
 ///
 /// # Errors
 /// When the database fails.

@@ -1,4 +1,4 @@
-//! What an operator does to an account.
+//! Changes of an account by an operator.
 
 use chrono::{DateTime, Utc};
 use protocol::{credits::EntryKind, id::Owner};
@@ -7,7 +7,7 @@ use sea_orm::entity::prelude::*;
 use super::{Entry, append, change, with_new_version};
 use crate::{StoreError, account};
 
-/// Adds credits. The account must have been reckoned in the same transaction.
+/// Adds credits to an account. Call [`super::open_and_accrue`] in the same transaction first.
 ///
 /// # Errors
 /// When the database fails.
@@ -23,8 +23,8 @@ pub async fn grant(
     Ok(())
 }
 
-/// Corrects a balance by `amount`, which may be negative. The account must have been reckoned in the same transaction.
-/// Returns false, and changes nothing, when it would leave less than nothing.
+/// Corrects a balance by `amount`, which may be negative. Call [`super::open_and_accrue`] in the same transaction first. Returns
+/// false and changes nothing when the balance would become negative.
 ///
 /// # Errors
 /// When the database fails.

@@ -78,7 +78,7 @@ pub enum RequeueReply {
     /// The notifier retries a dead-lettered job as a new, newly charged export of the same owner. A repeated request returns the
     /// same export without another charge.
     Requeued {
-        /// The new export.
+        /// The new export of the same owner.
         export: Box<ExportSummary>,
         /// The id of the failed export.
         of: ExportId,
