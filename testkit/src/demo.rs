@@ -17,10 +17,10 @@ const MENUS: &str = include_str!("../../ops/demo/menus.sql");
 const SQLITE_SOURCE: &str = "kind = \"sqlite\"\npath = \"demo.sqlite\"";
 
 /// The environment variable with the URL of a PostgreSQL database that holds the menu tables.
-pub const POSTGRES_URL: &str = "SLUICE_DEMO_DATABASE_URL";
+pub const POSTGRES_URL: &str = "DEMO_DATABASE_URL";
 
-/// Fills a folder with the menu tables as a SQLite file and a catalog. The catalog lists flights and the TPC-H tables only
-/// when their files are in the folder. Returns the path of the catalog.
+/// Fills a folder with the menu tables as a SQLite file and a catalog. The catalog lists flights and the TPC-H tables
+/// only when their files are in the folder. Returns the path of the catalog.
 ///
 /// # Panics
 /// When the folder can't be written.
@@ -30,8 +30,8 @@ pub async fn seed(folder: &Path) -> PathBuf {
     write_catalog(folder, CATALOG)
 }
 
-/// Creates the menu tables in a PostgreSQL database, and writes a catalog that reads them from [`POSTGRES_URL`]. Returns the
-/// path of the catalog.
+/// Creates the menu tables in a PostgreSQL database, and writes a catalog that reads them from [`POSTGRES_URL`].
+/// Returns the path of the catalog.
 ///
 /// # Panics
 /// When the tables can't be created or the folder can't be written.
