@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{error::NotifierError, schedule::recurrence::Recurrence};
 
-/// The `[notifier]` table.
+/// The settings of the `[notifier]` table.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct NotifierConfig {

@@ -22,7 +22,7 @@ const READINESS_OBJECT: &str = "exports/.ready";
 /// The dependencies of a notifier. Clones share the same connections.
 #[derive(Clone)]
 pub struct Deps {
-    /// The NATS connection.
+    /// The connection to the NATS servers.
     pub bus: Bus,
     /// The database that all services share.
     pub db: DatabaseConnection,
@@ -41,7 +41,7 @@ pub struct Deps {
 /// The settings of a notifier that makes backups.
 #[derive(Clone, Debug)]
 pub struct BackupSetup {
-    /// The `[backup]` settings.
+    /// The settings of the `[backup]` table.
     pub config: BackupConfig,
     /// The address of the database, for `pg_dump`.
     pub database: DatabaseConfig,

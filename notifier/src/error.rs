@@ -51,7 +51,7 @@ pub enum NotifierError {
     /// The operating system returned no random numbers.
     #[error("no random numbers for the grant key")]
     Random,
-    /// A backup failed.
+    /// A backup failed; the source names the step.
     #[error(transparent)]
     Backup(#[from] Box<BackupError>),
     /// Another process holds the lease under a newer fencing token.

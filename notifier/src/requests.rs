@@ -54,7 +54,7 @@ impl<'a> RequestServer<'a> {
         Self { service, limit, life }
     }
 
-    /// Joins the queue group of notifiers on `subject`, and answers its requests in a task of its own. `name` is the
+    /// Joins the queue group of notifiers on `subject`, and answers its requests in its own task. `name` is the
     /// endpoint in `nats micro stats`.
     ///
     /// # Errors

@@ -10,7 +10,7 @@ use protocol::{
 use super::refusal;
 use crate::{deps::Deps, error::NotifierError, requests::Handler};
 
-/// Answers [`MetadataRequest`]s.
+/// Answers [`MetadataRequest`]s with the stored document.
 pub(crate) struct MetadataHandler {
     deps: Deps,
 }

@@ -94,7 +94,7 @@ impl Dispatcher {
     /// Runs three loops until the soft stop or the first error:
     /// - `triggering` wakes the other two at each hint and at each poll interval;
     /// - `dispatching` runs a dispatch round at each wake-up;
-    /// - `notifying` publishes the pending credit notifications at each wake-up. It is a loop of its own, because the
+    /// - `notifying` publishes the pending credit notifications at each wake-up. It is a separate loop, because the
     ///   notifications of all daily grants take long and must not delay exports.
     async fn lead(
         &self,

@@ -19,7 +19,7 @@ use crate::{
     settle::commands,
 };
 
-/// Answers [`CancelRequest`]s.
+/// Answers [`CancelRequest`]s by recording and publishing the cancel.
 pub(super) struct CancelHandler {
     pub(super) deps: Deps,
 }

@@ -19,7 +19,7 @@ const DEFAULT_LIMIT: u32 = 20;
 /// The longest page: each letter costs a request to NATS.
 const MAX_LIMIT: u32 = 100;
 
-/// Answers [`DeadLettersRequest`]s.
+/// Answers [`DeadLettersRequest`]s with a page of dead letters, newest first.
 pub(super) struct DeadLettersHandler {
     pub(super) deps: Deps,
 }

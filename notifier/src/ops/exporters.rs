@@ -12,7 +12,7 @@ use crate::{
     requests::{Handler, enveloped},
 };
 
-/// Answers [`ExportersRequest`]s.
+/// Answers [`ExportersRequest`]s with the advertised exporters.
 pub(super) struct ExportersHandler {
     pub(super) catalog: Catalog,
 }

@@ -22,7 +22,7 @@ const DEFAULT_LIMIT: u32 = 50;
 /// The longest page: an export takes some 600 bytes of a message, which has at most 1 MiB.
 const MAX_LIMIT: u32 = 200;
 
-/// Answers [`ExportsRequest`]s.
+/// Answers [`ExportsRequest`]s with a page of exports, newest first.
 pub(super) struct ExportsHandler {
     pub(super) deps: Deps,
 }
@@ -58,7 +58,7 @@ impl Handler for ExportsHandler {
     }
 }
 
-/// Answers [`ExportLookup`]s.
+/// Answers [`ExportLookup`]s with one export of any owner.
 pub(super) struct ExportHandler {
     pub(super) deps: Deps,
 }

@@ -33,7 +33,7 @@ use crate::{
 /// The value in place of a request hash; no hash equals it.
 const REQUEUE_HASH: &str = "requeued by an operator";
 
-/// Answers [`RequeueRequest`]s.
+/// Answers [`RequeueRequest`]s by retrying the dead letter of an export.
 pub(super) struct RequeueHandler {
     pub(super) deps: Deps,
 }

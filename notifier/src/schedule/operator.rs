@@ -17,7 +17,7 @@ use crate::{
     requests::{Handler, enveloped},
 };
 
-/// Answers [`ScheduleRequest`]s.
+/// Answers [`ScheduleRequest`]s with all scheduled jobs.
 pub(super) struct ScheduleHandler {
     pub(super) deps: Deps,
 }

@@ -24,7 +24,7 @@ pub(crate) enum Recurrence {
     Cron {
         /// The cron line from the settings.
         line: String,
-        /// The parsed line.
+        /// The parsed form of the line.
         cron: Box<Cron>,
         /// The time zone of the installation.
         time_zone: Tz,

@@ -29,7 +29,7 @@ use crate::{deps::Deps, error::NotifierError};
 /// The objects of an export that are obsolete once its outcome is settled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Leftovers {
-    /// No objects.
+    /// The export has no obsolete objects.
     Nothing,
     /// The objects of every attempt but this one.
     OtherAttempts(u32),
@@ -37,7 +37,7 @@ pub(crate) enum Leftovers {
     Everything,
 }
 
-/// Ends exports.
+/// Ends exports and notifies their owners.
 pub(crate) struct Settler {
     deps: Deps,
 }

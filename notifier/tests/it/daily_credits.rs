@@ -13,7 +13,7 @@ use crate::harness::{GRACE, Harness, alice, credit_policy, now, observation_time
 
 const DAY: i64 = 24 * 60 * 60;
 /// The reason of a daily grant in the ledger, before the date.
-const GRANT_REASON: &str = "nightly credit of ";
+const GRANT_REASON: &str = "daily grant of ";
 
 fn bob() -> Owner {
     Owner::new("acme", "bob")

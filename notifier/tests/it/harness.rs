@@ -26,6 +26,7 @@ use protocol::{
     subject,
 };
 use sea_orm::{DatabaseConnection, TransactionTrait};
+use serde::{Serialize, de::DeserializeOwned};
 use testkit::{db::TestDatabase, eventually, nats::NatsServer, store::Folder};
 use tokio::net::TcpListener;
 
@@ -338,4 +339,9 @@ fn row(id: ExportId) -> export::Model {
         traceparent: "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".into(),
         ..export::Model::queued(id, &alice(), now())
     }
+}
+
+/// Sends a request as an operator does, and returns the reply without its envelope.
+pub(crate) async fn operator_request<Q: Serialize, A: DeserializeOwned>(h: &Harness, subject: &str, request: &Q) -> A {
+    h.bus.request::<_, Envelope<A>>(subject, request).await.unwrap().body
 }

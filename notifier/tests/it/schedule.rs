@@ -280,3 +280,16 @@ async fn a_notifier_without_backups_publishes_the_due_time_of_the_backup() {
     assert!(!metrics.render().contains("retired"));
     assert_eq!(h.job("backup").await.runs, 0);
 }
+
+#[tokio::test]
+async fn the_credit_audit_reports_an_account_that_differs_from_the_ledger() {
+    let h = Harness::running().await;
+    let row = h.job("credit-audit").await;
+    assert_eq!(row.due_at.to_rfc3339(), "2026-11-23T03:30:00+00:00");
+    h.submit_unpaid().await;
+    h.set_clock("2026-11-23T03:30:00Z");
+    let row = h.wait_for_runs("credit-audit", 1).await;
+    assert_eq!(row.result.as_deref(), Some("ok"));
+    assert_eq!(row.state.as_deref(), Some(r#"{"mismatches":1}"#));
+    assert!(row.detail.unwrap().contains("sluice credits audit"));
+}

@@ -40,7 +40,7 @@ pub enum BackupRunError {
     /// The lease was lost during the backup.
     #[error("the backup was stopped: another process holds its lease now")]
     LeaseLost,
-    /// The backup failed.
+    /// The backup failed at one of its steps.
     #[error(transparent)]
     Backup(#[from] BackupError),
     /// The schedule is invalid, or the row of the job can't be read or written.
@@ -69,7 +69,6 @@ impl From<sea_orm::DbErr> for BackupRunError {
     }
 }
 
-/// The scheduled job.
 pub(in crate::schedule) struct Backup {
     source: Source,
     recurrence: Recurrence,

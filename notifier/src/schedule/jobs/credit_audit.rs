@@ -23,7 +23,6 @@ pub(in crate::schedule) const NAME: &str = "credit-audit";
 /// Accounts that one run logs; `sluice credits audit` lists all.
 const MAX_LOGGED: usize = 20;
 
-/// The scheduled job.
 pub(in crate::schedule) struct CreditAudit {
     pub(in crate::schedule) deps: Deps,
     pub(in crate::schedule) recurrence: Recurrence,

@@ -19,7 +19,6 @@ use crate::{
     },
 };
 
-/// The scheduled job.
 pub(in crate::schedule) struct DailyCredits {
     pub(in crate::schedule) deps: Deps,
     /// Accounts in one transaction.

@@ -32,7 +32,6 @@ const SETTLE_GRACE: Duration = Duration::from_secs(60);
 /// Scans for the late objects of one export within the scan window.
 const SCANS_PER_WINDOW: u32 = 4;
 
-/// The scheduled job.
 pub(in crate::schedule) struct Reconciler {
     pub(in crate::schedule) deps: Deps,
     pub(in crate::schedule) settler: Arc<Settler>,

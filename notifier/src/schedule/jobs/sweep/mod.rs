@@ -32,7 +32,6 @@ use crate::{
 /// The dispatch order forgets a tenant or user that was not dispatched for this time.
 const DISPATCH_MEMORY: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// The scheduled job.
 pub(in crate::schedule) struct Sweep {
     pub(in crate::schedule) deps: Deps,
     pub(in crate::schedule) config: Arc<NotifierConfig>,
