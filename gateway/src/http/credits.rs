@@ -8,7 +8,7 @@ use axum::{
 };
 use protocol::credits::CreditsView;
 
-use super::Endpoint;
+use super::endpoint::Endpoint;
 use crate::{auth::Caller, error::Outcome, state::AppState};
 
 pub(super) fn endpoints() -> [Endpoint; 1] {

@@ -9,7 +9,7 @@ use protocol::{
     problem::Slug,
 };
 
-use super::Endpoint;
+use super::endpoint::Endpoint;
 use crate::{
     auth::Caller,
     error::{Outcome, Refusal},

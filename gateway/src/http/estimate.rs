@@ -9,7 +9,7 @@ use protocol::{
 };
 use tracing::warn;
 
-use super::{Endpoint, extract::Body};
+use super::{endpoint::Endpoint, extract::Body};
 use crate::{
     auth::Caller,
     error::{Outcome, Refusal},

@@ -26,7 +26,7 @@ use tokio::{
 use tracing::{debug, info};
 use uuid::Uuid;
 
-use super::{Endpoint, extract::Trace, sse};
+use super::{endpoint::Endpoint, extract::Trace, sse};
 use crate::{
     auth::Caller,
     drain::Drain,

@@ -18,7 +18,7 @@ use serde_json::json;
 use tracing::Instrument;
 
 use super::{
-    Endpoint,
+    endpoint::Endpoint,
     extract::{Body, ExportPath, Trace, Wait, invalid},
 };
 use crate::{auth::Caller, error::Outcome, exports::Submit, state::AppState};

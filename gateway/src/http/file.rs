@@ -25,7 +25,7 @@ use protocol::{
 use serde_json::json;
 use tracing::warn;
 
-use super::{Endpoint, extract::ExportPath};
+use super::{endpoint::Endpoint, extract::ExportPath};
 use crate::{
     auth::Caller,
     delivery::{self, Reader, ReaderRequest, Step},

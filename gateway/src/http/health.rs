@@ -12,7 +12,7 @@ use platform::{
 };
 use serde_json::json;
 
-use super::Endpoint;
+use super::endpoint::Endpoint;
 use crate::state::AppState;
 
 pub(super) fn endpoints() -> [Endpoint; 2] {

@@ -5,7 +5,7 @@ use protocol::{problem::Slug, time::Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Endpoint,
+    endpoint::Endpoint,
     extract::{Body, invalid},
 };
 use crate::{

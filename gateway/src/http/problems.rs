@@ -13,7 +13,7 @@ use platform::telemetry::traces;
 use protocol::problem::{Problem, Slug};
 use tracing::{Instrument, Span, field::Empty, info, info_span};
 
-use super::{Endpoint, extract};
+use super::{endpoint::Endpoint, extract};
 use crate::error::Refusal;
 
 pub(super) fn endpoints() -> [Endpoint; 1] {

@@ -2,7 +2,7 @@
 
 use axum::{Json, extract::State, http::StatusCode};
 
-use super::Endpoint;
+use super::endpoint::Endpoint;
 use crate::{
     auth::{Caller, Ticket},
     error::Outcome,

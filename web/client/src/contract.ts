@@ -13,459 +13,459 @@ export type ClientMessage =
 
 /** One column of a dataset. */
 export interface Column {
-  /** A label for people, where it has one. */
+  /** A label to show to people, if the column has one. */
   label?: string | null;
-  /** Whether the caller has it masked only: then no filter can ask about it. */
+  /** Whether the caller sees masked values only. A filter on a masked column is refused. */
   masked?: boolean;
-  /** The name in filters, in `columns` and in the file's header. */
+  /** The name in filters, in `columns` and in the header of the file. */
   name: string;
-  /** Whether it may be NULL. */
+  /** Whether a value may be NULL. */
   nullable: boolean;
-  /** Its type. */
+  /** The type of the values. */
   type: ColumnType;
 }
 
-/** The type of a column, as clients and filters see it. */
+/** The type of a column in filters and in the catalog. */
 export type ColumnType = "string" | "int" | "float" | "decimal" | "bool" | "date" | "datetime" | "time";
 
-/** One line of the ledger. */
+/** One entry of the ledger. */
 export interface CreditEntry {
-  /** Added to the balance; negative for a hold. */
+  /** The amount added to the balance; negative for a hold. */
   amount: number;
-  /** When it was written. */
+  /** The time of the entry. */
   at: Timestamp;
-  /** The export concerned, if any. */
+  /** The export that the entry is about, if any. */
   export_id?: ExportId | null;
-  /** What it is for. */
+  /** The kind of the entry. */
   kind: EntryKind;
-  /** For people. */
+  /** A reason to show to people. */
   reason: string;
 }
 
-/** Event: the balance changed. */
+/** Event: the balance of the user changed. */
 export interface CreditsChanged {
-  /** What can be spent now. */
+  /** The credits that the user can spend. */
   balance: number;
-  /** What unfinished exports have set aside. */
+  /** The credits that unfinished exports hold. */
   held: number;
-  /** Why it changed. */
+  /** The kind of the change: `hold`, `capture`, `release`, `grant` or `adjustment`. */
   reason: string;
-  /** The event's number. */
+  /** The sequence number of the event. */
   seq: number;
   type: "credits.changed";
 }
 
-/** The short form in `session.ready`. */
+/** The credits in `session.ready`. */
 export interface CreditsSummary {
-  /** What can be spent now. */
+  /** The credits that the user can spend. */
   balance: number;
-  /** When the next credit is granted. */
+  /** The time of the next daily grant. */
   next_grant_at: Timestamp;
 }
 
 /** The answer of `GET /v1/credits`. */
 export interface CreditsView {
-  /** What can be spent now. */
+  /** The credits that the user can spend. */
   balance: number;
   /** The newest entries first. */
   entries: CreditEntry[];
-  /** What unfinished exports have set aside; not part of the balance. */
+  /** The credits that unfinished exports hold; `balance` does not include them. */
   held: number;
-  /** When the next credit is granted. */
+  /** The time of the next daily grant. */
   next_grant_at: Timestamp;
 }
 
-/** A dataset as `GET /v1/datasets` shows it. */
+/** A dataset in the answer of `GET /v1/datasets`. */
 export interface DatasetInfo {
-  /** Its columns, in their own order. */
+  /** The columns, in the order of the dataset. */
   columns: Column[];
-  /** The compressions on offer, by any of the formats. */
+  /** The compressions that at least one format has. */
   compressions: string[];
-  /** What one export of it costs. */
+  /** The price of one export, in credits. */
   credits: number;
-  /** For people. */
+  /** A description to show to people. */
   description: string;
-  /** The formats on offer. */
+  /** The names of the formats. */
   formats: string[];
-  /** The formats with what each of them can do. */
+  /** The formats with the compressions and the media type of each. */
   formats_info?: FormatInfo[];
   /** The name in requests and scopes. */
   name: string;
-  /** JSON Schema of `params`. */
+  /** The JSON Schema of `params`. */
   params: Record<string, unknown>;
-  /** About how many rows it has, where that is known. */
+  /** The approximate number of rows, if known. */
   rows_estimate?: number | null;
-  /** Its templates; the first is the default one. */
+  /** The templates; the first one is the default. */
   templates: TemplateInfo[];
-  /** For people. */
+  /** A title to show to people. */
   title: string;
 }
 
 /** The answer of `GET /v1/datasets`. */
 export interface DatasetList {
-  /** What the caller may export, by name. */
+  /** The datasets that the caller may export, by name. */
   items: DatasetInfo[];
 }
 
-/** How the one who creates an export wants to have its file. */
+/** How the server delivers the file of a new export. */
 export type Deliver = "notify" | "stream";
 
-/** What a ledger entry is for. */
+/** The kind of a ledger entry. */
 export type EntryKind = "grant" | "hold" | "capture" | "release" | "adjustment";
 
-/** The request with this `ref` was refused. */
+/** The server refused the request with this `ref`. */
 export interface ErrorMessage {
-  /** Why. */
+  /** The problem with the request. */
   problem: Problem;
-  /** The request's `ref`. */
+  /** The `ref` of the request. */
   ref?: string | null;
   type: "error";
 }
 
-/** What an export would be, from statistics and a few rows: nothing is read whole, and nothing is charged. */
+/** The estimated size, duration and price of an export. The exporter reads statistics and a few rows, and charges nothing. */
 export interface Estimate {
-  /** About how many bytes the file would have. */
+  /** The approximate size of the file, in bytes. */
   bytes?: number | null;
-  /** What it would cost. */
+  /** The price of the export, in credits. */
   credits: number;
-  /** Whether `rows` is no estimate but counted. */
+  /** Whether `rows` is an exact count. */
   exact: boolean;
-  /** The first rows as objects, at most ten; long texts are cut, which a final `…` shows. */
+  /** The first rows as objects, at most ten. A truncated text ends in `…`. */
   preview: Record<string, unknown>[];
-  /** About how many rows; null where nothing is known. */
+  /** The approximate number of rows; null when unknown. */
   rows?: number | null;
-  /** About how many seconds an exporter would need, once it begins. */
+  /** The approximate run time, in seconds, without the time in the queue. */
   seconds?: number | null;
 }
 
-/** One export, as every part of the contract shows it. */
+/** One export, as REST answers, session messages and events show it. */
 export interface Export {
-  /** Which try made or makes the file: 0 before the first, then 1, 2, … */
+  /** The number of the current or last attempt; 0 before the first attempt. */
   attempt: number;
-  /** The columns asked for, in order; empty for those of the template. */
+  /** The requested columns, in order; empty for the columns of the template. */
   columns: string[];
-  /** When the last byte was made; also in the file. */
+  /** The time of the last byte; the file repeats it. */
   completed_at?: Timestamp | null;
-  /** `none` and others that the format offers. */
+  /** The compression of the file, such as `none`. */
   compression: string;
-  /** What is exported. */
+  /** The name of the dataset. */
   dataset: string;
-  /** Until when the file is kept. */
+  /** The end of the retention of the file. */
   expires_at?: Timestamp | null;
-  /** The file; null until `completed`. */
+  /** The file; null unless the status is `completed`. */
   file?: FileInfo | null;
-  /** The filter as it was asked for; `{}` for none. */
+  /** The filter of the request; `{}` for all rows. */
   filter: Record<string, unknown>;
-  /** `csv` and others that the dataset offers. */
+  /** The format of the file, such as `csv`. */
   format: string;
-  /** Names it everywhere. */
+  /** The id of the export. */
   id: ExportId;
-  /** Where things are. */
+  /** The links of the export. */
   links: Links;
-  /** The dataset's parameters as asked for. */
+  /** The parameters of the request. */
   params: Record<string, unknown>;
-  /** Why there is no file, for `failed` and `canceled`. */
+  /** The cause of `failed` or `canceled`; null otherwise. */
   problem?: Problem | null;
-  /** How far it is. */
+  /** The progress of the export. */
   progress: Progress;
-  /** When the gateway took the request; also in the file. */
+  /** The time at which the gateway accepted the request; the file repeats it. */
   requested_at: Timestamp;
-  /** When the first attempt began. */
+  /** The start of the first attempt. */
   started_at?: Timestamp | null;
-  /** Where it stands. */
+  /** The status of the export. */
   status: Status;
-  /** How it is laid out. */
+  /** The name of the template. */
   template: string;
 }
 
-/** The answer to `export.create`, and to `export.cancel` as the export then stands. */
+/** The answer to `export.create` and `export.cancel`, with the current state of the export. */
 export interface ExportAccepted {
-  /** The export. */
+  /** The accepted or canceled export. */
   export: Export;
-  /** The request's `ref`. */
+  /** The `ref` of the request. */
   ref?: string | null;
   type: "export.accepted";
 }
 
-/** `export.cancel`. */
+/** `export.cancel`: cancels an unfinished export. */
 export interface ExportCancel {
-  /** The export. */
+  /** The id of the export. */
   export_id: ExportId;
-  /** Comes back with the direct answer. */
+  /** The direct answer carries the same `ref`. */
   ref?: string;
   type: "export.cancel";
 }
 
-/** Event: it was canceled. */
+/** Event: the export was canceled and has no file. */
 export interface ExportCanceled {
-  /** The export as it was then. */
+  /** The export after the event. */
   export: Export;
-  /** The event's number. */
+  /** The sequence number of the event. */
   seq: number;
   type: "export.canceled";
 }
 
-/** Event: the file is whole. */
+/** Event: the export completed and has a file. */
 export interface ExportCompleted {
-  /** The export as it was then. */
+  /** The export after the event. */
   export: Export;
-  /** The event's number. */
+  /** The sequence number of the event. */
   seq: number;
   type: "export.completed";
 }
 
-/** `export.create`. */
+/** `export.create`: requests an export and chooses the delivery of its file. */
 export interface ExportCreate {
-  /** As in [`ExportRequest`]. */
+  /** The columns of the file, in order; the columns of the template when absent. */
   columns?: string[] | null;
-  /** As in [`ExportRequest`]. */
+  /** A compression of the format; `none` when absent. */
   compression?: string | null;
-  /** As in [`ExportRequest`]. */
+  /** A name from `GET /v1/datasets`. */
   dataset: string;
-  /** `notify` when absent. */
+  /** The delivery of the file; `notify` when absent. */
   deliver?: Deliver;
-  /** As in [`ExportRequest`]. */
+  /** The filter expression; all rows when absent. */
   filter?: Record<string, unknown>;
-  /** As in [`ExportRequest`]. */
+  /** A format of the dataset; `csv` when absent. */
   format?: string | null;
-  /** The same key and body give the same export. */
+  /** A repeated request with the same key and body returns the first export. */
   idempotency_key?: string | null;
-  /** As in [`ExportRequest`]. */
+  /** The parameters of the dataset. */
   params?: Record<string, unknown> | null;
-  /** Comes back with the direct answer. */
+  /** The direct answer carries the same `ref`. */
   ref?: string;
-  /** As in [`ExportRequest`]. */
+  /** A template of the dataset; `default` when absent. */
   template?: string | null;
   type: "export.create";
-  /** The stream's first window, bytes; 1 MiB when absent. */
+  /** The first window of the file stream, in bytes; 1 MiB when absent. */
   window?: number | null;
 }
 
-/** Event: the file is gone. */
+/** Event: the file of the export was deleted. */
 export interface ExportExpired {
-  /** The export as it was then. */
+  /** The export after the event. */
   export: Export;
-  /** The event's number. */
+  /** The sequence number of the event. */
   seq: number;
   type: "export.expired";
 }
 
-/** Event: there will be no file. */
+/** Event: the export failed and has no file. */
 export interface ExportFailed {
-  /** The export as it was then. */
+  /** The export after the event. */
   export: Export;
-  /** The event's number. */
+  /** The sequence number of the event. */
   seq: number;
   type: "export.failed";
 }
 
-/** Names one export: a UUIDv7, so ids sort by the time of their request (RFC 9562, section 5.7). */
+/** The id of an export: a UUIDv7, so that ids sort by the time of the request (RFC 9562, section 5.7). */
 export type ExportId = string;
 
 /** A page of exports, newest first. */
 export interface ExportPage {
-  /** At most `limit` of them. */
+  /** At most `limit` exports. */
   items: Export[];
-  /** Pass it as `cursor` for the next page; null on the last. */
+  /** The `cursor` of the next page; null on the last page. */
   next_cursor?: string | null;
 }
 
-/** At most 5 a second for an export; may be dropped. */
+/** Progress of an export, at most five messages a second. The server may drop progress messages. */
 export interface ExportProgress {
-  /** The export. */
+  /** The id of the export. */
   export_id: ExportId;
-  /** How far it is. */
+  /** The progress of the export. */
   progress: Progress;
   type: "export.progress";
 }
 
-/** What to export: the body of `POST /v1/exports` and the heart of `export.create`. */
+/** A request for an export: the body of `POST /v1/exports`, and most members of `export.create`. */
 export interface ExportRequest {
-  /** Columns in the order wanted; the template's when absent. */
+  /** The columns of the file, in order; the columns of the template when absent. */
   columns?: string[] | null;
-  /** `none` when absent. */
+  /** A compression of the format; `none` when absent. */
   compression?: string | null;
   /** A name from `GET /v1/datasets`. */
   dataset: string;
-  /** See `filter`; everything when absent. */
+  /** The filter expression; all rows when absent. */
   filter?: Record<string, unknown>;
-  /** One of the dataset's formats; `csv` when absent. */
+  /** A format of the dataset; `csv` when absent. */
   format?: string | null;
-  /** The dataset's parameters. */
+  /** The parameters of the dataset. */
   params?: Record<string, unknown> | null;
-  /** One of the dataset's templates; `default` when absent. */
+  /** A template of the dataset; `default` when absent. */
   template?: string | null;
 }
 
-/** One fault in the input. */
+/** One error in the input. */
 export interface FieldError {
-  /** What is wrong there. */
+  /** The error at this pointer. */
   detail: string;
-  /** JSON pointer (RFC 6901) into the request body. */
+  /** A JSON pointer (RFC 6901) into the request body. */
   pointer: string;
 }
 
-/** `file.close`. */
+/** `file.close`: closes a file stream. */
 export interface FileClose {
-  /** Comes back with the direct answer. */
+  /** The direct answer carries the same `ref`. */
   ref?: string;
-  /** The stream. */
+  /** The number of the stream. */
   stream: number;
   type: "file.close";
 }
 
-/** The stream ended before the seal. */
+/** The stream ended before the end of the file. */
 export interface FileClosed {
-  /** Why; absent when the client closed it. */
+  /** The cause; absent when the client closed the stream. */
   problem?: Problem | null;
-  /** The `ref` of the `file.close` that this answers, if it does. */
+  /** The `ref` of the `file.close` that closed the stream, if any. */
   ref?: string | null;
-  /** The stream. */
+  /** The number of the stream. */
   stream: number;
   type: "file.closed";
 }
 
-/** The finished file. */
+/** The file of a completed export. */
 export interface FileInfo {
-  /** For `Content-Type`. */
+  /** The media type, as in `Content-Type`. */
   media_type: string;
-  /** A name to save it under. */
+  /** The suggested file name. */
   name: string;
-  /** Data rows, without the header. */
+  /** The number of data rows, without the header. */
   rows: number;
-  /** SHA-256 of all bytes, lower-case hex; also the strong `ETag`. */
+  /** The SHA-256 of the file, in lower-case hex; also the strong `ETag`. */
   sha256: string;
-  /** Bytes. */
+  /** The size in bytes. */
   size: number;
 }
 
-/** `file.open`. */
+/** `file.open`: opens a file stream. */
 export interface FileOpen {
   /**
-   * The attempt of the bytes before `offset`, as `file.opened` named it: with it, bytes of another attempt are
-   * refused with `restarted` instead of being found out by the digest at the end.
+   * The attempt that wrote the bytes before `offset`, as `file.opened` named it. With this member the server refuses to
+   * continue with another attempt (`restarted`). Without it, only the digest at the end reveals the mix.
    */
   attempt?: number | null;
-  /** The export. */
+  /** The id of the export. */
   export_id: ExportId;
-  /** The first byte wanted; 0 when absent. */
+  /** The first byte to send; 0 when absent. */
   offset?: number;
-  /** Comes back with the direct answer. */
+  /** The direct answer carries the same `ref`. */
   ref?: string;
   type: "file.open";
-  /** The first window, bytes; 1 MiB when absent. */
+  /** The first window, in bytes; 1 MiB when absent. */
   window?: number | null;
 }
 
-/** A file stream is open. */
+/** The server opened a file stream. */
 export interface FileOpened {
   /**
-   * The attempt that makes or made these bytes, once there is one. Send it along when the stream is opened
-   * again at an offset.
+   * The attempt that writes the bytes, if one has started. A client repeats it in `file.open` to continue at an
+   * offset.
    */
   attempt?: number | null;
-  /** The export. */
+  /** The id of the export. */
   export_id: ExportId;
-  /** The first byte that will come. */
+  /** The position of the first byte that follows. */
   offset: number;
-  /** The `ref` of the `file.open` or `export.create` that asked for it. */
+  /** The `ref` of the `file.open` or `export.create` that opened the stream. */
   ref?: string | null;
-  /** The file's size, when the export is complete. */
+  /** The size of the file in bytes, when the export is completed. */
   size?: number | null;
-  /** Names the stream in this session. */
+  /** The number of the stream in this session. */
   stream: number;
   type: "file.opened";
 }
 
-/** All bytes were sent, and the file is whole. */
+/** The server sent all bytes, and the file is complete. */
 export interface FileSealed {
-  /** Its data rows. */
+  /** The number of data rows. */
   rows: number;
-  /** Its SHA-256, lower-case hex. */
+  /** The SHA-256 of the file, in lower-case hex. */
   sha256: string;
-  /** Bytes of the whole file. */
+  /** The size of the file, in bytes. */
   size: number;
-  /** The stream, now closed. */
+  /** The number of the closed stream. */
   stream: number;
   type: "file.sealed";
 }
 
-/** `file.window`: grants more bytes. */
+/** `file.window`: grants the server more bytes to send. */
 export interface FileWindow {
-  /** How many more. */
+  /** The number of additional bytes. */
   bytes: number;
-  /** Comes back with the direct answer. */
+  /** The direct answer carries the same `ref`. */
   ref?: string;
-  /** The stream. */
+  /** The number of the stream. */
   stream: number;
   type: "file.window";
 }
 
 /** One format of a dataset. */
 export interface FormatInfo {
-  /** How its files may be compressed, the default first. */
+  /** The compressions of the format, the default first. */
   compressions: string[];
-  /** The end of a file's name, without its dot. */
+  /** The file name extension, without its dot. */
   extension: string;
-  /** For `Content-Type` of files that are not compressed. */
+  /** The `Content-Type` of an uncompressed file. */
   media_type: string;
-  /** The name in requests. */
+  /** The name of the format in requests. */
   name: string;
 }
 
-/** Where things are, relative to the gateway. */
+/** Links of an export, relative to the gateway. */
 export interface Links {
-  /** The bytes. */
+  /** The link of the file. */
   file: string;
-  /** The CSVW document. */
+  /** The link of the CSVW metadata document. */
   metadata: string;
-  /** The export itself. */
+  /** The link of the export object. */
   self: string;
 }
 
-/** `ping`. */
+/** `ping`: asks for a `pong`. */
 export interface Ping {
-  /** Comes back with the direct answer. */
+  /** The direct answer carries the same `ref`. */
   ref?: string;
   type: "ping";
 }
 
 /** The answer to `ping`. */
 export interface Pong {
-  /** The request's `ref`. */
+  /** The `ref` of the request. */
   ref?: string | null;
   type: "pong";
 }
 
-/** A problem document. Over HTTP its media type is `application/problem+json`. */
+/** A problem document. The media type over HTTP is `application/problem+json`. */
 export interface Problem {
-  /** What happened this time, for people. */
+  /** A description of this occurrence to show to people. */
   detail: string;
-  /** Each fault in the input, for bad input. */
+  /** Every error in the input, when the input is invalid. */
   errors?: FieldError[];
-  /** The path of the request or of the thing concerned. */
+  /** The path of the request or of the resource. */
   instance?: string | null;
-  /** The HTTP status, also when the problem travels over a socket. */
+  /** The HTTP status, also in messages over a WebSocket. */
   status: number;
-  /** A short title, the same for each slug. */
+  /** A short title that depends on the slug only. */
   title: string;
-  /** Finds the request in logs and traces. */
+  /** The trace id, which identifies the request in logs and traces. */
   trace_id?: string | null;
-  /** `/problems/<slug>`. */
+  /** The kind of the problem: `/problems/<slug>`. */
   type: string;
 }
 
-/** How far an export has come. */
+/** The progress of an export. */
 export interface Progress {
-  /** Bytes written so far. */
+  /** The number of bytes written. */
   bytes: number;
-  /** Estimated milliseconds until the end. */
+  /** The estimated time to completion, in milliseconds; null when unknown. */
   eta_ms?: number | null;
-  /** How many exports stand before this one; null once it runs. */
+  /** The number of exports that run before this one; null once the export runs. */
   queue_position?: number | null;
-  /** Rows written so far. */
+  /** The number of rows written. */
   rows: number;
-  /** Rows there will be, where that is known. */
+  /** The total number of rows, if known. */
   rows_total?: number | null;
 }
 
@@ -487,111 +487,114 @@ export type ServerMessage =
   | SessionRefreshed
   | SessionResumed;
 
-/** What a session allows. */
+/** The limits of a session. */
 export interface SessionLimits {
-  /** The largest text message, bytes; a larger one ends the session with 1009. */
+  /** The maximum size of a text message, in bytes. A larger message ends the session with close code 1009. */
   message_bytes: number;
-  /** How many file streams may be open at once. */
+  /** The maximum number of open file streams. */
   streams: number;
-  /** The most that one `window` or `file.window` may grant, bytes. */
+  /** The maximum of one `window` or `file.window`, in bytes. */
   window_bytes: number;
 }
 
 /** The first message of a session. */
 export interface SessionReady {
-  /** The caller's credits. */
+  /** The credits of the caller. */
   credits: CreditsSummary;
-  /** Names the run of event numbers; a `seq` means nothing under another epoch. */
+  /** The epoch of the sequence numbers. A `seq` of another epoch has no meaning. */
   epoch: string;
-  /** How often the server pings, milliseconds. */
+  /** The interval between pings of the server, in milliseconds. */
   heartbeat_ms: number;
-  /** What the session allows. */
+  /** The limits of the session. */
   limits: SessionLimits;
-  /** The newest event before this session. */
+  /** The sequence number of the newest event before this session. */
   seq: number;
-  /** Names the session in logs. */
+  /** The id of the session, which logs repeat. */
   session_id: string;
-  /** Who the caller is. */
+  /** The `sub` claim of the token. */
   sub: string;
-  /** Their tenant. */
+  /** The tenant of the caller. */
   tenant: string;
-  /** When the session ends unless refreshed. */
+  /** The time at which the session ends without a `session.refresh`. */
   token_expires_at: Timestamp;
   type: "session.ready";
 }
 
-/** `session.refresh`: a newer token of the same person. */
+/** `session.refresh`: replaces the token of the session by a newer token of the same user. */
 export interface SessionRefresh {
-  /** Comes back with the direct answer. */
+  /** The direct answer carries the same `ref`. */
   ref?: string;
-  /** The token. */
+  /** The newer bearer token. */
   token: string;
   type: "session.refresh";
 }
 
 /** The answer to `session.refresh`. */
 export interface SessionRefreshed {
-  /** The request's `ref`. */
+  /** The `ref` of the request. */
   ref?: string | null;
-  /** When the session ends unless refreshed again. */
+  /** The time at which the session ends without another `session.refresh`. */
   token_expires_at: Timestamp;
   type: "session.refreshed";
 }
 
-/** `session.resume`: replay events after `seq`. */
+/** `session.resume`: asks for a replay of the events after `seq`. */
 export interface SessionResume {
-  /** The epoch of the earlier session. */
+  /** The epoch that the earlier session reported. */
   epoch: string;
-  /** Comes back with the direct answer. */
+  /** The direct answer carries the same `ref`. */
   ref?: string;
-  /** The last event seen. */
+  /** The sequence number of the last event that the client received. */
   seq: number;
   type: "session.resume";
 }
 
 /** The answer to `session.resume`. */
 export interface SessionResumed {
-  /** false: fetch state by REST. */
+  /** Whether the server replays all missed events. If false, the client reads the state over REST. */
   recovered: boolean;
-  /** The request's `ref`. */
+  /** The `ref` of the request. */
   ref?: string | null;
-  /** How many events follow, in the order of their numbers and before newer ones. */
+  /** The number of replayed events. They follow in the order of their sequence numbers, before newer events. */
   replayed: number;
   type: "session.resumed";
 }
 
-/** Where an export stands. Only the last four are final, and `completed` can still become `expired`. */
+/**
+ * The status of an export. `failed`, `canceled` and `expired` are final. `completed` becomes `expired` when the file is
+ * deleted.
+ */
 export type Status = "queued" | "dispatched" | "running" | "completed" | "failed" | "canceled" | "expired";
 
 /** One column of a template: a column of the dataset, or a calculated one. */
 export interface TemplateColumn {
-  /** A label for people, where it has one. */
+  /** A label to show to people, if the column has one. */
   label?: string | null;
-  /** Whether the caller has it masked only: then no filter can ask about it. */
+  /** Whether the caller sees masked values only. A filter on a masked column is refused. */
   masked?: boolean;
-  /** The name in filters, in `columns` and in the file's header. */
+  /** The name in filters, in `columns` and in the header of the file. */
   name: string;
-  /** Whether it may be NULL. */
+  /** Whether a value may be NULL. */
   nullable: boolean;
-  /** The dataset's columns that it is made of. */
+  /** The columns of the dataset that the column reads. */
   reads: string[];
-  /** Its type. */
+  /** The type of the values. */
   type: ColumnType;
 }
 
 /** One template of a dataset. */
 export interface TemplateInfo {
-  /** The columns that may be chosen with it, where they are not those of the dataset. */
+  /** The columns that a request may choose; absent when they are the columns of the dataset. */
   columns?: TemplateColumn[] | null;
-  /** The name in requests. */
+  /** The name of the template in requests. */
   name: string;
-  /** For people. */
+  /** A title to show to people. */
   title: string;
 }
 
-/** The answer of `POST /v1/tickets`. */
+/** A ticket that authenticates one WebSocket handshake. */
 export interface Ticket {
-  /** After this it is refused. */
+  /** The gateway refuses the ticket after this time. */
   expires_at: Timestamp;
   /** Offer it as the subprotocol `sluice.ticket.<ticket>`. */
   ticket: string;
