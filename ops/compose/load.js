@@ -1,6 +1,5 @@
-// People who export without end, for k6: each signs in at the demo, asks for flights of one airport, waits for the end, and
-// fetches the file. It fails when an export does, when a file isn't as long as its export says, or when half of them take
-// longer than LOAD_MEDIAN_MS.
+// A k6 load test: each user signs in at the demo, exports the flights of one airport, waits for the end, and fetches the file.
+// It fails when an export fails, when a file's length differs from its export's, or when the median exceeds LOAD_MEDIAN_MS.
 import { check, fail } from "k6";
 import http from "k6/http";
 import { Counter, Trend } from "k6/metrics";
@@ -20,7 +19,7 @@ export const options = {
   thresholds: { checks: ["rate==1"], export_ms: [`med<${median}`], export_bytes: ["count>0"] },
 };
 
-// The demo lets people sign in on the machine itself; this is how a request from there looks.
+// The demo accepts sign-ins from this machine only, which it recognises by a loopback Host header.
 const local = { "content-type": "application/json", host: "127.0.0.1:8080" };
 let token;
 
@@ -39,18 +38,18 @@ export default function () {
   const body = JSON.stringify({ dataset: "flights", filter: { origin: { eq: origin } } });
   let answer = http.post(`${url}/v1/exports`, body, { headers: { ...headers, prefer: "wait=30" }, timeout: "60s" });
   if (answer.status === 429) {
-    // no credits, or too many at once: an answer as good as any, but nobody got a file
+    // no credits, or too many exports at once: a valid response without a file
     refused.add(1);
     return;
   }
-  check(answer, { "an export is taken": ({ status }) => status === 202 || status === 200 });
+  check(answer, { "the export is accepted": ({ status }) => status === 202 || status === 200 });
   const { id } = answer.json();
   while (["queued", "dispatched", "running"].includes(answer.json("status"))) {
     answer = http.get(`${url}/v1/exports/${id}`, { headers: { ...headers, prefer: "wait=30" }, timeout: "60s" });
   }
-  check(answer, { "it is completed": (last) => last.json("status") === "completed" });
+  check(answer, { "the export completes": (last) => last.json("status") === "completed" });
   const file = http.get(`${url}/v1/exports/${id}/file`, { headers, responseType: "binary", timeout: "120s" });
-  check(file, { "the file is whole": ({ body }) => body && body.byteLength === answer.json("file.size") });
+  check(file, { "the file is complete": ({ body }) => body && body.byteLength === answer.json("file.size") });
   whole.add(Date.now() - started);
   bytes.add(answer.json("file.size"));
 }

@@ -6,7 +6,7 @@
 # SBOM and where it came from, as BuildKit saw it.
 #
 #   CACHE=REFERENCE   an image to keep layers in, such as REPOSITORY-cache:amd64: with the same sources nothing is compiled
-#                     again. Compiled dependencies alone are in no layer (docs/decisions/0098-hosted-builders-compile-anew.md).
+#                     again. Compiled dependencies alone are in no layer (docs/decisions/0098-hosted-builders-compile-everything.md).
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 # shellcheck source=lib.sh
