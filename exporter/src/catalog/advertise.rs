@@ -1,4 +1,4 @@
-//! Tells gateways what this exporter offers, again and again, and takes it back at the end.
+//! Advertises the offer of this exporter to the gateways at a fixed interval, and withdraws it at the end.
 
 use std::time::Duration;
 
@@ -11,58 +11,59 @@ use tracing::warn;
 use super::{Current, estimates::Estimates};
 use crate::drain::Drain;
 
-/// An entry counts for this many puts.
-const TTL_PUTS: u32 = 3;
-/// Sources are asked how many rows they have once in so many puts.
-const ESTIMATE_PUTS: u32 = 3;
-/// A new list is told without its numbers of rows when they are not there by then.
+/// An entry is valid for this many intervals.
+const TTL_INTERVALS: u32 = 3;
+/// The rows of datasets are estimated once in this many intervals.
+const ESTIMATE_INTERVALS: u32 = 3;
+/// The maximum wait of a new offer for its estimates.
 const FIRST_ESTIMATES: Duration = Duration::from_millis(1_500);
 
-/// The catalog entry of one exporter.
+/// Maintains the catalog entry of one exporter.
 pub(crate) struct Advertiser {
     pub(crate) bus: Bus,
     pub(crate) catalog: Current,
     pub(crate) clock: SharedClock,
     pub(crate) instance: String,
     pub(crate) pool: String,
-    /// Exports at once, and bulk exports among them.
+    /// The number of exports at once, and of bulk exports among them.
     pub(crate) slots: (usize, usize),
-    pub(crate) every: Duration,
-    /// With no slots while this is on.
+    pub(crate) interval: Duration,
+    /// While draining, the entry has no slots.
     pub(crate) drain: Drain,
 }
 
 impl Advertiser {
-    /// Puts the entry until the stop, then deletes it.
+    /// Puts the entry at each interval until the stop, then deletes it.
     pub(crate) async fn run(mut self, stop: CancellationToken) -> Result<(), std::convert::Infallible> {
         let mut drained = self.drain.changes();
         let mut estimates = Estimates::of(self.catalog.current());
-        // the first waits for the estimates, but not for long
-        let mut ticks = interval_at(Instant::now() + FIRST_ESTIMATES, self.every);
+        // the first entry waits for the estimates, but not for long
+        let mut ticks = interval_at(Instant::now() + FIRST_ESTIMATES, self.interval);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut again = interval_at(Instant::now() + self.every * ESTIMATE_PUTS, self.every * ESTIMATE_PUTS);
+        let mut again =
+            interval_at(Instant::now() + self.interval * ESTIMATE_INTERVALS, self.interval * ESTIMATE_INTERVALS);
         again.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 () = stop.cancelled() => break,
-                // a new catalog is told as soon as its estimates are there
+                // a new offer is advertised as soon as its estimates are known
                 () = self.catalog.changed() => {
-                    estimates.ask(self.catalog.current());
+                    estimates.start(self.catalog.current());
                     ticks.reset_after(FIRST_ESTIMATES);
                 }
-                // the sender is ours, so that this never fails
+                // `self.drain` holds the sender, so that this never fails
                 _ = drained.changed() => ticks.reset_immediately(),
-                changed = estimates.answered() => if changed {
+                changed = estimates.finished() => if changed {
                     ticks.reset_immediately();
                 },
-                _ = again.tick() => estimates.ask_again(self.catalog.current()),
+                _ = again.tick() => estimates.refresh(self.catalog.current()),
                 _ = ticks.tick() => if let Some(Err(e)) = stop.run_until_cancelled(self.put(&estimates)).await {
-                    warn!(error = %e, "the catalog entry can't be put; tried again");
+                    warn!(error = %e, "failed to advertise the catalog; retrying at the next interval");
                 },
             }
         }
         if let Err(e) = self.delete().await {
-            warn!(error = %e, "the catalog entry can't be deleted; it runs out");
+            warn!(error = %e, "failed to withdraw the catalog entry; it expires by itself");
         }
         Ok(())
     }
@@ -75,7 +76,7 @@ impl Advertiser {
             instance: self.instance.clone(),
             pool: self.pool.clone(),
             at: self.clock.now().into(),
-            ttl_ms: (self.every * TTL_PUTS).as_millis() as u64,
+            ttl_ms: (self.interval * TTL_INTERVALS).as_millis() as u64,
             slots: slots(self.slots.0),
             bulk_slots: slots(self.slots.1),
             draining,

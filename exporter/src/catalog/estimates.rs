@@ -1,4 +1,4 @@
-//! About how many rows each dataset has, asked beside the heartbeat: a source that is slow to say so holds up nobody.
+//! Estimates the rows of all datasets in the background, so that a slow source does not delay the advertisement.
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
@@ -6,54 +6,57 @@ use futures::{StreamExt, stream};
 use tokio_util::task::AbortOnDropHandle;
 use tracing::{debug, warn};
 
-use crate::{Registry, dataset::Dataset};
+use crate::{
+    Registry,
+    dataset::{Dataset, estimate_rows},
+};
 
-/// A source may take this long to answer.
-const PATIENCE: Duration = Duration::from_millis(1_000);
-/// Sources that are asked at once.
-const AT_ONCE: usize = 8;
+/// The maximum wait for the estimate of one dataset.
+const TIMEOUT: Duration = Duration::from_millis(1_000);
+/// The number of datasets that are estimated at once.
+const CONCURRENCY: usize = 8;
 
-/// By the name of a dataset; None from one that can't say.
+/// The estimated rows of datasets by name; None from a dataset that does not know.
 type Answers = Vec<(String, Option<u64>)>;
 
-/// What is known, and who is being asked.
+/// The known estimates, and the running task.
 pub(super) struct Estimates {
     known: HashMap<String, u64>,
-    asking: Option<AbortOnDropHandle<Answers>>,
-    /// Whether nobody was told yet what the ones who are being asked say.
-    news: bool,
+    running: Option<AbortOnDropHandle<Answers>>,
+    /// Whether the running task is the first one for the current offer.
+    is_first: bool,
 }
 
 impl Estimates {
-    /// Asks all datasets of a list.
+    /// Starts to estimate all datasets of a registry.
     pub(super) fn of(registry: Arc<Registry>) -> Self {
-        let mut estimates = Self { known: HashMap::new(), asking: None, news: true };
-        estimates.ask(registry);
+        let mut estimates = Self { known: HashMap::new(), running: None, is_first: true };
+        estimates.start(registry);
         estimates
     }
 
-    /// Asks all datasets of a new list; whoever was asked before need not answer any more.
-    pub(super) fn ask(&mut self, registry: Arc<Registry>) {
-        self.news = true;
+    /// Starts to estimate all datasets of a new registry, and stops the task for the old one.
+    pub(super) fn start(&mut self, registry: Arc<Registry>) {
+        self.is_first = true;
         self.known.retain(|name, _| registry.dataset(name).is_some());
-        let asked = stream::iter(registry.datasets.clone()).map(ask).buffer_unordered(AT_ONCE);
-        let answers = asked.filter_map(std::future::ready).collect::<Answers>();
-        self.asking = Some(AbortOnDropHandle::new(tokio::spawn(answers)));
+        let estimating = stream::iter(registry.datasets.clone()).map(estimate).buffer_unordered(CONCURRENCY);
+        let answers = estimating.filter_map(std::future::ready).collect::<Answers>();
+        self.running = Some(AbortOnDropHandle::new(tokio::spawn(answers)));
     }
 
-    /// Asks again, unless the last question still waits for its answers.
-    pub(super) fn ask_again(&mut self, registry: Arc<Registry>) {
-        if self.asking.is_none() {
-            self.ask(registry);
-            self.news = false;
+    /// Starts to estimate all datasets again, unless a task is still running.
+    pub(super) fn refresh(&mut self, registry: Arc<Registry>) {
+        if self.running.is_none() {
+            self.start(registry);
+            self.is_first = false;
         }
     }
 
-    /// Waits for the answers; for ever when nobody is asked. True when they are of a list that nobody was told yet.
-    pub(super) async fn answered(&mut self) -> bool {
-        let Some(asking) = &mut self.asking else { return std::future::pending().await };
-        let answers = asking.await;
-        self.asking = None;
+    /// Waits for the running task; never returns without one. True if these are the first estimates of the current offer.
+    pub(super) async fn finished(&mut self) -> bool {
+        let Some(running) = &mut self.running else { return std::future::pending().await };
+        let answers = running.await;
+        self.running = None;
         match answers {
             Ok(answers) => {
                 for (name, rows) in answers {
@@ -63,24 +66,24 @@ impl Estimates {
                     };
                 }
             }
-            Err(e) => warn!(error = %e, "the datasets can't be asked how many rows they have"),
+            Err(e) => warn!(error = %e, "failed to estimate the rows of the datasets"),
         }
-        self.news
+        self.is_first
     }
 
-    /// What the dataset said last.
+    /// The last estimate of a dataset.
     pub(super) fn rows(&self, name: &str) -> Option<u64> {
         self.known.get(name).copied()
     }
 }
 
-/// What a dataset says, with its name; None when it takes too long, and what it said last still counts.
-async fn ask(dataset: Arc<dyn Dataset>) -> Option<(String, Option<u64>)> {
-    let name = dataset.name().to_owned();
-    match tokio::time::timeout(PATIENCE, dataset.rows_estimate()).await {
+/// Estimates one dataset. None after the timeout; then its last estimate stays.
+async fn estimate(dataset: Arc<dyn Dataset>) -> Option<(String, Option<u64>)> {
+    let name = dataset.info().name.clone();
+    match tokio::time::timeout(TIMEOUT, estimate_rows(dataset.as_ref())).await {
         Ok(rows) => Some((name, rows)),
         Err(_) => {
-            debug!(dataset.name = name, "a dataset does not say in time how many rows it has");
+            debug!(dataset.name = name, "the estimate of a dataset timed out");
             None
         }
     }

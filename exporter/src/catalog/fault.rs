@@ -1,26 +1,26 @@
-//! What is wrong in a catalog file, where, and how to mend it.
+//! Faults of a catalog file: where they are, and how to correct them.
 
 use std::{fmt, path::Path};
 
 use serde::Serialize;
 
-/// One fault.
+/// One fault of a catalog file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct CatalogFault {
-    /// The line in the file, from 1 on; None for what concerns no single line.
+    /// The line in the file, from 1; None for a fault of the whole file.
     pub line: Option<usize>,
-    /// What it is about, such as `dataset sales`.
+    /// The subject of the fault, such as `dataset sales`.
     pub what: String,
-    /// What is wrong, and what would be right.
+    /// The fault and its correction.
     pub detail: String,
 }
 
-/// All that is wrong in a file.
+/// All faults of a catalog file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, thiserror::Error)]
 pub struct CatalogFaults {
-    /// The file, as it was named.
+    /// The path of the file, as the caller gave it.
     pub file: String,
-    /// In the order of their lines.
+    /// The faults, in the order of their lines.
     pub faults: Vec<CatalogFault>,
 }
 
@@ -32,7 +32,7 @@ impl CatalogFaults {
 }
 
 impl fmt::Display for CatalogFaults {
-    /// One line for each fault, as compilers have them: `file:line: what: detail`.
+    /// Writes one line for each fault in the form of compilers: `file:line: what: detail`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (at, fault) in self.faults.iter().enumerate() {
             let end = if at == 0 { "" } else { "\n" };
@@ -45,7 +45,7 @@ impl fmt::Display for CatalogFaults {
     }
 }
 
-/// The number of the line in which a byte stands.
+/// The number of the line that has this byte.
 pub(crate) fn line_of(text: &str, at: usize) -> usize {
     1 + text.bytes().take(at).filter(|byte| *byte == b'\n').count()
 }

@@ -1,12 +1,14 @@
-//! What this exporter offers: the list as it is now, and how gateways hear of it.
+//! The catalog: the file that declares datasets and templates, and the advertisement of the current offer to gateways.
 
 mod advertise;
+mod checks;
+mod dataset;
 mod estimates;
 mod fault;
 mod load;
-mod refuse;
 mod reload;
 pub(crate) mod rules;
+mod source;
 mod spec;
 mod templates;
 #[cfg(test)]
@@ -18,34 +20,36 @@ use tokio::sync::watch;
 
 pub(crate) use self::{
     advertise::Advertiser,
-    reload::{Reloader, fingerprint, tell},
+    reload::{Reloader, fingerprint, report_unavailable},
 };
 pub use self::{
     fault::{CatalogFault, CatalogFaults},
-    load::{Loaded, Means, load},
+    load::{Loaded, load},
+    source::LoadContext,
+    spec::json_schema,
 };
 use crate::Registry;
 
-/// The registry as it is now: a reload puts another in its place, and whoever already works with one goes on with it.
+/// The current registry. A reload replaces it; an export that runs keeps the registry with which it started.
 #[derive(Clone)]
 pub(crate) struct Current(watch::Receiver<Arc<Registry>>);
 
-/// The one place where a registry is replaced.
+/// Replaces the current registry.
 pub(crate) type Replace = watch::Sender<Arc<Registry>>;
 
 impl Current {
-    /// A catalog that begins with this registry.
+    /// A catalog that starts with this registry.
     pub(crate) fn starting_with(registry: Registry) -> (Replace, Self) {
         let (replace, current) = watch::channel(Arc::new(registry));
         (replace, Self(current))
     }
 
-    /// What is on offer now.
+    /// The current registry.
     pub(crate) fn current(&self) -> Arc<Registry> {
         Arc::clone(&self.0.borrow())
     }
 
-    /// Waits until it is replaced; for ever when nobody can.
+    /// Waits for the next replacement; never returns when no [`Replace`] is left.
     pub(crate) async fn changed(&mut self) {
         if self.0.changed().await.is_err() {
             std::future::pending().await

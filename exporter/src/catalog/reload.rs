@@ -1,8 +1,8 @@
-//! Looks at the catalog file from time to time, and puts what it says in the place of what it said before.
+//! Polls the catalog file, and replaces the registry when the file changes.
 //!
-//! The file is polled, as what watches folders misses what happens on mounts and through links. A file that is wrong
-//! changes nothing: the last good one goes on, and log and metric say so. Datasets whose source could not be reached are
-//! tried again at each look.
+//! The file is polled because file system notifications miss changes on mounts and behind symbolic links. An invalid file
+//! changes nothing: the last valid one stays in force, and a log line and a metric report it. Unavailable datasets are
+//! retried at every fifth poll.
 
 use std::{path::PathBuf, time::Duration};
 
@@ -11,67 +11,67 @@ use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use super::{Loaded, Means, Replace, load};
+use super::{LoadContext, Loaded, Replace, load};
 use crate::Registry;
 
-/// While sources are away, they are tried again after so many looks.
-const AWAY_LOOKS: u32 = 5;
+/// The number of polls after which unavailable datasets are retried.
+const RETRY_POLLS: u32 = 5;
 
-/// Keeps the registry as the file says.
+/// Keeps the registry in line with the catalog file.
 pub(crate) struct Reloader {
     pub(crate) path: PathBuf,
-    pub(crate) means: Means,
-    /// What is offered whatever the file says.
+    pub(crate) context: LoadContext,
+    /// The offer without the file.
     pub(crate) base: Registry,
     pub(crate) replace: Replace,
-    pub(crate) every: Duration,
-    /// Of the file that is in force.
-    pub(crate) seen: Option<Vec<u8>>,
-    /// Whether some of its sources could not be reached.
-    pub(crate) away: bool,
+    pub(crate) interval: Duration,
+    /// The fingerprint of the last loaded file.
+    pub(crate) fingerprint: Option<Vec<u8>>,
+    /// Whether some datasets are unavailable.
+    pub(crate) has_unavailable: bool,
 }
 
-/// What a file's bytes are known by; None when it can't be read.
+/// The digest of a file; None if the file can't be read.
 pub(crate) async fn fingerprint(path: &std::path::Path) -> Option<Vec<u8>> {
     let bytes = tokio::fs::read(path).await.ok()?;
     Some(digest(&SHA256, &bytes).as_ref().to_vec())
 }
 
 impl Reloader {
-    /// Looks until the stop.
+    /// Polls the file until the stop.
     pub(crate) async fn run(mut self, stop: CancellationToken) -> Result<(), std::convert::Infallible> {
-        let mut ticks = interval(self.every);
+        let mut ticks = interval(self.interval);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut looks: u32 = 0;
+        let mut polls: u32 = 0;
         let mut refused = false;
         loop {
             tokio::select! {
                 () = stop.cancelled() => return Ok(()),
                 _ = ticks.tick() => {}
             }
-            looks = looks.wrapping_add(1);
-            let now = fingerprint(&self.path).await;
-            let changed = now != self.seen;
-            let again = self.away && looks.is_multiple_of(AWAY_LOOKS);
-            if !changed && !again {
+            polls = polls.wrapping_add(1);
+            let current = fingerprint(&self.path).await;
+            let changed = current != self.fingerprint;
+            let retry = self.has_unavailable && polls.is_multiple_of(RETRY_POLLS);
+            if !changed && !retry {
                 continue;
             }
-            // a wrong file is told once, not at each look
-            self.seen = now;
-            // a file that was refused when it was new is not let in later by who bears more
+            // an invalid file is reported once, not at every poll
+            self.fingerprint = current;
+            // a file that was refused as new is never accepted by a later retry, which is less strict
             refused = !self.reload(changed, changed || refused).await;
         }
     }
 
-    /// Whether what the file says is in force now; `strictly` also where a source is not what it says.
-    async fn reload(&mut self, changed: bool, strictly: bool) -> bool {
-        let loaded = load(&self.path, &self.means, &self.base).await;
-        let loaded = match loaded.and_then(|loaded| if strictly { loaded.as_written(&self.path) } else { Ok(loaded) }) {
+    /// Loads the file; returns whether the file is in force. `strict` refuses a file that differs from its sources.
+    async fn reload(&mut self, changed: bool, strict: bool) -> bool {
+        let loaded = load(&self.path, &self.context, &self.base).await;
+        let loaded = match loaded.and_then(|loaded| if strict { loaded.as_written(&self.path) } else { Ok(loaded) }) {
             Ok(loaded) => loaded,
             Err(faults) => return refuse(&faults.to_string()),
         };
-        tell(&loaded, changed);
-        self.away = !loaded.unavailable.is_empty();
+        report_unavailable(&loaded, changed);
+        self.has_unavailable = !loaded.unavailable.is_empty();
         let registry = self.base.with(loaded);
         if let Err(e) = registry.validate() {
             return refuse(&e.to_string());
@@ -79,28 +79,28 @@ impl Reloader {
         metrics::counter!("sluice_exporter_catalog_reloads_total", "result" => "accepted").increment(1);
         metrics::gauge!("sluice_exporter_catalog_reload_failed").set(0.0);
         if changed {
-            info!(catalog.path = %self.path.display(), catalog.datasets = registry.datasets.len(), "the catalog is new");
+            info!(catalog.path = %self.path.display(), catalog.datasets = registry.datasets.len(), "loaded the catalog file");
         }
         self.replace.send_replace(registry.into());
         true
     }
 }
 
-/// Says why the file is not taken: it is not.
-fn refuse(why: &str) -> bool {
+/// Reports an invalid file. Returns false, as the file is not in force.
+fn refuse(reason: &str) -> bool {
     metrics::counter!("sluice_exporter_catalog_reloads_total", "result" => "rejected").increment(1);
     metrics::gauge!("sluice_exporter_catalog_reload_failed").set(1.0);
-    warn!(error = why, "the catalog file is wrong; the last good one goes on");
+    warn!(error = reason, "failed to reload the catalog file; the last valid one stays in force");
     false
 }
 
-/// Says which datasets are missing, and why.
-pub(crate) fn tell(loaded: &Loaded, changed: bool) {
+/// Reports the unavailable datasets: always by the metric, and by log lines if the file has changed.
+pub(crate) fn report_unavailable(loaded: &Loaded, changed: bool) {
     metrics::gauge!("sluice_exporter_datasets_unavailable").set(loaded.unavailable.len() as f64);
     if !changed {
         return;
     }
-    for (name, why) in &loaded.unavailable {
-        warn!(dataset.name = name, error = why, "a dataset is not offered for now, because of its source");
+    for (name, reason) in &loaded.unavailable {
+        warn!(dataset.name = name, error = reason, "a dataset is unavailable until its source can be read");
     }
 }

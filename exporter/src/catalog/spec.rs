@@ -1,12 +1,14 @@
-//! A catalog file as a team writes it (`docs/catalog.md`): its shape, and what can be checked without any source.
+//! The structure of a catalog file (`docs/catalog.md`), and the checks that need no source.
 
-use std::{collections::BTreeMap, path::Path, time::Duration};
+use std::{collections::BTreeMap, path::Path};
 
+use platform::units::HumanDuration;
 use protocol::{
-    access::{ColumnRule, Without},
+    access::{ColumnMask, ColumnRule},
     catalog::{Column, ColumnType},
     params::{ParamSpec, ParamType},
 };
+use schemars::JsonSchema;
 use serde::Deserialize;
 use toml::Spanned;
 
@@ -14,154 +16,183 @@ use super::fault::{CatalogFault, CatalogFaults, line_of};
 use crate::{
     dataset::{
         FileKind, Snapshot,
-        sql::{Raw, Source},
+        sql::{OrderBy, QueryText, Source},
     },
     template::TemplateSpec,
 };
 
-/// A whole file.
-#[derive(Clone, Debug, Default, Deserialize)]
+/// The JSON Schema (2020-12) of a catalog file, for completion and checks in editors.
+#[must_use]
+pub fn json_schema() -> serde_json::Value {
+    schemars::schema_for!(CatalogSpec).to_value()
+}
+
+/// The datasets and templates that an exporter of Sluice offers.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(title = "Sluice catalog")]
 pub(crate) struct CatalogSpec {
-    /// `[source.NAME]`: where rows come from.
+    /// The sources of rows, by name.
     #[serde(default)]
+    #[schemars(with = "BTreeMap<String, SourceSpec>")]
     pub(crate) source: BTreeMap<String, Spanned<SourceSpec>>,
-    /// `[[dataset]]`.
+    /// The datasets that users may export.
     #[serde(default)]
+    #[schemars(with = "Vec<DatasetSpec>")]
     pub(crate) dataset: Vec<Spanned<DatasetSpec>>,
-    /// `[[template]]`.
+    /// The templates, besides the built-in ones `default` and `spreadsheet`.
     #[serde(default)]
+    #[schemars(with = "Vec<TemplateSpec>")]
     pub(crate) template: Vec<Spanned<TemplateSpec>>,
 }
 
-/// A value that stands elsewhere, so that the file holds no secret.
-#[derive(Clone, Debug, Deserialize)]
+/// A reference to a secret, so that the catalog file holds no secret.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(try_from = "toml::Value")]
+#[schemars(!try_from, rename_all = "lowercase")]
 pub(crate) enum SecretRef {
-    /// In an environment variable of the exporter.
+    /// The name of an environment variable of the exporter.
     Env(String),
-    /// In a file, without the line end.
+    /// The path of a file. Its line end is removed.
     File(String),
 }
 
 impl TryFrom<toml::Value> for SecretRef {
     type Error = &'static str;
 
-    /// The error repeats nothing of the value: somebody may have written the secret itself.
+    /// The error does not repeat the value, which may be the secret itself.
     fn try_from(value: toml::Value) -> Result<Self, Self::Error> {
         let text = |name: &str| value.get(name).and_then(toml::Value::as_str).map(str::to_owned);
         match (text("env"), text("file"), value.as_table().map(toml::Table::len)) {
             (Some(name), None, Some(1)) => Ok(Self::Env(name)),
             (None, Some(path), Some(1)) => Ok(Self::File(path)),
-            _ => Err("a secret stands elsewhere: write { env = \"NAME\" } or { file = \"/path\" }"),
+            _ => Err("a catalog holds no secrets: write { env = \"NAME\" } or { file = \"/path\" }"),
         }
     }
 }
 
-/// `[source.NAME]`
-#[derive(Clone, Debug, Deserialize)]
+/// A source of rows: a database, or a place of files.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, tag = "kind", rename_all = "lowercase")]
 pub(crate) enum SourceSpec {
-    /// The exporter's own database.
-    Database {},
     /// A PostgreSQL server.
     Postgres {
-        /// `postgres://…`
+        /// The URL of the server, `postgres://…`.
         url: SecretRef,
-        /// Connections at once.
+        /// The maximum number of connections of this exporter; 16 by default.
         connections: Option<usize>,
-        /// Connections of one export.
+        /// The maximum number of connections of one export; 2 by default.
         connections_per_export: Option<usize>,
-        /// How long to wait for the next rows.
-        read_timeout: Option<String>,
-        /// So few rows of a table are read by one statement, which an index may serve.
+        /// The maximum wait for the next rows; 10m by default.
+        read_timeout: Option<HumanDuration>,
+        /// If a filter is expected to leave at most this many rows of a table, one statement reads them, which an index may
+        /// serve; 100,000 by default.
         few_rows: Option<u64>,
     },
-    /// A SQLite file.
+    /// A SQLite file, opened for reading only.
     Sqlite {
-        /// The file.
+        /// The path of the file. A relative path begins at `exporter.datasets_dir`.
         path: String,
     },
-    /// A bucket.
+    /// A bucket of S3, or of a compatible server.
     S3 {
-        /// Its name.
+        /// The name of the bucket.
         bucket: String,
-        /// The URL of a server other than Amazon's.
+        /// The URL of the server; Amazon's by default.
         endpoint: Option<String>,
-        /// The region that requests are signed for.
+        /// The region for which requests are signed; us-east-1 by default.
         region: Option<String>,
-        /// The key; without one, that of the environment or the machine.
+        /// The access key; by default that of the environment or of the machine.
         access_key_id: Option<SecretRef>,
-        /// Its secret.
+        /// The secret of the access key.
         secret_access_key: Option<SecretRef>,
-        /// Whether plain HTTP is fine.
+        /// Whether requests may use unencrypted HTTP; false by default.
         #[serde(default)]
         allow_http: bool,
     },
     /// An HTTP endpoint.
     Http {
-        /// What the datasets' `files` are appended to.
+        /// The URL to which the `files` of a dataset are joined.
         base: String,
-        /// A token for `Authorization: Bearer`.
+        /// The token of the header `Authorization: Bearer`.
         bearer: Option<SecretRef>,
     },
 }
 
-/// `[[dataset]]`
-#[derive(Clone, Debug, Deserialize)]
+/// A dataset that users may export.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct DatasetSpec {
+    /// The name in requests and scopes: 1 to 64 letters, digits, `_`, `-` and `.`.
+    #[schemars(with = "String")]
     pub(crate) name: Spanned<String>,
+    /// The title that users see; the name by default.
     pub(crate) title: Option<String>,
+    /// The description that users see.
     #[serde(default)]
     pub(crate) description: String,
-    /// A `[source.NAME]`; none for files of this machine.
+    /// The name of a source; without one, `files` are files of this machine.
+    #[schemars(with = "Option<String>")]
     pub(crate) from: Option<Spanned<String>>,
-    /// A table or view, or …
+    /// A table or view, written as `name` or `schema.name`. A dataset has one of `table`, `query` and `files`.
     pub(crate) table: Option<String>,
-    /// … a query, or …
+    /// One SELECT, WITH, VALUES or TABLE statement, with `:name` for each parameter.
+    #[schemars(with = "Option<String>")]
     pub(crate) query: Option<Spanned<String>>,
-    /// … files.
+    /// A path, key or URL, in which `*`, `?` and `[…]` match many files. A relative path begins at
+    /// `exporter.datasets_dir`.
+    #[schemars(with = "Option<String>")]
     pub(crate) files: Option<Spanned<String>>,
-    /// `parquet`, `csv`, `tsv`, `ndjson` or `arrow`, where the name does not tell.
+    /// The format of the files: `parquet`, `csv`, `tsv`, `ndjson` or `arrow`; by default the extension decides.
+    #[schemars(with = "Option<String>")]
     pub(crate) format: Option<Spanned<String>>,
-    /// The column that rows are ordered by.
-    pub(crate) order: Option<Spanned<String>>,
-    /// In the order of the dataset; all that the source has, when there are none.
+    /// The column, or the list of columns, by which rows are ordered; `NAME desc` for the largest value first.
+    #[schemars(with = "Option<OneOrMany>")]
+    pub(crate) order: Option<Spanned<OneOrMany>>,
+    /// The columns, in the order of the dataset; all columns of the source by default.
     #[serde(default, rename = "column")]
+    #[schemars(with = "Vec<ColumnSpec>")]
     pub(crate) columns: Vec<Spanned<ColumnSpec>>,
+    /// The parameters of the query.
     #[serde(default, rename = "param")]
+    #[schemars(with = "Vec<ParamEntry>")]
     pub(crate) params: Vec<Spanned<ParamEntry>>,
-    /// The columns that say whose a row is.
+    /// The columns that name the tenant of a row; by default those called `tenant` or `tenant_id`.
+    #[schemars(with = "Option<OneOrMany>")]
     pub(crate) tenant_column: Option<Spanned<OneOrMany>>,
-    /// Whether all rows are of one moment.
+    /// `export`, the default, reads all rows in one snapshot; `none` reads each range of a PostgreSQL table on its own.
+    #[schemars(with = "Option<Snapshot>")]
     pub(crate) snapshot: Option<Spanned<Snapshot>>,
-    /// The key whose ranges several connections read, of what has no pages of its own.
+    /// The key by whose ranges several connections read a view, query or partitioned table of PostgreSQL.
+    #[schemars(with = "Option<String>")]
     pub(crate) split_by: Option<Spanned<String>>,
-    /// What files say that made them; a digest of this table when it is left out.
+    /// The version that manifests record beside the name; a digest of this table by default.
     pub(crate) version: Option<String>,
-    /// A filter that always holds.
+    /// A filter that every row must pass, with `{ claim = "NAME" }` for values of the caller's token.
+    #[schemars(with = "Option<serde_json::Map<String, serde_json::Value>>")]
     pub(crate) row_policy: Option<Spanned<toml::Value>>,
-    /// Scopes that are needed besides `export:<name>`.
+    /// The scopes that an export requires besides `export:<name>`, all of them.
     #[serde(default)]
     pub(crate) scopes: Vec<String>,
+    /// The price of one export, in credits; 1 by default.
     pub(crate) credits: Option<u32>,
-    /// Such as `24h`.
-    pub(crate) retention: Option<Spanned<String>>,
+    /// How long a finished file is kept, from 1s to 366days; 24h by default.
+    #[schemars(with = "Option<HumanDuration>")]
+    pub(crate) retention: Option<Spanned<HumanDuration>>,
 }
 
-/// `"a"` or `["a", "b"]`.
-#[derive(Clone, Debug, Deserialize)]
+/// One name, or a list of names.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(untagged)]
 pub(crate) enum OneOrMany {
-    /// One name.
+    /// A single name.
     One(String),
-    /// Several.
+    /// A list of names.
     Many(Vec<String>),
 }
 
 impl OneOrMany {
-    /// All names.
+    /// All names of the list.
     pub(crate) fn names(&self) -> Vec<String> {
         match self {
             Self::One(name) => vec![name.clone()],
@@ -170,51 +201,60 @@ impl OneOrMany {
     }
 }
 
-/// `[[dataset.column]]`
-#[derive(Clone, Debug, Deserialize)]
+/// A column of a dataset.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ColumnSpec {
+    /// The name of a column of the source.
     pub(crate) name: String,
+    /// The type; by default the source decides.
     #[serde(rename = "type")]
     pub(crate) kind: Option<ColumnType>,
+    /// The label that users see.
     pub(crate) label: Option<String>,
+    /// Whether a value may be NULL; true by default.
     pub(crate) nullable: Option<bool>,
-    /// The scope that shows the column as it is.
+    /// The scope that a caller needs to see the values.
     pub(crate) scope: Option<String>,
-    /// What others have of it; `hidden` unless said otherwise.
-    pub(crate) without: Option<Without>,
+    /// How the column appears to a caller without the scope; `hidden` by default.
+    pub(crate) mask: Option<ColumnMask>,
 }
 
-/// `[[dataset.param]]`
-#[derive(Clone, Debug, Deserialize)]
+/// A parameter of a query.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ParamEntry {
+    /// The name in requests, and after the `:` in the query.
     pub(crate) name: String,
+    /// The type of the value.
     #[serde(rename = "type")]
     pub(crate) kind: ParamType,
+    /// The description that users see.
     #[serde(default)]
     pub(crate) description: String,
+    /// The value of a request that leaves the parameter out; without a default the parameter is required.
     pub(crate) default: Option<serde_json::Value>,
+    /// The maximum number of values of a list; 1,000 by default.
     pub(crate) max_items: Option<usize>,
 }
 
-/// Values of a list parameter, unless it says otherwise.
+/// The default of `max_items` of a list parameter.
 const MAX_ITEMS: usize = 1_000;
 
-/// What a dataset's rows are.
+/// The rows of a dataset.
 #[derive(Clone, Debug)]
 pub(crate) enum Rows {
-    /// Of a database.
+    /// The rows of a table or query.
     Sql(Source),
-    /// Of files.
+    /// The rows of files: a path, key or URL, and the kind of the files.
     Files(String, FileKind),
 }
 
 impl CatalogSpec {
-    /// Reads a file's text.
+    /// Parses the text of a catalog file.
     ///
     /// # Errors
-    /// The first fault of its syntax or shape, with its line.
+    /// The first fault of its syntax or structure, with its line.
     pub(crate) fn parse(file: &Path, text: &str) -> Result<Self, CatalogFaults> {
         toml::from_str(text).map_err(|e| {
             let line = e.span().map(|span| line_of(text, span.start));
@@ -225,10 +265,10 @@ impl CatalogSpec {
 }
 
 impl DatasetSpec {
-    /// What its rows are, as far as the text tells.
+    /// The rows of the dataset. `at` is the position of its table in the file.
     ///
     /// # Errors
-    /// The fault, and where it stands.
+    /// A fault and its position.
     pub(crate) fn rows(&self, at: usize) -> Result<Rows, (usize, String)> {
         let params = self.params();
         match (&self.table, &self.query, &self.files) {
@@ -239,19 +279,20 @@ impl DatasetSpec {
                 Ok(Rows::Sql(Source::table(table)))
             }
             (None, Some(query), None) => {
-                let raw = Raw::parse(query.get_ref(), &params).map_err(|e| (query.span().start, e.to_string()))?;
-                Ok(Rows::Sql(Source::Query(raw.into())))
+                let text =
+                    QueryText::parse(query.get_ref(), &params).map_err(|e| (query.span().start, e.to_string()))?;
+                Ok(Rows::Sql(Source::Query(text.into())))
             }
             (None, None, Some(files)) => {
                 if !params.is_empty() {
                     return Err((at, "files take no parameters: use filters".into()));
                 }
                 let kind = match &self.format {
-                    Some(format) => FileKind::of(&format!(".{}", format.get_ref())).ok_or_else(|| {
+                    Some(format) => FileKind::from_name(&format!(".{}", format.get_ref())).ok_or_else(|| {
                         (format.span().start, "the formats are parquet, csv, tsv, ndjson and arrow".to_owned())
                     })?,
-                    None => FileKind::of(files.get_ref()).ok_or_else(|| {
-                        (files.span().start, "the name does not tell the format: add `format`".to_owned())
+                    None => FileKind::from_name(files.get_ref()).ok_or_else(|| {
+                        (files.span().start, "the extension does not tell the format: add `format`".to_owned())
                     })?,
                 };
                 Ok(Rows::Files(files.get_ref().clone(), kind))
@@ -260,7 +301,7 @@ impl DatasetSpec {
         }
     }
 
-    /// Its declared columns; those without a type are strings until the source tells.
+    /// The declared columns. A column without a declared type is text until the source decides.
     pub(crate) fn columns(&self) -> Vec<Column> {
         let columns = self.columns.iter().map(Spanned::get_ref).map(|spec| Column {
             label: spec.label.clone(),
@@ -270,7 +311,19 @@ impl DatasetSpec {
         columns.collect()
     }
 
-    /// Its parameters.
+    /// The declared order, by which rows are sorted.
+    pub(crate) fn order(&self) -> Vec<OrderBy> {
+        let keys = self.order.iter().flat_map(|order| order.get_ref().names()).map(|key| match key.rsplit_once(' ') {
+            Some((column, direction)) if direction.eq_ignore_ascii_case("desc") => {
+                OrderBy { column: column.trim_end().to_owned(), descending: true }
+            }
+            Some((column, direction)) if direction.eq_ignore_ascii_case("asc") => OrderBy::ascending(column.trim_end()),
+            _ => OrderBy::ascending(key),
+        });
+        keys.collect()
+    }
+
+    /// The declared parameters.
     pub(crate) fn params(&self) -> Vec<ParamSpec> {
         let params = self.params.iter().map(Spanned::get_ref).map(|spec| ParamSpec {
             name: spec.name.clone(),
@@ -282,27 +335,12 @@ impl DatasetSpec {
         params.collect()
     }
 
-    /// The rules of its columns.
+    /// The rules of columns with a scope.
     pub(crate) fn rules(&self) -> Vec<ColumnRule> {
         let rules = self.columns.iter().map(Spanned::get_ref).filter_map(|spec| {
             let scope = spec.scope.clone()?;
-            Some(ColumnRule { column: spec.name.clone(), scope, without: spec.without.unwrap_or(Without::Hidden) })
+            Some(ColumnRule { column: spec.name.clone(), scope, mask: spec.mask.unwrap_or(ColumnMask::Hidden) })
         });
         rules.collect()
     }
-}
-
-/// `90s`, `15m`, `24h` or `7d`.
-pub(crate) fn duration(text: &str) -> Result<Duration, String> {
-    let wanted = || format!("`{text}` is no duration: write a number with s, m, h or d, such as 24h");
-    let unit = match text.chars().next_back() {
-        Some('s') => 1,
-        Some('m') => 60,
-        Some('h') => 3_600,
-        Some('d') => 86_400,
-        _ => return Err(wanted()),
-    };
-    let number: u64 = text[..text.len() - 1].parse().map_err(|_| wanted())?;
-    let seconds = number.checked_mul(unit).filter(|s| (1..=366 * 86_400).contains(s));
-    seconds.map(Duration::from_secs).ok_or_else(|| "a duration is from 1s to 366d".to_owned())
 }

@@ -1,11 +1,11 @@
-//! Exact decimals as text, for sources whose numbers have any number of digits: what they are, and how they compare.
+//! Exact decimals as text, for sources whose numbers have any number of digits: parsing and comparison.
 //!
 //! The order is PostgreSQL's: `-Infinity`, the numbers, `Infinity`, `NaN`, and NaN equals itself.
 
 use std::{borrow::Cow, cmp::Ordering};
 
-/// A text as a decimal, with a digit before its point; None for what is none.
-pub(super) fn read(text: &str) -> Option<Cow<'_, str>> {
+/// Parses a decimal, and puts a digit before a leading point; None if the text is no decimal.
+pub(super) fn parse(text: &str) -> Option<Cow<'_, str>> {
     if matches!(text, "NaN" | "Infinity" | "-Infinity") {
         return Some(text.into());
     }
@@ -22,7 +22,7 @@ pub(super) fn read(text: &str) -> Option<Cow<'_, str>> {
     })
 }
 
-/// How two decimals compare that [`read`] or a filter has taken.
+/// Compares two decimals that [`parse`] or a filter has accepted.
 pub(super) fn compare(left: &str, right: &str) -> Ordering {
     let (left, right) = (Number::of(left), Number::of(right));
     left.rank.cmp(&right.rank).then_with(|| match (left.negative, right.negative) {
@@ -34,12 +34,12 @@ pub(super) fn compare(left: &str, right: &str) -> Ordering {
 }
 
 struct Number<'a> {
-    /// 0 for numbers, what is less or more for the others.
+    /// The order of the special values: -1 for `-Infinity`, 0 for numbers, 1 for `Infinity`, 2 for `NaN`.
     rank: i8,
     negative: bool,
-    /// Without zeros in front.
+    /// The digits before the point, without leading zeros.
     whole: &'a str,
-    /// Without zeros at the end.
+    /// The digits after the point, without trailing zeros.
     fraction: &'a str,
 }
 
@@ -72,7 +72,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn texts_are_decimals_of_any_length_or_none() {
+    fn decimals_of_any_length_are_parsed_and_other_texts_refused() {
         for (text, expected) in [
             ("12.50", Some("12.50")),
             ("-.5", Some("-0.5")),
@@ -91,7 +91,7 @@ mod tests {
             ("1.2.3", None),
             ("1,5", None),
         ] {
-            assert_eq!(read(text).as_deref(), expected, "{text}");
+            assert_eq!(parse(text).as_deref(), expected, "{text}");
         }
     }
 

@@ -1,356 +1,147 @@
-//! Datasets: where rows come from.
+//! Datasets: the sources of rows.
 //!
-//! A [`Dataset`] says what it has and opens a stream of polars frames for a query. Filters and column choice work on
-//! each of them: over Parquet they become polars expressions, over SQL bound parameters, never text pasted into SQL.
+//! A [`Dataset`] describes itself ([`DatasetInfo`]) and opens a query as a stream of polars frames. Filters and the choice
+//! of columns are applied by each source: as polars expressions over files, and as bound parameters or escaped literals
+//! over SQL. No text of a request ever becomes SQL.
 
+mod access_view;
+mod apply_query;
 mod decimals;
-pub mod declared;
-pub(crate) mod discreet;
-mod feed;
+mod error;
 pub mod files;
-pub mod menu_category_counts;
+mod frame_builder;
+mod frame_channel;
+mod info;
 #[cfg(test)]
 mod parity_tests;
-pub mod parquet;
 pub mod postgres;
-pub(crate) mod reals;
-pub mod seen;
-mod sift;
+pub(crate) mod redact;
 pub mod sql;
-pub mod table;
 #[cfg(test)]
 mod tests;
-
-use std::time::Duration;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use futures::stream::BoxStream;
-use polars::prelude::{DataFrame, PolarsError};
-use protocol::{access::Access, catalog::Column, filter::Filter, params::ParamSpec};
-use sea_orm::DbErr;
+use polars::prelude::DataFrame;
+use protocol::{filter::Filter, params};
 use serde_json::{Map, Value};
 use tracing::warn;
 
-pub use files::{FileKind, Files, Place, Spool};
-pub use menu_category_counts::MenuCategoryCounts;
-pub use parquet::ParquetFile;
-pub use postgres::{Key, PostgresRows, PostgresServer, PostgresSettings};
-pub use seen::Seen;
-pub use sift::sift;
-pub use table::Table;
+pub(crate) use self::info::TENANT_COLUMNS;
+pub use self::{
+    access_view::AccessView,
+    apply_query::apply_query,
+    error::DatasetError,
+    files::{FileKind, Files, Location, Spool},
+    info::{DatasetInfo, Snapshot},
+    postgres::{Key, PostgresRows, PostgresServer, PostgresSettings},
+    sql::SqlRows,
+};
 
-/// How long finished files are kept, unless a dataset says otherwise.
-const RETENTION: Duration = Duration::from_secs(24 * 60 * 60);
-
-/// Columns that say whose a row is, unless a dataset says otherwise.
-pub(crate) const TENANT_COLUMNS: [&str; 2] = ["tenant", "tenant_id"];
-
-/// The rows of a query, in the dataset's order, with the columns of the query in its order. Memory is bounded: the
-/// source waits until a frame is taken. Dropping the stream stops the source.
+/// A stream of rows in the order of the dataset, with the columns of the query in the order of the query. A source reads
+/// ahead by a bounded number of frames, and stops when the stream is dropped.
 pub type Frames = BoxStream<'static, Result<DataFrame, DatasetError>>;
 
-/// What to read.
+/// A question to a dataset, already checked against its columns and parameters.
 #[derive(Clone, Debug)]
 pub struct Query {
-    /// At least one of the dataset's columns, in the order wanted.
+    /// The columns of the result, in this order; empty only in a query that is counted and not opened.
     pub columns: Vec<String>,
-    /// Checked against the dataset's columns; holds the row policy too.
+    /// The filter that rows must pass; the row policy is part of it.
     pub filter: Filter,
-    /// Checked against the dataset's parameters, with defaults filled in.
+    /// The values of all parameters, defaults included.
     pub params: Map<String, Value>,
-    /// Only so many rows, the first ones; None for all.
+    /// The maximum number of rows; None for all rows.
     pub limit: Option<u64>,
 }
 
-/// How many rows a query has, as far as statistics tell.
+/// How precisely the rows of a query are counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Guess {
-    /// About so many.
+pub enum Precision {
+    /// The exact number, if it can be counted much faster than the rows can be read.
+    Exact,
+    /// An estimate from statistics or from a sample, within about a second.
+    Estimate,
+}
+
+/// The number of rows of a query.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RowCount {
+    /// The number, or the estimated number, of rows.
     pub rows: u64,
-    /// Whether it is just as many.
+    /// Whether the number is exact.
     pub exact: bool,
 }
 
-/// Whether all rows of an export are of one moment.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Snapshot {
-    /// They are: what is written meanwhile is not seen.
-    #[default]
-    Export,
-    /// They need not be: each part of the source is read as it is by then, and nothing is held open in the source.
-    None,
+impl RowCount {
+    /// An exact number of rows.
+    #[must_use]
+    pub const fn exact(rows: u64) -> Self {
+        Self { rows, exact: true }
+    }
+
+    /// An estimated number of rows.
+    #[must_use]
+    pub const fn estimate(rows: u64) -> Self {
+        Self { rows, exact: false }
+    }
 }
 
-/// A source of rows that people may export.
+/// An open query.
+pub struct OpenedQuery {
+    /// The rows of the query.
+    pub frames: Frames,
+    /// The time of the snapshot by the clock of the source: the rows hold every write before that time. None where the
+    /// source does not report it; then the exporter takes the time at which it opened the query.
+    pub snapshot_at: Option<DateTime<Utc>>,
+}
+
+impl From<Frames> for OpenedQuery {
+    fn from(frames: Frames) -> Self {
+        Self { frames, snapshot_at: None }
+    }
+}
+
+/// A source of rows that users may export.
 #[async_trait]
 pub trait Dataset: Send + Sync {
-    /// The name in requests and scopes.
-    fn name(&self) -> &str;
+    /// The description of the dataset.
+    fn info(&self) -> &DatasetInfo;
 
-    /// For people; the name by default.
-    fn title(&self) -> &str {
-        self.name()
-    }
+    /// Opens a query.
+    ///
+    /// # Errors
+    /// When the source can't be opened. Later errors are items of the stream.
+    async fn open(&self, query: &Query) -> Result<OpenedQuery, DatasetError>;
 
-    /// For people; nothing by default.
-    fn description(&self) -> &str {
-        ""
-    }
-
-    /// What files say that made them, beside the name: to be changed whenever the same source would give other rows or
-    /// columns.
-    fn version(&self) -> &str {
-        "1"
-    }
-
-    /// Whether all rows of an export are of one moment.
-    fn snapshot(&self) -> Snapshot {
-        Snapshot::Export
-    }
-
-    /// The columns in their own order.
-    fn columns(&self) -> &[Column];
-
-    /// Columns that it has, but that the one who asks must not see; none but in a [`Seen`].
-    fn hidden(&self) -> &[Column] {
-        &[]
-    }
-
-    /// The parameters; none by default.
-    fn params(&self) -> &[ParamSpec] {
-        &[]
-    }
-
-    /// A filter that always holds, with `{"claim": "<name>"}` for values of the caller's token; none by default.
-    fn row_policy(&self) -> Option<&Value> {
-        None
-    }
-
-    /// The columns that say whose a row is, more than one where tables are joined: a dataset that has any is not offered
-    /// without a row policy that asks for each of them in every row. By default those called `tenant` or `tenant_id`.
-    fn tenant_columns(&self) -> Vec<&str> {
-        self.columns().iter().map(|column| column.name.as_str()).filter(|name| TENANT_COLUMNS.contains(name)).collect()
-    }
-
-    /// Who may see what of it; everybody everything by default.
-    fn access(&self) -> Access {
-        Access::default()
-    }
-
-    /// How long a finished file is kept.
-    fn retention(&self) -> Duration {
-        RETENTION
-    }
-
-    /// What one export costs.
-    fn credits(&self) -> u32 {
-        1
-    }
-
-    /// About how many rows there are, where that is cheap to know. It decides the lane of an export.
-    async fn rows_estimate(&self) -> Option<u64>;
-
-    /// How many rows a query has, where that can be counted much faster than read.
+    /// Counts the rows of a query; None, the default, where the source can't do so at this precision.
     ///
     /// # Errors
     /// When the source fails.
-    async fn count(&self, query: &Query) -> Result<Option<u64>, DatasetError>;
-
-    /// How many rows a query has, from statistics: much faster than [`Dataset::count`], and rarely exact.
-    ///
-    /// # Errors
-    /// When the source fails.
-    async fn guess(&self, query: &Query) -> Result<Option<Guess>, DatasetError> {
-        if !query.filter.is_all() {
-            return Ok(None);
-        }
-        Ok(self.rows_estimate().await.map(|rows| Guess { rows, exact: false }))
-    }
-
-    /// Whether [`Dataset::guess`] is made of what is known of all rows, and not of those alone that pass the filter. Then it
-    /// tells of rows that a row policy holds back, and nobody who has one is told.
-    fn guesses_from_all_rows(&self) -> bool {
-        false
-    }
-
-    /// Begins to read.
-    ///
-    /// # Errors
-    /// When the source can't be opened; later failures come through the stream.
-    async fn open(&self, query: &Query) -> Result<Frames, DatasetError>;
-
-    /// Begins to read, and says of which moment the rows are where the source itself tells; by default it does not.
-    ///
-    /// # Errors
-    /// As [`Dataset::open`].
-    async fn begin(&self, query: &Query) -> Result<Begun, DatasetError> {
-        Ok(Begun { frames: self.open(query).await?, moment: None })
+    async fn count(&self, query: &Query, precision: Precision) -> Result<Option<RowCount>, DatasetError> {
+        let _ = (query, precision);
+        Ok(None)
     }
 }
 
-/// A query that is being read.
-pub struct Begun {
-    /// Its rows.
-    pub frames: Frames,
-    /// By the source's own clock: all that was written before it is in the rows. None where the source doesn't tell.
-    pub moment: Option<DateTime<Utc>>,
-}
-
-/// Why rows can't be read. What is displayed stands in logs and dead letters, and so holds no value of any row.
-#[derive(Debug, thiserror::Error)]
-pub enum DatasetError {
-    /// The query names a column that the data no longer has.
-    #[error("there is no column `{0}` any more")]
-    NoColumn(String),
-    /// The table is not there.
-    #[error("there is no table `{0}`")]
-    NoTable(String),
-    /// A column is of a type that filters and files have no counterpart for.
-    #[error("column `{column}` is of the unsupported type {dtype}")]
-    Unsupported {
-        /// The column.
-        column: String,
-        /// Its type, as polars names it.
-        dtype: String,
-    },
-    /// A parameter is missing or of another type than declared.
-    #[error("parameter `{0}` does not fit its declaration")]
-    Param(String),
-    /// A value that no column can hold.
-    #[error("column `{column}`: {detail}")]
-    Value {
-        /// The column.
-        column: String,
-        /// What is wrong with it.
-        detail: &'static str,
-    },
-    /// What the source sent is not what was asked for.
-    #[error("the source sent something else than rows: {0}")]
-    Garbled(&'static str),
-    /// The source did not answer in time.
-    #[error("the source did not answer within {} s", .0.as_secs())]
-    Slow(Duration),
-    /// The database refused, or was lost on the way.
-    #[error("database: {}", sql::logged(.0))]
-    Db(#[from] DbErr),
-    /// polars could not read or compute.
-    #[error("{}", discreet::polars(.0))]
-    Polars(#[from] PolarsError),
-    /// There is no file there.
-    #[error("there is no file at {0}")]
-    NoFile(String),
-    /// A file was written while it was read, so that its rows are of two versions.
-    #[error("its file was written while it was read: files are replaced by renaming others over them")]
-    Rewritten,
-    /// A column is of another type in one file than in the others.
-    #[error("column `{0}` has changed its type")]
-    Changed(String),
-    /// A file is larger than may be copied.
-    #[error("a file has more than {0} bytes, which is the most that is copied")]
-    TooLarge(u64),
-    /// Something about one file of several.
-    #[error("{file}: {source}")]
-    InFile {
-        /// Which.
-        file: String,
-        /// What.
-        source: Box<DatasetError>,
-    },
-    /// A CSV file is none.
-    #[error("{0}")]
-    Csv(#[from] ::csv::Error),
-    /// An object can't be read.
-    #[error("{0}")]
-    Objects(#[from] object_store::Error),
-    /// An endpoint does not answer as it should.
-    #[error("{0}")]
-    Http(#[source] Box<reqwest::Error>),
-    /// The file can't be opened.
-    #[error("file: {0}")]
-    Io(#[from] std::io::Error),
-    /// The reading task died.
-    #[error("the source stopped in the middle: {}", discreet::died(.0))]
-    Died(#[from] tokio::task::JoinError),
-}
-
-/// What is said of a file that was there.
-const GONE: &str = "its file is no longer there";
-
-impl DatasetError {
-    /// The same, with the name of the file.
-    pub(crate) fn in_file(self, file: &str) -> Self {
-        // neither where it lies, nor what a URL says after its path
-        let path = file.split('?').next().unwrap_or(file);
-        Self::InFile { file: path.rsplit('/').next().unwrap_or(path).to_owned(), source: Box::new(self) }
-    }
-
-    /// What the owner of an export is told: what became of the data, but neither where it lies nor what is in it.
-    #[must_use]
-    pub fn told(&self) -> String {
-        let words = match self {
-            Self::InFile { file, source } => return format!("{file}: {}", source.told()),
-            Self::NoTable(_) => "its table is no longer there",
-            Self::Db(e) => sql::told(e),
-            Self::NoFile(_) | Self::Objects(object_store::Error::NotFound { .. }) => GONE,
-            Self::Io(e) if e.kind() == std::io::ErrorKind::NotFound => GONE,
-            Self::Http(e) if e.status().is_some_and(|status| matches!(status.as_u16(), 404 | 410)) => GONE,
-            Self::Io(_) => "its file can't be read",
-            Self::Objects(_) | Self::Http(_) => "the place where its files are does not answer as it should",
-            Self::Csv(e) if e.is_io_error() => "its file can't be read",
-            Self::Polars(PolarsError::IO { .. }) => "its file can't be read",
-            Self::Polars(_) => "its source is damaged, or holds something else than it did",
-            Self::Died(_) => "its source stopped in the middle",
-            Self::NoColumn(_)
-            | Self::Unsupported { .. }
-            | Self::Param(_)
-            | Self::Value { .. }
-            | Self::Garbled(_)
-            | Self::Slow(_)
-            | Self::Changed(_)
-            | Self::Rewritten
-            | Self::TooLarge(_)
-            | Self::Csv(_) => return self.to_string(),
-        };
-        words.to_owned()
-    }
-
-    /// Whether the same query may work a little later.
-    #[must_use]
-    pub fn is_transient(&self) -> bool {
-        match self {
-            Self::InFile { source, .. } => source.is_transient(),
-            Self::NoTable(_) | Self::NoFile(_) | Self::Changed(_) | Self::TooLarge(_) => false,
-            Self::Csv(e) => e.is_io_error(),
-            Self::Objects(e) => !matches!(e, object_store::Error::NotFound { .. }),
-            Self::Http(e) => !e.is_status() || e.status().is_some_and(|s| s.is_server_error()),
-
-            Self::NoColumn(_) | Self::Unsupported { .. } | Self::Param(_) | Self::Value { .. } => false,
-            Self::Db(e) => sql::is_transient(e),
-            Self::Garbled(_) | Self::Rewritten | Self::Slow(_) | Self::Polars(_) | Self::Io(_) | Self::Died(_) => true,
+/// Estimates the rows of a whole dataset, under the defaults of its parameters; this number decides the lane of an
+/// export. None if a parameter has no default, or the source does not know. A failure of the source is logged only.
+pub async fn estimate_rows(dataset: &dyn Dataset) -> Option<u64> {
+    let info = dataset.info();
+    let params = params::check(&info.params, &Map::new()).ok()?;
+    let all = Query { columns: Vec::new(), filter: Filter::all(), params, limit: None };
+    match dataset.count(&all, Precision::Estimate).await {
+        Ok(count) => count.map(|count| count.rows),
+        Err(e) => {
+            warn!(dataset.name = info.name, error = %e, "failed to estimate the rows of a dataset");
+            None
         }
     }
 }
 
-/// All rows of a dataset without parameters, for an estimate of how many there are; None where they are not known without
-/// parameters. A source that can't say so is no error, as nothing depends on it.
-async fn estimated(
-    dataset: &dyn Dataset,
-    guess: impl AsyncFnOnce(&Query) -> Result<Option<Guess>, DatasetError>,
-) -> Option<u64> {
-    if !dataset.params().is_empty() {
-        return None;
-    }
-    let all = Query { columns: Vec::new(), filter: Filter::all(), params: Map::new(), limit: None };
-    guess(&all).await.map(|guess| guess.map(|guess| guess.rows)).unwrap_or_else(|e| {
-        warn!(dataset.name = dataset.name(), error = %e, "can't estimate the rows of a dataset");
-        None
-    })
-}
-
-/// Joins all parts by an associative operation, as a tree of logarithmic depth: what walks it, here and in a database,
-/// does so recursively, and a chain would be as deep as the list is long. None for an empty list.
+/// Joins all parts by an associative operation into a tree of logarithmic depth, because databases and polars walk
+/// expressions recursively. None for an empty list.
 fn balanced<T>(mut parts: Vec<T>, join: fn(T, T) -> T) -> Option<T> {
     while parts.len() > 1 {
         let mut pairs = parts.into_iter();

@@ -7,7 +7,10 @@ use platform::secret::Secret;
 use polars::prelude::{
     Column as PolarsColumn, DataType, IpcStreamWriter, IpcWriter, ParquetWriter, SerWriter, TimeUnit,
 };
-use protocol::{catalog::ColumnType, filter};
+use protocol::{
+    catalog::{Column, ColumnType},
+    filter,
+};
 use sea_orm::{
     ConnectionTrait, DatabaseConnection,
     sea_query::{Alias, Expr, ExprTrait, Query as Sql},
@@ -153,12 +156,12 @@ fn random_filter(dice: &mut Dice, depth: usize) -> Value {
 async fn ids(dataset: &dyn Dataset, filter: &Value) -> Vec<i64> {
     let query = Query {
         columns: vec!["id".into()],
-        filter: filter::parse(filter, dataset.columns()).unwrap_or_else(|e| panic!("{filter}: {e:?}")),
+        filter: filter::parse(filter, &dataset.info().columns).unwrap_or_else(|e| panic!("{filter}: {e:?}")),
         params: Map::new(),
         limit: None,
     };
     let frames: Vec<DataFrame> =
-        dataset.open(&query).await.unwrap().try_collect().await.unwrap_or_else(|e| panic!("{filter}: {e}"));
+        dataset.open(&query).await.unwrap().frames.try_collect().await.unwrap_or_else(|e| panic!("{filter}: {e}"));
     let ids = frames.iter().flat_map(|frame| frame.column("id").unwrap().i64().unwrap().iter().flatten());
     let mut ids: Vec<_> = ids.collect();
     ids.sort_unstable();
@@ -220,8 +223,9 @@ async fn files(dir: &Path, rows: &[Sample]) -> Vec<(&'static str, Arc<dyn Datase
     std::fs::write(dir.join("all.ndjson"), ndjson).unwrap();
     let mut all: Vec<(&'static str, Arc<dyn Dataset>)> = Vec::new();
     for name in ["p*.parquet", "all.arrow", "all.arrows", "all.csv", "all.ndjson"] {
-        let kind = FileKind::of(name).unwrap();
-        let files = Files::open(name, Place::Local(dir.join(name)), kind, &columns()).await.unwrap();
+        let kind = FileKind::from_name(name).unwrap();
+        let files =
+            Files::open(Location::Local(dir.join(name)), kind, DatasetInfo::new(name, columns())).await.unwrap();
         all.push((name, Arc::new(files)));
     }
     all
@@ -274,7 +278,13 @@ async fn files_and_sqlite_agree_on_random_filters() {
     let (rows, dir, database) = (samples(false), tempfile::tempdir().unwrap(), testkit::db::sqlite().await);
     fill(&database.db, &rows).await;
     let mut sources = files(dir.path(), &rows).await;
-    sources.push(("sqlite", Arc::new(Table::new(database.db.clone(), "t", "", "", columns(), "id"))));
+    sources.push((
+        "sqlite",
+        Arc::new(
+            SqlRows::new(database.db.clone(), sql::Source::table("t"), DatasetInfo::new("t", columns()))
+                .ordered_by(vec![sql::OrderBy::ascending("id")]),
+        ),
+    ));
     agree(&sources).await;
 }
 
@@ -285,9 +295,15 @@ async fn files_and_postgres_agree_on_random_filters() {
     let database = postgres.database().await;
     fill(&database.db, &rows).await;
     let mut sources = files(dir.path(), &rows).await;
-    sources.push(("bound", Arc::new(Table::new(database.db.clone(), "t", "", "", columns(), "id"))));
+    sources.push((
+        "bound",
+        Arc::new(
+            SqlRows::new(database.db.clone(), sql::Source::table("t"), DatasetInfo::new("t", columns()))
+                .ordered_by(vec![sql::OrderBy::ascending("id")]),
+        ),
+    ));
     let server = PostgresServer::new(&PostgresSettings::at(Secret::new(database.url()))).unwrap();
-    let copied = PostgresRows::new(Arc::new(server), sql::Source::table("public.t"), "t", columns(), vec![], None);
+    let copied = PostgresRows::new(Arc::new(server), sql::Source::table("public.t"), DatasetInfo::new("t", columns()));
     sources.push(("copy", Arc::new(copied)));
     agree(&sources).await;
 }

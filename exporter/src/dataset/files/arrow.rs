@@ -1,5 +1,5 @@
-//! Arrow IPC, the file format (also called Feather) and the stream format: one record batch after the other, of which
-//! only the columns that are wanted are read.
+//! Arrow IPC, in the file format (also called Feather) and the stream format. Record batches are read one after the other,
+//! and only the selected columns of each.
 
 use std::{
     fs::File,
@@ -16,16 +16,16 @@ use polars_arrow::{
 
 use super::{
     super::DatasetError,
-    Take, Wanted,
     batches::{BATCH_BYTES, Batches},
-    carried::{self, Carried, FRAME_TEXT, Room},
+    reader::FrameHandler,
+    type_mapping::{self, FRAME_TEXT, TextBudget, TypeMapping},
 };
 
-/// How the file format begins.
+/// The first bytes of the file format.
 const MAGIC: &[u8] = b"ARROW1";
-/// Larger batches are handed on in pieces of so many rows, …
+/// The maximum number of rows in a frame. Larger batches are split.
 const FRAME_ROWS: usize = 1 << 16;
-/// … or of fewer, which have about so many bytes.
+/// The approximate size of a frame, bytes. Larger batches are split.
 const FRAME_BYTES: usize = 32 << 20;
 
 type Input = BufReader<File>;
@@ -38,75 +38,76 @@ fn input(mut file: File) -> Result<(Input, bool), DatasetError> {
     Ok((BufReader::with_capacity(1 << 20, file), begin == MAGIC))
 }
 
-/// A schema without the names that somebody else gave to its types.
-fn plain(schema: &ArrowSchema) -> ArrowSchema {
-    schema.iter_values().map(carried::plain).collect()
+/// A schema without extension types.
+fn without_extensions(schema: &ArrowSchema) -> ArrowSchema {
+    schema.iter_values().map(type_mapping::without_extension).collect()
 }
 
 /// The columns of a file and their types.
-pub(super) fn look(file: File) -> Result<Carried, DatasetError> {
+pub(super) fn schema(file: File) -> Result<TypeMapping, DatasetError> {
     let (mut input, is_file) = input(file)?;
-    let schema = carried::undamaged(|| {
+    let schema = type_mapping::catch_damage(|| {
         Ok(if is_file {
-            plain(&read_file_metadata(&mut input)?.schema)
+            without_extensions(&read_file_metadata(&mut input)?.schema)
         } else {
-            plain(&read_stream_metadata(&mut input)?.schema)
+            without_extensions(&read_stream_metadata(&mut input)?.schema)
         })
     })?;
-    Ok(Carried::of(&schema))
+    Ok(TypeMapping::of(&schema))
 }
 
-/// Gives all rows of a file, frame by frame. False: nobody wants more.
-pub(super) fn each(file: File, wanted: &Wanted<'_>, take: Take<'_>) -> Result<bool, DatasetError> {
+/// Passes the selected columns of all rows to `handle`, frame by frame. Returns false as soon as `handle` does.
+pub(super) fn read(file: File, selected: &[String], handle: FrameHandler<'_>) -> Result<bool, DatasetError> {
     let same = file.try_clone()?;
     let (mut input, is_file) = input(file)?;
     if is_file {
-        let mut metadata = carried::undamaged(|| Ok(read_file_metadata(&mut input)?))?;
-        metadata.schema = Arc::new(plain(&metadata.schema));
-        let places = places(&metadata.schema, wanted)?;
-        let mut batches = Batches::new(same, &metadata.schema, &places, BATCH_BYTES);
+        let mut metadata = type_mapping::catch_damage(|| Ok(read_file_metadata(&mut input)?))?;
+        metadata.schema = Arc::new(without_extensions(&metadata.schema));
+        let indexes = indexes(&metadata.schema, selected)?;
+        let mut batches = Batches::new(same, &metadata.schema, &indexes, BATCH_BYTES);
         for block in metadata.dictionaries.iter().flatten().chain(&metadata.blocks) {
             batches.check_at(u64::try_from(block.offset).unwrap_or(u64::MAX))?;
         }
-        let mut reader = FileReader::new(input, metadata, Some(places), None);
-        while let Some(batch) = carried::undamaged(|| Ok(reader.next().transpose()?))? {
-            if !give(batch, wanted, take)? {
+        let mut reader = FileReader::new(input, metadata, Some(indexes), None);
+        while let Some(batch) = type_mapping::catch_damage(|| Ok(reader.next().transpose()?))? {
+            if !split(batch, selected, handle)? {
                 return Ok(false);
             }
         }
         return Ok(true);
     }
-    let mut metadata = carried::undamaged(|| Ok(read_stream_metadata(&mut input)?))?;
-    metadata.schema = plain(&metadata.schema);
-    let places = places(&metadata.schema, wanted)?;
-    let mut batches = Batches::new(same, &metadata.schema, &places, BATCH_BYTES);
+    let mut metadata = type_mapping::catch_damage(|| Ok(read_stream_metadata(&mut input)?))?;
+    metadata.schema = without_extensions(&metadata.schema);
+    let indexes = indexes(&metadata.schema, selected)?;
+    let mut batches = Batches::new(same, &metadata.schema, &indexes, BATCH_BYTES);
     let mut at = input.stream_position()?;
-    let mut reader = StreamReader::new(input, metadata, Some(places));
+    let mut reader = StreamReader::new(input, metadata, Some(indexes));
     loop {
         at = batches.check_next(at)?;
-        match carried::undamaged(|| Ok(reader.next().transpose()?))? {
+        match type_mapping::catch_damage(|| Ok(reader.next().transpose()?))? {
             None => return Ok(true),
             Some(StreamState::Some(batch)) => {
-                if !give(batch, wanted, take)? {
+                if !split(batch, selected, handle)? {
                     return Ok(false);
                 }
             }
-            // a stream that was cut off between two batches has no end
+            // a truncated stream has no end marker
             Some(StreamState::Waiting) => return Err(DatasetError::Garbled("the stream has no end")),
         }
     }
 }
 
-/// Which columns of the file are wanted, in its own order.
-fn places(schema: &ArrowSchema, wanted: &Wanted<'_>) -> Result<Vec<usize>, DatasetError> {
-    let place = |name: &String| schema.index_of(name).ok_or_else(|| DatasetError::NoColumn(name.clone()));
-    let mut places = wanted.columns.iter().map(place).collect::<Result<Vec<_>, _>>()?;
-    places.sort_unstable();
-    places.dedup();
-    Ok(places)
+/// The indexes of the selected columns, in the order of the file.
+fn indexes(schema: &ArrowSchema, selected: &[String]) -> Result<Vec<usize>, DatasetError> {
+    let index = |name: &String| schema.index_of(name).ok_or_else(|| DatasetError::NoColumn(name.clone()));
+    let mut indexes = selected.iter().map(index).collect::<Result<Vec<_>, _>>()?;
+    indexes.sort_unstable();
+    indexes.dedup();
+    Ok(indexes)
 }
 
-fn give(batch: RecordBatch, wanted: &Wanted<'_>, take: Take<'_>) -> Result<bool, DatasetError> {
+/// Passes a batch to `handle`, in several frames if it is large.
+fn split(batch: RecordBatch, selected: &[String], handle: FrameHandler<'_>) -> Result<bool, DatasetError> {
     let rows = batch.len();
     let (schema, arrays) = batch.into_schema_and_arrays();
     let bytes: usize =
@@ -115,13 +116,12 @@ fn give(batch: RecordBatch, wanted: &Wanted<'_>, take: Take<'_>) -> Result<bool,
     let mut at = 0;
     while at < rows {
         let height = step.min(rows - at);
-        let room = Room::new(FRAME_TEXT, height);
-        let columns = schema
-            .iter_values()
-            .zip(&arrays)
-            .map(|(field, array)| carried::undamaged(|| carried::column(field, vec![array.sliced(at, height)], &room)));
+        let budget = TextBudget::new(FRAME_TEXT, height);
+        let columns = schema.iter_values().zip(&arrays).map(|(field, array)| {
+            type_mapping::catch_damage(|| type_mapping::column(field, vec![array.sliced(at, height)], &budget))
+        });
         let columns = match columns.collect::<Result<_, _>>() {
-            Err(e) if height > 1 && carried::is_too_much(&e) => {
+            Err(e) if height > 1 && type_mapping::exceeds_budget(&e) => {
                 step = height / 2;
                 continue;
             }
@@ -129,7 +129,7 @@ fn give(batch: RecordBatch, wanted: &Wanted<'_>, take: Take<'_>) -> Result<bool,
         };
         at += height;
         let frame = DataFrame::new(height, columns)?;
-        if !take(frame.select(wanted.columns.iter().map(String::as_str))?)? {
+        if !handle(frame.select(selected.iter().map(String::as_str))?)? {
             return Ok(false);
         }
     }

@@ -1,4 +1,4 @@
-//! How large the record batches of Arrow IPC are, before one is read: a batch can't be read in parts.
+//! Checks the size of record batches of Arrow IPC before they are read, because a batch can't be read in parts.
 
 use std::{fs::File, io::ErrorKind, os::unix::fs::FileExt};
 
@@ -9,38 +9,38 @@ use polars_arrow::{
 
 use super::super::DatasetError;
 
-/// A batch whose wanted columns have more bytes in memory is refused.
+/// The maximum size in memory of the selected columns of a batch.
 pub(super) const BATCH_BYTES: u64 = 256 << 20;
-/// No header of a message is longer.
+/// The maximum length of the header of a message.
 const HEADER_BYTES: usize = 64 << 20;
-/// What stands before the length of a message since version 0.15 of the format.
+/// The marker before the length of a message, since version 0.15 of the format.
 const CONTINUATION: [u8; 4] = [0xff; 4];
 
-/// What stands where a message should.
+/// The error for bytes that are no message.
 const BROKEN: DatasetError = DatasetError::Garbled("a batch of rows is damaged");
 
-/// Looks at the batches of a file.
+/// Reads the headers of the batches of a file.
 pub(super) struct Batches {
     file: File,
     columns: Vec<(ArrowDataType, bool)>,
-    most: u64,
+    max_size: u64,
     header: Vec<u8>,
 }
 
 impl Batches {
-    /// For a file with these columns, of which those at some places are wanted; those of a batch may have so many bytes.
-    pub(super) fn new(file: File, schema: &ArrowSchema, wanted: &[usize], most: u64) -> Self {
+    /// For a file with this schema. The columns at the indexes `wanted` may have at most `max_size` bytes in each batch.
+    pub(super) fn new(file: File, schema: &ArrowSchema, wanted: &[usize], max_size: u64) -> Self {
         let wanted = |at: usize| wanted.contains(&at);
         let columns = schema.iter_values().enumerate().map(|(at, field)| (field.dtype.clone(), wanted(at)));
-        Self { file, columns: columns.collect(), most, header: Vec::new() }
+        Self { file, columns: columns.collect(), max_size, header: Vec::new() }
     }
 
-    /// Refuses the message at this place when it would take too much memory.
+    /// Refuses the message at this offset if it is too large.
     pub(super) fn check_at(&mut self, at: u64) -> Result<(), DatasetError> {
         self.message(at).map(drop)
     }
 
-    /// The same for all up to the next batch of rows. Says where the one after it begins.
+    /// Refuses too large messages up to and including the next batch of rows. Returns the offset after that batch.
     pub(super) fn check_next(&mut self, mut at: u64) -> Result<u64, DatasetError> {
         while let Some((next, is_rows)) = self.message(at)? {
             at = next;
@@ -51,13 +51,13 @@ impl Batches {
         Ok(at)
     }
 
-    /// The place of the message behind this one, and whether this one has rows; None at the end.
+    /// The offset of the next message, and whether this message has rows; None at the end of the stream.
     fn message(&mut self, at: u64) -> Result<Option<(u64, bool)>, DatasetError> {
         let (mut at, mut length) = (at, [0; 4]);
         for _ in 0..2 {
             match self.file.read_exact_at(&mut length, at) {
                 Ok(()) => at += 4,
-                // its reader tells what an end without a word is
+                // the reader reports a stream without an end marker
                 Err(e) if e.kind() == ErrorKind::UnexpectedEof => return Ok(None),
                 Err(e) => return Err(e.into()),
             }
@@ -85,13 +85,13 @@ impl Batches {
             }
             _ => (0, false),
         };
-        if bytes > self.most {
+        if bytes > self.max_size {
             return Err(DatasetError::Garbled("a batch of rows has more than 256 MiB: write smaller batches"));
         }
         Ok(Some((body.checked_add(size).ok_or(BROKEN)?, is_rows)))
     }
 
-    /// The bytes that the wanted columns of a batch take in memory; all of it without columns.
+    /// The size in memory of the selected columns of a batch; of the whole batch if `columns` is None.
     fn bytes(
         &self,
         batch: RecordBatchRef<'_>,
@@ -121,7 +121,7 @@ impl Batches {
         Ok(sum)
     }
 
-    /// The bytes of a buffer; of one that is compressed, those that stand before it.
+    /// The size of a buffer in memory. A compressed buffer begins with it.
     fn length(&self, buffer: BufferRef<'_>, body: u64, packed: bool) -> Result<u64, DatasetError> {
         let length = u64::try_from(buffer.length()).map_err(|_| BROKEN)?;
         if !packed || length < 8 {
@@ -131,14 +131,14 @@ impl Batches {
         let at = u64::try_from(buffer.offset()).ok().and_then(|offset| body.checked_add(offset)).ok_or(BROKEN)?;
         self.file.read_exact_at(&mut unpacked, at)?;
         match i64::from_le_bytes(unpacked) {
-            // as it is, for once
+            // -1 marks a buffer that is not compressed
             -1 => Ok(length - 8),
             unpacked => u64::try_from(unpacked).map_err(|_| BROKEN),
         }
     }
 }
 
-/// How many buffers a column has; None when its batch does not say.
+/// The number of buffers of a column; None if the batch does not give it.
 fn buffers_of(dtype: &ArrowDataType, variadic: &mut impl Iterator<Item = i64>) -> Option<usize> {
     use ArrowDataType as D;
     Some(match dtype {
@@ -178,7 +178,7 @@ mod tests {
 
     use super::*;
 
-    /// A column of every shape, and a large one at the end.
+    /// A frame with a column of every layout, and a large column at the end.
     fn frame() -> DataFrame {
         let lists: ListChunked = (0..100)
             .map(|n| (n % 7 > 0).then(|| Series::new("".into(), [Some(format!("list {n} of texts")), None])))
@@ -201,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn batches_are_weighed_by_the_wanted_columns_before_they_are_read() {
+    fn batches_are_measured_by_the_selected_columns_before_they_are_read() {
         for packed in [None, Some(IpcCompression::LZ4), Some(IpcCompression::ZSTD(Default::default()))] {
             for is_file in [false, true] {
                 let mut bytes = Vec::new();
@@ -219,15 +219,15 @@ mod tests {
                 } else {
                     (read_stream_metadata(&mut input).unwrap().schema, input.position())
                 };
-                let check = |wanted: &[usize], most: u64| {
+                let check = |wanted: &[usize], max_size: u64| {
                     let file = file.try_clone().unwrap();
-                    Batches::new(file, &schema, wanted, most).check_next(at)
+                    Batches::new(file, &schema, wanted, max_size).check_next(at)
                 };
-                // numbers alone are 800 bytes, and are so when there is something large beside them
+                // the numbers have 800 bytes, whatever the size of the other columns
                 assert!(check(&[4], 800).is_ok() && check(&[4], 700).is_err(), "{packed:?} {is_file}");
                 assert!(check(&[4, 5], 1_100_000).is_ok(), "{packed:?} {is_file}");
                 let error = check(&[4, 5], 900_000).unwrap_err();
-                assert!(error.told().contains("write smaller batches"), "{error}");
+                assert!(error.user_message().contains("write smaller batches"), "{error}");
                 let next = check(&[0, 1, 2, 3], 100_000).unwrap();
                 assert!(next > at && next <= bytes.len() as u64, "{next}");
             }

@@ -13,32 +13,35 @@ use polars::prelude::{Schema, SchemaRef};
 use protocol::catalog::Column;
 
 use super::{
-    super::DatasetError,
-    Take, Wanted,
-    cells::{self, Cells},
+    super::{
+        DatasetError,
+        frame_builder::{FrameBuilder, dtype},
+    },
+    parse,
+    reader::FrameHandler,
 };
 
-/// Rows whose values tell the types of columns that nobody declared.
-const LOOK_ROWS: usize = 1_000;
-/// A byte order mark.
+/// The number of rows from which the types of undeclared columns are inferred.
+const INFERENCE_ROWS: usize = 1_000;
+/// The byte order mark of UTF-8.
 const BOM: &[u8] = b"\xef\xbb\xbf";
 
-/// A longer record is none: one quote too many would make a record of all the rest.
+/// The maximum length of a record: one unclosed quote would make a record of the rest of the file.
 const RECORD_BYTES: u64 = 64 << 20;
-/// Bytes that are read ahead.
-const AHEAD: usize = 1 << 20;
+/// The size of the read buffer, bytes.
+const READ_BUFFER: usize = 1 << 20;
 
-/// A file, read no further than a record may reach.
+/// A file that fails when the current record exceeds the maximum length.
 struct Bounded {
     file: File,
     read: u64,
-    /// Where the record that is being read begins, or one before it.
-    begun: Rc<Cell<u64>>,
+    /// The offset of the current record, or of the one before it.
+    record_start: Rc<Cell<u64>>,
 }
 
 impl Read for Bounded {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        if self.read - self.begun.get() > RECORD_BYTES + 2 * AHEAD as u64 {
+        if self.read - self.record_start.get() > RECORD_BYTES + 2 * READ_BUFFER as u64 {
             let detail = "a record has more than 64 MiB: a quote may not be closed";
             return Err(io::Error::new(io::ErrorKind::InvalidData, detail));
         }
@@ -51,35 +54,36 @@ impl Read for Bounded {
 /// The records of a file.
 struct Records {
     reader: csv::Reader<BufReader<Bounded>>,
-    /// The same file, to look at its end again.
+    /// The same file, for the check of its end.
     file: File,
     delimiter: u8,
-    /// Bytes before the header.
+    /// The length of byte order mark and comments before the header, bytes.
     before: u64,
-    begun: Rc<Cell<u64>>,
+    record_start: Rc<Cell<u64>>,
 }
 
 impl Records {
-    /// The file from its beginning.
+    /// Starts at the beginning of a file.
     fn of(mut file: File, delimiter: u8) -> Result<Self, DatasetError> {
         file.rewind()?;
-        let (again, begun) = (file.try_clone()?, Rc::default());
-        let mut lines = BufReader::with_capacity(AHEAD, Bounded { file, read: 0, begun: Rc::clone(&begun) });
+        let (again, record_start) = (file.try_clone()?, Rc::default());
+        let mut lines =
+            BufReader::with_capacity(READ_BUFFER, Bounded { file, read: 0, record_start: Rc::clone(&record_start) });
         let mut before = 0;
         if lines.fill_buf()?.starts_with(BOM) {
             lines.consume(BOM.len());
             before += BOM.len() as u64;
         }
-        // after the header a line that begins so is a row: to take it for a comment would lose it
+        // only lines before the header are comments: after it, such a line is a row
         while lines.fill_buf()?.starts_with(b"#") {
             before += lines.skip_until(b'\n')? as u64;
-            begun.set(before);
+            record_start.set(before);
         }
         let reader = ReaderBuilder::new().delimiter(delimiter).from_reader(lines);
-        Ok(Self { reader, file: again, delimiter, before, begun })
+        Ok(Self { reader, file: again, delimiter, before, record_start })
     }
 
-    /// The next record; false when there is none.
+    /// Reads the next record; returns false at the end.
     fn next(&mut self, record: &mut StringRecord) -> Result<bool, DatasetError> {
         let more = self.reader.read_record(record).map_err(|e| match e.kind() {
             csv::ErrorKind::Io(e) if e.kind() == io::ErrorKind::InvalidData => {
@@ -88,20 +92,20 @@ impl Records {
             _ => e.into(),
         })?;
         if more {
-            let place = record.position().map_or(0, csv::Position::byte);
-            self.begun.set(self.before + place);
+            let offset = record.position().map_or(0, csv::Position::byte);
+            self.record_start.set(self.before + offset);
         } else {
             self.check_end()?;
         }
         Ok(more)
     }
 
-    /// Refuses a file whose last field has a quote that is never closed: it may hold any number of rows, as its text.
+    /// Refuses a file whose last field has an unclosed quote, because that field may have swallowed any number of rows.
     fn check_end(&mut self) -> Result<(), DatasetError> {
         let mut last = Vec::new();
-        self.file.seek(SeekFrom::Start(self.begun.get()))?;
-        (&self.file).take(RECORD_BYTES + 2 * AHEAD as u64).read_to_end(&mut last)?;
-        // one more line is one more record, unless it is within the quotes
+        self.file.seek(SeekFrom::Start(self.record_start.get()))?;
+        (&self.file).take(RECORD_BYTES + 2 * READ_BUFFER as u64).read_to_end(&mut last)?;
+        // an additional line is an additional record, unless a quote is open
         let reader = |text: Vec<u8>| {
             ReaderBuilder::new()
                 .delimiter(self.delimiter)
@@ -120,47 +124,46 @@ impl Records {
     }
 }
 
-/// The columns of a file and their types.
-pub(super) fn look(file: File, delimiter: u8, declared: &[Column]) -> Result<SchemaRef, DatasetError> {
+/// The columns of a file, with the declared types or the types of the first rows.
+pub(super) fn schema(file: File, delimiter: u8, declared: &[Column]) -> Result<SchemaRef, DatasetError> {
     let mut records = Records::of(file, delimiter)?;
     let header = records.reader.headers()?.clone();
     let (mut rows, mut record) = (Vec::new(), StringRecord::new());
-    while rows.len() < LOOK_ROWS && records.next(&mut record)? {
+    while rows.len() < INFERENCE_ROWS && records.next(&mut record)? {
         rows.push(record.clone());
     }
     let mut schema = Schema::default();
     for (index, name) in header.iter().enumerate() {
-        let known = declared.iter().find(|column| column.name == name).map(super::dtype);
-        let shown =
-            || cells::dtype(cells::infer(rows.iter().filter_map(|row| row.get(index)).filter(|t| !t.is_empty())));
-        schema.insert(name.into(), known.unwrap_or_else(shown));
+        let known = declared.iter().find(|column| column.name == name).map(|column| dtype(column.kind));
+        let inferred = || dtype(parse::infer(rows.iter().filter_map(|row| row.get(index)).filter(|t| !t.is_empty())));
+        schema.insert(name.into(), known.unwrap_or_else(inferred));
     }
     Ok(Arc::new(schema))
 }
 
-/// Gives all rows of a file, frame by frame. False: nobody wants more.
-pub(super) fn each(
+/// Passes the selected columns of all rows to `handle`, frame by frame. Returns false as soon as `handle` does.
+pub(super) fn read(
     file: File,
     delimiter: u8,
     columns: &[Column],
-    wanted: &Wanted<'_>,
-    take: Take<'_>,
+    selected: &[String],
+    handle: FrameHandler<'_>,
 ) -> Result<bool, DatasetError> {
     let mut records = Records::of(file, delimiter)?;
     let header = records.reader.headers()?.clone();
-    let mut places = Vec::with_capacity(wanted.columns.len());
-    for name in wanted.columns {
-        let place = header.iter().position(|title| title == name);
-        places.push(place.ok_or_else(|| DatasetError::NoColumn(name.clone()))?);
+    let mut indexes = Vec::with_capacity(selected.len());
+    for name in selected {
+        let index = header.iter().position(|title| title == name);
+        indexes.push(index.ok_or_else(|| DatasetError::NoColumn(name.clone()))?);
     }
-    let typed = wanted.columns.iter().filter_map(|name| columns.iter().find(|column| column.name == *name)).cloned();
-    let mut cells = Cells::new(typed.collect());
+    let typed = selected.iter().filter_map(|name| columns.iter().find(|column| column.name == *name)).cloned();
+    let mut frame = FrameBuilder::new(typed);
     let mut record = StringRecord::new();
     while records.next(&mut record)? {
-        cells.push(|index| record.get(places[index]).filter(|text| !text.is_empty()))?;
-        if cells.is_full() && !take(cells.take()?)? {
+        parse::push(&mut frame, |index| record.get(indexes[index]).filter(|text| !text.is_empty()))?;
+        if frame.is_full() && !handle(frame.take()?)? {
             return Ok(false);
         }
     }
-    if cells.is_empty() { Ok(true) } else { take(cells.take()?) }
+    if frame.is_empty() { Ok(true) } else { handle(frame.take()?) }
 }

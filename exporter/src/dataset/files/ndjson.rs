@@ -1,4 +1,4 @@
-//! NDJSON files: an object on each line. A member that is missing is NULL; lists and objects are text.
+//! NDJSON files: one object on each line. A missing member is NULL; lists and objects become text.
 
 use std::{
     fs::File,
@@ -11,17 +11,20 @@ use protocol::catalog::{Column, ColumnType};
 use serde_json::{Map, Value};
 
 use super::{
-    super::DatasetError,
-    Take, Wanted,
-    cells::{self, Cells},
+    super::{
+        DatasetError,
+        frame_builder::{FrameBuilder, dtype},
+    },
+    parse,
+    reader::FrameHandler,
 };
 
-/// Lines whose members tell the columns and types that nobody declared.
-const LOOK_ROWS: usize = 1_000;
-/// A longer line is none.
+/// The number of lines from which undeclared columns and their types are inferred.
+const INFERENCE_ROWS: usize = 1_000;
+/// The maximum length of a line.
 const LINE_BYTES: u64 = 64 << 20;
 
-/// The lines of a file as objects.
+/// Iterates over the lines of a file as objects.
 struct Lines {
     reader: BufReader<File>,
     line: Vec<u8>,
@@ -53,28 +56,28 @@ impl Lines {
     }
 }
 
-/// The columns of a file and their types.
-pub(super) fn look(file: File, declared: &[Column]) -> Result<SchemaRef, DatasetError> {
+/// The columns of a file, with the declared types or the types of the first lines.
+pub(super) fn schema(file: File, declared: &[Column]) -> Result<SchemaRef, DatasetError> {
     let mut lines = Lines::of(file)?;
     let mut rows = Vec::new();
-    while rows.len() < LOOK_ROWS
+    while rows.len() < INFERENCE_ROWS
         && let Some(row) = lines.next()?
     {
         rows.push(row);
     }
     let mut schema = Schema::default();
     for column in declared {
-        schema.insert(column.name.as_str().into(), super::dtype(column));
+        schema.insert(column.name.as_str().into(), dtype(column.kind));
     }
     for name in rows.iter().flat_map(Map::keys) {
         if !schema.contains(name) {
-            schema.insert(name.into(), cells::dtype(kind(&rows, name)));
+            schema.insert(name.into(), dtype(kind(&rows, name)));
         }
     }
     Ok(Arc::new(schema))
 }
 
-/// The type that all values of a member have.
+/// The type that all values of a member fit.
 fn kind(rows: &[Map<String, Value>], name: &str) -> ColumnType {
     let mut values = rows.iter().filter_map(|row| row.get(name)).filter(|value| !value.is_null()).peekable();
     if values.peek().is_none() {
@@ -88,9 +91,9 @@ fn kind(rows: &[Map<String, Value>], name: &str) -> ColumnType {
     } else if all(Value::is_boolean) {
         ColumnType::Bool
     } else if all(Value::is_string) {
-        match cells::infer(values.filter_map(Value::as_str)) {
+        match parse::infer(values.filter_map(Value::as_str)) {
             kind @ (ColumnType::Date | ColumnType::Datetime) => kind,
-            // what is a string there stays one
+            // other strings stay text
             _ => ColumnType::String,
         }
     } else {
@@ -98,19 +101,24 @@ fn kind(rows: &[Map<String, Value>], name: &str) -> ColumnType {
     }
 }
 
-/// Gives all rows of a file, frame by frame. False: nobody wants more.
-pub(super) fn each(file: File, columns: &[Column], wanted: &Wanted<'_>, take: Take<'_>) -> Result<bool, DatasetError> {
+/// Passes the selected columns of all rows to `handle`, frame by frame. Returns false as soon as `handle` does.
+pub(super) fn read(
+    file: File,
+    columns: &[Column],
+    selected: &[String],
+    handle: FrameHandler<'_>,
+) -> Result<bool, DatasetError> {
     let mut lines = Lines::of(file)?;
-    let typed = wanted.columns.iter().filter_map(|name| columns.iter().find(|column| column.name == *name)).cloned();
-    let mut cells = Cells::new(typed.collect());
+    let typed = selected.iter().filter_map(|name| columns.iter().find(|column| column.name == *name)).cloned();
+    let mut frame = FrameBuilder::new(typed);
     while let Some(row) = lines.next()? {
-        let texts: Vec<_> = wanted.columns.iter().map(|name| row.get(name).and_then(text)).collect();
-        cells.push(|index| texts[index].as_deref())?;
-        if cells.is_full() && !take(cells.take()?)? {
+        let texts: Vec<_> = selected.iter().map(|name| row.get(name).and_then(text)).collect();
+        parse::push(&mut frame, |index| texts[index].as_deref())?;
+        if frame.is_full() && !handle(frame.take()?)? {
             return Ok(false);
         }
     }
-    if cells.is_empty() { Ok(true) } else { take(cells.take()?) }
+    if frame.is_empty() { Ok(true) } else { handle(frame.take()?) }
 }
 
 fn text(value: &Value) -> Option<std::borrow::Cow<'_, str>> {

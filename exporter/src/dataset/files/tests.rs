@@ -1,11 +1,11 @@
-//! Files that are elsewhere, that differ, and that are broken.
+//! Remote files, files that differ from the declaration, and broken files.
 
-use std::{io::Cursor, path::Path, time::Duration};
+use std::{io::Cursor, path::Path, sync::Arc, time::Duration};
 
 use futures::TryStreamExt;
 use object_store::{ObjectStoreExt, aws::AmazonS3Builder};
 use platform::secret::Secret;
-use polars::prelude::{Column as PolarsColumn, IpcStreamWriter, ParquetWriter, SerWriter};
+use polars::prelude::{Column as PolarsColumn, DataFrame, DataType, IpcStreamWriter, ParquetWriter, SerWriter};
 use protocol::{
     catalog::{Column, ColumnType},
     filter::{self, Filter},
@@ -18,6 +18,20 @@ use tokio::{
 };
 
 use super::*;
+use crate::{
+    dataset::{Dataset, DatasetError, DatasetInfo, Query},
+    value::float32,
+};
+
+/// Opens files with these declared columns.
+pub(super) async fn opened(
+    name: &str,
+    location: Location,
+    kind: FileKind,
+    declared: &[Column],
+) -> Result<Files, DatasetError> {
+    Files::open(location, kind, DatasetInfo::new(name, declared.to_vec())).await
+}
 
 fn frame(from: i64) -> DataFrame {
     DataFrame::new_infer_height(vec![
@@ -44,12 +58,12 @@ fn all() -> Query {
 }
 
 async fn numbers(files: &Files, query: &Query) -> Result<Vec<i64>, DatasetError> {
-    let frames: Vec<_> = files.open(query).await?.try_collect().await?;
+    let frames: Vec<_> = files.open(query).await?.frames.try_collect().await?;
     Ok(frames.iter().flat_map(|f| f.column("n").unwrap().i64().unwrap().iter().flatten().collect::<Vec<_>>()).collect())
 }
 
-fn spool(dir: &Path, bytes: u64) -> Spool {
-    Spool { dir: dir.to_owned(), bytes, timeout: Duration::from_secs(10) }
+fn spool(dir: &Path, max_size: u64) -> Spool {
+    Spool { dir: dir.to_owned(), max_size, timeout: Duration::from_secs(10) }
 }
 
 #[tokio::test]
@@ -72,41 +86,45 @@ async fn objects_of_a_bucket_are_read_in_the_order_of_their_names_and_leave_noth
         .with_access_key_id(&config.s3_access_key_id)
         .with_secret_access_key(config.s3_secret_access_key.expose());
     let objects: Arc<dyn object_store::ObjectStore> = Arc::new(builder.build().unwrap());
-    let place = |bytes| Place::Objects {
+    let location = |bytes| Location::Objects {
         store: Arc::clone(&objects),
         pattern: "sales/*.parquet".into(),
         spool: spool(dir.path(), bytes),
     };
-    let files = Files::open("sales", place(1 << 20), FileKind::Parquet, &[]).await.unwrap();
+    let files = opened("sales", location(1 << 20), FileKind::Parquet, &[]).await.unwrap();
     assert_eq!(numbers(&files, &all()).await.unwrap(), (0..20).collect::<Vec<_>>());
-    let some = Query { filter: filter::parse(&json!({"s": {"eq": "row 15"}}), files.columns()).unwrap(), ..all() };
+    let some =
+        Query { filter: filter::parse(&json!({"s": {"eq": "row 15"}}), &files.info().columns).unwrap(), ..all() };
     assert_eq!(numbers(&files, &some).await.unwrap(), [15]);
     assert_eq!(numbers(&files, &Query { limit: Some(12), ..all() }).await.unwrap().len(), 12);
-    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0, "copies have no name");
-    // a `%` in a key is itself, and no code for something else
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0, "copies are unlinked");
+    // a `%` in a key is not an escape
     store.put("sales/100%.parquet", parquet_bytes(frame(50))).await.unwrap();
-    let percent = Query { filter: filter::parse(&json!({"n": {"gte": 50}}), files.columns()).unwrap(), ..all() };
+    let percent = Query { filter: filter::parse(&json!({"n": {"gte": 50}}), &files.info().columns).unwrap(), ..all() };
     assert_eq!(numbers(&files, &percent).await.unwrap(), (50..60).collect::<Vec<_>>());
     let key = store_key(&*objects, "100").await;
     assert!(key.contains('%'), "{key}");
-    let alone = Place::Objects { store: Arc::clone(&objects), pattern: key, spool: spool(dir.path(), 1 << 20) };
-    let alone = Files::open("percent", alone, FileKind::Parquet, &[]).await.unwrap();
+    let alone = Location::Objects { store: Arc::clone(&objects), pattern: key, spool: spool(dir.path(), 1 << 20) };
+    let alone = opened("percent", alone, FileKind::Parquet, &[]).await.unwrap();
     assert_eq!(numbers(&alone, &all()).await.unwrap().len(), 10);
     objects.delete(&object_store::path::Path::parse(store_key(&*objects, "100").await).unwrap()).await.unwrap();
-    let small = Files::open("sales", place(100), FileKind::Parquet, &[]).await.unwrap_err();
+    let small = opened("sales", location(100), FileKind::Parquet, &[]).await.unwrap_err();
     assert!(small.to_string().contains("100 bytes") && !small.is_transient(), "{small}");
     store.delete_where("sales", |_| true).await.unwrap();
-    assert!(matches!(numbers(&files, &all()).await, Err(DatasetError::NoFile(_))), "gone is not empty");
-    assert!(matches!(Files::open("s", place(1 << 20), FileKind::Parquet, &[]).await, Err(DatasetError::NoFile(_))));
+    assert!(
+        matches!(numbers(&files, &all()).await, Err(DatasetError::NoFile(_))),
+        "missing files are not an empty dataset"
+    );
+    assert!(matches!(opened("s", location(1 << 20), FileKind::Parquet, &[]).await, Err(DatasetError::NoFile(_))));
 }
 
-/// The key that has these characters, as the bucket itself has it.
+/// The key with these characters, as the bucket stores it.
 async fn store_key(objects: &dyn object_store::ObjectStore, part: &str) -> String {
     let keys: Vec<_> = objects.list(None).map_ok(|object| object.location.to_string()).try_collect().await.unwrap();
     keys.into_iter().find(|key| key.contains(part)).unwrap()
 }
 
-/// An endpoint that gives these bytes to those who have the token.
+/// An endpoint that gives these bytes to clients with the token.
 async fn endpoint(body: Vec<u8>) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -114,14 +132,14 @@ async fn endpoint(body: Vec<u8>) -> String {
         while let Ok((mut socket, _)) = listener.accept().await {
             let mut head = vec![0; 4096];
             let read = socket.read(&mut head).await.unwrap_or(0);
-            let asked = String::from_utf8_lossy(&head[..read]).to_lowercase();
-            let (status, body) = if asked.contains("authorization: bearer t0ken") {
+            let request = String::from_utf8_lossy(&head[..read]).to_lowercase();
+            let (status, body) = if request.contains("authorization: bearer t0ken") {
                 ("200 OK", body.as_slice())
             } else {
                 ("403 Forbidden", &b""[..])
             };
             let answer = format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", body.len());
-            // a reader that goes away is none of its business
+            // the client may close the connection early
             drop(socket.write_all(&[answer.as_bytes(), body].concat()).await);
         }
     });
@@ -129,32 +147,32 @@ async fn endpoint(body: Vec<u8>) -> String {
 }
 
 #[tokio::test]
-async fn an_endpoint_answers_with_a_stream_or_its_error_is_told_without_its_url() {
+async fn an_error_of_an_endpoint_does_not_show_its_url() {
     let dir = tempfile::tempdir().unwrap();
     let whole = stream_bytes(frame(0));
-    let place = async |body: Vec<u8>, token: &str| Place::Http {
+    let location = async |body: Vec<u8>, token: &str| Location::Http {
         client: reqwest::Client::builder().no_proxy().build().unwrap(),
         url: endpoint(body).await.parse().unwrap(),
         bearer: Secret::new(token),
         spool: spool(dir.path(), 1 << 20),
     };
-    let files = Files::open("rows", place(whole.clone(), "t0ken").await, FileKind::Arrow, &[]).await.unwrap();
+    let files = opened("rows", location(whole.clone(), "t0ken").await, FileKind::Arrow, &[]).await.unwrap();
     assert_eq!(numbers(&files, &all()).await.unwrap(), (0..10).collect::<Vec<_>>());
-    let parquet = place(parquet_bytes(frame(0)), "t0ken").await;
-    let files = Files::open("rows", parquet, FileKind::Parquet, &[]).await.unwrap();
+    let parquet = location(parquet_bytes(frame(0)), "t0ken").await;
+    let files = opened("rows", parquet, FileKind::Parquet, &[]).await.unwrap();
     assert_eq!(numbers(&files, &all()).await.unwrap().len(), 10);
-    let refused = Files::open("rows", place(whole.clone(), "wrong").await, FileKind::Arrow, &[]).await.unwrap_err();
-    let told = format!("{refused} {refused:?}");
-    assert!(told.contains("403") && !told.contains("hunter2") && !refused.is_transient(), "{told}");
+    let refused = opened("rows", location(whole.clone(), "wrong").await, FileKind::Arrow, &[]).await.unwrap_err();
+    let text = format!("{refused} {refused:?}");
+    assert!(text.contains("403") && !text.contains("hunter2") && !refused.is_transient(), "{text}");
 }
 
 #[tokio::test]
-async fn broken_and_differing_files_are_errors_and_never_an_end() {
+async fn broken_and_differing_files_are_errors_and_never_look_complete() {
     let dir = tempfile::tempdir().unwrap();
     let write = |name: &str, bytes: &[u8]| std::fs::write(dir.path().join(name), bytes).unwrap();
     let open = async |name: &str, columns: &[Column]| {
-        let kind = FileKind::of(name).unwrap();
-        Files::open("x", Place::Local(dir.path().join(name)), kind, columns).await
+        let kind = FileKind::from_name(name).unwrap();
+        opened("x", Location::Local(dir.path().join(name)), kind, columns).await
     };
     let n = [Column::new("n", ColumnType::Int)];
     for (name, good, bad) in [
@@ -175,18 +193,18 @@ async fn broken_and_differing_files_are_errors_and_never_an_end() {
         let error = numbers(&files, &all()).await.unwrap_err();
         assert!(error.to_string().contains(name), "{error}");
     }
-    // of two files, one has text where the other has numbers
+    // one of two files has text where the other has numbers
     write("p1.parquet", &parquet_bytes(frame(0)));
     let texts =
         DataFrame::new_infer_height(vec![PolarsColumn::new("n".into(), ["x"]), PolarsColumn::new("s".into(), ["y"])]);
     write("p2.parquet", &parquet_bytes(texts.unwrap()));
-    let files = Files::open("x", Place::Local(dir.path().join("p*.parquet")), FileKind::Parquet, &[]).await.unwrap();
+    let files = opened("x", Location::Local(dir.path().join("p*.parquet")), FileKind::Parquet, &[]).await.unwrap();
     let error = numbers(&files, &all()).await.unwrap_err();
     assert!(error.to_string().contains("p2.parquet") && error.to_string().contains("`n`"), "{error}");
 }
 
 #[tokio::test]
-async fn floats_of_either_width_are_what_is_written_in_each_file() {
+async fn floats_of_either_width_keep_their_text_across_files() {
     let dir = tempfile::tempdir().unwrap();
     let write = |name: &str, x: PolarsColumn| {
         let frame = DataFrame::new_infer_height(vec![x]).unwrap();
@@ -197,33 +215,33 @@ async fn floats_of_either_width_are_what_is_written_in_each_file() {
     for (first, second) in [(reals(), doubles()), (doubles(), reals())] {
         write("a.parquet", first);
         write("b.parquet", second);
-        let place = Place::Local(dir.path().join("*.parquet"));
-        let files = Files::open("x", place, FileKind::Parquet, &[]).await.unwrap();
-        let filter = filter::parse(&json!({"x": {"eq": 0.1}}), files.columns()).unwrap();
+        let location = Location::Local(dir.path().join("*.parquet"));
+        let files = opened("x", location, FileKind::Parquet, &[]).await.unwrap();
+        let filter = filter::parse(&json!({"x": {"eq": 0.1}}), &files.info().columns).unwrap();
         let query = |filter| Query { columns: vec!["x".into()], filter, ..all() };
         for (filter, count) in [(filter, 2), (Filter::all(), 4)] {
-            let frames: Vec<DataFrame> = files.open(&query(filter)).await.unwrap().try_collect().await.unwrap();
+            let frames: Vec<DataFrame> = files.open(&query(filter)).await.unwrap().frames.try_collect().await.unwrap();
             let found: Vec<_> = frames.iter().flat_map(floats).collect();
             assert_eq!(found.len(), count);
             assert_eq!(found.iter().filter(|x| **x == 0.1).count(), 2, "{found:?}");
         }
     }
-    // what the first file can't hold is told, and not rounded
+    // a value that the type of the first file can't hold is an error, and is not rounded
     write("a.parquet", reals());
     for lost in [0.123_456_789_012, 1e300] {
         write("b.parquet", PolarsColumn::new("x".into(), [lost]));
-        let place = Place::Local(dir.path().join("*.parquet"));
-        let files = Files::open("x", place, FileKind::Parquet, &[]).await.unwrap();
+        let location = Location::Local(dir.path().join("*.parquet"));
+        let files = opened("x", location, FileKind::Parquet, &[]).await.unwrap();
         let query = Query { columns: vec!["x".into()], ..all() };
-        let told = files.open(&query).await.unwrap().try_collect::<Vec<_>>().await.unwrap_err();
-        assert!(told.to_string().contains("does not fit the type"), "{told}");
+        let error = files.open(&query).await.unwrap().frames.try_collect::<Vec<_>>().await.unwrap_err();
+        assert!(error.to_string().contains("does not fit the type"), "{error}");
     }
 }
 
-/// The values of `x`, as they are written.
+/// The values of `x`, by their shortest text.
 fn floats(frame: &DataFrame) -> Vec<f64> {
     let x = frame.column("x").unwrap();
-    let x = if x.dtype() == &DataType::Float32 { reals::widened(x).unwrap() } else { x.clone() };
+    let x = if x.dtype() == &DataType::Float32 { float32::widened(x).unwrap() } else { x.clone() };
     x.f64().unwrap().iter().flatten().collect()
 }
 
@@ -233,13 +251,13 @@ async fn text_files_have_types_by_declaration_or_by_their_first_rows() {
     let path = dir.path().join("t.csv");
     std::fs::write(&path, "\u{feff}# made: today\nid,code,at,price\n1,#07,2026-11-22T10:00:00+01:00,1.50\n,,,\n")
         .unwrap();
-    let files = Files::open("t", Place::Local(path.clone()), FileKind::Csv(b','), &[]).await.unwrap();
-    let kinds: Vec<_> = files.columns().iter().map(|column| column.kind).collect();
+    let files = opened("t", Location::Local(path.clone()), FileKind::Csv(b','), &[]).await.unwrap();
+    let kinds: Vec<_> = files.info().columns.iter().map(|column| column.kind).collect();
     assert_eq!(kinds, [ColumnType::Int, ColumnType::String, ColumnType::Datetime, ColumnType::Float]);
     let declared = [Column::new("price", ColumnType::Decimal), Column::new("id", ColumnType::String)];
-    let files = Files::open("t", Place::Local(path), FileKind::Csv(b','), &declared).await.unwrap();
+    let files = opened("t", Location::Local(path), FileKind::Csv(b','), &declared).await.unwrap();
     let query = Query { columns: vec!["id".into(), "price".into()], ..all() };
-    let frames: Vec<_> = files.open(&query).await.unwrap().try_collect().await.unwrap();
+    let frames: Vec<_> = files.open(&query).await.unwrap().frames.try_collect().await.unwrap();
     let shown: Vec<_> = frames[0].columns().iter().map(|c| c.get(0).unwrap().str_value().into_owned()).collect();
     assert_eq!(shown, ["1", "1.50"]);
     assert_eq!(frames[0].columns()[0].null_count(), 1);
@@ -256,11 +274,11 @@ async fn decimals_of_text_files_keep_all_their_digits() {
     std::fs::write(dir.path().join("t.ndjson"), lines.concat()).unwrap();
     let declared = [Column::new("n", ColumnType::Int), Column::new("price", ColumnType::Decimal)];
     for name in ["t.csv", "t.ndjson"] {
-        let place = Place::Local(dir.path().join(name));
-        let files = Files::open("t", place, FileKind::of(name).unwrap(), &declared).await.unwrap();
-        assert_eq!(files.columns()[1].kind, ColumnType::Decimal);
+        let location = Location::Local(dir.path().join(name));
+        let files = opened("t", location, FileKind::from_name(name).unwrap(), &declared).await.unwrap();
+        assert_eq!(files.info().columns[1].kind, ColumnType::Decimal);
         let query = Query { columns: vec!["price".into()], ..all() };
-        let frames: Vec<_> = files.open(&query).await.unwrap().try_collect().await.unwrap();
+        let frames: Vec<_> = files.open(&query).await.unwrap().frames.try_collect().await.unwrap();
         let texts: Vec<_> = frames[0].column("price").unwrap().str().unwrap().iter().collect();
         assert_eq!(texts, [Some(long), Some("0.1234567890123"), Some("NaN"), Some("-7"), None], "{name}");
         for (filter, expected) in [
@@ -271,28 +289,28 @@ async fn decimals_of_text_files_keep_all_their_digits() {
             (json!({"price": {"in": ["-7.00", "8"]}}), vec![4]),
             (json!({"not": {"price": {"between": [-7, 1]}}}), vec![1, 3]),
         ] {
-            let some = Query { filter: filter::parse(&filter, files.columns()).unwrap(), ..all() };
+            let some = Query { filter: filter::parse(&filter, &files.info().columns).unwrap(), ..all() };
             assert_eq!(numbers(&files, &some).await.unwrap(), expected, "{name} {filter}");
         }
     }
 }
 
 #[tokio::test]
-async fn a_quote_that_is_never_closed_loses_no_rows_without_a_word() {
+async fn an_unclosed_quote_is_an_error_and_loses_no_rows_silently() {
     let dir = tempfile::tempdir().unwrap();
     let good = "# made today\nn,s\n1,a\n2,\"b \"\"quoted\"\"\nand more\"\n3,\"c\"";
     let open = "# made today\nn,s\n1,a\n2,\"b\n3,c\n4,d\n";
     let path = dir.path().join("a.csv");
     std::fs::write(&path, good).unwrap();
-    let files = Files::open("a", Place::Local(path.clone()), FileKind::Csv(b','), &[]).await.unwrap();
+    let files = opened("a", Location::Local(path.clone()), FileKind::Csv(b','), &[]).await.unwrap();
     assert_eq!(numbers(&files, &all()).await.unwrap(), [1, 2, 3]);
-    // found when rows are read, and when the file is looked at
+    // both reading the rows and reading the schema find it
     std::fs::write(&path, open).unwrap();
     let error = numbers(&files, &all()).await.unwrap_err();
     assert!(error.to_string().contains("a quote is not closed"), "{error}");
-    let error = Files::open("a", Place::Local(path.clone()), FileKind::Csv(b','), &[]).await.unwrap_err();
+    let error = opened("a", Location::Local(path.clone()), FileKind::Csv(b','), &[]).await.unwrap_err();
     assert!(error.to_string().contains("a quote is not closed"), "{error}");
-    // nor is a file of any size read into one field
+    // a field of any size is not read into memory
     let mut long = b"n,s\n1,\"".to_vec();
     long.resize(70 << 20, b'x');
     std::fs::write(&path, long).unwrap();
@@ -301,59 +319,59 @@ async fn a_quote_that_is_never_closed_loses_no_rows_without_a_word() {
 }
 
 #[tokio::test]
-async fn large_numbers_without_a_sign_are_read_from_parquet() {
+async fn large_unsigned_numbers_are_read_from_parquet() {
     let dir = tempfile::tempdir().unwrap();
     let ids = PolarsColumn::new("id".into(), [1_u64, u64::MAX, 9_223_372_036_854_775_808]);
     let n = PolarsColumn::new("n".into(), [1_i64, 2, 3]);
     let path = dir.path().join("a.parquet");
     std::fs::write(&path, parquet_bytes(DataFrame::new_infer_height(vec![n, ids]).unwrap())).unwrap();
-    let files = Files::open("a", Place::Local(path), FileKind::Parquet, &[]).await.unwrap();
-    let kinds: Vec<_> = files.columns().iter().map(|column| column.kind).collect();
+    let files = opened("a", Location::Local(path), FileKind::Parquet, &[]).await.unwrap();
+    let kinds: Vec<_> = files.info().columns.iter().map(|column| column.kind).collect();
     assert_eq!(kinds, [ColumnType::Int, ColumnType::Decimal]);
     for (filter, found) in [
         (json!({}), vec![1, 2, 3]),
         (json!({"id": {"eq": "18446744073709551615"}}), vec![2]),
         (json!({"id": {"gt": 1}}), vec![2, 3]),
     ] {
-        let filter = filter::parse(&filter, files.columns()).unwrap();
+        let filter = filter::parse(&filter, &files.info().columns).unwrap();
         assert_eq!(numbers(&files, &Query { filter, ..all() }).await.unwrap(), found);
     }
     let every = Query { columns: vec!["id".into()], ..all() };
-    let read: Vec<_> = files.open(&every).await.unwrap().try_collect().await.unwrap();
+    let read: Vec<_> = files.open(&every).await.unwrap().frames.try_collect().await.unwrap();
     let cell = |name: &str| read[0].column(name).unwrap().get(1).unwrap().str_value().into_owned();
     assert_eq!(cell("id"), "18446744073709551615");
 }
 
 #[tokio::test]
-async fn a_copy_that_nobody_waits_for_any_more_stops() {
+async fn a_copy_stops_when_its_export_is_dropped() {
     let dir = tempfile::tempdir().unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let whole = stream_bytes(frame(0));
-    let (asked, waiting) = tokio::sync::oneshot::channel();
+    let (requested, waiting) = tokio::sync::oneshot::channel();
     let server = tokio::spawn(async move {
         let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", whole.len());
-        // once whole, for those who look at it
+        // the whole body for reading the schema
         let (mut socket, _) = listener.accept().await.unwrap();
         let mut request = vec![0; 4096];
         assert!(socket.read(&mut request).await.unwrap() > 0);
         socket.write_all(&[head.as_bytes(), &whole].concat()).await.unwrap();
         drop(socket);
-        // and then no more than its beginning
+        // only the beginning of the body for the export
         let (mut socket, _) = listener.accept().await.unwrap();
         assert!(socket.read(&mut request).await.unwrap() > 0);
         socket.write_all(&[head.as_bytes(), &whole[..50]].concat()).await.unwrap();
-        asked.send(()).unwrap();
-        // until the reader hangs up
+        requested.send(()).unwrap();
+        // wait until the client closes the connection
         socket.read(&mut request).await
     });
-    let place = Place::Http {
+    let location = Location::Http {
         client: reqwest::Client::builder().no_proxy().build().unwrap(),
         url: format!("http://{address}/rows.arrows").parse().unwrap(),
         bearer: Secret::default(),
-        spool: Spool { dir: dir.path().to_owned(), bytes: 1 << 20, timeout: Duration::from_secs(120) },
+        spool: Spool { dir: dir.path().to_owned(), max_size: 1 << 20, timeout: Duration::from_secs(120) },
     };
-    let files = Files::open("rows", place, FileKind::Arrow, &[]).await.unwrap();
+    let files = opened("rows", location, FileKind::Arrow, &[]).await.unwrap();
     let frames = files.open(&all()).await.unwrap();
     waiting.await.unwrap();
     drop(frames);

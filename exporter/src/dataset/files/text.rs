@@ -1,16 +1,16 @@
-//! The text of values that are no plain ones.
+//! The text of values that have no column type of their own: bytes, durations, lists and records.
 
 use polars::prelude::{AnyValue, DataType, TimeUnit};
 
-use crate::format::{cell, ndjson};
+use crate::value::{json, text};
 
 const SECONDS_PER_DAY: u64 = 86_400;
 
-/// Whether [`write`] knows all values of a type.
-pub(super) fn is_known(dtype: &DataType) -> bool {
+/// Whether [`write`] supports all values of a type.
+pub(super) fn is_supported(dtype: &DataType) -> bool {
     match dtype {
-        DataType::List(inner) | DataType::Array(inner, _) => is_known(inner),
-        DataType::Struct(fields) => fields.iter().all(|field| is_known(&field.dtype)),
+        DataType::List(inner) | DataType::Array(inner, _) => is_supported(inner),
+        DataType::Struct(fields) => fields.iter().all(|field| is_supported(&field.dtype)),
         DataType::Unknown(_) => false,
         _ => true,
     }
@@ -26,13 +26,13 @@ pub(super) fn write(out: &mut Vec<u8>, value: &AnyValue<'_>) {
     }
 }
 
-/// As PostgreSQL writes its `bytea`.
+/// Appends bytes in the hexadecimal format of PostgreSQL's `bytea`.
 fn binary(out: &mut Vec<u8>, bytes: &[u8]) {
     out.extend_from_slice(b"\\x");
     out.extend_from_slice(hex::encode(bytes).as_bytes());
 }
 
-/// As ISO 8601 and XML Schema's `dayTimeDuration` have it.
+/// Appends a duration in the format of ISO 8601 and of `dayTimeDuration` in XML Schema.
 fn duration(out: &mut Vec<u8>, value: i64, unit: TimeUnit) {
     let per_second = match unit {
         TimeUnit::Milliseconds => 1_000,
@@ -47,7 +47,7 @@ fn duration(out: &mut Vec<u8>, value: i64, unit: TimeUnit) {
     out.push(b'P');
     let (days, of_day) = (seconds / SECONDS_PER_DAY, seconds % SECONDS_PER_DAY);
     if days > 0 {
-        cell::int(out, days);
+        text::int(out, days);
         out.push(b'D');
     }
     if of_day == 0 && part == 0 {
@@ -59,14 +59,14 @@ fn duration(out: &mut Vec<u8>, value: i64, unit: TimeUnit) {
     out.push(b'T');
     for (count, letter) in [(of_day / 3600, b'H'), (of_day / 60 % 60, b'M')] {
         if count > 0 {
-            cell::int(out, count);
+            text::int(out, count);
             out.push(letter);
         }
     }
     if of_day % 60 > 0 || part > 0 {
-        cell::int(out, of_day % 60);
+        text::int(out, of_day % 60);
         if part > 0 {
-            // the digits of the part without zeros at its end
+            // the fraction without trailing zeros
             let digits = (per_second + part).to_string();
             out.push(b'.');
             out.extend_from_slice(digits[1..].trim_end_matches('0').as_bytes());
@@ -75,23 +75,23 @@ fn duration(out: &mut Vec<u8>, value: i64, unit: TimeUnit) {
     }
 }
 
-/// As NDJSON files have values: what JSON has no counterpart for is a string.
+/// Appends JSON, as in NDJSON files: values without a JSON type are strings.
 fn json(out: &mut Vec<u8>, value: &AnyValue<'_>) {
     match value {
         AnyValue::Null => out.extend_from_slice(b"null"),
-        AnyValue::Boolean(value) => cell::boolean(out, *value),
-        AnyValue::String(text) => ndjson::string(out, text),
-        AnyValue::StringOwned(text) => ndjson::string(out, text),
-        AnyValue::Int8(value) => cell::int(out, *value),
-        AnyValue::Int16(value) => cell::int(out, *value),
-        AnyValue::Int32(value) => cell::int(out, *value),
-        AnyValue::Int64(value) => cell::int(out, *value),
-        AnyValue::UInt8(value) => cell::int(out, *value),
-        AnyValue::UInt16(value) => cell::int(out, *value),
-        AnyValue::UInt32(value) => cell::int(out, *value),
-        AnyValue::UInt64(value) => cell::int(out, *value),
-        AnyValue::Float32(value) if value.is_finite() => cell::float(out, *value),
-        AnyValue::Float64(value) if value.is_finite() => cell::float(out, *value),
+        AnyValue::Boolean(value) => text::boolean(out, *value),
+        AnyValue::String(text) => json::string(out, text),
+        AnyValue::StringOwned(text) => json::string(out, text),
+        AnyValue::Int8(value) => text::int(out, *value),
+        AnyValue::Int16(value) => text::int(out, *value),
+        AnyValue::Int32(value) => text::int(out, *value),
+        AnyValue::Int64(value) => text::int(out, *value),
+        AnyValue::UInt8(value) => text::int(out, *value),
+        AnyValue::UInt16(value) => text::int(out, *value),
+        AnyValue::UInt32(value) => text::int(out, *value),
+        AnyValue::UInt64(value) => text::int(out, *value),
+        AnyValue::Float32(value) if value.is_finite() => text::float(out, *value),
+        AnyValue::Float64(value) if value.is_finite() => text::float(out, *value),
         AnyValue::List(values) | AnyValue::Array(values, _) => {
             out.push(b'[');
             for (at, value) in values.rechunk().iter().enumerate() {
@@ -122,34 +122,34 @@ fn record<'a>(out: &mut Vec<u8>, names: impl Iterator<Item = &'a str>, values: i
         if at > 0 {
             out.push(b',');
         }
-        ndjson::string(out, name);
+        json::string(out, name);
         out.push(b':');
         json(out, &value);
     }
     out.push(b'}');
 }
 
-/// What stands between quotes in JSON, where it may need escapes.
+/// Appends the content of a JSON string, with its escapes.
 fn lexical(out: &mut Vec<u8>, value: &AnyValue<'_>) {
     match value {
-        AnyValue::Float32(value) => cell::float(out, *value),
-        AnyValue::Float64(value) => cell::float(out, *value),
-        AnyValue::Date(days) => cell::date(out, i64::from(*days)),
-        AnyValue::Datetime(value, unit, _) => cell::datetime(out, *value, *unit),
-        AnyValue::DatetimeOwned(value, unit, _) => cell::datetime(out, *value, *unit),
-        AnyValue::Time(nanos) => cell::time(out, *nanos),
-        AnyValue::Decimal(value, _, scale) => cell::decimal(out, *value, *scale),
-        AnyValue::Int128(value) => cell::int(out, *value),
+        AnyValue::Float32(value) => text::float(out, *value),
+        AnyValue::Float64(value) => text::float(out, *value),
+        AnyValue::Date(days) => text::date(out, i64::from(*days)),
+        AnyValue::Datetime(value, unit, _) => text::datetime(out, *value, *unit),
+        AnyValue::DatetimeOwned(value, unit, _) => text::datetime(out, *value, *unit),
+        AnyValue::Time(nanos) => text::time(out, *nanos),
+        AnyValue::Decimal(value, _, scale) => text::decimal(out, *value, *scale),
+        AnyValue::Int128(value) => text::int(out, *value),
         AnyValue::Duration(value, unit) => duration(out, *value, *unit),
         AnyValue::Binary(_) | AnyValue::BinaryOwned(_) => {
-            // the backslash is JSON's own escape too
+            // JSON escapes the backslash before the hexadecimal digits
             out.push(b'\\');
             write(out, value);
         }
-        // categories, whose names may have any character
+        // names of categories may have any character
         other => {
             let mut quoted = Vec::new();
-            ndjson::string(&mut quoted, &other.str_value());
+            json::string(&mut quoted, &other.str_value());
             out.extend_from_slice(&quoted[1..quoted.len() - 1]);
         }
     }

@@ -1,18 +1,19 @@
-//! Types that filters and files have no words for come as text or decimals, from every kind of file and into every format.
+//! Types without a counterpart become text or decimals, from every kind of file and in every format.
 
 use std::{
     io::{Cursor, Read},
     path::Path,
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
 };
 
+use async_trait::async_trait;
 use bytes::Bytes;
 use futures::TryStreamExt;
 use platform::clock::SystemClock;
 use polars::prelude::{
-    CategoricalPhysical, Categories, Column as PolarsColumn, FrozenCategories, IntoColumn, IntoSeries, IpcStreamWriter,
-    IpcWriter, ListChunked, NamedFrom, ParquetReader, ParquetWriter, SerReader, SerWriter, Series, StructChunked,
-    TimeUnit,
+    CategoricalPhysical, Categories, Column as PolarsColumn, DataFrame, DataType, FrozenCategories, IntoColumn,
+    IntoSeries, IpcStreamWriter, IpcWriter, ListChunked, NamedFrom, ParquetReader, ParquetWriter, SerReader, SerWriter,
+    Series, StructChunked, TimeUnit,
 };
 use polars_arrow::{
     array::{Int32Array, UnionArray},
@@ -21,19 +22,22 @@ use polars_arrow::{
     record_batch::RecordBatchT,
 };
 use protocol::{
+    catalog::{Column, ColumnType},
     delivery::Segment,
     filter::{self, Filter},
 };
 use serde_json::{Map, Value, json};
 
-use super::*;
+use super::{tests::opened, *};
 use crate::{
     ExporterConfig,
+    dataset::{Dataset, DatasetError, Query},
     error::JobError,
-    format::{Compression, Csv, CsvZip, Format, Layout, LayoutColumn, Ndjson, Parquet, Tsv, Xlsx, XlsxZip},
-    pipeline::{Budget, Pipeline},
+    format::{Compression, Csv, CsvZip, Format, Ndjson, Parquet, Tsv, Xlsx, XlsxZip},
+    layout::{Layout, LayoutColumn, Timestamps},
+    pipeline::{Pipeline, PipelineLimits},
     progress::Meter,
-    segment::Outlet,
+    segment::SegmentSink,
 };
 
 /// A column of each type, and NULL in the second row.
@@ -72,7 +76,7 @@ fn frame() -> DataFrame {
 const COLUMNS: [&str; 11] =
     ["id", "category", "level", "bytes", "list", "array", "record", "took", "nothing", "large", "at"];
 
-/// The same in CSV.
+/// The rows of the frame in CSV.
 const ROWS: [&str; 3] = [
     r#"1,high,high,\x00ff,"[""a\""b""]","[1,2]","{""k"":""x"",""v"":1}",P1DT1H,,18446744073709551615,00:00:00.090"#,
     r#"2,,,,,,"{""k"":""y"",""v"":null}",,,,"#,
@@ -96,46 +100,46 @@ async fn sources(dir: &Path) -> Vec<Files> {
 }
 
 async fn open(dir: &Path, name: &str, declared: &[Column]) -> Result<Files, DatasetError> {
-    Files::open(name, Place::Local(dir.join(name)), FileKind::of(name).unwrap(), declared).await
+    opened(name, Location::Local(dir.join(name)), FileKind::from_name(name).unwrap(), declared).await
 }
 
 fn asked(files: &Files, filter: &Value) -> Query {
-    let filter = filter::parse(filter, files.columns()).unwrap();
-    let columns = files.columns().iter().map(|column| column.name.clone()).collect();
+    let filter = filter::parse(filter, &files.info().columns).unwrap();
+    let columns = files.info().columns.iter().map(|column| column.name.clone()).collect();
     Query { columns, filter, params: Map::new(), limit: None }
 }
 
 #[derive(Default)]
-struct Kept(Mutex<Vec<u8>>);
+struct Stored(Mutex<Vec<u8>>);
 
 #[async_trait]
-impl Outlet for Kept {
-    async fn keep(&self, _: &Segment, chunks: Vec<Bytes>) -> Result<(), JobError> {
+impl SegmentSink for Stored {
+    async fn store(&self, _: &Segment, chunks: Vec<Bytes>) -> Result<(), JobError> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).extend(chunks.concat());
         Ok(())
     }
 }
 
-/// The rows that pass, exported.
+/// Exports the rows that pass.
 async fn exported(files: &Files, filter: &Value, format: &dyn Format) -> Result<Vec<u8>, JobError> {
-    let kept = Kept::default();
-    let columns = files.columns().iter().cloned().map(LayoutColumn::plain).collect();
+    let stored = Stored::default();
+    let columns = files.info().columns.iter().cloned().map(LayoutColumn::plain).collect();
     let layout = Layout::plain(columns);
-    let layout = Layout { timestamps: format.timestamps(crate::format::Timestamps::Sidecar), ..layout };
-    let budget = Budget::from(&ExporterConfig::default());
+    let layout = Layout { timestamps: format.info().timestamps(Timestamps::Sidecar), ..layout };
+    let limits = PipelineLimits::from(&ExporterConfig::default());
     let pipeline = Pipeline {
-        frames: files.open(&asked(files, filter)).await?,
-        encoding: format.encoding(&layout, &budget.bounds)?,
+        frames: files.open(&asked(files, filter)).await?.frames,
+        encoding: format.encoding(&layout, &limits.format)?,
         layout: Arc::new(layout),
         compression: Compression::None,
         requested_at: serde_json::from_value(json!("2026-11-22T15:26:01.123Z"))?,
         meter: Arc::new(Meter::start()),
-        budget,
-        outlet: &kept,
+        limits,
+        sink: &stored,
         clock: Arc::new(SystemClock),
     };
     pipeline.run().await?;
-    Ok(kept.0.into_inner().unwrap_or_else(PoisonError::into_inner))
+    Ok(stored.0.into_inner().unwrap_or_else(PoisonError::into_inner))
 }
 
 /// All of an archive's entries that lie below a name, as text.
@@ -155,10 +159,14 @@ fn entries(bytes: &[u8], below: &str) -> String {
 async fn columns_of_all_types_come_into_files_of_all_formats() {
     let dir = tempfile::tempdir().unwrap();
     for files in sources(dir.path()).await {
-        let name = files.name().to_owned();
-        assert_eq!(files.columns().iter().map(|column| column.name.as_str()).collect::<Vec<_>>(), COLUMNS, "{name}");
+        let name = files.info().name.clone();
+        assert_eq!(
+            files.info().columns.iter().map(|column| column.name.as_str()).collect::<Vec<_>>(),
+            COLUMNS,
+            "{name}"
+        );
         let kinds: Vec<_> =
-            files.columns().iter().map(|column| column.kind).filter(|kind| *kind != ColumnType::String).collect();
+            files.info().columns.iter().map(|column| column.kind).filter(|kind| *kind != ColumnType::String).collect();
         assert_eq!(kinds, [ColumnType::Int, ColumnType::Decimal, ColumnType::Time], "{name}");
 
         let csv = String::from_utf8(exported(&files, &json!({}), &Csv).await.unwrap()).unwrap();
@@ -207,15 +215,15 @@ async fn filters_take_such_columns_for_the_text_that_they_become() {
             (json!({"at": {"lt": "00:00:00.01"}}), vec![3]),
         ] {
             let query = Query { columns: vec!["id".into()], ..asked(&files, &filter) };
-            let frames: Vec<_> = files.open(&query).await.unwrap().try_collect().await.unwrap();
+            let frames: Vec<_> = files.open(&query).await.unwrap().frames.try_collect().await.unwrap();
             let ids: Vec<i64> = frames
                 .iter()
                 .flat_map(|f| f.columns()[0].i64().unwrap().iter().flatten().collect::<Vec<_>>())
                 .collect();
-            assert_eq!(ids, expected, "{} {filter}", files.name());
+            assert_eq!(ids, expected, "{} {filter}", files.info().name);
         }
         for wrong in [json!({"list": {"eq": ["c"]}}), json!({"took": {"gt": 5}}), json!({"bytes": {"eq": 1}})] {
-            assert!(filter::parse(&wrong, files.columns()).is_err(), "{wrong}");
+            assert!(filter::parse(&wrong, &files.info().columns).is_err(), "{wrong}");
         }
     }
 }
@@ -243,7 +251,7 @@ async fn no_rows_are_a_whole_file_of_each_format() {
 }
 
 #[tokio::test]
-async fn a_column_that_can_not_be_carried_is_refused_alone() {
+async fn an_unsupported_column_does_not_affect_other_columns() {
     let dir = tempfile::tempdir().unwrap();
     let fields = vec![ArrowField::new("a".into(), ArrowDataType::Int32, true)];
     let union = ArrowDataType::Union(Box::new(UnionType { fields, ids: None, mode: UnionMode::Dense }));
@@ -267,20 +275,20 @@ async fn a_column_that_can_not_be_carried_is_refused_alone() {
     writer.finish().unwrap();
 
     let files = open(dir.path(), "u.arrows", &[]).await.unwrap();
-    assert_eq!(files.columns(), [Column::new("n", ColumnType::Int)]);
-    assert_eq!(files.names().collect::<Vec<_>>(), ["u", "n"], "who looks for a tenant's column finds all");
+    assert_eq!(files.info().columns, [Column::new("n", ColumnType::Int)]);
+    assert_eq!(files.column_names().collect::<Vec<_>>(), ["u", "n"], "the check of tenant columns sees all columns");
     let csv = exported(&files, &json!({}), &Csv).await.unwrap();
     assert_eq!(String::from_utf8(csv).unwrap(), "n\n1\n2\n");
     let declared = [Column::new("u", ColumnType::String)];
     let refused = open(dir.path(), "u.arrows", &declared).await.unwrap_err();
-    let told = refused.told();
-    assert_eq!(told, "u.arrows: column `u` is of the unsupported type Union");
+    let message = refused.user_message();
+    assert_eq!(message, "u.arrows: column `u` is of the unsupported type Union");
     let left_out = open(dir.path(), "u.arrows", &[Column::new("n", ColumnType::Int)]).await.unwrap();
-    assert_eq!(left_out.columns().len(), 1);
+    assert_eq!(left_out.info().columns.len(), 1);
 }
 
 #[tokio::test]
-async fn values_of_rows_that_do_not_pass_fail_nothing_and_are_told_to_nobody() {
+async fn values_of_rows_that_do_not_pass_cause_no_error_and_are_never_shown() {
     let dir = tempfile::tempdir().unwrap();
     let write = |name: &str, n: Series| {
         let tenant = Series::new("tenant".into(), ["acme", "other"]);
@@ -289,16 +297,16 @@ async fn values_of_rows_that_do_not_pass_fail_nothing_and_are_told_to_nobody() {
     };
     write("a.parquet", Series::new("n".into(), [1_i32, 2]));
     write("b.parquet", Series::new("n".into(), [3, 7_777_777_777_i64]));
-    let place = Place::Local(dir.path().join("*.parquet"));
-    let files = Files::open("n", place, FileKind::Parquet, &[]).await.unwrap();
+    let location = Location::Local(dir.path().join("*.parquet"));
+    let files = opened("n", location, FileKind::Parquet, &[]).await.unwrap();
     let query = |filter: Filter| Query { columns: vec!["n".into()], filter, params: Map::new(), limit: None };
-    let own = filter::parse(&json!({"tenant": {"eq": "acme"}}), files.columns()).unwrap();
-    let frames: Vec<_> = files.open(&query(own)).await.unwrap().try_collect().await.unwrap();
+    let own = filter::parse(&json!({"tenant": {"eq": "acme"}}), &files.info().columns).unwrap();
+    let frames: Vec<_> = files.open(&query(own)).await.unwrap().frames.try_collect().await.unwrap();
     let numbers: Vec<_> =
         frames.iter().flat_map(|f| f.columns()[0].i32().unwrap().iter().flatten().collect::<Vec<_>>()).collect();
     assert_eq!(numbers, [1, 3]);
-    let read: Result<Vec<_>, _> = files.open(&query(Filter::all())).await.unwrap().try_collect().await;
+    let read: Result<Vec<_>, _> = files.open(&query(Filter::all())).await.unwrap().frames.try_collect().await;
     let error = read.unwrap_err();
-    let told = format!("{error} {error:?} {}", error.told());
-    assert!(told.contains("b.parquet") && told.contains("`n`") && !told.contains("7777777777"), "{told}");
+    let text = format!("{error} {error:?} {}", error.user_message());
+    assert!(text.contains("b.parquet") && text.contains("`n`") && !text.contains("7777777777"), "{text}");
 }

@@ -1,7 +1,7 @@
-//! Ranges of a key, for what has no pages of its own: views, queries, partitioned tables.
+//! Ranges of a key, for sources without pages: views, queries and partitioned tables.
 //!
-//! Only how even the ranges are depends on what the key's values look like. Whatever they are, the ranges hold each row once:
-//! the first has no beginning, the last no end, and NULL is in the last.
+//! The distribution of the key decides only how even the ranges are. The ranges always hold each row once: the first range
+//! has no lower bound, the last one has no upper bound, and NULL belongs to the last.
 
 use chrono::{DateTime, Days, NaiveDate};
 use sea_orm::{
@@ -16,11 +16,11 @@ use super::{
     server::{PostgresServer, failed},
 };
 
-/// Rows of one range, about.
+/// The expected number of rows in one range.
 const ROWS: u64 = 100_000;
-/// Ranges at most.
-const MOST: u64 = 256;
-/// From the year 1 to the year 9999, days since 1970: ends of ranges are written as dates with years of four digits.
+/// The maximum number of ranges.
+const MAX_RANGES: u64 = 256;
+/// The years 1 to 9999, in days since 1970-01-01: bounds of ranges are dates with four digits for the year.
 const DAYS: (i128, i128) = (-719_162, 2_932_896);
 const MICROS_PER_DAY: i128 = 86_400_000_000;
 
@@ -41,7 +41,7 @@ enum Kind {
 }
 
 impl Key {
-    /// The column `name` of a source as its key. The inner error says why it can be none.
+    /// Makes a key of the column `name` of a source. The inner error is the reason why the column can't be a key.
     ///
     /// # Errors
     /// When the server can't be reached, or refuses the source.
@@ -54,7 +54,7 @@ impl Key {
         let mut session = server.connect_briefly().await?;
         let prepared = session.conn.prepare(statement).await.map_err(failed)?;
         let Some(column) = prepared.columns().iter().find(|column| column.name() == name) else {
-            return Ok(Err(format!("`split_by` names `{name}`, which is no column of it")));
+            return Ok(Err(format!("`split_by` names `{name}`, which is none of its columns")));
         };
         let kind = match column.type_info().name() {
             "INT2" | "INT4" | "INT8" => Kind::Int,
@@ -73,7 +73,7 @@ impl Key {
         Ok(Ok(Self { name: name.to_owned(), kind }))
     }
 
-    /// One condition for each range, in the order of the key; none when one range is enough. `rows` are expected.
+    /// One condition for each range, in the order of the key; none if one range is enough for the `expected` rows.
     pub(super) async fn ranges(
         &self,
         server: &PostgresServer,
@@ -82,7 +82,7 @@ impl Key {
         query: &Query,
         expected: u64,
     ) -> Result<Vec<Option<Expr>>, DatasetError> {
-        let count = Ord::min(expected.div_ceil(ROWS), MOST);
+        let count = Ord::min(expected.div_ceil(ROWS), MAX_RANGES);
         if count < 2 {
             return Ok(Vec::new());
         }
@@ -91,18 +91,18 @@ impl Key {
             let statement = AssertSqlSafe(self.end(rows, query, order)?).into_sql_str();
             let Some(row) = server.within(conn.fetch_optional(statement)).await? else { return Ok(Vec::new()) };
             let text = row.try_get_unchecked::<String, _>(0).map_err(failed)?;
-            *end = self.place(&text).ok_or(DatasetError::Garbled("a key is not of its type"))?;
+            *end = self.position(&text).ok_or(DatasetError::Garbled("a key is not of its type"))?;
         }
-        let cuts = cuts(ends[0], ends[1], count);
-        Ok(self.conditions(&cuts))
+        let bounds = bounds(ends[0], ends[1], count);
+        Ok(self.conditions(&bounds))
     }
 
-    /// The key with its quotes.
+    /// The quoted name of the key.
     fn column(&self) -> String {
         format!("\"{}\".\"{}\"", sql::SOURCE, self.name.replace('"', "\"\""))
     }
 
-    /// A select of the first or last value, as text.
+    /// A select of the smallest or largest finite value, as text.
     fn end(&self, rows: &PostgresRows, query: &Query, order: &str) -> Result<String, DatasetError> {
         let column = self.column();
         let (shown, finite) = match self.kind {
@@ -113,16 +113,16 @@ impl Key {
             }
         };
         let all = Query { filter: protocol::filter::Filter::all(), ..query.clone() };
-        let mut select = sql::filtered(&rows.source, &rows.columns, &all, DbBackend::Postgres)?;
+        let mut select = sql::filtered(&rows.source, &rows.info.columns, &all, DbBackend::Postgres)?;
         let body = select.expr(Expr::cust(shown)).and_where(Expr::cust(finite)).to_string(PostgresQueryBuilder);
         Ok(format!("{}{body} ORDER BY {column} {order} LIMIT 1", rows.before(query)?))
     }
 
-    /// Where a value stands among all of its type.
-    fn place(&self, text: &str) -> Option<i128> {
+    /// The position of a value on the number line of its type.
+    fn position(&self, text: &str) -> Option<i128> {
         Some(match self.kind {
             Kind::Int => text.parse().ok()?,
-            // half of the number, which has a sign; for ranges that is near enough
+            // half of the unsigned number fits a signed one; ranges need no more precision
             Kind::Uuid => (u128::from_str_radix(&text.replace('-', ""), 16).ok()? >> 1).cast_signed(),
             Kind::Date => text.parse::<i128>().ok()?.clamp(DAYS.0, DAYS.1),
             Kind::Timestamp | Kind::Timestamptz => {
@@ -131,21 +131,21 @@ impl Key {
         })
     }
 
-    /// The value at a place; None where there is none.
-    fn literal(&self, place: i128) -> Option<Expr> {
+    /// The literal of the value at a position; None if there is none.
+    fn literal(&self, position: i128) -> Option<Expr> {
         Some(match self.kind {
-            Kind::Int => Expr::val(i64::try_from(place).ok()?),
+            Kind::Int => Expr::val(i64::try_from(position).ok()?),
             Kind::Uuid => {
-                let digits = format!("{:032x}", place.cast_unsigned() << 1);
+                let digits = format!("{:032x}", position.cast_unsigned() << 1);
                 Expr::val(digits).cast_as(Alias::new("uuid"))
             }
             Kind::Date => {
-                let days = Days::new(u64::try_from(place - DAYS.0).ok()?);
+                let days = Days::new(u64::try_from(position - DAYS.0).ok()?);
                 let date = NaiveDate::from_ymd_opt(1, 1, 1)?.checked_add_days(days)?;
                 Expr::val(date.to_string()).cast_as(Alias::new("date"))
             }
             Kind::Timestamp | Kind::Timestamptz => {
-                let at = DateTime::from_timestamp_micros(i64::try_from(place).ok()?)?;
+                let at = DateTime::from_timestamp_micros(i64::try_from(position).ok()?)?;
                 let zoned = self.kind == Kind::Timestamptz;
                 let text = at.format(if zoned { "%Y-%m-%d %H:%M:%S%.6f+00" } else { "%Y-%m-%d %H:%M:%S%.6f" });
                 Expr::val(text.to_string()).cast_as(Alias::new(if zoned { "timestamptz" } else { "timestamp" }))
@@ -153,9 +153,9 @@ impl Key {
         })
     }
 
-    fn conditions(&self, cuts: &[i128]) -> Vec<Option<Expr>> {
+    fn conditions(&self, bounds: &[i128]) -> Vec<Option<Expr>> {
         let column = || Expr::cust(self.column());
-        let ends: Vec<Expr> = cuts.iter().filter_map(|cut| self.literal(*cut)).collect();
+        let ends: Vec<Expr> = bounds.iter().filter_map(|bound| self.literal(*bound)).collect();
         let (Some(first), Some(last)) = (ends.first(), ends.last()) else { return Vec::new() };
         let mut ranges = vec![Some(column().lt(first.clone()))];
         for pair in ends.windows(2) {
@@ -166,15 +166,16 @@ impl Key {
     }
 }
 
-/// Places that cut what lies between two others into so many parts of one size; fewer where there are fewer places.
-fn cuts(low: i128, high: i128, count: u64) -> Vec<i128> {
+/// The bounds that split the positions from `low` to `high` into `count` parts of equal size; fewer if there are fewer
+/// positions.
+fn bounds(low: i128, high: i128, count: u64) -> Vec<i128> {
     let parts = i128::from(count);
     let width = high.saturating_sub(low);
-    // in two steps, as the ends of uuids times their number would not fit
-    let mut cuts: Vec<_> = (1..parts).map(|n| low + width / parts * n + width % parts * n / parts).collect();
-    cuts.dedup();
-    cuts.retain(|cut| *cut > low && *cut <= high);
-    cuts
+    // in two steps, because the width of uuids times the count overflows
+    let mut bounds: Vec<_> = (1..parts).map(|n| low + width / parts * n + width % parts * n / parts).collect();
+    bounds.dedup();
+    bounds.retain(|bound| *bound > low && *bound <= high);
+    bounds
 }
 
 #[cfg(test)]
@@ -182,13 +183,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ranges_are_even_and_their_ends_are_values_of_the_type() {
-        assert_eq!(cuts(0, 100, 4), [25, 50, 75]);
-        assert_eq!((cuts(5, 5, 4), cuts(1, 3, 2)), (vec![], vec![2]));
-        assert_eq!(cuts(i128::from(i64::MIN), i128::from(i64::MAX), 2), [-1]);
+    fn ranges_are_even_and_their_bounds_are_values_of_the_type() {
+        assert_eq!(bounds(0, 100, 4), [25, 50, 75]);
+        assert_eq!((bounds(5, 5, 4), bounds(1, 3, 2)), (vec![], vec![2]));
+        assert_eq!(bounds(i128::from(i64::MIN), i128::from(i64::MAX), 2), [-1]);
         let key = |kind| Key { name: "a\"b".into(), kind };
-        let written = |kind, place| {
-            let literal = key(kind).literal(place).unwrap();
+        let written = |kind, position| {
+            let literal = key(kind).literal(position).unwrap();
             sea_orm::sea_query::Query::select().expr(literal).to_string(PostgresQueryBuilder)
         };
         for (kind, value, expected) in [
@@ -208,8 +209,8 @@ mod tests {
             (Kind::Timestamp, "-1", "SELECT CAST('1969-12-31 23:59:59.999999' AS timestamp)"),
             (Kind::Timestamptz, "1500000", "SELECT CAST('1970-01-01 00:00:01.500000+00' AS timestamptz)"),
         ] {
-            let place = key(kind).place(value).unwrap();
-            assert_eq!(written(kind, place), expected);
+            let position = key(kind).position(value).unwrap();
+            assert_eq!(written(kind, position), expected);
         }
         assert_eq!(key(Kind::Int).column(), "\"source\".\"a\"\"b\"");
         assert_eq!(key(Kind::Int).conditions(&[]).len(), 0);

@@ -1,6 +1,6 @@
-//! What the server's own types are, asked anew for each read: a column may have changed its type or its collation since the
-//! catalog was read, and plain equality under another one could let other tenants' rows pass. For the same reason it is asked
-//! in the transaction that reads, which keeps the columns as they are.
+//! Finds the native types of columns, for each read again: a column may have changed its type or its collation since the
+//! catalog was loaded, and plain equality under another collation could let rows of other tenants pass. The question is
+//! asked in the transaction that reads, whose locks keep the columns unchanged.
 
 use protocol::{
     catalog::{Column, ColumnType},
@@ -19,24 +19,25 @@ use super::{
     server::{PostgresServer, failed},
 };
 
-/// The types of a table's or view's columns that matter, by the numbers that they have in every server: `text`, `varchar`,
-/// `uuid` and `real`. A text whose collation takes different bytes for equal is none of them.
+/// The columns of a table or view with a native type of interest, by the fixed object identifiers of `text`, `varchar`,
+/// `uuid` and `real`. Texts under a nondeterministic collation are left out.
 const OF_A_RELATION: &str = "SELECT a.attname::text, a.atttypid::bigint::text FROM pg_catalog.pg_attribute AS a \
      LEFT JOIN pg_catalog.pg_collation AS c ON c.oid = a.attcollation \
      WHERE a.attnum > 0 AND NOT a.attisdropped AND a.atttypid IN (25, 1043, 2950, 700) \
      AND to_jsonb(c) ->> 'collisdeterministic' IS DISTINCT FROM 'false' AND a.attrelid = ";
-/// Whether the database has collations that take different bytes for equal. Columns of a query don't say theirs.
-const ODD_COLLATIONS: &str = "SELECT 'yes' FROM pg_catalog.pg_collation AS c \
+/// Whether the database has any nondeterministic collation. The columns of a query don't report their collation.
+const NONDETERMINISTIC_COLLATIONS: &str = "SELECT 'yes' FROM pg_catalog.pg_collation AS c \
      WHERE to_jsonb(c) ->> 'collisdeterministic' = 'false' LIMIT 1";
 
-/// What matters for a query; nothing where none of its columns could tell. It holds until the end of the transaction.
+/// The native types that a query can use; empty if none of its columns needs them. They hold until the end of the
+/// transaction.
 pub(super) async fn natives(
     server: &PostgresServer,
     conn: &mut PgConnection,
     rows: &PostgresRows,
     query: &Query,
 ) -> Result<Natives, DatasetError> {
-    if !matters(&rows.columns, query) {
+    if !is_useful(&rows.info.columns, query) {
         return Ok(Natives::default());
     }
     match rows.table() {
@@ -51,8 +52,7 @@ pub(super) async fn natives(
     }
 }
 
-/// Has the server look at a statement, which is not run. Whoever would make other columns of what it reads from waits from
-/// now on until the transaction is over.
+/// Prepares a statement without running it. Its locks make changes of the columns wait for the end of the transaction.
 async fn prepare(
     server: &PostgresServer,
     conn: &mut PgConnection,
@@ -61,8 +61,8 @@ async fn prepare(
     server.within(conn.prepare(AssertSqlSafe(statement).into_sql_str())).await
 }
 
-/// Whether a text is compared, or a float compared or read.
-fn matters(columns: &[Column], query: &Query) -> bool {
+/// Whether the query compares a text, or compares or reads a float.
+fn is_useful(columns: &[Column], query: &Query) -> bool {
     let is = |name: &str, kinds: &[ColumnType]| columns.iter().any(|c| c.name == name && kinds.contains(&c.kind));
     let compared =
         |filter: &Filter| filter.columns().into_iter().any(|name| is(name, &[ColumnType::String, ColumnType::Float]));
@@ -89,10 +89,10 @@ async fn of_a_query(
     conn: &mut PgConnection,
     prepared: &PgStatement,
 ) -> Result<Natives, DatasetError> {
-    let odd = server.within(conn.fetch_optional(ODD_COLLATIONS)).await?.is_some();
+    let nondeterministic = server.within(conn.fetch_optional(NONDETERMINISTIC_COLLATIONS)).await?.is_some();
     let known = prepared.columns().iter().filter_map(|column| {
         let native = match column.type_info().name() {
-            "TEXT" | "VARCHAR" if !odd => Native::Text,
+            "TEXT" | "VARCHAR" if !nondeterministic => Native::Text,
             "UUID" => Native::Uuid,
             "FLOAT4" => Native::Real,
             _ => return None,

@@ -1,12 +1,12 @@
-//! PostgreSQL's binary `numeric` as exact text.
+//! Decodes PostgreSQL's binary `numeric` into exact text.
 
-/// Signs on the wire.
+/// The values of the sign field in the binary format.
 const NEGATIVE: u16 = 0x4000;
 const NAN: u16 = 0xC000;
 const INFINITE: u16 = 0xD000;
 const MINUS_INFINITE: u16 = 0xF000;
 
-/// Appends the number, with as many digits after the point as the server has it with. None: it is no numeric.
+/// Appends the number with the scale that the server sent. None if the bytes are no numeric.
 pub(super) fn write(out: &mut String, wire: &[u8]) -> Option<()> {
     let word = |at: usize| Some(u16::from_be_bytes(wire.get(at..at + 2)?.try_into().ok()?));
     let digits = usize::from(word(0)?);
@@ -23,7 +23,7 @@ pub(super) fn write(out: &mut String, wire: &[u8]) -> Option<()> {
             if sign == NEGATIVE {
                 out.push('-');
             }
-            // groups of four decimal digits; the first stands for 10000^weight
+            // each group has four decimal digits; the first group counts 10000^weight
             let group = |power: i32| -> u16 {
                 let index = usize::try_from(weight - power).ok();
                 index.filter(|index| *index < digits).and_then(|index| word(8 + 2 * index)).unwrap_or(0)
@@ -74,7 +74,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_are_written_digit_by_digit() {
+    fn numerics_keep_all_their_digits() {
         for (weight, sign, scale, digits, expected) in [
             (0, 0, 0, vec![], "0"),
             (0, 0, 2, vec![], "0.00"),

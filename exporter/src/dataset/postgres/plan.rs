@@ -1,8 +1,7 @@
-//! What the server's planner says of a statement, and whether the statement can be had range by range.
+//! The plan of a statement: the expected rows, and whether the statement can be split into ranges of a key.
 //!
-//! A statement that is run once for each range of a key must have the same rows each time. Whether it has is not read from
-//! its text, in which views and functions hide what they do, but from its plan: that shows every expression that will be
-//! calculated, wherever it stands.
+//! A statement that runs once for each range must see the same rows each time. This module checks the plan and not the text:
+//! the text hides the bodies of views and functions, while the plan shows every expression that will be evaluated.
 
 use std::collections::BTreeSet;
 
@@ -17,7 +16,7 @@ use super::{
     server::{PostgresServer, failed},
 };
 
-/// What a plan says beside expressions: names, which may look like anything.
+/// The members of a plan that hold names and not expressions.
 const NAMES: [&str; 17] = [
     "Node Type",
     "Parent Relationship",
@@ -37,47 +36,47 @@ const NAMES: [&str; 17] = [
     "Operation",
     "Sort Method",
 ];
-/// Times that SQL has as words and not as functions.
-const TIMES: [&str; 5] = ["CURRENT_DATE", "CURRENT_TIME", "CURRENT_TIMESTAMP", "LOCALTIME", "LOCALTIMESTAMP"];
-/// Texts that become a time when a statement is read, and are a constant in its plan.
-const MOMENTS: [&str; 4] = ["now", "today", "tomorrow", "yesterday"];
-/// Functions of the server that are the same within a statement, but not in two sessions.
-const OF_A_SESSION: &str = "^(now|statement_timestamp|transaction_timestamp|inet_client_.*|pg_backend_pid|pg_stat_get_.*|\
+/// SQL keywords for the current time.
+const TIME_KEYWORDS: [&str; 5] = ["CURRENT_DATE", "CURRENT_TIME", "CURRENT_TIMESTAMP", "LOCALTIME", "LOCALTIMESTAMP"];
+/// Texts that the parser turns into the current time, so that the plan shows only a constant.
+const TIME_TEXTS: [&str; 4] = ["now", "today", "tomorrow", "yesterday"];
+/// Stable functions of the server whose results differ between sessions.
+const SESSION_FUNCTIONS: &str = "^(now|statement_timestamp|transaction_timestamp|inet_client_.*|pg_backend_pid|pg_stat_get_.*|\
                             pg_my_temp_schema|pg_current_xact_id.*|txid_current|txid_current_if_assigned)$";
-/// What makes a function that somebody wrote suspect, as the server does not look into it.
-const SUSPECT: &str = "\\m(now|current_date|current_time|current_timestamp|localtime|localtimestamp|clock_timestamp|\
+/// Words in the body of a user-defined function that make its results differ between sessions. The plan does not show the
+/// body.
+const SUSPECT_WORDS: &str = "\\m(now|current_date|current_time|current_timestamp|localtime|localtimestamp|clock_timestamp|\
                        statement_timestamp|transaction_timestamp|timeofday|random|gen_random_uuid|limit|pg_backend_pid)\\M";
 
-/// Reasons that the planner may have of its own, too.
+/// Reasons that may also come from a choice of the planner.
 const LIMIT: &str = "limit";
 const DISTINCT_ON: &str = "distinct on";
 const CUSTOM: &str = "a scan of an extension";
 
-/// A plan, as `EXPLAIN (VERBOSE, FORMAT JSON)` gives it, and whether it is one for parameters without values.
+/// A plan from `EXPLAIN (VERBOSE, FORMAT JSON)`, and whether it is generic: made without the values of parameters.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Plan(Value, bool);
 
 impl Plan {
-    /// Reads it; an empty one of what is none.
+    /// Parses a plan; text that is no plan gives an empty one.
     pub(super) fn parse(json: &str) -> Self {
         let mut all: Value = serde_json::from_str(json).unwrap_or_default();
         Self(all.get_mut(0).and_then(|first| first.get_mut("Plan")).map(Value::take).unwrap_or_default(), false)
     }
 
-    /// The same as one whose parameters were NULL because nobody knows them yet.
+    /// Marks the plan as generic.
     pub(super) fn generic(self) -> Self {
         Self(self.0, true)
     }
 
-    /// How many rows are expected, and how much work that is taken for.
+    /// The expected number of rows, and the cost.
     pub(super) fn expected(&self) -> Option<(u64, f64)> {
         let number = |name: &str| self.0[name].as_f64();
         number("Plan Rows").zip(number("Total Cost")).map(|(rows, cost)| (rows.max(0.0) as u64, cost))
     }
 
-    /// What in it, or in the statement that it is of, may give other rows when it is run in another session; None where
-    /// nothing does.
-    pub(super) async fn undivided(
+    /// Looks for a part of the plan or of its statement that may give other rows in another session; None if there is none.
+    pub(super) async fn split_doubt(
         &self,
         server: &PostgresServer,
         conn: &mut PgConnection,
@@ -85,24 +84,25 @@ impl Plan {
     ) -> Result<Option<Doubt>, DatasetError> {
         let mut found = Found { is_generic: self.1, ..Found::default() };
         found.node(&self.0);
-        let reason = found.reason.take().or_else(|| moment(statement, &found.text).map(Doubt::written));
+        let reason = found.reason.take().or_else(|| time_text(statement, &found.text).map(Doubt::written));
         if let Some(doubt) = reason {
-            return Ok(Some(doubt.of(statement)));
+            return Ok(Some(doubt.in_statement(statement)));
         }
-        let ask = found.question();
+        let ask = found.volatility_query();
         let row = server.within(conn.fetch_optional(AssertSqlSafe(ask).into_sql_str())).await?;
         let reason = row.map(|row| row.try_get_unchecked::<String, _>(0)).transpose().map_err(failed)?;
-        // operators and casts are looked for by name alone, and one of the same name may be another
+        // operators and casts are found by name, so that a harmless one of the same name may be reported
         Ok(reason.map(|reason| Doubt { is_written: reason.ends_with("()"), reason }))
     }
 }
 
-/// Why a statement may have other rows in each range of a key than at once.
+/// The reason why the ranges of a statement may give other rows than the whole statement.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Doubt {
-    /// What it is, in a word or two of SQL.
+    /// The SQL keyword, function or feature that causes the doubt.
     pub reason: String,
-    /// Whether somebody wrote it so. Else the planner chose it, today, for the rows that there are, and it may mean nothing.
+    /// Whether the query itself causes the doubt. Otherwise the planner chose the feature for the current data, and the
+    /// doubt may not hold later.
     pub is_written: bool,
 }
 
@@ -111,8 +111,8 @@ impl Doubt {
         Self { reason, is_written: true }
     }
 
-    /// The same, known to be written where the statement has the words.
-    fn of(self, statement: &str) -> Self {
+    /// Marks the doubt as written if the statement has the keywords.
+    fn in_statement(self, statement: &str) -> Self {
         let bare = without_texts(statement).to_lowercase();
         let words: Vec<_> =
             bare.split(|c: char| c != '_' && !c.is_alphanumeric()).filter(|word| !word.is_empty()).collect();
@@ -127,16 +127,16 @@ impl Doubt {
     }
 }
 
-/// What a plan is made of.
+/// The expressions and functions of a plan, and the first doubt.
 #[derive(Default)]
 struct Found {
     is_generic: bool,
     reason: Option<Doubt>,
-    /// All expressions, …
+    /// All expressions, one on each line.
     text: String,
-    /// … without quoted texts, …
+    /// All expressions without quoted texts.
     bare: String,
-    /// … and the functions called in them, with their schema where it is said.
+    /// The schemas and names of all called functions; the schema is empty if the expression does not name it.
     functions: BTreeSet<(String, String)>,
 }
 
@@ -157,7 +157,7 @@ impl Found {
         }
     }
 
-    /// All texts within a value: keys of groups and orders stand in lists, and in lists of lists.
+    /// Collects all texts of a value: the keys of groups and sorts are nested lists.
     fn texts(&mut self, value: &Value) {
         match value {
             Value::String(text) => self.expression(text),
@@ -182,7 +182,7 @@ impl Found {
                 rest = &rest[1 + length..];
                 is_word = false;
             }
-            if is_word && TIMES.contains(&name.as_str()) {
+            if is_word && TIME_KEYWORDS.contains(&name.as_str()) {
                 let known = self.reason.take().filter(|known| known.is_written);
                 self.reason = known.or_else(|| Some(Doubt::written(name.to_lowercase())));
             }
@@ -194,14 +194,14 @@ impl Found {
         self.bare.push('\n');
     }
 
-    /// A statement whose first row is the first function, operator or cast that is not the same in all sessions.
-    fn question(&self) -> String {
+    /// A statement that returns the first function, operator or cast whose result differs between sessions.
+    fn volatility_query(&self) -> String {
         let quoted = |text: &str| PostgresQueryBuilder.value_to_string(&text.into());
         let called: Vec<_> =
             self.functions.iter().map(|(schema, name)| format!("({}, {})", quoted(schema), quoted(name))).collect();
-        // a list is never empty, and no function has an empty name
+        // SQL has no empty lists, and no function has an empty name
         let called = if called.is_empty() { "('', '')".to_owned() } else { called.join(", ") };
-        let (bare, session, suspect) = (quoted(&self.bare), quoted(OF_A_SESSION), quoted(SUSPECT));
+        let (bare, session, suspect) = (quoted(&self.bare), quoted(SESSION_FUNCTIONS), quoted(SUSPECT_WORDS));
         format!(
             "SELECT p.proname || '()' FROM pg_catalog.pg_proc AS p \
              JOIN pg_catalog.pg_namespace AS n ON n.oid = p.pronamespace \
@@ -222,18 +222,18 @@ impl Found {
     }
 }
 
-/// What a node of a plan does that depends on more than the rows of the moment.
+/// The doubt about a node whose result depends on more than the rows of the snapshot.
 fn refused(node: &Value, is_generic: bool) -> Option<Doubt> {
     let reason = match node["Node Type"].as_str()? {
-        "Limit" if !is_an_extreme(node) => LIMIT,
+        "Limit" if !is_min_or_max(node) => LIMIT,
         "WindowAgg" => "over",
         "Sample Scan" => "tablesample",
         "Unique" if !is_distinct(node) => DISTINCT_ON,
-        // another server does not know of our moment
+        // another server does not share the snapshot
         "Foreign Scan" => "a foreign table",
         "Custom Scan" => CUSTOM,
-        // partitions that were left out by what is known only when it runs, such as the time. A parameter without a value
-        // leaves all of them out
+        // partitions that the executor pruned by a value of run time, such as the current time; a parameter without a
+        // value prunes all of them
         _ if !is_generic && node["Subplans Removed"].as_u64().is_some_and(|removed| removed > 0) => {
             "a partition chosen by the time"
         }
@@ -242,9 +242,8 @@ fn refused(node: &Value, is_generic: bool) -> Option<Doubt> {
     Some(Doubt { reason: reason.to_owned(), is_written: ![LIMIT, DISTINCT_ON, CUSTOM].contains(&reason) })
 }
 
-/// Whether it is how the server finds a least or largest value by an index: one value, which is the same whichever row it is
-/// taken from.
-fn is_an_extreme(limit: &Value) -> bool {
+/// Whether a limit only finds a minimum or maximum by an index. All rows that qualify have the same value.
+fn is_min_or_max(limit: &Value) -> bool {
     let (Some([value]), Some([inner])) =
         (limit["Output"].as_array().map(Vec::as_slice), limit["Plans"].as_array().map(Vec::as_slice))
     else {
@@ -255,7 +254,7 @@ fn is_an_extreme(limit: &Value) -> bool {
     condition.is_some_and(|condition| scans.into_iter().flatten().any(|text| text.contains(&condition)))
 }
 
-/// Whether rows that are taken for equal are equal in all that is given of them: else it is left open which one stays.
+/// Whether equal rows are equal in all their outputs. Otherwise the choice of the remaining row is arbitrary.
 fn is_distinct(unique: &Value) -> bool {
     let texts = |value: &Value| -> Vec<String> {
         value.as_array().into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect()
@@ -266,28 +265,28 @@ fn is_distinct(unique: &Value) -> bool {
     outputs.len() < 2 || outputs.iter().all(is_key)
 }
 
-/// A text that was taken for a time when the statement was read: it stands in the statement and no more in its plan.
-fn moment(statement: &str, plan: &str) -> Option<String> {
+/// A text such as 'today' that the parser has replaced by a time: the statement has it, and the plan has not.
+fn time_text(statement: &str, plan: &str) -> Option<String> {
     let (statement, plan) = (statement.to_lowercase(), plan.to_lowercase());
     let is_other = |c: char| c != '_' && !c.is_alphanumeric();
-    // between quotes is every second part; which one is not known where comments have quotes, too
+    // quoted texts are every second part, but quotes in comments may shift them: all parts are checked
     let written = |word: &str| {
         let mut parts = statement.split('\'').skip(1).map(str::trim_start);
         parts.any(|part| part.split(is_other).next() == Some(word))
     };
-    // lists of texts are one text in a plan
+    // a plan shows a list of texts as one text
     let kept = |word: &str| plan.split('\'').skip(1).step_by(2).any(|part| part.split(is_other).any(|one| one == word));
-    let word = MOMENTS.into_iter().find(|word| written(word) && !kept(word))?;
+    let word = TIME_TEXTS.into_iter().find(|word| written(word) && !kept(word))?;
     Some(format!("'{word}'"))
 }
 
-/// An expression without what stands in single quotes.
+/// An expression without its single-quoted texts.
 fn without_texts(text: &str) -> String {
-    // a doubled quote is an end and a new begin
+    // a doubled quote ends one text and begins the next
     text.split('\'').step_by(2).collect::<Vec<_>>().join("''")
 }
 
-/// The word or quoted name at the beginning of a text, and its length there; 0 where there is none.
+/// The word or quoted name at the beginning of a text, and its length in bytes; length 0 if there is none.
 fn part(text: &str) -> (String, usize) {
     let Some(quoted) = text.strip_prefix('"') else {
         let end = text.find(|c: char| c != '_' && c != '$' && !c.is_alphanumeric()).unwrap_or(text.len());
@@ -328,7 +327,7 @@ mod tests {
     }
 
     #[test]
-    fn what_depends_on_more_than_rows_is_refused_and_an_extreme_is_not() {
+    fn nodes_that_depend_on_more_than_rows_are_refused_except_min_and_max() {
         let scan = |condition: &str| json!([{"Node Type": "Index Only Scan", "Index Cond": condition}]);
         let refused = |node: &Value| super::refused(node, false).map(|doubt| doubt.reason);
         let least = json!({"Node Type": "Limit", "Output": ["t.id"], "Plans": scan("(t.id IS NOT NULL)")});
@@ -346,8 +345,9 @@ mod tests {
     }
 
     #[test]
-    fn what_the_planner_chose_is_told_from_what_somebody_wrote() {
-        let doubt = |node: Value, statement: &str| refused(&node, false).map(|doubt| doubt.of(statement).is_written);
+    fn a_doubt_is_written_only_if_the_statement_has_its_keywords() {
+        let doubt =
+            |node: Value, statement: &str| refused(&node, false).map(|doubt| doubt.in_statement(statement).is_written);
         let limit = || json!({"Node Type": "Limit", "Plans": [{"Node Type": "Merge Append"}]});
         assert_eq!(doubt(limit(), "SELECT a FROM t LIMIT 3"), Some(true));
         assert_eq!(doubt(limit(), "SELECT a FROM t WHERE b > (SELECT max(b) FROM u WHERE c <> 'limit')"), Some(false));
@@ -359,12 +359,12 @@ mod tests {
     }
 
     #[test]
-    fn a_text_that_became_a_time_is_found() {
+    fn a_text_that_the_parser_turned_into_a_time_is_found() {
         let statement = "SELECT 1 WHERE at < ' Today'::date";
-        assert_eq!(moment(statement, "(t.at < '2026-11-23'::date)").as_deref(), Some("'today'"));
-        assert_eq!(moment("SELECT 1 WHERE s = 'now'", "(t.s = 'now'::text)"), None);
-        assert_eq!(moment("SELECT 1 WHERE s IN ('a', 'now')", "(t.s = ANY ('{a,now}'::text[]))"), None);
-        assert_eq!(moment("SELECT 1 WHERE at < 'now'", "(t.now = 'x')").as_deref(), Some("'now'"));
-        assert_eq!(moment("SELECT 1 WHERE s = 'nowhere'", "true"), None);
+        assert_eq!(time_text(statement, "(t.at < '2026-11-23'::date)").as_deref(), Some("'today'"));
+        assert_eq!(time_text("SELECT 1 WHERE s = 'now'", "(t.s = 'now'::text)"), None);
+        assert_eq!(time_text("SELECT 1 WHERE s IN ('a', 'now')", "(t.s = ANY ('{a,now}'::text[]))"), None);
+        assert_eq!(time_text("SELECT 1 WHERE at < 'now'", "(t.now = 'x')").as_deref(), Some("'now'"));
+        assert_eq!(time_text("SELECT 1 WHERE s = 'nowhere'", "true"), None);
     }
 }

@@ -20,43 +20,44 @@ use tracing::{debug, log::LevelFilter};
 
 use super::super::DatasetError;
 
-/// What every connection is told first: one way to write each value as text, and nothing that writes.
+/// The settings of every session: one text form for each value, and read-only transactions.
 const SESSION: &str = "SET client_encoding = 'UTF8'; SET standard_conforming_strings = on; SET TimeZone = 'UTC'; \
                        SET DateStyle = 'ISO, YMD'; SET IntervalStyle = 'postgres'; SET bytea_output = 'hex'; \
                        SET extra_float_digits = 1; SET synchronize_seqscans = off; \
                        SET default_transaction_read_only = on; SET lock_timeout = '10s'; \
                        SET idle_in_transaction_session_timeout = 0";
-/// The server looks from time to time whether somebody still waits for its answer, and else stops: what is dropped here
-/// would go on there to its end. Servers before PostgreSQL 14 don't know the setting, and some systems can't look.
-const LOOK_FOR_US: &str = "SELECT set_config(name, '2s', false) FROM pg_settings \
+/// Makes the server check every 2 s whether the client is still connected, so that a dropped statement ends. Servers before
+/// PostgreSQL 14 lack the setting, and some operating systems don't support it.
+const CHECK_CLIENT: &str = "SELECT set_config(name, '2s', false) FROM pg_settings \
                            WHERE name = 'client_connection_check_interval'";
-/// However long an export takes is well, as each wait for the next rows has its own end.
-const LONG: &str = "SET statement_timeout = 0";
-/// What is only nice to know, such as a count.
-const SHORT: &str = "SET statement_timeout = '10s'";
+/// An export may take any time: the wait for each next row has its own timeout.
+const NO_TIMEOUT: &str = "SET statement_timeout = 0";
+/// The timeout of optional statements, such as counts.
+const SHORT_TIMEOUT: &str = "SET statement_timeout = '10s'";
 
-/// How to use a server.
+/// The URL and the limits of a PostgreSQL server.
 #[derive(Clone, Debug)]
 pub struct PostgresSettings {
-    /// `postgres://…`; it may hold a password.
+    /// The URL, `postgres://…`, which may hold a password.
     pub url: Secret,
-    /// Connections at once, of all exports of this process together.
+    /// The maximum number of connections of this process; 16 by default.
     pub connections: usize,
-    /// Connections of one export.
+    /// The maximum number of connections of one export; 2 by default.
     pub connections_per_export: usize,
-    /// Connections that stay free for the first of other exports when one takes its second: as many as may run at once. At
-    /// most half of all.
+    /// Connections that an export leaves free for the first connections of other exports before it takes a second one; 0 by
+    /// default. The exporter sets this to its slots. At most half of all connections.
     pub reserved: usize,
-    /// A table is read by one statement, and not in ranges of its pages, when a filter is expected to leave so few rows.
+    /// If a filter is expected to leave at most this many rows of a table, one statement reads them, not ranges of pages;
+    /// 100,000 by default.
     pub few_rows: u64,
-    /// How long to wait for the server to take a connection. What is no export waits as long for one that is free.
+    /// The maximum wait for the server to accept a connection, and of counts for a free connection; 10 s by default.
     pub connect_timeout: Duration,
-    /// How long to wait for the next rows.
+    /// The maximum wait for the next rows; 10 minutes by default.
     pub read_timeout: Duration,
 }
 
 impl PostgresSettings {
-    /// The usual bounds for the server at a URL.
+    /// The default limits for the server at a URL.
     #[must_use]
     pub fn at(url: Secret) -> Self {
         Self {
@@ -73,12 +74,12 @@ impl PostgresSettings {
 
 /// A PostgreSQL server that datasets read from.
 ///
-/// Connections are made for each read and closed after it: one that was left in the middle of a `COPY` can't be used again
-/// before all of it was read.
+/// Each read opens its connections and closes them at its end: a connection that is left in the middle of a `COPY` can't be
+/// reused before all rows are read.
 pub struct PostgresServer {
     options: PgConnectOptions,
     free: Arc<Semaphore>,
-    /// Exports that wait for their first connection.
+    /// The number of exports that wait for their first connection.
     waiting: AtomicUsize,
     reserved: usize,
     pub(super) per_export: usize,
@@ -87,13 +88,13 @@ pub struct PostgresServer {
     pub(super) read_timeout: Duration,
 }
 
-/// A connection, and the right to have it. Dropping it closes the connection, which ends what the server does for it.
+/// A connection with its permit. Dropping it closes the connection, and so ends its statement on the server.
 pub(super) struct Session {
     pub(super) conn: PgConnection,
     _permit: OwnedSemaphorePermit,
 }
 
-/// Counts somebody as waiting, for as long as it lives.
+/// Counts an export as waiting until it is dropped.
 struct Waiting<'a>(&'a AtomicUsize);
 
 impl<'a> Waiting<'a> {
@@ -110,10 +111,10 @@ impl Drop for Waiting<'_> {
 }
 
 impl PostgresServer {
-    /// A server; nothing is connected yet.
+    /// A server with these settings. It does not connect yet.
     ///
     /// # Errors
-    /// When the URL is none; the text does not repeat it.
+    /// When the URL is invalid. The text does not repeat the URL, which may hold a password.
     pub fn new(settings: &PostgresSettings) -> Result<Self, String> {
         let url = settings.url.expose();
         if !url.starts_with("postgres://") && !url.starts_with("postgresql://") {
@@ -135,79 +136,79 @@ impl PostgresServer {
         })
     }
 
-    /// A new connection for an export. It waits until one is free, however long that is: other exports of this process
-    /// have them all, and to wait for them is no failure. It ends with the export, which can be canceled.
+    /// Opens the first connection of an export. The wait for a free connection has no timeout: it ends with the other
+    /// exports of this process, or when the export is canceled.
     pub(super) async fn connect(&self) -> Result<Session, DatasetError> {
         let permit = {
             let _waiting = Waiting::of(&self.waiting);
             Arc::clone(&self.free).acquire_owned().await
         };
-        self.session(permit.map_err(|_| failed(sqlx::Error::PoolClosed))?, LONG).await
+        self.session(permit.map_err(|_| failed(sqlx::Error::PoolClosed))?, NO_TIMEOUT).await
     }
 
-    /// A new connection for what is asked beside exports. Neither the wait for it nor its statements take long.
+    /// Opens a connection for short questions, such as counts. The wait for it and its statements have short timeouts.
     pub(super) async fn connect_briefly(&self) -> Result<Session, DatasetError> {
         let waiting = Arc::clone(&self.free).acquire_owned();
         let permit = tokio::time::timeout(self.connect_timeout, waiting).await;
         let permit = permit.map_err(|_| failed(sqlx::Error::PoolTimedOut))?;
-        self.session(permit.map_err(|_| failed(sqlx::Error::PoolClosed))?, SHORT).await
+        self.session(permit.map_err(|_| failed(sqlx::Error::PoolClosed))?, SHORT_TIMEOUT).await
     }
 
-    /// Another connection for an export, if more are free now than stay for the first ones of others.
+    /// Opens a further connection of an export, if more are free than are reserved for the first connections of others.
     pub(super) async fn connect_another(&self) -> Result<Option<Session>, DatasetError> {
-        // in one step, so that two exports don't both take the last that may be had
+        // one step, so that two exports can't both take the last connection that is not reserved
         let wanted = u32::try_from(self.reserved + 1).unwrap_or(u32::MAX);
         let permits = Arc::clone(&self.free).try_acquire_many_owned(wanted);
         match permits.ok().and_then(|mut permits| permits.split(1)) {
-            Some(permit) => self.session(permit, LONG).await.map(Some),
+            Some(permit) => self.session(permit, NO_TIMEOUT).await.map(Some),
             None => Ok(None),
         }
     }
 
-    /// Whether an export waits for its first connection: then others give back what they can do without.
+    /// Whether an export waits for its first connection. Other exports then close their spare connections.
     pub(super) fn is_wanted(&self) -> bool {
         self.waiting.load(Ordering::Relaxed) > 0
     }
 
-    /// A new connection for what is asked beside exports, if one is free now.
+    /// Opens a connection for short questions, if one is free now.
     pub(super) async fn connect_briefly_if_free(&self) -> Result<Option<Session>, DatasetError> {
         match Arc::clone(&self.free).try_acquire_owned() {
-            Ok(permit) => self.session(permit, SHORT).await.map(Some),
+            Ok(permit) => self.session(permit, SHORT_TIMEOUT).await.map(Some),
             Err(_) => Ok(None),
         }
     }
 
-    /// Connections that are free.
+    /// The number of free connections.
     #[cfg(test)]
     pub(super) fn free(&self) -> usize {
         self.free.available_permits()
     }
 
-    /// Connects, to see whether that can be done.
+    /// Checks the connection to the server.
     ///
     /// # Errors
-    /// When the server can't be reached, or does not let us in.
+    /// When the server can't be reached, or refuses the login.
     pub async fn reach(&self) -> Result<(), DatasetError> {
         self.connect_briefly().await.map(drop)
     }
 
-    async fn session(&self, permit: OwnedSemaphorePermit, patience: &'static str) -> Result<Session, DatasetError> {
+    async fn session(&self, permit: OwnedSemaphorePermit, timeout: &'static str) -> Result<Session, DatasetError> {
         let connecting = tokio::time::timeout(self.connect_timeout, PgConnection::connect_with(&self.options));
         let mut conn = connecting.await.unwrap_or(Err(sqlx::Error::PoolTimedOut)).map_err(failed)?;
         self.within(conn.execute(SESSION)).await?;
-        self.within(conn.execute(patience)).await?;
-        match self.within(conn.execute(LOOK_FOR_US)).await {
+        self.within(conn.execute(timeout)).await?;
+        match self.within(conn.execute(CHECK_CLIENT)).await {
             Ok(_) => {}
-            // it works without
+            // the check is optional
             Err(DatasetError::Db(DbErr::Query(RuntimeErr::SqlxError(e)))) if e.as_database_error().is_some() => {
-                debug!(error = %e, "the server can't look whether its clients are there");
+                debug!(error = %e, "the server does not support client_connection_check_interval");
             }
             Err(e) => return Err(e),
         }
         Ok(Session { conn, _permit: permit })
     }
 
-    /// Waits for the server, but not for ever.
+    /// Waits for the server, at most for the read timeout.
     pub(super) async fn within<T>(
         &self,
         answer: impl Future<Output = Result<T, sqlx::Error>>,
@@ -220,13 +221,13 @@ impl PostgresServer {
 }
 
 impl fmt::Debug for PostgresServer {
-    /// The driver's own options show the password.
+    /// Shows host and port: the options of the driver would show the password.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "PostgresServer({}:{})", self.options.get_host(), self.options.get_port())
     }
 }
 
-/// A failure of the driver, in the words of the rest.
+/// An error of the driver as an error of the dataset.
 pub(super) fn failed(error: sqlx::Error) -> DatasetError {
     DatasetError::Db(DbErr::Query(RuntimeErr::SqlxError(error.into())))
 }

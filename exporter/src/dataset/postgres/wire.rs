@@ -1,14 +1,14 @@
-//! The binary format of `COPY` (<https://www.postgresql.org/docs/current/sql-copy.html>), as a stream of rows.
+//! Splits the binary format of `COPY` (<https://www.postgresql.org/docs/current/sql-copy.html>) into rows.
 
 use bytes::{Buf, Bytes, BytesMut};
 
 use super::super::DatasetError;
 
 const SIGNATURE: &[u8] = b"PGCOPY\n\xff\r\n\0";
-/// Signature, flags, and the length of an extension of the header.
+/// The length of the signature, the flags and the length field of the header extension, bytes.
 const HEADER: usize = SIGNATURE.len() + 8;
 
-/// Cuts a stream of bytes into rows.
+/// Splits a stream of bytes into rows.
 pub(super) struct Wire {
     rest: BytesMut,
     begun: bool,
@@ -17,23 +17,23 @@ pub(super) struct Wire {
 }
 
 impl Wire {
-    /// A stream whose rows have so many fields.
+    /// A stream whose rows have `width` fields.
     pub(super) fn new(width: usize) -> Self {
         Self { rest: BytesMut::new(), begun: false, ended: false, width }
     }
 
-    /// Whether the trailer was seen: only then all rows were.
+    /// Whether the trailer has arrived. A stream without it is incomplete.
     pub(super) const fn is_complete(&self) -> bool {
         self.ended
     }
 
-    /// Takes some bytes, and gives each whole row to `take`: its fields in order, None for NULL.
+    /// Adds bytes of the stream, and passes each complete row to `take`: its fields in order, None for NULL.
     pub(super) fn push(
         &mut self,
         bytes: Bytes,
         mut take: impl FnMut(&mut Fields<'_>) -> Result<(), DatasetError>,
     ) -> Result<(), DatasetError> {
-        // most often the server sends each row by itself, and nothing has to be put together
+        // the server mostly sends whole rows, so that nothing needs to be joined
         if self.rest.is_empty() {
             let used = self.rows(&bytes, &mut take)?;
             self.rest.extend_from_slice(&bytes[used..]);
@@ -56,7 +56,7 @@ impl Wire {
         if !self.begun {
             let Some(header) = bytes.get(..HEADER) else { return Ok(0) };
             if !header.starts_with(SIGNATURE) {
-                return Err(DatasetError::Garbled("it does not begin as a binary COPY"));
+                return Err(DatasetError::Garbled("the stream is no binary COPY"));
             }
             let extension = &header[HEADER - 4..];
             let length = u32::from_be_bytes([extension[0], extension[1], extension[2], extension[3]]) as usize;
@@ -75,7 +75,7 @@ impl Wire {
                 break;
             }
             if usize::try_from(count) != Ok(self.width) {
-                return Err(DatasetError::Garbled("a row has another number of columns"));
+                return Err(DatasetError::Garbled("a row has the wrong number of columns"));
             }
             let Some(length) = length(&bytes[at + 2..], self.width)? else { break };
             let mut fields = Fields { bytes: &bytes[at + 2..at + 2 + length] };
@@ -86,7 +86,7 @@ impl Wire {
     }
 }
 
-/// How long the fields are in all; None when not all of them are here.
+/// The length of all fields of a row, bytes; None if the row is incomplete.
 fn length(bytes: &[u8], width: usize) -> Result<Option<usize>, DatasetError> {
     let mut at = 0;
     for _ in 0..width {
@@ -94,7 +94,7 @@ fn length(bytes: &[u8], width: usize) -> Result<Option<usize>, DatasetError> {
         at += 4;
         match i32::from_be_bytes([size[0], size[1], size[2], size[3]]) {
             -1 => {}
-            size => at += usize::try_from(size).map_err(|_| DatasetError::Garbled("a value has no length"))?,
+            size => at += usize::try_from(size).map_err(|_| DatasetError::Garbled("a value has an invalid length"))?,
         }
         if at > bytes.len() {
             return Ok(None);
@@ -103,13 +103,13 @@ fn length(bytes: &[u8], width: usize) -> Result<Option<usize>, DatasetError> {
     Ok(Some(at))
 }
 
-/// The fields of one row that are still to be read.
+/// The remaining fields of one row.
 pub(super) struct Fields<'a> {
     bytes: &'a [u8],
 }
 
 impl<'a> Fields<'a> {
-    /// The next one, or NULL.
+    /// The next field; None for NULL.
     pub(super) fn next(&mut self) -> Option<&'a [u8]> {
         let (size, rest) = self.bytes.split_first_chunk::<4>()?;
         match usize::try_from(i32::from_be_bytes(*size)) {
@@ -144,8 +144,8 @@ mod tests {
     }
 
     #[test]
-    fn rows_come_whole_however_the_bytes_are_cut() {
-        let rows = [[Some("a"), None], [Some(""), Some("long enough to be cut")], [None, None]];
+    fn rows_are_complete_however_the_bytes_are_split() {
+        let rows = [[Some("a"), None], [Some(""), Some("long enough to be split")], [None, None]];
         let bytes = stream(&rows);
         for step in [1, 2, 3, 7, 20, 1000] {
             let mut wire = Wire::new(2);
@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_copy_is_refused_and_never_panics() {
+    fn malformed_streams_are_refused_without_a_panic() {
         let push = |bytes: &[u8]| Wire::new(2).push(Bytes::copy_from_slice(bytes), |_| Ok(()));
         assert!(push(b"something else that is long enough").is_err());
         let mut bytes = stream(&[[Some("a"), Some("b")]]);

@@ -1,57 +1,57 @@
-//! Which failures of a database are worth another try.
+//! Classifies database errors: whether a retry may succeed, and which text users and logs get.
 
 use sea_orm::{DbErr, RuntimeErr, sqlx};
 
-/// SQLSTATE classes that say nothing about the statement: connection, rollback by the database, resources, an
-/// operator's doing, and the system below.
+/// SQLSTATE classes of temporary errors: connection exceptions (08), rollbacks (40), insufficient resources (53), operator
+/// intervention (57) and system errors (58).
 const SQLSTATES: [&str; 5] = ["08", "40", "53", "57", "58"];
-/// A lock that was not to be had on PostgreSQL.
+/// SQLSTATE of PostgreSQL for a lock that is not available.
 const LOCK_NOT_AVAILABLE: &str = "55P03";
-/// SQLite's primary codes for the same: busy, locked, out of memory, I/O, disk full, can't open, and a schema that
-/// changed under the statement.
+/// Primary result codes of SQLite for temporary errors: busy, locked, out of memory, I/O, disk full, can't open, and schema
+/// changed.
 const SQLITE: [u32; 7] = [5, 6, 7, 10, 13, 14, 17];
 
-/// Whether the same statement may work a little later. One that the database understood and refused won't.
+/// Whether a retry of the same statement may succeed. A statement that the database understood and refused fails again.
 pub(in crate::dataset) fn is_transient(error: &DbErr) -> bool {
     match error {
         DbErr::Conn(_) | DbErr::ConnectionAcquire(_) => true,
-        DbErr::Exec(RuntimeErr::SqlxError(e)) | DbErr::Query(RuntimeErr::SqlxError(e)) => may_pass(e),
+        DbErr::Exec(RuntimeErr::SqlxError(e)) | DbErr::Query(RuntimeErr::SqlxError(e)) => is_temporary(e),
         _ => false,
     }
 }
 
-/// What the owner of an export is told: the database's own words may hold values of other people's rows.
-pub(in crate::dataset) fn told(error: &DbErr) -> &'static str {
+/// The text for the owner of an export. The text of the database may hold values of other users' rows, and is never shown.
+pub(in crate::dataset) fn user_message(error: &DbErr) -> &'static str {
     match error {
         DbErr::Conn(_) | DbErr::ConnectionAcquire(_) => LOST,
         DbErr::Exec(RuntimeErr::SqlxError(e)) | DbErr::Query(RuntimeErr::SqlxError(e)) => match &**e {
-            sqlx::Error::Database(e) => words(&e.code().unwrap_or_default(), e.message()),
-            e if may_pass(e) => LOST,
+            sqlx::Error::Database(e) => text_of(&e.code().unwrap_or_default(), e.message()),
+            e if is_temporary(e) => LOST,
             _ => OTHER,
         },
         _ => OTHER,
     }
 }
 
-/// What logs and dead letters hold of it: the code, and words that are never of a row. What a database says of a value that
-/// is not of its type repeats the value; what it says of statements, connections and rights names tables and columns alone.
-pub(in crate::dataset) fn logged(error: &DbErr) -> String {
+/// The text for logs and dead letters: the code, and a text without values of rows. A database repeats the value in errors
+/// about values; its errors about statements, connections and permissions name only tables and columns.
+pub(in crate::dataset) fn log_message(error: &DbErr) -> String {
     match error {
-        DbErr::Exec(RuntimeErr::SqlxError(e)) | DbErr::Query(RuntimeErr::SqlxError(e)) => of_the_driver(e),
-        DbErr::Conn(RuntimeErr::SqlxError(e)) => of_the_driver(e),
+        DbErr::Exec(RuntimeErr::SqlxError(e)) | DbErr::Query(RuntimeErr::SqlxError(e)) => driver_message(e),
+        DbErr::Conn(RuntimeErr::SqlxError(e)) => driver_message(e),
         DbErr::Conn(RuntimeErr::Internal(_)) | DbErr::ConnectionAcquire(_) => LOST.to_owned(),
-        _ => "it gave a value that is not of its column's type, or none where one was expected".to_owned(),
+        _ => "it gave a value that is not of its column's type, or NULL where a value was expected".to_owned(),
     }
 }
 
-fn of_the_driver(error: &sqlx::Error) -> String {
+fn driver_message(error: &sqlx::Error) -> String {
     match error {
         sqlx::Error::Database(e) => {
             let code = e.code().unwrap_or_default();
-            if speaks_of_no_value(&code) {
+            if is_safe_to_log(&code) {
                 format!("{} ({code})", e.message())
             } else {
-                format!("{} ({code})", words(&code, e.message()))
+                format!("{} ({code})", text_of(&code, e.message()))
             }
         }
         sqlx::Error::Io(_)
@@ -68,9 +68,9 @@ fn of_the_driver(error: &sqlx::Error) -> String {
     }
 }
 
-/// Whether a database's message under this code is about statements, connections, rights or resources: of PostgreSQL the
-/// classes for those, of SQLite what it says of a statement.
-fn speaks_of_no_value(code: &str) -> bool {
+/// Whether the message of a database under this code is about statements, connections, permissions or resources, and so
+/// holds no value: the SQLSTATE classes for those on PostgreSQL, errors of statements and temporary errors on SQLite.
+fn is_safe_to_log(code: &str) -> bool {
     const CLASSES: [&str; 8] = ["08", "28", "3D", "3F", "42", "53", "57", "58"];
     match code.len() {
         5 => CLASSES.iter().any(|class| code.starts_with(class)) || code == LOCK_NOT_AVAILABLE,
@@ -78,27 +78,27 @@ fn speaks_of_no_value(code: &str) -> bool {
     }
 }
 
-/// What is said of a connection that broke, or that can't be made.
+/// The text for a broken or refused connection.
 const LOST: &str = "the connection to its database was lost, or can't be made";
-/// What is said of everything that has no words of its own.
-const OTHER: &str = "its data can't be read in the way that was asked for";
+/// The text for every other error.
+const OTHER: &str = "its data can't be read as requested";
 
-/// SQLite has one code for whatever a statement names and is not there, and tells them apart in its message alone.
-fn words(code: &str, message: &str) -> &'static str {
+/// The user's text for a code. SQLite has one code for missing tables and columns, and only the message tells them apart.
+fn text_of(code: &str, message: &str) -> &'static str {
     match code {
         "42P01" | "3F000" => "its table is no longer there",
         "42703" => "one of its columns is no longer there",
-        "42501" => "the exporter may not read it any more",
+        "42501" => "the exporter may no longer read it",
         "3D000" => "its database is no longer there",
         "1" if message.starts_with("no such table") => "its table is no longer there",
         "1" if message.starts_with("no such column") => "one of its columns is no longer there",
-        "57014" => "its database stopped to read it",
+        "57014" => "its database canceled the query",
         "42804" | "42846" | "42883" => "one of its columns has changed its type",
         "5" | "6" | LOCK_NOT_AVAILABLE => "its database was busy with something else",
         code if code.len() == 5 => match code.get(..2).unwrap_or_default() {
             "08" | "57" => LOST,
             "22" => "one of its columns holds a value that is not of its type",
-            "28" => "its database does not let the exporter in any more",
+            "28" => "its database no longer accepts the exporter's login",
             "40" => "its database was busy with something else",
             "53" | "58" => "its database has no room or no connections left",
             _ => OTHER,
@@ -107,10 +107,10 @@ fn words(code: &str, message: &str) -> &'static str {
     }
 }
 
-fn may_pass(error: &sqlx::Error) -> bool {
+fn is_temporary(error: &sqlx::Error) -> bool {
     match error {
-        sqlx::Error::Database(e) => e.code().is_some_and(|code| of_the_moment(&code)),
-        // the connection or the pool
+        sqlx::Error::Database(e) => e.code().is_some_and(|code| is_temporary_code(&code)),
+        // errors of the connection or of the pool
         sqlx::Error::Io(_)
         | sqlx::Error::Tls(_)
         | sqlx::Error::Protocol(_)
@@ -121,12 +121,12 @@ fn may_pass(error: &sqlx::Error) -> bool {
     }
 }
 
-/// A SQLSTATE has five characters, a code of SQLite fewer.
-fn of_the_moment(code: &str) -> bool {
+/// Whether a code is temporary. A SQLSTATE has five characters, a code of SQLite fewer.
+fn is_temporary_code(code: &str) -> bool {
     if code.len() == 5 {
         return code == LOCK_NOT_AVAILABLE || SQLSTATES.iter().any(|class| code.starts_with(class));
     }
-    // the low byte is the primary code
+    // the low byte of a code of SQLite is its primary code
     code.parse::<u32>().is_ok_and(|code| SQLITE.contains(&(code & 0xff)))
 }
 
@@ -135,20 +135,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn owners_are_told_what_happened_in_words() {
+    fn user_messages_name_the_cause_without_values() {
         for (code, message, word) in [
             ("42P01", "relation \"x\" does not exist", "table"),
             ("1", "no such table: x", "table"),
             ("42703", "", "column"),
-            ("42501", "", "may not"),
+            ("42501", "", "may no longer"),
             ("08006", "", "connection"),
             ("57P01", "", "connection"),
             ("22P02", "invalid input syntax for type bigint: \"secret\"", "type"),
             ("5é03", "", "can't be read"),
             ("", "", "can't be read"),
         ] {
-            let told = words(code, message);
-            assert!(told.contains(word) && !told.contains("secret"), "{code}: {told}");
+            let text = text_of(code, message);
+            assert!(text.contains(word) && !text.contains("secret"), "{code}: {text}");
         }
     }
 
@@ -168,16 +168,16 @@ mod tests {
             ("20", false),
             ("", false),
         ] {
-            assert_eq!(speaks_of_no_value(code), fine, "{code}");
+            assert_eq!(is_safe_to_log(code), fine, "{code}");
         }
         let decode = sqlx::Error::ColumnDecode { index: "2".into(), source: "invalid datetime: secret".into() };
-        let kept = logged(&DbErr::Query(RuntimeErr::SqlxError(decode.into())));
+        let kept = log_message(&DbErr::Query(RuntimeErr::SqlxError(decode.into())));
         assert!(kept.contains("column 2") && !kept.contains("secret"), "{kept}");
-        assert!(!logged(&DbErr::Type("secret".into())).contains("secret"));
+        assert!(!log_message(&DbErr::Type("secret".into())).contains("secret"));
     }
 
     #[test]
-    fn what_the_statement_is_not_to_blame_for_may_pass() {
+    fn only_errors_outside_of_the_statement_are_temporary() {
         for (code, passes) in [
             ("57P01", true),
             ("40001", true),
@@ -187,8 +187,8 @@ mod tests {
             ("517", true),
             ("1", false),
         ] {
-            assert_eq!(of_the_moment(code), passes, "{code}");
+            assert_eq!(is_temporary_code(code), passes, "{code}");
         }
-        assert!(may_pass(&sqlx::Error::PoolTimedOut) && !may_pass(&sqlx::Error::RowNotFound));
+        assert!(is_temporary(&sqlx::Error::PoolTimedOut) && !is_temporary(&sqlx::Error::RowNotFound));
     }
 }

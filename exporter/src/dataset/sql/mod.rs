@@ -1,159 +1,76 @@
-//! Reading from the application's database, PostgreSQL or SQLite.
-//!
-//! Rows are fetched as the reader takes them: the database's own flow control holds the rest back.
+//! What all SQL sources share: the source of a select, its filter and its order. SQLite is read here row by row,
+//! PostgreSQL in [`postgres`](super::postgres).
 
-mod describe;
+mod columns;
+mod dataset;
 mod failure;
 mod native;
 mod predicate;
-mod raw;
-mod rows;
+mod query_text;
+mod values;
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
-use futures::TryStreamExt;
 use protocol::catalog::{Column, ColumnType};
 use sea_orm::{
-    ConnectionTrait, DatabaseConnection, DbBackend, DbErr, Statement, StreamTrait,
-    sea_query::{Alias, Expr, ExprTrait, Func, NullOrdering, Order, Query as Sql, SelectStatement},
+    DbBackend,
+    sea_query::{Alias, Expr, ExprTrait, Order, Query as Sql, SelectStatement},
 };
 
-pub use self::describe::sqlite_columns;
-pub use self::raw::{Raw, RawError};
+use self::predicate::Predicate;
+pub use self::{
+    columns::table_columns,
+    dataset::SqlRows,
+    query_text::{QueryText, QueryTextError},
+};
 pub(super) use self::{
-    failure::{is_transient, logged, told},
+    failure::{is_transient, log_message, user_message},
     native::{Native, Natives},
 };
-use self::{predicate::Predicate, rows::Rows};
-use super::{DatasetError, Frames, Query, feed};
+use super::{DatasetError, Query};
 
-/// The name of the table or sub-select that a query reads from.
+/// The alias of the table or query that a select reads from.
 pub(super) const SOURCE: &str = "source";
 
-/// How long to wait for the next row.
-const READ_TIMEOUT: Duration = Duration::from_secs(600);
-
-/// One table, or a select that stands for one.
+/// The table or query that a dataset reads from.
 #[derive(Clone, Debug)]
 pub enum Source {
-    /// A table or view; with the name of its schema before it, where it has one.
+    /// A table or view, by its name or by its schema and name.
     Table(Vec<String>),
-    /// The rows of a select.
-    Select(Box<SelectStatement>),
-    /// The rows of a select that somebody wrote by hand.
-    Query(Arc<Raw>),
+    /// A query that the operator wrote in the catalog.
+    Query(Arc<QueryText>),
 }
 
 impl Source {
-    /// A table or view: `name` or `schema.name`.
+    /// A table or view, written as `name` or `schema.name`.
     #[must_use]
     pub fn table(name: &str) -> Self {
         Self::Table(name.split('.').map(str::to_owned).collect())
     }
 }
 
-/// The order of a dataset's rows, so that two exports of the same data are the same file.
-pub type OrderBy<'a> = [(&'a str, Order)];
+/// One key of the order of rows, so that two exports of the same data are the same file. NULL comes last.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OrderBy {
+    /// The name of the column.
+    pub column: String,
+    /// Whether the largest value comes first.
+    pub descending: bool,
+}
 
-/// Begins to read the rows of a query.
-pub(super) fn open(
-    db: &DatabaseConnection,
-    source: Source,
-    columns: &[Column],
-    order: &OrderBy<'_>,
-    query: &Query,
-) -> Result<Frames, DatasetError> {
-    let backend = db.get_database_backend();
-    let wanted = query.columns.iter().map(|name| find(columns, name)).collect::<Result<Vec<_>, _>>()?;
-    let mut select = filtered(&source, columns, query, backend)?;
-    for column in &wanted {
-        select.expr_as(readable(column), Alias::new(&column.name));
-    }
-    for (name, direction) in order {
-        let column = find(columns, name)?;
-        select.order_by_expr_with_nulls(sortable(&column, backend), direction.clone(), NullOrdering::Last);
+impl OrderBy {
+    /// Orders by this column, the smallest value first.
+    #[must_use]
+    pub fn ascending(column: impl Into<String>) -> Self {
+        Self { column: column.into(), descending: false }
     }
 
-    if let Some(limit) = query.limit {
-        select.limit(limit);
-    }
-    let statement = statement(&source, &select, query, backend)?;
-    let db = db.clone();
-    let (sender, receiver) = feed::channel();
-    let task = tokio::spawn(async move {
-        let mut stream = within(db.stream_raw(statement)).await?;
-        let mut rows = Rows::new(&wanted);
-        while let Some(row) = within(stream.try_next()).await? {
-            rows.push(&row)?;
-            if rows.is_full() && sender.send(rows.take()?).await.is_err() {
-                return Ok(());
-            }
-        }
-        if !rows.is_empty() && sender.send(rows.take()?).await.is_err() {
-            return Ok(());
-        }
-        Ok(())
-    });
-    Ok(feed::frames(receiver, task))
-}
-
-/// Counts the rows of a query.
-pub(super) async fn count(
-    db: &DatabaseConnection,
-    source: &Source,
-    columns: &[Column],
-    query: &Query,
-) -> Result<u64, DatasetError> {
-    let mut select = filtered(source, columns, query, db.get_database_backend())?;
-    select.expr(Func::count(Expr::val(1)));
-    number(db, source, &select, query).await
-}
-
-/// Counts the rows of a query, but stops at `limit`.
-pub(super) async fn count_up_to(
-    db: &DatabaseConnection,
-    source: &Source,
-    columns: &[Column],
-    query: &Query,
-    limit: u64,
-) -> Result<u64, DatasetError> {
-    let mut some = filtered(source, columns, query, db.get_database_backend())?;
-    let some = some.expr_as(Expr::val(1), Alias::new("one")).limit(limit).take();
-    let select = Sql::select().expr(Func::count(Expr::val(1))).from_subquery(some, Alias::new("some")).take();
-    number(db, source, &select, query).await
-}
-
-async fn number(
-    db: &DatabaseConnection,
-    source: &Source,
-    select: &SelectStatement,
-    query: &Query,
-) -> Result<u64, DatasetError> {
-    let statement = statement(source, select, query, db.get_database_backend())?;
-    let Some(row) = within(db.query_one_raw(statement)).await? else { return Ok(0) };
-    Ok(row.try_get_by_index::<i64>(0)?.unsigned_abs())
-}
-
-/// Waits for the database, but not for ever.
-async fn within<T>(answer: impl Future<Output = Result<T, DbErr>>) -> Result<T, DatasetError> {
-    match tokio::time::timeout(READ_TIMEOUT, answer).await {
-        Ok(answer) => Ok(answer?),
-        Err(_) => Err(DatasetError::Slow(READ_TIMEOUT)),
+    pub(super) const fn direction(&self) -> Order {
+        if self.descending { Order::Desc } else { Order::Asc }
     }
 }
 
-/// The select with its values bound; before it, the query that it reads from, where somebody wrote one.
-fn statement(
-    source: &Source,
-    select: &SelectStatement,
-    query: &Query,
-    backend: DbBackend,
-) -> Result<Statement, DatasetError> {
-    let Source::Query(raw) = source else { return Ok(backend.build(select)) };
-    raw.before(select, &query.params, backend)
-}
-
-/// The rows of the source that pass the query's filter; what is selected of them is still to be said.
+/// A select from the rows of the source that pass the filter of the query; the caller adds the selected expressions.
 pub(super) fn filtered(
     source: &Source,
     columns: &[Column],
@@ -163,7 +80,7 @@ pub(super) fn filtered(
     filtered_as(source, columns, query, backend, &Natives::default())
 }
 
-/// The same where more is known of the columns.
+/// Like [`filtered`], with the known native types of the columns.
 pub(super) fn filtered_as(
     source: &Source,
     columns: &[Column],
@@ -181,9 +98,6 @@ pub(super) fn filtered_as(
                 select.from_as(Alias::new(parts.join(".")), Alias::new(SOURCE));
             }
         },
-        Source::Select(inner) => {
-            select.from_subquery((**inner).clone(), Alias::new(SOURCE));
-        }
         Source::Query(_) => {
             select.from(Alias::new(SOURCE));
         }
@@ -202,20 +116,20 @@ pub(super) fn col(name: &str) -> Expr {
     Expr::col((Alias::new(SOURCE), Alias::new(name)))
 }
 
-/// The column in the one width that it is fetched in, whatever the table has.
+/// The column, cast to the one width in which it is fetched.
 fn readable(column: &Column) -> Expr {
     let plain = col(&column.name);
     match column.kind {
         ColumnType::Int => plain.cast_as("bigint"),
         ColumnType::Float => plain.cast_as("double precision"),
-        // decimals, for text is exact and is what becomes of them in the file; and whatever is shown as text, such as JSON
+        // text keeps all digits of a decimal; types without a counterpart, such as JSON, are text in files
         ColumnType::Decimal | ColumnType::String => plain.cast_as("text"),
         ColumnType::Bool | ColumnType::Date | ColumnType::Datetime | ColumnType::Time => plain,
     }
 }
 
-/// The column as the text that it is shown as: PostgreSQL has uuids, enums and others that text functions don't take.
-pub(super) fn shown(column: &Column, backend: DbBackend) -> Expr {
+/// The column as the text that files show: text functions of PostgreSQL refuse uuids, enums and other types.
+pub(super) fn as_text(column: &Column, backend: DbBackend) -> Expr {
     match backend {
         DbBackend::Postgres => col(&column.name).cast_as("text"),
         _ => col(&column.name),
@@ -225,19 +139,7 @@ pub(super) fn shown(column: &Column, backend: DbBackend) -> Expr {
 /// The column in an order that does not depend on the locale of the database.
 pub(super) fn sortable(column: &Column, backend: DbBackend) -> Expr {
     match (column.kind, backend) {
-        (ColumnType::String, DbBackend::Postgres) => Expr::cust_with_expr("$1 COLLATE \"C\"", shown(column, backend)),
+        (ColumnType::String, DbBackend::Postgres) => Expr::cust_with_expr("$1 COLLATE \"C\"", as_text(column, backend)),
         _ => col(&column.name),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test(start_paused = true)]
-    async fn a_database_that_is_silent_is_not_waited_for_for_ever() {
-        let silent = within(std::future::pending::<Result<(), DbErr>>()).await;
-        assert!(matches!(silent, Err(DatasetError::Slow(time)) if time == READ_TIMEOUT));
-        assert!(within(async { Ok(()) }).await.is_ok());
     }
 }

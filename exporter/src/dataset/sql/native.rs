@@ -1,34 +1,34 @@
-//! What a server's own types say beyond the eight that columns have.
+//! Native types of PostgreSQL columns, where they allow a faster filter.
 //!
-//! Filters compare texts byte by byte, which by a cast and the collation `C` is right for every type but served by no index.
-//! Where the column is a text or uuid itself, plain equality says the same, and ordinary indexes serve it.
+//! Filters compare texts byte by byte. A cast and the collation `C` do that for every type, but no index serves it. Where
+//! the column itself is a text or uuid, plain equality gives the same result, and ordinary indexes serve it.
 
 use std::collections::HashMap;
 
 use sea_orm::sea_query::{Alias, Expr, ExprTrait};
 
-/// What a column is in the server, as far as that matters.
+/// A native type that changes how a filter is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::dataset) enum Native {
-    /// `text` or `varchar` under a collation for which only the same bytes are equal.
+    /// `text` or `varchar` under a deterministic collation, for which only the same bytes are equal.
     Text,
-    /// `uuid`.
+    /// The type `uuid`.
     Uuid,
-    /// `real`, whose values are shown with the fewest digits that tell them apart, and not as the double nearest to them.
+    /// The type `real`, whose values are compared as their shortest decimal text.
     Real,
 }
 
-/// Columns of which something is known, by name; nothing about any column by default, which is always right.
+/// The known native types, by the name of the column. An empty map is always correct, and only slower.
 #[derive(Clone, Debug, Default)]
 pub(in crate::dataset) struct Natives(HashMap<String, Native>);
 
 impl Natives {
-    /// What is known of a column.
+    /// The native type of a column, if known.
     pub(in crate::dataset) fn of(&self, column: &str) -> Option<Native> {
         self.0.get(column).copied()
     }
 
-    /// Those alone that let no other rows pass should they not be true any more.
+    /// Only the types that can't let wrong rows pass when the column has changed meanwhile.
     pub(in crate::dataset) fn reals(mut self) -> Self {
         self.0.retain(|_, native| *native == Native::Real);
         self
@@ -41,8 +41,8 @@ impl FromIterator<(String, Native)> for Natives {
     }
 }
 
-/// The values as a column of this kind takes them for plain equality; None where that would not say the same as comparing
-/// texts. A text that is no uuid as the server writes them equals none of them.
+/// The values for plain equality with a column of this type; None where plain equality differs from comparing texts. A
+/// text that is not the canonical form of a uuid equals no uuid.
 pub(super) fn plain<'a>(native: Option<Native>, texts: impl Iterator<Item = &'a str>) -> Option<Vec<Expr>> {
     let values: Vec<_> = match native? {
         Native::Text => texts.map(Expr::val).collect(),
@@ -55,7 +55,7 @@ pub(super) fn plain<'a>(native: Option<Native>, texts: impl Iterator<Item = &'a 
     (!values.is_empty()).then_some(values)
 }
 
-/// Whether it is the one way in which PostgreSQL writes some uuid.
+/// Whether a text is the canonical form of a uuid, as PostgreSQL writes it.
 fn is_uuid(text: &str) -> bool {
     let place = |(at, byte): (usize, u8)| match at {
         8 | 13 | 18 | 23 => byte == b'-',
@@ -69,7 +69,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_what_the_server_would_write_is_compared_as_a_uuid() {
+    fn only_canonical_uuids_are_compared_as_uuids() {
         let known = "0199aaaa-0000-7000-8000-000000000002";
         for (text, is) in [
             (known, true),

@@ -1,7 +1,7 @@
-//! From a filter to SQL with bound parameters.
+//! Translates a filter into SQL with bound parameters.
 //!
-//! Text compares byte by byte on both databases, as it does in polars: on PostgreSQL by the collation `C`. LIKE is
-//! case-sensitive, which on SQLite means GLOB.
+//! Text compares byte by byte on both databases, as in polars; on PostgreSQL under the collation `C`. LIKE is
+//! case-sensitive, and therefore becomes GLOB on SQLite.
 
 use protocol::{
     catalog::{Column, ColumnType},
@@ -13,11 +13,12 @@ use sea_orm::{
 };
 
 use super::{
-    super::{DatasetError, balanced, reals::Fitted},
-    Native, Natives, col, find, native, shown, sortable,
+    super::{DatasetError, balanced},
+    Native, Natives, as_text, col, find, native, sortable,
 };
+use crate::value::float32::Fitted;
 
-/// What a filter is written for.
+/// The columns and the database for which a filter is translated.
 pub(super) struct Predicate<'a> {
     pub(super) columns: &'a [Column],
     pub(super) backend: DbBackend,
@@ -25,7 +26,7 @@ pub(super) struct Predicate<'a> {
 }
 
 impl Predicate<'_> {
-    /// The condition that holds for rows that pass.
+    /// The condition that is true for rows that pass the filter.
     pub(super) fn expr(&self, filter: &Filter) -> Result<Expr, DatasetError> {
         let known = |name: &str| find(self.columns, name);
         let backend = self.backend;
@@ -50,7 +51,7 @@ impl Predicate<'_> {
             Filter::IsNull(name, false) => col(&known(name)?.name).is_not_null(),
             Filter::Like(name, pattern) => like(&known(name)?, &like_parts(pattern), backend),
             Filter::Contains(name, text) => {
-                let column = shown(&known(name)?, backend);
+                let column = as_text(&known(name)?, backend);
                 let position = if backend == DbBackend::Sqlite { "instr" } else { "strpos" };
                 let args = [column, Expr::val(text.as_str())];
                 Expr::from(Func::cust(Alias::new(position)).args(args)).gt(0)
@@ -60,7 +61,7 @@ impl Predicate<'_> {
 
     fn fold(&self, parts: &[Filter], join: fn(Expr, Expr) -> Expr, none: bool) -> Result<Expr, DatasetError> {
         let all = parts.iter().map(|part| self.expr(part)).collect::<Result<_, _>>()?;
-        // `1 = 1`, as SQLite's older versions have no TRUE
+        // older versions of SQLite have no TRUE
         Ok(balanced(all, join).unwrap_or_else(|| Expr::val(1).eq(i32::from(none))))
     }
 
@@ -82,7 +83,7 @@ impl Predicate<'_> {
         }
     }
 
-    /// The values for plain equality with the column, which its indexes serve; None where that would say something else.
+    /// The values for plain equality with the column, which indexes serve; None where plain equality gives other rows.
     fn plain(&self, column: &Column, values: &[Literal]) -> Option<Vec<Expr>> {
         if column.kind != ColumnType::String {
             return None;
@@ -94,7 +95,7 @@ impl Predicate<'_> {
         native::plain(self.natives.of(&column.name), texts)
     }
 
-    /// Whether its values are shown with the digits of numbers of 32 bits.
+    /// Whether the values of the column are 32-bit floats.
     fn is_real(&self, column: &Column) -> bool {
         column.kind == ColumnType::Float && self.natives.of(&column.name) == Some(Native::Real)
     }
@@ -102,11 +103,11 @@ impl Predicate<'_> {
     fn one_of_reals(&self, column: &Column, values: &[Literal]) -> Expr {
         let fitted = values.iter().filter_map(float).map(Fitted::of);
         let exact: Vec<_> = fitted.filter(|fitted| fitted.exact).map(|fitted| real(fitted.floor)).collect();
-        // none of them is any value, which is NULL for NULL
+        // no value of the column equals any of them; the comparison is NULL for NULL
         if exact.is_empty() { col(&column.name).ne(col(&column.name)) } else { col(&column.name).is_in(exact) }
     }
 
-    /// The column as it compares with a literal of its type.
+    /// The column in the form in which it compares with a literal of its type.
     fn comparable(&self, column: &Column) -> Expr {
         match (column.kind, self.backend) {
             (ColumnType::Decimal, DbBackend::Sqlite) => col(&column.name).cast_as("numeric"),
@@ -115,7 +116,7 @@ impl Predicate<'_> {
     }
 }
 
-/// The condition for a `real`, which is compared as one, so that an index serves it.
+/// The condition for a `real` column. Both sides are `real`, so that an index serves it.
 fn compared_with_real(column: Expr, compare: Compare, number: f64) -> Expr {
     let Fitted { floor, exact } = Fitted::of(number);
     let right = real(floor);
@@ -126,14 +127,14 @@ fn compared_with_real(column: Expr, compare: Compare, number: f64) -> Expr {
         Compare::Gte if exact => column.gte(right),
         Compare::Lt | Compare::Lte => column.lte(right),
         Compare::Gt | Compare::Gte => column.gt(right),
-        // no value is written so
+        // no value has this text
         Compare::Eq => column.clone().ne(column),
         Compare::Ne => column.clone().eq(column),
     }
 }
 
 fn real(value: f32) -> Expr {
-    // as text, which the server reads exactly; it knows `inf` and `NaN`, too
+    // the server parses the text exactly, `inf` and `NaN` included
     Expr::val(format!("{value:e}")).cast_as("real")
 }
 
@@ -153,7 +154,7 @@ fn value(literal: &Literal) -> Expr {
         Literal::Bool(is) => Expr::val(*is),
         Literal::Date(date) => Expr::val(*date),
         Literal::Time(time) => Expr::val(*time),
-        Literal::Datetime(at) => Expr::val(*at),
+        Literal::Datetime(time) => Expr::val(*time),
     }
 }
 
@@ -161,11 +162,11 @@ fn like(column: &Column, parts: &[LikePart], backend: DbBackend) -> Expr {
     if backend == DbBackend::Sqlite {
         let args =
             [Expr::val(pattern(parts, "*", "?", |c| "*?[".contains(c).then(|| format!("[{c}]")))), col(&column.name)];
-        // glob(pattern, text) is `text GLOB pattern`, and true or false as a number
+        // glob(pattern, text) is `text GLOB pattern`, and returns 0 or 1
         return Expr::from(Func::cust(Alias::new("glob")).args(args)).eq(1);
     }
     let escaped = pattern(parts, "%", "_", |c| "%_\\".contains(c).then(|| format!("\\{c}")));
-    shown(column, backend).like(LikeExpr::new(escaped).escape('\\'))
+    as_text(column, backend).like(LikeExpr::new(escaped).escape('\\'))
 }
 
 fn pattern(parts: &[LikePart], any: &str, one: &str, escape: impl Fn(char) -> Option<String>) -> String {

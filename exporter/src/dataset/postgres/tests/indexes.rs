@@ -1,6 +1,7 @@
 //! Filters and row policies that indexes serve, and that still let nothing else pass.
 
-use super::{pieces::Ranged, *};
+use super::*;
+use crate::dataset::postgres::ranges::Ranged;
 
 /// Rows of the table.
 const OWNED: usize = 100_000;
@@ -26,9 +27,9 @@ async fn owned(database: &TestDatabase) {
 /// The ranges in which these rows are read, and the plan of the statement for all of them.
 async fn read_by(server: &Arc<PostgresServer>, rows: &PostgresRows, query: &Query) -> (usize, String) {
     let mut session = server.connect().await.unwrap();
-    let mut cut = TableSelect { rows: rows.clone(), query: query.clone(), select: None };
-    let ranges = cut.ranges(&mut session.conn).await.unwrap().len();
-    let explain = format!("EXPLAIN (FORMAT JSON) {}", cut.text(None).unwrap());
+    let mut select = TableSelect { rows: rows.clone(), query: query.clone(), select: None };
+    let ranges = select.ranges(&mut session.conn).await.unwrap().len();
+    let explain = format!("EXPLAIN (FORMAT JSON) {}", select.text(None).unwrap());
     (ranges, rows.number(&mut session.conn, explain).await.unwrap().unwrap())
 }
 
@@ -42,14 +43,14 @@ async fn ids(rows: &PostgresRows, query: &Query) -> Vec<i64> {
 
 #[tokio::test]
 async fn a_row_policy_is_served_by_an_index_and_gives_that_tenants_rows_alone() {
-    // the server lives as long as this
+    // the server stops when this is dropped
     let postgres = Postgres::start().await;
     let database = postgres.database().await;
     owned(&database).await;
     let server = server(database.url());
     let table = described(&server, Source::table("owned"), vec![]).await;
-    let raw = Raw::parse("SELECT id, tenant, short, tag, filler FROM owned", &[]).unwrap();
-    let select = described(&server, Source::Query(raw.into()), vec![]).await;
+    let text = QueryText::parse("SELECT id, tenant, short, tag, filler FROM owned", &[]).unwrap();
+    let select = described(&server, Source::Query(text.into()), vec![]).await;
     let of = |tenants: [usize; 2]| -> Vec<i64> {
         (1..=OWNED).filter(|n| tenants.contains(&(n % TENANTS))).map(|n| n as i64).collect()
     };
@@ -63,14 +64,14 @@ async fn a_row_policy_is_served_by_an_index_and_gives_that_tenants_rows_alone() 
         (json!({"and": [{"tenant": {"eq": "t7"}}, {"filler": {"like": "x%"}}]}), "by_tenant", [7, 7]),
     ] {
         for rows in [&table, &select] {
-            let asked = query(&["id"], filter::parse(&filter, rows.columns()).unwrap());
+            let asked = query(&["id"], filter::parse(&filter, &rows.info().columns).unwrap());
             let (ranges, plan) = read_by(&server, rows, &asked).await;
             assert!(ranges == 0 && plan.contains(index), "{filter}: {ranges} ranges, {plan}");
             assert_eq!(ids(rows, &asked).await, of(tenants), "{filter}");
         }
     }
     // many rows are read in ranges of pages, and so is everything
-    let many = query(&["id"], filter::parse(&json!({"tenant": {"ne": "t7"}}), table.columns()).unwrap());
+    let many = query(&["id"], filter::parse(&json!({"tenant": {"ne": "t7"}}), &table.info().columns).unwrap());
     let settings = PostgresSettings { few_rows: 1_000, ..PostgresSettings::at(Secret::new(database.url())) };
     let strict = Arc::new(PostgresServer::new(&settings).unwrap());
     let table = described(&strict, Source::table("owned"), vec![]).await;
@@ -79,14 +80,14 @@ async fn a_row_policy_is_served_by_an_index_and_gives_that_tenants_rows_alone() 
     }
     // no other way to write a uuid passes, nor what is none
     for text in ["00000000000000000000000000000007", "{00000000-0000-0000-0000-000000000007}", "7", ""] {
-        let asked = filter::parse(&json!({"tag": {"eq": text}}), table.columns()).unwrap();
+        let asked = filter::parse(&json!({"tag": {"eq": text}}), &table.info().columns).unwrap();
         assert!(ids(&table, &query(&["id"], asked)).await.is_empty(), "{text}");
     }
 }
 
 #[tokio::test]
 async fn only_the_same_bytes_are_the_same_tenant_whatever_becomes_of_the_column() {
-    // the server lives as long as this
+    // the server stops when this is dropped
     let postgres = Postgres::start().await;
     let database = postgres.database().await;
     run(
@@ -98,8 +99,8 @@ async fn only_the_same_bytes_are_the_same_tenant_whatever_becomes_of_the_column(
     .await;
     run(&database.db, "CREATE VIEW seen AS SELECT id, tenant, padded FROM folk").await;
     let server = server(database.url());
-    let raw = Raw::parse("SELECT id, tenant, padded FROM folk", &[]).unwrap();
-    let mut all = vec![described(&server, Source::Query(raw.into()), vec![]).await];
+    let text = QueryText::parse("SELECT id, tenant, padded FROM folk", &[]).unwrap();
+    let mut all = vec![described(&server, Source::Query(text.into()), vec![]).await];
     for name in ["folk", "seen"] {
         all.push(described(&server, Source::table(name), vec![]).await);
     }
@@ -116,10 +117,10 @@ async fn only_the_same_bytes_are_the_same_tenant_whatever_becomes_of_the_column(
         run(&database.db, change).await;
         for rows in &all {
             for test in [json!({"eq": "acme"}), json!({"in": ["acme", "x"]})] {
-                let asked = filter::parse(&json!({"tenant": test}), rows.columns()).unwrap();
+                let asked = filter::parse(&json!({"tenant": test}), &rows.info().columns).unwrap();
                 assert_eq!(ids(rows, &query(&["id"], asked)).await, [1], "{change}: {rows:?}");
             }
-            let not = filter::parse(&json!({"not": {"tenant": {"eq": "acme"}}}), rows.columns()).unwrap();
+            let not = filter::parse(&json!({"not": {"tenant": {"eq": "acme"}}}), &rows.info().columns).unwrap();
             assert_eq!(ids(rows, &query(&["id"], not)).await, [2, 3], "{change}: {rows:?}");
         }
     }
@@ -127,7 +128,7 @@ async fn only_the_same_bytes_are_the_same_tenant_whatever_becomes_of_the_column(
 
 #[tokio::test]
 async fn a_real_is_read_and_found_as_the_number_that_it_is_shown_as() {
-    // the server lives as long as this
+    // the server stops when this is dropped
     let postgres = Postgres::start().await;
     let database = postgres.database().await;
     run(
@@ -136,8 +137,8 @@ async fn a_real_is_read_and_found_as_the_number_that_it_is_shown_as() {
     )
     .await;
     let server = server(database.url());
-    let raw = Raw::parse("SELECT id, r FROM reals", &[]).unwrap();
-    for source in [Source::table("reals"), Source::Query(raw.into())] {
+    let text = QueryText::parse("SELECT id, r FROM reals", &[]).unwrap();
+    for source in [Source::table("reals"), Source::Query(text.into())] {
         let rows = described(&server, source, vec![]).await;
         let read = frames(&rows, &query(&["r"], Filter::all())).await;
         let numbers: Vec<_> = read[0].column("r").unwrap().f64().unwrap().iter().flatten().collect();
@@ -147,7 +148,7 @@ async fn a_real_is_read_and_found_as_the_number_that_it_is_shown_as() {
             (json!({"r": {"lte": 0.2}}), vec![1, 2]),
             (json!({"r": {"in": [0.3, 0.7]}}), vec![3, 7]),
         ] {
-            let asked = filter::parse(&filter, rows.columns()).unwrap();
+            let asked = filter::parse(&filter, &rows.info().columns).unwrap();
             assert_eq!(ids(&rows, &query(&["id"], asked)).await, found, "{filter}");
         }
     }

@@ -1,9 +1,9 @@
-//! What columns of the server are, and that they stay so until they are read.
+//! Native types of columns, which must not change before the read.
 
 use polars::prelude::{Column as PolarsColumn, ParquetWriter};
 
 use super::*;
-use crate::dataset::ParquetFile;
+use crate::dataset::{Dataset, FileKind, Files, Location};
 
 async fn count(database: &TestDatabase, ask: &str) -> i64 {
     let row = database.db.query_one_raw(sea_orm::Statement::from_string(DbBackend::Postgres, ask)).await.unwrap();
@@ -11,11 +11,11 @@ async fn count(database: &TestDatabase, ask: &str) -> i64 {
 }
 
 #[tokio::test]
-async fn nobody_gives_a_column_another_collation_between_the_question_and_the_read() {
-    // the server lives as long as this
+async fn a_collation_can_not_change_between_the_check_and_the_read() {
+    // the server stops when this is dropped
     let postgres = Postgres::start().await;
     let database = postgres.database().await;
-    // a view would keep the type of its table by itself
+    // a view depends on its table, and keeps the type
     run(
         &database.db,
         "CREATE TABLE folk (id bigint, tenant text); CREATE TABLE kept (id bigint, tenant text); \
@@ -24,41 +24,42 @@ async fn nobody_gives_a_column_another_collation_between_the_question_and_the_re
     .await;
     let change = "ALTER TABLE folk ALTER tenant TYPE text COLLATE \"C\"";
     let server = server(database.url());
-    let raw = Raw::parse("SELECT id, tenant FROM folk", &[]).unwrap();
+    let text = QueryText::parse("SELECT id, tenant FROM folk", &[]).unwrap();
     for (source, change) in [
         (Source::table("folk"), change),
-        (Source::Query(raw.into()), change),
+        (Source::Query(text.into()), change),
         (Source::table("seen"), "DROP VIEW seen"),
     ] {
         let rows = described(&server, source, vec![]).await;
-        let filter = filter::parse(&json!({"tenant": {"eq": "acme"}}), rows.columns()).unwrap();
-        let mut cut = TableSelect { rows: rows.clone(), query: query(&["id"], filter), select: None };
+        let filter = filter::parse(&json!({"tenant": {"eq": "acme"}}), &rows.info().columns).unwrap();
+        let mut select = TableSelect { rows: rows.clone(), query: query(&["id"], filter), select: None };
         let mut session = server.connect().await.unwrap();
-        server.within(session.conn.execute(pieces::BEGIN_PLAIN)).await.unwrap();
-        assert!(cut.ranges(&mut session.conn).await.unwrap().len() < 2);
-        assert!(!cut.text(None).unwrap().contains("COLLATE"), "{}", cut.text(None).unwrap());
-        // as long as the export has not read it, no lock that changes it is to be had
+        server.within(session.conn.execute(crate::dataset::postgres::ranges::BEGIN_PLAIN)).await.unwrap();
+        assert!(select.ranges(&mut session.conn).await.unwrap().len() < 2);
+        assert!(!select.text(None).unwrap().contains("COLLATE"), "{}", select.text(None).unwrap());
+        // a change waits for the lock until the export has read the rows
         let changing = format!("DO $$ BEGIN PERFORM set_config('lock_timeout', '300ms', true); {change}; END $$");
         let refused = database.db.execute_unprepared(&changing).await.unwrap_err();
         assert!(refused.to_string().contains("lock timeout"), "{refused}");
     }
-    // afterwards it is
+    // after the export the change succeeds
     run(&database.db, change).await;
 }
 
 #[tokio::test]
-async fn one_statement_reads_in_the_transaction_in_which_its_columns_were_looked_at() {
-    // the server lives as long as this
+async fn one_statement_reads_in_the_transaction_that_checked_its_columns() {
+    // the server stops when this is dropped
     let postgres = Postgres::start().await;
     let database = postgres.database().await;
     accounts(&database).await;
     let server = server(database.url());
     let rows = described(&server, Source::table("accounts"), vec![]).await;
-    let rows = PostgresRows { order: Some("id".into()), ..rows };
-    let filter = filter::parse(&json!({"filler": {"ne": "y"}}), rows.columns()).unwrap();
-    for moment in [Snapshot::Export, Snapshot::None] {
-        // nobody reads on, so that the server is at it
-        let mut reading = rows.clone().of_moment(moment).open(&query(&["id", "filler"], filter.clone())).await.unwrap();
+    let rows = rows.ordered_by(vec![OrderBy::ascending("id")]);
+    let filter = filter::parse(&json!({"filler": {"ne": "y"}}), &rows.info().columns).unwrap();
+    for snapshot in [Snapshot::Export, Snapshot::None] {
+        // the frames are not consumed, so that the COPY is still running
+        let mut reading =
+            with_snapshot(rows.clone(), snapshot).open(&query(&["id", "filler"], filter.clone())).await.unwrap().frames;
         assert!(reading.try_next().await.unwrap().is_some());
         // the transaction began before the statement
         let ask = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'sluice-exporter' \
@@ -68,29 +69,29 @@ async fn one_statement_reads_in_the_transaction_in_which_its_columns_were_looked
 }
 
 #[tokio::test]
-async fn ranges_that_are_of_several_moments_rest_on_nothing_that_may_change_between_them() {
-    // the server lives as long as this
+async fn ranges_without_a_snapshot_do_not_rely_on_native_types() {
+    // the server stops when this is dropped
     let postgres = Postgres::start().await;
     let database = postgres.database().await;
     accounts(&database).await;
     run(&database.db, "ANALYZE accounts").await;
     let server = server(database.url());
     let rows = described(&server, Source::table("accounts"), vec![]).await;
-    let filter = filter::parse(&json!({"filler": {"eq": "x".repeat(100)}}), rows.columns()).unwrap();
-    for (moment, compared) in [(Snapshot::Export, false), (Snapshot::None, true)] {
-        let rows = rows.clone().of_moment(moment);
+    let filter = filter::parse(&json!({"filler": {"eq": "x".repeat(100)}}), &rows.info().columns).unwrap();
+    for (snapshot, has_collation) in [(Snapshot::Export, false), (Snapshot::None, true)] {
+        let rows = with_snapshot(rows.clone(), snapshot);
         let asked = query(&["id"], filter.clone());
-        let mut cut = TableSelect { rows: rows.clone(), query: asked.clone(), select: None };
+        let mut select = TableSelect { rows: rows.clone(), query: asked.clone(), select: None };
         let mut session = server.connect().await.unwrap();
-        assert!(cut.ranges(&mut session.conn).await.unwrap().len() > 1);
-        assert_eq!(cut.text(None).unwrap().contains("COLLATE \"C\""), compared, "{moment:?}");
+        assert!(select.ranges(&mut session.conn).await.unwrap().len() > 1);
+        assert_eq!(select.text(None).unwrap().contains("COLLATE \"C\""), has_collation, "{snapshot:?}");
         drop(session);
         let read = frames(&rows, &asked).await;
-        assert_eq!(read.iter().map(DataFrame::height).sum::<usize>() as i64, ROWS, "{moment:?}");
+        assert_eq!(read.iter().map(DataFrame::height).sum::<usize>() as i64, ROWS, "{snapshot:?}");
     }
-    // what nobody needs to be of one moment holds nothing open
-    let none = rows.of_moment(Snapshot::None);
-    let mut reading = none.open(&query(&["id"], Filter::all())).await.unwrap();
+    // without a snapshot no transaction stays open
+    let none = with_snapshot(rows, Snapshot::None);
+    let mut reading = none.open(&query(&["id"], Filter::all())).await.unwrap().frames;
     assert!(reading.try_next().await.unwrap().is_some());
     let open = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'sluice-exporter' \
                 AND datname = current_database() AND (state LIKE 'idle in transaction%' OR xact_start < query_start)";
@@ -100,7 +101,7 @@ async fn ranges_that_are_of_several_moments_rest_on_nothing_that_may_change_betw
 
 #[tokio::test]
 async fn a_real_at_the_edge_passes_the_same_filters_as_in_a_file() {
-    // the server lives as long as this
+    // the server stops when this is dropped
     let postgres = Postgres::start().await;
     let database = postgres.database().await;
     let edges = [
@@ -114,7 +115,7 @@ async fn a_real_at_the_edge_passes_the_same_filters_as_in_a_file() {
         f32::MIN_POSITIVE,
         f32::MAX,
         f32::MIN,
-        // the shortest of these lie between two of them, or are written with another last digit by the server
+        // the shortest text of these is no float itself, or the server writes another last digit
         33_554_448.0,
         9.765_625e-4,
         f32::INFINITY,
@@ -131,14 +132,14 @@ async fn a_real_at_the_edge_passes_the_same_filters_as_in_a_file() {
     let columns = vec![PolarsColumn::new("id".into(), ids), PolarsColumn::new("r".into(), reals)];
     let mut frame = DataFrame::new_infer_height(columns).unwrap();
     ParquetWriter::new(std::fs::File::create(&path).unwrap()).finish(&mut frame).unwrap();
-    let file = ParquetFile::open(&path, "reals", "", "").unwrap();
+    let file = Files::open(Location::Local(path), FileKind::Parquet, DatasetInfo::new("reals", vec![])).await.unwrap();
     let server = server(database.url());
-    let raw = Raw::parse("SELECT id, r FROM reals", &[]).unwrap();
+    let text = QueryText::parse("SELECT id, r FROM reals", &[]).unwrap();
     let table = described(&server, Source::table("reals"), vec![]).await;
-    let select = described(&server, Source::Query(raw.into()), vec![]).await;
+    let select = described(&server, Source::Query(text.into()), vec![]).await;
     let passing = async |dataset: &dyn Dataset, filter: &Value| -> Vec<i64> {
-        let filter = filter::parse(filter, dataset.columns()).unwrap();
-        let read: Vec<_> = dataset.open(&query(&["id"], filter)).await.unwrap().try_collect().await.unwrap();
+        let filter = filter::parse(filter, &dataset.info().columns).unwrap();
+        let read: Vec<_> = dataset.open(&query(&["id"], filter)).await.unwrap().frames.try_collect().await.unwrap();
         let mut ids: Vec<i64> = read
             .iter()
             .flat_map(|frame| frame.column("id").unwrap().i64().unwrap().iter().flatten().collect::<Vec<_>>())
@@ -148,13 +149,13 @@ async fn a_real_at_the_edge_passes_the_same_filters_as_in_a_file() {
     };
     let mut literals = vec![1e300, -1e300, 1e-300, 2.5];
     for (id, real) in edges.iter().enumerate().filter(|(_, real)| real.is_finite()) {
-        let shown = crate::dataset::reals::shown(*real);
-        literals.extend([shown, shown.next_up(), shown.next_down()]);
-        // whoever copies a number out of a file finds its row
-        let own = json!({"r": {"eq": shown}});
+        let text = crate::value::float32::shortest(*real);
+        literals.extend([text, text.next_up(), text.next_down()]);
+        // a number copied from a file finds its row
+        let own = json!({"r": {"eq": text}});
         let found = passing(&file, &own).await;
-        assert!(found.contains(&(id as i64)), "{shown}: {found:?}");
-        assert_eq!(passing(&select, &own).await, found, "{shown}");
+        assert!(found.contains(&(id as i64)), "{text}: {found:?}");
+        assert_eq!(passing(&select, &own).await, found, "{text}");
     }
     for number in literals {
         for filter in [

@@ -1,17 +1,22 @@
-//! One table or query, read by several connections beside writers.
+//! Reads by several connections, beside a writer.
 
 use super::*;
 
-/// Reads these rows some times while somebody moves the rows of `table` about: each time they are those of one moment.
-/// The writer begins with its step `from`: a step that was made before would not keep the sum.
-async fn one_moment(database: &TestDatabase, (table, from): (&'static str, i64), rows: &PostgresRows, params: Value) {
+/// Reads rows several times while a writer modifies `table`, and checks that each read shows one snapshot. The writer begins
+/// with step `from`, because repeating a step would not keep the sum.
+async fn assert_one_snapshot(
+    database: &TestDatabase,
+    (table, from): (&'static str, i64),
+    rows: &PostgresRows,
+    params: Value,
+) {
     let (stop, writes) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
     let writer = {
         let (db, stop, writes) = (database.db.clone(), Arc::clone(&stop), Arc::clone(&writes));
         tokio::spawn(async move {
             let mut n = from;
             while !stop.load(Ordering::Relaxed) {
-                // each statement keeps the sum and the number of rows; what is updated moves to other pages
+                // each statement keeps the sum and the number of rows; an update moves its row to another page
                 let (a, b) = (n * 7919 % ROWS + 1, n * 104_729 % ROWS + 1);
                 run(
                     &db,
@@ -31,12 +36,12 @@ async fn one_moment(database: &TestDatabase, (table, from): (&'static str, i64),
     let asked =
         Query { params: params.as_object().cloned().unwrap_or_default(), ..query(&["id", "amount"], Filter::all()) };
     for _ in 0..3 {
-        let mut reading = rows.open(&asked).await.unwrap();
+        let mut reading = rows.open(&asked).await.unwrap().frames;
         let mut read = vec![reading.try_next().await.unwrap().unwrap()];
-        // the rest is read after a statement that began after the moment
+        // wait for a write that began after the snapshot
         let before = writes.load(Ordering::Relaxed);
         let written = async || (writes.load(Ordering::Relaxed) > before + 1).then_some(());
-        testkit::eventually("something is written meanwhile", written).await;
+        testkit::eventually("the writer writes", written).await;
         read.extend(reading.try_collect::<Vec<_>>().await.unwrap());
         let (mut ids, mut sum) = (HashSet::new(), 0);
         for frame in &read {
@@ -51,16 +56,16 @@ async fn one_moment(database: &TestDatabase, (table, from): (&'static str, i64),
 }
 
 #[tokio::test]
-async fn a_parallel_read_is_one_moment_however_much_is_written() {
-    // the server lives as long as this
+async fn a_parallel_read_shows_one_snapshot_under_concurrent_writes() {
+    // the server stops when this is dropped
     let postgres = Postgres::start().await;
     let database = postgres.database().await;
     accounts(&database).await;
     let rows = described(&server(database.url()), Source::table("public.accounts"), vec![]).await;
-    one_moment(&database, ("accounts", 1), &rows, json!({})).await;
+    assert_one_snapshot(&database, ("accounts", 1), &rows, json!({})).await;
 }
 
-/// The rows read in ranges of a key, of which there must be some.
+/// Rows that are read in several ranges of a key.
 async fn split(
     server: &Arc<PostgresServer>,
     source: Source,
@@ -78,8 +83,8 @@ async fn split(
 }
 
 #[tokio::test]
-async fn what_has_no_pages_is_read_in_ranges_of_a_key_and_is_one_moment_too() {
-    // the server lives as long as this
+async fn ranges_of_a_key_show_one_snapshot_and_hold_each_row_once() {
+    // the server stops when this is dropped
     let postgres = Postgres::start().await;
     let database = postgres.database().await;
     run(
@@ -90,7 +95,7 @@ async fn what_has_no_pages_is_read_in_ranges_of_a_key_and_is_one_moment_too() {
          CREATE TABLE ledger_b PARTITION OF ledger FOR VALUES FROM (150000) TO (MAXVALUE)",
     )
     .await;
-    // NULL, infinite and far apart as keys come
+    // keys with NULL, infinity and large gaps
     run(
         &database.db,
         &format!(
@@ -106,7 +111,7 @@ async fn what_has_no_pages_is_read_in_ranges_of_a_key_and_is_one_moment_too() {
         .await;
     let server = server(database.url());
     let rows = split(&server, Source::table("ledger"), "id", vec![], json!({})).await;
-    one_moment(&database, ("ledger", 1), &rows, json!({})).await;
+    assert_one_snapshot(&database, ("ledger", 1), &rows, json!({})).await;
     let all = |read: &[DataFrame]| {
         let ids = read.iter().flat_map(|f| f.column("id").unwrap().i64().unwrap().iter().flatten().collect::<Vec<_>>());
         let (mut ids, total): (Vec<i64>, usize) = (ids.collect(), read.iter().map(DataFrame::height).sum());
@@ -119,7 +124,7 @@ async fn what_has_no_pages_is_read_in_ranges_of_a_key_and_is_one_moment_too() {
         let read = frames(&rows, &query(&["id"], Filter::all())).await;
         assert_eq!(all(&read), (ROWS as usize, ROWS as usize), "{key}");
     }
-    // a query with a parameter, and a filter besides
+    // a query with a parameter
     let spec = ParamSpec {
         name: "least".into(),
         kind: ParamType::Int,
@@ -127,52 +132,53 @@ async fn what_has_no_pages_is_read_in_ranges_of_a_key_and_is_one_moment_too() {
         default: None,
         max_items: None,
     };
-    let raw = Raw::parse("SELECT id, amount FROM ledger WHERE amount >= :least", std::slice::from_ref(&spec)).unwrap();
-    let rows = split(&server, Source::Query(raw.into()), "id", vec![spec], json!({"least": 0})).await;
-    one_moment(&database, ("ledger", 200_001), &rows, json!({"least": -1_000_000})).await;
-    for (name, word) in [("filler", "text"), ("nope", "no column")] {
+    let text =
+        QueryText::parse("SELECT id, amount FROM ledger WHERE amount >= :least", std::slice::from_ref(&spec)).unwrap();
+    let rows = split(&server, Source::Query(text.into()), "id", vec![spec], json!({"least": 0})).await;
+    assert_one_snapshot(&database, ("ledger", 200_001), &rows, json!({"least": -1_000_000})).await;
+    for (name, word) in [("filler", "text"), ("nope", "none of its columns")] {
         let refused = Key::find(&server, &Source::table("ledger"), name).await.unwrap().unwrap_err();
         assert!(refused.contains(word), "{refused}");
     }
 }
 
 #[tokio::test]
-async fn without_a_snapshot_each_range_is_as_it_is_when_it_is_read() {
-    // the server lives as long as this
+async fn without_a_snapshot_each_range_shows_the_rows_of_its_own_read() {
+    // the server stops when this is dropped
     let postgres = Postgres::start().await;
     let database = postgres.database().await;
     accounts(&database).await;
-    for (moment, left) in [(Snapshot::Export, ROWS), (Snapshot::None, ROWS - 10_000)] {
-        // one connection, so that the last range is not read before its turn
+    for (snapshot, left) in [(Snapshot::Export, ROWS), (Snapshot::None, ROWS - 10_000)] {
+        // one connection reads the last range last
         let settings =
             PostgresSettings { connections_per_export: 1, ..PostgresSettings::at(Secret::new(database.url())) };
         let server = Arc::new(PostgresServer::new(&settings).unwrap());
-        let rows = described(&server, Source::table("accounts"), vec![]).await.of_moment(moment);
-        assert_eq!(rows.snapshot(), moment);
-        let mut reading = rows.open(&query(&["id"], Filter::all())).await.unwrap();
+        let rows = with_snapshot(described(&server, Source::table("accounts"), vec![]).await, snapshot);
+        assert_eq!(rows.info().snapshot, snapshot);
+        let mut reading = rows.open(&query(&["id"], Filter::all())).await.unwrap().frames;
         let mut seen = reading.try_next().await.unwrap().unwrap().height();
         run(&database.db, &format!("CREATE TABLE kept AS SELECT * FROM accounts WHERE id > {}", ROWS - 10_000)).await;
         run(&database.db, &format!("DELETE FROM accounts WHERE id > {}", ROWS - 10_000)).await;
         while let Some(frame) = reading.try_next().await.unwrap() {
             seen += frame.height();
         }
-        assert_eq!(seen as i64, left, "{moment:?}");
+        assert_eq!(seen as i64, left, "{snapshot:?}");
         run(&database.db, "INSERT INTO accounts SELECT * FROM kept; DROP TABLE kept").await;
     }
 }
 
 #[tokio::test]
-async fn what_may_give_other_rows_in_each_range_is_found_wherever_it_stands() {
-    // the server lives as long as this
+async fn expressions_that_differ_between_sessions_are_found_in_queries_views_and_functions() {
+    // the server stops when this is dropped
     let postgres = Postgres::start().await;
     let database = postgres.database().await;
     run(
         &database.db,
         "CREATE TABLE t (id bigint PRIMARY KEY, at timestamptz, name text); \
-         CREATE FUNCTION fresh(moment timestamptz) RETURNS boolean LANGUAGE plpgsql STABLE \
-           AS 'BEGIN RETURN moment > now() - interval ''1 day''; END'; \
-         CREATE FUNCTION known(moment timestamptz) RETURNS boolean LANGUAGE plpgsql STABLE \
-           AS 'BEGIN RETURN moment IS NOT NULL; END'; \
+         CREATE FUNCTION fresh(at timestamptz) RETURNS boolean LANGUAGE plpgsql STABLE \
+           AS 'BEGIN RETURN at > now() - interval ''1 day''; END'; \
+         CREATE FUNCTION known(at timestamptz) RETURNS boolean LANGUAGE plpgsql STABLE \
+           AS 'BEGIN RETURN at IS NOT NULL; END'; \
          CREATE FUNCTION dice(text, text) RETURNS boolean LANGUAGE plpgsql VOLATILE AS 'BEGIN RETURN true; END'; \
          CREATE OPERATOR ~~~~ (LEFTARG = text, RIGHTARG = text, FUNCTION = dice); \
          CREATE VIEW newest AS SELECT * FROM t ORDER BY at DESC LIMIT 100000; \
@@ -200,7 +206,7 @@ async fn what_may_give_other_rows_in_each_range_is_found_wherever_it_stands() {
         ("SELECT * FROM t WHERE name ~~~~ 'x'", Some("the operator ~~~~")),
         ("SELECT id, pg_backend_pid() AS who FROM t", Some("pg_backend_pid()")),
         ("SELECT id FROM t WHERE id IN (SELECT id FROM t AS other ORDER BY at LIMIT 5)", Some("limit")),
-        // these are the same in each
+        // these give the same rows in each session
         ("SELECT * FROM t", None),
         ("SELECT id, upper(name) AS name, at::date AS day, to_char(at, 'now()') AS text FROM t", None),
         ("SELECT DISTINCT id, name FROM t", None),
@@ -211,18 +217,18 @@ async fn what_may_give_other_rows_in_each_range_is_found_wherever_it_stands() {
         ("SELECT * FROM t WHERE known(at)", None),
         ("SELECT a.id FROM t AS a JOIN t AS b USING (id) UNION ALL SELECT id FROM t", None),
     ] {
-        let rows = described(&server, Source::Query(Raw::parse(text, &[]).unwrap().into()), vec![]).await;
-        assert_eq!(rows.undivided().await.unwrap().map(|doubt| doubt.reason).as_deref(), reason, "{text}");
+        let rows = described(&server, Source::Query(QueryText::parse(text, &[]).unwrap().into()), vec![]).await;
+        assert_eq!(rows.split_doubt().await.unwrap().map(|doubt| doubt.reason).as_deref(), reason, "{text}");
     }
     for (name, reason) in [("newest", Some("limit")), ("recent", Some("current_timestamp")), ("t", None)] {
         let rows = described(&server, Source::table(name), vec![]).await;
-        assert_eq!(rows.undivided().await.unwrap().map(|doubt| doubt.reason).as_deref(), reason, "{name}");
+        assert_eq!(rows.split_doubt().await.unwrap().map(|doubt| doubt.reason).as_deref(), reason, "{name}");
     }
 }
 
 #[tokio::test]
 async fn a_parameter_that_chooses_partitions_raises_no_doubt() {
-    // the server lives as long as this
+    // the server stops when this is dropped
     let postgres = Postgres::start().await;
     let database = postgres.database().await;
     run(
@@ -241,14 +247,14 @@ async fn a_parameter_that_chooses_partitions_raises_no_doubt() {
         max_items: None,
     };
     let text = "SELECT id, day FROM days WHERE day >= CAST(:since AS date)";
-    let source = Source::Query(Raw::parse(text, std::slice::from_ref(&spec)).unwrap().into());
+    let source = Source::Query(QueryText::parse(text, std::slice::from_ref(&spec)).unwrap().into());
     let rows = described(&server, source, vec![spec]).await;
-    assert_eq!(rows.undivided().await.unwrap(), None);
+    assert_eq!(rows.split_doubt().await.unwrap(), None);
 }
 
 #[tokio::test]
-async fn what_must_not_be_cut_is_read_by_one_statement_whoever_asks_for_ranges() {
-    // the server lives as long as this
+async fn a_query_that_must_not_be_split_is_read_by_one_statement() {
+    // the server stops when this is dropped
     let postgres = Postgres::start().await;
     let database = postgres.database().await;
     accounts(&database).await;
@@ -262,31 +268,31 @@ async fn what_must_not_be_cut_is_read_by_one_statement_whoever_asks_for_ranges()
         max_items: None,
     };
     let text = "SELECT id, clock.at FROM accounts, (SELECT CAST(:since AS timestamptz) AS at) AS clock";
-    let raw = Raw::parse(text, std::slice::from_ref(&spec)).unwrap();
-    let source = Source::Query(raw.into());
+    let text = QueryText::parse(text, std::slice::from_ref(&spec)).unwrap();
+    let source = Source::Query(text.into());
     let key = Key::find(&server, &source, "id").await.unwrap().unwrap();
     let rows = described(&server, source, vec![spec]).await.split_by(key);
-    // without a value it looks as if it could be cut; `now` is another moment in each range, the rest is not
-    assert_eq!(rows.undivided().await.unwrap(), None);
+    // only the value decides: `now` is another time in each range
+    assert_eq!(rows.split_doubt().await.unwrap(), None);
     let mut session = server.connect().await.unwrap();
-    for (since, cut) in [("now", false), ("2026-11-23", true)] {
+    for (since, is_split) in [("now", false), ("2026-11-23", true)] {
         let params = json!({"since": since}).as_object().unwrap().clone();
         let asked = Query { params, ..query(&["id", "at"], Filter::all()) };
         let mut select = TableSelect { rows: rows.clone(), query: asked.clone(), select: None };
-        let ranges = pieces::Ranged::ranges(&mut select, &mut session.conn).await.unwrap();
-        assert_eq!(ranges.len() > 1, cut, "{since}");
+        let ranges = Ranged::ranges(&mut select, &mut session.conn).await.unwrap();
+        assert_eq!(ranges.len() > 1, is_split, "{since}");
         let read = frames(&rows, &asked).await;
-        let mut moments = HashSet::new();
+        let mut times = HashSet::new();
         for frame in &read {
-            moments.extend(frame.column("at").unwrap().cast(&DataType::Int64).unwrap().i64().unwrap().iter());
+            times.extend(frame.column("at").unwrap().cast(&DataType::Int64).unwrap().i64().unwrap().iter());
         }
-        assert_eq!((read.iter().map(DataFrame::height).sum::<usize>() as i64, moments.len()), (ROWS, 1), "{since}");
+        assert_eq!((read.iter().map(DataFrame::height).sum::<usize>() as i64, times.len()), (ROWS, 1), "{since}");
     }
 }
 
 #[tokio::test]
-async fn an_export_says_of_which_moment_its_rows_are_by_the_clock_of_the_server() {
-    // the server lives as long as this
+async fn the_time_of_the_snapshot_is_that_of_the_server() {
+    // the server stops when this is dropped
     let postgres = Postgres::start().await;
     let database = postgres.database().await;
     accounts(&database).await;
@@ -296,13 +302,13 @@ async fn an_export_says_of_which_moment_its_rows_are_by_the_clock_of_the_server(
     };
     let ordered = {
         let rows = described(&server(database.url()), Source::table("accounts"), vec![]).await;
-        PostgresRows { order: Some("id".into()), ..rows }
+        rows.ordered_by(vec![OrderBy::ascending("id")])
     };
     for rows in [described(&server(database.url()), Source::table("accounts"), vec![]).await, ordered] {
         let before = clock().await;
-        let begun = rows.begin(&query(&["id"], Filter::all())).await.unwrap();
+        let opened = rows.open(&query(&["id"], Filter::all())).await.unwrap();
         let after = clock().await;
-        let moment = begun.moment.unwrap();
-        assert!(before <= moment && moment <= after, "{before} {moment} {after}");
+        let snapshot_at = opened.snapshot_at.unwrap();
+        assert!(before <= snapshot_at && snapshot_at <= after, "{before} {snapshot_at} {after}");
     }
 }

@@ -30,16 +30,16 @@ async fn at_work(database: &TestDatabase, wait: &str) -> i64 {
 
 #[tokio::test]
 async fn what_is_dropped_does_not_go_on_in_the_server() {
-    // the server lives as long as this
+    // the server stops when this is dropped
     let postgres = Postgres::start().await;
     let database = postgres.database().await;
     // minutes of work before its one row
-    let raw = Raw::parse(
+    let text = QueryText::parse(
         "SELECT count(*) AS n FROM generate_series(1, 100000) AS a, generate_series(1, 100000) AS b WHERE a <> b",
         &[],
     );
-    let rows = described(&server(database.url()), Source::Query(raw.unwrap().into()), vec![]).await;
-    let mut reading = rows.open(&query(&["n"], Filter::all())).await.unwrap();
+    let rows = described(&server(database.url()), Source::Query(text.unwrap().into()), vec![]).await;
+    let mut reading = rows.open(&query(&["n"], Filter::all())).await.unwrap().frames;
     let first = tokio::spawn(async move { reading.try_next().await });
     testkit::eventually("the server is at it", async || (at_work(&database, "%").await == 1).then_some(())).await;
     first.abort();
@@ -48,7 +48,7 @@ async fn what_is_dropped_does_not_go_on_in_the_server() {
 
 #[tokio::test]
 async fn exports_may_take_long_and_questions_may_not_whatever_the_server_is_set_to() {
-    // the server lives as long as this
+    // the server stops when this is dropped
     let postgres = Postgres::start().await;
     let database = postgres.database().await;
     for name in ["statement_timeout", "idle_in_transaction_session_timeout"] {
@@ -73,7 +73,7 @@ async fn exports_may_take_long_and_questions_may_not_whatever_the_server_is_set_
 
 #[tokio::test]
 async fn an_export_waits_for_a_connection_and_does_not_fail() {
-    // the server lives as long as this
+    // the server stops when this is dropped
     let postgres = Postgres::start().await;
     let database = postgres.database().await;
     run(&database.db, "CREATE TABLE few AS SELECT n::bigint AS n FROM generate_series(1, 10) AS n").await;
@@ -86,22 +86,22 @@ async fn an_export_waits_for_a_connection_and_does_not_fail() {
     let rows = described(&server, Source::table("few"), vec![]).await;
     let all = query(&["n"], Filter::all());
     let held = server.connect().await.unwrap();
-    // nobody is counted beside it
-    assert_eq!(rows.count(&all).await.unwrap(), None);
+    // no connection is left for a count
+    assert_eq!(rows.count(&all, Precision::Exact).await.unwrap(), None);
     let waiting = tokio::spawn({
         let (rows, all) = (rows.clone(), all.clone());
         async move { frames(&rows, &all).await }
     });
-    // as long as a connection may take, after which a question gives up
-    assert!(rows.guess(&all).await.unwrap_err().is_transient() && !waiting.is_finished());
+    // an estimate gives up after the connect timeout, the export does not
+    assert!(rows.count(&all, Precision::Estimate).await.unwrap_err().is_transient() && !waiting.is_finished());
     drop(held);
     let read = waiting.await.unwrap();
     assert_eq!(read.iter().map(DataFrame::height).sum::<usize>(), 10);
 }
 
 #[tokio::test]
-async fn a_table_that_is_emptied_meanwhile_never_looks_whole_without_its_rows() {
-    // the server lives as long as this
+async fn a_truncated_table_never_looks_complete_without_its_rows() {
+    // the server stops when this is dropped
     let postgres = Postgres::start().await;
     let database = postgres.database().await;
     accounts(&database).await;
@@ -110,9 +110,9 @@ async fn a_table_that_is_emptied_meanwhile_never_looks_whole_without_its_rows() 
     emptying.execute_unprepared("TRUNCATE accounts").await.unwrap();
     let refill = format!("INSERT INTO accounts SELECT n, 7, repeat('y', 100) FROM generate_series(1, {ROWS}) AS n");
     emptying.execute_unprepared(&refill).await.unwrap();
-    // nobody sees them yet
+    // the new rows are not committed yet
     let reading = tokio::spawn(async move { frames(&rows, &query(&["id"], Filter::all())).await });
-    // the export has no moment before whoever empties it is done
+    // the export takes its snapshot after the TRUNCATE
     testkit::eventually("the export waits", async || (at_work(&database, "Lock").await == 1).then_some(())).await;
     emptying.commit().await.unwrap();
     let read = reading.await.unwrap();
@@ -120,8 +120,8 @@ async fn a_table_that_is_emptied_meanwhile_never_looks_whole_without_its_rows() 
 }
 
 #[tokio::test]
-async fn an_export_takes_a_second_connection_only_while_there_is_one_for_every_other() {
-    // the server lives as long as this
+async fn an_export_takes_a_second_connection_only_while_enough_are_free_for_others() {
+    // the server stops when this is dropped
     let postgres = Postgres::start().await;
     let database = postgres.database().await;
     accounts(&database).await;
@@ -134,11 +134,11 @@ async fn an_export_takes_a_second_connection_only_while_there_is_one_for_every_o
     let server = Arc::new(PostgresServer::new(&settings).unwrap());
     let rows = described(&server, Source::table("accounts"), vec![]).await;
     let all = query(&["id"], Filter::all());
-    // nobody reads on, so that each keeps what it has
-    let mut first = rows.open(&all).await.unwrap();
-    assert_eq!(server.free(), 2, "a first and a second, and no third");
-    let mut second = rows.open(&all).await.unwrap();
-    let mut third = rows.open(&all).await.unwrap();
+    // the frames are not consumed, so that each export keeps its connections
+    let mut first = rows.open(&all).await.unwrap().frames;
+    assert_eq!(server.free(), 2, "the export holds two connections, and not a third");
+    let mut second = rows.open(&all).await.unwrap().frames;
+    let mut third = rows.open(&all).await.unwrap().frames;
     assert_eq!(server.free(), 0);
     for reading in [&mut first, &mut second, &mut third] {
         assert!(reading.try_next().await.unwrap().is_some());
@@ -147,7 +147,7 @@ async fn an_export_takes_a_second_connection_only_while_there_is_one_for_every_o
 
 #[tokio::test]
 async fn an_export_gives_back_a_connection_when_another_waits_for_its_first() {
-    // the server lives as long as this
+    // the server stops when this is dropped
     let postgres = Postgres::start().await;
     let database = postgres.database().await;
     accounts(&database).await;
@@ -156,26 +156,29 @@ async fn an_export_gives_back_a_connection_when_another_waits_for_its_first() {
     let server = Arc::new(PostgresServer::new(&settings).unwrap());
     let rows = described(&server, Source::table("accounts"), vec![]).await;
     let few = described(&server, Source::table("few"), vec![]).await;
-    let mut reading = rows.open(&query(&["id"], Filter::all())).await.unwrap();
+    let mut reading = rows.open(&query(&["id"], Filter::all())).await.unwrap().frames;
     assert_eq!(server.free(), 0);
     testkit::eventually("both read", async || (one(&database, READING).await == 2).then_some(())).await;
-    // the one that was there first has the locks: without them the table would be empty for the other
+    // the leader holds the locks that protect the rows of the other connection
     let leader = one(&database, LONGEST).await;
     let other = database.url().to_owned();
     let emptying = tokio::spawn(async move {
         let db = sea_orm::Database::connect(other).await.unwrap();
         run(&db, "TRUNCATE accounts").await;
     });
-    testkit::eventually("somebody wants it alone", async || (one(&database, EMPTYING).await == 1).then_some(())).await;
+    testkit::eventually("the TRUNCATE waits for its lock", async || {
+        (one(&database, EMPTYING).await == 1).then_some(())
+    })
+    .await;
     let waiting = tokio::spawn(async move { frames(&few, &query(&["n"], Filter::all())).await });
     testkit::eventually("it waits", async || server.is_wanted().then_some(())).await;
     let mut read = 0;
     while server.is_wanted() {
-        read += reading.try_next().await.unwrap().expect("it gives back before its end").height();
+        read += reading.try_next().await.unwrap().expect("a connection is given back before the last row").height();
         tokio::task::yield_now().await;
     }
     assert_eq!(one(&database, LONGEST).await, leader);
-    // the first one is not read on, and is not at its end
+    // the first export is paused before its last row
     assert_eq!(waiting.await.unwrap().iter().map(DataFrame::height).sum::<usize>(), 10);
     assert!((read as i64) < ROWS, "{read} rows");
     while let Some(frame) = reading.try_next().await.unwrap() {

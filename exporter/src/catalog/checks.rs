@@ -1,0 +1,84 @@
+//! Checks of a dataset against its source.
+
+use super::{dataset::Refusal, spec::DatasetSpec};
+use crate::dataset::{DatasetError, Snapshot, TENANT_COLUMNS};
+
+/// Refuses a dataset that leaves out a tenant column of its source: no row policy could name that column, and rows of other
+/// tenants would pass. An explicit `tenant_column` overrides this check.
+pub(super) fn check_tenant_columns<'a>(
+    at: usize,
+    spec: &DatasetSpec,
+    found: impl Iterator<Item = &'a str>,
+) -> Result<(), Refusal> {
+    if spec.tenant_column.is_some() || spec.columns.is_empty() {
+        return Ok(());
+    }
+    let is_left_out = |name: &&str| spec.columns.iter().all(|column| column.get_ref().name != **name);
+    match found.filter(|name| TENANT_COLUMNS.contains(name)).find(is_left_out) {
+        None => Ok(()),
+        Some(tenant) => Err(Refusal::Fault(
+            at,
+            format!(
+                "its source has the tenant column `{tenant}`: name it in a [[dataset.column]] and test it in `row_policy`; \
+                 to hide it from every user, give it a `scope` instead of leaving it out"
+            ),
+        )),
+    }
+}
+
+/// Refuses the keys `split_by` and `snapshot` where they have no effect: outside of PostgreSQL, or beside `order`.
+pub(super) fn check_postgres_keys(spec: &DatasetSpec, is_postgres: bool) -> Result<(), Refusal> {
+    if let (Some(key), Some(_)) = (&spec.split_by, &spec.order) {
+        let detail = "`split_by` gives rows range by range, and `order` in one order: leave one of them out";
+        return Err(Refusal::Fault(key.span().start, detail.into()));
+    }
+    if is_postgres {
+        return Ok(());
+    }
+    if let Some(key) = &spec.split_by {
+        let detail = "`split_by` is for tables and queries of a PostgreSQL source";
+        return Err(Refusal::Fault(key.span().start, detail.into()));
+    }
+    match &spec.snapshot {
+        Some(snapshot) if *snapshot.get_ref() == Snapshot::None => {
+            let detail = "`snapshot = \"none\"` is for tables and queries of a PostgreSQL source: other sources are read by one statement";
+            Err(Refusal::Fault(snapshot.span().start, detail.into()))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The fault of a dataset that can't be split, because `reason` gives other rows in each range.
+pub(super) fn differing_rows(reason: &str) -> String {
+    format!(
+        "`split_by` reads it once for each range of the key, and `{reason}` gives other rows each time: leave out one of \
+         them, or make the time a parameter"
+    )
+}
+
+/// Classifies an error of reading the schema of a source: a missing or unsupported column means that the file differs from
+/// its source; any other error means that the source is unavailable.
+pub(super) fn classify_probe_error(at: usize, spec: &DatasetSpec, error: &DatasetError) -> Refusal {
+    let (source, cause) = match error {
+        DatasetError::InFile { file, source } => (format!("the file `{file}`"), &**source),
+        _ => ("its source".to_owned(), error),
+    };
+    let position = |name: &str| {
+        let named = spec.columns.iter().find(|column| column.get_ref().name == name);
+        named.map_or(at, |column| column.span().start)
+    };
+    match cause {
+        DatasetError::NoColumn(column) => {
+            let detail = format!("{source} has no column `{column}`: correct the name, or leave the column out");
+            Refusal::Differs(position(column), detail)
+        }
+        DatasetError::Unsupported { column, dtype } => {
+            let detail = format!(
+                "column `{column}` of {source} is of the unsupported type {dtype}: leave the column out, or write it as \
+                 another type"
+            );
+            Refusal::Differs(position(column), detail)
+        }
+        _ => Refusal::Unavailable(error.to_string()),
+    }
+}

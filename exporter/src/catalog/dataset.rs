@@ -1,0 +1,207 @@
+//! Makes the datasets of a catalog file from their sources.
+
+use std::{sync::Arc, time::Duration};
+
+use protocol::{access::Access, catalog::Column};
+use sea_orm::DatabaseConnection;
+use tracing::warn;
+
+use super::{
+    checks::{check_postgres_keys, check_tenant_columns, classify_probe_error, differing_rows},
+    rules,
+    source::{LoadContext, OpenSource},
+    spec::{DatasetSpec, Rows},
+};
+use crate::{
+    dataset::{
+        Dataset, DatasetError, DatasetInfo, Files, Key, PostgresRows, PostgresServer, SqlRows,
+        sql::{Source, table_columns},
+    },
+    template,
+};
+
+/// The bounds of `retention`, seconds.
+const RETENTION_SECONDS: std::ops::RangeInclusive<u64> = 1..=366 * 24 * 60 * 60;
+
+/// The reason why a dataset is not offered.
+pub(super) enum Refusal {
+    /// A fault of the file at this byte.
+    Fault(usize, String),
+    /// The source is available, but lacks what the file declares at this byte.
+    Differs(usize, String),
+    /// The source can't be read now.
+    Unavailable(String),
+}
+
+/// Makes the dataset of a `[[dataset]]` table at the byte `at`, from its opened source.
+pub(super) async fn make(
+    context: &LoadContext,
+    at: usize,
+    spec: &DatasetSpec,
+    source: Option<OpenSource>,
+) -> Result<Arc<dyn Dataset>, Refusal> {
+    let rows = spec.rows(at).map_err(|(at, detail)| Refusal::Fault(at, detail))?;
+    let is_postgres =
+        matches!(&source, Some(OpenSource::Postgres(_) | OpenSource::Unavailable { is_postgres: true, .. }));
+    check_postgres_keys(spec, is_postgres)?;
+    if let Some(OpenSource::Unavailable { reason, .. }) = source {
+        return Err(Refusal::Unavailable(reason));
+    }
+    let made: Arc<dyn Dataset> = match (rows, source) {
+        (Rows::Sql(rows), Some(OpenSource::Sqlite(db))) => Arc::new(sqlite(at, spec, rows, db).await?),
+        (Rows::Sql(rows), Some(OpenSource::Postgres(server))) => Arc::new(postgres(at, spec, rows, server).await?),
+        (Rows::Sql(_), _) => {
+            return Err(Refusal::Fault(at, "a table or query needs `from`, the name of a database".into()));
+        }
+        (Rows::Files(files, kind), source) => {
+            let location = context.location(files, source);
+            let location = location.ok_or_else(|| Refusal::Fault(at, "its source has no files".into()))?;
+            let declared = DatasetInfo::new(spec.name.get_ref(), spec.columns());
+            let files = Files::open(location, kind, declared).await.map_err(|e| classify_probe_error(at, spec, &e))?;
+            check_tenant_columns(at, spec, files.column_names())?;
+            let info = info(spec, &files.info().columns)?;
+            Arc::new(files.described(info))
+        }
+    };
+    rules::check(made.info()).map_err(|detail| {
+        let policy = spec.row_policy.as_ref().map(|policy| policy.span().start);
+        Refusal::Fault(policy.filter(|_| detail.contains("policy")).unwrap_or(at), detail)
+    })?;
+    Ok(made)
+}
+
+async fn sqlite(at: usize, spec: &DatasetSpec, rows: Source, db: DatabaseConnection) -> Result<SqlRows, Refusal> {
+    let failed = |e: DatasetError| classify_probe_error(at, spec, &e);
+    let found = table_columns(&db, &rows).await.map_err(failed)?;
+    check_tenant_columns(at, spec, found.iter().map(|column| column.name.as_str()))?;
+    // the columns of a query are unknown to SQLite: their types must be declared
+    let columns = if all_typed(spec) { spec.columns() } else { merged(spec, found).map_err(failed)? };
+    Ok(SqlRows::new(db, rows, info(spec, &columns)?).ordered_by(spec.order()))
+}
+
+async fn postgres(
+    at: usize,
+    spec: &DatasetSpec,
+    rows: Source,
+    server: Arc<PostgresServer>,
+) -> Result<PostgresRows, Refusal> {
+    let failed = |e: DatasetError| classify_probe_error(at, spec, &e);
+    // also when every type is declared, so that a missing table is found now
+    let found = PostgresRows::describe(&server, &rows).await.map_err(failed)?;
+    check_tenant_columns(at, spec, found.iter().map(|column| column.name.as_str()))?;
+    let info = info(spec, &merged(spec, found).map_err(failed)?)?;
+    let key = match &spec.split_by {
+        None => None,
+        Some(name) => {
+            let key = Key::find(&server, &rows, name.get_ref()).await.map_err(failed)?;
+            Some(key.map_err(|detail| Refusal::Fault(name.span().start, detail))?)
+        }
+    };
+    let rows = PostgresRows::new(server, rows, info).ordered_by(spec.order());
+    let (Some(key), Some(name)) = (key, &spec.split_by) else { return Ok(rows) };
+    match rows.split_doubt().await.map_err(failed)? {
+        Some(doubt) if doubt.is_written => Err(Refusal::Fault(name.span().start, differing_rows(&doubt.reason))),
+        Some(doubt) => {
+            // a choice of the planner is no fault of the file, and each read checks the plan again
+            let dataset = &rows.info().name;
+            warn!(dataset.name = dataset, doubt.reason, "a dataset may not be split by its key; see its plan");
+            Ok(rows.split_by(key))
+        }
+        None => Ok(rows.split_by(key)),
+    }
+}
+
+/// The description of a dataset whose source has the columns `found`.
+fn info(spec: &DatasetSpec, found: &[Column]) -> Result<DatasetInfo, Refusal> {
+    check_keys(spec, found)?;
+    let policy = match &spec.row_policy {
+        None => None,
+        Some(policy) => {
+            let json = serde_json::to_value(policy.get_ref());
+            Some(json.map_err(|e| Refusal::Fault(policy.span().start, e.to_string()))?)
+        }
+    };
+    let declared = spec.columns();
+    let columns = if declared.is_empty() {
+        found.to_vec()
+    } else {
+        let typed = declared.into_iter().filter_map(|column| {
+            let kind = found.iter().find(|found| found.name == column.name)?.kind;
+            Some(Column { kind, ..column })
+        });
+        typed.collect()
+    };
+    let name = spec.name.get_ref();
+    let defaults = DatasetInfo::new(name, columns);
+    Ok(DatasetInfo {
+        title: spec.title.clone().unwrap_or_else(|| name.clone()),
+        description: spec.description.clone(),
+        version: spec.version.clone().unwrap_or_else(|| template::digest_of(spec)),
+        snapshot: spec.snapshot.as_ref().map(|snapshot| *snapshot.get_ref()).unwrap_or_default(),
+        params: spec.params(),
+        tenant_columns: spec.tenant_column.as_ref().map(|columns| columns.get_ref().names()),
+        row_policy: policy,
+        access: Access { scopes: spec.scopes.clone(), columns: spec.rules() },
+        retention: retention(spec)?.unwrap_or(defaults.retention),
+        credits: spec.credits.unwrap_or(defaults.credits),
+        ..defaults
+    })
+}
+
+fn retention(spec: &DatasetSpec) -> Result<Option<Duration>, Refusal> {
+    let Some(retention) = &spec.retention else { return Ok(None) };
+    let duration = retention.get_ref().get();
+    if RETENTION_SECONDS.contains(&duration.as_secs()) {
+        return Ok(Some(duration));
+    }
+    Err(Refusal::Fault(retention.span().start, "`retention` is from 1s to 366days".into()))
+}
+
+/// Checks the keys that name columns.
+fn check_keys(spec: &DatasetSpec, found: &[Column]) -> Result<(), Refusal> {
+    let order = spec.order.as_ref().map(|order| order.span().start);
+    let split_by = spec.split_by.as_ref().map(|key| (key.span().start, "split_by", key.get_ref().clone()));
+    let order: Vec<_> = spec.order().into_iter().filter_map(|key| Some((order?, "order", key.column))).collect();
+    if let Some((at, ..)) = order.iter().find(|(.., name)| found.iter().all(|column| column.name != *name)) {
+        return Err(Refusal::Fault(*at, "`order` names no column of it".into()));
+    }
+    let has_scope = |name: &str| spec.columns.iter().any(|c| c.get_ref().name == name && c.get_ref().scope.is_some());
+    if let Some((at, key, name)) = order.iter().chain(&split_by).find(|(.., name)| has_scope(name)) {
+        let detail = format!(
+            "`{key}` names `{name}`, which has a `scope`: the order of the rows would reveal to callers without the scope \
+             which value is larger"
+        );
+        return Err(Refusal::Fault(*at, detail));
+    }
+    for column in &spec.columns {
+        if column.get_ref().mask.is_some() && column.get_ref().scope.is_none() {
+            let detail = format!("column `{}` has `mask`, but no `scope`", column.get_ref().name);
+            return Err(Refusal::Fault(column.span().start, detail));
+        }
+    }
+    match &spec.tenant_column {
+        Some(columns) if columns.get_ref().names().is_empty() => {
+            Err(Refusal::Fault(columns.span().start, "`tenant_column` names no column: leave it out".into()))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn all_typed(spec: &DatasetSpec) -> bool {
+    !spec.columns.is_empty() && spec.columns.iter().all(|column| column.get_ref().kind.is_some())
+}
+
+/// The declared columns, with the types of the source where no type is declared; all columns of the source if none is
+/// declared.
+fn merged(spec: &DatasetSpec, found: Vec<Column>) -> Result<Vec<Column>, DatasetError> {
+    let declared = spec.columns();
+    if declared.is_empty() {
+        return Ok(found);
+    }
+    let typed = declared.into_iter().zip(&spec.columns).map(|(column, spec)| {
+        let known = found.iter().find(|found| found.name == column.name);
+        let known = known.ok_or_else(|| DatasetError::NoColumn(column.name.clone()))?;
+        Ok(Column { kind: spec.get_ref().kind.unwrap_or(known.kind), ..column })
+    });
+    typed.collect()
+}

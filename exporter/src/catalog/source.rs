@@ -1,0 +1,150 @@
+//! Opens the sources of a catalog file.
+
+use std::{path::PathBuf, sync::Arc, time::Duration};
+
+use object_store::{ObjectStore, aws::AmazonS3Builder};
+use platform::{config::DatabaseConfig, secret::Secret};
+use sea_orm::DatabaseConnection;
+
+use super::spec::{SecretRef, SourceSpec};
+use crate::{
+    ExporterConfig,
+    dataset::{Location, PostgresServer, PostgresSettings, Spool},
+};
+
+/// The maximum wait for the connection to a remote file, and for its next bytes.
+const FETCH_TIMEOUT: Duration = Duration::from_secs(60);
+/// The maximum number of connections to one SQLite file.
+const SQLITE_CONNECTIONS: u32 = 8;
+
+/// The settings of an exporter with which a catalog file is loaded.
+#[derive(Clone, Debug)]
+pub struct LoadContext {
+    /// The folder at which relative paths begin.
+    pub folder: PathBuf,
+    /// The limits of copies of remote files.
+    pub spool: Spool,
+    /// The number of exports at once, for whose first connections a server keeps connections free.
+    pub slots: usize,
+}
+
+impl LoadContext {
+    /// The context of an exporter with these settings.
+    #[must_use]
+    pub fn new(config: &ExporterConfig) -> Self {
+        let uses_system_dir = config.spool_dir.as_os_str().is_empty();
+        let dir = if uses_system_dir { std::env::temp_dir() } else { config.spool_dir.clone() };
+        let spool = Spool { dir, max_size: config.max_spool_size.bytes(), timeout: FETCH_TIMEOUT };
+        Self { folder: config.datasets_dir.clone(), spool, slots: config.slots() }
+    }
+
+    fn path(&self, path: &str) -> PathBuf {
+        // `join` keeps an absolute path
+        self.folder.join(path)
+    }
+
+    /// Opens a source. A source that can't be reached is [`OpenSource::Unavailable`].
+    ///
+    /// # Errors
+    /// A fault of the file.
+    pub(super) async fn open(&self, spec: &SourceSpec) -> Result<OpenSource, String> {
+        Ok(match spec {
+            SourceSpec::Postgres { url, connections, connections_per_export, read_timeout, few_rows } => {
+                let defaults = PostgresSettings::at(secret(url)?);
+                let settings = PostgresSettings {
+                    connections: connections.unwrap_or(defaults.connections),
+                    connections_per_export: connections_per_export.unwrap_or(defaults.connections_per_export),
+                    read_timeout: read_timeout.map_or(defaults.read_timeout, platform::units::HumanDuration::get),
+                    few_rows: few_rows.unwrap_or(defaults.few_rows),
+                    reserved: self.slots,
+                    ..defaults
+                };
+                let server = PostgresServer::new(&settings)?;
+                // one check for the source, not one for each of its datasets
+                match server.reach().await {
+                    Ok(()) => OpenSource::Postgres(Arc::new(server)),
+                    Err(e) => OpenSource::Unavailable { reason: e.to_string(), is_postgres: true },
+                }
+            }
+            SourceSpec::Sqlite { path } => {
+                let config = DatabaseConfig {
+                    url: platform::db::sqlite_read_only(&self.path(path)),
+                    max_connections: SQLITE_CONNECTIONS,
+                    ..DatabaseConfig::default()
+                };
+                match platform::db::connect(&config).await {
+                    Ok(db) => OpenSource::Sqlite(db),
+                    Err(e) => OpenSource::Unavailable { reason: e.to_string(), is_postgres: false },
+                }
+            }
+            SourceSpec::S3 { bucket, endpoint, region, access_key_id, secret_access_key, allow_http } => {
+                let region = region.as_deref().unwrap_or("us-east-1");
+                let mut builder = AmazonS3Builder::from_env().with_bucket_name(bucket).with_region(region);
+                builder = builder.with_allow_http(*allow_http);
+                if let Some(endpoint) = endpoint {
+                    builder = builder.with_endpoint(endpoint);
+                }
+                match (access_key_id, secret_access_key) {
+                    (Some(id), Some(key)) => {
+                        builder = builder
+                            .with_access_key_id(secret(id)?.expose())
+                            .with_secret_access_key(secret(key)?.expose());
+                    }
+                    (None, None) => {}
+                    _ => return Err("`access_key_id` and `secret_access_key` belong together".into()),
+                }
+                OpenSource::Bucket(Arc::new(builder.build().map_err(|e| e.to_string())?))
+            }
+            SourceSpec::Http { base, bearer } => {
+                let base = url::Url::parse(base).map_err(|e| format!("`base` is no URL: {e}"))?;
+                if !base.username().is_empty() || base.password().is_some() {
+                    return Err("`base` holds a password: use `bearer` with an environment variable or a file".into());
+                }
+                let bearer = bearer.as_ref().map(secret).transpose()?;
+                OpenSource::Http(base, bearer.unwrap_or_default())
+            }
+        })
+    }
+
+    /// The location of files of a source; local files without one. None if the source has no files.
+    pub(super) fn location(&self, files: String, source: Option<OpenSource>) -> Option<Location> {
+        let spool = self.spool.clone();
+        Some(match source {
+            None => Location::Local(self.path(&files)),
+            Some(OpenSource::Bucket(store)) => Location::Objects { store, pattern: files, spool },
+            Some(OpenSource::Http(base, bearer)) => {
+                let client = reqwest::Client::builder().connect_timeout(FETCH_TIMEOUT).build().ok()?;
+                Location::Http { client, url: base.join(&files).ok()?, bearer, spool }
+            }
+            Some(_) => return None,
+        })
+    }
+}
+
+/// A source after it was opened.
+#[derive(Clone)]
+pub(super) enum OpenSource {
+    Sqlite(DatabaseConnection),
+    Postgres(Arc<PostgresServer>),
+    Bucket(Arc<dyn ObjectStore>),
+    Http(url::Url, Secret),
+    /// The source can't be reached now.
+    Unavailable {
+        reason: String,
+        is_postgres: bool,
+    },
+}
+
+/// The secret of a reference. The error names the reference, never the secret.
+fn secret(reference: &SecretRef) -> Result<Secret, String> {
+    let text = match reference {
+        SecretRef::Env(name) => {
+            std::env::var(name).map_err(|_| format!("the environment variable `{name}` is not set"))?
+        }
+        SecretRef::File(path) => {
+            std::fs::read_to_string(path).map_err(|e| format!("the file `{path}` can't be read: {e}"))?
+        }
+    };
+    let text = text.trim_end_matches(['\r', '\n']);
+    if text.is_empty() { Err("the secret is empty".into()) } else { Ok(Secret::new(text)) }
+}

@@ -1,0 +1,211 @@
+//! The dataset that one caller sees: the rows that the row policy grants, without hidden columns, and with masks over
+//! masked columns.
+//!
+//! Exports, counts, estimates and previews all go through [`AccessView`], so that none of them can skip a rule.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use futures::StreamExt;
+use polars::prelude::{Column as PolarsColumn, DataFrame, DataType, IntoColumn, NewChunkedArray, StringChunked};
+use protocol::{
+    access::{Access, ColumnMask, scopes_of},
+    filter::{self, Filter},
+};
+use serde_json::{Map, Value};
+
+use super::{Dataset, DatasetError, DatasetInfo, OpenedQuery, Precision, Query, RowCount};
+use crate::error::JobError;
+
+/// The text that replaces a redacted value.
+const REDACTED: &str = "***";
+/// Texts of up to this many characters are masked completely: four visible characters would be half of the text.
+const SHORT: usize = 8;
+/// The number of characters that `last_four` shows of longer texts.
+const LAST: usize = 4;
+
+/// A dataset for one caller.
+pub struct AccessView {
+    inner: Arc<dyn Dataset>,
+    info: DatasetInfo,
+    /// The row policy with the claims of the caller; None if the dataset has no policy.
+    policy: Option<Filter>,
+    masks: Vec<(String, ColumnMask)>,
+}
+
+impl AccessView {
+    /// The view of a caller with these claims.
+    ///
+    /// # Errors
+    /// When the caller lacks a required scope, or a claim that the row policy names.
+    pub fn new(inner: Arc<dyn Dataset>, claims: &Map<String, Value>) -> Result<Self, JobError> {
+        let (info, scopes) = (inner.info(), scopes_of(claims));
+        if let Some(missing) = info.access.scopes.iter().find(|scope| !scopes.contains(scope)) {
+            return Err(JobError::Scope(missing.clone()));
+        }
+        let policy = match &info.row_policy {
+            None => None,
+            Some(policy) => {
+                let bound = filter::bind_claims(policy, claims).map_err(JobError::Claim)?;
+                Some(filter::parse(&bound, &info.columns).map_err(JobError::Policy)?)
+            }
+        };
+        let columns = info.access.visible_columns(&info.columns, &scopes);
+        let masks = columns
+            .iter()
+            .filter(|column| column.masked)
+            .filter_map(|column| Some((column.name.clone(), info.access.mask_for(&column.name, &scopes)?)))
+            .collect();
+        let is_visible = |name: &str| columns.iter().any(|visible| visible.name == name);
+        let info = DatasetInfo {
+            hidden_columns: info.columns.iter().filter(|column| !is_visible(&column.name)).cloned().collect(),
+            columns,
+            // both are applied here
+            row_policy: None,
+            access: Access::default(),
+            ..info.clone()
+        };
+        Ok(Self { inner, info, policy, masks })
+    }
+
+    /// The query of the caller, with the row policy in its filter.
+    fn restricted(&self, query: &Query) -> Result<Query, DatasetError> {
+        // this repeats the checks of the gateway and of the plan, because no later place can
+        if let Some(hidden) = query.columns.iter().find(|name| self.info.column(name).is_none()) {
+            return Err(DatasetError::NoColumn(hidden.clone()));
+        }
+        let filtered = query.filter.columns();
+        let is_unusable = |name: &&str| self.info.column(name).is_none_or(|column| column.masked);
+        if let Some(hidden) = filtered.into_iter().find(is_unusable) {
+            return Err(DatasetError::NoColumn(hidden.to_owned()));
+        }
+        let filter = match &self.policy {
+            None => query.filter.clone(),
+            Some(policy) if query.filter.is_all() => policy.clone(),
+            Some(policy) => Filter::And(vec![policy.clone(), query.filter.clone()]),
+        };
+        Ok(Query { filter, ..query.clone() })
+    }
+}
+
+#[async_trait]
+impl Dataset for AccessView {
+    fn info(&self) -> &DatasetInfo {
+        &self.info
+    }
+
+    async fn open(&self, query: &Query) -> Result<OpenedQuery, DatasetError> {
+        let mut opened = self.inner.open(&self.restricted(query)?).await?;
+        let masks: Vec<_> = self.masks.iter().filter(|(name, _)| query.columns.contains(name)).cloned().collect();
+        if !masks.is_empty() {
+            opened.frames = opened.frames.map(move |frame| masked_frame(frame?, &masks)).boxed();
+        }
+        Ok(opened)
+    }
+
+    async fn count(&self, query: &Query, precision: Precision) -> Result<Option<RowCount>, DatasetError> {
+        // an estimate from the values of all tenants would answer a filter with rows that the policy holds back
+        let is_revealing = self.policy.is_some() && !query.filter.is_all() && self.info.estimates_from_all_rows;
+        let precision = if is_revealing { Precision::Exact } else { precision };
+        self.inner.count(&self.restricted(query)?, precision).await
+    }
+}
+
+fn masked_frame(mut frame: DataFrame, masks: &[(String, ColumnMask)]) -> Result<DataFrame, DatasetError> {
+    for (name, mask) in masks {
+        let masked = masked_column(frame.column(name)?, *mask)?;
+        frame.replace(name, masked)?;
+    }
+    Ok(frame)
+}
+
+fn masked_column(column: &PolarsColumn, mask: ColumnMask) -> Result<PolarsColumn, DatasetError> {
+    let name = column.name().clone();
+    let texts = match (mask, column.dtype()) {
+        (ColumnMask::Redacted | ColumnMask::LastFour, DataType::String) => column.str()?,
+        // a text mask over any other type fails safe: it shows nothing
+        _ => return Ok(PolarsColumn::full_null(name, column.len(), column.dtype())),
+    };
+    let masked = texts
+        .iter()
+        .map(|text| text.map(|text| if mask == ColumnMask::LastFour { last_four(text) } else { REDACTED.to_owned() }));
+    Ok(StringChunked::from_iter_options(name, masked).into_column())
+}
+
+fn last_four(text: &str) -> String {
+    let count = text.chars().count();
+    if count <= SHORT {
+        return "*".repeat(count);
+    }
+    text.chars().enumerate().map(|(at, c)| if at + LAST < count { '*' } else { c }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use protocol::catalog::{Column, ColumnType};
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn masks_reveal_no_more_than_they_promise() {
+        assert_eq!(last_four("4111111111111234"), "************1234");
+        assert_eq!(last_four("ete-ééé-é"), "*****éé-é");
+        assert_eq!((last_four("12345678"), last_four("")), ("********".to_owned(), String::new()));
+        let card = PolarsColumn::new("card".into(), [Some("4111111111111234"), None, Some("")]);
+        let texts = |mask| {
+            let masked = masked_column(&card, mask).unwrap();
+            masked.str().unwrap().iter().map(|text| text.map(str::to_owned)).collect::<Vec<_>>()
+        };
+        assert_eq!(texts(ColumnMask::Redacted), [Some("***".to_owned()), None, Some("***".to_owned())]);
+        assert_eq!(texts(ColumnMask::LastFour)[0].as_deref(), Some("************1234"));
+        let number = PolarsColumn::new("salary".into(), [1_i64, 2]);
+        for mask in [ColumnMask::Null, ColumnMask::Redacted] {
+            let masked = masked_column(&number, mask).unwrap();
+            assert_eq!((masked.null_count(), masked.dtype()), (2, &DataType::Int64));
+        }
+    }
+
+    /// A source whose estimates come from statistics of all rows.
+    struct WithStatistics(DatasetInfo);
+
+    #[async_trait]
+    impl Dataset for WithStatistics {
+        fn info(&self) -> &DatasetInfo {
+            &self.0
+        }
+
+        async fn open(&self, _: &Query) -> Result<OpenedQuery, DatasetError> {
+            Ok(futures::stream::empty().boxed().into())
+        }
+
+        async fn count(&self, _: &Query, precision: Precision) -> Result<Option<RowCount>, DatasetError> {
+            Ok(Some(match precision {
+                Precision::Exact => RowCount::exact(5),
+                Precision::Estimate => RowCount::estimate(900),
+            }))
+        }
+    }
+
+    #[tokio::test]
+    async fn a_filter_under_a_row_policy_is_counted_and_not_estimated_from_all_rows() {
+        let columns = ["tenant", "secret"].map(|name| Column::new(name, ColumnType::String));
+        let info = DatasetInfo {
+            row_policy: Some(json!({"tenant": {"eq": {"claim": "tenant"}}})),
+            estimates_from_all_rows: true,
+            ..DatasetInfo::new("with_statistics", columns.to_vec())
+        };
+        let claims = json!({"tenant": "acme"});
+        let view = AccessView::new(Arc::new(WithStatistics(info)), claims.as_object().unwrap()).unwrap();
+        let query = |filter: Value| Query {
+            columns: vec!["secret".into()],
+            filter: filter::parse(&filter, &view.info().columns).unwrap(),
+            params: Map::new(),
+            limit: None,
+        };
+        let all = view.count(&query(json!({})), Precision::Estimate).await.unwrap();
+        assert_eq!(all, Some(RowCount::estimate(900)), "the estimate of the caller's own rows");
+        let some = view.count(&query(json!({"secret": {"eq": "x"}})), Precision::Estimate).await.unwrap();
+        assert_eq!(some, Some(RowCount::exact(5)), "a filter is counted");
+    }
+}

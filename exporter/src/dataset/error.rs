@@ -1,0 +1,144 @@
+//! Errors of datasets, with a text for logs and a text for the owner of the export. Neither holds a value of a row.
+
+use std::time::Duration;
+
+use polars::prelude::PolarsError;
+use sea_orm::DbErr;
+
+use super::{redact, sql};
+
+/// The reason why rows can't be read. The displayed text goes to logs and dead letters, and holds no value of any row.
+#[derive(Debug, thiserror::Error)]
+pub enum DatasetError {
+    /// The query names a column that the data does not have.
+    #[error("there is no column `{0}` any more")]
+    NoColumn(String),
+    /// The database has no table of this name.
+    #[error("there is no table `{0}`")]
+    NoTable(String),
+    /// A column has a type that neither filters nor files support.
+    #[error("column `{column}` is of the unsupported type {dtype}")]
+    Unsupported {
+        /// The name of the column.
+        column: String,
+        /// The type, as polars or Arrow names it.
+        dtype: String,
+    },
+    /// A parameter is missing, or has another type than the declared one.
+    #[error("parameter `{0}` does not fit its declaration")]
+    Param(String),
+    /// The source has a value that the type of the column can't hold.
+    #[error("column `{column}`: {detail}")]
+    Value {
+        /// The name of the column.
+        column: String,
+        /// The problem, without the value.
+        detail: &'static str,
+    },
+    /// The source sent bytes that don't follow its format.
+    #[error("the source sent malformed data: {0}")]
+    Garbled(&'static str),
+    /// The source did not answer within the read timeout.
+    #[error("the source did not answer within {} s", .0.as_secs())]
+    Slow(Duration),
+    /// The database refused a statement, or the connection broke.
+    #[error("database: {}", sql::log_message(.0))]
+    Db(#[from] DbErr),
+    /// polars failed to read or to compute.
+    #[error("{}", redact::polars(.0))]
+    Polars(#[from] PolarsError),
+    /// No file exists at this location.
+    #[error("there is no file at {0}")]
+    NoFile(String),
+    /// A file was modified in place during the read, so that its rows are of two versions.
+    #[error("its file was written while it was read: files are replaced by renaming others over them")]
+    Rewritten,
+    /// A column has different types in the files of one dataset.
+    #[error("column `{0}` has changed its type")]
+    Changed(String),
+    /// A remote file is larger than the spool allows, in bytes.
+    #[error("a file has more than {0} bytes, which is the most that is copied")]
+    TooLarge(u64),
+    /// An error in one file of a dataset.
+    #[error("{file}: {source}")]
+    InFile {
+        /// The name of the file, without its folder.
+        file: String,
+        /// The error in this file.
+        source: Box<DatasetError>,
+    },
+    /// A file is not valid CSV.
+    #[error("{0}")]
+    Csv(#[from] ::csv::Error),
+    /// The object store failed to give an object.
+    #[error("{0}")]
+    Objects(#[from] object_store::Error),
+    /// The HTTP endpoint failed to answer.
+    #[error("{0}")]
+    Http(#[source] Box<reqwest::Error>),
+    /// The operating system failed to open or read a file.
+    #[error("file: {0}")]
+    Io(#[from] std::io::Error),
+    /// The task that reads the source panicked or was aborted.
+    #[error("the source stopped in the middle: {}", redact::task_failure(.0))]
+    Died(#[from] tokio::task::JoinError),
+}
+
+/// The text for the owner when a file that existed is missing.
+const FILE_GONE: &str = "its file is no longer there";
+/// The text for the owner when a file exists and can't be read.
+const FILE_UNREADABLE: &str = "its file can't be read";
+
+impl DatasetError {
+    /// This error with the name of the file in which it occurred.
+    pub(crate) fn in_file(self, file: &str) -> Self {
+        // neither the folder nor the query of a URL is shown
+        let path = file.split('?').next().unwrap_or(file);
+        Self::InFile { file: path.rsplit('/').next().unwrap_or(path).to_owned(), source: Box::new(self) }
+    }
+
+    /// The text for the owner of the export: what happened to the data, without its location and without its values.
+    #[must_use]
+    pub fn user_message(&self) -> String {
+        let words = match self {
+            Self::InFile { file, source } => return format!("{file}: {}", source.user_message()),
+            Self::NoTable(_) => "its table is no longer there",
+            Self::Db(e) => sql::user_message(e),
+            Self::NoFile(_) | Self::Objects(object_store::Error::NotFound { .. }) => FILE_GONE,
+            Self::Io(e) if e.kind() == std::io::ErrorKind::NotFound => FILE_GONE,
+            Self::Http(e) if e.status().is_some_and(|status| matches!(status.as_u16(), 404 | 410)) => FILE_GONE,
+            Self::Io(_) => FILE_UNREADABLE,
+            Self::Objects(_) | Self::Http(_) => "the server that has its files does not answer as it should",
+            Self::Csv(e) if e.is_io_error() => FILE_UNREADABLE,
+            Self::Polars(PolarsError::IO { .. }) => FILE_UNREADABLE,
+            Self::Polars(_) => "its source is damaged, or its content has changed",
+            Self::Died(_) => "its source stopped in the middle",
+            Self::NoColumn(_)
+            | Self::Unsupported { .. }
+            | Self::Param(_)
+            | Self::Value { .. }
+            | Self::Garbled(_)
+            | Self::Slow(_)
+            | Self::Changed(_)
+            | Self::Rewritten
+            | Self::TooLarge(_)
+            | Self::Csv(_) => return self.to_string(),
+        };
+        words.to_owned()
+    }
+
+    /// Whether a retry of the same query may succeed.
+    #[must_use]
+    pub fn is_transient(&self) -> bool {
+        match self {
+            Self::InFile { source, .. } => source.is_transient(),
+            Self::NoTable(_) | Self::NoFile(_) | Self::Changed(_) | Self::TooLarge(_) => false,
+            Self::Csv(e) => e.is_io_error(),
+            Self::Objects(e) => !matches!(e, object_store::Error::NotFound { .. }),
+            Self::Http(e) => !e.is_status() || e.status().is_some_and(|s| s.is_server_error()),
+            Self::NoColumn(_) | Self::Unsupported { .. } | Self::Param(_) | Self::Value { .. } => false,
+            Self::Db(e) => sql::is_transient(e),
+            Self::Garbled(_) | Self::Rewritten | Self::Slow(_) | Self::Polars(_) | Self::Io(_) | Self::Died(_) => true,
+        }
+    }
+}

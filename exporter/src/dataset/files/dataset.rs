@@ -1,0 +1,262 @@
+//! A dataset whose rows are in one or many files.
+
+use std::{fs::File, sync::Arc};
+
+use async_trait::async_trait;
+use polars::prelude::{DataFrame, DataType, SchemaRef};
+use protocol::catalog::{Column, ColumnType};
+use tokio::runtime::Handle;
+
+use super::{
+    super::{
+        Dataset, DatasetError, DatasetInfo, OpenedQuery, Precision, Query, RowCount, frame_channel,
+        frame_channel::LimitedSender,
+    },
+    FileKind, Location, RowFilter, arrow,
+    column_types::{self, column_type},
+    csv,
+    file_version::FileVersion,
+    ndjson, parquet,
+    type_mapping::TypeMapping,
+};
+use crate::value::float32;
+
+/// A dataset in one or many files of one kind. Files may be replaced by a rename while exports run: each export reads the
+/// files that it opened.
+#[derive(Clone, Debug)]
+pub struct Files {
+    info: DatasetInfo,
+    location: Arc<Location>,
+    kind: FileKind,
+    /// The types to which the columns of each file are cast: those of the first file.
+    schema: SchemaRef,
+    /// The number of rows, if the dataset is one file that records it.
+    rows: Option<u64>,
+}
+
+impl Files {
+    /// Reads the schema of the first file. The columns of `info` are the declared ones; if there are none, all supported
+    /// columns of the file are offered. Declared types count for text files only. A column of a text file without a
+    /// declared type gets the narrowest type that its first rows fit.
+    ///
+    /// # Errors
+    /// When there is no file, it can't be read, or it lacks a declared column.
+    pub async fn open(location: Location, kind: FileKind, info: DatasetInfo) -> Result<Self, DatasetError> {
+        let location = Arc::new(location);
+        let names = location.list().await?;
+        let first = names.first().ok_or_else(|| DatasetError::NoFile(location.to_string()))?;
+        let file = location.fetch(first).await?;
+        let (dataset, declared) = (info.name.clone(), info.columns.clone());
+        let reading = tokio::task::spawn_blocking(move || read_schema(&dataset, file, kind, &declared));
+        let (columns, schema, rows) = reading.await?.map_err(|e| e.in_file(first))?;
+        // the number of rows in several files is unknown before all are read
+        let rows = rows.filter(|_| names.len() == 1);
+        Ok(Self { info: DatasetInfo { columns, ..info }, location, kind, schema, rows })
+    }
+
+    /// Offers the rows under another description, whose columns are columns of the files.
+    #[must_use]
+    pub(crate) fn described(self, info: DatasetInfo) -> Self {
+        Self { info, ..self }
+    }
+
+    /// The names of all columns of the first file, offered or not.
+    pub(crate) fn column_names(&self) -> impl Iterator<Item = &str> {
+        self.schema.iter_names().map(|name| name.as_str())
+    }
+
+    /// Reads all files until no further frame is needed.
+    fn read(&self, query: &Query, sender: &mut LimitedSender, runtime: &Handle) -> Result<(), DatasetError> {
+        if let Some(gone) = query.columns.iter().find(|name| !self.schema.contains(name)) {
+            return Err(DatasetError::NoColumn(gone.clone()));
+        }
+        let needed = needed_columns(query, RowFilter::new(&query.filter, &self.schema)?.as_ref());
+        let Some(names) = runtime.block_on(unless_closed(sender, self.location.list()))? else { return Ok(()) };
+        if names.is_empty() {
+            // a dataset whose files are gone must not look empty
+            return Err(DatasetError::NoFile(self.location.to_string()));
+        }
+        for name in names {
+            let fetched = runtime.block_on(unless_closed(sender, self.location.fetch(&name)))?;
+            let Some(file) = fetched else { return Ok(()) };
+            if !self.read_file(file, query, &needed, sender).map_err(|e| e.in_file(&name))? {
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads one file; returns false when no further frame is needed.
+    fn read_file(
+        &self,
+        file: File,
+        query: &Query,
+        needed: &[String],
+        sender: &mut LimitedSender,
+    ) -> Result<bool, DatasetError> {
+        let (same, version) = (file.try_clone()?, FileVersion::of(&file)?);
+        let mut filter = None;
+        let mut handle = |frame: DataFrame| -> Result<bool, DatasetError> {
+            version.check(&same)?;
+            self.check_types(frame.schema())?;
+            // the filter uses the types of this file: casts may fail, and apply to passing rows only
+            if filter.is_none() {
+                filter = Some(RowFilter::new(&query.filter, frame.schema())?);
+            }
+            let frame = match filter.as_ref().and_then(Option::as_ref) {
+                None => frame,
+                Some(filter) => match filter.apply(frame, sender)? {
+                    Some(frame) => frame,
+                    None => return Ok(!sender.is_closed()),
+                },
+            };
+            let frame = frame.select(query.columns.iter().map(String::as_str))?;
+            Ok(sender.send(self.cast(frame)?))
+        };
+        let more = match self.kind {
+            FileKind::Parquet => self.read_parquet(file, query, needed, sender),
+            FileKind::Csv(delimiter) => csv::read(file, delimiter, &self.info.columns, needed, &mut handle),
+            FileKind::Ndjson => ndjson::read(file, &self.info.columns, needed, &mut handle),
+            FileKind::Arrow => arrow::read(file, needed, &mut handle),
+        };
+        // a file that was modified may look complete or broken: the modification is the cause of either
+        version.check(&same)?;
+        more
+    }
+
+    /// Reads a Parquet file: the columns of the filter first, and the others only for windows with passing rows.
+    fn read_parquet(
+        &self,
+        file: File,
+        query: &Query,
+        needed: &[String],
+        sender: &mut LimitedSender,
+    ) -> Result<bool, DatasetError> {
+        let file = parquet::Windows::open(file)?;
+        let known = needed.iter().filter_map(|name| file.schema().get_full(name));
+        self.check_types(&known.map(|(_, name, dtype)| (name.clone(), dtype.clone())).collect())?;
+        let filter = RowFilter::new(&query.filter, file.schema())?;
+        parquet::read(&file, &query.columns, filter.as_ref(), sender, query.limit, &|frame| self.cast(frame))
+    }
+
+    /// Refuses a file whose columns have other types than the columns of the dataset. Widths may differ.
+    fn check_types(&self, schema: &polars::prelude::Schema) -> Result<(), DatasetError> {
+        for (name, dtype) in schema.iter() {
+            let found = column_type(dtype);
+            if found.is_some() && found != self.schema.get(name).and_then(column_type) {
+                return Err(DatasetError::Changed(name.to_string()));
+            }
+        }
+        Ok(())
+    }
+
+    /// Casts the columns of a frame to the types of the dataset: other files may have narrower or wider numbers.
+    fn cast(&self, mut frame: DataFrame) -> Result<DataFrame, DatasetError> {
+        for (name, dtype) in self.schema.iter() {
+            let Some(column) = frame.column(name).ok().filter(|column| column.dtype() != dtype) else { continue };
+            let cast = match (column.dtype(), dtype) {
+                (DataType::Float32, DataType::Float64) => Some(float32::widened(column)?),
+                (DataType::Float64, DataType::Float32) => float32::narrowed(column)?,
+                _ => Some(column.cast(dtype)?),
+            };
+            let Some(cast) = cast.filter(|cast| cast.null_count() == column.null_count()) else {
+                // the error must not show the value
+                let detail = "a value does not fit the type that the first of the files has";
+                return Err(DatasetError::Value { column: name.to_string(), detail });
+            };
+            frame.replace(name, cast)?;
+        }
+        Ok(frame)
+    }
+}
+
+/// The columns of a query and of its filter.
+fn needed_columns(query: &Query, filter: Option<&RowFilter>) -> Vec<String> {
+    let mut needed = query.columns.clone();
+    if let Some(filter) = filter {
+        needed.extend(filter.columns.iter().filter(|name| !query.columns.contains(name)).cloned());
+    }
+    needed
+}
+
+/// The result of the work; None if the receiver is dropped first.
+async fn unless_closed<T>(
+    sender: &LimitedSender,
+    work: impl Future<Output = Result<T, DatasetError>>,
+) -> Result<Option<T>, DatasetError> {
+    tokio::select! {
+        biased;
+        () = sender.closed() => Ok(None),
+        done = work => done.map(Some),
+    }
+}
+
+/// The columns of a dataset, the schema of its first file, and the number of rows in the file, if the file records it.
+fn read_schema(
+    dataset: &str,
+    file: File,
+    kind: FileKind,
+    declared: &[Column],
+) -> Result<(Vec<Column>, SchemaRef, Option<u64>), DatasetError> {
+    let (mapping, rows) = match kind {
+        FileKind::Parquet => {
+            let file = parquet::Windows::open(file)?;
+            (file.mapping().clone(), Some(file.rows()))
+        }
+        FileKind::Csv(delimiter) => (TypeMapping::unchanged(csv::schema(file, delimiter, declared)?), None),
+        FileKind::Ndjson => (TypeMapping::unchanged(ndjson::schema(file, declared)?), None),
+        FileKind::Arrow => (arrow::schema(file)?, None),
+    };
+    let mut columns = column_types::columns(dataset, &mapping, declared)?;
+    if matches!(kind, FileKind::Csv(_) | FileKind::Ndjson) {
+        // frames hold decimals of any length as text
+        for column in &mut columns {
+            let is_exact = |known: &Column| known.name == column.name && known.kind == ColumnType::Decimal;
+            if declared.iter().any(is_exact) {
+                column.kind = ColumnType::Decimal;
+            }
+        }
+    }
+    Ok((columns, mapping.schema, rows))
+}
+
+#[async_trait]
+impl Dataset for Files {
+    fn info(&self) -> &DatasetInfo {
+        &self.info
+    }
+
+    async fn open(&self, query: &Query) -> Result<OpenedQuery, DatasetError> {
+        let (files, query, runtime) = (self.clone(), query.clone(), Handle::current());
+        let (sender, receiver) = frame_channel::channel();
+        let task = tokio::task::spawn_blocking(move || {
+            let mut sender = LimitedSender::new(sender, query.limit);
+            files.read(&query, &mut sender, &runtime)
+        });
+        Ok(frame_channel::frames(receiver, task).into())
+    }
+
+    /// Only one local Parquet file counts the rows of a filter, and estimates them from a sample. Other files would have to
+    /// be read twice.
+    async fn count(&self, query: &Query, precision: Precision) -> Result<Option<RowCount>, DatasetError> {
+        let Some(path) = self.location.local_file().filter(|_| self.kind == FileKind::Parquet) else {
+            return Ok(self.rows.filter(|_| query.filter.is_all()).map(RowCount::exact));
+        };
+        let filter = query.filter.clone();
+        let (sender, receiver) = frame_channel::channel();
+        // the channel carries nothing: the thread stops when this future, and so the receiver, is dropped
+        let counting = tokio::task::spawn_blocking(move || {
+            let file = parquet::Windows::open(File::open(path)?)?;
+            match (RowFilter::new(&filter, file.schema())?, precision) {
+                (None, _) => Ok(RowCount::exact(file.rows())),
+                (Some(filter), Precision::Exact) => {
+                    parquet::count(&file, &filter, || sender.is_closed()).map(RowCount::exact)
+                }
+                (Some(filter), Precision::Estimate) => parquet::estimate(&file, &filter),
+            }
+        });
+        let counted = counting.await?;
+        drop(receiver);
+        counted.map(Some)
+    }
+}

@@ -1,0 +1,123 @@
+//! Parquet files, read in row windows (see `windows`), so that memory depends neither on the size of the file nor on the
+//! size of its row groups.
+
+#[cfg(test)]
+mod checksum_tests;
+mod nested;
+mod pages;
+#[cfg(test)]
+mod tests;
+mod windows;
+
+use std::time::{Duration, Instant};
+
+use polars::prelude::{BooleanChunked, DataFrame};
+
+use self::windows::Window;
+pub(in crate::dataset::files) use self::windows::Windows;
+use super::{
+    super::{DatasetError, RowCount, frame_channel::LimitedSender},
+    row_filter::RowFilter,
+};
+
+/// The rows of a window under a limit.
+const FEW_ROWS: usize = 16_384;
+/// The number of windows that an estimate samples.
+const SAMPLES: usize = 16;
+/// The rows of each sampled window.
+const SAMPLE_ROWS: usize = 4_096;
+/// The maximum duration of an estimate. The windows that were sampled by then decide.
+const SAMPLE_TIME: Duration = Duration::from_millis(700);
+
+/// Sends these columns of the rows that pass the filter, window by window, after `cast`. Returns false when no further frame
+/// is needed.
+pub(super) fn read(
+    file: &Windows,
+    columns: &[String],
+    filter: Option<&RowFilter>,
+    sender: &mut LimitedSender,
+    limit: Option<u64>,
+    cast: &dyn Fn(DataFrame) -> Result<DataFrame, DatasetError>,
+) -> Result<bool, DatasetError> {
+    if let Some(gone) = columns.iter().find(|name| !file.schema().contains(name)) {
+        return Err(DatasetError::NoColumn(gone.clone()));
+    }
+    let mut needed = columns.to_vec();
+    if let Some(filter) = filter {
+        needed.extend(filter.columns.iter().filter(|name| !columns.contains(name)).cloned());
+    }
+    for window in file.plan(&needed, limit.map(|_| FEW_ROWS)) {
+        let more = file.each(window, &needed, &mut |chunk| {
+            if sender.is_closed() {
+                return Ok(false);
+            }
+            let frame = match filter {
+                None => Some(file.read(chunk, columns)?),
+                Some(filter) => passing(file, chunk, filter, columns, sender)?,
+            };
+            Ok(match frame {
+                None => true,
+                Some(frame) => sender.send(cast(frame)?),
+            })
+        })?;
+        if !more {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// The rows of a window that pass; None if no row passes, or the receiver is dropped.
+fn passing(
+    file: &Windows,
+    window: &Window,
+    filter: &RowFilter,
+    columns: &[String],
+    sender: &LimitedSender,
+) -> Result<Option<DataFrame>, DatasetError> {
+    let mut frame = file.read(window, &filter.columns)?;
+    let Some(mask) = filter.mask(&frame, || sender.is_closed())?.filter(BooleanChunked::any) else { return Ok(None) };
+    let others: Vec<_> = columns.iter().filter(|name| !filter.columns.contains(name)).cloned().collect();
+    if !others.is_empty() {
+        frame.hstack_mut(file.read(window, &others)?.columns())?;
+    }
+    Ok(Some(frame.select(columns.iter().map(String::as_str))?.filter(&mask)?))
+}
+
+/// Counts the rows that pass a filter, reading only its columns. The count is meaningless after `is_canceled`.
+pub(super) fn count(file: &Windows, filter: &RowFilter, is_canceled: impl Fn() -> bool) -> Result<u64, DatasetError> {
+    let mut rows = 0;
+    for window in file.plan(&filter.columns, None) {
+        let more = file.each(window, &filter.columns, &mut |chunk| {
+            let frame = file.read(chunk, &filter.columns)?;
+            let Some(mask) = filter.mask(&frame, &is_canceled)? else { return Ok(false) };
+            rows += u64::from(mask.sum().unwrap_or(0));
+            Ok(true)
+        })?;
+        if !more || is_canceled() {
+            break;
+        }
+    }
+    Ok(rows)
+}
+
+/// Estimates the rows that pass a filter from windows spread over the file.
+pub(super) fn estimate(file: &Windows, filter: &RowFilter) -> Result<RowCount, DatasetError> {
+    let plan = file.plan(&filter.columns, Some(SAMPLE_ROWS));
+    let step = plan.len().div_ceil(SAMPLES).max(1);
+    let until = Instant::now() + SAMPLE_TIME;
+    let (mut sampled, mut passed) = (0, 0);
+    for window in plan.iter().skip(step / 2).step_by(step) {
+        let frame = file.first(window.clone(), &filter.columns)?;
+        sampled += frame.height() as u64;
+        passed += u64::from(filter.mask(&frame, || false)?.and_then(|mask| mask.sum()).unwrap_or(0));
+        if Instant::now() > until {
+            break;
+        }
+    }
+    if sampled == file.rows() {
+        return Ok(RowCount::exact(passed));
+    }
+    let share = passed as f64 / sampled.max(1) as f64;
+    Ok(RowCount::estimate((share * file.rows() as f64).round() as u64))
+}

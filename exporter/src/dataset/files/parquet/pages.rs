@@ -1,0 +1,134 @@
+//! Finds the pages of a column in a Parquet file.
+//!
+//! A page is the smallest unit that can be decoded, so that the rows and sizes of pages give the size of a window. Only the
+//! page headers are read here. A header may hold a checksum of its page.
+
+use std::{fs::File, io::Cursor, ops::Range, os::unix::fs::FileExt};
+
+use polars_parquet_format::{PageHeader, PageType, thrift::protocol::TCompactInputProtocol};
+
+use super::super::super::DatasetError;
+
+/// The number of bytes that are read for a header at first. A longer header, for its statistics, is read again.
+const HEADER: usize = 512;
+/// The maximum length of a header, bytes.
+const MAX_HEADER: usize = 4 << 20;
+/// The maximum size of a decompressed page, bytes.
+pub(super) const PAGE_BYTES: usize = 256 << 20;
+
+/// A data page of a column.
+#[derive(Clone, Debug)]
+pub(super) struct Page {
+    /// The position of header and values in the file.
+    pub(super) range: Range<u64>,
+    /// The number of values, NULLs included.
+    pub(super) values: usize,
+    /// The rows of which the page has a value. One row for each value, until the rows of lists are counted.
+    pub(super) rows: Range<usize>,
+    /// The first row that begins in this page. A page that continues a list of the page before begins inside a row.
+    pub(super) first_row: usize,
+    /// The decompressed or the decoded size, whichever is larger, bytes.
+    pub(super) bytes: usize,
+}
+
+/// The pages of a leaf column in one row group.
+#[derive(Debug, Default)]
+pub(super) struct Pages {
+    /// The position of the dictionary page, whose values the data pages refer to by number.
+    pub(super) dictionary: Option<Range<u64>>,
+    /// The data pages, in order.
+    pub(super) data: Vec<Page>,
+    /// The checksums of all pages that have one, dictionary page included, in the order of the file.
+    pub(super) checksums: Vec<Checksum>,
+}
+
+/// The checksum that the writer stored for a page.
+#[derive(Debug)]
+pub(super) struct Checksum {
+    /// The position of the page in the file, without its header.
+    body: Range<u64>,
+    crc: u32,
+}
+
+impl Pages {
+    /// Finds the pages of a column chunk with `values` values in this range of the file.
+    ///
+    /// # Errors
+    /// When the file can't be read, a header is damaged, or a page is too large.
+    pub(super) fn find(file: &File, range: Range<u64>, values: usize) -> Result<Self, DatasetError> {
+        let mut found = Self::default();
+        let (mut at, mut seen) = (range.start, 0);
+        while seen < values {
+            let (header, length) = header(file, at..range.end)?;
+            let size = |size: i32| usize::try_from(size).map_err(|_| BROKEN);
+            let begin = at;
+            at += length + size(header.compressed_page_size)? as u64;
+            if at > range.end {
+                return Err(BROKEN);
+            }
+            if let Some(crc) = header.crc {
+                found.checksums.push(Checksum { body: begin + length..at, crc: crc.cast_unsigned() });
+            }
+            let bytes = size(header.uncompressed_page_size)?;
+            if bytes > PAGE_BYTES {
+                return Err(DatasetError::Garbled("a page of the file has more than 256 MiB: write smaller ones"));
+            }
+            let count = match header.type_ {
+                PageType::DICTIONARY_PAGE if found.dictionary.is_none() && found.data.is_empty() => {
+                    found.dictionary = Some(begin..at);
+                    continue;
+                }
+                PageType::DATA_PAGE => header.data_page_header.map(|page| page.num_values),
+                PageType::DATA_PAGE_V2 => header.data_page_header_v2.map(|page| page.num_values),
+                _ => None,
+            };
+            let count = size(count.ok_or(BROKEN)?)?;
+            found.data.push(Page { range: begin..at, values: count, rows: seen..seen + count, first_row: seen, bytes });
+            seen += count;
+        }
+        Ok(found)
+    }
+
+    /// Checks the checksums of the pages in these bytes, which were read from this range of the file.
+    ///
+    /// # Errors
+    /// When a checksum differs.
+    pub(super) fn check(&self, range: &Range<u64>, bytes: &[u8]) -> Result<(), DatasetError> {
+        let from = self.checksums.partition_point(|checksum| checksum.body.start < range.start);
+        for Checksum { body, crc } in self.checksums[from..].iter().take_while(|next| next.body.end <= range.end) {
+            let (begin, end) = ((body.start - range.start) as usize, (body.end - range.start) as usize);
+            if libdeflater::crc32(&bytes[begin..end]) != *crc {
+                return Err(ALTERED);
+            }
+        }
+        Ok(())
+    }
+
+    /// The pages that have a value of these rows.
+    pub(super) fn over(&self, rows: &Range<usize>) -> &[Page] {
+        let from = self.data.partition_point(|page| page.rows.end <= rows.start);
+        let to = self.data.partition_point(|page| page.rows.start < rows.end);
+        &self.data[from..to.max(from)]
+    }
+}
+
+/// The error for bytes that are no page.
+pub(super) const BROKEN: DatasetError = DatasetError::Garbled("a page of the file is damaged");
+/// The error for a page whose checksum differs.
+const ALTERED: DatasetError = DatasetError::Garbled("a page of the file is damaged: its checksum does not match");
+
+/// The header at the beginning of this range of the file, and its length in bytes.
+fn header(file: &File, range: Range<u64>) -> Result<(PageHeader, u64), DatasetError> {
+    let most = usize::try_from(range.end - range.start).unwrap_or(usize::MAX).min(MAX_HEADER);
+    let mut bytes = vec![0; HEADER.min(most)];
+    loop {
+        file.read_exact_at(&mut bytes, range.start)?;
+        let mut cursor = Cursor::new(bytes.as_slice());
+        let read = PageHeader::read_from_in_protocol(&mut TCompactInputProtocol::new(&mut cursor, MAX_HEADER));
+        match read {
+            Ok(header) => return Ok((header, cursor.position())),
+            Err(_) if bytes.len() < most => bytes.resize((bytes.len() * 8).min(most), 0),
+            Err(_) => return Err(BROKEN),
+        }
+    }
+}

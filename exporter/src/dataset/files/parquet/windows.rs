@@ -1,0 +1,475 @@
+//! Row windows of bounded size over a Parquet file.
+//!
+//! The streaming engine of polars maps the whole file and keeps several decoded row groups in flight, so that its memory
+//! grows with the file. Here a window is a run of small row groups or a slice of a large one, and each window is read,
+//! decoded and dropped before the next. The file is not mapped, because truncating a mapped file kills the process: the
+//! pages of a window are copied, and a file that was modified meanwhile is refused.
+
+#[cfg(test)]
+mod tests;
+
+use std::{
+    collections::HashMap,
+    fs::File,
+    io::Cursor,
+    iter,
+    ops::Range,
+    os::unix::fs::FileExt,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use polars::{
+    io::parquet::metadata::FileMetadataRef,
+    prelude::{ArrowField, Column, DataFrame, SchemaRef},
+};
+use polars_arrow::datatypes::ArrowSchema;
+use polars_parquet::{
+    parquet::{read::PageMetaData, schema::types::PhysicalType},
+    read::{
+        BasicDecompressor, ColumnChunkMetadata, Filter, PageReader, column_iter_to_arrays, infer_schema, read_metadata,
+    },
+};
+use rayon::iter::{IntoParallelIterator, ParallelIterator};
+
+use super::{
+    super::{
+        super::DatasetError,
+        file_version::FileVersion,
+        type_mapping::{self, TextBudget, TypeMapping},
+    },
+    nested,
+    pages::{BROKEN, PAGE_BYTES, Page, Pages},
+};
+
+/// The approximate number of values in a window.
+const VALUES: usize = 2_000_000;
+/// [`VALUES`] reduces a window to no fewer rows than this, because every window has a fixed cost.
+const MIN_ROWS: usize = 1024;
+/// The approximate size of a window, bytes, decompressed or decoded, whichever is more. One page may exceed it.
+const BYTES: usize = 32 << 20;
+/// The number of pages whose offsets are cached.
+const CACHED_PAGES: usize = 1 << 20;
+/// The maximum size of the pages that one window copies of a column: a row of a list may have any number of pages.
+const MAX_COPIED: usize = 1 << 30;
+
+/// An open Parquet file.
+pub(in crate::dataset::files) struct Windows {
+    file: File,
+    version: FileVersion,
+    metadata: FileMetadataRef,
+    fields: ArrowSchema,
+    mapping: TypeMapping,
+    cache: Mutex<PageCache>,
+    /// The maximum size of the texts of one frame, bytes.
+    pub(super) text_budget: usize,
+    /// The number of copied bytes so far.
+    #[cfg(test)]
+    pub(super) copied: std::sync::atomic::AtomicUsize,
+}
+
+/// The pages of column chunks, by the offset of the chunk in the file.
+#[derive(Default)]
+struct PageCache {
+    columns: HashMap<u64, Arc<Pages>>,
+    pages: usize,
+}
+
+/// The pages of a leaf column that one window reads.
+struct Run {
+    ranges: Vec<Range<u64>>,
+    values: i64,
+    /// The first row that begins in these pages.
+    first_row: usize,
+    /// All pages of the column in its row group.
+    pages: Arc<Pages>,
+}
+
+/// Rows that are read at once: of one row group, or of several whole ones.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Window {
+    groups: Range<usize>,
+    /// The rows, counted from the first row of the groups.
+    rows: Range<usize>,
+}
+
+impl Windows {
+    /// Opens a file, and reads its footer.
+    pub(in crate::dataset::files) fn open(mut file: File) -> Result<Self, DatasetError> {
+        let version = FileVersion::of(&file)?;
+        let (metadata, fields) = type_mapping::catch_damage(|| {
+            let metadata = read_metadata(&mut file)?;
+            let fields: ArrowSchema =
+                infer_schema(&metadata)?.iter_values().map(type_mapping::without_extension).collect();
+            Ok((metadata, fields))
+        })?;
+        let mut mapping = TypeMapping::of(&fields);
+        let fields = nested::fit(fields, &mut mapping, &metadata.schema_descr);
+        Ok(Self {
+            file,
+            version,
+            metadata: Arc::new(metadata),
+            fields,
+            mapping,
+            cache: Mutex::default(),
+            text_budget: type_mapping::FRAME_TEXT,
+            #[cfg(test)]
+            copied: Default::default(),
+        })
+    }
+
+    pub(in crate::dataset::files) const fn schema(&self) -> &SchemaRef {
+        &self.mapping.schema
+    }
+
+    pub(in crate::dataset::files) const fn mapping(&self) -> &TypeMapping {
+        &self.mapping
+    }
+
+    pub(in crate::dataset::files) fn rows(&self) -> u64 {
+        self.metadata.num_rows as u64
+    }
+
+    /// All windows of the file, in order, for these columns; each of at most `max_rows`.
+    pub(super) fn plan(&self, columns: &[String], max_rows: Option<usize>) -> Vec<Window> {
+        let groups = self.metadata.row_groups.iter().map(|group| {
+            let leaves = columns.iter().filter_map(|name| group.columns_under_root_iter(name)).flatten();
+            let size = |size: i64| usize::try_from(size).unwrap_or(0);
+            let bytes = leaves
+                .map(|leaf| size(leaf.uncompressed_size()).max(size(leaf.num_values()).saturating_mul(width(leaf))))
+                .fold(0, usize::saturating_add);
+            (group.num_rows(), bytes)
+        });
+        plan(&groups.collect::<Vec<_>>(), columns.len(), max_rows.unwrap_or(usize::MAX))
+    }
+
+    /// Splits a window into chunks of bounded size, by its pages: a few rows may be much larger than the average of their
+    /// row group.
+    pub(super) fn chunks(&self, window: Window, columns: &[String]) -> Result<Vec<Window>, DatasetError> {
+        let group = window.groups.start;
+        if window.groups.len() > 1 || window.rows.len() == self.metadata.row_groups[group].num_rows() {
+            // the footer gives the size of whole row groups
+            return Ok(vec![window]);
+        }
+        let found = type_mapping::catch_damage(|| self.all_pages(group, columns));
+        self.version.check(&self.file)?;
+        let chunks = split_at_pages(window.rows, &found?);
+        Ok(chunks.into_iter().map(|rows| Window { groups: group..group + 1, rows }).collect())
+    }
+
+    fn all_pages(&self, group: usize, columns: &[String]) -> Result<Vec<Arc<Pages>>, DatasetError> {
+        let mut found = Vec::with_capacity(columns.len());
+        for name in columns {
+            for leaf in self.leaves(group, name)? {
+                found.push(self.pages(group, leaf, true)?);
+            }
+        }
+        Ok(found)
+    }
+
+    /// Calls `work` for each chunk of a window. A chunk whose texts exceed the budget is halved, repeatedly if needed.
+    /// Returns false as soon as `work` does.
+    pub(super) fn each(
+        &self,
+        window: Window,
+        columns: &[String],
+        work: &mut dyn FnMut(&Window) -> Result<bool, DatasetError>,
+    ) -> Result<bool, DatasetError> {
+        let mut left = self.chunks(window, columns)?;
+        left.reverse();
+        while let Some(part) = left.pop() {
+            match work(&part) {
+                Ok(true) => {}
+                Err(e) if part.rows.len() > 1 && type_mapping::exceeds_budget(&e) => {
+                    let (first, second) = part.halves();
+                    left.extend([second, first]);
+                }
+                end => return end,
+            }
+        }
+        Ok(true)
+    }
+
+    /// Reads the first rows of a window: its first chunk, or the part of that chunk that fits the budget.
+    pub(super) fn first(&self, window: Window, columns: &[String]) -> Result<DataFrame, DatasetError> {
+        let mut first = None;
+        self.each(window, columns, &mut |part| {
+            first = Some(self.read(part, columns)?);
+            Ok(false)
+        })?;
+        Ok(first.unwrap_or_default())
+    }
+
+    /// Reads these columns of a window, in this order.
+    ///
+    /// # Errors
+    /// When the file can't be read or was modified, or the texts exceed the budget (see
+    /// [`type_mapping::exceeds_budget`]); then fewer rows may succeed.
+    pub(super) fn read(&self, window: &Window, columns: &[String]) -> Result<DataFrame, DatasetError> {
+        let decoded = type_mapping::catch_damage(|| self.decode(window, columns));
+        // a modification of the file is the cause of any other error
+        self.version.check(&self.file)?;
+        decoded
+    }
+
+    fn decode(&self, window: &Window, columns: &[String]) -> Result<DataFrame, DatasetError> {
+        let mut parts = Vec::with_capacity(window.groups.len());
+        let mut begin = 0;
+        for group in window.groups.clone() {
+            let height = self.metadata.row_groups[group].num_rows();
+            let of = |row: usize| row.clamp(begin, begin + height) - begin;
+            let rows = of(window.rows.start)..of(window.rows.end);
+            if !rows.is_empty() {
+                parts.push((group, rows));
+            }
+            begin += height;
+        }
+        let budget = TextBudget::new(self.text_budget, window.rows.len());
+        let jobs: Vec<_> = parts.iter().flat_map(|part| columns.iter().map(move |name| (part, name))).collect();
+        let read = jobs.into_par_iter().map(|((group, rows), name)| self.column(*group, rows, name, &budget));
+        let mut read = read.collect::<Result<Vec<_>, _>>()?.into_iter();
+        let mut frame: Option<DataFrame> = None;
+        for (_, rows) in parts {
+            let part = DataFrame::new(rows.len(), read.by_ref().take(columns.len()).collect())?;
+            match &mut frame {
+                None => frame = Some(part),
+                Some(frame) => frame.vstack_mut_owned(part).map(drop)?,
+            }
+        }
+        Ok(frame.unwrap_or_default())
+    }
+
+    /// Reads some rows of a column in one row group.
+    fn column(
+        &self,
+        group: usize,
+        rows: &Range<usize>,
+        name: &str,
+        budget: &TextBudget,
+    ) -> Result<Column, DatasetError> {
+        let field = self.fields.get(name).ok_or_else(|| DatasetError::NoColumn(name.to_owned()))?;
+        if let Some(dtype) = self.mapping.unsupported.get(name) {
+            return Err(DatasetError::Unsupported { column: name.to_owned(), dtype: dtype.clone() });
+        }
+        let leaves = self.leaves(group, name)?;
+        let whole = rows.len() == self.metadata.row_groups[group].num_rows();
+        // the pages of each leaf, and the first row that begins in them
+        let mut runs = Vec::with_capacity(leaves.len());
+        for leaf in &leaves {
+            let pages = self.pages(group, leaf, !whole)?;
+            runs.push(if whole {
+                Run { ranges: vec![leaf.byte_range()], values: leaf.num_values(), first_row: 0, pages }
+            } else {
+                let run = pages.over(rows);
+                let (Some(from), Some(to)) = (run.first(), run.last()) else { return Err(TOO_FEW) };
+                let ranges = pages.dictionary.iter().cloned().chain(iter::once(from.range.start..to.range.end));
+                let values = run.iter().map(|page| page.values as i64).sum();
+                Run { ranges: ranges.collect(), values, first_row: from.first_row, pages: Arc::clone(&pages) }
+            });
+        }
+        let bytes = runs.iter().flat_map(|run| &run.ranges).map(|range| range.end - range.start).sum::<u64>();
+        if bytes > MAX_COPIED as u64 {
+            let detail = "a few rows of it have more than 1 GiB: write smaller groups of rows";
+            return Err(DatasetError::Value { column: name.to_owned(), detail });
+        }
+        let kind = |leaf: &ColumnChunkMetadata| leaf.descriptor().descriptor.primitive_type.clone();
+        let arrays = if whole || leaves.len() == 1 {
+            let first = runs.first().map_or(0, |run| run.first_row);
+            let types: Vec<_> = leaves.iter().map(|leaf| kind(leaf)).collect();
+            let readers =
+                leaves.iter().zip(&runs).map(|(leaf, run)| self.reader(leaf, &run.pages, &run.ranges, run.values));
+            let filter = Filter::new_ranged(rows.start - first, rows.end - first);
+            let readers = readers.collect::<Result<_, _>>()?;
+            column_iter_to_arrays(readers, types.iter().collect(), ArrowField::clone(field), Some(filter))?.0
+        } else {
+            // the pages of each leaf begin with another row, so that each leaf is decoded alone
+            let mut parts = Vec::with_capacity(leaves.len());
+            for (at, (leaf, run)) in leaves.iter().zip(&runs).enumerate() {
+                let reader = self.reader(leaf, &run.pages, &run.ranges, run.values)?;
+                let filter = Filter::new_ranged(rows.start - run.first_row, rows.end - run.first_row);
+                let kind = kind(leaf);
+                let (mut arrays, _) =
+                    column_iter_to_arrays(vec![reader], vec![&kind], nested::with_one_leaf(field, at), Some(filter))?;
+                parts.push(arrays.pop().filter(|_| arrays.is_empty()).ok_or(TOO_FEW)?);
+            }
+            vec![nested::join(&field.dtype, parts)?]
+        };
+        let column = type_mapping::column(field, arrays, budget)?;
+        if column.len() == rows.len() { Ok(column) } else { Err(TOO_FEW) }
+    }
+
+    /// The leaf columns of a column: several for lists and records.
+    fn leaves(&self, group: usize, name: &str) -> Result<Vec<&ColumnChunkMetadata>, DatasetError> {
+        let leaves = self.metadata.row_groups[group].columns_under_root_iter(name);
+        leaves.map(Iterator::collect).ok_or(DatasetError::Garbled("a group of rows lacks a column"))
+    }
+
+    /// The pages of a leaf column in a row group. With `keep` their rows are counted, and the result is cached.
+    fn pages(&self, group: usize, leaf: &ColumnChunkMetadata, keep: bool) -> Result<Arc<Pages>, DatasetError> {
+        let range = leaf.byte_range();
+        let cache = || self.cache.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(pages) = cache().columns.get(&range.start) {
+            return Ok(Arc::clone(pages));
+        }
+        let values = usize::try_from(leaf.num_values()).unwrap_or(0);
+        let mut pages = Pages::find(&self.file, range.clone(), values)?;
+        if !keep {
+            return Ok(Arc::new(pages));
+        }
+        for page in &mut pages.data {
+            page.bytes = page.bytes.max(page.values.saturating_mul(width(leaf)));
+        }
+        if !is_flat(leaf) {
+            self.count_rows(leaf, &mut pages)?;
+        }
+        if pages.data.last().map_or(0, |page| page.rows.end) != self.metadata.row_groups[group].num_rows() {
+            return Err(TOO_FEW);
+        }
+        let pages = Arc::new(pages);
+        let mut cache = cache();
+        if cache.pages > CACHED_PAGES {
+            *cache = PageCache::default();
+        }
+        cache.pages += pages.data.len();
+        cache.columns.insert(range.start, Arc::clone(&pages));
+        Ok(pages)
+    }
+
+    /// Counts the rows in the pages of a list, whose headers don't have that number, one page after the other.
+    fn count_rows(&self, leaf: &ColumnChunkMetadata, pages: &mut Pages) -> Result<(), DatasetError> {
+        let mut seen = 0;
+        for at in 0..pages.data.len() {
+            let (range, values) = (pages.data[at].range.clone(), pages.data[at].values as i64);
+            let (begun, continues) = nested::rows(self.reader(leaf, pages, &[range], values)?)?;
+            if continues && seen == 0 {
+                return Err(BROKEN);
+            }
+            let page = &mut pages.data[at];
+            page.rows = seen - usize::from(continues)..seen + begun;
+            page.first_row = seen;
+            seen += begun;
+        }
+        Ok(())
+    }
+
+    /// A reader of the pages in these ranges of the file, which have `values` values in total.
+    fn reader(
+        &self,
+        leaf: &ColumnChunkMetadata,
+        pages: &Pages,
+        ranges: &[Range<u64>],
+        values: i64,
+    ) -> Result<BasicDecompressor, DatasetError> {
+        let mut bytes = Vec::new();
+        for range in ranges {
+            let (begin, size) = (bytes.len(), usize::try_from(range.end - range.start).unwrap_or(usize::MAX));
+            bytes.resize(begin + size, 0);
+            #[cfg(test)]
+            self.copied.fetch_add(size, std::sync::atomic::Ordering::Relaxed);
+            self.file.read_exact_at(&mut bytes[begin..], range.start)?;
+            pages.check(range, &bytes[begin..])?;
+        }
+        let about = PageMetaData::new(0, values, leaf.compression(), leaf.descriptor().descriptor.clone());
+        let pages = PageReader::new_with_page_meta(Cursor::new(bytes.into()), about, Vec::new(), usize::MAX);
+        Ok(BasicDecompressor::new(pages, Vec::new()))
+    }
+}
+
+impl Window {
+    /// The first and the second half of the rows.
+    fn halves(self) -> (Self, Self) {
+        let middle = self.rows.start + self.rows.len() / 2;
+        let first = Self { groups: self.groups.clone(), rows: self.rows.start..middle };
+        (first, Self { groups: self.groups, rows: middle..self.rows.end })
+    }
+}
+
+/// The error for a column with fewer rows than the footer says.
+const TOO_FEW: DatasetError = DatasetError::Garbled("a column of the file has too few rows");
+
+/// Whether each row of a leaf column has exactly one value, because the column is no part of a list.
+fn is_flat(leaf: &ColumnChunkMetadata) -> bool {
+    leaf.descriptor().descriptor.max_rep_level == 0
+}
+
+/// The size of a decoded value, bytes, without the bytes of texts, which values may share.
+fn width(leaf: &ColumnChunkMetadata) -> usize {
+    match leaf.physical_type() {
+        PhysicalType::Boolean => 1,
+        PhysicalType::Int32 | PhysicalType::Float => 4,
+        PhysicalType::Int64 | PhysicalType::Double | PhysicalType::Int96 => 8,
+        PhysicalType::ByteArray => 16,
+        PhysicalType::FixedLenByteArray(size) => size,
+    }
+}
+
+/// Splits rows at the bounds of pages, so that the pages of each chunk have about [`BYTES`].
+fn split_at_pages(rows: Range<usize>, columns: &[Arc<Pages>]) -> Vec<Range<usize>> {
+    let over = |rows: &Range<usize>| -> usize {
+        let pages = columns.iter().flat_map(|pages| pages.over(rows));
+        pages.map(|page: &Page| page.bytes).fold(0, usize::saturating_add)
+    };
+    if over(&rows) <= BYTES {
+        return vec![rows];
+    }
+    // the pages of all columns by their first row; each page is visited once, because there may be very many
+    let mut pages: Vec<_> = columns.iter().flat_map(|pages| pages.over(&rows)).collect();
+    pages.sort_unstable_by_key(|page| page.rows.start);
+    let mut bounds: Vec<_> = pages.iter().map(|page| page.rows.start).filter(|at| *at > rows.start).collect();
+    bounds.push(rows.end);
+    bounds.dedup();
+    let mut pages = pages.into_iter().peekable();
+    let (mut chunks, mut begin, mut end, mut held) = (Vec::new(), rows.start, rows.start, 0_usize);
+    for bound in bounds {
+        let more = iter::from_fn(|| pages.next_if(|page| page.rows.start < bound));
+        held = more.map(|page| page.bytes).fold(held, usize::saturating_add);
+        if end > begin && held > BYTES {
+            chunks.push(begin..end);
+            begin = end;
+            // pages that begin earlier and reach into the next chunk count for it, too
+            held = over(&(begin..bound));
+        }
+        end = bound;
+    }
+    chunks.push(begin..end);
+    // a page that decodes to much more than its size is decoded in several parts
+    let parts = chunks.into_iter().flat_map(|chunk| {
+        let bytes = over(&chunk);
+        let parts = if bytes > PAGE_BYTES { bytes.div_ceil(BYTES) } else { 1 };
+        let (step, end) = (chunk.len().div_ceil(parts).max(1), chunk.end);
+        chunk.step_by(step).map(move |at| at..(at + step).min(end))
+    });
+    parts.collect()
+}
+
+/// Plans the windows over row groups, given as (rows, bytes), for a number of columns.
+fn plan(groups: &[(usize, usize)], columns: usize, max_rows: usize) -> Vec<Window> {
+    let window_rows = (VALUES / columns.max(1)).max(MIN_ROWS).min(max_rows);
+    let mut windows: Vec<Window> = Vec::new();
+    let (mut rows, mut bytes) = (0, 0);
+    for (index, (group_rows, group_bytes)) in groups.iter().copied().enumerate().filter(|(_, group)| group.0 > 0) {
+        if rows > 0 && (rows + group_rows > window_rows || bytes + group_bytes > BYTES) {
+            (rows, bytes) = (0, 0);
+        }
+        // a large group is sliced by both limits, and shares no window with other groups
+        let by_bytes = group_rows as u128 * BYTES as u128 / group_bytes.max(1) as u128;
+        let by_bytes = usize::try_from(by_bytes).unwrap_or(usize::MAX);
+        let slice = window_rows.min(by_bytes).max(1);
+        if rows == 0 && group_rows > slice {
+            let slices = group_rows.div_ceil(slice);
+            let step = group_rows.div_ceil(slices);
+            let starts = (0..group_rows).step_by(step);
+            windows.extend(starts.map(|at| Window { groups: index..index + 1, rows: at..(at + step).min(group_rows) }));
+            continue;
+        }
+        match windows.last_mut() {
+            Some(window) if rows > 0 => {
+                window.groups.end = index + 1;
+                window.rows.end += group_rows;
+            }
+            _ => windows.push(Window { groups: index..index + 1, rows: 0..group_rows }),
+        }
+        rows += group_rows;
+        bytes += group_bytes;
+    }
+    windows
+}

@@ -1,0 +1,72 @@
+//! Applies the filter of a query to frames.
+
+use polars::prelude::{BooleanChunked, ChunkFull, DataFrame, Expr, IntoLazy, SchemaRef, col};
+use protocol::filter::Filter;
+
+use super::{
+    super::{DatasetError, frame_channel::LimitedSender},
+    column_types::column_type,
+    predicate,
+};
+
+/// The rows for which a filter is evaluated at once.
+const BATCH_ROWS: usize = 1 << 16;
+
+/// A filter as a polars expression, and the columns that it needs.
+pub(in crate::dataset) struct RowFilter {
+    expr: Expr,
+    pub(super) columns: Vec<String>,
+}
+
+impl RowFilter {
+    /// Translates a filter for frames of this schema. None for a filter that every row passes.
+    pub(in crate::dataset) fn new(filter: &Filter, schema: &SchemaRef) -> Result<Option<Self>, DatasetError> {
+        if filter.is_all() {
+            return Ok(None);
+        }
+        let expr = predicate::expr(filter, schema)?;
+        let mut columns: Vec<_> = filter.columns().into_iter().map(str::to_owned).collect();
+        if columns.is_empty() {
+            // a filter without columns, such as an empty `or`, needs any column for the number of rows
+            let supported = schema.iter().find(|(_, dtype)| column_type(dtype).is_some());
+            columns.extend(supported.map(|(name, _)| name.to_string()));
+        }
+        Ok(Some(Self { expr, columns }))
+    }
+
+    /// The rows of a frame that pass; None if no row passes, or the receiver is dropped.
+    pub(super) fn apply(&self, frame: DataFrame, sender: &LimitedSender) -> Result<Option<DataFrame>, DatasetError> {
+        let mask = self.mask(&frame, || sender.is_closed())?.filter(BooleanChunked::any);
+        Ok(mask.map(|mask| frame.filter(&mask)).transpose()?)
+    }
+
+    /// The rows of a frame that pass.
+    pub(in crate::dataset) fn passing(&self, frame: DataFrame) -> Result<DataFrame, DatasetError> {
+        let mask = self.mask(&frame, || false)?;
+        Ok(mask.map_or(Ok(frame.clear()), |mask| frame.filter(&mask))?)
+    }
+
+    /// True for each row of the frame that passes. NULL is not true, as in SQL. Returns None as soon as `is_canceled`,
+    /// which is checked between batches, because some filters take long.
+    pub(super) fn mask(
+        &self,
+        frame: &DataFrame,
+        is_canceled: impl Fn() -> bool,
+    ) -> Result<Option<BooleanChunked>, DatasetError> {
+        const MASK: &str = "mask";
+        let rows = frame.height();
+        let Some(any) = self.columns.first() else { return Ok(Some(BooleanChunked::full(MASK.into(), true, rows))) };
+        let mut passing = Vec::with_capacity(rows);
+        for at in (0..rows).step_by(BATCH_ROWS) {
+            if is_canceled() {
+                return Ok(None);
+            }
+            let part = frame.slice(at as i64, BATCH_ROWS);
+            // the second column gives a constant filter the length of the frame
+            let masked =
+                part.lazy().select([self.expr.clone().alias(MASK), col(any.as_str()).alias("any")]).collect()?;
+            passing.extend(masked.column(MASK)?.bool()?.iter().map(|passes| passes.unwrap_or(false)));
+        }
+        Ok(Some(passing.into_iter().collect()))
+    }
+}

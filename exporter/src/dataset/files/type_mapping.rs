@@ -1,0 +1,337 @@
+//! Maps the types of a file to types that filters and all formats support.
+//!
+//! Integers that don't fit 64 signed bits become decimals. Categories become their names, bytes `\x…`, durations ISO 8601,
+//! lists and records JSON. A column of any other type is unsupported; the other columns of its file still work.
+
+use std::{
+    collections::BTreeMap,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
+};
+
+use polars::prelude::{
+    ArrowDataType, ArrowField, Column, DataType, Schema, SchemaRef, Series, StringChunkedBuilder, UnknownKind, pf16,
+    polars_err,
+};
+use polars_arrow::{
+    array::{Array, PrimitiveArray},
+    datatypes::ArrowSchema,
+};
+
+use super::{super::DatasetError, column_types::column_type, text};
+
+/// The maximum size of the texts that all columns of one frame become, bytes. A dictionary may store a value once that a
+/// frame repeats in many rows.
+pub(super) const FRAME_TEXT: usize = 64 << 20;
+/// The maximum size of one text, bytes. Its row is then the only one of its frame.
+const VALUE_TEXT: usize = 256 << 20;
+/// The error for a frame whose texts exceed the budget.
+const EXCEEDS_BUDGET: &str = "a few rows of it are too much text at once";
+
+/// The budget for the texts of all columns of a frame.
+#[derive(Debug)]
+pub(super) struct TextBudget {
+    left: AtomicUsize,
+    rows: usize,
+}
+
+impl TextBudget {
+    /// A budget of `bytes` for a frame of `rows`. A single row may exceed it.
+    pub(super) const fn new(bytes: usize, rows: usize) -> Self {
+        Self { left: AtomicUsize::new(bytes), rows }
+    }
+
+    fn take(&self, bytes: usize) -> Result<(), &'static str> {
+        if self.rows > 1 {
+            let left = self.left.fetch_update(Relaxed, Relaxed, |left| left.checked_sub(bytes));
+            left.map(drop).map_err(|_| EXCEEDS_BUDGET)
+        } else if bytes > VALUE_TEXT {
+            Err("a value of it is more than 256 MiB of text")
+        } else {
+            Ok(())
+        }
+    }
+}
+
+/// Whether a frame exceeded its budget, so that a smaller frame may succeed.
+pub(super) fn exceeds_budget(error: &DatasetError) -> bool {
+    matches!(error, DatasetError::Value { detail, .. } if *detail == EXCEEDS_BUDGET)
+}
+
+/// The columns of a file after the mapping.
+#[derive(Clone, Debug)]
+pub(super) struct TypeMapping {
+    /// All columns; an unsupported column has the type `Unknown`.
+    pub(super) schema: SchemaRef,
+    /// The original types of unsupported columns, by the name of the column.
+    pub(super) unsupported: BTreeMap<String, String>,
+}
+
+impl TypeMapping {
+    /// A mapping that changes no column.
+    pub(super) fn unchanged(schema: SchemaRef) -> Self {
+        Self { schema, unsupported: BTreeMap::new() }
+    }
+
+    /// The mapping of an Arrow schema without extension types (see [`without_extension`]).
+    pub(super) fn of(arrow: &ArrowSchema) -> Self {
+        let (mut schema, mut unsupported) = (Schema::default(), BTreeMap::new());
+        for field in arrow.iter_values() {
+            // polars panics for types without a counterpart
+            let dtype = match &field.dtype {
+                ArrowDataType::Float16 => Some(DataType::Float32),
+                _ => catch_unwind(AssertUnwindSafe(|| DataType::from_arrow_field(field))).ok(),
+            };
+            let mapped = dtype.as_ref().and_then(mapped);
+            if mapped.is_none() {
+                let whole = format!("{:?}", field.dtype);
+                // the name of the type without its parameters
+                let name = whole.split('(').next().unwrap_or(&whole);
+                unsupported.insert(field.name.to_string(), name.to_owned());
+            }
+            schema.insert(field.name.clone(), mapped.unwrap_or(DataType::Unknown(UnknownKind::Any)));
+        }
+        Self { schema: Arc::new(schema), unsupported }
+    }
+}
+
+/// The field with the storage types of its extension types.
+pub(super) fn without_extension(field: &ArrowField) -> ArrowField {
+    let mut storage = field.clone();
+    storage.dtype = storage_type(&field.dtype);
+    storage
+}
+
+fn storage_type(dtype: &ArrowDataType) -> ArrowDataType {
+    let inner = |field: &ArrowField| Box::new(without_extension(field));
+    match dtype {
+        ArrowDataType::Extension(extension) => storage_type(&extension.inner),
+        ArrowDataType::List(field) => ArrowDataType::List(inner(field)),
+        ArrowDataType::LargeList(field) => ArrowDataType::LargeList(inner(field)),
+        ArrowDataType::FixedSizeList(field, width) => ArrowDataType::FixedSizeList(inner(field), *width),
+        ArrowDataType::Map(field, sorted) => ArrowDataType::Map(inner(field), *sorted),
+        ArrowDataType::Struct(fields) => ArrowDataType::Struct(fields.iter().map(without_extension).collect()),
+        other => other.clone(),
+    }
+}
+
+/// The type to which a type is mapped; None for an unsupported type.
+fn mapped(dtype: &DataType) -> Option<DataType> {
+    Some(match dtype {
+        DataType::UInt64 => DataType::Decimal(20, 0),
+        DataType::Int128 => DataType::Decimal(38, 0),
+        DataType::Categorical(..) | DataType::Enum(..) | DataType::Null => DataType::String,
+        dtype if is_text(dtype) => {
+            if !text::is_supported(dtype) {
+                return None;
+            }
+            DataType::String
+        }
+        dtype => column_type(dtype).map(|_| dtype.clone())?,
+    })
+}
+
+/// Whether the values of a type become text.
+const fn is_text(dtype: &DataType) -> bool {
+    matches!(
+        dtype,
+        DataType::Binary
+            | DataType::BinaryOffset
+            | DataType::Duration(_)
+            | DataType::List(_)
+            | DataType::Array(..)
+            | DataType::Struct(_)
+    )
+}
+
+/// Makes a column from the arrays of a file, under the mapping.
+///
+/// # Errors
+/// When the arrays can't be decoded, or their texts exceed the budget.
+pub(super) fn column(
+    field: &ArrowField,
+    arrays: Vec<Box<dyn Array>>,
+    budget: &TextBudget,
+) -> Result<Column, DatasetError> {
+    let read = if field.dtype == ArrowDataType::Float16 {
+        let wide = ArrowField { dtype: ArrowDataType::Float32, ..field.clone() };
+        Series::try_from((&wide, arrays.iter().map(|array| widened(&**array)).collect::<Result<Vec<_>, _>>()?))?
+    } else {
+        Series::try_from((field, arrays))?
+    };
+    Ok(series(read, budget)?.into())
+}
+
+/// Floats of 16 bits as floats of 32 bits, without loss.
+fn widened(array: &dyn Array) -> Result<Box<dyn Array>, DatasetError> {
+    let halves = array.as_any().downcast_ref::<PrimitiveArray<pf16>>();
+    let halves = halves.ok_or_else(|| polars_err!(ComputeError: "a column of 16-bit floats has another type"))?;
+    let wide: PrimitiveArray<f32> = halves.iter().map(|half| half.map(|half| f32::from(*half))).collect();
+    Ok(wide.boxed())
+}
+
+fn series(read: Series, budget: &TextBudget) -> Result<Series, DatasetError> {
+    let dtype = read.dtype().clone();
+    Ok(match &dtype {
+        DataType::UInt64 | DataType::Int128 => {
+            let cast = read.cast(&mapped(&dtype).unwrap_or(DataType::Null))?;
+            if cast.null_count() > read.null_count() {
+                let detail = "a value has more than 38 digits";
+                return Err(DatasetError::Value { column: read.name().to_string(), detail });
+            }
+            cast
+        }
+        DataType::Categorical(..) | DataType::Enum(..) => read.cast(&DataType::String)?,
+        DataType::Null => Series::full_null(read.name().clone(), read.len(), &DataType::String),
+        dtype if is_text(dtype) => texts(&read.rechunk(), budget)?,
+        _ => read,
+    })
+}
+
+/// Writes each value as text.
+fn texts(read: &Series, budget: &TextBudget) -> Result<Series, DatasetError> {
+    let mut builder = StringChunkedBuilder::new(read.name().clone(), read.len());
+    let mut text = Vec::new();
+    for value in read.iter() {
+        if value.is_null() {
+            builder.append_null();
+            continue;
+        }
+        text.clear();
+        text::write(&mut text, &value);
+        budget.take(text.len()).map_err(|detail| DatasetError::Value { column: read.name().to_string(), detail })?;
+        builder.append_value(String::from_utf8_lossy(&text));
+    }
+    Ok(builder.finish().into())
+}
+
+/// Runs a decoder, and turns its panic into an error: damaged bytes make some decoders panic.
+pub(super) fn catch_damage<T>(decode: impl FnOnce() -> Result<T, DatasetError>) -> Result<T, DatasetError> {
+    catch_unwind(AssertUnwindSafe(decode))
+        .unwrap_or_else(|_| Err(polars_err!(ComputeError: "its bytes can't be decoded").into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use polars::prelude::{
+        AnyValue, CategoricalPhysical, Categories, Field, IntoSeries, ListChunked, NamedFrom, TimeUnit,
+    };
+
+    use super::*;
+
+    fn budget() -> TextBudget {
+        TextBudget::new(FRAME_TEXT, 100)
+    }
+
+    fn shown(read: Series) -> Vec<Option<String>> {
+        let mapped = series(read, &budget()).unwrap();
+        mapped.str().unwrap().iter().map(|text| text.map(str::to_owned)).collect()
+    }
+
+    #[test]
+    fn values_without_a_column_type_become_text() {
+        let some = |texts: &[&str]| texts.iter().map(|text| Some((*text).to_owned())).collect::<Vec<_>>();
+        let bytes = Series::new("b".into(), [Some(&b"\x00\xffA"[..]), None, Some(b"")]);
+        assert_eq!(shown(bytes), [Some("\\x00ff41".to_owned()), None, Some("\\x".to_owned())]);
+        let durations = |values: &[i64], unit| Series::new("d".into(), values).cast(&DataType::Duration(unit)).unwrap();
+        let micros = [0, 1, -1_500_000, 86_400_000_000, 90_061_000_000, i64::MIN];
+        let expected = ["PT0S", "PT0.000001S", "-PT1.5S", "P1D", "P1DT1H1M1S", "-P106751991DT4H54.775808S"];
+        assert_eq!(shown(durations(&micros, TimeUnit::Microseconds)), some(&expected));
+        assert_eq!(shown(durations(&[60_001, -1], TimeUnit::Milliseconds)), some(&["PT1M0.001S", "-PT0.001S"]));
+        assert_eq!(shown(durations(&[1_000_000_007], TimeUnit::Nanoseconds)), some(&["PT1.000000007S"]));
+        let categories = Categories::new("c".into(), "test".into(), CategoricalPhysical::U32);
+        let names = Series::new("c".into(), ["b", "a", "b"]).cast(&DataType::from_categories(categories)).unwrap();
+        assert_eq!(shown(names), some(&["b", "a", "b"]));
+        assert_eq!(shown(Series::new_null("n".into(), 2)), [None, None]);
+    }
+
+    #[test]
+    fn numbers_of_other_widths_become_decimals_and_floats() {
+        let large = Series::new("n".into(), [Some(1_i128 << 100), None, Some(-7)]);
+        let mapped = series(large, &budget()).unwrap();
+        assert_eq!((mapped.dtype(), mapped.null_count()), (&DataType::Decimal(38, 0), 1));
+        assert_eq!(mapped.get(0).unwrap(), AnyValue::Decimal(1 << 100, 38, 0));
+        let error = series(Series::new("n".into(), [i128::MAX]), &budget()).unwrap_err();
+        assert_eq!(error.to_string(), "column `n`: a value has more than 38 digits");
+        let halves: PrimitiveArray<pf16> = [Some(pf16::from(1.5_f32)), None].into_iter().collect();
+        let field = ArrowField::new("h".into(), ArrowDataType::Float16, true);
+        let read = column(&field, vec![halves.boxed()], &budget()).unwrap();
+        assert_eq!(read.f32().unwrap().iter().collect::<Vec<_>>(), [Some(1.5), None]);
+    }
+
+    #[test]
+    fn lists_and_records_become_json() {
+        let inner = Series::new("".into(), [Some("a\"\n"), None]);
+        let empty = Series::new("".into(), Vec::<&str>::new());
+        let lists = ListChunked::from_iter([Some(inner), None, Some(empty)]).into_series();
+        assert_eq!(shown(lists), [Some("[\"a\\\"\\n\",null]".to_owned()), None, Some("[]".to_owned())]);
+        let value = |dtype: &DataType, number: i64| {
+            AnyValue::Int64(number).strict_cast(dtype).unwrap_or(AnyValue::Null).into_static()
+        };
+        let moment = DataType::Datetime(TimeUnit::Milliseconds, None);
+        let fields = vec![
+            Field::new("n".into(), DataType::Int64),
+            Field::new("x".into(), DataType::Float64),
+            Field::new("at".into(), moment.clone()),
+            Field::new("day".into(), DataType::Date),
+            Field::new("l".into(), DataType::List(Box::new(DataType::Int64))),
+        ];
+        let row = AnyValue::StructOwned(Box::new((
+            vec![
+                AnyValue::Int64(-7),
+                AnyValue::Float64(f64::NAN),
+                AnyValue::Datetime(1, TimeUnit::Milliseconds, None),
+                AnyValue::Date(1),
+                AnyValue::List(Series::new("".into(), [value(&DataType::Int64, 1).extract::<i64>(), None])),
+            ],
+            fields.clone(),
+        )));
+        let records =
+            Series::from_any_values_and_dtype("r".into(), &[row, AnyValue::Null], &DataType::Struct(fields), true);
+        let expected = r#"{"n":-7,"x":"NaN","at":"1970-01-01T00:00:00.001Z","day":"1970-01-02","l":[1,null]}"#;
+        assert_eq!(shown(records.unwrap()), [Some(expected.to_owned()), None]);
+    }
+
+    #[test]
+    fn the_columns_of_a_frame_share_its_budget_and_a_single_row_may_exceed_it() {
+        let bytes = |rows: usize| Series::new("b".into(), vec![&b"four"[..]; rows]);
+        // ten bytes each, as text
+        let budget = TextBudget::new(35, 2);
+        assert_eq!(series(bytes(2), &budget).unwrap().len(), 2);
+        let error = series(bytes(2), &budget).unwrap_err();
+        assert!(exceeds_budget(&error) && error.to_string().starts_with("column `b`"), "{error}");
+        assert_eq!(series(bytes(1), &TextBudget::new(1, 1)).unwrap().len(), 1);
+        assert!(!exceeds_budget(&DatasetError::Rewritten));
+    }
+
+    #[test]
+    fn only_types_without_a_mapping_are_unsupported() {
+        let union = polars_arrow::datatypes::UnionType {
+            fields: vec![ArrowField::new("a".into(), ArrowDataType::Int32, true)],
+            ids: None,
+            mode: polars_arrow::datatypes::UnionMode::Dense,
+        };
+        let extension = polars_arrow::datatypes::ExtensionType {
+            name: "arrow.uuid".into(),
+            inner: ArrowDataType::FixedSizeBinary(16),
+            metadata: None,
+        };
+        let fields = [
+            ("u", ArrowDataType::Union(Box::new(union))),
+            ("e", ArrowDataType::Extension(Box::new(extension))),
+            ("h", ArrowDataType::Float16),
+            ("i", ArrowDataType::UInt64),
+        ];
+        let schema: ArrowSchema = fields
+            .into_iter()
+            .map(|(name, dtype)| without_extension(&ArrowField::new(name.into(), dtype, true)))
+            .collect();
+        let mapping = TypeMapping::of(&schema);
+        assert_eq!(mapping.unsupported.keys().collect::<Vec<_>>(), ["u"]);
+        let dtypes: Vec<_> = mapping.schema.iter_values().skip(1).cloned().collect();
+        assert_eq!(dtypes, [DataType::String, DataType::Float32, DataType::Decimal(20, 0)]);
+    }
+}

@@ -1,0 +1,150 @@
+//! Builds frames from rows: every source that reads row by row appends its values here.
+
+use polars::prelude::{
+    BooleanChunkedBuilder, ChunkedBuilder, Column as PolarsColumn, DataFrame, DataType, Float64Type, Int32Type,
+    Int64Type, IntoColumn, IntoSeries, PrimitiveChunkedBuilder, Series, StringChunkedBuilder, TimeUnit,
+};
+use protocol::catalog::{Column, ColumnType};
+
+use super::DatasetError;
+
+/// The maximum number of rows in a frame.
+const FRAME_ROWS: usize = 8192;
+/// The size of the texts at which a frame is full, bytes. One row may exceed it.
+const FRAME_BYTES: usize = 4 << 20;
+
+/// The dtype of a column of this type. Decimals stay text, which is exact.
+pub(super) const fn dtype(kind: ColumnType) -> DataType {
+    match kind {
+        ColumnType::String | ColumnType::Decimal => DataType::String,
+        ColumnType::Int => DataType::Int64,
+        ColumnType::Float => DataType::Float64,
+        ColumnType::Bool => DataType::Boolean,
+        ColumnType::Date => DataType::Date,
+        ColumnType::Datetime => DataType::Datetime(TimeUnit::Microseconds, None),
+        ColumnType::Time => DataType::Time,
+    }
+}
+
+/// Rows that are not a frame yet, column by column.
+pub(super) struct FrameBuilder {
+    columns: Vec<(Column, ColumnBuilder)>,
+    rows: usize,
+    bytes: usize,
+}
+
+/// The values of one column.
+pub(super) enum ColumnBuilder {
+    Text(StringChunkedBuilder),
+    /// Exact numbers, as text.
+    Decimal(StringChunkedBuilder),
+    Int(PrimitiveChunkedBuilder<Int64Type>),
+    Float(PrimitiveChunkedBuilder<Float64Type>),
+    Bool(BooleanChunkedBuilder),
+    /// Days since 1970-01-01.
+    Date(PrimitiveChunkedBuilder<Int32Type>),
+    /// Microseconds since 1970-01-01T00:00:00Z.
+    Datetime(PrimitiveChunkedBuilder<Int64Type>),
+    /// Nanoseconds since midnight.
+    Time(PrimitiveChunkedBuilder<Int64Type>),
+}
+
+impl FrameBuilder {
+    pub(super) fn new(columns: impl IntoIterator<Item = Column>) -> Self {
+        let columns = columns.into_iter().map(|column| (ColumnBuilder::new(&column), column));
+        Self { columns: columns.map(|(builder, column)| (column, builder)).collect(), rows: 0, bytes: 0 }
+    }
+
+    pub(super) const fn is_empty(&self) -> bool {
+        self.rows == 0
+    }
+
+    /// Whether [`Self::take`] should make a frame of the rows now.
+    pub(super) const fn is_full(&self) -> bool {
+        self.rows >= FRAME_ROWS || self.bytes >= FRAME_BYTES
+    }
+
+    /// Appends a row. For each column, in order, `append` must append exactly one value, and return the size of its text
+    /// in bytes, 0 for other values. Its error fails the row with the name of the column.
+    pub(super) fn push<E: Into<AppendError>>(
+        &mut self,
+        mut append: impl FnMut(usize, &mut ColumnBuilder) -> Result<usize, E>,
+    ) -> Result<(), DatasetError> {
+        for (index, (column, builder)) in self.columns.iter_mut().enumerate() {
+            self.bytes += append(index, builder).map_err(|error| match error.into() {
+                AppendError::Value(detail) => DatasetError::Value { column: column.name.clone(), detail },
+                AppendError::Source(error) => error,
+            })?;
+        }
+        self.rows += 1;
+        Ok(())
+    }
+
+    /// Makes a frame of the rows, and starts the next one.
+    pub(super) fn take(&mut self) -> Result<DataFrame, DatasetError> {
+        let rows = std::mem::take(&mut self.rows);
+        self.bytes = 0;
+        let columns = self
+            .columns
+            .iter_mut()
+            .map(|(column, builder)| std::mem::replace(builder, ColumnBuilder::new(column)).finish(column.kind));
+        Ok(DataFrame::new(rows, columns.collect::<Result<_, _>>()?)?)
+    }
+}
+
+/// The reason why a value can't be appended.
+pub(super) enum AppendError {
+    /// The value does not fit the column. The text does not repeat the value.
+    Value(&'static str),
+    /// The source failed to give the value.
+    Source(DatasetError),
+}
+
+impl From<&'static str> for AppendError {
+    fn from(detail: &'static str) -> Self {
+        Self::Value(detail)
+    }
+}
+
+impl From<DatasetError> for AppendError {
+    fn from(error: DatasetError) -> Self {
+        Self::Source(error)
+    }
+}
+
+impl ColumnBuilder {
+    fn new(column: &Column) -> Self {
+        let name = column.name.as_str().into();
+        match column.kind {
+            ColumnType::String => Self::Text(StringChunkedBuilder::new(name, FRAME_ROWS)),
+            ColumnType::Decimal => Self::Decimal(StringChunkedBuilder::new(name, FRAME_ROWS)),
+            ColumnType::Int => Self::Int(PrimitiveChunkedBuilder::new(name, FRAME_ROWS)),
+            ColumnType::Float => Self::Float(PrimitiveChunkedBuilder::new(name, FRAME_ROWS)),
+            ColumnType::Bool => Self::Bool(BooleanChunkedBuilder::new(name, FRAME_ROWS)),
+            ColumnType::Date => Self::Date(PrimitiveChunkedBuilder::new(name, FRAME_ROWS)),
+            ColumnType::Datetime => Self::Datetime(PrimitiveChunkedBuilder::new(name, FRAME_ROWS)),
+            ColumnType::Time => Self::Time(PrimitiveChunkedBuilder::new(name, FRAME_ROWS)),
+        }
+    }
+
+    pub(super) fn append_null(&mut self) {
+        match self {
+            Self::Text(values) | Self::Decimal(values) => values.append_null(),
+            Self::Int(values) | Self::Datetime(values) | Self::Time(values) => values.append_null(),
+            Self::Float(values) => values.append_null(),
+            Self::Bool(values) => values.append_null(),
+            Self::Date(values) => values.append_null(),
+        }
+    }
+
+    fn finish(self, kind: ColumnType) -> Result<PolarsColumn, DatasetError> {
+        let series: Series = match self {
+            Self::Text(values) | Self::Decimal(values) => values.finish().into_series(),
+            Self::Int(values) | Self::Datetime(values) | Self::Time(values) => values.finish().into_series(),
+            Self::Float(values) => values.finish().into_series(),
+            Self::Bool(values) => values.finish().into_series(),
+            Self::Date(values) => values.finish().into_series(),
+        };
+        Ok(series.cast(&dtype(kind))?.into_column())
+    }
+}

@@ -1,0 +1,73 @@
+//! The bounded channel between the task that reads a source and the stream of frames.
+
+use futures::{StreamExt, stream};
+use polars::prelude::DataFrame;
+use tokio::{sync::mpsc, task::JoinHandle};
+use tokio_util::task::AbortOnDropHandle;
+
+use super::{DatasetError, Frames};
+
+/// Frames in the channel. A full channel makes the source wait; when the receiver is dropped, sending fails and the source
+/// stops.
+const CAPACITY: usize = 1;
+
+/// The sending end of the channel.
+pub(super) type FrameSender = mpsc::Sender<DataFrame>;
+
+/// A channel from the task of a source to its stream.
+pub(super) fn channel() -> (FrameSender, mpsc::Receiver<DataFrame>) {
+    mpsc::channel(CAPACITY)
+}
+
+/// A sender for blocking tasks that ends at the limit of the query.
+pub(super) struct LimitedSender {
+    sender: FrameSender,
+    left: Option<u64>,
+}
+
+impl LimitedSender {
+    pub(super) const fn new(sender: FrameSender, limit: Option<u64>) -> Self {
+        Self { sender, left: limit }
+    }
+
+    /// Whether the limit is reached or the receiver is dropped.
+    pub(super) fn is_closed(&self) -> bool {
+        self.left == Some(0) || self.sender.is_closed()
+    }
+
+    /// Waits until the receiver is dropped.
+    pub(super) async fn closed(&self) {
+        self.sender.closed().await;
+    }
+
+    /// Sends a frame, cut at the limit. Returns false when no further frame is needed.
+    pub(super) fn send(&mut self, frame: DataFrame) -> bool {
+        let frame = match &mut self.left {
+            None => frame,
+            Some(left) => {
+                let frame = frame.head(Some(usize::try_from(*left).unwrap_or(usize::MAX)));
+                *left -= frame.height() as u64;
+                frame
+            }
+        };
+        (frame.height() == 0 || self.sender.blocking_send(frame).is_ok()) && !self.is_closed()
+    }
+}
+
+/// The stream of the frames that `task` sends. The stream ends without an error only if the task succeeded: a source that
+/// stopped early never looks complete.
+pub(super) fn frames(receiver: mpsc::Receiver<DataFrame>, task: JoinHandle<Result<(), DatasetError>>) -> Frames {
+    let state = Some((receiver, AbortOnDropHandle::new(task)));
+    stream::unfold(state, |state| async move {
+        let (mut receiver, task) = state?;
+        if let Some(frame) = receiver.recv().await {
+            return Some((Ok(frame), Some((receiver, task))));
+        }
+        match task.await {
+            Ok(Ok(())) => None,
+            Ok(Err(e)) => Some((Err(e), None)),
+            Err(e) => Some((Err(e.into()), None)),
+        }
+    })
+    .boxed()
+}

@@ -1,0 +1,107 @@
+//! The description of a dataset: its name, its columns, and the rules under which its rows are offered.
+
+use std::time::Duration;
+
+use protocol::{access::Access, catalog::Column, params::ParamSpec};
+use serde_json::Value;
+
+/// The default retention of finished files.
+const RETENTION: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// Column names that mark the tenant of a row where a dataset does not declare its tenant columns.
+pub(crate) const TENANT_COLUMNS: [&str; 2] = ["tenant", "tenant_id"];
+
+/// Whether all rows of an export show the source at one point in time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Snapshot {
+    /// All rows come from one snapshot: an export sees no write that happens after its start.
+    #[default]
+    Export,
+    /// Each part of the source is read on its own: a row that moves during the export may come twice or not at all.
+    None,
+}
+
+/// The description of a dataset.
+///
+/// Build it from [`DatasetInfo::new`] and set the fields that differ from the defaults:
+/// `DatasetInfo { credits: 2, ..DatasetInfo::new("orders", columns) }`.
+#[derive(Clone, Debug)]
+pub struct DatasetInfo {
+    /// The name in requests and in scopes (`export:<name>`).
+    pub name: String,
+    /// The title that users see; the name by default.
+    pub title: String,
+    /// The description that users see; empty by default.
+    pub description: String,
+    /// The version that manifests record beside the name, `1` by default. Change the version whenever the same source
+    /// would give other rows or columns.
+    pub version: String,
+    /// Whether the rows of an export come from one snapshot, the default.
+    pub snapshot: Snapshot,
+    /// The columns, in the order of the dataset.
+    pub columns: Vec<Column>,
+    /// Columns that exist but that the caller may not see. Only an [`AccessView`](super::AccessView) has any.
+    pub hidden_columns: Vec<Column>,
+    /// The parameters of a query; none by default.
+    pub params: Vec<ParamSpec>,
+    /// A filter that every row must pass, in which `{"claim": "<name>"}` stands for a value of the caller's token;
+    /// none by default.
+    pub row_policy: Option<Value>,
+    /// The columns that name the tenant of a row; more than one where tables are joined. By default the columns called
+    /// `tenant` or `tenant_id`. The row policy must compare each of these columns with a claim.
+    pub tenant_columns: Option<Vec<String>>,
+    /// Required scopes, and the rules of columns; by default every caller sees everything.
+    pub access: Access,
+    /// How long a finished file is kept; 24 hours by default.
+    pub retention: Duration,
+    /// The price of one export, in credits; 1 by default.
+    pub credits: u32,
+    /// Whether estimates come from statistics of all rows, not only of the rows that pass the filter. Such an estimate
+    /// reveals rows that a row policy holds back, so that a caller under a row policy gets an exact count instead.
+    pub estimates_from_all_rows: bool,
+}
+
+impl DatasetInfo {
+    /// A dataset with these columns, and the defaults for everything else.
+    #[must_use]
+    pub fn new(name: impl Into<String>, columns: Vec<Column>) -> Self {
+        let name = name.into();
+        Self {
+            title: name.clone(),
+            name,
+            description: String::new(),
+            version: "1".into(),
+            snapshot: Snapshot::Export,
+            columns,
+            hidden_columns: Vec::new(),
+            params: Vec::new(),
+            row_policy: None,
+            tenant_columns: None,
+            access: Access::default(),
+            retention: RETENTION,
+            credits: 1,
+            estimates_from_all_rows: false,
+        }
+    }
+
+    /// The columns that name the tenant of a row: the declared ones, or else those with a usual name.
+    #[must_use]
+    pub fn tenant_columns(&self) -> Vec<&str> {
+        match &self.tenant_columns {
+            Some(declared) => declared.iter().map(String::as_str).collect(),
+            None => self
+                .columns
+                .iter()
+                .map(|column| column.name.as_str())
+                .filter(|name| TENANT_COLUMNS.contains(name))
+                .collect(),
+        }
+    }
+
+    /// The column of this name.
+    #[must_use]
+    pub fn column(&self, name: &str) -> Option<&Column> {
+        self.columns.iter().find(|column| column.name == name)
+    }
+}

@@ -1,0 +1,92 @@
+//! Decodes the values of a binary `COPY` into the columns of a frame.
+
+use std::str;
+
+use polars::prelude::ChunkedBuilder;
+use protocol::catalog::ColumnType;
+
+use super::{
+    super::{
+        DatasetError,
+        frame_builder::{ColumnBuilder, FrameBuilder},
+        sql::Native,
+    },
+    numeric,
+    wire::Fields,
+};
+use crate::value::{float32, infinity};
+
+/// Days from 1970-01-01 to 2000-01-01, the epoch of PostgreSQL.
+const EPOCH_DAYS: i32 = 10_957;
+/// Microseconds from 1970-01-01 to 2000-01-01.
+const EPOCH_MICROS: i64 = EPOCH_DAYS as i64 * 86_400_000_000;
+
+/// The time of day 24:00, microseconds.
+const END_OF_DAY: i64 = 86_400_000_000;
+
+/// The type to which the server casts a column, so that its binary values have a known form.
+pub(super) fn cast(kind: ColumnType, native: Option<Native>) -> &'static str {
+    match kind {
+        ColumnType::Float if native == Some(Native::Real) => "real",
+        ColumnType::String => "text",
+        ColumnType::Int => "bigint",
+        ColumnType::Float => "double precision",
+        ColumnType::Decimal => "numeric",
+        ColumnType::Bool => "boolean",
+        ColumnType::Date => "date",
+        ColumnType::Datetime => "timestamptz",
+        ColumnType::Time => "time",
+    }
+}
+
+/// Appends a row. `scratch` is a buffer for the text of a number.
+pub(super) fn push(
+    frame: &mut FrameBuilder,
+    fields: &mut Fields<'_>,
+    scratch: &mut String,
+) -> Result<(), DatasetError> {
+    frame.push(|_, values| append(values, fields.next(), scratch))
+}
+
+fn append(values: &mut ColumnBuilder, field: Option<&[u8]>, scratch: &mut String) -> Result<usize, &'static str> {
+    const MISMATCH: &str = "a value is not of its column's type";
+    let Some(bytes) = field else {
+        values.append_null();
+        return Ok(0);
+    };
+    let four = || bytes.try_into().map(i32::from_be_bytes).map_err(|_| MISMATCH);
+    let eight = || bytes.try_into().map(i64::from_be_bytes).map_err(|_| MISMATCH);
+    match values {
+        ColumnBuilder::Text(values) => {
+            values.append_value(str::from_utf8(bytes).map_err(|_| "a text is not UTF-8")?);
+        }
+        ColumnBuilder::Decimal(values) => {
+            scratch.clear();
+            numeric::write(scratch, bytes).ok_or(MISMATCH)?;
+            values.append_value(scratch);
+        }
+        ColumnBuilder::Int(values) => values.append_value(eight()?),
+        ColumnBuilder::Float(values) => values.append_value(match bytes.len() {
+            4 => float32::shortest(f32::from_bits(four()?.cast_unsigned())),
+            _ => f64::from_bits(eight()?.cast_unsigned()),
+        }),
+        ColumnBuilder::Bool(values) => values.append_value(bytes.first().ok_or(MISMATCH)? != &0),
+        ColumnBuilder::Date(values) => values.append_value(match four()? {
+            i32::MAX => infinity::DATE,
+            i32::MIN => -infinity::DATE,
+            days => days.checked_add(EPOCH_DAYS).ok_or(MISMATCH)?,
+        }),
+        ColumnBuilder::Datetime(values) => values.append_value(match eight()? {
+            i64::MAX => infinity::TIMESTAMP,
+            i64::MIN => -infinity::TIMESTAMP,
+            micros => micros.checked_add(EPOCH_MICROS).ok_or("a timestamp is after the year 294246")?,
+        }),
+        // the server sends microseconds since midnight
+        ColumnBuilder::Time(values) => values.append_value(match eight()? {
+            END_OF_DAY => infinity::END_OF_DAY,
+            micros @ 0..END_OF_DAY => micros * 1_000,
+            _ => return Err(MISMATCH),
+        }),
+    }
+    Ok(bytes.len())
+}

@@ -1,0 +1,55 @@
+//! Error texts for logs and dead letters. The original texts of these errors may repeat values of rows.
+
+use polars::prelude::PolarsError;
+use tokio::task::JoinError;
+
+/// The kind of a polars error, with names of columns and the text of the operating system, but without values.
+pub(crate) fn polars(error: &PolarsError) -> String {
+    let kind = match error {
+        PolarsError::Context { error, .. } | PolarsError::ExprContext { error, .. } => return polars(error),
+        // the texts of these two errors are names of columns
+        PolarsError::ColumnNotFound(name) => return format!("a column is not found: {name}"),
+        PolarsError::SchemaFieldNotFound(name) => return format!("a field is not found: {name}"),
+        PolarsError::IO { error, .. } => return format!("a file can't be read or written: {}", error.kind()),
+        PolarsError::ComputeError(_) => "a value can't be read, converted or calculated",
+        PolarsError::InvalidOperation(_) => "an operation does not suit a column or one of its values",
+        PolarsError::SchemaMismatch(_) => "a column is not of the type that was expected",
+        PolarsError::ShapeMismatch(_) => "columns have different lengths",
+        PolarsError::OutOfBounds(_) => "an index is beyond the end",
+        PolarsError::NoData(_) => "there is no data",
+        PolarsError::Duplicate(_) => "two columns have one name",
+        _ => "polars failed",
+    };
+    kind.to_owned()
+}
+
+/// The way in which a task ended. The message of a panic may hold a value, and is left out.
+pub(crate) fn task_failure(error: &JoinError) -> &'static str {
+    if error.is_panic() { "a task panicked" } else { "a task was aborted" }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn panics() {
+        panic!("secret")
+    }
+
+    #[tokio::test]
+    async fn no_error_text_repeats_a_value_of_a_row() {
+        let errors = [
+            PolarsError::ComputeError("conversion failed: [\"secret\"]".into()),
+            PolarsError::SchemaMismatch("found value of type String: secret".into()),
+            PolarsError::InvalidOperation("secret".into()),
+        ];
+        for error in errors {
+            assert!(error.to_string().contains("secret"));
+            let kept = polars(&error.context("secret".into()));
+            assert!(!kept.contains("secret") && kept.len() > 20, "{kept}");
+        }
+        assert!(polars(&PolarsError::ColumnNotFound("price".into())).contains("price"));
+        let died = tokio::spawn(panics()).await.unwrap_err();
+        assert!(died.to_string().contains("secret") && !task_failure(&died).contains("secret"));
+    }
+}

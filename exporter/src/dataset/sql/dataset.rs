@@ -1,0 +1,141 @@
+//! A table, view or query that is read row by row, with all values bound: SQLite, and any database behind sea-orm.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use futures::TryStreamExt;
+use sea_orm::{
+    ConnectionTrait, DatabaseConnection, DbBackend, DbErr, Statement, StreamTrait,
+    sea_query::{Alias, Expr, Func, NullOrdering, Query as Sql, SelectStatement},
+};
+
+use super::{
+    super::{
+        Dataset, DatasetError, DatasetInfo, OpenedQuery, Precision, Query, RowCount, frame_builder::FrameBuilder,
+        frame_channel,
+    },
+    OrderBy, Source, filtered, find, readable, sortable, values,
+};
+
+/// Estimates stop counting at this number of rows, which is already far above the limit of the interactive lane.
+const ESTIMATE_LIMIT: u64 = 200_000;
+/// The maximum wait for the next row.
+const READ_TIMEOUT: Duration = Duration::from_secs(600);
+
+/// The rows of a table, view or query.
+#[derive(Clone, Debug)]
+pub struct SqlRows {
+    db: DatabaseConnection,
+    source: Source,
+    info: DatasetInfo,
+    order: Vec<OrderBy>,
+}
+
+impl SqlRows {
+    /// The rows of `source` under this description, whose columns are columns of the source.
+    #[must_use]
+    pub const fn new(db: DatabaseConnection, source: Source, info: DatasetInfo) -> Self {
+        Self { db, source, info, order: Vec::new() }
+    }
+
+    /// Sorts the rows; without keys they come in the order in which the database gives them.
+    #[must_use]
+    pub fn ordered_by(mut self, order: Vec<OrderBy>) -> Self {
+        self.order = order;
+        self
+    }
+
+    /// Counts the rows of a query; stops at `limit`.
+    async fn counted(&self, query: &Query, limit: Option<u64>) -> Result<u64, DatasetError> {
+        let mut rows = filtered(&self.source, &self.info.columns, query, self.db.get_database_backend())?;
+        let select = match limit {
+            None => rows.expr(Func::count(Expr::val(1))).take(),
+            Some(limit) => {
+                let some = rows.expr_as(Expr::val(1), Alias::new("one")).limit(limit).take();
+                Sql::select().expr(Func::count(Expr::val(1))).from_subquery(some, Alias::new("some")).take()
+            }
+        };
+        let statement = self.statement(&select, query)?;
+        let Some(row) = within(self.db.query_one_raw(statement)).await? else { return Ok(0) };
+        Ok(row.try_get_by_index::<i64>(0)?.unsigned_abs())
+    }
+
+    /// The statement with bound values. The text of a query source comes before the select.
+    fn statement(&self, select: &SelectStatement, query: &Query) -> Result<Statement, DatasetError> {
+        let backend: DbBackend = self.db.get_database_backend();
+        match &self.source {
+            Source::Table(_) => Ok(backend.build(select)),
+            Source::Query(text) => text.before(select, &query.params, backend),
+        }
+    }
+}
+
+#[async_trait]
+impl Dataset for SqlRows {
+    fn info(&self) -> &DatasetInfo {
+        &self.info
+    }
+
+    async fn open(&self, query: &Query) -> Result<OpenedQuery, DatasetError> {
+        let backend = self.db.get_database_backend();
+        let columns = query.columns.iter().map(|name| find(&self.info.columns, name)).collect::<Result<Vec<_>, _>>()?;
+        let mut select = filtered(&self.source, &self.info.columns, query, backend)?;
+        for column in &columns {
+            select.expr_as(readable(column), Alias::new(&column.name));
+        }
+        for key in &self.order {
+            let column = find(&self.info.columns, &key.column)?;
+            select.order_by_expr_with_nulls(sortable(&column, backend), key.direction(), NullOrdering::Last);
+        }
+        if let Some(limit) = query.limit {
+            select.limit(limit);
+        }
+        let statement = self.statement(&select, query)?;
+        let db = self.db.clone();
+        let (sender, receiver) = frame_channel::channel();
+        let task = tokio::spawn(async move {
+            let mut stream = within(db.stream_raw(statement)).await?;
+            let mut frame = FrameBuilder::new(columns);
+            while let Some(row) = within(stream.try_next()).await? {
+                values::push(&mut frame, &row)?;
+                if frame.is_full() && sender.send(frame.take()?).await.is_err() {
+                    return Ok(());
+                }
+            }
+            if !frame.is_empty() && sender.send(frame.take()?).await.is_err() {
+                return Ok(());
+            }
+            Ok(())
+        });
+        Ok(frame_channel::frames(receiver, task).into())
+    }
+
+    async fn count(&self, query: &Query, precision: Precision) -> Result<Option<RowCount>, DatasetError> {
+        let limit = match precision {
+            Precision::Exact => None,
+            Precision::Estimate => Some(ESTIMATE_LIMIT),
+        };
+        let rows = self.counted(query, limit).await?;
+        Ok(Some(RowCount { rows, exact: limit != Some(rows) }))
+    }
+}
+
+/// Waits for the database, at most for the read timeout.
+async fn within<T>(answer: impl Future<Output = Result<T, DbErr>>) -> Result<T, DatasetError> {
+    match tokio::time::timeout(READ_TIMEOUT, answer).await {
+        Ok(answer) => Ok(answer?),
+        Err(_) => Err(DatasetError::Slow(READ_TIMEOUT)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_silent_database_fails_after_the_read_timeout() {
+        let silent = within(std::future::pending::<Result<(), DbErr>>()).await;
+        assert!(matches!(silent, Err(DatasetError::Slow(time)) if time == READ_TIMEOUT));
+        assert!(within(async { Ok(()) }).await.is_ok());
+    }
+}

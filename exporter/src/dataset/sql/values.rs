@@ -1,0 +1,65 @@
+//! Reads the values of database rows into the columns of a frame.
+
+use chrono::{DateTime, NaiveDate, NaiveTime, Timelike, Utc};
+use polars::prelude::ChunkedBuilder;
+use sea_orm::{QueryResult, TryGetError, TryGetable};
+
+use super::super::{
+    DatasetError, decimals,
+    frame_builder::{AppendError, ColumnBuilder, FrameBuilder},
+};
+
+/// Appends a row that has the columns of the frame, in the same order.
+pub(super) fn push(frame: &mut FrameBuilder, row: &QueryResult) -> Result<(), DatasetError> {
+    frame.push(|index, values| append(values, row, index))
+}
+
+fn append(values: &mut ColumnBuilder, row: &QueryResult, index: usize) -> Result<usize, AppendError> {
+    match values {
+        ColumnBuilder::Text(values) => {
+            let text: Option<String> = get(row, index)?;
+            values.append_option(text.as_deref());
+            return Ok(text.map_or(0, |text| text.len()));
+        }
+        ColumnBuilder::Decimal(values) => {
+            let text: Option<String> = get(row, index)?;
+            // SQLite stores any text in a column of numbers
+            if text.as_ref().is_some_and(|text| decimals::parse(text).is_none() && !is_float(text)) {
+                return Err("a value is no decimal number such as -12.50".into());
+            }
+            values.append_option(text.as_deref());
+            return Ok(text.map_or(0, |text| text.len()));
+        }
+        ColumnBuilder::Int(values) => values.append_option(get(row, index)?),
+        ColumnBuilder::Float(values) => values.append_option(get(row, index)?),
+        ColumnBuilder::Bool(values) => values.append_option(get(row, index)?),
+        ColumnBuilder::Date(values) => values.append_option(get::<NaiveDate>(row, index)?.map(days)),
+        ColumnBuilder::Datetime(values) => {
+            values.append_option(get::<DateTime<Utc>>(row, index)?.map(|time| time.timestamp_micros()));
+        }
+        ColumnBuilder::Time(values) => values.append_option(get::<NaiveTime>(row, index)?.map(nanos)),
+    }
+    Ok(0)
+}
+
+fn get<T: TryGetable>(row: &QueryResult, index: usize) -> Result<Option<T>, DatasetError> {
+    match row.try_get_by_index_nullable(index) {
+        Ok(value) => Ok(Some(value)),
+        Err(TryGetError::Null(_)) => Ok(None),
+        Err(TryGetError::DbErr(e)) => Err(e.into()),
+    }
+}
+
+/// Whether a text is a number in the notation that SQLite uses for large numbers: `1.0e+20`.
+fn is_float(text: &str) -> bool {
+    let digits = text.strip_prefix('-').unwrap_or(text);
+    digits.starts_with(|c: char| c.is_ascii_digit()) && digits.parse::<f64>().is_ok()
+}
+
+fn days(date: NaiveDate) -> i32 {
+    date.signed_duration_since(NaiveDate::default()).num_days() as i32
+}
+
+fn nanos(time: NaiveTime) -> i64 {
+    i64::from(time.num_seconds_from_midnight()) * 1_000_000_000 + i64::from(time.nanosecond() % 1_000_000_000)
+}
