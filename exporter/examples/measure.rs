@@ -1,10 +1,10 @@
-//! Exports a Parquet file, or a table of a PostgreSQL server, as a service would, and says how long that took and how much
-//! memory it needed.
+//! Exports a Parquet file, or a table of a PostgreSQL server, as the service would, and prints the time and the peak
+//! memory.
 //!
 //! `cargo run --example measure -- SOURCE [--format csv] [--compression none] [--template default] [--out FILE] [COLUMN …]`
-//! `SOURCE` is a file, or `postgres://…` with `--table NAME`. Without `--out` the bytes go nowhere.
+//! `SOURCE` is a file, or `postgres://…` with `--table NAME`. Without `--out` the bytes are discarded.
 
-#![expect(clippy::print_stdout, reason = "a tool for people")]
+#![expect(clippy::print_stdout, reason = "a command line tool")]
 
 use std::{
     fs::File,
@@ -19,12 +19,15 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use exporter::{
     ExporterConfig,
-    dataset::{Dataset, ParquetFile, PostgresRows, PostgresServer, PostgresSettings, Query, sql::Source},
+    dataset::{
+        Dataset, DatasetInfo, FileKind, Files, Location, PostgresRows, PostgresServer, PostgresSettings, Query,
+        sql::Source,
+    },
     error::JobError,
     format::{Compression, Csv, CsvZip, Format, FormatError, Ndjson, Parquet, Tsv, Xlsx, XlsxZip},
-    pipeline::{Budget, Pipeline},
+    pipeline::{Pipeline, PipelineLimits},
     progress::Meter,
-    segment::Outlet,
+    segment::SegmentSink,
     template::{Plain, Spreadsheet, Template},
 };
 use platform::{
@@ -33,8 +36,8 @@ use platform::{
 };
 use protocol::{delivery::Segment, filter::Filter};
 
-/// What to export, and how.
-struct Ask {
+/// The options of the command line.
+struct Options {
     source: String,
     table: Option<String>,
     format: Arc<dyn Format>,
@@ -44,10 +47,10 @@ struct Ask {
     columns: Vec<String>,
 }
 
-fn ask() -> anyhow::Result<Ask> {
-    let mut words = std::env::args().skip(1);
-    let source = words.next().context("which file?")?;
-    let mut ask = Ask {
+fn options() -> anyhow::Result<Options> {
+    let mut arguments = std::env::args().skip(1);
+    let source = arguments.next().context("SOURCE is missing")?;
+    let mut options = Options {
         source,
         table: None,
         format: Arc::new(Csv),
@@ -56,20 +59,20 @@ fn ask() -> anyhow::Result<Ask> {
         out: None,
         columns: Vec::new(),
     };
-    while let Some(word) = words.next() {
-        let mut value = || words.next().with_context(|| format!("{word} needs a value"));
-        match word.as_str() {
-            "--format" => ask.format = format(&value()?)?,
-            "--compression" => ask.compression = value()?.parse()?,
-            "--template" if value()? == "spreadsheet" => ask.template = Arc::new(Spreadsheet),
+    while let Some(argument) = arguments.next() {
+        let mut value = || arguments.next().with_context(|| format!("{argument} needs a value"));
+        match argument.as_str() {
+            "--format" => options.format = format(&value()?)?,
+            "--compression" => options.compression = value()?.parse()?,
+            "--template" if value()? == "spreadsheet" => options.template = Arc::new(Spreadsheet),
             "--template" => {}
-            "--table" => ask.table = Some(value()?),
-            "--out" => ask.out = Some(value()?.into()),
-            other if other.starts_with('-') => bail!("`{other}` is not understood"),
-            column => ask.columns.push(column.to_owned()),
+            "--table" => options.table = Some(value()?),
+            "--out" => options.out = Some(value()?.into()),
+            other if other.starts_with('-') => bail!("unknown option `{other}`"),
+            column => options.columns.push(column.to_owned()),
         }
     }
-    Ok(ask)
+    Ok(options)
 }
 
 fn format(name: &str) -> anyhow::Result<Arc<dyn Format>> {
@@ -82,31 +85,36 @@ fn format(name: &str) -> anyhow::Result<Arc<dyn Format>> {
         Arc::new(XlsxZip),
         Arc::new(CsvZip),
     ];
-    formats.into_iter().find(|format| format.name() == name).with_context(|| format!("there is no format `{name}`"))
+    formats
+        .into_iter()
+        .find(|format| format.info().name == name)
+        .with_context(|| format!("there is no format `{name}`"))
 }
 
-async fn dataset(ask: &Ask) -> anyhow::Result<Box<dyn Dataset>> {
-    let Some(table) = &ask.table else {
-        return Ok(Box::new(ParquetFile::open(ask.source.as_ref(), "file", "", "")?));
+async fn dataset(options: &Options) -> anyhow::Result<Box<dyn Dataset>> {
+    let Some(table) = &options.table else {
+        let file = Location::Local(options.source.clone().into());
+        let info = DatasetInfo::new("file", Vec::new());
+        return Ok(Box::new(Files::open(file, FileKind::Parquet, info).await?));
     };
-    let settings = PostgresSettings::at(Secret::new(ask.source.as_str()));
+    let settings = PostgresSettings::at(Secret::new(options.source.as_str()));
     let server = PostgresServer::new(&settings).map_err(anyhow::Error::msg)?;
     let source = Source::table(table);
     let columns = PostgresRows::describe(&server, &source).await?;
-    Ok(Box::new(PostgresRows::new(Arc::new(server), source, table, columns, Vec::new(), None)))
+    Ok(Box::new(PostgresRows::new(Arc::new(server), source, DatasetInfo::new(table, columns))))
 }
 
-/// Where segments end up.
+/// Writes segments to a file, or discards them.
 struct Sink {
-    begun: Instant,
+    started: Instant,
     file: Option<Mutex<File>>,
 }
 
 #[async_trait]
-impl Outlet for Sink {
-    async fn keep(&self, segment: &Segment, chunks: Vec<Bytes>) -> Result<(), JobError> {
+impl SegmentSink for Sink {
+    async fn store(&self, segment: &Segment, chunks: Vec<Bytes>) -> Result<(), JobError> {
         if segment.index == 0 {
-            println!("first segment: {} bytes after {:?}", segment.size, self.begun.elapsed());
+            println!("first segment: {} bytes after {:?}", segment.size, self.started.elapsed());
         }
         if let Some(file) = &self.file {
             let mut file = file.lock().unwrap_or_else(PoisonError::into_inner);
@@ -120,13 +128,13 @@ impl Outlet for Sink {
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
-    let ask = ask()?;
-    let budget = Budget::from(&ExporterConfig::default());
-    let begun = Instant::now();
+    let options = options()?;
+    let limits = PipelineLimits::from(&ExporterConfig::default());
+    let started = Instant::now();
 
-    let dataset = dataset(&ask).await?;
-    let mut layout = ask.template.layout(dataset.as_ref(), &ask.columns)?;
-    layout.timestamps = ask.format.timestamps(layout.timestamps);
+    let dataset = dataset(&options).await?;
+    let mut layout = options.template.layout(dataset.info(), &options.columns)?;
+    layout.timestamps = options.format.info().timestamps(layout.timestamps);
     let query = Query {
         columns: layout.inputs().to_vec(),
         filter: Filter::And(vec![]),
@@ -136,25 +144,25 @@ async fn main() -> anyhow::Result<()> {
     let clock = SystemClock;
     let requested_at = clock.now().into();
     let pipeline = Pipeline {
-        frames: dataset.open(&query).await?,
-        encoding: ask.format.encoding(&layout, &budget.bounds)?,
+        frames: dataset.open(&query).await?.frames,
+        encoding: options.format.encoding(&layout, &limits.format)?,
         layout: Arc::new(layout),
-        compression: ask.compression,
+        compression: options.compression,
         requested_at,
         meter: Arc::new(Meter::start()),
-        budget,
-        outlet: &Sink { begun, file: ask.out.map(File::create).transpose()?.map(Mutex::new) },
+        limits,
+        sink: &Sink { started, file: options.out.map(File::create).transpose()?.map(Mutex::new) },
         clock: Arc::new(clock),
     };
-    let made = pipeline.run().await?;
+    let sealed = pipeline.run().await?;
     println!(
         "{} rows, {} bytes, {} segments in {:?}",
-        made.seal.rows,
-        made.seal.size,
-        made.segments.len(),
-        begun.elapsed()
+        sealed.seal.rows,
+        sealed.seal.size,
+        sealed.segments.len(),
+        started.elapsed()
     );
-    println!("sha256 {}", made.seal.sha256);
+    println!("sha256 {}", sealed.seal.sha256);
     let status = std::fs::read_to_string("/proc/self/status")?;
     for line in status.lines().filter(|line| line.starts_with("VmHWM") || line.starts_with("VmRSS")) {
         println!("{line}");

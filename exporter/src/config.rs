@@ -1,81 +1,109 @@
-//! Settings of an exporter.
+//! Settings of an exporter, and the limits that follow from them.
 
 use std::{path::PathBuf, time::Duration};
 
+use platform::units::{ByteSize, HumanDuration};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
     error::ExporterError,
-    format::{Bounds, Levels},
-    pipeline::Budget,
-    segment::Limits,
+    format::{CompressionLevels, FormatLimits},
+    pipeline::PipelineLimits,
+    segment::SegmentLimits,
 };
 
-/// Rows of a sheet.
-const SHEET_ROWS: u32 = 1 << 20;
-/// Clients are promised at most five notes of progress a second.
-const LEAST_PROGRESS_MS: u64 = 200;
+/// The maximum number of rows of a sheet (Office Open XML).
+const MAX_SHEET_ROWS: u32 = 1 << 20;
+/// The longest interval between two lease renewals: a renewal also stores progress and notices a cancellation.
+const MAX_HEARTBEAT_INTERVAL: Duration = Duration::from_secs(1);
 
-/// The `[exporter]` table.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// Settings of the exporter, the table `[exporter]`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct ExporterConfig {
-    /// Where `flights.parquet` and other files of datasets are.
+    /// The folder at which the relative paths of a catalog file begin. Change it to the folder in which your data files
+    /// are.
     pub datasets_dir: PathBuf,
-    /// A file that describes datasets and templates of one's own (`docs/catalog.md`); empty for none.
+    /// The catalog file that describes your datasets and templates (`docs/catalog.md`); empty for none.
     pub catalog: PathBuf,
-    /// How often that file is looked at, milliseconds.
-    pub catalog_poll_ms: u64,
-    /// Where `/healthz`, `/readyz` and `/metrics` are served, for operators only; empty for nowhere.
+    /// The interval at which the exporter checks the catalog file for changes. A longer interval reads the file less
+    /// often.
+    pub catalog_poll_interval: HumanDuration,
+    /// The address of `/healthz`, `/readyz` and `/metrics`, such as `127.0.0.1:9092`; empty for none. Only operators
+    /// should reach it.
     pub internal_listen: String,
-    /// Which jobs to take: gateways send a dataset's jobs to the pool of the exporters that offer it.
+    /// The pool whose jobs the exporter takes. Gateways send the jobs of a dataset to the pool of the exporters that
+    /// offer it, so that exporters with different datasets need different pools.
     pub pool: String,
-    /// Exports at once; 0: one more than twice the cores, which wait for stores and databases half of the time.
+    /// The number of exports that run at once; 0 selects twice the cores plus one. Exports wait for stores and
+    /// databases about half of the time. Lower it to use less memory.
     pub slots: usize,
-    /// How many of these slots bulk exports may take; 0: all but one. Always fewer than `slots`.
+    /// The number of slots that bulk exports may use, fewer than `slots`; 0 selects all but one. Lower it to keep more
+    /// slots for small exports.
     pub bulk_slots: usize,
-    /// Connections to the database for the rows of datasets, apart from those for the exports' own state; 0: two for
-    /// each slot, one that reads and one that counts.
-    pub read_connections: u32,
-    /// A segment is closed at this size, bytes.
-    pub segment_bytes: usize,
-    /// A segment is closed at this age, milliseconds.
-    pub segment_ms: u64,
-    /// The first segment is closed at this size, bytes, so that a file begins to arrive early.
-    pub first_segment_bytes: usize,
-    /// The first segment is closed at this age, milliseconds.
-    pub first_segment_ms: u64,
-    /// Frames of one export encoded at once; 0: one for each core.
-    pub encoders: usize,
-    /// An export that failed this often has failed for good. Being handed over is no failure.
+    /// The size at which a segment is stored. A larger segment needs fewer requests to the store, and more memory.
+    pub segment_size: ByteSize,
+    /// The number of failed attempts after which an export fails. Handing an export over is no failure.
     pub max_attempts: u32,
-    /// After this long without a sign of life NATS gives a job to another exporter, milliseconds.
-    pub ack_wait_ms: u64,
-    /// After this long without a sign of life the database lets another exporter take over, milliseconds. Less than
-    /// `ack_wait_ms`, so that a job is free when it comes again.
-    pub lease_ms: u64,
-    /// How often the database hears of progress, milliseconds.
-    pub heartbeat_ms: u64,
-    /// How often clients hear of progress, milliseconds; 200 or more.
-    pub progress_ms: u64,
-    /// How long running exports may go on when the process stops, milliseconds; then others take over.
-    pub drain_ms: u64,
-    /// Where temporary files of workbooks, archives and second passes are made; empty: the system's own place.
+    /// The time without a lease renewal after which another exporter takes over an export. Raise it when the database
+    /// is slow or machines pause; a crashed exporter's exports then wait longer.
+    pub lease_duration: HumanDuration,
+    /// The time that running exports have to finish when the process stops; then other exporters take them over. It
+    /// must fit into `shutdown_grace`.
+    pub drain_timeout: HumanDuration,
+    /// The folder of temporary files of workbooks, archives and spooled rows; empty for the system's own folder.
     pub spool_dir: PathBuf,
-    /// How large the temporary files of one export may grow, bytes.
-    pub spool_bytes: u64,
-    /// Memory that the rows of one export may take when its template sorts them, bytes.
-    pub sort_bytes: u64,
-    /// Rows of a workbook at most, over all its sheets; more go into an archive of workbooks (`xlsx-zip`).
-    pub workbook_rows: u64,
-    /// Rows of each part of an archive.
-    pub part_rows: u64,
-    /// How hard gzip works, from 1 (fast) to 12 (small).
+    /// The maximum size of the temporary files of one export. A larger export fails with `too-large`.
+    pub max_spool_size: ByteSize,
+    /// The maximum memory of the rows of one export that its template sorts. A larger export fails with `too-large`.
+    pub sort_memory: ByteSize,
+    /// The maximum number of rows of a workbook, over all its sheets. The format `xlsx-zip` takes more rows.
+    pub max_workbook_rows: u64,
+    /// The gzip level, from 1 (fast) to 12 (small). A higher level needs more processor time.
     pub gzip_level: i32,
-    /// How hard zstd works, from 1 (fast) to 19 (small).
+    /// The zstd level, from 1 (fast) to 19 (small). A higher level needs more processor time.
     pub zstd_level: i32,
-    /// How often the catalog entry is put again, milliseconds. It counts for three times as long.
-    pub catalog_ms: u64,
+    /// The interval at which the exporter advertises its catalog. Gateways drop an exporter that is silent for three
+    /// intervals.
+    pub advertise_interval: HumanDuration,
+    /// Limits that only tests change.
+    #[serde(skip)]
+    #[schemars(skip)]
+    pub tuning: ExporterTuning,
+}
+
+/// Limits that no operator needs to change. Tests shorten them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ExporterTuning {
+    /// The maximum age of an open segment, 1 s.
+    pub segment_max_age: Duration,
+    /// The size of the first segment, 256 KiB; small, so that a file begins to arrive early.
+    pub first_segment_size: ByteSize,
+    /// The maximum age of the first segment, 200 ms.
+    pub first_segment_max_age: Duration,
+    /// The number of frames of one export that are encoded at once; None selects one for each core.
+    pub encoder_threads: Option<usize>,
+    /// The interval of progress reports, 200 ms. The protocol allows at most five reports a second.
+    pub progress_interval: Duration,
+    /// The interval of lease renewals; None selects an eighth of the lease, and at most 1 s.
+    pub heartbeat_interval: Option<Duration>,
+    /// The number of rows of each part of an archive, 1,000,000; less than the rows of a sheet.
+    pub archive_part_rows: u64,
+}
+
+impl Default for ExporterTuning {
+    fn default() -> Self {
+        Self {
+            segment_max_age: Duration::from_secs(1),
+            first_segment_size: ByteSize::kib(256),
+            first_segment_max_age: Duration::from_millis(200),
+            encoder_threads: None,
+            progress_interval: Duration::from_millis(200),
+            heartbeat_interval: None,
+            archive_part_rows: 1_000_000,
+        }
+    }
 }
 
 impl Default for ExporterConfig {
@@ -83,161 +111,111 @@ impl Default for ExporterConfig {
         Self {
             datasets_dir: "./data".into(),
             catalog: PathBuf::new(),
-            catalog_poll_ms: 3_000,
+            catalog_poll_interval: HumanDuration::from_secs(3),
             internal_listen: String::new(),
             pool: "default".into(),
             slots: 0,
             bulk_slots: 0,
-            read_connections: 0,
-            segment_bytes: 8 << 20,
-            segment_ms: 1_000,
-            first_segment_bytes: 256 << 10,
-            first_segment_ms: 200,
-            encoders: 0,
+            segment_size: ByteSize::mib(8),
             max_attempts: 5,
-            ack_wait_ms: 10_000,
-            lease_ms: 8_000,
-            heartbeat_ms: 1_000,
-            progress_ms: 200,
-            drain_ms: 5_000,
+            lease_duration: HumanDuration::from_secs(8),
+            drain_timeout: HumanDuration::from_secs(5),
             spool_dir: PathBuf::new(),
-            spool_bytes: 4 << 30,
-            sort_bytes: 256 << 20,
-            workbook_rows: 5_000_000,
-            part_rows: 1_000_000,
+            max_spool_size: ByteSize::gib(4),
+            sort_memory: ByteSize::mib(256),
+            max_workbook_rows: 5_000_000,
             gzip_level: 6,
             zstd_level: 3,
-            catalog_ms: 10_000,
+            advertise_interval: HumanDuration::from_secs(10),
+            tuning: ExporterTuning::default(),
         }
     }
 }
 
 impl ExporterConfig {
-    /// Cross-field checks, before anything is opened.
+    /// Checks the settings, alone and against each other.
     ///
     /// # Errors
-    /// The first setting that can't work, by name.
+    /// When a setting is invalid; the error names the first one.
     pub fn validate(&self) -> Result<(), ExporterError> {
-        let positive = [
-            ("segment_bytes", self.segment_bytes as u64),
-            ("segment_ms", self.segment_ms),
-            ("first_segment_bytes", self.first_segment_bytes as u64),
-            ("first_segment_ms", self.first_segment_ms),
-            ("max_attempts", u64::from(self.max_attempts)),
-            ("heartbeat_ms", self.heartbeat_ms),
-            ("catalog_ms", self.catalog_ms),
-            ("catalog_poll_ms", self.catalog_poll_ms),
-            ("spool_bytes", self.spool_bytes),
-            ("sort_bytes", self.sort_bytes),
-            ("workbook_rows", self.workbook_rows),
-            ("part_rows", self.part_rows),
+        let is_zero = [
+            ("segment_size", self.segment_size.bytes() == 0),
+            ("max_attempts", self.max_attempts == 0),
+            ("lease_duration", self.lease_duration.get().is_zero()),
+            ("advertise_interval", self.advertise_interval.get().is_zero()),
+            ("catalog_poll_interval", self.catalog_poll_interval.get().is_zero()),
+            ("max_spool_size", self.max_spool_size.bytes() == 0),
+            ("sort_memory", self.sort_memory.bytes() == 0),
+            ("max_workbook_rows", self.max_workbook_rows == 0),
         ];
-        let wrong = |detail: String| Err(ExporterError::Config(detail));
-        if let Some((name, _)) = positive.iter().find(|(_, value)| *value == 0) {
-            return wrong(format!("exporter.{name} must be more than 0"));
-        }
-        if self.progress_ms < LEAST_PROGRESS_MS {
-            return wrong(format!("exporter.progress_ms must be {LEAST_PROGRESS_MS} or more"));
+        let invalid = |detail: String| Err(ExporterError::Config(detail));
+        if let Some((name, _)) = is_zero.iter().find(|(_, is_zero)| *is_zero) {
+            return invalid(format!("exporter.{name} must be more than 0"));
         }
         if !(1..=12).contains(&self.gzip_level) || !(1..=19).contains(&self.zstd_level) {
-            return wrong("exporter.gzip_level is from 1 to 12, and exporter.zstd_level from 1 to 19".into());
-        }
-        if self.part_rows >= u64::from(SHEET_ROWS) {
-            return wrong(format!("exporter.part_rows must be less than {SHEET_ROWS}, which a sheet has"));
+            return invalid("exporter.gzip_level is from 1 to 12, and exporter.zstd_level from 1 to 19".into());
         }
         if self.pool.is_empty() {
-            return wrong("exporter.pool must have a name".into());
+            return invalid("exporter.pool must have a name".into());
         }
         if self.slots() < 2 || self.bulk_slots() >= self.slots() {
-            return wrong("exporter.bulk_slots must be less than exporter.slots, which must be 2 or more".into());
-        }
-        if self.lease_ms < 3 * self.heartbeat_ms || self.lease_ms >= self.ack_wait_ms {
-            return wrong("exporter.lease_ms must be at least 3 heartbeats, and less than exporter.ack_wait_ms".into());
+            return invalid("exporter.bulk_slots must be less than exporter.slots, which must be 2 or more".into());
         }
         Ok(())
     }
 
-    /// Exports at once.
+    /// Returns the number of exports that run at once.
     #[must_use]
     pub fn slots(&self) -> usize {
         if self.slots > 0 { self.slots } else { 2 * cores() + 1 }
     }
 
-    /// Bulk exports at once.
+    /// Returns the number of bulk exports that run at once.
     #[must_use]
     pub fn bulk_slots(&self) -> usize {
         if self.bulk_slots > 0 { self.bulk_slots } else { self.slots() - 1 }
     }
 
-    /// Connections for the rows of datasets.
-    #[must_use]
-    pub fn read_connections(&self) -> u32 {
-        if self.read_connections > 0 {
-            return self.read_connections;
-        }
-        u32::try_from(2 * self.slots()).unwrap_or(u32::MAX)
+    /// The time without an acknowledgement after which NATS delivers a job again: a quarter longer than the lease, so
+    /// that the lease has expired when the job comes again.
+    pub(crate) fn ack_wait(&self) -> Duration {
+        self.lease_duration.get() * 5 / 4
     }
 
-    pub(crate) fn encoders(&self) -> usize {
-        if self.encoders > 0 { self.encoders } else { cores() }
-    }
-
-    pub(crate) const fn ack_wait(&self) -> Duration {
-        Duration::from_millis(self.ack_wait_ms)
-    }
-
-    pub(crate) const fn lease(&self) -> Duration {
-        Duration::from_millis(self.lease_ms)
-    }
-
-    pub(crate) const fn heartbeat(&self) -> Duration {
-        Duration::from_millis(self.heartbeat_ms)
-    }
-
-    pub(crate) const fn progress(&self) -> Duration {
-        Duration::from_millis(self.progress_ms)
-    }
-
-    pub(crate) const fn drain(&self) -> Duration {
-        Duration::from_millis(self.drain_ms)
-    }
-
-    pub(crate) const fn catalog_poll(&self) -> Duration {
-        Duration::from_millis(self.catalog_poll_ms)
-    }
-
-    pub(crate) const fn catalog(&self) -> Duration {
-        Duration::from_millis(self.catalog_ms)
+    /// The interval of lease renewals.
+    pub(crate) fn heartbeat_interval(&self) -> Duration {
+        let eighth = self.lease_duration.get() / 8;
+        self.tuning.heartbeat_interval.unwrap_or_else(|| eighth.min(MAX_HEARTBEAT_INTERVAL))
     }
 }
 
-impl From<&ExporterConfig> for Budget {
+impl From<&ExporterConfig> for PipelineLimits {
     fn from(config: &ExporterConfig) -> Self {
-        let system = config.spool_dir.as_os_str().is_empty();
+        let uses_system_dir = config.spool_dir.as_os_str().is_empty();
         Self {
-            segments: Limits::from(config),
-            encoders: config.encoders(),
-            sort_bytes: config.sort_bytes,
-            levels: Levels { gzip: config.gzip_level, zstd: config.zstd_level },
-            bounds: Bounds {
-                spool_dir: if system { std::env::temp_dir() } else { config.spool_dir.clone() },
-                spool_bytes: config.spool_bytes,
-                sheet_rows: SHEET_ROWS,
-                workbook_rows: config.workbook_rows,
-                part_rows: config.part_rows,
-                ..Bounds::default()
+            segments: SegmentLimits::from(config),
+            encoder_threads: config.tuning.encoder_threads.unwrap_or_else(cores),
+            sort_memory: config.sort_memory.bytes(),
+            compression: CompressionLevels { gzip: config.gzip_level, zstd: config.zstd_level },
+            format: FormatLimits {
+                spool_dir: if uses_system_dir { std::env::temp_dir() } else { config.spool_dir.clone() },
+                max_spool_size: config.max_spool_size.bytes(),
+                max_sheet_rows: MAX_SHEET_ROWS,
+                max_workbook_rows: config.max_workbook_rows,
+                archive_part_rows: config.tuning.archive_part_rows,
+                ..FormatLimits::default()
             },
         }
     }
 }
 
-impl From<&ExporterConfig> for Limits {
+impl From<&ExporterConfig> for SegmentLimits {
     fn from(config: &ExporterConfig) -> Self {
         Self {
-            bytes: config.segment_bytes,
-            age: Duration::from_millis(config.segment_ms),
-            first_bytes: config.first_segment_bytes,
-            first_age: Duration::from_millis(config.first_segment_ms),
+            size: config.segment_size.as_usize(),
+            max_age: config.tuning.segment_max_age,
+            first_size: config.tuning.first_segment_size.as_usize(),
+            first_max_age: config.tuning.first_segment_max_age,
         }
     }
 }
@@ -251,18 +229,29 @@ mod tests {
     use super::*;
 
     #[test]
-    fn defaults_work_and_contradictions_do_not() {
-        let fine = ExporterConfig::default();
-        assert!(fine.validate().is_ok());
-        for wrong in [
-            ExporterConfig { slots: 1, ..fine.clone() },
-            ExporterConfig { slots: 3, bulk_slots: 3, ..fine.clone() },
-            ExporterConfig { segment_bytes: 0, ..fine.clone() },
-            ExporterConfig { progress_ms: 199, ..fine.clone() },
-            ExporterConfig { lease_ms: 20_000, ..fine.clone() },
-            ExporterConfig { pool: String::new(), ..fine },
+    fn the_defaults_are_valid_and_contradictions_are_refused() {
+        let valid = ExporterConfig::default();
+        assert!(valid.validate().is_ok());
+        assert!(valid.tuning.archive_part_rows < u64::from(MAX_SHEET_ROWS));
+        for invalid in [
+            ExporterConfig { slots: 1, ..valid.clone() },
+            ExporterConfig { slots: 3, bulk_slots: 3, ..valid.clone() },
+            ExporterConfig { segment_size: ByteSize::mib(0), ..valid.clone() },
+            ExporterConfig { lease_duration: HumanDuration::from_secs(0), ..valid.clone() },
+            ExporterConfig { zstd_level: 20, ..valid.clone() },
+            ExporterConfig { pool: String::new(), ..valid },
         ] {
-            assert!(wrong.validate().is_err(), "{wrong:?}");
+            assert!(invalid.validate().is_err(), "{invalid:?}");
         }
+    }
+
+    #[test]
+    fn ack_wait_and_heartbeat_follow_from_the_lease() {
+        let of_lease = |seconds| {
+            let config =
+                ExporterConfig { lease_duration: HumanDuration::from_secs(seconds), ..ExporterConfig::default() };
+            (config.ack_wait().as_millis(), config.heartbeat_interval().as_millis())
+        };
+        assert_eq!((of_lease(8), of_lease(4), of_lease(240)), ((10_000, 1_000), (5_000, 500), (300_000, 1_000)));
     }
 }

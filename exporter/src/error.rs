@@ -1,4 +1,4 @@
-//! What can go wrong, and what becomes of a job when it does.
+//! Errors of the exporter, and the consequence of each for a job.
 
 use std::{error::Error, io};
 
@@ -8,144 +8,145 @@ use protocol::problem::{FieldError, Problem, Slug};
 
 use crate::{
     catalog::CatalogFaults,
-    dataset::{DatasetError, discreet},
+    dataset::{DatasetError, redact},
     format::FormatError,
     template::TemplateError,
 };
 
-/// Why an exporter does not start, or stops.
+/// Why an exporter cannot start, or stops.
 #[derive(Debug, thiserror::Error)]
 pub enum ExporterError {
-    /// A setting can't work.
+    /// A setting is invalid, alone or together with others.
     #[error("settings: {0}")]
     Config(String),
-    /// The catalog file is wrong.
-    #[error("the catalog is wrong:\n{0}")]
+    /// The catalog file has faults.
+    #[error("the catalog is invalid:\n{0}")]
     Catalog(#[from] CatalogFaults),
-    /// A dataset must not be offered as it is.
+    /// The description of a dataset is invalid or unsafe to offer.
     #[error("dataset `{name}`: {fault}")]
     Dataset {
-        /// Which.
+        /// The name of the dataset.
         name: String,
-        /// What is wrong with it, and what would be right.
+        /// The fault, and how to fix it.
         fault: String,
     },
-    /// NATS does not answer.
+    /// NATS is unavailable or refused a request.
     #[error(transparent)]
     Bus(#[from] BusError),
 }
 
-/// Why an attempt at an export ended without a file. What is displayed stands in logs and dead letters, and so holds no value
-/// of any row.
+/// Why an attempt at an export ended without a file. The displayed text goes to logs and dead letters, and so contains
+/// no value of a row.
 #[derive(Debug, thiserror::Error)]
 pub enum JobError {
-    /// This exporter does not have what the export names.
-    #[error("this exporter has no {what} `{name}`")]
+    /// This exporter does not offer a part that the export names.
+    #[error("this exporter has no {part} `{name}`")]
     Missing {
-        /// `dataset`, `template` or `format`.
-        what: &'static str,
-        /// Its name.
+        /// The kind of the part: `dataset`, `template`, `format` or `compression`.
+        part: &'static str,
+        /// The name in the request.
         name: String,
     },
-    /// The filter no longer fits the dataset.
+    /// The filter does not fit the dataset any more.
     #[error("the filter does not fit the dataset: {}", .0.first().map_or("", |e| e.detail.as_str()))]
     Filter(Vec<FieldError>),
-    /// The row policy names a claim that the caller does not have: then no row is theirs.
+    /// The row policy needs a claim that the owner's token lacks, so the owner may read no row.
     #[error("the row policy needs the claim `{0}`")]
     Claim(String),
-    /// The row policy does not fit the dataset, or a claim in it is not of its column's type: then no row is theirs.
+    /// The row policy does not fit the dataset, or a claim does not have the type of its column, so the owner may read
+    /// no row.
     #[error("the row policy does not hold: {}", .0.first().map_or("", |e| e.detail.as_str()))]
     Policy(Vec<FieldError>),
-    /// The dataset is for those who have this scope.
+    /// The dataset needs a scope that the owner's token lacks.
     #[error("the dataset needs the scope `{0}`")]
     Scope(String),
-    /// A parameter is missing or wrong.
+    /// A parameter is missing or invalid.
     #[error("the parameters do not fit the dataset: {}", .0.first().map_or("", |e| e.detail.as_str()))]
     Params(Vec<FieldError>),
-    /// The columns don't fit the dataset.
+    /// The template or the requested columns do not fit the dataset.
     #[error(transparent)]
     Template(#[from] TemplateError),
-    /// The source failed.
+    /// The source of the rows failed.
     #[error(transparent)]
     Dataset(#[from] DatasetError),
-    /// The rows can't be written in this format.
-    #[error("{}", written(.0))]
+    /// The rows cannot be written in the format.
+    #[error("{}", format_failure(.0))]
     Format(#[from] FormatError),
-    /// A task of ours died.
-    #[error("{}", discreet::died(.0))]
+    /// A task panicked or was aborted.
+    #[error("{}", redact::task_failure(.0))]
     Task(#[from] tokio::task::JoinError),
-    /// The file store failed.
+    /// The store of finished files failed.
     #[error(transparent)]
     Files(#[from] FileStoreError),
-    /// The database failed.
+    /// The database of export states failed.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// NATS failed.
+    /// NATS failed or is unavailable.
     #[error(transparent)]
     Bus(#[from] BusError),
-    /// A document of ours can't be written as JSON.
+    /// The metadata or the manifest cannot be serialized.
     #[error("JSON: {0}")]
     Json(#[from] serde_json::Error),
-    /// It was tried too often.
+    /// The export reached the maximum number of attempts.
     #[error("gave up after {0} attempts")]
     Exhausted(u32),
-    /// The lease could not be kept, so that somebody else may be at it.
-    #[error("the lease ran out")]
+    /// The lease expired, so another exporter may have claimed the export.
+    #[error("the lease expired")]
     LeaseLost,
     /// The export was canceled, or another attempt replaced this one.
     #[error("canceled or replaced")]
     Fenced,
-    /// The process stops.
+    /// The process stops, and another exporter continues.
     #[error("the exporter stops")]
     Stopping,
 }
 
-/// What becomes of a job.
+/// The consequence of an error for a job.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// Later again, under the next attempt.
+    /// The job is delivered again after a pause, for the next attempt.
     Retry,
-    /// Never; this is what its owner is told.
+    /// The export fails; the owner receives the problem.
     Fail(Problem),
-    /// It is somebody else's now, or nobody's.
+    /// The export was canceled, or another attempt replaced this one.
     Drop,
-    /// At once by another exporter.
+    /// Another exporter takes the job at once.
     HandOver,
 }
 
 impl JobError {
-    /// What becomes of a job that ended so.
+    /// Returns the consequence when further attempts are left.
     #[must_use]
     pub fn verdict(&self) -> Verdict {
         let fail = |detail: String| Verdict::Fail(Problem::new(Slug::ExportFailed, detail));
         match self {
             Self::Fenced => Verdict::Drop,
             Self::Format(FormatError::TooLarge { .. }) => Verdict::Fail(Problem::new(Slug::TooLarge, self.to_string())),
-            // a full disk may have room again
+            // a full disk may have room later
             _ if self.is_full() => Verdict::Retry,
             Self::Format(FormatError::Spool(_)) => Verdict::Retry,
             Self::Stopping => Verdict::HandOver,
             Self::Dataset(e) if e.is_transient() => Verdict::Retry,
             Self::Store(e) if e.is_transient() => Verdict::Retry,
-            // while catalogs change, another exporter of the pool may have what this one lacks
+            // while catalogs change, another exporter of the pool may offer the part
             Self::Missing { .. } => Verdict::Retry,
             Self::Task(_) | Self::Files(_) | Self::Bus(_) | Self::LeaseLost => Verdict::Retry,
-            // what the source said is for operators
-            Self::Dataset(e) => fail(e.told()),
+            // the owner must not see the source's own error text
+            Self::Dataset(e) => fail(e.user_message()),
             Self::Filter(errors) => Verdict::Fail(Problem::invalid(Slug::InvalidFilter, errors.clone())),
             Self::Template(_) | Self::Format(_) | Self::Exhausted(_) => fail(self.to_string()),
             Self::Params(errors) => Verdict::Fail(Problem::invalid(Slug::InvalidRequest, errors.clone())),
-            // what the policy says is nobody's business
+            // the owner must not see the policy
             Self::Policy(_) => fail("your token's claims don't fit the rules of this dataset".into()),
-            Self::Scope(scope) => fail(format!("this dataset asks for the scope `{scope}`, which your token lacks")),
-            Self::Claim(name) => fail(format!("your token lacks the claim `{name}` that this dataset asks for")),
-            Self::Store(_) => fail("what was asked for can no longer be read".into()),
-            Self::Json(_) => fail("the file's documents could not be written".into()),
+            Self::Scope(scope) => fail(format!("this dataset needs the scope `{scope}`, which your token lacks")),
+            Self::Claim(name) => fail(format!("this dataset needs the claim `{name}`, which your token lacks")),
+            Self::Store(_) => fail("the request of this export can't be read any more".into()),
+            Self::Json(_) => fail("the metadata of the file could not be written".into()),
         }
     }
 
-    /// The same for an attempt that was the last one: there is no retry any more. What its owner is told names the
-    /// part that failed, but nothing of its inside.
+    /// Returns the consequence for the last attempt, after which there is no retry. The problem names the part that
+    /// failed, without its internal error text.
     #[must_use]
     pub fn last_verdict(&self, attempts: u32) -> Verdict {
         match self.verdict() {
@@ -153,40 +154,40 @@ impl JobError {
                 let part = match self {
                     Self::Files(_) if self.is_full() => "the file store is full",
                     _ if self.is_full() => "the exporter's disk for temporary files is full",
-                    Self::Missing { .. } => "no exporter has what it needs any more",
+                    Self::Missing { .. } => "no exporter offers its dataset, template or format any more",
                     Self::Dataset(_) => "its data could not be read",
                     Self::Files(_) => "its file could not be stored",
                     Self::Store(_) | Self::LeaseLost => "the database could not be reached",
-                    _ => "something failed on our side",
+                    _ => "an internal error occurred",
                 };
-                let why = match self {
-                    Self::Dataset(e) if !self.is_full() => format!(": {}", e.told()),
+                let cause = match self {
+                    Self::Dataset(e) if !self.is_full() => format!(": {}", e.user_message()),
                     _ => String::new(),
                 };
-                let detail = format!("{part}, {attempts} times in a row{why}");
+                let detail = format!("{part}, {attempts} times in a row{cause}");
                 Verdict::Fail(Problem::new(Slug::ExportFailed, detail))
             }
             other => other,
         }
     }
 
-    /// Whether there was no room for what had to be written: a full disk, a quota, or a file beyond what may be written.
+    /// Whether a write failed for lack of space: a full disk, a quota or a limit on the size of files.
     #[must_use]
     pub fn is_full(&self) -> bool {
         let mut next: Option<&(dyn Error + 'static)> = Some(self);
         while let Some(error) = next {
             let system = error.downcast_ref::<io::Error>();
-            if system.is_some_and(|e| no_room(e.kind())) {
+            if system.is_some_and(|e| is_lack_of_space(e.kind())) {
                 return true;
             }
-            // one that holds another error says that one's cause in place of its own
-            let inside = system.and_then(io::Error::get_ref).map(|inside| inside as &(dyn Error + 'static));
-            next = inside.or_else(|| error.source());
+            // the source of an I/O error that wraps another error skips the wrapped error
+            let wrapped = system.and_then(io::Error::get_ref).map(|wrapped| wrapped as &(dyn Error + 'static));
+            next = wrapped.or_else(|| error.source());
         }
         false
     }
 
-    /// The metric label, and the reason of a dead letter.
+    /// Returns the label in metrics and the reason of a dead letter.
     #[must_use]
     pub fn label(&self) -> &'static str {
         match self {
@@ -213,16 +214,16 @@ impl JobError {
     }
 }
 
-/// Why the rows can't be written.
-fn written(error: &FormatError) -> String {
+/// Returns the text of a format's error, without values of rows.
+fn format_failure(error: &FormatError) -> String {
     match error {
-        FormatError::Polars(e) => discreet::polars(e),
+        FormatError::Polars(e) => redact::polars(e),
         other => other.to_string(),
     }
 }
 
-/// Whether a failure of this kind says that there is no room.
-const fn no_room(kind: io::ErrorKind) -> bool {
+/// Whether the operating system reports a lack of space.
+const fn is_lack_of_space(kind: io::ErrorKind) -> bool {
     matches!(kind, io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge)
 }
 
@@ -235,14 +236,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_full_disk_is_told_however_deep_it_stands_in_an_error() {
-        // what Linux calls ENOSPC, EDQUOT and EFBIG
+    fn a_full_disk_is_detected_at_any_depth_of_an_error() {
+        // ENOSPC, EDQUOT and EFBIG of Linux
         for code in [28, 122, 27] {
             let io = || io::Error::from_raw_os_error(code);
-            let inside = Box::new(io::Error::other(io()));
-            let store = object_store::Error::Generic { store: "folder", source: inside };
+            let inner = Box::new(io::Error::other(io()));
+            let store = object_store::Error::Generic { store: "folder", source: inner };
             let polars = PolarsError::IO { error: Arc::new(io()), msg: None };
-            for (error, place) in [
+            for (error, text) in [
                 (JobError::from(FileStoreError::from(store)), "the file store is full"),
                 (JobError::from(FormatError::Spool(io())), "temporary files is full"),
                 (JobError::from(FormatError::Polars(polars)), "temporary files is full"),
@@ -250,10 +251,10 @@ mod tests {
             ] {
                 assert_eq!((error.verdict(), error.label()), (Verdict::Retry, "full"), "{error:?}");
                 let Verdict::Fail(problem) = error.last_verdict(3) else { panic!("{error:?}") };
-                assert!(problem.detail.contains(place), "{problem}");
+                assert!(problem.detail.contains(text), "{problem}");
             }
         }
-        // where it lies is for operators
+        // the owner must not see the location of a file
         let gone = JobError::from(DatasetError::NoFile("/srv/secret/a.parquet".into()));
         let missing = io::Error::new(io::ErrorKind::NotFound, "/srv/secret/a.parquet");
         let missing = JobError::from(DatasetError::Io(missing).in_file("https://h/secret/a.parquet?secret=1"));

@@ -1,34 +1,41 @@
-//! Pulls jobs and turns datasets into files.
+//! The exporter takes export jobs and turns datasets into files.
 //!
-//! The rooms, in the order in which an export passes them:
-//! - `worker`: takes a job when there is a slot, claims its export, keeps the claim alive, and says what became of it.
-//! - [`registry`]: the datasets, templates and formats on offer; [`catalog`] reads those of a file, and tells the gateways.
-//! - [`dataset`]: rows out of Parquet files and SQL, as a stream of polars frames.
-//! - [`template`]: which columns, in which order.
-//! - [`mod@format`]: frames into bytes.
-//! - [`pipeline`] and [`segment`]: the bytes, hashed in order, into segments in the file store.
-//! - [`progress`]: how far it is.
-//! - `drain`: no new jobs, when an operator wants that.
-//! - `estimate`: what an export would be, before anybody asks for it.
+//! The modules, in the order in which an export passes them:
+//! - `worker`: takes a job when a slot is free, claims its export, renews the lease and reports the outcome.
+//! - `plan`: resolves the request under the access rules of its owner.
+//! - [`registry`]: the offered datasets, templates and formats; [`catalog`] loads more of them from a file and
+//!   advertises all of them to gateways.
+//! - [`dataset`]: reads rows from files and databases, as a stream of polars frames.
+//! - [`template`]: chooses and styles the columns, as a [`layout`].
+//! - [`mod@format`]: encodes frames as the bytes of a file.
+//! - [`pipeline`] and [`segment`]: hash the bytes in order and store them as segments.
+//! - [`progress`]: counts rows and bytes.
+//! - `drain`: stops taking jobs at an operator's request.
+//! - `estimate`: predicts the size and duration of an export, with a preview of its rows.
 //!
-//! To add a dataset, a template or a format, implement one trait and add a line to [`Registry::standard`].
+//! To add a dataset, a template or a format, implement one trait and add it to a [`Registry`].
 
 mod app;
 pub mod catalog;
 pub mod config;
 pub mod dataset;
+mod deps;
 mod drain;
 pub mod error;
 mod estimate;
 pub mod format;
+pub mod layout;
 pub mod pipeline;
+mod plan;
 pub mod progress;
 pub mod registry;
 pub mod segment;
 pub mod template;
+mod value;
 mod worker;
 
-pub use app::{App, Deps, start, start_with};
+pub use app::{App, start, start_with};
 pub use config::ExporterConfig;
+pub use deps::Deps;
 pub use error::ExporterError;
 pub use registry::Registry;

@@ -1,4 +1,4 @@
-//! From encoded chunks to segments: sized, hashed once and in order, and handed to where they become durable.
+//! Segments of a file: collected from encoded chunks, hashed once in order, and handed to a sink that stores them.
 
 use std::time::Duration;
 
@@ -10,49 +10,49 @@ use tokio::time::Instant;
 
 use crate::error::JobError;
 
-/// When a segment is closed.
+/// The size and age at which segments are closed. The first segment has its own limits, so that a file begins early.
 #[derive(Clone, Copy, Debug)]
-pub struct Limits {
-    /// At this size.
-    pub bytes: usize,
-    /// At this age.
-    pub age: Duration,
-    /// The first one at this size.
-    pub first_bytes: usize,
-    /// The first one at this age.
-    pub first_age: Duration,
+pub struct SegmentLimits {
+    /// The size of a segment, in bytes.
+    pub size: usize,
+    /// The maximum age of an open segment.
+    pub max_age: Duration,
+    /// The size of the first segment, in bytes.
+    pub first_size: usize,
+    /// The maximum age of the first segment while it is open.
+    pub first_max_age: Duration,
 }
 
-/// Some whole rows as bytes; or none, for what stands around the table.
+/// Bytes of whole rows, or bytes around the table with no row.
 #[derive(Debug)]
 pub struct Chunk {
-    /// The bytes.
+    /// Bytes of the file, encoded and compressed.
     pub bytes: Bytes,
-    /// How many rows end in them.
+    /// The number of rows that end in these bytes.
     pub rows: u64,
 }
 
-/// Where segments become durable.
+/// A durable store for the segments of one file.
 #[async_trait]
-pub trait Outlet: Send + Sync {
-    /// Keeps a segment; when this returns, it can be read.
+pub trait SegmentSink: Send + Sync {
+    /// Stores a segment. Readers can read the segment when this returns.
     ///
     /// # Errors
-    /// When it can't be kept, or the attempt no longer holds.
-    async fn keep(&self, segment: &Segment, chunks: Vec<Bytes>) -> Result<(), JobError>;
+    /// When the segment cannot be stored, or another attempt has replaced this one.
+    async fn store(&self, segment: &Segment, chunks: Vec<Bytes>) -> Result<(), JobError>;
 }
 
-/// Collects chunks of one file.
+/// Collects the chunks of one file into segments.
 pub struct Segmenter<'a> {
-    outlet: &'a dyn Outlet,
-    limits: Limits,
-    whole: Context,
-    kept: Vec<Segment>,
-    open: Option<Open>,
+    sink: &'a dyn SegmentSink,
+    limits: SegmentLimits,
+    file_digest: Context,
+    stored: Vec<Segment>,
+    open: Option<OpenSegment>,
 }
 
-/// A segment that is still growing.
-struct Open {
+/// The segment that still takes chunks.
+struct OpenSegment {
     since: Instant,
     digest: Context,
     chunks: Vec<Bytes>,
@@ -61,72 +61,72 @@ struct Open {
 }
 
 impl<'a> Segmenter<'a> {
-    /// An empty file.
+    /// Begins an empty file.
     #[must_use]
-    pub fn new(outlet: &'a dyn Outlet, limits: Limits) -> Self {
-        Self { outlet, limits, whole: Context::new(&SHA256), kept: Vec::new(), open: None }
+    pub fn new(sink: &'a dyn SegmentSink, limits: SegmentLimits) -> Self {
+        Self { sink, limits, file_digest: Context::new(&SHA256), stored: Vec::new(), open: None }
     }
 
-    /// When the growing segment must be closed, if there is one.
+    /// Returns the time at which the open segment must be closed, if there is an open segment.
     #[must_use]
-    pub fn due(&self) -> Option<Instant> {
-        let age = if self.kept.is_empty() { self.limits.first_age } else { self.limits.age };
-        self.open.as_ref().map(|open| open.since + age)
+    pub fn deadline(&self) -> Option<Instant> {
+        let max_age = if self.stored.is_empty() { self.limits.first_max_age } else { self.limits.max_age };
+        self.open.as_ref().map(|open| open.since + max_age)
     }
 
-    /// Appends a chunk, and closes the segment when it is large enough.
+    /// Appends a chunk, and closes the segment when it reaches its size.
     ///
     /// # Errors
-    /// When the segment can't be kept.
+    /// When the sink fails to store the segment.
     pub async fn push(&mut self, chunk: Chunk) -> Result<(), JobError> {
         if chunk.bytes.is_empty() {
             return Ok(());
         }
-        let open = self.open.get_or_insert_with(|| Open {
+        let open = self.open.get_or_insert_with(|| OpenSegment {
             since: Instant::now(),
             digest: Context::new(&SHA256),
             chunks: Vec::new(),
             size: 0,
             rows: 0,
         });
-        self.whole.update(&chunk.bytes);
+        self.file_digest.update(&chunk.bytes);
         open.digest.update(&chunk.bytes);
         open.size += chunk.bytes.len();
         open.rows += chunk.rows;
         open.chunks.push(chunk.bytes);
-        let limit = if self.kept.is_empty() { self.limits.first_bytes } else { self.limits.bytes };
-        if open.size >= limit { self.close().await } else { Ok(()) }
+        let size = if self.stored.is_empty() { self.limits.first_size } else { self.limits.size };
+        if open.size >= size { self.close().await } else { Ok(()) }
     }
 
-    /// Closes the growing segment, if there is one.
+    /// Closes and stores the open segment, if there is one.
     ///
     /// # Errors
-    /// When it can't be kept.
+    /// When the sink fails to store the segment.
     pub async fn close(&mut self) -> Result<(), JobError> {
         let Some(open) = self.open.take() else { return Ok(()) };
         let segment = Segment {
-            index: self.kept.len() as u32,
-            offset: self.kept.last().map_or(0, Segment::end),
+            index: self.stored.len() as u32,
+            offset: self.stored.last().map_or(0, Segment::end),
             size: open.size as u64,
             rows: open.rows,
             sha256: hex::encode(open.digest.finish()),
         };
-        self.outlet.keep(&segment, open.chunks).await?;
-        self.kept.push(segment);
+        self.sink.store(&segment, open.chunks).await?;
+        self.stored.push(segment);
         Ok(())
     }
 
-    /// Closes the last segment and seals the file.
+    /// Closes the last segment and returns all segments with the seal of the file.
     ///
     /// # Errors
-    /// When the last segment can't be kept.
+    /// When the sink fails to store the last segment.
     pub async fn seal(mut self) -> Result<(Vec<Segment>, Seal), JobError> {
         self.close().await?;
         let seal = Seal {
-            size: self.kept.last().map_or(0, Segment::end),
-            rows: self.kept.iter().map(|segment| segment.rows).sum(),
-            sha256: hex::encode(self.whole.finish()),
+            size: self.stored.last().map_or(0, Segment::end),
+            rows: self.stored.iter().map(|segment| segment.rows).sum(),
+            sha256: hex::encode(self.file_digest.finish()),
         };
-        Ok((self.kept, seal))
+        Ok((self.stored, seal))
     }
 }

@@ -1,4 +1,4 @@
-//! From a job in NATS to a file, an outcome and an empty queue.
+//! Jobs in NATS become files in the store and outcomes in NATS.
 
 mod support;
 
@@ -11,42 +11,45 @@ use async_trait::async_trait;
 use entity::transition;
 use exporter::{
     ExporterConfig,
+    config::ExporterTuning,
     dataset::{
-        Dataset, DatasetError, Frames, PostgresRows, PostgresServer, PostgresSettings, Query, Table, sql::Source,
+        Dataset, DatasetError, DatasetInfo, OpenedQuery, PostgresRows, PostgresServer, PostgresSettings, Query,
+        SqlRows, sql::Source,
     },
 };
 use futures::{FutureExt, StreamExt};
 use platform::{
     clock::{Clock, SystemClock},
     secret::Secret,
+    units::{ByteSize, HumanDuration},
 };
 use protocol::{
     catalog::{CatalogEntry, Column, ColumnType},
     delivery::{self, Manifest},
-    envelope::{OutcomeResult, ProgressNote},
+    envelope::{OutcomeResult, ProgressReport},
     id::Owner,
     problem::Slug,
     subject,
 };
 use sea_orm::{ConnectionTrait, TransactionTrait};
 use serde_json::{Value, json};
-use support::{House, Odd, stop};
+use support::{ControlledDataset, Harness, stop};
 
 #[tokio::test]
 async fn a_job_becomes_a_sealed_file_and_an_outcome() {
-    let house = House::new().await;
-    let life = house.exporter(house.config(), None).await;
+    let harness = Harness::new().await;
+    let life = harness.exporter(harness.config(), None).await;
     let owner = Owner::new("acme", "alice");
-    let mut notes = house.bus.subscribe(subject::progress_of(&owner)).await.unwrap();
-    house.bus.flush().await.unwrap();
-    let id = house.submit("menu_category_counts", json!({"params": {"muscles": ["muscle1", "muscle2"]}})).await;
+    let mut reports = harness.bus.subscribe(subject::user_progress(&owner)).await.unwrap();
+    harness.bus.flush().await.unwrap();
+    let id = harness.submit("menu_category_counts", json!({"params": {"muscles": ["muscle1", "muscle2"]}})).await;
 
-    let outcome = house.outcome().await;
+    let outcome = harness.outcome().await;
     assert_eq!(outcome.id, format!("{id}:1:completed"));
     let OutcomeResult::Completed { attempt: 1, file, completed_at } = outcome.body.result else {
         panic!("{:?}", outcome.body)
     };
-    let store = house.folder.store();
+    let store = harness.folder.store();
     let manifest: Manifest =
         serde_json::from_slice(&store.get(&delivery::manifest_path(id, 1)).await.unwrap()).unwrap();
     let mut bytes = Vec::new();
@@ -56,7 +59,7 @@ async fn a_job_becomes_a_sealed_file_and_an_outcome() {
         assert_eq!(segment.sha256, testkit::sha256(&part));
         bytes.extend_from_slice(&part);
     }
-    let requested_at = protocol::time::Timestamp::from(house.row(id).await.requested_at);
+    let requested_at = protocol::time::Timestamp::from(harness.row(id).await.requested_at);
     let expected = format!(
         "# export_requested_at: {requested_at}\ncategory,count\ntraining,3\nbalance,1\nstretch,1\n# export_rows: 3\n\
          # export_completed_at: {completed_at}\n"
@@ -65,27 +68,28 @@ async fn a_job_becomes_a_sealed_file_and_an_outcome() {
     assert!(requested_at <= completed_at);
     assert_eq!((file.rows, file.size, file.sha256), (3, bytes.len() as u64, testkit::sha256(&bytes)));
     assert_eq!(manifest.seal.sha256, testkit::sha256(&bytes));
-    let recorded = entity::segment::from_offset(&house.database.db, id, 1, 0, 100).await.unwrap();
+    let recorded = entity::segment::from_offset(&harness.database.db, id, 1, 0, 100).await.unwrap();
     assert_eq!(recorded, manifest.segments);
     let metadata: Value = serde_json::from_slice(&store.get(&delivery::metadata_path(id, 1)).await.unwrap()).unwrap();
     assert_eq!(metadata["tableSchema"]["columns"][1]["datatype"], "long");
 
-    let note: ProgressNote = serde_json::from_slice(&notes.next().await.unwrap().payload).unwrap();
-    assert_eq!(note.export_id, id);
-    house.no_jobs().await;
-    // the notifier has not settled it, so that the job may come again; then it is made again, under the next attempt
+    let report: ProgressReport = serde_json::from_slice(&reports.next().await.unwrap().payload).unwrap();
+    assert_eq!(report.export_id, id);
+    harness.no_jobs().await;
     stop(life).await;
 }
 
 #[tokio::test]
-async fn the_catalog_holds_what_is_offered_and_nothing_after_the_end() {
-    let house = House::new().await;
-    let life = house.exporter(ExporterConfig { catalog_ms: 1_000, ..house.config() }, None).await;
-    let catalog = house.bus.catalog().await.unwrap();
+async fn the_catalog_entry_lists_the_datasets_and_is_deleted_at_the_end() {
+    let harness = Harness::new().await;
+    let life = harness
+        .exporter(ExporterConfig { advertise_interval: HumanDuration::from_secs(1), ..harness.config() }, None)
+        .await;
+    let catalog = harness.bus.catalog().await.unwrap();
     let entry = testkit::eventually("a catalog entry", || async {
         let key = catalog.keys().await.ok()?.next().await?.ok()?;
         let entry = serde_json::from_slice::<CatalogEntry>(&catalog.get(key).await.ok()??).ok()?;
-        // a source that takes long to say how many rows it has is asked again, for a later entry
+        // a later entry has the estimates of a slow source
         entry.datasets[0].info.rows_estimate.is_some().then_some(entry)
     })
     .await;
@@ -98,187 +102,187 @@ async fn the_catalog_holds_what_is_offered_and_nothing_after_the_end() {
 }
 
 #[tokio::test]
-async fn a_cancel_stops_the_work_and_leaves_nothing() {
-    let house = House::new().await;
-    // with and without the hint
-    for hint in [true, false] {
-        let life = house.exporter(house.config(), Some(Odd::ticking(100_000, false))).await;
-        let id = house.submit("odd", json!({})).await;
-        house.running(id, 1).await;
+async fn a_cancellation_stops_the_attempt_and_deletes_its_objects() {
+    let harness = Harness::new().await;
+    // noticed from the message and from the database
+    for message in [true, false] {
+        let life = harness.exporter(harness.config(), Some(ControlledDataset::ticking(100_000, false))).await;
+        let id = harness.submit("controlled", json!({})).await;
+        harness.running(id, 1).await;
         let owner = Owner::new("acme", "alice");
-        assert!(transition::request_cancel(&house.database.db, &owner, id, SystemClock.now()).await.unwrap());
-        if hint {
-            house.bus.publish_lossy(subject::cancel(id), "", &json!({})).await.unwrap();
+        assert!(transition::request_cancel(&harness.database.db, &owner, id, SystemClock.now()).await.unwrap());
+        if message {
+            harness.bus.publish_lossy(subject::cancel(id), "", &json!({})).await.unwrap();
         }
-        house.no_jobs().await;
-        assert!(house.folder.store().list(&delivery::export_prefix(id)).await.unwrap().is_empty());
-        assert_eq!(house.messages_in(subject::STREAM_OUTCOMES).await, 0);
-        // a job that comes again finds nothing to do
-        house.publish(id).await;
-        house.no_jobs().await;
+        harness.no_jobs().await;
+        assert!(harness.folder.store().list(&delivery::export_prefix(id)).await.unwrap().is_empty());
+        assert_eq!(harness.messages_in(subject::STREAM_OUTCOMES).await, 0);
+        // a repeated delivery of the job has no effect
+        harness.publish(id).await;
+        harness.no_jobs().await;
         stop(life).await;
     }
 }
 
 #[tokio::test]
-async fn a_file_whose_outcome_was_heard_is_never_deleted() {
-    let house = House::new().await;
-    // the outcome arrives, its confirmation does not
-    house.without_acks(subject::STREAM_OUTCOMES).await;
-    // the notifier settles it first; or a cancel comes first, and the notifier decides later
-    for settled in [true, false] {
-        let life = house.exporter(house.config(), Some(Odd::ticking(20, false))).await;
-        let id = house.submit("odd", json!({})).await;
-        let OutcomeResult::Completed { attempt: 1, file, completed_at } = house.outcome().await.body.result else {
+async fn a_file_with_a_published_outcome_is_never_deleted() {
+    let harness = Harness::new().await;
+    // the outcome arrives, but its confirmation does not
+    harness.disable_acks(subject::STREAM_OUTCOMES).await;
+    // the notifier applies the outcome first, or the cancellation comes first and the notifier decides later
+    for applied in [true, false] {
+        let life = harness.exporter(harness.config(), Some(ControlledDataset::ticking(20, false))).await;
+        let id = harness.submit("controlled", json!({})).await;
+        let OutcomeResult::Completed { attempt: 1, file, completed_at } = harness.outcome().await.body.result else {
             panic!()
         };
-        let made = house.folder.store().list(&delivery::export_prefix(id)).await.unwrap();
-        let (db, now) = (&house.database.db, SystemClock.now());
-        assert!(if settled {
+        let made = harness.folder.store().list(&delivery::export_prefix(id)).await.unwrap();
+        let (db, now) = (&harness.database.db, SystemClock.now());
+        assert!(if applied {
             transition::completed(db, id, 1, &file, completed_at.into(), now, now).await.unwrap()
         } else {
             transition::request_cancel(db, &Owner::new("acme", "alice"), id, now).await.unwrap()
         });
-        house.no_jobs().await;
+        harness.no_jobs().await;
         stop(life).await;
         assert!(made.len() >= 3, "{made:?}");
-        assert_eq!(house.folder.store().list(&delivery::export_prefix(id)).await.unwrap(), made);
+        assert_eq!(harness.folder.store().list(&delivery::export_prefix(id)).await.unwrap(), made);
     }
 }
 
 #[tokio::test]
-async fn a_stale_failure_leaves_its_successor_alone() {
-    let house = House::new().await;
-    let config = ExporterConfig { max_attempts: 1, ..house.config() };
-    let life = house.exporter(config, Some(Odd::ticking(20, true))).await;
-    let id = house.submit("odd", json!({})).await;
-    // as if a second attempt was at work already
-    let theirs = delivery::segment_path(id, 2, 0);
-    house.folder.store().put(&theirs, bytes::Bytes::from_static(b"theirs")).await.unwrap();
-    assert!(matches!(house.outcome().await.body.result, OutcomeResult::Failed { attempt: 1, .. }));
-    house.no_jobs().await;
+async fn a_failed_attempt_does_not_delete_objects_of_a_later_attempt() {
+    let harness = Harness::new().await;
+    let config = ExporterConfig { max_attempts: 1, ..harness.config() };
+    let life = harness.exporter(config, Some(ControlledDataset::ticking(20, true))).await;
+    let id = harness.submit("controlled", json!({})).await;
+    // as if a second attempt ran already
+    let later = delivery::segment_path(id, 2, 0);
+    harness.folder.store().put(&later, bytes::Bytes::from_static(b"later")).await.unwrap();
+    assert!(matches!(harness.outcome().await.body.result, OutcomeResult::Failed { attempt: 1, .. }));
+    harness.no_jobs().await;
     stop(life).await;
-    assert_eq!(house.folder.store().get(&theirs).await.unwrap(), "theirs");
-    assert!(house.folder.store().list(&delivery::attempt_prefix(id, 1)).await.unwrap().is_empty());
+    assert_eq!(harness.folder.store().get(&later).await.unwrap(), "later");
+    assert!(harness.folder.store().list(&delivery::attempt_prefix(id, 1)).await.unwrap().is_empty());
 }
 
 #[tokio::test]
-async fn a_cancel_is_heard_while_the_database_hangs() {
-    let house = House::new().await;
-    let config = ExporterConfig { lease_ms: 20_000, ack_wait_ms: 30_000, ..house.config() };
-    let life = house.exporter(config, Some(Odd::ticking(100_000, false))).await;
-    let id = house.submit("odd", json!({})).await;
-    house.running(id, 1).await;
-    let lock = house.database.db.begin().await.unwrap();
+async fn a_cancellation_applies_while_the_database_does_not_answer() {
+    let harness = Harness::new().await;
+    let config = ExporterConfig { lease_duration: HumanDuration::from_secs(20), ..harness.config() };
+    let life = harness.exporter(config, Some(ControlledDataset::ticking(100_000, false))).await;
+    let id = harness.submit("controlled", json!({})).await;
+    harness.running(id, 1).await;
+    let lock = harness.database.db.begin().await.unwrap();
     lock.execute_unprepared("UPDATE export SET bytes = bytes").await.unwrap();
-    // several heartbeats long, so that one hangs; if none does, the test only proves less
+    // several renewals long, so that one of them blocks
     tokio::time::sleep(Duration::from_millis(300)).await;
-    house.bus.publish_lossy(subject::cancel(id), "", &json!({})).await.unwrap();
-    house.no_jobs().await;
+    harness.bus.publish_lossy(subject::cancel(id), "", &json!({})).await.unwrap();
+    harness.no_jobs().await;
     lock.rollback().await.unwrap();
     stop(life).await;
 }
 
 #[tokio::test]
-async fn progress_is_told_five_times_a_second_at_most() {
-    let house = House::new().await;
-    let life = house.exporter(house.config(), Some(Odd::ticking(600, false))).await;
-    let mut notes = house.bus.subscribe(subject::progress_of(&Owner::new("acme", "alice"))).await.unwrap();
-    house.bus.flush().await.unwrap();
-    let begun = std::time::Instant::now();
-    house.submit("odd", json!({})).await;
-    house.outcome().await;
+async fn progress_is_reported_at_most_five_times_a_second() {
+    let harness = Harness::new().await;
+    let life = harness.exporter(harness.config(), Some(ControlledDataset::ticking(600, false))).await;
+    let mut reports = harness.bus.subscribe(subject::user_progress(&Owner::new("acme", "alice"))).await.unwrap();
+    harness.bus.flush().await.unwrap();
+    let started = std::time::Instant::now();
+    harness.submit("controlled", json!({})).await;
+    harness.outcome().await;
     stop(life).await;
-    let spent = begun.elapsed();
-    // all that were told are here once a later message is
-    house.bus.flush().await.unwrap();
-    let mut told = 0;
-    while let Some(Some(_)) = notes.next().now_or_never() {
-        told += 1;
+    let elapsed = started.elapsed();
+    // a flush completes after all earlier messages have arrived
+    harness.bus.flush().await.unwrap();
+    let mut received = 0;
+    while let Some(Some(_)) = reports.next().now_or_never() {
+        received += 1;
     }
-    assert!(told >= 2 && told <= 1 + spent.as_millis() / 200, "{told} in {spent:?}");
+    assert!(received >= 2 && received <= 1 + elapsed.as_millis() / 200, "{received} in {elapsed:?}");
 }
 
 #[tokio::test]
-async fn exporters_that_stop_hand_their_work_over_as_often_as_it_takes() {
-    let house = House::new().await;
-    let config = ExporterConfig { max_attempts: 1, ..house.config() };
-    let mut life = house.exporter(config.clone(), Some(Odd::ticking(100_000, false))).await;
-    let id = house.submit("odd", json!({})).await;
+async fn stopping_exporters_hand_over_an_export_without_a_failure() {
+    let harness = Harness::new().await;
+    let config = ExporterConfig { max_attempts: 1, ..harness.config() };
+    let mut life = harness.exporter(config.clone(), Some(ControlledDataset::ticking(100_000, false))).await;
+    let id = harness.submit("controlled", json!({})).await;
     for attempt in 1..=3 {
-        house.running(id, attempt).await;
+        harness.running(id, attempt).await;
         let rows = if attempt < 3 { 100_000 } else { 20 };
-        let next = house.exporter(config.clone(), Some(Odd::ticking(rows, false))).await;
+        let next = harness.exporter(config.clone(), Some(ControlledDataset::ticking(rows, false))).await;
         stop(std::mem::replace(&mut life, next)).await;
     }
-    let outcome = house.outcome().await;
+    let outcome = harness.outcome().await;
     let OutcomeResult::Completed { attempt: 4, file, .. } = outcome.body.result else { panic!("{:?}", outcome.body) };
-    assert_eq!((file.rows, house.row(id).await.failures), (20, 0));
-    house.no_jobs().await;
+    assert_eq!((file.rows, harness.row(id).await.failures), (20, 0));
+    harness.no_jobs().await;
     stop(life).await;
 }
 
-async fn a_crash(house: House) {
-    // short, as they are waited for
-    let config = ExporterConfig { lease_ms: 5_000, ack_wait_ms: 6_000, ..house.config() };
-    let first = house.exporter(config.clone(), Some(Odd::ticking(100_000, false))).await;
-    let id = house.submit("odd", json!({})).await;
-    house.running(id, 1).await;
-    // as a kill: nothing is said to anybody
+async fn replaces_a_crashed_exporter(harness: Harness) {
+    // short, because the test waits for the lease to expire
+    let config = ExporterConfig { lease_duration: HumanDuration::from_secs(5), ..harness.config() };
+    let first = harness.exporter(config.clone(), Some(ControlledDataset::ticking(100_000, false))).await;
+    let id = harness.submit("controlled", json!({})).await;
+    harness.running(id, 1).await;
+    // a hard stop aborts all tasks, as a kill does
     first.hard().cancel();
-    let second = house.exporter(config, Some(Odd::ticking(20, false))).await;
-    let outcome = house.outcome().await;
+    let second = harness.exporter(config, Some(ControlledDataset::ticking(20, false))).await;
+    let outcome = harness.outcome().await;
     assert!(matches!(outcome.body.result, OutcomeResult::Completed { attempt: 2, .. }), "{:?}", outcome.body);
-    assert_eq!(house.row(id).await.failures, 1);
-    house.no_jobs().await;
+    assert_eq!(harness.row(id).await.failures, 1);
+    harness.no_jobs().await;
     stop(second).await;
 }
 
 #[tokio::test]
-async fn a_crashed_exporter_is_replaced_once_its_lease_is_over() {
-    a_crash(House::new().await).await;
+async fn a_crashed_exporter_is_replaced_after_its_lease_expires() {
+    replaces_a_crashed_exporter(Harness::new().await).await;
 }
 
 #[tokio::test]
-async fn a_crashed_exporter_is_replaced_on_postgres_too() {
+async fn a_crashed_exporter_is_replaced_on_postgres() {
     let postgres = testkit::db::Postgres::start().await;
-    a_crash(House::over(postgres.database().await).await).await;
+    replaces_a_crashed_exporter(Harness::with_database(postgres.database().await).await).await;
 }
 
 #[tokio::test]
-async fn what_keeps_failing_fails_for_good_and_is_kept_for_operators() {
-    let house = House::new().await;
-    let config = ExporterConfig { max_attempts: 2, ..house.config() };
-    let life = house.exporter(config, Some(Odd::ticking(20, true))).await;
-    let id = house.submit("odd", json!({})).await;
-    let outcome = house.outcome().await;
+async fn an_export_fails_after_the_maximum_of_attempts_and_leaves_a_dead_letter() {
+    let harness = Harness::new().await;
+    let config = ExporterConfig { max_attempts: 2, ..harness.config() };
+    let life = harness.exporter(config, Some(ControlledDataset::ticking(20, true))).await;
+    let id = harness.submit("controlled", json!({})).await;
+    let outcome = harness.outcome().await;
     let OutcomeResult::Failed { attempt: 2, problem } = outcome.body.result else { panic!("{:?}", outcome.body) };
     assert_eq!(problem.slug(), Slug::ExportFailed);
     assert!(problem.detail.contains("could not be read") && !problem.detail.contains("disk"), "{problem}");
-    house.no_jobs().await;
-    assert_eq!(house.messages_in(subject::STREAM_DEAD).await, 1);
-    // what the first attempt left is the notifier's to delete
-    assert!(house.folder.store().list(&delivery::attempt_prefix(id, 2)).await.unwrap().is_empty());
+    harness.no_jobs().await;
+    assert_eq!(harness.messages_in(subject::STREAM_DEAD).await, 1);
+    // the notifier deletes the objects of earlier attempts
+    assert!(harness.folder.store().list(&delivery::attempt_prefix(id, 2)).await.unwrap().is_empty());
 
-    // another exporter may have what this one lacks, but not for ever
-    house.submit("nope", json!({})).await;
-    let outcome = house.outcome().await;
+    // an unknown dataset is retried, because another exporter may offer it
+    harness.submit("nope", json!({})).await;
+    let outcome = harness.outcome().await;
     let OutcomeResult::Failed { attempt: 2, problem } = outcome.body.result else { panic!("{:?}", outcome.body) };
-    assert!(problem.detail.contains("no exporter has what it needs"), "{problem}");
-    house.no_jobs().await;
+    assert!(problem.detail.contains("no exporter offers its dataset"), "{problem}");
+    harness.no_jobs().await;
     stop(life).await;
 }
 
-/// What stands in a cell and must stand nowhere else.
+/// A value of a row, which no log and no dead letter may contain.
 const SECRET: &str = "4111-secret-1111";
 
-/// Log lines of this thread.
+/// The log of this thread.
 #[derive(Clone, Default)]
-struct Lines(Arc<Mutex<Vec<u8>>>);
+struct CapturedLog(Arc<Mutex<Vec<u8>>>);
 
-impl std::io::Write for Lines {
+impl std::io::Write for CapturedLog {
     fn write(&mut self, line: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().expect("nobody panicked").extend_from_slice(line);
+        self.0.lock().expect("no thread panicked").extend_from_slice(line);
         Ok(line.len())
     }
 
@@ -287,63 +291,51 @@ impl std::io::Write for Lines {
     }
 }
 
-/// Fails as polars does at a value that is not of its type.
-struct Spoilt([Column; 1]);
+/// A dataset that fails as polars does at a value of the wrong type.
+struct MalformedDataset(DatasetInfo);
 
 #[async_trait]
-impl Dataset for Spoilt {
-    fn name(&self) -> &str {
-        "cells"
-    }
-
-    fn columns(&self) -> &[Column] {
+impl Dataset for MalformedDataset {
+    fn info(&self) -> &DatasetInfo {
         &self.0
     }
 
-    async fn rows_estimate(&self) -> Option<u64> {
-        None
-    }
-
-    async fn count(&self, _: &Query) -> Result<Option<u64>, DatasetError> {
-        Ok(None)
-    }
-
-    async fn open(&self, _: &Query) -> Result<Frames, DatasetError> {
+    async fn open(&self, _: &Query) -> Result<OpenedQuery, DatasetError> {
         let text = polars::prelude::Column::new("n".into(), [SECRET]);
-        let failed = text.strict_cast(&polars::prelude::DataType::Int64).expect_err("it is no number");
-        assert!(failed.to_string().contains(SECRET));
-        Ok(futures::stream::iter([Err(failed.into())]).boxed())
+        let error = text.strict_cast(&polars::prelude::DataType::Int64).expect_err("the text is no number");
+        assert!(error.to_string().contains(SECRET));
+        Ok(futures::stream::iter([Err(error.into())]).boxed().into())
     }
 }
 
 #[tokio::test]
-async fn no_value_of_a_row_stands_in_a_log_or_a_dead_letter() {
-    let house = House::new().await;
+async fn no_log_and_no_dead_letter_contains_a_value_of_a_row() {
+    let harness = Harness::new().await;
     let postgres = testkit::db::Postgres::start().await;
     let source = postgres.database().await;
     for statement in ["CREATE TABLE cells (n text)".to_owned(), format!("INSERT INTO cells VALUES ('{SECRET}')")] {
         source.db.execute_unprepared(&statement).await.unwrap();
     }
-    let columns = [Column::new("n", ColumnType::Int)];
+    let info = DatasetInfo::new("cells", vec![Column::new("n", ColumnType::Int)]);
     let server = PostgresServer::new(&PostgresSettings::at(Secret::new(source.url()))).unwrap();
     let cells = Source::table("cells");
-    let copied = PostgresRows::new(Arc::new(server), cells.clone(), "cells", columns.to_vec(), vec![], None);
-    let bound = Table::of(source.db.clone(), cells, "cells", columns.to_vec(), vec![], None);
-    let lines = Lines::default();
+    let copied = PostgresRows::new(Arc::new(server), cells.clone(), info.clone());
+    let bound = SqlRows::new(source.db.clone(), cells, info.clone());
+    let lines = CapturedLog::default();
     let writer = lines.clone();
     let log = tracing_subscriber::fmt().with_max_level(tracing::Level::DEBUG).with_writer(move || writer.clone());
     let _guard = tracing::subscriber::set_default(log.finish());
     let datasets: [(Arc<dyn Dataset>, &str); 3] =
-        [(Arc::new(copied), "22P02"), (Arc::new(bound), "22P02"), (Arc::new(Spoilt(columns)), "does not suit")];
+        [(Arc::new(copied), "22P02"), (Arc::new(bound), "22P02"), (Arc::new(MalformedDataset(info)), "does not suit")];
     for (dataset, class) in datasets {
-        let config = ExporterConfig { max_attempts: 1, ..house.config() };
-        let life = house.exporter(config, Some(dataset)).await;
-        let id = house.submit("cells", json!({})).await;
-        let outcome = house.outcome().await;
+        let config = ExporterConfig { max_attempts: 1, ..harness.config() };
+        let life = harness.exporter(config, Some(dataset)).await;
+        let id = harness.submit("cells", json!({})).await;
+        let outcome = harness.outcome().await;
         let OutcomeResult::Failed { problem, .. } = outcome.body.result else { panic!("{:?}", outcome.body) };
-        house.no_jobs().await;
-        let dead = house.bus.jetstream().get_stream(subject::STREAM_DEAD).await.unwrap();
-        let letter = dead.get_last_raw_message_by_subject(&subject::dead("dataset", id)).await.unwrap();
+        harness.no_jobs().await;
+        let dead = harness.bus.jetstream().get_stream(subject::STREAM_DEAD).await.unwrap();
+        let letter = dead.get_last_raw_message_by_subject(&subject::dead_letter("dataset", id)).await.unwrap();
         let letter = String::from_utf8(letter.payload.to_vec()).unwrap();
         stop(life).await;
         let log = String::from_utf8(std::mem::take(&mut *lines.0.lock().unwrap())).unwrap();
@@ -356,63 +348,75 @@ async fn no_value_of_a_row_stands_in_a_log_or_a_dead_letter() {
 
 #[tokio::test]
 async fn a_row_policy_always_holds_and_needs_its_claim() {
-    let house = House::new().await;
+    let harness = Harness::new().await;
     let policy = json!({"tenant": {"eq": {"claim": "tenant"}}});
-    let life = house.exporter(house.config(), Some(Odd::guarded(policy))).await;
-    let id = house
-        .submit("odd", json!({"filter": {"or": [{"tenant": {"eq": "umbrella"}}, {"tenant": {"is_null": false}}]}}))
+    let life = harness.exporter(harness.config(), Some(ControlledDataset::guarded(policy))).await;
+    let id = harness
+        .submit(
+            "controlled",
+            json!({"filter": {"or": [{"tenant": {"eq": "umbrella"}}, {"tenant": {"is_null": false}}]}}),
+        )
         .await;
-    house.outcome().await;
-    let file = house.folder.store().get(&delivery::segment_path(id, 1, 0)).await.unwrap();
+    harness.outcome().await;
+    let file = harness.folder.store().get(&delivery::segment_path(id, 1, 0)).await.unwrap();
     let text = String::from_utf8(file.to_vec()).unwrap();
     assert!(text.contains(r#"And([Compare(""tenant"", Eq, String(""acme"")), Or(["#), "{text}");
     stop(life).await;
 
-    let life = house.exporter(house.config(), Some(Odd::guarded(json!({"tenant": {"eq": {"claim": "team"}}})))).await;
-    house.submit("odd", json!({})).await;
-    let outcome = house.outcome().await;
+    let life = harness
+        .exporter(harness.config(), Some(ControlledDataset::guarded(json!({"tenant": {"eq": {"claim": "team"}}}))))
+        .await;
+    harness.submit("controlled", json!({})).await;
+    let outcome = harness.outcome().await;
     let OutcomeResult::Failed { attempt: 1, problem } = outcome.body.result else { panic!("{:?}", outcome.body) };
     assert!(problem.detail.contains("`team`"), "{problem}");
     stop(life).await;
 }
 
 #[tokio::test]
-async fn exports_of_tables_do_not_take_each_others_connections() {
-    let house = House::new().await;
-    // more frames than fit between the source and the encoders
-    let many = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 150000) \
-                INSERT INTO menus (name, category) SELECT 'menu', 'training' FROM n";
-    house.database.db.execute_unprepared(many).await.unwrap();
+async fn exports_of_one_table_run_at_once_with_few_shared_connections() {
+    let harness = Harness::new().await;
+    // more frames than the channels between the source and the encoders hold
+    let insert = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 150000) \
+                  INSERT INTO menus (name, category) SELECT 'menu', 'training' FROM n";
+    let url = format!("sqlite://{}", harness.datasets.path().join("demo.sqlite").display());
+    sea_orm::Database::connect(url).await.unwrap().execute_unprepared(insert).await.unwrap();
     // more readers than the shared pool has connections, each of which stores many segments
-    let config = ExporterConfig { slots: 6, first_segment_bytes: 1 << 12, segment_bytes: 1 << 16, ..house.config() };
-    let life = house.exporter(config, None).await;
+    let base = harness.config();
+    let config = ExporterConfig {
+        slots: 6,
+        segment_size: ByteSize::kib(64),
+        tuning: ExporterTuning { first_segment_size: ByteSize::kib(4), ..base.tuning.clone() },
+        ..base
+    };
+    let life = harness.exporter(config, None).await;
     for _ in 0..5 {
-        house.submit("menus", json!({})).await;
+        harness.submit("menus", json!({})).await;
     }
     for _ in 0..5 {
-        let outcome = house.outcome().await;
+        let outcome = harness.outcome().await;
         let OutcomeResult::Completed { attempt: 1, file, .. } = outcome.body.result else {
             panic!("{:?}", outcome.body)
         };
         assert_eq!(file.rows, 150_006);
     }
-    house.no_jobs().await;
+    harness.no_jobs().await;
     stop(life).await;
 }
 
 #[tokio::test]
-async fn jobs_are_taken_again_after_an_outage_of_nats() {
-    let mut house = House::new().await;
-    let life = house.exporter(house.config(), None).await;
-    house.submit("menus", json!({})).await;
-    house.outcome().await;
-    // a job that is not over before the outage is done again after it
-    house.no_jobs().await;
-    house.nats.restart().await;
-    let stream = || async { house.bus.jetstream().get_stream(subject::STREAM_JOBS).await.ok() };
+async fn an_exporter_takes_jobs_again_after_an_outage_of_nats() {
+    let mut harness = Harness::new().await;
+    let life = harness.exporter(harness.config(), None).await;
+    harness.submit("menus", json!({})).await;
+    harness.outcome().await;
+    // a job that is not acknowledged before the outage would run again after it
+    harness.no_jobs().await;
+    harness.nats.restart().await;
+    let stream = || async { harness.bus.jetstream().get_stream(subject::STREAM_JOBS).await.ok() };
     testkit::eventually("the test is connected again", stream).await;
-    house.submit("menus", json!({"format": "ndjson", "columns": ["name"]})).await;
-    let outcome = house.outcome().await;
+    harness.submit("menus", json!({"format": "ndjson", "columns": ["name"]})).await;
+    let outcome = harness.outcome().await;
     let OutcomeResult::Completed { file, .. } = outcome.body.result else { panic!("{:?}", outcome.body) };
     assert!(file.name.ends_with(".ndjson"));
     stop(life).await;

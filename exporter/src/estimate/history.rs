@@ -1,4 +1,4 @@
-//! How large and how fast the rows of earlier exports were.
+//! The size and speed of earlier exports.
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
@@ -9,18 +9,18 @@ use serde_json::Value;
 use tokio::{sync::Mutex, time::Instant};
 use tracing::warn;
 
-use crate::worker::plan::Ask;
+use crate::plan::PlanRequest;
 
-/// So many of the newest exports are looked at.
-const NEWEST: u64 = 300;
-/// And so often at most.
-const FRESH: Duration = Duration::from_secs(60);
-/// Fewer rows tell too little about the others.
-const FEWEST_ROWS: i64 = 1_000;
-/// The database may take this long; without it an estimate is only coarser.
-const PATIENCE: Duration = Duration::from_secs(1);
+/// The number of newest exports that count.
+const MAX_EXPORTS: u64 = 300;
+/// The maximum age of the cached paces.
+const CACHE_TTL: Duration = Duration::from_secs(60);
+/// The minimum number of rows of an export that counts.
+const MIN_ROWS: i64 = 1_000;
+/// The timeout of the query; without its result an estimate is less precise.
+const QUERY_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Exports whose rows are alike.
+/// The parts of a request that decide the size of a row.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Key {
     dataset: String,
@@ -31,18 +31,18 @@ pub(super) struct Key {
 }
 
 impl Key {
-    pub(super) fn of(ask: &Ask) -> Self {
+    pub(super) fn of(request: &PlanRequest) -> Self {
         Self {
-            dataset: ask.dataset.clone(),
-            template: ask.template.clone(),
-            format: ask.format.clone(),
-            compression: ask.compression.clone(),
-            columns: Value::from(ask.columns.clone()).to_string(),
+            dataset: request.dataset.clone(),
+            template: request.template.clone(),
+            format: request.format.clone(),
+            compression: request.compression.clone(),
+            columns: Value::from(request.columns.clone()).to_string(),
         }
     }
 }
 
-/// The mean of what is remembered.
+/// The mean size of a row, and the mean speed.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Pace {
     pub(super) bytes_per_row: f64,
@@ -51,33 +51,33 @@ pub(super) struct Pace {
 
 type Paces = Arc<HashMap<Key, Pace>>;
 
-/// What the newest exports tell. It is read again when it is old and somebody asks.
+/// The paces of the newest exports, cached for [`CACHE_TTL`].
 pub(super) struct History {
     db: DatabaseConnection,
-    known: Mutex<Option<(Instant, Paces)>>,
+    cache: Mutex<Option<(Instant, Paces)>>,
 }
 
 impl History {
     pub(super) fn new(db: DatabaseConnection) -> Self {
-        Self { db, known: Mutex::new(None) }
+        Self { db, cache: Mutex::new(None) }
     }
 
-    /// The pace of exports like this one, where some were made.
+    /// Returns the mean pace of earlier exports with this key, if there were any.
     pub(super) async fn pace(&self, key: &Key) -> Option<Pace> {
-        let mut known = self.known.lock().await;
-        let paces = match known.as_ref() {
-            Some((at, paces)) if at.elapsed() < FRESH => Arc::clone(paces),
+        let mut cache = self.cache.lock().await;
+        let paces = match cache.as_ref() {
+            Some((at, paces)) if at.elapsed() < CACHE_TTL => Arc::clone(paces),
             _ => {
-                let read = tokio::time::timeout(PATIENCE, read(&self.db)).await;
+                let read = tokio::time::timeout(QUERY_TIMEOUT, read(&self.db)).await;
                 let paces = match read {
                     Ok(Ok(paces)) => Arc::new(paces),
                     Ok(Err(e)) => {
-                        warn!(error = %e, "what earlier exports took can't be read");
+                        warn!(error = %e, "failed to read the history of exports");
                         Paces::default()
                     }
                     Err(_) => Paces::default(),
                 };
-                *known = Some((Instant::now(), Arc::clone(&paces)));
+                *cache = Some((Instant::now(), Arc::clone(&paces)));
                 paces
             }
         };
@@ -93,14 +93,14 @@ struct Sum {
 }
 
 async fn read(db: &DatabaseConnection) -> Result<HashMap<Key, Pace>, DbErr> {
-    // the newest by their ids, which are in order of time, so that no more than these are looked at
-    let newest = export::Entity::find().order_by_desc(export::Column::Id).limit(NEWEST);
+    // ids are in order of time, so the query reads no other rows
+    let newest = export::Entity::find().order_by_desc(export::Column::Id).limit(MAX_EXPORTS);
     let rows = newest.filter(export::Column::Status.is_not_in(UNFINISHED.map(Status::as_str))).all(db).await?;
     let mut sums: HashMap<Key, Sum> = HashMap::new();
     for row in rows {
         let (Some(count), Some(size)) = (row.file_rows, row.file_size) else { continue };
         let (Some(started), Some(completed)) = (row.started_at, row.completed_at) else { continue };
-        if count < FEWEST_ROWS {
+        if count < MIN_ROWS {
             continue;
         }
         let key = Key {
@@ -113,7 +113,7 @@ async fn read(db: &DatabaseConnection) -> Result<HashMap<Key, Pace>, DbErr> {
         let sum = sums.entry(key).or_default();
         sum.rows += count as f64;
         sum.bytes += size as f64;
-        // retries and waits in between count too, as they will again
+        // retries and the pauses between them count too
         sum.seconds += ((completed - started).num_milliseconds() as f64 / 1_000.0).max(0.001);
     }
     let paces = sums

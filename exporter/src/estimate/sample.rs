@@ -1,4 +1,4 @@
-//! The first rows of an export: encoded to see how large they become, and shown as a preview.
+//! A sample of the first rows of an export: encoded to measure their size, and shown as a preview.
 
 use std::{
     sync::{Arc, Mutex, PoisonError},
@@ -17,55 +17,54 @@ use tokio::time::{Instant, timeout_at};
 use crate::{
     dataset::Query,
     error::JobError,
-    format::{Bounds, Compression, Format, Levels, Ndjson},
-    pipeline::{Budget, Pipeline},
+    format::{Compression, CompressionLevels, Format, FormatLimits, Ndjson},
+    pipeline::{Pipeline, PipelineLimits},
+    plan::Plan,
     progress::Meter,
-    segment::{Limits, Outlet},
-    worker::plan::Plan,
+    segment::{SegmentLimits, SegmentSink},
 };
 
-/// Rows that are looked at.
-const ROWS: u64 = 1_000;
-/// Characters that are left of a long text in a preview, before its `…`. With at most ten rows an answer stays small:
-/// rows that are still too large lose their last columns.
-const CELL: usize = 200;
-/// Bytes of all rows of a preview.
-const PREVIEW_BYTES: usize = 256 << 10;
+/// The number of rows of a sample.
+const SAMPLE_ROWS: u64 = 1_000;
+/// The maximum length of a text in a preview, in characters; `…` follows a truncated text.
+const MAX_PREVIEW_TEXT: usize = 200;
+/// The maximum size of all rows of a preview, in bytes. A row beyond its share loses its last columns.
+const MAX_PREVIEW_SIZE: usize = 256 << 10;
 
 /// The first rows of an export.
 pub(super) struct Sample {
     frames: Vec<DataFrame>,
     rows: u64,
-    whole: bool,
+    complete: bool,
 }
 
-/// What the sample becomes as a file.
+/// The sample, encoded as a file.
 pub(super) struct Measured {
     rows: u64,
     bytes: u64,
-    /// Bytes of a file without rows.
-    around: u64,
+    /// The size of a file without rows, in bytes.
+    empty_bytes: u64,
     /// The first rows as objects.
     pub(super) preview: Vec<Map<String, Value>>,
 }
 
 impl Sample {
-    /// Reads until there are enough rows, or the time is over: a filter that few rows pass may have to look at all.
+    /// Reads the first rows within `time`. A selective filter may read the whole source and find fewer rows.
     pub(super) async fn take(plan: &Plan, time: Duration) -> Result<Self, JobError> {
         let until = Instant::now() + time;
-        let query = Query { limit: Some(ROWS), ..plan.query.clone() };
-        let mut sample = Self { frames: Vec::new(), rows: 0, whole: false };
+        let query = Query { limit: Some(SAMPLE_ROWS), ..plan.query.clone() };
+        let mut sample = Self { frames: Vec::new(), rows: 0, complete: false };
         let Ok(opened) = timeout_at(until, plan.dataset.open(&query)).await else { return Ok(sample) };
-        let mut frames = opened?;
-        while sample.rows < ROWS {
+        let mut frames = opened?.frames;
+        while sample.rows < SAMPLE_ROWS {
             match timeout_at(until, frames.try_next()).await {
                 Ok(Ok(Some(frame))) => {
-                    let frame = frame.head(Some((ROWS - sample.rows) as usize));
+                    let frame = frame.head(Some((SAMPLE_ROWS - sample.rows) as usize));
                     sample.rows += frame.height() as u64;
                     sample.frames.push(frame);
                 }
                 Ok(Ok(None)) => {
-                    sample.whole = true;
+                    sample.complete = true;
                     break;
                 }
                 Ok(Err(e)) => return Err(e.into()),
@@ -75,24 +74,24 @@ impl Sample {
         Ok(sample)
     }
 
-    /// Rows that were read.
+    /// The number of rows of the sample.
     pub(super) const fn rows(&self) -> u64 {
         self.rows
     }
 
-    /// Whether there are no others.
-    pub(super) const fn is_whole(&self) -> bool {
-        self.whole
+    /// Whether the sample has all rows of the query.
+    pub(super) const fn is_complete(&self) -> bool {
+        self.complete
     }
 
-    /// Encodes the sample as the export would, and its first rows as JSON.
+    /// Encodes the sample as the export would encode it, and its first rows as JSON.
     pub(super) async fn measure(&self, plan: &Plan, clock: &SharedClock) -> Result<Measured, JobError> {
         let bytes =
             encode(plan.format.as_ref(), plan, self.frames.clone(), plan.compression, clock).await?.len() as u64;
-        let around = encode(plan.format.as_ref(), plan, Vec::new(), plan.compression, clock).await?.len() as u64;
+        let empty_bytes = encode(plan.format.as_ref(), plan, Vec::new(), plan.compression, clock).await?.len() as u64;
         let mut first = Vec::new();
-        // which rows come first in an order of the template's own is known of all that were read
-        let mut left = if plan.layout.shape.is_sorted() { usize::MAX } else { PREVIEW_ROWS };
+        // a template that sorts decides the first rows among the whole sample
+        let mut left = if plan.layout.projection.is_sorted() { usize::MAX } else { PREVIEW_ROWS };
         for frame in &self.frames {
             let part = frame.head(Some(left));
             left -= part.height();
@@ -102,18 +101,18 @@ impl Sample {
             }
         }
         let lines = encode(&Ndjson, plan, first, Compression::None, clock).await?;
-        Ok(Measured { rows: self.rows, bytes, around, preview: preview(&lines)? })
+        Ok(Measured { rows: self.rows, bytes, empty_bytes, preview: preview(&lines)? })
     }
 }
 
 impl Measured {
-    /// About how large a file with so many rows is.
+    /// Estimates the size of a file with this number of rows, in bytes.
     pub(super) fn bytes_of(&self, rows: u64) -> u64 {
         if rows == self.rows || self.rows == 0 {
             return self.bytes;
         }
-        let each = self.bytes.saturating_sub(self.around) as f64 / self.rows as f64;
-        self.around + (each * rows as f64) as u64
+        let each = self.bytes.saturating_sub(self.empty_bytes) as f64 / self.rows as f64;
+        self.empty_bytes + (each * rows as f64) as u64
     }
 }
 
@@ -124,64 +123,65 @@ async fn encode(
     compression: Compression,
     clock: &SharedClock,
 ) -> Result<Vec<u8>, JobError> {
-    let kept = Memory::default();
-    let budget = Budget {
-        segments: Limits { bytes: usize::MAX, age: HOUR, first_bytes: usize::MAX, first_age: HOUR },
-        encoders: 1,
-        sort_bytes: u64::MAX,
-        levels: Levels::default(),
-        bounds: Bounds::default(),
+    let sink = MemorySink::default();
+    let limits = PipelineLimits {
+        segments: SegmentLimits { size: usize::MAX, max_age: HOUR, first_size: usize::MAX, first_max_age: HOUR },
+        encoder_threads: 1,
+        sort_memory: u64::MAX,
+        compression: CompressionLevels::default(),
+        format: FormatLimits::default(),
     };
     let pipeline = Pipeline {
         frames: stream::iter(frames.into_iter().map(Ok)).boxed(),
         layout: Arc::new(plan.layout.clone()),
-        encoding: format.encoding(&plan.layout, &budget.bounds)?,
+        encoding: format.encoding(&plan.layout, &limits.format)?,
         compression,
         requested_at: clock.now().into(),
         meter: Arc::new(Meter::start()),
-        budget: budget.clone(),
-        outlet: &kept,
+        limits,
+        sink: &sink,
         clock: Arc::clone(clock),
     };
     pipeline.run().await?;
-    Ok(kept.0.into_inner().unwrap_or_else(PoisonError::into_inner))
+    Ok(sink.0.into_inner().unwrap_or_else(PoisonError::into_inner))
 }
 
-/// Longer than a sample takes.
+/// Longer than the encoding of a sample takes.
 const HOUR: Duration = Duration::from_secs(3_600);
 
-/// Keeps the bytes of a sample, which are few.
+/// Collects the bytes of an encoded sample.
 #[derive(Default)]
-struct Memory(Mutex<Vec<u8>>);
+struct MemorySink(Mutex<Vec<u8>>);
 
 #[async_trait]
-impl Outlet for Memory {
-    async fn keep(&self, _: &Segment, chunks: Vec<Bytes>) -> Result<(), JobError> {
-        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        chunks.iter().for_each(|chunk| kept.extend_from_slice(chunk));
+impl SegmentSink for MemorySink {
+    async fn store(&self, _: &Segment, chunks: Vec<Bytes>) -> Result<(), JobError> {
+        let mut bytes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        chunks.iter().for_each(|chunk| bytes.extend_from_slice(chunk));
         Ok(())
     }
 }
 
-/// Lines of JSON as objects that together stay small.
+/// Parses NDJSON to objects of a bounded total size.
 fn preview(lines: &[u8]) -> Result<Vec<Map<String, Value>>, JobError> {
-    let most = PREVIEW_BYTES / PREVIEW_ROWS;
+    let max_row_size = MAX_PREVIEW_SIZE / PREVIEW_ROWS;
     let rows = serde_json::Deserializer::from_slice(lines).into_iter::<Map<String, Value>>();
     let short = rows.map(|row| {
         let mut size = 0;
-        let cells = row?.into_iter().map(|(name, value)| (name, cut(value)));
+        let cells = row?.into_iter().map(|(name, value)| (name, truncated(value)));
         let kept = cells.take_while(|(name, value)| {
             size += name.len() + value.as_str().map_or(32, str::len);
-            size <= most
+            size <= max_row_size
         });
         Ok(kept.collect())
     });
     short.take(PREVIEW_ROWS).collect()
 }
 
-fn cut(value: Value) -> Value {
+/// Truncates a long text.
+fn truncated(value: Value) -> Value {
     match value {
-        Value::String(text) => match text.char_indices().nth(CELL) {
+        Value::String(text) => match text.char_indices().nth(MAX_PREVIEW_TEXT) {
             Some((at, _)) => Value::String(format!("{}…", &text[..at])),
             None => Value::String(text),
         },
@@ -194,21 +194,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_preview_stays_small_whatever_is_in_the_cells() {
+    fn a_preview_of_large_values_stays_small() {
         let long = "é".repeat(1 << 20);
         let many: Map<String, Value> =
             (0..10_000).map(|n| (format!("column{n}"), Value::from("x".repeat(150)))).collect();
         let lines = format!("{}\n{}\n", serde_json::json!({"a": long, "n": 1}), Value::Object(many));
         let rows = preview(lines.as_bytes()).unwrap();
-        assert_eq!(rows[0]["a"].as_str().unwrap().chars().count(), CELL + 1);
+        assert_eq!(rows[0]["a"].as_str().unwrap().chars().count(), MAX_PREVIEW_TEXT + 1);
         assert_eq!(rows[0]["n"], 1);
         assert!(rows[1].len() > 10 && serde_json::to_vec(&rows).unwrap().len() < 64 << 10);
     }
 
     #[test]
-    fn what_stands_around_the_rows_is_not_multiplied() {
-        let measured = Measured { rows: 10, bytes: 300, around: 100, preview: vec![] };
+    fn bytes_around_the_rows_count_once() {
+        let measured = Measured { rows: 10, bytes: 300, empty_bytes: 100, preview: vec![] };
         assert_eq!((measured.bytes_of(10), measured.bytes_of(1_000)), (300, 20_100));
-        assert_eq!(Measured { rows: 0, bytes: 100, around: 100, preview: vec![] }.bytes_of(0), 100);
+        assert_eq!(Measured { rows: 0, bytes: 100, empty_bytes: 100, preview: vec![] }.bytes_of(0), 100);
     }
 }

@@ -1,4 +1,5 @@
-//! Answers gateways over NATS: bounded, with a deadline, and every failure is an answer too.
+//! Answers estimate requests of gateways over NATS, a limited number at once and each within a deadline. An error is
+//! a reply too.
 
 use std::{sync::Arc, time::Duration};
 
@@ -9,30 +10,27 @@ use platform::{
     lifecycle::Lifecycle,
 };
 use protocol::{
-    estimate::{EstimateQuestion, EstimateReply},
+    estimate::{EstimateReply, EstimateRequest},
     problem::{Problem, Slug},
     subject,
 };
 use tokio::sync::Semaphore;
 use tracing::{error, warn};
 
-use super::Estimator;
-use crate::{
-    ExporterError,
-    error::{JobError, Verdict},
-};
+use super::estimator::Estimator;
+use crate::error::{ExporterError, JobError, Verdict};
 
-/// Estimates at once; further questions wait in the subscription.
-const AT_ONCE: usize = 4;
-/// Shorter than a gateway waits.
+/// The number of estimates at once; further requests wait in the subscription.
+const MAX_CONCURRENT: usize = 4;
+/// The deadline of an estimate, shorter than a gateway waits.
 const DEADLINE: Duration = Duration::from_millis(4_500);
-/// An answer must fit into one NATS message with room to spare.
-const MOST_BYTES: usize = 512 << 10;
+/// The maximum size of a reply, in bytes, well below the limit of a NATS message.
+const MAX_REPLY_SIZE: usize = 512 << 10;
 
-/// Joins the exporters of a pool that answer, until the soft stop.
+/// Answers requests together with the other exporters of the pool, until the soft stop.
 ///
 /// # Errors
-/// When the client is closed.
+/// When the NATS client is closed.
 pub(crate) async fn serve(
     estimator: Estimator,
     service: &Service,
@@ -48,7 +46,7 @@ pub(crate) async fn serve(
 }
 
 async fn answer_all(estimator: Arc<Estimator>, mut endpoint: Endpoint, life: Lifecycle) {
-    let permits = Arc::new(Semaphore::new(AT_ONCE));
+    let permits = Arc::new(Semaphore::new(MAX_CONCURRENT));
     loop {
         // the semaphore is never closed
         let Ok(permit) = Arc::clone(&permits).acquire_owned().await else { return };
@@ -64,7 +62,7 @@ async fn answer_all(estimator: Arc<Estimator>, mut endpoint: Endpoint, life: Lif
         });
     }
     if let Err(e) = endpoint.stop().await {
-        warn!(error = %e, "questions for estimates can't be given to others");
+        warn!(error = %e, "failed to leave the queue group of estimate requests");
     }
 }
 
@@ -74,37 +72,37 @@ async fn answer(estimator: &Estimator, request: Request) {
         Err(_) => refused(Slug::Unavailable, "The source took too long to answer."),
     };
     let payload = match serde_json::to_vec(&reply) {
-        Ok(payload) if payload.len() <= MOST_BYTES => payload,
+        Ok(payload) if payload.len() <= MAX_REPLY_SIZE => payload,
         Ok(payload) => {
-            warn!(reply.bytes = payload.len(), "an estimate is too large to be sent");
+            warn!(reply.bytes = payload.len(), "an estimate exceeds the maximum size of a reply");
             serde_json::to_vec(&refused(Slug::TooLarge, "The preview of these rows is too large.")).unwrap_or_default()
         }
-        Err(e) => return error!(error = %e, "an estimate can't be written"),
+        Err(e) => return error!(error = %e, "failed to serialize an estimate"),
     };
     if let Err(e) = request.respond(Ok(payload.into())).await {
-        warn!(error = %e, "an estimate was lost");
+        warn!(error = %e, "failed to send an estimate");
     }
 }
 
 async fn reply(estimator: &Estimator, payload: &[u8]) -> EstimateReply {
-    let question = match bus::open::<EstimateQuestion>(payload) {
-        Ok(question) => question.body,
+    let request = match bus::open::<EstimateRequest>(payload) {
+        Ok(request) => request.body,
         Err(e) => {
-            warn!(error = %e, "an unreadable question for an estimate");
+            warn!(error = %e, "received an unreadable estimate request");
             return refused(Slug::InvalidRequest, "The request can't be read.");
         }
     };
-    let dataset = question.request.dataset.clone();
-    match estimator.estimate(question).await {
+    let dataset = request.request.dataset.clone();
+    match estimator.estimate(request).await {
         Ok(estimate) => EstimateReply::Estimated { estimate },
         Err(e) => {
-            warn!(dataset.name = %dataset, error = %e, "an export can't be estimated");
+            warn!(dataset.name = %dataset, error = %e, "failed to estimate an export");
             EstimateReply::Refused { problem: problem(&e) }
         }
     }
 }
 
-/// What the person is told: the same as of an export that failed so, but as the answer to a request.
+/// Returns the problem that the export would fail with, as the reply to a request.
 fn problem(error: &JobError) -> Problem {
     match (error, error.verdict()) {
         (JobError::Scope(_) | JobError::Claim(_) | JobError::Policy(_), Verdict::Fail(problem)) => {
@@ -112,7 +110,7 @@ fn problem(error: &JobError) -> Problem {
         }
         (JobError::Missing { .. }, _) => Problem::new(Slug::Unavailable, error.to_string()),
         (_, Verdict::Fail(problem)) => problem,
-        _ => Problem::new(Slug::Unavailable, "The source can't be read just now."),
+        _ => Problem::new(Slug::Unavailable, "The source can't be read at the moment."),
     }
 }
 

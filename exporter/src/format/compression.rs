@@ -1,46 +1,46 @@
-//! Compressed files: whole gzip members or zstd frames, one after the other, so that parts of a file still concatenate.
+//! Compressed files: a sequence of whole gzip members or zstd frames, so that segments concatenate to a valid file.
 
 use std::{fmt, str::FromStr};
 
-/// How a file is compressed.
+/// The compression of a file.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Compression {
-    /// Not at all.
+    /// No compression, the default.
     #[default]
     None,
-    /// RFC 1952.
+    /// gzip members (RFC 1952).
     Gzip,
-    /// RFC 8878.
+    /// Zstandard frames (RFC 8878).
     Zstd,
 }
 
-/// What the levels of compression are.
+/// The levels of both compression methods.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Levels {
-    /// 1 (fast) to 12 (small).
+pub struct CompressionLevels {
+    /// The gzip level, from 1 (fast) to 12 (small).
     pub gzip: i32,
-    /// 1 (fast) to 19 (small).
+    /// The zstd level, from 1 (fast) to 19 (small).
     pub zstd: i32,
 }
 
-impl Default for Levels {
+impl Default for CompressionLevels {
     fn default() -> Self {
         Self { gzip: 6, zstd: 3 }
     }
 }
 
-/// Bytes can't be compressed.
+/// The compression library failed.
 #[derive(Debug, thiserror::Error)]
 #[error("compression failed: {0}")]
 pub struct CompressionError(String);
 
 impl Compression {
-    /// All of them, the default one first.
+    /// All compressions, the default one first.
     pub const ALL: [Self; 3] = [Self::None, Self::Gzip, Self::Zstd];
-    /// For formats that are compressed already.
+    /// The compressions of formats that compress their content.
     pub const NONE: [Self; 1] = [Self::None];
 
-    /// The name in requests.
+    /// Returns the name in requests.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -50,7 +50,7 @@ impl Compression {
         }
     }
 
-    /// What follows the format's extension in a file's name.
+    /// Returns the suffix after the format's extension in a file's name.
     #[must_use]
     pub const fn suffix(self) -> &'static str {
         match self {
@@ -60,7 +60,7 @@ impl Compression {
         }
     }
 
-    /// The media type of a compressed file; None: that of the format.
+    /// Returns the media type of a compressed file; None for the format's own media type.
     #[must_use]
     pub const fn media_type(self) -> Option<&'static str> {
         match self {
@@ -70,11 +70,11 @@ impl Compression {
         }
     }
 
-    /// A whole member or frame of these bytes, always the same for the same bytes.
+    /// Compresses the bytes as one whole member or frame. The same bytes give the same result.
     ///
     /// # Errors
-    /// When the library fails, which it does for want of memory only.
-    pub fn pack(self, bytes: &[u8], levels: Levels) -> Result<Vec<u8>, CompressionError> {
+    /// When the library fails, which happens only when memory is short.
+    pub fn compress(self, bytes: &[u8], levels: CompressionLevels) -> Result<Vec<u8>, CompressionError> {
         match self {
             Self::None => Ok(bytes.to_vec()),
             Self::Gzip => gzip(bytes, levels.gzip),
@@ -84,11 +84,10 @@ impl Compression {
 }
 
 fn gzip(bytes: &[u8], level: i32) -> Result<Vec<u8>, CompressionError> {
-    let failed = |what: String| CompressionError(what);
-    let level = libdeflater::CompressionLvl::new(level).map_err(|e| failed(format!("{e:?}")))?;
+    let level = libdeflater::CompressionLvl::new(level).map_err(|e| CompressionError(format!("{e:?}")))?;
     let mut compressor = libdeflater::Compressor::new(level);
     let mut out = vec![0; compressor.gzip_compress_bound(bytes.len())];
-    let size = compressor.gzip_compress(bytes, &mut out).map_err(|e| failed(e.to_string()))?;
+    let size = compressor.gzip_compress(bytes, &mut out).map_err(|e| CompressionError(e.to_string()))?;
     out.truncate(size);
     Ok(out)
 }
@@ -99,7 +98,7 @@ impl fmt::Display for Compression {
     }
 }
 
-/// A word that names no compression.
+/// A request names an unknown compression.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("unknown compression `{0}`")]
 pub struct UnknownCompression(pub String);

@@ -1,18 +1,18 @@
 //! The metadata document beside a file: CSV on the Web (<https://www.w3.org/TR/tabular-metadata/>) for CSV and TSV, and
 //! the same document without a dialect for other formats.
 //!
-//! What the vocabulary has no word for stands under absolute names, `urn:sluice:…`, as the standard demands.
+//! Properties that the vocabulary lacks have absolute names, `urn:sluice:…`, as the standard requires.
 
 use protocol::catalog::ColumnType;
 use serde_json::{Map, Value, json};
 
 use super::{
-    Finished, Layout, LayoutColumn, Timestamps,
-    look::{Look, NumberLook},
-    style::{LineEnd, Profile},
+    FinishedFile,
+    value_style::{NumberStyle, ValueStyle},
 };
+use crate::layout::{Layout, LayoutColumn, LineEnd, Profile, Timestamps};
 
-/// The patterns of dates and times that CSV on the Web obliges its readers to know.
+/// The patterns of dates that every reader of CSV on the Web supports.
 const DATES: [&str; 13] = [
     "yyyy-MM-dd",
     "yyyyMMdd",
@@ -28,20 +28,22 @@ const DATES: [&str; 13] = [
     "d.M.yyyy",
     "MM.dd.yyyy",
 ];
+/// The patterns of times of day that every reader of CSV on the Web supports.
 const TIMES: [&str; 4] = ["HH:mm:ss", "HHmmss", "HH:mm", "HHmm"];
 
-/// The document of a CSV or TSV file: columns with the types and formats of their fields, the dialect, the row count,
-/// the digest and the times.
+/// Returns the document of a CSV or TSV file: columns with the types and formats of their fields, the dialect, the row
+/// count, the digest and the times.
 #[must_use]
-pub fn table(layout: &Layout, finished: &Finished, delimiter: u8) -> Value {
+pub fn table(layout: &Layout, finished: &FinishedFile, delimiter: u8) -> Value {
     let style = &layout.style;
     let columns = layout.columns.iter().map(|column| {
-        let (datatype, kept) = datatype(column, &Look::of(column.source.kind, &column.look, style), style.profile);
+        let value_style = ValueStyle::of(column.source.kind, &column.style, style);
+        let (datatype, value_type) = datatype(column, &value_style, style.profile);
         let mut described = described(column);
         described.insert("datatype".into(), datatype);
         described.insert("null".into(), json!(style.null));
-        if let Some(kept) = kept {
-            described.insert("urn:sluice:datatype".into(), json!(kept));
+        if let Some(value_type) = value_type {
+            described.insert("urn:sluice:datatype".into(), json!(value_type));
         }
         Value::Object(described)
     });
@@ -65,9 +67,9 @@ pub fn table(layout: &Layout, finished: &Finished, delimiter: u8) -> Value {
     document
 }
 
-/// The document of any other file.
+/// Returns the document of a file in any other format.
 #[must_use]
-pub fn document(layout: &Layout, finished: &Finished) -> Value {
+pub fn document(layout: &Layout, finished: &FinishedFile) -> Value {
     let columns = layout.columns.iter().map(|column| {
         let mut described = described(column);
         described.insert("datatype".into(), json!(plain_type(column.source.kind)));
@@ -77,7 +79,7 @@ pub fn document(layout: &Layout, finished: &Finished) -> Value {
     common(layout, finished, columns)
 }
 
-fn common(layout: &Layout, finished: &Finished, columns: Vec<Value>) -> Value {
+fn common(layout: &Layout, finished: &FinishedFile, columns: Vec<Value>) -> Value {
     json!({
         "@context": "http://www.w3.org/ns/csvw",
         "url": finished.file.name,
@@ -91,8 +93,8 @@ fn common(layout: &Layout, finished: &Finished, columns: Vec<Value>) -> Value {
         "urn:sluice:compression": finished.compression.as_str(),
         "urn:sluice:dataset": finished.dataset,
         "urn:sluice:dataset_version": finished.dataset_version,
-        "urn:sluice:template": layout.made_by.template,
-        "urn:sluice:template_version": layout.made_by.version,
+        "urn:sluice:template": layout.template.name,
+        "urn:sluice:template_version": layout.template.version,
         "urn:sluice:requested_at": finished.requested_at,
         "urn:sluice:transactionTime": finished.snapshot_at,
         "urn:sluice:completed_at": finished.completed_at,
@@ -120,72 +122,74 @@ const fn plain_type(kind: ColumnType) -> &'static str {
     }
 }
 
-/// The type of a column's fields, and the type of its values where the fields can't be read as such.
-fn datatype(column: &LayoutColumn, look: &Look, profile: Profile) -> (Value, Option<&'static str>) {
+/// Returns the type of a column's fields, and the type of its values where readers cannot parse the fields as that
+/// type.
+fn datatype(column: &LayoutColumn, style: &ValueStyle, profile: Profile) -> (Value, Option<&'static str>) {
     let plain = plain_type(column.source.kind);
     let text = || (json!("string"), Some(plain));
-    match look {
-        Look::Plain | Look::Text { .. } => (json!(plain), None),
-        // some of them are text, in the form of a formula
-        Look::Number(NumberLook { digits: true, .. }) => text(),
-        Look::Number(look) => number(plain, look),
-        Look::Words(yes, no) if !yes.contains('|') && !no.contains('|') => {
+    match style {
+        ValueStyle::Plain | ValueStyle::Text { .. } => (json!(plain), None),
+        // numbers with many digits are written as text, in the form of a formula
+        ValueStyle::Number(NumberStyle { digits_as_text: true, .. }) => text(),
+        ValueStyle::Number(style) => number(plain, style),
+        ValueStyle::Words(yes, no) if !yes.contains('|') && !no.contains('|') => {
             (json!({"base": "boolean", "format": format!("{yes}|{no}")}), None)
         }
-        Look::Words(..) => text(),
-        Look::Moment(pattern) => {
+        ValueStyle::Words(..) => text(),
+        ValueStyle::Time(pattern) => {
             let pattern = pattern.to_string();
             let base = if column.source.kind == ColumnType::Datetime { "dateTime" } else { plain };
             match column.source.kind {
-                // the zone is in the field, and so is the fraction where there is one
-                ColumnType::Datetime if column.look.pattern.is_none() && profile == Profile::Machine => {
+                // the field has the offset, and the fraction where there is one
+                ColumnType::Datetime if column.style.pattern.is_none() && profile == Profile::Machine => {
                     (json!("dateTimeStamp"), None)
                 }
-                // a fraction may follow
-                ColumnType::Datetime if column.look.pattern.is_none() => text(),
+                // no format describes an optional fraction
+                ColumnType::Datetime if column.style.pattern.is_none() => text(),
                 ColumnType::Date if DATES.contains(&pattern.as_str()) => {
                     (json!({"base": base, "format": pattern}), None)
                 }
                 ColumnType::Time if TIMES.contains(&pattern.as_str()) => {
                     (json!({"base": base, "format": pattern}), None)
                 }
-                ColumnType::Datetime if is_moment(&pattern) => (json!({"base": base, "format": pattern}), None),
+                ColumnType::Datetime if is_timestamp(&pattern) => (json!({"base": base, "format": pattern}), None),
                 _ => text(),
             }
         }
     }
 }
 
-/// A date and a time that both are among the known ones.
-fn is_moment(pattern: &str) -> bool {
+/// Whether every reader supports both the date and the time of the pattern.
+fn is_timestamp(pattern: &str) -> bool {
     let split = pattern.split_once([' ', 'T']);
     split.is_some_and(|(date, time)| DATES.contains(&date) && TIMES.contains(&time))
 }
 
-fn number(plain: &'static str, look: &NumberLook) -> (Value, Option<&'static str>) {
+fn number(plain: &'static str, style: &NumberStyle) -> (Value, Option<&'static str>) {
     let mut format = Map::new();
-    if look.mark != b'.' {
-        format.insert("decimalChar".into(), json!(char::from(look.mark).to_string()));
+    if style.decimal_mark != b'.' {
+        format.insert("decimalChar".into(), json!(char::from(style.decimal_mark).to_string()));
     }
-    if let Some(mark) = look.grouping {
+    if let Some(mark) = style.grouping {
         format.insert("groupChar".into(), json!(mark.to_string()));
     }
-    if look.decimals.is_some() || look.grouping.is_some() {
-        let whole = if look.grouping.is_some() { "#,##0" } else { "0" };
-        let digits = usize::from(look.decimals.unwrap_or_default());
-        let fraction = match (look.decimals, plain) {
+    if style.decimals.is_some() || style.grouping.is_some() {
+        let whole = if style.grouping.is_some() { "#,##0" } else { "0" };
+        let digits = usize::from(style.decimals.unwrap_or_default());
+        let fraction = match (style.decimals, plain) {
             (Some(0), _) | (None, "long") => String::new(),
             (Some(_), _) => format!(".{}", "0".repeat(digits)),
             (None, _) => format!(".{}", "#".repeat(20)),
         };
         format.insert("pattern".into(), json!(format!("{whole}{fraction}")));
     }
-    // rounded to digits after the point, or with them, it is no whole number any more
-    let base = if plain == "long" && look.decimals.is_some_and(|digits| digits > 0) { "decimal" } else { plain };
+    // a whole number that is written with digits after the point is a decimal
+    let base = if plain == "long" && style.decimals.is_some_and(|digits| digits > 0) { "decimal" } else { plain };
     (json!({"base": base, "format": format}), None)
 }
 
-/// CSVW names are URI template variables: letters, digits and `_`, anything else percent-encoded.
+/// Encodes a name as CSVW requires: a URI template variable of letters, digits and `_`, and other bytes
+/// percent-encoded.
 fn name(column: &str) -> String {
     column
         .bytes()
@@ -201,13 +205,16 @@ mod tests {
     use protocol::{catalog::Column, export::FileInfo, id::ExportId};
 
     use super::*;
-    use crate::format::{ColumnLook, Compression, Pattern, Style};
+    use crate::{
+        format::Compression,
+        layout::{ColumnStyle, Pattern, Style},
+    };
 
-    fn finished() -> Finished {
+    fn finished() -> FinishedFile {
         let at = serde_json::from_value(json!("2026-11-22T15:26:01.123Z")).unwrap();
         let file =
             FileInfo { name: "x.csv".into(), size: 10, rows: 2, sha256: "ab".into(), media_type: "text/csv".into() };
-        Finished {
+        FinishedFile {
             id: ExportId::generate(),
             dataset: "x".into(),
             dataset_version: "7".into(),
@@ -220,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn the_document_says_what_is_in_the_file() {
+    fn the_document_describes_the_file() {
         let layout = Layout::plain(vec![LayoutColumn {
             title: "When".into(),
             ..LayoutColumn::plain(Column::new("a b", ColumnType::Datetime))
@@ -234,21 +241,27 @@ mod tests {
         assert_eq!(document["urn:sluice:transactionTime"], "2026-11-22T15:26:01.123Z");
         assert_eq!(document["urn:sluice:template"], "default");
         assert_eq!(document["urn:sluice:dataset_version"], "7");
-        let moving = Finished { snapshot_at: None, ..finished() };
+        let moving = FinishedFile { snapshot_at: None, ..finished() };
         assert_eq!(table(&layout, &moving, b',')["urn:sluice:transactionTime"], Value::Null);
         assert_eq!(document["urn:sluice:compression"], "gzip");
         assert_eq!(document["urn:sluice:rows"], 2);
     }
 
     #[test]
-    fn fields_in_a_form_of_their_own_have_it_in_the_document() {
-        let look = |look: ColumnLook, kind| LayoutColumn { look, ..LayoutColumn::plain(Column::new("x", kind)) };
+    fn the_document_has_the_format_of_styled_fields() {
+        let styled = |style: ColumnStyle, kind| LayoutColumn { style, ..LayoutColumn::plain(Column::new("x", kind)) };
         let pattern = |text| Some(Pattern::parse(text).unwrap());
         let mut layout = Layout::plain(vec![
-            look(ColumnLook { decimals: Some(2), grouping: Some('.'), ..ColumnLook::default() }, ColumnType::Decimal),
-            look(ColumnLook { pattern: pattern("dd.MM.yyyy"), ..ColumnLook::default() }, ColumnType::Date),
-            look(ColumnLook { pattern: pattern("MM/yyyy"), ..ColumnLook::default() }, ColumnType::Date),
-            look(ColumnLook { words: Some(("ja".into(), "nein".into())), ..ColumnLook::default() }, ColumnType::Bool),
+            styled(
+                ColumnStyle { decimals: Some(2), grouping: Some('.'), ..ColumnStyle::default() },
+                ColumnType::Decimal,
+            ),
+            styled(ColumnStyle { pattern: pattern("dd.MM.yyyy"), ..ColumnStyle::default() }, ColumnType::Date),
+            styled(ColumnStyle { pattern: pattern("MM/yyyy"), ..ColumnStyle::default() }, ColumnType::Date),
+            styled(
+                ColumnStyle { words: Some(("ja".into(), "nein".into())), ..ColumnStyle::default() },
+                ColumnType::Bool,
+            ),
         ]);
         layout.timestamps = Timestamps::Rows;
         layout.style = Style { delimiter: Some(b';'), decimal_mark: b',', ..Style::machine() };

@@ -1,130 +1,134 @@
-//! Formats: a table into the bytes of a file.
+//! Formats: they encode a table as the bytes of a file.
 //!
-//! A [`Format`] makes the [`Encoding`] of one export, of which there are two kinds:
-//! - [`Encoder`], for text: it has no state of its own, so that frames are encoded on several cores at once and in any
-//!   partition, and the bytes, put together in order, are always the same.
-//! - [`Writer`], for files with an inside, such as Parquet and workbooks: it takes the frames one after the other and
-//!   writes whenever it has something.
+//! A [`Format`] makes the [`Encoding`] of one export, of one of two kinds:
+//! - [`Encoder`], for text formats: it has no state, so several cores encode frames at once. The bytes do not depend on
+//!   how the rows are split into frames.
+//! - [`Writer`], for formats with an inner structure, such as Parquet and workbooks: it takes the frames in order and
+//!   writes bytes as they become available.
 
-pub(crate) mod cell;
+pub mod archive;
 mod compression;
 pub mod csv;
 pub mod csvw;
-pub(crate) mod endless;
-mod layout;
-mod look;
+mod error;
 pub mod ndjson;
 mod number;
-mod out;
+mod output;
 pub mod parquet;
-mod pattern;
 mod physical;
-mod style;
+mod value_style;
 pub mod xlsx;
-pub mod zipped;
 
-use std::{io, path::PathBuf, sync::Arc};
+use std::{path::PathBuf, sync::Arc};
 
 use polars::prelude::DataFrame;
-use protocol::{export::FileInfo, time::Timestamp};
+use protocol::{export::FileInfo, id::ExportId, time::Timestamp};
 use serde_json::Value;
 
-pub use compression::{Compression, CompressionError, Levels, UnknownCompression};
-pub use csv::{Csv, Tsv};
-pub use layout::{COMPLETED_AT, Layout, LayoutColumn, MadeBy, REQUESTED_AT, ROWS, Timestamps};
-pub use look::ColumnLook;
-pub use ndjson::Ndjson;
-pub use out::Out;
-pub use parquet::Parquet;
-pub use pattern::{Pattern, PatternError};
-pub use style::{LineEnd, Profile, Quoting, Style};
-pub use xlsx::Xlsx;
-pub use zipped::{CsvZip, XlsxZip};
+pub use self::{
+    archive::{CsvZip, XlsxZip},
+    compression::{Compression, CompressionError, CompressionLevels, UnknownCompression},
+    csv::{Csv, Tsv},
+    error::FormatError,
+    ndjson::Ndjson,
+    output::Output,
+    parquet::Parquet,
+    xlsx::Xlsx,
+};
+use crate::layout::{Layout, Timestamps};
 
-/// A kind of file.
-pub trait Format: Send + Sync {
+/// The description of a format.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FormatDescription {
     /// The name in requests.
-    fn name(&self) -> &str;
-
-    /// For `Content-Type`.
-    fn media_type(&self) -> &str;
-
-    /// The end of a file's name, without its dot.
-    fn extension(&self) -> &str;
-
-    /// How its files may be compressed, the default one first. What is compressed inside takes none.
-    fn compressions(&self) -> &'static [Compression] {
-        &Compression::NONE
-    }
-
-    /// Where the timestamps stand when a template wants them there. Formats that have no such place keep them in the
-    /// metadata.
-    fn timestamps(&self, wanted: Timestamps) -> Timestamps {
-        match wanted {
-            Timestamps::Columns => Timestamps::Columns,
-            Timestamps::Envelope | Timestamps::Rows | Timestamps::Sidecar => Timestamps::Sidecar,
-        }
-    }
-
-    /// Begins a file with the columns of `layout` in its order.
-    ///
-    /// # Errors
-    /// A layout that this format can't hold.
-    fn encoding(&self, layout: &Layout, bounds: &Bounds) -> Result<Encoding, FormatError>;
-
-    /// The metadata document of a finished file.
-    fn metadata(&self, layout: &Layout, file: &Finished) -> Value;
+    pub name: &'static str,
+    /// The media type of an uncompressed file, for the header `Content-Type`.
+    pub media_type: &'static str,
+    /// The extension of a file's name, without the dot.
+    pub extension: &'static str,
+    /// The supported compressions, the default one first. A format that compresses its content supports `none` only.
+    pub compressions: &'static [Compression],
+    /// Whether a file can state its timestamps around or above the table. If not, the metadata document states them.
+    pub has_timestamps: bool,
 }
 
-/// Begins the file of a [`Writer`], on the thread that it stays on.
-pub type Open = Box<dyn FnOnce(&Head, Out) -> Result<Box<dyn Writer>, FormatError> + Send>;
+impl FormatDescription {
+    /// Returns the location of the timestamps in this format, when a template asks for `requested`.
+    #[must_use]
+    pub const fn timestamps(&self, requested: Timestamps) -> Timestamps {
+        match requested {
+            Timestamps::Envelope | Timestamps::Rows if !self.has_timestamps => Timestamps::Sidecar,
+            supported => supported,
+        }
+    }
+}
 
-/// How frames become the bytes of one file.
+/// A file format that exports may request.
+pub trait Format: Send + Sync {
+    /// Describes the format for the catalog and for files.
+    fn info(&self) -> &FormatDescription;
+
+    /// Prepares the encoding of one file with the columns of `layout` in its order.
+    ///
+    /// # Errors
+    /// When the format does not support the layout.
+    fn encoding(&self, layout: &Layout, limits: &FormatLimits) -> Result<Encoding, FormatError>;
+
+    /// Returns the metadata document of a finished file: CSV on the Web ([`csvw`]).
+    fn metadata(&self, layout: &Layout, file: &FinishedFile) -> Value {
+        csvw::document(layout, file)
+    }
+}
+
+/// Opens the [`Writer`] of one file. The pipeline calls it on the thread that uses the writer.
+pub type OpenWriter = Box<dyn FnOnce(&Head, Output) -> Result<Box<dyn Writer>, FormatError> + Send>;
+
+/// How the pipeline encodes the frames of one file.
 pub enum Encoding {
-    /// On several cores at once.
-    Frames(Arc<dyn Encoder>),
-    /// One after the other.
-    Whole(Open),
+    /// Several cores encode frames at once.
+    Parallel(Arc<dyn Encoder>),
+    /// One thread writes the frames in order.
+    Sequential(OpenWriter),
 }
 
 impl Encoding {
-    /// The kind without a state.
-    pub fn frames(encoder: impl Encoder + 'static) -> Self {
-        Self::Frames(Arc::new(encoder))
+    /// Makes the encoding of a format without state.
+    pub fn parallel(encoder: impl Encoder + 'static) -> Self {
+        Self::Parallel(Arc::new(encoder))
     }
 
-    /// The kind with a state.
-    pub fn whole<W, F>(open: F) -> Self
+    /// Makes the encoding of a format with state.
+    pub fn sequential<W, F>(open: F) -> Self
     where
         W: Writer + 'static,
-        F: FnOnce(&Head, Out) -> Result<W, FormatError> + Send + 'static,
+        F: FnOnce(&Head, Output) -> Result<W, FormatError> + Send + 'static,
     {
-        Self::Whole(Box::new(|head, out| Ok(Box::new(open(head, out)?))))
+        Self::Sequential(Box::new(|head, output| Ok(Box::new(open(head, output)?))))
     }
 }
 
-/// Turns the rows of one export into bytes; pure, and shared between threads.
+/// Encodes the rows of one export. It has no state, and threads share it.
 pub trait Encoder: Send + Sync {
-    /// Appends what comes before the first row.
+    /// Appends the bytes before the first row.
     fn begin(&self, head: &Head, out: &mut Vec<u8>);
 
     /// Appends all rows of a frame.
     ///
     /// # Errors
-    /// A column of a type that the format can't hold.
+    /// When the format does not support the type of a column.
     fn encode(&self, frame: &DataFrame, out: &mut Vec<u8>) -> Result<(), FormatError>;
 
-    /// Appends what comes after the last row.
+    /// Appends the bytes after the last row.
     fn end(&self, tail: &Tail, out: &mut Vec<u8>);
 }
 
-/// Turns the rows of one export into bytes, in order, and writes them to the [`Out`] that it was opened with. All calls
-/// come from one thread, which may wait. Dropping it removes whatever it keeps on disk.
+/// Writes the rows of one export in order to the [`Output`] with which it was opened. All calls come from one thread,
+/// which may block. Dropping the writer deletes its temporary files.
 pub trait Writer: Send {
-    /// Takes all rows of a frame, and writes what it can.
+    /// Takes all rows of a frame, and writes the bytes that are complete.
     ///
     /// # Errors
-    /// A column of a type that the format can't hold, a file that grows too large, or a disk that is full.
+    /// When the format does not support the type of a column, the file exceeds a limit or the disk is full.
     fn write(&mut self, frame: &DataFrame) -> Result<(), FormatError>;
 
     /// Writes the rest of the file.
@@ -134,119 +138,74 @@ pub trait Writer: Send {
     fn end(self: Box<Self>, tail: &Tail) -> Result<(), FormatError>;
 }
 
-/// What one file may use of the machine.
+/// The resources that the encoding of one file may use.
 #[derive(Clone, Debug)]
-pub struct Bounds {
-    /// Where temporary files are made; they have no name, so that they are gone with the process at the latest.
+pub struct FormatLimits {
+    /// The folder of temporary files. They have no name, so the system deletes them when the process ends.
     pub spool_dir: PathBuf,
-    /// How large they may grow, bytes.
-    pub spool_bytes: u64,
-    /// Rows of a sheet at most, header included. A workbook has 1,048,576.
-    pub sheet_rows: u32,
-    /// Rows of a workbook at most, over all its sheets.
-    pub workbook_rows: u64,
-    /// Rows of each part of an archive.
-    pub part_rows: u64,
-    /// About how many bytes of memory a group of rows takes before it is written into a Parquet file.
-    pub group_bytes: usize,
-    /// Rows of such a group at most.
-    pub group_rows: usize,
+    /// The maximum size of the temporary files, in bytes.
+    pub max_spool_size: u64,
+    /// The maximum number of rows of a sheet, header included; 1,048,576 is the limit of the workbook format.
+    pub max_sheet_rows: u32,
+    /// The maximum number of rows of a workbook, over all its sheets.
+    pub max_workbook_rows: u64,
+    /// The number of rows of each part of an archive.
+    pub archive_part_rows: u64,
+    /// The size of a Parquet row group, in bytes of its values in memory.
+    pub row_group_size: usize,
+    /// The maximum number of rows of a Parquet row group.
+    pub max_row_group_rows: usize,
 }
 
-impl Default for Bounds {
+impl Default for FormatLimits {
     fn default() -> Self {
         Self {
             spool_dir: std::env::temp_dir(),
-            spool_bytes: 4 << 30,
-            sheet_rows: 1 << 20,
-            workbook_rows: 5_000_000,
-            part_rows: 1_000_000,
-            group_bytes: 32 << 20,
-            group_rows: 1 << 18,
+            max_spool_size: 4 << 30,
+            max_sheet_rows: 1 << 20,
+            max_workbook_rows: 5_000_000,
+            archive_part_rows: 1_000_000,
+            row_group_size: 32 << 20,
+            max_row_group_rows: 1 << 18,
         }
     }
 }
 
-/// What is known before the first row.
+/// The times known before the first row.
 #[derive(Clone, Copy, Debug)]
 pub struct Head {
-    /// When the gateway took the request.
+    /// The time at which the gateway accepted the export.
     pub requested_at: Timestamp,
-    /// When the last row was made, where the layout wants that before the first one.
+    /// The time of the last row, where the layout states it before the first row.
     pub completed_at: Option<Timestamp>,
 }
 
-/// What is known after the last row.
+/// The totals known after the last row.
 #[derive(Clone, Copy, Debug)]
 pub struct Tail {
-    /// Data rows.
+    /// The number of data rows, without headers.
     pub rows: u64,
-    /// When the last row was made.
+    /// The time at which the last row was written.
     pub completed_at: Timestamp,
 }
 
-/// A finished file, for its metadata document.
+/// A finished file, as its metadata document describes it.
 #[derive(Clone, Debug)]
-pub struct Finished {
-    /// Which export.
-    pub id: protocol::id::ExportId,
-    /// The dataset it is of.
+pub struct FinishedFile {
+    /// The identifier of the export.
+    pub id: ExportId,
+    /// The name of the exported dataset.
     pub dataset: String,
-    /// Which version of it.
+    /// The version of the dataset's description.
     pub dataset_version: String,
-    /// The file.
+    /// The name, size, digest and media type.
     pub file: FileInfo,
-    /// How it is compressed.
+    /// The compression of the whole file.
     pub compression: Compression,
-    /// When the gateway took the request.
+    /// The time at which the gateway accepted the export.
     pub requested_at: Timestamp,
-    /// When the dataset was opened, if later changes to it are not in the file.
+    /// The time of the snapshot; None when the rows are not of one snapshot.
     pub snapshot_at: Option<Timestamp>,
-    /// When the last row was made.
+    /// The time at which the last row was written.
     pub completed_at: Timestamp,
-}
-
-/// Why a table can't be written in a format.
-#[derive(Debug, thiserror::Error)]
-pub enum FormatError {
-    /// No writer for this type.
-    #[error("column `{column}` is of type {dtype}, which {format} files can't hold")]
-    Unsupported {
-        /// The column.
-        column: String,
-        /// Its type, as polars names it.
-        dtype: String,
-        /// The format.
-        format: &'static str,
-    },
-    /// The frame is not what the layout says.
-    #[error("the data has {got} columns where the layout has {wanted}")]
-    Width {
-        /// Of the frame.
-        got: usize,
-        /// Of the layout.
-        wanted: usize,
-    },
-    /// There is a limit, and this is beyond it.
-    #[error("{what} would be larger than {limit}: {advice}")]
-    TooLarge {
-        /// What would.
-        what: &'static str,
-        /// The limit, with its unit.
-        limit: String,
-        /// What to do instead.
-        advice: &'static str,
-    },
-    /// A workbook or an archive can't hold something.
-    #[error("{0}")]
-    Workbook(String),
-    /// Bytes could not be compressed.
-    #[error(transparent)]
-    Compression(#[from] CompressionError),
-    /// A temporary file could not be written or read.
-    #[error("a temporary file: {0}")]
-    Spool(#[from] io::Error),
-    /// polars could not bring the columns into one piece.
-    #[error(transparent)]
-    Polars(#[from] polars::prelude::PolarsError),
 }

@@ -1,61 +1,52 @@
-//! NDJSON: one JSON object a line, no header and no comments, so that the timestamps stand in the metadata alone.
+//! NDJSON: one JSON object per line, without header and comments, so that only the metadata document has the
+//! timestamps.
 //!
-//! Decimals are strings, as many readers would round them; so are `NaN`, `INF` and `-INF`.
+//! Decimals are strings, because many readers would round numbers; so are `NaN`, `INF` and `-INF`.
 
 use polars::prelude::DataFrame;
-use serde_json::Value;
 
 use super::{
-    Bounds, Compression, Encoder, Encoding, Finished, Format, FormatError, Head, Layout, Tail, csvw,
+    Compression, Encoder, Encoding, Format, FormatDescription, FormatError, FormatLimits, Head, Tail,
     physical::{Cell, Kind, Physical},
 };
+use crate::{layout::Layout, value::json};
 
 /// The name of the format, and the extension of its files.
 const NAME: &str = "ndjson";
 
-/// Newline-delimited JSON.
+/// Newline-delimited JSON, one object per row.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Ndjson;
 
 impl Format for Ndjson {
-    fn name(&self) -> &str {
-        NAME
+    fn info(&self) -> &FormatDescription {
+        &FormatDescription {
+            name: NAME,
+            media_type: "application/x-ndjson",
+            extension: NAME,
+            compressions: &Compression::ALL,
+            has_timestamps: false,
+        }
     }
 
-    fn media_type(&self) -> &str {
-        "application/x-ndjson"
-    }
-
-    fn extension(&self) -> &str {
-        NAME
-    }
-
-    fn compressions(&self) -> &'static [Compression] {
-        &Compression::ALL
-    }
-
-    fn encoding(&self, layout: &Layout, _: &Bounds) -> Result<Encoding, FormatError> {
+    fn encoding(&self, layout: &Layout, _: &FormatLimits) -> Result<Encoding, FormatError> {
         let keys = layout
             .columns
             .iter()
             .enumerate()
             .map(|(index, column)| {
                 let mut key = vec![if index == 0 { b'{' } else { b',' }];
-                string(&mut key, &column.title);
+                json::string(&mut key, &column.title);
                 key.push(b':');
                 key
             })
             .collect();
-        Ok(Encoding::frames(NdjsonEncoder { keys }))
-    }
-
-    fn metadata(&self, layout: &Layout, file: &Finished) -> Value {
-        csvw::document(layout, file)
+        Ok(Encoding::parallel(NdjsonEncoder { keys }))
     }
 }
 
 struct NdjsonEncoder {
-    /// What stands before each value.
+    /// The bytes before each value of a row.
     keys: Vec<Vec<u8>>,
 }
 
@@ -74,7 +65,7 @@ impl Encoder for NdjsonEncoder {
                 let at = out.len();
                 match column.write(row, out) {
                     Cell::Null => out.extend_from_slice(b"null"),
-                    Cell::Text(value) => string(out, value),
+                    Cell::Text(value) => json::string(out, value),
                     Cell::Plain(Kind::Literal) => {}
                     Cell::Plain(Kind::Lexical) => {
                         out.insert(at, b'"');
@@ -90,36 +81,17 @@ impl Encoder for NdjsonEncoder {
     fn end(&self, _: &Tail, _: &mut Vec<u8>) {}
 }
 
-/// A JSON string (RFC 8259, section 7).
-pub(crate) fn string(out: &mut Vec<u8>, value: &str) {
-    const HEX: &[u8; 16] = b"0123456789abcdef";
-    out.push(b'"');
-    for byte in value.bytes() {
-        match byte {
-            b'"' => out.extend_from_slice(b"\\\""),
-            b'\\' => out.extend_from_slice(b"\\\\"),
-            b'\n' => out.extend_from_slice(b"\\n"),
-            b'\r' => out.extend_from_slice(b"\\r"),
-            b'\t' => out.extend_from_slice(b"\\t"),
-            0..=0x1f => {
-                out.extend_from_slice(b"\\u00");
-                out.push(HEX[usize::from(byte >> 4)]);
-                out.push(HEX[usize::from(byte & 15)]);
-            }
-            _ => out.push(byte),
-        }
-    }
-    out.push(b'"');
-}
-
 #[cfg(test)]
 mod tests {
     use polars::prelude::*;
     use protocol::catalog::{Column as CatalogColumn, ColumnType};
     use serde_json::{Value, json};
 
-    use super::{Encoding, Format, Layout, Ndjson};
-    use crate::format::{Bounds, LayoutColumn};
+    use super::{Encoding, Format, Ndjson};
+    use crate::{
+        format::FormatLimits,
+        layout::{Layout, LayoutColumn},
+    };
 
     #[test]
     fn each_line_is_an_object_with_values_of_their_types() {
@@ -133,8 +105,8 @@ mod tests {
         let frame = DataFrame::new_infer_height(columns).unwrap();
         let titles: Vec<_> = frame.columns().iter().map(|c| c.name().as_str()).collect();
         let columns = titles.iter().map(|n| LayoutColumn::plain(CatalogColumn::new(*n, ColumnType::String))).collect();
-        let encoding = Ndjson.encoding(&Layout::plain(columns), &Bounds::default()).unwrap();
-        let Encoding::Frames(encoder) = encoding else { panic!("text has no state") };
+        let encoding = Ndjson.encoding(&Layout::plain(columns), &FormatLimits::default()).unwrap();
+        let Encoding::Parallel(encoder) = encoding else { panic!("a text format has no state") };
         let mut out = Vec::new();
         encoder.encode(&frame, &mut out).unwrap();
         let lines: Vec<Value> =

@@ -1,35 +1,35 @@
-//! Numbers as people write them: rounded, grouped, with a decimal mark of their own. Works on exact decimal text.
+//! Numbers for readers: rounded, grouped and with a chosen decimal mark. The input is exact decimal text.
 
-use super::look::NumberLook;
+use super::value_style::NumberStyle;
 
-/// More digits than this a spreadsheet does not keep.
+/// The number of significant digits that a spreadsheet keeps.
 pub(crate) const SPREADSHEET_DIGITS: usize = 15;
 
-/// What a number has become.
+/// The kind of text that [`write`] appended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Written {
-    /// A number, also for a spreadsheet.
+    /// A number that a spreadsheet keeps exactly.
     Number,
-    /// More digits than a spreadsheet keeps, or no number at all.
+    /// More digits than a spreadsheet keeps.
     Digits,
 }
 
-/// Appends the number `text`, which is `-`, digits, `.` and digits as far as it has them, in a template's way. What has
-/// an exponent or is no number keeps its digits as they are.
-pub(crate) fn write(out: &mut Vec<u8>, text: &[u8], look: &NumberLook) -> Written {
+/// Appends the number `text` (`-`, digits, `.` and digits, all but the first digits optional) in a style. Text with an
+/// exponent and text that is no number keep their digits.
+pub(crate) fn write(out: &mut Vec<u8>, text: &[u8], style: &NumberStyle) -> Written {
     let (negative, unsigned) = match text.strip_prefix(b"-") {
         Some(rest) => (true, rest),
         None => (false, text),
     };
     if !unsigned.iter().all(|byte| byte.is_ascii_digit() || *byte == b'.') {
-        out.extend(text.iter().map(|byte| if *byte == b'.' { look.mark } else { *byte }));
+        out.extend(text.iter().map(|byte| if *byte == b'.' { style.decimal_mark } else { *byte }));
         return Written::Number;
     }
     let point = unsigned.iter().position(|byte| *byte == b'.').unwrap_or(unsigned.len());
     let (whole, fraction) = (&unsigned[..point], unsigned.get(point + 1..).unwrap_or_default());
-    let kept = look.decimals.map_or(fraction.len(), usize::from);
+    let kept = style.decimals.map_or(fraction.len(), usize::from);
 
-    // the sign, one place for a carry, the whole part, and the digits that are kept
+    // append the sign, a zero for a carry, the whole part and the kept digits of the fraction
     let begin = out.len();
     let carry = begin + 1;
     out.extend_from_slice(b"-0");
@@ -48,8 +48,8 @@ pub(crate) fn write(out: &mut Vec<u8>, text: &[u8], look: &NumberLook) -> Writte
     if out[carry] == b'0' {
         out.remove(carry);
     }
-    // what is rounded to nothing has no sign
-    let zero = look.decimals.is_some() && out[carry..].iter().all(|digit| *digit == b'0');
+    // a number that is rounded to zero has no sign
+    let zero = style.decimals.is_some() && out[carry..].iter().all(|digit| *digit == b'0');
     if !negative || zero {
         out.remove(begin);
     }
@@ -57,9 +57,9 @@ pub(crate) fn write(out: &mut Vec<u8>, text: &[u8], look: &NumberLook) -> Writte
     let significant = out[first..].iter().skip_while(|digit| **digit == b'0').count();
     let point = out.len() - kept;
     if kept > 0 {
-        out.insert(point, look.mark);
+        out.insert(point, style.decimal_mark);
     }
-    if let Some(mark) = look.grouping {
+    if let Some(mark) = style.grouping {
         let mark = mark.encode_utf8(&mut [0; 4]).as_bytes().to_owned();
         let mut at = point;
         while at > first + 3 {
@@ -67,7 +67,7 @@ pub(crate) fn write(out: &mut Vec<u8>, text: &[u8], look: &NumberLook) -> Writte
             out.splice(at..at, mark.iter().copied());
         }
     }
-    if look.digits && significant > SPREADSHEET_DIGITS { Written::Digits } else { Written::Number }
+    if style.digits_as_text && significant > SPREADSHEET_DIGITS { Written::Digits } else { Written::Number }
 }
 
 #[cfg(test)]
@@ -97,15 +97,15 @@ mod tests {
             ("123456", None, Some('\u{202f}'), b',', "123\u{202f}456"),
         ] {
             let mut out = b"x".to_vec();
-            let look = NumberLook { decimals, grouping, mark, digits: true };
-            assert_eq!(write(&mut out, text.as_bytes(), &look), Written::Number);
+            let style = NumberStyle { decimals, grouping, decimal_mark: mark, digits_as_text: true };
+            assert_eq!(write(&mut out, text.as_bytes(), &style), Written::Number);
             assert_eq!(String::from_utf8(out).unwrap(), format!("x{expected}"), "{text}");
         }
     }
 
     #[test]
-    fn more_digits_than_a_spreadsheet_keeps_are_told() {
-        let look = NumberLook { decimals: None, grouping: None, mark: b'.', digits: true };
+    fn numbers_with_more_digits_than_a_spreadsheet_keeps_are_reported() {
+        let style = NumberStyle { decimals: None, grouping: None, decimal_mark: b'.', digits_as_text: true };
         for (text, expected) in [
             ("999999999999999", Written::Number),
             ("1000000000000000", Written::Digits),
@@ -113,7 +113,7 @@ mod tests {
             ("0.000000000000000000001", Written::Number),
             ("1234567890.123456", Written::Digits),
         ] {
-            assert_eq!(write(&mut Vec::new(), text.as_bytes(), &look), expected, "{text}");
+            assert_eq!(write(&mut Vec::new(), text.as_bytes(), &style), expected, "{text}");
         }
     }
 }

@@ -1,112 +1,106 @@
-//! Parquet, by polars: zstd pages, statistics, groups of rows that are bounded by their size in memory.
+//! Parquet, written by polars: zstd pages, statistics, and row groups of a bounded size in memory.
 //!
-//! Groups end at multiples of a few thousand rows and by the size of the values alone, so that the file depends neither
-//! on how the rows were cut into frames nor on the number of threads.
+//! Only the number of rows and the size of the values decide where a row group ends. The file depends neither on how
+//! the rows are split into frames nor on the number of threads.
 
 use polars::{
     io::parquet::write::{BatchedWriter, KeyValueMetadata, ParquetWriter},
     prelude::{DataFrame, DataType, PolarsResult, Schema, StringNameSpaceImpl, TimeUnit},
 };
 use protocol::catalog::ColumnType;
-use serde_json::Value;
 
-use super::{Bounds, Encoding, Finished, Format, FormatError, Head, Layout, Out, Tail, Writer, csvw};
+use super::{Compression, Encoding, Format, FormatDescription, FormatError, FormatLimits, Head, Output, Tail, Writer};
+use crate::layout::Layout;
 
-/// Groups are measured and end in steps of so many rows.
+/// The number of rows after which the size of a row group is measured.
 const STEP: usize = 8_192;
 
-/// Apache Parquet.
+/// The Apache Parquet format, with row groups compressed by zstd.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Parquet;
 
 impl Format for Parquet {
-    fn name(&self) -> &str {
-        "parquet"
+    fn info(&self) -> &FormatDescription {
+        &FormatDescription {
+            name: "parquet",
+            media_type: "application/vnd.apache.parquet",
+            extension: "parquet",
+            compressions: &Compression::NONE,
+            has_timestamps: false,
+        }
     }
 
-    fn media_type(&self) -> &str {
-        "application/vnd.apache.parquet"
-    }
-
-    fn extension(&self) -> &str {
-        "parquet"
-    }
-
-    fn encoding(&self, layout: &Layout, bounds: &Bounds) -> Result<Encoding, FormatError> {
-        let (layout, bounds) = (layout.clone(), bounds.clone());
-        Ok(Encoding::whole(move |head, out| Ok(Groups::new(layout, bounds, head, out))))
-    }
-
-    fn metadata(&self, layout: &Layout, file: &Finished) -> Value {
-        csvw::document(layout, file)
+    fn encoding(&self, layout: &Layout, limits: &FormatLimits) -> Result<Encoding, FormatError> {
+        let (layout, limits) = (layout.clone(), limits.clone());
+        Ok(Encoding::sequential(move |head, output| Ok(RowGroups::new(layout, limits, head, output))))
     }
 }
 
-/// Collects rows and writes them group by group.
-struct Groups {
+/// Collects rows and writes them by row group.
+struct RowGroups {
     titles: Vec<String>,
     kinds: Vec<ColumnType>,
-    bounds: Bounds,
+    limits: FormatLimits,
     metadata: Vec<(String, String)>,
-    out: Out,
-    /// Made with the first rows, whose types are the file's.
-    writer: Option<BatchedWriter<Out>>,
-    /// Rows that are fewer than a step.
-    loose: Option<DataFrame>,
+    output: Output,
+    /// None before the first rows, whose types decide the types of the file.
+    writer: Option<BatchedWriter<Output>>,
+    /// Rows in no row group yet, fewer than a step.
+    pending: Option<DataFrame>,
     group: Option<DataFrame>,
-    group_bytes: usize,
+    group_size: usize,
 }
 
-impl Groups {
-    fn new(layout: Layout, bounds: Bounds, head: &Head, out: Out) -> Self {
+impl RowGroups {
+    fn new(layout: Layout, limits: FormatLimits, head: &Head, output: Output) -> Self {
         let mut metadata = vec![
             ("sluice.requested_at".to_owned(), head.requested_at.to_string()),
-            ("sluice.template".to_owned(), layout.made_by.template.clone()),
-            ("sluice.template_version".to_owned(), layout.made_by.version.clone()),
+            ("sluice.template".to_owned(), layout.template.name.clone()),
+            ("sluice.template_version".to_owned(), layout.template.version.clone()),
         ];
         metadata.extend(head.completed_at.map(|at| ("sluice.completed_at".to_owned(), at.to_string())));
         let kinds = layout.columns.iter().map(|column| column.source.kind).collect();
         let titles = layout.columns.into_iter().map(|column| column.title).collect();
-        Self { titles, kinds, bounds, metadata, out, writer: None, loose: None, group: None, group_bytes: 0 }
+        Self { titles, kinds, limits, metadata, output, writer: None, pending: None, group: None, group_size: 0 }
     }
 
-    fn writer(&mut self, schema: &Schema) -> PolarsResult<&mut BatchedWriter<Out>> {
+    fn writer(&mut self, schema: &Schema) -> PolarsResult<&mut BatchedWriter<Output>> {
         if self.writer.is_none() {
             let metadata = KeyValueMetadata::from_static(self.metadata.clone());
             let writer =
-                ParquetWriter::new(self.out.clone()).with_key_value_metadata(Some(metadata)).batched(schema)?;
+                ParquetWriter::new(self.output.clone()).with_key_value_metadata(Some(metadata)).batched(schema)?;
             self.writer = Some(writer);
         }
         self.writer.as_mut().ok_or_else(|| polars::prelude::polars_err!(ComputeError: "no writer"))
     }
 
-    /// Moves whole steps from the loose rows into groups, and writes the groups that are full. A step whose values are as
-    /// large as a group is cut at the row where they are, and its group with it.
+    /// Moves whole steps from the pending rows into row groups, and writes the full row groups. A step that alone
+    /// reaches the size of a row group is cut at the row that reaches it, and the row group ends there.
     fn step(&mut self) -> PolarsResult<()> {
-        let Some(mut loose) = self.loose.take() else { return Ok(()) };
+        let Some(mut pending) = self.pending.take() else { return Ok(()) };
         loop {
-            let begun = loose.slice(0, STEP);
-            let (mut rows, mut bytes) = (begun.height(), size(&begun)?);
-            if bytes >= self.bounds.group_bytes {
-                (rows, bytes) = reaching(&begun, self.bounds.group_bytes)?;
+            let next = pending.slice(0, STEP);
+            let (mut rows, mut bytes) = (next.height(), size(&next)?);
+            if bytes >= self.limits.row_group_size {
+                (rows, bytes) = reaching(&next, self.limits.row_group_size)?;
             } else if rows < STEP {
                 break;
             }
-            let step = loose.slice(0, rows);
-            loose = loose.slice(rows as i64, loose.height());
-            self.group_bytes += bytes;
+            let step = pending.slice(0, rows);
+            pending = pending.slice(rows as i64, pending.height());
+            self.group_size += bytes;
             join(&mut self.group, step)?;
             let rows = self.group.as_ref().map_or(0, DataFrame::height);
-            if self.group_bytes >= self.bounds.group_bytes || rows >= self.bounds.group_rows {
+            if self.group_size >= self.limits.row_group_size || rows >= self.limits.max_row_group_rows {
                 self.close()?;
             }
         }
-        self.loose = Some(loose);
+        self.pending = Some(pending);
         Ok(())
     }
 
     fn close(&mut self) -> PolarsResult<()> {
-        self.group_bytes = 0;
+        self.group_size = 0;
         let Some(mut group) = self.group.take() else { return Ok(()) };
         group.rechunk_mut_par();
         let schema = group.schema().clone();
@@ -114,19 +108,19 @@ impl Groups {
     }
 }
 
-impl Writer for Groups {
+impl Writer for RowGroups {
     fn write(&mut self, frame: &DataFrame) -> Result<(), FormatError> {
         if frame.width() != self.titles.len() {
             return Err(FormatError::Width { got: frame.width(), wanted: self.titles.len() });
         }
         let mut frame = frame.clone();
         frame.set_column_names(&self.titles)?;
-        join(&mut self.loose, frame)?;
+        join(&mut self.pending, frame)?;
         Ok(self.step()?)
     }
 
     fn end(mut self: Box<Self>, _: &Tail) -> Result<(), FormatError> {
-        if let Some(rest) = self.loose.take().filter(|rest| rest.height() > 0) {
+        if let Some(rest) = self.pending.take().filter(|rest| rest.height() > 0) {
             join(&mut self.group, rest)?;
         }
         self.close()?;
@@ -141,7 +135,7 @@ impl Writer for Groups {
     }
 }
 
-/// Appends rows to those that are there.
+/// Appends rows to the frame, if there is one.
 fn join(to: &mut Option<DataFrame>, rows: DataFrame) -> PolarsResult<()> {
     match to {
         Some(frame) => frame.vstack_mut_owned(rows).map(drop),
@@ -152,7 +146,7 @@ fn join(to: &mut Option<DataFrame>, rows: DataFrame) -> PolarsResult<()> {
     }
 }
 
-/// How large the values are, however they lie in memory.
+/// Returns the size of the values in bytes, whatever their layout in memory.
 fn size(frame: &DataFrame) -> PolarsResult<usize> {
     let mut bytes = 0;
     for column in frame.columns() {
@@ -165,8 +159,8 @@ fn size(frame: &DataFrame) -> PolarsResult<usize> {
     Ok(bytes)
 }
 
-/// The first rows whose values are so large, and how large they are; all if they are not.
-fn reaching(frame: &DataFrame, most: usize) -> PolarsResult<(usize, usize)> {
+/// Returns the number of first rows whose values reach `limit` bytes, and their size; all rows when they stay below.
+fn reaching(frame: &DataFrame, limit: usize) -> PolarsResult<(usize, usize)> {
     let mut rows = vec![0; frame.height()];
     for column in frame.columns() {
         match column.dtype() {
@@ -182,14 +176,14 @@ fn reaching(frame: &DataFrame, most: usize) -> PolarsResult<(usize, usize)> {
     let mut bytes = 0;
     for (row, own) in rows.iter().enumerate() {
         bytes += own;
-        if bytes >= most {
+        if bytes >= limit {
             return Ok((row + 1, bytes));
         }
     }
     Ok((rows.len(), bytes))
 }
 
-/// The type of a column in a file without rows, where no row tells it.
+/// Returns the type of a column in a file without rows.
 const fn empty_type(kind: ColumnType) -> DataType {
     match kind {
         ColumnType::String => DataType::String,

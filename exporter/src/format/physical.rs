@@ -1,23 +1,23 @@
-//! A frame's columns as plain arrays, for encoders that go through them row by row.
+//! A frame's columns as plain arrays, for encoders that read them row by row.
 
 use polars::prelude::{
     BooleanType, DataFrame, DataType, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type, Int128Type,
     PolarsDataType, Series, StaticArray, StringType, TimeUnit, UInt8Type, UInt16Type, UInt32Type, UInt64Type,
 };
 
-use super::{FormatError, cell, endless};
-use crate::dataset::reals;
+use super::FormatError;
+use crate::value::{float32, infinity, text};
 
 type ArrayOf<T> = <T as PolarsDataType>::Array;
 
-/// The physical columns of a frame, each in one piece; [`Cells`] borrow from it.
+/// The physical columns of a frame, each in one contiguous array. [`Cells`] borrow from it.
 pub(crate) struct Physical {
     columns: Vec<(DataType, Series)>,
     rows: usize,
 }
 
 impl Physical {
-    /// Copies nothing, unless a column is in several pieces.
+    /// Takes the columns of a frame. Only a column of several chunks is copied.
     pub(crate) fn of(frame: &DataFrame) -> Self {
         let columns = frame
             .columns()
@@ -34,7 +34,10 @@ impl Physical {
         self.rows
     }
 
-    /// The cells of each column.
+    /// Returns the cells of each column.
+    ///
+    /// # Errors
+    /// When the format `format` does not support the type of a column.
     pub(crate) fn cells(&self, format: &'static str) -> Result<Vec<Cells<'_>>, FormatError> {
         self.columns.iter().map(|(dtype, series)| Cells::of(dtype, series, format)).collect()
     }
@@ -60,22 +63,21 @@ pub(crate) enum Cells<'a> {
     Decimal(&'a ArrayOf<Int128Type>, usize),
 }
 
-/// What a cell holds, as far as quoting is concerned.
+/// The content of a cell, as far as quoting is concerned.
 pub(crate) enum Cell<'a> {
-    /// NULL.
     Null,
-    /// Text that may need quotes; not written yet.
+    /// Text that may need quotes, and is not yet appended.
     Text(&'a str),
-    /// Anything else; already appended, and never in need of quotes.
+    /// Any other value, already appended, which never needs quotes.
     Plain(Kind),
 }
 
-/// How a value that is already appended reads.
+/// The kind of an appended value.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
-    /// As a finite number or a boolean.
+    /// A finite number or a boolean, which JSON writes without quotes.
     Literal,
-    /// As a date, a time, an exact decimal or a float that is no number.
+    /// A date, a time, an exact decimal or a float that is not finite.
     Lexical,
 }
 
@@ -109,30 +111,30 @@ impl<'a> Cells<'a> {
         })
     }
 
-    /// The finite float in `row`, for those who round; one of 32 bits as it is written.
+    /// Returns the finite float in `row`; a float of 32 bits with the digits that text formats write.
     pub(crate) fn float(&self, row: usize) -> Option<f64> {
         match self {
             Self::F64(array) => array.get(row),
-            Self::F32(array) => array.get(row).map(reals::shown),
+            Self::F32(array) => array.get(row).map(float32::shortest),
             _ => None,
         }
         .filter(|value| value.is_finite())
     }
 
-    /// The date, moment or time of day in `row`, as seconds since 1970 or midnight and nanoseconds of the second; None for
-    /// what is on no calendar or clock.
-    pub(crate) fn moment(&self, row: usize) -> Option<(i64, i64)> {
+    /// Returns the date, timestamp or time of day in `row`, as seconds since 1970-01-01 or midnight and nanoseconds of
+    /// the second; None for infinite values and for `24:00:00`.
+    pub(crate) fn seconds(&self, row: usize) -> Option<(i64, i64)> {
         const NANOS: i64 = 1_000_000_000;
         let split = |value: i64, per_second: i64| {
             (value.div_euclid(per_second), value.rem_euclid(per_second) * (NANOS / per_second))
         };
         match self {
             Self::Date(array) => {
-                let days = array.get(row).map(i64::from).filter(|days| endless::date(*days).is_none());
+                let days = array.get(row).map(i64::from).filter(|days| infinity::date(*days).is_none());
                 days.map(|days| (days * 86_400, 0))
             }
             Self::Datetime(array, unit) => {
-                array.get(row).filter(|v| endless::moment(*v, *unit).is_none()).map(|value| {
+                array.get(row).filter(|v| infinity::timestamp(*v, *unit).is_none()).map(|value| {
                     split(
                         value,
                         match unit {
@@ -144,13 +146,13 @@ impl<'a> Cells<'a> {
                 })
             }
             Self::Time(array) => {
-                array.get(row).filter(|v| endless::time(*v).is_none()).map(|value| split(value, NANOS))
+                array.get(row).filter(|v| infinity::time(*v).is_none()).map(|value| split(value, NANOS))
             }
             _ => None,
         }
     }
 
-    /// Appends the value in `row`, unless it is NULL or text.
+    /// Appends the value in `row`, unless the value is NULL or text.
     #[inline]
     pub(crate) fn write(&self, row: usize, out: &mut Vec<u8>) -> Cell<'a> {
         macro_rules! plain {
@@ -167,21 +169,21 @@ impl<'a> Cells<'a> {
         use Kind::{Lexical, Literal};
         match self {
             Self::Text(array) => array.get(row).map_or(Cell::Null, Cell::Text),
-            Self::I64(array) => plain!(array, v => Literal, cell::int(out, v)),
-            Self::I32(array) => plain!(array, v => Literal, cell::int(out, v)),
-            Self::F64(array) => plain!(array, v => if v.is_finite() { Literal } else { Lexical }, cell::float(out, v)),
-            Self::Datetime(array, unit) => plain!(array, v => Lexical, cell::datetime(out, v, *unit)),
-            Self::Date(array) => plain!(array, v => Lexical, cell::date(out, i64::from(v))),
-            Self::Decimal(array, scale) => plain!(array, v => Lexical, cell::decimal(out, v, *scale)),
-            Self::Bool(array) => plain!(array, v => Literal, cell::boolean(out, v)),
-            Self::Time(array) => plain!(array, v => Lexical, cell::time(out, v)),
-            Self::F32(array) => plain!(array, v => if v.is_finite() { Literal } else { Lexical }, cell::float(out, v)),
-            Self::I8(array) => plain!(array, v => Literal, cell::int(out, v)),
-            Self::I16(array) => plain!(array, v => Literal, cell::int(out, v)),
-            Self::U8(array) => plain!(array, v => Literal, cell::int(out, v)),
-            Self::U16(array) => plain!(array, v => Literal, cell::int(out, v)),
-            Self::U32(array) => plain!(array, v => Literal, cell::int(out, v)),
-            Self::U64(array) => plain!(array, v => Literal, cell::int(out, v)),
+            Self::I64(array) => plain!(array, v => Literal, text::int(out, v)),
+            Self::I32(array) => plain!(array, v => Literal, text::int(out, v)),
+            Self::F64(array) => plain!(array, v => if v.is_finite() { Literal } else { Lexical }, text::float(out, v)),
+            Self::Datetime(array, unit) => plain!(array, v => Lexical, text::datetime(out, v, *unit)),
+            Self::Date(array) => plain!(array, v => Lexical, text::date(out, i64::from(v))),
+            Self::Decimal(array, scale) => plain!(array, v => Lexical, text::decimal(out, v, *scale)),
+            Self::Bool(array) => plain!(array, v => Literal, text::boolean(out, v)),
+            Self::Time(array) => plain!(array, v => Lexical, text::time(out, v)),
+            Self::F32(array) => plain!(array, v => if v.is_finite() { Literal } else { Lexical }, text::float(out, v)),
+            Self::I8(array) => plain!(array, v => Literal, text::int(out, v)),
+            Self::I16(array) => plain!(array, v => Literal, text::int(out, v)),
+            Self::U8(array) => plain!(array, v => Literal, text::int(out, v)),
+            Self::U16(array) => plain!(array, v => Literal, text::int(out, v)),
+            Self::U32(array) => plain!(array, v => Literal, text::int(out, v)),
+            Self::U64(array) => plain!(array, v => Literal, text::int(out, v)),
         }
     }
 }
@@ -193,7 +195,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_float_of_32_bits_is_rounded_from_the_digits_that_it_is_written_with() {
+    fn a_float_of_32_bits_is_rounded_from_its_written_digits() {
         let column = Column::new("x".into(), [Some(0.1_f32), Some(1.005), None, Some(f32::NAN)]);
         let physical = Physical::of(&DataFrame::new_infer_height(vec![column]).expect("one column"));
         let cells = physical.cells("text").expect("floats are known");

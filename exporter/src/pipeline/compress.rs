@@ -1,8 +1,8 @@
-//! Compression, between the encoders and the segments.
+//! The compression stage, between the encoders and the segments.
 //!
-//! The bytes are cut into blocks of a fixed size, wherever the rows end, and each becomes a member or frame of its own.
-//! So the file does not depend on how the rows were cut into frames, nor on how many threads there are, and segments,
-//! which end between blocks, still concatenate.
+//! The stage splits the bytes into blocks of a fixed size and compresses each block as one gzip member or zstd frame.
+//! The file does not depend on the frames of the source or on the number of threads. Segments end between blocks, so
+//! their concatenation is a valid file.
 
 use std::mem;
 
@@ -11,66 +11,66 @@ use futures::{StreamExt, stream::FuturesOrdered};
 use tokio::{sync::mpsc, task::spawn_blocking};
 use tokio_util::task::AbortOnDropHandle;
 
-use super::{CHUNKS, send};
+use super::stage::{CHANNEL_CAPACITY, send};
 use crate::{
     error::JobError,
-    format::{Compression, FormatError, Levels},
+    format::{Compression, CompressionLevels, FormatError},
     segment::Chunk,
 };
 
-/// The first block, so that a file begins early.
-const FIRST_BLOCK: usize = 64 << 10;
-/// All others.
-const BLOCK: usize = 1 << 20;
+/// The size of the first block, in bytes; small, so that a file begins early.
+const FIRST_BLOCK_SIZE: usize = 64 << 10;
+/// The size of every other block, in bytes.
+const BLOCK_SIZE: usize = 1 << 20;
 
-type Packing = AbortOnDropHandle<Result<(), JobError>>;
+type Compressing = AbortOnDropHandle<Result<(), JobError>>;
 
-/// The chunks of a compressed file; the same as they come for `none`.
+/// Starts the stage, and returns its chunks and its task. The compression `none` passes chunks through without a task.
 pub(super) fn stage(
     chunks: mpsc::Receiver<Chunk>,
     compression: Compression,
-    levels: Levels,
-    at_once: usize,
-) -> (mpsc::Receiver<Chunk>, Option<Packing>) {
+    levels: CompressionLevels,
+    max_concurrent: usize,
+) -> (mpsc::Receiver<Chunk>, Option<Compressing>) {
     if compression == Compression::None {
         return (chunks, None);
     }
-    let (sender, packed) = mpsc::channel(CHUNKS);
-    let task = tokio::spawn(pack(chunks, compression, levels, at_once, sender));
-    (packed, Some(AbortOnDropHandle::new(task)))
+    let (sender, compressed) = mpsc::channel(CHANNEL_CAPACITY);
+    let task = tokio::spawn(compress(chunks, compression, levels, max_concurrent, sender));
+    (compressed, Some(AbortOnDropHandle::new(task)))
 }
 
-async fn pack(
+async fn compress(
     mut chunks: mpsc::Receiver<Chunk>,
     compression: Compression,
-    levels: Levels,
-    at_once: usize,
+    levels: CompressionLevels,
+    max_concurrent: usize,
     sender: mpsc::Sender<Chunk>,
 ) -> Result<(), JobError> {
     let mut blocks = Blocks::default();
     let mut ready = Vec::new();
-    let mut packing = FuturesOrdered::new();
+    let mut compressing = FuturesOrdered::new();
     let mut more = true;
-    while more || !packing.is_empty() {
+    while more || !compressing.is_empty() {
         tokio::select! {
             biased;
-            Some(done) = packing.next(), if !packing.is_empty() => {
-                let packed: Result<Result<Chunk, FormatError>, _> = done;
-                if !send(&sender, packed??).await {
+            Some(done) = compressing.next(), if !compressing.is_empty() => {
+                let compressed: Result<Result<Chunk, FormatError>, _> = done;
+                if !send(&sender, compressed??).await {
                     return Ok(());
                 }
             }
-            chunk = chunks.recv(), if more && packing.len() < at_once => {
+            chunk = chunks.recv(), if more && compressing.len() < max_concurrent => {
                 match chunk {
-                    Some(chunk) => blocks.take(&chunk, &mut ready),
+                    Some(chunk) => blocks.push(&chunk, &mut ready),
                     None => {
                         more = false;
                         ready.extend(blocks.rest());
                     }
                 }
                 for block in ready.drain(..) {
-                    packing.push_back(spawn_blocking(move || {
-                        let bytes = compression.pack(&block.bytes, levels)?;
+                    compressing.push_back(spawn_blocking(move || {
+                        let bytes = compression.compress(&block.bytes, levels)?;
                         Ok(Chunk { bytes: Bytes::from(bytes), rows: block.rows })
                     }));
                 }
@@ -80,26 +80,27 @@ async fn pack(
     Ok(())
 }
 
-/// A block and how many rows have been taken since the one before.
+/// A block, and the number of rows that ended since the block before.
 struct Block {
     bytes: Vec<u8>,
     rows: u64,
 }
 
-/// Cuts a stream of bytes.
+/// Splits a stream of bytes into blocks.
 #[derive(Default)]
 struct Blocks {
     open: Vec<u8>,
-    /// Rows that no block counts yet.
+    /// The rows that no block counts yet.
     rows: u64,
-    begun: bool,
+    /// Whether the first block is complete.
+    started: bool,
 }
 
 impl Blocks {
-    fn take(&mut self, chunk: &Chunk, ready: &mut Vec<Block>) {
+    fn push(&mut self, chunk: &Chunk, ready: &mut Vec<Block>) {
         let mut rest = &chunk.bytes[..];
         loop {
-            let size = if self.begun { BLOCK } else { FIRST_BLOCK };
+            let size = if self.started { BLOCK_SIZE } else { FIRST_BLOCK_SIZE };
             let room = size - self.open.len();
             if rest.len() < room {
                 self.open.extend_from_slice(rest);
@@ -107,15 +108,15 @@ impl Blocks {
             }
             self.open.extend_from_slice(&rest[..room]);
             rest = &rest[room..];
-            self.begun = true;
+            self.started = true;
             ready.push(Block { bytes: mem::take(&mut self.open), rows: mem::take(&mut self.rows) });
         }
-        // the rows of a chunk count once all of it is in a block
+        // the rows of a chunk count in the block of the chunk's last byte
         self.rows += chunk.rows;
     }
 
     fn rest(&mut self) -> Option<Block> {
         let (bytes, rows) = (mem::take(&mut self.open), mem::take(&mut self.rows));
-        (!bytes.is_empty() || rows > 0 || !self.begun).then_some(Block { bytes, rows })
+        (!bytes.is_empty() || rows > 0 || !self.started).then_some(Block { bytes, rows })
     }
 }

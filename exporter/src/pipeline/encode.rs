@@ -1,4 +1,5 @@
-//! From frames to chunks of bytes, in order: on several cores where the format lets them, else on one thread.
+//! The encoding stage: frames to chunks of bytes, in order; on several cores where the format has no state, else on one
+//! thread.
 
 use std::{
     io::{self, Write},
@@ -15,79 +16,84 @@ use polars::prelude::{DataFrame, DataType};
 use protocol::time::Timestamp;
 use tokio::{sync::mpsc, task::spawn_blocking};
 
-use super::{Budget, Rows, hold, order, send};
+use super::{
+    PipelineLimits, project, spool,
+    stage::{Rows, send},
+};
 use crate::{
     dataset::Frames,
     error::JobError,
-    format::{Encoder, Encoding, FormatError, Head, Layout, Open, Out, Tail},
+    format::{Encoder, Encoding, FormatError, Head, OpenWriter, Output, Tail},
+    layout::Layout,
     progress::Meter,
     segment::Chunk,
 };
 
-/// About how many bytes a chunk has.
-const CHUNK_BYTES: u64 = 1 << 20;
-/// Room for a chunk and a little more.
-const CHUNK_CAPACITY: usize = (CHUNK_BYTES + CHUNK_BYTES / 8) as usize;
-/// Rows of the first chunk, before anything is known about their size: few, so that a file begins early.
+/// The target size of a chunk, in bytes.
+const CHUNK_SIZE: u64 = 1 << 20;
+/// The initial capacity of a chunk's buffer, in bytes; larger than a chunk, so that the buffer rarely grows.
+const CHUNK_CAPACITY: usize = (CHUNK_SIZE + CHUNK_SIZE / 8) as usize;
+/// The rows of the first chunk, whose size is unknown; few, so that a file begins early.
 const FIRST_ROWS: u64 = 1024;
-/// Text in a chunk before it is encoded, unless one row alone has more. Rows are mostly alike, and then this is never reached;
-/// after many small ones some may be large.
-const TEXT_BYTES: usize = 2 << 20;
-/// Rows of a chunk at most.
-const MOST_ROWS: u64 = 1 << 16;
+/// The maximum size of the text that one chunk encodes, in bytes, unless one row alone has more. It bounds a chunk when
+/// large rows follow many small ones.
+const MAX_TEXT_SIZE: usize = 2 << 20;
+/// The maximum number of rows of a chunk.
+const MAX_ROWS: u64 = 1 << 16;
 
-/// The making of one file's bytes.
-pub(super) struct Work {
+/// The encoding stage of one file.
+pub(super) struct Encode {
     pub(super) layout: Arc<Layout>,
     pub(super) encoding: Encoding,
     pub(super) requested_at: Timestamp,
     pub(super) meter: Arc<Meter>,
-    pub(super) budget: Budget,
+    pub(super) limits: PipelineLimits,
     pub(super) clock: SharedClock,
 }
 
-impl Work {
-    /// Sends all bytes in order, and says when the last row was made. Ends early, and well, when nobody wants them.
+impl Encode {
+    /// Sends all bytes in order, and returns the completion time. Ends early without an error when the next stage has
+    /// ended.
     pub(super) async fn run(self, frames: Frames, sender: mpsc::Sender<Chunk>) -> Result<Timestamp, JobError> {
-        let Self { layout, encoding, requested_at, meter, budget, clock } = self;
-        let frames = order::shaped(frames, &layout, budget.encoders, budget.sort_bytes).await?;
-        let (frames, known) = if layout.timestamps.need_all_rows_first() {
-            let (frames, at) = hold::all(frames, layout.timestamps, requested_at, &budget.bounds, &clock).await?;
+        let Self { layout, encoding, requested_at, meter, limits, clock } = self;
+        let frames = project::projected(frames, &layout, limits.encoder_threads, limits.sort_memory).await?;
+        let (frames, known_completed_at) = if layout.timestamps.need_all_rows_first() {
+            let (frames, at) = spool::spooled(frames, layout.timestamps, requested_at, &limits.format, &clock).await?;
             (frames, Some(at))
         } else {
             (frames, None)
         };
-        let head = Head { requested_at, completed_at: known };
-        let now = || known.unwrap_or_else(|| Timestamp::from(clock.now()).max(requested_at));
+        let head = Head { requested_at, completed_at: known_completed_at };
+        let completed_at = || known_completed_at.unwrap_or_else(|| Timestamp::from(clock.now()).max(requested_at));
         match encoding {
-            Encoding::Frames(encoder) => {
+            Encoding::Parallel(encoder) => {
                 let mut begin = Vec::new();
                 encoder.begin(&head, &mut begin);
                 if !send(&sender, Chunk { bytes: begin.into(), rows: 0 }).await {
-                    return Ok(now());
+                    return Ok(completed_at());
                 }
-                in_parts(frames, &encoder, &meter, budget.encoders, &sender).await?;
-                let completed_at = now();
+                encode_in_parallel(frames, &encoder, &meter, limits.encoder_threads, &sender).await?;
+                let completed_at = completed_at();
                 let mut end = Vec::new();
                 encoder.end(&Tail { rows: meter.rows(), completed_at }, &mut end);
                 send(&sender, Chunk { bytes: end.into(), rows: 0 }).await;
                 Ok(completed_at)
             }
-            Encoding::Whole(open) => in_order(frames, open, head, meter, clock, sender).await,
+            Encoding::Sequential(open) => write_in_order(frames, open, head, meter, clock, sender).await,
         }
     }
 }
 
-/// Encodes all frames, several at once, and sends the chunks in order.
-async fn in_parts(
+/// Encodes several frames at once and sends the chunks in order.
+async fn encode_in_parallel(
     frames: Rows,
     encoder: &Arc<dyn Encoder>,
     meter: &Meter,
-    encoders: usize,
+    encoder_threads: usize,
     sender: &mpsc::Sender<Chunk>,
 ) -> Result<(), JobError> {
-    let pace = Arc::new(Pace::default());
-    let mut parts = std::pin::pin!(parts(frames, &pace));
+    let row_size = Arc::new(RowSize::default());
+    let mut parts = std::pin::pin!(parts(frames, &row_size));
     let mut pending = FuturesOrdered::new();
     let mut more = true;
     while more || !pending.is_empty() {
@@ -97,16 +103,15 @@ async fn in_parts(
                 let chunk: Result<Result<Chunk, FormatError>, _> = done;
                 let chunk = chunk??;
                 meter.add(chunk.rows, 0);
-                pace.add(chunk.rows, chunk.bytes.len() as u64);
+                row_size.add(chunk.rows, chunk.bytes.len() as u64);
                 if !send(sender, chunk).await {
                     return Ok(());
                 }
             }
-            part = parts.try_next(), if more && pending.len() < encoders => match part? {
+            part = parts.try_next(), if more && pending.len() < encoder_threads => match part? {
                 Some(frame) => {
                     let encoder = Arc::clone(encoder);
                     pending.push_back(spawn_blocking(move || {
-                        // a chunk and what it may be too large by, so that it need not move while it grows
                         let mut out = Vec::with_capacity(CHUNK_CAPACITY);
                         encoder.encode(&frame, &mut out)?;
                         Ok(Chunk { bytes: Bytes::from(out), rows: frame.height() as u64 })
@@ -119,10 +124,10 @@ async fn in_parts(
     Ok(())
 }
 
-/// Writes all frames one after the other, on a thread that may wait for its reader.
-async fn in_order(
+/// Writes the frames in order, on a thread that may block while the next stage is behind.
+async fn write_in_order(
     frames: Rows,
-    open: Open,
+    open: OpenWriter,
     head: Head,
     meter: Arc<Meter>,
     clock: SharedClock,
@@ -130,55 +135,55 @@ async fn in_order(
 ) -> Result<Timestamp, JobError> {
     let (parts_in, mut parts_out) = mpsc::channel::<Option<DataFrame>>(1);
     let writing = spawn_blocking(move || -> Result<Timestamp, FormatError> {
-        let flow = Arc::new(Mutex::new(Outflow { sender, bytes: Vec::new(), rows: 0, gone: false }));
-        let outflow = || flow.lock().unwrap_or_else(PoisonError::into_inner);
-        let wrote = (|| {
-            let mut writer = open(&head, Out::new(Arc::clone(&flow)))?;
+        let chunks = Arc::new(Mutex::new(ChunkWriter { sender, bytes: Vec::new(), rows: 0, disconnected: false }));
+        let lock = || chunks.lock().unwrap_or_else(PoisonError::into_inner);
+        let written = (|| {
+            let mut writer = open(&head, Output::new(Arc::clone(&chunks)))?;
             loop {
                 let Some(part) = parts_out.blocking_recv() else {
-                    // the source failed, or the whole pipeline is gone: there is no file to be ended
-                    outflow().gone = true;
+                    // the source failed or the pipeline was dropped: leave the file incomplete
+                    lock().disconnected = true;
                     return Ok(head.requested_at);
                 };
                 let Some(frame) = part else { break };
                 writer.write(&frame)?;
-                outflow().rows += frame.height() as u64;
+                lock().rows += frame.height() as u64;
                 meter.add(frame.height() as u64, 0);
             }
             let now = Timestamp::from(clock.now()).max(head.requested_at);
             let completed_at = head.completed_at.unwrap_or(now);
             writer.end(&Tail { rows: meter.rows(), completed_at })?;
-            outflow().flush()?;
+            lock().flush()?;
             Ok(completed_at)
         })();
-        // a reader that went away is no fault of the writer's
-        if outflow().gone { Ok(head.requested_at) } else { wrote }
+        // an error after the next stage has ended is not the writer's
+        if lock().disconnected { Ok(head.requested_at) } else { written }
     });
-    let mut parts = std::pin::pin!(parts(frames, &Arc::new(Pace::default())));
+    let mut parts = std::pin::pin!(parts(frames, &Arc::new(RowSize::default())));
     while let Some(part) = parts.try_next().await? {
         if parts_in.send(Some(part)).await.is_err() {
             break;
         }
     }
-    // the writer says why it is gone, if it is
+    // a failed send means that the writer has failed; its result below has the error
     let _ = parts_in.send(None).await;
     Ok(writing.await??)
 }
 
-/// Bytes of a writer on their way to the segments.
-struct Outflow {
+/// Collects the bytes of a writer into chunks.
+struct ChunkWriter {
     sender: mpsc::Sender<Chunk>,
     bytes: Vec<u8>,
-    /// Rows that were taken since the last chunk.
+    /// The rows since the last chunk.
     rows: u64,
-    /// Whether nobody wants the bytes any more.
-    gone: bool,
+    /// Whether the next stage or the source has ended.
+    disconnected: bool,
 }
 
-impl Write for Outflow {
+impl Write for ChunkWriter {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.bytes.extend_from_slice(bytes);
-        if self.bytes.len() as u64 >= CHUNK_BYTES {
+        if self.bytes.len() as u64 >= CHUNK_SIZE {
             self.flush()?;
         }
         Ok(bytes.len())
@@ -190,42 +195,43 @@ impl Write for Outflow {
         }
         let chunk = Chunk { bytes: std::mem::take(&mut self.bytes).into(), rows: std::mem::take(&mut self.rows) };
         self.sender.blocking_send(chunk).map_err(|_| {
-            self.gone = true;
+            self.disconnected = true;
             io::Error::from(io::ErrorKind::BrokenPipe)
         })
     }
 }
 
-/// How large rows are, as far as they are encoded.
+/// The mean size of the rows that are encoded so far.
 #[derive(Default)]
-struct Pace {
+struct RowSize {
     rows: AtomicU64,
     bytes: AtomicU64,
 }
 
-impl Pace {
+impl RowSize {
     fn add(&self, rows: u64, bytes: u64) {
         self.rows.fetch_add(rows, Ordering::Relaxed);
         self.bytes.fetch_add(bytes, Ordering::Relaxed);
     }
 
+    /// Returns the number of rows that fill a chunk.
     fn rows_of_a_chunk(&self) -> usize {
         let (rows, bytes) = (self.rows.load(Ordering::Relaxed), self.bytes.load(Ordering::Relaxed));
-        let rows = if rows == 0 { FIRST_ROWS } else { CHUNK_BYTES * rows / bytes.max(1) };
-        rows.clamp(1, MOST_ROWS) as usize
+        let rows = if rows == 0 { FIRST_ROWS } else { CHUNK_SIZE * rows / bytes.max(1) };
+        rows.clamp(1, MAX_ROWS) as usize
     }
 }
 
-/// The frames, cut into parts that each make about one chunk.
-fn parts(frames: Rows, pace: &Arc<Pace>) -> impl Stream<Item = Result<DataFrame, JobError>> + use<> {
-    let pace = Arc::clone(pace);
-    frames.map_ok(move |frame| cut(frame, Arc::clone(&pace)).map(Ok::<_, JobError>)).try_flatten().fuse()
+/// Splits the frames into parts that fill about one chunk each.
+fn parts(frames: Rows, row_size: &Arc<RowSize>) -> impl Stream<Item = Result<DataFrame, JobError>> + use<> {
+    let row_size = Arc::clone(row_size);
+    frames.map_ok(move |frame| split(frame, Arc::clone(&row_size)).map(Ok::<_, JobError>)).try_flatten().fuse()
 }
 
-/// Cuts a frame by the size of the rows so far, and by the texts that these rows have.
-fn cut(frame: DataFrame, pace: Arc<Pace>) -> impl Stream<Item = DataFrame> {
+/// Splits a frame by the mean size of the rows so far, and by the size of the text in the rows.
+fn split(frame: DataFrame, row_size: Arc<RowSize>) -> impl Stream<Item = DataFrame> {
     stream::unfold((frame, 0_usize), move |(frame, at)| {
-        let part = (at < frame.height()).then(|| within(frame.slice(at as i64, pace.rows_of_a_chunk())));
+        let part = (at < frame.height()).then(|| with_bounded_text(frame.slice(at as i64, row_size.rows_of_a_chunk())));
         std::future::ready(part.map(|part| {
             let next = at + part.height();
             (part, (frame, next))
@@ -233,8 +239,9 @@ fn cut(frame: DataFrame, pace: Arc<Pace>) -> impl Stream<Item = DataFrame> {
     })
 }
 
-/// The first rows of a part, as many as have no more text than [`TEXT_BYTES`]; at least one. Other values are small.
-fn within(part: DataFrame) -> DataFrame {
+/// Returns the first rows of a part with at most [`MAX_TEXT_SIZE`] bytes of text, at least one row. Values of other
+/// types are small.
+fn with_bounded_text(part: DataFrame) -> DataFrame {
     let mut texts: Vec<usize> = Vec::new();
     for column in part.columns().iter().filter(|column| *column.dtype() == DataType::String) {
         let Ok(column) = column.str() else { continue };
@@ -246,11 +253,11 @@ fn within(part: DataFrame) -> DataFrame {
         }
     }
     let mut sum = 0;
-    let beyond = texts.iter().position(|length| {
+    let first_beyond = texts.iter().position(|length| {
         sum += length;
-        sum > TEXT_BYTES
+        sum > MAX_TEXT_SIZE
     });
-    match beyond {
+    match first_beyond {
         Some(rows) => part.head(Some(rows.max(1))),
         None => part,
     }

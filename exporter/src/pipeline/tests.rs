@@ -1,4 +1,4 @@
-//! The file does not depend on how the rows came, nor on how many threads there were; limits are said by name.
+//! A file depends on its rows only, not on the frames or the number of threads, and every limit is enforced.
 
 use std::{
     io::Read,
@@ -16,27 +16,27 @@ use protocol::{
     delivery::Segment,
 };
 
-use super::{Budget, Made, Pipeline};
+use super::{Pipeline, PipelineLimits, SealedFile};
 use crate::{
     ExporterConfig,
+    dataset::{DatasetError, DatasetInfo},
     error::{JobError, Verdict},
-    format::{
-        Bounds, Compression, Csv, CsvZip, Format, FormatError, Layout, LayoutColumn, Parquet, Timestamps, Xlsx, XlsxZip,
-    },
+    format::{Compression, Csv, CsvZip, Format, FormatError, FormatLimits, Parquet, Xlsx, XlsxZip},
+    layout::{Layout, LayoutColumn, Timestamps},
     progress::Meter,
-    segment::{Limits, Outlet},
-    template::{Declared, Template, tests::Orders},
+    segment::{SegmentLimits, SegmentSink},
+    template::{Declared, Template},
 };
 
-/// Keeps the bytes, each segment apart.
+/// A sink that keeps all segments in memory.
 #[derive(Default)]
-struct Kept(Mutex<Vec<(Segment, Vec<u8>)>>);
+struct MemorySink(Mutex<Vec<(Segment, Vec<u8>)>>);
 
 #[async_trait]
-impl Outlet for Kept {
-    async fn keep(&self, segment: &Segment, chunks: Vec<Bytes>) -> Result<(), JobError> {
-        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        kept.push((segment.clone(), chunks.concat()));
+impl SegmentSink for MemorySink {
+    async fn store(&self, segment: &Segment, chunks: Vec<Bytes>) -> Result<(), JobError> {
+        let mut segments = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        segments.push((segment.clone(), chunks.concat()));
         Ok(())
     }
 }
@@ -53,14 +53,14 @@ fn layout(timestamps: Timestamps) -> Layout {
     Layout { timestamps, ..Layout::plain(columns) }
 }
 
-fn budget(encoders: usize) -> Budget {
-    let long = Duration::from_secs(3_600);
-    let segments = Limits { bytes: 300_000, age: long, first_bytes: 1_000, first_age: long };
-    Budget { encoders, segments, ..Budget::from(&ExporterConfig::default()) }
+fn limits(encoder_threads: usize) -> PipelineLimits {
+    let max_age = Duration::from_secs(3_600);
+    let segments = SegmentLimits { size: 300_000, max_age, first_size: 1_000, first_max_age: max_age };
+    PipelineLimits { encoder_threads, segments, ..PipelineLimits::from(&ExporterConfig::default()) }
 }
 
 struct Run {
-    made: Made,
+    file: SealedFile,
     segments: Vec<(Segment, Vec<u8>)>,
 }
 
@@ -74,26 +74,26 @@ async fn run(
     frames: Vec<DataFrame>,
     layout: Layout,
     compression: Compression,
-    budget: Budget,
+    limits: PipelineLimits,
 ) -> Result<Run, JobError> {
-    let kept = Kept::default();
+    let sink = MemorySink::default();
     let pipeline = Pipeline {
         frames: stream::iter(frames.into_iter().map(Ok)).boxed(),
-        encoding: Csv.encoding(&layout, &budget.bounds)?,
+        encoding: Csv.encoding(&layout, &limits.format)?,
         layout: Arc::new(layout),
         compression,
         requested_at: serde_json::from_value(serde_json::json!("2026-11-22T15:26:01.123Z"))?,
         meter: Arc::new(Meter::start()),
-        budget,
-        outlet: &kept,
+        limits,
+        sink: &sink,
         clock: Arc::new(SystemClock),
     };
-    let made = pipeline.run().await?;
-    Ok(Run { made, segments: kept.0.into_inner().unwrap_or_else(PoisonError::into_inner) })
+    let file = pipeline.run().await?;
+    Ok(Run { file, segments: sink.0.into_inner().unwrap_or_else(PoisonError::into_inner) })
 }
 
-/// The rows cut at places that a seed decides.
-fn cut(frame: &DataFrame, mut seed: u64) -> Vec<DataFrame> {
+/// Splits the rows into frames of pseudorandom sizes.
+fn split(frame: &DataFrame, mut seed: u64) -> Vec<DataFrame> {
     let (mut at, mut parts) = (0, Vec::new());
     while at < frame.height() {
         seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
@@ -104,7 +104,7 @@ fn cut(frame: &DataFrame, mut seed: u64) -> Vec<DataFrame> {
     parts
 }
 
-fn unpacked(compression: Compression, bytes: &[u8]) -> Vec<u8> {
+fn decompressed(compression: Compression, bytes: &[u8]) -> Vec<u8> {
     match compression {
         Compression::None => bytes.to_vec(),
         Compression::Gzip => {
@@ -127,46 +127,47 @@ fn unpacked(compression: Compression, bytes: &[u8]) -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn the_bytes_depend_neither_on_the_frames_nor_on_the_threads() {
+async fn the_bytes_do_not_depend_on_the_frames_or_the_threads() {
     let frame = rows();
-    let plain = run(vec![frame.clone()], layout(Timestamps::Sidecar), Compression::None, budget(1)).await.unwrap();
+    let plain = run(vec![frame.clone()], layout(Timestamps::Sidecar), Compression::None, limits(1)).await.unwrap();
     let expected = plain.bytes();
-    assert_eq!(plain.made.seal.rows, 40_000);
+    assert_eq!(plain.file.seal.rows, 40_000);
     for compression in Compression::ALL {
-        let mut packed: Option<Vec<u8>> = None;
-        for (encoders, seed) in [(1, 1), (2, 2), (3, 3), (8, 4), (2, 5)] {
-            let parts = cut(&frame, seed);
-            let run = run(parts, layout(Timestamps::Sidecar), compression, budget(encoders)).await.unwrap();
+        let mut compressed: Option<Vec<u8>> = None;
+        for (threads, seed) in [(1, 1), (2, 2), (3, 3), (8, 4), (2, 5)] {
+            let parts = split(&frame, seed);
+            let run = run(parts, layout(Timestamps::Sidecar), compression, limits(threads)).await.unwrap();
             let bytes = run.bytes();
-            assert_eq!(run.made.seal.size, bytes.len() as u64);
+            assert_eq!(run.file.seal.size, bytes.len() as u64);
             assert_eq!(run.segments.iter().map(|(segment, _)| segment.rows).sum::<u64>(), 40_000);
-            let first = packed.get_or_insert_with(|| bytes.clone());
-            assert!(*first == bytes, "{compression} with {encoders} encoders");
-            // every segment is whole members or frames by itself, and they still concatenate
-            let apart: Vec<u8> = run.segments.iter().flat_map(|(_, bytes)| unpacked(compression, bytes)).collect();
-            assert!(apart == expected && unpacked(compression, &bytes) == expected);
+            let first = compressed.get_or_insert_with(|| bytes.clone());
+            assert!(*first == bytes, "{compression} with {threads} threads");
+            // each segment alone is a sequence of whole members or frames, and so is their concatenation
+            let separate: Vec<u8> =
+                run.segments.iter().flat_map(|(_, bytes)| decompressed(compression, bytes)).collect();
+            assert!(separate == expected && decompressed(compression, &bytes) == expected);
         }
-        assert!(compression == Compression::None || packed.unwrap().len() < expected.len() / 3);
+        assert!(compression == Compression::None || compressed.unwrap().len() < expected.len() / 3);
     }
 }
 
 #[tokio::test]
-async fn a_second_pass_puts_both_times_before_or_into_the_rows() {
+async fn spooled_rows_follow_or_contain_both_timestamps() {
     let frame = rows().head(Some(3_000));
-    let whole = run(cut(&frame, 3), layout(Timestamps::Rows), Compression::None, budget(2)).await.unwrap();
+    let whole = run(split(&frame, 3), layout(Timestamps::Rows), Compression::None, limits(2)).await.unwrap();
     let text = String::from_utf8(whole.bytes()).unwrap();
-    let completed_at = whole.made.completed_at;
+    let completed_at = whole.file.completed_at;
     let begin = format!("export_requested_at,2026-11-22T15:26:01.123Z\nexport_completed_at,{completed_at}\nn,text\n0,");
     assert!(text.starts_with(&begin), "{}", &text[..200]);
-    assert_eq!(whole.made.seal.rows, 3_000);
+    assert_eq!(whole.file.seal.rows, 3_000);
 
     let mut wide = layout(Timestamps::Columns);
     for name in ["export_requested_at", "export_completed_at"] {
         wide.columns.push(LayoutColumn::plain(CatalogColumn::new(name, ColumnType::Datetime)));
     }
-    let whole = run(cut(&frame, 3), wide, Compression::None, budget(2)).await.unwrap();
+    let whole = run(split(&frame, 3), wide, Compression::None, limits(2)).await.unwrap();
     let text = String::from_utf8(whole.bytes()).unwrap();
-    let end = format!("\",2026-11-22T15:26:01.123Z,{}\n", whole.made.completed_at);
+    let end = format!("\",2026-11-22T15:26:01.123Z,{}\n", whole.file.completed_at);
     assert_eq!(text.matches(&end).count(), 3_000);
 }
 
@@ -177,95 +178,96 @@ fn is_too_large(result: Result<Run, JobError>) -> bool {
 }
 
 #[tokio::test]
-async fn what_is_beyond_a_limit_is_refused_by_name() {
-    let small = Bounds { spool_bytes: 10_000, ..Bounds::default() };
-    let second_pass = Budget { bounds: small, ..budget(2) };
-    assert!(is_too_large(run(cut(&rows(), 1), layout(Timestamps::Rows), Compression::None, second_pass).await));
+async fn a_file_beyond_a_limit_fails_as_too_large() {
+    let small = FormatLimits { max_spool_size: 10_000, ..FormatLimits::default() };
+    let second_pass = PipelineLimits { format: small, ..limits(2) };
+    assert!(is_too_large(run(split(&rows(), 1), layout(Timestamps::Rows), Compression::None, second_pass).await));
 
     let spec =
         toml::from_str("name = \"sorted\"\ntimestamps = \"sidecar\"\nsort = [{ column = \"n\", descending = true }]")
             .unwrap();
     let columns = [("n", ColumnType::Int), ("text", ColumnType::String)];
-    let dataset = Orders(columns.map(|(name, kind)| CatalogColumn::new(name, kind)).to_vec());
+    let columns = columns.map(|(name, kind)| CatalogColumn::new(name, kind)).to_vec();
+    let dataset = DatasetInfo::new("rows", columns);
     let sorted = Declared::new(spec).layout(&dataset, &[]).unwrap();
-    let whole = run(cut(&rows(), 1), sorted.clone(), Compression::None, budget(2)).await.unwrap();
+    let whole = run(split(&rows(), 1), sorted.clone(), Compression::None, limits(2)).await.unwrap();
     assert!(String::from_utf8(whole.bytes()).unwrap().starts_with("n,text\n39999,"));
-    let little = Budget { sort_bytes: 100_000, ..budget(2) };
-    assert!(is_too_large(run(cut(&rows(), 1), sorted.clone(), Compression::None, little).await));
-    // while rows are sorted they take more than they did before
-    let just = Budget { sort_bytes: rows().estimated_size() as u64 + 1, ..budget(2) };
+    let little = PipelineLimits { sort_memory: 100_000, ..limits(2) };
+    assert!(is_too_large(run(split(&rows(), 1), sorted.clone(), Compression::None, little).await));
+    // sorting needs more memory than the rows alone
+    let just = PipelineLimits { sort_memory: rows().estimated_size() as u64 + 1, ..limits(2) };
     assert!(is_too_large(run(vec![rows()], sorted, Compression::None, just).await));
 }
 
-/// Keeps the sizes of chunks.
+/// A sink that keeps the sizes of all chunks.
 #[derive(Default)]
-struct Sizes(Mutex<Vec<usize>>);
+struct ChunkSizes(Mutex<Vec<usize>>);
 
 #[async_trait]
-impl Outlet for Sizes {
-    async fn keep(&self, _: &Segment, chunks: Vec<Bytes>) -> Result<(), JobError> {
+impl SegmentSink for ChunkSizes {
+    async fn store(&self, _: &Segment, chunks: Vec<Bytes>) -> Result<(), JobError> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).extend(chunks.iter().map(Bytes::len));
         Ok(())
     }
 }
 
-/// Many small rows, then some with 256 KiB of text each.
-fn suddenly_large() -> DataFrame {
+/// Many small rows, followed by some with 256 KiB of text each.
+fn small_then_large_rows() -> DataFrame {
     let text: Vec<String> =
         (0..30_000).map(|n| if n < 29_800 { format!("{n}") } else { "0123456789abcdef".repeat(1 << 14) }).collect();
     df!("n" => (0..30_000_i64).collect::<Vec<_>>(), "text" => text).unwrap()
 }
 
 #[tokio::test]
-async fn huge_cells_after_small_ones_make_no_huge_chunk() {
-    let kept = Sizes::default();
-    let (layout, budget) = (layout(Timestamps::Sidecar), budget(2));
+async fn large_values_after_small_ones_make_no_large_chunk() {
+    let sink = ChunkSizes::default();
+    let (layout, limits) = (layout(Timestamps::Sidecar), limits(2));
     let pipeline = Pipeline {
-        frames: stream::iter([Ok(suddenly_large())]).boxed(),
-        encoding: Csv.encoding(&layout, &budget.bounds).unwrap(),
+        frames: stream::iter([Ok(small_then_large_rows())]).boxed(),
+        encoding: Csv.encoding(&layout, &limits.format).unwrap(),
         layout: Arc::new(layout),
         compression: Compression::None,
         requested_at: serde_json::from_value(serde_json::json!("2026-11-22T15:26:01.123Z")).unwrap(),
         meter: Arc::new(Meter::start()),
-        budget,
-        outlet: &kept,
+        limits,
+        sink: &sink,
         clock: Arc::new(SystemClock),
     };
-    let made = pipeline.run().await.unwrap();
-    let sizes = kept.0.into_inner().unwrap_or_else(PoisonError::into_inner);
-    assert!(made.seal.size > 50 << 20 && made.seal.size == sizes.iter().sum::<usize>() as u64);
+    let file = pipeline.run().await.unwrap();
+    let sizes = sink.0.into_inner().unwrap_or_else(PoisonError::into_inner);
+    assert!(file.seal.size > 50 << 20 && file.seal.size == sizes.iter().sum::<usize>() as u64);
     let largest = sizes.iter().max().unwrap();
     assert!(*largest <= (2 << 20) + (64 << 10), "{largest} bytes in a chunk");
 }
 
 #[tokio::test]
-async fn huge_cells_make_no_huge_group_of_a_parquet_file() {
+async fn large_values_make_no_large_row_group_of_a_parquet_file() {
     let mut first: Option<Vec<u8>> = None;
     for seed in [1, 2] {
-        let frames = cut(&suddenly_large(), seed);
-        let run = whole(&Parquet, frames, layout(Timestamps::Sidecar), budget(2)).await.unwrap();
+        let frames = split(&small_then_large_rows(), seed);
+        let run = run_format(&Parquet, frames, layout(Timestamps::Sidecar), limits(2)).await.unwrap();
         let bytes = run.bytes();
         let mut reader = ParquetReader::new(std::io::Cursor::new(bytes.clone()));
         let rows: Vec<_> = reader.get_metadata().unwrap().row_groups.iter().map(|group| group.num_rows()).collect();
-        // 50 MiB are two groups of 32 MiB at most
+        // 50 MiB fill two row groups of at most 32 MiB
         assert!(rows.len() == 2 && rows[0] > 29_800 && rows[1] <= 128, "{rows:?}");
         assert!(*first.get_or_insert_with(|| bytes.clone()) == bytes, "{seed}");
-        assert!(reader.finish().unwrap().equals(&suddenly_large()));
+        assert!(reader.finish().unwrap().equals(&small_then_large_rows()));
     }
 }
 
 #[tokio::test]
-async fn a_cell_of_a_workbook_holds_as_much_as_excel_counts() {
+async fn a_cell_of_a_workbook_holds_32767_utf16_units() {
     for (text, fits) in [
         ("x".repeat(32_767), true),
         ("x".repeat(32_768), false),
         ("é".repeat(32_767), true),
-        // outside of the first plane of Unicode a character counts for two
+        // a character outside the basic multilingual plane is two units
         ("😀".repeat(16_383) + "x", true),
         ("😀".repeat(16_384), false),
     ] {
         let frame = df!("n" => [1_i64], "text" => [text.as_str()]).unwrap();
-        let run = whole(&Xlsx, vec![frame], layout(Timestamps::Sidecar), budget(1)).await;
+        let run = run_format(&Xlsx, vec![frame], layout(Timestamps::Sidecar), limits(1)).await;
         match run {
             Ok(run) => {
                 let sheet = entries(run.bytes()).into_iter().find(|(name, _)| name.ends_with("sheet1.xml")).unwrap();
@@ -277,68 +279,84 @@ async fn a_cell_of_a_workbook_holds_as_much_as_excel_counts() {
 }
 
 #[tokio::test]
-async fn no_rows_are_a_file_with_a_header() {
+async fn a_table_without_rows_is_a_file_with_a_header() {
     let none = rows().head(Some(0));
     for compression in Compression::ALL {
-        let run = run(vec![none.clone()], layout(Timestamps::Sidecar), compression, budget(2)).await.unwrap();
-        assert_eq!(unpacked(compression, &run.bytes()), b"n,text\n");
-        assert_eq!(run.made.seal.rows, 0);
+        let run = run(vec![none.clone()], layout(Timestamps::Sidecar), compression, limits(2)).await.unwrap();
+        assert_eq!(decompressed(compression, &run.bytes()), b"n,text\n");
+        assert_eq!(run.file.seal.rows, 0);
     }
 }
 
-/// Runs a format with a state.
-async fn whole(format: &dyn Format, frames: Vec<DataFrame>, layout: Layout, budget: Budget) -> Result<Run, JobError> {
-    let kept = Kept::default();
-    let layout = Layout { timestamps: format.timestamps(layout.timestamps), ..layout };
+/// Runs the pipeline of any format without compression.
+async fn run_format(
+    format: &dyn Format,
+    frames: Vec<DataFrame>,
+    layout: Layout,
+    limits: PipelineLimits,
+) -> Result<Run, JobError> {
+    let sink = MemorySink::default();
+    let layout = Layout { timestamps: format.info().timestamps(layout.timestamps), ..layout };
     let pipeline = Pipeline {
         frames: stream::iter(frames.into_iter().map(Ok)).boxed(),
-        encoding: format.encoding(&layout, &budget.bounds)?,
+        encoding: format.encoding(&layout, &limits.format)?,
         layout: Arc::new(layout),
         compression: Compression::None,
         requested_at: serde_json::from_value(serde_json::json!("2026-11-22T15:26:01.123Z"))?,
         meter: Arc::new(Meter::start()),
-        budget,
-        outlet: &kept,
+        limits,
+        sink: &sink,
         clock: Arc::new(SystemClock),
     };
-    let made = pipeline.run().await?;
-    Ok(Run { made, segments: kept.0.into_inner().unwrap_or_else(PoisonError::into_inner) })
+    let file = pipeline.run().await?;
+    Ok(Run { file, segments: sink.0.into_inner().unwrap_or_else(PoisonError::into_inner) })
 }
 
-/// Few rows to a group, a sheet and a part, so that there are several of each.
-fn small() -> Budget {
-    let bounds = Bounds { group_bytes: 200_000, sheet_rows: 15_000, part_rows: 12_000, ..Bounds::default() };
-    Budget { bounds, ..budget(2) }
+/// Limits that give several row groups, sheets and parts.
+fn small_parts() -> PipelineLimits {
+    let bounds = FormatLimits {
+        row_group_size: 200_000,
+        max_sheet_rows: 15_000,
+        archive_part_rows: 12_000,
+        ..FormatLimits::default()
+    };
+    PipelineLimits { format: bounds, ..limits(2) }
 }
 
 #[tokio::test]
-async fn files_with_a_state_depend_only_on_the_rows_too() {
+async fn sequential_formats_do_not_depend_on_the_frames() {
     let frame = rows();
     for format in [&Parquet as &dyn Format, &Xlsx, &XlsxZip, &CsvZip] {
         let mut first: Option<Vec<u8>> = None;
         for seed in [1, 2, 3] {
-            let run = whole(format, cut(&frame, seed), layout(Timestamps::Sidecar), small()).await.unwrap();
-            assert_eq!(run.made.seal.rows, 40_000);
-            assert_eq!(run.segments.iter().map(|(segment, _)| segment.rows).sum::<u64>(), 40_000, "{}", format.name());
+            let run =
+                run_format(format, split(&frame, seed), layout(Timestamps::Sidecar), small_parts()).await.unwrap();
+            assert_eq!(run.file.seal.rows, 40_000);
+            assert_eq!(
+                run.segments.iter().map(|(segment, _)| segment.rows).sum::<u64>(),
+                40_000,
+                "{}",
+                format.info().name
+            );
             let bytes = run.bytes();
-            assert!(*first.get_or_insert_with(|| bytes.clone()) == bytes, "{} {seed}", format.name());
+            assert!(*first.get_or_insert_with(|| bytes.clone()) == bytes, "{} {seed}", format.info().name);
         }
-        // nothing at all is still a file
-        let run = whole(format, vec![], layout(Timestamps::Envelope), small()).await.unwrap();
-        assert!(run.made.seal.size > 100 && run.made.seal.rows == 0);
+        // a table without frames is a file too
+        let run = run_format(format, vec![], layout(Timestamps::Envelope), small_parts()).await.unwrap();
+        assert!(run.file.seal.size > 100 && run.file.seal.rows == 0);
     }
 }
 
 #[tokio::test]
-async fn parquet_reads_back_as_the_same_frame_in_several_groups() {
+async fn parquet_reads_back_equal_in_several_row_groups() {
     let frame = rows();
-    let run = whole(&Parquet, cut(&frame, 4), layout(Timestamps::Envelope), small()).await.unwrap();
+    let run = run_format(&Parquet, split(&frame, 4), layout(Timestamps::Envelope), small_parts()).await.unwrap();
     let mut reader = ParquetReader::new(std::io::Cursor::new(run.bytes()));
     assert!(reader.get_metadata().unwrap().row_groups.len() > 2);
     assert!(reader.finish().unwrap().equals(&frame));
 }
 
-/// The entries of an archive.
+/// Returns the names and contents of an archive's entries.
 fn entries(bytes: Vec<u8>) -> Vec<(String, Vec<u8>)> {
     let mut archive = ::zip::ZipArchive::new(std::io::Cursor::new(bytes)).unwrap();
     (0..archive.len())
@@ -352,61 +370,71 @@ fn entries(bytes: Vec<u8>) -> Vec<(String, Vec<u8>)> {
 }
 
 #[tokio::test]
-async fn rows_beyond_a_sheet_go_to_the_next_and_beyond_a_part_too() {
+async fn rows_continue_in_the_next_sheet_and_in_the_next_part() {
     let frame = rows();
-    let run = whole(&Xlsx, cut(&frame, 5), layout(Timestamps::Envelope), small()).await.unwrap();
+    let run = run_format(&Xlsx, split(&frame, 5), layout(Timestamps::Envelope), small_parts()).await.unwrap();
     let sheets = entries(run.bytes());
     let rows_of = |sheets: &[(String, Vec<u8>)]| -> Vec<usize> {
         let sheets = sheets.iter().filter(|(name, _)| name.starts_with("xl/worksheets/sheet"));
         sheets.map(|(_, xml)| String::from_utf8_lossy(xml).matches("<row ").count()).collect()
     };
-    // three sheets with a header each, and the one of the timestamps
+    // three sheets with a header each, and the sheet of the timestamps
     assert_eq!(rows_of(&sheets), [15_000, 15_000, 10_003, 3]);
 
-    let run = whole(&XlsxZip, cut(&frame, 5), layout(Timestamps::Envelope), small()).await.unwrap();
+    let run = run_format(&XlsxZip, split(&frame, 5), layout(Timestamps::Envelope), small_parts()).await.unwrap();
     let parts = entries(run.bytes());
     let names: Vec<_> = parts.iter().map(|(name, _)| name.as_str()).collect();
     assert_eq!(names, ["part-0001.xlsx", "part-0002.xlsx", "part-0003.xlsx", "part-0004.xlsx", "export.csv"]);
     assert_eq!(rows_of(&entries(parts[3].1.clone())), [4_001]);
     let expected = format!(
         "key,value\nexport_requested_at,2026-11-22T15:26:01.123Z\nexport_completed_at,{}\nexport_rows,40000\n",
-        run.made.completed_at
+        run.file.completed_at
     );
     assert_eq!(String::from_utf8_lossy(&parts[4].1), expected);
 
-    let run = whole(&CsvZip, cut(&frame, 5), layout(Timestamps::Rows), small()).await.unwrap();
+    let run = run_format(&CsvZip, split(&frame, 5), layout(Timestamps::Rows), small_parts()).await.unwrap();
     let parts = entries(run.bytes());
     assert_eq!(parts.len(), 4);
     assert!(parts.iter().all(|(_, csv)| csv.starts_with(b"export_requested_at,") && csv.ends_with(b"\n")));
 }
 
 #[tokio::test]
-async fn workbooks_have_their_limits() {
-    let bounds = Bounds { workbook_rows: 39_999, ..Bounds::default() };
-    let rows_limit = whole(&Xlsx, cut(&rows(), 1), layout(Timestamps::Sidecar), Budget { bounds, ..budget(2) });
+async fn a_workbook_beyond_its_limits_fails_as_too_large() {
+    let bounds = FormatLimits { max_workbook_rows: 39_999, ..FormatLimits::default() };
+    let rows_limit = run_format(
+        &Xlsx,
+        split(&rows(), 1),
+        layout(Timestamps::Sidecar),
+        PipelineLimits { format: bounds, ..limits(2) },
+    );
     assert!(is_too_large(rows_limit.await));
-    let bounds = Bounds { spool_bytes: 100_000, ..Bounds::default() };
-    let disk_limit = whole(&Xlsx, cut(&rows(), 1), layout(Timestamps::Sidecar), Budget { bounds, ..budget(2) });
+    let bounds = FormatLimits { max_spool_size: 100_000, ..FormatLimits::default() };
+    let disk_limit = run_format(
+        &Xlsx,
+        split(&rows(), 1),
+        layout(Timestamps::Sidecar),
+        PipelineLimits { format: bounds, ..limits(2) },
+    );
     assert!(is_too_large(disk_limit.await));
 }
 
 #[tokio::test]
-async fn a_source_that_fails_makes_no_whole_file_of_any_kind() {
+async fn a_failing_source_leaves_no_complete_file_of_any_format() {
     for format in [&Csv as &dyn Format, &Parquet, &Xlsx, &CsvZip] {
-        let kept = Kept::default();
+        let sink = MemorySink::default();
         let layout = layout(Timestamps::Sidecar);
-        let end = Err(crate::dataset::DatasetError::NoColumn("gone".into()));
+        let failure = Err(DatasetError::NoColumn("gone".into()));
         let pipeline = Pipeline {
-            frames: stream::iter([Ok(rows()), end]).boxed(),
-            encoding: format.encoding(&layout, &Bounds::default()).unwrap(),
+            frames: stream::iter([Ok(rows()), failure]).boxed(),
+            encoding: format.encoding(&layout, &FormatLimits::default()).unwrap(),
             layout: Arc::new(layout),
             compression: Compression::None,
             requested_at: serde_json::from_value(serde_json::json!("2026-11-22T15:26:01.123Z")).unwrap(),
             meter: Arc::new(Meter::start()),
-            budget: budget(2),
-            outlet: &kept,
+            limits: limits(2),
+            sink: &sink,
             clock: Arc::new(SystemClock),
         };
-        assert!(matches!(pipeline.run().await, Err(JobError::Dataset(_))), "{}", format.name());
+        assert!(matches!(pipeline.run().await, Err(JobError::Dataset(_))), "{}", format.info().name);
     }
 }

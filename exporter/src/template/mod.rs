@@ -1,97 +1,59 @@
-//! Templates: which columns a file has, in which order and under which names, how values are written, and where its
-//! timestamps stand.
+//! Templates: the columns of a file, their order, names and styles, and the location of the timestamps.
 //!
-//! Those of a team are described in its catalog file, as a [`TemplateSpec`]; what that can't say is a [`Template`] in
-//! Rust.
+//! A team describes its templates in the catalog file, as a [`TemplateSpec`]. A template that a [`TemplateSpec`] cannot
+//! express implements [`Template`] in Rust.
 
+mod builtin;
 mod declared;
-mod default;
+mod error;
 mod expr;
-mod file_name;
-mod shape;
+mod resolve;
 mod spec;
 #[cfg(test)]
-pub(crate) mod tests;
+mod tests;
 
-use protocol::catalog::{Column, TemplateColumn};
+use protocol::catalog::TemplateColumn;
 
-use crate::{
-    dataset::Dataset,
-    format::{Layout, LayoutColumn},
+pub(crate) use self::declared::digest_of;
+pub use self::{
+    builtin::{Plain, Spreadsheet},
+    declared::Declared,
+    error::TemplateError,
+    expr::{Computed, ExprError, compile},
+    spec::{ColumnSpec, Fault, SortSpec, TemplateSpec, TextSpec},
 };
+use crate::{dataset::DatasetInfo, layout::Layout};
 
-pub use declared::Declared;
-pub(crate) use declared::digest_of;
-pub use default::{Plain, Spreadsheet};
-pub use expr::{Computed, ExprError, compile};
-pub use file_name::{FileName, FileNameError};
-pub use shape::Shape;
-pub use spec::{ColumnSpec, Fault, SortSpec, TemplateSpec, TextSpec};
-
-/// A way to lay out a dataset.
-pub trait Template: Send + Sync {
+/// The description of a template.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TemplateDescription {
     /// The name in requests.
-    fn name(&self) -> &str;
+    pub name: String,
+    /// The title that users see.
+    pub title: String,
+    /// The version that manifests record beside the name. Change the version whenever the template would make another
+    /// file of the same rows.
+    pub version: String,
+}
 
-    /// For people.
-    fn title(&self) -> &str;
+/// A template lays out the columns of a dataset as a file.
+pub trait Template: Send + Sync {
+    /// Describes the template for the catalog and for files.
+    fn info(&self) -> &TemplateDescription;
 
-    /// What files say that made them, beside the name: to be changed whenever the files would differ.
-    fn version(&self) -> &str {
-        "1"
-    }
-
-    /// Whether it fits a dataset; every one by default.
-    fn fits(&self, dataset: &dyn Dataset) -> bool {
-        let _ = dataset;
-        true
-    }
-
-    /// The columns that may be chosen with it; None for those of the dataset, which is the default.
-    fn columns(&self, dataset: &dyn Dataset) -> Option<Vec<TemplateColumn>> {
-        let _ = dataset;
-        None
-    }
-
-    /// The shape of a file with the columns asked for; none means those that the template chooses. What is made of columns
-    /// that the dataset hides ([`Dataset::hidden`]) is left out.
+    /// Returns the columns that a request may choose; None, the default, for the columns of the dataset.
     ///
     /// # Errors
-    /// When a column does not exist or is asked for twice.
-    fn layout(&self, dataset: &dyn Dataset, wanted: &[String]) -> Result<Layout, TemplateError>;
-}
-
-/// Why a dataset can't be laid out as asked.
-#[derive(Debug, PartialEq, Eq, thiserror::Error)]
-pub enum TemplateError {
-    /// No such column.
-    #[error("there is no column `{0}`")]
-    NoColumn(String),
-    /// Once is enough.
-    #[error("column `{0}` is asked for twice")]
-    Twice(String),
-    /// The template is not for this dataset.
-    #[error("the template does not suit the dataset: {0}")]
-    Unsuited(String),
-    /// A calculated column has no value.
-    #[error("a calculated column failed: {0}")]
-    Value(String),
-}
-
-/// The columns asked for in their order, or all of the dataset, under their own names.
-fn chosen(dataset: &dyn Dataset, wanted: &[String]) -> Result<Vec<LayoutColumn>, TemplateError> {
-    let plain = |source: &Column| LayoutColumn::plain(source.clone());
-    if wanted.is_empty() {
-        return Ok(dataset.columns().iter().map(plain).collect());
+    /// When the template does not fit the dataset, so that the catalog does not offer it there.
+    fn columns(&self, dataset: &DatasetInfo) -> Result<Option<Vec<TemplateColumn>>, TemplateError> {
+        let _ = dataset;
+        Ok(None)
     }
-    let mut columns: Vec<LayoutColumn> = Vec::with_capacity(wanted.len());
-    for name in wanted {
-        let found = dataset.columns().iter().find(|c| c.name == *name);
-        let source = found.ok_or_else(|| TemplateError::NoColumn(name.clone()))?;
-        if columns.iter().any(|c| c.source.name == *name) {
-            return Err(TemplateError::Twice(name.clone()));
-        }
-        columns.push(plain(source));
-    }
-    Ok(columns)
+
+    /// Lays out the requested columns, or all columns of the template when `requested` is empty. A column that reads a
+    /// hidden column ([`DatasetInfo::hidden_columns`]) is left out.
+    ///
+    /// # Errors
+    /// When the template does not fit the dataset, or a column does not exist or is requested twice.
+    fn layout(&self, dataset: &DatasetInfo, requested: &[String]) -> Result<Layout, TemplateError>;
 }

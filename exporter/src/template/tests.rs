@@ -1,59 +1,25 @@
-//! Templates that a team describes: what becomes of them, and what is said when they can't be.
+//! Templates from their descriptions: the layouts that they make, and the faults that they report.
 
-use async_trait::async_trait;
 use polars::prelude::{DataFrame, df};
 use protocol::catalog::{Column, ColumnType};
 
 use super::{Declared, Template, TemplateError, TemplateSpec};
 use crate::{
-    dataset::{Dataset, DatasetError, Frames, Query},
-    format::{Layout, Profile, Timestamps},
+    dataset::DatasetInfo,
+    layout::{Layout, Profile, Timestamps},
 };
 
-/// A dataset that is nothing but its columns.
-pub(crate) struct Orders(pub(crate) Vec<Column>);
-
-#[async_trait]
-impl Dataset for Orders {
-    fn name(&self) -> &str {
-        "orders"
-    }
-
-    fn title(&self) -> &str {
-        "Orders"
-    }
-
-    fn description(&self) -> &str {
-        ""
-    }
-
-    fn columns(&self) -> &[Column] {
-        &self.0
-    }
-
-    async fn rows_estimate(&self) -> Option<u64> {
-        None
-    }
-
-    async fn count(&self, _: &Query) -> Result<Option<u64>, DatasetError> {
-        Ok(None)
-    }
-
-    async fn open(&self, _: &Query) -> Result<Frames, DatasetError> {
-        Err(DatasetError::NoColumn("all".into()))
-    }
-}
-
-fn orders() -> Orders {
+fn orders() -> DatasetInfo {
     let labelled = |name: &str, kind, label: &str| Column { label: Some(label.into()), ..Column::new(name, kind) };
-    Orders(vec![
+    let columns = vec![
         labelled("id", ColumnType::Int, "Order"),
         Column::new("customer", ColumnType::String),
         Column::new("price", ColumnType::Float),
         Column::new("quantity", ColumnType::Int),
         Column::new("paid", ColumnType::Bool),
         Column::new("day", ColumnType::Date),
-    ])
+    ];
+    DatasetInfo::new("orders", columns)
 }
 
 fn spec(text: &str) -> TemplateSpec {
@@ -88,76 +54,43 @@ source = "paid"
 words = ["yes", "no"]
 "#;
 
-/// A dataset of which one does not see all.
-struct Partly {
-    seen: Orders,
-    hidden: Vec<Column>,
-}
-
-#[async_trait]
-impl Dataset for Partly {
-    fn name(&self) -> &str {
-        self.seen.name()
-    }
-
-    fn columns(&self) -> &[Column] {
-        self.seen.columns()
-    }
-
-    fn hidden(&self) -> &[Column] {
-        &self.hidden
-    }
-
-    async fn rows_estimate(&self) -> Option<u64> {
-        None
-    }
-
-    async fn count(&self, _: &Query) -> Result<Option<u64>, DatasetError> {
-        Ok(None)
-    }
-
-    async fn open(&self, query: &Query) -> Result<Frames, DatasetError> {
-        self.seen.open(query).await
-    }
-}
-
-fn without(name: &str) -> Partly {
-    let (hidden, seen) = orders().0.into_iter().partition(|column| column.name == name);
-    Partly { seen: Orders(seen), hidden }
+/// The dataset with one hidden column.
+fn orders_without(name: &str) -> DatasetInfo {
+    let (hidden_columns, columns) = orders().columns.into_iter().partition(|column| column.name == name);
+    DatasetInfo { hidden_columns, ..DatasetInfo::new("orders", columns) }
 }
 
 #[test]
-fn what_is_made_of_hidden_columns_is_left_out_and_nothing_is_sorted_by_them() {
+fn columns_and_sort_keys_that_read_hidden_columns_are_left_out() {
     let template = Declared::new(spec(FINANCE));
-    let shown = |dataset: &dyn Dataset| {
-        let columns = template.columns(dataset).unwrap();
-        columns.into_iter().map(|made| (made.column.name, made.reads)).collect::<Vec<_>>()
+    let offered = |dataset: &DatasetInfo| {
+        let columns = template.columns(dataset).unwrap().unwrap();
+        columns.into_iter().map(|offered| (offered.column.name, offered.reads)).collect::<Vec<_>>()
     };
-    let made =
+    let column =
         |name: &str, reads: &[&str]| (name.to_owned(), reads.iter().map(ToString::to_string).collect::<Vec<_>>());
-    let all = [made("id", &["id"]), made("total", &["price", "quantity"]), made("paid", &["paid"])];
-    assert_eq!(shown(&orders()), all);
+    let all = [column("id", &["id"]), column("total", &["price", "quantity"]), column("paid", &["paid"])];
+    assert_eq!(offered(&orders()), all);
 
-    let dataset = without("price");
-    assert!(template.fits(&dataset));
-    assert_eq!(shown(&dataset), [all[0].clone(), all[2].clone()]);
+    let dataset = orders_without("price");
+    assert_eq!(offered(&dataset), [all[0].clone(), all[2].clone()]);
     let layout = template.layout(&dataset, &[]).unwrap();
     assert_eq!(titles(&layout), ["Order", "paid"]);
-    // sorted by the total before, and now by what is left
+    // the sort key `total` reads a hidden column, the key `day` does not
     assert_eq!(layout.inputs(), ["id", "paid", "day"]);
     assert_eq!(template.layout(&dataset, &["total".into()]), Err(TemplateError::NoColumn("total".into())));
 
-    // an order alone tells too much as well
-    let layout = template.layout(&without("day"), &["id".into()]).unwrap();
+    // an order alone would reveal hidden values
+    let layout = template.layout(&orders_without("day"), &["id".into()]).unwrap();
     assert_eq!(layout.inputs(), ["id", "price", "quantity"]);
     let alone = Declared::new(spec("name = \"t\"\n[[column]]\nname = \"x\"\nvalue = \"price * 2\""));
     assert!(matches!(alone.layout(&dataset, &[]), Err(TemplateError::Unsuited(_))));
-    // a constant is made of nothing, and needs a column that is seen
+    // a constant needs a visible column
     let constant = Declared::new(spec("name = \"t\"\n[[column]]\nname = \"x\"\nvalue = \"1\""));
-    assert_eq!(constant.layout(&without("id"), &[]).unwrap().inputs(), ["customer"]);
-    // all columns are all that are seen
+    assert_eq!(constant.layout(&orders_without("id"), &[]).unwrap().inputs(), ["customer"]);
+    // a template without columns has all visible columns
     let plain = Declared::new(spec("name = \"t\""));
-    assert_eq!((plain.columns(&dataset), plain.layout(&dataset, &[]).unwrap().columns.len()), (None, 5));
+    assert_eq!((plain.columns(&dataset).unwrap(), plain.layout(&dataset, &[]).unwrap().columns.len()), (None, 5));
 }
 
 fn titles(layout: &Layout) -> Vec<&str> {
@@ -165,9 +98,10 @@ fn titles(layout: &Layout) -> Vec<&str> {
 }
 
 #[test]
-fn a_description_becomes_a_layout() {
+fn a_template_makes_a_layout_of_its_description() {
     let template = Declared::new(spec(FINANCE));
-    assert!(template.fits(&orders()));
+    assert!(template.columns(&orders()).is_ok());
+    assert!(template.columns(&DatasetInfo::new("others", orders().columns)).is_err());
     let layout = template.layout(&orders(), &[]).unwrap();
     assert_eq!(titles(&layout), ["Order", "Total", "paid"]);
     assert_eq!(layout.columns[1].source.kind, ColumnType::Float);
@@ -177,53 +111,53 @@ fn a_description_becomes_a_layout() {
         (Profile::Spreadsheet, Some(b';'), b',')
     );
     assert_eq!(layout.inputs(), ["id", "price", "quantity", "paid", "day"]);
-    assert_eq!(layout.made_by.template, "finance");
-    assert_eq!(layout.made_by.version.len(), 12);
+    assert_eq!(layout.template.name, "finance");
+    assert_eq!(layout.template.version.len(), 12);
 
     let day = polars::prelude::Column::new("day".into(), [3, 2, 1, 0]).cast(&polars::prelude::DataType::Date).unwrap();
     let mut frame: DataFrame =
         df!("id" => [1, 2, 3, 4], "price" => [Some(1.0), Some(2.5), None, Some(5.0)], "quantity" => [1, 4, 2, 2], "paid" => [true, false, true, true]).unwrap();
     frame.with_column(day).unwrap();
-    let shaped = layout.shape.sorted(layout.shape.apply(frame).unwrap()).unwrap();
+    let projected = layout.projection.sorted(layout.projection.apply(frame).unwrap()).unwrap();
     let expected =
         df!("0" => [4, 2, 1, 3], "1" => [Some(10.0), Some(10.0), Some(1.0), None], "2" => [true, false, true, true])
             .unwrap();
-    assert!(shaped.equals_missing(&expected), "{shaped}");
+    assert!(projected.equals_missing(&expected), "{projected}");
 }
 
 #[test]
-fn columns_that_are_asked_for_are_the_templates_own() {
+fn a_request_chooses_among_the_columns_of_the_template() {
     let template = Declared::new(spec(FINANCE));
-    let asked = |names: &[&str]| {
+    let requested = |names: &[&str]| {
         let names: Vec<_> = names.iter().map(ToString::to_string).collect();
         template
             .layout(&orders(), &names)
             .map(|layout| layout.columns.iter().map(|c| c.title.clone()).collect::<Vec<_>>())
     };
-    assert_eq!(asked(&["paid", "total"]).unwrap(), ["paid", "Total"]);
-    assert_eq!(asked(&["customer"]).unwrap_err(), TemplateError::NoColumn("customer".into()));
-    assert_eq!(asked(&["id", "id"]).unwrap_err(), TemplateError::Twice("id".into()));
+    assert_eq!(requested(&["paid", "total"]).unwrap(), ["paid", "Total"]);
+    assert_eq!(requested(&["customer"]).unwrap_err(), TemplateError::NoColumn("customer".into()));
+    assert_eq!(requested(&["id", "id"]).unwrap_err(), TemplateError::Twice("id".into()));
 }
 
 #[test]
-fn a_change_of_the_description_is_another_version() {
-    let version = |text: &str| Declared::new(spec(text)).version().to_owned();
+fn every_change_of_a_description_changes_its_version() {
+    let version = |text: &str| Declared::new(spec(text)).info().version.clone();
     assert_eq!(version(FINANCE), version(FINANCE));
     assert_ne!(version(FINANCE), version(&FINANCE.replace("decimals = 2", "decimals = 3")));
     assert_eq!(version("name = \"a\"\nversion = \"2026-11\""), "2026-11");
 }
 
 #[test]
-fn two_columns_more_carry_the_timestamps() {
+fn timestamps_in_columns_add_two_columns() {
     let template = Declared::new(spec("name = \"c\"\ntimestamps = \"columns\"\n[[column]]\nsource = \"id\""));
     let layout = template.layout(&orders(), &[]).unwrap();
     assert_eq!(titles(&layout), ["id", "export_requested_at", "export_completed_at"]);
     assert_eq!(layout.inputs(), ["id"]);
-    assert!(layout.shape.is_untouched());
+    assert!(layout.projection.is_identity());
 }
 
 #[test]
-fn every_fault_is_named_with_its_place() {
+fn every_fault_is_reported_with_its_path() {
     let wrong = spec(
         r#"
 name = "a b"
@@ -246,7 +180,7 @@ column = [
 ]
 "#,
     );
-    let faults = wrong.validate(&orders().0).unwrap_err();
+    let faults = wrong.validate(&orders().columns).unwrap_err();
     let paths: Vec<_> = faults.iter().map(|fault| fault.path.as_str()).collect();
     assert_eq!(
         paths,
@@ -280,7 +214,7 @@ column = [
 }
 
 #[test]
-fn a_key_that_means_nothing_is_refused() {
+fn an_unknown_key_is_refused() {
     assert!(toml::from_str::<TemplateSpec>("name = \"a\"\ncolour = \"red\"").is_err());
     assert!(toml::from_str::<TemplateSpec>("name = \"a\"\ncolumn = [{ source = \"a\", wide = true }]").is_err());
 }

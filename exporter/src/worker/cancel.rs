@@ -1,4 +1,5 @@
-//! Cancels that come over core NATS: hints that save a heartbeat's delay. One that is lost is seen in the database.
+//! The cancellation of running jobs by messages of core NATS. Such a message saves the wait for the next lease renewal,
+//! which notices a lost cancellation in the database.
 
 use std::{
     collections::HashMap,
@@ -11,56 +12,57 @@ use protocol::id::ExportId;
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
-/// The running jobs of this process that can be canceled.
+/// The cancellation tokens of the running jobs of this process.
 #[derive(Clone, Default)]
-pub(crate) struct Cancels(Arc<Mutex<HashMap<ExportId, CancellationToken>>>);
+pub(crate) struct Cancellations(Arc<Mutex<HashMap<ExportId, CancellationToken>>>);
 
-impl Cancels {
-    /// A token that is cancelled when a cancel for this export comes, for as long as the guard lives.
-    pub(crate) fn watch(&self, id: ExportId) -> Watch {
+impl Cancellations {
+    /// Registers a running export. Its token is cancelled when a cancellation arrives while the guard lives.
+    pub(super) fn register(&self, id: ExportId) -> CancellationGuard {
         let token = CancellationToken::new();
-        self.running(|running| running.insert(id, token.clone()));
-        Watch { cancels: self.clone(), id, token }
+        self.with_tokens(|tokens| tokens.insert(id, token.clone()));
+        CancellationGuard { cancellations: self.clone(), id, token }
     }
 
     fn cancel(&self, id: ExportId) {
-        if let Some(token) = self.running(|running| running.get(&id).cloned()) {
-            debug!(export.id = %id, "canceled");
+        if let Some(token) = self.with_tokens(|tokens| tokens.get(&id).cloned()) {
+            debug!(export.id = %id, "received a cancellation");
             token.cancel();
         }
     }
 
-    fn running<T>(&self, with: impl FnOnce(&mut HashMap<ExportId, CancellationToken>) -> T) -> T {
-        // the map is whole after each of our calls, also when one panicked
-        with(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    fn with_tokens<T>(&self, access: impl FnOnce(&mut HashMap<ExportId, CancellationToken>) -> T) -> T {
+        // each access is one call of the map, which a panic cannot leave half done
+        access(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
-/// Ends the watch when it is dropped.
-pub(crate) struct Watch {
-    cancels: Cancels,
+/// Unregisters a running export when it is dropped.
+pub(super) struct CancellationGuard {
+    cancellations: Cancellations,
     id: ExportId,
     token: CancellationToken,
 }
 
-impl Watch {
-    pub(crate) const fn token(&self) -> &CancellationToken {
+impl CancellationGuard {
+    pub(super) const fn token(&self) -> &CancellationToken {
         &self.token
     }
 }
 
-impl Drop for Watch {
+impl Drop for CancellationGuard {
     fn drop(&mut self) {
-        self.cancels.running(|running| running.remove(&self.id));
+        self.cancellations.with_tokens(|tokens| tokens.remove(&self.id));
     }
 }
 
-/// Listens for cancels, and never ends: without a client there are heartbeats still.
-pub(crate) async fn listen(cancels: Cancels, mut subscriber: Subscriber) {
+/// Applies cancellations from NATS. It never returns: when the subscription ends, lease renewals still notice
+/// cancellations.
+pub(crate) async fn listen(cancellations: Cancellations, mut subscriber: Subscriber) {
     while let Some(message) = subscriber.next().await {
         let id = message.subject.rsplit('.').next().and_then(|token| token.parse().ok());
         if let Some(id) = id {
-            cancels.cancel(id);
+            cancellations.cancel(id);
         }
     }
     std::future::pending().await
@@ -71,15 +73,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_the_export_meant_is_canceled_and_none_after_its_end() {
-        let cancels = Cancels::default();
+    fn a_cancellation_reaches_only_its_export_while_the_export_runs() {
+        let cancellations = Cancellations::default();
         let (one, other) = (ExportId::generate(), ExportId::generate());
-        let (first, second) = (cancels.watch(one), cancels.watch(other));
-        cancels.cancel(one);
+        let (first, second) = (cancellations.register(one), cancellations.register(other));
+        cancellations.cancel(one);
         assert!(first.token().is_cancelled() && !second.token().is_cancelled());
         let token = second.token().clone();
         drop(second);
-        cancels.cancel(other);
+        cancellations.cancel(other);
         assert!(!token.is_cancelled());
     }
 }

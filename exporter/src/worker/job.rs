@@ -1,51 +1,47 @@
-//! One job: claim its export, run the attempt, and end the job only after what became of it is durable.
+//! One delivery of a job: claim the export, run an attempt, and acknowledge the job after the end of the attempt is
+//! durable.
 
 use std::time::Duration;
 
 use async_nats::jetstream::{AckKind, Message};
-use entity::{StoreError, export::Model, transition};
-use platform::{bus, telemetry::traces};
+use entity::{export::Model, transition};
+use platform::{backoff::Schedule, bus, telemetry::traces};
 use protocol::{
     envelope::{Envelope, Job},
-    export::FileInfo,
     subject,
-    time::Timestamp,
 };
 use tokio::time::Instant;
 use tracing::{Instrument, Span, error, field::Empty, info, info_span, warn};
 
 use super::{
-    Worker,
-    attempt::Attempt,
-    keeper, outcome,
-    plan::{self, Ask, Plan},
+    attempt::{Attempt, AttemptEnd},
+    context::WorkerContext,
 };
-use crate::error::{JobError, Verdict};
+use crate::error::JobError;
 
-/// The pause before the first retry; it doubles with each delivery …
-const FIRST_RETRY: Duration = Duration::from_millis(500);
-/// … up to this.
-const LONGEST_RETRY: Duration = Duration::from_secs(60);
-/// The pause before an outcome is told again.
-const RETELL: Duration = Duration::from_millis(500);
-/// Added to the time at which another worker's lease runs out.
+/// The pauses before a job is delivered again after a failure.
+const RETRY: Schedule = Schedule::new(Duration::from_millis(500), Duration::from_secs(60));
+/// The time added to the expiry of another worker's lease before the job is delivered again.
 const LEASE_SLACK: Duration = Duration::from_millis(250);
 
-/// Handles a job to whatever end. Failures are logged and told here, so that there is nothing to return.
-pub(super) async fn handle(worker: &Worker, message: Message) {
-    let job = match bus::open::<Job>(&message.payload) {
-        Ok(job) => job,
-        Err(e) => {
-            error!(nats.subject = %message.subject, error = %e, "an unreadable job is dropped");
-            return settle(&message, AckKind::Term).await;
+/// Handles one delivery of a job and acknowledges it. Failures are logged and reported here.
+pub(super) async fn handle(context: &WorkerContext, message: Message) {
+    match bus::open::<Job>(&message.payload) {
+        Ok(job) => {
+            let handling = async {
+                let ack = process(context, &message, &job).await;
+                acknowledge(&message, ack).await;
+            };
+            handling.instrument(span(&job)).await;
         }
-    };
-    let span = span(&job);
-    let ack = claimed(worker, &message, &job).instrument(span.clone()).await;
-    settle(&message, ack).instrument(span).await;
+        Err(e) => {
+            error!(nats.subject = %message.subject, error = %e, "dropped an unreadable job");
+            acknowledge(&message, AckKind::Term).await;
+        }
+    }
 }
 
-/// The span of one delivery of a job, within the trace of the request for the export.
+/// Returns the span of one delivery of a job, within the trace of the request for the export.
 fn span(job: &Envelope<Job>) -> Span {
     let span = info_span!(
         parent: None,
@@ -70,123 +66,74 @@ fn span(job: &Envelope<Job>) -> Span {
     span
 }
 
-/// Claims the export and runs it. The answer is what to tell NATS.
-async fn claimed(worker: &Worker, message: &Message, job: &Envelope<Job>) -> AckKind {
-    let now = worker.clock.now();
-    let lease_until = now + worker.config.lease();
-    let claim = transition::claim(&worker.db, job.body.export_id, &worker.instance, now, lease_until).await;
-    let row = match claim {
-        Ok(transition::Claim::Won(row)) => row,
-        Ok(transition::Claim::Over) => return AckKind::Ack,
+/// Claims the export and runs an attempt. Returns the acknowledgement of the job.
+async fn process(context: &WorkerContext, message: &Message, job: &Envelope<Job>) -> AckKind {
+    let now = context.clock.now();
+    let lease_expires_at = now + context.config.lease_duration.get();
+    let claim = transition::claim(&context.db, job.body.export_id, &context.instance, now, lease_expires_at).await;
+    match claim {
+        Ok(transition::Claim::Won(row)) => run(context, message, job, &row).await,
+        Ok(transition::Claim::Ended) => AckKind::Ack,
         Ok(transition::Claim::Busy(until)) => {
-            let left = (until - worker.clock.now()).to_std().unwrap_or_default();
-            return AckKind::Nak(Some(left + LEASE_SLACK));
+            let remaining = (until - context.clock.now()).to_std().unwrap_or_default();
+            AckKind::Nak(Some(remaining + LEASE_SLACK))
         }
         Err(e) => {
-            warn!(error = %e, "can't claim an export");
-            return retry_later(message);
+            warn!(error = %e, "failed to claim an export");
+            retry(message)
         }
-    };
-    let attempt = Attempt::of(worker, &row);
+    }
+}
+
+/// Runs the attempt of a claimed export, and makes its end durable. Returns the acknowledgement of the job.
+async fn run(context: &WorkerContext, message: &Message, job: &Envelope<Job>, row: &Model) -> AckKind {
+    let attempt = Attempt::new(context, row);
     let span = Span::current();
     span.record("export.dataset", &row.dataset).record("export.format", &row.format);
     span.record("export.attempt", attempt.number);
-    info!(export.dataset = %row.dataset, export.attempt = attempt.number, "running");
-    let begun = Instant::now();
-    let result = run(&attempt, message, &row).await;
+    info!(export.dataset = %row.dataset, export.attempt = attempt.number, "running an export");
+    let started = Instant::now();
+    let result = attempt.run(message, row).await;
+    let elapsed = started.elapsed();
     let label = result.as_ref().map_or_else(JobError::label, |_| "completed");
     span.record("attempt.result", label);
     metrics::counter!("sluice_exporter_attempts_total", "result" => label).increment(1);
-    metrics::histogram!("sluice_exporter_attempt_seconds", "result" => label).record(begun.elapsed().as_secs_f64());
-    let ended = match result {
-        Ok(file) => {
+    metrics::histogram!("sluice_exporter_attempt_seconds", "result" => label).record(elapsed.as_secs_f64());
+    match attempt.end(result) {
+        AttemptEnd::Completed(file) => {
             span.record("file.rows", file.rows).record("file.bytes", file.size);
-            info!(
-                file.rows = file.rows,
-                file.bytes = file.size,
-                elapsed_ms = begun.elapsed().as_millis() as u64,
-                "completed"
-            );
-            return AckKind::Ack;
+            let elapsed_ms = elapsed.as_millis() as u64;
+            info!(file.rows = file.rows, file.bytes = file.size, elapsed_ms, "completed an export");
+            AckKind::Ack
         }
-        Err(e) => e,
-    };
-    end(&attempt, message, job, ended).await
-}
-
-/// Runs the attempt for as long as it holds, until the notifier is sure to hear of its file.
-async fn run(attempt: &Attempt<'_>, message: &Message, row: &Model) -> Result<FileInfo, JobError> {
-    let most = attempt.worker.config.max_attempts;
-    if attempt.failures >= most {
-        return Err(JobError::Exhausted(most));
-    }
-    let plan: Plan = plan::plan(&attempt.worker.catalog.current(), Ask::of(row)?)?;
-    let watch = attempt.worker.cancels.watch(attempt.id);
-    let owner = row.owner();
-    let making = async {
-        let (file, completed_at) = attempt.make(row, &plan).await?;
-        // a cancel that came with the last bytes still deletes the file, which is ours until it is sealed
-        if !attempt.heartbeat().await? {
-            return Err(JobError::Fenced);
-        }
-        attempt.seal();
-        keeper::tell(attempt, &owner, &attempt.meter.progress()).await;
-        completed(attempt, &file, completed_at).await;
-        Ok(file)
-    };
-    tokio::select! {
-        // a file that the notifier knows of is made, even if the attempt was stopped in the same moment
-        biased;
-        made = making => made,
-        stopped = keeper::keep(attempt, &owner, message, watch.token()) => Err(stopped),
-    }
-}
-
-/// Tells the notifier, again and again while NATS is away: the file is whole, and making it anew would be worse. The
-/// keeper ends this when the attempt no longer holds.
-async fn completed(attempt: &Attempt<'_>, file: &FileInfo, completed_at: Timestamp) {
-    while let Err(e) = outcome::completed(attempt, file.clone(), completed_at).await {
-        warn!(error = %e, "the outcome can't be told; tried again");
-        tokio::time::sleep(RETELL).await;
-    }
-}
-
-/// What becomes of a job without a file.
-async fn end(attempt: &Attempt<'_>, message: &Message, job: &Envelope<Job>, ended: JobError) -> AckKind {
-    let most = attempt.worker.config.max_attempts;
-    let failures = attempt.failures + 1;
-    let verdict = if failures >= most { ended.last_verdict(failures) } else { ended.verdict() };
-    match verdict {
-        Verdict::Drop => {
-            info!("canceled or replaced; stopped");
+        AttemptEnd::Superseded => {
+            info!("stopped an attempt: the export was canceled or another attempt replaced this one");
             attempt.discard().await;
             AckKind::Ack
         }
-        Verdict::HandOver => {
-            info!("handed over");
-            let (db, now) = (&attempt.worker.db, attempt.worker.clock.now());
-            let_go(transition::give_up_lease(db, attempt.id, attempt.number, now).await);
+        AttemptEnd::HandedOver => {
+            info!("handed over an export");
+            attempt.release_lease().await;
             AckKind::Nak(None)
         }
-        Verdict::Retry => {
-            Span::current().record("otel.status_code", "ERROR");
-            warn!(error = %ended, export.attempt = attempt.number, export.failures = failures, "an attempt failed");
-            if ended.is_full() {
-                // what it left would take the next attempt's room
+        AttemptEnd::Retry(error) => {
+            span.record("otel.status_code", "ERROR");
+            let failures = attempt.failures + 1;
+            warn!(%error, export.attempt = attempt.number, export.failures = failures, "an attempt failed");
+            if error.is_full() {
+                // the partial file would take the room of the next attempt
                 attempt.discard().await;
             }
-            fail_attempt(attempt).await;
-            retry_later(message)
+            attempt.count_failure().await;
+            retry(message)
         }
-        Verdict::Fail(problem) => {
-            Span::current().record("otel.status_code", "ERROR");
-            warn!(error = %ended, export.attempt = attempt.number, "the export failed");
-            let told = outcome::failed(attempt, problem).await;
-            let kept = outcome::dead(attempt.worker, job, attempt.number, ended.label(), ended.to_string()).await;
-            if let Err(e) = told.and(kept) {
-                warn!(error = %e, "the outcome can't be told; tried again");
-                fail_attempt(attempt).await;
-                return retry_later(message);
+        AttemptEnd::Failed(error, problem) => {
+            span.record("otel.status_code", "ERROR");
+            warn!(%error, export.attempt = attempt.number, "an export failed");
+            if let Err(e) = attempt.report_failure(job, &error, problem).await {
+                warn!(error = %e, "failed to report an outcome; the job is retried");
+                attempt.count_failure().await;
+                return retry(message);
             }
             attempt.discard().await;
             AckKind::Ack
@@ -194,27 +141,15 @@ async fn end(attempt: &Attempt<'_>, message: &Message, job: &Envelope<Job>, ende
     }
 }
 
-/// Counts a failure, and lets the next attempt begin at once.
-async fn fail_attempt(attempt: &Attempt<'_>) {
-    let (db, now) = (&attempt.worker.db, attempt.worker.clock.now());
-    let_go(transition::attempt_failed(db, attempt.id, attempt.number, now).await);
+/// Returns the acknowledgement that has the job delivered again after a pause, which grows with the deliveries.
+fn retry(message: &Message) -> AckKind {
+    let deliveries = message.info().map_or(1, |info| info.delivered.max(1));
+    AckKind::Nak(Some(RETRY.pause(u32::try_from(deliveries - 1).unwrap_or(u32::MAX))))
 }
 
-fn let_go(given_up: Result<bool, StoreError>) {
-    if let Err(e) = given_up {
-        warn!(error = %e, "the lease can't be given up; it runs out");
-    }
-}
-
-fn retry_later(message: &Message) -> AckKind {
-    let delivered = message.info().map_or(1, |info| info.delivered.max(1));
-    let doublings = u32::try_from(delivered - 1).unwrap_or(0).min(16);
-    AckKind::Nak(Some((FIRST_RETRY * 2_u32.pow(doublings)).min(LONGEST_RETRY)))
-}
-
-/// Tells NATS and waits until it knows; if it can't be told, the job comes again, and finds the export ended.
-async fn settle(message: &Message, ack: AckKind) {
+/// Acknowledges a job and waits for the confirmation. Without it the job is delivered again, and its export has ended.
+async fn acknowledge(message: &Message, ack: AckKind) {
     if let Err(e) = message.double_ack_with(ack).await {
-        warn!(error = %e, "NATS does not confirm the end of a job; it will come again");
+        warn!(error = %e, "NATS did not confirm an acknowledgement; the job is delivered again");
     }
 }

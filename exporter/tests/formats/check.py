@@ -1,6 +1,6 @@
-"""Reads the files of a round trip with other people's readers and compares every value with the truth.
+"""Reads the files of a round trip with independent readers and compares every value with the reference file.
 
-check.py FOLDER CHECK …: prints `ok CHECK` for each check that held, and fails at the first value that differs.
+check.py FOLDER CHECK …: prints `ok CHECK` for each check that passes, and fails at the first value that differs.
 """
 
 import csv
@@ -23,14 +23,14 @@ import polars as pl
 import polars.testing
 
 FOLDER = Path(sys.argv[1])
-TRUTH = pl.read_parquet(FOLDER / "truth.parquet")
-NAMES = TRUTH.columns
-ROWS = {name: TRUTH[name].to_list() for name in NAMES}
+REFERENCE = pl.read_parquet(FOLDER / "reference.parquet")
+NAMES = REFERENCE.columns
+ROWS = {name: REFERENCE[name].to_list() for name in NAMES}
 TEXTS = {"text", "code"}
 REQUESTED = "2026-11-22T15:26:01.123Z"
-# Rows of each part of an archive, as main.rs has them
+# the rows of each part of an archive, as in main.rs
 PART_ROWS = 40_000
-# LibreOffice writes 15 digits of a float, and one kind of line end
+# LibreOffice writes 15 digits of a float, and line feeds only
 OFFICE = any(check.startswith("libreoffice") for check in sys.argv[2:])
 BERLIN = zoneinfo.ZoneInfo("Europe/Berlin")
 
@@ -49,7 +49,7 @@ def same_float(value, text, name):
 
 
 def machine(name, value, text):
-    """Whether a field of the machine profile is this value."""
+    """Whether a field of the machine profile equals this value."""
     if isinstance(value, bool):
         return text == ("true" if value else "false")
     if isinstance(value, int):
@@ -68,7 +68,7 @@ def machine(name, value, text):
 
 
 def compare(columns, matches, nulls):
-    """Compares whole columns; `nulls` are what may stand for NULL."""
+    """Compares whole columns; `nulls` are the fields that mean NULL."""
     assert list(columns) == NAMES, list(columns)
     for name in NAMES:
         compare_one(name, columns[name], matches, nulls)
@@ -83,11 +83,11 @@ def compare_one(name, got, matches, nulls):
 
 
 def envelope(data, line_end):
-    """The table without the envelope, which must be there."""
+    """Checks and removes the envelope."""
     begin = f"# export_requested_at: {REQUESTED}".encode() + line_end
     assert data.startswith(begin), data[:100]
     body, rows, completed, rest = data.rsplit(line_end, 3)
-    assert rows == f"# export_rows: {TRUTH.height}".encode() and rest == b"", (rows, rest)
+    assert rows == f"# export_rows: {REFERENCE.height}".encode() and rest == b"", (rows, rest)
     assert re.fullmatch(rb"# export_completed_at: [-0-9T:.]+Z", completed), completed
     return body[len(begin):] + line_end
 
@@ -101,13 +101,13 @@ def by_csv(data, delimiter):
 
 
 def by_polars(path, delimiter, **options):
-    """Columns as polars reads them from the file as it is."""
+    """Columns as polars reads them from the unchanged file."""
     frame = pl.read_csv(path, separator=delimiter, infer_schema=False, **options)
     return {name: frame[name].to_list() for name in frame.columns}
 
 
 def by_duckdb(path, delimiter, options):
-    """Columns as DuckDB reads them from the file as it is."""
+    """Columns as DuckDB reads them from the unchanged file."""
     relation = duckdb.sql(
         f"""from read_csv('{path}', delim='{delimiter}', header=true, all_varchar=true, quote='"', escape='"',
         nullstr='', allow_quoted_nulls=false, strict_mode=true, max_line_size=16777216, {options})"""
@@ -120,7 +120,7 @@ def text_file(name, delimiter):
     path = FOLDER / name
     data = path.read_bytes()
     data = gzip.decompress(data) if path.suffix == ".gz" else data
-    # Python's csv knows no comments; whoever uses it takes the envelope off
+    # Python's csv does not support comments, so a caller must remove the envelope
     compare(by_csv(envelope(data, b"\n"), delimiter), machine, [""])
     compare(by_polars(path, delimiter, comment_prefix="#"), machine, [None])
     compare(by_duckdb(path, delimiter, "comment='#'"), machine, [None])
@@ -139,7 +139,7 @@ def check_gzip():
 
 
 def in_json(name, value, got):
-    """Whether a JSON value is this value: exact decimals, dates and what is no number are strings."""
+    """Whether a JSON value equals this value: decimals, dates and floats that are not finite are strings."""
     if isinstance(value, (bool, int)) or (isinstance(value, float) and math.isfinite(value)):
         if isinstance(value, float):
             return same_float(value, repr(float(got)), name)
@@ -163,11 +163,11 @@ def ndjson_by_polars(name):
     for name in kept:
         for field, value in zip(frame[name].to_list(), ROWS[name]):
             assert (field is None) if value is None else in_json(name, value, field), (name, value, field)
-    # polars takes no words for floats: it reads text, and casts that
+    # polars reads no words such as NaN as floats: it reads text, and the check casts the text
     for name in floats:
         compare_floats(name, frame[name].cast(pl.Float64).to_list())
     types = {name: "VARCHAR" for name in NAMES} | {"n": "BIGINT", "small": "BIGINT", "flag": "BOOLEAN"}
-    # DuckDB does
+    # DuckDB reads such words as floats
     types |= {"x": "DOUBLE", "real": "FLOAT"}
     relation = duckdb.read_json(str(FOLDER / "machine.ndjson"), format="newline_delimited", columns=types)
     rows = relation.fetchall()
@@ -181,7 +181,7 @@ def ndjson_by_polars(name):
 
 
 def compare_floats(name, got):
-    """Compares floats of a reader, among them those that are no numbers."""
+    """Compares floats of a reader, including those that are not finite."""
     assert len(got) == len(ROWS[name])
     for field, value in zip(got, ROWS[name]):
         same = field is None if value is None else field is not None and same_float(value, repr(field), name)
@@ -194,13 +194,13 @@ def check_zstd():
 
 def check_parquet():
     path = FOLDER / "machine.parquet"
-    pl.testing.assert_frame_equal(pl.read_parquet(path), TRUTH, check_exact=True)
+    pl.testing.assert_frame_equal(pl.read_parquet(path), REFERENCE, check_exact=True)
     count = duckdb.sql(
         f"""select count(*) from (select * from '{path}') a positional join
-        (select {', '.join(f'"{n}" as "truth {n}"' for n in NAMES)} from '{FOLDER / "truth.parquet"}') b
-        where {' or '.join(f'"{n}" is distinct from "truth {n}"' for n in NAMES)}"""
+        (select {', '.join(f'"{n}" as "reference {n}"' for n in NAMES)} from '{FOLDER / "reference.parquet"}') b
+        where {' or '.join(f'"{n}" is distinct from "reference {n}"' for n in NAMES)}"""
     ).fetchall()[0][0]
-    assert count == 0 and duckdb.sql(f"select count(*) from '{path}'").fetchall()[0][0] == TRUTH.height
+    assert count == 0 and duckdb.sql(f"select count(*) from '{path}'").fetchall()[0][0] == REFERENCE.height
     meta = dict(duckdb.sql(f"select decode(key), decode(value) from parquet_kv_metadata('{path}')").fetchall())
     assert meta["sluice.requested_at"] == REQUESTED and meta["sluice.template"] == "round-trip", meta
 
@@ -213,19 +213,19 @@ def guarded(text):
 
 
 def local(value):
-    """A moment in the zone of the template; None behind the last year of Python."""
+    """A timestamp in the time zone of the template; None after the last year of Python."""
     try:
         return value.replace(tzinfo=dt.timezone.utc).astimezone(BERLIN).replace(tzinfo=None)
     except OverflowError:
         return None
 
 
-def on_the_clock(got, here):
-    """Whether two local times are the same to the millisecond. Nobody knows the summer times of the 22nd century: from
-    then on ours are without."""
-    behind = here - got
+def same_local_time(got, here):
+    """Whether two local times are equal to the millisecond. chrono-tz has no daylight saving time from 2099 on, and Python
+    has."""
+    difference = here - got
     hour = dt.timedelta(hours=1)
-    return any(abs(behind - shift) <= dt.timedelta(milliseconds=1) for shift in [0 * hour] + [hour] * (here.year >= 2099))
+    return any(abs(difference - shift) <= dt.timedelta(milliseconds=1) for shift in [0 * hour] + [hour] * (here.year >= 2099))
 
 
 def spreadsheet(mark, zone):
@@ -244,7 +244,7 @@ def spreadsheet(mark, zone):
             return same_float(value, text.replace(mark, "."), name)
         if isinstance(value, dt.datetime):
             here = local(value) if zone else value
-            return text.startswith("+10000") if here is None else on_the_clock(dt.datetime.fromisoformat(text), here)
+            return text.startswith("+10000") if here is None else same_local_time(dt.datetime.fromisoformat(text), here)
         return machine(name, value, text)
 
     return matches
@@ -273,20 +273,20 @@ def check_spreadsheet_tsv():
 
 
 def parts(name):
-    """The parts of an archive, before its last entry, which tells of the whole."""
+    """The parts of an archive. The last entry describes the whole archive."""
     with zipfile.ZipFile(FOLDER / name) as archive:
         assert archive.testzip() is None
         *names, last = archive.namelist()
         assert last == "export.csv" and names == sorted(names), archive.namelist()
         export = dict(csv.reader(io.StringIO(archive.read(last).decode())))
-        assert export["export_requested_at"] == REQUESTED and export["export_rows"] == str(TRUTH.height), export
+        assert export["export_requested_at"] == REQUESTED and export["export_rows"] == str(REFERENCE.height), export
         return [archive.read(part) for part in names]
 
 
 def joined(tables):
-    """The columns of all parts, one after the other."""
+    """The concatenated columns of all parts."""
     heights = [len(next(iter(table.values()))) for table in tables]
-    full, rest = divmod(TRUTH.height, PART_ROWS)
+    full, rest = divmod(REFERENCE.height, PART_ROWS)
     assert heights == [PART_ROWS] * full + [rest] * (rest > 0), heights
     return {name: [field for table in tables for field in table[name]] for name in tables[0]}
 
@@ -312,17 +312,17 @@ def table(book):
 
 
 def from_escapes(text):
-    """Text of a workbook, in which characters that XML does not have stand as `_x0000_`."""
+    """Decodes characters that XML does not support, which a workbook writes as `_x0000_`."""
     return re.sub("_x([0-9A-F]{4})_", lambda match: chr(int(match[1], 16)), text)
 
 
 def lines(text):
-    """Text with the one kind of line end that LibreOffice leaves."""
+    """Text with line feeds only, as LibreOffice writes it."""
     return re.sub("\r\n|\n\r|\r", "\n", text) if OFFICE else text
 
 
 def in_sheet(name, value, got):
-    """Whether a cell of a workbook is this value."""
+    """Whether a cell of a workbook equals this value."""
     if name in TEXTS:
         return lines(value) in (lines(str(got)), lines(from_escapes(str(got))))
     if isinstance(value, bool):
@@ -343,7 +343,7 @@ def in_sheet(name, value, got):
         if here is None or here < dt.datetime(1900, 3, 1):
             return isinstance(got, str)
         got = dt.datetime.combine(got, dt.time()) if type(got) is dt.date else got
-        return on_the_clock(got, here)
+        return same_local_time(got, here)
     if isinstance(value, dt.date):
         if value < dt.date(1900, 3, 1):
             return got == value.isoformat()
@@ -361,7 +361,7 @@ def check_xlsx():
     book = CalamineWorkbook.from_path(str(FOLDER / "spreadsheet.xlsx"))
     assert book.sheet_names == ["Data", "Export"], book.sheet_names
     export = dict(row[:2] for row in book.get_sheet_by_name("Export").to_python())
-    assert export["export_requested_at"] == REQUESTED and export["export_rows"] == str(TRUTH.height), export
+    assert export["export_requested_at"] == REQUESTED and export["export_rows"] == str(REFERENCE.height), export
     sheet(table(book))
 
 
@@ -379,22 +379,22 @@ def check_csvw():
 
     for name in ("machine.csv", "machine.tsv", "styled.csv"):
         document = json.loads((FOLDER / f"{name}-metadata.json").read_text())
-        assert document["url"] == name and document["urn:sluice:rows"] == TRUTH.height
+        assert document["url"] == name and document["urn:sluice:rows"] == REFERENCE.height
         tool = CSVW(str(FOLDER / name), validate=True)
         assert not tool.no_metadata and tool.is_valid, (name, [str(w.message) for w in tool.warnings][:5])
         table = tool.tables[0]
         rows = list(table.iterdicts(strict=True))
-        assert len(rows) == TRUTH.height, (name, len(rows))
+        assert len(rows) == REFERENCE.height, (name, len(rows))
         for column in ("n", "money", "flag", "day"):
             for row, value in zip(rows, ROWS[column]):
                 got = row[column]
-                # the tool reads a date as its midnight
+                # the tool reads a date as a timestamp at midnight
                 got = got.date() if isinstance(got, dt.datetime) else got
                 assert got == value, (name, column, row[column], value)
 
 
 def libreoffice(source, infilter):
-    """What LibreOffice shows of a file, as a flat document."""
+    """The workbook that LibreOffice makes of a file."""
     command = ["soffice", "--headless", f"-env:UserInstallation=file://{FOLDER}/profile"]
     command += [f"--infilter={infilter}"] if infilter else []
     command += ["--convert-to", "xlsx:Calc MS Excel 2007 XML", "--outdir", str(FOLDER / "office"), str(FOLDER / source)]
@@ -418,16 +418,16 @@ def check_libreoffice_xlsx():
 
 
 class Office:
-    """What LibreOffice makes of a text file of the spreadsheet profile: it guesses the type of each field anew.
+    """The cells that LibreOffice makes of a text file of the spreadsheet profile: it infers the type of each field.
 
-    It is told to recognise all that it can, as many people have it: that is the worst case. What it changes here is what
-    docs/formats.md says that it changes, and nothing else."""
+    The filter options make it infer as many types as it can, which is the worst case. It may make only those changes that
+    docs/formats.md lists."""
 
     def __init__(self, mark, true, quoted_is_text=False):
         self.mark, self.true, self.quoted_is_text = mark, true, quoted_is_text
 
-    def guessed(self, text):
-        """What a text is taken for; None for a text."""
+    def inferred(self, text):
+        """The value that LibreOffice infers from a text; None for a text."""
         if self.quoted_is_text:
             return None
         if re.fullmatch("[0-9]{1,15}|1e5", text) and guarded(text) == text:
@@ -437,7 +437,7 @@ class Office:
         return True if text == self.true else None
 
     def shown(self, text):
-        """A text that stays one, with the guard's mark."""
+        """A text that stays text, with the mark of the formula guard."""
         if self.quoted_is_text:
             return "'" + text if text[:1] in ("=", "+", "-", "@", "\t", "\r") and text else text
         # the formula of a constant shows the constant
@@ -445,14 +445,14 @@ class Office:
 
     def __call__(self, name, value, got):
         if name in TEXTS:
-            guess = self.guessed(value)
-            if guess is not None:
-                return type(got) is type(guess) and got == guess
-            # it leaves the character U+0000 out
+            inferred = self.inferred(value)
+            if inferred is not None:
+                return type(got) is type(inferred) and got == inferred
+            # LibreOffice drops the character U+0000
             shown = lines(self.shown(value)).replace("\0", "")
             return isinstance(got, str) and shown in (lines(got), lines(from_escapes(got)))
         if isinstance(value, bool):
-            # the words of its language alone are booleans to it
+            # LibreOffice infers booleans from the words of its language only
             return got is value if self.true == "TRUE" else got == ("true" if value else "false")
         if isinstance(value, (int, Decimal)):
             if isinstance(got, str):
@@ -461,37 +461,38 @@ class Office:
         if isinstance(value, float):
             if not math.isfinite(value):
                 return isinstance(got, str) and same_float(value, got, name)
-            # what is smaller than any normal number is nothing to it
+            # LibreOffice reads subnormal numbers as zero
             same = f32(got) == value if name == "real" else math.isclose(got, value, rel_tol=1e-14, abs_tol=1e-307)
             return isinstance(got, float) and same
         if isinstance(value, dt.datetime):
             here = local(value)
             if here is None:
-                # a date to LibreOffice, but to none of Python's
+                # LibreOffice supports this date, Python does not
                 serial = (value - dt.datetime(1899, 12, 30)) / dt.timedelta(days=1) + 1 / 24
                 known = isinstance(got, float) and math.isclose(got, serial, abs_tol=1e-6)
                 return got.startswith("+10000-01-01 00:59:59") if self.mark == "," else known
             if here < WORKBOOKS:
-                return self.out_of_sight(here.date(), got)
+                return self.before_workbooks(here.date(), got)
             if here.microsecond and self.mark == ",":
-                return isinstance(got, str) and on_the_clock(dt.datetime.fromisoformat(got), here)
+                return isinstance(got, str) and same_local_time(dt.datetime.fromisoformat(got), here)
             got = dt.datetime.combine(got, dt.time()) if type(got) is dt.date else got
-            return isinstance(got, dt.datetime) and on_the_clock(got, here)
+            return isinstance(got, dt.datetime) and same_local_time(got, here)
         if isinstance(value, dt.date):
-            return self.out_of_sight(value, got) if value < WORKBOOKS.date() else type(got) is dt.date and got == value
+            return self.before_workbooks(value, got) if value < WORKBOOKS.date() else type(got) is dt.date and got == value
         if value.microsecond and self.mark == ",":
             return got == value.isoformat(timespec="milliseconds")
         return isinstance(got, (dt.time, dt.timedelta)) and in_sheet(name, value, got)
 
     @staticmethod
-    def out_of_sight(day, got):
-        """We look at what LibreOffice has by a workbook, which counts a day in 1900 that there was not, and none before."""
+    def before_workbooks(day, got):
+        """Whether a cell equals a day before March 1900. The check reads a workbook, which counts 29 February 1900 and has no
+        day before 1900."""
         if day < dt.date(1899, 12, 31):
             return isinstance(got, dt.time)
         return type(got) is dt.date and got - day in (dt.timedelta(), dt.timedelta(days=1))
 
 
-# from here on workbooks count days as everybody does
+# from this day on, the days of a workbook are those of the calendar
 WORKBOOKS = dt.datetime(1900, 3, 1)
 
 
@@ -501,7 +502,7 @@ def office_csv(name, infilter, office, names=tuple(NAMES)):
 
 
 def check_libreoffice_csv():
-    # `;` between fields, quotes, UTF-8, from line 1, German, quoted fields are guessed too, and special numbers
+    # filter options: `;` between fields, quotes, UTF-8, from line 1, German, infer quoted fields too, detect special numbers
     office_csv("spreadsheet.csv", "CSV:59,34,76,1,,1031,false,true", Office(",", "WAHR"))
 
 
@@ -510,7 +511,7 @@ def check_libreoffice_csv_in_english():
 
 
 def check_libreoffice_quoted_csv():
-    # "Format quoted field as text", with which no text is guessed
+    # filter option "Format quoted field as text": LibreOffice infers no type from text
     quoted = Office(",", "WAHR", quoted_is_text=True)
     office_csv("quoted.csv", "CSV:59,34,76,1,,1031,true,true", quoted, ("small", "money", "text", "code"))
 

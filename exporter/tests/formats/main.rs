@@ -1,7 +1,8 @@
-//! Round trips: what is written in each format and both profiles is read back equal by other people's readers.
+//! Round trips: independent readers read files of each format and both profiles back equal.
 //!
-//! The rows go to polars' own Parquet writer too, and `check.py` compares what DuckDB, polars for Python, Python's `csv`
-//! and `json`, and calamine read with that; `csvw` validates the metadata documents. LibreOffice joins in the heavy run.
+//! polars' Parquet writer writes the same rows as a reference, and `check.py` compares the rows that DuckDB, polars for
+//! Python, Python's `csv` and `json`, and calamine read with the reference; `csvw` validates the metadata documents.
+//! The heavy run adds LibreOffice.
 
 mod rows;
 
@@ -18,30 +19,30 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use exporter::{
     ExporterConfig,
+    config::ExporterTuning,
     error::JobError,
-    format::{
-        Compression, Csv, CsvZip, Finished, Format, FormatError, Layout, LayoutColumn, MadeBy, Ndjson, Parquet,
-        Quoting, Style, Timestamps, Tsv, Xlsx, XlsxZip,
-    },
-    pipeline::{Budget, Pipeline},
+    format::{Compression, Csv, CsvZip, FinishedFile, Format, FormatError, Ndjson, Parquet, Tsv, Xlsx, XlsxZip},
+    layout::{Layout, LayoutColumn, Quoting, Style, TemplateVersion, Timestamps},
+    pipeline::{Pipeline, PipelineLimits},
     progress::Meter,
-    segment::Outlet,
+    segment::SegmentSink,
 };
 use futures::{StreamExt, stream};
 use platform::clock::SystemClock;
 use polars::prelude::{DataFrame, ParquetWriter};
 use protocol::{delivery::Segment, export::FileInfo, id::ExportId};
 
-/// Rows of the round trip.
+/// The number of rows of a round trip.
 const ROWS: usize = 100_000;
-/// Rows of each part of an archive; `check.py` knows the number.
+/// The number of rows of each part of an archive; `check.py` has the same number.
 const PART_ROWS: u64 = 40_000;
 
-struct ToFile(Mutex<File>);
+/// A sink that writes all segments to one file.
+struct FileSink(Mutex<File>);
 
 #[async_trait]
-impl Outlet for ToFile {
-    async fn keep(&self, _: &Segment, chunks: Vec<Bytes>) -> Result<(), JobError> {
+impl SegmentSink for FileSink {
+    async fn store(&self, _: &Segment, chunks: Vec<Bytes>) -> Result<(), JobError> {
         let mut file = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         for chunk in chunks {
             file.write_all(&chunk).map_err(FormatError::Spool)?;
@@ -50,7 +51,7 @@ impl Outlet for ToFile {
     }
 }
 
-/// The frame in a file of its own, with the metadata document beside it.
+/// Writes the frame to a file, and its metadata document beside it.
 async fn write(
     folder: &Path,
     name: &str,
@@ -59,40 +60,41 @@ async fn write(
     compression: Compression,
     frame: &DataFrame,
 ) -> anyhow::Result<()> {
-    let layout = Layout { timestamps: format.timestamps(layout.timestamps), ..layout.clone() };
+    let layout = Layout { timestamps: format.info().timestamps(layout.timestamps), ..layout.clone() };
     let path = folder.join(name);
-    let outlet = ToFile(Mutex::new(File::create(&path)?));
-    let budget = Budget::from(&ExporterConfig { part_rows: PART_ROWS, ..ExporterConfig::default() });
+    let sink = FileSink(Mutex::new(File::create(&path)?));
+    let tuning = ExporterTuning { archive_part_rows: PART_ROWS, ..ExporterTuning::default() };
+    let limits = PipelineLimits::from(&ExporterConfig { tuning, ..ExporterConfig::default() });
     let requested_at = serde_json::from_value(serde_json::json!("2026-11-22T15:26:01.123Z"))?;
     let parts: Vec<_> = (0..frame.height()).step_by(9_973).map(|at| Ok(frame.slice(at as i64, 9_973))).collect();
     let pipeline = Pipeline {
         frames: stream::iter(parts).boxed(),
-        encoding: format.encoding(&layout, &budget.bounds)?,
+        encoding: format.encoding(&layout, &limits.format)?,
         layout: Arc::new(layout.clone()),
         compression,
         requested_at,
         meter: Arc::new(Meter::start()),
-        budget,
-        outlet: &outlet,
+        limits,
+        sink: &sink,
         clock: Arc::new(SystemClock),
     };
-    let made = pipeline.run().await?;
-    assert_eq!(made.seal.rows, frame.height() as u64);
-    let finished = Finished {
+    let sealed = pipeline.run().await?;
+    assert_eq!(sealed.seal.rows, frame.height() as u64);
+    let finished = FinishedFile {
         id: ExportId::generate(),
         dataset: "rows".into(),
         dataset_version: "1".into(),
         file: FileInfo {
             name: name.into(),
-            size: made.seal.size,
-            rows: made.seal.rows,
-            sha256: made.seal.sha256,
-            media_type: format.media_type().into(),
+            size: sealed.seal.size,
+            rows: sealed.seal.rows,
+            sha256: sealed.seal.sha256,
+            media_type: format.info().media_type.into(),
         },
         compression,
         requested_at,
         snapshot_at: Some(requested_at),
-        completed_at: made.completed_at,
+        completed_at: sealed.completed_at,
     };
     let document = serde_json::to_vec_pretty(&format.metadata(&layout, &finished))?;
     fs::write(folder.join(format!("{name}-metadata.json")), document)?;
@@ -101,27 +103,28 @@ async fn write(
 
 fn layout(style: Style, timestamps: Timestamps) -> Layout {
     let columns = rows::columns().into_iter().map(LayoutColumn::plain).collect();
-    let made_by = MadeBy { template: "round-trip".into(), version: "1".into() };
-    Layout { style, timestamps, made_by, ..Layout::plain(columns) }
+    let template = TemplateVersion { name: "round-trip".into(), version: "1".into() };
+    Layout { style, timestamps, template, ..Layout::plain(columns) }
 }
 
-fn truth(folder: &Path, frame: &mut DataFrame) -> anyhow::Result<()> {
-    ParquetWriter::new(File::create(folder.join("truth.parquet"))?).finish(frame)?;
+/// Writes the reference file.
+fn reference(folder: &Path, frame: &mut DataFrame) -> anyhow::Result<()> {
+    ParquetWriter::new(File::create(folder.join("reference.parquet"))?).finish(frame)?;
     Ok(())
 }
 
-/// Runs the checks in the Python that `cargo xtask test` prepares.
-fn python(folder: &Path, what: &[&str]) {
+/// Runs checks in the Python that `cargo xtask test` prepares.
+fn python(folder: &Path, checks: &[&str]) {
     let python = env::var_os("SLUICE_PYTHON").expect(
         "SLUICE_PYTHON names a Python with the packages of xtask/python/readers.txt; `cargo xtask test` makes one",
     );
     let script = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/formats/check.py");
-    let output = Command::new(python).arg(script).arg(folder).args(what).output().expect("Python starts");
-    let said = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{said}");
-    // each check says so at its end: none may be left out
-    for name in what {
-        assert!(said.contains(&format!("ok {name}\n")), "{name} did not run: {said}");
+    let output = Command::new(python).arg(script).arg(folder).args(checks).output().expect("Python starts");
+    let printed = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{printed}");
+    // each check prints its name at the end, so that a skipped check fails the test
+    for name in checks {
+        assert!(printed.contains(&format!("ok {name}\n")), "{name} did not run: {printed}");
     }
 }
 
@@ -138,7 +141,7 @@ fn semicolons() -> Style {
 async fn every_format_reads_back_equal() -> anyhow::Result<()> {
     let folder = tempfile::tempdir()?;
     let mut frame = rows::frame(ROWS)?;
-    truth(folder.path(), &mut frame)?;
+    reference(folder.path(), &mut frame)?;
     let machine = layout(Style::machine(), Timestamps::Envelope);
     let none = Compression::None;
     write(folder.path(), "machine.csv", &Csv, &machine, none, &frame).await?;
@@ -163,8 +166,8 @@ async fn every_format_reads_back_equal() -> anyhow::Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn metadata_documents_are_valid_csv_on_the_web() -> anyhow::Result<()> {
     let folder = tempfile::tempdir()?;
-    let mut frame = rows::tame(2_000)?;
-    truth(folder.path(), &mut frame)?;
+    let mut frame = rows::csvw_frame(2_000)?;
+    reference(folder.path(), &mut frame)?;
     let machine = layout(Style::machine(), Timestamps::Envelope);
     write(folder.path(), "machine.csv", &Csv, &machine, Compression::None, &frame).await?;
     write(folder.path(), "machine.tsv", &Tsv, &machine, Compression::None, &frame).await?;
@@ -182,10 +185,10 @@ async fn metadata_documents_are_valid_csv_on_the_web() -> anyhow::Result<()> {
 }
 
 #[tokio::test]
-async fn heavy_libreoffice_reads_back_what_the_documentation_says() -> anyhow::Result<()> {
+async fn heavy_libreoffice_reads_the_documented_values() -> anyhow::Result<()> {
     let folder = tempfile::tempdir()?;
     let mut frame = rows::frame(ROWS)?;
-    truth(folder.path(), &mut frame)?;
+    reference(folder.path(), &mut frame)?;
     let none = Compression::None;
     write(folder.path(), "spreadsheet.csv", &Csv, &layout(semicolons(), Timestamps::Rows), none, &frame).await?;
     let english = Style { time_zone: semicolons().time_zone, ..Style::spreadsheet() };

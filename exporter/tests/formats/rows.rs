@@ -1,10 +1,10 @@
-//! Generated rows with every type and every nasty value.
+//! Generated rows with every type and with edge cases of each.
 
-use exporter::format::{ColumnLook, Layout, Pattern, Style, Timestamps};
+use exporter::layout::{ColumnStyle, Layout, Pattern, Style, Timestamps};
 use polars::prelude::*;
 use protocol::catalog::{Column as CatalogColumn, ColumnType};
 
-/// The columns of all frames here.
+/// The columns of every generated frame.
 pub(crate) fn columns() -> Vec<CatalogColumn> {
     [
         ("n", ColumnType::Int),
@@ -24,10 +24,10 @@ pub(crate) fn columns() -> Vec<CatalogColumn> {
     .to_vec()
 }
 
-/// Small, repeatable randomness.
-struct Dice(u64);
+/// A pseudorandom generator with a fixed seed (SplitMix64).
+struct Random(u64);
 
-impl Dice {
+impl Random {
     fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
@@ -36,15 +36,15 @@ impl Dice {
         z ^ (z >> 31)
     }
 
-    fn roll(&mut self, sides: usize) -> usize {
-        (self.next() % sides as u64) as usize
+    fn below(&mut self, bound: usize) -> usize {
+        (self.next() % bound as u64) as usize
     }
 
-    /// One of these in half of the rows, NULL in some, else what is made.
-    fn pick<T: Clone>(&mut self, nasty: &[T], make: impl Fn(u64) -> T) -> Option<T> {
-        match self.roll(10) {
+    /// Returns an edge case four times in ten, NULL once in ten, and otherwise a generated value.
+    fn pick<T: Clone>(&mut self, edge_cases: &[T], make: impl Fn(u64) -> T) -> Option<T> {
+        match self.below(10) {
             0 => None,
-            1..=4 => Some(nasty[self.roll(nasty.len())].clone()),
+            1..=4 => Some(edge_cases[self.below(edge_cases.len())].clone()),
             _ => Some(make(self.next())),
         }
     }
@@ -96,18 +96,18 @@ const CODES: [&str; 16] = [
 ];
 const DAY: i64 = 86_400_000_000;
 
-fn text(dice: &mut Dice) -> Option<String> {
-    match dice.roll(8) {
+fn text(random: &mut Random) -> Option<String> {
+    match random.below(8) {
         0 => None,
         1 => Some(String::new()),
-        n => Some((0..n).map(|_| PIECES[dice.roll(PIECES.len())]).collect()),
+        n => Some((0..n).map(|_| PIECES[random.below(PIECES.len())]).collect()),
     }
 }
 
-/// Rows with everything that can go wrong.
+/// Returns rows with the edge cases of every type.
 pub(crate) fn frame(rows: usize) -> PolarsResult<DataFrame> {
-    let mut dice = Dice(42);
-    let mut of = |make: &mut dyn FnMut(&mut Dice)| (0..rows).for_each(|_| make(&mut dice));
+    let mut random = Random(42);
+    let mut of = |make: &mut dyn FnMut(&mut Random)| (0..rows).for_each(|_| make(&mut random));
     let (mut n, mut small, mut x, mut real) = (vec![], vec![], vec![], vec![]);
     of(&mut |d| n.push(d.pick(&[0, -1, i64::MIN, i64::MAX, 999_999_999_999_999, 1_000_000_000_000_000], |r| r as i64)));
     of(&mut |d| small.push(d.pick(&[0, -1, i16::MIN, i16::MAX], |r| r as i16)));
@@ -153,13 +153,13 @@ pub(crate) fn frame(rows: usize) -> PolarsResult<DataFrame> {
     ])
 }
 
-/// Rows whose values CSV on the Web can say: its types have no NUL, no year above 9999 and no double of 38 digits.
-pub(crate) fn tame(rows: usize) -> PolarsResult<DataFrame> {
+/// Returns rows that CSV on the Web can express: its types have no NUL, no year above 9999 and no double of 38 digits.
+pub(crate) fn csvw_frame(rows: usize) -> PolarsResult<DataFrame> {
     frame(rows)?.lazy().filter(col("text").str().contains_literal(lit("\0")).fill_null(lit(false)).not()).collect()
 }
 
-/// A template that writes every type in a way of its own, as far as the `csvw` tool can read it: it takes `.` between
-/// thousands for the decimal mark, and knows no decimal mark of floats.
+/// Returns a layout that styles every type as far as the `csvw` tool supports it: the tool reads `.` between thousands
+/// as the decimal mark, and has no decimal mark of floats.
 pub(crate) fn styled(layout: Layout) -> Layout {
     let pattern = |text: &str| Pattern::parse(text).ok();
     let mut layout = Layout {
@@ -168,12 +168,12 @@ pub(crate) fn styled(layout: Layout) -> Layout {
         ..layout
     };
     for column in &mut layout.columns {
-        column.look = match column.source.name.as_str() {
-            "money" => ColumnLook { decimals: Some(2), grouping: Some(','), ..ColumnLook::default() },
-            "flag" => ColumnLook { words: Some(("ja".into(), "nein".into())), ..ColumnLook::default() },
-            "day" => ColumnLook { pattern: pattern("dd.MM.yyyy"), ..ColumnLook::default() },
-            "clock" => ColumnLook { pattern: pattern("HH:mm"), ..ColumnLook::default() },
-            _ => ColumnLook::default(),
+        column.style = match column.source.name.as_str() {
+            "money" => ColumnStyle { decimals: Some(2), grouping: Some(','), ..ColumnStyle::default() },
+            "flag" => ColumnStyle { words: Some(("ja".into(), "nein".into())), ..ColumnStyle::default() },
+            "day" => ColumnStyle { pattern: pattern("dd.MM.yyyy"), ..ColumnStyle::default() },
+            "clock" => ColumnStyle { pattern: pattern("HH:mm"), ..ColumnStyle::default() },
+            _ => ColumnStyle::default(),
         };
     }
     layout

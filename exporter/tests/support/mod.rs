@@ -1,8 +1,9 @@
-//! An exporter between a real nats-server, a migrated database and a folder, and datasets that misbehave.
+//! The harness of the exporter's tests: exporters with a real nats-server, a migrated database, a file store in a
+//! folder, the demo datasets, and a dataset that a test controls.
 
 #![expect(clippy::unwrap_used, reason = "a test that can't be set up fails")]
 
-use std::{sync::Arc, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use async_nats::jetstream::{
     consumer::{AckPolicy, PullConsumer, pull},
@@ -12,7 +13,8 @@ use async_trait::async_trait;
 use entity::export;
 use exporter::{
     Deps, ExporterConfig, Registry,
-    dataset::{Dataset, DatasetError, Frames, Query},
+    config::ExporterTuning,
+    dataset::{Dataset, DatasetError, DatasetInfo, OpenedQuery, Query},
 };
 use futures::{StreamExt, stream};
 use platform::{
@@ -20,6 +22,7 @@ use platform::{
     clock::{Clock, SystemClock},
     config::DatabaseConfig,
     lifecycle::Lifecycle,
+    units::HumanDuration,
 };
 use polars::prelude::{Column as PolarsColumn, DataFrame};
 use protocol::{
@@ -33,54 +36,59 @@ use sea_orm::{ActiveValue::Set, DatabaseConnection, EntityTrait};
 use serde_json::{Value, json};
 use testkit::{
     db::{self, TestDatabase},
+    demo,
     nats::NatsServer,
     store::{self, Folder},
 };
 
-/// How long an outcome may take: some exports are large for a machine that has much else to do.
-const PATIENCE: Duration = Duration::from_secs(200);
+/// The timeout of an outcome, long enough for large exports on a busy machine.
+const OUTCOME_TIMEOUT: Duration = Duration::from_secs(200);
 
-pub(crate) struct House {
+/// The servers and folders of one test.
+pub(crate) struct Harness {
     pub(crate) nats: NatsServer,
     pub(crate) bus: Bus,
     pub(crate) database: TestDatabase,
     pub(crate) folder: Folder,
+    /// The folder of the demo datasets.
     pub(crate) datasets: tempfile::TempDir,
+    catalog: PathBuf,
 }
 
-impl House {
+impl Harness {
     pub(crate) async fn new() -> Self {
-        Self::over(db::sqlite().await).await
+        Self::with_database(db::sqlite().await).await
     }
 
-    pub(crate) async fn over(database: TestDatabase) -> Self {
+    pub(crate) async fn with_database(database: TestDatabase) -> Self {
         let nats = NatsServer::start().await;
         let bus = nats.bus().await;
         let datasets = tempfile::tempdir().unwrap();
-        Self { bus, nats, database, folder: store::folder(), datasets }
+        let catalog = demo::seed(datasets.path()).await;
+        Self { bus, nats, database, folder: store::folder(), datasets, catalog }
     }
 
-    /// With signs of life as often as can be, and leases that outlive a machine that stands still for a while.
+    /// Returns settings with frequent lease renewals, and with leases that outlive a pause of the machine.
     pub(crate) fn config(&self) -> ExporterConfig {
         ExporterConfig {
             datasets_dir: self.datasets.path().into(),
-            heartbeat_ms: 50,
-            drain_ms: 100,
+            catalog: self.catalog.clone(),
+            drain_timeout: HumanDuration::from_millis(100),
+            tuning: ExporterTuning { heartbeat_interval: Some(Duration::from_millis(50)), ..ExporterTuning::default() },
             ..ExporterConfig::default()
         }
     }
 
-    /// Another exporter, with a misbehaving dataset beside the usual ones.
+    /// Starts an exporter with the demo datasets and another one.
     pub(crate) async fn exporter(&self, config: ExporterConfig, dataset: Option<Arc<dyn Dataset>>) -> Lifecycle {
         let life = Lifecycle::new();
         let deps = Deps {
             bus: Bus::connect(&self.nats.config(), "exporter").await.unwrap(),
             db: self.pool(2).await,
-            reads: self.pool(config.read_connections()).await,
             store: self.folder.store(),
             clock: SystemClock::shared(),
         };
-        let mut registry = Registry::standard(&config.datasets_dir, &deps.reads);
+        let mut registry = Registry::built_in();
         registry.datasets.extend(dataset);
         exporter::start_with(config, registry, deps, &life).await.unwrap();
         life
@@ -91,7 +99,7 @@ impl House {
         platform::db::connect(&config).await.unwrap()
     }
 
-    /// Commits an export and publishes its job, as gateway and dispatcher do.
+    /// Inserts an export and publishes its job, as the gateway and the dispatcher do.
     pub(crate) async fn submit(&self, dataset: &str, request: Value) -> ExportId {
         let id = ExportId::generate();
         let now = SystemClock.now();
@@ -112,7 +120,7 @@ impl House {
             pool: Set("default".into()),
             lane: Set("bulk".into()),
             credits: Set(1),
-            retention_s: Set(60),
+            retention_seconds: Set(60),
             traceparent: Set("00-00000000000000000000000000000001-0000000000000001-01".into()),
             requested_at: Set(now),
             updated_at: Set(now),
@@ -128,7 +136,7 @@ impl House {
     pub(crate) async fn publish(&self, id: ExportId) {
         let job = Envelope::new(id.to_string(), "trace", Job { export_id: id, owner: Owner::new("acme", "alice") });
         let subject = subject::job("default", Lane::Bulk, id);
-        // by another id each time, as the stream takes none twice
+        // a new message id each time, because the stream drops duplicates
         self.bus.publish_durable(subject, &ExportId::generate().to_string(), &job).await.unwrap();
     }
 
@@ -136,7 +144,7 @@ impl House {
         export::find(&self.database.db, id).await.unwrap().unwrap()
     }
 
-    /// The next outcome.
+    /// Waits for the next outcome.
     pub(crate) async fn outcome(&self) -> Envelope<Outcome> {
         let stream = self.bus.jetstream().get_stream(subject::STREAM_OUTCOMES).await.unwrap();
         let config = pull::Config {
@@ -145,14 +153,14 @@ impl House {
             ..pull::Config::default()
         };
         let consumer: PullConsumer = stream.get_or_create_consumer("test", config).await.unwrap();
-        let mut messages = consumer.batch().max_messages(1).expires(PATIENCE).messages().await.unwrap();
+        let mut messages = consumer.batch().max_messages(1).expires(OUTCOME_TIMEOUT).messages().await.unwrap();
         let message = messages.next().await.expect("an outcome in time").unwrap();
         message.double_ack().await.unwrap();
         bus::open(&message.payload).unwrap()
     }
 
-    /// From now on the stream takes messages without saying so.
-    pub(crate) async fn without_acks(&self, stream: &str) {
+    /// Makes the stream accept messages without a confirmation.
+    pub(crate) async fn disable_acks(&self, stream: &str) {
         let mut stream = self.bus.jetstream().get_stream(stream).await.unwrap();
         let config = stream.info().await.unwrap().config.clone();
         self.bus.jetstream().update_stream(StreamConfig { no_ack: true, ..config }).await.unwrap();
@@ -163,7 +171,7 @@ impl House {
         stream.get_info().await.unwrap().state.messages
     }
 
-    /// All jobs are done.
+    /// Waits until no job is left.
     pub(crate) async fn no_jobs(&self) {
         testkit::eventually("no job is left", || async {
             (self.messages_in(subject::STREAM_JOBS).await == 0).then_some(())
@@ -171,6 +179,7 @@ impl House {
         .await;
     }
 
+    /// Waits until this attempt has written rows.
     pub(crate) async fn running(&self, id: ExportId, attempt: i32) {
         testkit::eventually("rows are written", || async {
             let row = self.row(id).await;
@@ -186,71 +195,45 @@ pub(crate) async fn stop(life: Lifecycle) {
     assert_eq!(life.failure(), None);
 }
 
-/// One row every few milliseconds, up to a number of them, then an end or an error.
-pub(crate) struct Odd {
-    pub(crate) rows: usize,
-    pub(crate) fails: bool,
-    pub(crate) policy: Option<Value>,
-    pub(crate) columns: [Column; 1],
+/// A dataset of one row every five milliseconds, or of the filter that it receives.
+pub(crate) struct ControlledDataset {
+    info: DatasetInfo,
+    rows: usize,
+    fails: bool,
 }
 
-impl Odd {
+impl ControlledDataset {
+    /// Returns a dataset of slow rows that ends, or fails at the end.
     pub(crate) fn ticking(rows: usize, fails: bool) -> Arc<dyn Dataset> {
-        Arc::new(Self { rows, fails, policy: None, columns: [Column::new("n", ColumnType::Int)] })
+        let info = DatasetInfo::new("controlled", vec![Column::new("n", ColumnType::Int)]);
+        Arc::new(Self { info, rows, fails })
     }
 
+    /// Returns a dataset with a row policy, whose only row is the filter of the query.
     pub(crate) fn guarded(policy: Value) -> Arc<dyn Dataset> {
-        Arc::new(Self {
-            rows: 1,
-            fails: false,
-            policy: Some(policy),
-            columns: [Column::new("tenant", ColumnType::String)],
-        })
+        let columns = vec![Column::new("tenant", ColumnType::String)];
+        let info = DatasetInfo { row_policy: Some(policy), ..DatasetInfo::new("controlled", columns) };
+        Arc::new(Self { info, rows: 1, fails: false })
     }
 }
 
 #[async_trait]
-impl Dataset for Odd {
-    fn name(&self) -> &str {
-        "odd"
+impl Dataset for ControlledDataset {
+    fn info(&self) -> &DatasetInfo {
+        &self.info
     }
 
-    fn title(&self) -> &str {
-        "Odd"
-    }
-
-    fn description(&self) -> &str {
-        ""
-    }
-
-    fn columns(&self) -> &[Column] {
-        &self.columns
-    }
-
-    fn row_policy(&self) -> Option<&Value> {
-        self.policy.as_ref()
-    }
-
-    async fn rows_estimate(&self) -> Option<u64> {
-        None
-    }
-
-    async fn count(&self, _: &Query) -> Result<Option<u64>, DatasetError> {
-        Ok(None)
-    }
-
-    async fn open(&self, query: &Query) -> Result<Frames, DatasetError> {
-        if self.policy.is_some() {
-            // the filter itself is the row
+    async fn open(&self, query: &Query) -> Result<OpenedQuery, DatasetError> {
+        if self.info.row_policy.is_some() {
             let filter = format!("{:?}", query.filter);
             let frame = DataFrame::new_infer_height(vec![PolarsColumn::new("tenant".into(), [filter])])?;
-            return Ok(stream::iter([Ok(frame)]).boxed());
+            return Ok(stream::iter([Ok(frame)]).boxed().into());
         }
         let rows = stream::iter(0..self.rows).then(|n| async move {
             tokio::time::sleep(Duration::from_millis(5)).await;
             Ok(DataFrame::new_infer_height(vec![PolarsColumn::new("n".into(), [n as i64])])?)
         });
-        let end = self.fails.then(|| Err(DatasetError::Io(std::io::Error::other("the disk is gone"))));
-        Ok(rows.chain(stream::iter(end)).boxed())
+        let failure = self.fails.then(|| Err(DatasetError::Io(std::io::Error::other("the disk is gone"))));
+        Ok(rows.chain(stream::iter(failure)).boxed().into())
     }
 }

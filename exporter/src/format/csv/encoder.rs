@@ -1,32 +1,34 @@
-//! Rows of fields. One pass over the rows, column by column in each, straight into the bytes of the file.
+//! The encoder of CSV and TSV: one pass over the rows, which appends each field to the bytes of the file.
 
 use polars::prelude::DataFrame;
 
 use super::field::{self, Dialect};
-use crate::format::{
-    Encoder, FormatError, Head, Layout, Tail,
-    layout::{COMPLETED_AT, REQUESTED_AT, ROWS, Timestamps},
-    look::Look,
-    number::{self, Written},
-    physical::{Cell, Cells, Physical},
-    style::Quoting,
+use crate::{
+    format::{
+        Encoder, FormatError, Head, Tail,
+        number::{self, Written},
+        physical::{Cell, Cells, Physical},
+        value_style::ValueStyle,
+    },
+    layout::{COMPLETED_AT, Layout, Quoting, REQUESTED_AT, ROWS, Timestamps},
+    value::text,
 };
 
-/// The byte order mark.
+/// The byte order mark of UTF-8.
 const BOM: &[u8] = "\u{feff}".as_bytes();
 
-/// Writes CSV or TSV.
+/// Encodes rows as CSV or TSV.
 pub(super) struct CsvEncoder {
     format: &'static str,
-    /// The header line, as it stands in the file.
+    /// The header line with its line end.
     header: Vec<u8>,
     bom: bool,
     timestamps: Timestamps,
     dialect: Dialect,
     line_end: &'static [u8],
-    looks: Vec<Look>,
-    /// Whether nothing but the delimiter is of a template's choice.
-    plain: bool,
+    styles: Vec<ValueStyle>,
+    /// Whether the template changes nothing but the delimiter.
+    is_plain: bool,
 }
 
 impl CsvEncoder {
@@ -42,26 +44,26 @@ impl CsvEncoder {
             dialect.safe_text(&mut header, column.title.as_bytes(), style.formula_guard, false);
         }
         header.extend_from_slice(line_end);
-        let looks: Vec<_> =
-            layout.columns.iter().map(|column| Look::of(column.source.kind, &column.look, style)).collect();
-        let plain = looks.iter().all(|look| *look == Look::Plain)
+        let styles: Vec<_> =
+            layout.columns.iter().map(|column| ValueStyle::of(column.source.kind, &column.style, style)).collect();
+        let is_plain = styles.iter().all(|style| *style == ValueStyle::Plain)
             && style.quoting == Quoting::Minimal
             && style.null.is_empty()
             && line_end == b"\n";
-        Self { format, header, bom: style.bom, timestamps: layout.timestamps, dialect, line_end, looks, plain }
+        Self { format, header, bom: style.bom, timestamps: layout.timestamps, dialect, line_end, styles, is_plain }
     }
 
-    /// A key and its value as an ordinary row, as wide as the others.
+    /// Appends a key and its value as a row with the width of the table.
     fn key_row(&self, out: &mut Vec<u8>, key: &str, value: &str) {
         let delimiter = self.dialect.delimiter;
         self.dialect.text(out, key.as_bytes());
         out.push(delimiter);
         self.dialect.text(out, value.as_bytes());
-        out.resize(out.len() + self.looks.len().saturating_sub(2), delimiter);
+        out.resize(out.len() + self.styles.len().saturating_sub(2), delimiter);
         out.extend_from_slice(self.line_end);
     }
 
-    /// The rows of a file for programs.
+    /// Appends rows in the `machine` profile.
     fn plain_rows(&self, columns: &[Cells<'_>], rows: usize, out: &mut Vec<u8>) {
         let delimiter = self.dialect.delimiter;
         let lone_null: &[u8] = if columns.len() == 1 { b"\"\"" } else { b"" };
@@ -82,13 +84,13 @@ impl CsvEncoder {
         }
     }
 
-    /// The rows of a file in a template's way.
+    /// Appends rows in the style of a template.
     fn styled_rows(&self, columns: &[Cells<'_>], rows: usize, out: &mut Vec<u8>) {
         let dialect = &self.dialect;
         let mut scratch = Vec::with_capacity(64);
         let mut written = Vec::with_capacity(64);
         for row in 0..rows {
-            for (index, (column, look)) in columns.iter().zip(&self.looks).enumerate() {
+            for (index, (column, style)) in columns.iter().zip(&self.styles).enumerate() {
                 if index > 0 {
                     out.push(dialect.delimiter);
                 }
@@ -96,44 +98,44 @@ impl CsvEncoder {
                 match column.write(row, &mut scratch) {
                     Cell::Null if columns.len() == 1 && dialect.null.is_empty() => out.extend_from_slice(b"\"\""),
                     Cell::Null => out.extend_from_slice(&dialect.null),
-                    Cell::Text(value) => match look {
-                        // exact numbers that are wider than polars has them come as text
-                        Look::Number(look) => {
+                    Cell::Text(value) => match style {
+                        // decimals with more digits than polars supports are text in the frame
+                        ValueStyle::Number(style) => {
                             written.clear();
-                            match number::write(&mut written, value.as_bytes(), look) {
+                            match number::write(&mut written, value.as_bytes(), style) {
                                 Written::Number => dialect.value(out, &written),
                                 Written::Digits => dialect.digits(out, &written),
                             }
                         }
-                        Look::Text { guard, digits } => {
+                        ValueStyle::Text { guard, digits } => {
                             dialect.safe_text(out, value.as_bytes(), *guard, *digits);
                         }
                         _ => dialect.text(out, value.as_bytes()),
                     },
-                    Cell::Plain(_) => match look {
-                        Look::Number(look) => {
-                            if let (Some(decimals), Some(value)) = (look.decimals, column.float(row)) {
+                    Cell::Plain(_) => match style {
+                        ValueStyle::Number(style) => {
+                            if let (Some(decimals), Some(value)) = (style.decimals, column.float(row)) {
                                 scratch.clear();
-                                crate::format::cell::fixed(&mut scratch, value, usize::from(decimals));
+                                text::fixed(&mut scratch, value, usize::from(decimals));
                             }
                             written.clear();
-                            match number::write(&mut written, &scratch, look) {
+                            match number::write(&mut written, &scratch, style) {
                                 Written::Number => dialect.value(out, &written),
                                 Written::Digits => dialect.digits(out, &written),
                             }
                         }
-                        Look::Moment(pattern) => {
-                            if let Some((seconds, nanos)) = column.moment(row) {
+                        ValueStyle::Time(pattern) => {
+                            if let Some((seconds, nanos)) = column.seconds(row) {
                                 scratch.clear();
                                 pattern.write(&mut scratch, seconds, nanos);
                             }
                             dialect.value(out, &scratch);
                         }
-                        Look::Words(yes, no) => {
+                        ValueStyle::Words(yes, no) => {
                             let word = if scratch == b"true" { yes } else { no };
                             dialect.value(out, word.as_bytes());
                         }
-                        Look::Plain | Look::Text { .. } => dialect.value(out, &scratch),
+                        ValueStyle::Plain | ValueStyle::Text { .. } => dialect.value(out, &scratch),
                     },
                 }
             }
@@ -162,12 +164,12 @@ impl Encoder for CsvEncoder {
     }
 
     fn encode(&self, frame: &DataFrame, out: &mut Vec<u8>) -> Result<(), FormatError> {
-        if frame.width() != self.looks.len() {
-            return Err(FormatError::Width { got: frame.width(), wanted: self.looks.len() });
+        if frame.width() != self.styles.len() {
+            return Err(FormatError::Width { got: frame.width(), wanted: self.styles.len() });
         }
         let physical = Physical::of(frame);
         let columns = physical.cells(self.format)?;
-        if self.plain {
+        if self.is_plain {
             self.plain_rows(&columns, physical.rows(), out);
         } else {
             self.styled_rows(&columns, physical.rows(), out);

@@ -1,15 +1,15 @@
 //! CSV and TSV.
 //!
 //! In the `machine` profile: UTF-8 without BOM, `,` or TAB, LF, `"` doubled, RFC 4180 quoting.
-//! - NULL is an empty field and the empty string is `""`. In a table of one column a NULL would be an empty line,
-//!   which readers skip, so that there NULL is `""` too: no row is ever lost.
-//! - A field that holds a `#` is quoted, in the header as well: readers that know comments would take a row or the rest
-//!   of one for a comment.
-//! - Times are ISO 8601 in UTC; a time without a zone is taken as UTC. Numbers are never rounded.
-//! - The envelope stands in comment lines, as the W3C's CSV on the Web has them: `# export_requested_at: …` first,
+//! - NULL is an empty field, and the empty string is `""`. In a table of one column NULL is `""` too: readers would
+//!   skip an empty line and lose the row.
+//! - A field or header with a `#` is quoted: readers that support comments would read the rest of the line as a
+//!   comment.
+//! - Timestamps are ISO 8601 in UTC; a timestamp without a time zone counts as UTC. Numbers are never rounded.
+//! - The envelope is comment lines, as in the W3C's CSV on the Web: `# export_requested_at: …` first,
 //!   `# export_rows: …` and `# export_completed_at: …` last.
 //!
-//! What the `spreadsheet` profile and templates change of that is in [`Style`](super::Style).
+//! [`Style`](crate::layout::Style) lists the changes by the `spreadsheet` profile and by templates.
 
 mod encoder;
 mod field;
@@ -21,72 +21,53 @@ mod tests;
 use serde_json::Value;
 
 use self::encoder::CsvEncoder;
-use super::{Bounds, Compression, Encoding, Finished, Format, FormatError, Layout, Timestamps, csvw};
+use super::{Compression, Encoding, FinishedFile, Format, FormatDescription, FormatError, FormatLimits, csvw};
+use crate::layout::Layout;
 
-/// Comma-separated values.
+/// Comma-separated values, RFC 4180.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Csv;
 
-/// Tab-separated values, quoted as CSV is, so that TAB and line ends are no trouble.
+/// Tab-separated values with the quoting of CSV, so that fields may contain TAB and line ends.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Tsv;
 
 impl Format for Csv {
-    fn name(&self) -> &str {
-        "csv"
+    fn info(&self) -> &FormatDescription {
+        &FormatDescription {
+            name: "csv",
+            media_type: "text/csv; charset=utf-8; header=present",
+            extension: "csv",
+            compressions: &Compression::ALL,
+            has_timestamps: true,
+        }
     }
 
-    fn media_type(&self) -> &str {
-        "text/csv; charset=utf-8; header=present"
+    fn encoding(&self, layout: &Layout, _: &FormatLimits) -> Result<Encoding, FormatError> {
+        Ok(Encoding::parallel(CsvEncoder::new("csv", layout.style.delimiter.unwrap_or(b','), layout)))
     }
 
-    fn extension(&self) -> &str {
-        "csv"
-    }
-
-    fn compressions(&self) -> &'static [Compression] {
-        &Compression::ALL
-    }
-
-    fn timestamps(&self, wanted: Timestamps) -> Timestamps {
-        wanted
-    }
-
-    fn encoding(&self, layout: &Layout, _: &Bounds) -> Result<Encoding, FormatError> {
-        Ok(Encoding::frames(CsvEncoder::new("csv", layout.style.delimiter.unwrap_or(b','), layout)))
-    }
-
-    fn metadata(&self, layout: &Layout, file: &Finished) -> Value {
+    fn metadata(&self, layout: &Layout, file: &FinishedFile) -> Value {
         csvw::table(layout, file, layout.style.delimiter.unwrap_or(b','))
     }
 }
 
 impl Format for Tsv {
-    fn name(&self) -> &str {
-        "tsv"
+    fn info(&self) -> &FormatDescription {
+        &FormatDescription {
+            name: "tsv",
+            media_type: "text/tab-separated-values; charset=utf-8; header=present",
+            extension: "tsv",
+            compressions: &Compression::ALL,
+            has_timestamps: true,
+        }
     }
 
-    fn media_type(&self) -> &str {
-        "text/tab-separated-values; charset=utf-8; header=present"
+    fn encoding(&self, layout: &Layout, _: &FormatLimits) -> Result<Encoding, FormatError> {
+        Ok(Encoding::parallel(CsvEncoder::new("tsv", b'\t', layout)))
     }
 
-    fn extension(&self) -> &str {
-        "tsv"
-    }
-
-    fn compressions(&self) -> &'static [Compression] {
-        &Compression::ALL
-    }
-
-    fn timestamps(&self, wanted: Timestamps) -> Timestamps {
-        wanted
-    }
-
-    fn encoding(&self, layout: &Layout, _: &Bounds) -> Result<Encoding, FormatError> {
-        Ok(Encoding::frames(CsvEncoder::new("tsv", b'\t', layout)))
-    }
-
-    fn metadata(&self, layout: &Layout, file: &Finished) -> Value {
+    fn metadata(&self, layout: &Layout, file: &FinishedFile) -> Value {
         csvw::table(layout, file, b'\t')
     }
 }

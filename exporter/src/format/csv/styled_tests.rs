@@ -1,19 +1,20 @@
-//! What the spreadsheet profile and templates change, and what they leave alone.
+//! The changes by the spreadsheet profile and by templates.
 
 use std::sync::Arc;
 
 use polars::prelude::*;
 use protocol::catalog::{Column as CatalogColumn, ColumnType};
 
-use super::{Csv, Encoding, Format, Layout, Tsv};
-use crate::format::{
-    Bounds, ColumnLook, Encoder, Head, LayoutColumn, LineEnd, Pattern, Quoting, Style, Tail, Timestamps,
+use super::{Csv, Encoding, Format, Tsv};
+use crate::{
+    format::{Encoder, FormatLimits, Head, Tail},
+    layout::{ColumnStyle, Layout, LayoutColumn, LineEnd, Pattern, Quoting, Style, Timestamps},
 };
 
 fn encoder(format: &dyn Format, layout: &Layout) -> Arc<dyn Encoder> {
-    match format.encoding(layout, &Bounds::default()).unwrap() {
-        Encoding::Frames(encoder) => encoder,
-        Encoding::Whole(_) => panic!("text has no state"),
+    match format.encoding(layout, &FormatLimits::default()).unwrap() {
+        Encoding::Parallel(encoder) => encoder,
+        Encoding::Sequential(_) => panic!("a text format has no state"),
     }
 }
 
@@ -34,7 +35,7 @@ fn layout(columns: &[(&str, ColumnType)], style: Style, timestamps: Timestamps) 
 }
 
 #[test]
-fn the_guard_stands_before_text_alone_and_long_digits_stay_whole() {
+fn the_formula_guard_changes_text_only_and_long_digits_stay_complete() {
     let text =
         ["=1+1", "+49 30", "-1", "@x", "\tx", "\rx", "a=1", "", "123456789012345678901234567890", "00123", "123"];
     let numbers = [-1_i64, 1, 2, 3, 4, 5, 6, 999_999_999_999_999, 1_000_000_000_000_000, i64::MIN, 0];
@@ -49,7 +50,7 @@ fn the_guard_stands_before_text_alone_and_long_digits_stay_whole() {
 }
 
 #[test]
-fn values_are_written_in_the_templates_way() {
+fn values_are_written_in_the_style_of_the_template() {
     let frame = df!("amount" => [Some(1234567.005_f64), None], "flag" => [Some(true), Some(false)], "at" => [Some(979_397_765_120_i64), None]).unwrap();
     let frame =
         frame.lazy().with_column(col("at").cast(DataType::Datetime(TimeUnit::Milliseconds, None))).collect().unwrap();
@@ -64,19 +65,19 @@ fn values_are_written_in_the_templates_way() {
         ..Style::spreadsheet()
     };
     let mut layout = layout(&columns, style, Timestamps::Rows);
-    layout.columns[0].look = ColumnLook { decimals: Some(1), grouping: Some('.'), ..ColumnLook::default() };
-    layout.columns[1].look = ColumnLook { words: Some(("ja".into(), "nein".into())), ..ColumnLook::default() };
+    layout.columns[0].style = ColumnStyle { decimals: Some(1), grouping: Some('.'), ..ColumnStyle::default() };
+    layout.columns[1].style = ColumnStyle { words: Some(("ja".into(), "nein".into())), ..ColumnStyle::default() };
     let rows = "export_requested_at;2026-11-22T15:26:01.123Z;\nexport_completed_at;2026-11-22T15:26:04.567Z;\n";
     assert_eq!(
         text_of(&Csv, &layout, &frame),
         format!("{rows}amount;flag;at\n1.234.567,0;ja;2001-01-13 15:56:05.120\nNULL;nein;NULL\n")
     );
-    layout.columns[2].look.pattern = Some(Pattern::parse("dd.MM.yyyy; HH:mm").unwrap());
+    layout.columns[2].style.pattern = Some(Pattern::parse("dd.MM.yyyy; HH:mm").unwrap());
     assert!(text_of(&Csv, &layout, &frame).contains(";\"13.01.2001; 15:56\"\n"));
 }
 
 #[test]
-fn null_and_the_text_of_its_name_differ() {
+fn null_and_text_equal_to_the_null_word_differ() {
     let frame = df!("t" => [Some("NULL"), None, Some("")], "n" => [Some(1_i32), None, Some(2)]).unwrap();
     let style = Style { null: "NULL".into(), ..Style::machine() };
     let columns = [("t", ColumnType::String), ("n", ColumnType::Int)];
@@ -88,7 +89,7 @@ fn null_and_the_text_of_its_name_differ() {
 }
 
 #[test]
-fn tsv_differs_from_csv_by_its_delimiter_alone() {
+fn tsv_differs_from_csv_only_in_its_delimiter() {
     let frame = df!("a" => ["x,y", "x\ty", "#"], "b" => [1, 2, 3]).unwrap();
     let columns = [("a", ColumnType::String), ("b", ColumnType::Int)];
     let layout = layout(&columns, Style::machine(), Timestamps::Sidecar);

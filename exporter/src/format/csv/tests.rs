@@ -1,20 +1,24 @@
-//! What is written is read back with a small RFC 4180 reader, and does not depend on how it was cut into frames.
+//! CSV files read back with a small RFC 4180 reader, and do not depend on how the rows are split into frames.
+
+use std::sync::Arc;
 
 use polars::prelude::*;
 use protocol::catalog::{Column as CatalogColumn, ColumnType};
 
-use super::{Csv, Encoding, Format, FormatError, Layout};
-use crate::format::{Bounds, Encoder, Head, LayoutColumn, Tail, Timestamps};
-use std::sync::Arc;
+use super::{Csv, Encoding, Format, FormatError};
+use crate::{
+    format::{Encoder, FormatLimits, Head, Tail},
+    layout::{Layout, LayoutColumn, Timestamps},
+};
 
-/// A field as a reader that keeps quotes apart sees it.
+/// A field, as a reader that distinguishes quoted fields sees it.
 #[derive(Clone, Debug, PartialEq)]
 enum Field {
     Bare(String),
     Quoted(String),
 }
 
-/// Reads RFC 4180 with comment lines, which come back apart. Panics at anything that is not well formed.
+/// Reads RFC 4180 with comment lines, and returns the comments and the rows. Panics when the text is malformed.
 fn read(bytes: &[u8]) -> (Vec<String>, Vec<Vec<Field>>) {
     let text = std::str::from_utf8(bytes).unwrap();
     let (mut comments, mut rows) = (Vec::new(), Vec::new());
@@ -73,9 +77,9 @@ fn layout(names: &[&str], timestamps: Timestamps) -> Layout {
 }
 
 fn encoder(layout: &Layout) -> Arc<dyn Encoder> {
-    match Csv.encoding(layout, &Bounds::default()).unwrap() {
-        Encoding::Frames(encoder) => encoder,
-        Encoding::Whole(_) => panic!("text has no state"),
+    match Csv.encoding(layout, &FormatLimits::default()).unwrap() {
+        Encoding::Parallel(encoder) => encoder,
+        Encoding::Sequential(_) => panic!("a text format has no state"),
     }
 }
 
@@ -86,32 +90,32 @@ fn encode(frame: &DataFrame) -> Vec<u8> {
     out
 }
 
-/// Small, repeatable randomness.
-struct Dice(u64);
+/// A small pseudorandom generator with a fixed seed.
+struct Random(u64);
 
-impl Dice {
-    fn roll(&mut self, sides: usize) -> usize {
+impl Random {
+    fn below(&mut self, sides: usize) -> usize {
         self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (self.0 >> 33) as usize % sides
     }
 
-    fn nasty(&mut self) -> Option<String> {
+    fn text(&mut self) -> Option<String> {
         const PIECES: [&str; 18] = [
             "", "#", "\"", "\"\"", ",", "\n", "\r", "\r\n", " ", "\t", "é", "漢", "🦀", "a", "NULL", "=1+1", "\0",
             "# x\n",
         ];
-        match self.roll(8) {
+        match self.below(8) {
             0 => None,
-            n => Some((1..n).map(|_| PIECES[self.roll(PIECES.len())]).collect()),
+            n => Some((1..n).map(|_| PIECES[self.below(PIECES.len())]).collect()),
         }
     }
 }
 
 #[test]
-fn any_text_comes_back_in_any_place() {
-    let mut dice = Dice(7);
+fn any_text_reads_back_in_any_column() {
+    let mut random = Random(7);
     for width in [1, 2, 5] {
-        let values: Vec<Vec<_>> = (0..width).map(|_| (0..400).map(|_| dice.nasty()).collect()).collect();
+        let values: Vec<Vec<_>> = (0..width).map(|_| (0..400).map(|_| random.text()).collect()).collect();
         let columns = values.iter().enumerate().map(|(i, v)| Column::new(format!("c{i}").into(), v)).collect();
         let (comments, rows) = read(&encode(&DataFrame::new_infer_height(columns).unwrap()));
         assert_eq!((comments.len(), rows.len()), (0, 400));
@@ -129,7 +133,7 @@ fn any_text_comes_back_in_any_place() {
 }
 
 #[test]
-fn the_envelope_stands_around_the_table_and_the_header_is_no_comment() {
+fn the_envelope_surrounds_the_table_and_a_header_is_never_a_comment() {
     let encoder = encoder(&layout(&["#id", "a,b", "#c"], Timestamps::Envelope));
     let at = |text: &str| serde_json::from_value(serde_json::json!(text)).unwrap();
     let mut out = Vec::new();
@@ -165,7 +169,7 @@ fn every_type() -> DataFrame {
 }
 
 #[test]
-fn every_type_has_its_text() {
+fn every_type_is_written_as_text() {
     let expected = "1,1,0.1,0.1,true,1970-01-01,2001-01-13T14:56:00Z,00:00:00,1.10,a\n\
                     ,,,,,,,,,\n\
                     -9223372036854775808,-128,NaN,INF,false,1969-12-31,1969-12-31T23:59:59.999999Z,23:59:59.999999999,-0.05,\"\"\n";
@@ -173,8 +177,8 @@ fn every_type_has_its_text() {
 }
 
 #[test]
-fn the_bytes_do_not_depend_on_the_partition() {
-    let mut dice = Dice(11);
+fn the_bytes_do_not_depend_on_the_frames() {
+    let mut random = Random(11);
     let small = every_type();
     let mut frame = small.clone();
     for _ in 0..200 {
@@ -184,7 +188,7 @@ fn the_bytes_do_not_depend_on_the_partition() {
     for _ in 0..5 {
         let (mut at, mut parts) = (0, Vec::new());
         while at < frame.height() {
-            let rows = 1 + dice.roll(100);
+            let rows = 1 + random.below(100);
             parts.extend(encode(&frame.slice(at as i64, rows)));
             at += rows;
         }
@@ -193,7 +197,7 @@ fn the_bytes_do_not_depend_on_the_partition() {
 }
 
 #[test]
-fn nested_columns_are_refused_by_name() {
+fn a_nested_column_is_refused_by_name() {
     let list = Series::new("x".into(), [1_i64]).implode().unwrap().into_series();
     let frame = DataFrame::new_infer_height(vec![list.into_column()]).unwrap();
     let error = encoder(&layout(&["x"], Timestamps::Sidecar)).encode(&frame, &mut Vec::new()).unwrap_err();

@@ -1,4 +1,4 @@
-//! The sheets of one workbook.
+//! One workbook: its sheets, its properties and its archive.
 
 use std::{
     io::{self, Write},
@@ -6,38 +6,41 @@ use std::{
 };
 
 use polars::prelude::DataFrame;
+use protocol::time::Timestamp;
 use rust_xlsxwriter::{DocProperties, ExcelDateTime, Format, Workbook, Worksheet, XlsxError};
 
 use super::cell::Column;
-use crate::format::{
-    Bounds, COMPLETED_AT, FormatError, Head, Layout, REQUESTED_AT, ROWS, Tail, Timestamps, physical::Physical,
+use crate::{
+    format::{FormatError, FormatLimits, Head, Tail, physical::Physical},
+    layout::{COMPLETED_AT, Layout, REQUESTED_AT, ROWS, Timestamps},
 };
 
-/// Characters that a cell holds.
-const MOST_CHARACTERS: &str = "32767 characters";
-/// From this size on the archive needs 64-bit sizes, which it has only where it must, as some readers don't know them.
-const LARGE: u64 = 3 << 30;
+/// The maximum length of a cell, in UTF-16 code units.
+const MAX_CELL_LENGTH: &str = "32767 characters";
+/// The size, in bytes, from which the archive needs 64-bit sizes. Smaller archives have none, because some readers do
+/// not support 64-bit sizes.
+const ZIP64_SIZE: u64 = 3 << 30;
 
-/// A workbook that grows row by row, on disk.
+/// A workbook that grows by rows in temporary files.
 pub(in crate::format) struct Book {
     book: Workbook,
     titles: Vec<String>,
     columns: Vec<Column>,
     timestamps: Timestamps,
     head: Head,
-    bounds: Bounds,
-    /// Sheets so far.
+    limits: FormatLimits,
+    /// The number of sheets.
     sheets: usize,
-    /// The next row of the sheet.
+    /// The next row of the open sheet.
     row: u32,
-    /// About how large the sheets are on disk, bytes.
+    /// The estimated size of the sheets on disk, in bytes.
     size: u64,
 }
 
 impl Book {
-    pub(in crate::format) fn new(layout: &Layout, bounds: Bounds, head: &Head) -> Result<Self, FormatError> {
+    pub(in crate::format) fn new(layout: &Layout, limits: FormatLimits, head: &Head) -> Result<Self, FormatError> {
         let mut book = Workbook::new();
-        book.set_tempdir(&bounds.spool_dir).map_err(failed)?;
+        book.set_tempdir(&limits.spool_dir).map_err(failed)?;
         let created = ExcelDateTime::from_timestamp(head.requested_at.as_datetime().timestamp()).map_err(failed)?;
         book.set_properties(&DocProperties::new().set_creation_datetime(&created));
         let mut new = Self {
@@ -46,7 +49,7 @@ impl Book {
             columns: layout.columns.iter().map(|column| Column::new(column, &layout.style)).collect(),
             timestamps: layout.timestamps,
             head: *head,
-            bounds,
+            limits,
             sheets: 0,
             row: 0,
             size: 0,
@@ -55,9 +58,9 @@ impl Book {
         Ok(new)
     }
 
-    /// Appends rows, on a new sheet whenever one is full.
+    /// Appends rows, and opens a new sheet when one is full.
     pub(in crate::format) fn write(&mut self, frame: &DataFrame) -> Result<(), FormatError> {
-        with_room(|| self.append(frame))
+        detecting_full_disk(|| self.append(frame))
     }
 
     fn append(&mut self, frame: &DataFrame) -> Result<(), FormatError> {
@@ -69,11 +72,11 @@ impl Book {
         let mut scratch = Vec::with_capacity(64);
         let mut row = 0;
         while row < physical.rows() {
-            if self.row >= self.bounds.sheet_rows {
+            if self.row >= self.limits.max_sheet_rows {
                 self.begin_sheet()?;
             }
             let sheet = self.book.worksheet_from_index(self.sheets - 1).map_err(failed)?;
-            while row < physical.rows() && self.row < self.bounds.sheet_rows {
+            while row < physical.rows() && self.row < self.limits.max_sheet_rows {
                 for (index, (column, cells)) in self.columns.iter().zip(&cells).enumerate() {
                     let at = (self.row, index as u16);
                     self.size += column
@@ -83,10 +86,10 @@ impl Book {
                 self.row += 1;
                 row += 1;
             }
-            if self.size > self.bounds.spool_bytes {
+            if self.size > self.limits.max_spool_size {
                 return Err(FormatError::TooLarge {
-                    what: "this workbook",
-                    limit: format!("{} bytes in temporary files", self.bounds.spool_bytes),
+                    subject: "this workbook",
+                    limit: format!("{} bytes in temporary files", self.limits.max_spool_size),
                     advice: "use a filter, or the format xlsx-zip, which makes several workbooks",
                 });
             }
@@ -94,9 +97,9 @@ impl Book {
         Ok(())
     }
 
-    /// Writes the whole archive.
+    /// Packs the sheets into an archive and writes the archive.
     pub(in crate::format) fn save(self, tail: &Tail, out: &mut (impl Write + Send)) -> Result<(), FormatError> {
-        with_room(|| self.pack(tail, out))
+        detecting_full_disk(|| self.pack(tail, out))
     }
 
     fn pack(mut self, tail: &Tail, out: &mut (impl Write + Send)) -> Result<(), FormatError> {
@@ -109,7 +112,7 @@ impl Book {
             }
             sheet.set_column_width(0, 24).and_then(|sheet| sheet.set_column_width(1, 26)).map_err(failed)?;
         }
-        self.book.use_zip_large_file(self.size > LARGE);
+        self.book.use_zip_large_file(self.size > ZIP64_SIZE);
         self.book.save_to_writer(out).map_err(failed)
     }
 
@@ -120,19 +123,19 @@ impl Book {
         let head = self.head;
         let above = (self.timestamps == Timestamps::Rows && self.sheets == 1).then_some(head.completed_at).flatten();
         let sheet = self.book.add_worksheet_with_constant_memory().map_err(failed)?;
-        self.row = begin(sheet, &name, &self.titles, &self.columns, above.map(|at| (head.requested_at, at)))
+        self.row = write_head(sheet, &name, &self.titles, &self.columns, above.map(|at| (head.requested_at, at)))
             .map_err(failed)?;
         Ok(())
     }
 }
 
-/// Writes what stands above the rows, and says in which row they begin.
-fn begin(
+/// Writes the timestamps and titles above the rows, and returns the index of the first data row.
+fn write_head(
     sheet: &mut Worksheet,
     name: &str,
     titles: &[String],
     columns: &[Column],
-    above: Option<(protocol::time::Timestamp, protocol::time::Timestamp)>,
+    above: Option<(Timestamp, Timestamp)>,
 ) -> Result<u32, XlsxError> {
     sheet.set_name(name)?;
     for (index, column) in (0..).zip(columns) {
@@ -153,14 +156,14 @@ fn begin(
     Ok(row + 1)
 }
 
-/// The library panics when its temporary file can't be written, and the system's word is in the panic. A disk without room
-/// is none of our faults, and is told as what it is; any other panic goes on.
-fn with_room<T>(work: impl FnOnce() -> Result<T, FormatError>) -> Result<T, FormatError> {
-    // a book that failed is dropped by whoever gets the error
+/// Converts a panic about a full disk to an error. The library panics when it cannot write its temporary file, and the
+/// panic's text has the kind of the I/O error. Any other panic resumes.
+fn detecting_full_disk<T>(work: impl FnOnce() -> Result<T, FormatError>) -> Result<T, FormatError> {
+    // the caller drops the book after an error, so no broken state is used
     catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
-        let said = panic.downcast_ref::<String>().map_or("", String::as_str);
+        let message = panic.downcast_ref::<String>().map_or("", String::as_str);
         let kinds = [io::ErrorKind::StorageFull, io::ErrorKind::QuotaExceeded, io::ErrorKind::FileTooLarge];
-        match kinds.into_iter().find(|kind| said.contains(&format!("kind: {kind:?}"))) {
+        match kinds.into_iter().find(|kind| message.contains(&format!("kind: {kind:?}"))) {
             Some(kind) => Err(FormatError::Spool(kind.into())),
             None => resume_unwind(panic),
         }
@@ -178,7 +181,7 @@ fn failed(error: XlsxError) -> FormatError {
 fn cell_failed(error: XlsxError, title: &str) -> FormatError {
     match error {
         XlsxError::MaxStringLengthExceeded => FormatError::Workbook(format!(
-            "column `{title}` has a text of more than {MOST_CHARACTERS}, which no cell holds; use csv or parquet"
+            "column `{title}` has a text of more than {MAX_CELL_LENGTH}, which no cell holds; use csv or parquet"
         )),
         XlsxError::RowColumnLimitError => FormatError::Workbook("a sheet has 16384 columns at most".into()),
         other => failed(other),
@@ -191,15 +194,15 @@ mod tests {
     use crate::error::JobError;
 
     #[test]
-    fn a_panic_for_want_of_room_is_an_error_and_any_other_stays_a_panic() {
+    fn a_panic_about_a_full_disk_is_an_error_and_any_other_panic_resumes() {
         let full = || -> Result<(), FormatError> {
             let mut writes = [28].into_iter().map(|code| -> io::Result<()> { Err(io::Error::from_raw_os_error(code)) });
             writes.try_for_each(|written| written).expect("Couldn't write to xml file");
             Ok(())
         };
-        assert!(JobError::from(with_room(full).unwrap_err()).is_full());
+        assert!(JobError::from(detecting_full_disk(full).unwrap_err()).is_full());
         let other = || -> Result<(), FormatError> { panic!("something {}", "else") };
-        assert!(catch_unwind(|| with_room(other)).is_err());
-        assert!(with_room(|| Ok(1)).is_ok());
+        assert!(catch_unwind(|| detecting_full_disk(other)).is_err());
+        assert!(detecting_full_disk(|| Ok(1)).is_ok());
     }
 }

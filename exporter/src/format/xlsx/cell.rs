@@ -1,61 +1,60 @@
-//! One value into one cell.
+//! The cells of a workbook.
 
 use chrono_tz::Tz;
+use protocol::catalog::ColumnType;
 use rust_xlsxwriter::{Format, Worksheet, XlsxError};
 
-use crate::format::{
-    LayoutColumn, Style,
-    number::SPREADSHEET_DIGITS,
-    pattern,
-    physical::{Cell, Cells},
+use crate::{
+    format::{
+        number::SPREADSHEET_DIGITS,
+        physical::{Cell, Cells},
+    },
+    layout::{LayoutColumn, Pattern, Style, utc_offset},
 };
-use protocol::catalog::ColumnType;
 
-/// Days from 1899-12-30, from which workbooks count, to 1970-01-01.
+/// The days from 1899-12-30, day 0 of a workbook, to 1970-01-01.
 const EPOCH: i64 = 25_569;
-/// 1 March 1900, before which workbooks count a day that there was not.
+/// 1 March 1900 as a workbook counts days. Before it, workbooks count 29 February 1900, a day that never was.
 const FIRST_DAY: i64 = 61;
-/// 31 December 9999.
+/// 31 December 9999 as a workbook counts days.
 const LAST_DAY: i64 = 2_958_465;
 const SECONDS_PER_DAY: i64 = 86_400;
-/// What a cell takes on disk beside its text, about.
+/// The estimated size of a cell on disk without its text, in bytes.
 const CELL_BYTES: u64 = 32;
 
-/// How the cells of a column look.
+/// The cell format of a column.
 pub(super) struct Column {
     kind: ColumnType,
     format: Format,
     words: Option<(String, String)>,
-    zone: Option<Tz>,
+    time_zone: Option<Tz>,
 }
 
 impl Column {
     pub(super) fn new(column: &LayoutColumn, style: &Style) -> Self {
-        let look = &column.look;
+        let column_style = &column.style;
         let kind = column.source.kind;
         let code = match kind {
             ColumnType::Int | ColumnType::Float | ColumnType::Decimal => {
-                let whole = if look.grouping.is_some() { "#,##0" } else { "0" };
-                match look.decimals {
+                let whole = if column_style.grouping.is_some() { "#,##0" } else { "0" };
+                match column_style.decimals {
                     Some(0) => Some(whole.to_owned()),
                     Some(digits) => Some(format!("{whole}.{}", "0".repeat(usize::from(digits)))),
-                    None => look.grouping.is_some().then(|| "#,##0.##########".to_owned()),
+                    None => column_style.grouping.is_some().then(|| "#,##0.##########".to_owned()),
                 }
             }
-            ColumnType::Date => {
-                Some(look.pattern.as_ref().map_or("yyyy-mm-dd".into(), pattern::Pattern::number_format))
-            }
-            ColumnType::Time => Some(look.pattern.as_ref().map_or("hh:mm:ss".into(), pattern::Pattern::number_format)),
+            ColumnType::Date => Some(column_style.pattern.as_ref().map_or("yyyy-mm-dd".into(), Pattern::number_format)),
+            ColumnType::Time => Some(column_style.pattern.as_ref().map_or("hh:mm:ss".into(), Pattern::number_format)),
             ColumnType::Datetime => {
-                Some(look.pattern.as_ref().map_or("yyyy-mm-dd hh:mm:ss".into(), pattern::Pattern::number_format))
+                Some(column_style.pattern.as_ref().map_or("yyyy-mm-dd hh:mm:ss".into(), Pattern::number_format))
             }
             ColumnType::String | ColumnType::Bool => None,
         };
         let format = code.map_or_else(Format::new, |code| Format::new().set_num_format(code));
-        Self { kind, format, words: look.words.clone(), zone: style.time_zone }
+        Self { kind, format, words: column_style.words.clone(), time_zone: style.time_zone }
     }
 
-    /// How wide it is shown, in characters.
+    /// Returns the display width in characters.
     pub(super) const fn width(&self) -> f64 {
         match self.kind {
             ColumnType::Datetime => 20.0,
@@ -64,7 +63,7 @@ impl Column {
         }
     }
 
-    /// Writes the value of a row, and says about how many bytes that takes on disk.
+    /// Writes the value of a row, and returns the estimated size of the cell on disk, in bytes.
     pub(super) fn write(
         &self,
         sheet: &mut Worksheet,
@@ -76,8 +75,8 @@ impl Column {
         scratch.clear();
         let text = match cells.write(row, scratch) {
             Cell::Null => return Ok(0),
-            // exact numbers that are wider than polars has them come as text
-            Cell::Text(text) if self.kind == ColumnType::Decimal && short(text).is_some() => text.into(),
+            // decimals with more digits than polars supports are text in the frame
+            Cell::Text(text) if self.kind == ColumnType::Decimal && exact_number(text).is_some() => text.into(),
             Cell::Text(text) => {
                 sheet.write_string(at.0, at.1, text)?;
                 return Ok(CELL_BYTES + text.len() as u64);
@@ -93,8 +92,8 @@ impl Column {
                 return Ok(CELL_BYTES);
             }
             ColumnType::Float => cells.float(row),
-            ColumnType::Int | ColumnType::Decimal => short(&text),
-            ColumnType::Date | ColumnType::Datetime | ColumnType::Time => self.serial(cells.moment(row)),
+            ColumnType::Int | ColumnType::Decimal => exact_number(&text),
+            ColumnType::Date | ColumnType::Datetime | ColumnType::Time => self.serial_number(cells.seconds(row)),
             ColumnType::String => None,
         };
         match number {
@@ -104,14 +103,15 @@ impl Column {
         Ok(CELL_BYTES)
     }
 
-    /// The days that a workbook counts, where it has the day.
-    fn serial(&self, moment: Option<(i64, i64)>) -> Option<f64> {
-        let (seconds, nanos) = moment?;
+    /// Returns a date, timestamp or time of day as the days that a workbook counts; None outside the workbook's
+    /// calendar.
+    fn serial_number(&self, seconds: Option<(i64, i64)>) -> Option<f64> {
+        let (seconds, nanos) = seconds?;
         if self.kind == ColumnType::Time {
             return Some((seconds as f64 + millis(nanos)) / SECONDS_PER_DAY as f64);
         }
-        let offset = match (self.kind, self.zone) {
-            (ColumnType::Datetime, Some(zone)) => pattern::offset_of(zone, seconds),
+        let offset = match (self.kind, self.time_zone) {
+            (ColumnType::Datetime, Some(zone)) => utc_offset(zone, seconds),
             _ => 0,
         };
         let local = seconds + offset;
@@ -121,15 +121,15 @@ impl Column {
     }
 }
 
-/// A part of a second, to the millisecond.
+/// Converts nanoseconds to seconds, truncated to milliseconds.
 fn millis(nanos: i64) -> f64 {
     (nanos / 1_000_000) as f64 / 1_000.0
 }
 
-/// A number that a workbook keeps exactly.
-fn short(text: &str) -> Option<f64> {
+/// Parses a number that a workbook keeps exactly; None for other text.
+fn exact_number(text: &str) -> Option<f64> {
     let digits = || text.bytes().filter(u8::is_ascii_digit);
     let significant = digits().skip_while(|digit| *digit == b'0').count();
-    // what has no digit at all is a word, such as NaN
+    // text without digits is a word such as NaN
     if digits().next().is_none() || significant > SPREADSHEET_DIGITS { None } else { text.parse().ok() }
 }

@@ -1,67 +1,58 @@
-//! Workbooks of Excel and LibreOffice.
+//! Workbooks of Excel and LibreOffice (Office Open XML).
 //!
-//! Values have types, so that nothing is guarded: a text is never a formula. Numbers of more than 15 digits are text,
-//! as a workbook would round them; so are dates before 1 March 1900 and after 9999, and floats that are no numbers.
-//! Moments are local times, to the millisecond. The empty text and NULL are both an empty cell.
+//! Cells have types, so text needs no guard: text is never a formula. Numbers of more than 15 digits are text, because
+//! a workbook would round them; so are dates before 1 March 1900 and after 9999, and floats that are not finite.
+//! Timestamps are local times, to the millisecond. The empty text and NULL are both an empty cell.
 //!
-//! Rows go to temporary files as they come, and into the archive that a workbook is at the end.
+//! The library writes rows to temporary files, and packs them into the archive at the end.
 
 mod book;
 mod cell;
 
-use serde_json::Value;
+use polars::prelude::DataFrame;
 
 pub(super) use self::book::Book;
-use super::{Bounds, Encoding, Finished, Format, FormatError, Layout, Out, Tail, Timestamps, Writer, csvw};
+use super::{Compression, Encoding, Format, FormatDescription, FormatError, FormatLimits, Output, Tail, Writer};
+use crate::layout::Layout;
 
-/// A workbook.
+/// The format of one workbook, `.xlsx`.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Xlsx;
 
 impl Format for Xlsx {
-    fn name(&self) -> &str {
-        "xlsx"
+    fn info(&self) -> &FormatDescription {
+        &FormatDescription {
+            name: "xlsx",
+            media_type: "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
+            extension: "xlsx",
+            compressions: &Compression::NONE,
+            has_timestamps: true,
+        }
     }
 
-    fn media_type(&self) -> &str {
-        "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
-    }
-
-    fn extension(&self) -> &str {
-        "xlsx"
-    }
-
-    fn timestamps(&self, wanted: Timestamps) -> Timestamps {
-        wanted
-    }
-
-    fn encoding(&self, layout: &Layout, bounds: &Bounds) -> Result<Encoding, FormatError> {
-        let (layout, bounds) = (layout.clone(), bounds.clone());
-        Ok(Encoding::whole(move |head, out| {
-            let most = bounds.workbook_rows;
-            Ok(Workbook { book: Book::new(&layout, bounds, head)?, rows: 0, most, out })
+    fn encoding(&self, layout: &Layout, limits: &FormatLimits) -> Result<Encoding, FormatError> {
+        let (layout, limits) = (layout.clone(), limits.clone());
+        Ok(Encoding::sequential(move |head, output| {
+            let max_rows = limits.max_workbook_rows;
+            Ok(Workbook { book: Book::new(&layout, limits, head)?, rows: 0, max_rows, output })
         }))
-    }
-
-    fn metadata(&self, layout: &Layout, file: &Finished) -> Value {
-        csvw::document(layout, file)
     }
 }
 
 struct Workbook {
     book: Book,
     rows: u64,
-    most: u64,
-    out: Out,
+    max_rows: u64,
+    output: Output,
 }
 
 impl Writer for Workbook {
-    fn write(&mut self, frame: &polars::prelude::DataFrame) -> Result<(), FormatError> {
+    fn write(&mut self, frame: &DataFrame) -> Result<(), FormatError> {
         self.rows += frame.height() as u64;
-        if self.rows > self.most {
+        if self.rows > self.max_rows {
             return Err(FormatError::TooLarge {
-                what: "this workbook",
-                limit: format!("{} rows", self.most),
+                subject: "this workbook",
+                limit: format!("{} rows", self.max_rows),
                 advice: "use a filter, or the format xlsx-zip, which makes several workbooks",
             });
         }
@@ -69,7 +60,7 @@ impl Writer for Workbook {
     }
 
     fn end(self: Box<Self>, tail: &Tail) -> Result<(), FormatError> {
-        let Self { book, mut out, .. } = *self;
-        book.save(tail, &mut out)
+        let Self { book, mut output, .. } = *self;
+        book.save(tail, &mut output)
     }
 }

@@ -1,32 +1,14 @@
-//! From a tree to a typed polars expression.
+//! Compiles a syntax tree to a typed polars expression.
 
 use polars::prelude::{DataType, Expr, LiteralValue, NULL, TimeUnit, col, lit, when};
 use protocol::catalog::{Column, ColumnType};
 
 use super::{
-    ExprError, exact, functions,
+    ExprError, exact_decimal, functions,
     parse::{Kind, Node},
+    typed::{PRECISION, SCALE, Typed, cast, common_type, decimal, mismatch, type_name},
 };
-use crate::dataset::reals;
-
-/// Digits of a decimal, before and after the point together.
-const PRECISION: usize = 38;
-/// Digits after the point in products and quotients of decimals.
-const SCALE: usize = 10;
-
-/// An expression whose type is known.
-#[derive(Clone)]
-pub(super) struct Typed {
-    pub(super) expr: Expr,
-    /// None: it is always NULL.
-    pub(super) kind: Option<ColumnType>,
-}
-
-impl Typed {
-    pub(super) const fn new(expr: Expr, kind: ColumnType) -> Self {
-        Self { expr, kind: Some(kind) }
-    }
-}
+use crate::value::float32;
 
 pub(super) struct Compiler<'a> {
     columns: &'a [Column],
@@ -54,21 +36,21 @@ impl<'a> Compiler<'a> {
                 let value = self.node(inner)?;
                 match value.kind {
                     Some(Int | Float | Decimal) => arithmetic(node.at, "-", number(node.at, "0")?, value)?,
-                    other => return Err(wrong(node.at, "`-` takes a number", other)),
+                    other => return Err(mismatch(node.at, "`-` takes a number", other)),
                 }
             }
             Kind::Not(inner) => {
                 let value = self.node(inner)?;
                 match value.kind {
                     Some(Bool) => Typed::new(value.expr.not(), Bool),
-                    other => return Err(wrong(node.at, "`not` takes true or false", other)),
+                    other => return Err(mismatch(node.at, "`not` takes true or false", other)),
                 }
             }
             Kind::Binary(operator @ ("and" | "or"), left, right) => {
                 let (left, right) = (self.node(left)?, self.node(right)?);
                 for side in [&left, &right] {
                     if side.kind != Some(Bool) {
-                        return Err(wrong(node.at, &format!("`{operator}` takes true or false"), side.kind));
+                        return Err(mismatch(node.at, &format!("`{operator}` takes true or false"), side.kind));
                     }
                 }
                 let expr = if *operator == "and" { left.expr.and(right.expr) } else { left.expr.or(right.expr) };
@@ -89,7 +71,7 @@ impl<'a> Compiler<'a> {
         })
     }
 
-    /// A column in the one width that its type is calculated in, whatever the source has.
+    /// Casts a column to the width in which the language calculates its type, whatever the width in the source.
     fn column(&mut self, at: usize, name: &str) -> Result<Typed, ExprError> {
         let Some(column) = self.columns.iter().find(|column| column.name == name) else {
             return Err(ExprError::at(at, format!("there is no column `{name}`")));
@@ -100,31 +82,12 @@ impl<'a> Compiler<'a> {
         let expr = col(name);
         let expr = match column.kind {
             ColumnType::Int => expr.strict_cast(DataType::Int64),
-            ColumnType::Float => reals::doubles(expr),
-            ColumnType::Decimal => exact::decimals(expr),
+            ColumnType::Float => float32::doubles(expr),
+            ColumnType::Decimal => exact_decimal::from_text(expr),
             ColumnType::Datetime => expr.strict_cast(DataType::Datetime(TimeUnit::Microseconds, None)),
             _ => expr,
         };
         Ok(Typed::new(expr, column.kind))
-    }
-}
-
-/// A type that fits neither.
-pub(super) fn wrong(at: usize, rule: &str, got: Option<ColumnType>) -> ExprError {
-    ExprError::at(at, format!("{rule}, not {}", got.map_or("null", name)))
-}
-
-/// A type as people call it.
-pub(super) const fn name(kind: ColumnType) -> &'static str {
-    match kind {
-        ColumnType::String => "text",
-        ColumnType::Int => "a whole number",
-        ColumnType::Float => "a float",
-        ColumnType::Decimal => "a decimal",
-        ColumnType::Bool => "true or false",
-        ColumnType::Date => "a date",
-        ColumnType::Datetime => "a moment",
-        ColumnType::Time => "a time of day",
     }
 }
 
@@ -152,38 +115,13 @@ fn decimal_literal(text: &str, scale: usize) -> Expr {
     lit(LiteralValue::Scalar(polars::prelude::Scalar::new_decimal(unscaled, PRECISION, scale)))
 }
 
-/// As a decimal with these digits after the point; a value that does not fit fails.
-pub(super) fn decimal(value: Expr, scale: usize) -> Expr {
-    value.strict_cast(DataType::Decimal(PRECISION, scale))
-}
-
-/// Both sides in one type of numbers.
-pub(super) fn common(left: Option<ColumnType>, right: Option<ColumnType>) -> Option<ColumnType> {
-    use ColumnType::{Decimal, Float, Int};
-    match (left?, right?) {
-        (Int, Int) => Some(Int),
-        (Float, Int | Float | Decimal) | (Int | Decimal, Float) => Some(Float),
-        (Int | Decimal, Decimal) | (Decimal, Int) => Some(Decimal),
-        (left, right) => (left == right).then_some(left),
-    }
-}
-
-/// A value in a type that [`common`] has found.
-pub(super) fn cast(value: Typed, kind: ColumnType) -> Expr {
-    match (value.kind, kind) {
-        (Some(ColumnType::Int), ColumnType::Decimal) => decimal(value.expr, 0),
-        (Some(ColumnType::Int | ColumnType::Decimal), ColumnType::Float) => value.expr.cast(DataType::Float64),
-        _ => value.expr,
-    }
-}
-
 fn arithmetic(at: usize, operator: &str, left: Typed, right: Typed) -> Result<Typed, ExprError> {
     use ColumnType::{Decimal, Float, Int};
-    let kind = match common(left.kind, right.kind) {
+    let kind = match common_type(left.kind, right.kind) {
         Some(kind @ (Int | Float | Decimal)) => kind,
         _ => {
             let side = if matches!(left.kind, Some(Int | Float | Decimal)) { right.kind } else { left.kind };
-            return Err(wrong(at, &format!("`{operator}` takes numbers"), side));
+            return Err(mismatch(at, &format!("`{operator}` takes numbers"), side));
         }
     };
     let zero_is_null = |divisor: Expr, zero: Expr| when(divisor.clone().eq(zero)).then(lit(NULL)).otherwise(divisor);
@@ -192,10 +130,10 @@ fn arithmetic(at: usize, operator: &str, left: Typed, right: Typed) -> Result<Ty
             let divisor = zero_is_null(right.expr, lit(0_i64));
             Typed::new(left.expr.cast(DataType::Float64) / divisor.cast(DataType::Float64), Float)
         }
-        // by way of decimals, which say when a result is too large, where integers would turn around
+        // calculated as decimals, which report an overflow, where integers would wrap around
         (Int, _) => {
             let (left, right) = (decimal(left.expr, 0), decimal(right.expr, 0));
-            Typed::new(exact(operator, left, right).strict_cast(DataType::Int64), Int)
+            Typed::new(apply(operator, left, right).strict_cast(DataType::Int64), Int)
         }
         (Decimal, "/") => {
             let divisor = zero_is_null(decimal(right.expr, SCALE), decimal(lit(0_i64), SCALE));
@@ -204,17 +142,17 @@ fn arithmetic(at: usize, operator: &str, left: Typed, right: Typed) -> Result<Ty
         (Decimal, "*") => Typed::new(decimal(left.expr, SCALE) * decimal(right.expr, SCALE), Decimal),
         (Decimal, _) => {
             let (left, right) = (cast(left, Decimal), cast(right, Decimal));
-            Typed::new(exact(operator, left, right), Decimal)
+            Typed::new(apply(operator, left, right), Decimal)
         }
         (_, "/") => {
             let divisor = zero_is_null(cast(right, Float), lit(0.0));
             Typed::new(cast(left, Float) / divisor, Float)
         }
-        _ => Typed::new(exact(operator, cast(left, Float), cast(right, Float)), Float),
+        _ => Typed::new(apply(operator, cast(left, Float), cast(right, Float)), Float),
     })
 }
 
-fn exact(operator: &str, left: Expr, right: Expr) -> Expr {
+fn apply(operator: &str, left: Expr, right: Expr) -> Expr {
     match operator {
         "+" => left + right,
         "-" => left - right,
@@ -223,10 +161,12 @@ fn exact(operator: &str, left: Expr, right: Expr) -> Expr {
 }
 
 fn comparison(at: usize, operator: &str, left: Typed, right: Typed) -> Result<Typed, ExprError> {
-    let Some(kind) = common(left.kind, right.kind) else {
-        let rule =
-            format!("`{operator}` compares values of one type; the left one is {}", left.kind.map_or("null", name));
-        return Err(wrong(at, &rule, right.kind));
+    let Some(kind) = common_type(left.kind, right.kind) else {
+        let rule = format!(
+            "`{operator}` compares values of one type; the left one is {}",
+            left.kind.map_or("null", type_name)
+        );
+        return Err(mismatch(at, &rule, right.kind));
     };
     let (left, right) = (cast(left, kind), cast(right, kind));
     let expr = match operator {

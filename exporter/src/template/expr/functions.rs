@@ -1,60 +1,62 @@
-//! The functions, one arm each.
+//! The functions of the language, one match arm each.
 
 use polars::prelude::{DataType, Expr, NULL, RoundMode, coalesce, concat_str, lit, when};
 use protocol::catalog::ColumnType;
 
 use super::{
     ExprError,
-    compile::{Typed, cast, common, decimal, name, wrong},
+    typed::{Typed, cast, common_type, decimal, mismatch, type_name},
 };
 
-/// Days before and after 1970 whose years polars can say: some 260,000 years.
-const MOST_DAYS: i32 = 95_000_000;
-/// The most digits that `round` takes.
-const MOST_DIGITS: i64 = 10;
+/// The maximum distance from 1970-01-01, in days, at which polars has a year: about 260,000 years.
+const MAX_DAYS: i32 = 95_000_000;
+/// The maximum number of digits of `round`.
+const MAX_DIGITS: i64 = 10;
 
 /// Applies a function to its arguments.
 pub(super) fn call(at: usize, function: &str, arguments: Vec<Typed>) -> Result<Typed, ExprError> {
     use ColumnType::{Bool, Date, Datetime, Decimal, Float, Int, String as Text, Time};
-    let count =
+    let wrong_count =
         |wanted: &str| ExprError::at(at, format!("`{function}` takes {wanted}, not {} values", arguments.len()));
-    let takes = |rule: &str, got| wrong(at, &format!("`{function}` takes {rule}"), got);
+    let wrong_type = |rule: &str, got| mismatch(at, &format!("`{function}` takes {rule}"), got);
     Ok(match (function, arguments.as_slice()) {
         ("concat", [_, ..]) => {
             let parts = arguments.iter().map(|part| text(at, part)).collect::<Result<Vec<_>, _>>()?;
             Typed::new(concat_str(parts, "", true), Text)
         }
-        ("concat", _) => return Err(count("one value or more")),
+        ("concat", _) => return Err(wrong_count("one value or more")),
         ("coalesce", [first, others @ ..]) => {
             let mut kind = first.kind;
             for other in others {
                 kind = match (kind, other.kind) {
                     (None, any) | (any, None) => any,
-                    (left, right) => Some(common(left, right).ok_or_else(|| takes("values of one type", right))?),
+                    (left, right) => {
+                        Some(common_type(left, right).ok_or_else(|| wrong_type("values of one type", right))?)
+                    }
                 };
             }
-            let Some(kind) = kind else { return Err(takes("a value", None)) };
+            let Some(kind) = kind else { return Err(wrong_type("a value", None)) };
             let values: Vec<Expr> = arguments.into_iter().map(|value| cast(value, kind)).collect();
             Typed::new(coalesce(&values), kind)
         }
-        ("coalesce", _) => return Err(count("one value or more")),
+        ("coalesce", _) => return Err(wrong_count("one value or more")),
         ("if", [condition, then, otherwise]) => {
             if condition.kind != Some(Bool) {
-                return Err(takes("a condition first", condition.kind));
+                return Err(wrong_type("a condition first", condition.kind));
             }
             let kind = match (then.kind, otherwise.kind) {
-                (None, None) => return Err(takes("a value", None)),
+                (None, None) => return Err(wrong_type("a value", None)),
                 (None, Some(kind)) | (Some(kind), None) => kind,
-                (left, right) => common(left, right).ok_or_else(|| takes("two values of one type", right))?,
+                (left, right) => common_type(left, right).ok_or_else(|| wrong_type("two values of one type", right))?,
             };
             let (condition, then, otherwise) = (condition.expr.clone(), then.clone(), otherwise.clone());
             Typed::new(when(condition).then(cast(then, kind)).otherwise(cast(otherwise, kind)), kind)
         }
-        ("if", _) => return Err(count("a condition and two values")),
+        ("if", _) => return Err(wrong_count("a condition and two values")),
         ("is_null", [value]) => Typed::new(value.expr.clone().is_null(), Bool),
         ("upper" | "lower" | "trim" | "length", [value]) => {
             if value.kind != Some(Text) {
-                return Err(takes("text", value.kind));
+                return Err(wrong_type("text", value.kind));
             }
             let text = value.expr.clone().str();
             match function {
@@ -66,7 +68,7 @@ pub(super) fn call(at: usize, function: &str, arguments: Vec<Typed>) -> Result<T
         }
         ("substring", [value, from, length]) => {
             if value.kind != Some(Text) {
-                return Err(takes("text first", value.kind));
+                return Err(wrong_type("text first", value.kind));
             }
             let (Some(from), Some(length)) = (constant(from), constant(length)) else {
                 return Err(ExprError::at(
@@ -79,12 +81,12 @@ pub(super) fn call(at: usize, function: &str, arguments: Vec<Typed>) -> Result<T
             }
             Typed::new(value.expr.clone().str().slice(lit(from - 1), lit(length)), Text)
         }
-        ("substring", _) => return Err(count("a text, a first place and a length")),
+        ("substring", _) => return Err(wrong_count("a text, a first place and a length")),
         ("round", [value, digits]) => {
-            let Some(digits) = constant(digits).filter(|digits| (0..=MOST_DIGITS).contains(digits)) else {
+            let Some(digits) = constant(digits).filter(|digits| (0..=MAX_DIGITS).contains(digits)) else {
                 return Err(ExprError::at(
                     at,
-                    format!("`round` takes a number and its digits, from 0 to {MOST_DIGITS}"),
+                    format!("`round` takes a number and its digits, from 0 to {MAX_DIGITS}"),
                 ));
             };
             let places = usize::try_from(digits).unwrap_or_default();
@@ -92,19 +94,19 @@ pub(super) fn call(at: usize, function: &str, arguments: Vec<Typed>) -> Result<T
                 Some(Int) => value.clone(),
                 Some(Decimal) => Typed::new(decimal(value.expr.clone(), places), Decimal),
                 Some(Float) => Typed::new(value.expr.clone().round(places as u32, RoundMode::HalfAwayFromZero), Float),
-                other => return Err(takes("a number", other)),
+                other => return Err(wrong_type("a number", other)),
             }
         }
-        ("round", _) => return Err(count("a number and its digits")),
+        ("round", _) => return Err(wrong_count("a number and its digits")),
         ("abs", [value]) => match value.kind {
             Some(kind @ (Int | Decimal | Float)) => Typed::new(value.expr.clone().abs(), kind),
-            other => return Err(takes("a number", other)),
+            other => return Err(wrong_type("a number", other)),
         },
         ("year" | "month" | "day" | "weekday", [value]) => {
             if !matches!(value.kind, Some(Date | Datetime)) {
-                return Err(takes("a date or a moment", value.kind));
+                return Err(wrong_type("a date or a timestamp", value.kind));
             }
-            let date = on_the_calendar(value).dt();
+            let date = within_calendar(value).dt();
             let part = match function {
                 "year" => date.year(),
                 "month" => date.month(),
@@ -115,9 +117,9 @@ pub(super) fn call(at: usize, function: &str, arguments: Vec<Typed>) -> Result<T
         }
         ("hour" | "minute" | "second", [value]) => {
             if !matches!(value.kind, Some(Time | Datetime)) {
-                return Err(takes("a moment or a time of day", value.kind));
+                return Err(wrong_type("a timestamp or a time of day", value.kind));
             }
-            let time = on_the_calendar(value).dt();
+            let time = within_calendar(value).dt();
             let part = match function {
                 "hour" => time.hour(),
                 "minute" => time.minute(),
@@ -129,44 +131,43 @@ pub(super) fn call(at: usize, function: &str, arguments: Vec<Typed>) -> Result<T
             "is_null" | "upper" | "lower" | "trim" | "length" | "abs" | "year" | "month" | "day" | "weekday" | "hour"
             | "minute" | "second",
             _,
-        ) => return Err(count("one value")),
+        ) => return Err(wrong_count("one value")),
         _ => return Err(ExprError::at(at, format!("there is no function `{function}`"))),
     })
 }
 
-/// A date or moment, or NULL where it has no year that polars could say: infinite ones, and some in the far past or future.
-fn on_the_calendar(value: &Typed) -> Expr {
-    let most = i64::from(MOST_DAYS);
-    let most = match value.kind {
-        Some(ColumnType::Date) => most,
-        Some(ColumnType::Datetime) => most * 86_400_000_000,
+/// Returns a date or timestamp, or NULL outside the calendar of polars: infinite values and the far past or future.
+fn within_calendar(value: &Typed) -> Expr {
+    let limit = match value.kind {
+        Some(ColumnType::Date) => i64::from(MAX_DAYS),
+        Some(ColumnType::Datetime) => i64::from(MAX_DAYS) * 86_400_000_000,
         _ => return value.expr.clone(),
     };
-    // first the number, then 64 bits: there is no shorter way from a date
+    // polars casts a date to 64 bits only by way of 32 bits
     let number = match value.kind {
         Some(ColumnType::Date) => value.expr.clone().cast(DataType::Int32).cast(DataType::Int64),
         _ => value.expr.clone().cast(DataType::Int64),
     };
-    let known = number.clone().gt_eq(lit(-most)).and(number.lt_eq(lit(most)));
+    let known = number.clone().gt_eq(lit(-limit)).and(number.lt_eq(lit(limit)));
     when(known).then(value.expr.clone()).otherwise(lit(NULL))
 }
 
-/// A value as text, for `concat`.
+/// Converts a value to text for `concat`.
 fn text(at: usize, value: &Typed) -> Result<Expr, ExprError> {
     match value.kind {
         None => Ok(lit("")),
         Some(ColumnType::String) => Ok(value.expr.clone()),
         Some(ColumnType::Int | ColumnType::Decimal | ColumnType::Bool | ColumnType::Date) => {
-            Ok(on_the_calendar(value).cast(DataType::String))
+            Ok(within_calendar(value).cast(DataType::String))
         }
         Some(kind @ (ColumnType::Float | ColumnType::Datetime | ColumnType::Time)) => Err(ExprError::at(
             at,
-            format!("`concat` does not take {}: its text would depend on the source; use its parts", name(kind)),
+            format!("`concat` does not take {}: its text would depend on the source; use its parts", type_name(kind)),
         )),
     }
 }
 
-/// The value of digits as they are written.
+/// Returns the value of a literal whole number.
 fn constant(value: &Typed) -> Option<i64> {
     if value.kind != Some(ColumnType::Int) {
         return None;

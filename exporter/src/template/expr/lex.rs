@@ -1,20 +1,20 @@
-//! Words of an expression.
+//! Splits an expression into tokens.
 
 use super::ExprError;
 
-/// The longest expression, bytes.
-const LONGEST: usize = 2_000;
+/// The maximum length of an expression, in bytes.
+const MAX_LENGTH: usize = 2_000;
 
-/// A word.
+/// A token of the language.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Token {
-    /// Digits, perhaps with a point or an exponent.
+    /// Digits, with an optional point and exponent.
     Number(String),
-    /// In single quotes, in which a quote is doubled.
+    /// Text in single quotes; a quote within is doubled.
     Text(String),
-    /// A function, a word of the language, or a column.
+    /// The name of a function or column, or a keyword.
     Name(String),
-    /// In double quotes: always a column.
+    /// A name in double quotes, which is always a column.
     Column(String),
     /// An operator, a comma or a parenthesis.
     Sign(&'static str),
@@ -22,10 +22,10 @@ pub(super) enum Token {
 
 const SIGNS: [&str; 14] = ["<=", ">=", "<>", "!=", "(", ")", ",", "+", "-", "*", "/", "=", "<", ">"];
 
-/// The words of a text, each with the byte at which it begins.
+/// Returns the tokens of a text, each with the byte at which it begins.
 pub(super) fn tokens(text: &str) -> Result<Vec<(usize, Token)>, ExprError> {
-    if text.len() > LONGEST {
-        return Err(ExprError::at(0, format!("an expression has at most {LONGEST} bytes")));
+    if text.len() > MAX_LENGTH {
+        return Err(ExprError::at(0, format!("an expression has at most {MAX_LENGTH} bytes")));
     }
     let mut tokens = Vec::new();
     let mut at = 0;
@@ -52,14 +52,14 @@ pub(super) fn tokens(text: &str) -> Result<Vec<(usize, Token)>, ExprError> {
             at += sign.len();
             Token::Sign(sign)
         } else {
-            return Err(ExprError::at(at, format!("`{first}` means nothing here")));
+            return Err(ExprError::at(at, format!("unexpected character `{first}`")));
         };
         tokens.push((begin, token));
     }
     Ok(tokens)
 }
 
-/// The text between quotes and how many bytes it takes with them.
+/// Returns the text between quotes, and its length in bytes with the quotes.
 fn quoted(rest: &str, quote: char) -> Option<(String, usize)> {
     let mut value = String::new();
     let mut chars = rest.char_indices().skip(1).peekable();
@@ -75,7 +75,7 @@ fn quoted(rest: &str, quote: char) -> Option<(String, usize)> {
     None
 }
 
-/// How many bytes a number has: digits, a point with digits, an exponent.
+/// Returns the length of a number in bytes: digits, a point with digits, an exponent.
 fn number(rest: &str) -> usize {
     let bytes = rest.as_bytes();
     let digits = |from: usize| bytes[from..].iter().take_while(|byte| byte.is_ascii_digit()).count();

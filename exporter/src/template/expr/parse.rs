@@ -1,19 +1,19 @@
-//! From words to a tree. Recursion is bounded by a depth, and the tree by a number of nodes.
+//! Parses tokens to a syntax tree. Both the depth and the number of nodes are limited.
 
 use super::{
     ExprError,
     lex::{self, Token},
 };
 
-/// The deepest nesting.
-const DEEPEST: usize = 32;
-/// The most nodes of one expression.
-const MOST_NODES: usize = 200;
+/// The maximum depth of the tree.
+const MAX_DEPTH: usize = 32;
+/// The maximum number of nodes of an expression.
+const MAX_NODES: usize = 200;
 
-/// An expression as it is written.
+/// A node of the syntax tree.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Node {
-    /// The byte at which it begins.
+    /// The position of the node, in bytes from the beginning of the expression.
     pub(super) at: usize,
     pub(super) kind: Kind,
 }
@@ -32,7 +32,7 @@ pub(super) enum Kind {
 }
 
 impl Node {
-    /// Adds the columns that it and what is in it name.
+    /// Appends the columns that this tree references.
     pub(super) fn columns(&self, names: &mut Vec<String>) {
         match &self.kind {
             Kind::Number(_) | Kind::Text(_) | Kind::Bool(_) | Kind::Null => {}
@@ -47,9 +47,9 @@ impl Node {
     }
 }
 
-/// The operators between two values, from the one that binds least, with their levels.
+/// The binary operators by precedence, lowest first.
 const LEVELS: [&[&str]; 5] = [&["or"], &["and"], &["=", "<>", "!=", "<", "<=", ">", ">="], &["+", "-"], &["*", "/"]];
-/// `not` stands between `and` and the comparisons.
+/// The precedence of `not`, between `and` and the comparisons.
 const NOT_LEVEL: usize = 2;
 
 struct Parser {
@@ -59,7 +59,7 @@ struct Parser {
     depth: usize,
 }
 
-/// Reads one expression, to its end.
+/// Parses a whole text as one expression.
 pub(super) fn parse(text: &str) -> Result<Node, ExprError> {
     let tokens = lex::tokens(text)?.into_iter().peekable();
     let mut parser = Parser { tokens, end: text.len(), nodes: 0, depth: 0 };
@@ -74,7 +74,7 @@ impl Parser {
     fn level(&mut self, level: usize) -> Result<Node, ExprError> {
         let Some(operators) = LEVELS.get(level) else { return self.unary() };
         if level == NOT_LEVEL
-            && let Some(at) = self.word("not")
+            && let Some(at) = self.keyword("not")
         {
             let inner = self.deeper(|parser| parser.level(NOT_LEVEL))?;
             return self.node(at, Kind::Not(Box::new(inner)));
@@ -84,7 +84,7 @@ impl Parser {
             let right = self.level(level + 1)?;
             left = self.node(at, Kind::Binary(operator, Box::new(left), Box::new(right)))?;
             if level == NOT_LEVEL {
-                // a comparison of comparisons is hardly ever what was meant
+                // `a < b < c` is refused, because it is nearly always a mistake
                 break;
             }
         }
@@ -139,16 +139,16 @@ impl Parser {
 
     fn node(&mut self, at: usize, kind: Kind) -> Result<Node, ExprError> {
         self.nodes += 1;
-        if self.nodes > MOST_NODES {
-            return Err(ExprError::at(at, format!("an expression has at most {MOST_NODES} parts")));
+        if self.nodes > MAX_NODES {
+            return Err(ExprError::at(at, format!("an expression has at most {MAX_NODES} parts")));
         }
         Ok(Node { at, kind })
     }
 
     fn deeper(&mut self, read: impl FnOnce(&mut Self) -> Result<Node, ExprError>) -> Result<Node, ExprError> {
-        if self.depth == DEEPEST {
+        if self.depth == MAX_DEPTH {
             let at = self.tokens.peek().map_or(self.end, |(at, _)| *at);
-            return Err(ExprError::at(at, format!("an expression is at most {DEEPEST} levels deep")));
+            return Err(ExprError::at(at, format!("an expression is at most {MAX_DEPTH} levels deep")));
         }
         self.depth += 1;
         let node = read(self);
@@ -156,7 +156,7 @@ impl Parser {
         node
     }
 
-    /// Takes the next word if it is one of these.
+    /// Takes the next token if it is one of these operators.
     fn operator(&mut self, wanted: &[&'static str]) -> Option<(usize, &'static str)> {
         let found = |token: &Token| match token {
             Token::Sign(sign) => wanted.iter().copied().find(|one| one == sign),
@@ -167,7 +167,7 @@ impl Parser {
         self.tokens.next().map(|(at, _)| (at, operator))
     }
 
-    fn word(&mut self, wanted: &'static str) -> Option<usize> {
+    fn keyword(&mut self, wanted: &'static str) -> Option<usize> {
         self.operator(&[wanted]).map(|(at, _)| at)
     }
 

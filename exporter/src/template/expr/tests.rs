@@ -1,4 +1,4 @@
-//! Expressions give what SQL would, or say at once what is wrong with them.
+//! Expressions give the values that SQL would give, or a compile error with its position.
 
 use polars::prelude::*;
 use protocol::catalog::{Column as CatalogColumn, ColumnType};
@@ -37,7 +37,7 @@ fn frame() -> DataFrame {
     .unwrap()
 }
 
-/// The value in the first row, and in the second, where every column is NULL.
+/// Evaluates an expression in the first row, and in the second row, where every column is NULL.
 fn calculated(text: &str) -> (String, String) {
     let computed = compile(text, &columns()).unwrap_or_else(|e| panic!("{text}: {e}"));
     let out = frame()
@@ -55,7 +55,7 @@ fn calculated(text: &str) -> (String, String) {
 }
 
 #[test]
-fn floats_of_32_bits_are_calculated_with_as_they_are_written() {
+fn floats_of_32_bits_count_as_their_written_digits() {
     let computed = compile("x * 3", &columns()).unwrap();
     let frame = DataFrame::new_infer_height(vec![Column::new("x".into(), [Some(0.1_f32), None])]).unwrap();
     let out = frame.lazy().select([computed.expr.alias("out")]).collect().unwrap();
@@ -101,19 +101,19 @@ fn values_are_exact_and_null_stays_null() {
 }
 
 #[test]
-fn what_is_too_large_fails_instead_of_turning_around() {
+fn an_overflow_fails_instead_of_wrapping_around() {
     let computed = compile("n * 9223372036854775807", &columns()).unwrap();
     assert!(frame().lazy().select([computed.expr]).collect().is_err());
 }
 
 #[test]
-fn the_columns_that_are_read_are_known() {
+fn a_compiled_expression_lists_its_columns() {
     let computed = compile("if(n > 0, concat(name, n), name)", &columns()).unwrap();
     assert_eq!((computed.columns, computed.kind), (vec!["n".to_owned(), "name".to_owned()], ColumnType::String));
 }
 
 #[test]
-fn what_is_wrong_is_said_with_its_place() {
+fn an_invalid_expression_is_refused_with_its_position() {
     for (text, at, part) in [
         ("", 0, "missing at the end"),
         ("n +", 3, "missing at the end"),
@@ -128,7 +128,7 @@ fn what_is_wrong_is_said_with_its_place() {
         ("name and true", 5, "true or false, not text"),
         ("day = 'x'", 4, "one type"),
         ("'abc", 0, "not closed"),
-        ("n ; 1", 2, "`;` means nothing"),
+        ("n ; 1", 2, "unexpected character `;`"),
         ("99999999999999999999", 0, "64 bits"),
         ("concat(x)", 0, "depend on the source"),
         ("null", 0, "always NULL"),
@@ -142,7 +142,7 @@ fn what_is_wrong_is_said_with_its_place() {
 }
 
 #[test]
-fn nothing_grows_without_bounds() {
+fn large_expressions_are_refused() {
     for text in [
         "(".repeat(1_900),
         "-".repeat(1_900),
@@ -161,14 +161,14 @@ fn any_text_is_an_expression_or_an_error() {
         "n", "x", "price", "name", "(", ")", ",", "+", "-", "*", "/", "=", "<", " and ", " or ", "not ", "'a'", "\"",
         "1", "0.5", "if(", "concat(", "é", "round(",
     ];
-    let mut dice = 7_u64;
-    let mut roll = |sides: usize| {
-        dice = dice.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (dice >> 33) as usize % sides
+    let mut state = 7_u64;
+    let mut below = |sides: usize| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 33) as usize % sides
     };
     let mut good = 0;
     for _ in 0..20_000 {
-        let text: String = (0..1 + roll(9)).map(|_| PIECES[roll(PIECES.len())]).collect();
+        let text: String = (0..1 + below(9)).map(|_| PIECES[below(PIECES.len())]).collect();
         match compile(&text, &columns()) {
             Ok(_) => good += 1,
             Err(e) => assert!(e.at <= text.len() && !e.detail.is_empty()),

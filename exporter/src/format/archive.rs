@@ -1,62 +1,61 @@
-//! An archive of parts that each suit a spreadsheet: `xlsx-zip` and `csv-zip`, for more rows than one file should have.
+//! ZIP archives of parts with a size that spreadsheets support: `xlsx-zip` and `csv-zip`, for tables of many rows.
 //!
-//! Parts go into the archive as they fill up, so that the file begins early, and only one workbook at a time is on disk.
-//! The timestamps stand in a last entry of their own, unless the template has them in the rows.
+//! Each full part goes into the archive at once, so that the file begins early and only one workbook at a time is on
+//! disk. The timestamps are in a separate last entry, unless the template wants them in the rows.
 
 use std::{io::Write, sync::Arc};
 
 use polars::prelude::DataFrame;
-use serde_json::Value;
 use zip::{CompressionMethod, ZipWriter, write::SimpleFileOptions, write::StreamWriter};
 
 use super::{
-    Bounds, COMPLETED_AT, Csv, Encoder, Encoding, Finished, Format, FormatError, Head, Layout, Out, REQUESTED_AT, ROWS,
-    Tail, Timestamps, Writer, csvw, xlsx::Book,
+    Compression, Csv, Encoder, Encoding, Format, FormatDescription, FormatError, FormatLimits, Head, Output, Tail,
+    Writer, xlsx::Book,
 };
+use crate::layout::{COMPLETED_AT, Layout, REQUESTED_AT, ROWS, Timestamps};
 
-/// Several workbooks.
+/// An archive of workbooks.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct XlsxZip;
 
-/// Several CSV files.
+/// An archive of CSV files.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct CsvZip;
 
-/// What both say.
-macro_rules! archive {
-    ($format:ty, $name:literal, $part:expr) => {
-        impl Format for $format {
-            fn name(&self) -> &str {
-                $name
-            }
+impl Format for XlsxZip {
+    fn info(&self) -> &FormatDescription {
+        const INFO: FormatDescription = description("xlsx-zip");
+        &INFO
+    }
 
-            fn media_type(&self) -> &str {
-                "application/zip"
-            }
-
-            fn extension(&self) -> &str {
-                "zip"
-            }
-
-            fn timestamps(&self, wanted: Timestamps) -> Timestamps {
-                wanted
-            }
-
-            fn encoding(&self, layout: &Layout, bounds: &Bounds) -> Result<Encoding, FormatError> {
-                archive(layout, bounds, $part)
-            }
-
-            fn metadata(&self, layout: &Layout, file: &Finished) -> Value {
-                csvw::document(layout, file)
-            }
-        }
-    };
+    fn encoding(&self, layout: &Layout, limits: &FormatLimits) -> Result<Encoding, FormatError> {
+        archive(layout, limits, Kind::Xlsx)
+    }
 }
-archive!(XlsxZip, "xlsx-zip", Kind::Xlsx);
-archive!(CsvZip, "csv-zip", Kind::Csv);
 
-/// Text is packed in pieces of this size: what a packer makes of bytes depends on the pieces in which they come.
-const PIECE: usize = 64 << 10;
+impl Format for CsvZip {
+    fn info(&self) -> &FormatDescription {
+        const INFO: FormatDescription = description("csv-zip");
+        &INFO
+    }
+
+    fn encoding(&self, layout: &Layout, limits: &FormatLimits) -> Result<Encoding, FormatError> {
+        archive(layout, limits, Kind::Csv)
+    }
+}
+
+const fn description(name: &'static str) -> FormatDescription {
+    FormatDescription {
+        name,
+        media_type: "application/zip",
+        extension: "zip",
+        compressions: &Compression::NONE,
+        has_timestamps: true,
+    }
+}
+
+/// The size of the blocks in which text is compressed, in bytes. The compressed bytes depend on the blocks.
+const BLOCK: usize = 64 << 10;
 
 #[derive(Clone, Copy)]
 enum Kind {
@@ -64,24 +63,24 @@ enum Kind {
     Csv,
 }
 
-fn archive(layout: &Layout, bounds: &Bounds, kind: Kind) -> Result<Encoding, FormatError> {
+fn archive(layout: &Layout, limits: &FormatLimits, kind: Kind) -> Result<Encoding, FormatError> {
     let envelope = layout.timestamps == Timestamps::Envelope;
     let mut layout = layout.clone();
     if envelope {
-        // for the whole archive they stand in an entry of their own
+        // a separate entry has the timestamps of the whole archive
         layout.timestamps = Timestamps::Sidecar;
     }
-    let encoder = match (kind, Csv.encoding(&layout, bounds)?) {
-        (Kind::Csv, Encoding::Frames(encoder)) => Some(encoder),
+    let encoder = match (kind, Csv.encoding(&layout, limits)?) {
+        (Kind::Csv, Encoding::Parallel(encoder)) => Some(encoder),
         _ => None,
     };
-    let bounds = bounds.clone();
-    Ok(Encoding::whole(move |head, out| {
-        let zip = ZipWriter::new_stream(out);
+    let limits = limits.clone();
+    Ok(Encoding::sequential(move |head, output| {
+        let zip = ZipWriter::new_stream(output);
         Ok(Archive {
             zip,
             layout,
-            bounds,
+            limits,
             head: *head,
             envelope,
             encoder,
@@ -94,18 +93,18 @@ fn archive(layout: &Layout, bounds: &Bounds, kind: Kind) -> Result<Encoding, For
 }
 
 struct Archive {
-    zip: ZipWriter<StreamWriter<Out>>,
+    zip: ZipWriter<StreamWriter<Output>>,
     layout: Layout,
-    bounds: Bounds,
+    limits: FormatLimits,
     head: Head,
     envelope: bool,
-    /// Of CSV parts; None for workbooks.
+    /// The encoder of CSV parts; None for workbooks.
     encoder: Option<Arc<dyn Encoder>>,
     part: Option<Part>,
     parts: u32,
-    /// Rows of the open part.
+    /// The number of rows of the open part.
     rows: u64,
-    /// Text of the open part that is less than a piece.
+    /// Text of the open part that does not fill a block.
     text: Vec<u8>,
 }
 
@@ -115,12 +114,12 @@ enum Part {
 }
 
 impl Archive {
-    /// Begins the next part.
+    /// Opens the next part.
     fn open(&mut self) -> Result<Part, FormatError> {
         self.parts += 1;
         self.rows = 0;
         Ok(match &self.encoder {
-            None => Part::Xlsx(Box::new(Book::new(&self.layout, self.bounds.clone(), &self.head)?)),
+            None => Part::Xlsx(Box::new(Book::new(&self.layout, self.limits.clone(), &self.head)?)),
             Some(encoder) => {
                 self.zip.start_file(format!("part-{:04}.csv", self.parts), options(6)).map_err(failed)?;
                 encoder.begin(&self.head, &mut self.text);
@@ -132,7 +131,7 @@ impl Archive {
     fn close(&mut self, tail: &Tail) -> Result<(), FormatError> {
         match self.part.take() {
             Some(Part::Xlsx(book)) => {
-                // what is inside a workbook is compressed already
+                // a workbook is compressed already
                 self.zip.start_file(format!("part-{:04}.xlsx", self.parts), options(1)).map_err(failed)?;
                 book.save(tail, &mut self.zip)
             }
@@ -155,9 +154,9 @@ impl Archive {
             (Part::Xlsx(book), _) => book.write(rows)?,
             (Part::Csv, Some(encoder)) => {
                 encoder.encode(rows, &mut self.text)?;
-                let whole = self.text.len() / PIECE * PIECE;
-                for piece in self.text[..whole].chunks(PIECE) {
-                    self.zip.write_all(piece)?;
+                let whole = self.text.len() / BLOCK * BLOCK;
+                for block in self.text[..whole].chunks(BLOCK) {
+                    self.zip.write_all(block)?;
                 }
                 self.text.drain(..whole);
             }
@@ -172,10 +171,14 @@ impl Writer for Archive {
     fn write(&mut self, frame: &DataFrame) -> Result<(), FormatError> {
         let mut at = 0;
         while at < frame.height() {
-            if self.part.is_some() && self.rows >= self.bounds.part_rows {
+            if self.part.is_some() && self.rows >= self.limits.archive_part_rows {
                 self.close(&Tail { rows: self.rows, completed_at: self.head.requested_at })?;
             }
-            let room = if self.part.is_some() { self.bounds.part_rows - self.rows } else { self.bounds.part_rows };
+            let room = if self.part.is_some() {
+                self.limits.archive_part_rows - self.rows
+            } else {
+                self.limits.archive_part_rows
+            };
             let rows = frame.slice(at as i64, usize::try_from(room).unwrap_or(usize::MAX));
             at += rows.height();
             self.take(&rows)?;
@@ -185,7 +188,7 @@ impl Writer for Archive {
 
     fn end(mut self: Box<Self>, tail: &Tail) -> Result<(), FormatError> {
         if self.parts == 0 {
-            // a header at least
+            // an archive has at least one part, with a header
             self.part = Some(self.open()?);
         }
         self.close(tail)?;
@@ -199,7 +202,8 @@ impl Writer for Archive {
     }
 }
 
-/// A part may be larger than 4 GiB, and has no time of its own, so that the same rows are the same archive.
+/// The options of one entry. An entry may exceed 4 GiB. Its modification time is fixed, so that the same rows give the
+/// same archive.
 fn options(level: i64) -> SimpleFileOptions {
     SimpleFileOptions::default()
         .compression_method(CompressionMethod::Deflated)

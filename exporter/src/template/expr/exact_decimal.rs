@@ -1,16 +1,13 @@
-//! Decimals that come as text, because their source bounds their digits by nothing, as decimals that can be calculated with.
+//! Converts decimals from text. A source whose decimals have an unlimited number of digits sends them as text.
 
 use polars::prelude::{
     Column, DataType, Expr, Field, Int128Chunked, IntoColumn, IntoSeries, NewChunkedArray, PolarsResult, polars_err,
 };
 
-/// Digits of a decimal, before and after the point together.
-const PRECISION: usize = 38;
-/// Digits after the point; what has more is rounded, half away from zero.
-const SCALE: usize = 10;
+use super::typed::{PRECISION, SCALE};
 
-/// The column as decimals, whichever way they come.
-pub(super) fn decimals(column: Expr) -> Expr {
+/// Converts a text column to decimals with [`SCALE`] digits after the point; other columns stay unchanged.
+pub(super) fn from_text(column: Expr) -> Expr {
     column.map(read, |_, field| {
         let dtype = match field.dtype() {
             DataType::String => DataType::Decimal(PRECISION, SCALE),
@@ -29,7 +26,7 @@ fn read(column: Column) -> PolarsResult<Column> {
     Ok(values.into_decimal(PRECISION, SCALE)?.into_series().into_column())
 }
 
-/// The number times 10^[`SCALE`]; None for NaN and what is infinite.
+/// Returns the number times 10^[`SCALE`], rounded half away from zero; None for NaN and infinity.
 fn unscaled(text: &str) -> PolarsResult<Option<i128>> {
     let (negative, digits) = text.strip_prefix('-').map_or((false, text), |digits| (true, digits));
     if matches!(digits, "NaN" | "Infinity") {
@@ -55,7 +52,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn texts_become_decimals_of_ten_digits_after_the_point() {
+    fn text_becomes_a_decimal_with_ten_digits_after_the_point() {
         for (text, expected) in [
             ("12.5", Some(125_000_000_000)),
             ("-0.00000000005", Some(-1)),

@@ -1,84 +1,84 @@
-//! What the rows of a dataset become before they are written: columns that are calculated, and an order.
+//! The projection applied to the rows of a dataset before a format writes them: calculated columns and an order.
 
 use polars::prelude::{DataFrame, Expr, IntoLazy, PolarsResult, SortMultipleOptions, col};
 
-/// What one frame after the other becomes.
+/// The projection applied to each frame, and the order of all rows.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Shape {
-    /// The dataset's columns that are read.
+pub struct Projection {
+    /// The dataset's columns that the pipeline reads.
     inputs: Vec<String>,
-    /// The columns of the file; None: the inputs as they are.
+    /// The columns of the file; None selects the unchanged inputs.
     outputs: Option<Vec<Expr>>,
-    /// What the rows are sorted by, most significant first.
+    /// The sort keys, most significant first.
     sort: Vec<SortKey>,
 }
 
-/// One key of an order.
+/// One key of the row order.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct SortKey {
-    /// The value that decides.
+    /// The expression whose values are compared.
     pub(crate) value: Expr,
-    /// Largest first.
+    /// Whether the largest value comes first.
     pub(crate) descending: bool,
 }
 
-impl Shape {
-    /// The columns as they are, in the order in which they come.
+impl Projection {
+    /// The projection that changes neither the columns nor their order.
     #[must_use]
-    pub const fn untouched(inputs: Vec<String>) -> Self {
+    pub const fn identity(inputs: Vec<String>) -> Self {
         Self { inputs, outputs: None, sort: Vec::new() }
     }
 
-    /// Columns made of others.
+    /// A projection to `outputs`, with the rows sorted by `sort`.
     pub(crate) fn new(inputs: Vec<String>, outputs: Option<Vec<Expr>>, sort: Vec<SortKey>) -> Self {
         Self { inputs, outputs, sort }
     }
 
-    /// The dataset's columns that are needed, at least one.
+    /// The dataset's columns to read, at least one.
     #[must_use]
     pub fn inputs(&self) -> &[String] {
         &self.inputs
     }
 
-    /// Whether [`Shape::apply`] returns what it is given.
+    /// Whether [`Projection::apply`] returns each frame unchanged.
     #[must_use]
-    pub fn is_untouched(&self) -> bool {
+    pub fn is_identity(&self) -> bool {
         self.outputs.is_none() && self.sort.is_empty()
     }
 
-    /// Whether rows are sorted, so that all of them have to be there first.
+    /// Whether rows are sorted, so that the pipeline must collect all of them first.
     #[must_use]
     pub fn is_sorted(&self) -> bool {
         !self.sort.is_empty()
     }
 
-    /// The columns of the file, and behind them the keys of the order.
+    /// Returns the columns of the file followed by the sort keys.
     ///
     /// # Errors
-    /// When a value can't be calculated: a number that is too large, a column that is gone.
+    /// When an expression fails: a number overflows, or a column no longer exists.
     pub fn apply(&self, frame: DataFrame) -> PolarsResult<DataFrame> {
-        if self.is_untouched() {
+        if self.is_identity() {
             return Ok(frame);
         }
         let columns: Vec<Expr> = match &self.outputs {
             Some(outputs) => outputs.clone(),
             None => self.inputs.iter().map(|name| col(name.as_str())).collect(),
         };
-        let outputs = columns.into_iter().enumerate().map(|(index, value)| value.alias(output(index)));
-        let keys = self.sort.iter().enumerate().map(|(index, key)| key.value.clone().alias(sort_key(index)));
-        // the column beside them makes constants as long as the frame
+        let outputs = columns.into_iter().enumerate().map(|(index, value)| value.alias(output_name(index)));
+        let keys = self.sort.iter().enumerate().map(|(index, key)| key.value.clone().alias(sort_key_name(index)));
+        // an input column, dropped below, gives constants the height of the frame
         let height = self.inputs.first().map(|name| col(name.as_str()).alias("height"));
         let all: Vec<Expr> = outputs.chain(keys).chain(height).collect();
         frame.lazy().select(all).collect()?.drop("height")
     }
 
-    /// All rows in order, of a frame that holds all that [`Shape::apply`] has made, without the keys. Rows of the same
-    /// keys stay as they came; NULL comes last.
+    /// Sorts a frame of all rows from [`Projection::apply`] and drops the sort keys. The sort is stable, and NULL comes
+    /// last.
     ///
     /// # Errors
-    /// When polars fails.
+    /// When polars fails to sort.
     pub fn sorted(&self, frame: DataFrame) -> PolarsResult<DataFrame> {
-        let keys: Vec<String> = (0..self.sort.len()).map(sort_key).collect();
+        let keys: Vec<String> = (0..self.sort.len()).map(sort_key_name).collect();
         let options = SortMultipleOptions::default()
             .with_order_descending_multi(self.sort.iter().map(|key| key.descending))
             .with_nulls_last(true)
@@ -88,10 +88,10 @@ impl Shape {
     }
 }
 
-fn output(index: usize) -> String {
+fn output_name(index: usize) -> String {
     format!("{index}")
 }
 
-fn sort_key(index: usize) -> String {
+fn sort_key_name(index: usize) -> String {
     format!("sort {index}")
 }

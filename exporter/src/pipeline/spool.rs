@@ -1,5 +1,5 @@
-//! A second pass, for files in which the time of completion stands before the first row: the rows wait in a temporary
-//! file until the last one is there.
+//! The spool stage, for files that state the completion time before the first row: it writes all rows to a temporary
+//! file and then reads them back.
 
 use std::{
     fs::File,
@@ -15,31 +15,32 @@ use polars::prelude::{
 use protocol::time::Timestamp;
 use tokio::{sync::mpsc, task::spawn_blocking};
 
-use super::Rows;
+use super::stage::Rows;
 use crate::{
     dataset::DatasetError,
     error::JobError,
-    format::{Bounds, COMPLETED_AT, FormatError, REQUESTED_AT, Timestamps},
+    format::{FormatError, FormatLimits},
+    layout::{COMPLETED_AT, REQUESTED_AT, Timestamps},
 };
 
-/// Reads all rows, and gives them back with the time at which the last one came.
-pub(super) async fn all(
+/// Spools all rows, and returns them with the completion time. `Timestamps::Columns` appends both times to each row.
+pub(super) async fn spooled(
     mut frames: Rows,
-    place: Timestamps,
+    location: Timestamps,
     requested_at: Timestamp,
-    bounds: &Bounds,
+    limits: &FormatLimits,
     clock: &SharedClock,
 ) -> Result<(Rows, Timestamp), JobError> {
-    let mut spool = Spool::new(bounds)?;
+    let mut spool = Spool::new(limits)?;
     while let Some(frame) = frames.try_next().await? {
-        spool = spawn_blocking(move || spool.put(frame)).await??;
+        spool = spawn_blocking(move || spool.append(frame)).await??;
     }
     let completed_at = Timestamp::from(clock.now()).max(requested_at);
     let (sender, mut receiver) = mpsc::channel(1);
-    let task = spawn_blocking(move || -> Result<(), DatasetError> {
+    let reading = spawn_blocking(move || -> Result<(), DatasetError> {
         let mut reader = spool.reader().map_err(DatasetError::Io)?;
-        while let Some(mut frame) = next(&mut reader)? {
-            if place == Timestamps::Columns {
+        while let Some(mut frame) = read_frame(&mut reader)? {
+            if location == Timestamps::Columns {
                 for (name, at) in [(REQUESTED_AT, requested_at), (COMPLETED_AT, completed_at)] {
                     frame.with_column(constant(name, at, frame.height())?)?;
                 }
@@ -51,7 +52,7 @@ pub(super) async fn all(
         Ok(())
     });
     let end = async move {
-        match task.await {
+        match reading.await {
             Ok(Ok(())) => None,
             Ok(Err(e)) => Some(Err(JobError::from(e))),
             Err(e) => Some(Err(JobError::from(e))),
@@ -62,35 +63,35 @@ pub(super) async fn all(
     Ok((rows.chain(end).boxed(), completed_at))
 }
 
-/// A moment in each row.
+/// Returns a column with the same timestamp in each row.
 fn constant(name: &str, at: Timestamp, rows: usize) -> PolarsResult<Column> {
     let millis = at.as_datetime().timestamp_millis();
     let dtype = DataType::Datetime(TimeUnit::Milliseconds, None);
     Int64Chunked::full(name.into(), millis, rows).into_series().into_column().cast(&dtype)
 }
 
-/// Frames in a file without a name, each behind its length.
+/// Frames in an unnamed temporary file, each after its length (8 bytes, little-endian).
 struct Spool {
     file: BufWriter<File>,
     size: u64,
-    most: u64,
+    max_size: u64,
 }
 
 impl Spool {
-    fn new(bounds: &Bounds) -> Result<Self, FormatError> {
-        let file = tempfile::tempfile_in(&bounds.spool_dir)?;
-        Ok(Self { file: BufWriter::new(file), size: 0, most: bounds.spool_bytes })
+    fn new(limits: &FormatLimits) -> Result<Self, FormatError> {
+        let file = tempfile::tempfile_in(&limits.spool_dir)?;
+        Ok(Self { file: BufWriter::new(file), size: 0, max_size: limits.max_spool_size })
     }
 
-    fn put(mut self, mut frame: DataFrame) -> Result<Self, FormatError> {
+    fn append(mut self, mut frame: DataFrame) -> Result<Self, FormatError> {
         let mut bytes = Vec::new();
         IpcStreamWriter::new(&mut bytes).with_compression(Some(IpcCompression::LZ4)).finish(&mut frame)?;
         let length = bytes.len() as u64;
         self.size += length;
-        if self.size > self.most {
+        if self.size > self.max_size {
             return Err(FormatError::TooLarge {
-                what: "what stands below the timestamps",
-                limit: format!("{} bytes in a temporary file", self.most),
+                subject: "the table below the timestamps",
+                limit: format!("{} bytes in a temporary file", self.max_size),
                 advice: "use a filter, or a template with its timestamps in the envelope or the sidecar",
             });
         }
@@ -107,8 +108,8 @@ impl Spool {
     }
 }
 
-/// The next frame; None at the end.
-fn next(reader: &mut BufReader<File>) -> Result<Option<DataFrame>, DatasetError> {
+/// Reads the next frame; None at the end of the file.
+fn read_frame(reader: &mut BufReader<File>) -> Result<Option<DataFrame>, DatasetError> {
     let mut length = [0; 8];
     match reader.read_exact(&mut length) {
         Ok(()) => {}

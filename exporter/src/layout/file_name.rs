@@ -1,20 +1,20 @@
-//! The name that a file is saved under.
+//! The name under which a client saves a file.
 
 use chrono_tz::Tz;
 use protocol::time::Timestamp;
 
-use crate::format::{Pattern, PatternError};
+use super::{Pattern, PatternError};
 
-/// The longest pattern, bytes.
-const LONGEST: usize = 128;
-/// The time of a request, where a pattern asks for no other form.
-const MOMENT: &str = "yyyyMMddTHHmmss";
+/// The maximum length of a name with placeholders, in bytes.
+const MAX_LENGTH: usize = 128;
+/// The pattern of `{requested_at}` without a pattern.
+const DEFAULT_PATTERN: &str = "yyyyMMddTHHmmss";
 
-/// A name with places for the dataset, the template and the time of the request: `{dataset}-{requested_at}`.
+/// A file name with placeholders for the dataset, the template and the time of the request: `{dataset}-{requested_at}`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FileName {
     parts: Vec<Part>,
-    zone: Option<Tz>,
+    time_zone: Option<Tz>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,24 +25,24 @@ enum Part {
     RequestedAt(Option<Pattern>),
 }
 
-/// What is wrong with a name.
+/// Why a file name is invalid.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum FileNameError {
-    /// It is empty or too long.
-    #[error("a file name has 1 to {LONGEST} bytes")]
+    /// The name is empty or exceeds the maximum length.
+    #[error("a file name has 1 to {MAX_LENGTH} bytes")]
     Length,
-    /// A character that some file systems don't take.
-    #[error("`{0}` can't stand in a file name: use letters, digits, spaces and - _ . ( )")]
+    /// Some file systems refuse this character.
+    #[error("`{0}` is not allowed in a file name: use letters, digits, spaces and - _ . ( )")]
     Character(char),
-    /// A brace without its other.
+    /// A placeholder has no closing brace.
     #[error("a `{{` is not closed")]
     Open,
-    /// No such place.
+    /// No placeholder has this name.
     #[error(
-        "`{{{0}}}` means nothing here: there are {{dataset}}, {{template}}, {{requested_at}} and {{requested_at:PATTERN}}"
+        "unknown placeholder `{{{0}}}`: there are {{dataset}}, {{template}}, {{requested_at}} and {{requested_at:PATTERN}}"
     )]
     Unknown(String),
-    /// The pattern of a time.
+    /// The pattern of a time is invalid.
     #[error(transparent)]
     Pattern(#[from] PatternError),
 }
@@ -50,38 +50,38 @@ pub enum FileNameError {
 impl Default for FileName {
     fn default() -> Self {
         let parts = vec![Part::Dataset, Part::Literal("-".into()), Part::RequestedAt(None)];
-        Self { parts, zone: None }
+        Self { parts, time_zone: None }
     }
 }
 
 impl FileName {
-    /// Reads a pattern; times are those of `zone`, or UTC.
+    /// Parses a name with placeholders; times are written in `time_zone`, or in UTC.
     ///
     /// # Errors
-    /// When it could make a name that some file system does not take.
-    pub fn parse(text: &str, zone: Option<Tz>) -> Result<Self, FileNameError> {
-        if text.is_empty() || text.len() > LONGEST {
+    /// When the name could contain a character that some file system refuses.
+    pub fn parse(text: &str, time_zone: Option<Tz>) -> Result<Self, FileNameError> {
+        if text.is_empty() || text.len() > MAX_LENGTH {
             return Err(FileNameError::Length);
         }
         let mut parts = Vec::new();
         let mut rest = text;
         while let Some(first) = rest.chars().next() {
             if first == '{' {
-                let (place, behind) = rest[1..].split_once('}').ok_or(FileNameError::Open)?;
-                parts.push(match place.split_once(':') {
-                    None if place == "dataset" => Part::Dataset,
-                    None if place == "template" => Part::Template,
-                    None if place == "requested_at" => Part::RequestedAt(None),
+                let (placeholder, after) = rest[1..].split_once('}').ok_or(FileNameError::Open)?;
+                parts.push(match placeholder.split_once(':') {
+                    None if placeholder == "dataset" => Part::Dataset,
+                    None if placeholder == "template" => Part::Template,
+                    None if placeholder == "requested_at" => Part::RequestedAt(None),
                     Some(("requested_at", pattern)) => {
                         let pattern = Pattern::parse(pattern)?;
-                        if let Some(byte) = b"/:".iter().find(|byte| pattern.holds(&[**byte])) {
+                        if let Some(byte) = b"/:".iter().find(|byte| pattern.can_write(&[**byte])) {
                             return Err(FileNameError::Character(char::from(*byte)));
                         }
-                        Part::RequestedAt(Some(pattern.in_zone(zone)))
+                        Part::RequestedAt(Some(pattern.in_time_zone(time_zone)))
                     }
-                    _ => return Err(FileNameError::Unknown(place.to_owned())),
+                    _ => return Err(FileNameError::Unknown(placeholder.to_owned())),
                 });
-                rest = behind;
+                rest = after;
                 continue;
             }
             let end = rest.find('{').unwrap_or(rest.len());
@@ -95,10 +95,10 @@ impl FileName {
             parts.push(Part::Literal(literal.to_owned()));
             rest = &rest[end..];
         }
-        Ok(Self { parts, zone })
+        Ok(Self { parts, time_zone })
     }
 
-    /// The name of one file, with its extension.
+    /// Returns the name of one file with its extension.
     #[must_use]
     pub fn render(&self, dataset: &str, template: &str, requested_at: Timestamp, extension: &str) -> String {
         let mut name = Vec::new();
@@ -107,14 +107,14 @@ impl FileName {
         for part in &self.parts {
             match part {
                 Part::Literal(text) => name.extend_from_slice(text.as_bytes()),
-                Part::Dataset => name.extend_from_slice(safe(dataset).as_bytes()),
-                Part::Template => name.extend_from_slice(safe(template).as_bytes()),
+                Part::Dataset => name.extend_from_slice(sanitized(dataset).as_bytes()),
+                Part::Template => name.extend_from_slice(sanitized(template).as_bytes()),
                 Part::RequestedAt(Some(pattern)) => pattern.write(&mut name, seconds, nanos),
                 Part::RequestedAt(None) => {
-                    if let Ok(pattern) = Pattern::parse(MOMENT) {
-                        pattern.in_zone(self.zone).write(&mut name, seconds, nanos);
+                    if let Ok(pattern) = Pattern::parse(DEFAULT_PATTERN) {
+                        pattern.in_time_zone(self.time_zone).write(&mut name, seconds, nanos);
                     }
-                    if self.zone.is_none() {
+                    if self.time_zone.is_none() {
                         name.push(b'Z');
                     }
                 }
@@ -124,8 +124,8 @@ impl FileName {
     }
 }
 
-/// Only what every file system takes.
-fn safe(name: &str) -> String {
+/// Replaces every character that some file system refuses with `_`.
+fn sanitized(name: &str) -> String {
     name.chars().map(|c| if c.is_ascii_alphanumeric() || "-_.".contains(c) { c } else { '_' }).collect()
 }
 
@@ -138,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn places_are_filled_and_nothing_leaves_the_folder() {
+    fn placeholders_are_filled_and_a_name_cannot_leave_its_folder() {
         let berlin = Some(chrono_tz::Europe::Berlin);
         for (pattern, zone, expected) in [
             ("{dataset}-{requested_at}", None, "a_b-20261122T232601Z.csv.gz"),
@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_file_system_would_not_take_is_refused() {
+    fn names_that_a_file_system_refuses_are_invalid() {
         for (pattern, error) in [
             ("", FileNameError::Length),
             ("../x", FileNameError::Character('/')),

@@ -1,22 +1,22 @@
-//! Patterns of dates and times: `dd.MM.yyyy HH:mm`, in the notation of CSV on the Web (which is Unicode's).
+//! Patterns of dates and times such as `dd.MM.yyyy HH:mm`, in the notation of CSV on the Web, a subset of Unicode's.
 
 use std::fmt;
 
 use chrono::{DateTime, Offset, TimeZone};
 use chrono_tz::Tz;
 
-use super::cell;
+use crate::value::text;
 
-/// The longest pattern, bytes.
-const LONGEST: usize = 64;
+/// The maximum length of a pattern, in bytes.
+const MAX_LENGTH: usize = 64;
 const SECONDS_PER_DAY: i64 = 86_400;
 
-/// How a date, a moment or a time of day is written.
+/// A pattern in which dates, timestamps or times of day are written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pattern {
     text: String,
     parts: Vec<Part>,
-    zone: Option<Tz>,
+    time_zone: Option<Tz>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,39 +33,39 @@ enum Part {
     Minute,
     /// `ss`
     Second,
-    /// `S`, `SS`, … : so many digits of the fraction
+    /// `S` to `SSSSSSSSS`: this number of digits of the fraction
     Fraction(u8),
-    /// Nothing, or `.` and 3, 6 or 9 digits; not to be asked for.
-    AnyFraction,
+    /// Nothing, or `.` and 3, 6 or 9 digits; no pattern text selects it
+    ShortestFraction,
     /// `XXX`: `Z` or `+01:00`
     Offset,
-    /// Itself.
+    /// A character that stands for itself
     Literal(char),
 }
 
-/// What is wrong with a pattern.
+/// Why a pattern is invalid.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PatternError {
-    /// It is empty, or longer than patterns are.
-    #[error("a pattern has 1 to {LONGEST} bytes")]
+    /// The pattern is empty or exceeds the maximum length.
+    #[error("a pattern has 1 to {MAX_LENGTH} bytes")]
     Length,
-    /// Letters stand for parts, and these do not.
+    /// The letters stand for no part of a date or time.
     #[error(
-        "`{0}` means nothing here: a pattern has yyyy, MM or M, dd or d, HH, mm, ss, S to SSSSSSSSS, XXX, T and punctuation"
+        "unknown part `{0}`: a pattern has yyyy, MM or M, dd or d, HH, mm, ss, S to SSSSSSSSS, XXX, T and punctuation"
     )]
     Unknown(String),
-    /// Text in quotes has no end.
+    /// Quoted text has no closing quote.
     #[error("a quote is not closed")]
     Quote,
 }
 
 impl Pattern {
-    /// Reads a pattern.
+    /// Parses a pattern.
     ///
     /// # Errors
-    /// When it has letters that mean nothing.
+    /// When the pattern has unknown letters, an open quote or an invalid length.
     pub fn parse(text: &str) -> Result<Self, PatternError> {
-        if text.is_empty() || text.len() > LONGEST {
+        if text.is_empty() || text.len() > MAX_LENGTH {
             return Err(PatternError::Length);
         }
         let mut parts = Vec::new();
@@ -101,22 +101,35 @@ impl Pattern {
                 _ => return Err(PatternError::Unknown(std::iter::repeat_n(first, usize::from(count)).collect())),
             });
         }
-        Ok(Self { text: text.to_owned(), parts, zone: None })
+        Ok(Self { text: text.to_owned(), parts, time_zone: None })
     }
 
-    /// `2026-11-22 16:26:01`, with a fraction where there is one: what spreadsheets know as a date with a time.
+    /// The pattern of `2026-11-22 16:26:01`, with a fraction where there is one, which spreadsheets parse as a
+    /// timestamp.
     pub(crate) fn spreadsheet() -> Self {
-        use Part::{AnyFraction, Day, Hour, Literal, Minute, Month, Second, Year};
+        use Part::{Day, Hour, Literal, Minute, Month, Second, ShortestFraction, Year};
         let dash = Literal('-');
         let colon = Literal(':');
-        let parts =
-            vec![Year, dash, Month(2), dash, Day(2), Literal(' '), Hour, colon, Minute, colon, Second, AnyFraction];
-        Self { text: "yyyy-MM-dd HH:mm:ss".into(), parts, zone: None }
+        let parts = vec![
+            Year,
+            dash,
+            Month(2),
+            dash,
+            Day(2),
+            Literal(' '),
+            Hour,
+            colon,
+            Minute,
+            colon,
+            Second,
+            ShortestFraction,
+        ];
+        Self { text: "yyyy-MM-dd HH:mm:ss".into(), parts, time_zone: None }
     }
 
-    /// `2026-11-22T16:26:01+01:00`, with a fraction where there is one.
+    /// The pattern of `2026-11-22T16:26:01+01:00`, with a fraction where there is one.
     pub(crate) fn iso() -> Self {
-        use Part::{AnyFraction, Day, Hour, Literal, Minute, Month, Offset, Second, Year};
+        use Part::{Day, Hour, Literal, Minute, Month, Offset, Second, ShortestFraction, Year};
         let dash = Literal('-');
         let colon = Literal(':');
         let parts = vec![
@@ -131,50 +144,50 @@ impl Pattern {
             Minute,
             colon,
             Second,
-            AnyFraction,
+            ShortestFraction,
             Offset,
         ];
-        Self { text: "yyyy-MM-ddTHH:mm:ssXXX".into(), parts, zone: None }
+        Self { text: "yyyy-MM-ddTHH:mm:ssXXX".into(), parts, time_zone: None }
     }
 
-    /// The same for moments in a zone.
+    /// Returns the pattern for timestamps in the local time of a time zone.
     #[must_use]
-    pub(crate) fn in_zone(self, zone: Option<Tz>) -> Self {
-        Self { zone, ..self }
+    pub(crate) fn in_time_zone(self, time_zone: Option<Tz>) -> Self {
+        Self { time_zone, ..self }
     }
 
-    /// Whether it has a part of a calendar date.
+    /// Whether the pattern has a year, month or day.
     #[must_use]
     pub fn has_date(&self) -> bool {
         self.parts.iter().any(|part| matches!(part, Part::Year | Part::Month(_) | Part::Day(_)))
     }
 
-    /// Whether it has a part of a time of day.
+    /// Whether the pattern has a part of a time of day.
     #[must_use]
     pub fn has_time(&self) -> bool {
         let of_time = |part: &Part| {
-            matches!(part, Part::Hour | Part::Minute | Part::Second | Part::Fraction(_) | Part::AnyFraction)
+            matches!(part, Part::Hour | Part::Minute | Part::Second | Part::Fraction(_) | Part::ShortestFraction)
         };
         self.parts.iter().any(of_time) || self.has_offset()
     }
 
-    /// Whether it says the zone, so that it names one moment only.
+    /// Whether the pattern has the offset from UTC, so that its text denotes exactly one instant.
     #[must_use]
     pub fn has_offset(&self) -> bool {
         self.parts.contains(&Part::Offset)
     }
 
-    /// Any character of its own that is one of these.
-    pub(crate) fn holds(&self, wanted: &[u8]) -> bool {
+    /// Whether the written text can contain one of these bytes.
+    pub(crate) fn can_write(&self, wanted: &[u8]) -> bool {
         self.parts.iter().any(|part| match part {
             Part::Literal(c) => u8::try_from(*c).is_ok_and(|byte| wanted.contains(&byte)),
-            Part::AnyFraction => wanted.contains(&b'.'),
+            Part::ShortestFraction => wanted.contains(&b'.'),
             Part::Offset => wanted.contains(&b':') || wanted.contains(&b'+'),
             _ => false,
         })
     }
 
-    /// The same as a workbook's number format.
+    /// Returns the equivalent number format of a workbook.
     pub(crate) fn number_format(&self) -> String {
         self.parts
             .iter()
@@ -185,39 +198,39 @@ impl Pattern {
                 Part::Hour => "hh".into(),
                 Part::Minute => "mm".into(),
                 Part::Second => "ss".into(),
-                // a workbook writes three digits at most, after its own mark
+                // a workbook writes at most three digits of a fraction
                 Part::Fraction(n) => "0".repeat(usize::from(*n.min(&3))),
-                Part::AnyFraction | Part::Offset => String::new(),
+                Part::ShortestFraction | Part::Offset => String::new(),
                 Part::Literal(c) if "-/: .,".contains(*c) => c.to_string(),
                 Part::Literal(c) => format!("\\{c}"),
             })
             .collect()
     }
 
-    /// Appends a moment, given in UTC as seconds since 1970 and nanoseconds of the second.
+    /// Appends a timestamp, given in UTC as seconds since 1970-01-01 and nanoseconds of the second.
     pub(crate) fn write(&self, out: &mut Vec<u8>, seconds: i64, nanos: i64) {
-        let offset = self.zone.map_or(0, |zone| offset_of(zone, seconds));
+        let offset = self.time_zone.map_or(0, |zone| utc_offset(zone, seconds));
         let local = seconds.saturating_add(offset);
-        let (year, month, day) = cell::civil(local.div_euclid(SECONDS_PER_DAY));
+        let (year, month, day) = text::civil(local.div_euclid(SECONDS_PER_DAY));
         let second = local.rem_euclid(SECONDS_PER_DAY);
         for part in &self.parts {
             match part {
-                Part::Year => cell::year(out, year),
-                Part::Month(2) => cell::two(out, month),
-                Part::Month(_) => cell::int(out, month),
-                Part::Day(2) => cell::two(out, day),
-                Part::Day(_) => cell::int(out, day),
-                Part::Hour => cell::two(out, second / 3600),
-                Part::Minute => cell::two(out, second / 60 % 60),
-                Part::Second => cell::two(out, second % 60),
-                Part::Fraction(digits) => cell::fraction(out, nanos, usize::from(*digits)),
-                Part::AnyFraction => cell::any_fraction(out, nanos),
+                Part::Year => text::year(out, year),
+                Part::Month(2) => text::two_digits(out, month),
+                Part::Month(_) => text::int(out, month),
+                Part::Day(2) => text::two_digits(out, day),
+                Part::Day(_) => text::int(out, day),
+                Part::Hour => text::two_digits(out, second / 3600),
+                Part::Minute => text::two_digits(out, second / 60 % 60),
+                Part::Second => text::two_digits(out, second % 60),
+                Part::Fraction(digits) => text::fraction(out, nanos, usize::from(*digits)),
+                Part::ShortestFraction => text::shortest_fraction(out, nanos),
                 Part::Offset if offset == 0 => out.push(b'Z'),
                 Part::Offset => {
                     out.push(if offset < 0 { b'-' } else { b'+' });
-                    cell::two(out, offset.abs() / 3600);
+                    text::two_digits(out, offset.abs() / 3600);
                     out.push(b':');
-                    cell::two(out, offset.abs() / 60 % 60);
+                    text::two_digits(out, offset.abs() / 60 % 60);
                 }
                 Part::Literal(c) => out.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes()),
             }
@@ -231,8 +244,8 @@ impl fmt::Display for Pattern {
     }
 }
 
-/// Seconds east of Greenwich at a moment; 0 in years that no calendar of time zones has.
-pub(crate) fn offset_of(zone: Tz, seconds: i64) -> i64 {
+/// Returns the offset from UTC in seconds, positive to the east; 0 outside the years that chrono supports.
+pub(crate) fn utc_offset(zone: Tz, seconds: i64) -> i64 {
     DateTime::from_timestamp(seconds, 0)
         .map_or(0, |at| i64::from(zone.offset_from_utc_datetime(&at.naive_utc()).fix().local_minus_utc()))
 }
@@ -243,12 +256,12 @@ mod tests {
 
     fn written(pattern: &str, zone: Option<Tz>, seconds: i64, nanos: i64) -> String {
         let mut out = Vec::new();
-        Pattern::parse(pattern).unwrap().in_zone(zone).write(&mut out, seconds, nanos);
+        Pattern::parse(pattern).unwrap().in_time_zone(zone).write(&mut out, seconds, nanos);
         String::from_utf8(out).unwrap()
     }
 
     #[test]
-    fn each_part_is_written_and_the_rest_is_itself() {
+    fn each_part_is_written_and_other_characters_are_literal() {
         let at = 979_397_765; // 2001-01-13T14:56:05Z
         for (pattern, expected) in [
             ("yyyy-MM-dd", "2001-01-13"),
@@ -259,7 +272,7 @@ mod tests {
             ("yyyy年M月d日", "2001年1月13日"),
         ] {
             if pattern.contains('年') {
-                // letters of any alphabet need quotes
+                // literal letters of any alphabet must be quoted
                 assert_eq!(Pattern::parse(pattern), Err(PatternError::Unknown("年".into())));
             } else {
                 assert_eq!(written(pattern, None, at, 120_000_000), expected);
@@ -268,18 +281,18 @@ mod tests {
     }
 
     #[test]
-    fn a_zone_has_its_summer_and_its_winter() {
+    fn local_time_follows_daylight_saving_time() {
         let pattern = "yyyy-MM-dd HH:mm:ss XXX";
         let zone = Some(chrono_tz::Europe::Berlin);
         assert_eq!(written(pattern, zone, 979_397_765, 0), "2001-01-13 15:56:05 +01:00");
         assert_eq!(written(pattern, zone, 995_036_165, 0), "2001-07-13 16:56:05 +02:00");
         assert_eq!(written(pattern, Some(chrono_tz::America::New_York), 0, 0), "1969-12-31 19:00:00 -05:00");
-        // no zone knows the year 300000
+        // chrono has no local time in the year 300000
         assert_eq!(written("yyyy", zone, 9_400_000_000_000, 0), "+299844");
     }
 
     #[test]
-    fn what_means_nothing_is_refused() {
+    fn invalid_patterns_are_refused() {
         for (text, error) in [
             ("", PatternError::Length),
             ("yy", PatternError::Unknown("yy".into())),

@@ -1,0 +1,91 @@
+//! Puts an estimate together from the sample, the source's statistics and the history.
+
+use std::time::Duration;
+
+use platform::clock::SharedClock;
+use protocol::estimate::{Estimate, EstimateRequest};
+use sea_orm::DatabaseConnection;
+use tracing::warn;
+
+use super::{
+    history::{History, Key},
+    sample::Sample,
+};
+use crate::{
+    catalog::Current,
+    dataset::{Precision, RowCount},
+    error::JobError,
+    plan::{Plan, PlanRequest},
+};
+
+/// The maximum time in which a source returns the first rows.
+const SAMPLE_TIMEOUT: Duration = Duration::from_millis(2_000);
+/// The maximum time in which a source estimates its rows.
+const COUNT_TIMEOUT: Duration = Duration::from_millis(1_200);
+/// The assumed speed of an export without history, in bytes a second.
+const DEFAULT_SPEED: f64 = 40e6;
+/// The time before the first row (a free slot, a claim, an open source), in seconds.
+const OVERHEAD_SECONDS: f64 = 0.1;
+
+/// Estimates exports that users consider.
+pub(crate) struct Estimator {
+    catalog: Current,
+    history: History,
+    clock: SharedClock,
+}
+
+impl Estimator {
+    pub(crate) fn new(catalog: Current, db: DatabaseConnection, clock: SharedClock) -> Self {
+        Self { catalog, history: History::new(db), clock }
+    }
+
+    /// Estimates one export.
+    ///
+    /// # Errors
+    /// As the export itself would fail, when the request does not fit the dataset or the source fails.
+    pub(crate) async fn estimate(&self, request: EstimateRequest) -> Result<Estimate, JobError> {
+        let EstimateRequest { request, claims } = request;
+        let request = PlanRequest {
+            dataset: request.dataset,
+            template: request.template.unwrap_or_else(|| "default".into()),
+            format: request.format.unwrap_or_else(|| "csv".into()),
+            compression: request.compression.unwrap_or_else(|| "none".into()),
+            filter: request.filter.unwrap_or_else(|| serde_json::json!({})),
+            columns: request.columns.unwrap_or_default(),
+            params: request.params.unwrap_or_default(),
+            claims,
+        };
+        let key = Key::of(&request);
+        let plan = Plan::resolve(&self.catalog.current(), request)?;
+        let sample = Sample::take(&plan, SAMPLE_TIMEOUT).await?;
+        let count = count_rows(&plan, &sample).await;
+        let pace = self.history.pace(&key).await;
+        let measured = sample.measure(&plan, &self.clock).await?;
+        let rows = count.map(|count| count.rows);
+        let bytes = rows.map(|rows| match pace {
+            Some(pace) if rows > sample.rows() => (pace.bytes_per_row * rows as f64) as u64,
+            _ => measured.bytes_of(rows),
+        });
+        let seconds = rows.zip(bytes).map(|(rows, bytes)| {
+            let work = pace.map_or(bytes as f64 / DEFAULT_SPEED, |pace| rows as f64 / pace.rows_per_second);
+            ((OVERHEAD_SECONDS + work) * 10.0).ceil() / 10.0
+        });
+        let (exact, credits) = (count.is_some_and(|count| count.exact), plan.dataset.info().credits);
+        Ok(Estimate { rows, exact, bytes, seconds, credits, preview: measured.preview })
+    }
+}
+
+/// Returns the number of rows: of the sample when the sample is complete, or else from the statistics of the source.
+async fn count_rows(plan: &Plan, sample: &Sample) -> Option<RowCount> {
+    if sample.is_complete() {
+        return Some(RowCount::exact(sample.rows()));
+    }
+    match tokio::time::timeout(COUNT_TIMEOUT, plan.dataset.count(&plan.query, Precision::Estimate)).await {
+        Ok(Ok(count)) => count.map(|count| RowCount { rows: count.rows.max(sample.rows()), ..count }),
+        Ok(Err(e)) => {
+            warn!(dataset.name = plan.dataset.info().name, error = %e, "failed to estimate the rows of a dataset");
+            None
+        }
+        Err(_) => None,
+    }
+}

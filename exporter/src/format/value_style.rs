@@ -1,0 +1,68 @@
+//! How a text format writes the values of one column: the column's style and the file's style, resolved once.
+
+use protocol::catalog::ColumnType;
+
+use crate::layout::{ColumnStyle, Pattern, Profile, Style};
+
+/// How a text format writes the values of a column.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum ValueStyle {
+    /// The text of [`crate::value::text`], unchanged.
+    Plain,
+    /// Text for a spreadsheet.
+    Text {
+        /// Whether text that a spreadsheet would read as a formula gets an apostrophe in front.
+        guard: bool,
+        /// Whether long strings of digits are kept as text.
+        digits: bool,
+    },
+    Number(NumberStyle),
+    /// A date, a timestamp or a time of day in this pattern.
+    Time(Pattern),
+    /// The words for true and for false.
+    Words(String, String),
+}
+
+/// How a text format writes numbers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct NumberStyle {
+    /// Digits after the decimal mark; None keeps those of the value.
+    pub(crate) decimals: Option<u8>,
+    /// The character between groups of three digits.
+    pub(crate) grouping: Option<char>,
+    pub(crate) decimal_mark: u8,
+    /// Whether a number with more digits than a spreadsheet keeps is written as text.
+    pub(crate) digits_as_text: bool,
+}
+
+impl ValueStyle {
+    /// Resolves the style of a column of this type.
+    pub(crate) fn of(kind: ColumnType, column: &ColumnStyle, style: &Style) -> Self {
+        match kind {
+            ColumnType::String if style.formula_guard || style.digits_as_text => {
+                Self::Text { guard: style.formula_guard, digits: style.digits_as_text }
+            }
+            ColumnType::String => Self::Plain,
+            ColumnType::Int | ColumnType::Float | ColumnType::Decimal => {
+                let number = NumberStyle {
+                    decimals: column.decimals,
+                    grouping: column.grouping,
+                    decimal_mark: style.decimal_mark,
+                    digits_as_text: style.digits_as_text && kind != ColumnType::Float,
+                };
+                let plain = NumberStyle { decimals: None, grouping: None, decimal_mark: b'.', digits_as_text: false };
+                if number == plain { Self::Plain } else { Self::Number(number) }
+            }
+            ColumnType::Bool => {
+                column.words.as_ref().map_or(Self::Plain, |(yes, no)| Self::Words(yes.clone(), no.clone()))
+            }
+            ColumnType::Date | ColumnType::Time => column.pattern.clone().map_or(Self::Plain, Self::Time),
+            ColumnType::Datetime => match (&column.pattern, style.profile, style.time_zone) {
+                (Some(pattern), _, zone) => Self::Time(pattern.clone().in_time_zone(zone)),
+                (None, Profile::Spreadsheet, zone) => Self::Time(Pattern::spreadsheet().in_time_zone(zone)),
+                (None, Profile::Machine, Some(zone)) => Self::Time(Pattern::iso().in_time_zone(Some(zone))),
+                (None, Profile::Machine, None) => Self::Plain,
+            },
+        }
+    }
+}

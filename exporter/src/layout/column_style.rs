@@ -1,0 +1,16 @@
+//! How the values of one column are written.
+
+use super::Pattern;
+
+/// How a template wants the values of a column written. Unset fields follow the profile.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ColumnStyle {
+    /// The number of digits after the decimal mark; values are rounded half away from zero.
+    pub decimals: Option<u8>,
+    /// The character between groups of three digits.
+    pub grouping: Option<char>,
+    /// The pattern of dates, timestamps and times of day.
+    pub pattern: Option<Pattern>,
+    /// The words for true and for false.
+    pub words: Option<(String, String)>,
+}

@@ -1,0 +1,86 @@
+//! The projection stage: calculated columns by frame, and the order of all rows, which are collected in memory for it.
+
+use std::sync::Arc;
+
+use futures::{StreamExt, TryStreamExt, stream};
+use polars::prelude::DataFrame;
+use tokio::task::spawn_blocking;
+
+use super::stage::Rows;
+use crate::{
+    dataset::{DatasetError, Frames},
+    error::JobError,
+    format::FormatError,
+    layout::Layout,
+    template::TemplateError,
+};
+
+/// Applies the projection of the layout, to `max_concurrent` frames at once, and sorts the rows.
+pub(super) async fn projected(
+    frames: Frames,
+    layout: &Arc<Layout>,
+    max_concurrent: usize,
+    sort_memory: u64,
+) -> Result<Rows, JobError> {
+    if layout.projection.is_identity() {
+        return Ok(frames.map_err(JobError::from).boxed());
+    }
+    let frame_layout = Arc::clone(layout);
+    let frames = frames
+        .map(move |frame| {
+            let layout = Arc::clone(&frame_layout);
+            async move {
+                let frame = frame?;
+                let projected = spawn_blocking(move || layout.projection.apply(frame)).await?;
+                // not retried, because the same rows would fail again
+                projected.map_err(|e| TemplateError::Value(e.to_string()).into())
+            }
+        })
+        .buffered(max_concurrent)
+        .boxed();
+    if layout.projection.is_sorted() { sorted(frames, layout, sort_memory).await } else { Ok(frames) }
+}
+
+/// Collects and sorts all rows, within `max_memory` bytes.
+async fn sorted(mut frames: Rows, layout: &Arc<Layout>, max_memory: u64) -> Result<Rows, JobError> {
+    let mut parts: Vec<DataFrame> = Vec::new();
+    let mut memory = 0;
+    while let Some(frame) = frames.try_next().await? {
+        memory += sort_memory(&frame);
+        if memory > max_memory {
+            return Err(too_large(max_memory).into());
+        }
+        parts.push(frame);
+    }
+    let layout = Arc::clone(layout);
+    let frame = spawn_blocking(move || {
+        let mut parts = parts.into_iter();
+        let Some(mut all) = parts.next() else { return Ok(None) };
+        for part in parts {
+            all.vstack_mut_owned(part)?;
+        }
+        all.rechunk_mut();
+        layout.projection.sorted(all).map(Some)
+    })
+    .await?
+    .map_err(DatasetError::from)?;
+    Ok(stream::iter(frame.map(Ok)).boxed())
+}
+
+/// Returns the memory in which a frame is sorted, in bytes: the frame itself, and a sorted copy of everything except
+/// long text.
+fn sort_memory(frame: &DataFrame) -> u64 {
+    let (rows, width) = (frame.height() as u64, frame.width() as u64);
+    frame.estimated_size() as u64 + rows * width * VALUE_SIZE
+}
+
+/// The size of a value in a sorted copy, in bytes: a number, or a view of a text.
+const VALUE_SIZE: u64 = 16;
+
+fn too_large(max_memory: u64) -> FormatError {
+    FormatError::TooLarge {
+        subject: "the rows that this template sorts",
+        limit: format!("{max_memory} bytes in memory"),
+        advice: "use a filter, or a template that leaves the rows in their order",
+    }
+}

@@ -1,0 +1,95 @@
+//! Runs the stages of one pipeline and seals its file.
+
+use std::sync::Arc;
+
+use platform::clock::SharedClock;
+use protocol::{
+    delivery::{Seal, Segment},
+    time::Timestamp,
+};
+use tokio::{
+    sync::mpsc,
+    time::{Instant, timeout_at},
+};
+use tokio_util::task::AbortOnDropHandle;
+
+use super::{PipelineLimits, compress, encode, stage::CHANNEL_CAPACITY};
+use crate::{
+    dataset::Frames,
+    error::JobError,
+    format::{Compression, Encoding},
+    layout::Layout,
+    progress::Meter,
+    segment::{SegmentSink, Segmenter},
+};
+
+/// The pipeline of one file.
+pub struct Pipeline<'a> {
+    /// The rows, with the columns of [`Layout::inputs`].
+    pub frames: Frames,
+    /// The layout of the file.
+    pub layout: Arc<Layout>,
+    /// The encoding of the file's format.
+    pub encoding: Encoding,
+    /// The compression of the whole file.
+    pub compression: Compression,
+    /// The time at which the gateway accepted the export.
+    pub requested_at: Timestamp,
+    /// Counts rows and bytes for progress reports.
+    pub meter: Arc<Meter>,
+    /// The resources that the pipeline may use.
+    pub limits: PipelineLimits,
+    /// The destination of the segments.
+    pub sink: &'a dyn SegmentSink,
+    /// The clock of the completion time.
+    pub clock: SharedClock,
+}
+
+/// A complete and stored file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SealedFile {
+    /// The segments in order.
+    pub segments: Vec<Segment>,
+    /// The size, row count and digest of the whole file.
+    pub seal: Seal,
+    /// The completion time, as the file states it.
+    pub completed_at: Timestamp,
+}
+
+impl Pipeline<'_> {
+    /// Produces the file. Dropping the future stops the source and the encoders.
+    ///
+    /// # Errors
+    /// When the source, the encoder or the sink fails, or the file exceeds a limit.
+    pub async fn run(self) -> Result<SealedFile, JobError> {
+        let Self { frames, layout, encoding, compression, requested_at, meter, limits, sink, clock } = self;
+        let segments = limits.segments;
+        let mut segmenter = Segmenter::new(sink, segments);
+        let (sender, encoded) = mpsc::channel(CHANNEL_CAPACITY);
+        let encode =
+            encode::Encode { layout, encoding, requested_at, meter: Arc::clone(&meter), limits: limits.clone(), clock };
+        let encoding = AbortOnDropHandle::new(tokio::spawn(encode.run(frames, sender)));
+        let (mut chunks, compressing) =
+            compress::stage(encoded, compression, limits.compression, limits.encoder_threads);
+
+        loop {
+            // no deadline applies before the first chunk of a segment
+            let deadline = segmenter.deadline().unwrap_or_else(|| Instant::now() + segments.max_age);
+            match timeout_at(deadline, chunks.recv()).await {
+                Ok(Some(chunk)) => {
+                    meter.add(0, chunk.bytes.len() as u64);
+                    segmenter.push(chunk).await?;
+                }
+                Ok(None) => break,
+                Err(_) => segmenter.close().await?,
+            }
+        }
+        // a file is complete only when every stage ended without an error
+        let completed_at = encoding.await??;
+        if let Some(compressing) = compressing {
+            compressing.await??;
+        }
+        let (segments, seal) = segmenter.seal().await?;
+        Ok(SealedFile { segments, seal, completed_at })
+    }
+}

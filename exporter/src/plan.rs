@@ -1,0 +1,83 @@
+//! Resolves a request to the parts of its export, under the access rules of its owner.
+
+use std::sync::Arc;
+
+use entity::{StoreError, export::Model, view};
+use protocol::{filter, params};
+use serde_json::{Map, Value};
+
+use crate::{
+    dataset::{AccessView, Dataset, Query},
+    error::JobError,
+    format::{Compression, Format},
+    layout::Layout,
+    registry::Registry,
+};
+
+/// A request for an export, and the claims of its owner.
+pub(crate) struct PlanRequest {
+    pub(crate) dataset: String,
+    pub(crate) template: String,
+    pub(crate) format: String,
+    pub(crate) compression: String,
+    pub(crate) filter: Value,
+    pub(crate) columns: Vec<String>,
+    pub(crate) params: Map<String, Value>,
+    pub(crate) claims: Map<String, Value>,
+}
+
+impl PlanRequest {
+    /// Returns the request of an export's row.
+    pub(crate) fn from_row(row: &Model) -> Result<Self, StoreError> {
+        let object = |value: &Value| value.as_object().cloned().unwrap_or_default();
+        Ok(Self {
+            dataset: row.dataset.clone(),
+            template: row.template.clone(),
+            format: row.format.clone(),
+            compression: row.compression.clone(),
+            filter: row.filter.clone(),
+            columns: view::columns(row)?,
+            params: object(&row.params),
+            claims: object(&row.claims),
+        })
+    }
+}
+
+/// The parts of one export.
+pub(crate) struct Plan {
+    /// The dataset as its owner may see it: the row policy and the column masks apply.
+    pub(crate) dataset: Arc<dyn Dataset>,
+    pub(crate) format: Arc<dyn Format>,
+    pub(crate) compression: Compression,
+    pub(crate) layout: Layout,
+    pub(crate) query: Query,
+}
+
+impl Plan {
+    /// Finds the requested parts, and repeats the checks of the gateway, because the catalog may have changed. The row
+    /// policy and the column rules apply only here.
+    ///
+    /// # Errors
+    /// When the registry lacks a part, or the request does not fit its dataset, its template or the owner's claims.
+    pub(crate) fn resolve(registry: &Registry, request: PlanRequest) -> Result<Self, JobError> {
+        let missing = |part, name: &str| JobError::Missing { part, name: name.to_owned() };
+        let dataset = registry.dataset(&request.dataset).ok_or_else(|| missing("dataset", &request.dataset))?;
+        let template = registry.template(&request.template).ok_or_else(|| missing("template", &request.template))?;
+        let format = registry.format(&request.format).ok_or_else(|| missing("format", &request.format))?;
+        let compression = request.compression.parse().ok();
+        let compression = compression
+            .filter(|compression| format.info().compressions.contains(compression))
+            .ok_or_else(|| missing("compression", &request.compression))?;
+        let dataset = AccessView::new(Arc::clone(dataset), &request.claims)?;
+        let info = dataset.info();
+        let mut layout = template.layout(info, &request.columns)?;
+        layout.timestamps = format.info().timestamps(layout.timestamps);
+        let query = Query {
+            columns: layout.inputs().to_vec(),
+            filter: filter::parse(&request.filter, &info.columns).map_err(JobError::Filter)?,
+            params: params::check(&info.params, &request.params).map_err(JobError::Params)?,
+            limit: None,
+        };
+        Ok(Self { dataset: Arc::new(dataset), format: Arc::clone(format), compression, layout, query })
+    }
+}

@@ -1,0 +1,77 @@
+//! The two templates of every dataset: `default` and `spreadsheet`.
+
+use std::sync::LazyLock;
+
+use protocol::catalog::Column;
+
+use super::{Template, TemplateDescription, TemplateError};
+use crate::{
+    dataset::DatasetInfo,
+    layout::{Layout, LayoutColumn, Style, TemplateVersion, Timestamps},
+};
+
+/// The template `default`: all or the requested columns under their own names, with the timestamps in the envelope.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Plain;
+
+impl Template for Plain {
+    fn info(&self) -> &TemplateDescription {
+        static INFO: LazyLock<TemplateDescription> =
+            LazyLock::new(|| description("default", "All columns as they are"));
+        &INFO
+    }
+
+    fn layout(&self, dataset: &DatasetInfo, requested: &[String]) -> Result<Layout, TemplateError> {
+        Ok(Layout::plain(chosen(&dataset.columns, requested)?))
+    }
+}
+
+/// The template `spreadsheet`: all or the requested columns under their labels in the profile for spreadsheets, with
+/// the timestamps in two rows at the top.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Spreadsheet;
+
+impl Template for Spreadsheet {
+    fn info(&self) -> &TemplateDescription {
+        static INFO: LazyLock<TemplateDescription> =
+            LazyLock::new(|| description("spreadsheet", "For Excel, LibreOffice and other spreadsheets"));
+        &INFO
+    }
+
+    fn layout(&self, dataset: &DatasetInfo, requested: &[String]) -> Result<Layout, TemplateError> {
+        let mut columns = chosen(&dataset.columns, requested)?;
+        for column in &mut columns {
+            if let Some(label) = &column.source.label {
+                column.title.clone_from(label);
+            }
+        }
+        let info = self.info();
+        Ok(Layout {
+            timestamps: Timestamps::Rows,
+            style: Style::spreadsheet(),
+            template: TemplateVersion { name: info.name.clone(), version: info.version.clone() },
+            ..Layout::plain(columns)
+        })
+    }
+}
+
+fn description(name: &str, title: &str) -> TemplateDescription {
+    TemplateDescription { name: name.into(), title: title.into(), version: "1".into() }
+}
+
+/// The requested columns in their order, or all columns of the dataset, under their own names.
+fn chosen(columns: &[Column], requested: &[String]) -> Result<Vec<LayoutColumn>, TemplateError> {
+    if requested.is_empty() {
+        return Ok(columns.iter().cloned().map(LayoutColumn::plain).collect());
+    }
+    let mut chosen: Vec<LayoutColumn> = Vec::with_capacity(requested.len());
+    for name in requested {
+        let column = columns.iter().find(|column| column.name == *name);
+        let column = column.ok_or_else(|| TemplateError::NoColumn(name.clone()))?;
+        if chosen.iter().any(|earlier| earlier.source.name == *name) {
+            return Err(TemplateError::Twice(name.clone()));
+        }
+        chosen.push(LayoutColumn::plain(column.clone()));
+    }
+    Ok(chosen)
+}

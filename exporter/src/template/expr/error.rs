@@ -1,0 +1,17 @@
+//! Errors of expressions.
+
+/// Why an expression is invalid.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("at byte {at}: {detail}")]
+pub struct ExprError {
+    /// The position of the fault, in bytes from the beginning of the expression.
+    pub at: usize,
+    /// The fault, for the author of the expression.
+    pub detail: String,
+}
+
+impl ExprError {
+    pub(super) fn at(at: usize, detail: impl Into<String>) -> Self {
+        Self { at, detail: detail.into() }
+    }
+}

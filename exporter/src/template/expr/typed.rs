@@ -1,0 +1,69 @@
+//! Typed expressions, and the conversions between their types.
+
+use polars::prelude::{DataType, Expr};
+use protocol::catalog::ColumnType;
+
+use super::ExprError;
+
+/// The number of digits of a decimal, before and after the point together.
+pub(super) const PRECISION: usize = 38;
+/// The number of digits after the point in products and quotients of decimals.
+pub(super) const SCALE: usize = 10;
+
+/// An expression whose type is known.
+#[derive(Clone)]
+pub(super) struct Typed {
+    pub(super) expr: Expr,
+    /// The type of the values; None for an expression that is always NULL.
+    pub(super) kind: Option<ColumnType>,
+}
+
+impl Typed {
+    pub(super) const fn new(expr: Expr, kind: ColumnType) -> Self {
+        Self { expr, kind: Some(kind) }
+    }
+}
+
+/// The error for an operand of the wrong type.
+pub(super) fn mismatch(at: usize, rule: &str, got: Option<ColumnType>) -> ExprError {
+    ExprError::at(at, format!("{rule}, not {}", got.map_or("null", type_name)))
+}
+
+/// Returns a type as error texts name it.
+pub(super) const fn type_name(kind: ColumnType) -> &'static str {
+    match kind {
+        ColumnType::String => "text",
+        ColumnType::Int => "a whole number",
+        ColumnType::Float => "a float",
+        ColumnType::Decimal => "a decimal",
+        ColumnType::Bool => "true or false",
+        ColumnType::Date => "a date",
+        ColumnType::Datetime => "a timestamp",
+        ColumnType::Time => "a time of day",
+    }
+}
+
+/// Casts to a decimal with `scale` digits after the point; a value that does not fit fails the export.
+pub(super) fn decimal(value: Expr, scale: usize) -> Expr {
+    value.strict_cast(DataType::Decimal(PRECISION, scale))
+}
+
+/// Returns the common type of two operands, if there is one.
+pub(super) fn common_type(left: Option<ColumnType>, right: Option<ColumnType>) -> Option<ColumnType> {
+    use ColumnType::{Decimal, Float, Int};
+    match (left?, right?) {
+        (Int, Int) => Some(Int),
+        (Float, Int | Float | Decimal) | (Int | Decimal, Float) => Some(Float),
+        (Int | Decimal, Decimal) | (Decimal, Int) => Some(Decimal),
+        (left, right) => (left == right).then_some(left),
+    }
+}
+
+/// Casts a value to the type from [`common_type`].
+pub(super) fn cast(value: Typed, kind: ColumnType) -> Expr {
+    match (value.kind, kind) {
+        (Some(ColumnType::Int), ColumnType::Decimal) => decimal(value.expr, 0),
+        (Some(ColumnType::Int | ColumnType::Decimal), ColumnType::Float) => value.expr.cast(DataType::Float64),
+        _ => value.expr,
+    }
+}

@@ -1,0 +1,329 @@
+//! Resolves the description of a template against the columns of a dataset, and reports every fault.
+
+use std::fmt::Display;
+
+use chrono_tz::Tz;
+use polars::prelude::{Expr, col};
+use protocol::catalog::{Column, ColumnType};
+
+use super::{
+    TemplateError,
+    expr::{self, Computed},
+    spec::{ColumnSpec, Fault, SortSpec, TemplateSpec},
+};
+use crate::layout::{
+    COMPLETED_AT, ColumnStyle, FileName, Layout, LayoutColumn, Pattern, Profile, Projection, REQUESTED_AT, SortKey,
+    Style, TemplateVersion, Timestamps,
+};
+
+/// The maximum number of digits after the decimal mark.
+const MAX_DECIMALS: u8 = 20;
+
+impl TemplateSpec {
+    /// Checks everything that can be checked without rows, against the columns of one dataset.
+    ///
+    /// # Errors
+    /// When the description has faults; the error lists all of them.
+    pub fn validate(&self, dataset_columns: &[Column]) -> Result<(), Vec<Fault>> {
+        resolve(self, dataset_columns, &[]).map(drop)
+    }
+}
+
+/// A description, resolved against the columns of a dataset.
+pub(super) struct Resolved {
+    style: Style,
+    timestamps: Timestamps,
+    file_name: FileName,
+    pub(super) columns: Vec<ResolvedColumn>,
+    /// The sort keys, each with the dataset's columns that it reads.
+    sort: Vec<(SortKey, Vec<String>)>,
+}
+
+/// One column of a file and its expression.
+pub(super) struct ResolvedColumn {
+    /// The name of the column in requests and sort keys.
+    pub(super) name: String,
+    pub(super) layout_column: LayoutColumn,
+    expr: Expr,
+    /// The dataset's columns that the expression reads; none for a constant.
+    pub(super) reads: Vec<String>,
+    /// The dataset's columns to read; a constant needs one too.
+    inputs: Vec<String>,
+    /// Whether the column is an unchanged column of the dataset.
+    plain: bool,
+}
+
+impl Resolved {
+    /// Lays out the requested columns in their order, or all columns when `requested` is empty.
+    pub(super) fn layout(self, requested: &[String], template: TemplateVersion) -> Result<Layout, TemplateError> {
+        let all = self.columns;
+        let chosen: Vec<&ResolvedColumn> = if requested.is_empty() {
+            all.iter().collect()
+        } else {
+            let mut chosen: Vec<&ResolvedColumn> = Vec::with_capacity(requested.len());
+            for name in requested {
+                let found = all.iter().find(|column| column.name == *name);
+                let found = found.ok_or_else(|| TemplateError::NoColumn(name.clone()))?;
+                if chosen.iter().any(|column| column.name == *name) {
+                    return Err(TemplateError::Twice(name.clone()));
+                }
+                chosen.push(found);
+            }
+            chosen
+        };
+        let mut inputs: Vec<String> = Vec::new();
+        let read =
+            chosen.iter().flat_map(|column| &column.inputs).chain(self.sort.iter().flat_map(|(_, inputs)| inputs));
+        for name in read {
+            if !inputs.contains(name) {
+                inputs.push(name.clone());
+            }
+        }
+        let identity = chosen.iter().all(|column| column.plain)
+            && inputs.len() == chosen.len()
+            && chosen.iter().zip(&inputs).all(|(column, input)| column.layout_column.source.name == *input);
+        let outputs = (!identity).then(|| chosen.iter().map(|column| column.expr.clone()).collect());
+        let mut columns: Vec<LayoutColumn> = chosen.into_iter().map(|column| column.layout_column.clone()).collect();
+        if self.timestamps == Timestamps::Columns {
+            for name in [REQUESTED_AT, COMPLETED_AT] {
+                let column = Column { nullable: false, ..Column::new(name, ColumnType::Datetime) };
+                columns.push(LayoutColumn::plain(column));
+            }
+        }
+        let projection = Projection::new(inputs, outputs, self.sort.into_iter().map(|(key, _)| key).collect());
+        Ok(Layout {
+            columns,
+            timestamps: self.timestamps,
+            style: self.style,
+            projection,
+            template,
+            file_name: self.file_name,
+        })
+    }
+}
+
+/// Collects the faults of one description.
+#[derive(Default)]
+struct Faults(Vec<Fault>);
+
+impl Faults {
+    fn add(&mut self, path: impl Into<String>, detail: impl Display) {
+        self.0.push(Fault { path: path.into(), detail: detail.to_string() });
+    }
+
+    /// Returns the value of a result; records an error as a fault.
+    fn record<T, E: Display>(&mut self, path: impl Into<String>, result: Result<T, E>) -> Option<T> {
+        result.map_err(|e| self.add(path, e)).ok()
+    }
+}
+
+/// Resolves a description against the visible and the hidden columns of a dataset. Columns and sort keys that read a
+/// hidden column are checked and then left out; an order alone would reveal hidden values too.
+///
+/// # Errors
+/// When the description has faults; the error lists all of them.
+pub(super) fn resolve(spec: &TemplateSpec, visible: &[Column], hidden: &[Column]) -> Result<Resolved, Vec<Fault>> {
+    let all = [visible, hidden].concat();
+    let (dataset, is_hidden) = (all.as_slice(), |name: &String| hidden.iter().any(|column| column.name == *name));
+    let mut faults = Faults::default();
+    let is_name = |name: &str| !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c));
+    if !is_name(&spec.name) {
+        faults.add("name", "a name has letters, digits, `-`, `_` and `.`");
+    }
+    let time_zone = spec.time_zone.as_ref().and_then(|name| {
+        let zone =
+            name.parse::<Tz>().map_err(|_| format!("`{name}` is no IANA time zone; write one such as Europe/Berlin"));
+        faults.record("time_zone", zone)
+    });
+    let style = style(spec, time_zone, &mut faults);
+    let file_name = match &spec.file_name {
+        Some(pattern) => faults.record("file_name", FileName::parse(pattern, time_zone)).unwrap_or_default(),
+        None => FileName::default(),
+    };
+    let timestamps = spec.timestamps.unwrap_or(match spec.profile {
+        Profile::Machine => Timestamps::Envelope,
+        Profile::Spreadsheet => Timestamps::Rows,
+    });
+    let mut columns = columns(spec, visible, dataset, &mut faults);
+    let mut titles: Vec<&str> = columns.iter().map(|column| column.layout_column.title.as_str()).collect();
+    if timestamps == Timestamps::Columns {
+        titles.extend([REQUESTED_AT, COMPLETED_AT]);
+    }
+    for (index, title) in titles.iter().enumerate() {
+        if titles[..index].contains(title) {
+            faults.add("column", format!("two columns are called `{title}`; give one of them another label"));
+        }
+    }
+    let sort = spec.sort.iter().enumerate();
+    let sort = sort.filter_map(|(index, key)| sort_key(index, key, dataset, &columns, &mut faults)).collect();
+    let mut sort: Vec<(SortKey, Vec<String>)> = sort;
+    sort.retain(|(_, inputs)| !inputs.iter().any(is_hidden));
+    columns.retain(|column| !column.inputs.iter().any(is_hidden));
+    if faults.0.is_empty() { Ok(Resolved { style, timestamps, file_name, columns, sort }) } else { Err(faults.0) }
+}
+
+/// Returns the style of the profile with the changes of the description.
+fn style(spec: &TemplateSpec, time_zone: Option<Tz>, faults: &mut Faults) -> Style {
+    let text = &spec.text;
+    let mut style = Style { time_zone, ..Style::of(spec.profile) };
+    if let Some(delimiter) = text.delimiter {
+        match delimiter {
+            ',' | ';' | '|' | '\t' => style.delimiter = u8::try_from(delimiter).ok(),
+            other => faults.add("text.delimiter", format!("`{other}` does not separate fields: use , ; | or TAB")),
+        }
+    }
+    if let Some(mark) = text.decimal_mark {
+        match mark {
+            '.' => style.decimal_mark = b'.',
+            ',' => style.decimal_mark = b',',
+            other => faults.add("text.decimal_mark", format!("`{other}` is no decimal mark: use . or ,")),
+        }
+    }
+    if let Some(null) = &text.null {
+        if null.len() > 32 || null.contains(['"', '\n', '\r', ',', ';', '|', '\t', '#']) {
+            faults.add("text.null", "the text for NULL has at most 32 bytes, no quote, delimiter, # or line end");
+        }
+        style.null.clone_from(null);
+    }
+    style.bom = text.bom.unwrap_or(style.bom);
+    style.quoting = text.quoting.unwrap_or(style.quoting);
+    style.line_end = text.line_end.unwrap_or(style.line_end);
+    style.digits_as_text = text.digits_as_text.unwrap_or(style.digits_as_text);
+    style.formula_guard = text.formula_guard.unwrap_or(style.formula_guard);
+    style
+}
+
+/// Resolves the described columns, or all visible columns of the dataset when the description has none.
+fn columns(spec: &TemplateSpec, visible: &[Column], dataset: &[Column], faults: &mut Faults) -> Vec<ResolvedColumn> {
+    if spec.columns.is_empty() {
+        let plain = |column: &Column| ColumnSpec { source: Some(column.name.clone()), ..ColumnSpec::default() };
+        let all: Vec<_> = visible.iter().map(plain).collect();
+        return all.iter().enumerate().filter_map(|(i, one)| resolved_column(i, one, spec, dataset, faults)).collect();
+    }
+    let mut columns: Vec<ResolvedColumn> = Vec::with_capacity(spec.columns.len());
+    for (index, column) in spec.columns.iter().enumerate() {
+        let Some(resolved) = resolved_column(index, column, spec, dataset, faults) else { continue };
+        if columns.iter().any(|other| other.name == resolved.name) {
+            faults.add(
+                format!("column[{index}]"),
+                format!("`{}` is there twice; give one another `name`", resolved.name),
+            );
+        }
+        columns.push(resolved);
+    }
+    columns
+}
+
+/// Resolves one column; None after a fault.
+fn resolved_column(
+    index: usize,
+    spec: &ColumnSpec,
+    template: &TemplateSpec,
+    dataset: &[Column],
+    faults: &mut Faults,
+) -> Option<ResolvedColumn> {
+    let at = |field: &str| format!("column[{index}].{field}");
+    let (source, computed) = match (&spec.source, &spec.value, &spec.name) {
+        (Some(source), None, _) => {
+            let found = dataset.iter().find(|column| column.name == *source);
+            let found = found.ok_or_else(|| format!("this dataset has no column `{source}`"));
+            (faults.record(at("source"), found)?.clone(), None)
+        }
+        (None, Some(value), Some(name)) => {
+            let computed = faults.record(at("value"), expr::compile(value, dataset))?;
+            (Column::new(name.clone(), computed.kind), Some(computed))
+        }
+        (None, Some(_), None) => return faults.record(at("name"), Err("a calculated column needs a `name`")),
+        (Some(_), Some(_), _) => {
+            return faults.record(at("value"), Err("a column has a `source` or a `value`, not both"));
+        }
+        (None, None, _) => return faults.record(at("source"), Err("a column has a `source` or a `value`")),
+    };
+    let style = column_style(spec, source.kind, &at, faults);
+    let default_title = || match template.profile {
+        Profile::Spreadsheet => source.label.clone().unwrap_or_else(|| source.name.clone()),
+        Profile::Machine => source.name.clone(),
+    };
+    let title = spec.label.clone().unwrap_or_else(default_title);
+    let name = spec.name.clone().unwrap_or_else(|| source.name.clone());
+    let plain = computed.is_none();
+    let Computed { expr, columns, .. } = computed.unwrap_or_else(|| Computed {
+        expr: col(source.name.as_str()),
+        kind: source.kind,
+        columns: vec![source.name.clone()],
+    });
+    // a constant needs an input column, which has the number of rows
+    let first = || dataset.iter().take(1).map(|c| c.name.clone()).collect();
+    let inputs = if columns.is_empty() { first() } else { columns.clone() };
+    Some(ResolvedColumn {
+        name,
+        layout_column: LayoutColumn { source, title, style },
+        expr,
+        reads: columns,
+        inputs,
+        plain,
+    })
+}
+
+/// Resolves the style of a column's values, which must fit the type of the column.
+fn column_style(spec: &ColumnSpec, kind: ColumnType, at: &dyn Fn(&str) -> String, faults: &mut Faults) -> ColumnStyle {
+    let number = matches!(kind, ColumnType::Int | ColumnType::Float | ColumnType::Decimal);
+    if let Some(decimals) = spec.decimals {
+        if !number {
+            faults.add(at("decimals"), "only numbers have decimals");
+        } else if decimals > MAX_DECIMALS {
+            faults.add(at("decimals"), format!("at most {MAX_DECIMALS}"));
+        }
+    }
+    if let Some(mark) = spec.grouping {
+        if !number {
+            faults.add(at("grouping"), "only numbers have groups of digits");
+        } else if !",. '_\u{a0}\u{202f}\u{2019}".contains(mark) {
+            faults.add(at("grouping"), format!("`{mark}` is not allowed between digits: use , . ' _ or a space"));
+        }
+    }
+    if spec.words.is_some() && kind != ColumnType::Bool {
+        faults.add(at("words"), "only true and false have words");
+    }
+    if let Some([yes, no]) = &spec.words
+        && (yes == no || yes.is_empty() || no.is_empty())
+    {
+        faults.add(at("words"), "give two different words, for true and for false");
+    }
+    let pattern = spec.pattern.as_ref().and_then(|text| faults.record(at("pattern"), Pattern::parse(text)));
+    if let Some(pattern) = &pattern {
+        let fits = match kind {
+            ColumnType::Date => !pattern.has_time(),
+            ColumnType::Time => !pattern.has_date() && !pattern.has_offset(),
+            ColumnType::Datetime => true,
+            _ => false,
+        };
+        if !fits {
+            faults.add(at("pattern"), format!("`{pattern}` has parts that this column does not have"));
+        }
+    }
+    let words = spec.words.clone().map(|[yes, no]| (yes, no));
+    ColumnStyle { decimals: spec.decimals, grouping: spec.grouping, pattern, words }
+}
+
+/// Resolves one sort key and the dataset's columns that it reads; None after a fault.
+fn sort_key(
+    index: usize,
+    key: &SortSpec,
+    dataset: &[Column],
+    columns: &[ResolvedColumn],
+    faults: &mut Faults,
+) -> Option<(SortKey, Vec<String>)> {
+    let sort = |value: &Expr, inputs: Vec<String>| {
+        Some((SortKey { value: value.clone(), descending: key.descending }, inputs))
+    };
+    if let Some(column) = columns.iter().find(|column| column.name == key.column) {
+        return sort(&column.expr, column.inputs.clone());
+    }
+    if dataset.iter().any(|column| column.name == key.column) {
+        return sort(&col(key.column.as_str()), vec![key.column.clone()]);
+    }
+    let detail = format!("neither the dataset nor this template has a column `{}`", key.column);
+    faults.add(format!("sort[{index}].column"), detail);
+    None
+}

@@ -1,0 +1,116 @@
+//! Keeps a running attempt alive: acknowledgements to NATS, lease renewals in the database, and progress reports to the
+//! owner of the export.
+
+use std::{sync::PoisonError, time::Duration};
+
+use async_nats::jetstream::{AckKind, Message};
+use entity::transition;
+use protocol::{envelope::ProgressReport, export::Progress, subject};
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval, interval_at, timeout};
+use tokio_util::sync::CancellationToken;
+use tracing::warn;
+
+use super::Attempt;
+use crate::error::JobError;
+
+/// The longest time that one call may block the loop, which also waits for cancellations and for the other timers.
+const CALL_TIMEOUT: Duration = Duration::from_secs(2);
+
+impl Attempt<'_> {
+    /// Runs until the attempt must stop, and returns the reason.
+    ///
+    /// The loop waits for five inputs: a cancellation, a hand-over at the stop of the process, and three timers: for
+    /// the progress acknowledgements that keep NATS from delivering the job again, for lease renewals, and for progress
+    /// reports.
+    pub(super) async fn keep_alive(&self, message: &Message, canceled: &CancellationToken) -> JobError {
+        let config = &self.context.config;
+        let lease = config.lease_duration.get();
+        let mut ack_timer = delayed_interval(config.ack_wait() / 3);
+        let mut renewal_timer = delayed_interval(config.heartbeat_interval());
+        let mut report_timer = interval(config.tuning.progress_interval);
+        // a short lease still leaves time for a second call
+        let call_timeout = CALL_TIMEOUT.min(lease / 2);
+        let mut reported = Progress::default();
+        let mut renewed_at = Instant::now();
+        loop {
+            tokio::select! {
+                biased;
+                () = canceled.cancelled() => break JobError::Fenced,
+                () = self.context.hand_over.cancelled() => break JobError::Stopping,
+                _ = ack_timer.tick() => {
+                    let acked = timeout(call_timeout, message.ack_with(AckKind::Progress)).await;
+                    if !matches!(acked, Ok(Ok(()))) {
+                        // without NATS another exporter gets the job, and the lease decides
+                        warn!(export.id = %self.id, "failed to send a progress acknowledgement to NATS");
+                    }
+                }
+                _ = renewal_timer.tick() => {
+                    match timeout(call_timeout, self.renew_lease()).await {
+                        Ok(Ok(())) => renewed_at = Instant::now(),
+                        Ok(Err(JobError::Fenced)) => break JobError::Fenced,
+                        _ if renewed_at.elapsed() >= lease => break JobError::LeaseLost,
+                        // the lease has not expired
+                        Ok(Err(e)) => warn!(export.id = %self.id, error = %e, "failed to renew a lease"),
+                        Err(_) => warn!(export.id = %self.id, "failed to renew a lease: the database did not answer"),
+                    }
+                    // restarted now, so that a slow renewal is not followed by another one at once
+                    renewal_timer.reset();
+                }
+                _ = report_timer.tick() => {
+                    let progress = self.meter.progress();
+                    if progress.rows != reported.rows || progress.rows_total != reported.rows_total {
+                        self.report_progress(&progress).await;
+                        reported = progress;
+                        // restarted now, so that two reports are never closer than the interval
+                        report_timer.reset();
+                    }
+                }
+            }
+        }
+    }
+
+    /// Stores the progress and renews the lease.
+    ///
+    /// # Errors
+    /// [`JobError::Fenced`] when the export was canceled or another attempt replaced this one.
+    pub(super) async fn renew_lease(&self) -> Result<(), JobError> {
+        let now = self.context.clock.now();
+        let lease_expires_at = now + self.context.config.lease_duration.get();
+        let progress = self.meter.progress();
+        let db = &self.context.db;
+        let held = transition::heartbeat(db, self.id, self.number, &progress, now, lease_expires_at).await?;
+        if held { Ok(()) } else { Err(JobError::Fenced) }
+    }
+
+    /// Reports progress to the owner of the export over core NATS, at most once per interval. A report may be lost.
+    pub(super) async fn report_progress(&self, progress: &Progress) {
+        if !self.is_report_due() {
+            return;
+        }
+        let report = ProgressReport { export_id: self.id, progress: progress.clone() };
+        let subject = subject::progress(&self.owner, self.id);
+        let published = self.context.bus.publish_lossy(subject, &self.traceparent, &report);
+        if !matches!(timeout(CALL_TIMEOUT, published).await, Ok(Ok(()))) {
+            warn!(export.id = %self.id, "failed to report progress");
+        }
+    }
+
+    /// Whether the progress interval has passed since the last report; if so, begins the next interval.
+    fn is_report_due(&self) -> bool {
+        // a panic cannot leave an instant half written
+        let mut reported_at = self.reported_at.lock().unwrap_or_else(PoisonError::into_inner);
+        let interval = self.context.config.tuning.progress_interval;
+        let due = reported_at.is_none_or(|at| at.elapsed() >= interval);
+        if due {
+            *reported_at = Some(Instant::now());
+        }
+        due
+    }
+}
+
+/// Returns an interval whose first tick is one period away.
+fn delayed_interval(period: Duration) -> Interval {
+    let mut ticks = interval_at(Instant::now() + period, period);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    ticks
+}

@@ -1,0 +1,165 @@
+//! One attempt at an export: produce the file, renew the lease meanwhile, and report the outcome.
+
+mod lease;
+mod outcome;
+mod produce;
+mod store;
+
+use std::sync::{
+    Arc, Mutex,
+    atomic::{AtomicBool, Ordering},
+};
+
+use async_nats::jetstream::Message;
+use entity::{StoreError, export::Model, transition};
+use platform::telemetry::traces;
+use protocol::{
+    delivery,
+    export::FileInfo,
+    id::{ExportId, Owner},
+    problem::Problem,
+};
+use tokio::time::Instant;
+use tokio_util::task::TaskTracker;
+use tracing::warn;
+
+use super::context::WorkerContext;
+use crate::{
+    error::{JobError, Verdict},
+    plan::{Plan, PlanRequest},
+    progress::Meter,
+};
+
+/// One attempt at an export. The attempt number is the fencing token: the database refuses changes by an attempt that
+/// another attempt has replaced.
+pub(super) struct Attempt<'a> {
+    context: &'a WorkerContext,
+    id: ExportId,
+    owner: Owner,
+    pub(super) number: u32,
+    /// The number of earlier attempts that failed.
+    pub(super) failures: u32,
+    /// The span of this attempt, within the trace of the request.
+    traceparent: String,
+    meter: Arc<Meter>,
+    /// Tracks the uploads of objects, which continue when the attempt is stopped.
+    uploads: TaskTracker,
+    /// Whether the notifier may know that the file is complete. The exporter must not delete such a file.
+    sealed: AtomicBool,
+    /// The time of the last progress report.
+    reported_at: Mutex<Option<Instant>>,
+}
+
+/// How an attempt ended.
+pub(super) enum AttemptEnd {
+    /// The notifier has the outcome of the complete file.
+    Completed(FileInfo),
+    /// The export was canceled, or another attempt replaced this one.
+    Superseded,
+    /// The exporter stops, and another exporter continues.
+    HandedOver,
+    /// The attempt failed, and another attempt may succeed.
+    Retry(JobError),
+    /// The export failed; the problem is for its owner.
+    Failed(JobError, Problem),
+}
+
+impl<'a> Attempt<'a> {
+    pub(super) fn new(context: &'a WorkerContext, row: &Model) -> Self {
+        Self {
+            context,
+            id: row.export_id(),
+            owner: row.owner(),
+            number: row.attempt.unsigned_abs(),
+            failures: row.failures.unsigned_abs(),
+            traceparent: traces::current_or(&row.traceparent),
+            meter: Arc::new(Meter::start()),
+            uploads: TaskTracker::new(),
+            sealed: AtomicBool::new(false),
+            reported_at: Mutex::new(None),
+        }
+    }
+
+    /// Runs the attempt until its outcome is published, or until it must stop.
+    pub(super) async fn run(&self, message: &Message, row: &Model) -> Result<FileInfo, JobError> {
+        let max_attempts = self.context.config.max_attempts;
+        if self.failures >= max_attempts {
+            return Err(JobError::Exhausted(max_attempts));
+        }
+        let plan = Plan::resolve(&self.context.catalog.current(), PlanRequest::from_row(row)?)?;
+        let cancellation = self.context.cancellations.register(self.id);
+        tokio::select! {
+            // when both end at once, the notifier may know of the file, so the file counts
+            biased;
+            completed = self.complete(row, &plan) => completed,
+            stopped = self.keep_alive(message, cancellation.token()) => Err(stopped),
+        }
+    }
+
+    /// Produces the file and reports it to the notifier.
+    async fn complete(&self, row: &Model, plan: &Plan) -> Result<FileInfo, JobError> {
+        let (file, completed_at) = self.produce(row, plan).await?;
+        // until the file is sealed, a cancellation still deletes it
+        self.renew_lease().await?;
+        self.seal();
+        self.report_progress(&self.meter.progress()).await;
+        self.report_completion(&file, completed_at).await;
+        Ok(file)
+    }
+
+    /// Decides how an attempt with this result ends.
+    pub(super) fn end(&self, result: Result<FileInfo, JobError>) -> AttemptEnd {
+        let error = match result {
+            Ok(file) => return AttemptEnd::Completed(file),
+            Err(error) => error,
+        };
+        let failures = self.failures + 1;
+        let is_last = failures >= self.context.config.max_attempts;
+        let verdict = if is_last { error.last_verdict(failures) } else { error.verdict() };
+        match verdict {
+            Verdict::Drop => AttemptEnd::Superseded,
+            Verdict::HandOver => AttemptEnd::HandedOver,
+            Verdict::Retry => AttemptEnd::Retry(error),
+            Verdict::Fail(problem) => AttemptEnd::Failed(error, problem),
+        }
+    }
+
+    /// Marks the file as known to the notifier. Must be called before the first report of the outcome: the confirmation
+    /// of the report may be lost, and from then on only the notifier decides whether the file is kept.
+    fn seal(&self) {
+        self.sealed.store(true, Ordering::Release);
+    }
+
+    /// Deletes the objects of this attempt, unless the file is sealed. Objects of other attempts are never deleted: a
+    /// later attempt may run, and the notifier deletes those of earlier attempts when the export ends.
+    pub(super) async fn discard(&self) {
+        if self.sealed.load(Ordering::Acquire) {
+            return;
+        }
+        self.uploads.close();
+        self.uploads.wait().await;
+        let prefix = delivery::attempt_prefix(self.id, self.number);
+        if let Err(e) = self.context.store.delete_where(&prefix, |_| true).await {
+            // the notifier deletes the objects with the export
+            warn!(files.prefix = prefix, error = %e, "failed to delete the objects of an attempt");
+        }
+    }
+
+    /// Releases the lease, so that another exporter can claim the export at once.
+    pub(super) async fn release_lease(&self) {
+        let (db, now) = (&self.context.db, self.context.clock.now());
+        log_unreleased(transition::release_lease(db, self.id, self.number, now).await);
+    }
+
+    /// Counts a failure and releases the lease, so that the next attempt can begin at once.
+    pub(super) async fn count_failure(&self) {
+        let (db, now) = (&self.context.db, self.context.clock.now());
+        log_unreleased(transition::attempt_failed(db, self.id, self.number, now).await);
+    }
+}
+
+fn log_unreleased(released: Result<bool, StoreError>) {
+    if let Err(e) = released {
+        warn!(error = %e, "failed to release a lease; the lease expires");
+    }
+}

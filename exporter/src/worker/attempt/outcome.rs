@@ -1,0 +1,72 @@
+//! Reports the outcome of an attempt to the notifier, durably, before the job is acknowledged.
+
+use std::time::Duration;
+
+use platform::bus::BusError;
+use protocol::{
+    envelope::{Envelope, Job, Outcome, OutcomeResult},
+    export::FileInfo,
+    problem::Problem,
+    subject,
+    time::Timestamp,
+};
+use serde::Serialize;
+use tracing::warn;
+
+use super::Attempt;
+use crate::error::JobError;
+
+/// The pause before a failed report of a completed file is repeated.
+const RETRY_PAUSE: Duration = Duration::from_millis(500);
+
+/// A dead letter: a job whose export failed, for operators.
+#[derive(Debug, Serialize)]
+struct DeadLetter<'a> {
+    #[serde(flatten)]
+    job: &'a Job,
+    attempt: u32,
+    reason: &'a str,
+    detail: String,
+}
+
+impl Attempt<'_> {
+    /// Reports the complete file, and repeats the report until NATS confirms it, because another attempt would have to
+    /// produce the file again. [`Attempt::run`] drops this future when the attempt loses its lease.
+    pub(super) async fn report_completion(&self, file: &FileInfo, completed_at: Timestamp) {
+        let result = OutcomeResult::Completed { attempt: self.number, file: file.clone(), completed_at };
+        while let Err(e) = self.publish_outcome("completed", result.clone()).await {
+            warn!(error = %e, "failed to report an outcome; the report is repeated");
+            tokio::time::sleep(RETRY_PAUSE).await;
+        }
+    }
+
+    /// Reports that the export failed, and stores the job as a dead letter.
+    pub(in crate::worker) async fn report_failure(
+        &self,
+        job: &Envelope<Job>,
+        error: &JobError,
+        problem: Problem,
+    ) -> Result<(), BusError> {
+        let result = OutcomeResult::Failed { attempt: self.number, problem };
+        let reported = self.publish_outcome("failed", result).await;
+        let stored = self.publish_dead_letter(job, error).await;
+        reported.and(stored)
+    }
+
+    async fn publish_outcome(&self, kind: &str, result: OutcomeResult) -> Result<(), BusError> {
+        let message_id = format!("{}:{}:{kind}", self.id, self.number);
+        let outcome = Outcome { export_id: self.id, result };
+        let envelope = Envelope::new(&message_id, &self.traceparent, outcome);
+        self.context.bus.publish_durable(subject::outcome(self.id), &message_id, &envelope).await
+    }
+
+    /// Stores the job where an operator can inspect and requeue it.
+    async fn publish_dead_letter(&self, job: &Envelope<Job>, error: &JobError) -> Result<(), BusError> {
+        let reason = error.label();
+        let message_id = format!("{}:{}:dead", self.id, self.number);
+        let letter = DeadLetter { job: &job.body, attempt: self.number, reason, detail: error.to_string() };
+        let envelope = Envelope::new(&message_id, &job.traceparent, letter);
+        metrics::counter!("sluice_exporter_dead_letters_total", "reason" => reason).increment(1);
+        self.context.bus.publish_durable(subject::dead_letter(reason, self.id), &message_id, &envelope).await
+    }
+}

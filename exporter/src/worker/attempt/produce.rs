@@ -1,0 +1,133 @@
+//! Produces the file of an attempt: segments, then the metadata document, and the manifest last.
+
+use std::sync::Arc;
+
+use entity::export::Model;
+use object_store::PutPayload;
+use protocol::{
+    ENVELOPE_VERSION,
+    delivery::{self, Manifest, Provenance},
+    export::FileInfo,
+    time::Timestamp,
+};
+use tracing::{Instrument, field::Empty, info_span, warn};
+
+use super::Attempt;
+use crate::{
+    dataset::{DatasetError, Precision, Snapshot},
+    error::JobError,
+    format::FinishedFile,
+    pipeline::{Pipeline, PipelineLimits, SealedFile},
+    plan::Plan,
+};
+
+impl Attempt<'_> {
+    /// Produces and stores the file, and returns its description and its completion time.
+    pub(super) async fn produce(&self, row: &Model, plan: &Plan) -> Result<(FileInfo, Timestamp), JobError> {
+        let requested_at = Timestamp::from(row.requested_at);
+        let (sealed, snapshot_at) = self.write_segments(requested_at, plan).await?;
+        let dataset = plan.dataset.info();
+        let format = plan.format.info();
+        let file = FileInfo {
+            name: file_name(row, plan),
+            size: sealed.seal.size,
+            rows: sealed.seal.rows,
+            sha256: sealed.seal.sha256.clone(),
+            media_type: plan.compression.media_type().unwrap_or(format.media_type).to_owned(),
+        };
+        let completed_at = sealed.completed_at;
+        let finished = FinishedFile {
+            id: self.id,
+            dataset: row.dataset.clone(),
+            dataset_version: dataset.version.clone(),
+            file: file.clone(),
+            compression: plan.compression,
+            requested_at,
+            snapshot_at: (dataset.snapshot == Snapshot::Export).then_some(snapshot_at),
+            completed_at,
+        };
+        let metadata = serde_json::to_vec(&plan.format.metadata(&plan.layout, &finished))?;
+        let manifest = Manifest {
+            v: ENVELOPE_VERSION,
+            export_id: self.id,
+            attempt: self.number,
+            provenance: Some(Provenance {
+                dataset: row.dataset.clone(),
+                dataset_version: dataset.version.clone(),
+                template: plan.layout.template.name.clone(),
+                template_version: plan.layout.template.version.clone(),
+            }),
+            segments: sealed.segments,
+            seal: sealed.seal,
+        };
+        let manifest = serde_json::to_vec(&manifest)?;
+        self.upload(delivery::metadata_path(self.id, self.number), metadata.into()).await?;
+        self.upload(delivery::manifest_path(self.id, self.number), manifest.into()).await?;
+        Ok((file, completed_at))
+    }
+
+    /// Runs the pipeline, and counts the expected rows meanwhile. Returns the file and the time of its snapshot.
+    async fn write_segments(&self, requested_at: Timestamp, plan: &Plan) -> Result<(SealedFile, Timestamp), JobError> {
+        let limits = PipelineLimits::from(&self.context.config);
+        let encoding = plan.format.encoding(&plan.layout, &limits.format)?;
+        let counting = self.expect_rows(plan);
+        let opened_at = self.context.clock.now();
+        let opened = plan.dataset.open(&plan.query).instrument(info_span!("dataset.open")).await?;
+        // the source's clock is more precise, because opening may wait for a connection
+        let snapshot_at = Timestamp::from(opened.snapshot_at.unwrap_or(opened_at));
+        let pipeline = Pipeline {
+            frames: opened.frames,
+            layout: Arc::new(plan.layout.clone()),
+            encoding,
+            compression: plan.compression,
+            requested_at,
+            meter: Arc::clone(&self.meter),
+            limits,
+            sink: self,
+            clock: Arc::clone(&self.context.clock),
+        };
+        let span = info_span!("encode", file.rows = Empty, file.bytes = Empty);
+        let sealed = {
+            let mut running = std::pin::pin!(pipeline.run().instrument(span.clone()));
+            tokio::select! {
+                sealed = &mut running => sealed?,
+                () = counting => running.await?,
+            }
+        };
+        span.record("file.rows", sealed.seal.rows).record("file.bytes", sealed.seal.size);
+        Ok((sealed, snapshot_at))
+    }
+
+    /// Counts the rows of the query for progress reports, or estimates them where an exact count would be slow. Without
+    /// either, progress reports have no time left.
+    async fn expect_rows(&self, plan: &Plan) {
+        match count_rows(plan).await {
+            Ok(Some(rows)) => self.meter.expect(rows),
+            Ok(None) => {}
+            Err(e) => warn!(export.id = %self.id, error = %e, "failed to count the rows of an export"),
+        }
+    }
+
+    /// Uploads an object in a separate task. An upload that has begun completes when the attempt is stopped, so that
+    /// [`Attempt::discard`] finds every object.
+    pub(super) async fn upload(&self, path: String, payload: PutPayload) -> Result<(), JobError> {
+        let store = self.context.store.clone();
+        let put = async move { store.put(&path, payload).await };
+        Ok(self.uploads.spawn(put.in_current_span()).await??)
+    }
+}
+
+/// Counts the rows of the query, exactly where that is fast, or else from statistics.
+async fn count_rows(plan: &Plan) -> Result<Option<u64>, DatasetError> {
+    let count = match plan.dataset.count(&plan.query, Precision::Exact).await? {
+        None => plan.dataset.count(&plan.query, Precision::Estimate).await?,
+        exact => exact,
+    };
+    Ok(count.map(|count| count.rows))
+}
+
+/// Returns the name under which a client saves the file.
+fn file_name(row: &Model, plan: &Plan) -> String {
+    let extension = format!("{}{}", plan.format.info().extension, plan.compression.suffix());
+    plan.layout.file_name.render(&row.dataset, &row.template, row.requested_at.into(), &extension)
+}

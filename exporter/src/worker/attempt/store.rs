@@ -1,0 +1,46 @@
+//! Stores the segments of an attempt.
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use entity::{segment, transition};
+use protocol::{
+    delivery::{self, Segment, SegmentWritten},
+    subject,
+};
+use sea_orm::TransactionTrait;
+use tracing::{Instrument, info_span, warn};
+
+use super::Attempt;
+use crate::{error::JobError, segment::SegmentSink};
+
+#[async_trait]
+impl SegmentSink for Attempt<'_> {
+    /// Uploads the object, inserts the row that makes the segment visible together with a lease renewal, and announces
+    /// the segment to the notifier.
+    async fn store(&self, segment: &Segment, chunks: Vec<Bytes>) -> Result<(), JobError> {
+        let context = self.context;
+        let path = delivery::segment_path(self.id, self.number, segment.index);
+        let span = info_span!("segment.put", segment.index = segment.index, segment.bytes = segment.size);
+        self.upload(path, chunks.into_iter().collect()).instrument(span).await?;
+
+        let now = context.clock.now();
+        let lease_expires_at = now + context.config.lease_duration.get();
+        let progress = self.meter.progress();
+        let transaction = context.db.begin().await.map_err(entity::StoreError::from)?;
+        if !transition::heartbeat(&transaction, self.id, self.number, &progress, now, lease_expires_at).await? {
+            return Err(JobError::Fenced);
+        }
+        segment::insert(&transaction, self.id, self.number, segment).await?;
+        transaction.commit().await.map_err(entity::StoreError::from)?;
+
+        metrics::counter!("sluice_exporter_bytes_total").increment(segment.size);
+        metrics::counter!("sluice_exporter_rows_total").increment(segment.rows);
+        let written = SegmentWritten { export_id: self.id, attempt: self.number, segment: segment.clone() };
+        let subject = subject::delivery_written(self.id);
+        if let Err(e) = context.bus.publish_lossy(subject, &self.traceparent, &written).await {
+            // gateways poll for segments too
+            warn!(export.id = %self.id, error = %e, "failed to announce a segment");
+        }
+        Ok(())
+    }
+}

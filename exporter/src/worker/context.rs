@@ -1,0 +1,27 @@
+//! The state that all jobs of a process share.
+
+use platform::{bus::Bus, clock::SharedClock, store::FileStore};
+use sea_orm::DatabaseConnection;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use super::cancel::Cancellations;
+use crate::{catalog::Current, config::ExporterConfig, drain::Drain};
+
+/// The state that all jobs of a process share.
+pub(crate) struct WorkerContext {
+    pub(crate) config: ExporterConfig,
+    pub(crate) catalog: Current,
+    pub(crate) bus: Bus,
+    pub(crate) db: DatabaseConnection,
+    pub(crate) store: FileStore,
+    pub(crate) clock: SharedClock,
+    /// The name under which this process claims exports.
+    pub(crate) instance: String,
+    pub(crate) cancellations: Cancellations,
+    /// Cancelled when running jobs must be handed over to another exporter.
+    pub(crate) hand_over: CancellationToken,
+    /// Tracks the running jobs.
+    pub(crate) jobs: TaskTracker,
+    /// Whether an operator drains this exporter.
+    pub(crate) drain: Drain,
+}

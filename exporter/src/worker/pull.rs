@@ -1,0 +1,142 @@
+//! Pulls jobs: one durable pull consumer for each lane, and a free slot before each pull.
+//!
+//! The slot moves into the job's task, so that the exporter pulls a job only when it can run the job at once.
+
+use std::{convert::Infallible, sync::Arc, time::Duration};
+
+use async_nats::jetstream::{
+    AckKind, Message,
+    consumer::{AckPolicy, PullConsumer, pull},
+};
+use futures::StreamExt;
+use platform::{backoff::Backoff, lifecycle::Lifecycle};
+use protocol::subject::{self, Lane};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use super::{
+    context::WorkerContext,
+    job,
+    slots::{RunningJob, Slot, Slots},
+};
+use crate::config::ExporterConfig;
+
+/// The time that one pull waits for a job. Between two pulls the worker checks for a stop or a drain.
+const PULL_TIMEOUT: Duration = Duration::from_secs(3);
+/// The pause after the first failed pull; it doubles with each further failure.
+const FIRST_PAUSE: Duration = Duration::from_millis(200);
+/// The longest pause after a failed pull.
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+
+/// Starts to take jobs of both lanes.
+pub(crate) fn start(context: &Arc<WorkerContext>, life: &Lifecycle) {
+    let slots = Slots::new(&context.config);
+    for lane in Lane::ALL {
+        let puller = Puller { context: Arc::clone(context), lane, slots: slots.clone(), consumer: None };
+        life.spawn_critical("worker", puller.run(life.clone()));
+    }
+}
+
+/// After the soft stop, waits until running jobs finish within the drain timeout, and then has the rest handed over.
+pub(crate) async fn drain(context: &WorkerContext, soft: &CancellationToken) {
+    soft.cancelled().await;
+    context.jobs.close();
+    if tokio::time::timeout(context.config.drain_timeout.get(), context.jobs.wait()).await.is_err() {
+        info!(exporter.jobs = context.jobs.len(), "handing over running jobs");
+        context.hand_over.cancel();
+        context.jobs.wait().await;
+    }
+}
+
+/// Pulls the jobs of one lane.
+struct Puller {
+    context: Arc<WorkerContext>,
+    lane: Lane,
+    slots: Slots,
+    /// The durable consumer; None before the first pull and after a failure.
+    consumer: Option<PullConsumer>,
+}
+
+impl Puller {
+    /// Pulls until the soft stop, through any failure of NATS.
+    async fn run(mut self, life: Lifecycle) -> Result<(), Infallible> {
+        let stop = life.soft().clone();
+        let mut backoff = Backoff::new(FIRST_PAUSE, LONGEST_PAUSE);
+        while let Some(Some(slot)) = stop.run_until_cancelled(self.slot()).await {
+            let began = Instant::now();
+            // a job that arrives during the stop is delivered to another exporter after its ack wait
+            let Some(pulled) = stop.run_until_cancelled(self.pull()).await else { break };
+            match pulled {
+                Ok(None) => backoff.reset(),
+                Ok(Some(message)) if self.context.drain.is_on() => return_job(&message).await,
+                Ok(Some(message)) => {
+                    backoff.reset();
+                    self.spawn(message, slot, &life);
+                }
+                Err(e) => {
+                    drop(slot);
+                    self.consumer = None;
+                    let (lane, pause) = (self.lane.as_str(), backoff.next_pause());
+                    warn!(lane, error = %e, pause_ms = pause.as_millis() as u64, "failed to pull jobs");
+                    metrics::counter!("sluice_exporter_pull_failures_total", "lane" => lane).increment(1);
+                    stop.run_until_cancelled(tokio::time::sleep(pause.saturating_sub(began.elapsed()))).await;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits until no operator drains the exporter and a slot is free.
+    async fn slot(&self) -> Option<Slot> {
+        self.context.drain.is_off().await;
+        self.slots.acquire(self.lane).await
+    }
+
+    /// Waits for one job. Creates the consumer before the first pull and after a failure.
+    async fn pull(&mut self) -> Result<Option<Message>, async_nats::Error> {
+        let consumer = match &mut self.consumer {
+            Some(consumer) => consumer,
+            missing => {
+                let WorkerContext { bus, config, .. } = self.context.as_ref();
+                let stream = bus.jetstream().get_stream(subject::STREAM_JOBS).await?;
+                let consumer = stream.create_consumer(consumer_config(config, self.lane)).await?;
+                info!(lane = self.lane.as_str(), pool = %config.pool, "taking jobs");
+                missing.insert(consumer)
+            }
+        };
+        let mut batch = consumer.batch().max_messages(1).expires(PULL_TIMEOUT).messages().await?;
+        batch.next().await.transpose()
+    }
+
+    /// Runs a job in a task, which holds the slot until the job ends.
+    fn spawn(&self, message: Message, slot: Slot, life: &Lifecycle) {
+        let context = Arc::clone(&self.context);
+        let running = RunningJob::new(self.lane);
+        life.spawn(self.context.jobs.track_future(async move {
+            job::handle(&context, message).await;
+            drop((slot, running));
+        }));
+    }
+}
+
+/// Returns a job that arrived after an operator began to drain the exporter; another exporter takes it.
+async fn return_job(message: &Message) {
+    if let Err(e) = message.ack_with(AckKind::Nak(None)).await {
+        warn!(error = %e, "failed to return a job; another exporter takes it after its ack wait");
+    }
+}
+
+fn consumer_config(config: &ExporterConfig, lane: Lane) -> pull::Config {
+    pull::Config {
+        durable_name: Some(subject::job_consumer(&config.pool, lane)),
+        description: Some(format!("{} exports of the pool {}", lane.as_str(), config.pool)),
+        filter_subject: subject::jobs_filter(&config.pool, lane),
+        ack_policy: AckPolicy::Explicit,
+        ack_wait: config.ack_wait(),
+        // the database counts attempts; a hand-over or a wait for a lease delivers a job again too
+        max_deliver: -1,
+        max_ack_pending: -1,
+        ..pull::Config::default()
+    }
+}

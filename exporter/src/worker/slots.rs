@@ -1,0 +1,58 @@
+//! The slots of a process: they limit the number of jobs that run at once.
+
+use std::sync::Arc;
+
+use protocol::subject::Lane;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::config::ExporterConfig;
+
+/// The slots of all lanes. Bulk exports need a permit of a second, smaller semaphore too, so that some slots are always
+/// left for interactive exports.
+#[derive(Clone)]
+pub(super) struct Slots {
+    all: Arc<Semaphore>,
+    bulk: Arc<Semaphore>,
+}
+
+/// The right to run one job. Dropping it frees the slot.
+pub(super) struct Slot {
+    _all: OwnedSemaphorePermit,
+    _bulk: Option<OwnedSemaphorePermit>,
+}
+
+impl Slots {
+    /// Makes the configured slots and reports their number as a metric.
+    pub(super) fn new(config: &ExporterConfig) -> Self {
+        let (all, bulk) = (config.slots(), config.bulk_slots());
+        for (lane, slots) in [(Lane::Interactive, all), (Lane::Bulk, bulk)] {
+            metrics::gauge!("sluice_exporter_slots", "lane" => lane.as_str()).set(slots as f64);
+        }
+        Self { all: Arc::new(Semaphore::new(all)), bulk: Arc::new(Semaphore::new(bulk)) }
+    }
+
+    /// Waits for a free slot of this lane. None when the semaphores are closed, which never happens.
+    pub(super) async fn acquire(&self, lane: Lane) -> Option<Slot> {
+        let bulk = match lane {
+            Lane::Interactive => None,
+            Lane::Bulk => Some(Arc::clone(&self.bulk).acquire_owned().await.ok()?),
+        };
+        Some(Slot { _bulk: bulk, _all: Arc::clone(&self.all).acquire_owned().await.ok()? })
+    }
+}
+
+/// Counts one running job in the metrics until it is dropped.
+pub(super) struct RunningJob(Lane);
+
+impl RunningJob {
+    pub(super) fn new(lane: Lane) -> Self {
+        metrics::gauge!("sluice_exporter_running", "lane" => lane.as_str()).increment(1);
+        Self(lane)
+    }
+}
+
+impl Drop for RunningJob {
+    fn drop(&mut self) {
+        metrics::gauge!("sluice_exporter_running", "lane" => self.0.as_str()).decrement(1);
+    }
+}
