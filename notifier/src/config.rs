@@ -100,7 +100,8 @@ impl Default for NotifierConfig {
 pub struct NotifierTuning {
     /// Time between two polls for committed exports whose hint was lost; 500 ms.
     pub dispatch_poll_interval: HumanDuration,
-    /// Deliveries after which a permanently failing outcome becomes a dead letter; 20. Outages don't count.
+    /// Deliveries after which a permanently failing outcome becomes a dead letter; 20. A transient failure never
+    /// makes one.
     pub max_outcome_attempts: u32,
     /// Queue positions published in one round, nearest to the front first; 500.
     pub max_queue_notifications: usize,

@@ -124,10 +124,7 @@ async fn the_scheduled_job_creates_a_backup_each_day_and_a_busy_lease_refuses_an
     // a slow machine must not lose a lease
     let settings = NotifierConfig {
         lease_duration: HumanDuration::from_secs(30),
-        tuning: NotifierTuning {
-            schedule_poll_interval: HumanDuration::from_millis(20),
-            ..NotifierTuning::default()
-        },
+        tuning: NotifierTuning { schedule_poll_interval: HumanDuration::from_millis(20), ..NotifierTuning::default() },
         ..NotifierConfig::default()
     };
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
