@@ -1,4 +1,4 @@
-# All images by one build: `docker buildx bake --file ops/docker-bake.hcl --load`, from the root of the checkout.
+# Builds all images at once: `docker buildx bake --file ops/docker-bake.hcl --load`, from the root of the checkout.
 
 variable "VERSION" {
   default = "local"

@@ -1,12 +1,11 @@
 #!/usr/bin/env bash
 # build-images.sh REPOSITORY VERSION OUT
 #
-# Builds the images of this checkout for the machine's own architecture, pushes them by digest alone, without a tag, and writes
-# OUT with a line for each: NAME REPOSITORY-NAME@sha256:DIGEST. One build compiles for all of them. Each image carries its
-# SBOM and where it came from, as BuildKit saw it.
+# Builds the images of this checkout for the machine's architecture, pushes them by digest without a tag, and writes a line for each
+# to OUT: NAME REPOSITORY-NAME@sha256:DIGEST. One build compiles for all images. BuildKit attaches an SBOM and the provenance to each.
 #
-#   CACHE=REFERENCE   an image to keep layers in, such as REPOSITORY-cache:amd64: with the same sources nothing is compiled
-#                     again. Compiled dependencies alone are in no layer (docs/decisions/0098-hosted-builders-compile-everything.md).
+#   CACHE=REFERENCE   an image that keeps layers, such as REPOSITORY-cache:amd64: unchanged sources are not compiled again. Compiled
+#                     dependencies are in no layer (docs/decisions/0098-hosted-builders-compile-everything.md).
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 # shellcheck source=lib.sh
@@ -16,7 +15,7 @@ if [[ $# -ne 3 ]]; then
   echo "usage: $0 REPOSITORY VERSION OUT" >&2
   exit 2
 fi
-# names of images have no capitals
+# image names have no capital letters
 repository=${1,,} version=$2 out=$3
 need docker git python3
 root=$(git -C "$here" rev-parse --show-toplevel)
@@ -26,7 +25,7 @@ trap 'rm -rf "$work"' EXIT
 cache=() keep=()
 if [[ -n ${CACHE:-} ]]; then
   cache=(--cache-from "type=registry,ref=$CACHE")
-  # the first one: all that takes long is below it
+  # the first image needs the long build; the others reuse its layers
   keep=(--cache-to "type=registry,ref=$CACHE,mode=max")
 fi
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # changes.sh VERSION
 #
-# Prints what CHANGELOG.md says of a release; fails when it says nothing.
+# Prints the section of a release in CHANGELOG.md, and fails without one.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 # shellcheck source=lib.sh

@@ -1,14 +1,13 @@
 #!/usr/bin/env bash
 # compose-smoke.sh
 #
-# The whole platform of compose.yaml, with its demo: it starts, somebody signs in through the one open port and gets a file,
-# nothing else is open, more exporters come and go, and nothing of it is left. It uses a project and secrets of its own, so it
-# can run beside another.
+# Tests compose.yaml with the demo: it starts, a user signs in through the published port and gets a file, no other port is open,
+# exporters scale up and down, and everything is removed. It uses a separate project and new secrets, so it can run beside another.
 #
 #   SLUICE_PORT       the port to open on loopback (18080)
-#   COMPOSE           how Compose is called (docker compose)
-#   BUILD             --no-build to take the images that are there (--build)
-#   START_WITHIN_S    how long everything may take to be healthy (300)
+#   COMPOSE           the Compose command (docker compose)
+#   BUILD             --no-build to use existing images (--build)
+#   START_WITHIN_S    the longest wait for a healthy start, seconds (300)
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 # shellcheck source=lib.sh
@@ -34,11 +33,11 @@ ended() {
 }
 trap ended EXIT
 
-# Without secrets nothing may start. `.env` of this checkout would name some.
+# Nothing may start without secrets, so `.env` of this checkout is ignored.
 if env -u SLUICE_SECRETS "${compose[@]}" --env-file /dev/null config --quiet 2>/dev/null; then
   fail "compose.yaml is read without secrets"
 fi
-# It also writes .env for people; this run leaves that as it was.
+# init-secrets also writes .env, which this run restores.
 if [[ -f .env ]]; then cp -p .env "$work/env"; fi
 ops/compose/init-secrets "$SLUICE_SECRETS"
 if [[ -f $work/env ]]; then mv "$work/env" .env; else rm -f .env; fi
@@ -49,11 +48,11 @@ say "everything is healthy"
 curl --silent --show-error --fail --max-time 30 --header 'content-type: application/json' --header "origin: $url" \
   --data '{"person": "alice"}' "$url/local/sign-in" |
   python3 -c 'import json, sys; print(json.load(sys.stdin)["token"], end="")' >"$work/token"
-# The demo's own dataset: three million rows.
+# The flights of the demo have three million rows.
 export SMOKE_DATASET=flights
 "$here/smoke.sh" "$url" "$work/token"
 
-# One port on one container is open to the machine; networks let nobody else in.
+# One container publishes one port, and no other network reaches the containers.
 "${compose[@]}" ps --format json | python3 -c '
 import json, sys
 open_ports = {(row["Service"], port["PublishedPort"]) for row in map(json.loads, sys.stdin)

@@ -1,19 +1,19 @@
 #!/usr/bin/env bash
 # deploy.sh OVERLAY IMAGES [URL [TOKEN-FILE]]
 #
-# Brings images into the cluster that kubectl is signed in to: first the tables, then the services, one pod after another. If
-# a service does not become ready, or the smoke test of URL fails, everything goes back to what ran before. Tables are not
-# taken back: their steps only add, and the release before runs on them. A token that is refused stops it before anything is
-# changed. A smoke test that could not be ended (smoke.sh) takes nothing back, but is told.
+# Rolls images out to the cluster that kubectl is signed in to: first the migration, then the services, pod by pod. If a service does
+# not become ready, or the smoke test of URL fails, it rolls back to the earlier revisions. Tables stay, because migrations only add
+# and the earlier release runs on them. A refused token ends it before anything changes. A smoke test that could not finish
+# (smoke.sh) is reported and rolls nothing back.
 #
 #   OVERLAY   a folder of kustomize, such as ops/kubernetes/overlays/production
 #   IMAGES    a file with a line for each of gateway, exporter, notifier and sluice: NAME REPOSITORY@sha256:DIGEST
 #
-#   DEPLOY_WITHIN_S   how long one service may take to be ready (900)
-#   MIGRATE_WITHIN_S  how long the migration may take (1200)
-#   COMMIT            the commit that the images are of; an older one than what runs is refused
-#   SMOKE_TOKEN_URL   where the issuer gives a token for the smoke test, instead of TOKEN-FILE (issuer-token.sh)
-#   SMOKE_…           what the smoke test does (smoke.sh)
+#   DEPLOY_WITHIN_S   the longest wait for a service to be ready, seconds (900)
+#   MIGRATE_WITHIN_S  the longest wait for the migration, seconds (1200)
+#   COMMIT            the commit of the images; one that is older than the running commit is refused
+#   SMOKE_TOKEN_URL   the issuer's token endpoint for the smoke test, instead of TOKEN-FILE (issuer-token.sh)
+#   SMOKE_…           options of the smoke test (smoke.sh)
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 # shellcheck source=lib.sh
@@ -32,11 +32,11 @@ migrate_within=${MIGRATE_WITHIN_S:-1200}
 commit=${COMMIT:-}
 [[ $commit =~ ^([0-9a-f]{40})?$ ]] || fail "COMMIT is no commit: $commit"
 
-# kustomize follows relative paths alone, so the folder of the rollout is beside the overlays.
+# kustomize accepts relative paths only, so the folder of the rollout is beside the overlays.
 work=$(mktemp -d "$here/.rollout.XXXXXX")
 trap 'rm -rf "$work"' EXIT
 
-# The overlay with these images, and none by a tag that somebody could move.
+# The overlay with these images, all by digest, because a tag can move.
 render() {
   local name reference repository digest
   {
@@ -50,7 +50,7 @@ render() {
       [[ $reference == *@* && $digest =~ ^sha256:[0-9a-f]{64}$ ]] || fail "$images has no digest for $name"
       printf '  - {name: sluice/%s, newName: "%s", digest: "%s"}\n' "$name" "$repository" "$digest"
     done
-    # In the template of the pods, so that it goes back with them.
+    # in the pod template, so that a rollback restores it
     if [[ -n $commit ]]; then
       echo "patches:"
       echo "  - target: {kind: Deployment}"
@@ -67,13 +67,13 @@ render() {
   [[ -n $namespace ]] || fail "$overlay names no namespace"
 }
 
-# What a service runs now, to go back to; empty for one that isn't there yet.
+# The running revision of a service, for a rollback; empty for a new service.
 revision() {
   kubectl --namespace "$namespace" get deployment "$1" --ignore-not-found \
     --output 'jsonpath={.metadata.annotations.deployment\.kubernetes\.io/revision}'
 }
 
-# A commit that waited for its reviewers while a newer one went by would take the platform back.
+# A commit that waited for approval while a newer one was rolled out would be a downgrade.
 no_newer_runs() {
   local running
   [[ -n $commit ]] || return 0
@@ -88,7 +88,7 @@ no_newer_runs() {
   fi
 }
 
-# The issuer's tokens last for minutes, so each use has its own.
+# The issuer's tokens are valid for minutes, so each use requests a new one.
 fresh_token() {
   [[ -n ${SMOKE_TOKEN_URL:-} ]] || return 0
   (umask 077 && "$here/issuer-token.sh" >"$work/token") || return 1
@@ -100,7 +100,7 @@ warn() {
   if [[ -n ${GITHUB_ACTIONS:-} ]]; then echo "::warning title=rollout::$*"; fi
 }
 
-# A job can't be changed: the one of the last rollout goes. Both of its ends are waited for.
+# A job can't be changed, so the last rollout's job is deleted. The script waits for success or failure.
 migrate() {
   local deadline=$((SECONDS + migrate_within)) ended
   kubectl --namespace "$namespace" delete job migrate --ignore-not-found --wait --timeout=120s

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # github-kubeconfig.sh FILE
 #
-# Writes a kubeconfig with which a job of GitHub's signs in to a cluster that trusts GitHub's identity tokens
-# (ops/kubernetes/README.md): no password of the cluster is kept anywhere. kubectl asks for a fresh token whenever it needs one.
+# Writes a kubeconfig with which a GitHub job signs in to a cluster that trusts GitHub's identity tokens (ops/kubernetes/README.md),
+# so no password of the cluster is stored. kubectl requests a new token whenever it needs one.
 #
 #   KUBE_SERVER     the address of the cluster's API, https://…
 #   KUBE_CA         its certificate authority, PEM in base64

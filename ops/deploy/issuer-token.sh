@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
 # issuer-token.sh
 #
-# Prints a fresh token of the issuer's for the smoke test, by client credentials (RFC 6749, section 4.4): so no token has to be
-# kept, which would end in the middle of somebody's rollout.
+# Prints a new token of the issuer for the smoke test, by client credentials (RFC 6749, section 4.4). A stored token would expire in
+# the middle of a rollout.
 #
 #   SMOKE_TOKEN_URL      the issuer's token endpoint
 #   SMOKE_CLIENT_ID, SMOKE_CLIENT_SECRET   a client that may export; its tokens carry the tenant claim
-#   SMOKE_SCOPE          what to ask for (export:*)
-#   SMOKE_AUDIENCE       for issuers that want to hear it
+#   SMOKE_SCOPE          the requested scope (export:*)
+#   SMOKE_AUDIENCE       the requested audience, if the issuer needs one
 set -euo pipefail
 # shellcheck source=lib.sh
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
@@ -18,7 +18,7 @@ for name in SMOKE_TOKEN_URL SMOKE_CLIENT_ID SMOKE_CLIENT_SECRET; do
 done
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-# Not on the command line, where everybody on the machine could read it.
+# not on the command line, which other users can read
 (umask 077 && printf %s "$SMOKE_CLIENT_SECRET" >"$work/secret")
 audience=()
 if [[ -n ${SMOKE_AUDIENCE:-} ]]; then audience=(--data-urlencode "audience=$SMOKE_AUDIENCE"); fi

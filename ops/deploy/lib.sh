@@ -1,7 +1,7 @@
-# What the scripts of this folder share. They run with bash 4 or newer, kubectl and curl.
+# Shared functions of the scripts in this folder, which need bash 4 or newer, kubectl and curl.
 # shellcheck shell=bash
 
-# What is rolled out, in this order: exporters offer datasets before gateways ask for them.
+# The deployments in rollout order: exporters advertise datasets before gateways accept exports of them.
 # shellcheck disable=SC2034  # read by those who source this
 DEPLOYMENTS=(notifier exporter gateway)
 

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # package.sh SLUICE VERSION ARCHITECTURE OUT-FOLDER
 #
-# Packs a release for machines without containers: the program SLUICE, the page (web/app/dist, which has to be built), the
-# example of settings, and the scripts for backups. The same files give the same archive, byte for byte.
+# Packs a release for machines without containers: the program SLUICE, the built page (web/app/dist), the example settings, and the
+# backup scripts. The same files give the same archive, byte for byte.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 # shellcheck source=lib.sh
@@ -17,7 +17,7 @@ need tar gzip git
 root=$(git -C "$here" rev-parse --show-toplevel)
 [[ -x $program ]] || fail "$program is no program"
 [[ -f $root/web/app/dist/index.html ]] || fail "the page isn't built: npm run build, in web/"
-# A binary of another version under this name would be worse than none.
+# Refuses a binary of another version.
 said=$("$program" --version) || fail "$program doesn't run here"
 [[ $said == "sluice $version" ]] || fail "$program says \`$said\` and should be $version"
 

@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
 # rollback.sh NAMESPACE [SERVICE=REVISION…]
 #
-# Goes back to the release before, or to the revisions that are named (`kubectl rollout history deployment/gateway` lists
-# them), with the settings that it had. After a rollback, such as deploy.sh's own, the release before is the one that was left: then
-# it prints the revisions and wants one for each service. NATS, policies, autoscalers and CronJobs stay as they are, and so do tables. A service without a revision was not there before; it stays.
+# Rolls back to the previous release, or to the named revisions (`kubectl rollout history deployment/gateway` lists them), with their
+# settings. After a rollback, such as deploy.sh's, the previous release is the bad one: then it prints the revisions and needs one
+# for each service. NATS, policies, autoscalers, CronJobs and tables stay. A service without an earlier revision stays.
 #
-#   DEPLOY_WITHIN_S   how long one service may take to be ready (900)
+#   DEPLOY_WITHIN_S   the longest wait for a service to be ready, seconds (900)
 set -euo pipefail
 # shellcheck source=lib.sh
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
@@ -19,18 +19,18 @@ namespace=$1
 shift
 within=${DEPLOY_WITHIN_S:-900}
 
-# The revision that a service runs now.
+# The running revision of a service.
 revision() {
   kubectl --namespace "$namespace" get deployment "$1" \
     --output 'jsonpath={.metadata.annotations.deployment\.kubernetes\.io/revision}'
 }
 
-# Whether what a service runs now had another revision once: then its newest change was a step back.
+# Whether the running revision reuses an earlier one: then the newest change was a rollback.
 went_back() {
   local now line
   now=$(revision "$1")
   while read -r line; do
-    # the revision, and those that the same pods had before
+    # the revision, and earlier revisions of the same pods
     [[ $line == "$now "?* ]] && return 0
   done < <(kubectl --namespace "$namespace" get replicasets --selector "app.kubernetes.io/name=$1" --output \
     'jsonpath={range .items[*]}{.metadata.annotations.deployment\.kubernetes\.io/revision} {.metadata.annotations.deployment\.kubernetes\.io/revision-history}{"\n"}{end}')
@@ -46,12 +46,12 @@ else
       fail "$name runs what it ran before already, so the release before it is the one that was left: name revisions, as SERVICE=REVISION"
     fi
   done
-  wanted=("${DEPLOYMENTS[@]/%/=0}") # 0: the one before
+  wanted=("${DEPLOYMENTS[@]/%/=0}") # 0: the previous revision
 fi
 
 failed=0
 back=()
-# The door first, then what is behind it: the order of a rollout, backwards.
+# The reverse order of a rollout: gateways first.
 for ((i = ${#wanted[@]} - 1; i >= 0; i--)); do
   name=${wanted[i]%%=*} revision=${wanted[i]#*=}
   [[ -n $name && ${wanted[i]} == *=* && $revision =~ ^[0-9]*$ ]] || fail "${wanted[i]} isn't SERVICE=REVISION"
@@ -70,7 +70,7 @@ for ((i = ${#wanted[@]} - 1; i >= 0; i--)); do
     failed=1
   fi
 done
-# What could go back goes back, whatever the others do.
+# Rolls back every service, even if another one fails.
 for name in ${back[@]+"${back[@]}"}; do
   kubectl --namespace "$namespace" rollout status "deployment/$name" --timeout="${within}s" || failed=1
 done

@@ -1,18 +1,16 @@
 #!/usr/bin/env bash
 # smoke.sh [--token-only] URL [TOKEN-FILE]
 #
-# Whether a Sluice that was just started does its work, seen from where people are. Without a token: it lives, it is ready, it
-# shows its contract, and it lets nobody in. With a token of somebody who may export: an export from click to file, whose
-# bytes are those that were sealed. Takes one credit of that person. With --token-only: whether what runs at URL takes the
-# token, and nothing else.
+# Tests a running Sluice from outside. Without a token: liveness, readiness, the contract documents, and that requests without a token
+# are refused. With a token of a user who may export: an export from the request to the file, whose bytes match the seal. It costs
+# that user one credit. With --token-only: only whether URL accepts the token.
 #
-# It ends with 0 when all of it was seen, and with 1 when the platform does not do its work. 3 says that nothing wrong was seen,
-# but not all could be: the token has ended, its owner has no credits or too many exports, or the file takes longer. That
-# is nothing to take a release back for.
+# Exit codes: 0 every check passed; 1 the platform fails; 3 no fault was found and not every check could run: the token expired, its
+# owner has no credits or too many exports, or the file takes longer. Code 3 is no reason for a rollback.
 #
-#   SMOKE_DATASET   what to export (menu_category_counts, else the smallest that is on offer)
-#   SMOKE_REQUEST   the whole body of POST /v1/exports instead, JSON, such as one with a filter
-#   SMOKE_WITHIN_S  how long to wait for readiness, and for the file (120)
+#   SMOKE_DATASET   the dataset to export (menu_category_counts, else the smallest one)
+#   SMOKE_REQUEST   the whole body of POST /v1/exports instead, as JSON, such as one with a filter
+#   SMOKE_WITHIN_S  the longest wait for readiness, and for the file, seconds (120)
 set -euo pipefail
 # shellcheck source=lib.sh
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
@@ -33,13 +31,13 @@ within=${SMOKE_WITHIN_S:-120}
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
-# The status of a request; its body is in $work/body and its headers in $work/headers.
+# Prints the status of a request, and writes its body to $work/body and its headers to $work/headers.
 request() {
   curl --silent --show-error --max-time 30 --output "$work/body" --dump-header "$work/headers" \
     --write-out '%{http_code}' "$@"
 }
 
-# A member of the JSON document in $work/body; members of members after dots.
+# Prints a member of the JSON document in $work/body; dots separate nested members.
 member() {
   python3 -c '
 import json, sys
@@ -51,13 +49,13 @@ for name in sys.argv[2].split("."):
 print("" if value is None else value)' "$work/body" "$1"
 }
 
-# Nothing wrong was seen, and no more could be.
+# Ends without a fault when no further check can run.
 undecided() {
   say "undecided: $*"
   exit 3
 }
 
-# Whether the token's own `exp` is over. One that is refused before that is refused by a fault.
+# Whether the token expired by its `exp`. A token that is refused earlier is a fault.
 token_has_ended() {
   python3 -c '
 import base64, json, sys, time
@@ -69,7 +67,7 @@ except (IndexError, KeyError, ValueError):
 sys.exit(0 if ends <= time.time() + 5 else 1)' "$token_file"
 }
 
-# expect STATUS… as one word, then what curl needs; the URL is last.
+# expect "STATUS…" CURL-ARGUMENTS… URL
 expect() {
   local wanted=$1 got
   shift
@@ -98,7 +96,7 @@ until_ready() {
 }
 
 if [[ -n $token_file ]]; then
-  # Not on the command line, where everybody on the machine could read it.
+  # not on the command line, which other users can read
   (umask 077 && printf 'header = "authorization: Bearer %s"\n' "$(<"$token_file")" >"$work/auth")
   signed=(--config "$work/auth")
 fi
@@ -122,9 +120,9 @@ expect 401 "$url/v1/exports"
 grep -qi '^www-authenticate:' "$work/headers" || fail "a 401 without WWW-Authenticate"
 expect 401 --request POST --header 'content-type: application/json' --data '{}' "$url/v1/exports"
 expect 401 --header 'authorization: Bearer none' "$url/v1/datasets"
-# Nothing of the inside is served here.
+# Internal endpoints must not answer on the public port.
 got=$(request "$url/metrics")
-[[ $got != 200 ]] || ! grep -q '^# TYPE' "$work/body" || fail "metrics are open to everybody"
+[[ $got != 200 ]] || ! grep -q '^# TYPE' "$work/body" || fail "metrics are public"
 say "nobody gets in without a token"
 
 if [[ -z $token_file ]]; then
@@ -132,7 +130,7 @@ if [[ -z $token_file ]]; then
   exit 0
 fi
 
-# What is asked for: the smallest that there is, as a rollout is no time for the largest.
+# Chooses the smallest dataset, to keep the rollout short.
 body=${SMOKE_REQUEST:-}
 if [[ -z $body ]]; then
   expect 200 "${signed[@]}" "$url/v1/datasets"
@@ -147,7 +145,7 @@ print(json.dumps(request) if name else "")' "$work/body" "${SMOKE_DATASET:-}")
   [[ -n $body ]] || fail "no dataset is on offer to this person"
 fi
 key="smoke-$(date +%s)-$$-$RANDOM"
-# 200: an identical one is under way, and is joined.
+# 200: the request joined an identical running export.
 expect "202 200 429" "${signed[@]}" --request POST --header 'content-type: application/json' \
   --header "idempotency-key: $key" --data "$body" "$url/v1/exports"
 if [[ $status_got == 429 ]]; then
@@ -176,7 +174,7 @@ sealed=$(member file.sha256)
 bytes=$(member file.size)
 [[ -n $sealed && -n $bytes ]] || fail "a completed export without a digest: $(head -c 2000 "$work/body")"
 
-# 20 s in which hardly a byte comes are a fault; a file that comes slowly is none.
+# Less than a byte a second over 20 s is a fault; a slow file is none.
 begun=$SECONDS
 code=0
 got=$(curl --silent --show-error --max-time "$((within + 20))" --speed-limit 1 --speed-time 20 "${signed[@]}" \

@@ -1,4 +1,4 @@
-"""ops/deploy without a cluster: what the scripts ask of one, in which order, and what they do when something fails.
+"""Tests of ops/deploy without a cluster: the order of the scripts' requests, and their behaviour on failures.
 
     deploy_test.py KUBECTL
 
@@ -26,7 +26,7 @@ DEPLOY = ROOT / "ops/deploy"
 SERVICES = ("gateway", "exporter", "notifier", "sluice")
 KUBECTL = ""
 
-# `commit` is what a pod says it is of. `FAILS` is a part of a command that fails; `JOB` is how the migration ends.
+# `commit` is the commit that a pod reports. `FAILS` is a part of a command that fails; `JOB` is the result of the migration.
 STAND_IN = """#!/bin/sh
 if [ "$1" = kustomize ]; then exec "$REAL" "$@"; fi
 printf '%s\\n' "$*" >>"$ASKED"
@@ -46,14 +46,14 @@ FILE = b"# export_rows: 0\n"
 
 
 def token(ends_in_s):
-    """What a token looks like; nobody here verifies it."""
+    """An unsigned token, because these tests verify none."""
     claims = json.dumps({"sub": "smoke", "exp": int(time.time()) + ends_in_s}).encode()
     return "e30." + base64.urlsafe_b64encode(claims).decode().rstrip("=") + ".c2ln"
 
 
 class Platform(http.server.ThreadingHTTPServer):
-    """Answers as a gateway and its issuer would. `status` is how the export stands, `refused` the slug with which it isn't
-    taken, `takes` how many requests the token is good for, and `file` what comes instead of what was sealed."""
+    """Answers like a gateway and its issuer. `status` is the export's status, `refused` the slug that refuses it, `takes` the number of
+    requests that accept the token, and `file` the bytes in place of the sealed ones."""
 
     daemon_threads = True
 
@@ -197,7 +197,7 @@ class Scripts(unittest.TestCase):
             self.assertFalse([call for call in calls if "phase!=migrate" in call], job)
 
     def test_a_service_that_is_not_ready_takes_all_of_them_back(self):
-        # It fails on the way back as well, which must not keep the others from going back.
+        # The rollback fails too, which must not stop the other rollbacks.
         done, calls = self.deploy(fails="status deployment/exporter")
         self.assertNotEqual(done.returncode, 0)
         undone = [call for call in calls if "undo" in call]
@@ -253,7 +253,7 @@ class Scripts(unittest.TestCase):
 
     def test_a_token_that_ends_on_the_way_takes_nothing_back_and_a_good_one_that_is_refused_does(self):
         platform = self.platform()
-        # the one request from before, and one more
+        # the earlier request and one more
         platform.token, platform.takes = token(-60), 2
         done, calls = self.deploy_and_try(platform)
         self.assert_kept(done, calls)
@@ -315,7 +315,7 @@ class Scripts(unittest.TestCase):
         self.assertNotEqual(done.returncode, 0)
 
     def test_after_a_rollback_the_release_before_is_the_bad_one_so_revisions_have_to_be_named(self):
-        # a cluster's list: what runs now, 7, had the revision 5 before; 6 was left
+        # a cluster's list: the running revision 7 was revision 5 before, and 6 was rolled back
         (self.folder / "replicasets").write_text("6 \n7 5\n", encoding="utf-8")
         done, calls = self.run_script("rollback.sh", "sluice")
         self.assertNotEqual(done.returncode, 0)
@@ -324,7 +324,7 @@ class Scripts(unittest.TestCase):
         done, calls = self.run_script("rollback.sh", "sluice", "gateway=4")
         self.assertEqual(done.returncode, 0, done.stderr)
         self.index(calls, "undo deployment/gateway --to-revision=4")
-        # one that was left long ago, and is not what runs now, is no reason
+        # an older rollback that is not running does not count
         (self.folder / "replicasets").write_text("6 2\n7 \n", encoding="utf-8")
         done, _ = self.run_script("rollback.sh", "sluice")
         self.assertEqual(done.returncode, 0, done.stderr)

@@ -1,4 +1,4 @@
-"""Checks rendered Kubernetes objects: against the schemas of Kubernetes, and against rules of our own.
+"""Checks rendered Kubernetes objects against the schemas of Kubernetes and Sluice's rules.
 
     kubernetes.py RENDERED.yaml SCHEMAS
 
@@ -16,10 +16,10 @@ import jsonschema
 import kubernetes_validate
 import yaml
 
-# The oldest release that a cluster may run, and the newest that there are schemas for.
+# The oldest supported release, and the newest one with schemas.
 VERSIONS = ("1.30", "1.37")
 
-# What the operator of the cluster makes, as ops/kubernetes/README.md says; none of it is in git.
+# Objects that an administrator creates (ops/kubernetes/README.md), which are not in git.
 OUTSIDE_SECRETS = {
     "sluice-gateway", "sluice-exporter", "sluice-notifier", "sluice-migrate", "sluice-backup", "sluice-operator",
     "sluice-restore", "sluice-restore-identity", "sluice-registry", "sluice-tls", "sluice-nats",
@@ -37,7 +37,7 @@ def main(rendered, schemas):
 
 
 def load_schemas(folder):
-    """Schemas of custom resources by (apiVersion, kind), as each says in `x-kubernetes`."""
+    """Schemas of custom resources by (apiVersion, kind), from `x-kubernetes` in each."""
     schemas = {}
     for path in sorted(pathlib.Path(folder).glob("*.json")):
         schema = json.loads(path.read_text(encoding="utf-8"))
@@ -108,7 +108,7 @@ def containers(pod):
 
 
 def pods(objects):
-    """Every pod runs without rights, and says what it needs."""
+    """Every pod runs without rights and declares its resources."""
     findings = []
     for o, template in templates(objects):
         spec = template["spec"]
@@ -163,7 +163,7 @@ def pod_labels(objects):
 
 
 def services(objects):
-    """Every service leads to a named port of some pods, and every selector to pods."""
+    """Every service selects a named port of some pods, and every selector matches pods."""
     findings = []
     every = pod_labels(objects)
     for service in kinds(objects, "Service"):
@@ -184,7 +184,7 @@ def services(objects):
 
 
 def references(objects):
-    """What pods mount is there, or is one of the secrets that the cluster's operator makes."""
+    """Everything that pods mount exists, or is a secret that an administrator creates."""
     findings = []
     there = {(o["kind"], o["metadata"]["name"]) for o in objects}
     for o, template in templates(objects):
@@ -214,7 +214,7 @@ def references(objects):
 
 
 def targets(objects):
-    """What scales points to a deployment that doesn't fix its own number, and each is scaled by one thing."""
+    """Every autoscaler targets a deployment without `replicas`, and no deployment has two."""
     findings, scaled = [], {}
     deployments = {o["metadata"]["name"]: o for o in kinds(objects, "Deployment")}
     for o in kinds(objects, "HorizontalPodAutoscaler", "ScaledObject"):
@@ -237,7 +237,7 @@ def targets(objects):
 
 
 def network(objects):
-    """Nothing is let in or out by default, and every pod has a policy that says what is."""
+    """Network policies deny by default, and every pod has a policy."""
     findings = []
     policies = kinds(objects, "NetworkPolicy")
     closed = [p for p in policies if not p["spec"]["podSelector"] and not p["spec"].get("ingress")
@@ -274,7 +274,7 @@ def chosen(selector, labels):
 
 
 def both_sides(objects):
-    """Whoever is let out to pods here is let in there."""
+    """Every egress rule to pods has a matching ingress rule."""
     findings = []
     policies = kinds(objects, "NetworkPolicy")
 
@@ -316,14 +316,14 @@ def no_secrets(objects):
 
 
 def settings(objects):
-    """(ConfigMap, its sluice.toml read) of each that has one."""
+    """(ConfigMap, parsed sluice.toml) of each ConfigMap with settings."""
     for o in kinds(objects, "ConfigMap"):
         if "sluice.toml" in o.get("data", {}):
             yield o, tomllib.loads(o["data"]["sluice.toml"])
 
 
 def catalogs(objects):
-    """Exporters have a catalog file, which is beside the settings."""
+    """Exporters have a catalog file beside their settings."""
     findings = []
     for o, values in settings(objects):
         folder, _, file = values.get("exporter", {}).get("catalog", "").rpartition("/")
@@ -335,9 +335,9 @@ def catalogs(objects):
 
 
 def clocks(objects):
-    """The schedule expects the backup when the CronJob makes it."""
+    """The CronJob and backup.schedule have the same times."""
     findings = []
-    wanted = {(v.get("backup", {}).get("schedule"), v.get("backup", {}).get("zone")) for _, v in settings(objects)}
+    wanted = {(v.get("backup", {}).get("schedule"), v.get("time_zone")) for _, v in settings(objects)}
     for o in kinds(objects, "CronJob"):
         if o["metadata"]["name"] == "backup" and {(o["spec"]["schedule"], o["spec"].get("timeZone"))} != wanted:
             findings.append(f"{name(o)}: runs at other times than [backup] in the settings says")
@@ -345,7 +345,7 @@ def clocks(objects):
 
 
 def rights(objects):
-    """Every binding is of a role that is there, and no right reaches into the namespace of another environment."""
+    """Every binding names an existing role, and no right applies to another environment's namespace."""
     findings = []
     there = {(o["kind"], o["metadata"]["name"]) for o in kinds(objects, "Role", "ClusterRole")}
     own = {o["metadata"]["namespace"] for o in kinds(objects, "Role") if "namespace" in o["metadata"]}

@@ -1,4 +1,4 @@
-"""Every rule of kubernetes.py finds what it is for: right objects pass, and each with one thing wrong doesn't."""
+"""Tests of kubernetes.py: correct objects pass, and each object with one fault fails."""
 
 import copy
 import pathlib
@@ -20,11 +20,11 @@ kind: ConfigMap
 metadata: {name: settings}
 data:
   sluice.toml: |
+    time_zone = "Etc/UTC"
     [exporter]
     catalog = "/etc/sluice/catalog.toml"
     [backup]
     schedule = "15 3 * * *"
-    zone = "Etc/UTC"
   catalog.toml: ""
 ---
 apiVersion: batch/v1

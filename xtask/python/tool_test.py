@@ -1,4 +1,4 @@
-"""ops/kubernetes/tool without a cluster: what it makes of a CronJob, and how it ends.
+"""Tests of ops/kubernetes/tool without a cluster: the job that it creates, and its exit code.
 
     tool_test.py KUBECTL
 
@@ -21,8 +21,8 @@ ROOT = pathlib.Path(__file__).parents[2]
 TOOL = ROOT / "ops/kubernetes/tool"
 KUBECTL = ""
 
-# `$STATE/USER` is what a cluster would make of the CronJob; `PHASE` is its pod's, `JOB` how it ends; `FAILS` is a part of a command
-# that fails.
+# `$STATE/USER` is the job that a cluster would create from the CronJob; `PHASE` is its pod's phase, `JOB` its result; `FAILS` is a part of
+# a command that fails.
 STAND_IN = """#!/bin/sh
 printf '%s\\n' "$*" >>"$STATE/asked"
 case "$*" in *"$FAILS"*) exit 1 ;; esac
