@@ -103,7 +103,7 @@ pub enum JobError {
 
 /// The consequence of an error for a job.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Verdict {
+pub(crate) enum Verdict {
     /// The job is delivered again after a pause, for the next attempt.
     Retry,
     /// The export fails; the owner receives the problem.
@@ -116,8 +116,7 @@ pub enum Verdict {
 
 impl JobError {
     /// Returns the consequence when further attempts are left.
-    #[must_use]
-    pub fn verdict(&self) -> Verdict {
+    pub(crate) fn verdict(&self) -> Verdict {
         let fail = |detail: String| Verdict::Fail(Problem::new(Slug::ExportFailed, detail));
         match self {
             Self::Fenced => Verdict::Drop,
@@ -147,8 +146,7 @@ impl JobError {
 
     /// Returns the consequence for the last attempt, after which there is no retry. The problem names the part that
     /// failed, without its internal error text.
-    #[must_use]
-    pub fn last_verdict(&self, attempts: u32) -> Verdict {
+    pub(crate) fn last_verdict(&self, attempts: u32) -> Verdict {
         match self.verdict() {
             Verdict::Retry => {
                 let part = match self {
@@ -172,8 +170,7 @@ impl JobError {
     }
 
     /// Whether a write failed for lack of space: a full disk, a quota or a limit on the size of files.
-    #[must_use]
-    pub fn is_full(&self) -> bool {
+    pub(crate) fn is_full(&self) -> bool {
         let mut next: Option<&(dyn Error + 'static)> = Some(self);
         while let Some(error) = next {
             let system = error.downcast_ref::<io::Error>();
@@ -188,8 +185,7 @@ impl JobError {
     }
 
     /// Returns the label in metrics and the reason of a dead letter.
-    #[must_use]
-    pub fn label(&self) -> &'static str {
+    pub(crate) fn label(&self) -> &'static str {
         match self {
             _ if self.is_full() => "full",
             Self::Missing { .. } => "missing",

@@ -25,11 +25,11 @@ pub struct SegmentLimits {
 
 /// Bytes of whole rows, or bytes around the table with no row.
 #[derive(Debug)]
-pub struct Chunk {
+pub(crate) struct Chunk {
     /// Bytes of the file, encoded and compressed.
-    pub bytes: Bytes,
+    pub(crate) bytes: Bytes,
     /// The number of rows that end in these bytes.
-    pub rows: u64,
+    pub(crate) rows: u64,
 }
 
 /// A durable store for the segments of one file.
@@ -43,7 +43,7 @@ pub trait SegmentSink: Send + Sync {
 }
 
 /// Collects the chunks of one file into segments.
-pub struct Segmenter<'a> {
+pub(crate) struct Segmenter<'a> {
     sink: &'a dyn SegmentSink,
     limits: SegmentLimits,
     file_digest: Context,
@@ -62,14 +62,12 @@ struct OpenSegment {
 
 impl<'a> Segmenter<'a> {
     /// Begins an empty file.
-    #[must_use]
-    pub fn new(sink: &'a dyn SegmentSink, limits: SegmentLimits) -> Self {
+    pub(crate) fn new(sink: &'a dyn SegmentSink, limits: SegmentLimits) -> Self {
         Self { sink, limits, file_digest: Context::new(&SHA256), stored: Vec::new(), open: None }
     }
 
     /// Returns the time at which the open segment must be closed, if there is an open segment.
-    #[must_use]
-    pub fn deadline(&self) -> Option<Instant> {
+    pub(crate) fn deadline(&self) -> Option<Instant> {
         let max_age = if self.stored.is_empty() { self.limits.first_max_age } else { self.limits.max_age };
         self.open.as_ref().map(|open| open.since + max_age)
     }
@@ -78,7 +76,7 @@ impl<'a> Segmenter<'a> {
     ///
     /// # Errors
     /// When the sink fails to store the segment.
-    pub async fn push(&mut self, chunk: Chunk) -> Result<(), JobError> {
+    pub(crate) async fn push(&mut self, chunk: Chunk) -> Result<(), JobError> {
         if chunk.bytes.is_empty() {
             return Ok(());
         }
@@ -102,7 +100,7 @@ impl<'a> Segmenter<'a> {
     ///
     /// # Errors
     /// When the sink fails to store the segment.
-    pub async fn close(&mut self) -> Result<(), JobError> {
+    pub(crate) async fn close(&mut self) -> Result<(), JobError> {
         let Some(open) = self.open.take() else { return Ok(()) };
         let segment = Segment {
             index: self.stored.len() as u32,
@@ -120,7 +118,7 @@ impl<'a> Segmenter<'a> {
     ///
     /// # Errors
     /// When the sink fails to store the last segment.
-    pub async fn seal(mut self) -> Result<(Vec<Segment>, Seal), JobError> {
+    pub(crate) async fn seal(mut self) -> Result<(Vec<Segment>, Seal), JobError> {
         self.close().await?;
         let seal = Seal {
             size: self.stored.last().map_or(0, Segment::end),

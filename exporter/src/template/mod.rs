@@ -19,7 +19,6 @@ pub use self::{
     builtin::{Plain, Spreadsheet},
     declared::Declared,
     error::TemplateError,
-    expr::{Computed, ExprError, compile},
     spec::{ColumnSpec, Fault, SortSpec, TemplateSpec, TextSpec},
 };
 use crate::{dataset::DatasetInfo, layout::Layout};

@@ -3,11 +3,11 @@
 /// Why an expression is invalid.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("at byte {at}: {detail}")]
-pub struct ExprError {
+pub(in crate::template) struct ExprError {
     /// The position of the fault, in bytes from the beginning of the expression.
-    pub at: usize,
+    pub(super) at: usize,
     /// The fault, for the author of the expression.
-    pub detail: String,
+    pub(super) detail: String,
 }
 
 impl ExprError {

@@ -21,24 +21,24 @@ mod typed;
 use polars::prelude::Expr;
 use protocol::catalog::{Column, ColumnType};
 
-pub use self::error::ExprError;
+pub(super) use self::error::ExprError;
 
 /// A compiled expression over the columns of a dataset.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Computed {
+pub(super) struct Computed {
     /// The equivalent polars expression.
-    pub expr: Expr,
+    pub(super) expr: Expr,
     /// The type of the expression's values.
-    pub kind: ColumnType,
+    pub(super) kind: ColumnType,
     /// The columns that the expression reads, each once.
-    pub columns: Vec<String>,
+    pub(super) columns: Vec<String>,
 }
 
 /// Parses and type-checks an expression over these columns.
 ///
 /// # Errors
 /// When the expression is too large or malformed, names an unknown column, or has an operand of the wrong type.
-pub fn compile(text: &str, columns: &[Column]) -> Result<Computed, ExprError> {
+pub(super) fn compile(text: &str, columns: &[Column]) -> Result<Computed, ExprError> {
     let node = parse::parse(text)?;
     let mut compiler = compile::Compiler::new(columns);
     let typed = compiler.node(&node)?;
