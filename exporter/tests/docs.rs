@@ -1,4 +1,4 @@
-//! What the documentation shows is what there is: its Rust stands in the example, and an exporter takes its TOML.
+//! Checks the documentation: its Rust is part of the calendar example, and an exporter accepts its TOML.
 
 #![expect(clippy::unwrap_used, reason = "a document that can't be read fails")]
 
@@ -9,12 +9,12 @@ use std::{
 
 use exporter::{
     ExporterConfig, Registry,
-    catalog::{Loaded, Means, load},
+    catalog::{LoadContext, Loaded, load},
 };
 use sea_orm::ConnectionTrait;
 use serde::Deserialize;
 
-/// What is left out of a block of Rust.
+/// The line that marks omitted lines in a block of Rust.
 const GAP: &str = "// …";
 
 fn root() -> PathBuf {
@@ -44,13 +44,13 @@ fn blocks(document: &str, language: &str) -> Vec<(usize, String)> {
     found
 }
 
-/// Lines without what is before and behind them.
+/// The lines of a text, without leading and trailing spaces.
 fn lines(text: &str) -> Vec<&str> {
     text.lines().map(str::trim).collect()
 }
 
-/// Whether all parts of a block, between its gaps, stand in a file one after the other.
-fn stands_in(block: &str, file: &str) -> bool {
+/// Whether all parts of a block, split at its gaps, occur in a file in this order.
+fn occurs_in(block: &str, file: &str) -> bool {
     let (block, mut rest) = (lines(block), &lines(file)[..]);
     block.split(|line| *line == GAP).all(|part| {
         let found = rest.windows(part.len().max(1)).position(|run| run == part);
@@ -60,22 +60,22 @@ fn stands_in(block: &str, file: &str) -> bool {
 }
 
 #[test]
-fn each_line_of_rust_that_is_shown_is_one_of_the_example() {
+fn all_rust_of_the_documentation_is_part_of_the_example() {
     let sources = root().join("exporter/examples/calendar/src");
     let files: Vec<_> =
         fs::read_dir(sources).unwrap().map(|entry| fs::read_to_string(entry.unwrap().path()).unwrap()).collect();
     let shown = blocks(&document("extending.md"), "rust");
     assert!(shown.len() >= 2);
     for (line, block) in shown {
-        assert!(files.iter().any(|file| stands_in(&block, file)), "docs/extending.md:{line}:\n{block}");
-        // nor is it so for whatever is written there
+        assert!(files.iter().any(|file| occurs_in(&block, file)), "docs/extending.md:{line}:\n{block}");
+        // the check itself finds a difference
         let (_, other) = block.split_once('(').unwrap();
-        assert!(!files.iter().any(|file| stands_in(&format!("other({other}"), file)));
+        assert!(!files.iter().any(|file| occurs_in(&format!("other({other}"), file)));
     }
 }
 
 #[test]
-fn each_file_that_is_named_is_there() {
+fn all_named_files_exist() {
     let text = document("extending.md");
     let named: Vec<_> =
         text.split('`').skip(1).step_by(2).filter(|name| name.contains('/') && !name.contains(['{', '\n'])).collect();
@@ -85,19 +85,18 @@ fn each_file_that_is_named_is_there() {
     }
 }
 
-/// Loads a catalog file of this text, beside the files that it names.
-async fn offered(dir: &Path, text: &str) -> Loaded {
-    let database = testkit::db::sqlite().await;
+/// Loads a catalog file with this text, in the folder of its data files.
+async fn loaded(dir: &Path, text: &str) -> Loaded {
     let config = ExporterConfig { datasets_dir: dir.to_owned(), ..ExporterConfig::default() };
-    let (file, besides) = (dir.join("catalog.toml"), Registry::standard(dir, &database.db));
+    let file = dir.join("catalog.toml");
     fs::write(&file, text).unwrap();
-    let loaded = load(&file, &Means::of(&config, &database.db), &besides).await;
+    let loaded = load(&file, &LoadContext::new(&config), &Registry::built_in()).await;
     let loaded = loaded.unwrap_or_else(|faults| panic!("{faults}\n{text}"));
     assert!(loaded.unavailable.is_empty(), "{:?}", loaded.unavailable);
     loaded
 }
 
-/// Settings with a table of an exporter.
+/// The settings of an exporter.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Settings {
@@ -105,8 +104,8 @@ struct Settings {
 }
 
 #[tokio::test]
-async fn each_table_of_toml_that_is_shown_is_one_that_an_exporter_takes() {
-    // the server lives as long as this
+async fn an_exporter_accepts_all_toml_of_the_documentation() {
+    // the server stops when this is dropped
     let postgres = testkit::db::Postgres::start().await;
     let database = postgres.database().await;
     let tables = "CREATE SCHEMA sales; CREATE TABLE sales.orders (id bigint, tenant_id text, ordered_at timestamptz, \
@@ -117,9 +116,9 @@ async fn each_table_of_toml_that_is_shown_is_one_that_an_exporter_takes() {
     write("url", database.url());
     write("holidays.csv", "day,name\n2026-12-25,Christmas Day\n");
     write("orders.csv", "o_orderkey,price,quantity,discount,o_orderdate,paid\n1,2.5,3,0.1,2026-11-23,true\n");
-    // what templates are for
+    // a dataset for the templates
     let orders = "[[dataset]]\nname = \"orders\"\nfiles = \"orders.csv\"\n";
-    // no test sets variables of its own process
+    // a test must not set variables of its own process
     let url = format!("{{ file = \"{}\" }}", dir.path().join("url").display());
     let (mut settings, mut datasets, mut templates) = (0, 0, 0);
     for name in ["extending.md", "catalog.md", "templates.md"] {
@@ -132,7 +131,7 @@ async fn each_table_of_toml_that_is_shown_is_one_that_an_exporter_takes() {
             }
             let block = block.replace("{ env = \"WAREHOUSE_URL\" }", &url);
             let before = if block.starts_with("[[template]]") { orders } else { "" };
-            let loaded = offered(dir.path(), &format!("{before}{block}")).await;
+            let loaded = loaded(dir.path(), &format!("{before}{block}")).await;
             datasets += loaded.datasets.len() - usize::from(!before.is_empty());
             templates += loaded.templates.len();
         }

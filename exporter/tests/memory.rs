@@ -1,12 +1,12 @@
-//! No source is ever whole in memory: three times the rows are exported in the memory that a third of them takes.
+//! The memory of an export does not grow with its source: three times the rows need no more memory.
 //!
-//! Each test makes its data piece by piece, and is a process of its own, whose peak is measured. Parquet files are measured
-//! on larger data, through a whole fleet, as are the formats that are not text.
+//! Each test runs in its own process, whose peak memory is measured, and generates its data in small parts. The end-to-end
+//! tests measure Parquet files, and the formats that are not text, on larger data.
 
 #![expect(
     clippy::print_stdout,
     clippy::unwrap_used,
-    reason = "what was measured is told, and what can't be made fails"
+    reason = "a test prints its measurements, and fails if it can't be set up"
 )]
 
 use std::{
@@ -22,14 +22,15 @@ use bytes::Bytes;
 use exporter::{
     ExporterConfig,
     dataset::{
-        Dataset, FileKind, Files, Place, PostgresRows, PostgresServer, PostgresSettings, Query, Spool, Table,
-        sql::{Raw, Source},
+        Dataset, DatasetInfo, FileKind, Files, Location, PostgresRows, PostgresServer, PostgresSettings, Query, Spool,
+        SqlRows,
+        sql::{OrderBy, QueryText, Source},
     },
     error::JobError,
     format::{Compression, Csv, Format},
-    pipeline::{Budget, Pipeline},
+    pipeline::{Pipeline, PipelineLimits},
     progress::Meter,
-    segment::Outlet,
+    segment::SegmentSink,
     template::{Plain, Template},
 };
 use platform::{
@@ -40,7 +41,7 @@ use platform::{
 use polars_arrow::{
     array::{Array, Int64Array, Utf8Array},
     datatypes::{ArrowDataType, ArrowSchema, Field},
-    io::ipc::write::{Compression as Packing, FileWriter, StreamWriter, WriteOptions},
+    io::ipc::write::{Compression as IpcCompression, FileWriter, StreamWriter, WriteOptions},
     record_batch::RecordBatchT,
 };
 use protocol::{
@@ -58,11 +59,11 @@ use tokio::{
     net::TcpListener,
 };
 
-/// Rows of the smaller source, …
+/// The number of rows in the smaller source.
 const ROWS: u64 = 150_000;
-/// … and bytes of the text of each: enough to fill whatever is read ahead.
+/// The size of the text in each row, bytes: large enough to fill every buffer.
 const WIDTH: usize = 1_024;
-/// Rows of one batch.
+/// The number of rows in an Arrow batch.
 const BATCH: u64 = 4_096;
 const MIB: u64 = 1 << 20;
 
@@ -71,64 +72,64 @@ fn text(row: u64) -> String {
     format!("{row:016x}").repeat(WIDTH / 16)
 }
 
-/// Segments that nobody keeps.
-struct Nowhere;
+/// Discards segments.
+struct Discard;
 
 #[async_trait]
-impl Outlet for Nowhere {
-    async fn keep(&self, _: &Segment, _: Vec<Bytes>) -> Result<(), JobError> {
+impl SegmentSink for Discard {
+    async fn store(&self, _: &Segment, _: Vec<Bytes>) -> Result<(), JobError> {
         Ok(())
     }
 }
 
-/// Exports all of a dataset as an exporter would, and gives its rows and the bytes of its file.
+/// Exports a whole dataset as an exporter does; returns the number of rows and the size of the file.
 async fn export(dataset: &dyn Dataset) -> (u64, u64) {
-    let mut layout = Plain.layout(dataset, &[]).unwrap();
-    layout.timestamps = Csv.timestamps(layout.timestamps);
+    let mut layout = Plain.layout(dataset.info(), &[]).unwrap();
+    layout.timestamps = Csv.info().timestamps(layout.timestamps);
     let columns = layout.inputs().to_vec();
     let query = Query { columns, filter: Filter::all(), params: serde_json::Map::new(), limit: None };
-    let budget = Budget::from(&ExporterConfig::default());
+    let limits = PipelineLimits::from(&ExporterConfig::default());
     let pipeline = Pipeline {
-        frames: dataset.begin(&query).await.unwrap().frames,
-        encoding: Csv.encoding(&layout, &budget.bounds).unwrap(),
+        frames: dataset.open(&query).await.unwrap().frames,
+        encoding: Csv.encoding(&layout, &limits.format).unwrap(),
         layout: Arc::new(layout),
         compression: Compression::None,
         requested_at: SystemClock.now().into(),
         meter: Arc::new(Meter::start()),
-        budget,
-        outlet: &Nowhere,
+        limits,
+        sink: &Discard,
         clock: Arc::new(SystemClock),
     };
     let seal = pipeline.run().await.unwrap().seal;
     (seal.rows, seal.size)
 }
 
-/// Exports a source of so many rows, and one of three times as many.
-async fn flat(what: &str, mut source: impl AsyncFnMut(u64) -> Arc<dyn Dataset>) {
+/// Exports a source, and one with three times as many rows, and compares the peak memory.
+async fn assert_flat(source_name: &str, mut source: impl AsyncFnMut(u64) -> Arc<dyn Dataset>) {
     let mut peaks = Vec::new();
     for rows in [ROWS, 3 * ROWS] {
         let dataset = source(rows).await;
         let (exported, bytes) = export(dataset.as_ref()).await;
-        assert_eq!(exported, rows, "{what}");
-        assert!(bytes > rows * WIDTH as u64, "{what}: {bytes} bytes");
-        // the highest so far, which a smaller one after it would not show
+        assert_eq!(exported, rows, "{source_name}");
+        assert!(bytes > rows * WIDTH as u64, "{source_name}: {bytes} bytes");
+        // the peak of the process so far, so that the larger source comes last
         peaks.push(fault::memory(std::process::id()).peak);
-        println!("{what}: {rows} rows, {} MiB, peak {} MiB", bytes / MIB, peaks[peaks.len() - 1] / MIB);
+        println!("{source_name}: {rows} rows, {} MiB, peak {} MiB", bytes / MIB, peaks[peaks.len() - 1] / MIB);
     }
-    // allocators breathe; a quarter of what is more is the line
+    // a quarter of the additional data allows for the allocator
     let more = 2 * ROWS * WIDTH as u64;
-    assert!(peaks[1] < peaks[0] + more / 4, "{what}: from {} to {} MiB", peaks[0] / MIB, peaks[1] / MIB);
+    assert!(peaks[1] < peaks[0] + more / 4, "{source_name}: from {} to {} MiB", peaks[0] / MIB, peaks[1] / MIB);
 }
 
 fn shared(dataset: impl Dataset + 'static) -> Arc<dyn Dataset> {
     Arc::new(dataset)
 }
 
-fn columns() -> Vec<Column> {
-    vec![Column::new("id", ColumnType::Int), Column::new("text", ColumnType::String)]
+fn info() -> DatasetInfo {
+    DatasetInfo::new("wide", vec![Column::new("id", ColumnType::Int), Column::new("text", ColumnType::String)])
 }
 
-/// Fills a table of this name, and gives a server to read it from.
+/// Fills a table of this name, and returns its server.
 async fn filled(database: &TestDatabase, name: &str, rows: u64) -> Arc<PostgresServer> {
     let fill = format!(
         "CREATE UNLOGGED TABLE {name} AS SELECT n AS id, repeat(lpad(to_hex(n), 16, '0'), {}) AS text \
@@ -140,39 +141,39 @@ async fn filled(database: &TestDatabase, name: &str, rows: u64) -> Arc<PostgresS
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn heavy_tables_of_postgres_are_exported_in_memory_that_does_not_grow_with_them() {
-    // the server lives as long as this
+async fn heavy_tables_of_postgres_are_exported_in_constant_memory() {
+    // the server stops when this is dropped
     let postgres = Postgres::start().await;
     let database = postgres.database().await;
-    flat("table of PostgreSQL", async |rows| {
+    assert_flat("table of PostgreSQL", async |rows| {
         let name = format!("wide{rows}");
         let server = filled(&database, &name, rows).await;
-        shared(PostgresRows::new(server, Source::table(&name), "wide", columns(), vec![], None))
+        shared(PostgresRows::new(server, Source::table(&name), info()))
     })
     .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn heavy_queries_of_postgres_are_exported_in_memory_that_does_not_grow_with_them() {
-    // the server lives as long as this
+async fn heavy_queries_of_postgres_are_exported_in_constant_memory() {
+    // the server stops when this is dropped
     let postgres = Postgres::start().await;
     let database = postgres.database().await;
-    flat("query of PostgreSQL", async |rows| {
+    assert_flat("query of PostgreSQL", async |rows| {
         let name = format!("wide{rows}");
         let server = filled(&database, &name, rows).await;
-        let raw = Raw::parse(&format!("SELECT id, text FROM {name} WHERE id > 0"), &[]).unwrap();
-        shared(PostgresRows::new(server, Source::Query(Arc::new(raw)), "wide", columns(), vec![], None))
+        let text = QueryText::parse(&format!("SELECT id, text FROM {name} WHERE id > 0"), &[]).unwrap();
+        shared(PostgresRows::new(server, Source::Query(Arc::new(text)), info()))
     })
     .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn heavy_files_of_sqlite_are_exported_in_memory_that_does_not_grow_with_them() {
+async fn heavy_files_of_sqlite_are_exported_in_constant_memory() {
     let dir = tempfile::tempdir().unwrap();
-    flat("SQLite", async |rows| {
+    assert_flat("SQLite", async |rows| {
         let path = dir.path().join(format!("{rows}.db"));
         let db = sea_orm::Database::connect(format!("sqlite://{}?mode=rwc", path.display())).await.unwrap();
-        // as many pairs of digits as the text has numbers, each of which becomes the number
+        // each `00` of the blob becomes one copy of the number
         let fill = format!(
             "CREATE TABLE wide (id INTEGER PRIMARY KEY, text TEXT NOT NULL); \
              WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {rows}) \
@@ -183,7 +184,7 @@ async fn heavy_files_of_sqlite_are_exported_in_memory_that_does_not_grow_with_th
         db.close().await.unwrap();
         let config = DatabaseConfig { url: platform::db::sqlite_read_only(&path), ..DatabaseConfig::default() };
         let db = platform::db::connect(&config).await.unwrap();
-        shared(Table::of(db, Source::table("wide"), "wide", columns(), vec![], Some("id".into())))
+        shared(SqlRows::new(db, Source::table("wide"), info()).ordered_by(vec![OrderBy::ascending("id")]))
     })
     .await;
 }
@@ -192,17 +193,17 @@ async fn heavy_files_of_sqlite_are_exported_in_memory_that_does_not_grow_with_th
 async fn file(dir: &Path, name: &str, write: impl FnOnce(BufWriter<File>)) -> Arc<dyn Dataset> {
     let path = dir.join(name);
     write(BufWriter::new(File::create(&path).unwrap()));
-    of_place(Place::Local(path), name).await
+    at_location(Location::Local(path), name).await
 }
 
-async fn of_place(place: Place, name: &str) -> Arc<dyn Dataset> {
-    shared(Files::open("wide", place, FileKind::of(name).unwrap(), &columns()).await.unwrap())
+async fn at_location(location: Location, name: &str) -> Arc<dyn Dataset> {
+    shared(Files::open(location, FileKind::from_name(name).unwrap(), info()).await.unwrap())
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn heavy_files_of_csv_are_exported_in_memory_that_does_not_grow_with_them() {
+async fn heavy_files_of_csv_are_exported_in_constant_memory() {
     let dir = tempfile::tempdir().unwrap();
-    flat("CSV", async |rows| {
+    assert_flat("CSV", async |rows| {
         file(dir.path(), &format!("{rows}.csv"), |mut out| {
             writeln!(out, "id,text").unwrap();
             (0..rows).for_each(|row| writeln!(out, "{row},{}", text(row)).unwrap());
@@ -214,9 +215,9 @@ async fn heavy_files_of_csv_are_exported_in_memory_that_does_not_grow_with_them(
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn heavy_files_of_ndjson_are_exported_in_memory_that_does_not_grow_with_them() {
+async fn heavy_files_of_ndjson_are_exported_in_constant_memory() {
     let dir = tempfile::tempdir().unwrap();
-    flat("NDJSON", async |rows| {
+    assert_flat("NDJSON", async |rows| {
         file(dir.path(), &format!("{rows}.ndjson"), |mut out| {
             (0..rows).for_each(|row| writeln!(out, "{{\"id\":{row},\"text\":\"{}\"}}", text(row)).unwrap());
             out.flush().unwrap();
@@ -231,7 +232,7 @@ fn schema() -> Arc<ArrowSchema> {
     Arc::new(fields.into_iter().map(|(name, dtype)| Field::new(name.into(), dtype, false)).collect())
 }
 
-/// All rows, some at a time.
+/// All rows, in batches.
 fn batches(rows: u64) -> impl Iterator<Item = RecordBatchT<Box<dyn Array>>> {
     (0..rows).step_by(BATCH as usize).map(move |from| {
         let rows = from..(from + BATCH).min(rows);
@@ -242,7 +243,7 @@ fn batches(rows: u64) -> impl Iterator<Item = RecordBatchT<Box<dyn Array>>> {
     })
 }
 
-fn write_stream(out: BufWriter<File>, rows: u64, compression: Option<Packing>) {
+fn write_stream(out: BufWriter<File>, rows: u64, compression: Option<IpcCompression>) {
     let mut writer = StreamWriter::new(out, WriteOptions { compression });
     writer.start(&schema(), None).unwrap();
     batches(rows).for_each(|batch| writer.write(&batch, None).unwrap());
@@ -250,10 +251,10 @@ fn write_stream(out: BufWriter<File>, rows: u64, compression: Option<Packing>) {
     writer.into_inner().flush().unwrap();
 }
 
-/// Streams, and files with their own end, packed or not.
-async fn arrow(name: &str, compression: Option<Packing>) {
+/// Tests a stream or a file, with or without compression.
+async fn arrow(name: &str, compression: Option<IpcCompression>) {
     let dir = tempfile::tempdir().unwrap();
-    flat(&format!("{name} {compression:?}"), async |rows| {
+    assert_flat(&format!("{name} {compression:?}"), async |rows| {
         file(dir.path(), &format!("{rows}.{name}"), |out| {
             if name == "arrows" {
                 return write_stream(out, rows, compression);
@@ -269,26 +270,26 @@ async fn arrow(name: &str, compression: Option<Packing>) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn heavy_streams_of_arrow_are_exported_in_memory_that_does_not_grow_with_them() {
+async fn heavy_streams_of_arrow_are_exported_in_constant_memory() {
     arrow("arrows", None).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn heavy_streams_of_arrow_with_zstd_are_exported_in_memory_that_does_not_grow_with_them() {
-    arrow("arrows", Some(Packing::ZSTD(Default::default()))).await;
+async fn heavy_streams_of_arrow_with_zstd_are_exported_in_constant_memory() {
+    arrow("arrows", Some(IpcCompression::ZSTD(Default::default()))).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn heavy_files_of_arrow_are_exported_in_memory_that_does_not_grow_with_them() {
+async fn heavy_files_of_arrow_are_exported_in_constant_memory() {
     arrow("arrow", None).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn heavy_files_of_arrow_with_lz4_are_exported_in_memory_that_does_not_grow_with_them() {
-    arrow("arrow", Some(Packing::LZ4)).await;
+async fn heavy_files_of_arrow_with_lz4_are_exported_in_constant_memory() {
+    arrow("arrow", Some(IpcCompression::LZ4)).await;
 }
 
-/// An endpoint that answers with a file as often as it is asked, and reads it anew each time.
+/// An endpoint that answers each request with the content of a file.
 async fn endpoint(path: PathBuf) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -307,18 +308,18 @@ async fn endpoint(path: PathBuf) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn heavy_answers_of_an_endpoint_are_exported_in_memory_that_does_not_grow_with_them() {
+async fn heavy_answers_of_an_endpoint_are_exported_in_constant_memory() {
     let dir = tempfile::tempdir().unwrap();
-    flat("HTTP", async |rows| {
+    assert_flat("HTTP", async |rows| {
         let path = dir.path().join(format!("{rows}.arrows"));
         write_stream(BufWriter::new(File::create(&path).unwrap()), rows, None);
-        let place = Place::Http {
+        let location = Location::Http {
             client: reqwest::Client::builder().no_proxy().build().unwrap(),
             url: endpoint(path).await.parse().unwrap(),
             bearer: Secret::default(),
-            spool: Spool { dir: dir.path().to_owned(), bytes: 1 << 30, timeout: Duration::from_secs(60) },
+            spool: Spool { dir: dir.path().to_owned(), max_size: 1 << 30, timeout: Duration::from_secs(60) },
         };
-        of_place(place, "rows.arrows").await
+        at_location(location, "rows.arrows").await
     })
     .await;
 }

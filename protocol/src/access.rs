@@ -1,8 +1,8 @@
-//! Access rules of a dataset: the scopes that the whole dataset requires, and the columns that stay hidden or masked for a
-//! caller who lacks the scope of the column.
+//! Access rules of a dataset: the scopes that the whole dataset requires, and the columns that stay hidden or masked
+//! for a caller who lacks the scope of the column.
 //!
-//! The gateway applies these rules to the catalog and to requests. The exporter applies the same rules again to the data,
-//! because only the exporter reads the data.
+//! The gateway applies these rules to the catalog and to requests. The exporter applies the same rules again to the
+//! data, because only the exporter reads the data.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -20,8 +20,8 @@ pub enum ColumnMask {
     Null,
     /// A fixed text replaces each value that is not NULL. Allowed on text columns only.
     Redacted,
-    /// `*` replaces all characters but the last four, or all characters of a text of at most eight. Allowed on text columns
-    /// only.
+    /// `*` replaces all characters but the last four, or all characters of a text of at most eight. Allowed on text
+    /// columns only.
     LastFour,
 }
 
@@ -77,8 +77,8 @@ impl Access {
 }
 
 impl CatalogDataset {
-    /// The dataset as a caller with these scopes sees it; None when the caller may not export the dataset. A template loses
-    /// every column that reads a hidden column. A template that loses all columns is left out.
+    /// The dataset as a caller with these scopes sees it; None when the caller may not export the dataset. A template
+    /// loses every column that reads a hidden column. A template that loses all columns is left out.
     #[must_use]
     pub fn visible_to(mut self, scopes: &[String]) -> Option<Self> {
         if !self.access.admits(scopes) {

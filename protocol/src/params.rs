@@ -42,6 +42,14 @@ pub struct ParamSpec {
     pub max_items: Option<usize>,
 }
 
+impl ParamSpec {
+    /// A required parameter without a description.
+    #[must_use]
+    pub fn new(name: impl Into<String>, kind: ParamType) -> Self {
+        Self { name: name.into(), kind, description: String::new(), default: None, max_items: None }
+    }
+}
+
 /// The maximum number of unknown parameters that one answer lists.
 const MAX_ERRORS: usize = 20;
 

@@ -1,7 +1,7 @@
-//! An exporter with a dataset of its own beside those that come with Sluice.
+//! An exporter with a dataset written in Rust.
 //!
-//! It takes the same settings as `sluice exporter`: a file in `SLUICE_CONFIG`, and `SLUICE_…` variables over it. Unless
-//! its pool is set, it is `calendar`, so that exporters that don't know this dataset never get its jobs.
+//! It reads the same settings as `sluice exporter`: the file that `SLUICE_CONFIG` names, and `SLUICE_…` variables. Its
+//! default pool is `calendar`, so that exporters without this dataset never get its jobs.
 
 mod days;
 
@@ -21,10 +21,10 @@ use serde::Deserialize;
 
 use crate::days::Calendar;
 
-/// How long running exports may take to be handed over at the end.
-const GRACE: Duration = Duration::from_secs(20);
+/// The time in which running exports are handed over to other exporters at the end.
+const SHUTDOWN_GRACE: Duration = Duration::from_secs(20);
 
-/// The parts of Sluice's settings that an exporter needs; the others are not looked at.
+/// The settings that an exporter needs; other settings are ignored.
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct Settings {
@@ -38,7 +38,7 @@ struct Settings {
 #[tokio::main]
 async fn main() -> Result<()> {
     if rustls::crypto::aws_lc_rs::default_provider().install_default().is_err() {
-        bail!("a TLS provider was installed before");
+        bail!("a TLS provider is already installed");
     }
     let file = std::env::var_os("SLUICE_CONFIG").map(PathBuf::from);
     let mut settings: Settings = config::load(file.as_deref())?;
@@ -49,18 +49,18 @@ async fn main() -> Result<()> {
 
     let life = Lifecycle::new();
     life.stop_at_signals();
-    let reads = DatabaseConfig { max_connections: settings.exporter.read_connections(), ..settings.database.clone() };
     let deps = Deps {
         bus: Bus::join(&settings.nats, "calendar-exporter", &protocol::subject::EXPORTER_STREAMS).await?,
         db: platform::db::connect(&settings.database).await?,
-        reads: platform::db::connect(&reads).await?,
         store: FileStore::open(&settings.store)?,
         clock: SystemClock::shared(),
     };
-    let mut registry = Registry::standard(&settings.exporter.datasets_dir, &deps.reads);
-    registry.datasets = vec![Arc::new(Calendar::new())];
-    exporter::start_with(settings.exporter, registry, deps, &life).await?;
-    life.shut_down(GRACE).await;
+    let mut registry = Registry::built_in();
+    registry.datasets.push(Arc::new(Calendar::new()));
+    // the fleet's catalog file is for the other exporters
+    let exporter = ExporterConfig { catalog: PathBuf::new(), ..settings.exporter };
+    exporter::start_with(exporter, registry, deps, &life).await?;
+    life.shut_down(SHUTDOWN_GRACE).await;
     traces.shut_down().await;
     match life.failure() {
         None => Ok(()),
