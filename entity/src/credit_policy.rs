@@ -1,4 +1,5 @@
-//! The credit policy: how many credits an account starts with, how many each local day adds, and when a local day begins.
+//! The credit policy: how many credits an account starts with, how many each local day adds, and when a local day
+//! begins.
 
 use chrono::{DateTime, Days, NaiveDate, NaiveTime, TimeDelta, TimeZone, Utc};
 use chrono_tz::Tz;
@@ -15,8 +16,9 @@ pub struct CreditsConfig {
     pub daily_grant: i64,
     /// The balance above which a daily grant adds nothing. Without a value, unused credits accumulate without limit.
     pub accrual_cap: Option<i64>,
-    /// An account that was active within this many days receives its daily grant at midnight, with a notification. Other
-    /// accounts receive theirs at their next use, so a smaller number shortens the work at midnight. At most 3660.
+    /// An account that was active within this many days receives its daily grant at midnight, with a notification.
+    /// Other accounts receive theirs at their next use, so a smaller number shortens the work at midnight. At most
+    /// 3660.
     pub active_days: u32,
 }
 
@@ -90,8 +92,8 @@ impl CreditPolicy {
         at.with_timezone(&self.time_zone).date_naive()
     }
 
-    /// The first instant of the next local day. When a clock change skips midnight, the day begins after the change. When a
-    /// clock change repeats midnight, the day begins at the first of the two.
+    /// The first instant of the next local day. When a clock change skips midnight, the day begins after the change.
+    /// When a clock change repeats midnight, the day begins at the first of the two.
     #[must_use]
     pub fn next_midnight(&self, now: DateTime<Utc>) -> DateTime<Utc> {
         let today = self.local_date(now);
@@ -103,19 +105,19 @@ impl CreditPolicy {
             .map_or(now + TimeDelta::days(1), |at| at.with_timezone(&Utc))
     }
 
-    /// The dates of last activity that make an account active at `now`, oldest first. Tomorrow is among them, because the
-    /// clock of another machine may be ahead.
+    /// The dates of last activity that make an account active at `now`, oldest first. Tomorrow is among them, because
+    /// the clock of another machine may be ahead.
     pub fn active_dates(&self, now: DateTime<Utc>) -> impl Iterator<Item = NaiveDate> {
         let today = self.local_date(now);
         let first = today.checked_sub_days(Days::new(self.active_days.into())).unwrap_or(NaiveDate::MIN);
         first.iter_days().take_while(move |day| *day <= today + Days::new(1))
     }
 
-    /// The daily grants of the dates after `through` up to and including `today`, with the amount of each. Dates on which
-    /// the cap leaves nothing to grant are omitted. Empty when `today` is not after `through`, as after a clock that
-    /// stepped back.
+    /// The daily grants of the dates after `through` up to and including `today`, with the amount of each. Dates on
+    /// which the cap leaves nothing to grant are omitted. Empty when `today` is not after `through`, as after a clock
+    /// that stepped back.
     #[must_use]
-    pub fn daily_grants(&self, balance: i64, through: NaiveDate, today: NaiveDate) -> Vec<(NaiveDate, i64)> {
+    pub(crate) fn daily_grants(&self, balance: i64, through: NaiveDate, today: NaiveDate) -> Vec<(NaiveDate, i64)> {
         let mut balance = balance;
         let dates = through.iter_days().skip(1).take_while(|day| *day <= today);
         dates
@@ -130,7 +132,7 @@ impl CreditPolicy {
 
     /// The sum of the [`CreditPolicy::daily_grants`] of the same dates, in constant time.
     #[must_use]
-    pub fn accrued(&self, balance: i64, through: NaiveDate, today: NaiveDate) -> i64 {
+    pub(crate) fn accrued(&self, balance: i64, through: NaiveDate, today: NaiveDate) -> i64 {
         let days = (today - through).num_days().max(0);
         let amount = days.saturating_mul(self.daily_grant);
         self.accrual_cap.map_or(amount, |cap| amount.min((cap - balance).max(0)))

@@ -1,8 +1,8 @@
 //! The dispatch order: the order in which the dispatcher publishes the waiting exports of a pool and lane.
 //!
-//! Tenants take turns, and the users of a tenant take turns. The exports of one user keep the order of their requests. The tenant
-//! or user with fewer exports in flight comes first; with equal numbers, the one dispatched longer ago comes first. One SQL
-//! statement computes the order, so every replica sees the same order.
+//! Tenants take turns, and the users of a tenant take turns. The exports of one user keep the order of their requests.
+//! The tenant or user with fewer exports in flight comes first; with equal numbers, the one dispatched longer ago comes
+//! first. One SQL statement computes the order, so every replica sees the same order.
 
 use std::collections::HashMap;
 
@@ -43,9 +43,9 @@ pub enum Relation {}
 
 impl ActiveModelBehavior for ActiveModel {}
 
-/// `user_rank` and `tenant_rank` include the exports in flight: an export has rank n when it would be the n-th export in flight
-/// of its user, or of its tenant.
-const ORDER: &str = "
+/// `user_rank` and `tenant_rank` include the exports in flight: an export has rank n when it would be the n-th export
+/// in flight of its user, or of its tenant.
+const DISPATCH_ORDER: &str = "
 WITH in_flight AS (
     SELECT pool, lane, tenant, user_id, COUNT(*) AS n FROM export
     WHERE status IN ('dispatched', 'running') GROUP BY pool, lane, tenant, user_id),
@@ -111,19 +111,19 @@ impl WaitingExport {
 }
 
 /// The first `limit` waiting exports in the dispatch order. Exports with a requested cancellation are excluded.
-async fn order(db: &impl ConnectionTrait, limit: u64) -> Result<Vec<WaitingExport>, StoreError> {
-    let statement = Statement::from_string(db.get_database_backend(), format!("{ORDER}{limit}"));
+async fn waiting_exports(db: &impl ConnectionTrait, limit: u64) -> Result<Vec<WaitingExport>, StoreError> {
+    let statement = Statement::from_string(db.get_database_backend(), format!("{DISPATCH_ORDER}{limit}"));
     Ok(WaitingExport::find_by_statement(statement).all(db).await?)
 }
 
 #[derive(Debug, FromQueryResult)]
-struct Running {
+struct RunningCount {
     pool: String,
     lane: String,
     exports: i64,
 }
 
-async fn running(db: &impl ConnectionTrait) -> Result<Vec<Running>, StoreError> {
+async fn running_counts(db: &impl ConnectionTrait) -> Result<Vec<RunningCount>, StoreError> {
     use export::Column;
     let counted = export::Entity::find()
         .select_only()
@@ -132,11 +132,11 @@ async fn running(db: &impl ConnectionTrait) -> Result<Vec<Running>, StoreError> 
         .filter(Column::Status.eq(Status::Running.as_str()))
         .group_by(Column::Pool)
         .group_by(Column::Lane);
-    Ok(counted.into_model::<Running>().all(db).await?)
+    Ok(counted.into_model::<RunningCount>().all(db).await?)
 }
 
 /// The dispatched exports that no exporter has started, in the order of their dispatch.
-async fn dispatched(db: &impl ConnectionTrait, limit: u64) -> Result<Vec<export::Model>, StoreError> {
+async fn dispatched_exports(db: &impl ConnectionTrait, limit: u64) -> Result<Vec<export::Model>, StoreError> {
     use export::Column;
     let waiting = export::Entity::find()
         .filter(Column::Status.eq(Status::Dispatched.as_str()))
@@ -170,8 +170,8 @@ pub async fn record_dispatch(
     Ok(())
 }
 
-/// Deletes the rows of users whose last dispatch was before this time, and returns their number. A user without a row counts as
-/// never dispatched.
+/// Deletes the rows of users whose last dispatch was before this time, and returns their number. A user without a row
+/// counts as never dispatched.
 ///
 /// # Errors
 /// When the database fails.
@@ -193,11 +193,11 @@ pub struct QueueSnapshot {
 }
 
 /// The lanes by pool and lane name.
-type Lanes = HashMap<(String, String), LaneView>;
+type Lanes = HashMap<(String, String), LaneLoad>;
 
 /// The load of one lane of a pool.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct LaneView {
+pub struct LaneLoad {
     /// The number of waiting exports.
     pub waiting: u64,
     /// The number of dispatched exports that no exporter has started.
@@ -225,22 +225,22 @@ impl QueueSnapshot {
     pub async fn read(db: &impl ConnectionTrait, limit: u64) -> Result<Self, StoreError> {
         let mut lanes = Lanes::new();
         let mut dispatched_ahead = HashMap::new();
-        for row in dispatched(db, limit).await? {
+        for row in dispatched_exports(db, limit).await? {
             let lane = lanes.entry((row.pool, row.lane)).or_default();
             dispatched_ahead.insert(row.id, lane.dispatched);
             lane.dispatched += 1;
         }
-        for counted in running(db).await? {
+        for counted in running_counts(db).await? {
             lanes.entry((counted.pool, counted.lane)).or_default().running = counted.exports.unsigned_abs();
         }
-        let waiting = order(db, limit).await?;
+        let waiting = waiting_exports(db, limit).await?;
         for row in &waiting {
             lanes.entry((row.pool.clone(), row.lane.clone())).or_default();
         }
         for ((pool, name), lane) in &mut lanes {
             lane.mean_run_ms = mean_run_ms(db, pool, name).await?;
         }
-        let lanes = lanes.iter().map(|((pool, name), view)| (pool.as_str(), name.as_str(), *view));
+        let lanes = lanes.iter().map(|((pool, name), load)| (pool.as_str(), name.as_str(), *load));
         let mut snapshot = Self::new(waiting, lanes);
         snapshot.ahead.extend(dispatched_ahead);
         Ok(snapshot)
@@ -248,8 +248,8 @@ impl QueueSnapshot {
 
     /// A snapshot of these waiting exports, which are in dispatch order, and of the load of each lane.
     #[must_use]
-    pub fn new<'a>(waiting: Vec<WaitingExport>, lanes: impl Iterator<Item = (&'a str, &'a str, LaneView)>) -> Self {
-        let mut lanes: Lanes = lanes.map(|(pool, lane, view)| ((pool.to_owned(), lane.to_owned()), view)).collect();
+    pub fn new<'a>(waiting: Vec<WaitingExport>, lanes: impl Iterator<Item = (&'a str, &'a str, LaneLoad)>) -> Self {
+        let mut lanes: Lanes = lanes.map(|(pool, lane, load)| ((pool.to_owned(), lane.to_owned()), load)).collect();
         let mut ahead = HashMap::with_capacity(waiting.len());
         for row in &waiting {
             let lane = lanes.entry((row.pool.clone(), row.lane.clone())).or_default();
@@ -261,25 +261,25 @@ impl QueueSnapshot {
 
     /// The load of one lane.
     #[must_use]
-    pub fn lane(&self, pool: &str, lane: &str) -> LaneView {
+    pub fn lane(&self, pool: &str, lane: &str) -> LaneLoad {
         self.lanes.get(&(pool.to_owned(), lane.to_owned())).copied().unwrap_or_default()
     }
 
     /// The load of every lane with a waiting, dispatched or running export.
-    pub fn lanes(&self) -> impl Iterator<Item = (&str, &str, LaneView)> {
-        self.lanes.iter().map(|((pool, lane), view)| (pool.as_str(), lane.as_str(), *view))
+    pub fn lanes(&self) -> impl Iterator<Item = (&str, &str, LaneLoad)> {
+        self.lanes.iter().map(|((pool, lane), load)| (pool.as_str(), lane.as_str(), *load))
     }
 
-    /// The position of a waiting export in a lane with this number of slots. An export that is not in the snapshot is placed
-    /// after all exports of its lane.
+    /// The position of a waiting export in a lane with this number of slots. An export that is not in the snapshot is
+    /// placed after all exports of its lane.
     #[must_use]
     pub fn position_of(&self, id: ExportId, pool: &str, lane: &str, slots: u64) -> QueuePosition {
-        let view = self.lane(pool, lane);
-        let position = self.ahead.get(&id.0).copied().unwrap_or(view.dispatched + view.waiting);
-        let eta_ms = view.mean_run_ms.filter(|_| slots > 0).map(|mean| {
+        let load = self.lane(pool, lane);
+        let position = self.ahead.get(&id.0).copied().unwrap_or(load.dispatched + load.waiting);
+        let eta_ms = load.mean_run_ms.filter(|_| slots > 0).map(|mean| {
             // assumes that the running exports are half done, and that waiting exports fill the slots in rounds
-            let busy = if view.running >= slots { mean / 2 } else { 0 };
-            (position / slots).saturating_add(1).saturating_mul(mean).saturating_add(busy)
+            let current_runs = if load.running >= slots { mean / 2 } else { 0 };
+            (position / slots).saturating_add(1).saturating_mul(mean).saturating_add(current_runs)
         });
         QueuePosition { position, eta_ms }
     }
@@ -288,7 +288,7 @@ impl QueueSnapshot {
 /// The mean run time of the last completed exports of a pool and lane, in milliseconds.
 async fn mean_run_ms(db: &impl ConnectionTrait, pool: &str, lane: &str) -> Result<Option<u64>, StoreError> {
     use export::Column;
-    let done = export::Entity::find()
+    let completed = export::Entity::find()
         .select_only()
         .columns([Column::StartedAt, Column::CompletedAt])
         .filter(Column::Status.eq(Status::Completed.as_str()))
@@ -299,7 +299,7 @@ async fn mean_run_ms(db: &impl ConnectionTrait, pool: &str, lane: &str) -> Resul
         .into_tuple::<(Option<DateTime<Utc>>, Option<DateTime<Utc>>)>()
         .all(db)
         .await?;
-    let times: Vec<u64> = done
+    let times: Vec<u64> = completed
         .into_iter()
         .filter_map(|(started, completed)| u64::try_from((completed? - started?).num_milliseconds()).ok())
         .collect();

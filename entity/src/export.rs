@@ -11,8 +11,8 @@ use sea_orm::{Condition, IntoActiveModel, QueryOrder, QuerySelect, entity::prelu
 
 use crate::StoreError;
 
-/// A row of `export`. Counters are `i64`, because SQL has no unsigned numbers. [`crate::view`] converts a row into the export
-/// object of the API.
+/// A row of `export`. Counters are `i64`, because SQL has no unsigned numbers. [`crate::view`] converts a row into the
+/// export object of the API.
 #[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
 #[sea_orm(table_name = "export")]
 pub struct Model {

@@ -1,5 +1,5 @@
-//! The `idempotency_key` table: the export of each idempotency key of an owner. Several keys may name one export, because a
-//! request can join an identical running export.
+//! The `idempotency_key` table: the export of each idempotency key of an owner. Several keys may name one export,
+//! because a request can join an identical running export.
 
 use chrono::{DateTime, Utc};
 use protocol::id::{ExportId, Owner};

@@ -1,9 +1,9 @@
 //! The `lease` table: leader election between replicas, with fencing tokens.
 //!
-//! A lease is free when it has expired by the clock of the caller, or when the caller observed no renewal for a whole lease
-//! duration by its monotonic clock. So a holder with a wrong clock blocks the other replicas for at most one lease duration.
-//! Each new holder increases the fencing token. [`fence`] proves within a transaction that the caller still holds the lease, and
-//! prevents a change of the holder until the transaction ends.
+//! A lease is free when it has expired by the clock of the caller, or when the caller observed no renewal for a whole
+//! lease duration by its monotonic clock. So a holder with a wrong clock blocks the other replicas for at most one
+//! lease duration. Each new holder increases the fencing token. [`fence`] proves within a transaction that the caller
+//! still holds the lease, and prevents a change of the holder until the transaction ends.
 
 use chrono::{DateTime, Utc};
 use sea_orm::{ActiveValue::Set, Condition, entity::prelude::*, sea_query::OnConflict};
@@ -34,8 +34,8 @@ pub enum Relation {}
 
 impl ActiveModelBehavior for ActiveModel {}
 
-/// An observed state of a lease that another replica holds. When the state is the same after a whole lease duration, the holder
-/// has stopped.
+/// An observed state of a lease that another replica holds. When the state is the same after a whole lease duration,
+/// the holder has stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ObservedLease {
     token: i64,
@@ -51,7 +51,8 @@ pub enum Acquisition {
     HeldElsewhere(ObservedLease),
 }
 
-/// Acquires a free lease, or a lease that is still in the state `stale`, which the caller observed for a whole lease duration.
+/// Acquires a free lease, or a lease that is still in the state `stale`, which the caller observed for a whole lease
+/// duration.
 ///
 /// # Errors
 /// When the database fails.
@@ -110,9 +111,9 @@ pub async fn renew(
     Ok(update.exec(db).await?.rows_affected == 1)
 }
 
-/// Proves within a transaction that the caller holds the lease with this token, and locks the lease until the transaction ends.
-/// The statement is a write, so it may be the first of the transaction. Returns false when another replica holds the lease; the
-/// caller must then roll back.
+/// Proves within a transaction that the caller holds the lease with this token, and locks the lease until the
+/// transaction ends. The statement is a write, so it may be the first of the transaction. Returns false when another
+/// replica holds the lease; the caller must then roll back.
 ///
 /// # Errors
 /// When the database fails.

@@ -1,8 +1,8 @@
 //! sea-orm models, one file each, with owner-scoped queries and the conditional updates of their state.
 //!
-//! Every change of the status of an export is one conditional update on `(status, attempt)`. The attempt number is the fencing
-//! token, so the outcome of a stale attempt changes nothing. Every step of the credits has a unique key in the ledger, so a
-//! retried step happens once. This crate accesses only the database.
+//! Every change of the status of an export is one conditional update on `(status, attempt)`. The attempt number is the
+//! fencing token, so the outcome of a stale attempt changes nothing. Every step of the credits has a unique key in the
+//! ledger, so a retried step happens once. This crate accesses only the database.
 
 pub mod account;
 pub mod credit_policy;

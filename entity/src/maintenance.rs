@@ -1,5 +1,5 @@
-//! Queries of the reconciler and the hourly sweep. Each query continues after the last row of the previous batch, so that the
-//! work on a long table is divided into bounded steps.
+//! Queries of the reconciler and the hourly sweep. Each query continues after the last row of the previous batch, so
+//! that the work on a long table is divided into bounded steps.
 
 use std::collections::HashMap;
 
@@ -75,8 +75,9 @@ pub enum RetainedFiles {
     Nothing,
 }
 
-/// Which objects of these exports the file store retains. Exports without a row are not in the answer. Exports that changed at
-/// `settled_before` or later retain everything, because the service that changed them may still delete their objects.
+/// Which objects of these exports the file store retains. Exports without a row are not in the answer. Exports that
+/// changed at `settled_before` or later retain everything, because the service that changed them may still delete their
+/// objects.
 ///
 /// # Errors
 /// When the database fails, or a row is damaged.
@@ -122,8 +123,8 @@ pub async fn with_segments(db: &impl ConnectionTrait, after: Uuid, limit: u64) -
     Ok(ids.into_tuple().all(db).await?)
 }
 
-/// Deletes the unused segment rows of these exports and returns their number. The segments of an export that ended before
-/// `before` are unused, unless they belong to the attempt that wrote its file. Call it in one transaction with
+/// Deletes the unused segment rows of these exports and returns their number. The segments of an export that ended
+/// before `before` are unused, unless they belong to the attempt that wrote its file. Call it in one transaction with
 /// [`crate::lease::fence`].
 ///
 /// # Errors

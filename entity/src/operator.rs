@@ -65,7 +65,8 @@ pub struct Group {
     pub oldest: DateTime<Utc>,
 }
 
-/// Counts all unfinished exports in groups. Exports with a requested cancellation are excluded, because they do not wait.
+/// Counts all unfinished exports in groups. Exports with a requested cancellation are excluded, because they do not
+/// wait.
 ///
 /// # Errors
 /// When the database fails.

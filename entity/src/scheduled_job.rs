@@ -1,7 +1,7 @@
 //! The `scheduled_job` table: the schedule of each job, its last run and the result. Operators read this table too.
 //!
-//! The due time advances only when a run ends. So a job stays due after its notifier stopped during a run, and while no notifier
-//! runs.
+//! The due time advances only when a run ends. So a job stays due after its notifier stopped during a run, and while no
+//! notifier runs.
 
 use chrono::{DateTime, Utc};
 use protocol::ops::ScheduledJob;
@@ -125,8 +125,8 @@ pub async fn request(db: &impl ConnectionTrait, name: &str, now: DateTime<Utc>) 
     Ok(update.exec(db).await?.rows_affected == 1)
 }
 
-/// Moves a due time that is after `latest` to `latest`. After a clock that stepped back, or with a new schedule, the stored due
-/// time would be too late.
+/// Moves a due time that is after `latest` to `latest`. After a clock that stepped back, or with a new schedule, the
+/// stored due time would be too late.
 ///
 /// # Errors
 /// When the database fails.

@@ -47,8 +47,8 @@ impl From<Model> for delivery::Segment {
     }
 }
 
-/// Records a durable segment. Call it in one transaction with [`crate::transition::heartbeat`], which returns whether the
-/// attempt still owns the export.
+/// Records a durable segment. Call it in one transaction with [`crate::transition::heartbeat`], which returns whether
+/// the attempt still owns the export.
 ///
 /// # Errors
 /// When the database fails, or the segment is already recorded.

@@ -1,8 +1,8 @@
 //! The state transitions of an export: `queued → dispatched → running → completed | failed | canceled`, and
 //! `completed → expired`.
 //!
-//! Each transition is one conditional update and returns whether it happened. On `false` another process changed the export
-//! first, and the caller must stop.
+//! Each transition is one conditional update and returns whether it happened. On `false` another process changed the
+//! export first, and the caller must stop.
 
 use chrono::{DateTime, Utc};
 use protocol::{
@@ -39,8 +39,8 @@ pub enum Claim {
     Ended,
 }
 
-/// A worker claims an export as its next attempt. The export must be waiting, or its lease must have expired. An expired lease
-/// counts as a failure of the attempt, so that an export that crashes every worker ends too.
+/// A worker claims an export as its next attempt. The export must be waiting, or its lease must have expired. An
+/// expired lease counts as a failure of the attempt, so that an export that crashes every worker ends too.
 ///
 /// # Errors
 /// When the database fails.
@@ -82,8 +82,8 @@ pub async fn claim(
     Ok(Claim::Busy(row.lease_expires_at.unwrap_or(now)))
 }
 
-/// The heartbeat of a worker: records its progress and extends the lease. On `false` the attempt no longer owns the export, and
-/// the worker must stop.
+/// The heartbeat of a worker: records its progress and extends the lease. On `false` the attempt no longer owns the
+/// export, and the worker must stop.
 ///
 /// # Errors
 /// When the database fails.
@@ -104,8 +104,8 @@ pub async fn heartbeat(
     applied(db, update).await
 }
 
-/// A worker that shuts down releases the lease, so that another worker can claim the export at once. A release does not count as
-/// a failure.
+/// A worker that shuts down releases the lease, so that another worker can claim the export at once. A release does not
+/// count as a failure.
 ///
 /// # Errors
 /// When the database fails.
@@ -198,7 +198,8 @@ pub async fn expired(db: &impl ConnectionTrait, id: ExportId, now: DateTime<Utc>
     applied(db, with_status(update, Status::Expired)).await
 }
 
-/// Records the request to cancel an unfinished export. Returns false when the export has ended or belongs to another owner.
+/// Records the request to cancel an unfinished export. Returns false when the export has ended or belongs to another
+/// owner.
 ///
 /// # Errors
 /// When the database fails.
@@ -214,8 +215,8 @@ pub async fn request_cancel(
     applied(db, update).await
 }
 
-/// Records the request to delete the file of a completed export. Returns false when the export has no file or belongs to another
-/// owner.
+/// Records the request to delete the file of a completed export. Returns false when the export has no file or belongs
+/// to another owner.
 ///
 /// # Errors
 /// When the database fails.

@@ -6,7 +6,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use entity::{
     account,
     credit_policy::{CreditPolicy, CreditsConfig},
-    export, ledger, maintenance, segment, transition,
+    export, idempotency_key, ledger, maintenance, segment, transition,
     transition::Claim,
 };
 use migration::{Migrator, MigratorTrait};
@@ -156,4 +156,16 @@ async fn segments_are_found_by_the_byte_they_contain() {
     assert_eq!(from(10).await, [1, 2]);
     assert_eq!(from(40).await, [] as [u32; 0]);
     assert_eq!(segment::before(&db, id, 1, 11).await.unwrap().len(), 2);
+}
+
+#[tokio::test]
+async fn several_idempotency_keys_name_one_export_and_a_key_is_unique() {
+    let db = database().await;
+    let id = queued(&db).await;
+    idempotency_key::insert(&db, &alice(), "a", "hash a", id, now()).await.unwrap();
+    idempotency_key::insert(&db, &alice(), "b", "hash b", id, now()).await.unwrap();
+    assert!(idempotency_key::insert(&db, &alice(), "a", "hash c", id, now()).await.is_err());
+    let found = idempotency_key::find(&db, &alice(), "a").await.unwrap().unwrap();
+    assert_eq!((found.export_id, found.request_hash.as_str(), found.created_at), (id.0, "hash a", now()));
+    assert_eq!(idempotency_key::find(&db, &Owner::new("globex", "alice"), "a").await.unwrap(), None);
 }

@@ -35,8 +35,8 @@ impl MigratorTrait for Migrator {
 
 /// The names of the migrations of this program that the database lacks. Changes nothing in the database.
 ///
-/// Migrations that only the database knows are no error: a newer release applied them. An older release runs beside a newer
-/// one during a rollout, and again after a rollback.
+/// Migrations that only the database knows are no error: a newer release applied them. An older release runs beside a
+/// newer one during a rollout, and again after a rollback.
 ///
 /// # Errors
 /// When the database can't be read.

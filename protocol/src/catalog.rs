@@ -1,5 +1,5 @@
-//! The catalog: the datasets of the exporters, as an exporter advertises them in the `SLUICE_CATALOG` bucket and as a client
-//! sees them.
+//! The catalog: the datasets of the exporters, as an exporter advertises them in the `SLUICE_CATALOG` bucket and as a
+//! client sees them.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -137,14 +137,14 @@ pub struct CatalogDataset {
     /// The access rules of the dataset.
     #[serde(default)]
     pub access: Access,
-    /// The approximate number of rows of all tenants together. The gateway chooses the lane by it and shows it to no client:
-    /// under a row policy `info.rows_estimate` is None.
+    /// The approximate number of rows of all tenants together. The gateway chooses the lane by it and shows it to no
+    /// client: under a row policy `info.rows_estimate` is None.
     #[serde(default)]
     pub total_rows: Option<u64>,
 }
 
-/// The advertisement of one exporter: the value of the key of the exporter in `SLUICE_CATALOG`. The exporter repeats it at a
-/// fixed interval.
+/// The advertisement of one exporter: the value of the key of the exporter in `SLUICE_CATALOG`. The exporter repeats it
+/// at a fixed interval.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct CatalogEntry {
     /// The envelope version, [`crate::ENVELOPE_VERSION`].

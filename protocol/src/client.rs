@@ -123,8 +123,8 @@ pub struct FileOpen {
     /// The first window, in bytes; 1 MiB when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub window: Option<u64>,
-    /// The attempt that wrote the bytes before `offset`, as `file.opened` named it. With this member the server refuses to
-    /// continue with another attempt (`restarted`). Without it, only the digest at the end reveals the mix.
+    /// The attempt that wrote the bytes before `offset`, as `file.opened` named it. With this member the server refuses
+    /// to continue with another attempt (`restarted`). Without it, only the digest at the end reveals the mix.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub attempt: Option<u32>,
 }

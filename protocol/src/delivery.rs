@@ -1,5 +1,5 @@
-//! Delivery of file bytes to gateways: segments, grants and announcements. The requests travel over NATS. The bytes travel
-//! over HTTP, from the URLs in the grants.
+//! Delivery of file bytes to gateways: segments, grants and announcements. The requests travel over NATS. The bytes
+//! travel over HTTP, from the URLs in the grants.
 
 use serde::{Deserialize, Serialize};
 
@@ -137,8 +137,8 @@ pub enum GrantReply {
     },
 }
 
-/// A core NATS message, notifier → gateways, on [`crate::subject::delivery_announce`]. Announcements may be lost, so a gateway
-/// polls for grants too.
+/// A core NATS message, notifier → gateways, on [`crate::subject::delivery_announce`]. Announcements may be lost, so a
+/// gateway polls for grants too.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "announcement", rename_all = "snake_case")]
 pub enum Announcement {

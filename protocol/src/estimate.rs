@@ -9,7 +9,8 @@ use crate::{export::ExportRequest, problem::Problem};
 /// The maximum number of rows of a preview.
 pub const PREVIEW_ROWS: usize = 10;
 
-/// The estimated size, duration and price of an export. The exporter reads statistics and a few rows, and charges nothing.
+/// The estimated size, duration and price of an export. The exporter reads statistics and a few rows, and charges
+/// nothing.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Estimate {
     /// The approximate number of rows; null when unknown.

@@ -8,8 +8,8 @@ use serde_json::{Map, Value};
 
 use crate::{id::ExportId, problem::Problem, time::Timestamp};
 
-/// The status of an export. `failed`, `canceled` and `expired` are final. `completed` becomes `expired` when the file is
-/// deleted.
+/// The status of an export. `failed`, `canceled` and `expired` are final. `completed` becomes `expired` when the file
+/// is deleted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Status {

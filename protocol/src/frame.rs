@@ -50,8 +50,8 @@ impl Frame {
         out.freeze()
     }
 
-    /// Decodes a frame. The payload shares the buffer of `bytes`. Flags and reserved bits are ignored, because later versions
-    /// may use them.
+    /// Decodes a frame. The payload shares the buffer of `bytes`. Flags and reserved bits are ignored, because later
+    /// versions may use them.
     ///
     /// # Errors
     /// When the bytes are not a frame of this version.

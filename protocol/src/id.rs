@@ -45,8 +45,8 @@ impl From<Uuid> for ExportId {
     }
 }
 
-/// The owner of an export, an event or a credit account: a user of a tenant. Every owner-scoped query and subject takes an
-/// `Owner`.
+/// The owner of an export, an event or a credit account: a user of a tenant. Every owner-scoped query and subject takes
+/// an `Owner`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 pub struct Owner {
     /// The tenant claim of the token.

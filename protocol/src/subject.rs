@@ -1,7 +1,7 @@
 //! The names of NATS subjects, streams and buckets.
 //!
-//! Tenants and users come from bearer tokens and may be any string. [`token`] maps each string to one safe subject token, and
-//! different strings to different tokens, so no name can widen a subscription.
+//! Tenants and users come from bearer tokens and may be any string. [`token`] maps each string to one safe subject
+//! token, and different strings to different tokens, so no name can widen a subscription.
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 
@@ -95,8 +95,8 @@ impl Lane {
     }
 }
 
-/// Maps any string to one safe subject token: a short plain string to itself, every other string to `=` and its base64url
-/// encoding. A plain string never starts with `=`, so the two forms never collide.
+/// Maps any string to one safe subject token: a short plain string to itself, every other string to `=` and its
+/// base64url encoding. A plain string never starts with `=`, so the two forms never collide.
 #[must_use]
 pub fn token(text: &str) -> String {
     let plain =

@@ -9,7 +9,7 @@ use sea_orm::{
     sea_query::{CaseStatement, ExprTrait, OnConflict, SimpleExpr},
 };
 
-use super::{Balance, Entry, append, change, find, with_new_version};
+use super::{Balance, Entry, add_to_account, append, find, with_new_version};
 use crate::{StoreError, account, credit_policy::CreditPolicy, entry};
 
 /// The maximum number of entries of one statement. SQLite binds at most 32,766 values, and an entry has ten.
@@ -31,8 +31,8 @@ pub async fn read_if_current(
     Ok(row.map(|row| Balance { balance: row.balance, held: row.held }))
 }
 
-/// Opens the account if it does not exist, adds the missing daily grants and records the activity of today. The first statement is
-/// a write, and the account stays locked until the transaction ends.
+/// Opens the account if it does not exist, adds the missing daily grants and records the activity of today. The first
+/// statement is a write, and the account stays locked until the transaction ends.
 ///
 /// # Errors
 /// When the database fails.
@@ -72,8 +72,8 @@ pub async fn open_and_accrue(
     add_missing_grants(db, &row, Ord::max(row.last_active_on, today), policy, now).await
 }
 
-/// Adds the missing daily grants of an existing account without recording activity. Call it before any other change that increases
-/// the balance: under a cap the order matters, and [`super::read`] adds the daily grants first.
+/// Adds the missing daily grants of an existing account without recording activity. Call it before any other change
+/// that increases the balance: under a cap the order matters, and [`super::read`] adds the daily grants first.
 ///
 /// # Errors
 /// When the database fails.
@@ -105,7 +105,7 @@ async fn add_missing_grants(
     let owner = Owner::new(row.tenant.clone(), row.user_id.clone());
     let grants = policy.daily_grants(row.balance, row.granted_through, today);
     let amount = grants.iter().map(|(_, amount)| amount).sum();
-    let mut update = change(&owner, amount, 0)
+    let mut update = add_to_account(&owner, amount, 0)
         .col_expr(account::Column::LastActiveOn, Expr::value(last_active_on))
         .col_expr(account::Column::GrantedThrough, Expr::value(Ord::max(row.granted_through, today)));
     if amount != 0 {
@@ -125,11 +125,11 @@ pub struct AccruedBatch {
     pub credits: i64,
 }
 
-/// Adds the missing daily grants of at most `limit` accounts that were last active on this date. The batch is empty when no such
-/// account lacks a grant. [`CreditPolicy::active_dates`] lists the dates.
+/// Adds the missing daily grants of at most `limit` accounts that were last active on this date. The batch is empty
+/// when no such account lacks a grant. [`CreditPolicy::active_dates`] lists the dates.
 ///
-/// Call it in a transaction whose first statement was a write. The accounts stay locked until the transaction ends, so a batch
-/// should be small.
+/// Call it in a transaction whose first statement was a write. The accounts stay locked until the transaction ends, so
+/// a batch should be small.
 ///
 /// # Errors
 /// When the database fails.
@@ -169,7 +169,8 @@ pub async fn accrue_batch(
     Ok(batch)
 }
 
-/// Updates locked accounts with the same `granted_through` by one statement over the key range from the first to the last account.
+/// Updates locked accounts with the same `granted_through` by one statement over the key range from the first to the
+/// last account.
 async fn update_accounts(
     db: &impl ConnectionTrait,
     policy: &CreditPolicy,

@@ -77,8 +77,8 @@ pub async fn audit(db: &impl ConnectionTrait) -> Result<Vec<Finding>, StoreError
 /// When the database fails, or a sum of the ledger is negative.
 pub async fn rebuild(db: &DatabaseConnection) -> Result<Vec<Finding>, StoreError> {
     let tx = db.begin().await?;
-    // no account may change between the comparison and the correction: SQLite locks with the first write, PostgreSQL needs a
-    // table lock
+    // no account may change between the comparison and the correction: SQLite locks with the first write, PostgreSQL
+    // needs a table lock
     match tx.get_database_backend() {
         DbBackend::Postgres => {
             tx.execute_unprepared("LOCK TABLE credit_account IN SHARE ROW EXCLUSIVE MODE").await?;

@@ -7,11 +7,11 @@ use protocol::{
 };
 use sea_orm::entity::prelude::*;
 
-use super::{Entry, append, change, with_new_version};
+use super::{Entry, add_to_account, append, with_new_version};
 use crate::{StoreError, account};
 
-/// Holds the price of an export. Call [`super::open_and_accrue`] in the same transaction first. Returns false and changes nothing
-/// when the balance is too low.
+/// Holds the price of an export. Call [`super::open_and_accrue`] in the same transaction first. Returns false and
+/// changes nothing when the balance is too low.
 ///
 /// # Errors
 /// When the database fails.
@@ -23,7 +23,7 @@ pub async fn hold(
     now: DateTime<Utc>,
 ) -> Result<bool, StoreError> {
     let enough = account::Column::Balance.gte(price);
-    if with_new_version(change(owner, -price, price)).filter(enough).exec(db).await?.rows_affected == 0 {
+    if with_new_version(add_to_account(owner, -price, price)).filter(enough).exec(db).await?.rows_affected == 0 {
         return Ok(false);
     }
     let entry = Entry { owner, kind: EntryKind::Hold, amount: -price, reason: "export requested", at: now };
@@ -46,12 +46,12 @@ pub async fn capture(
     if !append(db, entry.export_step(id)).await? {
         return Ok(false);
     }
-    change(owner, 0, -price).exec(db).await?;
+    add_to_account(owner, 0, -price).exec(db).await?;
     Ok(true)
 }
 
-/// Releases the hold of a failed or canceled export. A repeated call changes nothing and returns false. Call [`super::accrue`] in
-/// the same transaction first.
+/// Releases the hold of a failed or canceled export. A repeated call changes nothing and returns false. Call
+/// [`super::accrue`] in the same transaction first.
 ///
 /// # Errors
 /// When the database fails.
@@ -67,6 +67,6 @@ pub async fn release(
     if !append(db, entry.export_step(id)).await? {
         return Ok(false);
     }
-    change(owner, price, -price).exec(db).await?;
+    add_to_account(owner, price, -price).exec(db).await?;
     Ok(true)
 }

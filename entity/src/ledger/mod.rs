@@ -1,9 +1,9 @@
 //! The credit ledger. Call each function in the transaction of the change that it pays for.
 //!
-//! The ledger is append-only, and every step has a unique key, so a step happens once. The balance is a column that is updated in
-//! the transaction of each entry. Daily grants accrue lazily: an account stores the local date through which it has its grants,
-//! and each change adds the missing grants first. So an unused account costs nothing. [`read`] computes the missing grants without
-//! a write.
+//! The ledger is append-only, and every step has a unique key, so a step happens once. The balance is a column that is
+//! updated in the transaction of each entry. Daily grants accrue lazily: an account stores the local date through which
+//! it has its grants, and each change adds the missing grants first. So an unused account costs nothing. [`read`]
+//! computes the missing grants without a write.
 
 mod accrual;
 mod audit;
@@ -41,7 +41,8 @@ pub struct Balance {
     pub held: i64,
 }
 
-/// The credits of an account now, including daily grants that have no entry yet. Zero for an account that was never opened.
+/// The credits of an account now, including daily grants that have no entry yet. Zero for an account that was never
+/// opened.
 ///
 /// # Errors
 /// When the database fails.
@@ -133,7 +134,7 @@ async fn append(db: &impl ConnectionTrait, row: entry::ActiveModel) -> Result<bo
 }
 
 /// An update that adds these amounts to the balance and to the held credits of an account.
-fn change(owner: &Owner, balance: i64, held: i64) -> sea_orm::UpdateMany<account::Entity> {
+fn add_to_account(owner: &Owner, balance: i64, held: i64) -> sea_orm::UpdateMany<account::Entity> {
     account::Entity::update_many()
         .col_expr(account::Column::Balance, Expr::col(account::Column::Balance).add(balance))
         .col_expr(account::Column::Held, Expr::col(account::Column::Held).add(held))

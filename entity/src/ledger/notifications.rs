@@ -1,7 +1,9 @@
-//! The outbox of credit notifications: changes by a hold, a daily grant or an operator, which no outcome of an export reports.
+//! The outbox of credit notifications: changes by a hold, a daily grant or an operator, which no outcome of an export
+//! reports.
 //!
-//! Each such change increases the version of the account in its transaction. A notifier finds the accounts whose version exceeds
-//! the notified version, publishes an event and records the version. So no notification is lost between commit and publish.
+//! Each such change increases the version of the account in its transaction. A notifier finds the accounts whose
+//! version exceeds the notified version, publishes an event and records the version. So no notification is lost between
+//! commit and publish.
 
 use protocol::{credits::EntryKind, id::Owner};
 use sea_orm::{QueryOrder, QuerySelect, entity::prelude::*, sea_query::ExprTrait};

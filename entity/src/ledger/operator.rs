@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use protocol::{credits::EntryKind, id::Owner};
 use sea_orm::entity::prelude::*;
 
-use super::{Entry, append, change, with_new_version};
+use super::{Entry, add_to_account, append, with_new_version};
 use crate::{StoreError, account};
 
 /// Adds credits to an account. Call [`super::open_and_accrue`] in the same transaction first.
@@ -18,13 +18,13 @@ pub async fn grant(
     reason: &str,
     now: DateTime<Utc>,
 ) -> Result<(), StoreError> {
-    with_new_version(change(owner, amount, 0)).exec(db).await?;
+    with_new_version(add_to_account(owner, amount, 0)).exec(db).await?;
     append(db, Entry { owner, kind: EntryKind::Grant, amount, reason, at: now }.row()).await?;
     Ok(())
 }
 
-/// Corrects a balance by `amount`, which may be negative. Call [`super::open_and_accrue`] in the same transaction first. Returns
-/// false and changes nothing when the balance would become negative.
+/// Corrects a balance by `amount`, which may be negative. Call [`super::open_and_accrue`] in the same transaction
+/// first. Returns false and changes nothing when the balance would become negative.
 ///
 /// # Errors
 /// When the database fails.
@@ -36,7 +36,7 @@ pub async fn adjust(
     now: DateTime<Utc>,
 ) -> Result<bool, StoreError> {
     let enough = account::Column::Balance.gte(amount.saturating_neg());
-    if with_new_version(change(owner, amount, 0)).filter(enough).exec(db).await?.rows_affected == 0 {
+    if with_new_version(add_to_account(owner, amount, 0)).filter(enough).exec(db).await?.rows_affected == 0 {
         return Ok(false);
     }
     append(db, Entry { owner, kind: EntryKind::Adjustment, amount, reason, at: now }.row()).await?;

@@ -72,7 +72,7 @@ impl<'a> Capacity<'a> {
 
 #[cfg(test)]
 mod tests {
-    use entity::dispatch_queue::LaneView;
+    use entity::dispatch_queue::LaneLoad;
     use uuid::Uuid;
 
     use super::*;
@@ -98,7 +98,7 @@ mod tests {
     }
 
     /// The lane ranks of the exports that are dispatched, with so many interactive and bulk `slots`.
-    fn dispatched(waiting: Vec<WaitingExport>, lanes: &[(&str, LaneView)], slots: (u64, u64)) -> Vec<i64> {
+    fn dispatched(waiting: Vec<WaitingExport>, lanes: &[(&str, LaneLoad)], slots: (u64, u64)) -> Vec<i64> {
         let snapshot = QueueSnapshot::new(waiting, lanes.iter().map(|(lane, view)| ("default", *lane, *view)));
         let slots = |_: &str, lane| if lane == Lane::Bulk { slots.1 } else { slots.0 };
         let mut capacity = Capacity::new(&snapshot, LIMITS, slots);
@@ -112,8 +112,8 @@ mod tests {
         ranks
     }
 
-    fn in_flight(dispatched: u64, running: u64) -> LaneView {
-        LaneView { dispatched, running, ..LaneView::default() }
+    fn in_flight(dispatched: u64, running: u64) -> LaneLoad {
+        LaneLoad { dispatched, running, ..LaneLoad::default() }
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Typed filters: `{"delay": {"gte": 30}, "origin": {"in": ["SEA", "JFK"]}, "or": [...], "not": {...}}`.
 //!
-//! The members of an object are joined by AND. The gateway checks a filter against the columns of the dataset. The exporter
-//! parses the filter again, and translates it into polars expressions or bound SQL parameters.
+//! The members of an object are joined by AND. The gateway checks a filter against the columns of the dataset. The
+//! exporter parses the filter again, and translates it into polars expressions or bound SQL parameters.
 
 mod parse;
 

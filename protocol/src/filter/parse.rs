@@ -31,8 +31,8 @@ pub fn parse(filter: &Value, columns: &[Column]) -> Result<Filter, Vec<FieldErro
     parse_with(filter, columns, false)
 }
 
-/// Checks a row policy: a filter in which `{"claim": "<name>"}` may replace any value, or the list of `in`. The returned filter
-/// has placeholders for the claims, so it is useful for its columns only.
+/// Checks a row policy: a filter in which `{"claim": "<name>"}` may replace any value, or the list of `in`. The
+/// returned filter has placeholders for the claims, so it is useful for its columns only.
 ///
 /// # Errors
 /// Every error, with pointers below `/filter`.

@@ -54,7 +54,8 @@ pub enum DeadLettersReply {
         items: Vec<DeadLetter>,
         /// The number of all dead letters.
         total: u64,
-        /// The cursor of the next page; absent on the last page. A page before the last may be empty after many requeues.
+        /// The cursor of the next page; absent on the last page. A page before the last may be empty after many
+        /// requeues.
         next_cursor: Option<u64>,
     },
     /// The notifier refused the request.
@@ -75,8 +76,8 @@ pub struct RequeueRequest {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "answer", rename_all = "snake_case")]
 pub enum RequeueReply {
-    /// The notifier retries a dead-lettered job as a new, newly charged export of the same owner. A repeated request returns the
-    /// same export without another charge.
+    /// The notifier retries a dead-lettered job as a new, newly charged export of the same owner. A repeated request
+    /// returns the same export without another charge.
     Requeued {
         /// The new export of the same owner.
         export: Box<ExportSummary>,
@@ -91,8 +92,8 @@ pub enum RequeueReply {
     /// The notifier refused the request and changed nothing.
     Refused {
         /// `not-found`: the export or its dead letter does not exist. `not-ready`: the export has not ended.
-        /// `credits-exhausted`: the owner has too few credits. `invalid-request`: the export did not fail. `unavailable`: a
-        /// service that the request needs is not reachable.
+        /// `credits-exhausted`: the owner has too few credits. `invalid-request`: the export did not fail.
+        /// `unavailable`: a service that the request needs is not reachable.
         problem: Problem,
     },
 }

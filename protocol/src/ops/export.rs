@@ -128,8 +128,8 @@ pub struct CancelRequest {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "answer", rename_all = "snake_case")]
 pub enum CancelReply {
-    /// The notifier recorded the cancellation. The export ends as if its owner had canceled it. A repeated request changes
-    /// nothing.
+    /// The notifier recorded the cancellation. The export ends as if its owner had canceled it. A repeated request
+    /// changes nothing.
     Requested {
         /// The current state of the export.
         export: ExportSummary,

@@ -43,7 +43,8 @@ pub enum ExportersReply {
     },
 }
 
-/// The request on [`crate::subject::ops_drain`] and [`crate::subject::ops_undrain`]. A repeated request changes nothing.
+/// The request on [`crate::subject::ops_drain`] and [`crate::subject::ops_undrain`]. A repeated request changes
+/// nothing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DrainRequest {}
 

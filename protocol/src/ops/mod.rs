@@ -1,5 +1,5 @@
-//! Requests of operators over NATS, such as `nats req sluice.v1.ops.schedule '{}'`. A notifier answers; requests to drain an
-//! exporter are answered by that exporter.
+//! Requests of operators over NATS, such as `nats req sluice.v1.ops.schedule '{}'`. A notifier answers; requests to
+//! drain an exporter are answered by that exporter.
 
 mod dead;
 mod export;
@@ -27,7 +27,8 @@ pub struct ScheduledJob {
     pub requested_at: Option<Timestamp>,
     /// The start of the last run.
     pub started_at: Option<Timestamp>,
-    /// The end of the last run that ended. When it is before `started_at`, a run is in progress or its notifier stopped.
+    /// The end of the last run that ended. When it is before `started_at`, a run is in progress or its notifier
+    /// stopped.
     pub ended_at: Option<Timestamp>,
     /// The duration of the run that ended last, in milliseconds.
     pub duration_ms: Option<u64>,
