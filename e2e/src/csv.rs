@@ -1,34 +1,35 @@
-//! Reads the envelope of an exported file, and its table apart from it.
+//! Parses an exported CSV file into its envelope and its table.
 
 use protocol::time::Timestamp;
 
-/// An exported CSV file, taken apart.
+/// An exported CSV file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Envelope<'a> {
-    /// When it was asked for.
+    /// The time of the request, from the first line.
     pub requested_at: Timestamp,
-    /// The header line.
+    /// The header line of the table.
     pub header: &'a str,
-    /// The rows, line by line.
+    /// The lines of the table.
     pub rows: Vec<&'a str>,
-    /// How many rows the file says it has.
+    /// The number of rows, as the file states it.
     pub row_count: usize,
-    /// When it was done.
+    /// The time of completion, from the last line.
     pub completed_at: Timestamp,
 }
 
-/// Takes a file apart.
+/// Parses a file.
 ///
 /// # Panics
-/// When a line of the envelope is missing or says something else.
+/// When a line of the envelope is missing or invalid.
 #[must_use]
 pub fn parse(file: &[u8]) -> Envelope<'_> {
-    let text = std::str::from_utf8(file).expect("a machine file is UTF-8");
-    let mut lines: Vec<&str> = text.strip_suffix('\n').expect("the last line is ended").split('\n').collect();
+    let text = std::str::from_utf8(file).expect("an exported CSV file is UTF-8");
+    let mut lines: Vec<&str> =
+        text.strip_suffix('\n').expect("the last line ends with a newline").split('\n').collect();
     let last = |lines: &mut Vec<&str>, key: &str| comment(lines.pop().expect("a line"), key).to_owned();
-    let completed_at = moment(&last(&mut lines, "export_completed_at"));
+    let completed_at = timestamp(&last(&mut lines, "export_completed_at"));
     let row_count = last(&mut lines, "export_rows").parse().expect("a number of rows");
-    let requested_at = moment(comment(lines[0], "export_requested_at"));
+    let requested_at = timestamp(comment(lines[0], "export_requested_at"));
     Envelope { requested_at, header: lines[1], rows: lines.split_off(2), row_count, completed_at }
 }
 
@@ -37,8 +38,8 @@ fn comment<'a>(line: &'a str, key: &str) -> &'a str {
     value.unwrap_or_else(|| panic!("expected `# {key}: …`, got `{line}`"))
 }
 
-fn moment(text: &str) -> Timestamp {
-    let at: Timestamp = text.parse().unwrap_or_else(|e| panic!("`{text}` is no time: {e}"));
-    assert_eq!(at.to_string(), text, "times have milliseconds and end with Z");
-    at
+fn timestamp(text: &str) -> Timestamp {
+    let timestamp: Timestamp = text.parse().unwrap_or_else(|e| panic!("`{text}` is no timestamp: {e}"));
+    assert_eq!(timestamp.to_string(), text, "timestamps have milliseconds and end with Z");
+    timestamp
 }

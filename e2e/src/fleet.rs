@@ -15,28 +15,44 @@ use testkit::{
     token::Issuer,
 };
 
-/// The secret with which the tokens of these tests are signed.
+/// The name of the catalog file in the folder of datasets.
+pub const CATALOG: &str = "catalog.toml";
+
+/// The secret that signs the tokens of these tests.
 const SECRET: &str = "for tests alone: thirty-two bytes or more";
 
-/// How many of each to start, and on what.
+/// A setting of every process of a fleet, as an environment variable.
+pub type Setting = (&'static str, String);
+
+/// The datasets of a fleet's exporters.
+pub enum Datasets {
+    /// The demo catalog with flights and menus.
+    Demo,
+    /// The demo catalog with the Parquet files of another folder, which stays unchanged.
+    DemoWith(PathBuf),
+    /// The catalog [`CATALOG`] of this folder.
+    Catalog(PathBuf),
+}
+
+/// The processes and servers of a fleet.
 pub struct Plan {
-    /// Gateways.
+    /// The number of gateways.
     pub gateways: usize,
-    /// Exporters.
+    /// The number of exporters.
     pub exporters: usize,
-    /// Notifiers.
+    /// The number of notifiers.
     pub notifiers: usize,
-    /// PostgreSQL instead of SQLite.
+    /// Whether the database is PostgreSQL instead of SQLite.
     pub postgres: bool,
-    /// NATS with the files of `ops/nats`, and each service as its own user with its password in a file.
+    /// Whether NATS uses the files of `ops/nats`, with one user and one password file for each service.
     pub nats_users: bool,
-    /// The same on a cluster of three, encrypted.
+    /// Whether NATS is a cluster of three encrypted servers. Implies `nats_users`.
     pub nats_cluster: bool,
-    /// Further settings of every process, as environment variables.
-    pub settings: Vec<(&'static str, String)>,
-    /// Where datasets are; a folder with `flights` when None.
-    pub datasets: Option<PathBuf>,
-    /// The file store; a folder when None.
+    /// Further settings of every process.
+    pub settings: Vec<Setting>,
+    /// The datasets of the exporters.
+    pub datasets: Datasets,
+    /// The file store; None creates a folder.
     pub store: Option<StoreConfig>,
 }
 
@@ -50,47 +66,47 @@ impl Default for Plan {
             nats_users: false,
             nats_cluster: false,
             settings: vec![],
-            datasets: None,
+            datasets: Datasets::Demo,
             store: None,
         }
     }
 }
 
-/// A running platform. Everything ends when it is dropped.
+/// A running platform. Dropping the value stops every process.
 pub struct Fleet {
-    /// The gateways.
+    /// The running gateways.
     pub gateways: Vec<Process>,
-    /// Their URLs.
+    /// The URLs of the gateways.
     pub urls: Vec<String>,
-    /// The exporters.
+    /// The running exporters.
     pub exporters: Vec<Process>,
-    /// The notifiers.
+    /// The running notifiers.
     pub notifiers: Vec<Process>,
-    /// The database, with a pool for the test.
+    /// The database, with a connection pool for the test.
     pub database: TestDatabase,
-    /// NATS.
+    /// The NATS server or cluster.
     pub nats: NatsServer,
-    /// The file store, unless the plan named another.
+    /// The folder of the file store, unless the plan names another store.
     pub store: Folder,
-    env: Vec<(&'static str, String)>,
-    /// Settings of the services that may reach the file store, which the gateway is none of.
-    store_env: Vec<(&'static str, String)>,
+    env: Vec<Setting>,
+    /// Settings of the file store, for exporters and notifiers only: a gateway has no access.
+    store_env: Vec<Setting>,
     nats_users: bool,
     issuer: Issuer,
     _postgres: Option<Postgres>,
-    _datasets: TempDir,
+    _demo_dir: TempDir,
 }
 
 impl Fleet {
-    /// One of each on SQLite.
+    /// Starts one process of each service on SQLite.
     pub async fn small() -> Self {
         Self::start(Plan::default()).await
     }
 
-    /// Starts what the plan says and waits until every gateway is ready.
+    /// Starts the processes and servers of a plan and waits until every gateway is ready.
     ///
     /// # Panics
-    /// When something does not start.
+    /// When a server or a process does not start.
     pub async fn start(plan: Plan) -> Self {
         let nats_users = plan.nats_users || plan.nats_cluster;
         let nats = match (plan.nats_cluster, plan.nats_users) {
@@ -106,27 +122,28 @@ impl Fleet {
             (None, testkit::db::sqlite().await)
         };
         let store = testkit::store::folder();
-        let own_datasets = tempfile::tempdir().expect("the folder for temporary files is writable");
-        if plan.datasets.is_none() {
-            link(&crate::flights(), &own_datasets.path().join("flights.parquet"));
-        }
-        let datasets = plan.datasets.unwrap_or_else(|| own_datasets.path().to_owned());
         let mut env = nats_env(nats.config(), nats_users);
-        let catalog = match &postgres {
-            Some(postgres) => {
-                let menus = postgres.database().await;
-                env.push((demo::POSTGRES_URL, menus.url().to_owned()));
-                demo::seed_postgres(&datasets, &menus.db).await
+        let demo_dir = tempfile::tempdir().expect("the folder for temporary files is writable");
+        let datasets = match plan.datasets {
+            Datasets::Catalog(dir) => dir,
+            Datasets::Demo => {
+                link(&crate::flights(), &demo_dir.path().join("flights.parquet"));
+                env.extend(seed_demo(demo_dir.path(), postgres.as_ref()).await);
+                demo_dir.path().to_owned()
             }
-            None => demo::seed(&datasets).await,
+            Datasets::DemoWith(files) => {
+                link_parquet_files(&files, demo_dir.path());
+                env.extend(seed_demo(demo_dir.path(), postgres.as_ref()).await);
+                demo_dir.path().to_owned()
+            }
         };
         env.extend([
             ("SLUICE_DATABASE__URL", database.url().to_owned()),
             ("SLUICE_EXPORTER__DATASETS_DIR", datasets.display().to_string()),
-            ("SLUICE_EXPORTER__CATALOG", catalog.display().to_string()),
+            ("SLUICE_EXPORTER__CATALOG", datasets.join(CATALOG).display().to_string()),
             ("SLUICE_GATEWAY__IDENTITY__LOCAL__SECRET", SECRET.to_owned()),
-            // what a test counts is the same when it runs over midnight
-            ("SLUICE_CREDITS__NIGHTLY", "0".to_owned()),
+            // Balances must not change when a test runs over midnight.
+            ("SLUICE_CREDITS__DAILY_GRANT", "0".to_owned()),
         ]);
         env.extend(plan.settings);
         let mut fleet = Self {
@@ -142,7 +159,7 @@ impl Fleet {
             nats_users,
             issuer: Issuer::local(SECRET),
             _postgres: postgres,
-            _datasets: own_datasets,
+            _demo_dir: demo_dir,
         };
         for _ in 0..plan.notifiers {
             fleet.add_notifier();
@@ -176,35 +193,35 @@ impl Fleet {
         self.urls.push(format!("http://{address}"));
     }
 
-    /// Starts this gateway anew, at its old address.
+    /// Starts this gateway again at its previous address.
     ///
     /// # Panics
-    /// When it is not ready in time.
-    pub async fn start_gateway_again(&mut self, index: usize) {
+    /// When the gateway is not ready in time.
+    pub async fn restart_gateway(&mut self, index: usize) {
         let url = self.urls[index].clone();
         let address = url.trim_start_matches("http://");
         self.gateways[index] = self.launch("gateway").env("SLUICE_GATEWAY__LISTEN", address).spawn();
         self.gateways[index].ready(&format!("{url}/readyz")).await;
     }
 
-    /// The binary with these arguments and all settings, those of the file store too.
+    /// The `sluice` binary with these arguments and all settings, including the file store.
     pub fn sluice(&self, args: &[&str]) -> Launch {
         Launch::sluice(args).envs(self.env.iter().cloned()).envs(self.store_env.iter().cloned())
     }
 
-    /// The first gateway.
+    /// The URL of the first gateway.
     #[must_use]
     pub fn url(&self) -> &str {
         &self.urls[0]
     }
 
-    /// A token that may export everything.
+    /// A token that permits the export of every dataset.
     #[must_use]
     pub fn token(&self, sub: &str, tenant: &str) -> String {
         self.issuer.token(sub, tenant).sign()
     }
 
-    /// REST as alice of acme, at the first gateway.
+    /// A REST client of alice of acme at the first gateway.
     #[must_use]
     pub fn rest(&self) -> Rest {
         Rest::new(self.url(), Some(&self.token("alice", "acme")))
@@ -218,22 +235,22 @@ impl Fleet {
     /// A session of alice of acme at this gateway.
     ///
     /// # Panics
-    /// When she isn't let in.
+    /// When the gateway refuses the session.
     pub async fn client_at(&self, url: &str) -> Client {
         let token = self.token("alice", "acme");
-        Client::connect(url, Credential::Bearer(&token)).await.unwrap_or_else(|e| panic!("not let in: {e:?}"))
+        Client::connect(url, Credential::Bearer(&token)).await.unwrap_or_else(|e| panic!("session refused: {e:?}"))
     }
 
-    /// What went wrong in each process, for a failed test.
+    /// The standard error of each process, for the message of a failed test.
     #[must_use]
     pub fn logs(&self) -> String {
         let all = self.gateways.iter().chain(&self.exporters).chain(&self.notifiers);
         all.map(|process| format!("--- {}\n{}", process.pid(), process.stderr())).collect()
     }
 
-    /// Another program that works on this fleet's NATS, database and store, with settings of its own.
+    /// Starts another program of the workspace with the fleet's settings and these additional ones.
     #[must_use]
-    pub fn launch_beside(&self, program: &str, settings: &[(&str, &str)]) -> Process {
+    pub fn launch_program(&self, program: &str, settings: &[(&str, &str)]) -> Process {
         let launch = Launch::sibling(program).envs(self.env.iter().cloned()).envs(self.store_env.iter().cloned());
         launch.envs(settings.iter().copied()).spawn()
     }
@@ -242,9 +259,9 @@ impl Fleet {
         Launch::sluice([service]).envs(self.env.iter().cloned()).envs(self.nats_user(service))
     }
 
-    /// The settings with which a process is this user of NATS, where there are several.
+    /// The settings of a process that connects to NATS as this user; empty when NATS has one user.
     #[must_use]
-    pub fn nats_user(&self, user: &str) -> Vec<(&'static str, String)> {
+    pub fn nats_user(&self, user: &str) -> Vec<Setting> {
         if !self.nats_users {
             return vec![];
         }
@@ -253,8 +270,8 @@ impl Fleet {
     }
 }
 
-/// How to connect. Where each service is a user of its own, this leaves out who.
-fn nats_env(config: NatsConfig, users: bool) -> Vec<(&'static str, String)> {
+/// The settings of the NATS connection; without user and password when each service has its own (`users`).
+fn nats_env(config: NatsConfig, users: bool) -> Vec<Setting> {
     let mut env = vec![("SLUICE_NATS__URL", config.url), ("SLUICE_NATS__REPLICAS", config.replicas.to_string())];
     if !users {
         env.push(("SLUICE_NATS__USER", config.user));
@@ -268,7 +285,7 @@ fn nats_env(config: NatsConfig, users: bool) -> Vec<(&'static str, String)> {
     env
 }
 
-fn store_env(config: StoreConfig) -> Vec<(&'static str, String)> {
+fn store_env(config: StoreConfig) -> Vec<Setting> {
     vec![
         ("SLUICE_STORE__URL", config.url),
         ("SLUICE_STORE__S3_ENDPOINT", config.s3_endpoint),
@@ -279,12 +296,33 @@ fn store_env(config: StoreConfig) -> Vec<(&'static str, String)> {
     ]
 }
 
-/// Gives a dataset a second name; a test on a foreign disk copies it instead.
+/// Seeds the demo in a folder: the menu tables in PostgreSQL when there is a server, else in SQLite. Returns the settings
+/// that its catalog needs.
+async fn seed_demo(dir: &Path, postgres: Option<&Postgres>) -> Vec<Setting> {
+    let Some(postgres) = postgres else {
+        demo::seed(dir).await;
+        return vec![];
+    };
+    let menus = postgres.database().await;
+    demo::seed_postgres(dir, &menus.db).await;
+    vec![(demo::POSTGRES_URL, menus.url().to_owned())]
+}
+
+/// Links the Parquet files of a folder into another one.
+fn link_parquet_files(from: &Path, to: &Path) {
+    let entries = std::fs::read_dir(from).unwrap_or_else(|e| panic!("{}: {e}", from.display()));
+    let paths = entries.map(|entry| entry.expect("a readable folder").path());
+    for file in paths.filter(|path| path.extension().is_some_and(|extension| extension == "parquet")) {
+        link(&file, &to.join(file.file_name().expect("an entry of a folder has a name")));
+    }
+}
+
+/// Creates a hard link to a file, or a copy when the target is on another file system.
 ///
 /// # Panics
-/// When neither can be done.
+/// When the file can be neither linked nor copied.
 pub fn link(from: &Path, to: &Path) {
     if std::fs::hard_link(from, to).is_err() {
-        std::fs::copy(from, to).expect("the dataset can be copied");
+        std::fs::copy(from, to).expect("the file can be copied");
     }
 }

@@ -1,24 +1,27 @@
-//! Whole-system scenarios: the real binary as separate processes, a real NATS server, PostgreSQL or SQLite, a folder.
+//! End-to-end tests of the whole system: the `sluice` binary as separate processes, a NATS server, PostgreSQL or SQLite, and
+//! a file store.
 //!
-//! [`Fleet`] starts them; the scenarios are in `tests/`, one file a theme.
+//! [`Fleet`] starts all processes. The tests are in `tests/`, one file for each topic.
 
-pub mod balancer;
+pub mod catalog_file;
 pub mod csv;
+pub mod export_pause;
 pub mod fleet;
-pub mod gate;
-pub mod source;
+pub mod load_balancer;
+pub mod source_database;
 
-pub use balancer::Balancer;
-pub use fleet::{Fleet, Plan};
-pub use gate::Gate;
-pub use source::{Catalog, Source};
+pub use catalog_file::CatalogFile;
+pub use export_pause::ExportPause;
+pub use fleet::{Datasets, Fleet, Plan, Setting};
+pub use load_balancer::LoadBalancer;
+pub use source_database::SourceDatabase;
 
 use std::path::PathBuf;
 
-/// The flights file: `SLUICE_FLIGHTS`, else where `npm ci` in `web/` puts it.
+/// The path of the flights file: the variable `SLUICE_FLIGHTS`, else the file that `npm ci` installs in `web/`.
 ///
 /// # Panics
-/// When it is in neither place.
+/// When the file does not exist.
 #[must_use]
 pub fn flights() -> PathBuf {
     let default =

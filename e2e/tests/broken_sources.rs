@@ -1,9 +1,9 @@
-//! Sources that break, before an export and in the middle of one: no file looks whole, its owner is told why in words,
-//! nothing of the server is told, and nothing is charged.
+//! Sources that break before or during an export: no incomplete file looks complete, the problem names the cause in plain
+//! words without details of the server, and the export costs nothing.
 
 use std::{fs::File, io::Cursor, path::Path, time::Duration};
 
-use e2e::{Catalog, Fleet, Source, csv};
+use e2e::{CatalogFile, Fleet, Setting, SourceDatabase, csv};
 use polars::prelude::{Column, DataFrame, ParquetCompression, ParquetReader, ParquetWriter, SerReader};
 use protocol::{
     client::{ClientMessage, Deliver, ExportCreate, FileOpen},
@@ -21,32 +21,32 @@ use testkit::{
 };
 
 const KIB: u64 = 1024;
-/// The window of a stream.
+/// The window of a file stream, in bytes.
 const WINDOW: u64 = 1024 * KIB;
-/// So many attempts an export has.
+/// The maximum number of attempts of an export.
 const ATTEMPTS: u32 = 2;
-/// Rows of the large table: 70 MB, five ranges of its pages.
+/// The rows of the large table, which has 70 MB and is read in five page ranges.
 const ROWS: i64 = 240_000;
-/// What each connection may have of it while an export is to stand still in its middle: a few megabytes of each range.
-const SOME: u64 = 3 * 1024 * KIB;
+/// The bytes that each connection may read before it stalls: less than any range has.
+const STALL_AFTER: u64 = 3 * 1024 * KIB;
 
-/// Segments that leave early, so that a client has bytes long before the source breaks.
-fn settings() -> Vec<e2e::source::Setting> {
+/// Small segments, so that a client receives bytes long before the source breaks.
+fn settings() -> Vec<Setting> {
     vec![
         ("SLUICE_EXPORTER__MAX_ATTEMPTS", ATTEMPTS.to_string()),
         ("SLUICE_EXPORTER__SEGMENT_SIZE", "512 KiB".to_owned()),
     ]
 }
 
-/// Somebody who exports and reads the bytes while they are made.
-struct Owner {
+/// A session that exports a dataset and streams the file during the export.
+struct Streaming {
     client: Client,
     export: Export,
     opened: Opened,
 }
 
-impl Owner {
-    async fn exports(fleet: &Fleet, dataset: &str) -> Self {
+impl Streaming {
+    async fn start(fleet: &Fleet, dataset: &str) -> Self {
         let mut client = fleet.client().await;
         let create = ExportCreate {
             dataset: dataset.into(),
@@ -59,16 +59,16 @@ impl Owner {
         Self { client, export, opened }
     }
 
-    /// Reads until there are many bytes of a file that is not whole yet, which nobody can have over REST.
-    async fn has_some(&mut self, fleet: &Fleet) -> Collector {
+    /// Reads the first part of the file, which is not available over REST yet.
+    async fn read_some(&mut self, fleet: &Fleet) -> Collector {
         let collector = self.client.collect_until(self.opened, 256 * KIB).await;
         let answer = fleet.rest().get(&self.export.links.file).await;
-        assert_eq!(answer.problem().slug(), Slug::NotReady, "nobody has a file of an export that is not over");
+        assert_eq!(answer.problem().slug(), Slug::NotReady, "a running export has no file over REST");
         collector
     }
 
-    /// Reads on to the end of the stream.
-    async fn reads_on(&mut self, mut collector: Collector) -> Collected {
+    /// Reads to the end of the stream.
+    async fn read_stream(&mut self, mut collector: Collector) -> Collected {
         loop {
             if collector.window() <= WINDOW / 2 {
                 collector.granted(WINDOW);
@@ -80,16 +80,16 @@ impl Owner {
         }
     }
 
-    /// Reads on to the end of the export; a stream whose bytes another attempt made anew is opened again, unless that one is
-    /// over, too. Received is what the attempt gave that gave most.
-    async fn reads_all(&mut self, collector: Collector) -> Collected {
-        let mut collected = self.reads_on(collector).await;
+    /// Reads to the end of the export. When another attempt restarts the file, the stream is opened again, unless the export
+    /// has ended. `received` becomes the maximum over all streams.
+    async fn read_all(&mut self, collector: Collector) -> Collected {
+        let mut collected = self.read_stream(collector).await;
         while matches!(&collected.end, Err(Some(problem)) if problem.slug() == Slug::Restarted) {
             let before = collected.received;
-            match self.opens_again().await {
+            match self.reopen().await {
                 Ok(opened) => {
                     self.opened = opened;
-                    collected = self.reads_on(Collector::new(self.opened, true)).await;
+                    collected = self.read_stream(Collector::new(self.opened, true)).await;
                 }
                 Err(problem) => collected.end = Err(Some(*problem)),
             }
@@ -98,7 +98,7 @@ impl Owner {
         collected
     }
 
-    async fn opens_again(&mut self) -> Result<Opened, Box<Problem>> {
+    async fn reopen(&mut self) -> Result<Opened, Box<Problem>> {
         let id = self.export.id;
         let open = FileOpen { export_id: id, offset: 0, window: Some(WINDOW), attempt: None };
         self.client.send(&ClientMessage::FileOpen(open), Some("restarted")).await;
@@ -117,11 +117,11 @@ impl Owner {
     }
 }
 
-/// An export that failed: in these words, with nothing of `secrets` in them, without a file, and for nothing.
-async fn failed(fleet: &Fleet, done: &Export, words: &str, secrets: &[&str]) {
+/// Asserts that an export failed with these words and without any of `secrets`, has no file, and cost nothing.
+async fn assert_failed(fleet: &Fleet, done: &Export, words: &str, secrets: &[&str]) {
     let rest = fleet.rest();
     assert_eq!((done.status, done.file.as_ref()), (Status::Failed, None), "{done:?}\n{}", fleet.logs());
-    let problem = done.problem.clone().expect("a failed export says why");
+    let problem = done.problem.clone().expect("a failed export has a problem");
     assert_eq!(problem.slug(), Slug::ExportFailed, "{problem}");
     assert!(problem.detail.contains(words), "{words}: {problem}\n{}", fleet.logs());
     let file = rest.get(&done.links.file).await;
@@ -130,9 +130,9 @@ async fn failed(fleet: &Fleet, done: &Export, words: &str, secrets: &[&str]) {
     for answer in [&file, &metadata] {
         assert_eq!((answer.status, answer.problem().slug()), (StatusCode::CONFLICT, Slug::ExportFailed));
     }
-    for told in [&file, &metadata, &shown] {
+    for answer in [&file, &metadata, &shown] {
         for secret in ["127.0.0.1", "postgres", "SQL", "sqlx", "/tmp"].iter().chain(secrets) {
-            assert!(!told.text().contains(secret), "`{secret}` is told: {}", told.text());
+            assert!(!answer.text().contains(secret), "the answer reveals `{secret}`: {}", answer.text());
         }
     }
     let mut client = fleet.client().await;
@@ -144,37 +144,37 @@ async fn failed(fleet: &Fleet, done: &Export, words: &str, secrets: &[&str]) {
         let manifest = store.get(&delivery::manifest_path(done.id, attempt)).await;
         assert!(manifest.is_err(), "attempt {attempt} has a manifest");
     }
-    eventually("nothing of it is left in the store", async || {
+    eventually("its objects are deleted from the store", async || {
         let left = store.list(&delivery::export_prefix(done.id)).await;
         left.expect("the store can be listed").is_empty().then_some(())
     })
     .await;
     let credits: CreditsView = rest.get("/v1/credits").await.json();
-    assert_eq!((credits.balance, credits.held), (5, 0), "the credit is back");
+    assert_eq!((credits.balance, credits.held), (5, 0), "the credit is released");
 }
 
-/// No account differs from its ledger.
-async fn accounts_are_right(fleet: &Fleet) {
+/// Asserts that every account matches its ledger.
+async fn assert_accounts_match(fleet: &Fleet) {
     let mut audit = fleet.sluice(&["credits", "audit"]).run().await;
     assert!(audit.ended().await.success(), "{}{}", audit.stdout(), audit.stderr());
 }
 
-/// A stream of a file that will never be whole: it ended with a problem instead of a seal. Bytes came before, of this attempt
-/// or of an earlier one, as the last may break before it has any.
-fn cut(collected: &Collected) -> &Problem {
-    let end = collected.end.as_ref().expect_err("what is not whole has no seal");
-    let problem = end.as_ref().expect("a stream that is cut says why");
+/// Asserts that a stream of an incomplete file ended with a problem instead of a seal, and returns the problem. The stream may
+/// have no bytes, because the last attempt may fail before its first byte.
+fn truncated(collected: &Collected) -> &Problem {
+    let end = collected.end.as_ref().expect_err("an incomplete file has no seal");
+    let problem = end.as_ref().expect("a truncated stream has a problem");
     assert_eq!(problem.slug(), Slug::ExportFailed, "{problem}");
     let text = String::from_utf8_lossy(&collected.bytes);
-    assert!(!text.contains("# export_completed_at"), "the end of a whole file came");
+    assert!(!text.contains("# export_completed_at"), "the stream has the last line of a complete file");
     problem
 }
 
-/// What stands at a place of the damaged part.
+/// The byte at an offset of the damaged part.
 type Damage = fn(usize) -> u8;
 
-/// Six columns of which only the first windows can be read once the middle is damaged.
-fn parquet(path: &Path, compression: ParquetCompression) {
+/// Writes a Parquet file with six columns and many row groups.
+fn write_parquet(path: &Path, compression: ParquetCompression) {
     let rows = 600_000_i64;
     let numbers = |factor: i64| (0..rows).map(|n| (n * factor) % 1_000_003).collect::<Vec<_>>();
     let mut frame = DataFrame::new_infer_height(vec![
@@ -192,11 +192,11 @@ fn parquet(path: &Path, compression: ParquetCompression) {
 }
 
 #[tokio::test]
-async fn a_parquet_file_that_is_damaged_in_its_middle_never_becomes_a_file_that_looks_whole() {
-    let catalog = Catalog::new("[[dataset]]\nname = \"numbers\"\nfiles = \"numbers.parquet\"\n");
+async fn an_export_of_a_damaged_parquet_file_never_looks_complete() {
+    let catalog = CatalogFile::new("[[dataset]]\nname = \"numbers\"\nfiles = \"numbers.parquet\"\n");
     let path = catalog.dir.path().join("numbers.parquet");
-    parquet(&path, ParquetCompression::Snappy);
-    let fleet = catalog.fleet(None, &["numbers"], settings()).await;
+    write_parquet(&path, ParquetCompression::Snappy);
+    let fleet = catalog.start_fleet(None, &["numbers"], settings()).await;
     let secret = catalog.dir.path().display().to_string();
     let damages: [(ParquetCompression, Damage); 3] = [
         (ParquetCompression::Snappy, |_| 0xff),
@@ -205,36 +205,38 @@ async fn a_parquet_file_that_is_damaged_in_its_middle_never_becomes_a_file_that_
     ];
     let mut received = 0;
     for (compression, damage) in damages {
-        let whole = catalog.dir.path().join("whole");
-        parquet(&whole, compression);
-        let mut bytes = std::fs::read(&whole).expect("it was written");
-        // the footer is sound: what there is and where it lies is still told
+        let damaged = catalog.dir.path().join("damaged");
+        write_parquet(&damaged, compression);
+        let mut bytes = std::fs::read(&damaged).expect("the file was written");
+        // The footer stays valid, so that the file still opens.
         let middle = bytes.len() * 7 / 10;
         let end = bytes.len() * 8 / 10;
         bytes[middle..end].iter_mut().enumerate().for_each(|(at, byte)| *byte = damage(at));
         assert!(ParquetReader::new(Cursor::new(&bytes)).get_metadata().is_ok());
-        std::fs::write(&whole, bytes).and_then(|()| std::fs::rename(&whole, &path)).expect("the folder is writable");
+        std::fs::write(&damaged, bytes)
+            .and_then(|()| std::fs::rename(&damaged, &path))
+            .expect("the folder is writable");
 
-        let mut owner = Owner::exports(&fleet, "numbers").await;
-        let collected = owner.reads_all(Collector::new(owner.opened, true)).await;
+        let mut streaming = Streaming::start(&fleet, "numbers").await;
+        let collected = streaming.read_all(Collector::new(streaming.opened, true)).await;
         received += collected.received;
-        cut(&collected);
-        let done = owner.ended().await;
+        truncated(&collected);
+        let done = streaming.ended().await;
         assert_eq!(done.attempt, ATTEMPTS, "{compression:?}");
-        failed(&fleet, &done, "damaged", &[&secret]).await;
+        assert_failed(&fleet, &done, "damaged", &[&secret]).await;
     }
-    assert!(received > 0, "nothing had come before it broke");
-    accounts_are_right(&fleet).await;
-    parquet(&path, ParquetCompression::Snappy);
-    let mut owner = Owner::exports(&fleet, "numbers").await;
-    let collected = owner.reads_all(Collector::new(owner.opened, false)).await;
-    assert_eq!(collected.seal().rows, 600_000, "what is mended is exported");
+    assert!(received > 0, "no byte arrived before the damage");
+    assert_accounts_match(&fleet).await;
+    write_parquet(&path, ParquetCompression::Snappy);
+    let mut streaming = Streaming::start(&fleet, "numbers").await;
+    let collected = streaming.read_all(Collector::new(streaming.opened, false)).await;
+    assert_eq!(collected.seal().rows, 600_000, "a repaired file is exported");
 }
 
-const SHOP: &str = r#"
-[source.shop]
+const CATALOG: &str = r#"
+[source.postgres]
 kind = "postgres"
-url = { env = "SHOP_URL" }
+url = { env = "SOURCE_DATABASE_URL" }
 read_timeout = "10s"
 
 [source.lite]
@@ -243,17 +245,17 @@ path = "lite.db"
 
 [[dataset]]
 name = "orders"
-from = "shop"
+from = "postgres"
 table = "orders"
 
 [[dataset]]
 name = "few"
-from = "shop"
+from = "postgres"
 table = "few"
 
 [[dataset]]
-name = "asked"
-from = "shop"
+name = "few_query"
+from = "postgres"
 query = "SELECT id, amount, note FROM few WHERE id >= :least"
 [[dataset.param]]
 name = "least"
@@ -272,18 +274,18 @@ name = "amount"
 name = "note"
 "#;
 
-const DATASETS: [&str; 4] = ["orders", "few", "asked", "lite"];
+const DATASETS: [&str; 4] = ["orders", "few", "few_query", "lite"];
 
-struct Shop {
-    source: Source,
+struct Fixture {
+    source: SourceDatabase,
     lite: DatabaseConnection,
     fleet: Fleet,
-    _catalog: Catalog,
+    _catalog: CatalogFile,
 }
 
-impl Shop {
-    async fn open(rows: i64) -> Self {
-        let source = Source::start().await;
+impl Fixture {
+    async fn start(rows: i64) -> Self {
+        let source = SourceDatabase::start().await;
         let few = "CREATE TABLE few (id bigint, amount bigint, note text)";
         let some = "SELECT n, n * 3, 'note ' || n";
         source
@@ -293,51 +295,51 @@ impl Shop {
                  {few}; INSERT INTO few {some} FROM generate_series(1, 100) n; ANALYZE orders; ANALYZE few"
             ))
             .await;
-        let catalog = Catalog::new(SHOP);
+        let catalog = CatalogFile::new(CATALOG);
         let url = format!("sqlite://{}?mode=rwc", catalog.dir.path().join("lite.db").display());
         let lite = Database::connect(url).await.expect("a new folder is writable");
         let numbers = "WITH RECURSIVE r(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM r WHERE n < 100)";
         for statement in [few.to_owned(), format!("INSERT INTO few {numbers} {some} FROM r")] {
-            lite.execute_unprepared(&statement).await.expect("a good statement");
+            lite.execute_unprepared(&statement).await.expect("a valid statement");
         }
-        let fleet = catalog.fleet(Some(&source), &DATASETS, settings()).await;
+        let fleet = catalog.start_fleet(Some(&source), &DATASETS, settings()).await;
         Self { source, lite, fleet, _catalog: catalog }
     }
 
-    /// Exports without reading along.
+    /// Creates an export and waits for its end, without a stream.
     async fn export(&self, dataset: &str) -> Export {
         let rest = self.fleet.rest();
         let request = ExportRequest { dataset: dataset.into(), ..ExportRequest::default() };
         rest.ended(rest.create(&request).await.id).await
     }
 
-    /// What nobody is told.
+    /// Texts that no answer may contain.
     fn secrets(&self) -> [String; 2] {
         [self.source.proxy.address().port().to_string(), "sluice-exporter".to_owned()]
     }
 
-    /// Somebody who has some bytes of an export of the large table, which stands still in its middle.
-    async fn halfway(&self) -> (Owner, Collector) {
-        self.source.proxy.stall_after(SOME);
-        let mut owner = Owner::exports(&self.fleet, "orders").await;
-        let some = owner.has_some(&self.fleet).await;
-        (owner, some)
+    /// Starts an export of the large table, which stalls after its first part. Returns the stream and its bytes.
+    async fn stalled_export(&self) -> (Streaming, Collector) {
+        self.source.proxy.stall_after(STALL_AFTER);
+        let mut streaming = Streaming::start(&self.fleet, "orders").await;
+        let collector = streaming.read_some(&self.fleet).await;
+        (streaming, collector)
     }
 
-    async fn failed(&self, done: &Export, words: &str) {
+    async fn assert_failed(&self, done: &Export, words: &str) {
         let secrets = self.secrets();
-        failed(&self.fleet, done, words, &secrets.each_ref().map(String::as_str)).await;
+        assert_failed(&self.fleet, done, words, &secrets.each_ref().map(String::as_str)).await;
     }
 }
 
 #[tokio::test]
-async fn a_table_that_is_gone_or_has_changed_is_told_in_words() {
-    let shop = Shop::open(10).await;
-    let gone = "its table is no longer there";
+async fn an_export_of_a_missing_or_changed_table_fails_with_plain_words() {
+    let fixture = Fixture::start(10).await;
+    let missing = "its table is no longer there";
     let column = "one of its columns is no longer there";
-    // what breaks it, in what words, and what mends it
+    // The statement that breaks the table, the words of the problem, and the statement that repairs the table.
     let in_postgres = [
-        ("ALTER TABLE few RENAME TO elsewhere", gone, "ALTER TABLE elsewhere RENAME TO few"),
+        ("ALTER TABLE few RENAME TO elsewhere", missing, "ALTER TABLE elsewhere RENAME TO few"),
         ("ALTER TABLE few RENAME COLUMN note TO remark", column, "ALTER TABLE few RENAME COLUMN remark TO note"),
         (
             "ALTER TABLE few ALTER COLUMN amount TYPE text USING 'about ' || amount",
@@ -350,155 +352,155 @@ async fn a_table_that_is_gone_or_has_changed_is_told_in_words() {
             "ALTER TABLE few ALTER COLUMN amount TYPE bigint USING amount - DATE '2001-01-01'",
         ),
         ("ALTER TABLE few DROP COLUMN note", column, "ALTER TABLE few ADD COLUMN note text"),
-        ("DROP TABLE few", gone, "CREATE TABLE few (id bigint, amount bigint, note text)"),
+        ("DROP TABLE few", missing, "CREATE TABLE few (id bigint, amount bigint, note text)"),
     ];
-    for (breaks, words, mends) in in_postgres {
-        shop.source.run(breaks).await;
-        for dataset in ["few", "asked"] {
-            let done = shop.export(dataset).await;
-            assert_eq!(done.attempt, 1, "what the database refuses is not tried again: {breaks}");
-            shop.failed(&done, words).await;
+    for (break_it, words, repair_it) in in_postgres {
+        fixture.source.run(break_it).await;
+        for dataset in ["few", "few_query"] {
+            let done = fixture.export(dataset).await;
+            assert_eq!(done.attempt, 1, "a refused statement is not retried: {break_it}");
+            fixture.assert_failed(&done, words).await;
         }
-        shop.source.run(mends).await;
+        fixture.source.run(repair_it).await;
     }
     let in_sqlite = [
-        ("ALTER TABLE few RENAME TO elsewhere", gone, "ALTER TABLE elsewhere RENAME TO few"),
+        ("ALTER TABLE few RENAME TO elsewhere", missing, "ALTER TABLE elsewhere RENAME TO few"),
         ("ALTER TABLE few RENAME COLUMN note TO remark", column, "ALTER TABLE few RENAME COLUMN remark TO note"),
-        ("DROP TABLE few", gone, "CREATE TABLE few (id bigint, amount bigint, note text)"),
+        ("DROP TABLE few", missing, "CREATE TABLE few (id bigint, amount bigint, note text)"),
     ];
-    for (breaks, words, mends) in in_sqlite {
-        shop.lite.execute_unprepared(breaks).await.expect("a good statement");
-        shop.failed(&shop.export("lite").await, words).await;
-        shop.lite.execute_unprepared(mends).await.expect("a good statement");
+    for (break_it, words, repair_it) in in_sqlite {
+        fixture.lite.execute_unprepared(break_it).await.expect("a valid statement");
+        fixture.assert_failed(&fixture.export("lite").await, words).await;
+        fixture.lite.execute_unprepared(repair_it).await.expect("a valid statement");
     }
-    // a column of another type has other rows, but no wrong ones
-    shop.source.run("INSERT INTO few SELECT n, n, 'x' FROM generate_series(1, 7) n").await;
-    shop.source.run("ALTER TABLE few ALTER COLUMN amount TYPE numeric(20, 0)").await;
-    let done = shop.export("few").await;
+    // A compatible type of a column changes no value.
+    fixture.source.run("INSERT INTO few SELECT n, n, 'x' FROM generate_series(1, 7) n").await;
+    fixture.source.run("ALTER TABLE few ALTER COLUMN amount TYPE numeric(20, 0)").await;
+    let done = fixture.export("few").await;
     assert_eq!(done.file.map(|file| file.rows), Some(7), "{:?}", done.problem);
-    accounts_are_right(&shop.fleet).await;
+    assert_accounts_match(&fixture.fleet).await;
 }
 
 #[tokio::test]
-async fn a_database_that_stays_away_in_the_middle_of_an_export_fails_it() {
-    let shop = Shop::open(ROWS).await;
+async fn an_export_fails_when_its_database_stays_unavailable() {
+    let fixture = Fixture::start(ROWS).await;
     let lost = "the connection to its database was lost";
-    // nobody is let in any more
-    let (mut owner, some) = shop.halfway().await;
-    shop.source.proxy.refuse();
-    let problem = cut(&owner.reads_all(some).await).clone();
-    let done = owner.ended().await;
-    shop.failed(&done, lost).await;
+    // The server refuses every new connection.
+    let (mut streaming, collector) = fixture.stalled_export().await;
+    fixture.source.proxy.refuse();
+    let problem = truncated(&streaming.read_all(collector).await).clone();
+    let done = streaming.ended().await;
+    fixture.assert_failed(&done, lost).await;
     assert!(done.attempt == ATTEMPTS && problem.detail.contains(lost), "{problem} {done:?}");
     assert!(done.problem.as_ref().is_some_and(|p| p.detail.contains("2 times in a row")), "{:?}", done.problem);
-    shop.source.proxy.restore();
+    fixture.source.proxy.restore();
 
-    // an operator ends each session that comes, in the midst of its rows
-    let (mut owner, some) = shop.halfway().await;
-    let ending = async {
-        let mut looks = tokio::time::interval(Duration::from_millis(20));
+    // An administrator terminates each session while it reads rows.
+    let (mut streaming, collector) = fixture.stalled_export().await;
+    let terminating = async {
+        let mut ticks = tokio::time::interval(Duration::from_millis(20));
         loop {
-            looks.tick().await;
-            if shop.source.copies().await.iter().any(|copy| copy.contains("ctid")) {
-                shop.source.terminate().await;
+            ticks.tick().await;
+            if fixture.source.copies().await.iter().any(|copy| copy.contains("ctid")) {
+                fixture.source.terminate_sessions().await;
             }
-            // whose session was ended hears of it, and who comes anew stands still before they have much
-            shop.source.proxy.stall_after(SOME);
+            // A terminated session fails, and a new session stalls before it has read much.
+            fixture.source.proxy.stall_after(STALL_AFTER);
         }
     };
     let collected = tokio::select! {
-        collected = owner.reads_all(some) => collected,
-        () = ending => unreachable!("it goes on for ever"),
+        collected = streaming.read_all(collector) => collected,
+        () = terminating => unreachable!("the loop has no end"),
     };
-    cut(&collected);
-    let done = owner.ended().await;
-    shop.failed(&done, lost).await;
-    shop.source.proxy.restore();
+    truncated(&collected);
+    let done = streaming.ended().await;
+    fixture.assert_failed(&done, lost).await;
+    fixture.source.proxy.restore();
 
-    // a server that is there and says nothing
-    let (mut owner, some) = shop.halfway().await;
-    shop.source.proxy.stall();
-    cut(&owner.reads_all(some).await);
-    let done = owner.ended().await;
-    shop.failed(&done, lost).await;
-    shop.source.proxy.refuse();
-    shop.source.proxy.restore();
+    // The server accepts connections and sends nothing.
+    let (mut streaming, collector) = fixture.stalled_export().await;
+    fixture.source.proxy.stall();
+    truncated(&streaming.read_all(collector).await);
+    let done = streaming.ended().await;
+    fixture.assert_failed(&done, lost).await;
+    fixture.source.proxy.refuse();
+    fixture.source.proxy.restore();
 
-    let done = shop.export("few").await;
-    assert_eq!(done.status, Status::Completed, "what is there again is exported: {:?}", done.problem);
-    accounts_are_right(&shop.fleet).await;
+    let done = fixture.export("few").await;
+    assert_eq!(done.status, Status::Completed, "a restored database is exported: {:?}", done.problem);
+    assert_accounts_match(&fixture.fleet).await;
 }
 
-/// Writes to the table: adds two rows that are nothing together, and takes those away that are three rounds old, all in one
-/// statement. Whatever moment one looks at after the third round, there are the rounds of three neighbours.
-async fn write(source: &Source, round: i64) {
+/// Writes one round to the table in one statement: inserts two rows whose amounts add up to zero, and deletes the two rows of
+/// the third round before. Every snapshot after the third round has the rows of three consecutive rounds.
+async fn write_round(source: &SourceDatabase, round: i64) {
     source
         .run(&format!(
-            "WITH gone AS (DELETE FROM orders WHERE id < 0 AND id = 3 - {round}) \
+            "WITH deleted AS (DELETE FROM orders WHERE id < 0 AND id = 3 - {round}) \
              INSERT INTO orders VALUES (-{round}, {round}, 'in'), (-{round}, -{round}, 'out')",
         ))
         .await;
 }
 
-/// Goes on with it from this round on, without an end.
-async fn writes(source: &Source, from: i64) {
+/// Writes rounds without an end, beginning with this one.
+async fn write_rounds(source: &SourceDatabase, from: i64) {
     for round in from.. {
-        write(source, round).await;
+        write_round(source, round).await;
     }
 }
 
 #[tokio::test]
-async fn a_connection_that_is_lost_once_costs_an_attempt_and_no_row() {
-    let shop = Shop::open(ROWS).await;
-    let rest = shop.fleet.rest();
-    // before anybody looks, however soon that is
+async fn a_lost_connection_costs_an_attempt_and_no_row() {
+    let fixture = Fixture::start(ROWS).await;
+    let rest = fixture.fleet.rest();
+    // Three rounds before the first snapshot.
     for round in 1..=3 {
-        write(&shop.source, round).await;
+        write_round(&fixture.source, round).await;
     }
     let exporting = async {
-        for once in ["cut", "terminated"] {
-            let (mut owner, some) = shop.halfway().await;
-            match once {
-                "cut" => shop.source.proxy.cut(),
+        for cause in ["cut", "terminated"] {
+            let (mut streaming, collector) = fixture.stalled_export().await;
+            match cause {
+                "cut" => fixture.source.proxy.cut(),
                 _ => {
-                    assert!(shop.source.terminate().await > 0, "nobody was reading");
-                    shop.source.proxy.restore();
+                    assert!(fixture.source.terminate_sessions().await > 0, "no session was reading");
+                    fixture.source.proxy.restore();
                 }
             }
-            let collected = owner.reads_all(some).await;
-            let done = owner.ended().await;
-            assert_eq!((done.status, done.attempt), (Status::Completed, 2), "{once}: {:?}", done.problem);
+            let collected = streaming.read_all(collector).await;
+            let done = streaming.ended().await;
+            assert_eq!((done.status, done.attempt), (Status::Completed, 2), "{cause}: {:?}", done.problem);
             let info = done.file.clone().expect("a completed export has a file");
-            assert_eq!((&info.sha256, info.rows), (&collected.seal().sha256, collected.seal().rows), "{once}");
+            assert_eq!((&info.sha256, info.rows), (&collected.seal().sha256, collected.seal().rows), "{cause}");
             let file = rest.get(&done.links.file).await;
-            assert_eq!(testkit::sha256(&file.body), info.sha256, "{once}");
-            rows_of_one_moment(&file.body);
+            assert_eq!(testkit::sha256(&file.body), info.sha256, "{cause}");
+            assert_one_snapshot(&file.body);
         }
     };
     tokio::select! {
         () = exporting => {}
-        () = writes(&shop.source, 4) => unreachable!("it goes on for ever"),
+        () = write_rounds(&fixture.source, 4) => unreachable!("the loop has no end"),
     }
     let credits: CreditsView = rest.get("/v1/credits").await.json();
     assert_eq!((credits.balance, credits.held), (3, 0), "two files, two credits");
-    accounts_are_right(&shop.fleet).await;
+    assert_accounts_match(&fixture.fleet).await;
 }
 
-/// Each row of before once, and the rounds of three neighbours, both rows of each.
-fn rows_of_one_moment(file: &[u8]) {
+/// Asserts that a file has each initial row once, and both rows of three consecutive rounds.
+fn assert_one_snapshot(file: &[u8]) {
     let file = csv::parse(file);
     assert_eq!(file.rows.len(), file.row_count);
     let mut ids: Vec<i64> = Vec::with_capacity(file.rows.len());
     let mut sum = 0_i64;
     for row in &file.rows {
         let mut fields = row.split(',').map(|field| field.parse::<i64>());
-        let (Some(Ok(id)), Some(Ok(amount))) = (fields.next(), fields.next()) else { panic!("no row: {row}") };
+        let (Some(Ok(id)), Some(Ok(amount))) = (fields.next(), fields.next()) else { panic!("not a row: {row}") };
         ids.push(id);
         sum += amount;
     }
     ids.sort_unstable();
-    let (rounds, before): (Vec<i64>, Vec<i64>) = ids.into_iter().partition(|id| *id < 0);
-    assert!(before.into_iter().eq(1..=ROWS), "each row of before stands there once");
+    let (rounds, initial): (Vec<i64>, Vec<i64>) = ids.into_iter().partition(|id| *id < 0);
+    assert!(initial.into_iter().eq(1..=ROWS), "each initial row occurs once");
     assert_eq!((rounds.len(), sum), (6, 0), "{rounds:?}");
     let first = rounds[0];
     assert_eq!(rounds, [first, first, first + 1, first + 1, first + 2, first + 2]);

@@ -1,8 +1,8 @@
-//! Datasets of one's own: in a file, in Rust, before anybody exports them, and when their source breaks.
+//! Datasets of a catalog file and in Rust: estimates, row policies, reloads of the catalog, and damaged sources.
 
 use std::path::Path;
 
-use e2e::{Fleet, Plan, csv};
+use e2e::{CatalogFile, Fleet, Plan, csv};
 use polars::prelude::{Column, DataFrame, ParquetReader, ParquetWriter, SerReader};
 use protocol::{
     catalog::DatasetList,
@@ -13,7 +13,6 @@ use protocol::{
 };
 use reqwest::StatusCode;
 use serde_json::{Value, json};
-use tempfile::TempDir;
 use testkit::{eventually, rest::Rest};
 
 fn request(body: Value) -> ExportRequest {
@@ -32,9 +31,9 @@ async fn names(rest: &Rest) -> Vec<String> {
     list.items.into_iter().map(|dataset| dataset.name).collect()
 }
 
-async fn offers(rest: &Rest, name: &str, there: bool) {
-    let what = format!("{name} is {}there", if there { "" } else { "no longer " });
-    eventually(&what, async || (names(rest).await.iter().any(|n| n == name) == there).then_some(())).await;
+async fn await_offered(rest: &Rest, name: &str, offered: bool) {
+    let what = format!("{name} is {}offered", if offered { "" } else { "no longer " });
+    eventually(&what, async || (names(rest).await.iter().any(|n| n == name) == offered).then_some(())).await;
 }
 
 async fn file_of(rest: &Rest, export: &Export) -> Vec<u8> {
@@ -42,7 +41,7 @@ async fn file_of(rest: &Rest, export: &Export) -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn an_estimate_says_what_the_export_then_is_and_costs_nothing() {
+async fn an_estimate_is_close_to_the_export_and_costs_nothing() {
     let mut fleet = Fleet::small().await;
     let rest = fleet.rest();
     let whole = estimate(&rest, json!({"dataset": "flights"})).await;
@@ -56,9 +55,10 @@ async fn an_estimate_says_what_the_export_then_is_and_costs_nothing() {
     let export = rest.create(&request(body)).await;
     let done = rest.ended(export.id).await;
     let file = done.file.expect("a file");
-    let close = |guess: Option<u64>, real: u64| guess.is_some_and(|guess| guess > real / 2 && guess < real * 2);
+    let close =
+        |estimate: Option<u64>, real: u64| estimate.is_some_and(|estimate| estimate > real / 2 && estimate < real * 2);
     assert!(close(some.rows, file.rows) && close(some.bytes, file.size), "{some:?} but {file:?}");
-    // few rows are counted, not guessed
+    // A small result is counted exactly.
     let few = estimate(&rest, json!({"dataset": "menus", "filter": {"category": {"eq": "balance"}}})).await;
     assert_eq!((few.rows, few.exact), (Some(1), true));
 
@@ -74,52 +74,52 @@ async fn an_estimate_says_what_the_export_then_is_and_costs_nothing() {
         }
     }
     let credits: CreditsView = rest.get("/v1/credits").await.json();
-    assert_eq!((credits.balance, credits.held), (4, 0), "only the export was paid for");
+    assert_eq!((credits.balance, credits.held), (4, 0), "only the export costs a credit");
 
-    // without an exporter there is no answer, and that is said at once
+    // Without an exporter, the gateway refuses an estimate at once.
     fleet.exporters.clear();
     let answer = rest.post("/v1/exports/estimate", &json!({"dataset": "flights"})).await;
     assert_eq!(answer.problem().slug(), Slug::Unavailable);
 }
 
 #[tokio::test]
-async fn a_gateway_that_comes_before_any_exporter_says_so_and_learns_of_the_first() {
+async fn a_gateway_that_starts_before_any_exporter_is_unready_until_the_first_one_advertises() {
     let mut fleet = Fleet::start(Plan { gateways: 0, exporters: 0, ..Plan::default() }).await;
     fleet.add_gateway();
     let url = fleet.urls[0].clone();
     fleet.gateways[0].ready(&format!("{url}/healthz")).await;
     let rest = fleet.rest();
-    // the proxy is told to send nobody yet, and by which of its parts
+    // The readiness check names the missing exporter.
     let ready = rest.get("/readyz").await;
     let body: Value = ready.json();
     assert_eq!((ready.status.as_u16(), &body["ready"]), (503, &json!(false)), "{body}");
-    assert!(body.to_string().contains("no exporter has advertised anything"), "{body}");
+    assert!(body.to_string().contains("no exporter has advertised a dataset yet"), "{body}");
     assert_eq!(names(&rest).await, [""; 0]);
     for path in ["/v1/exports", "/v1/exports/estimate"] {
         let answer = rest.post(path, &json!({"dataset": "flights"})).await;
-        assert_eq!(answer.problem().slug(), Slug::Unavailable, "{path}: nobody knows whether there is such a dataset");
+        assert_eq!(answer.problem().slug(), Slug::Unavailable, "{path}: the gateway does not know the dataset yet");
     }
     let credits: CreditsView = rest.get("/v1/credits").await.json();
     assert_eq!((credits.balance, credits.held), (5, 0));
 
     fleet.add_exporter();
     fleet.gateways[0].ready(&format!("{url}/readyz")).await;
-    offers(&rest, "flights", true).await;
+    await_offered(&rest, "flights", true).await;
     let export = rest.create(&request(json!({"dataset": "flights", "filter": {"origin": {"eq": "SEA"}}}))).await;
     assert_eq!(rest.ended(export.id).await.status, Status::Completed, "{}", fleet.logs());
 }
 
 #[tokio::test]
-async fn a_dataset_in_rust_comes_and_goes_with_its_exporter() {
+async fn a_dataset_in_rust_is_offered_while_its_exporter_runs() {
     let fleet = Fleet::small().await;
     let rest = fleet.rest();
     assert!(!names(&rest).await.contains(&"calendar".to_owned()));
-    let mut exporter = fleet.launch_beside("calendar", &[("SLUICE_EXPORTER__CATALOG_MS", "200")]);
-    offers(&rest, "calendar", true).await;
+    let mut exporter = fleet.launch_program("calendar", &[("SLUICE_EXPORTER__ADVERTISE_INTERVAL", "200ms")]);
+    await_offered(&rest, "calendar", true).await;
     let body =
         json!({"dataset": "calendar", "params": {"year": 2024, "years": 2}, "filter": {"working": {"eq": false}}});
-    let guess = estimate(&rest, body.clone()).await;
-    assert_eq!((guess.rows, guess.exact, &guess.preview[0]["day"]), (Some(208), true, &json!("2024-01-06")));
+    let shown = estimate(&rest, body.clone()).await;
+    assert_eq!((shown.rows, shown.exact, &shown.preview[0]["day"]), (Some(208), true, &json!("2024-01-06")));
     let done = rest.ended(rest.create(&request(body)).await.id).await;
     assert_eq!(done.status, Status::Completed, "{:?} {}", done.problem, exporter.stderr());
     let file = file_of(&rest, &done).await;
@@ -130,12 +130,12 @@ async fn a_dataset_in_rust_comes_and_goes_with_its_exporter() {
 
     exporter.terminate();
     assert!(exporter.ended().await.success(), "{}", exporter.stderr());
-    offers(&rest, "calendar", false).await;
-    assert!(names(&rest).await.contains(&"flights".to_owned()), "the others stay");
+    await_offered(&rest, "calendar", false).await;
+    assert!(names(&rest).await.contains(&"flights".to_owned()), "the datasets of the other exporter stay offered");
 }
 
-/// Orders of two tenants.
-fn orders(path: &Path) {
+/// Writes a Parquet file with orders of two tenants.
+fn write_orders(path: &Path) {
     let tenants: Vec<_> = (0..100).map(|n| if n % 3 == 0 { "globex" } else { "acme" }).collect();
     let columns = vec![
         Column::new("id".into(), (0..100_i64).collect::<Vec<_>>()),
@@ -159,53 +159,39 @@ name = "tenant"
 [[dataset.column]]
 name = "note"
 scope = "notes:read"
-without = "redacted"
+mask = "redacted"
 
 [[template]]
-name = "for_people"
+name = "labels"
 datasets = ["orders_of"]
 [[template.column]]
 source = "id"
 label = "Number"
 "#;
 
-struct Own {
+struct Fixture {
     fleet: Fleet,
-    dir: TempDir,
+    catalog: CatalogFile,
 }
 
-impl Own {
+impl Fixture {
     async fn start(catalog: &str) -> Self {
-        let dir = tempfile::tempdir().expect("the folder for temporary files is writable");
-        orders(&dir.path().join("mine.parquet"));
-        let file = dir.path().join("catalog.toml");
-        std::fs::write(&file, catalog).expect("a new folder is writable");
-        let settings = vec![
-            ("SLUICE_EXPORTER__CATALOG", file.display().to_string()),
-            ("SLUICE_EXPORTER__CATALOG_POLL_MS", "50".to_owned()),
-            ("SLUICE_EXPORTER__CATALOG_MS", "200".to_owned()),
-            ("SLUICE_EXPORTER__MAX_ATTEMPTS", "2".to_owned()),
-        ];
-        let datasets = Some(dir.path().to_owned());
-        Self { fleet: Fleet::start(Plan { settings, datasets, ..Plan::default() }).await, dir }
+        let catalog = CatalogFile::new(catalog);
+        write_orders(&catalog.dir.path().join("mine.parquet"));
+        let plan = catalog.plan(vec![("SLUICE_EXPORTER__MAX_ATTEMPTS", "2".to_owned())]);
+        Self { fleet: Fleet::start(plan).await, catalog }
     }
 
     fn rest(&self, tenant: &str) -> Rest {
         Rest::new(self.fleet.url(), Some(&self.fleet.token("alice", tenant)))
     }
-
-    /// In one step, as the file is looked at all the time and half of it may be a catalog too.
-    fn write(&self, catalog: &str) {
-        let (new, file) = (self.dir.path().join("catalog.new"), self.dir.path().join("catalog.toml"));
-        std::fs::write(&new, catalog).and_then(|()| std::fs::rename(&new, &file)).expect("the folder is writable");
-    }
 }
 
 #[tokio::test]
-async fn a_tenant_gets_no_row_of_another_by_any_way_of_asking() {
-    let own = Own::start(CATALOG).await;
-    let rest = own.rest("acme");
-    offers(&rest, "orders_of", true).await;
+async fn no_request_returns_rows_of_another_tenant() {
+    let fixture = Fixture::start(CATALOG).await;
+    let rest = fixture.rest("acme");
+    await_offered(&rest, "orders_of", true).await;
     let filters = [
         json!({}),
         json!({"tenant": {"eq": "globex"}}),
@@ -215,84 +201,82 @@ async fn a_tenant_gets_no_row_of_another_by_any_way_of_asking() {
         json!({"tenant": {"in": ["globex", "' OR '1'='1"]}}),
         json!({"tenant": {"like": "%"}}),
     ];
-    let mut made = 0;
+    let mut exports = 0;
     for filter in &filters {
         let body = json!({"dataset": "orders_of", "filter": filter});
         let shown = estimate(&rest, body.clone()).await;
         assert!(shown.preview.iter().all(|row| row["tenant"] == "acme" && row["note"] == "***"), "{filter}: {shown:?}");
         assert!(shown.exact && shown.rows <= Some(66), "{filter}: {shown:?}");
-        if made < 5 {
-            made += 1;
+        if exports < 5 {
+            exports += 1;
             let done = rest.ended(rest.create(&request(body)).await.id).await;
             let file = String::from_utf8(file_of(&rest, &done).await).expect("UTF-8");
             assert!(!file.contains("globex") && !file.contains("note "), "{filter}: {file}");
             assert_eq!(done.file.map(|file| file.rows), shown.rows, "{filter}");
         }
     }
-    let asked =
+    let masked =
         rest.post("/v1/exports/estimate", &json!({"dataset": "orders_of", "filter": {"note": {"like": "%1"}}})).await;
-    assert_eq!(asked.problem().errors[0].pointer, "/filter/note");
-    // the other tenant sees theirs, and nobody else's
-    let other = estimate(&own.rest("globex"), json!({"dataset": "orders_of"})).await;
+    assert_eq!(masked.problem().errors[0].pointer, "/filter/note");
+    // The other tenant sees only its own rows.
+    let other = estimate(&fixture.rest("globex"), json!({"dataset": "orders_of"})).await;
     assert_eq!((other.rows, &other.preview[0]["tenant"]), (Some(34), &json!("globex")));
 }
 
 #[tokio::test]
-async fn a_catalog_file_is_taken_anew_and_a_wrong_one_changes_nothing() {
-    let own = Own::start(CATALOG).await;
-    let rest = own.rest("acme");
-    offers(&rest, "orders_of", true).await;
+async fn a_changed_catalog_is_reloaded_and_an_invalid_one_changes_nothing() {
+    let fixture = Fixture::start(CATALOG).await;
+    let rest = fixture.rest("acme");
+    await_offered(&rest, "orders_of", true).await;
     let dataset: Value = rest.get("/v1/datasets/orders_of").await.json();
-    assert!(
-        dataset["templates"].as_array().is_some_and(|all| all.iter().any(|t| t["name"] == "for_people")),
-        "{dataset}"
-    );
+    assert!(dataset["templates"].as_array().is_some_and(|all| all.iter().any(|t| t["name"] == "labels")), "{dataset}");
     assert_eq!(dataset["columns"][2]["masked"], true, "{dataset}");
-    let done = rest.create(&request(json!({"dataset": "orders_of", "template": "for_people"}))).await;
+    let done = rest.create(&request(json!({"dataset": "orders_of", "template": "labels"}))).await;
     let done = rest.ended(done.id).await;
     assert_eq!(done.status, Status::Completed, "{:?}", done.problem);
     assert_eq!(csv::parse(&file_of(&rest, &done).await).header, "Number");
 
-    std::fs::write(own.dir.path().join("more.csv"), "a,b\n1,x\n2,\n").expect("the folder is writable");
+    std::fs::write(fixture.catalog.dir.path().join("more.csv"), "a,b\n1,x\n2,\n").expect("the folder is writable");
     let more = format!("{CATALOG}\n[[dataset]]\nname = \"more\"\nfiles = \"more.csv\"\n");
-    own.write(&more);
-    offers(&rest, "more", true).await;
-    own.write("[[dataset]]\nname = \"orders_of\"\nfiles = \"mine.parquet\"\n");
-    let wrong = || own.fleet.exporters[0].stderr();
-    eventually("the log says so", async || wrong().contains("the last good one goes on").then_some(())).await;
-    assert!(wrong().contains("row_policy"), "{}", wrong());
+    fixture.catalog.replace(&more);
+    await_offered(&rest, "more", true).await;
+    fixture.catalog.replace("[[dataset]]\nname = \"orders_of\"\nfiles = \"mine.parquet\"\n");
+    let log = || fixture.fleet.exporters[0].stderr();
+    eventually("the log reports the failed reload", async || log().contains("the last valid one stays in force").then_some(()))
+        .await;
+    assert!(log().contains("row_policy"), "{}", log());
     let done = rest.ended(rest.create(&request(json!({"dataset": "more"}))).await.id).await;
     assert_eq!(csv::parse(&file_of(&rest, &done).await).rows, ["1,x", "2,"]);
-    own.write(CATALOG);
-    offers(&rest, "more", false).await;
+    fixture.catalog.replace(CATALOG);
+    await_offered(&rest, "more", false).await;
 }
 
 #[tokio::test]
-async fn a_source_that_breaks_fails_the_export_and_gives_the_credit_back() {
-    let own = Own::start(CATALOG).await;
-    let rest = own.rest("acme");
-    offers(&rest, "orders_of", true).await;
-    let path = own.dir.path().join("mine.parquet");
-    let whole = std::fs::read(&path).expect("it was written");
+async fn an_export_from_a_damaged_source_fails_and_its_credit_is_released() {
+    let fixture = Fixture::start(CATALOG).await;
+    let rest = fixture.rest("acme");
+    await_offered(&rest, "orders_of", true).await;
+    let path = fixture.catalog.dir.path().join("mine.parquet");
+    let whole = std::fs::read(&path).expect("the file was written");
     let broken = [whole[..whole.len() / 2].to_vec(), whole[..whole.len() - 1].to_vec(), b"PAR1 not at all".to_vec()];
     for bytes in broken {
         std::fs::write(&path, bytes).expect("the folder is writable");
         let done = rest.ended(rest.create(&request(json!({"dataset": "orders_of"}))).await.id).await;
         assert_eq!((done.status, done.file.is_none()), (Status::Failed, true));
-        let problem = done.problem.expect("a failed export says why");
+        let problem = done.problem.expect("a failed export has a problem");
         assert!(problem.detail.contains("data could not be read"), "{problem}");
-        assert!(!rest.get(&done.links.file).await.status.is_success(), "no file looks whole");
+        assert!(!rest.get(&done.links.file).await.status.is_success(), "there must be no file");
     }
-    // one whose column is gone
-    let frame = ParquetReader::new(std::io::Cursor::new(whole)).finish().expect("it was whole");
-    let mut narrow = frame.select(["id", "tenant"]).expect("columns of it");
+    // A file without one of its columns.
+    let frame = ParquetReader::new(std::io::Cursor::new(whole)).finish().expect("a valid file");
+    let mut narrow = frame.select(["id", "tenant"]).expect("columns of the frame");
     ParquetWriter::new(std::fs::File::create(&path).expect("writable")).finish(&mut narrow).expect("written");
     let done = rest.ended(rest.create(&request(json!({"dataset": "orders_of"}))).await.id).await;
-    let problem = done.problem.expect("a failed export says why");
+    let problem = done.problem.expect("a failed export has a problem");
     assert!(problem.detail.contains("`note`"), "{problem}");
-    std::fs::remove_file(&path).expect("it is there");
+    std::fs::remove_file(&path).expect("the file exists");
     let done = rest.ended(rest.create(&request(json!({"dataset": "orders_of"}))).await.id).await;
     assert_eq!(done.status, Status::Failed);
     let credits: CreditsView = rest.get("/v1/credits").await.json();
-    assert_eq!((credits.balance, credits.held), (5, 0), "every credit is back");
+    assert_eq!((credits.balance, credits.held), (5, 0), "every credit is released");
 }

@@ -1,8 +1,8 @@
-//! From a request to the file: the right rows, the right envelope, one digest everywhere, one credit.
+//! Exports from request to file: rows, envelope, digests, ranges, credits, cancellation and deletion.
 
 use std::{fs::File, path::Path};
 
-use e2e::{Fleet, Plan, csv, flights};
+use e2e::{Datasets, Fleet, Plan, csv, flights};
 use polars::prelude::*;
 use protocol::{
     client::{Deliver, ExportCreate},
@@ -18,8 +18,8 @@ fn request(dataset: &str) -> ExportRequest {
     ExportRequest { dataset: dataset.into(), ..ExportRequest::default() }
 }
 
-/// The flights from Seattle as lines, read by polars itself.
-fn from_seattle() -> Vec<String> {
+/// The flights from Seattle as CSV lines, read by polars without Sluice.
+fn flights_from_seattle() -> Vec<String> {
     let frame = ParquetReader::new(File::open(flights()).expect("the flights")).finish().expect("a Parquet file");
     let seattle = frame.column("origin").expect("origin").str().expect("text").equal("SEA");
     let frame = frame.filter(&seattle).expect("a mask of its length");
@@ -57,7 +57,7 @@ async fn flights_from_seattle_are_exactly_those_of_the_source() {
     let done = client.ended(export.id).await;
 
     let file = csv::parse(&collected.bytes);
-    let expected = from_seattle();
+    let expected = flights_from_seattle();
     assert_eq!((file.rows.len(), file.row_count), (expected.len(), expected.len()));
     assert!(file.rows.iter().zip(&expected).all(|(a, b)| a == b), "rows differ");
     assert_eq!(file.requested_at, done.requested_at);
@@ -70,7 +70,7 @@ async fn flights_from_seattle_are_exactly_those_of_the_source() {
     let answer = rest.get(&done.links.file).await;
     assert_eq!(answer.status, StatusCode::OK);
     assert_eq!(answer.header("etag"), Some(format!("\"{}\"", seal.sha256).as_str()));
-    assert!(answer.body == collected.bytes, "REST and socket differ");
+    assert!(answer.body == collected.bytes, "REST and WebSocket differ");
     assert_eq!(answer.header("content-type"), Some(info.media_type.as_str()));
     assert!(answer.header("content-disposition").is_some_and(|d| d.contains(&info.name)));
     assert!(answer.header("repr-digest").is_some_and(|d| d.starts_with("sha-256=:")));
@@ -107,9 +107,9 @@ async fn ranges_are_parts_of_the_same_file(rest: &Rest, export: &Export, whole: 
         let range = format!("bytes {}-{}/{size}", expected.start, expected.end - 1);
         assert_eq!(part.header("content-range"), Some(range.as_str()));
     }
-    let beyond = get(Method::GET, vec![("range", format!("bytes={size}-"))]).await;
-    assert_eq!(beyond.status, StatusCode::RANGE_NOT_SATISFIABLE);
-    assert_eq!(beyond.header("content-range"), Some(format!("bytes */{size}").as_str()));
+    let unsatisfiable = get(Method::GET, vec![("range", format!("bytes={size}-"))]).await;
+    assert_eq!(unsatisfiable.status, StatusCode::RANGE_NOT_SATISFIABLE);
+    assert_eq!(unsatisfiable.header("content-range"), Some(format!("bytes */{size}").as_str()));
     let stale = get(Method::GET, vec![("range", "bytes=0-9".into()), ("if-range", "\"other\"".into())]).await;
     assert_eq!((stale.status, stale.body.len()), (StatusCode::OK, size));
     let tag = format!("\"{}\"", export.file.as_ref().expect("a file").sha256);
@@ -120,58 +120,58 @@ async fn ranges_are_parts_of_the_same_file(rest: &Rest, export: &Export, whole: 
     assert_eq!((head.status, head.header("content-length")), (StatusCode::OK, Some(size.to_string().as_str())));
 }
 
-async fn text_of(rest: &Rest, request: &ExportRequest) -> String {
+async fn file_text(rest: &Rest, request: &ExportRequest) -> String {
     let export = rest.create(request).await;
     let done = rest.ended(export.id).await;
     assert_eq!(done.status, Status::Completed, "{:?}", done.problem);
     rest.get(&done.links.file).await.text()
 }
 
-async fn menus_are_counted(postgres: bool) {
+async fn assert_menu_counts(postgres: bool) {
     let fleet = Fleet::start(Plan { postgres, ..Plan::default() }).await;
     let rest = fleet.rest();
     let params = json!({"muscles": ["muscle1", "muscle2"]}).as_object().cloned();
     let counts = ExportRequest { params: params.clone(), ..request("menu_category_counts") };
-    let text = text_of(&rest, &counts).await;
+    let text = file_text(&rest, &counts).await;
     let file = csv::parse(text.as_bytes());
     assert_eq!(file.header, "category,count");
     assert_eq!(file.rows, ["training,3", "balance,1", "stretch,1"]);
 
     let filter = Some(json!({"count": {"lt": 3}, "not": {"category": {"like": "str%"}}}));
-    let text = text_of(&rest, &ExportRequest { params, filter, ..request("menu_category_counts") }).await;
+    let text = file_text(&rest, &ExportRequest { params, filter, ..request("menu_category_counts") }).await;
     assert_eq!(csv::parse(text.as_bytes()).rows, ["balance,1"]);
 
     let columns = Some(vec!["name".to_owned(), "id".to_owned()]);
     let filter = Some(json!({"or": [{"category": {"eq": "balance"}}, {"id": {"between": [2, 3]}}]}));
-    let text = text_of(&rest, &ExportRequest { columns, filter, ..request("menus") }).await;
+    let text = file_text(&rest, &ExportRequest { columns, filter, ..request("menus") }).await;
     let file = csv::parse(text.as_bytes());
     assert_eq!((file.header, file.rows), ("name,id", vec!["menu2,2", "menu3,3", "menu6,6"]));
 }
 
 #[tokio::test]
-async fn menus_are_counted_on_sqlite() {
-    menus_are_counted(false).await;
+async fn menu_category_counts_are_correct_on_sqlite() {
+    assert_menu_counts(false).await;
 }
 
 #[tokio::test]
-async fn menus_are_counted_on_postgres() {
-    menus_are_counted(true).await;
+async fn menu_category_counts_are_correct_on_postgres() {
+    assert_menu_counts(true).await;
 }
 
 #[tokio::test]
-async fn a_cancel_stops_the_work_and_gives_the_credit_back() {
-    // packed so well that it takes far longer than anybody needs to cancel it
+async fn a_cancellation_stops_the_export_and_releases_its_credit() {
+    // The highest compression level: the export runs far longer than a cancellation takes.
     let settings = vec![("SLUICE_EXPORTER__ZSTD_LEVEL", "19".to_owned())];
     let fleet = Fleet::start(Plan { settings, ..Plan::default() }).await;
     let (rest, mut client) = (fleet.rest(), fleet.client().await);
-    let slow = Some("zstd".to_owned());
-    let create = ExportCreate { dataset: "flights".into(), compression: slow, ..ExportCreate::default() };
+    let compression = Some("zstd".to_owned());
+    let create = ExportCreate { dataset: "flights".into(), compression, ..ExportCreate::default() };
     let export = client.create(create).await;
-    let at_work = |m: &protocol::server::ServerMessage| match m {
+    let has_progress = |m: &protocol::server::ServerMessage| match m {
         protocol::server::ServerMessage::ExportProgress { progress, .. } => (progress.rows > 0).then_some(()),
         _ => None,
     };
-    client.expect_text("progress", at_work).await;
+    client.expect_text("progress", has_progress).await;
     client.cancel(export.id).await;
     let ended = client.ended(export.id).await;
     assert_eq!((ended.status, ended.problem.map(|p| p.slug())), (Status::Canceled, Some(Slug::Canceled)));
@@ -179,13 +179,13 @@ async fn a_cancel_stops_the_work_and_gives_the_credit_back() {
     let credits: CreditsView = rest.get("/v1/credits").await.json();
     assert_eq!((credits.balance, credits.held), (5, 0));
     let folder = fleet.store.path().join(format!("exports/{}", export.id));
-    testkit::eventually("its objects are gone", async || objects(&folder).is_empty().then_some(())).await;
-    // what is canceled stays so
+    testkit::eventually("its objects are deleted", async || objects(&folder).is_empty().then_some(())).await;
+    // A deletion does not change the status of a canceled export.
     assert_eq!(rest.delete(&ended.links.this).await.json::<Export>().status, Status::Canceled);
 }
 
 #[tokio::test]
-async fn a_deleted_file_is_gone_for_good() {
+async fn a_deleted_file_stays_deleted() {
     let fleet = Fleet::small().await;
     let (rest, mut client) = (fleet.rest(), fleet.client().await);
     let export = client.create(ExportCreate { dataset: "menus".into(), ..ExportCreate::default() }).await;
@@ -201,17 +201,18 @@ async fn a_deleted_file_is_gone_for_good() {
 }
 
 #[tokio::test]
-async fn an_export_that_can_not_be_made_fails_with_its_cause_and_costs_nothing() {
+async fn an_export_that_cannot_succeed_fails_with_its_cause_and_costs_nothing() {
     let datasets = tempfile::tempdir().expect("a folder");
     let path = datasets.path().join("flights.parquet");
     std::fs::copy(flights(), &path).expect("a copy");
+    testkit::demo::seed(datasets.path()).await;
     let plan = Plan {
-        datasets: Some(datasets.path().to_owned()),
+        datasets: Datasets::Catalog(datasets.path().to_owned()),
         settings: vec![("SLUICE_EXPORTER__MAX_ATTEMPTS", "2".into())],
         ..Plan::default()
     };
     let fleet = Fleet::start(plan).await;
-    std::fs::write(&path, b"no longer Parquet").expect("the dataset is spoiled");
+    std::fs::write(&path, b"no longer Parquet").expect("the folder is writable");
     let rest = fleet.rest();
     let export = rest.create(&request("flights")).await;
     let ended = rest.ended(export.id).await;
@@ -222,18 +223,19 @@ async fn an_export_that_can_not_be_made_fails_with_its_cause_and_costs_nothing()
 }
 
 #[tokio::test]
-async fn whoever_prefers_to_wait_gets_the_end() {
+async fn a_request_with_prefer_wait_returns_the_completed_export() {
     let fleet = Fleet::small().await;
     let rest = fleet.rest();
-    let ask = rest.request(Method::POST, "/v1/exports").header("Prefer", "wait=20").json(&json!({"dataset": "menus"}));
-    let answer = rest.send(ask).await;
+    let request =
+        rest.request(Method::POST, "/v1/exports").header("Prefer", "wait=20").json(&json!({"dataset": "menus"}));
+    let answer = rest.send(request).await;
     assert_eq!((answer.status, answer.header("preference-applied")), (StatusCode::OK, Some("wait")));
     let export: Value = answer.json();
     assert_eq!((&export["status"], &export["file"]["rows"]), (&json!("completed"), &json!(6)));
-    let tag = rest.get(&format!("/v1/exports/{}", export["id"].as_str().expect("an id"))).await;
-    assert!(tag.header("etag").is_some() && tag.header("x-progress").is_none());
-    let ndjson = ExportRequest { format: Some("ndjson".into()), ..request("muscles") };
-    let text = text_of(&rest, &ndjson).await;
+    let shown = rest.get(&format!("/v1/exports/{}", export["id"].as_str().expect("an id"))).await;
+    assert!(shown.header("etag").is_some() && shown.header("x-progress").is_none());
+    let ndjson = ExportRequest { format: Some("ndjson".into()), ..self::request("muscles") };
+    let text = file_text(&rest, &ndjson).await;
     assert_eq!(serde_json::from_str::<Value>(text.lines().next().expect("a line")).expect("JSON")["name"], "muscle1");
 }
 

@@ -1,10 +1,9 @@
-//! Disks that are full: of the file store, and of temporary files.
+//! Full disks: of the file store, and of temporary files.
 //!
-//! Every case runs with a limit of the process on the size of its files, which needs no privilege and works on any machine;
-//! and again on a file system of a few MiB, for which the test has to be allowed to mount one in a namespace of its own.
-//! Where that is refused, it says so.
+//! Each test runs with a limit on the file size of the process, which needs no privilege. It runs again on a file system of
+//! a few MiB where the machine permits a mount in a new namespace, and prints a line where the machine does not.
 
-#![expect(clippy::print_stdout, reason = "what could not be tried is told")]
+#![expect(clippy::print_stdout, reason = "prints the cases that this machine can't run")]
 
 use std::{path::Path, process::Command};
 
@@ -23,147 +22,147 @@ use testkit::{
     fault::{Launch, Process},
 };
 
-/// Room for a first segment, and not for what comes after it.
-const ROOM_KIB: u64 = 2 << 10;
+/// The free space in KiB: enough for a first segment, but not for a second one.
+const FREE_KIB: u64 = 2 << 10;
 
-/// How the exporter comes to have no room.
+/// The cause of the full disk.
 #[derive(Clone, Copy, Debug, PartialEq)]
-enum Means {
-    /// A file system of [`ROOM_KIB`].
+enum FullDisk {
+    /// A file system with [`FREE_KIB`] KiB.
     Mount,
-    /// No file may be larger than [`ROOM_KIB`].
+    /// A limit of [`FREE_KIB`] KiB on the size of each file.
     Limit,
 }
 
-impl Means {
-    /// The means that this machine allows.
+impl FullDisk {
+    /// The causes that this machine permits.
     fn all() -> Vec<Self> {
         let mount = Command::new("unshare").args(["-rm", "mount", "-t", "tmpfs", "none", "/tmp"]).output();
         match mount {
-            Ok(tried) if tried.status.success() => vec![Self::Limit, Self::Mount],
+            Ok(output) if output.status.success() => vec![Self::Limit, Self::Mount],
             refused => {
-                println!("this machine lets nobody mount ({refused:?}): full by a limit on the size of files alone");
+                println!("this machine permits no mount ({refused:?}): testing only with a limit on the file size");
                 vec![Self::Limit]
             }
         }
     }
 
-    /// The command with a folder in which there is no room.
-    fn fill(self, launch: Launch, folder: &Path) -> Launch {
+    /// The command with a folder that is soon full.
+    fn apply(self, launch: Launch, folder: &Path) -> Launch {
         let folder = folder.display();
         match self {
-            // the shell counts in blocks of 512 bytes; a signal would end the process instead of an error
-            Self::Limit => launch.after_script(&format!("trap '' XFSZ\nulimit -f {}", ROOM_KIB * 2)),
+            // `ulimit -f` counts blocks of 512 bytes. Without the trap, the signal XFSZ would kill the process.
+            Self::Limit => launch.after_script(&format!("trap '' XFSZ\nulimit -f {}", FREE_KIB * 2)),
             Self::Mount => {
-                let mounted = launch.after_script(&format!("mount -t tmpfs -o size={ROOM_KIB}k none '{folder}'"));
+                let mounted = launch.after_script(&format!("mount -t tmpfs -o size={FREE_KIB}k none '{folder}'"));
                 mounted.wrapped_by("unshare", &["-rm"])
             }
         }
     }
 }
 
-struct House {
+struct Fixture {
     fleet: Fleet,
     exporter: Process,
-    means: Means,
+    full_disk: FullDisk,
 }
 
-impl House {
-    /// A fleet whose exporter has no room in this folder, be it the file store's or that of temporary files.
-    async fn start(means: Means, folder: impl Fn(&Fleet) -> std::path::PathBuf, spool: &Path) -> Self {
-        // on PostgreSQL, as the limit would hold for a database in a file too
+impl Fixture {
+    /// Starts a fleet whose exporter has a full disk at this folder: the file store or the folder of temporary files.
+    async fn start(full_disk: FullDisk, folder: impl Fn(&Fleet) -> std::path::PathBuf, spool: &Path) -> Self {
+        // PostgreSQL, because the limit would apply to an SQLite file too.
         let settings = vec![
             ("SLUICE_EXPORTER__MAX_ATTEMPTS", "2".to_owned()),
             ("SLUICE_EXPORTER__SPOOL_DIR", spool.display().to_string()),
-            // larger than the room
+            // larger than the free space
             ("SLUICE_EXPORTER__SEGMENT_SIZE", "4 MiB".to_owned()),
         ];
         let mut fleet = Fleet::start(Plan { postgres: true, settings, ..Plan::default() }).await;
-        // a gateway is only ready once it has seen an exporter; this one has room, and goes
+        // The gateway becomes ready only with an exporter, so the fleet starts with one that has free space.
         fleet.exporters.clear();
         let folder = folder(&fleet);
-        let exporter = means.fill(fleet.sluice(&["exporter"]), &folder).spawn();
-        let house = Self { fleet, exporter, means };
-        let rest = house.fleet.rest();
+        let exporter = full_disk.apply(fleet.sluice(&["exporter"]), &folder).spawn();
+        let fixture = Self { fleet, exporter, full_disk };
+        let rest = fixture.fleet.rest();
         eventually("the exporter offers its datasets", async || {
             rest.get("/v1/datasets/flights").await.status.is_success().then_some(())
         })
         .await;
-        house
+        fixture
     }
 
-    /// The file store as the exporter sees it.
+    /// The file store as the exporter sees it, in its own mount namespace.
     fn store(&self) -> FileStore {
         let path = self.fleet.store.path().display();
-        let seen = match self.means {
-            Means::Limit => path.to_string(),
-            Means::Mount => format!("/proc/{}/root{path}", self.exporter.pid()),
+        let seen = match self.full_disk {
+            FullDisk::Limit => path.to_string(),
+            FullDisk::Mount => format!("/proc/{}/root{path}", self.exporter.pid()),
         };
         let config = StoreConfig { url: format!("file://{seen}"), ..StoreConfig::default() };
-        FileStore::open(&config).expect("the folder is there")
+        FileStore::open(&config).expect("the folder exists")
     }
 
-    /// Exports, and gives what came of it.
-    async fn ended(&self, body: Value) -> Export {
+    /// Creates an export and returns it after its end.
+    async fn export(&self, body: Value) -> Export {
         let rest = self.fleet.rest();
         let request: ExportRequest = serde_json::from_value(body).expect("a request");
         rest.ended(rest.create(&request).await.id).await
     }
 
-    /// The export failed for want of room, left nothing, and cost nothing.
-    async fn failed(&self, export: Export, why: &str) {
+    /// Asserts that the export failed with this cause, left no objects, and cost nothing.
+    async fn assert_failed(&self, export: Export, cause: &str) {
         let rest = self.fleet.rest();
         let log = || self.exporter.stderr();
         assert_eq!((export.status, export.file.as_ref()), (Status::Failed, None), "{export:?}\n{}", log());
-        let problem = export.problem.clone().expect("a failed export says why");
+        let problem = export.problem.clone().expect("a failed export has a problem");
         assert_eq!(problem.slug(), Slug::ExportFailed, "{problem}");
-        assert!(problem.detail.contains(why), "{problem}\n{}", log());
+        assert!(problem.detail.contains(cause), "{problem}\n{}", log());
         let file = rest.get(&export.links.file).await;
-        assert_eq!(file.status, StatusCode::CONFLICT, "no file looks whole: {}", file.text());
+        assert_eq!(file.status, StatusCode::CONFLICT, "there must be no file: {}", file.text());
         let metadata = rest.get(&export.links.metadata).await;
         assert!(!metadata.status.is_success(), "{}", metadata.text());
-        eventually("nothing of it is left in the store", async || {
+        eventually("its objects are deleted from the store", async || {
             let left = self.store().list(&delivery::export_prefix(export.id)).await;
             left.expect("the store can be listed").is_empty().then_some(())
         })
         .await;
         let credits: CreditsView = rest.get("/v1/credits").await.json();
-        assert_eq!((credits.balance, credits.held), (5, 0), "the credit is back");
+        assert_eq!((credits.balance, credits.held), (5, 0), "the credit is released");
     }
 
-    /// What fits is still exported afterwards.
-    async fn goes_on(&self) {
-        let small = self.ended(json!({"dataset": "menus"})).await;
+    /// Asserts that an export that fits still completes.
+    async fn assert_small_export_completes(&self) {
+        let small = self.export(json!({"dataset": "menus"})).await;
         assert_eq!(small.status, Status::Completed, "{:?}\n{}", small.problem, self.exporter.stderr());
     }
 }
 
 #[tokio::test]
-async fn a_full_file_store_fails_the_export_and_says_so() {
-    for means in Means::all() {
+async fn an_export_fails_with_a_clear_cause_when_the_file_store_is_full() {
+    for full_disk in FullDisk::all() {
         let spool = tempfile::tempdir().expect("the folder for temporary files is writable");
         let store = |fleet: &Fleet| fleet.store.path().to_owned();
-        let house = House::start(means, store, spool.path()).await;
-        let done = house.ended(json!({"dataset": "flights"})).await;
-        house.failed(done, "the file store is full").await;
-        house.goes_on().await;
+        let fixture = Fixture::start(full_disk, store, spool.path()).await;
+        let done = fixture.export(json!({"dataset": "flights"})).await;
+        fixture.assert_failed(done, "the file store is full").await;
+        fixture.assert_small_export_completes().await;
     }
 }
 
 #[tokio::test]
-async fn a_full_disk_for_temporary_files_fails_the_export_and_says_so() {
-    for means in Means::all() {
+async fn an_export_fails_with_a_clear_cause_when_the_disk_of_temporary_files_is_full() {
+    for full_disk in FullDisk::all() {
         let spool = tempfile::tempdir().expect("the folder for temporary files is writable");
-        let house = House::start(means, |_| spool.path().to_owned(), spool.path()).await;
-        // two passes, workbooks, and archives of workbooks
+        let fixture = Fixture::start(full_disk, |_| spool.path().to_owned(), spool.path()).await;
+        // A template with two passes, a workbook, and an archive of workbooks.
         for body in [
             json!({"dataset": "flights", "template": "spreadsheet"}),
             json!({"dataset": "flights", "format": "xlsx"}),
             json!({"dataset": "flights", "format": "xlsx-zip"}),
         ] {
-            let done = house.ended(body).await;
-            house.failed(done, "disk for temporary files is full").await;
+            let done = fixture.export(body).await;
+            fixture.assert_failed(done, "disk for temporary files is full").await;
         }
-        house.goes_on().await;
+        fixture.assert_small_export_completes().await;
     }
 }

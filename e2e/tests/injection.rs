@@ -1,9 +1,9 @@
-//! Hostile text in every string that a client can send, over REST and the socket: it is refused with a problem, or it is
-//! data. It never becomes part of a statement, a path, a subject or a header.
+//! Hostile text in every string that a client can send, over REST and the WebSocket: the gateway refuses the text with a
+//! problem, or treats the text as data. It never becomes part of a statement, a path, a subject or a header.
 
 use std::{collections::BTreeSet, fs::File};
 
-use e2e::{Catalog, Fleet, Source};
+use e2e::{CatalogFile, Fleet, SourceDatabase};
 use polars::prelude::{Column, DataFrame, ParquetWriter};
 use protocol::{
     client::{ClientMessage, Ping, encode},
@@ -20,7 +20,7 @@ use testkit::{
     rest::{Answer, Rest},
 };
 
-/// What people send who want something else than an export. Each of them is a row of every dataset, too.
+/// Hostile texts. Each is a row of every dataset too.
 const HOSTILE: [&str; 36] = [
     "'; DROP TABLE things; --",
     "\"; DROP TABLE things; --",
@@ -60,13 +60,13 @@ const HOSTILE: [&str; 36] = [
     " ",
 ];
 
-/// The one character that no text may have.
+/// A text with NUL, the one character that no text may have.
 const NUL: &str = "a\u{0}'; DROP TABLE things; --";
 
 const CATALOG: &str = r#"
-[source.shop]
+[source.postgres]
 kind = "postgres"
-url = { env = "SHOP_URL" }
+url = { env = "SOURCE_DATABASE_URL" }
 
 [source.lite]
 kind = "sqlite"
@@ -74,12 +74,12 @@ path = "lite.db"
 
 [[dataset]]
 name = "table"
-from = "shop"
+from = "postgres"
 table = "things"
 
 [[dataset]]
 name = "query"
-from = "shop"
+from = "postgres"
 query = "SELECT id, note FROM things WHERE note = :note OR :note = '' OR note IN (:notes)"
 [[dataset.param]]
 name = "note"
@@ -127,22 +127,22 @@ source = "note"
 
 const DATASETS: [&str; 5] = ["table", "query", "lite_table", "lite_query", "file"];
 
-/// A text as a literal of both databases.
+/// A text as an SQL literal, for both databases.
 fn literal(text: &str) -> String {
     format!("'{}'", text.replace('\'', "''"))
 }
 
-struct House {
-    source: Source,
+struct Fixture {
+    source: SourceDatabase,
     lite: DatabaseConnection,
     fleet: Fleet,
-    catalog: Catalog,
+    catalog: CatalogFile,
 }
 
-impl House {
-    async fn open() -> Self {
-        let source = Source::start().await;
-        let catalog = Catalog::new(CATALOG);
+impl Fixture {
+    async fn start() -> Self {
+        let source = SourceDatabase::start().await;
+        let catalog = CatalogFile::new(CATALOG);
         let url = format!("sqlite://{}?mode=rwc", catalog.dir.path().join("lite.db").display());
         let lite = Database::connect(url).await.expect("a new folder is writable");
         let rows: Vec<_> = HOSTILE.iter().enumerate().map(|(n, text)| format!("({n}, {})", literal(text))).collect();
@@ -151,10 +151,10 @@ impl House {
             "CREATE TABLE things (id bigint, note text)".to_owned(),
             "CREATE TABLE hidden (id bigint, note text)".to_owned(),
             format!("INSERT INTO things VALUES {rows}"),
-            "INSERT INTO hidden VALUES (1, 'what nobody may see')".to_owned(),
+            "INSERT INTO hidden VALUES (1, 'hidden text')".to_owned(),
         ] {
             source.run(&statement).await;
-            lite.execute_unprepared(&statement).await.expect("a good statement");
+            lite.execute_unprepared(&statement).await.expect("a valid statement");
         }
         let mut frame = DataFrame::new_infer_height(vec![
             Column::new("id".into(), (0..HOSTILE.len() as i64).collect::<Vec<_>>()),
@@ -163,11 +163,11 @@ impl House {
         .expect("columns of one height");
         let file = File::create(catalog.dir.path().join("things.parquet")).expect("a new folder is writable");
         ParquetWriter::new(file).finish(&mut frame).expect("a frame can be written");
-        let fleet = catalog.fleet(Some(&source), &DATASETS, vec![]).await;
+        let fleet = catalog.start_fleet(Some(&source), &DATASETS, vec![]).await;
         Self { source, lite, fleet, catalog }
     }
 
-    /// Everything that is in the databases behind the datasets.
+    /// All contents of the databases.
     async fn contents(&self) -> Vec<String> {
         let mut all = self
             .source
@@ -182,7 +182,7 @@ impl House {
             "PRAGMA database_list",
         ] {
             let rows = self.lite.query_all_raw(sea_orm::Statement::from_string(sea_orm::DbBackend::Sqlite, select));
-            for row in rows.await.expect("a good select") {
+            for row in rows.await.expect("a valid statement") {
                 let text: Result<String, _> = row.try_get_by_index(usize::from(select.starts_with("PRAGMA")));
                 all.push(text.expect("a text"));
             }
@@ -196,11 +196,11 @@ impl House {
     }
 }
 
-/// A refusal in the problem's form, which names the place and is no fault of ours.
+/// Asserts that an answer is a client error without hidden contents. Returns its problem.
 fn refused(answer: &Answer, what: &str) -> Problem {
     assert!(answer.status.is_client_error(), "{what}: {} {}", answer.status, answer.text());
     let problem = answer.problem();
-    assert!(!answer.text().contains("what nobody may see") && !answer.text().contains("root:"), "{what}: {problem}");
+    assert!(!answer.text().contains("hidden text") && !answer.text().contains("root:"), "{what}: {problem}");
     problem
 }
 
@@ -210,7 +210,7 @@ async fn estimate(rest: &Rest, body: &Value) -> Estimate {
     answer.json()
 }
 
-/// Requests with this text in the place of a name, and where it stands in them.
+/// Requests with a text as a name, and the JSON pointer to the text in each.
 fn as_names(dataset: &str, text: &str) -> Vec<(Value, String)> {
     let escaped = text.replace('~', "~0").replace('/', "~1");
     let mut bodies = vec![
@@ -234,10 +234,10 @@ fn as_names(dataset: &str, text: &str) -> Vec<(Value, String)> {
 }
 
 #[tokio::test]
-async fn hostile_names_are_refused_at_the_door_over_rest_and_change_nothing() {
-    let house = House::open().await;
-    let before = house.contents().await;
-    let rest = house.fleet.rest();
+async fn the_gateway_refuses_hostile_names_over_rest() {
+    let fixture = Fixture::start().await;
+    let before = fixture.contents().await;
+    let rest = fixture.fleet.rest();
     for (at, text) in HOSTILE.into_iter().chain([NUL, ""]).enumerate() {
         for (body, pointer) in as_names(DATASETS[at % DATASETS.len()], text) {
             for path in ["/v1/exports", "/v1/exports/estimate"] {
@@ -267,48 +267,48 @@ async fn hostile_names_are_refused_at_the_door_over_rest_and_change_nothing() {
             refused(&listed, text);
         }
     }
-    // an idempotency key is data, or no header at all
-    let rest = house.rest_of("keys");
+    // A header value is data, or the HTTP library refuses it.
+    let rest = fixture.rest_of("keys");
     let request = json!({"dataset": "file", "columns": ["nope"]});
     for text in HOSTILE {
         let key = reqwest::header::HeaderValue::from_bytes(text.as_bytes());
         let Ok(key) = key else { continue };
         for header in ["idempotency-key", "prefer", "traceparent", "x-request-id"] {
-            let asked = rest.request(Method::POST, "/v1/exports").header(header, key.clone()).json(&request);
-            refused(&rest.send(asked).await, text);
+            let request = rest.request(Method::POST, "/v1/exports").header(header, key.clone()).json(&request);
+            refused(&rest.send(request).await, text);
         }
     }
-    assert_eq!(house.contents().await, before, "somebody wrote to the databases");
+    assert_eq!(fixture.contents().await, before, "a request changed the databases");
 }
 
 #[tokio::test]
 async fn hostile_values_are_data_in_every_dataset() {
-    let house = House::open().await;
-    let before = house.contents().await;
-    let rest = house.fleet.rest();
+    let fixture = Fixture::start().await;
+    let before = fixture.contents().await;
+    let rest = fixture.fleet.rest();
     for dataset in DATASETS {
         for (at, text) in HOSTILE.into_iter().enumerate() {
             let mut bodies = vec![
                 json!({"dataset": dataset, "filter": {"note": {"eq": text}}}),
-                json!({"dataset": dataset, "filter": {"note": {"in": [text, "nobody's"]}}}),
+                json!({"dataset": dataset, "filter": {"note": {"in": [text, "no such note"]}}}),
                 json!({"dataset": dataset, "filter": {"note": {"between": [text, text]}}}),
                 json!({"dataset": dataset, "filter": {"not": {"note": {"ne": text}}}}),
             ];
             if dataset.ends_with("query") {
                 bodies.push(json!({"dataset": dataset, "params": {"note": text}}));
-                bodies.push(json!({"dataset": dataset, "params": {"note": "nobody's", "notes": ["x", text]}}));
+                bodies.push(json!({"dataset": dataset, "params": {"note": "no such note", "notes": ["x", text]}}));
             }
             for body in bodies {
                 let shown = estimate(&rest, &body).await;
                 assert_eq!((shown.rows, shown.exact), (Some(1), true), "{body}");
                 assert_eq!((&shown.preview[0]["id"], &shown.preview[0]["note"]), (&json!(at), &json!(text)), "{body}");
             }
-            let holding = HOSTILE.iter().filter(|other| other.contains(text)).count() as u64;
+            let matches = HOSTILE.iter().filter(|other| other.contains(text)).count() as u64;
             let body = json!({"dataset": dataset, "filter": {"note": {"contains": text}}});
-            assert_eq!(estimate(&rest, &body).await.rows, Some(holding), "{body}");
+            assert_eq!(estimate(&rest, &body).await.rows, Some(matches), "{body}");
         }
-        // and in the file, as it was
-        let rest = house.rest_of(dataset);
+        // The file has every text unchanged.
+        let rest = fixture.rest_of(dataset);
         let body = json!({"dataset": dataset, "format": "ndjson", "filter": {"note": {"in": HOSTILE.to_vec()}}});
         let request: ExportRequest = serde_json::from_value(body).expect("a request");
         let done = rest.ended(rest.create(&request).await.id).await;
@@ -317,24 +317,24 @@ async fn hostile_values_are_data_in_every_dataset() {
         let rows: Vec<Value> = file.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
         let notes: BTreeSet<_> = rows.iter().filter_map(|row| row["note"].as_str()).collect();
         assert_eq!((notes, rows.len()), (HOSTILE.into_iter().collect(), HOSTILE.len()), "{dataset}");
-        let kept: Export = rest.get(&done.links.this).await.json();
-        assert_eq!(kept.filter, json!({"note": {"in": HOSTILE.to_vec()}}), "what was asked for is kept as it was");
+        let shown: Export = rest.get(&done.links.this).await.json();
+        assert_eq!(shown.filter, json!({"note": {"in": HOSTILE.to_vec()}}), "the filter is stored unchanged");
     }
-    assert_eq!(house.contents().await, before, "somebody wrote to the databases");
+    assert_eq!(fixture.contents().await, before, "a request changed the databases");
 }
 
 #[tokio::test]
-async fn hostile_text_over_the_socket_is_refused_or_comes_back_as_it_was() {
-    let house = House::open().await;
-    let before = house.contents().await;
+async fn hostile_text_over_the_websocket_is_refused_or_returned_unchanged() {
+    let fixture = Fixture::start().await;
+    let before = fixture.contents().await;
     for (at, text) in HOSTILE.into_iter().chain([NUL]).enumerate() {
-        // somebody else each time, whose name is hostile too
-        let token = house.fleet.token(text, text);
-        let mut client = match Client::connect(house.fleet.url(), Credential::Bearer(&token)).await {
+        // A new user for each text, whose names are the text.
+        let token = fixture.fleet.token(text, text);
+        let mut client = match Client::connect(fixture.fleet.url(), Credential::Bearer(&token)).await {
             Ok(client) => client,
             Err(refusal) => {
                 assert!(refusal.status.is_client_error(), "{text}: {refusal:?}");
-                house.fleet.client().await
+                fixture.fleet.client().await
             }
         };
         client.send(&ClientMessage::Ping(Ping {}), Some(text)).await;
@@ -381,40 +381,40 @@ async fn hostile_text_over_the_socket_is_refused_or_comes_back_as_it_was() {
         };
         let answer = client.expect_text("session.resumed", resumed).await;
         assert!(matches!(answer, Ok(false) | Err(400..500)), "{text}: {answer:?}");
-        // the session is as good as before
+        // The session still works.
         client.send_text(&encode(&ClientMessage::Ping(Ping {}), None)).await;
         client.expect_text("pong", pong).await;
     }
-    assert_eq!(house.contents().await, before, "somebody wrote to the databases");
+    assert_eq!(fixture.contents().await, before, "a request changed the databases");
 }
 
 #[tokio::test]
-async fn people_with_hostile_names_have_their_own_exports_and_nobody_elses() {
-    let house = House::open().await;
+async fn users_with_hostile_names_see_only_their_own_exports() {
+    let fixture = Fixture::start().await;
     let body = json!({"dataset": "file", "filter": {"id": {"eq": 3}}});
     let request: ExportRequest = serde_json::from_value(body).expect("a request");
-    let mut seen = 0;
+    let mut accepted = 0;
     for text in HOSTILE.into_iter().step_by(3) {
-        let rest = Rest::new(house.fleet.url(), Some(&house.fleet.token(text, text)));
+        let rest = Rest::new(fixture.fleet.url(), Some(&fixture.fleet.token(text, text)));
         let answer = rest.post("/v1/exports", &request).await;
         if !answer.status.is_success() {
             refused(&answer, text);
             continue;
         }
-        seen += 1;
+        accepted += 1;
         let done = rest.ended(answer.json::<Export>().id).await;
         assert_eq!(done.status, Status::Completed, "{text}: {:?}", done.problem);
         assert_eq!(rest.get(&done.links.file).await.status, StatusCode::OK);
         let page: ExportPage = rest.get("/v1/exports").await.json();
         assert_eq!(page.items.iter().map(|export| export.id).collect::<Vec<_>>(), [done.id], "{text}");
     }
-    assert!(seen > 5, "hardly anybody was let in");
+    assert!(accepted > 5, "only {accepted} users were accepted");
 }
 
 #[tokio::test]
-async fn a_file_has_a_name_that_stays_in_its_folder_and_its_header() {
-    let house = House::open().await;
-    let rest = house.fleet.rest();
+async fn a_file_name_cannot_leave_its_folder_or_its_header() {
+    let fixture = Fixture::start().await;
+    let rest = fixture.fleet.rest();
     let request: ExportRequest =
         serde_json::from_value(json!({"dataset": "file", "template": "named"})).expect("a request");
     let done = rest.ended(rest.create(&request).await.id).await;
@@ -432,7 +432,7 @@ async fn a_file_has_a_name_that_stays_in_its_folder_and_its_header() {
             .as_str()
         )
     );
-    // the pattern of a name is the catalog's, and one that could leave its folder or header is refused there
+    // `catalog check` refuses every pattern of a file name that could leave its folder or header.
     let patterns =
         HOSTILE.into_iter().chain(["", "{note}", "{params.note}", "{dataset", ".hidden", "a/b", "a:b", "\t"]);
     let (mut catalog, mut expected) = (String::new(), BTreeSet::new());
@@ -447,11 +447,11 @@ async fn a_file_has_a_name_that_stays_in_its_folder_and_its_header() {
         }
     }
     catalog += "[[dataset]]\nname = \"d\"\nfiles = \"things.parquet\"\n";
-    let catalog = Catalog::new(&catalog);
-    let things = |catalog: &Catalog| catalog.dir.path().join("things.parquet");
-    e2e::fleet::link(&things(&house.catalog), &things(&catalog));
-    let path = catalog.dir.path().join(Catalog::FILE).display().to_string();
-    let check = house.fleet.sluice(&["catalog", "check", &path, "--json"]);
+    let catalog = CatalogFile::new(&catalog);
+    let things = |catalog: &CatalogFile| catalog.dir.path().join("things.parquet");
+    e2e::fleet::link(&things(&fixture.catalog), &things(&catalog));
+    let path = catalog.path().display().to_string();
+    let check = fixture.fleet.sluice(&["catalog", "check", &path, "--json"]);
     let check = check.env("SLUICE_EXPORTER__DATASETS_DIR", catalog.dir.path()).run().await;
     let report: Value = serde_json::from_str(&check.stdout()).unwrap_or_else(|e| panic!("{e}: {}", check.stderr()));
     let faults = report["faults"].as_array().expect("a list of faults");
@@ -459,7 +459,7 @@ async fn a_file_has_a_name_that_stays_in_its_folder_and_its_header() {
     assert_eq!(found, expected, "{report:#}");
 }
 
-/// A text as TOML writes it.
+/// A text as a quoted TOML string.
 fn toml_text(text: &str) -> String {
     let escaped: String = text
         .chars()

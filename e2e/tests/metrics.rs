@@ -1,4 +1,4 @@
-//! `/metrics` of each service as it runs: valid text, described, and with everything that an alert or a panel names.
+//! `/metrics` of running services: valid text with a description of each metric, and every metric of alerts and panels.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -13,7 +13,7 @@ use serde_json::Value;
 use testkit::{eventually, fault::free_port};
 use tokio::{io::AsyncWriteExt, process::Command};
 
-/// A page, read as Prometheus reads it.
+/// The metrics of a service, parsed from the Prometheus text format.
 #[derive(Debug, Default)]
 struct Page {
     kinds: BTreeMap<String, String>,
@@ -22,12 +22,12 @@ struct Page {
 }
 
 impl Page {
-    /// Reads a page.
+    /// Parses the text of a page.
     ///
     /// # Panics
-    /// With the line that is wrong.
+    /// When a line is invalid; the message has the line.
     fn read(text: &str) -> Self {
-        assert!(text.ends_with('\n'), "the last line has no end");
+        assert!(text.ends_with('\n'), "the last line does not end with a newline");
         let mut page = Self::default();
         for line in text.lines().filter(|line| !line.is_empty()) {
             if let Some(comment) = line.strip_prefix("# ") {
@@ -38,21 +38,21 @@ impl Page {
                     Some("TYPE") => page.kinds.insert(name.to_owned(), rest.to_owned()),
                     _ => panic!("neither help nor type: {line}"),
                 };
-                assert_eq!(before, None, "twice: {line}");
+                assert_eq!(before, None, "duplicate: {line}");
                 continue;
             }
             let (series, value) = line.rsplit_once(' ').expect(line);
-            let value: f64 = value.parse().unwrap_or_else(|_| panic!("no number: {line}"));
+            let value: f64 = value.parse().unwrap_or_else(|_| panic!("not a number: {line}"));
             let family = page.family(series).unwrap_or_else(|| panic!("no type before it: {line}"));
             assert!(page.helps.contains_key(&family), "no help: {line}");
             labels(series);
-            assert_eq!(page.samples.insert(series.to_owned(), value), None, "twice: {line}");
+            assert_eq!(page.samples.insert(series.to_owned(), value), None, "duplicate: {line}");
         }
-        page.histograms_add_up();
+        page.check_histograms();
         page
     }
 
-    /// The metric that a series belongs to.
+    /// The metric of a series.
     fn family(&self, series: &str) -> Option<String> {
         let name = series.split('{').next().unwrap_or_default();
         let stem = ["_bucket", "_sum", "_count"].iter().find_map(|end| name.strip_suffix(end));
@@ -61,9 +61,10 @@ impl Page {
         self.kinds.contains_key(family).then(|| family.to_owned())
     }
 
-    fn histograms_add_up(&self) {
+    /// Checks that the buckets of each histogram are complete and cumulative.
+    fn check_histograms(&self) {
         for (series, count) in self.samples.iter().filter(|(series, _)| series.contains("_count")) {
-            let (name, rest) = series.split_once("_count").expect("just found");
+            let (name, rest) = series.split_once("_count").expect("the filter found it");
             if self.kinds.get(name).is_none_or(|kind| kind != "histogram") {
                 continue;
             }
@@ -88,17 +89,17 @@ impl Page {
         self.samples.keys().any(|series| series.split('{').next() == Some(name))
     }
 
-    /// Of all its series.
+    /// The sum over all series of a metric.
     fn sum(&self, name: &str) -> f64 {
         self.samples.iter().filter(|(series, _)| series.split('{').next() == Some(name)).map(|(_, value)| value).sum()
     }
 
     fn value(&self, series: &str) -> f64 {
-        *self.samples.get(series).unwrap_or_else(|| panic!("{series} is not there"))
+        *self.samples.get(series).unwrap_or_else(|| panic!("{series} is missing"))
     }
 }
 
-/// The labels of a series, each with its value; they must be those of the table.
+/// The labels of a series and their values.
 fn labels(series: &str) -> BTreeMap<String, String> {
     let Some((_, rest)) = series.split_once('{') else { return BTreeMap::new() };
     let mut rest = rest.strip_suffix('}').expect(series);
@@ -113,8 +114,8 @@ fn labels(series: &str) -> BTreeMap<String, String> {
     found
 }
 
-/// What these expressions name.
-fn named(text: &str) -> BTreeSet<String> {
+/// The names of metrics in PromQL expressions.
+fn metric_names(text: &str) -> BTreeSet<String> {
     let words = text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'));
     words.filter(|word| word.starts_with("sluice_") || word.starts_with("process_")).map(str::to_owned).collect()
 }
@@ -123,23 +124,23 @@ fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace").to_owned()
 }
 
-/// What the alerts and the panels of the dashboard name.
-fn wanted() -> BTreeSet<String> {
+/// The metrics of the alerts and of the panels of the dashboard.
+fn used_metrics() -> BTreeSet<String> {
     let read = |path: &str| std::fs::read_to_string(root().join(path)).expect(path);
-    let mut wanted = named(&read("ops/prometheus/alerts.yaml"));
-    assert!(wanted.len() > 15, "{wanted:?}");
+    let mut used = metric_names(&read("ops/prometheus/alerts.yaml"));
+    assert!(used.len() > 15, "{used:?}");
     let board: Value = serde_json::from_str(&read("ops/grafana/sluice.json")).expect("JSON");
     for panel in board["panels"].as_array().expect("panels") {
         for target in panel["targets"].as_array().into_iter().flatten() {
-            let names = named(target["expr"].as_str().expect("an expression"));
+            let names = metric_names(target["expr"].as_str().expect("an expression"));
             assert!(!names.is_empty(), "{target}");
-            wanted.extend(names);
+            used.extend(names);
         }
     }
-    wanted
+    used
 }
 
-/// promtool's opinion, where it is at hand.
+/// Checks a page with promtool when `SLUICE_PROMTOOL` names it.
 async fn check_with_promtool(text: &str) {
     let Some(promtool) = std::env::var_os("SLUICE_PROMTOOL") else { return };
     let mut child = Command::new(promtool)
@@ -151,8 +152,8 @@ async fn check_with_promtool(text: &str) {
         .expect("promtool runs");
     child.stdin.take().expect("piped").write_all(text.as_bytes()).await.expect("promtool reads");
     let done = child.wait_with_output().await.expect("promtool ends");
-    let said = String::from_utf8_lossy(&done.stderr).into_owned() + &String::from_utf8_lossy(&done.stdout);
-    assert!(done.status.success(), "{said}");
+    let output = String::from_utf8_lossy(&done.stderr).into_owned() + &String::from_utf8_lossy(&done.stdout);
+    assert!(done.status.success(), "{output}");
 }
 
 async fn fetch(port: u16) -> String {
@@ -163,7 +164,7 @@ async fn fetch(port: u16) -> String {
 }
 
 #[tokio::test]
-async fn every_service_tells_what_alerts_and_panels_ask_for() {
+async fn services_expose_every_metric_of_alerts_and_panels() {
     let ports = [free_port(), free_port(), free_port()];
     let listen = |port: u16| format!("127.0.0.1:{port}");
     let fleet = Fleet::start(Plan {
@@ -182,13 +183,13 @@ async fn every_service_tells_what_alerts_and_panels_ask_for() {
     let done = rest.ended(export.id).await;
     assert_eq!(done.status, Status::Completed);
     rest.get(&done.links.file).await;
-    assert_eq!(rest.get("/v1/made-up").await.status.as_u16(), 404);
+    assert_eq!(rest.get("/v1/no-such-path").await.status.as_u16(), 404);
 
     let size = done.file.as_ref().expect("a file").size as f64;
-    let mut everywhere = BTreeSet::new();
+    let mut exposed = BTreeSet::new();
     for (service, port) in [Service::Gateway, Service::Exporter, Service::Notifier].into_iter().zip(ports) {
-        // what is looked at now and then is there a moment later, and so is what is counted after others heard of it
-        let page = eventually("every metric of the service is there, and what was done is counted", || async {
+        // Some metrics are updated at intervals, and some after the client received the result.
+        let page = eventually("the service exposes every metric and has counted the export", || async {
             let page = Page::read(&fetch(port).await);
             let missing = TABLE.iter().filter(|metric| service.has(metric.scope)).find(|metric| {
                 let counted = |name: &str| page.has(name) || page.has(&format!("{name}_count"));
@@ -209,7 +210,7 @@ async fn every_service_tells_what_alerts_and_panels_ask_for() {
         for series in page.samples.keys() {
             let metric = page.family(series).expect("checked");
             let metric = TABLE.iter().find(|found| found.name == metric).unwrap_or_else(|| panic!("{series}"));
-            assert!(service.has(metric.scope), "{series} is not of {service:?}");
+            assert!(service.has(metric.scope), "{series} does not belong to {service:?}");
             for (name, value) in labels(series).into_iter().filter(|(name, _)| name != "le") {
                 let label = metric.labels.iter().find(|label| label.0 == name).unwrap_or_else(|| panic!("{series}"));
                 if let Values::Known(values) = label.1 {
@@ -217,7 +218,7 @@ async fn every_service_tells_what_alerts_and_panels_ask_for() {
                 }
             }
         }
-        everywhere.extend(page.samples.keys().map(|series| series.split('{').next().unwrap_or_default().to_owned()));
+        exposed.extend(page.samples.keys().map(|series| series.split('{').next().unwrap_or_default().to_owned()));
         match service {
             Service::Gateway => {
                 assert_eq!(page.sum("sluice_gateway_exports_accepted_total"), 1.0);
@@ -225,7 +226,10 @@ async fn every_service_tells_what_alerts_and_panels_ask_for() {
                 assert_eq!(page.value(r#"sluice_gateway_file_bytes_total{over="http"}"#), size);
                 let created = r#"sluice_gateway_http_seconds_count{route="POST /v1/exports",status="2xx"}"#;
                 assert_eq!(page.value(created), 1.0);
-                assert!(!page.samples.keys().any(|series| series.contains("made-up")), "a stranger made a label");
+                assert!(
+                    !page.samples.keys().any(|series| series.contains("no-such-path")),
+                    "a request made a new label value"
+                );
             }
             Service::Exporter => {
                 assert_eq!(page.value(r#"sluice_exporter_attempts_total{result="completed"}"#), 1.0);
@@ -241,19 +245,19 @@ async fn every_service_tells_what_alerts_and_panels_ask_for() {
             }
         }
     }
-    // a job that has not run yet has no end
+    // Metrics of scheduled jobs and dead letters appear with the first event.
     let rare =
         ["sluice_schedule_runs_total", "sluice_schedule_last_duration_seconds", "sluice_exporter_dead_letters_total"];
-    let lacking: Vec<_> =
-        wanted().into_iter().filter(|name| !everywhere.contains(name) && !rare.contains(&name.as_str())).collect();
-    assert_eq!(lacking, [""; 0], "alerts or panels name what nobody tells");
+    let missing: Vec<_> =
+        used_metrics().into_iter().filter(|name| !exposed.contains(name) && !rare.contains(&name.as_str())).collect();
+    assert_eq!(missing, [""; 0], "alerts or panels use metrics that no service exposes");
     for name in rare {
         assert!(TABLE.iter().any(|metric| metric.name == name), "{name}");
     }
 }
 
 #[test]
-fn every_alert_has_a_page_and_every_page_an_alert() {
+fn every_alert_has_a_runbook_and_a_test_and_every_runbook_an_alert() {
     let alerts = std::fs::read_to_string(root().join("ops/prometheus/alerts.yaml")).expect("the alerts");
     let names: BTreeSet<_> = alerts.lines().filter_map(|line| line.trim().strip_prefix("- alert: ")).collect();
     let urls: BTreeSet<_> = alerts.lines().filter_map(|line| line.trim().strip_prefix("runbook_url: ")).collect();
@@ -268,10 +272,10 @@ fn every_alert_has_a_page_and_every_page_an_alert() {
         }
     }
     let tests = std::fs::read_to_string(root().join("ops/prometheus/alerts.test.yaml")).expect("their tests");
-    for entry in std::fs::read_dir(root().join("ops/runbooks")).expect("the pages") {
+    for entry in std::fs::read_dir(root().join("ops/runbooks")).expect("the runbooks") {
         let name = entry.expect("a file").file_name().into_string().expect("a name");
         let name = name.trim_end_matches(".md");
-        assert!(name == "README" || names.contains(name), "{name} is no alert");
+        assert!(name == "README" || names.contains(name), "there is no alert {name}");
         assert!(name == "README" || tests.contains(&format!("alertname: {name}")), "{name} has no test");
     }
 }

@@ -1,4 +1,4 @@
-//! A collector of traces: takes OTLP over HTTP and remembers every span.
+//! A trace collector: accepts OTLP over HTTP and records every span.
 
 use std::{
     collections::HashMap,
@@ -13,57 +13,57 @@ use opentelemetry_proto::tonic::{
 use prost::Message;
 use tokio::{net::TcpListener, task::JoinHandle};
 
-/// A span as it came.
+/// A recorded span.
 #[derive(Clone, Debug)]
-pub(crate) struct Seen {
-    /// The process that sent it.
+pub(crate) struct Span {
+    /// The service name of the process that sent the span.
     pub(crate) service: String,
-    /// Its name.
+    /// The name of the operation.
     pub(crate) name: String,
-    /// Hex.
+    /// The trace id as hex digits.
     pub(crate) trace: String,
-    /// Hex.
+    /// The span id as hex digits.
     pub(crate) id: String,
-    /// Hex; empty for a root.
+    /// The span id of the parent as hex digits; empty for a root span.
     pub(crate) parent: String,
-    /// As the protocol counts: 1 internal, 2 server, 3 client, 4 producer, 5 consumer.
+    /// The kind as OTLP numbers it: 1 internal, 2 server, 3 client, 4 producer, 5 consumer.
     pub(crate) kind: i32,
-    /// As text.
+    /// The attributes, with their values as text.
     pub(crate) attributes: HashMap<String, String>,
-    /// Nanoseconds of the epoch.
+    /// Start and end in nanoseconds since the Unix epoch.
     pub(crate) time: (u64, u64),
-    /// The traces that it points to.
+    /// The trace ids of the span's links.
     pub(crate) links: Vec<String>,
 }
 
-/// Takes spans until it is dropped.
+/// A running collector. Dropping the value stops it.
 pub(crate) struct Collector {
-    seen: Arc<Mutex<Vec<Seen>>>,
+    spans: Arc<Mutex<Vec<Span>>>,
     url: String,
     serving: JoinHandle<()>,
 }
 
 impl Collector {
     pub(crate) async fn start() -> Self {
-        let seen = Arc::<Mutex<Vec<Seen>>>::default();
-        let router = Router::new().route("/v1/traces", post(take)).with_state(Arc::clone(&seen));
+        let spans = Arc::<Mutex<Vec<Span>>>::default();
+        let router = Router::new().route("/v1/traces", post(record)).with_state(Arc::clone(&spans));
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let url = format!("http://{}", listener.local_addr().expect("bound"));
-        let serving = tokio::spawn(async move { axum::serve(listener, router).await.expect("it serves") });
-        Self { seen, url, serving }
+        let serving = tokio::spawn(async move { axum::serve(listener, router).await.expect("the collector serves") });
+        Self { spans, url, serving }
     }
 
     pub(crate) fn url(&self) -> &str {
         &self.url
     }
 
-    /// Everything that came so far.
-    pub(crate) fn spans(&self) -> Vec<Seen> {
-        self.seen.lock().expect("nobody panicked").clone()
+    /// All recorded spans.
+    pub(crate) fn spans(&self) -> Vec<Span> {
+        self.spans.lock().expect("no thread panicked").clone()
     }
 
-    /// One trace.
-    pub(crate) fn trace(&self, id: &str) -> Vec<Seen> {
+    /// The spans of one trace.
+    pub(crate) fn trace(&self, id: &str) -> Vec<Span> {
         self.spans().into_iter().filter(|span| span.trace == id).collect()
     }
 }
@@ -74,14 +74,14 @@ impl Drop for Collector {
     }
 }
 
-async fn take(State(seen): State<Arc<Mutex<Vec<Seen>>>>, body: Bytes) -> StatusCode {
+async fn record(State(spans): State<Arc<Mutex<Vec<Span>>>>, body: Bytes) -> StatusCode {
     let Ok(request) = ExportTraceServiceRequest::decode(body) else { return StatusCode::BAD_REQUEST };
-    let mut seen = seen.lock().expect("nobody panicked");
-    for of_process in request.resource_spans {
-        let resource = texts(of_process.resource.map(|resource| resource.attributes).unwrap_or_default());
+    let mut recorded = spans.lock().expect("no thread panicked");
+    for resource_spans in request.resource_spans {
+        let resource = texts(resource_spans.resource.map(|resource| resource.attributes).unwrap_or_default());
         let service = resource.get("service.name").cloned().unwrap_or_default();
-        let spans = of_process.scope_spans.into_iter().flat_map(|scope| scope.spans);
-        seen.extend(spans.map(|span| Seen {
+        let spans = resource_spans.scope_spans.into_iter().flat_map(|scope| scope.spans);
+        recorded.extend(spans.map(|span| Span {
             service: service.clone(),
             name: span.name,
             trace: hex(&span.trace_id),
@@ -100,7 +100,7 @@ fn texts(attributes: Vec<KeyValue>) -> HashMap<String, String> {
     let text = |value: Option<Value>| match value {
         Some(Value::StringValue(text)) => text,
         Some(Value::IntValue(number)) => number.to_string(),
-        Some(Value::BoolValue(yes)) => yes.to_string(),
+        Some(Value::BoolValue(value)) => value.to_string(),
         other => format!("{other:?}"),
     };
     attributes.into_iter().map(|pair| (pair.key, text(pair.value.and_then(|any| any.value)))).collect()

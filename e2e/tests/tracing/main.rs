@@ -1,4 +1,4 @@
-//! One export is one trace, from the gateway through the exporter and the notifier and back.
+//! Traces: one export is one trace through gateway, exporter and notifier.
 
 mod collector;
 
@@ -18,10 +18,10 @@ use testkit::{
 };
 use tokio::net::TcpListener;
 
-use crate::collector::{Collector, Seen};
+use crate::collector::{Collector, Span};
 
 const MIB: u64 = 1024 * 1024;
-/// What a client sends that traces by itself.
+/// The trace id and the span id of a client that traces its own work.
 const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
 const SPAN: &str = "00f067aa0ba902b7";
 
@@ -36,38 +36,38 @@ async fn fleet(endpoint: &str, more: &[(&'static str, &str)]) -> Fleet {
 }
 
 /// Waits until the trace has a span of each of these names.
-async fn whole(collector: &Collector, trace: &str, names: &[&str]) -> Vec<Seen> {
+async fn await_spans(collector: &Collector, trace: &str, names: &[&str]) -> Vec<Span> {
     eventually(&format!("{names:?} in {trace}"), async || {
         let spans = collector.trace(trace);
-        let seen: HashSet<&str> = spans.iter().map(|span| span.name.as_str()).collect();
-        names.iter().all(|name| seen.contains(name)).then_some(spans)
+        let found: HashSet<&str> = spans.iter().map(|span| span.name.as_str()).collect();
+        names.iter().all(|name| found.contains(name)).then_some(spans)
     })
     .await
 }
 
-fn named<'a>(spans: &'a [Seen], name: &str) -> &'a Seen {
+fn named<'a>(spans: &'a [Span], name: &str) -> &'a Span {
     spans.iter().find(|span| span.name == name).unwrap_or_else(|| panic!("no {name} in {spans:#?}"))
 }
 
-/// Asserts that this span has a parent of this name.
-fn below(spans: &[Seen], name: &str, parent: &str) {
+/// Asserts that the first span of this name has a parent with the name `parent`.
+fn assert_parent(spans: &[Span], name: &str, parent: &str) {
     let child = named(spans, name);
     let found = spans.iter().find(|span| span.id == child.parent);
     assert_eq!(found.map(|span| span.name.as_str()), Some(parent), "the parent of {name} in {spans:#?}");
 }
 
-/// The spans whose parents nobody sent.
-fn heads(spans: &[Seen]) -> Vec<&Seen> {
+/// The spans whose parent is not among the spans.
+fn top_spans(spans: &[Span]) -> Vec<&Span> {
     let ids: HashSet<&str> = spans.iter().map(|span| span.id.as_str()).collect();
     spans.iter().filter(|span| !ids.contains(span.parent.as_str())).collect()
 }
 
-/// The lines of a process that carry this trace; every line is JSON.
-fn lines(process: &Process, trace: &str) -> Vec<Value> {
+/// The log lines of a process with this trace id. Every line is JSON.
+fn log_lines(process: &Process, trace: &str) -> Vec<Value> {
     let text = process.stderr();
-    // the last one may be on its way
-    let whole = text.rfind('\n').map_or("", |end| &text[..end]);
-    let parsed = whole.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|e| panic!("{e}: {line}")));
+    // The last line may be incomplete.
+    let complete = text.rfind('\n').map_or("", |end| &text[..end]);
+    let parsed = complete.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|e| panic!("{e}: {line}")));
     parsed.filter(|line: &Value| line["trace_id"] == trace).collect()
 }
 
@@ -102,7 +102,7 @@ async fn one_export_is_one_trace_through_all_services() {
         "grant",
         "file.deliver",
     ];
-    let spans = whole(&collector, &submit.trace, &names).await;
+    let spans = await_spans(&collector, &submit.trace, &names).await;
     for (child, parent) in [
         ("dispatch", "export.submit"),
         ("job.process", "dispatch"),
@@ -115,32 +115,32 @@ async fn one_export_is_one_trace_through_all_services() {
         ("file.deliver", "export.submit"),
         ("grant", "file.deliver"),
     ] {
-        below(&spans, child, parent);
+        assert_parent(&spans, child, parent);
     }
-    let heads = heads(&spans);
-    assert!(heads.len() == 1 && heads[0].name == "export.submit" && heads[0].parent.is_empty(), "{heads:#?}");
+    let top = top_spans(&spans);
+    assert!(top.len() == 1 && top[0].name == "export.submit" && top[0].parent.is_empty(), "{top:#?}");
     let services: BTreeSet<&str> = spans.iter().map(|span| span.service.as_str()).collect();
     assert_eq!(services, BTreeSet::from(["sluice-exporter", "sluice-gateway", "sluice-notifier"]));
     let kinds = ["export.submit", "dispatch", "job.process", "grant"].map(|name| named(&spans, name).kind);
     assert_eq!(kinds, [2, 4, 5, 2], "server, producer, consumer, server");
 
-    // what a trace says, and what it must not
+    // Attributes name the tenant and the size, but never a user.
     let file = named(&spans, "file.deliver");
     assert_eq!(file.attributes["file.bytes"], size.to_string());
     assert_eq!(named(&spans, "job.process").attributes["export.tenant"], "acme");
     for span in collector.spans() {
         assert!(span.time.0 <= span.time.1, "{span:?}");
-        assert!(!span.attributes.values().any(|value| value.contains("alice")), "a person in {span:?}");
+        assert!(!span.attributes.values().any(|value| value.contains("alice")), "a user in {span:?}");
     }
 
-    // the same ids stand in the logs, in one flat object a line
+    // Log lines have the same trace id and export id, in one flat JSON object per line.
     for (process, message) in [
         (&fleet.gateways[0], "export accepted"),
         (&fleet.exporters[0], "completed"),
         (&fleet.notifiers[0], "outcome settled"),
     ] {
         let line = eventually(&format!("`{message}` in the logs"), async || {
-            lines(process, &submit.trace).into_iter().find(|line| line["message"] == message)
+            log_lines(process, &submit.trace).into_iter().find(|line| line["message"] == message)
         })
         .await;
         assert_eq!(line["export.id"], json!(export.id));
@@ -148,41 +148,41 @@ async fn one_export_is_one_trace_through_all_services() {
 }
 
 #[tokio::test]
-async fn a_trace_that_the_client_began_goes_on() {
+async fn an_export_continues_the_trace_of_its_request() {
     let collector = Collector::start().await;
     let fleet = fleet(collector.url(), &[]).await;
     let rest = fleet.rest();
-    // whether a trace is recorded is not for callers to say
-    let ask = |dataset: &str| {
+    // The header says "not sampled", which a gateway ignores.
+    let submit = |dataset: &str| {
         let body = ExportRequest { dataset: dataset.into(), ..Default::default() };
         let request = rest.request(Method::POST, "/v1/exports").header("traceparent", format!("00-{TRACE}-{SPAN}-00"));
         rest.send(request.header("prefer", "wait=30").json(&body))
     };
-    let refused = ask("nothing").await;
+    let refused = submit("nothing").await;
     assert_eq!(refused.problem().trace_id.as_deref(), Some(TRACE));
-    let answer = ask("flights").await;
+    let answer = submit("flights").await;
     assert_eq!(answer.status, StatusCode::OK, "{}", answer.text());
     let export: protocol::export::Export = answer.json();
     assert_eq!(export.status, Status::Completed);
 
     let names = ["POST /v1/exports", "export.submit", "dispatch", "job.process", "outcome.settle", "event.publish"];
-    let spans = eventually("both requests, and all of the export", async || {
-        let spans = whole(&collector, TRACE, &names).await;
+    let spans = eventually("the spans of both requests and of the export", async || {
+        let spans = await_spans(&collector, TRACE, &names).await;
         (spans.iter().filter(|span| span.name == names[0]).count() == 2).then_some(spans)
     })
     .await;
-    let heads = heads(&spans);
-    assert!(heads.iter().all(|span| span.name == names[0] && span.parent == SPAN), "{heads:#?}");
+    let top = top_spans(&spans);
+    assert!(top.iter().all(|span| span.name == names[0] && span.parent == SPAN), "{top:#?}");
     let services: BTreeSet<&str> = spans.iter().map(|span| span.service.as_str()).collect();
     assert_eq!(services.len(), 3, "{services:?}");
-    below(&spans, "export.submit", names[0]);
-    let doors = || spans.iter().filter(|span| span.name == names[0]);
-    let attribute = |name: &str| doors().map(|span| span.attributes[name].as_str()).collect::<BTreeSet<_>>();
+    assert_parent(&spans, "export.submit", names[0]);
+    let requests = || spans.iter().filter(|span| span.name == names[0]);
+    let attribute = |name: &str| requests().map(|span| span.attributes[name].as_str()).collect::<BTreeSet<_>>();
     assert_eq!(attribute("http.request.method"), BTreeSet::from(["POST"]));
     assert_eq!(attribute("http.route"), BTreeSet::from(["/v1/exports"]));
     assert_eq!(attribute("http.response.status_code"), BTreeSet::from([refused.status.as_str(), "200"]));
 
-    // a download is a request of its own, and points to the export's trace
+    // A download starts a new trace with a link to the trace of the export.
     let file = rest.get(&export.links.file).await;
     assert_eq!(file.status, StatusCode::OK);
     let download = eventually("the download's span", async || {
@@ -195,20 +195,20 @@ async fn a_trace_that_the_client_began_goes_on() {
 }
 
 #[tokio::test]
-async fn a_trace_that_was_begun_before_a_session_goes_on_in_all_that_is_asked_for_in_it() {
+async fn all_exports_of_a_session_continue_the_trace_of_its_handshake() {
     let collector = Collector::start().await;
     let fleet = fleet(collector.url(), &[]).await;
     let token = fleet.token("alice", "acme");
     let head = [("traceparent", &*format!("00-{TRACE}-{SPAN}-00"))];
     let client = Client::connect_with(fleet.url(), Credential::Bearer(&token), &head).await;
-    let mut client = client.unwrap_or_else(|e| panic!("not let in: {e:?}"));
+    let mut client = client.unwrap_or_else(|e| panic!("session refused: {e:?}"));
     let create =
         ExportCreate { dataset: "flights".into(), deliver: Deliver::Stream, window: Some(MIB), ..Default::default() };
     let export = client.create(create).await;
     let opened = client.opened(export.id, MIB).await;
     assert!(client.collect(opened, false).await.seal().rows > 0);
     assert_eq!(client.ended(export.id).await.status, Status::Completed);
-    // another of the same session
+    // A second export of the same session.
     let other = client.create(ExportCreate { dataset: "menus".into(), ..Default::default() }).await;
     assert_eq!(client.ended(other.id).await.status, Status::Completed);
 
@@ -225,22 +225,21 @@ async fn a_trace_that_was_begun_before_a_session_goes_on_in_all_that_is_asked_fo
         "file.deliver",
     ];
     let ids = BTreeSet::from([export.id.to_string(), other.id.to_string()]);
-    let spans = eventually("the spans of both exports, all below the client's", async || {
-        let spans = whole(&collector, TRACE, &names).await;
+    let spans = eventually("the spans of both exports are descendants of the client's span", async || {
+        let spans = await_spans(&collector, TRACE, &names).await;
         let submitted = spans.iter().filter(|span| span.name == "export.submit");
         let submitted: BTreeSet<_> = submitted.filter_map(|span| span.attributes.get("export.id").cloned()).collect();
-        let below = heads(&spans).iter().all(|span| span.parent == SPAN);
-        (submitted == ids && below).then_some(spans)
+        let descend = top_spans(&spans).iter().all(|span| span.parent == SPAN);
+        (submitted == ids && descend).then_some(spans)
     })
     .await;
     let services: BTreeSet<&str> = spans.iter().map(|span| span.service.as_str()).collect();
     assert_eq!(services, BTreeSet::from(["sluice-exporter", "sluice-gateway", "sluice-notifier"]));
 
-    // without one, each export has a trace of its own
+    // Without a trace of the client, each export starts its own trace.
     let mut untraced = fleet.client().await;
-    let own = untraced.create(ExportCreate { dataset: "menus".into(), ..Default::default() });
-    let own = own.await;
-    let found = eventually("its span", async || {
+    let own = untraced.create(ExportCreate { dataset: "menus".into(), ..Default::default() }).await;
+    let found = eventually("the span of its submission", async || {
         let spans = collector.spans().into_iter().filter(|span| span.name == "export.submit");
         spans.into_iter().find(|span| span.attributes.get("export.id") == Some(&own.id.to_string()))
     })
@@ -249,8 +248,8 @@ async fn a_trace_that_was_begun_before_a_session_goes_on_in_all_that_is_asked_fo
 }
 
 #[tokio::test]
-async fn a_collector_that_never_answers_disturbs_nothing() {
-    // it takes connections and says nothing
+async fn a_collector_that_never_answers_does_not_affect_exports() {
+    // This listener accepts connections and never answers.
     let silent = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let url = format!("http://{}", silent.local_addr().expect("bound"));
     let limits = [
@@ -264,22 +263,24 @@ async fn a_collector_that_never_answers_disturbs_nothing() {
         let export = rest.create(&ExportRequest { dataset: "flights".into(), ..Default::default() }).await;
         assert_eq!(rest.ended(export.id).await.status, Status::Completed, "{}", fleet.logs());
     }
-    let told = |process: &Process| process.stderr().matches("failed to send spans").count();
-    eventually("the gateway says that nobody takes its spans", async || (told(&fleet.gateways[0]) > 0).then_some(()))
-        .await;
+    let warnings = |process: &Process| process.stderr().matches("failed to send spans").count();
+    eventually("the gateway warns that it failed to send spans", async || {
+        (warnings(&fleet.gateways[0]) > 0).then_some(())
+    })
+    .await;
     for process in fleet.gateways.iter_mut().chain(&mut fleet.exporters).chain(&mut fleet.notifiers) {
-        // the last spans delay the end of a process by three seconds at most, and more only on a busy machine
+        // The last flush delays the end by at most three seconds, and by more only on a busy machine.
         process.terminate();
-        let asked = std::time::Instant::now();
+        let terminated = std::time::Instant::now();
         let status = process.ended().await;
-        assert!(asked.elapsed() < std::time::Duration::from_secs(30), "{}", process.stderr());
+        assert!(terminated.elapsed() < std::time::Duration::from_secs(30), "{}", process.stderr());
         assert!(status.success(), "{status}: {}", process.stderr());
-        assert!(told(process) <= 1, "once, not with each batch: {}", process.stderr());
+        assert!(warnings(process) <= 1, "one warning, not one for each batch: {}", process.stderr());
     }
 }
 
 #[tokio::test]
-async fn without_a_collector_the_ids_are_the_same_everywhere() {
+async fn all_services_log_the_same_ids_without_a_collector() {
     let fleet = fleet("", &[("SLUICE_LOG__FILTER", "info")]).await;
     let rest = fleet.rest();
     let request = rest.request(Method::POST, "/v1/exports").header("traceparent", format!("00-{TRACE}-{SPAN}-01"));
@@ -288,7 +289,7 @@ async fn without_a_collector_the_ids_are_the_same_everywhere() {
     assert_eq!(answer.status, StatusCode::OK, "{}", answer.text());
     for process in [&fleet.gateways[0], &fleet.exporters[0], &fleet.notifiers[0]] {
         eventually("a line with both ids", async || {
-            lines(process, TRACE).iter().any(|line| line["export.id"].is_string()).then_some(())
+            log_lines(process, TRACE).iter().any(|line| line["export.id"].is_string()).then_some(())
         })
         .await;
     }

@@ -1,6 +1,6 @@
-//! Several of each service on one NATS and one PostgreSQL: any of them may die.
+//! Two processes of each service on one NATS server and one PostgreSQL: exports survive the loss of any process.
 
-use e2e::{Fleet, Gate, Plan};
+use e2e::{ExportPause, Fleet, Plan};
 use entity::{entry, export};
 use protocol::{
     client::{Deliver, ExportCreate},
@@ -14,13 +14,13 @@ use testkit::{eventually, rest::Rest};
 
 const MIB: u64 = 1024 * 1024;
 
-async fn pairs() -> Fleet {
+async fn redundant_fleet() -> Fleet {
     Fleet::start(Plan { gateways: 2, exporters: 2, notifiers: 2, postgres: true, ..Plan::default() }).await
 }
 
 #[tokio::test]
-async fn any_gateway_delivers_what_any_exporter_made() {
-    let fleet = pairs().await;
+async fn any_gateway_delivers_the_file_of_any_exporter() {
+    let fleet = redundant_fleet().await;
     let mut clients = [fleet.client_at(&fleet.urls[0]).await, fleet.client_at(&fleet.urls[1]).await];
     let create =
         |deliver| ExportCreate { dataset: "flights".into(), deliver, window: Some(MIB), ..ExportCreate::default() };
@@ -31,7 +31,7 @@ async fn any_gateway_delivers_what_any_exporter_made() {
         let opened = client.opened(export.id, MIB).await;
         digests.push(client.collect(opened, false).await.seal().sha256.clone());
     }
-    // each session hears of both exports, and each gateway serves the other's file
+    // Each session receives the events of both exports, and each gateway serves both files.
     for (client, other) in clients.iter_mut().zip([two.id, one.id]) {
         assert_eq!(client.ended(other).await.status, Status::Completed);
     }
@@ -40,30 +40,30 @@ async fn any_gateway_delivers_what_any_exporter_made() {
         let answer = Rest::new(url, Some(&token)).get(&format!("/v1/exports/{id}/file")).await;
         assert_eq!(&testkit::sha256(&answer.body), digest);
     }
-    let workers: Vec<_> = export::Entity::find().all(&fleet.database.db).await.expect("rows");
-    assert!(workers.iter().all(|row| row.status == "completed" && row.attempt == 1));
+    let rows: Vec<_> = export::Entity::find().all(&fleet.database.db).await.expect("rows");
+    assert!(rows.iter().all(|row| row.status == "completed" && row.attempt == 1));
 }
 
 #[tokio::test]
-async fn a_killed_exporter_is_replaced_and_the_credit_captured_once() {
-    let mut fleet = pairs().await;
-    let gate = Gate::shut(&fleet).await;
+async fn another_exporter_finishes_the_export_of_a_killed_one_and_the_credit_is_captured_once() {
+    let mut fleet = redundant_fleet().await;
+    let pause = ExportPause::begin(&fleet).await;
     let mut client = fleet.client().await;
     let create = ExportCreate { dataset: "flights".into(), ..ExportCreate::default() };
     let export = client.create(create).await;
-    // by its row: the last report before it stands still is dropped where it comes too soon after the one before
-    let row = eventually("it is at work", async || {
+    // The row is polled, because the last progress report before the pause may be throttled.
+    let row = eventually("the export has stored rows", async || {
         let row = export::find(&fleet.database.db, export.id).await.expect("a database").expect("a row");
         (row.rows > 0).then_some(row)
     })
     .await;
-    let worker = row.worker.expect("it runs");
+    let worker = row.worker.expect("a running export has a worker");
     kill_worker(&mut fleet, &worker);
-    gate.open().await;
+    pause.end().await;
 
     let done = client.ended(export.id).await;
     assert_eq!(done.status, Status::Completed, "{}", fleet.logs());
-    assert!(done.attempt >= 2, "under a new attempt");
+    assert!(done.attempt >= 2, "the export completes in a new attempt");
     let rest = fleet.rest();
     let file = rest.get(&done.links.file).await;
     assert_eq!(testkit::sha256(&file.body), done.file.expect("a file").sha256);
@@ -72,20 +72,20 @@ async fn a_killed_exporter_is_replaced_and_the_credit_captured_once() {
     assert_eq!((credits.balance, credits.held), (4, 0));
     let steps = entry::Entity::find().filter(entry::Column::ExportId.eq(export.id.0));
     assert_eq!(steps.count(&fleet.database.db).await.expect("entries"), 2, "one hold, one capture");
-    // events come in the order of their stream, so whatever the first export still has to say comes before this
+    // Events keep the order of their stream: a second completion would arrive before the events of this export.
     let later = client.create(ExportCreate { dataset: "menus".into(), ..ExportCreate::default() }).await;
     client.ended(later.id).await;
     let second = |m: &ServerMessage| match m {
         ServerMessage::ExportCompleted { export: again, .. } => (again.id == export.id).then_some(()),
         _ => None,
     };
-    let kept = tokio::time::timeout(std::time::Duration::ZERO, client.expect_text("a second completion", second));
-    kept.await.expect_err("completed twice");
+    let waited = tokio::time::timeout(std::time::Duration::ZERO, client.expect_text("a second completion", second));
+    waited.await.expect_err("completed twice");
 }
 
 #[tokio::test]
-async fn everything_submitted_is_made_while_nats_is_away_for_a_moment() {
-    let mut fleet = pairs().await;
+async fn an_export_submitted_while_nats_is_down_completes_after_nats_restarts() {
+    let mut fleet = redundant_fleet().await;
     let rest = fleet.rest();
     fleet.nats.kill();
     let create = protocol::export::ExportRequest { dataset: "menus".into(), ..Default::default() };
@@ -93,25 +93,25 @@ async fn everything_submitted_is_made_while_nats_is_away_for_a_moment() {
     assert_eq!(export.status, Status::Queued);
     fleet.nats.restart().await;
     assert_eq!(rest.ended(export.id).await.status, Status::Completed, "{}", fleet.logs());
-    // what NATS keeps for the services is there again, too
-    eventually("a ticket", async || {
+    // The tickets in NATS work again.
+    eventually("a ticket is created", async || {
         let answer = rest.send(rest.request(reqwest::Method::POST, "/v1/tickets")).await;
         (answer.status == reqwest::StatusCode::CREATED).then_some(())
     })
     .await;
     let bus = fleet.nats.bus().await;
-    // looked up anew each time, as a bucket tells its state at that moment
-    let last = async || {
+    // A bucket handle caches its state, so each poll gets a new one.
+    let last_sequence = async || {
         let status = bus.catalog().await.ok()?.status().await.ok()?;
         Some(status.info.state.last_sequence)
     };
-    let seen = last().await.expect("the bucket survives its server");
-    eventually("an exporter advertises again", async || (last().await? > seen).then_some(())).await;
+    let before = last_sequence().await.expect("the bucket survives a restart");
+    eventually("an exporter advertises again", async || (last_sequence().await? > before).then_some(())).await;
 }
 
 #[tokio::test]
-async fn a_stopped_gateway_sends_its_clients_away_and_the_other_goes_on() {
-    let mut fleet = pairs().await;
+async fn a_stopped_gateway_closes_its_sessions_and_the_other_gateway_continues() {
+    let mut fleet = redundant_fleet().await;
     let mut client = fleet.client_at(&fleet.urls[0].clone()).await;
     fleet.gateways[0].terminate();
     assert_eq!(client.expect_close().await, Some(1001));
@@ -124,8 +124,8 @@ async fn a_stopped_gateway_sends_its_clients_away_and_the_other_goes_on() {
 
 #[tokio::test]
 async fn a_live_stream_never_mixes_the_bytes_of_two_attempts() {
-    let mut fleet = pairs().await;
-    let gate = Gate::shut(&fleet).await;
+    let mut fleet = redundant_fleet().await;
+    let pause = ExportPause::begin(&fleet).await;
     let mut client = fleet.client().await;
     let create = ExportCreate {
         dataset: "flights".into(),
@@ -137,11 +137,11 @@ async fn a_live_stream_never_mixes_the_bytes_of_two_attempts() {
     let opened = client.opened(export.id, MIB).await;
     let mut collector = client.collect_until(opened, MIB / 2).await;
     let row = export::find(&fleet.database.db, export.id).await.expect("a database").expect("a row");
-    assert_eq!(row.status, "running", "it must still be at work");
-    kill_worker(&mut fleet, &row.worker.expect("it runs"));
-    gate.open().await;
+    assert_eq!(row.status, "running", "the export must still run");
+    kill_worker(&mut fleet, &row.worker.expect("a running export has a worker"));
+    pause.end().await;
 
-    // what is sent of the first attempt goes on under the second, byte for byte, or the stream says that it can't
+    // The stream continues with identical bytes of the second attempt, or ends with `restarted`.
     let end = loop {
         if collector.window() <= MIB / 2 {
             collector.granted(MIB);
@@ -160,7 +160,7 @@ async fn a_live_stream_never_mixes_the_bytes_of_two_attempts() {
 }
 
 fn kill_worker(fleet: &mut Fleet, worker: &str) {
-    // an exporter names itself in its first lines
+    // An exporter logs its instance name at its start.
     let killed = fleet.exporters.iter_mut().find(|process| process.stderr().contains(worker));
-    killed.unwrap_or_else(|| panic!("no exporter is called {worker}")).kill();
+    killed.unwrap_or_else(|| panic!("no exporter has the instance name {worker}")).kill();
 }

@@ -1,8 +1,8 @@
-//! File bytes over the socket: while the file is made, under the client's window, from any byte, through failures.
+//! File streams over the WebSocket: during an export, within the client's window, from any offset, and through failures.
 
 use std::time::Duration;
 
-use e2e::{Fleet, Gate, Plan, csv};
+use e2e::{ExportPause, Fleet, Plan, csv};
 use protocol::{
     client::{ClientMessage, Deliver, ExportCancel, ExportCreate},
     export::{Export, Status},
@@ -24,8 +24,8 @@ fn all_flights(window: u64) -> ExportCreate {
     }
 }
 
-/// An export of all flights that has ended, and a session.
-async fn finished(fleet: &Fleet) -> (Client, Export) {
+/// Exports all flights and waits for the end. Returns the session and the export.
+async fn completed_export(fleet: &Fleet) -> (Client, Export) {
     let mut client = fleet.client().await;
     let create = ExportCreate { dataset: "flights".into(), ..ExportCreate::default() };
     let id = client.create(create).await.id;
@@ -35,15 +35,15 @@ async fn finished(fleet: &Fleet) -> (Client, Export) {
 }
 
 #[tokio::test]
-async fn all_flights_stream_live_through_a_small_window_and_a_pause_in_flat_memory() {
-    let plan = Plan { postgres: true, settings: Gate::patience(), ..Plan::default() };
+async fn a_file_streams_through_a_small_window_and_a_pause_with_flat_memory() {
+    let plan = Plan { postgres: true, settings: ExportPause::settings(), ..Plan::default() };
     let fleet = Fleet::start(plan).await;
-    let gate = Gate::shut(&fleet).await;
+    let pause = ExportPause::begin(&fleet).await;
     let mut client = fleet.client().await;
     let export = client.create(all_flights(256 * KIB)).await;
     let opened = client.opened(export.id, 256 * KIB).await;
     assert_eq!(opened.size, None, "the stream opens while the export runs");
-    gate.open().await;
+    pause.end().await;
 
     let mut collector = Collector::new(opened, true);
     let mut before = None;
@@ -54,7 +54,7 @@ async fn all_flights_stream_live_through_a_small_window_and_a_pause_in_flat_memo
         }
         if collector.reached() > 40 * MIB && !paused {
             paused = true;
-            // nothing is granted: nothing may come, though the export goes on to its end
+            // No window is granted: no byte may arrive, although the export completes.
             while collector.window() > 0 {
                 assert!(client.step(&mut collector).await.is_none());
             }
@@ -89,16 +89,16 @@ async fn all_flights_stream_live_through_a_small_window_and_a_pause_in_flat_memo
 }
 
 #[tokio::test]
-async fn who_joins_an_export_that_is_being_made_has_its_bytes_too() {
-    let plan = Plan { postgres: true, settings: Gate::patience(), ..Plan::default() };
+async fn a_second_session_that_joins_a_running_export_receives_the_whole_file() {
+    let plan = Plan { postgres: true, settings: ExportPause::settings(), ..Plan::default() };
     let fleet = Fleet::start(plan).await;
-    let gate = Gate::shut(&fleet).await;
+    let pause = ExportPause::begin(&fleet).await;
     let (mut first, mut second) = (fleet.client().await, fleet.client().await);
     let export = first.create(all_flights(MIB)).await;
     first.opened(export.id, MIB).await;
     assert_eq!(second.create(all_flights(4 * MIB)).await.id, export.id);
     let opened = second.opened(export.id, 4 * MIB).await;
-    gate.open().await;
+    pause.end().await;
     let collected = second.collect(opened, false).await;
     assert_eq!(collected.seal().rows, 3_000_000);
     let done = second.ended(export.id).await;
@@ -106,9 +106,9 @@ async fn who_joins_an_export_that_is_being_made_has_its_bytes_too() {
 }
 
 #[tokio::test]
-async fn a_cut_download_goes_on_at_its_offset() {
+async fn a_cut_download_resumes_at_its_offset() {
     let fleet = Fleet::small().await;
-    let (mut client, done) = finished(&fleet).await;
+    let (mut client, done) = completed_export(&fleet).await;
     let size = done.file.expect("a file").size;
     let opened = client.open(done.id, 0, MIB).await;
     assert_eq!(opened.size, Some(size));
@@ -124,7 +124,7 @@ async fn a_cut_download_goes_on_at_its_offset() {
     whole.extend_from_slice(&second.bytes);
     assert_eq!(testkit::sha256(&whole), second.seal().sha256);
 
-    // the end of the file is a place to open it, too; beyond it there is none
+    // A stream may open at the end of the file, but not after it.
     let opened = client.open(done.id, size, 0).await;
     assert_eq!(client.collect(opened, true).await.received, 0);
     let beyond = protocol::client::FileOpen { export_id: done.id, offset: size + 1, window: None, attempt: None };
@@ -133,9 +133,9 @@ async fn a_cut_download_goes_on_at_its_offset() {
 }
 
 #[tokio::test]
-async fn several_streams_share_a_socket_and_one_that_waits_holds_up_no_other() {
+async fn a_stream_without_a_window_does_not_block_other_streams_of_its_session() {
     let fleet = Fleet::small().await;
-    let (mut client, done) = finished(&fleet).await;
+    let (mut client, done) = completed_export(&fleet).await;
     let waiting = client.open(done.id, 0, 0).await;
     let one = client.open(done.id, 0, MIB).await;
     let two = client.open(done.id, 5, MIB).await;
@@ -155,9 +155,9 @@ async fn several_streams_share_a_socket_and_one_that_waits_holds_up_no_other() {
 }
 
 #[tokio::test]
-async fn a_notifier_that_dies_is_at_most_a_pause() {
+async fn a_download_continues_after_a_notifier_dies() {
     let mut fleet = Fleet::small().await;
-    let (mut client, done) = finished(&fleet).await;
+    let (mut client, done) = completed_export(&fleet).await;
     let size = done.file.as_ref().expect("a file").size;
     let opened = client.open(done.id, 0, MIB).await;
     let mut collector = client.collect_until(opened, size / 4).await;
@@ -180,14 +180,14 @@ async fn a_notifier_that_dies_is_at_most_a_pause() {
 }
 
 #[tokio::test]
-async fn a_lost_object_breaks_the_download_instead_of_ending_it() {
+async fn a_download_with_a_lost_object_breaks_instead_of_ending_early() {
     let settings = vec![("SLUICE_GATEWAY__DELIVERY__RETRY_TIMEOUT", "500ms".to_owned())];
     let fleet = Fleet::start(Plan { settings, ..Plan::default() }).await;
-    let (mut client, done) = finished(&fleet).await;
+    let (mut client, done) = completed_export(&fleet).await;
     let segment = fleet.store.path().join(protocol::delivery::segment_path(done.id, done.attempt, 3));
     std::fs::remove_file(segment).expect("the export has more than three segments");
     let request = fleet.rest().request(reqwest::Method::GET, &done.links.file);
-    let response = request.send().await.expect("the headers come");
+    let response = request.send().await.expect("the headers arrive");
     response.bytes().await.expect_err("the body must break");
     let opened = client.open(done.id, 0, MIB).await;
     let closed = client.collect(opened, false).await;
@@ -195,15 +195,15 @@ async fn a_lost_object_breaks_the_download_instead_of_ending_it() {
 }
 
 #[tokio::test]
-async fn what_ended_or_is_not_ones_own_has_no_stream() {
-    // packed so well that it takes far longer than anybody needs to cancel it
+async fn a_canceled_or_unknown_export_has_no_stream() {
+    // The highest compression level: the export runs far longer than a cancellation takes.
     let settings = vec![("SLUICE_EXPORTER__ZSTD_LEVEL", "19".to_owned())];
     let fleet = Fleet::start(Plan { settings, ..Plan::default() }).await;
     let mut client = fleet.client().await;
     let export = client.create(ExportCreate { compression: Some("zstd".into()), ..all_flights(0) }).await;
     let opened = client.opened(export.id, 0).await;
     client.send(&ClientMessage::ExportCancel(ExportCancel { export_id: export.id }), None).await;
-    // nothing is granted, and still the stream hears of it
+    // The stream ends although its window is empty.
     let end = client.step(&mut Collector::new(opened, false)).await.expect("the end of the stream");
     let problem = end.expect_err("no seal").expect("a problem");
     assert_eq!(problem.slug(), Slug::Canceled);

@@ -1,15 +1,15 @@
-//! Who may say and hear what on NATS, subject by subject. Whoever is not named must be refused.
+//! The NATS permissions of each user, subject by subject. Every user that a row does not name must be refused.
 
-/// All users of the platform in `ops/nats`.
+/// The users of the platform in `ops/nats`.
 pub(crate) const USERS: [&str; 6] = ["gateway", "exporter", "notifier", "operator", "backup", "restore"];
 
 const STREAMS: [&str; 6] =
     ["SLUICE_JOBS", "SLUICE_OUTCOMES", "SLUICE_EVENTS", "SLUICE_DEAD", "KV_SLUICE_CATALOG", "KV_SLUICE_TICKETS"];
 
-/// A subject, and the users who may.
+/// A subject, and the permitted users, separated by spaces.
 type Row = (&'static str, &'static str);
 
-/// Messages of the platform, and answers to others.
+/// Messages of the platform, and inboxes of replies.
 const MESSAGES: [Row; 27] = [
     ("sluice.v1.job.default.bulk.x", "notifier"),
     ("sluice.v1.outcome.x", "exporter notifier restore"),
@@ -40,12 +40,12 @@ const MESSAGES: [Row; 27] = [
     ("_INBOX.restore.x", ""),
 ];
 
-/// What is asked of JetStream about streams as such.
+/// Requests of the JetStream API about streams.
 const JETSTREAM: [Row; 34] = [
     ("$JS.API.INFO", "notifier operator restore"),
     ("$JS.API.STREAM.NAMES", "operator"),
     ("$JS.API.STREAM.LIST", "operator"),
-    // such as a mirror of another, or one that gives what it stores to a subject
+    // A new stream could mirror another one, or republish its messages to another subject.
     ("$JS.API.STREAM.CREATE.COPY", ""),
     ("$JS.API.STREAM.UPDATE.COPY", ""),
     ("$JS.API.ACCOUNT.PURGE.SLUICE", ""),
@@ -79,27 +79,27 @@ const JETSTREAM: [Row; 34] = [
     ("$JS.API.DIRECT.GET.KV_SLUICE_TICKETS.$KV.SLUICE_TICKETS.x", "gateway"),
 ];
 
-/// What is asked of JetStream about consumers, and what goes to them.
+/// Requests of the JetStream API about consumers, and acknowledgements.
 const CONSUMERS: [Row; 30] = [
     ("$JS.API.CONSUMER.LIST.SLUICE_JOBS", "notifier operator"),
     ("$JS.API.CONSUMER.LIST.SLUICE_OUTCOMES", "notifier operator"),
     ("$JS.API.CONSUMER.LIST.SLUICE_EVENTS", "operator"),
     ("$JS.API.CONSUMER.CREATE.SLUICE_JOBS.exporters-default-bulk.sluice.v1.job.default.bulk.*", "exporter"),
-    ("$JS.API.CONSUMER.CREATE.SLUICE_JOBS.spy.sluice.v1.job.>", ""),
+    ("$JS.API.CONSUMER.CREATE.SLUICE_JOBS.other.sluice.v1.job.>", ""),
     ("$JS.API.CONSUMER.MSG.NEXT.SLUICE_JOBS.exporters-default-bulk", "exporter"),
     ("$JS.ACK.SLUICE_JOBS.exporters-default-bulk.1.1.1.1.0", "exporter"),
     ("$JS.API.CONSUMER.CREATE.SLUICE_OUTCOMES.notifier", "notifier"),
-    ("$JS.API.CONSUMER.CREATE.SLUICE_OUTCOMES.spy.sluice.v1.outcome.>", ""),
+    ("$JS.API.CONSUMER.CREATE.SLUICE_OUTCOMES.other.sluice.v1.outcome.>", ""),
     ("$JS.API.CONSUMER.MSG.NEXT.SLUICE_OUTCOMES.notifier", "notifier"),
-    ("$JS.API.CONSUMER.MSG.NEXT.SLUICE_OUTCOMES.spy", ""),
+    ("$JS.API.CONSUMER.MSG.NEXT.SLUICE_OUTCOMES.other", ""),
     ("$JS.ACK.SLUICE_OUTCOMES.notifier.1.1.1.1.0", "notifier"),
-    ("$JS.ACK.SLUICE_OUTCOMES.spy.1.1.1.1.0", ""),
+    ("$JS.ACK.SLUICE_OUTCOMES.other.1.1.1.1.0", ""),
     ("$JS.API.CONSUMER.CREATE.SLUICE_EVENTS", "gateway"),
-    ("$JS.API.CONSUMER.CREATE.SLUICE_EVENTS.spy.sluice.v1.user.>", "gateway"),
+    ("$JS.API.CONSUMER.CREATE.SLUICE_EVENTS.other.sluice.v1.user.>", "gateway"),
     ("$JS.API.CONSUMER.INFO.SLUICE_EVENTS.x", "gateway operator"),
     ("$JS.API.CONSUMER.DELETE.SLUICE_EVENTS.x", "gateway"),
     ("$JS.API.CONSUMER.MSG.NEXT.SLUICE_EVENTS.x", "gateway"),
-    ("$JS.API.CONSUMER.CREATE.SLUICE_DEAD.spy.sluice.v1.dead.>", ""),
+    ("$JS.API.CONSUMER.CREATE.SLUICE_DEAD.other.sluice.v1.dead.>", ""),
     ("$JS.API.CONSUMER.MSG.NEXT.SLUICE_DEAD.x", ""),
     ("$JS.API.CONSUMER.CREATE.KV_SLUICE_CATALOG", "gateway notifier"),
     ("$JS.API.CONSUMER.CREATE.KV_SLUICE_CATALOG.x.$KV.SLUICE_CATALOG.>", "gateway notifier"),
@@ -113,31 +113,31 @@ const CONSUMERS: [Row; 30] = [
     ("$JS.API.CONSUMER.DELETE.SLUICE_OUTCOMES.notifier", ""),
 ];
 
-/// What nobody may do to any stream; a name stands for `{}`.
+/// Requests that no user may send for any stream. `{}` stands for the name of the stream.
 const NEVER: [&str; 8] = [
     "$JS.API.STREAM.UPDATE.{}",
     "$JS.API.STREAM.DELETE.{}",
     "$JS.API.STREAM.SNAPSHOT.{}",
     "$JS.API.STREAM.RESTORE.{}",
     "$JS.API.STREAM.LEADER.STEPDOWN.{}",
-    "$JS.API.CONSUMER.CREATE.{}.spy",
-    "$JS.API.CONSUMER.DURABLE.CREATE.{}.spy",
+    "$JS.API.CONSUMER.CREATE.{}.other",
+    "$JS.API.CONSUMER.DURABLE.CREATE.{}.other",
     "$JS.API.CONSUMER.PAUSE.{}.x",
 ];
 
-/// Who may publish what.
-pub(crate) fn says() -> Vec<(String, &'static str)> {
+/// The subjects to which users may publish.
+pub(crate) fn publish() -> Vec<(String, &'static str)> {
     let rows = MESSAGES.into_iter().chain(JETSTREAM).chain(CONSUMERS);
     let mut rows: Vec<_> = rows.map(|(subject, users)| (subject.to_owned(), users)).collect();
     for stream in STREAMS {
         rows.push((format!("$JS.API.STREAM.CREATE.{stream}"), "notifier restore"));
-        rows.extend(NEVER.map(|way| (way.replace("{}", stream), "")));
+        rows.extend(NEVER.map(|subject| (subject.replace("{}", stream), "")));
     }
     rows
 }
 
-/// Who may subscribe to what.
-pub(crate) fn hears() -> Vec<(String, &'static str)> {
+/// The subjects to which users may subscribe.
+pub(crate) fn subscribe() -> Vec<(String, &'static str)> {
     let rows = [
         (">", ""),
         ("sluice.v1.>", ""),

@@ -1,4 +1,4 @@
-//! A balancer in front of gateways, as small as one can be: it looks at `/readyz`, and passes connections on in turn.
+//! A load balancer for gateways: polls `/readyz`, and distributes connections round robin.
 
 use std::{
     sync::{
@@ -14,22 +14,22 @@ use tokio::{
     task::JoinSet,
 };
 
-/// How often it looks.
-const LOOK: Duration = Duration::from_millis(100);
+/// The interval between two readiness checks.
+const CHECK_INTERVAL: Duration = Duration::from_millis(100);
 
 struct Backend {
     address: String,
     ready: AtomicBool,
 }
 
-/// A balancer on loopback. It ends with this value.
-pub struct Balancer {
+/// A load balancer on loopback. Dropping the value stops it.
+pub struct LoadBalancer {
     url: String,
     _tasks: JoinSet<()>,
 }
 
-impl Balancer {
-    /// A balancer in front of these gateways (`http://host:port`).
+impl LoadBalancer {
+    /// Starts a load balancer in front of these gateways (`http://host:port`).
     ///
     /// # Panics
     /// When loopback has no free port.
@@ -43,47 +43,47 @@ impl Balancer {
         let backends: Arc<Vec<Backend>> = Arc::new(gateways.iter().map(backend).collect());
         let mut tasks = JoinSet::new();
         for index in 0..backends.len() {
-            tasks.spawn(look(Arc::clone(&backends), index));
+            tasks.spawn(check_readiness(Arc::clone(&backends), index));
         }
         tasks.spawn(accept(listener, backends));
         Self { url: format!("http://{address}"), _tasks: tasks }
     }
 
-    /// Where clients connect.
+    /// The URL to which clients connect.
     #[must_use]
     pub fn url(&self) -> &str {
         &self.url
     }
 }
 
-async fn look(backends: Arc<Vec<Backend>>, index: usize) {
+async fn check_readiness(backends: Arc<Vec<Backend>>, index: usize) {
     let backend = &backends[index];
-    let http = reqwest::Client::builder().no_proxy().pool_max_idle_per_host(0).timeout(LOOK * 20).build();
+    let http = reqwest::Client::builder().no_proxy().pool_max_idle_per_host(0).timeout(CHECK_INTERVAL * 20).build();
     let http = http.expect("an HTTP client can be made");
-    let mut looks = tokio::time::interval(LOOK);
+    let mut ticks = tokio::time::interval(CHECK_INTERVAL);
     loop {
-        looks.tick().await;
+        ticks.tick().await;
         let answer = http.get(format!("http://{}/readyz", backend.address)).send().await;
         backend.ready.store(answer.is_ok_and(|answer| answer.status().is_success()), Ordering::SeqCst);
     }
 }
 
 async fn accept(listener: TcpListener, backends: Arc<Vec<Backend>>) {
-    let turn = Arc::new(AtomicUsize::new(0));
+    let next = Arc::new(AtomicUsize::new(0));
     let mut connections = JoinSet::new();
     while let Ok((client, _)) = listener.accept().await {
         while connections.try_join_next().is_some() {}
-        connections.spawn(pass(client, Arc::clone(&backends), Arc::clone(&turn)));
+        connections.spawn(forward(client, Arc::clone(&backends), Arc::clone(&next)));
     }
 }
 
-/// To the next that is ready; and if that one can't be reached, to the one after it.
-async fn pass(mut client: TcpStream, backends: Arc<Vec<Backend>>, turn: Arc<AtomicUsize>) {
-    let first = turn.fetch_add(1, Ordering::SeqCst);
-    let in_turn = (0..backends.len()).map(|n| &backends[(first + n) % backends.len()]);
-    for backend in in_turn.filter(|backend| backend.ready.load(Ordering::SeqCst)) {
+/// Forwards a connection to the next ready gateway, or to the one after it when that gateway refuses the connection.
+async fn forward(mut client: TcpStream, backends: Arc<Vec<Backend>>, next: Arc<AtomicUsize>) {
+    let first = next.fetch_add(1, Ordering::SeqCst);
+    let in_order = (0..backends.len()).map(|n| &backends[(first + n) % backends.len()]);
+    for backend in in_order.filter(|backend| backend.ready.load(Ordering::SeqCst)) {
         if let Ok(mut server) = TcpStream::connect(&backend.address).await {
-            // small frames must not wait for each other; whichever side breaks off, both are closed
+            // TCP_NODELAY: small frames must not wait for each other. An error on one side closes both.
             let _ = (client.set_nodelay(true), server.set_nodelay(true));
             let _ = copy_bidirectional(&mut client, &mut server).await;
             return;
