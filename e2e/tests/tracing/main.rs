@@ -136,7 +136,7 @@ async fn one_export_is_one_trace_through_all_services() {
     // Log lines have the same trace id and export id, in one flat JSON object per line.
     for (process, message) in [
         (&fleet.gateways[0], "export accepted"),
-        (&fleet.exporters[0], "completed"),
+        (&fleet.exporters[0], "completed an export"),
         (&fleet.notifiers[0], "outcome settled"),
     ] {
         let line = eventually(&format!("`{message}` in the logs"), async || {
