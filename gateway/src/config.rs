@@ -34,8 +34,8 @@ pub struct GatewayConfig {
     /// Exports of datasets with at most this many rows take the interactive lane, others the bulk lane. Raise it when
     /// exporters finish larger datasets within seconds.
     pub interactive_max_rows: u64,
-    /// How long a stopping gateway keeps serving while `/readyz` answers `503`. Set it to twice the interval of the load
-    /// balancer's health check.
+    /// How long a stopping gateway keeps serving while `/readyz` answers `503`. Set it to twice the interval of the
+    /// load balancer's health check.
     pub readiness_delay: HumanDuration,
     /// The period over which a stopping gateway closes its sessions, each at a random point. Raise it when thousands of
     /// reconnects at once overload the remaining gateways.
@@ -142,8 +142,8 @@ pub struct OidcConfig {
     pub authority: String,
     /// The client id of the page at the issuer: a public client with the page's address as redirect URI.
     pub client_id: String,
-    /// The scopes that the page requests, separated by spaces. Add `offline_access` when the issuer needs it for refresh
-    /// tokens.
+    /// The scopes that the page requests, separated by spaces. Add `offline_access` when the issuer needs it for
+    /// refresh tokens.
     pub scope: String,
     /// Further origins of the issuer that the page's Content-Security-Policy allows in `connect-src`, such as
     /// `https://oauth2.googleapis.com`. Add the origin of a token or key endpoint outside the authority's own origin.
@@ -172,8 +172,8 @@ pub struct LocalIdentityConfig {
     pub secret: Secret,
     /// Offers `people` on the sign-in page without a password. For a trial on one machine only.
     pub sign_in: bool,
-    /// The published address of a gateway in a container, whose `gateway.listen` is `0.0.0.0`. With `sign_in` the address
-    /// must be a loopback address.
+    /// The published address of a gateway in a container, whose `gateway.listen` is `0.0.0.0`. With `sign_in` the
+    /// address must be a loopback address.
     pub external_address: String,
     /// The users that the sign-in page offers.
     pub people: Vec<Person>,
@@ -212,8 +212,8 @@ pub struct Person {
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct WsConfig {
-    /// How often the gateway pings; two unanswered pings close the session. Keep it below the idle timeout of every proxy
-    /// between client and gateway.
+    /// How often the gateway pings; two unanswered pings close the session. Keep it below the idle timeout of every
+    /// proxy between client and gateway.
     pub heartbeat_interval: HumanDuration,
     /// The largest text message that a client may send. Raise it for requests with very long filters.
     pub max_message_size: ByteSize,
@@ -248,10 +248,11 @@ impl Default for WsConfig {
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct EventsConfig {
-    /// The most events replayed to one client; a client that missed more fetches its state by REST. Raise it when clients
-    /// stay offline for hours and have many exports.
+    /// The most events replayed to one client; a client that missed more fetches its state by REST. Raise it when
+    /// clients stay offline for hours and have many exports.
     pub max_replay_events: u64,
-    /// The most replays that one gateway reads at the same time; further replays wait. Lower it when reconnects load NATS.
+    /// The most replays that one gateway reads at the same time; further replays wait. Lower it when reconnects load
+    /// NATS.
     pub max_concurrent_replays: usize,
 }
 
@@ -265,8 +266,8 @@ impl Default for EventsConfig {
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct DeliveryConfig {
-    /// How long a failing source is retried without one new byte before the stream closes. Raise it when restarts of the
-    /// file store take longer.
+    /// How long a failing source is retried without one new byte before the stream closes. Raise it when restarts of
+    /// the file store take longer.
     pub retry_timeout: HumanDuration,
 }
 

@@ -45,7 +45,8 @@ impl Credits {
         self.policy.next_midnight(self.clock.now())
     }
 
-    /// Reads the account's balance with all daily grants due, opens a new account, and records the owner as active today.
+    /// Reads the account's balance with all daily grants due, opens a new account, and records the owner as active
+    /// today.
     ///
     /// # Errors
     /// `unavailable` when the database fails.

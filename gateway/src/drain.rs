@@ -1,8 +1,8 @@
 //! The graceful stop of a gateway, in three steps.
 //!
 //! 1. At the soft stop `/readyz` answers `503`, and everything else continues: load balancers stop sending requests.
-//! 2. After `readiness_delay` the listener stops accepting connections, and sessions close with 1001. Each session closes
-//!    at a random point of `session_close_spread`, so that their clients do not reconnect all at once.
+//! 2. After `readiness_delay` the listener stops accepting connections, and sessions close with 1001. Each session
+//!    closes at a random point of `session_close_spread`, so that their clients do not reconnect all at once.
 //! 3. Downloads and other requests may continue for `drain_timeout`. A client resumes an unfinished download at another
 //!    gateway with `Range`.
 //!

@@ -23,9 +23,9 @@ use crate::{
     state::AppState,
 };
 
-/// The Content-Security-Policy of the page without `connect-src`. Scripts and workers come from the gateway. Styles may be
-/// inline, because component libraries set them. A frame of the gateway's origin starts downloads that the service worker
-/// answers.
+/// The Content-Security-Policy of the page without `connect-src`. Scripts and workers come from the gateway. Styles may
+/// be inline, because component libraries set them. A frame of the gateway's origin starts downloads that the service
+/// worker answers.
 const CSP: [&str; 12] = [
     "default-src 'none'",
     "script-src 'self'",
@@ -41,8 +41,8 @@ const CSP: [&str; 12] = [
     "frame-ancestors 'none'",
 ];
 
-/// Prefixes of paths that are not routes inside the page. The service worker answers `/saving/…` with the bytes of a file;
-/// without a service worker, the browser must not save `index.html` as the file.
+/// Prefixes of paths that are not routes inside the page. The service worker answers `/saving/…` with the bytes of a
+/// file; without a service worker, the browser must not save `index.html` as the file.
 const NOT_PAGE_ROUTES: [&str; 3] = ["/assets/", "/saving/", "/local/"];
 
 /// Serves the built page from `gateway.web_dir`; without a built page every path is a `not-found` problem.

@@ -8,8 +8,8 @@ use serde_json::{Map, Value};
 
 use crate::error::Refusal;
 
-/// A caller whose token was verified. [`super::Verifier::verify`] and [`super::Tickets::redeem`] are the only sources, so code
-/// that takes a `Caller` never runs for an unauthenticated request.
+/// A caller whose token was verified. [`super::Verifier::verify`] and [`super::Tickets::redeem`] are the only sources,
+/// so code that takes a `Caller` never runs for an unauthenticated request.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Caller {
     pub(crate) owner: Owner,

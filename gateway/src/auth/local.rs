@@ -20,8 +20,8 @@ pub enum SignError {
     Sign(#[from] jsonwebtoken::errors::Error),
 }
 
-/// Refuses sign-in without a password on an address that other machines can reach. The check uses the settings, because a
-/// client can forge its `Host` header.
+/// Refuses sign-in without a password on an address that other machines can reach. The check uses the settings, because
+/// a client can forge its `Host` header.
 ///
 /// # Errors
 /// When `sign_in` is on and the public address, `external_address` or else `listen`, is not a loopback address.

@@ -1,10 +1,12 @@
-//! Validates `[gateway.identity.oidc]`, so that no setting can widen the page's Content-Security-Policy or break the sign-in.
+//! Validates `[gateway.identity.oidc]`, so that no setting can widen the page's Content-Security-Policy or break the
+//! sign-in.
 
 use axum::http::Uri;
 
 use crate::config::OidcConfig;
 
-/// Parameters that the page sets in the authorization code flow with PKCE (RFC 6749, RFC 7636, OpenID Connect Core 1.0).
+/// Parameters that the page sets in the authorization code flow with PKCE (RFC 6749, RFC 7636, OpenID Connect Core
+/// 1.0).
 const RESERVED_PARAMETERS: [&str; 15] = [
     "client_id",
     "client_secret",

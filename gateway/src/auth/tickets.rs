@@ -1,5 +1,5 @@
-//! Tickets: a browser cannot send an `Authorization` header with a WebSocket handshake, so it requests a single-use ticket
-//! first (protocol.md, `POST /v1/tickets`).
+//! Tickets: a browser cannot send an `Authorization` header with a WebSocket handshake, so it requests a single-use
+//! ticket first (protocol.md, `POST /v1/tickets`).
 //!
 //! The bucket holds the hash of each ticket, so that a reader of the bucket cannot use a ticket.
 
@@ -72,7 +72,8 @@ impl Tickets {
     /// Deletes the ticket and returns its caller.
     ///
     /// # Errors
-    /// [`AuthError::Ticket`] for an unknown, used or expired ticket; [`AuthError::Unavailable`] when NATS does not answer.
+    /// [`AuthError::Ticket`] for an unknown, used or expired ticket; [`AuthError::Unavailable`] when NATS does not
+    /// answer.
     pub(crate) async fn redeem(&self, ticket: &str) -> Result<Caller, AuthError> {
         let key = key(ticket);
         let entry = self.bucket.entry(&key).await.map_err(|e| {

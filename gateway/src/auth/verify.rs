@@ -101,7 +101,8 @@ impl Verifier {
     pub(crate) async fn verify(&self, token: &str) -> Result<Caller, AuthError> {
         let inner = &*self.inner;
         let header = decode_header(token).map_err(|_| AuthError::Signature)?;
-        // RFC 8725, section 3.1: the algorithm selects the kind of key, so that a public key never serves as an HMAC secret
+        // RFC 8725, section 3.1: the algorithm selects the kind of key, so that a public key never serves as an HMAC
+        // secret
         let claims = match (header.alg, &inner.local, &inner.jwks) {
             (Algorithm::HS256, Some(secret), _) => inner.decode(token, secret, Algorithm::HS256)?,
             (algorithm, _, Some(jwks)) if inner.algorithms.contains(&algorithm) => {

@@ -9,7 +9,8 @@ pub(crate) use reader::{Reader, ReaderRequest, Step};
 pub(crate) use source::Source;
 use tracing::{Span, field::Empty, info_span};
 
-/// The span of one file delivery; its [`Reader`] holds the span. `over` is `socket` or `http`. Single frames have no spans.
+/// The span of one file delivery; its [`Reader`] holds the span. `over` is `socket` or `http`. Single frames have no
+/// spans.
 #[must_use]
 pub(crate) fn span(over: &'static str, export: ExportId, offset: u64) -> Span {
     info_span!(

@@ -1,7 +1,7 @@
 //! Reads a file from any offset, also while the export still runs.
 //!
-//! After an expired grant, a crashed notifier or a failing store the reader retries from the exact byte; its caller sees at
-//! most a pause. The reader fetches bytes only on demand and holds at most one network chunk.
+//! After an expired grant, a crashed notifier or a failing store the reader retries from the exact byte; its caller
+//! sees at most a pause. The reader fetches bytes only on demand and holds at most one network chunk.
 
 use std::{collections::VecDeque, time::Duration};
 
@@ -177,7 +177,8 @@ impl Reader {
         }
     }
 
-    /// Waits for the announcement that the export ended. Never completes for an export that ended before the reader opened.
+    /// Waits for the announcement that the export ended. Never completes for an export that ended before the reader
+    /// opened.
     pub(crate) async fn ended(&mut self) {
         loop {
             let Some(announcements) = &mut self.announcements else { return std::future::pending().await };

@@ -1,5 +1,5 @@
-//! Delivers user events to sessions. One ordered consumer reads the event stream and fans out by owner; [`replay`] reads the
-//! events that a user missed while disconnected.
+//! Delivers user events to sessions. One ordered consumer reads the event stream and fans out by owner; [`replay`]
+//! reads the events that a user missed while disconnected.
 
 mod replay;
 
@@ -132,8 +132,8 @@ impl Events {
             },
             Err(e) => return e.to_string(),
         };
-        // an ordered consumer recreates itself even on a recreated stream, where it would wait for a sequence number that is
-        // far ahead; the epoch check detects a recreated stream
+        // an ordered consumer recreates itself even on a recreated stream, where it would wait for a sequence number
+        // that is far ahead; the epoch check detects a recreated stream
         let check_interval = self.epoch_check_interval.get().max(Duration::from_millis(1));
         let mut epoch_check = tokio::time::interval(check_interval);
         loop {
@@ -156,8 +156,8 @@ impl Events {
         }
     }
 
-    /// Ends all sessions when the epoch has changed: sequence numbers start again, so the positions that clients hold are
-    /// invalid. The clients reconnect, and their resume answers `recovered: false`.
+    /// Ends all sessions when the epoch has changed: sequence numbers start again, so the positions that clients hold
+    /// are invalid. The clients reconnect, and their resume answers `recovered: false`.
     fn enter_epoch(&self, epoch: &Arc<str>) {
         {
             let mut position = self.position.lock().unwrap_or_else(PoisonError::into_inner);
@@ -205,7 +205,8 @@ impl Events {
     }
 }
 
-/// The epoch is the stream's creation time in milliseconds, because sequence numbers restart when a stream is recreated.
+/// The epoch is the stream's creation time in milliseconds, because sequence numbers restart when a stream is
+/// recreated.
 fn epoch(info: &stream::Info) -> Arc<str> {
     format!("{:x}", info.created.unix_timestamp_nanos() / 1_000_000).into()
 }

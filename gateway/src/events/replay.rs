@@ -39,8 +39,8 @@ impl ReplayError {
 }
 
 impl Events {
-    /// This owner's events after `after` up to and including `until`, a position of the same epoch. None when the replay
-    /// could be incomplete: the client must fetch its state by REST.
+    /// This owner's events after `after` up to and including `until`, a position of the same epoch. None when the
+    /// replay could be incomplete: the client must fetch its state by REST.
     pub(crate) async fn replay(&self, owner: &Owner, after: &Position, until: &Position) -> Option<Vec<Notice>> {
         let read = tokio::time::timeout(DEADLINE, self.read_missed(owner, after, until)).await;
         let result = read.unwrap_or_else(|_| Err(ReplayError::read("timed out")));

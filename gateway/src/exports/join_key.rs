@@ -11,7 +11,8 @@ use crate::{
     error::{Outcome, Refusal},
 };
 
-/// Claims that differ between tokens of one user and never affect access (RFC 7519; OpenID Connect Core 1.0, section 2).
+/// Claims that differ between tokens of one user and never affect access (RFC 7519; OpenID Connect Core 1.0, section
+/// 2).
 const TOKEN_CLAIMS: [&str; 12] =
     ["exp", "iat", "nbf", "jti", "auth_time", "nonce", "at_hash", "c_hash", "s_hash", "sid", "acr", "amr"];
 

@@ -1,7 +1,7 @@
 //! Queue positions of waiting exports, in the dispatcher's order.
 //!
-//! All requests share one cached snapshot of the queue: during a flood of requests the queue is long, and reading the queue
-//! for each request would cost the most when the database has the least to spare.
+//! All requests share one cached snapshot of the queue: during a flood of requests the queue is long, and reading the
+//! queue for each request would cost the most when the database has the least to spare.
 
 use std::{sync::Arc, time::Duration};
 

@@ -52,8 +52,8 @@ pub(crate) struct Submit {
 }
 
 impl Submit {
-    /// The span of one submitted export, to be entered around [`Submit::submit`]. `kind` is `internal` inside the span of an
-    /// HTTP request and `server` for a message on a socket. The span names neither the user nor the filter.
+    /// The span of one submitted export, to be entered around [`Submit::submit`]. `kind` is `internal` inside the span
+    /// of an HTTP request and `server` for a message on a socket. The span names neither the user nor the filter.
     #[must_use]
     pub(crate) fn span(kind: &str) -> Span {
         info_span!(
@@ -71,8 +71,8 @@ impl Submit {
         )
     }
 
-    /// Submits an export. Returns an existing export instead, at no cost, when the idempotency key belongs to one, or when
-    /// the user has an unfinished export that produces the same file.
+    /// Submits an export. Returns an existing export instead, at no cost, when the idempotency key belongs to one, or
+    /// when the user has an unfinished export that produces the same file.
     ///
     /// # Errors
     /// A refusal; nothing was stored and no credit was held.
@@ -173,8 +173,8 @@ impl Submit {
         self.presenter.export(&row).await.map(Some)
     }
 
-    /// Stores the row, its hold and its idempotency key in one transaction. Returns an unfinished export that produces the
-    /// same file, if there is one; then only the key is stored, for that export.
+    /// Stores the row, its hold and its idempotency key in one transaction. Returns an unfinished export that produces
+    /// the same file, if there is one; then only the key is stored, for that export.
     async fn commit(
         &self,
         caller: &Caller,

@@ -1,5 +1,5 @@
-//! Validates a request against the catalog. Every fault is reported by its JSON pointer, and a request has no effect before
-//! all of it is valid.
+//! Validates a request against the catalog. Every fault is reported by its JSON pointer, and a request has no effect
+//! before all of it is valid.
 
 use axum::http::header;
 use platform::catalog::{Catalog, Offer};
@@ -24,8 +24,8 @@ const MAX_FAULTS: usize = 20;
 /// Finds the requested dataset with the columns visible to the caller, and validates every member of the request.
 ///
 /// # Errors
-/// `forbidden` without the scope, `unavailable` or `unknown-dataset` when no exporter offers the dataset, and the problems of
-/// [`validate`].
+/// `forbidden` without the scope, `unavailable` or `unknown-dataset` when no exporter offers the dataset, and the
+/// problems of [`validate`].
 pub(crate) fn admit(catalog: &Catalog, caller: &Caller, request: &ExportRequest) -> Outcome<(Offer, ValidRequest)> {
     let name = &request.dataset;
     if !caller.may_export(name) {
@@ -188,7 +188,8 @@ mod tests {
     #[test]
     fn an_omitted_member_takes_its_default() {
         let short = validate(&serde_json::from_value(json!({"dataset": "flights"})).unwrap(), &flights()).unwrap();
-        let full = json!({"dataset": "flights", "template": "default", "format": "csv", "compression": "none", "filter": {}, "params": {}});
+        let full = json!({"dataset": "flights", "template": "default", "format": "csv", "compression": "none",
+            "filter": {}, "params": {}});
         assert_eq!(short, validate(&serde_json::from_value(full).unwrap(), &flights()).unwrap());
     }
 
@@ -246,9 +247,8 @@ mod tests {
             (Slug::InvalidFilter, vec!["/filter/nope".into()])
         );
         assert_eq!(
-            faults(
-                json!({"dataset": "x", "columns": ["delay", "delay", "z"], "format": "xlsx", "filter": {"delay": {"eq": "a"}}, "params": {"p": 1}})
-            ),
+            faults(json!({"dataset": "x", "columns": ["delay", "delay", "z"], "format": "xlsx",
+                    "filter": {"delay": {"eq": "a"}}, "params": {"p": 1}})),
             (
                 Slug::InvalidRequest,
                 ["/format", "/filter/delay/eq", "/columns/1", "/columns/2", "/params/p"].map(String::from).to_vec()

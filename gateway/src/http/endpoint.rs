@@ -1,4 +1,5 @@
-//! Declares an endpoint once, beside its handler: the router and the OpenAPI document are both made from the declaration.
+//! Declares an endpoint once, beside its handler: the router and the OpenAPI document are both made from the
+//! declaration.
 
 use axum::{
     handler::Handler,

@@ -35,8 +35,8 @@ use crate::{
     state::AppState,
 };
 
-/// The most frames that wait for the connection. When the queue is full, events wait in the session's mailbox, and progress
-/// messages are dropped.
+/// The most frames that wait for the connection. When the queue is full, events wait in the session's mailbox, and
+/// progress messages are dropped.
 const FRAMES: usize = 16;
 /// The base of the client's reconnect delay.
 const RETRY: Duration = Duration::from_secs(1);

@@ -86,7 +86,8 @@ async fn download(
     {
         return Ok((StatusCode::NOT_MODIFIED, [(header::ETAG, tag)]).into_response());
     }
-    // RFC 9110, section 13.1.5: with a weak or other tag the client's bytes may be of another file, so the whole file is sent
+    // RFC 9110, section 13.1.5: with a weak or other tag the client's bytes may be of another file, so the whole file
+    // is sent
     let is_same_file = text(header::IF_RANGE).is_none_or(|known| known == tag);
     let requested = if is_same_file && method == Method::GET {
         range::parse(text(header::RANGE), file.size)
@@ -176,8 +177,8 @@ fn unsatisfiable(file: &FileInfo) -> Response {
     Refusal::from(problem).with_header(header::CONTENT_RANGE, format!("bytes */{}", file.size)).into_response()
 }
 
-/// The bytes from the reader's offset up to `end`. A failure resets the connection, because a clean end would look like the
-/// end of the file.
+/// The bytes from the reader's offset up to `end`. A failure resets the connection, because a clean end would look like
+/// the end of the file.
 fn body(reader: Reader, end: u64) -> Body {
     Body::from_stream(stream::try_unfold(reader, move |mut reader| async move {
         loop {

@@ -45,9 +45,9 @@ pub(crate) async fn live() -> &'static str {
     "ok\n"
 }
 
-/// Readiness: lists each dependency, and answers `503` when one is unavailable or the process is stopping. Exporters count
-/// only until the first advertisement: downloads and sessions need none, and a restart of all exporters must not take the
-/// gateways out of service.
+/// Readiness: lists each dependency, and answers `503` when one is unavailable or the process is stopping. Exporters
+/// count only until the first advertisement: downloads and sessions need none, and a restart of all exporters must not
+/// take the gateways out of service.
 async fn ready(State(app): State<AppState>) -> Response {
     let is_stopping = app.life.soft().is_cancelled();
     let exporters =

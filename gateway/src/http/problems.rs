@@ -20,7 +20,8 @@ pub(super) fn endpoints() -> [Endpoint; 1] {
     [Endpoint::get("/problems/{slug}", page)]
 }
 
-/// Middleware: opens the request's span and trace, and writes the problem that a refusal put into the response's extensions.
+/// Middleware: opens the request's span and trace, and writes the problem that a refusal put into the response's
+/// extensions.
 pub(crate) async fn finish(mut request: Request, next: Next) -> Response {
     let span = span(&request);
     let trace = match extract::traceparent(request.headers()) {
@@ -40,7 +41,14 @@ pub(crate) async fn finish(mut request: Request, next: Next) -> Response {
     let Some(problem) = response.extensions_mut().remove::<Problem>() else { return response };
     metrics::counter!("sluice_gateway_problems_total", "slug" => problem.slug().as_str()).increment(1);
     span.record("error.type", problem.slug().as_str());
-    info!(http.method = %method, http.path = %path, http.status = status, problem = %problem.slug(), trace_id = %trace.trace_id_hex(), "request refused");
+    info!(
+        http.method = %method,
+        http.path = %path,
+        http.status = status,
+        problem = %problem.slug(),
+        trace_id = %trace.trace_id_hex(),
+        "request refused"
+    );
     let problem = problem.with_request(&path, &trace.trace_id_hex());
     let headers = response.headers_mut();
     headers.remove(header::CONTENT_LENGTH);
@@ -50,8 +58,8 @@ pub(crate) async fn finish(mut request: Request, next: Next) -> Response {
     response
 }
 
-/// The span of a request, by OpenTelemetry's conventions for HTTP servers. Probes have no span. The span names the route's
-/// pattern and not the path, which the client can choose freely.
+/// The span of a request, by OpenTelemetry's conventions for HTTP servers. Probes have no span. The span names the
+/// route's pattern and not the path, which the client can choose freely.
 fn span(request: &Request) -> Span {
     let route = request.extensions().get::<MatchedPath>().map(MatchedPath::as_str).unwrap_or_default();
     if matches!(route, "/healthz" | "/readyz") {

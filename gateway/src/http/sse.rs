@@ -14,8 +14,8 @@ use crate::sessions::{Notice, Position};
 /// A comment, which keeps proxies from closing an idle connection.
 pub(super) const COMMENT: &[u8] = b":\n\n";
 
-/// The `retry` field: the client's delay before it reconnects, between `base` and twice `base`. The session id selects the
-/// delay, so that many clients do not reconnect at once.
+/// The `retry` field: the client's delay before it reconnects, between `base` and twice `base`. The session id selects
+/// the delay, so that many clients do not reconnect at once.
 pub(super) fn retry(base: Duration, session: Uuid) -> Bytes {
     let base_ms = u64::try_from(base.as_millis()).unwrap_or(u64::MAX);
     let spread = u64::from_be_bytes(session.as_u64_pair().1.to_be_bytes()) % base_ms.max(1);

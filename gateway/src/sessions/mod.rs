@@ -1,5 +1,5 @@
-//! The parts that WebSocket sessions and SSE streams share: the registry of open sessions, positions in the event stream, the
-//! first message and the progress throttle.
+//! The parts that WebSocket sessions and SSE streams share: the registry of open sessions, positions in the event
+//! stream, the first message and the progress throttle.
 
 mod position;
 mod progress_throttle;

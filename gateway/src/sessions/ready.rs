@@ -10,8 +10,8 @@ use uuid::Uuid;
 use super::position::Position;
 use crate::{auth::Caller, config::WsConfig};
 
-/// The largest window that one message may grant. The gateway's memory does not depend on it: the gateway reads a file only
-/// as fast as it sends the bytes.
+/// The largest window that one message may grant. The gateway's memory does not depend on it: the gateway reads a file
+/// only as fast as it sends the bytes.
 pub(crate) const MAX_WINDOW: ByteSize = ByteSize::gib(1);
 
 /// `session.ready` for a session that starts at this position.

@@ -5,7 +5,6 @@ use std::{collections::VecDeque, time::Duration};
 use async_nats::Subscriber;
 use chrono::{DateTime, Utc};
 use futures::{StreamExt, stream::SplitStream};
-use platform::telemetry::traces;
 use protocol::{close::CloseCode, envelope::ProgressReport, server::ServerMessage, subject};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
@@ -23,14 +22,12 @@ use uuid::Uuid;
 use super::{
     closing,
     outbox::{Out, Outbox, TooSlow, outbox},
-    pump::Pump,
+    pump,
     requests::{PATH, Reply, SessionTrace, perform},
     session::{Action, Session},
-    streams::NewStream,
 };
 use crate::{
     auth::Caller,
-    delivery::{self, Reader, ReaderRequest},
     sessions::{Notice, ProgressThrottle, SessionGuard, session_ready},
     state::AppState,
 };
@@ -124,24 +121,25 @@ impl Driver {
         })
     }
 
-    /// Handles the session's inputs, one at a time, until one of them ends the session. Every input leads to actions of the
-    /// session's rules or to the close code:
+    /// Handles the session's inputs, one at a time, until one of them ends the session. Every input leads to actions of
+    /// the session's rules or to the close code:
     ///
     /// - `session_close`: the gateway drains. The client must reconnect to another gateway, at the time that the drain
     ///   assigns to this session.
     /// - `write_failure`: the writer task could not write, or a write exceeded its deadline. Nothing more can be sent.
     /// - `stream`: a frame of the client, or its disconnect.
-    /// - `notices`: the mailbox with this owner's events. The mailbox waits while the session resumes, because missed events
-    ///   come first. A closed mailbox means that it overflowed or that the event stream was recreated.
+    /// - `notices`: the mailbox with this owner's events. The mailbox waits while the session resumes, because missed
+    ///   events come first. A closed mailbox means that it overflowed or that the event stream was recreated.
     /// - `missed`: the missed events of a resume. They are sent only as fast as the client reads, so that a long replay
     ///   does not count as a slow client.
-    /// - `progress`: progress reports of this owner's exports, which come straight from exporters. They are throttled and
-    ///   may be dropped, as the next report replaces the last one.
-    /// - `requests`: the reply of a request. Requests run as tasks, so that a slow one delays neither heartbeats nor others.
+    /// - `progress`: progress reports of this owner's exports, which come straight from exporters. They are throttled
+    ///   and may be dropped, as the next report replaces the last one.
+    /// - `requests`: the reply of a request. Requests run as tasks, so that a slow one delays neither heartbeats nor
+    ///   others.
     /// - `pumps`: the end of a file stream. Each pump runs as a task and sends its frames to the outbox itself.
     /// - `heartbeat`: time to ping. Without it a dead client would hold its session until TCP notices.
-    /// - `expiry`: the token has expired and was not refreshed. The wall clock decides, because it may have been adjusted
-    ///   during the sleep.
+    /// - `expiry`: the token has expired and was not refreshed. The wall clock decides, because it may have been
+    ///   adjusted during the sleep.
     async fn drive<S>(
         &mut self,
         stream: &mut SplitStream<WebSocketStream<S>>,
@@ -187,14 +185,8 @@ impl Driver {
                     vec![]
                 }
                 report = self.progress.next(), if has_progress => {
-                    match report.map(|message| serde_json::from_slice::<ProgressReport>(&message.payload)) {
-                        Some(Ok(ProgressReport { export_id, progress }))
-                            if self.throttle.is_due(export_id, Instant::now()) =>
-                        {
-                            self.outbox.send_lossy(&ServerMessage::ExportProgress { export_id, progress });
-                        }
-                        Some(Ok(_)) => {}
-                        Some(Err(e)) => debug!(error = %e, "skipped an unreadable progress report"),
+                    match report {
+                        Some(message) => self.on_progress(&message.payload),
                         None => has_progress = false,
                     }
                     vec![]
@@ -209,7 +201,10 @@ impl Driver {
                 },
                 _ = heartbeat.tick() => vec![self.session.on_heartbeat()],
                 () = tokio::time::sleep(expiry) => {
-                    if self.app.clock.now() < self.session.caller.expires_at { vec![] } else { return CloseCode::TokenExpired }
+                    if self.app.clock.now() >= self.session.caller.expires_at {
+                        return CloseCode::TokenExpired;
+                    }
+                    vec![]
                 }
             };
             for action in actions {
@@ -224,6 +219,17 @@ impl Driver {
     fn on_closed_mailbox(&self) -> CloseCode {
         let is_same_epoch = *self.app.events.position().epoch == *self.session.epoch();
         if is_same_epoch { CloseCode::TooSlow } else { CloseCode::GoingAway }
+    }
+
+    fn on_progress(&mut self, payload: &[u8]) {
+        match serde_json::from_slice(payload) {
+            Ok(ProgressReport { export_id, progress }) => {
+                if self.throttle.is_due(export_id, Instant::now()) {
+                    self.outbox.send_lossy(&ServerMessage::ExportProgress { export_id, progress });
+                }
+            }
+            Err(e) => debug!(error = %e, "skipped an unreadable progress report"),
+        }
     }
 
     fn on_frame(&mut self, message: Option<Result<Message, tungstenite::Error>>) -> Result<Vec<Action>, CloseCode> {
@@ -259,34 +265,13 @@ impl Driver {
                 self.seq = self.seq.max(after);
                 self.missed = missed.into();
             }
-            Action::Stream(new) => self.start_stream(new).await,
+            Action::Stream(new) => {
+                let (source, owner) = (self.app.source.clone(), self.session.caller.owner.clone());
+                let trace_id = self.trace.trace.trace_id_hex();
+                pump::spawn(&mut self.pumps, source, owner, trace_id, &self.outbox, new).await;
+            }
         }
         Ok(())
-    }
-
-    async fn start_stream(&mut self, new: NewStream) {
-        let NewStream { stream, export, trace, offset, attempt, window, stop, is_live, announce } = new;
-        let (trace_id, source) = (self.trace.trace.trace_id_hex(), self.app.source.clone());
-        let (out, answers) = (self.outbox.frames(), self.outbox.frames());
-        let span = delivery::span("socket", export, offset);
-        traces::follow(&span, trace);
-        let owner = self.session.caller.owner.clone();
-        // the reader subscribes to announcements before its first request, so that it misses none in between
-        let reader = Reader::open(source, ReaderRequest { owner, export, offset, attempt, is_live, span }).await;
-        let pump = Pump { stream, export, reader, window, out, announce, trace_id, empty_since: None };
-        self.pumps.spawn(async move {
-            let answer = tokio::select! {
-                stopped = stop.stopped() => match stopped {
-                    Some(reference) => ServerMessage::FileClosed { reference, stream, problem: None },
-                    // the session ends; the client continues the stream at another gateway
-                    None => return (stream, true),
-                },
-                () = pump.run() => return (stream, false),
-            };
-            // in the frame queue, so that the answer follows the last frame; an error means that the session has ended
-            let _ = answers.send(Out::Text(answer.to_text().into())).await;
-            (stream, true)
-        });
     }
 }
 

@@ -40,8 +40,8 @@ pub(crate) fn endpoint() -> Endpoint {
     Endpoint::get(PATH, upgrade)
 }
 
-/// Refuses with `401` without a valid token or ticket, with `403` for a page of another origin, and with `400` or `426` for an
-/// invalid handshake.
+/// Refuses with `401` without a valid token or ticket, with `403` for a page of another origin, and with `400` or `426`
+/// for an invalid handshake.
 async fn upgrade(State(app): State<AppState>, mut request: Request) -> Outcome<Response> {
     let offered = subprotocols(request.headers());
     let caller = authenticate(&app, request.headers(), &offered).await?;

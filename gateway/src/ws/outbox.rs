@@ -1,7 +1,8 @@
-//! The outbox of a session: one task writes the messages of the session and the frames of its pumps, each under a deadline.
+//! The outbox of a session: one task writes the messages of the session and the frames of its pumps, each under a
+//! deadline.
 //!
-//! Messages have priority over file bytes. A slow client fills the frame queue first, so its pumps wait and fetch no further
-//! bytes; heartbeats and the close frame do not wait behind file bytes.
+//! Messages have priority over file bytes. A slow client fills the frame queue first, so its pumps wait and fetch no
+//! further bytes; heartbeats and the close frame do not wait behind file bytes.
 
 use std::{
     sync::{
@@ -20,7 +21,7 @@ use tokio_tungstenite::tungstenite::{
     protocol::{CloseFrame, frame::coding::CloseCode as WireCode},
 };
 
-/// The most queued messages. With a full queue the session ends with 4408; progress messages are dropped before.
+/// The most queued messages. With a full queue the session ends with 4408; progress messages are dropped earlier.
 const MAX_MESSAGES: usize = 256;
 /// The most bytes of queued messages. Above it the session ends with 4408.
 const MAX_MESSAGE_BYTES: usize = 4 * 1024 * 1024;
@@ -86,8 +87,8 @@ impl Outbox {
         }
     }
 
-    /// Queues a missed event as soon as the queue has enough room for other messages too. Cancel safe: a dropped future has
-    /// queued nothing.
+    /// Queues a missed event as soon as the queue keeps [`REPLAY_RESERVE`] places free. Cancel safe: a dropped future
+    /// has queued nothing.
     ///
     /// # Errors
     /// When the writer has ended.
@@ -122,8 +123,8 @@ pub(super) fn outbox(timeout: Duration) -> (Outbox, Writer) {
 }
 
 impl Writer {
-    /// Writes until `closing` resolves, or a write fails or exceeds its deadline; then reports the close code to `failed`.
-    /// Returns the sink for the closing handshake.
+    /// Writes until `closing` resolves, or a write fails or exceeds its deadline; then reports the close code to
+    /// `failed`. Returns the sink for the closing handshake.
     pub(super) async fn run<S>(
         mut self,
         mut sink: S,

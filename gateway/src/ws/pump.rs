@@ -2,17 +2,22 @@
 
 use std::{sync::Arc, time::Duration};
 
+use platform::telemetry::traces;
 use protocol::{
     export::Links,
     frame::{Frame, MAX_PAYLOAD_BYTES},
-    id::ExportId,
+    id::{ExportId, Owner},
     problem::{Problem, Slug},
     server::ServerMessage,
 };
-use tokio::{sync::mpsc, time::Instant};
+use tokio::{sync::mpsc, task::JoinSet, time::Instant};
 
-use super::{outbox::Out, window::Window};
-use crate::delivery::{Reader, Step};
+use super::{
+    outbox::{Out, Outbox},
+    streams::NewStream,
+    window::Window,
+};
+use crate::delivery::{self, Reader, ReaderRequest, Source, Step};
 
 /// A stream without a window drops its connection and buffered bytes after this time.
 const PARK_AFTER: Duration = Duration::from_secs(1);
@@ -21,19 +26,51 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(5 * 60);
 /// How often a stream without a window polls its export, because the announcement of the export's end may be lost.
 const POLL_INTERVAL: Duration = Duration::from_secs(15);
 
+/// Opens the reader of a new stream and spawns its pump. The task returns the stream's number, and whether
+/// `file.closed` was sent for a close request of the client.
+pub(super) async fn spawn(
+    pumps: &mut JoinSet<(u32, bool)>,
+    source: Source,
+    owner: Owner,
+    trace_id: String,
+    outbox: &Outbox,
+    new: NewStream,
+) {
+    let NewStream { stream, export, trace, offset, attempt, window, stop, is_live, announce } = new;
+    let span = delivery::span("socket", export, offset);
+    traces::follow(&span, trace);
+    // the reader subscribes to announcements before its first request, so that it misses none in between
+    let reader = Reader::open(source, ReaderRequest { owner, export, offset, attempt, is_live, span }).await;
+    let (out, answers) = (outbox.frames(), outbox.frames());
+    let pump = Pump { stream, export, reader, window, out, announce, trace_id, empty_since: None };
+    pumps.spawn(async move {
+        let answer = tokio::select! {
+            stopped = stop.stopped() => match stopped {
+                Some(reference) => ServerMessage::FileClosed { reference, stream, problem: None },
+                // the session ends; the client continues the stream at another gateway
+                None => return (stream, true),
+            },
+            () = pump.run() => return (stream, false),
+        };
+        // in the frame queue, so that the answer follows the last frame; an error means that the session has ended
+        let _ = answers.send(Out::Text(answer.to_text().into())).await;
+        (stream, true)
+    });
+}
+
 /// One file stream.
-pub(super) struct Pump {
-    pub(super) stream: u32,
-    pub(super) export: ExportId,
-    pub(super) reader: Reader,
-    pub(super) window: Arc<Window>,
-    pub(super) out: mpsc::Sender<Out>,
+struct Pump {
+    stream: u32,
+    export: ExportId,
+    reader: Reader,
+    window: Arc<Window>,
+    out: mpsc::Sender<Out>,
     /// The `ref` of the `file.opened` to send before the first byte; None: `file.opened` was sent already.
-    pub(super) announce: Option<Option<String>>,
+    announce: Option<Option<String>>,
     /// The trace id for problems, which finds the session in the logs.
-    pub(super) trace_id: String,
+    trace_id: String,
     /// Since when the window has been empty.
-    pub(super) empty_since: Option<Instant>,
+    empty_since: Option<Instant>,
 }
 
 /// The session has ended, so the pump must end too.
@@ -47,7 +84,7 @@ enum Wait {
 
 impl Pump {
     /// Runs until the seal, a problem, or the end of the session.
-    pub(super) async fn run(mut self) {
+    async fn run(mut self) {
         // an error means that the session has ended, which needs no report
         let _ = self.move_bytes().await;
     }

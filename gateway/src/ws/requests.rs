@@ -24,8 +24,8 @@ pub(super) const PATH: &str = "/v1/ws";
 #[derive(Clone, Copy, Debug)]
 pub(super) struct SessionTrace {
     pub(super) trace: TraceContext,
-    /// Whether the client sent a `traceparent`. If so, the session's exports belong to the client's trace. Otherwise each
-    /// export starts a new trace, because a session may be open for days.
+    /// Whether the client sent a `traceparent`. If so, the session's exports belong to the client's trace. Otherwise
+    /// each export starts a new trace, because a session may be open for days.
     pub(super) is_client_trace: bool,
 }
 
@@ -79,7 +79,7 @@ pub(super) async fn perform(app: AppState, caller: Caller, session_trace: Sessio
             if refreshed.as_ref().is_ok_and(|newer| newer.owner == caller.owner)
                 && let Err(refusal) = app.credits.balance(&caller.owner).await
             {
-                debug!(problem = %refusal.problem.slug(), "failed to record an account as active; its next request will");
+                debug!(problem = %refusal.problem.slug(), "failed to record an account as active");
             }
             Reply::Refreshed(refreshed)
         }

@@ -133,8 +133,8 @@ impl Streams {
         Ok(Close::ByPump)
     }
 
-    /// Removes a stream whose pump has ended. Returns the `ref` of a close request that the pump has not answered, because
-    /// the request and the stream's end crossed.
+    /// Removes a stream whose pump has ended. Returns the `ref` of a close request that the pump has not answered,
+    /// because the request and the stream's end crossed.
     pub(super) fn remove(&mut self, stream: u32, is_answered: bool) -> Option<Option<String>> {
         self.open.remove(&stream);
         self.closing.remove(&stream).filter(|_| !is_answered)

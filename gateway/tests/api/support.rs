@@ -31,8 +31,8 @@ use testkit::{
 };
 use tokio::net::TcpListener;
 
-/// The gateways' timeout for NATS and database connections: longer than every timeout of the tests' clients, so that a slow
-/// machine causes no spurious refusal.
+/// The gateways' timeout for NATS and database connections: longer than every timeout of the tests' clients, so that a
+/// slow machine causes no spurious refusal.
 const DEPENDENCY_TIMEOUT: HumanDuration = HumanDuration::from_secs(200);
 
 /// One or more gateways with their dependencies.

@@ -8,8 +8,8 @@ use axum::{
 };
 use tokio::time::Instant;
 
-/// Middleware: records one sample for each request. The label `route` is the matched pattern; unknown paths and files of the
-/// page share the value `other`, so that clients cannot create time series.
+/// Middleware: records one sample for each request. The label `route` is the matched pattern; unknown paths and files
+/// of the page share the value `other`, so that clients cannot create time series.
 pub(crate) async fn record(request: Request, next: Next) -> Response {
     let start = Instant::now();
     let route = request.extensions().get::<MatchedPath>().map(|matched| matched.as_str().to_owned());

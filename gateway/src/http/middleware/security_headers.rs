@@ -9,8 +9,8 @@ use axum::{
     response::Response,
 };
 
-/// The Content-Security-Policy of responses without their own: load nothing, and allow no frames. Inline styles are allowed
-/// for the pages that explain problems.
+/// The Content-Security-Policy of responses without their own: load nothing, and allow no frames. Inline styles are
+/// allowed for the pages that explain problems.
 const DEFAULT_CSP: &str =
     "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
