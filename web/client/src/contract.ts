@@ -122,7 +122,10 @@ export interface ErrorMessage {
   type: "error";
 }
 
-/** The estimated size, duration and price of an export. The exporter reads statistics and a few rows, and charges nothing. */
+/**
+ * The estimated size, duration and price of an export. The exporter reads statistics and a few rows, and charges
+ * nothing.
+ */
 export interface Estimate {
   /** The approximate size of the file, in bytes. */
   bytes?: number | null;
@@ -342,8 +345,8 @@ export interface FileInfo {
 /** `file.open`: opens a file stream. */
 export interface FileOpen {
   /**
-   * The attempt that wrote the bytes before `offset`, as `file.opened` named it. With this member the server refuses to
-   * continue with another attempt (`restarted`). Without it, only the digest at the end reveals the mix.
+   * The attempt that wrote the bytes before `offset`, as `file.opened` named it. With this member the server refuses
+   * to continue with another attempt (`restarted`). Without it, only the digest at the end reveals the mix.
    */
   attempt?: number | null;
   /** The id of the export. */
@@ -561,8 +564,8 @@ export interface SessionResumed {
 }
 
 /**
- * The status of an export. `failed`, `canceled` and `expired` are final. `completed` becomes `expired` when the file is
- * deleted.
+ * The status of an export. `failed`, `canceled` and `expired` are final. `completed` becomes `expired` when the file
+ * is deleted.
  */
 export type Status = "queued" | "dispatched" | "running" | "completed" | "failed" | "canceled" | "expired";
 
