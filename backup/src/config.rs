@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::BackupError;
 
-/// The `[backup]` table.
+/// Backups: the destination, the schedule, the retention and the encryption.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct BackupConfig {

@@ -29,7 +29,7 @@ use crate::{
     database::{self, Dump},
     digest::Digest,
     error::BackupError,
-    files::{CopyReport, Copier},
+    files::{Copier, CopyReport},
     keys::Encryption,
     manifest::{Contents, Counts, FORMAT, MANIFEST, Manifest, Part, id_at, path},
     pool::{self, KnownObjects},

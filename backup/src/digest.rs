@@ -15,7 +15,6 @@ pub(crate) type ByteStream = BoxStream<'static, io::Result<Bytes>>;
 /// The size and the SHA-256 of a sequence of bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Digest {
-    /// Number of bytes.
     pub(crate) size: u64,
     /// SHA-256 in lower-case hex.
     pub(crate) sha256: String,

@@ -66,7 +66,7 @@ pub use self::{
 /// The installation to back up, with everything that a backup reads. Clones share the connections.
 #[derive(Clone, Debug)]
 pub struct Source {
-    /// The `[backup]` settings.
+    /// The `[backup]` settings, with the destination.
     pub config: BackupConfig,
     /// The connection pool of the database.
     pub db: DatabaseConnection,

@@ -1,6 +1,8 @@
 //! The command line of `sluice`.
 
 pub mod ops;
+#[cfg(test)]
+mod tests;
 
 use std::{path::PathBuf, time::Duration};
 
@@ -131,7 +133,7 @@ pub enum CreditsCommand {
 /// The options of `sluice schedule`.
 #[derive(Debug, Args)]
 pub struct ScheduleOptions {
-    /// Print JSON
+    /// Print the result as JSON
     #[arg(long, global = true)]
     pub json: bool,
     /// The subcommand; without one the scheduled jobs are shown.
@@ -162,13 +164,13 @@ pub struct RunOptions {
 /// The account of a user.
 #[derive(Clone, Debug, Args)]
 pub struct Account {
-    /// The user
+    /// The user whose account it is
     #[arg(long)]
     pub sub: String,
     /// The tenant of the user
     #[arg(long)]
     pub tenant: String,
-    /// Print JSON
+    /// Print the result as JSON
     #[arg(long)]
     pub json: bool,
 }
@@ -207,7 +209,7 @@ pub struct AuditOptions {
     /// Correct the accounts that differ from the ledger
     #[arg(long)]
     pub rebuild: bool,
-    /// Print JSON
+    /// Print the result as JSON
     #[arg(long)]
     pub json: bool,
 }
@@ -232,7 +234,7 @@ pub struct BackupOptions {
     /// Use this destination: a folder or s3://bucket/prefix [default: backup.destination of the settings]
     #[arg(long, global = true, value_name = "DESTINATION")]
     pub to: Option<String>,
-    /// Print JSON
+    /// Print the result as JSON
     #[arg(long, global = true)]
     pub json: bool,
 }
@@ -285,7 +287,7 @@ pub struct RestoreOptions {
     /// Start again on a target whose restore was interrupted
     #[arg(long)]
     pub force: bool,
-    /// Print JSON
+    /// Print the result as JSON
     #[arg(long)]
     pub json: bool,
 }
@@ -307,13 +309,13 @@ pub struct ExportOptions {
     /// Set all parameters of the dataset as one JSON object
     #[arg(long, value_name = "JSON", value_parser = object, conflicts_with = "param")]
     pub params: Option<Map<String, Value>>,
-    /// Use this template
+    /// Lay the file out by this template
     #[arg(long)]
     pub template: Option<String>,
-    /// Use this format
+    /// Write the file in this format
     #[arg(long)]
     pub format: Option<String>,
-    /// Use this compression
+    /// Compress the file with this method
     #[arg(long)]
     pub compression: Option<String>,
     /// Write to this file; `-` is standard output [default: a new file named after the dataset]
@@ -374,7 +376,7 @@ pub enum CatalogCommand {
 pub struct CatalogCheckOptions {
     /// The catalog file [default: exporter.catalog of the settings]
     pub file: Option<PathBuf>,
-    /// Print JSON
+    /// Print the result as JSON
     #[arg(long)]
     pub json: bool,
 }
@@ -419,99 +421,4 @@ fn parameter(text: &str) -> Result<(String, Value), String> {
         return Err("expected a name before `=`".to_owned());
     }
     Ok((name.to_owned(), serde_json::from_str(value).unwrap_or_else(|_| value.into())))
-}
-
-#[cfg(test)]
-mod tests {
-    use clap::{CommandFactory, error::ErrorKind};
-    use serde_json::json;
-
-    use super::*;
-
-    fn export(args: &[&str]) -> ExportOptions {
-        let all = ["sluice", "export", "flights"].iter().chain(args);
-        match Cli::try_parse_from(all).unwrap().command {
-            Command::Export(options) => *options,
-            other => panic!("{other:?}"),
-        }
-    }
-
-    fn refused(args: &[&str]) -> ErrorKind {
-        Cli::try_parse_from(["sluice"].iter().chain(args)).unwrap_err().kind()
-    }
-
-    #[test]
-    fn the_command_line_is_consistent() {
-        Cli::command().debug_assert();
-    }
-
-    #[test]
-    fn the_data_dir_is_accepted_before_and_after_the_command() {
-        for args in [["sluice", "--data-dir", "d", "up"], ["sluice", "up", "--data-dir", "d"]] {
-            assert_eq!(Cli::try_parse_from(args).unwrap().files.data_dir, Some("d".into()));
-        }
-    }
-
-    #[test]
-    fn export_options_are_parsed_as_json_where_they_are_json() {
-        let options = export(&["--filter", r#"{"origin":{"eq":"SEA"}}"#, "--columns", "date,delay", "-o", "sea.csv"]);
-        assert_eq!(options.filter, Some(json!({"origin": {"eq": "SEA"}})));
-        assert_eq!(options.columns, Some(vec!["date".into(), "delay".into()]));
-        assert_eq!((options.sub.as_str(), options.tenant.as_str()), ("alice", "acme"));
-        let options = export(&["--param", r#"muscles=["a","b"]"#, "--param", "name=SEA", "--param", "n=3"]);
-        let values: Vec<_> = options.param.into_iter().map(|(_, value)| value).collect();
-        assert_eq!(values, [json!(["a", "b"]), json!("SEA"), json!(3)]);
-    }
-
-    #[test]
-    fn invalid_arguments_are_refused() {
-        assert_eq!(refused(&["export", "flights", "--filter", "{"]), ErrorKind::ValueValidation);
-        assert_eq!(refused(&["export", "flights", "--params", "[1]"]), ErrorKind::ValueValidation);
-        assert_eq!(refused(&["export", "flights", "--param", "=1"]), ErrorKind::ValueValidation);
-        assert_eq!(refused(&["export", "a", "--params", "{}", "--param", "a=1"]), ErrorKind::ArgumentConflict);
-        assert_eq!(refused(&["export"]), ErrorKind::MissingRequiredArgument);
-        assert_eq!(refused(&["up", "--port", "70000"]), ErrorKind::ValueValidation);
-        assert_eq!(
-            refused(&["credits", "grant", "--sub", "a", "--tenant", "b", "--amount", "0"]),
-            ErrorKind::ValueValidation
-        );
-        let adjust = |amount, reason| {
-            refused(&["credits", "adjust", "--sub", "a", "--tenant", "b", "--amount", amount, "--reason", reason])
-        };
-        assert_eq!((adjust("0", "r"), adjust("x", "r")), (ErrorKind::ValueValidation, ErrorKind::ValueValidation));
-        assert_eq!(adjust("1", ""), ErrorKind::InvalidValue);
-        assert_eq!(
-            refused(&["credits", "adjust", "--sub", "a", "--tenant", "b", "--amount", "1"]),
-            ErrorKind::MissingRequiredArgument
-        );
-        assert_eq!(refused(&["up", "--catalog", "c.toml", "--no-catalog"]), ErrorKind::ArgumentConflict);
-        assert_eq!(refused(&["nope"]), ErrorKind::InvalidSubcommand);
-        assert_eq!(refused(&["ops", "exports", "--status", "lost"]), ErrorKind::ValueValidation);
-        assert_eq!(refused(&["ops", "exports", "--limit", "0"]), ErrorKind::ValueValidation);
-        assert_eq!(refused(&["ops", "exports", "--sub", "alice"]), ErrorKind::MissingRequiredArgument);
-        assert_eq!(refused(&["ops", "cancel", "x"]), ErrorKind::ValueValidation);
-        assert_eq!(refused(&["ops", "drain", "x", "--timeout", "1s"]), ErrorKind::MissingRequiredArgument);
-    }
-
-    #[test]
-    fn an_adjustment_may_have_either_sign() {
-        for (text, amount) in [("-2", -2), ("+3", 3), ("3", 3)] {
-            let args =
-                ["sluice", "credits", "adjust", "--sub", "a", "--tenant", "b", "--amount", text, "--reason", "r"];
-            let Command::Credits(CreditsCommand::Adjust(options)) = Cli::try_parse_from(args).unwrap().command else {
-                panic!("{text}")
-            };
-            assert_eq!(options.amount, amount);
-        }
-    }
-
-    #[test]
-    fn a_duration_needs_a_unit_and_has_bounds() {
-        assert_eq!(duration("90s"), Ok(Duration::from_secs(90)));
-        assert_eq!(duration("1h"), Ok(Duration::from_secs(3600)));
-        assert_eq!(duration("7d"), Ok(Duration::from_secs(7 * 86_400)));
-        for bad in ["", "1", "h", "0s", "1w", "-1h", "367d", "99999999999999999999d", "1é"] {
-            assert!(duration(bad).is_err(), "{bad}");
-        }
-    }
 }

@@ -8,7 +8,7 @@ pub enum SchemaError {
     /// The database can't be reached, or refuses a query.
     #[error("database: {0}")]
     Database(#[from] DbErr),
-    /// Migrations are missing.
+    /// The database lacks migrations of this release.
     #[error("the database is not up to date: run `sluice migrate` first")]
     NotMigrated,
 }

@@ -55,11 +55,11 @@ pub struct Settings {
     pub store: StoreConfig,
     /// The credit policy of gateways and notifiers.
     pub credits: CreditsConfig,
-    /// The gateway.
+    /// Gateways: listeners, limits, and the order of a graceful stop.
     pub gateway: GatewayConfig,
-    /// The exporter.
+    /// Exporters: datasets, slots, segments and temporary files.
     pub exporter: ExporterConfig,
-    /// The notifier.
+    /// Notifiers: outcomes, dispatch, delivery and scheduled jobs.
     pub notifier: NotifierConfig,
     /// Backups, by notifiers and by `sluice backup`.
     pub backup: BackupConfig,

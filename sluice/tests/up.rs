@@ -68,7 +68,7 @@ async fn the_demo_catalog_is_offered_and_ctrl_c_leaves_no_process() {
     fs::create_dir_all(&datasets).unwrap();
     let catalog = testkit::demo::seed(&datasets).await;
     let (mut process, url) = up(&data, &["--catalog", catalog.to_str().unwrap()]).await;
-    assert!(process.stdout().contains("export --data-dir"), "{}", process.stdout());
+    assert!(process.stdout().contains("export menus --data-dir"), "{}", process.stdout());
 
     let token = run(&["token", "--sub", "alice", "--tenant", "acme", "--scope", "export:*"], &data).await;
     let rest = Rest::new(&url, Some(token.trim()));
@@ -108,7 +108,7 @@ async fn an_empty_installation_explains_the_next_step_and_remembers_its_catalog(
     let catalog = testkit::demo::seed(&data.join("datasets")).await;
     for args in [&["--catalog", catalog.to_str().unwrap()][..], &[]] {
         let (mut process, _) = up(&data, args).await;
-        assert!(process.stdout().contains("export --data-dir"), "{}", process.stdout());
+        assert!(process.stdout().contains("export menus --data-dir"), "{}", process.stdout());
         process.terminate();
         assert_eq!(process.ended().await.code(), Some(0), "{}", process.stderr());
     }

@@ -66,7 +66,11 @@ impl PgDump {
 }
 
 /// Loads a dump in a single transaction.
-pub(crate) async fn load(database: &DatabaseConfig, config: &BackupConfig, bytes: ByteStream) -> Result<(), BackupError> {
+pub(crate) async fn load(
+    database: &DatabaseConfig,
+    config: &BackupConfig,
+    bytes: ByteStream,
+) -> Result<(), BackupError> {
     let mut command = tool("pg_restore", database, config)?;
     command.args(["--single-transaction", "--no-owner", "--no-privileges", "--exit-on-error", "--no-password"]);
     command.arg(format!("--dbname={}", options(database)?.get_database().unwrap_or_default()));

@@ -233,7 +233,8 @@ impl BackupReader<'_> {
         stored: &HashMap<String, Digest>,
         entry: FileEntry,
     ) -> Result<FileEntry, BackupError> {
-        let digest = stored.get(&entry.pool).ok_or_else(|| BackupError::damaged(&entry.pool, "not in the pool list"))?;
+        let digest =
+            stored.get(&entry.pool).ok_or_else(|| BackupError::damaged(&entry.pool, "not in the pool list"))?;
         let bytes = self.decoder.read(&self.source, &entry.pool, digest).await?;
         let hasher = Arc::new(Mutex::new(Hasher::default()));
         let hashing = Arc::clone(&hasher);

@@ -102,14 +102,12 @@ impl Target {
         if found.is_empty() { Ok(()) } else { Err(BackupError::NotEmpty(found.join(", "))) }
     }
 
-    /// Writes the marker.
     pub(crate) async fn mark(&self, id: &str, location: Location) -> Result<(), BackupError> {
         let marker = serde_json::to_vec(&Marker { id: id.to_owned(), location });
         let marker = marker.map_err(|e| BackupError::local(MARKER)(e.into()))?;
         Ok(self.store.put(MARKER, marker).await?)
     }
 
-    /// Deletes the marker.
     pub(crate) async fn unmark(&self) -> Result<(), BackupError> {
         self.store.delete([MARKER.to_owned()]).await?;
         Ok(())

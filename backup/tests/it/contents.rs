@@ -44,7 +44,10 @@ async fn accounts_that_differed_in_the_backup_restore_and_new_differences_are_re
     store.put(&at("manifest.json"), manifest.to_string()).await.unwrap();
     let third = Installation::new().await;
     let refused = backup::restore(&plan(&config, third.now()), &third.target()).await;
-    assert!(matches!(&refused, Err(BackupError::Mismatch(why)) if why.contains("differ from the ledger")), "{refused:?}");
+    assert!(
+        matches!(&refused, Err(BackupError::Mismatch(why)) if why.contains("differ from the ledger")),
+        "{refused:?}"
+    );
 }
 
 #[tokio::test]
@@ -57,15 +60,23 @@ async fn unfinished_work_resumes_and_messages_are_restored() {
         };
         let installation = Installation::on(fresh().await).await;
         let (_dir, config) = destination();
-        let (waiting, running, unsettled, completed) =
-            (installation.queued().await, installation.running().await, installation.running().await, installation.completed().await);
+        let (waiting, running, unsettled, completed) = (
+            installation.queued().await,
+            installation.running().await,
+            installation.running().await,
+            installation.completed().await,
+        );
         assert!(transition::dispatched(installation.db(), waiting, installation.now()).await.unwrap());
         let publish = async |id: ExportId, result: OutcomeResult| {
             let outcome = Envelope::new(id.to_string(), "", Outcome { export_id: id, result });
             installation.bus.publish_durable(subject::outcome(id), &outcome.id, &outcome).await.unwrap();
         };
         // the file is complete, and its outcome is not settled
-        publish(unsettled, OutcomeResult::Completed { attempt: 1, file: file(), completed_at: installation.now().into() }).await;
+        publish(
+            unsettled,
+            OutcomeResult::Completed { attempt: 1, file: file(), completed_at: installation.now().into() },
+        )
+        .await;
         publish(running, OutcomeResult::CancelRequested).await;
         let dead = format!("{}x.{running}", subject::DEAD_ALL.trim_end_matches('>'));
         installation.bus.publish_durable(dead.clone(), "dead", &"a message that could not be handled").await.unwrap();
@@ -80,7 +91,10 @@ async fn unfinished_work_resumes_and_messages_are_restored() {
         assert_eq!(other.row(waiting).await.status, Status::Queued.as_str());
         let row = other.row(unsettled).await;
         assert_eq!((row.status.as_str(), row.attempt, row.worker), (Status::Running.as_str(), 1, None));
-        assert!(row.lease_expires_at.unwrap() < other.now() - TimeDelta::days(1), "the reconciler finds the export at once");
+        assert!(
+            row.lease_expires_at.unwrap() < other.now() - TimeDelta::days(1),
+            "the reconciler finds the export at once"
+        );
         assert_eq!(other.row(completed).await.status, Status::Completed.as_str());
         let outcomes = other.bus.jetstream().get_stream(subject::STREAM_OUTCOMES).await.unwrap();
         let command = outcomes.get_last_raw_message_by_subject(&subject::outcome(running)).await.unwrap();
@@ -108,13 +122,31 @@ async fn exports_of_a_backup_without_files_expire() {
 async fn lost_objects_are_named_and_their_exports_expire() {
     let installation = Installation::new().await;
     let (_dir, config) = destination();
-    let (lost, damaged, fine) = (installation.completed().await, installation.completed().await, installation.completed().await);
+    let (lost, damaged, fine) =
+        (installation.completed().await, installation.completed().await, installation.completed().await);
     installation.store().delete([delivery::segment_path(lost, 1, 1)]).await.unwrap();
     installation.store().put(&delivery::segment_path(damaged, 1, 0), "date,DELAY\n").await.unwrap();
     let report = installation.create(&config).await;
-    assert_eq!((report.contents.counts.files, report.contents.lost_objects.len()), (1, 2), "{:?}", report.contents.lost_objects);
-    assert!(report.contents.lost_objects.iter().any(|object| object.contains(&lost.to_string()) && object.contains("missing")));
-    assert!(report.contents.lost_objects.iter().any(|object| object.contains(&damaged.to_string()) && object.contains("SHA-256")));
+    assert_eq!(
+        (report.contents.counts.files, report.contents.lost_objects.len()),
+        (1, 2),
+        "{:?}",
+        report.contents.lost_objects
+    );
+    assert!(
+        report
+            .contents
+            .lost_objects
+            .iter()
+            .any(|object| object.contains(&lost.to_string()) && object.contains("missing"))
+    );
+    assert!(
+        report
+            .contents
+            .lost_objects
+            .iter()
+            .any(|object| object.contains(&damaged.to_string()) && object.contains("SHA-256"))
+    );
     let other = Installation::new().await;
     assert_eq!(other.restore(&config).await.expired, 2);
     assert_eq!(other.row(fine).await.expires_at, installation.row(fine).await.expires_at);

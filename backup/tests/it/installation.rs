@@ -2,9 +2,7 @@
 
 use std::sync::Arc;
 
-use backup::{
-    BackupConfig, Report, RestorePlan, Restored, SettingsText, Source, Target, Unlock, create, list,
-};
+use backup::{BackupConfig, Report, RestorePlan, Restored, SettingsText, Source, Target, Unlock, create, list};
 use bytes::Bytes;
 use chrono::{DateTime, TimeDelta, Utc};
 use entity::{
@@ -19,7 +17,7 @@ use platform::{
 };
 use protocol::{
     delivery,
-    export::{FileInfo, Status},
+    export::FileInfo,
     id::{ExportId, Owner},
 };
 use sea_orm::DatabaseConnection;
@@ -209,7 +207,12 @@ pub(crate) fn destination() -> (TempDir, BackupConfig) {
 
 /// The days of all backups, as in their ids.
 pub(crate) async fn days(config: &BackupConfig) -> Vec<String> {
-    list(&config.open_destination().unwrap()).await.unwrap().into_iter().map(|listed| listed.id[..8].to_owned()).collect()
+    list(&config.open_destination().unwrap())
+        .await
+        .unwrap()
+        .into_iter()
+        .map(|listed| listed.id[..8].to_owned())
+        .collect()
 }
 
 /// The number of objects in the pool.

@@ -1,6 +1,6 @@
 //! The object pool: shared objects, retention and new versions of a path.
 
-use backup::RestorePlan;
+use backup::{BackupConfig, RestorePlan};
 use protocol::{delivery, export::Status};
 
 use crate::installation::{FILE, Installation, days, destination, plan, pool_size};
@@ -21,7 +21,11 @@ async fn an_object_is_copied_once_and_deleted_with_the_last_backup_that_referenc
     installation.advance_days(1);
     let second = installation.completed().await;
     let report = installation.create(&config).await;
-    assert_eq!((report.new_objects, report.contents.counts.objects), (3, 6), "the pool has the objects of the first file");
+    assert_eq!(
+        (report.new_objects, report.contents.counts.objects),
+        (3, 6),
+        "the pool has the objects of the first file"
+    );
     installation.expire(first).await;
     installation.advance_days(1);
     let report = installation.create(&config).await;
@@ -32,7 +36,10 @@ async fn an_object_is_copied_once_and_deleted_with_the_last_backup_that_referenc
     installation.advance_days(1);
     let report = installation.create(&config).await;
     assert_eq!((report.pruned.objects, report.pruned.interrupted.len()), (3, 1));
-    assert_eq!((days(&config).await, pool_size(&config).await), (vec!["20261118".to_owned(), "20261119".to_owned()], 4));
+    assert_eq!(
+        (days(&config).await, pool_size(&config).await),
+        (vec!["20261118".to_owned(), "20261119".to_owned()], 4)
+    );
 
     // a missing pool object is copied again, and the other file still restores
     let objects = config.open_destination().unwrap().list("files").await.unwrap();

@@ -70,7 +70,10 @@ async fn an_interrupted_restore_restarts_only_on_request_and_on_the_same_target(
     // a marker never clears a database or streams that it does not name
     let used = Installation::new().await;
     let existing = used.completed().await;
-    used.bus.publish_durable(format!("{}x", subject::DEAD_ALL.trim_end_matches('>')), "dead", &"existing").await.unwrap();
+    used.bus
+        .publish_durable(format!("{}x", subject::DEAD_ALL.trim_end_matches('>')), "dead", &"existing")
+        .await
+        .unwrap();
     for wrong in [
         Target { database: used.database.config.clone(), ..target.clone() },
         Target { bus: used.bus.clone(), ..target.clone() },

@@ -8,10 +8,10 @@ use protocol::{export::Status, id::ExportId};
 /// The options of `sluice ops`.
 #[derive(Debug, Args)]
 pub struct OpsOptions {
-    /// Print JSON
+    /// Print the result as JSON
     #[arg(long, global = true)]
     pub json: bool,
-    /// The subcommand.
+    /// The request to send.
     #[command(subcommand)]
     pub command: OpsCommand,
 }
@@ -21,7 +21,7 @@ pub struct OpsOptions {
 pub enum OpsCommand {
     /// List the exports of all users, newest first
     Exports(ExportsOptions),
-    /// Show one export
+    /// Show all details of one export
     Export(OneExport),
     /// Cancel an export and return its credits
     Cancel(OneExport),

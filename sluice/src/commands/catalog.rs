@@ -81,8 +81,8 @@ fn text(report: &Report) -> String {
     let mut out = String::new();
     let mut line = |text: String| out.push_str(&(text + "\n"));
     for fault in &report.faults {
-        let place = fault.line.map_or_else(|| report.file.clone(), |line| format!("{}:{line}", report.file));
-        line(format!("{place}: {}: {}", fault.what, fault.detail));
+        let location = fault.line.map_or_else(|| report.file.clone(), |line| format!("{}:{line}", report.file));
+        line(format!("{location}: {}: {}", fault.what, fault.detail));
     }
     for dataset in &report.datasets {
         let rows =

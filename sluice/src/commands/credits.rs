@@ -238,7 +238,7 @@ mod tests {
         let entries = ledger::entries(&database.db, &owner, 10).await.unwrap();
         assert_eq!(entries.iter().map(|e| e.amount).sum::<i64>(), 9);
         let view = View { tenant: "acme".into(), sub: "alice".into(), balance: 9, held: 0, entries };
-        assert!(text(&view).starts_with("alice of acme: 9 to spend, 0 held\n"), "{}", text(&view));
+        assert!(text(&view).starts_with("alice of acme: balance 9, held 0\n"), "{}", text(&view));
     }
 
     #[tokio::test]

@@ -45,7 +45,7 @@ pub enum CommandError {
         owner: String,
         /// The balance before the correction.
         balance: i64,
-        /// The requested change.
+        /// The change that was requested.
         amount: i64,
     },
     /// Accounts differ from the ledger; each was printed.
@@ -81,7 +81,7 @@ pub enum CommandError {
     /// No scheduled job has this name.
     #[error("there is no scheduled job `{name}`; there are: {names}")]
     NoJob {
-        /// The requested name.
+        /// The name that was requested.
         name: String,
         /// The names of all scheduled jobs.
         names: String,

@@ -40,7 +40,6 @@ impl Progress {
         self.bar.set_message(format!("{reason}; retrying"));
     }
 
-    /// Removes the line.
     pub(super) fn clear(&self) {
         self.bar.finish_and_clear();
     }

@@ -49,7 +49,7 @@ impl DataDir {
         Ok(dir)
     }
 
-    /// The absolute path.
+    /// The absolute path, without symbolic links.
     pub(super) fn path(&self) -> &Path {
         &self.path
     }

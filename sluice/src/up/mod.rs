@@ -67,7 +67,7 @@ pub enum UpError {
     /// The gateway can't listen on the port.
     #[error("{}", port_error(*port, source))]
     Port {
-        /// The port number.
+        /// The number of the port.
         port: u16,
         /// The error of the operating system.
         source: io::Error,

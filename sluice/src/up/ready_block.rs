@@ -20,8 +20,8 @@ const POLL_INTERVAL: Duration = Duration::from_millis(50);
 /// The command line of an example export.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Example {
-    /// The arguments after `sluice export`, for a dataset that is offered.
-    Export(String),
+    /// A dataset that is offered, and the options for its export.
+    Export { dataset: String, options: String },
     /// The installation has no catalog and offers no dataset.
     NoDataset,
     /// The datasets are unknown, or each needs parameters that only its owner knows.
@@ -65,19 +65,17 @@ fn example(datasets: Option<&[DatasetInfo]>, has_catalog: bool) -> Example {
     match datasets {
         Some([]) if !has_catalog => Example::NoDataset,
         None | Some([]) => Example::Unknown,
-        Some(datasets) if datasets.iter().any(|dataset| dataset.name == "flights") => {
-            Example::Export(r#"flights --filter '{"origin":{"eq":"SEA"}}' -o sea.csv"#.into())
-        }
+        Some(datasets) if datasets.iter().any(|dataset| dataset.name == "flights") => Example::Export {
+            dataset: "flights".into(),
+            options: r#"--filter '{"origin":{"eq":"SEA"}}' -o sea.csv"#.into(),
+        },
         Some(datasets) => {
             let needs_none = |dataset: &&DatasetInfo| {
                 dataset.params["required"].as_array().is_none_or(|required| required.is_empty())
             };
-            datasets.iter().find(needs_none).map_or(Example::Unknown, |dataset| {
-                Example::Export(format!(
-                    "{} -o {}",
-                    shell_word(&dataset.name),
-                    shell_word(&(dataset.name.clone() + ".csv"))
-                ))
+            datasets.iter().find(needs_none).map_or(Example::Unknown, |dataset| Example::Export {
+                dataset: shell_word(&dataset.name),
+                options: format!("-o {}", shell_word(&format!("{}.csv", dataset.name))),
             })
         }
     }
@@ -98,7 +96,9 @@ fn shortest(path: &Path) -> String {
 fn lines(url: &str, program: &str, dir: &str, example: &Example) -> String {
     let token = format!("{program} token --data-dir {dir} --sub alice --tenant acme --scope 'export:*'");
     let next = match example {
-        Example::Export(arguments) => format!("\x20 export    {program} export --data-dir {dir} {arguments}\n"),
+        Example::Export { dataset, options } => {
+            format!("\x20 export    {program} export {dataset} --data-dir {dir} {options}\n")
+        }
         Example::NoDataset => format!(
             "\x20 next      there is no dataset yet: describe one in a catalog file (docs/catalog.md) and start again with\n\
              \x20           {program} up --data-dir {dir} --catalog catalog.toml\n\
@@ -140,7 +140,7 @@ mod tests {
              --scope 'export:*')\" http://127.0.0.1:8080/v1/datasets\n"
         ));
         assert!(block.contains(
-            "target/debug/sluice export --data-dir data flights --filter '{\"origin\":{\"eq\":\"SEA\"}}' -o sea.csv\n"
+            "target/debug/sluice export flights --data-dir data --filter '{\"origin\":{\"eq\":\"SEA\"}}' -o sea.csv\n"
         ));
     }
 
@@ -148,7 +148,8 @@ mod tests {
     fn the_example_uses_a_dataset_that_is_offered_and_needs_no_parameter() {
         let with_parameter = dataset("counts", json!({"type": "object", "required": ["muscles"]}));
         let offered = [with_parameter.clone(), dataset("my orders", json!({"type": "object"}))];
-        assert_eq!(example(Some(&offered), true), Example::Export("'my orders' -o 'my orders.csv'".into()));
+        let expected = Example::Export { dataset: "'my orders'".into(), options: "-o 'my orders.csv'".into() };
+        assert_eq!(example(Some(&offered), true), expected);
         assert_eq!(example(Some(&[with_parameter]), true), Example::Unknown);
         assert_eq!(example(None, false), Example::Unknown);
     }
