@@ -1,6 +1,6 @@
 //! Checks of a dataset against its source.
 
-use super::{dataset::Refusal, spec::DatasetSpec};
+use super::{fault::Refusal, spec::DatasetSpec};
 use crate::dataset::{DatasetError, Snapshot, TENANT_COLUMNS};
 
 /// Refuses a dataset that leaves out a tenant column of its source: no row policy could name that column, and rows of other

@@ -8,6 +8,7 @@ use tracing::warn;
 
 use super::{
     checks::{check_postgres_keys, check_tenant_columns, classify_probe_error, differing_rows},
+    fault::Refusal,
     rules,
     source::{LoadContext, OpenSource},
     spec::{DatasetSpec, Rows},
@@ -22,16 +23,6 @@ use crate::{
 
 /// The bounds of `retention`, seconds.
 const RETENTION_SECONDS: std::ops::RangeInclusive<u64> = 1..=366 * 24 * 60 * 60;
-
-/// The reason why a dataset is not offered.
-pub(super) enum Refusal {
-    /// A fault of the file at this byte.
-    Fault(usize, String),
-    /// The source is available, but lacks what the file declares at this byte.
-    Differs(usize, String),
-    /// The source can't be read now.
-    Unavailable(String),
-}
 
 /// Makes the dataset of a `[[dataset]]` table at the byte `at`, from its opened source.
 pub(super) async fn make(

@@ -9,44 +9,17 @@ use futures::{StreamExt, stream};
 use toml::Spanned;
 
 use super::{
-    dataset::{self, Refusal},
-    fault::{CatalogFault, CatalogFaults, line_of},
+    dataset,
+    fault::{CatalogFault, CatalogFaults, Refusal, line_of},
+    loaded::Loaded,
     source::{LoadContext, OpenSource},
     spec::{CatalogSpec, DatasetSpec},
     templates,
 };
-use crate::{
-    Registry,
-    dataset::Dataset,
-    template::{self, Template},
-};
+use crate::{Registry, dataset::Dataset, template};
 
 /// The number of sources, and of datasets, that are opened at once.
 const CONCURRENCY: usize = 8;
-
-/// The offer of a catalog file.
-#[derive(Default)]
-pub struct Loaded {
-    /// The available datasets, in the order of the file.
-    pub datasets: Vec<Arc<dyn Dataset>>,
-    /// The templates, in the order of the file.
-    pub templates: Vec<Arc<dyn Template>>,
-    /// The unavailable datasets: the name of each, and why its source can't be read or differs from the file.
-    pub unavailable: Vec<(String, String)>,
-    /// A fault for each unavailable dataset whose source is there, but differs from the file.
-    pub differing: Vec<CatalogFault>,
-}
-
-impl Loaded {
-    /// Refuses a file that differs from its sources. Use this for a file that was just written; for an older file, a
-    /// source that has changed since is no reason to offer nothing.
-    ///
-    /// # Errors
-    /// When the source of a dataset differs from the file at `path`.
-    pub fn as_written(self, path: &Path) -> Result<Self, CatalogFaults> {
-        if self.differing.is_empty() { Ok(self) } else { Err(CatalogFaults::new(path, self.differing)) }
-    }
-}
 
 /// Loads a catalog file, and reads the schemas of its sources; [`Loaded::as_written`] is stricter about differences.
 /// The templates may be for datasets of `base`, too.

@@ -6,6 +6,7 @@ mod dataset;
 mod estimates;
 mod fault;
 mod load;
+mod loaded;
 mod reload;
 pub(crate) mod rules;
 mod source;
@@ -24,7 +25,8 @@ pub(crate) use self::{
 };
 pub use self::{
     fault::{CatalogFault, CatalogFaults},
-    load::{Loaded, load},
+    load::load,
+    loaded::Loaded,
     source::LoadContext,
     spec::json_schema,
 };

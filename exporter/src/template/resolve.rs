@@ -131,8 +131,9 @@ pub(super) fn resolve(spec: &TemplateSpec, visible: &[Column], hidden: &[Column]
         faults.add("name", "a name has letters, digits, `-`, `_` and `.`");
     }
     let time_zone = spec.time_zone.as_ref().and_then(|name| {
-        let zone =
-            name.parse::<Tz>().map_err(|_| format!("`{name}` is no time zone; write an IANA name such as Europe/Berlin"));
+        let zone = name
+            .parse::<Tz>()
+            .map_err(|_| format!("`{name}` is no time zone; write an IANA name such as Europe/Berlin"));
         faults.record("time_zone", zone)
     });
     let style = style(spec, time_zone, &mut faults);

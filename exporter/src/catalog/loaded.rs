@@ -1,0 +1,30 @@
+//! The offer of a loaded catalog file.
+
+use std::{path::Path, sync::Arc};
+
+use super::fault::{CatalogFault, CatalogFaults};
+use crate::{dataset::Dataset, template::Template};
+
+/// The offer of a catalog file.
+#[derive(Default)]
+pub struct Loaded {
+    /// The available datasets, in the order of the file.
+    pub datasets: Vec<Arc<dyn Dataset>>,
+    /// The templates, in the order of the file.
+    pub templates: Vec<Arc<dyn Template>>,
+    /// The unavailable datasets: the name of each, and why its source can't be read or differs from the file.
+    pub unavailable: Vec<(String, String)>,
+    /// A fault for each unavailable dataset whose source is there, but differs from the file.
+    pub differing: Vec<CatalogFault>,
+}
+
+impl Loaded {
+    /// Refuses a file that differs from its sources. Use this for a file that was just written; for an older file, a
+    /// source that has changed since is no reason to offer nothing.
+    ///
+    /// # Errors
+    /// When the source of a dataset differs from the file at `path`.
+    pub fn as_written(self, path: &Path) -> Result<Self, CatalogFaults> {
+        if self.differing.is_empty() { Ok(self) } else { Err(CatalogFaults::new(path, self.differing)) }
+    }
+}
