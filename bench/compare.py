@@ -1,8 +1,8 @@
-"""Sluice beside others: the same data to CSV on the same machine, each in a process of its own.
+"""Compares Sluice with other programs: the same data to CSV on the same machine, each program in a separate process.
 
-Each contender runs N times, and its best time counts: from the open file, or the first connection, to the last byte
-written, without the start of its process (psql's is within its time, as it can't be told apart). Peak memory is that of
-the whole process, as the kernel counted it; a server's is not in it. The tables are Markdown.
+Each program runs N times, and its best time counts: from the open file, or the first connection, to the last byte
+written, without the start of the process (the time of psql includes its start). Peak memory is the maximum resident set
+of the process, without that of a server. The output is Markdown tables.
 """
 
 import argparse
@@ -15,14 +15,14 @@ from pathlib import Path
 
 import postgres
 
-# What each peer runs; `source` and `target` are paths. It prints its own seconds.
+# The Python code of each program; `source` and `target` are paths. Each prints its own seconds.
 PEERS = {
     "polars": "import polars as pl; begin(); pl.scan_parquet(source).sink_csv(target)",
     "DuckDB": """import duckdb; con = duckdb.connect(); begin()
 con.execute(f"copy (select * from '{source}') to '{target}' (format csv, header)")""",
     "ClickHouse (chdb)": """import chdb; begin()
 chdb.query(f"select * from file('{source}', Parquet) into outfile '{target}' truncate format CSVWithNames")""",
-    # its CSV writer doesn't know the views that some files ask for
+    # its CSV writer does not support the string views of some files
     "pyarrow": """import pyarrow as pa, pyarrow.parquet as pq, pyarrow.csv as pc; begin()
 file = pq.ParquetFile(source)
 plain = lambda field: field.with_type(pa.string()) if pa.types.is_string_view(field.type) else field
@@ -44,36 +44,36 @@ SECONDS = re.compile(r"seconds ([0-9.e-]+)|segments in ([0-9.]+)(ms|s)")
 
 
 def run(command):
-    """Seconds that the process says it took, or that it took as seen from here, and its peak memory in bytes."""
+    """Runs a command, and returns the seconds that it prints, or its wall time, and its peak memory in bytes."""
     since = time.perf_counter()
     child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    said, complained = child.stdout.read(), child.stderr.read()
+    output, errors = child.stdout.read(), child.stderr.read()
     _, status, usage = os.wait4(child.pid, 0)
-    whole = time.perf_counter() - since
+    wall_time = time.perf_counter() - since
     child.returncode = os.waitstatus_to_exitcode(status)
     if child.returncode != 0:
-        sys.exit(f"{' '.join(map(str, command))[:200]} failed: {complained[-2000:]}")
-    found = SECONDS.search(said)
+        sys.exit(f"{' '.join(map(str, command))[:200]} failed: {errors[-2000:]}")
+    found = SECONDS.search(output)
     if not found:
-        return whole, usage.ru_maxrss * 1024
+        return wall_time, usage.ru_maxrss * 1024
     seconds = float(found[1]) if found[1] else float(found[2]) / (1000 if found[3] == "ms" else 1)
     return seconds, usage.ru_maxrss * 1024
 
 
 def lines(path):
-    """Lines of a file, for a contender that leaves rows out has not taken part."""
+    """Counts the lines of a file, to detect a program that leaves rows out."""
     with open(path, "rb", buffering=0) as file:
         return sum(block.count(b"\n") for block in iter(lambda: file.read(1 << 22), b""))
 
 
 def from_parquet(source, target, options):
-    """Everybody who reads a Parquet file, by name."""
+    """The commands of all programs that read a Parquet file, by name."""
     peers = {name: [sys.executable, "-c", FRAME.format(work=work), source, target] for name, work in PEERS.items()}
     return {"Sluice": [options.measure, source, "--out", target]} | peers
 
 
 def from_postgres(url, target, options):
-    """Everybody who reads a table of a PostgreSQL server, by name."""
+    """The commands of all programs that read a table of a PostgreSQL server, by name."""
     copy = f"\\copy lineitem to '{target}' csv header"
     return {
         "Sluice": [options.measure, url, "--table", "lineitem", "--out", target],
@@ -83,7 +83,7 @@ def from_postgres(url, target, options):
 
 def case(title, commands, target, runs):
     best, counts, sizes = {}, {}, {}
-    # in turns, so that nobody has the quiet part of the machine alone
+    # alternately, so that a quiet period of the machine favours no program
     for _ in range(runs):
         for name, command in commands.items():
             target.unlink(missing_ok=True)
@@ -95,7 +95,7 @@ def case(title, commands, target, runs):
             time.sleep(0.2)
     target.unlink(missing_ok=True)
     rows = {count for name, count in counts.items() if name != "Sluice"}
-    # ours has three comment lines around the table
+    # Sluice writes three comment lines around the table
     assert rows == {counts["Sluice"] - 3}, counts
     base = best["Sluice"][0]
     print(f"\n{title}: {counts['Sluice'] - 4:,} rows\n")

@@ -1,4 +1,4 @@
-"""A PostgreSQL server of the benchmark's own, with `lineitem` in it."""
+"""A temporary PostgreSQL server for the benchmark, with the table `lineitem`."""
 
 import contextlib
 import os
@@ -25,8 +25,8 @@ def free_port():
 
 @contextlib.contextmanager
 def server(programs, parquet):
-    """The URL of a server on loopback that holds the file's rows; the server and its folder go at the end."""
-    # the server refuses to run as root, and its folder must be within reach of who runs it
+    """Starts a server on loopback with the rows of the file, and yields its URL; stops it and deletes its folder at the end."""
+    # PostgreSQL refuses to run as root, and the user that runs it must be able to read the folder
     user = "postgres" if os.geteuid() == 0 else pwd.getpwuid(os.geteuid()).pw_name
     before = ["runuser", "-u", user, "--"] if os.geteuid() == 0 else []
     folder = tempfile.mkdtemp(prefix="sluice-bench-")
@@ -55,9 +55,10 @@ def server(programs, parquet):
 
 
 def load(psql, parquet):
-    """Pours a Parquet file into the table, out of a process of its own: what it needs would count as its children's, too."""
+    """Copies a Parquet file into the table. A separate process reads the file, so that its memory does not count as the
+    memory of later child processes."""
     read = "import sys, polars; polars.scan_parquet(sys.argv[1]).sink_csv(sys.stdout.buffer)"
     with subprocess.Popen([sys.executable, "-c", read, parquet], stdout=subprocess.PIPE) as source:
         subprocess.run([*psql, "-c", "\\copy lineitem from stdin csv header"], stdin=source.stdout, check=True)
     if source.returncode != 0:
-        raise SystemExit("lineitem could not be read")
+        raise SystemExit("failed to read lineitem")
