@@ -61,7 +61,7 @@ impl LoadContext {
                 };
                 let server = PostgresServer::new(&settings)?;
                 // one check for the source, not one for each of its datasets
-                match server.reach().await {
+                match server.check_connection().await {
                     Ok(()) => OpenSource::Postgres(Arc::new(server)),
                     Err(e) => OpenSource::Unavailable { reason: e.to_string(), is_postgres: true },
                 }

@@ -8,13 +8,13 @@ mod access_view;
 mod apply_query;
 mod decimals;
 mod error;
-pub mod files;
+mod files;
 mod frame_builder;
 mod frame_channel;
 mod info;
 #[cfg(test)]
 mod parity_tests;
-pub mod postgres;
+mod postgres;
 pub(crate) mod redact;
 pub mod sql;
 #[cfg(test)]
@@ -28,16 +28,16 @@ use protocol::{filter::Filter, params};
 use serde_json::{Map, Value};
 use tracing::warn;
 
-pub(crate) use self::info::TENANT_COLUMNS;
 pub use self::{
     access_view::AccessView,
     apply_query::apply_query,
     error::DatasetError,
     files::{FileKind, Files, Location, Spool},
     info::{DatasetInfo, Snapshot},
-    postgres::{Key, PostgresRows, PostgresServer, PostgresSettings},
+    postgres::{PostgresRows, PostgresServer, PostgresSettings},
     sql::SqlRows,
 };
+pub(crate) use self::{info::TENANT_COLUMNS, postgres::Key};
 
 /// A stream of rows in the order of the dataset, with the columns of the query in the order of the query. A source reads
 /// ahead by a bounded number of frames, and stops when the stream is dropped.

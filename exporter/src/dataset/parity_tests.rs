@@ -1,4 +1,4 @@
-//! One set of rows in every kind of source, asked the same random questions.
+//! The same rows in every kind of source give the same results for random filters.
 
 use std::{fmt::Write as _, path::Path, sync::Arc};
 
@@ -22,7 +22,7 @@ use super::*;
 const ROWS: usize = 200;
 const FILTERS: usize = 250;
 
-/// Numbers without a pattern that are the same each time (xorshift64).
+/// Pseudo-random numbers, the same in each run (xorshift64).
 struct Dice(u64);
 
 impl Dice {
@@ -57,9 +57,9 @@ const TEXTS: [&str; 14] = [
 const DECIMALS: [&str; 7] = ["0.00", "1.10", "-1.10", "99999999.99", "-0.01", "1.11", "1000.00"];
 const FLOATS: [f64; 7] = [0.0, -1.5, 1.5, 1e300, -1e-300, f64::NAN, 7.25];
 const INTS: [i64; 7] = [0, -1, 1, 7, i32::MAX as i64, i64::MIN, i64::MAX];
-/// Days around 1970, and far from it.
+/// Days near to 1970 and far from it.
 const DAYS: [i32; 6] = [0, -1, 11_000, 11_001, -200_000, 200_000];
-/// Microseconds.
+/// Timestamps, microseconds since 1970.
 const MOMENTS: [i64; 6] =
     [0, -1, 979_397_760_000_000, 979_397_760_500_000, -9_000_000_000_000_000, 9_000_000_000_000_000];
 
@@ -188,7 +188,7 @@ fn frame(rows: &[Sample]) -> DataFrame {
     .unwrap()
 }
 
-/// The rows in files of every kind, in two parts where the kind is read by a glob.
+/// Writes the rows into files of every kind; two files for a kind that is read by a pattern.
 async fn files(dir: &Path, rows: &[Sample]) -> Vec<(&'static str, Arc<dyn Dataset>)> {
     let frame = frame(rows);
     let create = |name: &str| std::fs::File::create(dir.join(name)).unwrap();
@@ -258,19 +258,19 @@ async fn fill(db: &DatabaseConnection, rows: &[Sample]) {
     }
 }
 
-/// All sources agree on each of many random filters.
+/// Checks that all sources give the same rows for random filters.
 async fn agree(sources: &[(&'static str, Arc<dyn Dataset>)]) {
     let mut dice = Dice(0xD1B5_4A32_D192_ED03);
-    let mut telling = 0;
+    let mut selective = 0;
     for _ in 0..FILTERS {
         let filter = random_filter(&mut dice, 3);
         let expected = ids(sources[0].1.as_ref(), &filter).await;
         for (name, source) in &sources[1..] {
             assert_eq!(ids(source.as_ref(), &filter).await, expected, "{name}: {filter}");
         }
-        telling += usize::from(!expected.is_empty() && expected.len() < ROWS);
+        selective += usize::from(!expected.is_empty() && expected.len() < ROWS);
     }
-    assert!(telling > FILTERS / 2, "only {telling} filters tell rows apart");
+    assert!(selective > FILTERS / 2, "only {selective} filters pass some of the rows");
 }
 
 #[tokio::test]

@@ -67,7 +67,7 @@ fn spool(dir: &Path, max_size: u64) -> Spool {
 }
 
 #[tokio::test]
-async fn objects_of_a_bucket_are_read_in_the_order_of_their_names_and_leave_nothing_behind() {
+async fn objects_of_a_bucket_are_read_in_the_order_of_their_names_without_leftovers() {
     let dir = tempfile::tempdir().unwrap();
     let bucket = S3Server::start().await.bucket().await;
     let store = bucket.store("");

@@ -142,7 +142,7 @@ async fn exported(files: &Files, filter: &Value, format: &dyn Format) -> Result<
     Ok(stored.0.into_inner().unwrap_or_else(PoisonError::into_inner))
 }
 
-/// All of an archive's entries that lie below a name, as text.
+/// The content of all entries of an archive below a name, as text.
 fn entries(bytes: &[u8], below: &str) -> String {
     let mut archive = ::zip::ZipArchive::new(Cursor::new(bytes)).unwrap();
     let mut content = Vec::new();
@@ -156,7 +156,7 @@ fn entries(bytes: &[u8], below: &str) -> String {
 }
 
 #[tokio::test]
-async fn columns_of_all_types_come_into_files_of_all_formats() {
+async fn columns_of_all_types_are_exported_in_all_formats() {
     let dir = tempfile::tempdir().unwrap();
     for files in sources(dir.path()).await {
         let name = files.info().name.clone();
@@ -197,7 +197,7 @@ async fn columns_of_all_types_come_into_files_of_all_formats() {
 }
 
 #[tokio::test]
-async fn filters_take_such_columns_for_the_text_that_they_become() {
+async fn filters_test_the_mapped_text_of_a_column() {
     let dir = tempfile::tempdir().unwrap();
     for files in sources(dir.path()).await {
         for (filter, expected) in [
@@ -229,7 +229,7 @@ async fn filters_take_such_columns_for_the_text_that_they_become() {
 }
 
 #[tokio::test]
-async fn no_rows_are_a_whole_file_of_each_format() {
+async fn an_empty_result_is_a_complete_file_in_each_format() {
     let dir = tempfile::tempdir().unwrap();
     let none = json!({"id": {"gt": 3}});
     for files in sources(dir.path()).await {

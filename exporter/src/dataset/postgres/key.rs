@@ -26,7 +26,7 @@ const MICROS_PER_DAY: i128 = 86_400_000_000;
 
 /// A column whose ranges several connections can read.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Key {
+pub(crate) struct Key {
     name: String,
     kind: Kind,
 }
@@ -45,7 +45,7 @@ impl Key {
     ///
     /// # Errors
     /// When the server can't be reached, or refuses the source.
-    pub async fn find(
+    pub(crate) async fn find(
         server: &PostgresServer,
         source: &sql::Source,
         name: &str,

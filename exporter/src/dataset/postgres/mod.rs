@@ -30,12 +30,12 @@ use sea_orm::{
 use serde_json::Map;
 use tracing::{debug, warn};
 
-pub use self::{
-    key::Key,
-    plan::Doubt,
-    server::{PostgresServer, PostgresSettings},
+pub(crate) use self::key::Key;
+pub use self::server::{PostgresServer, PostgresSettings};
+use self::{
+    plan::{Doubt, Plan},
+    ranges::Ranged,
 };
-use self::{plan::Plan, ranges::Ranged};
 use super::{
     Dataset, DatasetError, DatasetInfo, OpenedQuery, Precision, Query, RowCount, Snapshot,
     sql::{self, Natives, OrderBy, Source},
@@ -74,7 +74,7 @@ impl PostgresRows {
 
     /// Lets several connections read ranges of this key where the source has no pages.
     #[must_use]
-    pub fn split_by(mut self, key: Key) -> Self {
+    pub(crate) fn split_by(mut self, key: Key) -> Self {
         self.key = Some(key);
         self
     }
@@ -158,7 +158,7 @@ impl PostgresRows {
     ///
     /// # Errors
     /// When the server can't be reached.
-    pub async fn split_doubt(&self) -> Result<Option<Doubt>, DatasetError> {
+    pub(crate) async fn split_doubt(&self) -> Result<Option<Doubt>, DatasetError> {
         let columns = self.info.columns.iter().map(|column| column.name.clone()).collect();
         let all = Query { columns, filter: Filter::all(), params: Map::new(), limit: None };
         let select = self.select(&all, &Natives::default())?.to_string(PostgresQueryBuilder);

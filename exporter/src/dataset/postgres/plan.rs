@@ -98,12 +98,12 @@ impl Plan {
 
 /// The reason why the ranges of a statement may give other rows than the whole statement.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Doubt {
+pub(crate) struct Doubt {
     /// The SQL keyword, function or feature that causes the doubt.
-    pub reason: String,
+    pub(crate) reason: String,
     /// Whether the query itself causes the doubt. Otherwise the planner chose the feature for the current data, and the
     /// doubt may not hold later.
-    pub is_written: bool,
+    pub(crate) is_written: bool,
 }
 
 impl Doubt {

@@ -188,7 +188,7 @@ impl PostgresServer {
     ///
     /// # Errors
     /// When the server can't be reached, or refuses the login.
-    pub async fn reach(&self) -> Result<(), DatasetError> {
+    pub(crate) async fn check_connection(&self) -> Result<(), DatasetError> {
         self.connect_briefly().await.map(drop)
     }
 

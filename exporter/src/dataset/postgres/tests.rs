@@ -239,7 +239,7 @@ async fn exact_numbers_are_calculated_and_formatted_by_a_template() {
 }
 
 #[tokio::test]
-async fn filters_find_what_is_shown_as_text_whatever_it_is() {
+async fn filters_work_on_types_that_are_shown_as_text() {
     // the server stops when this is dropped
     let postgres = Postgres::start().await;
     let database = postgres.database().await;
@@ -292,7 +292,7 @@ async fn accounts(database: &TestDatabase) {
 }
 
 #[tokio::test]
-async fn much_is_guessed_and_not_counted() {
+async fn expensive_counts_are_estimated_instead() {
     // the server stops when this is dropped
     let postgres = Postgres::start().await;
     let database = postgres.database().await;
@@ -310,7 +310,7 @@ async fn much_is_guessed_and_not_counted() {
 }
 
 #[tokio::test]
-async fn the_same_table_is_the_same_rows_in_the_same_order_on_any_number_of_connections() {
+async fn any_number_of_connections_reads_the_same_rows_in_the_same_order() {
     // the server stops when this is dropped
     let postgres = Postgres::start().await;
     let database = postgres.database().await;
@@ -332,7 +332,7 @@ async fn the_same_table_is_the_same_rows_in_the_same_order_on_any_number_of_conn
     assert_eq!(one, ids(4).await);
 }
 
-/// What people try, and what breaks naive quoting.
+/// Injection attempts, and texts that break naive quoting.
 const NASTY: [&str; 16] = [
     "'",
     "''",
@@ -353,12 +353,12 @@ const NASTY: [&str; 16] = [
 ];
 
 #[tokio::test]
-async fn no_text_is_anything_but_data() {
+async fn no_text_of_a_request_becomes_sql() {
     // the server stops when this is dropped
     let postgres = Postgres::start().await;
     let database = postgres.database().await;
     run(&database.db, "CREATE TABLE texts (n bigint, s text)").await;
-    // besides these, whatever a generator comes upon
+    // random texts in addition
     let mut state: u64 = 42;
     let mut random = || {
         state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);

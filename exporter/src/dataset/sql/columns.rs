@@ -10,7 +10,7 @@ use super::{super::DatasetError, Source};
 ///
 /// # Errors
 /// When the database fails, or has no such table.
-pub async fn table_columns(db: &DatabaseConnection, source: &Source) -> Result<Vec<Column>, DatasetError> {
+pub(crate) async fn table_columns(db: &DatabaseConnection, source: &Source) -> Result<Vec<Column>, DatasetError> {
     let (table, schema) = match source {
         Source::Table(parts) => match parts.as_slice() {
             [schema, table] => (table.clone(), schema.clone()),

@@ -17,9 +17,9 @@ use sea_orm::{
     sea_query::{Alias, Expr, ExprTrait, Order, Query as Sql, SelectStatement},
 };
 
+pub(crate) use self::columns::table_columns;
 use self::predicate::Predicate;
 pub use self::{
-    columns::table_columns,
     dataset::SqlRows,
     query_text::{QueryText, QueryTextError},
 };

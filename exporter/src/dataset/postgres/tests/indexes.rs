@@ -1,14 +1,14 @@
-//! Filters and row policies that indexes serve, and that still let nothing else pass.
+//! Filters and row policies that use an index, and still let no other row pass.
 
 use super::*;
 use crate::dataset::postgres::ranges::Ranged;
 
-/// Rows of the table.
+/// The number of rows in the table.
 const OWNED: usize = 100_000;
-/// Tenants that share them.
+/// The number of tenants in the table.
 const TENANTS: usize = 1_000;
 
-/// A table whose rows are of many tenants, by a text, a varchar and a uuid, each with an index.
+/// Creates a table with a tenant as text, as varchar and as uuid, each with an index.
 async fn owned(database: &TestDatabase) {
     run(
         &database.db,
@@ -24,7 +24,7 @@ async fn owned(database: &TestDatabase) {
     run(&database.db, "CREATE INDEX by_tag ON owned (tag); ANALYZE owned").await;
 }
 
-/// The ranges in which these rows are read, and the plan of the statement for all of them.
+/// The number of ranges in which a query is read, and the plan of its statement.
 async fn read_by(server: &Arc<PostgresServer>, rows: &PostgresRows, query: &Query) -> (usize, String) {
     let mut session = server.connect().await.unwrap();
     let mut select = TableSelect { rows: rows.clone(), query: query.clone(), select: None };
@@ -42,7 +42,7 @@ async fn ids(rows: &PostgresRows, query: &Query) -> Vec<i64> {
 }
 
 #[tokio::test]
-async fn a_row_policy_is_served_by_an_index_and_gives_that_tenants_rows_alone() {
+async fn a_row_policy_uses_an_index_and_gives_only_the_rows_of_its_tenant() {
     // the server stops when this is dropped
     let postgres = Postgres::start().await;
     let database = postgres.database().await;
@@ -70,7 +70,7 @@ async fn a_row_policy_is_served_by_an_index_and_gives_that_tenants_rows_alone() 
             assert_eq!(ids(rows, &asked).await, of(tenants), "{filter}");
         }
     }
-    // many rows are read in ranges of pages, and so is everything
+    // a filter that leaves many rows is read in ranges of pages
     let many = query(&["id"], filter::parse(&json!({"tenant": {"ne": "t7"}}), &table.info().columns).unwrap());
     let settings = PostgresSettings { few_rows: 1_000, ..PostgresSettings::at(Secret::new(database.url())) };
     let strict = Arc::new(PostgresServer::new(&settings).unwrap());
@@ -78,7 +78,7 @@ async fn a_row_policy_is_served_by_an_index_and_gives_that_tenants_rows_alone() 
     for asked in [many, query(&["id"], Filter::all())] {
         assert!(read_by(&strict, &table, &asked).await.0 > 1);
     }
-    // no other way to write a uuid passes, nor what is none
+    // neither another notation of the uuid nor an invalid uuid passes
     for text in ["00000000000000000000000000000007", "{00000000-0000-0000-0000-000000000007}", "7", ""] {
         let asked = filter::parse(&json!({"tag": {"eq": text}}), &table.info().columns).unwrap();
         assert!(ids(&table, &query(&["id"], asked)).await.is_empty(), "{text}");
@@ -86,7 +86,7 @@ async fn a_row_policy_is_served_by_an_index_and_gives_that_tenants_rows_alone() 
 }
 
 #[tokio::test]
-async fn only_the_same_bytes_are_the_same_tenant_whatever_becomes_of_the_column() {
+async fn only_the_same_bytes_are_the_same_tenant_after_any_change_of_the_column() {
     // the server stops when this is dropped
     let postgres = Postgres::start().await;
     let database = postgres.database().await;
@@ -104,7 +104,7 @@ async fn only_the_same_bytes_are_the_same_tenant_whatever_becomes_of_the_column(
     for name in ["folk", "seen"] {
         all.push(described(&server, Source::table(name), vec![]).await);
     }
-    // the datasets were described before each change, and are asked after it
+    // the datasets are described before each change, and queried after it
     for change in [
         "SELECT 1",
         "DROP VIEW seen; ALTER TABLE folk ALTER tenant TYPE text COLLATE blind; \
@@ -127,7 +127,7 @@ async fn only_the_same_bytes_are_the_same_tenant_whatever_becomes_of_the_column(
 }
 
 #[tokio::test]
-async fn a_real_is_read_and_found_as_the_number_that_it_is_shown_as() {
+async fn a_real_is_read_and_found_by_its_shortest_text() {
     // the server stops when this is dropped
     let postgres = Postgres::start().await;
     let database = postgres.database().await;

@@ -61,7 +61,7 @@ async fn one_statement_reads_in_the_transaction_that_checked_its_columns() {
         let mut reading =
             with_snapshot(rows.clone(), snapshot).open(&query(&["id", "filler"], filter.clone())).await.unwrap().frames;
         assert!(reading.try_next().await.unwrap().is_some());
-        // the transaction began before the statement
+        // the transaction must begin before the statement
         let ask = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'sluice-exporter' \
                    AND datname = current_database() AND query LIKE 'COPY%' AND xact_start < query_start";
         testkit::eventually("one such read", async || (count(&database, ask).await == 1).then_some(())).await;
@@ -100,7 +100,7 @@ async fn ranges_without_a_snapshot_do_not_rely_on_native_types() {
 }
 
 #[tokio::test]
-async fn a_real_at_the_edge_passes_the_same_filters_as_in_a_file() {
+async fn reals_at_the_limits_pass_the_same_filters_as_in_a_file() {
     // the server stops when this is dropped
     let postgres = Postgres::start().await;
     let database = postgres.database().await;

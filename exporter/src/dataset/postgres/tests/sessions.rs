@@ -1,25 +1,24 @@
-//! What connections hold, wait for and leave behind.
+//! Connections: their settings, limits, waits and ends.
 
 use super::*;
 
-/// The connection with which exporters have read for the longest time. The server may take a while to forget others, which
-/// were there before it and are closed.
+/// Selects the process of the connection whose COPY is the oldest. Closed connections may still be listed for a while.
 const LONGEST: &str = "SELECT pid::bigint FROM pg_stat_activity WHERE application_name = 'sluice-exporter' \
                        AND query LIKE 'COPY%' AND datname = current_database() ORDER BY backend_start LIMIT 1";
-/// How many have begun to read.
+/// Counts the connections whose COPY has begun.
 const READING: &str = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'sluice-exporter' \
                        AND query LIKE 'COPY%' AND datname = current_database()";
-/// Those who wait for a table that they want to empty.
+/// Counts the sessions whose TRUNCATE waits for a lock.
 const EMPTYING: &str = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'TRUNCATE%' AND wait_event_type = 'Lock' \
                         AND datname = current_database()";
 
-/// The number that a question has for an answer.
+/// The number that a statement returns.
 async fn one(database: &TestDatabase, ask: &str) -> i64 {
     let row = database.db.query_one_raw(sea_orm::Statement::from_string(DbBackend::Postgres, ask)).await.unwrap();
     row.unwrap().try_get_by_index(0).unwrap()
 }
 
-/// Statements of exporters that the server is at, or that wait for such a thing.
+/// Counts the statements of exporters that run, or that wait for an event of this type.
 async fn at_work(database: &TestDatabase, wait: &str) -> i64 {
     let ask = format!(
         "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'sluice-exporter' AND state = 'active' \
@@ -29,11 +28,11 @@ async fn at_work(database: &TestDatabase, wait: &str) -> i64 {
 }
 
 #[tokio::test]
-async fn what_is_dropped_does_not_go_on_in_the_server() {
+async fn a_dropped_export_ends_its_statement_on_the_server() {
     // the server stops when this is dropped
     let postgres = Postgres::start().await;
     let database = postgres.database().await;
-    // minutes of work before its one row
+    // the statement needs minutes for its only row
     let text = QueryText::parse(
         "SELECT count(*) AS n FROM generate_series(1, 100000) AS a, generate_series(1, 100000) AS b WHERE a <> b",
         &[],
@@ -47,12 +46,12 @@ async fn what_is_dropped_does_not_go_on_in_the_server() {
 }
 
 #[tokio::test]
-async fn exports_may_take_long_and_questions_may_not_whatever_the_server_is_set_to() {
+async fn exports_have_no_statement_timeout_and_counts_have_one_whatever_the_role_has() {
     // the server stops when this is dropped
     let postgres = Postgres::start().await;
     let database = postgres.database().await;
     for name in ["statement_timeout", "idle_in_transaction_session_timeout"] {
-        // long enough to connect
+        // the timeout allows for connecting
         let set = format!("format('ALTER DATABASE %I SET {name} = 40000', current_database())");
         run(&database.db, &format!("DO $$ BEGIN EXECUTE {set}; END $$")).await;
     }
