@@ -2,7 +2,7 @@ import { defineConfig } from "vitest/config";
 
 export default defineConfig({
   test: {
-    include: ["client/test/**/*.test.ts", "app/test/**/*.test.ts", "e2e/**/*.test.ts"],
+    include: ["client/test/**/*.test.ts", "app/test/**/*.test.ts", "e2e/**/*.test.ts", "stack/**/*.test.ts"],
     environment: "node",
     // locale of the texts in the tests, whatever the machine's language
     env: { LC_ALL: "en_GB.UTF-8" },

@@ -7,9 +7,10 @@ if (!baseURL) {
 
 export default defineConfig({
   testDir: ".",
+  globalSetup: "./globalSetup.ts",
   // the test of a 1 GB file needs its own dataset, which only `cargo xtask test --full` creates
-  testIgnore: process.env.SLUICE_HEAVY_DATASETS ? [] : ["heavy.spec.ts"],
-  testMatch: process.env.SLUICE_SCREENSHOTS === "1" ? ["*.spec.ts", "pictures.ts"] : ["*.spec.ts"],
+  testIgnore: process.env.SLUICE_HEAVY_DATASETS ? [] : ["largeFile.spec.ts"],
+  testMatch: process.env.SLUICE_SCREENSHOTS === "1" ? ["*.spec.ts", "screenshots.ts"] : ["*.spec.ts"],
   outputDir: "../test-results",
   reporter: "list",
   retries: 0,

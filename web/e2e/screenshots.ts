@@ -1,10 +1,10 @@
-import { copyFile, mkdir, mkdtemp, stat } from "node:fs/promises";
+import { mkdir, mkdtemp, stat } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { expect, type Page } from "@playwright/test";
-import { damagedDataset } from "../stack/damagedDataset.js";
-import { FLIGHTS, Stack } from "../stack/stack.js";
+import { damagedDataset, ORDERS } from "../stack/damagedDataset.js";
+import { Stack } from "../stack/stack.js";
 import { addFilter, expectReceived, expectStatus, signIn, startExport } from "./pageActions.js";
 import { testWithStack } from "./stackTest.js";
 
@@ -14,11 +14,10 @@ const IMAGES = fileURLToPath(new URL("../../docs/images/", import.meta.url));
 const MAX_IMAGE_BYTES = 300_000;
 
 const test = testWithStack(async () => {
-  const datasets = await mkdtemp(join(tmpdir(), "sluice-pictures-"));
-  await copyFile(FLIGHTS, join(datasets, "flights.parquet"));
+  const datasets = await mkdtemp(join(tmpdir(), "sluice-screenshots-"));
   await damagedDataset(join(datasets, "orders.parquet"));
   const env = { SLUICE_EXPORTER__MAX_ATTEMPTS: "1" };
-  const stack = await Stack.start({ name: "screenshot stack", datasets, env });
+  const stack = await Stack.start({ name: "screenshot stack", datasets, catalog: ORDERS, env });
   stack.grant("alice", "acme", 12);
   return stack;
 });

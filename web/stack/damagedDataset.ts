@@ -1,6 +1,15 @@
 import { copyFile, open } from "node:fs/promises";
 import { FLIGHTS } from "./stack.js";
 
+/** Declares the damaged dataset as `orders` in a catalog; its file is `orders.parquet`. */
+export const ORDERS = `
+[[dataset]]
+name = "orders"
+title = "Orders"
+description = "All orders, as in the TPC-H benchmark"
+files = "orders.parquet"
+`;
+
 /**
  * Creates a dataset with a valid schema and unreadable rows: a copy of the flights whose first 80 % are overwritten.
  */

@@ -5,16 +5,20 @@
 import { type ChildProcess, spawn, spawnSync } from "node:child_process";
 import { createHmac, randomBytes } from "node:crypto";
 import { copyFileSync, createWriteStream, existsSync, linkSync } from "node:fs";
-import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { appendFile, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { configuredJitter, JitterProxy, jitter } from "./jitterProxy.js";
 
 /** The flights dataset of the npm package `vega-datasets`: 3,000,000 rows. */
 export const FLIGHTS = fileURLToPath(
   new URL("../node_modules/vega-datasets/data/flights-3m.parquet", import.meta.url),
 );
+
+/** The script that puts the demo datasets and their catalog into a folder. */
+const SEED = fileURLToPath(new URL("../../ops/demo/seed.py", import.meta.url));
 
 /** Maximum wait for a process to start or stop, in milliseconds. */
 const TIMEOUT_MS = 90_000;
@@ -41,9 +45,9 @@ type Service = "gateway" | "exporter" | "notifier";
 export interface StackOptions {
   /** Settings of every service, as environment variables. */
   env?: Record<string, string>;
-  /** Folder of datasets. Default: a folder with `flights`. */
+  /** Folder whose files are added to the folder of datasets. The folder itself stays unchanged. */
   datasets?: string;
-  /** Content of the catalog file; its paths are relative to the folder of datasets. */
+  /** Additional datasets, which follow those of the demo in the catalog; paths are relative to the folder of datasets. */
   catalog?: string;
   /** Additional files in the folder of datasets, content by name. */
   files?: Record<string, string>;
@@ -51,6 +55,8 @@ export interface StackOptions {
   flights?: string[];
   /** The `iss` claim of tokens. Default `sluice`. */
   issuer?: string;
+  /** Whether `SLUICE_JITTER_MS` has no effect, for tests with short timeouts. Default false. */
+  withoutJitter?: boolean;
   /** Name of the stack in error messages. */
   name?: string;
 }
@@ -71,6 +77,7 @@ export class Stack {
   readonly #secret: string;
   readonly #issuer: string;
   readonly #running = new Map<string, ChildProcess>();
+  #proxy: JitterProxy | undefined;
 
   private constructor(
     folder: string,
@@ -92,22 +99,8 @@ export class Stack {
     const port = await freePort();
     const natsPort = await freePort(port);
     const secret = randomBytes(32).toString("hex");
-    let { datasets } = options;
-    if (!datasets) {
-      datasets = join(folder, "datasets");
-      await mkdir(datasets);
-      linkOrCopy(FLIGHTS, join(datasets, "flights.parquet"));
-    }
-    for (const name of options.flights ?? []) {
-      linkOrCopy(FLIGHTS, join(datasets, name));
-    }
-    for (const [name, text] of Object.entries(options.files ?? {})) {
-      await writeFile(join(datasets, name), text);
-    }
-    const catalog = join(folder, "catalog.toml");
-    if (options.catalog !== undefined) {
-      await writeFile(catalog, options.catalog);
-    }
+    const datasets = join(folder, "datasets");
+    await seedDatasets(datasets, options);
     const people = LOCAL_USERS.map(
       ({ id, name, sub, tenant }) => `{id="${id}", name="${name}", sub="${sub}", tenant="${tenant}"}`,
     );
@@ -116,13 +109,13 @@ export class Stack {
       SLUICE_DATABASE__URL: `sqlite://${join(folder, "sluice.db")}?mode=rwc`,
       SLUICE_STORE__URL: `file://${join(folder, "files")}`,
       SLUICE_EXPORTER__DATASETS_DIR: datasets,
-      ...(options.catalog === undefined ? undefined : { SLUICE_EXPORTER__CATALOG: catalog }),
+      SLUICE_EXPORTER__CATALOG: join(datasets, "catalog.toml"),
       SLUICE_GATEWAY__LISTEN: `127.0.0.1:${port}`,
       SLUICE_GATEWAY__WEB_DIR: fileURLToPath(new URL("../app/dist", import.meta.url)),
       SLUICE_GATEWAY__IDENTITY__LOCAL__SECRET: secret,
       SLUICE_GATEWAY__IDENTITY__LOCAL__SIGN_IN: "true",
       SLUICE_GATEWAY__IDENTITY__LOCAL__PEOPLE: `[${people.join(", ")}]`,
-      SLUICE_CREDITS__ZONE: noonTimeZone(new Date()),
+      SLUICE_TIME_ZONE: noonTimeZone(new Date()),
       ...options.env,
     };
     const stack = new Stack(folder, port, env, secret, options.issuer ?? "sluice");
@@ -136,6 +129,10 @@ export class Stack {
       for (const service of ["notifier", "exporter", "gateway"] as const) {
         stack.launch(service);
       }
+      const jitterMs = options.withoutJitter ? 0 : configuredJitter();
+      if (jitterMs > 0) {
+        stack.#proxy = await JitterProxy.start(stack.url, jitter(jitterMs));
+      }
       await stack.ready();
       return stack;
     } catch (cause) {
@@ -145,9 +142,9 @@ export class Stack {
     }
   }
 
-  /** Address of the gateway. */
+  /** Address of the gateway, or of a proxy to it that delays all bytes when `SLUICE_JITTER_MS` is set. */
   get url(): string {
-    return `http://127.0.0.1:${this.#port}`;
+    return this.#proxy?.url ?? `http://127.0.0.1:${this.#port}`;
   }
 
   /** Waits until the gateway is ready and offers a dataset. */
@@ -245,6 +242,7 @@ export class Stack {
     for (const name of [...this.#running.keys()].reverse()) {
       await this.#end(name, "SIGKILL");
     }
+    this.#proxy?.close();
     await rm(this.#folder, { recursive: true, force: true });
   }
 
@@ -272,6 +270,27 @@ export class Stack {
       child.kill(signal);
     });
   }
+}
+
+/** Fills a folder of datasets with the demo, the files of the options and one catalog of all. */
+async function seedDatasets(datasets: string, options: StackOptions): Promise<void> {
+  await mkdir(datasets);
+  for (const name of options.datasets ? await readdir(options.datasets) : []) {
+    linkOrCopy(join(options.datasets ?? "", name), join(datasets, name));
+  }
+  for (const name of ["flights.parquet", ...(options.flights ?? [])]) {
+    if (!existsSync(join(datasets, name))) {
+      linkOrCopy(FLIGHTS, join(datasets, name));
+    }
+  }
+  for (const [name, text] of Object.entries(options.files ?? {})) {
+    await writeFile(join(datasets, name), text);
+  }
+  const seeded = spawnSync("python3", [SEED, datasets], { encoding: "utf8" });
+  if (seeded.status !== 0) {
+    throw new Error(`${SEED}: ${seeded.stderr || seeded.error}`);
+  }
+  await appendFile(join(datasets, "catalog.toml"), options.catalog ?? "");
 }
 
 /** Returns a time zone where it is about noon, so that no daily grant occurs during a test. */

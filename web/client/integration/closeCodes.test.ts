@@ -10,6 +10,7 @@ let stack: Stack;
 beforeAll(async () => {
   stack = await Stack.start({
     name: "close code stack",
+    withoutJitter: true,
     env: {
       SLUICE_GATEWAY__WS__MAX_SESSIONS_PER_USER: "2",
       SLUICE_GATEWAY__WS__MAX_MESSAGE_SIZE: "4 KiB",

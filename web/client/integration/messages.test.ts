@@ -1,9 +1,9 @@
-import { copyFile, mkdtemp, readFile, rm, stat } from "node:fs/promises";
+import { mkdtemp, readFile, rm, stat } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { damagedDataset } from "../../stack/damagedDataset.js";
-import { FLIGHTS, Stack } from "../../stack/stack.js";
+import { damagedDataset, ORDERS } from "../../stack/damagedDataset.js";
+import { Stack } from "../../stack/stack.js";
 import {
   connect,
   type Export,
@@ -20,11 +20,11 @@ let client: SluiceClient;
 
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), "sluice-real-"));
-  await copyFile(FLIGHTS, join(folder, "flights.parquet"));
   await damagedDataset(join(folder, "orders.parquet"));
   stack = await Stack.start({
     name: "SDK stack",
     datasets: folder,
+    catalog: ORDERS,
     env: { SLUICE_EXPORTER__MAX_ATTEMPTS: "1" },
   });
   stack.grant("alice", "acme", 100);
@@ -164,6 +164,7 @@ const TRIGGERS: Record<ServerMessage["type"], () => Promise<ServerMessage | unde
     // the SDK sends a ping only after a heartbeat without data
     const quiet = await Stack.start({
       name: "short heartbeat stack",
+      withoutJitter: true,
       env: { SLUICE_GATEWAY__WS__HEARTBEAT_INTERVAL: "150ms" },
     });
     const listener = await connect({ baseUrl: quiet.url, token: quiet.token() });

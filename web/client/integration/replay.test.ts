@@ -8,10 +8,7 @@ let client: SluiceClient;
 const SMALL = { dataset: "muscles" };
 
 beforeAll(async () => {
-  stack = await Stack.start({
-    name: "replay stack",
-    files: { "muscles.csv": "id,name\n1,biceps\n2,triceps\n" },
-  });
+  stack = await Stack.start({ name: "replay stack" });
 });
 afterEach(() => client?.close());
 afterAll(() => stack?.stop());
