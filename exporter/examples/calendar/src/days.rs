@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use async_trait::async_trait;
 use chrono::{Datelike, Days, NaiveDate, Weekday};
-use exporter::dataset::{Dataset, DatasetError, DatasetInfo, OpenedQuery, Precision, Query, RowCount, apply_query};
+use exporter::dataset::{Dataset, DatasetError, DatasetInfo, OpenedQuery, Query, apply_query};
 use futures::{StreamExt, stream};
 use polars::prelude::{Column as PolarsColumn, DataFrame, DataType, PolarsError};
 use protocol::{
@@ -20,14 +20,13 @@ impl Calendar {
     pub(crate) fn new() -> Self {
         use ColumnType::{Bool, Date, Int, String};
         let columns = [("day", Date), ("weekday", String), ("iso_week", Int), ("working", Bool)];
-        let columns = columns.map(|(name, kind)| Column { nullable: false, ..Column::new(name, kind) });
+        let columns = columns.map(|(name, kind)| Column::new(name, kind)).to_vec();
         let year = ParamSpec { default: Some(json!(2026)), ..ParamSpec::new("year", ParamType::Int) };
         let years = ParamSpec { default: Some(json!(1)), ..ParamSpec::new("years", ParamType::Int) };
         Self(DatasetInfo {
             title: "Calendar".into(),
-            description: "The days of some years, and which of them are working days".into(),
             params: vec![year, years],
-            ..DatasetInfo::new("calendar", columns.to_vec())
+            ..DatasetInfo::new("calendar", columns)
         })
     }
 }
@@ -38,19 +37,12 @@ impl Dataset for Calendar {
         &self.0
     }
 
-    /// Makes one frame for each year, when the exporter needs it.
+    /// Computes one frame for each year when the exporter needs it.
     async fn open(&self, query: &Query) -> Result<OpenedQuery, DatasetError> {
         let years = years(query)?;
         let schema = days_of(years.start)?.schema().as_ref().clone();
         let frames = stream::iter(years).map(|year| Ok(days_of(year)?)).boxed();
         apply_query(frames, &schema, query)
-    }
-
-    /// Counting the rows of a filter would compute them all: only the number of all days is known.
-    async fn count(&self, query: &Query, precision: Precision) -> Result<Option<RowCount>, DatasetError> {
-        let is_known = precision == Precision::Estimate && query.filter.is_all();
-        let days = years(query)?.len() as u64 * 365;
-        Ok(is_known.then_some(RowCount::estimate(days)))
     }
 }
 
