@@ -15,7 +15,7 @@ use uuid::Uuid;
 use crate::{
     GROUP,
     config::NotifierConfig,
-    delivery::{announcements, grant::Granter, http, metadata::MetadataHandler, minter::Minter},
+    delivery::{announcements, grant::GrantHandler, http, metadata::MetadataHandler, minter::Minter},
     deps::Deps,
     dispatch::Dispatcher,
     error::NotifierError,
@@ -27,19 +27,19 @@ use crate::{
     settle::Settler,
 };
 
-/// A running notifier. Its tasks end with the [`Lifecycle`], not when this value is dropped.
+/// A running notifier. Dropping this value stops nothing; the tasks end with the [`Lifecycle`].
 #[derive(Clone, Debug)]
 pub struct RunningNotifier {
     /// The address on which the internal HTTP port listens.
     pub address: SocketAddr,
-    /// The base URL of the segment URLs in grants.
+    /// The base URL of segment URLs, without a trailing slash.
     pub url: String,
 }
 
-/// Starts a notifier, with all its tasks on `life`. `listener` becomes its internal HTTP port.
+/// Starts a notifier and spawns its tasks on `life`. The internal HTTP port listens on `listener`.
 ///
 /// # Errors
-/// When a setting is invalid, NATS or the database does not answer, or the scheduler does not start.
+/// When a setting is invalid, NATS or the database does not answer, or the cron scheduler does not start.
 pub async fn start(
     config: NotifierConfig,
     deps: Deps,
@@ -57,7 +57,7 @@ pub async fn start(
     catalog.watch(deps.bus.catalog().await?, life);
     let dispatcher = Dispatcher::new(deps.clone(), Arc::clone(&config), catalog.clone(), &instance);
 
-    // the HTTP port comes first, so that every grant can be fetched
+    // the HTTP port starts before the grants, so that gateways can fetch every granted URL
     http::spawn(&config, deps.clone(), Arc::clone(&minter), listener, life);
 
     let metadata = [("instance", instance.as_str()), ("url", url.as_str())];
@@ -65,10 +65,10 @@ pub async fn start(
     let service =
         deps.bus.register("sluice-notifier", "Settles exports and delivers their files", &metadata, data).await?;
     let requests = RequestServer::new(&service, config.tuning.max_concurrent_requests, life);
-    let granter = Granter::new(deps.clone(), Arc::clone(&minter), config.tuning.max_grants);
-    requests.add("delivery/grant", "grant", subject::DELIVERY_GRANT, granter).await?;
-    let documents = MetadataHandler::new(deps.clone());
-    requests.add("delivery/metadata", "metadata", subject::DELIVERY_METADATA, documents).await?;
+    let grant_handler = GrantHandler::new(deps.clone(), Arc::clone(&minter), config.tuning.max_grants);
+    requests.add("delivery/grant", "grant", subject::DELIVERY_GRANT, grant_handler).await?;
+    let metadata_handler = MetadataHandler::new(deps.clone());
+    requests.add("delivery/metadata", "metadata", subject::DELIVERY_METADATA, metadata_handler).await?;
     let written = deps.bus.subscribe_group(subject::DELIVERY_WRITTEN_ALL.into(), GROUP).await?;
     let announcing = announcements::run(deps.bus.clone(), minter, written, life.soft().clone());
     life.spawn_critical("delivery/announcements", announcing);
@@ -86,10 +86,10 @@ pub async fn start(
     life.spawn_critical("gauges", Gauges::new(deps.clone(), catalog, &config).run(life.soft().clone()));
     schedule::start(&config, deps, settler, &instance, &requests, life).await?;
 
-    // NATS lists the service for operators until the soft stop
-    let soft = life.soft().clone();
+    // `nats micro` lists the service until shutdown begins
+    let shutdown = life.soft().clone();
     life.spawn(async move {
-        soft.cancelled().await;
+        shutdown.cancelled().await;
         if let Err(e) = service.stop().await {
             warn!(error = %e, "failed to stop the NATS service");
         }
@@ -98,7 +98,7 @@ pub async fn start(
     Ok(RunningNotifier { address, url })
 }
 
-/// The base of grant URLs, without a trailing slash.
+/// Returns the base URL of segment URLs: the setting, or else the listening address.
 fn advertised_url(config: &NotifierConfig, address: SocketAddr) -> Result<String, NotifierError> {
     if !config.advertise_url.is_empty() {
         return Ok(config.advertise_url.trim_end_matches('/').to_owned());

@@ -20,49 +20,34 @@ pub struct NotifierConfig {
     /// Outcomes that one notifier settles at the same time. Raise it when outcomes pile up while the database has
     /// capacity to spare.
     pub max_concurrent_outcomes: usize,
-    /// Jobs of a lane that are dispatched beyond the free slots of the exporters. One keeps a slot from idling between
-    /// two jobs; more make the dispatch order less fair.
-    pub prefetch: u64,
-    /// Exports of one tenant that may be dispatched or running in a lane. Further ones wait, so that one tenant can't
-    /// take all slots.
+    /// Exports of one tenant that may be dispatched or running in a lane. Further exports of the tenant wait, so that
+    /// one tenant can't take all slots.
     pub max_in_flight_per_tenant: u32,
-    /// Exports of one user that may be dispatched or running in a lane. Further ones wait for their turn in the
-    /// dispatch order.
+    /// Exports of one user that may be dispatched or running in a lane. Further exports of the user wait.
     pub max_in_flight_per_user: u32,
-    /// Shortest time between two rounds of queue positions to waiting users. Raise it to save NATS messages on large
-    /// queues.
-    pub queue_position_interval: HumanDuration,
-    /// Time without a renewal after which another notifier takes over the dispatching or a scheduled job. Shorter
-    /// values speed up a takeover and tolerate less database latency.
+    /// Time after which another notifier takes over a lease that its holder has not renewed: the lease of the
+    /// dispatcher or of a scheduled job. Shorter values speed up a takeover and tolerate less database latency.
     pub lease_duration: HumanDuration,
     /// Lifetime of a segment URL. Shorter values limit the use of a leaked URL and cost gateways more requests.
     pub grant_ttl: HumanDuration,
-    /// Connections of gateways to the internal HTTP port. Further connections wait until one ends.
-    pub max_connections: usize,
     /// Timeout of one run of a scheduled job. Raise it when a sweep or an audit of a large installation times out.
     pub job_timeout: HumanDuration,
     /// Time between two runs of the reconciler, which repairs lost messages and deletes late objects. Shorter values
     /// repair sooner and cost database queries.
     pub reconcile_interval: HumanDuration,
-    /// Cron line of the sweep, which deletes expired files and orphans, in the time zone of the installation.
+    /// Cron expression of the sweep, which deletes expired files and orphans, in the top-level `time_zone`.
     pub sweep_schedule: String,
-    /// Age from which the sweep deletes an object of an export that the database does not know. Leave time to restore a
-    /// newer backup, which may bring the row back.
+    /// Age at which the sweep deletes an object whose export is not in the database. Leave time to restore a newer
+    /// backup, which may contain the row of the export.
     pub orphan_grace: HumanDuration,
-    /// Time without an update after which a dispatched or running export gets a new job if the stream has none.
-    pub stale_after: HumanDuration,
-    /// Time after the end of an export during which the reconciler scans for objects that a slow exporter wrote late.
-    pub orphan_scan_window: HumanDuration,
-    /// Cron line of the credit audit, which compares all accounts with the ledger, in the time zone of the installation.
-    pub audit_schedule: String,
     /// Time between two samples of the queue and JetStream for the metrics. Keep it at most as long as the scrape
     /// interval.
     pub metrics_interval: HumanDuration,
-    /// The time zone of the cron lines, from the top-level setting `time_zone`.
+    /// The time zone of the cron expressions, from the top-level setting `time_zone`.
     #[serde(skip)]
     #[schemars(skip)]
     pub time_zone: Tz,
-    /// Limits that no operator changes; tests shorten them.
+    /// Limits that operators can't set; tests shorten them.
     #[serde(skip)]
     #[schemars(skip)]
     pub tuning: NotifierTuning,
@@ -74,20 +59,14 @@ impl Default for NotifierConfig {
             internal_listen: "127.0.0.1:0".into(),
             advertise_url: String::new(),
             max_concurrent_outcomes: 8,
-            prefetch: 1,
             max_in_flight_per_tenant: 16,
             max_in_flight_per_user: 8,
-            queue_position_interval: HumanDuration::from_secs(1),
             lease_duration: HumanDuration::from_secs(6),
             grant_ttl: HumanDuration::from_secs(60),
-            max_connections: 1024,
             job_timeout: HumanDuration::from_secs(60 * 60),
             reconcile_interval: HumanDuration::from_secs(30),
             sweep_schedule: "0 * * * *".into(),
             orphan_grace: HumanDuration::from_secs(24 * 60 * 60),
-            stale_after: HumanDuration::from_secs(10 * 60),
-            orphan_scan_window: HumanDuration::from_secs(2 * 60 * 60),
-            audit_schedule: "30 3 * * *".into(),
             metrics_interval: HumanDuration::from_secs(15),
             time_zone: Tz::UTC,
             tuning: NotifierTuning::default(),
@@ -95,36 +74,60 @@ impl Default for NotifierConfig {
     }
 }
 
-/// The limits of a notifier that are constants in production.
+/// Limits that are constants in production; tests shorten them.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct NotifierTuning {
-    /// Time between two polls for committed exports whose hint was lost; 500 ms.
+    /// Jobs that the dispatcher publishes in a lane beyond the free slots of the exporters; default 1. One job keeps a
+    /// slot from idling between two jobs; more jobs make the dispatch order less fair.
+    pub prefetch: u64,
+    /// Shortest time between two rounds of queue positions to waiting users; default 1 s.
+    pub queue_position_interval: HumanDuration,
+    /// Largest number of connections of gateways to the internal HTTP port; default 1024. Further connections wait
+    /// until one ends.
+    pub max_connections: usize,
+    /// Time without an update after which a dispatched or running export counts as stale; default 10 min. If the stream
+    /// holds no job for a stale export, the notifier publishes a new one.
+    pub stale_after: HumanDuration,
+    /// Time after the end of an export during which the reconciler looks for objects that a slow exporter wrote after
+    /// the end; default 2 h.
+    pub orphan_scan_window: HumanDuration,
+    /// Cron expression of the credit audit, which compares all accounts with the ledger; default each day at 03:30 in
+    /// the top-level `time_zone`.
+    pub audit_schedule: &'static str,
+    /// Time between two polls for committed exports; default 500 ms. A poll finds exports whose hint was lost.
     pub dispatch_poll_interval: HumanDuration,
-    /// Deliveries after which a permanently failing outcome becomes a dead letter; 20. A transient failure never
-    /// makes one.
+    /// Deliveries after which an outcome with a permanent failure becomes a dead letter; default 20. An outcome with a
+    /// transient failure is redelivered without limit.
     pub max_outcome_attempts: u32,
-    /// Queue positions published in one round, nearest to the front first; 500.
+    /// Largest number of queue positions published in one round, starting at the front of the queue; default 500.
     pub max_queue_notifications: usize,
-    /// Grants in one reply to a gateway; 64.
+    /// Largest number of grants in one reply to a gateway; default 64.
     pub max_grants: u32,
-    /// NATS requests of one kind answered at the same time; 32.
+    /// Largest number of NATS requests of one kind that are answered at the same time; default 32.
     pub max_concurrent_requests: usize,
-    /// Time without a transferred byte after which a connection is closed; 6 min. It must exceed the 5 min for which a
-    /// client may leave its window closed.
+    /// Time without a transferred byte after which a connection is closed; default 6 min. It must exceed 5 min, the
+    /// time for which a client may accept no more bytes of a file.
     pub connection_idle_timeout: HumanDuration,
-    /// Time between two polls of the `scheduled_job` table; 1 s.
+    /// Time between two polls of the `scheduled_job` table; default 1 s.
     pub schedule_poll_interval: HumanDuration,
-    /// Exports in one page of the reconciler and the sweep; 200.
+    /// Largest number of exports in one page of the reconciler and the sweep; default 200.
     pub sweep_batch: u64,
-    /// Objects of the file store that one run of the sweep scans; 50,000. The next run continues behind them.
+    /// Largest number of objects that one run of the sweep scans in the file store; default 50,000. The next run
+    /// continues with the next object.
     pub sweep_max_objects: usize,
-    /// Accounts that receive their daily grant in one transaction; 1000.
+    /// Largest number of accounts that receive their daily grant in one transaction; default 1000.
     pub daily_grant_batch: u64,
 }
 
 impl Default for NotifierTuning {
     fn default() -> Self {
         Self {
+            prefetch: 1,
+            queue_position_interval: HumanDuration::from_secs(1),
+            max_connections: 1024,
+            stale_after: HumanDuration::from_secs(10 * 60),
+            orphan_scan_window: HumanDuration::from_secs(2 * 60 * 60),
+            audit_schedule: "30 3 * * *",
             dispatch_poll_interval: HumanDuration::from_millis(500),
             max_outcome_attempts: 20,
             max_queue_notifications: 500,
@@ -140,36 +143,30 @@ impl Default for NotifierTuning {
 }
 
 impl NotifierConfig {
-    /// Checks the values that the field types can't check.
+    /// Checks rules that the types of the fields don't express.
     ///
     /// # Errors
     /// [`NotifierError::Config`] with the key of the first invalid setting.
     pub fn validate(&self) -> Result<(), NotifierError> {
         let counts = [
             ("max_concurrent_outcomes", self.max_concurrent_outcomes as u64),
-            ("prefetch", self.prefetch),
             ("max_in_flight_per_tenant", self.max_in_flight_per_tenant.into()),
             ("max_in_flight_per_user", self.max_in_flight_per_user.into()),
-            ("max_connections", self.max_connections as u64),
         ];
         if let Some((name, _)) = counts.into_iter().find(|(_, value)| *value == 0) {
             return Err(NotifierError::Config(format!("notifier.{name} must be at least 1")));
         }
         let durations = [
-            ("queue_position_interval", self.queue_position_interval),
             ("lease_duration", self.lease_duration),
             ("grant_ttl", self.grant_ttl),
             ("job_timeout", self.job_timeout),
             ("reconcile_interval", self.reconcile_interval),
-            ("stale_after", self.stale_after),
-            ("orphan_scan_window", self.orphan_scan_window),
             ("metrics_interval", self.metrics_interval),
         ];
         if let Some((name, _)) = durations.into_iter().find(|(_, value)| value.get().is_zero()) {
             return Err(NotifierError::Config(format!("notifier.{name} must be longer than 0s")));
         }
         Recurrence::cron("notifier.sweep_schedule", &self.sweep_schedule, self.time_zone)?;
-        Recurrence::cron("notifier.audit_schedule", &self.audit_schedule, self.time_zone)?;
         let http = |url: &str| url.starts_with("http://") || url.starts_with("https://");
         if !self.advertise_url.is_empty() && !http(&self.advertise_url) {
             return Err(NotifierError::Config("notifier.advertise_url must begin with http:// or https://".into()));
@@ -187,8 +184,8 @@ mod tests {
         assert!(NotifierConfig::default().validate().is_ok());
         let zero = NotifierConfig { reconcile_interval: HumanDuration::from_secs(0), ..NotifierConfig::default() };
         assert!(zero.validate().unwrap_err().to_string().contains("notifier.reconcile_interval"));
-        let none = NotifierConfig { max_connections: 0, ..NotifierConfig::default() };
-        assert!(none.validate().unwrap_err().to_string().contains("notifier.max_connections"));
+        let none = NotifierConfig { max_in_flight_per_user: 0, ..NotifierConfig::default() };
+        assert!(none.validate().unwrap_err().to_string().contains("notifier.max_in_flight_per_user"));
         let cron = NotifierConfig { sweep_schedule: "hourly".into(), ..NotifierConfig::default() };
         assert!(cron.validate().unwrap_err().to_string().contains("notifier.sweep_schedule"));
         let url = NotifierConfig { advertise_url: "notifier:80".into(), ..NotifierConfig::default() };

@@ -1,4 +1,4 @@
-//! The dead-letter stream: jobs that exporters gave up, and outcomes that could not be settled.
+//! The dead-letter stream: jobs that failed for the last time, and outcomes that could not be settled.
 
 use async_nats::{
     HeaderMap,
@@ -21,29 +21,29 @@ use uuid::Uuid;
 
 use crate::error::NotifierError;
 
-/// The reason token in the subject of a dead outcome. Every other reason is that of a job.
+/// The reason token in the subject of a dead outcome. Dead jobs have other reason tokens.
 const OUTCOME_REASON: &str = "outcome";
 /// The header with the original subject of a dead outcome.
 const SUBJECT_HEADER: &str = "Sluice-Subject";
 /// The header with the error of a dead outcome.
 const REASON_HEADER: &str = "Sluice-Reason";
-/// Sequence numbers that one page reads at most: requeued letters leave gaps.
+/// Largest number of sequence numbers that one page reads. Deleted messages leave gaps between sequence numbers.
 const MAX_READS_PER_PAGE: u64 = 400;
-/// Letters of one export that [`DeadLetterStream::delete_all`] deletes at most. An export has one letter for each
+/// Largest number of dead letters that [`DeadLetterStream::delete_all`] deletes. An export has one dead letter for each
 /// outcome that could not be settled.
-const MAX_LETTERS_PER_EXPORT: usize = 16;
+const MAX_DEAD_LETTERS_PER_EXPORT: usize = 16;
 
-/// The body of a dead job, as the exporter writes it.
+/// The payload of a dead job, as exporters write it.
 #[derive(Debug, Deserialize)]
 struct DeadJob {
     attempt: u32,
     detail: String,
 }
 
-/// Stores an outcome message, unchanged, as a dead letter of `id`.
+/// Stores an unchanged outcome message as a dead letter of the export `id`.
 ///
 /// # Errors
-/// When the stream does not confirm it.
+/// When the stream does not confirm the dead letter.
 pub(crate) async fn store_outcome(
     bus: &Bus,
     id: ExportId,
@@ -65,7 +65,7 @@ pub(crate) async fn store_outcome(
     stored.map(drop).map_err(NotifierError::jetstream("store a dead letter"))
 }
 
-/// The dead-letter stream, opened for operators.
+/// A handle of the dead-letter stream.
 pub(crate) struct DeadLetterStream(Stream);
 
 /// One page of dead letters, newest first.
@@ -76,7 +76,7 @@ pub(crate) struct Page {
 }
 
 impl DeadLetterStream {
-    /// Opens the stream and reads its present state.
+    /// Opens the stream and reads its current state.
     ///
     /// # Errors
     /// When NATS does not answer.
@@ -85,7 +85,7 @@ impl DeadLetterStream {
         stream.map(Self).map_err(NotifierError::jetstream("find the dead-letter stream"))
     }
 
-    /// The newest letters with a sequence number below `before`.
+    /// Reads the newest dead letters with a sequence number below `before`.
     ///
     /// # Errors
     /// When NATS does not answer.
@@ -95,7 +95,7 @@ impl DeadLetterStream {
         let (mut items, mut reads) = (Vec::new(), 0);
         while sequence > 0 && sequence >= state.first_sequence && items.len() < limit && reads < MAX_READS_PER_PAGE {
             match self.0.get_raw_message(sequence).await {
-                Ok(message) => items.push(letter(&message)),
+                Ok(message) => items.push(to_dead_letter(&message)),
                 Err(e) if e.kind() == RawMessageErrorKind::NoMessageFound => {}
                 Err(e) => {
                     return Err(NotifierError::JetStream { operation: "read a dead letter", detail: e.to_string() });
@@ -108,7 +108,7 @@ impl DeadLetterStream {
         Ok(Page { items, total: state.messages, next: more.then_some(sequence + 1) })
     }
 
-    /// The latest dead outcome of an export.
+    /// Reads the latest dead outcome of an export.
     ///
     /// # Errors
     /// When NATS does not answer.
@@ -121,7 +121,7 @@ impl DeadLetterStream {
     /// # Errors
     /// When NATS does not answer.
     pub(crate) async fn has_any(&self, id: ExportId) -> Result<bool, NotifierError> {
-        Ok(self.latest(&all_of(id)).await?.is_some())
+        Ok(self.latest(&dead_letter_subject_of(id)).await?.is_some())
     }
 
     async fn latest(&self, subject: &str) -> Result<Option<StreamMessage>, NotifierError> {
@@ -132,26 +132,27 @@ impl DeadLetterStream {
         }
     }
 
-    /// Deletes one letter. A letter that another operator has deleted is no error.
+    /// Deletes one dead letter. Succeeds also if another operator has deleted it.
     ///
     /// # Errors
     /// When NATS does not answer.
-    pub(crate) async fn delete(&self, letter: &StreamMessage) -> Result<(), NotifierError> {
-        match self.0.delete_message(letter.sequence).await {
+    pub(crate) async fn delete(&self, dead_letter: &StreamMessage) -> Result<(), NotifierError> {
+        match self.0.delete_message(dead_letter.sequence).await {
             Ok(_) => Ok(()),
-            Err(_) if self.is_deleted(letter.sequence).await? => Ok(()),
+            Err(_) if self.is_deleted(dead_letter.sequence).await? => Ok(()),
             Err(e) => Err(NotifierError::JetStream { operation: "delete a dead letter", detail: e.to_string() }),
         }
     }
 
-    /// Deletes the letters of an export one by one, because the permission to purge would cover the whole stream.
+    /// Deletes the dead letters of an export one by one. The NATS permission to purge them at once would permit purging
+    /// the whole stream.
     ///
     /// # Errors
     /// When NATS does not answer.
     pub(crate) async fn delete_all(&self, id: ExportId) -> Result<(), NotifierError> {
-        for _ in 0..MAX_LETTERS_PER_EXPORT {
-            let Some(letter) = self.latest(&all_of(id)).await? else { break };
-            self.delete(&letter).await?;
+        for _ in 0..MAX_DEAD_LETTERS_PER_EXPORT {
+            let Some(dead_letter) = self.latest(&dead_letter_subject_of(id)).await? else { break };
+            self.delete(&dead_letter).await?;
         }
         Ok(())
     }
@@ -165,11 +166,11 @@ impl DeadLetterStream {
     }
 }
 
-fn all_of(id: ExportId) -> String {
+fn dead_letter_subject_of(id: ExportId) -> String {
     format!("sluice.v1.dead.*.{id}")
 }
 
-fn letter(message: &StreamMessage) -> DeadLetter {
+fn to_dead_letter(message: &StreamMessage) -> DeadLetter {
     let mut tokens = message.subject.rsplit('.');
     let export_id = tokens.next().and_then(|id| id.parse().ok()).unwrap_or(ExportId(Uuid::nil()));
     let reason = tokens.next().unwrap_or_default().to_owned();

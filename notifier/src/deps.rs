@@ -14,9 +14,9 @@ use platform::{
 };
 use sea_orm::DatabaseConnection;
 
-/// The timeout of one dependency's readiness check.
+/// The timeout of the readiness check of each dependency.
 const READINESS_TIMEOUT: Duration = Duration::from_secs(2);
-/// An object that never exists: the file store is ready when it answers "not found".
+/// The path that the readiness check reads. The object never exists, so a working file store answers "not found".
 const READINESS_OBJECT: &str = "exports/.ready";
 
 /// The dependencies of a notifier. Clones share the same connections.
@@ -30,27 +30,27 @@ pub struct Deps {
     pub store: FileStore,
     /// The clock for timestamps and due times; tests set a manual one.
     pub clock: SharedClock,
-    /// The credit policy of the installation.
+    /// The initial balance, the daily grant and the accrual cap of all accounts.
     pub credit_policy: CreditPolicy,
-    /// The backup settings. None: this notifier makes no backups.
+    /// The settings of the backup job; `None` if this notifier makes no backups.
     pub backup: Option<Arc<BackupSetup>>,
-    /// The recorder that `/metrics` renders. None: the internal port has no such page.
+    /// The Prometheus recorder that `/metrics` renders; `None` if the internal port does not serve `/metrics`.
     pub metrics: Option<PrometheusHandle>,
 }
 
-/// The settings of a notifier that makes backups.
+/// The settings of the backup job.
 #[derive(Clone, Debug)]
 pub struct BackupSetup {
     /// The settings of the `[backup]` table.
     pub config: BackupConfig,
-    /// The address of the database, for `pg_dump`.
+    /// The address and credentials of the database, for `pg_dump`.
     pub database: DatabaseConfig,
-    /// The effective settings, which become a part of each backup.
+    /// The effective settings of Sluice, which each backup contains.
     pub settings: SettingsText,
 }
 
 impl Deps {
-    /// Checks each dependency now, within 2 s.
+    /// Checks the database, NATS and the file store concurrently, each with a timeout of 2 s.
     pub(crate) async fn readiness(&self) -> Readiness {
         let database = async {
             let ping = tokio::time::timeout(READINESS_TIMEOUT, platform::db::ping(&self.db)).await;

@@ -1,11 +1,11 @@
-//! The errors of a notifier, and which of them are transient.
+//! The error type of the notifier, and which errors are transient.
 
 use backup::BackupError;
 use entity::StoreError;
 use platform::{bus::BusError, store::FileStoreError};
 use sea_orm::{DbErr, RuntimeErr, sqlx};
 
-/// A failure inside a notifier. Clients never see one of these; they see a problem.
+/// A failure inside a notifier. The notifier never sends these texts to clients; clients receive a problem (RFC 9457).
 #[derive(Debug, thiserror::Error)]
 pub enum NotifierError {
     /// A setting is invalid; the text names its key.
@@ -14,7 +14,7 @@ pub enum NotifierError {
     /// NATS failed, or sent an unreadable message.
     #[error(transparent)]
     Bus(#[from] BusError),
-    /// JetStream refused an operation that [`platform::bus::Bus`] does not cover.
+    /// JetStream refused an operation of the notifier.
     #[error("JetStream: {operation}: {detail}")]
     JetStream {
         /// The operation that failed, as a verb phrase.
@@ -28,18 +28,18 @@ pub enum NotifierError {
     /// The file store failed.
     #[error(transparent)]
     Files(#[from] FileStoreError),
-    /// A stored document is not valid JSON.
+    /// A document is not valid JSON.
     #[error("{path} is damaged: {source}")]
     Document {
-        /// The path of the document in the store.
+        /// The path of the document in the file store, or a description of its place.
         path: String,
         /// The error of the JSON parser.
         source: serde_json::Error,
     },
     /// The named operation exceeded its timeout.
-    #[error("{0} took too long")]
+    #[error("{0} timed out")]
     Timeout(&'static str),
-    /// The named operation panicked, which is a defect in Sluice.
+    /// The named operation panicked, which is a bug in Sluice.
     #[error("{0} panicked")]
     Panicked(&'static str),
     /// The cron scheduler failed to start or stop.
@@ -51,16 +51,16 @@ pub enum NotifierError {
     /// The operating system returned no random numbers.
     #[error("no random numbers for the grant key")]
     Random,
-    /// A backup failed; the source names the step.
+    /// A backup failed; the error names the step.
     #[error(transparent)]
     Backup(#[from] Box<BackupError>),
     /// Another process holds the lease under a newer fencing token.
-    #[error("the lease is lost")]
+    #[error("another process holds the lease")]
     Fenced,
     /// The process is shutting down.
-    #[error("stopping")]
+    #[error("the notifier is shutting down")]
     Stopping,
-    /// Some steps of a scheduled job failed; the text counts them.
+    /// Some steps of a scheduled job failed; the text names the steps and the number of failures.
     #[error("{0}")]
     Partial(String),
     /// NATS ended a subscription that the notifier still needs.
@@ -84,8 +84,8 @@ impl From<DbErr> for NotifierError {
 }
 
 impl NotifierError {
-    /// Whether a retry may succeed once a dependency recovers. The caller retries such a failure without limit; every
-    /// other failure recurs with the same message.
+    /// Whether a retry may succeed once a dependency recovers. The caller retries a transient failure without limit.
+    /// Any other failure would recur with the same message.
     pub(crate) fn is_transient(&self) -> bool {
         match self {
             Self::Bus(e) => !matches!(e, BusError::Unreadable(_) | BusError::Version(_)),
@@ -104,14 +104,15 @@ impl NotifierError {
         }
     }
 
-    /// Converts the error of a JetStream call; the client has one error type per call.
+    /// Returns a conversion of JetStream errors for `map_err`. It is generic, because async-nats has a different error
+    /// type for each call.
     pub(crate) fn jetstream<E: std::fmt::Display>(operation: &'static str) -> impl FnOnce(E) -> Self {
         move |e| Self::JetStream { operation, detail: e.to_string() }
     }
 }
 
-/// Whether the database works and rejects the values of the statement. Any other error may be an outage: a lost
-/// connection, a lock, a full disk, a schema that is being migrated.
+/// Whether the database works but rejects the values of the statement. Other errors may be an outage: a lost
+/// connection, a lock, a full disk, or a schema in migration.
 fn rejects_the_data(e: &DbErr) -> bool {
     let (DbErr::Exec(RuntimeErr::SqlxError(e)) | DbErr::Query(RuntimeErr::SqlxError(e))) = e else {
         return matches!(e, DbErr::Type(_) | DbErr::Json(_) | DbErr::TryIntoErr { .. });

@@ -11,27 +11,27 @@ use tracing::{info, warn};
 
 use crate::{deps::Deps, error::NotifierError};
 
-/// Renewals within one lease duration.
+/// Number of renewals within one lease duration.
 const RENEWALS: u32 = 4;
 
-/// A process that competes for a lease.
+/// A process that tries to acquire a lease.
 pub(crate) struct LeaseCandidate {
     db: DatabaseConnection,
     clock: SharedClock,
     name: String,
     holder: String,
     duration: Duration,
-    /// The last observed state of the holder's lease, and since when it has not changed.
+    /// The last observed state of the lease of another holder, and the time of the first observation of that state.
     observed: Option<(ObservedLease, Instant)>,
 }
 
 impl LeaseCandidate {
-    /// Competes for the lease `name`. Operators see `holder` in the table.
+    /// Creates a candidate for the lease `name`. The lease table shows `holder` to operators.
     pub(crate) fn new(deps: &Deps, name: &str, holder: &str, duration: Duration) -> Self {
         Self::with_database(deps.db.clone(), deps.clock.clone(), name, holder, duration)
     }
 
-    /// Like [`LeaseCandidate::new`], for a process without a complete notifier.
+    /// Creates a candidate without the other dependencies of a notifier, for commands.
     pub(crate) fn with_database(
         db: DatabaseConnection,
         clock: SharedClock,
@@ -42,8 +42,9 @@ impl LeaseCandidate {
         Self { db, clock, name: name.to_owned(), holder: holder.to_owned(), duration, observed: None }
     }
 
-    /// Acquires the lease if it is free. The caller polls: a holder counts as dead when its lease expired by the clock,
-    /// or when the caller observed no renewal for a whole lease duration.
+    /// Acquires the lease if it is free, expired or abandoned; returns `None` if another process holds it. A lease is
+    /// abandoned when this candidate has observed no renewal for a whole lease duration, even if the clock says that
+    /// the lease is valid. The caller polls.
     ///
     /// # Errors
     /// When the database fails.
@@ -79,15 +80,16 @@ pub(crate) struct HeldLease {
 }
 
 impl HeldLease {
-    /// The fencing token of this holder.
+    /// Returns the fencing token of this lease.
     pub(crate) const fn token(&self) -> i64 {
         self.token
     }
 
-    /// Runs `work` and renews the lease meanwhile. Drops `work` when the lease is lost, or may be lost.
+    /// Runs `work` and renews the lease in the meantime. Drops `work` when another process holds the lease, or when the
+    /// lease may expire before the next renewal.
     ///
     /// # Errors
-    /// [`NotifierError::Fenced`] when the lease is lost.
+    /// [`NotifierError::Fenced`] when `work` was dropped.
     pub(crate) async fn run_while_renewing<T>(&self, work: impl Future<Output = T>) -> Result<T, NotifierError> {
         let interval = self.duration / RENEWALS;
         let mut renewed = self.began;
@@ -113,7 +115,7 @@ impl HeldLease {
                 Ok(Ok(Err(e))) => warn!(lease.name = %self.name, error = %e, "failed to renew a lease, retrying"),
                 Ok(Err(_)) => warn!(lease.name = %self.name, "timed out renewing a lease, retrying"),
             }
-            // the next renewal would come too late
+            // the lease would expire before the next renewal
             if renewed.elapsed() + interval >= self.duration {
                 return Err(self.lost("it could not be renewed in time"));
             }
@@ -130,8 +132,7 @@ impl HeldLease {
         NotifierError::Fenced
     }
 
-    /// Proves within a transaction that this process still holds the lease, so that the other statements of the
-    /// transaction take effect only under it.
+    /// Fails unless this process still holds the lease. Call it in each transaction whose writes the lease protects.
     ///
     /// # Errors
     /// [`NotifierError::Fenced`] when another process holds the lease, or the error of the database.
@@ -139,7 +140,7 @@ impl HeldLease {
         if lease::fence(tx, &self.name, self.token).await? { Ok(()) } else { Err(NotifierError::Fenced) }
     }
 
-    /// Releases the lease, so that another process can acquire it at once. If that fails, the lease expires.
+    /// Releases the lease, so that another process can acquire it at once. If the release fails, the lease expires.
     pub(crate) async fn release(self) {
         if let Err(e) = lease::release(&self.db, &self.name, self.token).await {
             warn!(lease.name = %self.name, error = %e, "failed to release a lease; it expires by itself");

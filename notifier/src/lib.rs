@@ -1,16 +1,16 @@
-//! The notifier: settles outcomes, writes user events, delivers file bytes, and runs the scheduled jobs.
+//! The notifier settles outcomes, publishes user events, delivers file bytes, and runs the scheduled jobs.
 //!
 //! Modules, in the order in which an export passes them:
 //! - `dispatch` publishes committed exports as jobs, in a fair order.
 //! - `delivery` grants gateways short-lived segment URLs and serves the bytes, also while the export still runs.
 //! - `outcomes` consumes outcomes of exporters and commands of gateways until each is settled or dead-lettered.
-//! - `settle` moves an export and its credits in one transaction, then publishes the user events.
+//! - `settle` updates an export and its credits in one transaction, then publishes the user events.
 //! - `ops` answers operators who list, cancel and requeue exports.
 //! - `gauges` samples the queue and JetStream for the metrics.
 //! - `schedule` runs jobs by the clock, such as the daily grants and the sweep.
 //!
-//! Any number of notifiers may run: every change is a conditional update, every durable message has an id that the
-//! stream deduplicates, and a grant names the notifier that signed it.
+//! Any number of notifiers may run: every change is a conditional update, the stream deduplicates durable messages by
+//! their ids, and the URL of a grant leads to the notifier that signed it.
 
 mod app;
 mod config;
@@ -34,5 +34,5 @@ pub use deps::{BackupSetup, Deps};
 pub use error::NotifierError;
 pub use schedule::jobs::backup::{BackupRunError, run_ad_hoc_backup, run_backup_job};
 
-/// The queue group, durable consumer and dead-letter source of all notifiers.
+/// The name of the queue group and of the durable consumer that all notifiers share.
 const GROUP: &str = "notifier";

@@ -1,10 +1,11 @@
-//! Consumes outcomes of exporters and commands of gateways, until each is settled or dead-lettered.
+//! The consumer of outcomes, which exporters publish, and of commands, which gateways publish. It redelivers each
+//! message until the message is settled or dead-lettered.
 //!
-//! All notifiers share one durable consumer, and create it again whenever a pull fails. The consumer sets no server-side
-//! limit of deliveries, because a message beyond that limit would stay in the stream undelivered.
+//! All notifiers share one durable consumer, and create it again whenever a pull fails. The consumer has no limit of
+//! deliveries on the server, because NATS would keep a message beyond that limit in the stream without delivering it.
 //!
-//! An outcome is acknowledged last, after all its effects. An interrupted one is redelivered and settled again. A
-//! transient failure is retried without limit; only a permanent one makes a dead letter.
+//! An outcome is acknowledged after all its effects, so NATS redelivers an interrupted outcome. A transient failure is
+//! retried without limit; a permanent failure ends in a dead letter.
 
 use std::{future::Future, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
@@ -30,23 +31,25 @@ use uuid::Uuid;
 
 use crate::{GROUP, config::NotifierConfig, dead_letters, error::NotifierError, settle::Settler};
 
-/// NATS redelivers an outcome after this time without an acknowledgement or a progress ack.
+/// Time without an acknowledgement or a progress ack after which NATS redelivers an outcome.
 const ACK_WAIT: Duration = Duration::from_secs(30);
 /// Time between two progress acks while an outcome is being settled.
 const PROGRESS_INTERVAL: Duration = Duration::from_secs(10);
-/// The timeout of settling, which includes deleting a large file from a slow store.
+/// The timeout of settling one outcome. It leaves time to delete a large file from a slow store.
 const SETTLE_TIMEOUT: Duration = Duration::from_secs(300);
-/// The expiry of one pull request. A restarted server forgets a pull, so the consumer pulls again after this time.
+/// The expiry of one pull request. A restarted NATS server forgets pull requests, so the consumer sends a new one after
+/// this time.
 const PULL_EXPIRY: Duration = Duration::from_secs(5);
-/// The pauses after a failed pull, until pulling has worked for [`HEALTHY_AFTER`].
+/// The exponential backoff after failed pulls.
 const PULL_RETRY: Schedule = Schedule::new(Duration::from_millis(250), Duration::from_secs(10));
+/// Time of successful pulls after which the pauses start from the shortest again.
 const HEALTHY_AFTER: Duration = Duration::from_secs(30);
 /// The longest delay before a failed outcome is redelivered.
 const MAX_REDELIVERY_DELAY: Duration = Duration::from_secs(30);
-/// The delays before a failed outcome is redelivered.
+/// The exponential backoff of the redelivery of a failed outcome.
 const REDELIVERY: Schedule = Schedule::new(Duration::from_secs(1), MAX_REDELIVERY_DELAY);
 
-/// The consumer of outcomes in one notifier.
+/// The consumer of the outcomes stream.
 pub(crate) struct OutcomeConsumer {
     bus: Bus,
     settler: Arc<Settler>,
@@ -60,10 +63,10 @@ impl OutcomeConsumer {
         Self { bus, settler, permits, max_attempts: config.tuning.max_outcome_attempts.into() }
     }
 
-    /// Consumes outcomes until the soft stop, and finishes those already begun.
+    /// Consumes outcomes until shutdown begins. The outcomes already pulled are settled by tasks on `life`.
     ///
     /// # Errors
-    /// Never: it retries every failure.
+    /// Never returns an error: it retries every failure.
     pub(crate) async fn run(self: Arc<Self>, life: Lifecycle) -> Result<(), NotifierError> {
         let mut backoff = Backoff::from(PULL_RETRY).reset_after(HEALTHY_AFTER);
         loop {
@@ -78,7 +81,7 @@ impl OutcomeConsumer {
         }
     }
 
-    /// Creates the consumer and pulls from it. Returns `Ok` at the soft stop.
+    /// Creates the durable consumer and pulls from it until shutdown begins.
     async fn consume(self: Arc<Self>, life: &Lifecycle) -> Result<(), NotifierError> {
         let config = pull::Config {
             durable_name: Some(GROUP.to_owned()),
@@ -102,8 +105,8 @@ impl OutcomeConsumer {
         }
     }
 
-    /// Pulls as many outcomes as there are permits. An outcome that waited in this process for a permit would receive
-    /// no progress acks, and NATS would redeliver it to another notifier.
+    /// Pulls at most as many outcomes as there are free permits. An outcome that waits in this process for a permit
+    /// sends no progress acks, and NATS would redeliver it to another notifier.
     async fn pull(
         self: Arc<Self>,
         consumer: &PullConsumer,
@@ -126,9 +129,9 @@ impl OutcomeConsumer {
             let message = message.map_err(NotifierError::jetstream("pull outcomes"))?;
             life.spawn(Arc::clone(&self).handle(message, permit));
         }
-        // return pulled messages at once, so that another notifier need not wait for the ack wait
+        // return pulled messages, so that NATS delivers them to another notifier before the ack wait ends
         while let Some(Some(Ok(message))) = messages.next().now_or_never() {
-            respond(&message, AckKind::Nak(None)).await;
+            send_ack(&message, AckKind::Nak(None)).await;
         }
         Ok(())
     }
@@ -150,12 +153,12 @@ impl OutcomeConsumer {
         drop(permit);
     }
 
-    /// Settles an outcome, then acknowledges, delays or dead-letters its message.
+    /// Settles an outcome. Then acknowledges its message, delays its redelivery, or dead-letters it.
     async fn process(&self, message: &Message, outcome: &Outcome, delivered: i64) {
         let id = outcome.export_id;
         match with_progress_acks(message, self.settle(outcome, delivered)).await {
             Ok(()) => {
-                // a confirmed ack: a lost one would make the stream redeliver the outcome much later
+                // NATS confirms this ack: after a lost ack, the stream would redeliver the outcome much later
                 if let Err(e) = message.double_ack().await {
                     warn!(export.id = %id, error = %e, "failed to acknowledge an outcome; it may be redelivered");
                 }
@@ -168,14 +171,14 @@ impl OutcomeConsumer {
                 Span::current().record("otel.status_code", "ERROR");
                 let delay = redelivery_delay(delivered);
                 warn!(export.id = %id, error = %e, outcome.delivered = delivered, delay_ms = delay.as_millis() as u64, "failed to settle an outcome, retrying");
-                respond(message, AckKind::Nak(Some(delay))).await;
+                send_ack(message, AckKind::Nak(Some(delay))).await;
             }
         }
     }
 
-    /// Settles an outcome and deletes the leftover objects. If the deletion fails, both are retried until the last
-    /// attempt leaves the objects to the sweep: a retry after the stream has forgotten the ids of the events would
-    /// publish them twice.
+    /// Settles an outcome and deletes the leftover objects of its export. A failed deletion fails the outcome, and NATS
+    /// redelivers it. The last attempt leaves the objects to the sweep instead: a redelivery much later would publish
+    /// the user events again, because the stream forgets message ids.
     async fn settle(&self, outcome: &Outcome, delivered: i64) -> Result<(), NotifierError> {
         let id = outcome.export_id;
         let work = async {
@@ -194,9 +197,9 @@ impl OutcomeConsumer {
         done.map_err(|_| NotifierError::Timeout("settling an outcome"))?
     }
 
-    /// Moves a message, unchanged, from the work queue to the dead-letter stream.
+    /// Moves an unchanged message from the work queue to the dead-letter stream.
     async fn dead_letter(&self, message: &Message, delivered: i64, reason: &str) {
-        let id = export_of(&message.subject);
+        let id = export_id_of(&message.subject);
         match dead_letters::store_outcome(&self.bus, id, message, delivered, reason).await {
             Ok(()) => {
                 metrics::counter!("sluice_notifier_dead_letters_total").increment(1);
@@ -207,13 +210,13 @@ impl OutcomeConsumer {
             }
             Err(e) => {
                 error!(export.id = %id, error = %e, dead.reason = reason, "failed to dead-letter an outcome, retrying");
-                respond(message, AckKind::Nak(Some(MAX_REDELIVERY_DELAY))).await;
+                send_ack(message, AckKind::Nak(Some(MAX_REDELIVERY_DELAY))).await;
             }
         }
     }
 }
 
-/// The span of one delivery of an outcome, in the trace of its publisher.
+/// Returns the span of one delivery of an outcome, in the trace of its publisher.
 fn span(outcome: &Envelope<Outcome>, delivered: i64) -> Span {
     let span = info_span!(
         parent: None,
@@ -234,31 +237,32 @@ fn span(outcome: &Envelope<Outcome>, delivered: i64) -> Span {
     span
 }
 
-/// Runs `work` and sends progress acks meanwhile, so that NATS does not redeliver the message.
+/// Runs `work` and sends progress acks in the meantime, so that NATS does not redeliver the message.
 async fn with_progress_acks<T>(message: &Message, work: impl Future<Output = T>) -> T {
     let mut work = std::pin::pin!(work);
     loop {
         tokio::select! {
             done = &mut work => return done,
-            () = tokio::time::sleep(PROGRESS_INTERVAL) => respond(message, AckKind::Progress).await,
+            () = tokio::time::sleep(PROGRESS_INTERVAL) => send_ack(message, AckKind::Progress).await,
         }
     }
 }
 
-/// Sends an ack whose loss only delays the redelivery.
-async fn respond(message: &Message, kind: AckKind) {
+/// Sends an ack. A failure is logged only, because a lost ack delays the redelivery and loses nothing.
+async fn send_ack(message: &Message, kind: AckKind) {
     if let Err(e) = message.ack_with(kind).await {
         info!(error = %e, "failed to send an ack; NATS redelivers the outcome");
     }
 }
 
-/// The delay after this many deliveries. The stream counts them, so the delay grows across restarts and notifiers.
+/// Returns the delay after this many deliveries. NATS counts deliveries across restarts and notifiers, so the delay
+/// keeps growing.
 fn redelivery_delay(delivered: i64) -> Duration {
     REDELIVERY.pause(u32::try_from(delivered - 1).unwrap_or_default())
 }
 
-/// The export id in a subject; the nil id if there is none.
-fn export_of(subject: &str) -> ExportId {
+/// Parses the export id in a subject; returns the nil id if the subject has none.
+fn export_id_of(subject: &str) -> ExportId {
     let last = subject.rsplit('.').next().unwrap_or_default();
     last.parse().unwrap_or(ExportId(Uuid::nil()))
 }
@@ -270,7 +274,7 @@ mod tests {
     #[test]
     fn the_export_id_is_the_last_token_of_the_subject() {
         let id = ExportId::generate();
-        assert_eq!(export_of(&subject::outcome(id)), id);
-        assert_eq!(export_of("sluice.v1.outcome.x"), ExportId(Uuid::nil()));
+        assert_eq!(export_id_of(&subject::outcome(id)), id);
+        assert_eq!(export_id_of("sluice.v1.outcome.x"), ExportId(Uuid::nil()));
     }
 }

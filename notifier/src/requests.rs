@@ -1,4 +1,5 @@
-//! Answers requests over NATS: with bounded concurrency and a timeout each, and with a problem for every failure.
+//! A server for NATS requests. It limits concurrency, applies a timeout to each request, and replies with a problem
+//! (RFC 9457) to each failed request.
 
 use std::{future::Future, sync::Arc, time::Duration};
 
@@ -18,26 +19,27 @@ use uuid::Uuid;
 
 use crate::{GROUP, error::NotifierError};
 
-/// The timeout of one request. A gateway waits longer, so that it receives a problem instead of timing out itself.
+/// The timeout of one request. It is shorter than the timeout of a gateway, so that the gateway receives a problem in
+/// time.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(4);
 
-/// Answers one kind of request.
+/// A handler that answers one kind of request.
 pub(crate) trait Handler: Send + Sync + 'static {
-    /// The name of its spans.
+    /// The name of the trace spans of these requests.
     const SPAN: &'static str = "operator.request";
 
-    /// The request, as JSON.
+    /// The type of the JSON payload of a request.
     type Request: DeserializeOwned + Send;
-    /// The reply, as JSON.
+    /// The type of the JSON payload of a reply.
     type Reply: Serialize + Send;
 
     /// Answers one request.
     ///
     /// # Errors
-    /// When a dependency fails: the requester receives the problem `unavailable`.
+    /// When a dependency fails: the server replies with the problem `unavailable`.
     fn handle(&self, request: Self::Request) -> impl Future<Output = Result<Self::Reply, NotifierError>> + Send;
 
-    /// The reply that carries a problem.
+    /// Wraps a problem in a reply.
     fn refuse(problem: Problem) -> Self::Reply;
 }
 
@@ -49,16 +51,16 @@ pub(crate) struct RequestServer<'a> {
 }
 
 impl<'a> RequestServer<'a> {
-    /// At most `limit` requests of each kind are answered at the same time.
+    /// Creates a server that answers at most `limit` requests of each kind at the same time.
     pub(crate) fn new(service: &'a Service, limit: usize, life: &'a Lifecycle) -> Self {
         Self { service, limit, life }
     }
 
-    /// Joins the queue group of notifiers on `subject`, and answers its requests in its own task. `name` is the
-    /// endpoint in `nats micro stats`.
+    /// Subscribes to `subject` in the queue group of all notifiers, and answers its requests in a new task. `name` is
+    /// the name of the endpoint in `nats micro stats`.
     ///
     /// # Errors
-    /// When the client is closed.
+    /// When the NATS client is closed.
     pub(crate) async fn add<H: Handler>(
         &self,
         task: &'static str,
@@ -73,16 +75,16 @@ impl<'a> RequestServer<'a> {
     }
 }
 
-/// A reply to an operator, in an envelope.
+/// Wraps a reply to an operator in a new envelope.
 pub(crate) fn enveloped<T>(body: T) -> Envelope<T> {
     Envelope::new(Uuid::now_v7().to_string(), TraceContext::generate().traceparent(), body)
 }
 
-/// Answers requests until the soft stop, at most `limit` at the same time. Further requests wait in the subscription;
-/// NATS drops those that exceed its buffer, and the gateway retries.
+/// Answers at most `limit` requests at the same time until shutdown begins. Further requests wait in the buffer of the
+/// subscription. NATS drops requests that exceed the buffer; their senders retry.
 ///
 /// # Errors
-/// When the subscription ends, which only a closed client does.
+/// When the subscription ends, which happens only when the NATS client is closed.
 async fn serve<H: Handler>(
     mut endpoint: Endpoint,
     handler: Arc<H>,
@@ -100,7 +102,7 @@ async fn serve<H: Handler>(
             tokio::select! {
                 biased;
                 () = life.soft().cancelled() => {
-                    // the queue group sends further requests to other notifiers; the received ones are answered
+                    // other notifiers receive new requests; this notifier still answers those in its buffer
                     stopping = true;
                     if let Err(e) = endpoint.stop().await {
                         warn!(error = %e, "failed to leave the queue group");
@@ -132,7 +134,7 @@ async fn serve<H: Handler>(
     }
 }
 
-/// The span of a request, in the trace of the requester.
+/// Returns a span in the trace of the requester.
 fn span<H: Handler>(payload: &[u8]) -> Span {
     #[derive(Default, Deserialize)]
     #[serde(default)]
@@ -164,7 +166,7 @@ async fn reply<H: Handler>(handler: &H, payload: &[u8]) -> H::Reply {
         Ok(request) => request,
         Err(e) => {
             warn!(error = %e, "refused an unreadable request");
-            let fault = FieldError::new(pointer(e.path()), e.inner().to_string());
+            let fault = FieldError::new(json_pointer(e.path()), e.inner().to_string());
             let unreadable =
                 Problem::new(Slug::InvalidRequest, format!("The request can't be read: {}.", fault.detail));
             return H::refuse(Problem { errors: vec![fault], ..unreadable });
@@ -178,8 +180,8 @@ async fn reply<H: Handler>(handler: &H, payload: &[u8]) -> H::Reply {
     })
 }
 
-/// The path as a JSON pointer (RFC 6901).
-fn pointer(path: &Path) -> String {
+/// Converts a path to a JSON pointer (RFC 6901).
+fn json_pointer(path: &Path) -> String {
     let mut pointer = String::new();
     for segment in path.iter() {
         match segment {

@@ -1,14 +1,14 @@
-//! Looks up messages in the work-queue streams.
+//! Queries of the work-queue streams.
 
 use async_nats::jetstream::stream::LastRawMessageErrorKind;
 use platform::bus::Bus;
 
 use crate::error::NotifierError;
 
-/// Whether a work queue holds a message of this subject, waiting or delivered and not yet acknowledged.
+/// Whether a work queue holds a message of this subject that no consumer has acknowledged.
 ///
 /// # Errors
-/// When the stream doesn't answer.
+/// When the stream does not answer.
 pub(crate) async fn has_message(bus: &Bus, stream: &'static str, subject: &str) -> Result<bool, NotifierError> {
     let queue = bus.jetstream().get_stream_no_info(stream).await;
     let queue = queue.map_err(NotifierError::jetstream("find a work queue"))?;

@@ -54,7 +54,7 @@ impl Installation {
         self.folder.store()
     }
 
-    /// A completed export whose file is one document.
+    /// Inserts a completed export whose file is one manifest.
     async fn completed(&self) -> ExportId {
         let (db, now, owner) = (&self.database.db, self.clock.now(), Owner::new("acme", "alice"));
         let id = ExportId::generate();

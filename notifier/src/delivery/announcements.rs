@@ -1,7 +1,8 @@
 //! Announces each new segment, with a grant for it, to the gateways that stream the export.
 //!
-//! An announcement may be lost: a gateway that misses one requests a grant. The notifier announces without a database
-//! query, so that the first bytes arrive early; a gateway ignores announcements of an attempt that it does not follow.
+//! A gateway that misses an announcement requests a grant. The notifier announces without a database query, so that
+//! clients receive the first bytes early. A gateway ignores the announcements of other attempts than the one that it
+//! streams.
 
 use std::{sync::Arc, time::Duration};
 
@@ -19,28 +20,28 @@ use tracing::warn;
 use super::minter::Minter;
 use crate::error::NotifierError;
 
-/// The timeout of one announcement. A later one would be useless, because gateways poll.
+/// The timeout of one announcement. Gateways poll, so a later announcement would have no use.
 const ANNOUNCE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Announces the segments that exporters report on `written`, until the soft stop.
+/// Announces the segments that exporters report on `written`, until shutdown begins.
 ///
 /// # Errors
-/// When the subscription ends, which only a closed client does.
+/// When the subscription ends, which happens only when the NATS client is closed.
 pub(crate) async fn run(
     bus: Bus,
     minter: Arc<Minter>,
     mut written: Subscriber,
-    soft: CancellationToken,
+    shutdown: CancellationToken,
 ) -> Result<(), NotifierError> {
     loop {
         let message = tokio::select! {
             biased;
-            () = soft.cancelled() => return Ok(()),
+            () = shutdown.cancelled() => return Ok(()),
             message = written.next() => message.ok_or(NotifierError::Unsubscribed("written segments"))?,
         };
         let announced = tokio::time::timeout(ANNOUNCE_TIMEOUT, announce(&bus, &minter, &message.payload)).await;
         if let Err(e) = announced.unwrap_or(Err(NotifierError::Timeout("announcing a segment"))) {
-            warn!(nats.subject = %message.subject, error = %e, "failed to announce a segment; gateways poll for it");
+            warn!(nats.subject = %message.subject, error = %e, "failed to announce a segment; gateways request a grant for it");
         }
     }
 }

@@ -1,24 +1,25 @@
-//! Decides whether a stream can continue with the bytes of a new attempt.
+//! Compares two attempts of an export, to decide whether a file stream of the older attempt can continue with the newer
+//! one.
 
 use protocol::delivery::Segment;
 
-/// The relation of a new attempt to the bytes that were sent of an older one.
+/// How the segments of a new attempt compare with the bytes that the client has received of an older attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Continuation {
     /// The new attempt has the same bytes up to the offset: the stream continues.
     Same,
-    /// The new attempt has the same bytes so far, and has not reached the offset: the stream waits.
+    /// The new attempt has the same bytes, but not yet up to the offset: the stream waits.
     Behind,
-    /// The new attempt has other bytes, or equality can't be proved: the stream restarts.
+    /// The bytes differ, or the segments can't prove that they are equal: the stream restarts.
     Differs,
 }
 
-/// Compares the segments of both attempts that begin before `offset`, the number of bytes already sent.
+/// Compares the segments that begin before `offset`, the number of bytes that the client has received.
 ///
-/// An exporter cuts segments by size and by time, so equal bytes may have different segments. Then the hashes can't
-/// prove equality, and the stream restarts.
+/// An exporter ends segments by size and by time, so equal bytes may be in different segments. The digests of different
+/// segments can't prove equality; the stream then restarts.
 pub(super) fn compare(old: &[Segment], new: &[Segment], offset: u64) -> Continuation {
-    // sent bytes without a recorded hash can't be compared
+    // sent bytes without a recorded digest can't be compared
     if old.last().is_none_or(|last| last.end() < offset) {
         return Continuation::Differs;
     }
@@ -33,7 +34,7 @@ pub(super) fn compare(old: &[Segment], new: &[Segment], offset: u64) -> Continua
 mod tests {
     use super::*;
 
-    /// Segments with these contents, one byte per letter.
+    /// Returns one segment for each part, as large as the part.
     fn segments(parts: &[&str]) -> Vec<Segment> {
         let mut offset = 0;
         let segment = |(index, part): (usize, &&str)| {
@@ -62,7 +63,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stream_restarts_when_sent_bytes_have_no_recorded_hash() {
+    fn a_stream_restarts_when_sent_bytes_have_no_recorded_digest() {
         assert_eq!(compare(&[], &segments(&["aaaa"]), 1), Continuation::Differs);
         assert_eq!(compare(&segments(&["aaaa"]), &segments(&["aaaa", "bbbb"]), 5), Continuation::Differs);
         assert_eq!(compare(&segments(&["aaaa"]), &segments(&["aaaa"]), 4), Continuation::Same);

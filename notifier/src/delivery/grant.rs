@@ -1,4 +1,4 @@
-//! Answers grant requests of gateways: with grants for the segments, with the seal, or with a problem.
+//! Answers grant requests of gateways: with grants for segments, with the seal, or with a problem.
 
 use std::sync::Arc;
 
@@ -16,14 +16,14 @@ use super::{
 };
 use crate::{deps::Deps, error::NotifierError, requests::Handler};
 
-/// Answers [`GrantRequest`]s, with at most `max` grants each.
-pub(crate) struct Granter {
+/// Answers each [`GrantRequest`] with at most `max` grants.
+pub(crate) struct GrantHandler {
     deps: Deps,
     minter: Arc<Minter>,
     max: u32,
 }
 
-impl Granter {
+impl GrantHandler {
     pub(crate) fn new(deps: Deps, minter: Arc<Minter>, max: u32) -> Self {
         Self { deps, minter, max }
     }
@@ -54,7 +54,7 @@ impl Granter {
     }
 }
 
-impl Handler for Granter {
+impl Handler for GrantHandler {
     const SPAN: &'static str = "grant";
     type Request = GrantRequest;
     type Reply = GrantReply;

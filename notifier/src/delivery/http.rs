@@ -1,4 +1,4 @@
-//! The internal HTTP port: segments by grant, health, and metrics.
+//! The internal HTTP port: serves granted segments to gateways, and health and metrics to operators.
 
 use std::{sync::Arc, time::Duration};
 
@@ -22,33 +22,33 @@ use tracing::{error, warn};
 use super::{minter::Minter, segment_body, token::Claims};
 use crate::{config::NotifierConfig, deps::Deps};
 
-/// The timeout of opening an object in the store.
+/// The timeout of opening an object in the file store.
 const OPEN_TIMEOUT: Duration = Duration::from_secs(15);
 
 #[derive(Clone)]
-struct Port {
+struct PortState {
     deps: Deps,
     minter: Arc<Minter>,
 }
 
-/// Serves requests until the soft stop, and finishes the responses already begun.
+/// Serves requests until shutdown begins, then finishes the open responses.
 pub(crate) fn spawn(config: &NotifierConfig, deps: Deps, minter: Arc<Minter>, listener: TcpListener, life: &Lifecycle) {
     let mut router = Router::new()
-        .route("/v1/segments/{token}", get(segment))
+        .route("/v1/segments/{token}", get(serve_segment))
         .route("/healthz", get(|| async { "ok" }))
         .route("/readyz", get(readyz));
     if deps.metrics.is_some() {
-        router = router.route("/metrics", get(render));
+        router = router.route("/metrics", get(render_metrics));
     }
-    let router = router.with_state(Port { deps, minter });
+    let router = router.with_state(PortState { deps, minter });
     let idle_timeout = config.tuning.connection_idle_timeout.get();
-    // gateways keep their connections between two segments, so waiting for a request header is idle time too
-    let server = Server::new("delivery/http", router, listener).max_connections(config.max_connections);
+    // gateways reuse connections, so the wait for a request header is idle time too
+    let server = Server::new("delivery/http", router, listener).max_connections(config.tuning.max_connections);
     server.header_timeout(idle_timeout).idle_timeout(idle_timeout).spawn(life.soft(), life);
 }
 
-async fn segment(
-    State(port): State<Port>,
+async fn serve_segment(
+    State(port): State<PortState>,
     Path(token): Path<String>,
     method: Method,
     headers: HeaderMap,
@@ -59,15 +59,15 @@ async fn segment(
     let mut response = match requested_range(&claims, &method, &headers, &tag) {
         RequestedRange::Unsatisfiable => {
             let mut response = StatusCode::RANGE_NOT_SATISFIABLE.into_response();
-            insert(&mut response, header::CONTENT_RANGE, format!("bytes */{}", claims.size))?;
+            insert_header(&mut response, header::CONTENT_RANGE, format!("bytes */{}", claims.size))?;
             response
         }
-        RequestedRange::Whole => open(&port, &claims, 0..claims.size).await?,
+        RequestedRange::Whole => open_segment(&port, &claims, 0..claims.size).await?,
         RequestedRange::Part(part) => {
             let described = format!("bytes {}-{}/{}", part.start, part.end - 1, claims.size);
-            let mut response = open(&port, &claims, part).await?;
+            let mut response = open_segment(&port, &claims, part).await?;
             *response.status_mut() = StatusCode::PARTIAL_CONTENT;
-            insert(&mut response, header::CONTENT_RANGE, described)?;
+            insert_header(&mut response, header::CONTENT_RANGE, described)?;
             response
         }
     };
@@ -78,8 +78,8 @@ async fn segment(
     Ok(response)
 }
 
-/// The requested range. `Range` applies to GET only, and under `If-Range` only while the entity tag matches
-/// (RFC 9110, sections 14.2 and 13.1.5).
+/// Returns the requested range. `Range` applies to GET only, and with `If-Range` only if the entity tag matches (RFC
+/// 9110, sections 14.2 and 13.1.5).
 fn requested_range(claims: &Claims, method: &Method, headers: &HeaderMap, tag: &HeaderValue) -> RequestedRange {
     if method != Method::GET || headers.get(header::IF_RANGE).is_some_and(|if_range| if_range != tag) {
         return RequestedRange::Whole;
@@ -87,8 +87,8 @@ fn requested_range(claims: &Claims, method: &Method, headers: &HeaderMap, tag: &
     range::parse(headers.get(header::RANGE).and_then(|value| value.to_str().ok()), claims.size)
 }
 
-/// A response with a range of the object. axum omits the body for a HEAD request.
-async fn open(port: &Port, claims: &Claims, range: std::ops::Range<u64>) -> Result<Response, Refusal> {
+/// Returns a response that streams a range of the object. axum omits the body for a HEAD request.
+async fn open_segment(port: &PortState, claims: &Claims, range: std::ops::Range<u64>) -> Result<Response, Refusal> {
     let path = claims.path.as_str();
     let length = range.end - range.start;
     let reading = match tokio::time::timeout(OPEN_TIMEOUT, port.deps.store.read(path, Some(range))).await {
@@ -120,23 +120,23 @@ async fn open(port: &Port, claims: &Claims, range: std::ops::Range<u64>) -> Resu
     Ok(response)
 }
 
-fn insert(response: &mut Response, name: header::HeaderName, value: String) -> Result<(), Refusal> {
+fn insert_header(response: &mut Response, name: header::HeaderName, value: String) -> Result<(), Refusal> {
     let value = HeaderValue::try_from(value).map_err(|_| refuse(Slug::Internal, "A response header is invalid."))?;
     response.headers_mut().insert(name, value);
     Ok(())
 }
 
-async fn readyz(State(port): State<Port>) -> Response {
+async fn readyz(State(port): State<PortState>) -> Response {
     let readiness = port.deps.readiness().await;
     let status = if readiness.ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     (status, Json(readiness)).into_response()
 }
 
-async fn render(State(port): State<Port>) -> String {
+async fn render_metrics(State(port): State<PortState>) -> String {
     port.deps.metrics.as_ref().map(|metrics| metrics.render()).unwrap_or_default()
 }
 
-/// A problem as an HTTP response.
+/// An HTTP response with a problem as its body (RFC 9457).
 #[derive(Debug)]
 struct Refusal(Box<Problem>);
 

@@ -1,4 +1,4 @@
-//! Answers metadata requests of gateways: with the CSVW document of a file, or with a problem.
+//! Answers metadata requests of gateways with the CSVW document of a file, or with a problem.
 
 use entity::export;
 use protocol::{
@@ -10,7 +10,7 @@ use protocol::{
 use super::refusal;
 use crate::{deps::Deps, error::NotifierError, requests::Handler};
 
-/// Answers [`MetadataRequest`]s with the stored document.
+/// Answers each [`MetadataRequest`] with the stored document.
 pub(crate) struct MetadataHandler {
     deps: Deps,
 }

@@ -1,4 +1,5 @@
-//! Mints grants: presigned URLs where the file store supports them, otherwise URLs of this notifier's internal port.
+//! Creates grants: presigned URLs if the file store supports them, otherwise URLs of the internal HTTP port with a
+//! signed token.
 
 use std::time::Duration;
 
@@ -13,11 +14,12 @@ use protocol::{
 use super::token::{self, Claims, TokenError};
 use crate::error::NotifierError;
 
-/// The timeout of presigning, which waits only while the machine's credentials are refreshed.
+/// The timeout of presigning a URL. Presigning needs no request unless the credentials of the machine must be
+/// refreshed.
 const PRESIGN_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// Mints grants, and verifies the tokens that it minted. The key lives as long as the process: the grants of a stopped
-/// notifier become invalid, and gateways request new ones from another notifier.
+/// Creates grants and verifies their tokens. The signing key exists in this process only. After a notifier stops,
+/// gateways request new grants from another notifier.
 pub(crate) struct Minter {
     store: FileStore,
     clock: SharedClock,
@@ -27,7 +29,7 @@ pub(crate) struct Minter {
 }
 
 impl Minter {
-    /// A minter with a new random key. `base_url` is that of this notifier's internal port.
+    /// Creates a minter with a random key. `base_url` is the base URL of the internal HTTP port.
     ///
     /// # Errors
     /// When the operating system returns no random numbers.
@@ -41,10 +43,10 @@ impl Minter {
         Ok(Self { store, clock, base_url: base_url.to_owned(), key, ttl })
     }
 
-    /// Grants the reading of one segment for the configured lifetime.
+    /// Creates a grant of one segment, valid for the configured lifetime.
     ///
     /// # Errors
-    /// When the store fails to presign.
+    /// When the file store fails to presign the URL.
     pub(crate) async fn mint(&self, id: ExportId, attempt: u32, segment: Segment) -> Result<Grant, NotifierError> {
         let path = delivery::segment_path(id, attempt, segment.index);
         let ttl = TimeDelta::from_std(self.ttl).unwrap_or(TimeDelta::MAX);
@@ -66,10 +68,10 @@ impl Minter {
         Ok(Grant { segment, url, expires_at: expires_at.into() })
     }
 
-    /// The claims of a token that this minter signed and that has not expired.
+    /// Returns the claims of a valid token.
     ///
     /// # Errors
-    /// When another process signed the token, or it has expired.
+    /// When another process signed the token, or the token has expired.
     pub(crate) fn verify(&self, token: &str) -> Result<Claims, TokenError> {
         token::verify(&self.key, token, self.clock.now())
     }

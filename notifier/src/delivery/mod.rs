@@ -1,4 +1,4 @@
-//! Carries file bytes from the file store to a gateway, which requests grants over NATS and fetches their URLs.
+//! Delivers file bytes to gateways. A gateway requests grants over NATS, and fetches the URLs of the grants.
 
 pub(crate) mod announcements;
 mod continuation;

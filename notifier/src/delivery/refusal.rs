@@ -1,4 +1,4 @@
-//! The problems with which a notifier refuses a gateway that requests a file.
+//! The problems with which a notifier refuses requests for a file.
 
 use chrono::{DateTime, Utc};
 use entity::{export, view};
@@ -9,12 +9,14 @@ use protocol::{
 
 use crate::error::NotifierError;
 
-/// The same problem for an export of another owner as for an unknown one, so that ids can't be probed.
+/// Returns the problem for an unknown export and for an export of another owner. It is the same for both, so that a
+/// client can't find out which ids exist.
 pub(super) fn not_found() -> Problem {
     Problem::new(Slug::NotFound, "There is no such export, or it is not yours.")
 }
 
-/// The problem of an export that has no file now and will never have one. None: there is a file, or may be one later.
+/// Returns the problem of an export that has no file and will never have one; `None` if the export has a file or may
+/// have one later.
 ///
 /// # Errors
 /// When the row is damaged.

@@ -1,4 +1,4 @@
-//! The HTTP body of a segment: it holds one chunk in memory, and never ends cleanly before its last byte.
+//! The HTTP body of a segment. It holds one chunk in memory, and ends with an error unless it has sent all bytes.
 
 use std::{io, time::Duration};
 
@@ -7,11 +7,11 @@ use futures::{StreamExt, TryStreamExt, stream};
 use platform::store::ObjectReader;
 use tracing::warn;
 
-/// The timeout of reading one chunk from the store.
+/// The timeout of reading one chunk from the file store.
 const CHUNK_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// A body that reads from the store as fast as the client reads from the body. An error in the body makes the HTTP
-/// server reset the connection, so that a truncated segment never looks complete.
+/// Returns a body that reads from the store only as fast as the client reads. On an error, the HTTP server resets the
+/// connection, so that the client never takes a truncated segment for a complete one.
 pub(super) fn body(reading: ObjectReader, path: String) -> Body {
     let left = reading.range.end - reading.range.start;
     let chunks = stream::try_unfold((reading.stream, left), |(mut chunks, left)| async move {
@@ -19,9 +19,10 @@ pub(super) fn body(reading: ObjectReader, path: String) -> Body {
             return Ok(None);
         }
         let chunk = tokio::time::timeout(CHUNK_TIMEOUT, chunks.next()).await;
-        let chunk = chunk.map_err(|_| io::Error::new(io::ErrorKind::TimedOut, "the store took too long"))?;
+        let chunk = chunk
+            .map_err(|_| io::Error::new(io::ErrorKind::TimedOut, "reading a chunk from the file store timed out"))?;
         let chunk = chunk.transpose().map_err(io::Error::other)?.unwrap_or_default();
-        // a local file that was truncated meanwhile yields empty chunks without end
+        // a local file that was truncated during the read yields empty chunks without end
         let count = chunk.len() as u64;
         if count == 0 || count > left {
             return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the object does not have its recorded size"));

@@ -1,23 +1,23 @@
-//! The token in a segment URL: the claims of the grant, with a signature that only this process can make.
+//! The token in a segment URL: the claims of a grant, signed with the key of this process.
 
 use aws_lc_rs::hmac;
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-/// The object that a grant permits to read. The JSON names are short because they are part of a URL.
+/// The object that a grant permits to read. The JSON keys are one letter long, because they are part of a URL.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Claims {
     /// The path of the object in the file store.
     #[serde(rename = "p")]
     pub(crate) path: String,
-    /// The size of the object, bytes.
+    /// The size of the object in bytes.
     #[serde(rename = "n")]
     pub(crate) size: u64,
-    /// The SHA-256 of the object, which becomes its entity tag.
+    /// The SHA-256 of the object in hex, which becomes its entity tag.
     #[serde(rename = "h")]
     pub(crate) sha256: String,
-    /// The expiry, milliseconds since the Unix epoch.
+    /// The time of expiry in milliseconds since the Unix epoch.
     #[serde(rename = "x")]
     pub(crate) expires_ms: i64,
 }
@@ -25,15 +25,15 @@ pub(crate) struct Claims {
 /// The reason why a token is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum TokenError {
-    /// Another key signed the token, or it was changed.
+    /// The signature does not match the payload under the key of this process.
     #[error("This notifier did not sign the grant.")]
     Forged,
-    /// The token has expired.
+    /// The time of expiry has passed.
     #[error("The grant has expired.")]
     Expired,
 }
 
-/// The signed token of these claims.
+/// Encodes and signs the claims.
 pub(crate) fn sign(key: &hmac::Key, claims: &Claims) -> String {
     let payload = serde_json::to_vec(claims).unwrap_or_else(|e| unreachable!("claims always serialize: {e}"));
     let payload = URL_SAFE_NO_PAD.encode(payload);
@@ -41,7 +41,7 @@ pub(crate) fn sign(key: &hmac::Key, claims: &Claims) -> String {
     format!("{payload}.{signature}")
 }
 
-/// The claims of a token, if `key` signed it and it has not expired. The signature is compared in constant time.
+/// Returns the claims of a token if `key` signed it and it has not expired. Compares the signature in constant time.
 ///
 /// # Errors
 /// The reason why the token is refused.

@@ -1,4 +1,4 @@
-//! Decides which waiting exports the exporters have capacity for.
+//! Decides for which waiting exports the exporters have capacity.
 
 use std::collections::HashMap;
 
@@ -10,11 +10,11 @@ use crate::config::NotifierConfig;
 /// The configured limits of a lane.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Limits {
-    /// Exports of one tenant in flight.
+    /// Largest number of exports in flight of one tenant.
     pub(super) tenant: i64,
-    /// Exports of one user in flight.
+    /// Largest number of exports in flight of one user.
     pub(super) user: i64,
-    /// Jobs beyond the free slots, so that a slot does not idle between two jobs.
+    /// Number of jobs published beyond the free slots, so that a slot does not idle between two jobs.
     pub(super) prefetch: u64,
 }
 
@@ -23,25 +23,25 @@ impl From<&NotifierConfig> for Limits {
         Self {
             tenant: i64::from(config.max_in_flight_per_tenant),
             user: i64::from(config.max_in_flight_per_user),
-            prefetch: config.prefetch,
+            prefetch: config.tuning.prefetch,
         }
     }
 }
 
-/// The capacity that is left at the exporters, by pool and lane.
+/// The remaining capacity of the exporters, by pool and lane.
 pub(super) struct Capacity<'a> {
     limits: Limits,
     left: HashMap<(&'a str, &'a str), u64>,
 }
 
 impl<'a> Capacity<'a> {
-    /// The free slots of each lane plus the prefetch. `slots` returns the number of jobs of a lane that a pool can run
-    /// at the same time; bulk jobs may occupy slots of the interactive lane too. A pool without an exporter has the
-    /// prefetch as its capacity.
+    /// Computes the capacity of each lane: its free slots plus the prefetch. `slots` returns the number of jobs of a
+    /// lane that a pool can run at the same time. Bulk jobs may also occupy slots of the interactive lane. The capacity
+    /// of a pool without exporters is the prefetch.
     pub(super) fn new(snapshot: &'a QueueSnapshot, limits: Limits, slots: impl Fn(&str, Lane) -> u64) -> Self {
         let in_flight = |pool: &str, lane: &str| {
-            let view = snapshot.lane(pool, lane);
-            view.dispatched + view.running
+            let load = snapshot.lane(pool, lane);
+            load.dispatched + load.running
         };
         let left = |pool: &str, name: &str| {
             let lane = Lane::from_name(name);
@@ -55,14 +55,13 @@ impl<'a> Capacity<'a> {
         Self { limits, left }
     }
 
-    /// Whether this export may be dispatched now: its lane has capacity, and its tenant and user are within their
-    /// limits.
+    /// Whether an export may be dispatched now: its lane has capacity, and its tenant and user are within their limits.
     pub(super) fn admits(&self, row: &WaitingExport) -> bool {
         let left = self.left.get(&(row.pool.as_str(), row.lane.as_str())).copied().unwrap_or_default();
         left > 0 && row.tenant_rank <= self.limits.tenant && row.user_rank <= self.limits.user
     }
 
-    /// Subtracts a dispatched export.
+    /// Subtracts one dispatched export from the capacity of its lane.
     pub(super) fn take(&mut self, row: &'a WaitingExport) {
         if let Some(left) = self.left.get_mut(&(row.pool.as_str(), row.lane.as_str())) {
             *left = left.saturating_sub(1);
@@ -97,9 +96,9 @@ mod tests {
         (1..=count).map(|n| waiting(lane, n, n, n)).collect()
     }
 
-    /// The lane ranks of the exports that are dispatched, with so many interactive and bulk `slots`.
+    /// Returns the lane ranks of the exports that are dispatched. `slots` are the interactive and the bulk slots.
     fn dispatched(waiting: Vec<WaitingExport>, lanes: &[(&str, LaneLoad)], slots: (u64, u64)) -> Vec<i64> {
-        let snapshot = QueueSnapshot::new(waiting, lanes.iter().map(|(lane, view)| ("default", *lane, *view)));
+        let snapshot = QueueSnapshot::new(waiting, lanes.iter().map(|(lane, load)| ("default", *lane, *load)));
         let slots = |_: &str, lane| if lane == Lane::Bulk { slots.1 } else { slots.0 };
         let mut capacity = Capacity::new(&snapshot, LIMITS, slots);
         let mut ranks = Vec::new();

@@ -1,6 +1,7 @@
-//! Notifies owners of credit changes that no outcome reports: holds, daily grants, and adjustments by an operator.
+//! Notifies owners of credit changes without an outcome: holds, daily grants, and adjustments by an operator.
 //!
-//! Each account counts its versions in the database, so a pending notification survives a crash.
+//! Each account row stores its current version and the last notified version, so a pending notification survives a
+//! crash.
 
 use std::time::Duration;
 
@@ -10,14 +11,14 @@ use tracing::warn;
 
 use crate::{deps::Deps, error::NotifierError, settle::events};
 
-/// Accounts in one page.
+/// Largest number of accounts in one page of pending notifications.
 const BATCH: u64 = 500;
-/// Owners who are notified at the same time.
+/// Number of accounts whose notifications are published at the same time.
 const CONCURRENCY: usize = 16;
-/// The timeout of one page.
+/// The timeout of publishing the notifications of one page.
 const BATCH_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Publishes all pending notifications. A failed one does not delay the others.
+/// Publishes all pending notifications. A failed notification does not delay the others.
 ///
 /// # Errors
 /// When the database fails, or every notification of a page fails. The caller retries later.

@@ -10,7 +10,7 @@ use tracing::{Instrument, field::Empty, info_span};
 
 use crate::{error::NotifierError, work_queue};
 
-/// Publishes the job of an export. The stream deduplicates by `message_id`.
+/// Publishes the job of an export. The stream deduplicates jobs by `message_id`.
 ///
 /// # Errors
 /// When the stream does not confirm the job.
@@ -29,9 +29,9 @@ pub(super) async fn publish(bus: &Bus, row: &export::Model, message_id: String) 
         messaging.destination.name = subject::STREAM_JOBS,
         messaging.message.id = message_id,
     );
-    let here = traces::follow_text(&span, &row.traceparent);
+    let context = traces::follow_text(&span, &row.traceparent);
     let job = Job { export_id: row.export_id(), owner: row.owner() };
-    let message = Envelope::new(message_id, here.traceparent(), job);
+    let message = Envelope::new(message_id, context.traceparent(), job);
     let sending = bus.publish_durable(job_subject(row), &message.id, &message);
     let sent = sending.instrument(span.clone()).await;
     if sent.is_err() {
@@ -40,15 +40,15 @@ pub(super) async fn publish(bus: &Bus, row: &export::Model, message_id: String) 
     Ok(sent?)
 }
 
-/// Publishes a new job for a stale export whose job is lost. False: the stream still holds a job.
+/// Publishes a new job for a stale export if the stream holds none. Returns whether it published a job.
 ///
 /// # Errors
-/// When the stream doesn't answer.
+/// When the stream does not answer.
 pub(crate) async fn republish_if_lost(bus: &Bus, row: &export::Model) -> Result<bool, NotifierError> {
     if work_queue::has_message(bus, subject::STREAM_JOBS, &job_subject(row)).await? {
         return Ok(false);
     }
-    // the stream may still remember the id of the first job
+    // a new id, because the stream would drop a job with the id of the first job
     let id = format!("{}:{}:{}", row.id, row.attempt, row.updated_at.timestamp_micros());
     publish(bus, row, id).await?;
     Ok(true)

@@ -1,10 +1,11 @@
-//! Publishes committed exports as jobs, in a fair order: the reading half of the outbox.
+//! Publishes committed exports as jobs, in a fair order. The table of exports is the outbox.
 //!
-//! One of all notifiers leads the dispatching, by a lease. The leader walks the waiting exports in the order of
-//! [`entity::dispatch_queue`] and dispatches as many as the exporters have capacity for; the others stay in the table,
-//! where their order may still change. A gateway commits a row and then publishes a hint. If the hint is lost, or the
-//! gateway dies before it, the next poll finds the row. Publishing a job twice is harmless, because the stream
-//! deduplicates by its id and an exporter's claim is conditional.
+//! One notifier at a time leads the dispatching, by a lease. The leader reads the waiting exports in the order of
+//! [`entity::dispatch_queue`], and dispatches as many as the exporters have capacity for. The other exports stay in the
+//! table, where their order may still change.
+//!
+//! A gateway commits a row and then publishes a hint. If the hint is lost, the next poll finds the row. Publishing a
+//! job twice is harmless: the stream deduplicates jobs by message id, and an exporter claims an export conditionally.
 
 mod capacity;
 mod credit_notifications;
@@ -39,14 +40,14 @@ use crate::{
     lease::{HeldLease, LeaseCandidate},
 };
 
-/// The name of the lease that the leading dispatcher holds.
+/// The name of the dispatcher's lease.
 const LEASE: &str = "dispatch";
 /// The timeout of one dispatch round.
 const ROUND_TIMEOUT: Duration = Duration::from_secs(120);
-/// Waiting exports that one round reads. Later rounds read those behind them.
+/// Largest number of waiting exports that one round reads, from the front of the queue.
 const MAX_WAITING: u64 = 10_000;
 
-/// Dispatches exports while this notifier leads.
+/// Dispatches exports while this notifier holds the dispatcher's lease.
 pub(crate) struct Dispatcher {
     deps: Deps,
     config: Arc<NotifierConfig>,
@@ -59,52 +60,52 @@ impl Dispatcher {
         Self { deps, config, catalog, instance: instance.to_owned() }
     }
 
-    /// Competes for the lease and leads while it holds it, until the soft stop.
+    /// Tries to acquire the lease, and dispatches while this notifier holds the lease. Returns when shutdown begins.
     ///
     /// # Errors
-    /// When the subscription to hints ends, which only a closed client does.
-    pub(crate) async fn run(self, mut hints: Subscriber, soft: CancellationToken) -> Result<(), NotifierError> {
+    /// When the subscription to hints ends, which happens only when the NATS client is closed.
+    pub(crate) async fn run(self, mut hints: Subscriber, shutdown: CancellationToken) -> Result<(), NotifierError> {
         let lease_duration = self.config.lease_duration.get();
         let mut candidate = LeaseCandidate::new(&self.deps, LEASE, &self.instance, lease_duration);
         let mut outage = OutageLog::new("acquiring dispatcher leadership");
         loop {
             let acquired = candidate.try_acquire().await;
-            let (held, result) = acquired.map_or_else(|e| (None, Err(e)), |held| (held, Ok(())));
+            let (lease, result) = acquired.map_or_else(|e| (None, Err(e)), |lease| (lease, Ok(())));
             outage.record(result);
-            if let Some(held) = held {
-                info!(lease.token = held.token(), "acquired dispatcher leadership");
-                match held.run_while_renewing(self.lead(&held, &mut hints, &soft)).await {
+            if let Some(lease) = lease {
+                info!(lease.token = lease.token(), "acquired dispatcher leadership");
+                match lease.run_while_renewing(self.lead(&lease, &mut hints, &shutdown)).await {
                     Ok(led) => {
-                        held.release().await;
+                        lease.release().await;
                         return led;
                     }
-                    Err(e) => info!(lease.token = held.token(), error = %e, "lost dispatcher leadership"),
+                    Err(e) => info!(lease.token = lease.token(), error = %e, "lost dispatcher leadership"),
                 }
             }
             tokio::select! {
                 biased;
-                () = soft.cancelled() => return Ok(()),
-                // discards hints while another notifier leads
+                () = shutdown.cancelled() => return Ok(()),
+                // hints are discarded while another notifier leads
                 hint = hints.next() => if hint.is_none() { return Err(NotifierError::Unsubscribed("submitted exports")) },
                 () = tokio::time::sleep(lease_duration / 4) => {}
             }
         }
     }
 
-    /// Runs three loops until the soft stop or the first error:
-    /// - `triggering` wakes the other two at each hint and at each poll interval;
-    /// - `dispatching` runs a dispatch round at each wake-up;
-    /// - `notifying` publishes the pending credit notifications at each wake-up. It is a separate loop, because the
-    ///   notifications of all daily grants take long and must not delay exports.
+    /// Runs three loops until shutdown begins or one of them fails:
+    /// - `triggering` wakes the other two at each hint and at each poll interval.
+    /// - `dispatching` runs a dispatch round at each wake-up.
+    /// - `notifying` publishes the pending credit notifications at each wake-up. It is a separate loop, because
+    ///   thousands of daily grants take long to publish and must not delay exports.
     async fn lead(
         &self,
-        held: &HeldLease,
+        lease: &HeldLease,
         hints: &mut Subscriber,
-        soft: &CancellationToken,
+        shutdown: &CancellationToken,
     ) -> Result<(), NotifierError> {
         // a `Notify` keeps one wake-up for a busy loop
         let (exports, credits) = (Notify::new(), Notify::new());
-        let stop = soft.child_token();
+        let stop = shutdown.child_token();
         let triggering = async {
             let poll_interval = self.config.tuning.dispatch_poll_interval.get();
             loop {
@@ -125,7 +126,8 @@ impl Dispatcher {
                 (OutageLog::new("dispatching exports"), QueuePositions::new(&self.config));
             loop {
                 exports.notified().await;
-                let round = tokio::time::timeout(ROUND_TIMEOUT, self.dispatch_round(held, &mut positions, &stop)).await;
+                let round =
+                    tokio::time::timeout(ROUND_TIMEOUT, self.dispatch_round(lease, &mut positions, &stop)).await;
                 outage.record(round.unwrap_or(Err(NotifierError::Timeout("a dispatch round"))));
             }
         };
@@ -139,32 +141,32 @@ impl Dispatcher {
         tokio::select! {
             biased;
             ended = triggering => ended,
-            never = dispatching => never,
-            never = notifying => never,
+            ended = dispatching => ended,
+            ended = notifying => ended,
         }
     }
 
-    /// Dispatches every export that the exporters have capacity for. An export that can't be dispatched does not delay
-    /// those behind it, unless NATS fails for all of them. An export with a pending cancel is skipped, because the
-    /// command ends it.
+    /// Dispatches every export that the exporters have capacity for. If one export can't be dispatched, the round
+    /// continues with the next one, unless NATS fails for all of them. The queue snapshot omits exports with a pending
+    /// cancel.
     async fn dispatch_round(
         &self,
-        held: &HeldLease,
+        lease: &HeldLease,
         positions: &mut QueuePositions,
-        soft: &CancellationToken,
+        shutdown: &CancellationToken,
     ) -> Result<(), NotifierError> {
         let snapshot = QueueSnapshot::read(&self.deps.db, MAX_WAITING).await?;
         let (mut failure, mut dispatched) = (None, false);
         let slots = |pool: &str, lane| self.catalog.slots(pool, lane);
         let mut capacity = Capacity::new(&snapshot, Limits::from(&*self.config), slots);
         for row in &snapshot.waiting {
-            if soft.is_cancelled() {
+            if shutdown.is_cancelled() {
                 break;
             }
             if !capacity.admits(row) {
                 continue;
             }
-            let Err(e) = self.dispatch(held, row).await else {
+            let Err(e) = self.dispatch(lease, row).await else {
                 capacity.take(row);
                 dispatched = true;
                 continue;
@@ -184,29 +186,29 @@ impl Dispatcher {
         failure.map_or(Ok(()), Err)
     }
 
-    /// Whether the stream of jobs answers. If it does, a failed publish concerns that one job.
+    /// Whether the stream of jobs answers. If it answers, the failure of a publish concerns that one job.
     async fn jobs_stream_answers(&self) -> bool {
         self.deps.bus.jetstream().get_stream(subject::STREAM_JOBS).await.is_ok()
     }
 
-    async fn dispatch(&self, held: &HeldLease, waiting: &WaitingExport) -> Result<(), NotifierError> {
+    async fn dispatch(&self, lease: &HeldLease, waiting: &WaitingExport) -> Result<(), NotifierError> {
         let id = waiting.export_id();
         let Some(row) = export::find(&self.deps.db, id).await? else { return Ok(()) };
         // the job is published before the row changes, so that a crash in between repeats the job and never loses it
         jobs::publish(&self.deps.bus, &row, id.to_string()).await?;
         // position 0 is published before the exporter can report rows
-        queue_positions::publish_front(&self.deps.bus, &row.owner(), id).await;
+        queue_positions::publish_front_position(&self.deps.bus, &row.owner(), id).await;
         let now = self.deps.clock.now();
         let tx = self.deps.db.begin().await?;
-        held.fence(&tx).await?;
-        let moved = transition::dispatched(&tx, id, now).await?;
+        lease.fence(&tx).await?;
+        let updated = transition::dispatched(&tx, id, now).await?;
         // the dispatch is recorded even if an exporter has already claimed the job
         dispatch_queue::record_dispatch(&tx, &row.pool, &row.lane, &row.owner(), now).await?;
         tx.commit().await?;
-        metrics::counter!("sluice_notifier_dispatched_total").increment(u64::from(moved));
+        metrics::counter!("sluice_notifier_dispatched_total").increment(u64::from(updated));
         let waited = (now - row.requested_at).to_std().unwrap_or_default();
         metrics::histogram!("sluice_queue_wait_seconds", "lane" => row.lane).record(waited.as_secs_f64());
-        debug!(export.id = %id, export.moved = moved, "dispatched an export");
+        debug!(export.id = %id, export.updated = updated, "dispatched an export");
         Ok(())
     }
 }

@@ -1,10 +1,10 @@
-//! Logs a repeated failure once when it begins and once when it ends.
+//! Logs an outage once when it begins and once when it ends.
 
 use tracing::{debug, info, warn};
 
 use crate::error::NotifierError;
 
-/// The log of one operation that is retried without limit.
+/// The state of an operation that is retried without limit, for logging.
 #[derive(Debug)]
 pub(super) struct OutageLog {
     operation: &'static str,
@@ -16,7 +16,8 @@ impl OutageLog {
         Self { operation, failing: false }
     }
 
-    /// Logs a change from success to failure or back. Further failures are logged at debug level.
+    /// Logs at `warn` when the operation starts to fail, at `info` when it recovers, and at `debug` while it keeps
+    /// failing.
     pub(super) fn record(&mut self, result: Result<(), NotifierError>) {
         let operation = self.operation;
         match result {

@@ -1,4 +1,5 @@
-//! Publishes queue positions to the owners of waiting exports, as progress reports on core NATS, which may be lost.
+//! Publishes queue positions to the owners of waiting exports, as progress reports on core NATS, which does not
+//! guarantee delivery.
 
 use std::{collections::HashMap, time::Duration};
 
@@ -18,10 +19,10 @@ use tracing::debug;
 
 use crate::config::NotifierConfig;
 
-/// A remaining time is published again when it changed by more than one part in this many.
+/// The remaining time of an export is published again when it changed by more than a fifth.
 const ETA_CHANGE_DIVISOR: u64 = 5;
 
-/// Publishes queue positions in rounds, and remembers the published ones.
+/// Publishes queue positions in rounds, and remembers the published positions.
 pub(super) struct QueuePositions {
     interval: Duration,
     max_per_round: usize,
@@ -32,7 +33,7 @@ pub(super) struct QueuePositions {
 impl QueuePositions {
     pub(super) fn new(config: &NotifierConfig) -> Self {
         Self {
-            interval: config.queue_position_interval.get(),
+            interval: config.tuning.queue_position_interval.get(),
             max_per_round: config.tuning.max_queue_notifications,
             published: HashMap::new(),
             last_round: None,
@@ -44,7 +45,7 @@ impl QueuePositions {
         self.last_round.is_none_or(|last| last.elapsed() >= self.interval)
     }
 
-    /// Publishes the positions that changed, nearest to the front first, up to the limit of a round.
+    /// Publishes the positions that changed since the last round, starting at the front, up to the limit of a round.
     pub(super) async fn publish(&mut self, snapshot: &QueueSnapshot, catalog: &Catalog, bus: &Bus) {
         self.last_round = Some(Instant::now());
         let mut published = HashMap::with_capacity(snapshot.waiting.len());
@@ -57,22 +58,22 @@ impl QueuePositions {
             let mut known = before;
             if sent < self.max_per_round && before.is_none_or(|before| has_changed(before, position)) {
                 sent += 1;
-                match report(bus, &row.owner(), id, position).await {
+                match publish_position(bus, &row.owner(), id, position).await {
                     Ok(()) => known = Some(position),
                     Err(e) => debug!(export.id = %id, error = %e, "failed to publish a queue position"),
                 }
             }
             known.map(|position| published.insert(id, position));
         }
-        // forgets the exports that no longer wait
+        // this drops the exports that no longer wait
         self.published = published;
     }
 }
 
-/// Publishes position 0 to the owner of an export that is being dispatched. Rounds no longer cover this export, and the
-/// position in the reply to its submission may precede the end of the export ahead.
-pub(super) async fn publish_front(bus: &Bus, owner: &Owner, id: ExportId) {
-    if let Err(e) = report(bus, owner, id, QueuePosition { position: 0, eta_ms: None }).await {
+/// Publishes position 0 to the owner of an export that is being dispatched. The rounds cover waiting exports only, so
+/// without this report the owner would keep seeing an older position.
+pub(super) async fn publish_front_position(bus: &Bus, owner: &Owner, id: ExportId) {
+    if let Err(e) = publish_position(bus, owner, id, QueuePosition { position: 0, eta_ms: None }).await {
         debug!(export.id = %id, error = %e, "failed to publish a queue position");
     }
 }
@@ -85,7 +86,7 @@ fn has_changed(before: QueuePosition, now: QueuePosition) -> bool {
     eta_changed || before.position != now.position
 }
 
-async fn report(bus: &Bus, owner: &Owner, id: ExportId, position: QueuePosition) -> Result<(), BusError> {
+async fn publish_position(bus: &Bus, owner: &Owner, id: ExportId, position: QueuePosition) -> Result<(), BusError> {
     let progress = Progress { queue_position: Some(position.position), eta_ms: position.eta_ms, ..Progress::default() };
     let trace = TraceContext::generate().traceparent();
     bus.publish_lossy(subject::progress(owner, id), &trace, &ProgressReport { export_id: id, progress }).await

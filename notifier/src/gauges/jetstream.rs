@@ -1,4 +1,4 @@
-//! The gauges of JetStream: messages, bytes and age of each stream, and the storage in use.
+//! The gauges of JetStream: messages, bytes and age of each stream, and the used storage.
 
 use async_nats::jetstream::consumer::Info;
 use futures::TryStreamExt;
@@ -6,16 +6,17 @@ use protocol::subject;
 
 use crate::{deps::Deps, error::NotifierError};
 
-/// The streams of Sluice.
+/// The streams of Sluice that are sampled.
 const STREAMS: [&str; 4] =
     [subject::STREAM_JOBS, subject::STREAM_OUTCOMES, subject::STREAM_EVENTS, subject::STREAM_DEAD];
-/// Durable consumers that are sampled at most. Each pool has two, and there are few pools.
+/// Largest number of durable consumers that are sampled. Each pool has two.
 const MAX_CONSUMERS: usize = 64;
 
 /// Samples the streams and their durable consumers.
 #[derive(Default)]
 pub(super) struct JetStreamGauges {
-    /// The consumers of the last sample: the gauges of a deleted consumer are set to 0.
+    /// The stream and name of each consumer in the last sample. The gauges of a consumer that has been deleted since
+    /// are set to 0.
     known: Vec<(&'static str, String)>,
 }
 
@@ -38,14 +39,14 @@ impl JetStreamGauges {
                     consumers.try_next().await.map_err(NotifierError::jetstream("read the consumers"))?
                 {
                     if info.config.durable_name.is_some() && found.len() < MAX_CONSUMERS {
-                        set_consumer(name, &info);
+                        sample_consumer(name, &info);
                         found.push((name, info.name));
                     }
                 }
             }
         }
         for (stream, consumer) in self.known.iter().filter(|known| !found.contains(known)) {
-            set(stream, consumer, [0, 0, 0]);
+            set_consumer_gauges(stream, consumer, [0, 0, 0]);
         }
         self.known = found;
 
@@ -58,11 +59,15 @@ impl JetStreamGauges {
     }
 }
 
-fn set_consumer(stream: &'static str, info: &Info) {
-    set(stream, &info.name, [info.num_pending, info.num_ack_pending as u64, info.num_redelivered as u64]);
+fn sample_consumer(stream: &'static str, info: &Info) {
+    set_consumer_gauges(
+        stream,
+        &info.name,
+        [info.num_pending, info.num_ack_pending as u64, info.num_redelivered as u64],
+    );
 }
 
-fn set(stream: &'static str, consumer: &str, [pending, ack_pending, redelivered]: [u64; 3]) {
+fn set_consumer_gauges(stream: &'static str, consumer: &str, [pending, ack_pending, redelivered]: [u64; 3]) {
     let consumer = || consumer.to_owned();
     metrics::gauge!("sluice_jetstream_consumer_pending", "stream" => stream, "consumer" => consumer())
         .set(pending as f64);

@@ -1,7 +1,7 @@
 //! Samples the queue and JetStream at an interval, for the gauges that no event updates.
 //!
-//! Every notifier samples, so that the gauges do not depend on which one leads; an alert takes the highest value. A
-//! sample costs one SQL statement and a few NATS requests.
+//! Every notifier samples, so that the gauges do not depend on the leader. An alert uses the highest value of all
+//! notifiers. A sample costs one SQL statement and a few NATS requests.
 
 mod jetstream;
 mod queue;
@@ -19,7 +19,7 @@ use crate::{config::NotifierConfig, deps::Deps, error::NotifierError};
 /// The timeout of one sample.
 const SAMPLE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The sampled gauges of a notifier.
+/// Samples the gauges of a notifier.
 pub(crate) struct Gauges {
     deps: Deps,
     catalog: Catalog,
@@ -35,30 +35,30 @@ impl Gauges {
         Self { deps, catalog, interval, queue, jetstream: JetStreamGauges::default() }
     }
 
-    /// Samples until the soft stop. A failed sample is counted, and leaves the gauges unchanged.
+    /// Samples until shutdown begins. A failed sample is counted, and leaves the gauges unchanged.
     ///
     /// # Errors
-    /// Never: it counts failures.
-    pub(crate) async fn run(mut self, soft: CancellationToken) -> Result<(), NotifierError> {
+    /// Never returns an error: it counts failures.
+    pub(crate) async fn run(mut self, shutdown: CancellationToken) -> Result<(), NotifierError> {
         let mut ticks = interval(self.interval);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 biased;
-                () = soft.cancelled() => return Ok(()),
+                () = shutdown.cancelled() => return Ok(()),
                 _ = ticks.tick() => {}
             }
             let sampled = tokio::select! {
                 biased;
-                () = soft.cancelled() => return Ok(()),
+                () = shutdown.cancelled() => return Ok(()),
                 sampled = timeout(SAMPLE_TIMEOUT, self.sample()) => sampled,
             };
-            let sampled = sampled.unwrap_or(Err(NotifierError::Timeout("sampling the queue")));
+            let sampled = sampled.unwrap_or(Err(NotifierError::Timeout("sampling the gauges")));
             let result = if sampled.is_ok() { "ok" } else { "failed" };
             metrics::counter!("sluice_jetstream_polls_total", "result" => result).increment(1);
             if let Err(e) = sampled {
                 // the modules that need the same dependency log its outage at a higher level
-                debug!(error = %e, "failed to sample the queue");
+                debug!(error = %e, "failed to sample the gauges");
             }
         }
     }

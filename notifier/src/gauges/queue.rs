@@ -1,23 +1,23 @@
-//! The gauges of the queue: unfinished exports by pool, lane and state, and the age of the oldest waiting one.
+//! The gauges of the queue: unfinished exports by pool, lane and state, and the age of the oldest waiting export.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use chrono::{DateTime, Utc};
-use entity::operator::{self, Group};
+use entity::operator::{self, UnfinishedCount};
 use protocol::{export::Status, subject::Lane};
 
 use crate::{deps::Deps, error::NotifierError};
 
-/// Why an export waits. Two classes replace a label per tenant, which would have no bound.
+/// The reason why an export waits. These two classes replace a metric label for each tenant, whose number has no bound.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Class {
-    /// The tenant of the export has as many exports in flight as it may have.
+enum WaitClass {
+    /// The tenant of the export has reached its limit of exports in flight.
     TenantLimit,
     /// The exporters have no free slot.
     Capacity,
 }
 
-impl Class {
+impl WaitClass {
     const ALL: [Self; 2] = [Self::TenantLimit, Self::Capacity];
 
     const fn as_str(self) -> &'static str {
@@ -28,24 +28,24 @@ impl Class {
     }
 }
 
-/// The waiting exports of one lane and class.
+/// The number of waiting exports of one lane and class, and the request time of the oldest one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Waiting {
     exports: i64,
     oldest: Option<DateTime<Utc>>,
 }
 
-/// The waiting exports by lane and class, with an entry for each combination.
-type WaitingByClass = BTreeMap<(&'static str, Class), Waiting>;
+/// Waiting exports by lane and class. The map has an entry for each combination.
+type WaitingByClass = BTreeMap<(&'static str, WaitClass), Waiting>;
 
-/// The unfinished exports by pool, lane and state.
+/// Numbers of unfinished exports by pool, lane and state.
 type ExportsByState = HashMap<(String, &'static str, &'static str), i64>;
 
-/// Samples the queue in the database.
+/// Reads the queue from the database and sets its gauges.
 pub(super) struct QueueGauges {
-    /// The limit of exports in flight of a tenant in a lane.
+    /// The limit of exports in flight of one tenant in a lane.
     max_in_flight_per_tenant: i64,
-    /// The pools seen since the start: the gauges of an empty pool are set to 0.
+    /// All pools found since the start. The gauges of a pool without exports are set to 0.
     pools: HashSet<String>,
 }
 
@@ -78,10 +78,10 @@ impl QueueGauges {
     }
 }
 
-fn classify(groups: &[Group], max_in_flight_per_tenant: i64) -> (WaitingByClass, ExportsByState) {
+fn classify(groups: &[UnfinishedCount], max_in_flight_per_tenant: i64) -> (WaitingByClass, ExportsByState) {
     let mut in_flight: HashMap<(&str, &str, &str), i64> = HashMap::new();
     let mut states = ExportsByState::new();
-    let key = |group: &Group| (group.pool.clone(), Lane::from_name(&group.lane).as_str());
+    let key = |group: &UnfinishedCount| (group.pool.clone(), Lane::from_name(&group.lane).as_str());
     for group in groups {
         let (pool, lane) = key(group);
         let state = if group.status == Status::Queued.as_str() {
@@ -94,12 +94,12 @@ fn classify(groups: &[Group], max_in_flight_per_tenant: i64) -> (WaitingByClass,
     }
     let mut waiting: WaitingByClass = Lane::ALL
         .into_iter()
-        .flat_map(|lane| Class::ALL.map(|class| ((lane.as_str(), class), Waiting::default())))
+        .flat_map(|lane| WaitClass::ALL.map(|class| ((lane.as_str(), class), Waiting::default())))
         .collect();
     for group in groups.iter().filter(|group| group.status == Status::Queued.as_str()) {
         let of_tenant = in_flight.get(&(group.pool.as_str(), group.lane.as_str(), group.tenant.as_str()));
         let at_limit = of_tenant.copied().unwrap_or_default() >= max_in_flight_per_tenant;
-        let class = if at_limit { Class::TenantLimit } else { Class::Capacity };
+        let class = if at_limit { WaitClass::TenantLimit } else { WaitClass::Capacity };
         let entry = waiting.entry((key(group).1, class)).or_default();
         entry.exports += group.exports;
         entry.oldest = Some(entry.oldest.map_or(group.oldest, |oldest| oldest.min(group.oldest)));
@@ -111,10 +111,10 @@ fn classify(groups: &[Group], max_in_flight_per_tenant: i64) -> (WaitingByClass,
 mod tests {
     use super::*;
 
-    fn group(tenant: &str, status: Status, exports: i64, oldest: &str) -> Group {
+    fn group(tenant: &str, status: Status, exports: i64, oldest: &str) -> UnfinishedCount {
         let oldest = oldest.parse().unwrap();
         let (pool, lane, tenant) = ("default".into(), "bulk".into(), tenant.into());
-        Group { pool, lane, tenant, status: status.as_str().into(), exports, oldest }
+        UnfinishedCount { pool, lane, tenant, status: status.as_str().into(), exports, oldest }
     }
 
     #[test]
@@ -128,12 +128,12 @@ mod tests {
         ];
         let (waiting, states) = classify(&groups, 3);
         let bulk = |class| waiting[&("bulk", class)];
-        assert_eq!(bulk(Class::TenantLimit).exports, 40);
-        assert_eq!(bulk(Class::Capacity).exports, 3);
-        assert_eq!(bulk(Class::Capacity).oldest, Some("2026-11-22T15:09:00Z".parse().unwrap()));
-        assert_eq!(waiting[&("interactive", Class::Capacity)], Waiting::default());
+        assert_eq!(bulk(WaitClass::TenantLimit).exports, 40);
+        assert_eq!(bulk(WaitClass::Capacity).exports, 3);
+        assert_eq!(bulk(WaitClass::Capacity).oldest, Some("2026-11-22T15:09:00Z".parse().unwrap()));
+        assert_eq!(waiting[&("interactive", WaitClass::Capacity)], Waiting::default());
         assert_eq!(states[&("default".to_owned(), "bulk", "waiting")], 43);
         // below a higher limit, all exports wait for capacity
-        assert_eq!(classify(&groups, 4).0[&("bulk", Class::TenantLimit)].exports, 0);
+        assert_eq!(classify(&groups, 4).0[&("bulk", WaitClass::TenantLimit)].exports, 0);
     }
 }

@@ -1,4 +1,4 @@
-//! Cancels an export on behalf of its owner.
+//! Cancels an export at the request of an operator.
 
 use entity::{export, transition};
 use protocol::{
@@ -9,7 +9,7 @@ use protocol::{
 use tracing::{info, warn};
 
 use super::{
-    replies::{count, unknown_export},
+    replies::{count_request, unknown_export},
     summary,
 };
 use crate::{
@@ -19,7 +19,7 @@ use crate::{
     settle::commands,
 };
 
-/// Answers [`CancelRequest`]s by recording and publishing the cancel.
+/// Answers each [`CancelRequest`]: records the cancel in the row and publishes the cancel command.
 pub(super) struct CancelHandler {
     pub(super) deps: Deps,
 }
@@ -32,26 +32,26 @@ impl Handler for CancelHandler {
         let (db, now) = (&self.deps.db, self.deps.clock.now());
         let Some(row) = export::find(db, export_id).await? else { return Ok(Self::refuse(unknown_export(export_id))) };
         if row.status()?.is_unfinished() && row.cancel_requested_at.is_none() {
-            // from here on the row records the request, and the reconciler publishes the command if this process dies
+            // once the row records the request, the reconciler publishes the command if this process dies
             if transition::request_cancel(db, &row.owner(), export_id, now).await? {
                 info!(export.id = %export_id, "operator canceled an export");
             }
         }
         let Some(row) = export::find(db, export_id).await? else { return Ok(Self::refuse(unknown_export(export_id))) };
-        let export = summary::of(&row)?;
+        let export = summary::summarize(&row)?;
         if !export.status.is_unfinished() {
-            count("cancel", false);
+            count_request("cancel", false);
             return Ok(enveloped(CancelReply::Ended { export }));
         }
         if let Err(e) = commands::publish_cancel(&self.deps.bus, &row).await {
             warn!(export.id = %export_id, error = %e, "failed to publish a cancel command; the reconciler retries");
         }
-        count("cancel", true);
+        count_request("cancel", true);
         Ok(enveloped(CancelReply::Requested { export }))
     }
 
     fn refuse(problem: Problem) -> Self::Reply {
-        count("cancel", false);
+        count_request("cancel", false);
         enveloped(CancelReply::Refused { problem })
     }
 }

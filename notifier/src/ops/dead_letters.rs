@@ -6,7 +6,7 @@ use protocol::{
     problem::Problem,
 };
 
-use super::replies::{count, page_limit};
+use super::replies::{count_request, page_limit};
 use crate::{
     dead_letters::{DeadLetterStream, Page},
     deps::Deps,
@@ -14,12 +14,12 @@ use crate::{
     requests::{Handler, enveloped},
 };
 
-/// The default length of a page.
+/// The default number of items in a page.
 const DEFAULT_LIMIT: u32 = 20;
-/// The longest page: each letter costs a request to NATS.
+/// The largest number of items in a page. Each item costs one request to NATS.
 const MAX_LIMIT: u32 = 100;
 
-/// Answers [`DeadLettersRequest`]s with a page of dead letters, newest first.
+/// Answers each [`DeadLettersRequest`] with a page of dead letters, newest first.
 pub(super) struct DeadLettersHandler {
     pub(super) deps: Deps,
 }
@@ -35,12 +35,12 @@ impl Handler for DeadLettersHandler {
         };
         let stream = DeadLetterStream::open(&self.deps.bus).await?;
         let Page { items, total, next } = stream.page(request.cursor, limit).await?;
-        count("dead", true);
+        count_request("dead", true);
         Ok(enveloped(DeadLettersReply::DeadLetters { items, total, next_cursor: next }))
     }
 
     fn refuse(problem: Problem) -> Self::Reply {
-        count("dead", false);
+        count_request("dead", false);
         enveloped(DeadLettersReply::Refused { problem })
     }
 }

@@ -12,7 +12,7 @@ use crate::{
     requests::{Handler, enveloped},
 };
 
-/// Answers [`ExportersRequest`]s with the advertised exporters.
+/// Answers each [`ExportersRequest`] with the exporters in the catalog.
 pub(super) struct ExportersHandler {
     pub(super) catalog: Catalog,
 }

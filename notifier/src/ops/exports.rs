@@ -1,4 +1,4 @@
-//! Shows the exports of all owners to operators: a page of them, or one by id.
+//! Shows exports of all owners to operators.
 
 use entity::{export, operator, view};
 use protocol::{
@@ -8,7 +8,7 @@ use protocol::{
 };
 
 use super::{
-    replies::{count, page_limit, unknown_export},
+    replies::{count_request, page_limit, unknown_export},
     summary,
 };
 use crate::{
@@ -17,12 +17,12 @@ use crate::{
     requests::{Handler, enveloped},
 };
 
-/// The default length of a page.
+/// The default number of items in a page.
 const DEFAULT_LIMIT: u32 = 50;
-/// The longest page: an export takes some 600 bytes of a message, which has at most 1 MiB.
+/// The largest number of items in a page. An item takes about 600 bytes, and NATS limits a message to 1 MiB.
 const MAX_LIMIT: u32 = 200;
 
-/// Answers [`ExportsRequest`]s with a page of exports, newest first.
+/// Answers each [`ExportsRequest`] with a page of exports, newest first.
 pub(super) struct ExportsHandler {
     pub(super) deps: Deps,
 }
@@ -47,18 +47,18 @@ impl Handler for ExportsHandler {
         let more = rows.len() as u64 > limit;
         rows.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
         let next_cursor = rows.last().filter(|_| more).map(export::Model::export_id);
-        let items = rows.iter().map(summary::of).collect::<Result<_, _>>()?;
-        count("exports", true);
+        let items = rows.iter().map(summary::summarize).collect::<Result<_, _>>()?;
+        count_request("exports", true);
         Ok(enveloped(ExportsReply::Exports { items, next_cursor }))
     }
 
     fn refuse(problem: Problem) -> Self::Reply {
-        count("exports", false);
+        count_request("exports", false);
         enveloped(ExportsReply::Refused { problem })
     }
 }
 
-/// Answers [`ExportLookup`]s with one export of any owner.
+/// Answers each [`ExportLookup`] with one export of any owner.
 pub(super) struct ExportHandler {
     pub(super) deps: Deps,
 }
@@ -71,13 +71,13 @@ impl Handler for ExportHandler {
         let Some(row) = export::find(&self.deps.db, export_id).await? else {
             return Ok(Self::refuse(unknown_export(export_id)));
         };
-        let (summary, export) = (Box::new(summary::of(&row)?), Box::new(view::export(&row, None)?));
-        count("export", true);
+        let (summary, export) = (Box::new(summary::summarize(&row)?), Box::new(view::export(&row, None)?));
+        count_request("export", true);
         Ok(enveloped(ExportReply::Export { summary, export }))
     }
 
     fn refuse(problem: Problem) -> Self::Reply {
-        count("export", false);
+        count_request("export", false);
         enveloped(ExportReply::Refused { problem })
     }
 }

@@ -1,7 +1,7 @@
-//! Answers operators over NATS: lists exports, cancels them, and retries dead letters.
+//! Answers operators over NATS: lists exports, cancels exports, and requeues dead letters.
 //!
-//! NATS permissions on `sluice.v1.ops.>` decide who is an operator. Every request may be repeated: the second one
-//! changes nothing. The module `schedule` answers requests about scheduled jobs, and each exporter its own drain.
+//! NATS permissions on `sluice.v1.ops.>` decide who is an operator. Operators may repeat every request without a second
+//! effect. The module `schedule` answers requests about scheduled jobs, and exporters answer drain requests.
 
 mod cancel;
 mod dead_letters;
@@ -20,13 +20,13 @@ use self::{
 };
 use crate::{deps::Deps, error::NotifierError, requests::RequestServer};
 
-/// The task name of all handlers of operators' requests.
+/// The task name of all request handlers of this module.
 const TASK: &str = "ops";
 
-/// Answers the requests of operators until the soft stop.
+/// Starts to answer the requests of operators.
 ///
 /// # Errors
-/// When the client is closed.
+/// When the NATS client is closed.
 pub(crate) async fn start(deps: &Deps, catalog: &Catalog, requests: &RequestServer<'_>) -> Result<(), NotifierError> {
     let deps = || deps.clone();
     requests.add(TASK, "exports", subject::OPS_EXPORTS, ExportsHandler { deps: deps() }).await?;

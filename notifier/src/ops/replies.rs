@@ -1,12 +1,12 @@
-//! Parts of the replies to operators: counters, problems and page limits.
+//! Helpers for the replies to operators: metrics, problems and page limits.
 
 use protocol::{
     id::ExportId,
     problem::{FieldError, Problem, Slug},
 };
 
-/// Counts a request of an operator by its result.
-pub(super) fn count(endpoint: &'static str, done: bool) {
+/// Counts a request of an operator in the metrics, as `done` or `refused`.
+pub(super) fn count_request(endpoint: &'static str, done: bool) {
     let result = if done { "done" } else { "refused" };
     metrics::counter!("sluice_ops_requests_total", "endpoint" => endpoint, "result" => result).increment(1);
 }
@@ -16,10 +16,10 @@ pub(super) fn unknown_export(id: ExportId) -> Problem {
     Problem { errors, ..Problem::new(Slug::NotFound, format!("There is no export {id}.")) }
 }
 
-/// The requested length of a page, or `default`.
+/// Returns the requested number of items of a page, or `default`.
 ///
 /// # Errors
-/// A problem when the requested length is 0 or exceeds `max`.
+/// A problem when the requested number is 0 or exceeds `max`.
 pub(super) fn page_limit(requested: Option<u32>, default: u32, max: u32) -> Result<u64, Problem> {
     let limit = requested.unwrap_or(default);
     if (1..=max).contains(&limit) {

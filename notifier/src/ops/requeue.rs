@@ -1,9 +1,9 @@
-//! Retries a dead letter on request of an operator.
+//! Requeues a dead letter at the request of an operator.
 //!
-//! A dead outcome returns to the work queue unchanged, where settling it again is harmless. A dead job belongs to an
-//! export that has failed, with its credits released and its owner notified, and `failed` is final. So the same request
-//! becomes a new export of the same owner with a new hold, in one transaction with an idempotency key for the failed
-//! export: a repeated requeue returns the same new export.
+//! A dead outcome returns to the work queue unchanged; settling an outcome twice is harmless. A dead job belongs to a
+//! failed export, whose credits are released and whose owner is notified. The status `failed` is final, so a requeue
+//! creates a new export with the same request, owner and price. The new export, its hold and an idempotency key for the
+//! failed export are inserted in one transaction. So a repeated requeue returns the same new export.
 
 use async_nats::{HeaderMap, header::NATS_MESSAGE_ID, jetstream::message::StreamMessage};
 use entity::{StoreError, export, idempotency_key, ledger};
@@ -19,7 +19,7 @@ use sea_orm::{ConnectionTrait, TransactionTrait};
 use tracing::{info, warn};
 
 use super::{
-    replies::{count, unknown_export},
+    replies::{count_request, unknown_export},
     summary,
 };
 use crate::{
@@ -30,22 +30,22 @@ use crate::{
     settle::events,
 };
 
-/// The value in place of a request hash; no hash equals it.
+/// The request hash of a requeue. No SHA-256 in hex equals this text.
 const REQUEUE_HASH: &str = "requeued by an operator";
 
-/// Answers [`RequeueRequest`]s by retrying the dead letter of an export.
+/// Answers each [`RequeueRequest`] by requeuing the dead letter of an export.
 pub(super) struct RequeueHandler {
     pub(super) deps: Deps,
 }
 
 /// The result of requesting a failed export again.
-enum Retry {
-    /// A new export was created.
+enum RetryResult {
+    /// This requeue created the export.
     Created(Box<export::Model>),
-    /// An earlier requeue, or the owner, has already created this export.
+    /// The export existed before: an earlier requeue created it, or the owner requested it again.
     Existing(Box<export::Model>),
-    /// The owner has too few credits.
-    Unpaid(Problem),
+    /// The owner has too few credits for the export.
+    InsufficientCredits(Problem),
 }
 
 impl Handler for RequeueHandler {
@@ -57,39 +57,41 @@ impl Handler for RequeueHandler {
         let Some(row) = export::find(&self.deps.db, export_id).await? else {
             return Ok(Self::refuse(unknown_export(export_id)));
         };
-        if let Some(letter) = stream.latest_outcome(export_id).await? {
-            self.replay(export_id, &letter).await?;
-            stream.delete(&letter).await?;
-            info!(export.id = %export_id, dead.sequence = letter.sequence, "operator requeued a dead outcome");
-            count("requeue", true);
-            return Ok(enveloped(RequeueReply::Replayed { export: Box::new(summary::of(&row)?) }));
+        if let Some(dead_letter) = stream.latest_outcome(export_id).await? {
+            self.republish_outcome(export_id, &dead_letter).await?;
+            stream.delete(&dead_letter).await?;
+            info!(export.id = %export_id, dead.sequence = dead_letter.sequence, "operator requeued a dead outcome");
+            count_request("requeue", true);
+            return Ok(enveloped(RequeueReply::OutcomeRequeued { export: Box::new(summary::summarize(&row)?) }));
         }
         match row.status()? {
             Status::Failed => self.retry_failed(&stream, &row).await,
-            Status::Queued | Status::Dispatched | Status::Running => {
-                Ok(Self::refuse(Problem::new(Slug::NotReady, "It has not ended: there is nothing to requeue.")))
-            }
+            Status::Queued | Status::Dispatched | Status::Running => Ok(Self::refuse(Problem::new(
+                Slug::NotReady,
+                "The export has not ended, so there is nothing to requeue.",
+            ))),
             ended @ (Status::Completed | Status::Canceled | Status::Expired) => {
-                let fault = FieldError::new("/export_id", format!("It ended as {ended}: there is nothing to requeue."));
+                let fault =
+                    FieldError::new("/export_id", format!("The export is {ended}, so there is nothing to requeue."));
                 Ok(Self::refuse(Problem::invalid(Slug::InvalidRequest, vec![fault])))
             }
         }
     }
 
     fn refuse(problem: Problem) -> Self::Reply {
-        count("requeue", false);
+        count_request("requeue", false);
         enveloped(RequeueReply::Refused { problem })
     }
 }
 
 impl RequeueHandler {
     /// Publishes a dead outcome to the work queue, unchanged.
-    async fn replay(&self, id: ExportId, letter: &StreamMessage) -> Result<(), NotifierError> {
+    async fn republish_outcome(&self, id: ExportId, dead_letter: &StreamMessage) -> Result<(), NotifierError> {
         let mut headers = HeaderMap::new();
         // the stream deduplicates the requests of two operators
-        headers.insert(NATS_MESSAGE_ID, format!("{id}:requeued:{}", letter.sequence));
+        headers.insert(NATS_MESSAGE_ID, format!("{id}:requeued:{}", dead_letter.sequence));
         let jetstream = self.deps.bus.jetstream();
-        let sent = jetstream.publish_with_headers(subject::outcome(id), headers, letter.payload.clone()).await;
+        let sent = jetstream.publish_with_headers(subject::outcome(id), headers, dead_letter.payload.clone()).await;
         let stored = match sent {
             Ok(ack) => ack.await,
             Err(e) => Err(e),
@@ -107,42 +109,44 @@ impl RequeueHandler {
         let new = match existing {
             Some(new) => new,
             None if !stream.has_any(of).await? => {
-                let detail = "It failed more than 30 days ago, and its dead letter was deleted.";
+                let detail = "The export failed more than 30 days ago, and its dead letter was deleted.";
                 return Ok(Self::refuse(Problem::new(Slug::NotFound, detail)));
             }
             None => match self.create(row).await? {
-                Retry::Created(new) => {
+                RetryResult::Created(new) => {
                     metrics::counter!("sluice_credit_events_total", "kind" => "hold").increment(1);
                     info!(export.id = %of, export.new = %new.id, "operator requeued a failed export");
                     events::wake_dispatcher(&self.deps.bus, &new).await;
                     new
                 }
-                Retry::Existing(new) => new,
-                Retry::Unpaid(problem) => return Ok(Self::refuse(problem)),
+                RetryResult::Existing(new) => new,
+                RetryResult::InsufficientCredits(problem) => return Ok(Self::refuse(problem)),
             },
         };
         if let Err(e) = stream.delete_all(of).await {
             // a repeated request deletes them and gets the same answer
             warn!(export.id = %of, error = %e, "failed to delete the dead letters of a requeued export");
         }
-        count("requeue", true);
-        Ok(enveloped(RequeueReply::Requeued { export: Box::new(summary::of(&new)?), of }))
+        count_request("requeue", true);
+        Ok(enveloped(RequeueReply::Requeued { export: Box::new(summary::summarize(&new)?), failed_export_id: of }))
     }
 
-    /// The export that an earlier requeue of this failed export created.
+    /// Reads the export that an earlier requeue of this failed export created.
     async fn find_existing(
         &self,
         db: &impl ConnectionTrait,
         failed: &export::Model,
     ) -> Result<Option<Box<export::Model>>, NotifierError> {
-        let Some(known) = idempotency_key::find(db, &failed.owner(), &key(failed)).await? else { return Ok(None) };
+        let Some(known) = idempotency_key::find(db, &failed.owner(), &requeue_key(failed)).await? else {
+            return Ok(None);
+        };
         let new = export::find(db, ExportId(known.export_id)).await?;
         let lost = || StoreError::Damaged { row: format!("idempotency_key {}", known.key), detail: "no export".into() };
         Ok(Some(Box::new(new.ok_or_else(lost)?)))
     }
 
-    /// Requests a failed export again: inserts the row, its hold and the key in one transaction.
-    async fn create(&self, failed: &export::Model) -> Result<Retry, NotifierError> {
+    /// Inserts the new export, its hold and the idempotency key in one transaction.
+    async fn create(&self, failed: &export::Model) -> Result<RetryResult, NotifierError> {
         let (owner, now) = (failed.owner(), self.deps.clock.now());
         let new = export::Model {
             dataset: failed.dataset.clone(),
@@ -162,10 +166,10 @@ impl RequeueHandler {
             ..export::Model::queued(ExportId::generate(), &owner, now)
         };
         let tx = self.deps.db.begin().await?;
-        // this locks the account, so that the second of two operators sees the export of the first
+        // this locks the account, so that of two concurrent requeues the second finds the export of the first
         ledger::open_and_accrue(&tx, &owner, &self.deps.credit_policy, now).await?;
         if let Some(existing) = self.find_existing(&tx, failed).await? {
-            return Ok(Retry::Existing(existing));
+            return Ok(RetryResult::Existing(existing));
         }
         let joinable = match &failed.join_key {
             Some(join_key) => export::find_joinable(&tx, &owner, join_key).await?,
@@ -173,24 +177,25 @@ impl RequeueHandler {
         };
         if let Some(joinable) = joinable {
             // the owner has submitted the same request again
-            idempotency_key::insert(&tx, &owner, &key(failed), REQUEUE_HASH, joinable.export_id(), now).await?;
+            idempotency_key::insert(&tx, &owner, &requeue_key(failed), REQUEUE_HASH, joinable.export_id(), now).await?;
             tx.commit().await?;
-            return Ok(Retry::Existing(Box::new(joinable)));
+            return Ok(RetryResult::Existing(Box::new(joinable)));
         }
         if !ledger::hold(&tx, &owner, new.export_id(), new.credits, now).await? {
             // the commit keeps the accrued daily grants
             tx.commit().await?;
-            let detail = format!("It costs {}, and its owner has less to spend.", new.credits);
-            return Ok(Retry::Unpaid(Problem::new(Slug::CreditsExhausted, detail)));
+            let detail = format!("The export costs {} credits, and its owner has fewer.", new.credits);
+            return Ok(RetryResult::InsufficientCredits(Problem::new(Slug::CreditsExhausted, detail)));
         }
         export::insert(&tx, new.clone()).await?;
-        idempotency_key::insert(&tx, &owner, &key(failed), REQUEUE_HASH, new.export_id(), now).await?;
+        idempotency_key::insert(&tx, &owner, &requeue_key(failed), REQUEUE_HASH, new.export_id(), now).await?;
         tx.commit().await?;
-        Ok(Retry::Created(Box::new(new)))
+        Ok(RetryResult::Created(Box::new(new)))
     }
 }
 
-/// The idempotency key of a requeue. It is longer than any key that a client may send, so they never collide.
-fn key(failed: &export::Model) -> String {
+/// Returns the idempotency key of a requeue. It is longer than any key that a client may send, so the two never
+/// collide.
+fn requeue_key(failed: &export::Model) -> String {
     format!("requeued:{}:{}", failed.id, "-".repeat(256))
 }

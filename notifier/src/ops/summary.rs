@@ -1,4 +1,4 @@
-//! Converts the row of an export to the summary that operators see.
+//! Converts the row of an export to the summary that operators receive.
 
 use entity::{StoreError, export};
 use protocol::{
@@ -7,11 +7,11 @@ use protocol::{
     problem::{Problem, Slug},
 };
 
-/// The summary of an export for operators.
+/// Returns the summary of an export for operators.
 ///
 /// # Errors
 /// [`StoreError::Damaged`] when the row has an unknown status.
-pub(super) fn of(row: &export::Model) -> Result<ExportSummary, StoreError> {
+pub(super) fn summarize(row: &export::Model) -> Result<ExportSummary, StoreError> {
     let problem = row.problem.clone().map(|problem| {
         serde_json::from_value::<Problem>(problem).map_or(Slug::Internal, |problem| problem.slug()).to_string()
     });

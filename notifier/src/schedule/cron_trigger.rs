@@ -1,8 +1,8 @@
-//! Wakes the schedule poller at due times, by tokio-cron-scheduler.
+//! Wakes the schedule poller at due times, with tokio-cron-scheduler.
 //!
-//! A trigger only makes the next poll come sooner; [`super::poller`] decides whether a job is due. tokio-cron-scheduler
-//! runs in one process and forgets missed times, and it keeps the UTC offset of the start, so that it triggers an hour
-//! off after a clock change.
+//! A trigger only advances the next poll; [`super::poller`] decides whether a job is due. tokio-cron-scheduler can't
+//! decide, because it runs in one process, forgets missed times, and ignores clock changes after the start of the
+//! process.
 
 use std::{sync::Arc, time::Duration};
 
@@ -12,21 +12,21 @@ use tokio_cron_scheduler::{Job as Trigger, JobScheduler};
 use super::{job::Job, recurrence::Recurrence};
 use crate::error::NotifierError;
 
-/// Starts a trigger for each job, which wakes `poll`.
+/// Starts a trigger for each job, which notifies `wake_up` at the due times of the job.
 ///
 /// # Errors
-/// When the scheduler does not start, or rejects a cron line.
-pub(super) async fn start(jobs: &[Arc<dyn Job>], poll: &Arc<Notify>) -> Result<JobScheduler, NotifierError> {
+/// When the scheduler does not start, or rejects a cron expression.
+pub(super) async fn start(jobs: &[Arc<dyn Job>], wake_up: &Arc<Notify>) -> Result<JobScheduler, NotifierError> {
     let scheduler = JobScheduler::new().await?;
     for job in jobs {
         let trigger = match job.recurrence() {
             Recurrence::Every(interval) => {
-                let poll = Arc::clone(poll);
+                let wake_up = Arc::clone(wake_up);
                 let interval = interval.to_std().unwrap_or(Duration::MAX);
-                Trigger::new_repeated(interval, move |_, _| poll.notify_one())?
+                Trigger::new_repeated(interval, move |_, _| wake_up.notify_one())?
             }
-            Recurrence::Cron { line, time_zone, .. } => at(&line, time_zone, poll)?,
-            Recurrence::Midnight(policy) => at("0 0 * * *", policy.time_zone, poll)?,
+            Recurrence::Cron { expression, time_zone, .. } => cron_trigger(&expression, time_zone, wake_up)?,
+            Recurrence::Midnight(policy) => cron_trigger("0 0 * * *", policy.time_zone, wake_up)?,
         };
         scheduler.add(trigger).await?;
     }
@@ -34,13 +34,14 @@ pub(super) async fn start(jobs: &[Arc<dyn Job>], poll: &Arc<Notify>) -> Result<J
     Ok(scheduler)
 }
 
-fn at(line: &str, time_zone: chrono_tz::Tz, poll: &Arc<Notify>) -> Result<Trigger, NotifierError> {
-    let poll = Arc::clone(poll);
-    // tokio-cron-scheduler requires the field of seconds
-    let line = if line.split_whitespace().count() == 5 { format!("0 {line}") } else { line.to_owned() };
-    let trigger = Trigger::new_async_tz(line, time_zone, move |_, _| {
-        let poll = Arc::clone(&poll);
-        Box::pin(async move { poll.notify_one() })
+fn cron_trigger(expression: &str, time_zone: chrono_tz::Tz, wake_up: &Arc<Notify>) -> Result<Trigger, NotifierError> {
+    let wake_up = Arc::clone(wake_up);
+    // tokio-cron-scheduler requires a field for seconds
+    let expression =
+        if expression.split_whitespace().count() == 5 { format!("0 {expression}") } else { expression.to_owned() };
+    let trigger = Trigger::new_async_tz(expression, time_zone, move |_, _| {
+        let wake_up = Arc::clone(&wake_up);
+        Box::pin(async move { wake_up.notify_one() })
     });
     Ok(trigger?)
 }

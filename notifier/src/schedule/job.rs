@@ -1,4 +1,4 @@
-//! The trait of a scheduled job, and the context of one run.
+//! The trait of a scheduled job, and the context of one run of a job.
 
 use std::time::Duration;
 
@@ -12,17 +12,17 @@ use tracing::warn;
 use super::recurrence::Recurrence;
 use crate::{deps::Deps, error::NotifierError, lease::HeldLease};
 
-/// A job that runs by the clock, on one notifier at a time. Another notifier repeats an interrupted run, so each step of
-/// a job must be idempotent.
+/// A job that runs by the clock, on one notifier at a time. Another notifier repeats an interrupted run, so each step
+/// of a job must be idempotent.
 #[async_trait]
 pub(crate) trait Job: Send + Sync + 'static {
-    /// The name of the job in the CLI, its row, its lease and its metrics.
+    /// The name of the job in the CLI, in its row, in its lease and in the metrics.
     fn name(&self) -> &'static str;
 
-    /// The due times of the job.
+    /// Returns the rule for the due times of the job.
     fn recurrence(&self) -> Recurrence;
 
-    /// The timeout of a run, if it differs from the setting `job_timeout`.
+    /// The timeout of a run; `None` for the setting `job_timeout`.
     fn timeout(&self) -> Option<Duration> {
         None
     }
@@ -30,43 +30,43 @@ pub(crate) trait Job: Send + Sync + 'static {
     /// Runs the job, and returns a summary for operators.
     ///
     /// # Errors
-    /// When a step fails: the job stays due, and is retried after a growing pause.
+    /// When a step fails: the job stays due, and the runner retries it after a growing pause.
     async fn run(&self, run: &Run<'_>) -> Result<String, NotifierError>;
 }
 
-/// The context of one run: the lease that it holds and the state that runs share.
+/// The context of one run: the dependencies, the lease, and access to the saved state of the job.
 pub(crate) struct Run<'a> {
     pub(super) deps: &'a Deps,
     pub(super) name: &'static str,
-    pub(super) held: &'a HeldLease,
-    pub(super) soft: &'a CancellationToken,
+    pub(super) lease: &'a HeldLease,
+    pub(super) shutdown: &'a CancellationToken,
 }
 
 impl Run<'_> {
     /// Checks between two steps whether the run may continue.
     ///
     /// # Errors
-    /// [`NotifierError::Stopping`] after the soft stop: the job stays due, and another notifier continues.
+    /// [`NotifierError::Stopping`] after shutdown has begun: the job stays due, and another notifier runs it again.
     pub(crate) fn check_stop(&self) -> Result<(), NotifierError> {
-        if self.soft.is_cancelled() { Err(NotifierError::Stopping) } else { Ok(()) }
+        if self.shutdown.is_cancelled() { Err(NotifierError::Stopping) } else { Ok(()) }
     }
 
-    /// Waits for the soft stop, for a job with one long step.
+    /// Waits until shutdown begins, for a job with one long step.
     pub(crate) async fn stopping(&self) {
-        self.soft.cancelled().await;
+        self.shutdown.cancelled().await;
     }
 
-    /// Proves within a transaction that this run still holds the lease. It is a write, so it may be the first statement
-    /// of the transaction.
+    /// Fails unless this run still holds the lease. Call it in each transaction of the run. It is a write, so it may be
+    /// the first statement of the transaction.
     ///
     /// # Errors
     /// [`NotifierError::Fenced`] when another notifier holds the lease, or the error of the database.
     pub(crate) async fn fence(&self, tx: &impl ConnectionTrait) -> Result<(), NotifierError> {
-        self.held.fence(tx).await
+        self.lease.fence(tx).await
     }
 
-    /// Loads the state that an earlier run saved. Unreadable state, such as that of another version, counts as the
-    /// default.
+    /// Loads the state that an earlier run saved. Returns the default for missing state, and for state that this
+    /// version can't parse.
     ///
     /// # Errors
     /// When the database fails.
@@ -80,7 +80,7 @@ impl Run<'_> {
         }))
     }
 
-    /// Saves state for the next run.
+    /// Saves the state for the next run in the row of the job.
     ///
     /// # Errors
     /// [`NotifierError::Fenced`] when another notifier holds the lease, or the error of the database.
@@ -88,7 +88,7 @@ impl Run<'_> {
         let state = serde_json::to_string(state)
             .map_err(|source| NotifierError::Document { path: format!("the state of {}", self.name), source })?;
         let tx = self.deps.db.begin().await?;
-        self.held.fence(&tx).await?;
+        self.lease.fence(&tx).await?;
         scheduled_job::save_state(&tx, self.name, Some(&state)).await?;
         Ok(tx.commit().await?)
     }

@@ -1,11 +1,10 @@
 //! Runs jobs by the clock, each on one notifier at a time.
 //!
-//! Each job has a row in `scheduled_job` with its due time, and a lease `job:<name>`. Every notifier polls the rows; one
-//! of those that find a job due acquires the lease and runs the job. The due time advances only when a run has
-//! succeeded, in a transaction that proves the lease: a missed or interrupted run is repeated by the next notifier that
-//! polls.
+//! Each job has a row in `scheduled_job` with its due time, and a lease `job:<name>`. Every notifier polls the rows. If
+//! a job is due, one notifier acquires the lease and runs the job. The due time advances only after a successful run,
+//! in a transaction that checks the lease. So the next notifier that polls repeats a missed or interrupted run.
 //!
-//! - [`job`] defines a job and [`recurrence`] its due times; [`jobs`] holds the jobs, which share [`steps`].
+//! - [`job`] defines a job and [`recurrence`] its due times. [`jobs`] holds the jobs, which share [`steps`].
 //! - [`cron_trigger`] and [`operator`] wake the poller, [`poller`] finds due jobs, and [`runner`] runs one.
 
 mod cron_trigger;
@@ -36,10 +35,10 @@ use self::{
 };
 use crate::{config::NotifierConfig, deps::Deps, error::NotifierError, requests::RequestServer, settle::Settler};
 
-/// All scheduled jobs.
+/// Creates all scheduled jobs.
 ///
 /// # Errors
-/// [`NotifierError::Config`] for an invalid cron line.
+/// [`NotifierError::Config`] for an invalid cron expression.
 fn all_jobs(
     config: &Arc<NotifierConfig>,
     deps: &Deps,
@@ -47,7 +46,7 @@ fn all_jobs(
 ) -> Result<Vec<Arc<dyn Job>>, NotifierError> {
     let (deps, config) = (|| deps.clone(), || Arc::clone(config));
     let cron = |setting: &str, line: &str| Recurrence::cron(setting, line, config().time_zone);
-    let audit_schedule = cron("notifier.audit_schedule", &config().audit_schedule)?;
+    let audit_schedule = cron("the schedule of the credit audit", config().tuning.audit_schedule)?;
     let sweep_schedule = cron("notifier.sweep_schedule", &config().sweep_schedule)?;
     let mut jobs: Vec<Arc<dyn Job>> = vec![
         Arc::new(CreditAudit { deps: deps(), recurrence: audit_schedule }),
@@ -59,10 +58,10 @@ fn all_jobs(
     Ok(jobs)
 }
 
-/// Starts the schedule. Operators see `instance` as the runner of a job.
+/// Starts the poller and a runner for each job. `instance` is the name of this notifier in the row of a job.
 ///
 /// # Errors
-/// When a cron line is invalid, or the database or NATS does not answer.
+/// When a cron expression is invalid, or the database or NATS does not answer.
 pub(crate) async fn start(
     config: &Arc<NotifierConfig>,
     deps: Deps,
@@ -79,11 +78,11 @@ pub(crate) async fn start(
     }
 
     // a `Notify` keeps one wake-up for a busy poller
-    let poll = Arc::new(Notify::new());
-    let mut scheduler = cron_trigger::start(&jobs, &poll).await?;
+    let wake_up = Arc::new(Notify::new());
+    let mut scheduler = cron_trigger::start(&jobs, &wake_up).await?;
     let hints = deps.bus.subscribe(subject::OPS_DUE.into()).await?;
     let schedule_handler = ScheduleHandler { deps: deps.clone() };
-    let run_handler = RunHandler { deps: deps.clone(), poll: Arc::clone(&poll) };
+    let run_handler = RunHandler { deps: deps.clone(), wake_up: Arc::clone(&wake_up) };
     requests.add("ops/schedule", "schedule", subject::OPS_SCHEDULE, schedule_handler).await?;
     requests.add("ops/run", "run", subject::OPS_RUN, run_handler).await?;
 
@@ -102,10 +101,10 @@ pub(crate) async fn start(
         life.spawn_critical("a scheduled job", runner.run(life.soft().clone()));
     }
     let interval = config.tuning.schedule_poll_interval.get();
-    let poller = SchedulePoller { deps, jobs: polled, interval, poll };
-    let soft = life.soft().clone();
+    let poller = SchedulePoller { deps, jobs: polled, interval, wake_up };
+    let shutdown = life.soft().clone();
     life.spawn_critical("schedule", async move {
-        let ended = poller.run(hints, soft).await;
+        let ended = poller.run(hints, shutdown).await;
         scheduler.shutdown().await?;
         ended
     });

@@ -1,4 +1,4 @@
-//! Answers operators over NATS who list the scheduled jobs or start one.
+//! Answers requests of operators over NATS to list the scheduled jobs or to start one.
 
 use std::sync::Arc;
 
@@ -17,15 +17,15 @@ use crate::{
     requests::{Handler, enveloped},
 };
 
-/// Answers [`ScheduleRequest`]s with all scheduled jobs.
+/// Answers each [`ScheduleRequest`] with all scheduled jobs.
 pub(super) struct ScheduleHandler {
     pub(super) deps: Deps,
 }
 
-/// Answers [`RunRequest`]s, and wakes the schedule poller.
+/// Answers each [`RunRequest`]: records the request in the row of the job, and wakes the schedule poller.
 pub(super) struct RunHandler {
     pub(super) deps: Deps,
-    pub(super) poll: Arc<Notify>,
+    pub(super) wake_up: Arc<Notify>,
 }
 
 impl Handler for ScheduleHandler {
@@ -55,13 +55,14 @@ impl Handler for RunHandler {
         scheduled_job::request(db, &name, self.deps.clock.now()).await?;
         let Some(row) = scheduled_job::find(db, &name).await? else {
             let names: Vec<_> = scheduled_job::all(db).await?.into_iter().map(|row| row.name).collect();
-            let detail = format!("There is no scheduled job of that name. There are: {}.", names.join(", "));
+            let detail =
+                format!("There is no scheduled job of that name. The scheduled jobs are: {}.", names.join(", "));
             let unknown =
                 Problem { errors: vec![FieldError::new("/name", "unknown")], ..Problem::new(Slug::NotFound, detail) };
             return Ok(Self::refuse(unknown));
         };
         info!(job.name = %name, "operator requested a run of a scheduled job");
-        self.poll.notify_one();
+        self.wake_up.notify_one();
         Ok(enveloped(RunReply::Requested { job: row.into() }))
     }
 

@@ -1,7 +1,7 @@
 //! Polls the `scheduled_job` table for due jobs, and publishes the table as metrics.
 //!
-//! Only the row and the clock decide whether a job is due. A trigger or a hint makes the next poll come sooner, so a
-//! lost, late or wrong one costs at most one poll interval.
+//! Only the row and the clock decide whether a job is due. A trigger or a hint only advances the next poll, so a lost
+//! trigger or hint delays a job by at most one poll interval.
 
 use std::{sync::Arc, time::Duration};
 
@@ -23,33 +23,33 @@ use super::{
 };
 use crate::{deps::Deps, error::NotifierError};
 
-/// The largest clock difference between two machines. A due time beyond the next one plus this difference was set by a
-/// clock that has stepped back since.
+/// The largest tolerated clock difference between two machines. If a due time is later than the next regular due time
+/// plus this difference, a machine with a wrong clock wrote it.
 const MAX_CLOCK_SKEW: TimeDelta = TimeDelta::seconds(60);
-/// The first and the longest pause after a failed poll.
+/// The shortest and the longest pause after a failed poll.
 const RETRY_PAUSES: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(10));
 
-/// A job of this notifier, with the notification of its runner.
+/// A job, and the [`Notify`] that wakes its runner when the job is due.
 pub(super) struct PolledJob {
     pub(super) job: Arc<dyn Job>,
     pub(super) due: Arc<Notify>,
 }
 
-/// Polls for all jobs of this notifier.
+/// Polls the rows of all jobs of this notifier.
 pub(super) struct SchedulePoller {
     pub(super) deps: Deps,
     pub(super) jobs: Vec<PolledJob>,
     pub(super) interval: Duration,
-    /// Notified to poll at once.
-    pub(super) poll: Arc<Notify>,
+    /// Wakes the poller before the interval ends; used by cron triggers and by requests of operators.
+    pub(super) wake_up: Arc<Notify>,
 }
 
 impl SchedulePoller {
-    /// Polls at each interval, trigger and hint until the soft stop.
+    /// Polls at each interval, trigger and hint until shutdown begins.
     ///
     /// # Errors
-    /// When the subscription to hints ends, which only a closed client does.
-    pub(super) async fn run(self, mut hints: Subscriber, soft: CancellationToken) -> Result<(), NotifierError> {
+    /// When the subscription to hints ends, which happens only when the NATS client is closed.
+    pub(super) async fn run(self, mut hints: Subscriber, shutdown: CancellationToken) -> Result<(), NotifierError> {
         let mut backoff = Backoff::new(RETRY_PAUSES.0, RETRY_PAUSES.1);
         let mut failing = false;
         loop {
@@ -70,8 +70,8 @@ impl SchedulePoller {
             };
             tokio::select! {
                 biased;
-                () = soft.cancelled() => return Ok(()),
-                () = self.poll.notified() => {}
+                () = shutdown.cancelled() => return Ok(()),
+                () = self.wake_up.notified() => {}
                 hint = hints.next() => if hint.is_none() { return Err(NotifierError::Unsubscribed("scheduled jobs")) },
                 () = tokio::time::sleep(pause) => {}
             }
@@ -86,7 +86,7 @@ impl SchedulePoller {
         for PolledJob { job, due } in &self.jobs {
             let (name, recurrence) = (job.name(), job.recurrence());
             let Some(row) = rows.iter().find(|row| row.name == name) else {
-                // the row was deleted, or an older database was restored
+                // the row is missing after the restore of an older database
                 scheduled_job::ensure(&self.deps.db, name, &recurrence.to_string(), recurrence.first(now)).await?;
                 continue;
             };
@@ -100,7 +100,7 @@ impl SchedulePoller {
                 due.notify_one();
             }
         }
-        // a CronJob or another notifier may make the backups, so every notifier publishes when one is overdue
+        // a Kubernetes CronJob or another notifier may make the backups; every notifier publishes their due time
         if let Some(row) = rows.iter().find(|row| row.name == backup::NAME) {
             set_gauges(row);
         }
@@ -108,7 +108,7 @@ impl SchedulePoller {
     }
 }
 
-/// Publishes a row as gauges, which are the same on every notifier.
+/// Publishes the row of a job as gauges. Every notifier publishes the same values.
 fn set_gauges(row: &scheduled_job::Model) {
     let seconds = |at: DateTime<Utc>| at.timestamp_millis() as f64 / 1000.0;
     let job = || row.name.clone();

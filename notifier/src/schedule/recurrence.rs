@@ -1,4 +1,4 @@
-//! The due times of a scheduled job: by a cron line, at each local midnight, or at a fixed interval.
+//! The rules for the due times of scheduled jobs.
 
 use std::{fmt, time::Duration};
 
@@ -12,63 +12,63 @@ use entity::credit_policy::CreditPolicy;
 
 use crate::error::NotifierError;
 
-/// The due time when the next one can't be computed: the job is scheduled again after this time.
-const FALLBACK: TimeDelta = TimeDelta::days(366);
+/// The time until the next due time if the rule yields none.
+const FALLBACK_INTERVAL: TimeDelta = TimeDelta::days(366);
 
-/// When a job is due.
+/// The rule for the due times of a job.
 #[derive(Clone, Debug)]
 pub(crate) enum Recurrence {
-    /// A fixed time after the end of the last run.
+    /// Due this time after the end of the last run.
     Every(TimeDelta),
-    /// The times of a cron line, in local time.
+    /// Due at the times of a cron expression, in local time.
     Cron {
-        /// The cron line from the settings.
-        line: String,
-        /// The parsed form of the line.
+        /// The cron expression as the operator wrote it.
+        expression: String,
+        /// The parsed cron expression.
         cron: Box<Cron>,
-        /// The time zone of the installation.
+        /// The time zone in which the expression is evaluated.
         time_zone: Tz,
     },
-    /// Each midnight in the time zone of the credit policy.
+    /// Due at each midnight in the time zone of the credit policy.
     Midnight(Box<CreditPolicy>),
 }
 
 impl Recurrence {
-    /// Due `interval` after the end of each run.
+    /// Returns the rule of a job that is due `interval` after the end of each run.
     pub(crate) fn every(interval: Duration) -> Self {
         Self::Every(TimeDelta::from_std(interval).unwrap_or(TimeDelta::MAX))
     }
 
-    /// Due at each midnight of this credit policy.
+    /// Returns the rule of a job that is due at each midnight of this credit policy.
     pub(crate) fn midnight(policy: &CreditPolicy) -> Self {
         Self::Midnight(Box::new(*policy))
     }
 
-    /// Due by a cron line of five fields, or six with seconds, or a nickname such as `@daily`. `setting` is the key of
-    /// the line in the settings.
+    /// Parses a cron expression of five fields, or of six with seconds first, or a nickname such as `@daily`. `setting`
+    /// is the key of the expression in the settings.
     ///
     /// # Errors
-    /// [`NotifierError::Config`] when the line is invalid or matches no time.
-    pub(crate) fn cron(setting: &str, line: &str, time_zone: Tz) -> Result<Self, NotifierError> {
-        let invalid = |reason: String| NotifierError::Config(format!("{setting}: `{line}` {reason}"));
+    /// [`NotifierError::Config`] when the expression is invalid or matches no time.
+    pub(crate) fn cron(setting: &str, expression: &str, time_zone: Tz) -> Result<Self, NotifierError> {
+        let invalid = |reason: String| NotifierError::Config(format!("{setting}: `{expression}` {reason}"));
         let parser = CronParser::builder().seconds(Seconds::Optional).year(Year::Disallowed).build();
-        let cron = parser.parse(line).map_err(|e| invalid(format!("is not a cron line: {e}")))?;
-        // a line without a year that matches no time after one instant matches none at all
+        let cron = parser.parse(expression).map_err(|e| invalid(format!("is not a cron expression: {e}")))?;
+        // the expression has no field for years, so it matches no time at all if it matches none after 1970
         cron.find_next_occurrence(&DateTime::UNIX_EPOCH.with_timezone(&time_zone), false)
             .map_err(|_| invalid("matches no time".into()))?;
-        Ok(Self::Cron { line: line.trim().to_owned(), cron: Box::new(cron), time_zone })
+        Ok(Self::Cron { expression: expression.trim().to_owned(), cron: Box::new(cron), time_zone })
     }
 
-    /// The first due time after `after`.
+    /// Returns the first due time after `after`.
     pub(crate) fn next(&self, after: DateTime<Utc>) -> DateTime<Utc> {
         match self {
-            Self::Every(interval) => after.checked_add_signed(*interval).unwrap_or(after + FALLBACK),
+            Self::Every(interval) => after.checked_add_signed(*interval).unwrap_or(after + FALLBACK_INTERVAL),
             Self::Cron { cron, time_zone, .. } => next_cron_time(cron, *time_zone, after),
             Self::Midnight(policy) => policy.next_midnight(after),
         }
     }
 
-    /// The due time of a job that has never run.
+    /// Returns the due time of a job that has never run.
     pub(crate) fn first(&self, now: DateTime<Utc>) -> DateTime<Utc> {
         match self {
             Self::Every(_) => now,
@@ -76,8 +76,8 @@ impl Recurrence {
         }
     }
 
-    /// The due time after a run. Times that passed during the run make the job due once more, because the run may have
-    /// missed their effect: a midnight in the middle of a run is still pending.
+    /// Returns the due time after a run. If a due time passed during the run, the job is due again at once, because the
+    /// run may have read the clock before that time.
     pub(crate) fn next_after_run(&self, began: DateTime<Utc>, ended: DateTime<Utc>) -> DateTime<Utc> {
         match self {
             Self::Every(_) => self.next(ended),
@@ -86,9 +86,10 @@ impl Recurrence {
     }
 }
 
-/// The next time of a cron line. The parser searches in local time: it ignores fractions of a second, and skips the
-/// second of two local hours with the same name when the clocks go back. A line that names no hour must match that hour
-/// too, so the search is repeated with the UTC offset unchanged.
+/// Returns the next time of a cron expression.
+///
+/// The parser searches in local time. It ignores fractions of a second, and skips the repeated hour when clocks go
+/// back. An expression for every hour must match the repeated hour too, so a second search uses the current UTC offset.
 fn next_cron_time(cron: &Cron, time_zone: Tz, after: DateTime<Utc>) -> DateTime<Utc> {
     let after = after.trunc_subsecs(0);
     let local = after.with_timezone(&time_zone);
@@ -100,14 +101,14 @@ fn next_cron_time(cron: &Cron, time_zone: Tz, after: DateTime<Utc>) -> DateTime<
         cron.is_time_matching(&at.with_timezone(&time_zone)).is_ok_and(|matches| matches).then_some(at)
     };
     let repeated = (cron.determine_job_type() != JobType::FixedTime).then(by_fixed_offset).flatten();
-    [later(by_local_time), later(repeated)].into_iter().flatten().min().unwrap_or(after + FALLBACK)
+    [later(by_local_time), later(repeated)].into_iter().flatten().min().unwrap_or(after + FALLBACK_INTERVAL)
 }
 
 impl fmt::Display for Recurrence {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Every(interval) => write!(f, "every {} s", interval.num_seconds()),
-            Self::Cron { line, time_zone, .. } => write!(f, "{line} {time_zone}"),
+            Self::Cron { expression, time_zone, .. } => write!(f, "{expression} {time_zone}"),
             Self::Midnight(policy) => write!(f, "midnight {}", policy.time_zone),
         }
     }
@@ -130,8 +131,9 @@ mod tests {
     }
 
     #[test]
-    fn cron_lines_follow_local_time_across_clock_changes() {
-        let berlin = |line: &str| Recurrence::cron("notifier.sweep_schedule", line, Tz::Europe__Berlin).unwrap();
+    fn cron_expressions_follow_local_time_across_clock_changes() {
+        let berlin =
+            |expression: &str| Recurrence::cron("notifier.sweep_schedule", expression, Tz::Europe__Berlin).unwrap();
         let hourly = berlin("0 * * * *");
         // on both days of a clock change, no hour is skipped or repeated
         for (from, day) in [("2026-03-28T23:59:59.9Z", "29"), ("2026-10-24T23:59:59.9Z", "25")] {
@@ -139,7 +141,7 @@ mod tests {
             assert_eq!(times, [0, 1, 2, 3, 4].map(|hour| format!("{day} {hour:02}:00:00")), "{from}");
         }
         assert_eq!(times(&hourly, "2026-11-22T16:00:00.5Z", 1), ["22 17:00:00"]);
-        // a line that names its hour matches once a day, also on the days of a clock change
+        // an expression that names its hour matches once a day, also on the days of a clock change
         let half_past_two = berlin("30 2 * * *");
         assert_eq!(times(&half_past_two, "2026-10-24T12:00:00Z", 2), ["25 00:30:00", "26 01:30:00"]);
         assert_eq!(times(&half_past_two, "2026-03-28T12:00:00Z", 2), ["29 01:00:00", "30 00:30:00"]);
@@ -150,12 +152,12 @@ mod tests {
     }
 
     #[test]
-    fn an_invalid_cron_line_is_refused_by_its_key() {
-        for (line, part) in
+    fn the_error_of_an_invalid_cron_expression_names_its_key() {
+        for (expression, part) in
             [("at noon", "notifier.sweep_schedule"), ("", "notifier.sweep_schedule"), ("0 0 30 2 *", "matches no time")]
         {
-            let error = Recurrence::cron("notifier.sweep_schedule", line, Tz::UTC).unwrap_err().to_string();
-            assert!(error.contains(part), "{line}: {error}");
+            let error = Recurrence::cron("notifier.sweep_schedule", expression, Tz::UTC).unwrap_err().to_string();
+            assert!(error.contains(part), "{expression}: {error}");
         }
     }
 

@@ -1,4 +1,4 @@
-//! Runs one job when it is due, unless another notifier runs it.
+//! Runs one job when the job is due and no other notifier runs it.
 
 use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
@@ -17,26 +17,26 @@ use crate::{
     lease::{HeldLease, LeaseCandidate},
 };
 
-/// The longest pause after a failed run, unless the job is due more often.
+/// The longest pause after failed runs.
 const MAX_PAUSE: Duration = Duration::from_secs(300);
-/// The pauses after failed runs in a row.
+/// The exponential backoff after consecutive failed runs.
 const RETRY: Schedule = Schedule::new(Duration::from_secs(1), MAX_PAUSE);
 
-/// The runner of one job in this notifier.
+/// Runs one scheduled job in this notifier.
 pub(super) struct Runner {
     pub(super) deps: Deps,
     pub(super) job: Arc<dyn Job>,
-    /// The name of this notifier, which operators see in the row of the job.
+    /// The name of this notifier, which the row of the job shows to operators.
     pub(super) instance: String,
     /// The duration of the job's lease.
     pub(super) lease_duration: Duration,
-    /// The timeout of a run, unless the job has its own.
+    /// The timeout of a run, unless the job defines another one.
     pub(super) timeout: Duration,
-    /// Notified by the poller when the job is due.
+    /// Wakes the runner; the poller notifies the runner when the job is due.
     pub(super) due: Arc<Notify>,
 }
 
-/// The pause after failed runs. A request of an operator overrides it.
+/// The pause after failed runs. The runner ignores it when an operator requested a run.
 #[derive(Debug)]
 struct Pause {
     until: Instant,
@@ -44,11 +44,11 @@ struct Pause {
 }
 
 impl Runner {
-    /// Runs the job at each notification until the soft stop.
+    /// Runs the job each time the poller notifies the runner, until shutdown begins.
     ///
     /// # Errors
-    /// Never: it records failures in the row of the job.
-    pub(super) async fn run(self, soft: CancellationToken) -> Result<(), NotifierError> {
+    /// Never returns an error: it logs failures and records them in the row of the job.
+    pub(super) async fn run(self, shutdown: CancellationToken) -> Result<(), NotifierError> {
         let name = self.job.name();
         let lease = format!("job:{name}");
         let mut candidate = LeaseCandidate::new(&self.deps, &lease, &self.instance, self.lease_duration);
@@ -56,41 +56,41 @@ impl Runner {
         loop {
             tokio::select! {
                 biased;
-                () = soft.cancelled() => return Ok(()),
+                () = shutdown.cancelled() => return Ok(()),
                 () = self.due.notified() => {}
             }
-            if let Err(e) = self.run_if_due(&mut candidate, &mut pause, &soft).await {
+            if let Err(e) = self.run_if_due(&mut candidate, &mut pause, &shutdown).await {
                 warn!(job.name = name, error = %e, "failed to start or record a scheduled job, retrying");
                 self.pause_after_failure(&mut pause);
             }
         }
     }
 
-    /// Runs the job under its lease, if it is due and no other notifier runs it.
+    /// Runs the job under its lease, if the job is due and no other notifier runs it.
     async fn run_if_due(
         &self,
         candidate: &mut LeaseCandidate,
         pause: &mut Option<Pause>,
-        soft: &CancellationToken,
+        shutdown: &CancellationToken,
     ) -> Result<(), NotifierError> {
         if self.find_due(pause.as_ref()).await?.is_none() {
             return Ok(());
         }
-        let Some(held) = candidate.try_acquire().await? else { return Ok(()) };
-        match held.run_while_renewing(self.run_once(&held, pause, soft)).await {
+        let Some(lease) = candidate.try_acquire().await? else { return Ok(()) };
+        match lease.run_while_renewing(self.run_once(&lease, pause, shutdown)).await {
             Ok(done) => {
-                held.release().await;
+                lease.release().await;
                 done
             }
             Err(NotifierError::Fenced) => {
-                debug!(job.name = self.job.name(), "abandoned a run: another notifier holds the lease");
+                debug!(job.name = self.job.name(), "stopped a run: another notifier holds the lease");
                 Ok(())
             }
             Err(e) => Err(e),
         }
     }
 
-    /// The row of the job, if the job should run now.
+    /// Reads the row of the job; returns `None` if the job should not run now.
     async fn find_due(&self, pause: Option<&Pause>) -> Result<Option<scheduled_job::Model>, NotifierError> {
         let now = self.deps.clock.now();
         let row = scheduled_job::find(&self.deps.db, self.job.name()).await?;
@@ -99,22 +99,22 @@ impl Runner {
         Ok(row.filter(|row| !paused || row.requested_at.is_some()))
     }
 
-    /// One run from start to end, under the lease.
+    /// Runs the job once and records the start and the result, if the job is still due.
     async fn run_once(
         &self,
-        held: &HeldLease,
+        lease: &HeldLease,
         pause: &mut Option<Pause>,
-        soft: &CancellationToken,
+        shutdown: &CancellationToken,
     ) -> Result<(), NotifierError> {
         // another notifier may have run the job before this one acquired the lease
         let Some(row) = self.find_due(pause.as_ref()).await? else { return Ok(()) };
         let (name, db, began, clock) = (self.job.name(), &self.deps.db, self.deps.clock.now(), Instant::now());
         let tx = db.begin().await?;
-        held.fence(&tx).await?;
+        lease.fence(&tx).await?;
         scheduled_job::record_start(&tx, name, &self.instance, began).await?;
         tx.commit().await?;
 
-        let result = self.run_with_timeout(held, soft).await;
+        let result = self.run_with_timeout(lease, shutdown).await;
         if matches!(result, Err(NotifierError::Stopping | NotifierError::Fenced)) {
             // the job stays due, and another notifier runs it again
             return Ok(());
@@ -143,13 +143,13 @@ impl Runner {
             }
         }
         let tx = db.begin().await?;
-        held.fence(&tx).await?;
+        lease.fence(&tx).await?;
         scheduled_job::record_end(&tx, name, &finished).await?;
         Ok(tx.commit().await?)
     }
 
-    async fn run_with_timeout(&self, held: &HeldLease, soft: &CancellationToken) -> Result<String, NotifierError> {
-        let run = Run { deps: &self.deps, name: self.job.name(), held, soft };
+    async fn run_with_timeout(&self, lease: &HeldLease, shutdown: &CancellationToken) -> Result<String, NotifierError> {
+        let run = Run { deps: &self.deps, name: self.job.name(), lease, shutdown };
         let timeout = self.job.timeout().unwrap_or(self.timeout);
         let work = AssertUnwindSafe(self.job.run(&run)).catch_unwind();
         match tokio::time::timeout(timeout, work).await {
@@ -159,8 +159,8 @@ impl Runner {
         }
     }
 
-    /// Doubles the pause with each failure in a row, up to the interval between two due times. The pause has no jitter,
-    /// because one notifier at a time runs the job.
+    /// Doubles the pause with each consecutive failure, up to the interval between two due times. The pause has no
+    /// jitter, because only one notifier runs the job.
     fn pause_after_failure(&self, pause: &mut Option<Pause>) {
         let (now, recurrence) = (self.deps.clock.now(), self.job.recurrence());
         let next = recurrence.next(now);

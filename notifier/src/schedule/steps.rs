@@ -9,15 +9,15 @@ use tracing::warn;
 use super::job::Run;
 use crate::error::NotifierError;
 
-/// The timeout of the step for one export.
+/// The timeout of one step for one export.
 const STEP_TIMEOUT: Duration = Duration::from_secs(120);
 
-/// The results of one step.
+/// The results of one step of a run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct StepCount {
-    /// Items that the step changed.
+    /// Number of items that the step changed.
     pub(super) done: u64,
-    /// Items for which the step failed.
+    /// Number of items for which the step failed.
     pub(super) failed: u64,
 }
 
@@ -28,11 +28,11 @@ impl StepCount {
     }
 }
 
-/// Runs `action` for each export. A failure is logged, does not delay the other exports, and leaves the export to a
-/// later run.
+/// Runs `action` for each export. A failed action is logged, and does not stop the other actions; a later run retries
+/// it.
 ///
 /// # Errors
-/// [`NotifierError::Stopping`] after the soft stop.
+/// [`NotifierError::Stopping`] after shutdown has begun.
 pub(super) async fn for_each_export<F: Future<Output = Result<bool, NotifierError>>>(
     run: &Run<'_>,
     step: &'static str,
@@ -59,12 +59,12 @@ pub(super) async fn for_each_export<F: Future<Output = Result<bool, NotifierErro
     Ok(count)
 }
 
-/// Adds items that a step deleted or repaired to the metrics.
+/// Adds `done` items of a step to the metrics.
 pub(super) fn record(step: &'static str, done: u64) {
     metrics::counter!("sluice_notifier_cleanup_total", "step" => step).increment(done);
 }
 
-/// The summary of a run for operators.
+/// Returns the summary of a run for operators.
 ///
 /// # Errors
 /// [`NotifierError::Partial`] when a step failed for some items.
@@ -83,8 +83,8 @@ pub(super) fn summary(steps: &[(&'static str, StepCount)]) -> Result<String, Not
     if failed.is_empty() { Ok(text(&done)) } else { Err(NotifierError::Partial(text(&[failed, done].concat()))) }
 }
 
-/// The time `duration` before `now`; the Unix epoch if that is out of range.
-pub(super) fn before(now: DateTime<Utc>, duration: Duration) -> DateTime<Utc> {
+/// Returns the time `duration` before `now`, or the Unix epoch if that time is out of range.
+pub(super) fn time_before(now: DateTime<Utc>, duration: Duration) -> DateTime<Utc> {
     let delta = TimeDelta::from_std(duration).unwrap_or(TimeDelta::MAX);
     now.checked_sub_signed(delta).unwrap_or(DateTime::UNIX_EPOCH)
 }

@@ -1,4 +1,4 @@
-//! Publishes cancel and delete commands to the stream of outcomes, which delivers them until they are settled.
+//! Publishes cancel and delete commands to the outcomes stream, which redelivers a command until it is settled.
 
 use chrono::{DateTime, Utc};
 use entity::export;
@@ -10,11 +10,11 @@ use protocol::{
 
 use crate::{error::NotifierError, work_queue};
 
-/// Publishes the cancel command of an export whose owner requested it. False: no cancel was requested, or a message of
-/// this export is already being settled.
+/// Publishes the cancel command of an export whose owner requested the cancel. Returns `false` if the owner did not, or
+/// if the stream still holds a message of this export.
 ///
-/// The stream deduplicates the command by the time of the request. Once the stream has forgotten that id, the command
-/// is published again, because it may be lost.
+/// The message id contains the time of the request, so the stream drops a repeated command. After the deduplication
+/// window, the command is published again, because the first one may be lost.
 ///
 /// # Errors
 /// When the stream does not confirm the command.
@@ -23,8 +23,8 @@ pub(crate) async fn publish_cancel(bus: &Bus, row: &export::Model) -> Result<boo
     publish(bus, row, OutcomeResult::CancelRequested, "cancel", since).await
 }
 
-/// Publishes the command to delete the file of an export, on request of its owner or after its retention. Otherwise like
-/// [`publish_cancel`].
+/// Publishes the command to delete the file of an export, at the request of its owner or after its retention.
+/// Deduplicates like [`publish_cancel`].
 ///
 /// # Errors
 /// When the stream does not confirm the command.

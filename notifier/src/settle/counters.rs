@@ -1,10 +1,11 @@
-//! Counts exports that have just ended, each once, even if its outcome is delivered several times.
+//! Updates the metrics of ended exports. The caller counts each export once, even if its outcome is delivered several
+//! times.
 
 use chrono::{DateTime, Utc};
 use entity::export;
 use protocol::problem::Slug;
 
-/// Counts a completed export with a file of `bytes` and the capture of its credits.
+/// Counts a completed export and the capture of its credits. `bytes` is the size of its file.
 pub(super) fn completed(row: &export::Model, bytes: u64, now: DateTime<Utc>) {
     metrics::counter!("sluice_exports_completed_total").increment(1);
     metrics::counter!("sluice_credit_events_total", "kind" => "capture").increment(1);

@@ -1,4 +1,4 @@
-//! Publishes user events and hints: the only writer of the event log.
+//! Publishes user events and announcements. No other module writes to the event log.
 
 use entity::{
     StoreError, export,
@@ -18,10 +18,10 @@ use tracing::{Instrument, Span, debug, field::Empty, info_span};
 
 use crate::{deps::Deps, error::NotifierError};
 
-/// Times that one balance is published while concurrent changes continue.
+/// Number of times that a balance is published while other processes keep changing it.
 const MAX_BALANCE_ROUNDS: usize = 16;
 
-/// The ledger step with which a settled export changes the balance.
+/// The ledger entry of an ended export: it captures or releases the held credits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum CreditStep {
     Capture,
@@ -37,7 +37,7 @@ impl CreditStep {
     }
 }
 
-/// Publishes the event of an ended export, with the status of its row. The stream deduplicates a repeated event.
+/// Publishes the user event of an ended export, such as `export.completed`. The stream deduplicates the event.
 ///
 /// # Errors
 /// When the stream does not confirm the event, or the row is damaged.
@@ -57,29 +57,37 @@ pub(crate) async fn export_ended(bus: &Bus, row: &export::Model) -> Result<(), N
     publish(bus, &row.owner(), &row.traceparent, id, event).await
 }
 
-/// Publishes the balance of the owner of a settled export.
+/// Publishes the balance of the owner of an ended export.
 ///
 /// # Errors
 /// When the stream does not confirm the event, or the database fails.
 pub(crate) async fn credits_settled(deps: &Deps, row: &export::Model, step: CreditStep) -> Result<(), NotifierError> {
     let reason = step.as_str();
-    balance(deps, &row.owner(), &row.traceparent, &format!("{}:{reason}", row.id), reason).await
+    publish_balance(deps, &row.owner(), &row.traceparent, &format!("{}:{reason}", row.id), reason).await
 }
 
-/// Publishes the balance of an account after a change that no outcome reports.
+/// Publishes the balance of an account after a change without an outcome, such as a daily grant.
 ///
 /// # Errors
 /// When the stream does not confirm the event, or the database fails.
 pub(crate) async fn account_changed(deps: &Deps, notification: &PendingNotification) -> Result<(), NotifierError> {
     let PendingNotification { owner, version, reason } = notification;
     let id = format!("{}:{}:{version}", subject::token(&owner.tenant), subject::token(&owner.user));
-    balance(deps, owner, "", &id, reason).await
+    publish_balance(deps, owner, "", &id, reason).await
 }
 
-/// Publishes a balance until it is current: two publishers may read the balance in one order and publish it in the
-/// other, so each reads again after publishing, and the last event is always correct. Round and values are part of the
-/// message id: the stream deduplicates a repeated event, and stores a balance that returned to an earlier value.
-async fn balance(deps: &Deps, owner: &Owner, traceparent: &str, id: &str, reason: &str) -> Result<(), NotifierError> {
+/// Publishes a balance, reads the balance again, and repeats until both are equal. Otherwise two concurrent publishers
+/// could publish an older balance last.
+///
+/// The message id contains the round and the values. So the stream drops a repeated event, but stores a balance that
+/// returned to an earlier value.
+async fn publish_balance(
+    deps: &Deps,
+    owner: &Owner,
+    traceparent: &str,
+    id: &str,
+    reason: &str,
+) -> Result<(), NotifierError> {
     let read = || ledger::read(&deps.db, owner, &deps.credit_policy, deps.clock.now());
     let mut published = read().await?;
     for round in 0..MAX_BALANCE_ROUNDS {
@@ -92,20 +100,21 @@ async fn balance(deps: &Deps, owner: &Owner, traceparent: &str, id: &str, reason
         }
         published = current;
     }
-    // the caller retries later, when fewer changes are concurrent
+    // the caller retries later
     Err(NotifierError::Timeout("publishing a changing balance"))
 }
 
-/// Announces the end of an export to the gateways that stream it.
+/// Announces the end of an export to the gateways that stream its file.
 ///
 /// # Errors
-/// When the client is closed.
+/// When the NATS client is closed.
 pub(crate) async fn announce_end(bus: &Bus, row: &export::Model) -> Result<(), NotifierError> {
     let subject = subject::delivery_announce(row.export_id());
     Ok(bus.publish_lossy(subject, &row.traceparent, &Announcement::Ended).await?)
 }
 
-/// Hints to the dispatcher that it may have capacity for another export. A lost hint delays it by one poll interval.
+/// Sends a hint to the dispatcher that an exporter may have capacity for another export. A lost hint delays the next
+/// dispatch by at most one poll interval.
 pub(crate) async fn wake_dispatcher(bus: &Bus, row: &export::Model) {
     let hint = json!({ "export_id": row.id });
     if let Err(e) = bus.publish_lossy(subject::DELIVERY_SUBMITTED.to_owned(), &row.traceparent, &hint).await {
@@ -113,17 +122,16 @@ pub(crate) async fn wake_dispatcher(bus: &Bus, row: &export::Model) {
     }
 }
 
-/// Tells the exporter that may be running this export to stop.
+/// Requests the exporter that may be running this export to stop.
 ///
 /// # Errors
-/// When the client is closed.
+/// When the NATS client is closed.
 pub(crate) async fn stop_exporter(bus: &Bus, row: &export::Model) -> Result<(), NotifierError> {
     let id = row.export_id();
     Ok(bus.publish_lossy(subject::cancel(id), &row.traceparent, &json!({ "export_id": id })).await?)
 }
 
-/// Publishes an event to the log of its owner, in the trace of the current span. Without one, in the trace of
-/// `traceparent`, or in a new trace if that is empty.
+/// Publishes a user event. Its trace is that of the current span, or else that of `traceparent`, or else a new trace.
 async fn publish(
     bus: &Bus,
     owner: &Owner,
@@ -144,9 +152,9 @@ async fn publish(
         // the message id is omitted, because it may contain the name of a user
         messaging.destination.name = subject::STREAM_EVENTS,
     );
-    let here = if inside { traces::begin(&span) } else { traces::follow_text(&span, traceparent) };
+    let context = if inside { traces::begin(&span) } else { traces::follow_text(&span, traceparent) };
     let subject = subject::user_event(owner, event.token());
-    let message = Envelope::new(id, here.traceparent(), UserEvent { owner: owner.clone(), event });
+    let message = Envelope::new(id, context.traceparent(), UserEvent { owner: owner.clone(), event });
     let sent = bus.publish_durable(subject, &message.id, &message).instrument(span.clone()).await;
     if sent.is_err() {
         span.record("otel.status_code", "ERROR");

@@ -1,11 +1,11 @@
-//! Settles outcomes: one transaction moves the export and its credits, then user events notify the owner.
+//! Settles outcomes: one transaction updates the export and its credits, then user events notify the owner.
 //!
-//! An outcome may arrive twice, late, or from a superseded attempt. The conditional update decides whether it still
-//! applies. An outcome that applied before is published again, because the process may have died between the commit and
-//! the events; any other is dropped.
+//! An outcome may arrive twice, late, or from a superseded attempt. A conditional update decides whether the outcome
+//! still applies. The user events of an outcome that has already been applied are published again, because the notifier
+//! may have crashed between the commit and the events. Any other outcome is dropped.
 //!
-//! Only an outcome ends an export, because it is redelivered until all its events are published. A scheduled job that
-//! finds an export to end publishes a command, which is an outcome too (see `commands`).
+//! Only an outcome ends an export, because NATS redelivers the outcome until all its events are published. A scheduled
+//! job that must end an export publishes a command, which is settled like an outcome (see `commands`).
 
 pub(crate) mod commands;
 mod counters;
@@ -26,18 +26,18 @@ use tracing::{Span, info, warn};
 use self::events::CreditStep;
 use crate::{deps::Deps, error::NotifierError};
 
-/// The objects of an export that are obsolete once its outcome is settled.
+/// The objects of an export that can be deleted after its outcome is settled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Leftovers {
-    /// The export has no obsolete objects.
+    /// No object can be deleted.
     Nothing,
-    /// The objects of every attempt but this one.
+    /// The objects of all attempts except this one.
     OtherAttempts(u32),
-    /// All objects of the export.
+    /// The objects of all attempts.
     Everything,
 }
 
-/// Ends exports and notifies their owners.
+/// Settles outcomes and commands.
 pub(crate) struct Settler {
     deps: Deps,
 }
@@ -47,7 +47,8 @@ impl Settler {
         Self { deps }
     }
 
-    /// Settles an outcome and notifies the owner. Repeating it is harmless.
+    /// Settles an outcome and notifies the owner of the export. Settling an outcome twice has the same effect as
+    /// settling it once.
     ///
     /// # Errors
     /// When the database, NATS or the file store fails: the caller settles the outcome again later.
@@ -73,7 +74,8 @@ impl Settler {
         Ok(settled.unwrap_or(Leftovers::Nothing))
     }
 
-    /// Completes an export and captures its credits. None: the attempt is superseded, or the export ended before.
+    /// Completes an export and captures its credits. Returns `None` if a later attempt superseded this one, or if the
+    /// export had already ended.
     async fn complete(
         &self,
         row: &export::Model,
@@ -87,23 +89,24 @@ impl Settler {
             .ok_or_else(|| StoreError::Damaged { row: format!("export {id}"), detail: "retention_seconds".into() })?;
         // the first statement is a write: an SQLite transaction that begins with a read can't be upgraded safely
         let tx = self.deps.db.begin().await?;
-        let moved = transition::completed(&tx, id, attempt, file, completed_at, expires_at, now).await?;
-        if moved {
+        let updated = transition::completed(&tx, id, attempt, file, completed_at, expires_at, now).await?;
+        if updated {
             ledger::capture(&tx, &row.owner(), id, row.credits, now).await?;
         }
         tx.commit().await?;
-        if moved {
+        if updated {
             counters::completed(row, file.size, now);
         }
-        let mut applied = self.publish_end(id, Status::Completed, Some(attempt), CreditStep::Capture).await?;
+        let mut applied = self.publish_end_events(id, Status::Completed, Some(attempt), CreditStep::Capture).await?;
         if !applied {
-            // a redelivered outcome may find its file expired; the event of the capture is still pending
-            applied = self.publish_end(id, Status::Expired, Some(attempt), CreditStep::Capture).await?;
+            // a redelivered outcome may find its export expired; the credits event of the capture is still pending
+            applied = self.publish_end_events(id, Status::Expired, Some(attempt), CreditStep::Capture).await?;
         }
         Ok(applied.then_some(Leftovers::OtherAttempts(attempt)))
     }
 
-    /// Fails an export and releases its credits. None: the attempt is superseded, or the export ended before.
+    /// Fails an export and releases its credits. Returns `None` if a later attempt superseded this one, or if the
+    /// export had already ended.
     async fn fail(
         &self,
         row: &export::Model,
@@ -112,15 +115,15 @@ impl Settler {
     ) -> Result<Option<Leftovers>, NotifierError> {
         let (id, now) = (row.export_id(), self.deps.clock.now());
         let tx = self.deps.db.begin().await?;
-        let moved = transition::failed(&tx, id, attempt, problem, now).await?;
-        if moved {
+        let updated = transition::failed(&tx, id, attempt, problem, now).await?;
+        if updated {
             self.release(&tx, row, "export failed", now).await?;
         }
         tx.commit().await?;
-        if moved {
+        if updated {
             counters::failed(row, problem.slug(), now);
         }
-        let applied = self.publish_end(id, Status::Failed, Some(attempt), CreditStep::Release).await?;
+        let applied = self.publish_end_events(id, Status::Failed, Some(attempt), CreditStep::Release).await?;
         Ok(applied.then_some(Leftovers::Everything))
     }
 
@@ -137,35 +140,38 @@ impl Settler {
         Ok(())
     }
 
-    /// Cancels an unfinished export and releases its credits. None: the export ended before in another way.
+    /// Cancels an unfinished export and releases its credits. Returns `None` if the export had already ended in another
+    /// way.
     async fn cancel(&self, row: &export::Model) -> Result<Option<Leftovers>, NotifierError> {
         let (id, now) = (row.export_id(), self.deps.clock.now());
         let trace = TraceContext::parse(&row.traceparent).unwrap_or_else(TraceContext::generate);
-        let problem = Problem::new(Slug::Canceled, "It was canceled before it was finished.")
+        let problem = Problem::new(Slug::Canceled, "The export was canceled before it finished.")
             .with_request(&format!("/v1/exports/{id}"), &trace.trace_id_hex());
         let tx = self.deps.db.begin().await?;
-        let moved = transition::canceled(&tx, id, &problem, now).await?;
-        if moved {
+        let updated = transition::canceled(&tx, id, &problem, now).await?;
+        if updated {
             self.release(&tx, row, "export canceled", now).await?;
         }
         tx.commit().await?;
-        if moved {
+        if updated {
             counters::canceled(row, now);
         }
-        // first of all, because the exporter is still working on the canceled export
+        // before the user events, because an exporter may still run the canceled export
         events::stop_exporter(&self.deps.bus, row).await?;
-        let applied = self.publish_end(id, Status::Canceled, None, CreditStep::Release).await?;
+        let applied = self.publish_end_events(id, Status::Canceled, None, CreditStep::Release).await?;
         Ok(applied.then_some(Leftovers::Everything))
     }
 
-    /// Deletes the file of a completed export, objects first: the sweep finds a completed row with missing objects
-    /// again, but objects without a row would stay for ever. None: the export has no file, or its retention has not
-    /// ended and its owner did not request the deletion.
+    /// Deletes the file of a completed export and then expires its row. Returns `None` if the export has no file, or if
+    /// its retention has not ended and its owner did not request the deletion.
+    ///
+    /// The objects are deleted before the row changes: the sweep repeats the deletion for a completed row, but objects
+    /// of an expired row would be orphans.
     async fn expire(&self, row: &export::Model) -> Result<Option<Leftovers>, NotifierError> {
         let (id, now) = (row.export_id(), self.deps.clock.now());
         if row.status()? == Status::Completed {
             if row.delete_requested_at.is_none() && row.expires_at.is_none_or(|at| at > now) {
-                warn!(export.id = %id, "refused to delete a file that is neither expired nor deleted by its owner");
+                warn!(export.id = %id, "refused to delete a file before its retention ended and without a request of its owner");
                 return Ok(None);
             }
             self.deps.store.delete_where(&delivery::export_prefix(id), |_| true).await?;
@@ -177,7 +183,7 @@ impl Settler {
         Ok(Some(Leftovers::Nothing))
     }
 
-    /// Deletes the leftover objects of an ended export, and returns their number.
+    /// Deletes the leftover objects of an ended export, and returns the number of deleted objects.
     ///
     /// # Errors
     /// When the file store fails.
@@ -191,9 +197,9 @@ impl Settler {
         Ok(self.deps.store.delete_where(&delivery::export_prefix(id), is_leftover).await?)
     }
 
-    /// Publishes the events of an export that ended in this status. False: it did not, and the outcome that ended it
-    /// publishes its events.
-    async fn publish_end(
+    /// Publishes the user events of an export that ended with this status. Returns `false` if the export ended in
+    /// another way; another outcome publishes its events.
+    async fn publish_end_events(
         &self,
         id: ExportId,
         status: Status,
@@ -209,7 +215,7 @@ impl Settler {
         Ok(true)
     }
 
-    /// The present row, if it has this status and, where one is given, this attempt.
+    /// Reads the row of an export if the row has this status and, unless `attempt` is `None`, this attempt.
     async fn find_ended(
         &self,
         id: ExportId,

@@ -19,13 +19,13 @@ fn bob() -> Owner {
     Owner::new("acme", "bob")
 }
 
-/// The balance in the row, without the daily grants that are not yet accrued.
+/// Reads the balance in the row of the account, without daily grants that are not yet written.
 async fn stored_balance(h: &Harness, owner: &Owner) -> i64 {
     let key = (owner.tenant.clone(), owner.user.clone());
     account::Entity::find_by_id(key).one(&h.db).await.unwrap().unwrap().balance
 }
 
-/// The reasons of the daily grants in the ledger, newest first.
+/// Reads the reasons of the daily grants in the ledger, newest first.
 async fn daily_grants(h: &Harness, owner: &Owner) -> Vec<String> {
     let entries = ledger::entries(&h.db, owner, 100).await.unwrap();
     entries.into_iter().filter(|entry| entry.reason.starts_with(GRANT_REASON)).map(|entry| entry.reason).collect()
@@ -65,7 +65,7 @@ async fn three_midnights_without_a_notifier_add_three_credits() {
     let first = Lifecycle::new();
     h.start_with(credit_policy(), &first).await;
     stop(first).await;
-    h.advance(3 * DAY);
+    h.advance_clock(3 * DAY);
     h.start().await;
     h.wait_for_runs("daily-credits", 1).await;
     observation_time().await;
@@ -167,7 +167,7 @@ async fn daily_grants_stop_at_the_accrual_cap() {
     let config = CreditsConfig { accrual_cap: Some(6), ..CreditsConfig::default() };
     h.start_with(CreditPolicy::new(&config, "UTC").unwrap(), &h.life).await;
     for (run, balance) in [(1, 6), (2, 6), (3, 6)] {
-        h.advance(DAY);
+        h.advance_clock(DAY);
         h.wait_for_runs("daily-credits", run).await;
         assert_eq!(stored_balance(&h, &alice()).await, balance);
         assert_ledger_matches(&h).await;
@@ -180,7 +180,7 @@ async fn daily_grants_stop_at_the_accrual_cap() {
 async fn an_inactive_account_is_not_written_and_reads_the_same() {
     let h = Harness::running().await;
     for run in 1..=30 {
-        h.advance(DAY);
+        h.advance_clock(DAY);
         h.wait_for_runs("daily-credits", run).await;
     }
     // the account is active for seven days

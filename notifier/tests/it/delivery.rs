@@ -1,4 +1,4 @@
-//! Grants for the owner of an export, and the bytes that their URLs return.
+//! Grants for the owner of an export, and the bytes that the granted URLs return.
 
 use entity::transition;
 use futures::StreamExt;
@@ -14,14 +14,14 @@ use reqwest::{StatusCode, header};
 
 use crate::harness::{Harness, alice, completed, grant_request, now};
 
-fn granted(reply: GrantReply) -> (u32, Status, Vec<Grant>, Option<delivery::Seal>) {
+fn expect_grants(reply: GrantReply) -> (u32, Status, Vec<Grant>, Option<delivery::Seal>) {
     match reply {
         GrantReply::Granted { attempt, status, grants, seal } => (attempt, status, grants, seal),
         other => panic!("{other:?}"),
     }
 }
 
-fn refused(reply: GrantReply) -> Slug {
+fn expect_refusal(reply: GrantReply) -> Slug {
     match reply {
         GrantReply::Refused { problem } => problem.slug(),
         other => panic!("{other:?}"),
@@ -40,22 +40,22 @@ async fn fetch(grants: &[Grant]) -> Vec<u8> {
 async fn only_the_owner_receives_grants() {
     let h = Harness::running().await;
     let (id, attempt) = h.running_export().await;
-    h.write(id, attempt, &[b"hello"]).await;
+    h.write_segments(id, attempt, &[b"hello"]).await;
     for owner in [Owner::new("acme", "bob"), Owner::new("globex", alice().user)] {
         assert_eq!(
-            refused(h.grant(GrantRequest { owner: owner.clone(), ..grant_request(id, 0) }).await),
+            expect_refusal(h.request_grants(GrantRequest { owner: owner.clone(), ..grant_request(id, 0) }).await),
             Slug::NotFound
         );
         let reply: MetadataReply =
             h.bus.request(subject::DELIVERY_METADATA, &MetadataRequest { export_id: id, owner }).await.unwrap();
         assert!(matches!(reply, MetadataReply::Refused { problem } if problem.slug() == Slug::NotFound));
     }
-    assert_eq!(refused(h.grant(grant_request(ExportId::generate(), 0)).await), Slug::NotFound);
-    assert_eq!(granted(h.grant(grant_request(id, 0)).await).2.len(), 1);
+    assert_eq!(expect_refusal(h.request_grants(grant_request(ExportId::generate(), 0)).await), Slug::NotFound);
+    assert_eq!(expect_grants(h.request_grants(grant_request(id, 0)).await).2.len(), 1);
     // the largest offset that the database can store
-    assert!(granted(h.grant(grant_request(id, i64::MAX as u64)).await).2.is_empty());
+    assert!(expect_grants(h.request_grants(grant_request(id, i64::MAX as u64)).await).2.is_empty());
     for offset in [i64::MAX as u64 + 1, u64::MAX] {
-        assert_eq!(refused(h.grant(grant_request(id, offset)).await), Slug::InvalidRequest);
+        assert_eq!(expect_refusal(h.request_grants(grant_request(id, offset)).await), Slug::InvalidRequest);
     }
 }
 
@@ -64,27 +64,27 @@ async fn a_file_is_readable_while_it_grows_and_sealed_at_its_end() {
     let h = Harness::running().await;
     let waiting = h.submit().await;
     h.wait_for_status(waiting, Status::Dispatched).await;
-    assert_eq!(granted(h.grant(grant_request(waiting, 0)).await), (0, Status::Dispatched, vec![], None));
+    assert_eq!(expect_grants(h.request_grants(grant_request(waiting, 0)).await), (0, Status::Dispatched, vec![], None));
 
     let (id, attempt) = h.running_export().await;
-    let segments = h.write(id, attempt, &[b"hello ", b"big ", b"world"]).await;
-    let (of, status, grants, seal) = granted(h.grant(grant_request(id, 0)).await);
+    let segments = h.write_segments(id, attempt, &[b"hello ", b"big ", b"world"]).await;
+    let (of, status, grants, seal) = expect_grants(h.request_grants(grant_request(id, 0)).await);
     assert_eq!((of, status, seal), (attempt, Status::Running, None));
     assert_eq!(fetch(&grants).await, b"hello big world");
-    let middle = granted(h.grant(GrantRequest { max: 1, ..grant_request(id, 8) }).await).2;
+    let middle = expect_grants(h.request_grants(GrantRequest { max: 1, ..grant_request(id, 8) }).await).2;
     assert_eq!(middle.iter().map(|grant| grant.segment.clone()).collect::<Vec<_>>(), segments[1..2]);
-    assert!(granted(h.grant(grant_request(id, 15)).await).2.is_empty());
+    assert!(expect_grants(h.request_grants(grant_request(id, 15)).await).2.is_empty());
 
     h.publish_outcome(id, "done", completed(attempt, &segments)).await;
     h.wait_for_status(id, Status::Completed).await;
-    let (_, status, grants, seal) = granted(h.grant(grant_request(id, 15)).await);
+    let (_, status, grants, seal) = expect_grants(h.request_grants(grant_request(id, 15)).await);
     assert_eq!((status, grants.len(), seal.unwrap().size), (Status::Completed, 0, 15));
-    assert_eq!(fetch(&granted(h.grant(grant_request(id, 6)).await).2).await, b"big world");
+    assert_eq!(fetch(&expect_grants(h.request_grants(grant_request(id, 6)).await).2).await, b"big world");
 
     assert!(transition::request_delete(&h.db, &alice(), id, now()).await.unwrap());
     h.publish_outcome(id, "delete", OutcomeResult::DeleteRequested).await;
     h.wait_for_status(id, Status::Expired).await;
-    assert_eq!(refused(h.grant(grant_request(id, 0)).await), Slug::Expired);
+    assert_eq!(expect_refusal(h.request_grants(grant_request(id, 0)).await), Slug::Expired);
     let gone = reqwest::get(&grants.first().map_or_else(|| middle[0].url.clone(), |grant| grant.url.clone())).await;
     assert_eq!(gone.unwrap().status(), StatusCode::NOT_FOUND);
 }
@@ -96,8 +96,8 @@ async fn ranges_return_the_exact_bytes() {
     // larger than one chunk of the store
     let bytes: Vec<u8> = (0..600_000_u32).flat_map(u32::to_le_bytes).collect();
     let size = bytes.len();
-    let segments = h.write(id, attempt, &[&bytes]).await;
-    let url = granted(h.grant(grant_request(id, 0)).await).2.remove(0).url;
+    let segments = h.write_segments(id, attempt, &[&bytes]).await;
+    let url = expect_grants(h.request_grants(grant_request(id, 0)).await).2.remove(0).url;
     let client = reqwest::Client::new();
     let tag = format!("\"{}\"", segments[0].sha256);
 
@@ -139,12 +139,12 @@ async fn ranges_return_the_exact_bytes() {
 async fn expired_and_forged_grants_are_refused() {
     let h = Harness::running().await;
     let (id, attempt) = h.running_export().await;
-    h.write(id, attempt, &[b"hello"]).await;
-    let grant = granted(h.grant(grant_request(id, 0)).await).2.remove(0);
+    h.write_segments(id, attempt, &[b"hello"]).await;
+    let grant = expect_grants(h.request_grants(grant_request(id, 0)).await).2.remove(0);
     let other = h.start().await;
     let (base, token) = grant.url.split_once("/v1/segments/").unwrap();
     assert_ne!(base, other.url);
-    h.advance(59);
+    h.advance_clock(59);
     assert_eq!(reqwest::get(&grant.url).await.unwrap().status(), StatusCode::OK);
     for forged in [
         format!("{base}/v1/segments/{}x", token),
@@ -153,7 +153,7 @@ async fn expired_and_forged_grants_are_refused() {
     ] {
         assert_eq!(reqwest::get(&forged).await.unwrap().status(), StatusCode::FORBIDDEN, "{forged}");
     }
-    h.advance(1);
+    h.advance_clock(1);
     let expired = reqwest::get(&grant.url).await.unwrap();
     assert_eq!(expired.status(), StatusCode::FORBIDDEN);
     assert_eq!(expired.headers()[header::CONTENT_TYPE], "application/problem+json");
@@ -164,8 +164,8 @@ async fn expired_and_forged_grants_are_refused() {
 async fn an_object_without_its_recorded_size_is_not_served() {
     let h = Harness::running().await;
     let (id, attempt) = h.running_export().await;
-    h.write(id, attempt, &[b"hello"]).await;
-    let url = granted(h.grant(grant_request(id, 0)).await).2.remove(0).url;
+    h.write_segments(id, attempt, &[b"hello"]).await;
+    let url = expect_grants(h.request_grants(grant_request(id, 0)).await).2.remove(0).url;
     h.store.put(&delivery::segment_path(id, attempt, 0), &b"hell"[..]).await.unwrap();
     assert_eq!(reqwest::get(&url).await.unwrap().status(), StatusCode::INTERNAL_SERVER_ERROR);
 }
@@ -176,8 +176,8 @@ async fn a_truncated_object_resets_the_connection_of_its_reader() {
     let (id, attempt) = h.running_export().await;
     // larger than all socket buffers
     let bytes = vec![7_u8; 64 * 1024 * 1024];
-    h.write(id, attempt, &[&bytes]).await;
-    let url = granted(h.grant(grant_request(id, 0)).await).2.remove(0).url;
+    h.write_segments(id, attempt, &[&bytes]).await;
+    let url = expect_grants(h.request_grants(grant_request(id, 0)).await).2.remove(0).url;
     let mut answer = reqwest::get(&url).await.unwrap();
     answer.chunk().await.unwrap().unwrap();
     let path = h.folder.path().join(delivery::segment_path(id, attempt, 0));
@@ -195,20 +195,20 @@ async fn a_truncated_object_resets_the_connection_of_its_reader() {
 async fn a_new_attempt_continues_a_stream_only_with_the_same_bytes() {
     let h = Harness::running().await;
     let (id, first) = h.running_export().await;
-    h.write(id, first, &[b"same ", b"bytes"]).await;
-    let ask = |attempt, offset| h.grant(GrantRequest { attempt: Some(attempt), ..grant_request(id, offset) });
+    h.write_segments(id, first, &[b"same ", b"bytes"]).await;
+    let ask = |attempt, offset| h.request_grants(GrantRequest { attempt: Some(attempt), ..grant_request(id, offset) });
 
     let second = h.claim(id).await;
-    assert_eq!(granted(ask(first, 10).await), (first, Status::Running, vec![], None));
-    let again = h.write(id, second, &[b"same ", b"bytes", b" and more"]).await;
-    let (attempt, _, grants, _) = granted(ask(first, 10).await);
+    assert_eq!(expect_grants(ask(first, 10).await), (first, Status::Running, vec![], None));
+    let again = h.write_segments(id, second, &[b"same ", b"bytes", b" and more"]).await;
+    let (attempt, _, grants, _) = expect_grants(ask(first, 10).await);
     assert_eq!((attempt, fetch(&grants).await), (second, b" and more".to_vec()));
 
     let third = h.claim(id).await;
-    h.write(id, third, &[b"other"]).await;
+    h.write_segments(id, third, &[b"other"]).await;
     assert_eq!(ask(second, 10).await, GrantReply::Restarted);
     // a stream at offset 0 can always continue
-    assert_eq!(granted(ask(second, 0).await).0, third);
+    assert_eq!(expect_grants(ask(second, 0).await).0, third);
     assert_eq!(again.len(), 3);
 }
 
@@ -218,7 +218,7 @@ async fn each_segment_is_announced_with_a_grant() {
     let (id, attempt) = h.running_export().await;
     let mut announcements = h.bus.subscribe(subject::delivery_announce(id)).await.unwrap();
     h.bus.flush().await.unwrap();
-    let segment = h.write(id, attempt, &[b"hello"]).await.remove(0);
+    let segment = h.write_segments(id, attempt, &[b"hello"]).await.remove(0);
     let written = SegmentWritten { export_id: id, attempt, segment };
     h.bus.publish_lossy(subject::delivery_written(id), "", &written).await.unwrap();
     let announced: Announcement = serde_json::from_slice(&announcements.next().await.unwrap().payload).unwrap();
@@ -236,7 +236,7 @@ async fn the_metadata_document_is_available_with_the_file() {
     };
     assert!(matches!(ask().await, MetadataReply::Refused { problem } if problem.slug() == Slug::NotReady));
     h.store.put(&delivery::metadata_path(id, attempt), &br#"{"url":"flights.csv"}"#[..]).await.unwrap();
-    let segments = h.write(id, attempt, &[b"hello"]).await;
+    let segments = h.write_segments(id, attempt, &[b"hello"]).await;
     h.publish_outcome(id, "done", completed(attempt, &segments)).await;
     h.wait_for_status(id, Status::Completed).await;
     assert_eq!(ask().await, MetadataReply::Document { document: serde_json::json!({"url": "flights.csv"}) });

@@ -56,7 +56,7 @@ async fn an_export_canceled_while_waiting_never_becomes_a_job() {
     h.start().await;
     h.wait_until_notified().await;
     h.wait_until_idle().await;
-    h.advance(60);
+    h.advance_clock(60);
     h.wait_for_status(id, Status::Canceled).await;
     testkit::eventually("the owner is notified", || async { (h.events().await.len() == 3).then_some(()) }).await;
     assert_eq!(h.events().await, ["credits hold 4+1", "canceled", "credits release 5+0"]);
@@ -99,7 +99,7 @@ async fn objects_written_after_the_end_of_an_export_are_deleted() {
     h.publish_outcome(canceled, "cancel", OutcomeResult::CancelRequested).await;
     let (done, first) = h.running_export().await;
     let second = h.claim(done).await;
-    let segments = h.write(done, second, &[b"hello"]).await;
+    let segments = h.write_segments(done, second, &[b"hello"]).await;
     h.publish_outcome(done, "done", completed(second, &segments)).await;
     h.wait_for_status(canceled, Status::Canceled).await;
     h.wait_for_status(done, Status::Completed).await;
@@ -110,7 +110,7 @@ async fn objects_written_after_the_end_of_an_export_are_deleted() {
         h.store.put(&delivery::segment_path(id, attempt, 7), &b"late"[..]).await.unwrap();
     }
     h.wait_until_idle().await;
-    h.advance(1800);
+    h.advance_clock(1800);
     testkit::eventually("only the file remains", || async {
         (h.store.list("exports").await.unwrap() == [delivery::segment_path(done, second, 0)]).then_some(())
     })
@@ -124,7 +124,7 @@ async fn the_reconciler_cancels_an_export_whose_command_was_lost() {
     let (id, _) = h.running_export().await;
     assert!(transition::request_cancel(&h.db, &alice(), id, now()).await.unwrap());
     h.wait_until_idle().await;
-    h.advance(60);
+    h.advance_clock(60);
     h.wait_for_status(id, Status::Canceled).await;
     assert_eq!(h.balance().await, (5, 0));
 }
@@ -133,18 +133,18 @@ async fn the_reconciler_cancels_an_export_whose_command_was_lost() {
 async fn the_sweep_deletes_a_file_after_its_retention() {
     let h = Harness::running().await;
     let (id, attempt) = h.running_export().await;
-    let segments = h.write(id, attempt, &[b"hello"]).await;
+    let segments = h.write_segments(id, attempt, &[b"hello"]).await;
     h.publish_outcome(id, "done", completed(attempt, &segments)).await;
     h.wait_for_status(id, Status::Completed).await;
     // the sweep skips an export with a pending outcome
     h.wait_until_settled().await;
     h.wait_until_idle().await;
-    h.advance(3599);
+    h.advance_clock(3599);
     tokio::time::sleep(std::time::Duration::from_millis(1500)).await;
     assert_eq!(h.row(id).await.status, "completed");
     // the sweep runs again in the next hour
     h.wait_until_idle().await;
-    h.advance(3600);
+    h.advance_clock(3600);
     h.wait_for_status(id, Status::Expired).await;
     h.wait_until_settled().await;
     assert_eq!(h.events().await.last().unwrap(), "expired");

@@ -1,4 +1,4 @@
-//! Fair dispatch order: no user waits behind the thousand exports of another.
+//! The dispatch order is fair: no user waits for all exports of another user.
 
 use chrono::TimeDelta;
 use entity::{export, ledger, transition};
@@ -15,7 +15,7 @@ use testkit::eventually;
 
 use crate::harness::{GRACE, Harness, advertise, alice, credit_policy, now, observation_time};
 
-fn of(tenant: &str, user: &str) -> Owner {
+fn owner(tenant: &str, user: &str) -> Owner {
     Owner::new(tenant, user)
 }
 
@@ -34,12 +34,12 @@ async fn submit_many(h: &Harness, owner: &Owner, lane: Lane, count: usize) -> Ve
     ids
 }
 
-async fn with(h: &Harness, status: Status) -> u64 {
+async fn count_with_status(h: &Harness, status: Status) -> u64 {
     export::Entity::find().filter(export::Column::Status.eq(status.as_str())).count(&h.db).await.unwrap()
 }
 
 /// Takes the next job of a lane from the stream and claims its export, as an exporter does.
-async fn take(h: &Harness, lane: Lane) -> (ExportId, u32) {
+async fn claim_next(h: &Harness, lane: Lane) -> (ExportId, u32) {
     let stream = h.bus.jetstream().get_stream(subject::STREAM_JOBS).await.unwrap();
     let next = eventually("a job is published", || async {
         let jobs = h.all_jobs().await;
@@ -49,12 +49,12 @@ async fn take(h: &Harness, lane: Lane) -> (ExportId, u32) {
     let sequence = stream.get_last_raw_message_by_subject(&next.0).await.unwrap().sequence;
     stream.delete_message(sequence).await.unwrap();
     let id = next.1.export_id;
-    // the job may be published before its row changes, for a real exporter too
+    // a job may be published before its row changes; a real exporter waits too
     h.wait_for_status(id, Status::Dispatched).await;
     (id, h.claim(id).await)
 }
 
-async fn end(h: &Harness, (id, attempt): (ExportId, u32)) {
+async fn fail(h: &Harness, (id, attempt): (ExportId, u32)) {
     let problem = Problem::new(Slug::ExportFailed, "failed by the test");
     h.publish_outcome(id, &format!("{id}:end"), OutcomeResult::Failed { attempt, problem }).await;
 }
@@ -63,51 +63,54 @@ async fn end(h: &Harness, (id, attempt): (ExportId, u32)) {
 async fn a_small_export_runs_at_once_beside_two_hundred_of_another_user() {
     let h = Harness::new().await;
     advertise(&h.bus, 5, 4).await;
-    submit_many(&h, &of("a", "ann"), Lane::Bulk, 200).await;
+    submit_many(&h, &owner("a", "ann"), Lane::Bulk, 200).await;
     h.start().await;
     // four bulk slots and one prefetched job
-    eventually("the slots are taken", || async { (with(&h, Status::Dispatched).await == 5).then_some(()) }).await;
-    let running = [take(&h, Lane::Bulk).await, take(&h, Lane::Bulk).await];
+    eventually("the slots are taken", || async {
+        (count_with_status(&h, Status::Dispatched).await == 5).then_some(())
+    })
+    .await;
+    let running = [claim_next(&h, Lane::Bulk).await, claim_next(&h, Lane::Bulk).await];
 
-    let small = submit(&h, &of("b", "bea"), Lane::Interactive).await;
-    assert_eq!(take(&h, Lane::Interactive).await.0, small);
+    let small = submit(&h, &owner("b", "bea"), Lane::Interactive).await;
+    assert_eq!(claim_next(&h, Lane::Interactive).await.0, small);
     // a large export of bea is next after the prefetched one
-    let large = submit(&h, &of("b", "bea"), Lane::Bulk).await;
+    let large = submit(&h, &owner("b", "bea"), Lane::Bulk).await;
     for job in running {
-        end(&h, job).await;
+        fail(&h, job).await;
     }
     h.wait_for_status(large, Status::Dispatched).await;
-    assert!(with(&h, Status::Queued).await > 190);
+    assert!(count_with_status(&h, Status::Queued).await > 190);
 }
 
 #[tokio::test]
 async fn two_hundred_exports_of_one_tenant_all_end() {
     let h = Harness::new().await;
     advertise(&h.bus, 5, 4).await;
-    submit_many(&h, &of("a", "ann"), Lane::Bulk, 200).await;
+    submit_many(&h, &owner("a", "ann"), Lane::Bulk, 200).await;
     h.start().await;
     for _ in 0..200 {
-        let job = take(&h, Lane::Bulk).await;
-        end(&h, job).await;
-        assert!(with(&h, Status::Dispatched).await + with(&h, Status::Running).await <= 6);
+        let job = claim_next(&h, Lane::Bulk).await;
+        fail(&h, job).await;
+        assert!(count_with_status(&h, Status::Dispatched).await + count_with_status(&h, Status::Running).await <= 6);
     }
-    eventually("all have ended", || async { (with(&h, Status::Failed).await == 200).then_some(()) }).await;
+    eventually("all have ended", || async { (count_with_status(&h, Status::Failed).await == 200).then_some(()) }).await;
 }
 
 #[tokio::test]
 async fn tenants_and_then_their_users_are_dispatched_in_turn() {
     let h = Harness::new().await;
     advertise(&h.bus, 1, 1).await;
-    let (ann, abe, bea) = (of("a", "ann"), of("a", "abe"), of("b", "bea"));
+    let (ann, abe, bea) = (owner("a", "ann"), owner("a", "abe"), owner("b", "bea"));
     submit_many(&h, &ann, Lane::Bulk, 6).await;
     submit_many(&h, &abe, Lane::Bulk, 2).await;
     submit_many(&h, &bea, Lane::Bulk, 3).await;
     h.start().await;
     let mut order = Vec::new();
     for _ in 0..11 {
-        let job = take(&h, Lane::Bulk).await;
+        let job = claim_next(&h, Lane::Bulk).await;
         order.push(h.row(job.0).await.user_id);
-        end(&h, job).await;
+        fail(&h, job).await;
         h.wait_for_status(job.0, Status::Failed).await;
     }
     // the tenants alternate while both wait, and within the first tenant its two users alternate
@@ -121,34 +124,34 @@ async fn tenants_and_then_their_users_are_dispatched_in_turn() {
 async fn no_tenant_or_user_exceeds_its_limit_in_flight() {
     let mut h = Harness::new().await;
     (h.config.max_in_flight_per_tenant, h.config.max_in_flight_per_user) = (5, 3);
-    submit_many(&h, &of("a", "ann"), Lane::Bulk, 9).await;
-    submit_many(&h, &of("a", "abe"), Lane::Bulk, 9).await;
-    let theirs = submit_many(&h, &of("b", "bea"), Lane::Bulk, 9).await;
+    submit_many(&h, &owner("a", "ann"), Lane::Bulk, 9).await;
+    submit_many(&h, &owner("a", "abe"), Lane::Bulk, 9).await;
+    let theirs = submit_many(&h, &owner("b", "bea"), Lane::Bulk, 9).await;
     h.start().await;
     eventually("all exports within the limits are dispatched", || async {
-        (with(&h, Status::Dispatched).await == 8).then_some(())
+        (count_with_status(&h, Status::Dispatched).await == 8).then_some(())
     })
     .await;
     observation_time().await;
     let jobs = h.all_jobs().await;
     let of_user = |user: &str| jobs.iter().filter(|(_, job)| job.owner.user == user).count();
-    // either user of the first tenant may have the third export
+    // the third export in flight may belong to either user of the first tenant
     let (ann, abe) = (of_user("ann"), of_user("abe"));
     assert_eq!((ann + abe, ann.max(abe), of_user("bea")), (5, 3, 3), "{ann} {abe}");
     // the end of an export admits the next one of the same user
     let attempt = h.claim(theirs[0]).await;
-    end(&h, (theirs[0], attempt)).await;
+    fail(&h, (theirs[0], attempt)).await;
     h.wait_for_status(theirs[3], Status::Dispatched).await;
     observation_time().await;
-    assert_eq!(with(&h, Status::Dispatched).await, 8);
+    assert_eq!(count_with_status(&h, Status::Dispatched).await, 8);
 }
 
 #[tokio::test]
 async fn owners_of_waiting_exports_receive_their_queue_positions() {
     let h = Harness::new().await;
     advertise(&h.bus, 2, 1).await;
-    let mut reports = h.bus.subscribe(subject::user_progress(&of("a", "ann"))).await.unwrap();
-    let ids = submit_many(&h, &of("a", "ann"), Lane::Bulk, 4).await;
+    let mut reports = h.bus.subscribe(subject::user_progress(&owner("a", "ann"))).await.unwrap();
+    let ids = submit_many(&h, &owner("a", "ann"), Lane::Bulk, 4).await;
     h.start().await;
     // reports repeat at each change, so the test waits for the expected one
     let mut wait_for = async |wanted: &dyn Fn(ExportId, &Progress) -> bool| loop {
@@ -160,7 +163,7 @@ async fn owners_of_waiting_exports_receive_their_queue_positions() {
     };
     // two exports are dispatched; three exports are ahead of the last waiting one
     wait_for(&|id, progress| id == ids[3] && progress.queue_position == Some(3) && progress.eta_ms.is_none()).await;
-    let job = take(&h, Lane::Bulk).await;
+    let job = claim_next(&h, Lane::Bulk).await;
     h.publish_outcome(job.0, "done", crate::harness::completed(job.1, &[])).await;
     // once an export has completed, reports include the remaining time
     wait_for(&|id, progress| id == ids[3] && progress.queue_position < Some(3) && progress.eta_ms.is_some()).await;
@@ -231,14 +234,14 @@ async fn the_order_is_the_same_on_postgres() {
     let postgres = testkit::db::Postgres::start().await;
     let h = Harness::with_database(postgres.database().await).await;
     advertise(&h.bus, 2, 1).await;
-    submit_many(&h, &of("a", "ann"), Lane::Bulk, 5).await;
-    submit_many(&h, &of("b", "bea"), Lane::Bulk, 2).await;
+    submit_many(&h, &owner("a", "ann"), Lane::Bulk, 5).await;
+    submit_many(&h, &owner("b", "bea"), Lane::Bulk, 2).await;
     h.start().await;
     let mut order = Vec::new();
     for _ in 0..7 {
-        let job = take(&h, Lane::Bulk).await;
+        let job = claim_next(&h, Lane::Bulk).await;
         order.push(h.row(job.0).await.user_id);
-        end(&h, job).await;
+        fail(&h, job).await;
         h.wait_for_status(job.0, Status::Failed).await;
     }
     assert_eq!(order[..4].iter().filter(|user| *user == "bea").count(), 2, "{order:?}");

@@ -23,7 +23,7 @@ async fn queue_gauges_are_updated(database: testkit::db::TestDatabase) {
     })
     .await;
     h.submit_for(Owner::new("globex", "bob")).await;
-    h.advance(90);
+    h.advance_clock(90);
     let wanted = [
         r#"sluice_queue_waiting{lane="bulk",class="tenant_limit"} 2"#,
         r#"sluice_queue_waiting{lane="bulk",class="capacity"} 1"#,

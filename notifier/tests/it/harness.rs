@@ -1,4 +1,4 @@
-//! A notifier with its dependencies, and helpers that act as gateways, exporters and operators.
+//! A notifier with its dependencies, and helpers that act as a gateway, an exporter or an operator.
 
 use std::{sync::Arc, time::Duration};
 
@@ -32,7 +32,7 @@ use tokio::net::TcpListener;
 
 /// The grace period of a shutdown, longer than any test needs.
 pub(crate) const GRACE: Duration = Duration::from_secs(60);
-/// The time to observe that an event does not happen.
+/// The time during which a test observes that an event does not happen.
 const OBSERVATION: Duration = Duration::from_millis(700);
 
 pub(crate) struct Harness {
@@ -60,12 +60,12 @@ pub(crate) fn alice() -> Owner {
 }
 
 impl Harness {
-    /// All dependencies without a notifier; alice has 5 credits.
+    /// Starts all dependencies but no notifier; alice has 5 credits.
     pub(crate) async fn new() -> Self {
         Self::with_database(testkit::db::sqlite().await).await
     }
 
-    /// Like [`Harness::new`], with another database.
+    /// Starts all dependencies with this database.
     pub(crate) async fn with_database(database: TestDatabase) -> Self {
         let (nats, folder) = (NatsServer::start().await, testkit::store::folder());
         ledger::open_and_accrue(&database.db, &alice(), &credit_policy(), now()).await.unwrap();
@@ -94,7 +94,7 @@ impl Harness {
         }
     }
 
-    /// Like [`Harness::new`], with a running notifier.
+    /// Starts all dependencies and a notifier.
     pub(crate) async fn running() -> Self {
         let harness = Self::new().await;
         harness.start().await;
@@ -105,7 +105,7 @@ impl Harness {
         self.start_with(credit_policy(), &self.life).await
     }
 
-    /// Starts another notifier with this credit policy, on its own lifecycle.
+    /// Starts a notifier with this credit policy, whose tasks run on `life`.
     pub(crate) async fn start_with(&self, credit_policy: CreditPolicy, life: &Lifecycle) -> RunningNotifier {
         let deps = Deps {
             bus: self.bus.clone(),
@@ -136,14 +136,14 @@ impl Harness {
         id
     }
 
-    /// Inserts a damaged export without a hold, which Sluice never leaves.
+    /// Inserts a damaged export: a row without a hold, which Sluice never writes.
     pub(crate) async fn submit_unpaid(&self) -> ExportId {
         let id = ExportId::generate();
         export::insert(&self.db, row(id)).await.unwrap();
         id
     }
 
-    /// Claims an export under the next attempt, as an exporter does.
+    /// Claims an export for its next attempt, as an exporter does, and returns the number of the attempt.
     pub(crate) async fn claim(&self, id: ExportId) -> u32 {
         let claim = transition::claim(&self.db, id, "worker", now(), now()).await.unwrap();
         let transition::Claim::Won(row) = claim else { panic!("{claim:?}") };
@@ -157,8 +157,8 @@ impl Harness {
         (id, self.claim(id).await)
     }
 
-    /// Writes segments with this content, as an exporter does.
-    pub(crate) async fn write(&self, id: ExportId, attempt: u32, parts: &[&[u8]]) -> Vec<Segment> {
+    /// Writes one segment for each part, as an exporter does.
+    pub(crate) async fn write_segments(&self, id: ExportId, attempt: u32, parts: &[&[u8]]) -> Vec<Segment> {
         let (mut offset, mut segments) = (0, Vec::new());
         for (index, part) in (0..).zip(parts) {
             let size = part.len() as u64;
@@ -199,19 +199,19 @@ impl Harness {
     /// Waits until every outcome is settled.
     pub(crate) async fn wait_until_settled(&self) {
         eventually("every outcome is settled", || async {
-            (self.messages(subject::STREAM_OUTCOMES).await == 0).then_some(())
+            (self.count_messages(subject::STREAM_OUTCOMES).await == 0).then_some(())
         })
         .await;
     }
 
-    pub(crate) async fn messages(&self, stream: &str) -> u64 {
+    pub(crate) async fn count_messages(&self, stream: &str) -> u64 {
         let stream = self.bus.jetstream().get_stream(stream).await.unwrap();
         stream.get_info().await.unwrap().state.messages
     }
 
-    /// All messages of a stream, read without taking them.
+    /// Reads all messages of a stream and leaves them in the stream.
     pub(crate) async fn all_messages(&self, stream: &str) -> Vec<async_nats::jetstream::Message> {
-        let count = self.messages(stream).await;
+        let count = self.count_messages(stream).await;
         let config = pull::Config {
             deliver_policy: DeliverPolicy::All,
             ack_policy: async_nats::jetstream::consumer::AckPolicy::None,
@@ -222,7 +222,8 @@ impl Harness {
         messages.map(Result::unwrap).collect().await
     }
 
-    /// All user events as text: `completed`, or `credits capture 4+0` with balance and held credits.
+    /// Reads all user events as texts: `completed`, or `credits capture 4+0` with the reason, the balance and the held
+    /// credits.
     pub(crate) async fn events(&self) -> Vec<String> {
         let messages = self.all_messages(subject::STREAM_EVENTS).await;
         let read = messages.iter().map(|message| platform::bus::open::<UserEvent>(&message.payload).unwrap().body);
@@ -233,13 +234,13 @@ impl Harness {
         .collect()
     }
 
-    /// All waiting jobs with their subjects, read without taking them.
+    /// Reads all waiting jobs with their subjects, and leaves them in the stream.
     pub(crate) async fn all_jobs(&self) -> Vec<(String, Job)> {
         let stream = self.bus.jetstream().get_stream(subject::STREAM_JOBS).await.unwrap();
         let state = stream.get_info().await.unwrap().state;
         let mut jobs = Vec::new();
         for sequence in state.first_sequence..=state.last_sequence {
-            // taken messages leave gaps
+            // acknowledged messages leave gaps
             if let Ok(message) = stream.get_raw_message(sequence).await {
                 let job = platform::bus::open::<Job>(&message.payload).unwrap().body;
                 jobs.push((message.subject.to_string(), job));
@@ -253,11 +254,11 @@ impl Harness {
         (balance.balance, balance.held)
     }
 
-    pub(crate) async fn grant(&self, request: GrantRequest) -> GrantReply {
+    pub(crate) async fn request_grants(&self, request: GrantRequest) -> GrantReply {
         self.bus.request(subject::DELIVERY_GRANT, &request).await.unwrap()
     }
 
-    /// Moves the clock to this time.
+    /// Sets the clock to this time.
     pub(crate) fn set_clock(&self, time: &str) {
         let time: DateTime<Utc> = time.parse().unwrap();
         self.clock.advance(time - self.clock.now());
@@ -267,7 +268,7 @@ impl Harness {
         scheduled_job::find(&self.db, name).await.unwrap().unwrap()
     }
 
-    /// Waits until a scheduled job has finished this many runs.
+    /// Waits until a scheduled job has run at least this many times.
     pub(crate) async fn wait_for_runs(&self, name: &str, runs: i64) -> scheduled_job::Model {
         eventually(&format!("{name} ran {runs} times"), || async {
             scheduled_job::find(&self.db, name).await.unwrap().filter(|row| row.runs >= runs)
@@ -275,8 +276,8 @@ impl Harness {
         .await
     }
 
-    /// Waits until no scheduled job is due or running. The next due time of a job that ran while a test moves the clock
-    /// would lie behind the new time.
+    /// Waits until no scheduled job is due or running. A test calls it before it moves the clock, so that no run ends
+    /// with a due time after the new time.
     pub(crate) async fn wait_until_idle(&self) {
         eventually("no scheduled job is due", || async {
             let jobs = scheduled_job::all(&self.db).await.unwrap();
@@ -289,7 +290,7 @@ impl Harness {
         self.clock.now()
     }
 
-    pub(crate) fn advance(&self, seconds: i64) {
+    pub(crate) fn advance_clock(&self, seconds: i64) {
         self.clock.advance(TimeDelta::seconds(seconds));
     }
 }
@@ -310,7 +311,7 @@ pub(crate) fn grant_request(id: ExportId, offset: u64) -> GrantRequest {
     GrantRequest { export_id: id, owner: alice(), attempt: None, offset, max: 10 }
 }
 
-/// Advertises an exporter with this many slots for an hour.
+/// Advertises an exporter with these slots for an hour.
 pub(crate) async fn advertise(bus: &Bus, slots: u32, bulk_slots: u32) {
     let (instance, pool) = ("exporter".to_owned(), "default".to_owned());
     let entry = CatalogEntry {
@@ -327,7 +328,7 @@ pub(crate) async fn advertise(bus: &Bus, slots: u32, bulk_slots: u32) {
     bus.catalog().await.unwrap().put("exporter", serde_json::to_vec(&entry).unwrap().into()).await.unwrap();
 }
 
-/// Waits long enough to observe that an event does not happen.
+/// Waits as long as a test observes that an event does not happen.
 pub(crate) async fn observation_time() {
     tokio::time::sleep(OBSERVATION).await;
 }
@@ -341,7 +342,7 @@ fn row(id: ExportId) -> export::Model {
     }
 }
 
-/// Sends a request as an operator does, and returns the reply without its envelope.
+/// Sends a request as an operator does, and returns the body of the reply.
 pub(crate) async fn operator_request<Q: Serialize, A: DeserializeOwned>(h: &Harness, subject: &str, request: &Q) -> A {
     h.bus.request::<_, Envelope<A>>(subject, request).await.unwrap().body
 }

@@ -117,7 +117,7 @@ async fn an_operator_cancels_an_export_once() {
 async fn a_completed_export_is_not_canceled() {
     let h = Harness::running().await;
     let (id, attempt) = h.running_export().await;
-    let segments = h.write(id, attempt, &[b"a,b\n"]).await;
+    let segments = h.write_segments(id, attempt, &[b"a,b\n"]).await;
     h.publish_outcome(id, "done", completed(attempt, &segments)).await;
     h.wait_for_status(id, Status::Completed).await;
     let CancelReply::Ended { export } = cancel(&h, id).await else { panic!() };

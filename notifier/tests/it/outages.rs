@@ -15,21 +15,21 @@ use tokio::time::timeout;
 
 use crate::harness::{GRACE, Harness, alice, completed, grant_request, now};
 
-/// The size of a segment that exceeds all socket buffers.
+/// The size of a segment that exceeds all socket buffers, in bytes.
 const SIZE: usize = 64 * 1024 * 1024;
 
 #[tokio::test]
 async fn a_notifier_recovers_from_an_outage_of_nats() {
     let mut h = Harness::running().await;
     let (id, attempt) = h.running_export().await;
-    let segments = h.write(id, attempt, &[b"hello"]).await;
+    let segments = h.write_segments(id, attempt, &[b"hello"]).await;
     h.nats.restart().await;
     testkit::eventually("the test is connected again", || async { h.bus.ping().ok() }).await;
     let committed = h.submit().await;
     h.publish_outcome(id, "done", completed(attempt, &segments)).await;
     h.wait_for_status(id, Status::Completed).await;
     h.wait_for_status(committed, Status::Dispatched).await;
-    assert!(matches!(h.grant(grant_request(id, 0)).await, GrantReply::Granted { .. }));
+    assert!(matches!(h.request_grants(grant_request(id, 0)).await, GrantReply::Granted { .. }));
     assert_eq!(h.life.failure(), None);
 }
 
@@ -38,14 +38,14 @@ async fn an_export_does_not_end_while_nats_is_unavailable() {
     let mut h = Harness::running().await;
     let (canceled, _) = h.running_export().await;
     let (expired, attempt) = h.running_export().await;
-    let segments = h.write(expired, attempt, &[b"hello"]).await;
+    let segments = h.write_segments(expired, attempt, &[b"hello"]).await;
     h.publish_outcome(expired, "done", completed(attempt, &segments)).await;
     h.wait_for_status(expired, Status::Completed).await;
     h.wait_until_settled().await;
     h.wait_until_idle().await;
     h.nats.stop().await;
     assert!(transition::request_cancel(&h.db, &alice(), canceled, now()).await.unwrap());
-    h.advance(3600);
+    h.advance_clock(3600);
     // the reconciler runs twice
     tokio::time::sleep(Duration::from_millis(2500)).await;
     assert_eq!((h.row(canceled).await.status.as_str(), h.row(expired).await.status.as_str()), ("running", "completed"));
@@ -66,7 +66,7 @@ async fn an_outage_of_the_database_makes_no_dead_letter() {
     h.config.tuning.max_outcome_attempts = 1;
     h.start().await;
     let (id, attempt) = h.running_export().await;
-    let segments = h.write(id, attempt, &[b"hello"]).await;
+    let segments = h.write_segments(id, attempt, &[b"hello"]).await;
     h.db.execute_unprepared("ALTER TABLE credit_account RENAME TO away").await.unwrap();
     h.publish_outcome(id, "done", completed(attempt, &segments)).await;
     let outcomes = h.bus.jetstream().get_stream(subject::STREAM_OUTCOMES).await.unwrap();
@@ -75,19 +75,19 @@ async fn an_outage_of_the_database_makes_no_dead_letter() {
         (info.delivered.consumer_sequence > 2).then_some(())
     })
     .await;
-    assert_eq!(h.messages(subject::STREAM_DEAD).await, 0);
+    assert_eq!(h.count_messages(subject::STREAM_DEAD).await, 0);
     h.db.execute_unprepared("ALTER TABLE away RENAME TO credit_account").await.unwrap();
     h.wait_for_status(id, Status::Completed).await;
     h.wait_until_settled().await;
     assert_eq!(h.balance().await, (4, 0));
-    assert_eq!(h.messages(subject::STREAM_DEAD).await, 0);
+    assert_eq!(h.count_messages(subject::STREAM_DEAD).await, 0);
 }
 
 #[tokio::test]
 async fn an_outcome_is_retried_until_its_leftover_objects_are_deleted() {
     let h = Harness::running().await;
     let (id, attempt) = h.running_export().await;
-    h.write(id, attempt, &[b"hello"]).await;
+    h.write_segments(id, attempt, &[b"hello"]).await;
     // a link to its own folder makes every listing fail
     let folder = h.folder.path().join(delivery::export_prefix(id));
     let link = folder.join("link");
@@ -102,7 +102,7 @@ async fn an_outcome_is_retried_until_its_leftover_objects_are_deleted() {
         (info.delivered.consumer_sequence > 1).then_some(())
     })
     .await;
-    assert_eq!(h.messages(subject::STREAM_OUTCOMES).await, 1);
+    assert_eq!(h.count_messages(subject::STREAM_OUTCOMES).await, 1);
     std::fs::remove_file(&link).unwrap();
     h.wait_until_settled().await;
     assert!(h.store.list(&delivery::export_prefix(id)).await.unwrap().is_empty());
@@ -113,7 +113,7 @@ async fn an_outcome_is_retried_until_its_leftover_objects_are_deleted() {
 async fn a_deleted_consumer_is_created_again() {
     let h = Harness::running().await;
     let (id, attempt) = h.running_export().await;
-    let segments = h.write(id, attempt, &[b"hello"]).await;
+    let segments = h.write_segments(id, attempt, &[b"hello"]).await;
     let outcomes = h.bus.jetstream().get_stream(subject::STREAM_OUTCOMES).await.unwrap();
     testkit::eventually("the consumer exists", || async { outcomes.delete_consumer("notifier").await.ok() }).await;
     h.publish_outcome(id, "done", completed(attempt, &segments)).await;
@@ -124,8 +124,8 @@ async fn a_deleted_consumer_is_created_again() {
 async fn a_stop_finishes_open_responses_and_dispatches_nothing_new() {
     let h = Harness::running().await;
     let (id, attempt) = h.running_export().await;
-    h.write(id, attempt, &[&vec![1; SIZE]]).await;
-    let GrantReply::Granted { grants, .. } = h.grant(grant_request(id, 0)).await else { panic!() };
+    h.write_segments(id, attempt, &[&vec![1; SIZE]]).await;
+    let GrantReply::Granted { grants, .. } = h.request_grants(grant_request(id, 0)).await else { panic!() };
     let mut reading = reqwest::get(&grants[0].url).await.unwrap();
     let mut read = reading.chunk().await.unwrap().unwrap().len();
 
@@ -139,7 +139,7 @@ async fn a_stop_finishes_open_responses_and_dispatches_nothing_new() {
     drop(reading);
     timeout(GRACE / 2, stopped).await.expect("the notifier drains in time").unwrap();
     assert_eq!(h.life.failure(), None);
-    // another process may use its port now
+    // another process may use the port of the stopped notifier now
     let served = reqwest::get(&grants[0].url).await.is_ok_and(|answer| answer.status().is_success());
     assert!(!served, "the stopped notifier still serves");
 

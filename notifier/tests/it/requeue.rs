@@ -18,14 +18,14 @@ async fn requeue(h: &Harness, export_id: ExportId) -> RequeueReply {
     operator_request(h, subject::OPS_REQUEUE, &RequeueRequest { export_id }).await
 }
 
-fn refused(reply: RequeueReply) -> Problem {
+fn expect_refusal(reply: RequeueReply) -> Problem {
     match reply {
         RequeueReply::Refused { problem } => problem,
         other => panic!("{other:?}"),
     }
 }
 
-/// Fails an export as an exporter does: publishes the outcome, and the job as a dead letter.
+/// Fails an export as an exporter does: publishes the outcome, and a dead letter for the job.
 async fn fail(h: &Harness) -> ExportId {
     let (id, attempt) = h.running_export().await;
     let problem = Problem::new(Slug::ExportFailed, "The source is broken.");
@@ -40,7 +40,7 @@ async fn fail(h: &Harness) -> ExportId {
     id
 }
 
-async fn holds(h: &Harness) -> u64 {
+async fn count_holds(h: &Harness) -> u64 {
     let entries = entity::entry::Entity::find().filter(entity::entry::Column::Kind.eq("hold"));
     entries.count(&h.db).await.unwrap()
 }
@@ -56,21 +56,21 @@ async fn a_dead_job_is_listed_and_requeued_once_with_a_new_hold() {
     assert_eq!((items[0].export_id, items[0].kind, items[0].reason.as_str()), (id, DeadLetterKind::Job, "dataset"));
     assert_eq!((items[0].detail.as_str(), items[0].attempt), ("no table", Some(1)));
 
-    let RequeueReply::Requeued { export: new, of } = requeue(&h, id).await else { panic!() };
-    assert_eq!((of, new.dataset.as_str(), new.status), (id, "flights", Status::Queued));
+    let RequeueReply::Requeued { export: new, failed_export_id } = requeue(&h, id).await else { panic!() };
+    assert_eq!((failed_export_id, new.dataset.as_str(), new.status), (id, "flights", Status::Queued));
     assert_ne!(new.id, id);
     let (again, once_more) = tokio::join!(requeue(&h, id), requeue(&h, id));
     for reply in [again, once_more] {
         let RequeueReply::Requeued { export, .. } = reply else { panic!("{reply:?}") };
         assert_eq!(export.id, new.id);
     }
-    assert_eq!((h.balance().await, holds(&h).await), ((4, 1), 2));
-    assert_eq!(h.messages(subject::STREAM_DEAD).await, 0);
+    assert_eq!((h.balance().await, count_holds(&h).await), ((4, 1), 2));
+    assert_eq!(h.count_messages(subject::STREAM_DEAD).await, 0);
     assert_eq!(h.row(id).await.status, "failed", "a failed export stays failed");
 
     h.wait_for_status(new.id, Status::Dispatched).await;
     let attempt = h.claim(new.id).await;
-    let segments = h.write(new.id, attempt, &[b"a,b\n"]).await;
+    let segments = h.write_segments(new.id, attempt, &[b"a,b\n"]).await;
     h.publish_outcome(new.id, "done", completed(attempt, &segments)).await;
     h.wait_for_status(new.id, Status::Completed).await;
     h.wait_until_settled().await;
@@ -95,7 +95,7 @@ async fn concurrent_requeues_hold_one_credit_on_postgres() {
         })
         .collect();
     ids.dedup();
-    assert_eq!((ids.len(), h.balance().await, holds(&h).await), (1, (4, 1), 2));
+    assert_eq!((ids.len(), h.balance().await, count_holds(&h).await), (1, (4, 1), 2));
 }
 
 #[tokio::test]
@@ -105,8 +105,8 @@ async fn a_requeue_without_credits_is_refused() {
     let tx = h.db.begin().await.unwrap();
     assert!(ledger::adjust(&tx, &alice(), -5, "a test", now()).await.unwrap());
     tx.commit().await.unwrap();
-    assert_eq!(refused(requeue(&h, id).await).slug(), Slug::CreditsExhausted);
-    assert_eq!(h.messages(subject::STREAM_DEAD).await, 1, "the dead letter stays for a later requeue");
+    assert_eq!(expect_refusal(requeue(&h, id).await).slug(), Slug::CreditsExhausted);
+    assert_eq!(h.count_messages(subject::STREAM_DEAD).await, 1, "the dead letter stays for a later requeue");
     let tx = h.db.begin().await.unwrap();
     ledger::grant(&tx, &alice(), 1, "a test", now()).await.unwrap();
     tx.commit().await.unwrap();
@@ -144,21 +144,21 @@ async fn a_requeue_joins_an_identical_running_export() {
 async fn an_export_without_a_dead_letter_is_not_requeued() {
     let h = Harness::running().await;
     let (running, _) = h.running_export().await;
-    assert_eq!(refused(requeue(&h, running).await).slug(), Slug::NotReady);
-    assert_eq!(refused(requeue(&h, ExportId::generate()).await).slug(), Slug::NotFound);
+    assert_eq!(expect_refusal(requeue(&h, running).await).slug(), Slug::NotReady);
+    assert_eq!(expect_refusal(requeue(&h, ExportId::generate()).await).slug(), Slug::NotFound);
     let id = fail(&h).await;
     let stream = h.bus.jetstream().get_stream(subject::STREAM_DEAD).await.unwrap();
     stream.purge().await.unwrap();
-    assert_eq!(refused(requeue(&h, id).await).slug(), Slug::NotFound);
-    assert_eq!(holds(&h).await, 2, "one hold for each submitted export");
+    assert_eq!(expect_refusal(requeue(&h, id).await).slug(), Slug::NotFound);
+    assert_eq!(count_holds(&h).await, 2, "one hold for each submitted export");
 }
 
 #[tokio::test]
 async fn a_dead_outcome_is_requeued_and_settled() {
     let h = Harness::running().await;
     let (id, attempt) = h.running_export().await;
-    let segments = h.write(id, attempt, &[b"a,b\n"]).await;
-    // the notifier dead-letters an outcome like this
+    let segments = h.write_segments(id, attempt, &[b"a,b\n"]).await;
+    // the dead letter that the notifier writes for an unsettled outcome
     let outcome = protocol::envelope::Outcome { export_id: id, result: completed(attempt, &segments) };
     let message = Envelope::new("dead", "", outcome);
     let mut headers = async_nats::HeaderMap::new();
@@ -171,10 +171,10 @@ async fn a_dead_outcome_is_requeued_and_settled() {
     let DeadLettersReply::DeadLetters { items, .. } = reply else { panic!("{reply:?}") };
     assert_eq!((items[0].kind, items[0].detail.as_str()), (DeadLetterKind::Outcome, "a defect"));
 
-    assert!(matches!(requeue(&h, id).await, RequeueReply::Replayed { .. }));
+    assert!(matches!(requeue(&h, id).await, RequeueReply::OutcomeRequeued { .. }));
     h.wait_for_status(id, Status::Completed).await;
     h.wait_until_settled().await;
-    assert_eq!((h.balance().await, h.messages(subject::STREAM_DEAD).await), ((4, 0), 0));
+    assert_eq!((h.balance().await, h.count_messages(subject::STREAM_DEAD).await), ((4, 0), 0));
 }
 
 #[tokio::test]

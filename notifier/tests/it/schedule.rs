@@ -1,4 +1,4 @@
-//! Scheduled jobs: one replica runs each, missed runs are repeated, and operators list and start them.
+//! Scheduled jobs: one notifier at a time runs a job, missed runs are repeated, and operators list and start jobs.
 
 use std::time::{Duration, Instant};
 
@@ -18,9 +18,9 @@ use sea_orm::{
 
 use crate::harness::{GRACE, Harness, alice, credit_policy, now, observation_time};
 
-async fn ask(h: &Harness, name: &str) -> RunReply {
-    let question = RunRequest { name: name.into() };
-    h.bus.request::<_, Envelope<RunReply>>(subject::OPS_RUN, &question).await.unwrap().body
+async fn request_run(h: &Harness, name: &str) -> RunReply {
+    let request = RunRequest { name: name.into() };
+    h.bus.request::<_, Envelope<RunReply>>(subject::OPS_RUN, &request).await.unwrap().body
 }
 
 #[tokio::test]
@@ -81,16 +81,16 @@ async fn operators_list_the_schedule_and_start_a_job_over_nats() {
     let sweep = find("sweep");
     assert_eq!((sweep.schedule.as_str(), sweep.runs, sweep.result), ("0 * * * * UTC", 0, None));
 
-    let RunReply::Requested { job } = ask(&h, "sweep").await else { panic!() };
+    let RunReply::Requested { job } = request_run(&h, "sweep").await else { panic!() };
     assert!(job.requested_at.is_some());
     let row = h.wait_for_runs("sweep", 1).await;
     assert_eq!((row.requested_at, row.result.as_deref()), (None, Some("ok")));
     assert_eq!(row.due_at.to_rfc3339(), "2026-11-22T16:00:00+00:00", "the requested run does not change the due time");
 
-    let RunReply::Refused { problem } = ask(&h, "hourly").await else { panic!() };
+    let RunReply::Refused { problem } = request_run(&h, "hourly").await else { panic!() };
     assert_eq!((problem.slug(), problem.errors[0].pointer.as_str()), (Slug::NotFound, "/name"));
     assert!(problem.detail.contains("credit-audit, daily-credits, reconcile, sweep"), "{}", problem.detail);
-    let RunReply::Refused { problem } = ask(&h, "").await else { panic!() };
+    let RunReply::Refused { problem } = request_run(&h, "").await else { panic!() };
     assert_eq!((problem.slug(), problem.errors[0].pointer.as_str()), (Slug::InvalidRequest, "/name"));
     // an operator may omit the payload or send an invalid one
     let client = h.bus.client();
@@ -157,18 +157,18 @@ async fn a_failing_job_is_recorded_and_retried_after_growing_pauses() {
     assert_eq!(row.due_at.to_rfc3339(), "2026-11-22T17:00:00+00:00");
 }
 
-/// Starts a sweep as an operator does, and waits for its end.
+/// Requests a sweep as an operator does, and waits for its end.
 async fn run_now(h: &Harness) -> scheduled_job::Model {
-    let RunReply::Requested { .. } = ask(h, "sweep").await else { panic!() };
+    let RunReply::Requested { .. } = request_run(h, "sweep").await else { panic!() };
     testkit::eventually("the requested run has ended", || async {
         Some(h.job("sweep").await).filter(|row| row.requested_at.is_none())
     })
     .await
 }
 
-/// A gate for writes to leases: while an advisory lock closes it, only the transaction of `another` may write. So the
-/// test decides the order of two concurrent writes.
-const GATE: &str = "
+/// A PostgreSQL trigger that blocks writes to the lease table while the test holds an advisory lock. Only the
+/// transaction with `gate.pass` may write. So the test decides the order of two concurrent writes.
+const LEASE_WRITE_GATE: &str = "
     CREATE FUNCTION gate() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
         IF current_setting('gate.pass', true) IS DISTINCT FROM 'another' THEN
             PERFORM pg_advisory_lock_shared(42);
@@ -187,7 +187,7 @@ async fn a_run_that_loses_its_lease_writes_nothing_more() {
     let mut h = Harness::with_database(database).await;
     // a lease that does not expire during the test
     (h.config.tuning.daily_grant_batch, h.config.lease_duration) = (1, HumanDuration::from_secs(60));
-    own.execute_unprepared(GATE).await.unwrap();
+    own.execute_unprepared(LEASE_WRITE_GATE).await.unwrap();
     let bob = Owner::new("acme", "bob");
     ledger::open_and_accrue(&h.db, &bob, &credit_policy(), now()).await.unwrap();
     h.start().await;

@@ -1,4 +1,4 @@
-//! Outcomes move exports and credits once, even if they are delivered twice, late or damaged.
+//! Outcomes change exports and credits once, even if they are delivered twice, late or damaged.
 
 use async_nats::HeaderMap;
 use chrono::TimeDelta;
@@ -30,7 +30,7 @@ async fn a_repeated_completion_applies_once_on_postgres() {
 async fn applies_once(h: Harness) {
     h.start().await;
     let (id, attempt) = h.running_export().await;
-    let segments = h.write(id, attempt, &[b"hello ", b"world"]).await;
+    let segments = h.write_segments(id, attempt, &[b"hello ", b"world"]).await;
     let mut announced = h.bus.subscribe(subject::delivery_announce(id)).await.unwrap();
     // the stream does not deduplicate messages with different ids
     for message_id in ["one", "two", "three"] {
@@ -53,7 +53,7 @@ async fn applies_once(h: Harness) {
 async fn an_event_carries_the_current_export_to_its_owner() {
     let h = Harness::running().await;
     let (id, attempt) = h.running_export().await;
-    let segments = h.write(id, attempt, &[b"hello"]).await;
+    let segments = h.write_segments(id, attempt, &[b"hello"]).await;
     h.publish_outcome(id, "one", completed(attempt, &segments)).await;
     h.wait_until_settled().await;
     let messages = h.all_messages(subject::STREAM_EVENTS).await;
@@ -72,7 +72,7 @@ async fn the_outcome_of_a_superseded_attempt_is_dropped() {
     let (id, first) = h.running_export().await;
     let second = h.claim(id).await;
     assert_eq!((first, second), (1, 2));
-    let stale = h.write(id, first, &[b"old"]).await;
+    let stale = h.write_segments(id, first, &[b"old"]).await;
     let problem = Problem::new(Slug::ExportFailed, "stale");
     h.publish_outcome(id, "stale", completed(first, &stale)).await;
     h.publish_outcome(id, "stale failure", OutcomeResult::Failed { attempt: first, problem }).await;
@@ -80,7 +80,7 @@ async fn the_outcome_of_a_superseded_attempt_is_dropped() {
     assert_eq!(h.row(id).await.status, "running");
     assert_eq!(h.events().await, ["credits hold 4+1"]);
 
-    let segments = h.write(id, second, &[b"new"]).await;
+    let segments = h.write_segments(id, second, &[b"new"]).await;
     h.publish_outcome(id, "good", completed(second, &segments)).await;
     h.wait_for_status(id, Status::Completed).await;
     h.wait_until_settled().await;
@@ -97,7 +97,7 @@ async fn the_outcome_of_a_superseded_attempt_is_dropped() {
 async fn a_failure_releases_the_credit_and_reports_the_problem() {
     let h = Harness::running().await;
     let (id, attempt) = h.running_export().await;
-    h.write(id, attempt, &[b"half"]).await;
+    h.write_segments(id, attempt, &[b"half"]).await;
     let problem = Problem::new(Slug::ExportFailed, "the source is gone");
     for message_id in ["one", "two"] {
         h.publish_outcome(id, message_id, OutcomeResult::Failed { attempt, problem: problem.clone() }).await;
@@ -106,7 +106,9 @@ async fn a_failure_releases_the_credit_and_reports_the_problem() {
     h.wait_until_settled().await;
     assert_eq!(h.balance().await, (5, 0));
     assert_eq!(h.events().await, ["credits hold 4+1", "failed", "credits release 5+0"]);
-    let delivery::GrantReply::Refused { problem: reported } = h.grant(grant_request(id, 0)).await else { panic!() };
+    let delivery::GrantReply::Refused { problem: reported } = h.request_grants(grant_request(id, 0)).await else {
+        panic!()
+    };
     assert_eq!(reported, problem);
     testkit::eventually("no object is left", || async {
         h.store.list(&delivery::export_prefix(id)).await.unwrap().is_empty().then_some(())
@@ -130,7 +132,7 @@ async fn a_cancel_stops_the_exporter_and_releases_the_credit() {
     assert_eq!(h.events().await, ["credits hold 4+1", "canceled", "credits release 5+0"]);
 
     // a late completion and a second cancel change nothing
-    let segments = h.write(id, attempt, &[b"late"]).await;
+    let segments = h.write_segments(id, attempt, &[b"late"]).await;
     h.publish_outcome(id, "late", completed(attempt, &segments)).await;
     h.publish_outcome(id, "again", OutcomeResult::CancelRequested).await;
     h.wait_until_settled().await;
@@ -143,7 +145,7 @@ async fn a_cancel_stops_the_exporter_and_releases_the_credit() {
 async fn a_cancel_of_a_completed_export_changes_nothing() {
     let h = Harness::running().await;
     let (id, attempt) = h.running_export().await;
-    let segments = h.write(id, attempt, &[b"hello"]).await;
+    let segments = h.write_segments(id, attempt, &[b"hello"]).await;
     h.publish_outcome(id, "done", completed(attempt, &segments)).await;
     h.wait_for_status(id, Status::Completed).await;
     h.publish_outcome(id, "cancel", OutcomeResult::CancelRequested).await;
@@ -156,7 +158,7 @@ async fn a_cancel_of_a_completed_export_changes_nothing() {
 async fn a_delete_removes_the_objects_and_then_expires_the_export() {
     let h = Harness::running().await;
     let (id, attempt) = h.running_export().await;
-    let segments = h.write(id, attempt, &[b"hello"]).await;
+    let segments = h.write_segments(id, attempt, &[b"hello"]).await;
     h.publish_outcome(id, "done", completed(attempt, &segments)).await;
     h.wait_for_status(id, Status::Completed).await;
     assert!(transition::request_delete(&h.db, &alice(), id, now()).await.unwrap());
@@ -178,14 +180,14 @@ async fn an_unrequested_delete_is_refused_before_the_retention_ends() {
     h.config.sweep_schedule = "0 0 1 1 *".into();
     h.start().await;
     let (id, attempt) = h.running_export().await;
-    let segments = h.write(id, attempt, &[b"hello"]).await;
+    let segments = h.write_segments(id, attempt, &[b"hello"]).await;
     h.publish_outcome(id, "done", completed(attempt, &segments)).await;
     h.wait_for_status(id, Status::Completed).await;
     h.publish_outcome(id, "too soon", OutcomeResult::DeleteRequested).await;
     h.wait_until_settled().await;
     assert_eq!(h.row(id).await.status, "completed");
     assert_eq!(h.store.list(&delivery::export_prefix(id)).await.unwrap().len(), 1);
-    h.advance(3600);
+    h.advance_clock(3600);
     h.publish_outcome(id, "over", OutcomeResult::DeleteRequested).await;
     h.wait_for_status(id, Status::Expired).await;
     h.wait_until_settled().await;
@@ -199,7 +201,7 @@ async fn a_crash_between_the_commit_and_the_events_is_repaired() {
     let problem = Problem::new(Slug::Canceled, "It was canceled.");
     assert!(transition::canceled(&h.db, canceled, &problem, now()).await.unwrap());
     let (expired, attempt) = h.running_export().await;
-    let segments = h.write(expired, attempt, &[b"hello"]).await;
+    let segments = h.write_segments(expired, attempt, &[b"hello"]).await;
     h.publish_outcome(expired, "done", completed(attempt, &segments)).await;
     h.wait_for_status(expired, Status::Completed).await;
     h.wait_until_settled().await;
@@ -229,7 +231,7 @@ async fn an_unreadable_outcome_becomes_an_unchanged_dead_letter() {
     let dead = h.all_messages(subject::STREAM_DEAD).await;
     let payload = |message: &async_nats::jetstream::Message| String::from_utf8_lossy(&message.payload).into_owned();
     let mut payloads: Vec<_> = dead.iter().map(payload).collect();
-    // both are processed concurrently
+    // the notifier processes both outcomes concurrently
     payloads.sort_unstable();
     assert_eq!(payloads, ["not json", wrong_version.as_str()]);
     for message in dead {
@@ -250,7 +252,7 @@ async fn a_permanently_failing_outcome_becomes_a_dead_letter_and_changes_nothing
     let attempt = h.claim(id).await;
     h.publish_outcome(id, "one", completed(attempt, &[])).await;
     testkit::eventually("the outcome is dead-lettered", || async {
-        (h.messages(subject::STREAM_DEAD).await == 1).then_some(())
+        (h.count_messages(subject::STREAM_DEAD).await == 1).then_some(())
     })
     .await;
     h.wait_until_settled().await;

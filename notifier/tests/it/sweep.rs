@@ -20,15 +20,16 @@ use crate::harness::{GRACE, Harness, alice, completed, credit_policy, grant_requ
 const DAY: i64 = 24 * 60 * 60;
 const NEVER: &str = "0 0 1 1 *";
 
-/// A harness whose notifier sweeps on request only, and reconciles only at its start.
-async fn on_request() -> Harness {
+/// Returns a harness whose notifiers sweep on request only, and reconcile only when they start.
+async fn harness_with_manual_sweep() -> Harness {
     let mut h = Harness::new().await;
     h.config.reconcile_interval = HumanDuration::from_secs(1_000_000_000);
     h.config.sweep_schedule = NEVER.into();
     h
 }
 
-/// Starts a notifier, and waits for the end of its only reconciler run, which could do the work of the sweep.
+/// Starts a notifier, and waits for the end of its only reconciler run. A later reconciler run could do the work of the
+/// sweep.
 async fn start(h: &Harness) {
     h.start().await;
     h.wait_until_idle().await;
@@ -41,7 +42,7 @@ async fn sweep(h: &Harness, runs: i64) -> scheduled_job::Model {
     row
 }
 
-/// Inserts an export that has had this status for a day.
+/// Inserts an export that has had this status for one day.
 async fn insert(h: &Harness, status: Status, attempt: i32) -> ExportId {
     let id = ExportId::generate();
     let then = now() - TimeDelta::days(1);
@@ -65,73 +66,73 @@ async fn insert(h: &Harness, status: Status, attempt: i32) -> ExportId {
     id
 }
 
-/// Stores an object with this modification time.
-async fn object(h: &Harness, path: &str, modified: DateTime<Utc>) -> String {
+/// Stores an object and sets its modification time.
+async fn put_object(h: &Harness, path: &str, modified: DateTime<Utc>) -> String {
     h.store.put(path, &b"hello"[..]).await.unwrap();
     File::options().write(true).open(h.folder.path().join(path)).unwrap().set_modified(modified.into()).unwrap();
     path.to_owned()
 }
 
-async fn objects(h: &Harness) -> BTreeSet<String> {
+async fn object_paths(h: &Harness) -> BTreeSet<String> {
     h.store.list("exports").await.unwrap().into_iter().collect()
 }
 
 #[tokio::test]
 async fn orphaned_objects_are_deleted_and_all_others_are_kept() {
-    let h = on_request().await;
+    let h = harness_with_manual_sweep().await;
     start(&h).await;
     let (old, young) = (now() - TimeDelta::days(2), now() - TimeDelta::hours(1));
     let mut kept = BTreeSet::new();
     let unknown = ExportId::generate();
-    object(&h, &delivery::segment_path(unknown, 1, 0), old).await;
+    put_object(&h, &delivery::segment_path(unknown, 1, 0), old).await;
     // an operator may still restore the row of a young object
-    let late = object(&h, &delivery::segment_path(unknown, 1, 1), young).await;
+    let late = put_object(&h, &delivery::segment_path(unknown, 1, 1), young).await;
     for status in [Status::Failed, Status::Canceled, Status::Expired] {
         let ended = insert(&h, status, 1).await;
-        object(&h, &delivery::segment_path(ended, 1, 0), young).await;
+        put_object(&h, &delivery::segment_path(ended, 1, 0), young).await;
     }
     let done = insert(&h, Status::Completed, 2).await;
-    object(&h, &delivery::segment_path(done, 1, 0), young).await;
-    kept.insert(object(&h, &delivery::segment_path(done, 2, 0), old).await);
-    kept.insert(object(&h, &delivery::manifest_path(done, 2), old).await);
+    put_object(&h, &delivery::segment_path(done, 1, 0), young).await;
+    kept.insert(put_object(&h, &delivery::segment_path(done, 2, 0), old).await);
+    kept.insert(put_object(&h, &delivery::manifest_path(done, 2), old).await);
     for status in [Status::Queued, Status::Dispatched, Status::Running] {
         let unfinished = insert(&h, status, 2).await;
-        kept.insert(object(&h, &delivery::segment_path(unfinished, 1, 0), old).await);
-        kept.insert(object(&h, &delivery::segment_path(unfinished, 2, 0), old).await);
+        kept.insert(put_object(&h, &delivery::segment_path(unfinished, 1, 0), old).await);
+        kept.insert(put_object(&h, &delivery::segment_path(unfinished, 2, 0), old).await);
     }
-    kept.insert(object(&h, "exports/README", old).await);
+    kept.insert(put_object(&h, "exports/README", old).await);
 
     let row = sweep(&h, 1).await;
     let with_late = kept.iter().cloned().chain([late]).collect();
-    assert_eq!(objects(&h).await, with_late);
+    assert_eq!(object_paths(&h).await, with_late);
     assert_eq!(row.detail.as_deref(), Some("republished jobs: 1, orphaned objects: 5"), "{row:?}");
-    h.advance(DAY);
+    h.advance_clock(DAY);
     sweep(&h, 2).await;
-    assert_eq!(objects(&h).await, kept);
+    assert_eq!(object_paths(&h).await, kept);
 }
 
 #[tokio::test]
 async fn a_large_store_is_scanned_in_several_runs() {
-    let mut h = on_request().await;
+    let mut h = harness_with_manual_sweep().await;
     h.config.tuning.sweep_max_objects = 3;
     start(&h).await;
     for _ in 0..7 {
-        object(&h, &delivery::segment_path(ExportId::generate(), 1, 0), now() - TimeDelta::days(2)).await;
+        put_object(&h, &delivery::segment_path(ExportId::generate(), 1, 0), now() - TimeDelta::days(2)).await;
     }
     for (run, left) in (1..).zip([4, 1, 0]) {
         sweep(&h, run).await;
-        assert_eq!(objects(&h).await.len(), left);
+        assert_eq!(object_paths(&h).await.len(), left);
     }
     // the scan is finished, and the next one starts from the first object
     assert_eq!(h.job("sweep").await.state.as_deref(), Some(r#"{"objects":null}"#));
-    object(&h, &delivery::segment_path(ExportId(uuid::Uuid::nil()), 1, 0), now() - TimeDelta::days(2)).await;
+    put_object(&h, &delivery::segment_path(ExportId(uuid::Uuid::nil()), 1, 0), now() - TimeDelta::days(2)).await;
     sweep(&h, 4).await;
-    assert!(objects(&h).await.is_empty());
+    assert!(object_paths(&h).await.is_empty());
 }
 
 #[tokio::test]
 async fn segment_rows_without_a_file_are_deleted() {
-    let h = on_request().await;
+    let h = harness_with_manual_sweep().await;
     start(&h).await;
     let (failed, done, running) = (
         insert(&h, Status::Failed, 1).await,
@@ -140,7 +141,7 @@ async fn segment_rows_without_a_file_are_deleted() {
     );
     for id in [failed, done, running] {
         for attempt in [1, 2] {
-            h.write(id, attempt, &[b"hello", b"world"]).await;
+            h.write_segments(id, attempt, &[b"hello", b"world"]).await;
         }
     }
     assert_eq!(sweep(&h, 1).await.detail.as_deref(), Some("orphaned objects: 6, orphaned segment rows: 6"));
@@ -154,7 +155,7 @@ async fn segment_rows_without_a_file_are_deleted() {
 
 #[tokio::test]
 async fn stale_tickets_are_deleted() {
-    let h = on_request().await;
+    let h = harness_with_manual_sweep().await;
     let bucket = h.bus.tickets().await.unwrap();
     for n in 0..5 {
         bucket.put(format!("old{n}"), "x".into()).await.unwrap();
@@ -175,17 +176,17 @@ async fn stale_tickets_are_deleted() {
 
 #[tokio::test]
 async fn a_file_past_its_retention_is_refused_before_the_sweep_deletes_it() {
-    let h = on_request().await;
+    let h = harness_with_manual_sweep().await;
     start(&h).await;
     let (id, attempt) = h.running_export().await;
-    let segments = h.write(id, attempt, &[b"hello"]).await;
+    let segments = h.write_segments(id, attempt, &[b"hello"]).await;
     h.publish_outcome(id, "done", completed(attempt, &segments)).await;
     h.wait_for_status(id, Status::Completed).await;
     h.wait_until_settled().await;
-    h.advance(3599);
-    assert!(matches!(h.grant(grant_request(id, 0)).await, GrantReply::Granted { .. }));
-    h.advance(1);
-    let GrantReply::Refused { problem } = h.grant(grant_request(id, 0)).await else {
+    h.advance_clock(3599);
+    assert!(matches!(h.request_grants(grant_request(id, 0)).await, GrantReply::Granted { .. }));
+    h.advance_clock(1);
+    let GrantReply::Refused { problem } = h.request_grants(grant_request(id, 0)).await else {
         panic!("an expired file was granted")
     };
     assert_eq!((problem.slug(), problem.status), (Slug::Expired, 410));
@@ -194,36 +195,36 @@ async fn a_file_past_its_retention_is_refused_before_the_sweep_deletes_it() {
     h.wait_for_status(id, Status::Expired).await;
     h.wait_until_settled().await;
     assert_eq!(h.events().await.last().unwrap(), "expired");
-    assert!(objects(&h).await.is_empty());
+    assert!(object_paths(&h).await.is_empty());
 }
 
 #[tokio::test]
 async fn one_sweep_expires_all_files_past_their_retention() {
-    let mut h = on_request().await;
+    let mut h = harness_with_manual_sweep().await;
     h.config.tuning.sweep_batch = 2;
     start(&h).await;
     let mut ids = Vec::new();
     for _ in 0..5 {
         let id = insert(&h, Status::Completed, 1).await;
-        h.write(id, 1, &[b"hello"]).await;
+        h.write_segments(id, 1, &[b"hello"]).await;
         ids.push(id);
     }
-    h.advance(6 * DAY);
+    h.advance_clock(6 * DAY);
     assert_eq!(sweep(&h, 1).await.detail.as_deref(), Some("expired: 5"));
     for id in ids {
         h.wait_for_status(id, Status::Expired).await;
     }
     h.wait_until_settled().await;
-    assert!(objects(&h).await.is_empty());
+    assert!(object_paths(&h).await.is_empty());
     assert_eq!(h.events().await.iter().filter(|event| *event == "expired").count(), 5);
     // a later sweep deletes the segment rows, when no reader may resume
-    h.advance(2 * 60 * 60);
+    h.advance_clock(2 * 60 * 60);
     assert_eq!(sweep(&h, 2).await.detail.as_deref(), Some("orphaned segment rows: 5"));
 }
 
 #[tokio::test]
 async fn a_sweep_republishes_more_jobs_than_one_page() {
-    let mut h = on_request().await;
+    let mut h = harness_with_manual_sweep().await;
     h.config.tuning.sweep_batch = 1;
     start(&h).await;
     let (waiting, lost) = (h.submit().await, h.submit().await);
@@ -233,7 +234,7 @@ async fn a_sweep_republishes_more_jobs_than_one_page() {
     let subject = subject::job("default", subject::Lane::Bulk, lost);
     let sequence = jobs.get_last_raw_message_by_subject(&subject).await.unwrap().sequence;
     jobs.delete_message(sequence).await.unwrap();
-    h.advance(601);
+    h.advance_clock(601);
     assert_eq!(sweep(&h, 1).await.detail.as_deref(), Some("republished jobs: 1"));
     let order: Vec<_> = h.all_jobs().await.into_iter().map(|(_, job)| job.export_id).collect();
     assert_eq!(order, [waiting, lost]);
@@ -242,52 +243,53 @@ async fn a_sweep_republishes_more_jobs_than_one_page() {
 #[tokio::test]
 async fn an_interrupted_sweep_is_finished_by_the_next() {
     const EXPORTS: usize = 40;
-    let mut h = on_request().await;
+    let mut h = harness_with_manual_sweep().await;
     // one run scans a part of the objects, so that no notifier finishes all work before it is killed
     (h.config.tuning.sweep_max_objects, h.config.tuning.sweep_batch) = (30, 7);
     let mut expired = Vec::new();
     let mut kept = BTreeSet::new();
     for _ in 0..EXPORTS {
         let (id, live) = (insert(&h, Status::Completed, 1).await, insert(&h, Status::Completed, 1).await);
-        h.write(id, 1, &[b"a", b"b", b"c"]).await;
-        // its retention has ended
+        h.write_segments(id, 1, &[b"a", b"b", b"c"]).await;
+        // the retention of this file has ended
         let past = Expr::value(now() - TimeDelta::hours(1));
         let ended = export::Entity::update_many().col_expr(export::Column::ExpiresAt, past);
         ended.filter(export::Column::Id.eq(id.0)).exec(&h.db).await.unwrap();
-        h.write(live, 1, &[b"d"]).await;
+        h.write_segments(live, 1, &[b"d"]).await;
         kept.insert(delivery::segment_path(live, 1, 0));
         expired.push(id);
         for index in 0..3 {
-            object(&h, &delivery::segment_path(ExportId::generate(), 1, index), now() - TimeDelta::days(2)).await;
+            put_object(&h, &delivery::segment_path(ExportId::generate(), 1, index), now() - TimeDelta::days(2)).await;
         }
     }
-    assert_eq!(objects(&h).await.len(), EXPORTS * 7);
+    assert_eq!(object_paths(&h).await.len(), EXPORTS * 7);
 
     let mut kills = 0;
     loop {
         let life = Lifecycle::new();
         h.start_with(credit_policy(), &life).await;
         assert!(scheduled_job::request(&h.db, "sweep", h.clock_now()).await.unwrap());
-        let before = objects(&h).await.len();
+        let before = object_paths(&h).await.len();
         testkit::eventually("more objects are deleted, or the run has ended", || async {
-            let ended = h.job("sweep").await.requested_at.is_none() && h.messages(subject::STREAM_OUTCOMES).await == 0;
-            (ended || objects(&h).await.len() + 7 < before).then_some(())
+            let ended =
+                h.job("sweep").await.requested_at.is_none() && h.count_messages(subject::STREAM_OUTCOMES).await == 0;
+            (ended || object_paths(&h).await.len() + 7 < before).then_some(())
         })
         .await;
-        // a kill: no task finishes its work, releases a lease or records a result
+        // simulates a kill: no task finishes its work, releases a lease or records a result
         life.hard().cancel();
         life.soft().cancel();
         life.shut_down(GRACE).await;
         kills += 1;
-        // its leases expire
-        h.advance(31);
+        // the leases of the killed notifier expire
+        h.advance_clock(31);
         // a new consumer redelivers the pulled outcomes at once; the killed notifier may not have created one
         let outcomes = h.bus.jetstream().get_stream(subject::STREAM_OUTCOMES).await.unwrap();
         if outcomes.consumer_info("notifier").await.is_ok() {
             outcomes.delete_consumer("notifier").await.unwrap();
         }
 
-        let left = objects(&h).await;
+        let left = object_paths(&h).await;
         assert!(left.is_superset(&kept), "the sweep deleted a file before the end of its retention");
         for id in &expired {
             let (row, count) = (h.row(*id).await, h.store.list(&delivery::export_prefix(*id)).await.unwrap().len());
@@ -309,6 +311,6 @@ async fn an_interrupted_sweep_is_finished_by_the_next() {
     if row.requested_at.is_some() {
         h.wait_for_runs("sweep", row.runs + 1).await;
     }
-    assert_eq!(objects(&h).await, kept, "an orphaned object is left");
+    assert_eq!(object_paths(&h).await, kept, "an orphaned object is left");
     assert_eq!(h.events().await.iter().filter(|event| *event == "expired").count(), EXPORTS);
 }

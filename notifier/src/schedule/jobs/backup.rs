@@ -1,8 +1,7 @@
 //! The scheduled job `backup`, and the backups that operators start by command.
 //!
-//! A backup by command is a run of the scheduled job: it takes the lease of the job and records its result in the row of
-//! the job. So the schedule knows every backup, wherever it was made, and a notifier without a destination still reports
-//! an overdue backup.
+//! A backup by command is a run of the scheduled job: it acquires the lease of the job and records its result in the
+//! row of the job. So the row holds the last backup of any machine, and every notifier can report an overdue backup.
 
 use std::{sync::Arc, time::Duration};
 
@@ -24,23 +23,23 @@ use crate::{
     },
 };
 
-/// The name of the job, which names its row and labels its metrics.
+/// The name of the job in its row and in the metrics.
 pub(in crate::schedule) const NAME: &str = "backup";
-/// The lease of the job.
+/// The name of the job's lease.
 const LEASE: &str = "job:backup";
-/// The duration of the lease of a backup by command.
+/// The lease duration of a backup that an operator starts by command.
 const COMMAND_LEASE_DURATION: Duration = Duration::from_secs(10);
 
-/// The reason why a backup by command failed.
+/// The reason why a backup that an operator started failed.
 #[derive(Debug, thiserror::Error)]
 pub enum BackupRunError {
-    /// Another process holds the lease of the job.
+    /// Another process is running a backup under the lease of the job.
     #[error("another backup is running; try again when it is done")]
     Busy,
-    /// The lease was lost during the backup.
+    /// The process lost the lease during the backup.
     #[error("the backup was stopped: another process holds its lease now")]
     LeaseLost,
-    /// The backup failed at one of its steps.
+    /// A step of the backup failed.
     #[error(transparent)]
     Backup(#[from] BackupError),
     /// The schedule is invalid, or the row of the job can't be read or written.
@@ -75,7 +74,7 @@ pub(in crate::schedule) struct Backup {
 }
 
 impl Backup {
-    /// The job, if a destination is set.
+    /// Returns the job; `None` if the settings name no destination for backups.
     ///
     /// # Errors
     /// [`NotifierError::Config`] for an invalid setting.
@@ -108,7 +107,7 @@ impl Job for Backup {
     }
 
     fn timeout(&self) -> Option<Duration> {
-        // the backup has its own timeout, whose error names the step
+        // longer than the timeout in `create`, whose error names the failed step
         Some(self.source.config.timeout.get() * 2)
     }
 
@@ -122,17 +121,16 @@ impl Job for Backup {
     }
 }
 
-/// Makes a backup as a run of the scheduled job, unless another backup is running. The row of the job holds the result
-/// and the next due time afterwards.
+/// Creates a backup as a run of the scheduled job, and records the result and the next due time in the row of the job.
 ///
 /// # Errors
-/// [`BackupRunError::Busy`] when another backup is running; when the schedule is invalid, the backup fails, or its result
-/// can't be recorded.
+/// [`BackupRunError::Busy`] when another backup is running. Fails also when the schedule is invalid, the backup fails,
+/// or its result can't be recorded.
 pub async fn run_backup_job(source: &Source) -> Result<Report, BackupRunError> {
     let recurrence = recurrence(&source.config)?;
     let (lease, holder) = acquire_lease(source).await?;
     let (began, clock) = (source.clock.now(), Instant::now());
-    // a new row is due now, so that a failed first backup is overdue soon
+    // a new row is due now, so that operators see a failed first backup as overdue
     scheduled_job::ensure(&source.db, NAME, &recurrence.to_string(), began).await?;
     let row = scheduled_job::find(&source.db, NAME).await?;
     record_start(source, &lease, &holder, began).await?;
@@ -145,7 +143,7 @@ pub async fn run_backup_job(source: &Source) -> Result<Report, BackupRunError> {
         duration_ms: i64::try_from(clock.elapsed().as_millis()).unwrap_or(i64::MAX),
         // a failed backup stays due
         due_at: if created.is_ok() { recurrence.next_after_run(began, ended) } else { due },
-        // a request from a machine whose clock is ahead is answered too
+        // the machine of the request may have a clock that is ahead
         requests_through: requested.map_or(began, |requested| requested.max(began)),
         result: created.as_ref().map(summary).map_err(ToString::to_string),
     };
@@ -162,11 +160,11 @@ pub async fn run_backup_job(source: &Source) -> Result<Report, BackupRunError> {
     }
 }
 
-/// Makes a backup to a destination other than the configured one, unless another backup is running. It is not a run of
-/// the scheduled job, whose due time stays.
+/// Creates a backup at a destination other than the configured one. Holds the lease of the scheduled job, but changes
+/// neither its row nor its due time.
 ///
 /// # Errors
-/// [`BackupRunError::Busy`] when another backup is running, or when the backup fails.
+/// [`BackupRunError::Busy`] when another backup is running. Fails also when the backup fails.
 pub async fn run_ad_hoc_backup(source: &Source) -> Result<Report, BackupRunError> {
     let (lease, _) = acquire_lease(source).await?;
     let created = lease.run_while_renewing(create(source)).await;
@@ -174,12 +172,12 @@ pub async fn run_ad_hoc_backup(source: &Source) -> Result<Report, BackupRunError
     Ok(created??)
 }
 
-/// Acquires the lease of the job, and returns it with the name of its holder.
+/// Acquires the lease of the job, and returns the lease with the name of its holder.
 async fn acquire_lease(source: &Source) -> Result<(HeldLease, String), BackupRunError> {
     let holder = format!("command, {}", uuid::Uuid::new_v4().simple());
     let (db, clock) = (source.db.clone(), source.clock.clone());
     let mut candidate = LeaseCandidate::with_database(db, clock, LEASE, &holder, COMMAND_LEASE_DURATION);
-    // a dead holder is recognized after one lease duration
+    // the lease of a dead holder is free after one lease duration
     let give_up = Instant::now() + COMMAND_LEASE_DURATION * 2;
     loop {
         if let Some(lease) = candidate.try_acquire().await? {
@@ -211,12 +209,12 @@ async fn record_end(source: &Source, lease: &HeldLease, finished: &FinishedRun) 
     Ok(tx.commit().await?)
 }
 
-/// The due times of backups.
+/// Returns the rule for the due times of backups.
 fn recurrence(config: &BackupConfig) -> Result<Recurrence, NotifierError> {
     Recurrence::cron("backup.schedule", &config.schedule, config.time_zone)
 }
 
-/// One line about a backup, for operators who read the schedule.
+/// Returns a one-line summary of a backup for operators.
 fn summary(report: &Report) -> String {
     let (counts, pruned) = (&report.contents.counts, &report.pruned);
     let mut summary = format!(

@@ -1,8 +1,8 @@
 //! The job `credit-audit`: compares every account with the ledger.
 //!
-//! The audit changes nothing. A difference is a defect, which `sluice credits audit --rebuild` repairs once an operator
-//! has examined it. The run succeeds in either case; the row of the job holds the number of differences, so that every
-//! notifier publishes it, also after a restart.
+//! The audit changes nothing. A difference is a bug in Sluice; an operator examines it and repairs the account with
+//! `sluice credits audit --rebuild`. The run succeeds in either case. The row of the job holds the number of
+//! differences, so that every notifier publishes this number, also after a restart.
 
 use async_trait::async_trait;
 use entity::ledger;
@@ -18,9 +18,9 @@ use crate::{
     },
 };
 
-/// The name of the job.
+/// The name of the job in its row and in the metrics.
 pub(in crate::schedule) const NAME: &str = "credit-audit";
-/// Accounts that one run logs; `sluice credits audit` lists all.
+/// Largest number of accounts that one run logs. `sluice credits audit` lists all of them.
 const MAX_LOGGED: usize = 20;
 
 pub(in crate::schedule) struct CreditAudit {
@@ -28,15 +28,15 @@ pub(in crate::schedule) struct CreditAudit {
     pub(in crate::schedule) recurrence: Recurrence,
 }
 
-/// The result of the last run, as saved in the row of the job.
+/// The result of the last run, saved in the row of the job.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(in crate::schedule) struct AuditState {
-    /// Accounts that differ from the ledger.
+    /// Number of accounts that differ from the ledger.
     pub(in crate::schedule) mismatches: u64,
 }
 
 impl AuditState {
-    /// Parses the saved state; unreadable state counts as no differences.
+    /// Parses the saved state. Missing or invalid state counts as no differences.
     pub(in crate::schedule) fn parse(state: Option<&str>) -> Self {
         state.and_then(|state| serde_json::from_str(state).ok()).unwrap_or_default()
     }

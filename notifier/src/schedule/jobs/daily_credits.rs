@@ -1,8 +1,8 @@
 //! The job `daily-credits`: writes the daily grants of recently active accounts.
 //!
-//! The account and the calendar determine its daily grants, and every reader of an account accrues those that are
-//! missing. This job writes them for active accounts, so that their owners are notified at midnight. It runs set-based
-//! updates in batches of one short transaction each; accounts inactive for longer than `active_days` cost nothing.
+//! Every reader of an account computes its missing daily grants from the calendar. This job writes them to the
+//! database, so that owners of active accounts are notified at midnight. It updates the accounts in batches, each in
+//! one short transaction. It skips accounts that were inactive for longer than the setting `active_days`.
 
 use async_trait::async_trait;
 use entity::ledger::{self, AccruedBatch};
@@ -21,7 +21,7 @@ use crate::{
 
 pub(in crate::schedule) struct DailyCredits {
     pub(in crate::schedule) deps: Deps,
-    /// Accounts in one transaction.
+    /// Number of accounts updated in one transaction.
     pub(in crate::schedule) batch: u64,
 }
 

@@ -1,4 +1,4 @@
-//! The scheduled jobs of a notifier.
+//! The jobs that a notifier runs by the clock.
 
 pub(crate) mod backup;
 pub(super) mod credit_audit;

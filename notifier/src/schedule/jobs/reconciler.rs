@@ -1,7 +1,7 @@
-//! The job `reconcile`: repairs lost messages and deletes late objects at short intervals.
+//! The job `reconcile`: republishes lost messages, and deletes objects that exporters wrote too late.
 //!
-//! The reconciler ends no export itself: if it died after the change of the row, the next run would not find the row
-//! again, and the owner would not be notified. It publishes a command, which is redelivered until it is settled.
+//! The reconciler ends no export itself. If it crashed after the change of a row, no later run would find the row, and
+//! the owner would not be notified. So it publishes a command, which NATS redelivers until it is settled.
 
 use std::{sync::Arc, time::Duration};
 
@@ -20,16 +20,18 @@ use crate::{
     schedule::{
         job::{Job, Run},
         recurrence::Recurrence,
-        steps::{before, for_each_export, summary},
+        steps::{for_each_export, summary, time_before},
     },
     settle::{Leftovers, Settler, commands},
 };
 
-/// A younger request to cancel or delete is likely still on its way as a command.
+/// Age from which a request to cancel or delete is reconciled. The command of a younger request is probably still in
+/// the stream.
 const COMMAND_GRACE: Duration = Duration::from_secs(10);
-/// The settler of an export that ended more recently is likely still deleting its leftovers.
+/// Time after the end of an export from which its objects are scanned. Before, the settler is probably still deleting
+/// the leftovers.
 const SETTLE_GRACE: Duration = Duration::from_secs(60);
-/// Scans for the late objects of one export within the scan window.
+/// Number of times that each ended export is scanned for late objects within `orphan_scan_window`.
 const SCANS_PER_WINDOW: u32 = 4;
 
 pub(in crate::schedule) struct Reconciler {
@@ -51,7 +53,7 @@ impl Job for Reconciler {
     async fn run(&self, run: &Run<'_>) -> Result<String, NotifierError> {
         let (db, bus, now) = (&self.deps.db, &self.deps.bus, self.deps.clock.now());
         let batch = self.config.tuning.sweep_batch;
-        let requested_before = before(now, COMMAND_GRACE);
+        let requested_before = time_before(now, COMMAND_GRACE);
 
         let mut rows = export::cancel_requested(db, batch).await?;
         rows.retain(|row| row.cancel_requested_at.is_some_and(|at| at <= requested_before));
@@ -63,12 +65,12 @@ impl Job for Reconciler {
         let deleted =
             for_each_export(run, "deleted", rows, async |row| commands::publish_delete(bus, &row).await).await?;
 
-        let rows = export::find_stale(db, before(now, self.config.stale_after.get()), batch).await?;
+        let rows = export::find_stale(db, time_before(now, self.config.tuning.stale_after.get()), batch).await?;
         let republished =
             for_each_export(run, "republished jobs", rows, async |row| jobs::republish_if_lost(bus, &row).await)
                 .await?;
 
-        let mut scan: Scan = run.load_state().await?;
+        let mut scan: LateObjectScan = run.load_state().await?;
         let saved = scan;
         let rows = self.next_ended(&mut scan, now).await?;
         let late = for_each_export(run, "late objects", rows, async |row| self.delete_late_objects(row).await).await?;
@@ -85,12 +87,16 @@ impl Job for Reconciler {
 }
 
 impl Reconciler {
-    /// The next page of the exports that ended within the scan window.
-    async fn next_ended(&self, scan: &mut Scan, now: DateTime<Utc>) -> Result<Vec<export::Model>, NotifierError> {
-        let (window, batch) = (self.config.orphan_scan_window.get(), self.config.tuning.sweep_batch);
+    /// Reads the next page of exports that ended within `orphan_scan_window`.
+    async fn next_ended(
+        &self,
+        scan: &mut LateObjectScan,
+        now: DateTime<Utc>,
+    ) -> Result<Vec<export::Model>, NotifierError> {
+        let (window, batch) = (self.config.tuning.orphan_scan_window.get(), self.config.tuning.sweep_batch);
         let interval = TimeDelta::from_std(window / SCANS_PER_WINDOW).unwrap_or(TimeDelta::MAX);
-        let Some(after) = scan.next(now, before(now, window), interval) else { return Ok(Vec::new()) };
-        let rows = export::ended_between(&self.deps.db, after, before(now, SETTLE_GRACE), batch).await?;
+        let Some(after) = scan.next(now, time_before(now, window), interval) else { return Ok(Vec::new()) };
+        let rows = export::ended_between(&self.deps.db, after, time_before(now, SETTLE_GRACE), batch).await?;
         scan.advance(&rows, batch);
         Ok(rows)
     }
@@ -105,19 +111,19 @@ impl Reconciler {
     }
 }
 
-/// The progress of the scan for late objects. Each export costs a request to the store, so a scan visits the exports
-/// that ended within the window page by page, one page per run, and pauses before it starts again.
+/// The progress of the scan for late objects. Each export costs one request to the file store, so each run scans one
+/// page of exports. After the last page, the scan pauses before it starts again.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-struct Scan {
-    /// When the present or last scan began.
+struct LateObjectScan {
+    /// The start time of the current or the last scan.
     began: Option<DateTime<Utc>>,
-    /// The end time and id of the last visited export. None: the scan is finished.
+    /// The end time and id of the last scanned export; `None` if the scan is complete.
     after: Option<(DateTime<Utc>, Uuid)>,
 }
 
-impl Scan {
-    /// The position from which to continue, starting a new scan if one is due. None: no scan is due. A scan that began
-    /// after `now`, by a clock that has stepped back since, counts as due.
+impl LateObjectScan {
+    /// Returns the position from which the scan continues, and starts a new scan if one is due. Returns `None` if no
+    /// scan is due. A start time in the future comes from a wrong clock, so a new scan is due.
     fn next(
         &mut self,
         now: DateTime<Utc>,
@@ -131,7 +137,7 @@ impl Scan {
         self.after
     }
 
-    /// Moves behind the visited rows. An incomplete page is the last one.
+    /// Moves the position behind the scanned rows. A page with fewer rows than `batch` is the last one.
     fn advance(&mut self, rows: &[export::Model], batch: u64) {
         let last = rows.last().filter(|_| rows.len() as u64 >= batch);
         self.after = last.map(|row| (row.updated_at, row.id));

@@ -1,8 +1,8 @@
 //! The job `sweep`: deletes expired files, orphans and stale rows, every hour by default.
 //!
-//! Each step continues where the last run stopped, and a failed step does not prevent the others. Files are deleted by a
-//! command, as in [`super::reconciler`]: an interrupted sweep leaves commands that are settled later, and never a row
-//! whose owner was not notified.
+//! A failed step does not prevent the other steps. The sweep publishes a command for each expired file, as
+//! [`super::reconciler`] does. NATS redelivers the command until the file is deleted and the owner is notified, even if
+//! the sweep is interrupted.
 
 mod orphan_objects;
 mod segment_rows;
@@ -24,13 +24,13 @@ use crate::{
     schedule::{
         job::{Job, Run},
         recurrence::Recurrence,
-        steps::{StepCount, before, for_each_export, summary},
+        steps::{StepCount, for_each_export, summary, time_before},
     },
     settle::commands,
 };
 
-/// The dispatch order forgets a tenant or user that was not dispatched for this time.
-const DISPATCH_MEMORY: Duration = Duration::from_secs(24 * 60 * 60);
+/// Time after the last dispatch of a tenant or user after which its row in the dispatch order is deleted.
+const DISPATCH_ORDER_RETENTION: Duration = Duration::from_secs(24 * 60 * 60);
 
 pub(in crate::schedule) struct Sweep {
     pub(in crate::schedule) deps: Deps,
@@ -38,10 +38,10 @@ pub(in crate::schedule) struct Sweep {
     pub(in crate::schedule) recurrence: Recurrence,
 }
 
-/// The position of the last run.
+/// The position at which the last run stopped to scan objects.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-struct Cursor {
-    /// The path of the last scanned object. None: the next run starts from the first object.
+struct ScanCursor {
+    /// The path of the last scanned object; `None` if the next run starts with the first object.
     objects: Option<String>,
 }
 
@@ -63,7 +63,7 @@ impl Job for Sweep {
             ("orphaned segment rows", segment_rows::delete(self, run).await),
             ("stale tickets", tickets::delete(self).await),
         ];
-        let dispatched_before = before(self.deps.clock.now(), DISPATCH_MEMORY);
+        let dispatched_before = time_before(self.deps.clock.now(), DISPATCH_ORDER_RETENTION);
         let rows = dispatch_queue::delete_before(&self.deps.db, dispatched_before).await?;
         debug!(dispatch_turn.rows = rows, "deleted old rows of the dispatch order");
         let mut counts = Vec::with_capacity(steps.len());
@@ -83,7 +83,8 @@ impl Job for Sweep {
 }
 
 impl Sweep {
-    /// Publishes a delete command for each file past its retention. The gateways refuse these files already.
+    /// Publishes a delete command for each file whose retention has ended. Gateways already refuse to deliver these
+    /// files.
     async fn expire_files(&self, run: &Run<'_>) -> Result<StepCount, NotifierError> {
         let (db, bus, now) = (&self.deps.db, &self.deps.bus, self.deps.clock.now());
         let (mut count, mut after) = (StepCount::default(), Uuid::nil());
@@ -96,10 +97,10 @@ impl Sweep {
         }
     }
 
-    /// Publishes a new job for each stale export whose job is lost.
+    /// Publishes a new job for each stale export without a job in the stream.
     async fn republish_jobs(&self, run: &Run<'_>) -> Result<StepCount, NotifierError> {
         let (db, bus) = (&self.deps.db, &self.deps.bus);
-        let stale_since = before(self.deps.clock.now(), self.config.stale_after.get());
+        let stale_since = time_before(self.deps.clock.now(), self.config.tuning.stale_after.get());
         let (mut count, mut after) = (StepCount::default(), Uuid::nil());
         loop {
             let rows = maintenance::stale(db, after, stale_since, self.config.tuning.sweep_batch).await?;

@@ -1,8 +1,8 @@
-//! Deletes orphans: objects of the file store that belong to no file of an export.
+//! Deletes orphans: objects in the file store that no export needs.
 //!
-//! A scan of a large store takes long, so each run scans a limited number of objects and saves its position. Objects of
-//! an export without a row have a grace period: a restored database lacks the newest rows, and an operator may still
-//! restore a newer backup.
+//! Each run scans a limited number of objects and saves its position, because a scan of a large store takes long. If
+//! the database has no row of an export, its objects are deleted only after a grace period: an operator may still
+//! restore a newer backup that contains the row.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -13,37 +13,37 @@ use protocol::{delivery, id::ExportId};
 use tracing::info;
 use uuid::Uuid;
 
-use super::{Cursor, Sweep};
+use super::{ScanCursor, Sweep};
 use crate::{
     error::NotifierError,
     schedule::{
         job::Run,
-        steps::{self, StepCount, before},
+        steps::{self, StepCount, time_before},
     },
 };
 
-/// The folder of all exports in the file store.
+/// The folder of the files of all exports in the file store.
 const FOLDER: &str = "exports";
-/// Objects in one database query and one deletion.
+/// Number of objects in one database query and one deletion.
 const CHUNK: usize = 500;
 
 /// Deletes the orphans among the next objects of the store.
 ///
 /// # Errors
-/// When the store or the database fails, or after the soft stop.
+/// When the store or the database fails, or shutdown has begun.
 pub(super) async fn delete(sweep: &Sweep, run: &Run<'_>) -> Result<StepCount, NotifierError> {
     let (store, limit) = (&sweep.deps.store, sweep.config.tuning.sweep_max_objects);
-    let cursor: Cursor = run.load_state().await?;
+    let cursor: ScanCursor = run.load_state().await?;
     let objects = store.list_after(FOLDER, cursor.objects.as_deref(), limit).await?;
     let limited = objects.len() >= limit;
     let last_scanned = objects.last().filter(|_| limited).map(|object| object.path.clone());
     let now = sweep.deps.clock.now();
-    let grace_ended = before(now, sweep.config.orphan_grace.get());
-    let settled_before = before(now, sweep.config.stale_after.get());
+    let grace_ended = time_before(now, sweep.config.orphan_grace.get());
+    let settled_before = time_before(now, sweep.config.tuning.stale_after.get());
     let mut count = StepCount::default();
     for chunk in objects.chunks(CHUNK) {
         run.check_stop()?;
-        let ids: BTreeSet<Uuid> = chunk.iter().filter_map(|object| export_of(&object.path)).collect();
+        let ids: BTreeSet<Uuid> = chunk.iter().filter_map(|object| export_id_of(&object.path)).collect();
         let ids: Vec<_> = ids.into_iter().collect();
         let retained = maintenance::retained_files(&sweep.deps.db, &ids, settled_before).await?;
         let orphans: Vec<_> = chunk.iter().filter(|object| is_orphan(object, &retained, grace_ended)).collect();
@@ -53,17 +53,18 @@ pub(super) async fn delete(sweep: &Sweep, run: &Run<'_>) -> Result<StepCount, No
         count.done += store.delete(orphans.into_iter().map(|object| object.path.clone())).await? as u64;
     }
     steps::record("orphaned objects", count.done);
-    run.save_state(&Cursor { objects: last_scanned }).await?;
+    run.save_state(&ScanCursor { objects: last_scanned }).await?;
     Ok(count)
 }
 
-/// The export to which an object belongs. None: the object does not belong to Sluice, and is kept.
-fn export_of(path: &str) -> Option<Uuid> {
+/// Parses the export id in the path of an object. Returns `None` for an object that Sluice did not write; the sweep
+/// keeps such objects.
+fn export_id_of(path: &str) -> Option<Uuid> {
     path.strip_prefix(FOLDER)?.strip_prefix('/')?.split('/').next()?.parse().ok()
 }
 
 fn is_orphan(object: &ObjectInfo, retained: &HashMap<Uuid, RetainedFiles>, grace_ended: DateTime<Utc>) -> bool {
-    let Some(id) = export_of(&object.path) else { return false };
+    let Some(id) = export_id_of(&object.path) else { return false };
     match retained.get(&id) {
         None => object.modified <= grace_ended,
         Some(RetainedFiles::Everything) => false,
@@ -79,7 +80,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_an_object_that_belongs_to_no_file_is_an_orphan() {
+    fn only_an_object_that_no_export_needs_is_an_orphan() {
         let [unknown, running, completed, ended] = [(); 4].map(|()| Uuid::now_v7());
         let retained = HashMap::from([
             (running, RetainedFiles::Everything),

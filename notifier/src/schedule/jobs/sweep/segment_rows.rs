@@ -1,4 +1,4 @@
-//! Deletes the segment rows that no reader needs.
+//! Deletes segment rows that no reader needs.
 
 use chrono::TimeDelta;
 use entity::maintenance;
@@ -11,14 +11,14 @@ use crate::{
     schedule::{job::Run, steps::StepCount},
 };
 
-/// A reader that received bytes of an older attempt may resume this long after the end of the export.
+/// Time after the end of an export during which a client may resume a stream of an older attempt.
 const RESUME_GRACE: TimeDelta = TimeDelta::hours(1);
 
-/// Deletes the segment rows of ended exports, except those of retained files. So the number of exports to visit is that
-/// of the files in the store.
+/// Deletes the segment rows of ended exports without a file, and of the superseded attempts of completed exports. Only
+/// exports with segment rows are visited, so the work does not grow with the number of all exports.
 ///
 /// # Errors
-/// When the database fails, another notifier holds the lease, or after the soft stop.
+/// When the database fails, another notifier holds the lease, or shutdown has begun.
 pub(super) async fn delete(sweep: &Sweep, run: &Run<'_>) -> Result<StepCount, NotifierError> {
     let (db, ended_before) = (&sweep.deps.db, sweep.deps.clock.now() - RESUME_GRACE);
     let (mut count, mut after) = (StepCount::default(), Uuid::nil());

@@ -1,7 +1,7 @@
-//! Deletes stale tickets from their bucket.
+//! Deletes stale tickets from their NATS key-value bucket.
 //!
-//! The bucket expires its messages after a minute. A bucket that an operator or an older version created may not, and
-//! would keep every ticket ever issued.
+//! The bucket that Sluice creates expires its entries after a minute. A bucket that an operator created without an
+//! expiry would keep every ticket.
 
 use async_nats::jetstream::stream::{RawMessageErrorKind, Stream};
 use chrono::{DateTime, TimeDelta, Utc};
@@ -13,10 +13,11 @@ use crate::{
     schedule::steps::{self, StepCount},
 };
 
-/// The age from which a ticket is stale. A ticket is valid for 30 seconds; the rest allows for clock differences.
+/// Age from which a ticket is stale. A ticket is valid for 30 seconds; the rest allows for clock differences between
+/// machines.
 const STALE_AFTER: TimeDelta = TimeDelta::minutes(10);
 
-/// Deletes stale tickets, used or unused.
+/// Deletes all stale tickets, whether they were used or not.
 ///
 /// # Errors
 /// When NATS fails.
@@ -44,7 +45,7 @@ pub(super) async fn delete(sweep: &Sweep) -> Result<StepCount, NotifierError> {
     Ok(StepCount { done: purged.purged, failed: 0 })
 }
 
-/// The time of the first message with this sequence or a later one. None: there is no such message.
+/// Returns the time of the first message with this sequence number or a higher one; `None` if there is no such message.
 async fn stored_at(stream: &Stream, sequence: u64) -> Result<Option<DateTime<Utc>>, NotifierError> {
     let all = format!("$KV.{}.>", subject::BUCKET_TICKETS);
     match stream.get_first_raw_message_by_subject(&all, sequence).await {
