@@ -100,7 +100,7 @@ async fn dead_letters(fleet: &Fleet) -> u64 {
 
 /// Starts a fleet with two dead letters: of the outcome of the first export, and of the second export.
 async fn fleet_with_dead_letters() -> (Fleet, Export, Export) {
-    let settings = vec![("SLUICE_CREDITS__OPENING", "50".to_owned())];
+    let settings = vec![("SLUICE_CREDITS__INITIAL_BALANCE", "50".to_owned())];
     let fleet = Fleet::start(Plan { nats_users: true, settings, ..Plan::default() }).await;
     let (settled, dead) = (completed(&fleet, "SEA").await, completed(&fleet, "JFK").await);
     let as_user = async |user: &str| Bus::join(&fleet.nats.config_of(user), user, &[]).await.expect("a known user");
@@ -123,13 +123,13 @@ async fn the_user_operator_can_run_every_ops_command_and_no_other_user_can() {
     let exporters = json(&fleet, "operator", &["ops", "exporters", "--json"]).await;
     let instance = exporters[0]["instance"].as_str().expect("a name").to_owned();
 
-    // The operator requeues both: the export runs again, and the replay of the outcome changes nothing.
+    // The operator requeues both: the export runs again, and the repeated outcome changes nothing.
     let requeued = json(&fleet, "operator", &["ops", "requeue", &dead_id, "--json"]).await;
     let new_id: ExportId = requeued["export"]["id"].as_str().expect("an id").parse().expect("an id");
     assert_eq!(rest.ended(new_id).await.status, Status::Completed, "{}", fleet.logs());
     let before: Value = rest.get("/v1/credits").await.json();
-    let replayed = json(&fleet, "operator", &["ops", "requeue", &settled_id, "--json"]).await;
-    assert_eq!(replayed["answer"], "replayed");
+    let requeued = json(&fleet, "operator", &["ops", "requeue", &settled_id, "--json"]).await;
+    assert_eq!(requeued["answer"], "outcome_requeued");
     eventually("the outcome is settled and acknowledged", async || {
         let bus = Bus::join(&fleet.nats.config_of("operator"), "reader", &[]).await.expect("a known user");
         let info = bus.client().request("$JS.API.STREAM.INFO.SLUICE_OUTCOMES", "".into()).await.expect("an answer");

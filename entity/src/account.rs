@@ -1,4 +1,4 @@
-//! The `credit_account` table: the balance of one user, updated in the transaction of each ledger entry.
+//! The `credit_account` table: the balance of each user. Every ledger entry updates the balance in its transaction.
 
 use chrono::{DateTime, NaiveDate, Utc};
 use sea_orm::entity::prelude::*;
@@ -17,15 +17,16 @@ pub struct Model {
     pub balance: i64,
     /// The credits that unfinished exports hold.
     pub held: i64,
-    /// The time of the first use of the account.
+    /// The time at which the first use of the account created this row.
     pub opened_at: DateTime<Utc>,
     /// The last local date whose daily grant is in the balance.
     pub granted_through: NaiveDate,
-    /// The local date of the last activity of the owner.
+    /// The local date on which the owner last used the account.
     pub last_active_on: NaiveDate,
-    /// Increases with each change that the outcome of an export does not report to the owner.
+    /// Increases with each change of which the owner needs a notification: a hold, a daily grant, or a change by an
+    /// operator. The events of exports report captures and releases.
     pub version: i64,
-    /// The version of which the owner was last notified.
+    /// The `version` of the last notification to the owner. A smaller number than `version` means that one is pending.
     pub notified_version: i64,
 }
 

@@ -28,35 +28,35 @@ impl Default for CreditsConfig {
     }
 }
 
-/// Ten years. The daily grant job runs one query for each of these days.
+/// The maximum of `active_days`: ten years. The daily credits job runs one query for each of these days.
 const MAX_ACTIVE_DAYS: u32 = 3660;
 
-/// Why a credit policy is invalid.
+/// The reason why a credit policy is invalid.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CreditPolicyError {
-    /// The time zone database has no zone of this name.
+    /// The IANA time zone database has no zone with this name.
     #[error("time_zone: `{0}` is not an IANA time zone")]
     TimeZone(String),
     /// `credits.active_days` exceeds its maximum of 3660 days.
     #[error("credits.active_days must be {MAX_ACTIVE_DAYS} or less")]
     TooManyActiveDays,
-    /// The named setting of `[credits]` is below zero.
+    /// The setting of `[credits]` with this name is below zero.
     #[error("credits.{0} must be 0 or more")]
     Negative(&'static str),
 }
 
-/// A validated credit policy. Days begin and end by `time_zone`.
+/// A validated credit policy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CreditPolicy {
     /// Credits that a new account starts with.
     pub initial_balance: i64,
     /// Credits that each local day adds.
     pub daily_grant: i64,
-    /// The balance above which a daily grant adds nothing; None for no cap.
+    /// The balance above which a daily grant adds nothing; None when there is no cap.
     pub accrual_cap: Option<i64>,
-    /// The time zone whose midnight starts a day.
+    /// The time zone of the installation. A local day begins at midnight in this time zone.
     pub time_zone: Tz,
-    /// Days after its last activity during which an account counts as active.
+    /// The number of days after its last use for which an account counts as active.
     pub active_days: u32,
 }
 
@@ -105,8 +105,8 @@ impl CreditPolicy {
             .map_or(now + TimeDelta::days(1), |at| at.with_timezone(&Utc))
     }
 
-    /// The dates of last activity that make an account active at `now`, oldest first. Tomorrow is among them, because
-    /// the clock of another machine may be ahead.
+    /// The local dates on which an account must have been used to count as active, oldest first. The dates include
+    /// tomorrow, because the clock of another machine may be ahead.
     pub fn active_dates(&self, now: DateTime<Utc>) -> impl Iterator<Item = NaiveDate> {
         let today = self.local_date(now);
         let first = today.checked_sub_days(Days::new(self.active_days.into())).unwrap_or(NaiveDate::MIN);
@@ -114,8 +114,8 @@ impl CreditPolicy {
     }
 
     /// The daily grants of the dates after `through` up to and including `today`, with the amount of each. Dates on
-    /// which the cap leaves nothing to grant are omitted. Empty when `today` is not after `through`, as after a clock
-    /// that stepped back.
+    /// which the cap leaves nothing to grant are omitted. Empty when `today` is not after `through`, for example
+    /// because the clock was set back.
     #[must_use]
     pub(crate) fn daily_grants(&self, balance: i64, through: NaiveDate, today: NaiveDate) -> Vec<(NaiveDate, i64)> {
         let mut balance = balance;
@@ -130,7 +130,7 @@ impl CreditPolicy {
             .collect()
     }
 
-    /// The sum of the [`CreditPolicy::daily_grants`] of the same dates, in constant time.
+    /// The sum of [`CreditPolicy::daily_grants`] with the same arguments, in constant time.
     #[must_use]
     pub(crate) fn accrued(&self, balance: i64, through: NaiveDate, today: NaiveDate) -> i64 {
         let days = (today - through).num_days().max(0);

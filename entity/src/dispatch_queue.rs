@@ -33,7 +33,7 @@ pub struct Model {
     /// The user who owns the dispatched export.
     #[sea_orm(primary_key, auto_increment = false, column_type = "Text")]
     pub user_id: String,
-    /// The time of the last dispatch, in microseconds since 1970.
+    /// The time of the last dispatch, in microseconds since the Unix epoch.
     pub served_at: i64,
 }
 
@@ -43,8 +43,8 @@ pub enum Relation {}
 
 impl ActiveModelBehavior for ActiveModel {}
 
-/// `user_rank` and `tenant_rank` include the exports in flight: an export has rank n when it would be the n-th export
-/// in flight of its user, or of its tenant.
+/// Ranks the waiting exports. `user_rank` and `tenant_rank` include the exports in flight: an export with rank n would
+/// be the n-th export in flight of its user or tenant.
 const DISPATCH_ORDER: &str = "
 WITH in_flight AS (
     SELECT pool, lane, tenant, user_id, COUNT(*) AS n FROM export
@@ -88,9 +88,9 @@ pub struct WaitingExport {
     pub tenant: String,
     /// The user who owns the export.
     pub user_id: String,
-    /// The rank among the exports of the user in flight and waiting, starting at 1.
+    /// The rank among the waiting exports of the user, starting at 1 plus the number of exports in flight.
     pub user_rank: i64,
-    /// The rank among the exports of the tenant in flight and waiting, starting at 1.
+    /// The rank among the waiting exports of the tenant, starting at 1 plus the number of exports in flight.
     pub tenant_rank: i64,
     /// The rank among all waiting exports of the pool and lane, starting at 1.
     pub lane_rank: i64,
@@ -110,7 +110,7 @@ impl WaitingExport {
     }
 }
 
-/// The first `limit` waiting exports in the dispatch order. Exports with a requested cancellation are excluded.
+/// The first `limit` waiting exports in the dispatch order, without exports whose cancellation was requested.
 async fn waiting_exports(db: &impl ConnectionTrait, limit: u64) -> Result<Vec<WaitingExport>, StoreError> {
     let statement = Statement::from_string(db.get_database_backend(), format!("{DISPATCH_ORDER}{limit}"));
     Ok(WaitingExport::find_by_statement(statement).all(db).await?)
@@ -180,19 +180,20 @@ pub async fn delete_before(db: &impl ConnectionTrait, before: DateTime<Utc>) -> 
     Ok(old.exec(db).await?.rows_affected)
 }
 
-/// The number of completed exports in the mean run time.
+/// The number of recently completed exports whose run times form the mean run time.
 const RECENT_RUNS: u64 = 20;
 
-/// A snapshot of the waiting exports, with the load of each lane.
+/// The waiting exports and the load of each lane at one time.
 #[derive(Clone, Debug, Default)]
 pub struct QueueSnapshot {
     /// The first waiting exports, in the dispatch order.
     pub waiting: Vec<WaitingExport>,
+    /// The number of exports that start before each waiting or dispatched export.
     ahead: HashMap<Uuid, u64>,
     lanes: Lanes,
 }
 
-/// The lanes by pool and lane name.
+/// The load of each lane, by pool name and lane name.
 type Lanes = HashMap<(String, String), LaneLoad>;
 
 /// The load of one lane of a pool.
@@ -204,11 +205,11 @@ pub struct LaneLoad {
     pub dispatched: u64,
     /// The number of running exports.
     pub running: u64,
-    /// The mean run time of the last completed exports, in milliseconds; None when no export has completed.
+    /// The mean run time of recently completed exports, in milliseconds; None when no export has completed.
     pub mean_run_ms: Option<u64>,
 }
 
-/// The position of a waiting export in the queue.
+/// The queue position of a waiting export, and its estimated time to completion.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct QueuePosition {
     /// The number of exports that start before this one.
@@ -246,7 +247,8 @@ impl QueueSnapshot {
         Ok(snapshot)
     }
 
-    /// A snapshot of these waiting exports, which are in dispatch order, and of the load of each lane.
+    /// Creates a snapshot from waiting exports in dispatch order and from the load of each lane, as
+    /// `(pool, lane, load)`.
     #[must_use]
     pub fn new<'a>(waiting: Vec<WaitingExport>, lanes: impl Iterator<Item = (&'a str, &'a str, LaneLoad)>) -> Self {
         let mut lanes: Lanes = lanes.map(|(pool, lane, load)| ((pool.to_owned(), lane.to_owned()), load)).collect();
@@ -259,19 +261,19 @@ impl QueueSnapshot {
         Self { waiting, ahead, lanes }
     }
 
-    /// The load of one lane.
+    /// The load of one lane; zero for an unknown lane.
     #[must_use]
     pub fn lane(&self, pool: &str, lane: &str) -> LaneLoad {
         self.lanes.get(&(pool.to_owned(), lane.to_owned())).copied().unwrap_or_default()
     }
 
-    /// The load of every lane with a waiting, dispatched or running export.
+    /// The load of every lane with an unfinished export, as `(pool, lane, load)`.
     pub fn lanes(&self) -> impl Iterator<Item = (&str, &str, LaneLoad)> {
         self.lanes.iter().map(|((pool, lane), load)| (pool.as_str(), lane.as_str(), *load))
     }
 
-    /// The position of a waiting export in a lane with this number of slots. An export that is not in the snapshot is
-    /// placed after all exports of its lane.
+    /// The position of a waiting export in a lane with this number of slots. An export that the snapshot lacks counts
+    /// as the last of its lane.
     #[must_use]
     pub fn position_of(&self, id: ExportId, pool: &str, lane: &str, slots: u64) -> QueuePosition {
         let load = self.lane(pool, lane);
@@ -285,7 +287,7 @@ impl QueueSnapshot {
     }
 }
 
-/// The mean run time of the last completed exports of a pool and lane, in milliseconds.
+/// The mean run time of recently completed exports of a pool and lane, in milliseconds.
 async fn mean_run_ms(db: &impl ConnectionTrait, pool: &str, lane: &str) -> Result<Option<u64>, StoreError> {
     use export::Column;
     let completed = export::Entity::find()

@@ -1,4 +1,4 @@
-//! The `credit_entry` table: the append-only ledger.
+//! The `credit_entry` table: the append-only credit ledger.
 
 use chrono::{DateTime, NaiveDate, Utc};
 use sea_orm::entity::prelude::*;
@@ -16,21 +16,21 @@ pub struct Model {
     /// The user who owns the account.
     #[sea_orm(column_type = "Text")]
     pub user_id: String,
-    /// The [`protocol::credits::EntryKind`] as text.
+    /// The kind of the entry, as the text of [`protocol::credits::EntryKind`].
     #[sea_orm(column_type = "Text")]
     pub kind: String,
     /// The amount added to the balance; negative for a hold.
     pub amount: i64,
-    /// The export of the entry, if any; unique together with `hold_attempt` and `kind`.
+    /// The export that caused the entry, if any; unique together with `hold_attempt` and `kind`.
     pub export_id: Option<Uuid>,
-    /// The number of the hold of that export. Always 0, because an export is held once.
+    /// The number of the hold of the export; always 0, because an export has one hold. None without an export.
     pub hold_attempt: Option<i32>,
-    /// The local date of a daily grant; unique for the account.
+    /// The local date of a daily grant, unique for the account; None for other entries.
     pub granted_on: Option<NaiveDate>,
-    /// A reason to show to people.
+    /// The reason for the entry, for users.
     #[sea_orm(column_type = "Text")]
     pub reason: String,
-    /// The time of the entry.
+    /// The time at which the entry was added.
     pub created_at: DateTime<Utc>,
 }
 

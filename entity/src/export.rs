@@ -37,22 +37,22 @@ pub struct Model {
     /// The name of the compression.
     #[sea_orm(column_type = "Text")]
     pub compression: String,
-    /// The checked filter of the request.
+    /// The filter of the request, after the gateway checked it.
     #[sea_orm(column_type = "JsonBinary")]
     pub filter: Json,
     /// The requested columns as a JSON list; empty for the columns of the template.
     #[sea_orm(column_type = "JsonBinary")]
     pub columns: Json,
-    /// The parameters, with defaults filled in.
+    /// The parameters of the request, including defaults.
     #[sea_orm(column_type = "JsonBinary")]
     pub params: Json,
     /// The claims of the caller at the time of the request, for row policies.
     #[sea_orm(column_type = "JsonBinary")]
     pub claims: Json,
-    /// The [`Status`] as text.
+    /// The status of the export, as the text of [`Status`].
     #[sea_orm(column_type = "Text")]
     pub status: String,
-    /// The number of the last attempt, also its fencing token.
+    /// The number of the last attempt, which is also the fencing token of its writes; 0 before the first attempt.
     pub attempt: i32,
     /// The number of attempts that failed or whose lease expired. An attempt that released its lease is not counted.
     pub failures: i32,
@@ -69,29 +69,30 @@ pub struct Model {
     /// The trace context of the request.
     #[sea_orm(column_type = "Text")]
     pub traceparent: String,
-    /// Equal for two requests of one owner that produce the same file. A request without a join key joins no export.
+    /// The join key. Two requests of one owner with equal join keys produce the same file, so the later request joins
+    /// the unfinished export of the earlier one. None for an export that no request may join.
     #[sea_orm(column_type = "Text", nullable)]
     pub join_key: Option<String>,
     /// The time at which the gateway accepted the request.
     pub requested_at: DateTime<Utc>,
     /// The time at which the dispatcher published the job.
     pub dispatched_at: Option<DateTime<Utc>>,
-    /// The start of the first attempt.
+    /// The start of the first attempt; None before the first attempt.
     pub started_at: Option<DateTime<Utc>>,
-    /// The time of the last byte of the file.
+    /// The time at which the exporter finished the last row of the file.
     pub completed_at: Option<DateTime<Utc>>,
     /// The end of the retention of the file.
     pub expires_at: Option<DateTime<Utc>>,
     /// The time of the last change of this row.
     pub updated_at: DateTime<Utc>,
-    /// The time at which cancellation was requested.
+    /// The time at which the owner or an operator requested cancellation.
     pub cancel_requested_at: Option<DateTime<Utc>>,
-    /// The time at which deletion of the file was requested.
+    /// The time at which the owner requested deletion of the file.
     pub delete_requested_at: Option<DateTime<Utc>>,
-    /// The exporter that runs the attempt. None after the attempt failed or released its lease.
+    /// The name of the exporter that runs the attempt. None after the attempt failed or released its lease.
     #[sea_orm(column_type = "Text", nullable)]
     pub worker: Option<String>,
-    /// The end of the lease of the attempt without another heartbeat.
+    /// The time at which the lease of the attempt expires, unless the exporter sends a heartbeat before that time.
     pub lease_expires_at: Option<DateTime<Utc>>,
     /// The number of rows written.
     pub rows: i64,
@@ -117,14 +118,14 @@ pub struct Model {
     pub problem: Option<Json>,
 }
 
-/// No relations: segments have queries by key.
+/// No relations: no query joins through sea-orm.
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
 pub enum Relation {}
 
 impl ActiveModelBehavior for ActiveModel {}
 
 impl Model {
-    /// A new queued export with default values. The caller sets the members of the request.
+    /// A new queued export with default values. The caller replaces the defaults by the values of the request.
     #[must_use]
     pub fn queued(id: ExportId, owner: &Owner, now: DateTime<Utc>) -> Self {
         Self {
@@ -148,7 +149,7 @@ impl Model {
             retention_seconds: 0,
             traceparent: String::new(),
             join_key: None,
-            // truncated to milliseconds, because the header of the file repeats this time
+            // truncated to milliseconds, because the file contains this time
             requested_at: Timestamp::from(now).into(),
             dispatched_at: None,
             started_at: None,
@@ -171,7 +172,7 @@ impl Model {
         }
     }
 
-    /// The id as the type that the other crates use.
+    /// The id of the export, as an [`ExportId`].
     #[must_use]
     pub fn export_id(&self) -> ExportId {
         ExportId(self.id)
@@ -183,7 +184,7 @@ impl Model {
         Owner::new(self.tenant.clone(), self.user_id.clone())
     }
 
-    /// Parses the status column.
+    /// The status of the export, parsed from the column.
     ///
     /// # Errors
     /// [`StoreError::Damaged`] for an unknown status.
@@ -201,7 +202,7 @@ pub const UNFINISHED: [&str; 3] = [Status::Queued.as_str(), Status::Dispatched.a
 pub(crate) const ENDED: [&str; 4] =
     [Status::Completed.as_str(), Status::Failed.as_str(), Status::Canceled.as_str(), Status::Expired.as_str()];
 
-/// An export of any owner. For internal use only: requests of a client use [`find_owned`].
+/// Finds an export of any owner. Only for internal use: requests of clients must use [`find_owned`].
 ///
 /// # Errors
 /// When the database fails.
@@ -209,7 +210,7 @@ pub async fn find(db: &impl ConnectionTrait, id: ExportId) -> Result<Option<Mode
     Ok(Entity::find_by_id(id.0).one(db).await?)
 }
 
-/// An export of this owner; None when the export belongs to another owner.
+/// Finds an export of this owner; None when the export does not exist or belongs to another owner.
 ///
 /// # Errors
 /// When the database fails.
@@ -217,7 +218,7 @@ pub async fn find_owned(db: &impl ConnectionTrait, owner: &Owner, id: ExportId) 
     Ok(owned(owner).filter(Column::Id.eq(id.0)).one(db).await?)
 }
 
-/// Inserts a row. Call it in one transaction with [`crate::ledger::hold`].
+/// Inserts the row of a new export. Call it in one transaction with [`crate::ledger::hold`].
 ///
 /// # Errors
 /// When the database fails.
@@ -226,7 +227,8 @@ pub async fn insert(db: &impl ConnectionTrait, row: Model) -> Result<(), StoreEr
     Ok(())
 }
 
-/// The oldest unfinished export of this owner with this join key. Exports with a requested cancellation are excluded.
+/// Finds the oldest unfinished export of this owner with this join key. Ignores exports whose cancellation was
+/// requested.
 ///
 /// # Errors
 /// When the database fails.
@@ -282,7 +284,8 @@ pub async fn count_unfinished(db: &impl ConnectionTrait, owner: &Owner) -> Resul
     Ok(owned(owner).filter(Column::Status.is_in(UNFINISHED)).count(db).await?)
 }
 
-/// Ended exports whose last change is after the position `after` and not after `until`, in the order of change and id.
+/// Ended exports whose last change is after the position `after` (time and id) and at most at `until`, ordered by the
+/// time of the last change and the id.
 ///
 /// # Errors
 /// When the database fails.
@@ -302,7 +305,7 @@ pub async fn ended_between(
     Ok(ended.limit(limit).all(db).await?)
 }
 
-/// Unfinished exports with a requested cancellation, oldest first.
+/// Unfinished exports whose cancellation was requested, oldest first.
 ///
 /// # Errors
 /// When the database fails.
@@ -314,7 +317,8 @@ pub async fn cancel_requested(db: &impl ConnectionTrait, limit: u64) -> Result<V
     Ok(requested.limit(limit).all(db).await?)
 }
 
-/// Exports that were dispatched before this time, or whose lease expired before this time. Their job may be lost.
+/// Dispatched exports without a change since `before`, and running exports whose lease expired before `before`. Their
+/// jobs may be lost.
 ///
 /// # Errors
 /// When the database fails.
@@ -323,12 +327,17 @@ pub async fn find_stale(
     before: DateTime<Utc>,
     limit: u64,
 ) -> Result<Vec<Model>, StoreError> {
+    Ok(Entity::find().filter(is_stale(before)).order_by_asc(Column::Id).limit(limit).all(db).await?)
+}
+
+/// The condition for a dispatched export without a change since `before`, or a running export whose lease expired
+/// before `before`.
+pub(crate) fn is_stale(before: DateTime<Utc>) -> Condition {
     let dispatched =
         Condition::all().add(Column::Status.eq(Status::Dispatched.as_str())).add(Column::UpdatedAt.lt(before));
     let running =
         Condition::all().add(Column::Status.eq(Status::Running.as_str())).add(Column::LeaseExpiresAt.lt(before));
-    let lost = Condition::any().add(dispatched).add(running);
-    Ok(Entity::find().filter(lost).order_by_asc(Column::Id).limit(limit).all(db).await?)
+    Condition::any().add(dispatched).add(running)
 }
 
 fn owned(owner: &Owner) -> Select<Entity> {

@@ -1,5 +1,5 @@
-//! The `idempotency_key` table: the export of each idempotency key of an owner. Several keys may name one export,
-//! because a request can join an identical running export.
+//! The `idempotency_key` table: the export that each idempotency key of an owner created or joined. Several keys may
+//! refer to one export, because a request can join an unfinished export.
 
 use chrono::{DateTime, Utc};
 use protocol::id::{ExportId, Owner};
@@ -20,7 +20,7 @@ pub struct Model {
     /// The value of the header `Idempotency-Key`.
     #[sea_orm(primary_key, auto_increment = false, column_type = "Text")]
     pub key: String,
-    /// The SHA-256 of the canonical request. A repeated key with another hash is a conflict.
+    /// The SHA-256 of the canonical request. A later request with the same key and another hash is a conflict.
     #[sea_orm(column_type = "Text")]
     pub request_hash: String,
     /// The export of the first request with this key.
@@ -35,7 +35,7 @@ pub enum Relation {}
 
 impl ActiveModelBehavior for ActiveModel {}
 
-/// The row of a key of this owner, if an earlier request used the key.
+/// Finds the row of a key, if an earlier request of this owner used the key.
 ///
 /// # Errors
 /// When the database fails.

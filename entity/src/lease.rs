@@ -2,7 +2,7 @@
 //!
 //! A lease is free when it has expired by the clock of the caller, or when the caller observed no renewal for a whole
 //! lease duration by its monotonic clock. So a holder with a wrong clock blocks the other replicas for at most one
-//! lease duration. Each new holder increases the fencing token. [`fence`] proves within a transaction that the caller
+//! lease duration. Each new holder increases the fencing token. [`fence`] checks within a transaction that the caller
 //! still holds the lease, and prevents a change of the holder until the transaction ends.
 
 use chrono::{DateTime, Utc};
@@ -20,11 +20,11 @@ pub struct Model {
     /// The replica that holds the lease; None after a release.
     #[sea_orm(column_type = "Text", nullable)]
     pub holder: Option<String>,
-    /// Increases with each new holder.
+    /// Increases by one with each new holder.
     pub fencing_token: i64,
-    /// Increases with each renewal.
+    /// The number of renewals by the current holder.
     pub renewals: i64,
-    /// The expiry of the lease without another renewal.
+    /// The time at which the lease expires, unless the holder renews the lease before that time.
     pub expires_at: DateTime<Utc>,
 }
 
@@ -34,7 +34,7 @@ pub enum Relation {}
 
 impl ActiveModelBehavior for ActiveModel {}
 
-/// An observed state of a lease that another replica holds. When the state is the same after a whole lease duration,
+/// The state of a lease that another replica holds. A state that does not change for a whole lease duration means that
 /// the holder has stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ObservedLease {
@@ -111,9 +111,9 @@ pub async fn renew(
     Ok(update.exec(db).await?.rows_affected == 1)
 }
 
-/// Proves within a transaction that the caller holds the lease with this token, and locks the lease until the
-/// transaction ends. The statement is a write, so it may be the first of the transaction. Returns false when another
-/// replica holds the lease; the caller must then roll back.
+/// Checks within a transaction that the caller holds the lease with this token, and locks the lease until the
+/// transaction ends. Returns false when another replica holds the lease; the caller must then roll back. The statement
+/// is a write, so it may be the first statement of a SQLite transaction.
 ///
 /// # Errors
 /// When the database fails.

@@ -1,8 +1,8 @@
-//! sea-orm models, one file each, with owner-scoped queries and the conditional updates of their state.
+//! The sea-orm models of the database, with their queries and conditional updates. Each model has one file.
 //!
 //! Every change of the status of an export is one conditional update on `(status, attempt)`. The attempt number is the
-//! fencing token, so the outcome of a stale attempt changes nothing. Every step of the credits has a unique key in the
-//! ledger, so a retried step happens once. This crate accesses only the database.
+//! fencing token, so the outcome of a stale attempt changes nothing. Every hold, capture and release has a unique key
+//! in the ledger, so a retry adds no second entry. This crate accesses only the database.
 
 pub mod account;
 pub mod credit_policy;
@@ -32,13 +32,13 @@ pub enum StoreError {
     Damaged {
         /// The table and the key of the row.
         row: String,
-        /// The violated invariant.
+        /// The invariant that the row violates.
         detail: String,
     },
 }
 
 impl StoreError {
-    /// Whether a retry may succeed: the connection was lost, the pool was empty or a lock was held.
+    /// Whether a retry may succeed, for example after a lost connection, an exhausted pool or a lock timeout.
     #[must_use]
     pub fn is_transient(&self) -> bool {
         matches!(self, Self::Db(DbErr::Conn(_) | DbErr::ConnectionAcquire(_) | DbErr::Exec(_) | DbErr::Query(_)))

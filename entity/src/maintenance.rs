@@ -1,5 +1,5 @@
-//! Queries of the reconciler and the hourly sweep. Each query continues after the last row of the previous batch, so
-//! that the work on a long table is divided into bounded steps.
+//! Queries of the reconciler and the hourly sweep. Each query returns one batch, which starts after the last row of the
+//! previous batch.
 
 use std::collections::HashMap;
 
@@ -9,7 +9,7 @@ use sea_orm::{Condition, QueryOrder, QuerySelect, entity::prelude::*};
 
 use crate::{
     StoreError,
-    export::{Column, ENDED, Entity, Model},
+    export::{Column, ENDED, Entity, Model, is_stale},
     segment,
 };
 
@@ -31,7 +31,7 @@ pub async fn past_retention(
     Ok(ended.limit(limit).all(db).await?)
 }
 
-/// Completed exports with a requested deletion of the file, oldest first.
+/// Completed exports whose owner requested deletion of the file, oldest first.
 ///
 /// # Errors
 /// When the database fails.
@@ -43,7 +43,8 @@ pub async fn delete_requested(db: &impl ConnectionTrait, limit: u64) -> Result<V
     Ok(requested.limit(limit).all(db).await?)
 }
 
-/// Exports after this id that were dispatched before this time, or whose lease expired before this time, oldest first.
+/// Exports after this id that are dispatched without a change since `before`, or running with a lease that expired
+/// before `before`, oldest first.
 ///
 /// # Errors
 /// When the database fails.
@@ -53,31 +54,25 @@ pub async fn stale(
     before: DateTime<Utc>,
     limit: u64,
 ) -> Result<Vec<Model>, StoreError> {
-    let dispatched =
-        Condition::all().add(Column::Status.eq(Status::Dispatched.as_str())).add(Column::UpdatedAt.lt(before));
-    let running =
-        Condition::all().add(Column::Status.eq(Status::Running.as_str())).add(Column::LeaseExpiresAt.lt(before));
-    let stale = Entity::find()
-        .filter(Condition::any().add(dispatched).add(running))
-        .filter(Column::Id.gt(after))
-        .order_by_asc(Column::Id);
+    let stale = Entity::find().filter(is_stale(before)).filter(Column::Id.gt(after)).order_by_asc(Column::Id);
     Ok(stale.limit(limit).all(db).await?)
 }
 
-/// Which objects of an export the file store retains.
+/// The objects of an export that the file store must retain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RetainedFiles {
-    /// The export is unfinished, or ended so recently that its cleanup may still run. All objects are retained.
+    /// All objects, because the export is unfinished, or ended so recently that another service may still delete
+    /// objects.
     Everything,
-    /// The export is completed. The objects of this attempt are retained.
+    /// The objects of this attempt, because the attempt wrote the file of the completed export.
     Attempt(u32),
-    /// The export has no file. No object is retained.
+    /// No object, because the export has no file.
     Nothing,
 }
 
-/// Which objects of these exports the file store retains. Exports without a row are not in the answer. Exports that
-/// changed at `settled_before` or later retain everything, because the service that changed them may still delete their
-/// objects.
+/// The objects of these exports that the file store must retain. The result omits exports without a row. An export that
+/// changed at `settled_before` or later retains all objects, because the service that changed the export may still
+/// delete objects.
 ///
 /// # Errors
 /// When the database fails, or a row is damaged.
@@ -108,7 +103,7 @@ pub async fn retained_files(
     Ok(found)
 }
 
-/// The ids of exports after this id that have segments, in order.
+/// The ids of exports with segment rows, in ascending order after the id `after`.
 ///
 /// # Errors
 /// When the database fails.

@@ -16,7 +16,7 @@ pub struct Query {
     pub status: Option<Status>,
     /// Lists only exports of this tenant.
     pub tenant: Option<String>,
-    /// Lists only exports of users with this name, in every tenant unless `tenant` is set.
+    /// Lists only exports of users with this name. Without `tenant`, the list has the users of all tenants.
     pub user: Option<String>,
     /// Lists only exports of this dataset.
     pub dataset: Option<String>,
@@ -26,7 +26,7 @@ pub struct Query {
     pub limit: u64,
 }
 
-/// The matching exports, newest first.
+/// The exports that match the filter, newest first.
 ///
 /// # Errors
 /// When the database fails.
@@ -48,9 +48,9 @@ pub async fn list(db: &impl ConnectionTrait, query: &Query) -> Result<Vec<Model>
     Ok(select.all(db).await?)
 }
 
-/// The unfinished exports of one tenant with one status, in one lane of one pool.
+/// The number of unfinished exports with the same pool, lane, tenant and status.
 #[derive(Clone, Debug, PartialEq, Eq, FromQueryResult)]
-pub struct Group {
+pub struct UnfinishedCount {
     /// The pool of the exports.
     pub pool: String,
     /// The lane of the exports.
@@ -61,16 +61,15 @@ pub struct Group {
     pub status: String,
     /// The number of the exports.
     pub exports: i64,
-    /// The time of the oldest request.
+    /// The request time of the oldest of these exports.
     pub oldest: DateTime<Utc>,
 }
 
-/// Counts all unfinished exports in groups. Exports with a requested cancellation are excluded, because they do not
-/// wait.
+/// Counts the unfinished exports by pool, lane, tenant and status, without exports whose cancellation was requested.
 ///
 /// # Errors
 /// When the database fails.
-pub async fn unfinished(db: &impl ConnectionTrait) -> Result<Vec<Group>, StoreError> {
+pub async fn unfinished(db: &impl ConnectionTrait) -> Result<Vec<UnfinishedCount>, StoreError> {
     let grouped = Entity::find()
         .select_only()
         .columns([Column::Pool, Column::Lane, Column::Tenant, Column::Status])
@@ -82,5 +81,5 @@ pub async fn unfinished(db: &impl ConnectionTrait) -> Result<Vec<Group>, StoreEr
         .group_by(Column::Lane)
         .group_by(Column::Tenant)
         .group_by(Column::Status);
-    Ok(grouped.into_model::<Group>().all(db).await?)
+    Ok(grouped.into_model::<UnfinishedCount>().all(db).await?)
 }

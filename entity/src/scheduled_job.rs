@@ -1,4 +1,4 @@
-//! The `scheduled_job` table: the schedule of each job, its last run and the result. Operators read this table too.
+//! The `scheduled_job` table: the schedule of each scheduled job, its last run and the result.
 //!
 //! The due time advances only when a run ends. So a job stays due after its notifier stopped during a run, and while no
 //! notifier runs.
@@ -21,12 +21,12 @@ pub struct Model {
     /// The name of the job.
     #[sea_orm(primary_key, auto_increment = false, column_type = "Text")]
     pub name: String,
-    /// The schedule to show to operators: a cron line and its time zone.
+    /// The schedule as text for operators: a cron expression and its time zone.
     #[sea_orm(column_type = "Text")]
     pub schedule: String,
     /// The time of the next run; in the past while a run is due.
     pub due_at: DateTime<Utc>,
-    /// The time at which an operator requested a run, while the request is open.
+    /// The time at which an operator requested a run; None after that run.
     pub requested_at: Option<DateTime<Utc>>,
     /// The start of the last run.
     pub started_at: Option<DateTime<Utc>>,
@@ -37,17 +37,17 @@ pub struct Model {
     /// The result of the run that ended last: `ok` or `failed`.
     #[sea_orm(column_type = "Text", nullable)]
     pub result: Option<String>,
-    /// The outcome or the error of the run that ended last, to show to operators.
+    /// The summary or the error of the run that ended last, as text for operators.
     #[sea_orm(column_type = "Text", nullable)]
     pub detail: Option<String>,
     /// The number of runs that ended.
     pub runs: i64,
     /// The number of runs that failed.
     pub failures: i64,
-    /// The notifier of the last run.
+    /// The notifier that started the last run.
     #[sea_orm(column_type = "Text", nullable)]
     pub runner: Option<String>,
-    /// The state that one run saves for the next run, such as its position.
+    /// The state that a run saves for the next run, such as the position in a table.
     #[sea_orm(column_type = "Text", nullable)]
     pub state: Option<String>,
 }
@@ -100,7 +100,7 @@ pub async fn ensure(
     Ok(())
 }
 
-/// The job with this name, if its row exists.
+/// Finds the row of a job by name.
 ///
 /// # Errors
 /// When the database fails.
@@ -116,7 +116,7 @@ pub async fn all(db: &impl ConnectionTrait) -> Result<Vec<Model>, StoreError> {
     Ok(Entity::find().order_by_asc(Column::Name).all(db).await?)
 }
 
-/// Records the request of an operator to run the job now. Returns false when the job does not exist.
+/// Records that an operator requested a run of the job now. Returns false when the job does not exist.
 ///
 /// # Errors
 /// When the database fails.
@@ -125,8 +125,8 @@ pub async fn request(db: &impl ConnectionTrait, name: &str, now: DateTime<Utc>) 
     Ok(update.exec(db).await?.rows_affected == 1)
 }
 
-/// Moves a due time that is after `latest` to `latest`. After a clock that stepped back, or with a new schedule, the
-/// stored due time would be too late.
+/// Moves a due time that is after `latest` to `latest`. The stored due time is too late after the clock was set back or
+/// the schedule was changed.
 ///
 /// # Errors
 /// When the database fails.
@@ -155,10 +155,10 @@ pub async fn record_start(
     Ok(())
 }
 
-/// The end of a run, for [`record_end`].
+/// The end of a run and its result, for [`record_end`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FinishedRun {
-    /// The outcome or the error, as text to show to operators.
+    /// The summary of a successful run, or the error of a failed run, as text for operators.
     pub result: Result<String, String>,
     /// The end of the run.
     pub ended_at: DateTime<Utc>,
@@ -166,11 +166,12 @@ pub struct FinishedRun {
     pub duration_ms: i64,
     /// The time of the next run.
     pub due_at: DateTime<Utc>,
-    /// The run fulfills requests of operators up to this time.
+    /// The run fulfills all requests of operators up to this time.
     pub requests_through: DateTime<Utc>,
 }
 
-/// Records the end of a run. Call it in one transaction with [`crate::lease::fence`].
+/// Records the end of a run, and clears the requests that the run fulfilled. Call it in one transaction with
+/// [`crate::lease::fence`].
 ///
 /// # Errors
 /// When the database fails.

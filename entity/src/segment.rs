@@ -1,4 +1,4 @@
-//! The `segment` table: the durable segments of the file of an attempt.
+//! The `segment` table: the segments that the file store holds, for each attempt.
 
 use protocol::{delivery, id::ExportId};
 use sea_orm::{ActiveValue::Set, QueryOrder, QuerySelect, entity::prelude::*, sea_query::ExprTrait};
@@ -22,7 +22,7 @@ pub struct Model {
     pub offset: i64,
     /// The size in bytes.
     pub size: i64,
-    /// The number of data rows that end in the segment.
+    /// The number of data rows whose last byte is in the segment.
     pub rows: i64,
     /// The SHA-256 of the segment, in lower-case hex.
     #[sea_orm(column_type = "Text")]
@@ -47,8 +47,8 @@ impl From<Model> for delivery::Segment {
     }
 }
 
-/// Records a durable segment. Call it in one transaction with [`crate::transition::heartbeat`], which returns whether
-/// the attempt still owns the export.
+/// Records a segment that the file store holds. Call it in one transaction with [`crate::transition::heartbeat`], which
+/// returns whether the attempt still owns the export.
 ///
 /// # Errors
 /// When the database fails, or the segment is already recorded.
@@ -71,7 +71,7 @@ pub async fn insert(
     Ok(())
 }
 
-/// The segments of an attempt in order, starting with the segment that contains the byte at `offset`.
+/// The first `limit` segments of an attempt, in order, from the segment that contains the byte at `offset`.
 ///
 /// # Errors
 /// When the database fails.
@@ -90,7 +90,7 @@ pub async fn from_offset(
     Ok(rows.into_iter().map(Into::into).collect())
 }
 
-/// The segments of an attempt that begin before `end`, in order.
+/// The segments of an attempt that begin before the byte at `end`, in order.
 ///
 /// # Errors
 /// When the database fails.

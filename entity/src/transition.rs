@@ -1,8 +1,8 @@
 //! The state transitions of an export: `queued → dispatched → running → completed | failed | canceled`, and
 //! `completed → expired`.
 //!
-//! Each transition is one conditional update and returns whether it happened. On `false` another process changed the
-//! export first, and the caller must stop.
+//! Each transition is one conditional update, and returns whether the update changed the row. A caller that receives
+//! `false` must stop, because another process changed the export first.
 
 use chrono::{DateTime, Utc};
 use protocol::{
@@ -31,16 +31,16 @@ pub async fn dispatched(db: &impl ConnectionTrait, id: ExportId, now: DateTime<U
 /// The result of [`claim`].
 #[derive(Clone, Debug, PartialEq)]
 pub enum Claim {
-    /// The worker owns the export, as the `attempt` of this row.
+    /// The exporter owns the export. The row contains the number of the new attempt.
     Won(Box<Model>),
-    /// Another worker owns the export. Its lease expires at this time.
+    /// Another exporter owns the export, with a lease that expires at this time.
     Busy(DateTime<Utc>),
-    /// The export ended, has a requested cancellation, or does not exist.
+    /// The export ended, does not exist, or its cancellation was requested.
     Ended,
 }
 
-/// A worker claims an export as its next attempt. The export must be waiting, or its lease must have expired. An
-/// expired lease counts as a failure of the attempt, so that an export that crashes every worker ends too.
+/// Starts the next attempt at an export, owned by the exporter `worker`. The export must be waiting, or its lease must
+/// have expired. An expired lease counts as a failed attempt, so that an export that crashes its exporters ends too.
 ///
 /// # Errors
 /// When the database fails.
@@ -56,7 +56,7 @@ pub async fn claim(
     let free = Condition::any()
         .add(Column::Status.is_in(waiting))
         .add(Condition::all().add(Column::Status.eq(Status::Running.as_str())).add(Column::LeaseExpiresAt.lte(now)));
-    // an attempt that released its lease has no worker
+    // an attempt that released its lease has no `worker`
     let expired = Column::Status.eq(Status::Running.as_str()).and(Column::Worker.is_not_null());
     let failure = Expr::case(expired, 1).finally(0);
     let update = update_of(id, now)
@@ -82,8 +82,8 @@ pub async fn claim(
     Ok(Claim::Busy(row.lease_expires_at.unwrap_or(now)))
 }
 
-/// The heartbeat of a worker: records its progress and extends the lease. On `false` the attempt no longer owns the
-/// export, and the worker must stop.
+/// Records the progress of an attempt and extends its lease. Returns false when the attempt no longer owns the export;
+/// the exporter must then stop the attempt.
 ///
 /// # Errors
 /// When the database fails.
@@ -104,8 +104,8 @@ pub async fn heartbeat(
     applied(db, update).await
 }
 
-/// A worker that shuts down releases the lease, so that another worker can claim the export at once. A release does not
-/// count as a failure.
+/// Releases the lease of an attempt, so that another exporter can claim the export at once. An exporter calls it when
+/// it shuts down. A release does not count as a failed attempt.
 ///
 /// # Errors
 /// When the database fails.
@@ -118,7 +118,7 @@ pub async fn release_lease(
     applied(db, released(id, attempt, now)).await
 }
 
-/// The attempt failed, and another attempt may start at once.
+/// Records that an attempt failed, and releases its lease, so that another attempt may start at once.
 ///
 /// # Errors
 /// When the database fails.
@@ -246,7 +246,7 @@ fn running(id: ExportId, attempt: u32, now: DateTime<Utc>) -> UpdateMany<Entity>
         .filter(Column::Attempt.eq(attempt.cast_signed()))
 }
 
-/// Clears the worker, so that [`claim`] does not count the end of the attempt as an expired lease.
+/// Clears `worker`, so that [`claim`] does not count the released lease as an expired lease.
 fn released(id: ExportId, attempt: u32, now: DateTime<Utc>) -> UpdateMany<Entity> {
     running(id, attempt, now)
         .filter(Column::Worker.is_not_null())

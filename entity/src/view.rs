@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::{StoreError, dispatch_queue::QueuePosition, export::Model};
 
-/// The export object of the API. The caller provides the queue position of a waiting export, if the answer shows one.
+/// Converts a row into the export object of the API. `queue` is the queue position of a waiting export, if known.
 ///
 /// # Errors
 /// [`StoreError::Damaged`] for a row with invalid JSON or an unknown status.
@@ -43,7 +43,7 @@ pub fn export(row: &Model, queue: Option<QueuePosition>) -> Result<Export, Store
     })
 }
 
-/// The requested columns of an export.
+/// The columns that the request chose; empty for the columns of the template.
 ///
 /// # Errors
 /// [`StoreError::Damaged`] for a row with invalid JSON or an unknown status.
@@ -51,7 +51,7 @@ pub fn columns(row: &Model) -> Result<Vec<String>, StoreError> {
     read(row, "columns", &row.columns)
 }
 
-/// The file of an export that completed, even when the export has expired since.
+/// The file of a completed or expired export; None for other exports.
 #[must_use]
 pub fn file(row: &Model) -> Option<FileInfo> {
     Some(FileInfo {
@@ -67,7 +67,7 @@ fn problem(row: &Model) -> Result<Option<Problem>, StoreError> {
     row.problem.as_ref().map(|value| read(row, "problem", value)).transpose()
 }
 
-/// The estimated time to completion, in milliseconds, from the mean rate since the start.
+/// The estimated time to completion of a running export, in milliseconds, at its mean speed so far.
 fn eta_ms(row: &Model, status: Status) -> Option<u64> {
     if status != Status::Running || row.rows <= 0 {
         return None;

@@ -32,7 +32,7 @@ fn policy(cap: Option<i64>) -> CreditPolicy {
     CreditPolicy::new(&CreditsConfig { accrual_cap: cap, ..CreditsConfig::default() }, "UTC").unwrap()
 }
 
-async fn on_both(check: impl AsyncFn(&DatabaseConnection)) {
+async fn on_both_databases(check: impl AsyncFn(&DatabaseConnection)) {
     let sqlite = testkit::db::sqlite().await;
     check(&sqlite.db).await;
     let postgres = Postgres::start().await;
@@ -47,7 +47,7 @@ async fn accrue(db: &DatabaseConnection, owner: &Owner, policy: &CreditPolicy, n
     balance
 }
 
-/// Inserts an export with its hold, as a gateway does.
+/// Inserts an export with its hold, in the same way as a gateway.
 async fn submit(
     db: &DatabaseConnection,
     owner: &Owner,
@@ -64,10 +64,10 @@ async fn submit(
     id
 }
 
-/// Ends an export as a notifier applies a cancel command.
+/// Cancels an export with the same transition and ledger entry as a notifier.
 async fn cancel(db: &DatabaseConnection, owner: &Owner, id: ExportId, cost: i64, now: DateTime<Utc>) {
     let tx = db.begin().await.unwrap();
-    assert!(transition::canceled(&tx, id, &Problem::new(Slug::Canceled, "as asked"), now).await.unwrap());
+    assert!(transition::canceled(&tx, id, &Problem::new(Slug::Canceled, "canceled by the owner"), now).await.unwrap());
     assert!(ledger::release(&tx, owner, id, cost, "canceled", now).await.unwrap());
     tx.commit().await.unwrap();
 }
@@ -84,7 +84,7 @@ async fn row(db: &DatabaseConnection, owner: &Owner) -> account::Model {
 
 #[tokio::test]
 async fn reading_and_accruing_return_the_same_balance() {
-    on_both(async |db| {
+    on_both_databases(async |db| {
         let (policy, alice) = (policy(None), alice());
         let read = async |now| ledger::read(db, &alice, &policy, now).await.unwrap();
         assert_eq!(read(day(0)).await, Balance { balance: 0, held: 0 }, "never opened");
@@ -118,7 +118,7 @@ async fn reading_and_accruing_return_the_same_balance() {
 
 #[tokio::test]
 async fn daily_grants_stop_at_the_cap_and_continue_below_it() {
-    on_both(async |db| {
+    on_both_databases(async |db| {
         let (policy, alice) = (policy(Some(6)), alice());
         accrue(db, &alice, &policy, day(0)).await;
         assert_eq!(ledger::read(db, &alice, &policy, day(9)).await.unwrap().balance, 6);
@@ -138,7 +138,7 @@ async fn daily_grants_stop_at_the_cap_and_continue_below_it() {
 
 #[tokio::test]
 async fn twenty_concurrent_calls_open_an_account_once_and_add_each_daily_grant_once() {
-    on_both(async |db| {
+    on_both_databases(async |db| {
         let (policy, alice) = (policy(None), alice());
         for (now, balance) in [(day(0), 5), (day(3), 8)] {
             let all = join_all((0..20).map(|_| {
@@ -157,7 +157,7 @@ async fn twenty_concurrent_calls_open_an_account_once_and_add_each_daily_grant_o
 
 #[tokio::test]
 async fn batches_add_the_same_daily_grants_as_single_accounts() {
-    on_both(async |db| {
+    on_both_databases(async |db| {
         let policy = policy(Some(7));
         let owners: Vec<Owner> = (0..25).map(|i| Owner::new(format!("t{}", i % 3), format!("u{i}"))).collect();
         for (i, owner) in (0_i64..).zip(&owners) {
@@ -211,7 +211,7 @@ async fn batches_add_the_same_daily_grants_as_single_accounts() {
 
 #[tokio::test]
 async fn an_adjustment_to_a_negative_balance_is_refused() {
-    on_both(async |db| {
+    on_both_databases(async |db| {
         let (policy, alice) = (policy(None), alice());
         accrue(db, &alice, &policy, day(0)).await;
         assert!(!ledger::adjust(db, &alice, -6, "too much", day(0)).await.unwrap());
@@ -231,7 +231,7 @@ async fn an_adjustment_to_a_negative_balance_is_refused() {
 
 #[tokio::test]
 async fn the_audit_finds_and_corrects_a_changed_account() {
-    on_both(async |db| {
+    on_both_databases(async |db| {
         let policy = policy(None);
         let (alice, bob, carol) = (alice(), Owner::new("acme", "bob"), Owner::new("acme", "carol"));
         for owner in [&alice, &bob, &carol] {
@@ -241,13 +241,14 @@ async fn the_audit_finds_and_corrects_a_changed_account() {
         db.execute_unprepared("UPDATE credit_account SET balance = balance + 3 WHERE user_id = 'alice'").await.unwrap();
         db.execute_unprepared("UPDATE credit_account SET held = 2 WHERE user_id = 'bob'").await.unwrap();
         let versions = [row(db, &alice).await.version, row(db, &carol).await.version];
-        let findings = ledger::audit(db).await.unwrap();
-        let account = |i: usize| (findings[i].owner(), findings[i].balance, findings[i].held);
-        let from_ledger = |i: usize| (findings[i].ledger_balance, findings[i].ledger_held, findings[i].unfinished);
-        assert_eq!(findings.len(), 2);
+        let differences = ledger::audit(db).await.unwrap();
+        let account = |i: usize| (differences[i].owner(), differences[i].balance, differences[i].held);
+        let from_ledger =
+            |i: usize| (differences[i].ledger_balance, differences[i].ledger_held, differences[i].unfinished_price);
+        assert_eq!(differences.len(), 2);
         assert_eq!((account(0), from_ledger(0)), ((alice.clone(), 7, 1), (4, 1, 1)));
         assert_eq!((account(1), from_ledger(1)), ((bob.clone(), 4, 2), (4, 1, 1)));
-        assert_eq!(ledger::rebuild(db).await.unwrap(), findings);
+        assert_eq!(ledger::rebuild(db).await.unwrap(), differences);
         assert_eq!(ledger::audit(db).await.unwrap(), []);
         assert_eq!(ledger::rebuild(db).await.unwrap(), []);
         for owner in [&alice, &bob, &carol] {
@@ -261,7 +262,7 @@ async fn the_audit_finds_and_corrects_a_changed_account() {
 
 #[tokio::test]
 async fn a_release_does_not_replace_a_daily_grant() {
-    on_both(async |db| {
+    on_both_databases(async |db| {
         let (capped, owner) = (policy(Some(5)), alice());
         let id = submit(db, &owner, &capped, 1, day(0)).await;
         // the daily grant fills the account up to the cap before the hold is released

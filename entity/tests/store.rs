@@ -1,4 +1,4 @@
-//! The state transitions of an export and the credit steps of the ledger, on SQLite.
+//! The state transitions of exports and the ledger entries of exports, on SQLite.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -97,7 +97,7 @@ async fn failed_and_expired_attempts_are_counted_and_released_ones_are_not() {
     assert!(transition::attempt_failed(&db, id, 4, lease(2)).await.unwrap());
     assert!(!transition::attempt_failed(&db, id, 3, lease(2)).await.unwrap());
     assert_eq!(claimed("five", 2).await, (5, 1, Some("five".into())));
-    // its lease expired without a heartbeat
+    // the lease of the fifth attempt expired without a heartbeat
     assert_eq!(claimed("six", 12).await, (6, 2, Some("six".into())));
 }
 
@@ -111,7 +111,9 @@ async fn a_cancel_request_stops_claims_and_heartbeats() {
     assert!(!transition::heartbeat(&db, id, 1, &Progress::default(), now(), lease(30)).await.unwrap());
     assert_eq!(transition::claim(&db, id, "two", lease(11), lease(30)).await.unwrap(), Claim::Ended);
     assert_eq!(export::cancel_requested(&db, 9).await.unwrap().len(), 1);
-    assert!(transition::canceled(&db, id, &Problem::new(Slug::Canceled, "as asked"), now()).await.unwrap());
+    assert!(
+        transition::canceled(&db, id, &Problem::new(Slug::Canceled, "canceled by the owner"), now()).await.unwrap()
+    );
     assert_eq!(export::count_unfinished(&db, &alice()).await.unwrap(), 0);
 }
 

@@ -1,7 +1,7 @@
 //! Database migrations for PostgreSQL and SQLite.
 //!
-//! This crate depends on no other crate of the workspace. A released migration never changes, whatever happens to the
-//! models later.
+//! This crate depends on no other crate of the workspace. A released migration never changes, even when the models
+//! change.
 
 use std::collections::HashSet;
 
@@ -33,13 +33,13 @@ impl MigratorTrait for Migrator {
     }
 }
 
-/// The names of the migrations of this program that the database lacks. Changes nothing in the database.
+/// Returns the names of the migrations that the database lacks, without a change of the database.
 ///
-/// Migrations that only the database knows are no error: a newer release applied them. An older release runs beside a
-/// newer one during a rollout, and again after a rollback.
+/// Additional migrations in the database are no error. A newer release has applied them, and an older release may run
+/// during a rollout or after a rollback.
 ///
 /// # Errors
-/// When the database can't be read.
+/// When the database fails.
 pub async fn missing(db: &DatabaseConnection) -> Result<Vec<String>, DbErr> {
     let applied: HashSet<String> = if SchemaManager::new(db).has_table("seaql_migrations").await? {
         seaql_migrations::Entity::find().all(db).await?.into_iter().map(|row| row.version).collect()

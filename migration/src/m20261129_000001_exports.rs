@@ -1,4 +1,4 @@
-//! Exports and the segments of their files.
+//! Creates the tables of exports and of the segments of their files.
 
 use sea_orm_migration::prelude::*;
 
@@ -151,7 +151,7 @@ fn export_indexes() -> [IndexCreateStatement; 6] {
             .to_owned(),
         // the last completed exports of a pool and lane, for the mean run time: `entity::dispatch_queue`
         index("export_recent_runs", &[Status, Pool, Lane, Id]),
-        // the few exports whose file is to be deleted: `entity::maintenance::delete_requested`
+        // the few exports whose owner requested deletion of the file: `entity::maintenance::delete_requested`
         index("export_delete_requested", &[Status, Id])
             .and_where(Expr::col(DeleteRequestedAt).is_not_null())
             .to_owned(),

@@ -1,4 +1,5 @@
-//! Idempotency keys. Several keys may name one export, because a second request can join an identical running export.
+//! Creates the table of idempotency keys. Several keys may refer to one export, because a request can join an
+//! unfinished export.
 
 use sea_orm_migration::prelude::*;
 

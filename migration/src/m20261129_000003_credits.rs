@@ -1,4 +1,4 @@
-//! Credit accounts and their append-only ledger.
+//! Creates the tables of credit accounts and of the append-only credit ledger.
 
 use sea_orm_migration::prelude::*;
 
@@ -87,7 +87,7 @@ fn account_indexes() -> [IndexCreateStatement; 2] {
             .col(Tenant)
             .col(UserId)
             .to_owned(),
-        // the few accounts whose owner lacks a notification: `entity::ledger::pending_notifications`
+        // the few accounts with a pending notification: `entity::ledger::pending_notifications`
         Index::create()
             .name("credit_account_notification_due")
             .table(CreditAccount::Table)

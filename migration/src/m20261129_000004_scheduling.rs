@@ -1,4 +1,4 @@
-//! Leases with fencing tokens, scheduled jobs, and the turns of the dispatch order.
+//! Creates the tables of leases, of scheduled jobs, and of the last dispatch for each user.
 
 use sea_orm_migration::prelude::*;
 
@@ -101,7 +101,7 @@ fn dispatch_turn_table() -> TableCreateStatement {
         .col(text(DispatchTurn::Tenant))
         .col(text(DispatchTurn::UserId))
         .col(ColumnDef::new(DispatchTurn::ServedAt).big_integer().not_null())
-        // joined with the waiting exports by the dispatch order: `entity::dispatch_queue`
+        // the dispatch order joins this table with the waiting exports: `entity::dispatch_queue`
         .primary_key(
             Index::create()
                 .col(DispatchTurn::Pool)

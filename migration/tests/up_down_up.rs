@@ -22,7 +22,7 @@ async fn every_migration_reverts_and_applies_again_on_postgresql() {
     revert_and_apply(&database.db).await;
 }
 
-/// Expects a database with all migrations applied.
+/// Reverts and applies each migration of a database that has all migrations.
 async fn revert_and_apply(db: &DatabaseConnection) {
     assert_eq!(migration::missing(db).await.unwrap(), [] as [String; 0]);
     let all = Migrator::migrations().len();

@@ -1,8 +1,7 @@
-//! Access rules of a dataset: the scopes that the whole dataset requires, and the columns that stay hidden or masked
-//! for a caller who lacks the scope of the column.
+//! The access rules of a dataset: the scopes that the whole dataset requires, and the columns that Sluice hides or
+//! masks when the caller lacks the scope of the column.
 //!
-//! The gateway applies these rules to the catalog and to requests. The exporter applies the same rules again to the
-//! data, because only the exporter reads the data.
+//! The gateway applies these rules to the catalog and to requests. The exporter applies the rules to the data.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -14,14 +13,14 @@ use crate::catalog::{CatalogDataset, Column};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ColumnMask {
-    /// The column does not exist for the caller.
+    /// The caller does not see that the column exists.
     Hidden,
     /// Every value is NULL.
     Null,
-    /// A fixed text replaces each value that is not NULL. Allowed on text columns only.
+    /// The text `***` replaces each value that is not NULL. Only text columns may have this mask.
     Redacted,
-    /// `*` replaces all characters but the last four, or all characters of a text of at most eight. Allowed on text
-    /// columns only.
+    /// `*` replaces all characters except the last four, and all characters of a text of eight or fewer. Only text
+    /// columns may have this mask.
     LastFour,
 }
 
@@ -33,7 +32,7 @@ pub struct ColumnRule {
     pub column: String,
     /// A caller with this scope sees the unmasked values.
     pub scope: String,
-    /// How the column appears to a caller without the scope.
+    /// The mask of the column for a caller without the scope.
     pub mask: ColumnMask,
 }
 
@@ -43,7 +42,7 @@ pub struct Access {
     /// Scopes that a caller needs in addition to `export:<dataset>`; all of them are required.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub scopes: Vec<String>,
-    /// At most one rule for each column.
+    /// The column rules, at most one for each column.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub columns: Vec<ColumnRule>,
 }
@@ -55,14 +54,14 @@ impl Access {
         self.scopes.iter().all(|needed| scopes.contains(needed))
     }
 
-    /// How a column appears to a caller with these scopes; None for the unmasked values.
+    /// The mask of a column for a caller with these scopes; None when the caller sees the unmasked values.
     #[must_use]
     pub fn mask_for(&self, column: &str, scopes: &[String]) -> Option<ColumnMask> {
         let rule = self.columns.iter().find(|rule| rule.column == column)?;
         (!scopes.contains(&rule.scope)).then_some(rule.mask)
     }
 
-    /// The columns that a caller with these scopes sees. Hidden columns are left out, and masked columns are marked.
+    /// The columns that a caller with these scopes sees, without hidden columns. Masked columns have `masked` set.
     #[must_use]
     pub fn visible_columns(&self, columns: &[Column], scopes: &[String]) -> Vec<Column> {
         let visible = columns.iter().filter_map(|column| match self.mask_for(&column.name, scopes) {
@@ -77,8 +76,8 @@ impl Access {
 }
 
 impl CatalogDataset {
-    /// The dataset as a caller with these scopes sees it; None when the caller may not export the dataset. A template
-    /// loses every column that reads a hidden column. A template that loses all columns is left out.
+    /// The dataset that a caller with these scopes sees; None when the caller may not export the dataset. The result
+    /// has no template column that reads a hidden column, and no template that loses all its columns.
     #[must_use]
     pub fn visible_to(mut self, scopes: &[String]) -> Option<Self> {
         if !self.access.admits(scopes) {
@@ -99,7 +98,7 @@ impl CatalogDataset {
     }
 }
 
-/// The scopes of a token: the values of the claim `scope`, which spaces separate (RFC 8693, section 4.2).
+/// The scopes of a token: the words of the claim `scope`, separated by spaces (RFC 8693, section 4.2).
 #[must_use]
 pub fn scopes_of(claims: &Map<String, Value>) -> Vec<String> {
     let scope = claims.get("scope").and_then(Value::as_str).unwrap_or_default();

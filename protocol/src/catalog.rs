@@ -1,5 +1,5 @@
-//! The catalog: the datasets of the exporters, as an exporter advertises them in the `SLUICE_CATALOG` bucket and as a
-//! client sees them.
+//! The catalog: the datasets that exporters advertise in the bucket `SLUICE_CATALOG`, and the part of it that clients
+//! see.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -32,12 +32,12 @@ pub enum ColumnType {
 /// One column of a dataset.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Column {
-    /// The name in filters, in `columns` and in the header of the file.
+    /// The name of the column in filters, in `columns` and in the header of the file.
     pub name: String,
     /// The type of the values.
     #[serde(rename = "type")]
     pub kind: ColumnType,
-    /// A label to show to people, if the column has one.
+    /// The label of the column for users, if the column has one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub label: Option<String>,
     /// Whether a value may be NULL.
@@ -59,9 +59,9 @@ impl Column {
 pub struct TemplateInfo {
     /// The name of the template in requests.
     pub name: String,
-    /// A title to show to people.
+    /// The title of the template, for users.
     pub title: String,
-    /// The columns that a request may choose; absent when they are the columns of the dataset.
+    /// The columns that a request may choose; absent when a request may choose all columns of the dataset.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub columns: Option<Vec<TemplateColumn>>,
 }
@@ -69,10 +69,10 @@ pub struct TemplateInfo {
 /// One column of a template: a column of the dataset, or a calculated one.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct TemplateColumn {
-    /// The name is for `columns` of a request, and the label is for the header of the file.
+    /// The column. A request names it in `columns`, and the header of the file shows its label.
     #[serde(flatten)]
     pub column: Column,
-    /// The columns of the dataset that the column reads.
+    /// The names of the dataset columns from which the value is calculated.
     pub reads: Vec<String>,
 }
 
@@ -92,11 +92,11 @@ pub struct FormatInfo {
 /// A dataset in the answer of `GET /v1/datasets`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct DatasetInfo {
-    /// The name in requests and scopes.
+    /// The name of the dataset in requests and scopes.
     pub name: String,
-    /// A title to show to people.
+    /// The title of the dataset, for users.
     pub title: String,
-    /// A description to show to people.
+    /// The description of the dataset, for users.
     pub description: String,
     /// The columns, in the order of the dataset.
     pub columns: Vec<Column>,
@@ -106,7 +106,7 @@ pub struct DatasetInfo {
     pub templates: Vec<TemplateInfo>,
     /// The names of the formats.
     pub formats: Vec<String>,
-    /// The compressions that at least one format has.
+    /// The compressions of all formats together.
     pub compressions: Vec<String>,
     /// The formats with the compressions and the media type of each.
     #[serde(default)]
@@ -120,14 +120,14 @@ pub struct DatasetInfo {
 /// The answer of `GET /v1/datasets`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct DatasetList {
-    /// The datasets that the caller may export, by name.
+    /// The datasets that the caller may export, ordered by name.
     pub items: Vec<DatasetInfo>,
 }
 
 /// A dataset as an exporter advertises it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct CatalogDataset {
-    /// The part that clients see.
+    /// The description of the dataset that clients see.
     #[serde(flatten)]
     pub info: DatasetInfo,
     /// The parameters that the gateway checks; `info.params` is the JSON Schema of the same parameters.
@@ -137,14 +137,14 @@ pub struct CatalogDataset {
     /// The access rules of the dataset.
     #[serde(default)]
     pub access: Access,
-    /// The approximate number of rows of all tenants together. The gateway chooses the lane by it and shows it to no
-    /// client: under a row policy `info.rows_estimate` is None.
+    /// The approximate number of rows of all tenants together. The gateway chooses the lane by this number, and never
+    /// sends it to clients. Clients see `info.rows_estimate`, which is None for a dataset with a row policy.
     #[serde(default)]
     pub total_rows: Option<u64>,
 }
 
-/// The advertisement of one exporter: the value of the key of the exporter in `SLUICE_CATALOG`. The exporter repeats it
-/// at a fixed interval.
+/// The catalog entry of one exporter: a value in the bucket `SLUICE_CATALOG`. The exporter writes the entry again at a
+/// fixed interval.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct CatalogEntry {
     /// The envelope version, [`crate::ENVELOPE_VERSION`].
@@ -153,15 +153,15 @@ pub struct CatalogEntry {
     pub instance: String,
     /// The pool that receives the jobs of these datasets.
     pub pool: String,
-    /// The time of this advertisement.
+    /// The time at which the exporter wrote this entry.
     pub at: Timestamp,
     /// Readers ignore the entry when it is older than this many milliseconds.
     pub ttl_ms: u64,
     /// The number of exports that the exporter runs at once. Default 1.
-    #[serde(default = "one")]
+    #[serde(default = "default_slots")]
     pub slots: u32,
     /// The number of slots that bulk exports may use. Default 1.
-    #[serde(default = "one")]
+    #[serde(default = "default_slots")]
     pub bulk_slots: u32,
     /// Whether an operator drains the exporter. A draining exporter accepts no new jobs and has no slots.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
@@ -170,7 +170,7 @@ pub struct CatalogEntry {
     pub datasets: Vec<CatalogDataset>,
 }
 
-/// The default number of slots of an entry that names none.
-const fn one() -> u32 {
+/// The number of slots of an entry that omits the number.
+const fn default_slots() -> u32 {
     1
 }

@@ -11,7 +11,7 @@ use crate::{
     problem::{FieldError, Problem, Slug},
 };
 
-/// The window of a file stream when the client names none, in bytes.
+/// The initial window of a file stream when the request omits `window`, in bytes.
 pub const DEFAULT_WINDOW_BYTES: u64 = 1024 * 1024;
 
 /// The longest `ref`, in bytes. Every answer repeats the `ref`, so the limit bounds the size of an answer.
@@ -21,7 +21,7 @@ const MAX_REF_BYTES: usize = 256;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SessionResume {
-    /// The epoch that the earlier session reported.
+    /// The epoch from the `session.ready` of the earlier session.
     pub epoch: String,
     /// The sequence number of the last event that the client received.
     pub seq: u64,
@@ -56,15 +56,15 @@ pub enum Deliver {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ExportCreate {
-    /// A name from `GET /v1/datasets`.
+    /// The name of a dataset from `GET /v1/datasets`.
     pub dataset: String,
-    /// A template of the dataset; `default` when absent.
+    /// The name of a template of the dataset; `default` when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub template: Option<String>,
-    /// A format of the dataset; `csv` when absent.
+    /// The name of a format of the dataset; `csv` when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub format: Option<String>,
-    /// A compression of the format; `none` when absent.
+    /// The name of a compression of the format; `none` when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub compression: Option<String>,
     /// The filter expression; all rows when absent.
@@ -76,13 +76,13 @@ pub struct ExportCreate {
     /// The parameters of the dataset.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub params: Option<Map<String, Value>>,
-    /// A repeated request with the same key and body returns the first export.
+    /// A repeated request with the same key and body returns the export of the first request.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub idempotency_key: Option<String>,
     /// The delivery of the file; `notify` when absent.
     #[serde(default)]
     pub deliver: Deliver,
-    /// The first window of the file stream, in bytes; 1 MiB when absent.
+    /// The initial window of the file stream, in bytes; 1 MiB when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub window: Option<u64>,
 }
@@ -117,25 +117,26 @@ pub struct ExportCancel {
 pub struct FileOpen {
     /// The id of the export.
     pub export_id: ExportId,
-    /// The first byte to send; 0 when absent.
+    /// The position in the file of the first byte to send; 0 when absent.
     #[serde(default)]
     pub offset: u64,
-    /// The first window, in bytes; 1 MiB when absent.
+    /// The initial window, in bytes; 1 MiB when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub window: Option<u64>,
-    /// The attempt that wrote the bytes before `offset`, as `file.opened` named it. With this member the server refuses
-    /// to continue with another attempt (`restarted`). Without it, only the digest at the end reveals the mix.
+    /// The attempt that wrote the bytes before `offset`: the `attempt` of `file.opened`. With this member, the server
+    /// answers `restarted` instead of bytes of another attempt. Without this member, a client detects bytes of two
+    /// attempts only by the `sha256` of `file.sealed`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub attempt: Option<u32>,
 }
 
-/// `file.window`: grants the server more bytes to send.
+/// `file.window`: adds bytes to the window of a file stream.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct FileWindow {
-    /// The number of the stream.
+    /// The number of the stream, from `file.opened`.
     pub stream: u32,
-    /// The number of additional bytes.
+    /// The number of bytes that the server may send in addition.
     pub bytes: u64,
 }
 
@@ -143,7 +144,7 @@ pub struct FileWindow {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct FileClose {
-    /// The number of the stream.
+    /// The number of the stream, from `file.opened`.
     pub stream: u32,
 }
 
@@ -178,7 +179,7 @@ pub const TYPES: [&str; 8] = [
     "ping",
 ];
 
-/// Why a text frame is not a valid message.
+/// The reason why a text frame is not a valid message.
 #[derive(Clone, Debug, PartialEq)]
 pub enum ParseError {
     /// The frame is not a JSON object. The session ends with close code 4400.
@@ -195,7 +196,7 @@ pub enum ParseError {
 /// Parses one text frame into the `ref` and the message.
 ///
 /// # Errors
-/// See [`ParseError`].
+/// When the frame is not a valid message; see [`ParseError`].
 pub fn parse(text: &str) -> Result<(Option<String>, ClientMessage), ParseError> {
     let Ok(Value::Object(mut members)) = serde_json::from_str(text) else {
         return Err(ParseError::NotAnObject);

@@ -1,9 +1,9 @@
-//! WebSocket close codes, and how a client reacts to each.
+//! The WebSocket close codes, and whether a client reconnects after each.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// Why the server ended a session.
+/// The reason why the server closed a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum CloseCode {
@@ -27,7 +27,7 @@ pub enum CloseCode {
     Internal,
 }
 
-/// How a client reacts to a closed session.
+/// Whether and how a client reconnects after the server closed the session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reconnect {
     /// Reconnect after a pause with full jitter, from 0.5 s to 30 s.
@@ -90,7 +90,7 @@ impl CloseCode {
         }
     }
 
-    /// How the client reacts to this code.
+    /// How the client reconnects after this code.
     #[must_use]
     pub const fn reconnect(self) -> Reconnect {
         match self {

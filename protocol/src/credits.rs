@@ -1,4 +1,4 @@
-//! The credit account of a user, as the REST API and the session show it.
+//! The credits of a user in REST answers and in session messages.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -11,9 +11,9 @@ use crate::{id::ExportId, time::Timestamp};
 pub enum EntryKind {
     /// An increase: the initial balance, a daily grant, or a grant by an operator.
     Grant,
-    /// The price of a new export, reserved when the export is requested; its amount is negative.
+    /// The price of a new export, reserved at the request. The amount is negative.
     Hold,
-    /// The hold of a completed export became final; its amount is 0, because the hold already reduced the balance.
+    /// The hold of a completed export became final. The amount is 0, because the hold already reduced the balance.
     Capture,
     /// The hold of a failed or canceled export was returned.
     Release,
@@ -22,7 +22,7 @@ pub enum EntryKind {
 }
 
 impl EntryKind {
-    /// The kind as the database stores it.
+    /// The text of the kind in the database.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -35,18 +35,18 @@ impl EntryKind {
     }
 }
 
-/// One entry of the ledger.
+/// One entry of the credit ledger.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct CreditEntry {
     /// The kind of the entry.
     pub kind: EntryKind,
     /// The amount added to the balance; negative for a hold.
     pub amount: i64,
-    /// The export that the entry is about, if any.
+    /// The export that caused the entry, if any.
     pub export_id: Option<ExportId>,
-    /// A reason to show to people.
+    /// The reason for the entry, for users.
     pub reason: String,
-    /// The time of the entry.
+    /// The time at which the entry was added.
     pub at: Timestamp,
 }
 
@@ -59,11 +59,11 @@ pub struct CreditsView {
     pub held: i64,
     /// The time of the next daily grant.
     pub next_grant_at: Timestamp,
-    /// The newest entries first.
+    /// The latest ledger entries, newest first.
     pub entries: Vec<CreditEntry>,
 }
 
-/// The credits in `session.ready`.
+/// The credits of the caller in `session.ready`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct CreditsSummary {
     /// The credits that the user can spend.

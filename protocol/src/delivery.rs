@@ -1,5 +1,5 @@
-//! Delivery of file bytes to gateways: segments, grants and announcements. The requests travel over NATS. The bytes
-//! travel over HTTP, from the URLs in the grants.
+//! The delivery of file bytes to gateways: segments, grants and announcements. Gateways send these requests over NATS,
+//! and read the bytes over HTTP from the URLs in the grants.
 
 use serde::{Deserialize, Serialize};
 
@@ -19,7 +19,7 @@ pub struct Segment {
     pub offset: u64,
     /// The size in bytes; never 0.
     pub size: u64,
-    /// The number of data rows that end in the segment.
+    /// The number of data rows whose last byte is in the segment.
     pub rows: u64,
     /// The SHA-256 of the segment, in lower-case hex.
     pub sha256: String,
@@ -57,7 +57,7 @@ pub struct Provenance {
     pub template_version: String,
 }
 
-/// The manifest of an attempt: an object beside the segments, which the exporter writes last.
+/// The manifest of an attempt. The exporter writes it to the file store after all segments.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Manifest {
     /// The envelope version, [`crate::ENVELOPE_VERSION`].
@@ -86,12 +86,12 @@ pub struct SegmentWritten {
     pub segment: Segment,
 }
 
-/// A short-lived, unguessable URL of one segment. The URL answers GET requests with `Range`.
+/// A short-lived, unguessable URL of one segment. The URL accepts GET requests with `Range`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Grant {
-    /// The segment that the URL returns.
+    /// The segment that the URL refers to.
     pub segment: Segment,
-    /// The URL of the bytes.
+    /// The URL of the bytes of the segment.
     pub url: String,
     /// The time after which the notifier refuses the URL. The gateway then requests a new grant.
     pub expires_at: Timestamp,
@@ -107,7 +107,7 @@ pub struct GrantRequest {
     pub owner: Owner,
     /// The attempt that wrote the bytes before `offset`, if the gateway has already sent any.
     pub attempt: Option<u32>,
-    /// The first grant is for the segment that contains this byte.
+    /// The position of a byte in the file. The first grant is for the segment that contains this byte.
     pub offset: u64,
     /// The maximum number of grants.
     pub max: u32,
@@ -117,7 +117,7 @@ pub struct GrantRequest {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "answer", rename_all = "snake_case")]
 pub enum GrantReply {
-    /// The gateway continues reading with these grants.
+    /// The notifier grants the next segments of the file.
     Granted {
         /// The attempt that wrote the segments.
         attempt: u32,
@@ -128,11 +128,11 @@ pub enum GrantReply {
         /// The seal of the file, once the export is completed.
         seal: Option<Seal>,
     },
-    /// A new attempt wrote other bytes than those already sent.
+    /// Another attempt than the one in the request writes the file now. Its bytes may differ from those already sent.
     Restarted,
-    /// The export has no file to read, now or later.
+    /// The notifier grants no segment.
     Refused {
-        /// `not-found`, `canceled`, `export-failed`, `expired` or `unavailable`.
+        /// The problem: `not-found`, `canceled`, `export-failed`, `expired` or `unavailable`.
         problem: Problem,
     },
 }
@@ -149,7 +149,7 @@ pub enum Announcement {
         /// The grant of the segment.
         grant: Grant,
     },
-    /// The export ended; the gateway requests grants again to learn the status.
+    /// The export ended. The gateway sends another grant request to learn the status.
     Ended,
 }
 
@@ -169,23 +169,23 @@ pub struct MetadataRequest {
 pub enum MetadataReply {
     /// The CSVW metadata document of the file.
     Document {
-        /// The document as the gateway serves it.
+        /// The document that the gateway returns to the client.
         document: serde_json::Value,
     },
     /// The export has no metadata document.
     Refused {
-        /// The problem that the gateway answers.
+        /// The problem that the gateway returns to the client.
         problem: Problem,
     },
 }
 
-/// The prefix of the objects of one attempt in the file store.
+/// The common prefix of the paths of all objects of one attempt in the file store.
 #[must_use]
 pub fn attempt_prefix(id: ExportId, attempt: u32) -> String {
     format!("exports/{id}/{attempt}")
 }
 
-/// The prefix of the objects of an export in the file store.
+/// The common prefix of the paths of all objects of an export in the file store.
 #[must_use]
 pub fn export_prefix(id: ExportId) -> String {
     format!("exports/{id}")

@@ -1,4 +1,4 @@
-//! The messages that the services exchange over JetStream, and the trace context that connects them.
+//! The messages that the services exchange over NATS, and the trace context that connects the messages of an export.
 
 use serde::{Deserialize, Serialize};
 
@@ -10,16 +10,16 @@ use crate::{
     time::Timestamp,
 };
 
-/// The envelope of an internal message; the members of the message are flattened into the envelope.
+/// The envelope of an internal message. In JSON, the members of the message stand beside the members of the envelope.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Envelope<T> {
     /// The envelope version, [`ENVELOPE_VERSION`]. A reader refuses every other version.
     pub v: u8,
-    /// The id of the message. A repeated publish uses the same id, so JetStream drops the duplicate.
+    /// The id of the message. A sender that publishes again uses the same id, so JetStream drops the duplicate.
     pub id: String,
     /// The W3C trace context. All messages of an export belong to one trace.
     pub traceparent: String,
-    /// The message, with its members flattened.
+    /// The message, whose members are flattened into the envelope.
     #[serde(flatten)]
     pub body: T,
 }
@@ -31,7 +31,7 @@ impl<T> Envelope<T> {
     }
 }
 
-/// A job for an exporter. All other data of the export is in the database row, so that job and row can not differ.
+/// A job for an exporter. The exporter reads all other data of the export from the database.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Job {
     /// The export to run.
@@ -41,7 +41,7 @@ pub struct Job {
     pub owner: Owner,
 }
 
-/// The outcome of an attempt, or a command of the owner. The notifier applies each exactly once.
+/// The outcome of an attempt, or a command of the owner. The notifier applies each message exactly once.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Outcome {
     /// The id of the export.
@@ -61,14 +61,14 @@ pub enum OutcomeResult {
         attempt: u32,
         /// The file of the export.
         file: FileInfo,
-        /// The completion time that the file itself carries.
+        /// The completion time, equal to the time in the file.
         completed_at: Timestamp,
     },
     /// The attempt failed permanently.
     Failed {
         /// The attempt number. The notifier refuses an outcome of an older attempt.
         attempt: u32,
-        /// The problem to show to the owner.
+        /// The problem that the owner sees.
         problem: Problem,
     },
     /// A command: cancel the unfinished export.
@@ -78,7 +78,7 @@ pub enum OutcomeResult {
 }
 
 impl OutcomeResult {
-    /// Whether this is a command of the owner. Gateways may publish commands, but no outcomes of attempts.
+    /// Whether this is a command. Gateways may publish commands only.
     #[must_use]
     pub const fn is_command(&self) -> bool {
         matches!(self, Self::CancelRequested | Self::DeleteRequested)
@@ -101,22 +101,22 @@ pub struct UserEvent {
 pub enum EventBody {
     /// The export completed and has a file.
     Completed {
-        /// The export after the event.
+        /// The export in its state after the event.
         export: Box<Export>,
     },
     /// The export failed and has no file.
     Failed {
-        /// The export after the event.
+        /// The export in its state after the event.
         export: Box<Export>,
     },
     /// The export was canceled and has no file.
     Canceled {
-        /// The export after the event.
+        /// The export in its state after the event.
         export: Box<Export>,
     },
     /// The file of the export was deleted.
     Expired {
-        /// The export after the event.
+        /// The export in its state after the event.
         export: Box<Export>,
     },
     /// The balance of the user changed.
@@ -143,7 +143,7 @@ impl EventBody {
         }
     }
 
-    /// The export that the event is about, if any.
+    /// The export whose end or deletion the event reports, if any.
     #[must_use]
     pub fn export(&self) -> Option<&Export> {
         match self {
@@ -156,7 +156,7 @@ impl EventBody {
     }
 }
 
-/// A progress report on core NATS. Reports may be lost, and no service waits for one.
+/// A progress report, which core NATS may lose.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ProgressReport {
     /// The id of the export.
@@ -172,7 +172,7 @@ pub struct TraceContext {
     pub trace_id: u128,
     /// The id of the parent span; never zero.
     pub span_id: u64,
-    /// Whether the sender records the trace.
+    /// Whether the sender records this trace.
     pub sampled: bool,
 }
 
@@ -211,7 +211,7 @@ impl TraceContext {
         format!("00-{:032x}-{:016x}-{:02x}", self.trace_id, self.span_id, u8::from(self.sampled))
     }
 
-    /// The trace id in lower-case hex, as in problems and logs.
+    /// The trace id in lower-case hex, the form in problems and logs.
     #[must_use]
     pub fn trace_id_hex(self) -> String {
         format!("{:032x}", self.trace_id)

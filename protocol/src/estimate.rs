@@ -1,4 +1,4 @@
-//! Estimates: the answer of `POST /v1/exports/estimate`, and the request from a gateway to an exporter.
+//! Estimates of exports: the answer of `POST /v1/exports/estimate`, and the NATS request of a gateway to an exporter.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -9,21 +9,21 @@ use crate::{export::ExportRequest, problem::Problem};
 /// The maximum number of rows of a preview.
 pub const PREVIEW_ROWS: usize = 10;
 
-/// The estimated size, duration and price of an export. The exporter reads statistics and a few rows, and charges
-/// nothing.
+/// The estimated size, duration and price of an export. The exporter reads statistics and a few rows. An estimate costs
+/// no credits.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Estimate {
     /// The approximate number of rows; null when unknown.
     pub rows: Option<u64>,
     /// Whether `rows` is an exact count.
     pub exact: bool,
-    /// The approximate size of the file, in bytes.
+    /// The approximate size of the file, in bytes; null when unknown.
     pub bytes: Option<u64>,
-    /// The approximate run time, in seconds, without the time in the queue.
+    /// The approximate run time in seconds, without the waiting time in the queue; null when unknown.
     pub seconds: Option<f64>,
     /// The price of the export, in credits.
     pub credits: u32,
-    /// The first rows as objects, at most ten. A truncated text ends in `…`.
+    /// The first rows as objects, at most ten. A text that the exporter truncated ends in `…`.
     pub preview: Vec<Map<String, Value>>,
 }
 
@@ -43,12 +43,12 @@ pub struct EstimateRequest {
 pub enum EstimateReply {
     /// The exporter estimated the export.
     Estimated {
-        /// The estimate as the gateway serves it.
+        /// The estimate that the gateway returns to the client.
         estimate: Estimate,
     },
     /// The exporter could not estimate the export.
     Refused {
-        /// The problem that the gateway answers.
+        /// The problem that the gateway returns to the client.
         problem: Problem,
     },
 }

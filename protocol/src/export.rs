@@ -34,7 +34,7 @@ impl Status {
     pub const ALL: [Self; 7] =
         [Self::Queued, Self::Dispatched, Self::Running, Self::Completed, Self::Failed, Self::Canceled, Self::Expired];
 
-    /// The status as messages and the database write it.
+    /// The text of the status in messages and in the database.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -48,7 +48,7 @@ impl Status {
         }
     }
 
-    /// Whether the export may still change to completed, failed or canceled.
+    /// Whether the export is queued, dispatched or running.
     #[must_use]
     pub const fn is_unfinished(self) -> bool {
         matches!(self, Self::Queued | Self::Dispatched | Self::Running)
@@ -61,7 +61,7 @@ impl fmt::Display for Status {
     }
 }
 
-/// The error of a text that is not a status.
+/// The error for a text that is not the name of a status.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("unknown status `{0}`")]
 pub struct UnknownStatus(String);
@@ -83,7 +83,7 @@ pub struct Progress {
     pub rows_total: Option<u64>,
     /// The number of bytes written.
     pub bytes: u64,
-    /// The number of exports that run before this one; null once the export runs.
+    /// The number of exports that start before this one; null when the export runs or has ended.
     pub queue_position: Option<u64>,
     /// The estimated time to completion, in milliseconds; null when unknown.
     pub eta_ms: Option<u64>,
@@ -128,7 +128,7 @@ impl Links {
     }
 }
 
-/// One export, as REST answers, session messages and events show it.
+/// The export object in REST answers, session messages and events.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Export {
     /// The id of the export.
@@ -151,37 +151,37 @@ pub struct Export {
     pub status: Status,
     /// The number of the current or last attempt; 0 before the first attempt.
     pub attempt: u32,
-    /// The time at which the gateway accepted the request; the file repeats it.
+    /// The time at which the gateway accepted the request. The file may contain this time too.
     pub requested_at: Timestamp,
     /// The start of the first attempt.
     pub started_at: Option<Timestamp>,
-    /// The time of the last byte; the file repeats it.
+    /// The time at which the exporter finished the last row. The file may contain this time too.
     pub completed_at: Option<Timestamp>,
     /// The end of the retention of the file.
     pub expires_at: Option<Timestamp>,
     /// The progress of the export.
     pub progress: Progress,
-    /// The file; null unless the status is `completed`.
+    /// The file of the export; null unless the status is `completed`.
     pub file: Option<FileInfo>,
-    /// The cause of `failed` or `canceled`; null otherwise.
+    /// The reason for the status `failed` or `canceled`; null for every other status.
     pub problem: Option<Problem>,
     /// The links of the export.
     pub links: Links,
 }
 
-/// A request for an export: the body of `POST /v1/exports`, and most members of `export.create`.
+/// A request for an export: the body of `POST /v1/exports`. `export.create` has the same members and more.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ExportRequest {
-    /// A name from `GET /v1/datasets`.
+    /// The name of a dataset from `GET /v1/datasets`.
     pub dataset: String,
-    /// A template of the dataset; `default` when absent.
+    /// The name of a template of the dataset; `default` when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub template: Option<String>,
-    /// A format of the dataset; `csv` when absent.
+    /// The name of a format of the dataset; `csv` when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub format: Option<String>,
-    /// A compression of the format; `none` when absent.
+    /// The name of a compression of the format; `none` when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub compression: Option<String>,
     /// The filter expression; all rows when absent.
@@ -198,7 +198,7 @@ pub struct ExportRequest {
 /// A page of exports, newest first.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ExportPage {
-    /// At most `limit` exports.
+    /// The exports of this page, at most `limit`.
     pub items: Vec<Export>,
     /// The `cursor` of the next page; null on the last page.
     pub next_cursor: Option<String>,

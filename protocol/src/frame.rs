@@ -1,4 +1,4 @@
-//! The binary frame: bytes of one file stream, with their offset in the file.
+//! The binary frame of the WebSocket protocol: bytes of one file stream, with their offset in the file.
 //!
 //! Layout, big endian: `u8 kind = 1`, `u8 flags = 0`, `u16 reserved = 0`, `u32 stream`, `u64 offset`, payload.
 
@@ -8,7 +8,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 pub const HEADER_BYTES: usize = 16;
 /// The maximum payload of one frame, in bytes.
 pub const MAX_PAYLOAD_BYTES: usize = 256 * 1024;
-/// The kind of a frame with bytes of a file; the only kind of this version.
+/// The value of `kind` for a frame with file bytes. This version has no other kind.
 pub const KIND_FILE: u8 = 1;
 
 /// One binary frame of a file stream.
@@ -22,7 +22,7 @@ pub struct Frame {
     pub payload: Bytes,
 }
 
-/// Why bytes are not a valid frame.
+/// The reason why bytes are not a valid binary frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum FrameError {
     /// The frame has fewer bytes than a header.
@@ -32,7 +32,7 @@ pub enum FrameError {
     #[error("unknown frame kind {0}")]
     Kind(u8),
     /// The payload exceeds [`MAX_PAYLOAD_BYTES`].
-    #[error("{0} bytes of payload are too many")]
+    #[error("a payload of {0} bytes exceeds the maximum of {MAX_PAYLOAD_BYTES}")]
     Long(usize),
 }
 

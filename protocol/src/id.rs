@@ -12,7 +12,7 @@ use uuid::Uuid;
 pub struct ExportId(pub Uuid);
 
 impl ExportId {
-    /// A new id from the current time and the random source of the thread.
+    /// A new id from the current time and random bits.
     #[must_use]
     pub fn generate() -> Self {
         Self(Uuid::now_v7())
@@ -45,8 +45,8 @@ impl From<Uuid> for ExportId {
     }
 }
 
-/// The owner of an export, an event or a credit account: a user of a tenant. Every owner-scoped query and subject takes
-/// an `Owner`.
+/// The owner of an export, an event or a credit account: a user of a tenant. Queries and subjects that are limited to
+/// one user take an `Owner`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 pub struct Owner {
     /// The tenant claim of the token.

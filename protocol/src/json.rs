@@ -1,14 +1,14 @@
-//! Strict decoding of client input: every error becomes a [`FieldError`] with its JSON pointer.
+//! Decodes JSON from clients. Every error becomes a [`FieldError`] with a JSON pointer to the invalid member.
 
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::problem::FieldError;
 
-/// Decodes `value` as `T`. The types of client messages refuse unknown members (`deny_unknown_fields`).
+/// Decodes `value` as `T`. A type with `deny_unknown_fields` also refuses unknown members.
 ///
 /// # Errors
-/// The first error, with the pointer of the member.
+/// The first error, with a pointer to the invalid member.
 pub fn decode<T: DeserializeOwned>(value: Value) -> Result<T, FieldError> {
     serde_path_to_error::deserialize(value).map_err(|e| {
         let mut pointer = String::new();

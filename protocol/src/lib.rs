@@ -1,9 +1,9 @@
-//! Wire types of Sluice: ids, client and server messages, the binary frame codec, close codes, problem types,
-//! job, outcome and event envelopes, and NATS subject builders.
+//! The wire types of Sluice: ids, client and server messages, binary frames, close codes, problems, NATS messages and
+//! NATS subjects.
 //!
 //! This crate defines every message that crosses a process boundary. It performs no I/O and depends on neither tokio,
-//! axum, NATS nor sea-orm. The public messages are the contract in `docs/protocol.md`. The internal messages are those
-//! that the three services exchange over NATS.
+//! axum, NATS nor sea-orm. Clients depend on the public messages, which `docs/protocol.md` describes. The three
+//! services exchange the internal messages over NATS.
 
 pub mod access;
 pub mod catalog;

@@ -1,4 +1,4 @@
-//! Parameters of datasets: the declaration of an exporter, its JSON Schema, and the check of a request in the gateway.
+//! The parameters of datasets. An exporter declares parameters, and the gateway checks the parameters of a request.
 
 use chrono::{DateTime, NaiveDate};
 use schemars::JsonSchema;
@@ -30,15 +30,15 @@ pub enum ParamType {
 /// The declaration of one parameter.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ParamSpec {
-    /// The name of the member of `params`.
+    /// The name of the parameter in `params`.
     pub name: String,
     /// The type of the value.
     pub kind: ParamType,
-    /// A description to show to people.
+    /// The description of the parameter, for users.
     pub description: String,
-    /// The value when the request names none. A parameter without a default is required.
+    /// The value when the request omits the parameter. A parameter without a default is required.
     pub default: Option<Value>,
-    /// The maximum number of values of a list.
+    /// The maximum number of values in a list; None for no maximum.
     pub max_items: Option<usize>,
 }
 
@@ -82,10 +82,10 @@ pub fn json_schema(specs: &[ParamSpec]) -> Value {
     json!({"type": "object", "properties": properties, "required": required, "additionalProperties": false})
 }
 
-/// Checks the parameters of a request against the declaration, and fills in defaults.
+/// Checks the parameters of a request against their declarations, and adds the defaults.
 ///
 /// # Errors
-/// Every error, with pointers below `/params`.
+/// All errors, with pointers below `/params`.
 pub fn check(specs: &[ParamSpec], given: &Map<String, Value>) -> Result<Map<String, Value>, Vec<FieldError>> {
     let mut errors = Vec::new();
     for name in given.keys().filter(|name| specs.iter().all(|s| s.name != **name)).take(MAX_ERRORS) {
@@ -116,7 +116,7 @@ pub fn check(specs: &[ParamSpec], given: &Map<String, Value>) -> Result<Map<Stri
     if errors.is_empty() { Ok(out) } else { Err(errors) }
 }
 
-/// Why a value is invalid for this parameter; None for a valid value.
+/// The reason why a value is invalid for this parameter; None for a valid value.
 #[must_use]
 pub fn value_error(spec: &ParamSpec, value: &Value) -> Option<String> {
     let nul = |value: &Value| value.as_str().is_some_and(|text| text.contains('\0'));

@@ -5,7 +5,7 @@ use std::{borrow::Cow, fmt};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// The kind of a problem. The member `type` is `/problems/<slug>`, the path of a page of the gateway about the problem.
+/// The kind of a problem. The member `type` is `/problems/<slug>`, the path of the page that explains the problem.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 #[expect(missing_docs, reason = "`Slug::explanation` documents each slug")]
@@ -55,7 +55,7 @@ impl Slug {
         Self::Internal,
     ];
 
-    /// The slug as `type` writes it.
+    /// The text of the slug, as in `type`.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -81,7 +81,7 @@ impl Slug {
         }
     }
 
-    /// The slug of a `type` member, as `/problems/x` or as `x`; None when unknown.
+    /// Finds the slug of a `type` such as `/problems/not-found`, or of a name such as `not-found`; None when unknown.
     #[must_use]
     pub fn from_type(kind: &str) -> Option<Self> {
         let slug = kind.strip_prefix("/problems/").unwrap_or(kind);
@@ -109,7 +109,7 @@ impl Slug {
         }
     }
 
-    /// A short title to show to people.
+    /// A short title for users.
     #[must_use]
     pub const fn title(self) -> &'static str {
         match self {
@@ -135,7 +135,7 @@ impl Slug {
         }
     }
 
-    /// The meaning of the problem and the reaction of the client, for the page at `/problems/<slug>`.
+    /// Explains the problem and how to react, for the page at `/problems/<slug>`.
     #[must_use]
     pub const fn explanation(self) -> &'static str {
         match self {
@@ -200,7 +200,7 @@ impl fmt::Display for Slug {
     }
 }
 
-/// One error in the input.
+/// One error in the input of a request.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct FieldError {
     /// A JSON pointer (RFC 6901) into the request body.
@@ -226,7 +226,7 @@ pub struct Problem {
     pub title: Cow<'static, str>,
     /// The HTTP status, also in messages over a WebSocket.
     pub status: u16,
-    /// A description of this occurrence to show to people.
+    /// A description of this occurrence, for users.
     pub detail: String,
     /// The path of the request or of the resource.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -264,7 +264,7 @@ impl Problem {
         Self { errors, ..Self::new(slug, detail) }
     }
 
-    /// Replaces the status, for the few slugs that have two.
+    /// Replaces the HTTP status of the slug, for example by 405 or 416 for `invalid-request`.
     #[must_use]
     pub fn with_status(mut self, status: u16) -> Self {
         self.status = status;

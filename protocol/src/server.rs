@@ -19,7 +19,7 @@ pub struct SessionLimits {
     pub message_bytes: u64,
     /// The maximum number of open file streams.
     pub streams: u32,
-    /// The maximum of one `window` or `file.window`, in bytes.
+    /// The maximum value of `window` in a request, and of `bytes` in `file.window`, in bytes.
     pub window_bytes: u64,
 }
 
@@ -30,7 +30,7 @@ pub enum ServerMessage {
     /// The first message of a session.
     #[serde(rename = "session.ready")]
     SessionReady {
-        /// The id of the session, which logs repeat.
+        /// The id of the session; the logs of the gateway contain it.
         session_id: String,
         /// The `sub` claim of the token.
         sub: String,
@@ -40,7 +40,7 @@ pub enum ServerMessage {
         epoch: String,
         /// The sequence number of the newest event before this session.
         seq: u64,
-        /// The time at which the session ends without a `session.refresh`.
+        /// The time at which the server ends the session, unless the client sends `session.refresh` before that time.
         token_expires_at: Timestamp,
         /// The interval between pings of the server, in milliseconds.
         heartbeat_ms: u64,
@@ -55,7 +55,7 @@ pub enum ServerMessage {
         /// The `ref` of the request.
         #[serde(rename = "ref", default, skip_serializing_if = "Option::is_none")]
         reference: Option<String>,
-        /// Whether the server replays all missed events. If false, the client reads the state over REST.
+        /// Whether the server replays all missed events. If false, the client must read the exports over REST.
         recovered: bool,
         /// The number of replayed events. They follow in the order of their sequence numbers, before newer events.
         replayed: u64,
@@ -66,7 +66,7 @@ pub enum ServerMessage {
         /// The `ref` of the request.
         #[serde(rename = "ref", default, skip_serializing_if = "Option::is_none")]
         reference: Option<String>,
-        /// The time at which the session ends without another `session.refresh`.
+        /// The time at which the server ends the session, unless the client sends `session.refresh` again.
         token_expires_at: Timestamp,
     },
     /// The answer to `export.create` and `export.cancel`, with the current state of the export.
@@ -78,7 +78,7 @@ pub enum ServerMessage {
         /// The accepted or canceled export.
         export: Box<Export>,
     },
-    /// Progress of an export, at most five messages a second. The server may drop progress messages.
+    /// A progress report, at most five each second. The server may drop progress reports.
     #[serde(rename = "export.progress")]
     ExportProgress {
         /// The id of the export.
@@ -91,7 +91,7 @@ pub enum ServerMessage {
     ExportCompleted {
         /// The sequence number of the event.
         seq: u64,
-        /// The export after the event.
+        /// The export in its state after the event.
         export: Box<Export>,
     },
     /// Event: the export failed and has no file.
@@ -99,7 +99,7 @@ pub enum ServerMessage {
     ExportFailed {
         /// The sequence number of the event.
         seq: u64,
-        /// The export after the event.
+        /// The export in its state after the event.
         export: Box<Export>,
     },
     /// Event: the export was canceled and has no file.
@@ -107,7 +107,7 @@ pub enum ServerMessage {
     ExportCanceled {
         /// The sequence number of the event.
         seq: u64,
-        /// The export after the event.
+        /// The export in its state after the event.
         export: Box<Export>,
     },
     /// Event: the file of the export was deleted.
@@ -115,7 +115,7 @@ pub enum ServerMessage {
     ExportExpired {
         /// The sequence number of the event.
         seq: u64,
-        /// The export after the event.
+        /// The export in its state after the event.
         export: Box<Export>,
     },
     /// Event: the balance of the user changed.
@@ -140,13 +140,13 @@ pub enum ServerMessage {
         stream: u32,
         /// The id of the export.
         export_id: ExportId,
-        /// The position of the first byte that follows.
+        /// The position in the file of the first byte that the server sends.
         offset: u64,
         /// The size of the file in bytes, when the export is completed.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         size: Option<u64>,
-        /// The attempt that writes the bytes, if one has started. A client repeats it in `file.open` to continue at an
-        /// offset.
+        /// The attempt that writes the bytes, if one has started. A client that continues the download later sends this
+        /// number in `file.open`.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         attempt: Option<u32>,
     },
@@ -168,9 +168,9 @@ pub enum ServerMessage {
         /// The `ref` of the `file.close` that closed the stream, if any.
         #[serde(rename = "ref", default, skip_serializing_if = "Option::is_none")]
         reference: Option<String>,
-        /// The number of the stream.
+        /// The number of the closed stream.
         stream: u32,
-        /// The cause; absent when the client closed the stream.
+        /// The reason why the server closed the stream; absent when the client closed the stream.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         problem: Option<Box<Problem>>,
     },
@@ -181,7 +181,7 @@ pub enum ServerMessage {
         #[serde(rename = "ref", default, skip_serializing_if = "Option::is_none")]
         reference: Option<String>,
     },
-    /// The server refused the request with this `ref`.
+    /// The answer to a request that the server refused.
     #[serde(rename = "error")]
     Error {
         /// The `ref` of the request.
@@ -193,7 +193,7 @@ pub enum ServerMessage {
 }
 
 impl ServerMessage {
-    /// The message for a user event.
+    /// Converts a user event into the message for the client.
     #[must_use]
     pub fn from_event(seq: u64, event: EventBody) -> Self {
         match event {
@@ -227,7 +227,7 @@ impl ServerMessage {
         }
     }
 
-    /// The refusal of a request.
+    /// An `error` message for the request with this `ref`.
     #[must_use]
     pub fn error(reference: Option<String>, problem: Problem) -> Self {
         Self::Error { reference, problem: Box::new(problem) }

@@ -1,7 +1,7 @@
 //! The names of NATS subjects, streams and buckets.
 //!
-//! Tenants and users come from bearer tokens and may be any string. [`token`] maps each string to one safe subject
-//! token, and different strings to different tokens, so no name can widen a subscription.
+//! Tenants and users come from bearer tokens and may be any string. [`token`] encodes each string as one subject token
+//! without wildcards, so a subscription for one user never matches the subjects of another user.
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 
@@ -41,8 +41,8 @@ pub const CANCEL_ALL: &str = "sluice.v1.cancel.*";
 pub const DELIVERY_GRANT: &str = "sluice.v1.delivery.grant";
 /// Request for the metadata document of an export, gateway → notifier.
 pub const DELIVERY_METADATA: &str = "sluice.v1.delivery.metadata";
-/// A hint to the dispatcher: an export was committed or ended, or credits changed. Gateway and notifier → the leading
-/// notifier.
+/// Tells the dispatcher that an export was committed or ended, or that credits changed. Gateways and notifiers → the
+/// notifier that is the leader.
 pub const DELIVERY_SUBMITTED: &str = "sluice.v1.delivery.submitted";
 /// The subject filter of messages about durable segments, exporter → notifier.
 pub const DELIVERY_WRITTEN_ALL: &str = "sluice.v1.delivery.written.*";
@@ -51,7 +51,7 @@ pub const DELIVERY_WRITTEN_ALL: &str = "sluice.v1.delivery.written.*";
 pub const OPS_SCHEDULE: &str = "sluice.v1.ops.schedule";
 /// Request to run a scheduled job now, operator → notifier.
 pub const OPS_RUN: &str = "sluice.v1.ops.run";
-/// A hint that the database holds a request to run a scheduled job now, operator → every notifier.
+/// Tells every notifier that an operator requested a run of a scheduled job. The database contains the request.
 pub const OPS_DUE: &str = "sluice.v1.ops.due";
 /// Request for the exports of all owners, operator → notifier.
 pub const OPS_EXPORTS: &str = "sluice.v1.ops.exports";
@@ -66,7 +66,7 @@ pub const OPS_REQUEUE: &str = "sluice.v1.ops.requeue";
 /// Request for the running exporters, operator → notifier.
 pub const OPS_EXPORTERS: &str = "sluice.v1.ops.exporters";
 
-/// The lane of a job, by its expected run time. Each lane has its own consumer, and bulk jobs cannot occupy every slot.
+/// The lane of a job, by the number of rows. Each lane has a separate consumer, and bulk jobs cannot occupy all slots.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Lane {
     /// Exports with few rows.
@@ -79,7 +79,7 @@ impl Lane {
     /// All lanes, interactive first.
     pub const ALL: [Self; 2] = [Self::Interactive, Self::Bulk];
 
-    /// The lane of this name; [`Lane::Bulk`] when this version does not know the name.
+    /// The lane with this name; [`Lane::Bulk`] for an unknown name, which a newer version may have stored.
     #[must_use]
     pub fn from_name(name: &str) -> Self {
         Self::ALL.into_iter().find(|lane| lane.as_str() == name).unwrap_or(Self::Bulk)
@@ -95,8 +95,8 @@ impl Lane {
     }
 }
 
-/// Maps any string to one safe subject token: a short plain string to itself, every other string to `=` and its
-/// base64url encoding. A plain string never starts with `=`, so the two forms never collide.
+/// Encodes a string as one NATS subject token. A plain string (1 to 64 ASCII letters, digits, `-` or `_`) stays
+/// unchanged. Every other string becomes `=` and its base64url encoding. Different strings have different tokens.
 #[must_use]
 pub fn token(text: &str) -> String {
     let plain =
@@ -134,7 +134,7 @@ pub fn outcome_command(id: ExportId) -> String {
     format!("{OUTCOME_COMMAND}{id}")
 }
 
-/// Whether the subject is for commands only.
+/// Whether this is the subject of a command.
 #[must_use]
 pub fn is_outcome_command(subject: &str) -> bool {
     subject.starts_with(OUTCOME_COMMAND)

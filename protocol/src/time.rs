@@ -1,4 +1,4 @@
-//! Timestamps as messages write them: RFC 3339 in UTC with milliseconds.
+//! The timestamps in messages: RFC 3339 text in UTC with milliseconds.
 
 use std::{borrow::Cow, fmt, str::FromStr};
 

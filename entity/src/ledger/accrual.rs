@@ -1,4 +1,4 @@
-//! Accrual of daily grants: for one account at its next use, and for all active accounts in batches at midnight.
+//! The accrual of daily grants: for one account at its next use, and for all active accounts in batches at midnight.
 
 use chrono::{DateTime, NaiveDate, Utc};
 use protocol::{credits::EntryKind, id::Owner};
@@ -9,14 +9,14 @@ use sea_orm::{
     sea_query::{CaseStatement, ExprTrait, OnConflict, SimpleExpr},
 };
 
-use super::{Balance, Entry, add_to_account, append, find, with_new_version};
+use super::{Balance, NewEntry, add_to_account, append, find, with_new_version};
 use crate::{StoreError, account, credit_policy::CreditPolicy, entry};
 
-/// The maximum number of entries of one statement. SQLite binds at most 32,766 values, and an entry has ten.
+/// The maximum number of entries in one INSERT. SQLite binds at most 32,766 values, and an entry has ten.
 const ENTRIES_PER_INSERT: usize = 1000;
 
-/// The credits of an account that lacks no daily grant and was active today; otherwise None, and the caller needs
-/// [`open_and_accrue`].
+/// Reads the credits of an account that has all its daily grants and was used today. Returns None for other accounts;
+/// the caller then calls [`open_and_accrue`].
 ///
 /// # Errors
 /// When the database fails.
@@ -31,8 +31,8 @@ pub async fn read_if_current(
     Ok(row.map(|row| Balance { balance: row.balance, held: row.held }))
 }
 
-/// Opens the account if it does not exist, adds the missing daily grants and records the activity of today. The first
-/// statement is a write, and the account stays locked until the transaction ends.
+/// Opens the account if it does not exist, adds the missing daily grants, and records that the owner used the account
+/// today. The first statement is a write, and the account stays locked until the transaction ends.
 ///
 /// # Errors
 /// When the database fails.
@@ -59,8 +59,11 @@ pub async fn open_and_accrue(
     if opened {
         if policy.initial_balance != 0 {
             let kind = EntryKind::Grant;
-            append(db, Entry { owner, kind, amount: policy.initial_balance, reason: "initial balance", at: now }.row())
-                .await?;
+            append(
+                db,
+                NewEntry { owner, kind, amount: policy.initial_balance, reason: "initial balance", at: now }.row(),
+            )
+            .await?;
         }
         return Ok(Balance { balance: policy.initial_balance, held: 0 });
     }
@@ -72,8 +75,8 @@ pub async fn open_and_accrue(
     add_missing_grants(db, &row, Ord::max(row.last_active_on, today), policy, now).await
 }
 
-/// Adds the missing daily grants of an existing account without recording activity. Call it before any other change
-/// that increases the balance: under a cap the order matters, and [`super::read`] adds the daily grants first.
+/// Adds the missing daily grants of an existing account, without a change of `last_active_on`. Call it before any other
+/// increase of the balance. With an accrual cap the order matters, and [`super::read`] adds the daily grants first.
 ///
 /// # Errors
 /// When the database fails.
@@ -116,7 +119,7 @@ async fn add_missing_grants(
     Ok(Balance { balance: row.balance + amount, held: row.held })
 }
 
-/// The result of one batch of [`accrue_batch`].
+/// The accounts and credits of one batch of [`accrue_batch`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct AccruedBatch {
     /// The number of accounts that received their missing daily grants.
@@ -125,8 +128,8 @@ pub struct AccruedBatch {
     pub credits: i64,
 }
 
-/// Adds the missing daily grants of at most `limit` accounts that were last active on this date. The batch is empty
-/// when no such account lacks a grant. [`CreditPolicy::active_dates`] lists the dates.
+/// Adds the missing daily grants of at most `limit` accounts that were last used on this date. The batch is empty when
+/// all such accounts have their grants. [`CreditPolicy::active_dates`] lists the dates for the daily credits job.
 ///
 /// Call it in a transaction whose first statement was a write. The accounts stay locked until the transaction ends, so
 /// a batch should be small.
@@ -169,8 +172,8 @@ pub async fn accrue_batch(
     Ok(batch)
 }
 
-/// Updates locked accounts with the same `granted_through` by one statement over the key range from the first to the
-/// last account.
+/// Adds the missing daily grants to locked accounts with the same `granted_through`. One statement updates the key
+/// range from the first to the last account.
 async fn update_accounts(
     db: &impl ConnectionTrait,
     policy: &CreditPolicy,
@@ -197,7 +200,7 @@ async fn update_accounts(
     Ok(updated)
 }
 
-/// The SQL expression of [`CreditPolicy::accrued`].
+/// The SQL expression that computes [`CreditPolicy::accrued`] for each account.
 fn accrued(policy: &CreditPolicy, days: i64) -> SimpleExpr {
     let amount = days.saturating_mul(policy.daily_grant);
     let Some(cap) = policy.accrual_cap else { return Expr::value(amount) };
@@ -209,7 +212,8 @@ fn accrued(policy: &CreditPolicy, days: i64) -> SimpleExpr {
         .into()
 }
 
-/// 1 when the account receives a daily grant, else 0: an account at its cap needs no notification.
+/// The SQL expression for the increase of `version`: 1 when the account receives a daily grant, and 0 at the accrual
+/// cap, where the owner needs no notification.
 fn version_increase(policy: &CreditPolicy) -> SimpleExpr {
     let increase = i64::from(policy.daily_grant > 0);
     let Some(cap) = policy.accrual_cap else { return Expr::value(increase) };
@@ -221,10 +225,10 @@ fn version_increase(policy: &CreditPolicy) -> SimpleExpr {
 
 fn grant_entry(owner: &Owner, date: NaiveDate, amount: i64, now: DateTime<Utc>) -> entry::ActiveModel {
     let reason = format!("daily grant of {date}");
-    Entry { owner, kind: EntryKind::Grant, amount, reason: &reason, at: now }.daily_grant(date)
+    NewEntry { owner, kind: EntryKind::Grant, amount, reason: &reason, at: now }.daily_grant(date)
 }
 
-/// Inserts entries of daily grants. The key of a daily grant is unique, so a duplicate grant fails the transaction.
+/// Inserts entries for daily grants. The key of a daily grant is unique, so a duplicate makes the transaction fail.
 async fn insert_entries(
     db: &impl ConnectionTrait,
     entries: impl Iterator<Item = entry::ActiveModel>,

@@ -1,4 +1,4 @@
-//! The audit of accounts against the ledger.
+//! The credit audit: compares the accounts with the ledger, and corrects them.
 
 use protocol::id::Owner;
 use sea_orm::{DbBackend, FromQueryResult, Statement, TransactionTrait, entity::prelude::*};
@@ -6,7 +6,7 @@ use sea_orm::{DbBackend, FromQueryResult, Statement, TransactionTrait, entity::p
 use super::with_new_version;
 use crate::{StoreError, account};
 
-/// Compares the account of each owner with the sums of the ledger. A hold is open until its capture or release.
+/// Compares each account with the sums of its ledger entries. A hold is open until its capture or release.
 const COMPARE: &str = "
 WITH open_hold AS (
     SELECT h.tenant, h.user_id, CAST(SUM(-h.amount) AS BIGINT) AS held
@@ -24,7 +24,8 @@ owner AS (
     SELECT tenant, user_id FROM credit_account UNION SELECT tenant, user_id FROM total)
 SELECT p.tenant, p.user_id,
     COALESCE(a.balance, 0) AS balance, COALESCE(a.held, 0) AS held,
-    COALESCE(t.balance, 0) AS ledger_balance, COALESCE(o.held, 0) AS ledger_held, COALESCE(x.held, 0) AS unfinished
+    COALESCE(t.balance, 0) AS ledger_balance, COALESCE(o.held, 0) AS ledger_held,
+    COALESCE(x.held, 0) AS unfinished_price
 FROM owner p
 LEFT JOIN credit_account a ON a.tenant = p.tenant AND a.user_id = p.user_id
 LEFT JOIN total t ON t.tenant = p.tenant AND t.user_id = p.user_id
@@ -35,26 +36,26 @@ WHERE COALESCE(a.balance, 0) <> COALESCE(t.balance, 0)
     OR COALESCE(o.held, 0) <> COALESCE(x.held, 0)
 ORDER BY p.tenant, p.user_id";
 
-/// An account that differs from the ledger.
+/// An account whose numbers differ from its ledger entries.
 #[derive(Clone, Debug, PartialEq, Eq, FromQueryResult)]
-pub struct Finding {
+pub struct AccountDifference {
     /// The tenant of the owner.
     pub tenant: String,
     /// The user who owns the account.
     pub user_id: String,
-    /// The balance of the account.
+    /// The balance in the account.
     pub balance: i64,
-    /// The held credits of the account.
+    /// The held credits in the account.
     pub held: i64,
     /// The sum of the amounts in the ledger.
     pub ledger_balance: i64,
     /// The sum of the open holds in the ledger.
     pub ledger_held: i64,
     /// The sum of the prices of unfinished exports.
-    pub unfinished: i64,
+    pub unfinished_price: i64,
 }
 
-impl Finding {
+impl AccountDifference {
     /// The owner of the account.
     #[must_use]
     pub fn owner(&self) -> Owner {
@@ -66,16 +67,16 @@ impl Finding {
 ///
 /// # Errors
 /// When the database fails.
-pub async fn audit(db: &impl ConnectionTrait) -> Result<Vec<Finding>, StoreError> {
+pub async fn audit(db: &impl ConnectionTrait) -> Result<Vec<AccountDifference>, StoreError> {
     let compare = Statement::from_string(db.get_database_backend(), COMPARE);
-    Ok(Finding::find_by_statement(compare).all(db).await?)
+    Ok(AccountDifference::find_by_statement(compare).all(db).await?)
 }
 
 /// Corrects the accounts that differ from the ledger, and returns the differences.
 ///
 /// # Errors
 /// When the database fails, or a sum of the ledger is negative.
-pub async fn rebuild(db: &DatabaseConnection) -> Result<Vec<Finding>, StoreError> {
+pub async fn rebuild(db: &DatabaseConnection) -> Result<Vec<AccountDifference>, StoreError> {
     let tx = db.begin().await?;
     // no account may change between the comparison and the correction: SQLite locks with the first write, PostgreSQL
     // needs a table lock
@@ -87,15 +88,15 @@ pub async fn rebuild(db: &DatabaseConnection) -> Result<Vec<Finding>, StoreError
             tx.execute_unprepared("UPDATE credit_account SET version = version WHERE 1 = 0").await?;
         }
     }
-    let findings = audit(&tx).await?;
-    for finding in &findings {
+    let differences = audit(&tx).await?;
+    for difference in &differences {
         let update = account::Entity::update_many()
-            .col_expr(account::Column::Balance, Expr::value(finding.ledger_balance))
-            .col_expr(account::Column::Held, Expr::value(finding.ledger_held))
-            .filter(account::Column::Tenant.eq(&finding.tenant))
-            .filter(account::Column::UserId.eq(&finding.user_id));
+            .col_expr(account::Column::Balance, Expr::value(difference.ledger_balance))
+            .col_expr(account::Column::Held, Expr::value(difference.ledger_held))
+            .filter(account::Column::Tenant.eq(&difference.tenant))
+            .filter(account::Column::UserId.eq(&difference.user_id));
         with_new_version(update).exec(&tx).await?;
     }
     tx.commit().await?;
-    Ok(findings)
+    Ok(differences)
 }

@@ -1,4 +1,4 @@
-//! The credit steps of an export: a hold at the request, then a capture or a release.
+//! The ledger entries of an export: a hold at the request, then a capture or a release.
 
 use chrono::{DateTime, Utc};
 use protocol::{
@@ -7,7 +7,7 @@ use protocol::{
 };
 use sea_orm::entity::prelude::*;
 
-use super::{Entry, add_to_account, append, with_new_version};
+use super::{NewEntry, add_to_account, append, with_new_version};
 use crate::{StoreError, account};
 
 /// Holds the price of an export. Call [`super::open_and_accrue`] in the same transaction first. Returns false and
@@ -26,7 +26,7 @@ pub async fn hold(
     if with_new_version(add_to_account(owner, -price, price)).filter(enough).exec(db).await?.rows_affected == 0 {
         return Ok(false);
     }
-    let entry = Entry { owner, kind: EntryKind::Hold, amount: -price, reason: "export requested", at: now };
+    let entry = NewEntry { owner, kind: EntryKind::Hold, amount: -price, reason: "export requested", at: now };
     append(db, entry.export_step(id)).await?;
     Ok(true)
 }
@@ -42,7 +42,7 @@ pub async fn capture(
     price: i64,
     now: DateTime<Utc>,
 ) -> Result<bool, StoreError> {
-    let entry = Entry { owner, kind: EntryKind::Capture, amount: 0, reason: "export completed", at: now };
+    let entry = NewEntry { owner, kind: EntryKind::Capture, amount: 0, reason: "export completed", at: now };
     if !append(db, entry.export_step(id)).await? {
         return Ok(false);
     }
@@ -63,7 +63,7 @@ pub async fn release(
     reason: &str,
     now: DateTime<Utc>,
 ) -> Result<bool, StoreError> {
-    let entry = Entry { owner, kind: EntryKind::Release, amount: price, reason, at: now };
+    let entry = NewEntry { owner, kind: EntryKind::Release, amount: price, reason, at: now };
     if !append(db, entry.export_step(id)).await? {
         return Ok(false);
     }

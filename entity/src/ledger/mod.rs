@@ -1,9 +1,9 @@
-//! The credit ledger. Call each function in the transaction of the change that it pays for.
+//! The credit ledger. Call each function in the database transaction of the change that costs or returns the credits.
 //!
-//! The ledger is append-only, and every step has a unique key, so a step happens once. The balance is a column that is
-//! updated in the transaction of each entry. Daily grants accrue lazily: an account stores the local date through which
-//! it has its grants, and each change adds the missing grants first. So an unused account costs nothing. [`read`]
-//! computes the missing grants without a write.
+//! The ledger is append-only. Every hold, capture, release and daily grant has a unique key, so a retry adds no second
+//! entry. Each entry updates the balance of the account in its transaction. Daily grants accrue lazily: an account
+//! stores the last local date whose grant it has, and each change adds the missing grants first. So an unused account
+//! needs no writes. [`read`] computes the missing grants without a write.
 
 mod accrual;
 mod audit;
@@ -25,7 +25,7 @@ use sea_orm::{
 
 pub use self::{
     accrual::{AccruedBatch, accrue, accrue_batch, open_and_accrue, read_if_current},
-    audit::{Finding, audit, rebuild},
+    audit::{AccountDifference, audit, rebuild},
     exports::{capture, hold, release},
     notifications::{PendingNotification, mark_notified, pending_notifications},
     operator::{adjust, grant},
@@ -41,8 +41,8 @@ pub struct Balance {
     pub held: i64,
 }
 
-/// The credits of an account now, including daily grants that have no entry yet. Zero for an account that was never
-/// opened.
+/// Reads the current credits of an account, including daily grants that have no entry yet. Zero for an account that
+/// does not exist.
 ///
 /// # Errors
 /// When the database fails.
@@ -89,8 +89,8 @@ async fn find(db: &impl ConnectionTrait, owner: &Owner) -> Result<Option<account
     Ok(account::Entity::find_by_id((owner.tenant.clone(), owner.user.clone())).one(db).await?)
 }
 
-/// A new entry.
-struct Entry<'a> {
+/// The values of an entry that is not in the ledger yet.
+struct NewEntry<'a> {
     owner: &'a Owner,
     kind: EntryKind,
     amount: i64,
@@ -98,7 +98,7 @@ struct Entry<'a> {
     at: DateTime<Utc>,
 }
 
-impl Entry<'_> {
+impl NewEntry<'_> {
     fn row(self) -> entry::ActiveModel {
         entry::ActiveModel {
             id: Set(Uuid::now_v7()),
@@ -115,7 +115,7 @@ impl Entry<'_> {
     }
 
     fn export_step(self, id: ExportId) -> entry::ActiveModel {
-        // an export is held once, so its only hold has this number
+        // an export has one hold, which has this number
         const FIRST_HOLD: i32 = 0;
         entry::ActiveModel { export_id: Set(Some(id.0)), hold_attempt: Set(Some(FIRST_HOLD)), ..self.row() }
     }
@@ -125,7 +125,7 @@ impl Entry<'_> {
     }
 }
 
-/// Appends an entry. Returns false when the ledger already has this step of the export.
+/// Adds an entry. Returns false when the ledger already has this hold, capture or release of the export.
 async fn append(db: &impl ConnectionTrait, row: entry::ActiveModel) -> Result<bool, StoreError> {
     let same_step = OnConflict::columns([entry::Column::ExportId, entry::Column::HoldAttempt, entry::Column::Kind])
         .do_nothing()
@@ -133,7 +133,7 @@ async fn append(db: &impl ConnectionTrait, row: entry::ActiveModel) -> Result<bo
     Ok(entry::Entity::insert(row).on_conflict(same_step).exec_without_returning(db).await? == 1)
 }
 
-/// An update that adds these amounts to the balance and to the held credits of an account.
+/// Creates the update that adds these amounts to the balance and to the held credits of an account.
 fn add_to_account(owner: &Owner, balance: i64, held: i64) -> sea_orm::UpdateMany<account::Entity> {
     account::Entity::update_many()
         .col_expr(account::Column::Balance, Expr::col(account::Column::Balance).add(balance))
@@ -142,7 +142,7 @@ fn add_to_account(owner: &Owner, balance: i64, held: i64) -> sea_orm::UpdateMany
         .filter(account::Column::UserId.eq(&owner.user))
 }
 
-/// Increases the version of the account, so that the owner is notified.
+/// Increases the version of the account, so that a notifier notifies the owner.
 fn with_new_version(update: sea_orm::UpdateMany<account::Entity>) -> sea_orm::UpdateMany<account::Entity> {
     update.col_expr(account::Column::Version, Expr::col(account::Column::Version).add(1))
 }

@@ -1,5 +1,5 @@
-//! The outbox of credit notifications: changes by a hold, a daily grant or an operator, which no outcome of an export
-//! reports.
+//! The outbox of credit notifications, for changes by a hold, a daily grant or an operator. The events of exports
+//! report captures and releases.
 //!
 //! Each such change increases the version of the account in its transaction. A notifier finds the accounts whose
 //! version exceeds the notified version, publishes an event and records the version. So no notification is lost between
@@ -11,18 +11,18 @@ use sea_orm::{QueryOrder, QuerySelect, entity::prelude::*, sea_query::ExprTrait}
 use super::kind;
 use crate::{StoreError, account, entry};
 
-/// An account whose owner lacks a notification.
+/// A change of an account of which the owner has no notification yet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PendingNotification {
     /// The owner of the account.
     pub owner: Owner,
-    /// The version of the account; pass it to [`mark_notified`] after the notification.
+    /// The version of the account. The caller passes it to [`mark_notified`] after the notification.
     pub version: i64,
     /// The kind of the newest entry that needs a notification, such as `grant`.
     pub reason: &'static str,
 }
 
-/// Accounts whose owner lacks a notification, after this owner, in the order of their keys.
+/// Lists pending notifications, ordered by tenant and user, from the first owner after `after`.
 ///
 /// # Errors
 /// When the database fails.
@@ -41,7 +41,7 @@ pub async fn pending_notifications(
         rows.order_by_asc(account::Column::Tenant).order_by_asc(account::Column::UserId).limit(limit).all(db).await?;
     let mut found = Vec::with_capacity(rows.len());
     for row in rows {
-        // the outcome of the export reports captures and releases
+        // the events of exports report captures and releases
         let newest = entry::Entity::find()
             .filter(entry::Column::Tenant.eq(&row.tenant))
             .filter(entry::Column::UserId.eq(&row.user_id))
@@ -49,14 +49,14 @@ pub async fn pending_notifications(
             .order_by_desc(entry::Column::Id)
             .one(db)
             .await?;
-        // an entry of an unknown kind is reported as an adjustment, because the balance is correct
+        // an unknown kind becomes an adjustment, because the balance in the notification is correct
         let reason = newest.and_then(|entry| kind(&entry).ok()).map_or("adjustment", |kind| kind.as_str());
         found.push(PendingNotification { owner: Owner::new(row.tenant, row.user_id), version: row.version, reason });
     }
     Ok(found)
 }
 
-/// Records that the owner was notified of this version or a later one.
+/// Records a notification of the owner with this version of the account. A smaller version changes nothing.
 ///
 /// # Errors
 /// When the database fails.

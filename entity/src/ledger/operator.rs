@@ -1,10 +1,10 @@
-//! Changes of an account by an operator.
+//! Credit changes that an operator makes.
 
 use chrono::{DateTime, Utc};
 use protocol::{credits::EntryKind, id::Owner};
 use sea_orm::entity::prelude::*;
 
-use super::{Entry, add_to_account, append, with_new_version};
+use super::{NewEntry, add_to_account, append, with_new_version};
 use crate::{StoreError, account};
 
 /// Adds credits to an account. Call [`super::open_and_accrue`] in the same transaction first.
@@ -19,7 +19,7 @@ pub async fn grant(
     now: DateTime<Utc>,
 ) -> Result<(), StoreError> {
     with_new_version(add_to_account(owner, amount, 0)).exec(db).await?;
-    append(db, Entry { owner, kind: EntryKind::Grant, amount, reason, at: now }.row()).await?;
+    append(db, NewEntry { owner, kind: EntryKind::Grant, amount, reason, at: now }.row()).await?;
     Ok(())
 }
 
@@ -39,6 +39,6 @@ pub async fn adjust(
     if with_new_version(add_to_account(owner, amount, 0)).filter(enough).exec(db).await?.rows_affected == 0 {
         return Ok(false);
     }
-    append(db, Entry { owner, kind: EntryKind::Adjustment, amount, reason, at: now }.row()).await?;
+    append(db, NewEntry { owner, kind: EntryKind::Adjustment, amount, reason, at: now }.row()).await?;
     Ok(true)
 }

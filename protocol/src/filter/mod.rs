@@ -1,7 +1,7 @@
 //! Typed filters: `{"delay": {"gte": 30}, "origin": {"in": ["SEA", "JFK"]}, "or": [...], "not": {...}}`.
 //!
-//! The members of an object are joined by AND. The gateway checks a filter against the columns of the dataset. The
-//! exporter parses the filter again, and translates it into polars expressions or bound SQL parameters.
+//! An object is true when all its members are true. The gateway checks a filter against the columns of the dataset. The
+//! exporter parses the filter again, and translates it into polars expressions or into SQL with bound parameters.
 
 mod parse;
 
@@ -12,13 +12,13 @@ pub use parse::{bind_claims, check_policy, parse};
 /// A checked filter: each column exists, and each value has the type of its column.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Filter {
-    /// True when all parts are true; an empty list is true.
+    /// True when all inner filters are true. An empty list is true.
     And(Vec<Filter>),
-    /// True when at least one part is true; an empty list is false.
+    /// True when at least one inner filter is true. An empty list is false.
     Or(Vec<Filter>),
     /// True when the inner filter is not true.
     Not(Box<Filter>),
-    /// A comparison of a column with a value; never true for NULL.
+    /// True when the comparison of the column with the value is true; never true for NULL.
     Compare(String, Compare, Literal),
     /// True when the column equals one of the values.
     In(String, Vec<Literal>),
@@ -26,9 +26,10 @@ pub enum Filter {
     Between(String, Literal, Literal),
     /// True when the column is NULL (`true`) or not NULL (`false`).
     IsNull(String, bool),
-    /// SQL's LIKE on text: `%` matches any text, `_` one character, and `\` escapes. Case-sensitive.
+    /// True when the text matches a SQL LIKE pattern: `%` matches any text, `_` matches one character, and `\` escapes.
+    /// Case-sensitive.
     Like(String, String),
-    /// True when the text contains this text. Case-sensitive, without wildcards.
+    /// True when the column contains this text. Case-sensitive, without wildcards.
     Contains(String, String),
 }
 
@@ -45,7 +46,7 @@ impl Filter {
         matches!(self, Self::And(parts) if parts.is_empty())
     }
 
-    /// The columns of the filter, each once, in the order of their first use.
+    /// The names of the columns in the filter, each once, in the order of their first use.
     #[must_use]
     pub fn columns(&self) -> Vec<&str> {
         let mut out = Vec::new();
@@ -120,7 +121,7 @@ pub enum LikePart {
     Any,
 }
 
-/// Splits a LIKE pattern into its parts and resolves escapes.
+/// Splits a LIKE pattern into wildcards and unescaped texts.
 #[must_use]
 pub fn like_parts(pattern: &str) -> Vec<LikePart> {
     let mut parts = Vec::new();

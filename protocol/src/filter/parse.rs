@@ -14,34 +14,34 @@ use crate::{
 const MAX_DEPTH: usize = 32;
 /// The maximum number of values of `in`.
 const MAX_IN: usize = 10_000;
-/// The maximum number of conditions, `and`, `or` and `not` of a filter. The translated filter costs stack and time.
+/// The maximum number of conditions, `and`, `or` and `not` of a filter, so that no filter exhausts stack or CPU time.
 const MAX_PARTS: usize = 500;
 /// The maximum number of reported errors. The limit bounds the size of the answer.
 const MAX_ERRORS: usize = 20;
-/// The error for U+0000. PostgreSQL stores no such text, and C libraries treat the character as the end of the text.
+/// The error for a text with U+0000. PostgreSQL refuses this character, and C libraries end a text at it.
 const NUL: &str = "expected a text without the character U+0000";
-/// Every operator, for error texts.
+/// All operators, as listed in error texts.
 const OPERATORS: &str = "eq, ne, lt, lte, gt, gte, in, between, is_null, like, contains";
 
 /// Parses a filter and checks it against the columns of the dataset.
 ///
 /// # Errors
-/// Every error, with pointers below `/filter`.
+/// All errors, with pointers below `/filter`.
 pub fn parse(filter: &Value, columns: &[Column]) -> Result<Filter, Vec<FieldError>> {
     parse_with(filter, columns, false)
 }
 
 /// Checks a row policy: a filter in which `{"claim": "<name>"}` may replace any value, or the list of `in`. The
-/// returned filter has placeholders for the claims, so it is useful for its columns only.
+/// returned filter has placeholders for the claims, so the caller may use only its columns.
 ///
 /// # Errors
-/// Every error, with pointers below `/filter`.
+/// All errors, with pointers below `/filter`.
 pub fn check_policy(policy: &Value, columns: &[Column]) -> Result<Filter, Vec<FieldError>> {
     parse_with(policy, columns, true)
 }
 
-fn parse_with(filter: &Value, columns: &[Column], policy: bool) -> Result<Filter, Vec<FieldError>> {
-    let mut parser = Parser { columns, errors: Vec::new(), parts: 0, policy };
+fn parse_with(filter: &Value, columns: &[Column], is_policy: bool) -> Result<Filter, Vec<FieldError>> {
+    let mut parser = Parser { columns, errors: Vec::new(), parts: 0, is_policy };
     let parsed = parser.object(filter, "/filter", 0);
     match parsed {
         Some(filter) if parser.errors.is_empty() => Ok(filter),
@@ -49,7 +49,7 @@ fn parse_with(filter: &Value, columns: &[Column], policy: bool) -> Result<Filter
     }
 }
 
-/// The name of the claim that a value of a policy refers to.
+/// The name of the claim in a value `{"claim": "<name>"}` of a row policy; None for every other value.
 fn claim_name(value: &Value) -> Option<&str> {
     let map = value.as_object().filter(|map| map.len() == 1)?;
     map.get("claim")?.as_str()
@@ -58,7 +58,7 @@ fn claim_name(value: &Value) -> Option<&str> {
 /// Replaces each `{"claim": "<name>"}` in a row policy by the claim of the caller with that name.
 ///
 /// # Errors
-/// The name of a claim that the token of the caller lacks. The export must then be refused.
+/// The name of a claim that the token of the caller lacks. Sluice must then refuse the export.
 pub fn bind_claims(policy: &Value, claims: &Map<String, Value>) -> Result<Value, String> {
     match policy {
         Value::Object(map) => {
@@ -79,8 +79,8 @@ struct Parser<'a> {
     columns: &'a [Column],
     errors: Vec<FieldError>,
     parts: usize,
-    /// Whether claims may replace values.
-    policy: bool,
+    /// Whether the filter is a row policy, in which `{"claim": "<name>"}` may replace a value.
+    is_policy: bool,
 }
 
 impl Parser<'_> {
@@ -91,18 +91,18 @@ impl Parser<'_> {
         None
     }
 
-    /// Counts one more part. Above the maximum it records an error and returns None.
-    fn part(&mut self, at: &str) -> Option<()> {
+    /// Counts one more part of the filter. Above [`MAX_PARTS`], records an error and returns None.
+    fn count_part(&mut self, at: &str) -> Option<()> {
         self.parts += 1;
         if self.parts == MAX_PARTS + 1 {
-            return self.fail(at, format!("a filter has at most {MAX_PARTS} parts; `in` takes a list of values"));
+            return self.fail(at, format!("a filter may have at most {MAX_PARTS} parts; `in` takes a list"));
         }
         (self.parts <= MAX_PARTS).then_some(())
     }
 
     fn object(&mut self, value: &Value, at: &str, depth: usize) -> Option<Filter> {
         if depth > MAX_DEPTH {
-            return self.fail(at, format!("filters nest at most {MAX_DEPTH} deep"));
+            return self.fail(at, format!("a filter may nest at most {MAX_DEPTH} levels"));
         }
         let Some(members) = value.as_object().filter(|members| depth == 0 || !members.is_empty()) else {
             return self.fail(at, "expected an object such as {\"column\": {\"eq\": 1}}");
@@ -110,7 +110,7 @@ impl Parser<'_> {
         let mut all = Vec::with_capacity(members.len());
         for (name, member) in members {
             let at = child(at, name);
-            self.part(&at)?;
+            self.count_part(&at)?;
             let part = match name.as_str() {
                 "and" => self.list(member, &at, depth).map(Filter::And),
                 "or" => self.list(member, &at, depth).map(Filter::Or),
@@ -129,7 +129,7 @@ impl Parser<'_> {
         let mut parts = Vec::new();
         for (i, item) in items.iter().enumerate() {
             let at = child(at, &i.to_string());
-            self.part(&at)?;
+            self.count_part(&at)?;
             parts.extend(self.object(item, &at, depth + 1));
         }
         Some(parts)
@@ -151,7 +151,7 @@ impl Parser<'_> {
         let mut all = Vec::with_capacity(operators.len());
         for (operator, operand) in operators {
             let at = child(at, operator);
-            self.part(&at)?;
+            self.count_part(&at)?;
             all.extend(self.operator(name, kind, operator, operand, &at));
         }
         Some(if all.len() == 1 { all.remove(0) } else { Filter::And(all) })
@@ -192,7 +192,7 @@ impl Parser<'_> {
             _ => return self.fail(at, format!("unknown operator; expected one of {OPERATORS}")),
         };
         if value.is_null() {
-            return self.fail(at, "nothing compares with null; use {\"is_null\": true}");
+            return self.fail(at, "a comparison with null is never true; use {\"is_null\": true}");
         }
         if kind == ColumnType::Bool && !matches!(compare, Compare::Eq | Compare::Ne) {
             return self.fail(at, "true and false have no order; use `eq` or `ne`");
@@ -207,7 +207,7 @@ impl Parser<'_> {
         at: &str,
         count: std::ops::RangeInclusive<usize>,
     ) -> Option<Vec<Literal>> {
-        if self.policy && claim_name(value).is_some() && count.start() != count.end() {
+        if self.is_policy && claim_name(value).is_some() && count.start() != count.end() {
             return Some(vec![placeholder(kind)]);
         }
         let Some(items) = value.as_array().filter(|items| count.contains(&items.len())) else {
@@ -225,7 +225,7 @@ impl Parser<'_> {
     }
 
     fn literal(&mut self, kind: ColumnType, value: &Value, at: &str) -> Option<Literal> {
-        if self.policy && claim_name(value).is_some() {
+        if self.is_policy && claim_name(value).is_some() {
             return Some(placeholder(kind));
         }
         let text = value.as_str();
@@ -259,7 +259,7 @@ impl Parser<'_> {
     }
 }
 
-/// The value that replaces a claim while a policy is checked without a caller.
+/// The value of a claim while [`check_policy`] checks a row policy without a caller.
 fn placeholder(kind: ColumnType) -> Literal {
     match kind {
         ColumnType::String => Literal::String(String::new()),
@@ -273,7 +273,7 @@ fn placeholder(kind: ColumnType) -> Literal {
     }
 }
 
-/// Parses a time with its offset, or a time or date without an offset as UTC.
+/// Parses an RFC 3339 time. A time or a date without an offset is in UTC.
 fn datetime(text: &str) -> Option<DateTime<Utc>> {
     let zoned = DateTime::parse_from_rfc3339(text).map(|t| t.with_timezone(&Utc)).ok();
     let naive = || {
@@ -321,7 +321,7 @@ mod tests {
     }
 
     #[test]
-    fn members_are_joined_by_and_and_may_nest() {
+    fn all_members_must_be_true_and_filters_may_nest() {
         let filter = json!({"delay": {"gte": 30, "lt": 60}, "or": [{"origin": {"in": ["SEA"]}}, {"not": {"late": {"eq": true}}}]});
         let Filter::And(parts) = parse(&filter, &columns()).unwrap() else { panic!("not an and") };
         assert_eq!(parts.len(), 2);

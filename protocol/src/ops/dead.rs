@@ -1,15 +1,15 @@
-//! Dead letters: jobs and outcomes that failed permanently.
+//! Requests about dead letters: jobs and outcomes that failed for the last time.
 
 use serde::{Deserialize, Serialize};
 
 use super::ExportSummary;
 use crate::{id::ExportId, problem::Problem, time::Timestamp};
 
-/// The kind of a dead-lettered message.
+/// The kind of the message that became a dead letter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum DeadLetterKind {
-    /// A job that failed permanently. The export failed, and its credit was returned.
+    /// A job that failed for the last time. The export has failed, and its credits were returned.
     Job,
     /// An outcome that the notifier could not apply. The export may still be unfinished.
     Outcome,
@@ -20,21 +20,21 @@ pub enum DeadLetterKind {
 pub struct DeadLetter {
     /// The sequence number in the stream of dead letters.
     pub sequence: u64,
-    /// The time at which the message was dead-lettered.
+    /// The time at which the message became a dead letter.
     pub at: Timestamp,
-    /// The export of the message; the nil UUID when the message names none.
+    /// The export of the message; the nil UUID when the message has no export id.
     pub export_id: ExportId,
     /// The kind of the message.
     pub kind: DeadLetterKind,
-    /// The cause as one word.
+    /// The reason as one word; also a token of the NATS subject.
     pub reason: String,
-    /// The cause as a sentence to show to operators.
+    /// The reason as a sentence for operators.
     pub detail: String,
-    /// The failed attempt, for a job.
+    /// The number of the failed attempt; None for an outcome.
     pub attempt: Option<u32>,
 }
 
-/// The request on [`crate::subject::OPS_DEAD`]. The answer lists the newest dead letters first.
+/// The request for the dead letters, on [`crate::subject::OPS_DEAD`]. The answer lists the newest first.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct DeadLettersRequest {
@@ -54,8 +54,7 @@ pub enum DeadLettersReply {
         items: Vec<DeadLetter>,
         /// The number of all dead letters.
         total: u64,
-        /// The cursor of the next page; absent on the last page. A page before the last may be empty after many
-        /// requeues.
+        /// The cursor of the next page; absent on the last page. After many requeues, an earlier page may be empty.
         next_cursor: Option<u64>,
     },
     /// The notifier refused the request.
@@ -65,7 +64,7 @@ pub enum DeadLettersReply {
     },
 }
 
-/// The request on [`crate::subject::OPS_REQUEUE`].
+/// The request to retry a dead letter, on [`crate::subject::OPS_REQUEUE`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RequeueRequest {
     /// The export of the dead letter.
@@ -76,16 +75,16 @@ pub struct RequeueRequest {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "answer", rename_all = "snake_case")]
 pub enum RequeueReply {
-    /// The notifier retries a dead-lettered job as a new, newly charged export of the same owner. A repeated request
-    /// returns the same export without another charge.
+    /// The notifier retries the job as a new export of the same owner, which holds credits again. A repeated request
+    /// returns the same new export.
     Requeued {
-        /// The new export of the same owner.
+        /// The new export of the owner.
         export: Box<ExportSummary>,
         /// The id of the failed export.
-        of: ExportId,
+        failed_export_id: ExportId,
     },
-    /// The notifier applies a dead-lettered outcome again to the same export.
-    Replayed {
+    /// The notifier published the outcome again, and applies it to the same export.
+    OutcomeRequeued {
         /// The export of the outcome.
         export: Box<ExportSummary>,
     },

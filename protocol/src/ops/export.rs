@@ -1,4 +1,4 @@
-//! Exports of all owners, with the internal members that operators see and clients do not.
+//! Requests about exports of any owner. The answers have members that only operators see.
 
 use serde::{Deserialize, Serialize};
 
@@ -9,7 +9,7 @@ use crate::{
     time::Timestamp,
 };
 
-/// One export in a list. The summary leaves out filter and parameters, which may be long and may hold personal data.
+/// One export, for operators. The summary has no filter and no parameters, because they may contain personal data.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ExportSummary {
     /// The id of the export.
@@ -36,9 +36,9 @@ pub struct ExportSummary {
     pub credits: u32,
     /// The time of the request.
     pub requested_at: Timestamp,
-    /// The start of the first attempt.
+    /// The start of the first attempt; None before the first attempt.
     pub started_at: Option<Timestamp>,
-    /// The time of the last byte.
+    /// The time at which the exporter finished the last row; None without a complete file.
     pub completed_at: Option<Timestamp>,
     /// The time of the last change of the export.
     pub updated_at: Timestamp,
@@ -56,7 +56,7 @@ pub struct ExportSummary {
     pub trace_id: Option<String>,
 }
 
-/// The request on [`crate::subject::OPS_EXPORTS`]. The answer lists the newest exports first.
+/// The request for a list of exports, on [`crate::subject::OPS_EXPORTS`]. The answer lists the newest exports first.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct ExportsRequest {
@@ -92,7 +92,7 @@ pub enum ExportsReply {
     },
 }
 
-/// The request on [`crate::subject::OPS_EXPORT`].
+/// The request for one export, on [`crate::subject::OPS_EXPORT`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ExportLookup {
     /// The id of the export.
@@ -103,7 +103,7 @@ pub struct ExportLookup {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "answer", rename_all = "snake_case")]
 pub enum ExportReply {
-    /// The requested export, in two forms.
+    /// The export, in the form for operators and in the form for its owner.
     Export {
         /// The summary for operators.
         summary: Box<ExportSummary>,
@@ -117,7 +117,7 @@ pub enum ExportReply {
     },
 }
 
-/// The request on [`crate::subject::OPS_CANCEL`].
+/// The request to cancel an export, on [`crate::subject::OPS_CANCEL`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CancelRequest {
     /// The id of the export.
@@ -128,8 +128,7 @@ pub struct CancelRequest {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "answer", rename_all = "snake_case")]
 pub enum CancelReply {
-    /// The notifier recorded the cancellation. The export ends as if its owner had canceled it. A repeated request
-    /// changes nothing.
+    /// The notifier recorded the request, and the export ends as canceled. A repeated request changes nothing.
     Requested {
         /// The current state of the export.
         export: ExportSummary,

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{problem::Problem, time::Timestamp};
 
-/// One running exporter, as its catalog entry describes it.
+/// One running exporter, from its catalog entry.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ExporterInfo {
     /// The name of the exporter.
@@ -15,15 +15,15 @@ pub struct ExporterInfo {
     pub slots: u32,
     /// The number of slots that bulk exports may use.
     pub bulk_slots: u32,
-    /// Whether the exporter drains and accepts no new jobs.
+    /// Whether the exporter is draining, so that it accepts no new jobs.
     pub draining: bool,
-    /// The datasets of the exporter.
+    /// The names of the datasets that the exporter offers.
     pub datasets: Vec<String>,
-    /// The time of the catalog entry.
+    /// The time at which the exporter wrote its catalog entry.
     pub at: Timestamp,
 }
 
-/// The request on [`crate::subject::OPS_EXPORTERS`].
+/// The request for all running exporters, on [`crate::subject::OPS_EXPORTERS`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ExportersRequest {}
 
@@ -31,7 +31,7 @@ pub struct ExportersRequest {}
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "answer", rename_all = "snake_case")]
 pub enum ExportersReply {
-    /// All running exporters, by pool and name.
+    /// The list of all running exporters.
     Exporters {
         /// The exporters, ordered by pool and name.
         items: Vec<ExporterInfo>,
@@ -43,8 +43,8 @@ pub enum ExportersReply {
     },
 }
 
-/// The request on [`crate::subject::ops_drain`] and [`crate::subject::ops_undrain`]. A repeated request changes
-/// nothing.
+/// The request to start a drain, on [`crate::subject::ops_drain`], or to end it, on [`crate::subject::ops_undrain`]. A
+/// repeated request changes nothing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DrainRequest {}
 
@@ -56,7 +56,7 @@ pub enum DrainReply {
     Exporter {
         /// The name of the exporter.
         instance: String,
-        /// Whether the exporter drains and accepts no new jobs.
+        /// Whether the exporter is draining, so that it accepts no new jobs.
         draining: bool,
         /// The number of running jobs.
         running: u32,

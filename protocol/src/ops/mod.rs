@@ -1,5 +1,5 @@
-//! Requests of operators over NATS, such as `nats req sluice.v1.ops.schedule '{}'`. A notifier answers; requests to
-//! drain an exporter are answered by that exporter.
+//! Requests of operators over NATS, such as `nats req sluice.v1.ops.schedule '{}'`. A notifier answers, except that
+//! each exporter answers the requests to drain it.
 
 mod dead;
 mod export;
@@ -19,32 +19,32 @@ use crate::{problem::Problem, time::Timestamp};
 pub struct ScheduledJob {
     /// The name of the job.
     pub name: String,
-    /// The schedule to show to operators: a cron line and its time zone.
+    /// The schedule as text for operators: a cron expression and its time zone.
     pub schedule: String,
     /// The time of the next run; in the past while a run is due.
     pub due_at: Timestamp,
-    /// The time at which an operator requested a run, while the request is open.
+    /// The time at which an operator requested a run; None after that run.
     pub requested_at: Option<Timestamp>,
     /// The start of the last run.
     pub started_at: Option<Timestamp>,
-    /// The end of the last run that ended. When it is before `started_at`, a run is in progress or its notifier
-    /// stopped.
+    /// The end of the last run that ended. A time before `started_at` means that a run is in progress, or that its
+    /// notifier stopped.
     pub ended_at: Option<Timestamp>,
     /// The duration of the run that ended last, in milliseconds.
     pub duration_ms: Option<u64>,
     /// The result of the run that ended last: `ok` or `failed`.
     pub result: Option<String>,
-    /// The outcome or the error of the run that ended last, to show to operators.
+    /// The summary or the error of the run that ended last, as text for operators.
     pub detail: Option<String>,
     /// The number of runs that ended.
     pub runs: u64,
     /// The number of runs that failed.
     pub failures: u64,
-    /// The notifier of the last run.
+    /// The notifier that started the last run.
     pub runner: Option<String>,
 }
 
-/// The request on [`crate::subject::OPS_SCHEDULE`].
+/// The request for all scheduled jobs, on [`crate::subject::OPS_SCHEDULE`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ScheduleRequest {}
 
@@ -52,19 +52,19 @@ pub struct ScheduleRequest {}
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "answer", rename_all = "snake_case")]
 pub enum ScheduleReply {
-    /// All scheduled jobs, by name.
+    /// The list of all scheduled jobs.
     Schedule {
         /// The scheduled jobs, ordered by name.
         jobs: Vec<ScheduledJob>,
     },
     /// The notifier refused the request.
     Refused {
-        /// The problem that refused the request.
+        /// The problem: `invalid-request` or `unavailable`.
         problem: Problem,
     },
 }
 
-/// The request on [`crate::subject::OPS_RUN`].
+/// The request to run a scheduled job now, on [`crate::subject::OPS_RUN`].
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RunRequest {
     /// The name of the scheduled job.
@@ -76,7 +76,7 @@ pub struct RunRequest {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "answer", rename_all = "snake_case")]
 pub enum RunReply {
-    /// The request is recorded, and the next free notifier runs the job.
+    /// The notifier recorded the request, and the next free notifier runs the job.
     Requested {
         /// The current state of the job.
         job: ScheduledJob,

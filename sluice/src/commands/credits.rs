@@ -5,7 +5,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use entity::{
     credit_policy::CreditPolicy,
-    ledger::{self, Balance, Finding},
+    ledger::{self, AccountDifference, Balance},
 };
 use platform::{
     bus::{Bus, BusError},
@@ -38,8 +38,8 @@ struct Difference {
     unfinished: i64,
 }
 
-impl From<&Finding> for Difference {
-    fn from(f: &Finding) -> Self {
+impl From<&AccountDifference> for Difference {
+    fn from(f: &AccountDifference) -> Self {
         Self {
             tenant: f.tenant.clone(),
             sub: f.user_id.clone(),
@@ -47,7 +47,7 @@ impl From<&Finding> for Difference {
             held: f.held,
             ledger_balance: f.ledger_balance,
             ledger_held: f.ledger_held,
-            unfinished: f.unfinished,
+            unfinished: f.unfinished_price,
         }
     }
 }
@@ -170,7 +170,7 @@ async fn publish_hint(settings: &Settings) -> Result<(), BusError> {
     bus.flush().await
 }
 
-fn report(findings: &[Finding], rebuilt: bool) -> String {
+fn report(findings: &[AccountDifference], rebuilt: bool) -> String {
     if findings.is_empty() {
         return "all accounts equal the ledger".to_owned();
     }
@@ -178,7 +178,7 @@ fn report(findings: &[Finding], rebuilt: bool) -> String {
         let corrected = if rebuilt { "; corrected" } else { "" };
         format!(
             "{} of {}: balance {}, held {}; by the ledger balance {}, held {}; unfinished exports cost {}{corrected}",
-            f.user_id, f.tenant, f.balance, f.held, f.ledger_balance, f.ledger_held, f.unfinished
+            f.user_id, f.tenant, f.balance, f.held, f.ledger_balance, f.ledger_held, f.unfinished_price
         )
     });
     lines.collect::<Vec<_>>().join("\n")

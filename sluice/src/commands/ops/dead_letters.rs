@@ -42,8 +42,10 @@ pub(super) async fn requeue(client: &OpsClient, id: ExportId, json: bool) -> Res
     let reply: RequeueReply = client.request(subject::OPS_REQUEUE, &RequeueRequest { export_id: id }).await?;
     let message = match &reply {
         RequeueReply::Refused { problem } => return Err(refused(problem.clone())),
-        RequeueReply::Requeued { export, of } => format!("{of} runs again as {} ({})", export.id, export.status),
-        RequeueReply::Replayed { export } => format!("the outcome of {} is settled again", export.id),
+        RequeueReply::Requeued { export, failed_export_id } => {
+            format!("{failed_export_id} runs again as {} ({})", export.id, export.status)
+        }
+        RequeueReply::OutcomeRequeued { export } => format!("the notifier applies the outcome of {} again", export.id),
     };
     if json {
         return Ok(output::print_json(&reply)?);
