@@ -7,7 +7,9 @@ import { defineConfig, type Plugin } from "vite";
 
 const gateway = process.env.SLUICE_URL ?? "http://127.0.0.1:8080";
 
-/** The service worker needs a fixed name, because the browser checks that address for a newer version. */
+/**
+ * Name of the service worker's file. The name is fixed, because the browser checks that address for a newer version.
+ */
 const SERVICE_WORKER = "saving-worker";
 
 /** Compresses assets at build time instead of at each request. */

@@ -189,7 +189,7 @@ test("a page that fails to render says so and can be reloaded", async ({ page })
   await expectLive(page);
 });
 
-test("where only a service worker may notify, it does, and the connection stays open", async ({
+test("where only a service worker may show notifications, it shows them, and the connection stays open", async ({
   page,
   context,
 }) => {
@@ -223,11 +223,11 @@ test("where only a service worker may notify, it does, and the connection stays 
   await expectStatus(row, "completed");
   await expectLive(page);
   await expect(row.getByTestId("save-status")).toHaveAttribute("data-phase", "saved");
-  // by then the worker has opened its own socket
+  // a received byte means that the worker has opened its own socket
   await expect.poll(() => sockets).toBe(2); // one of the page, one of the worker, no reconnect
 });
 
-test("a user who has denied notifications is told where to allow them", async ({ page }) => {
+test("the page tells a user who has denied notifications where to allow them", async ({ page }) => {
   await page.addInitScript(() => {
     Object.assign(window, { Notification: { permission: "denied" } });
   });

@@ -44,7 +44,7 @@ export async function monitorHeaps(page: Page): Promise<{ stop: () => Promise<He
         await requestWorkerHeap(cdp, sessionId);
       } catch (cause) {
         if (workers.has(sessionId)) {
-          throw cause; // otherwise the worker has ended meanwhile
+          throw cause; // otherwise the worker has ended since
         }
       }
     });

@@ -104,7 +104,7 @@ export async function tokenOf(request: APIRequestContext, person: string): Promi
 export function grant(sub: string, tenant: string, amount: number): void {
   const { SLUICE_BIN = "", SLUICE_DATA_DIR = "" } = process.env;
   const args = ["credits", "grant", "--data-dir", SLUICE_DATA_DIR, "--sub", sub, "--tenant", tenant];
-  const env = { ...process.env, SLUICE_CREDITS__NIGHTLY: "0" }; // same as the running Sluice
+  const env = { ...process.env, SLUICE_CREDITS__DAILY_GRANT: "0" }; // same as the running Sluice
   const done = spawnSync(SLUICE_BIN, [...args, "--amount", String(amount)], { env, encoding: "utf8" });
   expect(done.status, done.stderr).toBe(0);
 }
@@ -130,8 +130,8 @@ export function sha256(bytes: Uint8Array): string {
   return createHash("sha256").update(bytes).digest("hex");
 }
 
-/** A CSV file without its envelope. */
-export interface Envelope {
+/** The content of a CSV file: the values of its comment lines, the header, and the cells. */
+export interface CsvContent {
   requestedAt: string;
   completedAt: string;
   rows: number;
@@ -140,7 +140,7 @@ export interface Envelope {
 }
 
 /** Parses a machine-profile CSV without quoted cells, such as an export of flights. */
-export function readCsv(bytes: Buffer): Envelope {
+export function readCsv(bytes: Buffer): CsvContent {
   const lines = bytes.toString("utf8").split(/\r?\n/);
   expect(lines.pop(), "the file ends with a line end").toBe("");
   const comment = (line: string | undefined, key: string): string => {

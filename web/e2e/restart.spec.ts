@@ -32,8 +32,8 @@ async function sealedDigest(stack: Stack, id: string): Promise<string> {
 }
 
 /**
- * Kills the gateway, expects the page to report it, and restarts the gateway. Afterwards the proxy passes `more` bytes.
- * Returns the number of bytes received before.
+ * Kills the gateway, expects the page to report the failure, and restarts the gateway. The proxy then passes `more`
+ * bytes. Returns the number of bytes received before.
  */
 async function restart(
   stack: Stack,

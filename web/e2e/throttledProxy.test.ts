@@ -10,7 +10,7 @@ afterEach(() => {
   }
 });
 
-/** Starts a stand-in for a gateway that echoes everything. */
+/** Starts a server that echoes all bytes, in place of a gateway. */
 async function startEchoServer(): Promise<string> {
   const server = createServer((socket) => socket.pipe(socket)).listen(0, "127.0.0.1");
   cleanups.push(() => server.close());

@@ -54,18 +54,18 @@ export class ThrottledProxy {
     }
   }
 
-  /** Removes the limit. */
+  /** Removes the limit of bytes and continues paused connections. */
   release(): void {
     this.pauseAfter(Number.POSITIVE_INFINITY);
   }
 
-  /** Stops the proxy. */
+  /** Stops the proxy and breaks all its connections. */
   close(): void {
     this.#server.close();
     this.disconnect();
   }
 
-  /** Breaks all connections, as a crashed gateway does; paused ones would not notice otherwise. */
+  /** Breaks all connections, as a crashed gateway does. A paused connection would not detect the crash by itself. */
   disconnect(): void {
     for (const socket of this.#sockets) {
       socket.destroy();

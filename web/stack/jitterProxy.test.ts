@@ -18,7 +18,7 @@ async function receiveAll(socket: Socket): Promise<Buffer> {
   return Buffer.concat(chunks);
 }
 
-/** Starts a stand-in for a gateway. */
+/** Starts a plain TCP server in place of a gateway. */
 async function startServer(serve: (socket: Socket) => void, port = 0): Promise<Server> {
   const server = createServer({ allowHalfOpen: true }, (socket) => {
     cleanups.push(() => socket.destroy());

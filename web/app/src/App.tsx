@@ -19,7 +19,7 @@ import { removeOrphanFiles } from "./saving/fileCleanup.js";
 import { Journal } from "./saving/journal.js";
 import { strings } from "./strings.js";
 
-/** The sign-in, or the application of the signed-in user. */
+/** Shows the sign-in, or the application when a user is signed in. */
 export function App() {
   const [userSession, setUserSession] = useState(() => new UserSession());
   const [, navigate] = useLocation();
@@ -99,7 +99,7 @@ function Shell({ identity, onSignOut }: { identity: Identity; onSignOut: () => v
   const signOut = async () => {
     notifyOtherTabs(identity);
     clearNotificationChoice();
-    // no other user can see what can't be removed now; the next start of the page removes it
+    // no other user can see a file that can't be removed now; the next start of the page removes the file
     const filesRemoved = saver.removeAll().catch(() => undefined);
     sessionStorage.clear();
     onSignOut();

@@ -12,7 +12,7 @@ import {
 import type { SaveErrorReason } from "./saving/saveError.js";
 import type { SaveMethod } from "./saving/saveMethod.js";
 
-/** Text about a problem: what happened, and what to do next. */
+/** Text about a problem: the event, and the next step for the user. */
 export interface ProblemText {
   title: string;
   next: string;
@@ -311,7 +311,7 @@ export const problemTexts: Record<Slug, ProblemText> = {
   },
   "not-found": {
     title: "There is no such export",
-    next: "It may have been deleted, or it belongs to somebody else.",
+    next: "It may have been deleted, or it belongs to another user.",
   },
   "invalid-request": { title: "The request is not valid", next: "Correct what is marked and try again." },
   "unknown-dataset": {

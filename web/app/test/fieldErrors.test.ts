@@ -47,7 +47,7 @@ describe("a field error of the filter", () => {
     const label = (pointer: string) => fieldLabel({ pointer, detail: "" }, rows, dataset);
     expect(label("/filter/delay/gte")).toBe("Delay at least");
     expect(label("/filter/not/a~1b/contains")).toBe("a/b does not contain");
-    expect(label("/filter/gone")).toBe("Filter");
+    expect(label("/filter/removed")).toBe("Filter");
     expect(label("/params/muscles/0")).toBe("Muscles");
     expect(label("/columns/1")).toBe("Columns");
     expect(label("/unheard-of")).toBeUndefined();

@@ -4,7 +4,7 @@ import { renderToStaticMarkup } from "react-dom/server";
 import { expect, it } from "vitest";
 import { NoDatasets } from "../src/datasets/NoDatasets.js";
 
-it("an installation without datasets says what to do next", () => {
+it("an installation without datasets shows the next step", () => {
   const html = renderToStaticMarkup(createElement(MantineProvider, null, createElement(NoDatasets)));
   expect(html).toContain("No datasets yet");
   expect(html).toContain("Ask your administrator for access to a dataset.");

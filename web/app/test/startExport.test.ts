@@ -7,7 +7,7 @@ import type { FileSaver } from "../src/saving/fileSaver.js";
 
 const item = { id: "0199-1", status: "queued" } as Export;
 
-/** Clicks "Export"; the test decides when the answer arrives. */
+/** Clicks "Export". The test decides when the answer arrives. */
 function click(userSession: UserSession) {
   let answer = () => {};
   const created = new Promise<CreatedExport>((resolve) => {

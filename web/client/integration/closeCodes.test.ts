@@ -14,9 +14,8 @@ beforeAll(async () => {
     env: {
       SLUICE_GATEWAY__WS__MAX_SESSIONS_PER_USER: "2",
       SLUICE_GATEWAY__WS__MAX_MESSAGE_SIZE: "4 KiB",
-      SLUICE_GATEWAY__WS__MESSAGE_BURST: "20",
-      // twice the rate of the SDK's own pings at this heartbeat, and low enough to exhaust the burst
-      SLUICE_GATEWAY__WS__MESSAGES_PER_SECOND: "1",
+      // above the rate of the SDK's own pings at this heartbeat, and low enough to exhaust the burst of 20 messages
+      SLUICE_GATEWAY__WS__MESSAGES_PER_SECOND: "4",
       // long enough that a slow test machine misses no heartbeat
       SLUICE_GATEWAY__WS__HEARTBEAT_INTERVAL: "2500ms",
       SLUICE_GATEWAY__READINESS_DELAY: "100ms",
@@ -26,7 +25,7 @@ beforeAll(async () => {
 });
 afterAll(() => stack?.stop());
 
-/** Opens a WebSocket past the handshake, without the SDK, so that a test can violate the protocol. */
+/** Opens a WebSocket without the SDK and completes the handshake, so that a test can violate the protocol. */
 async function openRawSocket(
   sub: string,
   options: { autoPong?: boolean; ttlS?: number } = {},
@@ -46,7 +45,7 @@ async function openRawSocket(
 
 const closed = (socket: WebSocket) => new Promise<number>((resolve) => socket.once("close", resolve));
 
-/** How a test makes the real gateway send each close code, or why it can't. */
+/** For each close code: a function that makes the gateway send the code, or the reason why no test can. */
 const TRIGGERS: Record<number, (() => Promise<number>) | string> = {
   1000: "the client sends this code itself",
   1001: async () => {
@@ -122,7 +121,7 @@ describe("the SDK after close code", () => {
     const sessions: string[] = [];
     let renewed = false;
     const sdk = client("sdk-4401", ({ refresh }) => {
-      // a token that expires before the session exists is refreshed too; this test does not count that
+      // the SDK also refreshes a token that expires before the session exists; this test does not count that refresh
       renewed ||= refresh && sessions.length > 0;
       // the token expires before the session has time to refresh it
       return stack.token("sdk-4401", "acme", { ttlS: renewed ? 600 : 2 });

@@ -55,14 +55,14 @@ function next<T extends ServerMessage["type"]>(
 const ofExport = (id: string) => (message: { export: Export }) => message.export.id === id;
 const discard = { write: () => undefined, reset: () => undefined };
 
-/** How a test makes the real gateway send each message. The compiler rejects a table that lacks a message. */
+/** For each message: a function that makes the gateway send it. The compiler rejects a table that lacks a message. */
 const TRIGGERS: Record<ServerMessage["type"], () => Promise<ServerMessage | undefined>> = {
   "session.ready": async () => {
     const ready = next("session.ready");
     const resumed = next("session.resumed");
     client.close();
     void client.connect();
-    await resumed; // a late one would count for the next session
+    await resumed; // otherwise a late `session.resumed` would count for the next session
     return ready;
   },
   "session.resumed": async () => {

@@ -2,7 +2,7 @@ import { WebSocket } from "ws";
 import type { WebSocketConstructor } from "../src/node.js";
 
 /**
- * The WebSockets of an SDK client under a test's control: to send raw messages, to disconnect, and to block new ones.
+ * The WebSockets of an SDK client. A test can send raw messages on them, disconnect them, and block new ones.
  */
 export class TestSockets {
   readonly #sockets: WebSocket[] = [];

@@ -10,7 +10,7 @@ const HEAD = "// Made by `npm run contract` from docs/openapi.json and docs/asyn
 /** Path of the generated file. */
 export const CONTRACT_FILE = fileURLToPath(new URL("../src/contract.ts", import.meta.url));
 
-/** Reads the two documents. */
+/** Reads the OpenAPI and the AsyncAPI document. */
 export async function documents() {
   const read = async (name) => JSON.parse(await readFile(new URL(name, DOCS), "utf8"));
   return { openapi: await read("openapi.json"), asyncapi: await read("asyncapi.json") };
@@ -23,7 +23,7 @@ export function messageTypes({ asyncapi }, side) {
     .map((key) => key.slice(side.length + 1));
 }
 
-/** Generates the text of the file. */
+/** Generates the text of {@link CONTRACT_FILE}. */
 export async function contract() {
   const docs = await documents();
   const { openapi, asyncapi } = docs;
@@ -46,7 +46,7 @@ export async function contract() {
   return `${HEAD}\n${names.map((name) => declaration(name, schemas[name])).join("\n\n")}\n`;
 }
 
-/** The plain name of `error` would shadow the built-in `Error`. */
+/** Returns the type name of a message. The plain name of `error` would shadow the built-in `Error`. */
 function messageName(type) {
   return type === "error" ? "ErrorMessage" : type.split(".").map(pascal).join("");
 }

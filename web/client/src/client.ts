@@ -12,7 +12,7 @@ import { type CallOptions, RestClient } from "./restClient.js";
 import { Session, type SessionState } from "./session.js";
 import { fixedToken, type TokenProvider } from "./token.js";
 
-/** Settings of {@link SluiceClient}. Set either `token` or `getToken`. */
+/** Settings of {@link SluiceClient}. Set `token` or `getToken`. */
 export interface SluiceClientOptions {
   /** Address of the gateway, such as `https://exports.example.com`. */
   baseUrl: string;
@@ -49,7 +49,7 @@ export async function connect(options: SluiceClientOptions): Promise<SluiceClien
   return client;
 }
 
-/** The client of one user's session with a Sluice gateway. */
+/** A client of a Sluice gateway, for one user. */
 export class SluiceClient {
   /** The user's exports: create, list, get, cancel, estimate. */
   readonly exports: Exports;

@@ -2,7 +2,7 @@ import type { ServerSlug } from "./errors.js";
 
 /** How a client reacts to a close code. */
 export interface CloseAction {
-  /** Whether the client reconnects by itself. */
+  /** Whether the client reconnects without a call of the application. */
   retry: boolean;
   /** Whether the client requests a new token before it reconnects. */
   newToken: boolean;

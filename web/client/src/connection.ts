@@ -99,7 +99,7 @@ export class Connection {
     return reply as MessageOf<T>;
   }
 
-  /** Closes the connection now, without waiting for the peer's close frame. */
+  /** Closes the connection at once, without waiting for the server's close frame. */
   close(code: number, reason: string): void {
     if (this.#ended) {
       return;
@@ -190,7 +190,7 @@ export class Connection {
   }
 }
 
-/** The error of every pending request when the connection is lost. */
+/** Creates the error with which pending requests fail when the connection is lost. */
 export function connectionLost(detail: string): SluiceError {
   return new SluiceError({ slug: "network", title: "The connection was lost", detail });
 }

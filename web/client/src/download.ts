@@ -19,9 +19,9 @@ export const DEFAULT_MAX_WINDOW = 8 * 1024 * 1024;
 /** Options of one download. */
 export interface DownloadOptions {
   sink: Sink;
-  /** First byte to fetch; the sink already has the bytes before it. Default 0. */
+  /** Position of the first byte to fetch; the sink already has all earlier bytes. Default 0. */
   offset?: number | undefined;
-  /** SHA-256 state over the bytes before `offset`. Without it the digest of the file can't be verified. */
+  /** SHA-256 state over the bytes before `offset`. Without this state the download can't verify the digest. */
   hasher?: Hasher | undefined;
   /**
    * The export attempt that wrote the bytes before `offset`, as reported by {@link onAttempt}. Bytes of another attempt
@@ -60,16 +60,16 @@ export interface DownloadOptions {
  */
 export type TransferState = "receiving" | "waiting";
 
-/** Dependencies of a download. */
+/** Dependencies of a {@link Download}. */
 export interface DownloadDeps {
   session: Session;
   rest: RestClient;
-  /** Creates SHA-256 states of the platform's own implementation, if it has one. */
+  /** Creates SHA-256 states with the implementation of the platform, if the platform has one. */
   newHasher?: (() => Hasher) | undefined;
   backoff?: BackoffOptions | undefined;
 }
 
-/** Problems that a retry can't solve. */
+/** Slugs of problems that a retry can't solve. */
 const FINAL_SLUGS: readonly string[] = [
   "unauthorized",
   "forbidden",
@@ -95,7 +95,7 @@ const IDLE_TIMEOUT_MS = 30_000;
 const STATUS_POLL_MS = 15_000;
 
 /**
- * Downloads one file into a sink: over the WebSocket while it is live, over HTTP otherwise. It resumes at the exact
+ * Downloads one file into a sink: over the WebSocket while that is live, over HTTP otherwise. It resumes at the exact
  * offset after every interruption, and starts again at 0 only when the server answers `restarted`.
  */
 export class Download {
@@ -108,7 +108,7 @@ export class Download {
   readonly #exportEnded = new AbortController();
   readonly #signal: AbortSignal;
   #announced: boolean;
-  /** The export attempt that wrote the received bytes. Bytes of another attempt never follow them. */
+  /** The export attempt that wrote the received bytes. The download never appends bytes of another attempt to them. */
   #bytesAttempt: number | undefined;
   #state: TransferState = "receiving";
   #exportError: SluiceError | undefined;
@@ -171,7 +171,7 @@ export class Download {
           continue;
         }
         if (error.slug === "not-ready") {
-          failures = 0; // the export runs, it only has no bytes yet
+          failures = 0; // the export runs, but has no bytes yet
         } else if (failures >= (this.#options.maxFailures ?? MAX_FAILURES)) {
           throw error;
         }
@@ -226,7 +226,7 @@ export class Download {
     }
   }
 
-  /** Reports that bytes arrive, written by this export attempt if it is known. */
+  /** Reports that bytes arrive, and the export attempt that wrote them, if known. */
   #reportOpened(attempt: number | undefined): void {
     if (attempt !== undefined) {
       this.#bytesAttempt = attempt;
@@ -271,7 +271,7 @@ export class Download {
     }
   }
 
-  /** Returns the live connection, after a short wait for it; `undefined` means: use HTTP. */
+  /** Waits a short time for the live connection. Returns `undefined` when the download must use HTTP. */
   async #liveConnection(): Promise<Connection | undefined> {
     const { session } = this.#deps;
     const { transport, socketTimeoutMs = 5_000 } = this.#options;
@@ -353,7 +353,7 @@ export class Download {
     }
   }
 
-  /** Writes everything that the stream delivers to the sink, and grants more bytes as the sink drains. */
+  /** Writes the bytes of the stream to the sink, and extends the window when the sink has accepted bytes. */
   async #receiveStream(stream: FileStream): Promise<DownloadResult> {
     if (stream.offset !== this.#receiver.position) {
       throw new SluiceError({

@@ -26,7 +26,7 @@ export class Emitter<T> {
   }
 }
 
-/** Uses `reportError`. Node has none: there the error becomes an `uncaughtException`, as with `EventTarget`. */
+/** Reports an error as uncaught: by `reportError` in a browser, by `uncaughtException` in Node. */
 function report(cause: unknown): void {
   if (typeof globalThis.reportError === "function") {
     globalThis.reportError(cause);

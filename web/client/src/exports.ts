@@ -6,13 +6,13 @@ import { hasEnded } from "./protocol.js";
 import type { CallOptions, RestClient } from "./restClient.js";
 import type { Session } from "./session.js";
 
-/** Retries of a create request whose answer was lost or is still pending. */
+/** Maximum number of retries of a create request whose answer was lost or is still pending. */
 const CREATE_RETRIES = 4;
 
 /** Default of {@link WaitOptions.maxFailures}. */
 const MAX_FAILURES = 10;
 
-/** Problems that are worth a retry. */
+/** Slugs of problems after which a retry may succeed. */
 const TRANSIENT_SLUGS: readonly string[] = ["network", "timeout", "unavailable", "internal", "rate-limited"];
 
 /** Duration of one long poll, in seconds. */
@@ -21,7 +21,7 @@ const LONG_POLL_SECONDS = 20;
 /** The answer to {@link Exports.create}. */
 export interface CreatedExport {
   export: Export;
-  /** Whether the server opens the file stream. Pass it on to `download`, with the same window. */
+  /** Whether the server opens a file stream. Pass this value and the same window to `download`. */
   announced: boolean;
 }
 
@@ -34,13 +34,13 @@ export interface CreateOptions extends CallOptions {
   idempotencyKey?: string;
   /** With `stream` the server opens a file stream as soon as the export has bytes. Default `notify`. */
   deliver?: "notify" | "stream";
-  /** Initial window of that stream, in bytes. Default 1 MiB. */
+  /** Initial window of the file stream, in bytes. Default 1 MiB. */
   window?: number;
 }
 
 /** Options of {@link Exports.waitForEnd}. */
 export interface WaitOptions extends CallOptions {
-  /** Consecutive failures after which it gives up. Default 10. */
+  /** Number of consecutive failures after which the wait fails. Default 10. */
   maxFailures?: number;
 }
 
@@ -66,9 +66,9 @@ export class Exports {
   }
 
   /**
-   * Creates an export, over the WebSocket when it is live. When the answer is lost, it retries over REST with the same
-   * idempotency key, so that no export runs or is charged twice. An abort stops the wait; the server may have received
-   * the request already.
+   * Creates an export, over the WebSocket when that is live. When the answer is lost, the method retries over REST with
+   * the same idempotency key, so that no export runs or is charged twice. An abort stops the wait; the server may have
+   * received the request already.
    */
   async create(request: ExportRequest, options: CreateOptions = {}): Promise<CreatedExport> {
     const idempotencyKey = options.idempotencyKey ?? randomKey();

@@ -2,7 +2,7 @@ import { SluiceError } from "./errors.js";
 import type { FileFrame } from "./frames.js";
 import type { ClientMessage, FileClosed, FileOpened, FileSealed } from "./protocol.js";
 
-/** What a stream delivers, in order. `bytes` items come first; any other item is the last. */
+/** One item of a stream, in order. `bytes` items come first; an item of another kind is the last. */
 export type StreamItem =
   | { kind: "bytes"; offset: number; payload: Uint8Array }
   | { kind: "sealed"; seal: FileSealed }
@@ -58,7 +58,9 @@ export class FileStream {
     }
   }
 
-  /** Grants `bytes` more. Returns false when the connection is lost; {@link next} then returns `lost`. */
+  /**
+   * Extends the window by `bytes` bytes. Returns false when the connection is lost; {@link next} then returns `lost`.
+   */
   grant(bytes: number): boolean {
     return !this.#ended && this.#send({ type: "file.window", stream: this.id, bytes });
   }

@@ -6,7 +6,7 @@ import { type EventPosition, parseEventId } from "./replayCursor.js";
 import type { RestClient } from "./restClient.js";
 import { SseParser } from "./sse.js";
 
-/** How the client receives events without a WebSocket: Server-Sent Events or polling. */
+/** The transport of events without a WebSocket: Server-Sent Events or polling. */
 export type EventTransport = "sse" | "polling";
 
 /** Duration of one long poll while an export is unfinished, in seconds. */
@@ -27,7 +27,7 @@ const MAX_REOPEN_DELAY_MS = 5_000;
 /** Number of the newest exports that a poll fetches. */
 const POLLED_EXPORTS = 50;
 
-/** Statuses of a gateway without an event stream. */
+/** HTTP statuses with which a gateway without an event stream answers. */
 const UNSUPPORTED_STATUSES: readonly number[] = [404, 405, 406, 501];
 
 /** Callbacks of {@link HttpEvents}. */

@@ -10,7 +10,7 @@ import type { DownloadResult, Hasher, Sink } from "./receiver.js";
 
 export * from "./index.js";
 
-/** Same as `connect` of `@sluice/client`, with the Node implementations. */
+/** Connects like `connect` of `@sluice/client`, with the WebSocket class and the SHA-256 of Node. */
 export async function connect(options: SluiceClientOptions): Promise<SluiceClient> {
   const client = nodeClient(options);
   await client.connect();

@@ -38,7 +38,7 @@ export class PendingRequests {
     });
   }
 
-  /** Settles the request that the message answers. Returns false when there is none. */
+  /** Settles the request that the message answers. Returns false when no request waits for the message. */
   settle(message: ServerMessage): boolean {
     const ref = "ref" in message ? message.ref : undefined;
     const pending = ref ? this.#take(ref) : undefined;

@@ -6,9 +6,9 @@ export interface WindowOptions {
   max: number;
 }
 
-/** A round faster than this means that the window limits the throughput, in milliseconds. */
+/** Drain time of half a window below which the window limits the throughput, in milliseconds. */
 const FAST_MS = 100;
-/** A round slower than this means that the sink or the network limits the throughput, in milliseconds. */
+/** Drain time of half a window above which the sink or the network limits the throughput, in milliseconds. */
 const SLOW_MS = 1_000;
 
 /**

@@ -9,11 +9,11 @@ export interface Sink {
    * sends no more than the window.
    */
   write(chunk: Uint8Array): void | Promise<void>;
-  /** Discards everything written so far: the file starts again at 0. */
+  /** Discards all written bytes, because the file starts again at 0. */
   reset(): void | Promise<void>;
 }
 
-/** An incremental SHA-256. */
+/** A SHA-256 state that accepts the bytes in parts. */
 export interface Hasher {
   update(chunk: Uint8Array): Hasher;
   clone(): Hasher;
@@ -36,12 +36,12 @@ export interface DownloadResult {
   verified: boolean;
 }
 
-/** Dependencies and start of a {@link Receiver}. */
+/** Settings of a {@link Receiver}. */
 export interface ReceiverOptions {
   sink: Sink;
   /** Offset of the first byte to receive; the sink has the bytes before it. */
   offset: number;
-  /** SHA-256 state over the bytes before `offset`. Without it a resumed file can't be verified. */
+  /** SHA-256 state over the bytes before `offset`. Without this state the receiver can't verify a resumed file. */
   hasher?: Hasher | undefined;
   /** Creates SHA-256 states. Default: {@link newHasher}. */
   newHasher?: (() => Hasher) | undefined;

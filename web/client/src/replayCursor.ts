@@ -1,4 +1,4 @@
-/** Number of recent sequence numbers that are kept to detect duplicates. */
+/** Number of recent sequence numbers that the cursor stores to detect duplicates. */
 const MAX_REMEMBERED = 1024;
 
 /** A position in the event log: sequence numbers count within an epoch. */
@@ -25,7 +25,8 @@ export class ReplayCursor {
   #epoch: string | undefined;
   #position: EventPosition | undefined;
   /**
-   * The running replay: `received` of `expected` events up to the connection's start, and the newest event after it.
+   * The running replay: `received` of `expected` missed events have arrived. `start` is the position at which the
+   * connection began, and `newest` the number of the newest event after it.
    */
   #replay:
     | { start: EventPosition; received: number; expected: number | undefined; newest: number }
@@ -36,7 +37,7 @@ export class ReplayCursor {
     return this.#position;
   }
 
-  /** Starts from this position: at the first session, and whenever events were lost. */
+  /** Sets the position: at the first session, and after a loss of events. */
   restart(position: EventPosition): void {
     this.#seen.clear();
     this.#epoch = position.epoch;
@@ -62,7 +63,8 @@ export class ReplayCursor {
   }
 
   /**
-   * Gives up the replay, because the server can't deliver the missed events: continues at the start of the connection.
+   * Ends the replay without the missed events, because the server no longer has them. Continues at the start of the
+   * connection.
    */
   abandonReplay(): void {
     if (this.#replay) {

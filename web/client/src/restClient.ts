@@ -9,7 +9,9 @@ export interface RestOptions {
   getToken: TokenProvider;
   /** The `fetch` to use. Default: the global `fetch`. */
   fetch?: typeof fetch;
-  /** Timeout of one call, in milliseconds. Default 30 000. Downloads and event streams: until the response headers. */
+  /**
+   * Timeout of one call, in milliseconds. Default 30 000. Downloads and event streams: until the response headers.
+   */
   timeoutMs?: number;
 }
 
@@ -21,7 +23,9 @@ export interface CallOptions {
 interface Call extends CallOptions {
   body?: unknown;
   headers?: Record<string, string>;
-  /** The timeout ends with the response headers; the caller reads the body. */
+  /**
+   * Whether the caller reads the body as a stream. The timeout then covers only the wait for the response headers.
+   */
   stream?: boolean;
   /** Added to the timeout for long polls, in milliseconds. */
   waitMs?: number;

@@ -9,7 +9,7 @@ const LONG_POLL_SECONDS = 20;
 
 /** Settings of a {@link RestTransfer}. */
 export interface RestTransferOptions {
-  /** The export attempt that wrote the received bytes. Bytes of another attempt never follow them. */
+  /** The export attempt that wrote the received bytes. The download never appends bytes of another attempt to them. */
   attempt: number | undefined;
   /** Maximum time without a byte before the connection counts as dead, in milliseconds. */
   idleTimeoutMs: number;

@@ -40,7 +40,7 @@ export interface SessionOptions {
   requestTimeoutMs?: number | undefined;
 }
 
-/** Keeps one live connection open: tickets, reconnects, replay of missed events, and token refresh. */
+/** Keeps one live connection open: fetches tickets, reconnects, requests missed events, and refreshes the token. */
 export class Session {
   /** Emits every server message, without duplicates of numbered events. */
   readonly messages = new Emitter<ServerMessage>();
@@ -56,7 +56,7 @@ export class Session {
   #connection: Connection | undefined;
   #stop: AbortController | undefined;
   #wake: AbortController | undefined;
-  /** The delay before the next WebSocket, while it lasts. */
+  /** State during the delay before the next WebSocket; `undefined` at other times. */
   #pendingReconnect: Extract<SessionState, { name: "reconnecting" }> | undefined;
   #refreshTimer: ReturnType<typeof setTimeout> | undefined;
   /** Number of consecutive WebSockets without `session.ready`. */
@@ -77,7 +77,7 @@ export class Session {
     return this.#state.name === "live" ? this.#connection : undefined;
   }
 
-  /** Starts to connect, unless it already does, and waits until events arrive over any transport. */
+  /** Starts the session, unless it is running, and waits until events arrive over any transport. */
   async connect(): Promise<SessionState> {
     if (this.#state.name === "idle" || this.#state.name === "closed") {
       this.#stop = new AbortController();
@@ -88,7 +88,7 @@ export class Session {
     return this.#waitFor(isConnected);
   }
 
-  /** Closes the session. */
+  /** Closes the session and its connection, until the next {@link connect}. */
   close(): void {
     this.#stop?.abort();
     this.#endFallback();

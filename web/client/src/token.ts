@@ -14,7 +14,7 @@ export function fixedToken(token: string): TokenProvider {
 /**
  * Calls the provider.
  *
- * @throws SluiceError the provider's own, or `network` for any other error.
+ * @throws SluiceError the `SluiceError` that the provider throws, or `network` for any other error.
  */
 export async function requestToken(provider: TokenProvider, request: { refresh: boolean }): Promise<string> {
   try {

@@ -20,7 +20,7 @@ const REACTIONS: Record<number, string> = {
   4500: "again",
 };
 
-/** Minimum delay after "too many messages", in milliseconds. */
+/** Minimum delay before the reconnect after 4429 (too many messages), in milliseconds. */
 const LATER_MS = 5_000;
 
 describe("after close code", () => {

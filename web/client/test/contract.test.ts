@@ -4,7 +4,7 @@ import { describe, expect, it } from "vitest";
 import { CONTRACT_FILE, contract, documents, messageTypes } from "../scripts/contract.mjs";
 import { CLOSE_CODES, type ClientMessage, SERVER_SLUGS, type ServerMessage } from "../src/index.js";
 
-/** How this SDK handles each server message. The compiler rejects a table that lacks a message. */
+/** For each server message: the kind of its handling in the SDK. The compiler rejects a table that lacks a message. */
 export const SERVER_MESSAGES: Record<ServerMessage["type"], "answer" | "event" | "stream" | "session"> = {
   "session.ready": "session",
   "session.resumed": "answer",

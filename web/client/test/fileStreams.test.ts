@@ -35,7 +35,7 @@ it("a stream that is sealed without a claim is removed, and a lost connection le
   expect(table.unclaimed).toBe(0);
   expect(sent).toEqual([]);
   table.opened(opened(2, "b"), false);
-  table.lost(new Error("gone") as never);
+  table.lost(new Error("connection lost") as never);
   expect(table.unclaimed).toBe(0);
   expect(vi.getTimerCount()).toBe(0);
 });

@@ -74,7 +74,7 @@ export class Peer {
   }
 }
 
-/** A minimal gateway whose WebSockets a test scripts. */
+/** A minimal gateway. A test controls its WebSockets. */
 export class TestServer {
   readonly #http: Server;
   readonly #sockets: WebSocketServer;
@@ -155,12 +155,12 @@ export class TestServer {
   }
 }
 
-/** Answers with JSON. */
+/** Sends a response with a JSON body. */
 export function json(response: ServerResponse, status: number, body: unknown): void {
   response.writeHead(status, { "content-type": "application/json" }).end(JSON.stringify(body));
 }
 
-/** Answers with a problem document. */
+/** Sends a response with a problem document. */
 export function problem(response: ServerResponse, status: number, slug: string, more: object = {}): void {
   response
     .writeHead(status, { "content-type": "application/problem+json" })

@@ -25,7 +25,7 @@ import { CALLBACK_PATH, Oidc } from "./oidc.js";
 import classes from "./SignIn.module.css";
 
 interface Props {
-  /** Whether an earlier session has ended by itself. */
+  /** Whether the session of the user ended because the token expired. */
   expired: boolean;
   onSignIn: (identity: Identity, returnPath?: string) => void;
 }

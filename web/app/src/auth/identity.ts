@@ -93,7 +93,7 @@ export function storeIdentity(identity: Identity | undefined): void {
   }
 }
 
-/** An earlier version of this page may have stored another format: then the user signs in again. */
+/** Parses a stored identity. Returns `undefined` for the format of an earlier version; the user then signs in again. */
 function parseIdentity(text: string | null): Identity | undefined {
   try {
     const value: unknown = JSON.parse(text ?? "null");

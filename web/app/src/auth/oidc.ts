@@ -14,8 +14,8 @@ export const CALLBACK_PATH = "/signed-in";
 export class Oidc {
   readonly #manager: UserManager;
   /**
-   * Sent with every token request. As settings of the `UserManager` they would be sent at sign-out too, and not with a
-   * refresh.
+   * Additional parameters of every token request. As settings of the `UserManager` they would be sent at sign-out too,
+   * and not with a refresh.
    */
   readonly #parameters: Record<string, string>;
   readonly #isErrorResponse: (cause: unknown) => cause is ErrorResponse;
@@ -53,7 +53,7 @@ export class Oidc {
     return new Oidc(manager, issuer.parameters, (cause) => cause instanceof ErrorResponseClass);
   }
 
-  /** Redirects to the issuer. `back` is the path to open after the sign-in. */
+  /** Redirects to the issuer. `returnPath` is the path to open after the sign-in. */
   async startSignIn(returnPath: string): Promise<void> {
     try {
       await this.#manager.signinRedirect({

@@ -20,7 +20,7 @@ export function notifyOtherTabs({ sub, tenant }: SignedOutUser): void {
   channel.close();
 }
 
-/** Calls `onSignOut` when a user signs out in another tab. Returns a function that stops it. */
+/** Calls `onSignOut` when a user signs out in another tab. Returns a function that removes the listener. */
 export function onSignOutInOtherTab(onSignOut: (user: SignedOutUser) => void): () => void {
   const channel = new BroadcastChannel(CHANNEL);
   channel.onmessage = ({ data }: MessageEvent<SignedOutUser>) => onSignOut(data);
@@ -28,9 +28,9 @@ export function onSignOutInOtherTab(onSignOut: (user: SignedOutUser) => void): (
 }
 
 /**
- * Ends the user's session at the issuer, if the issuer supports it: the page redirects there and back. When that fails
- * the user is still signed out here. The redirect waits only briefly for `filesRemoved`, because an open session at the
- * issuer is worse than an orphan file; the next start of the page removes orphans.
+ * Ends the user's session at the issuer, if the issuer supports it: the page redirects there and back. When the
+ * redirect fails, the user is still signed out of this page. The redirect waits only briefly for `filesRemoved`,
+ * because an open session at the issuer is worse than an orphan file; the next start of the page removes orphans.
  */
 export async function signOutAtIssuer({ via }: Identity, filesRemoved: Promise<void>): Promise<void> {
   if (via !== "oidc") {

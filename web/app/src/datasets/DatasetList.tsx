@@ -5,7 +5,7 @@ import { useState } from "react";
 import { strings } from "../strings.js";
 import classes from "./DatasetList.module.css";
 
-/** Number of datasets from which on the list has a search field. */
+/** Minimum number of datasets for which the list has a search field. */
 const SEARCH_THRESHOLD = 7;
 
 interface Props {

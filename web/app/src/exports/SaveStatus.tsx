@@ -9,7 +9,7 @@ interface Props {
   size: number | undefined;
 }
 
-/** State of saveState the file of an export on this page. */
+/** Shows the state of saving the file of an export. */
 export function SaveStatus({ saveState, size }: Props) {
   const text = strings.saving;
   switch (saveState.phase) {

@@ -4,10 +4,10 @@ import type { Live } from "../live/LiveProvider.js";
 import { putExport, queryKeys } from "../live/queryCache.js";
 import type { SaveLocation } from "../saving/fileSaver.js";
 
-/** A started export. */
+/** The answer to a click on Export. */
 export interface StartedExport {
   export: Export;
-  /** An identical unfinished export existed: the request joined it, free of charge. */
+  /** Whether the request joined an identical unfinished export, free of charge. */
   joined: boolean;
 }
 

@@ -2,7 +2,7 @@ import { hasEnded } from "@sluice/client";
 import type { MeasuredExport } from "../live/mergeExport.js";
 import { strings } from "../strings.js";
 
-/** One line with what is known of an export: rows, bytes, throughput, time left, or queue position. */
+/** Returns the known numbers of an export in one line: rows, bytes, throughput, time left, or queue position. */
 export function statusLine(item: MeasuredExport): string {
   const text = strings.exports;
   const { rows, rows_total, bytes, queue_position, eta_ms } = item.progress;

@@ -14,13 +14,13 @@ export interface StartExport {
   size?: number | undefined;
 }
 
-/** Starts an export and saves its file. Asks for the file first, if the user has chosen to be asked. */
+/** Starts an export and saves its file. Opens the file dialog first, if the user has chosen so. */
 export function useStartExport(onStarted?: (started: Export) => void) {
   const live = useLive();
   return useMutation({
     mutationFn: async ({ request, size }: StartExport): Promise<StartedExport | undefined> => {
       const location = await chooseLocation(request, size);
-      // the user may close the dialog: then no export is started or charged
+      // if the user closes the dialog, the page starts no export, and the user pays nothing
       return location && startExport(live, request, location);
     },
     onSuccess: (started) => {

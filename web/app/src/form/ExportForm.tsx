@@ -36,7 +36,7 @@ export function ExportForm({ dataset }: { dataset: Dataset }) {
   });
   const params = paramsOf(dataset.params);
   const fieldErrors = start.error ? SluiceError.from(start.error).errors : [];
-  // a row that the user has changed since is no longer the one that the server rejected
+  // the server's error does not apply to a row that the user has changed since
   const rowErrors = new Map(
     fieldErrors.flatMap(({ pointer, detail }): [number, string][] => {
       const row = filterRowAt(submittedRows, pointer);
@@ -119,7 +119,7 @@ interface PartProps {
   change: (changes: Partial<Draft>) => void;
 }
 
-/** Tabs with the first rows and with the columns. */
+/** Shows two tabs: the first rows, and the columns to choose. */
 function PreviewTabs({
   dataset,
   draft,
@@ -169,7 +169,7 @@ function PreviewTabs({
   );
 }
 
-/** Format, template, compression and save location. */
+/** Fields for format, template, compression and save location. */
 function Options({ dataset, draft, change }: PartProps) {
   const text = strings.form;
   const [saveLocation, setSaveLocation] = useState<SaveLocationKind>(() => loadSaveLocation());

@@ -37,7 +37,7 @@ interface Props {
   onMatch: (match: Match) => void;
 }
 
-/** Rows of column, operator and value. */
+/** Shows the filter as rows, each with a column, an operator and a value. */
 export function FilterBuilder({ columns, rows, match, showMissing, fieldErrors, onRows, onMatch }: Props) {
   const first = columns[0];
   const addButton = useRef<HTMLButtonElement>(null);

@@ -13,7 +13,7 @@ interface Props {
 export function Preview({ estimated, columns }: Props) {
   const { estimate, error, pending, retry } = estimated;
   if (error) {
-    // the form shows the errors of a request after it was submitted; until then the user may still be typing
+    // the form shows errors only after the user submits the request, because the user may still be typing
     const isInputError = error.status >= 400 && error.status < 500 && error.slug !== "rate-limited";
     return (
       <Group gap="xs" role="status" data-testid="preview-problem">

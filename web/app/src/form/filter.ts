@@ -20,7 +20,7 @@ export type Operator =
   | "contains"
   | "not_contains";
 
-/** One row of the filter builder, as typed. */
+/** One row of the filter builder, with the texts that the user typed. */
 export interface FilterRow {
   /** React key of the row, unique on the page. */
   key: number;
@@ -30,7 +30,7 @@ export interface FilterRow {
   values: string[];
 }
 
-/** How rows are combined: with and, or with or. */
+/** Whether all rows or any row must match. */
 export type Match = "all" | "any";
 
 const TEXT: readonly Operator[] = [
@@ -90,14 +90,14 @@ export function isYesOrNo(type: string, operator: Operator): boolean {
   return type === "bool" || operator === "is_null" || operator === "is_blank";
 }
 
-/** Returns whether a value is missing. */
+/** Returns whether the row lacks a value. */
 export function isIncomplete(row: FilterRow): boolean {
   return row.values.length === 0 || row.values.some((value) => value.trim() === "");
 }
 
 /**
- * Converts a typed text to the JSON value of its type. A text that does not fit stays text, so that the server reports
- * the error.
+ * Converts a text that the user typed to the JSON value of the column type. A text that does not fit stays text, so
+ * that the server reports the error.
  */
 export function literal(type: string, text: string): unknown {
   const trimmed = text.trim();

@@ -2,7 +2,7 @@ import type { Dataset, Export, ExportRequest } from "@sluice/client";
 import { type FilterRow, isIncomplete, type Match, toFilter } from "./filter.js";
 import { paramsOf, toParams } from "./params.js";
 
-/** State of the form. */
+/** The values that the user has entered in the form. */
 export interface Draft {
   columns: string[];
   template: string | undefined;

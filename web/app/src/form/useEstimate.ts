@@ -12,9 +12,9 @@ const FRESH_MS = 60_000;
 
 const SUPPORTED_KEY = ["can-estimate"] as const;
 
-/** Estimate of the request in the form. */
+/** Result of {@link useEstimate}. */
 export interface Estimated {
-  /** The last estimate. While a newer one is loading, the one of the previous request. */
+  /** The last estimate, which is of the previous request while a newer estimate is loading. */
   estimate: Estimate | undefined;
   /** Whether an estimate is loading. */
   pending: boolean;

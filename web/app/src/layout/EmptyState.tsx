@@ -9,7 +9,7 @@ interface Props {
   testId?: string;
 }
 
-/** Stands in for an empty list: says that it is empty and what to do next. */
+/** Shows that a list is empty, and the next step for the user. */
 export function EmptyState({ icon: IconOfList, title, text, testId }: Props) {
   return (
     <Paper withBorder radius="lg" p="xl" data-testid={testId}>

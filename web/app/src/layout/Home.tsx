@@ -2,7 +2,7 @@ import { Grid } from "@mantine/core";
 import { ExportList } from "../exports/ExportList.js";
 import { ExportPanel } from "../form/ExportPanel.js";
 
-/** Start page: the form on the left and the exports on the right, or one below the other on a phone. */
+/** The start page: the form on the left and the exports on the right, or the exports below the form on a phone. */
 export function Home({ dataset }: { dataset?: string }) {
   return (
     <Grid gap="xl">

@@ -4,7 +4,7 @@ import { useEffect, useRef, useSyncExternalStore } from "react";
 let pageName = "";
 const listeners = new Set<() => void>();
 
-/** The page that had the focus last; undefined after the document was loaded. */
+/** The page whose heading received the focus last; undefined until the first page is shown. */
 let lastPage: string | undefined;
 
 interface Props extends TitleProps {

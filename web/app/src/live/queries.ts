@@ -75,7 +75,7 @@ export function useHistory(query: HistoryQuery) {
   });
 }
 
-/** Queries one export. */
+/** Queries one export of the user. */
 export function useExport(id: string) {
   const { client } = useLive();
   const queries = useQueryClient();

@@ -18,7 +18,7 @@ export const queryKeys = {
   estimate: (request: string) => ["estimate", request] as const,
 };
 
-/** Applies server events to the query cache. Returns a function that stops it. */
+/** Applies server events to the query cache. Returns a function that removes the listeners. */
 export function syncQueryCache(client: SluiceClient, queries: QueryClient): () => void {
   const refetch = () => {
     for (const queryKey of [

@@ -26,7 +26,7 @@ export async function setNotifications(on: boolean): Promise<boolean> {
   return notificationsEnabled();
 }
 
-/** Removes the choice at sign-out; the next user chooses again. */
+/** Removes the stored choice at sign-out, so that the next user chooses again. */
 export function clearNotificationChoice(): void {
   localStorage.removeItem(KEY);
 }
@@ -66,7 +66,9 @@ async function notifyByWorker(title: string, options: NotificationOptions): Prom
   await registration.showNotification(title, options);
 }
 
-/** Calls `open` when the user clicks a notification of the service worker. Returns a function that stops it. */
+/**
+ * Calls `open` when the user clicks a notification of the service worker. Returns a function that removes the listener.
+ */
 export function onNotificationClick(open: (path: string) => void): () => void {
   const workers = "serviceWorker" in navigator ? navigator.serviceWorker : undefined;
   const onMessage = ({ data }: MessageEvent<{ open?: string } | null>) => {

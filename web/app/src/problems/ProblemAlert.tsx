@@ -16,7 +16,7 @@ interface Actions {
 
 type Props = Actions & ({ error: unknown } | { slug: Slug; detail?: string });
 
-/** Explains a problem and the next step. */
+/** Shows a problem and the next step for the user. */
 export function ProblemAlert(props: Props) {
   const problem =
     "slug" in props

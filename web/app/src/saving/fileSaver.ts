@@ -5,6 +5,7 @@ import { isShownByExport, isUnrecoverable } from "./finalErrors.js";
 import { Journal } from "./journal.js";
 import { privateFile, removePrivateFile } from "./privateFiles.js";
 import { SaveError } from "./saveError.js";
+import { hasWritePermission, saveToDownloads } from "./saveLocation.js";
 import { type BrowserSupport, downloadMethod, MEMORY_LIMIT, type SaveMethod } from "./saveMethod.js";
 import { deserializeError, serializeError } from "./serializedError.js";
 import { type ServiceWorkerDownload, startServiceWorkerDownload } from "./serviceWorkerDownload.js";
@@ -14,16 +15,16 @@ import type { FromWorker, SaveTask, ToWorker } from "./workerMessages.js";
 export type SaveState =
   | { phase: "receiving"; method: SaveMethod; received: number; state: TransferState }
   | { phase: "saved"; method: SaveMethod }
-  /** Begun by an earlier page load; the user must allow the page to write the file again. */
+  /** An earlier page load began to write the file; the user must permit the page to continue. */
   | { phase: "paused" }
   | { phase: "failed"; error: SluiceError };
 
-/** Where a file is saved. */
+/** The destination of a file: the browser downloads, or a file that the user chose. */
 export type SaveLocation =
   | { kind: "downloads"; size?: number | undefined }
   | { kind: "file"; handle: FileSystemFileHandle };
 
-/** Maximum total size of complete private files that are kept for saving again, in bytes. */
+/** Maximum total size of the complete private files that the page keeps for "Save again", in bytes. */
 const MAX_KEPT_BYTES = 1024 * 1024 * 1024;
 
 /** Maximum age of a kept file, in milliseconds. */
@@ -31,9 +32,6 @@ const MAX_KEPT_MS = 24 * 3600 * 1000;
 
 /** Timeout of the request that checks whether the server is reachable, in milliseconds. */
 const PROBE_TIMEOUT_MS = 10_000;
-
-/** Lifetime of an object URL after its click, in milliseconds. The browser has started to copy long before. */
-const URL_LIFETIME_MS = 60_000;
 
 /** Dependencies of a {@link FileSaver}. */
 export interface SaverOptions {
@@ -83,7 +81,7 @@ export class FileSaver {
     return this.#states.get(exportId);
   }
 
-  /** Saves the file of an export. A complete private file is saved at once; a running download is left alone. */
+  /** Saves the file of an export. A complete private file is saved at once, and a running download continues. */
   async save(
     item: Pick<Export, "id" | "dataset" | "format" | "file">,
     location: SaveLocation,
@@ -186,7 +184,7 @@ export class FileSaver {
     this.#post({ type: "retry" });
   }
 
-  /** Stops everything. Unfinished files stay for the next page load. */
+  /** Stops all downloads. Unfinished files stay for the next page load. */
   close(): void {
     this.#closed = true;
     this.#endWorker();
@@ -205,7 +203,7 @@ export class FileSaver {
     this.#streams.clear();
   }
 
-  /** Removes everything of the user at sign-out. */
+  /** Removes all private files and journal entries of the user, at sign-out. */
   async removeAll(): Promise<void> {
     const owner = this.#owner;
     this.close();
@@ -409,7 +407,7 @@ export class FileSaver {
       return;
     }
     if (isUnrecoverable(error.slug)) {
-      void this.#discard(exportId).catch(() => undefined); // there is no file
+      void this.#discard(exportId).catch(() => undefined); // the private file does not exist
     }
     if (isShownByExport(error.slug)) {
       this.#removeState(exportId);
@@ -418,7 +416,7 @@ export class FileSaver {
     this.#set(exportId, { phase: "failed", error });
   }
 
-  /** Private files have no space left: downloads the file through the service worker instead, if there is one. */
+  /** Downloads the file through the service worker, if possible, because private files have no space left. */
   async #saveThroughServiceWorker(exportId: string, full: SluiceError): Promise<void> {
     try {
       await this.#discard(exportId);
@@ -461,7 +459,7 @@ export class FileSaver {
   }
 }
 
-/** Returns why the worker's script failed to load: the server has a newer version, or is unreachable. */
+/** Returns the reason why the worker's script failed to load: the server has a newer version, or is unreachable. */
 async function workerLoadError(): Promise<SluiceError> {
   try {
     await fetch("/", { method: "HEAD", cache: "no-store", signal: AbortSignal.timeout(PROBE_TIMEOUT_MS) });
@@ -469,33 +467,4 @@ async function workerLoadError(): Promise<SluiceError> {
   } catch (cause) {
     return SluiceError.from(cause);
   }
-}
-
-interface Permitted {
-  queryPermission?(descriptor: { mode: "readwrite" }): Promise<PermissionState>;
-  requestPermission?(descriptor: { mode: "readwrite" }): Promise<PermissionState>;
-}
-
-async function hasWritePermission(
-  handle: FileSystemFileHandle & Permitted,
-  mayAsk: boolean,
-): Promise<boolean> {
-  const ask = { mode: "readwrite" } as const;
-  const state = (await handle.queryPermission?.(ask)) ?? "granted";
-  if (state === "granted" || !mayAsk) {
-    return state === "granted";
-  }
-  return (await handle.requestPermission?.(ask)) === "granted";
-}
-
-/** Saves a file to the browser's downloads. */
-function saveToDownloads(name: string, file: File): void {
-  const url = URL.createObjectURL(file);
-  const link = document.createElement("a");
-  link.href = url;
-  link.download = name;
-  document.body.append(link);
-  link.click();
-  link.remove();
-  setTimeout(() => URL.revokeObjectURL(url), URL_LIFETIME_MS);
 }

@@ -1,7 +1,7 @@
-/** Problems that the export's row already reports. */
+/** Slugs of problems that the export's row already reports. */
 const SHOWN_BY_EXPORT: readonly string[] = ["canceled", "export-failed", "aborted"];
 
-/** Problems after which an unfinished file is useless. */
+/** Slugs of problems after which no download can resume an unfinished file. */
 const UNRECOVERABLE: readonly string[] = [
   ...SHOWN_BY_EXPORT,
   "expired",

@@ -1,5 +1,8 @@
 import type { SaveLocation } from "./fileSaver.js";
 
+/** Lifetime of an object URL after the click, in milliseconds; far longer than a browser needs to start the copy. */
+const URL_LIFETIME_MS = 60_000;
+
 /** Save location: the browser's downloads, or a file that the user chooses each time. */
 export type SaveLocationKind = "downloads" | "file";
 
@@ -34,4 +37,34 @@ export async function chooseFile(suggestedName: string): Promise<SaveLocation | 
     }
     throw cause;
   }
+}
+
+interface Permitted {
+  queryPermission?(descriptor: { mode: "readwrite" }): Promise<PermissionState>;
+  requestPermission?(descriptor: { mode: "readwrite" }): Promise<PermissionState>;
+}
+
+/** Returns whether the page may write to the file. With `mayAsk` the browser may ask the user. */
+export async function hasWritePermission(
+  handle: FileSystemFileHandle & Permitted,
+  mayAsk: boolean,
+): Promise<boolean> {
+  const ask = { mode: "readwrite" } as const;
+  const state = (await handle.queryPermission?.(ask)) ?? "granted";
+  if (state === "granted" || !mayAsk) {
+    return state === "granted";
+  }
+  return (await handle.requestPermission?.(ask)) === "granted";
+}
+
+/** Saves a file to the browser's downloads. */
+export function saveToDownloads(name: string, file: File): void {
+  const url = URL.createObjectURL(file);
+  const link = document.createElement("a");
+  link.href = url;
+  link.download = name;
+  document.body.append(link);
+  link.click();
+  link.remove();
+  setTimeout(() => URL.revokeObjectURL(url), URL_LIFETIME_MS);
 }

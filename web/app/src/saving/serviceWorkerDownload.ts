@@ -6,13 +6,13 @@ const KEEP_ALIVE_MS = 10_000;
 /** Maximum wait for an answer of the service worker, in milliseconds. */
 const READY_TIMEOUT_MS = 10_000;
 
-/** Lifetime of the iframe that starts the download, in milliseconds. The download no longer needs it long before. */
+/** Lifetime of the iframe that starts the download, in milliseconds; far longer than a download needs to start. */
 const IFRAME_LIFETIME_MS = 60_000;
 
 /** A browser download that takes its bytes from the other end of the port. */
 export interface ServiceWorkerDownload {
   port: MessagePort;
-  /** Whether the service worker answers keep-alive questions; an older version does not. */
+  /** Whether the service worker answers keep-alive messages; an older version does not. */
   answers: boolean;
   /** Ends the keep-alive messages. */
   end(): void;

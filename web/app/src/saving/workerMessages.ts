@@ -10,7 +10,7 @@ export interface SaveTask {
   handle?: FileSystemFileHandle | undefined;
   /** Port to the service worker, for method `stream`. */
   port?: MessagePort | undefined;
-  /** Whether the service worker answers keep-alive questions. */
+  /** Whether the service worker answers keep-alive messages. */
   answers?: boolean | undefined;
   /** Whether to resume existing bytes; otherwise they are replaced. */
   resume: boolean;
@@ -22,7 +22,7 @@ export interface SaveTask {
 export type ToWorker =
   | { type: "save"; task: SaveTask }
   | { type: "stop"; exportId: string }
-  /** Retry at once. */
+  /** The worker retries all interrupted downloads at once. */
   | { type: "retry" }
   | { type: "token"; requestId: number; token?: string; error?: SerializedError };
 

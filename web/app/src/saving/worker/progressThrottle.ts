@@ -19,7 +19,7 @@ export class ProgressThrottle {
     }
   }
 
-  /** Stops all reports. */
+  /** Cancels the pending report, at the end of the download. */
   end(): void {
     clearTimeout(this.#timer);
   }

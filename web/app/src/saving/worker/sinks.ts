@@ -3,7 +3,7 @@ import { retryWhileLocked } from "../retryWhileLocked.js";
 import { SaveError } from "../saveError.js";
 import { MEMORY_LIMIT } from "../saveMethod.js";
 
-/** Sink of a worker for one file. */
+/** The sink of the worker for one file. */
 export interface FileSink extends Sink {
   /** Position and hash of the bytes that the sink already has. */
   readonly offset: number;
@@ -14,7 +14,7 @@ export interface FileSink extends Sink {
   release(keep: boolean): Promise<void>;
 }
 
-/** Bytes that are read at once for hashing. */
+/** Size of one read for hashing, in bytes. */
 const READ_BYTES = 1024 * 1024;
 
 /** Maximum number of attempts to open a locked file: the worker of a reloaded page releases it soon. */
@@ -203,13 +203,16 @@ async function removeOrEmpty(handle: FileSystemFileHandle & { remove?(): Promise
   await writable.close();
 }
 
-/** Interval of keep-alive questions to a silent service worker, in milliseconds. */
+/** Interval of keep-alive messages to a silent service worker, in milliseconds. */
 const KEEP_ALIVE_MS = 10_000;
 
-/** Unanswered questions after which the service worker counts as dead. A laptop that wakes up has sent only one. */
+/**
+ * Number of unanswered keep-alive messages after which the service worker counts as dead. A laptop that wakes up has
+ * sent only one.
+ */
 const MAX_UNANSWERED = 3;
 
-/** A browser download that a service worker answers; it requests each chunk. */
+/** A browser download through a service worker, which requests each chunk. */
 export class ServiceWorkerSink implements FileSink {
   readonly offset = 0;
   readonly hasher = undefined;
@@ -220,7 +223,7 @@ export class ServiceWorkerSink implements FileSink {
   #canceled = false;
   #unanswered = 0;
 
-  /** `answers`: the service worker answers keep-alive questions, sent every `keepAliveMs` milliseconds of silence. */
+  /** `answers`: the service worker answers keep-alive messages, sent every `keepAliveMs` milliseconds of silence. */
   constructor(port: MessagePort, answers: boolean, keepAliveMs = KEEP_ALIVE_MS) {
     this.#port = port;
     this.#keepAliveMs = answers ? keepAliveMs : undefined;
@@ -282,10 +285,10 @@ export class ServiceWorkerSink implements FileSink {
   }
 }
 
-/** Bytes that are collected on the heap before they become one Blob part. */
+/** Number of bytes on the heap that become one Blob part. */
 const PART_BYTES = 4 * 1024 * 1024;
 
-/** Memory, for browsers without a better method, up to {@link MEMORY_LIMIT}. */
+/** Collects a file of at most {@link MEMORY_LIMIT} bytes in memory, for browsers without a better method. */
 export class MemorySink implements FileSink {
   readonly offset = 0;
   readonly hasher = undefined;
