@@ -13,11 +13,11 @@ export type ClientMessage =
 
 /** One column of a dataset. */
 export interface Column {
-  /** A label to show to people, if the column has one. */
+  /** The label of the column for users, if the column has one. */
   label?: string | null;
   /** Whether the caller sees masked values only. A filter on a masked column is refused. */
   masked?: boolean;
-  /** The name in filters, in `columns` and in the header of the file. */
+  /** The name of the column in filters, in `columns` and in the header of the file. */
   name: string;
   /** Whether a value may be NULL. */
   nullable: boolean;
@@ -28,17 +28,17 @@ export interface Column {
 /** The type of a column in filters and in the catalog. */
 export type ColumnType = "string" | "int" | "float" | "decimal" | "bool" | "date" | "datetime" | "time";
 
-/** One entry of the ledger. */
+/** One entry of the credit ledger. */
 export interface CreditEntry {
   /** The amount added to the balance; negative for a hold. */
   amount: number;
-  /** The time of the entry. */
+  /** The time at which the entry was added. */
   at: Timestamp;
-  /** The export that the entry is about, if any. */
+  /** The export that caused the entry, if any. */
   export_id?: ExportId | null;
   /** The kind of the entry. */
   kind: EntryKind;
-  /** A reason to show to people. */
+  /** The reason for the entry, for users. */
   reason: string;
 }
 
@@ -55,7 +55,7 @@ export interface CreditsChanged {
   type: "credits.changed";
 }
 
-/** The credits in `session.ready`. */
+/** The credits of the caller in `session.ready`. */
 export interface CreditsSummary {
   /** The credits that the user can spend. */
   balance: number;
@@ -67,7 +67,7 @@ export interface CreditsSummary {
 export interface CreditsView {
   /** The credits that the user can spend. */
   balance: number;
-  /** The newest entries first. */
+  /** The latest ledger entries, newest first. */
   entries: CreditEntry[];
   /** The credits that unfinished exports hold; `balance` does not include them. */
   held: number;
@@ -79,17 +79,17 @@ export interface CreditsView {
 export interface DatasetInfo {
   /** The columns, in the order of the dataset. */
   columns: Column[];
-  /** The compressions that at least one format has. */
+  /** The compressions of all formats together. */
   compressions: string[];
   /** The price of one export, in credits. */
   credits: number;
-  /** A description to show to people. */
+  /** The description of the dataset, for users. */
   description: string;
   /** The names of the formats. */
   formats: string[];
   /** The formats with the compressions and the media type of each. */
   formats_info?: FormatInfo[];
-  /** The name in requests and scopes. */
+  /** The name of the dataset in requests and scopes. */
   name: string;
   /** The JSON Schema of `params`. */
   params: Record<string, unknown>;
@@ -97,13 +97,13 @@ export interface DatasetInfo {
   rows_estimate?: number | null;
   /** The templates; the first one is the default. */
   templates: TemplateInfo[];
-  /** A title to show to people. */
+  /** The title of the dataset, for users. */
   title: string;
 }
 
 /** The answer of `GET /v1/datasets`. */
 export interface DatasetList {
-  /** The datasets that the caller may export, by name. */
+  /** The datasets that the caller may export, ordered by name. */
   items: DatasetInfo[];
 }
 
@@ -113,7 +113,7 @@ export type Deliver = "notify" | "stream";
 /** The kind of a ledger entry. */
 export type EntryKind = "grant" | "hold" | "capture" | "release" | "adjustment";
 
-/** The server refused the request with this `ref`. */
+/** The answer to a request that the server refused. */
 export interface ErrorMessage {
   /** The problem with the request. */
   problem: Problem;
@@ -123,31 +123,31 @@ export interface ErrorMessage {
 }
 
 /**
- * The estimated size, duration and price of an export. The exporter reads statistics and a few rows, and charges
- * nothing.
+ * The estimated size, duration and price of an export. The exporter reads statistics and a few rows. An estimate costs
+ * no credits.
  */
 export interface Estimate {
-  /** The approximate size of the file, in bytes. */
+  /** The approximate size of the file, in bytes; null when unknown. */
   bytes?: number | null;
   /** The price of the export, in credits. */
   credits: number;
   /** Whether `rows` is an exact count. */
   exact: boolean;
-  /** The first rows as objects, at most ten. A truncated text ends in `…`. */
+  /** The first rows as objects, at most ten. A text that the exporter truncated ends in `…`. */
   preview: Record<string, unknown>[];
   /** The approximate number of rows; null when unknown. */
   rows?: number | null;
-  /** The approximate run time, in seconds, without the time in the queue. */
+  /** The approximate run time in seconds, without the waiting time in the queue; null when unknown. */
   seconds?: number | null;
 }
 
-/** One export, as REST answers, session messages and events show it. */
+/** The export object in REST answers, session messages and events. */
 export interface Export {
   /** The number of the current or last attempt; 0 before the first attempt. */
   attempt: number;
   /** The requested columns, in order; empty for the columns of the template. */
   columns: string[];
-  /** The time of the last byte; the file repeats it. */
+  /** The time at which the exporter finished the last row. The file may contain this time too. */
   completed_at?: Timestamp | null;
   /** The compression of the file, such as `none`. */
   compression: string;
@@ -155,7 +155,7 @@ export interface Export {
   dataset: string;
   /** The end of the retention of the file. */
   expires_at?: Timestamp | null;
-  /** The file; null unless the status is `completed`. */
+  /** The file of the export; null unless the status is `completed`. */
   file?: FileInfo | null;
   /** The filter of the request; `{}` for all rows. */
   filter: Record<string, unknown>;
@@ -167,11 +167,11 @@ export interface Export {
   links: Links;
   /** The parameters of the request. */
   params: Record<string, unknown>;
-  /** The cause of `failed` or `canceled`; null otherwise. */
+  /** The reason for the status `failed` or `canceled`; null for every other status. */
   problem?: Problem | null;
   /** The progress of the export. */
   progress: Progress;
-  /** The time at which the gateway accepted the request; the file repeats it. */
+  /** The time at which the gateway accepted the request. The file may contain this time too. */
   requested_at: Timestamp;
   /** The start of the first attempt. */
   started_at?: Timestamp | null;
@@ -201,7 +201,7 @@ export interface ExportCancel {
 
 /** Event: the export was canceled and has no file. */
 export interface ExportCanceled {
-  /** The export after the event. */
+  /** The export in its state after the event. */
   export: Export;
   /** The sequence number of the event. */
   seq: number;
@@ -210,7 +210,7 @@ export interface ExportCanceled {
 
 /** Event: the export completed and has a file. */
 export interface ExportCompleted {
-  /** The export after the event. */
+  /** The export in its state after the event. */
   export: Export;
   /** The sequence number of the event. */
   seq: number;
@@ -221,32 +221,32 @@ export interface ExportCompleted {
 export interface ExportCreate {
   /** The columns of the file, in order; the columns of the template when absent. */
   columns?: string[] | null;
-  /** A compression of the format; `none` when absent. */
+  /** The name of a compression of the format; `none` when absent. */
   compression?: string | null;
-  /** A name from `GET /v1/datasets`. */
+  /** The name of a dataset from `GET /v1/datasets`. */
   dataset: string;
   /** The delivery of the file; `notify` when absent. */
   deliver?: Deliver;
   /** The filter expression; all rows when absent. */
   filter?: Record<string, unknown>;
-  /** A format of the dataset; `csv` when absent. */
+  /** The name of a format of the dataset; `csv` when absent. */
   format?: string | null;
-  /** A repeated request with the same key and body returns the first export. */
+  /** A repeated request with the same key and body returns the export of the first request. */
   idempotency_key?: string | null;
   /** The parameters of the dataset. */
   params?: Record<string, unknown> | null;
   /** The direct answer carries the same `ref`. */
   ref?: string;
-  /** A template of the dataset; `default` when absent. */
+  /** The name of a template of the dataset; `default` when absent. */
   template?: string | null;
   type: "export.create";
-  /** The first window of the file stream, in bytes; 1 MiB when absent. */
+  /** The initial window of the file stream, in bytes; 1 MiB when absent. */
   window?: number | null;
 }
 
 /** Event: the file of the export was deleted. */
 export interface ExportExpired {
-  /** The export after the event. */
+  /** The export in its state after the event. */
   export: Export;
   /** The sequence number of the event. */
   seq: number;
@@ -255,7 +255,7 @@ export interface ExportExpired {
 
 /** Event: the export failed and has no file. */
 export interface ExportFailed {
-  /** The export after the event. */
+  /** The export in its state after the event. */
   export: Export;
   /** The sequence number of the event. */
   seq: number;
@@ -267,13 +267,13 @@ export type ExportId = string;
 
 /** A page of exports, newest first. */
 export interface ExportPage {
-  /** At most `limit` exports. */
+  /** The exports of this page, at most `limit`. */
   items: Export[];
   /** The `cursor` of the next page; null on the last page. */
   next_cursor?: string | null;
 }
 
-/** Progress of an export, at most five messages a second. The server may drop progress messages. */
+/** A progress report, at most five each second. The server may drop progress reports. */
 export interface ExportProgress {
   /** The id of the export. */
   export_id: ExportId;
@@ -282,25 +282,25 @@ export interface ExportProgress {
   type: "export.progress";
 }
 
-/** A request for an export: the body of `POST /v1/exports`, and most members of `export.create`. */
+/** A request for an export: the body of `POST /v1/exports`. `export.create` has the same members and more. */
 export interface ExportRequest {
   /** The columns of the file, in order; the columns of the template when absent. */
   columns?: string[] | null;
-  /** A compression of the format; `none` when absent. */
+  /** The name of a compression of the format; `none` when absent. */
   compression?: string | null;
-  /** A name from `GET /v1/datasets`. */
+  /** The name of a dataset from `GET /v1/datasets`. */
   dataset: string;
   /** The filter expression; all rows when absent. */
   filter?: Record<string, unknown>;
-  /** A format of the dataset; `csv` when absent. */
+  /** The name of a format of the dataset; `csv` when absent. */
   format?: string | null;
   /** The parameters of the dataset. */
   params?: Record<string, unknown> | null;
-  /** A template of the dataset; `default` when absent. */
+  /** The name of a template of the dataset; `default` when absent. */
   template?: string | null;
 }
 
-/** One error in the input. */
+/** One error in the input of a request. */
 export interface FieldError {
   /** The error at this pointer. */
   detail: string;
@@ -312,18 +312,18 @@ export interface FieldError {
 export interface FileClose {
   /** The direct answer carries the same `ref`. */
   ref?: string;
-  /** The number of the stream. */
+  /** The number of the stream, from `file.opened`. */
   stream: number;
   type: "file.close";
 }
 
 /** The stream ended before the end of the file. */
 export interface FileClosed {
-  /** The cause; absent when the client closed the stream. */
+  /** The reason why the server closed the stream; absent when the client closed the stream. */
   problem?: Problem | null;
   /** The `ref` of the `file.close` that closed the stream, if any. */
   ref?: string | null;
-  /** The number of the stream. */
+  /** The number of the closed stream. */
   stream: number;
   type: "file.closed";
 }
@@ -345,31 +345,32 @@ export interface FileInfo {
 /** `file.open`: opens a file stream. */
 export interface FileOpen {
   /**
-   * The attempt that wrote the bytes before `offset`, as `file.opened` named it. With this member the server refuses
-   * to continue with another attempt (`restarted`). Without it, only the digest at the end reveals the mix.
+   * The attempt that wrote the bytes before `offset`: the `attempt` of `file.opened`. With this member, the server
+   * answers `restarted` instead of bytes of another attempt. Without this member, a client detects bytes of two
+   * attempts only by the `sha256` of `file.sealed`.
    */
   attempt?: number | null;
   /** The id of the export. */
   export_id: ExportId;
-  /** The first byte to send; 0 when absent. */
+  /** The position in the file of the first byte to send; 0 when absent. */
   offset?: number;
   /** The direct answer carries the same `ref`. */
   ref?: string;
   type: "file.open";
-  /** The first window, in bytes; 1 MiB when absent. */
+  /** The initial window, in bytes; 1 MiB when absent. */
   window?: number | null;
 }
 
 /** The server opened a file stream. */
 export interface FileOpened {
   /**
-   * The attempt that writes the bytes, if one has started. A client repeats it in `file.open` to continue at an
-   * offset.
+   * The attempt that writes the bytes, if one has started. A client that continues the download later sends this
+   * number in `file.open`.
    */
   attempt?: number | null;
   /** The id of the export. */
   export_id: ExportId;
-  /** The position of the first byte that follows. */
+  /** The position in the file of the first byte that the server sends. */
   offset: number;
   /** The `ref` of the `file.open` or `export.create` that opened the stream. */
   ref?: string | null;
@@ -393,13 +394,13 @@ export interface FileSealed {
   type: "file.sealed";
 }
 
-/** `file.window`: grants the server more bytes to send. */
+/** `file.window`: adds bytes to the window of a file stream. */
 export interface FileWindow {
-  /** The number of additional bytes. */
+  /** The number of bytes that the server may send in addition. */
   bytes: number;
   /** The direct answer carries the same `ref`. */
   ref?: string;
-  /** The number of the stream. */
+  /** The number of the stream, from `file.opened`. */
   stream: number;
   type: "file.window";
 }
@@ -442,7 +443,7 @@ export interface Pong {
 
 /** A problem document. The media type over HTTP is `application/problem+json`. */
 export interface Problem {
-  /** A description of this occurrence to show to people. */
+  /** A description of this occurrence, for users. */
   detail: string;
   /** Every error in the input, when the input is invalid. */
   errors?: FieldError[];
@@ -464,7 +465,7 @@ export interface Progress {
   bytes: number;
   /** The estimated time to completion, in milliseconds; null when unknown. */
   eta_ms?: number | null;
-  /** The number of exports that run before this one; null once the export runs. */
+  /** The number of exports that start before this one; null when the export runs or has ended. */
   queue_position?: number | null;
   /** The number of rows written. */
   rows: number;
@@ -496,7 +497,7 @@ export interface SessionLimits {
   message_bytes: number;
   /** The maximum number of open file streams. */
   streams: number;
-  /** The maximum of one `window` or `file.window`, in bytes. */
+  /** The maximum value of `window` in a request, and of `bytes` in `file.window`, in bytes. */
   window_bytes: number;
 }
 
@@ -512,13 +513,13 @@ export interface SessionReady {
   limits: SessionLimits;
   /** The sequence number of the newest event before this session. */
   seq: number;
-  /** The id of the session, which logs repeat. */
+  /** The id of the session; the logs of the gateway contain it. */
   session_id: string;
   /** The `sub` claim of the token. */
   sub: string;
   /** The tenant of the caller. */
   tenant: string;
-  /** The time at which the session ends without a `session.refresh`. */
+  /** The time at which the server ends the session, unless the client sends `session.refresh` before that time. */
   token_expires_at: Timestamp;
   type: "session.ready";
 }
@@ -536,14 +537,14 @@ export interface SessionRefresh {
 export interface SessionRefreshed {
   /** The `ref` of the request. */
   ref?: string | null;
-  /** The time at which the session ends without another `session.refresh`. */
+  /** The time at which the server ends the session, unless the client sends `session.refresh` again. */
   token_expires_at: Timestamp;
   type: "session.refreshed";
 }
 
 /** `session.resume`: asks for a replay of the events after `seq`. */
 export interface SessionResume {
-  /** The epoch that the earlier session reported. */
+  /** The epoch from the `session.ready` of the earlier session. */
   epoch: string;
   /** The direct answer carries the same `ref`. */
   ref?: string;
@@ -554,7 +555,7 @@ export interface SessionResume {
 
 /** The answer to `session.resume`. */
 export interface SessionResumed {
-  /** Whether the server replays all missed events. If false, the client reads the state over REST. */
+  /** Whether the server replays all missed events. If false, the client must read the exports over REST. */
   recovered: boolean;
   /** The `ref` of the request. */
   ref?: string | null;
@@ -571,15 +572,15 @@ export type Status = "queued" | "dispatched" | "running" | "completed" | "failed
 
 /** One column of a template: a column of the dataset, or a calculated one. */
 export interface TemplateColumn {
-  /** A label to show to people, if the column has one. */
+  /** The label of the column for users, if the column has one. */
   label?: string | null;
   /** Whether the caller sees masked values only. A filter on a masked column is refused. */
   masked?: boolean;
-  /** The name in filters, in `columns` and in the header of the file. */
+  /** The name of the column in filters, in `columns` and in the header of the file. */
   name: string;
   /** Whether a value may be NULL. */
   nullable: boolean;
-  /** The columns of the dataset that the column reads. */
+  /** The names of the dataset columns from which the value is calculated. */
   reads: string[];
   /** The type of the values. */
   type: ColumnType;
@@ -587,11 +588,11 @@ export interface TemplateColumn {
 
 /** One template of a dataset. */
 export interface TemplateInfo {
-  /** The columns that a request may choose; absent when they are the columns of the dataset. */
+  /** The columns that a request may choose; absent when a request may choose all columns of the dataset. */
   columns?: TemplateColumn[] | null;
   /** The name of the template in requests. */
   name: string;
-  /** A title to show to people. */
+  /** The title of the template, for users. */
   title: string;
 }
 
@@ -599,7 +600,7 @@ export interface TemplateInfo {
 export interface Ticket {
   /** The gateway refuses the ticket after this time. */
   expires_at: Timestamp;
-  /** Offer it as the subprotocol `sluice.ticket.<ticket>`. */
+  /** The secret; the client offers it as the subprotocol `sluice.ticket.<ticket>`. */
   ticket: string;
 }
 
