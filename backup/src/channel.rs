@@ -1,5 +1,5 @@
-//! Adapters between async channels of byte chunks and the blocking readers and writers of zstd and age. Both ends hash
-//! the bytes that pass.
+//! Adapters between async channels of byte chunks and the blocking readers and writers of zstd and age. Both adapters
+//! hash the bytes.
 
 use std::io::{self, Read, Write};
 
@@ -8,12 +8,12 @@ use tokio::sync::mpsc;
 
 use crate::digest::{Digest, Hasher};
 
-/// Number of chunks that a channel between two stages holds.
+/// Capacity of a channel in chunks.
 pub(crate) const CHANNEL_CHUNKS: usize = 4;
-/// Size of a written chunk in bytes.
+/// Size of the chunks that [`ChannelWriter`] sends, in bytes.
 const CHUNK_BYTES: usize = 256 * 1024;
 
-/// Reads the chunks of a channel on a blocking thread.
+/// A blocking reader of the chunks in an async channel.
 pub(crate) struct ChannelReader {
     channel: mpsc::Receiver<io::Result<Bytes>>,
     chunk: Bytes,
@@ -25,7 +25,7 @@ impl ChannelReader {
         Self { channel, chunk: Bytes::new(), hasher: Hasher::default() }
     }
 
-    /// The digest of all bytes that were received.
+    /// Returns the digest of all received bytes.
     pub(crate) fn digest(self) -> Digest {
         self.hasher.finish()
     }
@@ -44,7 +44,7 @@ impl Read for ChannelReader {
     }
 }
 
-/// Writes chunks into a channel from a blocking thread.
+/// A blocking writer that sends chunks into an async channel.
 pub(crate) struct ChannelWriter {
     channel: mpsc::Sender<io::Result<Bytes>>,
     chunk: BytesMut,
@@ -66,7 +66,7 @@ impl ChannelWriter {
         sent.map_err(|_| io::Error::new(io::ErrorKind::BrokenPipe, "the receiver of the bytes is closed"))
     }
 
-    /// The digest of all bytes that were sent.
+    /// Returns the digest of all sent bytes.
     pub(crate) fn digest(self) -> Digest {
         self.hasher.finish()
     }

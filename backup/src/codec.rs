@@ -1,5 +1,6 @@
-//! Encodes the parts of a backup (zstd, then age if configured) and decodes them. Both directions hash the plain and the
-//! stored bytes and stream through bounded channels, so that memory does not grow with the size of a part.
+//! Encodes the parts of a backup with zstd and, if configured, age, and decodes them. Bytes pass through bounded
+//! channels, so the memory does not grow with the size of a part. Both directions hash the bytes before and after the
+//! conversion.
 
 use std::{
     io::{self, Write},
@@ -15,11 +16,11 @@ use tokio::sync::mpsc;
 
 use crate::{
     channel::{CHANNEL_CHUNKS, ChannelReader, ChannelWriter},
-    digest::{ByteStream, Digest, stalled, verified, with_stall_timeout},
+    digest::{ByteStream, Digest, stall_error, verify_stream, with_stall_timeout},
     error::BackupError,
 };
 
-/// Compresses and encrypts streams into objects.
+/// Compresses and encrypts streams of bytes into objects.
 #[derive(Clone)]
 pub(crate) struct Encoder {
     recipients: Arc<Vec<Recipient>>,
@@ -27,7 +28,7 @@ pub(crate) struct Encoder {
     stall_timeout: Duration,
 }
 
-/// The digests of an encoded object, before and after the encoding.
+/// The digests of an object before and after its encoding.
 #[derive(Clone, Debug)]
 pub(crate) struct Encoded {
     pub(crate) plain: Digest,
@@ -35,17 +36,17 @@ pub(crate) struct Encoded {
 }
 
 impl Encoder {
-    /// Encrypts for these recipients; for none, the objects are compressed only.
+    /// Creates an encoder for these recipients. Without recipients, the encoder only compresses.
     pub(crate) fn new(recipients: Vec<Recipient>, level: i32, stall_timeout: Duration) -> Self {
         Self { recipients: Arc::new(recipients), level, stall_timeout }
     }
 
-    /// The suffix of the names of encoded objects.
+    /// Returns the suffix of the names of encoded objects.
     pub(crate) fn suffix(&self) -> &'static str {
         if self.recipients.is_empty() { ".zst" } else { ".zst.age" }
     }
 
-    /// Encodes a stream into an object. After an error the object does not exist.
+    /// Encodes a stream into an object. After an error, the object does not exist.
     pub(crate) async fn write(
         &self,
         store: &FileStore,
@@ -63,7 +64,7 @@ impl Encoder {
                 let chunk = match tokio::time::timeout(self.stall_timeout, plain.next()).await {
                     Ok(Some(chunk)) => chunk,
                     Ok(None) => return,
-                    Err(_) => Err(stalled(self.stall_timeout)),
+                    Err(_) => Err(stall_error(self.stall_timeout)),
                 };
                 let failed = chunk.is_err();
                 if plain_in.send(chunk).await.is_err() || failed {
@@ -71,7 +72,7 @@ impl Encoder {
                 }
             }
         };
-        let storing = store.write(path, with_stall_timeout(received(stored_out), self.stall_timeout));
+        let storing = store.write(path, with_stall_timeout(receiver_stream(stored_out), self.stall_timeout));
         let ((), written) = tokio::join!(feeding, storing);
         // the encoder's error is the cause when the store reports that its input failed
         let encoded = encoding.await.map_err(|_| BackupError::Panicked("the encoder"))?;
@@ -117,7 +118,7 @@ impl Encoder {
     }
 }
 
-/// Decrypts and decompresses objects.
+/// Decrypts and decompresses objects into streams of bytes.
 #[derive(Clone)]
 pub(crate) struct Decoder {
     identities: Arc<Vec<Identity>>,
@@ -125,12 +126,12 @@ pub(crate) struct Decoder {
 }
 
 impl Decoder {
-    /// Decrypts with these identities; without identities, objects must not be encrypted.
+    /// Creates a decoder with these identities. Without identities, the decoder only decompresses.
     pub(crate) fn new(identities: Vec<Identity>, stall_timeout: Duration) -> Self {
         Self { identities: Arc::new(identities), stall_timeout }
     }
 
-    /// Decodes an object. The stream ends with an error when the stored bytes differ from the expected digest.
+    /// Decodes an object. The stream ends with an error if the digest of the stored bytes is not the expected one.
     pub(crate) async fn read(
         &self,
         store: &FileStore,
@@ -144,7 +145,7 @@ impl Decoder {
         // the task ends when the decoder drops the receiver
         tokio::spawn(async move {
             let bytes = object.stream.map(|chunk| chunk.map_err(io::Error::other));
-            let mut chunks = verified(bytes, expected, stall_timeout);
+            let mut chunks = verify_stream(bytes, expected, stall_timeout);
             while let Some(chunk) = chunks.next().await {
                 let failed = chunk.is_err();
                 if stored_in.send(chunk).await.is_err() || failed {
@@ -154,7 +155,7 @@ impl Decoder {
         });
         let decoder = self.clone();
         tokio::task::spawn_blocking(move || decoder.decode(stored_out, plain_in));
-        Ok(with_stall_timeout(received(plain_out), self.stall_timeout).boxed())
+        Ok(with_stall_timeout(receiver_stream(plain_out), self.stall_timeout).boxed())
     }
 
     fn decode(&self, stored: mpsc::Receiver<io::Result<Bytes>>, plain: mpsc::Sender<io::Result<Bytes>>) {
@@ -181,7 +182,7 @@ impl Decoder {
     }
 }
 
-fn received(channel: mpsc::Receiver<io::Result<Bytes>>) -> impl Stream<Item = io::Result<Bytes>> + Send {
+fn receiver_stream(channel: mpsc::Receiver<io::Result<Bytes>>) -> impl Stream<Item = io::Result<Bytes>> + Send {
     futures::stream::unfold(channel, |mut channel| async { channel.recv().await.map(|chunk| (chunk, channel)) })
 }
 
@@ -199,8 +200,8 @@ mod tests {
         futures::stream::iter(chunks)
     }
 
-    /// About 3 MB that compress badly.
-    fn noise() -> Vec<u8> {
+    /// Returns about 3 MB that compress badly.
+    fn incompressible_bytes() -> Vec<u8> {
         let words = (0..400_000_u64).map(|n| n.wrapping_mul(0x9E37_79B9_7F4A_7C15).to_be_bytes());
         words.flatten().collect()
     }
@@ -213,7 +214,7 @@ mod tests {
         for recipients in [vec![], vec![identity.to_public()]] {
             let encrypted = !recipients.is_empty();
             let encoder = Encoder::new(recipients, 3, STALL_TIMEOUT);
-            for plain in [vec![], b"hello".to_vec(), noise()] {
+            for plain in [vec![], b"hello".to_vec(), incompressible_bytes()] {
                 let encoded = encoder.write(&store, "x", chunks(&plain)).await.unwrap();
                 assert_eq!(encoded.plain, Digest { size: plain.len() as u64, sha256: sha256_hex(&plain) });
                 let stored = store.get("x").await.unwrap();
@@ -251,7 +252,8 @@ mod tests {
     async fn a_failed_or_stalled_source_leaves_no_object() {
         let folder = testkit::store::folder();
         let store = folder.store();
-        let failing = chunks(&noise()).chain(futures::stream::iter([Err(io::Error::other("source failed"))]));
+        let failing =
+            chunks(&incompressible_bytes()).chain(futures::stream::iter([Err(io::Error::other("source failed"))]));
         let error = Encoder::new(vec![], 3, STALL_TIMEOUT).write(&store, "x", failing).await.unwrap_err();
         assert!(error.to_string().contains("source failed"), "{error}");
         let encoder = Encoder::new(vec![], 3, Duration::from_millis(50));

@@ -1,9 +1,9 @@
 //! Creates a backup.
 //!
 //! The order of the parts makes the backup consistent:
-//! - Streams come before the database. An outcome that is settled in between is in both, and settling an outcome twice
-//!   changes nothing. In the other order it would be in neither, and a user's command would be lost.
-//! - Files come after the database, because the database names them, and an object never changes once it is named.
+//! - Streams come before the database. If an outcome is settled between the two, the backup contains the outcome and its
+//!   effect; settling it again changes nothing. In the other order, the backup would contain neither.
+//! - Files come after the database, because the database lists them. A listed object never changes.
 //! - The manifest comes last: a folder without a manifest is not a backup.
 
 use std::{
@@ -31,7 +31,7 @@ use crate::{
     error::BackupError,
     files::{Copier, CopyReport},
     keys::Encryption,
-    manifest::{Contents, Counts, FORMAT, MANIFEST, Manifest, Part, id_at, path},
+    manifest::{Contents, Counts, FORMAT_VERSION, MANIFEST_NAME, Manifest, Part, id_at, path},
     pool::{self, KnownObjects},
     prune::{Pruned, prune},
     streams,
@@ -42,24 +42,24 @@ use crate::{
 pub struct Report {
     /// The manifest of the backup.
     pub manifest: Manifest,
-    /// The description of its contents.
+    /// The counts and versions of the contents.
     pub contents: Contents,
-    /// Number of objects that were copied into the pool, beyond those that the pool had.
+    /// Number of objects that this backup added to the pool.
     pub new_objects: u64,
-    /// Stored size of these objects in bytes.
+    /// Stored size of the added objects in bytes.
     pub new_bytes: u64,
     /// Duration of the backup in milliseconds.
     pub duration_ms: u64,
-    /// The old backups and objects that were deleted afterwards.
+    /// The old backups and objects that were deleted after the backup.
     pub pruned: Pruned,
 }
 
-/// Creates a backup, and deletes what the retention policy no longer keeps. The caller makes sure that no other process
-/// creates a backup at the same destination.
+/// Creates a backup, then deletes old backups by the retention policy. The caller ensures that no other process creates
+/// a backup at the same destination at the same time.
 ///
 /// # Errors
 /// When a setting is invalid, the database, NATS, a file store or the destination fails, or the time limit is exceeded.
-/// The incomplete parts stay at the destination; a later backup deletes them.
+/// The incomplete backup stays at the destination; a later backup deletes it.
 pub async fn create(source: &Source) -> Result<Report, BackupError> {
     source.config.validate()?;
     let start = Instant::now();
@@ -86,17 +86,19 @@ async fn create_parts(source: &Source) -> Result<Report, BackupError> {
     let mut parts = vec![];
 
     let mut counts = Counts::default();
-    for ((stream, all), count) in streams::STREAMS.into_iter().zip([&mut counts.outcomes, &mut counts.dead_letters]) {
+    for ((stream, all), count) in
+        streams::SAVED_STREAMS.into_iter().zip([&mut counts.outcomes, &mut counts.dead_letters])
+    {
         let counter = Counter::default();
-        let lines = counter.count_items(streams::lines(&source.bus, stream, all).await?);
+        let lines = counter.count_items(streams::saved_messages(&source.bus, stream, all).await?);
         let name = format!("streams/{stream}.ndjson{}", encoder.suffix());
-        parts.push(part(&name, encoder.write(&destination, &at(&name), lines).await?));
+        parts.push(to_part(&name, encoder.write(&destination, &at(&name), lines).await?));
         *count = counter.total();
     }
 
     let snapshot_at = source.clock.now();
     let dump = database::dump(&source.db, &source.database, config, &destination, &encoder, at, snapshot_at).await?;
-    parts.push(part(&dump.name, dump.encoded.clone()));
+    parts.push(to_part(&dump.name, dump.encoded.clone()));
 
     let (files, pool) = (dump.export_files.with_file_name("list"), dump.export_files.with_file_name("pool"));
     let copied = if config.include_files {
@@ -112,23 +114,23 @@ async fn create_parts(source: &Source) -> Result<Report, BackupError> {
     };
     for (name, list, encoder) in [("files.ndjson", &files, &encoder), ("pool.ndjson", &pool, &plain)] {
         let name = format!("{name}{}", encoder.suffix());
-        parts.push(part(&name, encoder.write(&destination, &at(&name), open_list(list).await?).await?));
+        parts.push(to_part(&name, encoder.write(&destination, &at(&name), open_list(list).await?).await?));
     }
 
     let encrypted = !encryption.recipients.is_empty();
     let settings = &source.settings;
     let text = if encrypted { settings.with_secrets.expose() } else { settings.without_secrets.as_str() };
     let name = format!("settings.toml{}", encoder.suffix());
-    parts.push(part(&name, encoder.write(&destination, &at(&name), once(text.as_bytes())).await?));
+    parts.push(to_part(&name, encoder.write(&destination, &at(&name), single_chunk(text.as_bytes())).await?));
 
     let omitted_secrets = if encrypted { vec![] } else { settings.secrets.clone() };
     let contents = contents(snapshot_at.into(), &dump, counts, &copied, config.include_files, omitted_secrets);
     let name = format!("contents.json{}", encoder.suffix());
     let json = serde_json::to_vec_pretty(&contents).map_err(|e| BackupError::damaged(&name, e))?;
-    parts.push(part(&name, encoder.write(&destination, &at(&name), once(&json)).await?));
+    parts.push(to_part(&name, encoder.write(&destination, &at(&name), single_chunk(&json)).await?));
 
     let manifest = Manifest {
-        format: FORMAT,
+        format: FORMAT_VERSION,
         id: id.clone(),
         completed_at: source.clock.now().into(),
         sluice_version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -139,8 +141,8 @@ async fn create_parts(source: &Source) -> Result<Report, BackupError> {
         pool_objects: copied.objects,
         pool_bytes: copied.pool_bytes,
     };
-    let json = serde_json::to_vec_pretty(&manifest).map_err(|e| BackupError::damaged(MANIFEST, e))?;
-    destination.put(&at(MANIFEST), json).await?;
+    let json = serde_json::to_vec_pretty(&manifest).map_err(|e| BackupError::damaged(MANIFEST_NAME, e))?;
+    destination.put(&at(MANIFEST_NAME), json).await?;
 
     // the backup is complete; a failure to prune must not fail it
     let pruned = prune(&destination, config, source.clock.now()).await.unwrap_or_else(|e| {
@@ -151,7 +153,7 @@ async fn create_parts(source: &Source) -> Result<Report, BackupError> {
     Ok(Report { manifest, contents, new_objects, new_bytes, duration_ms: 0, pruned })
 }
 
-/// The id of the current time, or the next id that the destination does not have.
+/// Returns the id for the current time. If the destination has a backup with this id, returns the next free id.
 async fn unused_id(source: &Source, destination: &FileStore) -> Result<String, BackupError> {
     let mut start = source.clock.now();
     loop {
@@ -192,20 +194,20 @@ fn contents(
     }
 }
 
-fn part(name: &str, encoded: Encoded) -> Part {
+fn to_part(name: &str, encoded: Encoded) -> Part {
     let Digest { size, sha256 } = encoded.stored;
     Part { name: name.to_owned(), size, sha256 }
 }
 
-fn once(bytes: &[u8]) -> impl Stream<Item = std::io::Result<Bytes>> + Send + use<> {
+fn single_chunk(bytes: &[u8]) -> impl Stream<Item = std::io::Result<Bytes>> + Send + use<> {
     futures::stream::iter([Ok(Bytes::copy_from_slice(bytes))])
 }
 
 async fn open_list(list: &Path) -> Result<impl Stream<Item = std::io::Result<Bytes>> + use<>, BackupError> {
-    Ok(pool::file(tokio::fs::File::open(list).await.map_err(BackupError::local(list.display()))?))
+    Ok(pool::stream_file(tokio::fs::File::open(list).await.map_err(BackupError::local(list.display()))?))
 }
 
-/// Counts the items of a stream that passes.
+/// Counts the items of a stream while another function reads the stream.
 #[derive(Clone, Default)]
 struct Counter(Arc<AtomicU64>);
 

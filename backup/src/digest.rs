@@ -1,4 +1,4 @@
-//! Sizes and SHA-256 digests of byte streams, and the check of a stream or an object against them.
+//! Sizes and SHA-256 digests of byte streams, and checks of streams and objects against them.
 
 use std::{io, time::Duration};
 
@@ -9,7 +9,7 @@ use platform::store::FileStore;
 
 use crate::{error::BackupError, manifest::Part};
 
-/// A stream of bytes that fails with an I/O error.
+/// A stream of byte chunks or an I/O error.
 pub(crate) type ByteStream = BoxStream<'static, io::Result<Bytes>>;
 
 /// The size and the SHA-256 of a sequence of bytes.
@@ -49,12 +49,12 @@ impl Hasher {
     }
 }
 
-/// The SHA-256 of the bytes in lower-case hex.
+/// Returns the SHA-256 of the bytes in lower-case hex.
 pub(crate) fn sha256_hex(bytes: &[u8]) -> String {
     hex::encode(digest(&SHA256, bytes))
 }
 
-/// Reads a whole object and compares it with its digest.
+/// Reads a whole object and compares its bytes with the expected digest.
 pub(crate) async fn verify_object(
     store: &FileStore,
     path: &str,
@@ -63,19 +63,20 @@ pub(crate) async fn verify_object(
 ) -> Result<(), BackupError> {
     let object = match store.read(path, None).await {
         Ok(object) => object,
-        Err(e) if e.is_not_found() => return Err(BackupError::damaged(path, "it is missing")),
+        Err(e) if e.is_not_found() => return Err(BackupError::damaged(path, "the object is missing")),
         Err(e) => return Err(e.into()),
     };
     let bytes = object.stream.map(|chunk| chunk.map_err(io::Error::other));
-    let mut chunks = verified(bytes, expected.clone(), stall_timeout);
+    let mut chunks = verify_stream(bytes, expected.clone(), stall_timeout);
     while let Some(chunk) = chunks.next().await {
         chunk.map_err(|e| BackupError::damaged(path, e))?;
     }
     Ok(())
 }
 
-/// Passes the bytes through. Ends with an [`io::ErrorKind::InvalidData`] error when they differ from `expected`.
-pub(crate) fn verified(
+/// Forwards a stream and hashes it. If the digest at the end differs from `expected`, the stream ends with an
+/// [`io::ErrorKind::InvalidData`] error.
+pub(crate) fn verify_stream(
     bytes: impl Stream<Item = io::Result<Bytes>> + Send + 'static,
     expected: Digest,
     stall_timeout: Duration,
@@ -107,7 +108,7 @@ pub(crate) fn verified(
     futures::stream::unfold((bytes, Hasher::default(), expected), next).boxed()
 }
 
-/// Passes the bytes through. Ends with an error when the next chunk takes longer than the timeout.
+/// Forwards a stream. If the next chunk takes longer than the timeout, the stream ends with an error.
 pub(crate) fn with_stall_timeout(
     bytes: impl Stream<Item = io::Result<Bytes>> + Send,
     stall_timeout: Duration,
@@ -116,12 +117,12 @@ pub(crate) fn with_stall_timeout(
         let mut bytes = bytes?;
         match tokio::time::timeout(stall_timeout, bytes.next()).await {
             Ok(chunk) => chunk.map(|chunk| (chunk, Some(bytes))),
-            Err(_) => Some((Err(stalled(stall_timeout)), None)),
+            Err(_) => Some((Err(stall_error(stall_timeout)), None)),
         }
     })
 }
 
-/// The error of a stream that gave no byte for the stall timeout.
-pub(crate) fn stalled(stall_timeout: Duration) -> io::Error {
+/// Returns the error of a stream that produced no byte within the stall timeout.
+pub(crate) fn stall_error(stall_timeout: Duration) -> io::Error {
     io::Error::new(io::ErrorKind::TimedOut, format!("stalled: no byte for {stall_timeout:?}"))
 }

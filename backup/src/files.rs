@@ -1,5 +1,5 @@
-//! Copies the files of completed exports into the object pool. Each object is read once, compared with the digest in the
-//! database, and stored only if the pool does not have it.
+//! Copies the files of completed exports into the object pool. An object that the pool already has is not read. Any
+//! other object is read once, and compared with the digest in the database.
 
 use std::{
     io,
@@ -17,16 +17,16 @@ use crate::{
     Source,
     codec::Encoder,
     database::{ExportFile, FileObject, read_export_files},
-    digest::{Digest, verified},
+    digest::{Digest, verify_stream},
     error::BackupError,
     manifest::FileEntry,
     pool::{self, KnownObjects, PoolEntry},
 };
 
-/// Largest number of lost objects that a report names.
+/// Largest number of lost objects that a report lists.
 const MAX_LOST_OBJECTS: usize = 100;
 
-/// The result of copying all files.
+/// The counts and sizes of the copied files.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct CopyReport {
     /// Number of exports whose files are in the backup.
@@ -35,19 +35,19 @@ pub(crate) struct CopyReport {
     pub(crate) objects: u64,
     /// Size of these files in bytes.
     pub(crate) bytes: u64,
-    /// Number of objects that the pool did not have.
+    /// Number of objects that were added to the pool.
     pub(crate) new_objects: u64,
-    /// Stored size of the new objects in bytes.
+    /// Stored size of the added objects in bytes.
     pub(crate) new_bytes: u64,
-    /// Stored size of all referenced pool objects in bytes.
+    /// Stored size of all pool objects of these files in bytes.
     pub(crate) pool_bytes: u64,
-    /// Number of exports that ended while the backup ran.
+    /// Number of completed exports whose files were deleted, or expired, during the backup.
     pub(crate) ended_exports: u64,
     /// Objects that are missing or damaged in the installation's file store.
     pub(crate) lost_objects: Vec<String>,
 }
 
-/// Copies files into the pool of one destination.
+/// Copies files into the pool at one destination.
 pub(crate) struct Copier<'a> {
     pub(crate) source: &'a Source,
     pub(crate) destination: &'a FileStore,
@@ -56,7 +56,7 @@ pub(crate) struct Copier<'a> {
     pub(crate) id: &'a str,
 }
 
-/// An object in the pool.
+/// An object of a file that is stored in the pool.
 struct StoredObject {
     file: FileEntry,
     pool: PoolEntry,
@@ -72,14 +72,15 @@ enum CopiedFile {
         /// Size of the file in bytes.
         bytes: u64,
     },
-    /// The export ended while the backup ran.
+    /// The file was deleted, or its retention ended, during the backup.
     Ended,
-    /// The named object is missing or damaged.
+    /// The named object is missing or damaged in the file store.
     Lost(String),
 }
 
 impl Copier<'_> {
-    /// Copies the listed files, and writes the list of files and the list of pool objects.
+    /// Copies the files in the list `export_files`. Writes the list of copied files to `files` and the list of pool
+    /// objects to `pool`.
     pub(crate) async fn copy_all(
         &self,
         export_files: &Path,
@@ -112,8 +113,8 @@ impl Copier<'_> {
                         report.new_objects += u64::from(new);
                         report.new_bytes += if new { pool.size } else { 0 };
                         let write = async {
-                            files_out.write_all(&pool::line(&file)?).await?;
-                            pool_out.write_all(&pool::line(&pool)?).await
+                            files_out.write_all(&pool::json_line(&file)?).await?;
+                            pool_out.write_all(&pool::json_line(&pool)?).await
                         };
                         write.await.map_err(BackupError::local("a list of files"))?;
                     }
@@ -128,7 +129,7 @@ impl Copier<'_> {
     async fn copy_file(&self, file: ExportFile) -> Result<CopiedFile, BackupError> {
         let mut objects = vec![];
         for object in file.objects() {
-            let FileObject { path, known, .. } = &object;
+            let FileObject { path, digest: known, .. } = &object;
             match self.copy_object(&object).await {
                 Ok(Some(stored)) => objects.push(stored),
                 // an optional document, which not every format has
@@ -151,7 +152,7 @@ impl Copier<'_> {
         Ok(if self.has_ended(file).await? { CopiedFile::Ended } else { CopiedFile::Lost(object) })
     }
 
-    /// Whether the file was deleted since the snapshot, or is due for deletion.
+    /// Whether the file was deleted after the snapshot, or can be deleted at any time.
     async fn has_ended(&self, file: &ExportFile) -> Result<bool, BackupError> {
         let row = export::find(&self.source.db, ExportId(file.export)).await?;
         let now = self.source.clock.now();
@@ -162,10 +163,10 @@ impl Copier<'_> {
         }))
     }
 
-    /// Copies one object into the pool; `None` when the installation's file store does not have it.
+    /// Copies one object into the pool; returns `None` if the file store does not have it.
     async fn copy_object(&self, object: &FileObject) -> Result<Option<StoredObject>, BackupError> {
-        let FileObject { path, known, version } = object;
-        let key = pool::key(path, version);
+        let FileObject { path, digest: known, version } = object;
+        let key = pool::object_key(path, version);
         if let Some(pool) = self.known.find(self.destination, &key).await? {
             let file = FileEntry { path: path.clone(), plain: known.clone(), pool: pool.name.clone() };
             return Ok(Some(StoredObject { file, pool: pool.clone(), new: false }));
@@ -176,10 +177,10 @@ impl Copier<'_> {
             Err(e) => return Err(e.into()),
         };
         let expected = known.as_ref().map(|(size, sha256)| Digest { size: *size, sha256: sha256.clone() });
-        let name = pool::name(&key, self.id, self.encoder.suffix());
+        let name = pool::object_name(&key, self.id, self.encoder.suffix());
         let bytes = reading.stream.map(|chunk| chunk.map_err(|e| source_error(e.into())));
         let bytes = match expected {
-            Some(expected) => verified(bytes, expected, self.source.config.stall_timeout()),
+            Some(expected) => verify_stream(bytes, expected, self.source.config.stall_timeout()),
             None => bytes.boxed(),
         };
         let encoded = match self.encoder.write(self.destination, &name, bytes).await {

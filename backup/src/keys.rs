@@ -1,8 +1,8 @@
 //! The keys that encrypt and decrypt backups.
 //!
-//! Recipients are public age keys: the machine that creates backups need not be able to read them. With a passphrase
-//! instead, the destination holds one key that the passphrase decrypts, because deriving a key from a passphrase takes a
-//! second, and a backup has many objects.
+//! With `recipients`, backups are encrypted for public age keys, so the machine that creates backups can't read them.
+//! With a passphrase, the destination stores one age key, encrypted with the passphrase. All backups use this key,
+//! because deriving a key from the passphrase for each object would take a second each.
 
 use std::{
     io::{Read, Write},
@@ -20,21 +20,21 @@ use platform::store::FileStore;
 use crate::{config::BackupConfig, digest::sha256_hex, error::BackupError, manifest::Manifest};
 
 /// The folder of the passphrase-encrypted keys at the destination.
-const KEYS: &str = "keys";
-/// Largest size of a file of identities or a passphrase, in bytes.
+const KEY_FOLDER: &str = "keys";
+/// Largest size of a file with identities or a passphrase, in bytes.
 const MAX_KEY_FILE_BYTES: u64 = 64 * 1024;
 
-/// The encryption of one backup.
+/// The public keys with which a backup is encrypted.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Encryption {
-    /// The public keys; empty: no encryption.
+    /// The public keys; empty if the backup is not encrypted.
     pub(crate) recipients: Vec<Recipient>,
-    /// The path of the key that the passphrase decrypts.
+    /// The path of the passphrase-encrypted key at the destination; `None` without a passphrase.
     pub(crate) key_object: Option<String>,
 }
 
 impl Encryption {
-    /// Reads the encryption from the settings. With a passphrase, finds or creates the destination's key.
+    /// Reads the public keys from the settings. With a passphrase, finds or creates the key at the destination.
     pub(crate) async fn load(config: &BackupConfig, destination: &FileStore) -> Result<Self, BackupError> {
         if config.passphrase_file.is_empty() {
             let parsed = config.recipients.iter().map(|text| Recipient::from_str(text)).collect::<Result<_, _>>();
@@ -42,7 +42,7 @@ impl Encryption {
             return Ok(Self { recipients, key_object: None });
         }
         let passphrase = read_passphrase(Path::new(&config.passphrase_file)).await?;
-        let keys: Vec<_> = destination.list_stream(KEYS).try_collect().await?;
+        let keys: Vec<_> = destination.list_stream(KEY_FOLDER).try_collect().await?;
         for listed in keys {
             let encrypted = destination.get(&listed.path).await?;
             if let Some(identity) = decrypt_key(encrypted.to_vec(), passphrase.clone()).await? {
@@ -51,13 +51,13 @@ impl Encryption {
         }
         let identity = Identity::generate();
         let recipient = identity.to_public();
-        let encrypted = blocking(move || encrypt_key(&identity, passphrase)).await??;
-        let path = format!("{KEYS}/{}.age", &sha256_hex(recipient.to_string().as_bytes())[..16]);
+        let encrypted = run_blocking(move || encrypt_key(&identity, passphrase)).await??;
+        let path = format!("{KEY_FOLDER}/{}.age", &sha256_hex(recipient.to_string().as_bytes())[..16]);
         destination.put(&path, encrypted).await?;
         Ok(Self { recipients: vec![recipient], key_object: Some(path) })
     }
 
-    /// Identifies the set of keys that decrypt the backup; empty without encryption.
+    /// Returns an identifier of the set of keys that decrypt the backup; empty without encryption.
     pub(crate) fn key_set(&self) -> String {
         if self.recipients.is_empty() {
             return String::new();
@@ -68,17 +68,17 @@ impl Encryption {
     }
 }
 
-/// The files that may decrypt a backup.
+/// The files with the keys that decrypt a backup.
 #[derive(Clone, Debug, Default)]
-pub struct Unlock {
-    /// Files of age identities: one `AGE-SECRET-KEY-1…` a line, comments start with `#`.
+pub struct KeyFiles {
+    /// Files with age identities: one `AGE-SECRET-KEY-1…` in each line, comments start with `#`.
     pub identities: Vec<PathBuf>,
     /// A file whose first line is the passphrase.
     pub passphrase: Option<PathBuf>,
 }
 
-impl Unlock {
-    /// Reads the identities for a backup; none for an unencrypted backup.
+impl KeyFiles {
+    /// Reads the identities that decrypt a backup. Returns none for an unencrypted backup.
     pub(crate) async fn identities(
         &self,
         manifest: &Manifest,
@@ -89,7 +89,7 @@ impl Unlock {
         }
         if let Some(key) = &manifest.key_object {
             let Some(file) = &self.passphrase else {
-                return Err(BackupError::Locked("give the file of its passphrase with --passphrase-file".into()));
+                return Err(BackupError::Locked("give the file with the passphrase as --passphrase-file".into()));
             };
             let encrypted = destination.get(key).await?;
             let decrypted = decrypt_key(encrypted.to_vec(), read_passphrase(file).await?).await?;
@@ -108,7 +108,7 @@ impl Unlock {
             }
         }
         if all.is_empty() {
-            return Err(BackupError::Locked("give a file with an identity that decrypts it with --identity".into()));
+            return Err(BackupError::Locked("give a file with an age identity as --identity".into()));
         }
         Ok(all)
     }
@@ -141,9 +141,9 @@ fn encrypt_key(identity: &Identity, passphrase: SecretString) -> Result<Vec<u8>,
     encrypt().map_err(BackupError::local("the key for the passphrase"))
 }
 
-/// Decrypts a key; `None` when the passphrase is wrong.
+/// Decrypts a passphrase-encrypted key; returns `None` when the passphrase is wrong.
 async fn decrypt_key(encrypted: Vec<u8>, passphrase: SecretString) -> Result<Option<Identity>, BackupError> {
-    blocking(move || {
+    run_blocking(move || {
         let identity = age::scrypt::Identity::new(passphrase);
         let decryptor = age::Decryptor::new(&encrypted[..]).ok()?;
         let mut decrypted = decryptor.decrypt(std::iter::once(&identity as &dyn age::Identity)).ok()?;
@@ -154,6 +154,6 @@ async fn decrypt_key(encrypted: Vec<u8>, passphrase: SecretString) -> Result<Opt
     .await
 }
 
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, BackupError> {
+async fn run_blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, BackupError> {
     tokio::task::spawn_blocking(work).await.map_err(|_| BackupError::Panicked("the key derivation"))
 }

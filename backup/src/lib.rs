@@ -1,16 +1,16 @@
 //! Backup and restore of an installation: the database, the messages that the database can't rebuild, the settings, and
 //! the files of completed exports.
 //!
-//! The modules, in the order in which a backup passes them:
+//! The modules, in the order in which a backup uses them:
 //! - [`create()`] copies the streams, the database, the files and the settings, in this order, and writes the manifest
 //!   last. A folder without a manifest is not a backup.
 //! - `database` takes one consistent snapshot of SQLite or PostgreSQL, and counts the rows in it.
-//! - `codec` compresses, encrypts (if configured) and hashes every part as a stream, in constant memory.
+//! - `codec` compresses, encrypts (if configured) and hashes each part as a stream, in constant memory.
 //! - `pool` stores each object of an export's file once for all backups, and never overwrites an object.
 //! - [`prune`] deletes the backups that the retention policy ([`retained`]) no longer keeps, and the objects that only
 //!   deleted backups referenced.
-//! - [`verify`] and [`restore()`] check every digest before the restore changes anything; the restore checks again
-//!   what it wrote.
+//! - [`verify`] compares all stored bytes with their digests. [`restore()`] does so before it changes anything, and
+//!   afterwards reads all restored data again.
 //!
 //! The layout of the destination:
 //!
@@ -54,7 +54,7 @@ pub use self::{
     config::{BackupConfig, BackupTuning},
     create::{Report, create},
     error::BackupError,
-    keys::Unlock,
+    keys::KeyFiles,
     listing::{ListedBackup, list},
     manifest::{Contents, Counts, Manifest, Part},
     prune::{Pruned, prune},
@@ -63,22 +63,22 @@ pub use self::{
     verify::{Verified, verify},
 };
 
-/// The installation to back up, with everything that a backup reads. Clones share the connections.
+/// The installation to back up. Clones share the connections.
 #[derive(Clone, Debug)]
 pub struct Source {
-    /// The `[backup]` settings, with the destination.
+    /// The `[backup]` settings, such as the destination.
     pub config: BackupConfig,
     /// The connection pool of the database.
     pub db: DatabaseConnection,
-    /// The address of the database, for `pg_dump`.
+    /// The address and credentials of the database, for `pg_dump`.
     pub database: DatabaseConfig,
-    /// The NATS connection that reads the streams.
+    /// The NATS connection from which the streams are read.
     pub bus: Bus,
     /// The file store of the installation.
     pub store: FileStore,
-    /// The clock that names and dates the backup.
+    /// The clock whose time becomes the id of the backup.
     pub clock: SharedClock,
-    /// The effective settings, which become a part of the backup.
+    /// The effective settings of Sluice, which the backup contains.
     pub settings: SettingsText,
 }
 

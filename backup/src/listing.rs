@@ -1,4 +1,4 @@
-//! The backups at a destination.
+//! Lists the backups at a destination.
 
 use std::collections::BTreeMap;
 
@@ -8,25 +8,25 @@ use serde::Serialize;
 
 use crate::{
     error::BackupError,
-    manifest::{BACKUPS, Manifest, start_of},
+    manifest::{BACKUP_FOLDER, Manifest, start_of},
 };
 
-/// A folder of a backup at the destination.
+/// A backup at the destination, complete or not.
 #[derive(Clone, Debug, Serialize)]
 pub struct ListedBackup {
     /// The id of the backup.
     pub id: String,
-    /// The manifest; `None` for an interrupted backup, or one that is still being written.
+    /// The manifest; `None` for a backup that was interrupted or is still running.
     pub manifest: Option<Manifest>,
 }
 
-/// Lists all backups, oldest first. Other objects are ignored.
+/// Lists all backups, oldest first. Ignores objects that belong to no backup.
 ///
 /// # Errors
 /// When the destination fails, or a manifest is damaged or of a newer version.
 pub async fn list(destination: &FileStore) -> Result<Vec<ListedBackup>, BackupError> {
     let mut ids: BTreeMap<String, ()> = BTreeMap::new();
-    let mut objects = destination.list_stream(BACKUPS);
+    let mut objects = destination.list_stream(BACKUP_FOLDER);
     while let Some(object) = objects.try_next().await? {
         if let Some(id) = object.path.split('/').nth(1).filter(|id| start_of(id).is_some()) {
             ids.entry(id.to_owned()).or_default();
@@ -40,7 +40,7 @@ pub async fn list(destination: &FileStore) -> Result<Vec<ListedBackup>, BackupEr
     Ok(backups)
 }
 
-/// Reads the manifest of one backup: by its id, or of the newest complete backup for `latest`.
+/// Reads the manifest of the backup with this id, or of the newest complete backup for `latest`.
 ///
 /// # Errors
 /// When the backup does not exist, or the destination fails.

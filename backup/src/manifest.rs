@@ -1,4 +1,4 @@
-//! The manifest of a backup, and the documents that describe its contents.
+//! The manifest of a backup, and the JSON documents about its contents.
 
 use chrono::{DateTime, Utc};
 use platform::store::FileStore;
@@ -7,40 +7,41 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::BackupError;
 
-/// The version of the layout. A restore refuses a higher version.
-pub(crate) const FORMAT: u32 = 1;
-/// The name of the object that makes a folder a backup.
-pub(crate) const MANIFEST: &str = "manifest.json";
-/// Largest size of a manifest in bytes; a larger object is damaged.
+/// The version of the layout of a backup. A restore refuses a higher version.
+pub(crate) const FORMAT_VERSION: u32 = 1;
+/// The name of the manifest. A folder without this object is not a complete backup.
+pub(crate) const MANIFEST_NAME: &str = "manifest.json";
+/// Largest size of a manifest in bytes. A larger object is treated as damaged.
 const MAX_MANIFEST_BYTES: u64 = 1024 * 1024;
-/// The folder of all backups at the destination.
-pub(crate) const BACKUPS: &str = "backups";
-/// The format of an id: the start of the backup in UTC.
+/// The folder at the destination that contains all backups.
+pub(crate) const BACKUP_FOLDER: &str = "backups";
+/// The `chrono` format of a backup id: the start time in UTC.
 const ID_FORMAT: &str = "%Y%m%dT%H%M%S%.3fZ";
 
-/// The manifest. It is never encrypted, and holds only what is needed to find and verify the parts.
+/// The list of the parts of a backup, which makes the backup complete. It is never encrypted, so it contains only the
+/// fields that are needed to find and verify the parts.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Manifest {
-    /// The version of the layout.
+    /// The version of the layout of this backup.
     pub format: u32,
     /// The id of the backup: its start in UTC, such as `20261122T031500.000Z`.
     pub id: String,
-    /// The time at which the last part was complete.
+    /// The time at which the last part was written.
     pub completed_at: Timestamp,
     /// The version of Sluice that made the backup.
     pub sluice_version: String,
     /// Whether the parts (except the list of pool objects) are encrypted with age.
     pub encrypted: bool,
-    /// Identifies the set of keys that decrypt the backup: equal for two backups with the same keys, empty without
-    /// encryption.
+    /// An identifier of the set of keys that decrypt the backup. Two backups with the same keys have the same value; it
+    /// is empty without encryption.
     pub key_set: String,
-    /// The path of the key object that the passphrase decrypts, if a passphrase was used.
+    /// The path of the passphrase-encrypted key at the destination; `None` without a passphrase.
     pub key_object: Option<String>,
     /// The parts, in the order in which they were written.
     pub parts: Vec<Part>,
     /// Number of pool objects that the backup references.
     pub pool_objects: u64,
-    /// Stored size of these pool objects in bytes.
+    /// Stored size of the referenced pool objects in bytes.
     pub pool_bytes: u64,
 }
 
@@ -55,10 +56,10 @@ pub struct Part {
     pub sha256: String,
 }
 
-/// The encrypted description of a backup's contents.
+/// The counts and versions of the contents of a backup. It is encrypted if the backup is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Contents {
-    /// The time of the database snapshot.
+    /// The time of the database snapshot, by the clock of the installation.
     pub snapshot_at: Timestamp,
     /// The database engine: `sqlite` or `postgres`.
     pub engine: String,
@@ -66,19 +67,20 @@ pub struct Contents {
     pub engine_version: String,
     /// The names of the applied migrations, in order.
     pub migrations: Vec<String>,
-    /// The counts of rows, files and messages.
+    /// Numbers of rows, files and messages in the backup.
     pub counts: Counts,
-    /// Whether the files of completed exports are included.
+    /// Whether the backup includes the files of completed exports.
     pub files: bool,
-    /// Number of completed exports that ended while the backup ran; their files are not included.
+    /// Number of completed exports whose files were deleted, or expired, during the backup; their files are not
+    /// included.
     pub ended_exports: u64,
-    /// Objects that were missing or damaged in the installation's file store; the first hundred.
+    /// The first 100 objects that were missing or damaged in the file store.
     pub lost_objects: Vec<String>,
-    /// The names of the secrets that the settings part omits.
+    /// The names of the secrets that the backup of the settings omits, such as `nats.password`.
     pub omitted_secrets: Vec<String>,
 }
 
-/// Counts of the contents of a backup.
+/// Numbers of rows, files and messages in a backup.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counts {
     /// Number of export rows.
@@ -91,49 +93,51 @@ pub struct Counts {
     pub ledger_entries: u64,
     /// Number of credit accounts.
     pub accounts: u64,
-    /// Number of accounts that differed from the ledger at the time of the backup.
+    /// Number of accounts that differed from the ledger.
     #[serde(default)]
     pub unbalanced: u64,
     /// Number of segment rows.
     pub segments: u64,
     /// Number of exports whose files are included.
     pub files: u64,
-    /// Number of objects of these files.
+    /// Number of objects of the included files.
     pub objects: u64,
-    /// Size of these files in bytes.
+    /// Size of the included files in bytes.
     pub bytes: u64,
-    /// Number of messages in the stream of outcomes.
+    /// Number of unsettled outcomes and commands.
     pub outcomes: u64,
     /// Number of dead letters.
     pub dead_letters: u64,
 }
 
-/// An object of the installation's file store, as the encrypted list of files names it.
+/// An object of the installation's file store, and the pool object with its bytes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct FileEntry {
     /// The path in the installation's file store.
     pub(crate) path: String,
-    /// Size in bytes and SHA-256 in hex; absent for a document whose digest was not recorded.
+    /// Size in bytes and SHA-256 in hex of the object; `None` for a document whose digest is not in the database.
     pub(crate) plain: Option<(u64, String)>,
-    /// The path of the pool object.
+    /// The path of the pool object at the destination.
     pub(crate) pool: String,
 }
 
 impl Manifest {
-    /// The path of an object of this backup.
+    /// Returns the path of an object of this backup at the destination.
     pub(crate) fn path(&self, name: &str) -> String {
         path(&self.id, name)
     }
 
-    /// Finds a part by the start of its name.
+    /// Finds a part by the start of its name, because the suffix depends on the encryption.
     pub(crate) fn part(&self, stem: &str) -> Result<&Part, BackupError> {
         let found = self.parts.iter().find(|part| part.name.starts_with(stem));
-        found.ok_or_else(|| BackupError::damaged(&self.path(MANIFEST), format!("it names no part {stem}")))
+        found.ok_or_else(|| {
+            BackupError::damaged(&self.path(MANIFEST_NAME), format!("the manifest names no part {stem}"))
+        })
     }
 
-    /// Reads the manifest of a backup; `None` when the backup has no manifest.
+    /// Reads the manifest of a backup; returns `None` if the backup has no manifest.
     pub(crate) async fn read(destination: &FileStore, id: &str) -> Result<Option<Self>, BackupError> {
-        let path = path(id, MANIFEST);
+        let path = path(id, MANIFEST_NAME);
         match destination.size(&path).await? {
             None => return Ok(None),
             Some(size) if size > MAX_MANIFEST_BYTES => {
@@ -142,36 +146,36 @@ impl Manifest {
             Some(_) => {}
         }
         let bytes = destination.get(&path).await?;
-        // of a newer layout only these members are known
+        // every layout version has these fields
         #[derive(Deserialize)]
-        struct Head {
+        struct ManifestVersion {
             format: u32,
             sluice_version: String,
         }
         let damaged = |e: serde_json::Error| BackupError::damaged(&path, e);
-        let head: Head = serde_json::from_slice(&bytes).map_err(damaged)?;
-        if head.format > FORMAT {
+        let head: ManifestVersion = serde_json::from_slice(&bytes).map_err(damaged)?;
+        if head.format > FORMAT_VERSION {
             return Err(BackupError::Newer(head.sluice_version));
         }
         let manifest: Self = serde_json::from_slice(&bytes).map_err(damaged)?;
         if manifest.id != id {
-            return Err(BackupError::damaged(&path, format!("it belongs to {}", manifest.id)));
+            return Err(BackupError::damaged(&path, format!("the manifest names the backup {}", manifest.id)));
         }
         Ok(Some(manifest))
     }
 }
 
-/// The path of an object of a backup.
+/// Returns the path of an object of a backup at the destination.
 pub(crate) fn path(id: &str, name: &str) -> String {
-    format!("{BACKUPS}/{id}/{name}")
+    format!("{BACKUP_FOLDER}/{id}/{name}")
 }
 
-/// The id of a backup that starts at this time.
+/// Returns the id of a backup that starts at this time.
 pub(crate) fn id_at(start: DateTime<Utc>) -> String {
     start.format(ID_FORMAT).to_string()
 }
 
-/// The start of the backup with this id; `None` for text that is not an id.
+/// Parses the start time of a backup from its id; returns `None` if `id` is not a backup id.
 pub(crate) fn start_of(id: &str) -> Option<DateTime<Utc>> {
     chrono::NaiveDateTime::parse_from_str(id, ID_FORMAT).ok().map(|time| time.and_utc())
 }

@@ -1,9 +1,9 @@
-//! The object pool: each object of an export's file is stored once for all backups.
+//! The object pool, which stores each object of an export's file once for all backups.
 //!
-//! The name of a pool object is a hash of the object's path and version, followed by the id of the backup that wrote it.
-//! The name reveals nothing about the export without the encrypted list of files, and no backup overwrites an object of
-//! another. The version is needed beside the path: after the restore of an older backup, an export may run again as the
-//! same attempt and write other bytes to the same path.
+//! The name of a pool object is a hash of the object's path and version, followed by the id of the backup that wrote
+//! it. So the name reveals nothing about the export, and no backup overwrites the object of another backup. The hash
+//! includes the version because, after the restore of an older backup, an export may run again as the same attempt and
+//! write other bytes to the same path.
 
 use std::{collections::HashMap, marker::PhantomData};
 
@@ -23,9 +23,9 @@ use crate::{
 };
 
 /// The folder of the pool at the destination.
-pub(crate) const POOL: &str = "files";
+pub(crate) const POOL_FOLDER: &str = "files";
 
-/// A stored object of the pool.
+/// An object in the pool, as the list of a backup names it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct PoolEntry {
     /// The path at the destination.
@@ -42,30 +42,30 @@ impl PoolEntry {
     }
 }
 
-/// Identifies the bytes of one version of a path.
-pub(crate) fn key(path: &str, version: &str) -> String {
+/// Returns the hash that identifies one version of an object: SHA-256 in hex of its path and version.
+pub(crate) fn object_key(path: &str, version: &str) -> String {
     sha256_hex(format!("{path}\n{version}").as_bytes())
 }
 
-/// The path of the pool object that a backup writes for a [`key`].
-pub(crate) fn name(key: &str, backup: &str, suffix: &str) -> String {
-    format!("{POOL}/{}/{key}-{backup}{suffix}", &key[..2])
+/// Returns the path of the pool object that a backup writes for an [`object_key`].
+pub(crate) fn object_name(key: &str, backup: &str, suffix: &str) -> String {
+    format!("{POOL_FOLDER}/{}/{key}-{backup}{suffix}", &key[..2])
 }
 
-/// The id of the backup that wrote the object with this name; `None` for a name that no backup writes.
-pub(crate) fn writer(name: &str) -> Option<&str> {
+/// Returns the id of the backup that wrote the object with this name; `None` if no backup writes such a name.
+pub(crate) fn writing_backup(name: &str) -> Option<&str> {
     let id = name.rsplit('/').next()?.split_once('-')?.1.split(".zst").next()?;
     start_of(id).map(|_| id)
 }
 
-/// The pool objects of all complete backups with the same keys. It takes about 300 bytes an object.
+/// The pool objects of all complete backups with the same keys. Needs about 300 bytes of memory for each object.
 #[derive(Default)]
 pub(crate) struct KnownObjects {
     entries: HashMap<String, PoolEntry>,
 }
 
 impl KnownObjects {
-    /// Reads the lists of all complete backups that this set of keys decrypts.
+    /// Reads the lists of all complete backups with this set of keys.
     pub(crate) async fn read(destination: &FileStore, key_set: &str, decoder: &Decoder) -> Result<Self, BackupError> {
         let mut entries = HashMap::new();
         for manifest in listing::list(destination).await?.into_iter().filter_map(|listed| listed.manifest) {
@@ -82,7 +82,7 @@ impl KnownObjects {
         Ok(Self { entries })
     }
 
-    /// The object of this [`key`], if the destination has it with the recorded size.
+    /// Finds the object with this [`object_key`], if the destination has it with the recorded size.
     pub(crate) async fn find(&self, destination: &FileStore, key: &str) -> Result<Option<&PoolEntry>, BackupError> {
         let Some(entry) = self.entries.get(key) else { return Ok(None) };
         let exists = destination.size(&entry.name).await? == Some(entry.size);
@@ -94,7 +94,7 @@ fn key_of(name: &str) -> Option<&str> {
     name.rsplit('/').next()?.split('-').next()
 }
 
-/// Reads the list of the pool objects that a backup references. The list is never encrypted.
+/// Reads the list of pool objects that a backup references. The list is never encrypted.
 pub(crate) async fn entries_of(
     destination: &FileStore,
     manifest: &Manifest,
@@ -106,7 +106,7 @@ pub(crate) async fn entries_of(
     Ok(Lines::new(decoded, path))
 }
 
-/// Reads one JSON value a line from a stream.
+/// Reads a stream of JSON values, one in each line.
 pub(crate) struct Lines<T> {
     lines: tokio::io::Lines<BufReader<StreamReader<ByteStream, Bytes>>>,
     path: String,
@@ -126,15 +126,15 @@ impl<T: serde::de::DeserializeOwned> Lines<T> {
     }
 }
 
-/// Serializes a value as one line.
-pub(crate) fn line(value: &impl Serialize) -> std::io::Result<Bytes> {
+/// Serializes a value as JSON with a newline at the end.
+pub(crate) fn json_line(value: &impl Serialize) -> std::io::Result<Bytes> {
     let mut line = serde_json::to_vec(value)?;
     line.push(b'\n');
     Ok(line.into())
 }
 
-/// Streams a local file in chunks of 256 KiB.
-pub(crate) fn file(file: tokio::fs::File) -> impl Stream<Item = std::io::Result<Bytes>> + Send {
+/// Reads a local file as a stream of chunks of 256 KiB.
+pub(crate) fn stream_file(file: tokio::fs::File) -> impl Stream<Item = std::io::Result<Bytes>> + Send {
     tokio_util::io::ReaderStream::with_capacity(file, 256 * 1024).into_stream()
 }
 
@@ -143,17 +143,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_reveals_its_backup_and_nothing_about_the_export() {
+    fn an_object_name_contains_the_backup_id_and_no_export_id() {
         let path = "exports/0199/1/000000.segment";
-        let key = key(path, "5e88");
-        assert_ne!(key, super::key(path, "5e89"), "another version is another object");
+        let key = object_key(path, "5e88");
+        assert_ne!(key, super::object_key(path, "5e89"), "another version is another object");
         for suffix in [".zst", ".zst.age"] {
-            let name = name(&key, "20261122T031500.000Z", suffix);
-            assert_eq!(writer(&name), Some("20261122T031500.000Z"));
+            let name = object_name(&key, "20261122T031500.000Z", suffix);
+            assert_eq!(writing_backup(&name), Some("20261122T031500.000Z"));
             assert_eq!(key_of(&name), Some(key.as_str()));
             assert!(!name.contains("0199/"), "{name}");
         }
-        assert_eq!(writer("files/ab/something-else.zst"), None);
-        assert_eq!(writer("files/README"), None);
+        assert_eq!(writing_backup("files/ab/something-else.zst"), None);
+        assert_eq!(writing_backup("files/README"), None);
     }
 }

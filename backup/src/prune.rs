@@ -1,4 +1,4 @@
-//! Deletes the backups that the retention policy no longer keeps, and the pool objects that no kept backup references.
+//! Deletes backups by the retention policy, and pool objects that no remaining backup references.
 
 use std::collections::HashSet;
 
@@ -12,35 +12,35 @@ use crate::{
     config::BackupConfig,
     error::BackupError,
     listing::{ListedBackup, list},
-    manifest::{MANIFEST, path, start_of},
-    pool::{self, POOL},
+    manifest::{MANIFEST_NAME, path, start_of},
+    pool::{self, POOL_FOLDER},
     retention::{RetentionPolicy, retained},
 };
 
-/// Age after which a backup without a manifest counts as interrupted.
+/// Age from which a backup without a manifest counts as interrupted.
 const INTERRUPTED_AFTER: TimeDelta = TimeDelta::days(1);
 
-/// The backups and objects that were deleted.
+/// The backups and objects that a pruning deleted.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Pruned {
-    /// The ids of deleted complete backups.
+    /// The ids of the deleted complete backups.
     pub backups: Vec<String>,
-    /// The ids of deleted interrupted backups.
+    /// The ids of the deleted interrupted backups.
     pub interrupted: Vec<String>,
     /// Number of deleted pool objects.
     pub objects: u64,
-    /// Stored size of these objects in bytes.
+    /// Stored size of the deleted pool objects in bytes.
     pub bytes: u64,
-    /// The error that stopped the deletion, if one did.
+    /// The error that stopped the pruning; `None` if it succeeded.
     pub error: Option<String>,
 }
 
-/// Deletes what the retention settings no longer keep. The caller makes sure that no other process creates a backup at
-/// the same destination.
+/// Deletes the backups that the retention policy does not keep, interrupted backups, and unreferenced pool objects. The
+/// caller ensures that no other process creates a backup at the same destination at the same time.
 ///
 /// # Errors
-/// When the destination fails, or a manifest or a list in it can't be read. In that case no pool object is deleted,
-/// because the set of referenced objects is unknown.
+/// When the destination fails, or a manifest or a list of pool objects can't be read. No pool object is deleted in that
+/// case, because it may be referenced.
 pub async fn prune(destination: &FileStore, config: &BackupConfig, now: DateTime<Utc>) -> Result<Pruned, BackupError> {
     let policy = RetentionPolicy {
         daily: config.keep_daily,
@@ -65,7 +65,7 @@ pub async fn prune(destination: &FileStore, config: &BackupConfig, now: DateTime
     for (n, listed) in complete.into_iter().enumerate() {
         if !kept.contains(&n) {
             // the manifest goes first: a partly deleted backup must not count as complete
-            destination.delete([path(&listed.id, MANIFEST)]).await?;
+            destination.delete([path(&listed.id, MANIFEST_NAME)]).await?;
             destination.delete_where(&path(&listed.id, ""), |_| true).await?;
             pruned.backups.push(listed.id);
         }
@@ -75,10 +75,10 @@ pub async fn prune(destination: &FileStore, config: &BackupConfig, now: DateTime
         destination.delete_where(&path(&listed.id, ""), |_| true).await?;
         pruned.interrupted.push(listed.id);
     }
-    let mut objects = destination.list_stream(POOL);
+    let mut objects = destination.list_stream(POOL_FOLDER);
     while let Some(object) = objects.try_next().await? {
         // a young object may belong to a backup that has no manifest yet
-        if !referenced.contains(&object.path) && pool::writer(&object.path).is_some_and(is_old) {
+        if !referenced.contains(&object.path) && pool::writing_backup(&object.path).is_some_and(is_old) {
             destination.delete([object.path]).await?;
             pruned.objects += 1;
             pruned.bytes += object.size;

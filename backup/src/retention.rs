@@ -5,14 +5,14 @@ use std::collections::{BTreeMap, HashSet};
 use chrono::{DateTime, Datelike, NaiveDate, Utc};
 use chrono_tz::Tz;
 
-/// The number of days, weeks and months of which the last backup is kept.
+/// The numbers of days, weeks and months whose last backup is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RetentionPolicy {
-    /// Number of days with a kept backup.
+    /// Number of days whose last backup is kept.
     pub daily: usize,
-    /// Number of ISO weeks with a kept backup.
+    /// Number of ISO weeks whose last backup is kept.
     pub weekly: usize,
-    /// Number of months with a kept backup.
+    /// Number of months whose last backup is kept.
     pub monthly: usize,
     /// The time zone that defines days, weeks and months.
     pub time_zone: Tz,
@@ -20,9 +20,9 @@ pub struct RetentionPolicy {
 
 /// Returns the indexes of the backups to keep, given their start times.
 ///
-/// For each of the newest days, weeks and months that have a backup, the last backup is kept. Periods without a backup
-/// do not count, so that a machine that was off for a year keeps its last backups. The newest backup is always kept. A
-/// backup in the future is kept and does not count either: a clock was wrong, and it is unknown which one.
+/// Of each of the newest days, weeks and months that have a backup, the last backup is kept. Periods without a backup
+/// do not count, so a machine that was off for a year keeps its last backups. The newest backup is always kept. A
+/// backup with a start time in the future is kept too and does not count, because either clock may be wrong.
 #[must_use]
 pub fn retained(backups: &[DateTime<Utc>], now: DateTime<Utc>, policy: &RetentionPolicy) -> HashSet<usize> {
     let mut kept: HashSet<usize> = (0..backups.len()).filter(|n| backups[*n] > now).collect();

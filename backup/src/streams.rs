@@ -1,7 +1,8 @@
-//! The messages that the database can't rebuild: unsettled outcomes and dead letters.
+//! Backs up and restores the stream messages that the database can't rebuild: unsettled outcomes and dead letters.
 //!
-//! The other streams are not backed up: jobs are dispatched again from the export table, events get a new epoch, and the
-//! entries of the buckets live for seconds. A stream is read by sequence number, so that a backup consumes nothing.
+//! The other streams are not backed up. The dispatcher publishes jobs again from the export table, the event log starts
+//! with a new epoch, and the entries of the key-value buckets live for seconds. A backup reads messages by sequence
+//! number, so it consumes none.
 
 use async_nats::{
     HeaderMap,
@@ -20,13 +21,14 @@ use serde::{Deserialize, Serialize};
 
 use crate::{error::BackupError, pool};
 
-/// The streams in a backup, each with the subject filter of all its messages.
-pub(crate) const STREAMS: [(&str, &str); 2] =
+/// The streams in a backup, each with a subject filter that matches all its messages.
+pub(crate) const SAVED_STREAMS: [(&str, &str); 2] =
     [(subject::STREAM_OUTCOMES, subject::OUTCOMES_ALL), (subject::STREAM_DEAD, subject::DEAD_ALL)];
 /// The streams that must be empty before a restore.
-const ALL: [&str; 4] = [subject::STREAM_JOBS, subject::STREAM_OUTCOMES, subject::STREAM_EVENTS, subject::STREAM_DEAD];
+const ALL_STREAMS: [&str; 4] =
+    [subject::STREAM_JOBS, subject::STREAM_OUTCOMES, subject::STREAM_EVENTS, subject::STREAM_DEAD];
 
-/// A message in a backup.
+/// A stream message in a backup.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct SavedMessage {
     seq: u64,
@@ -53,7 +55,7 @@ impl SavedMessage {
         }
     }
 
-    /// The export that the message completes, if the message is the outcome of a completed attempt.
+    /// Returns the export that this message completes; `None` for any other message.
     pub(crate) fn completed_export(&self) -> Option<ExportId> {
         let payload = STANDARD.decode(&self.payload).ok()?;
         let outcome: Envelope<Outcome> = platform::bus::open(&payload).ok()?;
@@ -61,13 +63,13 @@ impl SavedMessage {
     }
 }
 
-/// The messages that a stream holds now, one JSON line each. Messages that arrive later are not included.
-pub(crate) async fn lines(
+/// Reads the messages that a stream holds now, as one JSON line each. Later messages are not included.
+pub(crate) async fn saved_messages(
     bus: &Bus,
     stream: &'static str,
     all: &'static str,
 ) -> Result<impl futures::Stream<Item = std::io::Result<Bytes>> + Send + use<>, BackupError> {
-    let handle = find(bus, stream).await?;
+    let handle = get_stream(bus, stream).await?;
     let info = handle.get_info().await.map_err(BackupError::jetstream("inspect", stream))?;
     let (first, last) = (info.state.first_sequence, info.state.last_sequence);
     Ok(futures::stream::try_unfold((handle, first), move |(handle, next)| async move {
@@ -78,7 +80,7 @@ pub(crate) async fn lines(
             Ok(message) if message.sequence > last => Ok(None),
             Ok(message) => {
                 let after = message.sequence + 1;
-                Ok(Some((pool::line(&SavedMessage::new(message))?, (handle, after))))
+                Ok(Some((pool::json_line(&SavedMessage::new(message))?, (handle, after))))
             }
             Err(e) if e.kind() == LastRawMessageErrorKind::NoMessageFound => Ok(None),
             Err(e) => Err(std::io::Error::other(e)),
@@ -86,11 +88,11 @@ pub(crate) async fn lines(
     }))
 }
 
-/// Describes each stream that holds messages.
+/// Returns a description of each stream that holds messages.
 pub(crate) async fn non_empty(bus: &Bus) -> Result<Vec<String>, BackupError> {
     let mut found = vec![];
-    for stream in ALL {
-        let info = find(bus, stream).await?;
+    for stream in ALL_STREAMS {
+        let info = get_stream(bus, stream).await?;
         let info = info.get_info().await.map_err(BackupError::jetstream("inspect", stream))?;
         if info.state.messages > 0 {
             found.push(format!("the stream {stream} has {} messages", info.state.messages));
@@ -99,11 +101,11 @@ pub(crate) async fn non_empty(bus: &Bus) -> Result<Vec<String>, BackupError> {
     Ok(found)
 }
 
-/// The creation time of each stream, which distinguishes the streams of different servers.
+/// Returns the creation time of each stream. The times distinguish the streams of different servers.
 pub(crate) async fn creation_times(bus: &Bus) -> Result<Vec<String>, BackupError> {
     let mut times = vec![];
-    for stream in ALL {
-        let info = find(bus, stream).await?;
+    for stream in ALL_STREAMS {
+        let info = get_stream(bus, stream).await?;
         let info = info.get_info().await.map_err(BackupError::jetstream("inspect", stream))?;
         times.push(format!("{stream} of {}", info.created));
     }
@@ -112,8 +114,8 @@ pub(crate) async fn creation_times(bus: &Bus) -> Result<Vec<String>, BackupError
 
 /// Deletes the messages of all streams.
 pub(crate) async fn purge_all(bus: &Bus) -> Result<(), BackupError> {
-    for stream in ALL {
-        find(bus, stream).await?.purge().await.map_err(BackupError::jetstream("empty", stream))?;
+    for stream in ALL_STREAMS {
+        get_stream(bus, stream).await?.purge().await.map_err(BackupError::jetstream("empty", stream))?;
     }
     Ok(())
 }
@@ -131,6 +133,6 @@ pub(crate) async fn publish(bus: &Bus, stream: &'static str, saved: &SavedMessag
     stored.map_err(BackupError::jetstream("publish to", stream)).map(drop)
 }
 
-async fn find(bus: &Bus, stream: &'static str) -> Result<jetstream::stream::Stream, BackupError> {
+async fn get_stream(bus: &Bus, stream: &'static str) -> Result<jetstream::stream::Stream, BackupError> {
     bus.jetstream().get_stream(stream).await.map_err(BackupError::jetstream("find", stream))
 }

@@ -1,4 +1,4 @@
-//! Reads a whole backup and compares every byte with the recorded digests.
+//! Verifies a backup: reads all its bytes and compares them with the recorded digests.
 
 use futures::TryStreamExt;
 use platform::store::FileStore;
@@ -9,7 +9,7 @@ use crate::{
     config::BackupConfig,
     digest::{Digest, verify_object},
     error::BackupError,
-    keys::Unlock,
+    keys::KeyFiles,
     listing::find,
     manifest::{Contents, Manifest},
     pool::entries_of,
@@ -20,18 +20,18 @@ use crate::{
 pub struct Verified {
     /// The id of the backup.
     pub id: String,
-    /// Number of parts that were read.
+    /// Number of verified parts.
     pub parts: u64,
-    /// Number of pool objects that were read.
+    /// Number of verified pool objects.
     pub objects: u64,
-    /// Number of bytes that were read.
+    /// Number of verified bytes.
     pub bytes: u64,
-    /// The description of the contents; `None` for an encrypted backup without a key.
+    /// The counts and versions of the contents; `None` for an encrypted backup without a key.
     pub contents: Option<Contents>,
 }
 
-/// Verifies one backup, by its id or `latest`. Comparing digests needs no key. With a key, or for an unencrypted backup,
-/// the description of the contents is read as well.
+/// Verifies the backup with this id, or the newest one for `latest`. Comparing digests needs no key. The contents are
+/// read if the backup is not encrypted, or if `key_files` are given.
 ///
 /// # Errors
 /// When the backup does not exist or is damaged, or the destination fails.
@@ -39,12 +39,12 @@ pub async fn verify(
     destination: &FileStore,
     config: &BackupConfig,
     id: &str,
-    unlock: Option<&Unlock>,
+    key_files: Option<&KeyFiles>,
 ) -> Result<Verified, BackupError> {
     let manifest = find(destination, id).await?;
     let mut verified = verify_digests(destination, config, &manifest).await?;
-    let identities = match unlock {
-        Some(unlock) => unlock.identities(&manifest, destination).await?,
+    let identities = match key_files {
+        Some(key_files) => key_files.identities(&manifest, destination).await?,
         None if manifest.encrypted => return Ok(verified),
         None => vec![],
     };
@@ -76,14 +76,14 @@ pub(crate) async fn verify_digests(
     let sizes = checks.try_buffer_unordered(config.tuning.concurrency);
     let (objects, pool_bytes) = sizes.try_fold((0, 0), async |(n, sum), size| Ok((n + 1, sum + size))).await?;
     if objects != manifest.pool_objects {
-        let detail = format!("it lists {objects} objects, the manifest {}", manifest.pool_objects);
+        let detail = format!("the list has {objects} objects, the manifest {}", manifest.pool_objects);
         return Err(BackupError::damaged(&manifest.path("pool.ndjson"), detail));
     }
     let parts = manifest.parts.len() as u64;
     Ok(Verified { id: manifest.id.clone(), parts, objects, bytes: part_bytes + pool_bytes, contents: None })
 }
 
-/// Decodes the description of the contents.
+/// Reads and decodes the counts and versions of the contents.
 pub(crate) async fn read_contents(
     destination: &FileStore,
     manifest: &Manifest,

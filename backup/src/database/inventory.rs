@@ -1,4 +1,4 @@
-//! The inventory of a database snapshot: counts of rows, and the files of completed exports.
+//! The inventory of a database snapshot: counts of rows, and the list of the files of completed exports.
 
 use std::path::Path;
 
@@ -14,17 +14,17 @@ use uuid::Uuid;
 
 use crate::{error::BackupError, manifest::Counts, pool};
 
-/// Number of exports in one query.
-const PAGE: u64 = 500;
-/// The tables that have rows in a new installation: migrations and the scheduler insert them.
+/// Number of exports that one query reads.
+const PAGE_SIZE: u64 = 500;
+/// The tables that have rows in a new installation, written by migrations and by the scheduler.
 const INITIAL_TABLES: [&str; 3] = ["seaql_migrations", "lease", "scheduled_job"];
 
-/// The counts of a snapshot.
+/// The row counts and the migrations of a snapshot.
 #[derive(Clone, Debug)]
 pub(crate) struct Inventory {
-    /// The counts of rows; the counts of files and messages are zero.
+    /// Numbers of rows; the numbers of files and messages are zero.
     pub(crate) counts: Counts,
-    /// The names of the applied migrations.
+    /// The names of the applied migrations, in order.
     pub(crate) migrations: Vec<String>,
 }
 
@@ -35,42 +35,42 @@ pub(crate) struct ExportFile {
     pub(crate) export: Uuid,
     /// The attempt that wrote the file.
     pub(crate) attempt: u32,
-    /// Distinguishes the files that one attempt may write after a restore: SHA-256 and completion time.
+    /// An identifier of the bytes of the file: its SHA-256 and completion time. After a restore, one attempt may write
+    /// a different file.
     pub(crate) version: String,
-    /// The segments: index, size in bytes, SHA-256.
+    /// The index, the size in bytes and the SHA-256 of each segment.
     pub(crate) segments: Vec<(u32, u64, String)>,
 }
 
-/// An object of an export's file: a segment or a document.
+/// An object that belongs to an export's file: a segment, the manifest or the metadata document.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct FileObject {
     /// The path in the installation's file store.
     pub(crate) path: String,
-    /// Size in bytes and SHA-256 of a segment; absent for a document, which is optional and not in the database.
-    pub(crate) known: Option<(u64, String)>,
-    /// Distinguishes the objects that one path may have held: the SHA-256 of a segment, or the version of the file.
+    /// Size in bytes and SHA-256 of a segment; `None` for the other documents, whose digest is not in the database.
+    pub(crate) digest: Option<(u64, String)>,
+    /// An identifier of the bytes at this path: the SHA-256 of a segment, or the version of the file.
     pub(crate) version: String,
 }
 
 impl ExportFile {
-    /// The segments and the documents of the file.
+    /// Returns the segments and the documents of the file.
     pub(crate) fn objects(&self) -> Vec<FileObject> {
         let (id, attempt) = (ExportId(self.export), self.attempt);
         let segments = self.segments.iter().map(|(index, size, sha256)| FileObject {
             path: delivery::segment_path(id, attempt, *index),
-            known: Some((*size, sha256.clone())),
+            digest: Some((*size, sha256.clone())),
             version: sha256.clone(),
         });
         let documents = [delivery::metadata_path(id, attempt), delivery::manifest_path(id, attempt)];
-        let documents = documents.map(|path| FileObject { path, known: None, version: self.version.clone() });
+        let documents = documents.map(|path| FileObject { path, digest: None, version: self.version.clone() });
         segments.chain(documents).collect()
     }
 }
 
 impl Inventory {
-    /// Counts the rows that the connection sees, and writes the [`ExportFile`]s into a local list, ordered by the ids of
-    /// the exports.
-    pub(crate) async fn take(db: &impl ConnectionTrait, list: &Path, now: DateTime<Utc>) -> Result<Self, BackupError> {
+    /// Counts the rows of the snapshot, and writes the [`ExportFile`]s to the local file `list`, ordered by export id.
+    pub(crate) async fn read(db: &impl ConnectionTrait, list: &Path, now: DateTime<Utc>) -> Result<Self, BackupError> {
         let counts = Counts {
             exports: export::Entity::find().count(db).await?,
             completed: with_status(&[Status::Completed.as_str()]).count(db).await?,
@@ -92,7 +92,7 @@ impl Inventory {
             let Some(last) = page.last() else { break };
             after = last.id;
             for file in export_files(db, page, now).await? {
-                out.write_all(&pool::line(&file).map_err(failed())?).await.map_err(failed())?;
+                out.write_all(&pool::json_line(&file).map_err(failed())?).await.map_err(failed())?;
             }
         }
         out.flush().await.map_err(failed())?;
@@ -104,15 +104,15 @@ fn with_status(statuses: &[&str]) -> sea_orm::Select<export::Entity> {
     export::Entity::find().filter(export::Column::Status.is_in(statuses.iter().copied()))
 }
 
-/// The query for the next page of completed exports, ordered by id.
+/// Returns the query for the page of completed exports after this id, ordered by id.
 pub(crate) fn completed_exports(after: Uuid) -> sea_orm::Select<export::Entity> {
     with_status(&[Status::Completed.as_str()])
         .filter(export::Column::Id.gt(after))
         .order_by_asc(export::Column::Id)
-        .limit(PAGE)
+        .limit(PAGE_SIZE)
 }
 
-/// The files of a page of exports, without the exports whose files are due for deletion.
+/// Returns the files of a page of exports, without files that the sweep may delete at any time.
 async fn export_files(
     db: &impl ConnectionTrait,
     page: Vec<export::Model>,
@@ -143,7 +143,7 @@ async fn export_files(
     Ok(files.collect())
 }
 
-/// Reads the list that [`Inventory::take`] wrote.
+/// Reads the list that [`Inventory::read`] wrote.
 pub(crate) async fn read_export_files(
     list: &Path,
 ) -> Result<impl futures::Stream<Item = Result<ExportFile, BackupError>> + Send + use<>, BackupError> {
@@ -158,7 +158,7 @@ pub(crate) async fn read_export_files(
     }))
 }
 
-/// Describes each table with rows that a new installation does not have.
+/// Returns a description of each table with rows that a new installation does not have.
 pub(crate) async fn non_empty_tables(db: &impl ConnectionTrait) -> Result<Vec<String>, BackupError> {
     let backend = db.get_database_backend();
     let tables = match backend {

@@ -43,7 +43,7 @@ pub(crate) struct Dump {
 }
 
 /// The start of the name of the database part.
-pub(crate) const STEM: &str = "database.";
+pub(crate) const PART_STEM: &str = "database.";
 
 /// Dumps the database into the part at `folder(name)` of the destination.
 pub(crate) async fn dump(
@@ -65,8 +65,8 @@ pub(crate) async fn dump(
             tx.execute_unprepared("SET LOCAL idle_in_transaction_session_timeout = 0").await?;
             let snapshot = query_text(&tx, "SELECT pg_export_snapshot() AS value").await?;
             let version = query_text(&tx, "SHOW server_version").await?;
-            let inventory = Inventory::take(&tx, &export_files, now).await?;
-            let name = format!("{STEM}pgdump{}", encoder.suffix());
+            let inventory = Inventory::read(&tx, &export_files, now).await?;
+            let name = format!("{PART_STEM}pgdump{}", encoder.suffix());
             let mut dump = postgres::PgDump::start(database, config, &snapshot)?;
             let encoded = encoder.write(destination, &folder(&name), dump.output()?).await;
             // an error of the program is the cause of an error in its output
@@ -79,12 +79,12 @@ pub(crate) async fn dump(
             let copy = scratch.path().join("sluice.db");
             sqlite::copy(db, &copy).await?;
             let snapshot = sqlite::open(&copy).await?;
-            let inventory = Inventory::take(&snapshot, &export_files, now).await;
+            let inventory = Inventory::read(&snapshot, &export_files, now).await;
             snapshot.close().await?;
             let inventory = inventory?;
-            let name = format!("{STEM}sqlite{}", encoder.suffix());
+            let name = format!("{PART_STEM}sqlite{}", encoder.suffix());
             let file = tokio::fs::File::open(&copy).await.map_err(BackupError::local(copy.display()))?;
-            let encoded = encoder.write(destination, &folder(&name), pool::file(file)).await?;
+            let encoded = encoder.write(destination, &folder(&name), pool::stream_file(file)).await?;
             (name, encoded, inventory, "sqlite", version)
         }
         other => return Err(BackupError::setting("destination", &format!("can't hold a {other:?} database"))),

@@ -21,21 +21,21 @@ use tokio::{
 use super::copy_to;
 use crate::{config::BackupConfig, digest::ByteStream, error::BackupError};
 
-/// Largest kept part of a program's standard error output, in bytes.
+/// Largest number of bytes kept of the error output of a program.
 const MAX_STDERR_BYTES: u64 = 16 * 1024;
-/// Time limit of a program after the end of its input or output; within it `pg_restore` commits.
+/// Time that a program may take to exit after the end of its input or output; `pg_restore` commits within it.
 const EXIT_TIMEOUT: Duration = Duration::from_secs(600);
 
-/// A running `pg_dump`, which is killed on drop.
+/// A running `pg_dump`. Dropping this value kills the program.
 pub(crate) struct PgDump {
     child: Child,
     stderr: JoinHandle<String>,
 }
 
 impl PgDump {
-    /// Starts a dump of an exported snapshot.
+    /// Starts `pg_dump` at a snapshot that another transaction exported.
     pub(crate) fn start(database: &DatabaseConfig, config: &BackupConfig, snapshot: &str) -> Result<Self, BackupError> {
-        let mut command = tool("pg_dump", database, config)?;
+        let mut command = tool_command("pg_dump", database, config)?;
         // the encoder compresses the dump
         command.args(["--format=custom", "--compress=0", "--no-owner", "--no-privileges", "--no-password"]);
         command.args(["--lock-wait-timeout=60s", &format!("--snapshot={snapshot}")]);
@@ -44,14 +44,14 @@ impl PgDump {
         Ok(Self { child, stderr })
     }
 
-    /// The standard output, which can be taken once.
+    /// Returns the standard output. It can be taken once.
     pub(crate) fn output(&mut self) -> Result<impl Stream<Item = std::io::Result<Bytes>> + Send + use<>, BackupError> {
-        let stdout = self.child.stdout.take().ok_or_else(|| failed("pg_dump", "the output was taken already"))?;
+        let stdout = self.child.stdout.take().ok_or_else(|| tool_error("pg_dump", "the output was taken already"))?;
         Ok(tokio_util::io::ReaderStream::with_capacity(stdout, 256 * 1024))
     }
 
-    /// Waits for the exit of the program; only a successful exit makes the output a complete dump. The program is killed
-    /// when its output was not `consumed`.
+    /// Waits for the exit of the program. The output is a complete dump only if the program succeeds. Kills the program
+    /// if its output was not `consumed`.
     pub(crate) async fn finish(mut self, consumed: bool) -> Result<(), BackupError> {
         if !consumed {
             // a failure of the program explains best why its output was not consumed
@@ -61,7 +61,7 @@ impl PgDump {
                 return Ok(());
             }
         }
-        wait("pg_dump", self.child, self.stderr).await
+        wait_for_exit("pg_dump", self.child, self.stderr).await
     }
 }
 
@@ -71,12 +71,12 @@ pub(crate) async fn load(
     config: &BackupConfig,
     bytes: ByteStream,
 ) -> Result<(), BackupError> {
-    let mut command = tool("pg_restore", database, config)?;
+    let mut command = tool_command("pg_restore", database, config)?;
     command.args(["--single-transaction", "--no-owner", "--no-privileges", "--exit-on-error", "--no-password"]);
     command.arg(format!("--dbname={}", options(database)?.get_database().unwrap_or_default()));
     command.stdin(Stdio::piped()).stdout(Stdio::null());
     let (mut child, stderr) = spawn("pg_restore", command)?;
-    let mut stdin = child.stdin.take().ok_or_else(|| failed("pg_restore", "its input is not available"))?;
+    let mut stdin = child.stdin.take().ok_or_else(|| tool_error("pg_restore", "its input is not available"))?;
     let copied = copy_to(bytes, &mut stdin, "pg_restore").await;
     if let Err(BackupError::Damaged { .. }) = &copied {
         // closing the input would look like the end of the dump
@@ -85,7 +85,7 @@ pub(crate) async fn load(
     }
     drop(stdin);
     // an error of the program is the cause of an error in writing to it
-    wait("pg_restore", child, stderr).await?;
+    wait_for_exit("pg_restore", child, stderr).await?;
     copied
 }
 
@@ -101,7 +101,7 @@ pub(crate) async fn drop_tables(db: &DatabaseConnection) -> Result<(), BackupErr
     Ok(())
 }
 
-/// Host, port and name of the database, and the session options, which may select another schema.
+/// Returns the host, the port, the database name, and the session options, which may select another schema.
 pub(crate) fn location(database: &DatabaseConfig) -> Result<String, BackupError> {
     let options = options(database)?;
     let host = options.get_socket().map_or_else(|| options.get_host().to_owned(), |path| path.display().to_string());
@@ -115,9 +115,9 @@ fn options(database: &DatabaseConfig) -> Result<PgConnectOptions, BackupError> {
     Ok(parsed.map_err(|e| sea_orm::DbErr::Custom(format!("database.url: {e}")))?)
 }
 
-/// The command of a program. The database is passed in the environment, because every user of the machine can read
-/// arguments.
-fn tool(name: &str, database: &DatabaseConfig, config: &BackupConfig) -> Result<Command, BackupError> {
+/// Returns the command of a program. The connection is passed in environment variables, because every user of the
+/// machine can read arguments.
+fn tool_command(name: &str, database: &DatabaseConfig, config: &BackupConfig) -> Result<Command, BackupError> {
     let options = options(database)?;
     let program = if config.pg_bin.is_empty() { name.into() } else { Path::new(&config.pg_bin).join(name) };
     let mut command = Command::new(program);
@@ -161,9 +161,12 @@ fn percent_decoded(text: &str) -> String {
 fn spawn(program: &'static str, mut command: Command) -> Result<(Child, JoinHandle<String>), BackupError> {
     command.env("LC_ALL", "C").stderr(Stdio::piped()).kill_on_drop(true);
     let mut child = command.spawn().map_err(|e| {
-        failed(program, &format!("can't be started ({e}): install PostgreSQL's client programs, or set backup.pg_bin"))
+        tool_error(
+            program,
+            &format!("can't be started ({e}): install PostgreSQL's client programs, or set backup.pg_bin"),
+        )
     })?;
-    let stderr = child.stderr.take().ok_or_else(|| failed(program, "its error output is not available"))?;
+    let stderr = child.stderr.take().ok_or_else(|| tool_error(program, "its error output is not available"))?;
     Ok((child, tokio::spawn(read_stderr(stderr))))
 }
 
@@ -177,7 +180,7 @@ async fn read_stderr(mut from: impl AsyncRead + Unpin) -> String {
     String::from_utf8_lossy(&kept).trim().to_owned()
 }
 
-async fn wait(program: &'static str, mut child: Child, stderr: JoinHandle<String>) -> Result<(), BackupError> {
+async fn wait_for_exit(program: &'static str, mut child: Child, stderr: JoinHandle<String>) -> Result<(), BackupError> {
     let exited: std::io::Result<ExitStatus> = match tokio::time::timeout(EXIT_TIMEOUT, child.wait()).await {
         Ok(exited) => exited,
         Err(_) => return Err(BackupError::Timeout(program)),
@@ -192,10 +195,10 @@ async fn wait(program: &'static str, mut child: Child, stderr: JoinHandle<String
     } else {
         ""
     };
-    Err(failed(program, &format!("{status}: {stderr}{hint}")))
+    Err(tool_error(program, &format!("{status}: {stderr}{hint}")))
 }
 
-fn failed(program: &str, detail: &str) -> BackupError {
+fn tool_error(program: &str, detail: &str) -> BackupError {
     BackupError::Tool { program: program.to_owned(), detail: detail.to_owned() }
 }
 
@@ -210,7 +213,7 @@ mod tests {
         let url = "postgres://sluice:p%40ss+word@db.example.com:5433/exports?sslmode=require";
         let database = DatabaseConfig { url: Secret::new(url), ..DatabaseConfig::default() };
         let config = BackupConfig { pg_bin: "/opt/pg/bin".into(), ..BackupConfig::default() };
-        let command = tool("pg_dump", &database, &config).unwrap();
+        let command = tool_command("pg_dump", &database, &config).unwrap();
         let command = command.as_std();
         assert_eq!(command.get_program(), "/opt/pg/bin/pg_dump");
         let env = |name: &str| {

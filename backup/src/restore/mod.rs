@@ -1,9 +1,9 @@
-//! Restores a backup into an empty installation, and verifies everything that was restored.
+//! Restores a backup into an empty installation, and verifies the restored data.
 //!
 //! The restore verifies every digest of the backup before it changes the target. Then it writes a marker into the
-//! target's file store and deletes the marker after the last check. A target with the marker is incomplete, and the
-//! restore can be started again on it. The marker names the database and the streams, so that a restart never clears
-//! others.
+//! target's file store, and deletes the marker after the last check. So a target with the marker is incomplete, and the
+//! operator can restart the restore. The marker names the database and the streams, so that a restart with other
+//! settings deletes nothing.
 
 mod reset;
 mod target;
@@ -29,27 +29,27 @@ use crate::{
     codec::Decoder,
     config::BackupConfig,
     database,
-    digest::{ByteStream, Digest, Hasher, verified},
+    digest::{ByteStream, Digest, Hasher, verify_stream},
     error::BackupError,
-    keys::Unlock,
+    keys::KeyFiles,
     listing::find,
     manifest::{Contents, FileEntry, Manifest},
     pool::{self, Lines, entries_of},
     streams, verify,
 };
 
-/// The request for a restore.
+/// The parameters of a restore.
 #[derive(Clone, Debug)]
 pub struct RestorePlan {
-    /// The settings with the destination of the backup, and the time limits of this machine.
+    /// The settings with the destination of the backup, and with the time limit.
     pub config: BackupConfig,
     /// The id of the backup, or `latest`.
     pub id: String,
-    /// The files that may decrypt the backup.
-    pub unlock: Unlock,
-    /// Whether to start again on a target with an interrupted restore.
+    /// The files with the keys that decrypt the backup.
+    pub key_files: KeyFiles,
+    /// Whether to restart an interrupted restore of the same target.
     pub restart: bool,
-    /// The current time, from which missing files are expired.
+    /// The current time. Exports without a file expire at this time.
     pub now: DateTime<Utc>,
 }
 
@@ -58,30 +58,30 @@ pub struct RestorePlan {
 pub struct Restored {
     /// The id of the backup.
     pub id: String,
-    /// The contents of the backup, all of which were restored.
+    /// The counts and versions of the contents of the backup.
     pub contents: Contents,
-    /// Number of migrations that the backup did not have.
+    /// Number of newer migrations that the restore applied to the database.
     pub migrations_applied: u64,
     /// Number of exports that wait for dispatch.
     pub queued: u64,
-    /// Number of running exports, whose attempt is repeated.
+    /// Number of running exports, which an exporter will run again.
     pub resumed: u64,
-    /// Number of completion outcomes that were dropped, because their files are not in the backup; the exports run
-    /// again.
+    /// Number of outcomes that were dropped because the backup does not have the completed file. The exports run again.
     pub dropped_outcomes: u64,
-    /// Number of completed exports that expire now, because their files are not in the backup.
+    /// Number of completed exports that expired because the backup does not have their files.
     pub expired: u64,
     /// Number of accounts that differ from the ledger, as in the backup; `sluice credits audit --rebuild` corrects them.
     pub unbalanced: u64,
-    /// Number of objects that were read back with the right digest.
+    /// Number of restored objects that were read again and have the right digest.
     pub objects_verified: u64,
 }
 
 /// Restores a backup into the target.
 ///
 /// # Errors
-/// When the backup is damaged, encrypted for other keys or of a newer version, when the target isn't empty or can't be
-/// reached, or when the restored data differs from the backup. Nothing changes the target before its check.
+/// When the backup is damaged, encrypted for other keys or of a newer version, when the target is not empty or can't be
+/// reached, or when the restored data differs from the backup. The target is changed only after the backup and the
+/// target have been checked.
 pub async fn restore(plan: &RestorePlan, target: &Target) -> Result<Restored, BackupError> {
     plan.config.validate()?;
     let restored = tokio::time::timeout(plan.config.timeout.get(), check_and_restore(plan, target)).await;
@@ -91,7 +91,7 @@ pub async fn restore(plan: &RestorePlan, target: &Target) -> Result<Restored, Ba
 async fn check_and_restore(plan: &RestorePlan, target: &Target) -> Result<Restored, BackupError> {
     let source = plan.config.open_destination()?;
     let manifest = find(&source, &plan.id).await?;
-    let identities = plan.unlock.identities(&manifest, &source).await?;
+    let identities = plan.key_files.identities(&manifest, &source).await?;
     let decoder = Decoder::new(identities, plan.config.stall_timeout());
     let backup = BackupReader { source, config: &plan.config, decoder, manifest };
     let contents = verify::read_contents(&backup.source, &backup.manifest, &backup.decoder).await?;
@@ -101,7 +101,7 @@ async fn check_and_restore(plan: &RestorePlan, target: &Target) -> Result<Restor
     info!(backup.id = %backup.manifest.id, "verifying the backup");
     verify::verify_digests(&backup.source, &plan.config, &backup.manifest).await?;
 
-    target.mark(&backup.manifest.id, location).await?;
+    target.write_marker(&backup.manifest.id, location).await?;
     if plan.restart {
         target.clear().await?;
     }
@@ -110,11 +110,11 @@ async fn check_and_restore(plan: &RestorePlan, target: &Target) -> Result<Restor
     let restored = backup.restore_rest(plan, target, contents, &db).await;
     db.close().await?;
     let restored = restored?;
-    target.unmark().await?;
+    target.delete_marker().await?;
     Ok(restored)
 }
 
-/// Accepts a backup of the same or an older schema and of the same database engine.
+/// Refuses a backup with a newer schema or of another database engine.
 fn check_compatibility(contents: &Contents, database: &DatabaseConfig) -> Result<(), BackupError> {
     let known: Vec<_> = Migrator::migrations().iter().map(|migration| migration.name().to_owned()).collect();
     if let Some(unknown) = contents.migrations.iter().find(|name| !known.contains(name)) {
@@ -127,7 +127,7 @@ fn check_compatibility(contents: &Contents, database: &DatabaseConfig) -> Result
     Ok(())
 }
 
-/// Decodes the parts of one backup.
+/// Reads the parts of one backup.
 struct BackupReader<'a> {
     source: FileStore,
     config: &'a BackupConfig,
@@ -147,9 +147,9 @@ impl BackupReader<'_> {
         Ok(Lines::new(bytes, path))
     }
 
-    /// Loads the database, and compares its counts before any other change.
+    /// Loads the database and compares its row counts with the backup.
     async fn restore_database(&self, contents: &Contents, target: &Target) -> Result<DatabaseConnection, BackupError> {
-        let (bytes, _) = self.part(database::STEM).await?;
+        let (bytes, _) = self.part(database::PART_STEM).await?;
         let db = database::load(&target.database, self.config, &contents.engine, bytes).await?;
         if let Err(e) = verification::verify_counts(&db, &contents.counts).await {
             db.close().await?;
@@ -205,7 +205,7 @@ impl BackupReader<'_> {
         let mut out = tokio::io::BufWriter::new(tokio::fs::File::create(written).await.map_err(failed())?);
         let mut count = 0;
         while let Some(entry) = copies.try_next().await? {
-            out.write_all(&pool::line(&entry).map_err(failed())?).await.map_err(failed())?;
+            out.write_all(&pool::json_line(&entry).map_err(failed())?).await.map_err(failed())?;
             count += 1;
         }
         out.flush().await.map_err(failed())?;
@@ -244,7 +244,7 @@ impl BackupReader<'_> {
         let bytes: ByteStream = match &entry.plain {
             Some((size, sha256)) => {
                 let expected = Digest { size: *size, sha256: sha256.clone() };
-                verified(bytes, expected, self.config.stall_timeout())
+                verify_stream(bytes, expected, self.config.stall_timeout())
             }
             None => Box::pin(bytes),
         };
@@ -254,8 +254,8 @@ impl BackupReader<'_> {
         Ok(FileEntry { plain: Some((size, sha256)), ..entry })
     }
 
-    /// Publishes all saved messages, except outcomes that complete an export whose file is not in the backup. Returns
-    /// the number of dropped outcomes.
+    /// Publishes the saved messages. Drops an outcome if it completes an export that is unfinished in the database,
+    /// because the file of such an export is not in the backup. Returns the number of dropped outcomes.
     async fn restore_streams(
         &self,
         bus: &Bus,
@@ -264,7 +264,7 @@ impl BackupReader<'_> {
     ) -> Result<u64, BackupError> {
         let mut dropped = 0;
         let counts = [contents.counts.outcomes, contents.counts.dead_letters];
-        for ((stream, _), expected) in streams::STREAMS.into_iter().zip(counts) {
+        for ((stream, _), expected) in streams::SAVED_STREAMS.into_iter().zip(counts) {
             let mut lines = self.lines::<streams::SavedMessage>(&format!("streams/{stream}.")).await?;
             let mut count = 0;
             while let Some(saved) = lines.next().await? {

@@ -1,4 +1,4 @@
-//! Adapts a restored database to the present: no exporter works on an export, no job is in a stream, and some files are
+//! Prepares a restored database for operation: no exporter runs an export, no stream holds a job, and some files are
 //! missing.
 
 use chrono::{DateTime, Utc};
@@ -10,16 +10,16 @@ use uuid::Uuid;
 use super::database;
 use crate::{error::BackupError, manifest::FileEntry, pool::Lines};
 
-/// The numbers of unfinished exports after a restore.
+/// The numbers of unfinished exports in the restored database.
 pub(crate) struct Unfinished {
-    /// Exports that wait for dispatch.
+    /// Number of exports that wait for dispatch.
     pub(crate) queued: u64,
-    /// Exports whose attempt is repeated.
+    /// Number of running exports, which an exporter will run again.
     pub(crate) resumed: u64,
 }
 
-/// Resets all unfinished exports: dispatched ones are queued again, and running ones get an expired lease without a
-/// worker, so that no worker is blamed for a failure.
+/// Sets dispatched exports to queued, and expires the leases of running exports. Deletes the exporter from a running
+/// export, so that the interruption counts as no failure.
 pub(crate) async fn reset_unfinished(db: &DatabaseConnection) -> Result<Unfinished, BackupError> {
     use export::Column;
     let tx = db.begin().await?;
@@ -42,8 +42,8 @@ pub(crate) async fn reset_unfinished(db: &DatabaseConnection) -> Result<Unfinish
     Ok(Unfinished { queued, resumed })
 }
 
-/// Expires the completed exports whose files are not in the backup, and returns their number. Both lists are ordered by
-/// the ids of the exports.
+/// Expires the completed exports whose files are not in the backup, and returns their number. `files` is ordered by
+/// export id.
 pub(crate) async fn expire_without_file(
     db: &DatabaseConnection,
     mut files: Lines<FileEntry>,
@@ -70,7 +70,7 @@ pub(crate) async fn expire_without_file(
     }
 }
 
-/// The export of the next listed file that does not belong to `current`.
+/// Returns the next export id in the list that differs from `current`.
 async fn next_export(files: &mut Lines<FileEntry>, current: Option<Uuid>) -> Result<Option<Uuid>, BackupError> {
     while let Some(entry) = files.next().await? {
         let id = entry.path.split('/').nth(1).and_then(|id| id.parse().ok());
@@ -82,7 +82,7 @@ async fn next_export(files: &mut Lines<FileEntry>, current: Option<Uuid>) -> Res
     Ok(None)
 }
 
-/// Whether the restored database has the export, and the export has not ended.
+/// Whether the restored database has this export and the export has not ended.
 pub(crate) async fn is_unfinished(db: &DatabaseConnection, id: ExportId) -> Result<bool, BackupError> {
     let Some(row) = export::find(db, id).await? else { return Ok(false) };
     Ok(row.status()?.is_unfinished())

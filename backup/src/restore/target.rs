@@ -13,25 +13,25 @@ use serde::{Deserialize, Serialize};
 use super::database;
 use crate::{error::BackupError, streams};
 
-/// The object in the target's file store that exists from the start of a restore to its end.
-const MARKER: &str = "restore/begun";
+/// The path of the marker in the target's file store. The marker exists from the start of a restore to its end.
+const MARKER_PATH: &str = "restore/begun";
 
-/// The contents of the marker.
+/// The content of the marker.
 #[derive(Debug, Serialize, Deserialize)]
 struct Marker {
-    /// The id of the backup.
+    /// The id of the backup that is being restored.
     id: String,
-    /// The database and the streams that were empty when the restore started. A repeated restore clears only these.
+    /// The database and the streams that were empty when the restore started. A restart deletes only their data.
     #[serde(flatten)]
     location: Location,
 }
 
-/// A database and streams, without credentials.
+/// The address of a database and the identity of its streams, without credentials.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Location {
-    /// The location of the database.
+    /// The host or path of the database.
     database: String,
-    /// The creation time of each stream.
+    /// The name and creation time of each stream.
     streams: Vec<String>,
 }
 
@@ -45,7 +45,7 @@ impl fmt::Display for Location {
 }
 
 impl Marker {
-    /// Parses a marker. An unreadable marker has an empty location, which equals no target.
+    /// Parses a marker. An invalid marker has an empty location, which differs from that of every target.
     fn parse(bytes: &[u8]) -> Self {
         serde_json::from_slice(bytes)
             .unwrap_or_else(|_| Self { id: String::from_utf8_lossy(bytes).into_owned(), location: Location::default() })
@@ -55,16 +55,16 @@ impl Marker {
 /// An installation to restore into. None of its services may run.
 #[derive(Clone, Debug)]
 pub struct Target {
-    /// The address of its database.
+    /// The address and credentials of the target database.
     pub database: DatabaseConfig,
-    /// The connection to its NATS server, where the streams exist.
+    /// The connection to the NATS server of the target, with all streams created.
     pub bus: Bus,
-    /// The file store that receives the files.
+    /// The file store that receives the restored files.
     pub store: FileStore,
 }
 
 impl Target {
-    /// Opens the file store of a target.
+    /// Creates a target and opens its file store.
     ///
     /// # Errors
     /// When the file store can't be opened.
@@ -72,16 +72,16 @@ impl Target {
         Ok(Self { database: database.clone(), bus, store: FileStore::open(store)? })
     }
 
-    /// The location of the target's database and streams.
+    /// Returns the location of the target's database and streams.
     pub(crate) async fn location(&self) -> Result<Location, BackupError> {
         let database = database::location(&self.database)?;
         Ok(Location { database, streams: streams::creation_times(&self.bus).await? })
     }
 
-    /// Refuses a target that holds data. A target with the marker of an interrupted restore into this `location` is
-    /// accepted when the restore may `restart`.
+    /// Refuses a target that holds data. With `restart`, accepts a target with the marker of an interrupted restore
+    /// into the same `location`.
     pub(crate) async fn check(&self, location: &Location, restart: bool) -> Result<(), BackupError> {
-        match self.store.get(MARKER).await.map(|bytes| Marker::parse(&bytes)) {
+        match self.store.get(MARKER_PATH).await.map(|bytes| Marker::parse(&bytes)) {
             Ok(marker) if !restart => return Err(BackupError::Interrupted(marker.id)),
             Ok(marker) if marker.location == *location => return Ok(()),
             Ok(Marker { id, location: marked }) => {
@@ -102,23 +102,23 @@ impl Target {
         if found.is_empty() { Ok(()) } else { Err(BackupError::NotEmpty(found.join(", "))) }
     }
 
-    pub(crate) async fn mark(&self, id: &str, location: Location) -> Result<(), BackupError> {
+    pub(crate) async fn write_marker(&self, id: &str, location: Location) -> Result<(), BackupError> {
         let marker = serde_json::to_vec(&Marker { id: id.to_owned(), location });
-        let marker = marker.map_err(|e| BackupError::local(MARKER)(e.into()))?;
-        Ok(self.store.put(MARKER, marker).await?)
+        let marker = marker.map_err(|e| BackupError::local(MARKER_PATH)(e.into()))?;
+        Ok(self.store.put(MARKER_PATH, marker).await?)
     }
 
-    pub(crate) async fn unmark(&self) -> Result<(), BackupError> {
-        self.store.delete([MARKER.to_owned()]).await?;
+    pub(crate) async fn delete_marker(&self) -> Result<(), BackupError> {
+        self.store.delete([MARKER_PATH.to_owned()]).await?;
         Ok(())
     }
 
-    /// Deletes the objects and messages of an interrupted restore. Loading the dump replaces the database.
+    /// Deletes the objects and messages of an interrupted restore. The database is replaced later.
     pub(crate) async fn clear(&self) -> Result<(), BackupError> {
         streams::purge_all(&self.bus).await?;
         let mut objects = self.store.list_stream("");
         while let Some(object) = objects.try_next().await? {
-            if object.path != MARKER {
+            if object.path != MARKER_PATH {
                 self.store.delete([object.path]).await?;
             }
         }

@@ -1,4 +1,4 @@
-//! Verifies that the restored data equals the contents of the backup.
+//! Verifies that the restored data equals the data in the backup.
 
 use std::path::Path;
 
@@ -16,7 +16,7 @@ use crate::{
     manifest::{Counts, FileEntry},
 };
 
-/// Compares the counts of the restored rows with those of the backup.
+/// Compares the counts of the restored rows with the counts in the backup.
 pub(crate) async fn verify_counts(db: &DatabaseConnection, expected: &Counts) -> Result<(), BackupError> {
     let with_status = |statuses: &[&str]| {
         export::Entity::find().filter(export::Column::Status.is_in(statuses.iter().copied())).count(db)
@@ -37,8 +37,10 @@ pub(crate) async fn verify_counts(db: &DatabaseConnection, expected: &Counts) ->
     }
 }
 
-/// Compares all accounts with the ledger, and returns the number that differ. As many as in the backup are accepted: the
-/// restore did not cause the difference, and there may be no other backup.
+/// Compares all accounts with the ledger, and returns the number of accounts that differ. Accepts as many differences
+/// as the backup recorded, because the restore did not cause them.
+///
+/// Fails if more accounts differ.
 pub(crate) async fn verify_ledger(db: &DatabaseConnection, expected: &Counts) -> Result<u64, BackupError> {
     let findings = ledger::audit(db).await?;
     let Some(first) = findings.first() else { return Ok(0) };
@@ -56,7 +58,7 @@ pub(crate) async fn verify_ledger(db: &DatabaseConnection, expected: &Counts) ->
     )))
 }
 
-/// Reads every object that was written, and returns the number of objects.
+/// Reads every restored object, compares its digest, and returns the number of objects.
 pub(crate) async fn verify_objects(
     store: &FileStore,
     config: &BackupConfig,

@@ -13,7 +13,7 @@ use protocol::{
 use sea_orm::ConnectionTrait;
 use testkit::{db::Postgres, sha256};
 
-use crate::installation::{Installation, destination, file, plan};
+use crate::installation::{Installation, destination, file_info, plan};
 
 #[tokio::test]
 async fn accounts_that_differed_in_the_backup_restore_and_new_differences_are_refused() {
@@ -45,7 +45,7 @@ async fn accounts_that_differed_in_the_backup_restore_and_new_differences_are_re
     let third = Installation::new().await;
     let refused = backup::restore(&plan(&config, third.now()), &third.target()).await;
     assert!(
-        matches!(&refused, Err(BackupError::Mismatch(why)) if why.contains("differ from the ledger")),
+        matches!(&refused, Err(BackupError::Mismatch(detail)) if detail.contains("differ from the ledger")),
         "{refused:?}"
     );
 }
@@ -58,7 +58,7 @@ async fn unfinished_work_resumes_and_messages_are_restored() {
             Some(server) => server.database().await,
             None => testkit::db::sqlite().await,
         };
-        let installation = Installation::on(fresh().await).await;
+        let installation = Installation::with_database(fresh().await).await;
         let (_dir, config) = destination();
         let (waiting, running, unsettled, completed) = (
             installation.queued().await,
@@ -74,7 +74,7 @@ async fn unfinished_work_resumes_and_messages_are_restored() {
         // the file is complete, and its outcome is not settled
         publish(
             unsettled,
-            OutcomeResult::Completed { attempt: 1, file: file(), completed_at: installation.now().into() },
+            OutcomeResult::Completed { attempt: 1, file: file_info(), completed_at: installation.now().into() },
         )
         .await;
         publish(running, OutcomeResult::CancelRequested).await;
@@ -85,7 +85,7 @@ async fn unfinished_work_resumes_and_messages_are_restored() {
         assert_eq!((counts.exports, counts.unfinished, counts.outcomes, counts.dead_letters), (4, 3, 2, 1));
         assert_eq!(installation.messages(subject::STREAM_OUTCOMES).await, 2, "a backup consumes nothing");
 
-        let other = Installation::on(fresh().await).await;
+        let other = Installation::with_database(fresh().await).await;
         let restored = other.restore(&config).await;
         assert_eq!((restored.queued, restored.resumed, restored.dropped_outcomes, restored.expired), (1, 2, 1, 0));
         assert_eq!(other.row(waiting).await.status, Status::Queued.as_str());

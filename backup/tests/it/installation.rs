@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use backup::{BackupConfig, Report, RestorePlan, Restored, SettingsText, Source, Target, Unlock, create, list};
+use backup::{BackupConfig, KeyFiles, Report, RestorePlan, Restored, SettingsText, Source, Target, create, list};
 use bytes::Bytes;
 use chrono::{DateTime, TimeDelta, Utc};
 use entity::{
@@ -31,7 +31,7 @@ use testkit::{
 
 pub(crate) const FILE: &[u8] = b"date,delay\n2026-11-22,3\n";
 
-/// One installation: servers, a file store and a manual clock, without running services.
+/// An installation without running services: NATS, a database, a file store and a manual clock.
 pub(crate) struct Installation {
     _nats: NatsServer,
     pub(crate) bus: Bus,
@@ -50,10 +50,10 @@ fn credit_policy() -> CreditPolicy {
 
 impl Installation {
     pub(crate) async fn new() -> Self {
-        Self::on(testkit::db::sqlite().await).await
+        Self::with_database(testkit::db::sqlite().await).await
     }
 
-    pub(crate) async fn on(database: TestDatabase) -> Self {
+    pub(crate) async fn with_database(database: TestDatabase) -> Self {
         let nats = NatsServer::start().await;
         let bus = nats.bus().await;
         let clock = ManualClock::at("2026-11-16T03:15:00Z".parse().unwrap());
@@ -98,7 +98,7 @@ impl Installation {
         assert!(matches!(claim, Claim::Won(_)));
     }
 
-    /// A completed export with a file of two segments and a manifest, kept for a year.
+    /// Inserts a completed export with a file of two segments and a manifest, kept for a year.
     pub(crate) async fn completed(&self) -> ExportId {
         let id = self.running().await;
         self.complete(id, FILE).await;
@@ -123,7 +123,7 @@ impl Installation {
         let manifest = format!("{{\"sha256\":\"{}\"}}", sha256(whole));
         store.put(&delivery::manifest_path(id, 1), manifest).await.unwrap();
         let expires = now + TimeDelta::days(365);
-        assert!(transition::completed(self.db(), id, 1, &file_of(whole), now, expires, now).await.unwrap());
+        assert!(transition::completed(self.db(), id, 1, &file_info_of(whole), now, expires, now).await.unwrap());
         ledger::capture(self.db(), &owner(), id, 1, now).await.unwrap();
     }
 
@@ -179,11 +179,11 @@ impl Installation {
     }
 }
 
-pub(crate) fn file() -> FileInfo {
-    file_of(FILE)
+pub(crate) fn file_info() -> FileInfo {
+    file_info_of(FILE)
 }
 
-fn file_of(whole: &[u8]) -> FileInfo {
+fn file_info_of(whole: &[u8]) -> FileInfo {
     FileInfo {
         name: "flights.csv".into(),
         size: whole.len() as u64,
@@ -195,18 +195,18 @@ fn file_of(whole: &[u8]) -> FileInfo {
 
 pub(crate) fn plan(config: &BackupConfig, now: DateTime<Utc>) -> RestorePlan {
     let (config, id) = (config.clone(), "latest".to_owned());
-    RestorePlan { config, id, unlock: Unlock::default(), restart: false, now }
+    RestorePlan { config, id, key_files: KeyFiles::default(), restart: false, now }
 }
 
-/// A new destination folder, and the settings for it.
+/// Returns a new destination folder and the settings for it.
 pub(crate) fn destination() -> (TempDir, BackupConfig) {
     let dir = tempfile::tempdir().unwrap();
     let destination = dir.path().display().to_string();
     (dir, BackupConfig { destination, pg_bin: Postgres::programs().display().to_string(), ..BackupConfig::default() })
 }
 
-/// The days of all backups, as in their ids.
-pub(crate) async fn days(config: &BackupConfig) -> Vec<String> {
+/// Lists the days of all backups, from their ids.
+pub(crate) async fn backup_days(config: &BackupConfig) -> Vec<String> {
     list(&config.open_destination().unwrap())
         .await
         .unwrap()
@@ -215,7 +215,7 @@ pub(crate) async fn days(config: &BackupConfig) -> Vec<String> {
         .collect()
 }
 
-/// The number of objects in the pool.
+/// Returns the number of objects in the pool.
 pub(crate) async fn pool_size(config: &BackupConfig) -> usize {
     config.open_destination().unwrap().list("files").await.unwrap().len()
 }

@@ -3,7 +3,7 @@
 use backup::{BackupConfig, RestorePlan};
 use protocol::{delivery, export::Status};
 
-use crate::installation::{FILE, Installation, days, destination, plan, pool_size};
+use crate::installation::{FILE, Installation, backup_days, destination, plan, pool_size};
 
 #[tokio::test]
 async fn an_object_is_copied_once_and_deleted_with_the_last_backup_that_references_it() {
@@ -31,13 +31,13 @@ async fn an_object_is_copied_once_and_deleted_with_the_last_backup_that_referenc
     let report = installation.create(&config).await;
     assert_eq!((report.new_objects, report.contents.counts.objects), (0, 3));
     assert_eq!(report.pruned.interrupted, ["20261116T031501.000Z"], "the younger one may still be running");
-    assert_eq!(days(&config).await, ["20261117", "20261117", "20261118"]);
+    assert_eq!(backup_days(&config).await, ["20261117", "20261117", "20261118"]);
     assert_eq!(pool_size(&config).await, 7, "the backup of the 17th references both files");
     installation.advance_days(1);
     let report = installation.create(&config).await;
     assert_eq!((report.pruned.objects, report.pruned.interrupted.len()), (3, 1));
     assert_eq!(
-        (days(&config).await, pool_size(&config).await),
+        (backup_days(&config).await, pool_size(&config).await),
         (vec!["20261118".to_owned(), "20261119".to_owned()], 4)
     );
 

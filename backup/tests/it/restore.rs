@@ -6,7 +6,7 @@ use std::{
     task::Poll,
 };
 
-use backup::{BackupConfig, BackupError, RestorePlan, Target, Unlock};
+use backup::{BackupConfig, BackupError, KeyFiles, RestorePlan, Target};
 use protocol::{export::Status, subject};
 use tokio::time::timeout;
 
@@ -33,7 +33,7 @@ async fn only_the_right_passphrase_decrypts_a_backup() {
 
     let other = Installation::new().await;
     let with = |file: Option<std::path::PathBuf>| RestorePlan {
-        unlock: Unlock { passphrase: file, ..Unlock::default() },
+        key_files: KeyFiles { passphrase: file, ..KeyFiles::default() },
         ..plan(&config, other.now())
     };
     for bad in [None, Some(wrong)] {

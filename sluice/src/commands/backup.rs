@@ -1,6 +1,6 @@
 //! `sluice backup`: creates, lists and verifies backups.
 
-use ::backup::{BackupConfig, BackupError, Report, Source, Unlock};
+use ::backup::{BackupConfig, BackupError, Report, Source, KeyFiles};
 use platform::{bus::Bus, clock::SystemClock, store::FileStore};
 
 use super::CommandError;
@@ -36,7 +36,7 @@ pub async fn run(options: &BackupOptions, files: &SettingsFiles) -> Result<(), C
     }
 }
 
-/// The `[backup]` settings with the destination of the command line.
+/// Returns the `[backup]` settings with the destination of the command line.
 pub(super) fn backup_config(settings: &Settings, destination: Option<&String>) -> BackupConfig {
     let mut config = settings.backup.clone();
     if let Some(destination) = destination {
@@ -45,10 +45,10 @@ pub(super) fn backup_config(settings: &Settings, destination: Option<&String>) -
     config
 }
 
-/// The keys that decrypt a backup: those of the command line, or the passphrase of the settings.
-pub(super) fn unlock(keys: &Keys, config: &BackupConfig) -> Unlock {
+/// Returns the keys that decrypt a backup: those of the command line, or the passphrase of the settings.
+pub(super) fn key_files(keys: &Keys, config: &BackupConfig) -> KeyFiles {
     let configured = Some(&config.passphrase_file).filter(|file| !file.is_empty()).map(Into::into);
-    Unlock { identities: keys.identity.clone(), passphrase: keys.passphrase_file.clone().or(configured) }
+    KeyFiles { identities: keys.identity.clone(), passphrase: keys.passphrase_file.clone().or(configured) }
 }
 
 async fn create(options: &BackupOptions, settings: &Settings) -> Result<(), CommandError> {
@@ -137,10 +137,10 @@ async fn list(options: &BackupOptions, settings: &Settings) -> Result<(), Comman
 
 async fn verify(options: &BackupOptions, of_backup: &VerifyOptions, settings: &Settings) -> Result<(), CommandError> {
     let config = backup_config(settings, options.to.as_ref());
-    let unlock = unlock(&of_backup.keys, &config);
-    let has_key = !unlock.identities.is_empty() || unlock.passphrase.is_some();
+    let key_files = key_files(&of_backup.keys, &config);
+    let has_key = !key_files.identities.is_empty() || key_files.passphrase.is_some();
     let destination = config.open_destination()?;
-    let verified = ::backup::verify(&destination, &config, &of_backup.id, has_key.then_some(&unlock)).await?;
+    let verified = ::backup::verify(&destination, &config, &of_backup.id, has_key.then_some(&key_files)).await?;
     if options.json {
         return Ok(output::print_json(&verified)?);
     }

@@ -10,7 +10,7 @@ use platform::{
 
 use super::{
     CommandError,
-    backup::{backup_config, unlock},
+    backup::{backup_config, key_files},
 };
 use crate::{
     cli::{RestoreOptions, SettingsFiles},
@@ -38,14 +38,14 @@ pub async fn run(options: &RestoreOptions, files: &SettingsFiles) -> Result<(), 
 
 async fn restore(options: &RestoreOptions, settings: &Settings) -> Result<(), CommandError> {
     let config = backup_config(settings, Some(&options.from));
-    let unlock = unlock(&options.keys, &config);
+    let key_files = key_files(&options.keys, &config);
     if !options.yes {
         confirm(options, settings).await?;
     }
     let bus = Bus::connect(&settings.nats, "sluice-restore").await.map_err(BackupError::from)?;
     let target = Target::new(&settings.database, &settings.store, bus)?;
     let now = SystemClock.now();
-    let plan = RestorePlan { config, id: options.id.clone(), unlock, restart: options.force, now };
+    let plan = RestorePlan { config, id: options.id.clone(), key_files, restart: options.force, now };
     let restored = ::backup::restore(&plan, &target).await?;
     if options.json {
         output::print_json(&restored)?
