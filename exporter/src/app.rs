@@ -24,7 +24,7 @@ use crate::{
     worker::{self, Cancellations, WorkerContext},
 };
 
-/// A running exporter. It runs until the [`Lifecycle`] ends, whether or not the caller keeps this value.
+/// A running exporter. Dropping this value does not stop it: the exporter runs until its [`Lifecycle`] ends.
 #[derive(Clone, Debug)]
 pub struct App {
     /// The name of the process in the catalog, in leases and in NATS.
@@ -39,7 +39,7 @@ pub async fn start(config: ExporterConfig, deps: Deps, life: &Lifecycle) -> Resu
     start_with(config, Registry::built_in(), deps, life).await
 }
 
-/// Starts an exporter with these datasets, templates and formats, and those of the catalog file.
+/// Starts an exporter that offers the contents of `registry` and of the catalog file.
 ///
 /// # Errors
 /// As [`start`].
@@ -97,7 +97,7 @@ pub async fn start_with(
     Ok(App { instance })
 }
 
-/// Loads the catalog file, if there is one, starts to watch it, and returns the registry as it changes.
+/// Loads the configured catalog file and starts a task that reloads it. Returns a channel with the current registry.
 async fn start_catalog(
     config: &ExporterConfig,
     base: Registry,
@@ -141,7 +141,8 @@ async fn start_catalog(
     Ok(current)
 }
 
-/// Applies cancellations until the last job ends after the soft stop, and then unregisters the NATS service.
+/// Waits for the soft stop and the end of the last job, and applies cancellations meanwhile. Then unregisters the NATS
+/// service.
 async fn finish(context: Arc<WorkerContext>, canceled: Subscriber, service: Service, soft: CancellationToken) {
     tokio::select! {
         () = worker::listen(context.cancellations.clone(), canceled) => {}

@@ -1,4 +1,4 @@
-//! The dependencies of an exporter.
+//! The connections and stores that an exporter needs.
 
 use platform::{
     bus::Bus,
@@ -8,17 +8,17 @@ use platform::{
 };
 use sea_orm::DatabaseConnection;
 
-/// The dependencies of an exporter. Clones share them.
+/// The connections and stores that an exporter needs. Clones share them.
 #[derive(Clone)]
 pub struct Deps {
     /// The connection to NATS.
     pub bus: Bus,
-    /// The database that all services share. Datasets must read from pools of their own: an export holds a connection
-    /// for as long as it reads, and would starve the transactions that store its rows.
+    /// The database that all services share. Datasets must use other connection pools: an export holds a connection
+    /// while it reads, and so could leave none for the transactions that record its segments.
     pub db: DatabaseConnection,
     /// The store of finished files.
     pub store: FileStore,
-    /// The clock of all timestamps.
+    /// The clock that supplies all timestamps.
     pub clock: SharedClock,
 }
 

@@ -1,9 +1,9 @@
-//! Draining: an operator stops an exporter by its name from taking jobs, for example before its machine is removed, and
-//! may undo it.
+//! Draining: an operator tells one exporter to take no more jobs, for example before its machine is removed. The
+//! operator may revoke the drain.
 //!
 //! A draining exporter takes no job and finishes its running jobs. Its catalog entry has no slots, so that the
-//! dispatcher counts on other exporters, but still has its datasets: without another exporter exports wait, and
-//! gateways do not refuse them. A restart ends the draining, because the new process has another name.
+//! dispatcher reserves none of them. The entry still lists the datasets: if no other exporter offers them, gateways
+//! accept their exports, and the exports wait. A restart ends the drain, because the new process has another name.
 
 use std::{convert::Infallible, sync::Arc};
 
@@ -22,7 +22,7 @@ use uuid::Uuid;
 
 use crate::error::ExporterError;
 
-/// Whether an operator drains this exporter. Clones share the state.
+/// The drain state of this exporter: true while an operator drains it. Clones share the state.
 #[derive(Clone, Debug)]
 pub(crate) struct Drain(Arc<watch::Sender<bool>>);
 
@@ -38,13 +38,13 @@ impl Drain {
         *self.0.borrow()
     }
 
-    /// Waits until the exporter takes jobs.
+    /// Waits until no operator drains the exporter.
     pub(crate) async fn is_off(&self) {
         // `self` holds the sender, so the channel is open
         let _ = self.0.subscribe().wait_for(|on| !on).await;
     }
 
-    /// Subscribes to changes from now on.
+    /// Returns a receiver that reports later changes of the state.
     pub(crate) fn changes(&self) -> watch::Receiver<bool> {
         self.0.subscribe()
     }
@@ -78,7 +78,7 @@ pub(crate) async fn serve(
     Ok(())
 }
 
-/// Handles the requests of one endpoint.
+/// Handles the requests of one NATS endpoint, either `drain` or `undrain`.
 struct Handler {
     drain: Drain,
     instance: String,
@@ -95,7 +95,7 @@ impl Handler {
         Ok(())
     }
 
-    /// Sets the state and replies. The request has no body.
+    /// Sets the drain state and replies with it. The request has no body.
     async fn handle(&self, request: &Request) {
         if self.drain.set(self.on) {
             info!(exporter.draining = self.on, exporter.jobs = self.jobs.len(), "an operator changed the draining");

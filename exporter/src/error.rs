@@ -1,4 +1,4 @@
-//! Errors of the exporter, and the consequence of each for a job.
+//! Errors of the exporter, and the action that each error causes for a job.
 
 use std::{error::Error, io};
 
@@ -8,7 +8,7 @@ use protocol::problem::{FieldError, Problem, Slug};
 
 use crate::{
     catalog::CatalogFaults,
-    dataset::{DatasetError, redact},
+    dataset::{AccessError, DatasetError, redact},
     format::FormatError,
     template::TemplateError,
 };
@@ -16,7 +16,7 @@ use crate::{
 /// Why an exporter cannot start, or stops.
 #[derive(Debug, thiserror::Error)]
 pub enum ExporterError {
-    /// A setting is invalid, alone or together with others.
+    /// A setting is invalid, or contradicts another setting.
     #[error("settings: {0}")]
     Config(String),
     /// The catalog file has faults.
@@ -50,16 +50,9 @@ pub enum JobError {
     /// The filter does not fit the dataset any more.
     #[error("the filter does not fit the dataset: {}", .0.first().map_or("", |e| e.detail.as_str()))]
     Filter(Vec<FieldError>),
-    /// The row policy needs a claim that the owner's token lacks, so the owner may read no row.
-    #[error("the row policy needs the claim `{0}`")]
-    Claim(String),
-    /// The row policy does not fit the dataset, or a claim does not have the type of its column, so the owner may read
-    /// no row.
-    #[error("the row policy does not hold: {}", .0.first().map_or("", |e| e.detail.as_str()))]
-    Policy(Vec<FieldError>),
-    /// The dataset needs a scope that the owner's token lacks.
-    #[error("the dataset needs the scope `{0}`")]
-    Scope(String),
+    /// The access rules of the dataset do not let the owner read any row.
+    #[error(transparent)]
+    Access(#[from] AccessError),
     /// A parameter is missing or invalid.
     #[error("the parameters do not fit the dataset: {}", .0.first().map_or("", |e| e.detail.as_str()))]
     Params(Vec<FieldError>),
@@ -78,10 +71,10 @@ pub enum JobError {
     /// The store of finished files failed.
     #[error(transparent)]
     Files(#[from] FileStoreError),
-    /// The database of export states failed.
+    /// A query of the shared database, which stores the state of exports, failed.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// NATS failed or is unavailable.
+    /// NATS is unavailable or refused a message.
     #[error(transparent)]
     Bus(#[from] BusError),
     /// The metadata or the manifest cannot be serialized.
@@ -96,32 +89,32 @@ pub enum JobError {
     /// The export was canceled, or another attempt replaced this one.
     #[error("canceled or replaced")]
     Fenced,
-    /// The process stops, and another exporter continues.
+    /// This process stops, and another exporter takes over the export.
     #[error("the exporter stops")]
     Stopping,
 }
 
-/// The consequence of an error for a job.
+/// The action that an error causes for a job.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
     /// The job is delivered again after a pause, for the next attempt.
     Retry,
     /// The export fails; the owner receives the problem.
     Fail(Problem),
-    /// The export was canceled, or another attempt replaced this one.
+    /// The job is acknowledged without an outcome: the export was canceled, or another attempt replaced this one.
     Drop,
-    /// Another exporter takes the job at once.
+    /// The job is returned to NATS, and another exporter takes it at once.
     HandOver,
 }
 
 impl JobError {
-    /// Returns the consequence when further attempts are left.
+    /// Returns the action when the export has attempts left.
     pub(crate) fn verdict(&self) -> Verdict {
         let fail = |detail: String| Verdict::Fail(Problem::new(Slug::ExportFailed, detail));
         match self {
             Self::Fenced => Verdict::Drop,
             Self::Format(FormatError::TooLarge { .. }) => Verdict::Fail(Problem::new(Slug::TooLarge, self.to_string())),
-            // a full disk may have room later
+            // a full disk may have space again at the next attempt
             _ if self.is_full() => Verdict::Retry,
             Self::Format(FormatError::Spool(_)) => Verdict::Retry,
             Self::Stopping => Verdict::HandOver,
@@ -130,22 +123,28 @@ impl JobError {
             // while catalogs change, another exporter of the pool may offer the part
             Self::Missing { .. } => Verdict::Retry,
             Self::Task(_) | Self::Files(_) | Self::Bus(_) | Self::LeaseLost => Verdict::Retry,
-            // the owner must not see the source's own error text
+            // the error text of the source may reveal internals to the owner
             Self::Dataset(e) => fail(e.user_message()),
             Self::Filter(errors) => Verdict::Fail(Problem::invalid(Slug::InvalidFilter, errors.clone())),
             Self::Template(_) | Self::Format(_) | Self::Exhausted(_) => fail(self.to_string()),
             Self::Params(errors) => Verdict::Fail(Problem::invalid(Slug::InvalidRequest, errors.clone())),
             // the owner must not see the policy
-            Self::Policy(_) => fail("your token's claims don't fit the rules of this dataset".into()),
-            Self::Scope(scope) => fail(format!("this dataset needs the scope `{scope}`, which your token lacks")),
-            Self::Claim(name) => fail(format!("this dataset needs the claim `{name}`, which your token lacks")),
+            Self::Access(AccessError::Policy(_)) => {
+                fail("your token's claims don't fit the rules of this dataset".into())
+            }
+            Self::Access(AccessError::Scope(scope)) => {
+                fail(format!("this dataset needs the scope `{scope}`, which your token lacks"))
+            }
+            Self::Access(AccessError::Claim(name)) => {
+                fail(format!("this dataset needs the claim `{name}`, which your token lacks"))
+            }
             Self::Store(_) => fail("the request of this export can't be read any more".into()),
             Self::Json(_) => fail("the metadata of the file could not be written".into()),
         }
     }
 
-    /// Returns the consequence for the last attempt, after which there is no retry. The problem names the part that
-    /// failed, without its internal error text.
+    /// Returns the action after the last attempt, which is never a retry. The problem names the component that failed,
+    /// without its internal error text.
     pub(crate) fn last_verdict(&self, attempts: u32) -> Verdict {
         match self.verdict() {
             Verdict::Retry => {
@@ -169,7 +168,7 @@ impl JobError {
         }
     }
 
-    /// Whether a write failed for lack of space: a full disk, a quota or a limit on the size of files.
+    /// Whether the error, or an error that it wraps, is a write that failed for lack of disk space.
     pub(crate) fn is_full(&self) -> bool {
         let mut next: Option<&(dyn Error + 'static)> = Some(self);
         while let Some(error) = next {
@@ -177,22 +176,22 @@ impl JobError {
             if system.is_some_and(|e| is_lack_of_space(e.kind())) {
                 return true;
             }
-            // the source of an I/O error that wraps another error skips the wrapped error
+            // `source()` of an I/O error skips the error that it wraps, so the wrapped error is visited first
             let wrapped = system.and_then(io::Error::get_ref).map(|wrapped| wrapped as &(dyn Error + 'static));
             next = wrapped.or_else(|| error.source());
         }
         false
     }
 
-    /// Returns the label in metrics and the reason of a dead letter.
+    /// Returns the short name of the error, for metrics and dead letters.
     pub(crate) fn label(&self) -> &'static str {
         match self {
             _ if self.is_full() => "full",
             Self::Missing { .. } => "missing",
             Self::Filter(_) => "filter",
-            Self::Claim(_) => "claim",
-            Self::Policy(_) => "policy",
-            Self::Scope(_) => "scope",
+            Self::Access(AccessError::Claim(_)) => "claim",
+            Self::Access(AccessError::Policy(_)) => "policy",
+            Self::Access(AccessError::Scope(_)) => "scope",
             Self::Params(_) => "params",
             Self::Template(_) => "template",
             Self::Dataset(_) => "dataset",
@@ -210,7 +209,7 @@ impl JobError {
     }
 }
 
-/// Returns the text of a format's error, without values of rows.
+/// Returns the text of a format error. Values of rows are redacted.
 fn format_failure(error: &FormatError) -> String {
     match error {
         FormatError::Polars(e) => redact::polars(e),
@@ -218,7 +217,7 @@ fn format_failure(error: &FormatError) -> String {
     }
 }
 
-/// Whether the operating system reports a lack of space.
+/// Whether this I/O error means a full disk, an exceeded quota or a file over the size limit.
 const fn is_lack_of_space(kind: io::ErrorKind) -> bool {
     matches!(kind, io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge)
 }

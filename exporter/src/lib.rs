@@ -1,10 +1,10 @@
 //! The exporter takes export jobs and turns datasets into files.
 //!
-//! The modules, in the order in which an export passes them:
+//! The modules, in the order in which an export uses them:
 //! - `worker`: takes a job when a slot is free, claims its export, renews the lease and reports the outcome.
 //! - `plan`: resolves the request under the access rules of its owner.
-//! - [`registry`]: the offered datasets, templates and formats; [`catalog`] loads more of them from a file and
-//!   advertises all of them to gateways.
+//! - [`registry`]: the offered datasets, templates and formats. [`catalog`] loads datasets and templates from a file,
+//!   and advertises the registry to gateways.
 //! - [`dataset`]: reads rows from files and databases, as a stream of polars frames.
 //! - [`template`]: chooses and styles the columns, as a [`layout`].
 //! - [`mod@format`]: encodes frames as the bytes of a file.

@@ -1,4 +1,4 @@
-//! Resolves a request to the parts of its export, under the access rules of its owner.
+//! Resolves a request to a dataset, a layout, a format and a compression, under the access rules of its owner.
 
 use std::sync::Arc;
 
@@ -27,7 +27,7 @@ pub(crate) struct PlanRequest {
 }
 
 impl PlanRequest {
-    /// Returns the request of an export's row.
+    /// Reads the request from the database row of an export.
     pub(crate) fn from_row(row: &Model) -> Result<Self, StoreError> {
         let object = |value: &Value| value.as_object().cloned().unwrap_or_default();
         Ok(Self {
@@ -43,9 +43,9 @@ impl PlanRequest {
     }
 }
 
-/// The parts of one export.
+/// One resolved export: where its rows come from and how they are written.
 pub(crate) struct Plan {
-    /// The dataset as its owner may see it: the row policy and the column masks apply.
+    /// The dataset with the row policy and column masks of the export's owner.
     pub(crate) dataset: Arc<dyn Dataset>,
     pub(crate) format: Arc<dyn Format>,
     pub(crate) compression: Compression,
@@ -54,11 +54,11 @@ pub(crate) struct Plan {
 }
 
 impl Plan {
-    /// Finds the requested parts, and repeats the checks of the gateway, because the catalog may have changed. The row
-    /// policy and the column rules apply only here.
+    /// Finds the dataset, template, format and compression of a request. Repeats the gateway's checks, because the
+    /// catalog may have changed, and applies the row policy and column rules, which the gateway cannot apply.
     ///
     /// # Errors
-    /// When the registry lacks a part, or the request does not fit its dataset, its template or the owner's claims.
+    /// When the registry lacks one of them, or the request does not fit the dataset, the template or the owner's claims.
     pub(crate) fn resolve(registry: &Registry, request: PlanRequest) -> Result<Self, JobError> {
         let missing = |part, name: &str| JobError::Missing { part, name: name.to_owned() };
         let dataset = registry.dataset(&request.dataset).ok_or_else(|| missing("dataset", &request.dataset))?;

@@ -1,16 +1,16 @@
-//! The progress of an export.
+//! Counters of rows and bytes, and the progress reports that are calculated from them.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use protocol::export::Progress;
 use tokio::time::Instant;
 
-/// The stored total while it is unknown.
+/// The stored value of `expected` while the total number of rows is unknown.
 const UNKNOWN: u64 = u64::MAX;
-/// The minimum time of measurement before the mean rate predicts the time left, in milliseconds.
+/// The minimum time, in milliseconds, before the mean rate is used to predict the remaining time.
 const MIN_MEASUREMENT_MS: u128 = 300;
 
-/// The counters of one attempt. The pipeline counts, and the attempt reports them to the owner of the export.
+/// The counters of one attempt. The pipeline increments them, and the attempt reports them to the owner of the export.
 #[derive(Debug)]
 pub struct Meter {
     rows: AtomicU64,
@@ -20,7 +20,7 @@ pub struct Meter {
 }
 
 impl Meter {
-    /// Starts to measure, with all counters at zero.
+    /// Starts with all counters at zero; the mean rate counts from now.
     #[must_use]
     pub fn start() -> Self {
         Self {
@@ -37,18 +37,18 @@ impl Meter {
         self.bytes.fetch_add(bytes, Ordering::Relaxed);
     }
 
-    /// Sets the expected total of rows.
+    /// Sets the expected total number of rows.
     pub fn expect(&self, rows: u64) {
         self.total.store(rows, Ordering::Relaxed);
     }
 
-    /// Returns the number of rows so far.
+    /// Returns the number of rows written so far.
     #[must_use]
     pub fn rows(&self) -> u64 {
         self.rows.load(Ordering::Relaxed)
     }
 
-    /// Returns a progress report; the mean rate predicts the time left.
+    /// Returns a progress report. The remaining time is predicted from the mean rate.
     #[must_use]
     pub fn progress(&self) -> Progress {
         let (rows, bytes) = (self.rows(), self.bytes.load(Ordering::Relaxed));

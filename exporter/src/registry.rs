@@ -15,7 +15,7 @@ use crate::{
     template::{Plain, Spreadsheet, Template},
 };
 
-/// The offer of an exporter. The first template and the first format are the defaults.
+/// The datasets, templates and formats that an exporter offers.
 #[derive(Clone)]
 pub struct Registry {
     /// The datasets, in the order of the catalog.
@@ -27,7 +27,8 @@ pub struct Registry {
 }
 
 impl Registry {
-    /// The built-in templates and formats, and no dataset: those come from the catalog file, or from your own code.
+    /// Returns a registry of the built-in templates and formats, without datasets. Datasets come from a catalog file or
+    /// from Rust code.
     #[must_use]
     pub fn built_in() -> Self {
         Self {
@@ -45,8 +46,7 @@ impl Registry {
         }
     }
 
-    /// This registry with the datasets and templates of a catalog file. A template of the file replaces one of the same
-    /// name.
+    /// Adds the datasets and templates of a catalog file. A template replaces an earlier one with the same name.
     #[must_use]
     pub fn with(&self, loaded: Loaded) -> Self {
         let mut all = self.clone();
@@ -57,11 +57,11 @@ impl Registry {
         all
     }
 
-    /// Checks that the names of datasets are unique, and that every dataset keeps the rules, such as a row policy where it
-    /// has tenant columns.
+    /// Checks that dataset names are unique and that every dataset is safe to offer: for example, a dataset with tenant
+    /// columns needs a row policy.
     ///
     /// # Errors
-    /// The first fault, with the name of the dataset.
+    /// Returns the first fault, with the name of its dataset.
     pub fn validate(&self) -> Result<(), ExporterError> {
         for (at, dataset) in self.datasets.iter().enumerate() {
             let info = dataset.info();
@@ -74,30 +74,30 @@ impl Registry {
         Ok(())
     }
 
-    /// The dataset of this name.
+    /// Finds a dataset by its name.
     #[must_use]
     pub fn dataset(&self, name: &str) -> Option<&Arc<dyn Dataset>> {
         self.datasets.iter().find(|dataset| dataset.info().name == name)
     }
 
-    /// The template of this name.
+    /// Finds a template by its name.
     #[must_use]
     pub fn template(&self, name: &str) -> Option<&Arc<dyn Template>> {
         self.templates.iter().find(|template| template.info().name == name)
     }
 
-    /// The format of this name.
+    /// Finds a format by its name.
     #[must_use]
     pub fn format(&self, name: &str) -> Option<&Arc<dyn Format>> {
         self.formats.iter().find(|format| format.info().name == name)
     }
 
-    /// The datasets as gateways see them; `rows` gives the estimated rows of a dataset by its name.
+    /// Describes the datasets for gateways. `rows` returns the estimated number of rows of a dataset by its name.
     pub fn catalog(&self, rows: impl Fn(&str) -> Option<u64>) -> Vec<CatalogDataset> {
         self.datasets.iter().map(|dataset| self.entry(dataset.as_ref(), rows(&dataset.info().name))).collect()
     }
 
-    /// The compressions that at least one format supports.
+    /// Returns every compression that at least one format supports.
     fn compressions(&self) -> Vec<String> {
         let is_supported = |one: &Compression| self.formats.iter().any(|f| f.info().compressions.contains(one));
         Compression::ALL.iter().filter(|one| is_supported(one)).map(ToString::to_string).collect()
@@ -106,7 +106,7 @@ impl Registry {
     fn entry(&self, dataset: &dyn Dataset, rows: Option<u64>) -> CatalogDataset {
         let info = dataset.info();
         let templates = self.templates.iter().filter_map(|template| {
-            // a template that does not fit the dataset is not offered there
+            // skip a template that does not fit the dataset
             let columns = template.columns(info).ok()?;
             let (name, title) = (template.info().name.clone(), template.info().title.clone());
             Some(TemplateInfo { name, title, columns })

@@ -1,4 +1,4 @@
-//! Segments of a file: collected from encoded chunks, hashed once in order, and handed to a sink that stores them.
+//! Collects encoded chunks of a file into segments, hashes them in order, and hands them to a sink.
 
 use std::time::Duration;
 
@@ -10,12 +10,13 @@ use tokio::time::Instant;
 
 use crate::error::JobError;
 
-/// The size and age at which segments are closed. The first segment has its own limits, so that a file begins early.
+/// The size and age at which segments are closed. The first segment has smaller limits, so
+/// that clients receive the first bytes early.
 #[derive(Clone, Copy, Debug)]
 pub struct SegmentLimits {
     /// The size of a segment, in bytes.
     pub size: usize,
-    /// The maximum age of an open segment.
+    /// The time after which an open segment is closed, even if it is small.
     pub max_age: Duration,
     /// The size of the first segment, in bytes.
     pub first_size: usize,
@@ -23,10 +24,10 @@ pub struct SegmentLimits {
     pub first_max_age: Duration,
 }
 
-/// Bytes of whole rows, or bytes around the table with no row.
+/// Consecutive bytes of a file, which end at the end of a row or belong to no row.
 #[derive(Debug)]
 pub(crate) struct Chunk {
-    /// Bytes of the file, encoded and compressed.
+    /// The encoded and compressed bytes of the file.
     pub(crate) bytes: Bytes,
     /// The number of rows that end in these bytes.
     pub(crate) rows: u64,
@@ -35,7 +36,7 @@ pub(crate) struct Chunk {
 /// A durable store for the segments of one file.
 #[async_trait]
 pub trait SegmentSink: Send + Sync {
-    /// Stores a segment. Readers can read the segment when this returns.
+    /// Stores a segment. When this returns, clients can read the segment.
     ///
     /// # Errors
     /// When the segment cannot be stored, or another attempt has replaced this one.
@@ -51,7 +52,7 @@ pub(crate) struct Segmenter<'a> {
     open: Option<OpenSegment>,
 }
 
-/// The segment that still takes chunks.
+/// The segment to which the next chunk is appended.
 struct OpenSegment {
     since: Instant,
     digest: Context,
@@ -61,7 +62,7 @@ struct OpenSegment {
 }
 
 impl<'a> Segmenter<'a> {
-    /// Begins an empty file.
+    /// Starts an empty file without segments.
     pub(crate) fn new(sink: &'a dyn SegmentSink, limits: SegmentLimits) -> Self {
         Self { sink, limits, file_digest: Context::new(&SHA256), stored: Vec::new(), open: None }
     }

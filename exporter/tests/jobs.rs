@@ -1,4 +1,4 @@
-//! Jobs in NATS become files in the store and outcomes in NATS.
+//! An exporter turns jobs from NATS into files in the store and outcomes in NATS.
 
 mod support;
 
@@ -89,7 +89,7 @@ async fn the_catalog_entry_lists_the_datasets_and_is_deleted_at_the_end() {
     let entry = testkit::eventually("a catalog entry", || async {
         let key = catalog.keys().await.ok()?.next().await?.ok()?;
         let entry = serde_json::from_slice::<CatalogEntry>(&catalog.get(key).await.ok()??).ok()?;
-        // a later entry has the estimates of a slow source
+        // the exporter adds row estimates to a later entry, when the sources have answered
         entry.datasets[0].info.rows_estimate.is_some().then_some(entry)
     })
     .await;
@@ -104,7 +104,7 @@ async fn the_catalog_entry_lists_the_datasets_and_is_deleted_at_the_end() {
 #[tokio::test]
 async fn a_cancellation_stops_the_attempt_and_deletes_its_objects() {
     let harness = Harness::new().await;
-    // noticed from the message and from the database
+    // the exporter notices the message, or else the state in the database
     for message in [true, false] {
         let life = harness.exporter(harness.config(), Some(ControlledDataset::ticking(100_000, false))).await;
         let id = harness.submit("controlled", json!({})).await;
@@ -127,9 +127,9 @@ async fn a_cancellation_stops_the_attempt_and_deletes_its_objects() {
 #[tokio::test]
 async fn a_file_with_a_published_outcome_is_never_deleted() {
     let harness = Harness::new().await;
-    // the outcome arrives, but its confirmation does not
+    // the outcome arrives, but its confirmation is lost
     harness.disable_acks(subject::STREAM_OUTCOMES).await;
-    // the notifier applies the outcome first, or the cancellation comes first and the notifier decides later
+    // either the notifier applies the outcome first, or the cancellation arrives first
     for applied in [true, false] {
         let life = harness.exporter(harness.config(), Some(ControlledDataset::ticking(20, false))).await;
         let id = harness.submit("controlled", json!({})).await;
@@ -156,7 +156,7 @@ async fn a_failed_attempt_does_not_delete_objects_of_a_later_attempt() {
     let config = ExporterConfig { max_attempts: 1, ..harness.config() };
     let life = harness.exporter(config, Some(ControlledDataset::ticking(20, true))).await;
     let id = harness.submit("controlled", json!({})).await;
-    // as if a second attempt ran already
+    // an object of a second attempt that runs already
     let later = delivery::segment_path(id, 2, 0);
     harness.folder.store().put(&later, bytes::Bytes::from_static(b"later")).await.unwrap();
     assert!(matches!(harness.outcome().await.body.result, OutcomeResult::Failed { attempt: 1, .. }));
@@ -175,7 +175,7 @@ async fn a_cancellation_applies_while_the_database_does_not_answer() {
     harness.running(id, 1).await;
     let lock = harness.database.db.begin().await.unwrap();
     lock.execute_unprepared("UPDATE export SET bytes = bytes").await.unwrap();
-    // several renewals long, so that one of them blocks
+    // wait for several renewal intervals, so that one renewal blocks
     tokio::time::sleep(Duration::from_millis(300)).await;
     harness.bus.publish_lossy(subject::cancel(id), "", &json!({})).await.unwrap();
     harness.no_jobs().await;
@@ -223,12 +223,12 @@ async fn stopping_exporters_hand_over_an_export_without_a_failure() {
 }
 
 async fn replaces_a_crashed_exporter(harness: Harness) {
-    // short, because the test waits for the lease to expire
+    // a short lease, because the test waits for its end
     let config = ExporterConfig { lease_duration: HumanDuration::from_secs(5), ..harness.config() };
     let first = harness.exporter(config.clone(), Some(ControlledDataset::ticking(100_000, false))).await;
     let id = harness.submit("controlled", json!({})).await;
     harness.running(id, 1).await;
-    // a hard stop aborts all tasks, as a kill does
+    // a hard stop aborts all tasks, as SIGKILL does
     first.hard().cancel();
     let second = harness.exporter(config, Some(ControlledDataset::ticking(20, false))).await;
     let outcome = harness.outcome().await;
@@ -276,7 +276,7 @@ async fn an_export_fails_after_the_maximum_of_attempts_and_leaves_a_dead_letter(
 /// A value of a row, which no log and no dead letter may contain.
 const SECRET: &str = "4111-secret-1111";
 
-/// The log of this thread.
+/// A buffer that captures the log of this thread.
 #[derive(Clone, Default)]
 struct CapturedLog(Arc<Mutex<Vec<u8>>>);
 
@@ -291,7 +291,7 @@ impl std::io::Write for CapturedLog {
     }
 }
 
-/// A dataset that fails as polars does at a value of the wrong type.
+/// A dataset that fails with the error of polars for a value of the wrong type.
 struct MalformedDataset(DatasetInfo);
 
 #[async_trait]
@@ -347,7 +347,7 @@ async fn no_log_and_no_dead_letter_contains_a_value_of_a_row() {
 }
 
 #[tokio::test]
-async fn a_row_policy_always_holds_and_needs_its_claim() {
+async fn a_row_policy_applies_to_every_export_and_needs_its_claim() {
     let harness = Harness::new().await;
     let policy = json!({"tenant": {"eq": {"claim": "tenant"}}});
     let life = harness.exporter(harness.config(), Some(ControlledDataset::guarded(policy))).await;
@@ -376,12 +376,12 @@ async fn a_row_policy_always_holds_and_needs_its_claim() {
 #[tokio::test]
 async fn exports_of_one_table_run_at_once_with_few_shared_connections() {
     let harness = Harness::new().await;
-    // more frames than the channels between the source and the encoders hold
+    // more rows than fit into the channels between the source and the encoders
     let insert = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 150000) \
                   INSERT INTO menus (name, category) SELECT 'menu', 'training' FROM n";
     let url = format!("sqlite://{}", harness.datasets.path().join("demo.sqlite").display());
     sea_orm::Database::connect(url).await.unwrap().execute_unprepared(insert).await.unwrap();
-    // more readers than the shared pool has connections, each of which stores many segments
+    // run more exports than the shared pool has connections; each export stores many segments
     let base = harness.config();
     let config = ExporterConfig {
         slots: 6,
@@ -410,7 +410,7 @@ async fn an_exporter_takes_jobs_again_after_an_outage_of_nats() {
     let life = harness.exporter(harness.config(), None).await;
     harness.submit("menus", json!({})).await;
     harness.outcome().await;
-    // a job that is not acknowledged before the outage would run again after it
+    // a job that was not acknowledged before the outage would run again after it
     harness.no_jobs().await;
     harness.nats.restart().await;
     let stream = || async { harness.bus.jetstream().get_stream(subject::STREAM_JOBS).await.ok() };

@@ -48,7 +48,7 @@ pub(super) fn check_postgres_keys(spec: &DatasetSpec, is_postgres: bool) -> Resu
     }
 }
 
-/// The fault of a dataset that can't be split, because `reason` gives other rows in each range.
+/// Returns the fault of a dataset that can't be split, because `reason` gives other rows in each range.
 pub(super) fn differing_rows(reason: &str) -> String {
     format!(
         "`split_by` reads it once for each range of the key, and `{reason}` gives other rows each time: leave out one of \

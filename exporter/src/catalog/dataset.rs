@@ -182,8 +182,8 @@ fn all_typed(spec: &DatasetSpec) -> bool {
     !spec.columns.is_empty() && spec.columns.iter().all(|column| column.get_ref().kind.is_some())
 }
 
-/// The declared columns, with the types of the source where no type is declared; all columns of the source if none is
-/// declared.
+/// Returns the declared columns, with the types of the source where no type is declared; all columns of the source if
+/// none is declared.
 fn merged(spec: &DatasetSpec, found: Vec<Column>) -> Result<Vec<Column>, DatasetError> {
     let declared = spec.columns();
     if declared.is_empty() {

@@ -71,7 +71,7 @@ impl Estimates {
         self.is_first
     }
 
-    /// The last estimate of a dataset.
+    /// Returns the last estimate of a dataset.
     pub(super) fn rows(&self, name: &str) -> Option<u64> {
         self.known.get(name).copied()
     }

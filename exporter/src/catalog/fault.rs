@@ -55,7 +55,7 @@ pub(super) enum Refusal {
     Unavailable(String),
 }
 
-/// The number of the line that has this byte.
+/// Returns the number of the line that has this byte.
 pub(crate) fn line_of(text: &str, at: usize) -> usize {
     1 + text.bytes().take(at).filter(|byte| *byte == b'\n').count()
 }

@@ -106,7 +106,7 @@ impl Loader<'_> {
         for detail in templates::faults(spec, &offered, &unavailable) {
             self.fault(at, what.clone(), detail);
         }
-        loaded.templates.push(Arc::new(template::Declared::new(spec.clone())));
+        loaded.templates.push(Arc::new(template::DeclaredTemplate::new(spec.clone())));
     }
 
     async fn dataset(&self, at: usize, spec: &DatasetSpec, known: &[String]) -> Result<Arc<dyn Dataset>, Refusal> {

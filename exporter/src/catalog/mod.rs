@@ -40,13 +40,13 @@ pub(crate) struct Current(watch::Receiver<Arc<Registry>>);
 pub(crate) type Replace = watch::Sender<Arc<Registry>>;
 
 impl Current {
-    /// A catalog that starts with this registry.
+    /// Returns a catalog that starts with this registry.
     pub(crate) fn starting_with(registry: Registry) -> (Replace, Self) {
         let (replace, current) = watch::channel(Arc::new(registry));
         (replace, Self(current))
     }
 
-    /// The current registry.
+    /// Returns the current registry.
     pub(crate) fn current(&self) -> Arc<Registry> {
         Arc::clone(&self.0.borrow())
     }

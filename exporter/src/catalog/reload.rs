@@ -31,7 +31,7 @@ pub(crate) struct Reloader {
     pub(crate) has_unavailable: bool,
 }
 
-/// The digest of a file; None if the file can't be read.
+/// Returns the digest of a file; None if the file can't be read.
 pub(crate) async fn fingerprint(path: &std::path::Path) -> Option<Vec<u8>> {
     let bytes = tokio::fs::read(path).await.ok()?;
     Some(digest(&SHA256, &bytes).as_ref().to_vec())

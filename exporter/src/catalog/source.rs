@@ -29,7 +29,7 @@ pub struct LoadContext {
 }
 
 impl LoadContext {
-    /// The context of an exporter with these settings.
+    /// Returns the context of an exporter with these settings.
     #[must_use]
     pub fn new(config: &ExporterConfig) -> Self {
         let uses_system_dir = config.spool_dir.as_os_str().is_empty();
@@ -106,7 +106,7 @@ impl LoadContext {
         })
     }
 
-    /// The location of files of a source; local files without one. None if the source has no files.
+    /// Returns the location of files of a source; local files without one. None if the source has no files.
     pub(super) fn location(&self, files: String, source: Option<OpenSource>) -> Option<Location> {
         let spool = self.spool.clone();
         Some(match source {
@@ -135,7 +135,7 @@ pub(super) enum OpenSource {
     },
 }
 
-/// The secret of a reference. The error names the reference, never the secret.
+/// Returns the secret of a reference. The error names the reference, never the secret.
 fn secret(reference: &SecretRef) -> Result<Secret, String> {
     let text = match reference {
         SecretRef::Env(name) => {

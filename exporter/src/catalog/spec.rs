@@ -21,7 +21,7 @@ use crate::{
     template::TemplateSpec,
 };
 
-/// The JSON Schema (2020-12) of a catalog file, for completion and checks in editors.
+/// Returns the JSON Schema (2020-12) of a catalog file, for completion and checks in editors.
 #[must_use]
 pub fn json_schema() -> serde_json::Value {
     schemars::schema_for!(CatalogSpec).to_value()
@@ -192,7 +192,7 @@ pub(crate) enum OneOrMany {
 }
 
 impl OneOrMany {
-    /// All names of the list.
+    /// Returns all names of the list.
     pub(crate) fn names(&self) -> Vec<String> {
         match self {
             Self::One(name) => vec![name.clone()],
@@ -265,7 +265,7 @@ impl CatalogSpec {
 }
 
 impl DatasetSpec {
-    /// The rows of the dataset. `at` is the position of its table in the file.
+    /// Returns the rows of the dataset. `at` is the position of its table in the file.
     ///
     /// # Errors
     /// A fault and its position.
@@ -301,7 +301,7 @@ impl DatasetSpec {
         }
     }
 
-    /// The declared columns. A column without a declared type is text until the source decides.
+    /// Returns the declared columns. A column without a declared type is text until the source decides.
     pub(crate) fn columns(&self) -> Vec<Column> {
         let columns = self.columns.iter().map(Spanned::get_ref).map(|spec| Column {
             label: spec.label.clone(),
@@ -311,7 +311,7 @@ impl DatasetSpec {
         columns.collect()
     }
 
-    /// The declared order, by which rows are sorted.
+    /// Returns the declared order, by which rows are sorted.
     pub(crate) fn order(&self) -> Vec<OrderBy> {
         let keys = self.order.iter().flat_map(|order| order.get_ref().names()).map(|key| match key.rsplit_once(' ') {
             Some((column, direction)) if direction.eq_ignore_ascii_case("desc") => {
@@ -323,7 +323,7 @@ impl DatasetSpec {
         keys.collect()
     }
 
-    /// The declared parameters.
+    /// Returns the declared parameters.
     pub(crate) fn params(&self) -> Vec<ParamSpec> {
         let params = self.params.iter().map(Spanned::get_ref).map(|spec| ParamSpec {
             name: spec.name.clone(),
@@ -335,7 +335,7 @@ impl DatasetSpec {
         params.collect()
     }
 
-    /// The rules of columns with a scope.
+    /// Returns the rules of columns with a scope.
     pub(crate) fn rules(&self) -> Vec<ColumnRule> {
         let rules = self.columns.iter().map(Spanned::get_ref).filter_map(|spec| {
             let scope = spec.scope.clone()?;

@@ -3,7 +3,8 @@
 use super::rules;
 use crate::{dataset::DatasetInfo, template::TemplateSpec};
 
-/// All faults of a template. `offered` are all available datasets; `unavailable` are those whose columns are unknown now.
+/// Returns all faults of a template. `offered` are all available datasets; `unavailable` are those whose columns are
+/// unknown now.
 pub(super) fn faults(spec: &TemplateSpec, offered: &[&DatasetInfo], unavailable: &[&str]) -> Vec<String> {
     if !rules::is_name(&spec.name) {
         return vec!["a template's name has 1 to 64 letters, digits, `_`, `-` and `.`".into()];
@@ -30,7 +31,7 @@ pub(super) fn faults(spec: &TemplateSpec, offered: &[&DatasetInfo], unavailable:
     faults
 }
 
-/// The datasets that have all columns of the template, or the reason why there is none.
+/// Returns the datasets that have all columns of the template, or the reason why there is none.
 fn matching<'a>(spec: &TemplateSpec, offered: &[&'a DatasetInfo]) -> Result<Vec<&'a DatasetInfo>, String> {
     let named = spec.dataset_columns();
     let lacks = |dataset: &DatasetInfo| -> Vec<&String> {

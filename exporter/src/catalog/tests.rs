@@ -49,7 +49,7 @@ impl Fixture {
         load(&self.path("catalog.toml"), &self.context(), &self.base()).await
     }
 
-    /// The offer without a catalog file: the datasets `menus` and `muscles`.
+    /// Returns the offer without a catalog file: the datasets `menus` and `muscles`.
     fn base(&self) -> Registry {
         let table = |name: &str, columns: &[&str]| -> Arc<dyn Dataset> {
             let columns = columns.iter().map(|name| Column::new(*name, ColumnType::String)).collect();

@@ -1,5 +1,4 @@
-//! The dataset that one caller sees: the rows that the row policy grants, without hidden columns, and with masks over
-//! masked columns.
+//! Applies the access rules of a dataset for one caller: the row policy, hidden columns and column masks.
 //!
 //! Exports, counts, estimates and previews all go through [`AccessView`], so that none of them can skip a rule.
 
@@ -11,20 +10,34 @@ use polars::prelude::{Column as PolarsColumn, DataFrame, DataType, IntoColumn, N
 use protocol::{
     access::{Access, ColumnMask, scopes_of},
     filter::{self, Filter},
+    problem::FieldError,
 };
 use serde_json::{Map, Value};
 
 use super::{Dataset, DatasetError, DatasetInfo, OpenedQuery, Precision, Query, RowCount};
-use crate::error::JobError;
 
-/// The text that replaces a redacted value.
+/// The text that replaces every value under the mask `redacted`.
 const REDACTED: &str = "***";
-/// Texts of up to this many characters are masked completely: four visible characters would be half of the text.
+/// The mask `last_four` hides texts of up to this many characters completely: four characters would be half of them.
 const SHORT: usize = 8;
 /// The number of characters that `last_four` shows of longer texts.
 const LAST: usize = 4;
 
-/// A dataset for one caller.
+/// Why a caller may read no row of a dataset.
+#[derive(Debug, thiserror::Error)]
+pub enum AccessError {
+    /// The dataset needs a scope that the caller's token lacks.
+    #[error("the dataset needs the scope `{0}`")]
+    Scope(String),
+    /// The row policy needs a claim that the caller's token lacks.
+    #[error("the row policy needs the claim `{0}`")]
+    Claim(String),
+    /// The row policy does not fit the dataset, or a claim does not have the type of its column.
+    #[error("the row policy does not hold: {}", .0.first().map_or("", |e| e.detail.as_str()))]
+    Policy(Vec<FieldError>),
+}
+
+/// A dataset as one caller may read it: the row policy and column masks apply.
 pub struct AccessView {
     inner: Arc<dyn Dataset>,
     info: DatasetInfo,
@@ -34,20 +47,20 @@ pub struct AccessView {
 }
 
 impl AccessView {
-    /// The view of a caller with these claims.
+    /// Applies the access rules of a dataset for a caller with these claims.
     ///
     /// # Errors
     /// When the caller lacks a required scope, or a claim that the row policy names.
-    pub fn new(inner: Arc<dyn Dataset>, claims: &Map<String, Value>) -> Result<Self, JobError> {
+    pub fn new(inner: Arc<dyn Dataset>, claims: &Map<String, Value>) -> Result<Self, AccessError> {
         let (info, scopes) = (inner.info(), scopes_of(claims));
         if let Some(missing) = info.access.scopes.iter().find(|scope| !scopes.contains(scope)) {
-            return Err(JobError::Scope(missing.clone()));
+            return Err(AccessError::Scope(missing.clone()));
         }
         let policy = match &info.row_policy {
             None => None,
             Some(policy) => {
-                let bound = filter::bind_claims(policy, claims).map_err(JobError::Claim)?;
-                Some(filter::parse(&bound, &info.columns).map_err(JobError::Policy)?)
+                let bound = filter::bind_claims(policy, claims).map_err(AccessError::Claim)?;
+                Some(filter::parse(&bound, &info.columns).map_err(AccessError::Policy)?)
             }
         };
         let columns = info.access.visible_columns(&info.columns, &scopes);
@@ -60,7 +73,7 @@ impl AccessView {
         let info = DatasetInfo {
             hidden_columns: info.columns.iter().filter(|column| !is_visible(&column.name)).cloned().collect(),
             columns,
-            // both are applied here
+            // this view applies both
             row_policy: None,
             access: Access::default(),
             ..info.clone()
@@ -68,9 +81,9 @@ impl AccessView {
         Ok(Self { inner, info, policy, masks })
     }
 
-    /// The query of the caller, with the row policy in its filter.
+    /// Checks the columns of a query and adds the row policy to its filter.
     fn restricted(&self, query: &Query) -> Result<Query, DatasetError> {
-        // this repeats the checks of the gateway and of the plan, because no later place can
+        // the gateway and the plan check this too, but only a check here covers every caller of the dataset
         if let Some(hidden) = query.columns.iter().find(|name| self.info.column(name).is_none()) {
             return Err(DatasetError::NoColumn(hidden.clone()));
         }
@@ -104,7 +117,7 @@ impl Dataset for AccessView {
     }
 
     async fn count(&self, query: &Query, precision: Precision) -> Result<Option<RowCount>, DatasetError> {
-        // an estimate from the values of all tenants would answer a filter with rows that the policy holds back
+        // statistics of all rows would reveal to a filter how many rows of other tenants match
         let is_revealing = self.policy.is_some() && !query.filter.is_all() && self.info.estimates_from_all_rows;
         let precision = if is_revealing { Precision::Exact } else { precision };
         self.inner.count(&self.restricted(query)?, precision).await
@@ -123,7 +136,7 @@ fn masked_column(column: &PolarsColumn, mask: ColumnMask) -> Result<PolarsColumn
     let name = column.name().clone();
     let texts = match (mask, column.dtype()) {
         (ColumnMask::Redacted | ColumnMask::LastFour, DataType::String) => column.str()?,
-        // a text mask over any other type fails safe: it shows nothing
+        // a text mask of a column of another type shows NULL, which is the safe choice
         _ => return Ok(PolarsColumn::full_null(name, column.len(), column.dtype())),
     };
     let masked = texts
@@ -166,7 +179,7 @@ mod tests {
         }
     }
 
-    /// A source whose estimates come from statistics of all rows.
+    /// A dataset whose estimates come from statistics of all rows, including those of other tenants.
     struct WithStatistics(DatasetInfo);
 
     #[async_trait]

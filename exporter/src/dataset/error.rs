@@ -97,7 +97,8 @@ impl DatasetError {
         Self::InFile { file: path.rsplit('/').next().unwrap_or(path).to_owned(), source: Box::new(self) }
     }
 
-    /// The text for the owner of the export: what happened to the data, without its location and without its values.
+    /// Returns the text for the owner of the export: what happened to the data, without its location and without its
+    /// values.
     #[must_use]
     pub fn user_message(&self) -> String {
         let words = match self {

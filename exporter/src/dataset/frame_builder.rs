@@ -10,10 +10,10 @@ use super::DatasetError;
 
 /// The maximum number of rows in a frame.
 const FRAME_ROWS: usize = 8192;
-/// The size of the texts at which a frame is full, bytes. One row may exceed it.
+/// The size of the texts at which a frame is full, in bytes. One row may exceed it.
 const FRAME_BYTES: usize = 4 << 20;
 
-/// The dtype of a column of this type. Decimals stay text, which is exact.
+/// Returns the dtype of a column of this type. Decimals stay text, which is exact.
 pub(super) const fn dtype(kind: ColumnType) -> DataType {
     match kind {
         ColumnType::String | ColumnType::Decimal => DataType::String,

@@ -14,7 +14,7 @@ const CAPACITY: usize = 1;
 /// The sending end of the channel.
 pub(super) type FrameSender = mpsc::Sender<DataFrame>;
 
-/// A channel from the task of a source to its stream.
+/// Returns a channel from the task of a source to its stream.
 pub(super) fn channel() -> (FrameSender, mpsc::Receiver<DataFrame>) {
     mpsc::channel(CAPACITY)
 }
@@ -54,8 +54,8 @@ impl LimitedSender {
     }
 }
 
-/// The stream of the frames that `task` sends. The stream ends without an error only if the task succeeded: a source that
-/// stopped early never looks complete.
+/// Returns the stream of the frames that `task` sends. The stream ends without an error only if the task succeeded: a
+/// source that stopped early never looks complete.
 pub(super) fn frames(receiver: mpsc::Receiver<DataFrame>, task: JoinHandle<Result<(), DatasetError>>) -> Frames {
     let state = Some((receiver, AbortOnDropHandle::new(task)));
     stream::unfold(state, |state| async move {

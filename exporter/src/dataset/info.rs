@@ -63,7 +63,7 @@ pub struct DatasetInfo {
 }
 
 impl DatasetInfo {
-    /// A dataset with these columns, and the defaults for everything else.
+    /// Returns a dataset with these columns, and the defaults for everything else.
     #[must_use]
     pub fn new(name: impl Into<String>, columns: Vec<Column>) -> Self {
         let name = name.into();
@@ -85,7 +85,7 @@ impl DatasetInfo {
         }
     }
 
-    /// The columns that name the tenant of a row: the declared ones, or else those with a usual name.
+    /// Returns the columns that name the tenant of a row: the declared ones, or else those with a usual name.
     #[must_use]
     pub fn tenant_columns(&self) -> Vec<&str> {
         match &self.tenant_columns {
@@ -99,7 +99,7 @@ impl DatasetInfo {
         }
     }
 
-    /// The column of this name.
+    /// Returns the column of this name.
     #[must_use]
     pub fn column(&self, name: &str) -> Option<&Column> {
         self.columns.iter().find(|column| column.name == name)

@@ -29,7 +29,7 @@ use serde_json::{Map, Value};
 use tracing::warn;
 
 pub use self::{
-    access_view::AccessView,
+    access_view::{AccessError, AccessView},
     apply_query::apply_query,
     error::DatasetError,
     files::{FileKind, Files, Location, Spool},
@@ -75,13 +75,13 @@ pub struct RowCount {
 }
 
 impl RowCount {
-    /// An exact number of rows.
+    /// Returns an exact number of rows.
     #[must_use]
     pub const fn exact(rows: u64) -> Self {
         Self { rows, exact: true }
     }
 
-    /// An estimated number of rows.
+    /// Returns an estimated number of rows.
     #[must_use]
     pub const fn estimate(rows: u64) -> Self {
         Self { rows, exact: false }
@@ -106,7 +106,7 @@ impl From<Frames> for OpenedQuery {
 /// A source of rows that users may export.
 #[async_trait]
 pub trait Dataset: Send + Sync {
-    /// The description of the dataset.
+    /// Returns the description of the dataset.
     fn info(&self) -> &DatasetInfo;
 
     /// Opens a query.

@@ -3,7 +3,7 @@
 use polars::prelude::PolarsError;
 use tokio::task::JoinError;
 
-/// The kind of a polars error, with names of columns and the text of the operating system, but without values.
+/// Returns the kind of a polars error, with names of columns and the text of the operating system, but without values.
 pub(crate) fn polars(error: &PolarsError) -> String {
     let kind = match error {
         PolarsError::Context { error, .. } | PolarsError::ExprContext { error, .. } => return polars(error),
@@ -23,7 +23,7 @@ pub(crate) fn polars(error: &PolarsError) -> String {
     kind.to_owned()
 }
 
-/// The way in which a task ended. The message of a panic may hold a value, and is left out.
+/// Returns the way in which a task ended. The message of a panic may hold a value, and is left out.
 pub(crate) fn task_failure(error: &JoinError) -> &'static str {
     if error.is_panic() { "a task panicked" } else { "a task was aborted" }
 }

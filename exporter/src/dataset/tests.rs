@@ -16,13 +16,13 @@ use serde_json::json;
 
 use super::*;
 
-/// A table of this name, ordered by `id`.
+/// Returns a table of this name, ordered by `id`.
 fn sorted_table(db: &DatabaseConnection, name: &str, columns: Vec<Column>) -> SqlRows {
     let rows = SqlRows::new(db.clone(), sql::Source::table(name), DatasetInfo::new(name, columns));
     rows.ordered_by(vec![sql::OrderBy::ascending("id")])
 }
 
-/// The rows of a query as texts; checks that the exact count is their number.
+/// Returns the rows of a query as texts; checks that the exact count is their number.
 async fn rows(dataset: &dyn Dataset, filter: Value, columns: &[&str], params: Value) -> Vec<Vec<String>> {
     let query = Query {
         columns: columns.iter().map(ToString::to_string).collect(),

@@ -1,4 +1,4 @@
-//! Puts an estimate together from the sample, the source's statistics and the history.
+//! Estimates an export from a sample, the statistics of the source and the history of exports.
 
 use std::time::Duration;
 
@@ -18,16 +18,16 @@ use crate::{
     plan::{Plan, PlanRequest},
 };
 
-/// The maximum time in which a source returns the first rows.
+/// The time limit for reading the sample from the source.
 const SAMPLE_TIMEOUT: Duration = Duration::from_millis(2_000);
-/// The maximum time in which a source estimates its rows.
+/// The time limit for the source's estimate of its number of rows.
 const COUNT_TIMEOUT: Duration = Duration::from_millis(1_200);
-/// The assumed speed of an export without history, in bytes a second.
+/// The assumed speed when no earlier export is known, in bytes per second.
 const DEFAULT_SPEED: f64 = 40e6;
-/// The time before the first row (a free slot, a claim, an open source), in seconds.
+/// The assumed time before the first row, in seconds: to dispatch and claim the export, and to open the source.
 const OVERHEAD_SECONDS: f64 = 0.1;
 
-/// Estimates exports that users consider.
+/// Estimates exports before they are requested.
 pub(crate) struct Estimator {
     catalog: Current,
     history: History,
@@ -42,7 +42,7 @@ impl Estimator {
     /// Estimates one export.
     ///
     /// # Errors
-    /// As the export itself would fail, when the request does not fit the dataset or the source fails.
+    /// When the request does not fit the dataset, or the source fails. The export would fail with the same error.
     pub(crate) async fn estimate(&self, request: EstimateRequest) -> Result<Estimate, JobError> {
         let EstimateRequest { request, claims } = request;
         let request = PlanRequest {
@@ -59,15 +59,16 @@ impl Estimator {
         let plan = Plan::resolve(&self.catalog.current(), request)?;
         let sample = Sample::take(&plan, SAMPLE_TIMEOUT).await?;
         let count = count_rows(&plan, &sample).await;
-        let pace = self.history.pace(&key).await;
+        let throughput = self.history.throughput(&key).await;
         let measured = sample.measure(&plan, &self.clock).await?;
         let rows = count.map(|count| count.rows);
-        let bytes = rows.map(|rows| match pace {
-            Some(pace) if rows > sample.rows() => (pace.bytes_per_row * rows as f64) as u64,
+        let bytes = rows.map(|rows| match throughput {
+            Some(throughput) if rows > sample.rows() => (throughput.bytes_per_row * rows as f64) as u64,
             _ => measured.bytes_of(rows),
         });
         let seconds = rows.zip(bytes).map(|(rows, bytes)| {
-            let work = pace.map_or(bytes as f64 / DEFAULT_SPEED, |pace| rows as f64 / pace.rows_per_second);
+            let work =
+                throughput.map_or(bytes as f64 / DEFAULT_SPEED, |throughput| rows as f64 / throughput.rows_per_second);
             ((OVERHEAD_SECONDS + work) * 10.0).ceil() / 10.0
         });
         let (exact, credits) = (count.is_some_and(|count| count.exact), plan.dataset.info().credits);
@@ -75,7 +76,7 @@ impl Estimator {
     }
 }
 
-/// Returns the number of rows: of the sample when the sample is complete, or else from the statistics of the source.
+/// Returns the number of rows. If the sample is complete, it is exact; otherwise it comes from the source's statistics.
 async fn count_rows(plan: &Plan, sample: &Sample) -> Option<RowCount> {
     if sample.is_complete() {
         return Some(RowCount::exact(sample.rows()));

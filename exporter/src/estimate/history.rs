@@ -1,4 +1,4 @@
-//! The size and speed of earlier exports.
+//! Measures the row size and the speed of earlier exports.
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
@@ -11,16 +11,16 @@ use tracing::warn;
 
 use crate::plan::PlanRequest;
 
-/// The number of newest exports that count.
+/// The number of newest exports that are read.
 const MAX_EXPORTS: u64 = 300;
-/// The maximum age of the cached paces.
+/// The maximum age of the cached result.
 const CACHE_TTL: Duration = Duration::from_secs(60);
-/// The minimum number of rows of an export that counts.
+/// Exports with fewer rows are ignored: their fixed costs would distort the result.
 const MIN_ROWS: i64 = 1_000;
-/// The timeout of the query; without its result an estimate is less precise.
+/// The timeout of the database query. Without its result, estimates use only the sample.
 const QUERY_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// The parts of a request that decide the size of a row.
+/// The fields of a request that decide the size of a row. Exports with equal keys are averaged.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Key {
     dataset: String,
@@ -42,19 +42,19 @@ impl Key {
     }
 }
 
-/// The mean size of a row, and the mean speed.
+/// The mean row size and speed of exports with the same key.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct Pace {
+pub(super) struct Throughput {
     pub(super) bytes_per_row: f64,
     pub(super) rows_per_second: f64,
 }
 
-type Paces = Arc<HashMap<Key, Pace>>;
+type Throughputs = Arc<HashMap<Key, Throughput>>;
 
-/// The paces of the newest exports, cached for [`CACHE_TTL`].
+/// The row size and speed of the newest exports by key, cached for [`CACHE_TTL`].
 pub(super) struct History {
     db: DatabaseConnection,
-    cache: Mutex<Option<(Instant, Paces)>>,
+    cache: Mutex<Option<(Instant, Throughputs)>>,
 }
 
 impl History {
@@ -62,26 +62,26 @@ impl History {
         Self { db, cache: Mutex::new(None) }
     }
 
-    /// Returns the mean pace of earlier exports with this key, if there were any.
-    pub(super) async fn pace(&self, key: &Key) -> Option<Pace> {
+    /// Returns the mean row size and speed of earlier exports with this key; None if there are none.
+    pub(super) async fn throughput(&self, key: &Key) -> Option<Throughput> {
         let mut cache = self.cache.lock().await;
-        let paces = match cache.as_ref() {
-            Some((at, paces)) if at.elapsed() < CACHE_TTL => Arc::clone(paces),
+        let throughputs = match cache.as_ref() {
+            Some((at, throughputs)) if at.elapsed() < CACHE_TTL => Arc::clone(throughputs),
             _ => {
                 let read = tokio::time::timeout(QUERY_TIMEOUT, read(&self.db)).await;
-                let paces = match read {
-                    Ok(Ok(paces)) => Arc::new(paces),
+                let throughputs = match read {
+                    Ok(Ok(throughputs)) => Arc::new(throughputs),
                     Ok(Err(e)) => {
                         warn!(error = %e, "failed to read the history of exports");
-                        Paces::default()
+                        Throughputs::default()
                     }
-                    Err(_) => Paces::default(),
+                    Err(_) => Throughputs::default(),
                 };
-                *cache = Some((Instant::now(), Arc::clone(&paces)));
-                paces
+                *cache = Some((Instant::now(), Arc::clone(&throughputs)));
+                throughputs
             }
         };
-        paces.get(key).copied()
+        throughputs.get(key).copied()
     }
 }
 
@@ -92,8 +92,8 @@ struct Sum {
     seconds: f64,
 }
 
-async fn read(db: &DatabaseConnection) -> Result<HashMap<Key, Pace>, DbErr> {
-    // ids are in order of time, so the query reads no other rows
+async fn read(db: &DatabaseConnection) -> Result<HashMap<Key, Throughput>, DbErr> {
+    // ids are ordered by time, so the query reads only the newest rows
     let newest = export::Entity::find().order_by_desc(export::Column::Id).limit(MAX_EXPORTS);
     let rows = newest.filter(export::Column::Status.is_not_in(UNFINISHED.map(Status::as_str))).all(db).await?;
     let mut sums: HashMap<Key, Sum> = HashMap::new();
@@ -113,13 +113,13 @@ async fn read(db: &DatabaseConnection) -> Result<HashMap<Key, Pace>, DbErr> {
         let sum = sums.entry(key).or_default();
         sum.rows += count as f64;
         sum.bytes += size as f64;
-        // retries and the pauses between them count too
+        // the duration includes retries and the pauses between them
         sum.seconds += ((completed - started).num_milliseconds() as f64 / 1_000.0).max(0.001);
     }
-    let paces = sums
-        .into_iter()
-        .map(|(key, sum)| (key, Pace { bytes_per_row: sum.bytes / sum.rows, rows_per_second: sum.rows / sum.seconds }));
-    Ok(paces.collect())
+    let throughputs = sums.into_iter().map(|(key, sum)| {
+        (key, Throughput { bytes_per_row: sum.bytes / sum.rows, rows_per_second: sum.rows / sum.seconds })
+    });
+    Ok(throughputs.collect())
 }
 
 const UNFINISHED: [Status; 3] = [Status::Queued, Status::Dispatched, Status::Running];

@@ -1,7 +1,7 @@
-//! Predicts an export before a user requests it: rows, bytes, duration, price, and its first rows.
+//! Predicts the rows, in bytes, duration and price of an export before a user requests it, with a preview of its rows.
 //!
-//! No source is read completely. The [`sample`] of the first rows is encoded as the export would encode them. The
-//! number of rows comes from the statistics of the source ([`crate::dataset::Dataset::count`]); the size of a row and
+//! No source is read completely. A [`sample`] of the first rows is encoded in the requested format. The number of rows
+//! comes from the statistics of the source ([`crate::dataset::Dataset::count`]); the size of a row and
 //! the speed come from the [`history`] of earlier exports, or else from the sample.
 
 mod estimator;

@@ -1,4 +1,4 @@
-//! A sample of the first rows of an export: encoded to measure their size, and shown as a preview.
+//! Reads and encodes the first rows of an export, to measure their size and to show a preview.
 
 use std::{
     sync::{Arc, Mutex, PoisonError},
@@ -24,32 +24,32 @@ use crate::{
     segment::{SegmentLimits, SegmentSink},
 };
 
-/// The number of rows of a sample.
+/// The maximum number of rows of a sample.
 const SAMPLE_ROWS: u64 = 1_000;
 /// The maximum length of a text in a preview, in characters; `…` follows a truncated text.
 const MAX_PREVIEW_TEXT: usize = 200;
-/// The maximum size of all rows of a preview, in bytes. A row beyond its share loses its last columns.
+/// The maximum size of all rows of a preview, in bytes. The last columns of larger rows are left out.
 const MAX_PREVIEW_SIZE: usize = 256 << 10;
 
-/// The first rows of an export.
+/// The first rows of an export, before the template is applied.
 pub(super) struct Sample {
     frames: Vec<DataFrame>,
     rows: u64,
     complete: bool,
 }
 
-/// The sample, encoded as a file.
-pub(super) struct Measured {
+/// The sizes of an encoded sample, and the preview.
+pub(super) struct EncodedSample {
     rows: u64,
     bytes: u64,
     /// The size of a file without rows, in bytes.
     empty_bytes: u64,
-    /// The first rows as objects.
+    /// The first rows as JSON objects, for the user.
     pub(super) preview: Vec<Map<String, Value>>,
 }
 
 impl Sample {
-    /// Reads the first rows within `time`. A selective filter may read the whole source and find fewer rows.
+    /// Reads the first rows, for at most `time`. Returns fewer rows if the source finds no more in that time.
     pub(super) async fn take(plan: &Plan, time: Duration) -> Result<Self, JobError> {
         let until = Instant::now() + time;
         let query = Query { limit: Some(SAMPLE_ROWS), ..plan.query.clone() };
@@ -74,23 +74,23 @@ impl Sample {
         Ok(sample)
     }
 
-    /// The number of rows of the sample.
+    /// Returns the number of rows of the sample.
     pub(super) const fn rows(&self) -> u64 {
         self.rows
     }
 
-    /// Whether the sample has all rows of the query.
+    /// Whether the sample contains all rows of the query.
     pub(super) const fn is_complete(&self) -> bool {
         self.complete
     }
 
-    /// Encodes the sample as the export would encode it, and its first rows as JSON.
-    pub(super) async fn measure(&self, plan: &Plan, clock: &SharedClock) -> Result<Measured, JobError> {
+    /// Encodes the sample in the requested format, and its first rows as JSON.
+    pub(super) async fn measure(&self, plan: &Plan, clock: &SharedClock) -> Result<EncodedSample, JobError> {
         let bytes =
             encode(plan.format.as_ref(), plan, self.frames.clone(), plan.compression, clock).await?.len() as u64;
         let empty_bytes = encode(plan.format.as_ref(), plan, Vec::new(), plan.compression, clock).await?.len() as u64;
         let mut first = Vec::new();
-        // a template that sorts decides the first rows among the whole sample
+        // a template that sorts needs the whole sample to decide the first rows
         let mut left = if plan.layout.projection.is_sorted() { usize::MAX } else { PREVIEW_ROWS };
         for frame in &self.frames {
             let part = frame.head(Some(left));
@@ -101,11 +101,11 @@ impl Sample {
             }
         }
         let lines = encode(&Ndjson, plan, first, Compression::None, clock).await?;
-        Ok(Measured { rows: self.rows, bytes, empty_bytes, preview: preview(&lines)? })
+        Ok(EncodedSample { rows: self.rows, bytes, empty_bytes, preview: preview(&lines)? })
     }
 }
 
-impl Measured {
+impl EncodedSample {
     /// Estimates the size of a file with this number of rows, in bytes.
     pub(super) fn bytes_of(&self, rows: u64) -> u64 {
         if rows == self.rows || self.rows == 0 {
@@ -146,10 +146,10 @@ async fn encode(
     Ok(sink.0.into_inner().unwrap_or_else(PoisonError::into_inner))
 }
 
-/// Longer than the encoding of a sample takes.
+/// An age that no segment of a sample reaches.
 const HOUR: Duration = Duration::from_secs(3_600);
 
-/// Collects the bytes of an encoded sample.
+/// A sink that collects the bytes of an encoded sample.
 #[derive(Default)]
 struct MemorySink(Mutex<Vec<u8>>);
 
@@ -162,7 +162,7 @@ impl SegmentSink for MemorySink {
     }
 }
 
-/// Parses NDJSON to objects of a bounded total size.
+/// Parses NDJSON lines to objects, and limits their total size.
 fn preview(lines: &[u8]) -> Result<Vec<Map<String, Value>>, JobError> {
     let max_row_size = MAX_PREVIEW_SIZE / PREVIEW_ROWS;
     let rows = serde_json::Deserializer::from_slice(lines).into_iter::<Map<String, Value>>();
@@ -178,7 +178,7 @@ fn preview(lines: &[u8]) -> Result<Vec<Map<String, Value>>, JobError> {
     short.take(PREVIEW_ROWS).collect()
 }
 
-/// Truncates a long text.
+/// Truncates text of more than [`MAX_PREVIEW_TEXT`] characters.
 fn truncated(value: Value) -> Value {
     match value {
         Value::String(text) => match text.char_indices().nth(MAX_PREVIEW_TEXT) {
@@ -207,8 +207,8 @@ mod tests {
 
     #[test]
     fn bytes_around_the_rows_count_once() {
-        let measured = Measured { rows: 10, bytes: 300, empty_bytes: 100, preview: vec![] };
+        let measured = EncodedSample { rows: 10, bytes: 300, empty_bytes: 100, preview: vec![] };
         assert_eq!((measured.bytes_of(10), measured.bytes_of(1_000)), (300, 20_100));
-        assert_eq!(Measured { rows: 0, bytes: 100, empty_bytes: 100, preview: vec![] }.bytes_of(0), 100);
+        assert_eq!(EncodedSample { rows: 0, bytes: 100, empty_bytes: 100, preview: vec![] }.bytes_of(0), 100);
     }
 }

@@ -1,5 +1,5 @@
-//! Answers estimate requests of gateways over NATS, a limited number at once and each within a deadline. An error is
-//! a reply too.
+//! Answers estimate requests of gateways over NATS. The number of concurrent estimates is limited, and each has a
+//! deadline. Errors are sent as replies.
 
 use std::{sync::Arc, time::Duration};
 
@@ -20,14 +20,14 @@ use tracing::{error, warn};
 use super::estimator::Estimator;
 use crate::error::{ExporterError, JobError, Verdict};
 
-/// The number of estimates at once; further requests wait in the subscription.
+/// The maximum number of concurrent estimates. Further requests wait in the subscription.
 const MAX_CONCURRENT: usize = 4;
-/// The deadline of an estimate, shorter than a gateway waits.
+/// The deadline of an estimate, shorter than the time that a gateway waits.
 const DEADLINE: Duration = Duration::from_millis(4_500);
 /// The maximum size of a reply, in bytes, well below the limit of a NATS message.
 const MAX_REPLY_SIZE: usize = 512 << 10;
 
-/// Answers requests together with the other exporters of the pool, until the soft stop.
+/// Answers requests until the soft stop. All exporters of a pool share the requests in a queue group.
 ///
 /// # Errors
 /// When the NATS client is closed.
@@ -102,12 +102,10 @@ async fn reply(estimator: &Estimator, payload: &[u8]) -> EstimateReply {
     }
 }
 
-/// Returns the problem that the export would fail with, as the reply to a request.
+/// Converts an error to the problem that is sent as the reply.
 fn problem(error: &JobError) -> Problem {
     match (error, error.verdict()) {
-        (JobError::Scope(_) | JobError::Claim(_) | JobError::Policy(_), Verdict::Fail(problem)) => {
-            Problem::new(Slug::Forbidden, problem.detail)
-        }
+        (JobError::Access(_), Verdict::Fail(problem)) => Problem::new(Slug::Forbidden, problem.detail),
         (JobError::Missing { .. }, _) => Problem::new(Slug::Unavailable, error.to_string()),
         (_, Verdict::Fail(problem)) => problem,
         _ => Problem::new(Slug::Unavailable, "The source can't be read at the moment."),

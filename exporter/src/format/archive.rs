@@ -1,7 +1,8 @@
-//! ZIP archives of parts with a size that spreadsheets support: `xlsx-zip` and `csv-zip`, for tables of many rows.
+//! ZIP archives, `xlsx-zip` and `csv-zip`, for tables with more rows than a sheet holds. Each part of the archive fits
+//! into one sheet.
 //!
-//! Each full part goes into the archive at once, so that the file begins early and only one workbook at a time is on
-//! disk. The timestamps are in a separate last entry, unless the template wants them in the rows.
+//! A part is written to the archive as soon as it is full, so that only one workbook is on disk at a time. The last entry
+//! states the timestamps, unless the template places them in the rows.
 
 use std::{io::Write, sync::Arc};
 
@@ -14,11 +15,11 @@ use super::{
 };
 use crate::layout::{COMPLETED_AT, Layout, REQUESTED_AT, ROWS, Timestamps};
 
-/// An archive of workbooks.
+/// The format `xlsx-zip`, an archive of workbooks.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct XlsxZip;
 
-/// An archive of CSV files.
+/// The format `csv-zip`, an archive of CSV files.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct CsvZip;
 
@@ -54,7 +55,7 @@ const fn description(name: &'static str) -> FormatDescription {
     }
 }
 
-/// The size of the blocks in which text is compressed, in bytes. The compressed bytes depend on the blocks.
+/// The number of bytes that are compressed at once. A fixed size makes the archive independent of the frames.
 const BLOCK: usize = 64 << 10;
 
 #[derive(Clone, Copy)]
@@ -67,7 +68,7 @@ fn archive(layout: &Layout, limits: &FormatLimits, kind: Kind) -> Result<Encodin
     let envelope = layout.timestamps == Timestamps::Envelope;
     let mut layout = layout.clone();
     if envelope {
-        // a separate entry has the timestamps of the whole archive
+        // a separate entry states the timestamps of the whole archive
         layout.timestamps = Timestamps::Sidecar;
     }
     let encoder = match (kind, Csv.encoding(&layout, limits)?) {
@@ -102,9 +103,9 @@ struct Archive {
     encoder: Option<Arc<dyn Encoder>>,
     part: Option<Part>,
     parts: u32,
-    /// The number of rows of the open part.
+    /// The number of rows in the open part.
     rows: u64,
-    /// Text of the open part that does not fill a block.
+    /// Encoded text of the open part that is not yet compressed, less than a block.
     text: Vec<u8>,
 }
 
@@ -114,7 +115,7 @@ enum Part {
 }
 
 impl Archive {
-    /// Opens the next part.
+    /// Opens the next part: a workbook, or a ZIP entry of a CSV file.
     fn open(&mut self) -> Result<Part, FormatError> {
         self.parts += 1;
         self.rows = 0;
@@ -131,7 +132,7 @@ impl Archive {
     fn close(&mut self, tail: &Tail) -> Result<(), FormatError> {
         match self.part.take() {
             Some(Part::Xlsx(book)) => {
-                // a workbook is compressed already
+                // a workbook is itself compressed
                 self.zip.start_file(format!("part-{:04}.xlsx", self.parts), options(1)).map_err(failed)?;
                 book.save(tail, &mut self.zip)
             }
@@ -202,8 +203,8 @@ impl Writer for Archive {
     }
 }
 
-/// The options of one entry. An entry may exceed 4 GiB. Its modification time is fixed, so that the same rows give the
-/// same archive.
+/// Returns the ZIP options of one entry. Entries may exceed 4 GiB. Their modification time is fixed, so that the same
+/// rows give the same archive.
 fn options(level: i64) -> SimpleFileOptions {
     SimpleFileOptions::default()
         .compression_method(CompressionMethod::Deflated)

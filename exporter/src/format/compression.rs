@@ -1,4 +1,4 @@
-//! Compressed files: a sequence of whole gzip members or zstd frames, so that segments concatenate to a valid file.
+//! Compresses blocks of a file as whole gzip members or zstd frames. The concatenation of such blocks is a valid file.
 
 use std::{fmt, str::FromStr};
 
@@ -8,13 +8,13 @@ pub enum Compression {
     /// No compression, the default.
     #[default]
     None,
-    /// gzip members (RFC 1952).
+    /// A sequence of gzip members (RFC 1952).
     Gzip,
-    /// Zstandard frames (RFC 8878).
+    /// A sequence of Zstandard frames (RFC 8878).
     Zstd,
 }
 
-/// The levels of both compression methods.
+/// The compression levels of gzip and zstd.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CompressionLevels {
     /// The gzip level, from 1 (fast) to 12 (small).
@@ -35,12 +35,12 @@ impl Default for CompressionLevels {
 pub struct CompressionError(String);
 
 impl Compression {
-    /// All compressions, the default one first.
+    /// All compressions that requests can name; the default is first.
     pub const ALL: [Self; 3] = [Self::None, Self::Gzip, Self::Zstd];
-    /// The compressions of formats that compress their content.
+    /// The only choice for formats that already compress their content.
     pub const NONE: [Self; 1] = [Self::None];
 
-    /// Returns the name in requests.
+    /// Returns the name that requests use.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -50,7 +50,7 @@ impl Compression {
         }
     }
 
-    /// Returns the suffix after the format's extension in a file's name.
+    /// Returns the suffix that follows the format's extension in a file name, such as `.gz`.
     #[must_use]
     pub const fn suffix(self) -> &'static str {
         match self {
@@ -60,7 +60,7 @@ impl Compression {
         }
     }
 
-    /// Returns the media type of a compressed file; None for the format's own media type.
+    /// Returns the media type of a compressed file; None without compression, when the format decides.
     #[must_use]
     pub const fn media_type(self) -> Option<&'static str> {
         match self {
@@ -70,7 +70,7 @@ impl Compression {
         }
     }
 
-    /// Compresses the bytes as one whole member or frame. The same bytes give the same result.
+    /// Compresses the bytes as one gzip member or zstd frame. The result depends only on the bytes and the level.
     ///
     /// # Errors
     /// When the library fails, which happens only when memory is short.

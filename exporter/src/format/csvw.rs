@@ -1,5 +1,5 @@
-//! The metadata document beside a file: CSV on the Web (<https://www.w3.org/TR/tabular-metadata/>) for CSV and TSV, and
-//! the same document without a dialect for other formats.
+//! The metadata document of a file, in the vocabulary of CSV on the Web
+//! (<https://www.w3.org/TR/tabular-metadata/>). Only documents of CSV and TSV files describe a dialect.
 //!
 //! Properties that the vocabulary lacks have absolute names, `urn:sluice:…`, as the standard requires.
 
@@ -12,7 +12,7 @@ use super::{
 };
 use crate::layout::{Layout, LayoutColumn, LineEnd, Profile, Timestamps};
 
-/// The patterns of dates that every reader of CSV on the Web supports.
+/// The date patterns that CSV on the Web defines, so that every reader supports them.
 const DATES: [&str; 13] = [
     "yyyy-MM-dd",
     "yyyyMMdd",
@@ -28,7 +28,7 @@ const DATES: [&str; 13] = [
     "d.M.yyyy",
     "MM.dd.yyyy",
 ];
-/// The patterns of times of day that every reader of CSV on the Web supports.
+/// The patterns of times of day that CSV on the Web defines.
 const TIMES: [&str; 4] = ["HH:mm:ss", "HHmmss", "HH:mm", "HHmm"];
 
 /// Returns the document of a CSV or TSV file: columns with the types and formats of their fields, the dialect, the row
@@ -58,7 +58,7 @@ pub fn table(layout: &Layout, finished: &FinishedFile, delimiter: u8) -> Value {
         "commentPrefix": (layout.timestamps == Timestamps::Envelope).then_some("#"),
         "header": true,
         "headerRowCount": 1,
-        // the two rows of timestamps
+        // two rows above the header state the timestamps
         "skipRows": if layout.timestamps == Timestamps::Rows { 2 } else { 0 },
         "skipBlankRows": false,
         "skipInitialSpace": false,
@@ -122,8 +122,8 @@ const fn plain_type(kind: ColumnType) -> &'static str {
     }
 }
 
-/// Returns the type of a column's fields, and the type of its values where readers cannot parse the fields as that
-/// type.
+/// Returns the CSVW datatype of a column's fields. Where readers can parse the fields only as text, also returns the
+/// type of the values.
 fn datatype(column: &LayoutColumn, style: &ValueStyle, profile: Profile) -> (Value, Option<&'static str>) {
     let plain = plain_type(column.source.kind);
     let text = || (json!("string"), Some(plain));
@@ -140,11 +140,11 @@ fn datatype(column: &LayoutColumn, style: &ValueStyle, profile: Profile) -> (Val
             let pattern = pattern.to_string();
             let base = if column.source.kind == ColumnType::Datetime { "dateTime" } else { plain };
             match column.source.kind {
-                // the field has the offset, and the fraction where there is one
+                // the field has the offset, and a fraction unless it is zero
                 ColumnType::Datetime if column.style.pattern.is_none() && profile == Profile::Machine => {
                     (json!("dateTimeStamp"), None)
                 }
-                // no format describes an optional fraction
+                // no CSVW pattern describes an optional fraction
                 ColumnType::Datetime if column.style.pattern.is_none() => text(),
                 ColumnType::Date if DATES.contains(&pattern.as_str()) => {
                     (json!({"base": base, "format": pattern}), None)
@@ -159,7 +159,7 @@ fn datatype(column: &LayoutColumn, style: &ValueStyle, profile: Profile) -> (Val
     }
 }
 
-/// Whether every reader supports both the date and the time of the pattern.
+/// Whether CSV on the Web defines both the date and the time of this pattern.
 fn is_timestamp(pattern: &str) -> bool {
     let split = pattern.split_once([' ', 'T']);
     split.is_some_and(|(date, time)| DATES.contains(&date) && TIMES.contains(&time))
@@ -188,8 +188,7 @@ fn number(plain: &'static str, style: &NumberStyle) -> (Value, Option<&'static s
     (json!({"base": base, "format": format}), None)
 }
 
-/// Encodes a name as CSVW requires: a URI template variable of letters, digits and `_`, and other bytes
-/// percent-encoded.
+/// Percent-encodes all bytes of a column name except letters, digits and `_`: CSVW names are URI template variables.
 fn name(column: &str) -> String {
     column
         .bytes()

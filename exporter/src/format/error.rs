@@ -1,4 +1,4 @@
-//! Errors of formats.
+//! Errors of encoders and writers.
 
 use std::io;
 
@@ -14,7 +14,7 @@ pub enum FormatError {
     Unsupported {
         /// The name of the column.
         column: String,
-        /// The column's type, as polars names it.
+        /// The polars type of the column.
         dtype: String,
         /// The name of the format.
         format: &'static str,
@@ -32,21 +32,21 @@ pub enum FormatError {
     TooLarge {
         /// The part of the file that exceeds the limit.
         subject: &'static str,
-        /// The limit with its unit.
+        /// The exceeded limit, with its unit.
         limit: String,
-        /// A request that stays within the limit.
+        /// A suggestion for a request that stays within the limit.
         advice: &'static str,
     },
-    /// A workbook or an archive does not support a value or its size.
+    /// The workbook or ZIP library refused a value or a size.
     #[error("{0}")]
     Workbook(String),
     /// The compression library failed.
     #[error(transparent)]
     Compression(#[from] CompressionError),
     /// A temporary file could not be written or read.
-    #[error("a temporary file: {0}")]
+    #[error("temporary file: {0}")]
     Spool(#[from] io::Error),
-    /// polars failed to convert a column.
+    /// polars failed to convert a column for the format.
     #[error(transparent)]
     Polars(#[from] PolarsError),
 }

@@ -1,10 +1,10 @@
 //! Formats: they encode a table as the bytes of a file.
 //!
-//! A [`Format`] makes the [`Encoding`] of one export, of one of two kinds:
-//! - [`Encoder`], for text formats: it has no state, so several cores encode frames at once. The bytes do not depend on
-//!   how the rows are split into frames.
-//! - [`Writer`], for formats with an inner structure, such as Parquet and workbooks: it takes the frames in order and
-//!   writes bytes as they become available.
+//! A [`Format`] creates the [`Encoding`] of one export, which is one of:
+//! - an [`Encoder`], for text formats. It has no state, so several threads encode frames at once. The bytes do not depend
+//!   on how the rows are split into frames.
+//! - a [`Writer`], for formats with an inner structure, such as Parquet and workbooks. It takes the frames in order on one
+//!   thread.
 
 pub mod archive;
 mod compression;
@@ -40,7 +40,7 @@ use crate::layout::{Layout, Timestamps};
 /// The description of a format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FormatDescription {
-    /// The name in requests.
+    /// The name that requests use, such as `csv`.
     pub name: &'static str,
     /// The media type of an uncompressed file, for the header `Content-Type`.
     pub media_type: &'static str,
@@ -48,12 +48,12 @@ pub struct FormatDescription {
     pub extension: &'static str,
     /// The supported compressions, the default one first. A format that compresses its content supports `none` only.
     pub compressions: &'static [Compression],
-    /// Whether a file can state its timestamps around or above the table. If not, the metadata document states them.
+    /// Whether files of this format can contain their timestamps. If not, only the metadata document states them.
     pub has_timestamps: bool,
 }
 
 impl FormatDescription {
-    /// Returns the location of the timestamps in this format, when a template asks for `requested`.
+    /// Returns `requested` if this format supports that location of the timestamps, or else the nearest one.
     #[must_use]
     pub const fn timestamps(&self, requested: Timestamps) -> Timestamps {
         match requested {
@@ -65,7 +65,7 @@ impl FormatDescription {
 
 /// A file format that exports may request.
 pub trait Format: Send + Sync {
-    /// Describes the format for the catalog and for files.
+    /// Returns the description of the format.
     fn info(&self) -> &FormatDescription;
 
     /// Prepares the encoding of one file with the columns of `layout` in its order.
@@ -80,24 +80,24 @@ pub trait Format: Send + Sync {
     }
 }
 
-/// Opens the [`Writer`] of one file. The pipeline calls it on the thread that uses the writer.
+/// A function that opens the [`Writer`] of one file, on the thread that uses the writer.
 pub type OpenWriter = Box<dyn FnOnce(&Head, Output) -> Result<Box<dyn Writer>, FormatError> + Send>;
 
-/// How the pipeline encodes the frames of one file.
+/// The encoder or the writer of one file.
 pub enum Encoding {
-    /// Several cores encode frames at once.
+    /// Several threads encode frames at once.
     Parallel(Arc<dyn Encoder>),
     /// One thread writes the frames in order.
     Sequential(OpenWriter),
 }
 
 impl Encoding {
-    /// Makes the encoding of a format without state.
+    /// Wraps an encoder, which has no state.
     pub fn parallel(encoder: impl Encoder + 'static) -> Self {
         Self::Parallel(Arc::new(encoder))
     }
 
-    /// Makes the encoding of a format with state.
+    /// Wraps a function that opens a writer, which has state.
     pub fn sequential<W, F>(open: F) -> Self
     where
         W: Writer + 'static,
@@ -107,7 +107,7 @@ impl Encoding {
     }
 }
 
-/// Encodes the rows of one export. It has no state, and threads share it.
+/// Encodes the rows of one export. An encoder has no state, so threads share it.
 pub trait Encoder: Send + Sync {
     /// Appends the bytes before the first row.
     fn begin(&self, head: &Head, out: &mut Vec<u8>);
@@ -122,10 +122,10 @@ pub trait Encoder: Send + Sync {
     fn end(&self, tail: &Tail, out: &mut Vec<u8>);
 }
 
-/// Writes the rows of one export in order to the [`Output`] with which it was opened. All calls come from one thread,
-/// which may block. Dropping the writer deletes its temporary files.
+/// Writes the rows of one export in order to an [`Output`]. One thread makes all calls, and may block. Dropping the
+/// writer deletes its temporary files.
 pub trait Writer: Send {
-    /// Takes all rows of a frame, and writes the bytes that are complete.
+    /// Takes all rows of a frame, and writes the bytes that later rows cannot change.
     ///
     /// # Errors
     /// When the format does not support the type of a column, the file exceeds a limit or the disk is full.
@@ -141,7 +141,7 @@ pub trait Writer: Send {
 /// The resources that the encoding of one file may use.
 #[derive(Clone, Debug)]
 pub struct FormatLimits {
-    /// The folder of temporary files. They have no name, so the system deletes them when the process ends.
+    /// The folder of temporary files. The files are unnamed, so the operating system deletes them when the process ends.
     pub spool_dir: PathBuf,
     /// The maximum size of the temporary files, in bytes.
     pub max_spool_size: u64,
@@ -151,7 +151,7 @@ pub struct FormatLimits {
     pub max_workbook_rows: u64,
     /// The number of rows of each part of an archive.
     pub archive_part_rows: u64,
-    /// The size of a Parquet row group, in bytes of its values in memory.
+    /// The size of a Parquet row group, measured in bytes of its values before compression.
     pub row_group_size: usize,
     /// The maximum number of rows of a Parquet row group.
     pub max_row_group_rows: usize,
@@ -171,16 +171,16 @@ impl Default for FormatLimits {
     }
 }
 
-/// The times known before the first row.
+/// The timestamps that are known before the first row is written.
 #[derive(Clone, Copy, Debug)]
 pub struct Head {
     /// The time at which the gateway accepted the export.
     pub requested_at: Timestamp,
-    /// The time of the last row, where the layout states it before the first row.
+    /// The completion time, if the layout states it before the first row; the rows were spooled then.
     pub completed_at: Option<Timestamp>,
 }
 
-/// The totals known after the last row.
+/// The totals that are known after the last row is written.
 #[derive(Clone, Copy, Debug)]
 pub struct Tail {
     /// The number of data rows, without headers.
@@ -189,7 +189,7 @@ pub struct Tail {
     pub completed_at: Timestamp,
 }
 
-/// A finished file, as its metadata document describes it.
+/// The description of a finished file, from which its metadata document is made.
 #[derive(Clone, Debug)]
 pub struct FinishedFile {
     /// The identifier of the export.
@@ -198,13 +198,13 @@ pub struct FinishedFile {
     pub dataset: String,
     /// The version of the dataset's description.
     pub dataset_version: String,
-    /// The name, size, digest and media type.
+    /// The file's name, size, digest and media type.
     pub file: FileInfo,
     /// The compression of the whole file.
     pub compression: Compression,
     /// The time at which the gateway accepted the export.
     pub requested_at: Timestamp,
-    /// The time of the snapshot; None when the rows are not of one snapshot.
+    /// The time of the snapshot; None if the rows do not come from one snapshot.
     pub snapshot_at: Option<Timestamp>,
     /// The time at which the last row was written.
     pub completed_at: Timestamp,

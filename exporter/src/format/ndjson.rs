@@ -1,7 +1,7 @@
-//! NDJSON: one JSON object per line, without header and comments, so that only the metadata document has the
-//! timestamps.
+//! The format NDJSON: one JSON object per line. A file has no header and no comments, so only the metadata document
+//! states the timestamps.
 //!
-//! Decimals are strings, because many readers would round numbers; so are `NaN`, `INF` and `-INF`.
+//! Decimals are strings, because many readers round JSON numbers. `NaN`, `INF` and `-INF` are strings too.
 
 use polars::prelude::DataFrame;
 
@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{layout::Layout, value::json};
 
-/// The name of the format, and the extension of its files.
+/// The name of the format, which is also its file extension.
 const NAME: &str = "ndjson";
 
 /// Newline-delimited JSON, one object per row.
@@ -46,7 +46,7 @@ impl Format for Ndjson {
 }
 
 struct NdjsonEncoder {
-    /// The bytes before each value of a row.
+    /// The bytes before each value of a row: a separator, the key and a colon.
     keys: Vec<Vec<u8>>,
 }
 

@@ -1,29 +1,29 @@
-//! Numbers for readers: rounded, grouped and with a chosen decimal mark. The input is exact decimal text.
+//! Rounds numbers, groups their digits and writes the decimal mark of a style. The input is exact decimal text.
 
 use super::value_style::NumberStyle;
 
-/// The number of significant digits that a spreadsheet keeps.
+/// The number of significant digits that a spreadsheet keeps; it rounds longer numbers.
 pub(crate) const SPREADSHEET_DIGITS: usize = 15;
 
-/// The kind of text that [`write`] appended.
+/// Whether a spreadsheet keeps the number that [`write`] appended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Written {
+pub(crate) enum NumberText {
     /// A number that a spreadsheet keeps exactly.
     Number,
-    /// More digits than a spreadsheet keeps.
+    /// A number with more digits than a spreadsheet keeps.
     Digits,
 }
 
-/// Appends the number `text` (`-`, digits, `.` and digits, all but the first digits optional) in a style. Text with an
-/// exponent and text that is no number keep their digits.
-pub(crate) fn write(out: &mut Vec<u8>, text: &[u8], style: &NumberStyle) -> Written {
+/// Appends the decimal number `text`, such as `-12.50`, in a style. In a number with an exponent, only the decimal mark
+/// is replaced.
+pub(crate) fn write(out: &mut Vec<u8>, text: &[u8], style: &NumberStyle) -> NumberText {
     let (negative, unsigned) = match text.strip_prefix(b"-") {
         Some(rest) => (true, rest),
         None => (false, text),
     };
     if !unsigned.iter().all(|byte| byte.is_ascii_digit() || *byte == b'.') {
         out.extend(text.iter().map(|byte| if *byte == b'.' { style.decimal_mark } else { *byte }));
-        return Written::Number;
+        return NumberText::Number;
     }
     let point = unsigned.iter().position(|byte| *byte == b'.').unwrap_or(unsigned.len());
     let (whole, fraction) = (&unsigned[..point], unsigned.get(point + 1..).unwrap_or_default());
@@ -67,7 +67,7 @@ pub(crate) fn write(out: &mut Vec<u8>, text: &[u8], style: &NumberStyle) -> Writ
             out.splice(at..at, mark.iter().copied());
         }
     }
-    if style.digits_as_text && significant > SPREADSHEET_DIGITS { Written::Digits } else { Written::Number }
+    if style.digits_as_text && significant > SPREADSHEET_DIGITS { NumberText::Digits } else { NumberText::Number }
 }
 
 #[cfg(test)]
@@ -98,7 +98,7 @@ mod tests {
         ] {
             let mut out = b"x".to_vec();
             let style = NumberStyle { decimals, grouping, decimal_mark: mark, digits_as_text: true };
-            assert_eq!(write(&mut out, text.as_bytes(), &style), Written::Number);
+            assert_eq!(write(&mut out, text.as_bytes(), &style), NumberText::Number);
             assert_eq!(String::from_utf8(out).unwrap(), format!("x{expected}"), "{text}");
         }
     }
@@ -107,11 +107,11 @@ mod tests {
     fn numbers_with_more_digits_than_a_spreadsheet_keeps_are_reported() {
         let style = NumberStyle { decimals: None, grouping: None, decimal_mark: b'.', digits_as_text: true };
         for (text, expected) in [
-            ("999999999999999", Written::Number),
-            ("1000000000000000", Written::Digits),
-            ("-9223372036854775808", Written::Digits),
-            ("0.000000000000000000001", Written::Number),
-            ("1234567890.123456", Written::Digits),
+            ("999999999999999", NumberText::Number),
+            ("1000000000000000", NumberText::Digits),
+            ("-9223372036854775808", NumberText::Digits),
+            ("0.000000000000000000001", NumberText::Number),
+            ("1234567890.123456", NumberText::Digits),
         ] {
             assert_eq!(write(&mut Vec::new(), text.as_bytes(), &style), expected, "{text}");
         }

@@ -1,17 +1,17 @@
-//! The destination of the bytes of a [`Writer`](super::Writer).
+//! The output stream of a [`Writer`](super::Writer).
 
 use std::{
     io::{self, Write},
     sync::{Arc, Mutex, PoisonError},
 };
 
-/// The destination of the bytes of one file, in order. Clones share the destination, and writes block while the
-/// pipeline is behind.
+/// The output stream of one file. Clones write to the same stream. A write blocks while the next stage of the pipeline
+/// is busy.
 #[derive(Clone)]
 pub struct Output(Arc<Mutex<dyn Write + Send>>);
 
 impl Output {
-    /// Shares the inner writer.
+    /// Creates an output that writes to `inner`, which the caller shares.
     pub fn new<W: Write + Send + 'static>(inner: Arc<Mutex<W>>) -> Self {
         Self(inner)
     }

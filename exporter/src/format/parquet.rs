@@ -1,7 +1,7 @@
-//! Parquet, written by polars: zstd pages, statistics, and row groups of a bounded size in memory.
+//! The format Parquet, written by polars: pages compressed by zstd, statistics, and row groups of a bounded size.
 //!
-//! Only the number of rows and the size of the values decide where a row group ends. The file depends neither on how
-//! the rows are split into frames nor on the number of threads.
+//! A row group ends by the number of its rows or the size of its values. The file depends neither on how the rows are
+//! split into frames nor on the number of threads.
 
 use polars::{
     io::parquet::write::{BatchedWriter, KeyValueMetadata, ParquetWriter},
@@ -36,16 +36,16 @@ impl Format for Parquet {
     }
 }
 
-/// Collects rows and writes them by row group.
+/// A writer that collects rows and writes one row group at a time.
 struct RowGroups {
     titles: Vec<String>,
     kinds: Vec<ColumnType>,
     limits: FormatLimits,
     metadata: Vec<(String, String)>,
     output: Output,
-    /// None before the first rows, whose types decide the types of the file.
+    /// The Parquet writer; None before the first rows, which decide the column types of the file.
     writer: Option<BatchedWriter<Output>>,
-    /// Rows in no row group yet, fewer than a step.
+    /// Rows that belong to no row group yet, fewer than [`STEP`].
     pending: Option<DataFrame>,
     group: Option<DataFrame>,
     group_size: usize,
@@ -74,22 +74,22 @@ impl RowGroups {
         self.writer.as_mut().ok_or_else(|| polars::prelude::polars_err!(ComputeError: "no writer"))
     }
 
-    /// Moves whole steps from the pending rows into row groups, and writes the full row groups. A step that alone
-    /// reaches the size of a row group is cut at the row that reaches it, and the row group ends there.
+    /// Moves pending rows into the row group in batches of [`STEP`] rows, and writes each full row group. When a batch
+    /// alone exceeds the size of a row group, only its rows up to that size are moved.
     fn step(&mut self) -> PolarsResult<()> {
         let Some(mut pending) = self.pending.take() else { return Ok(()) };
         loop {
             let next = pending.slice(0, STEP);
             let (mut rows, mut bytes) = (next.height(), size(&next)?);
             if bytes >= self.limits.row_group_size {
-                (rows, bytes) = reaching(&next, self.limits.row_group_size)?;
+                (rows, bytes) = leading_rows_of_size(&next, self.limits.row_group_size)?;
             } else if rows < STEP {
                 break;
             }
             let step = pending.slice(0, rows);
             pending = pending.slice(rows as i64, pending.height());
             self.group_size += bytes;
-            join(&mut self.group, step)?;
+            append(&mut self.group, step)?;
             let rows = self.group.as_ref().map_or(0, DataFrame::height);
             if self.group_size >= self.limits.row_group_size || rows >= self.limits.max_row_group_rows {
                 self.close()?;
@@ -115,13 +115,13 @@ impl Writer for RowGroups {
         }
         let mut frame = frame.clone();
         frame.set_column_names(&self.titles)?;
-        join(&mut self.pending, frame)?;
+        append(&mut self.pending, frame)?;
         Ok(self.step()?)
     }
 
     fn end(mut self: Box<Self>, _: &Tail) -> Result<(), FormatError> {
         if let Some(rest) = self.pending.take().filter(|rest| rest.height() > 0) {
-            join(&mut self.group, rest)?;
+            append(&mut self.group, rest)?;
         }
         self.close()?;
         let schema: Schema = self
@@ -135,8 +135,8 @@ impl Writer for RowGroups {
     }
 }
 
-/// Appends rows to the frame, if there is one.
-fn join(to: &mut Option<DataFrame>, rows: DataFrame) -> PolarsResult<()> {
+/// Appends rows to the frame, or makes them the frame if it is None.
+fn append(to: &mut Option<DataFrame>, rows: DataFrame) -> PolarsResult<()> {
     match to {
         Some(frame) => frame.vstack_mut_owned(rows).map(drop),
         None => {
@@ -146,7 +146,7 @@ fn join(to: &mut Option<DataFrame>, rows: DataFrame) -> PolarsResult<()> {
     }
 }
 
-/// Returns the size of the values in bytes, whatever their layout in memory.
+/// Returns the size of the values in bytes. The result does not depend on how polars stores the frame.
 fn size(frame: &DataFrame) -> PolarsResult<usize> {
     let mut bytes = 0;
     for column in frame.columns() {
@@ -159,8 +159,9 @@ fn size(frame: &DataFrame) -> PolarsResult<usize> {
     Ok(bytes)
 }
 
-/// Returns the number of first rows whose values reach `limit` bytes, and their size; all rows when they stay below.
-fn reaching(frame: &DataFrame, limit: usize) -> PolarsResult<(usize, usize)> {
+/// Returns the number of leading rows whose values together reach `limit` bytes, and their size in bytes. Returns all
+/// rows if they are smaller.
+fn leading_rows_of_size(frame: &DataFrame, limit: usize) -> PolarsResult<(usize, usize)> {
     let mut rows = vec![0; frame.height()];
     for column in frame.columns() {
         match column.dtype() {

@@ -1,4 +1,4 @@
-//! A frame's columns as plain arrays, for encoders that read them row by row.
+//! Gives encoders access to the columns of a frame row by row, as Arrow arrays of their physical types.
 
 use polars::prelude::{
     BooleanType, DataFrame, DataType, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type, Int128Type,
@@ -10,14 +10,14 @@ use crate::value::{float32, infinity, text};
 
 type ArrayOf<T> = <T as PolarsDataType>::Array;
 
-/// The physical columns of a frame, each in one contiguous array. [`Cells`] borrow from it.
+/// The columns of a frame in their physical types, each as one contiguous array. [`Cells`] borrows from it.
 pub(crate) struct Physical {
     columns: Vec<(DataType, Series)>,
     rows: usize,
 }
 
 impl Physical {
-    /// Takes the columns of a frame. Only a column of several chunks is copied.
+    /// Converts the columns of a frame. A column is copied only if it has several chunks.
     pub(crate) fn of(frame: &DataFrame) -> Self {
         let columns = frame
             .columns()
@@ -34,16 +34,16 @@ impl Physical {
         self.rows
     }
 
-    /// Returns the cells of each column.
+    /// Returns the typed cells of each column.
     ///
     /// # Errors
-    /// When the format `format` does not support the type of a column.
+    /// When a column has a type that no encoder supports. The error names `format`.
     pub(crate) fn cells(&self, format: &'static str) -> Result<Vec<Cells<'_>>, FormatError> {
         self.columns.iter().map(|(dtype, series)| Cells::of(dtype, series, format)).collect()
     }
 }
 
-/// The values of one column.
+/// The typed values of one column.
 pub(crate) enum Cells<'a> {
     I8(&'a ArrayOf<Int8Type>),
     I16(&'a ArrayOf<Int16Type>),
@@ -63,21 +63,21 @@ pub(crate) enum Cells<'a> {
     Decimal(&'a ArrayOf<Int128Type>, usize),
 }
 
-/// The content of a cell, as far as quoting is concerned.
+/// The result of appending a cell, which tells the caller whether the cell needs quotes.
 pub(crate) enum Cell<'a> {
     Null,
-    /// Text that may need quotes, and is not yet appended.
+    /// Text, which the caller must quote if necessary and append.
     Text(&'a str),
-    /// Any other value, already appended, which never needs quotes.
+    /// Any other value, which is already appended and needs no CSV quotes.
     Plain(Kind),
 }
 
-/// The kind of an appended value.
+/// Whether JSON can write an appended value without quotes.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
     /// A finite number or a boolean, which JSON writes without quotes.
     Literal,
-    /// A date, a time, an exact decimal or a float that is not finite.
+    /// A date, a time, an exact decimal or a float that is not finite, which JSON writes as a string.
     Lexical,
 }
 
@@ -111,7 +111,7 @@ impl<'a> Cells<'a> {
         })
     }
 
-    /// Returns the finite float in `row`; a float of 32 bits with the digits that text formats write.
+    /// Returns the float in `row`, if it is finite. A 32-bit float is converted by its shortest decimal text.
     pub(crate) fn float(&self, row: usize) -> Option<f64> {
         match self {
             Self::F64(array) => array.get(row),

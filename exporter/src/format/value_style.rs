@@ -1,19 +1,19 @@
-//! How a text format writes the values of one column: the column's style and the file's style, resolved once.
+//! Combines the style of a column and the style of its file into one style for text formats.
 
 use protocol::catalog::ColumnType;
 
 use crate::layout::{ColumnStyle, Pattern, Profile, Style};
 
-/// How a text format writes the values of a column.
+/// The style in which a text format writes the values of a column.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum ValueStyle {
-    /// The text of [`crate::value::text`], unchanged.
+    /// The standard text of [`crate::value::text`].
     Plain,
-    /// Text for a spreadsheet.
+    /// Text that a spreadsheet must not change.
     Text {
-        /// Whether text that a spreadsheet would read as a formula gets an apostrophe in front.
+        /// Whether an apostrophe precedes text that a spreadsheet would evaluate as a formula.
         guard: bool,
-        /// Whether long strings of digits are kept as text.
+        /// Whether a spreadsheet must keep digits as text, including leading zeros.
         digits: bool,
     },
     Number(NumberStyle),
@@ -23,10 +23,10 @@ pub(crate) enum ValueStyle {
     Words(String, String),
 }
 
-/// How a text format writes numbers.
+/// The style in which a text format writes numbers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct NumberStyle {
-    /// Digits after the decimal mark; None keeps those of the value.
+    /// The number of digits after the decimal mark; None keeps the digits of the value.
     pub(crate) decimals: Option<u8>,
     /// The character between groups of three digits.
     pub(crate) grouping: Option<char>,
@@ -36,7 +36,7 @@ pub(crate) struct NumberStyle {
 }
 
 impl ValueStyle {
-    /// Resolves the style of a column of this type.
+    /// Combines the styles of a column of this type and of its file.
     pub(crate) fn of(kind: ColumnType, column: &ColumnStyle, style: &Style) -> Self {
         match kind {
             ColumnType::String if style.formula_guard || style.digits_as_text => {

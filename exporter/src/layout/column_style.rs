@@ -1,8 +1,8 @@
-//! How the values of one column are written.
+//! The style in which the values of one column are written.
 
 use super::Pattern;
 
-/// How a template wants the values of a column written. Unset fields follow the profile.
+/// The style that a template gives to the values of a column. The profile decides the fields that are None.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ColumnStyle {
     /// The number of digits after the decimal mark; values are rounded half away from zero.
@@ -11,6 +11,6 @@ pub struct ColumnStyle {
     pub grouping: Option<char>,
     /// The pattern of dates, timestamps and times of day.
     pub pattern: Option<Pattern>,
-    /// The words for true and for false.
+    /// The words that stand for true and for false.
     pub words: Option<(String, String)>,
 }

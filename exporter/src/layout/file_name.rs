@@ -7,10 +7,10 @@ use super::{Pattern, PatternError};
 
 /// The maximum length of a name with placeholders, in bytes.
 const MAX_LENGTH: usize = 128;
-/// The pattern of `{requested_at}` without a pattern.
+/// The pattern of the placeholder `{requested_at}` when it names no pattern.
 const DEFAULT_PATTERN: &str = "yyyyMMddTHHmmss";
 
-/// A file name with placeholders for the dataset, the template and the time of the request: `{dataset}-{requested_at}`.
+/// A file name with placeholders for the dataset, the template and the request time, such as `{dataset}-{requested_at}`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FileName {
     parts: Vec<Part>,
@@ -31,18 +31,18 @@ pub enum FileNameError {
     /// The name is empty or exceeds the maximum length.
     #[error("a file name has 1 to {MAX_LENGTH} bytes")]
     Length,
-    /// Some file systems refuse this character.
+    /// The name contains a character that some file systems refuse.
     #[error("`{0}` is not allowed in a file name: use letters, digits, spaces and - _ . ( )")]
     Character(char),
-    /// A placeholder has no closing brace.
+    /// A placeholder in the name has no closing brace.
     #[error("a `{{` is not closed")]
     Open,
-    /// No placeholder has this name.
+    /// The name contains an unknown placeholder.
     #[error(
         "unknown placeholder `{{{0}}}`: there are {{dataset}}, {{template}}, {{requested_at}} and {{requested_at:PATTERN}}"
     )]
     Unknown(String),
-    /// The pattern of a time is invalid.
+    /// The pattern of `{requested_at:PATTERN}` is invalid.
     #[error(transparent)]
     Pattern(#[from] PatternError),
 }
@@ -55,10 +55,11 @@ impl Default for FileName {
 }
 
 impl FileName {
-    /// Parses a name with placeholders; times are written in `time_zone`, or in UTC.
+    /// Parses a name with placeholders. The request time is written in `time_zone`, or in UTC if it is None.
     ///
     /// # Errors
-    /// When the name could contain a character that some file system refuses.
+    /// When the name is too long, has an unknown placeholder or an invalid pattern, or could contain a character that
+    /// some file systems refuse.
     pub fn parse(text: &str, time_zone: Option<Tz>) -> Result<Self, FileNameError> {
         if text.is_empty() || text.len() > MAX_LENGTH {
             return Err(FileNameError::Length);
@@ -98,7 +99,7 @@ impl FileName {
         Ok(Self { parts, time_zone })
     }
 
-    /// Returns the name of one file with its extension.
+    /// Fills the placeholders of one file and appends its extension.
     #[must_use]
     pub fn render(&self, dataset: &str, template: &str, requested_at: Timestamp, extension: &str) -> String {
         let mut name = Vec::new();
@@ -124,7 +125,7 @@ impl FileName {
     }
 }
 
-/// Replaces every character that some file system refuses with `_`.
+/// Replaces characters that some file systems refuse with `_`.
 fn sanitized(name: &str) -> String {
     name.chars().map(|c| if c.is_ascii_alphanumeric() || "-_.".contains(c) { c } else { '_' }).collect()
 }

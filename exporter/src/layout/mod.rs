@@ -1,6 +1,6 @@
 //! The layout of a file: its columns, their order and styles, and the location of the timestamps.
 //!
-//! Templates make a [`Layout`]; formats write it.
+//! A template creates a [`Layout`], and a format writes a file by it.
 
 mod column_style;
 mod file_name;
@@ -21,25 +21,25 @@ pub use self::{
 };
 pub(crate) use self::{pattern::utc_offset, projection::SortKey};
 
-/// Where a file states when its export was requested and completed.
+/// Where a file states the times at which its export was requested and completed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Timestamps {
-    /// Around the table: comment lines of CSV and TSV, a separate sheet of a workbook. Other formats state them in the
-    /// metadata document only.
+    /// Outside the table: in comment lines of CSV and TSV, or on a separate sheet of a workbook. For other formats, only
+    /// the metadata document states them.
     #[default]
     Envelope,
-    /// In two key-value rows above the header. The exporter spools all rows first, so the size is bounded.
+    /// In two key-value rows above the header. The exporter spools all rows first, so `max_spool_size` limits the export.
     Rows,
-    /// In two additional columns with the same values in each row. The exporter spools all rows first, so the size is
-    /// bounded.
+    /// In two additional columns with the same values in each row. The exporter spools all rows first, so
+    /// `max_spool_size` limits the export.
     Columns,
-    /// In the metadata document only.
+    /// Not in the file, but only in its metadata document.
     Sidecar,
 }
 
 impl Timestamps {
-    /// Whether the completion time precedes the first row, so that the exporter must read all rows before it writes.
+    /// Whether the file states the completion time before its first row, so that the exporter must spool all rows.
     #[must_use]
     pub const fn need_all_rows_first(self) -> bool {
         matches!(self, Self::Rows | Self::Columns)
@@ -58,18 +58,18 @@ pub const ROWS: &str = "export_rows";
 pub struct TemplateVersion {
     /// The template's name in requests.
     pub name: String,
-    /// The version that the template's author gave, or a digest of the template's content.
+    /// The version from the template's author, or a digest of the template's description.
     pub version: String,
 }
 
-/// The columns of a file and how a format writes them.
+/// The columns of a file and the style in which a format writes them.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Layout {
-    /// The columns in the file's order.
+    /// The columns of the file, in their order.
     pub columns: Vec<LayoutColumn>,
     /// The location of the timestamps.
     pub timestamps: Timestamps,
-    /// How text formats write values, lines and fields.
+    /// The style in which text formats write values, lines and fields.
     pub style: Style,
     /// The projection of the dataset's rows to the columns of the file.
     pub projection: Projection,
@@ -80,7 +80,7 @@ pub struct Layout {
 }
 
 impl Layout {
-    /// Lays out these columns unchanged in the `machine` profile, as the template `default` does.
+    /// Creates a layout of these columns, unchanged and in the `machine` profile, as the template `default` does.
     #[must_use]
     pub fn plain(columns: Vec<LayoutColumn>) -> Self {
         let inputs = columns.iter().map(|column| column.source.name.clone()).collect();
@@ -94,7 +94,7 @@ impl Layout {
         }
     }
 
-    /// The columns to read from the dataset, in the order in which the pipeline expects them.
+    /// Returns the columns to read from the dataset, in the order that the pipeline expects.
     #[must_use]
     pub fn inputs(&self) -> &[String] {
         self.projection.inputs()
@@ -108,12 +108,12 @@ pub struct LayoutColumn {
     pub source: Column,
     /// The column's name in the file.
     pub title: String,
-    /// How text formats and workbooks write the column's values.
+    /// The style in which text formats and workbooks write the column's values.
     pub style: ColumnStyle,
 }
 
 impl LayoutColumn {
-    /// The column under its own name, with unchanged values.
+    /// Creates a column with the name and the unchanged values of `source`.
     #[must_use]
     pub fn plain(source: Column) -> Self {
         Self { title: source.name.clone(), source, style: ColumnStyle::default() }

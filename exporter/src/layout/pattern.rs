@@ -1,4 +1,5 @@
-//! Patterns of dates and times such as `dd.MM.yyyy HH:mm`, in the notation of CSV on the Web, a subset of Unicode's.
+//! Patterns of dates and times, such as `dd.MM.yyyy HH:mm`, in the notation of CSV on the Web. It is a subset of
+//! Unicode's date format patterns (UTS 35).
 
 use std::fmt;
 
@@ -11,7 +12,7 @@ use crate::value::text;
 const MAX_LENGTH: usize = 64;
 const SECONDS_PER_DAY: i64 = 86_400;
 
-/// A pattern in which dates, timestamps or times of day are written.
+/// A pattern for dates, timestamps or times of day, and the time zone in which timestamps are written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pattern {
     text: String,
@@ -21,25 +22,25 @@ pub struct Pattern {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Part {
-    /// `yyyy`
+    /// `yyyy`: the year, four digits
     Year,
-    /// `MM` (2) or `M` (1)
+    /// `MM` or `M`: the month, with the minimum number of digits
     Month(u8),
-    /// `dd` or `d`
+    /// `dd` or `d`: the day, with the minimum number of digits
     Day(u8),
-    /// `HH`
+    /// `HH`: the hour, 00 to 23
     Hour,
-    /// `mm`
+    /// `mm`: the minute, two digits
     Minute,
-    /// `ss`
+    /// `ss`: the second, two digits
     Second,
-    /// `S` to `SSSSSSSSS`: this number of digits of the fraction
+    /// `S` to `SSSSSSSSS`: the fraction of a second, with this number of digits
     Fraction(u8),
-    /// Nothing, or `.` and 3, 6 or 9 digits; no pattern text selects it
+    /// The shortest exact fraction: nothing, or `.` and 3, 6 or 9 digits. Only built-in patterns use it
     ShortestFraction,
-    /// `XXX`: `Z` or `+01:00`
+    /// `XXX`: the offset from UTC, `Z` or `+01:00`
     Offset,
-    /// A character that stands for itself
+    /// A character that is written unchanged
     Literal(char),
 }
 
@@ -49,12 +50,12 @@ pub enum PatternError {
     /// The pattern is empty or exceeds the maximum length.
     #[error("a pattern has 1 to {MAX_LENGTH} bytes")]
     Length,
-    /// The letters stand for no part of a date or time.
+    /// The pattern contains letters that stand for no part of a date or time.
     #[error(
         "unknown part `{0}`: a pattern has yyyy, MM or M, dd or d, HH, mm, ss, S to SSSSSSSSS, XXX, T and punctuation"
     )]
     Unknown(String),
-    /// Quoted text has no closing quote.
+    /// Quoted text in the pattern has no closing quote.
     #[error("a quote is not closed")]
     Quote,
 }
@@ -63,7 +64,7 @@ impl Pattern {
     /// Parses a pattern.
     ///
     /// # Errors
-    /// When the pattern has unknown letters, an open quote or an invalid length.
+    /// When the pattern has unknown letters, an unclosed quote or an invalid length.
     pub fn parse(text: &str) -> Result<Self, PatternError> {
         if text.is_empty() || text.len() > MAX_LENGTH {
             return Err(PatternError::Length);
@@ -104,8 +105,8 @@ impl Pattern {
         Ok(Self { text: text.to_owned(), parts, time_zone: None })
     }
 
-    /// The pattern of `2026-11-22 16:26:01`, with a fraction where there is one, which spreadsheets parse as a
-    /// timestamp.
+    /// Returns the pattern of `2026-11-22 16:26:01`, which spreadsheets parse as a timestamp. A fraction follows unless it
+    /// is zero.
     pub(crate) fn spreadsheet() -> Self {
         use Part::{Day, Hour, Literal, Minute, Month, Second, ShortestFraction, Year};
         let dash = Literal('-');
@@ -127,7 +128,7 @@ impl Pattern {
         Self { text: "yyyy-MM-dd HH:mm:ss".into(), parts, time_zone: None }
     }
 
-    /// The pattern of `2026-11-22T16:26:01+01:00`, with a fraction where there is one.
+    /// Returns the pattern of `2026-11-22T16:26:01+01:00`. A fraction of the second is written unless it is zero.
     pub(crate) fn iso() -> Self {
         use Part::{Day, Hour, Literal, Minute, Month, Offset, Second, ShortestFraction, Year};
         let dash = Literal('-');
@@ -150,7 +151,7 @@ impl Pattern {
         Self { text: "yyyy-MM-ddTHH:mm:ssXXX".into(), parts, time_zone: None }
     }
 
-    /// Returns the pattern for timestamps in the local time of a time zone.
+    /// Sets the time zone in which timestamps are written; None selects UTC.
     #[must_use]
     pub(crate) fn in_time_zone(self, time_zone: Option<Tz>) -> Self {
         Self { time_zone, ..self }
@@ -171,13 +172,13 @@ impl Pattern {
         self.parts.iter().any(of_time) || self.has_offset()
     }
 
-    /// Whether the pattern has the offset from UTC, so that its text denotes exactly one instant.
+    /// Whether the pattern has the offset from UTC, so that a written timestamp identifies one instant.
     #[must_use]
     pub fn has_offset(&self) -> bool {
         self.parts.contains(&Part::Offset)
     }
 
-    /// Whether the written text can contain one of these bytes.
+    /// Whether text in this pattern can contain one of these bytes.
     pub(crate) fn can_write(&self, wanted: &[u8]) -> bool {
         self.parts.iter().any(|part| match part {
             Part::Literal(c) => u8::try_from(*c).is_ok_and(|byte| wanted.contains(&byte)),
@@ -187,7 +188,7 @@ impl Pattern {
         })
     }
 
-    /// Returns the equivalent number format of a workbook.
+    /// Returns the number format with which a workbook displays the same text.
     pub(crate) fn number_format(&self) -> String {
         self.parts
             .iter()

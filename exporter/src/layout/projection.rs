@@ -1,13 +1,13 @@
-//! The projection applied to the rows of a dataset before a format writes them: calculated columns and an order.
+//! Calculates columns and sorts rows, before a format writes them.
 
 use polars::prelude::{DataFrame, Expr, IntoLazy, PolarsResult, SortMultipleOptions, col};
 
-/// The projection applied to each frame, and the order of all rows.
+/// The expressions that make a file's columns from a dataset's columns, and the order of the rows.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Projection {
     /// The dataset's columns that the pipeline reads.
     inputs: Vec<String>,
-    /// The columns of the file; None selects the unchanged inputs.
+    /// The expressions of the file's columns; None selects the unchanged inputs.
     outputs: Option<Vec<Expr>>,
     /// The sort keys, most significant first.
     sort: Vec<SortKey>,
@@ -16,25 +16,25 @@ pub struct Projection {
 /// One key of the row order.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct SortKey {
-    /// The expression whose values are compared.
+    /// The expression by whose values rows are sorted.
     pub(crate) value: Expr,
     /// Whether the largest value comes first.
     pub(crate) descending: bool,
 }
 
 impl Projection {
-    /// The projection that changes neither the columns nor their order.
+    /// Creates a projection that changes neither columns nor rows.
     #[must_use]
     pub const fn identity(inputs: Vec<String>) -> Self {
         Self { inputs, outputs: None, sort: Vec::new() }
     }
 
-    /// A projection to `outputs`, with the rows sorted by `sort`.
+    /// Creates a projection that reads `inputs`, calculates `outputs` and sorts the rows by `sort`.
     pub(crate) fn new(inputs: Vec<String>, outputs: Option<Vec<Expr>>, sort: Vec<SortKey>) -> Self {
         Self { inputs, outputs, sort }
     }
 
-    /// The dataset's columns to read, at least one.
+    /// Returns the dataset's columns to read, at least one.
     #[must_use]
     pub fn inputs(&self) -> &[String] {
         &self.inputs
@@ -46,13 +46,13 @@ impl Projection {
         self.outputs.is_none() && self.sort.is_empty()
     }
 
-    /// Whether rows are sorted, so that the pipeline must collect all of them first.
+    /// Whether the rows are sorted, so that the pipeline must collect all rows first.
     #[must_use]
     pub fn is_sorted(&self) -> bool {
         !self.sort.is_empty()
     }
 
-    /// Returns the columns of the file followed by the sort keys.
+    /// Calculates the columns of the file, followed by the sort keys.
     ///
     /// # Errors
     /// When an expression fails: a number overflows, or a column no longer exists.
@@ -66,14 +66,14 @@ impl Projection {
         };
         let outputs = columns.into_iter().enumerate().map(|(index, value)| value.alias(output_name(index)));
         let keys = self.sort.iter().enumerate().map(|(index, key)| key.value.clone().alias(sort_key_name(index)));
-        // an input column, dropped below, gives constants the height of the frame
+        // polars repeats constants to the height of this input column, which is dropped below
         let height = self.inputs.first().map(|name| col(name.as_str()).alias("height"));
         let all: Vec<Expr> = outputs.chain(keys).chain(height).collect();
         frame.lazy().select(all).collect()?.drop("height")
     }
 
-    /// Sorts a frame of all rows from [`Projection::apply`] and drops the sort keys. The sort is stable, and NULL comes
-    /// last.
+    /// Sorts one frame that holds the results of [`Projection::apply`] for all rows, and drops the sort keys. The sort is
+    /// stable, with NULL last.
     ///
     /// # Errors
     /// When polars fails to sort.

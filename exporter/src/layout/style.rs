@@ -1,30 +1,30 @@
-//! How text formats write fields, lines and values: the two profiles, and what a template may change in them.
+//! The style of text formats: two profiles, and the options that a template may change in them.
 
 use chrono_tz::Tz;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// The kind of reader that a file is for.
+/// The kind of software that will read a file.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Profile {
-    /// Programs: every value reads back exactly.
+    /// For programs: every value reads back exactly.
     #[default]
     Machine,
-    /// Excel and LibreOffice: they read no text as a formula and drop no digit.
+    /// For Excel and LibreOffice: they evaluate no text as a formula and drop no digit.
     Spreadsheet,
 }
 
-/// Which fields are quoted.
+/// The rule that decides which fields are quoted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Quoting {
-    /// Fields that need quotes, and the empty string.
+    /// Only fields that need quotes, and the empty string.
     #[default]
     Minimal,
-    /// All fields of text columns.
+    /// All fields of text columns, except NULL.
     Text,
-    /// All fields except NULL.
+    /// All fields of all columns, except NULL.
     All,
 }
 
@@ -50,10 +50,10 @@ impl LineEnd {
     }
 }
 
-/// How text formats write fields, lines and values.
+/// The style in which text formats write fields, lines and values.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Style {
-    /// The profile from which the template started.
+    /// The profile that the template is based on.
     pub profile: Profile,
     /// Whether the file begins with a byte order mark, from which Excel detects UTF-8.
     pub bom: bool,
@@ -61,23 +61,23 @@ pub struct Style {
     pub delimiter: Option<u8>,
     /// The decimal mark, `.` or `,`.
     pub decimal_mark: u8,
-    /// Which fields are quoted.
+    /// The rule that decides which fields are quoted.
     pub quoting: Quoting,
     /// The text for NULL, which is never quoted.
     pub null: String,
     /// The line terminator of the file.
     pub line_end: LineEnd,
-    /// Whether numbers of more than 15 digits, and text of such digits, are kept as text: a spreadsheet keeps 15
-    /// digits.
+    /// Whether numbers of more than 15 digits are written as text, because a spreadsheet would round them. Text of only
+    /// digits is then kept as text too.
     pub digits_as_text: bool,
-    /// Whether text that a spreadsheet would read as a formula begins with an apostrophe. Numbers never change.
+    /// Whether an apostrophe precedes text that a spreadsheet would evaluate as a formula. Numbers never change.
     pub formula_guard: bool,
     /// The time zone in which timestamps are written; None selects UTC.
     pub time_zone: Option<Tz>,
 }
 
 impl Style {
-    /// The style of the profile for programs.
+    /// Returns the default style of the profile `machine`.
     #[must_use]
     pub const fn machine() -> Self {
         Self {
@@ -94,7 +94,7 @@ impl Style {
         }
     }
 
-    /// The style of the profile for spreadsheets.
+    /// Returns the default style of the profile `spreadsheet`.
     #[must_use]
     pub fn spreadsheet() -> Self {
         Self {
@@ -107,7 +107,7 @@ impl Style {
         }
     }
 
-    /// The unchanged style of a profile.
+    /// Returns the default style of a profile.
     #[must_use]
     pub fn of(profile: Profile) -> Self {
         match profile {

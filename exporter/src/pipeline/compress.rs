@@ -1,8 +1,8 @@
 //! The compression stage, between the encoders and the segments.
 //!
-//! The stage splits the bytes into blocks of a fixed size and compresses each block as one gzip member or zstd frame.
-//! The file does not depend on the frames of the source or on the number of threads. Segments end between blocks, so
-//! their concatenation is a valid file.
+//! The stage splits the bytes into blocks of a fixed size and compresses each block as one gzip member or zstd frame. The
+//! fixed size makes the file independent of the source's frames and of the number of threads. Segments consist of whole
+//! blocks, so each segment can be decompressed alone.
 
 use std::mem;
 
@@ -18,14 +18,15 @@ use crate::{
     segment::Chunk,
 };
 
-/// The size of the first block, in bytes; small, so that a file begins early.
+/// The size of the first block, in bytes; small, so that clients receive the first bytes early.
 const FIRST_BLOCK_SIZE: usize = 64 << 10;
-/// The size of every other block, in bytes.
+/// The size of all later blocks, in bytes.
 const BLOCK_SIZE: usize = 1 << 20;
 
 type Compressing = AbortOnDropHandle<Result<(), JobError>>;
 
-/// Starts the stage, and returns its chunks and its task. The compression `none` passes chunks through without a task.
+/// Starts the stage, and returns the receiver of its chunks and its task. Without compression there is no task, and the
+/// receiver is the input.
 pub(super) fn stage(
     chunks: mpsc::Receiver<Chunk>,
     compression: Compression,
@@ -80,19 +81,19 @@ async fn compress(
     Ok(())
 }
 
-/// A block, and the number of rows that ended since the block before.
+/// A block of bytes, and the number of rows that it counts for progress.
 struct Block {
     bytes: Vec<u8>,
     rows: u64,
 }
 
-/// Splits a stream of bytes into blocks.
+/// Splits a stream of chunks into blocks of a fixed size.
 #[derive(Default)]
 struct Blocks {
     open: Vec<u8>,
-    /// The rows that no block counts yet.
+    /// The number of rows that no block counts yet.
     rows: u64,
-    /// Whether the first block is complete.
+    /// Whether the first, smaller block is complete.
     started: bool,
 }
 
@@ -111,7 +112,7 @@ impl Blocks {
             self.started = true;
             ready.push(Block { bytes: mem::take(&mut self.open), rows: mem::take(&mut self.rows) });
         }
-        // the rows of a chunk count in the block of the chunk's last byte
+        // the block that takes the last byte of a chunk counts the rows of the chunk
         self.rows += chunk.rows;
     }
 

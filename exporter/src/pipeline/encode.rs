@@ -1,5 +1,5 @@
-//! The encoding stage: frames to chunks of bytes, in order; on several cores where the format has no state, else on one
-//! thread.
+//! The encoding stage: converts frames to chunks of bytes in order. Formats without state use several threads, others
+//! one.
 
 use std::{
     io::{self, Write},
@@ -31,11 +31,12 @@ use crate::{
 
 /// The target size of a chunk, in bytes.
 const CHUNK_SIZE: u64 = 1 << 20;
-/// The initial capacity of a chunk's buffer, in bytes; larger than a chunk, so that the buffer rarely grows.
+/// The initial capacity of a chunk's buffer, in bytes; an eighth more than a chunk, so that the buffer rarely grows.
 const CHUNK_CAPACITY: usize = (CHUNK_SIZE + CHUNK_SIZE / 8) as usize;
-/// The rows of the first chunk, whose size is unknown; few, so that a file begins early.
+/// The number of rows of the first chunk, before the size of a row is known; small, so that clients receive the first
+/// bytes early.
 const FIRST_ROWS: u64 = 1024;
-/// The maximum size of the text that one chunk encodes, in bytes, unless one row alone has more. It bounds a chunk when
+/// The maximum size of the text values in one chunk, in bytes, unless one row alone exceeds it. It limits the chunk when
 /// large rows follow many small ones.
 const MAX_TEXT_SIZE: usize = 2 << 20;
 /// The maximum number of rows of a chunk.
@@ -52,8 +53,8 @@ pub(super) struct Encode {
 }
 
 impl Encode {
-    /// Sends all bytes in order, and returns the completion time. Ends early without an error when the next stage has
-    /// ended.
+    /// Sends all bytes in order, and returns the completion time. If the next stage has ended, this stage ends early
+    /// without an error.
     pub(super) async fn run(self, frames: Frames, sender: mpsc::Sender<Chunk>) -> Result<Timestamp, JobError> {
         let Self { layout, encoding, requested_at, meter, limits, clock } = self;
         let frames = project::projected(frames, &layout, limits.encoder_threads, limits.sort_memory).await?;
@@ -141,7 +142,7 @@ async fn write_in_order(
             let mut writer = open(&head, Output::new(Arc::clone(&chunks)))?;
             loop {
                 let Some(part) = parts_out.blocking_recv() else {
-                    // the source failed or the pipeline was dropped: leave the file incomplete
+                    // the source failed or the pipeline was dropped, so the file stays incomplete
                     lock().disconnected = true;
                     return Ok(head.requested_at);
                 };
@@ -156,7 +157,7 @@ async fn write_in_order(
             lock().flush()?;
             Ok(completed_at)
         })();
-        // an error after the next stage has ended is not the writer's
+        // an error after the next stage has ended is a consequence of that end
         if lock().disconnected { Ok(head.requested_at) } else { written }
     });
     let mut parts = std::pin::pin!(parts(frames, &Arc::new(RowSize::default())));
@@ -165,16 +166,16 @@ async fn write_in_order(
             break;
         }
     }
-    // a failed send means that the writer has failed; its result below has the error
+    // a failed send means that the writer failed; its result below contains the error
     let _ = parts_in.send(None).await;
     Ok(writing.await??)
 }
 
-/// Collects the bytes of a writer into chunks.
+/// Collects the bytes of a writer into chunks, and sends the chunks.
 struct ChunkWriter {
     sender: mpsc::Sender<Chunk>,
     bytes: Vec<u8>,
-    /// The rows since the last chunk.
+    /// The number of rows since the last chunk.
     rows: u64,
     /// Whether the next stage or the source has ended.
     disconnected: bool,
@@ -201,7 +202,7 @@ impl Write for ChunkWriter {
     }
 }
 
-/// The mean size of the rows that are encoded so far.
+/// Measures the mean size of the rows that are encoded so far.
 #[derive(Default)]
 struct RowSize {
     rows: AtomicU64,
@@ -214,7 +215,7 @@ impl RowSize {
         self.bytes.fetch_add(bytes, Ordering::Relaxed);
     }
 
-    /// Returns the number of rows that fill a chunk.
+    /// Predicts the number of rows that fill a chunk.
     fn rows_of_a_chunk(&self) -> usize {
         let (rows, bytes) = (self.rows.load(Ordering::Relaxed), self.bytes.load(Ordering::Relaxed));
         let rows = if rows == 0 { FIRST_ROWS } else { CHUNK_SIZE * rows / bytes.max(1) };
@@ -222,13 +223,13 @@ impl RowSize {
     }
 }
 
-/// Splits the frames into parts that fill about one chunk each.
+/// Splits frames into smaller frames that each fill about one chunk.
 fn parts(frames: Rows, row_size: &Arc<RowSize>) -> impl Stream<Item = Result<DataFrame, JobError>> + use<> {
     let row_size = Arc::clone(row_size);
     frames.map_ok(move |frame| split(frame, Arc::clone(&row_size)).map(Ok::<_, JobError>)).try_flatten().fuse()
 }
 
-/// Splits a frame by the mean size of the rows so far, and by the size of the text in the rows.
+/// Splits a frame into smaller frames, by the mean size of earlier rows and the size of its text values.
 fn split(frame: DataFrame, row_size: Arc<RowSize>) -> impl Stream<Item = DataFrame> {
     stream::unfold((frame, 0_usize), move |(frame, at)| {
         let part = (at < frame.height()).then(|| with_bounded_text(frame.slice(at as i64, row_size.rows_of_a_chunk())));
@@ -239,8 +240,8 @@ fn split(frame: DataFrame, row_size: Arc<RowSize>) -> impl Stream<Item = DataFra
     })
 }
 
-/// Returns the first rows of a part with at most [`MAX_TEXT_SIZE`] bytes of text, at least one row. Values of other
-/// types are small.
+/// Returns the leading rows with at most [`MAX_TEXT_SIZE`] bytes of text, but at least one row. Only text is measured,
+/// because values of other types are small.
 fn with_bounded_text(part: DataFrame) -> DataFrame {
     let mut texts: Vec<usize> = Vec::new();
     for column in part.columns().iter().filter(|column| *column.dtype() == DataType::String) {

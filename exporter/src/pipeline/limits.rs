@@ -1,11 +1,11 @@
-//! The resources of one pipeline.
+//! The limits of memory, threads and temporary files of one pipeline.
 
 use crate::{
     format::{CompressionLevels, FormatLimits},
     segment::SegmentLimits,
 };
 
-/// The resources that the pipeline of one file may use.
+/// The limits of memory, threads and temporary files for the pipeline of one file.
 #[derive(Clone, Debug)]
 pub struct PipelineLimits {
     /// The size and age at which segments are closed.
@@ -14,8 +14,8 @@ pub struct PipelineLimits {
     pub encoder_threads: usize,
     /// The maximum memory of the rows that a template sorts, in bytes.
     pub sort_memory: u64,
-    /// The levels of gzip and zstd.
+    /// The compression levels of gzip and zstd.
     pub compression: CompressionLevels,
-    /// The temporary files, sheets and parts of a format.
+    /// The limits of temporary files, sheets and archive parts.
     pub format: FormatLimits,
 }

@@ -1,7 +1,7 @@
-//! The pipeline of one file: frames → projection and order → encoders on several threads → compression → segments.
+//! The pipeline of one file: frames → projection and sort → encoding → compression → segments.
 //!
-//! Bounded channels connect the stages, and each stage waits for the next one. Memory is bounded by the frames and
-//! chunks in flight, whatever the size of the file.
+//! Bounded channels connect the stages, so that a fast stage waits for a slow one. The memory of a pipeline depends on the
+//! number of frames and chunks in the channels, and not on the size of the file.
 
 mod compress;
 mod encode;

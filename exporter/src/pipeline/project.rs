@@ -1,4 +1,4 @@
-//! The projection stage: calculated columns by frame, and the order of all rows, which are collected in memory for it.
+//! The projection stage: calculates columns frame by frame. To sort, it collects all rows in memory.
 
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ use crate::{
     template::TemplateError,
 };
 
-/// Applies the projection of the layout, to `max_concurrent` frames at once, and sorts the rows.
+/// Applies the projection of the layout to up to `max_concurrent` frames at once, and sorts the rows if the layout does.
 pub(super) async fn projected(
     frames: Frames,
     layout: &Arc<Layout>,
@@ -41,7 +41,7 @@ pub(super) async fn projected(
     if layout.projection.is_sorted() { sorted(frames, layout, sort_memory).await } else { Ok(frames) }
 }
 
-/// Collects and sorts all rows, within `max_memory` bytes.
+/// Collects and sorts all rows. Fails if they need more than `max_memory` bytes.
 async fn sorted(mut frames: Rows, layout: &Arc<Layout>, max_memory: u64) -> Result<Rows, JobError> {
     let mut parts: Vec<DataFrame> = Vec::new();
     let mut memory = 0;
@@ -67,14 +67,14 @@ async fn sorted(mut frames: Rows, layout: &Arc<Layout>, max_memory: u64) -> Resu
     Ok(stream::iter(frame.map(Ok)).boxed())
 }
 
-/// Returns the memory in which a frame is sorted, in bytes: the frame itself, and a sorted copy of everything except
-/// long text.
+/// Returns the memory that sorting a frame needs, in bytes: the frame, and a sorted copy that shares its long text
+/// values.
 fn sort_memory(frame: &DataFrame) -> u64 {
     let (rows, width) = (frame.height() as u64, frame.width() as u64);
     frame.estimated_size() as u64 + rows * width * VALUE_SIZE
 }
 
-/// The size of a value in a sorted copy, in bytes: a number, or a view of a text.
+/// The size of a value in a sorted copy, in bytes: a number, or a reference to a text.
 const VALUE_SIZE: u64 = 16;
 
 fn too_large(max_memory: u64) -> FormatError {

@@ -25,39 +25,39 @@ use crate::{
 
 /// The pipeline of one file.
 pub struct Pipeline<'a> {
-    /// The rows, with the columns of [`Layout::inputs`].
+    /// The rows of the source, with the columns of [`Layout::inputs`].
     pub frames: Frames,
     /// The layout of the file.
     pub layout: Arc<Layout>,
-    /// The encoding of the file's format.
+    /// The encoder or writer of the file's format.
     pub encoding: Encoding,
     /// The compression of the whole file.
     pub compression: Compression,
     /// The time at which the gateway accepted the export.
     pub requested_at: Timestamp,
-    /// Counts rows and bytes for progress reports.
+    /// The counters of rows and bytes, for progress reports.
     pub meter: Arc<Meter>,
-    /// The resources that the pipeline may use.
+    /// The limits of memory, threads and temporary files.
     pub limits: PipelineLimits,
-    /// The destination of the segments.
+    /// The sink that stores the segments.
     pub sink: &'a dyn SegmentSink,
-    /// The clock of the completion time.
+    /// The clock that supplies the completion time.
     pub clock: SharedClock,
 }
 
 /// A complete and stored file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SealedFile {
-    /// The segments in order.
+    /// The stored segments, in order.
     pub segments: Vec<Segment>,
     /// The size, row count and digest of the whole file.
     pub seal: Seal,
-    /// The completion time, as the file states it.
+    /// The completion time that the file states.
     pub completed_at: Timestamp,
 }
 
 impl Pipeline<'_> {
-    /// Produces the file. Dropping the future stops the source and the encoders.
+    /// Runs all stages until the file is sealed. Dropping the future stops the source and the encoders.
     ///
     /// # Errors
     /// When the source, the encoder or the sink fails, or the file exceeds a limit.
@@ -73,7 +73,7 @@ impl Pipeline<'_> {
             compress::stage(encoded, compression, limits.compression, limits.encoder_threads);
 
         loop {
-            // no deadline applies before the first chunk of a segment
+            // while no segment is open, this timer has no effect
             let deadline = segmenter.deadline().unwrap_or_else(|| Instant::now() + segments.max_age);
             match timeout_at(deadline, chunks.recv()).await {
                 Ok(Some(chunk)) => {

@@ -23,7 +23,8 @@ use crate::{
     layout::{COMPLETED_AT, REQUESTED_AT, Timestamps},
 };
 
-/// Spools all rows, and returns them with the completion time. `Timestamps::Columns` appends both times to each row.
+/// Spools all rows, and returns them together with the completion time. With `Timestamps::Columns`, each returned row
+/// has both timestamps.
 pub(super) async fn spooled(
     mut frames: Rows,
     location: Timestamps,
@@ -63,14 +64,14 @@ pub(super) async fn spooled(
     Ok((rows.chain(end).boxed(), completed_at))
 }
 
-/// Returns a column with the same timestamp in each row.
+/// Returns a column that has the same timestamp in each row.
 fn constant(name: &str, at: Timestamp, rows: usize) -> PolarsResult<Column> {
     let millis = at.as_datetime().timestamp_millis();
     let dtype = DataType::Datetime(TimeUnit::Milliseconds, None);
     Int64Chunked::full(name.into(), millis, rows).into_series().into_column().cast(&dtype)
 }
 
-/// Frames in an unnamed temporary file, each after its length (8 bytes, little-endian).
+/// An unnamed temporary file of frames. The length of each frame precedes it (8 bytes, little-endian).
 struct Spool {
     file: BufWriter<File>,
     size: u64,

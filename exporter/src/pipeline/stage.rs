@@ -9,10 +9,10 @@ use crate::{error::JobError, segment::Chunk};
 /// The capacity of the channel between two stages, in chunks.
 pub(super) const CHANNEL_CAPACITY: usize = 4;
 
-/// Frames on their way to the encoders.
+/// The stream of frames that the encoding stage reads.
 pub(super) type Rows = BoxStream<'static, Result<DataFrame, JobError>>;
 
-/// Sends a chunk to the next stage. False when the next stage has ended.
+/// Sends a chunk to the next stage. Returns false if the next stage has ended.
 pub(super) async fn send(sender: &mpsc::Sender<Chunk>, chunk: Chunk) -> bool {
     sender.send(chunk).await.is_ok()
 }

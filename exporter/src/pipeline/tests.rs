@@ -1,4 +1,4 @@
-//! A file depends on its rows only, not on the frames or the number of threads, and every limit is enforced.
+//! A file depends only on its rows, not on the frames or the number of threads. Every limit is enforced.
 
 use std::{
     io::Read,
@@ -25,7 +25,7 @@ use crate::{
     layout::{Layout, LayoutColumn, Timestamps},
     progress::Meter,
     segment::{SegmentLimits, SegmentSink},
-    template::{Declared, Template},
+    template::{DeclaredTemplate, Template},
 };
 
 /// A sink that keeps all segments in memory.
@@ -189,7 +189,7 @@ async fn a_file_beyond_a_limit_fails_as_too_large() {
     let columns = [("n", ColumnType::Int), ("text", ColumnType::String)];
     let columns = columns.map(|(name, kind)| CatalogColumn::new(name, kind)).to_vec();
     let dataset = DatasetInfo::new("rows", columns);
-    let sorted = Declared::new(spec).layout(&dataset, &[]).unwrap();
+    let sorted = DeclaredTemplate::new(spec).layout(&dataset, &[]).unwrap();
     let whole = run(split(&rows(), 1), sorted.clone(), Compression::None, limits(2)).await.unwrap();
     assert!(String::from_utf8(whole.bytes()).unwrap().starts_with("n,text\n39999,"));
     let little = PipelineLimits { sort_memory: 100_000, ..limits(2) };
@@ -199,7 +199,7 @@ async fn a_file_beyond_a_limit_fails_as_too_large() {
     assert!(is_too_large(run(vec![rows()], sorted, Compression::None, just).await));
 }
 
-/// A sink that keeps the sizes of all chunks.
+/// A sink that keeps only the sizes of all chunks.
 #[derive(Default)]
 struct ChunkSizes(Mutex<Vec<usize>>);
 
@@ -211,7 +211,7 @@ impl SegmentSink for ChunkSizes {
     }
 }
 
-/// Many small rows, followed by some with 256 KiB of text each.
+/// Returns many small rows, followed by some rows with 256 KiB of text each.
 fn small_then_large_rows() -> DataFrame {
     let text: Vec<String> =
         (0..30_000).map(|n| if n < 29_800 { format!("{n}") } else { "0123456789abcdef".repeat(1 << 14) }).collect();
@@ -219,7 +219,7 @@ fn small_then_large_rows() -> DataFrame {
 }
 
 #[tokio::test]
-async fn large_values_after_small_ones_make_no_large_chunk() {
+async fn a_chunk_stays_small_when_large_rows_follow_small_ones() {
     let sink = ChunkSizes::default();
     let (layout, limits) = (layout(Timestamps::Sidecar), limits(2));
     let pipeline = Pipeline {
@@ -241,7 +241,7 @@ async fn large_values_after_small_ones_make_no_large_chunk() {
 }
 
 #[tokio::test]
-async fn large_values_make_no_large_row_group_of_a_parquet_file() {
+async fn a_parquet_row_group_stays_small_with_large_values() {
     let mut first: Option<Vec<u8>> = None;
     for seed in [1, 2] {
         let frames = split(&small_then_large_rows(), seed);
@@ -288,7 +288,7 @@ async fn a_table_without_rows_is_a_file_with_a_header() {
     }
 }
 
-/// Runs the pipeline of any format without compression.
+/// Runs the pipeline of the given format without compression.
 async fn run_format(
     format: &dyn Format,
     frames: Vec<DataFrame>,
@@ -312,7 +312,7 @@ async fn run_format(
     Ok(Run { file, segments: sink.0.into_inner().unwrap_or_else(PoisonError::into_inner) })
 }
 
-/// Limits that give several row groups, sheets and parts.
+/// Returns limits so small that files have several row groups, sheets and parts.
 fn small_parts() -> PipelineLimits {
     let bounds = FormatLimits {
         row_group_size: 200_000,

@@ -1,4 +1,4 @@
-//! The two templates of every dataset: `default` and `spreadsheet`.
+//! The built-in templates, `default` and `spreadsheet`, which fit every dataset.
 
 use std::sync::LazyLock;
 
@@ -10,7 +10,8 @@ use crate::{
     layout::{Layout, LayoutColumn, Style, TemplateVersion, Timestamps},
 };
 
-/// The template `default`: all or the requested columns under their own names, with the timestamps in the envelope.
+/// The template `default`: the requested columns, or all columns, under their own names. The timestamps are outside the
+/// table.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Plain;
 
@@ -22,12 +23,12 @@ impl Template for Plain {
     }
 
     fn layout(&self, dataset: &DatasetInfo, requested: &[String]) -> Result<Layout, TemplateError> {
-        Ok(Layout::plain(chosen(&dataset.columns, requested)?))
+        Ok(Layout::plain(requested_columns(&dataset.columns, requested)?))
     }
 }
 
-/// The template `spreadsheet`: all or the requested columns under their labels in the profile for spreadsheets, with
-/// the timestamps in two rows at the top.
+/// The template `spreadsheet`: the requested columns, or all columns, under their labels, in the profile for
+/// spreadsheets. The timestamps are in two rows above the header.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Spreadsheet;
 
@@ -39,7 +40,7 @@ impl Template for Spreadsheet {
     }
 
     fn layout(&self, dataset: &DatasetInfo, requested: &[String]) -> Result<Layout, TemplateError> {
-        let mut columns = chosen(&dataset.columns, requested)?;
+        let mut columns = requested_columns(&dataset.columns, requested)?;
         for column in &mut columns {
             if let Some(label) = &column.source.label {
                 column.title.clone_from(label);
@@ -59,8 +60,8 @@ fn description(name: &str, title: &str) -> TemplateDescription {
     TemplateDescription { name: name.into(), title: title.into(), version: "1".into() }
 }
 
-/// The requested columns in their order, or all columns of the dataset, under their own names.
-fn chosen(columns: &[Column], requested: &[String]) -> Result<Vec<LayoutColumn>, TemplateError> {
+/// Lays out the requested columns in their order, or all columns of the dataset when `requested` is empty.
+fn requested_columns(columns: &[Column], requested: &[String]) -> Result<Vec<LayoutColumn>, TemplateError> {
     if requested.is_empty() {
         return Ok(columns.iter().cloned().map(LayoutColumn::plain).collect());
     }

@@ -1,4 +1,4 @@
-//! A template from its description in a catalog file.
+//! Implements templates by their description in a catalog file.
 
 use std::fmt::Debug;
 
@@ -15,18 +15,18 @@ use crate::{
     layout::{Layout, TemplateVersion},
 };
 
-/// The length of the digest that serves as a version, in hexadecimal digits.
+/// The length of a version that is a digest, in hexadecimal digits.
 const VERSION_LENGTH: usize = 12;
 
-/// A template from its description.
+/// A template that follows the description of a catalog file.
 #[derive(Clone, Debug)]
-pub struct Declared {
+pub struct DeclaredTemplate {
     spec: TemplateSpec,
     info: TemplateDescription,
 }
 
-impl Declared {
-    /// Makes the template of a description. [`TemplateSpec::validate`] checks whether it fits a dataset.
+impl DeclaredTemplate {
+    /// Creates the template of a description. [`TemplateSpec::validate`] checks whether the template fits a dataset.
     #[must_use]
     pub fn new(spec: TemplateSpec) -> Self {
         let info = TemplateDescription {
@@ -37,7 +37,7 @@ impl Declared {
         Self { spec, info }
     }
 
-    /// Resolves the columns of the template in a dataset.
+    /// Resolves the description against the columns of a dataset.
     fn resolve(&self, dataset: &DatasetInfo) -> Result<Resolved, TemplateError> {
         resolve(&self.spec, &dataset.columns, &dataset.hidden_columns).map_err(|faults| {
             let first = faults.into_iter().next();
@@ -46,14 +46,14 @@ impl Declared {
     }
 }
 
-/// Returns a version that changes with any field of a description.
+/// Returns a digest of a description, which serves as its version.
 pub(crate) fn digest_of(spec: &impl Debug) -> String {
     let mut text = hex::encode(digest(&SHA256, format!("{spec:?}").as_bytes()));
     text.truncate(VERSION_LENGTH);
     text
 }
 
-impl Template for Declared {
+impl Template for DeclaredTemplate {
     fn info(&self) -> &TemplateDescription {
         &self.info
     }

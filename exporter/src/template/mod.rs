@@ -1,7 +1,7 @@
 //! Templates: the columns of a file, their order, names and styles, and the location of the timestamps.
 //!
-//! A team describes its templates in the catalog file, as a [`TemplateSpec`]. A template that a [`TemplateSpec`] cannot
-//! express implements [`Template`] in Rust.
+//! Operators describe templates in the catalog file, as a [`TemplateSpec`]. A template beyond its options implements
+//! [`Template`] in Rust.
 
 mod builtin;
 mod declared;
@@ -17,33 +17,33 @@ use protocol::catalog::TemplateColumn;
 pub(crate) use self::declared::digest_of;
 pub use self::{
     builtin::{Plain, Spreadsheet},
-    declared::Declared,
+    declared::DeclaredTemplate,
     error::TemplateError,
     spec::{ColumnSpec, Fault, SortSpec, TemplateSpec, TextSpec},
 };
 use crate::{dataset::DatasetInfo, layout::Layout};
 
-/// The description of a template.
+/// The name, title and version of a template.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TemplateDescription {
-    /// The name in requests.
+    /// The name that requests use.
     pub name: String,
     /// The title that users see.
     pub title: String,
-    /// The version that manifests record beside the name. Change the version whenever the template would make another
-    /// file of the same rows.
+    /// The version that the metadata of each file records. Change it whenever the template would lay out the same rows
+    /// differently.
     pub version: String,
 }
 
-/// A template lays out the columns of a dataset as a file.
+/// Decides how the columns of a dataset are laid out in a file.
 pub trait Template: Send + Sync {
-    /// Describes the template for the catalog and for files.
+    /// Returns the name, title and version of the template.
     fn info(&self) -> &TemplateDescription;
 
-    /// Returns the columns that a request may choose; None, the default, for the columns of the dataset.
+    /// Returns the columns that a request may choose; None, the default, if these are the columns of the dataset.
     ///
     /// # Errors
-    /// When the template does not fit the dataset, so that the catalog does not offer it there.
+    /// When the template does not fit the dataset. The catalog then does not offer it for this dataset.
     fn columns(&self, dataset: &DatasetInfo) -> Result<Option<Vec<TemplateColumn>>, TemplateError> {
         let _ = dataset;
         Ok(None)

@@ -20,7 +20,7 @@ use crate::layout::{
 const MAX_DECIMALS: u8 = 20;
 
 impl TemplateSpec {
-    /// Checks everything that can be checked without rows, against the columns of one dataset.
+    /// Checks the description against the columns of one dataset. Only errors of values in rows remain undetected.
     ///
     /// # Errors
     /// When the description has faults; the error lists all of them.
@@ -29,7 +29,7 @@ impl TemplateSpec {
     }
 }
 
-/// A description, resolved against the columns of a dataset.
+/// A template description, resolved against the columns of a dataset.
 pub(super) struct Resolved {
     style: Style,
     timestamps: Timestamps,
@@ -39,17 +39,17 @@ pub(super) struct Resolved {
     sort: Vec<(SortKey, Vec<String>)>,
 }
 
-/// One column of a file and its expression.
+/// One column of a file, with its expression.
 pub(super) struct ResolvedColumn {
     /// The name of the column in requests and sort keys.
     pub(super) name: String,
     pub(super) layout_column: LayoutColumn,
     expr: Expr,
-    /// The dataset's columns that the expression reads; none for a constant.
+    /// The dataset's columns that the expression names; empty for a constant.
     pub(super) reads: Vec<String>,
-    /// The dataset's columns to read; a constant needs one too.
+    /// The dataset's columns that the pipeline must read. A constant needs one too, for the number of rows.
     inputs: Vec<String>,
-    /// Whether the column is an unchanged column of the dataset.
+    /// Whether the column is a column of the dataset and not calculated.
     plain: bool,
 }
 
@@ -102,7 +102,7 @@ impl Resolved {
     }
 }
 
-/// Collects the faults of one description.
+/// Collects all faults of one description, with the path of each.
 #[derive(Default)]
 struct Faults(Vec<Fault>);
 
@@ -111,14 +111,14 @@ impl Faults {
         self.0.push(Fault { path: path.into(), detail: detail.to_string() });
     }
 
-    /// Returns the value of a result; records an error as a fault.
+    /// Returns the value of a result, or records its error as a fault at `path`.
     fn record<T, E: Display>(&mut self, path: impl Into<String>, result: Result<T, E>) -> Option<T> {
         result.map_err(|e| self.add(path, e)).ok()
     }
 }
 
-/// Resolves a description against the visible and the hidden columns of a dataset. Columns and sort keys that read a
-/// hidden column are checked and then left out; an order alone would reveal hidden values too.
+/// Resolves a description against the visible and hidden columns of a dataset. Columns and sort keys that read a hidden
+/// column are checked and then left out, because the order of rows would reveal hidden values too.
 ///
 /// # Errors
 /// When the description has faults; the error lists all of them.
@@ -133,7 +133,7 @@ pub(super) fn resolve(spec: &TemplateSpec, visible: &[Column], hidden: &[Column]
     let time_zone = spec.time_zone.as_ref().and_then(|name| {
         let zone = name
             .parse::<Tz>()
-            .map_err(|_| format!("`{name}` is no time zone; write an IANA name such as Europe/Berlin"));
+            .map_err(|_| format!("`{name}` is not a time zone: use an IANA name such as Europe/Berlin"));
         faults.record("time_zone", zone)
     });
     let style = style(spec, time_zone, &mut faults);
@@ -152,7 +152,7 @@ pub(super) fn resolve(spec: &TemplateSpec, visible: &[Column], hidden: &[Column]
     }
     for (index, title) in titles.iter().enumerate() {
         if titles[..index].contains(title) {
-            faults.add("column", format!("two columns are called `{title}`; give one of them another label"));
+            faults.add("column", format!("two columns have the title `{title}`: change the label of one of them"));
         }
     }
     let sort = spec.sort.iter().enumerate();
@@ -163,7 +163,7 @@ pub(super) fn resolve(spec: &TemplateSpec, visible: &[Column], hidden: &[Column]
     if faults.0.is_empty() { Ok(Resolved { style, timestamps, file_name, columns, sort }) } else { Err(faults.0) }
 }
 
-/// Returns the style of the profile with the changes of the description.
+/// Returns the style of the profile, changed by the options of the description.
 fn style(spec: &TemplateSpec, time_zone: Option<Tz>, faults: &mut Faults) -> Style {
     let text = &spec.text;
     let mut style = Style { time_zone, ..Style::of(spec.profile) };
@@ -177,7 +177,7 @@ fn style(spec: &TemplateSpec, time_zone: Option<Tz>, faults: &mut Faults) -> Sty
         match mark {
             '.' => style.decimal_mark = b'.',
             ',' => style.decimal_mark = b',',
-            other => faults.add("text.decimal_mark", format!("`{other}` is no decimal mark: use . or ,")),
+            other => faults.add("text.decimal_mark", format!("`{other}` is not a decimal mark: use . or ,")),
         }
     }
     if let Some(null) = &text.null {
@@ -194,7 +194,7 @@ fn style(spec: &TemplateSpec, time_zone: Option<Tz>, faults: &mut Faults) -> Sty
     style
 }
 
-/// Resolves the described columns, or all visible columns of the dataset when the description has none.
+/// Resolves the columns of the description, or all visible columns of the dataset if the description has none.
 fn columns(spec: &TemplateSpec, visible: &[Column], dataset: &[Column], faults: &mut Faults) -> Vec<ResolvedColumn> {
     if spec.columns.is_empty() {
         let plain = |column: &Column| ColumnSpec { source: Some(column.name.clone()), ..ColumnSpec::default() };
@@ -207,7 +207,7 @@ fn columns(spec: &TemplateSpec, visible: &[Column], dataset: &[Column], faults: 
         if columns.iter().any(|other| other.name == resolved.name) {
             faults.add(
                 format!("column[{index}]"),
-                format!("`{}` is there twice; give one another `name`", resolved.name),
+                format!("the name `{}` is used twice: change one `name`", resolved.name),
             );
         }
         columns.push(resolved);
@@ -215,7 +215,7 @@ fn columns(spec: &TemplateSpec, visible: &[Column], dataset: &[Column], faults: 
     columns
 }
 
-/// Resolves one column; None after a fault.
+/// Resolves one column of the description; None if it has a fault.
 fn resolved_column(
     index: usize,
     spec: &ColumnSpec,
@@ -266,7 +266,7 @@ fn resolved_column(
     })
 }
 
-/// Resolves the style of a column's values, which must fit the type of the column.
+/// Resolves the style of a column. Options that do not fit the type of the column are faults.
 fn column_style(spec: &ColumnSpec, kind: ColumnType, at: &dyn Fn(&str) -> String, faults: &mut Faults) -> ColumnStyle {
     let number = matches!(kind, ColumnType::Int | ColumnType::Float | ColumnType::Decimal);
     if let Some(decimals) = spec.decimals {
@@ -278,13 +278,13 @@ fn column_style(spec: &ColumnSpec, kind: ColumnType, at: &dyn Fn(&str) -> String
     }
     if let Some(mark) = spec.grouping {
         if !number {
-            faults.add(at("grouping"), "only numbers have groups of digits");
+            faults.add(at("grouping"), "only numbers have grouping");
         } else if !",. '_\u{a0}\u{202f}\u{2019}".contains(mark) {
             faults.add(at("grouping"), format!("`{mark}` is not allowed between digits: use , . ' _ or a space"));
         }
     }
     if spec.words.is_some() && kind != ColumnType::Bool {
-        faults.add(at("words"), "only true and false have words");
+        faults.add(at("words"), "only boolean columns have words");
     }
     if let Some([yes, no]) = &spec.words
         && (yes == no || yes.is_empty() || no.is_empty())
@@ -307,7 +307,7 @@ fn column_style(spec: &ColumnSpec, kind: ColumnType, at: &dyn Fn(&str) -> String
     ColumnStyle { decimals: spec.decimals, grouping: spec.grouping, pattern, words }
 }
 
-/// Resolves one sort key and the dataset's columns that it reads; None after a fault.
+/// Resolves one sort key and the dataset's columns that it reads; None if it has a fault.
 fn sort_key(
     index: usize,
     key: &SortSpec,

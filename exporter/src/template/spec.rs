@@ -1,4 +1,4 @@
-//! The description of a template: `[[template]]` in a catalog file.
+//! The `[[template]]` tables of a catalog file.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -6,25 +6,25 @@ use serde::{Deserialize, Serialize};
 use super::expr;
 use crate::layout::{LineEnd, Profile, Quoting, Timestamps};
 
-/// One `[[template]]` of a catalog file.
+/// The description of a template: one `[[template]]` of a catalog file.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TemplateSpec {
-    /// The name in requests: letters, digits, `-`, `_` and `.`.
+    /// The name that requests use: letters, digits, `-`, `_` and `.`.
     pub name: String,
-    /// The title that users see; the name when absent.
+    /// The title that users see; the name of the template when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub title: Option<String>,
-    /// The version in the metadata of each file; when absent, a digest that changes with the template.
+    /// The version that the metadata of each file records; when absent, a digest of this description.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
-    /// The datasets that offer the template; when absent, all datasets with the named columns.
+    /// The datasets that offer the template; when absent, all datasets that have the columns of the template.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub datasets: Vec<String>,
     /// The profile of the files: `machine`, the default, or `spreadsheet`.
     #[serde(default)]
     pub profile: Profile,
-    /// The location of the timestamps; when absent, `envelope` in the profile `machine` and `rows` in `spreadsheet`.
+    /// The location of the request and completion times; when absent, `envelope` in the profile `machine` and `rows` in `spreadsheet`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timestamps: Option<Timestamps>,
     /// The IANA time zone, such as `Europe/Berlin`, in which timestamps are written; UTC when absent.
@@ -34,7 +34,7 @@ pub struct TemplateSpec {
     /// `{requested_at:PATTERN}`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub file_name: Option<String>,
-    /// Changes to the profile in CSV and TSV.
+    /// The options of CSV and TSV that differ from the profile.
     #[serde(default)]
     pub text: TextSpec,
     /// The columns of the file in its order; when absent, all columns of the dataset.
@@ -46,12 +46,12 @@ pub struct TemplateSpec {
     pub sort: Vec<SortSpec>,
 }
 
-/// One `[[template.column]]`, with `source`, or with `name` and `value`.
+/// One `[[template.column]]`: a column of the dataset (`source`) or a calculated column (`name` and `value`).
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "TemplateColumnSpec")]
 pub struct ColumnSpec {
-    /// The name of a column of the dataset.
+    /// The name of the dataset's column; not with `value`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source: Option<String>,
     /// The name of the column in requests and sort keys; required for a calculated column.
@@ -60,7 +60,7 @@ pub struct ColumnSpec {
     /// The expression of a calculated column, such as `round(price * quantity, 2)`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub value: Option<String>,
-    /// The title in the file; when absent, the dataset's label in the profile `spreadsheet`, and the name in `machine`.
+    /// The title in the file; when absent, the name, or in the profile `spreadsheet` the dataset's label.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub label: Option<String>,
     /// The number of digits after the decimal mark, 0 to 20; values are rounded half away from zero.
@@ -72,12 +72,12 @@ pub struct ColumnSpec {
     /// The pattern of dates, timestamps or times of day, such as `dd.MM.yyyy HH:mm`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pattern: Option<String>,
-    /// The words for true and for false.
+    /// The two words that are written for true and for false.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub words: Option<[String; 2]>,
 }
 
-/// The table `[template.text]`, which changes the profile in CSV and TSV.
+/// The table `[template.text]`: options of CSV and TSV that replace those of the profile.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "TemplateTextSpec")]
@@ -91,7 +91,7 @@ pub struct TextSpec {
     /// The decimal mark, `.` or `,`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub decimal_mark: Option<char>,
-    /// Which fields are quoted.
+    /// The rule that decides which fields are quoted: `minimal`, `text` or `all`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub quoting: Option<Quoting>,
     /// The text for NULL, never quoted.
@@ -100,10 +100,11 @@ pub struct TextSpec {
     /// The line terminator, `lf` or `crlf`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub line_end: Option<LineEnd>,
-    /// Whether numbers and text of more than 15 digits are kept as text.
+    /// Whether numbers of more than 15 digits, and text of only digits, are written so that a spreadsheet keeps them as
+    /// text.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub digits_as_text: Option<bool>,
-    /// Whether text that a spreadsheet would read as a formula gets an apostrophe in front.
+    /// Whether an apostrophe precedes text that a spreadsheet would evaluate as a formula.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub formula_guard: Option<bool>,
 }
@@ -130,7 +131,7 @@ pub struct Fault {
 }
 
 impl TemplateSpec {
-    /// Returns the dataset columns that the description names, each once. A dataset must have all of them.
+    /// Returns the columns that a dataset must have for this template, each once.
     pub(crate) fn dataset_columns(&self) -> Vec<String> {
         let mut names: Vec<String> = Vec::new();
         for column in &self.columns {

@@ -1,9 +1,9 @@
-//! Templates from their descriptions: the layouts that they make, and the faults that they report.
+//! The layouts that described templates create, and the faults of invalid descriptions.
 
 use polars::prelude::{DataFrame, df};
 use protocol::catalog::{Column, ColumnType};
 
-use super::{Declared, Template, TemplateError, TemplateSpec};
+use super::{DeclaredTemplate, Template, TemplateError, TemplateSpec};
 use crate::{
     dataset::DatasetInfo,
     layout::{Layout, Profile, Timestamps},
@@ -54,7 +54,7 @@ source = "paid"
 words = ["yes", "no"]
 "#;
 
-/// The dataset with one hidden column.
+/// Returns the dataset `orders` with the column `name` hidden.
 fn orders_without(name: &str) -> DatasetInfo {
     let (hidden_columns, columns) = orders().columns.into_iter().partition(|column| column.name == name);
     DatasetInfo { hidden_columns, ..DatasetInfo::new("orders", columns) }
@@ -62,7 +62,7 @@ fn orders_without(name: &str) -> DatasetInfo {
 
 #[test]
 fn columns_and_sort_keys_that_read_hidden_columns_are_left_out() {
-    let template = Declared::new(spec(FINANCE));
+    let template = DeclaredTemplate::new(spec(FINANCE));
     let offered = |dataset: &DatasetInfo| {
         let columns = template.columns(dataset).unwrap().unwrap();
         columns.into_iter().map(|offered| (offered.column.name, offered.reads)).collect::<Vec<_>>()
@@ -83,13 +83,13 @@ fn columns_and_sort_keys_that_read_hidden_columns_are_left_out() {
     // an order alone would reveal hidden values
     let layout = template.layout(&orders_without("day"), &["id".into()]).unwrap();
     assert_eq!(layout.inputs(), ["id", "price", "quantity"]);
-    let alone = Declared::new(spec("name = \"t\"\n[[column]]\nname = \"x\"\nvalue = \"price * 2\""));
+    let alone = DeclaredTemplate::new(spec("name = \"t\"\n[[column]]\nname = \"x\"\nvalue = \"price * 2\""));
     assert!(matches!(alone.layout(&dataset, &[]), Err(TemplateError::Unsuited(_))));
-    // a constant needs a visible column
-    let constant = Declared::new(spec("name = \"t\"\n[[column]]\nname = \"x\"\nvalue = \"1\""));
+    // a constant reads a visible column, for the number of rows
+    let constant = DeclaredTemplate::new(spec("name = \"t\"\n[[column]]\nname = \"x\"\nvalue = \"1\""));
     assert_eq!(constant.layout(&orders_without("id"), &[]).unwrap().inputs(), ["customer"]);
     // a template without columns has all visible columns
-    let plain = Declared::new(spec("name = \"t\""));
+    let plain = DeclaredTemplate::new(spec("name = \"t\""));
     assert_eq!((plain.columns(&dataset).unwrap(), plain.layout(&dataset, &[]).unwrap().columns.len()), (None, 5));
 }
 
@@ -98,8 +98,8 @@ fn titles(layout: &Layout) -> Vec<&str> {
 }
 
 #[test]
-fn a_template_makes_a_layout_of_its_description() {
-    let template = Declared::new(spec(FINANCE));
+fn a_layout_follows_the_description_of_its_template() {
+    let template = DeclaredTemplate::new(spec(FINANCE));
     assert!(template.columns(&orders()).is_ok());
     assert!(template.columns(&DatasetInfo::new("others", orders().columns)).is_err());
     let layout = template.layout(&orders(), &[]).unwrap();
@@ -127,7 +127,7 @@ fn a_template_makes_a_layout_of_its_description() {
 
 #[test]
 fn a_request_chooses_among_the_columns_of_the_template() {
-    let template = Declared::new(spec(FINANCE));
+    let template = DeclaredTemplate::new(spec(FINANCE));
     let requested = |names: &[&str]| {
         let names: Vec<_> = names.iter().map(ToString::to_string).collect();
         template
@@ -141,7 +141,7 @@ fn a_request_chooses_among_the_columns_of_the_template() {
 
 #[test]
 fn every_change_of_a_description_changes_its_version() {
-    let version = |text: &str| Declared::new(spec(text)).info().version.clone();
+    let version = |text: &str| DeclaredTemplate::new(spec(text)).info().version.clone();
     assert_eq!(version(FINANCE), version(FINANCE));
     assert_ne!(version(FINANCE), version(&FINANCE.replace("decimals = 2", "decimals = 3")));
     assert_eq!(version("name = \"a\"\nversion = \"2026-11\""), "2026-11");
@@ -149,7 +149,7 @@ fn every_change_of_a_description_changes_its_version() {
 
 #[test]
 fn timestamps_in_columns_add_two_columns() {
-    let template = Declared::new(spec("name = \"c\"\ntimestamps = \"columns\"\n[[column]]\nsource = \"id\""));
+    let template = DeclaredTemplate::new(spec("name = \"c\"\ntimestamps = \"columns\"\n[[column]]\nsource = \"id\""));
     let layout = template.layout(&orders(), &[]).unwrap();
     assert_eq!(titles(&layout), ["id", "export_requested_at", "export_completed_at"]);
     assert_eq!(layout.inputs(), ["id"]);

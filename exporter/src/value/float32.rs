@@ -1,20 +1,20 @@
-//! Floats of 32 bits, compared and written as their shortest decimal text.
+//! Compares and writes 32-bit floats by their shortest decimal text.
 //!
 //! The 32-bit float 0.1 is 0.100000001490116…, but every file shows `0.1`. A filter therefore compares the shortest
-//! text that identifies the float. All sources use this module, because databases and libraries differ in the last
-//! digit.
+//! decimal text that reads back as the same float. All sources use this module, because databases and libraries differ
+//! in the last digit.
 
 use polars::prelude::{
     Column, DataType, Expr, Field, Float32Chunked, Float64Chunked, IntoColumn, IntoSeries, NewChunkedArray,
     PolarsResult,
 };
 
-/// The double with the same shortest text.
+/// Converts a float to the double with the same shortest text.
 pub(crate) fn shortest(real: f32) -> f64 {
     zmij::Buffer::new().format(real).parse().unwrap_or_else(|_| f64::from(real))
 }
 
-/// A column of 32-bit floats as doubles.
+/// Converts a column of 32-bit floats to doubles with the same shortest texts.
 ///
 /// # Errors
 /// When the column has another type.
@@ -23,7 +23,7 @@ pub(crate) fn widened(column: &Column) -> PolarsResult<Column> {
     Ok(Float64Chunked::from_iter_options(column.name().clone(), doubles).into_series().into_column())
 }
 
-/// A column of doubles as 32-bit floats; None if the shortest text of a value would change.
+/// Converts a column of doubles to 32-bit floats; None if the shortest text of a value would change.
 ///
 /// # Errors
 /// When the column has another type.
@@ -33,11 +33,11 @@ pub(crate) fn narrowed(column: &Column) -> PolarsResult<Option<Column>> {
     if !doubles.iter().flatten().all(fits) {
         return Ok(None);
     }
-    let reals = doubles.iter().map(|double| double.map(|double| double as f32));
-    Ok(Some(Float32Chunked::from_iter_options(column.name().clone(), reals).into_series().into_column()))
+    let floats = doubles.iter().map(|double| double.map(|double| double as f32));
+    Ok(Some(Float32Chunked::from_iter_options(column.name().clone(), floats).into_series().into_column()))
 }
 
-/// Floats of either width as doubles, for calculations.
+/// Converts an expression of floats of either width to doubles.
 pub(crate) fn doubles(column: Expr) -> Expr {
     let read = |column: Column| match column.dtype() {
         DataType::Float32 => widened(&column),
@@ -46,18 +46,18 @@ pub(crate) fn doubles(column: Expr) -> Expr {
     column.map(read, |_, field| Ok(Field::new(field.name().clone(), DataType::Float64)))
 }
 
-/// The position of a number among the 32-bit floats.
+/// The 32-bit float that stands for a number in comparisons.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct Fitted {
-    /// The greatest float whose shortest text is at most the number.
+pub(crate) struct NearestFloat {
+    /// The greatest float that is not above the number, compared by its shortest text.
     pub(crate) floor: f32,
-    /// Whether the shortest text of `floor` is the number.
+    /// Whether `floor` equals the number, compared by its shortest text.
     pub(crate) exact: bool,
 }
 
-impl Fitted {
+impl NearestFloat {
     pub(crate) fn of(number: f64) -> Self {
-        // the cast gives the nearest float, whose text may be a neighbour
+        // the cast gives the nearest float, which may lie above the number
         let mut floor = number as f32;
         while shortest(floor) > number {
             floor = floor.next_down();
@@ -84,10 +84,10 @@ mod tests {
 
     #[test]
     fn narrowing_keeps_the_text_of_every_value_or_is_refused() {
-        let reals = Column::new("x".into(), [Some(0.1_f32), None, Some(f32::INFINITY), Some(f32::NAN)]);
-        let wide = widened(&reals).unwrap();
+        let floats = Column::new("x".into(), [Some(0.1_f32), None, Some(f32::INFINITY), Some(f32::NAN)]);
+        let wide = widened(&floats).unwrap();
         assert_eq!(wide.f64().unwrap().iter().take(3).collect::<Vec<_>>(), [Some(0.1), None, Some(f64::INFINITY)]);
-        assert!(narrowed(&wide).unwrap().unwrap().equals_missing(&reals));
+        assert!(narrowed(&wide).unwrap().unwrap().equals_missing(&floats));
         for lost in [0.123_456_789_012, 1e300, 33_554_449.0] {
             assert_eq!(narrowed(&Column::new("x".into(), [0.1, lost])).unwrap(), None, "{lost}");
         }
@@ -100,18 +100,18 @@ mod tests {
             seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
             (seed >> 32) as u32
         };
-        let reals = (0..20_000).map(|_| f32::from_bits(any())).filter(|real| real.is_finite());
+        let floats = (0..20_000).map(|_| f32::from_bits(any())).filter(|real| real.is_finite());
         let edges = [0.0, -0.0, f32::MAX, f32::MIN, f32::MIN_POSITIVE, 1e-45, -1e-45, 33_554_448.0, 9.765_625e-4];
-        for real in reals.chain(edges) {
+        for real in floats.chain(edges) {
             let number = shortest(real);
             for number in [number, number.next_down(), number.next_up(), f64::from(real)] {
-                let Fitted { floor, exact } = Fitted::of(number);
+                let NearestFloat { floor, exact } = NearestFloat::of(number);
                 assert!(shortest(floor) <= number && exact == (shortest(floor) == number), "{number}: {floor}");
                 assert!(floor == f32::MAX || shortest(floor.next_up()) > number, "{number}: {floor}");
             }
-            assert_eq!(Fitted::of(number), Fitted { floor: real, exact: true }, "{real}");
+            assert_eq!(NearestFloat::of(number), NearestFloat { floor: real, exact: true }, "{real}");
         }
-        assert_eq!(Fitted::of(1e300), Fitted { floor: f32::MAX, exact: false });
-        assert_eq!(Fitted::of(-1e300), Fitted { floor: f32::NEG_INFINITY, exact: false });
+        assert_eq!(NearestFloat::of(1e300), NearestFloat { floor: f32::MAX, exact: false });
+        assert_eq!(NearestFloat::of(-1e300), NearestFloat { floor: f32::NEG_INFINITY, exact: false });
     }
 }

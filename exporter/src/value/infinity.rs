@@ -1,32 +1,33 @@
 //! PostgreSQL values that polars cannot represent: `infinity`, `-infinity` and `24:00:00`.
 //!
-//! In a frame one reserved number stands for each of them. Text formats and workbooks write the text that PostgreSQL
-//! prints; Parquet files hold the number. DuckDB reserves the same numbers for its infinite dates and timestamps.
+//! In a frame, a reserved number stands for each of these values. Text formats and workbooks write the text that
+//! PostgreSQL prints; Parquet files contain the number. DuckDB reserves the same numbers for infinite dates and
+//! timestamps.
 
 use polars::prelude::TimeUnit;
 
-/// `infinity` as a date, in days since 1970-01-01; the negative number is `-infinity`.
+/// The number of the date `infinity`, in days since 1970-01-01; its negative is `-infinity`.
 pub(crate) const DATE: i32 = i32::MAX;
-/// `infinity` as a timestamp, in microseconds since 1970-01-01; the negative number is `-infinity`.
+/// The number of the timestamp `infinity`, in microseconds since 1970-01-01; its negative is `-infinity`.
 pub(crate) const TIMESTAMP: i64 = i64::MAX;
-/// `24:00:00` as a time of day, in nanoseconds. PostgreSQL, which counts microseconds, has no other value with this
-/// number.
+/// The number of `24:00:00`, in nanoseconds. No other time of day has this number, because PostgreSQL stores whole
+/// microseconds.
 pub(crate) const END_OF_DAY: i64 = 86_399_999_999_998;
 
-/// The text of an infinite date; None for any other date.
+/// Returns the text of an infinite date; None for any other date.
 #[inline]
 pub(crate) fn date(days: i64) -> Option<&'static [u8]> {
     signed(days, i64::from(DATE))
 }
 
-/// The text of an infinite timestamp; None for any other. Only microseconds are infinite: the same number of
-/// nanoseconds is a day in 2262.
+/// Returns the text of an infinite timestamp; None for any other timestamp. Only timestamps in microseconds can be
+/// infinite: in nanoseconds the same number is a date in 2262.
 #[inline]
 pub(crate) fn timestamp(value: i64, unit: TimeUnit) -> Option<&'static [u8]> {
     if unit == TimeUnit::Microseconds { signed(value, TIMESTAMP) } else { None }
 }
 
-/// The text of the end of a day; None for any other time of day.
+/// Returns the text `24:00:00` for its number; None for any other time of day.
 #[inline]
 pub(crate) fn time(nanos: i64) -> Option<&'static [u8]> {
     (nanos == END_OF_DAY).then_some(b"24:00:00")

@@ -1,4 +1,4 @@
-//! JSON strings.
+//! Writes strings as JSON.
 
 /// Appends `value` as a JSON string (RFC 8259, section 7).
 pub(crate) fn string(out: &mut Vec<u8>, value: &str) {

@@ -1,4 +1,4 @@
-//! Values as text, and values that polars cannot represent: shared by the sources that read and the formats that write.
+//! Converts values to text, and represents values that polars lacks. Sources and formats share this module.
 
 pub(crate) mod float32;
 pub(crate) mod infinity;

@@ -1,4 +1,4 @@
-//! Single values as text, appended to a buffer without an allocation.
+//! Appends single values as text to a buffer, without an allocation for each value.
 
 use std::io::Write;
 
@@ -10,13 +10,14 @@ const NANOS_PER_SECOND: i64 = 1_000_000_000;
 const SECONDS_PER_DAY: i64 = 86_400;
 const DIGITS: &[u8; 200] = b"00010203040506070809101112131415161718192021222324252627282930313233343536373839404142434445464748495051525354555657585960616263646566676869707172737475767778798081828384858687888990919293949596979899";
 
-/// Appends a whole number.
+/// Appends a whole number in decimal digits.
 #[inline]
 pub(crate) fn int(out: &mut Vec<u8>, value: impl itoa::Integer) {
     out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
 }
 
-/// Appends the shortest text that reads back as the same number; `NaN`, `INF` and `-INF` as in XML Schema.
+/// Appends the shortest text that reads back as the same float. Values that are not finite are `NaN`, `INF` and `-INF`,
+/// as in XML Schema.
 #[inline]
 pub(crate) fn float(out: &mut Vec<u8>, value: impl Float) {
     match value.special() {
@@ -25,13 +26,13 @@ pub(crate) fn float(out: &mut Vec<u8>, value: impl Float) {
     }
 }
 
-/// Appends a finite number with `decimals` digits after the point, rounded from its exact binary value.
+/// Appends a finite float with `decimals` digits after the point, rounded from its exact binary value.
 pub(crate) fn fixed(out: &mut Vec<u8>, value: f64, decimals: usize) {
     // writing to memory cannot fail
     let _ = write!(out, "{value:.decimals$}");
 }
 
-/// The two float types, with the text of their values that are not finite.
+/// `f32` and `f64`, with the texts of values that are not finite.
 pub(crate) trait Float: zmij::Float {
     /// Returns `NaN`, `INF` or `-INF`; None for a finite value.
     fn special(self) -> Option<&'static [u8]>;
@@ -58,10 +59,10 @@ macro_rules! float {
 float!(f32);
 float!(f64);
 
-/// Appends `unscaled` / 10^`scale` with exactly `scale` digits after the point.
+/// Appends the decimal `unscaled` / 10^`scale`, with exactly `scale` digits after the point.
 #[inline]
 pub(crate) fn decimal(out: &mut Vec<u8>, unscaled: i128, scale: usize) {
-    // fast path for amounts of money: two digits after the point, and 64 bits
+    // fast path for amounts of money, which have two digits after the point and fit into 64 bits
     if let (2, Ok(narrow)) = (scale, i64::try_from(unscaled)) {
         if narrow < 0 {
             out.push(b'-');
@@ -74,7 +75,7 @@ pub(crate) fn decimal(out: &mut Vec<u8>, unscaled: i128, scale: usize) {
     wide_decimal(out, unscaled, scale);
 }
 
-/// Appends a decimal of any scale and size.
+/// Appends a decimal of any scale and size, without the fast path.
 fn wide_decimal(out: &mut Vec<u8>, unscaled: i128, scale: usize) {
     if scale == 0 {
         return int(out, unscaled);
@@ -123,7 +124,7 @@ pub(crate) fn date(out: &mut Vec<u8>, days: i64) {
     two_digits(out, day);
 }
 
-/// Returns year, month and day of the date `days` after 1970-01-01.
+/// Converts days since 1970-01-01 to a year, a month and a day.
 #[inline]
 pub(crate) const fn civil(days: i64) -> (i64, i64, i64) {
     // count in eras of 400 years that begin on 1 March, so that a leap day is the last day of its year
@@ -138,7 +139,7 @@ pub(crate) const fn civil(days: i64) -> (i64, i64, i64) {
     (year_of_era + era * 400 + if month <= 2 { 1 } else { 0 }, month, day)
 }
 
-/// Appends a year of four digits; years outside 0 to 9999 have a sign (XML Schema, ISO 8601).
+/// Appends a year with at least four digits. Years outside 0 to 9999 have a sign (XML Schema, ISO 8601).
 #[inline]
 pub(crate) fn year(out: &mut Vec<u8>, year: i64) {
     if (0..10_000).contains(&year) {
@@ -153,8 +154,8 @@ pub(crate) fn year(out: &mut Vec<u8>, year: i64) {
     }
 }
 
-/// Appends a time of day such as `15:26:01`, given in nanoseconds since midnight, with 0, 3, 6 or 9 digits of a
-/// fraction.
+/// Appends a time of day such as `15:26:01`, given in nanoseconds since midnight, with a fraction of 0, 3, 6
+/// or 9 digits.
 #[inline]
 pub(crate) fn time(out: &mut Vec<u8>, nanos: i64) {
     if let Some(word) = infinity::time(nanos) {
@@ -191,7 +192,7 @@ fn clock(out: &mut Vec<u8>, seconds: i64, nanos: i64) {
     shortest_fraction(out, nanos);
 }
 
-/// Appends the fraction of a second as `.` and 3, 6 or 9 digits; nothing when it is zero.
+/// Appends the fraction of a second as `.` and 3, 6 or 9 digits; appends nothing when the fraction is zero.
 #[inline]
 pub(crate) fn shortest_fraction(out: &mut Vec<u8>, nanos: i64) {
     if nanos == 0 {
@@ -211,7 +212,7 @@ pub(crate) fn shortest_fraction(out: &mut Vec<u8>, nanos: i64) {
     );
 }
 
-/// Appends the first `digits` of the nine digits of a fraction of a second.
+/// Appends the first `digits` of the nine digits of `nanos`, truncated.
 pub(crate) fn fraction(out: &mut Vec<u8>, nanos: i64, digits: usize) {
     let at = out.len();
     out.resize(at + 9, b'0');
@@ -223,7 +224,7 @@ pub(crate) fn fraction(out: &mut Vec<u8>, nanos: i64, digits: usize) {
     out.truncate(at + digits);
 }
 
-/// Appends the last two digits of a number that is not negative.
+/// Appends the last two digits of a non-negative number.
 #[inline]
 pub(crate) fn two_digits(out: &mut Vec<u8>, value: i64) {
     let at = (value as usize % 100) * 2;

@@ -1,5 +1,5 @@
-//! The cancellation of running jobs by messages of core NATS. Such a message saves the wait for the next lease renewal,
-//! which notices a lost cancellation in the database.
+//! Cancels running jobs when a message of core NATS arrives. If the message is lost, the next lease renewal notices the
+//! cancellation in the database.
 
 use std::{
     collections::HashMap,
@@ -17,7 +17,7 @@ use tracing::debug;
 pub(crate) struct Cancellations(Arc<Mutex<HashMap<ExportId, CancellationToken>>>);
 
 impl Cancellations {
-    /// Registers a running export. Its token is cancelled when a cancellation arrives while the guard lives.
+    /// Registers a running export. A cancellation that arrives before the guard is dropped cancels the guard's token.
     pub(super) fn register(&self, id: ExportId) -> CancellationGuard {
         let token = CancellationToken::new();
         self.with_tokens(|tokens| tokens.insert(id, token.clone()));
@@ -32,12 +32,12 @@ impl Cancellations {
     }
 
     fn with_tokens<T>(&self, access: impl FnOnce(&mut HashMap<ExportId, CancellationToken>) -> T) -> T {
-        // each access is one call of the map, which a panic cannot leave half done
+        // each access is a single call of the map, so a panic leaves the map valid
         access(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
-/// Unregisters a running export when it is dropped.
+/// The registration of a running export. Dropping it unregisters the export.
 pub(super) struct CancellationGuard {
     cancellations: Cancellations,
     id: ExportId,
@@ -56,7 +56,7 @@ impl Drop for CancellationGuard {
     }
 }
 
-/// Applies cancellations from NATS. It never returns: when the subscription ends, lease renewals still notice
+/// Applies cancellations from NATS, and never returns. When the subscription ends, only lease renewals notice
 /// cancellations.
 pub(crate) async fn listen(cancellations: Cancellations, mut subscriber: Subscriber) {
     while let Some(message) = subscriber.next().await {

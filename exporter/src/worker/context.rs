@@ -1,4 +1,4 @@
-//! The state that all jobs of a process share.
+//! The context of all jobs of a process.
 
 use platform::{bus::Bus, clock::SharedClock, store::FileStore};
 use sea_orm::DatabaseConnection;
@@ -20,8 +20,8 @@ pub(crate) struct WorkerContext {
     pub(crate) cancellations: Cancellations,
     /// Cancelled when running jobs must be handed over to another exporter.
     pub(crate) hand_over: CancellationToken,
-    /// Tracks the running jobs.
+    /// The running jobs, so that the process can wait for them before it stops.
     pub(crate) jobs: TaskTracker,
-    /// Whether an operator drains this exporter.
+    /// The drain state, which an operator sets.
     pub(crate) drain: Drain,
 }

@@ -1,5 +1,5 @@
-//! One delivery of a job: claim the export, run an attempt, and acknowledge the job after the end of the attempt is
-//! durable.
+//! Handles one delivery of a job: claims the export, runs an attempt, and acknowledges the job after the outcome is
+//! stored.
 
 use std::time::Duration;
 
@@ -19,12 +19,12 @@ use super::{
 };
 use crate::error::JobError;
 
-/// The pauses before a job is delivered again after a failure.
+/// The pauses before NATS redelivers a job after a failure.
 const RETRY: Schedule = Schedule::new(Duration::from_millis(500), Duration::from_secs(60));
-/// The time added to the expiry of another worker's lease before the job is delivered again.
+/// The time between the expiry of another exporter's lease and the redelivery of the job.
 const LEASE_SLACK: Duration = Duration::from_millis(250);
 
-/// Handles one delivery of a job and acknowledges it. Failures are logged and reported here.
+/// Handles one delivery of a job and acknowledges it. Logs and reports every failure.
 pub(super) async fn handle(context: &WorkerContext, message: Message) {
     match bus::open::<Job>(&message.payload) {
         Ok(job) => {
@@ -66,7 +66,7 @@ fn span(job: &Envelope<Job>) -> Span {
     span
 }
 
-/// Claims the export and runs an attempt. Returns the acknowledgement of the job.
+/// Claims the export and runs an attempt. Returns the acknowledgement with which the job must be answered.
 async fn process(context: &WorkerContext, message: &Message, job: &Envelope<Job>) -> AckKind {
     let now = context.clock.now();
     let lease_expires_at = now + context.config.lease_duration.get();
@@ -85,7 +85,8 @@ async fn process(context: &WorkerContext, message: &Message, job: &Envelope<Job>
     }
 }
 
-/// Runs the attempt of a claimed export, and makes its end durable. Returns the acknowledgement of the job.
+/// Runs an attempt at a claimed export, and stores or reports its end. Returns the acknowledgement with which the job
+/// must be answered.
 async fn run(context: &WorkerContext, message: &Message, job: &Envelope<Job>, row: &Model) -> AckKind {
     let attempt = Attempt::new(context, row);
     let span = Span::current();
@@ -121,7 +122,7 @@ async fn run(context: &WorkerContext, message: &Message, job: &Envelope<Job>, ro
             let failures = attempt.failures + 1;
             warn!(%error, export.attempt = attempt.number, export.failures = failures, "an attempt failed");
             if error.is_full() {
-                // the partial file would take the room of the next attempt
+                // the partial file uses disk space that the next attempt may need
                 attempt.discard().await;
             }
             attempt.count_failure().await;
@@ -141,13 +142,15 @@ async fn run(context: &WorkerContext, message: &Message, job: &Envelope<Job>, ro
     }
 }
 
-/// Returns the acknowledgement that has the job delivered again after a pause, which grows with the deliveries.
+/// Returns a negative acknowledgement with a pause, after which NATS redelivers the job. The pause grows with the number
+/// of deliveries.
 fn retry(message: &Message) -> AckKind {
     let deliveries = message.info().map_or(1, |info| info.delivered.max(1));
     AckKind::Nak(Some(RETRY.pause(u32::try_from(deliveries - 1).unwrap_or(u32::MAX))))
 }
 
-/// Acknowledges a job and waits for the confirmation. Without it the job is delivered again, and its export has ended.
+/// Acknowledges a job and waits for the confirmation of NATS. Without the confirmation NATS may redeliver the job, which
+/// is harmless.
 async fn acknowledge(message: &Message, ack: AckKind) {
     if let Err(e) = message.double_ack_with(ack).await {
         warn!(error = %e, "NATS did not confirm an acknowledgement; the job is delivered again");

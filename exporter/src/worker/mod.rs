@@ -1,10 +1,10 @@
 //! The worker takes export jobs from NATS and runs them.
 //!
-//! - [`pull`]: one durable pull consumer for each lane; a job is pulled only when a slot is free.
-//! - [`job`]: one delivery of a job: claim the export, run an attempt, and acknowledge the job after its end is
-//!   durable.
-//! - [`attempt`]: one attempt: produce the file, renew the lease meanwhile, and report the outcome.
-//! - [`cancel`]: the cancellation of running jobs.
+//! - [`pull`] pulls jobs from one durable consumer for each lane, when a slot is free.
+//! - [`job`] handles one delivery of a job: claims the export, runs an attempt, and acknowledges the job after the
+//!   outcome is stored.
+//! - [`attempt`] produces the file, renews the lease meanwhile, and reports the outcome.
+//! - [`cancel`] cancels running jobs.
 
 mod attempt;
 mod cancel;

@@ -1,6 +1,6 @@
-//! Pulls jobs: one durable pull consumer for each lane, and a free slot before each pull.
+//! Pulls jobs from one durable pull consumer for each lane.
 //!
-//! The slot moves into the job's task, so that the exporter pulls a job only when it can run the job at once.
+//! The exporter acquires a slot before each pull, so that it can run the job at once. The job's task holds the slot.
 
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
@@ -22,14 +22,14 @@ use super::{
 };
 use crate::config::ExporterConfig;
 
-/// The time that one pull waits for a job. Between two pulls the worker checks for a stop or a drain.
+/// The time that one pull waits for a job. Between pulls the exporter notices a drain.
 const PULL_TIMEOUT: Duration = Duration::from_secs(3);
 /// The pause after the first failed pull; it doubles with each further failure.
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
 /// The longest pause after a failed pull.
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
-/// Starts to take jobs of both lanes.
+/// Starts to pull jobs of both lanes.
 pub(crate) fn start(context: &Arc<WorkerContext>, life: &Lifecycle) {
     let slots = Slots::new(&context.config);
     for lane in Lane::ALL {
@@ -38,7 +38,7 @@ pub(crate) fn start(context: &Arc<WorkerContext>, life: &Lifecycle) {
     }
 }
 
-/// After the soft stop, waits until running jobs finish within the drain timeout, and then has the rest handed over.
+/// Waits for the soft stop, and then for running jobs, at most the drain timeout. Hands over the jobs that still run.
 pub(crate) async fn drain(context: &WorkerContext, soft: &CancellationToken) {
     soft.cancelled().await;
     context.jobs.close();
@@ -59,13 +59,13 @@ struct Puller {
 }
 
 impl Puller {
-    /// Pulls until the soft stop, through any failure of NATS.
+    /// Pulls jobs until the soft stop. After a failure of NATS, pauses and tries again.
     async fn run(mut self, life: Lifecycle) -> Result<(), Infallible> {
         let stop = life.soft().clone();
         let mut backoff = Backoff::new(FIRST_PAUSE, LONGEST_PAUSE);
         while let Some(Some(slot)) = stop.run_until_cancelled(self.slot()).await {
             let began = Instant::now();
-            // a job that arrives during the stop is delivered to another exporter after its ack wait
+            // if a job arrives during the stop, NATS redelivers it to another exporter after the ack wait
             let Some(pulled) = stop.run_until_cancelled(self.pull()).await else { break };
             match pulled {
                 Ok(None) => backoff.reset(),
@@ -87,13 +87,13 @@ impl Puller {
         Ok(())
     }
 
-    /// Waits until no operator drains the exporter and a slot is free.
+    /// Waits until the exporter is not drained and a slot is free.
     async fn slot(&self) -> Option<Slot> {
         self.context.drain.is_off().await;
         self.slots.acquire(self.lane).await
     }
 
-    /// Waits for one job. Creates the consumer before the first pull and after a failure.
+    /// Waits for one job; None if no job arrives in time. Creates the consumer if there is none.
     async fn pull(&mut self) -> Result<Option<Message>, async_nats::Error> {
         let consumer = match &mut self.consumer {
             Some(consumer) => consumer,
@@ -101,7 +101,7 @@ impl Puller {
                 let WorkerContext { bus, config, .. } = self.context.as_ref();
                 let stream = bus.jetstream().get_stream(subject::STREAM_JOBS).await?;
                 let consumer = stream.create_consumer(consumer_config(config, self.lane)).await?;
-                info!(lane = self.lane.as_str(), pool = %config.pool, "taking jobs");
+                info!(lane = self.lane.as_str(), pool = %config.pool, "pulling jobs");
                 missing.insert(consumer)
             }
         };
@@ -120,10 +120,10 @@ impl Puller {
     }
 }
 
-/// Returns a job that arrived after an operator began to drain the exporter; another exporter takes it.
+/// Returns a job to NATS that arrived after an operator drained the exporter. Another exporter takes the job.
 async fn return_job(message: &Message) {
     if let Err(e) = message.ack_with(AckKind::Nak(None)).await {
-        warn!(error = %e, "failed to return a job; another exporter takes it after its ack wait");
+        warn!(error = %e, "failed to return a job; NATS redelivers it after the ack wait");
     }
 }
 
@@ -134,7 +134,7 @@ fn consumer_config(config: &ExporterConfig, lane: Lane) -> pull::Config {
         filter_subject: subject::jobs_filter(&config.pool, lane),
         ack_policy: AckPolicy::Explicit,
         ack_wait: config.ack_wait(),
-        // the database counts attempts; a hand-over or a wait for a lease delivers a job again too
+        // the database counts attempts: NATS also redelivers a job after a hand-over or a wait for a lease
         max_deliver: -1,
         max_ack_pending: -1,
         ..pull::Config::default()

@@ -1,4 +1,4 @@
-//! The slots of a process: they limit the number of jobs that run at once.
+//! Slots limit the number of jobs that a process runs at once.
 
 use std::sync::Arc;
 
@@ -7,8 +7,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::config::ExporterConfig;
 
-/// The slots of all lanes. Bulk exports need a permit of a second, smaller semaphore too, so that some slots are always
-/// left for interactive exports.
+/// The slots of both lanes. A bulk export also needs a permit of a second, smaller semaphore, so that bulk exports never
+/// use all slots.
 #[derive(Clone)]
 pub(super) struct Slots {
     all: Arc<Semaphore>,
@@ -22,7 +22,7 @@ pub(super) struct Slot {
 }
 
 impl Slots {
-    /// Makes the configured slots and reports their number as a metric.
+    /// Creates the configured slots, and reports their number as a metric.
     pub(super) fn new(config: &ExporterConfig) -> Self {
         let (all, bulk) = (config.slots(), config.bulk_slots());
         for (lane, slots) in [(Lane::Interactive, all), (Lane::Bulk, bulk)] {
@@ -31,7 +31,7 @@ impl Slots {
         Self { all: Arc::new(Semaphore::new(all)), bulk: Arc::new(Semaphore::new(bulk)) }
     }
 
-    /// Waits for a free slot of this lane. None when the semaphores are closed, which never happens.
+    /// Waits for a free slot of this lane. Returns None if the semaphores are closed, which never happens.
     pub(super) async fn acquire(&self, lane: Lane) -> Option<Slot> {
         let bulk = match lane {
             Lane::Interactive => None,
@@ -41,7 +41,7 @@ impl Slots {
     }
 }
 
-/// Counts one running job in the metrics until it is dropped.
+/// One running job in the metrics. Dropping it decrements the metric.
 pub(super) struct RunningJob(Lane);
 
 impl RunningJob {

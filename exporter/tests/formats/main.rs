@@ -1,8 +1,8 @@
-//! Round trips: independent readers read files of each format and both profiles back equal.
+//! Round trips: independent readers read the same rows from files of each format and of both profiles.
 //!
-//! polars' Parquet writer writes the same rows as a reference, and `check.py` compares the rows that DuckDB, polars for
-//! Python, Python's `csv` and `json`, and calamine read with the reference; `csvw` validates the metadata documents.
-//! The heavy run adds LibreOffice.
+//! polars writes the rows to a reference Parquet file. `check.py` compares it with the rows that DuckDB, polars for
+//! Python, Python's `csv` and `json`, and calamine read. `csvw` validates the metadata documents. The heavy run adds
+//! LibreOffice.
 
 mod rows;
 
@@ -34,10 +34,10 @@ use protocol::{delivery::Segment, export::FileInfo, id::ExportId};
 
 /// The number of rows of a round trip.
 const ROWS: usize = 100_000;
-/// The number of rows of each part of an archive; `check.py` has the same number.
+/// The number of rows of each part of an archive; `check.py` uses the same number.
 const PART_ROWS: u64 = 40_000;
 
-/// A sink that writes all segments to one file.
+/// A sink that appends all segments to one file.
 struct FileSink(Mutex<File>);
 
 #[async_trait]
@@ -107,13 +107,13 @@ fn layout(style: Style, timestamps: Timestamps) -> Layout {
     Layout { style, timestamps, template, ..Layout::plain(columns) }
 }
 
-/// Writes the reference file.
+/// Writes the reference Parquet file without the exporter.
 fn reference(folder: &Path, frame: &mut DataFrame) -> anyhow::Result<()> {
     ParquetWriter::new(File::create(folder.join("reference.parquet"))?).finish(frame)?;
     Ok(())
 }
 
-/// Runs checks in the Python that `cargo xtask test` prepares.
+/// Runs checks of `check.py` in the Python environment that `cargo xtask test` prepares.
 fn python(folder: &Path, checks: &[&str]) {
     let python = env::var_os("SLUICE_PYTHON").expect(
         "SLUICE_PYTHON names a Python with the packages of xtask/python/readers.txt; `cargo xtask test` makes one",

@@ -1,10 +1,10 @@
-//! Generated rows with every type and with edge cases of each.
+//! Generates rows of every type, with the edge cases of each type.
 
 use exporter::layout::{ColumnStyle, Layout, Pattern, Style, Timestamps};
 use polars::prelude::*;
 use protocol::catalog::{Column as CatalogColumn, ColumnType};
 
-/// The columns of every generated frame.
+/// Returns the columns of every generated frame.
 pub(crate) fn columns() -> Vec<CatalogColumn> {
     [
         ("n", ColumnType::Int),
@@ -40,7 +40,7 @@ impl Random {
         (self.next() % bound as u64) as usize
     }
 
-    /// Returns an edge case four times in ten, NULL once in ten, and otherwise a generated value.
+    /// Returns an edge case with probability 0.4, NULL with probability 0.1, and otherwise a generated value.
     fn pick<T: Clone>(&mut self, edge_cases: &[T], make: impl Fn(u64) -> T) -> Option<T> {
         match self.below(10) {
             0 => None,
@@ -104,7 +104,7 @@ fn text(random: &mut Random) -> Option<String> {
     }
 }
 
-/// Returns rows with the edge cases of every type.
+/// Returns rows of every type, with the edge cases of each type.
 pub(crate) fn frame(rows: usize) -> PolarsResult<DataFrame> {
     let mut random = Random(42);
     let mut of = |make: &mut dyn FnMut(&mut Random)| (0..rows).for_each(|_| make(&mut random));
@@ -158,8 +158,8 @@ pub(crate) fn csvw_frame(rows: usize) -> PolarsResult<DataFrame> {
     frame(rows)?.lazy().filter(col("text").str().contains_literal(lit("\0")).fill_null(lit(false)).not()).collect()
 }
 
-/// Returns a layout that styles every type as far as the `csvw` tool supports it: the tool reads `.` between thousands
-/// as the decimal mark, and has no decimal mark of floats.
+/// Styles every type as far as the `csvw` tool supports it. The tool reads `.` between thousands as the decimal mark, and
+/// does not support another decimal mark in floats.
 pub(crate) fn styled(layout: Layout) -> Layout {
     let pattern = |text: &str| Pattern::parse(text).ok();
     let mut layout = Layout {

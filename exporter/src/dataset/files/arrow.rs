@@ -25,7 +25,7 @@ use super::{
 const MAGIC: &[u8] = b"ARROW1";
 /// The maximum number of rows in a frame. Larger batches are split.
 const FRAME_ROWS: usize = 1 << 16;
-/// The approximate size of a frame, bytes. Larger batches are split.
+/// The approximate size of a frame, in bytes. Larger batches are split.
 const FRAME_BYTES: usize = 32 << 20;
 
 type Input = BufReader<File>;
@@ -38,12 +38,12 @@ fn input(mut file: File) -> Result<(Input, bool), DatasetError> {
     Ok((BufReader::with_capacity(1 << 20, file), begin == MAGIC))
 }
 
-/// A schema without extension types.
+/// Returns a schema without extension types.
 fn without_extensions(schema: &ArrowSchema) -> ArrowSchema {
     schema.iter_values().map(type_mapping::without_extension).collect()
 }
 
-/// The columns of a file and their types.
+/// Returns the columns of a file and their types.
 pub(super) fn schema(file: File) -> Result<TypeMapping, DatasetError> {
     let (mut input, is_file) = input(file)?;
     let schema = type_mapping::catch_damage(|| {
@@ -97,7 +97,7 @@ pub(super) fn read(file: File, selected: &[String], handle: FrameHandler<'_>) ->
     }
 }
 
-/// The indexes of the selected columns, in the order of the file.
+/// Returns the indexes of the selected columns, in the order of the file.
 fn indexes(schema: &ArrowSchema, selected: &[String]) -> Result<Vec<usize>, DatasetError> {
     let index = |name: &String| schema.index_of(name).ok_or_else(|| DatasetError::NoColumn(name.clone()));
     let mut indexes = selected.iter().map(index).collect::<Result<Vec<_>, _>>()?;

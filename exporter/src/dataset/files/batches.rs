@@ -51,7 +51,7 @@ impl Batches {
         Ok(at)
     }
 
-    /// The offset of the next message, and whether this message has rows; None at the end of the stream.
+    /// Returns the offset of the next message, and whether this message has rows; None at the end of the stream.
     fn message(&mut self, at: u64) -> Result<Option<(u64, bool)>, DatasetError> {
         let (mut at, mut length) = (at, [0; 4]);
         for _ in 0..2 {
@@ -91,7 +91,7 @@ impl Batches {
         Ok(Some((body.checked_add(size).ok_or(BROKEN)?, is_rows)))
     }
 
-    /// The size in memory of the selected columns of a batch; of the whole batch if `columns` is None.
+    /// Returns the size in memory of the selected columns of a batch; of the whole batch if `columns` is None.
     fn bytes(
         &self,
         batch: RecordBatchRef<'_>,
@@ -121,7 +121,7 @@ impl Batches {
         Ok(sum)
     }
 
-    /// The size of a buffer in memory. A compressed buffer begins with it.
+    /// Returns the size of a buffer in memory. A compressed buffer begins with it.
     fn length(&self, buffer: BufferRef<'_>, body: u64, packed: bool) -> Result<u64, DatasetError> {
         let length = u64::try_from(buffer.length()).map_err(|_| BROKEN)?;
         if !packed || length < 8 {
@@ -138,7 +138,7 @@ impl Batches {
     }
 }
 
-/// The number of buffers of a column; None if the batch does not give it.
+/// Returns the number of buffers of a column; None if the batch does not give it.
 fn buffers_of(dtype: &ArrowDataType, variadic: &mut impl Iterator<Item = i64>) -> Option<usize> {
     use ArrowDataType as D;
     Some(match dtype {
@@ -178,7 +178,7 @@ mod tests {
 
     use super::*;
 
-    /// A frame with a column of every layout, and a large column at the end.
+    /// Returns a frame with a column of every layout, and a large column at the end.
     fn frame() -> DataFrame {
         let lists: ListChunked = (0..100)
             .map(|n| (n % 7 > 0).then(|| Series::new("".into(), [Some(format!("list {n} of texts")), None])))

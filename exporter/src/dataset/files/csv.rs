@@ -28,7 +28,7 @@ const BOM: &[u8] = b"\xef\xbb\xbf";
 
 /// The maximum length of a record: one unclosed quote would make a record of the rest of the file.
 const RECORD_BYTES: u64 = 64 << 20;
-/// The size of the read buffer, bytes.
+/// The size of the read buffer, in bytes.
 const READ_BUFFER: usize = 1 << 20;
 
 /// A file that fails when the current record exceeds the maximum length.
@@ -57,7 +57,7 @@ struct Records {
     /// The same file, for the check of its end.
     file: File,
     delimiter: u8,
-    /// The length of byte order mark and comments before the header, bytes.
+    /// The length of byte order mark and comments before the header, in bytes.
     before: u64,
     record_start: Rc<Cell<u64>>,
 }
@@ -124,7 +124,7 @@ impl Records {
     }
 }
 
-/// The columns of a file, with the declared types or the types of the first rows.
+/// Returns the columns of a file, with the declared types or the types of the first rows.
 pub(super) fn schema(file: File, delimiter: u8, declared: &[Column]) -> Result<SchemaRef, DatasetError> {
     let mut records = Records::of(file, delimiter)?;
     let header = records.reader.headers()?.clone();

@@ -13,7 +13,8 @@ use super::{
         frame_channel::LimitedSender,
     },
     FileKind, Location, RowFilter, arrow,
-    column_types::{self, column_type},
+    column_types::column_type,
+    columns::columns,
     csv,
     file_version::FileVersion,
     ndjson, parquet,
@@ -60,7 +61,7 @@ impl Files {
         Self { info, ..self }
     }
 
-    /// The names of all columns of the first file, offered or not.
+    /// Returns the names of all columns of the first file, offered or not.
     pub(crate) fn column_names(&self) -> impl Iterator<Item = &str> {
         self.schema.iter_names().map(|name| name.as_str())
     }
@@ -170,7 +171,7 @@ impl Files {
     }
 }
 
-/// The columns of a query and of its filter.
+/// Returns the columns of a query and of its filter.
 fn needed_columns(query: &Query, filter: Option<&RowFilter>) -> Vec<String> {
     let mut needed = query.columns.clone();
     if let Some(filter) = filter {
@@ -179,7 +180,7 @@ fn needed_columns(query: &Query, filter: Option<&RowFilter>) -> Vec<String> {
     needed
 }
 
-/// The result of the work; None if the receiver is dropped first.
+/// Returns the result of the work; None if the receiver is dropped first.
 async fn unless_closed<T>(
     sender: &LimitedSender,
     work: impl Future<Output = Result<T, DatasetError>>,
@@ -191,7 +192,8 @@ async fn unless_closed<T>(
     }
 }
 
-/// The columns of a dataset, the schema of its first file, and the number of rows in the file, if the file records it.
+/// Returns the columns of a dataset, the schema of its first file, and the number of rows in the file, if the file
+/// records it.
 fn read_schema(
     dataset: &str,
     file: File,
@@ -207,7 +209,7 @@ fn read_schema(
         FileKind::Ndjson => (TypeMapping::unchanged(ndjson::schema(file, declared)?), None),
         FileKind::Arrow => (arrow::schema(file)?, None),
     };
-    let mut columns = column_types::columns(dataset, &mapping, declared)?;
+    let mut columns = columns(dataset, &mapping, declared)?;
     if matches!(kind, FileKind::Csv(_) | FileKind::Ndjson) {
         // frames hold decimals of any length as text
         for column in &mut columns {

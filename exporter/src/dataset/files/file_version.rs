@@ -13,7 +13,7 @@ pub(super) struct FileVersion {
 }
 
 impl FileVersion {
-    /// The current version of a file.
+    /// Returns the current version of a file.
     pub(super) fn of(file: &File) -> Result<Self, DatasetError> {
         let metadata = file.metadata()?;
         Ok(Self { bytes: metadata.len(), modified: metadata.modified()? })

@@ -14,7 +14,7 @@ pub enum FileKind {
 }
 
 impl FileKind {
-    /// The kind of a file, by the extension of its name.
+    /// Returns the kind of a file, by the extension of its name.
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
         let extension = name.rsplit('.').next()?.to_ascii_lowercase();

@@ -21,7 +21,7 @@ use super::super::DatasetError;
 pub struct Spool {
     /// The folder in which temporary files are made.
     pub dir: PathBuf,
-    /// The maximum size of one file, bytes.
+    /// The maximum size of one file, in bytes.
     pub max_size: u64,
     /// The maximum wait for the next bytes.
     pub timeout: Duration,
@@ -54,7 +54,7 @@ pub enum Location {
 }
 
 impl Location {
-    /// The path, if the location is one local file.
+    /// Returns the path, if the location is one local file.
     pub(super) fn local_file(&self) -> Option<PathBuf> {
         match self {
             Self::Local(path) if path.is_file() => Some(path.clone()),
@@ -62,7 +62,7 @@ impl Location {
         }
     }
 
-    /// The names of all files, sorted.
+    /// Returns the names of all files, sorted.
     pub(super) async fn list(&self) -> Result<Vec<String>, DatasetError> {
         match self {
             Self::Local(pattern) if !has_wildcard(&pattern.to_string_lossy()) => {
@@ -158,7 +158,7 @@ async fn copy(bytes: impl Stream<Item = Result<Bytes, DatasetError>>, spool: &Sp
     Ok(file)
 }
 
-/// An HTTP error without its URL, which may hold a secret.
+/// Returns an HTTP error without its URL, which may hold a secret.
 fn http(error: reqwest::Error) -> DatasetError {
     DatasetError::Http(Box::new(error.without_url()))
 }

@@ -7,6 +7,7 @@
 mod arrow;
 mod batches;
 mod column_types;
+mod columns;
 mod csv;
 mod dataset;
 mod file_version;

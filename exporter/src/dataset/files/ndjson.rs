@@ -56,7 +56,7 @@ impl Lines {
     }
 }
 
-/// The columns of a file, with the declared types or the types of the first lines.
+/// Returns the columns of a file, with the declared types or the types of the first lines.
 pub(super) fn schema(file: File, declared: &[Column]) -> Result<SchemaRef, DatasetError> {
     let mut lines = Lines::of(file)?;
     let mut rows = Vec::new();
@@ -77,7 +77,7 @@ pub(super) fn schema(file: File, declared: &[Column]) -> Result<SchemaRef, Datas
     Ok(Arc::new(schema))
 }
 
-/// The type that all values of a member fit.
+/// Returns the type that all values of a member fit.
 fn kind(rows: &[Map<String, Value>], name: &str) -> ColumnType {
     let mut values = rows.iter().filter_map(|row| row.get(name)).filter(|value| !value.is_null()).peekable();
     if values.peek().is_none() {

@@ -46,7 +46,7 @@ fn append(values: &mut ColumnBuilder, text: Option<&str>) -> Result<usize, &'sta
     Ok(text.len())
 }
 
-/// The narrowest type that all of these texts fit; text if there are none.
+/// Returns the narrowest type that all of these texts fit; text if there are none.
 pub(super) fn infer<'a>(texts: impl Iterator<Item = &'a str>) -> ColumnType {
     type Test = (ColumnType, fn(&str) -> bool);
     let mut tests: Vec<Test> = vec![
@@ -87,7 +87,7 @@ fn date(text: &str) -> Option<i32> {
     i32::try_from(date.signed_duration_since(NaiveDate::default()).num_days()).ok()
 }
 
-/// A timestamp in microseconds; one without an offset is taken as UTC.
+/// Returns a timestamp in microseconds; one without an offset is taken as UTC.
 fn datetime(text: &str) -> Option<i64> {
     if let Ok(zoned) = DateTime::parse_from_rfc3339(text) {
         return Some(zoned.timestamp_micros());

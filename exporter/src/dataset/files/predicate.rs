@@ -17,7 +17,7 @@ use protocol::filter::{Compare, Filter, LikePart, Literal, like_parts};
 use super::super::{DatasetError, balanced, decimals};
 use crate::value::float32;
 
-/// The expression that is true for rows that pass the filter.
+/// Returns the expression that is true for rows that pass the filter.
 pub(super) fn expr(filter: &Filter, schema: &Schema) -> Result<Expr, DatasetError> {
     Ok(match filter {
         Filter::And(parts) => fold(parts, schema, Expr::and, true)?,
@@ -129,7 +129,7 @@ fn fit(literal: &Literal, dtype: &DataType, name: &str) -> Result<Fitted, Datase
         }
         (Literal::Int(value), _) if dtype.is_integer() => exact(AnyValue::Int64(*value), DataType::Int64),
         (Literal::Float(value), DataType::Float32) => {
-            let float32::Fitted { floor, exact } = float32::Fitted::of(*value);
+            let float32::NearestFloat { floor, exact } = float32::NearestFloat::of(*value);
             Fitted { floor: Some(AnyValue::Float32(floor)), dtype: DataType::Float32, exact }
         }
         (Literal::Float(value), _) if dtype.is_float() => exact(AnyValue::Float64(*value), DataType::Float64),
@@ -170,8 +170,8 @@ fn nanos_of_day(time: NaiveTime) -> i64 {
     i64::from(time.num_seconds_from_midnight()) * 1_000_000_000 + i64::from(time.nanosecond() % 1_000_000_000)
 }
 
-/// A decimal text times 10^`scale`, rounded down to a value of at most `precision` digits, and whether the value is exact.
-/// None if the decimal lies below all values of the column.
+/// Returns a decimal text times 10^`scale`, rounded down to a value of at most `precision` digits, and whether the
+/// value is exact. None if the decimal lies below all values of the column.
 fn scaled(text: &str, precision: usize, scale: usize) -> (Option<i128>, bool) {
     let (negative, digits) = text.strip_prefix('-').map_or((false, text), |digits| (true, digits));
     let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
@@ -192,7 +192,7 @@ fn scaled(text: &str, precision: usize, scale: usize) -> (Option<i128>, bool) {
     }
 }
 
-/// The expression of a test of texts; NULL stays NULL.
+/// Returns the expression of a test of texts; NULL stays NULL.
 fn text_test(
     name: &str,
     schema: &Schema,

@@ -34,13 +34,13 @@ impl RowFilter {
         Ok(Some(Self { expr, columns }))
     }
 
-    /// The rows of a frame that pass; None if no row passes, or the receiver is dropped.
+    /// Returns the rows of a frame that pass; None if no row passes, or the receiver is dropped.
     pub(super) fn apply(&self, frame: DataFrame, sender: &LimitedSender) -> Result<Option<DataFrame>, DatasetError> {
         let mask = self.mask(&frame, || sender.is_closed())?.filter(BooleanChunked::any);
         Ok(mask.map(|mask| frame.filter(&mask)).transpose()?)
     }
 
-    /// The rows of a frame that pass.
+    /// Returns the rows of a frame that pass.
     pub(in crate::dataset) fn passing(&self, frame: DataFrame) -> Result<DataFrame, DatasetError> {
         let mask = self.mask(&frame, || false)?;
         Ok(mask.map_or(Ok(frame.clear()), |mask| frame.filter(&mask))?)

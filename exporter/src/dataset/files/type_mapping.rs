@@ -1,6 +1,6 @@
 //! Maps the types of a file to types that filters and all formats support.
 //!
-//! Integers that don't fit 64 signed bits become decimals. Categories become their names, bytes `\x…`, durations ISO 8601,
+//! Integers that don't fit 64 signed bits become decimals. Categories become their names, in bytes `\x…`, durations ISO 8601,
 //! lists and records JSON. A column of any other type is unsupported; the other columns of its file still work.
 
 use std::{
@@ -23,10 +23,10 @@ use polars_arrow::{
 
 use super::{super::DatasetError, column_types::column_type, text};
 
-/// The maximum size of the texts that all columns of one frame become, bytes. A dictionary may store a value once that a
+/// The maximum size of the texts that all columns of one frame become, in bytes. A dictionary may store a value once that a
 /// frame repeats in many rows.
 pub(super) const FRAME_TEXT: usize = 64 << 20;
-/// The maximum size of one text, bytes. Its row is then the only one of its frame.
+/// The maximum size of one text, in bytes. Its row is then the only one of its frame.
 const VALUE_TEXT: usize = 256 << 20;
 /// The error for a frame whose texts exceed the budget.
 const EXCEEDS_BUDGET: &str = "a few rows of it are too much text at once";
@@ -39,7 +39,7 @@ pub(super) struct TextBudget {
 }
 
 impl TextBudget {
-    /// A budget of `bytes` for a frame of `rows`. A single row may exceed it.
+    /// Returns a budget of `bytes` for a frame of `rows`. A single row may exceed it.
     pub(super) const fn new(bytes: usize, rows: usize) -> Self {
         Self { left: AtomicUsize::new(bytes), rows }
     }
@@ -71,12 +71,12 @@ pub(super) struct TypeMapping {
 }
 
 impl TypeMapping {
-    /// A mapping that changes no column.
+    /// Returns a mapping that changes no column.
     pub(super) fn unchanged(schema: SchemaRef) -> Self {
         Self { schema, unsupported: BTreeMap::new() }
     }
 
-    /// The mapping of an Arrow schema without extension types (see [`without_extension`]).
+    /// Returns the mapping of an Arrow schema without extension types (see [`without_extension`]).
     pub(super) fn of(arrow: &ArrowSchema) -> Self {
         let (mut schema, mut unsupported) = (Schema::default(), BTreeMap::new());
         for field in arrow.iter_values() {
@@ -98,7 +98,7 @@ impl TypeMapping {
     }
 }
 
-/// The field with the storage types of its extension types.
+/// Returns the field with the storage types of its extension types.
 pub(super) fn without_extension(field: &ArrowField) -> ArrowField {
     let mut storage = field.clone();
     storage.dtype = storage_type(&field.dtype);
@@ -118,7 +118,7 @@ fn storage_type(dtype: &ArrowDataType) -> ArrowDataType {
     }
 }
 
-/// The type to which a type is mapped; None for an unsupported type.
+/// Returns the type to which a type is mapped; None for an unsupported type.
 fn mapped(dtype: &DataType) -> Option<DataType> {
     Some(match dtype {
         DataType::UInt64 => DataType::Decimal(20, 0),

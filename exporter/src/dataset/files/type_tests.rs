@@ -40,7 +40,7 @@ use crate::{
     segment::SegmentSink,
 };
 
-/// A column of each type, and NULL in the second row.
+/// Returns a column of each type, and NULL in the second row.
 fn frame() -> DataFrame {
     let categories = Categories::new("c".into(), "types".into(), CategoricalPhysical::U32);
     let known = FrozenCategories::new(["low", "high"]).unwrap();
@@ -83,7 +83,7 @@ const ROWS: [&str; 3] = [
     r#"3,low,low,\x,"[""c"",null]","[3,4]","{""k"":""z"",""v"":3}",PT1.5S,,7,00:00:00.000001500"#,
 ];
 
-/// The frame in a Parquet file, an Arrow file and an Arrow stream.
+/// Returns the frame in a Parquet file, an Arrow file and an Arrow stream.
 async fn sources(dir: &Path) -> Vec<Files> {
     let mut parquet = Vec::new();
     ParquetWriter::new(&mut parquet).finish(&mut frame()).unwrap();
@@ -142,7 +142,7 @@ async fn exported(files: &Files, filter: &Value, format: &dyn Format) -> Result<
     Ok(stored.0.into_inner().unwrap_or_else(PoisonError::into_inner))
 }
 
-/// The content of all entries of an archive below a name, as text.
+/// Returns the content of all entries of an archive below a name, as text.
 fn entries(bytes: &[u8], below: &str) -> String {
     let mut archive = ::zip::ZipArchive::new(Cursor::new(bytes)).unwrap();
     let mut content = Vec::new();

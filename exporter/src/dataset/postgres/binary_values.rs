@@ -24,7 +24,7 @@ const EPOCH_MICROS: i64 = EPOCH_DAYS as i64 * 86_400_000_000;
 /// The time of day 24:00, microseconds.
 const END_OF_DAY: i64 = 86_400_000_000;
 
-/// The type to which the server casts a column, so that its binary values have a known form.
+/// Returns the type to which the server casts a column, so that its binary values have a known form.
 pub(super) fn cast(kind: ColumnType, native: Option<Native>) -> &'static str {
     match kind {
         ColumnType::Float if native == Some(Native::Real) => "real",

@@ -73,7 +73,8 @@ impl Key {
         Ok(Ok(Self { name: name.to_owned(), kind }))
     }
 
-    /// One condition for each range, in the order of the key; none if one range is enough for the `expected` rows.
+    /// Returns one condition for each range, in the order of the key; none if one range is enough for the `expected`
+    /// rows.
     pub(super) async fn ranges(
         &self,
         server: &PostgresServer,
@@ -97,12 +98,12 @@ impl Key {
         Ok(self.conditions(&bounds))
     }
 
-    /// The quoted name of the key.
+    /// Returns the quoted name of the key.
     fn column(&self) -> String {
         format!("\"{}\".\"{}\"", sql::SOURCE, self.name.replace('"', "\"\""))
     }
 
-    /// A select of the smallest or largest finite value, as text.
+    /// Returns a select of the smallest or largest finite value, as text.
     fn end(&self, rows: &PostgresRows, query: &Query, order: &str) -> Result<String, DatasetError> {
         let column = self.column();
         let (shown, finite) = match self.kind {
@@ -118,7 +119,7 @@ impl Key {
         Ok(format!("{}{body} ORDER BY {column} {order} LIMIT 1", rows.before(query)?))
     }
 
-    /// The position of a value on the number line of its type.
+    /// Returns the position of a value on the number line of its type.
     fn position(&self, text: &str) -> Option<i128> {
         Some(match self.kind {
             Kind::Int => text.parse().ok()?,
@@ -131,7 +132,7 @@ impl Key {
         })
     }
 
-    /// The literal of the value at a position; None if there is none.
+    /// Returns the literal of the value at a position; None if there is none.
     fn literal(&self, position: i128) -> Option<Expr> {
         Some(match self.kind {
             Kind::Int => Expr::val(i64::try_from(position).ok()?),
@@ -166,8 +167,8 @@ impl Key {
     }
 }
 
-/// The bounds that split the positions from `low` to `high` into `count` parts of equal size; fewer if there are fewer
-/// positions.
+/// Returns the bounds that split the positions from `low` to `high` into `count` parts of equal size; fewer if there
+/// are fewer positions.
 fn bounds(low: i128, high: i128, count: u64) -> Vec<i128> {
     let parts = i128::from(count);
     let width = high.saturating_sub(low);

@@ -57,7 +57,8 @@ pub struct PostgresRows {
 }
 
 impl PostgresRows {
-    /// The rows of `source` under this description. The server casts each column to the type in the description.
+    /// Returns the rows of `source` under this description. The server casts each column to the type in the
+    /// description.
     #[must_use]
     pub fn new(server: Arc<PostgresServer>, source: Source, info: DatasetInfo) -> Self {
         // the planner's statistics are about all rows of a table
@@ -79,7 +80,7 @@ impl PostgresRows {
         self
     }
 
-    /// The columns of a source, as the server describes them; each may be NULL.
+    /// Returns the columns of a source, as the server describes them; each may be NULL.
     ///
     /// # Errors
     /// When the server can't be reached, or refuses the source.
@@ -101,7 +102,7 @@ impl PostgresRows {
         })
     }
 
-    /// The select of the rows of a query.
+    /// Returns the select of the rows of a query.
     fn select(&self, query: &Query, natives: &Natives) -> Result<SelectStatement, DatasetError> {
         let mut select = self.filtered(query, natives)?;
         for name in &query.columns {
@@ -120,13 +121,13 @@ impl PostgresRows {
         Ok(select)
     }
 
-    /// A select as text, in which every value is a literal, because `COPY` accepts no bound values. Only the writer of
-    /// sea-query escapes the values; the tests give it hostile input.
+    /// Returns a select as text, in which every value is a literal, because `COPY` accepts no bound values. Only the
+    /// writer of sea-query escapes the values; the tests give it hostile input.
     fn text(&self, select: &SelectStatement, query: &Query) -> Result<String, DatasetError> {
         Ok(self.before(query)? + &select.to_string(PostgresQueryBuilder))
     }
 
-    /// The common table expression before a select: the query of the catalog, if the source is one.
+    /// Returns the common table expression before a select: the query of the catalog, if the source is one.
     fn before(&self, query: &Query) -> Result<String, DatasetError> {
         match &self.source {
             Source::Query(text) => text.literal(&query.params),
@@ -134,18 +135,18 @@ impl PostgresRows {
         }
     }
 
-    /// A select from the rows that pass the filter; the caller adds the selected expressions.
+    /// Returns a select from the rows that pass the filter; the caller adds the selected expressions.
     fn filtered(&self, query: &Query, natives: &Natives) -> Result<SelectStatement, DatasetError> {
         sql::filtered_as(&self.source, &self.info.columns, query, DbBackend::Postgres, natives)
     }
 
-    /// The plan of a statement.
+    /// Returns the plan of a statement.
     async fn plan(&self, conn: &mut PgConnection, statement: &str) -> Result<Plan, DatasetError> {
         let plan = self.number(conn, format!("EXPLAIN (VERBOSE, FORMAT JSON) {statement}")).await?;
         Ok(Plan::parse(&plan.unwrap_or_default()))
     }
 
-    /// The rows and the cost of a query, as the planner expects them.
+    /// Returns the rows and the cost of a query, as the planner expects them.
     async fn expected(&self, conn: &mut PgConnection, query: &Query) -> Result<Option<(u64, f64)>, DatasetError> {
         let natives = native::natives(&self.server, conn, self, query).await?;
         let mut select = self.filtered(query, &natives)?;
@@ -180,7 +181,8 @@ impl PostgresRows {
         plan.split_doubt(&self.server, &mut session.conn, &statement).await
     }
 
-    /// The generic plan of a statement with `$1` and so on; None if the server can't infer the types of the parameters.
+    /// Returns the generic plan of a statement with `$1` and so on; None if the server can't infer the types of the
+    /// parameters.
     async fn generic(
         &self,
         conn: &mut PgConnection,
@@ -200,7 +202,7 @@ impl PostgresRows {
         Ok(Some(self.plan(conn, &format!("EXECUTE generic ({nulls})")).await?.generic()))
     }
 
-    /// The first field of the first row of a statement, as text.
+    /// Returns the first field of the first row of a statement, as text.
     async fn number(&self, conn: &mut PgConnection, statement: String) -> Result<Option<String>, DatasetError> {
         let statement = AssertSqlSafe(statement).into_sql_str();
         let row = self.server.within(conn.fetch_optional(statement)).await?;
@@ -242,7 +244,7 @@ impl Dataset for PostgresRows {
 }
 
 impl PostgresRows {
-    /// The quoted name of the table; None for a query.
+    /// Returns the quoted name of the table; None for a query.
     fn table(&self) -> Option<String> {
         let Source::Table(parts) = &self.source else { return None };
         let quoted: Vec<_> = parts.iter().map(|part| format!("\"{}\"", part.replace('"', "\"\""))).collect();
@@ -294,7 +296,7 @@ impl Ranged for TableSelect {
 }
 
 impl TableSelect {
-    /// The condition of each range.
+    /// Returns the condition of each range.
     async fn split(&self, conn: &mut PgConnection) -> Result<Vec<Option<Expr>>, DatasetError> {
         let rows = &self.rows;
         let statement = self.text(None)?;
@@ -327,7 +329,7 @@ impl TableSelect {
     }
 }
 
-/// The type of a column in filters and files. Types without a counterpart are text.
+/// Returns the type of a column in filters and files. Types without a counterpart are text.
 fn kind(name: &str) -> ColumnType {
     match name {
         "BOOL" => ColumnType::Bool,

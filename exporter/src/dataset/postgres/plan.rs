@@ -69,7 +69,7 @@ impl Plan {
         Self(self.0, true)
     }
 
-    /// The expected number of rows, and the cost.
+    /// Returns the expected number of rows, and the cost.
     pub(super) fn expected(&self) -> Option<(u64, f64)> {
         let number = |name: &str| self.0[name].as_f64();
         number("Plan Rows").zip(number("Total Cost")).map(|(rows, cost)| (rows.max(0.0) as u64, cost))
@@ -194,7 +194,7 @@ impl Found {
         self.bare.push('\n');
     }
 
-    /// A statement that returns the first function, operator or cast whose result differs between sessions.
+    /// Returns a statement that returns the first function, operator or cast whose result differs between sessions.
     fn volatility_query(&self) -> String {
         let quoted = |text: &str| PostgresQueryBuilder.value_to_string(&text.into());
         let called: Vec<_> =
@@ -222,7 +222,7 @@ impl Found {
     }
 }
 
-/// The doubt about a node whose result depends on more than the rows of the snapshot.
+/// Returns the doubt about a node whose result depends on more than the rows of the snapshot.
 fn refused(node: &Value, is_generic: bool) -> Option<Doubt> {
     let reason = match node["Node Type"].as_str()? {
         "Limit" if !is_min_or_max(node) => LIMIT,
@@ -265,7 +265,7 @@ fn is_distinct(unique: &Value) -> bool {
     outputs.len() < 2 || outputs.iter().all(is_key)
 }
 
-/// A text such as 'today' that the parser has replaced by a time: the statement has it, and the plan has not.
+/// Returns a text such as 'today' that the parser has replaced by a time: the statement has it, and the plan has not.
 fn time_text(statement: &str, plan: &str) -> Option<String> {
     let (statement, plan) = (statement.to_lowercase(), plan.to_lowercase());
     let is_other = |c: char| c != '_' && !c.is_alphanumeric();
@@ -280,13 +280,13 @@ fn time_text(statement: &str, plan: &str) -> Option<String> {
     Some(format!("'{word}'"))
 }
 
-/// An expression without its single-quoted texts.
+/// Returns an expression without its single-quoted texts.
 fn without_texts(text: &str) -> String {
     // a doubled quote ends one text and begins the next
     text.split('\'').step_by(2).collect::<Vec<_>>().join("''")
 }
 
-/// The word or quoted name at the beginning of a text, and its length in bytes; length 0 if there is none.
+/// Returns the word or quoted name at the beginning of a text, and its length in bytes; length 0 if there is none.
 fn part(text: &str) -> (String, usize) {
     let Some(quoted) = text.strip_prefix('"') else {
         let end = text.find(|c: char| c != '_' && c != '$' && !c.is_alphanumeric()).unwrap_or(text.len());

@@ -42,7 +42,7 @@ pub(super) const BEGIN_PLAIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED READ 
 /// Begins a transaction with one snapshot for all its statements.
 const BEGIN: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
 
-/// The rows of one statement, on one connection.
+/// Returns the rows of one statement, on one connection.
 fn single(server: Arc<PostgresServer>, mut session: Session, select: String, columns: Vec<Column>) -> Frames {
     let (sender, receiver) = frame_channel::channel();
     let task =
@@ -53,7 +53,7 @@ fn single(server: Arc<PostgresServer>, mut session: Session, select: String, col
 /// A select that may be split into ranges.
 #[async_trait]
 pub(super) trait Ranged: Send + Sync + 'static {
-    /// The quoted name of the table; None for a query.
+    /// Returns the quoted name of the table; None for a query.
     fn table(&self) -> Option<String>;
 
     /// Whether the select may be split into ranges at all.
@@ -66,7 +66,7 @@ pub(super) trait Ranged: Send + Sync + 'static {
     /// When the server fails.
     async fn ranges(&mut self, conn: &mut PgConnection) -> Result<Vec<Option<Expr>>, DatasetError>;
 
-    /// The text of the select, restricted to the rows of a range.
+    /// Returns the text of the select, restricted to the rows of a range.
     ///
     /// # Errors
     /// When a parameter is missing.
@@ -133,7 +133,7 @@ pub(super) async fn open(
     Ok(OpenedQuery { frames, snapshot_at })
 }
 
-/// The time of the server at the start of this statement, which sees every commit before that time.
+/// Returns the time of the server at the start of this statement, which sees every commit before that time.
 async fn now(server: &PostgresServer, conn: &mut PgConnection) -> Result<Option<DateTime<Utc>>, DatasetError> {
     const ASK: &str = "SELECT (extract(epoch FROM statement_timestamp()) * 1000000)::bigint::text";
     let row = server.within(conn.fetch_one(ASK)).await?;
@@ -141,13 +141,13 @@ async fn now(server: &PostgresServer, conn: &mut PgConnection) -> Result<Option<
     Ok(micros.parse().ok().and_then(DateTime::from_timestamp_micros))
 }
 
-/// The conditions of all ranges of a table with this many pages.
+/// Returns the conditions of all ranges of a table with this many pages.
 pub(super) fn of_pages(pages: u64) -> Vec<Option<Expr>> {
     let count = pages.div_ceil(PAGES).max(1);
     (0..count).map(|at| Some(range(at, count))).collect()
 }
 
-/// The condition for the rows of one range of pages.
+/// Returns the condition for the rows of one range of pages.
 fn range(at: u64, ranges: u64) -> Expr {
     let mut text = format!("\"source\".ctid >= '({},0)'::tid", at * PAGES);
     // the last range has no upper bound: newer pages hold no row of the snapshot, and cost little
@@ -157,9 +157,9 @@ fn range(at: u64, ranges: u64) -> Expr {
     Expr::cust(text)
 }
 
-/// The statement that locks the table until its rows are read. `TRUNCATE` ignores older snapshots; only a lock that is taken
-/// before the snapshot guarantees either all rows before it or all rows after it. None for relations that can't be locked:
-/// other kinds of relations, and tables of which only some columns may be read.
+/// Returns the statement that locks the table until its rows are read. `TRUNCATE` ignores older snapshots; only a lock
+/// that is taken before the snapshot guarantees either all rows before it or all rows after it. None for relations that
+/// can't be locked: other kinds of relations, and tables of which only some columns may be read.
 async fn lock(server: &PostgresServer, conn: &mut PgConnection, table: &str) -> Result<Option<String>, DatasetError> {
     let ask = format!(
         "SELECT 'yes' FROM pg_class WHERE oid = '{}'::regclass AND relkind IN ('r', 'p') \
@@ -185,7 +185,7 @@ async fn join(server: &PostgresServer, conn: &mut PgConnection, snapshot: &str) 
     Ok(())
 }
 
-/// The number of pages of an ordinary table; None for relations without pages, such as views.
+/// Returns the number of pages of an ordinary table; None for relations without pages, such as views.
 pub(super) async fn pages(
     server: &PostgresServer,
     conn: &mut PgConnection,

@@ -57,7 +57,7 @@ pub struct PostgresSettings {
 }
 
 impl PostgresSettings {
-    /// The default limits for the server at a URL.
+    /// Returns the default limits for the server at a URL.
     #[must_use]
     pub fn at(url: Secret) -> Self {
         Self {
@@ -111,7 +111,7 @@ impl Drop for Waiting<'_> {
 }
 
 impl PostgresServer {
-    /// A server with these settings. It does not connect yet.
+    /// Returns a server with these settings. It does not connect yet.
     ///
     /// # Errors
     /// When the URL is invalid. The text does not repeat the URL, which may hold a password.
@@ -178,7 +178,7 @@ impl PostgresServer {
         }
     }
 
-    /// The number of free connections.
+    /// Returns the number of free connections.
     #[cfg(test)]
     pub(super) fn free(&self) -> usize {
         self.free.available_permits()
@@ -227,7 +227,7 @@ impl fmt::Debug for PostgresServer {
     }
 }
 
-/// An error of the driver as an error of the dataset.
+/// Returns an error of the driver as an error of the dataset.
 pub(super) fn failed(error: sqlx::Error) -> DatasetError {
     DatasetError::Db(DbErr::Query(RuntimeErr::SqlxError(error.into())))
 }

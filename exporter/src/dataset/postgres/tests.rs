@@ -34,7 +34,7 @@ use crate::{
     error::JobError,
     format::{Csv, Encoding, Format, FormatLimits, Head, Ndjson, Output, Parquet, Tail, Xlsx},
     layout::{Layout, LayoutColumn, Pattern},
-    template::{Declared, Template, TemplateSpec},
+    template::{DeclaredTemplate, Template, TemplateSpec},
 };
 
 fn server(url: &str) -> Arc<PostgresServer> {
@@ -208,7 +208,7 @@ async fn infinite_dates_and_the_end_of_a_day_are_written_as_the_server_prints_th
          value = \"hour(at)\"\n[[column]]\nname = \"a\"\nvalue = \"amount + 1\"\n[[column]]\nname = \"c\"\nvalue = \"concat(since)\"",
     )
     .unwrap();
-    let made = Declared::new(spec).layout(rows.info(), &[]).unwrap();
+    let made = DeclaredTemplate::new(spec).layout(rows.info(), &[]).unwrap();
     let inputs = read[0].select(made.inputs().iter().map(String::as_str)).unwrap();
     let made = made.projection.apply(inputs).unwrap();
     let shown: Vec<_> = made.columns().iter().map(|c| c.get(0).unwrap().str_value().into_owned()).collect();
@@ -228,7 +228,7 @@ async fn exact_numbers_are_calculated_and_formatted_by_a_template() {
          [[column]]\nname = \"sum\"\nvalue = \"price + tax\"\n[[column]]\nname = \"more\"\nvalue = \"tax > price\"",
     )
     .unwrap();
-    let made = Declared::new(spec).layout(rows.info(), &[]).unwrap();
+    let made = DeclaredTemplate::new(spec).layout(rows.info(), &[]).unwrap();
     let inputs: Vec<_> = made.inputs().iter().map(String::as_str).collect();
     let read = frames(&rows, &query(&inputs, Filter::all())).await;
     let shaped = made.projection.apply(read[0].clone()).unwrap();

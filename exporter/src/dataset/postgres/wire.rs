@@ -5,7 +5,7 @@ use bytes::{Buf, Bytes, BytesMut};
 use super::super::DatasetError;
 
 const SIGNATURE: &[u8] = b"PGCOPY\n\xff\r\n\0";
-/// The length of the signature, the flags and the length field of the header extension, bytes.
+/// The length of the signature, the flags and the length field of the header extension, in bytes.
 const HEADER: usize = SIGNATURE.len() + 8;
 
 /// Splits a stream of bytes into rows.
@@ -86,7 +86,7 @@ impl Wire {
     }
 }
 
-/// The length of all fields of a row, bytes; None if the row is incomplete.
+/// Returns the length of all fields of a row, in bytes; None if the row is incomplete.
 fn length(bytes: &[u8], width: usize) -> Result<Option<usize>, DatasetError> {
     let mut at = 0;
     for _ in 0..width {
@@ -109,7 +109,7 @@ pub(super) struct Fields<'a> {
 }
 
 impl<'a> Fields<'a> {
-    /// The next field; None for NULL.
+    /// Returns the next field; None for NULL.
     pub(super) fn next(&mut self) -> Option<&'a [u8]> {
         let (size, rest) = self.bytes.split_first_chunk::<4>()?;
         match usize::try_from(i32::from_be_bytes(*size)) {

@@ -3,10 +3,10 @@
 use protocol::catalog::{Column, ColumnType};
 use sea_orm::{ConnectionTrait, DatabaseConnection, DbBackend, Statement};
 
-use super::{super::DatasetError, Source};
+use super::{super::DatasetError, source::Source};
 
-/// The columns of a table or view, with the types that its schema declares; none for a query, whose catalog entry must
-/// declare them.
+/// Returns the columns of a table or view, with the types that its schema declares; none for a query, whose catalog
+/// entry must declare them.
 ///
 /// # Errors
 /// When the database fails, or has no such table.
@@ -37,8 +37,8 @@ pub(crate) async fn table_columns(db: &DatabaseConnection, source: &Source) -> R
     if columns.is_empty() { Err(DatasetError::NoTable(table)) } else { Ok(columns) }
 }
 
-/// The type of a column in filters and files. SQLite accepts any text as a declared type; this function knows the usual
-/// names.
+/// Returns the type of a column in filters and files. SQLite accepts any text as a declared type; this function knows
+/// the usual names.
 fn kind_of(declared: &str) -> ColumnType {
     let declared = declared.to_ascii_lowercase();
     let has = |words: &[&str]| words.iter().any(|word| declared.contains(word));

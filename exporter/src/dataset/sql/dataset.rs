@@ -14,7 +14,10 @@ use super::{
         Dataset, DatasetError, DatasetInfo, OpenedQuery, Precision, Query, RowCount, frame_builder::FrameBuilder,
         frame_channel,
     },
-    OrderBy, Source, filtered, find, readable, sortable, values,
+    expressions::{find, readable, sortable},
+    select::filtered,
+    source::{OrderBy, Source},
+    values,
 };
 
 /// Estimates stop counting at this number of rows, which is already far above the limit of the interactive lane.
@@ -32,7 +35,7 @@ pub struct SqlRows {
 }
 
 impl SqlRows {
-    /// The rows of `source` under this description, whose columns are columns of the source.
+    /// Returns the rows of `source` under this description, whose columns are columns of the source.
     #[must_use]
     pub const fn new(db: DatabaseConnection, source: Source, info: DatasetInfo) -> Self {
         Self { db, source, info, order: Vec::new() }
@@ -60,7 +63,7 @@ impl SqlRows {
         Ok(row.try_get_by_index::<i64>(0)?.unsigned_abs())
     }
 
-    /// The statement with bound values. The text of a query source comes before the select.
+    /// Returns the statement with bound values. The text of a query source comes before the select.
     fn statement(&self, select: &SelectStatement, query: &Query) -> Result<Statement, DatasetError> {
         let backend: DbBackend = self.db.get_database_backend();
         match &self.source {

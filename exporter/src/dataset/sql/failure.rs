@@ -20,7 +20,8 @@ pub(in crate::dataset) fn is_transient(error: &DbErr) -> bool {
     }
 }
 
-/// The text for the owner of an export. The text of the database may hold values of other users' rows, and is never shown.
+/// Returns the text for the owner of an export. The text of the database may hold values of other users' rows, and is
+/// never shown.
 pub(in crate::dataset) fn user_message(error: &DbErr) -> &'static str {
     match error {
         DbErr::Conn(_) | DbErr::ConnectionAcquire(_) => LOST,
@@ -33,8 +34,8 @@ pub(in crate::dataset) fn user_message(error: &DbErr) -> &'static str {
     }
 }
 
-/// The text for logs and dead letters: the code, and a text without values of rows. A database repeats the value in errors
-/// about values; its errors about statements, connections and permissions name only tables and columns.
+/// Returns the text for logs and dead letters: the code, and a text without values of rows. A database repeats the
+/// value in errors about values; its errors about statements, connections and permissions name only tables and columns.
 pub(in crate::dataset) fn log_message(error: &DbErr) -> String {
     match error {
         DbErr::Exec(RuntimeErr::SqlxError(e)) | DbErr::Query(RuntimeErr::SqlxError(e)) => driver_message(e),
@@ -83,7 +84,8 @@ const LOST: &str = "the connection to its database was lost, or can't be made";
 /// The text for every other error.
 const OTHER: &str = "its data can't be read as requested";
 
-/// The user's text for a code. SQLite has one code for missing tables and columns, and only the message tells them apart.
+/// Returns the user's text for a code. SQLite has one code for missing tables and columns, and only the message tells
+/// them apart.
 fn text_of(code: &str, message: &str) -> &'static str {
     match code {
         "42P01" | "3F000" => "its table is no longer there",

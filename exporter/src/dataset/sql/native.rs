@@ -23,7 +23,7 @@ pub(in crate::dataset) enum Native {
 pub(in crate::dataset) struct Natives(HashMap<String, Native>);
 
 impl Natives {
-    /// The native type of a column, if known.
+    /// Returns the native type of a column, if known.
     pub(in crate::dataset) fn of(&self, column: &str) -> Option<Native> {
         self.0.get(column).copied()
     }
@@ -41,8 +41,8 @@ impl FromIterator<(String, Native)> for Natives {
     }
 }
 
-/// The values for plain equality with a column of this type; None where plain equality differs from comparing texts. A
-/// text that is not the canonical form of a uuid equals no uuid.
+/// Returns the values for plain equality with a column of this type; None where plain equality differs from comparing
+/// texts. A text that is not the canonical form of a uuid equals no uuid.
 pub(super) fn plain<'a>(native: Option<Native>, texts: impl Iterator<Item = &'a str>) -> Option<Vec<Expr>> {
     let values: Vec<_> = match native? {
         Native::Text => texts.map(Expr::val).collect(),

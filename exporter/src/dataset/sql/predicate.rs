@@ -14,9 +14,10 @@ use sea_orm::{
 
 use super::{
     super::{DatasetError, balanced},
-    Native, Natives, as_text, col, find, native, sortable,
+    expressions::{as_text, col, find, sortable},
+    native::{self, Native, Natives},
 };
-use crate::value::float32::Fitted;
+use crate::value::float32::NearestFloat;
 
 /// The columns and the database for which a filter is translated.
 pub(super) struct Predicate<'a> {
@@ -26,7 +27,7 @@ pub(super) struct Predicate<'a> {
 }
 
 impl Predicate<'_> {
-    /// The condition that is true for rows that pass the filter.
+    /// Returns the condition that is true for rows that pass the filter.
     pub(super) fn expr(&self, filter: &Filter) -> Result<Expr, DatasetError> {
         let known = |name: &str| find(self.columns, name);
         let backend = self.backend;
@@ -83,7 +84,8 @@ impl Predicate<'_> {
         }
     }
 
-    /// The values for plain equality with the column, which indexes serve; None where plain equality gives other rows.
+    /// Returns the values for plain equality with the column, which indexes serve; None where plain equality gives
+    /// other rows.
     fn plain(&self, column: &Column, values: &[Literal]) -> Option<Vec<Expr>> {
         if column.kind != ColumnType::String {
             return None;
@@ -101,13 +103,13 @@ impl Predicate<'_> {
     }
 
     fn one_of_reals(&self, column: &Column, values: &[Literal]) -> Expr {
-        let fitted = values.iter().filter_map(float).map(Fitted::of);
+        let fitted = values.iter().filter_map(float).map(NearestFloat::of);
         let exact: Vec<_> = fitted.filter(|fitted| fitted.exact).map(|fitted| real(fitted.floor)).collect();
         // no value of the column equals any of them; the comparison is NULL for NULL
         if exact.is_empty() { col(&column.name).ne(col(&column.name)) } else { col(&column.name).is_in(exact) }
     }
 
-    /// The column in the form in which it compares with a literal of its type.
+    /// Returns the column in the form in which it compares with a literal of its type.
     fn comparable(&self, column: &Column) -> Expr {
         match (column.kind, self.backend) {
             (ColumnType::Decimal, DbBackend::Sqlite) => col(&column.name).cast_as("numeric"),
@@ -116,9 +118,9 @@ impl Predicate<'_> {
     }
 }
 
-/// The condition for a `real` column. Both sides are `real`, so that an index serves it.
+/// Returns the condition for a `real` column. Both sides are `real`, so that an index serves it.
 fn compared_with_real(column: Expr, compare: Compare, number: f64) -> Expr {
-    let Fitted { floor, exact } = Fitted::of(number);
+    let NearestFloat { floor, exact } = NearestFloat::of(number);
     let right = real(floor);
     match compare {
         Compare::Eq if exact => column.eq(right),

@@ -11,7 +11,7 @@ use sea_orm::{
 };
 use serde_json::{Map, Value};
 
-use super::{super::DatasetError, SOURCE};
+use super::{super::DatasetError, expressions::SOURCE};
 
 /// A query, as a list of texts and parameters.
 #[derive(Clone, Debug, PartialEq)]
@@ -83,7 +83,8 @@ impl QueryText {
         }
     }
 
-    /// A statement in which this query is a common table expression that `select` reads from; all values are bound.
+    /// Returns a statement in which this query is a common table expression that `select` reads from; all values are
+    /// bound.
     pub(super) fn before(
         &self,
         select: &SelectStatement,
@@ -112,12 +113,12 @@ impl QueryText {
         Ok(Statement::from_sql_and_values(backend, text, bound))
     }
 
-    /// The common table expression for PostgreSQL, with literals instead of bound values.
+    /// Returns the common table expression for PostgreSQL, with literals instead of bound values.
     pub(in crate::dataset) fn literal(&self, params: &Map<String, Value>) -> Result<String, DatasetError> {
         self.text(params, |value| PostgresQueryBuilder.value_to_string(&value))
     }
 
-    /// The common table expression with NULL for each parameter, from which a server can describe the columns.
+    /// Returns the common table expression with NULL for each parameter, from which a server can describe the columns.
     pub(in crate::dataset) fn described(&self) -> String {
         let null = |part: &Part| match part {
             Part::Text(text) => text.clone(),
@@ -126,7 +127,7 @@ impl QueryText {
         format!("WITH \"{SOURCE}\" AS ({}\n) ", self.parts.iter().map(null).collect::<String>())
     }
 
-    /// The common table expression with `$1`, `$2` and so on for the parameters, which a server can plan.
+    /// Returns the common table expression with `$1`, `$2` and so on for the parameters, which a server can plan.
     pub(in crate::dataset) fn numbered(&self) -> String {
         let mut place = 0;
         let number = |part: &Part| match part {
@@ -139,7 +140,7 @@ impl QueryText {
         format!("WITH \"{SOURCE}\" AS ({}\n) ", self.parts.iter().map(number).collect::<String>())
     }
 
-    /// The number of places that [`Self::numbered`] numbers.
+    /// Returns the number of places that [`Self::numbered`] numbers.
     pub(in crate::dataset) fn places(&self) -> usize {
         self.parts.iter().filter(|part| matches!(part, Part::Param(_))).count()
     }
@@ -167,7 +168,8 @@ impl QueryText {
     }
 }
 
-/// The length of a quoted text, quoted name or comment at the beginning of `rest`; names in it are no parameters.
+/// Returns the length of a quoted text, quoted name or comment at the beginning of `rest`; names in it are no
+/// parameters.
 fn opaque(rest: &str) -> Result<Option<usize>, QueryTextError> {
     let closed = |open: usize, close: &str| {
         rest[open..].find(close).map(|at| Some(open + at + close.len())).ok_or(QueryTextError::Open)
@@ -188,14 +190,14 @@ fn opaque(rest: &str) -> Result<Option<usize>, QueryTextError> {
     Ok(None)
 }
 
-/// The name of the parameter at the beginning of `rest`, without its colon.
+/// Returns the name of the parameter at the beginning of `rest`, without its colon.
 fn placeholder(rest: &str) -> Option<&str> {
     let name = rest.strip_prefix(':')?;
     let end = name.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(name.len());
     (end > 0 && !name.starts_with(|c: char| c.is_ascii_digit())).then(|| &name[..end])
 }
 
-/// The values of a parameter; several for a list.
+/// Returns the values of a parameter; several for a list.
 fn bound(spec: &ParamSpec, params: &Map<String, Value>) -> Option<Vec<Bound>> {
     let value = params.get(&spec.name)?;
     Some(match spec.kind {

@@ -1,4 +1,4 @@
-//! The encoder of CSV and TSV: one pass over the rows, which appends each field to the bytes of the file.
+//! The encoder of CSV and TSV.
 
 use polars::prelude::DataFrame;
 
@@ -6,7 +6,7 @@ use super::field::{self, Dialect};
 use crate::{
     format::{
         Encoder, FormatError, Head, Tail,
-        number::{self, Written},
+        number::{self, NumberText},
         physical::{Cell, Cells, Physical},
         value_style::ValueStyle,
     },
@@ -20,14 +20,14 @@ const BOM: &[u8] = "\u{feff}".as_bytes();
 /// Encodes rows as CSV or TSV.
 pub(super) struct CsvEncoder {
     format: &'static str,
-    /// The header line with its line end.
+    /// The header line, including its line terminator.
     header: Vec<u8>,
     bom: bool,
     timestamps: Timestamps,
     dialect: Dialect,
     line_end: &'static [u8],
     styles: Vec<ValueStyle>,
-    /// Whether the template changes nothing but the delimiter.
+    /// Whether rows need no styling, so that [`Self::plain_rows`] can write them.
     is_plain: bool,
 }
 
@@ -53,7 +53,7 @@ impl CsvEncoder {
         Self { format, header, bom: style.bom, timestamps: layout.timestamps, dialect, line_end, styles, is_plain }
     }
 
-    /// Appends a key and its value as a row with the width of the table.
+    /// Appends a row of a key, its value and empty fields up to the number of columns.
     fn key_row(&self, out: &mut Vec<u8>, key: &str, value: &str) {
         let delimiter = self.dialect.delimiter;
         self.dialect.text(out, key.as_bytes());
@@ -63,7 +63,7 @@ impl CsvEncoder {
         out.extend_from_slice(self.line_end);
     }
 
-    /// Appends rows in the `machine` profile.
+    /// Appends rows without styling, as the `machine` profile writes them.
     fn plain_rows(&self, columns: &[Cells<'_>], rows: usize, out: &mut Vec<u8>) {
         let delimiter = self.dialect.delimiter;
         let lone_null: &[u8] = if columns.len() == 1 { b"\"\"" } else { b"" };
@@ -84,7 +84,7 @@ impl CsvEncoder {
         }
     }
 
-    /// Appends rows in the style of a template.
+    /// Appends rows with the styles of their columns.
     fn styled_rows(&self, columns: &[Cells<'_>], rows: usize, out: &mut Vec<u8>) {
         let dialect = &self.dialect;
         let mut scratch = Vec::with_capacity(64);
@@ -103,8 +103,8 @@ impl CsvEncoder {
                         ValueStyle::Number(style) => {
                             written.clear();
                             match number::write(&mut written, value.as_bytes(), style) {
-                                Written::Number => dialect.value(out, &written),
-                                Written::Digits => dialect.digits(out, &written),
+                                NumberText::Number => dialect.value(out, &written),
+                                NumberText::Digits => dialect.digits(out, &written),
                             }
                         }
                         ValueStyle::Text { guard, digits } => {
@@ -120,8 +120,8 @@ impl CsvEncoder {
                             }
                             written.clear();
                             match number::write(&mut written, &scratch, style) {
-                                Written::Number => dialect.value(out, &written),
-                                Written::Digits => dialect.digits(out, &written),
+                                NumberText::Number => dialect.value(out, &written),
+                                NumberText::Digits => dialect.digits(out, &written),
                             }
                         }
                         ValueStyle::Time(pattern) => {

@@ -1,24 +1,24 @@
-//! One field: quoted where it must be, and made safe for spreadsheets where the style asks for it.
+//! Writes single fields: quoted where the syntax requires it, and safe for spreadsheets where the style requires it.
 
 use crate::{format::number::SPREADSHEET_DIGITS, layout::Quoting};
 
-/// The syntax of fields.
+/// The delimiter, the quoting rule and the text for NULL of one file.
 #[derive(Clone, Debug)]
 pub(super) struct Dialect {
     pub(super) delimiter: u8,
     pub(super) quoting: Quoting,
-    /// The unquoted text for NULL; a text value with the same bytes is quoted.
+    /// The text for NULL, which is never quoted. A text value with the same bytes is quoted.
     pub(super) null: Vec<u8>,
 }
 
-/// Appends text in the `machine` profile, quoted where it must be.
+/// Appends a text value for the `machine` profile. It has quotes only if it is empty or needs them.
 #[inline]
 pub(super) fn text(out: &mut Vec<u8>, bytes: &[u8], delimiter: u8) {
     if bytes.is_empty() || has_special(bytes, delimiter) { quoted(out, bytes) } else { out.extend_from_slice(bytes) }
 }
 
 impl Dialect {
-    /// Appends text, quoted as the dialect asks.
+    /// Appends a text value, quoted by the rule of this dialect.
     pub(super) fn text(&self, out: &mut Vec<u8>, bytes: &[u8]) {
         if self.quoting == Quoting::Minimal && bytes != self.null {
             text(out, bytes, self.delimiter);
@@ -27,7 +27,7 @@ impl Dialect {
         }
     }
 
-    /// Appends a number, a date or a word, quoted as the dialect asks.
+    /// Appends a number, a date or a word, quoted by the rule of this dialect.
     pub(super) fn value(&self, out: &mut Vec<u8>, bytes: &[u8]) {
         if self.quoting == Quoting::All || bytes == self.null || bytes.is_empty() || has_special(bytes, self.delimiter)
         {
@@ -37,20 +37,21 @@ impl Dialect {
         }
     }
 
-    /// Appends digits that a spreadsheet keeps as text: the formula of a constant, `="…"`, is the only way in a file
-    /// without types.
+    /// Appends digits as the formula `="…"`. A CSV file has no types, so only such a formula makes a spreadsheet treat
+    /// digits as text.
     pub(super) fn digits(&self, out: &mut Vec<u8>, bytes: &[u8]) {
         out.extend_from_slice(b"\"=\"\"");
         out.extend_from_slice(bytes);
         out.extend_from_slice(b"\"\"\"");
     }
 
-    /// Appends text so that a spreadsheet neither evaluates it as a formula (`guard`) nor drops digits (`digits`).
+    /// Appends text for a spreadsheet. With `guard` the spreadsheet does not evaluate the text as a formula; with `digits`
+    /// it drops no digit of it.
     pub(super) fn safe_text(&self, out: &mut Vec<u8>, bytes: &[u8], guard: bool, digits: bool) {
         if digits && drops_digits(bytes) {
             return self.digits(out, bytes);
         }
-        if guard && looks_like_a_formula(bytes) {
+        if guard && begins_like_a_formula(bytes) {
             let guarded = [b"'", bytes].concat();
             return self.text(out, &guarded);
         }
@@ -58,18 +59,18 @@ impl Dialect {
     }
 }
 
-/// Whether a spreadsheet would drop some of these digits: too many digits, or leading zeros.
+/// Whether a spreadsheet would change these digits: it rounds long numbers and drops leading zeros.
 fn drops_digits(bytes: &[u8]) -> bool {
     let long = bytes.len() > SPREADSHEET_DIGITS || (bytes.len() > 1 && bytes[0] == b'0');
     long && bytes.iter().all(u8::is_ascii_digit)
 }
 
-fn looks_like_a_formula(bytes: &[u8]) -> bool {
+fn begins_like_a_formula(bytes: &[u8]) -> bool {
     matches!(bytes.first(), Some(b'=' | b'+' | b'-' | b'@' | b'\t' | b'\r'))
 }
 
-/// Whether a field has a byte with a meaning in the syntax, tested in blocks of sixteen bytes. `#` is one of them:
-/// readers that support comments differ in where a comment may begin, and some cut `a#b` in two.
+/// Whether a field contains a delimiter, a quote, a line end or `#`, and so needs quotes. `#` counts, because some
+/// readers start a comment in the middle of a field. The test reads blocks of sixteen bytes.
 #[inline]
 pub(super) fn has_special(bytes: &[u8], delimiter: u8) -> bool {
     let special = |byte: u8| byte == delimiter || byte == b'"' || byte == b'\n' || byte == b'\r' || byte == b'#';
@@ -82,7 +83,7 @@ pub(super) fn has_special(bytes: &[u8], delimiter: u8) -> bool {
     blocks.remainder().iter().fold(false, |found, byte| found | special(*byte))
 }
 
-/// Appends a field in quotes.
+/// Appends a field in quotes, with quotes inside it doubled.
 #[cold]
 fn quoted(out: &mut Vec<u8>, bytes: &[u8]) {
     out.push(b'"');

@@ -1,4 +1,4 @@
-//! CSV and TSV.
+//! The formats CSV and TSV.
 //!
 //! In the `machine` profile: UTF-8 without BOM, `,` or TAB, LF, `"` doubled, RFC 4180 quoting.
 //! - NULL is an empty field, and the empty string is `""`. In a table of one column NULL is `""` too: readers would
@@ -6,10 +6,10 @@
 //! - A field or header with a `#` is quoted: readers that support comments would read the rest of the line as a
 //!   comment.
 //! - Timestamps are ISO 8601 in UTC; a timestamp without a time zone counts as UTC. Numbers are never rounded.
-//! - The envelope is comment lines, as in the W3C's CSV on the Web: `# export_requested_at: …` first,
+//! - Comment lines state the timestamps, as in the W3C's CSV on the Web: `# export_requested_at: …` first,
 //!   `# export_rows: …` and `# export_completed_at: …` last.
 //!
-//! [`Style`](crate::layout::Style) lists the changes by the `spreadsheet` profile and by templates.
+//! The `spreadsheet` profile and templates change this through [`Style`](crate::layout::Style).
 
 mod encoder;
 mod field;
@@ -24,11 +24,11 @@ use self::encoder::CsvEncoder;
 use super::{Compression, Encoding, FinishedFile, Format, FormatDescription, FormatError, FormatLimits, csvw};
 use crate::layout::Layout;
 
-/// Comma-separated values, RFC 4180.
+/// The format `csv`: comma-separated values (RFC 4180).
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Csv;
 
-/// Tab-separated values with the quoting of CSV, so that fields may contain TAB and line ends.
+/// The format `tsv`: tab-separated values with the quoting of CSV, so that fields may contain TAB and line ends.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Tsv;
 

@@ -1,4 +1,4 @@
-//! The changes by the spreadsheet profile and by templates.
+//! CSV files in the `spreadsheet` profile and with the styles of templates.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! CSV files read back with a small RFC 4180 reader, and do not depend on how the rows are split into frames.
+//! A small RFC 4180 reader reads CSV files back. The files do not depend on how the rows are split into frames.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use crate::{
     layout::{Layout, LayoutColumn, Timestamps},
 };
 
-/// A field, as a reader that distinguishes quoted fields sees it.
+/// A parsed field, which records whether it was quoted.
 #[derive(Clone, Debug, PartialEq)]
 enum Field {
     Bare(String),

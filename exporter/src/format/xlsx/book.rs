@@ -1,4 +1,4 @@
-//! One workbook: its sheets, its properties and its archive.
+//! Builds one workbook: its sheets, its properties and its ZIP file.
 
 use std::{
     io::{self, Write},
@@ -15,13 +15,13 @@ use crate::{
     layout::{COMPLETED_AT, Layout, REQUESTED_AT, ROWS, Timestamps},
 };
 
-/// The maximum length of a cell, in UTF-16 code units.
+/// The maximum length of a cell, as error texts state it. It counts UTF-16 code units.
 const MAX_CELL_LENGTH: &str = "32767 characters";
-/// The size, in bytes, from which the archive needs 64-bit sizes. Smaller archives have none, because some readers do
-/// not support 64-bit sizes.
+/// The estimated size in bytes from which the ZIP file uses 64-bit sizes. Smaller files do not use them, because some
+/// readers do not support them.
 const ZIP64_SIZE: u64 = 3 << 30;
 
-/// A workbook that grows by rows in temporary files.
+/// A workbook whose rows are written to temporary files.
 pub(in crate::format) struct Book {
     book: Workbook,
     titles: Vec<String>,
@@ -29,9 +29,9 @@ pub(in crate::format) struct Book {
     timestamps: Timestamps,
     head: Head,
     limits: FormatLimits,
-    /// The number of sheets.
+    /// The number of sheets so far.
     sheets: usize,
-    /// The next row of the open sheet.
+    /// The index of the next row in the open sheet.
     row: u32,
     /// The estimated size of the sheets on disk, in bytes.
     size: u64,
@@ -58,9 +58,9 @@ impl Book {
         Ok(new)
     }
 
-    /// Appends rows, and opens a new sheet when one is full.
+    /// Appends rows, and opens a new sheet whenever the open sheet is full.
     pub(in crate::format) fn write(&mut self, frame: &DataFrame) -> Result<(), FormatError> {
-        detecting_full_disk(|| self.append(frame))
+        catch_full_disk_panic(|| self.append(frame))
     }
 
     fn append(&mut self, frame: &DataFrame) -> Result<(), FormatError> {
@@ -97,9 +97,9 @@ impl Book {
         Ok(())
     }
 
-    /// Packs the sheets into an archive and writes the archive.
+    /// Packs the sheets into a ZIP file and writes the file to `out`.
     pub(in crate::format) fn save(self, tail: &Tail, out: &mut (impl Write + Send)) -> Result<(), FormatError> {
-        detecting_full_disk(|| self.pack(tail, out))
+        catch_full_disk_panic(|| self.pack(tail, out))
     }
 
     fn pack(mut self, tail: &Tail, out: &mut (impl Write + Send)) -> Result<(), FormatError> {
@@ -129,7 +129,7 @@ impl Book {
     }
 }
 
-/// Writes the timestamps and titles above the rows, and returns the index of the first data row.
+/// Writes the timestamps in `above`, if any, and the column titles. Returns the index of the first data row.
 fn write_head(
     sheet: &mut Worksheet,
     name: &str,
@@ -156,10 +156,10 @@ fn write_head(
     Ok(row + 1)
 }
 
-/// Converts a panic about a full disk to an error. The library panics when it cannot write its temporary file, and the
-/// panic's text has the kind of the I/O error. Any other panic resumes.
-fn detecting_full_disk<T>(work: impl FnOnce() -> Result<T, FormatError>) -> Result<T, FormatError> {
-    // the caller drops the book after an error, so no broken state is used
+/// Converts a panic about a full disk to an error. The workbook library panics when it cannot write its temporary file,
+/// and the panic message contains the kind of the I/O error. Any other panic resumes.
+fn catch_full_disk_panic<T>(work: impl FnOnce() -> Result<T, FormatError>) -> Result<T, FormatError> {
+    // the caller drops the book after an error, so nothing uses a half-changed state
     catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
         let message = panic.downcast_ref::<String>().map_or("", String::as_str);
         let kinds = [io::ErrorKind::StorageFull, io::ErrorKind::QuotaExceeded, io::ErrorKind::FileTooLarge];
@@ -200,9 +200,9 @@ mod tests {
             writes.try_for_each(|written| written).expect("Couldn't write to xml file");
             Ok(())
         };
-        assert!(JobError::from(detecting_full_disk(full).unwrap_err()).is_full());
+        assert!(JobError::from(catch_full_disk_panic(full).unwrap_err()).is_full());
         let other = || -> Result<(), FormatError> { panic!("something {}", "else") };
-        assert!(catch_unwind(|| detecting_full_disk(other)).is_err());
-        assert!(detecting_full_disk(|| Ok(1)).is_ok());
+        assert!(catch_unwind(|| catch_full_disk_panic(other)).is_err());
+        assert!(catch_full_disk_panic(|| Ok(1)).is_ok());
     }
 }

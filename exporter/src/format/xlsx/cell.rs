@@ -1,4 +1,4 @@
-//! The cells of a workbook.
+//! Writes the cells of a workbook.
 
 use chrono_tz::Tz;
 use protocol::catalog::ColumnType;
@@ -12,17 +12,18 @@ use crate::{
     layout::{LayoutColumn, Pattern, Style, utc_offset},
 };
 
-/// The days from 1899-12-30, day 0 of a workbook, to 1970-01-01.
+/// The serial number of 1970-01-01: a workbook counts days from 1899-12-30.
 const EPOCH: i64 = 25_569;
-/// 1 March 1900 as a workbook counts days. Before it, workbooks count 29 February 1900, a day that never was.
+/// The serial number of 1900-03-01, the first supported date. Earlier serial numbers are ambiguous, because workbooks
+/// count 1900-02-29, which does not exist.
 const FIRST_DAY: i64 = 61;
-/// 31 December 9999 as a workbook counts days.
+/// The serial number of 9999-12-31, the last date of a workbook.
 const LAST_DAY: i64 = 2_958_465;
 const SECONDS_PER_DAY: i64 = 86_400;
 /// The estimated size of a cell on disk without its text, in bytes.
 const CELL_BYTES: u64 = 32;
 
-/// The cell format of a column.
+/// The type, style and cell format of a column.
 pub(super) struct Column {
     kind: ColumnType,
     format: Format,
@@ -54,7 +55,7 @@ impl Column {
         Self { kind, format, words: column_style.words.clone(), time_zone: style.time_zone }
     }
 
-    /// Returns the display width in characters.
+    /// Returns the width of the column on screen, in characters.
     pub(super) const fn width(&self) -> f64 {
         match self.kind {
             ColumnType::Datetime => 20.0,
@@ -103,8 +104,8 @@ impl Column {
         Ok(CELL_BYTES)
     }
 
-    /// Returns a date, timestamp or time of day as the days that a workbook counts; None outside the workbook's
-    /// calendar.
+    /// Converts a date, timestamp or time of day to a serial number, in days; None outside the dates that a workbook
+    /// supports.
     fn serial_number(&self, seconds: Option<(i64, i64)>) -> Option<f64> {
         let (seconds, nanos) = seconds?;
         if self.kind == ColumnType::Time {
@@ -126,7 +127,7 @@ fn millis(nanos: i64) -> f64 {
     (nanos / 1_000_000) as f64 / 1_000.0
 }
 
-/// Parses a number that a workbook keeps exactly; None for other text.
+/// Parses a number that a workbook stores without rounding; None for any other text.
 fn exact_number(text: &str) -> Option<f64> {
     let digits = || text.bytes().filter(u8::is_ascii_digit);
     let significant = digits().skip_while(|digit| *digit == b'0').count();

@@ -1,8 +1,8 @@
 //! Workbooks of Excel and LibreOffice (Office Open XML).
 //!
-//! Cells have types, so text needs no guard: text is never a formula. Numbers of more than 15 digits are text, because
-//! a workbook would round them; so are dates before 1 March 1900 and after 9999, and floats that are not finite.
-//! Timestamps are local times, to the millisecond. The empty text and NULL are both an empty cell.
+//! Cells have types, so a text cell is never a formula. Text cells also hold values that a workbook cannot represent:
+//! numbers of more than 15 digits, dates before 1900-03-01 or after 9999-12-31, and floats that are not finite.
+//! Timestamps are local times, rounded down to the millisecond. The empty text and NULL are both an empty cell.
 //!
 //! The library writes rows to temporary files, and packs them into the archive at the end.
 
@@ -15,7 +15,7 @@ pub(super) use self::book::Book;
 use super::{Compression, Encoding, Format, FormatDescription, FormatError, FormatLimits, Output, Tail, Writer};
 use crate::layout::Layout;
 
-/// The format of one workbook, `.xlsx`.
+/// The format `xlsx`, one workbook.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Xlsx;
 

@@ -1,4 +1,4 @@
-//! Compiles a syntax tree to a typed polars expression.
+//! Type-checks a syntax tree and compiles it to a polars expression.
 
 use polars::prelude::{DataType, Expr, LiteralValue, NULL, TimeUnit, col, lit, when};
 use protocol::catalog::{Column, ColumnType};
@@ -71,7 +71,7 @@ impl<'a> Compiler<'a> {
         })
     }
 
-    /// Casts a column to the width in which the language calculates its type, whatever the width in the source.
+    /// Reads a column, cast to the one polars type in which expressions calculate its column type.
     fn column(&mut self, at: usize, name: &str) -> Result<Typed, ExprError> {
         let Some(column) = self.columns.iter().find(|column| column.name == name) else {
             return Err(ExprError::at(at, format!("there is no column `{name}`")));
@@ -93,9 +93,9 @@ impl<'a> Compiler<'a> {
 
 fn number(at: usize, text: &str) -> Result<Typed, ExprError> {
     if text.contains(['e', 'E']) {
-        let value: f64 = text.parse().map_err(|_| ExprError::at(at, format!("`{text}` is no number")))?;
+        let value: f64 = text.parse().map_err(|_| ExprError::at(at, format!("`{text}` is not a number")))?;
         if !value.is_finite() {
-            return Err(ExprError::at(at, format!("`{text}` is larger than floats are")));
+            return Err(ExprError::at(at, format!("`{text}` is too large for a float")));
         }
         return Ok(Typed::new(lit(value), ColumnType::Float));
     }
@@ -106,7 +106,7 @@ fn number(at: usize, text: &str) -> Result<Typed, ExprError> {
         }
         return Ok(Typed::new(decimal_literal(text, fraction.len()), ColumnType::Decimal));
     }
-    let value: i64 = text.parse().map_err(|_| ExprError::at(at, format!("`{text}` has more than 64 bits")))?;
+    let value: i64 = text.parse().map_err(|_| ExprError::at(at, format!("`{text}` does not fit into 64 bits")))?;
     Ok(Typed::new(lit(value), ColumnType::Int))
 }
 
@@ -130,7 +130,7 @@ fn arithmetic(at: usize, operator: &str, left: Typed, right: Typed) -> Result<Ty
             let divisor = zero_is_null(right.expr, lit(0_i64));
             Typed::new(left.expr.cast(DataType::Float64) / divisor.cast(DataType::Float64), Float)
         }
-        // calculated as decimals, which report an overflow, where integers would wrap around
+        // integers would wrap around on overflow; decimals report it
         (Int, _) => {
             let (left, right) = (decimal(left.expr, 0), decimal(right.expr, 0));
             Typed::new(apply(operator, left, right).strict_cast(DataType::Int64), Int)

@@ -1,4 +1,4 @@
-//! Errors of expressions.
+//! Errors of parsing and type-checking expressions.
 
 /// Why an expression is invalid.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

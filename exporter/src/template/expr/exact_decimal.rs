@@ -1,4 +1,4 @@
-//! Converts decimals from text. A source whose decimals have an unlimited number of digits sends them as text.
+//! Converts text to decimals. Sources send decimals with an unlimited number of digits as text.
 
 use polars::prelude::{
     Column, DataType, Expr, Field, Int128Chunked, IntoColumn, IntoSeries, NewChunkedArray, PolarsResult, polars_err,
@@ -26,7 +26,7 @@ fn read(column: Column) -> PolarsResult<Column> {
     Ok(values.into_decimal(PRECISION, SCALE)?.into_series().into_column())
 }
 
-/// Returns the number times 10^[`SCALE`], rounded half away from zero; None for NaN and infinity.
+/// Parses a decimal and returns it times 10^[`SCALE`], rounded half away from zero; None for NaN and infinity.
 fn unscaled(text: &str) -> PolarsResult<Option<i128>> {
     let (negative, digits) = text.strip_prefix('-').map_or((false, text), |digits| (true, digits));
     if matches!(digits, "NaN" | "Infinity") {

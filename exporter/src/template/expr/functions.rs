@@ -1,4 +1,4 @@
-//! The functions of the language, one match arm each.
+//! The functions that expressions can call. Each is one match arm of [`call`].
 
 use polars::prelude::{DataType, Expr, NULL, RoundMode, coalesce, concat_str, lit, when};
 use protocol::catalog::ColumnType;
@@ -8,12 +8,12 @@ use super::{
     typed::{Typed, cast, common_type, decimal, mismatch, type_name},
 };
 
-/// The maximum distance from 1970-01-01, in days, at which polars has a year: about 260,000 years.
+/// The maximum distance from 1970-01-01, in days, for which polars can calculate the year: about 260,000 years.
 const MAX_DAYS: i32 = 95_000_000;
-/// The maximum number of digits of `round`.
+/// The maximum number of digits after the point to which `round` rounds.
 const MAX_DIGITS: i64 = 10;
 
-/// Applies a function to its arguments.
+/// Compiles a function call after checking the number and types of its arguments.
 pub(super) fn call(at: usize, function: &str, arguments: Vec<Typed>) -> Result<Typed, ExprError> {
     use ColumnType::{Bool, Date, Datetime, Decimal, Float, Int, String as Text, Time};
     let wrong_count =
@@ -73,11 +73,11 @@ pub(super) fn call(at: usize, function: &str, arguments: Vec<Typed>) -> Result<T
             let (Some(from), Some(length)) = (constant(from), constant(length)) else {
                 return Err(ExprError::at(
                     at,
-                    "`substring` takes a text, a first place from 1 and a length, both as digits",
+                    "`substring` takes a text, a position from 1 and a length, both as literal numbers",
                 ));
             };
             if from < 1 {
-                return Err(ExprError::at(at, "the first place of a text is 1"));
+                return Err(ExprError::at(at, "positions in a text begin at 1"));
             }
             Typed::new(value.expr.clone().str().slice(lit(from - 1), lit(length)), Text)
         }
@@ -86,7 +86,7 @@ pub(super) fn call(at: usize, function: &str, arguments: Vec<Typed>) -> Result<T
             let Some(digits) = constant(digits).filter(|digits| (0..=MAX_DIGITS).contains(digits)) else {
                 return Err(ExprError::at(
                     at,
-                    format!("`round` takes a number and its digits, from 0 to {MAX_DIGITS}"),
+                    format!("`round` takes a number and a number of digits from 0 to {MAX_DIGITS}"),
                 ));
             };
             let places = usize::try_from(digits).unwrap_or_default();
@@ -136,14 +136,14 @@ pub(super) fn call(at: usize, function: &str, arguments: Vec<Typed>) -> Result<T
     })
 }
 
-/// Returns a date or timestamp, or NULL outside the calendar of polars: infinite values and the far past or future.
+/// Returns a date or timestamp; NULL if it is infinite or further from 1970 than [`MAX_DAYS`].
 fn within_calendar(value: &Typed) -> Expr {
     let limit = match value.kind {
         Some(ColumnType::Date) => i64::from(MAX_DAYS),
         Some(ColumnType::Datetime) => i64::from(MAX_DAYS) * 86_400_000_000,
         _ => return value.expr.clone(),
     };
-    // polars casts a date to 64 bits only by way of 32 bits
+    // polars cannot cast a date to 64 bits directly
     let number = match value.kind {
         Some(ColumnType::Date) => value.expr.clone().cast(DataType::Int32).cast(DataType::Int64),
         _ => value.expr.clone().cast(DataType::Int64),
@@ -152,7 +152,7 @@ fn within_calendar(value: &Typed) -> Expr {
     when(known).then(value.expr.clone()).otherwise(lit(NULL))
 }
 
-/// Converts a value to text for `concat`.
+/// Converts a value to text, as `concat` needs it.
 fn text(at: usize, value: &Typed) -> Result<Expr, ExprError> {
     match value.kind {
         None => Ok(lit("")),
@@ -167,7 +167,7 @@ fn text(at: usize, value: &Typed) -> Result<Expr, ExprError> {
     }
 }
 
-/// Returns the value of a literal whole number.
+/// Returns the value of an expression that is a literal whole number; None for any other.
 fn constant(value: &Typed) -> Option<i64> {
     if value.kind != Some(ColumnType::Int) {
         return None;

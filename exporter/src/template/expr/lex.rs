@@ -8,9 +8,9 @@ const MAX_LENGTH: usize = 2_000;
 /// A token of the language.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Token {
-    /// Digits, with an optional point and exponent.
+    /// A number: digits, with an optional point and exponent.
     Number(String),
-    /// Text in single quotes; a quote within is doubled.
+    /// Text in single quotes. A doubled quote stands for one quote.
     Text(String),
     /// The name of a function or column, or a keyword.
     Name(String),
@@ -22,7 +22,7 @@ pub(super) enum Token {
 
 const SIGNS: [&str; 14] = ["<=", ">=", "<>", "!=", "(", ")", ",", "+", "-", "*", "/", "=", "<", ">"];
 
-/// Returns the tokens of a text, each with the byte at which it begins.
+/// Returns the tokens of a text, each with its position in bytes.
 pub(super) fn tokens(text: &str) -> Result<Vec<(usize, Token)>, ExprError> {
     if text.len() > MAX_LENGTH {
         return Err(ExprError::at(0, format!("an expression has at most {MAX_LENGTH} bytes")));
@@ -59,7 +59,7 @@ pub(super) fn tokens(text: &str) -> Result<Vec<(usize, Token)>, ExprError> {
     Ok(tokens)
 }
 
-/// Returns the text between quotes, and its length in bytes with the quotes.
+/// Reads quoted text at the beginning of `rest`. Returns the text, and its length in bytes including the quotes.
 fn quoted(rest: &str, quote: char) -> Option<(String, usize)> {
     let mut value = String::new();
     let mut chars = rest.char_indices().skip(1).peekable();
@@ -75,7 +75,7 @@ fn quoted(rest: &str, quote: char) -> Option<(String, usize)> {
     None
 }
 
-/// Returns the length of a number in bytes: digits, a point with digits, an exponent.
+/// Returns the length in bytes of the number at the beginning of `rest`.
 fn number(rest: &str) -> usize {
     let bytes = rest.as_bytes();
     let digits = |from: usize| bytes[from..].iter().take_while(|byte| byte.is_ascii_digit()).count();

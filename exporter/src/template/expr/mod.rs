@@ -1,6 +1,6 @@
 //! Expressions of calculated columns: `round(price * (1 - discount), 2)`.
 //!
-//! A small language: every expression terminates, reads only its row, and is type-checked before it runs. It has:
+//! Every expression terminates, reads only its own row, and is type-checked before it runs. The language has:
 //! - values: `12`, `0.5`, `1e3`, `'text'`, `true`, `false`, `null`, `column`, `"Any Column"`;
 //! - `+ - * /`, `= <> != < <= > >=`, `and or not`, parentheses;
 //! - `concat coalesce upper lower trim length substring round abs if is_null year month day hour minute second weekday`.
@@ -30,7 +30,7 @@ pub(super) struct Computed {
     pub(super) expr: Expr,
     /// The type of the expression's values.
     pub(super) kind: ColumnType,
-    /// The columns that the expression reads, each once.
+    /// The columns that the expression reads, without duplicates.
     pub(super) columns: Vec<String>,
 }
 
@@ -46,7 +46,7 @@ pub(super) fn compile(text: &str, columns: &[Column]) -> Result<Computed, ExprEr
     Ok(Computed { expr: typed.expr, kind, columns: compiler.into_columns() })
 }
 
-/// Returns every reference to a column, with duplicates; none for a malformed expression.
+/// Returns the columns that an expression names, with duplicates; empty for a malformed expression.
 pub(super) fn referenced_columns(text: &str) -> Vec<String> {
     let mut names = Vec::new();
     if let Ok(node) = parse::parse(text) {

@@ -1,4 +1,4 @@
-//! Parses tokens to a syntax tree. Both the depth and the number of nodes are limited.
+//! Parses tokens to a syntax tree of limited depth and size.
 
 use super::{
     ExprError,
@@ -32,7 +32,7 @@ pub(super) enum Kind {
 }
 
 impl Node {
-    /// Appends the columns that this tree references.
+    /// Appends the columns that this tree names.
     pub(super) fn columns(&self, names: &mut Vec<String>) {
         match &self.kind {
             Kind::Number(_) | Kind::Text(_) | Kind::Bool(_) | Kind::Null => {}
@@ -59,7 +59,7 @@ struct Parser {
     depth: usize,
 }
 
-/// Parses a whole text as one expression.
+/// Parses a text that must be one complete expression.
 pub(super) fn parse(text: &str) -> Result<Node, ExprError> {
     let tokens = lex::tokens(text)?.into_iter().peekable();
     let mut parser = Parser { tokens, end: text.len(), nodes: 0, depth: 0 };
@@ -84,7 +84,7 @@ impl Parser {
             let right = self.level(level + 1)?;
             left = self.node(at, Kind::Binary(operator, Box::new(left), Box::new(right)))?;
             if level == NOT_LEVEL {
-                // `a < b < c` is refused, because it is nearly always a mistake
+                // `a < b < c` is an error, because it is nearly always a mistake
                 break;
             }
         }
@@ -156,7 +156,7 @@ impl Parser {
         node
     }
 
-    /// Takes the next token if it is one of these operators.
+    /// Consumes the next token if it is one of these operators. Returns its position and the operator.
     fn operator(&mut self, wanted: &[&'static str]) -> Option<(usize, &'static str)> {
         let found = |token: &Token| match token {
             Token::Sign(sign) => wanted.iter().copied().find(|one| one == sign),

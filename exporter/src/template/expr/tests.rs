@@ -1,4 +1,4 @@
-//! Expressions give the values that SQL would give, or a compile error with its position.
+//! Expressions give the same values as in SQL. Invalid expressions give an error with its position.
 
 use polars::prelude::*;
 use protocol::catalog::{Column as CatalogColumn, ColumnType};
@@ -37,7 +37,7 @@ fn frame() -> DataFrame {
     .unwrap()
 }
 
-/// Evaluates an expression in the first row, and in the second row, where every column is NULL.
+/// Evaluates an expression in two rows. In the second row every column is NULL.
 fn calculated(text: &str) -> (String, String) {
     let computed = compile(text, &columns()).unwrap_or_else(|e| panic!("{text}: {e}"));
     let out = frame()

@@ -5,12 +5,12 @@ use protocol::catalog::ColumnType;
 
 use super::ExprError;
 
-/// The number of digits of a decimal, before and after the point together.
+/// The maximum number of digits of a decimal, before and after the point together.
 pub(super) const PRECISION: usize = 38;
 /// The number of digits after the point in products and quotients of decimals.
 pub(super) const SCALE: usize = 10;
 
-/// An expression whose type is known.
+/// A polars expression and the type of its values.
 #[derive(Clone)]
 pub(super) struct Typed {
     pub(super) expr: Expr,
@@ -24,12 +24,12 @@ impl Typed {
     }
 }
 
-/// The error for an operand of the wrong type.
+/// Returns the error for an operand of the wrong type. `rule` names the required type.
 pub(super) fn mismatch(at: usize, rule: &str, got: Option<ColumnType>) -> ExprError {
     ExprError::at(at, format!("{rule}, not {}", got.map_or("null", type_name)))
 }
 
-/// Returns a type as error texts name it.
+/// Returns the name of a type for error texts.
 pub(super) const fn type_name(kind: ColumnType) -> &'static str {
     match kind {
         ColumnType::String => "text",
@@ -48,7 +48,7 @@ pub(super) fn decimal(value: Expr, scale: usize) -> Expr {
     value.strict_cast(DataType::Decimal(PRECISION, scale))
 }
 
-/// Returns the common type of two operands, if there is one.
+/// Returns the type to which two operands can both be cast; None if there is no such type.
 pub(super) fn common_type(left: Option<ColumnType>, right: Option<ColumnType>) -> Option<ColumnType> {
     use ColumnType::{Decimal, Float, Int};
     match (left?, right?) {
@@ -59,7 +59,7 @@ pub(super) fn common_type(left: Option<ColumnType>, right: Option<ColumnType>) -
     }
 }
 
-/// Casts a value to the type from [`common_type`].
+/// Casts a value to `kind`, a type from [`common_type`].
 pub(super) fn cast(value: Typed, kind: ColumnType) -> Expr {
     match (value.kind, kind) {
         (Some(ColumnType::Int), ColumnType::Decimal) => decimal(value.expr, 0),

@@ -1,5 +1,5 @@
-//! Keeps a running attempt alive: acknowledgements to NATS, lease renewals in the database, and progress reports to the
-//! owner of the export.
+//! The timers of a running attempt: they send progress acknowledgements to NATS, renew the lease in the database, and
+//! report progress to the owner of the export.
 
 use std::{sync::PoisonError, time::Duration};
 
@@ -13,15 +13,14 @@ use tracing::warn;
 use super::Attempt;
 use crate::error::JobError;
 
-/// The longest time that one call may block the loop, which also waits for cancellations and for the other timers.
+/// The timeout of one call to NATS or the database. During a call, the loop cannot react to cancellations or timers.
 const CALL_TIMEOUT: Duration = Duration::from_secs(2);
 
 impl Attempt<'_> {
     /// Runs until the attempt must stop, and returns the reason.
     ///
-    /// The loop waits for five inputs: a cancellation, a hand-over at the stop of the process, and three timers: for
-    /// the progress acknowledgements that keep NATS from delivering the job again, for lease renewals, and for progress
-    /// reports.
+    /// The loop waits for a cancellation, for a hand-over when the process stops, and for three timers. The timers send
+    /// progress acknowledgements, so that NATS does not redeliver the job, renew the lease, and report progress.
     pub(super) async fn keep_alive(&self, message: &Message, canceled: &CancellationToken) -> JobError {
         let config = &self.context.config;
         let lease = config.lease_duration.get();
@@ -40,7 +39,7 @@ impl Attempt<'_> {
                 _ = ack_timer.tick() => {
                     let acked = timeout(call_timeout, message.ack_with(AckKind::Progress)).await;
                     if !matches!(acked, Ok(Ok(()))) {
-                        // without NATS another exporter gets the job, and the lease decides
+                        // NATS may redeliver the job, but the lease keeps other exporters from the export
                         warn!(export.id = %self.id, "failed to send a progress acknowledgement to NATS");
                     }
                 }
@@ -49,11 +48,11 @@ impl Attempt<'_> {
                         Ok(Ok(())) => renewed_at = Instant::now(),
                         Ok(Err(JobError::Fenced)) => break JobError::Fenced,
                         _ if renewed_at.elapsed() >= lease => break JobError::LeaseLost,
-                        // the lease has not expired
+                        // the attempt continues, because the lease has not expired
                         Ok(Err(e)) => warn!(export.id = %self.id, error = %e, "failed to renew a lease"),
                         Err(_) => warn!(export.id = %self.id, "failed to renew a lease: the database did not answer"),
                     }
-                    // restarted now, so that a slow renewal is not followed by another one at once
+                    // the next renewal is a full interval after a slow one
                     renewal_timer.reset();
                 }
                 _ = report_timer.tick() => {
@@ -61,7 +60,7 @@ impl Attempt<'_> {
                     if progress.rows != reported.rows || progress.rows_total != reported.rows_total {
                         self.report_progress(&progress).await;
                         reported = progress;
-                        // restarted now, so that two reports are never closer than the interval
+                        // two reports are never closer than the interval
                         report_timer.reset();
                     }
                 }
@@ -95,9 +94,9 @@ impl Attempt<'_> {
         }
     }
 
-    /// Whether the progress interval has passed since the last report; if so, begins the next interval.
+    /// Returns whether the progress interval has passed since the last report. If so, starts the next interval.
     fn is_report_due(&self) -> bool {
-        // a panic cannot leave an instant half written
+        // a panic while the lock is held leaves the instant valid
         let mut reported_at = self.reported_at.lock().unwrap_or_else(PoisonError::into_inner);
         let interval = self.context.config.tuning.progress_interval;
         let due = reported_at.is_none_or(|at| at.elapsed() >= interval);
@@ -108,7 +107,7 @@ impl Attempt<'_> {
     }
 }
 
-/// Returns an interval whose first tick is one period away.
+/// Returns an interval whose first tick is after one period, and not at once.
 fn delayed_interval(period: Duration) -> Interval {
     let mut ticks = interval_at(Instant::now() + period, period);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);

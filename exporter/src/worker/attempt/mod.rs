@@ -1,4 +1,4 @@
-//! One attempt at an export: produce the file, renew the lease meanwhile, and report the outcome.
+//! Runs one attempt at an export: produces the file, renews the lease meanwhile, and reports the outcome.
 
 mod lease;
 mod outcome;
@@ -30,8 +30,8 @@ use crate::{
     progress::Meter,
 };
 
-/// One attempt at an export. The attempt number is the fencing token: the database refuses changes by an attempt that
-/// another attempt has replaced.
+/// One attempt at an export. Its number is the fencing token: the database refuses writes of an attempt after a later
+/// attempt has begun.
 pub(super) struct Attempt<'a> {
     context: &'a WorkerContext,
     id: ExportId,
@@ -39,24 +39,24 @@ pub(super) struct Attempt<'a> {
     pub(super) number: u32,
     /// The number of earlier attempts that failed.
     pub(super) failures: u32,
-    /// The span of this attempt, within the trace of the request.
+    /// The W3C trace context of this attempt's span, for messages that the attempt sends.
     traceparent: String,
     meter: Arc<Meter>,
-    /// Tracks the uploads of objects, which continue when the attempt is stopped.
+    /// The running uploads, which continue after the attempt is stopped.
     uploads: TaskTracker,
-    /// Whether the notifier may know that the file is complete. The exporter must not delete such a file.
+    /// Whether the notifier may have received the outcome `completed`. The exporter must not delete the file after that.
     sealed: AtomicBool,
-    /// The time of the last progress report.
+    /// The time of the last progress report; None before the first report.
     reported_at: Mutex<Option<Instant>>,
 }
 
-/// How an attempt ended.
+/// The end of an attempt, which decides how the job is acknowledged.
 pub(super) enum AttemptEnd {
-    /// The notifier has the outcome of the complete file.
+    /// NATS has confirmed the outcome of the complete file.
     Completed(FileInfo),
     /// The export was canceled, or another attempt replaced this one.
     Superseded,
-    /// The exporter stops, and another exporter continues.
+    /// This exporter stops, and another exporter takes over the export.
     HandedOver,
     /// The attempt failed, and another attempt may succeed.
     Retry(JobError),
@@ -72,7 +72,7 @@ impl<'a> Attempt<'a> {
             owner: row.owner(),
             number: row.attempt.unsigned_abs(),
             failures: row.failures.unsigned_abs(),
-            traceparent: traces::current_or(&row.traceparent),
+            traceparent: traces::current_traceparent_or(&row.traceparent),
             meter: Arc::new(Meter::start()),
             uploads: TaskTracker::new(),
             sealed: AtomicBool::new(false),
@@ -89,17 +89,17 @@ impl<'a> Attempt<'a> {
         let plan = Plan::resolve(&self.context.catalog.current(), PlanRequest::from_row(row)?)?;
         let cancellation = self.context.cancellations.register(self.id);
         tokio::select! {
-            // when both end at once, the notifier may know of the file, so the file counts
+            // if both are ready, the completed file wins, because its outcome is published
             biased;
             completed = self.complete(row, &plan) => completed,
             stopped = self.keep_alive(message, cancellation.token()) => Err(stopped),
         }
     }
 
-    /// Produces the file and reports it to the notifier.
+    /// Produces the file and reports its completion to the notifier.
     async fn complete(&self, row: &Model, plan: &Plan) -> Result<FileInfo, JobError> {
         let (file, completed_at) = self.produce(row, plan).await?;
-        // until the file is sealed, a cancellation still deletes it
+        // check once more for a cancellation, before the file is sealed and kept
         self.renew_lease().await?;
         self.seal();
         self.report_progress(&self.meter.progress()).await;
@@ -107,7 +107,7 @@ impl<'a> Attempt<'a> {
         Ok(file)
     }
 
-    /// Decides how an attempt with this result ends.
+    /// Converts the result of [`Self::run`] to the end of the attempt.
     pub(super) fn end(&self, result: Result<FileInfo, JobError>) -> AttemptEnd {
         let error = match result {
             Ok(file) => return AttemptEnd::Completed(file),
@@ -124,14 +124,14 @@ impl<'a> Attempt<'a> {
         }
     }
 
-    /// Marks the file as known to the notifier. Must be called before the first report of the outcome: the confirmation
-    /// of the report may be lost, and from then on only the notifier decides whether the file is kept.
+    /// Seals the file, after which only the notifier may delete it. Must be called before the outcome is first reported,
+    /// because the report may arrive although its confirmation is lost.
     fn seal(&self) {
         self.sealed.store(true, Ordering::Release);
     }
 
-    /// Deletes the objects of this attempt, unless the file is sealed. Objects of other attempts are never deleted: a
-    /// later attempt may run, and the notifier deletes those of earlier attempts when the export ends.
+    /// Deletes the objects of this attempt, unless the file is sealed. Never deletes objects of other attempts: a later
+    /// attempt may be running, and the notifier deletes the objects of earlier attempts when the export ends.
     pub(super) async fn discard(&self) {
         if self.sealed.load(Ordering::Acquire) {
             return;
@@ -140,7 +140,7 @@ impl<'a> Attempt<'a> {
         self.uploads.wait().await;
         let prefix = delivery::attempt_prefix(self.id, self.number);
         if let Err(e) = self.context.store.delete_where(&prefix, |_| true).await {
-            // the notifier deletes the objects with the export
+            // the notifier deletes remaining objects when it deletes the export
             warn!(files.prefix = prefix, error = %e, "failed to delete the objects of an attempt");
         }
     }
@@ -151,7 +151,7 @@ impl<'a> Attempt<'a> {
         log_unreleased(transition::release_lease(db, self.id, self.number, now).await);
     }
 
-    /// Counts a failure and releases the lease, so that the next attempt can begin at once.
+    /// Increments the export's failures and releases the lease, so that the next attempt can begin at once.
     pub(super) async fn count_failure(&self) {
         let (db, now) = (&self.context.db, self.context.clock.now());
         log_unreleased(transition::attempt_failed(db, self.id, self.number, now).await);

@@ -1,4 +1,4 @@
-//! Reports the outcome of an attempt to the notifier, durably, before the job is acknowledged.
+//! Reports the outcome of an attempt to the notifier. JetStream stores the report before the job is acknowledged.
 
 use std::time::Duration;
 
@@ -16,10 +16,10 @@ use tracing::warn;
 use super::Attempt;
 use crate::error::JobError;
 
-/// The pause before a failed report of a completed file is repeated.
+/// The pause before the exporter repeats a failed report of a completed file.
 const RETRY_PAUSE: Duration = Duration::from_millis(500);
 
-/// A dead letter: a job whose export failed, for operators.
+/// A dead letter: a job whose export failed, which operators can inspect and requeue.
 #[derive(Debug, Serialize)]
 struct DeadLetter<'a> {
     #[serde(flatten)]
@@ -30,8 +30,8 @@ struct DeadLetter<'a> {
 }
 
 impl Attempt<'_> {
-    /// Reports the complete file, and repeats the report until NATS confirms it, because another attempt would have to
-    /// produce the file again. [`Attempt::run`] drops this future when the attempt loses its lease.
+    /// Reports the completed file, and repeats the report until NATS confirms it. Giving up would waste the file. When the
+    /// attempt loses its lease, [`Attempt::run`] drops this future.
     pub(super) async fn report_completion(&self, file: &FileInfo, completed_at: Timestamp) {
         let result = OutcomeResult::Completed { attempt: self.number, file: file.clone(), completed_at };
         while let Err(e) = self.publish_outcome("completed", result.clone()).await {
@@ -60,7 +60,7 @@ impl Attempt<'_> {
         self.context.bus.publish_durable(subject::outcome(self.id), &message_id, &envelope).await
     }
 
-    /// Stores the job where an operator can inspect and requeue it.
+    /// Publishes the job to the stream of dead letters.
     async fn publish_dead_letter(&self, job: &Envelope<Job>, error: &JobError) -> Result<(), BusError> {
         let reason = error.label();
         let message_id = format!("{}:{}:dead", self.id, self.number);

@@ -1,4 +1,4 @@
-//! Produces the file of an attempt: segments, then the metadata document, and the manifest last.
+//! Produces the file of an attempt: first the segments, then the metadata document, and last the manifest.
 
 use std::sync::Arc;
 
@@ -66,14 +66,14 @@ impl Attempt<'_> {
         Ok((file, completed_at))
     }
 
-    /// Runs the pipeline, and counts the expected rows meanwhile. Returns the file and the time of its snapshot.
+    /// Runs the pipeline, and meanwhile counts the expected rows. Returns the file and the time of its snapshot.
     async fn write_segments(&self, requested_at: Timestamp, plan: &Plan) -> Result<(SealedFile, Timestamp), JobError> {
         let limits = PipelineLimits::from(&self.context.config);
         let encoding = plan.format.encoding(&plan.layout, &limits.format)?;
         let counting = self.expect_rows(plan);
         let opened_at = self.context.clock.now();
         let opened = plan.dataset.open(&plan.query).instrument(info_span!("dataset.open")).await?;
-        // the source's clock is more precise, because opening may wait for a connection
+        // prefer the time that the source reports: opening may have waited for a connection
         let snapshot_at = Timestamp::from(opened.snapshot_at.unwrap_or(opened_at));
         let pipeline = Pipeline {
             frames: opened.frames,
@@ -98,8 +98,8 @@ impl Attempt<'_> {
         Ok((sealed, snapshot_at))
     }
 
-    /// Counts the rows of the query for progress reports, or estimates them where an exact count would be slow. Without
-    /// either, progress reports have no time left.
+    /// Sets the expected rows of progress reports to a count or an estimate. If neither is available, the reports have no
+    /// remaining time.
     async fn expect_rows(&self, plan: &Plan) {
         match count_rows(plan).await {
             Ok(Some(rows)) => self.meter.expect(rows),
@@ -108,8 +108,8 @@ impl Attempt<'_> {
         }
     }
 
-    /// Uploads an object in a separate task. An upload that has begun completes when the attempt is stopped, so that
-    /// [`Attempt::discard`] finds every object.
+    /// Uploads an object in a separate task, which continues when the attempt is stopped. [`Attempt::discard`] waits for
+    /// such tasks, so that it deletes every object.
     pub(super) async fn upload(&self, path: String, payload: PutPayload) -> Result<(), JobError> {
         let store = self.context.store.clone();
         let put = async move { store.put(&path, payload).await };
@@ -117,7 +117,7 @@ impl Attempt<'_> {
     }
 }
 
-/// Counts the rows of the query, exactly where that is fast, or else from statistics.
+/// Counts the rows of the query exactly if the source can do so fast, or else estimates them from statistics.
 async fn count_rows(plan: &Plan) -> Result<Option<u64>, DatasetError> {
     let count = match plan.dataset.count(&plan.query, Precision::Exact).await? {
         None => plan.dataset.count(&plan.query, Precision::Estimate).await?,

@@ -1,4 +1,4 @@
-//! Stores the segments of an attempt.
+//! Implements the segment sink of an attempt.
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -15,8 +15,8 @@ use crate::{error::JobError, segment::SegmentSink};
 
 #[async_trait]
 impl SegmentSink for Attempt<'_> {
-    /// Uploads the object, inserts the row that makes the segment visible together with a lease renewal, and announces
-    /// the segment to the notifier.
+    /// Uploads the object of the segment. Then inserts the segment's row and renews the lease in one transaction, and
+    /// announces the segment to the notifier.
     async fn store(&self, segment: &Segment, chunks: Vec<Bytes>) -> Result<(), JobError> {
         let context = self.context;
         let path = delivery::segment_path(self.id, self.number, segment.index);
@@ -38,7 +38,7 @@ impl SegmentSink for Attempt<'_> {
         let written = SegmentWritten { export_id: self.id, attempt: self.number, segment: segment.clone() };
         let subject = subject::delivery_written(self.id);
         if let Err(e) = context.bus.publish_lossy(subject, &self.traceparent, &written).await {
-            // gateways poll for segments too
+            // a lost announcement only delays readers, because gateways also poll for segments
             warn!(export.id = %self.id, error = %e, "failed to announce a segment");
         }
         Ok(())

@@ -67,7 +67,7 @@ pub(super) fn read(
     Ok(true)
 }
 
-/// The rows of a window that pass; None if no row passes, or the receiver is dropped.
+/// Returns the rows of a window that pass; None if no row passes, or the receiver is dropped.
 fn passing(
     file: &Windows,
     window: &Window,

@@ -27,7 +27,8 @@ use super::{
 /// The error for a column whose leaves have different lengths.
 const UNEQUAL: DatasetError = DatasetError::Garbled("the parts of a list or record do not fit each other");
 
-/// The number of rows that begin in the first of these pages, and whether the page continues a row of the page before.
+/// Returns the number of rows that begin in the first of these pages, and whether the page continues a row of the page
+/// before.
 pub(super) fn rows(mut pages: BasicDecompressor) -> Result<(usize, bool), DatasetError> {
     let page = pages.next().ok_or(BROKEN)?.map_err(PolarsError::from)?;
     let page = page.decompress(&mut pages).map_err(PolarsError::from)?;
@@ -76,7 +77,7 @@ pub(super) fn fit(fields: ArrowSchema, mapping: &mut TypeMapping, file: &SchemaD
     fields.into_iter_values().map(fit).collect()
 }
 
-/// A list field with this nullability of the list and of its items.
+/// Returns a list field with this nullability of the list and of its items.
 fn with_items(field: &ArrowField, list: bool, items: bool) -> ArrowField {
     let inner = |inner: &ArrowField| Box::new(ArrowField { is_nullable: items, ..inner.clone() });
     let dtype = match &field.dtype {
@@ -87,7 +88,7 @@ fn with_items(field: &ArrowField, list: bool, items: bool) -> ArrowField {
     ArrowField { dtype, is_nullable: list, ..field.clone() }
 }
 
-/// The fields inside a type.
+/// Returns the fields inside a type.
 fn within(dtype: &ArrowDataType) -> &[ArrowField] {
     match dtype {
         ArrowDataType::Struct(fields) => fields,
@@ -99,7 +100,7 @@ fn within(dtype: &ArrowDataType) -> &[ArrowField] {
     }
 }
 
-/// The maximum definition and repetition levels with which the leaves of a field are decoded.
+/// Returns the maximum definition and repetition levels with which the leaves of a field are decoded.
 fn levels(field: &ArrowField) -> Vec<(i16, i16)> {
     let own = i16::from(field.is_nullable);
     let inner = within(&field.dtype);
@@ -118,7 +119,7 @@ fn leaves(dtype: &ArrowDataType) -> usize {
     }
 }
 
-/// The field with only one of its leaves.
+/// Returns the field with only one of its leaves.
 pub(super) fn with_one_leaf(field: &ArrowField, mut leaf: usize) -> ArrowField {
     let boxed = |item: &ArrowField, leaf| Box::new(with_one_leaf(item, leaf));
     let dtype = match &field.dtype {
@@ -180,7 +181,7 @@ fn list<O: Offset>(
     Ok(ListArray::try_new(dtype.clone(), first.offsets().clone(), values, first.validity().cloned())?.boxed())
 }
 
-/// The inner array of each of these arrays.
+/// Returns the inner array of each of these arrays.
 fn inner<A: Array>(
     parts: &[Box<dyn Array>],
     of: impl Fn(&A) -> Option<Box<dyn Array>>,

@@ -11,9 +11,9 @@ use super::super::super::DatasetError;
 
 /// The number of bytes that are read for a header at first. A longer header, for its statistics, is read again.
 const HEADER: usize = 512;
-/// The maximum length of a header, bytes.
+/// The maximum length of a header, in bytes.
 const MAX_HEADER: usize = 4 << 20;
-/// The maximum size of a decompressed page, bytes.
+/// The maximum size of a decompressed page, in bytes.
 pub(super) const PAGE_BYTES: usize = 256 << 20;
 
 /// A data page of a column.
@@ -27,7 +27,7 @@ pub(super) struct Page {
     pub(super) rows: Range<usize>,
     /// The first row that begins in this page. A page that continues a list of the page before begins inside a row.
     pub(super) first_row: usize,
-    /// The decompressed or the decoded size, whichever is larger, bytes.
+    /// The decompressed or the decoded size, whichever is larger, in bytes.
     pub(super) bytes: usize,
 }
 
@@ -104,7 +104,7 @@ impl Pages {
         Ok(())
     }
 
-    /// The pages that have a value of these rows.
+    /// Returns the pages that have a value of these rows.
     pub(super) fn over(&self, rows: &Range<usize>) -> &[Page] {
         let from = self.data.partition_point(|page| page.rows.end <= rows.start);
         let to = self.data.partition_point(|page| page.rows.start < rows.end);
@@ -117,7 +117,7 @@ pub(super) const BROKEN: DatasetError = DatasetError::Garbled("a page of the fil
 /// The error for a page whose checksum differs.
 const ALTERED: DatasetError = DatasetError::Garbled("a page of the file is damaged: its checksum does not match");
 
-/// The header at the beginning of this range of the file, and its length in bytes.
+/// Returns the header at the beginning of this range of the file, and its length in bytes.
 fn header(file: &File, range: Range<u64>) -> Result<(PageHeader, u64), DatasetError> {
     let most = usize::try_from(range.end - range.start).unwrap_or(usize::MAX).min(MAX_HEADER);
     let mut bytes = vec![0; HEADER.min(most)];

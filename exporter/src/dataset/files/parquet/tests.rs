@@ -26,12 +26,12 @@ use protocol::filter::{self, Filter};
 use serde_json::{Map, json};
 
 use super::{
-    super::{FileKind, Files, Location, column_types},
+    super::{FileKind, Files, Location, columns},
     *,
 };
 use crate::dataset::{Dataset, DatasetInfo, Precision, Query, estimate_rows};
 
-/// A dataset of one Parquet file.
+/// Returns a dataset of one Parquet file.
 pub(super) async fn opened(path: &Path) -> Result<Files, DatasetError> {
     Files::open(Location::Local(path.to_owned()), FileKind::Parquet, DatasetInfo::new("a", Vec::new())).await
 }
@@ -123,7 +123,7 @@ fn windows_give_the_rows_of_the_file_whatever_its_pages() {
     }
 }
 
-/// The texts that the dataset gives for lists.
+/// Returns the texts that the dataset gives for lists.
 fn expected_text(lists: &Series) -> PolarsColumn {
     let texts = lists.iter().map(|list| match list {
         AnyValue::List(list) => {
@@ -311,7 +311,7 @@ fn a_list_with_unexpected_levels_is_unsupported_and_other_columns_work() {
     write_as(&path, "message m { required int64 id; required group xs { repeated int32 x; } }", &[vec![1], vec![2, 3]]);
     let windows = Windows::open(File::open(&path).unwrap()).unwrap();
     assert_eq!(windows.mapping().unsupported.keys().collect::<Vec<_>>(), ["xs"]);
-    let known = column_types::columns("m", windows.mapping(), &[]).unwrap();
+    let known = columns::columns("m", windows.mapping(), &[]).unwrap();
     assert_eq!(known.iter().map(|column| column.name.as_str()).collect::<Vec<_>>(), ["id"]);
     let window = windows.plan(&["id".to_owned()], None).remove(0);
     assert!(matches!(windows.read(&window, &["xs".to_owned()]), Err(DatasetError::Unsupported { .. })));

@@ -45,7 +45,7 @@ use super::{
 const VALUES: usize = 2_000_000;
 /// [`VALUES`] reduces a window to no fewer rows than this, because every window has a fixed cost.
 const MIN_ROWS: usize = 1024;
-/// The approximate size of a window, bytes, decompressed or decoded, whichever is more. One page may exceed it.
+/// The approximate size of a window, in bytes, decompressed or decoded, whichever is more. One page may exceed it.
 const BYTES: usize = 32 << 20;
 /// The number of pages whose offsets are cached.
 const CACHED_PAGES: usize = 1 << 20;
@@ -60,7 +60,7 @@ pub(in crate::dataset::files) struct Windows {
     fields: ArrowSchema,
     mapping: TypeMapping,
     cache: Mutex<PageCache>,
-    /// The maximum size of the texts of one frame, bytes.
+    /// The maximum size of the texts of one frame, in bytes.
     pub(super) text_budget: usize,
     /// The number of copied bytes so far.
     #[cfg(test)]
@@ -129,7 +129,7 @@ impl Windows {
         self.metadata.num_rows as u64
     }
 
-    /// All windows of the file, in order, for these columns; each of at most `max_rows`.
+    /// Returns all windows of the file, in order, for these columns; each of at most `max_rows`.
     pub(super) fn plan(&self, columns: &[String], max_rows: Option<usize>) -> Vec<Window> {
         let groups = self.metadata.row_groups.iter().map(|group| {
             let leaves = columns.iter().filter_map(|name| group.columns_under_root_iter(name)).flatten();
@@ -297,13 +297,13 @@ impl Windows {
         if column.len() == rows.len() { Ok(column) } else { Err(TOO_FEW) }
     }
 
-    /// The leaf columns of a column: several for lists and records.
+    /// Returns the leaf columns of a column: several for lists and records.
     fn leaves(&self, group: usize, name: &str) -> Result<Vec<&ColumnChunkMetadata>, DatasetError> {
         let leaves = self.metadata.row_groups[group].columns_under_root_iter(name);
         leaves.map(Iterator::collect).ok_or(DatasetError::Garbled("a group of rows lacks a column"))
     }
 
-    /// The pages of a leaf column in a row group. With `keep` their rows are counted, and the result is cached.
+    /// Returns the pages of a leaf column in a row group. With `keep` their rows are counted, and the result is cached.
     fn pages(&self, group: usize, leaf: &ColumnChunkMetadata, keep: bool) -> Result<Arc<Pages>, DatasetError> {
         let range = leaf.byte_range();
         let cache = || self.cache.lock().unwrap_or_else(PoisonError::into_inner);
@@ -351,7 +351,7 @@ impl Windows {
         Ok(())
     }
 
-    /// A reader of the pages in these ranges of the file, which have `values` values in total.
+    /// Returns a reader of the pages in these ranges of the file, which have `values` values in total.
     fn reader(
         &self,
         leaf: &ColumnChunkMetadata,
@@ -375,7 +375,7 @@ impl Windows {
 }
 
 impl Window {
-    /// The first and the second half of the rows.
+    /// Returns the first and the second half of the rows.
     fn halves(self) -> (Self, Self) {
         let middle = self.rows.start + self.rows.len() / 2;
         let first = Self { groups: self.groups.clone(), rows: self.rows.start..middle };
@@ -391,7 +391,7 @@ fn is_flat(leaf: &ColumnChunkMetadata) -> bool {
     leaf.descriptor().descriptor.max_rep_level == 0
 }
 
-/// The size of a decoded value, bytes, without the bytes of texts, which values may share.
+/// Returns the size of a decoded value, in bytes, without the bytes of texts, which values may share.
 fn width(leaf: &ColumnChunkMetadata) -> usize {
     match leaf.physical_type() {
         PhysicalType::Boolean => 1,
@@ -441,7 +441,7 @@ fn split_at_pages(rows: Range<usize>, columns: &[Arc<Pages>]) -> Vec<Range<usize
     parts.collect()
 }
 
-/// Plans the windows over row groups, given as (rows, bytes), for a number of columns.
+/// Plans the windows over row groups, given as (rows, in bytes), for a number of columns.
 fn plan(groups: &[(usize, usize)], columns: usize, max_rows: usize) -> Vec<Window> {
     let window_rows = (VALUES / columns.max(1)).max(MIN_ROWS).min(max_rows);
     let mut windows: Vec<Window> = Vec::new();

@@ -24,7 +24,7 @@ async fn owned(database: &TestDatabase) {
     run(&database.db, "CREATE INDEX by_tag ON owned (tag); ANALYZE owned").await;
 }
 
-/// The number of ranges in which a query is read, and the plan of its statement.
+/// Returns the number of ranges in which a query is read, and the plan of its statement.
 async fn read_by(server: &Arc<PostgresServer>, rows: &PostgresRows, query: &Query) -> (usize, String) {
     let mut session = server.connect().await.unwrap();
     let mut select = TableSelect { rows: rows.clone(), query: query.clone(), select: None };

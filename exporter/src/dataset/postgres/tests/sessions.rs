@@ -12,7 +12,7 @@ const READING: &str = "SELECT count(*) FROM pg_stat_activity WHERE application_n
 const EMPTYING: &str = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'TRUNCATE%' AND wait_event_type = 'Lock' \
                         AND datname = current_database()";
 
-/// The number that a statement returns.
+/// Returns the number that a statement returns.
 async fn one(database: &TestDatabase, ask: &str) -> i64 {
     let row = database.db.query_one_raw(sea_orm::Statement::from_string(DbBackend::Postgres, ask)).await.unwrap();
     row.unwrap().try_get_by_index(0).unwrap()

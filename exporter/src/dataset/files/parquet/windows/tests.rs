@@ -75,7 +75,7 @@ fn pages(sizes: impl Iterator<Item = (usize, usize, bool)>) -> Arc<Pages> {
     Arc::new(Pages { data: data.collect(), ..Pages::default() })
 }
 
-/// The reference for [`split_at_pages`]: sums all pages of each chunk, which is simple and slow.
+/// Returns the reference for [`split_at_pages`]: sums all pages of each chunk, which is simple and slow.
 fn split_slowly(rows: Range<usize>, columns: &[Arc<Pages>]) -> Vec<Range<usize>> {
     let over =
         |rows: &Range<usize>| columns.iter().flat_map(|pages| pages.over(rows)).map(|page| page.bytes).sum::<usize>();

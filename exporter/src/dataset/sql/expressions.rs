@@ -1,0 +1,50 @@
+//! SQL expressions for the columns of a source.
+
+use protocol::catalog::{Column, ColumnType};
+use sea_orm::{
+    DbBackend,
+    sea_query::{Alias, Expr, ExprTrait},
+};
+
+use super::super::DatasetError;
+
+/// The alias that every select gives to its table or query.
+pub(in crate::dataset) const SOURCE: &str = "source";
+
+/// Finds a column by its name.
+pub(in crate::dataset) fn find(columns: &[Column], name: &str) -> Result<Column, DatasetError> {
+    columns.iter().find(|c| c.name == name).cloned().ok_or_else(|| DatasetError::NoColumn(name.to_owned()))
+}
+
+/// Returns a reference to a column of the source.
+pub(in crate::dataset) fn col(name: &str) -> Expr {
+    Expr::col((Alias::new(SOURCE), Alias::new(name)))
+}
+
+/// Returns the column, cast to the SQL type in which values of its column type are fetched.
+pub(super) fn readable(column: &Column) -> Expr {
+    let plain = col(&column.name);
+    match column.kind {
+        ColumnType::Int => plain.cast_as("bigint"),
+        ColumnType::Float => plain.cast_as("double precision"),
+        // text keeps all digits of a decimal; types without a column type, such as JSON, are text in files
+        ColumnType::Decimal | ColumnType::String => plain.cast_as("text"),
+        ColumnType::Bool | ColumnType::Date | ColumnType::Datetime | ColumnType::Time => plain,
+    }
+}
+
+/// Returns the column as text, because text functions of PostgreSQL refuse types such as `uuid`.
+pub(super) fn as_text(column: &Column, backend: DbBackend) -> Expr {
+    match backend {
+        DbBackend::Postgres => col(&column.name).cast_as("text"),
+        _ => col(&column.name),
+    }
+}
+
+/// Returns the column for sorting and comparing. Text sorts by its bytes, independent of the database's locale.
+pub(in crate::dataset) fn sortable(column: &Column, backend: DbBackend) -> Expr {
+    match (column.kind, backend) {
+        (ColumnType::String, DbBackend::Postgres) => Expr::cust_with_expr("$1 COLLATE \"C\"", as_text(column, backend)),
+        _ => col(&column.name),
+    }
+}

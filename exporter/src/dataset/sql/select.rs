@@ -1,0 +1,53 @@
+//! Builds the select of the rows that pass a filter.
+
+use protocol::catalog::Column;
+use sea_orm::{
+    DbBackend,
+    sea_query::{Alias, Query as Sql, SelectStatement},
+};
+
+use super::{
+    super::{DatasetError, Query},
+    expressions::SOURCE,
+    native::Natives,
+    predicate::Predicate,
+    source::Source,
+};
+
+/// Returns a select from the rows that pass the filter of a query. The caller adds the selected expressions.
+pub(in crate::dataset) fn filtered(
+    source: &Source,
+    columns: &[Column],
+    query: &Query,
+    backend: DbBackend,
+) -> Result<SelectStatement, DatasetError> {
+    filtered_as(source, columns, query, backend, &Natives::default())
+}
+
+/// Like [`filtered`], but uses the native types of columns for a filter that indexes support.
+pub(in crate::dataset) fn filtered_as(
+    source: &Source,
+    columns: &[Column],
+    query: &Query,
+    backend: DbBackend,
+    natives: &Natives,
+) -> Result<SelectStatement, DatasetError> {
+    let mut select = Sql::select();
+    match source {
+        Source::Table(parts) => match parts.as_slice() {
+            [schema, name] => {
+                select.from_as((Alias::new(schema), Alias::new(name)), Alias::new(SOURCE));
+            }
+            parts => {
+                select.from_as(Alias::new(parts.join(".")), Alias::new(SOURCE));
+            }
+        },
+        Source::Query(_) => {
+            select.from(Alias::new(SOURCE));
+        }
+    }
+    if !query.filter.is_all() {
+        select.and_where(Predicate { columns, backend, natives }.expr(&query.filter)?);
+    }
+    Ok(select.take())
+}

@@ -1,0 +1,45 @@
+//! The source of a select, and the order of its rows.
+
+use std::sync::Arc;
+
+use sea_orm::sea_query::Order;
+
+use super::query_text::QueryText;
+
+/// The table or query that a dataset reads from.
+#[derive(Clone, Debug)]
+pub enum Source {
+    /// A table or view, by its name or by its schema and name.
+    Table(Vec<String>),
+    /// A query that the operator wrote in the catalog.
+    Query(Arc<QueryText>),
+}
+
+impl Source {
+    /// Returns a table or view, written as `name` or `schema.name`.
+    #[must_use]
+    pub fn table(name: &str) -> Self {
+        Self::Table(name.split('.').map(str::to_owned).collect())
+    }
+}
+
+/// One key of the order of rows, so that two exports of the same data are the same file. NULL comes last.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OrderBy {
+    /// The name of the column.
+    pub column: String,
+    /// Whether the largest value comes first.
+    pub descending: bool,
+}
+
+impl OrderBy {
+    /// Orders by this column, the smallest value first.
+    #[must_use]
+    pub fn ascending(column: impl Into<String>) -> Self {
+        Self { column: column.into(), descending: false }
+    }
+
+    pub(in crate::dataset) const fn direction(&self) -> Order {
+        if self.descending { Order::Desc } else { Order::Asc }
+    }
+}
