@@ -9,64 +9,65 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::BackupError;
 
-/// Backups: the destination, the schedule, the retention and the encryption.
+/// The `[backup]` settings: the destination, the schedule, the retention and the encryption.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct BackupConfig {
-    /// Where backups are stored: a folder, `file:///folder` or `s3://bucket/prefix`; empty: no backups. Give each
-    /// installation a destination that no other installation uses.
+    /// Where backups are stored: a folder, `file:///folder` or `s3://bucket/prefix`. Empty means that no backups are
+    /// made. Give each installation a destination that no other installation uses.
     pub destination: String,
     /// Endpoint of an S3-compatible store, for an `s3://` destination; empty: AWS.
     pub s3_endpoint: String,
     /// Region of the destination's bucket.
     pub s3_region: String,
-    /// Access key for the destination's bucket; empty: the credentials of the environment or the machine.
+    /// Access key for the destination's bucket; empty for the credentials of the environment or the machine.
     pub s3_access_key_id: String,
-    /// Secret of the access key.
+    /// Secret that belongs to the access key.
     pub s3_secret_access_key: Secret,
     /// Whether the destination's endpoint may be reached without TLS. Set it only for a store on a trusted network.
     pub s3_allow_http: bool,
-    /// When to back up: a cron line of five fields, or six with seconds first, in the top-level `time_zone`.
+    /// When to back up: a cron expression of five fields, or of six with seconds first, in the top-level `time_zone`.
     pub schedule: String,
-    /// Number of days of which the last backup is kept. More days cost room at the destination.
+    /// Number of days whose last backup is kept. More days need more space at the destination.
     pub keep_daily: usize,
-    /// Number of ISO weeks of which the last backup is kept.
+    /// Number of ISO weeks whose last backup is kept.
     pub keep_weekly: usize,
-    /// Number of months of which the last backup is kept.
+    /// Number of months whose last backup is kept.
     pub keep_monthly: usize,
-    /// Public age keys (`age1…`) for which backups are encrypted; empty: no encryption by key. The machine that creates
-    /// backups can't read them.
+    /// Public age keys (`age1…`) for which backups are encrypted; empty for no encryption by key. The machine that
+    /// creates backups can't read them.
     pub recipients: Vec<String>,
-    /// File whose first line is the passphrase that encrypts backups; empty: none. Use it where a key pair is too much;
-    /// it excludes `recipients`.
+    /// File whose first line is the passphrase that encrypts backups; empty for no passphrase. Use it if you don't want
+    /// to manage a key pair. It can't be used together with `recipients`.
     pub passphrase_file: String,
-    /// Whether backups contain the files of completed exports. Without files, a restore lets those exports expire.
+    /// Whether backups include the files of completed exports. If not, a restore expires these exports.
     pub include_files: bool,
-    /// Folder of `pg_dump` and `pg_restore`; empty: those on the `PATH`. They must not be older than the server.
+    /// Folder of `pg_dump` and `pg_restore`; empty for those on the `PATH`. Their version must not be older than that
+    /// of the server.
     pub pg_bin: String,
     /// Folder for the temporary copy of a SQLite database; empty: the system's folder for temporary files. It needs room
     /// for the whole database.
     pub scratch_dir: String,
-    /// Longest time that a whole backup or a whole restore may take. Raise it for large installations.
+    /// Longest time that a backup or a restore may take. Raise it for large installations.
     pub timeout: HumanDuration,
-    /// The limits that operators do not set.
+    /// Limits that operators can't set.
     #[serde(skip)]
     #[schemars(skip)]
     pub tuning: BackupTuning,
-    /// The time zone of `schedule`, and of the days, weeks and months that are kept; from the top-level `time_zone`.
+    /// The time zone of `schedule`, and of the days, weeks and months of the retention; from the top-level `time_zone`.
     #[serde(skip)]
     #[schemars(skip)]
     pub time_zone: Tz,
 }
 
-/// The limits of backups that operators do not set.
+/// Limits that are constants in production.
 #[derive(Clone, Copy, Debug)]
 pub struct BackupTuning {
-    /// Number of objects that are copied at the same time; default 4.
+    /// Number of files or objects that are copied or verified at the same time; default 4.
     pub concurrency: usize,
     /// The zstd compression level; default 3.
     pub compression_level: i32,
-    /// Longest time without a byte in a read or a write; default 5 minutes.
+    /// Longest time without a byte in a read or a write; default 5 min.
     pub stall_timeout: Duration,
 }
 
@@ -102,10 +103,10 @@ impl Default for BackupConfig {
 }
 
 impl BackupConfig {
-    /// Checks the rules that the types can't express. The schedule is checked by the scheduler.
+    /// Checks rules that the types of the fields don't express. The scheduler checks `schedule`.
     ///
     /// # Errors
-    /// [`BackupError::Setting`] names the first invalid setting.
+    /// [`BackupError::Setting`] with the name of the first invalid setting.
     pub fn validate(&self) -> Result<(), BackupError> {
         if self.timeout.get().is_zero() {
             return Err(BackupError::setting("timeout", "must be longer than zero"));
@@ -123,10 +124,10 @@ impl BackupConfig {
         Ok(())
     }
 
-    /// Opens the destination.
+    /// Opens the file store at the destination.
     ///
     /// # Errors
-    /// When no destination is set, or it can't be opened.
+    /// When no destination is set, or the destination can't be opened.
     pub fn open_destination(&self) -> Result<FileStore, BackupError> {
         if self.destination.is_empty() {
             return Err(BackupError::setting("destination", "is empty: set a folder or s3://bucket/prefix"));

@@ -1,8 +1,8 @@
 //! Creates a backup.
 //!
 //! The order of the parts makes the backup consistent:
-//! - Streams come before the database. If an outcome is settled between the two, the backup contains the outcome and its
-//!   effect; settling it again changes nothing. In the other order, the backup would contain neither.
+//! - Streams come before the database. If an outcome is settled between the two, the backup contains the outcome and
+//!   its effect; settling it again changes nothing. In the other order, the backup would contain neither.
 //! - Files come after the database, because the database lists them. A listed object never changes.
 //! - The manifest comes last: a folder without a manifest is not a backup.
 
@@ -207,7 +207,7 @@ async fn open_list(list: &Path) -> Result<impl Stream<Item = std::io::Result<Byt
     Ok(pool::stream_file(tokio::fs::File::open(list).await.map_err(BackupError::local(list.display()))?))
 }
 
-/// Counts the items of a stream while another function reads the stream.
+/// Counts the items that pass through a stream.
 #[derive(Clone, Default)]
 struct Counter(Arc<AtomicU64>);
 

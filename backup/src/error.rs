@@ -1,4 +1,4 @@
-//! The errors of backups and restores.
+//! The error type of backups, verifications and restores.
 
 use std::io;
 
@@ -6,7 +6,7 @@ use entity::StoreError;
 use platform::{bus::BusError, store::FileStoreError};
 use sea_orm::DbErr;
 
-/// A failed backup, verification or restore.
+/// The reason why a backup, a verification or a restore failed.
 #[derive(Debug, thiserror::Error)]
 pub enum BackupError {
     /// A setting in `[backup]` is invalid.
@@ -17,7 +17,7 @@ pub enum BackupError {
         /// The reason why the value is invalid.
         detail: String,
     },
-    /// The destination or the installation's file store failed.
+    /// The destination or the file store of the installation failed.
     #[error(transparent)]
     Files(#[from] FileStoreError),
     /// The database failed, or holds an invalid row.
@@ -29,14 +29,14 @@ pub enum BackupError {
     /// JetStream refused a request.
     #[error("JetStream: can't {action} {stream}: {detail}")]
     JetStream {
-        /// The attempted action, as a verb.
+        /// The operation that failed, as a verb phrase.
         action: &'static str,
         /// The name of the stream.
         stream: &'static str,
         /// The error of the JetStream client.
         detail: String,
     },
-    /// A file of this machine can't be read or written.
+    /// A local file can't be read or written.
     #[error("{name}: {source}")]
     Local {
         /// The path or the purpose of the file.
@@ -44,10 +44,10 @@ pub enum BackupError {
         /// The error of the operating system.
         source: io::Error,
     },
-    /// `pg_dump` or `pg_restore` failed.
+    /// The program `pg_dump` or `pg_restore` failed.
     #[error("{program}: {detail}")]
     Tool {
-        /// The name of the program.
+        /// The name of the program, such as `pg_dump`.
         program: String,
         /// The standard error output of the program.
         detail: String,
@@ -58,27 +58,27 @@ pub enum BackupError {
     /// The destination has no backup with this id.
     #[error("backup not found: {0}")]
     NotFound(String),
-    /// A part or an object differs from its manifest.
+    /// The bytes of a part or pool object are missing, or differ from their recorded digest or format.
     #[error("the backup is damaged: {object}: {detail}")]
     Damaged {
         /// The path of the object at the destination.
         object: String,
-        /// The difference that was found.
+        /// The reason why the object counts as damaged.
         detail: String,
     },
-    /// No available key decrypts the backup.
+    /// None of the given keys decrypts the backup.
     #[error("the backup is encrypted: {0}")]
     Locked(String),
-    /// A newer version of Sluice made the backup.
+    /// A newer version of Sluice created the backup.
     #[error("the backup was made by a newer Sluice ({0}): restore it with that version")]
     Newer(String),
-    /// The restore target holds data.
+    /// The target of a restore already holds data.
     #[error("the target isn't empty: {0}; a restore writes into an empty installation only")]
     NotEmpty(String),
-    /// An earlier restore into this target was interrupted.
+    /// An earlier restore into this target was interrupted, and the operator did not request a restart.
     #[error("a restore of {0} into this target was interrupted: start it again with --force")]
     Interrupted(String),
-    /// The restore marker names another database or other streams than the settings.
+    /// The marker of an interrupted restore names another database or other streams than the settings.
     #[error(
         "a restore of {id} was started on {marked}, but the settings name {configured}: use the earlier settings, or \
          empty the target and delete the object restore/begun of its file store"
@@ -86,15 +86,15 @@ pub enum BackupError {
     OtherTarget {
         /// The id of the backup.
         id: String,
-        /// The target that the marker names.
+        /// The database and the streams that the marker names.
         marked: String,
-        /// The target that the settings name.
+        /// The database and the streams that the settings name.
         configured: String,
     },
     /// The restored data differs from the backup.
     #[error("restored, but the data differs from the backup: {0}")]
     Mismatch(String),
-    /// The named background task panicked, which is a defect.
+    /// The named background task panicked, which is a bug in Sluice.
     #[error("{0} panicked")]
     Panicked(&'static str),
 }
@@ -113,7 +113,8 @@ impl BackupError {
         Self::Damaged { object: object.to_owned(), detail: detail.to_string() }
     }
 
-    /// Wraps the error of one JetStream call; the client has an error type for each kind of call.
+    /// Returns a conversion of JetStream errors for `map_err`. It is generic, because async-nats has a different error
+    /// type for each call.
     pub(crate) fn jetstream<E: std::fmt::Display>(
         action: &'static str,
         stream: &'static str,

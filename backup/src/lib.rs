@@ -63,7 +63,7 @@ pub use self::{
     verify::{Verified, verify},
 };
 
-/// The installation to back up. Clones share the connections.
+/// The dependencies and settings for a backup of one installation. Clones share the connections.
 #[derive(Clone, Debug)]
 pub struct Source {
     /// The `[backup]` settings, such as the destination.

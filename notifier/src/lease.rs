@@ -31,7 +31,7 @@ impl LeaseCandidate {
         Self::with_database(deps.db.clone(), deps.clock.clone(), name, holder, duration)
     }
 
-    /// Creates a candidate without the other dependencies of a notifier, for commands.
+    /// Creates a candidate from a database and a clock, for commands that run without a notifier.
     pub(crate) fn with_database(
         db: DatabaseConnection,
         clock: SharedClock,

@@ -1,7 +1,8 @@
-//! Dumps and loads the database, and counts its rows.
+//! Dumps and loads the database of an installation, and counts its rows.
 //!
-//! SQLite is copied by `VACUUM INTO`, a single read transaction that blocks no writer. PostgreSQL is dumped by `pg_dump`
-//! at a snapshot that a transaction of this process exports, so that the counted rows are the dumped rows.
+//! SQLite is copied with `VACUUM INTO`, a single read transaction that blocks no writer. PostgreSQL is dumped with
+//! `pg_dump` from a snapshot of a transaction of this process. The same transaction counts the rows, so the counts
+//! match the dump.
 
 mod inventory;
 mod postgres;
@@ -25,27 +26,27 @@ use crate::{
     pool,
 };
 
-/// A dump of the database at the destination, and a local list of the export files that belong to it.
+/// A dump of the database at the destination, and the local list of the export files in the same snapshot.
 pub(crate) struct Dump {
-    /// The name of the part within the backup.
+    /// The name of the database part within the backup.
     pub(crate) name: String,
-    /// The digests of the part.
+    /// The digests of the database part before and after its encoding.
     pub(crate) encoded: Encoded,
-    /// The counts of the rows in the snapshot.
+    /// The row counts and the migrations of the snapshot.
     pub(crate) inventory: Inventory,
     /// The database engine: `sqlite` or `postgres`.
     pub(crate) engine: &'static str,
-    /// The version of the server or library.
+    /// The version of the PostgreSQL server or the SQLite library.
     pub(crate) version: String,
-    /// The local list of [`ExportFile`]s; deleted with this value.
+    /// The path of a temporary file with one [`ExportFile`] in each line. Dropping this value deletes the file.
     pub(crate) export_files: PathBuf,
     _scratch: TempDir,
 }
 
-/// The start of the name of the database part.
+/// The start of the name of the database part; the suffix depends on the engine and the encryption.
 pub(crate) const PART_STEM: &str = "database.";
 
-/// Dumps the database into the part at `folder(name)` of the destination.
+/// Dumps the database to the destination. `folder` returns the path at the destination for the name of a part.
 pub(crate) async fn dump(
     db: &DatabaseConnection,
     database: &DatabaseConfig,
@@ -92,7 +93,7 @@ pub(crate) async fn dump(
     Ok(Dump { name, encoded, inventory, engine, version, export_files, _scratch: scratch })
 }
 
-/// Loads a dump into an empty database.
+/// Replaces the database by a dump, and connects to it.
 pub(crate) async fn load(
     database: &DatabaseConfig,
     config: &BackupConfig,
@@ -115,12 +116,12 @@ pub(crate) async fn load(
     Ok(db)
 }
 
-/// The engine of a database URL, with the values of [`Dump::engine`].
+/// Returns the engine of a database URL: `sqlite` or `postgres`, as in [`Dump::engine`].
 pub(crate) fn engine(database: &DatabaseConfig) -> &'static str {
     if database.url.expose().starts_with("sqlite:") { "sqlite" } else { "postgres" }
 }
 
-/// The location of a database, without credentials.
+/// Returns the host or path of a database, without credentials.
 pub(crate) fn location(database: &DatabaseConfig) -> Result<String, BackupError> {
     if engine(database) == "sqlite" {
         let path = sqlite::path(database)?;
@@ -130,7 +131,7 @@ pub(crate) fn location(database: &DatabaseConfig) -> Result<String, BackupError>
     postgres::location(database)
 }
 
-/// Describes each table with rows that only an installation in use has.
+/// Returns a description of each table with rows that a new installation does not have.
 pub(crate) async fn non_empty_tables(database: &DatabaseConfig) -> Result<Vec<String>, BackupError> {
     if engine(database) == "sqlite" && !sqlite::path(database)?.exists() {
         return Ok(vec![]);
@@ -141,6 +142,7 @@ pub(crate) async fn non_empty_tables(database: &DatabaseConfig) -> Result<Vec<St
     found
 }
 
+/// Creates a temporary folder in the folder for temporary files of the system (`TMPDIR`).
 fn scratch_dir(config: &BackupConfig) -> Result<TempDir, BackupError> {
     let mut builder = tempfile::Builder::new();
     let builder = builder.prefix("sluice-backup-");
@@ -151,14 +153,14 @@ fn scratch_dir(config: &BackupConfig) -> Result<TempDir, BackupError> {
     created.map_err(BackupError::local("backup.scratch_dir"))
 }
 
-/// The first column of the first row of a query.
+/// Runs a query and returns the first column of the first row.
 async fn query_text(db: &impl ConnectionTrait, query: &str) -> Result<String, BackupError> {
     let row = db.query_one_raw(Statement::from_string(db.get_database_backend(), query)).await?;
     let row = row.ok_or_else(|| sea_orm::DbErr::RecordNotFound(query.to_owned()))?;
     Ok(row.try_get_by_index::<String>(0)?)
 }
 
-/// Copies a stream to a writer. An error of the stream is [`BackupError::Damaged`].
+/// Copies a stream to a writer. Returns [`BackupError::Damaged`] if the stream ends with an error.
 async fn copy_to(
     mut bytes: ByteStream,
     to: &mut (impl tokio::io::AsyncWrite + Unpin),

@@ -1,4 +1,4 @@
-//! Copies a SQLite database online, and replaces its file.
+//! Copies a SQLite database while services use it, and replaces the file of a database.
 
 use std::{
     path::{Path, PathBuf},
@@ -18,7 +18,7 @@ pub(crate) async fn copy(db: &DatabaseConnection, to: &Path) -> Result<(), Backu
     Ok(())
 }
 
-/// Opens a copy for reading.
+/// Opens a copy of the database read-only.
 pub(crate) async fn open(copy: &Path) -> Result<DatabaseConnection, BackupError> {
     let url = platform::db::sqlite_read_only(copy);
     let mut options = sea_orm::ConnectOptions::new(url.expose());
@@ -26,14 +26,15 @@ pub(crate) async fn open(copy: &Path) -> Result<DatabaseConnection, BackupError>
     Ok(sea_orm::Database::connect(options).await?)
 }
 
-/// The path of the database file.
+/// Returns the path of the database file.
 pub(crate) fn path(database: &DatabaseConfig) -> Result<PathBuf, BackupError> {
     let options = SqliteConnectOptions::from_str(database.url.expose());
     let options = options.map_err(|e| sea_orm::DbErr::Custom(format!("database.url: {e}")))?;
     Ok(options.get_filename().to_owned())
 }
 
-/// Writes a temporary file beside the database file, and renames it when it is complete.
+/// Writes the dump to a temporary file in the same folder, and renames that file to the database file once it is
+/// complete.
 pub(crate) async fn load(database: &DatabaseConfig, bytes: ByteStream) -> Result<(), BackupError> {
     let path = path(database)?;
     let name = path.display().to_string();
@@ -55,7 +56,7 @@ pub(crate) async fn load(database: &DatabaseConfig, bytes: ByteStream) -> Result
     tokio::fs::rename(&new, &path).await.map_err(BackupError::local(&name))
 }
 
-/// Runs the integrity check of SQLite.
+/// Runs the integrity check of SQLite, `PRAGMA quick_check`.
 pub(crate) async fn check(db: &DatabaseConnection) -> Result<(), BackupError> {
     match query_text(db, "PRAGMA quick_check(1)").await?.as_str() {
         "ok" => Ok(()),

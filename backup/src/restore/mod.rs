@@ -70,7 +70,8 @@ pub struct Restored {
     pub dropped_outcomes: u64,
     /// Number of completed exports that expired because the backup does not have their files.
     pub expired: u64,
-    /// Number of accounts that differ from the ledger, as in the backup; `sluice credits audit --rebuild` corrects them.
+    /// Number of accounts that differ from the ledger, as in the backup. `sluice credits audit --rebuild` corrects
+    /// them.
     pub unbalanced: u64,
     /// Number of restored objects that were read again and have the right digest.
     pub objects_verified: u64,
@@ -121,7 +122,7 @@ fn check_compatibility(contents: &Contents, database: &DatabaseConfig) -> Result
         return Err(BackupError::Newer(format!("its schema has the migration {unknown}")));
     }
     if contents.engine != database::engine(database) {
-        let detail = format!("its engine is {}, and database.url names another", contents.engine);
+        let detail = format!("the engine is {}, but database.url names another engine", contents.engine);
         return Err(BackupError::damaged("the database", detail));
     }
     Ok(())

@@ -16,7 +16,7 @@ use testkit::{db::Postgres, sha256};
 use crate::installation::{Installation, destination, file_info, plan};
 
 #[tokio::test]
-async fn accounts_that_differed_in_the_backup_restore_and_new_differences_are_refused() {
+async fn a_restore_accepts_recorded_ledger_differences_and_refuses_new_ones() {
     let installation = Installation::new().await;
     let (_dir, config) = destination();
     installation.completed().await;

@@ -70,8 +70,8 @@ impl QueuePositions {
     }
 }
 
-/// Publishes position 0 to the owner of an export that is being dispatched. The rounds cover waiting exports only, so
-/// without this report the owner would keep seeing an older position.
+/// Publishes position 0 to the owner of an export that is being dispatched. Later rounds cover waiting exports only, so
+/// without this report the owner would keep an older position.
 pub(super) async fn publish_front_position(bus: &Bus, owner: &Owner, id: ExportId) {
     if let Err(e) = publish_position(bus, owner, id, QueuePosition { position: 0, eta_ms: None }).await {
         debug!(export.id = %id, error = %e, "failed to publish a queue position");

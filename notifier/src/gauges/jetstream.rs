@@ -15,8 +15,8 @@ const MAX_CONSUMERS: usize = 64;
 /// Samples the streams and their durable consumers.
 #[derive(Default)]
 pub(super) struct JetStreamGauges {
-    /// The stream and name of each consumer in the last sample. The gauges of a consumer that has been deleted since
-    /// are set to 0.
+    /// The stream and name of each consumer in the last sample. The next sample sets the gauges of deleted consumers to
+    /// 0.
     known: Vec<(&'static str, String)>,
 }
 

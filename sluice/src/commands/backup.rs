@@ -1,6 +1,6 @@
 //! `sluice backup`: creates, lists and verifies backups.
 
-use ::backup::{BackupConfig, BackupError, Report, Source, KeyFiles};
+use ::backup::{BackupConfig, BackupError, KeyFiles, Report, Source};
 use platform::{bus::Bus, clock::SystemClock, store::FileStore};
 
 use super::CommandError;
