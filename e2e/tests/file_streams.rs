@@ -49,26 +49,26 @@ async fn a_file_streams_through_a_small_window_and_a_pause_with_flat_memory() {
     let mut before = None;
     let mut paused = false;
     let end = loop {
-        if collector.reached() > 8 * MIB && before.is_none() {
+        if collector.next_offset() > 8 * MIB && before.is_none() {
             before = Some((fleet.gateways[0].memory().current, fleet.notifiers[0].memory().current));
         }
-        if collector.reached() > 40 * MIB && !paused {
+        if collector.next_offset() > 40 * MIB && !paused {
             paused = true;
             // No window is granted: no byte may arrive, although the export completes.
             while collector.window() > 0 {
-                assert!(client.step(&mut collector).await.is_none());
+                assert!(client.read_frame(&mut collector).await.is_none());
             }
             let done = client.ended(export.id).await;
             assert_eq!(done.status, Status::Completed);
-            tokio::time::timeout(Duration::from_secs(3), client.step(&mut collector))
+            tokio::time::timeout(Duration::from_secs(3), client.read_frame(&mut collector))
                 .await
                 .expect_err("a closed window");
         }
         if collector.window() <= 128 * KIB {
-            collector.granted(128 * KIB);
+            collector.enlarge_window(128 * KIB);
             client.grant(opened.stream, 128 * KIB).await;
         }
-        if let Some(end) = client.step(&mut collector).await {
+        if let Some(end) = client.read_frame(&mut collector).await {
             break end;
         }
     };
@@ -113,7 +113,7 @@ async fn a_cut_download_resumes_at_its_offset() {
     let opened = client.open(done.id, 0, MIB).await;
     assert_eq!(opened.size, Some(size));
     let first = client.collect_until(opened, size / 3).await;
-    let reached = first.reached();
+    let reached = first.next_offset();
     drop(client);
 
     let mut client = fleet.client().await;
@@ -147,7 +147,7 @@ async fn a_stream_without_a_window_does_not_block_other_streams_of_its_session()
     client.grant(waiting.stream, 10).await;
     let mut late = Collector::new(testkit::client::Opened { window: 10, ..waiting }, true);
     while late.window() > 0 {
-        assert!(client.step(&mut late).await.is_none());
+        assert!(client.read_frame(&mut late).await.is_none());
     }
     client.close_stream(waiting.stream).await;
     let closed = |m: &ServerMessage| matches!(m, ServerMessage::FileClosed { problem: None, .. }).then_some(());
@@ -165,10 +165,10 @@ async fn a_download_continues_after_a_notifier_dies() {
     fleet.add_notifier();
     let end = loop {
         if collector.window() <= MIB / 2 {
-            collector.granted(MIB);
+            collector.enlarge_window(MIB);
             client.grant(opened.stream, MIB).await;
         }
-        if let Some(end) = client.step(&mut collector).await {
+        if let Some(end) = client.read_frame(&mut collector).await {
             break end;
         }
     };
@@ -204,7 +204,7 @@ async fn a_canceled_or_unknown_export_has_no_stream() {
     let opened = client.opened(export.id, 0).await;
     client.send(&ClientMessage::ExportCancel(ExportCancel { export_id: export.id }), None).await;
     // The stream ends although its window is empty.
-    let end = client.step(&mut Collector::new(opened, false)).await.expect("the end of the stream");
+    let end = client.read_frame(&mut Collector::new(opened, false)).await.expect("the end of the stream");
     let problem = end.expect_err("no seal").expect("a problem");
     assert_eq!(problem.slug(), Slug::Canceled);
     assert!(problem.trace_id.is_some() && problem.instance.is_some());

@@ -73,10 +73,10 @@ async fn an_export_continues_when_the_leader_of_its_stream_dies() {
 
     let end = loop {
         if collector.window() <= MIB / 2 {
-            collector.granted(MIB);
+            collector.enlarge_window(MIB);
             client.grant(opened.stream, MIB).await;
         }
-        if let Some(end) = client.step(&mut collector).await {
+        if let Some(end) = client.read_frame(&mut collector).await {
             break end;
         }
     };

@@ -144,10 +144,10 @@ async fn a_live_stream_never_mixes_the_bytes_of_two_attempts() {
     // The stream continues with identical bytes of the second attempt, or ends with `restarted`.
     let end = loop {
         if collector.window() <= MIB / 2 {
-            collector.granted(MIB);
+            collector.enlarge_window(MIB);
             client.grant(opened.stream, MIB).await;
         }
-        if let Some(end) = client.step(&mut collector).await {
+        if let Some(end) = client.read_frame(&mut collector).await {
             break end;
         }
     };

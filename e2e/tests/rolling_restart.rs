@@ -72,7 +72,7 @@ impl Download {
     async fn run(mut self) -> DownloadReport {
         let mut failures = 0;
         loop {
-            let client = Client::attempt(&self.url, Credential::Bearer(&self.token), None).await;
+            let client = Client::try_connect(&self.url, Credential::Bearer(&self.token), None).await;
             match client {
                 Ok(Ok(client)) => {
                     failures = 0;

@@ -125,7 +125,7 @@ async fn the_gateway_reads_by_presigned_urls_and_resumes_after_a_cut_connection(
     // The client's connection breaks: the client resumes at its offset.
     let opened = client.open(done.id, 0, MIB).await;
     let first = client.collect_until(opened, size / 3).await;
-    let reached = first.reached();
+    let reached = first.next_offset();
     drop(client);
     let mut client = fleet.client().await;
     let opened = client.open(done.id, reached, MIB).await;

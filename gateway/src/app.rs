@@ -29,7 +29,7 @@ use crate::{
     state::AppState,
 };
 
-/// The most open connections of the internal listener.
+/// The maximum number of open connections on the internal listener.
 const INTERNAL_CONNECTIONS: usize = 64;
 /// How long a request on the internal listener may continue after the drain.
 const INTERNAL_DRAIN_TIMEOUT: Duration = Duration::from_millis(50);
@@ -45,7 +45,7 @@ pub struct Deps {
     pub clock: SharedClock,
     /// The credit policy of the installation; notifiers use the same.
     pub credit_policy: CreditPolicy,
-    /// The recorder behind `/metrics` on `gateway.internal_listen`; None: no internal listener.
+    /// Renders `/metrics` on `gateway.internal_listen`; with None the gateway opens no internal listener.
     pub metrics: Option<PrometheusHandle>,
 }
 
@@ -74,7 +74,7 @@ pub enum StartError {
     },
 }
 
-/// Starts a gateway on a bound listener and returns. The gateway runs until the soft stop of `life`, and drains then.
+/// Starts a gateway on a bound listener and returns. The gateway drains and ends at the soft stop of `life`.
 ///
 /// # Errors
 /// When a setting is invalid, or NATS does not answer.

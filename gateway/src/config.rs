@@ -9,27 +9,27 @@ use platform::{
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// `[gateway]`: listeners, limits and the order of a graceful stop.
+/// `[gateway]`: listeners, limits and the timing of a graceful stop.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct GatewayConfig {
-    /// The address of the public listener for REST, WebSockets and the page. Listen on `0.0.0.0` behind a proxy.
+    /// The address of the public listener for REST, WebSockets and the web page. Listen on `0.0.0.0` behind a proxy.
     pub listen: String,
     /// The address that serves `/metrics` and `/healthz` to operators; empty: no internal listener. Never expose it to
     /// clients.
     pub internal_listen: String,
-    /// The folder of the built page; empty: the gateway serves the API alone.
+    /// The folder of the built web page; empty: the gateway serves only the API.
     pub web_dir: String,
-    /// The most open connections. Further connections wait in the kernel's queue until one closes; raise it together
-    /// with the process's limit of open files.
+    /// The maximum number of open connections. Further connections wait in the kernel's queue until one closes; raise
+    /// it together with the process's limit of open files.
     pub max_connections: usize,
-    /// Origins other than the gateway's own whose pages may call the API and open sockets, such as
-    /// `https://app.example.com`. Add an origin when the page is served from another host.
+    /// Origins other than the gateway's own whose web pages may call the API and open sockets, such as
+    /// `https://app.example.com`. Add an origin when another host serves the web page.
     pub allowed_origins: Vec<String>,
     /// The `max-age` of `Strict-Transport-Security` (RFC 6797), sent when the proxy sets `X-Forwarded-Proto: https`;
     /// `0s`: off. Turn it off for a trial over HTTPS on a host that returns to HTTP.
     pub hsts_max_age: HumanDuration,
-    /// The most unfinished exports of one user. Lower it to keep one user from filling the queue.
+    /// The maximum number of unfinished exports of one user. Lower it to keep one user from filling the queue.
     pub max_unfinished_per_user: u64,
     /// Exports of datasets with at most this many rows take the interactive lane, others the bulk lane. Raise it when
     /// exporters finish larger datasets within seconds.
@@ -47,11 +47,9 @@ pub struct GatewayConfig {
     pub identity: IdentityConfig,
     /// `[gateway.ws]`: limits of WebSocket and SSE sessions.
     pub ws: WsConfig,
-    /// `[gateway.events]`: limits of event replay.
-    pub events: EventsConfig,
-    /// `[gateway.delivery]`: reading file bytes.
+    /// `[gateway.delivery]`: how the gateway reads file bytes.
     pub delivery: DeliveryConfig,
-    /// Limits without a setting, which tests shorten.
+    /// Limits that operators cannot set; in-process tests lower them.
     #[serde(skip)]
     #[schemars(skip)]
     pub tuning: GatewayTuning,
@@ -73,25 +71,33 @@ impl Default for GatewayConfig {
             drain_timeout: HumanDuration::from_secs(15),
             identity: IdentityConfig::default(),
             ws: WsConfig::default(),
-            events: EventsConfig::default(),
             delivery: DeliveryConfig::default(),
             tuning: GatewayTuning::default(),
         }
     }
 }
 
-/// Limits that no operator changes; in-process tests shorten them.
+/// Limits that operators cannot set; in-process tests lower them.
 #[derive(Clone, Debug)]
 pub struct GatewayTuning {
-    /// The most bytes of the events that one client gets replayed: 4 MiB.
+    /// The maximum number of events in one replay: 1000. A client that missed more events fetches its state by REST.
+    pub max_replay_events: u64,
+    /// The maximum total size of the events in one replay: 4 MiB.
     pub max_replay_size: ByteSize,
-    /// How often the gateway checks that NATS still has the same event stream: 2 s.
+    /// The maximum number of replays that one gateway reads at the same time: 32. Further replays wait.
+    pub max_concurrent_replays: usize,
+    /// How often the gateway checks whether the event stream in NATS was recreated: 2 s.
     pub epoch_check_interval: HumanDuration,
 }
 
 impl Default for GatewayTuning {
     fn default() -> Self {
-        Self { max_replay_size: ByteSize::mib(4), epoch_check_interval: HumanDuration::from_secs(2) }
+        Self {
+            max_replay_events: 1_000,
+            max_replay_size: ByteSize::mib(4),
+            max_concurrent_replays: 32,
+            epoch_check_interval: HumanDuration::from_secs(2),
+        }
     }
 }
 
@@ -113,7 +119,7 @@ pub struct IdentityConfig {
     /// The clock difference tolerated when checking `exp` and `nbf`. Raise it only when the issuer's clock is known to
     /// be off.
     pub clock_leeway: HumanDuration,
-    /// `[gateway.identity.oidc]`: sign-in on the page at an external issuer.
+    /// `[gateway.identity.oidc]`: how the web page signs users in at an external issuer.
     pub oidc: OidcConfig,
     /// `[gateway.identity.local]`: tokens signed by this installation.
     pub local: LocalIdentityConfig,
@@ -134,21 +140,22 @@ impl Default for IdentityConfig {
     }
 }
 
-/// `[gateway.identity.oidc]`: sign-in on the page by the authorization code flow with PKCE.
+/// `[gateway.identity.oidc]`: how the web page signs users in by the authorization code flow with PKCE.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct OidcConfig {
-    /// The issuer's URL, under which `/.well-known/openid-configuration` is served; empty: the page asks for a token.
+    /// The issuer's URL, which serves `/.well-known/openid-configuration`; empty: the web page asks for a token.
     pub authority: String,
-    /// The client id of the page at the issuer: a public client with the page's address as redirect URI.
+    /// The client id of the web page at the issuer: a public client with the page's address as redirect URI.
     pub client_id: String,
-    /// The scopes that the page requests, separated by spaces. Add `offline_access` when the issuer needs it for
+    /// The scopes that the web page requests, separated by spaces. Add `offline_access` when the issuer needs it for
     /// refresh tokens.
     pub scope: String,
-    /// Further origins of the issuer that the page's Content-Security-Policy allows in `connect-src`, such as
+    /// Further origins of the issuer that the web page's Content-Security-Policy allows in `connect-src`, such as
     /// `https://oauth2.googleapis.com`. Add the origin of a token or key endpoint outside the authority's own origin.
     pub csp_connect_src: Vec<String>,
-    /// Extra parameters of the authorization and token requests, such as `audience` or `resource`. They are public.
+    /// Extra parameters of the authorization and token requests, such as `audience` or `resource`. Every visitor of the
+    /// web page can read these values.
     pub parameters: BTreeMap<String, String>,
 }
 
@@ -164,7 +171,7 @@ impl Default for OidcConfig {
     }
 }
 
-/// `[gateway.identity.local]`: tokens signed with a secret of this installation, and users to sign in as.
+/// `[gateway.identity.local]`: tokens signed with a secret of this installation, and the users of the sign-in page.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct LocalIdentityConfig {
@@ -215,19 +222,18 @@ pub struct WsConfig {
     /// How often the gateway pings; two unanswered pings close the session. Keep it below the idle timeout of every
     /// proxy between client and gateway.
     pub heartbeat_interval: HumanDuration,
-    /// The largest text message that a client may send. Raise it for requests with very long filters.
+    /// The maximum size of a text message from a client. Raise it for requests with very long filters.
     pub max_message_size: ByteSize,
-    /// The most open file streams of one session. Each stream costs one connection to an exporter or store while it
-    /// moves bytes.
+    /// The maximum number of open file streams of one session. Each stream holds one connection to an exporter or the
+    /// file store while it transfers bytes.
     pub max_streams: u32,
     /// How long one write may take before the session closes with 4408. Raise it for clients on very slow links.
     pub write_timeout: HumanDuration,
-    /// The most sessions of one user on one gateway; each `GET /v1/events` counts as one.
+    /// The maximum number of sessions of one user on one gateway; each `GET /v1/events` counts as one.
     pub max_sessions_per_user: usize,
-    /// The sustained rate of client messages a second; `file.window` counts a twentieth.
+    /// The sustained rate of client messages per second; a `file.window` counts as one twentieth of a message.
+    /// A client may send the messages of five seconds at once.
     pub messages_per_second: u32,
-    /// The number of messages that a client may send in one burst above the sustained rate.
-    pub message_burst: u32,
 }
 
 impl Default for WsConfig {
@@ -239,26 +245,7 @@ impl Default for WsConfig {
             write_timeout: HumanDuration::from_secs(30),
             max_sessions_per_user: 20,
             messages_per_second: 100,
-            message_burst: 500,
         }
-    }
-}
-
-/// `[gateway.events]`: limits of event replay after a reconnect.
-#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
-pub struct EventsConfig {
-    /// The most events replayed to one client; a client that missed more fetches its state by REST. Raise it when
-    /// clients stay offline for hours and have many exports.
-    pub max_replay_events: u64,
-    /// The most replays that one gateway reads at the same time; further replays wait. Lower it when reconnects load
-    /// NATS.
-    pub max_concurrent_replays: usize,
-}
-
-impl Default for EventsConfig {
-    fn default() -> Self {
-        Self { max_replay_events: 1_000, max_concurrent_replays: 32 }
     }
 }
 
@@ -266,8 +253,8 @@ impl Default for EventsConfig {
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct DeliveryConfig {
-    /// How long a failing source is retried without one new byte before the stream closes. Raise it when restarts of
-    /// the file store take longer.
+    /// How long the gateway retries a failing read without receiving a byte before it closes the stream. Raise it when
+    /// restarts of the file store take longer.
     pub retry_timeout: HumanDuration,
 }
 

@@ -1,4 +1,4 @@
-//! The caller's credits: balance, ledger entries and rate-limit headers.
+//! Reads credit accounts for callers: balance, ledger entries and rate-limit headers.
 
 use axum::http::{HeaderName, header};
 use chrono::{DateTime, Utc};
@@ -17,10 +17,10 @@ use sea_orm::{DatabaseConnection, TransactionTrait};
 
 use crate::error::{Outcome, Refusal};
 
-/// The most ledger entries in a response of `GET /v1/credits`.
+/// The maximum number of ledger entries in a response of `GET /v1/credits`.
 const MAX_ENTRIES: u64 = 50;
 
-/// Reads credit accounts under one credit policy.
+/// Reads credit accounts and applies the installation's credit policy.
 #[derive(Clone, Debug)]
 pub(crate) struct Credits {
     db: DatabaseConnection,
@@ -45,8 +45,8 @@ impl Credits {
         self.policy.next_midnight(self.clock.now())
     }
 
-    /// Reads the account's balance with all daily grants due, opens a new account, and records the owner as active
-    /// today.
+    /// Reads the account's balance including all due daily grants. Opens the account of a new owner, and records the
+    /// owner as active today.
     ///
     /// # Errors
     /// `unavailable` when the database fails.
@@ -62,7 +62,7 @@ impl Credits {
         Ok(balance)
     }
 
-    /// The account as `session.ready` shows it.
+    /// Reads the account in the form that `session.ready` contains.
     ///
     /// # Errors
     /// `unavailable` when the database fails.
@@ -71,7 +71,7 @@ impl Credits {
         Ok(CreditsSummary { balance, next_grant_at: self.next_grant_at().into() })
     }
 
-    /// The account with its latest ledger entries, as `GET /v1/credits` shows it.
+    /// Reads the account with its latest ledger entries, the response of `GET /v1/credits`.
     ///
     /// # Errors
     /// `unavailable` when the database fails.
@@ -81,7 +81,7 @@ impl Credits {
         Ok(CreditsView { balance, held, next_grant_at: self.next_grant_at().into(), entries })
     }
 
-    /// The headers `RateLimit` and `RateLimit-Policy` (draft-ietf-httpapi-ratelimit-headers) for a balance.
+    /// The response headers `RateLimit` and `RateLimit-Policy` (draft-ietf-httpapi-ratelimit-headers) for a balance.
     #[must_use]
     pub(crate) fn rate_limit(&self, balance: i64) -> [(HeaderName, String); 2] {
         let grant = self.policy.daily_grant;

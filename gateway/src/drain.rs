@@ -2,11 +2,11 @@
 //!
 //! 1. At the soft stop `/readyz` answers `503`, and everything else continues: load balancers stop sending requests.
 //! 2. After `readiness_delay` the listener stops accepting connections, and sessions close with 1001. Each session
-//!    closes at a random point of `session_close_spread`, so that their clients do not reconnect all at once.
+//!    closes at a random time within `session_close_spread`, so that not all clients reconnect at once.
 //! 3. Downloads and other requests may continue for `drain_timeout`. A client resumes an unfinished download at another
 //!    gateway with `Range`.
 //!
-//! The event reader and other tasks that sessions and requests depend on continue until the last of them has ended.
+//! The event reader and the internal listener continue until the last session and request have ended.
 
 use std::{future::Future, time::Duration};
 
@@ -21,7 +21,7 @@ use uuid::Uuid;
 
 use crate::config::GatewayConfig;
 
-/// The time for closing handshakes after the last session was closed.
+/// The extra time for closing handshakes after the last session was closed.
 const CLOSE_GRACE: Duration = Duration::from_secs(5);
 
 /// The graceful stop of one gateway. Clones share the state.
@@ -31,7 +31,7 @@ pub(crate) struct Drain {
     timeout: Duration,
     closing: CancellationToken,
     ended: CancellationToken,
-    open: TaskTracker,
+    open_tasks: TaskTracker,
 }
 
 impl Drain {
@@ -43,7 +43,7 @@ impl Drain {
             timeout: config.drain_timeout.get(),
             closing: CancellationToken::new(),
             ended: CancellationToken::new(),
-            open: TaskTracker::new(),
+            open_tasks: TaskTracker::new(),
         };
         let (this, soft, readiness_delay) = (drain.clone(), life.soft().clone(), config.readiness_delay.get());
         life.spawn(async move {
@@ -55,53 +55,53 @@ impl Drain {
 
     async fn run(&self, readiness_delay: Duration) {
         let start = Instant::now();
-        info!(drain.open = self.open.len(), "gateway drain: not ready");
+        info!(drain.open = self.open_tasks.len(), "gateway drain: not ready");
         tokio::time::sleep(readiness_delay).await;
-        info!(drain.open = self.open.len(), "gateway drain: closing sessions");
+        info!(drain.open = self.open_tasks.len(), "gateway drain: closing sessions");
         self.closing.cancel();
-        self.open.close();
+        self.open_tasks.close();
         let limit = self.timeout.max(self.spread) + CLOSE_GRACE;
-        if tokio::time::timeout(limit, self.open.wait()).await.is_err() {
-            warn!(drain.open = self.open.len(), "gateway drain: connections still open at the deadline");
+        if tokio::time::timeout(limit, self.open_tasks.wait()).await.is_err() {
+            warn!(drain.open = self.open_tasks.len(), "gateway drain: connections still open at the deadline");
         }
         info!(drain.ms = u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX), "gateway drain: finished");
         self.ended.cancel();
     }
 
-    /// Counts this session as open until its future completes.
+    /// Wraps the future of a session, so that the drain waits for its end.
     pub(crate) fn track<F: Future>(&self, task: F) -> TrackedFuture<F> {
-        self.open.track_future(task)
+        self.open_tasks.track_future(task)
     }
 
-    /// Counts the listener's open connections.
+    /// The tracker of open connections and sessions; the drain waits until it is empty.
     pub(crate) fn tracker(&self) -> TaskTracker {
-        self.open.clone()
+        self.open_tasks.clone()
     }
 
-    /// Cancelled when the listener must stop accepting connections.
+    /// A token that is cancelled when the listener must stop accepting connections.
     pub(crate) fn closing(&self) -> &CancellationToken {
         &self.closing
     }
 
-    /// Cancelled when all connections and sessions have ended, or the drain's deadline has passed.
+    /// A token that is cancelled when all connections and sessions have ended, or the drain's deadline has passed.
     pub(crate) fn ended(&self) -> &CancellationToken {
         &self.ended
     }
 
-    /// How long requests may continue after [`Drain::closing`].
+    /// How long requests may continue after [`Drain::closing`] is cancelled.
     pub(crate) fn timeout(&self) -> Duration {
         self.timeout
     }
 
-    /// Waits until this session must close. Create one future for each session and keep it: the session's delay counts
-    /// from the moment of closing that this future observes.
+    /// Waits until this session must close. A caller creates this future once for each session and polls the same one,
+    /// because a new future would start the session's delay again.
     pub(crate) async fn session_close(&self, session: Uuid) {
         self.closing.cancelled().await;
         tokio::time::sleep(close_delay(self.spread, session)).await;
     }
 }
 
-/// The session's delay within the spread, from the random part of its id.
+/// The session's delay between zero and `spread`, derived from the random part of the session id.
 fn close_delay(spread: Duration, session: Uuid) -> Duration {
     let [.., a, b, c, d] = session.into_bytes();
     spread.mul_f64(f64::from(u32::from_be_bytes([a, b, c, d])) / f64::from(u32::MAX))

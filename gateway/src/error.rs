@@ -16,7 +16,7 @@ pub(crate) struct Refusal {
     pub(crate) headers: Vec<(HeaderName, String)>,
 }
 
-/// The result of a use case.
+/// The result of a use case; its error becomes the HTTP response.
 pub(crate) type Outcome<T> = Result<T, Refusal>;
 
 impl Refusal {
@@ -65,8 +65,8 @@ impl From<BusError> for Refusal {
 }
 
 impl IntoResponse for Refusal {
-    /// Leaves the body empty and puts the problem into the response's extensions. The middleware
-    /// [`crate::http::problems::finish`] adds path and trace id and writes the body, so that every problem is complete.
+    /// Puts the problem into the response's extensions and leaves the body empty. The middleware
+    /// [`crate::http::problems::finish`] adds the path and the trace id to the problem and writes the body.
     fn into_response(self) -> Response {
         let status = StatusCode::from_u16(self.problem.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let mut response = status.into_response();

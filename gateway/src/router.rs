@@ -30,27 +30,27 @@ use crate::{
     web, ws,
 };
 
-/// The prefix of the authenticated API.
-const API: &str = "/v1";
+/// The path prefix of all endpoints that require a token.
+const API_PREFIX: &str = "/v1";
 
-/// The OpenAPI 3.1 document of all public endpoints.
+/// Generates the OpenAPI 3.1 document of all public endpoints.
 #[must_use]
 pub fn openapi() -> Value {
     contract::openapi(http::endpoints().filter_map(|endpoint| endpoint.operation_info()))
 }
 
-/// The routes of the public listener.
+/// Builds the router of the public listener.
 pub(crate) fn public(app: AppState) -> Router {
     let (mut api, mut root) = (Router::new(), Router::new());
     for endpoint in http::endpoints().chain([web::config_endpoint(), ws::endpoint()]) {
         let (path, route) = endpoint.into_route();
-        match path.strip_prefix(API) {
+        match path.strip_prefix(API_PREFIX) {
             Some(path) => api = api.route(path, route),
             None => root = root.route(path, route),
         }
     }
     let api = api.fallback(not_found).method_not_allowed_fallback(method_not_allowed);
-    root.nest(API, api)
+    root.nest(API_PREFIX, api)
         .route("/v1/openapi.json", json_document(&openapi()))
         .route("/v1/asyncapi.json", json_document(&contract::asyncapi()))
         .fallback_service(web::service(&app.config))
@@ -68,7 +68,7 @@ pub(crate) fn public(app: AppState) -> Router {
         .with_state(app)
 }
 
-/// The routes of the internal listener.
+/// Builds the router of the internal listener: `/metrics` and `/healthz`.
 pub(crate) fn internal(metrics: PrometheusHandle) -> Router {
     let render = move || {
         let text = metrics.render();
@@ -77,7 +77,7 @@ pub(crate) fn internal(metrics: PrometheusHandle) -> Router {
     Router::new().route("/metrics", get(render)).route("/healthz", get(http::live))
 }
 
-/// Serves an API description, rendered once.
+/// Builds a handler that serves an API description as JSON.
 fn json_document(document: &Value) -> MethodRouter<AppState> {
     let text = Bytes::from(document.to_string());
     get(move || {
@@ -86,7 +86,7 @@ fn json_document(document: &Value) -> MethodRouter<AppState> {
     })
 }
 
-/// An unknown path below `/v1`; an unauthenticated caller gets `401` instead, as on every path of the API.
+/// Answers `404` for an unknown path below `/v1`. An unauthenticated request gets `401` from the extractor [`Caller`].
 async fn not_found(_caller: Caller) -> Refusal {
     Refusal::new(Slug::NotFound, "There is no such path.")
 }

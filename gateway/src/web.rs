@@ -1,5 +1,5 @@
-//! Serves the page: hashed assets that browsers cache for a year, `index.html` for every route inside the page, and the
-//! page's configuration.
+//! Serves the web page: hashed assets that browsers cache for a year, `index.html` for every client-side route, and
+//! the page's configuration.
 
 use std::{collections::BTreeMap, path::Path};
 
@@ -23,10 +23,9 @@ use crate::{
     state::AppState,
 };
 
-/// The Content-Security-Policy of the page without `connect-src`. Scripts and workers come from the gateway. Styles may
-/// be inline, because component libraries set them. A frame of the gateway's origin starts downloads that the service
-/// worker answers.
-const CSP: [&str; 12] = [
+/// The Content-Security-Policy of the web page without `connect-src`, which depends on the settings. Component
+/// libraries need inline styles. Downloads that the service worker answers start in a frame of the gateway's origin.
+const PAGE_CSP: [&str; 12] = [
     "default-src 'none'",
     "script-src 'self'",
     "style-src 'self' 'unsafe-inline'",
@@ -41,11 +40,11 @@ const CSP: [&str; 12] = [
     "frame-ancestors 'none'",
 ];
 
-/// Prefixes of paths that are not routes inside the page. The service worker answers `/saving/…` with the bytes of a
-/// file; without a service worker, the browser must not save `index.html` as the file.
-const NOT_PAGE_ROUTES: [&str; 3] = ["/assets/", "/saving/", "/local/"];
+/// Path prefixes for which the gateway never serves `index.html`. The service worker answers `/saving/…` with the bytes
+/// of a file; without a service worker the browser would save `index.html` as that file.
+const PREFIXES_WITHOUT_INDEX: [&str; 3] = ["/assets/", "/saving/", "/local/"];
 
-/// Serves the built page from `gateway.web_dir`; without a built page every path is a `not-found` problem.
+/// Serves the built web page from `gateway.web_dir`. Without a built page every path answers `not-found`.
 pub(crate) fn service(config: &GatewayConfig) -> Router {
     let folder = Path::new(&config.web_dir);
     if config.web_dir.is_empty() || !folder.join("index.html").is_file() {
@@ -59,19 +58,19 @@ pub(crate) fn service(config: &GatewayConfig) -> Router {
         .layer(middleware::from_fn(move |request, next| set_headers(csp.clone(), request, next)))
 }
 
-/// The configuration that the page reads before sign-in; all of it is public.
+/// The configuration that the web page reads before sign-in. It contains no secrets.
 #[derive(Debug, PartialEq, Serialize)]
 struct PageConfig {
     identity: PageIdentity,
 }
 
-/// How users sign in.
+/// The way in which users sign in.
 #[derive(Debug, PartialEq, Serialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 enum PageIdentity {
-    /// As one of the users of `/local/people`, without a password.
+    /// The user selects one of the users of `/local/people`, without a password.
     Local,
-    /// At an external issuer, by the authorization code flow with PKCE.
+    /// The user signs in at an external issuer, by the authorization code flow with PKCE.
     Oidc {
         authority: String,
         client_id: String,
@@ -79,11 +78,11 @@ enum PageIdentity {
         /// Extra parameters of the authorization and token requests.
         parameters: BTreeMap<String, String>,
     },
-    /// With a token that the user pastes.
+    /// The user pastes a token.
     Token,
 }
 
-/// `GET /config.json`: the page's configuration.
+/// `GET /config.json`: serves the configuration of the web page.
 pub(crate) fn config_endpoint() -> Endpoint {
     Endpoint::get("/config.json", get_config)
 }
@@ -105,27 +104,27 @@ fn page_config(config: &GatewayConfig) -> PageConfig {
     PageConfig { identity }
 }
 
-/// The Content-Security-Policy: the page connects to its gateway and, if configured, to the issuer.
+/// Builds the Content-Security-Policy of the web page. `connect-src` allows the gateway and the configured issuer.
 fn csp(oidc: &OidcConfig) -> HeaderValue {
     let mut connect = "connect-src 'self'".to_owned();
     for origin in oidc.origins() {
         connect.push(' ');
         connect.push_str(&origin);
     }
-    let all = CSP.into_iter().chain([connect.as_str()]).collect::<Vec<_>>().join("; ");
-    // an origin that is no valid header value cannot be allowed
+    let all = PAGE_CSP.into_iter().chain([connect.as_str()]).collect::<Vec<_>>().join("; ");
+    // an origin that is no valid header value must not weaken the policy
     HeaderValue::try_from(all).unwrap_or_else(|_| HeaderValue::from_static("default-src 'none'"))
 }
 
 async fn set_headers(csp: HeaderValue, request: Request<Body>, next: Next) -> Response {
     let path = request.uri().path();
     let (is_asset, is_no_route) =
-        (path.starts_with("/assets/"), NOT_PAGE_ROUTES.iter().any(|prefix| path.starts_with(prefix)));
+        (path.starts_with("/assets/"), PREFIXES_WITHOUT_INDEX.iter().any(|prefix| path.starts_with(prefix)));
     let mut response = next.run(request).await;
     if is_no_route
         && response.headers().get(header::CONTENT_TYPE).is_some_and(|t| t.as_bytes().starts_with(b"text/html"))
     {
-        // the path is an asset of an older build or a file; `index.html` would be a wrong answer
+        // the client expects an asset of an older build or a file, and `index.html` is neither
         return Refusal::new(Slug::NotFound, "There is no such file.").into_response();
     }
     let headers = response.headers_mut();

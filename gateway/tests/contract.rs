@@ -1,4 +1,4 @@
-//! The committed API descriptions match the generated ones. `UPDATE_CONTRACT=1` writes the files again.
+//! Checks that the committed API descriptions match the generated ones. `UPDATE_CONTRACT=1` updates the files.
 
 use std::path::Path;
 

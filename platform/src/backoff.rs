@@ -1,19 +1,17 @@
-//! Growing, capped and jittered pauses between attempts.
-//!
-//! Every retry loop of the workspace takes its pauses from here:
+//! Exponential backoff with jitter: the pauses of every retry loop in the workspace.
 //!
 //! - A loop keeps a [`Backoff`], waits [`Backoff::next_pause`] after a failure and calls [`Backoff::reset`] after a
 //!   success.
-//! - A loop whose attempts run for long and always end in a failure sets [`Backoff::reset_after`] and calls
-//!   [`Backoff::begin_attempt`]: only an attempt that ran for that long resets the pause.
-//! - A handler that learns the number of failures from elsewhere, such as from a message's delivery count, calls
+//! - A loop whose attempts end only by failing, such as a watch, sets [`Backoff::reset_after`] and calls
+//!   [`Backoff::begin_attempt`]. An attempt that ran for that long then counts as a success.
+//! - A handler that already knows the number of failures, such as from a message's delivery count, calls
 //!   [`Schedule::pause`].
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// The pauses of one kind of retry. Pauses double from `first` to `longest`; jitter only shortens a pause.
+/// The pauses of one retry loop: they double from `first` to `longest`, and jitter shortens each of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Schedule {
     first: Duration,
@@ -21,7 +19,7 @@ pub struct Schedule {
     jitter: Jitter,
 }
 
-/// The random part of a pause, which keeps processes that failed together from retrying together.
+/// The kind of randomness in a pause, which keeps processes that failed together from retrying together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Jitter {
     /// A pause between half of the ceiling and the ceiling.
@@ -31,33 +29,34 @@ enum Jitter {
 }
 
 impl Schedule {
-    /// Pauses that double from `first` to `longest`, each shortened by a random part of at most one half.
+    /// Creates a schedule of pauses that double from `first` to `longest`. Jitter shortens each pause by at most one
+    /// half.
     #[must_use]
     pub const fn new(first: Duration, longest: Duration) -> Self {
         Self { first, longest, jitter: Jitter::Half }
     }
 
-    /// The same pauses with full jitter: each lasts a random time between zero and its ceiling. This suits many clients
-    /// that lost the same server.
+    /// Uses full jitter: a pause lasts a random time between zero and its ceiling. This suits many clients that lost
+    /// the same server.
     #[must_use]
     pub const fn with_full_jitter(self) -> Self {
         Self { jitter: Jitter::Full, ..self }
     }
 
-    /// The longest pause after this many earlier failures, without jitter.
+    /// The ceiling of the pause after this many earlier failures, before jitter.
     #[must_use]
     pub fn ceiling(&self, earlier_failures: u32) -> Duration {
         let factor = 1_u32.checked_shl(earlier_failures).unwrap_or(u32::MAX);
         self.first.saturating_mul(factor).min(self.longest)
     }
 
-    /// A pause after this many earlier failures, with jitter.
+    /// A random pause after this many earlier failures.
     #[must_use]
     pub fn pause(&self, earlier_failures: u32) -> Duration {
         self.jittered(self.ceiling(earlier_failures), rand::random())
     }
 
-    /// A ceiling shortened by jitter; `random` is uniform in 0..1.
+    /// Shortens a ceiling by jitter. `random` is uniform between 0 and 1.
     fn jittered(&self, ceiling: Duration, random: f64) -> Duration {
         match self.jitter {
             Jitter::Half => ceiling.mul_f64(0.5 + random / 2.0),
@@ -66,7 +65,7 @@ impl Schedule {
     }
 }
 
-/// A [`Schedule`] and the failures since the last success.
+/// The state of one retry loop: a [`Schedule`] and the number of failures since the last success.
 #[derive(Clone, Debug)]
 pub struct Backoff {
     schedule: Schedule,
@@ -76,19 +75,19 @@ pub struct Backoff {
 }
 
 impl Backoff {
-    /// Pauses that double from `first` to `longest`, as [`Schedule::new`] makes them.
+    /// Creates a backoff with the pauses of [`Schedule::new`].
     #[must_use]
     pub fn new(first: Duration, longest: Duration) -> Self {
         Self::from(Schedule::new(first, longest))
     }
 
-    /// Also resets the pause when a failed attempt ran for at least this long.
+    /// Also resets the failures when an attempt ran for at least this long before it failed.
     #[must_use]
     pub fn reset_after(self, healthy: Duration) -> Self {
         Self { healthy_after: Some(healthy), ..self }
     }
 
-    /// Starts the clock of an attempt, for [`Backoff::reset_after`].
+    /// Records the start of an attempt, for [`Backoff::reset_after`].
     pub fn begin_attempt(&mut self) {
         self.attempt_began = Instant::now();
     }
@@ -103,7 +102,7 @@ impl Backoff {
         pause
     }
 
-    /// Forgets all failures: the next pause is a first one.
+    /// Resets the number of failures after a success, so that the next pause is the shortest one.
     pub fn reset(&mut self) {
         self.failures = 0;
     }

@@ -20,12 +20,12 @@ use tracing::{debug, warn};
 
 use crate::lifecycle::Lifecycle;
 
-/// The pause before the bucket is watched again after the watch failed.
-const WATCH_RETRY: Duration = Duration::from_secs(1);
-/// How long a watch may be silent while no exporter is known.
-const IDLE_WATCH: Duration = Duration::from_secs(10);
+/// The pause before a new watch after a watch has failed.
+const WATCH_RETRY_PAUSE: Duration = Duration::from_secs(1);
+/// The maximum silence of a watch while no exporter is known.
+const MAX_IDLE_SILENCE: Duration = Duration::from_secs(10);
 
-/// The known exporters and their datasets. Clones share one state.
+/// The running exporters and their datasets. Clones share the state.
 #[derive(Clone, Debug, Default)]
 pub struct Catalog {
     exporters: Arc<RwLock<HashMap<String, Advertisement>>>,
@@ -48,7 +48,7 @@ pub struct Offer {
 }
 
 impl Catalog {
-    /// Watches the bucket until the process stops.
+    /// Spawns a task that applies all changes of the catalog bucket until the soft stop.
     pub fn watch(&self, bucket: Store, life: &Lifecycle) {
         let (catalog, stop) = (self.clone(), life.soft().clone());
         life.spawn(async move {
@@ -59,21 +59,21 @@ impl Catalog {
                 }
                 tokio::select! {
                     () = stop.cancelled() => return,
-                    () = tokio::time::sleep(WATCH_RETRY) => {}
+                    () = tokio::time::sleep(WATCH_RETRY_PAUSE) => {}
                 }
             }
         });
     }
 
-    /// Applies changes of the bucket until the watch fails or stays silent for too long.
+    /// Applies changes of the bucket until the watch fails or exceeds its maximum silence.
     async fn watch_once(&self, bucket: &Store) {
         let mut changes = match bucket.watch_with_history(">").await {
             Ok(changes) => changes,
             Err(e) => return warn!(error = %e, "failed to watch the catalog; retrying"),
         };
         loop {
-            // The consumer behind a watch survives the recreation of its bucket, and then waits for a sequence number
-            // far ahead. A long silence therefore ends the watch.
+            // The consumer of a watch survives the recreation of its bucket, and then waits for a sequence number that
+            // is far ahead. A long silence therefore ends the watch.
             let Ok(change) = tokio::time::timeout(self.max_silence(), changes.next()).await else {
                 return debug!("the catalog watch is silent; watching again");
             };
@@ -89,11 +89,11 @@ impl Catalog {
         }
     }
 
-    /// How long the watch may be silent: two thirds of the time until the last known exporter expires.
+    /// The maximum silence of the watch: two thirds of the time until the last advertisement expires.
     fn max_silence(&self) -> Duration {
         let now = Instant::now();
         let last = self.exporters.read().ok().and_then(|known| known.values().map(|known| known.expires_at).max());
-        last.filter(|last| *last > now).map_or(IDLE_WATCH, |last| ((last - now) * 2 / 3).max(WATCH_RETRY))
+        last.filter(|last| *last > now).map_or(MAX_IDLE_SILENCE, |last| ((last - now) * 2 / 3).max(WATCH_RETRY_PAUSE))
     }
 
     /// Stores an exporter's newest advertisement.
@@ -110,14 +110,14 @@ impl Catalog {
         }
     }
 
-    /// Removes an exporter that stopped.
+    /// Removes the advertisement of a stopped exporter.
     pub fn remove(&self, instance: &str) {
         if let Ok(mut exporters) = self.exporters.write() {
             exporters.remove(instance);
         }
     }
 
-    /// All offered datasets by name. When two pools offer the same name, the pool that sorts first wins.
+    /// All offered datasets by name. If two pools offer the same name, the result has the pool that sorts first.
     #[must_use]
     pub fn offers(&self) -> BTreeMap<String, Offer> {
         let mut offers = BTreeMap::new();
@@ -133,7 +133,7 @@ impl Catalog {
         offers
     }
 
-    /// The dataset of this name, if an exporter offers it now.
+    /// The dataset of this name; None when no running exporter offers it.
     #[must_use]
     pub fn find(&self, name: &str) -> Option<Offer> {
         self.offers().remove(name)

@@ -1,4 +1,4 @@
-//! The wall clock as a parameter, so that tests can set the time.
+//! The wall clock as a dependency, so that tests can set the time.
 
 use std::sync::{
     Arc,
@@ -7,13 +7,13 @@ use std::sync::{
 
 use chrono::{DateTime, Duration, Utc};
 
-/// A source of wall-clock time. Durations within a process are measured with `tokio::time::Instant` instead.
+/// A source of wall-clock time. Code that measures durations uses `tokio::time::Instant` instead.
 pub trait Clock: Send + Sync + std::fmt::Debug {
     /// The current time in UTC.
     fn now(&self) -> DateTime<Utc>;
 }
 
-/// A clock that several services share.
+/// A reference-counted clock, which several services share.
 pub type SharedClock = Arc<dyn Clock>;
 
 /// The clock of the operating system.
@@ -21,7 +21,7 @@ pub type SharedClock = Arc<dyn Clock>;
 pub struct SystemClock;
 
 impl SystemClock {
-    /// The clock of the operating system as a shared clock.
+    /// Creates the system clock as a [`SharedClock`].
     #[must_use]
     pub fn shared() -> SharedClock {
         Arc::new(Self)
@@ -40,7 +40,7 @@ impl Clock for SystemClock {
 pub struct ManualClock(AtomicI64);
 
 impl ManualClock {
-    /// A clock that stands at this time, to the microsecond.
+    /// Creates a clock that shows this time, rounded down to microseconds.
     #[must_use]
     pub fn at(now: DateTime<Utc>) -> Arc<Self> {
         Arc::new(Self(AtomicI64::new(now.timestamp_micros())))

@@ -1,4 +1,4 @@
-//! The pool of connections to the shared SQL database: PostgreSQL, or SQLite in WAL mode on a single machine.
+//! The connection pool of the shared SQL database: PostgreSQL, or SQLite in WAL mode on a single machine.
 
 use std::{path::Path, time::Duration};
 
@@ -9,13 +9,13 @@ use crate::{config::DatabaseConfig, secret::Secret};
 
 /// How long a SQLite writer waits for another writer to finish.
 const SQLITE_BUSY_TIMEOUT: Duration = Duration::from_secs(30);
-/// Statements that take longer than this are logged.
+/// The duration from which on a statement is logged as slow.
 const SLOW_STATEMENT: Duration = Duration::from_secs(2);
 
-/// Opens the pool.
+/// Opens the connection pool.
 ///
-/// Every SQLite transaction must begin with a write. Then writers wait for each other; a transaction that becomes a
-/// writer after a read would fail instead.
+/// Every SQLite transaction must begin with a write, so that concurrent writers wait for each other. SQLite refuses a
+/// write after a read in the same transaction when another writer has committed in between.
 ///
 /// # Errors
 /// When the URL is not valid or the database can't be reached.
@@ -34,7 +34,7 @@ pub async fn connect(config: &DatabaseConfig) -> Result<DatabaseConnection, DbEr
             use sea_orm::sqlx::sqlite::{SqliteJournalMode, SqliteSynchronous};
             let sqlite =
                 sqlite.synchronous(SqliteSynchronous::Normal).foreign_keys(true).busy_timeout(SQLITE_BUSY_TIMEOUT);
-            // the file stores its journal mode, which a read-only connection can't change
+            // the file stores its journal mode, and a read-only connection can't change it
             if read_only { sqlite } else { sqlite.journal_mode(SqliteJournalMode::Wal) }
         });
     }
@@ -57,7 +57,7 @@ fn sqlite_url(file: &Path, mode: &str) -> Secret {
     let mut path = String::new();
     for c in file.to_string_lossy().chars() {
         match c {
-            // these would begin the query, the fragment or an escape
+            // in a URL these characters begin the query, the fragment or an escape
             '%' | '?' | '#' => path.push_str(&format!("%{:02X}", u32::from(c))),
             c => path.push(c),
         }

@@ -1,4 +1,4 @@
-//! Readiness of a service, which `/readyz` reports for each dependency.
+//! The readiness of a service and its dependencies, as `/readyz` reports it.
 
 use serde::Serialize;
 
@@ -9,20 +9,20 @@ pub struct Dependency {
     pub name: &'static str,
     /// Whether the dependency works now.
     pub ok: bool,
-    /// The error of a dependency that does not work.
+    /// The error of the failed check; None when the dependency works.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub detail: Option<String>,
 }
 
 impl Dependency {
-    /// The state that follows from the result of a check.
+    /// Creates the state of a dependency from the result of a check.
     pub fn from_result<T, E: std::fmt::Display>(name: &'static str, result: Result<T, E>) -> Self {
         let detail = result.err().map(|e| e.to_string());
         Self { name, ok: detail.is_none(), detail }
     }
 }
 
-/// Whether a service can work, and the state of each of its dependencies.
+/// The readiness of a service: the body of a `/readyz` response.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Readiness {
     /// Whether all dependencies work.

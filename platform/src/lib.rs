@@ -1,7 +1,7 @@
 //! The foundation of every service: settings, units, telemetry, lifecycle, clock, readiness, HTTP server, retries, the
 //! bus (NATS), the database pool and the file store.
 //!
-//! This crate knows nothing about exports, except for the catalog of datasets that exporters advertise.
+//! This crate has no code about exports, except for the catalog of datasets that exporters advertise.
 
 pub mod backoff;
 pub mod bus;

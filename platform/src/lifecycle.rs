@@ -1,5 +1,5 @@
-//! Shutdown in two stages: a soft stop drains work, a hard stop aborts it. A critical task that ends early stops the
-//! process.
+//! The shutdown of a process in two stages: a soft stop drains work, a hard stop aborts it. The early end of a critical
+//! task starts the soft stop.
 
 use std::{
     future::Future,
@@ -10,7 +10,7 @@ use std::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{error, info, warn};
 
-/// The lifecycle of a process, which may run several services. Clones share one state.
+/// The lifecycle of a process, which may run several services. Clones share the state.
 #[derive(Clone, Debug, Default)]
 pub struct Lifecycle {
     soft: CancellationToken,
@@ -20,25 +20,25 @@ pub struct Lifecycle {
 }
 
 impl Lifecycle {
-    /// The lifecycle of a process that has just started.
+    /// Creates the lifecycle of a running process without tasks.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Cancelled when work must drain: a service accepts no new work and finishes running work.
+    /// The token of the soft stop. When it is cancelled, a service accepts no new work and finishes running work.
     #[must_use]
     pub fn soft(&self) -> &CancellationToken {
         &self.soft
     }
 
-    /// Cancelled when the grace period is over: all tasks are dropped.
+    /// The token of the hard stop. When it is cancelled, the lifecycle drops all tasks.
     #[must_use]
     pub fn hard(&self) -> &CancellationToken {
         &self.hard
     }
 
-    /// Spawns a task that [`Lifecycle::shut_down`] waits for and a hard stop drops.
+    /// Spawns a task. [`Lifecycle::shut_down`] waits for its end, and a hard stop drops it.
     pub fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
         let hard = self.hard.clone();
         self.tasks.spawn(async move {
@@ -58,7 +58,7 @@ impl Lifecycle {
     ) {
         let life = self.clone();
         self.spawn(async move {
-            let guard = StopOnDrop { life: &life, name };
+            let guard = FailOnDrop { life: &life, name };
             match task.await {
                 Ok(()) if life.soft.is_cancelled() => {}
                 Ok(()) => life.fail(format!("{name} ended unexpectedly")),
@@ -68,7 +68,7 @@ impl Lifecycle {
         });
     }
 
-    /// Begins the soft stop because of a failure.
+    /// Records a failure and begins the soft stop.
     pub fn fail(&self, reason: String) {
         error!(lifecycle.reason = %reason, "critical task failed; stopping");
         if let Ok(mut failure) = self.failure.lock() {
@@ -77,7 +77,7 @@ impl Lifecycle {
         self.soft.cancel();
     }
 
-    /// The failure that stopped the process; None after a signal.
+    /// The reason of the first [`Lifecycle::fail`]; None if a signal stops the process.
     #[must_use]
     pub fn failure(&self) -> Option<String> {
         self.failure.lock().ok().and_then(|failure| failure.clone())
@@ -96,7 +96,7 @@ impl Lifecycle {
         });
     }
 
-    /// Waits for the soft stop, then at most `grace` for all tasks, and then begins the hard stop.
+    /// Waits for the soft stop, gives all tasks the time `grace` to end, and then begins the hard stop.
     pub async fn shut_down(&self, grace: Duration) {
         self.soft.cancelled().await;
         self.tasks.close();
@@ -108,13 +108,13 @@ impl Lifecycle {
     }
 }
 
-/// Stops the process when a critical task panics and unwinds past its match.
-struct StopOnDrop<'a> {
+/// Records a failure when a critical task panics: unwinding drops this guard.
+struct FailOnDrop<'a> {
     life: &'a Lifecycle,
     name: &'static str,
 }
 
-impl Drop for StopOnDrop<'_> {
+impl Drop for FailOnDrop<'_> {
     fn drop(&mut self) {
         if !self.life.hard.is_cancelled() {
             self.life.fail(format!("{} panicked", self.name));

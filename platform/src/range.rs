@@ -1,4 +1,4 @@
-//! The `Range` header of HTTP (RFC 9110, section 14) for one range of bytes.
+//! Parses the HTTP header `Range` (RFC 9110, section 14) with one byte range.
 
 use std::ops::Range;
 
@@ -7,13 +7,13 @@ use std::ops::Range;
 pub enum RequestedRange {
     /// The whole file: the request has no `Range` header, or one that the server ignores.
     Whole,
-    /// A part that is never empty and lies within the file.
+    /// A byte range that is not empty and lies within the file.
     Part(Range<u64>),
     /// A range outside the file, which the server answers with 416.
     Unsatisfiable,
 }
 
-/// Reads a `Range` header for a file of `size` bytes.
+/// Parses a `Range` header for a file of `size` bytes.
 ///
 /// Several ranges, units other than bytes and malformed headers select the whole file, as the RFC allows.
 #[must_use]
@@ -31,7 +31,7 @@ pub fn parse(header: Option<&str>, size: u64) -> RequestedRange {
     if part.is_empty() { RequestedRange::Unsatisfiable } else { RequestedRange::Part(part) }
 }
 
-/// One side of a range.
+/// One end of a byte range.
 enum Position {
     Absent,
     At(u64),
@@ -39,7 +39,7 @@ enum Position {
 }
 
 impl Position {
-    /// Reads digits alone; a number above 2^64 - 1 lies behind the end of every file.
+    /// Parses a text of digits. A number above 2^64 - 1 becomes `u64::MAX`, which is beyond the end of every file.
     fn parse(text: &str) -> Self {
         if text.is_empty() {
             Self::Absent

@@ -1,32 +1,31 @@
-//! Settings whose text must not reach a log.
+//! Secret settings, which logs and dumps of the settings must not show.
 
 use std::{borrow::Cow, cell::Cell, fmt};
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize, Serializer};
 
-/// The text that replaces a hidden secret.
+/// The text that stands for a hidden secret in logs and serialised settings.
 const HIDDEN: &str = "********";
 
 thread_local! {
-    /// Whether [`exposed`] runs on this thread.
+    /// Whether [`with_exposed_secrets`] runs on this thread.
     static EXPOSED: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Runs `serialize` and serialises secrets as they are, for a reader that may know them, such as an encrypted backup of
-/// the settings.
-pub fn exposed<T>(serialize: impl FnOnce() -> T) -> T {
-    struct Hide(bool);
-    impl Drop for Hide {
+/// Runs `serialize` without hiding secrets, for a trusted reader such as an encrypted backup of the settings.
+pub fn with_exposed_secrets<T>(serialize: impl FnOnce() -> T) -> T {
+    struct RestoreOnDrop(bool);
+    impl Drop for RestoreOnDrop {
         fn drop(&mut self) {
             EXPOSED.set(self.0);
         }
     }
-    let _hide = Hide(EXPOSED.replace(true));
+    let _restore = RestoreOnDrop(EXPOSED.replace(true));
     serialize()
 }
 
-/// Whether a serialised text replaces a hidden secret.
+/// Whether a serialised text stands for a hidden secret.
 #[must_use]
 pub fn is_hidden(text: &str) -> bool {
     text == HIDDEN
@@ -43,13 +42,13 @@ impl Secret {
         Self(text.into())
     }
 
-    /// The text itself, for the server that asks for it and never for a log.
+    /// The secret text. Never write it to a log.
     #[must_use]
     pub fn expose(&self) -> &str {
         &self.0
     }
 
-    /// Whether the setting is not set.
+    /// Whether the secret is the empty text, which means that the setting is not set.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
@@ -94,11 +93,11 @@ mod tests {
     }
 
     #[test]
-    fn a_secret_is_serialised_only_within_exposed() {
+    fn a_secret_is_serialised_only_within_the_exposing_call() {
         let secret = Secret::new("hunter2");
-        assert_eq!(exposed(|| serde_json::to_string(&secret).unwrap()), "\"hunter2\"");
+        assert_eq!(with_exposed_secrets(|| serde_json::to_string(&secret).unwrap()), "\"hunter2\"");
         assert!(is_hidden(&serde_json::from_str::<String>(&serde_json::to_string(&secret).unwrap()).unwrap()));
-        assert!(std::panic::catch_unwind(|| exposed(|| panic!("within exposed"))).is_err());
+        assert!(std::panic::catch_unwind(|| with_exposed_secrets(|| panic!("within the call"))).is_err());
         assert!(!serde_json::to_string(&secret).unwrap().contains("hunter2"));
     }
 }

@@ -13,18 +13,18 @@ use url::Url;
 
 use crate::{config::StoreConfig, metrics::MeteredStore};
 
-/// The size of the chunks in which files of a folder are read. The default of 8 KiB costs a thread switch for each
-/// chunk.
+/// The chunk size for reading files of a local folder, in bytes. Each chunk costs a thread switch, so the library's
+/// default of 8 KiB is slow.
 const FOLDER_CHUNK_BYTES: usize = 256 * 1024;
-/// The size of one part of a multipart upload. S3 accepts 10,000 parts, so that an object may have 156 GiB.
+/// The size of one part of a multipart upload, in bytes. S3 accepts 10,000 parts, so an object has at most 156 GiB.
 const PART_BYTES: usize = 16 * 1024 * 1024;
-/// The most parts of an object that are uploaded at once, besides the part that is being filled.
+/// The maximum number of concurrent part uploads of one object, besides the part that is being filled.
 const PARTS_IN_FLIGHT: usize = 2;
 
 /// An error of the file store.
 #[derive(Debug, thiserror::Error)]
 pub enum FileStoreError {
-    /// The `[store]` settings name no usable store.
+    /// The setting `store.url` is not a usable folder or bucket.
     #[error("store.url: {0}")]
     Config(String),
     /// The store refused the operation or is unavailable.
@@ -33,7 +33,7 @@ pub enum FileStoreError {
     /// The bucket does not exist; Sluice never creates it.
     #[error("file store: the bucket does not exist: create it, or name another in the URL: {0}")]
     NoBucket(#[source] object_store::Error),
-    /// The source of the bytes to write failed.
+    /// Reading the bytes to write failed.
     #[error("{0}")]
     Source(#[source] std::io::Error),
 }
@@ -48,24 +48,24 @@ impl From<object_store::Error> for FileStoreError {
 }
 
 impl FileStoreError {
-    /// Whether the object does not exist. Other errors say nothing about the object.
+    /// Whether the error means that the object does not exist.
     #[must_use]
     pub fn is_not_found(&self) -> bool {
         matches!(self, Self::Store(object_store::Error::NotFound { .. }))
     }
 }
 
-/// A stream over an object or a part of it.
+/// A byte stream of an object or of a range of it.
 pub struct ObjectReader {
     /// The size of the whole object, in bytes.
     pub size: u64,
-    /// The part of the object that the stream yields.
+    /// The byte range of the object that the stream yields.
     pub range: Range<u64>,
-    /// The bytes of the part in order.
+    /// The bytes of the range in order.
     pub stream: BoxStream<'static, Result<Bytes, object_store::Error>>,
 }
 
-/// An object as a list shows it.
+/// The path, size and write time of an object.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ObjectInfo {
     /// The path of the object within the store.
@@ -82,18 +82,18 @@ impl From<ObjectMeta> for ObjectInfo {
     }
 }
 
-/// The store of all files, such as segments and manifests. Clones share one client.
+/// The store of all files, such as segments and manifests. Clones share the client.
 #[derive(Clone, Debug)]
 pub struct FileStore {
     objects: Arc<dyn ObjectStore>,
-    /// The client that presigns URLs and the prefix of all objects; None for a folder.
+    /// The client that presigns URLs, and the path prefix of all objects in the bucket; None for a folder.
     signer: Option<(Arc<dyn Signer>, Path)>,
     /// The path of the folder; None for a bucket.
     folder: Option<PathBuf>,
 }
 
 impl FileStore {
-    /// Opens the store of the settings and creates a missing folder.
+    /// Opens the configured store. Creates a missing folder, but no bucket.
     ///
     /// # Errors
     /// When the URL is not a `file://` or `s3://` URL, or the folder can't be created.
@@ -102,8 +102,8 @@ impl FileStore {
             let folder = PathBuf::from(folder);
             std::fs::create_dir_all(&folder)
                 .map_err(|e| FileStoreError::Config(format!("can't create {}: {e}", folder.display())))?;
-            // An empty folder is deleted, as in a bucket. The sync makes a recorded segment survive a power cut; for a
-            // segment of 8 MiB the sync takes 5 to 10 ms.
+            // The cleanup deletes empty folders, because a bucket has none. The sync keeps a recorded segment through a
+            // power cut; it takes 5 to 10 ms for a segment of 8 MiB.
             let files = LocalFileSystem::new_with_prefix(&folder)?.with_automatic_cleanup(true).with_fsync(true);
             let objects = Arc::new(ChunkedStore::new(Arc::new(files), FOLDER_CHUNK_BYTES));
             return Ok(Self { objects: Arc::new(MeteredStore(objects)), signer: None, folder: Some(folder) });
@@ -115,7 +115,7 @@ impl FileStore {
         let mut builder = AmazonS3Builder::from_env()
             .with_bucket_name(bucket)
             .with_region(&config.s3_region)
-            .with_allow_http(config.s3_allow_http);
+            .with_allow_http(config.uses_plain_http());
         if !config.s3_endpoint.is_empty() {
             builder = builder.with_endpoint(&config.s3_endpoint);
         }
@@ -134,8 +134,8 @@ impl FileStore {
         Ok(Self { objects: Arc::new(MeteredStore(objects)), signer: Some((s3, prefix)), folder: None })
     }
 
-    /// The size and the free space of the disk under a folder, in bytes. None for a bucket or when the system call
-    /// fails.
+    /// The size and the free space of the disk that holds the folder, in bytes. None for a bucket, or when the system
+    /// call fails.
     pub async fn disk(&self) -> Option<(u64, u64)> {
         let folder = self.folder.clone()?;
         // a network disk may block
@@ -163,7 +163,7 @@ impl FileStore {
     /// Writes an object of any size from a stream, atomically. Returns the size in bytes.
     ///
     /// # Errors
-    /// When the store or the source fails. A failed upload is aborted, which a failing store may not do.
+    /// When the store or the source fails. The method then aborts the upload; a failing store may keep uploaded parts.
     pub async fn write(
         &self,
         path: &str,
@@ -203,7 +203,7 @@ impl FileStore {
         Ok(size)
     }
 
-    /// Reads a whole, small object.
+    /// Reads a whole object into memory.
     ///
     /// # Errors
     /// When the object does not exist or the store fails.
@@ -234,17 +234,18 @@ impl FileStore {
         }
     }
 
-    /// A presigned URL, which allows a GET of the object without credentials for the `valid` time; None for a folder.
+    /// A presigned URL with which a client can GET the object without credentials, valid for the duration `valid`; None
+    /// for a folder.
     ///
     /// # Errors
-    /// When the credentials to sign with are unavailable.
+    /// When the store's credentials are unavailable.
     pub async fn presign(&self, path: &str, valid: Duration) -> Result<Option<Url>, FileStoreError> {
         let Some((signer, prefix)) = &self.signer else { return Ok(None) };
         let full: Path = prefix.parts().chain(Path::from(path).parts()).collect();
         Ok(Some(signer.signed_url(http_get(), &full, valid).await?))
     }
 
-    /// The paths of all objects whose path begins with this folder.
+    /// The paths of all objects below a folder.
     ///
     /// # Errors
     /// When the store fails.
@@ -253,14 +254,14 @@ impl FileStore {
         Ok(objects.map_ok(|meta| meta.location.to_string()).try_collect().await?)
     }
 
-    /// Streams all objects below a folder. A bucket yields them in the order of their paths, a folder in any order.
+    /// Streams all objects below a folder. A bucket yields them sorted by path, a local folder in any order.
     pub fn list_stream(&self, prefix: &str) -> BoxStream<'static, Result<ObjectInfo, FileStoreError>> {
         let objects = self.objects.list(Some(&Path::from(prefix)));
         objects.map_ok(ObjectInfo::from).err_into().boxed()
     }
 
-    /// At most `limit` objects below a folder whose paths sort after `after`, in the order of their paths. For a local
-    /// folder this reads all entries, but keeps only `limit` of them in memory.
+    /// The first `limit` objects below a folder whose paths sort after `after`, sorted by path. For a local folder the
+    /// method reads all entries, but keeps only `limit` of them in memory.
     ///
     /// # Errors
     /// When the store fails.
@@ -348,7 +349,7 @@ mod tests {
         assert_eq!(store.presign("a/2/x", Duration::from_secs(1)).await.unwrap(), None);
     }
 
-    /// Chunks of different bytes, whose size does not divide the size of a part.
+    /// Chunks of different bytes. Their size does not divide the size of an upload part.
     fn chunks(count: u8) -> Vec<Bytes> {
         (0..count).map(|n| Bytes::from(vec![n; 1_000_003])).collect()
     }

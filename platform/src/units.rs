@@ -1,18 +1,19 @@
 //! Durations and sizes as an operator writes them in a setting: `"30s"`, `"1m 30s"`, `"8 MiB"`.
 //!
-//! Each value keeps its unit, so that no setting needs a `_ms` or `_bytes` in its name. A bare number is refused.
+//! Each value includes its unit, so that no setting needs the suffix `_ms` or `_bytes`. A number without a unit is
+//! refused.
 
 mod duration;
 mod size;
 
 pub use self::{duration::HumanDuration, size::ByteSize};
 
-/// A text or number that is not a duration or size.
+/// The error for a text or number that is not a duration or size.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct UnitError(String);
 
-/// The text that [`UnitError`] and deserialisers show for a number without a unit.
+/// The error text for a number without a unit.
 macro_rules! number_with_unit {
     ($example:literal) => {
         concat!("write a number with a unit, such as \"", $example, "\"")
@@ -20,8 +21,8 @@ macro_rules! number_with_unit {
 }
 use number_with_unit;
 
-/// Implements serialisation, display and the JSON schema of a unit type through its text.
-macro_rules! as_text {
+/// Implements serialisation, `Debug` and the JSON schema of a unit type with its text form.
+macro_rules! impl_unit_type {
     ($type:ty, $schema:literal, $pattern:literal, [$($example:literal),+], $wanted:expr) => {
         impl std::fmt::Debug for $type {
             fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -82,7 +83,7 @@ macro_rules! as_text {
         }
     };
 }
-use as_text;
+use impl_unit_type;
 
 #[cfg(test)]
 mod tests {

@@ -23,7 +23,7 @@ use crate::cli::SettingsFiles;
 /// The name of the settings file that `sluice up` writes into its data folder.
 pub const FILE: &str = "sluice.toml";
 
-/// Settings that can't be used.
+/// Why the settings cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum SettingsError {
     /// A file or an environment variable is invalid.
@@ -39,8 +39,8 @@ pub enum SettingsError {
 #[serde(default, deny_unknown_fields)]
 #[schemars(title = "Settings of Sluice")]
 pub struct Settings {
-    /// Longest time that running work may take to finish after a stop signal. Keep it below the time after which the
-    /// service manager kills the process.
+    /// The longest time that running work may take to finish after a stop signal. Keep it below the time after which
+    /// the service manager kills the process.
     pub shutdown_grace: HumanDuration,
     /// IANA time zone of daily grants, scheduled jobs and backups, such as `Europe/Berlin`.
     #[schemars(with = "String")]
@@ -84,7 +84,7 @@ impl Default for Settings {
 }
 
 impl Settings {
-    /// The credit policy in the time zone of the installation.
+    /// Returns the credit policy in the time zone of the installation.
     ///
     /// # Errors
     /// When a `[credits]` setting is invalid.
@@ -197,7 +197,7 @@ mod tests {
         let mut found = vec![];
         names(&serde_json::to_value(Settings::default()).unwrap(), "", &mut found);
         found.sort();
-        let mut known = platform::config::NAMED_AS_FILES;
+        let mut known = platform::config::SETTINGS_WITH_FILE_SUFFIX;
         known.sort();
         assert_eq!(found, known, "other variables that end in _FILE name a file that holds the setting");
     }

@@ -1,7 +1,7 @@
 //! The effective settings as TOML text for a backup.
 
 use backup::SettingsText;
-use platform::secret::{Secret, exposed, is_hidden};
+use platform::secret::{Secret, is_hidden, with_exposed_secrets};
 
 use crate::settings::Settings;
 
@@ -15,7 +15,7 @@ pub fn settings_text(settings: &Settings) -> Result<SettingsText, toml::ser::Err
     remove_hidden(&mut hidden, "", &mut secrets);
     Ok(SettingsText {
         without_secrets: toml::to_string(&hidden)?,
-        with_secrets: Secret::new(exposed(|| toml::to_string(settings))?),
+        with_secrets: Secret::new(with_exposed_secrets(|| toml::to_string(settings))?),
         secrets,
     })
 }

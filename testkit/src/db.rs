@@ -1,4 +1,4 @@
-//! Migrated databases for one test: SQLite in a file, or a database of a real PostgreSQL server.
+//! Databases with all migrations applied: a SQLite file, or a database of a real PostgreSQL server.
 
 use migration::{Migrator, MigratorTrait};
 use platform::{config::DatabaseConfig, secret::Secret};
@@ -7,11 +7,11 @@ use tempfile::TempDir;
 
 pub use crate::postgres::Postgres;
 
-/// A new, migrated database. Dropping the value deletes a SQLite file.
+/// A new database with all migrations applied. Dropping the value deletes a SQLite file.
 pub struct TestDatabase {
     /// The settings with which services connect.
     pub config: DatabaseConfig,
-    /// A pool of connections for the test.
+    /// A connection pool for the test.
     pub db: DatabaseConnection,
     _dir: Option<TempDir>,
 }
@@ -23,7 +23,7 @@ impl TestDatabase {
         Self { config, db, _dir: dir }
     }
 
-    /// The URL of the database.
+    /// The connection URL of the database.
     #[must_use]
     pub fn url(&self) -> &str {
         self.config.url.expose()

@@ -1,12 +1,13 @@
-//! Real servers, a scripted client, token builders and faults for the tests of every other crate.
+//! Test support for all other crates: real servers, clients, token builders and fault injection.
 //!
-//! No release contains this crate. A failed setup panics with one clear line. Every server ends with the value that
-//! started it.
+//! No release contains this crate. A failed setup panics with one clear line. A server ends when the value that started
+//! it is dropped.
 //!
 //! - [`nats::NatsServer`], [`db::sqlite`], [`db::Postgres`], [`store::folder`], [`s3::S3Server`]: a server, database,
 //!   folder or bucket for one test.
 //! - [`token::Issuer`], [`token::JwksServer`]: an identity provider, for valid and invalid tokens.
-//! - [`client::Client`] and [`rest::Rest`]: clients that send what the test says and check the contract of each answer.
+//! - [`client::Client`] and [`rest::Rest`]: clients that send single requests and check each response against the
+//!   protocol.
 //! - [`fault`]: the `sluice` binary as a child process, a proxy that breaks connections, and memory measurements.
 
 pub mod client;
@@ -25,14 +26,14 @@ mod server_process;
 
 use std::{future::Future, time::Duration};
 
-/// The deadline of every wait in a test: longer than any step takes on a busy machine. A test that passes never waits
-/// for it.
+/// The timeout of every wait in a test. It is longer than any step takes on a busy machine, so that only failing tests
+/// reach it.
 pub const DEADLINE: Duration = Duration::from_secs(60);
 
-/// The interval between polls of a state.
+/// The interval between two polls of [`eventually`].
 const POLL_INTERVAL: Duration = Duration::from_millis(20);
 
-/// Polls until `poll` returns a value. `what` describes the awaited state.
+/// Calls `poll` until it returns a value. `what` describes the awaited state in the panic.
 ///
 /// # Panics
 /// When `poll` returns no value within [`DEADLINE`].
@@ -52,7 +53,7 @@ pub async fn eventually<T, F: Future<Output = Option<T>>>(what: &str, mut poll: 
     }
 }
 
-/// The lower-case hex SHA-256 of these bytes.
+/// The SHA-256 of these bytes in lower-case hex.
 #[must_use]
 pub fn sha256(bytes: &[u8]) -> String {
     hex::encode(aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, bytes))

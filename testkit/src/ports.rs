@@ -1,9 +1,9 @@
-//! Reserved ports of loopback.
+//! Reserves ports of loopback for servers of tests.
 //!
-//! A port that is free now may belong to another test when a server binds it, and a stopped server may not get its port
-//! back. So each port stays bound here by a socket that never listens. Other processes find the port in use and
-//! connections to it are refused, while a server that allows its address to be reused (all servers here do) may listen
-//! on it.
+//! A free port could be taken by another test before a server binds it, or while the server is stopped. This module
+//! therefore keeps each reserved port bound with a socket that never listens. Other processes cannot bind the port, and
+//! connections to it are refused. A server that sets `SO_REUSEADDR`, as all servers of tests do, can still listen on
+//! it.
 
 use std::{
     io,
@@ -13,7 +13,7 @@ use std::{
 
 use tokio::net::TcpSocket;
 
-/// The reserved ports of this process.
+/// The sockets that hold the reserved ports of this process.
 static RESERVED: Mutex<Vec<TcpSocket>> = Mutex::new(Vec::new());
 
 /// Reserves a free port for a server in this process or in a child, until this process ends.
@@ -25,14 +25,14 @@ pub fn free_port() -> u16 {
     reserve(0).expect("loopback has free ports")
 }
 
-/// Reserves this port, or any free port for 0.
+/// Reserves this port until the end of the process, or any free port if `port` is 0.
 ///
 /// # Errors
 /// When the port is in use.
 pub(crate) fn reserve(port: u16) -> io::Result<u16> {
     let socket = TcpSocket::new_v4()?;
     socket.bind(SocketAddr::from((Ipv4Addr::LOCALHOST, port)))?;
-    // after the bind: two sockets with this option could both bind the port
+    // set the option after the bind, because two sockets with the option could both bind the port
     socket.set_reuseaddr(true)?;
     let port = socket.local_addr()?.port();
     RESERVED.lock().unwrap_or_else(PoisonError::into_inner).push(socket);

@@ -1,4 +1,4 @@
-//! A real PostgreSQL server, shared by the tests of one process.
+//! Starts a real PostgreSQL server, which the tests of one process share.
 
 use std::{
     env, fs,
@@ -22,10 +22,10 @@ use tempfile::TempDir;
 
 use crate::{db::TestDatabase, ports::free_port, server_process::ServerProcess};
 
-/// The shared server, while a test of this process holds it.
+/// The shared server; the weak reference is empty while no test uses the server.
 static SHARED: Mutex<Weak<Server>> = Mutex::new(Weak::new());
 
-/// How long the server may take to stop before it is killed.
+/// How long the server may take to stop before the test kills it.
 const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A PostgreSQL server. Dropping the last clone ends the server.
@@ -42,7 +42,7 @@ struct Server {
 }
 
 impl Postgres {
-    /// Starts a server, or shares the one that another test of this process started.
+    /// Starts a server, or returns the running server of another test in this process.
     ///
     /// # Panics
     /// When PostgreSQL is not installed or does not start.
@@ -61,7 +61,7 @@ impl Postgres {
         }
     }
 
-    /// A new, migrated database.
+    /// Creates a database and applies all migrations.
     ///
     /// # Panics
     /// When the database can't be created.
@@ -114,7 +114,7 @@ impl Server {
         ] {
             postgres.arg("-c").arg(setting);
         }
-        // tests connect over TCP; the path of a socket in a deep folder would be too long
+        // tests connect over TCP; the path of a Unix socket in a deep folder would be too long
         postgres.args(["-c", "unix_socket_directories="]);
         let ready = |line: &str| line.contains("ready to accept connections").then_some(());
         let (process, ()) =
@@ -126,13 +126,13 @@ impl Server {
 impl Drop for Server {
     fn drop(&mut self) {
         if let Some(process) = self.process.take() {
-            // SIGQUIT skips the checkpoint, as the data is deleted
+            // SIGQUIT skips the checkpoint, which the deleted data does not need
             process.stop(Signal::SIGQUIT, STOP_TIMEOUT);
         }
     }
 }
 
-/// The user that runs the server when the test runs as root, as PostgreSQL refuses to run as root.
+/// The unprivileged user that runs the server if the test runs as root; PostgreSQL refuses to run as root.
 fn unprivileged() -> Option<User> {
     if !Uid::effective().is_root() {
         return None;
@@ -150,7 +150,7 @@ fn as_user(program: &Path, user: Option<&User>) -> Command {
     command
 }
 
-/// The folder of `SLUICE_PG_BIN`, else the newest version in Debian's folder.
+/// The folder of the PostgreSQL programs: `SLUICE_PG_BIN`, else that of the newest version in `/usr/lib/postgresql`.
 fn programs() -> PathBuf {
     if let Some(dir) = env::var_os("SLUICE_PG_BIN").filter(|dir| !dir.is_empty()) {
         return dir.into();

@@ -34,7 +34,7 @@ pub struct Answer {
 }
 
 impl Answer {
-    /// The body as JSON.
+    /// Parses the body as JSON.
     ///
     /// # Panics
     /// When the body is not JSON of this type.
@@ -44,7 +44,7 @@ impl Answer {
             .unwrap_or_else(|e| panic!("{} with an unexpected body ({e}): {}", self.status, self.text()))
     }
 
-    /// The body as a problem.
+    /// Parses the body as a problem document.
     ///
     /// # Panics
     /// When the body is not a problem with its media type and the status of the response.
@@ -56,13 +56,13 @@ impl Answer {
         problem
     }
 
-    /// The body as text.
+    /// The whole body as text.
     #[must_use]
     pub fn text(&self) -> String {
         String::from_utf8_lossy(&self.body).into_owned()
     }
 
-    /// A header as text.
+    /// The value of a header as text; None without the header.
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name.parse::<HeaderName>().ok()?)?.to_str().ok()
@@ -70,7 +70,7 @@ impl Answer {
 }
 
 impl Rest {
-    /// A client of a gateway (`http://host:port`), with or without a bearer token.
+    /// Creates a client of a gateway (`http://host:port`), with or without a bearer token.
     ///
     /// # Panics
     /// When the HTTP client can't be created.
@@ -84,7 +84,7 @@ impl Rest {
         }
     }
 
-    /// A request for [`Rest::send`].
+    /// Prepares a request with the client's token, for [`Rest::send`].
     pub fn request(&self, method: Method, path: &str) -> RequestBuilder {
         let request = self.http.request(method, format!("{}{path}", self.base));
         match &self.token {
@@ -118,17 +118,17 @@ impl Rest {
         self.send(self.request(Method::POST, path).json(body)).await
     }
 
-    /// Creates an export.
+    /// Creates an export and returns it.
     ///
     /// # Panics
-    /// When the gateway refuses it.
+    /// When the gateway refuses the export.
     pub async fn create(&self, request: &ExportRequest) -> Export {
         let answer = self.post("/v1/exports", request).await;
         assert_eq!(answer.status, StatusCode::ACCEPTED, "{}", answer.text());
         answer.json()
     }
 
-    /// The current state of an export.
+    /// Reads the current state of an export.
     ///
     /// # Panics
     /// When the user does not own the export.

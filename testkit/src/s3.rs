@@ -1,4 +1,4 @@
-//! A real S3 server (SeaweedFS), shared by the tests of one process.
+//! Starts a real S3 server (SeaweedFS), which the tests of one process share.
 
 use std::{
     env, fs,
@@ -16,24 +16,25 @@ use uuid::Uuid;
 
 use crate::{eventually, ports::reserve, server_process::ServerProcess};
 
-const KEY: &str = "test-key";
-const SECRET: &str = "test-secret-key";
+const ACCESS_KEY: &str = "test-key";
+const SECRET_KEY: &str = "test-secret-key";
 
-/// The shared server, while a test of this process holds it.
+/// The shared server; the weak reference is empty while no test uses the server.
 static SHARED: Mutex<Weak<Server>> = Mutex::new(Weak::new());
 
-/// The number of attempts to find free ports.
+/// The maximum number of attempts to start the server on free ports.
 const MAX_ATTEMPTS: usize = 20;
-/// The four parts of the server, which listen on consecutive ports.
-const PARTS: [&str; 4] = ["master", "volume", "filer", "s3"];
-/// The distance from the port of a part to its gRPC port.
+/// The components of SeaweedFS, which listen on consecutive ports.
+const COMPONENTS: [&str; 4] = ["master", "volume", "filer", "s3"];
+/// The difference between a component's gRPC port and its HTTP port.
 const GRPC_OFFSET: u16 = 10_000;
-/// The lowest possible first port. All ports lie below those that systems give to outgoing connections.
+/// The lowest HTTP port of the first component. All ports are below the range that systems use for outgoing
+/// connections.
 const LOWEST_PORT: u16 = 10_000;
-/// The number of possible first ports.
+/// The number of ports from [`LOWEST_PORT`] on that the first component may use.
 const PORT_COUNT: u16 = 12_000;
-/// The folder in which the server creates some of its sockets; no option changes it.
-const SOCKETS: &str = "/tmp";
+/// The folder in which SeaweedFS creates some of its sockets. No option changes this folder.
+const SOCKETS_FOLDER: &str = "/tmp";
 
 /// An S3 server. Dropping the last clone and the last bucket ends the server.
 #[derive(Clone)]
@@ -56,7 +57,7 @@ struct Server {
 }
 
 impl S3Server {
-    /// Starts a server, or shares the one that another test of this process started.
+    /// Starts a server, or returns the running server of another test in this process.
     ///
     /// # Panics
     /// When SeaweedFS is not installed or does not start.
@@ -75,7 +76,7 @@ impl S3Server {
         }
     }
 
-    /// Creates a bucket that accepts objects.
+    /// Creates a bucket and waits until it accepts objects.
     ///
     /// # Panics
     /// When the bucket can't be created.
@@ -97,15 +98,14 @@ impl Bucket {
         self.server.address()
     }
 
-    /// The settings to open the bucket with this prefix; an empty prefix is the whole bucket.
+    /// The settings of a store in this bucket below a prefix. An empty prefix selects the whole bucket.
     #[must_use]
     pub fn config(&self, prefix: &str) -> StoreConfig {
         StoreConfig {
             url: format!("s3://{}/{prefix}", self.name),
             s3_endpoint: format!("http://{}", self.server.address()),
-            s3_access_key_id: KEY.into(),
-            s3_secret_access_key: Secret::new(SECRET),
-            s3_allow_http: true,
+            s3_access_key_id: ACCESS_KEY.into(),
+            s3_secret_access_key: Secret::new(SECRET_KEY),
             ..StoreConfig::default()
         }
     }
@@ -124,25 +124,25 @@ impl Server {
     fn start() -> Self {
         let program = program();
         let dir = tempfile::tempdir().expect("the folder for temporary files is writable");
-        // the path of a socket has about a hundred characters at most, and the folder for temporary files may be deep
-        let sockets = tempfile::tempdir_in(SOCKETS).expect("the folder for sockets is writable");
+        // a socket path has at most about 100 characters, and the folder for temporary files may be deep
+        let sockets = tempfile::tempdir_in(SOCKETS_FOLDER).expect("the folder for sockets is writable");
         let keys = dir.path().join("s3.json");
         let known = serde_json::json!({"identities": [{
             "name": "test",
-            "credentials": [{"accessKey": KEY, "secretKey": SECRET}],
+            "credentials": [{"accessKey": ACCESS_KEY, "secretKey": SECRET_KEY}],
             "actions": ["Admin", "Read", "Write", "List", "Tagging"],
         }]});
         fs::write(&keys, known.to_string()).expect("a new folder is writable");
         for _ in 0..MAX_ATTEMPTS {
             let Some(first_port) = free_ports() else { continue };
             let mut weed = Command::new(&program);
-            // the server writes its log files there
+            // SeaweedFS writes its log files to this folder
             weed.env("TMPDIR", dir.path());
             weed.args(["server", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-filer", "-s3"]);
             weed.arg(format!("-dir={}", dir.path().display())).arg(format!("-s3.config={}", keys.display()));
             weed.args(["-master.telemetry=false", "-master.volumeSizeLimitMB=64", "-volume.max=100"]);
             weed.args(["-s3.iam=false", "-s3.port.iceberg=0", "-s3.port.lance=0"]);
-            for (part, port) in PARTS.iter().zip(first_port..) {
+            for (part, port) in COMPONENTS.iter().zip(first_port..) {
                 weed.arg(format!("-{part}.port={port}")).arg(format!("-{part}.port.grpc={}", port + GRPC_OFFSET));
             }
             for part in ["filer", "s3"] {
@@ -158,27 +158,27 @@ impl Server {
     }
 
     fn address(&self) -> String {
-        format!("127.0.0.1:{}", self.first_port + PARTS.len() as u16 - 1)
+        format!("127.0.0.1:{}", self.first_port + COMPONENTS.len() as u16 - 1)
     }
 }
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // the server is killed, as a stop takes six seconds, and so leaves these sockets behind
-        for (part, port) in PARTS.iter().zip(self.first_port + GRPC_OFFSET..) {
-            drop(fs::remove_file(format!("{SOCKETS}/seaweedfs-{part}-grpc-{port}.sock")));
+        // the test kills the server, because a graceful stop takes six seconds; the killed server leaves these sockets
+        for (part, port) in COMPONENTS.iter().zip(self.first_port + GRPC_OFFSET..) {
+            drop(fs::remove_file(format!("{SOCKETS_FOLDER}/seaweedfs-{part}-grpc-{port}.sock")));
         }
     }
 }
 
-/// The first port of a free range for all parts; None when one port of the range is in use.
+/// Reserves a random range of ports for all components, and returns the first; None when a port of the range is in use.
 fn free_ports() -> Option<u16> {
     let first = LOWEST_PORT + (Uuid::new_v4().as_u128() % u128::from(PORT_COUNT)) as u16;
-    let ports = (first..).take(PARTS.len()).flat_map(|port| [port, port + GRPC_OFFSET]);
+    let ports = (first..).take(COMPONENTS.len()).flat_map(|port| [port, port + GRPC_OFFSET]);
     ports.into_iter().all(|port| reserve(port).is_ok()).then_some(first)
 }
 
-/// The program of `SLUICE_WEED`, else the one on the PATH.
+/// The path of `weed`: `SLUICE_WEED`, else the program on the PATH.
 fn program() -> PathBuf {
     if let Some(path) = env::var_os("SLUICE_WEED").filter(|path| !path.is_empty()) {
         return path.into();

@@ -1,4 +1,4 @@
-//! A server as a child process whose log the test reads line by line.
+//! Runs a server as a child process and collects its log lines.
 
 use std::{
     io::{BufRead, BufReader},
@@ -15,7 +15,7 @@ use nix::{
 
 use crate::{DEADLINE, POLL_INTERVAL};
 
-/// The number of log lines that a panic shows.
+/// The number of last log lines that a panic shows.
 const TAIL_LINES: usize = 20;
 
 /// A running server. Dropping the value kills the process.
@@ -26,8 +26,8 @@ pub(crate) struct ServerProcess {
 }
 
 impl ServerProcess {
-    /// Starts the server and waits for a line of its standard error for which `ready` returns a value. Returns None
-    /// when the process ends first.
+    /// Starts the server, and waits for a line of its standard error for which `ready` returns a value. Returns None
+    /// when the process ends before such a line.
     pub(crate) fn start<T: Send + 'static>(
         name: &'static str,
         command: &mut Command,
@@ -46,7 +46,7 @@ impl ServerProcess {
                 if let Some(found) = seen.as_ref().and_then(|_| ready(&line))
                     && let Some(seen) = seen.take()
                 {
-                    // the receiver is gone when the test is over
+                    // an error means that the test has ended and dropped the receiver
                     drop(seen.send(found));
                 }
                 if let Ok(mut lines) = lines.lock() {
@@ -70,7 +70,7 @@ impl ServerProcess {
         lines[lines.len().saturating_sub(TAIL_LINES)..].join("\n")
     }
 
-    /// All lines of the log.
+    /// All log lines so far.
     pub(crate) fn lines(&self) -> Vec<String> {
         self.log.lock().map(|lines| lines.clone()).unwrap_or_default()
     }
@@ -80,7 +80,7 @@ impl ServerProcess {
         self.child.id()
     }
 
-    /// Sends a signal that ends the server and kills the server after the grace period.
+    /// Stops the server with a signal, and kills it if it still runs after the grace period.
     pub(crate) fn stop(mut self, signal: Signal, grace: Duration) {
         if kill(Pid::from_raw(self.child.id().cast_signed()), signal).is_ok() {
             let deadline = Instant::now() + grace;

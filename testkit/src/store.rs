@@ -1,16 +1,16 @@
-//! A file store for one test.
+//! A file store in a temporary folder for one test.
 
 use std::path::Path;
 
 use platform::{config::StoreConfig, store::FileStore};
 use tempfile::TempDir;
 
-/// A folder as file store. Dropping the value deletes the folder.
+/// A file store in a temporary folder. Dropping the value deletes the folder.
 pub struct Folder {
     dir: TempDir,
 }
 
-/// Creates a new, empty folder.
+/// Creates an empty file store in a temporary folder.
 ///
 /// # Panics
 /// When the folder for temporary files is not writable.
@@ -26,13 +26,13 @@ impl Folder {
         self.dir.path()
     }
 
-    /// The settings to open the store.
+    /// The settings of the file store.
     #[must_use]
     pub fn config(&self) -> StoreConfig {
         StoreConfig { url: format!("file://{}", self.path().display()), ..StoreConfig::default() }
     }
 
-    /// Opens the store.
+    /// Opens the file store.
     ///
     /// # Panics
     /// When the store can't be opened.

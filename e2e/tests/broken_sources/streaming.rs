@@ -46,10 +46,10 @@ impl Streaming {
     async fn read_stream(&mut self, mut collector: Collector) -> Collected {
         loop {
             if collector.window() <= WINDOW / 2 {
-                collector.granted(WINDOW);
+                collector.enlarge_window(WINDOW);
                 self.client.grant(self.opened.stream, WINDOW).await;
             }
-            if let Some(end) = self.client.step(&mut collector).await {
+            if let Some(end) = self.client.read_frame(&mut collector).await {
                 return collector.finish(end);
             }
         }

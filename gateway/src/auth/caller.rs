@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 
 use crate::error::Refusal;
 
-/// A caller whose token was verified. [`super::Verifier::verify`] and [`super::Tickets::redeem`] are the only sources,
+/// The caller of an authenticated request. Only [`super::Verifier::verify`] and [`super::Tickets::redeem`] create one,
 /// so code that takes a `Caller` never runs for an unauthenticated request.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Caller {
@@ -17,7 +17,7 @@ pub(crate) struct Caller {
     pub(crate) scopes: Vec<String>,
     /// All claims of the token, for row policies; `tenant` and `sub` are always present.
     pub(crate) claims: Map<String, Value>,
-    /// The token's `exp`.
+    /// The expiry time of the token, its `exp` claim.
     pub(crate) expires_at: DateTime<Utc>,
 }
 
@@ -29,14 +29,15 @@ impl Caller {
     }
 }
 
-/// The reason for a `401` or `503`. The text tells the caller how to fix the request and never repeats the token.
+/// The reason why authentication failed; the gateway answers `401`, or `503` for [`AuthError::Unavailable`]. The text
+/// tells the caller how to fix the request and never contains the token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum AuthError {
     #[error("Send `Authorization: Bearer <token>`.")]
     Missing,
     #[error("The `Authorization` header is not `Bearer <token>`.")]
     Scheme,
-    /// Not a JWT, or signed with an algorithm or key that is not accepted.
+    /// The token is not a JWT, or its signature algorithm or key is not accepted.
     #[error("The token is malformed, or its signature is not accepted.")]
     Signature,
     #[error("The token has expired.")]
@@ -60,7 +61,7 @@ impl From<AuthError> for Refusal {
             return Self::new(Slug::Unavailable, e.to_string()).with_header(header::RETRY_AFTER, 2);
         }
         metrics::counter!("sluice_gateway_unauthorized_total").increment(1);
-        // RFC 6750, section 3.1: a request without credentials gets a challenge without an error code
+        // RFC 6750, section 3.1: the challenge for a request without credentials has no error code
         let error = if e == AuthError::Missing { "" } else { ", error=\"invalid_token\"" };
         let challenge = format!("Bearer realm=\"sluice\"{error}");
         Self::new(Slug::Unauthorized, e.to_string()).with_header(header::WWW_AUTHENTICATE, challenge)

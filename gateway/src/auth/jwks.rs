@@ -1,4 +1,4 @@
-//! The issuer's public keys (RFC 7517). The cache is refreshed when it is old or a token names an unknown key id.
+//! Caches the issuer's public keys (RFC 7517), and fetches them again after five minutes or for an unknown key id.
 
 use std::{
     sync::{Arc, RwLock},
@@ -11,42 +11,42 @@ use tracing::warn;
 
 use super::caller::AuthError;
 
-/// The deadline of one request to the issuer.
+/// The timeout of one request to the issuer.
 const FETCH_TIMEOUT: Duration = Duration::from_secs(5);
 /// The age after which known keys are fetched again.
 const MAX_AGE: Duration = Duration::from_secs(300);
-/// The shortest time between two fetches, so that tokens with invented key ids cannot cause a request each.
-const MIN_AGE: Duration = Duration::from_secs(5);
+/// The minimum time between two fetches, so that tokens with invented key ids cannot flood the issuer with requests.
+const MIN_FETCH_INTERVAL: Duration = Duration::from_secs(5);
 
-/// The key set behind one URL.
+/// The cached key set of one JWKS URL.
 #[derive(Debug)]
 pub(super) struct Jwks {
     url: String,
     http: reqwest::Client,
-    cache: RwLock<Cached>,
-    /// Held during a fetch; concurrent callers continue with the cached keys.
+    cache: RwLock<CachedKeys>,
+    /// Locked during a fetch, so that only one fetch runs at a time. Other callers use the cached keys meanwhile.
     fetching: Mutex<()>,
 }
 
 #[derive(Clone, Debug, Default)]
-struct Cached {
+struct CachedKeys {
     keys: Option<Arc<JwkSet>>,
-    /// When the last fetch ended, successful or not.
+    /// The time when the last fetch succeeded or failed; None before the first fetch.
     fetched_at: Option<Instant>,
 }
 
-impl Cached {
+impl CachedKeys {
     fn age(&self) -> Duration {
         self.fetched_at.map_or(Duration::MAX, |at| at.elapsed())
     }
 
-    fn pick(&self, kid: Option<&str>) -> Option<Jwk> {
-        self.keys.as_ref().and_then(|keys| pick(keys, kid))
+    fn find_key(&self, kid: Option<&str>) -> Option<Jwk> {
+        self.keys.as_ref().and_then(|keys| find_key(keys, kid))
     }
 }
 
 impl Jwks {
-    /// The keys are fetched at first use.
+    /// Creates an empty cache; the first [`Jwks::find`] fetches the keys.
     #[must_use]
     pub(super) fn new(url: String, http: reqwest::Client) -> Self {
         Self { url, http, cache: RwLock::default(), fetching: Mutex::default() }
@@ -58,10 +58,10 @@ impl Jwks {
     /// [`AuthError::Unavailable`] when no key set was ever fetched, [`AuthError::Signature`] when no key matches.
     pub(super) async fn find(&self, kid: Option<&str>) -> Result<Jwk, AuthError> {
         let cached = self.cached();
-        let found = cached.pick(kid);
+        let found = cached.find_key(kid);
         let age = cached.age();
-        // a token with an invented key id must neither cause a fetch each time nor delay tokens with known keys
-        if age < MIN_AGE || (found.is_some() && age < MAX_AGE) {
+        // a token with an invented key id must not cause a fetch each time, and must not delay tokens with known keys
+        if age < MIN_FETCH_INTERVAL || (found.is_some() && age < MAX_AGE) {
             return found.ok_or(if cached.keys.is_some() { AuthError::Signature } else { AuthError::Unavailable });
         }
         match (found, self.fetching.try_lock()) {
@@ -76,10 +76,10 @@ impl Jwks {
         if cached.keys.is_none() {
             return Err(AuthError::Unavailable);
         }
-        cached.pick(kid).ok_or(AuthError::Signature)
+        cached.find_key(kid).ok_or(AuthError::Signature)
     }
 
-    fn cached(&self) -> Cached {
+    fn cached(&self) -> CachedKeys {
         self.cache.read().map(|cached| cached.clone()).unwrap_or_default()
     }
 
@@ -99,7 +99,7 @@ impl Jwks {
     }
 }
 
-fn pick(keys: &JwkSet, kid: Option<&str>) -> Option<Jwk> {
+fn find_key(keys: &JwkSet, kid: Option<&str>) -> Option<Jwk> {
     match kid {
         Some(kid) => keys.find(kid).cloned(),
         None if keys.keys.len() == 1 => keys.keys.first().cloned(),

@@ -1,4 +1,4 @@
-//! The local identity of `sluice up`: tokens signed with a secret of this installation.
+//! The local identity of `sluice up`: signs tokens with a secret of this installation, without an external issuer.
 
 use std::time::Duration;
 
@@ -20,8 +20,8 @@ pub enum SignError {
     Sign(#[from] jsonwebtoken::errors::Error),
 }
 
-/// Refuses sign-in without a password on an address that other machines can reach. The check uses the settings, because
-/// a client can forge its `Host` header.
+/// Refuses settings that offer sign-in without a password on an address that other machines can reach. A check of each
+/// request's `Host` header is not enough, because a client can forge the header.
 ///
 /// # Errors
 /// When `sign_in` is on and the public address, `external_address` or else `listen`, is not a loopback address.

@@ -1,12 +1,12 @@
-//! Validates `[gateway.identity.oidc]`, so that no setting can widen the page's Content-Security-Policy or break the
-//! sign-in.
+//! Validates `[gateway.identity.oidc]`, so that no setting can inject sources into the web page's
+//! Content-Security-Policy or replace a parameter of the sign-in.
 
 use axum::http::Uri;
 
 use crate::config::OidcConfig;
 
-/// Parameters that the page sets in the authorization code flow with PKCE (RFC 6749, RFC 7636, OpenID Connect Core
-/// 1.0).
+/// Parameters that the web page sets itself in the authorization code flow with PKCE (RFC 6749, RFC 7636, OpenID
+/// Connect Core 1.0).
 const RESERVED_PARAMETERS: [&str; 15] = [
     "client_id",
     "client_secret",
@@ -28,22 +28,22 @@ const RESERVED_PARAMETERS: [&str; 15] = [
 /// An invalid setting of `[gateway.identity.oidc]`.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum OidcError {
-    /// The authority is not an HTTP URL.
+    /// The setting `authority` is not an HTTP URL.
     #[error("gateway.identity.oidc.authority: `{0}` is not an https:// or http:// URL")]
     Authority(String),
     /// Only one of `authority` and `client_id` is set.
     #[error("gateway.identity.oidc.{0} is empty; set both authority and client_id, or neither")]
     Incomplete(&'static str),
-    /// The value is not exactly an origin.
+    /// An entry of `csp_connect_src` is not an origin (scheme, host and port only).
     #[error("gateway.identity.oidc.csp_connect_src: `{0}` is not an origin such as https://oauth2.example.com")]
     ConnectSource(String),
-    /// The sign-in sets this parameter.
+    /// The web page sets this parameter itself during sign-in.
     #[error("gateway.identity.oidc.parameters.{0}: reserved, because the sign-in sets it")]
     ReservedParameter(String),
 }
 
 impl OidcConfig {
-    /// Whether the page signs users in at an external issuer.
+    /// Whether the web page signs users in at an external issuer.
     #[must_use]
     pub(crate) fn is_enabled(&self) -> bool {
         !self.authority.is_empty() && !self.client_id.is_empty()
@@ -52,7 +52,7 @@ impl OidcConfig {
     /// Validates all OIDC settings at startup.
     ///
     /// # Errors
-    /// Names the invalid setting.
+    /// [`OidcError`] with the first invalid setting.
     pub(crate) fn check(&self) -> Result<(), OidcError> {
         match (self.authority.is_empty(), self.client_id.is_empty()) {
             (true, false) => return Err(OidcError::Incomplete("authority")),
@@ -71,13 +71,13 @@ impl OidcConfig {
         }
     }
 
-    /// The origins that the page connects to for a sign-in: the authority's origin and `csp_connect_src`.
+    /// The origins that the web page connects to during sign-in: the authority's origin and `csp_connect_src`.
     pub(crate) fn origins(&self) -> impl Iterator<Item = String> {
         std::iter::once(&self.authority).chain(&self.csp_connect_src).filter_map(|address| origin(address))
     }
 }
 
-/// The origin (scheme, host and port) of a URL without user information.
+/// The origin (scheme, host and port) of an HTTP URL; None for another scheme or a URL with user information.
 fn origin(address: &str) -> Option<String> {
     let uri: Uri = address.parse().ok()?;
     let (scheme, authority) = (uri.scheme_str()?, uri.authority()?);

@@ -1,4 +1,5 @@
-//! Which pages may open sockets and sign in, by `Origin` (RFC 6454; RFC 6455, section 10.2) and `Host`.
+//! Checks the headers `Origin` (RFC 6454; RFC 6455, section 10.2) and `Host`, so that foreign web pages can neither
+//! open sockets nor sign in.
 
 use std::net::IpAddr;
 
@@ -16,8 +17,8 @@ pub(crate) fn is_allowed(headers: &HeaderMap, allowed: &[String]) -> bool {
     own || allowed.iter().any(|a| a.eq_ignore_ascii_case(origin))
 }
 
-/// Whether the request's `Host` is a loopback address. A page that points its own host name at this machine (DNS
-/// rebinding) has the gateway's origin for the browser, but sends its own name as `Host`.
+/// Whether the request's `Host` is a loopback address. The check stops DNS rebinding: a foreign web page that points
+/// its host name at this machine still sends that name as `Host`.
 #[must_use]
 pub(crate) fn is_loopback_request(headers: &HeaderMap) -> bool {
     headers.get(header::HOST).and_then(|h| h.to_str().ok()).is_some_and(is_loopback_address)

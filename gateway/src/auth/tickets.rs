@@ -1,7 +1,7 @@
-//! Tickets: a browser cannot send an `Authorization` header with a WebSocket handshake, so it requests a single-use
-//! ticket first (protocol.md, `POST /v1/tickets`).
+//! Single-use tickets for WebSocket handshakes (protocol.md, `POST /v1/tickets`): a browser cannot send an
+//! `Authorization` header with a handshake.
 //!
-//! The bucket holds the hash of each ticket, so that a reader of the bucket cannot use a ticket.
+//! The NATS bucket stores only the hash of each ticket, so that a reader of the bucket cannot use a ticket.
 
 use async_nats::jetstream::kv::{Operation, Store};
 use aws_lc_rs::{digest, rand};
@@ -19,20 +19,20 @@ use tracing::error;
 use super::caller::{AuthError, Caller};
 use crate::error::Refusal;
 
-/// The lifetime of a ticket.
+/// How long a client may use a ticket after its creation.
 const LIFETIME: TimeDelta = TimeDelta::seconds(30);
 
 /// A ticket that authenticates one WebSocket handshake.
 #[derive(Clone, Serialize, Deserialize, JsonSchema)]
 pub(crate) struct Ticket {
-    /// Offer it as the subprotocol `sluice.ticket.<ticket>`.
+    /// The secret; the client offers it as the subprotocol `sluice.ticket.<ticket>`.
     pub(crate) ticket: String,
     /// The gateway refuses the ticket after this time.
     pub(crate) expires_at: Timestamp,
 }
 
 #[derive(Serialize, Deserialize)]
-struct Stored {
+struct StoredTicket {
     caller: Caller,
     expires_at: DateTime<Utc>,
 }
@@ -60,22 +60,22 @@ impl Tickets {
             .map_err(|_| Refusal::from(Problem::new(Slug::Internal, "The random number generator failed.")))?;
         let ticket = URL_SAFE_NO_PAD.encode(random);
         let expires_at = self.clock.now() + LIFETIME;
-        let stored = serde_json::to_vec(&Stored { caller: caller.clone(), expires_at })
+        let stored = serde_json::to_vec(&StoredTicket { caller: caller.clone(), expires_at })
             .map_err(|e| Refusal::from(Problem::new(Slug::Internal, e.to_string())))?;
-        self.bucket.create(key(&ticket), stored.into()).await.map_err(|e| {
+        self.bucket.create(bucket_key(&ticket), stored.into()).await.map_err(|e| {
             error!(error = %e, "failed to store a ticket");
             Refusal::from(Problem::new(Slug::Unavailable, "Tickets cannot be issued at the moment. Retry shortly."))
         })?;
         Ok(Ticket { ticket, expires_at: expires_at.into() })
     }
 
-    /// Deletes the ticket and returns its caller.
+    /// Deletes the ticket and returns the caller that requested it.
     ///
     /// # Errors
     /// [`AuthError::Ticket`] for an unknown, used or expired ticket; [`AuthError::Unavailable`] when NATS does not
     /// answer.
     pub(crate) async fn redeem(&self, ticket: &str) -> Result<Caller, AuthError> {
-        let key = key(ticket);
+        let key = bucket_key(ticket);
         let entry = self.bucket.entry(&key).await.map_err(|e| {
             error!(error = %e, "failed to read a ticket");
             AuthError::Unavailable
@@ -83,7 +83,7 @@ impl Tickets {
         let entry = entry.filter(|entry| entry.operation == Operation::Put).ok_or(AuthError::Ticket)?;
         // the expected revision makes one of two concurrent redemptions fail
         self.bucket.delete_expect_revision(&key, Some(entry.revision)).await.map_err(|_| AuthError::Ticket)?;
-        let stored: Stored = serde_json::from_slice(&entry.value).map_err(|_| AuthError::Ticket)?;
+        let stored: StoredTicket = serde_json::from_slice(&entry.value).map_err(|_| AuthError::Ticket)?;
         let now = self.clock.now();
         if now >= stored.expires_at || now >= stored.caller.expires_at {
             return Err(AuthError::Ticket);
@@ -92,6 +92,6 @@ impl Tickets {
     }
 }
 
-fn key(ticket: &str) -> String {
+fn bucket_key(ticket: &str) -> String {
     hex::encode(digest::digest(&digest::SHA256, ticket.as_bytes()))
 }

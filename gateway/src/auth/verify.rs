@@ -1,4 +1,4 @@
-//! Verification of a JSON Web Token (RFC 7519, RFC 8725).
+//! Verifies the JSON Web Tokens of callers (RFC 7519, RFC 8725).
 
 use std::sync::Arc;
 
@@ -18,28 +18,29 @@ use super::{
 };
 use crate::config::IdentityConfig;
 
-/// The longest `sub` and tenant, in bytes (OpenID Connect Core 1.0, section 2, has the same bound for `sub`).
-const MAX_NAME_BYTES: usize = 255;
+/// The maximum length of `sub` and of the tenant, in bytes. OpenID Connect Core 1.0, section 2, has the same limit for
+/// `sub`.
+const MAX_OWNER_PART_BYTES: usize = 255;
 
-/// The shortest HS256 secret: the size of the hash (RFC 7518, section 3.2).
+/// The minimum length of an HS256 secret in bytes: the size of a SHA-256 hash (RFC 7518, section 3.2).
 const MIN_SECRET_BYTES: usize = 32;
 
-/// Identity settings that do not allow safe verification of tokens.
+/// An unsafe or incomplete setting of `[gateway.identity]`, which stops the gateway at startup.
 #[derive(Debug, thiserror::Error)]
 pub enum IdentityError {
     /// Neither a JWKS URL nor a local secret is set.
     #[error("gateway.identity: set jwks_url or local.secret; without a key no token can be verified")]
     NoKeys,
-    /// The local secret is shorter than its hash.
+    /// The local secret has fewer than 32 bytes.
     #[error("gateway.identity.local.secret must have at least {MIN_SECRET_BYTES} bytes")]
     ShortSecret,
-    /// Other machines could sign in without a password.
+    /// The setting `sign_in` is on, and the gateway listens on an address that other machines can reach.
     #[error(
         "gateway.identity.local.sign_in: every client that reaches {0} could sign in without a password; use a loopback \
          address (gateway.listen, or gateway.identity.local.external_address for a published port)"
     )]
     PublicSignIn(String),
-    /// The algorithm is not accepted from an issuer.
+    /// The setting `algorithms` lists an unsupported signature algorithm.
     #[error("gateway.identity.algorithms: `{0}` is not one of RS256, ES256 and EdDSA")]
     Algorithm(String),
 }
@@ -65,8 +66,10 @@ impl std::fmt::Debug for Inner {
 }
 
 impl Verifier {
+    /// Creates a verifier; fetches no keys yet.
+    ///
     /// # Errors
-    /// When the settings allow no token at all, or unsafe ones.
+    /// When the settings provide no key, or allow an unsafe algorithm or secret.
     pub(crate) fn new(
         config: IdentityConfig,
         http: reqwest::Client,
@@ -97,7 +100,7 @@ impl Verifier {
     /// Verifies signature, issuer, audience, lifetime and identity claims of a token.
     ///
     /// # Errors
-    /// The first check that failed.
+    /// The reason of the first failed check.
     pub(crate) async fn verify(&self, token: &str) -> Result<Caller, AuthError> {
         let inner = &*self.inner;
         let header = decode_header(token).map_err(|_| AuthError::Signature)?;
@@ -107,7 +110,7 @@ impl Verifier {
             (Algorithm::HS256, Some(secret), _) => inner.decode(token, secret, Algorithm::HS256)?,
             (algorithm, _, Some(jwks)) if inner.algorithms.contains(&algorithm) => {
                 let jwk = jwks.find(header.kid.as_deref()).await?;
-                if !key_matches(&jwk, algorithm) {
+                if !supports_algorithm(&jwk, algorithm) {
                     return Err(AuthError::Signature);
                 }
                 let key = DecodingKey::from_jwk(&jwk).map_err(|_| AuthError::Signature)?;
@@ -150,8 +153,8 @@ impl Inner {
             return Err(AuthError::NotYet);
         }
         let text = |name: &str| claims.get(name).and_then(Value::as_str).filter(|t| !t.is_empty()).map(str::to_owned);
-        // both become tokens of NATS subjects, whose length the server limits
-        let name = |claim: &str| text(claim).filter(|name| name.len() <= MAX_NAME_BYTES).ok_or(AuthError::Claims);
+        // `sub` and tenant become tokens of NATS subjects, whose length the server limits
+        let name = |claim: &str| text(claim).filter(|name| name.len() <= MAX_OWNER_PART_BYTES).ok_or(AuthError::Claims);
         let user = name("sub")?;
         let tenant = name(&self.config.tenant_claim)?;
         let scopes = text("scope").unwrap_or_default().split_ascii_whitespace().map(str::to_owned).collect();
@@ -162,7 +165,7 @@ impl Inner {
     }
 }
 
-fn key_matches(jwk: &Jwk, algorithm: Algorithm) -> bool {
+fn supports_algorithm(jwk: &Jwk, algorithm: Algorithm) -> bool {
     match (&jwk.algorithm, algorithm) {
         (AlgorithmParameters::RSA(_), Algorithm::RS256) => true,
         (AlgorithmParameters::EllipticCurve(ec), Algorithm::ES256) => ec.curve == EllipticCurve::P256,

@@ -12,7 +12,7 @@ use serde_json::{Map, Value, json};
 use super::{info::info, schemas::Schemas};
 
 /// The messages that `GET /v1/events` sends.
-const EVENTS: [&str; 8] = [
+const SSE_MESSAGES: [&str; 8] = [
     "session.ready",
     "session.resumed",
     "export.progress",
@@ -48,7 +48,7 @@ pub fn asyncapi() -> Value {
         messages.insert(format!("client.{name}"), json!({"name": name, "payload": reference}));
     }
     let mut from_client: Vec<String> = messages.keys().cloned().collect();
-    // the enum of all server messages becomes one message for each variant
+    // each variant of the enum of all server messages becomes one message
     if let Some(server) = definitions.remove("ServerMessage") {
         for variant in server["oneOf"].as_array().cloned().unwrap_or_default() {
             let name = variant["properties"]["type"]["const"].as_str().unwrap_or_default().to_owned();
@@ -73,7 +73,7 @@ pub fn asyncapi() -> Value {
     };
     let channel: Map<String, Value> =
         messages.keys().map(|n| (n.clone(), json!({"$ref": format!("#/components/messages/{n}")}))).collect();
-    let events: Map<String, Value> = EVENTS
+    let events: Map<String, Value> = SSE_MESSAGES
         .iter()
         .map(|n| (format!("server.{n}"), json!({"$ref": format!("#/components/messages/server.{n}")})))
         .collect();
@@ -111,7 +111,7 @@ pub fn asyncapi() -> Value {
     })
 }
 
-/// Adds `type` and `ref`, the members of every client message.
+/// Adds the members `type` and `ref`, which every client message has, to a message schema.
 fn add_envelope(schema: &mut Value, name: &str) {
     if !schema["properties"].is_object() {
         schema["properties"] = json!({});

@@ -1,8 +1,8 @@
-//! The `info` object of both documents.
+//! The `info` object that the OpenAPI and the AsyncAPI document share.
 
 use serde_json::{Value, json};
 
-/// Title, version, description and licence of the API.
+/// Builds the `info` object: title, version, description and licence of the API.
 pub(super) fn info() -> Value {
     json!({
         "title": "Sluice",

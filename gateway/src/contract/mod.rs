@@ -1,5 +1,5 @@
-//! The API descriptions: OpenAPI for REST, made from the endpoints' own declarations, and AsyncAPI for sessions, made
-//! from the message types of `protocol`.
+//! Generates the API descriptions: OpenAPI for REST from the declarations of the endpoints, and AsyncAPI for sessions
+//! from the message types of the crate `protocol`.
 //!
 //! `docs/openapi.json` and `docs/asyncapi.json` hold the same documents; `tests/contract.rs` fails when they differ.
 

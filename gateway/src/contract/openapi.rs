@@ -1,4 +1,4 @@
-//! The OpenAPI 3.1 document, made from the declarations of all endpoints.
+//! Generates the OpenAPI 3.1 document from the declarations of all endpoints.
 
 use protocol::problem::Problem;
 use serde_json::{Map, Value, json};
@@ -9,7 +9,7 @@ use super::{
     schemas::Schemas,
 };
 
-/// One documented operation.
+/// One operation of the OpenAPI document: a method of a path.
 pub(crate) struct OperationInfo {
     /// The HTTP method in lower case.
     pub(crate) method: String,
@@ -21,7 +21,7 @@ pub(crate) struct OperationInfo {
     pub(crate) describe: Describe,
 }
 
-/// Builds the document of these operations.
+/// Builds the OpenAPI document of these operations.
 #[must_use]
 pub(crate) fn openapi(operations: impl IntoIterator<Item = OperationInfo>) -> Value {
     let mut schemas = Schemas::new();
@@ -49,7 +49,7 @@ pub(crate) fn openapi(operations: impl IntoIterator<Item = OperationInfo>) -> Va
     })
 }
 
-/// A path item with the path's parameters: `{id}` is the UUID of an export, any other parameter is a string.
+/// Builds the path item of a path with its parameters: `{id}` is the UUID of an export, any other parameter a string.
 fn path_item(path: &str) -> Value {
     let names = path.split('/').filter_map(|segment| segment.strip_prefix('{')?.strip_suffix('}'));
     let parameters: Vec<Value> = names

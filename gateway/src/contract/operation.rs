@@ -1,11 +1,11 @@
-//! Builds the description of one operation.
+//! Builds the OpenAPI description of one operation.
 
 use schemars::JsonSchema;
 use serde_json::{Value, json};
 
 use super::schemas::Schemas;
 
-/// Completes the description of an operation; a handler's file passes it beside the handler.
+/// Adds the parameters, body and responses of an operation. The file of each handler defines one.
 pub(crate) type Describe = for<'a> fn(Operation<'a>) -> Operation<'a>;
 
 /// An OpenAPI operation that requires a bearer token, unless [`Operation::public`] is called.
@@ -25,53 +25,53 @@ impl<'a> Operation<'a> {
         self.operation
     }
 
-    /// The operation needs no token and answers with no problem.
+    /// Declares that the operation requires no token and never answers with a problem.
     pub(crate) fn public(mut self) -> Self {
         self.operation["security"] = json!([]);
         self.operation["responses"] = json!({});
         self
     }
 
-    /// A request header of the operation.
+    /// Adds a request header.
     pub(crate) fn header(self, name: &str, description: &str) -> Self {
         self.parameter(json!({"name": name, "in": "header", "description": description, "schema": {"type": "string"}}))
     }
 
-    /// A query parameter with a literal schema.
+    /// Adds a query parameter with a literal schema.
     pub(crate) fn query(self, name: &str, schema: Value) -> Self {
         self.parameter(json!({"name": name, "in": "query", "schema": schema}))
     }
 
-    /// A query parameter with the schema of a type.
+    /// Adds a query parameter with the schema of a type.
     pub(crate) fn query_of<T: JsonSchema>(self, name: &str) -> Self {
         let schema = self.schemas.reference::<T>();
         self.query(name, schema)
     }
 
-    /// The required JSON body of the request.
+    /// Adds the required JSON body of the request.
     pub(crate) fn body<T: JsonSchema>(mut self) -> Self {
         let schema = self.schemas.reference::<T>();
         self.operation["requestBody"] = json!({"required": true, "content": {"application/json": {"schema": schema}}});
         self
     }
 
-    /// A JSON response with the schema of a type.
+    /// Adds a JSON response with the schema of a type.
     pub(crate) fn json<T: JsonSchema>(self, status: u16, description: &str) -> Self {
         let schema = self.schemas.reference::<T>();
         self.content(status, description, "application/json", json!({"schema": schema}))
     }
 
-    /// A response of another media type.
+    /// Adds a response of another media type than JSON.
     pub(crate) fn content(self, status: u16, description: &str, media_type: &str, media: Value) -> Self {
         self.response(status, json!({"description": description, "content": {media_type: media}}))
     }
 
-    /// A response without a body.
+    /// Adds a response without a body.
     pub(crate) fn empty(self, status: u16, description: &str) -> Self {
         self.response(status, json!({"description": description}))
     }
 
-    /// Problem responses with these statuses; 401 is always among them.
+    /// Adds problem responses with these statuses; [`Operation::new`] has added 401 already.
     pub(crate) fn problems(mut self, statuses: &[u16]) -> Self {
         for status in statuses {
             self = self.response(*status, problem());

@@ -1,9 +1,9 @@
-//! Collects JSON schemas below `#/components/schemas`.
+//! Collects the JSON schemas of an API description below `#/components/schemas`.
 
 use schemars::{JsonSchema, SchemaGenerator, generate::SchemaSettings};
 use serde_json::{Map, Value};
 
-/// The schemas of one document.
+/// The JSON schemas of one API description.
 pub(super) struct Schemas(SchemaGenerator);
 
 impl Schemas {

@@ -1,16 +1,17 @@
-//! File delivery: turns grants of the notifier into one gap-free sequence of bytes, for sockets and downloads.
+//! File delivery: reads the bytes of a file in order, segment by segment, with grants of the notifier. WebSocket file
+//! streams and HTTP downloads use the same reader.
 
 mod reader;
 mod segment;
 mod source;
 
 use protocol::id::ExportId;
-pub(crate) use reader::{Reader, ReaderRequest, Step};
+pub(crate) use reader::{ReadStatus, Reader, ReaderRequest};
 pub(crate) use source::Source;
 use tracing::{Span, field::Empty, info_span};
 
-/// The span of one file delivery; its [`Reader`] holds the span. `over` is `socket` or `http`. Single frames have no
-/// spans.
+/// Creates the tracing span of one file delivery, which its [`Reader`] holds. `over` is the transport, `socket` or
+/// `http`. Single frames have no spans.
 #[must_use]
 pub(crate) fn span(over: &'static str, export: ExportId, offset: u64) -> Span {
     info_span!(

@@ -1,7 +1,7 @@
 //! Reads a file from any offset, also while the export still runs.
 //!
-//! After an expired grant, a crashed notifier or a failing store the reader retries from the exact byte; its caller
-//! sees at most a pause. The reader fetches bytes only on demand and holds at most one network chunk.
+//! After an expired grant, a crashed notifier or a failing store the reader continues at the next unread byte, so that
+//! its caller notices at most a delay. The reader fetches bytes only on demand and buffers at most one network chunk.
 
 use std::{collections::VecDeque, time::Duration};
 
@@ -19,25 +19,26 @@ use tracing::{Instrument, Span, debug, warn};
 
 use super::{segment::Fetch, source::Source};
 
-/// The most announced grants that wait in a reader. The reader requests further grants when it reaches their bytes.
-const MAX_WAITING_GRANTS: usize = 32;
-/// The first pause after a failed fetch.
-const FIRST_PAUSE: Duration = Duration::from_millis(50);
-/// The longest pause between two retries.
-const LONGEST_PAUSE: Duration = Duration::from_secs(2);
-/// How long to wait for the next bytes of a segment.
+/// The maximum number of unused grants from announcements in a reader. The reader ignores further announcements, and
+/// requests those grants when it reaches their bytes.
+const MAX_ANNOUNCED_GRANTS: usize = 32;
+/// The pause before the first retry after a failure.
+const FIRST_RETRY_PAUSE: Duration = Duration::from_millis(50);
+/// The maximum pause between two retries.
+const MAX_RETRY_PAUSE: Duration = Duration::from_secs(2);
+/// The maximum wait for the next bytes of a segment.
 const READ_TIMEOUT: Duration = Duration::from_secs(15);
-/// How often to request grants of an unfinished export when no announcement arrives.
+/// How often the reader requests grants of an unfinished export when no announcement arrives.
 const POLL_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The result of [`Reader::ready`].
 #[derive(Debug, PartialEq)]
-pub(crate) enum Step {
-    /// At least one byte can be read.
+pub(crate) enum ReadStatus {
+    /// The next byte of the file can be read.
     Ready,
-    /// All bytes were read, and the file is complete.
+    /// The file is complete, and the reader has read all its bytes.
     Sealed(Seal),
-    /// No further byte can be read, for this reason.
+    /// No further byte can be read, because of this problem.
     Ended(Box<Problem>),
 }
 
@@ -50,11 +51,11 @@ pub(crate) struct ReaderRequest {
     pub(crate) attempt: Option<u32>,
     /// Whether the export is unfinished, so that the reader must subscribe to its announcements.
     pub(crate) is_live: bool,
-    /// The delivery's span, from [`super::span`]; ends with the reader.
+    /// The span of the delivery, created by [`super::span`]; it ends when the reader is dropped.
     pub(crate) span: Span,
 }
 
-/// A file that is being read.
+/// Reads one file in order from a start offset.
 pub(crate) struct Reader {
     source: Source,
     owner: Owner,
@@ -69,15 +70,16 @@ pub(crate) struct Reader {
     fetch: Option<Fetch>,
     seal: Option<Seal>,
     announcements: Option<Subscriber>,
-    /// When the first of the current series of failures happened.
+    /// The time of the first failure since the last successful read; None after a success.
     failing_since: Option<Instant>,
     backoff: Backoff,
-    /// Entered around requests and logs. The reads of bytes, which can be very many, have no span.
+    /// The span around grant requests and log lines. Reads of bytes are too frequent for a span.
     span: Span,
 }
 
 impl Reader {
-    /// Subscribes to announcements if the export is live; sends no request for bytes.
+    /// Creates a reader, and subscribes to announcements if the export is unfinished. The first request for bytes
+    /// follows with [`Reader::ready`].
     pub(crate) async fn open(source: Source, request: ReaderRequest) -> Self {
         let ReaderRequest { owner, export, offset, attempt, is_live, span } = request;
         let announcements = if is_live {
@@ -100,7 +102,7 @@ impl Reader {
             seal: None,
             announcements,
             failing_since: None,
-            backoff: Backoff::new(FIRST_PAUSE, LONGEST_PAUSE),
+            backoff: Backoff::new(FIRST_RETRY_PAUSE, MAX_RETRY_PAUSE),
             span,
         }
     }
@@ -123,31 +125,31 @@ impl Reader {
         self.seal.as_ref().map(|seal| seal.size)
     }
 
-    /// Waits until a byte can be read, or no byte will ever follow. Cancel safe.
-    pub(crate) async fn ready(&mut self) -> Step {
+    /// Waits until the next byte can be read, or until it is certain that no byte follows. Cancel safe.
+    pub(crate) async fn ready(&mut self) -> ReadStatus {
         loop {
             if self.fetch.is_some() || self.grants.front().is_some_and(|g| self.covers(g)) {
-                return Step::Ready;
+                return ReadStatus::Ready;
             }
             if let Some(seal) = &self.seal {
                 if self.offset == seal.size {
-                    return Step::Sealed(seal.clone());
+                    return ReadStatus::Sealed(seal.clone());
                 }
                 if self.offset > seal.size {
-                    // the bytes before the offset are of an attempt with a longer file
-                    return Step::Ended(Box::new(restarted()));
+                    // the client's bytes come from an earlier attempt with a longer file
+                    return ReadStatus::Ended(Box::new(restarted()));
                 }
             }
             self.grants.clear();
             let span = self.span.clone();
             if let Some(problem) = self.request_grants().instrument(span).await {
-                return Step::Ended(Box::new(problem));
+                return ReadStatus::Ended(Box::new(problem));
             }
         }
     }
 
-    /// Reads up to `max` bytes after [`Reader::ready`] returned [`Step::Ready`]. An empty result means that the source
-    /// failed; call `ready` again. Not cancel safe.
+    /// Reads up to `max` bytes after [`Reader::ready`] returned [`ReadStatus::Ready`]. An empty result means that the
+    /// source failed; call `ready` again. Not cancel safe.
     ///
     /// # Errors
     /// `unavailable` when the source failed for longer than the retry timeout.
@@ -191,19 +193,20 @@ impl Reader {
         }
     }
 
-    /// Drops the connection, its buffered bytes and the grants while the client has granted no window.
-    pub(crate) fn park(&mut self) {
+    /// Closes the connection and drops buffered bytes and grants. The next [`Reader::ready`] requests new grants.
+    pub(crate) fn disconnect(&mut self) {
         self.fetch = None;
         self.grants.clear();
     }
 
-    /// Whether a grant is valid now and holds the byte at the offset.
+    /// Whether a grant has not expired and its segment contains the byte at the offset.
     fn covers(&self, grant: &Grant) -> bool {
         let is_valid = grant.expires_at.as_datetime() > self.source.clock.now();
         is_valid && grant.segment.offset <= self.offset && self.offset < grant.segment.end()
     }
 
-    /// Requests grants; waits for an announcement when there are none yet. Returns the problem when there will be none.
+    /// Requests grants, and waits for an announcement when no segment is ready. Returns a problem when no byte will
+    /// follow.
     async fn request_grants(&mut self) -> Option<Problem> {
         match self.source.grants(&self.owner, self.export, self.attempt, self.offset).await {
             Ok(GrantReply::Granted { attempt, grants, seal, .. }) => {
@@ -235,7 +238,7 @@ impl Reader {
         }
     }
 
-    /// Waits for an announcement that concerns this reader, or until the next poll is due.
+    /// Waits for an announcement of bytes at or after the offset, for the export's end, or until the next poll is due.
     async fn await_announcement(&mut self) {
         let deadline = Instant::now() + POLL_INTERVAL;
         loop {
@@ -251,7 +254,7 @@ impl Reader {
                 Ok(Announcement::Segment { attempt, grant }) => {
                     let is_next = self.attempt.is_none_or(|a| a == attempt) && self.covers(&grant);
                     let has_start = self.attempt.is_some() || self.offset == 0;
-                    if is_next && self.grants.len() < MAX_WAITING_GRANTS && has_start {
+                    if is_next && self.grants.len() < MAX_ANNOUNCED_GRANTS && has_start {
                         self.attempt = Some(attempt);
                         self.grants.push_back(grant);
                         return;
@@ -278,9 +281,12 @@ impl Reader {
         self.back_off(error).instrument(span).await.map(|()| Bytes::new())
     }
 
-    /// Drops grants and connection after a failure and pauses. Fails when no byte was read for the retry timeout.
+    /// Closes the connection after a failure and pauses before the next retry.
+    ///
+    /// # Errors
+    /// `unavailable` when no read has succeeded for the retry timeout.
     async fn back_off(&mut self, error: &str) -> Result<(), Box<Problem>> {
-        self.park();
+        self.disconnect();
         let since = *self.failing_since.get_or_insert_with(Instant::now);
         if since.elapsed() > self.source.retry_timeout {
             warn!(export.id = %self.export, export.offset = self.offset, %error, "gave up reading a file");
@@ -296,7 +302,7 @@ impl Reader {
 
 impl Drop for Reader {
     fn drop(&mut self) {
-        // entering the span here makes this moment its end
+        // the exporter of traces ends a span at its last exit, which is here
         self.span.in_scope(|| self.span.record("file.bytes", self.offset - self.start));
     }
 }

@@ -1,4 +1,4 @@
-//! Fetches one segment with its grant.
+//! Fetches the bytes of one segment from the URL of its grant.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use futures::{StreamExt, stream::BoxStream};
 use protocol::delivery::Grant;
 use reqwest::{StatusCode, header};
 
-/// A failed fetch. Each kind is retried with a new grant for the remaining bytes.
+/// The reason why a fetch failed. The reader retries every failure with a new grant for the remaining bytes.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum FetchError {
     #[error("request failed: {0}")]
@@ -25,10 +25,10 @@ pub(super) enum FetchError {
 /// The response body of one segment, from an offset on.
 pub(super) struct Fetch {
     body: BoxStream<'static, Result<Bytes, reqwest::Error>>,
-    /// Received and not yet taken: at most one network chunk.
+    /// Received bytes that the reader has not taken: at most one network chunk.
     buffered: Bytes,
-    /// Bytes of the segment that follow `buffered`.
-    left: u64,
+    /// The number of bytes of the segment that have not been received.
+    not_received: u64,
 }
 
 impl From<reqwest::Error> for FetchError {
@@ -54,24 +54,28 @@ impl Fetch {
         if response.status() != StatusCode::PARTIAL_CONTENT && !whole {
             return Err(FetchError::Status(response.status()));
         }
-        Ok(Self { body: response.bytes_stream().boxed(), buffered: Bytes::new(), left: grant.segment.size - skip })
+        Ok(Self {
+            body: response.bytes_stream().boxed(),
+            buffered: Bytes::new(),
+            not_received: grant.segment.size - skip,
+        })
     }
 
-    /// Takes up to `max` bytes; empty at the segment's end.
+    /// Returns up to `max` bytes; the result is empty at the segment's end.
     pub(super) async fn take(&mut self, max: usize, timeout: Duration) -> Result<Bytes, FetchError> {
         while self.buffered.is_empty() {
-            if self.left == 0 {
+            if self.not_received == 0 {
                 return Ok(Bytes::new());
             }
             let next = tokio::time::timeout(timeout, self.body.next()).await.map_err(|_| FetchError::Slow)?;
             self.buffered = next.ok_or(FetchError::Short)??;
-            self.left = self.left.checked_sub(self.buffered.len() as u64).ok_or(FetchError::Long)?;
+            self.not_received = self.not_received.checked_sub(self.buffered.len() as u64).ok_or(FetchError::Long)?;
         }
         Ok(self.buffered.split_to(max.min(self.buffered.len())))
     }
 
-    /// Whether all bytes of the segment were taken.
+    /// Whether the reader has taken all bytes of the segment.
     pub(super) fn is_finished(&self) -> bool {
-        self.buffered.is_empty() && self.left == 0
+        self.buffered.is_empty() && self.not_received == 0
     }
 }

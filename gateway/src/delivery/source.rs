@@ -13,9 +13,9 @@ use protocol::{
     subject,
 };
 
-/// The deadline for a TCP connection to an exporter, a notifier or the file store.
+/// The timeout for opening a TCP connection to an exporter or the file store.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// The most grants in one reply.
+/// The maximum number of grants that one request asks for.
 const MAX_GRANTS: u32 = 16;
 
 /// The clients through which readers request grants and fetch segments. Clones share the connections.
@@ -24,11 +24,13 @@ pub(crate) struct Source {
     bus: Bus,
     pub(super) http: reqwest::Client,
     pub(super) clock: SharedClock,
-    /// How long a failing source is retried without one new byte.
+    /// How long a reader retries without receiving a byte before it gives up.
     pub(super) retry_timeout: Duration,
 }
 
 impl Source {
+    /// Creates the HTTP client that fetches segments.
+    ///
     /// # Errors
     /// When the TLS setup of the HTTP client fails.
     pub(crate) fn new(bus: Bus, clock: SharedClock, retry_timeout: Duration) -> Result<Self, reqwest::Error> {

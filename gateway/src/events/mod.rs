@@ -1,5 +1,5 @@
-//! Delivers user events to sessions. One ordered consumer reads the event stream and fans out by owner; [`replay`]
-//! reads the events that a user missed while disconnected.
+//! Delivers user events to sessions. One ordered consumer reads the JetStream stream of all events and passes each
+//! event to the sessions of its owner; [`replay`] reads the events that a user missed while disconnected.
 
 mod replay;
 
@@ -30,33 +30,33 @@ use tokio_util::sync::CancellationToken;
 use tracing::{field::Empty, info_span, warn};
 
 use crate::{
-    config::{EventsConfig, GatewayConfig},
+    config::GatewayConfig,
     sessions::{Position, Registry},
 };
 
-/// How many ended exports a slow receiver of [`Events::ended_exports`] may lag behind.
-const ENDED_CAPACITY: usize = 1024;
-/// The lifetime of one pull request. When the NATS server of the consumer crashes, events pause for this long.
+/// The capacity of [`Events::ended_exports`], in exports; a receiver that lags behind further gets an error.
+const ENDED_EXPORTS_CAPACITY: usize = 1024;
+/// The lifetime of one JetStream pull request, and the longest pause of events when a NATS server crashes.
 const PULL_EXPIRY: Duration = Duration::from_secs(4);
-/// The pause before the consumer is created again after a failure.
+/// The pause before the reader creates its consumer again after a failure.
 const RETRY_DELAY: Duration = Duration::from_secs(1);
 
-/// The gateway's reader of the event stream. Clones share the state.
+/// Reads the event stream and replays missed events. Clones share the state.
 #[derive(Clone, Debug)]
 pub(crate) struct Events {
     bus: Bus,
     sessions: Registry,
-    config: EventsConfig,
+    max_replay_events: u64,
     max_replay_size: ByteSize,
     epoch_check_interval: HumanDuration,
     position: Arc<Mutex<Position>>,
     ended: broadcast::Sender<ExportId>,
-    /// Limits the concurrent replays.
+    /// One permit for each replay that may run at the same time.
     replays: Arc<Semaphore>,
 }
 
 impl Events {
-    /// Finds the stream; [`Events::spawn_reader`] starts to read it.
+    /// Looks up the event stream; [`Events::spawn_reader`] starts reading it.
     ///
     /// # Errors
     /// When NATS does not answer.
@@ -66,12 +66,12 @@ impl Events {
         let stream = stream.map_err(|e| BusError::Prepare { name, detail: e.to_string() })?;
         let info = stream.cached_info();
         let position = Position { epoch: epoch(info), seq: info.state.last_sequence };
-        let (ended, _) = broadcast::channel(ENDED_CAPACITY);
-        let replays = Arc::new(Semaphore::new(config.events.max_concurrent_replays.max(1)));
+        let (ended, _) = broadcast::channel(ENDED_EXPORTS_CAPACITY);
+        let replays = Arc::new(Semaphore::new(config.tuning.max_concurrent_replays.max(1)));
         Ok(Self {
             bus,
             sessions,
-            config: config.events.clone(),
+            max_replay_events: config.tuning.max_replay_events,
             max_replay_size: config.tuning.max_replay_size,
             epoch_check_interval: config.tuning.epoch_check_interval,
             position: Arc::new(Mutex::new(position)),
@@ -87,13 +87,14 @@ impl Events {
         self.position.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Subscribes to the ids of all exports of all owners that end from now on.
+    /// Subscribes to the ids of exports of all owners that end after this call.
     #[must_use]
     pub(crate) fn ended_exports(&self) -> broadcast::Receiver<ExportId> {
         self.ended.subscribe()
     }
 
-    /// Spawns the task that reads the stream until `stop`. After a failure the task continues from its last position.
+    /// Spawns the task that reads the stream until `stop` is cancelled. After a failure the task continues from its
+    /// last position.
     pub(crate) fn spawn_reader(&self, life: &Lifecycle, stop: CancellationToken) {
         let events = self.clone();
         life.spawn(async move {
@@ -110,7 +111,7 @@ impl Events {
         });
     }
 
-    /// Reads the stream until a failure, and returns the failure.
+    /// Reads the stream until an error occurs, and returns the error text.
     async fn read(&self) -> String {
         let stream = match self.bus.jetstream().get_stream(subject::STREAM_EVENTS).await {
             Ok(stream) => stream,
@@ -132,8 +133,8 @@ impl Events {
             },
             Err(e) => return e.to_string(),
         };
-        // an ordered consumer recreates itself even on a recreated stream, where it would wait for a sequence number
-        // that is far ahead; the epoch check detects a recreated stream
+        // an ordered consumer continues on a recreated stream and waits for a sequence number that is far ahead, so the
+        // loop compares epochs
         let check_interval = self.epoch_check_interval.get().max(Duration::from_millis(1));
         let mut epoch_check = tokio::time::interval(check_interval);
         loop {
@@ -156,8 +157,8 @@ impl Events {
         }
     }
 
-    /// Ends all sessions when the epoch has changed: sequence numbers start again, so the positions that clients hold
-    /// are invalid. The clients reconnect, and their resume answers `recovered: false`.
+    /// Closes all sessions when the epoch has changed. Sequence numbers start again in a new epoch, so the positions of
+    /// clients are invalid: the clients reconnect, and their resume answers `recovered: false`.
     fn enter_epoch(&self, epoch: &Arc<str>) {
         {
             let mut position = self.position.lock().unwrap_or_else(PoisonError::into_inner);
@@ -171,7 +172,8 @@ impl Events {
     }
 
     fn on_event(&self, seq: u64, payload: &[u8]) {
-        // before the registry is read: a session that registers and then reads the position misses no later event
+        // update the position before reading the registry, so that a session that registers and then reads the position
+        // misses no later event
         {
             let mut position = self.position.lock().unwrap_or_else(PoisonError::into_inner);
             position.seq = position.seq.max(seq);

@@ -1,4 +1,4 @@
-//! Reads the events that one user missed from the event stream: each event once and in order, or none at all.
+//! Replay: reads the events that one user missed from the event stream, complete and in order, or not at all.
 
 use std::time::Duration;
 
@@ -8,26 +8,26 @@ use protocol::{id::Owner, server::ServerMessage, subject};
 use tracing::{debug, warn};
 
 use super::{Events, epoch, read_event};
-use crate::sessions::{Notice, Position};
+use crate::sessions::{Position, RenderedEvent};
 
-/// The deadline of one replay, including the wait for one of the concurrent replays to finish.
-const DEADLINE: Duration = Duration::from_secs(10);
-/// The number of events in one fetch.
-const PAGE: u64 = 32;
-/// How long NATS keeps the consumer of a gateway that crashed during a replay.
+/// The timeout of one replay, including the wait for a permit to run.
+const REPLAY_TIMEOUT: Duration = Duration::from_secs(10);
+/// The maximum number of events in one fetch from the consumer.
+const FETCH_SIZE: u64 = 32;
+/// How long NATS keeps an unused consumer, such as that of a gateway that crashed during a replay.
 const CONSUMER_IDLE_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// The reason why no event is replayed.
+/// The reason why the gateway does not replay missed events.
 #[derive(Debug, thiserror::Error)]
 enum ReplayError {
     #[error("the position is of another epoch")]
     Epoch,
     #[error("the sequence number was never assigned")]
-    Future,
+    UnknownSequence,
     #[error("events after the position were deleted by the stream's retention")]
     TooOld,
     #[error("more events were missed than the replay limit")]
-    TooMuch,
+    AboveLimit,
     #[error("{0}")]
     Read(String),
 }
@@ -39,10 +39,10 @@ impl ReplayError {
 }
 
 impl Events {
-    /// This owner's events after `after` up to and including `until`, a position of the same epoch. None when the
-    /// replay could be incomplete: the client must fetch its state by REST.
-    pub(crate) async fn replay(&self, owner: &Owner, after: &Position, until: &Position) -> Option<Vec<Notice>> {
-        let read = tokio::time::timeout(DEADLINE, self.read_missed(owner, after, until)).await;
+    /// Reads this owner's events after the position `after` up to and including `until`. Returns None when events could
+    /// be missing; the client must then fetch its state by REST.
+    pub(crate) async fn replay(&self, owner: &Owner, after: &Position, until: &Position) -> Option<Vec<RenderedEvent>> {
+        let read = tokio::time::timeout(REPLAY_TIMEOUT, self.read_missed(owner, after, until)).await;
         let result = read.unwrap_or_else(|_| Err(ReplayError::read("timed out")));
         let recovered = result.is_ok().to_string();
         metrics::counter!("sluice_gateway_resumes_total", "recovered" => recovered).increment(1);
@@ -59,7 +59,12 @@ impl Events {
         }
     }
 
-    async fn read_missed(&self, owner: &Owner, after: &Position, until: &Position) -> Result<Vec<Notice>, ReplayError> {
+    async fn read_missed(
+        &self,
+        owner: &Owner,
+        after: &Position,
+        until: &Position,
+    ) -> Result<Vec<RenderedEvent>, ReplayError> {
         let _permit = self.replays.acquire().await.map_err(ReplayError::read)?;
         let stream = self.bus.jetstream().get_stream(subject::STREAM_EVENTS).await.map_err(ReplayError::read)?;
         let info = stream.cached_info();
@@ -67,7 +72,7 @@ impl Events {
             return Err(ReplayError::Epoch);
         }
         if after.seq > info.state.last_sequence {
-            return Err(ReplayError::Future);
+            return Err(ReplayError::UnknownSequence);
         }
         let next = after.seq + 1;
         if info.state.first_sequence > next {
@@ -95,14 +100,14 @@ impl Events {
         missed
     }
 
-    async fn fetch_all(&self, consumer: &PullConsumer, until: u64) -> Result<Vec<Notice>, ReplayError> {
+    async fn fetch_all(&self, consumer: &PullConsumer, until: u64) -> Result<Vec<RenderedEvent>, ReplayError> {
         let mut left = consumer.cached_info().num_pending;
-        if left > self.config.max_replay_events {
-            return Err(ReplayError::TooMuch);
+        if left > self.max_replay_events {
+            return Err(ReplayError::AboveLimit);
         }
         let (mut missed, mut bytes) = (Vec::new(), 0);
         while left > 0 {
-            let page = usize::try_from(left.min(PAGE)).map_err(ReplayError::read)?;
+            let page = usize::try_from(left.min(FETCH_SIZE)).map_err(ReplayError::read)?;
             let mut messages = consumer.fetch().max_messages(page).messages().await.map_err(ReplayError::read)?;
             let mut received = 0;
             while let Some(message) = messages.next().await {
@@ -113,12 +118,12 @@ impl Events {
                     return Ok(missed);
                 }
                 let Some(event) = read_event(seq, &message.payload) else { continue };
-                let notice = Notice::new(seq, &ServerMessage::from_event(seq, event.body.event));
-                bytes += notice.text.len() as u64;
+                let event = RenderedEvent::new(seq, &ServerMessage::from_event(seq, event.body.event));
+                bytes += event.text.len() as u64;
                 if bytes > self.max_replay_size.bytes() {
-                    return Err(ReplayError::TooMuch);
+                    return Err(ReplayError::AboveLimit);
                 }
-                missed.push(notice);
+                missed.push(event);
             }
             if received == 0 {
                 return Err(ReplayError::TooOld);

@@ -1,4 +1,4 @@
-//! The join key: equal for two requests of one user that produce the same file.
+//! The join key of an export. Two requests of one user have the same join key if they produce the same file.
 
 use aws_lc_rs::digest;
 use protocol::{export::ExportRequest, problem::Slug};

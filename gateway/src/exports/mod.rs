@@ -1,4 +1,4 @@
-//! The export use cases: submit, read, wait for, cancel and delete one's exports.
+//! The export use cases: submit, read, wait for, cancel and delete exports of the caller.
 
 mod join_key;
 mod presenter;
@@ -31,7 +31,7 @@ use crate::{
     events::Events,
 };
 
-/// How often a waiting request reads the row, because the event that wakes it may be late.
+/// How often a waiting request reads the export's row, because the event that should wake the request may be late.
 const POLL_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Reads, cancels and deletes exports. Every method takes the owner, and an export of another owner is `not-found`.
@@ -54,7 +54,7 @@ impl Exports {
         row.ok_or_else(|| Refusal::new(Slug::NotFound, "You have no such export."))
     }
 
-    /// The file of a completed export.
+    /// The size, digest and name of a completed export's file.
     ///
     /// # Errors
     /// `not-ready`, `expired`, `canceled` or the stored problem of a failed export.
@@ -78,7 +78,7 @@ impl Exports {
         }
     }
 
-    /// Reads one export.
+    /// Reads one export of the owner.
     ///
     /// # Errors
     /// `not-found` for an unknown export and for an export of another owner.
@@ -87,7 +87,7 @@ impl Exports {
         self.presenter.export(&row).await
     }
 
-    /// Waits until the export has ended or `timeout` has passed, and returns the export as it is then.
+    /// Waits until the export has ended or `timeout` has passed, and returns the export's current state.
     ///
     /// # Errors
     /// `not-found` for an unknown export and for an export of another owner.
@@ -115,7 +115,7 @@ impl Exports {
     /// `unavailable` when the database fails.
     pub(crate) async fn list(&self, owner: &Owner, mut query: ListQuery) -> Outcome<ExportPage> {
         let limit = query.limit;
-        // one extra row tells whether there is a next page
+        // one extra row shows whether there is a next page
         query.limit += 1;
         let mut rows = export::list_owned(&self.db, owner, &query).await?;
         let has_more = u64::try_from(rows.len()).unwrap_or(u64::MAX) > limit;
@@ -128,7 +128,7 @@ impl Exports {
         Ok(ExportPage { items, next_cursor })
     }
 
-    /// Cancels an unfinished export; an ended export stays as it is.
+    /// Requests the cancellation of an unfinished export; an ended export does not change.
     ///
     /// # Errors
     /// `not-found` for an unknown export and for an export of another owner.
@@ -140,7 +140,8 @@ impl Exports {
         self.get(owner, id).await
     }
 
-    /// Cancels an unfinished export, deletes the file of a completed one, and leaves any other export as it is.
+    /// Cancels an unfinished export, or requests the deletion of a completed export's file. Any other export does not
+    /// change.
     ///
     /// # Errors
     /// `not-found` for an unknown export and for an export of another owner.

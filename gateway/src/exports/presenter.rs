@@ -1,4 +1,4 @@
-//! Renders rows of the export table for their owner.
+//! Converts rows of the export table to the export object of the public API.
 
 use entity::{export, view};
 use protocol::export::{Export, Status};
@@ -6,7 +6,7 @@ use protocol::export::{Export, Status};
 use super::queue_cache::QueueCache;
 use crate::error::Outcome;
 
-/// Renders export rows as the export object of the public contract.
+/// Converts export rows to the export object of the public API.
 #[derive(Clone, Debug)]
 pub(crate) struct Presenter {
     queue: QueueCache,
@@ -18,7 +18,7 @@ impl Presenter {
         Self { queue }
     }
 
-    /// Renders a row; a waiting export gets its queue position.
+    /// Converts a row, and adds the queue position of a waiting export.
     ///
     /// # Errors
     /// `unavailable` when the database fails.
@@ -28,10 +28,10 @@ impl Presenter {
         Ok(view::export(row, position)?)
     }
 
-    /// Renders a row without its queue position; needs no database.
+    /// Converts a row without its queue position, and so without a database query.
     ///
     /// # Errors
-    /// `internal` when the row is damaged.
+    /// `internal` when the row has an invalid value.
     pub(crate) fn export_without_position(row: &export::Model) -> Outcome<Export> {
         Ok(view::export(row, None)?)
     }

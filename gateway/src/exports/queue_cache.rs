@@ -1,7 +1,7 @@
-//! Queue positions of waiting exports, in the dispatcher's order.
+//! Computes the queue positions of waiting exports, in the order of dispatch.
 //!
-//! All requests share one cached snapshot of the queue: during a flood of requests the queue is long, and reading the
-//! queue for each request would cost the most when the database has the least to spare.
+//! All requests share one cached snapshot of the queue. Without the cache each request would read the whole queue, at
+//! the highest cost when the database is busiest.
 
 use std::{sync::Arc, time::Duration};
 
@@ -16,21 +16,21 @@ use tokio::{sync::Mutex, time::Instant};
 
 use crate::error::Outcome;
 
-/// The age after which the snapshot is read again.
-const TTL: Duration = Duration::from_millis(500);
-/// The most waiting exports in a snapshot. Exports further back get the position behind the last of these.
-const MAX_EXPORTS: u64 = 10_000;
+/// The age after which a request reads a new snapshot.
+const MAX_SNAPSHOT_AGE: Duration = Duration::from_millis(500);
+/// The maximum number of waiting exports in a snapshot. All exports behind them share the position after the last one.
+const MAX_SNAPSHOT_EXPORTS: u64 = 10_000;
 
 /// A cached snapshot of the dispatch queue. Clones share the cache.
 #[derive(Clone, Debug)]
 pub(crate) struct QueueCache {
     db: DatabaseConnection,
     catalog: Catalog,
-    cached: Arc<Mutex<Option<Cached>>>,
+    cached: Arc<Mutex<Option<CachedSnapshot>>>,
 }
 
-/// The time of the last read, and its result.
-type Cached = (Instant, Arc<QueueSnapshot>);
+/// A snapshot with the time at which it was read.
+type CachedSnapshot = (Instant, Arc<QueueSnapshot>);
 
 impl QueueCache {
     #[must_use]
@@ -38,7 +38,7 @@ impl QueueCache {
         Self { db, catalog, cached: Arc::default() }
     }
 
-    /// The position and estimated completion time of a waiting export.
+    /// The queue position and estimated completion time of a waiting export.
     ///
     /// # Errors
     /// `unavailable` when the database fails.
@@ -52,11 +52,11 @@ impl QueueCache {
         // the lock is held during the read, so that concurrent requests wait for one read
         let mut cached = self.cached.lock().await;
         if let Some((at, snapshot)) = &*cached
-            && at.elapsed() < TTL
+            && at.elapsed() < MAX_SNAPSHOT_AGE
         {
             return Ok(Arc::clone(snapshot));
         }
-        let snapshot = Arc::new(QueueSnapshot::read(&self.db, MAX_EXPORTS).await?);
+        let snapshot = Arc::new(QueueSnapshot::read(&self.db, MAX_SNAPSHOT_EXPORTS).await?);
         *cached = Some((Instant::now(), Arc::clone(&snapshot)));
         Ok(snapshot)
     }

@@ -1,7 +1,7 @@
-//! Submits an export: the row and its credit hold in one transaction, then a notification to the dispatcher.
+//! Submits an export: stores the row and its credit hold in one transaction, then notifies the dispatcher.
 //!
-//! Once the transaction is committed the export will run, whichever process crashes next: the dispatcher polls for such
-//! rows, so the notification may be lost.
+//! A committed export runs even if the notification is lost or a process crashes, because the dispatcher also polls the
+//! table.
 
 use axum::http::header;
 use entity::{export, idempotency_key, ledger};
@@ -25,7 +25,7 @@ use tracing::{Span, debug, field::Empty, info, info_span};
 use super::{
     join_key::{hash, join_key},
     presenter::Presenter,
-    validate::{ValidRequest, admit},
+    validate::{ValidRequest, authorize_and_validate},
 };
 use crate::{
     auth::Caller,
@@ -33,10 +33,10 @@ use crate::{
     error::{Outcome, Refusal},
 };
 
-/// The longest idempotency key, in bytes.
-const MAX_KEY_BYTES: usize = 255;
+/// The maximum length of an idempotency key, in bytes.
+const MAX_IDEMPOTENCY_KEY_BYTES: usize = 255;
 
-/// The use case that submits exports.
+/// Submits exports for callers.
 #[derive(Clone, Debug)]
 pub(crate) struct Submit {
     pub(crate) db: DatabaseConnection,
@@ -45,15 +45,16 @@ pub(crate) struct Submit {
     pub(crate) credits: Credits,
     pub(crate) presenter: Presenter,
     pub(crate) clock: SharedClock,
-    /// The most unfinished exports of one user.
+    /// The maximum number of unfinished exports of one user.
     pub(crate) max_unfinished: u64,
-    /// The most rows of a dataset whose exports take the interactive lane.
+    /// Exports of datasets with at most this many rows take the interactive lane.
     pub(crate) interactive_max_rows: u64,
 }
 
 impl Submit {
-    /// The span of one submitted export, to be entered around [`Submit::submit`]. `kind` is `internal` inside the span
-    /// of an HTTP request and `server` for a message on a socket. The span names neither the user nor the filter.
+    /// Creates the tracing span around one call of [`Submit::submit`]. `kind` is the OpenTelemetry span kind:
+    /// `internal` inside the span of an HTTP request, `server` for a message on a socket. The span contains neither
+    /// user nor filter.
     #[must_use]
     pub(crate) fn span(kind: &str) -> Span {
         info_span!(
@@ -75,7 +76,7 @@ impl Submit {
     /// when the user has an unfinished export that produces the same file.
     ///
     /// # Errors
-    /// A refusal; nothing was stored and no credit was held.
+    /// The refusal for the caller. After a refusal the database holds no new export and no new credit hold.
     pub(crate) async fn submit(
         &self,
         caller: &Caller,
@@ -101,17 +102,18 @@ impl Submit {
         key: Option<&str>,
         trace: TraceContext,
     ) -> Outcome<Export> {
-        if key.is_some_and(|key| key.is_empty() || key.len() > MAX_KEY_BYTES) {
-            let fault = FieldError::new("/idempotency_key", format!("must have 1 to {MAX_KEY_BYTES} bytes"));
+        if key.is_some_and(|key| key.is_empty() || key.len() > MAX_IDEMPOTENCY_KEY_BYTES) {
+            let fault =
+                FieldError::new("/idempotency_key", format!("must have 1 to {MAX_IDEMPOTENCY_KEY_BYTES} bytes"));
             return Err(Problem::invalid(Slug::InvalidRequest, vec![fault]).into());
         }
-        // before validation: a repeated request gets its export even when the dataset is no longer offered
+        // search before validation, so that a repeated request gets its export even when no exporter offers the dataset
         let hash = hash(request)?;
         let key = key.map(|key| (key, hash.as_str()));
         if let Some(earlier) = self.find_by_key(caller, key).await? {
             return Ok(earlier);
         }
-        let (offer, valid) = admit(&self.catalog, caller, request)?;
+        let (offer, valid) = authorize_and_validate(&self.catalog, caller, request)?;
         let row = self.row(caller, request, &offer, &valid, trace)?;
         let span = Span::current();
         span.record("export.dataset", &row.dataset).record("export.tenant", &row.tenant);
@@ -135,7 +137,7 @@ impl Submit {
                 });
             }
             Err(CommitError::Refused(refusal)) => {
-                // a concurrent request with the same key may have used the last credit or the last unfinished export
+                // a concurrent request with the same key may have used the last credit or reached the unfinished limit
                 return match self.find_by_key(caller, key).await? {
                     Some(earlier) => Ok(earlier),
                     None => Err(*refusal),
@@ -159,7 +161,7 @@ impl Submit {
         }
     }
 
-    /// The export that belongs to this idempotency key. `key` holds the key and the hash of its request.
+    /// Finds the export of this idempotency key. `key` is the key and the hash of the request.
     async fn find_by_key(&self, caller: &Caller, key: Option<(&str, &str)>) -> Outcome<Option<Export>> {
         let Some((key, hash)) = key else { return Ok(None) };
         let Some(stored) = idempotency_key::find(&self.db, &caller.owner, key).await? else { return Ok(None) };
@@ -173,8 +175,8 @@ impl Submit {
         self.presenter.export(&row).await.map(Some)
     }
 
-    /// Stores the row, its hold and its idempotency key in one transaction. Returns an unfinished export that produces
-    /// the same file, if there is one; then only the key is stored, for that export.
+    /// Stores the row, its credit hold and its idempotency key in one transaction. If an unfinished export produces the
+    /// same file, stores only the key for that export and returns it.
     async fn commit(
         &self,
         caller: &Caller,

@@ -1,5 +1,4 @@
-//! Validates a request against the catalog. Every fault is reported by its JSON pointer, and a request has no effect
-//! before all of it is valid.
+//! Validates export requests against the catalog, and reports every fault with its JSON pointer.
 
 use axum::http::header;
 use platform::catalog::{Catalog, Offer};
@@ -18,15 +17,20 @@ use crate::{
     error::{Outcome, Refusal},
 };
 
-/// The most faults in one response.
+/// The maximum number of faults in one response.
 const MAX_FAULTS: usize = 20;
 
-/// Finds the requested dataset with the columns visible to the caller, and validates every member of the request.
+/// Checks that the caller may export the requested dataset, and validates every member of the request. The returned
+/// offer has only the columns that the caller may see.
 ///
 /// # Errors
-/// `forbidden` without the scope, `unavailable` or `unknown-dataset` when no exporter offers the dataset, and the
-/// problems of [`validate`].
-pub(crate) fn admit(catalog: &Catalog, caller: &Caller, request: &ExportRequest) -> Outcome<(Offer, ValidRequest)> {
+/// `forbidden` without the required scope, `unavailable` when no exporter runs, `unknown-dataset` when no exporter
+/// offers the dataset, and the problems of [`validate`].
+pub(crate) fn authorize_and_validate(
+    catalog: &Catalog,
+    caller: &Caller,
+    request: &ExportRequest,
+) -> Outcome<(Offer, ValidRequest)> {
     let name = &request.dataset;
     if !caller.may_export(name) {
         let detail = format!("Your token's scope does not allow exports of `{name}`.");
@@ -73,13 +77,13 @@ fn validate(request: &ExportRequest, dataset: &CatalogDataset) -> Result<ValidRe
     let mut faults: Vec<(Slug, FieldError)> = Vec::new();
 
     let templates: Vec<&str> = info.templates.iter().map(|t| t.name.as_str()).collect();
-    let template = choose(request.template.as_deref(), "default", &templates)
+    let template = choose_offered(request.template.as_deref(), "default", &templates)
         .map_err(|e| faults.push((Slug::UnknownTemplate, FieldError::new("/template", e))));
     let formats: Vec<&str> = info.formats.iter().map(String::as_str).collect();
-    let format = choose(request.format.as_deref(), "csv", &formats)
+    let format = choose_offered(request.format.as_deref(), "csv", &formats)
         .map_err(|e| faults.push((Slug::InvalidRequest, FieldError::new("/format", e))));
     let compressions: Vec<&str> = info.compressions.iter().map(String::as_str).collect();
-    let compression = choose(request.compression.as_deref(), "none", &compressions)
+    let compression = choose_offered(request.compression.as_deref(), "none", &compressions)
         .map_err(|e| faults.push((Slug::InvalidRequest, FieldError::new("/compression", e))));
 
     if let (Ok(format), Ok(compression)) = (&format, &compression)
@@ -130,7 +134,7 @@ fn validate(request: &ExportRequest, dataset: &CatalogDataset) -> Result<ValidRe
     }
 }
 
-/// The columns that a request may select with a template, and the kind of thing that has these columns.
+/// The names of the columns that a request may select, and whether the `template` or the `dataset` defines them.
 fn selectable_columns<'a>(info: &'a DatasetInfo, template: Option<&str>) -> (Vec<&'a str>, &'static str) {
     let template = info.templates.iter().find(|known| template == Some(known.name.as_str()));
     match template.and_then(|template| template.columns.as_ref()) {
@@ -139,8 +143,9 @@ fn selectable_columns<'a>(info: &'a DatasetInfo, template: Option<&str>) -> (Vec
     }
 }
 
-/// The requested name if the dataset offers it. Without a request: the default if offered, else the first offered name.
-fn choose(requested: Option<&str>, default: &str, offered: &[&str]) -> Result<String, String> {
+/// Returns the requested name if the dataset offers it. Without a requested name, returns the default if the dataset
+/// offers it, else the first offered name.
+fn choose_offered(requested: Option<&str>, default: &str, offered: &[&str]) -> Result<String, String> {
     let chosen = match requested {
         Some(name) => offered.contains(&name).then_some(name),
         None => offered.iter().copied().find(|name| *name == default).or(offered.first().copied()),

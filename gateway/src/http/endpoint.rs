@@ -1,5 +1,4 @@
-//! Declares an endpoint once, beside its handler: the router and the OpenAPI document are both made from the
-//! declaration.
+//! Declares an endpoint once, beside its handler. The router and the OpenAPI document both use the declaration.
 
 use axum::{
     handler::Handler,
@@ -12,12 +11,12 @@ use crate::{
     state::AppState,
 };
 
-/// One method of one path.
+/// One endpoint: an HTTP method of a path, its handler and its documentation.
 pub(crate) struct Endpoint {
     method: Method,
     path: &'static str,
     route: MethodRouter<AppState>,
-    /// `operationId`, summary and details in the OpenAPI document; None for an endpoint outside the public contract.
+    /// `operationId`, summary and details for the OpenAPI document; None for an endpoint outside the public API.
     operation: Option<(&'static str, &'static str, Describe)>,
 }
 
@@ -51,12 +50,12 @@ impl Endpoint {
         Self { operation: Some((id, summary, describe)), ..self }
     }
 
-    /// The path and the handler, for the router.
+    /// Returns the path and the handler for the router.
     pub(crate) fn into_route(self) -> (&'static str, MethodRouter<AppState>) {
         (self.path, self.route)
     }
 
-    /// The operation for the OpenAPI document, if the endpoint is part of the public contract.
+    /// Returns the operation for the OpenAPI document; None for an endpoint outside the public API.
     pub(crate) fn operation_info(&self) -> Option<OperationInfo> {
         let (id, summary, describe) = self.operation?;
         let method = self.method.as_str().to_ascii_lowercase();

@@ -13,12 +13,12 @@ use super::{endpoint::Endpoint, extract::Body};
 use crate::{
     auth::Caller,
     error::{Outcome, Refusal},
-    exports::validate::admit,
+    exports::validate::authorize_and_validate,
     state::AppState,
 };
 
-/// The `Retry-After` of a failed estimate, in seconds.
-const RETRY_AFTER: u32 = 2;
+/// The value of `Retry-After` when no exporter answers, in seconds.
+const RETRY_AFTER_SECONDS: u32 = 2;
 
 pub(super) fn endpoints() -> [Endpoint; 1] {
     [Endpoint::post("/v1/exports/estimate", estimate).operation(
@@ -38,7 +38,7 @@ async fn estimate(
     caller: Caller,
     Body(request): Body<ExportRequest>,
 ) -> Outcome<Json<Estimate>> {
-    let (offer, valid) = admit(&app.catalog, &caller, &request)?;
+    let (offer, valid) = authorize_and_validate(&app.catalog, &caller, &request)?;
     let request = ExportRequest {
         dataset: request.dataset,
         template: Some(valid.template),
@@ -55,7 +55,7 @@ async fn estimate(
         Err(e) => {
             warn!(dataset.name = %offer.dataset.info.name, error = %e, "no exporter answered an estimate request");
             let refusal = Refusal::new(Slug::Unavailable, "No exporter answers. Retry shortly.");
-            Err(refusal.with_header(header::RETRY_AFTER, RETRY_AFTER))
+            Err(refusal.with_header(header::RETRY_AFTER, RETRY_AFTER_SECONDS))
         }
     }
 }

@@ -1,4 +1,4 @@
-//! `/v1/events`: the events of a session as Server-Sent Events, for clients without WebSocket support.
+//! `/v1/events`: sends the caller's events as Server-Sent Events, for clients without WebSocket support.
 
 use std::{convert::Infallible, time::Duration};
 
@@ -31,15 +31,15 @@ use crate::{
     auth::Caller,
     drain::Drain,
     error::{Outcome, Refusal},
-    sessions::{Notice, Position, ProgressThrottle, SessionGuard, session_ready},
+    sessions::{Position, ProgressThrottle, RenderedEvent, SessionGuard, session_ready},
     state::AppState,
 };
 
-/// The most frames that wait for the connection. When the queue is full, events wait in the session's mailbox, and
-/// progress messages are dropped.
-const FRAMES: usize = 16;
-/// The base of the client's reconnect delay.
-const RETRY: Duration = Duration::from_secs(1);
+/// The maximum number of queued frames of a stream. While the queue is full, events wait in the session's mailbox, and
+/// the stream drops progress messages.
+const MAX_QUEUED_FRAMES: usize = 16;
+/// The minimum of the reconnect delay that the gateway sends to a client.
+const MIN_RECONNECT_DELAY: Duration = Duration::from_secs(1);
 
 pub(super) fn endpoints() -> [Endpoint; 1] {
     [Endpoint::get("/v1/events", follow).operation("followEvents", "Follow the caller's events", |operation| {
@@ -63,14 +63,14 @@ async fn follow(
         return Err(Problem::new(Slug::InvalidRequest, detail).with_status(406).into());
     }
     let (id, owner) = (Uuid::now_v7(), caller.owner.clone());
-    let (guard, notices) = app.sessions.register(&owner, id).ok_or_else(|| {
+    let (guard, mailbox) = app.sessions.register(&owner, id).ok_or_else(|| {
         let max = app.config.ws.max_sessions_per_user;
         let detail = format!("You have {max} open sessions at this gateway, the most allowed; close one first.");
         Refusal::new(Slug::RateLimited, detail).with_header(header::RETRY_AFTER, 5)
     })?;
     let progress = app.bus.subscribe(subject::user_progress(&owner)).await?;
     let start = app.events.position();
-    let mut first = vec![sse::retry(RETRY, id)];
+    let mut first = vec![sse::retry(MIN_RECONNECT_DELAY, id)];
     let (mut position, mut missed) = (start.clone(), Vec::new());
     if let Some(last) = headers.get("last-event-id") {
         let after = sse::parse_position(last);
@@ -89,19 +89,19 @@ async fn follow(
     let ready = session_ready(id, &caller, &start, &app.config.ws, credits);
     // the id is the position before the replayed events, so that a client that disconnects here resumes from there
     first.push(sse::message(Some(&position), &ready));
-    first.extend(missed.iter().map(|notice| sse::event(&start.epoch, notice)));
+    first.extend(missed.iter().map(|event| sse::event(&start.epoch, event)));
     info!(session.id = %id, trace_id = %trace.trace_id_hex(), session.replayed = missed.len(), "event stream started");
 
-    let (out, frames) = mpsc::channel(FRAMES);
+    let (out, frames) = mpsc::channel(MAX_QUEUED_FRAMES);
     let period = app.config.ws.heartbeat_interval.get();
     let mut heartbeat = tokio::time::interval_at(Instant::now() + period, period);
     // after a pause of the process one comment is enough
     heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let stream = EventStream {
         id,
-        // the replay may end at a later position, which the client reached at another gateway
+        // the client's position may be later than this gateway's, because another gateway was ahead
         start: Position { seq: start.seq.max(position.seq), ..start },
-        notices,
+        mailbox,
         progress,
         throttle: ProgressThrottle::default(),
         out,
@@ -122,7 +122,7 @@ async fn follow(
     Ok((StatusCode::OK, headers, Body::from_stream(body)).into_response())
 }
 
-/// Counts one open stream in the metrics; dropping the guard ends the count.
+/// Counts one open stream in the gauge `sluice_gateway_event_streams` until the guard is dropped.
 struct OpenStreamGuard;
 
 impl OpenStreamGuard {
@@ -138,11 +138,12 @@ impl Drop for OpenStreamGuard {
     }
 }
 
-/// One SSE stream. The stream ends when its token expires, the process stops, or the client does not read.
+/// One SSE stream. The stream ends when its token expires, the gateway drains, or the client disconnects or reads too
+/// slowly.
 struct EventStream {
     id: Uuid,
     start: Position,
-    notices: mpsc::Receiver<Notice>,
+    mailbox: mpsc::Receiver<RenderedEvent>,
     progress: Subscriber,
     throttle: ProgressThrottle,
     out: mpsc::Sender<Bytes>,
@@ -183,15 +184,15 @@ impl EventStream {
             let frame = tokio::select! {
                 () = &mut session_close => return "stopping",
                 () = self.out.closed() => return "client disconnected",
-                notice = self.notices.recv() => match notice {
-                    Some(notice) if notice.seq > self.start.seq => sse::event(&self.start.epoch, &notice),
+                event = self.mailbox.recv() => match event {
+                    Some(event) if event.seq > self.start.seq => sse::event(&self.start.epoch, &event),
                     Some(_) => continue,
                     None => return "mailbox closed",
                 },
                 report = self.progress.next(), if has_progress => {
                     match report.map(|message| serde_json::from_slice::<ProgressReport>(&message.payload)) {
                         Some(Ok(ProgressReport { export_id, progress }))
-                            if self.out.capacity() == FRAMES && self.throttle.is_due(export_id, Instant::now()) =>
+                            if self.out.capacity() == MAX_QUEUED_FRAMES && self.throttle.is_due(export_id, Instant::now()) =>
                         {
                             sse::message(None, &ServerMessage::ExportProgress { export_id, progress })
                         }
@@ -206,7 +207,7 @@ impl EventStream {
                         }
                     }
                 }
-                _ = self.heartbeat.tick() => Bytes::from_static(sse::COMMENT),
+                _ = self.heartbeat.tick() => Bytes::from_static(sse::HEARTBEAT),
                 () = tokio::time::sleep(expiry.max(Duration::from_millis(10))) => {
                     if self.clock.now() < self.expires_at { continue } else { return "token expired" }
                 }
@@ -217,7 +218,7 @@ impl EventStream {
         }
     }
 
-    /// Waits for room in the queue, at most for the write timeout.
+    /// Queues a frame, and waits for a free place up to the write timeout.
     async fn send(&self, frame: Bytes) -> Result<(), &'static str> {
         tokio::select! {
             () = self.drain.ended().cancelled() => Err("stopping"),

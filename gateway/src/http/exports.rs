@@ -19,26 +19,26 @@ use tracing::Instrument;
 
 use super::{
     endpoint::Endpoint,
-    extract::{Body, ExportPath, Trace, Wait, invalid},
+    extract::{Body, ExportPath, PreferWait, Trace, invalid},
 };
 use crate::{auth::Caller, error::Outcome, exports::Submit, state::AppState};
 
-/// The `Retry-After` of an unfinished export, in seconds.
-const RETRY_AFTER: &str = "1";
-/// The page size without `limit`.
+/// The value of `Retry-After` for an unfinished export, in seconds.
+const RETRY_AFTER_SECONDS: &str = "1";
+/// The default number of exports per page.
 const DEFAULT_LIMIT: u64 = 50;
-/// The largest page size.
+/// The maximum number of exports per page.
 const MAX_LIMIT: u64 = 200;
 
 /// The description of `Prefer: wait` in the OpenAPI document.
-const PREFER: &str = "`wait=N`: answer when the export has ended, or after N seconds.";
+const PREFER_DESCRIPTION: &str = "`wait=N`: answer when the export has ended, or after N seconds.";
 
 pub(super) fn endpoints() -> [Endpoint; 4] {
     [
         Endpoint::post("/v1/exports", create).operation("createExport", "Submit an export", |operation| {
             operation
                 .header("Idempotency-Key", "A repeated request with the same key and body returns the same export.")
-                .header("Prefer", PREFER)
+                .header("Prefer", PREFER_DESCRIPTION)
                 .body::<ExportRequest>()
                 .json::<Export>(200, "The export, which has ended.")
                 .json::<Export>(202, "The accepted export.")
@@ -60,7 +60,7 @@ pub(super) fn endpoints() -> [Endpoint; 4] {
         ),
         Endpoint::get("/v1/exports/{id}", get).operation("getExport", "Read one export", |operation| {
             operation
-                .header("Prefer", PREFER)
+                .header("Prefer", PREFER_DESCRIPTION)
                 .header("If-None-Match", "Answer 304 if the export's `ETag` is still this.")
                 .json::<Export>(200, "The export.")
                 .empty(304, "The export has not changed.")
@@ -78,7 +78,7 @@ async fn create(
     State(app): State<AppState>,
     caller: Caller,
     Trace(trace): Trace,
-    Wait(wait): Wait,
+    PreferWait(wait): PreferWait,
     headers: HeaderMap,
     Body(request): Body<ExportRequest>,
 ) -> Outcome<Response> {
@@ -90,7 +90,7 @@ async fn create(
     let span = Submit::span("internal");
     let trace = traces::context(&span).unwrap_or(trace);
     let mut export = app.submit.submit(&caller, &request, key, trace).instrument(span).await?;
-    // the export is stored and its credit held: a failure from here on must not turn the response into an error
+    // the export is stored and its credit held, so later failures must not turn the response into an error
     if let Some(wait) = wait
         && let Ok(later) = app.exports.wait(&caller.owner, export.id, wait).await
     {
@@ -103,7 +103,7 @@ async fn create(
         insert(headers, name, &export.links.this);
     }
     if !has_ended {
-        headers.insert(header::RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER));
+        headers.insert(header::RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER_SECONDS));
     }
     insert_preference_applied(headers, wait.is_some());
     if let Ok(account) = app.credits.balance(&caller.owner).await {
@@ -147,7 +147,7 @@ async fn get(
     State(app): State<AppState>,
     caller: Caller,
     ExportPath(id): ExportPath,
-    Wait(wait): Wait,
+    PreferWait(wait): PreferWait,
     headers: HeaderMap,
 ) -> Outcome<Response> {
     let export = match wait {
@@ -164,7 +164,7 @@ async fn get(
     insert(headers, header::ETAG, &tag);
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("private, no-cache"));
     if export.status.is_unfinished() {
-        headers.insert(header::RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER));
+        headers.insert(header::RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER_SECONDS));
         insert(headers, HeaderName::from_static("x-progress"), &progress(&export));
     }
     insert_preference_applied(headers, wait.is_some());
@@ -179,7 +179,7 @@ async fn delete(
     Ok((StatusCode::ACCEPTED, Json(app.exports.delete(&caller.owner, id).await?)))
 }
 
-/// A strong entity tag of the export's JSON.
+/// The strong entity tag of an export: a hash of its JSON.
 fn etag(export: &Export) -> String {
     let json = serde_json::to_vec(export).unwrap_or_default();
     format!("\"{}\"", hex::encode(&digest::digest(&digest::SHA256, &json).as_ref()[..16]))
@@ -195,7 +195,7 @@ fn progress(export: &Export) -> String {
     }
 }
 
-/// Confirms `Prefer: wait` (RFC 7240, section 3).
+/// Sets `Preference-Applied: wait` if the gateway has applied `Prefer: wait` (RFC 7240, section 3).
 fn insert_preference_applied(headers: &mut HeaderMap, has_waited: bool) {
     if has_waited {
         headers.insert(HeaderName::from_static("preference-applied"), HeaderValue::from_static("wait"));

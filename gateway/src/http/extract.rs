@@ -1,4 +1,4 @@
-//! Extractors: handlers receive callers, ids, bodies and preferences already validated.
+//! Axum extractors, which validate callers, export ids, bodies and preferences before a handler runs.
 
 use std::time::Duration;
 
@@ -23,12 +23,12 @@ use crate::{
     state::AppState,
 };
 
-/// The largest request body.
+/// The maximum size of a request body: 1 MiB.
 pub(crate) const MAX_BODY_SIZE: ByteSize = ByteSize::mib(1);
-/// The longest wait of `Prefer: wait`, in seconds; a longer one is shortened.
+/// The maximum wait of `Prefer: wait`, in seconds; the gateway reduces a longer wait to this one.
 const MAX_WAIT_SECONDS: u64 = 60;
 
-/// The bearer token of a request (RFC 6750, section 2.1).
+/// Reads the bearer token of a request (RFC 6750, section 2.1).
 ///
 /// # Errors
 /// When the `Authorization` header is missing or has another scheme.
@@ -41,7 +41,7 @@ pub(crate) fn bearer(headers: &HeaderMap) -> Result<&str, AuthError> {
     Ok(token.trim())
 }
 
-/// The client's span from the `traceparent` header (W3C Trace Context).
+/// Reads the client's trace context from the `traceparent` header (W3C Trace Context).
 #[must_use]
 pub(crate) fn traceparent(headers: &HeaderMap) -> Option<TraceContext> {
     headers.get("traceparent").and_then(|value| value.to_str().ok()).and_then(TraceContext::parse)
@@ -55,7 +55,7 @@ impl FromRequestParts<AppState> for Caller {
     }
 }
 
-/// The export id of the path. A malformed id is `not-found`, like an unknown one.
+/// Extracts the export id from the path. A malformed id is refused as `not-found`, like an unknown id.
 #[derive(Debug)]
 pub(super) struct ExportPath(pub(super) ExportId);
 
@@ -69,7 +69,7 @@ impl FromRequestParts<AppState> for ExportPath {
     }
 }
 
-/// A JSON body; unknown members are refused, with their JSON pointer.
+/// Extracts a JSON body. An unknown member is refused with its JSON pointer.
 #[derive(Debug)]
 pub(super) struct Body<T>(pub(super) T);
 
@@ -92,17 +92,17 @@ impl<T: DeserializeOwned> FromRequest<AppState> for Body<T> {
     }
 }
 
-/// The refusal of a request with one invalid member.
+/// Creates the refusal of a request with one invalid member.
 #[must_use]
 pub(super) fn invalid(pointer: &str, detail: &str) -> Refusal {
     Problem::invalid(Slug::InvalidRequest, vec![FieldError::new(pointer, detail)]).into()
 }
 
-/// `Prefer: wait=N` (RFC 7240, section 4.3), at most [`MAX_WAIT_SECONDS`].
+/// Extracts the wait of `Prefer: wait=N` (RFC 7240, section 4.3), at most [`MAX_WAIT_SECONDS`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Wait(pub(super) Option<Duration>);
+pub(super) struct PreferWait(pub(super) Option<Duration>);
 
-impl FromRequestParts<AppState> for Wait {
+impl FromRequestParts<AppState> for PreferWait {
     type Rejection = Refusal;
 
     async fn from_request_parts(parts: &mut Parts, _: &AppState) -> Result<Self, Self::Rejection> {
@@ -115,7 +115,7 @@ impl FromRequestParts<AppState> for Wait {
     }
 }
 
-/// The request's trace context, which [`super::problems::finish`] adds to the request.
+/// Extracts the trace context that [`super::problems::finish`] has added to the request.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Trace(pub(super) TraceContext);
 

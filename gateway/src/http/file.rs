@@ -1,4 +1,4 @@
-//! `/v1/exports/{id}/file` and its metadata: downloads over HTTP, with the same bytes as the file streams of a session.
+//! `/v1/exports/{id}/file` and `/v1/exports/{id}/metadata`: downloads of files and their metadata over HTTP.
 
 use std::{io, ops::Range};
 
@@ -28,7 +28,7 @@ use tracing::warn;
 use super::{endpoint::Endpoint, extract::ExportPath};
 use crate::{
     auth::Caller,
-    delivery::{self, Reader, ReaderRequest, Step},
+    delivery::{self, ReadStatus, Reader, ReaderRequest},
     error::{Outcome, Refusal},
     state::AppState,
 };
@@ -86,8 +86,8 @@ async fn download(
     {
         return Ok((StatusCode::NOT_MODIFIED, [(header::ETAG, tag)]).into_response());
     }
-    // RFC 9110, section 13.1.5: with a weak or other tag the client's bytes may be of another file, so the whole file
-    // is sent
+    // RFC 9110, section 13.1.5: with a weak or different tag the client's bytes may belong to another file, so the
+    // gateway sends the whole file
     let is_same_file = text(header::IF_RANGE).is_none_or(|known| known == tag);
     let requested = if is_same_file && method == Method::GET {
         range::parse(text(header::RANGE), file.size)
@@ -147,7 +147,7 @@ fn set_headers(
     set(header::ETAG, tag);
     set(header::ACCEPT_RANGES, "bytes");
     set(HeaderName::from_static("repr-digest"), &digest);
-    set(header::CONTENT_DISPOSITION, &disposition(&file.name));
+    set(header::CONTENT_DISPOSITION, &content_disposition(&file.name));
     set(header::LINK, &described);
     set(header::CACHE_CONTROL, "private, no-cache");
     set(header::X_CONTENT_TYPE_OPTIONS, "nosniff");
@@ -156,8 +156,9 @@ fn set_headers(
     }
 }
 
-/// `Content-Disposition` (RFC 6266): an ASCII name for old clients, and the exact name percent-encoded.
-fn disposition(name: &str) -> String {
+/// Builds the value of `Content-Disposition` (RFC 6266): an ASCII file name for old clients, and the exact name in
+/// percent-encoding.
+fn content_disposition(name: &str) -> String {
     let plain: String =
         name.chars().map(|c| if c.is_ascii_graphic() && c != '"' && c != '\\' { c } else { '_' }).collect();
     let mut exact = String::new();
@@ -177,8 +178,8 @@ fn unsatisfiable(file: &FileInfo) -> Response {
     Refusal::from(problem).with_header(header::CONTENT_RANGE, format!("bytes */{}", file.size)).into_response()
 }
 
-/// The bytes from the reader's offset up to `end`. A failure resets the connection, because a clean end would look like
-/// the end of the file.
+/// Streams the bytes from the reader's offset up to `end`. A failure resets the connection, so that the client does not
+/// take a partial file for a complete one.
 fn body(reader: Reader, end: u64) -> Body {
     Body::from_stream(stream::try_unfold(reader, move |mut reader| async move {
         loop {
@@ -187,9 +188,9 @@ fn body(reader: Reader, end: u64) -> Body {
                 return Ok(None);
             }
             match reader.ready().await {
-                Step::Ready => {}
-                Step::Sealed(_) => return Err(aborted("the file is shorter than its recorded size")),
-                Step::Ended(problem) => return Err(aborted(&problem.detail)),
+                ReadStatus::Ready => {}
+                ReadStatus::Sealed(_) => return Err(aborted("the file is shorter than its recorded size")),
+                ReadStatus::Ended(problem) => return Err(aborted(&problem.detail)),
             }
             let max = usize::try_from(left).unwrap_or(usize::MAX).min(MAX_PAYLOAD_BYTES);
             let bytes: Bytes = reader.read(max).await.map_err(|problem| aborted(&problem.detail))?;
@@ -213,7 +214,7 @@ mod tests {
     #[test]
     fn a_file_name_is_sent_as_ascii_and_percent_encoded() {
         assert_eq!(
-            disposition("flüge \"1\".csv"),
+            content_disposition("flüge \"1\".csv"),
             "attachment; filename=\"fl_ge__1_.csv\"; filename*=UTF-8''fl%C3%BCge%20%221%22.csv"
         );
     }

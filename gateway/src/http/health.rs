@@ -40,14 +40,14 @@ pub(super) fn endpoints() -> [Endpoint; 2] {
     ]
 }
 
-/// Liveness: the process accepts and answers requests.
+/// Liveness probe: any answer shows that the process accepts requests.
 pub(crate) async fn live() -> &'static str {
     "ok\n"
 }
 
-/// Readiness: lists each dependency, and answers `503` when one is unavailable or the process is stopping. Exporters
-/// count only until the first advertisement: downloads and sessions need none, and a restart of all exporters must not
-/// take the gateways out of service.
+/// Readiness probe: lists each dependency, and answers `503` when one is unavailable or the process is stopping. The
+/// dependency `exporters` stays available after the first advertisement, because downloads and sessions work without
+/// exporters, and a restart of all exporters must not take the gateways out of service.
 async fn ready(State(app): State<AppState>) -> Response {
     let is_stopping = app.life.soft().is_cancelled();
     let exporters =

@@ -1,4 +1,5 @@
-//! `/local`: sign-in without a password as one of the configured users of a trial installation; `404` anywhere else.
+//! `/local`: sign-in without a password as a configured user, for a trial on one machine. Without
+//! `gateway.identity.local.sign_in` these endpoints answer `404`.
 
 use axum::{Json, extract::State, http::HeaderMap};
 use protocol::{problem::Slug, time::Timestamp};
@@ -62,7 +63,7 @@ async fn sign_in(
     Ok(Json(SignedIn { token, expires_at: expires_at.into(), sub, tenant }))
 }
 
-/// Sign-in needs no password, so it is available to loopback requests only.
+/// Refuses requests that are not from this machine, because sign-in requires no password.
 fn check_enabled(app: &AppState, headers: &HeaderMap) -> Outcome<()> {
     let local = &app.config.identity.local;
     if local.sign_in && !local.secret.is_empty() && origin::is_loopback_request(headers) {

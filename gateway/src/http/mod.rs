@@ -1,5 +1,5 @@
 //! REST and SSE. Each file holds the endpoints of one resource: declaration, handler and tests. A handler extracts its
-//! input, calls one use case and maps the result; [`problems`] completes every error.
+//! input, calls one use case and maps the result; [`problems`] writes the body of every error.
 
 mod credits;
 mod datasets;
@@ -21,7 +21,7 @@ use std::iter::empty;
 pub(crate) use endpoint::Endpoint;
 pub(crate) use health::live;
 
-/// Every endpoint of this module, documented or not.
+/// All endpoints of this module, inside and outside the public API.
 pub(crate) fn endpoints() -> impl Iterator<Item = Endpoint> {
     empty()
         .chain(exports::endpoints())

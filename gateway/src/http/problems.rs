@@ -1,4 +1,4 @@
-//! Completes every error as a problem document (RFC 9457), and serves a page that explains each slug.
+//! Writes every error response as a problem document (RFC 9457), and serves a web page that explains each slug.
 
 use std::fmt::Write;
 
@@ -20,8 +20,8 @@ pub(super) fn endpoints() -> [Endpoint; 1] {
     [Endpoint::get("/problems/{slug}", page)]
 }
 
-/// Middleware: opens the request's span and trace, and writes the problem that a refusal put into the response's
-/// extensions.
+/// Middleware that creates the request's tracing span, and writes the body of an error response. A [`Refusal`] leaves
+/// its problem in the response's extensions for this middleware.
 pub(crate) async fn finish(mut request: Request, next: Next) -> Response {
     let span = span(&request);
     let trace = match extract::traceparent(request.headers()) {
@@ -58,8 +58,8 @@ pub(crate) async fn finish(mut request: Request, next: Next) -> Response {
     response
 }
 
-/// The span of a request, by OpenTelemetry's conventions for HTTP servers. Probes have no span. The span names the
-/// route's pattern and not the path, which the client can choose freely.
+/// Creates the span of a request by OpenTelemetry's conventions for HTTP servers. Health probes have no span. The span
+/// contains the route pattern instead of the path, because a client can send any path.
 fn span(request: &Request) -> Span {
     let route = request.extensions().get::<MatchedPath>().map(MatchedPath::as_str).unwrap_or_default();
     if matches!(route, "/healthz" | "/readyz") {
@@ -84,7 +84,7 @@ fn span(request: &Request) -> Span {
     )
 }
 
-/// The page that a problem's `type` links to.
+/// Serves the web page that a problem's `type` links to.
 async fn page(slug: Result<Path<String>, PathRejection>) -> Response {
     let Some(slug) = slug.ok().and_then(|Path(slug)| Slug::from_type(&slug)) else {
         return Refusal::new(Slug::NotFound, "There is no such problem type.").into_response();
@@ -102,13 +102,13 @@ async fn page(slug: Result<Path<String>, PathRejection>) -> Response {
          <h2>All problem types</h2><ul>{others}</ul>",
         title = slug.title(),
         status = slug.status(),
-        text = code_spans(slug.explanation()),
+        text = render_code_spans(slug.explanation()),
     ))
     .into_response()
 }
 
-/// Escapes a text for HTML and turns its backtick spans into `<code>`.
-fn code_spans(text: &str) -> String {
+/// Escapes a text for HTML and renders text between backticks as `<code>`.
+fn render_code_spans(text: &str) -> String {
     let escaped = text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
     let parts = escaped.split('`').enumerate();
     parts.map(|(i, part)| if i % 2 == 1 { format!("<code>{part}</code>") } else { part.to_owned() }).collect()

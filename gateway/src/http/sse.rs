@@ -9,30 +9,30 @@ use axum::{
 use protocol::server::ServerMessage;
 use uuid::Uuid;
 
-use crate::sessions::{Notice, Position};
+use crate::sessions::{Position, RenderedEvent};
 
-/// A comment, which keeps proxies from closing an idle connection.
-pub(super) const COMMENT: &[u8] = b":\n\n";
+/// An empty SSE comment, sent as heartbeat so that proxies do not close an idle connection.
+pub(super) const HEARTBEAT: &[u8] = b":\n\n";
 
-/// The `retry` field: the client's delay before it reconnects, between `base` and twice `base`. The session id selects
-/// the delay, so that many clients do not reconnect at once.
+/// Formats the `retry` field, the client's delay before it reconnects: between `base` and twice `base`, derived from
+/// the session id so that not all clients reconnect at once.
 pub(super) fn retry(base: Duration, session: Uuid) -> Bytes {
     let base_ms = u64::try_from(base.as_millis()).unwrap_or(u64::MAX);
     let spread = u64::from_be_bytes(session.as_u64_pair().1.to_be_bytes()) % base_ms.max(1);
     format!("retry: {}\n\n", base_ms.saturating_add(spread)).into()
 }
 
-/// The frame of an event of this epoch.
-pub(super) fn event(epoch: &str, notice: &Notice) -> Bytes {
-    frame(Some((epoch, notice.seq)), notice.kind, &notice.text)
+/// Formats a numbered event of this epoch as an SSE frame.
+pub(super) fn event(epoch: &str, event: &RenderedEvent) -> Bytes {
+    frame(Some((epoch, event.seq)), event.kind, &event.text)
 }
 
-/// The frame of any other message; with a position the client resumes from there.
+/// Formats an unnumbered message as an SSE frame. A position becomes the `id` from which the client resumes.
 pub(super) fn message(position: Option<&Position>, message: &ServerMessage) -> Bytes {
     frame(position.map(|position| (&*position.epoch, position.seq)), message.kind(), &message.to_text())
 }
 
-/// Serialised JSON has no line breaks, so one `data` line holds the message.
+/// Formats one SSE frame. Serialised JSON has no line breaks, so one `data` line holds the message.
 fn frame(id: Option<(&str, u64)>, kind: &str, data: &str) -> Bytes {
     let id = id.map(|(epoch, seq)| format!("id: {epoch}:{seq}\n")).unwrap_or_default();
     format!("{id}event: {kind}\ndata: {data}\n\n").into()

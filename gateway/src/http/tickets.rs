@@ -1,4 +1,4 @@
-//! `/v1/tickets`: single-use tickets for WebSocket handshakes of browsers.
+//! `/v1/tickets`: creates single-use tickets for WebSocket handshakes of browsers.
 
 use axum::{Json, extract::State, http::StatusCode};
 

@@ -1,5 +1,5 @@
-//! The parts that WebSocket sessions and SSE streams share: the registry of open sessions, positions in the event
-//! stream, the first message and the progress throttle.
+//! Code that WebSocket sessions and SSE streams share: the registry of open sessions, positions in the event stream,
+//! the message `session.ready` and the progress throttle.
 
 mod position;
 mod progress_throttle;
@@ -10,5 +10,5 @@ pub(crate) use self::{
     position::Position,
     progress_throttle::ProgressThrottle,
     ready::{MAX_WINDOW, session_ready},
-    registry::{Notice, Registry, SessionGuard},
+    registry::{Registry, RenderedEvent, SessionGuard},
 };

@@ -1,11 +1,12 @@
-//! Positions in the event stream.
+//! Positions in the event stream, from which clients resume.
 
 use std::sync::Arc;
 
-/// A position in the event stream.
+/// A position in the event stream: the point after the event with this sequence number.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Position {
-    /// Identifies the stream; sequence numbers of another epoch are not comparable.
+    /// The identity of the event stream, which changes when NATS recreates the stream. Sequence numbers of different
+    /// epochs are not comparable.
     pub(crate) epoch: Arc<str>,
     /// The sequence number of the last event before this position.
     pub(crate) seq: u64,

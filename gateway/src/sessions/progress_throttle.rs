@@ -5,22 +5,22 @@ use std::{collections::HashMap, time::Duration};
 use protocol::id::ExportId;
 use tokio::time::Instant;
 
-/// The shortest time between two progress messages of one export.
-const PERIOD: Duration = Duration::from_millis(200);
-/// The age after which an entry is dropped when the map is large.
+/// The minimum time between two progress messages of one export.
+const MIN_INTERVAL: Duration = Duration::from_millis(200);
+/// The age after which the throttle may forget an export.
 const STALE_AFTER: Duration = Duration::from_secs(10);
-/// The number of entries above which stale entries are dropped.
+/// The number of exports from which on the throttle removes stale entries.
 const CLEANUP_THRESHOLD: usize = 64;
 
-/// The time of each export's last progress message in one session.
+/// Records when a session sent the last progress message of each export.
 #[derive(Debug, Default)]
 pub(crate) struct ProgressThrottle(HashMap<ExportId, Instant>);
 
 impl ProgressThrottle {
-    /// Whether a progress message may be sent now; if so, records it as sent. Dropping the others loses nothing: each
-    /// progress message replaces the one before, and the final state is an event.
+    /// Returns whether the session may send a progress message now, and records the message as sent if so. The caller
+    /// drops the message otherwise: the next one replaces it, and the final state arrives as an event.
     pub(crate) fn is_due(&mut self, export: ExportId, now: Instant) -> bool {
-        if self.0.get(&export).is_some_and(|last| now.duration_since(*last) < PERIOD) {
+        if self.0.get(&export).is_some_and(|last| now.duration_since(*last) < MIN_INTERVAL) {
             return false;
         }
         if self.0.len() >= CLEANUP_THRESHOLD {

@@ -1,4 +1,4 @@
-//! The first message of every session.
+//! Builds `session.ready`, the first message of every session.
 
 use platform::units::ByteSize;
 use protocol::{
@@ -10,11 +10,11 @@ use uuid::Uuid;
 use super::position::Position;
 use crate::{auth::Caller, config::WsConfig};
 
-/// The largest window that one message may grant. The gateway's memory does not depend on it: the gateway reads a file
-/// only as fast as it sends the bytes.
+/// The maximum number of bytes that one message may add to a window. A large window costs no memory, because the
+/// gateway reads a file only as fast as it sends the bytes.
 pub(crate) const MAX_WINDOW: ByteSize = ByteSize::gib(1);
 
-/// `session.ready` for a session that starts at this position.
+/// Builds `session.ready` for a session that starts at this position.
 #[must_use]
 pub(crate) fn session_ready(
     id: Uuid,

@@ -1,4 +1,4 @@
-//! The open sessions of this gateway, by owner.
+//! The registry of this gateway's open sessions, grouped by owner.
 
 use std::{
     collections::HashMap,
@@ -9,22 +9,22 @@ use protocol::{id::Owner, server::ServerMessage};
 use tokio::sync::mpsc;
 use uuid::Uuid;
 
-/// The most events that wait for one session. A session with a full mailbox is closed as too slow, so that no event is
-/// lost silently: its client resumes after the reconnect.
-const MAILBOX: usize = 256;
+/// The maximum number of events that wait for one session. A full mailbox closes its session as too slow; the client
+/// reconnects and resumes, so that it loses no event.
+const MAILBOX_CAPACITY: usize = 256;
 
-/// One event for one session, rendered once for all sessions of its owner.
+/// An event in the form that sessions send. All sessions of its owner share the text.
 #[derive(Clone, Debug)]
-pub(crate) struct Notice {
+pub(crate) struct RenderedEvent {
     /// The sequence number of the event.
     pub(crate) seq: u64,
-    /// The message's `type`.
+    /// The `type` of the message, such as `export.completed`.
     pub(crate) kind: &'static str,
-    /// The message as JSON text.
+    /// The whole message as JSON text.
     pub(crate) text: Arc<str>,
 }
 
-impl Notice {
+impl RenderedEvent {
     #[must_use]
     pub(crate) fn new(seq: u64, message: &ServerMessage) -> Self {
         Self { seq, kind: message.kind(), text: message.to_text().into() }
@@ -32,9 +32,9 @@ impl Notice {
 }
 
 /// The mailboxes of one owner's sessions, by session id.
-type Mailboxes = HashMap<Uuid, mpsc::Sender<Notice>>;
+type Mailboxes = HashMap<Uuid, mpsc::Sender<RenderedEvent>>;
 
-/// The sessions of this gateway. Clones share the state.
+/// The open sessions of this gateway. Clones share the state.
 #[derive(Clone, Debug)]
 pub(crate) struct Registry {
     sessions: Arc<RwLock<HashMap<Owner, Mailboxes>>>,
@@ -55,40 +55,41 @@ impl Registry {
         Self { sessions: Arc::default(), max_per_user }
     }
 
-    /// Registers a session and returns its mailbox; None when the owner has the most sessions already.
+    /// Registers a session and returns its mailbox; None when the owner has reached the session limit.
     #[must_use]
-    pub(crate) fn register(&self, owner: &Owner, id: Uuid) -> Option<(SessionGuard, mpsc::Receiver<Notice>)> {
+    pub(crate) fn register(&self, owner: &Owner, id: Uuid) -> Option<(SessionGuard, mpsc::Receiver<RenderedEvent>)> {
         let mut sessions = self.sessions.write().ok()?;
         let mailboxes = sessions.entry(owner.clone()).or_default();
         if mailboxes.len() >= self.max_per_user {
             return None;
         }
-        let (mailbox, notices) = mpsc::channel(MAILBOX);
-        mailboxes.insert(id, mailbox);
+        let (sender, mailbox) = mpsc::channel(MAILBOX_CAPACITY);
+        mailboxes.insert(id, sender);
         metrics::gauge!("sluice_gateway_sessions").increment(1);
-        Some((SessionGuard { registry: self.clone(), owner: owner.clone(), id }, notices))
+        Some((SessionGuard { registry: self.clone(), owner: owner.clone(), id }, mailbox))
     }
 
-    /// Whether this owner has a session on this gateway.
+    /// Whether this owner has an open session on this gateway.
     #[must_use]
     pub(crate) fn contains(&self, owner: &Owner) -> bool {
         self.sessions.read().is_ok_and(|sessions| sessions.contains_key(owner))
     }
 
-    /// Puts an event into the mailbox of each of the owner's sessions. Drops a full mailbox, which ends its session.
+    /// Puts an event into the mailbox of each of the owner's sessions. A full mailbox is removed, which ends its
+    /// session.
     pub(crate) fn notify(&self, owner: &Owner, seq: u64, message: &ServerMessage) {
         if !self.contains(owner) {
             return;
         }
-        let notice = Notice::new(seq, message);
+        let event = RenderedEvent::new(seq, message);
         if let Ok(mut sessions) = self.sessions.write()
             && let Some(mailboxes) = sessions.get_mut(owner)
         {
-            mailboxes.retain(|_, mailbox| mailbox.try_send(notice.clone()).is_ok());
+            mailboxes.retain(|_, mailbox| mailbox.try_send(event.clone()).is_ok());
         }
     }
 
-    /// Drops all mailboxes. Each session ends after it has read the events that wait in its mailbox.
+    /// Removes all sessions. Each session still reads the events in its mailbox and then ends.
     pub(crate) fn clear(&self) {
         if let Ok(mut sessions) = self.sessions.write() {
             sessions.clear();
@@ -147,14 +148,14 @@ mod tests {
     async fn a_full_mailbox_ends_its_session_after_the_events_in_it() {
         let registry = Registry::new(1);
         let alice = Owner::new("acme", "alice");
-        let (_guard, mut notices) = registry.register(&alice, Uuid::from_u128(1)).unwrap();
-        for seq in 0..=MAILBOX {
+        let (_guard, mut mailbox) = registry.register(&alice, Uuid::from_u128(1)).unwrap();
+        for seq in 0..=MAILBOX_CAPACITY {
             registry.notify(&alice, seq as u64, &pong());
         }
         let mut count = 0;
-        while notices.recv().await.is_some() {
+        while mailbox.recv().await.is_some() {
             count += 1;
         }
-        assert_eq!(count, MAILBOX);
+        assert_eq!(count, MAILBOX_CAPACITY);
     }
 }

@@ -1,4 +1,4 @@
-//! The end of the closing handshake (RFC 6455, section 7.1.1): the client gets time to read the close frame.
+//! Completes the closing handshake (RFC 6455, section 7.1.1), so that the client can read the close frame.
 
 use std::time::Duration;
 
@@ -7,21 +7,21 @@ use protocol::close::CloseCode;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tokio_tungstenite::WebSocketStream;
 
-/// How long the client has to answer the close frame.
+/// How long the gateway waits for the client's close frame.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
-/// How long the gateway discards the rest of a message that was too big.
+/// The maximum time for discarding the rest of a message above the size limit.
 const DISCARD_TIMEOUT: Duration = Duration::from_secs(10);
-/// The most bytes discarded of a message that was too big.
-const MAX_DISCARD: u64 = 64 * 1024 * 1024;
-/// A client that has sent nothing for this long has stopped sending its message.
+/// The maximum number of discarded bytes of a message above the size limit.
+const MAX_DISCARD_BYTES: u64 = 64 * 1024 * 1024;
+/// After this time without a byte, the gateway assumes that the client has stopped sending its message.
 const QUIET_PERIOD: Duration = Duration::from_millis(300);
 
-/// Reads until the client closes or the time is over, after the close frame was sent.
+/// Reads until the client closes the connection or a timeout passes. The caller has sent the close frame.
 pub(super) async fn finish<S>(mut socket: WebSocketStream<S>, code: CloseCode)
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    // a timeout needs no report: the connection closes either way
+    // the connection closes with or without a timeout
     if code == CloseCode::TooBig {
         let _ = tokio::time::timeout(DISCARD_TIMEOUT, discard(socket.get_mut())).await;
     } else {
@@ -30,10 +30,10 @@ where
     }
 }
 
-/// Discards the bytes of a message that was too big. Closing the connection with unread bytes would reset it, and the
+/// Discards the bytes of a message above the size limit. Closing a connection with unread bytes would reset it, and the
 /// client would not receive the close frame.
 async fn discard(socket: &mut (impl AsyncRead + Unpin)) {
-    let mut left = MAX_DISCARD;
+    let mut left = MAX_DISCARD_BYTES;
     let mut buffer = vec![0; 64 * 1024];
     while let Ok(Ok(read)) = tokio::time::timeout(QUIET_PERIOD, socket.read(&mut buffer)).await {
         left = left.saturating_sub(read as u64);

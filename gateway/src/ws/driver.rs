@@ -1,4 +1,4 @@
-//! Drives one session: owns its socket, performs I/O, and executes the actions of the session's rules.
+//! The driver of one session: owns the socket, performs I/O, and executes the actions that [`Session`] returns.
 
 use std::{collections::VecDeque, time::Duration};
 
@@ -21,18 +21,18 @@ use uuid::Uuid;
 
 use super::{
     closing,
-    outbox::{Out, Outbox, TooSlow, outbox},
+    outbox::{Outbox, OutgoingMessage, TooSlow, outbox},
     pump,
-    requests::{PATH, Reply, SessionTrace, perform},
+    requests::{Reply, SessionTrace, WS_PATH, perform},
     session::{Action, Session},
 };
 use crate::{
     auth::Caller,
-    sessions::{Notice, ProgressThrottle, SessionGuard, session_ready},
+    sessions::{ProgressThrottle, RenderedEvent, SessionGuard, session_ready},
     state::AppState,
 };
 
-/// The shortest sleep until the token's expiry, because the injected clock and the timer may differ.
+/// The minimum sleep until the token's expiry, because the injected clock and the timer may differ.
 const MIN_EXPIRY_SLEEP: Duration = Duration::from_millis(10);
 
 /// Runs a session from its first message to its close.
@@ -55,7 +55,7 @@ where
         }
         Err(code) => code,
     };
-    // an error means that the writer has ended already
+    // an error means that the writer task has already ended
     let _ = close.send(code);
     if let Ok(sink) = writing.await
         && let Ok(socket) = stream.reunite(sink)
@@ -69,12 +69,12 @@ struct Driver {
     id: Uuid,
     session: Session,
     outbox: Outbox,
-    notices: mpsc::Receiver<Notice>,
+    mailbox: mpsc::Receiver<RenderedEvent>,
     progress: Subscriber,
-    /// Events up to this sequence number were sent, or will be sent by a replay.
+    /// The session skips live events up to this sequence number, because it or a replay has sent them.
     seq: u64,
-    /// Missed events still to be sent, before newer events.
-    missed: VecDeque<Notice>,
+    /// Missed events that the session sends before newer events.
+    missed: VecDeque<RenderedEvent>,
     trace: SessionTrace,
     requests: JoinSet<(Option<String>, Reply)>,
     pumps: JoinSet<(u32, bool)>,
@@ -92,7 +92,7 @@ impl Driver {
         outbox: Outbox,
     ) -> Result<Self, CloseCode> {
         let owner = caller.owner.clone();
-        let (guard, notices) = app.sessions.register(&owner, id).ok_or(CloseCode::TooManySessions)?;
+        let (guard, mailbox) = app.sessions.register(&owner, id).ok_or(CloseCode::TooManySessions)?;
         let internal = |e: &dyn std::fmt::Display| {
             warn!(error = %e, "failed to start a session");
             CloseCode::Internal
@@ -102,14 +102,14 @@ impl Driver {
         // read after the registration, so that the mailbox receives every later event
         let start = app.events.position();
         let ready = session_ready(id, &caller, &start, &app.config.ws, credits);
-        outbox.send(Out::Text(ready.to_text().into())).map_err(|TooSlow| CloseCode::TooSlow)?;
+        outbox.send(OutgoingMessage::Text(ready.to_text().into())).map_err(|TooSlow| CloseCode::TooSlow)?;
         info!(session.id = %id, trace_id = %trace.trace.trace_id_hex(), "session started");
         Ok(Self {
             id,
             seq: start.seq,
             session: Session::new(caller, &app.config.ws, start, Instant::now()),
             outbox,
-            notices,
+            mailbox,
             progress,
             missed: VecDeque::new(),
             trace,
@@ -121,25 +121,23 @@ impl Driver {
         })
     }
 
-    /// Handles the session's inputs, one at a time, until one of them ends the session. Every input leads to actions of
-    /// the session's rules or to the close code:
+    /// Handles the session's inputs one at a time, until an input ends the session. Returns the close code. The inputs:
     ///
-    /// - `session_close`: the gateway drains. The client must reconnect to another gateway, at the time that the drain
-    ///   assigns to this session.
-    /// - `write_failure`: the writer task could not write, or a write exceeded its deadline. Nothing more can be sent.
+    /// - `session_close`: the gateway drains, and the client must reconnect to another gateway. The drain assigns each
+    ///   session its own time.
+    /// - `write_failure`: the writer task failed to write, or a write exceeded its deadline.
     /// - `stream`: a frame of the client, or its disconnect.
-    /// - `notices`: the mailbox with this owner's events. The mailbox waits while the session resumes, because missed
-    ///   events come first. A closed mailbox means that it overflowed or that the event stream was recreated.
-    /// - `missed`: the missed events of a resume. They are sent only as fast as the client reads, so that a long replay
-    ///   does not count as a slow client.
-    /// - `progress`: progress reports of this owner's exports, which come straight from exporters. They are throttled
-    ///   and may be dropped, as the next report replaces the last one.
-    /// - `requests`: the reply of a request. Requests run as tasks, so that a slow one delays neither heartbeats nor
-    ///   others.
+    /// - `mailbox`: the mailbox with this owner's events. While the session resumes, the driver does not read the
+    ///   mailbox, because missed events come first. The mailbox closes when it overflows and when the event stream is
+    ///   recreated.
+    /// - `missed`: the missed events of a resume. The driver sends them only as fast as the client reads, so that a
+    ///   long replay does not count as a slow client.
+    /// - `progress`: progress reports that exporters publish about this owner's exports. The driver limits their rate.
+    /// - `requests`: the reply to a request. Requests run as tasks, so that a slow request delays neither heartbeats
+    ///   nor other requests.
     /// - `pumps`: the end of a file stream. Each pump runs as a task and sends its frames to the outbox itself.
-    /// - `heartbeat`: time to ping. Without it a dead client would hold its session until TCP notices.
-    /// - `expiry`: the token has expired and was not refreshed. The wall clock decides, because it may have been
-    ///   adjusted during the sleep.
+    /// - `heartbeat`: the time of the next ping. Pings detect a dead client sooner than TCP does.
+    /// - `expiry`: the token may have expired. The wall clock decides, because it may change during the sleep.
     async fn drive<S>(
         &mut self,
         stream: &mut SplitStream<WebSocketStream<S>>,
@@ -152,7 +150,7 @@ impl Driver {
         let mut session_close = std::pin::pin!(drain.session_close(self.id));
         let period = self.app.config.ws.heartbeat_interval.get();
         let mut heartbeat = tokio::time::interval_at(Instant::now() + period, period);
-        // after a pause of the process the clients get a full interval to answer, instead of all counting as dead
+        // after a pause of the process a client has a full interval to answer before it counts as dead
         heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut has_progress = true;
         loop {
@@ -164,9 +162,9 @@ impl Driver {
                     Ok(actions) => actions,
                     Err(code) => return code,
                 },
-                notice = self.notices.recv(), if !self.session.is_resuming() => match notice {
-                    Some(notice) if notice.seq > self.seq => {
-                        if self.outbox.send(Out::Text(notice.text)) == Err(TooSlow) {
+                event = self.mailbox.recv(), if !self.session.is_resuming() => match event {
+                    Some(event) if event.seq > self.seq => {
+                        if self.outbox.send(OutgoingMessage::Text(event.text)) == Err(TooSlow) {
                             return CloseCode::TooSlow;
                         }
                         vec![]
@@ -180,7 +178,7 @@ impl Driver {
                     }
                     self.missed.pop_front();
                     if self.missed.is_empty() {
-                        self.session.on_caught_up();
+                        self.session.on_replay_end();
                     }
                     vec![]
                 }
@@ -215,7 +213,8 @@ impl Driver {
         }
     }
 
-    /// An overflow is the client's fault. A recreated event stream is not, so the client may reconnect at once.
+    /// The close code after the mailbox was closed: an overflow means a slow client; after a recreation of the event
+    /// stream the client may reconnect immediately.
     fn on_closed_mailbox(&self) -> CloseCode {
         let is_same_epoch = *self.app.events.position().epoch == *self.session.epoch();
         if is_same_epoch { CloseCode::TooSlow } else { CloseCode::GoingAway }
@@ -249,13 +248,13 @@ impl Driver {
         match action {
             Action::Send(mut message) => {
                 if let ServerMessage::Error { problem, .. } = &mut message {
-                    **problem = (**problem).clone().with_request(PATH, &self.trace.trace.trace_id_hex());
+                    **problem = (**problem).clone().with_request(WS_PATH, &self.trace.trace.trace_id_hex());
                     metrics::counter!("sluice_gateway_problems_total", "slug" => problem.slug().as_str()).increment(1);
                     info!(problem = %problem.slug(), trace_id = problem.trace_id.as_deref(), "request refused");
                 }
-                self.outbox.send(Out::Text(message.to_text().into())).map_err(slow)?;
+                self.outbox.send(OutgoingMessage::Text(message.to_text().into())).map_err(slow)?;
             }
-            Action::Ping => self.outbox.send(Out::Ping).map_err(slow)?,
+            Action::Ping => self.outbox.send(OutgoingMessage::Ping).map_err(slow)?,
             Action::Close(code) => return Err(code),
             Action::Request(reference, request) => {
                 let work = perform(self.app.clone(), self.session.caller.clone(), self.trace, request);
@@ -275,9 +274,9 @@ impl Driver {
     }
 }
 
-async fn replay(outbox: &Outbox, missed: Option<&Notice>) -> Result<(), TooSlow> {
+async fn replay(outbox: &Outbox, missed: Option<&RenderedEvent>) -> Result<(), TooSlow> {
     match missed {
-        Some(notice) => outbox.replay(&notice.text).await,
+        Some(event) => outbox.replay(&event.text).await,
         None => Ok(()),
     }
 }

@@ -23,7 +23,7 @@ use tracing::debug;
 
 use super::{
     driver,
-    requests::{PATH, SessionTrace},
+    requests::{SessionTrace, WS_PATH},
 };
 use crate::{
     auth::{AuthError, Caller, origin},
@@ -32,16 +32,16 @@ use crate::{
     state::AppState,
 };
 
-/// The size of each session's read buffer, in bytes.
-const READ_BUFFER: usize = 16 * 1024;
+/// The size of a session's read buffer, in bytes.
+const READ_BUFFER_BYTES: usize = 16 * 1024;
 
-/// The WebSocket endpoint. The AsyncAPI document describes it.
+/// Declares the WebSocket endpoint. It is absent from the OpenAPI document, because the AsyncAPI document describes it.
 pub(crate) fn endpoint() -> Endpoint {
-    Endpoint::get(PATH, upgrade)
+    Endpoint::get(WS_PATH, upgrade)
 }
 
-/// Refuses with `401` without a valid token or ticket, with `403` for a page of another origin, and with `400` or `426`
-/// for an invalid handshake.
+/// Validates the handshake and upgrades the connection. Refuses a caller without a valid token or ticket with `401`, a
+/// web page of a foreign origin with `403`, and an invalid handshake with `400` or `426`.
 async fn upgrade(State(app): State<AppState>, mut request: Request) -> Outcome<Response> {
     let offered = subprotocols(request.headers());
     let caller = authenticate(&app, request.headers(), &offered).await?;
@@ -60,7 +60,7 @@ async fn upgrade(State(app): State<AppState>, mut request: Request) -> Outcome<R
 
     let limit = app.config.ws.max_message_size.as_usize();
     let config = WebSocketConfig::default()
-        .read_buffer_size(READ_BUFFER)
+        .read_buffer_size(READ_BUFFER_BYTES)
         .write_buffer_size(0)
         .max_message_size(Some(limit))
         .max_frame_size(Some(limit));
@@ -95,7 +95,7 @@ async fn authenticate(app: &AppState, headers: &HeaderMap, offered: &[String]) -
     app.tickets.redeem(ticket.ok_or(AuthError::Missing)?).await
 }
 
-/// The subprotocols that the client offers.
+/// Reads the subprotocols that the client offers.
 fn subprotocols(headers: &HeaderMap) -> Vec<String> {
     let lists = headers.get_all(header::SEC_WEBSOCKET_PROTOCOL).into_iter().filter_map(|v| v.to_str().ok());
     lists.flat_map(|list| list.split(',')).map(|p| p.trim().to_owned()).filter(|p| !p.is_empty()).collect()

@@ -1,8 +1,8 @@
-//! The outbox of a session: one task writes the messages of the session and the frames of its pumps, each under a
-//! deadline.
+//! The outbox of a session: one task writes the messages of the session and the frames of its pumps to the socket, with
+//! a timeout for each write.
 //!
-//! Messages have priority over file bytes. A slow client fills the frame queue first, so its pumps wait and fetch no
-//! further bytes; heartbeats and the close frame do not wait behind file bytes.
+//! Messages have priority over file bytes, so that heartbeats and the close frame do not wait behind a file. A slow
+//! client fills the frame queue first; its pumps then wait and fetch no further bytes.
 
 use std::{
     sync::{
@@ -21,30 +21,30 @@ use tokio_tungstenite::tungstenite::{
     protocol::{CloseFrame, frame::coding::CloseCode as WireCode},
 };
 
-/// The most queued messages. With a full queue the session ends with 4408; progress messages are dropped earlier.
+/// The maximum number of queued messages. A full queue closes the session with 4408.
 const MAX_MESSAGES: usize = 256;
-/// The most bytes of queued messages. Above it the session ends with 4408.
+/// The maximum total size of queued messages, in bytes. A larger queue closes the session with 4408.
 const MAX_MESSAGE_BYTES: usize = 4 * 1024 * 1024;
-/// Progress messages are dropped while this many messages wait, so that no client receives outdated progress.
-const PROGRESS_LIMIT: usize = 4;
-/// The number of free places that a replay leaves for messages that cannot wait.
+/// The outbox drops a progress message while this many messages wait, so that no client receives outdated progress.
+const MAX_QUEUED_BEFORE_PROGRESS: usize = 4;
+/// The number of queue places that a replay keeps free for other messages.
 const REPLAY_RESERVE: usize = 64;
-/// The most queued frames of at most 256 KiB: all file bytes that a session buffers. With a full queue the pumps wait.
+/// The maximum number of queued file frames, each of at most 256 KiB. While the queue is full, the pumps wait.
 const MAX_FRAMES: usize = 2;
-/// The write deadline of the close frame.
+/// The timeout for writing the close frame.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// One WebSocket message to write.
+/// One WebSocket message that the writer sends.
 #[derive(Debug)]
-pub(super) enum Out {
+pub(super) enum OutgoingMessage {
     Text(Arc<str>),
-    /// A replayed event. Its bytes do not count against the limit, because the session holds them already.
+    /// A replayed event. Its bytes do not count against [`MAX_MESSAGE_BYTES`], because the replay limits them.
     Replayed(Arc<str>),
     Frame(Bytes),
     Ping,
 }
 
-impl Out {
+impl OutgoingMessage {
     fn len(&self) -> usize {
         match self {
             Self::Text(text) => text.len(),
@@ -54,15 +54,15 @@ impl Out {
     }
 }
 
-/// The sending half, held by the session.
+/// The sending half of the outbox, for the session and its pumps.
 #[derive(Debug)]
 pub(super) struct Outbox {
-    messages: mpsc::Sender<Out>,
+    messages: mpsc::Sender<OutgoingMessage>,
     queued_bytes: Arc<AtomicUsize>,
-    frames: mpsc::Sender<Out>,
+    frames: mpsc::Sender<OutgoingMessage>,
 }
 
-/// The client reads slower than the session sends; the session must close with 4408.
+/// The client reads more slowly than the session sends; the session must close with 4408.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct TooSlow;
 
@@ -70,8 +70,8 @@ impl Outbox {
     /// Queues a message without waiting.
     ///
     /// # Errors
-    /// When the queue is full.
-    pub(super) fn send(&self, out: Out) -> Result<(), TooSlow> {
+    /// [`TooSlow`] when the queue is full.
+    pub(super) fn send(&self, out: OutgoingMessage) -> Result<(), TooSlow> {
         let bytes = out.len();
         if self.queued_bytes.fetch_add(bytes, Ordering::AcqRel) + bytes > MAX_MESSAGE_BYTES {
             return Err(TooSlow);
@@ -81,38 +81,38 @@ impl Outbox {
 
     /// Queues a progress message, or drops it while other messages wait.
     pub(super) fn send_lossy(&self, message: &ServerMessage) {
-        if self.messages.capacity() + PROGRESS_LIMIT > MAX_MESSAGES {
-            // the queue has room, so this never fails
-            let _ = self.send(Out::Text(message.to_text().into()));
+        if self.messages.capacity() + MAX_QUEUED_BEFORE_PROGRESS > MAX_MESSAGES {
+            // an error means that the byte limit is reached, and a progress message may be lost
+            let _ = self.send(OutgoingMessage::Text(message.to_text().into()));
         }
     }
 
-    /// Queues a missed event as soon as the queue keeps [`REPLAY_RESERVE`] places free. Cancel safe: a dropped future
-    /// has queued nothing.
+    /// Queues a missed event as soon as [`REPLAY_RESERVE`] places are free. Cancel safe: a dropped future has queued
+    /// nothing.
     ///
     /// # Errors
-    /// When the writer has ended.
+    /// [`TooSlow`] when the writer has ended.
     pub(super) async fn replay(&self, text: &Arc<str>) -> Result<(), TooSlow> {
         let permits = self.messages.reserve_many(REPLAY_RESERVE).await;
-        permits.map_err(|_| TooSlow)?.next().ok_or(TooSlow)?.send(Out::Replayed(Arc::clone(text)));
+        permits.map_err(|_| TooSlow)?.next().ok_or(TooSlow)?.send(OutgoingMessage::Replayed(Arc::clone(text)));
         Ok(())
     }
 
-    /// The frame queue for a pump; frames and messages in this queue keep their order.
-    pub(super) fn frames(&self) -> mpsc::Sender<Out> {
+    /// The frame queue for a pump. The writer keeps the order of frames and messages in this queue.
+    pub(super) fn frames(&self) -> mpsc::Sender<OutgoingMessage> {
         self.frames.clone()
     }
 }
 
-/// The receiving half, which writes to the socket.
+/// The receiving half of the outbox, which writes to the socket.
 pub(super) struct Writer {
-    messages: mpsc::Receiver<Out>,
+    messages: mpsc::Receiver<OutgoingMessage>,
     queued_bytes: Arc<AtomicUsize>,
-    frames: mpsc::Receiver<Out>,
+    frames: mpsc::Receiver<OutgoingMessage>,
     timeout: Duration,
 }
 
-/// Creates both halves; `timeout` is the deadline of one write.
+/// Creates both halves of an outbox. `timeout` limits each write.
 pub(super) fn outbox(timeout: Duration) -> (Outbox, Writer) {
     let (messages, from_session) = mpsc::channel(MAX_MESSAGES);
     let (frames, from_pumps) = mpsc::channel(MAX_FRAMES);
@@ -123,8 +123,8 @@ pub(super) fn outbox(timeout: Duration) -> (Outbox, Writer) {
 }
 
 impl Writer {
-    /// Writes until `closing` resolves, or a write fails or exceeds its deadline; then reports the close code to
-    /// `failed`. Returns the sink for the closing handshake.
+    /// Writes queued messages until `closing` delivers the close code, then sends the close frame and returns the sink.
+    /// After a failed write, reports a close code to `failed` and waits for `closing`.
     pub(super) async fn run<S>(
         mut self,
         mut sink: S,
@@ -146,13 +146,13 @@ impl Writer {
                 Some(out) = self.frames.recv() => out,
             };
             let message = match out {
-                Out::Text(text) | Out::Replayed(text) => Message::text(text.as_ref()),
-                Out::Frame(bytes) => {
+                OutgoingMessage::Text(text) | OutgoingMessage::Replayed(text) => Message::text(text.as_ref()),
+                OutgoingMessage::Frame(bytes) => {
                     metrics::counter!("sluice_gateway_file_bytes_total", "over" => "socket")
                         .increment(bytes.len() as u64);
                     Message::Binary(bytes)
                 }
-                Out::Ping => Message::Ping(Bytes::new()),
+                OutgoingMessage::Ping => Message::Ping(Bytes::new()),
             };
             tokio::select! {
                 biased;
@@ -164,7 +164,7 @@ impl Writer {
                 }
             }
         };
-        // an error means that the session has ended already
+        // an error means that the session has already ended
         let _ = failed.send(failure);
         send_close(sink, closing.await.ok()).await
     }

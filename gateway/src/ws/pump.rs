@@ -1,4 +1,4 @@
-//! Moves the bytes of one file into a session, as far as the stream's window allows.
+//! The pump of one file stream: sends the bytes of a file to a session's outbox, as many as the stream's window allows.
 
 use std::{sync::Arc, time::Duration};
 
@@ -13,21 +13,21 @@ use protocol::{
 use tokio::{sync::mpsc, task::JoinSet, time::Instant};
 
 use super::{
-    outbox::{Out, Outbox},
+    outbox::{Outbox, OutgoingMessage},
     streams::NewStream,
     window::Window,
 };
-use crate::delivery::{self, Reader, ReaderRequest, Source, Step};
+use crate::delivery::{self, ReadStatus, Reader, ReaderRequest, Source};
 
-/// A stream without a window drops its connection and buffered bytes after this time.
-const PARK_AFTER: Duration = Duration::from_secs(1);
-/// A stream without a window is closed after this time (protocol.md, WebSocket).
+/// How long a window may be empty before the pump closes its connection and drops buffered bytes.
+const DISCONNECT_AFTER: Duration = Duration::from_secs(1);
+/// How long a window may be empty before the stream is closed (protocol.md, WebSocket).
 const IDLE_TIMEOUT: Duration = Duration::from_secs(5 * 60);
-/// How often a stream without a window polls its export, because the announcement of the export's end may be lost.
+/// How often a pump with an empty window polls its export, because the announcement of the export's end may be lost.
 const POLL_INTERVAL: Duration = Duration::from_secs(15);
 
-/// Opens the reader of a new stream and spawns its pump. The task returns the stream's number, and whether
-/// `file.closed` was sent for a close request of the client.
+/// Opens the reader of a new stream and spawns its pump. The task returns the stream's number, and whether it has
+/// answered the client's `file.close`, or no answer is needed.
 pub(super) async fn spawn(
     pumps: &mut JoinSet<(u32, bool)>,
     source: Source,
@@ -36,13 +36,13 @@ pub(super) async fn spawn(
     outbox: &Outbox,
     new: NewStream,
 ) {
-    let NewStream { stream, export, trace, offset, attempt, window, stop, is_live, announce } = new;
+    let NewStream { stream, export, trace, offset, attempt, window, stop, is_live, unsent_opened } = new;
     let span = delivery::span("socket", export, offset);
     traces::follow(&span, trace);
     // the reader subscribes to announcements before its first request, so that it misses none in between
     let reader = Reader::open(source, ReaderRequest { owner, export, offset, attempt, is_live, span }).await;
     let (out, answers) = (outbox.frames(), outbox.frames());
-    let pump = Pump { stream, export, reader, window, out, announce, trace_id, empty_since: None };
+    let pump = Pump { stream, export, reader, window, out, unsent_opened, trace_id, empty_since: None };
     pumps.spawn(async move {
         let answer = tokio::select! {
             stopped = stop.stopped() => match stopped {
@@ -52,59 +52,59 @@ pub(super) async fn spawn(
             },
             () = pump.run() => return (stream, false),
         };
-        // in the frame queue, so that the answer follows the last frame; an error means that the session has ended
-        let _ = answers.send(Out::Text(answer.to_text().into())).await;
+        // the frame queue keeps the answer behind the last frame; an error means that the session has ended
+        let _ = answers.send(OutgoingMessage::Text(answer.to_text().into())).await;
         (stream, true)
     });
 }
 
-/// One file stream.
+/// Sends the bytes of one file stream.
 struct Pump {
     stream: u32,
     export: ExportId,
     reader: Reader,
     window: Arc<Window>,
-    out: mpsc::Sender<Out>,
-    /// The `ref` of the `file.opened` to send before the first byte; None: `file.opened` was sent already.
-    announce: Option<Option<String>>,
-    /// The trace id for problems, which finds the session in the logs.
+    out: mpsc::Sender<OutgoingMessage>,
+    /// The `ref` of the `file.opened` to send before the first byte; None after `file.opened` was sent.
+    unsent_opened: Option<Option<String>>,
+    /// The session's trace id, which problems contain so that operators find the session in the logs.
     trace_id: String,
-    /// Since when the window has been empty.
+    /// The time when the window became empty; None while it has bytes.
     empty_since: Option<Instant>,
 }
 
-/// The session has ended, so the pump must end too.
+/// The error of a send after the session has ended; the pump must end as well.
 struct SessionEnded;
 
-/// Whether the pump continues after a wait for its window.
-enum Wait {
+/// The result of a wait for the window.
+enum WindowWait {
     Continue,
     TimedOut,
 }
 
 impl Pump {
-    /// Runs until the seal, a problem, or the end of the session.
+    /// Runs until the file is complete, a problem ends the stream, or the session ends.
     async fn run(mut self) {
-        // an error means that the session has ended, which needs no report
+        // an error means that the session has ended
         let _ = self.move_bytes().await;
     }
 
     async fn move_bytes(&mut self) -> Result<(), SessionEnded> {
         loop {
             match self.reader.ready().await {
-                Step::Ready => self.announce().await?,
-                Step::Sealed(seal) => {
-                    self.announce().await?;
+                ReadStatus::Ready => self.send_opened().await?,
+                ReadStatus::Sealed(seal) => {
+                    self.send_opened().await?;
                     let (stream, size, rows) = (self.stream, seal.size, seal.rows);
                     return self.send(&ServerMessage::FileSealed { stream, size, rows, sha256: seal.sha256 }).await;
                 }
-                Step::Ended(problem) => return self.end(*problem).await,
+                ReadStatus::Ended(problem) => return self.end(*problem).await,
             }
-            let granted = self.window.available(PARK_AFTER).await;
+            let granted = self.window.available(DISCONNECT_AFTER).await;
             if granted == 0 {
                 match self.wait_for_window().await {
-                    Wait::Continue => continue,
-                    Wait::TimedOut => {
+                    WindowWait::Continue => continue,
+                    WindowWait::TimedOut => {
                         let offset = self.reader.offset();
                         let detail = format!("The window was empty for too long. Open the file again at {offset}.");
                         return self.end(Problem::new(Slug::RateLimited, detail)).await;
@@ -119,40 +119,41 @@ impl Pump {
                 Ok(payload) => {
                     self.window.consume(payload.len() as u64);
                     let frame = Frame { stream: self.stream, offset, payload };
-                    self.out.send(Out::Frame(frame.encode())).await.map_err(|_| SessionEnded)?;
+                    self.out.send(OutgoingMessage::Frame(frame.encode())).await.map_err(|_| SessionEnded)?;
                 }
                 Err(problem) => return self.end(*problem).await,
             }
         }
     }
 
-    /// Waits for a grant or for the end of the export, without holding a connection or bytes.
-    async fn wait_for_window(&mut self) -> Wait {
-        self.reader.park();
+    /// Closes the reader's connection, then waits until the client enlarges the window, the export ends or the next
+    /// poll is due.
+    async fn wait_for_window(&mut self) -> WindowWait {
+        self.reader.disconnect();
         let since = *self.empty_since.get_or_insert_with(Instant::now);
         let left = IDLE_TIMEOUT.saturating_sub(since.elapsed());
         if left.is_zero() {
-            return Wait::TimedOut;
+            return WindowWait::TimedOut;
         }
         tokio::select! {
             _ = self.window.available(left.min(POLL_INTERVAL)) => {}
             () = self.reader.ended() => {}
         }
-        Wait::Continue
+        WindowWait::Continue
     }
 
-    async fn announce(&mut self) -> Result<(), SessionEnded> {
-        let Some(reference) = self.announce.take() else { return Ok(()) };
+    async fn send_opened(&mut self) -> Result<(), SessionEnded> {
+        let Some(reference) = self.unsent_opened.take() else { return Ok(()) };
         let (stream, export_id, offset) = (self.stream, self.export, self.reader.offset());
         let (size, attempt) = (self.reader.size(), self.reader.attempt());
         self.send(&ServerMessage::FileOpened { reference, stream, export_id, offset, size, attempt }).await
     }
 
-    /// Ends the stream with a problem. A stream that was never announced ends silently when its export failed or was
-    /// canceled, because the export's event reports that.
+    /// Ends the stream and sends the problem to the client. If `file.opened` was not sent and the export failed or was
+    /// canceled, sends nothing, because the export's event reports the failure.
     async fn end(&mut self, problem: Problem) -> Result<(), SessionEnded> {
         let problem = Box::new(problem.with_request(&Links::for_export(self.export).file, &self.trace_id));
-        match self.announce.take() {
+        match self.unsent_opened.take() {
             None => {
                 self.send(&ServerMessage::FileClosed { reference: None, stream: self.stream, problem: Some(problem) })
                     .await
@@ -163,6 +164,6 @@ impl Pump {
     }
 
     async fn send(&mut self, message: &ServerMessage) -> Result<(), SessionEnded> {
-        self.out.send(Out::Text(message.to_text().into())).await.map_err(|_| SessionEnded)
+        self.out.send(OutgoingMessage::Text(message.to_text().into())).await.map_err(|_| SessionEnded)
     }
 }

@@ -1,11 +1,13 @@
-//! The rate limit of a session's messages: a token bucket.
+//! Limits the rate of a client's messages with a token bucket.
 
 use tokio::time::Instant;
 
-/// The cost of one message in tokens, so that a cheap message can cost a fraction of it.
-pub(super) const MESSAGE: u64 = 20;
-/// The cost of a `file.window` in tokens: a fast reader sends thousands of them a second.
-pub(super) const WINDOW: u64 = 1;
+/// The cost of a message in tokens. It is above one, so that a cheap message can cost a fraction of it.
+pub(super) const MESSAGE_COST: u64 = 20;
+/// The cost of a `file.window` in tokens. It is low, because a fast reader sends thousands per second.
+pub(super) const WINDOW_COST: u64 = 1;
+/// The capacity of the bucket: the tokens of this many seconds at the sustained rate.
+const BURST_SECONDS: f64 = 5.0;
 
 #[derive(Debug)]
 pub(super) struct TokenBucket {
@@ -16,17 +18,13 @@ pub(super) struct TokenBucket {
 }
 
 impl TokenBucket {
-    pub(super) fn new(messages_per_second: u32, burst: u32, now: Instant) -> Self {
-        let tokens = |messages: u32| f64::from(messages) * MESSAGE as f64;
-        Self {
-            tokens: tokens(burst),
-            capacity: tokens(burst),
-            per_second: tokens(messages_per_second),
-            refilled_at: now,
-        }
+    pub(super) fn new(messages_per_second: u32, now: Instant) -> Self {
+        let per_second = f64::from(messages_per_second) * MESSAGE_COST as f64;
+        let capacity = per_second * BURST_SECONDS;
+        Self { tokens: capacity, capacity, per_second, refilled_at: now }
     }
 
-    /// Takes the cost of one message; false when the bucket holds too few tokens.
+    /// Takes the cost of one message from the bucket. Returns false and takes nothing if there are too few tokens.
     pub(super) fn take(&mut self, cost: u64, now: Instant) -> bool {
         let seconds = now.duration_since(self.refilled_at).as_secs_f64();
         self.tokens = (self.tokens + seconds * self.per_second).min(self.capacity);
@@ -48,9 +46,9 @@ mod tests {
     #[test]
     fn after_a_burst_the_sustained_rate_applies() {
         let start = Instant::now();
-        let mut bucket = TokenBucket::new(10, 2, start);
-        assert!(bucket.take(MESSAGE, start) && bucket.take(MESSAGE, start) && !bucket.take(WINDOW, start));
+        let mut bucket = TokenBucket::new(10, start);
+        assert!((0..50).all(|_| bucket.take(MESSAGE_COST, start)) && !bucket.take(WINDOW_COST, start));
         let later = start + Duration::from_millis(100);
-        assert!(bucket.take(MESSAGE, later) && !bucket.take(MESSAGE, later));
+        assert!(bucket.take(MESSAGE_COST, later) && !bucket.take(MESSAGE_COST, later));
     }
 }

@@ -1,4 +1,4 @@
-//! The requests of a session to the gateway's use cases, and their replies.
+//! Requests from a session to the gateway's use cases, and the replies.
 
 use platform::telemetry::traces;
 use protocol::{
@@ -13,14 +13,14 @@ use crate::{
     auth::{AuthError, Caller},
     error::{Outcome, Refusal},
     exports::Submit,
-    sessions::{Notice, Position},
+    sessions::{Position, RenderedEvent},
     state::AppState,
 };
 
-/// The path of the WebSocket endpoint, and the `instance` of its problems.
-pub(super) const PATH: &str = "/v1/ws";
+/// The path of the WebSocket endpoint, also the `instance` of problems that a session sends.
+pub(super) const WS_PATH: &str = "/v1/ws";
 
-/// The trace of the request that opened a session.
+/// The trace context of the handshake that opened a session.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct SessionTrace {
     pub(super) trace: TraceContext,
@@ -29,13 +29,13 @@ pub(super) struct SessionTrace {
     pub(super) is_client_trace: bool,
 }
 
-/// A request that needs I/O.
+/// A client request that the driver performs as a task, because it needs I/O.
 #[derive(Debug)]
 pub(super) enum Request {
     Create(Box<ExportCreate>),
     Cancel(ExportCancel),
     Refresh(SessionRefresh),
-    /// Replays events up to the session's start.
+    /// Replays missed events up to this position, at which the session started.
     Resume(SessionResume, Position),
     Open(FileOpen),
 }
@@ -43,13 +43,13 @@ pub(super) enum Request {
 /// The reply to a [`Request`].
 #[derive(Debug)]
 pub(super) enum Reply {
-    /// The trace is that of the new export.
+    /// The submitted export and its trace context.
     Created(Box<ExportCreate>, TraceContext, Outcome<Export>),
     Canceled(Outcome<Export>),
     Refreshed(Result<Caller, AuthError>),
-    /// The events after this sequence number; None if they cannot be replayed completely.
-    Resumed(u64, Option<Vec<Notice>>),
-    /// The export and its trace if a stream may be opened on it.
+    /// The missed events after this sequence number; None if some of them are no longer available.
+    Resumed(u64, Option<Vec<RenderedEvent>>),
+    /// The export and its trace context, if the client may open a stream of its file.
     Opened(FileOpen, Outcome<(Export, TraceContext)>),
 }
 
@@ -67,7 +67,7 @@ pub(super) async fn perform(app: AppState, caller: Caller, session_trace: Sessio
             };
             let result = app.submit.submit(&caller, &create.request(), key, trace).instrument(span).await;
             let result = result.map_err(|refusal| {
-                let problem = refusal.problem.with_request(PATH, &trace.trace_id_hex());
+                let problem = refusal.problem.with_request(WS_PATH, &trace.trace_id_hex());
                 Refusal { problem, ..refusal }
             });
             Reply::Created(create, trace, result)
@@ -94,7 +94,7 @@ pub(super) async fn perform(app: AppState, caller: Caller, session_trace: Sessio
     }
 }
 
-/// The caller's export if its file has bytes from the offset on, or may still get them.
+/// Finds the caller's export, and checks that its file has the requested offset or may still reach it.
 async fn find_readable(app: &AppState, caller: &Caller, open: &FileOpen) -> Outcome<(Export, TraceContext)> {
     let row = app.exports.row(&caller.owner, open.export_id).await?;
     if i64::try_from(open.offset).is_err() {

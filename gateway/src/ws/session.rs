@@ -1,4 +1,4 @@
-//! The rules of a session without its socket: maps each input to the actions that the driver performs.
+//! The state machine of a session: maps each input to the actions that the driver performs. It performs no I/O.
 
 use protocol::{
     client::{self, ClientMessage, Deliver, FileClose, FileOpen, FileWindow, ParseError},
@@ -11,36 +11,36 @@ use tokio::time::Instant;
 use super::{
     rate_limit::{self, TokenBucket},
     requests::{Reply, Request},
-    streams::{Close, NewStream, Streams},
+    streams::{CloseResult, NewStream, Streams},
 };
 use crate::{
     auth::Caller,
     config::WsConfig,
     error::Refusal,
-    sessions::{MAX_WINDOW, Notice, Position},
+    sessions::{MAX_WINDOW, Position, RenderedEvent},
 };
 
-/// The most requests of one session in progress; further requests are refused.
+/// The maximum number of requests of one session in progress; the session refuses further requests.
 pub(super) const MAX_REQUESTS: usize = 32;
-/// The number of unanswered pings after which the client counts as dead.
+/// The number of unanswered pings after which the session closes.
 const MAX_UNANSWERED_PINGS: u8 = 2;
 
-/// An action for the driver.
+/// An action that the driver must perform.
 #[derive(Debug)]
 pub(super) enum Action {
     Send(ServerMessage),
     /// Perform the request and pass its reply to [`Session::on_reply`], with the message's `ref`.
     Request(Option<String>, Request),
-    /// Start the pump of a stream.
+    /// Start the pump of this new file stream.
     Stream(NewStream),
     /// Send these missed events before newer events, and skip newer events up to this sequence number.
-    Replay(u64, Vec<Notice>),
+    Replay(u64, Vec<RenderedEvent>),
     Ping,
-    /// End the session.
+    /// Close the session with this code.
     Close(CloseCode),
 }
 
-/// An authenticated session.
+/// The state of an authenticated session.
 #[derive(Debug)]
 pub(super) struct Session {
     pub(super) caller: Caller,
@@ -49,9 +49,9 @@ pub(super) struct Session {
     requests: usize,
     rate: TokenBucket,
     unanswered_pings: u8,
-    /// The position at which the session started; the mailbox delivers later events.
+    /// The position in the event stream at which the session started. The mailbox receives all later events.
     start: Position,
-    /// Whether missed events are being read or sent. Newer events wait in the mailbox meanwhile.
+    /// Whether a resume is in progress. Newer events wait in the mailbox until all missed events were sent.
     is_resuming: bool,
 }
 
@@ -61,34 +61,34 @@ impl Session {
             caller,
             streams: Streams::new(config.max_streams),
             requests: 0,
-            rate: TokenBucket::new(config.messages_per_second, config.message_burst, now),
+            rate: TokenBucket::new(config.messages_per_second, now),
             unanswered_pings: 0,
             start,
             is_resuming: false,
         }
     }
 
-    /// Whether newer events must wait for missed ones.
+    /// Whether a resume is in progress, so that newer events must wait.
     pub(super) fn is_resuming(&self) -> bool {
         self.is_resuming
     }
 
-    /// The last missed event was sent.
-    pub(super) fn on_caught_up(&mut self) {
+    /// Handles the end of a replay: the driver has sent the last missed event.
+    pub(super) fn on_replay_end(&mut self) {
         self.is_resuming = false;
     }
 
-    /// The epoch of the session's sequence numbers.
+    /// The epoch of the event stream at the session's start.
     pub(super) fn epoch(&self) -> &str {
         &self.start.epoch
     }
 
-    /// Any frame of the client, also a pong, shows that the client is alive.
+    /// Handles any frame of the client, such as a pong: the client is alive.
     pub(super) fn on_activity(&mut self) {
         self.unanswered_pings = 0;
     }
 
-    /// The heartbeat interval has passed.
+    /// Handles the end of a heartbeat interval: pings the client, or closes the session of a dead client.
     pub(super) fn on_heartbeat(&mut self) -> Action {
         if self.unanswered_pings >= MAX_UNANSWERED_PINGS {
             return Action::Close(CloseCode::TooSlow);
@@ -97,11 +97,11 @@ impl Session {
         Action::Ping
     }
 
-    /// The client sent a text frame.
+    /// Handles a text frame of the client.
     pub(super) fn on_text(&mut self, text: &str, now: Instant) -> Vec<Action> {
         let parsed = client::parse(text);
         let is_window = matches!(parsed, Ok((_, ClientMessage::FileWindow(_))));
-        let cost = if is_window { rate_limit::WINDOW } else { rate_limit::MESSAGE };
+        let cost = if is_window { rate_limit::WINDOW_COST } else { rate_limit::MESSAGE_COST };
         if !self.rate.take(cost, now) {
             return vec![Action::Close(CloseCode::TooManyMessages)];
         }
@@ -140,8 +140,8 @@ impl Session {
             },
             ClientMessage::FileWindow(m) => self.on_window(reference, &m),
             ClientMessage::FileClose(FileClose { stream }) => match self.streams.close(stream, reference.clone()) {
-                Ok(Close::ByPump) => vec![],
-                Ok(Close::AlreadyEnded) => {
+                Ok(CloseResult::PumpAnswers) => vec![],
+                Ok(CloseResult::SessionAnswers) => {
                     vec![Action::Send(ServerMessage::FileClosed { reference, stream, problem: None })]
                 }
                 Err(problem) => vec![refuse(reference, problem)],
@@ -155,7 +155,7 @@ impl Session {
         granted.err().map(|problem| refuse(reference, problem)).into_iter().collect()
     }
 
-    /// A request has its reply.
+    /// Handles the reply to a request of this session.
     pub(super) fn on_reply(&mut self, reference: Option<String>, reply: Reply) -> Vec<Action> {
         self.requests -= 1;
         match reply {
@@ -174,7 +174,7 @@ impl Session {
                 std::iter::once(Action::Send(accepted)).chain(stream.map(Action::Stream)).collect()
             }
             Reply::Canceled(Ok(export)) => {
-                // every session receives the event; only a client that sent a `ref` receives an answer
+                // every session receives the cancel event; only a request with a `ref` gets an answer
                 let accepted =
                     |r| Action::Send(ServerMessage::ExportAccepted { reference: Some(r), export: Box::new(export) });
                 reference.map(accepted).into_iter().collect()
@@ -194,7 +194,7 @@ impl Session {
                 self.is_resuming = missed.as_ref().is_some_and(|missed| !missed.is_empty());
                 let (recovered, missed) = (missed.is_some(), missed.unwrap_or_default());
                 let resumed = ServerMessage::SessionResumed { reference, recovered, replayed: missed.len() as u64 };
-                // an invalid sequence number must not suppress any event
+                // after a refused replay, the client's sequence number must not suppress any event
                 let after = if recovered { after } else { 0 };
                 vec![Action::Send(resumed), Action::Replay(after, missed)]
             }
@@ -218,7 +218,7 @@ impl Session {
         }
     }
 
-    /// A pump has ended. `is_answered`: the pump has sent `file.closed` for the client's close request.
+    /// Handles the end of a pump. `is_answered` means that the client's `file.close`, if any, needs no answer.
     pub(super) fn on_stream_end(&mut self, stream: u32, is_answered: bool) -> Vec<Action> {
         let unanswered = self.streams.remove(stream, is_answered);
         let closed = |reference| Action::Send(ServerMessage::FileClosed { reference, stream, problem: None });

@@ -1,10 +1,10 @@
-//! The stop signal of one file stream.
+//! The signal that stops the pump of one file stream.
 
 use std::sync::{Arc, OnceLock};
 
 use tokio_util::sync::CancellationToken;
 
-/// Stops a pump. Clones share the signal.
+/// Stops one pump. Clones share the state.
 #[derive(Clone, Debug, Default)]
 pub(super) struct StopSignal {
     token: CancellationToken,
@@ -14,7 +14,7 @@ pub(super) struct StopSignal {
 impl StopSignal {
     /// Stops the pump on behalf of the client; the pump answers `file.closed` with this `ref`.
     pub(super) fn stop(&self, reference: Option<String>) {
-        // only the first stop is answered
+        // an error means that an earlier stop has set its `ref`; the pump answers only that one
         let _ = self.reference.set(reference);
         self.token.cancel();
     }
@@ -24,7 +24,7 @@ impl StopSignal {
         self.token.cancel();
     }
 
-    /// Waits for the stop. Returns the `ref` of the answer; None: the pump must not answer.
+    /// Waits for the stop. Returns the `ref` of the client's close request; None if the pump must send no answer.
     pub(super) async fn stopped(&self) -> Option<Option<String>> {
         self.token.cancelled().await;
         self.reference.get().cloned()

@@ -1,4 +1,4 @@
-//! The file streams of one session: numbering, limits, windows and closing.
+//! Tracks the file streams of one session: their numbers, limit, windows and close requests.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -17,17 +17,17 @@ use super::{stop::StopSignal, window::Window};
 pub(super) struct NewStream {
     pub(super) stream: u32,
     pub(super) export: ExportId,
-    /// The trace of the export.
+    /// The trace context of the export.
     pub(super) trace: TraceContext,
     pub(super) offset: u64,
-    /// The attempt whose bytes the client already has, if the client sent it.
+    /// The attempt whose bytes the client already has, if the client named one.
     pub(super) attempt: Option<u32>,
     pub(super) window: Arc<Window>,
     pub(super) stop: StopSignal,
-    /// Whether the export is unfinished.
+    /// Whether the export is unfinished, so that its file still grows.
     pub(super) is_live: bool,
-    /// The `ref` of the `file.opened` to send before the first byte; None: `file.opened` was sent already.
-    pub(super) announce: Option<Option<String>>,
+    /// The `ref` of the `file.opened` that the pump sends before the first byte; None if the session sends it.
+    pub(super) unsent_opened: Option<Option<String>>,
 }
 
 #[derive(Debug)]
@@ -36,23 +36,23 @@ pub(super) struct OpenStream {
     pub(super) stop: StopSignal,
 }
 
-/// The result of a client's request to close a stream.
+/// The result of a client's `file.close`: who sends the answer `file.closed`.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Close {
-    /// The pump answers after its last frame.
-    ByPump,
-    /// The stream has ended already, so the session answers.
-    AlreadyEnded,
+pub(super) enum CloseResult {
+    /// The stream is open; its pump sends the answer after the last frame.
+    PumpAnswers,
+    /// The stream has already ended; the session sends the answer.
+    SessionAnswers,
 }
 
-/// The streams of one session. Dropping it stops all pumps.
+/// The file streams of one session. Dropping this value stops all pumps.
 #[derive(Debug)]
 pub(super) struct Streams {
     max: u32,
     open: HashMap<u32, OpenStream>,
-    /// Streams that the client closed and whose pumps have not ended yet, with the `ref` of the answer.
+    /// Streams that the client has closed and whose pumps still run, with the `ref` of the close request.
     closing: HashMap<u32, Option<String>>,
-    /// Streams whose request is in progress; they count against the limit.
+    /// The number of streams whose request is in progress. They count against the limit.
     reserved: u32,
     last: u32,
 }
@@ -62,10 +62,10 @@ impl Streams {
         Self { max, open: HashMap::new(), closing: HashMap::new(), reserved: 0, last: 0 }
     }
 
-    /// Reserves one stream for a request.
+    /// Reserves one stream for a request in progress.
     ///
     /// # Errors
-    /// `rate-limited` when the session has the most streams already.
+    /// `rate-limited` when the session has reached its stream limit.
     pub(super) fn reserve(&mut self) -> Result<(), Problem> {
         let open = u32::try_from(self.open.len()).unwrap_or(u32::MAX).saturating_add(self.reserved);
         if open >= self.max {
@@ -76,18 +76,18 @@ impl Streams {
         Ok(())
     }
 
-    /// Releases the reservation of a request that was refused or has its reply.
+    /// Releases the reservation of a request that was refused or answered.
     pub(super) fn release(&mut self) {
         self.reserved -= 1;
     }
 
-    /// Opens the next stream on an export.
+    /// Opens a stream of an export's file with the next stream number.
     pub(super) fn open(
         &mut self,
         export: &Export,
         trace: TraceContext,
         file: &FileOpen,
-        announce: Option<Option<String>>,
+        unsent_opened: Option<Option<String>>,
     ) -> NewStream {
         self.last += 1;
         let stream = self.last;
@@ -103,11 +103,11 @@ impl Streams {
             window,
             stop,
             is_live: export.status.is_unfinished(),
-            announce,
+            unsent_opened,
         }
     }
 
-    /// Adds a grant to its stream's window. A grant for a stream that has ended meanwhile has no effect.
+    /// Adds the bytes of a `file.window` to its stream's window. A message for an ended stream has no effect.
     ///
     /// # Errors
     /// When the session never opened the stream.
@@ -119,22 +119,22 @@ impl Streams {
         Ok(())
     }
 
-    /// Closes a stream on behalf of the client.
+    /// Closes a stream because the client requested it.
     ///
     /// # Errors
     /// When the session never opened the stream.
-    pub(super) fn close(&mut self, stream: u32, reference: Option<String>) -> Result<Close, Problem> {
+    pub(super) fn close(&mut self, stream: u32, reference: Option<String>) -> Result<CloseResult, Problem> {
         let Some(open) = self.open.remove(&stream) else {
             self.check_known(stream)?;
-            return Ok(Close::AlreadyEnded);
+            return Ok(CloseResult::SessionAnswers);
         };
         open.stop.stop(reference.clone());
         self.closing.insert(stream, reference);
-        Ok(Close::ByPump)
+        Ok(CloseResult::PumpAnswers)
     }
 
-    /// Removes a stream whose pump has ended. Returns the `ref` of a close request that the pump has not answered,
-    /// because the request and the stream's end crossed.
+    /// Removes a stream whose pump has ended. Returns the `ref` of a close request that the pump did not answer,
+    /// because the pump ended before it received the request.
     pub(super) fn remove(&mut self, stream: u32, is_answered: bool) -> Option<Option<String>> {
         self.open.remove(&stream);
         self.closing.remove(&stream).filter(|_| !is_answered)

@@ -1,4 +1,4 @@
-//! The window of one file stream: how many more bytes the client has granted.
+//! The flow-control window of one file stream: the number of bytes that the client still accepts.
 
 use std::{
     sync::atomic::{AtomicU64, Ordering},
@@ -7,7 +7,7 @@ use std::{
 
 use tokio::sync::Notify;
 
-/// A window that the session enlarges and the pump consumes.
+/// The window of one file stream. The session enlarges it, and the pump consumes it.
 #[derive(Debug)]
 pub(super) struct Window {
     bytes: AtomicU64,
@@ -19,7 +19,7 @@ impl Window {
         Self { bytes: AtomicU64::new(bytes), enlarged: Notify::new() }
     }
 
-    /// Adds granted bytes; the sum saturates at `u64::MAX`.
+    /// Adds bytes that the client accepts. The sum saturates at `u64::MAX`.
     pub(super) fn grant(&self, bytes: u64) {
         let enlarge = |now: u64| Some(now.saturating_add(bytes));
         // the closure always returns a value, so the update never fails
@@ -27,7 +27,7 @@ impl Window {
         self.enlarged.notify_one();
     }
 
-    /// Waits until bytes are granted and returns their number; 0 after `timeout`.
+    /// Waits until the window is not empty, and returns its bytes. Returns 0 after `timeout`.
     pub(super) async fn available(&self, timeout: Duration) -> u64 {
         let granted = async {
             loop {
@@ -41,8 +41,8 @@ impl Window {
         tokio::time::timeout(timeout, granted).await.unwrap_or(0)
     }
 
-    /// Subtracts sent bytes. Only one pump consumes a window, and never more than was available, so no subtraction
-    /// underflows.
+    /// Subtracts sent bytes. Only one pump consumes a window, and never more than is available, so the subtraction does
+    /// not underflow.
     pub(super) fn consume(&self, bytes: u64) {
         self.bytes.fetch_sub(bytes, Ordering::AcqRel);
     }

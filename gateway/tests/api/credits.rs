@@ -36,8 +36,8 @@ fn alice() -> Owner {
 /// The client's timeout while 200 requests compete.
 const FLOOD_TIMEOUT: Duration = Duration::from_secs(200);
 
-/// Submits 200 different exports at the same time, distributed over these gateways; the five initial credits suffice
-/// for five.
+/// Submits 200 different exports at the same time, distributed over these gateways. The five initial credits pay for
+/// five exports.
 async fn flood(gateway: &Gateway, urls: &[String]) {
     let token = gateway.token("alice", "acme");
     let clients: Vec<Rest> = urls.iter().map(|url| Rest::new(url, Some(&token))).collect();

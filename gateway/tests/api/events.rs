@@ -30,7 +30,7 @@ fn alice() -> Owner {
     Owner::new("acme", "alice")
 }
 
-/// An event whose balance identifies it.
+/// A credits event, which tests identify by its balance.
 fn event(balance: i64) -> EventBody {
     EventBody::Credits { balance, held: 0, reason: "grant".into() }
 }
@@ -112,7 +112,7 @@ async fn missed_events_are_replayed_once_and_in_order_at_another_gateway() {
 
 #[tokio::test]
 async fn a_replay_up_to_the_limit_is_complete_and_above_the_limit_refused() {
-    let gateway = Gateway::start_with(|config| config.events.max_replay_events = 600).await;
+    let gateway = Gateway::start_with(|config| config.tuning.max_replay_events = 600).await;
     let token = gateway.token("alice", "acme");
     let (epoch, seq) = start_of(&connect(&gateway.url, &token).await);
     for balance in 1..=600 {

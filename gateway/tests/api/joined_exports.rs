@@ -39,10 +39,10 @@ async fn account(gateway: &Gateway) -> (i64, i64) {
     (found.balance, found.held)
 }
 
-/// Settles a canceled export like a notifier.
+/// Marks an export as canceled and releases its credits, as a notifier does.
 async fn cancel(gateway: &Gateway, id: ExportId) {
     let (db, now) = (&gateway.database.db, gateway.clock.now());
-    assert!(transition::canceled(db, id, &Problem::new(Slug::Canceled, "as asked"), now).await.unwrap());
+    assert!(transition::canceled(db, id, &Problem::new(Slug::Canceled, "canceled by the owner"), now).await.unwrap());
     assert!(ledger::release(db, &Owner::new("acme", "alice"), id, 1, "canceled", now).await.unwrap());
 }
 
@@ -105,7 +105,7 @@ async fn a_canceled_or_ended_export_is_not_joined() {
     let gateway = Gateway::start().await;
     let rest = gateway.rest(&gateway.token("alice", "acme"));
     let first = rest.create(&flights()).await;
-    // its cancel is requested and not settled yet
+    // the cancellation is requested, and no notifier has processed it
     assert_eq!(rest.delete(&first.links.this).await.status, StatusCode::ACCEPTED);
     let second = rest.create(&flights()).await;
     assert_ne!(second.id, first.id);
@@ -144,7 +144,7 @@ async fn an_export_can_be_joined_at_the_unfinished_limit_and_without_credits() {
     assert_eq!(account(&gateway).await, (0, 1));
 }
 
-/// Submits 20 identical exports at the same time at two gateways, each with another idempotency key.
+/// Submits 20 identical exports at the same time at two gateways, each with its own idempotency key.
 async fn submit_concurrently(gateway: &Gateway) {
     let token = gateway.token("alice", "acme");
     let clients = [gateway.rest(&token), Rest::new(&gateway.start_another().await, Some(&token))];

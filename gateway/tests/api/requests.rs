@@ -223,7 +223,7 @@ async fn api_descriptions_and_problem_pages_need_no_token() {
     assert_eq!(rest.get("/local/people").await.problem().slug(), Slug::NotFound);
 }
 
-/// A request with another filter for each delay, so that no request joins another.
+/// A request whose filter depends on `delay`, so that requests with different delays do not join.
 fn flights(delay: i64) -> ExportRequest {
     let filter = Some(json!({"delay": {"eq": delay}}));
     ExportRequest { dataset: "flights".into(), filter, ..ExportRequest::default() }

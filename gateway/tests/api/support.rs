@@ -108,7 +108,7 @@ impl Gateway {
         url
     }
 
-    /// The error of one more gateway that does not start with the changed settings.
+    /// Starts a gateway with invalid settings and returns its error.
     pub(crate) async fn start_error(&self, change: impl FnOnce(&mut GatewayConfig)) -> StartError {
         let mut config = self.config.clone();
         change(&mut config);
@@ -132,7 +132,7 @@ impl Gateway {
         Rest::new(&self.url, Some(token))
     }
 
-    /// Publishes a user event like a notifier.
+    /// Publishes a user event, as a notifier does.
     pub(crate) async fn publish_event(&self, owner: &Owner, event: EventBody) {
         let id = format!("test:{}", self.published.fetch_add(1, Ordering::Relaxed));
         let subject = subject::user_event(owner, event.token());

@@ -48,7 +48,8 @@ async fn publish(
         }
     }
     let message_id = format!("{id}:{kind}:{}", since.timestamp_millis());
-    let message = Envelope::new(message_id, traces::current_or(&row.traceparent), Outcome { export_id: id, result });
+    let message =
+        Envelope::new(message_id, traces::current_traceparent_or(&row.traceparent), Outcome { export_id: id, result });
     bus.publish_durable(subject::outcome_command(id), &message.id, &message).await?;
     Ok(true)
 }

@@ -1,4 +1,4 @@
-//! Errors of the bus.
+//! Errors of the NATS connection.
 
 use crate::units::HumanDuration;
 
@@ -30,12 +30,12 @@ pub enum BusError {
     /// An entry of `nats.url` holds a user, a password or a token, which logs and `sluice config` would show.
     #[error("nats.url: entry {0} names a user: set nats.user and nats.password, or nats.credentials_file, instead")]
     UserInUrl(usize),
-    /// Only one of the certificate and its key is set.
-    #[error("nats.tls_cert_file and nats.tls_key_file belong together: set both, or none")]
+    /// Only one of `nats.tls_cert_file` and `nats.tls_key_file` is set.
+    #[error("nats.tls_cert_file and nats.tls_key_file belong together: set both, or neither")]
     IncompleteClientCert,
     /// This process does not trust the server's certificate.
     #[error(
-        "NATS at {url} can't be trusted: {detail}; its certificate must come from nats.tls_ca_file and hold the host of the URL"
+        "NATS at {url} can't be trusted: {detail}; nats.tls_ca_file must have signed its certificate, and the certificate must contain the host of the URL"
     )]
     UntrustedServer {
         /// The URLs of the servers.
@@ -43,7 +43,7 @@ pub enum BusError {
         /// The reason why the certificate is not trusted.
         detail: String,
     },
-    /// The server rejects this process's certificate, or asks for one and got none.
+    /// The server rejects this process's certificate, or requires one and got none.
     #[error("NATS at {url} rejects the certificate of this process (nats.tls_cert_file): {detail}")]
     ClientCertRejected {
         /// The URLs of the servers.
@@ -93,7 +93,7 @@ pub enum BusError {
     },
     /// Streams or buckets that a notifier creates do not exist.
     #[error(
-        "not there after {waited} (nats.startup_timeout): {missing}; a notifier creates them, so start one on the same NATS"
+        "missing after {waited} (nats.startup_timeout): {missing}; a notifier creates them, so start a notifier on the same NATS"
     )]
     Missing {
         /// The names of the missing streams, separated by commas.
@@ -101,11 +101,11 @@ pub enum BusError {
         /// The time that this process waited for them.
         waited: HumanDuration,
     },
-    /// A message does not have the type that its subject promises.
+    /// A message is not valid JSON of the expected type.
     #[error("unreadable message: {0}")]
     Unreadable(#[from] serde_json::Error),
     /// A message has an envelope version that this build does not read.
-    #[error("message of version {0}")]
+    #[error("unsupported message version {0}")]
     Version(u8),
     /// A NATS micro service can't be registered.
     #[error("can't register the service {name}: {detail}")]

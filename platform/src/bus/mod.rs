@@ -1,4 +1,4 @@
-//! NATS: durable messages over JetStream, lossy messages and requests over core NATS.
+//! The connection to NATS: durable messages over JetStream; lossy messages and requests over core NATS.
 
 mod error;
 mod streams;
@@ -27,26 +27,26 @@ use tracing::{Span, info, warn};
 pub use self::error::BusError;
 use crate::{config::NatsConfig, telemetry::traces};
 
-/// The most unread messages of one core subscription. NATS drops further ones; a reader bears that, as each of these
-/// messages is only a hint.
+/// The maximum number of unread messages of one core NATS subscription. The client drops further messages; subscribers
+/// tolerate that, because they also poll.
 const SUBSCRIPTION_CAPACITY: usize = 4096;
 
 /// How long a lossy message may wait for space in the client's queue.
 const LOSSY_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// A connection to NATS. Clones share it.
+/// A connection to NATS. Clones share the connection.
 #[derive(Clone, Debug)]
 pub struct Bus {
     client: Client,
     jetstream: jetstream::Context,
     timeout: Duration,
-    /// Stops the task that restores the streams when the last clone is dropped, so that the connection can close.
+    /// Stops the task that restores the streams when the last clone is dropped. The task holds the connection open.
     _restorer: Option<Arc<DropGuard>>,
 }
 
 impl Bus {
-    /// Connects and creates missing streams and buckets, at once and again after each reconnect to a server that lost
-    /// them. The server shows `name` to operators.
+    /// Connects and creates missing streams and buckets. Creates them again after each reconnect, because the server
+    /// may have lost its data. `name` identifies the connection in NATS monitoring.
     ///
     /// # Errors
     /// When none of the servers can be reached, each within the request timeout, or a stream can't be created. While
@@ -66,8 +66,8 @@ impl Bus {
         Ok(bus)
     }
 
-    /// Connects and waits for streams that a notifier creates. A bucket is the stream `KV_<bucket>`. Without needed
-    /// streams this only connects.
+    /// Connects and waits until a notifier has created the streams in `needed`. A bucket is the stream `KV_<bucket>`.
+    /// With an empty list this method only connects.
     ///
     /// # Errors
     /// When none of the servers can be reached, each within the request timeout, or a stream does not exist within
@@ -81,7 +81,7 @@ impl Bus {
     async fn open(config: &NatsConfig, name: &str, connected: Arc<Notify>) -> Result<Self, BusError> {
         let timeout = config.request_timeout.get();
         let client = name.trim_start_matches("sluice-").to_owned();
-        let urls = urls::servers(&config.url)?;
+        let urls = urls::parse_servers(&config.url)?;
         let mut options = ConnectOptions::new()
             .name(name)
             .custom_inbox_prefix(config.inbox())
@@ -96,7 +96,7 @@ impl Bus {
                             info!("nats: connected");
                             connected.notify_one();
                         }
-                        // this process closed it, at its end
+                        // this process has closed the connection at its end
                         async_nats::Event::Closed => info!("nats: closed"),
                         async_nats::Event::SlowConsumer(_) => {
                             metrics::counter!("sluice_nats_slow_consumers_total", "client" => client).increment(1);
@@ -126,7 +126,7 @@ impl Bus {
         &self.client
     }
 
-    /// The JetStream context, with the request timeout.
+    /// The JetStream context; its requests have the configured request timeout.
     #[must_use]
     pub fn jetstream(&self) -> &jetstream::Context {
         &self.jetstream
@@ -135,7 +135,7 @@ impl Bus {
     /// Checks that the connection is up.
     ///
     /// # Errors
-    /// The connection's state when it is not up.
+    /// The name of the connection's state when the connection is down.
     pub fn ping(&self) -> Result<(), String> {
         match self.client.connection_state() {
             State::Connected => Ok(()),
@@ -147,7 +147,8 @@ impl Bus {
     /// stream stores messages with the same `message_id` once.
     ///
     /// # Errors
-    /// When the stream did not confirm the message in time. The message may be stored, so publish it again with its id.
+    /// When the stream did not confirm the message in time. The stream may still have stored the message, so the caller
+    /// must retry with the same id.
     pub async fn publish_durable<T: Serialize>(
         &self,
         subject: String,
@@ -167,7 +168,8 @@ impl Bus {
         Ok(())
     }
 
-    /// Publishes on core NATS. The message may be lost, and no subscriber need exist.
+    /// Publishes on core NATS without confirmation. The message may be lost, and a subject without subscribers is no
+    /// error.
     ///
     /// # Errors
     /// When the client is closed.
@@ -179,7 +181,7 @@ impl Bus {
     ) -> Result<(), BusError> {
         let payload = serde_json::to_vec(&Envelope::new(message_id(), traceparent, message))?;
         let failed = |detail: String| BusError::Publish { subject: subject.clone(), detail };
-        // while NATS is unavailable the client's queue fills up, and publishing waits for space in it
+        // while NATS is unavailable, the client's queue fills up and a publish waits for space
         tokio::time::timeout(LOSSY_TIMEOUT, self.client.publish(subject.clone(), payload.into()))
             .await
             .map_err(|_| failed("timed out".into()))?
@@ -190,9 +192,9 @@ impl Bus {
     ///
     /// # Errors
     /// When no reply arrives in time or the reply is unreadable.
-    pub async fn request<Q: Serialize, A: DeserializeOwned>(&self, subject: &str, question: &Q) -> Result<A, BusError> {
+    pub async fn request<Q: Serialize, A: DeserializeOwned>(&self, subject: &str, request: &Q) -> Result<A, BusError> {
         let trace = traces::context(&Span::current()).unwrap_or_else(TraceContext::generate);
-        let payload = serde_json::to_vec(&Envelope::new(message_id(), trace.traceparent(), question))?;
+        let payload = serde_json::to_vec(&Envelope::new(message_id(), trace.traceparent(), request))?;
         let failed = |detail: String| BusError::Request { subject: subject.to_owned(), detail };
         let answer = tokio::time::timeout(self.timeout, self.client.request(subject.to_owned(), payload.into()))
             .await
@@ -210,7 +212,7 @@ impl Bus {
         self.client.subscribe(subject).await.map_err(|e| BusError::Subscribe { subject: failed, detail: e.to_string() })
     }
 
-    /// Subscribes on core NATS as a member of a queue group: one member gets each message.
+    /// Subscribes on core NATS as a member of a queue group: each message goes to one member.
     ///
     /// # Errors
     /// When the client is closed.
@@ -222,7 +224,7 @@ impl Bus {
             .map_err(|e| BusError::Subscribe { subject: failed, detail: e.to_string() })
     }
 
-    /// The bucket in which exporters advertise their datasets.
+    /// Opens the bucket in which exporters advertise their datasets.
     ///
     /// # Errors
     /// When the server does not answer or the bucket does not exist.
@@ -230,7 +232,7 @@ impl Bus {
         self.bucket(subject::BUCKET_CATALOG).await
     }
 
-    /// The bucket of single-use tickets.
+    /// Opens the bucket of single-use tickets.
     ///
     /// # Errors
     /// When the server does not answer or the bucket does not exist.
@@ -243,9 +245,8 @@ impl Bus {
         bucket.map_err(|e| BusError::Prepare { name, detail: e.to_string() })
     }
 
-    /// Registers a NATS micro service under the version of this build, until the returned service is dropped.
-    /// `metadata` distinguishes instances; `data` is called for each request of statistics, such as by `nats micro
-    /// stats`.
+    /// Registers a NATS micro service with the version of this build, until the returned value is dropped. `metadata`
+    /// distinguishes instances. `data` returns the custom statistics that `nats micro stats` shows.
     ///
     /// # Errors
     /// When the name is not valid or the client is closed.
@@ -272,23 +273,23 @@ impl Bus {
     }
 }
 
-/// A message id for a message that is never sent twice.
+/// Generates a unique message id, for a message without retries.
 fn message_id() -> String {
     uuid::Uuid::now_v7().to_string()
 }
 
-/// Reads a message in its envelope.
+/// Parses a message with its envelope.
 ///
 /// # Errors
 /// When the message is unreadable or its envelope has another version.
 pub fn open<T: DeserializeOwned>(payload: &[u8]) -> Result<Envelope<T>, BusError> {
     #[derive(serde::Deserialize)]
-    struct Head {
+    struct Header {
         v: u8,
     }
-    let head: Head = serde_json::from_slice(payload)?;
-    if head.v != ENVELOPE_VERSION {
-        return Err(BusError::Version(head.v));
+    let header: Header = serde_json::from_slice(payload)?;
+    if header.v != ENVELOPE_VERSION {
+        return Err(BusError::Version(header.v));
     }
     Ok(serde_json::from_slice(payload)?)
 }

@@ -1,4 +1,4 @@
-//! The JetStream streams and buckets of Sluice: a notifier creates them, and the other services wait for them.
+//! The JetStream streams and buckets of Sluice. Notifiers create them, and the other services wait until they exist.
 
 use std::{error::Error, sync::Arc, time::Duration};
 
@@ -19,22 +19,22 @@ use crate::{backoff::Backoff, units::HumanDuration};
 const MINUTE: Duration = Duration::from_secs(60);
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// How long a stream remembers message ids. A duplicate after this time is harmless, as every handler is idempotent.
-const DEDUPE_WINDOW: Duration = Duration::from_secs(10 * 60);
+/// The JetStream deduplication window. A duplicate after this time is harmless, because every handler is idempotent.
+const DEDUPLICATION_WINDOW: Duration = Duration::from_secs(10 * 60);
 
-/// The interval between checks whether a stream exists.
+/// The interval between two attempts to find or create the streams.
 const POLL_INTERVAL: Duration = Duration::from_millis(200);
 
-/// The longest pause between attempts to create missing streams.
-const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+/// The maximum pause between attempts to create the streams again after a reconnect.
+const MAX_PAUSE: Duration = Duration::from_secs(10);
 
-/// An error while a stream or bucket is created.
+/// The reason why a stream or bucket could not be created.
 #[derive(Debug, thiserror::Error)]
 #[error("{name}: {detail}")]
 pub(super) struct CreateError {
     name: &'static str,
     detail: String,
-    /// Whether a later attempt may succeed, such as when a cluster elects its leader.
+    /// Whether a retry may succeed, such as when a cluster has not elected its leader.
     is_transient: bool,
 }
 
@@ -50,7 +50,7 @@ impl From<CreateError> for BusError {
     }
 }
 
-/// Whether the error may end without an operator.
+/// Whether a retry may succeed without an action of the operator.
 fn is_transient(error: &(dyn Error + 'static)) -> bool {
     if let Some(stream) = error.downcast_ref::<CreateStreamError>() {
         return match stream.kind() {
@@ -70,10 +70,10 @@ fn is_transient(error: &(dyn Error + 'static)) -> bool {
     error.source().is_some_and(is_transient)
 }
 
-/// Creates missing streams and buckets, and waits for servers that are not ready.
+/// Creates missing streams and buckets, and retries while the servers are not ready.
 ///
 /// # Errors
-/// At once when the error is permanent, and after `timeout` when it is transient.
+/// A permanent error immediately, and a transient error after `timeout`.
 pub(super) async fn create(
     jetstream: &jetstream::Context,
     replicas: usize,
@@ -81,7 +81,7 @@ pub(super) async fn create(
 ) -> Result<(), BusError> {
     let begun = Instant::now();
     let mut is_logged = false;
-    while let Err(e) = ensure(jetstream, replicas).await {
+    while let Err(e) = create_missing(jetstream, replicas).await {
         if !e.is_transient || begun.elapsed() >= timeout.get() {
             return Err(e.into());
         }
@@ -94,8 +94,8 @@ pub(super) async fn create(
     Ok(())
 }
 
-/// Creates missing streams and buckets after each reconnect, as a server may have lost its data. Retries without an
-/// end: such a server may start slowly.
+/// Creates missing streams and buckets after each reconnect, because a server may have lost its data. Retries until
+/// `stop`, because such a server may start slowly.
 pub(super) async fn restore_after_reconnects(
     jetstream: jetstream::Context,
     replicas: usize,
@@ -107,8 +107,8 @@ pub(super) async fn restore_after_reconnects(
             () = stop.cancelled() => return,
             () = connected.notified() => {}
         }
-        let mut backoff = Backoff::new(POLL_INTERVAL, LONGEST_PAUSE);
-        while let Err(e) = ensure(&jetstream, replicas).await {
+        let mut backoff = Backoff::new(POLL_INTERVAL, MAX_PAUSE);
+        while let Err(e) = create_missing(&jetstream, replicas).await {
             warn!(error = %e, "failed to restore streams after a reconnect; retrying");
             tokio::select! {
                 () = stop.cancelled() => return,
@@ -118,7 +118,7 @@ pub(super) async fn restore_after_reconnects(
     }
 }
 
-/// Waits for streams that a notifier creates.
+/// Waits until a notifier has created these streams.
 ///
 /// # Errors
 /// When a stream does not exist after `timeout`.
@@ -152,14 +152,14 @@ pub(super) async fn wait_for(
 }
 
 /// Creates the streams and buckets that do not exist.
-async fn ensure(jetstream: &jetstream::Context, replicas: usize) -> Result<(), CreateError> {
+async fn create_missing(jetstream: &jetstream::Context, replicas: usize) -> Result<(), CreateError> {
     let stream = |name: &str, all: &str, retention, max_age| Config {
         name: name.to_owned(),
         subjects: vec![all.to_owned()],
         retention,
         max_age,
         storage: StorageType::File,
-        duplicate_window: DEDUPE_WINDOW,
+        duplicate_window: DEDUPLICATION_WINDOW,
         num_replicas: replicas,
         ..Config::default()
     };
@@ -188,16 +188,16 @@ async fn ensure(jetstream: &jetstream::Context, replicas: usize) -> Result<(), C
         ..kv::Config::default()
     };
     let buckets = [
-        // on disk, as a server must have its buckets after a restart
+        // stored on disk, because a restarted server must still have its buckets
         (subject::BUCKET_CATALOG, bucket(subject::BUCKET_CATALOG, MINUTE, StorageType::File)),
-        // tickets live 30 s; the bucket deletes unused ones
+        // tickets are valid for 30 s; the bucket deletes unused ones after a minute
         (subject::BUCKET_TICKETS, bucket(subject::BUCKET_TICKETS, MINUTE, StorageType::File)),
     ];
     for (name, config) in buckets {
         if jetstream.get_key_value(name).await.is_ok() {
             continue;
         }
-        // another notifier may have created it in between
+        // another notifier may have created the bucket in between
         if let Err(e) = jetstream.create_key_value(config).await
             && jetstream.get_key_value(name).await.is_err()
         {

@@ -1,4 +1,4 @@
-//! The encrypted connection: its certificate files and its errors.
+//! TLS for the connection to NATS: certificate files and certificate errors.
 
 use std::{error::Error, io};
 
@@ -10,8 +10,8 @@ use async_nats::{
 use super::BusError;
 use crate::config::NatsConfig;
 
-/// Adds the certificate files of the settings. Each file is read first, because the client's error does not name the
-/// file.
+/// Adds the configured certificate files to the connection options. The function reads each file first, because the
+/// client's own error does not name the file.
 ///
 /// # Errors
 /// When a file can't be read, or only one of a certificate and its key is set.
@@ -35,7 +35,7 @@ pub(super) async fn with_tls(mut options: ConnectOptions, config: &NatsConfig) -
     Ok(options)
 }
 
-/// Turns a failed connection into an error that names the certificate setting where TLS failed.
+/// Converts a connection error. A TLS error becomes an error that names the certificate setting to fix.
 pub(super) fn connect_error(url: String, source: ConnectError) -> BusError {
     match tls_error(&source) {
         Some(error @ rustls::Error::InvalidCertificate(_)) => {
@@ -48,7 +48,7 @@ pub(super) fn connect_error(url: String, source: ConnectError) -> BusError {
     }
 }
 
-/// The error of the TLS library within a connection error.
+/// Finds the error of the TLS library inside a connection error.
 fn tls_error(error: &(dyn Error + 'static)) -> Option<rustls::Error> {
     if let Some(error) = error.downcast_ref::<rustls::Error>() {
         return Some(error.clone());
@@ -60,7 +60,7 @@ fn tls_error(error: &(dyn Error + 'static)) -> Option<rustls::Error> {
     }
 }
 
-/// Whether the server sends this alert because it rejects or misses the client's certificate.
+/// Whether a server sends this alert for a missing or rejected client certificate.
 fn rejects_client_cert(alert: AlertDescription) -> bool {
     matches!(
         alert,

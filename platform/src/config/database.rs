@@ -1,4 +1,4 @@
-//! The `[database]` table.
+//! The settings of `[database]`.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -12,9 +12,11 @@ pub struct DatabaseConfig {
     /// The URL of the database: `postgres://…`, or `sqlite://…` on a single machine. It may hold a password, so it is a
     /// secret.
     pub url: Secret,
-    /// The most connections that one process opens. The server must allow this number for each process.
+    /// The maximum number of connections that one process opens. The server must allow this number for each process.
     pub max_connections: u32,
-    /// How long a query waits for a free connection before it fails.
+    /// How long a query waits for a free connection before it fails: 10 s. Operators can't set it; tests raise it.
+    #[serde(skip)]
+    #[schemars(skip)]
     pub acquire_timeout: HumanDuration,
 }
 

@@ -2,8 +2,9 @@
 //! refused.
 //!
 //! - `SLUICE_GATEWAY__LISTEN=0.0.0.0:80` sets `listen` in `[gateway]`: two underscores separate a table from its key.
-//! - `SLUICE_NATS__PASSWORD_FILE=/run/secrets/nats` sets `password` in `[nats]` to the text of that file. Any setting
-//!   can be given this way. A secret should be: the environment of a process is visible in more places than a file.
+//! - `SLUICE_NATS__PASSWORD_FILE=/run/secrets/nats` sets `password` in `[nats]` to the text of that file. The suffix
+//!   `_FILE` works for every setting. Operators should use it for secrets, because the environment of a process is
+//!   visible in more places than a file.
 
 use std::{
     collections::BTreeMap,
@@ -20,8 +21,8 @@ use figment::{
 };
 use serde::de::DeserializeOwned;
 
-/// `SLUICE_` variables of the command line and its tools that are not settings.
-const NOT_SETTINGS: [&str; 15] = [
+/// Variables with the prefix `SLUICE_` that are not settings: options of the command line, the tests and other tools.
+const NON_SETTINGS: [&str; 15] = [
     "config",
     "data_dir",
     "token",
@@ -39,24 +40,24 @@ const NOT_SETTINGS: [&str; 15] = [
     "screenshots",
 ];
 
-/// Settings whose names end in `_file`: their variables hold a path and do not name a file to read a setting from.
-pub const NAMED_AS_FILES: [&str; 5] =
+/// Settings whose own names end in `_file`. Their value is the path itself, not the text of the file.
+pub const SETTINGS_WITH_FILE_SUFFIX: [&str; 5] =
     ["nats.credentials_file", "nats.tls_ca_file", "nats.tls_cert_file", "nats.tls_key_file", "backup.passphrase_file"];
 
-/// The suffix of a variable that names a file to read the setting from.
+/// The suffix of a variable whose value is the path of a file with the setting's text.
 const FILE_SUFFIX: &str = "_file";
 
-/// The largest file that a setting is read from, in bytes.
+/// The maximum size of a file with the text of a setting, in bytes.
 const MAX_FILE_BYTES: u64 = 64 * 1024;
 
-/// Settings that cannot be used. The text names the key, the file or variable, and the error.
+/// The reason why settings cannot be read. The text names the key, the file or variable, and the error.
 #[derive(Debug, thiserror::Error)]
 #[error("settings: {0}")]
 pub struct ConfigError(String);
 
 /// Reads settings of type `T` from a file and the environment.
 ///
-/// The type must refuse unknown members and take missing ones from its `Default`
+/// The type must refuse unknown keys, and must fill missing keys from its `Default`
 /// (`#[serde(default, deny_unknown_fields)]`).
 ///
 /// # Errors
@@ -65,9 +66,9 @@ pub fn load<T: DeserializeOwned>(file: Option<&Path>) -> Result<T, ConfigError> 
     load_layers(file)
 }
 
-/// Reads settings as [`load`] does from any number of files, of which later ones override earlier ones.
+/// Reads settings as [`load`] does, from any number of files. Later files override earlier files.
 ///
-/// Defaults are not a layer: serialised defaults would lose their secrets.
+/// Defaults are no layer of the library, because serialised defaults would hide their secrets.
 ///
 /// # Errors
 /// When a file can't be read, a key is unknown, or a value has the wrong type.
@@ -79,19 +80,19 @@ pub fn load_layers<'a, T: DeserializeOwned>(files: impl IntoIterator<Item = &'a 
         }
         figment = figment.merge(Toml::file_exact(path));
     }
-    let env = Env::prefixed("SLUICE_").ignore(&NOT_SETTINGS).split("__");
+    let env = Env::prefixed("SLUICE_").ignore(&NON_SETTINGS).split("__");
     let variables = env.iter().map(|(key, text)| (key.as_str().to_owned(), text)).collect();
     merge_variables(figment, &env, variables)?.extract_lossy().map_err(|e| ConfigError(e.to_string()))
 }
 
-/// Merges variables over the files, each under its dotted key, and reads the files that variables name.
+/// Merges environment variables over the files. `variables` maps dotted keys, such as `nats.password_file`, to texts.
 fn merge_variables(
     mut figment: Figment,
     env: &Env,
     variables: BTreeMap<String, String>,
 ) -> Result<Figment, ConfigError> {
     for (key, text) in &variables {
-        let from_file = key.strip_suffix(FILE_SUFFIX).filter(|_| !NAMED_AS_FILES.contains(&key.as_str()));
+        let from_file = key.strip_suffix(FILE_SUFFIX).filter(|_| !SETTINGS_WITH_FILE_SUFFIX.contains(&key.as_str()));
         figment = match from_file {
             None => figment.merge(Variable { env, key, text }),
             Some(setting) if variables.contains_key(setting) => {
@@ -107,7 +108,7 @@ fn merge_variables(
     Ok(figment)
 }
 
-/// Reads a file without its last line break, which editors and `echo` add.
+/// Reads the text of a file and removes its last line break, which editors and `echo` add.
 fn read(path: &Path) -> io::Result<String> {
     let mut text = String::new();
     let read = File::open(path)?.take(MAX_FILE_BYTES + 1).read_to_string(&mut text)? as u64;
@@ -118,7 +119,7 @@ fn read(path: &Path) -> io::Result<String> {
     if text.is_empty() { Err(io::Error::other("the file is empty")) } else { Ok(text.to_owned()) }
 }
 
-/// A setting from a file that a variable names. The text is never parsed as a list or a table.
+/// The text of a file that a `_FILE` variable names. The text is never parsed as a list or a table.
 struct FileText<'a> {
     env: &'a Env,
     key: &'a str,
@@ -136,8 +137,8 @@ impl Provider for FileText<'_> {
     }
 }
 
-/// An environment variable. The value stays a text, so that a password of digits alone is not read as a number;
-/// [`Figment::extract_lossy`] parses the text where the setting is a number or a boolean.
+/// An environment variable. Its value stays a text, so that a password of digits is not read as a number.
+/// [`Figment::extract_lossy`] parses the text if the setting is a number or a boolean.
 struct Variable<'a> {
     env: &'a Env,
     key: &'a str,
@@ -151,7 +152,7 @@ impl Provider for Variable<'_> {
 
     fn data(&self) -> Result<Map<Profile, Dict>, figment::Error> {
         let value = match self.text.parse() {
-            // lists and tables are written as in TOML
+            // lists and tables have TOML syntax
             Ok(value @ (Value::Array(..) | Value::Dict(..) | Value::String(..))) => value,
             _ => Value::from(self.text),
         };

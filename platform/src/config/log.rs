@@ -1,4 +1,4 @@
-//! The `[log]` table.
+//! The settings of `[log]`.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct LogConfig {
-    /// The levels to log, for everything or for each crate, such as `info` or `gateway=debug,info`.
+    /// The levels to log, for all crates or for single ones, such as `info` or `gateway=debug,info`.
     pub filter: String,
     /// The format of a log line: `text` for a terminal, `json` for a log collector.
     pub format: LogFormat,
@@ -19,7 +19,7 @@ pub struct LogConfig {
 pub enum LogFormat {
     /// Text with `key=value` fields, coloured on a terminal.
     Text,
-    /// One JSON object a line.
+    /// One JSON object per line.
     Json,
 }
 

@@ -1,4 +1,4 @@
-//! Settings: how they are read, and the tables that every service shares.
+//! Settings: the loader, and the tables that every service shares.
 
 mod database;
 mod layers;
@@ -8,7 +8,7 @@ mod store;
 
 pub use self::{
     database::DatabaseConfig,
-    layers::{ConfigError, NAMED_AS_FILES, load, load_layers},
+    layers::{ConfigError, SETTINGS_WITH_FILE_SUFFIX, load, load_layers},
     log::{LogConfig, LogFormat},
     nats::NatsConfig,
     store::StoreConfig,

@@ -1,4 +1,4 @@
-//! The `[nats]` table.
+//! The settings of `[nats]`.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -9,35 +9,36 @@ use crate::{secret::Secret, units::HumanDuration};
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct NatsConfig {
-    /// The URLs of the servers, separated by commas. A URL must not hold a user or a password.
+    /// The URLs of the servers, separated by commas. A URL must not contain a user or a password.
     pub url: String,
-    /// The user name, for servers that ask for a password.
+    /// The user name, for servers that require a password.
     pub user: String,
     /// The password of the user.
     pub password: Secret,
     /// The path of a credentials file, which replaces `user` and `password`.
     pub credentials_file: String,
-    /// The path of the certificate authority, in PEM, that signed the server's certificate; with it the connection must
-    /// be encrypted. Empty: a `tls://` URL encrypts the connection, and the authorities of the machine are trusted.
+    /// The path of the certificate authority, in PEM, that signed the server's certificate; with it this process
+    /// refuses unencrypted connections. Empty: a `tls://` URL encrypts the connection, and the authorities of the
+    /// machine are trusted.
     pub tls_ca_file: String,
-    /// The path of this process's certificate, in PEM, for servers that ask for one. It needs `tls_key_file`.
+    /// The path of this process's certificate, in PEM, for servers that require one. Set `tls_key_file` as well.
     pub tls_cert_file: String,
     /// The path of the certificate's private key, in PEM.
     pub tls_key_file: String,
-    /// The prefix of the subjects on which replies to this process arrive; no other user should be able to read them.
-    /// Empty: `_INBOX.<user>`.
+    /// The prefix of the subjects on which replies to this process arrive. No other NATS user should have permission to
+    /// read these subjects. Empty: `_INBOX.<user>`.
     pub inbox_prefix: String,
-    /// The number of replicas of each stream: 1 on a single server, 3 on a cluster.
+    /// The number of replicas of each stream: 1 for a single server, 3 for a cluster.
     pub replicas: usize,
     /// How long a request over NATS may take.
     pub request_timeout: HumanDuration,
-    /// How long a process waits at its start until the streams exist. A notifier creates the streams as soon as the
-    /// servers allow it; gateways and exporters wait for the notifier.
+    /// How long a starting process waits until the streams exist. A notifier creates the streams as soon as the servers
+    /// are ready; gateways and exporters wait for the notifier.
     pub startup_timeout: HumanDuration,
 }
 
 impl NatsConfig {
-    /// The prefix of the subjects on which replies arrive.
+    /// The prefix of the reply subjects: `inbox_prefix`, or its default.
     #[must_use]
     pub fn inbox(&self) -> String {
         match (self.inbox_prefix.as_str(), self.user.as_str()) {

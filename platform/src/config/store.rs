@@ -1,4 +1,4 @@
-//! The `[store]` table.
+//! The settings of `[store]`.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -11,7 +11,8 @@ use crate::secret::Secret;
 pub struct StoreConfig {
     /// The URL of the store: `file:///folder` on a single machine, or `s3://bucket/prefix`.
     pub url: String,
-    /// The URL of the S3 server. Leave it empty for Amazon S3.
+    /// The URL of the S3 server. Leave it empty for Amazon S3. An `http://` URL sends file bytes unencrypted: use it
+    /// only for a server in the same private network.
     pub s3_endpoint: String,
     /// The S3 region for which requests are signed.
     pub s3_region: String,
@@ -19,8 +20,6 @@ pub struct StoreConfig {
     pub s3_access_key_id: String,
     /// The secret of the S3 access key.
     pub s3_secret_access_key: Secret,
-    /// Allows an endpoint over plain HTTP, for a server in the same private network.
-    pub s3_allow_http: bool,
 }
 
 impl Default for StoreConfig {
@@ -31,7 +30,30 @@ impl Default for StoreConfig {
             s3_region: "us-east-1".into(),
             s3_access_key_id: String::new(),
             s3_secret_access_key: Secret::default(),
-            s3_allow_http: false,
         }
+    }
+}
+
+impl StoreConfig {
+    /// Whether the store's endpoint is an `http://` URL, so that file bytes are sent unencrypted.
+    #[must_use]
+    pub fn uses_plain_http(&self) -> bool {
+        self.url.starts_with("s3://") && self.s3_endpoint.starts_with("http://")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_an_http_endpoint_of_a_bucket_is_plain_http() {
+        let is_plain = |url: &str, endpoint: &str| {
+            let config = StoreConfig { url: url.into(), s3_endpoint: endpoint.into(), ..StoreConfig::default() };
+            config.uses_plain_http()
+        };
+        assert!(is_plain("s3://bucket", "http://s3:8333"));
+        assert!(!is_plain("s3://bucket", "https://s3:8333") && !is_plain("s3://bucket", ""));
+        assert!(!is_plain("file:///files", "http://s3:8333"));
     }
 }

@@ -1,4 +1,4 @@
-//! A connection with an idle deadline.
+//! An idle timeout for connections.
 
 use std::{
     io,
@@ -12,20 +12,20 @@ use tokio::{
     time::{Instant, Sleep},
 };
 
-/// A stream whose reads and writes fail with [`io::ErrorKind::TimedOut`] when no byte has moved in either direction for
-/// the idle timeout.
-pub(super) struct IdleDeadline<S> {
+/// Wraps a stream. Reads and writes fail with [`io::ErrorKind::TimedOut`] after the idle timeout without a byte in
+/// either direction.
+pub(super) struct IdleTimeout<S> {
     stream: S,
     timeout: Duration,
     deadline: Pin<Box<Sleep>>,
 }
 
-impl<S> IdleDeadline<S> {
+impl<S> IdleTimeout<S> {
     pub(super) fn new(stream: S, timeout: Duration) -> Self {
         Self { stream, timeout, deadline: Box::pin(tokio::time::sleep(timeout)) }
     }
 
-    /// Extends the deadline when bytes moved, else fails when the deadline has passed.
+    /// Extends the deadline after a completed read or write. For a pending one, fails if the deadline has passed.
     fn check<T>(&mut self, cx: &mut Context<'_>, poll: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
         if poll.is_ready() {
             self.deadline.as_mut().reset(Instant::now() + self.timeout);
@@ -35,14 +35,14 @@ impl<S> IdleDeadline<S> {
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for IdleDeadline<S> {
+impl<S: AsyncRead + Unpin> AsyncRead for IdleTimeout<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let poll = Pin::new(&mut self.stream).poll_read(cx, into);
         self.check(cx, poll)
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for IdleDeadline<S> {
+impl<S: AsyncWrite + Unpin> AsyncWrite for IdleTimeout<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, from: &[u8]) -> Poll<io::Result<usize>> {
         let poll = Pin::new(&mut self.stream).poll_write(cx, from);
         self.check(cx, poll)
@@ -79,7 +79,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn an_idle_connection_fails_and_one_that_moves_bytes_stays() {
         let (mut client, server) = tokio::io::duplex(4);
-        let mut server = IdleDeadline::new(server, Duration::from_secs(10));
+        let mut server = IdleTimeout::new(server, Duration::from_secs(10));
         let mut byte = [0];
         for _ in 0..3 {
             tokio::time::advance(Duration::from_secs(9)).await;
@@ -92,7 +92,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_client_that_reads_nothing_counts_as_idle() {
         let (_client, server) = tokio::io::duplex(4);
-        let mut server = IdleDeadline::new(server, Duration::from_secs(10));
+        let mut server = IdleTimeout::new(server, Duration::from_secs(10));
         assert_eq!(server.write_all(b"longer than the buffer").await.unwrap_err().kind(), io::ErrorKind::TimedOut);
     }
 }

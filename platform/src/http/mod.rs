@@ -1,6 +1,6 @@
-//! The HTTP/1 server of every port: connections are limited in number and have deadlines.
+//! The HTTP/1 server of every listener, with a connection limit and timeouts.
 //!
-//! axum's own server accepts any number of connections and waits for each of them without a deadline.
+//! axum's own server has neither a connection limit nor timeouts.
 
 mod idle;
 mod server;

@@ -1,4 +1,4 @@
-//! Accepts connections, limits them and drains them.
+//! Accepts connections up to a limit, serves their requests and drains them at the stop.
 
 use std::{convert::Infallible, io, sync::Arc, time::Duration};
 
@@ -16,82 +16,81 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{debug, warn};
 
-use super::idle::IdleDeadline;
+use super::idle::IdleTimeout;
 use crate::{backoff::Backoff, lifecycle::Lifecycle};
 
-/// The time that a client has for the header of a request, by default.
+/// The default time that a client has to send the header of a request.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
-/// The connections that a server holds at once, by default.
+/// The default maximum number of open connections.
 const MAX_CONNECTIONS: usize = 256;
-/// The first and the longest pause after a failed accept, such as without a free file descriptor.
+/// The first and the maximum pause after a failed accept, such as when the process has no free file descriptor.
 const ACCEPT_PAUSES: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
 
 /// An HTTP/1 server on one listener.
 ///
-/// At the limit of its connections, further ones wait in the queue of the operating system.
+/// At the connection limit, further connections wait in the kernel's queue.
 #[derive(Debug)]
 pub struct Server {
     name: &'static str,
     router: Router,
     listener: TcpListener,
     max_connections: usize,
-    limits: Limits,
+    timeouts: Timeouts,
     tracker: TaskTracker,
 }
 
-/// The deadlines of one connection.
+/// The timeouts of one connection.
 #[derive(Clone, Copy, Debug)]
-struct Limits {
+struct Timeouts {
     header_timeout: Duration,
     idle_timeout: Option<Duration>,
     drain_timeout: Option<Duration>,
 }
 
 impl Server {
-    /// A server for this router. `name` names its task in the failure of the process.
+    /// Creates a server for this router. `name` identifies the server in logs and in [`Lifecycle::failure`].
     #[must_use]
     pub fn new(name: &'static str, router: Router, listener: TcpListener) -> Self {
-        let limits = Limits { header_timeout: HEADER_TIMEOUT, idle_timeout: None, drain_timeout: None };
-        Self { name, router, listener, max_connections: MAX_CONNECTIONS, limits, tracker: TaskTracker::new() }
+        let timeouts = Timeouts { header_timeout: HEADER_TIMEOUT, idle_timeout: None, drain_timeout: None };
+        Self { name, router, listener, max_connections: MAX_CONNECTIONS, timeouts, tracker: TaskTracker::new() }
     }
 
-    /// Holds at most this many connections at once; 256 by default.
+    /// Sets the maximum number of open connections; 256 by default.
     #[must_use]
     pub fn max_connections(self, connections: usize) -> Self {
         Self { max_connections: connections, ..self }
     }
 
-    /// Closes a connection whose client does not send the complete header of a request in this time, also when the
-    /// connection waits for its next request; 30 s by default.
+    /// Sets the time that a client has to send the complete header of its next request before the server closes the
+    /// connection; 30 s by default.
     #[must_use]
     pub fn header_timeout(mut self, timeout: Duration) -> Self {
-        self.limits.header_timeout = timeout;
+        self.timeouts.header_timeout = timeout;
         self
     }
 
-    /// Closes a connection on which no byte moves in either direction for this time; without a limit by default.
+    /// Closes a connection after this time without a byte in either direction; no limit by default.
     #[must_use]
     pub fn idle_timeout(mut self, timeout: Duration) -> Self {
-        self.limits.idle_timeout = Some(timeout);
+        self.timeouts.idle_timeout = Some(timeout);
         self
     }
 
-    /// Closes connections whose requests last longer than this after the stop; by default they last until the hard stop
-    /// of the process.
+    /// Sets how long running requests may continue after the stop; by default until the hard stop of the process.
     #[must_use]
     pub fn drain_timeout(mut self, timeout: Duration) -> Self {
-        self.limits.drain_timeout = Some(timeout);
+        self.timeouts.drain_timeout = Some(timeout);
         self
     }
 
-    /// Counts each connection in this tracker while it is open.
+    /// Tracks open connections with this tracker, so that its owner can count and await them.
     #[must_use]
     pub fn tracked_by(self, tracker: TaskTracker) -> Self {
         Self { tracker, ..self }
     }
 
-    /// Serves in critical tasks of the process until `stop`. After the stop the server accepts no connection and lets
-    /// requests finish that have begun.
+    /// Spawns the server as a critical task of the process. After `stop` the server accepts no connections and finishes
+    /// running requests.
     pub fn spawn(self, stop: &CancellationToken, life: &Lifecycle) {
         let (tasks, stop) = (life.clone(), stop.clone());
         life.spawn_critical(self.name, async move {
@@ -123,45 +122,45 @@ impl Server {
                 }
             };
             backoff.reset();
-            let (router, stop, limits) = (self.router.clone(), stop.clone(), self.limits);
+            let (router, stop, timeouts) = (self.router.clone(), stop.clone(), self.timeouts);
             tasks.spawn(self.tracker.track_future(async move {
-                serve_connection(stream, router, &stop, limits).await;
+                serve_connection(stream, router, &stop, timeouts).await;
                 drop(permit);
             }));
         }
     }
 }
 
-/// Whether an accept failed because of the accepted connection, so that the next accept can follow at once.
+/// Whether an accept failed because of the accepted connection, so that the next accept needs no pause.
 fn concerns_one_connection(e: &io::Error) -> bool {
     use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
     matches!(e.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
 }
 
-async fn serve_connection(stream: TcpStream, router: Router, stop: &CancellationToken, limits: Limits) {
-    // small frames must not wait for each other
+async fn serve_connection(stream: TcpStream, router: Router, stop: &CancellationToken, timeouts: Timeouts) {
+    // without this option, small frames wait for earlier ones to be acknowledged
     if let Err(e) = stream.set_nodelay(true) {
         debug!(error = %e, "failed to set TCP_NODELAY");
     }
-    match limits.idle_timeout {
-        Some(timeout) => serve_requests(IdleDeadline::new(stream, timeout), router, stop, limits).await,
-        None => serve_requests(stream, router, stop, limits).await,
+    match timeouts.idle_timeout {
+        Some(timeout) => serve_requests(IdleTimeout::new(stream, timeout), router, stop, timeouts).await,
+        None => serve_requests(stream, router, stop, timeouts).await,
     }
 }
 
-async fn serve_requests<S>(stream: S, router: Router, stop: &CancellationToken, limits: Limits)
+async fn serve_requests<S>(stream: S, router: Router, stop: &CancellationToken, timeouts: Timeouts)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let mut http = http1::Builder::new();
-    http.timer(TokioTimer::new()).header_read_timeout(limits.header_timeout);
+    http.timer(TokioTimer::new()).header_read_timeout(timeouts.header_timeout);
     let connection = http.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router)).with_upgrades();
     tokio::pin!(connection);
     let result = tokio::select! {
         result = connection.as_mut() => result,
         () = stop.cancelled() => {
             connection.as_mut().graceful_shutdown();
-            match limits.drain_timeout {
+            match timeouts.drain_timeout {
                 None => connection.await,
                 Some(timeout) => match tokio::time::timeout(timeout, connection).await {
                     Ok(result) => result,
@@ -196,7 +195,7 @@ mod tests {
         tracker: TaskTracker,
     }
 
-    /// A server that answers `/` at once and `/slow` after four times [`SHORT`].
+    /// Starts a server that answers `/` immediately and `/slow` after four times [`SHORT`].
     async fn start(configure: impl FnOnce(Server) -> Server) -> Running {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -217,7 +216,7 @@ mod tests {
         stream
     }
 
-    /// Everything that the server sends until it closes the connection.
+    /// Reads until the server closes the connection, and returns the text.
     async fn read_to_end(mut stream: TcpStream) -> String {
         let mut text = String::new();
         timeout(LONG, stream.read_to_string(&mut text)).await.expect("the server closes the connection").unwrap();
@@ -268,7 +267,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn requests_that_exceed_the_drain_timeout_are_cut_off() {
+    async fn requests_that_exceed_the_drain_timeout_are_aborted() {
         let running = start(|server| server.drain_timeout(SHORT)).await;
         let begun = send(running.address, "GET /slow HTTP/1.1\r\nhost: x\r\n\r\n").await;
         tokio::time::sleep(SHORT).await;

@@ -1,11 +1,11 @@
 //! Metrics of all services.
 //!
 //! - [`TABLE`] lists every metric with its kind, unit, labels and description. [`register`] describes the metrics of a
-//!   service and creates them at zero, so that an alert never waits for a first event.
+//!   service and creates them with the value 0, so that alerts work before the first event.
 //! - [`observe`] polls the process, the database pools, the connection to NATS and the disk.
 //!
-//! **Labels are bounded.** A label has a list of known values, or a reason why its values are few. No label holds a
-//! tenant, a user, an export, a dataset or a path: these are in the logs and in the database.
+//! **Labels are bounded.** A label has a list of known values, or a reason why it has few values. No label value is a
+//! tenant, a user, an export, a dataset or a path; the logs and the database contain these.
 
 mod observe;
 mod store;
@@ -21,38 +21,38 @@ pub use self::{
     table::TABLE,
 };
 
-/// One metric of the table.
+/// The definition of one metric.
 #[derive(Clone, Copy, Debug)]
 pub struct Metric {
-    /// The name, which ends with the unit.
+    /// The Prometheus name, such as `sluice_gateway_http_seconds`; it ends with the unit.
     pub name: &'static str,
     /// The Prometheus type of the metric.
     pub kind: Kind,
     /// The unit of the values.
     pub unit: Unit,
-    /// The services that have the metric.
+    /// The services that export the metric.
     pub scope: Scope,
     /// The labels of the metric, each with its values.
     pub labels: &'static [Label],
-    /// The description, one sentence.
+    /// The description for operators: one sentence with the unit.
     pub help: &'static str,
 }
 
 /// The Prometheus type of a metric.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Kind {
-    /// A number that only grows.
+    /// A value that only grows.
     Counter,
-    /// A number that rises and falls.
+    /// A value that rises and falls.
     Gauge,
-    /// A distribution over buckets with these upper bounds.
+    /// A distribution of values over buckets with these upper bounds.
     Histogram(&'static [f64]),
 }
 
 /// The unit of the values of a metric.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unit {
-    /// A number of things, or 1 for yes and 0 for no.
+    /// A count without a unit; a yes-or-no metric has the value 1 or 0.
     Count,
     /// A number of bytes.
     Bytes,
@@ -62,20 +62,20 @@ pub enum Unit {
     Ratio,
 }
 
-/// The services that have a metric.
+/// The services that export a metric.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scope {
-    /// All services have it.
+    /// All services export the metric.
     All,
-    /// Services with a file store have it: exporters and notifiers.
+    /// Services with a file store export the metric: exporters and notifiers.
     Files,
-    /// Services that change credits have it: gateways and notifiers.
+    /// Services that change credits export the metric: gateways and notifiers.
     Credits,
-    /// Only gateways have it.
+    /// Only gateways export the metric.
     Gateway,
-    /// Only exporters have it.
+    /// Only exporters export the metric.
     Exporter,
-    /// Only notifiers have it.
+    /// Only notifiers export the metric.
     Notifier,
 }
 
@@ -86,9 +86,9 @@ pub struct Label(pub &'static str, pub Values);
 /// The possible values of a label.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Values {
-    /// One of the listed values.
+    /// The label has one of these values.
     Known(&'static [&'static str]),
-    /// One of few values; the text says which.
+    /// The label has few values, which the code does not list; the text describes them.
     Bounded(&'static str),
 }
 
@@ -118,10 +118,10 @@ impl Service {
     }
 }
 
-/// Installs the recorder of metrics. The returned handle renders them for Prometheus.
+/// Installs the process's metrics recorder. The returned handle renders the metrics for Prometheus.
 ///
 /// # Errors
-/// When a recorder was installed before.
+/// When the process already has a recorder.
 pub(crate) fn install() -> Result<PrometheusHandle, BuildError> {
     let mut builder = PrometheusBuilder::new();
     for metric in TABLE {
@@ -134,17 +134,18 @@ pub(crate) fn install() -> Result<PrometheusHandle, BuildError> {
     Ok(handle)
 }
 
-/// The handle of the recorder; a process has one recorder.
+/// The handle of the process's only recorder.
 static HANDLE: OnceLock<PrometheusHandle> = OnceLock::new();
 
-/// Aggregates the samples of histograms, so that they take no memory while no scraper requests `/metrics`.
+/// Aggregates the samples of histograms. Without this call samples accumulate in memory until a scraper requests
+/// `/metrics`.
 fn aggregate_histograms() {
     if let Some(handle) = HANDLE.get() {
         handle.run_upkeep();
     }
 }
 
-/// Describes the metrics of a service and creates, at zero, those whose label values are all known.
+/// Describes the metrics of a service. Creates each metric whose label values are all known, with the value 0.
 pub fn register(service: Service) {
     for metric in TABLE.iter().filter(|metric| service.has(metric.scope)) {
         describe(metric);
@@ -175,13 +176,13 @@ fn describe(metric: &Metric) {
 fn create(metric: &Metric, labels: Vec<metrics::Label>) {
     match metric.kind {
         Kind::Counter => metrics::counter!(metric.name, labels).increment(0),
-        // another service of the process may have set a value
+        // an increment by 0 keeps a value that another service of the process has set
         Kind::Gauge => metrics::gauge!(metric.name, labels).increment(0.0),
         Kind::Histogram(_) => drop(metrics::histogram!(metric.name, labels)),
     }
 }
 
-/// All combinations of the values of these labels; None when a label has values that are not known.
+/// All combinations of the values of these labels; None if the values of a label are not listed.
 fn known_labels(labels: &[Label]) -> Option<Vec<Vec<metrics::Label>>> {
     let mut sets = vec![Vec::new()];
     for Label(name, values) in labels {

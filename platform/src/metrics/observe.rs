@@ -1,4 +1,4 @@
-//! Polls the state that no event reports: the process, database pools, NATS and the disk.
+//! Measures the process, the database pools, the NATS connection and the disk at regular intervals.
 
 use std::{
     sync::atomic::Ordering::Relaxed,
@@ -15,19 +15,20 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{bus::Bus, store::FileStore};
 
-/// The interval between polls. Prometheus rarely scrapes more often than every 10 s.
+/// The interval between two measurements. Prometheus rarely scrapes more often than every 10 s.
 const POLL_INTERVAL: Duration = Duration::from_secs(5);
 
-/// A pool of database connections with its name in the metrics.
+/// A database connection pool to measure.
 #[derive(Clone, Debug)]
 pub struct Pool {
-    /// The value of the label `pool`: `shared`, or `reads` of an exporter.
+    /// The value of the metric label `pool`, such as `shared`.
     pub name: &'static str,
-    /// The connections of the pool.
+    /// The connection pool itself.
     pub db: DatabaseConnection,
 }
 
-/// Polls the process, these pools, the connection of `client` to NATS and the disk of the file store until the stop.
+/// Measures the process, these pools, the NATS connection of the service `client` and the disk of the file store, until
+/// `stop` is cancelled.
 pub async fn observe(
     client: &'static str,
     bus: Bus,
@@ -87,15 +88,15 @@ async fn observe_pool(pool: &Pool) {
     }
 }
 
-/// Records the size of a pool and acquires a connection as a query would: a slow acquire shows that a pool is too small
+/// Records the size of a pool, and the time to acquire a connection. A slow acquire shows that a pool is too small
 /// before queries time out.
 async fn observe_connections<D: Database>(name: &'static str, pool: &SqlxPool<D>) {
     let (size, idle) = (f64::from(pool.size()), pool.num_idle() as f64);
     let connections = |state| metrics::gauge!("sluice_database_connections", "pool" => name, "state" => state);
     connections("idle").set(idle);
     connections("used").set((size - idle).max(0.0));
-    let most = pool.options().get_max_connections();
-    metrics::gauge!("sluice_database_connections_max", "pool" => name).set(f64::from(most));
+    let max = pool.options().get_max_connections();
+    metrics::gauge!("sluice_database_connections_max", "pool" => name).set(f64::from(max));
     metrics::counter!("sluice_database_acquire_failures_total", "pool" => name).increment(0);
     let began = Instant::now();
     match pool.acquire().await {

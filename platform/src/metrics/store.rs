@@ -1,4 +1,4 @@
-//! Metrics of the operations of a file store.
+//! Records metrics of file store operations.
 
 use std::{fmt, ops::Range, sync::Arc, time::Instant};
 
@@ -10,7 +10,7 @@ use object_store::{
     PutMultipartOptions, PutOptions, PutPayload, PutResult, Result, path::Path,
 };
 
-/// An object store that records the duration of its operations.
+/// Wraps an object store and records the duration of each operation.
 #[derive(Debug)]
 pub(crate) struct MeteredStore(pub(crate) Arc<dyn ObjectStore>);
 
@@ -31,8 +31,8 @@ fn record<T>(operation: &'static str, began: Instant, result: &Result<T>) {
         .record(began.elapsed().as_secs_f64());
 }
 
-/// Records each item of a stream as one operation, which lasts from the previous item.
-fn recorded<T: 'static>(
+/// Records each item of a stream as one operation. Its duration is the time since the previous item.
+fn record_items<T: 'static>(
     operation: &'static str,
     stream: BoxStream<'static, Result<T>>,
 ) -> BoxStream<'static, Result<T>> {
@@ -76,16 +76,16 @@ impl ObjectStore for MeteredStore {
     }
 
     fn delete_stream(&self, locations: BoxStream<'static, Result<Path>>) -> BoxStream<'static, Result<Path>> {
-        recorded("delete", self.0.delete_stream(locations))
+        record_items("delete", self.0.delete_stream(locations))
     }
 
-    // a list has thousands of items, so only its failures and the time to its first item are recorded
+    // a list has thousands of items, so the store records only its failures and the time to its first item
     fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
-        listed(self.0.list(prefix))
+        record_list(self.0.list(prefix))
     }
 
     fn list_with_offset(&self, prefix: Option<&Path>, offset: &Path) -> BoxStream<'static, Result<ObjectMeta>> {
-        listed(self.0.list_with_offset(prefix, offset))
+        record_list(self.0.list_with_offset(prefix, offset))
     }
 
     async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {
@@ -103,7 +103,7 @@ impl ObjectStore for MeteredStore {
     }
 }
 
-fn listed(stream: BoxStream<'static, Result<ObjectMeta>>) -> BoxStream<'static, Result<ObjectMeta>> {
+fn record_list(stream: BoxStream<'static, Result<ObjectMeta>>) -> BoxStream<'static, Result<ObjectMeta>> {
     let began = Instant::now();
     let mut first = true;
     stream

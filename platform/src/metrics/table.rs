@@ -1,4 +1,4 @@
-//! The table of all metrics, one line each.
+//! The definitions of all metrics.
 
 use super::{
     Kind::{Counter, Gauge, Histogram},
@@ -8,12 +8,12 @@ use super::{
     Values::{Bounded, Known},
 };
 
-/// Buckets in seconds, up to the longest request.
-const QUICK: &[f64] = &[0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
-/// Buckets in seconds, from the smallest export to an export of one hour.
-const LONG: &[f64] = &[0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0, 3600.0];
-/// Buckets in bytes, from 1 KiB to 16 GiB in steps of 8.
-const SIZES: &[f64] =
+/// Histogram buckets for requests, in seconds.
+const REQUEST_BUCKETS: &[f64] = &[0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
+/// Histogram buckets for exports, in seconds, up to one hour.
+const EXPORT_BUCKETS: &[f64] = &[0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0, 3600.0];
+/// Histogram buckets for file sizes, in bytes, from 1 KiB to 16 GiB; each is eight times the one before.
+const SIZE_BUCKETS: &[f64] =
     &[1024.0, 8192.0, 65_536.0, 524_288.0, 4_194_304.0, 33_554_432.0, 268_435_456.0, 2_147_483_648.0, 17_179_869_184.0];
 
 const LANE: Label = Label("lane", Known(&["interactive", "bulk"]));
@@ -25,7 +25,7 @@ const CLIENT: Label = Label("client", Bounded("one for each service in the proce
 const DATABASE: Label = Label("pool", Bounded("`shared`"));
 const STREAM: Label = Label("stream", Known(&["SLUICE_JOBS", "SLUICE_OUTCOMES", "SLUICE_EVENTS", "SLUICE_DEAD"]));
 const CONSUMER: Label = Label("consumer", Bounded("durable consumers: one for notifiers, two for each pool"));
-const DEAD: Label = Label("reason", Bounded("the failure labels of the exporter"));
+const FAILURE: Label = Label("reason", Bounded("the failure labels of the exporter"));
 const SLUG: Label = Label(
     "slug",
     Known(&[
@@ -66,7 +66,7 @@ pub const TABLE: &[Metric] = &[
     Metric { name: "process_start_time_seconds", kind: Gauge, unit: Seconds, scope: All, labels: &[], help: "Start time of the process, in seconds since 1970." },
     Metric { name: "sluice_database_connections", kind: Gauge, unit: Count, scope: All, labels: &[DATABASE, Label("state", Known(&["idle", "used"]))], help: "Number of connections in a database pool." },
     Metric { name: "sluice_database_connections_max", kind: Gauge, unit: Count, scope: All, labels: &[DATABASE], help: "Maximum number of connections in a database pool." },
-    Metric { name: "sluice_database_acquire_seconds", kind: Histogram(QUICK), unit: Seconds, scope: All, labels: &[DATABASE], help: "Time that a probe every 5 seconds waits for a connection from a database pool, in seconds." },
+    Metric { name: "sluice_database_acquire_seconds", kind: Histogram(REQUEST_BUCKETS), unit: Seconds, scope: All, labels: &[DATABASE], help: "Time that a probe every 5 seconds waits for a connection from a database pool, in seconds." },
     Metric { name: "sluice_database_acquire_failures_total", kind: Counter, unit: Count, scope: All, labels: &[DATABASE], help: "Number of probes that got no connection from a database pool in time." },
     Metric { name: "sluice_nats_connected", kind: Gauge, unit: Count, scope: All, labels: &[CLIENT], help: "Whether the connection to NATS is up (1) or down (0)." },
     Metric { name: "sluice_nats_connects_total", kind: Counter, unit: Count, scope: All, labels: &[CLIENT], help: "Number of connections to NATS; every connection after the first is a reconnect." },
@@ -76,7 +76,7 @@ pub const TABLE: &[Metric] = &[
     Metric { name: "sluice_otlp_spans_total", kind: Counter, unit: Count, scope: All, labels: &[Label("result", Known(&["sent", "failed"]))], help: "Number of spans sent to the trace collector." },
 
     // services with a file store
-    Metric { name: "sluice_store_operation_seconds", kind: Histogram(QUICK), unit: Seconds, scope: Files, labels: &[Label("operation", Known(&["put", "get", "list", "delete", "copy"])), Label("result", Known(&["ok", "not_found", "error"]))], help: "Duration of file store operations, in seconds; a read counts until its first byte." },
+    Metric { name: "sluice_store_operation_seconds", kind: Histogram(REQUEST_BUCKETS), unit: Seconds, scope: Files, labels: &[Label("operation", Known(&["put", "get", "list", "delete", "copy"])), Label("result", Known(&["ok", "not_found", "error"]))], help: "Duration of file store operations, in seconds; a read counts until its first byte." },
     Metric { name: "sluice_store_disk_bytes", kind: Gauge, unit: Bytes, scope: Files, labels: &[], help: "Size of the disk under the file store, in bytes; 0 for a bucket." },
     Metric { name: "sluice_store_disk_free_bytes", kind: Gauge, unit: Bytes, scope: Files, labels: &[], help: "Free space on the disk under the file store, in bytes; 0 for a bucket." },
 
@@ -87,7 +87,7 @@ pub const TABLE: &[Metric] = &[
     Metric { name: "sluice_gateway_resumes_total", kind: Counter, unit: Count, scope: Gateway, labels: &[Label("recovered", Known(&["true", "false"]))], help: "Number of resumed sessions, by whether the client got all missed events." },
     Metric { name: "sluice_gateway_unauthorized_total", kind: Counter, unit: Count, scope: Gateway, labels: &[], help: "Number of requests with a token or ticket that is not valid." },
     Metric { name: "sluice_gateway_responses_total", kind: Counter, unit: Count, scope: Gateway, labels: &[Label("status", Bounded("the HTTP statuses of the gateway"))], help: "Number of HTTP responses." },
-    Metric { name: "sluice_gateway_http_seconds", kind: Histogram(QUICK), unit: Seconds, scope: Gateway, labels: &[Label("route", Bounded("the routes of the gateway; unknown paths share one value")), Label("status", Known(&["1xx", "2xx", "3xx", "4xx", "5xx"]))], help: "Duration of HTTP requests until the response header, in seconds." },
+    Metric { name: "sluice_gateway_http_seconds", kind: Histogram(REQUEST_BUCKETS), unit: Seconds, scope: Gateway, labels: &[Label("route", Bounded("the routes of the gateway; unknown paths share one value")), Label("status", Known(&["1xx", "2xx", "3xx", "4xx", "5xx"]))], help: "Duration of HTTP requests until the response header, in seconds." },
     Metric { name: "sluice_gateway_problems_total", kind: Counter, unit: Count, scope: Gateway, labels: &[SLUG], help: "Number of problems sent to clients over HTTP and WebSockets." },
     Metric { name: "sluice_gateway_exports_accepted_total", kind: Counter, unit: Count, scope: Gateway, labels: &[LANE], help: "Number of accepted exports." },
     Metric { name: "sluice_gateway_exports_joined_total", kind: Counter, unit: Count, scope: Gateway, labels: &[], help: "Number of requests that joined a running export." },
@@ -104,11 +104,11 @@ pub const TABLE: &[Metric] = &[
     Metric { name: "sluice_exporter_slots", kind: Gauge, unit: Count, scope: Exporter, labels: &[LANE], help: "Number of job slots of a lane; interactive jobs may also use bulk slots." },
     Metric { name: "sluice_exporter_draining", kind: Gauge, unit: Count, scope: Exporter, labels: &[], help: "Whether an operator drains this exporter (1) or not (0)." },
     Metric { name: "sluice_exporter_attempts_total", kind: Counter, unit: Count, scope: Exporter, labels: &[Label("result", Bounded("`completed` or a failure label of the exporter"))], help: "Number of attempts at an export that ended." },
-    Metric { name: "sluice_exporter_attempt_seconds", kind: Histogram(LONG), unit: Seconds, scope: Exporter, labels: &[Label("result", Bounded("as of sluice_exporter_attempts_total"))], help: "Duration of attempts, in seconds." },
+    Metric { name: "sluice_exporter_attempt_seconds", kind: Histogram(EXPORT_BUCKETS), unit: Seconds, scope: Exporter, labels: &[Label("result", Bounded("as of sluice_exporter_attempts_total"))], help: "Duration of attempts, in seconds." },
     Metric { name: "sluice_exporter_bytes_total", kind: Counter, unit: Bytes, scope: Exporter, labels: &[], help: "File bytes written, in bytes." },
     Metric { name: "sluice_exporter_rows_total", kind: Counter, unit: Count, scope: Exporter, labels: &[], help: "Number of rows written." },
     Metric { name: "sluice_exporter_pull_failures_total", kind: Counter, unit: Count, scope: Exporter, labels: &[LANE], help: "Number of failed pulls of jobs." },
-    Metric { name: "sluice_exporter_dead_letters_total", kind: Counter, unit: Count, scope: Exporter, labels: &[DEAD], help: "Number of jobs that failed permanently." },
+    Metric { name: "sluice_exporter_dead_letters_total", kind: Counter, unit: Count, scope: Exporter, labels: &[FAILURE], help: "Number of jobs that failed permanently." },
     Metric { name: "sluice_exporter_catalog_reloads_total", kind: Counter, unit: Count, scope: Exporter, labels: &[Label("result", Known(&["accepted", "rejected"]))], help: "Number of changes of the catalog file." },
     Metric { name: "sluice_exporter_catalog_reload_failed", kind: Gauge, unit: Count, scope: Exporter, labels: &[], help: "Whether the catalog file is invalid (1), so that the previous one stays in use, or valid (0)." },
     Metric { name: "sluice_exporter_datasets_unavailable", kind: Gauge, unit: Count, scope: Exporter, labels: &[], help: "Number of datasets of the catalog file whose source is unavailable." },
@@ -117,13 +117,13 @@ pub const TABLE: &[Metric] = &[
     Metric { name: "sluice_queue_exports", kind: Gauge, unit: Count, scope: Notifier, labels: &[POOL, LANE, Label("state", Known(&["waiting", "dispatched", "running"]))], help: "Number of unfinished exports." },
     Metric { name: "sluice_queue_waiting", kind: Gauge, unit: Count, scope: Notifier, labels: &[LANE, CLASS], help: "Number of exports that wait for dispatch: at the limit of their tenant (`tenant_limit`) or for an exporter (`capacity`)." },
     Metric { name: "sluice_queue_oldest_age_seconds", kind: Gauge, unit: Seconds, scope: Notifier, labels: &[LANE, CLASS], help: "Age of the oldest export that waits for dispatch, in seconds." },
-    Metric { name: "sluice_queue_wait_seconds", kind: Histogram(LONG), unit: Seconds, scope: Notifier, labels: &[LANE], help: "Time from the request of an export to its dispatch, in seconds." },
+    Metric { name: "sluice_queue_wait_seconds", kind: Histogram(EXPORT_BUCKETS), unit: Seconds, scope: Notifier, labels: &[LANE], help: "Time from the request of an export to its dispatch, in seconds." },
     Metric { name: "sluice_catalog_exporters", kind: Gauge, unit: Count, scope: Notifier, labels: &[Label("state", Known(&["active", "draining"]))], help: "Number of exporters that advertise themselves." },
     Metric { name: "sluice_notifier_dispatched_total", kind: Counter, unit: Count, scope: Notifier, labels: &[], help: "Number of dispatched exports." },
 
     // notifiers: ended exports
-    Metric { name: "sluice_export_seconds", kind: Histogram(LONG), unit: Seconds, scope: Notifier, labels: &[FORMAT, LANE, Label("result", Known(&["completed", "failed", "canceled"]))], help: "Time from the request of an export to its end, in seconds." },
-    Metric { name: "sluice_export_bytes", kind: Histogram(SIZES), unit: Bytes, scope: Notifier, labels: &[FORMAT, LANE], help: "Size of finished files, in bytes." },
+    Metric { name: "sluice_export_seconds", kind: Histogram(EXPORT_BUCKETS), unit: Seconds, scope: Notifier, labels: &[FORMAT, LANE, Label("result", Known(&["completed", "failed", "canceled"]))], help: "Time from the request of an export to its end, in seconds." },
+    Metric { name: "sluice_export_bytes", kind: Histogram(SIZE_BUCKETS), unit: Bytes, scope: Notifier, labels: &[FORMAT, LANE], help: "Size of finished files, in bytes." },
     Metric { name: "sluice_exports_completed_total", kind: Counter, unit: Count, scope: Notifier, labels: &[], help: "Number of exports that ended with a file." },
     Metric { name: "sluice_exports_failed_total", kind: Counter, unit: Count, scope: Notifier, labels: &[SLUG], help: "Number of failed exports, by the problem that the owner received." },
     Metric { name: "sluice_notifier_outcomes_total", kind: Counter, unit: Count, scope: Notifier, labels: &[Label("result", Known(&["completed", "failed", "cancel_requested", "delete_requested"])), Label("applied", Known(&["true", "false"]))], help: "Number of settled outcomes; an outcome of an ended export is not applied." },

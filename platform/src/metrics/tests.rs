@@ -1,4 +1,4 @@
-//! The table of metrics against the code, the protocol and the page.
+//! Compares the table of metrics with the code, the protocol and docs/metrics.md.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -39,19 +39,19 @@ fn unit_of(name: &str) -> Unit {
 fn labels_are_bounded_and_identify_no_tenant_user_or_export() {
     const FORBIDDEN: [&str; 9] = ["tenant", "user", "sub", "export", "export_id", "dataset", "path", "instance", "id"];
     for metric in TABLE {
-        let mut most = 1;
+        let mut series = 1;
         for Label(name, values) in metric.labels {
             assert!(!FORBIDDEN.contains(name), "{}: {name}", metric.name);
-            most *= match values {
+            series *= match values {
                 Values::Known(values) => values.len(),
-                // the text gives no number; eight values are a generous guess
+                // the text states no number, so the test assumes eight values
                 Values::Bounded(why) => {
                     assert!(!why.is_empty());
                     8
                 }
             };
         }
-        assert!(most <= 64, "{} may have {most} series", metric.name);
+        assert!(series <= 64, "{} may have {series} series", metric.name);
     }
 }
 
@@ -69,8 +69,8 @@ fn known_label_values_match_the_protocol() {
     assert_eq!(values("sluice_jetstream_messages", "stream"), streams);
 }
 
-/// The table of docs/metrics.md.
-fn page() -> String {
+/// Renders the table for docs/metrics.md.
+fn render_table() -> String {
     let mut page = String::from("| metric | kind | labels | description | services |\n|---|---|---|---|---|\n");
     for Metric { name, kind, scope, labels, help, .. } in TABLE {
         let kind = match kind {
@@ -100,14 +100,14 @@ fn page() -> String {
 }
 
 #[test]
-fn the_page_holds_the_table() {
+fn the_metrics_page_contains_the_current_table() {
     const BEGIN: &str = "<!-- begin: generated from platform/src/metrics/table.rs -->\n";
     const END: &str = "<!-- end: generated -->";
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().join("docs/metrics.md");
     let text = std::fs::read_to_string(&path).unwrap();
     let (before, rest) = text.split_once(BEGIN).expect("docs/metrics.md marks the begin of the table");
     let (_, after) = rest.split_once(END).expect("docs/metrics.md marks the end of the table");
-    let wanted = format!("{before}{BEGIN}{}{END}{after}", page());
+    let wanted = format!("{before}{BEGIN}{}{END}{after}", render_table());
     if std::env::var_os("UPDATE_CONTRACT").is_some() {
         std::fs::write(&path, &wanted).unwrap();
     } else {
@@ -115,7 +115,7 @@ fn the_page_holds_the_table() {
     }
 }
 
-/// Collects every `counter!("…"`, `gauge!("…"` and `histogram!("…"` below a folder.
+/// Collects the names in all `counter!("…"`, `gauge!("…"` and `histogram!("…"` calls below a folder.
 fn find_metrics(folder: &Path, found: &mut BTreeMap<String, (&'static str, PathBuf)>) {
     for entry in std::fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
@@ -152,7 +152,7 @@ fn the_table_and_the_code_have_the_same_metrics() {
         };
         assert_eq!(*kind, expected, "{name} of {}", path.display());
     }
-    // the crate metrics-process records those of the process
+    // the crate metrics-process records the metrics with the prefix process_
     let own = TABLE.iter().map(|metric| metric.name).filter(|name| !name.starts_with("process_"));
     let unused: Vec<_> = own.filter(|name| !found.contains_key(*name)).collect();
     assert_eq!(unused, [""; 0], "no code records these metrics");

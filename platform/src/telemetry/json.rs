@@ -1,5 +1,5 @@
-//! Log lines as flat JSON objects: the fields of the spans around a line stand beside the fields of the line, under the
-//! same dotted names.
+//! Formats log lines as flat JSON objects. Each object contains the fields of the line and of all spans around it,
+//! under their dotted names.
 
 use std::fmt;
 
@@ -19,10 +19,10 @@ use tracing_subscriber::{
 
 use super::logs::is_shown;
 
-/// The format of one JSON object a line.
-pub(super) struct Flat;
+/// The log format with one flat JSON object per line.
+pub(super) struct FlatJson;
 
-impl<S> FormatEvent<S, JsonFields> for Flat
+impl<S> FormatEvent<S, JsonFields> for FlatJson
 where
     S: Subscriber + for<'a> LookupSpan<'a>,
     JsonFields: for<'w> FormatFields<'w>,
@@ -44,7 +44,7 @@ where
                 line.put("span", span.name().into());
                 let extensions = span.extensions();
                 let fields = extensions.get::<FormattedFields<JsonFields>>();
-                // empty until something is recorded
+                // a span without recorded fields has an empty text, which is no JSON
                 let fields = fields.and_then(|fields| serde_json::from_str(fields).ok());
                 if let Some(Value::Object(fields)) = fields {
                     line.0.extend(fields.into_iter().filter(|(name, _)| is_shown(name)));
@@ -57,7 +57,7 @@ where
     }
 }
 
-/// The timestamp of the line. The clock of a test must not change it.
+/// The timestamp of a log line, from the system clock even in tests.
 #[expect(clippy::disallowed_methods, reason = "log lines carry the time of the system clock")]
 fn now() -> String {
     Utc::now().to_rfc3339_opts(SecondsFormat::Micros, true)

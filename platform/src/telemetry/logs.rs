@@ -1,4 +1,4 @@
-//! Log lines on standard error: text for a terminal, or JSON for a log collector.
+//! Writes log lines to standard error: text for a terminal, or JSON for a log collector.
 
 use std::{fmt, io::IsTerminal};
 
@@ -21,26 +21,26 @@ use tracing_subscriber::{
     registry::LookupSpan,
 };
 
-use super::{TelemetryError, is_our_span, json::Flat};
+use super::{TelemetryError, is_our_span, json::FlatJson};
 use crate::config::{LogConfig, LogFormat};
 
-/// The layer that writes log lines in the configured format.
-pub(super) fn layer_of<S, W>(config: &LogConfig, writer: W) -> Result<Box<dyn Layer<S> + Send + Sync>, TelemetryError>
+/// Creates the tracing layer that writes log lines in the configured format.
+pub(super) fn log_layer<S, W>(config: &LogConfig, writer: W) -> Result<Box<dyn Layer<S> + Send + Sync>, TelemetryError>
 where
     S: Subscriber + for<'a> LookupSpan<'a>,
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
     let filter = LineFilter(EnvFilter::try_new(&config.filter)?);
-    // colours are for a terminal, not for files
+    // only a terminal shows colours
     let lines = layer().with_writer(writer).with_ansi(std::io::stderr().is_terminal());
     Ok(match config.format {
         LogFormat::Text => lines.with_target(false).fmt_fields(TextFields).with_filter(filter).boxed(),
-        LogFormat::Json => lines.fmt_fields(JsonFields::new()).event_format(Flat).with_filter(filter).boxed(),
+        LogFormat::Json => lines.fmt_fields(JsonFields::new()).event_format(FlatJson).with_filter(filter).boxed(),
     })
 }
 
-/// Applies the configured filter to log lines and passes all spans of our crates: a filter that passes only warnings
-/// must not remove the ids from the warnings.
+/// Applies the configured filter to log lines, but never to spans of our crates. Otherwise a filter for warnings would
+/// remove the fields of the spans around a warning, such as its trace id.
 struct LineFilter(EnvFilter);
 
 impl<S> Filter<S> for LineFilter {
@@ -82,7 +82,7 @@ impl<S> Filter<S> for LineFilter {
     }
 }
 
-/// `key=value` fields, without those that are for collectors of traces.
+/// Formats fields as `key=value`, without the fields that only trace collectors need.
 struct TextFields;
 
 impl<'w> FormatFields<'w> for TextFields {
@@ -93,7 +93,7 @@ impl<'w> FormatFields<'w> for TextFields {
     }
 }
 
-/// Passes the fields that belong into a log to another visitor.
+/// Passes the fields that logs show to another visitor.
 struct ShownFields<'a>(DefaultVisitor<'a>);
 
 impl Visit for ShownFields<'_> {
@@ -116,7 +116,7 @@ impl Visit for ShownFields<'_> {
     }
 }
 
-/// Whether a log shows this field. Names and kinds of spans and descriptions of messages are for collectors of traces.
+/// Whether logs show this field. Only trace collectors need the fields with the prefixes `otel.` and `messaging.`.
 pub(super) fn is_shown(field: &str) -> bool {
     !field.starts_with("otel.") && !field.starts_with("messaging.")
 }
@@ -151,12 +151,12 @@ mod tests {
         }
     }
 
-    /// The log of a job whose trace began in another process, with the ids of the caller and of the job.
+    /// Logs a job whose trace began in another process. Returns the log, the caller's trace context and the job's.
     fn logged(format: LogFormat, filter: &str) -> (String, TraceContext, TraceContext) {
         let buffer = Buffer::default();
         let writer = buffer.clone();
         let config = LogConfig { filter: filter.into(), format };
-        let lines = layer_of(&config, move || writer.clone()).unwrap();
+        let lines = log_layer(&config, move || writer.clone()).unwrap();
         let provider = SdkTracerProvider::builder().with_sampler(Sampler::AlwaysOff).build();
         let spans = tracing_opentelemetry::layer().with_tracer(provider.tracer("test")).with_filter(our_spans());
         let caller = TraceContext::generate();
@@ -169,7 +169,10 @@ mod tests {
                     debug!("below the level of the filter");
                     info!(file.rows = 3, "done");
                     warn!(error = %"a \"quoted\" error", "failed");
-                    assert_eq!(TraceContext::parse(&traces::current_or("")).unwrap().trace_id, caller.trace_id);
+                    assert_eq!(
+                        TraceContext::parse(&traces::current_traceparent_or("")).unwrap().trace_id,
+                        caller.trace_id
+                    );
                 });
             });
             here
@@ -195,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn a_filter_of_lines_keeps_the_fields_of_their_spans() {
+    fn a_line_that_passes_the_filter_keeps_the_fields_of_its_spans() {
         for format in [LogFormat::Json, LogFormat::Text] {
             let (text, caller, _) = logged(format, "warn");
             assert_eq!(text.lines().count(), 1, "{text}");

@@ -1,14 +1,14 @@
-//! Metrics of a process, for Prometheus.
+//! Sets up the metrics of a process.
 
 use metrics_exporter_prometheus::PrometheusHandle;
 
 use super::TelemetryError;
 
-/// Installs the recorder of metrics. The returned handle renders them for Prometheus; [`crate::metrics::TABLE`] lists
-/// them.
+/// Installs the process's metrics recorder. The returned handle renders the metrics of [`crate::metrics::TABLE`] for
+/// Prometheus.
 ///
 /// # Errors
-/// When a recorder was installed before.
+/// When the process already has a recorder.
 pub fn init_metrics() -> Result<PrometheusHandle, TelemetryError> {
     Ok(crate::metrics::install()?)
 }

@@ -1,6 +1,6 @@
 //! Logs, metrics and traces of a process.
 //!
-//! - [`init`] sets up logs and traces together: log lines carry the ids of the spans around them.
+//! - [`init`] sets up logs and traces together, because log lines contain the ids of the spans around them.
 //! - [`traces`] passes the trace of an export from service to service.
 //! - [`init_metrics`] collects metrics for Prometheus.
 
@@ -23,18 +23,18 @@ pub enum TelemetryError {
     /// The log filter has a syntax error.
     #[error("log.filter: {0}")]
     Filter(#[from] tracing_subscriber::filter::ParseError),
-    /// Logging was set up before in this process.
+    /// The process has already set up logging.
     #[error("logging was set up twice: {0}")]
     Twice(#[from] tracing_subscriber::util::TryInitError),
-    /// The metrics recorder was installed before in this process.
+    /// The process already has a metrics recorder.
     #[error("metrics: {0}")]
     Metrics(#[from] metrics_exporter_prometheus::BuildError),
-    /// An `OTEL_` variable has a value that cannot be used. The error never shows the value, which may be a secret.
+    /// An `OTEL_` variable has an invalid value. The error never contains the value, which may be a secret.
     #[error("{variable}: {detail}")]
     Variable {
         /// The name of the environment variable.
         variable: &'static str,
-        /// The reason for the refusal.
+        /// The reason why the value is invalid.
         detail: String,
     },
     /// The client that sends spans to the collector cannot be created.
@@ -44,19 +44,21 @@ pub enum TelemetryError {
 
 /// Starts logging to standard error and recording spans.
 ///
-/// The standard `OTEL_` environment variables name the collector of spans. Without a collector spans are not recorded,
-/// but have ids, which pass from service to service and into the logs. `service` is the default of `OTEL_SERVICE_NAME`.
+/// The standard `OTEL_` environment variables configure the trace collector. Without a collector no span is recorded,
+/// but spans still have ids for log lines and messages to other services. `service` is the default of
+/// `OTEL_SERVICE_NAME`.
 ///
 /// # Errors
-/// When the log filter or an `OTEL_` variable cannot be used, or logging was set up before.
+/// When the log filter or an `OTEL_` variable is invalid, or the process has already set up logging.
 pub fn init(log: &LogConfig, service: &str) -> Result<Traces, TelemetryError> {
-    let lines = logs::layer_of(log, std::io::stderr)?;
+    let lines = logs::log_layer(log, std::io::stderr)?;
     let traces = Traces::from_env(service)?;
     Registry::default().with(lines).with(traces.layer()).try_init()?;
     Ok(traces)
 }
 
-/// The crates whose spans are recorded. A library's spans are excluded: their fields may hold personal data.
+/// The crates whose spans are recorded. Spans of libraries are excluded, because their fields may contain personal
+/// data.
 const OUR_CRATES: [&str; 5] = ["gateway", "exporter", "notifier", "platform", "sluice"];
 
 /// Whether this is a span of one of our crates, at level INFO or above.
@@ -65,7 +67,7 @@ fn is_our_span(metadata: &Metadata<'_>) -> bool {
     metadata.is_span() && *metadata.level() <= tracing::Level::INFO && OUR_CRATES.contains(&root)
 }
 
-/// A filter that passes only spans of our crates.
+/// Creates a filter that passes only spans of our crates.
 fn our_spans() -> FilterFn<fn(&Metadata<'_>) -> bool> {
     FilterFn::new(is_our_span as fn(&Metadata<'_>) -> bool).with_max_level_hint(LevelFilter::INFO)
 }

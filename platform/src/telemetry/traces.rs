@@ -1,8 +1,8 @@
-//! Trace propagation: a message carries the span that sent it (W3C Trace Context), and the receiver makes that span the
-//! parent of the span that handles the message.
+//! Trace propagation (W3C Trace Context): a message contains the ids of the sender's span, which becomes the parent of
+//! the receiver's span.
 //!
-//! A span that begins a piece of work declares a field `trace_id`. The functions here fill that field, so that log
-//! lines within the span carry the id. Without telemetry, as in tests, the ids of the parent are passed on.
+//! The first span of a request, job or message declares an empty field `trace_id`. The functions here fill the field,
+//! so that log lines within the span contain the id. Without telemetry, as in tests, messages contain the parent's ids.
 
 use opentelemetry::{
     Context,
@@ -12,7 +12,7 @@ use protocol::envelope::TraceContext;
 use tracing::{Span, debug};
 use tracing_opentelemetry::OpenTelemetrySpanExt;
 
-/// The ids of a span; None without telemetry.
+/// The trace context of a span; None without telemetry.
 #[must_use]
 pub fn context(span: &Span) -> Option<TraceContext> {
     let context = span.context();
@@ -25,17 +25,17 @@ pub fn context(span: &Span) -> Option<TraceContext> {
     })
 }
 
-/// Makes a span, which must not have been entered yet, the child of a span in another process. Returns the context to
-/// pass on.
+/// Makes a span the child of a span in another process, and returns the span's trace context. Call this function before
+/// the span is entered.
 pub fn follow(span: &Span, parent: TraceContext) -> TraceContext {
-    if let Err(e) = span.set_parent(Context::new().with_remote_span_context(remote(parent))) {
+    if let Err(e) = span.set_parent(Context::new().with_remote_span_context(remote_span_context(parent))) {
         debug!(error = %e, "span is not recorded");
     }
     let here = context(span).unwrap_or_else(|| parent.child());
     record_trace_id(span, here)
 }
 
-/// Follows a received `traceparent`; a text that is not valid begins a new trace.
+/// Calls [`follow`] with a received `traceparent`. An invalid text begins a new trace.
 pub fn follow_text(span: &Span, traceparent: &str) -> TraceContext {
     match TraceContext::parse(traceparent) {
         Some(parent) => follow(span, parent),
@@ -43,19 +43,19 @@ pub fn follow_text(span: &Span, traceparent: &str) -> TraceContext {
     }
 }
 
-/// Begins a trace with a span that has no parent in another process. Returns the context to pass on.
+/// Begins a trace with a span that has no parent in another process, and returns the span's trace context.
 pub fn begin(span: &Span) -> TraceContext {
     record_trace_id(span, context(span).unwrap_or_else(TraceContext::generate))
 }
 
 /// Links a span to a span of another trace.
 pub fn link(span: &Span, other: TraceContext) {
-    span.add_link(remote(other));
+    span.add_link(remote_span_context(other));
 }
 
-/// The `traceparent` of the current span, or `otherwise` without telemetry.
+/// The `traceparent` of the current span; without telemetry, `otherwise`.
 #[must_use]
-pub fn current_or(otherwise: &str) -> String {
+pub fn current_traceparent_or(otherwise: &str) -> String {
     context(&Span::current()).map_or_else(|| otherwise.to_owned(), TraceContext::traceparent)
 }
 
@@ -64,7 +64,7 @@ fn record_trace_id(span: &Span, here: TraceContext) -> TraceContext {
     here
 }
 
-fn remote(context: TraceContext) -> SpanContext {
+fn remote_span_context(context: TraceContext) -> SpanContext {
     let flags = TraceFlags::default().with_sampled(context.sampled);
     let (trace, span) = (TraceId::from(context.trace_id), SpanId::from(context.span_id));
     SpanContext::new(trace, span, flags, true, TraceState::NONE)

@@ -1,26 +1,26 @@
-//! A duration with its units.
+//! Durations in settings, such as `"30s"`.
 
 use std::{fmt, ops::Deref, str::FromStr, time::Duration};
 
-use super::{UnitError, as_text, number_with_unit};
+use super::{UnitError, impl_unit_type, number_with_unit};
 
-/// The longest duration: a deadline that far ahead never overflows an `Instant` or a date.
-const LONGEST: HumanDuration = HumanDuration::from_secs(100 * 365 * SECONDS_PER_DAY);
+/// The maximum duration, 100 years. A deadline that far ahead overflows neither an `Instant` nor a date.
+const MAX_DURATION: HumanDuration = HumanDuration::from_secs(100 * 365 * SECONDS_PER_DAY);
 const SECONDS_PER_DAY: u64 = 24 * 60 * 60;
-const WANTED: &str = number_with_unit!("30s");
+const UNIT_REQUIRED: &str = number_with_unit!("30s");
 
-/// A duration in a setting, such as `"30s"`, `"1m 30s"`, `"24h"` or `"365days"`, to the millisecond.
+/// A duration in a setting, such as `"30s"`, `"1m 30s"`, `"24h"` or `"365days"`: a whole number of milliseconds.
 #[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct HumanDuration(Duration);
 
 impl HumanDuration {
-    /// A duration of this many milliseconds.
+    /// Creates a duration of this many milliseconds.
     #[must_use]
     pub const fn from_millis(milliseconds: u64) -> Self {
         Self(Duration::from_millis(milliseconds))
     }
 
-    /// A duration of this many seconds.
+    /// Creates a duration of this many seconds.
     #[must_use]
     pub const fn from_secs(seconds: u64) -> Self {
         Self(Duration::from_secs(seconds))
@@ -58,11 +58,11 @@ impl FromStr for HumanDuration {
 
     fn from_str(text: &str) -> Result<Self, UnitError> {
         let duration = humantime::parse_duration(text).map_err(|e| match e {
-            humantime::DurationError::Empty => UnitError(WANTED.into()),
-            humantime::DurationError::UnknownUnit { unit, .. } if unit.is_empty() => UnitError(WANTED.into()),
-            other => UnitError(format!("{other}; {WANTED}")),
+            humantime::DurationError::Empty => UnitError(UNIT_REQUIRED.into()),
+            humantime::DurationError::UnknownUnit { unit, .. } if unit.is_empty() => UnitError(UNIT_REQUIRED.into()),
+            other => UnitError(format!("{other}; {UNIT_REQUIRED}")),
         })?;
-        if duration > LONGEST.0 {
+        if duration > MAX_DURATION.0 {
             return Err(UnitError("a duration must not exceed 100 years".into()));
         }
         if duration.subsec_nanos() % 1_000_000 != 0 {
@@ -75,7 +75,7 @@ impl FromStr for HumanDuration {
 impl fmt::Display for HumanDuration {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let seconds = self.0.as_secs();
-        // up to two days read better in hours
+        // durations up to two days are shown in hours
         let days = if seconds > 2 * SECONDS_PER_DAY { seconds / SECONDS_PER_DAY } else { 0 };
         let rest = seconds - days * SECONDS_PER_DAY;
         let parts = [
@@ -91,12 +91,12 @@ impl fmt::Display for HumanDuration {
     }
 }
 
-as_text!(
+impl_unit_type!(
     HumanDuration,
     "Duration",
     r"^\d+(\.\d+)?\s*(ms|s|m|h|days?|weeks?)(\s+\d+(\.\d+)?\s*(ms|s|m|h|days?|weeks?))*$",
     ["30s", "1m 30s", "24h"],
-    WANTED
+    UNIT_REQUIRED
 );
 
 #[cfg(test)]

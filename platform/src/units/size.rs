@@ -1,49 +1,49 @@
-//! A number of bytes with its unit.
+//! Sizes in settings, such as `"8 MiB"`.
 
 use std::{fmt, str::FromStr};
 
-use super::{UnitError, as_text, number_with_unit};
+use super::{UnitError, impl_unit_type, number_with_unit};
 
-/// The units, from the largest to the smallest, each with its bytes.
+/// The units and their numbers of bytes, from the largest to the smallest.
 const UNITS: [(&str, u64); 5] = [("TiB", 1 << 40), ("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10), ("B", 1)];
-const WANTED: &str = number_with_unit!("8 MiB");
+const UNIT_REQUIRED: &str = number_with_unit!("8 MiB");
 
 /// A number of bytes in a setting, such as `"512 B"`, `"64 KiB"`, `"8 MiB"` or `"1 GiB"`.
 #[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ByteSize(u64);
 
 impl ByteSize {
-    /// A size of this many bytes.
+    /// Creates a size of this many bytes.
     #[must_use]
     pub const fn from_bytes(bytes: u64) -> Self {
         Self(bytes)
     }
 
-    /// A size of this many times 1024 bytes.
+    /// Creates a size of this many KiB (1024 bytes).
     #[must_use]
     pub const fn kib(kibibytes: u64) -> Self {
         Self(kibibytes << 10)
     }
 
-    /// A size of this many times 1024² bytes.
+    /// Creates a size of this many MiB (1024² bytes).
     #[must_use]
     pub const fn mib(mebibytes: u64) -> Self {
         Self(mebibytes << 20)
     }
 
-    /// A size of this many times 1024³ bytes.
+    /// Creates a size of this many GiB (1024³ bytes).
     #[must_use]
     pub const fn gib(gibibytes: u64) -> Self {
         Self(gibibytes << 30)
     }
 
-    /// The number of bytes.
+    /// The size in bytes as an integer.
     #[must_use]
     pub const fn bytes(self) -> u64 {
         self.0
     }
 
-    /// The number of bytes as a length in memory; the largest length where the size exceeds the address space.
+    /// The size in bytes as a `usize`; `usize::MAX` if the size exceeds the address space.
     #[must_use]
     pub fn as_usize(self) -> usize {
         usize::try_from(self.0).unwrap_or(usize::MAX)
@@ -59,7 +59,7 @@ impl FromStr for ByteSize {
         let (number, unit) = text.split_at(digits);
         let unit = unit.trim_start();
         if number.is_empty() || unit.is_empty() {
-            return Err(UnitError(WANTED.into()));
+            return Err(UnitError(UNIT_REQUIRED.into()));
         }
         let known = UNITS.iter().find(|(name, _)| *name == unit);
         let (_, factor) =
@@ -77,7 +77,13 @@ impl fmt::Display for ByteSize {
     }
 }
 
-as_text!(ByteSize, "ByteSize", r"^\d+\s*(B|KiB|MiB|GiB|TiB)$", ["512 B", "64 KiB", "8 MiB", "1 GiB"], WANTED);
+impl_unit_type!(
+    ByteSize,
+    "ByteSize",
+    r"^\d+\s*(B|KiB|MiB|GiB|TiB)$",
+    ["512 B", "64 KiB", "8 MiB", "1 GiB"],
+    UNIT_REQUIRED
+);
 
 #[cfg(test)]
 mod tests {

@@ -1,12 +1,12 @@
-//! Assembles a file from its frames and checks the contract of the stream at each frame: no gaps, no more bytes than
-//! granted, and at the end the size and digest of the seal.
+//! Assembles a file from the frames of a file stream. Checks that the frames have no gaps and stay within the window,
+//! and that the seal has the right size and digest.
 
 use aws_lc_rs::digest;
 use protocol::{delivery::Seal, frame::Frame, problem::Problem, server::ServerMessage};
 
 use super::{Client, Received};
 
-/// A file stream that the server opened.
+/// The data of a `file.opened` message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Opened {
     /// The number of the stream.
@@ -15,11 +15,11 @@ pub struct Opened {
     pub offset: u64,
     /// The size of the file in bytes; None while the export is running.
     pub size: Option<u64>,
-    /// The first window in bytes.
+    /// The initial window of the stream, in bytes.
     pub window: u64,
 }
 
-/// The received part of a stream.
+/// The result of reading a file stream.
 #[derive(Clone, Debug)]
 pub struct Collected {
     /// The offset of the first byte.
@@ -30,12 +30,12 @@ pub struct Collected {
     pub bytes: Vec<u8>,
     /// The hex SHA-256 of the received bytes.
     pub sha256: String,
-    /// The seal, or the problem with which the server closed the stream.
+    /// The seal of a complete file; else the problem of `file.closed`, if the message has one.
     pub end: Result<Seal, Option<Problem>>,
 }
 
 impl Collected {
-    /// The seal of a stream that ended well.
+    /// The seal of a complete file.
     ///
     /// # Panics
     /// When the server closed the stream without a seal.
@@ -45,12 +45,12 @@ impl Collected {
     }
 }
 
-/// The state of one stream while it is read.
+/// Checks and collects the frames of one file stream.
 pub struct Collector {
     stream: u32,
     start: u64,
     next: u64,
-    /// The offset of the first byte that is not granted.
+    /// The offset after the last byte that the window allows.
     allowed: u64,
     keep: bool,
     bytes: Vec<u8>,
@@ -58,7 +58,7 @@ pub struct Collector {
 }
 
 impl Collector {
-    /// A collector for an opened stream. With `keep` it keeps the bytes, else only their digest.
+    /// Creates a collector for an open stream. With `keep` the collector keeps the bytes, else only their digest.
     #[must_use]
     pub fn new(opened: Opened, keep: bool) -> Self {
         Self {
@@ -72,27 +72,27 @@ impl Collector {
         }
     }
 
-    /// Records a grant. Call this before the grant is sent.
-    pub fn granted(&mut self, bytes: u64) {
+    /// Enlarges the expected window. Call this method before sending the `file.window` message.
+    pub fn enlarge_window(&mut self, bytes: u64) {
         self.allowed += bytes;
     }
 
     /// The offset after the last received byte.
     #[must_use]
-    pub fn reached(&self) -> u64 {
+    pub fn next_offset(&self) -> u64 {
         self.next
     }
 
-    /// The number of bytes that the server may send without a further grant.
+    /// The number of bytes that the server may still send.
     #[must_use]
     pub fn window(&self) -> u64 {
         self.allowed - self.next
     }
 
-    /// Checks and adds a frame of this stream.
+    /// Checks a frame of this stream and adds its bytes.
     ///
     /// # Panics
-    /// When the frame leaves a gap, is empty, or exceeds the granted bytes.
+    /// When the frame leaves a gap, is empty, or exceeds the window.
     pub fn add(&mut self, frame: &Frame) {
         assert_eq!(frame.stream, self.stream, "a frame of another stream");
         assert_eq!(frame.offset, self.next, "frames arrive in order without gaps");
@@ -123,78 +123,78 @@ impl Collector {
 }
 
 impl Client {
-    /// Reads a stream to its end and grants bytes when half of the window is used. Other messages are kept for later.
+    /// Reads a stream to its end, and refills the window whenever half of it is used. Keeps other messages for later.
     ///
     /// # Panics
-    /// When the stream breaks the contract, or the session ends.
+    /// When the stream violates the protocol, or the session ends.
     pub async fn collect(&mut self, opened: Opened, keep: bool) -> Collected {
         let mut collector = Collector::new(opened, keep);
         let window = opened.window.max(2);
         loop {
             if collector.window() <= window / 2 {
                 let more = window - collector.window();
-                collector.granted(more);
+                collector.enlarge_window(more);
                 self.grant(opened.stream, more).await;
             }
-            if let Some(end) = self.step(&mut collector).await {
+            if let Some(end) = self.read_frame(&mut collector).await {
                 return collector.finish(end);
             }
         }
     }
 
-    /// Reads a stream up to this offset and grants bytes as [`Client::collect`] does. The returned collector can
-    /// continue.
+    /// Reads a stream up to this offset, and refills the window as [`Client::collect`] does. The test can continue with
+    /// the returned collector.
     ///
     /// # Panics
-    /// When the stream ends first or breaks the contract, or the session ends.
+    /// When the stream ends first or violates the protocol, or the session ends.
     pub async fn collect_until(&mut self, opened: Opened, offset: u64) -> Collector {
         let mut collector = Collector::new(opened, true);
         let window = opened.window.max(2);
-        while collector.reached() < offset {
+        while collector.next_offset() < offset {
             if collector.window() <= window / 2 {
                 let more = window - collector.window();
-                collector.granted(more);
+                collector.enlarge_window(more);
                 self.grant(opened.stream, more).await;
             }
-            if let Some(end) = self.step(&mut collector).await {
+            if let Some(end) = self.read_frame(&mut collector).await {
                 panic!("the stream ended before {offset}: {end:?}");
             }
         }
         collector
     }
 
-    /// Reads one frame of this stream, or returns its end.
+    /// Reads one frame of this stream into the collector; returns None after a frame, and the result at the end.
     ///
     /// # Panics
-    /// When the stream breaks the contract, or the session ends.
-    pub async fn step(&mut self, collector: &mut Collector) -> Option<Result<Seal, Option<Problem>>> {
-        enum Step {
+    /// When the stream violates the protocol, or the session ends.
+    pub async fn read_frame(&mut self, collector: &mut Collector) -> Option<Result<Seal, Option<Problem>>> {
+        enum Progress {
             Frame(Frame),
             End(Result<Seal, Option<Problem>>),
         }
         let stream = collector.stream;
         let wanted = |received: &Received| match received {
-            Received::Binary(frame) if frame.stream == stream => Some(Step::Frame(frame.clone())),
+            Received::Binary(frame) if frame.stream == stream => Some(Progress::Frame(frame.clone())),
             Received::Text(ServerMessage::FileSealed { stream: of, size, rows, sha256 }) if *of == stream => {
-                Some(Step::End(Ok(Seal { size: *size, rows: *rows, sha256: sha256.clone() })))
+                Some(Progress::End(Ok(Seal { size: *size, rows: *rows, sha256: sha256.clone() })))
             }
             Received::Text(ServerMessage::FileClosed { stream: of, problem, .. }) if *of == stream => {
-                Some(Step::End(Err(problem.as_deref().cloned())))
+                Some(Progress::End(Err(problem.as_deref().cloned())))
             }
             _ => None,
         };
         match self.expect("a frame or the end of the stream", wanted).await {
-            Step::Frame(frame) => {
+            Progress::Frame(frame) => {
                 collector.add(&frame);
                 None
             }
-            Step::End(end) => Some(end),
+            Progress::End(end) => Some(end),
         }
     }
 }
 
 impl Collector {
-    /// The received bytes, if the collector keeps them.
+    /// The received bytes; empty unless the collector keeps them.
     #[must_use]
     pub fn into_bytes(self) -> Vec<u8> {
         self.bytes
@@ -219,7 +219,7 @@ mod tests {
     fn a_complete_stream_matches_its_seal() {
         let mut collector = collector(3);
         collector.add(&frame(0, b"abc"));
-        collector.granted(2);
+        collector.enlarge_window(2);
         collector.add(&frame(3, b"de"));
         let seal = Seal { size: 5, rows: 1, sha256: crate::sha256(b"abcde") };
         assert_eq!(collector.finish(Ok(seal)).bytes, b"abcde");

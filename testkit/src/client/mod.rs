@@ -28,43 +28,43 @@ pub use collect::{Collected, Collector, Opened};
 
 use crate::DEADLINE;
 
-/// The credential of a session.
+/// The credential with which a client opens a session.
 #[derive(Clone, Copy, Debug)]
 pub enum Credential<'a> {
-    /// `Authorization: Bearer …`.
+    /// A token in the header `Authorization: Bearer`.
     Bearer(&'a str),
-    /// A ticket in the subprotocol, as browsers send it.
+    /// A ticket in the header `Sec-WebSocket-Protocol`, as browsers send it.
     Ticket(&'a str),
     /// No credential at all.
     None,
 }
 
-/// The refusal of a WebSocket upgrade.
+/// The response to a refused WebSocket upgrade.
 #[derive(Clone, Debug)]
 pub struct Refusal {
     /// The HTTP status of the refusal.
     pub status: StatusCode,
     /// The header `WWW-Authenticate`, if the response has it.
     pub www_authenticate: Option<String>,
-    /// The problem in the body, if the body is one.
+    /// The problem in the body; None if the body is no problem document.
     pub problem: Option<Problem>,
 }
 
 /// A message from the server, or the end of the session.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Received {
-    /// A text message of the contract.
+    /// A text message of the protocol.
     Text(ServerMessage),
     /// A binary message with file bytes.
     Binary(Frame),
-    /// The end of the session, with its close code; None when the connection broke.
+    /// The end of the session with its close code; None when the connection failed.
     Closed(Option<u16>),
 }
 
 /// A WebSocket session. Every wait panics after [`DEADLINE`].
 pub struct Client {
     socket: WebSocketStream<MaybeTlsStream<TcpStream>>,
-    /// Messages that arrived while the test waited for another one; they are read before the socket.
+    /// Messages that arrived while the test waited for another message. [`Client::next`] returns them first.
     kept: VecDeque<Received>,
     /// The first message of the session, `session.ready`.
     pub ready: ServerMessage,
@@ -82,7 +82,7 @@ impl Client {
         Self::connect_from(gateway, credential, None).await
     }
 
-    /// Opens a session as [`Client::connect`] does, with the header `Origin` of a page.
+    /// Opens a session as [`Client::connect`] does, with the header `Origin` of a web page.
     ///
     /// # Errors
     /// When the upgrade is refused.
@@ -94,13 +94,13 @@ impl Client {
         credential: Credential<'_>,
         origin: Option<&str>,
     ) -> Result<Self, Refusal> {
-        match Self::attempt(gateway, credential, origin).await {
+        match Self::try_connect(gateway, credential, origin).await {
             Ok(answer) => answer,
             Err(e) => panic!("can't reach {gateway}: {e}"),
         }
     }
 
-    /// Opens a session as [`Client::connect`] does, with more headers in the upgrade request.
+    /// Opens a session as [`Client::connect`] does, with additional headers in the upgrade request.
     ///
     /// # Errors
     /// When the upgrade is refused.
@@ -112,29 +112,30 @@ impl Client {
         credential: Credential<'_>,
         headers: &[(&'static str, &str)],
     ) -> Result<Self, Refusal> {
-        match Self::attempt_with(gateway, credential, headers).await {
+        match Self::try_connect_with(gateway, credential, headers).await {
             Ok(answer) => answer,
             Err(e) => panic!("can't reach {gateway}: {e}"),
         }
     }
 
-    /// Opens a session as [`Client::connect_from`] does, for a test that retries.
+    /// Opens a session as [`Client::connect_from`] does, but returns a failed connection as an error, for tests that
+    /// retry.
     ///
     /// # Errors
-    /// The outer error is a failed connection, the inner one a refused upgrade.
+    /// The outer error is a failed connection, the inner error a refused upgrade.
     ///
     /// # Panics
     /// When no message arrives in time, or the first one is not `session.ready`.
-    pub async fn attempt(
+    pub async fn try_connect(
         gateway: &str,
         credential: Credential<'_>,
         origin: Option<&str>,
     ) -> Result<Result<Self, Refusal>, String> {
         let origin = origin.map(|origin| ("origin", origin));
-        Self::attempt_with(gateway, credential, origin.as_slice()).await
+        Self::try_connect_with(gateway, credential, origin.as_slice()).await
     }
 
-    async fn attempt_with(
+    async fn try_connect_with(
         gateway: &str,
         credential: Credential<'_>,
         headers: &[(&'static str, &str)],
@@ -154,7 +155,7 @@ impl Client {
         for (name, text) in headers {
             request.headers_mut().insert(*name, value((*text).to_owned()));
         }
-        match in_time("the upgrade", connect_async(request)).await {
+        match with_deadline("the upgrade", connect_async(request)).await {
             Ok((socket, response)) => {
                 let chosen = response.headers().get(header::SEC_WEBSOCKET_PROTOCOL).and_then(|v| v.to_str().ok());
                 assert_eq!(chosen, Some(SUBPROTOCOL), "the gateway must choose its subprotocol");
@@ -178,7 +179,7 @@ impl Client {
         }
     }
 
-    /// Sends a message of the contract.
+    /// Sends a message of the protocol.
     ///
     /// # Panics
     /// When the connection is closed.
@@ -186,44 +187,46 @@ impl Client {
         self.send_text(&encode(message, reference)).await;
     }
 
-    /// Sends a message of the contract. Returns false when the connection is closed; the close code can be read then.
+    /// Sends a message of the protocol. Returns false when the connection is closed; the test can then read the close
+    /// code.
     ///
     /// # Panics
     /// When the message can't be sent in time.
     pub async fn try_send(&mut self, message: &ClientMessage, reference: Option<&str>) -> bool {
-        in_time("sending", self.socket.send(Message::text(encode(message, reference)))).await.is_ok()
+        with_deadline("sending", self.socket.send(Message::text(encode(message, reference)))).await.is_ok()
     }
 
-    /// Sends a text message that need not follow the contract.
+    /// Sends any text message, such as one that violates the protocol.
     ///
     /// # Panics
     /// When the connection is closed.
     pub async fn send_text(&mut self, text: &str) {
-        let sent = in_time("sending", self.socket.send(Message::text(text))).await;
+        let sent = with_deadline("sending", self.socket.send(Message::text(text))).await;
         sent.expect("the connection is up");
     }
 
-    /// Sends a binary message.
+    /// Sends a binary message with these bytes.
     ///
     /// # Panics
     /// When the connection is closed.
     pub async fn send_binary(&mut self, bytes: Vec<u8>) {
-        let sent = in_time("sending", self.socket.send(Message::binary(bytes))).await;
+        let sent = with_deadline("sending", self.socket.send(Message::binary(bytes))).await;
         sent.expect("the connection is up");
     }
 
-    /// The next message from the server. The client answers WebSocket pings by itself.
+    /// Waits for the next message from the server. The client answers WebSocket pings automatically.
     ///
     /// # Panics
-    /// When no message arrives in time, or a message breaks the contract.
+    /// When no message arrives in time, or a message violates the protocol.
     pub async fn next(&mut self) -> Received {
         match self.kept.pop_front() {
             Some(kept) => kept,
-            None => in_time("a message", self.read()).await,
+            None => with_deadline("a message", self.read()).await,
         }
     }
 
-    /// Waits for the first message for which `wanted` returns a value. Earlier messages are kept for later.
+    /// Waits for the first message for which `wanted` returns a value, and returns that value. Keeps other messages for
+    /// later. `what` describes the message in the panic.
     ///
     /// # Panics
     /// When no such message arrives in time, or the session ends first.
@@ -242,7 +245,7 @@ impl Client {
                 self.kept.push_back(received);
             }
         };
-        in_time(what, waiting).await
+        with_deadline(what, waiting).await
     }
 
     /// Waits for a text message, as [`Client::expect`] does.
@@ -257,7 +260,7 @@ impl Client {
         self.expect(what, of_text).await
     }
 
-    /// Waits for the `error` that answers this `ref` and returns its problem.
+    /// Waits for the `error` message with this `ref` and returns its problem.
     ///
     /// # Panics
     /// As [`Client::expect`].
@@ -271,7 +274,7 @@ impl Client {
         self.expect_text("error", wanted).await
     }
 
-    /// Waits for the end of the session and returns its close code. Earlier messages are dropped.
+    /// Waits for the end of the session and returns its close code. Drops other messages.
     ///
     /// # Panics
     /// When the session does not end in time.
@@ -283,30 +286,30 @@ impl Client {
                 }
             }
         };
-        in_time("the close", closing).await
+        with_deadline("the close", closing).await
     }
 
-    /// Creates an export and returns it as accepted.
+    /// Creates an export and waits for `export.accepted`.
     ///
     /// # Panics
     /// When the gateway refuses the export.
     pub async fn create(&mut self, create: ExportCreate) -> Export {
         let reference = ExportId::generate().to_string();
         self.send(&ClientMessage::ExportCreate(Box::new(create)), Some(&reference)).await;
-        self.accepted(&reference).await
+        self.wait_for_accepted(&reference).await
     }
 
-    /// Cancels an export.
+    /// Cancels an export and waits for `export.accepted`.
     ///
     /// # Panics
     /// When the gateway refuses to cancel.
     pub async fn cancel(&mut self, export_id: ExportId) -> Export {
         let reference = ExportId::generate().to_string();
         self.send(&ClientMessage::ExportCancel(ExportCancel { export_id }), Some(&reference)).await;
-        self.accepted(&reference).await
+        self.wait_for_accepted(&reference).await
     }
 
-    async fn accepted(&mut self, reference: &str) -> Export {
+    async fn wait_for_accepted(&mut self, reference: &str) -> Export {
         let wanted = |message: &ServerMessage| match message {
             ServerMessage::ExportAccepted { reference: Some(given), export } if given == reference => {
                 Some((**export).clone())
@@ -319,7 +322,7 @@ impl Client {
         self.expect_text("export.accepted", wanted).await
     }
 
-    /// Waits for the event that ends this export and returns the export.
+    /// Waits for the event that reports the end of this export, and returns the export.
     ///
     /// # Panics
     /// When the export does not end in time.
@@ -337,7 +340,7 @@ impl Client {
         self.expect_text("the end of the export", wanted).await
     }
 
-    /// Opens a file stream.
+    /// Opens a file stream and waits for `file.opened`.
     ///
     /// # Panics
     /// When the gateway refuses the stream.
@@ -348,7 +351,7 @@ impl Client {
         self.opened(export_id, window).await
     }
 
-    /// Waits for the `file.opened` of this export, which the client opened with this window.
+    /// Waits for `file.opened` of this export. `window` is the window that the test has requested.
     ///
     /// # Panics
     /// When the message does not arrive in time.
@@ -363,7 +366,7 @@ impl Client {
         self.expect_text("file.opened", wanted).await
     }
 
-    /// Grants more bytes to a stream.
+    /// Enlarges the window of a stream with a `file.window` message.
     ///
     /// # Panics
     /// When the connection is closed.
@@ -385,11 +388,11 @@ impl Client {
                 Some(Ok(Message::Text(text))) => {
                     let message = serde_json::from_str(&text);
                     return Received::Text(
-                        message.unwrap_or_else(|e| panic!("not a message of the contract ({e}): {text}")),
+                        message.unwrap_or_else(|e| panic!("not a message of the protocol ({e}): {text}")),
                     );
                 }
                 Some(Ok(Message::Binary(bytes))) => {
-                    return Received::Binary(Frame::decode(bytes).expect("a binary frame of the contract"));
+                    return Received::Binary(Frame::decode(bytes).expect("a binary frame of the protocol"));
                 }
                 Some(Ok(Message::Close(frame))) => return Received::Closed(frame.map(|f| f.code.into())),
                 Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => {}
@@ -399,7 +402,7 @@ impl Client {
     }
 }
 
-async fn in_time<T>(what: &str, work: impl Future<Output = T>) -> T {
+async fn with_deadline<T>(what: &str, work: impl Future<Output = T>) -> T {
     match tokio::time::timeout(DEADLINE, work).await {
         Ok(value) => value,
         Err(_) => panic!("not within {} s: {what}", DEADLINE.as_secs()),

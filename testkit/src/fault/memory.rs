@@ -1,4 +1,4 @@
-//! The resident memory of a process.
+//! Measures the resident memory of a process.
 
 use std::fs;
 
@@ -7,7 +7,7 @@ use std::fs;
 pub struct Memory {
     /// The current resident memory (`VmRSS`).
     pub current: u64,
-    /// The largest resident memory so far (`VmHWM`).
+    /// The maximum resident memory so far (`VmHWM`).
     pub peak: u64,
 }
 

@@ -1,4 +1,4 @@
-//! Faults: processes that a test kills or pauses, and connections that a test breaks.
+//! Fault injection: processes that a test kills or pauses, and connections that a test breaks.
 
 mod memory;
 mod process;
@@ -15,7 +15,7 @@ use nix::{
     unistd::Pid,
 };
 
-/// Sends SIGKILL: the process ends without any cleanup.
+/// Sends SIGKILL to a process, which then ends without cleanup.
 ///
 /// # Panics
 /// When the process does not exist.

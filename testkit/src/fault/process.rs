@@ -1,4 +1,4 @@
-//! The `sluice` binary as a child process.
+//! Runs the `sluice` binary as a child process.
 
 use std::{
     env,
@@ -18,10 +18,10 @@ use tempfile::TempDir;
 use super::{Memory, kill_9, memory};
 use crate::{DEADLINE, eventually};
 
-/// How long one request to a readiness URL may take.
+/// The timeout of one request to a readiness URL.
 const READINESS_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// A command with its environment, before its start.
+/// A command that has not been started.
 pub struct Launch {
     command: Command,
 }
@@ -34,8 +34,8 @@ pub struct Process {
 }
 
 impl Launch {
-    /// `sluice` with these arguments: the program of `SLUICE_BIN`, else the one in the target folder of the test. The
-    /// child does not inherit settings from the environment of the test.
+    /// Prepares `sluice` with these arguments: the binary at `SLUICE_BIN`, else the one in the target folder of the
+    /// test. The child does not inherit settings from the environment of the test.
     ///
     /// # Panics
     /// When the binary is not built.
@@ -44,7 +44,7 @@ impl Launch {
         Self::program(&binary(), args)
     }
 
-    /// Another program of the workspace, by its name.
+    /// Prepares another binary of the workspace by its name.
     ///
     /// # Panics
     /// When the binary is not built.
@@ -72,27 +72,27 @@ impl Launch {
         self
     }
 
-    /// Sets several environment variables.
+    /// Sets several environment variables, as [`Launch::env`] does.
     #[must_use]
     pub fn envs<K: AsRef<OsStr>, V: AsRef<OsStr>>(mut self, variables: impl IntoIterator<Item = (K, V)>) -> Self {
         self.command.envs(variables);
         self
     }
 
-    /// Sets the working directory.
+    /// Sets the working directory of the process.
     #[must_use]
     pub fn current_dir(mut self, dir: &Path) -> Self {
         self.command.current_dir(dir);
         self
     }
 
-    /// Runs a shell script first, in the same process: for limits of the system such as `ulimit`.
+    /// Runs a shell script in the process before the command, for example to set limits with `ulimit`.
     #[must_use]
     pub fn after_script(self, script: &str) -> Self {
         self.wrapped_by("sh", &["-c", &format!("{script}\nexec \"$@\""), "sh"])
     }
 
-    /// Starts the command through another program, such as `unshare`, which replaces itself by the command.
+    /// Starts the command through another program, such as `unshare`, that executes its arguments.
     #[must_use]
     pub fn wrapped_by(self, program: &str, args: &[&str]) -> Self {
         let mut command = Command::new(program);
@@ -109,7 +109,7 @@ impl Launch {
         Self { command }
     }
 
-    /// Starts the process. Standard output and standard error go to files.
+    /// Starts the process. Its standard output and standard error go to files.
     ///
     /// # Panics
     /// When the process can't be started.
@@ -141,7 +141,7 @@ impl Process {
         self.child.id()
     }
 
-    /// Waits until this URL answers with success.
+    /// Waits until this URL answers with a success status.
     ///
     /// # Panics
     /// When the URL does not answer in time, or the process ends first.
@@ -168,7 +168,7 @@ impl Process {
         }
     }
 
-    /// Sends SIGTERM.
+    /// Sends SIGTERM, which starts the graceful stop.
     ///
     /// # Panics
     /// When the process has ended already.
@@ -184,7 +184,7 @@ impl Process {
         self.signal(Signal::SIGINT);
     }
 
-    /// Sends SIGSTOP: the process stands still until [`Process::resume`].
+    /// Sends SIGSTOP, which pauses the process until [`Process::resume`].
     ///
     /// # Panics
     /// When the process has ended already.
@@ -192,7 +192,7 @@ impl Process {
         self.signal(Signal::SIGSTOP);
     }
 
-    /// Sends SIGCONT: a paused process continues.
+    /// Sends SIGCONT, which resumes a paused process.
     ///
     /// # Panics
     /// When the process has ended already.
@@ -209,7 +209,7 @@ impl Process {
         self.status = self.child.wait().ok();
     }
 
-    /// Waits until the process ends.
+    /// Waits until the process ends, and returns its exit status.
     ///
     /// # Panics
     /// When the process does not end in time.
@@ -222,13 +222,13 @@ impl Process {
         .await
     }
 
-    /// The standard output so far.
+    /// The standard output of the process so far.
     #[must_use]
     pub fn stdout(&self) -> String {
         self.read("stdout")
     }
 
-    /// The standard error, which holds the log, so far.
+    /// The standard error of the process so far, which contains its log.
     #[must_use]
     pub fn stderr(&self) -> String {
         self.read("stderr")
@@ -271,7 +271,7 @@ impl Drop for Process {
     }
 }
 
-/// Whether a variable configures Sluice: its own settings and those of OpenTelemetry.
+/// Whether an environment variable configures Sluice or its OpenTelemetry SDK.
 fn is_setting(name: &OsString) -> bool {
     let name = name.to_string_lossy();
     (name.starts_with("SLUICE_") && name != "SLUICE_NATS_SERVER") || name.starts_with("OTEL_")

@@ -15,34 +15,35 @@ use tokio::{
     task::{JoinHandle, JoinSet},
 };
 
-/// The size of the buffer of one direction, in bytes.
-const CHUNK: usize = 64 * 1024;
-/// The receive buffer towards the server, in bytes: small, so that a stalled proxy stalls the server.
-const RECEIVE_BUFFER: u32 = 256 * 1024;
+/// The buffer size of each direction of a connection, in bytes.
+const BUFFER_BYTES: usize = 64 * 1024;
+/// The size of the socket's receive buffer for bytes from the server. It is small, so that a stalled proxy soon stalls
+/// the server.
+const RECEIVE_BUFFER_BYTES: u32 = 256 * 1024;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Mode {
-    /// All bytes pass.
+    /// The proxy forwards all bytes.
     Open,
-    /// Connections stay open and no byte passes.
+    /// The proxy keeps connections open and forwards nothing.
     Stalled,
-    /// New connections are closed at once.
+    /// The proxy closes new connections immediately.
     Refusing,
 }
 
 struct Shared {
     mode: watch::Sender<Mode>,
-    /// The number of cuts; each cut closes all open connections.
+    /// A counter; each increment closes all open connections.
     cuts: watch::Sender<u64>,
-    /// The bytes from the server that each connection passes before it stalls.
+    /// The number of bytes from the server after which each connection stalls; None: never.
     stall_after: watch::Sender<Option<u64>>,
-    /// The bytes from the server that still pass before a cut; `u64::MAX` without a limit.
+    /// The number of bytes from the server until the proxy closes all connections; `u64::MAX`: no limit.
     allowance: AtomicU64,
     bytes_passed: AtomicU64,
     connections: AtomicU64,
 }
 
-/// A proxy on loopback in front of one address. Dropping the value ends the proxy.
+/// A TCP proxy on loopback in front of one server. Dropping the value ends the proxy.
 pub struct Proxy {
     address: SocketAddr,
     shared: Arc<Shared>,
@@ -75,48 +76,49 @@ impl Proxy {
         self.address
     }
 
-    /// The address as an HTTP URL.
+    /// The HTTP URL that clients connect to.
     #[must_use]
     pub fn url(&self) -> String {
         format!("http://{}", self.address)
     }
 
-    /// Closes every connection. New connections pass all bytes, also after [`Proxy::stall_after`].
+    /// Closes all open connections and ends the effect of [`Proxy::stall_after`]. The proxy still accepts new
+    /// connections.
     pub fn cut(&self) {
         self.shared.cut();
         self.shared.stall_after.send_replace(None);
     }
 
-    /// Closes every connection after this many more bytes from the server.
+    /// Closes all open connections after this many more bytes from the server.
     pub fn cut_after(&self, bytes: u64) {
         self.shared.allowance.store(bytes, Ordering::SeqCst);
     }
 
-    /// Closes every connection and each new one, until [`Proxy::restore`].
+    /// Closes all open connections and every new connection, until [`Proxy::restore`].
     pub fn refuse(&self) {
         self.shared.mode.send_replace(Mode::Refusing);
         self.cut();
     }
 
-    /// Passes no byte and keeps connections open, until [`Proxy::restore`].
+    /// Keeps connections open and forwards nothing, until [`Proxy::restore`].
     pub fn stall(&self) {
         self.shared.mode.send_replace(Mode::Stalled);
     }
 
-    /// Stalls each connection, also a new one, after this many more bytes from the server, until [`Proxy::restore`] or
-    /// a cut. A larger transfer then stalls before its end, however fast it is.
+    /// Stalls each open and each new connection after this many more bytes from the server, until [`Proxy::restore`] or
+    /// [`Proxy::cut`]. A test can so stop a transfer before its end, independent of its speed.
     pub fn stall_after(&self, bytes: u64) {
         self.shared.stall_after.send_replace(Some(bytes));
     }
 
-    /// Passes all bytes and connections again.
+    /// Ends all faults: the proxy accepts connections and forwards all bytes again.
     pub fn restore(&self) {
         self.shared.allowance.store(u64::MAX, Ordering::SeqCst);
         self.shared.stall_after.send_replace(None);
         self.shared.mode.send_replace(Mode::Open);
     }
 
-    /// The number of bytes from the server so far.
+    /// The number of bytes forwarded from the server so far.
     #[must_use]
     pub fn bytes_passed(&self) -> u64 {
         self.shared.bytes_passed.load(Ordering::SeqCst)
@@ -140,7 +142,7 @@ impl Shared {
         self.cuts.send_modify(|cuts| *cuts += 1);
     }
 
-    /// Uses `bytes` of the allowance. An exhausted allowance cuts all connections and returns false.
+    /// Subtracts bytes from the allowance. If the allowance is exhausted, closes all connections and returns false.
     fn allow(&self, bytes: u64) -> bool {
         let used = self.allowance.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| {
             if left == u64::MAX { Some(left) } else { left.checked_sub(bytes) }
@@ -154,7 +156,7 @@ impl Shared {
 }
 
 async fn accept(listener: TcpListener, target: String, shared: Arc<Shared>) {
-    // dropping the set with this task closes all connections
+    // the end of this task drops the set, which closes all connections
     let mut connections = JoinSet::new();
     while let Ok((client, _)) = listener.accept().await {
         shared.connections.fetch_add(1, Ordering::SeqCst);
@@ -172,9 +174,9 @@ async fn connect(client: TcpStream, target: String, shared: Arc<Shared>) {
     let (from_client, to_client) = client.into_split();
     let (from_server, to_server) = server.into_split();
     let both = async {
-        tokio::join!(pass(from_client, to_server, &shared, false), pass(from_server, to_client, &shared, true));
+        tokio::join!(forward(from_client, to_server, &shared, false), forward(from_server, to_client, &shared, true));
     };
-    // a cut wins over bytes that are ready at the same time
+    // a cut has priority over bytes that are ready at the same time
     tokio::select! {
         biased;
         _ = cuts.changed() => {}
@@ -185,15 +187,15 @@ async fn connect(client: TcpStream, target: String, shared: Arc<Shared>) {
 async fn connect_to(target: &str) -> Option<TcpStream> {
     let address = lookup_host(target).await.ok()?.next()?;
     let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }.ok()?;
-    socket.set_recv_buffer_size(RECEIVE_BUFFER).ok()?;
+    socket.set_recv_buffer_size(RECEIVE_BUFFER_BYTES).ok()?;
     socket.connect(address).await.ok()
 }
 
-async fn pass(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, shared: &Shared, from_server: bool) {
+async fn forward(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, shared: &Shared, from_server: bool) {
     let mut mode = shared.mode.subscribe();
     let mut stall_after = shared.stall_after.subscribe();
     let (mut limit, mut passed) = (*stall_after.borrow_and_update(), 0);
-    let mut buffer = vec![0; CHUNK];
+    let mut buffer = vec![0; BUFFER_BYTES];
     loop {
         if mode.wait_for(|mode| *mode != Mode::Stalled).await.is_err() {
             return;
@@ -206,7 +208,7 @@ async fn pass(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, shared: &Shared, 
             return;
         }
         passed += count as u64;
-        // a new limit restarts the count
+        // the count restarts with each new limit
         while from_server && (stall_after.has_changed().unwrap_or(false) || limit.is_some_and(|limit| passed > limit)) {
             if limit.is_some_and(|limit| passed > limit) && stall_after.changed().await.is_err() {
                 return;
@@ -216,7 +218,7 @@ async fn pass(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, shared: &Shared, 
         if mode.wait_for(|mode| *mode != Mode::Stalled).await.is_err() {
             return;
         }
-        // counted before the client has the bytes and can read the count
+        // count the bytes before the client receives them, because the test may read the count then
         if from_server {
             shared.bytes_passed.fetch_add(count as u64, Ordering::SeqCst);
         }
@@ -230,7 +232,7 @@ async fn pass(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, shared: &Shared, 
 mod tests {
     use super::*;
 
-    async fn echo() -> String {
+    async fn start_echo_server() -> String {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
         tokio::spawn(async move {
@@ -251,7 +253,7 @@ mod tests {
 
     #[tokio::test]
     async fn connections_break_only_on_request() {
-        let proxy = Proxy::start(&echo().await).await;
+        let proxy = Proxy::start(&start_echo_server().await).await;
         let mut stream = TcpStream::connect(proxy.address()).await.unwrap();
         assert!(round_trip(&mut stream).await);
         proxy.cut();
@@ -274,16 +276,20 @@ mod tests {
     #[tokio::test]
     async fn a_stalled_transfer_continues_after_a_restore_and_fails_after_a_cut() {
         const MIB: usize = 1024 * 1024;
-        let proxy = Proxy::start(&zeros(64 * MIB as u64).await).await;
+        let proxy = Proxy::start(&start_zeros_server(64 * MIB as u64).await).await;
         for lost in [false, true] {
             proxy.stall_after(2 * MIB as u64);
             let mut stream = TcpStream::connect(proxy.address()).await.unwrap();
-            let mut some = vec![0; 2 * MIB - CHUNK];
+            let mut some = vec![0; 2 * MIB - BUFFER_BYTES];
             stream.read_exact(&mut some).await.unwrap();
             // the allowed bytes have passed, and no further byte does
             let before = proxy.bytes_passed();
             tokio::time::sleep(std::time::Duration::from_millis(100)).await;
-            assert!(proxy.bytes_passed() - before <= CHUNK as u64, "{} bytes more", proxy.bytes_passed() - before);
+            assert!(
+                proxy.bytes_passed() - before <= BUFFER_BYTES as u64,
+                "{} bytes more",
+                proxy.bytes_passed() - before
+            );
             if lost {
                 proxy.cut()
             } else {
@@ -295,8 +301,8 @@ mod tests {
         }
     }
 
-    /// A server that sends this many zeros on each connection.
-    async fn zeros(count: u64) -> String {
+    /// Starts a server that sends this many zero bytes on each connection, and returns its address.
+    async fn start_zeros_server(count: u64) -> String {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
         tokio::spawn(async move {

@@ -1,4 +1,4 @@
-//! A certificate authority for one test, and the certificates that it signs.
+//! Creates a certificate authority for one test, and certificates that it signs.
 
 use std::{
     fs,
@@ -15,8 +15,9 @@ pub struct Certificates {
 }
 
 impl Certificates {
-    /// Creates `ca.pem`; `cert.pem` and `key.pem` for servers on loopback, which are also clients of each other; and
-    /// `client.pem` and `client-key.pem` for clients.
+    /// Creates the files `ca.pem` for the authority, `cert.pem` and `key.pem` for servers on loopback, and `client.pem`
+    /// and `client-key.pem` for clients. Servers of a cluster are clients of each other, so their certificate allows
+    /// both.
     ///
     /// # Panics
     /// When the folder can't be written.
@@ -24,7 +25,7 @@ impl Certificates {
     pub fn create(dir: &Path) -> Self {
         fs::create_dir_all(dir).expect("a new folder can be created");
         let mut params = CertificateParams::default();
-        // a unique name: two authorities of the same name are confused with each other
+        // TLS libraries confuse two authorities of the same name
         params.distinguished_name.push(DnType::CommonName, format!("authority {}", Uuid::now_v7()));
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let authority = CertifiedIssuer::self_signed(params, key()).expect("an authority signs itself");
@@ -44,7 +45,7 @@ impl Certificates {
         Self { dir: dir.to_owned() }
     }
 
-    /// The path of one of the files.
+    /// The path of one of the files, such as `ca.pem`.
     #[must_use]
     pub fn file(&self, name: &str) -> String {
         self.dir.join(name).display().to_string()

@@ -1,4 +1,4 @@
-//! Real nats-servers with JetStream: one, or a cluster of three.
+//! Starts a real nats-server with JetStream, or a cluster of three.
 
 mod certificates;
 mod ops_files;
@@ -19,7 +19,7 @@ const PASSWORD: &str = "test-password";
 /// The number of servers in a cluster, and of replicas of each stream.
 const CLUSTER_SIZE: usize = 3;
 
-/// One nats-server or a cluster on loopback, with users and passwords. Dropping the value ends the servers.
+/// A nats-server or a cluster on loopback, with users and passwords. Dropping the value ends the servers.
 pub struct NatsServer {
     nodes: Vec<Node>,
     dir: TempDir,
@@ -28,22 +28,22 @@ pub struct NatsServer {
 
 /// The configuration of the servers.
 enum Kind {
-    /// One user with all permissions.
+    /// A single server with one user, who has all permissions.
     Plain,
-    /// `nats.conf` of `ops/nats`, with its users.
+    /// A single server with `nats.conf` of `ops/nats` and its users.
     OpsConfig,
-    /// `cluster.conf` of `ops/nats`, with its users and TLS with these certificates.
+    /// A cluster with `cluster.conf` of `ops/nats`, its users, and TLS with these certificates.
     Cluster(Certificates),
 }
 
-/// One server of a cluster, or the only server.
+/// One nats-server process.
 struct Node {
     /// The name of the server in a cluster.
     name: String,
     port: u16,
-    /// The port for routes from the other servers of a cluster.
+    /// The port for routes between the servers of a cluster; 0 for a single server.
     route_port: u16,
-    /// None while the server is stopped.
+    /// The running process; None while the server is stopped.
     server: Option<ServerProcess>,
 }
 
@@ -56,7 +56,7 @@ impl NatsServer {
         Self::begin(folder(), Kind::Plain, vec![Node::new("nats", 0)]).await
     }
 
-    /// Starts one server with the files of `ops/nats` and new passwords.
+    /// Starts one server with the configuration of `ops/nats` and new passwords.
     ///
     /// # Panics
     /// When nats-server is not installed or does not start.
@@ -66,8 +66,8 @@ impl NatsServer {
         Self::begin(dir, Kind::OpsConfig, vec![Node::new("nats", 0)]).await
     }
 
-    /// Starts a cluster of three servers with the files of `ops/nats`, new passwords, and TLS for clients and routes.
-    /// The cluster may not have elected its leader yet.
+    /// Starts a cluster of three servers with the configuration of `ops/nats`, new passwords, and TLS for clients and
+    /// routes. The cluster may not have elected its leader yet.
     ///
     /// # Panics
     /// When nats-server is not installed or one server does not start.
@@ -90,7 +90,7 @@ impl NatsServer {
         servers
     }
 
-    /// Starts one server.
+    /// Starts the server with this index.
     async fn run(&mut self, index: usize) {
         let mut command = self.command(&self.nodes[index]);
         self.nodes[index].server = Some(blocking(move || launch(&mut command)).await);
@@ -126,7 +126,7 @@ impl NatsServer {
         urls.join(",")
     }
 
-    /// The settings to connect to the servers.
+    /// The settings for a connection to the servers.
     #[must_use]
     pub fn config(&self) -> NatsConfig {
         let plain =
@@ -143,7 +143,7 @@ impl NatsServer {
         }
     }
 
-    /// The settings to connect as a user of `ops/nats`.
+    /// The settings for a connection as this user of `ops/nats`.
     ///
     /// # Panics
     /// When the servers do not have this user.
@@ -166,7 +166,7 @@ impl NatsServer {
         lines.filter(|line| line.contains("Violation") || line.contains("authentication error")).collect()
     }
 
-    /// A connection, after the streams and buckets were created.
+    /// Connects to the servers and creates missing streams and buckets.
     ///
     /// # Panics
     /// When the connection fails.
@@ -180,7 +180,7 @@ impl NatsServer {
         self.nodes[0].server.as_ref().map(ServerProcess::pid)
     }
 
-    /// Stops all servers, as in an outage. JetStream keeps its data.
+    /// Stops all servers gracefully, as in an outage. JetStream keeps its stored data.
     pub async fn stop(&mut self) {
         for node in &mut self.nodes {
             if let Some(server) = node.server.take() {
@@ -189,14 +189,14 @@ impl NatsServer {
         }
     }
 
-    /// Kills all servers, as in a crash. JetStream keeps its data.
+    /// Kills all servers, as in a crash. JetStream keeps its stored data.
     pub fn kill(&mut self) {
         for node in &mut self.nodes {
             node.server = None;
         }
     }
 
-    /// Kills the server of this name.
+    /// Kills the server with this name.
     ///
     /// # Panics
     /// When no server has this name.
@@ -205,7 +205,7 @@ impl NatsServer {
         self.nodes[index].server = None;
     }
 
-    /// Starts all servers again, on the same ports with the same data.
+    /// Restarts all servers on the same ports with the same data.
     ///
     /// # Panics
     /// When a server does not start.
@@ -216,7 +216,7 @@ impl NatsServer {
         }
     }
 
-    /// Starts the server of this name again, on the same port with the same data.
+    /// Starts the killed server with this name again, on the same port with the same data.
     ///
     /// # Panics
     /// When no server has this name, or the server does not start.
@@ -225,7 +225,7 @@ impl NatsServer {
         self.run(index).await;
     }
 
-    /// Kills all servers and starts them again on the same ports without data, as after the loss of a disk.
+    /// Kills all servers, deletes their data and starts them again on the same ports, as after the loss of a disk.
     ///
     /// # Panics
     /// When a server does not start.
@@ -259,7 +259,7 @@ fn launch(command: &mut Command) -> ServerProcess {
     ServerProcess::start("nats-server", command, ready).expect("nats-server ended before it was ready").0
 }
 
-/// The program of `SLUICE_NATS_SERVER`, else the one on the PATH.
+/// The path of nats-server: `SLUICE_NATS_SERVER`, else the program on the PATH.
 fn program() -> PathBuf {
     if let Some(path) = env::var_os("SLUICE_NATS_SERVER").filter(|path| !path.is_empty()) {
         return path.into();

@@ -1,8 +1,8 @@
-//! Copies of the files of `ops/nats`, with the paths and addresses of one test.
+//! Copies the configuration files of `ops/nats` and adapts their paths and addresses to one test.
 
 use std::{fs, path::Path, process::Command};
 
-/// Copies the files to a folder and creates passwords for the users and for cluster routes to these addresses.
+/// Copies the files to a folder, and creates passwords for the users and for the cluster routes to these addresses.
 pub(super) fn copy(folder: &Path, routes: &[String]) {
     copy_folder(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../ops/nats"), folder);
     let run = Command::new(folder.join("make-passwords")).arg(folder).args(routes).status();
@@ -12,7 +12,7 @@ pub(super) fn copy(folder: &Path, routes: &[String]) {
 /// Turns on TLS for clients and routes, as the comments of `cluster.conf` and `tls.conf` describe.
 pub(super) fn encrypt(folder: &Path, certificates: &Path) {
     edit(&folder.join("tls.conf"), "/etc/nats/tls/", &format!("{}/", certificates.display()), 3);
-    // once at the end of the file, once in the block of the routes
+    // the line occurs at the end of the file and in the block of the routes
     edit(&folder.join("cluster.conf"), "# include \"tls.conf\"", "include \"tls.conf\"", 2);
 }
 

@@ -20,10 +20,10 @@ use uuid::Uuid;
 const ISSUER: &str = "sluice";
 /// The default `aud` of tokens.
 const AUDIENCE: &str = "sluice";
-/// How long tokens have been valid when they are signed, for gateways whose clock a test stopped earlier.
+/// The age of `nbf` in a new token. A gateway with a stopped test clock must accept tokens that a test signs later.
 const VALID_SINCE: Duration = Duration::minutes(5);
 
-/// A signing key with the issuer and the audience of its tokens.
+/// A token issuer: a signing key, and the issuer and audience of its tokens.
 #[derive(Clone)]
 pub struct Issuer {
     algorithm: Algorithm,
@@ -39,14 +39,14 @@ pub struct Issuer {
 }
 
 impl Issuer {
-    /// An HS256 issuer with this shared secret, as in `sluice up`.
+    /// Creates an HS256 issuer with this shared secret, as in `sluice up`.
     #[must_use]
     pub fn local(secret: &str) -> Self {
         let key = EncodingKey::from_secret(secret.as_bytes());
         Self { secret: Some(secret.to_owned()), ..Self::new(Algorithm::HS256, key) }
     }
 
-    /// An RS256 issuer with a new key of 2048 bits.
+    /// Creates an RS256 issuer with a new key of 2048 bits.
     ///
     /// # Panics
     /// When no key can be generated.
@@ -59,7 +59,7 @@ impl Issuer {
         Self::new(Algorithm::RS256, EncodingKey::from_rsa_pem(pem.as_bytes()).expect("the key was just generated"))
     }
 
-    /// An ES256 issuer with a new key.
+    /// Creates an ES256 issuer with a new key.
     ///
     /// # Panics
     /// When no key can be generated.
@@ -70,7 +70,7 @@ impl Issuer {
         Self::new(Algorithm::ES256, EncodingKey::from_ec_der(der.as_ref()))
     }
 
-    /// An EdDSA (Ed25519) issuer with a new key.
+    /// Creates an EdDSA (Ed25519) issuer with a new key.
     ///
     /// # Panics
     /// When no key can be generated.
@@ -92,21 +92,13 @@ impl Issuer {
         }
     }
 
-    /// Sets the `iss` and `aud` claims of the tokens.
-    #[must_use]
-    pub fn named(mut self, issuer: &str, audience: &str) -> Self {
-        self.issuer = issuer.into();
-        self.audience = audience.into();
-        self
-    }
-
     /// The shared secret of [`Issuer::local`]; None for other issuers.
     #[must_use]
     pub fn secret(&self) -> Option<&str> {
         self.secret.as_deref()
     }
 
-    /// The key's id in the JWKS document and in token headers.
+    /// The id of the key in the JWKS document and in token headers.
     #[must_use]
     pub fn kid(&self) -> &str {
         &self.kid
@@ -115,7 +107,7 @@ impl Issuer {
     /// The public key as a JWK.
     ///
     /// # Panics
-    /// For a shared secret, which has none.
+    /// For an issuer with a shared secret, which has no public key.
     #[must_use]
     pub fn jwk(&self) -> Value {
         assert!(self.secret.is_none(), "a shared secret is not published");
@@ -124,13 +116,13 @@ impl Issuer {
         serde_json::to_value(jwk).expect("a key can be written as JSON")
     }
 
-    /// The JWKS document of these keys.
+    /// The JWKS document with the public keys of these issuers.
     #[must_use]
     pub fn jwks<'a>(issuers: impl IntoIterator<Item = &'a Self>) -> Value {
         json!({"keys": issuers.into_iter().map(Self::jwk).collect::<Vec<_>>()})
     }
 
-    /// A builder of a token that is valid for an hour and every dataset.
+    /// Creates a builder for a token that is valid for one hour and allows all datasets.
     #[must_use]
     pub fn token(&self, sub: &str, tenant: &str) -> TokenBuilder<'_> {
         let now = SystemClock.now();
@@ -158,7 +150,7 @@ enum Fault {
     Unsigned,
 }
 
-/// A token before it is signed.
+/// Builds a valid or an invalid token.
 #[derive(Clone)]
 pub struct TokenBuilder<'a> {
     issuer: &'a Issuer,
@@ -167,57 +159,57 @@ pub struct TokenBuilder<'a> {
 }
 
 impl TokenBuilder<'_> {
-    /// Sets the scopes, separated by spaces.
+    /// Sets the `scope` claim: scopes separated by spaces.
     #[must_use]
     pub fn scope(self, scope: &str) -> Self {
         self.claim("scope", scope)
     }
 
-    /// Sets the expiry to this time from now.
+    /// Makes the token expire after this duration from now.
     #[must_use]
     pub fn expires_in(self, ttl: Duration) -> Self {
         self.at("exp", SystemClock.now() + ttl)
     }
 
-    /// Expired ten minutes ago, which exceeds any leeway.
+    /// Makes the token expired for ten minutes, which exceeds every clock leeway.
     #[must_use]
     pub fn expired(self) -> Self {
         self.expires_in(-Duration::minutes(10))
     }
 
-    /// Valid in ten minutes, which exceeds any leeway.
+    /// Makes the token valid only in ten minutes, which exceeds every clock leeway.
     #[must_use]
     pub fn not_yet_valid(self) -> Self {
         self.at("nbf", SystemClock.now() + Duration::minutes(10))
     }
 
-    /// Issued for another audience.
+    /// Sets the `aud` claim to another audience.
     #[must_use]
     pub fn wrong_audience(self) -> Self {
         self.claim("aud", "another-audience")
     }
 
-    /// Issued by another issuer.
+    /// Sets the `iss` claim to another issuer.
     #[must_use]
     pub fn wrong_issuer(self) -> Self {
         self.claim("iss", "https://another-issuer.test")
     }
 
-    /// Signed with `alg: none`, which has no signature.
+    /// Sets the header to `alg: none` and removes the signature.
     #[must_use]
     pub fn alg_none(mut self) -> Self {
         self.fault = Some(Fault::AlgNone);
         self
     }
 
-    /// Signed with one wrong bit in the signature.
+    /// Flips one bit of the signature.
     #[must_use]
     pub fn bad_signature(mut self) -> Self {
         self.fault = Some(Fault::BadSignature);
         self
     }
 
-    /// Signed with the right algorithm and an empty signature.
+    /// Keeps the algorithm in the header and removes the signature.
     #[must_use]
     pub fn unsigned(mut self) -> Self {
         self.fault = Some(Fault::Unsigned);
@@ -231,14 +223,14 @@ impl TokenBuilder<'_> {
         self
     }
 
-    /// Removes a claim.
+    /// Removes a claim from the token.
     #[must_use]
     pub fn without(mut self, name: &str) -> Self {
         self.claims.remove(name);
         self
     }
 
-    /// Signs the token.
+    /// Signs the token, and applies the fault if one is set.
     ///
     /// # Panics
     /// When the key can't sign.

@@ -1,4 +1,4 @@
-//! The JWKS endpoint of an identity provider, whose keys a test may change.
+//! The JWKS endpoint of an identity provider. Tests can change its keys.
 
 use std::sync::{
     Arc, Mutex, PoisonError,
@@ -13,7 +13,7 @@ use super::Issuer;
 
 #[derive(Default)]
 struct Shared {
-    /// None: the endpoint answers 503.
+    /// The published document; with None the endpoint answers 503.
     document: Mutex<Option<Value>>,
     requests: AtomicU64,
 }
@@ -51,7 +51,7 @@ impl JwksServer {
         &self.url
     }
 
-    /// Replaces the published keys by those of these issuers, as in a key rotation.
+    /// Publishes the keys of these issuers in place of the earlier keys, as in a key rotation.
     pub fn publish<'a>(&self, issuers: impl IntoIterator<Item = &'a Issuer>) {
         *self.shared.document.lock().unwrap_or_else(PoisonError::into_inner) = Some(Issuer::jwks(issuers));
     }
@@ -61,7 +61,7 @@ impl JwksServer {
         *self.shared.document.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
-    /// The number of requests for the document.
+    /// The number of requests for the document so far.
     #[must_use]
     pub fn requests(&self) -> u64 {
         self.shared.requests.load(Ordering::SeqCst)

@@ -1,4 +1,4 @@
-//! An identity provider, which signs valid tokens and the invalid ones that a gateway must refuse.
+//! An identity provider that signs valid tokens, and invalid tokens that a gateway must refuse.
 
 mod issuer;
 mod jwks;

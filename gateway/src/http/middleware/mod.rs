@@ -1,4 +1,4 @@
-//! Layers around all handlers.
+//! Middleware for the requests of all endpoints.
 
 pub(crate) mod cors;
 pub(crate) mod request_metrics;

@@ -1,4 +1,4 @@
-//! Measures the duration of requests, by route and class of status.
+//! Measures the duration of requests by route and status class, such as `2xx`.
 
 use axum::{
     extract::{MatchedPath, Request},
@@ -8,20 +8,20 @@ use axum::{
 };
 use tokio::time::Instant;
 
-/// Middleware: records one sample for each request. The label `route` is the matched pattern; unknown paths and files
-/// of the page share the value `other`, so that clients cannot create time series.
+/// Middleware that records the duration of each request. The label `route` is the matched route pattern. Unknown paths
+/// and files of the web page share the value `other`, so that clients cannot create time series.
 pub(crate) async fn record(request: Request, next: Next) -> Response {
     let start = Instant::now();
     let route = request.extensions().get::<MatchedPath>().map(|matched| matched.as_str().to_owned());
     let method = method(request.method());
     let response = next.run(request).await;
     let route = route.map_or_else(|| "other".to_owned(), |route| format!("{method} {route}"));
-    metrics::histogram!("sluice_gateway_http_seconds", "route" => route, "status" => class(response.status()))
+    metrics::histogram!("sluice_gateway_http_seconds", "route" => route, "status" => status_class(response.status()))
         .record(start.elapsed().as_secs_f64());
     response
 }
 
-/// The label of a method; a client can send any method name.
+/// The label value of a method. Unknown methods share `other`, because a client can send any method name.
 fn method(method: &Method) -> &'static str {
     match *method {
         Method::GET => "GET",
@@ -33,7 +33,7 @@ fn method(method: &Method) -> &'static str {
     }
 }
 
-const fn class(status: StatusCode) -> &'static str {
+const fn status_class(status: StatusCode) -> &'static str {
     match status.as_u16() {
         ..200 => "1xx",
         200..300 => "2xx",
@@ -51,7 +51,7 @@ mod tests {
     fn unknown_methods_share_one_label() {
         assert_eq!(method(&Method::from_bytes(b"UNKNOWN").unwrap()), "other");
         assert_eq!(
-            [101, 206, 304, 404, 503].map(|s| class(StatusCode::from_u16(s).unwrap())),
+            [101, 206, 304, 404, 503].map(|s| status_class(StatusCode::from_u16(s).unwrap())),
             ["1xx", "2xx", "3xx", "4xx", "5xx"]
         );
     }

@@ -1,4 +1,4 @@
-//! Sets the security headers of every response: pages, problems, files and refusals.
+//! Sets the security headers of every response.
 
 use std::time::Duration;
 
@@ -9,29 +9,29 @@ use axum::{
     response::Response,
 };
 
-/// The Content-Security-Policy of responses without their own: load nothing, and allow no frames. Inline styles are
-/// allowed for the pages that explain problems.
+/// The Content-Security-Policy of responses whose handler sets none: load nothing, and allow no frames. The pages that
+/// explain problems need inline styles.
 const DEFAULT_CSP: &str =
     "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
-/// The scheme of the client's connection, set by the proxy.
+/// The request header in which a proxy sends the scheme of the client's connection.
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
-/// The value of `Strict-Transport-Security`; None: the header is not sent.
+/// The value of `Strict-Transport-Security` (RFC 6797); with None the gateway never sends the header.
 #[derive(Clone, Debug)]
 pub(crate) struct Hsts(Option<HeaderValue>);
 
 impl Hsts {
-    /// Sends the header with this `max-age`; less than a second: never.
+    /// Creates the header value with this `max-age`. A `max-age` below one second turns the header off.
     pub(crate) fn new(max_age: Duration) -> Self {
         let seconds = max_age.as_secs();
         Self((seconds > 0).then(|| HeaderValue::try_from(format!("max-age={seconds}")).ok()).flatten())
     }
 }
 
-/// Middleware: sets each header that the handler has not set.
+/// Middleware that sets each security header that the handler has not set.
 pub(crate) async fn set(State(Hsts(hsts)): State<Hsts>, request: Request, next: Next) -> Response {
-    // a client that forges the header changes only its own response
+    // a client that forges `X-Forwarded-Proto` changes only its own response
     let https =
         request.headers().get(FORWARDED_PROTO).is_some_and(|proto| proto.as_bytes().eq_ignore_ascii_case(b"https"));
     let mut response = next.run(request).await;

@@ -1,9 +1,8 @@
-//! The standard environment variables of OpenTelemetry.
+//! Reads the standard environment variables of OpenTelemetry
+//! (<https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/>).
 //!
-//! <https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/>
-//!
-//! The SDK ignores a value that it cannot parse. Sluice refuses such a value by the name of its variable. An empty
-//! variable counts as unset.
+//! The SDK ignores a value that it cannot parse. Sluice refuses such a value with an error that names the variable. An
+//! empty variable counts as unset.
 
 use std::{collections::HashMap, fmt, str::FromStr, time::Duration};
 
@@ -27,36 +26,36 @@ const MAX_QUEUE_SIZE: &str = "OTEL_BSP_MAX_QUEUE_SIZE";
 const MAX_EXPORT_BATCH_SIZE: &str = "OTEL_BSP_MAX_EXPORT_BATCH_SIZE";
 const SCHEDULE_DELAY: &str = "OTEL_BSP_SCHEDULE_DELAY";
 
-/// Where and how spans are sent.
+/// The settings for sending spans to a collector.
 ///
-/// `OTEL_SERVICE_NAME` and `OTEL_RESOURCE_ATTRIBUTES` are read by the SDK.
+/// The SDK itself reads `OTEL_SERVICE_NAME` and `OTEL_RESOURCE_ATTRIBUTES`.
 #[derive(Debug)]
 pub(super) struct OtlpConfig {
-    /// The URL that takes spans; None sends no spans.
+    /// The URL of the collector; with None the process sends no spans.
     pub(super) endpoint: Option<Url>,
-    /// The headers of each request: `name=value`, separated by commas, with percent-encoded values.
+    /// The headers of each request as `name=value` pairs, separated by commas, with percent-encoded values.
     headers: Secret,
-    /// The variable that holds the headers, for errors.
+    /// The name of the variable that sets the headers, for error texts.
     headers_variable: &'static str,
     /// How long one request may take. Default: 10 s.
     pub(super) timeout: Duration,
-    /// The part of all traces that is recorded, from 0 to 1. Default: 1.
+    /// The ratio of traces to record, from 0 to 1. Default: 1.
     pub(super) sample_ratio: f64,
-    /// The most spans that wait to be sent; further spans are dropped. Default: 2048.
+    /// The maximum number of unsent spans; the process drops further spans. Default: 2048.
     pub(super) max_queue_size: usize,
-    /// The most spans in one request. Default: 512.
+    /// The maximum number of spans in one request. Default: 512.
     pub(super) max_export_batch_size: usize,
-    /// How long spans wait for a full batch. Default: 5 s.
+    /// The maximum time that spans wait until a batch is full. Default: 5 s.
     pub(super) schedule_delay: Duration,
 }
 
 impl OtlpConfig {
-    /// Reads the environment of the process.
+    /// Reads the environment variables of the process.
     pub(super) fn from_env() -> Result<Self, TelemetryError> {
         Self::from_variables(|name| std::env::var(name).ok())
     }
 
-    /// Reads variables through this function.
+    /// Reads variables with this function, so that tests need no environment.
     fn from_variables(variable: impl Fn(&str) -> Option<String>) -> Result<Self, TelemetryError> {
         let variables = Variables(|name: &str| variable(name).filter(|text| !text.trim().is_empty()));
         variables.check_protocol()?;
@@ -79,7 +78,7 @@ impl OtlpConfig {
         Ok(config)
     }
 
-    /// The headers by name. An error gives the position of a bad header and not its text.
+    /// The headers by name. The error for an invalid header contains its position and not its text.
     pub(super) fn headers(&self) -> Result<HashMap<String, String>, TelemetryError> {
         let pairs = self.headers.expose().split(',').map(str::trim).filter(|pair| !pair.is_empty());
         let header = |(index, pair): (usize, &str)| {
@@ -93,11 +92,11 @@ impl OtlpConfig {
     }
 }
 
-/// Environment variables that are not empty.
+/// Access to the environment variables that are not empty.
 struct Variables<F>(F);
 
 impl<F: Fn(&str) -> Option<String>> Variables<F> {
-    /// The first of these variables that is set, with its name.
+    /// The name and the value of the first of these variables that is set.
     fn first_of<const N: usize>(&self, names: [&'static str; N]) -> Option<(&'static str, String)> {
         names.into_iter().find_map(|name| Some((name, self.0(name)?)))
     }
@@ -125,7 +124,7 @@ impl<F: Fn(&str) -> Option<String>> Variables<F> {
         Ok(Duration::from_millis(milliseconds))
     }
 
-    /// Refuses protocols other than the default one, such as gRPC, which this build does not contain.
+    /// Refuses every protocol except `http/protobuf`; this build does not contain gRPC.
     fn check_protocol(&self) -> Result<(), TelemetryError> {
         match self.first_of([TRACES_PROTOCOL, PROTOCOL]) {
             Some((name, text)) if text.trim() != "http/protobuf" => Err(refuse(name, "must be http/protobuf")),
@@ -133,7 +132,7 @@ impl<F: Fn(&str) -> Option<String>> Variables<F> {
         }
     }
 
-    /// The URL for traces. The common endpoint is a base URL; the endpoint for traces is used as it is.
+    /// The URL for traces: the endpoint for traces unchanged, or the common endpoint with `/v1/traces` appended.
     fn endpoint(&self) -> Result<Option<Url>, TelemetryError> {
         let Some((name, text)) = self.first_of([TRACES_ENDPOINT, ENDPOINT]) else { return Ok(None) };
         let base: Url = self.parsed(name, &text)?;
@@ -150,8 +149,8 @@ impl<F: Fn(&str) -> Option<String>> Variables<F> {
         self.parsed(name, &url).map(Some)
     }
 
-    /// The part of traces to record. Only the gateway decides, so that every sampler is one of those that follow the
-    /// parent.
+    /// The ratio of traces to record. Only parent-based samplers are allowed, because the gateway decides for all
+    /// services.
     fn sample_ratio(&self) -> Result<f64, TelemetryError> {
         let sampler = self.0(SAMPLER);
         match sampler.as_deref().map(str::trim) {
@@ -176,7 +175,7 @@ pub(super) fn refuse(variable: &'static str, detail: impl fmt::Display) -> Telem
 
 #[cfg(test)]
 impl OtlpConfig {
-    /// The settings that these variables give.
+    /// Reads the settings from these variables.
     pub(super) fn of(variables: &[(&str, &str)]) -> Result<Self, String> {
         let find = |name: &str| variables.iter().find(|(known, _)| *known == name).map(|(_, text)| (*text).to_owned());
         Self::from_variables(find).map_err(|e| e.to_string())

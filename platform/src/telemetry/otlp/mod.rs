@@ -1,7 +1,7 @@
-//! Sends spans to an OpenTelemetry collector (OTLP over HTTP, as protobuf).
+//! Sends spans to an OpenTelemetry collector with OTLP over HTTP, encoded as protobuf.
 //!
-//! A thread sends batches of spans from a bounded queue. When the collector is slow or unavailable, spans are dropped;
-//! no other work waits or fails.
+//! A thread sends batches of spans from a bounded queue. When the collector is slow or unavailable, the queue drops
+//! spans, and the process continues undisturbed.
 
 mod config;
 mod observed;
@@ -25,16 +25,16 @@ use uuid::Uuid;
 use self::{config::OtlpConfig, observed::ObservedExporter, sampler::IngressSampler};
 use super::{TelemetryError, our_spans};
 
-/// The most attributes of one span.
+/// The maximum number of attributes of one span.
 const MAX_ATTRIBUTES: u32 = 48;
-/// The most links of one span.
+/// The maximum number of links of one span.
 const MAX_LINKS: u32 = 8;
-/// How long a process waits at its end until the last spans are sent.
+/// How long a stopping process waits until the last spans are sent.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(3);
-/// Extra time at the end for the thread that sends the last spans to start and stop.
-const THREAD_SLACK: Duration = Duration::from_millis(500);
+/// The extra time for starting and joining the thread that sends the last spans.
+const THREAD_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// Records the spans of a process and sends them. Clones share one queue.
+/// Records the spans of a process and sends them to the collector. Clones share the queue.
 #[must_use = "unsent spans are lost without `shut_down`"]
 #[derive(Clone, Debug)]
 pub struct Traces {
@@ -42,7 +42,7 @@ pub struct Traces {
 }
 
 impl Traces {
-    /// Prepares the sender from the environment. Nothing is sent yet, so the collector need not run.
+    /// Creates the sender from the environment variables. It connects to the collector only when it sends spans.
     pub(super) fn from_env(service: &str) -> Result<Self, TelemetryError> {
         Self::open(&OtlpConfig::from_env()?, service)
     }
@@ -69,12 +69,12 @@ impl Traces {
         Ok(Self { provider })
     }
 
-    /// The layer that records the spans of Sluice's own crates.
+    /// Creates the tracing layer that records the spans of our crates.
     pub(super) fn layer<S>(&self) -> impl Layer<S> + use<S>
     where
         S: Subscriber + for<'a> LookupSpan<'a>,
     {
-        // threads and source lines say little about asynchronous work and cost time on each span
+        // thread ids and source lines cost time on each span and explain little about asynchronous work
         let layer: OpenTelemetryLayer<S, SdkTracer> = OpenTelemetryLayer::new(self.provider.tracer("sluice"));
         layer
             .with_location(false)
@@ -87,9 +87,9 @@ impl Traces {
     /// Sends the last spans, for at most three seconds.
     pub async fn shut_down(&self) {
         let provider = self.provider.clone();
-        // the call waits for the thread that sends
+        // the call blocks until the sending thread has ended
         let sent = tokio::task::spawn_blocking(move || provider.shutdown_with_timeout(FLUSH_TIMEOUT));
-        match tokio::time::timeout(FLUSH_TIMEOUT + THREAD_SLACK, sent).await {
+        match tokio::time::timeout(FLUSH_TIMEOUT + THREAD_TIMEOUT, sent).await {
             Ok(Ok(Ok(()) | Err(OTelSdkError::AlreadyShutdown))) => {}
             Ok(Ok(Err(e))) => warn!(error = %e, "failed to send the last spans"),
             Ok(Err(e)) => warn!(error = %e, "failed to send the last spans"),
@@ -114,7 +114,7 @@ fn exporter(config: &OtlpConfig, endpoint: &Url) -> Result<opentelemetry_otlp::S
 fn resource(service: &str) -> Resource {
     let given = Resource::builder().build();
     let is_given = |key: &Key| {
-        // the SDK's own name for a service without one
+        // the SDK's default name of a service
         given.get(key).is_some_and(|value| !value.as_str().starts_with("unknown_service"))
     };
     let defaults = [

@@ -1,4 +1,4 @@
-//! A span exporter that reports failures.
+//! A span exporter that counts and logs failures.
 
 use std::{
     sync::atomic::{AtomicBool, Ordering},
@@ -12,7 +12,7 @@ use opentelemetry_sdk::{
 };
 use tracing::{info, warn};
 
-/// Counts the spans that were sent and lost, and logs the first failure of a series, not each one.
+/// Wraps a span exporter. Counts sent and lost spans, and logs only the first of consecutive failures.
 #[derive(Debug)]
 pub(super) struct ObservedExporter<E> {
     exporter: E,

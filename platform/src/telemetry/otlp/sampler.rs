@@ -1,4 +1,4 @@
-//! The sampler that decides which traces are recorded.
+//! The sampler that selects the traces to record.
 
 use opentelemetry::{
     Context, KeyValue,
@@ -6,13 +6,13 @@ use opentelemetry::{
 };
 use opentelemetry_sdk::trace::{Sampler, SamplingResult, ShouldSample};
 
-/// The attribute that the span of an HTTP request has from its beginning.
+/// The attribute by which the sampler recognises the span of an HTTP request.
 const HTTP_METHOD: &str = "http.request.method";
 
-/// Samples the spans of HTTP requests by their trace id and lets all other spans follow their parent, so that a trace
-/// is recorded as a whole or not at all.
+/// Samples the spans of HTTP requests by trace id, and every other span like its parent, so that a trace is recorded
+/// completely or not at all.
 ///
-/// The sampled flag of an HTTP client is ignored: a client must not be able to have everything recorded.
+/// The sampler ignores the sampled flag of HTTP clients, so that a client cannot force the recording of its traces.
 #[derive(Clone, Debug)]
 pub(super) struct IngressSampler {
     ingress: Sampler,
@@ -20,7 +20,7 @@ pub(super) struct IngressSampler {
 }
 
 impl IngressSampler {
-    /// Samples this part of all traces, from 0 to 1.
+    /// Creates a sampler that records this ratio of all traces, from 0 to 1.
     pub(super) fn new(ratio: f64) -> Self {
         let ingress = Sampler::TraceIdRatioBased(ratio);
         Self { inner: Sampler::ParentBased(Box::new(ingress.clone())), ingress }
