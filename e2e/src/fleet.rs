@@ -292,7 +292,6 @@ fn store_env(config: StoreConfig) -> Vec<Setting> {
         ("SLUICE_STORE__S3_REGION", config.s3_region),
         ("SLUICE_STORE__S3_ACCESS_KEY_ID", config.s3_access_key_id),
         ("SLUICE_STORE__S3_SECRET_ACCESS_KEY", config.s3_secret_access_key.expose().to_owned()),
-        ("SLUICE_STORE__S3_ALLOW_HTTP", config.s3_allow_http.to_string()),
     ]
 }
 

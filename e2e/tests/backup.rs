@@ -294,7 +294,6 @@ async fn postgres_is_restored_from_an_encrypted_backup_in_a_bucket() {
         ("SLUICE_BACKUP__S3_ENDPOINT", destination.s3_endpoint.clone()),
         ("SLUICE_BACKUP__S3_ACCESS_KEY_ID", destination.s3_access_key_id.clone()),
         ("SLUICE_BACKUP__S3_SECRET_ACCESS_KEY", destination.s3_secret_access_key.expose().to_owned()),
-        ("SLUICE_BACKUP__S3_ALLOW_HTTP", "true".to_owned()),
         ("SLUICE_BACKUP__RECIPIENTS", format!("[\"{RECIPIENT}\"]")),
         ("SLUICE_BACKUP__PG_BIN", Postgres::programs().display().to_string()),
     ]);

@@ -118,7 +118,7 @@ async fn a_draining_exporter_takes_no_job_until_the_drain_ends() {
     assert_ne!(row["items"][0]["exporter"], first.instance);
 
     let undrained = run_ops(&fleet, &["undrain", &first.instance]).await;
-    assert!(undrained.out.contains("takes jobs"), "{} {}", undrained.out, undrained.err);
+    assert!(undrained.out.contains("accepts jobs"), "{} {}", undrained.out, undrained.err);
     eventually("the catalog shows the end of the drain", || async {
         let found = exporters(&fleet).await;
         found.iter().any(|one| one.instance == first.instance && !one.draining && one.slots > 0).then_some(())

@@ -3,6 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { damagedDataset, ORDERS } from "../../stack/damagedDataset.js";
+import { configuredJitter } from "../../stack/jitterProxy.js";
 import { Stack } from "../../stack/stack.js";
 import {
   connect,
@@ -73,11 +74,13 @@ const TRIGGERS: Record<ServerMessage["type"], () => Promise<ServerMessage | unde
   },
   "session.refreshed": async () => {
     let given = 0;
+    // the SDK refreshes at four fifths; the last fifth must be longer than a stall of the proxy
+    const firstTtlS = configuredJitter() > 0 ? 40 : 12;
     const fresh = await connect({
       baseUrl: stack.url,
       getToken: ({ refresh }) => {
         given += refresh ? 1 : 0;
-        return stack.token("alice", "acme", { ttlS: refresh ? 3600 : 12 });
+        return stack.token("alice", "acme", { ttlS: refresh ? 3600 : firstTtlS });
       },
     });
     const refreshed = await new Promise<ServerMessage>((resolve) => fresh.on("session.refreshed", resolve));
