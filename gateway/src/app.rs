@@ -99,7 +99,7 @@ pub async fn start(
         let listener = TcpListener::bind(address)
             .await
             .map_err(|source| StartError::Listen { address: address.clone(), source })?;
-        Server::new("gateway internal listener", router::internal(metrics), listener)
+        Server::new("gateway internal listener", router::internal_router(metrics), listener)
             .max_connections(INTERNAL_CONNECTIONS)
             .drain_timeout(INTERNAL_DRAIN_TIMEOUT)
             .spawn(app.drain.ended(), life);
@@ -108,7 +108,7 @@ pub async fn start(
         info!(gateway.listen = %address, "gateway listening");
     }
     let (max_connections, drain) = (app.config.max_connections, app.drain.clone());
-    Server::new("gateway listener", router::public(app), listener)
+    Server::new("gateway listener", router::public_router(app), listener)
         .max_connections(max_connections)
         .drain_timeout(drain.timeout())
         .tracked_by(drain.tracker())

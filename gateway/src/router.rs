@@ -40,7 +40,7 @@ pub fn openapi() -> Value {
 }
 
 /// Builds the router of the public listener.
-pub(crate) fn public(app: AppState) -> Router {
+pub(crate) fn public_router(app: AppState) -> Router {
     let (mut api, mut root) = (Router::new(), Router::new());
     for endpoint in http::endpoints().chain([web::config_endpoint(), ws::endpoint()]) {
         let (path, route) = endpoint.into_route();
@@ -69,7 +69,7 @@ pub(crate) fn public(app: AppState) -> Router {
 }
 
 /// Builds the router of the internal listener: `/metrics` and `/healthz`.
-pub(crate) fn internal(metrics: PrometheusHandle) -> Router {
+pub(crate) fn internal_router(metrics: PrometheusHandle) -> Router {
     let render = move || {
         let text = metrics.render();
         async move { ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], text) }

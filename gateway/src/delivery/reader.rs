@@ -50,7 +50,7 @@ pub(crate) struct ReaderRequest {
     /// The attempt whose bytes the client already has, if the client sent it.
     pub(crate) attempt: Option<u32>,
     /// Whether the export is unfinished, so that the reader must subscribe to its announcements.
-    pub(crate) is_live: bool,
+    pub(crate) is_unfinished: bool,
     /// The span of the delivery, created by [`super::span`]; it ends when the reader is dropped.
     pub(crate) span: Span,
 }
@@ -81,8 +81,8 @@ impl Reader {
     /// Creates a reader, and subscribes to announcements if the export is unfinished. The first request for bytes
     /// follows with [`Reader::ready`].
     pub(crate) async fn open(source: Source, request: ReaderRequest) -> Self {
-        let ReaderRequest { owner, export, offset, attempt, is_live, span } = request;
-        let announcements = if is_live {
+        let ReaderRequest { owner, export, offset, attempt, is_unfinished, span } = request;
+        let announcements = if is_unfinished {
             // without announcements the reader still polls
             let subscribed = source.announcements(export).await;
             subscribed.inspect_err(|e| warn!(error = %e, "failed to subscribe to announcements")).ok()

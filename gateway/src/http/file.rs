@@ -108,7 +108,8 @@ async fn download(
             traces::link(&span, export);
         }
         let owner = caller.owner;
-        let request = ReaderRequest { owner, export: id, offset: range.start, attempt: None, is_live: false, span };
+        let request =
+            ReaderRequest { owner, export: id, offset: range.start, attempt: None, is_unfinished: false, span };
         let reader = Reader::open(app.source.clone(), request).await;
         *response.body_mut() = body(reader, range.end);
     }
@@ -189,11 +190,11 @@ fn body(reader: Reader, end: u64) -> Body {
             }
             match reader.ready().await {
                 ReadStatus::Ready => {}
-                ReadStatus::Sealed(_) => return Err(aborted("the file is shorter than its recorded size")),
-                ReadStatus::Ended(problem) => return Err(aborted(&problem.detail)),
+                ReadStatus::Sealed(_) => return Err(abort_download("the file is shorter than its recorded size")),
+                ReadStatus::Ended(problem) => return Err(abort_download(&problem.detail)),
             }
             let max = usize::try_from(left).unwrap_or(usize::MAX).min(MAX_PAYLOAD_BYTES);
-            let bytes: Bytes = reader.read(max).await.map_err(|problem| aborted(&problem.detail))?;
+            let bytes: Bytes = reader.read(max).await.map_err(|problem| abort_download(&problem.detail))?;
             if !bytes.is_empty() {
                 metrics::counter!("sluice_gateway_file_bytes_total", "over" => "http").increment(bytes.len() as u64);
                 return Ok(Some((bytes, reader)));
@@ -202,7 +203,7 @@ fn body(reader: Reader, end: u64) -> Body {
     }))
 }
 
-fn aborted(reason: &str) -> io::Error {
+fn abort_download(reason: &str) -> io::Error {
     warn!(%reason, "download aborted");
     io::Error::other(reason.to_owned())
 }

@@ -36,11 +36,11 @@ pub(super) async fn spawn(
     outbox: &Outbox,
     new: NewStream,
 ) {
-    let NewStream { stream, export, trace, offset, attempt, window, stop, is_live, unsent_opened } = new;
+    let NewStream { stream, export, trace, offset, attempt, window, stop, is_unfinished, unsent_opened } = new;
     let span = delivery::span("socket", export, offset);
     traces::follow(&span, trace);
     // the reader subscribes to announcements before its first request, so that it misses none in between
-    let reader = Reader::open(source, ReaderRequest { owner, export, offset, attempt, is_live, span }).await;
+    let reader = Reader::open(source, ReaderRequest { owner, export, offset, attempt, is_unfinished, span }).await;
     let (out, answers) = (outbox.frames(), outbox.frames());
     let pump = Pump { stream, export, reader, window, out, unsent_opened, trace_id, empty_since: None };
     pumps.spawn(async move {

@@ -191,7 +191,7 @@ async fn an_export_is_accepted_before_its_stream_starts() {
         panic!()
     };
     assert_eq!(new.unsent_opened, Some(Some("r".into())));
-    assert!(new.is_live);
+    assert!(new.is_unfinished);
     assert_eq!(new.window.available(std::time::Duration::ZERO).await, 0);
 }
 

@@ -25,7 +25,7 @@ pub(super) struct NewStream {
     pub(super) window: Arc<Window>,
     pub(super) stop: StopSignal,
     /// Whether the export is unfinished, so that its file still grows.
-    pub(super) is_live: bool,
+    pub(super) is_unfinished: bool,
     /// The `ref` of the `file.opened` that the pump sends before the first byte; None if the session sends it.
     pub(super) unsent_opened: Option<Option<String>>,
 }
@@ -102,7 +102,7 @@ impl Streams {
             attempt: file.attempt,
             window,
             stop,
-            is_live: export.status.is_unfinished(),
+            is_unfinished: export.status.is_unfinished(),
             unsent_opened,
         }
     }
