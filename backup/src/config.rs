@@ -1,4 +1,4 @@
-//! The `[backup]` settings.
+//! The `[backup]` settings, their defaults and their validation.
 
 use std::{str::FromStr, time::Duration};
 

@@ -55,7 +55,7 @@ impl Installation {
     }
 
     /// Inserts a completed export whose file is one manifest.
-    async fn completed(&self) -> ExportId {
+    async fn insert_completed_export(&self) -> ExportId {
         let (db, now, owner) = (&self.database.db, self.clock.now(), Owner::new("acme", "alice"));
         let id = ExportId::generate();
         ledger::open_and_accrue(db, &owner, &credit_policy(), now).await.unwrap();
@@ -105,7 +105,7 @@ async fn days(config: &BackupConfig) -> Vec<String> {
 async fn the_scheduled_job_creates_a_backup_each_day_and_a_busy_lease_refuses_another() {
     let installation = Installation::new().await;
     let (_dir, config) = destination();
-    installation.completed().await;
+    installation.insert_completed_export().await;
     let setup = BackupSetup {
         config: config.clone(),
         database: installation.database.config.clone(),
@@ -166,7 +166,7 @@ async fn a_backup_by_command_is_a_run_of_the_job_and_an_ad_hoc_backup_is_not() {
     let (_dir, config) = destination();
     let (_other_dir, other) = destination();
     let due = |time: &str| time.parse::<DateTime<Utc>>().unwrap();
-    installation.completed().await;
+    installation.insert_completed_export().await;
 
     run_ad_hoc_backup(&installation.source(&other)).await.unwrap();
     assert_eq!(installation.row().await, None, "an ad hoc backup is not recorded");

@@ -177,7 +177,7 @@ async fn daily_grants_stop_at_the_accrual_cap() {
 }
 
 #[tokio::test]
-async fn an_inactive_account_is_not_written_and_reads_the_same() {
+async fn an_inactive_account_is_not_updated_and_its_balance_is_current() {
     let h = Harness::running().await;
     for run in 1..=30 {
         h.advance_clock(DAY);
