@@ -32,8 +32,8 @@ const test = testWithStack(() =>
   Stack.start({
     name: "lifecycle stack",
     env: {
+      // one slot for bulk exports
       SLUICE_EXPORTER__SLOTS: "2",
-      SLUICE_EXPORTER__BULK_SLOTS: "1",
       // a paused exporter keeps its leases, and its datasets stay offered
       SLUICE_EXPORTER__LEASE_DURATION: "240s",
       SLUICE_EXPORTER__ADVERTISE_INTERVAL: "120s",

@@ -102,9 +102,9 @@ export async function tokenOf(request: APIRequestContext, person: string): Promi
 
 /** Grants credits to a user of the running `sluice up`. */
 export function grant(sub: string, tenant: string, amount: number): void {
-  const { SLUICE_BIN = "", SLUICE_DATA_DIR = "" } = process.env;
+  const { PATH = "", HOME = "", SLUICE_BIN = "", SLUICE_DATA_DIR = "" } = process.env;
   const args = ["credits", "grant", "--data-dir", SLUICE_DATA_DIR, "--sub", sub, "--tenant", tenant];
-  const env = { ...process.env, SLUICE_CREDITS__DAILY_GRANT: "0" }; // same as the running Sluice
+  const env = { PATH, HOME, SLUICE_CREDITS__DAILY_GRANT: "0" }; // same as the running Sluice
   const done = spawnSync(SLUICE_BIN, [...args, "--amount", String(amount)], { env, encoding: "utf8" });
   expect(done.status, done.stderr).toBe(0);
 }
