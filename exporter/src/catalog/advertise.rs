@@ -1,4 +1,4 @@
-//! Advertises the offer of this exporter to the gateways at a fixed interval, and withdraws it at the end.
+//! Advertises the registry of this exporter to gateways at a fixed interval, and deletes the entry at the end.
 
 use std::time::Duration;
 
@@ -11,11 +11,11 @@ use tracing::warn;
 use super::{Current, estimates::Estimates};
 use crate::drain::Drain;
 
-/// An entry is valid for this many intervals.
+/// The number of intervals for which an entry is valid.
 const TTL_INTERVALS: u32 = 3;
 /// The rows of datasets are estimated once in this many intervals.
 const ESTIMATE_INTERVALS: u32 = 3;
-/// The maximum wait of a new offer for its estimates.
+/// The maximum time for which a new registry waits for its row estimates.
 const FIRST_ESTIMATES: Duration = Duration::from_millis(1_500);
 
 /// Maintains the catalog entry of one exporter.
@@ -25,15 +25,15 @@ pub(crate) struct Advertiser {
     pub(crate) clock: SharedClock,
     pub(crate) instance: String,
     pub(crate) pool: String,
-    /// The number of exports at once, and of bulk exports among them.
+    /// The number of slots, and the number of slots that bulk exports may use.
     pub(crate) slots: (usize, usize),
     pub(crate) interval: Duration,
-    /// While draining, the entry has no slots.
+    /// The drain state. While the exporter is drained, the entry has no slots.
     pub(crate) drain: Drain,
 }
 
 impl Advertiser {
-    /// Puts the entry at each interval until the stop, then deletes it.
+    /// Publishes the entry at each interval until the stop, and then deletes it.
     pub(crate) async fn run(mut self, stop: CancellationToken) -> Result<(), std::convert::Infallible> {
         let mut drained = self.drain.changes();
         let mut estimates = Estimates::of(self.catalog.current());
@@ -46,7 +46,7 @@ impl Advertiser {
         loop {
             tokio::select! {
                 () = stop.cancelled() => break,
-                // a new offer is advertised as soon as its estimates are known
+                // a new registry is advertised as soon as its estimates are known
                 () = self.catalog.changed() => {
                     estimates.start(self.catalog.current());
                     ticks.reset_after(FIRST_ESTIMATES);

@@ -3,8 +3,8 @@
 use super::{fault::Refusal, spec::DatasetSpec};
 use crate::dataset::{DatasetError, Snapshot, TENANT_COLUMNS};
 
-/// Refuses a dataset that leaves out a tenant column of its source: no row policy could name that column, and rows of other
-/// tenants would pass. An explicit `tenant_column` overrides this check.
+/// Returns a fault if a dataset leaves out a tenant column of its source. No row policy could name that column, so rows
+/// of other tenants would pass. An explicit `tenant_column` disables this check.
 pub(super) fn check_tenant_columns<'a>(
     at: usize,
     spec: &DatasetSpec,
@@ -26,7 +26,7 @@ pub(super) fn check_tenant_columns<'a>(
     }
 }
 
-/// Refuses the keys `split_by` and `snapshot` where they have no effect: outside of PostgreSQL, or beside `order`.
+/// Returns a fault if `split_by` or `snapshot` has no effect, because the source is not PostgreSQL or `order` is set.
 pub(super) fn check_postgres_keys(spec: &DatasetSpec, is_postgres: bool) -> Result<(), Refusal> {
     if let (Some(key), Some(_)) = (&spec.split_by, &spec.order) {
         let detail = "`split_by` gives rows range by range, and `order` in one order: leave one of them out";

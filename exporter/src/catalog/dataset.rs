@@ -1,4 +1,4 @@
-//! Makes the datasets of a catalog file from their sources.
+//! Creates the datasets of a catalog file from their sources.
 
 use std::{sync::Arc, time::Duration};
 
@@ -24,7 +24,7 @@ use crate::{
 /// The bounds of `retention`, seconds.
 const RETENTION_SECONDS: std::ops::RangeInclusive<u64> = 1..=366 * 24 * 60 * 60;
 
-/// Makes the dataset of a `[[dataset]]` table at the byte `at`, from its opened source.
+/// Creates the dataset of the `[[dataset]]` table at the byte `at` from its opened source.
 pub(super) async fn make(
     context: &LoadContext,
     at: usize,
@@ -93,7 +93,7 @@ async fn postgres(
     match rows.split_doubt().await.map_err(failed)? {
         Some(doubt) if doubt.is_written => Err(Refusal::Fault(name.span().start, differing_rows(&doubt.reason))),
         Some(doubt) => {
-            // a choice of the planner is no fault of the file, and each read checks the plan again
+            // a choice of the planner is not a fault of the file, and each read checks the plan again
             let dataset = &rows.info().name;
             warn!(dataset.name = dataset, doubt.reason, "a dataset may not be split by its key; see its plan");
             Ok(rows.split_by(key))
@@ -102,7 +102,7 @@ async fn postgres(
     }
 }
 
-/// The description of a dataset whose source has the columns `found`.
+/// Describes a dataset whose source has the columns `found`.
 fn info(spec: &DatasetSpec, found: &[Column]) -> Result<DatasetInfo, Refusal> {
     check_keys(spec, found)?;
     let policy = match &spec.row_policy {

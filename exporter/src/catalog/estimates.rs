@@ -16,14 +16,14 @@ const TIMEOUT: Duration = Duration::from_millis(1_000);
 /// The number of datasets that are estimated at once.
 const CONCURRENCY: usize = 8;
 
-/// The estimated rows of datasets by name; None from a dataset that does not know.
+/// The estimated rows of datasets by name; None for a dataset without an estimate.
 type Answers = Vec<(String, Option<u64>)>;
 
 /// The known estimates, and the running task.
 pub(super) struct Estimates {
     known: HashMap<String, u64>,
     running: Option<AbortOnDropHandle<Answers>>,
-    /// Whether the running task is the first one for the current offer.
+    /// Whether the running task is the first task for the current registry.
     is_first: bool,
 }
 
@@ -52,7 +52,8 @@ impl Estimates {
         }
     }
 
-    /// Waits for the running task; never returns without one. True if these are the first estimates of the current offer.
+    /// Waits for the running task; if there is none, never returns. Returns true if these are the first estimates of
+    /// the current registry.
     pub(super) async fn finished(&mut self) -> bool {
         let Some(running) = &mut self.running else { return std::future::pending().await };
         let answers = running.await;

@@ -45,17 +45,17 @@ impl fmt::Display for CatalogFaults {
     }
 }
 
-/// The reason why a dataset is not offered.
+/// Why a dataset is not offered.
 pub(super) enum Refusal {
     /// A fault of the file at this byte.
     Fault(usize, String),
-    /// The source is available, but lacks what the file declares at this byte.
+    /// The source is available, but differs from the declaration at this byte.
     Differs(usize, String),
     /// The source can't be read now.
     Unavailable(String),
 }
 
-/// Returns the number of the line that has this byte.
+/// Returns the number of the line that contains this byte.
 pub(crate) fn line_of(text: &str, at: usize) -> usize {
     1 + text.bytes().take(at).filter(|byte| *byte == b'\n').count()
 }

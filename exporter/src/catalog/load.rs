@@ -1,7 +1,7 @@
 //! Loads a catalog file into datasets and templates.
 //!
-//! A fault of the file refuses the whole file. A source that can't be read only makes its own datasets unavailable, until a
-//! later poll finds it.
+//! A fault of the file rejects the whole file. A source that cannot be read makes only its own datasets unavailable,
+//! until a later poll succeeds.
 
 use std::{collections::BTreeMap, path::Path, sync::Arc};
 
@@ -52,7 +52,7 @@ impl Loader<'_> {
     }
 
     async fn load(&mut self, spec: CatalogSpec) -> Loaded {
-        // several at once, so that a source that does not answer delays neither the others nor the start for long
+        // open several sources at once, so that a slow source does not delay the others
         let opened: Vec<_> = {
             let opening: Vec<_> = spec.source.values().map(|source| self.context.open(source.get_ref())).collect();
             stream::iter(opening).buffered(CONCURRENCY).collect().await

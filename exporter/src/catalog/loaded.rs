@@ -1,11 +1,11 @@
-//! The offer of a loaded catalog file.
+//! The result of loading a catalog file.
 
 use std::{path::Path, sync::Arc};
 
 use super::fault::{CatalogFault, CatalogFaults};
 use crate::{dataset::Dataset, template::Template};
 
-/// The offer of a catalog file.
+/// The datasets and templates of a loaded catalog file.
 #[derive(Default)]
 pub struct Loaded {
     /// The available datasets, in the order of the file.
@@ -14,7 +14,7 @@ pub struct Loaded {
     pub templates: Vec<Arc<dyn Template>>,
     /// The unavailable datasets: the name of each, and why its source can't be read or differs from the file.
     pub unavailable: Vec<(String, String)>,
-    /// A fault for each unavailable dataset whose source is there, but differs from the file.
+    /// A fault for each unavailable dataset whose source is available, but differs from the file.
     pub differing: Vec<CatalogFault>,
 }
 

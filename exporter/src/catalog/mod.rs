@@ -1,4 +1,4 @@
-//! The catalog: the file that declares datasets and templates, and the advertisement of the current offer to gateways.
+//! The catalog: loads the file that declares datasets and templates, and advertises the registry to gateways.
 
 mod advertise;
 mod checks;
@@ -40,7 +40,7 @@ pub(crate) struct Current(watch::Receiver<Arc<Registry>>);
 pub(crate) type Replace = watch::Sender<Arc<Registry>>;
 
 impl Current {
-    /// Returns a catalog that starts with this registry.
+    /// Creates a catalog with this registry, and the sender that replaces it.
     pub(crate) fn starting_with(registry: Registry) -> (Replace, Self) {
         let (replace, current) = watch::channel(Arc::new(registry));
         (replace, Self(current))

@@ -17,11 +17,11 @@ use crate::Registry;
 /// The number of polls after which unavailable datasets are retried.
 const RETRY_POLLS: u32 = 5;
 
-/// Keeps the registry in line with the catalog file.
+/// Reloads the registry when the catalog file changes.
 pub(crate) struct Reloader {
     pub(crate) path: PathBuf,
     pub(crate) context: LoadContext,
-    /// The offer without the file.
+    /// The registry without the datasets and templates of the file.
     pub(crate) base: Registry,
     pub(crate) replace: Replace,
     pub(crate) interval: Duration,
@@ -86,7 +86,7 @@ impl Reloader {
     }
 }
 
-/// Reports an invalid file. Returns false, as the file is not in force.
+/// Reports an invalid file. Returns false, because the file is not used.
 fn refuse(reason: &str) -> bool {
     metrics::counter!("sluice_exporter_catalog_reloads_total", "result" => "rejected").increment(1);
     metrics::gauge!("sluice_exporter_catalog_reload_failed").set(1.0);

@@ -24,12 +24,13 @@ pub struct LoadContext {
     pub folder: PathBuf,
     /// The limits of copies of remote files.
     pub spool: Spool,
-    /// The number of exports at once, for whose first connections a server keeps connections free.
+    /// The number of exports that run at once. Each PostgreSQL source reserves this many connections for their first
+    /// connections.
     pub slots: usize,
 }
 
 impl LoadContext {
-    /// Returns the context of an exporter with these settings.
+    /// Creates the context from the settings of an exporter.
     #[must_use]
     pub fn new(config: &ExporterConfig) -> Self {
         let uses_system_dir = config.spool_dir.as_os_str().is_empty();
@@ -135,7 +136,7 @@ pub(super) enum OpenSource {
     },
 }
 
-/// Returns the secret of a reference. The error names the reference, never the secret.
+/// Reads the secret of a reference. The error names the reference, never the secret.
 fn secret(reference: &SecretRef) -> Result<Secret, String> {
     let text = match reference {
         SecretRef::Env(name) => {

@@ -71,7 +71,7 @@ impl TryFrom<toml::Value> for SecretRef {
     }
 }
 
-/// A source of rows: a database, or a place of files.
+/// A source of rows: a database, or a location of files.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, tag = "kind", rename_all = "lowercase")]
 pub(crate) enum SourceSpec {
@@ -241,7 +241,7 @@ pub(crate) struct ParamEntry {
 /// The default of `max_items` of a list parameter.
 const MAX_ITEMS: usize = 1_000;
 
-/// The rows of a dataset.
+/// The source of a dataset's rows.
 #[derive(Clone, Debug)]
 pub(crate) enum Rows {
     /// The rows of a table or query.
@@ -265,7 +265,7 @@ impl CatalogSpec {
 }
 
 impl DatasetSpec {
-    /// Returns the rows of the dataset. `at` is the position of its table in the file.
+    /// Returns the source of the dataset's rows. `at` is the position of its table in the file.
     ///
     /// # Errors
     /// A fault and its position.

@@ -1,4 +1,4 @@
-//! Checks a template against the datasets for which it is meant.
+//! Checks a template against the datasets that it is for.
 
 use super::rules;
 use crate::{dataset::DatasetInfo, template::TemplateSpec};

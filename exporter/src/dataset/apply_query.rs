@@ -1,5 +1,5 @@
-//! Applies the filter, the columns and the limit of a query to frames that have all columns of a dataset. A dataset in
-//! Rust whose source can't do so itself uses this.
+//! Applies the filter, the columns and the limit of a query to frames. Datasets in Rust use this when their source
+//! cannot apply a query.
 
 use std::sync::Arc;
 

@@ -1,10 +1,11 @@
-//! Exact decimals as text, for sources whose numbers have any number of digits: parsing and comparison.
+//! Parses and compares exact decimals of any length as text.
 //!
-//! The order is PostgreSQL's: `-Infinity`, the numbers, `Infinity`, `NaN`, and NaN equals itself.
+//! Decimals compare as in PostgreSQL: `-Infinity` is less than all numbers, `Infinity` and `NaN` are greater in this
+//! order, and NaN equals itself.
 
 use std::{borrow::Cow, cmp::Ordering};
 
-/// Parses a decimal, and puts a digit before a leading point; None if the text is no decimal.
+/// Parses a decimal, and adds a zero before a leading point; None if the text is not a decimal.
 pub(super) fn parse(text: &str) -> Option<Cow<'_, str>> {
     if matches!(text, "NaN" | "Infinity" | "-Infinity") {
         return Some(text.into());
@@ -22,7 +23,7 @@ pub(super) fn parse(text: &str) -> Option<Cow<'_, str>> {
     })
 }
 
-/// Compares two decimals that [`parse`] or a filter has accepted.
+/// Compares two decimals. Both must be valid, as results of [`parse`] and literals of filters are.
 pub(super) fn compare(left: &str, right: &str) -> Ordering {
     let (left, right) = (Number::of(left), Number::of(right));
     left.rank.cmp(&right.rank).then_with(|| match (left.negative, right.negative) {

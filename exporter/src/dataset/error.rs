@@ -1,4 +1,5 @@
-//! Errors of datasets, with a text for logs and a text for the owner of the export. Neither holds a value of a row.
+//! Errors of datasets. Each has a text for logs and a text for the owner of the export, and neither contains a value of
+//! a row.
 
 use std::time::Duration;
 
@@ -7,7 +8,7 @@ use sea_orm::DbErr;
 
 use super::{redact, sql};
 
-/// The reason why rows can't be read. The displayed text goes to logs and dead letters, and holds no value of any row.
+/// Why rows cannot be read. The displayed text goes to logs and dead letters, and so contains no value of a row.
 #[derive(Debug, thiserror::Error)]
 pub enum DatasetError {
     /// The query names a column that the data does not have.
@@ -35,7 +36,7 @@ pub enum DatasetError {
         /// The problem, without the value.
         detail: &'static str,
     },
-    /// The source sent bytes that don't follow its format.
+    /// The source sent bytes that violate its format.
     #[error("the source sent malformed data: {0}")]
     Garbled(&'static str),
     /// The source did not answer within the read timeout.
@@ -50,13 +51,13 @@ pub enum DatasetError {
     /// No file exists at this location.
     #[error("there is no file at {0}")]
     NoFile(String),
-    /// A file was modified in place during the read, so that its rows are of two versions.
+    /// A file was modified in place while it was read, so that its rows may come from two versions.
     #[error("its file was written while it was read: files are replaced by renaming others over them")]
     Rewritten,
     /// A column has different types in the files of one dataset.
     #[error("column `{0}` has changed its type")]
     Changed(String),
-    /// A remote file is larger than the spool allows, in bytes.
+    /// A remote file exceeds the maximum size of a copy, in bytes.
     #[error("a file has more than {0} bytes, which is the most that is copied")]
     TooLarge(u64),
     /// An error in one file of a dataset.
@@ -90,15 +91,15 @@ const FILE_GONE: &str = "its file is no longer there";
 const FILE_UNREADABLE: &str = "its file can't be read";
 
 impl DatasetError {
-    /// This error with the name of the file in which it occurred.
+    /// Adds the name of the file in which this error occurred.
     pub(crate) fn in_file(self, file: &str) -> Self {
-        // neither the folder nor the query of a URL is shown
+        // the text shows neither the folder nor the query of a URL
         let path = file.split('?').next().unwrap_or(file);
         Self::InFile { file: path.rsplit('/').next().unwrap_or(path).to_owned(), source: Box::new(self) }
     }
 
-    /// Returns the text for the owner of the export: what happened to the data, without its location and without its
-    /// values.
+    /// Returns the text for the owner of the export. It names the cause, but neither the location nor values of the
+    /// data.
     #[must_use]
     pub fn user_message(&self) -> String {
         let words = match self {

@@ -1,4 +1,4 @@
-//! Builds frames from rows: every source that reads row by row appends its values here.
+//! Builds frames from rows, for all sources that read row by row.
 
 use polars::prelude::{
     BooleanChunkedBuilder, ChunkedBuilder, Column as PolarsColumn, DataFrame, DataType, Float64Type, Int32Type,
@@ -10,10 +10,10 @@ use super::DatasetError;
 
 /// The maximum number of rows in a frame.
 const FRAME_ROWS: usize = 8192;
-/// The size of the texts at which a frame is full, in bytes. One row may exceed it.
+/// The size of the texts at which a frame is full, in bytes. A single row may exceed it.
 const FRAME_BYTES: usize = 4 << 20;
 
-/// Returns the dtype of a column of this type. Decimals stay text, which is exact.
+/// Returns the polars type of a column type. Decimals are text, which is exact.
 pub(super) const fn dtype(kind: ColumnType) -> DataType {
     match kind {
         ColumnType::String | ColumnType::Decimal => DataType::String,
@@ -26,7 +26,7 @@ pub(super) const fn dtype(kind: ColumnType) -> DataType {
     }
 }
 
-/// Rows that are not a frame yet, column by column.
+/// Collects rows by column until they become a frame.
 pub(super) struct FrameBuilder {
     columns: Vec<(Column, ColumnBuilder)>,
     rows: usize,
@@ -36,7 +36,7 @@ pub(super) struct FrameBuilder {
 /// The values of one column.
 pub(super) enum ColumnBuilder {
     Text(StringChunkedBuilder),
-    /// Exact numbers, as text.
+    /// Exact decimals, stored as text.
     Decimal(StringChunkedBuilder),
     Int(PrimitiveChunkedBuilder<Int64Type>),
     Float(PrimitiveChunkedBuilder<Float64Type>),
@@ -59,7 +59,7 @@ impl FrameBuilder {
         self.rows == 0
     }
 
-    /// Whether [`Self::take`] should make a frame of the rows now.
+    /// Whether the rows fill a frame, so that the caller should call [`Self::take`].
     pub(super) const fn is_full(&self) -> bool {
         self.rows >= FRAME_ROWS || self.bytes >= FRAME_BYTES
     }
@@ -80,7 +80,7 @@ impl FrameBuilder {
         Ok(())
     }
 
-    /// Makes a frame of the rows, and starts the next one.
+    /// Returns the collected rows as a frame, and starts the next frame.
     pub(super) fn take(&mut self) -> Result<DataFrame, DatasetError> {
         let rows = std::mem::take(&mut self.rows);
         self.bytes = 0;
@@ -92,11 +92,11 @@ impl FrameBuilder {
     }
 }
 
-/// The reason why a value can't be appended.
+/// Why a value cannot be appended.
 pub(super) enum AppendError {
     /// The value does not fit the column. The text does not repeat the value.
     Value(&'static str),
-    /// The source failed to give the value.
+    /// The source failed to return the value.
     Source(DatasetError),
 }
 

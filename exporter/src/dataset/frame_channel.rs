@@ -7,19 +7,19 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::{DatasetError, Frames};
 
-/// Frames in the channel. A full channel makes the source wait; when the receiver is dropped, sending fails and the source
-/// stops.
+/// The capacity of the channel, in frames. The source waits while the channel is full, and stops when the receiver is
+/// dropped.
 const CAPACITY: usize = 1;
 
 /// The sending end of the channel.
 pub(super) type FrameSender = mpsc::Sender<DataFrame>;
 
-/// Returns a channel from the task of a source to its stream.
+/// Creates the channel between the task of a source and its stream.
 pub(super) fn channel() -> (FrameSender, mpsc::Receiver<DataFrame>) {
     mpsc::channel(CAPACITY)
 }
 
-/// A sender for blocking tasks that ends at the limit of the query.
+/// A sender for blocking tasks that stops at the limit of the query.
 pub(super) struct LimitedSender {
     sender: FrameSender,
     left: Option<u64>,
@@ -40,7 +40,7 @@ impl LimitedSender {
         self.sender.closed().await;
     }
 
-    /// Sends a frame, cut at the limit. Returns false when no further frame is needed.
+    /// Sends a frame, truncated at the limit. Returns false when no further frame is needed.
     pub(super) fn send(&mut self, frame: DataFrame) -> bool {
         let frame = match &mut self.left {
             None => frame,

@@ -1,4 +1,4 @@
-//! The description of a dataset: its name, its columns, and the rules under which its rows are offered.
+//! The description of a dataset: its name, its columns and its access rules.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use serde_json::Value;
 /// The default retention of finished files.
 const RETENTION: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// Column names that mark the tenant of a row where a dataset does not declare its tenant columns.
+/// The names of tenant columns in datasets that do not declare their tenant columns.
 pub(crate) const TENANT_COLUMNS: [&str; 2] = ["tenant", "tenant_id"];
 
 /// Whether all rows of an export show the source at one point in time.
@@ -18,7 +18,8 @@ pub enum Snapshot {
     /// All rows come from one snapshot: an export sees no write that happens after its start.
     #[default]
     Export,
-    /// Each part of the source is read on its own: a row that moves during the export may come twice or not at all.
+    /// The parts of the source are read at different times. A row that moves meanwhile may be exported twice or not at
+    /// all.
     None,
 }
 
@@ -28,20 +29,20 @@ pub enum Snapshot {
 /// `DatasetInfo { credits: 2, ..DatasetInfo::new("orders", columns) }`.
 #[derive(Clone, Debug)]
 pub struct DatasetInfo {
-    /// The name in requests and in scopes (`export:<name>`).
+    /// The name that requests and scopes (`export:<name>`) use.
     pub name: String,
     /// The title that users see; the name by default.
     pub title: String,
     /// The description that users see; empty by default.
     pub description: String,
-    /// The version that manifests record beside the name, `1` by default. Change the version whenever the same source
-    /// would give other rows or columns.
+    /// The version that manifests record with the name; `1` by default. Change it whenever the dataset selects other
+    /// rows or columns of its source.
     pub version: String,
     /// Whether the rows of an export come from one snapshot, the default.
     pub snapshot: Snapshot,
     /// The columns, in the order of the dataset.
     pub columns: Vec<Column>,
-    /// Columns that exist but that the caller may not see. Only an [`AccessView`](super::AccessView) has any.
+    /// The columns that the caller may not see. The list is empty except in an [`AccessView`](super::AccessView).
     pub hidden_columns: Vec<Column>,
     /// The parameters of a query; none by default.
     pub params: Vec<ParamSpec>,
@@ -53,7 +54,7 @@ pub struct DatasetInfo {
     pub tenant_columns: Option<Vec<String>>,
     /// Required scopes, and the rules of columns; by default every caller sees everything.
     pub access: Access,
-    /// How long a finished file is kept; 24 hours by default.
+    /// The time for which finished files are kept; 24 hours by default.
     pub retention: Duration,
     /// The price of one export, in credits; 1 by default.
     pub credits: u32,
@@ -63,7 +64,7 @@ pub struct DatasetInfo {
 }
 
 impl DatasetInfo {
-    /// Returns a dataset with these columns, and the defaults for everything else.
+    /// Describes a dataset with these columns, and the defaults for all other fields.
     #[must_use]
     pub fn new(name: impl Into<String>, columns: Vec<Column>) -> Self {
         let name = name.into();
@@ -99,7 +100,7 @@ impl DatasetInfo {
         }
     }
 
-    /// Returns the column of this name.
+    /// Finds a column by its name.
     #[must_use]
     pub fn column(&self, name: &str) -> Option<&Column> {
         self.columns.iter().find(|column| column.name == name)

@@ -43,7 +43,7 @@ pub(crate) use self::{info::TENANT_COLUMNS, postgres::Key};
 /// ahead by a bounded number of frames, and stops when the stream is dropped.
 pub type Frames = BoxStream<'static, Result<DataFrame, DatasetError>>;
 
-/// A question to a dataset, already checked against its columns and parameters.
+/// A query of a dataset, which is checked against the dataset's columns and parameters.
 #[derive(Clone, Debug)]
 pub struct Query {
     /// The columns of the result, in this order; empty only in a query that is counted and not opened.
@@ -56,7 +56,7 @@ pub struct Query {
     pub limit: Option<u64>,
 }
 
-/// How precisely the rows of a query are counted.
+/// The precision with which the rows of a query are counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Precision {
     /// The exact number, if it can be counted much faster than the rows can be read.
@@ -68,7 +68,7 @@ pub enum Precision {
 /// The number of rows of a query.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RowCount {
-    /// The number, or the estimated number, of rows.
+    /// The exact or estimated number of rows.
     pub rows: u64,
     /// Whether the number is exact.
     pub exact: bool,

@@ -1,4 +1,4 @@
-//! The same rows in every kind of source give the same results for random filters.
+//! All sources return the same rows for random filters.
 
 use std::{fmt::Write as _, path::Path, sync::Arc};
 
@@ -22,7 +22,7 @@ use super::*;
 const ROWS: usize = 200;
 const FILTERS: usize = 250;
 
-/// Pseudo-random numbers, the same in each run (xorshift64).
+/// A pseudorandom generator with a fixed seed (xorshift64).
 struct Dice(u64);
 
 impl Dice {
@@ -188,7 +188,7 @@ fn frame(rows: &[Sample]) -> DataFrame {
     .unwrap()
 }
 
-/// Writes the rows into files of every kind; two files for a kind that is read by a pattern.
+/// Writes the rows into files of every format. Formats that are read by a pattern have two files.
 async fn files(dir: &Path, rows: &[Sample]) -> Vec<(&'static str, Arc<dyn Dataset>)> {
     let frame = frame(rows);
     let create = |name: &str| std::fs::File::create(dir.join(name)).unwrap();

@@ -1,4 +1,4 @@
-//! Error texts for logs and dead letters. The original texts of these errors may repeat values of rows.
+//! Writes error texts for logs and dead letters without values of rows, which the original texts may contain.
 
 use polars::prelude::PolarsError;
 use tokio::task::JoinError;

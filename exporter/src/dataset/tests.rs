@@ -1,4 +1,4 @@
-//! The same rows in SQLite, PostgreSQL and Parquet answer the same queries alike.
+//! SQLite, PostgreSQL and Parquet return the same rows for the same queries.
 
 use std::path::Path;
 

@@ -1,5 +1,5 @@
-//! Arrow IPC, in the file format (also called Feather) and the stream format. Record batches are read one after the other,
-//! and only the selected columns of each.
+//! Reads Arrow IPC in its file format (also called Feather) and its stream format, one record batch at a time and only
+//! the selected columns.
 
 use std::{
     fs::File,
@@ -38,7 +38,7 @@ fn input(mut file: File) -> Result<(Input, bool), DatasetError> {
     Ok((BufReader::with_capacity(1 << 20, file), begin == MAGIC))
 }
 
-/// Returns a schema without extension types.
+/// Replaces the extension types of a schema with their storage types.
 fn without_extensions(schema: &ArrowSchema) -> ArrowSchema {
     schema.iter_values().map(type_mapping::without_extension).collect()
 }
@@ -56,7 +56,7 @@ pub(super) fn schema(file: File) -> Result<TypeMapping, DatasetError> {
     Ok(TypeMapping::of(&schema))
 }
 
-/// Passes the selected columns of all rows to `handle`, frame by frame. Returns false as soon as `handle` does.
+/// Calls `handle` with the selected columns, frame by frame. Stops and returns false when `handle` returns false.
 pub(super) fn read(file: File, selected: &[String], handle: FrameHandler<'_>) -> Result<bool, DatasetError> {
     let same = file.try_clone()?;
     let (mut input, is_file) = input(file)?;

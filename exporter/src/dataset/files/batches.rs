@@ -9,14 +9,14 @@ use polars_arrow::{
 
 use super::super::DatasetError;
 
-/// The maximum size in memory of the selected columns of a batch.
+/// The maximum size in memory of the selected columns of a batch, in bytes.
 pub(super) const BATCH_BYTES: u64 = 256 << 20;
 /// The maximum length of the header of a message.
 const HEADER_BYTES: usize = 64 << 20;
 /// The marker before the length of a message, since version 0.15 of the format.
 const CONTINUATION: [u8; 4] = [0xff; 4];
 
-/// The error for bytes that are no message.
+/// The error for bytes that are not an Arrow IPC message.
 const BROKEN: DatasetError = DatasetError::Garbled("a batch of rows is damaged");
 
 /// Reads the headers of the batches of a file.
@@ -28,19 +28,20 @@ pub(super) struct Batches {
 }
 
 impl Batches {
-    /// For a file with this schema. The columns at the indexes `wanted` may have at most `max_size` bytes in each batch.
+    /// Starts the check of a file with this schema. In each batch, the columns at the indexes `wanted` may have at most
+    /// `max_size` bytes.
     pub(super) fn new(file: File, schema: &ArrowSchema, wanted: &[usize], max_size: u64) -> Self {
         let wanted = |at: usize| wanted.contains(&at);
         let columns = schema.iter_values().enumerate().map(|(at, field)| (field.dtype.clone(), wanted(at)));
         Self { file, columns: columns.collect(), max_size, header: Vec::new() }
     }
 
-    /// Refuses the message at this offset if it is too large.
+    /// Returns an error if the message at this offset is too large.
     pub(super) fn check_at(&mut self, at: u64) -> Result<(), DatasetError> {
         self.message(at).map(drop)
     }
 
-    /// Refuses too large messages up to and including the next batch of rows. Returns the offset after that batch.
+    /// Checks the messages up to and including the next batch of rows. Returns the offset after that batch.
     pub(super) fn check_next(&mut self, mut at: u64) -> Result<u64, DatasetError> {
         while let Some((next, is_rows)) = self.message(at)? {
             at = next;
@@ -121,7 +122,7 @@ impl Batches {
         Ok(sum)
     }
 
-    /// Returns the size of a buffer in memory. A compressed buffer begins with it.
+    /// Returns the size of a buffer in memory. A compressed buffer stores this size in its first bytes.
     fn length(&self, buffer: BufferRef<'_>, body: u64, packed: bool) -> Result<u64, DatasetError> {
         let length = u64::try_from(buffer.length()).map_err(|_| BROKEN)?;
         if !packed || length < 8 {
@@ -138,7 +139,7 @@ impl Batches {
     }
 }
 
-/// Returns the number of buffers of a column; None if the batch does not give it.
+/// Returns the number of buffers of a column; None if the batch does not specify the number.
 fn buffers_of(dtype: &ArrowDataType, variadic: &mut impl Iterator<Item = i64>) -> Option<usize> {
     use ArrowDataType as D;
     Some(match dtype {
@@ -223,7 +224,7 @@ mod tests {
                     let file = file.try_clone().unwrap();
                     Batches::new(file, &schema, wanted, max_size).check_next(at)
                 };
-                // the numbers have 800 bytes, whatever the size of the other columns
+                // the column of numbers has 800 bytes; the other columns do not count
                 assert!(check(&[4], 800).is_ok() && check(&[4], 700).is_err(), "{packed:?} {is_file}");
                 assert!(check(&[4, 5], 1_100_000).is_ok(), "{packed:?} {is_file}");
                 let error = check(&[4, 5], 900_000).unwrap_err();

@@ -1,4 +1,5 @@
-//! CSV and TSV files with a header. An empty field is NULL; lines that begin with `#` before the header are comments.
+//! Reads CSV and TSV files with a header. An empty field is NULL. Lines before the header that begin with `#` are
+//! comments.
 
 use std::{
     cell::Cell,
@@ -26,12 +27,12 @@ const INFERENCE_ROWS: usize = 1_000;
 /// The byte order mark of UTF-8.
 const BOM: &[u8] = b"\xef\xbb\xbf";
 
-/// The maximum length of a record: one unclosed quote would make a record of the rest of the file.
+/// The maximum length of a record, in bytes. It limits the record that follows an unclosed quote.
 const RECORD_BYTES: u64 = 64 << 20;
 /// The size of the read buffer, in bytes.
 const READ_BUFFER: usize = 1 << 20;
 
-/// A file that fails when the current record exceeds the maximum length.
+/// A reader that fails when the current record exceeds the maximum length.
 struct Bounded {
     file: File,
     read: u64,
@@ -54,7 +55,7 @@ impl Read for Bounded {
 /// The records of a file.
 struct Records {
     reader: csv::Reader<BufReader<Bounded>>,
-    /// The same file, for the check of its end.
+    /// A second handle of the file, for the check of its end.
     file: File,
     delimiter: u8,
     /// The length of byte order mark and comments before the header, in bytes.
@@ -63,7 +64,7 @@ struct Records {
 }
 
 impl Records {
-    /// Starts at the beginning of a file.
+    /// Starts to read a file, and skips the comments before its header.
     fn of(mut file: File, delimiter: u8) -> Result<Self, DatasetError> {
         file.rewind()?;
         let (again, record_start) = (file.try_clone()?, Rc::default());
@@ -100,12 +101,12 @@ impl Records {
         Ok(more)
     }
 
-    /// Refuses a file whose last field has an unclosed quote, because that field may have swallowed any number of rows.
+    /// Returns an error if the last field has an unclosed quote, because that field may contain any number of rows.
     fn check_end(&mut self) -> Result<(), DatasetError> {
         let mut last = Vec::new();
         self.file.seek(SeekFrom::Start(self.record_start.get()))?;
         (&self.file).take(RECORD_BYTES + 2 * READ_BUFFER as u64).read_to_end(&mut last)?;
-        // an additional line is an additional record, unless a quote is open
+        // appending a line adds a record, unless a quote is open
         let reader = |text: Vec<u8>| {
             ReaderBuilder::new()
                 .delimiter(self.delimiter)
@@ -141,7 +142,7 @@ pub(super) fn schema(file: File, delimiter: u8, declared: &[Column]) -> Result<S
     Ok(Arc::new(schema))
 }
 
-/// Passes the selected columns of all rows to `handle`, frame by frame. Returns false as soon as `handle` does.
+/// Calls `handle` with the selected columns, frame by frame. Stops and returns false when `handle` returns false.
 pub(super) fn read(
     file: File,
     delimiter: u8,

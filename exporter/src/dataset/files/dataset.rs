@@ -1,4 +1,4 @@
-//! A dataset whose rows are in one or many files.
+//! Implements the dataset of one or many files.
 
 use std::{fs::File, sync::Arc};
 
@@ -29,7 +29,7 @@ pub struct Files {
     info: DatasetInfo,
     location: Arc<Location>,
     kind: FileKind,
-    /// The types to which the columns of each file are cast: those of the first file.
+    /// The schema of the first file, to which the columns of each file are cast.
     schema: SchemaRef,
     /// The number of rows, if the dataset is one file that records it.
     rows: Option<u64>,
@@ -55,7 +55,7 @@ impl Files {
         Ok(Self { info: DatasetInfo { columns, ..info }, location, kind, schema, rows })
     }
 
-    /// Offers the rows under another description, whose columns are columns of the files.
+    /// Replaces the description. Its columns must be columns of the files.
     #[must_use]
     pub(crate) fn described(self, info: DatasetInfo) -> Self {
         Self { info, ..self }
@@ -66,7 +66,7 @@ impl Files {
         self.schema.iter_names().map(|name| name.as_str())
     }
 
-    /// Reads all files until no further frame is needed.
+    /// Reads the files in order, until the receiver needs no further frame.
     fn read(&self, query: &Query, sender: &mut LimitedSender, runtime: &Handle) -> Result<(), DatasetError> {
         if let Some(gone) = query.columns.iter().find(|name| !self.schema.contains(name)) {
             return Err(DatasetError::NoColumn(gone.clone()));
@@ -74,7 +74,7 @@ impl Files {
         let needed = needed_columns(query, RowFilter::new(&query.filter, &self.schema)?.as_ref());
         let Some(names) = runtime.block_on(unless_closed(sender, self.location.list()))? else { return Ok(()) };
         if names.is_empty() {
-            // a dataset whose files are gone must not look empty
+            // a dataset whose files were deleted must not look empty
             return Err(DatasetError::NoFile(self.location.to_string()));
         }
         for name in names {
@@ -100,7 +100,7 @@ impl Files {
         let mut handle = |frame: DataFrame| -> Result<bool, DatasetError> {
             version.check(&same)?;
             self.check_types(frame.schema())?;
-            // the filter uses the types of this file: casts may fail, and apply to passing rows only
+            // filter by the types of this file first, because casts may fail and only passing rows need them
             if filter.is_none() {
                 filter = Some(RowFilter::new(&query.filter, frame.schema())?);
             }
@@ -120,7 +120,7 @@ impl Files {
             FileKind::Ndjson => ndjson::read(file, &self.info.columns, needed, &mut handle),
             FileKind::Arrow => arrow::read(file, needed, &mut handle),
         };
-        // a file that was modified may look complete or broken: the modification is the cause of either
+        // check for a modification before any other error, because it may be the cause of that error
         version.check(&same)?;
         more
     }
@@ -140,7 +140,7 @@ impl Files {
         parquet::read(&file, &query.columns, filter.as_ref(), sender, query.limit, &|frame| self.cast(frame))
     }
 
-    /// Refuses a file whose columns have other types than the columns of the dataset. Widths may differ.
+    /// Returns an error if a column of a file has another type than in the dataset. The widths of numbers may differ.
     fn check_types(&self, schema: &polars::prelude::Schema) -> Result<(), DatasetError> {
         for (name, dtype) in schema.iter() {
             let found = column_type(dtype);
@@ -151,7 +151,8 @@ impl Files {
         Ok(())
     }
 
-    /// Casts the columns of a frame to the types of the dataset: other files may have narrower or wider numbers.
+    /// Casts the columns of a frame to the types of the first file, because other files may have narrower or wider
+    /// numbers.
     fn cast(&self, mut frame: DataFrame) -> Result<DataFrame, DatasetError> {
         for (name, dtype) in self.schema.iter() {
             let Some(column) = frame.column(name).ok().filter(|column| column.dtype() != dtype) else { continue };
@@ -180,7 +181,7 @@ fn needed_columns(query: &Query, filter: Option<&RowFilter>) -> Vec<String> {
     needed
 }
 
-/// Returns the result of the work; None if the receiver is dropped first.
+/// Waits for the work; None if the receiver is dropped first.
 async fn unless_closed<T>(
     sender: &LimitedSender,
     work: impl Future<Output = Result<T, DatasetError>>,
@@ -211,7 +212,7 @@ fn read_schema(
     };
     let mut columns = columns(dataset, &mapping, declared)?;
     if matches!(kind, FileKind::Csv(_) | FileKind::Ndjson) {
-        // frames hold decimals of any length as text
+        // text files give decimals as text
         for column in &mut columns {
             let is_exact = |known: &Column| known.name == column.name && known.kind == ColumnType::Decimal;
             if declared.iter().any(is_exact) {
@@ -238,15 +239,15 @@ impl Dataset for Files {
         Ok(frame_channel::frames(receiver, task).into())
     }
 
-    /// Only one local Parquet file counts the rows of a filter, and estimates them from a sample. Other files would have to
-    /// be read twice.
+    /// Counts or estimates the rows of a filter only for a single local Parquet file. Other files would have to be read
+    /// completely.
     async fn count(&self, query: &Query, precision: Precision) -> Result<Option<RowCount>, DatasetError> {
         let Some(path) = self.location.local_file().filter(|_| self.kind == FileKind::Parquet) else {
             return Ok(self.rows.filter(|_| query.filter.is_all()).map(RowCount::exact));
         };
         let filter = query.filter.clone();
         let (sender, receiver) = frame_channel::channel();
-        // the channel carries nothing: the thread stops when this future, and so the receiver, is dropped
+        // the channel only detects that this future is dropped; the thread then stops
         let counting = tokio::task::spawn_blocking(move || {
             let file = parquet::Windows::open(File::open(path)?)?;
             match (RowFilter::new(&filter, file.schema())?, precision) {

@@ -4,8 +4,8 @@ use std::{fs::File, time::SystemTime};
 
 use super::super::DatasetError;
 
-/// The size and the modification time of a file. A rename of another file over this one changes neither for a reader that
-/// has this file open; a write into this file changes them.
+/// The size and modification time of a file, which a write to the file changes. For a reader of the open file,
+/// replacing the file by a rename changes neither.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct FileVersion {
     bytes: u64,
@@ -19,7 +19,8 @@ impl FileVersion {
         Ok(Self { bytes: metadata.len(), modified: metadata.modified()? })
     }
 
-    /// Refuses a file that was modified since then. Call this after each read, before the rows are sent.
+    /// Returns an error if the file has been modified since this version. Must be called after each read, before the
+    /// rows are sent.
     pub(super) fn check(&self, file: &File) -> Result<(), DatasetError> {
         if Self::of(file)? == *self { Ok(()) } else { Err(DatasetError::Rewritten) }
     }

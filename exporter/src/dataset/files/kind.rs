@@ -1,11 +1,11 @@
-//! The kinds of files that datasets may have.
+//! The file formats from which datasets can be read.
 
 /// The format of the files of a dataset.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FileKind {
     /// Apache Parquet, with any compression.
     Parquet,
-    /// Text with a header, and this byte between its fields.
+    /// CSV or TSV with a header; this byte is the delimiter.
     Csv(u8),
     /// NDJSON: one JSON object on each line.
     Ndjson,
@@ -14,7 +14,7 @@ pub enum FileKind {
 }
 
 impl FileKind {
-    /// Returns the kind of a file, by the extension of its name.
+    /// Returns the format of a file by its extension; None for an unknown extension.
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
         let extension = name.rsplit('.').next()?.to_ascii_lowercase();

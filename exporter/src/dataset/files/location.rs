@@ -19,7 +19,7 @@ use super::super::DatasetError;
 /// The folder for copies of remote files, and the limits of one copy.
 #[derive(Clone, Debug)]
 pub struct Spool {
-    /// The folder in which temporary files are made.
+    /// The folder in which temporary files are created.
     pub dir: PathBuf,
     /// The maximum size of one file, in bytes.
     pub max_size: u64,
@@ -40,7 +40,7 @@ pub enum Location {
         /// The limits of the copies.
         spool: Spool,
     },
-    /// The answer of an HTTP endpoint.
+    /// The response body of an HTTP endpoint.
     Http {
         /// The client that sends the requests.
         client: reqwest::Client,
@@ -54,7 +54,7 @@ pub enum Location {
 }
 
 impl Location {
-    /// Returns the path, if the location is one local file.
+    /// Returns the path of a single local file; None for any other location.
     pub(super) fn local_file(&self) -> Option<PathBuf> {
         match self {
             Self::Local(path) if path.is_file() => Some(path.clone()),
@@ -132,7 +132,7 @@ impl Location {
     }
 }
 
-/// The key without further encoding: a `%` in it stays.
+/// Parses a key without percent-decoding, because a `%` in a key has no special meaning.
 fn key(text: &str) -> Result<Path, DatasetError> {
     Path::parse(text).map_err(|e| DatasetError::Objects(e.into()))
 }
@@ -158,7 +158,7 @@ async fn copy(bytes: impl Stream<Item = Result<Bytes, DatasetError>>, spool: &Sp
     Ok(file)
 }
 
-/// Returns an HTTP error without its URL, which may hold a secret.
+/// Removes the URL from an HTTP error, because it may contain a secret.
 fn http(error: reqwest::Error) -> DatasetError {
     DatasetError::Http(Box::new(error.without_url()))
 }

@@ -1,8 +1,8 @@
-//! Files as datasets: Parquet, CSV, NDJSON and Arrow IPC; one file or all files that match a pattern; on this machine, in
-//! S3, or behind HTTP.
+//! Datasets of files in Parquet, CSV, NDJSON and Arrow IPC. A dataset has one file, or all files that match a pattern,
+//! on a local disk, in S3, or behind HTTP.
 //!
-//! Files are read one after the other, in the order of their names. A remote file is first copied to an unlinked temporary
-//! file of bounded size, which the operating system deletes with its reader.
+//! Files are read one after the other, in the order of their names. A remote file is first copied to an unnamed
+//! temporary file of bounded size, which the operating system deletes when the reader closes it.
 
 mod arrow;
 mod batches;

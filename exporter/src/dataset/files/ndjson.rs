@@ -1,4 +1,4 @@
-//! NDJSON files: one object on each line. A missing member is NULL; lists and objects become text.
+//! Reads NDJSON files: one object on each line. A missing member is NULL. Lists and objects become text.
 
 use std::{
     fs::File,
@@ -21,7 +21,7 @@ use super::{
 
 /// The number of lines from which undeclared columns and their types are inferred.
 const INFERENCE_ROWS: usize = 1_000;
-/// The maximum length of a line.
+/// The maximum length of a line, in bytes.
 const LINE_BYTES: u64 = 64 << 20;
 
 /// Iterates over the lines of a file as objects.
@@ -93,7 +93,7 @@ fn kind(rows: &[Map<String, Value>], name: &str) -> ColumnType {
     } else if all(Value::is_string) {
         match parse::infer(values.filter_map(Value::as_str)) {
             kind @ (ColumnType::Date | ColumnType::Datetime) => kind,
-            // other strings stay text
+            // strings in any other form are text
             _ => ColumnType::String,
         }
     } else {
@@ -101,7 +101,7 @@ fn kind(rows: &[Map<String, Value>], name: &str) -> ColumnType {
     }
 }
 
-/// Passes the selected columns of all rows to `handle`, frame by frame. Returns false as soon as `handle` does.
+/// Calls `handle` with the selected columns, frame by frame. Stops and returns false when `handle` returns false.
 pub(super) fn read(
     file: File,
     columns: &[Column],

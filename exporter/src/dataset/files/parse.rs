@@ -9,7 +9,7 @@ use super::super::{
     frame_builder::{ColumnBuilder, FrameBuilder},
 };
 
-/// Appends a row: `field` gives the text of a column by its index, or None for NULL.
+/// Appends a row. `field` returns the text of a column by its index, or None for NULL.
 pub(super) fn push<'a>(frame: &mut FrameBuilder, field: impl Fn(usize) -> Option<&'a str>) -> Result<(), DatasetError> {
     frame.push(|index, values| append(values, field(index)))
 }
@@ -46,11 +46,11 @@ fn append(values: &mut ColumnBuilder, text: Option<&str>) -> Result<usize, &'sta
     Ok(text.len())
 }
 
-/// Returns the narrowest type that all of these texts fit; text if there are none.
+/// Returns the narrowest type that fits all of these texts; text if there are no texts.
 pub(super) fn infer<'a>(texts: impl Iterator<Item = &'a str>) -> ColumnType {
     type Test = (ColumnType, fn(&str) -> bool);
     let mut tests: Vec<Test> = vec![
-        // a number with a leading zero is taken for a code
+        // a number with a leading zero is probably a code, such as a postal code
         (ColumnType::Int, |t| t.parse::<i64>().is_ok() && !is_code(t)),
         (ColumnType::Float, |t| float(t).is_some() && !is_code(t)),
         (ColumnType::Bool, |t| matches!(t, "true" | "false")),
@@ -87,7 +87,7 @@ fn date(text: &str) -> Option<i32> {
     i32::try_from(date.signed_duration_since(NaiveDate::default()).num_days()).ok()
 }
 
-/// Returns a timestamp in microseconds; one without an offset is taken as UTC.
+/// Parses a timestamp to microseconds since 1970. A timestamp without an offset is in UTC.
 fn datetime(text: &str) -> Option<i64> {
     if let Ok(zoned) = DateTime::parse_from_rfc3339(text) {
         return Some(zoned.timestamp_micros());

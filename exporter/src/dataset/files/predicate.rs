@@ -50,12 +50,12 @@ fn known<'a>(name: &str, schema: &'a Schema) -> Result<&'a DataType, DatasetErro
     schema.get(name).ok_or_else(|| DatasetError::NoColumn(name.to_owned()))
 }
 
-/// A literal in the unit of a column.
+/// A literal, converted to the unit of a column.
 struct Fitted {
     /// The literal, or the greatest value of the column's type below it; None if there is no value below.
     floor: Option<AnyValue<'static>>,
     dtype: DataType,
-    /// Whether `floor` is the literal.
+    /// Whether `floor` equals the literal.
     exact: bool,
 }
 
@@ -170,7 +170,7 @@ fn nanos_of_day(time: NaiveTime) -> i64 {
     i64::from(time.num_seconds_from_midnight()) * 1_000_000_000 + i64::from(time.nanosecond() % 1_000_000_000)
 }
 
-/// Returns a decimal text times 10^`scale`, rounded down to a value of at most `precision` digits, and whether the
+/// Multiplies a decimal by 10^`scale`, rounded down to a value of at most `precision` digits, and whether the
 /// value is exact. None if the decimal lies below all values of the column.
 fn scaled(text: &str, precision: usize, scale: usize) -> (Option<i128>, bool) {
     let (negative, digits) = text.strip_prefix('-').map_or((false, text), |digits| (true, digits));
@@ -192,7 +192,7 @@ fn scaled(text: &str, precision: usize, scale: usize) -> (Option<i128>, bool) {
     }
 }
 
-/// Returns the expression of a test of texts; NULL stays NULL.
+/// Returns an expression that applies a test to texts; the result for NULL is NULL.
 fn text_test(
     name: &str,
     schema: &Schema,

@@ -9,7 +9,7 @@ use super::{
     predicate,
 };
 
-/// The rows for which a filter is evaluated at once.
+/// The number of rows for which a filter is evaluated at once.
 const BATCH_ROWS: usize = 1 << 16;
 
 /// A filter as a polars expression, and the columns that it needs.
@@ -62,7 +62,7 @@ impl RowFilter {
                 return Ok(None);
             }
             let part = frame.slice(at as i64, BATCH_ROWS);
-            // the second column gives a constant filter the length of the frame
+            // polars repeats a constant filter to the length of the second column
             let masked =
                 part.lazy().select([self.expr.clone().alias(MASK), col(any.as_str()).alias("any")]).collect()?;
             passing.extend(masked.column(MASK)?.bool()?.iter().map(|passes| passes.unwrap_or(false)));

@@ -1,4 +1,4 @@
-//! The text of values that have no column type of their own: bytes, durations, lists and records.
+//! Writes values without a column type as text: bytes, durations, lists and records.
 
 use polars::prelude::{AnyValue, DataType, TimeUnit};
 

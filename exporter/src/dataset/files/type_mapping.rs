@@ -23,10 +23,10 @@ use polars_arrow::{
 
 use super::{super::DatasetError, column_types::column_type, text};
 
-/// The maximum size of the texts that all columns of one frame become, in bytes. A dictionary may store a value once that a
-/// frame repeats in many rows.
+/// The maximum size of the texts of all columns of one frame, in bytes. Dictionary-encoded values may need far more
+/// space in a frame than in their file.
 pub(super) const FRAME_TEXT: usize = 64 << 20;
-/// The maximum size of one text, in bytes. Its row is then the only one of its frame.
+/// The maximum size of one text, in bytes. The row of such a text is alone in its frame.
 const VALUE_TEXT: usize = 256 << 20;
 /// The error for a frame whose texts exceed the budget.
 const EXCEEDS_BUDGET: &str = "a few rows of it are too much text at once";
@@ -39,7 +39,7 @@ pub(super) struct TextBudget {
 }
 
 impl TextBudget {
-    /// Returns a budget of `bytes` for a frame of `rows`. A single row may exceed it.
+    /// Creates a budget of `bytes` for a frame of `rows`. A frame of one row may exceed it.
     pub(super) const fn new(bytes: usize, rows: usize) -> Self {
         Self { left: AtomicUsize::new(bytes), rows }
     }
@@ -56,12 +56,12 @@ impl TextBudget {
     }
 }
 
-/// Whether a frame exceeded its budget, so that a smaller frame may succeed.
+/// Whether the error means an exceeded budget, so that a frame with fewer rows may succeed.
 pub(super) fn exceeds_budget(error: &DatasetError) -> bool {
     matches!(error, DatasetError::Value { detail, .. } if *detail == EXCEEDS_BUDGET)
 }
 
-/// The columns of a file after the mapping.
+/// The column types of a file after the mapping.
 #[derive(Clone, Debug)]
 pub(super) struct TypeMapping {
     /// All columns; an unsupported column has the type `Unknown`.
@@ -71,16 +71,16 @@ pub(super) struct TypeMapping {
 }
 
 impl TypeMapping {
-    /// Returns a mapping that changes no column.
+    /// Creates a mapping that changes no column.
     pub(super) fn unchanged(schema: SchemaRef) -> Self {
         Self { schema, unsupported: BTreeMap::new() }
     }
 
-    /// Returns the mapping of an Arrow schema without extension types (see [`without_extension`]).
+    /// Creates the mapping of an Arrow schema, which must not have extension types (see [`without_extension`]).
     pub(super) fn of(arrow: &ArrowSchema) -> Self {
         let (mut schema, mut unsupported) = (Schema::default(), BTreeMap::new());
         for field in arrow.iter_values() {
-            // polars panics for types without a counterpart
+            // polars panics for Arrow types that it does not support
             let dtype = match &field.dtype {
                 ArrowDataType::Float16 => Some(DataType::Float32),
                 _ => catch_unwind(AssertUnwindSafe(|| DataType::from_arrow_field(field))).ok(),
@@ -165,7 +165,7 @@ pub(super) fn column(
     Ok(series(read, budget)?.into())
 }
 
-/// Floats of 16 bits as floats of 32 bits, without loss.
+/// Converts 16-bit floats to 32-bit floats, which is exact.
 fn widened(array: &dyn Array) -> Result<Box<dyn Array>, DatasetError> {
     let halves = array.as_any().downcast_ref::<PrimitiveArray<pf16>>();
     let halves = halves.ok_or_else(|| polars_err!(ComputeError: "a column of 16-bit floats has another type"))?;
@@ -208,7 +208,7 @@ fn texts(read: &Series, budget: &TextBudget) -> Result<Series, DatasetError> {
     Ok(builder.finish().into())
 }
 
-/// Runs a decoder, and turns its panic into an error: damaged bytes make some decoders panic.
+/// Runs a decoder, and converts a panic to an error, because some decoders panic on damaged bytes.
 pub(super) fn catch_damage<T>(decode: impl FnOnce() -> Result<T, DatasetError>) -> Result<T, DatasetError> {
     catch_unwind(AssertUnwindSafe(decode))
         .unwrap_or_else(|_| Err(polars_err!(ComputeError: "its bytes can't be decoded").into()))

@@ -1,4 +1,4 @@
-//! Types without a counterpart become text or decimals, from every kind of file and in every format.
+//! Types without a column type become text or decimals, from every file format and in every export format.
 
 use std::{
     io::{Cursor, Read},
@@ -120,7 +120,7 @@ impl SegmentSink for Stored {
     }
 }
 
-/// Exports the rows that pass.
+/// Exports the rows that pass a filter.
 async fn exported(files: &Files, filter: &Value, format: &dyn Format) -> Result<Vec<u8>, JobError> {
     let stored = Stored::default();
     let columns = files.info().columns.iter().cloned().map(LayoutColumn::plain).collect();

@@ -1,7 +1,7 @@
-//! Ranges of a key, for sources without pages: views, queries and partitioned tables.
+//! Splits sources without pages into ranges of a key: views, queries and partitioned tables.
 //!
-//! The distribution of the key decides only how even the ranges are. The ranges always hold each row once: the first range
-//! has no lower bound, the last one has no upper bound, and NULL belongs to the last.
+//! The ranges contain each row exactly once, whatever the distribution of the key: the first range has no lower bound,
+//! the last range has no upper bound, and NULL belongs to the last range.
 
 use chrono::{DateTime, Days, NaiveDate};
 use sea_orm::{
@@ -41,7 +41,7 @@ enum Kind {
 }
 
 impl Key {
-    /// Makes a key of the column `name` of a source. The inner error is the reason why the column can't be a key.
+    /// Looks up the column `name` of a source. The inner error tells why the column cannot be a key.
     ///
     /// # Errors
     /// When the server can't be reached, or refuses the source.

@@ -41,7 +41,7 @@ use super::{
     sql::{self, Natives, OrderBy, Source},
 };
 
-/// Above this cost of its plan a query is estimated and not counted. The cost is that of reading 400 MB of pages in order.
+/// The plan cost above which a query is estimated instead of counted. It equals reading 400 MB of pages sequentially.
 const COUNT_COST: f64 = 50_000.0;
 
 /// A table, view or query of a PostgreSQL server.
@@ -52,7 +52,7 @@ pub struct PostgresRows {
     info: DatasetInfo,
     /// The order of the rows; without keys the physical order of the table.
     order: Vec<OrderBy>,
-    /// The key whose ranges are read where the source has no pages.
+    /// The key by whose ranges a source without pages is read; None reads it with one statement.
     key: Option<Key>,
 }
 
@@ -154,8 +154,8 @@ impl PostgresRows {
         Ok(self.plan(conn, &self.text(&select, query)?).await?.expected())
     }
 
-    /// Looks for a reason why the ranges of a key could give other rows than one statement; None if there is none. A
-    /// parameter has no value yet, so that each read repeats this check, and falls back to one statement.
+    /// Finds a reason why reading by ranges of a key could return other rows than one statement; None if there is no
+    /// reason. Each read repeats this check with the values of its parameters, and falls back to one statement.
     ///
     /// # Errors
     /// When the server can't be reached.
@@ -223,7 +223,7 @@ impl Dataset for PostgresRows {
         ranges::open(Arc::clone(&self.server), self.info.snapshot, select, columns).await
     }
 
-    /// An estimate is the planner's. There is no exact count where the planner expects much work, or exports hold all
+    /// Estimates come from the planner. Returns no exact count if the planner expects much work, or if exports use all
     /// connections.
     async fn count(&self, query: &Query, precision: Precision) -> Result<Option<RowCount>, DatasetError> {
         if precision == Precision::Estimate {
@@ -279,7 +279,7 @@ impl Ranged for TableSelect {
         }
         let ranges = self.split(conn).await?;
         if ranges.len() > 1 && self.rows.info.snapshot == Snapshot::None {
-            // no lock holds from one range to the next, so that a collation may change in between
+            // no lock is held between ranges, so a collation may change between them
             self.select = Some(self.rows.select(&self.query, &natives.reals())?);
         }
         Ok(ranges)

@@ -1,6 +1,6 @@
-//! Finds the native types of columns, for each read again: a column may have changed its type or its collation since the
-//! catalog was loaded, and plain equality under another collation could let rows of other tenants pass. The question is
-//! asked in the transaction that reads, whose locks keep the columns unchanged.
+//! Finds the native types of columns before each read. A column may have changed its type or collation since the
+//! catalog was loaded, and plain equality under another collation could let rows of other tenants pass. The lookup runs
+//! in the transaction that reads the rows, whose locks keep the columns unchanged.
 
 use protocol::{
     catalog::{Column, ColumnType},

@@ -1,4 +1,4 @@
-//! The plan of a statement: the expected rows, and whether the statement can be split into ranges of a key.
+//! Reads the plan of a statement: the expected rows, and whether the statement can be split into ranges of a key.
 //!
 //! A statement that runs once for each range must see the same rows each time. This module checks the plan and not the text:
 //! the text hides the bodies of views and functions, while the plan shows every expression that will be evaluated.
@@ -16,7 +16,7 @@ use super::{
     server::{PostgresServer, failed},
 };
 
-/// The members of a plan that hold names and not expressions.
+/// The members of a plan that contain names and not expressions.
 const NAMES: [&str; 17] = [
     "Node Type",
     "Parent Relationship",
@@ -58,7 +58,7 @@ const CUSTOM: &str = "a scan of an extension";
 pub(super) struct Plan(Value, bool);
 
 impl Plan {
-    /// Parses a plan; text that is no plan gives an empty one.
+    /// Parses a plan. Text that is not a plan gives an empty plan.
     pub(super) fn parse(json: &str) -> Self {
         let mut all: Value = serde_json::from_str(json).unwrap_or_default();
         Self(all.get_mut(0).and_then(|first| first.get_mut("Plan")).map(Value::take).unwrap_or_default(), false)
@@ -75,7 +75,8 @@ impl Plan {
         number("Plan Rows").zip(number("Total Cost")).map(|(rows, cost)| (rows.max(0.0) as u64, cost))
     }
 
-    /// Looks for a part of the plan or of its statement that may give other rows in another session; None if there is none.
+    /// Finds a part of the plan or of its statement that may return other rows in another session; None if there is
+    /// none.
     pub(super) async fn split_doubt(
         &self,
         server: &PostgresServer,
@@ -194,7 +195,7 @@ impl Found {
         self.bare.push('\n');
     }
 
-    /// Returns a statement that returns the first function, operator or cast whose result differs between sessions.
+    /// Builds a query for the first function, operator or cast whose result differs between sessions.
     fn volatility_query(&self) -> String {
         let quoted = |text: &str| PostgresQueryBuilder.value_to_string(&text.into());
         let called: Vec<_> =
@@ -229,7 +230,7 @@ fn refused(node: &Value, is_generic: bool) -> Option<Doubt> {
         "WindowAgg" => "over",
         "Sample Scan" => "tablesample",
         "Unique" if !is_distinct(node) => DISTINCT_ON,
-        // another server does not share the snapshot
+        // a foreign server does not use the same snapshot
         "Foreign Scan" => "a foreign table",
         "Custom Scan" => CUSTOM,
         // partitions that the executor pruned by a value of run time, such as the current time; a parameter without a

@@ -32,9 +32,9 @@ use super::{
     wire::Wire,
 };
 
-/// The pages of one range: 16 MiB of the table.
+/// The number of pages of one range, which is 16 MiB of the table.
 const PAGES: u64 = 2_048;
-/// The frames of one range that may wait in its channel.
+/// The capacity of the channel of one range, in frames.
 const READ_AHEAD: usize = 8;
 /// Begins a transaction in which each statement has its own snapshot. Its locks still hold from one statement to the next,
 /// so that the native types of columns stay valid until the statement that reads them.
@@ -56,11 +56,11 @@ pub(super) trait Ranged: Send + Sync + 'static {
     /// Returns the quoted name of the table; None for a query.
     fn table(&self) -> Option<String>;
 
-    /// Whether the select may be split into ranges at all.
+    /// Whether the select may be split into ranges.
     fn may_be_split(&self) -> bool;
 
-    /// Finds what the text depends on in the server, and returns the condition of each range, in the order of the rows; at
-    /// most one condition if splitting is not worthwhile. Call this before [`Self::text`].
+    /// Looks up the native types, and returns the condition of each range, in the order of the rows. Returns at most
+    /// one condition if splitting is not worthwhile. Must be called before [`Self::text`].
     ///
     /// # Errors
     /// When the server fails.
@@ -82,7 +82,7 @@ pub(super) async fn open(
 ) -> Result<OpenedQuery, DatasetError> {
     let mut leader = server.connect().await?;
     let mut locking = None;
-    // one statement has one snapshot anyway
+    // a single statement always has one snapshot
     if wanted == Snapshot::Export && select.may_be_split() {
         if let Some(table) = select.table() {
             locking = lock(&server, &mut leader.conn, &table).await?;
@@ -111,7 +111,7 @@ pub(super) async fn open(
     };
     let mut sessions = vec![leader];
     while sessions.len() < server.per_export {
-        // without a further connection the export is only slower
+        // without another connection the export is only slower
         let Ok(Some(mut session)) = server.connect_another().await else { break };
         if let Some(snapshot) = &snapshot {
             join(&server, &mut session.conn, snapshot).await?;
@@ -202,7 +202,7 @@ pub(super) async fn pages(
     Ok(pages.parse().ok())
 }
 
-/// A connection that reads ranges.
+/// A connection that reads ranges, one at a time.
 struct Reader {
     session: Session,
     /// Whether this connection holds the locks that protect the rows of the snapshot, including the planner's locks on the
@@ -240,7 +240,7 @@ impl<S: Ranged> Readers<S> {
         let most = sessions.len() + 1;
         let (give_back, mut idle) = mpsc::channel(most);
         for (at, session) in sessions.into_iter().enumerate() {
-            // the channel has room for all of them
+            // the channel has capacity for all sessions
             let reader = Reader { session, is_leader: at == 0 };
             give_back.try_send(reader).map_err(|_| DatasetError::Garbled("no connection"))?;
         }

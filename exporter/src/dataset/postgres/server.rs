@@ -30,7 +30,7 @@ const SESSION: &str = "SET client_encoding = 'UTF8'; SET standard_conforming_str
 /// PostgreSQL 14 lack the setting, and some operating systems don't support it.
 const CHECK_CLIENT: &str = "SELECT set_config(name, '2s', false) FROM pg_settings \
                            WHERE name = 'client_connection_check_interval'";
-/// An export may take any time: the wait for each next row has its own timeout.
+/// Disables the statement timeout, because exports may take long. Waiting for the next row has a separate timeout.
 const NO_TIMEOUT: &str = "SET statement_timeout = 0";
 /// The timeout of optional statements, such as counts.
 const SHORT_TIMEOUT: &str = "SET statement_timeout = '10s'";
@@ -94,7 +94,7 @@ pub(super) struct Session {
     _permit: OwnedSemaphorePermit,
 }
 
-/// Counts an export as waiting until it is dropped.
+/// An export that waits for its first connection. Dropping it decrements the counter.
 struct Waiting<'a>(&'a AtomicUsize);
 
 impl<'a> Waiting<'a> {
@@ -146,7 +146,8 @@ impl PostgresServer {
         self.session(permit.map_err(|_| failed(sqlx::Error::PoolClosed))?, NO_TIMEOUT).await
     }
 
-    /// Opens a connection for short questions, such as counts. The wait for it and its statements have short timeouts.
+    /// Opens a connection for short statements, such as counts. Waiting for a connection and its statements have short
+    /// timeouts.
     pub(super) async fn connect_briefly(&self) -> Result<Session, DatasetError> {
         let waiting = Arc::clone(&self.free).acquire_owned();
         let permit = tokio::time::timeout(self.connect_timeout, waiting).await;
@@ -170,7 +171,7 @@ impl PostgresServer {
         self.waiting.load(Ordering::Relaxed) > 0
     }
 
-    /// Opens a connection for short questions, if one is free now.
+    /// Opens a connection for short statements, if one is free now.
     pub(super) async fn connect_briefly_if_free(&self) -> Result<Option<Session>, DatasetError> {
         match Arc::clone(&self.free).try_acquire_owned() {
             Ok(permit) => self.session(permit, SHORT_TIMEOUT).await.map(Some),
@@ -199,7 +200,7 @@ impl PostgresServer {
         self.within(conn.execute(timeout)).await?;
         match self.within(conn.execute(CHECK_CLIENT)).await {
             Ok(_) => {}
-            // the check is optional
+            // the setting is optional
             Err(DatasetError::Db(DbErr::Query(RuntimeErr::SqlxError(e)))) if e.as_database_error().is_some() => {
                 debug!(error = %e, "the server does not support client_connection_check_interval");
             }

@@ -17,7 +17,7 @@ pub(super) struct Wire {
 }
 
 impl Wire {
-    /// A stream whose rows have `width` fields.
+    /// Creates a splitter for rows of `width` fields.
     pub(super) fn new(width: usize) -> Self {
         Self { rest: BytesMut::new(), begun: false, ended: false, width }
     }

@@ -1,4 +1,4 @@
-//! A table, view or query that is read row by row, with all values bound: SQLite, and any database behind sea-orm.
+//! Reads a table, view or query row by row with bound values, from SQLite or any database that sea-orm supports.
 
 use std::time::Duration;
 
@@ -41,7 +41,7 @@ impl SqlRows {
         Self { db, source, info, order: Vec::new() }
     }
 
-    /// Sorts the rows; without keys they come in the order in which the database gives them.
+    /// Sorts the rows. Without keys, the database decides their order.
     #[must_use]
     pub fn ordered_by(mut self, order: Vec<OrderBy>) -> Self {
         self.order = order;

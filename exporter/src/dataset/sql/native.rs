@@ -1,7 +1,7 @@
-//! Native types of PostgreSQL columns, where they allow a faster filter.
+//! The native types of PostgreSQL columns that allow a faster filter.
 //!
-//! Filters compare texts byte by byte. A cast and the collation `C` do that for every type, but no index serves it. Where
-//! the column itself is a text or uuid, plain equality gives the same result, and ordinary indexes serve it.
+//! Filters compare texts byte by byte. A cast with the collation `C` does so for every type, but cannot use an ordinary
+//! index. For a native text or uuid column, plain equality gives the same result and can use an index.
 
 use std::collections::HashMap;
 
@@ -18,7 +18,7 @@ pub(in crate::dataset) enum Native {
     Real,
 }
 
-/// The known native types, by the name of the column. An empty map is always correct, and only slower.
+/// The known native types by column. Missing types never make a filter wrong, only slower.
 #[derive(Clone, Debug, Default)]
 pub(in crate::dataset) struct Natives(HashMap<String, Native>);
 
@@ -28,7 +28,7 @@ impl Natives {
         self.0.get(column).copied()
     }
 
-    /// Only the types that can't let wrong rows pass when the column has changed meanwhile.
+    /// Keeps only the types that let no wrong row pass if the column has changed meanwhile.
     pub(in crate::dataset) fn reals(mut self) -> Self {
         self.0.retain(|_, native| *native == Native::Real);
         self

@@ -84,7 +84,7 @@ impl Predicate<'_> {
         }
     }
 
-    /// Returns the values for plain equality with the column, which indexes serve; None where plain equality gives
+    /// Returns the values for plain equality with the column, which can use an index; None where plain equality gives
     /// other rows.
     fn plain(&self, column: &Column, values: &[Literal]) -> Option<Vec<Expr>> {
         if column.kind != ColumnType::String {
@@ -118,7 +118,7 @@ impl Predicate<'_> {
     }
 }
 
-/// Returns the condition for a `real` column. Both sides are `real`, so that an index serves it.
+/// Returns the condition for a `real` column. Both sides are `real`, so that the condition can use an index.
 fn compared_with_real(column: Expr, compare: Compare, number: f64) -> Expr {
     let NearestFloat { floor, exact } = NearestFloat::of(number);
     let right = real(floor);

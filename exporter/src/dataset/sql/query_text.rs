@@ -25,7 +25,7 @@ enum Part {
     Param(ParamSpec),
 }
 
-/// The reason why a text is refused as a query.
+/// Why a text is not accepted as a query.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum QueryTextError {
     /// The text is not exactly one select.
@@ -140,7 +140,7 @@ impl QueryText {
         format!("WITH \"{SOURCE}\" AS ({}\n) ", self.parts.iter().map(number).collect::<String>())
     }
 
-    /// Returns the number of places that [`Self::numbered`] numbers.
+    /// Returns the number of placeholders in [`Self::numbered`].
     pub(in crate::dataset) fn places(&self) -> usize {
         self.parts.iter().filter(|part| matches!(part, Part::Param(_))).count()
     }

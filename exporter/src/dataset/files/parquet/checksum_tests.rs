@@ -1,4 +1,4 @@
-//! Files with a checksum for each page. Many writers store checksums, polars does not.
+//! Parquet files with page checksums, which many writers store, but polars does not.
 
 use std::{io::Cursor, ops::Range, path::Path};
 
@@ -17,7 +17,7 @@ use crate::dataset::{Dataset, Query};
 /// The number of rows in the file.
 const ROWS: usize = 30_000;
 
-/// Plain numbers, in which every bit matters, and texts of a few words, which have a dictionary.
+/// Returns plainly encoded numbers, in which any changed bit is a wrong value, and dictionary-encoded texts.
 fn frame() -> DataFrame {
     let words = ["one", "two", "three"];
     DataFrame::new_infer_height(vec![
@@ -67,7 +67,7 @@ fn with_checksums(file: &[u8]) -> (Vec<u8>, Vec<Vec<Range<usize>>>) {
     (out, places)
 }
 
-/// Reads a column, in large windows, or in small ones under a limit.
+/// Reads a column. A limit makes the windows small.
 async fn values(path: &Path, column: &str, limit: Option<u64>) -> Result<DataFrame, DatasetError> {
     let file = opened(path).await?;
     let query = Query { columns: vec![column.to_owned()], filter: Filter::all(), params: Map::new(), limit };

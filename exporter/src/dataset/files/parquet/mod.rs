@@ -20,17 +20,17 @@ use super::{
     row_filter::RowFilter,
 };
 
-/// The rows of a window under a limit.
+/// The number of rows of a window when the query has a limit.
 const FEW_ROWS: usize = 16_384;
 /// The number of windows that an estimate samples.
 const SAMPLES: usize = 16;
-/// The rows of each sampled window.
+/// The number of rows of each sampled window.
 const SAMPLE_ROWS: usize = 4_096;
-/// The maximum duration of an estimate. The windows that were sampled by then decide.
+/// The maximum duration of an estimate, which then uses the windows sampled so far.
 const SAMPLE_TIME: Duration = Duration::from_millis(700);
 
-/// Sends these columns of the rows that pass the filter, window by window, after `cast`. Returns false when no further frame
-/// is needed.
+/// Reads window by window, and sends the given columns of the rows that pass the filter, converted by `cast`. Returns
+/// false when the receiver needs no further frame.
 pub(super) fn read(
     file: &Windows,
     columns: &[String],
@@ -84,7 +84,8 @@ fn passing(
     Ok(Some(frame.select(columns.iter().map(String::as_str))?.filter(&mask)?))
 }
 
-/// Counts the rows that pass a filter, reading only its columns. The count is meaningless after `is_canceled`.
+/// Counts the rows that pass a filter, and reads only the columns of the filter. If `is_canceled` returns true, the
+/// result is wrong and must be ignored.
 pub(super) fn count(file: &Windows, filter: &RowFilter, is_canceled: impl Fn() -> bool) -> Result<u64, DatasetError> {
     let mut rows = 0;
     for window in file.plan(&filter.columns, None) {
@@ -101,7 +102,7 @@ pub(super) fn count(file: &Windows, filter: &RowFilter, is_canceled: impl Fn() -
     Ok(rows)
 }
 
-/// Estimates the rows that pass a filter from windows spread over the file.
+/// Estimates the number of rows that pass a filter from windows spread over the file.
 pub(super) fn estimate(file: &Windows, filter: &RowFilter) -> Result<RowCount, DatasetError> {
     let plan = file.plan(&filter.columns, Some(SAMPLE_ROWS));
     let step = plan.len().div_ceil(SAMPLES).max(1);

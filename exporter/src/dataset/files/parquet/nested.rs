@@ -1,4 +1,4 @@
-//! Lists and records: the rows in their pages, and columns that consist of several leaf columns.
+//! Reads lists and records: finds the rows in their pages, and joins the leaf columns of a nested column.
 
 use std::{slice, sync::Arc};
 
@@ -88,7 +88,7 @@ fn with_items(field: &ArrowField, list: bool, items: bool) -> ArrowField {
     ArrowField { dtype, is_nullable: list, ..field.clone() }
 }
 
-/// Returns the fields inside a type.
+/// Returns the fields that a nested type contains; empty for any other type.
 fn within(dtype: &ArrowDataType) -> &[ArrowField] {
     match dtype {
         ArrowDataType::Struct(fields) => fields,
@@ -119,7 +119,7 @@ fn leaves(dtype: &ArrowDataType) -> usize {
     }
 }
 
-/// Returns the field with only one of its leaves.
+/// Reduces a field to the leaf column with this index.
 pub(super) fn with_one_leaf(field: &ArrowField, mut leaf: usize) -> ArrowField {
     let boxed = |item: &ArrowField, leaf| Box::new(with_one_leaf(item, leaf));
     let dtype = match &field.dtype {

@@ -1,7 +1,7 @@
 //! Finds the pages of a column in a Parquet file.
 //!
-//! A page is the smallest unit that can be decoded, so that the rows and sizes of pages give the size of a window. Only the
-//! page headers are read here. A header may hold a checksum of its page.
+//! A page is the smallest unit that can be decoded. Windows are planned by the rows and sizes of pages, for which only
+//! the page headers are read. A header may contain a checksum of its page.
 
 use std::{fs::File, io::Cursor, ops::Range, os::unix::fs::FileExt};
 
@@ -9,7 +9,7 @@ use polars_parquet_format::{PageHeader, PageType, thrift::protocol::TCompactInpu
 
 use super::super::super::DatasetError;
 
-/// The number of bytes that are read for a header at first. A longer header, for its statistics, is read again.
+/// The number of bytes that are first read for a header. A header with long statistics is then read again.
 const HEADER: usize = 512;
 /// The maximum length of a header, in bytes.
 const MAX_HEADER: usize = 4 << 20;
@@ -23,18 +23,18 @@ pub(super) struct Page {
     pub(super) range: Range<u64>,
     /// The number of values, NULLs included.
     pub(super) values: usize,
-    /// The rows of which the page has a value. One row for each value, until the rows of lists are counted.
+    /// The rows that have a value in the page. One row for each value is assumed until the rows of lists are counted.
     pub(super) rows: Range<usize>,
     /// The first row that begins in this page. A page that continues a list of the page before begins inside a row.
     pub(super) first_row: usize,
-    /// The decompressed or the decoded size, whichever is larger, in bytes.
+    /// The size of the page decompressed or decoded, whichever is larger, in bytes.
     pub(super) bytes: usize,
 }
 
 /// The pages of a leaf column in one row group.
 #[derive(Debug, Default)]
 pub(super) struct Pages {
-    /// The position of the dictionary page, whose values the data pages refer to by number.
+    /// The position of the dictionary page. Data pages refer to its values by index.
     pub(super) dictionary: Option<Range<u64>>,
     /// The data pages, in order.
     pub(super) data: Vec<Page>,
@@ -104,7 +104,7 @@ impl Pages {
         Ok(())
     }
 
-    /// Returns the pages that have a value of these rows.
+    /// Returns the pages that contain a value of these rows.
     pub(super) fn over(&self, rows: &Range<usize>) -> &[Page] {
         let from = self.data.partition_point(|page| page.rows.end <= rows.start);
         let to = self.data.partition_point(|page| page.rows.start < rows.end);
@@ -112,7 +112,7 @@ impl Pages {
     }
 }
 
-/// The error for bytes that are no page.
+/// The error for bytes that are not a page.
 pub(super) const BROKEN: DatasetError = DatasetError::Garbled("a page of the file is damaged");
 /// The error for a page whose checksum differs.
 const ALTERED: DatasetError = DatasetError::Garbled("a page of the file is damaged: its checksum does not match");

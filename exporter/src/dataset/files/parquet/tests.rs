@@ -1,4 +1,4 @@
-//! Windows give the rows of a file whatever its pages; truncated, overwritten and damaged files are errors.
+//! Windows return every row of a file, independent of its pages. Truncated, overwritten and damaged files are errors.
 
 use std::{
     fs::{File, OpenOptions},
@@ -40,7 +40,7 @@ fn is_rewritten(error: &DatasetError) -> bool {
     matches!(error, DatasetError::InFile { source, .. } if matches!(**source, DatasetError::Rewritten))
 }
 
-/// Pseudo-random numbers, the same in each run.
+/// Returns pseudorandom numbers with a fixed seed.
 fn numbers(count: usize) -> Vec<u64> {
     let mut seed = 42_u64;
     let next = move |_| {

@@ -43,9 +43,10 @@ use super::{
 
 /// The approximate number of values in a window.
 const VALUES: usize = 2_000_000;
-/// [`VALUES`] reduces a window to no fewer rows than this, because every window has a fixed cost.
+/// The minimum number of rows to which [`VALUES`] reduces a window, because every window has a fixed cost.
 const MIN_ROWS: usize = 1024;
-/// The approximate size of a window, in bytes, decompressed or decoded, whichever is more. One page may exceed it.
+/// The approximate size of a window, in bytes, decompressed or decoded, whichever is larger. A single page may exceed
+/// it.
 const BYTES: usize = 32 << 20;
 /// The number of pages whose offsets are cached.
 const CACHED_PAGES: usize = 1 << 20;
@@ -84,11 +85,11 @@ struct Run {
     pages: Arc<Pages>,
 }
 
-/// Rows that are read at once: of one row group, or of several whole ones.
+/// The rows that are read at once: part of one row group, or several whole row groups.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Window {
     groups: Range<usize>,
-    /// The rows, counted from the first row of the groups.
+    /// The rows, counted from the first row of the row groups.
     rows: Range<usize>,
 }
 
@@ -147,7 +148,7 @@ impl Windows {
     pub(super) fn chunks(&self, window: Window, columns: &[String]) -> Result<Vec<Window>, DatasetError> {
         let group = window.groups.start;
         if window.groups.len() > 1 || window.rows.len() == self.metadata.row_groups[group].num_rows() {
-            // the footer gives the size of whole row groups
+            // the planner has limited whole row groups by their size in the footer
             return Ok(vec![window]);
         }
         let found = type_mapping::catch_damage(|| self.all_pages(group, columns));
@@ -166,8 +167,8 @@ impl Windows {
         Ok(found)
     }
 
-    /// Calls `work` for each chunk of a window. A chunk whose texts exceed the budget is halved, repeatedly if needed.
-    /// Returns false as soon as `work` does.
+    /// Calls `work` for each chunk of a window, and halves chunks whose texts exceed the budget. Stops and returns
+    /// false when `work` returns false.
     pub(super) fn each(
         &self,
         window: Window,
@@ -206,7 +207,7 @@ impl Windows {
     /// [`type_mapping::exceeds_budget`]); then fewer rows may succeed.
     pub(super) fn read(&self, window: &Window, columns: &[String]) -> Result<DataFrame, DatasetError> {
         let decoded = type_mapping::catch_damage(|| self.decode(window, columns));
-        // a modification of the file is the cause of any other error
+        // report a modification of the file first, because it may cause any other error
         self.version.check(&self.file)?;
         decoded
     }
@@ -238,7 +239,7 @@ impl Windows {
         Ok(frame.unwrap_or_default())
     }
 
-    /// Reads some rows of a column in one row group.
+    /// Reads a range of rows of a column in one row group.
     fn column(
         &self,
         group: usize,
@@ -375,7 +376,7 @@ impl Windows {
 }
 
 impl Window {
-    /// Returns the first and the second half of the rows.
+    /// Splits the window into two halves.
     fn halves(self) -> (Self, Self) {
         let middle = self.rows.start + self.rows.len() / 2;
         let first = Self { groups: self.groups.clone(), rows: self.rows.start..middle };

@@ -1,8 +1,8 @@
-//! The bounds of windows and chunks.
+//! Windows and chunks contain each row once, and stay within their limits.
 
 use super::*;
 
-/// Each row exactly once and in order, whatever the groups.
+/// Whether the windows contain each row of the groups exactly once and in order.
 fn covers(groups: &[(usize, usize)], windows: &[Window]) -> bool {
     let starts: Vec<usize> = groups
         .iter()
@@ -75,7 +75,7 @@ fn pages(sizes: impl Iterator<Item = (usize, usize, bool)>) -> Arc<Pages> {
     Arc::new(Pages { data: data.collect(), ..Pages::default() })
 }
 
-/// Returns the reference for [`split_at_pages`]: sums all pages of each chunk, which is simple and slow.
+/// Splits like [`split_at_pages`], but sums all pages of each chunk, which is simple and slow.
 fn split_slowly(rows: Range<usize>, columns: &[Arc<Pages>]) -> Vec<Range<usize>> {
     let over =
         |rows: &Range<usize>| columns.iter().flat_map(|pages| pages.over(rows)).map(|page| page.bytes).sum::<usize>();
@@ -128,7 +128,7 @@ fn windows_are_split_at_the_same_rows_as_by_the_reference() {
 
 #[test]
 fn any_number_of_small_pages_is_split_in_one_pass() {
-    // the reference would need 40 billion additions
+    // the slow reference would need 40 billion additions
     let count = 1 << 20;
     let small = pages((0..count).map(|_| (2, 128, false)));
     let chunks = split_at_pages(0..2 * count, &[small]);
