@@ -16,7 +16,8 @@ pub struct BackupConfig {
     /// Where backups are stored: a folder, `file:///folder` or `s3://bucket/prefix`. Empty means that no backups are
     /// made. Give each installation a destination that no other installation uses.
     pub destination: String,
-    /// Endpoint of an S3-compatible store, for an `s3://` destination; empty: AWS.
+    /// Endpoint of an S3-compatible store, for an `s3://` destination; empty: AWS. An `http://` URL sends backups without
+    /// TLS: use it only on a trusted network.
     pub s3_endpoint: String,
     /// Region of the destination's bucket.
     pub s3_region: String,
@@ -24,8 +25,6 @@ pub struct BackupConfig {
     pub s3_access_key_id: String,
     /// Secret that belongs to the access key.
     pub s3_secret_access_key: Secret,
-    /// Whether the destination's endpoint may be reached without TLS. Set it only for a store on a trusted network.
-    pub s3_allow_http: bool,
     /// When to back up: a cron expression of five fields, or of six with seconds first, in the top-level `time_zone`.
     pub schedule: String,
     /// Number of days whose last backup is kept. More days need more space at the destination.
@@ -45,9 +44,6 @@ pub struct BackupConfig {
     /// Folder of `pg_dump` and `pg_restore`; empty for those on the `PATH`. Their version must not be older than that
     /// of the server.
     pub pg_bin: String,
-    /// Folder for the temporary copy of a SQLite database; empty: the system's folder for temporary files. It needs room
-    /// for the whole database.
-    pub scratch_dir: String,
     /// Longest time that a backup or a restore may take. Raise it for large installations.
     pub timeout: HumanDuration,
     /// Limits that operators can't set.
@@ -85,7 +81,6 @@ impl Default for BackupConfig {
             s3_region: StoreConfig::default().s3_region,
             s3_access_key_id: String::new(),
             s3_secret_access_key: Secret::default(),
-            s3_allow_http: false,
             schedule: "15 3 * * *".into(),
             keep_daily: 7,
             keep_weekly: 4,
@@ -94,7 +89,6 @@ impl Default for BackupConfig {
             passphrase_file: String::new(),
             include_files: true,
             pg_bin: String::new(),
-            scratch_dir: String::new(),
             timeout: HumanDuration::from_secs(6 * 60 * 60),
             tuning: BackupTuning::default(),
             time_zone: Tz::UTC,
@@ -132,17 +126,26 @@ impl BackupConfig {
         if self.destination.is_empty() {
             return Err(BackupError::setting("destination", "is empty: set a folder or s3://bucket/prefix"));
         }
+        FileStore::open(&self.destination_store()).map_err(|e| BackupError::setting("destination", &e.to_string()))
+    }
+
+    /// Whether the destination's endpoint is an `http://` URL, so that backups are sent without TLS.
+    #[must_use]
+    pub fn uses_plain_http(&self) -> bool {
+        self.destination_store().uses_plain_http()
+    }
+
+    /// The store settings of the destination.
+    fn destination_store(&self) -> StoreConfig {
         let has_scheme = self.destination.contains("://");
         let url = if has_scheme { self.destination.clone() } else { format!("file://{}", self.destination) };
-        let store = StoreConfig {
+        StoreConfig {
             url,
             s3_endpoint: self.s3_endpoint.clone(),
             s3_region: self.s3_region.clone(),
             s3_access_key_id: self.s3_access_key_id.clone(),
             s3_secret_access_key: self.s3_secret_access_key.clone(),
-            s3_allow_http: self.s3_allow_http,
-        };
-        FileStore::open(&store).map_err(|e| BackupError::setting("destination", &e.to_string()))
+        }
     }
 
     pub(crate) fn stall_timeout(&self) -> Duration {

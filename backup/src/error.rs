@@ -44,6 +44,12 @@ pub enum BackupError {
         /// The error of the operating system.
         source: io::Error,
     },
+    /// The copy of a SQLite database does not fit into the system's folder for temporary files.
+    #[error("{folder} has no room for a copy of the database: set TMPDIR to a folder with more free space")]
+    TemporaryFolderFull {
+        /// The path of the folder.
+        folder: String,
+    },
     /// The program `pg_dump` or `pg_restore` failed.
     #[error("{program}: {detail}")]
     Tool {

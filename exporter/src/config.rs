@@ -1,4 +1,4 @@
-//! Settings of an exporter, and the limits that follow from them.
+//! Settings of an exporter, and limits that are derived from the settings.
 
 use std::{path::PathBuf, time::Duration};
 
@@ -22,35 +22,31 @@ const MAX_HEARTBEAT_INTERVAL: Duration = Duration::from_secs(1);
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct ExporterConfig {
-    /// The folder at which the relative paths of a catalog file begin. Change it to the folder in which your data files
-    /// are.
+    /// The folder that relative paths in a catalog file start from. Change it to the folder of your data files.
     pub datasets_dir: PathBuf,
     /// The catalog file that describes your datasets and templates (`docs/catalog.md`); empty for none.
     pub catalog: PathBuf,
-    /// The interval at which the exporter checks the catalog file for changes. A longer interval reads the file less
-    /// often.
+    /// The interval at which the exporter checks the catalog file for changes. Raise it to read the file less often.
     pub catalog_poll_interval: HumanDuration,
     /// The address of `/healthz`, `/readyz` and `/metrics`, such as `127.0.0.1:9092`; empty for none. Only operators
     /// should reach it.
     pub internal_listen: String,
-    /// The pool whose jobs the exporter takes. Gateways send the jobs of a dataset to the pool of the exporters that
-    /// offer it, so that exporters with different datasets need different pools.
+    /// The pool whose jobs the exporter takes. All exporters of a pool must offer the same datasets: the jobs of a
+    /// dataset go to one pool.
     pub pool: String,
-    /// The number of exports that run at once; 0 selects twice the cores plus one. Exports wait for stores and
-    /// databases about half of the time. Lower it to use less memory.
+    /// The number of exports that run at once; 0 selects twice the number of cores, plus one, because exports wait for
+    /// stores and databases about half of the time. Lower it to use less memory. Bulk exports use all slots
+    /// but one.
     pub slots: usize,
-    /// The number of slots that bulk exports may use, fewer than `slots`; 0 selects all but one. Lower it to keep more
-    /// slots for small exports.
-    pub bulk_slots: usize,
     /// The size at which a segment is stored. A larger segment needs fewer requests to the store, and more memory.
     pub segment_size: ByteSize,
-    /// The number of failed attempts after which an export fails. Handing an export over is no failure.
+    /// The number of failed attempts after which an export fails. A hand-over to another exporter does not count.
     pub max_attempts: u32,
     /// The time without a lease renewal after which another exporter takes over an export. Raise it when the database
     /// is slow or machines pause; a crashed exporter's exports then wait longer.
     pub lease_duration: HumanDuration,
-    /// The time that running exports have to finish when the process stops; then other exporters take them over. It
-    /// must fit into `shutdown_grace`.
+    /// The time that running exports have to finish when the process stops. Other exporters then take over the
+    /// unfinished exports. It must be shorter than `shutdown_grace`.
     pub drain_timeout: HumanDuration,
     /// The folder of temporary files of workbooks, archives and spooled rows; empty for the system's own folder.
     pub spool_dir: PathBuf,
@@ -67,28 +63,28 @@ pub struct ExporterConfig {
     /// The interval at which the exporter advertises its catalog. Gateways drop an exporter that is silent for three
     /// intervals.
     pub advertise_interval: HumanDuration,
-    /// Limits that only tests change.
+    /// Limits that no setting changes; tests shorten them.
     #[serde(skip)]
     #[schemars(skip)]
     pub tuning: ExporterTuning,
 }
 
-/// Limits that no operator needs to change. Tests shorten them.
+/// Limits that no setting changes. Tests use smaller values.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ExporterTuning {
-    /// The maximum age of an open segment, 1 s.
+    /// The maximum age of an open segment; 1 s by default.
     pub segment_max_age: Duration,
-    /// The size of the first segment, 256 KiB; small, so that a file begins to arrive early.
+    /// The size of the first segment, 256 KiB by default; small, so that clients receive the first bytes early.
     pub first_segment_size: ByteSize,
-    /// The maximum age of the first segment, 200 ms.
+    /// The maximum age of the first segment; 200 ms by default.
     pub first_segment_max_age: Duration,
     /// The number of frames of one export that are encoded at once; None selects one for each core.
     pub encoder_threads: Option<usize>,
-    /// The interval of progress reports, 200 ms. The protocol allows at most five reports a second.
+    /// The interval of progress reports; 200 ms by default. The protocol allows at most five reports a second.
     pub progress_interval: Duration,
-    /// The interval of lease renewals; None selects an eighth of the lease, and at most 1 s.
+    /// The interval of lease renewals; None selects an eighth of the lease duration, at most 1 s.
     pub heartbeat_interval: Option<Duration>,
-    /// The number of rows of each part of an archive, 1,000,000; less than the rows of a sheet.
+    /// The number of rows of each part of an archive; 1,000,000 by default, fewer than the rows of a sheet.
     pub archive_part_rows: u64,
 }
 
@@ -115,7 +111,6 @@ impl Default for ExporterConfig {
             internal_listen: String::new(),
             pool: "default".into(),
             slots: 0,
-            bulk_slots: 0,
             segment_size: ByteSize::mib(8),
             max_attempts: 5,
             lease_duration: HumanDuration::from_secs(8),
@@ -133,7 +128,7 @@ impl Default for ExporterConfig {
 }
 
 impl ExporterConfig {
-    /// Checks the settings, alone and against each other.
+    /// Checks each setting, and the settings that depend on each other.
     ///
     /// # Errors
     /// When a setting is invalid; the error names the first one.
@@ -153,13 +148,13 @@ impl ExporterConfig {
             return invalid(format!("exporter.{name} must be more than 0"));
         }
         if !(1..=12).contains(&self.gzip_level) || !(1..=19).contains(&self.zstd_level) {
-            return invalid("exporter.gzip_level is from 1 to 12, and exporter.zstd_level from 1 to 19".into());
+            return invalid("exporter.gzip_level must be from 1 to 12, and exporter.zstd_level from 1 to 19".into());
         }
         if self.pool.is_empty() {
             return invalid("exporter.pool must have a name".into());
         }
-        if self.slots() < 2 || self.bulk_slots() >= self.slots() {
-            return invalid("exporter.bulk_slots must be less than exporter.slots, which must be 2 or more".into());
+        if self.slots() < 2 {
+            return invalid("exporter.slots must be 2 or more".into());
         }
         Ok(())
     }
@@ -170,19 +165,19 @@ impl ExporterConfig {
         if self.slots > 0 { self.slots } else { 2 * cores() + 1 }
     }
 
-    /// Returns the number of bulk exports that run at once.
+    /// Returns the number of bulk exports that run at once: one slot is kept for interactive exports.
     #[must_use]
     pub fn bulk_slots(&self) -> usize {
-        if self.bulk_slots > 0 { self.bulk_slots } else { self.slots() - 1 }
+        self.slots() - 1
     }
 
-    /// The time without an acknowledgement after which NATS delivers a job again: a quarter longer than the lease, so
-    /// that the lease has expired when the job comes again.
+    /// Returns the time without an acknowledgement after which NATS redelivers a job. It is a quarter longer than the
+    /// lease, so that the lease has expired when NATS redelivers the job.
     pub(crate) fn ack_wait(&self) -> Duration {
         self.lease_duration.get() * 5 / 4
     }
 
-    /// The interval of lease renewals.
+    /// Returns the interval of lease renewals: the configured one, or an eighth of the lease and at most 1 s.
     pub(crate) fn heartbeat_interval(&self) -> Duration {
         let eighth = self.lease_duration.get() / 8;
         self.tuning.heartbeat_interval.unwrap_or_else(|| eighth.min(MAX_HEARTBEAT_INTERVAL))
@@ -235,7 +230,6 @@ mod tests {
         assert!(valid.tuning.archive_part_rows < u64::from(MAX_SHEET_ROWS));
         for invalid in [
             ExporterConfig { slots: 1, ..valid.clone() },
-            ExporterConfig { slots: 3, bulk_slots: 3, ..valid.clone() },
             ExporterConfig { segment_size: ByteSize::mib(0), ..valid.clone() },
             ExporterConfig { lease_duration: HumanDuration::from_secs(0), ..valid.clone() },
             ExporterConfig { zstd_level: 20, ..valid.clone() },

@@ -56,7 +56,7 @@ pub(crate) async fn dump(
     folder: impl Fn(&str) -> String,
     now: chrono::DateTime<chrono::Utc>,
 ) -> Result<Dump, BackupError> {
-    let scratch = scratch_dir(config)?;
+    let scratch = scratch_dir()?;
     let export_files = scratch.path().join("files.ndjson");
     let (name, encoded, inventory, engine, version) = match db.get_database_backend() {
         DbBackend::Postgres => {
@@ -143,14 +143,9 @@ pub(crate) async fn non_empty_tables(database: &DatabaseConfig) -> Result<Vec<St
 }
 
 /// Creates a temporary folder in the folder for temporary files of the system (`TMPDIR`).
-fn scratch_dir(config: &BackupConfig) -> Result<TempDir, BackupError> {
-    let mut builder = tempfile::Builder::new();
-    let builder = builder.prefix("sluice-backup-");
-    let created = match config.scratch_dir.as_str() {
-        "" => builder.tempdir(),
-        dir => builder.tempdir_in(dir),
-    };
-    created.map_err(BackupError::local("backup.scratch_dir"))
+fn scratch_dir() -> Result<TempDir, BackupError> {
+    let created = tempfile::Builder::new().prefix("sluice-backup-").tempdir();
+    created.map_err(BackupError::local(std::env::temp_dir().display()))
 }
 
 /// Runs a query and returns the first column of the first row.

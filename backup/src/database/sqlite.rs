@@ -13,9 +13,15 @@ use crate::{digest::ByteStream, error::BackupError};
 
 /// Copies the database into a new file in one read transaction, which blocks no writer.
 pub(crate) async fn copy(db: &DatabaseConnection, to: &Path) -> Result<(), BackupError> {
-    let to = to.display().to_string();
-    db.execute_raw(Statement::from_sql_and_values(DbBackend::Sqlite, "VACUUM INTO ?", [to.into()])).await?;
-    Ok(())
+    let path = to.display().to_string();
+    let statement = Statement::from_sql_and_values(DbBackend::Sqlite, "VACUUM INTO ?", [path.into()]);
+    match db.execute_raw(statement).await {
+        // SQLite's text for SQLITE_FULL; the statement writes into the new file only
+        Err(e) if e.to_string().contains("disk is full") => {
+            Err(BackupError::TemporaryFolderFull { folder: std::env::temp_dir().display().to_string() })
+        }
+        copied => Ok(copied.map(drop)?),
+    }
 }
 
 /// Opens a copy of the database read-only.

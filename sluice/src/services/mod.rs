@@ -26,7 +26,7 @@ use crate::{
     settings_text::settings_text,
 };
 
-/// One of the services.
+/// The service that a process runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ServiceKind {
     /// The gateway, which clients reach.
@@ -38,7 +38,7 @@ pub enum ServiceKind {
 }
 
 impl ServiceKind {
-    /// The name of the process in NATS and in traces when the process runs this service only.
+    /// Returns the name of the process in NATS and in traces when the process runs this service only.
     const fn process(self) -> &'static str {
         match self {
             Self::Gateway => "sluice-gateway",
@@ -48,7 +48,7 @@ impl ServiceKind {
     }
 }
 
-/// A service that can't start, or that stopped by itself.
+/// Why a service cannot start, or stopped by itself.
 #[derive(Debug, thiserror::Error)]
 pub enum ServiceError {
     /// Logs, traces or metrics can't be set up.
@@ -116,9 +116,24 @@ impl Common {
     /// When telemetry can't be set up, or the database can't be reached.
     pub async fn prepare(settings: &Settings, process: &str) -> Result<Self, ServiceError> {
         let traces = telemetry::init(&settings.log, process)?;
+        if process != ServiceKind::Gateway.process() {
+            warn_of_plain_http(settings);
+        }
         let metrics = init_metrics()?;
         let db = platform::db::connect(&settings.database).await?;
         Ok(Self { db, clock: SystemClock::shared(), metrics, traces })
+    }
+}
+
+/// Logs one warning if the settings send file bytes over plain HTTP.
+fn warn_of_plain_http(settings: &Settings) {
+    let endpoints = [
+        ("store.s3_endpoint", settings.store.uses_plain_http()),
+        ("backup.s3_endpoint", settings.backup.uses_plain_http()),
+    ];
+    let plain: Vec<_> = endpoints.iter().filter(|(_, is_plain)| *is_plain).map(|(name, _)| *name).collect();
+    if !plain.is_empty() {
+        warn!(settings = plain.join(", "), "file bytes are sent over plain HTTP: use an https:// endpoint outside a private network");
     }
 }
 
@@ -241,8 +256,8 @@ pub async fn start_notifier(
     Ok(notifier::start(settings.notifier.clone(), deps, listener, life).await?.address)
 }
 
-/// Waits for the soft stop and the end of all tasks. A failed start begins the soft stop, because the services that did
-/// start must drain as well.
+/// Waits for the soft stop and the end of all tasks. A failed start triggers the soft stop, so that services that have
+/// started drain.
 ///
 /// # Errors
 /// The error of the start, or the reason why the process stopped by itself.
