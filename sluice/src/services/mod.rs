@@ -133,7 +133,10 @@ fn warn_of_plain_http(settings: &Settings) {
     ];
     let plain: Vec<_> = endpoints.iter().filter(|(_, is_plain)| *is_plain).map(|(name, _)| *name).collect();
     if !plain.is_empty() {
-        warn!(settings = plain.join(", "), "file bytes are sent over plain HTTP: use an https:// endpoint outside a private network");
+        warn!(
+            settings = plain.join(", "),
+            "file bytes are sent over plain HTTP: use an https:// endpoint outside a private network"
+        );
     }
 }
 
