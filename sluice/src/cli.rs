@@ -55,7 +55,7 @@ pub enum Command {
     Migrate(MigrateOptions),
     /// Print a token of the local identity
     Token(TokenOptions),
-    /// Show or change the credits of a user, or compare all accounts with the ledger
+    /// Show or change the credits of a user, or audit all accounts
     #[command(subcommand)]
     Credits(CreditsCommand),
     /// Show the scheduled jobs, or run one now
@@ -84,7 +84,7 @@ pub struct UpOptions {
     /// Offer the datasets of this catalog file, now and at later starts (docs/catalog.md)
     #[arg(long, value_name = "FILE")]
     pub catalog: Option<PathBuf>,
-    /// Forget the catalog file of earlier starts
+    /// Stop offering the catalog file of earlier starts
     #[arg(long, conflicts_with = "catalog")]
     pub no_catalog: bool,
 }
@@ -309,7 +309,7 @@ pub struct ExportOptions {
     /// Set all parameters of the dataset as one JSON object
     #[arg(long, value_name = "JSON", value_parser = object, conflicts_with = "param")]
     pub params: Option<Map<String, Value>>,
-    /// Lay the file out by this template
+    /// Use this template for the layout of the file
     #[arg(long)]
     pub template: Option<String>,
     /// Write the file in this format
@@ -401,7 +401,7 @@ fn duration(text: &str) -> Result<Duration, String> {
     total.map(Duration::from_secs).ok_or_else(|| "expected between 1s and 366d".to_owned())
 }
 
-/// Longest duration in seconds. A token can't be revoked, so that it lives at most a year.
+/// The longest duration of an option, in seconds: about a year, because a token cannot be revoked.
 const MAX_SECONDS: u64 = 366 * 24 * 60 * 60;
 
 fn json(text: &str) -> Result<Value, String> {

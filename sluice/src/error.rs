@@ -1,4 +1,4 @@
-//! The failures of the binary, and the exit code of each.
+//! The errors that end the process, and their exit codes.
 
 use std::io;
 
@@ -7,13 +7,13 @@ use crate::{
     single_service::HealthError, up::UpError,
 };
 
-/// A failure that ends the process.
+/// An error that ends the process.
 #[derive(Debug, thiserror::Error)]
 pub enum CliError {
     /// The settings can't be used.
     #[error(transparent)]
     Settings(#[from] SettingsError),
-    /// One of the `commands` failed.
+    /// One of the other commands failed.
     #[error(transparent)]
     Command(#[from] CommandError),
     /// A service failed to start, or stopped by itself.
@@ -33,15 +33,15 @@ pub enum CliError {
     Runtime(io::Error),
 }
 
-/// Exit code of every other failure.
+/// The exit code of every other error.
 const FAILED: u8 = 1;
-/// Exit code for a wrong command line or wrong settings.
+/// The exit code for an invalid command line or invalid settings.
 const USAGE: u8 = 2;
-/// Exit code after Ctrl-C: 128 + SIGINT, as in shells.
+/// The exit code after Ctrl-C: 128 + SIGINT, as in shells.
 const INTERRUPTED: u8 = 130;
 
 impl CliError {
-    /// The exit code of the process.
+    /// Returns the exit code of the process.
     #[must_use]
     pub const fn exit_code(&self) -> u8 {
         match self {

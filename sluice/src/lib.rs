@@ -1,4 +1,5 @@
-//! The binary that operators and users install: all services on one machine (`up`), each service alone, and the commands.
+//! The binary that operators and users install. It runs all services on one machine (`up`) or a single service, and has
+//! commands for operators and users.
 //!
 //! The modules depend on each other in one direction, from the last to the first:
 //! - [`cli`] defines the command line; [`settings`] defines the settings and loads them.
@@ -42,7 +43,7 @@ pub fn main() -> ExitCode {
     exit(Runtime::new().map_err(CliError::Runtime).and_then(|runtime| runtime.block_on(run(cli))))
 }
 
-/// Selects the TLS provider. Dependencies compile in a second one, so that rustls can't choose by itself.
+/// Selects the TLS provider. rustls cannot choose one itself, because dependencies compile in a second provider.
 fn install_tls() {
     let provider = rustls::crypto::aws_lc_rs::default_provider();
     if provider.install_default().is_err() {

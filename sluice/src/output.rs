@@ -24,7 +24,7 @@ pub fn print_json(value: &impl Serialize) -> io::Result<()> {
 
 /// Prints a message to standard error.
 pub fn note(text: &str) {
-    // a closed standard error leaves no place for a message
+    // if standard error is closed, the message is lost
     drop(writeln!(io::stderr().lock(), "{text}"));
 }
 

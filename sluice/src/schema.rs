@@ -1,8 +1,8 @@
-//! The check that the tables of the database are up to date.
+//! Checks that the tables of the database are up to date.
 
 use sea_orm::{DatabaseConnection, DbErr};
 
-/// A database that this version can't use.
+/// Why this release cannot use a database.
 #[derive(Debug, thiserror::Error)]
 pub enum SchemaError {
     /// The database can't be reached, or refuses a query.
@@ -13,8 +13,8 @@ pub enum SchemaError {
     NotMigrated,
 }
 
-/// Refuses a database whose tables are missing or old, and changes nothing. A database that a newer release has migrated
-/// is accepted: migrations only add, and during a rollout the old release continues beside the new one.
+/// Checks that all migrations of this release are applied, and changes nothing. Migrations of a newer release are
+/// accepted, because migrations only add and both releases run during a rollout.
 ///
 /// # Errors
 /// When migrations are missing, or the database fails.

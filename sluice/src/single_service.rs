@@ -1,8 +1,8 @@
 //! The binaries of container images that run one service: `sluice-gateway`, `sluice-exporter`, `sluice-notifier`.
 //!
-//! The entry function of each binary names its own service only, so that the linker drops the code of the others: the
-//! image of a gateway has no data engine. The options are `--config`, `--data-dir` and `--health`, with which a container
-//! checks the readiness of its service without a shell or curl.
+//! The entry function of each binary uses only one service, so that the linker drops the code of the others: the image
+//! of a gateway has no data engine. The options are `--config`, `--data-dir` and `--health`. With `--health`, a
+//! container checks the readiness of its service without a shell or curl.
 
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
@@ -21,9 +21,9 @@ use crate::{
     settings::Settings,
 };
 
-/// Time limit of `--health`.
+/// The time limit of a check with `--health`.
 const HEALTH_TIMEOUT: Duration = Duration::from_secs(5);
-/// Largest printed part of an answer, in characters.
+/// The maximum number of characters that are printed of an answer.
 const MAX_ANSWER_CHARS: usize = 500;
 
 /// The command line of a binary for one service.
@@ -42,7 +42,7 @@ struct Options {
     health: bool,
 }
 
-/// The reason why `--health` fails.
+/// Why a check with `--health` fails.
 #[derive(Debug, thiserror::Error)]
 pub enum HealthError {
     /// The setting has no address to send the request to.
@@ -68,7 +68,7 @@ pub enum HealthError {
     },
 }
 
-/// The entry point of `sluice-gateway`.
+/// Returns the entry point of `sluice-gateway`.
 #[must_use]
 pub fn gateway() -> ExitCode {
     main(
@@ -80,7 +80,7 @@ pub fn gateway() -> ExitCode {
     )
 }
 
-/// The entry point of `sluice-exporter`.
+/// Returns the entry point of `sluice-exporter`.
 #[must_use]
 pub fn exporter() -> ExitCode {
     main(
@@ -92,7 +92,7 @@ pub fn exporter() -> ExitCode {
     )
 }
 
-/// The entry point of `sluice-notifier`.
+/// Returns the entry point of `sluice-notifier`.
 #[must_use]
 pub fn notifier() -> ExitCode {
     main(
@@ -144,7 +144,7 @@ async fn check_readiness(setting: &'static str, listen: &str) -> Result<(), Heal
     Err(HealthError::NotReady { address, status, answer })
 }
 
-/// The address to connect to; loopback for a service that listens on every address.
+/// Returns the address to connect to; loopback for a service that listens on every address.
 fn reachable(listen: &str) -> Option<SocketAddr> {
     let mut address: SocketAddr = listen.parse().ok().filter(|address: &SocketAddr| address.port() > 0)?;
     if address.ip().is_unspecified() {

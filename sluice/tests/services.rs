@@ -1,4 +1,4 @@
-//! One service in its own process.
+//! Each service runs alone in its own process.
 
 use platform::bus::Bus;
 use testkit::{
@@ -12,7 +12,7 @@ async fn an_exporter_serves_its_health_and_stops_at_sigterm() {
     let (database, files) = (testkit::db::sqlite().await, testkit::store::folder());
     let address = format!("127.0.0.1:{}", free_port());
     let config = nats.config();
-    // creates the streams, as a notifier does
+    // create the streams, as a notifier does
     let _streams = Bus::connect(&config, "test").await.expect("the streams are created");
     let mut exporter = Launch::sluice(["exporter"])
         .env("SLUICE_NATS__URL", &config.url)

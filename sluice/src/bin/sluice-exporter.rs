@@ -1,4 +1,4 @@
-//! The entry point of the binary that runs a exporter only.
+//! The binary `sluice-exporter`, which runs only an exporter.
 
 use std::process::ExitCode;
 

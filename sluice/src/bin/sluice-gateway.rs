@@ -1,4 +1,4 @@
-//! The entry point of the binary that runs a gateway only.
+//! The binary `sluice-gateway`, which runs only a gateway.
 
 use std::process::ExitCode;
 

@@ -1,4 +1,4 @@
-//! The entry point of the binary that runs a notifier only.
+//! The binary `sluice-notifier`, which runs only a notifier.
 
 use std::process::ExitCode;
 

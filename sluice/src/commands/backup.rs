@@ -13,8 +13,8 @@ use crate::{
     up::StandaloneNats,
 };
 
-/// Runs the subcommand, or creates a backup. For a data folder whose `sluice up` does not run, the nats-server of the
-/// folder runs meanwhile.
+/// Runs the subcommand, or creates a backup if there is none. Starts the nats-server of a data folder meanwhile, unless
+/// `sluice up` runs on the folder.
 ///
 /// # Errors
 /// When a setting is invalid, a server can't be reached, or a backup is damaged.
@@ -53,7 +53,7 @@ pub(super) fn key_files(keys: &Keys, config: &BackupConfig) -> KeyFiles {
 
 async fn create(options: &BackupOptions, settings: &Settings) -> Result<(), CommandError> {
     let config = backup_config(settings, options.to.as_ref());
-    // invalid settings are reported before any connection
+    // report invalid settings before connecting
     config.validate()?;
     config.open_destination()?;
     let db = platform::db::connect(&settings.database).await?;
@@ -67,7 +67,7 @@ async fn create(options: &BackupOptions, settings: &Settings) -> Result<(), Comm
         clock: SystemClock::shared(),
         settings: settings_text(settings)?,
     };
-    // The schedule covers the configured destination only.
+    // a backup to another destination is not recorded as a run of the scheduled job
     let report = if source.config.destination == settings.backup.destination {
         notifier::run_backup_job(&source).await?
     } else {

@@ -10,14 +10,14 @@ use serde::Serialize;
 use super::CommandError;
 use crate::{cli::CatalogCheckOptions, output, settings::Settings};
 
-/// The result of a check.
+/// The result of checking a catalog file, as `--json` prints it.
 #[derive(Debug, Default, Serialize)]
 struct Report {
     file: String,
     ok: bool,
     datasets: Vec<Dataset>,
     templates: Vec<String>,
-    /// Datasets whose source can't be read now. An exporter starts without them and tries again.
+    /// The datasets whose source cannot be read now. An exporter starts without them and retries.
     unavailable: Vec<Unavailable>,
     faults: Vec<CatalogFault>,
 }
@@ -38,7 +38,7 @@ struct Unavailable {
 /// Checks a catalog file and the sources in it.
 ///
 /// # Errors
-/// When the file is invalid; every fault is printed before.
+/// When the file is invalid. Prints every fault first.
 pub async fn check(options: &CatalogCheckOptions, settings: &Settings) -> Result<(), CommandError> {
     let configured = Some(&settings.exporter.catalog).filter(|file| !file.as_os_str().is_empty());
     let file = options.file.as_ref().or(configured).ok_or(CommandError::NoCatalog)?;

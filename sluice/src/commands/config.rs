@@ -1,4 +1,4 @@
-//! `sluice config`: the effective settings, their JSON Schema and their reference.
+//! `sluice config`: prints the effective settings, their JSON Schema and their reference.
 
 use super::CommandError;
 use crate::{cli::ConfigOptions, output, settings::Settings, settings_reference};

@@ -1,4 +1,4 @@
-//! `sluice credits`: shows and changes accounts directly in the database.
+//! `sluice credits`: shows and changes accounts in the database, without a running service.
 
 use std::time::Duration;
 
@@ -23,7 +23,7 @@ use crate::{
     settings::Settings,
 };
 
-/// Time limit for the notification of the notifiers over NATS.
+/// The time limit for notifying a notifier over NATS.
 const NOTIFY_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// An account that differs from the ledger, as `--json` prints it.
@@ -101,7 +101,7 @@ pub async fn audit(options: &AuditOptions, settings: &Settings) -> Result<(), Co
     }
     if options.rebuild && !findings.is_empty() {
         request_notifications(settings).await;
-        // a rebuild does not correct holds of ended exports
+        // a rebuild leaves holds of ended exports, so audit again
         findings = ledger::audit(&db).await?;
     }
     if findings.is_empty() { Ok(()) } else { Err(CommandError::Audit(findings.len())) }
@@ -149,7 +149,8 @@ async fn correct(
     Ok(ledger::read(db, owner, credit_policy, now).await?)
 }
 
-/// Asks a notifier to publish the new balances now. Without the request a notifier publishes them at its next poll.
+/// Requests that a notifier publishes the new balances now. If the request fails, a notifier publishes them at its next
+/// poll.
 async fn request_notifications(settings: &Settings) {
     let requested = tokio::time::timeout(NOTIFY_TIMEOUT, publish_hint(settings)).await;
     match requested {
@@ -269,7 +270,7 @@ mod tests {
         audit(&options, &settings).await.unwrap();
         database.db.execute_unprepared("UPDATE credit_account SET balance = 99").await.unwrap();
         assert!(matches!(audit(&options, &settings).await, Err(CommandError::Audit(1))));
-        // the notifiers receive the request
+        // subscribe as a notifier does
         let bus = nats.bus().await;
         let mut hints = bus.subscribe(subject::DELIVERY_SUBMITTED.to_owned()).await.unwrap();
         bus.flush().await.unwrap();

@@ -6,14 +6,14 @@ use sea_orm::DatabaseConnection;
 use super::CommandError;
 use crate::{cli::MigrateOptions, output, settings::Settings};
 
-/// Applies all missing migrations, or reverts some.
+/// Applies all missing migrations, or reverts the requested number of migrations.
 ///
 /// # Errors
 /// When the database can't be reached, or refuses a migration.
 pub async fn run(options: &MigrateOptions, settings: &Settings) -> Result<(), CommandError> {
     let db = platform::db::connect(&settings.database).await?;
     if options.down.is_none() && migration::missing(&db).await?.is_empty() {
-        // a newer release may have applied migrations that this one does not know
+        // a newer release may have applied migrations that this release does not know
         output::print("nothing to do: every migration is applied")?;
         return Ok(());
     }

@@ -1,4 +1,4 @@
-//! The commands other than `up`, `export` and the services.
+//! All commands except `up`, `export` and the services.
 
 pub mod backup;
 pub mod catalog;
@@ -20,10 +20,10 @@ use sea_orm::DbErr;
 
 use crate::{schema::SchemaError, settings::SettingsError, up::UpError};
 
-/// The reason why a command failed.
+/// Why a command failed.
 #[derive(Debug, thiserror::Error)]
 pub enum CommandError {
-    /// The settings have no local identity, which could sign a token.
+    /// The settings have no local identity that could sign a token.
     #[error("{0}; give the data folder of a `sluice up` with --data-dir, or get a token from your issuer")]
     Token(#[from] SignError),
     /// The database can't be reached, or refuses a query.
@@ -41,17 +41,17 @@ pub enum CommandError {
     /// A correction would make the balance negative.
     #[error("{owner} has {balance} credits, which can't be changed by {amount:+}; nothing was changed")]
     NegativeBalance {
-        /// The user whose account it is.
+        /// The user and tenant of the account.
         owner: String,
         /// The balance before the correction.
         balance: i64,
         /// The change that was requested.
         amount: i64,
     },
-    /// Accounts differ from the ledger; each was printed.
+    /// Some accounts differ from the ledger. The command has printed each of them.
     #[error("{0} accounts differ from the ledger")]
     Audit(usize),
-    /// A catalog file is invalid; each fault was printed.
+    /// A catalog file is invalid. The command has printed each fault.
     #[error("{0} is invalid")]
     Catalog(String),
     /// Neither the command line nor the settings name a catalog file.
@@ -69,19 +69,19 @@ pub enum CommandError {
     /// A backup or a restore failed.
     #[error(transparent)]
     Backup(#[from] Box<BackupError>),
-    /// A backup as a run of the scheduled job failed.
+    /// A backup that was recorded as a run of the scheduled job failed.
     #[error(transparent)]
     BackupRun(#[from] Box<BackupRunError>),
     /// A backup was created, but objects are missing or damaged in the file store.
     #[error("the backup was created, but the file store has lost objects: {0}")]
     LostObjects(String),
-    /// The restore was not confirmed.
+    /// The user did not confirm the restore.
     #[error("nothing was restored: answer yes, or give --yes")]
     NotConfirmed,
     /// No scheduled job has this name.
     #[error("there is no scheduled job `{name}`; there are: {names}")]
     NoJob {
-        /// The name that was requested.
+        /// The requested name of a job.
         name: String,
         /// The names of all scheduled jobs.
         names: String,
@@ -89,15 +89,15 @@ pub enum CommandError {
     /// A run of a scheduled job failed.
     #[error("{name} failed: {detail}")]
     JobFailed {
-        /// The name of the job.
+        /// The name of the scheduled job.
         name: String,
-        /// The reason of the failure.
+        /// The cause of the failure.
         detail: String,
     },
     /// No notifier finished a run of a scheduled job within the timeout.
     #[error("{name} did not finish within {waited_s} s: is a notifier running? The next one runs the job")]
     NotRun {
-        /// The name of the job.
+        /// The name of the scheduled job.
         name: String,
         /// The timeout in seconds.
         waited_s: u64,

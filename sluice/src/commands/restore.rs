@@ -19,12 +19,12 @@ use crate::{
     up::StandaloneNats,
 };
 
-/// Restores a backup. For a data folder, the nats-server of the folder runs meanwhile.
+/// Restores a backup. For a data folder, starts the nats-server of the folder meanwhile.
 ///
 /// # Errors
 /// When the backup is damaged, the target isn't empty, or the restored data differs from the backup.
 pub async fn run(options: &RestoreOptions, files: &SettingsFiles) -> Result<(), CommandError> {
-    // claiming the folder fails while its services run
+    // this fails if `sluice up` runs on the folder
     let nats = match &files.data_dir {
         Some(dir) => Some(StandaloneNats::start(dir).await?),
         None => None,
@@ -55,7 +55,7 @@ async fn restore(options: &RestoreOptions, settings: &Settings) -> Result<(), Co
     Ok(())
 }
 
-/// Asks the user on the terminal for confirmation.
+/// Asks the user for confirmation on the terminal.
 async fn confirm(options: &RestoreOptions, settings: &Settings) -> Result<(), CommandError> {
     let stdin = std::io::stdin();
     if !stdin.is_terminal() {

@@ -25,12 +25,12 @@ use crate::{
     settings::Settings,
 };
 
-/// Interval at which the end of a run is polled.
+/// The interval at which the command polls for the end of a run.
 const POLL_INTERVAL: Duration = Duration::from_millis(100);
-/// Time limit for the notification of the notifiers over NATS.
+/// The time limit for notifying a notifier over NATS.
 const NOTIFY_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// Shows the scheduled jobs, or requests a run.
+/// Shows the scheduled jobs, or requests a run of one job.
 ///
 /// # Errors
 /// When the database can't be reached or isn't up to date, the job does not exist, or the awaited run failed.
@@ -55,7 +55,8 @@ async fn show(db: &DatabaseConnection, json: bool) -> Result<(), CommandError> {
     Ok(())
 }
 
-/// Records the request and notifies the notifiers, which would also find the request at their next poll.
+/// Records a request for a run in the database, and notifies a notifier. If the notification fails, a notifier finds
+/// the request at its next poll.
 async fn run_now(
     options: &RunOptions,
     json: bool,
@@ -63,7 +64,7 @@ async fn run_now(
     settings: &Settings,
 ) -> Result<(), CommandError> {
     let name = &options.name;
-    // milliseconds, which every database stores exactly
+    // every database stores milliseconds exactly
     let requested_at = SystemClock.now().trunc_subsecs(3);
     let before = scheduled_job::find(db, name).await?;
     let Some(before) = before else {
@@ -102,7 +103,7 @@ async fn notify(name: &str, settings: &Settings) -> Result<(), platform::bus::Bu
     bus.flush().await
 }
 
-/// Waits for the end of a run that answers the request, and returns the row of the job.
+/// Waits until a run that started after the request has ended, and returns the row of the job.
 async fn wait_for_run(
     db: &DatabaseConnection,
     name: &str,
@@ -129,7 +130,7 @@ fn table(jobs: &[ScheduledJob]) -> String {
     let time = |at: Option<Timestamp>| at.map_or_else(|| "never".to_owned(), |at| at.to_string());
     let mut rows = vec![["JOB", "SCHEDULE", "LAST RUN", "TOOK", "RESULT", "NEXT RUN", ""].map(str::to_owned)];
     rows.extend(jobs.iter().map(|job| {
-        // a run that died counts as running until another notifier takes over
+        // a run whose notifier died counts as running until another notifier takes over
         let running = job.started_at > job.ended_at;
         let result = if running { "running" } else { job.result.as_deref().unwrap_or("-") };
         let took = job.duration_ms.map_or_else(|| "-".to_owned(), |ms| format!("{ms} ms"));

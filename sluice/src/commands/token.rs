@@ -9,7 +9,7 @@ use serde_json::json;
 use super::CommandError;
 use crate::{cli::TokenOptions, output, settings::Settings};
 
-/// Prints a token, alone on a line for use in shells.
+/// Prints a token on one line, for use in shells.
 ///
 /// # Errors
 /// When the settings have no local identity, or standard output is closed.

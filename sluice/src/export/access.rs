@@ -1,4 +1,4 @@
-//! The gateway to use, and the token for it.
+//! Selects the gateway, and obtains a token for it.
 
 use std::time::Duration;
 
@@ -16,10 +16,10 @@ use url::Url;
 use super::ExportError;
 use crate::cli::{ExportOptions, SettingsFiles};
 
-/// Lifetime of a token of the local identity. Each session gets a new token.
+/// The lifetime of a token of the local identity. Each session uses a new token.
 const TOKEN_TTL: Duration = Duration::from_secs(60 * 60);
 
-/// The command line and the settings give no usable gateway or token.
+/// Why the command line and the settings give no usable gateway or token.
 #[derive(Debug, thiserror::Error)]
 pub enum AccessError {
     /// The URL of the gateway is invalid.
@@ -39,7 +39,7 @@ pub enum AccessError {
 }
 
 enum Tokens {
-    /// The token of the command line.
+    /// The token from the command line or the environment.
     Given(Secret),
     /// Signs a new token for each session.
     Local { identity: Box<IdentityConfig>, tenant: String, sub: String },
@@ -53,7 +53,7 @@ pub(super) struct Access {
 }
 
 impl Access {
-    /// Reads the command line, and the settings where the command line is silent.
+    /// Reads the gateway and the token from the command line, or else from the settings.
     pub(super) fn new(options: &ExportOptions, files: &SettingsFiles) -> Result<Self, ExportError> {
         let settings = files.load()?;
         let base = options.url.clone().unwrap_or_else(|| format!("http://{}", settings.gateway.listen));
@@ -72,22 +72,22 @@ impl Access {
         Ok(Self { base: url, tokens, http })
     }
 
-    /// The URL of the gateway without a trailing slash.
+    /// Returns the URL of the gateway without a trailing slash.
     pub(super) fn url(&self) -> &str {
         self.base.as_str().trim_end_matches('/')
     }
 
-    /// The URL of WebSocket sessions.
+    /// Returns the URL of WebSocket sessions.
     pub(super) fn socket_url(&self) -> String {
         format!("{}/v1/ws", self.url()).replacen("http", "ws", 1)
     }
 
-    /// Whether an expired token can be replaced.
+    /// Whether the client can sign a new token after this one expires.
     pub(super) fn can_renew(&self) -> bool {
         matches!(self.tokens, Tokens::Local { .. })
     }
 
-    /// The token for a new session.
+    /// Returns the token for a new session.
     pub(super) fn token(&self) -> Result<String, AccessError> {
         match &self.tokens {
             Tokens::Given(token) => Ok(token.expose().to_owned()),

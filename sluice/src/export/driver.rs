@@ -1,4 +1,4 @@
-//! Executes the steps of a [`Transfer`], over one connection after another.
+//! Connects to the gateway, executes the steps of a [`Transfer`], and reconnects when the connection breaks.
 
 use std::time::Duration;
 
@@ -22,21 +22,21 @@ use super::{
 };
 use crate::output;
 
-/// Longest time without progress during which the driver reconnects.
+/// The time without progress after which the driver gives up reconnecting.
 pub(super) const STALL_TIMEOUT: Duration = Duration::from_secs(5 * 60);
-/// Time limit of the cancel request.
+/// The time limit of the cancel request.
 const CANCEL_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Pauses before a reconnect. Full jitter spreads clients that lost the same server.
+/// The pauses between reconnects. Full jitter spreads the load of clients that lost the same server.
 const RECONNECT_PAUSES: Schedule =
     Schedule::new(Duration::from_millis(500), Duration::from_secs(30)).with_full_jitter();
 
-/// The state of the session after its steps.
+/// The next action of a session after its steps are executed.
 enum Next {
-    /// The next message must be read.
+    /// The session reads the next message.
     Read,
     Done(Seal),
-    /// The request must be repeated on this connection, after a pause.
+    /// The session repeats the request after a pause, on the same connection.
     Retry(String),
     Canceled,
 }
@@ -55,7 +55,7 @@ pub(super) struct Driver<'a> {
     stop: CancellationToken,
     socket: Option<Socket>,
     backoff: Backoff,
-    /// The time of the last progress.
+    /// The time at which the last bytes or progress arrived.
     last_progress: Instant,
     ever_connected: bool,
 }
@@ -119,7 +119,7 @@ impl<'a> Driver<'a> {
                 let is_transient = status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS;
                 if is_transient { Ok(Err(detail)) } else { Err(ExportError::Refused { status, detail }) }
             }
-            // waiting does not help with a gateway that never answered
+            // give up at once if the gateway has never answered
             Err(ConnectError::Unreachable(detail)) if !self.ever_connected => {
                 Err(ExportError::Unreachable { url: self.access.url().to_owned(), detail })
             }
@@ -197,7 +197,7 @@ impl<'a> Driver<'a> {
         Ok(Ok(Next::Read))
     }
 
-    /// Waits before the next attempt, or fails after the stall timeout.
+    /// Waits before the next attempt. Fails if the stall timeout has passed without progress.
     async fn pause(&mut self, fault: String) -> Result<(), ExportError> {
         if self.last_progress.elapsed() >= STALL_TIMEOUT {
             return Err(ExportError::GaveUp { last: fault });
@@ -210,7 +210,7 @@ impl<'a> Driver<'a> {
         }
     }
 
-    /// Cancels the export: no client will receive its file, and its credits return.
+    /// Cancels the export, whose file the user no longer needs, so that its credits are released.
     pub(super) async fn cancel_export(&mut self) {
         let canceled = timeout(CANCEL_TIMEOUT, async {
             match self.socket.take() {

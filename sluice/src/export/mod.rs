@@ -1,8 +1,8 @@
 //! `sluice export`: a client of the gateway that uses the public protocol over a WebSocket only.
 //!
-//! - `request` turns the command line into an `export.create`.
+//! - `request` converts the command line to an `export.create` message.
 //! - `access` selects the gateway and the token.
-//! - `socket` is one connection.
+//! - `socket` handles one WebSocket connection.
 //! - [`transfer`] is the protocol as a state machine without a socket: what to send and to write after each message.
 //! - `sink` writes the file, under another name until it is complete.
 //! - `driver` connects and reconnects, and executes the steps of the state machine.
@@ -29,10 +29,10 @@ use crate::{
     settings::SettingsError,
 };
 
-/// Time limit of the request for the completed export.
+/// The time limit of the request for the completed export.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// The reason why an export gave no file.
+/// Why the command received no complete file.
 #[derive(Debug, thiserror::Error)]
 pub enum ExportError {
     /// The settings can't be used.
@@ -63,7 +63,7 @@ pub enum ExportError {
         /// The error of the connection.
         detail: String,
     },
-    /// The gateway refuses the session, as with an invalid token.
+    /// The gateway refuses the session, for example because the token is invalid.
     #[error("the gateway refuses the session ({status}): {detail}")]
     Refused {
         /// The HTTP status of the answer.
@@ -74,7 +74,7 @@ pub enum ExportError {
     /// The gateway closed the session, and would close another one for the same reason.
     #[error("the gateway ended the session: {0}")]
     Closed(&'static str),
-    /// No byte arrived for the stall timeout.
+    /// No new byte arrived within the stall timeout.
     #[error("gave up after {} min without a new byte; last: {last}", driver::STALL_TIMEOUT.as_secs() / 60)]
     GaveUp {
         /// The last error of the connection.
@@ -89,7 +89,7 @@ pub enum ExportError {
     /// The received bytes differ from the seal.
     #[error("the file is damaged: {0}")]
     Damaged(String),
-    /// The file restarted from its first byte, which standard output can't.
+    /// The file restarted from its first byte, but standard output cannot discard bytes.
     #[error("the file restarted, but the bytes on standard output can't be taken back: write to a file with -o")]
     Restarted,
     /// The user stopped the command with Ctrl-C.
@@ -175,7 +175,7 @@ pub async fn run(options: ExportOptions, files: &SettingsFiles) -> Result<(), Ex
     let location = sink.finish().await?;
     if options.json {
         let export = finished(&access, &transfer).await?;
-        // standard output holds the bytes of the file
+        // standard output already contains the bytes of the file
         if to_stdout {
             let text = serde_json::to_string_pretty(&export).map_err(|e| ExportError::Show(e.to_string()))?;
             output::note(&text);
@@ -193,7 +193,7 @@ pub async fn run(options: ExportOptions, files: &SettingsFiles) -> Result<(), Ex
     Ok(())
 }
 
-/// The completed export, from its last event or from the gateway.
+/// Returns the completed export, from its last event or from the gateway.
 async fn finished(access: &Access, transfer: &Transfer) -> Result<Export, ExportError> {
     if let Some(export) = transfer.completed() {
         return Ok(export.clone());

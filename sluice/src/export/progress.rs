@@ -1,4 +1,4 @@
-//! The progress line on a terminal.
+//! Shows the progress of an export on a terminal.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use protocol::export::Progress as ExportProgress;
 
 use crate::output::grouped;
 
-/// Interval at which the spinner moves.
+/// The interval at which the spinner moves.
 const TICK: Duration = Duration::from_millis(120);
 
 pub(super) struct Progress {

@@ -1,4 +1,4 @@
-//! Turns the command line into a request.
+//! Converts the command line to a request for an export.
 
 use std::path::{Path, PathBuf};
 
@@ -8,7 +8,8 @@ use uuid::Uuid;
 use super::ExportError;
 use crate::cli::ExportOptions;
 
-/// The request, with a new idempotency key, so that repeating it after a broken connection creates no second export.
+/// Creates the request with a new idempotency key, so that repeating it after a broken connection creates no second
+/// export.
 pub(super) fn create(options: &ExportOptions) -> ExportCreate {
     let parameters = (!options.param.is_empty()).then(|| options.param.iter().cloned().collect());
     ExportCreate {
@@ -25,7 +26,7 @@ pub(super) fn create(options: &ExportOptions) -> ExportCreate {
     }
 }
 
-/// The file to write, or `None` for standard output. A file that the user did not name is never overwritten.
+/// Returns the file to write, or `None` for standard output. A file that the user did not name is never overwritten.
 pub(super) fn target(options: &ExportOptions) -> Result<Option<PathBuf>, ExportError> {
     match &options.output {
         Some(path) if path == Path::new("-") => Ok(None),

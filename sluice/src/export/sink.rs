@@ -1,4 +1,5 @@
-//! The output of an export. A file has another name until it is complete, so that a truncated file never looks complete.
+//! Writes the output of an export. A file has the suffix `.part` until it is complete, so that a truncated file never
+//! looks complete.
 
 use std::{
     fs::{File as StdFile, TryLockError},
@@ -23,7 +24,7 @@ pub(super) enum Sink {
 }
 
 impl Sink {
-    /// Opens a file, which gets this name when it is complete, or standard output.
+    /// Opens standard output, or a file that is renamed to `target` when it is complete.
     pub(super) async fn open(target: Option<PathBuf>) -> Result<Self, ExportError> {
         let Some(path) = target else { return Ok(Self::Stdout { out: tokio::io::stdout(), written: 0 }) };
         if path.is_dir() {
@@ -36,7 +37,7 @@ impl Sink {
             Err(TryLockError::WouldBlock) => return Err(ExportError::Busy(path)),
             Err(TryLockError::Error(e)) => return Err(failed(&part)(e)),
         }
-        // another process may write the file before the lock
+        // truncate after locking, because another process may have written the file before
         file.set_len(0).map_err(failed(&part))?;
         Ok(Self::File { file: File::from_std(file), path, part, written: 0 })
     }
@@ -56,7 +57,7 @@ impl Sink {
         Ok(())
     }
 
-    /// Discards all written bytes.
+    /// Discards all written bytes of the output.
     pub(super) async fn restart(&mut self) -> Result<(), ExportError> {
         match self {
             Self::File { file, part, written, .. } => {
@@ -87,7 +88,7 @@ impl Sink {
         }
     }
 
-    /// Ends an incomplete output. A file with written bytes stays, unless `discard` is set.
+    /// Closes an incomplete output. A file with written bytes stays, unless `discard` is set.
     pub(super) async fn abandon(self, discard: bool) {
         let Self::File { mut file, path, part, written } = self else { return };
         if discard || written == 0 {

@@ -1,4 +1,4 @@
-//! One WebSocket connection to the gateway.
+//! A WebSocket connection to the gateway.
 
 use std::{io, time::Duration};
 
@@ -22,16 +22,16 @@ use tokio_tungstenite::{
     },
 };
 
-/// Time limit for opening a session.
+/// The time limit for opening a session.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(20);
-/// Time limit for sending a message.
+/// The time limit for sending a message.
 const SEND_TIMEOUT: Duration = Duration::from_secs(30);
-/// The heartbeat interval until the server announces its own.
+/// The heartbeat interval that is assumed until the server announces the interval.
 const HEARTBEAT: Duration = Duration::from_secs(30);
-/// Number of heartbeat intervals without a message after which the connection counts as broken.
+/// The number of heartbeat intervals without a message after which the connection counts as broken.
 const SILENT_HEARTBEATS: u32 = 3;
 
-/// The reason why a session can't be opened.
+/// Why a session cannot be opened.
 #[derive(Debug)]
 pub(super) enum ConnectError {
     /// The gateway refused the session, with a status and a reason.
@@ -43,7 +43,7 @@ pub(super) enum ConnectError {
 /// A received message, or the end of the connection.
 #[derive(Debug)]
 pub(super) enum Incoming {
-    /// A text message that this version knows.
+    /// A text message of a known type.
     Text(Box<ServerMessage>),
     /// A binary frame with bytes of a file.
     Frame(Frame),
@@ -92,7 +92,7 @@ impl Socket {
         }
     }
 
-    /// Receives the next message. Cancel-safe.
+    /// Receives the next message. Dropping the future loses no message.
     pub(super) async fn next(&mut self) -> Incoming {
         loop {
             let silence = self.heartbeat * SILENT_HEARTBEATS;

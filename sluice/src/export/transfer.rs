@@ -1,5 +1,6 @@
-//! The client side of the protocol as a state machine without a socket: messages go in, and steps (what to send, what to
-//! write) come out. The state survives a connection, so that the next connection continues at the exact byte.
+//! The client side of the protocol as a state machine without a socket. Its input is messages; its output is steps,
+//! which send messages and write bytes. The state outlives a connection, so that the next connection continues at the
+//! exact byte.
 
 use aws_lc_rs::digest::{Context, SHA256};
 use bytes::Bytes;
@@ -21,10 +22,10 @@ const CREATE: &str = "create";
 const OPEN: &str = "open";
 /// The `ref` of the request that cancels the export.
 const CANCEL: &str = "cancel";
-/// The window is extended when one part in this many is used.
+/// The client extends the window when one part in this many has arrived.
 const WINDOW_PARTS: u64 = 4;
 
-/// One step for the driver. Steps are executed in order.
+/// One step for the driver, which executes steps in order.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Step {
     /// Send the message with this `ref`.
@@ -37,7 +38,7 @@ pub enum Step {
     Retry(Box<Problem>),
     /// All bytes are written and match the seal.
     Done(Seal),
-    /// The export was canceled.
+    /// The gateway has canceled the export.
     Canceled,
 }
 
@@ -49,11 +50,11 @@ pub struct Transfer {
     completed: Option<Box<Export>>,
     progress: Progress,
     stream: Option<u32>,
-    /// Number of written bytes: the offset of the next byte.
+    /// The number of written bytes, which is the offset of the next byte.
     offset: u64,
-    /// The attempt that wrote these bytes, once the stream is open.
+    /// The attempt that produced these bytes; `None` before the stream is open.
     attempt: Option<u32>,
-    /// Received bytes since the last extension of the window.
+    /// The number of bytes received since the last extension of the window.
     used: u64,
     digest: Context,
 }
@@ -76,19 +77,19 @@ impl Transfer {
         }
     }
 
-    /// The id of the export, once the gateway accepted it.
+    /// Returns the id of the export, once the gateway accepted it.
     #[must_use]
     pub fn export_id(&self) -> Option<ExportId> {
         self.export.as_ref().map(|export| export.id)
     }
 
-    /// The completed export, once its event arrived.
+    /// Returns the completed export, once its event arrived.
     #[must_use]
     pub fn completed(&self) -> Option<&Export> {
         self.completed.as_deref()
     }
 
-    /// The last reported progress of the export.
+    /// Returns the last reported progress of the export.
     #[must_use]
     pub fn progress(&self) -> &Progress {
         &self.progress
@@ -100,7 +101,7 @@ impl Transfer {
         self.offset
     }
 
-    /// The steps on a new connection, or when a stream must be opened again.
+    /// Returns the steps on a new connection, or when a stream must be opened again.
     pub fn begin(&mut self) -> Vec<Step> {
         self.stream = None;
         self.used = 0;
@@ -114,7 +115,7 @@ impl Transfer {
         }]
     }
 
-    /// The step that cancels the export; `None` before the gateway accepted it.
+    /// Returns the step that cancels the export; `None` before the gateway accepted it.
     #[must_use]
     pub fn cancel(&self) -> Option<Step> {
         let export_id = self.export_id()?;
@@ -159,9 +160,9 @@ impl Transfer {
             }
             ServerMessage::Error { reference, problem } => match reference.as_deref() {
                 Some(CREATE | OPEN) => return retry_or_fail(*problem),
-                // the export has ended already, and its last event follows
+                // the export has already ended, and the event of its end follows
                 Some(CANCEL) => return Ok(vec![Step::Canceled]),
-                // a window extension for a stream that has just ended
+                // ignore a refused window extension of a stream that has just ended
                 _ => {}
             },
             _ => {}
@@ -175,7 +176,7 @@ impl Transfer {
     /// When the frame does not continue the file at the current offset.
     pub fn frame(&mut self, frame: Frame) -> Result<Vec<Step>, ExportError> {
         if self.stream != Some(frame.stream) {
-            // a frame of a stream that was closed in this session
+            // ignore a frame of a stream that this session has closed
             return Ok(Vec::new());
         }
         if frame.offset != self.offset {
@@ -199,7 +200,7 @@ impl Transfer {
 
     fn opened(&mut self, stream: u32, offset: u64) -> Result<Vec<Step>, ExportError> {
         if self.stream.is_some() {
-            // a second stream is not needed
+            // close an unexpected second stream
             return Ok(vec![Step::Send(ClientMessage::FileClose(FileClose { stream }), None)]);
         }
         if offset != self.offset {

@@ -1,4 +1,4 @@
-//! The state machine against scripted messages.
+//! The transfer reacts correctly to scripted messages of a gateway.
 
 use protocol::export::{Links, Status};
 use serde_json::{Map, json};
@@ -61,7 +61,7 @@ fn sealed(stream: u32, bytes: &[u8]) -> ServerMessage {
     ServerMessage::FileSealed { stream, size, rows, sha256 }
 }
 
-/// A transfer with an accepted export and the open stream 1.
+/// Returns a transfer with an accepted export and the open stream 1.
 fn opened_transfer() -> (Transfer, ExportId) {
     let (mut transfer, id) = (transfer(), ExportId::generate());
     transfer.begin();

@@ -1,4 +1,4 @@
-//! The data folder: all files of one installation.
+//! The data folder, which contains all files of one installation.
 
 use std::{
     fs::{self, DirBuilder, File, OpenOptions, Permissions, TryLockError},
@@ -9,7 +9,7 @@ use std::{
 
 use super::UpError;
 
-/// The lock file that a running `sluice up` holds.
+/// The file that a running `sluice up` locks.
 const LOCK: &str = "sluice.lock";
 /// The folder of dataset files, which may exist before the first start.
 const DATASETS: &str = "datasets";
@@ -49,12 +49,12 @@ impl DataDir {
         Ok(dir)
     }
 
-    /// The absolute path, without symbolic links.
+    /// Returns the absolute path, without symbolic links.
     pub(super) fn path(&self) -> &Path {
         &self.path
     }
 
-    /// The path as the user typed it.
+    /// Returns the path as the user typed it.
     pub(super) fn named(&self) -> &Path {
         &self.named
     }
@@ -92,7 +92,8 @@ impl DataDir {
     }
 }
 
-/// Whether the folder is empty or belongs to Sluice. Claiming another folder would change its permissions.
+/// Whether the folder is empty or belongs to Sluice. No other folder may be claimed, because that changes its
+/// permissions.
 fn is_ours(path: &Path) -> Result<bool, UpError> {
     let mut entries = fs::read_dir(path).map_err(UpError::file(path))?;
     Ok(entries.next().is_none() || path.join(LOCK).exists() || path.join(DATASETS).is_dir())

@@ -1,4 +1,4 @@
-//! `sluice up`: all of Sluice on one machine, in one process and one child.
+//! `sluice up`: runs all services in one process, with nats-server as its child.
 //!
 //! The modules, in the order of a start: `data_dir` claims the folder, `secrets` creates or reads the secrets,
 //! `stale_nats` stops the nats-server of a killed predecessor, `nats` runs the server, `settings_file` writes the settings
@@ -32,22 +32,22 @@ use crate::{
     settings::{Settings, SettingsError},
 };
 
-/// The data folder without `--data-dir`.
+/// The default of `--data-dir`.
 const DEFAULT_DIR: &str = "data";
 /// The service name in traces of a process that runs all services.
 const PROCESS: &str = "sluice";
-/// Time limit for all services to be ready.
+/// The time limit for all services to become ready.
 const START_TIMEOUT: Duration = Duration::from_secs(60);
-/// Interval of the readiness checks.
+/// The interval of the readiness checks.
 const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
-/// The reason why `sluice up` can't start, or stopped.
+/// Why `sluice up` cannot start, or stopped.
 #[derive(Debug, thiserror::Error)]
 pub enum UpError {
     /// The settings are invalid.
     #[error(transparent)]
     Settings(#[from] SettingsError),
-    /// The folder holds files of other programs.
+    /// The folder contains files of other programs.
     #[error("{0} holds files of other programs: choose another --data-dir")]
     Foreign(PathBuf),
     /// Another process uses the folder.
@@ -166,7 +166,7 @@ pub async fn run(options: &UpOptions, files: &SettingsFiles) -> Result<(), UpErr
     served
 }
 
-/// The catalog of the command line, as an absolute path: later starts may run in another folder.
+/// Returns the catalog of the command line, as an absolute path: later starts may run in another folder.
 fn catalog_choice(options: &UpOptions) -> Result<CatalogChoice, UpError> {
     let Some(file) = &options.catalog else {
         return Ok(if options.no_catalog { CatalogChoice::None } else { CatalogChoice::Keep });
@@ -203,7 +203,7 @@ async fn serve(
                     () = life.soft().cancelled() => {}
                     status = nats.exited() => life.fail(format!("nats-server stopped by itself ({status})")),
                 },
-                // services that are not ready are useless
+                // stop services that do not become ready
                 Err(e) => {
                     life.soft().cancel();
                     services::stop(&settings, &common, Ok(()), life).await?;

@@ -1,4 +1,5 @@
-//! The nats-server of `sluice up`: a child process on loopback with a password, whose data is in the data folder.
+//! Runs the nats-server of `sluice up` as a child process. It listens on loopback, requires a password, and stores its
+//! data in the data folder.
 
 use std::{
     env, fmt, fs,
@@ -26,12 +27,12 @@ use super::{
 
 /// The oldest supported release: the first with a TTL for each message.
 pub(super) const OLDEST: Version = Version(2, 11, 0);
-/// The user of Sluice at the server.
+/// The user name with which Sluice connects to the server.
 pub(super) const USER: &str = "sluice";
 
-/// Time limit for the server to become ready.
+/// The time limit for the server to become ready.
 const START_TIMEOUT: Duration = Duration::from_secs(20);
-/// Time limit of a graceful stop, after which the server is killed.
+/// The time limit of a graceful stop, after which the server is killed.
 const STOP_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A release of nats-server: major, minor and patch.
@@ -44,7 +45,7 @@ impl fmt::Display for Version {
     }
 }
 
-/// Finds the program: `SLUICE_NATS_SERVER`, else `nats-server` on the PATH. Refuses an old release.
+/// Finds the program `SLUICE_NATS_SERVER`, or else `nats-server` on the PATH, and checks its version.
 pub(super) fn find() -> Result<PathBuf, UpError> {
     let named = env::var_os("SLUICE_NATS_SERVER").filter(|path| !path.is_empty()).map(PathBuf::from);
     let program = named.or_else(|| on_path("nats-server")).ok_or(UpError::NoNats)?;
@@ -108,7 +109,7 @@ impl NatsChild {
         Ok(Self { child, url: format!("nats://127.0.0.1:{port}"), pid_file: dir.nats_pid() })
     }
 
-    /// The client URL of the server.
+    /// Returns the client URL of the server.
     pub(super) fn url(&self) -> &str {
         &self.url
     }

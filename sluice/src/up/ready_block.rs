@@ -1,4 +1,4 @@
-//! The block that `sluice up` prints when it is ready: the address, how to sign in, and commands that work as printed.
+//! The block that `sluice up` prints when it is ready: the address, the users, and commands to copy.
 
 use std::{env, path::Path, time::Duration};
 
@@ -7,17 +7,17 @@ use platform::clock::{Clock, SystemClock};
 use protocol::catalog::{DatasetInfo, DatasetList};
 use tokio::time::{Instant, sleep};
 
-use super::{data_dir::DataDir, settings_file::PEOPLE};
+use super::{data_dir::DataDir, settings_file::LOCAL_USERS};
 use crate::{output::shell_word, settings::Settings};
 
-/// Lifetime of the token that lists the datasets.
+/// The lifetime of the token with which the datasets are listed.
 const TOKEN_TTL: Duration = Duration::from_secs(60);
-/// Time limit for the gateway to see the datasets of the exporter.
+/// The time limit for the gateway to receive the exporter's datasets.
 const CATALOG_TIMEOUT: Duration = Duration::from_secs(5);
-/// Interval at which the datasets are listed until the gateway sees them.
+/// The interval at which the datasets are listed until the gateway has received them.
 const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
-/// The command line of an example export.
+/// The example export that the block prints.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Example {
     /// A dataset that is offered, and the options for its export.
@@ -28,7 +28,7 @@ enum Example {
     Unknown,
 }
 
-/// The block, for a gateway that is ready at `url`.
+/// Returns the block, for a gateway that is ready at `url`.
 pub(super) async fn text(url: &str, dir: &DataDir, settings: &Settings, http: &reqwest::Client) -> String {
     let program = env::current_exe().map_or_else(|_| "sluice".to_owned(), |path| shortest(&path));
     let has_catalog = !settings.exporter.catalog.as_os_str().is_empty();
@@ -39,7 +39,7 @@ pub(super) async fn text(url: &str, dir: &DataDir, settings: &Settings, http: &r
     lines(url, &shell_word(&program), &shell_word(&dir.named().display().to_string()), &example)
 }
 
-/// The datasets that the gateway offers; `None` when the gateway can't be asked, as with another identity.
+/// Returns the datasets that the gateway offers; `None` when the gateway can't be asked, as with another identity.
 async fn list_datasets(
     url: &str,
     settings: &Settings,
@@ -47,7 +47,7 @@ async fn list_datasets(
     has_catalog: bool,
 ) -> Option<Vec<DatasetInfo>> {
     let identity = &settings.gateway.identity;
-    let (user, _, tenant) = PEOPLE[0];
+    let (user, _, tenant) = LOCAL_USERS[0];
     let (token, _) = local::sign(identity, tenant, user, "export:*", TOKEN_TTL, SystemClock.now()).ok()?;
     let give_up = Instant::now() + CATALOG_TIMEOUT;
     loop {
@@ -81,7 +81,7 @@ fn example(datasets: Option<&[DatasetInfo]>, has_catalog: bool) -> Example {
     }
 }
 
-/// A path as it is, or relative to the current folder if that is shorter.
+/// Returns a path unchanged, or relative to the current folder if that is shorter.
 fn shortest(path: &Path) -> String {
     let here = env::current_dir().ok();
     let relative = here.as_deref().and_then(|here| path.strip_prefix(here).ok());

@@ -13,7 +13,7 @@ use super::{
     data_dir::{DataDir, write_private},
 };
 
-/// Number of random bytes of a secret; the file holds them in hex.
+/// The number of random bytes of a secret. The file contains them in hex.
 const BYTES: usize = 32;
 
 /// The secrets of a data folder.

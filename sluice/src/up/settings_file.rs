@@ -20,7 +20,7 @@ use super::{
 use crate::settings;
 
 /// The users to sign in as: id, name and tenant.
-pub(super) const PEOPLE: [(&str, &str, &str); 4] =
+pub(super) const LOCAL_USERS: [(&str, &str, &str); 4] =
     [("alice", "Alice", "acme"), ("bob", "Bob", "acme"), ("carol", "Carol", "globex"), ("dave", "Dave", "globex")];
 
 /// The log filter: warnings only, so that the ready block stays visible.
@@ -38,7 +38,8 @@ pub(super) enum CatalogChoice {
     None,
 }
 
-/// The part of [`settings::Settings`] that `sluice up` determines. Secrets are plain, because other commands read them.
+/// The settings that `sluice up` determines, a part of [`settings::Settings`]. Secrets are in plain text, because other
+/// commands read them.
 #[derive(Debug, Serialize)]
 struct WrittenSettings<'a> {
     log: Log<'a>,
@@ -66,7 +67,7 @@ struct Url {
     url: String,
 }
 
-/// The gateway's settings. No load balancer and no other gateway exists, so that a stop need not wait for them.
+/// The settings of the gateway. It has no load balancer to wait for when it stops.
 #[derive(Debug, Serialize)]
 struct Gateway {
     listen: String,
@@ -95,7 +96,7 @@ struct Exporter {
     catalog: Option<PathBuf>,
 }
 
-/// Writes the settings, readable by their owner only.
+/// Writes the settings file, which only its owner can read.
 pub(super) fn write(
     dir: &DataDir,
     address: SocketAddr,
@@ -115,8 +116,8 @@ pub(super) fn write(
     write_private(&file, &text)
 }
 
-/// The catalog in the settings file of the previous start. The file is written again at each start, so that one with
-/// other contents counts as one without a catalog.
+/// Returns the catalog in the settings file of the previous start. The file is written again at each start, so that one
+/// with other contents counts as one without a catalog.
 fn previous_catalog(file: &Path) -> Result<Option<PathBuf>, UpError> {
     #[derive(Default, Deserialize)]
     #[serde(default)]
@@ -149,7 +150,7 @@ fn text(
         sub: id.into(),
         tenant: tenant.into(),
     };
-    let people = PEOPLE.map(person).to_vec();
+    let people = LOCAL_USERS.map(person).to_vec();
     let written = WrittenSettings {
         log: Log { filter: LOG_FILTER },
         nats: Nats { url: nats_url, user: USER, password: &secrets.nats_password },

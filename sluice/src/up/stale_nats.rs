@@ -18,9 +18,9 @@ use tokio::time::{Instant, interval};
 
 use super::UpError;
 
-/// Time limit of a graceful stop, after which the process is killed.
+/// The time limit of a graceful stop, after which the process is killed.
 const GRACE: Duration = Duration::from_secs(10);
-/// Interval at which the process is checked.
+/// The interval at which the process is checked.
 const POLL_INTERVAL: Duration = Duration::from_millis(20);
 
 /// Stops the process of the pid file, if it is a nats-server of this folder, and deletes the pid file.
@@ -60,7 +60,8 @@ fn proc(pid: i32) -> PathBuf {
     PathBuf::from(format!("/proc/{pid}"))
 }
 
-/// The arguments of a process, each terminated by a zero byte; empty for a process that does not exist or is hidden.
+/// Returns the arguments of a process, each terminated by a zero byte; empty for a process that does not exist or is
+/// hidden.
 fn command_line(pid: i32) -> Vec<u8> {
     fs::read(proc(pid).join("cmdline")).unwrap_or_default()
 }

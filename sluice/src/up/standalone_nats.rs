@@ -1,4 +1,4 @@
-//! The nats-server of a data folder without the services, for commands that read or write its streams.
+//! Runs the nats-server of a data folder without the services, for commands that use its streams.
 
 use std::{
     net::{Ipv4Addr, SocketAddr},
@@ -14,7 +14,7 @@ use super::{
     stale_nats,
 };
 
-/// The port in the settings file until the next `sluice up` writes its own.
+/// The gateway port in the settings file, until the next `sluice up` writes the actual port.
 const PORT: u16 = 8080;
 
 /// A claimed data folder with its running nats-server. The services of the folder do not run.

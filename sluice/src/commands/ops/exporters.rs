@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use super::{CommandError, OpsClient, OpsError, plain, refused, table};
 use crate::{cli::ops::DrainOptions, output};
 
-/// Interval at which the number of running jobs is polled.
+/// The interval at which the command polls the number of running jobs.
 const POLL_INTERVAL: Duration = Duration::from_millis(250);
 
 pub(super) async fn list(client: &OpsClient, json: bool) -> Result<(), CommandError> {
@@ -62,7 +62,7 @@ async fn running_jobs(client: &OpsClient, subject: &str, instance: &str) -> Resu
     match client.request(subject, &DrainRequest {}).await {
         Ok(DrainReply::Exporter { running, .. }) => Ok(running),
         Ok(DrainReply::Refused { problem }) => Err(refused(problem)),
-        // only the exporter itself subscribes to its subject
+        // only this exporter subscribes to the subject
         Err(OpsError::Bus(BusError::Request { .. })) => Err(OpsError::NoExporter(instance.to_owned()).into()),
         Err(e) => Err(e.into()),
     }

@@ -74,7 +74,7 @@ pub(super) async fn cancel(client: &OpsClient, id: ExportId, json: bool) -> Resu
     match client.request(subject::OPS_CANCEL, &CancelRequest { export_id: id }).await? {
         CancelReply::Requested { export } if json => Ok(output::print_json(&export)?),
         CancelReply::Requested { .. } => Ok(output::print(&format!("{id} is being canceled"))?),
-        // the request is already fulfilled
+        // an earlier request has canceled the export
         CancelReply::Ended { export } if export.status == Status::Canceled => {
             if json {
                 return Ok(output::print_json(&export)?);

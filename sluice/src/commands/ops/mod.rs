@@ -1,4 +1,5 @@
-//! `sluice ops`: sends requests of operators to the running services over NATS, on `sluice.v1.ops.>` only.
+//! `sluice ops`: sends requests of operators to the running services over NATS. It uses only subjects below
+//! `sluice.v1.ops`.
 
 mod dead_letters;
 mod exporters;
@@ -14,7 +15,7 @@ use crate::{
     settings::Settings,
 };
 
-/// The reason why a request of an operator failed.
+/// Why a request of an operator failed.
 #[derive(Debug, thiserror::Error)]
 pub enum OpsError {
     /// NATS can't be reached, or no service answers.
@@ -65,7 +66,7 @@ pub async fn run(options: &OpsOptions, settings: &Settings) -> Result<(), Comman
     }
 }
 
-/// Sends requests to the services.
+/// A NATS client that sends requests to the services.
 struct OpsClient {
     bus: Bus,
 }
@@ -95,7 +96,7 @@ fn table<const N: usize>(rows: &[[String; N]]) -> String {
     lines.collect::<Vec<_>>().join("\n")
 }
 
-/// Replaces control characters in a text of a user, so that it can't affect the terminal.
+/// Replaces control characters in text from users, so that the text cannot control the terminal.
 fn plain(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
