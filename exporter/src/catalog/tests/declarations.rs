@@ -22,7 +22,7 @@ async fn a_template_is_checked_for_each_of_its_datasets() {
         ("[[template.column]]\nsource = \"email\"\n[[template.sort]]\ncolumn = \"id\"\n", Some("lacks `id`. Correct")),
         // `name` of menus and of muscles, reported once
         ("[[template.column]]\nsource = \"name\"\nwords = [\"a\", \"b\"]\n", Some("column[0].words")),
-        ("time_zone = \"Mars\"\n", Some("no time zone")),
+        ("time_zone = \"Mars\"\n", Some("not a time zone")),
     ] {
         let file = format!("{people}\n[[template]]\nname = \"t\"\n{text}");
         let faults = fixture.faults(&file).await;

@@ -1,6 +1,6 @@
 //! Maps the types of a file to types that filters and all formats support.
 //!
-//! Integers that don't fit 64 signed bits become decimals. Categories become their names, in bytes `\x…`, durations ISO 8601,
+//! Integers that don't fit 64 signed bits become decimals. Categories become their names, bytes `\x…`, durations ISO 8601,
 //! lists and records JSON. A column of any other type is unsupported; the other columns of its file still work.
 
 use std::{

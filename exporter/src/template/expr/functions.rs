@@ -81,7 +81,7 @@ pub(super) fn call(at: usize, function: &str, arguments: Vec<Typed>) -> Result<T
             }
             Typed::new(value.expr.clone().str().slice(lit(from - 1), lit(length)), Text)
         }
-        ("substring", _) => return Err(wrong_count("a text, a first place and a length")),
+        ("substring", _) => return Err(wrong_count("a text, a position and a length")),
         ("round", [value, digits]) => {
             let Some(digits) = constant(digits).filter(|digits| (0..=MAX_DIGITS).contains(digits)) else {
                 return Err(ExprError::at(

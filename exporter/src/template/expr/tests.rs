@@ -124,7 +124,7 @@ fn an_invalid_expression_is_refused_with_its_position() {
         ("upper(n)", 0, "takes text, not a whole number"),
         ("sqrt(n)", 0, "no function `sqrt`"),
         ("round(x, n)", 0, "digits"),
-        ("substring(name, 0, 1)", 0, "is 1"),
+        ("substring(name, 0, 1)", 0, "begin at 1"),
         ("name and true", 5, "true or false, not text"),
         ("day = 'x'", 4, "one type"),
         ("'abc", 0, "not closed"),
