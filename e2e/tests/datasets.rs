@@ -242,8 +242,10 @@ async fn a_changed_catalog_is_reloaded_and_an_invalid_one_changes_nothing() {
     await_offered(&rest, "more", true).await;
     fixture.catalog.replace("[[dataset]]\nname = \"orders_of\"\nfiles = \"mine.parquet\"\n");
     let log = || fixture.fleet.exporters[0].stderr();
-    eventually("the log reports the failed reload", async || log().contains("the last valid one stays in force").then_some(()))
-        .await;
+    eventually("the log reports the failed reload", async || {
+        log().contains("the last valid one stays in force").then_some(())
+    })
+    .await;
     assert!(log().contains("row_policy"), "{}", log());
     let done = rest.ended(rest.create(&request(json!({"dataset": "more"}))).await.id).await;
     assert_eq!(csv::parse(&file_of(&rest, &done).await).rows, ["1,x", "2,"]);

@@ -161,7 +161,7 @@ impl JobError {
                     Self::Dataset(e) if !self.is_full() => format!(": {}", e.user_message()),
                     _ => String::new(),
                 };
-                let detail = format!("{part}, {attempts} times in a row{cause}");
+                let detail = format!("{part}, {attempts} attempts in a row{cause}");
                 Verdict::Fail(Problem::new(Slug::ExportFailed, detail))
             }
             other => other,

@@ -300,7 +300,7 @@ async fn an_export_fails_when_its_database_stays_unavailable() {
     let done = streaming.ended().await;
     fixture.assert_failed(&done, lost).await;
     assert!(done.attempt == ATTEMPTS && problem.detail.contains(lost), "{problem} {done:?}");
-    assert!(done.problem.as_ref().is_some_and(|p| p.detail.contains("2 times in a row")), "{:?}", done.problem);
+    assert!(done.problem.as_ref().is_some_and(|p| p.detail.contains("2 attempts in a row")), "{:?}", done.problem);
     fixture.source.proxy.restore();
 
     // An administrator terminates each session while it reads rows.
