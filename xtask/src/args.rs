@@ -13,6 +13,7 @@ cargo xtask: builds, starts, checks and measures Sluice
       --port N       the port of the page and the API on 127.0.0.1 (default 8080)
       --data-dir D   the folder of databases, streams and files (default data/ in the checkout); a second start keeps it
       --release      build with optimisations: a slower build, a faster program
+      --catalog F    offer the datasets of this catalog file, in place of the demo
 
   cargo xtask test [--full] [--under-load]
       Runs everything that CI checks: format, clippy, Rust tests, doc tests, the page's tests, and a real browser.
@@ -56,6 +57,8 @@ pub(crate) struct UpOptions {
     /// Relative to the working directory; `None` is `data/` in the checkout.
     pub(crate) data_dir: Option<PathBuf>,
     pub(crate) release: bool,
+    /// The catalog file to offer; `None` is the demo.
+    pub(crate) catalog: Option<PathBuf>,
 }
 
 #[derive(Debug, PartialEq)]
@@ -110,7 +113,7 @@ pub(crate) fn parse(words: impl IntoIterator<Item = String>) -> Result<Task, Str
 }
 
 fn up(parser: &mut Parser) -> Result<UpOptions, String> {
-    let mut up = UpOptions { port: DEFAULT_PORT, data_dir: None, release: false };
+    let mut up = UpOptions { port: DEFAULT_PORT, data_dir: None, release: false, catalog: None };
     while let Some(arg) = parser.next().map_err(describe)? {
         match arg {
             Arg::Long("port") => {
@@ -118,6 +121,7 @@ fn up(parser: &mut Parser) -> Result<UpOptions, String> {
             }
             Arg::Long("data-dir") => up.data_dir = Some(path(parser, "--data-dir")?),
             Arg::Long("release") => up.release = true,
+            Arg::Long("catalog") => up.catalog = Some(path(parser, "--catalog")?),
             other => return Err(unknown("up", &other)),
         }
     }
@@ -219,15 +223,16 @@ mod tests {
 
     #[test]
     fn up_has_defaults() {
-        let expected = UpOptions { port: 8080, data_dir: None, release: false };
+        let expected = UpOptions { port: 8080, data_dir: None, release: false, catalog: None };
         assert_eq!(parsed("up"), Ok(Task::Up(expected)));
     }
 
     #[test]
     fn options_take_their_value_after_a_space_or_an_equals_sign() {
-        let expected = || Ok(Task::Up(UpOptions { port: 9000, data_dir: Some("d".into()), release: true }));
-        assert_eq!(parsed("up --port 9000 --data-dir d --release"), expected());
-        assert_eq!(parsed("up --release --data-dir=d --port=9000"), expected());
+        let (data_dir, catalog) = (Some("d".into()), Some("c.toml".into()));
+        let expected = Ok(Task::Up(UpOptions { port: 9000, data_dir, release: true, catalog }));
+        assert_eq!(parsed("up --port 9000 --data-dir d --release --catalog c.toml"), expected);
+        assert_eq!(parsed("up --catalog=c.toml --release --data-dir=d --port=9000"), expected);
     }
 
     #[test]
@@ -275,6 +280,7 @@ mod tests {
             ("up --release=yes", "`--release`"),
             ("up --port", "`--port`"),
             ("up --port=", "`--port`"),
+            ("up --catalog", "`--catalog`"),
             ("up --port 0", "`--port 0`"),
             ("up --port 70000", "`--port 70000`"),
             ("data --scale -1", "`--scale -1`"),

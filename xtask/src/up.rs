@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, anyhow, bail};
+use anyhow::{Context as _, Result, anyhow, bail};
 
 use crate::args::UpOptions;
 use crate::layout::Layout;
@@ -19,25 +19,33 @@ pub(crate) fn up(layout: &Layout, options: &UpOptions) -> Result<ExitCode> {
     let data_dir = layout.data_dir(options.data_dir.as_deref())?;
     // The quick checks come first: a wrong request fails before minutes of building.
     check_port(options.port)?;
+    let catalog = options.catalog.as_deref().map(existing_file).transpose()?;
     nats::check_named()?;
     node::check()?;
 
-    let server = prepare(layout, &data_dir, options.release)?;
+    let demo = catalog.is_none().then_some(data_dir.as_path());
+    let server = prepare(layout, demo, options.release)?;
     let sluice = Run::new("Sluice", layout.sluice(options.release))
         .args(["up", "--port", &options.port.to_string(), "--data-dir"])
         .arg(&data_dir)
         .arg("--catalog")
-        .arg(datasets::catalog(&data_dir))
+        .arg(catalog.unwrap_or_else(|| datasets::catalog(&data_dir)))
         .env("SLUICE_NATS_SERVER", server)
         .env("SLUICE_WEB_DIR", layout.page());
     // Sluice replaces this process, so that it receives Ctrl-C and its exit code is the command's.
     Err(sluice.exec())
 }
 
-/// Builds the binary and, in parallel, the page, its packages, nats-server and the demo data. Returns the path of nats-server.
-fn prepare(layout: &Layout, data_dir: &Path, release: bool) -> Result<PathBuf> {
+/// Returns the absolute path of a file that exists.
+fn existing_file(file: &Path) -> Result<PathBuf> {
+    file.canonicalize().with_context(|| format!("--catalog {}", file.display()))
+}
+
+/// Builds the binary and, in parallel, the page, its packages, nats-server and, in the folder `demo`, the demo data.
+/// Returns the path of nats-server.
+fn prepare(layout: &Layout, demo: Option<&Path>, release: bool) -> Result<PathBuf> {
     thread::scope(|scope| {
-        let mut beside = Some(scope.spawn(|| beside(layout, data_dir)));
+        let mut beside = Some(scope.spawn(|| beside(layout, demo)));
         let mut build = Run::cargo("cargo build", &layout.root)
             .args(["build", "--package", "sluice"])
             .args(release.then_some("--release"))
@@ -63,12 +71,14 @@ fn prepare(layout: &Layout, data_dir: &Path, release: bool) -> Result<PathBuf> {
 
 const PAUSE: Duration = Duration::from_millis(50);
 
-fn beside(layout: &Layout, data_dir: &Path) -> Result<PathBuf> {
+fn beside(layout: &Layout, demo: Option<&Path>) -> Result<PathBuf> {
     let started = Instant::now();
     let server = nats::server(layout)?;
     let installed = web::install(layout)?;
     let built = web::build(layout)?;
-    datasets::seed(layout, data_dir)?;
+    if let Some(data_dir) = demo {
+        datasets::seed(layout, data_dir)?;
+    }
     if installed || built {
         println!("the page is ready after {:.0} s", started.elapsed().as_secs_f64());
     }
