@@ -161,7 +161,7 @@ async fn every_printed_command_line_works() {
     let block = up.process.stdout();
     assert_eq!((block.matches("Sluice is ready").count(), block.matches(&up.url).count()), (1, 2), "{block}");
     assert_eq!(up.process.stderr(), "", "a start logs nothing");
-    assert_eq!(printed(&block, "open "), up.url);
+    assert_eq!(printed(&block, "API "), up.url);
 
     sh(&printed(&block, "export "), work_dir.dir.path()).await;
     let file = fs::read(work_dir.path("sea.csv")).expect("the command writes the file");

@@ -63,7 +63,7 @@ pub struct ExporterConfig {
     /// The interval at which the exporter advertises its catalog. Gateways drop an exporter that is silent for three
     /// intervals.
     pub advertise_interval: HumanDuration,
-    /// Limits that no setting changes; tests shorten them.
+    /// Limits that operators can't set; tests shorten them.
     #[serde(skip)]
     #[schemars(skip)]
     pub tuning: ExporterTuning,

@@ -224,7 +224,7 @@ pub struct WsConfig {
     pub heartbeat_interval: HumanDuration,
     /// The maximum size of a text message from a client. Raise it for requests with very long filters.
     pub max_message_size: ByteSize,
-    /// The maximum number of open file streams of one session. Each stream holds one connection to an exporter or the
+    /// The maximum number of open file streams of one session. Each stream holds one connection to a notifier or the
     /// file store while it transfers bytes.
     pub max_streams: u32,
     /// How long one write may take before the session closes with 4408. Raise it for clients on very slow links.

@@ -95,7 +95,8 @@ impl Credits {
     #[must_use]
     pub(crate) fn exhausted(&self, balance: i64, cost: i64) -> Refusal {
         let detail = format!(
-            "This export costs {cost} credits and you have {balance}. The next daily grant is at {}.",
+            "This export costs {cost} credit{} and you have {balance}. The next daily grant is at {}.",
+            if cost == 1 { "" } else { "s" },
             Timestamp::from(self.next_grant_at())
         );
         let mut refusal =

@@ -312,10 +312,10 @@ pub struct ExportOptions {
     /// Use this template for the layout of the file
     #[arg(long)]
     pub template: Option<String>,
-    /// Write the file in this format
+    /// Write the file in this format [default: by the extension of FILE, or else csv]
     #[arg(long)]
     pub format: Option<String>,
-    /// Compress the file with this method
+    /// Compress the file with this method [default: by `.gz` or `.zst` at the end of FILE, or else none]
     #[arg(long)]
     pub compression: Option<String>,
     /// Write to this file; `-` is standard output [default: a new file named after the dataset]

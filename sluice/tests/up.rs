@@ -31,7 +31,7 @@ async fn up(data: &Path, args: &[&str]) -> (Process, String) {
     let process = sluice(&[&["up", "--port", "0"], args].concat(), data).spawn();
     let url = eventually("the block is printed", async || {
         let printed = process.stdout();
-        let line = printed.lines().find_map(|line| line.trim().strip_prefix("open "))?.trim().to_owned();
+        let line = printed.lines().find_map(|line| line.trim().strip_prefix("API "))?.trim().to_owned();
         printed.contains("Ctrl-C").then_some(line)
     })
     .await;

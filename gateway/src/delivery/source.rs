@@ -13,7 +13,7 @@ use protocol::{
     subject,
 };
 
-/// The timeout for opening a TCP connection to an exporter or the file store.
+/// The timeout for opening a TCP connection to a notifier or the file store.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// The maximum number of grants that one request asks for.
 const MAX_GRANTS: u32 = 16;

@@ -96,7 +96,11 @@ fn text(report: &Report) -> String {
         line(format!("dataset {}: not readable now: {}", dataset.name, dataset.reason));
     }
     if report.ok {
-        line(format!("{} is valid", report.file));
+        let (unavailable, all) = (report.unavailable.len(), report.datasets.len() + report.unavailable.len());
+        line(match unavailable {
+            0 => format!("{} is valid", report.file),
+            _ => format!("{} is valid, but {unavailable} of {all} datasets can't be read now", report.file),
+        });
     }
     out
 }

@@ -1,6 +1,9 @@
 //! Converts the command line to a request for an export.
 
-use std::path::{Path, PathBuf};
+use std::{
+    ffi::OsStr,
+    path::{Path, PathBuf},
+};
 
 use protocol::client::{Deliver, ExportCreate};
 use uuid::Uuid;
@@ -8,15 +11,19 @@ use uuid::Uuid;
 use super::ExportError;
 use crate::cli::ExportOptions;
 
+/// The formats whose name is also the extension of their files.
+const FORMATS: [&str; 5] = ["csv", "tsv", "ndjson", "parquet", "xlsx"];
+
 /// Creates the request with a new idempotency key, so that repeating it after a broken connection creates no second
 /// export.
 pub(super) fn create(options: &ExportOptions) -> ExportCreate {
+    let (format, compression) = requested_format(options);
     let parameters = (!options.param.is_empty()).then(|| options.param.iter().cloned().collect());
     ExportCreate {
         dataset: options.dataset.clone(),
         template: options.template.clone(),
-        format: options.format.clone(),
-        compression: options.compression.clone(),
+        format,
+        compression,
         filter: options.filter.clone(),
         columns: options.columns.clone(),
         params: options.params.clone().or(parameters),
@@ -24,6 +31,24 @@ pub(super) fn create(options: &ExportOptions) -> ExportCreate {
         deliver: Deliver::Stream,
         window: Some(options.window),
     }
+}
+
+/// Returns the format and the compression of the options. Without these options, the extensions of the output file
+/// decide, such as `.xlsx` and `.csv.gz`.
+fn requested_format(options: &ExportOptions) -> (Option<String>, Option<String>) {
+    let name = options.output.as_deref().and_then(Path::file_name).and_then(OsStr::to_str).unwrap_or_default();
+    let name = name.to_lowercase();
+    let (name, compression) = match name.rsplit_once('.') {
+        Some((name, "gz")) => (name, Some("gzip")),
+        Some((name, "zst")) => (name, Some("zstd")),
+        _ => (name.as_str(), None),
+    };
+    let extension = name.rsplit_once('.').map(|(_, extension)| extension);
+    let format = extension.filter(|extension| FORMATS.contains(extension));
+    (
+        options.format.clone().or(format.map(str::to_owned)),
+        options.compression.clone().or(compression.map(str::to_owned)),
+    )
 }
 
 /// Returns the file to write, or `None` for standard output. A file that the user did not name is never overwritten.
@@ -74,6 +99,21 @@ mod tests {
         assert_eq!(create.params.map(serde_json::Value::Object), Some(json!({"a": 1, "b": "x"})));
         assert_eq!((create.deliver, create.window), (Deliver::Stream, Some(4 << 20)));
         assert_ne!(create.idempotency_key, super::create(&options).idempotency_key);
+    }
+
+    #[test]
+    fn the_extensions_of_the_file_choose_format_and_compression() {
+        let requested = |args: &[&str]| {
+            let create = create(&options(args));
+            (create.format.unwrap_or_default(), create.compression.unwrap_or_default())
+        };
+        let pair = |format: &str, compression: &str| (format.to_owned(), compression.to_owned());
+        assert_eq!(requested(&["flights", "-o", "out/Flights.XLSX"]), pair("xlsx", ""));
+        assert_eq!(requested(&["flights", "-o", "flights.ndjson.zst"]), pair("ndjson", "zstd"));
+        assert_eq!(requested(&["flights", "-o", "flights.gz"]), pair("", "gzip"));
+        assert_eq!(requested(&["flights", "-o", "flights.txt"]), pair("", ""));
+        let options = ["flights", "-o", "a.csv.gz", "--format", "tsv", "--compression", "none"];
+        assert_eq!(requested(&options), pair("tsv", "none"));
     }
 
     #[test]

@@ -24,6 +24,8 @@ enum Example {
     Export { dataset: String, options: String },
     /// The installation has no catalog and offers no dataset.
     NoDataset,
+    /// The installation has a catalog, and none of its datasets can be read.
+    NoneReadable,
     /// The datasets are unknown, or each needs parameters that only its owner knows.
     Unknown,
 }
@@ -36,7 +38,8 @@ pub(super) async fn text(url: &str, dir: &DataDir, settings: &Settings, http: &r
     if example == Example::NoDataset {
         tracing::info!("no datasets: write a catalog file (docs/catalog.md) and start with `sluice up --catalog FILE`");
     }
-    lines(url, &shell_word(&program), &shell_word(&dir.named().display().to_string()), &example)
+    let has_page = !settings.gateway.web_dir.is_empty();
+    lines(url, &shell_word(&program), &shell_word(&dir.named().display().to_string()), &example, has_page)
 }
 
 /// Returns the datasets that the gateway offers; `None` when the gateway can't be asked, as with another identity.
@@ -64,7 +67,8 @@ async fn list_datasets(
 fn example(datasets: Option<&[DatasetInfo]>, has_catalog: bool) -> Example {
     match datasets {
         Some([]) if !has_catalog => Example::NoDataset,
-        None | Some([]) => Example::Unknown,
+        Some([]) => Example::NoneReadable,
+        None => Example::Unknown,
         Some(datasets) if datasets.iter().any(|dataset| dataset.name == "flights") => Example::Export {
             dataset: "flights".into(),
             options: r#"--filter '{"origin":{"eq":"SEA"}}' -o sea.csv"#.into(),
@@ -93,7 +97,7 @@ fn shortest(path: &Path) -> String {
     }
 }
 
-fn lines(url: &str, program: &str, dir: &str, example: &Example) -> String {
+fn lines(url: &str, program: &str, dir: &str, example: &Example, has_page: bool) -> String {
     let token = format!("{program} token --data-dir {dir} --sub alice --tenant acme --scope 'export:*'");
     let next = match example {
         Example::Export { dataset, options } => {
@@ -104,12 +108,25 @@ fn lines(url: &str, program: &str, dir: &str, example: &Example) -> String {
              \x20           {program} up --data-dir {dir} --catalog catalog.toml\n\
              \x20           To try the demo, run `cargo xtask up` in Sluice's repository.\n"
         ),
+        Example::NoneReadable => "\x20 next      no dataset of the catalog can be read: see the warnings above; an exporter tries again every \
+                                  few seconds\n"
+            .into(),
         Example::Unknown => String::new(),
+    };
+    let page = if has_page {
+        format!(
+            "\x20 open      {url}\n\
+             \x20 sign in   pick one of alice and bob (acme), carol and dave (globex); no password, this machine only\n"
+        )
+    } else {
+        format!(
+            "\x20 API       {url}\n\
+             \x20 page      none: name the folder of the built page in SLUICE_WEB_DIR and start again\n"
+        )
     };
     format!(
         "\n  Sluice is ready.\n\n\
-         \x20 open      {url}\n\
-         \x20 sign in   pick one of alice and bob (acme), carol and dave (globex); no password, this machine only\n\
+         {page}\
          \x20 REST      curl -H \"Authorization: Bearer $({token})\" {url}/v1/datasets\n\
          {next}\
          \x20 stop      Ctrl-C; the data stays in {dir}\n"
@@ -134,7 +151,7 @@ mod tests {
     fn the_printed_commands_can_be_copied() {
         let datasets = [dataset("menus", json!({})), dataset("flights", json!({}))];
         let example = example(Some(&datasets), true);
-        let block = lines("http://127.0.0.1:8080", "target/debug/sluice", "data", &example);
+        let block = lines("http://127.0.0.1:8080", "target/debug/sluice", "data", &example, true);
         assert!(block.contains(
             "curl -H \"Authorization: Bearer $(target/debug/sluice token --data-dir data --sub alice --tenant acme \
              --scope 'export:*')\" http://127.0.0.1:8080/v1/datasets\n"
@@ -152,13 +169,15 @@ mod tests {
         assert_eq!(example(Some(&offered), true), expected);
         assert_eq!(example(Some(&[with_parameter]), true), Example::Unknown);
         assert_eq!(example(None, false), Example::Unknown);
+        assert_eq!(example(Some(&[]), true), Example::NoneReadable);
     }
 
     #[test]
-    fn an_installation_without_a_dataset_is_told_the_next_step() {
+    fn an_installation_without_a_dataset_or_page_names_the_next_step() {
         assert_eq!(example(Some(&[]), false), Example::NoDataset);
-        let block = lines("http://127.0.0.1:8080", "sluice", "data", &Example::NoDataset);
+        let block = lines("http://127.0.0.1:8080", "sluice", "data", &Example::NoDataset, false);
         assert!(block.contains("sluice up --data-dir data --catalog catalog.toml\n"), "{block}");
         assert!(!block.contains("sluice export"), "{block}");
+        assert!(block.contains("SLUICE_WEB_DIR") && !block.contains("open"), "{block}");
     }
 }
