@@ -1,4 +1,5 @@
-//! Advertises the registry of this exporter to gateways at a fixed interval, and deletes the entry at the end.
+//! Advertises the registry of this exporter to gateways at a fixed interval, and deletes the catalog entry when the
+//! exporter stops.
 
 use std::time::Duration;
 
@@ -13,7 +14,7 @@ use crate::drain::Drain;
 
 /// The number of intervals for which an entry is valid.
 const TTL_INTERVALS: u32 = 3;
-/// The rows of datasets are estimated once in this many intervals.
+/// The number of intervals after which the rows of all datasets are estimated again.
 const ESTIMATE_INTERVALS: u32 = 3;
 /// The maximum time for which a new registry waits for its row estimates.
 const FIRST_ESTIMATES: Duration = Duration::from_millis(1_500);
@@ -28,12 +29,12 @@ pub(crate) struct Advertiser {
     /// The number of slots, and the number of slots that bulk exports may use.
     pub(crate) slots: (usize, usize),
     pub(crate) interval: Duration,
-    /// The drain state. While the exporter is drained, the entry has no slots.
+    /// The drain state. While the exporter is drained, the entry offers no slots.
     pub(crate) drain: Drain,
 }
 
 impl Advertiser {
-    /// Publishes the entry at each interval until the stop, and then deletes it.
+    /// Publishes the entry at each interval until `stop` is canceled, and then deletes the entry.
     pub(crate) async fn run(mut self, stop: CancellationToken) -> Result<(), std::convert::Infallible> {
         let mut drained = self.drain.changes();
         let mut estimates = Estimates::of(self.catalog.current());

@@ -1,4 +1,4 @@
-//! Checks of a dataset against its source.
+//! Checks a dataset of the catalog file against its source.
 
 use super::{fault::Refusal, spec::DatasetSpec};
 use crate::dataset::{DatasetError, Snapshot, TENANT_COLUMNS};
@@ -26,7 +26,8 @@ pub(super) fn check_tenant_columns<'a>(
     }
 }
 
-/// Returns a fault if `split_by` or `snapshot` has no effect, because the source is not PostgreSQL or `order` is set.
+/// Returns a fault if `split_by` and `order` are both set, or if `split_by` or `snapshot = "none"` is set for a source
+/// other than PostgreSQL.
 pub(super) fn check_postgres_keys(spec: &DatasetSpec, is_postgres: bool) -> Result<(), Refusal> {
     if let (Some(key), Some(_)) = (&spec.split_by, &spec.order) {
         let detail = "`split_by` gives rows range by range, and `order` in one order: leave one of them out";
@@ -48,7 +49,7 @@ pub(super) fn check_postgres_keys(spec: &DatasetSpec, is_postgres: bool) -> Resu
     }
 }
 
-/// Returns the fault of a dataset that can't be split, because `reason` gives other rows in each range.
+/// Returns the text of the fault that a dataset can't be split, because `reason` gives other rows in each range.
 pub(super) fn differing_rows(reason: &str) -> String {
     format!(
         "`split_by` reads it once for each range of the key, and `{reason}` gives other rows each time: leave out one of \

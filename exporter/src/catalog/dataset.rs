@@ -21,7 +21,7 @@ use crate::{
     template,
 };
 
-/// The bounds of `retention`, seconds.
+/// The minimum and maximum of `retention`, in seconds.
 const RETENTION_SECONDS: std::ops::RangeInclusive<u64> = 1..=366 * 24 * 60 * 60;
 
 /// Creates the dataset of the `[[dataset]]` table at the byte `at` from its opened source.
@@ -102,7 +102,7 @@ async fn postgres(
     }
 }
 
-/// Describes a dataset whose source has the columns `found`.
+/// Returns the description of a dataset whose source has the columns `found`.
 fn info(spec: &DatasetSpec, found: &[Column]) -> Result<DatasetInfo, Refusal> {
     check_keys(spec, found)?;
     let policy = match &spec.row_policy {
@@ -148,7 +148,7 @@ fn retention(spec: &DatasetSpec) -> Result<Option<Duration>, Refusal> {
     Err(Refusal::Fault(retention.span().start, "`retention` is from 1s to 366days".into()))
 }
 
-/// Checks the keys that name columns.
+/// Checks the keys of a `[[dataset]]` table that name columns, such as `order`, and the masks of its columns.
 fn check_keys(spec: &DatasetSpec, found: &[Column]) -> Result<(), Refusal> {
     let order = spec.order.as_ref().map(|order| order.span().start);
     let split_by = spec.split_by.as_ref().map(|key| (key.span().start, "split_by", key.get_ref().clone()));
@@ -182,8 +182,8 @@ fn all_typed(spec: &DatasetSpec) -> bool {
     !spec.columns.is_empty() && spec.columns.iter().all(|column| column.get_ref().kind.is_some())
 }
 
-/// Returns the declared columns, with the types of the source where no type is declared; all columns of the source if
-/// none is declared.
+/// Returns the declared columns; a column without a declared type has the type of the source. Returns all columns of
+/// the source if the file declares none.
 fn merged(spec: &DatasetSpec, found: Vec<Column>) -> Result<Vec<Column>, DatasetError> {
     let declared = spec.columns();
     if declared.is_empty() {

@@ -16,10 +16,10 @@ const TIMEOUT: Duration = Duration::from_millis(1_000);
 /// The number of datasets that are estimated at once.
 const CONCURRENCY: usize = 8;
 
-/// The estimated rows of datasets by name; None for a dataset without an estimate.
+/// The estimated rows of datasets, by name; None for a dataset without an estimate.
 type Answers = Vec<(String, Option<u64>)>;
 
-/// The known estimates, and the running task.
+/// The last estimates of all datasets, and the task that computes new ones.
 pub(super) struct Estimates {
     known: HashMap<String, u64>,
     running: Option<AbortOnDropHandle<Answers>>,
@@ -52,8 +52,8 @@ impl Estimates {
         }
     }
 
-    /// Waits for the running task; if there is none, never returns. Returns true if these are the first estimates of
-    /// the current registry.
+    /// Waits for the running task; never returns if no task is running. Returns true if these are the first estimates
+    /// of the current registry.
     pub(super) async fn finished(&mut self) -> bool {
         let Some(running) = &mut self.running else { return std::future::pending().await };
         let answers = running.await;
@@ -72,13 +72,13 @@ impl Estimates {
         self.is_first
     }
 
-    /// Returns the last estimate of a dataset.
+    /// Returns the last estimate of the rows of a dataset; None if there is none.
     pub(super) fn rows(&self, name: &str) -> Option<u64> {
         self.known.get(name).copied()
     }
 }
 
-/// Estimates one dataset. None after the timeout; then its last estimate stays.
+/// Estimates the rows of one dataset. Returns None after the timeout, so that the last estimate of the dataset stays.
 async fn estimate(dataset: Arc<dyn Dataset>) -> Option<(String, Option<u64>)> {
     let name = dataset.info().name.clone();
     match tokio::time::timeout(TIMEOUT, estimate_rows(dataset.as_ref())).await {

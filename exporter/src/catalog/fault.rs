@@ -1,4 +1,4 @@
-//! Faults of a catalog file: where they are, and how to correct them.
+//! Faults of a catalog file, each with its line and its correction.
 
 use std::{fmt, path::Path};
 
@@ -45,9 +45,9 @@ impl fmt::Display for CatalogFaults {
     }
 }
 
-/// Why a dataset is not offered.
+/// The reason why a dataset is not offered.
 pub(super) enum Refusal {
-    /// A fault of the file at this byte.
+    /// A fault of the catalog file at this byte.
     Fault(usize, String),
     /// The source is available, but differs from the declaration at this byte.
     Differs(usize, String),

@@ -21,8 +21,8 @@ use crate::{Registry, dataset::Dataset, template};
 /// The number of sources, and of datasets, that are opened at once.
 const CONCURRENCY: usize = 8;
 
-/// Loads a catalog file, and reads the schemas of its sources; [`Loaded::as_written`] is stricter about differences.
-/// The templates may be for datasets of `base`, too.
+/// Loads a catalog file, and reads the schemas of its sources. Templates may also name datasets of `base`. A dataset
+/// that differs from its source is unavailable; [`Loaded::as_written`] refuses such a file.
 ///
 /// # Errors
 /// All faults of the file.

@@ -12,15 +12,16 @@ pub struct Loaded {
     pub datasets: Vec<Arc<dyn Dataset>>,
     /// The templates, in the order of the file.
     pub templates: Vec<Arc<dyn Template>>,
-    /// The unavailable datasets: the name of each, and why its source can't be read or differs from the file.
+    /// The unavailable datasets: the name of each, and the reason why its source can't be read or differs from the
+    /// file.
     pub unavailable: Vec<(String, String)>,
     /// A fault for each unavailable dataset whose source is available, but differs from the file.
     pub differing: Vec<CatalogFault>,
 }
 
 impl Loaded {
-    /// Refuses a file that differs from its sources. Use this for a file that was just written; for an older file, a
-    /// source that has changed since is no reason to offer nothing.
+    /// Refuses a file that differs from its sources. Use this for a file that the operator has just written. An older
+    /// file stays valid when a source changes: only the datasets that differ are unavailable.
     ///
     /// # Errors
     /// When the source of a dataset differs from the file at `path`.

@@ -32,15 +32,15 @@ pub use self::{
 };
 use crate::Registry;
 
-/// The current registry. A reload replaces it; an export that runs keeps the registry with which it started.
+/// The current registry. A reload replaces the registry; a running export keeps the registry with which it started.
 #[derive(Clone)]
 pub(crate) struct Current(watch::Receiver<Arc<Registry>>);
 
-/// Replaces the current registry.
+/// The sender of new registries, each of which replaces the current one.
 pub(crate) type Replace = watch::Sender<Arc<Registry>>;
 
 impl Current {
-    /// Creates a catalog with this registry, and the sender that replaces it.
+    /// Creates the current registry with this first value, and the sender that replaces it.
     pub(crate) fn starting_with(registry: Registry) -> (Replace, Self) {
         let (replace, current) = watch::channel(Arc::new(registry));
         (replace, Self(current))
@@ -51,7 +51,7 @@ impl Current {
         Arc::clone(&self.0.borrow())
     }
 
-    /// Waits for the next replacement; never returns when no [`Replace`] is left.
+    /// Waits until the registry is replaced; never returns if the [`Replace`] sender is dropped.
     pub(crate) async fn changed(&mut self) {
         if self.0.changed().await.is_err() {
             std::future::pending().await

@@ -27,18 +27,18 @@ pub(crate) struct Reloader {
     pub(crate) interval: Duration,
     /// The fingerprint of the last loaded file.
     pub(crate) fingerprint: Option<Vec<u8>>,
-    /// Whether some datasets are unavailable.
+    /// Whether some datasets of the last loaded file are unavailable.
     pub(crate) has_unavailable: bool,
 }
 
-/// Returns the digest of a file; None if the file can't be read.
+/// Returns the SHA-256 digest of a file; None if the file can't be read.
 pub(crate) async fn fingerprint(path: &std::path::Path) -> Option<Vec<u8>> {
     let bytes = tokio::fs::read(path).await.ok()?;
     Some(digest(&SHA256, &bytes).as_ref().to_vec())
 }
 
 impl Reloader {
-    /// Polls the file until the stop.
+    /// Polls the file at each interval until `stop` is canceled.
     pub(crate) async fn run(mut self, stop: CancellationToken) -> Result<(), std::convert::Infallible> {
         let mut ticks = interval(self.interval);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -63,7 +63,8 @@ impl Reloader {
         }
     }
 
-    /// Loads the file; returns whether the file is in force. `strict` refuses a file that differs from its sources.
+    /// Loads the file, and returns whether the exporter now uses it. `strict` refuses a file that differs from its
+    /// sources.
     async fn reload(&mut self, changed: bool, strict: bool) -> bool {
         let loaded = load(&self.path, &self.context, &self.base).await;
         let loaded = match loaded.and_then(|loaded| if strict { loaded.as_written(&self.path) } else { Ok(loaded) }) {
@@ -86,7 +87,7 @@ impl Reloader {
     }
 }
 
-/// Reports an invalid file. Returns false, because the file is not used.
+/// Reports an invalid file. Returns false, because the exporter does not use the file.
 fn refuse(reason: &str) -> bool {
     metrics::counter!("sluice_exporter_catalog_reloads_total", "result" => "rejected").increment(1);
     metrics::gauge!("sluice_exporter_catalog_reload_failed").set(1.0);
@@ -94,7 +95,7 @@ fn refuse(reason: &str) -> bool {
     false
 }
 
-/// Reports the unavailable datasets: always by the metric, and by log lines if the file has changed.
+/// Reports the unavailable datasets: always in a metric, and in log lines if the file has changed.
 pub(crate) fn report_unavailable(loaded: &Loaded, changed: bool) {
     metrics::gauge!("sluice_exporter_datasets_unavailable").set(loaded.unavailable.len() as f64);
     if !changed {

@@ -71,8 +71,8 @@ fn policy(dataset: &DatasetInfo) -> Result<(), String> {
     }
 }
 
-/// Whether a valid policy compares this column with a claim in every row that passes. A constant would show the rows of
-/// one tenant to every caller.
+/// Whether a valid policy compares this column with a claim in every row that passes. Comparing with a constant instead
+/// would show the rows of one tenant to every caller.
 fn always_tests(policy: &Value, tenant: &str) -> bool {
     let Some(parts) = policy.as_object() else { return false };
     // the members of one object are joined by `and`
@@ -84,7 +84,7 @@ fn always_tests(policy: &Value, tenant: &str) -> bool {
     })
 }
 
-/// Whether a column is compared with a claim, or with a list that has one in it.
+/// Whether the tests of a column compare it with a claim, or with a list that contains a claim.
 fn tests_a_claim(tests: &Map<String, Value>) -> bool {
     let is_claim = |value: &Value| value.get("claim").is_some();
     tests.iter().any(|(operator, value)| match (operator.as_str(), value) {

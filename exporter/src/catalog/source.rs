@@ -17,15 +17,15 @@ const FETCH_TIMEOUT: Duration = Duration::from_secs(60);
 /// The maximum number of connections to one SQLite file.
 const SQLITE_CONNECTIONS: u32 = 8;
 
-/// The settings of an exporter with which a catalog file is loaded.
+/// The settings of the exporter that loading a catalog file depends on.
 #[derive(Clone, Debug)]
 pub struct LoadContext {
-    /// The folder at which relative paths begin.
+    /// The folder to which the relative paths of the file are joined.
     pub folder: PathBuf,
-    /// The limits of copies of remote files.
+    /// The folder and the limits of copies of remote files.
     pub spool: Spool,
-    /// The number of exports that run at once. Each PostgreSQL source reserves this many connections for their first
-    /// connections.
+    /// The number of exports that run at once. Each PostgreSQL source reserves this many connections, at most half of
+    /// all, for the first connections of exports.
     pub slots: usize,
 }
 
@@ -47,7 +47,7 @@ impl LoadContext {
     /// Opens a source. A source that can't be reached is [`OpenSource::Unavailable`].
     ///
     /// # Errors
-    /// A fault of the file.
+    /// The text of a fault of the catalog file.
     pub(super) async fn open(&self, spec: &SourceSpec) -> Result<OpenSource, String> {
         Ok(match spec {
             SourceSpec::Postgres { url, connections, connections_per_export, read_timeout, few_rows } => {
@@ -107,7 +107,8 @@ impl LoadContext {
         })
     }
 
-    /// Returns the location of files of a source; local files without one. None if the source has no files.
+    /// Returns the location of the `files` of a dataset; without a source, they are local. None if the source has no
+    /// files, or the URL is invalid.
     pub(super) fn location(&self, files: String, source: Option<OpenSource>) -> Option<Location> {
         let spool = self.spool.clone();
         Some(match source {
@@ -122,14 +123,14 @@ impl LoadContext {
     }
 }
 
-/// A source after it was opened.
+/// An opened source, or the reason why the source is unavailable.
 #[derive(Clone)]
 pub(super) enum OpenSource {
     Sqlite(DatabaseConnection),
     Postgres(Arc<PostgresServer>),
     Bucket(Arc<dyn ObjectStore>),
     Http(url::Url, Secret),
-    /// The source can't be reached now.
+    /// The source can't be reached now; a later poll tries again.
     Unavailable {
         reason: String,
         is_postgres: bool,

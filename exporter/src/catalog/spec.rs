@@ -60,7 +60,7 @@ pub(crate) enum SecretRef {
 impl TryFrom<toml::Value> for SecretRef {
     type Error = &'static str;
 
-    /// The error does not repeat the value, which may be the secret itself.
+    /// Parses a reference. The error does not repeat the value, which may be the secret itself.
     fn try_from(value: toml::Value) -> Result<Self, Self::Error> {
         let text = |name: &str| value.get(name).and_then(toml::Value::as_str).map(str::to_owned);
         match (text("env"), text("file"), value.as_table().map(toml::Table::len)) {
@@ -192,7 +192,7 @@ pub(crate) enum OneOrMany {
 }
 
 impl OneOrMany {
-    /// Returns all names of the list.
+    /// Returns the names, also if there is only one.
     pub(crate) fn names(&self) -> Vec<String> {
         match self {
             Self::One(name) => vec![name.clone()],
@@ -238,7 +238,7 @@ pub(crate) struct ParamEntry {
     pub(crate) max_items: Option<usize>,
 }
 
-/// The default of `max_items` of a list parameter.
+/// The default of `max_items`, the maximum number of values of a list parameter.
 const MAX_ITEMS: usize = 1_000;
 
 /// The source of a dataset's rows.
@@ -335,7 +335,7 @@ impl DatasetSpec {
         params.collect()
     }
 
-    /// Returns the rules of columns with a scope.
+    /// Returns the access rules of the columns that have a scope.
     pub(crate) fn rules(&self) -> Vec<ColumnRule> {
         let rules = self.columns.iter().map(Spanned::get_ref).filter_map(|spec| {
             let scope = spec.scope.clone()?;

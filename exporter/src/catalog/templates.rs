@@ -1,10 +1,10 @@
-//! Checks a template against the datasets that it is for.
+//! Checks a template of the catalog file against the datasets that it names or fits.
 
 use super::rules;
 use crate::{dataset::DatasetInfo, template::TemplateSpec};
 
-/// Returns all faults of a template. `offered` are all available datasets; `unavailable` are those whose columns are
-/// unknown now.
+/// Returns all faults of a template. `offered` are all available datasets; `unavailable` are the names of datasets
+/// whose columns are unknown now.
 pub(super) fn faults(spec: &TemplateSpec, offered: &[&DatasetInfo], unavailable: &[&str]) -> Vec<String> {
     if !rules::is_name(&spec.name) {
         return vec!["a template's name has 1 to 64 letters, digits, `_`, `-` and `.`".into()];
@@ -31,7 +31,7 @@ pub(super) fn faults(spec: &TemplateSpec, offered: &[&DatasetInfo], unavailable:
     faults
 }
 
-/// Returns the datasets that have all columns of the template, or the reason why there is none.
+/// Returns the datasets that have all columns of the template, or the reason why no dataset has them.
 fn matching<'a>(spec: &TemplateSpec, offered: &[&'a DatasetInfo]) -> Result<Vec<&'a DatasetInfo>, String> {
     let named = spec.dataset_columns();
     let lacks = |dataset: &DatasetInfo| -> Vec<&String> {
@@ -53,7 +53,7 @@ fn matching<'a>(spec: &TemplateSpec, offered: &[&'a DatasetInfo]) -> Result<Vec<
     })
 }
 
-/// Adds each fault once, with the names of its datasets.
+/// Adds the faults of a template for these datasets. A fault for several datasets is added once, with their names.
 fn check(spec: &TemplateSpec, datasets: &[&DatasetInfo], faults: &mut Vec<String>) {
     let mut found: Vec<(String, Vec<&str>)> = Vec::new();
     for dataset in datasets {

@@ -20,7 +20,7 @@ use crate::{
     dataset::{AccessView, Dataset, DatasetInfo, Precision, Query, RowCount, SqlRows, sql::Source},
 };
 
-/// A folder with catalog and data files, among them the SQLite database `demo.db`.
+/// A folder with a catalog file and data files, among them the SQLite database `demo.db`.
 struct Fixture {
     dir: tempfile::TempDir,
     database: DatabaseConnection,
@@ -49,7 +49,7 @@ impl Fixture {
         load(&self.path("catalog.toml"), &self.context(), &self.base()).await
     }
 
-    /// Returns the offer without a catalog file: the datasets `menus` and `muscles`.
+    /// Returns the registry without a catalog file: the datasets `menus` and `muscles`.
     fn base(&self) -> Registry {
         let table = |name: &str, columns: &[&str]| -> Arc<dyn Dataset> {
             let columns = columns.iter().map(|name| Column::new(*name, ColumnType::String)).collect();

@@ -18,12 +18,13 @@ use super::{Dataset, DatasetError, DatasetInfo, OpenedQuery, Precision, Query, R
 
 /// The text that replaces every value under the mask `redacted`.
 const REDACTED: &str = "***";
-/// The mask `last_four` hides texts of up to this many characters completely: four characters would be half of them.
+/// The mask `last_four` hides texts of up to this many characters completely, because four characters would be at least
+/// half of the text.
 const SHORT: usize = 8;
 /// The number of characters that `last_four` shows of longer texts.
 const LAST: usize = 4;
 
-/// Why a caller may read no row of a dataset.
+/// The reason why a caller may not read a dataset.
 #[derive(Debug, thiserror::Error)]
 pub enum AccessError {
     /// The dataset needs a scope that the caller's token lacks.
@@ -37,7 +38,7 @@ pub enum AccessError {
     Policy(Vec<FieldError>),
 }
 
-/// A dataset as one caller may read it: the row policy and column masks apply.
+/// A dataset under the access rules of one caller: it applies the row policy, hides columns and masks values.
 pub struct AccessView {
     inner: Arc<dyn Dataset>,
     info: DatasetInfo,
@@ -50,7 +51,7 @@ impl AccessView {
     /// Applies the access rules of a dataset for a caller with these claims.
     ///
     /// # Errors
-    /// When the caller lacks a required scope, or a claim that the row policy names.
+    /// When the caller lacks a required scope or a claim that the row policy names, or when the row policy is invalid.
     pub fn new(inner: Arc<dyn Dataset>, claims: &Map<String, Value>) -> Result<Self, AccessError> {
         let (info, scopes) = (inner.info(), scopes_of(claims));
         if let Some(missing) = info.access.scopes.iter().find(|scope| !scopes.contains(scope)) {

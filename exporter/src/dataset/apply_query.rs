@@ -1,5 +1,5 @@
-//! Applies the filter, the columns and the limit of a query to frames. Datasets in Rust use this when their source
-//! cannot apply a query.
+//! Applies the filter, the columns and the limit of a query to frames. Datasets that are written in Rust use this
+//! module when their source cannot apply a query.
 
 use std::sync::Arc;
 
@@ -8,11 +8,11 @@ use polars::prelude::{DataFrame, Schema};
 
 use super::{DatasetError, Frames, OpenedQuery, Query, files::RowFilter};
 
-/// Applies a query to frames: the result holds the rows that pass the filter, the columns of the query in its order, and
-/// no more rows than the limit. `schema` is the schema of the frames.
+/// Applies a query to frames: the result holds the rows that pass the filter, the columns of the query in its order,
+/// and no more rows than the limit. `schema` is the schema of the frames.
 ///
 /// # Errors
-/// When the query names a column that isn't in the schema.
+/// When the query names a column that isn't in the schema, or the filter does not fit the type of a column.
 pub fn apply_query(frames: Frames, schema: &Schema, query: &Query) -> Result<OpenedQuery, DatasetError> {
     if let Some(gone) = query.columns.iter().find(|name| !schema.contains(name)) {
         return Err(DatasetError::NoColumn(gone.clone()));

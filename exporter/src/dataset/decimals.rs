@@ -1,11 +1,12 @@
 //! Parses and compares exact decimals of any length as text.
 //!
-//! Decimals compare as in PostgreSQL: `-Infinity` is less than all numbers, `Infinity` and `NaN` are greater in this
-//! order, and NaN equals itself.
+//! Decimals compare as in PostgreSQL: `-Infinity` is less than all numbers, `Infinity` is greater than all numbers,
+//! `NaN` is greater than `Infinity`, and `NaN` equals itself.
 
 use std::{borrow::Cow, cmp::Ordering};
 
-/// Parses a decimal, and adds a zero before a leading point; None if the text is not a decimal.
+/// Returns a decimal with a zero before a leading point and without a trailing point; None if the text is not a
+/// decimal.
 pub(super) fn parse(text: &str) -> Option<Cow<'_, str>> {
     if matches!(text, "NaN" | "Infinity" | "-Infinity") {
         return Some(text.into());
@@ -23,7 +24,7 @@ pub(super) fn parse(text: &str) -> Option<Cow<'_, str>> {
     })
 }
 
-/// Compares two decimals. Both must be valid, as results of [`parse`] and literals of filters are.
+/// Compares two decimals. Both texts must be valid: results of [`parse`], or literals of filters.
 pub(super) fn compare(left: &str, right: &str) -> Ordering {
     let (left, right) = (Number::of(left), Number::of(right));
     left.rank.cmp(&right.rank).then_with(|| match (left.negative, right.negative) {

@@ -8,7 +8,7 @@ use sea_orm::DbErr;
 
 use super::{redact, sql};
 
-/// Why rows cannot be read. The displayed text goes to logs and dead letters, and so contains no value of a row.
+/// An error of reading a dataset. The displayed text goes to logs and dead letters, and so contains no value of a row.
 #[derive(Debug, thiserror::Error)]
 pub enum DatasetError {
     /// The query names a column that the data does not have.
@@ -68,13 +68,13 @@ pub enum DatasetError {
         /// The error in this file.
         source: Box<DatasetError>,
     },
-    /// A file is not valid CSV.
+    /// A file is not valid CSV, or the operating system failed to read it.
     #[error("{0}")]
     Csv(#[from] ::csv::Error),
-    /// The object store failed to give an object.
+    /// The object store failed to list or to return objects.
     #[error("{0}")]
     Objects(#[from] object_store::Error),
-    /// The HTTP endpoint failed to answer.
+    /// The HTTP endpoint did not answer, or answered with an error status.
     #[error("{0}")]
     Http(#[source] Box<reqwest::Error>),
     /// The operating system failed to open or read a file.
@@ -85,9 +85,9 @@ pub enum DatasetError {
     Died(#[from] tokio::task::JoinError),
 }
 
-/// The text for the owner when a file that existed is missing.
+/// The text for the owner of the export if a file is missing.
 const FILE_GONE: &str = "its file is no longer there";
-/// The text for the owner when a file exists and can't be read.
+/// The text for the owner of the export if a file exists, but can't be read.
 const FILE_UNREADABLE: &str = "its file can't be read";
 
 impl DatasetError {

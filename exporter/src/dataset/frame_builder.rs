@@ -10,7 +10,7 @@ use super::DatasetError;
 
 /// The maximum number of rows in a frame.
 const FRAME_ROWS: usize = 8192;
-/// The size of the texts at which a frame is full, in bytes. A single row may exceed it.
+/// The total size of texts at which a frame is full, in bytes. The last row of the frame may exceed it.
 const FRAME_BYTES: usize = 4 << 20;
 
 /// Returns the polars type of a column type. Decimals are text, which is exact.
@@ -26,14 +26,14 @@ pub(super) const fn dtype(kind: ColumnType) -> DataType {
     }
 }
 
-/// Collects rows by column until they become a frame.
+/// Collects the values of rows by column, and builds frames from them.
 pub(super) struct FrameBuilder {
     columns: Vec<(Column, ColumnBuilder)>,
     rows: usize,
     bytes: usize,
 }
 
-/// The values of one column.
+/// The values of one column that the next frame will have.
 pub(super) enum ColumnBuilder {
     Text(StringChunkedBuilder),
     /// Exact decimals, stored as text.
@@ -41,11 +41,11 @@ pub(super) enum ColumnBuilder {
     Int(PrimitiveChunkedBuilder<Int64Type>),
     Float(PrimitiveChunkedBuilder<Float64Type>),
     Bool(BooleanChunkedBuilder),
-    /// Days since 1970-01-01.
+    /// Dates, in days since 1970-01-01.
     Date(PrimitiveChunkedBuilder<Int32Type>),
-    /// Microseconds since 1970-01-01T00:00:00Z.
+    /// Timestamps, in microseconds since 1970-01-01T00:00:00Z.
     Datetime(PrimitiveChunkedBuilder<Int64Type>),
-    /// Nanoseconds since midnight.
+    /// Times of day, in nanoseconds since midnight.
     Time(PrimitiveChunkedBuilder<Int64Type>),
 }
 
@@ -64,8 +64,8 @@ impl FrameBuilder {
         self.rows >= FRAME_ROWS || self.bytes >= FRAME_BYTES
     }
 
-    /// Appends a row. For each column, in order, `append` must append exactly one value, and return the size of its text
-    /// in bytes, 0 for other values. Its error fails the row with the name of the column.
+    /// Appends a row. For each column, in order, `append` must append exactly one value, and return the size of its
+    /// text in bytes, 0 for other values. A value that does not fit is an error with the name of the column.
     pub(super) fn push<E: Into<AppendError>>(
         &mut self,
         mut append: impl FnMut(usize, &mut ColumnBuilder) -> Result<usize, E>,
@@ -92,7 +92,7 @@ impl FrameBuilder {
     }
 }
 
-/// Why a value cannot be appended.
+/// The reason why a value cannot be appended.
 pub(super) enum AppendError {
     /// The value does not fit the column. The text does not repeat the value.
     Value(&'static str),

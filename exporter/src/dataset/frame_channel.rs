@@ -14,12 +14,12 @@ const CAPACITY: usize = 1;
 /// The sending end of the channel.
 pub(super) type FrameSender = mpsc::Sender<DataFrame>;
 
-/// Creates the channel between the task of a source and its stream.
+/// Creates the channel between the task that reads a source and its stream of frames.
 pub(super) fn channel() -> (FrameSender, mpsc::Receiver<DataFrame>) {
     mpsc::channel(CAPACITY)
 }
 
-/// A sender for blocking tasks that stops at the limit of the query.
+/// A sender for blocking tasks, which sends no more rows than the limit of the query.
 pub(super) struct LimitedSender {
     sender: FrameSender,
     left: Option<u64>,

@@ -8,7 +8,7 @@ use serde_json::Value;
 /// The default retention of finished files.
 const RETENTION: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// The names of tenant columns in datasets that do not declare their tenant columns.
+/// The names by which tenant columns are recognized in datasets that do not declare their tenant columns.
 pub(crate) const TENANT_COLUMNS: [&str; 2] = ["tenant", "tenant_id"];
 
 /// Whether all rows of an export show the source at one point in time.
@@ -52,14 +52,15 @@ pub struct DatasetInfo {
     /// The columns that name the tenant of a row; more than one where tables are joined. By default the columns called
     /// `tenant` or `tenant_id`. The row policy must compare each of these columns with a claim.
     pub tenant_columns: Option<Vec<String>>,
-    /// Required scopes, and the rules of columns; by default every caller sees everything.
+    /// The scopes that an export requires, and the masks of columns; by default every caller sees everything.
     pub access: Access,
     /// The time for which finished files are kept; 24 hours by default.
     pub retention: Duration,
     /// The price of one export, in credits; 1 by default.
     pub credits: u32,
     /// Whether estimates come from statistics of all rows, not only of the rows that pass the filter. Such an estimate
-    /// reveals rows that a row policy holds back, so that a caller under a row policy gets an exact count instead.
+    /// reveals rows that a row policy hides, so that an [`AccessView`](super::AccessView) counts a filtered query under
+    /// a row policy exactly.
     pub estimates_from_all_rows: bool,
 }
 
@@ -100,7 +101,7 @@ impl DatasetInfo {
         }
     }
 
-    /// Finds a column by its name.
+    /// Returns the column with this name; None if the dataset has no such column.
     #[must_use]
     pub fn column(&self, name: &str) -> Option<&Column> {
         self.columns.iter().find(|column| column.name == name)

@@ -1,8 +1,8 @@
 //! Datasets: the sources of rows.
 //!
-//! A [`Dataset`] describes itself ([`DatasetInfo`]) and opens a query as a stream of polars frames. Filters and the choice
-//! of columns are applied by each source: as polars expressions over files, and as bound parameters or escaped literals
-//! over SQL. No text of a request ever becomes SQL.
+//! A [`Dataset`] describes itself ([`DatasetInfo`]) and opens a query as a stream of polars frames. Each source applies
+//! the filter and the choice of columns itself: as polars expressions over files, and as bound parameters or escaped
+//! literals over SQL. No text of a request ever becomes SQL.
 
 mod access_view;
 mod apply_query;
@@ -61,7 +61,7 @@ pub struct Query {
 pub enum Precision {
     /// The exact number, if it can be counted much faster than the rows can be read.
     Exact,
-    /// An estimate from statistics or from a sample, within about a second.
+    /// An estimate from statistics, from a sample or from a count with a limit, within about a second.
     Estimate,
 }
 
@@ -88,12 +88,12 @@ impl RowCount {
     }
 }
 
-/// An open query.
+/// The result of opening a query: a stream of rows, and the time of their snapshot.
 pub struct OpenedQuery {
-    /// The rows of the query.
+    /// The rows of the query, as a stream of frames.
     pub frames: Frames,
-    /// The time of the snapshot by the clock of the source: the rows hold every write before that time. None where the
-    /// source does not report it; then the exporter takes the time at which it opened the query.
+    /// The time of the snapshot by the clock of the source: the rows hold every write before that time. None if the
+    /// source does not report the time; the exporter then uses the time at which it opened the query.
     pub snapshot_at: Option<DateTime<Utc>>,
 }
 
@@ -125,8 +125,8 @@ pub trait Dataset: Send + Sync {
     }
 }
 
-/// Estimates the rows of a whole dataset, under the defaults of its parameters; this number decides the lane of an
-/// export. None if a parameter has no default, or the source does not know. A failure of the source is logged only.
+/// Estimates the rows of a whole dataset, with the default of each parameter; this number decides the lane of an
+/// export. None if a parameter has no default, or the source has no estimate. An error of the source is only logged.
 pub async fn estimate_rows(dataset: &dyn Dataset) -> Option<u64> {
     let info = dataset.info();
     let params = params::check(&info.params, &Map::new()).ok()?;

@@ -3,7 +3,7 @@
 use polars::prelude::PolarsError;
 use tokio::task::JoinError;
 
-/// Returns the kind of a polars error, with names of columns and the text of the operating system, but without values.
+/// Returns the kind of a polars error, with names of columns and the kind of an I/O error, but without values.
 pub(crate) fn polars(error: &PolarsError) -> String {
     let kind = match error {
         PolarsError::Context { error, .. } | PolarsError::ExprContext { error, .. } => return polars(error),
@@ -23,7 +23,7 @@ pub(crate) fn polars(error: &PolarsError) -> String {
     kind.to_owned()
 }
 
-/// Returns the way in which a task ended. The message of a panic may hold a value, and is left out.
+/// Returns whether a task panicked or was aborted. The text leaves out the message of a panic, which may hold a value.
 pub(crate) fn task_failure(error: &JoinError) -> &'static str {
     if error.is_panic() { "a task panicked" } else { "a task was aborted" }
 }

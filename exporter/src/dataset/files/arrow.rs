@@ -21,7 +21,7 @@ use super::{
     type_mapping::{self, FRAME_TEXT, TextBudget, TypeMapping},
 };
 
-/// The first bytes of the file format.
+/// The first bytes of the file format; the stream format begins with other bytes.
 const MAGIC: &[u8] = b"ARROW1";
 /// The maximum number of rows in a frame. Larger batches are split.
 const FRAME_ROWS: usize = 1 << 16;
@@ -106,7 +106,8 @@ fn indexes(schema: &ArrowSchema, selected: &[String]) -> Result<Vec<usize>, Data
     Ok(indexes)
 }
 
-/// Passes a batch to `handle`, in several frames if it is large.
+/// Passes a batch to `handle`, in several frames if the batch is large. Stops and returns false when `handle` returns
+/// false.
 fn split(batch: RecordBatch, selected: &[String], handle: FrameHandler<'_>) -> Result<bool, DatasetError> {
     let rows = batch.len();
     let (schema, arrays) = batch.into_schema_and_arrays();

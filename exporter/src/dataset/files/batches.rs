@@ -19,7 +19,7 @@ const CONTINUATION: [u8; 4] = [0xff; 4];
 /// The error for bytes that are not an Arrow IPC message.
 const BROKEN: DatasetError = DatasetError::Garbled("a batch of rows is damaged");
 
-/// Reads the headers of the batches of a file.
+/// Checks the batches of a file by their headers.
 pub(super) struct Batches {
     file: File,
     columns: Vec<(ArrowDataType, bool)>,
@@ -28,8 +28,8 @@ pub(super) struct Batches {
 }
 
 impl Batches {
-    /// Starts the check of a file with this schema. In each batch, the columns at the indexes `wanted` may have at most
-    /// `max_size` bytes.
+    /// Prepares the check of a file with this schema. In each batch, the columns at the indexes `wanted` may have at
+    /// most `max_size` bytes.
     pub(super) fn new(file: File, schema: &ArrowSchema, wanted: &[usize], max_size: u64) -> Self {
         let wanted = |at: usize| wanted.contains(&at);
         let columns = schema.iter_values().enumerate().map(|(at, field)| (field.dtype.clone(), wanted(at)));

@@ -1,4 +1,4 @@
-//! The column types of polars types.
+//! Maps polars types to the column types of the catalog.
 
 use polars::prelude::DataType;
 use protocol::catalog::ColumnType;

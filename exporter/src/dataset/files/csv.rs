@@ -55,7 +55,7 @@ impl Read for Bounded {
 /// The records of a file.
 struct Records {
     reader: csv::Reader<BufReader<Bounded>>,
-    /// A second handle of the file, for the check of its end.
+    /// A second handle of the file, which checks the end of the file for an unclosed quote.
     file: File,
     delimiter: u8,
     /// The length of byte order mark and comments before the header, in bytes.
@@ -125,7 +125,7 @@ impl Records {
     }
 }
 
-/// Returns the columns of a file, with the declared types or the types of the first rows.
+/// Returns the columns of a file, with their declared types, or the types inferred from the first rows.
 pub(super) fn schema(file: File, delimiter: u8, declared: &[Column]) -> Result<SchemaRef, DatasetError> {
     let mut records = Records::of(file, delimiter)?;
     let header = records.reader.headers()?.clone();

@@ -31,17 +31,17 @@ pub struct Files {
     kind: FileKind,
     /// The schema of the first file, to which the columns of each file are cast.
     schema: SchemaRef,
-    /// The number of rows, if the dataset is one file that records it.
+    /// The number of rows, if the dataset is a single file that records this number.
     rows: Option<u64>,
 }
 
 impl Files {
-    /// Reads the schema of the first file. The columns of `info` are the declared ones; if there are none, all supported
-    /// columns of the file are offered. Declared types count for text files only. A column of a text file without a
-    /// declared type gets the narrowest type that its first rows fit.
+    /// Reads the schema of the first file. The columns of `info` are the declared ones; if there are none, all
+    /// supported columns of the file are offered. Declared types apply to text files only. A column of a text file
+    /// without a declared type gets the narrowest type that its first rows fit.
     ///
     /// # Errors
-    /// When there is no file, it can't be read, or it lacks a declared column.
+    /// When there is no file, the file can't be read, or the file lacks a declared column.
     pub async fn open(location: Location, kind: FileKind, info: DatasetInfo) -> Result<Self, DatasetError> {
         let location = Arc::new(location);
         let names = location.list().await?;
@@ -61,7 +61,7 @@ impl Files {
         Self { info, ..self }
     }
 
-    /// Returns the names of all columns of the first file, offered or not.
+    /// Returns the names of all columns of the first file, including those that the dataset does not offer.
     pub(crate) fn column_names(&self) -> impl Iterator<Item = &str> {
         self.schema.iter_names().map(|name| name.as_str())
     }
@@ -172,7 +172,7 @@ impl Files {
     }
 }
 
-/// Returns the columns of a query and of its filter.
+/// Returns the names of the columns that a query selects or filters by.
 fn needed_columns(query: &Query, filter: Option<&RowFilter>) -> Vec<String> {
     let mut needed = query.columns.clone();
     if let Some(filter) = filter {
@@ -181,7 +181,7 @@ fn needed_columns(query: &Query, filter: Option<&RowFilter>) -> Vec<String> {
     needed
 }
 
-/// Waits for the work; None if the receiver is dropped first.
+/// Waits for a result; None if the receiver is dropped first.
 async fn unless_closed<T>(
     sender: &LimitedSender,
     work: impl Future<Output = Result<T, DatasetError>>,

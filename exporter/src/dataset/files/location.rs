@@ -35,9 +35,9 @@ pub enum Location {
     Objects {
         /// The store that holds the bucket.
         store: Arc<dyn ObjectStore>,
-        /// The key, or the pattern of keys.
+        /// The key of one object, or a pattern that matches several keys.
         pattern: String,
-        /// The limits of the copies.
+        /// The folder and the limits of the copies.
         spool: Spool,
     },
     /// The response body of an HTTP endpoint.
@@ -48,7 +48,7 @@ pub enum Location {
         url: url::Url,
         /// The token for `Authorization: Bearer`; empty for none.
         bearer: Secret,
-        /// The limits of the copies.
+        /// The folder and the limits of the copies.
         spool: Spool,
     },
 }
@@ -62,7 +62,7 @@ impl Location {
         }
     }
 
-    /// Returns the names of all files, sorted.
+    /// Returns the paths, keys or URLs of all files, sorted.
     pub(super) async fn list(&self) -> Result<Vec<String>, DatasetError> {
         match self {
             Self::Local(pattern) if !has_wildcard(&pattern.to_string_lossy()) => {
@@ -105,7 +105,7 @@ impl Location {
         }
     }
 
-    /// Opens a file. A remote file is copied first.
+    /// Opens a file. A remote file is first copied to a local one.
     pub(super) async fn fetch(&self, name: &str) -> Result<File, DatasetError> {
         match self {
             Self::Local(_) => {

@@ -1,4 +1,4 @@
-//! Reads NDJSON files: one object on each line. A missing member is NULL. Lists and objects become text.
+//! Reads NDJSON files: one object on each line. A missing member is NULL. Lists and objects become JSON text.
 
 use std::{
     fs::File,
@@ -56,7 +56,7 @@ impl Lines {
     }
 }
 
-/// Returns the columns of a file, with the declared types or the types of the first lines.
+/// Returns the columns of a file, with their declared types, or the types inferred from the first lines.
 pub(super) fn schema(file: File, declared: &[Column]) -> Result<SchemaRef, DatasetError> {
     let mut lines = Lines::of(file)?;
     let mut rows = Vec::new();
@@ -77,7 +77,7 @@ pub(super) fn schema(file: File, declared: &[Column]) -> Result<SchemaRef, Datas
     Ok(Arc::new(schema))
 }
 
-/// Returns the type that all values of a member fit.
+/// Returns the narrowest type that fits all values of a member; text if the member has no values.
 fn kind(rows: &[Map<String, Value>], name: &str) -> ColumnType {
     let mut values = rows.iter().filter_map(|row| row.get(name)).filter(|value| !value.is_null()).peekable();
     if values.peek().is_none() {

@@ -87,7 +87,7 @@ fn date(text: &str) -> Option<i32> {
     i32::try_from(date.signed_duration_since(NaiveDate::default()).num_days()).ok()
 }
 
-/// Parses a timestamp to microseconds since 1970. A timestamp without an offset is in UTC.
+/// Parses a timestamp to microseconds since 1970-01-01T00:00:00Z. A timestamp without an offset is in UTC.
 fn datetime(text: &str) -> Option<i64> {
     if let Ok(zoned) = DateTime::parse_from_rfc3339(text) {
         return Some(zoned.timestamp_micros());

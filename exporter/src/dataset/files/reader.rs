@@ -1,4 +1,4 @@
-//! The interface between a dataset of files and the readers of its kinds of files.
+//! The callback to which the reader of each file format passes its frames.
 
 use polars::prelude::DataFrame;
 

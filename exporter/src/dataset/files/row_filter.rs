@@ -46,8 +46,8 @@ impl RowFilter {
         Ok(mask.map_or(Ok(frame.clear()), |mask| frame.filter(&mask))?)
     }
 
-    /// True for each row of the frame that passes. NULL is not true, as in SQL. Returns None as soon as `is_canceled`,
-    /// which is checked between batches, because some filters take long.
+    /// Returns true for each row of the frame that passes. NULL is not true, as in SQL. Returns None as soon as
+    /// `is_canceled` returns true; the check runs between batches, because some filters take long.
     pub(super) fn mask(
         &self,
         frame: &DataFrame,

@@ -23,7 +23,7 @@ use crate::{
     value::float32,
 };
 
-/// Opens files with these declared columns.
+/// Opens a dataset of files with these declared columns.
 pub(super) async fn opened(
     name: &str,
     location: Location,
@@ -118,13 +118,13 @@ async fn objects_of_a_bucket_are_read_in_the_order_of_their_names_without_leftov
     assert!(matches!(opened("s", location(1 << 20), FileKind::Parquet, &[]).await, Err(DatasetError::NoFile(_))));
 }
 
-/// Returns the key with these characters, as the bucket stores it.
+/// Returns the key that contains `part`, as the bucket stores it.
 async fn store_key(objects: &dyn object_store::ObjectStore, part: &str) -> String {
     let keys: Vec<_> = objects.list(None).map_ok(|object| object.location.to_string()).try_collect().await.unwrap();
     keys.into_iter().find(|key| key.contains(part)).unwrap()
 }
 
-/// Returns an endpoint that gives these bytes to clients with the token.
+/// Starts an HTTP endpoint that returns `body` to clients with the token, and returns its URL.
 async fn endpoint(body: Vec<u8>) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -238,7 +238,7 @@ async fn floats_of_either_width_keep_their_text_across_files() {
     }
 }
 
-/// Returns the values of `x`, by their shortest text.
+/// Returns the values of the column `x` as doubles with the same shortest text.
 fn floats(frame: &DataFrame) -> Vec<f64> {
     let x = frame.column("x").unwrap();
     let x = if x.dtype() == &DataType::Float32 { float32::widened(x).unwrap() } else { x.clone() };

@@ -16,7 +16,7 @@ pub(super) fn is_supported(dtype: &DataType) -> bool {
     }
 }
 
-/// Appends bytes, a duration, or a list or record as JSON.
+/// Appends a value as text: bytes in hexadecimal, a duration in ISO 8601, or any other value as JSON.
 pub(super) fn write(out: &mut Vec<u8>, value: &AnyValue<'_>) {
     match value {
         AnyValue::Binary(bytes) => binary(out, bytes),

@@ -1,7 +1,8 @@
 //! Maps the types of a file to types that filters and all formats support.
 //!
-//! Integers that don't fit 64 signed bits become decimals. Categories become their names, bytes `\x…`, durations ISO 8601,
-//! lists and records JSON. A column of any other type is unsupported; the other columns of its file still work.
+//! Integers that don't fit 64 signed bits become decimals. Other types become text: the names of categories, bytes as
+//! `\x…`, durations in ISO 8601, lists and records as JSON. A column of a type without a mapping is unsupported; the
+//! other columns of its file still work.
 
 use std::{
     collections::BTreeMap,
@@ -26,7 +27,7 @@ use super::{super::DatasetError, column_types::column_type, text};
 /// The maximum size of the texts of all columns of one frame, in bytes. Dictionary-encoded values may need far more
 /// space in a frame than in their file.
 pub(super) const FRAME_TEXT: usize = 64 << 20;
-/// The maximum size of one text, in bytes. The row of such a text is alone in its frame.
+/// The maximum size of one text, in bytes. A text that exceeds the budget of a frame is alone in a frame of one row.
 const VALUE_TEXT: usize = 256 << 20;
 /// The error for a frame whose texts exceed the budget.
 const EXCEEDS_BUDGET: &str = "a few rows of it are too much text at once";
@@ -118,7 +119,7 @@ fn storage_type(dtype: &ArrowDataType) -> ArrowDataType {
     }
 }
 
-/// Returns the type to which a type is mapped; None for an unsupported type.
+/// Returns the type to which the mapping converts a type; None for an unsupported type.
 fn mapped(dtype: &DataType) -> Option<DataType> {
     Some(match dtype {
         DataType::UInt64 => DataType::Decimal(20, 0),
@@ -147,7 +148,7 @@ const fn is_text(dtype: &DataType) -> bool {
     )
 }
 
-/// Makes a column from the arrays of a file, under the mapping.
+/// Builds a column from the arrays of a file, under the mapping.
 ///
 /// # Errors
 /// When the arrays can't be decoded, or their texts exceed the budget.
@@ -191,7 +192,7 @@ fn series(read: Series, budget: &TextBudget) -> Result<Series, DatasetError> {
     })
 }
 
-/// Writes each value as text.
+/// Converts a column without a column type to a column of texts.
 fn texts(read: &Series, budget: &TextBudget) -> Result<Series, DatasetError> {
     let mut builder = StringChunkedBuilder::new(read.name().clone(), read.len());
     let mut text = Vec::new();

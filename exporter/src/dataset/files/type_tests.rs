@@ -40,7 +40,7 @@ use crate::{
     segment::SegmentSink,
 };
 
-/// Returns a column of each type, and NULL in the second row.
+/// Returns a frame with a column of each type, and NULL in most columns of the second row.
 fn frame() -> DataFrame {
     let categories = Categories::new("c".into(), "types".into(), CategoricalPhysical::U32);
     let known = FrozenCategories::new(["low", "high"]).unwrap();
@@ -76,14 +76,14 @@ fn frame() -> DataFrame {
 const COLUMNS: [&str; 11] =
     ["id", "category", "level", "bytes", "list", "array", "record", "took", "nothing", "large", "at"];
 
-/// The rows of the frame in CSV.
+/// The rows of [`frame`] as lines of CSV.
 const ROWS: [&str; 3] = [
     r#"1,high,high,\x00ff,"[""a\""b""]","[1,2]","{""k"":""x"",""v"":1}",P1DT1H,,18446744073709551615,00:00:00.090"#,
     r#"2,,,,,,"{""k"":""y"",""v"":null}",,,,"#,
     r#"3,low,low,\x,"[""c"",null]","[3,4]","{""k"":""z"",""v"":3}",PT1.5S,,7,00:00:00.000001500"#,
 ];
 
-/// Returns the frame in a Parquet file, an Arrow file and an Arrow stream.
+/// Writes [`frame`] into a Parquet file, an Arrow file and an Arrow stream, and opens them as datasets.
 async fn sources(dir: &Path) -> Vec<Files> {
     let mut parquet = Vec::new();
     ParquetWriter::new(&mut parquet).finish(&mut frame()).unwrap();
@@ -120,7 +120,7 @@ impl SegmentSink for Stored {
     }
 }
 
-/// Exports the rows that pass a filter.
+/// Exports the rows that pass a filter, and returns the bytes of the exported file.
 async fn exported(files: &Files, filter: &Value, format: &dyn Format) -> Result<Vec<u8>, JobError> {
     let stored = Stored::default();
     let columns = files.info().columns.iter().cloned().map(LayoutColumn::plain).collect();
@@ -142,7 +142,7 @@ async fn exported(files: &Files, filter: &Value, format: &dyn Format) -> Result<
     Ok(stored.0.into_inner().unwrap_or_else(PoisonError::into_inner))
 }
 
-/// Returns the content of all entries of an archive below a name, as text.
+/// Returns the joined text of all archive entries whose names begin with `below`.
 fn entries(bytes: &[u8], below: &str) -> String {
     let mut archive = ::zip::ZipArchive::new(Cursor::new(bytes)).unwrap();
     let mut content = Vec::new();

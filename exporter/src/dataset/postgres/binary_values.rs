@@ -21,7 +21,7 @@ const EPOCH_DAYS: i32 = 10_957;
 /// Microseconds from 1970-01-01 to 2000-01-01.
 const EPOCH_MICROS: i64 = EPOCH_DAYS as i64 * 86_400_000_000;
 
-/// The time of day 24:00, microseconds.
+/// The time of day 24:00, in microseconds.
 const END_OF_DAY: i64 = 86_400_000_000;
 
 /// Returns the type to which the server casts a column, so that its binary values have a known form.
@@ -39,7 +39,7 @@ pub(super) fn cast(kind: ColumnType, native: Option<Native>) -> &'static str {
     }
 }
 
-/// Appends a row. `scratch` is a buffer for the text of a number.
+/// Appends a row of the `COPY` to a frame. `scratch` is a buffer for the text of a number.
 pub(super) fn push(
     frame: &mut FrameBuilder,
     fields: &mut Fields<'_>,

@@ -20,11 +20,12 @@ use super::{
 const ROWS: u64 = 100_000;
 /// The maximum number of ranges.
 const MAX_RANGES: u64 = 256;
-/// The years 1 to 9999, in days since 1970-01-01: bounds of ranges are dates with four digits for the year.
+/// The first and last day of the years 1 to 9999, in days since 1970-01-01. Bounds of ranges stay between them, because
+/// they are written with four digits for the year.
 const DAYS: (i128, i128) = (-719_162, 2_932_896);
 const MICROS_PER_DAY: i128 = 86_400_000_000;
 
-/// A column whose ranges several connections can read.
+/// A column by whose ranges several connections can read a source.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Key {
     name: String,
@@ -98,12 +99,12 @@ impl Key {
         Ok(self.conditions(&bounds))
     }
 
-    /// Returns the quoted name of the key.
+    /// Returns the quoted name of the key column, with its source.
     fn column(&self) -> String {
         format!("\"{}\".\"{}\"", sql::SOURCE, self.name.replace('"', "\"\""))
     }
 
-    /// Returns a select of the smallest or largest finite value, as text.
+    /// Returns the statement that selects the smallest or largest finite value of the key, converted to text.
     fn end(&self, rows: &PostgresRows, query: &Query, order: &str) -> Result<String, DatasetError> {
         let column = self.column();
         let (shown, finite) = match self.kind {
@@ -132,7 +133,7 @@ impl Key {
         })
     }
 
-    /// Returns the literal of the value at a position; None if there is none.
+    /// Returns the value at a position as an SQL literal; None if the type has no value there.
     fn literal(&self, position: i128) -> Option<Expr> {
         Some(match self.kind {
             Kind::Int => Expr::val(i64::try_from(position).ok()?),

@@ -50,7 +50,7 @@ pub struct PostgresRows {
     server: Arc<PostgresServer>,
     source: Source,
     info: DatasetInfo,
-    /// The order of the rows; without keys the physical order of the table.
+    /// The columns by which the rows are sorted; without them, the server decides the order.
     order: Vec<OrderBy>,
     /// The key by whose ranges a source without pages is read; None reads it with one statement.
     key: Option<Key>,
@@ -91,7 +91,7 @@ impl PostgresRows {
         Ok(prepared.columns().iter().map(|c| Column::new(c.name(), kind(c.type_info().name()))).collect())
     }
 
-    /// A select of all columns, which the server describes and never runs.
+    /// Returns a select of all columns, which the server describes and never runs.
     fn everything(source: &Source) -> Result<String, DatasetError> {
         let everything = Query { columns: Vec::new(), filter: Filter::all(), params: Map::new(), limit: Some(0) };
         let mut select = sql::filtered(source, &[], &everything, DbBackend::Postgres)?;
@@ -146,7 +146,7 @@ impl PostgresRows {
         Ok(Plan::parse(&plan.unwrap_or_default()))
     }
 
-    /// Returns the rows and the cost of a query, as the planner expects them.
+    /// Returns the number of rows and the cost that the planner expects of a query.
     async fn expected(&self, conn: &mut PgConnection, query: &Query) -> Result<Option<(u64, f64)>, DatasetError> {
         let natives = native::natives(&self.server, conn, self, query).await?;
         let mut select = self.filtered(query, &natives)?;
@@ -252,7 +252,7 @@ impl PostgresRows {
     }
 }
 
-/// A select that may be split into ranges.
+/// The select of a query, which may be split into ranges.
 struct TableSelect {
     rows: PostgresRows,
     query: Query,
@@ -296,7 +296,7 @@ impl Ranged for TableSelect {
 }
 
 impl TableSelect {
-    /// Returns the condition of each range.
+    /// Returns the SQL condition of each range; at most one if a single statement should read all rows.
     async fn split(&self, conn: &mut PgConnection) -> Result<Vec<Option<Expr>>, DatasetError> {
         let rows = &self.rows;
         let statement = self.text(None)?;
@@ -329,7 +329,7 @@ impl TableSelect {
     }
 }
 
-/// Returns the type of a column in filters and files. Types without a counterpart are text.
+/// Returns the column type of a PostgreSQL type. Types without a counterpart become text.
 fn kind(name: &str) -> ColumnType {
     match name {
         "BOOL" => ColumnType::Bool,

@@ -19,18 +19,18 @@ use super::{
     server::{PostgresServer, failed},
 };
 
-/// The columns of a table or view with a native type of interest, by the fixed object identifiers of `text`, `varchar`,
-/// `uuid` and `real`. Texts under a nondeterministic collation are left out.
+/// Selects the columns of a table or view whose type is `text`, `varchar`, `uuid` or `real`, by the fixed object
+/// identifiers of these types. Leaves out texts under a nondeterministic collation.
 const OF_A_RELATION: &str = "SELECT a.attname::text, a.atttypid::bigint::text FROM pg_catalog.pg_attribute AS a \
      LEFT JOIN pg_catalog.pg_collation AS c ON c.oid = a.attcollation \
      WHERE a.attnum > 0 AND NOT a.attisdropped AND a.atttypid IN (25, 1043, 2950, 700) \
      AND to_jsonb(c) ->> 'collisdeterministic' IS DISTINCT FROM 'false' AND a.attrelid = ";
-/// Whether the database has any nondeterministic collation. The columns of a query don't report their collation.
+/// Selects a row if the database has a nondeterministic collation. The columns of a query don't report their collation.
 const NONDETERMINISTIC_COLLATIONS: &str = "SELECT 'yes' FROM pg_catalog.pg_collation AS c \
      WHERE to_jsonb(c) ->> 'collisdeterministic' = 'false' LIMIT 1";
 
-/// Returns the native types that a query can use; empty if none of its columns needs them. They hold until the end of
-/// the transaction.
+/// Returns the native types that a query can use; empty if none of its columns needs them. The types stay valid until
+/// the end of the transaction.
 pub(super) async fn natives(
     server: &PostgresServer,
     conn: &mut PgConnection,
@@ -52,7 +52,8 @@ pub(super) async fn natives(
     }
 }
 
-/// Prepares a statement without running it. Its locks make changes of the columns wait for the end of the transaction.
+/// Prepares a statement without running it. The locks of the statement make changes of the columns wait for the end of
+/// the transaction.
 async fn prepare(
     server: &PostgresServer,
     conn: &mut PgConnection,

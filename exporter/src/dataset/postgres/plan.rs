@@ -40,15 +40,15 @@ const NAMES: [&str; 17] = [
 const TIME_KEYWORDS: [&str; 5] = ["CURRENT_DATE", "CURRENT_TIME", "CURRENT_TIMESTAMP", "LOCALTIME", "LOCALTIMESTAMP"];
 /// Texts that the parser turns into the current time, so that the plan shows only a constant.
 const TIME_TEXTS: [&str; 4] = ["now", "today", "tomorrow", "yesterday"];
-/// Stable functions of the server whose results differ between sessions.
+/// A regular expression for stable functions of the server whose results differ between sessions.
 const SESSION_FUNCTIONS: &str = "^(now|statement_timestamp|transaction_timestamp|inet_client_.*|pg_backend_pid|pg_stat_get_.*|\
                             pg_my_temp_schema|pg_current_xact_id.*|txid_current|txid_current_if_assigned)$";
-/// Words in the body of a user-defined function that make its results differ between sessions. The plan does not show the
-/// body.
+/// A regular expression for words in the body of a user-defined function that make its results differ between sessions.
+/// The plan does not show the body.
 const SUSPECT_WORDS: &str = "\\m(now|current_date|current_time|current_timestamp|localtime|localtimestamp|clock_timestamp|\
                        statement_timestamp|transaction_timestamp|timeofday|random|gen_random_uuid|limit|pg_backend_pid)\\M";
 
-/// Reasons that may also come from a choice of the planner.
+/// Reasons that the planner may add to a plan although the statement does not contain them.
 const LIMIT: &str = "limit";
 const DISTINCT_ON: &str = "distinct on";
 const CUSTOM: &str = "a scan of an extension";
@@ -97,7 +97,7 @@ impl Plan {
     }
 }
 
-/// The reason why the ranges of a statement may give other rows than the whole statement.
+/// The reason why the ranges of a statement may return other rows than the whole statement.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Doubt {
     /// The SQL keyword, function or feature that causes the doubt.
@@ -112,7 +112,7 @@ impl Doubt {
         Self { reason, is_written: true }
     }
 
-    /// Marks the doubt as written if the statement has the keywords.
+    /// Marks the doubt as written if the statement has the SQL keywords of its reason.
     fn in_statement(self, statement: &str) -> Self {
         let bare = without_texts(statement).to_lowercase();
         let words: Vec<_> =
@@ -158,7 +158,7 @@ impl Found {
         }
     }
 
-    /// Collects all texts of a value: the keys of groups and sorts are nested lists.
+    /// Collects the expressions in a member of a plan. The keys of groups and sorts are nested lists.
     fn texts(&mut self, value: &Value) {
         match value {
             Value::String(text) => self.expression(text),
@@ -223,7 +223,7 @@ impl Found {
     }
 }
 
-/// Returns the doubt about a node whose result depends on more than the rows of the snapshot.
+/// Returns a doubt if the result of a plan node depends on more than the rows of the snapshot.
 fn refused(node: &Value, is_generic: bool) -> Option<Doubt> {
     let reason = match node["Node Type"].as_str()? {
         "Limit" if !is_min_or_max(node) => LIMIT,
@@ -243,7 +243,7 @@ fn refused(node: &Value, is_generic: bool) -> Option<Doubt> {
     Some(Doubt { reason: reason.to_owned(), is_written: ![LIMIT, DISTINCT_ON, CUSTOM].contains(&reason) })
 }
 
-/// Whether a limit only finds a minimum or maximum by an index. All rows that qualify have the same value.
+/// Whether a `Limit` node only finds a minimum or maximum by an index. All rows that qualify have the same value.
 fn is_min_or_max(limit: &Value) -> bool {
     let (Some([value]), Some([inner])) =
         (limit["Output"].as_array().map(Vec::as_slice), limit["Plans"].as_array().map(Vec::as_slice))
@@ -255,7 +255,7 @@ fn is_min_or_max(limit: &Value) -> bool {
     condition.is_some_and(|condition| scans.into_iter().flatten().any(|text| text.contains(&condition)))
 }
 
-/// Whether equal rows are equal in all their outputs. Otherwise the choice of the remaining row is arbitrary.
+/// Whether a `Unique` node compares all its outputs. Otherwise its choice among rows with equal keys is arbitrary.
 fn is_distinct(unique: &Value) -> bool {
     let texts = |value: &Value| -> Vec<String> {
         value.as_array().into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect()

@@ -32,7 +32,7 @@ use super::{
     wire::Wire,
 };
 
-/// The number of pages of one range, which is 16 MiB of the table.
+/// The number of pages in one range: 16 MiB of the table, with the default page size of 8 KiB.
 const PAGES: u64 = 2_048;
 /// The capacity of the channel of one range, in frames.
 const READ_AHEAD: usize = 8;
@@ -42,7 +42,7 @@ pub(super) const BEGIN_PLAIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED READ 
 /// Begins a transaction with one snapshot for all its statements.
 const BEGIN: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
 
-/// Returns the rows of one statement, on one connection.
+/// Reads the rows of one statement on one connection.
 fn single(server: Arc<PostgresServer>, mut session: Session, select: String, columns: Vec<Column>) -> Frames {
     let (sender, receiver) = frame_channel::channel();
     let task =
@@ -73,7 +73,8 @@ pub(super) trait Ranged: Send + Sync + 'static {
     fn text(&self, range: Option<Expr>) -> Result<String, DatasetError>;
 }
 
-/// Opens a select, on several connections if that is worthwhile, in one snapshot if `wanted` says so.
+/// Opens a select. Several connections read it if it has several ranges; `wanted` decides whether they share one
+/// snapshot.
 pub(super) async fn open(
     server: Arc<PostgresServer>,
     wanted: Snapshot,
@@ -133,7 +134,7 @@ pub(super) async fn open(
     Ok(OpenedQuery { frames, snapshot_at })
 }
 
-/// Returns the time of the server at the start of this statement, which sees every commit before that time.
+/// Returns the time of the server at the start of this statement. The statement sees every commit before that time.
 async fn now(server: &PostgresServer, conn: &mut PgConnection) -> Result<Option<DateTime<Utc>>, DatasetError> {
     const ASK: &str = "SELECT (extract(epoch FROM statement_timestamp()) * 1000000)::bigint::text";
     let row = server.within(conn.fetch_one(ASK)).await?;
@@ -170,13 +171,13 @@ async fn lock(server: &PostgresServer, conn: &mut PgConnection, table: &str) -> 
     Ok(found.map(|_| format!("LOCK TABLE {table} IN ACCESS SHARE MODE")))
 }
 
-/// Exports the snapshot of this transaction. It is valid until the end of the transaction.
+/// Exports the snapshot of this transaction. The snapshot is valid until the end of the transaction.
 async fn export_snapshot(server: &PostgresServer, leader: &mut PgConnection) -> Result<String, DatasetError> {
     let row = server.within(leader.fetch_one("SELECT pg_export_snapshot()")).await?;
     row.try_get_unchecked::<String, _>(0).map_err(failed)
 }
 
-/// Begins a transaction with an exported snapshot.
+/// Begins a transaction that uses the exported snapshot of another connection.
 async fn join(server: &PostgresServer, conn: &mut PgConnection, snapshot: &str) -> Result<(), DatasetError> {
     server.within(conn.execute(BEGIN)).await?;
     // the server made the name, and it can't be bound
@@ -185,7 +186,8 @@ async fn join(server: &PostgresServer, conn: &mut PgConnection, snapshot: &str) 
     Ok(())
 }
 
-/// Returns the number of pages of an ordinary table; None for relations without pages, such as views.
+/// Returns the number of pages of an ordinary table or a materialized view; None for relations without pages, such as
+/// views.
 pub(super) async fn pages(
     server: &PostgresServer,
     conn: &mut PgConnection,
@@ -220,7 +222,7 @@ struct Readers<S> {
     held: Arc<AtomicUsize>,
 }
 
-/// A range that a connection reads now.
+/// A range that a connection is reading: the channel of its frames, and the task that reads it.
 struct Running {
     frames: mpsc::Receiver<DataFrame>,
     task: AbortOnDropHandle<Result<(), DatasetError>>,
@@ -235,7 +237,7 @@ enum Event {
 }
 
 impl<S: Ranged> Readers<S> {
-    /// Sends the rows of all ranges in order. The first session is the leader's.
+    /// Sends the rows of all ranges in order. The first session belongs to the leader, which opened the select.
     async fn run(self, sessions: Vec<Session>, sender: frame_channel::FrameSender) -> Result<(), DatasetError> {
         let most = sessions.len() + 1;
         let (give_back, mut idle) = mpsc::channel(most);

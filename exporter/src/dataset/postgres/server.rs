@@ -20,7 +20,7 @@ use tracing::{debug, log::LevelFilter};
 
 use super::super::DatasetError;
 
-/// The settings of every session: one text form for each value, and read-only transactions.
+/// Sets up every session: one text form for each value, and read-only transactions.
 const SESSION: &str = "SET client_encoding = 'UTF8'; SET standard_conforming_strings = on; SET TimeZone = 'UTC'; \
                        SET DateStyle = 'ISO, YMD'; SET IntervalStyle = 'postgres'; SET bytea_output = 'hex'; \
                        SET extra_float_digits = 1; SET synchronize_seqscans = off; \
@@ -30,9 +30,9 @@ const SESSION: &str = "SET client_encoding = 'UTF8'; SET standard_conforming_str
 /// PostgreSQL 14 lack the setting, and some operating systems don't support it.
 const CHECK_CLIENT: &str = "SELECT set_config(name, '2s', false) FROM pg_settings \
                            WHERE name = 'client_connection_check_interval'";
-/// Disables the statement timeout, because exports may take long. Waiting for the next row has a separate timeout.
+/// Disables the statement timeout, because exports may take long. Waiting for the next rows has a separate timeout.
 const NO_TIMEOUT: &str = "SET statement_timeout = 0";
-/// The timeout of optional statements, such as counts.
+/// Sets the timeout of short statements, such as counts and descriptions of columns.
 const SHORT_TIMEOUT: &str = "SET statement_timeout = '10s'";
 
 /// The URL and the limits of a PostgreSQL server.
@@ -44,13 +44,15 @@ pub struct PostgresSettings {
     pub connections: usize,
     /// The maximum number of connections of one export; 2 by default.
     pub connections_per_export: usize,
-    /// Connections that an export leaves free for the first connections of other exports before it takes a second one; 0 by
-    /// default. The exporter sets this to its slots. At most half of all connections.
+    /// The number of free connections that an export must leave for the first connections of other exports before it
+    /// opens a second one; 0 by default. The exporter sets this to its number of slots. The server reserves at most
+    /// half of `connections`.
     pub reserved: usize,
-    /// If a filter is expected to leave at most this many rows of a table, one statement reads them, not ranges of pages;
-    /// 100,000 by default.
+    /// If the planner expects at most this many rows to pass a filter, one statement reads the table instead of ranges
+    /// of pages; 100,000 by default.
     pub few_rows: u64,
-    /// The maximum wait for the server to accept a connection, and of counts for a free connection; 10 s by default.
+    /// The maximum wait until the server accepts a connection, and until a count gets a free connection; 10 s by
+    /// default.
     pub connect_timeout: Duration,
     /// The maximum wait for the next rows; 10 minutes by default.
     pub read_timeout: Duration,
@@ -74,7 +76,7 @@ impl PostgresSettings {
 
 /// A PostgreSQL server that datasets read from.
 ///
-/// Each read opens its connections and closes them at its end: a connection that is left in the middle of a `COPY` can't be
+/// Each read opens its connections and closes them at its end, because a connection in the middle of a `COPY` can't be
 /// reused before all rows are read.
 pub struct PostgresServer {
     options: PgConnectOptions,
@@ -88,13 +90,13 @@ pub struct PostgresServer {
     pub(super) read_timeout: Duration,
 }
 
-/// A connection with its permit. Dropping it closes the connection, and so ends its statement on the server.
+/// A connection with its permit. Dropping the session closes the connection, and so ends its statement on the server.
 pub(super) struct Session {
     pub(super) conn: PgConnection,
     _permit: OwnedSemaphorePermit,
 }
 
-/// An export that waits for its first connection. Dropping it decrements the counter.
+/// An export that waits for its first connection. Dropping this value decrements the counter.
 struct Waiting<'a>(&'a AtomicUsize);
 
 impl<'a> Waiting<'a> {
@@ -111,7 +113,7 @@ impl Drop for Waiting<'_> {
 }
 
 impl PostgresServer {
-    /// Returns a server with these settings. It does not connect yet.
+    /// Returns a server with these settings, without connecting to it.
     ///
     /// # Errors
     /// When the URL is invalid. The text does not repeat the URL, which may hold a password.
@@ -146,8 +148,8 @@ impl PostgresServer {
         self.session(permit.map_err(|_| failed(sqlx::Error::PoolClosed))?, NO_TIMEOUT).await
     }
 
-    /// Opens a connection for short statements, such as counts. Waiting for a connection and its statements have short
-    /// timeouts.
+    /// Opens a connection for short statements, such as counts. Short timeouts limit the wait for a connection and each
+    /// statement.
     pub(super) async fn connect_briefly(&self) -> Result<Session, DatasetError> {
         let waiting = Arc::clone(&self.free).acquire_owned();
         let permit = tokio::time::timeout(self.connect_timeout, waiting).await;
@@ -222,7 +224,7 @@ impl PostgresServer {
 }
 
 impl fmt::Debug for PostgresServer {
-    /// Shows host and port: the options of the driver would show the password.
+    /// Shows only the host and the port, because the options of the driver would show the password.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "PostgresServer({}:{})", self.options.get_host(), self.options.get_port())
     }

@@ -128,7 +128,7 @@ fn layout(columns: &[Column]) -> Layout {
     Layout::plain(columns.iter().cloned().map(LayoutColumn::plain).collect())
 }
 
-/// Encodes the rows in a text format.
+/// Encodes frames in a text format, and returns the text.
 fn written(format: &dyn Format, columns: &[Column], frames: &[DataFrame]) -> String {
     let encoding = format.encoding(&layout(columns), &FormatLimits::default()).unwrap();
     let Encoding::Parallel(encoder) = encoding else { panic!("text has no state") };
@@ -137,7 +137,7 @@ fn written(format: &dyn Format, columns: &[Column], frames: &[DataFrame]) -> Str
     String::from_utf8(out).unwrap()
 }
 
-/// Encodes the rows in a binary format.
+/// Encodes frames in a binary format, and returns the bytes.
 fn file(format: &dyn Format, columns: &[Column], frames: &[DataFrame]) -> Vec<u8> {
     let Encoding::Sequential(open) = format.encoding(&layout(columns), &FormatLimits::default()).unwrap() else {
         panic!("text")
@@ -276,7 +276,7 @@ async fn filters_work_on_types_that_are_shown_as_text() {
     }
 }
 
-/// Enough rows for several ranges of pages.
+/// The number of rows in the table `accounts`, which has several ranges of pages.
 const ROWS: i64 = 400_000;
 
 async fn accounts(database: &TestDatabase) {

@@ -1,4 +1,4 @@
-//! The columns of a table, from the schema of its database.
+//! Reads the columns of a table from the schema of its database.
 
 use protocol::catalog::{Column, ColumnType};
 use sea_orm::{ConnectionTrait, DatabaseConnection, DbBackend, Statement};
@@ -37,7 +37,7 @@ pub(crate) async fn table_columns(db: &DatabaseConnection, source: &Source) -> R
     if columns.is_empty() { Err(DatasetError::NoTable(table)) } else { Ok(columns) }
 }
 
-/// Returns the type of a column in filters and files. SQLite accepts any text as a declared type; this function knows
+/// Returns the column type of a declared SQL type. SQLite accepts any text as a declared type; this function recognizes
 /// the usual names.
 fn kind_of(declared: &str) -> ColumnType {
     let declared = declared.to_ascii_lowercase();

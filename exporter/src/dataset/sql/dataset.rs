@@ -20,7 +20,7 @@ use super::{
     values,
 };
 
-/// Estimates stop counting at this number of rows, which is already far above the limit of the interactive lane.
+/// Estimates stop counting at this number of rows, which is twice the default `interactive_max_rows` of the gateway.
 const ESTIMATE_LIMIT: u64 = 200_000;
 /// The maximum wait for the next row.
 const READ_TIMEOUT: Duration = Duration::from_secs(600);
@@ -63,7 +63,8 @@ impl SqlRows {
         Ok(row.try_get_by_index::<i64>(0)?.unsigned_abs())
     }
 
-    /// Returns the statement with bound values. The text of a query source comes before the select.
+    /// Returns the statement with bound values. The text of a query source becomes a common table expression before the
+    /// select.
     fn statement(&self, select: &SelectStatement, query: &Query) -> Result<Statement, DatasetError> {
         let backend: DbBackend = self.db.get_database_backend();
         match &self.source {

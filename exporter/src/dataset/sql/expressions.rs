@@ -21,7 +21,7 @@ pub(in crate::dataset) fn col(name: &str) -> Expr {
     Expr::col((Alias::new(SOURCE), Alias::new(name)))
 }
 
-/// Returns the column, cast to the SQL type in which values of its column type are fetched.
+/// Returns the column as a select fetches it, cast to the SQL type of its column type.
 pub(super) fn readable(column: &Column) -> Expr {
     let plain = col(&column.name);
     match column.kind {

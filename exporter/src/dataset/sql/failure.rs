@@ -69,8 +69,9 @@ fn driver_message(error: &sqlx::Error) -> String {
     }
 }
 
-/// Whether the message of a database under this code is about statements, connections, permissions or resources, and so
-/// holds no value: the SQLSTATE classes for those on PostgreSQL, errors of statements and temporary errors on SQLite.
+/// Whether a database message with this code holds no value, because it is about statements, connections, permissions
+/// or resources. On PostgreSQL, the SQLSTATE class decides; on SQLite, these are errors of statements and temporary
+/// errors.
 fn is_safe_to_log(code: &str) -> bool {
     const CLASSES: [&str; 8] = ["08", "28", "3D", "3F", "42", "53", "57", "58"];
     match code.len() {
@@ -79,9 +80,9 @@ fn is_safe_to_log(code: &str) -> bool {
     }
 }
 
-/// The text for a broken or refused connection.
+/// The error text for a broken or refused connection.
 const LOST: &str = "the connection to its database was lost, or can't be made";
-/// The text for every other error.
+/// The error text if no more specific text applies.
 const OTHER: &str = "its data can't be read as requested";
 
 /// Returns the user's text for a code. SQLite has one code for missing tables and columns, and only the message tells
@@ -123,7 +124,7 @@ fn is_temporary(error: &sqlx::Error) -> bool {
     }
 }
 
-/// Whether a code is temporary. A SQLSTATE has five characters, a code of SQLite fewer.
+/// Whether an error with this code is temporary. A SQLSTATE has five characters, a code of SQLite fewer.
 fn is_temporary_code(code: &str) -> bool {
     if code.len() == 5 {
         return code == LOCK_NOT_AVAILABLE || SQLSTATES.iter().any(|class| code.starts_with(class));

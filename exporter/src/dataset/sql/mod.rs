@@ -1,5 +1,5 @@
-//! Reads SQL sources. All of them share the source, the filter and the order of a select. SQLite is read here row by row,
-//! and PostgreSQL in [`postgres`](super::postgres).
+//! Datasets from SQL databases. This module builds the selects for all databases, and reads SQLite row by row.
+//! [`postgres`](super::postgres) reads PostgreSQL through `COPY`.
 
 mod columns;
 mod dataset;

@@ -1,7 +1,8 @@
-//! The native types of PostgreSQL columns that allow a faster filter.
+//! The native types of PostgreSQL columns for which a filter is written differently.
 //!
 //! Filters compare texts byte by byte. A cast with the collation `C` does so for every type, but cannot use an ordinary
-//! index. For a native text or uuid column, plain equality gives the same result and can use an index.
+//! index. For a native text or uuid column, plain equality gives the same result and can use an index. Values of a
+//! native `real` column are compared as their shortest decimal text.
 
 use std::collections::HashMap;
 
@@ -12,13 +13,13 @@ use sea_orm::sea_query::{Alias, Expr, ExprTrait};
 pub(in crate::dataset) enum Native {
     /// `text` or `varchar` under a deterministic collation, for which only the same bytes are equal.
     Text,
-    /// The type `uuid`.
+    /// The type `uuid`, whose values equal only texts in its canonical form.
     Uuid,
     /// The type `real`, whose values are compared as their shortest decimal text.
     Real,
 }
 
-/// The known native types by column. Missing types never make a filter wrong, only slower.
+/// The known native types by column. Without the type of a text or uuid column, a filter is slower, but not wrong.
 #[derive(Clone, Debug, Default)]
 pub(in crate::dataset) struct Natives(HashMap<String, Native>);
 
@@ -28,7 +29,8 @@ impl Natives {
         self.0.get(column).copied()
     }
 
-    /// Keeps only the types that let no wrong row pass if the column has changed meanwhile.
+    /// Keeps only `real`. A filter for the other types could let wrong rows pass after a column has changed its type or
+    /// collation.
     pub(in crate::dataset) fn reals(mut self) -> Self {
         self.0.retain(|_, native| *native == Native::Real);
         self
@@ -41,8 +43,8 @@ impl FromIterator<(String, Native)> for Natives {
     }
 }
 
-/// Returns the values for plain equality with a column of this type; None where plain equality differs from comparing
-/// texts. A text that is not the canonical form of a uuid equals no uuid.
+/// Returns the values for plain equality with a column of this type; None if plain equality differs from comparing
+/// texts, or no value is left. A text that is not the canonical form of a uuid equals no uuid.
 pub(super) fn plain<'a>(native: Option<Native>, texts: impl Iterator<Item = &'a str>) -> Option<Vec<Expr>> {
     let values: Vec<_> = match native? {
         Native::Text => texts.map(Expr::val).collect(),

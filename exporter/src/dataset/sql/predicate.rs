@@ -109,7 +109,7 @@ impl Predicate<'_> {
         if exact.is_empty() { col(&column.name).ne(col(&column.name)) } else { col(&column.name).is_in(exact) }
     }
 
-    /// Returns the column in the form in which it compares with a literal of its type.
+    /// Returns the column as an expression that compares with literals of its type.
     fn comparable(&self, column: &Column) -> Expr {
         match (column.kind, self.backend) {
             (ColumnType::Decimal, DbBackend::Sqlite) => col(&column.name).cast_as("numeric"),

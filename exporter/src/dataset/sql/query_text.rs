@@ -1,7 +1,7 @@
 //! The text of a query in the catalog, with `:name` for each parameter.
 //!
-//! The operator wrote the text, and it is used unchanged. Values of clients never become part of it unescaped: they are
-//! bound, or written as literals where a statement can't have bound values.
+//! The operator wrote the text, and the exporter uses the text unchanged. Values of clients never become part of the
+//! text unescaped: they are bound, or written as literals where a statement can't have bound values.
 
 use chrono::{DateTime, NaiveDate, Utc};
 use protocol::params::{ParamSpec, ParamType};
@@ -13,7 +13,7 @@ use serde_json::{Map, Value};
 
 use super::{super::DatasetError, expressions::SOURCE};
 
-/// A query, as a list of texts and parameters.
+/// A parsed query: a list of texts and parameters.
 #[derive(Clone, Debug, PartialEq)]
 pub struct QueryText {
     parts: Vec<Part>,
@@ -25,7 +25,7 @@ enum Part {
     Param(ParamSpec),
 }
 
-/// Why a text is not accepted as a query.
+/// The reason why a text is not a valid query.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum QueryTextError {
     /// The text is not exactly one select.
@@ -46,7 +46,7 @@ impl QueryText {
     /// Parses a query. `:name` outside of quotes and comments is a parameter; `::` is a cast.
     ///
     /// # Errors
-    /// When the text is not one select, or its names differ from the declared parameters.
+    /// When the text is not exactly one select, or its parameters differ from the declared ones.
     pub fn parse(text: &str, params: &[ParamSpec]) -> Result<Self, QueryTextError> {
         let text = text.trim().trim_end_matches(';').trim_end();
         let first = text.split(|c: char| !c.is_ascii_alphabetic()).find(|word| !word.is_empty()).unwrap_or_default();
@@ -145,7 +145,7 @@ impl QueryText {
         self.parts.iter().filter(|part| matches!(part, Part::Param(_))).count()
     }
 
-    /// `WITH source AS (…)`, in which `write` gives the text of each value.
+    /// Returns `WITH source AS (…)`, in which `write` gives the text of each value.
     fn text(
         &self,
         params: &Map<String, Value>,

@@ -23,7 +23,7 @@ impl Source {
     }
 }
 
-/// One key of the order of rows, so that two exports of the same data are the same file. NULL comes last.
+/// A column by which rows are sorted, so that two exports of the same data are the same file. NULL comes last.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OrderBy {
     /// The name of the column.
@@ -33,7 +33,7 @@ pub struct OrderBy {
 }
 
 impl OrderBy {
-    /// Orders by this column, the smallest value first.
+    /// Sorts by this column, the smallest value first.
     #[must_use]
     pub fn ascending(column: impl Into<String>) -> Self {
         Self { column: column.into(), descending: false }

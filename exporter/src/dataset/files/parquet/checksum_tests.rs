@@ -1,4 +1,4 @@
-//! Parquet files with page checksums, which many writers store, but polars does not.
+//! Parquet files with page checksums, which many writers store, but polars does not store.
 
 use std::{io::Cursor, ops::Range, path::Path};
 
@@ -17,7 +17,8 @@ use crate::dataset::{Dataset, Query};
 /// The number of rows in the file.
 const ROWS: usize = 30_000;
 
-/// Returns plainly encoded numbers, in which any changed bit is a wrong value, and dictionary-encoded texts.
+/// Returns a frame of plainly encoded numbers, in which any changed bit is a wrong value, and of dictionary-encoded
+/// texts.
 fn frame() -> DataFrame {
     let words = ["one", "two", "three"];
     DataFrame::new_infer_height(vec![
@@ -67,7 +68,7 @@ fn with_checksums(file: &[u8]) -> (Vec<u8>, Vec<Vec<Range<usize>>>) {
     (out, places)
 }
 
-/// Reads a column. A limit makes the windows small.
+/// Reads one column of a file. A limit makes the windows small.
 async fn values(path: &Path, column: &str, limit: Option<u64>) -> Result<DataFrame, DatasetError> {
     let file = opened(path).await?;
     let query = Query { columns: vec![column.to_owned()], filter: Filter::all(), params: Map::new(), limit };

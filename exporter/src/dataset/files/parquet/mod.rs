@@ -26,7 +26,7 @@ const FEW_ROWS: usize = 16_384;
 const SAMPLES: usize = 16;
 /// The number of rows of each sampled window.
 const SAMPLE_ROWS: usize = 4_096;
-/// The maximum duration of an estimate, which then uses the windows sampled so far.
+/// The maximum duration of an estimate. After that time, the estimate uses the windows that it has sampled.
 const SAMPLE_TIME: Duration = Duration::from_millis(700);
 
 /// Reads window by window, and sends the given columns of the rows that pass the filter, converted by `cast`. Returns

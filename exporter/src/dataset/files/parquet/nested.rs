@@ -24,11 +24,11 @@ use super::{
     pages::BROKEN,
 };
 
-/// The error for a column whose leaves have different lengths.
+/// The error for a column whose leaf columns do not fit together.
 const UNEQUAL: DatasetError = DatasetError::Garbled("the parts of a list or record do not fit each other");
 
-/// Returns the number of rows that begin in the first of these pages, and whether the page continues a row of the page
-/// before.
+/// Returns the number of rows that begin in the first of these pages, and whether this page continues a row of the page
+/// before it.
 pub(super) fn rows(mut pages: BasicDecompressor) -> Result<(usize, bool), DatasetError> {
     let page = pages.next().ok_or(BROKEN)?.map_err(PolarsError::from)?;
     let page = page.decompress(&mut pages).map_err(PolarsError::from)?;
@@ -53,8 +53,8 @@ pub(super) fn rows(mut pages: BasicDecompressor) -> Result<(usize, bool), Datase
     Ok((begun, first.is_some_and(|level| level > 0)))
 }
 
-/// Adapts the list types of columns to the levels in the file. A column that polars would decode with other levels than
-/// those in the file becomes unsupported, because its values would land in other rows.
+/// Adapts the list types of columns to the definition and repetition levels in the file. A column that polars would
+/// decode with other levels becomes unsupported, because its values would land in other rows.
 pub(super) fn fit(fields: ArrowSchema, mapping: &mut TypeMapping, file: &SchemaDescriptor) -> ArrowSchema {
     let fit = |field: ArrowField| {
         let leaves = file.columns().iter().filter(|leaf| leaf.path_in_schema.first() == Some(&field.name));
@@ -77,7 +77,7 @@ pub(super) fn fit(fields: ArrowSchema, mapping: &mut TypeMapping, file: &SchemaD
     fields.into_iter_values().map(fit).collect()
 }
 
-/// Returns a list field with this nullability of the list and of its items.
+/// Returns a list field in which `list` and `items` decide whether the list and its items may be NULL.
 fn with_items(field: &ArrowField, list: bool, items: bool) -> ArrowField {
     let inner = |inner: &ArrowField| Box::new(ArrowField { is_nullable: items, ..inner.clone() });
     let dtype = match &field.dtype {
@@ -141,7 +141,7 @@ pub(super) fn with_one_leaf(field: &ArrowField, mut leaf: usize) -> ArrowField {
     ArrowField { dtype, ..field.clone() }
 }
 
-/// Joins the arrays of all leaves, each decoded alone, into one array.
+/// Joins the arrays of the leaf columns of a column, each decoded alone, into one array.
 pub(super) fn join(dtype: &ArrowDataType, mut parts: Vec<Box<dyn Array>>) -> Result<Box<dyn Array>, DatasetError> {
     Ok(match dtype {
         ArrowDataType::Struct(fields) if !fields.is_empty() => {

@@ -9,7 +9,7 @@ use polars_parquet_format::{PageHeader, PageType, thrift::protocol::TCompactInpu
 
 use super::super::super::DatasetError;
 
-/// The number of bytes that are first read for a header. A header with long statistics is then read again.
+/// The number of bytes that the first attempt reads for a header. A longer header needs further attempts.
 const HEADER: usize = 512;
 /// The maximum length of a header, in bytes.
 const MAX_HEADER: usize = 4 << 20;

@@ -1,4 +1,5 @@
-//! Windows return every row of a file, independent of its pages. Truncated, overwritten and damaged files are errors.
+//! Reading in windows returns every row of a file, independent of its pages. Truncated, overwritten and damaged files
+//! are errors.
 
 use std::{
     fs::{File, OpenOptions},
@@ -50,7 +51,7 @@ fn numbers(count: usize) -> Vec<u64> {
     (0..count).map(next).collect()
 }
 
-/// Columns with several encodings and some NULLs.
+/// Returns a frame whose columns get several encodings and have some NULLs.
 fn mixed(rows: usize) -> DataFrame {
     let numbers = numbers(rows);
     let some = |at: usize| !at.is_multiple_of(5);
@@ -123,7 +124,7 @@ fn windows_give_the_rows_of_the_file_whatever_its_pages() {
     }
 }
 
-/// Returns the texts that the dataset gives for lists.
+/// Returns the text that the type mapping gives for each list.
 fn expected_text(lists: &Series) -> PolarsColumn {
     let texts = lists.iter().map(|list| match list {
         AnyValue::List(list) => {
@@ -135,7 +136,8 @@ fn expected_text(lists: &Series) -> PolarsColumn {
     PolarsColumn::new("list".into(), texts.collect::<Vec<_>>())
 }
 
-/// Records of texts and lists, and lists of records: the pages of each leaf have other rows.
+/// Returns a frame of records of texts and lists, and of lists of records. The pages of their leaf columns begin with
+/// different rows.
 fn records(rows: usize) -> DataFrame {
     let numbers = numbers(rows);
     let texts: Vec<_> = numbers.iter().map(|n| (n % 5 > 0).then(|| format!("{n}").repeat((n % 9) as usize))).collect();
@@ -255,7 +257,8 @@ fn a_row_that_exceeds_the_text_budget_comes_alone() {
     assert!(read.column("list").unwrap().equals_missing(&texts));
 }
 
-/// Writes lists of numbers under this schema, with the levels of lists without NULLs.
+/// Writes lists of numbers into a Parquet file with this schema. The definition and repetition levels are those of
+/// lists without NULLs.
 fn write_as(path: &Path, schema: &str, lists: &[Vec<i32>]) {
     let item = ArrowField::new("element".into(), ArrowDataType::Int32, false);
     let dtype = ArrowDataType::LargeList(Box::new(item));
@@ -355,7 +358,7 @@ impl Lengths for polars::prelude::StringChunked {
     }
 }
 
-/// Reads a file to its end. `modify` changes the file after the first rows.
+/// Reads a file to its end, and returns the number of rows. `modify` changes the file after the first rows.
 async fn read_while(path: &Path, modify: impl FnOnce(&Path)) -> Result<usize, DatasetError> {
     let file = opened(path).await?;
     // a limit makes windows small

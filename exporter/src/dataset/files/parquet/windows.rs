@@ -48,9 +48,10 @@ const MIN_ROWS: usize = 1024;
 /// The approximate size of a window, in bytes, decompressed or decoded, whichever is larger. A single page may exceed
 /// it.
 const BYTES: usize = 32 << 20;
-/// The number of pages whose offsets are cached.
+/// The number of cached pages above which the cache is cleared.
 const CACHED_PAGES: usize = 1 << 20;
-/// The maximum size of the pages that one window copies of a column: a row of a list may have any number of pages.
+/// The maximum size of the pages that one window copies of a column, in bytes. A row of a list may have any number of
+/// pages.
 const MAX_COPIED: usize = 1 << 30;
 
 /// An open Parquet file.
@@ -130,7 +131,7 @@ impl Windows {
         self.metadata.num_rows as u64
     }
 
-    /// Returns all windows of the file, in order, for these columns; each of at most `max_rows`.
+    /// Plans the windows in which these columns of the whole file are read, in order. Each has at most `max_rows` rows.
     pub(super) fn plan(&self, columns: &[String], max_rows: Option<usize>) -> Vec<Window> {
         let groups = self.metadata.row_groups.iter().map(|group| {
             let leaves = columns.iter().filter_map(|name| group.columns_under_root_iter(name)).flatten();
@@ -304,7 +305,8 @@ impl Windows {
         leaves.map(Iterator::collect).ok_or(DatasetError::Garbled("a group of rows lacks a column"))
     }
 
-    /// Returns the pages of a leaf column in a row group. With `keep` their rows are counted, and the result is cached.
+    /// Returns the pages of a leaf column in a row group. If `keep` is true, counts the rows of the pages and caches
+    /// the result.
     fn pages(&self, group: usize, leaf: &ColumnChunkMetadata, keep: bool) -> Result<Arc<Pages>, DatasetError> {
         let range = leaf.byte_range();
         let cache = || self.cache.lock().unwrap_or_else(PoisonError::into_inner);
@@ -335,7 +337,7 @@ impl Windows {
         Ok(pages)
     }
 
-    /// Counts the rows in the pages of a list, whose headers don't have that number, one page after the other.
+    /// Counts the rows in each page of a list column, because page headers only have the number of values.
     fn count_rows(&self, leaf: &ColumnChunkMetadata, pages: &mut Pages) -> Result<(), DatasetError> {
         let mut seen = 0;
         for at in 0..pages.data.len() {
@@ -352,7 +354,7 @@ impl Windows {
         Ok(())
     }
 
-    /// Returns a reader of the pages in these ranges of the file, which have `values` values in total.
+    /// Copies these ranges of the file, and returns a reader of their pages, which have `values` values in total.
     fn reader(
         &self,
         leaf: &ColumnChunkMetadata,
@@ -392,7 +394,8 @@ fn is_flat(leaf: &ColumnChunkMetadata) -> bool {
     leaf.descriptor().descriptor.max_rep_level == 0
 }
 
-/// Returns the size of a decoded value, in bytes, without the bytes of texts, which values may share.
+/// Returns the size of a decoded value, in bytes. The bytes of texts are left out, because several values may share
+/// them.
 fn width(leaf: &ColumnChunkMetadata) -> usize {
     match leaf.physical_type() {
         PhysicalType::Boolean => 1,
@@ -403,7 +406,7 @@ fn width(leaf: &ColumnChunkMetadata) -> usize {
     }
 }
 
-/// Splits rows at the bounds of pages, so that the pages of each chunk have about [`BYTES`].
+/// Splits rows into chunks at the bounds of pages, so that the pages of each chunk have about [`BYTES`] in total.
 fn split_at_pages(rows: Range<usize>, columns: &[Arc<Pages>]) -> Vec<Range<usize>> {
     let over = |rows: &Range<usize>| -> usize {
         let pages = columns.iter().flat_map(|pages| pages.over(rows));
@@ -442,7 +445,8 @@ fn split_at_pages(rows: Range<usize>, columns: &[Arc<Pages>]) -> Vec<Range<usize
     parts.collect()
 }
 
-/// Plans the windows over row groups, given as (rows, in bytes), for a number of columns.
+/// Plans the windows over row groups, each given as its number of rows and its size in bytes. `columns` is the number
+/// of columns that are read.
 fn plan(groups: &[(usize, usize)], columns: usize, max_rows: usize) -> Vec<Window> {
     let window_rows = (VALUES / columns.max(1)).max(MIN_ROWS).min(max_rows);
     let mut windows: Vec<Window> = Vec::new();

@@ -1,4 +1,4 @@
-//! Filters and row policies that use an index, and still let no other row pass.
+//! Filters and row policies use an index, and let no other row pass.
 
 use super::*;
 use crate::dataset::postgres::ranges::Ranged;
@@ -8,7 +8,7 @@ const OWNED: usize = 100_000;
 /// The number of tenants in the table.
 const TENANTS: usize = 1_000;
 
-/// Creates a table with a tenant as text, as varchar and as uuid, each with an index.
+/// Creates the table `owned`, in which `text`, `varchar` and `uuid` columns name the tenant, each with an index.
 async fn owned(database: &TestDatabase) {
     run(
         &database.db,
@@ -24,7 +24,7 @@ async fn owned(database: &TestDatabase) {
     run(&database.db, "CREATE INDEX by_tag ON owned (tag); ANALYZE owned").await;
 }
 
-/// Returns the number of ranges in which a query is read, and the plan of its statement.
+/// Returns the number of ranges into which a query is split, and the plan of its statement.
 async fn read_by(server: &Arc<PostgresServer>, rows: &PostgresRows, query: &Query) -> (usize, String) {
     let mut session = server.connect().await.unwrap();
     let mut select = TableSelect { rows: rows.clone(), query: query.clone(), select: None };

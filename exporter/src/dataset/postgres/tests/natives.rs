@@ -1,4 +1,4 @@
-//! Native types of columns, which must not change before the read.
+//! Native types of columns stay valid until the rows are read.
 
 use polars::prelude::{Column as PolarsColumn, ParquetWriter};
 

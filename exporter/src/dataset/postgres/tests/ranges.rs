@@ -1,9 +1,9 @@
-//! Reads by several connections, beside a writer.
+//! Several connections read one snapshot while a writer modifies the table.
 
 use super::*;
 
-/// Reads rows several times while a writer modifies `table`, and checks that each read shows one snapshot. The writer begins
-/// with step `from`, because repeating a step would not keep the sum.
+/// Reads rows several times while a writer modifies `table`, and checks that each read shows one snapshot. `from` is
+/// the first step of the writer; repeating a step would change the sum.
 async fn assert_one_snapshot(
     database: &TestDatabase,
     (table, from): (&'static str, i64),
@@ -65,7 +65,7 @@ async fn a_parallel_read_shows_one_snapshot_under_concurrent_writes() {
     assert_one_snapshot(&database, ("accounts", 1), &rows, json!({})).await;
 }
 
-/// Rows that are read in several ranges of a key.
+/// Returns rows that are split by a key, and checks that the key has several ranges.
 async fn split(
     server: &Arc<PostgresServer>,
     source: Source,

@@ -1,8 +1,9 @@
-//! Connections: their settings, limits, waits and ends.
+//! Connections: their settings, their limits, the wait for them, and how they end.
 
 use super::*;
 
-/// Selects the process of the connection whose COPY is the oldest. Closed connections may still be listed for a while.
+/// Selects the server process of the connection whose COPY is the oldest. Closed connections may still be listed for a
+/// while.
 const LONGEST: &str = "SELECT pid::bigint FROM pg_stat_activity WHERE application_name = 'sluice-exporter' \
                        AND query LIKE 'COPY%' AND datname = current_database() ORDER BY backend_start LIMIT 1";
 /// Counts the connections whose COPY has begun.
@@ -12,7 +13,7 @@ const READING: &str = "SELECT count(*) FROM pg_stat_activity WHERE application_n
 const EMPTYING: &str = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'TRUNCATE%' AND wait_event_type = 'Lock' \
                         AND datname = current_database()";
 
-/// Returns the number that a statement returns.
+/// Returns the number in the only row of a statement.
 async fn one(database: &TestDatabase, ask: &str) -> i64 {
     let row = database.db.query_one_raw(sea_orm::Statement::from_string(DbBackend::Postgres, ask)).await.unwrap();
     row.unwrap().try_get_by_index(0).unwrap()

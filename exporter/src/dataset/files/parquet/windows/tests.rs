@@ -2,7 +2,7 @@
 
 use super::*;
 
-/// Whether the windows contain each row of the groups exactly once and in order.
+/// Whether the windows contain each row of the row groups exactly once and in order.
 fn covers(groups: &[(usize, usize)], windows: &[Window]) -> bool {
     let starts: Vec<usize> = groups
         .iter()
@@ -64,7 +64,8 @@ fn windows_are_split_between_large_pages() {
     assert!(chunks[1..].iter().all(|chunk| chunk.len() <= 63), "{chunks:?}");
 }
 
-/// Consecutive pages of these rows and bytes. A page may continue the last row of the page before, as pages of lists do.
+/// Returns consecutive pages with these numbers of rows and bytes. A page may continue the last row of the page before,
+/// as pages of lists do.
 fn pages(sizes: impl Iterator<Item = (usize, usize, bool)>) -> Arc<Pages> {
     let mut seen = 0;
     let data = sizes.map(|(begun, bytes, continues)| {
