@@ -31,7 +31,8 @@ pub struct App {
     pub instance: String,
 }
 
-/// Starts an exporter with the built-in templates and formats, and the catalog file. All its tasks run on `life`.
+/// Starts an exporter with the built-in templates and formats, and the catalog file. All tasks of the exporter run on
+/// `life`.
 ///
 /// # Errors
 /// When a setting or the catalog file is invalid, or NATS is unavailable.

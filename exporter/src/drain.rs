@@ -1,9 +1,10 @@
 //! Draining: an operator tells one exporter to take no more jobs, for example before its machine is removed. The
 //! operator may revoke the drain.
 //!
-//! A draining exporter takes no job and finishes its running jobs. Its catalog entry has no slots, so that the
-//! dispatcher reserves none of them. The entry still lists the datasets: if no other exporter offers them, gateways
-//! accept their exports, and the exports wait. A restart ends the drain, because the new process has another name.
+//! A draining exporter takes no job and finishes its running jobs. Its catalog entry states zero slots, so that the
+//! dispatcher plans no jobs for this exporter. The entry still lists the datasets: if no other exporter offers them,
+//! gateways accept their exports, and the exports wait. A restart ends the drain, because the new process has another
+//! name.
 
 use std::{convert::Infallible, sync::Arc};
 
@@ -83,7 +84,7 @@ struct Handler {
     drain: Drain,
     instance: String,
     jobs: TaskTracker,
-    /// The state that a request sets.
+    /// The drain state that the endpoint sets: true for `drain`, false for `undrain`.
     on: bool,
 }
 
@@ -95,7 +96,8 @@ impl Handler {
         Ok(())
     }
 
-    /// Sets the drain state and replies with it. The request has no body.
+    /// Sets the drain state, and replies with the state and the number of running jobs. Ignores the body of the
+    /// request, which has no fields.
     async fn handle(&self, request: &Request) {
         if self.drain.set(self.on) {
             info!(exporter.draining = self.on, exporter.jobs = self.jobs.len(), "an operator changed the draining");

@@ -39,7 +39,7 @@ pub enum ExporterError {
 /// no value of a row.
 #[derive(Debug, thiserror::Error)]
 pub enum JobError {
-    /// This exporter does not offer a part that the export names.
+    /// This exporter lacks the dataset, template, format or compression of the export.
     #[error("this exporter has no {part} `{name}`")]
     Missing {
         /// The kind of the part: `dataset`, `template`, `format` or `compression`.
@@ -97,18 +97,19 @@ pub enum JobError {
 /// The action that an error causes for a job.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
-    /// The job is delivered again after a pause, for the next attempt.
+    /// NATS redelivers the job after a pause, for the next attempt.
     Retry,
     /// The export fails; the owner receives the problem.
     Fail(Problem),
-    /// The job is acknowledged without an outcome: the export was canceled, or another attempt replaced this one.
+    /// The exporter acknowledges the job without an outcome: the export was canceled, or another attempt replaced this
+    /// one.
     Drop,
-    /// The job is returned to NATS, and another exporter takes it at once.
+    /// The exporter returns the job to NATS, and another exporter takes the job at once.
     HandOver,
 }
 
 impl JobError {
-    /// Returns the action when the export has attempts left.
+    /// Returns the action for a job whose export has attempts left.
     pub(crate) fn verdict(&self) -> Verdict {
         let fail = |detail: String| Verdict::Fail(Problem::new(Slug::ExportFailed, detail));
         match self {

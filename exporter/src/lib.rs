@@ -2,7 +2,7 @@
 //!
 //! The modules, in the order in which an export uses them:
 //! - `worker`: takes a job when a slot is free, claims its export, renews the lease and reports the outcome.
-//! - `plan`: resolves the request under the access rules of its owner.
+//! - `plan`: resolves a request to a dataset, a layout and a format, under the access rules of the export's owner.
 //! - [`registry`]: the offered datasets, templates and formats. [`catalog`] loads datasets and templates from a file,
 //!   and advertises the registry to gateways.
 //! - [`dataset`]: reads rows from files and databases, as a stream of polars frames.

@@ -1,4 +1,4 @@
-//! Resolves a request to a dataset, a layout, a format and a compression, under the access rules of its owner.
+//! Resolves a request to a dataset, a layout, a format and a compression, under the access rules of the export's owner.
 
 use std::sync::Arc;
 
@@ -43,7 +43,7 @@ impl PlanRequest {
     }
 }
 
-/// One resolved export: where its rows come from and how they are written.
+/// A resolved export: the source of its rows, and the layout, format and compression of its file.
 pub(crate) struct Plan {
     /// The dataset with the row policy and column masks of the export's owner.
     pub(crate) dataset: Arc<dyn Dataset>,
@@ -55,10 +55,11 @@ pub(crate) struct Plan {
 
 impl Plan {
     /// Finds the dataset, template, format and compression of a request. Repeats the gateway's checks, because the
-    /// catalog may have changed, and applies the row policy and column rules, which the gateway cannot apply.
+    /// catalog may have changed. Applies the row policy and the column masks, which the gateway does not apply.
     ///
     /// # Errors
-    /// When the registry lacks one of them, or the request does not fit the dataset, the template or the owner's claims.
+    /// When the registry lacks one of these parts, or the request does not fit the dataset, the template or the owner's
+    /// claims.
     pub(crate) fn resolve(registry: &Registry, request: PlanRequest) -> Result<Self, JobError> {
         let missing = |part, name: &str| JobError::Missing { part, name: name.to_owned() };
         let dataset = registry.dataset(&request.dataset).ok_or_else(|| missing("dataset", &request.dataset))?;

@@ -5,9 +5,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use protocol::export::Progress;
 use tokio::time::Instant;
 
-/// The stored value of `expected` while the total number of rows is unknown.
+/// The value of `total` while the total number of rows is unknown.
 const UNKNOWN: u64 = u64::MAX;
-/// The minimum time, in milliseconds, before the mean rate is used to predict the remaining time.
+/// The minimum running time, in milliseconds, before a report predicts the remaining time from the mean rate.
 const MIN_MEASUREMENT_MS: u128 = 300;
 
 /// The counters of one attempt. The pipeline increments them, and the attempt reports them to the owner of the export.
@@ -20,7 +20,7 @@ pub struct Meter {
 }
 
 impl Meter {
-    /// Starts with all counters at zero; the mean rate counts from now.
+    /// Creates a meter with all counters at zero. The mean rate counts from this call.
     #[must_use]
     pub fn start() -> Self {
         Self {

@@ -10,33 +10,33 @@ use tokio::time::Instant;
 
 use crate::error::JobError;
 
-/// The size and age at which segments are closed. The first segment has smaller limits, so
-/// that clients receive the first bytes early.
+/// The size and age at which the exporter closes a segment. The first segment has smaller limits, so that clients
+/// receive the first bytes early.
 #[derive(Clone, Copy, Debug)]
 pub struct SegmentLimits {
-    /// The size of a segment, in bytes.
+    /// The size at which an open segment is closed, in bytes.
     pub size: usize,
     /// The time after which an open segment is closed, even if it is small.
     pub max_age: Duration,
-    /// The size of the first segment, in bytes.
+    /// The size at which the first segment is closed, in bytes.
     pub first_size: usize,
-    /// The maximum age of the first segment while it is open.
+    /// The time after which the first segment is closed, even if it is small.
     pub first_max_age: Duration,
 }
 
-/// Consecutive bytes of a file, which end at the end of a row or belong to no row.
+/// Consecutive bytes of a file, which the pipeline passes from stage to stage.
 #[derive(Debug)]
 pub(crate) struct Chunk {
-    /// The encoded and compressed bytes of the file.
+    /// The encoded bytes. After the compression stage they are compressed.
     pub(crate) bytes: Bytes,
-    /// The number of rows that end in these bytes.
+    /// The number of rows that the chunk counts. The sum over all chunks is the row count of the file.
     pub(crate) rows: u64,
 }
 
 /// A durable store for the segments of one file.
 #[async_trait]
 pub trait SegmentSink: Send + Sync {
-    /// Stores a segment. When this returns, clients can read the segment.
+    /// Stores a segment. When this method returns, clients can read the segment.
     ///
     /// # Errors
     /// When the segment cannot be stored, or another attempt has replaced this one.
@@ -67,13 +67,13 @@ impl<'a> Segmenter<'a> {
         Self { sink, limits, file_digest: Context::new(&SHA256), stored: Vec::new(), open: None }
     }
 
-    /// Returns the time at which the open segment must be closed, if there is an open segment.
+    /// Returns the time at which the open segment must be closed; None if no segment is open.
     pub(crate) fn deadline(&self) -> Option<Instant> {
         let max_age = if self.stored.is_empty() { self.limits.first_max_age } else { self.limits.max_age };
         self.open.as_ref().map(|open| open.since + max_age)
     }
 
-    /// Appends a chunk, and closes the segment when it reaches its size.
+    /// Appends a chunk, and closes the open segment when the segment reaches its size limit.
     ///
     /// # Errors
     /// When the sink fails to store the segment.

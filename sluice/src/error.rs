@@ -13,7 +13,7 @@ pub enum CliError {
     /// The settings can't be used.
     #[error(transparent)]
     Settings(#[from] SettingsError),
-    /// One of the other commands failed.
+    /// A command other than `up` and `export` failed.
     #[error(transparent)]
     Command(#[from] CommandError),
     /// A service failed to start, or stopped by itself.
@@ -22,7 +22,7 @@ pub enum CliError {
     /// `sluice up` failed to start, or stopped by itself.
     #[error(transparent)]
     Up(#[from] UpError),
-    /// The service in this container isn't ready.
+    /// The service is not ready, or can't be checked.
     #[error(transparent)]
     Health(#[from] HealthError),
     /// An export ended without a file.
@@ -33,7 +33,7 @@ pub enum CliError {
     Runtime(io::Error),
 }
 
-/// The exit code of every other error.
+/// The exit code of a failure that is neither a usage error nor Ctrl-C.
 const FAILED: u8 = 1;
 /// The exit code for an invalid command line or invalid settings.
 const USAGE: u8 = 2;

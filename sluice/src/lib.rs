@@ -7,9 +7,10 @@
 //! - [`services`] starts each service; [`single_service`] is the entry point of the binaries that are one service.
 //! - [`up`] claims a data folder, runs nats-server as a child, and runs all services in this process.
 //! - [`export`] is a client of the gateway that uses the public protocol only.
-//! - [`commands`] are all other commands.
+//! - [`commands`] contains all other commands.
 //!
-//! Every failure is one line on standard error. The exit code is 1, or 2 for a wrong command line or wrong settings.
+//! Every failure is one line on standard error. The exit code is 2 for a wrong command line or wrong settings, 130
+//! after Ctrl-C, and 1 for every other failure.
 
 pub mod cli;
 pub mod commands;

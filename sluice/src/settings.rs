@@ -92,7 +92,7 @@ impl Settings {
         CreditPolicy::new(&self.credits, self.time_zone.name())
     }
 
-    /// Longest time that a gateway takes to drain.
+    /// Returns the longest time that a gateway takes to drain.
     #[must_use]
     pub(crate) fn gateway_drain(&self) -> Duration {
         let gateway = &self.gateway;

@@ -154,7 +154,7 @@ fn without_table_name(description: &str) -> String {
     chars.next().map_or_else(String::new, |first| first.to_uppercase().chain(chars).collect())
 }
 
-/// Escapes a text for a cell of a table.
+/// Joins the lines of a text, and escapes the text for a cell of a table.
 fn cell(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ").replace('|', "\\|")
 }
@@ -202,7 +202,7 @@ fn kind(root: &Value, property: &Value) -> String {
     name + optional
 }
 
-/// Returns the elements of a list or a table, in the plural.
+/// Returns the type of the elements of a list or table, in the plural.
 fn elements(root: &Value, items: &Value) -> String {
     let members = resolve(root, items)["properties"].as_object();
     match members {

@@ -5,7 +5,7 @@ use platform::secret::{Secret, is_hidden, with_exposed_secrets};
 
 use crate::settings::Settings;
 
-/// Writes the settings with and without secrets.
+/// Returns the settings as TOML text, with secrets and without secrets.
 ///
 /// # Errors
 /// When the settings can't be written as TOML.

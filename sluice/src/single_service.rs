@@ -23,7 +23,7 @@ use crate::{
 
 /// The time limit of a check with `--health`.
 const HEALTH_TIMEOUT: Duration = Duration::from_secs(5);
-/// The maximum number of characters that are printed of an answer.
+/// The maximum length of an answer in an error text, in characters.
 const MAX_ANSWER_CHARS: usize = 500;
 
 /// The command line of a binary for one service.
@@ -45,7 +45,7 @@ struct Options {
 /// Why a check with `--health` fails.
 #[derive(Debug, thiserror::Error)]
 pub enum HealthError {
-    /// The setting has no address to send the request to.
+    /// The setting contains no IP address and port to which the check could connect.
     #[error("{setting} has no address and port to check: `{address}`")]
     NoAddress {
         /// The name of the setting.
@@ -68,7 +68,7 @@ pub enum HealthError {
     },
 }
 
-/// Returns the entry point of `sluice-gateway`.
+/// Runs the binary `sluice-gateway`, and returns the exit code of the process.
 #[must_use]
 pub fn gateway() -> ExitCode {
     main(
@@ -80,7 +80,7 @@ pub fn gateway() -> ExitCode {
     )
 }
 
-/// Returns the entry point of `sluice-exporter`.
+/// Runs the binary `sluice-exporter`, and returns the exit code of the process.
 #[must_use]
 pub fn exporter() -> ExitCode {
     main(
@@ -92,7 +92,7 @@ pub fn exporter() -> ExitCode {
     )
 }
 
-/// Returns the entry point of `sluice-notifier`.
+/// Runs the binary `sluice-notifier`, and returns the exit code of the process.
 #[must_use]
 pub fn notifier() -> ExitCode {
     main(
@@ -104,7 +104,7 @@ pub fn notifier() -> ExitCode {
     )
 }
 
-/// The name of the setting with the address of `/readyz`, and its value.
+/// The name of the setting with the address of `/readyz`, and a function that reads the setting.
 type ReadinessAddress = (&'static str, fn(&Settings) -> &str);
 
 fn main(
@@ -130,7 +130,7 @@ fn main(
     crate::exit(result)
 }
 
-/// Requests `/readyz` of the service that listens on this address of this machine.
+/// Requests `/readyz` of the service on this machine, and fails if the service is not ready.
 async fn check_readiness(setting: &'static str, listen: &str) -> Result<(), HealthError> {
     let address = reachable(listen).ok_or_else(|| HealthError::NoAddress { setting, address: listen.to_owned() })?;
     let unreachable = |e| HealthError::Unreachable(address, e);
@@ -144,7 +144,8 @@ async fn check_readiness(setting: &'static str, listen: &str) -> Result<(), Heal
     Err(HealthError::NotReady { address, status, answer })
 }
 
-/// Returns the address to connect to; loopback for a service that listens on every address.
+/// Returns the address to connect to: loopback for a service that listens on every address, or None if `listen` is not
+/// an IP address with a port.
 fn reachable(listen: &str) -> Option<SocketAddr> {
     let mut address: SocketAddr = listen.parse().ok().filter(|address: &SocketAddr| address.port() > 0)?;
     if address.ip().is_unspecified() {

@@ -22,12 +22,12 @@ use crate::{
 const SAMPLE_TIMEOUT: Duration = Duration::from_millis(2_000);
 /// The time limit for the source's estimate of its number of rows.
 const COUNT_TIMEOUT: Duration = Duration::from_millis(1_200);
-/// The assumed speed when no earlier export is known, in bytes per second.
+/// The assumed speed, in bytes per second, when the history has no similar export.
 const DEFAULT_SPEED: f64 = 40e6;
 /// The assumed time before the first row, in seconds: to dispatch and claim the export, and to open the source.
 const OVERHEAD_SECONDS: f64 = 0.1;
 
-/// Estimates exports before they are requested.
+/// Estimates an export before its user requests it.
 pub(crate) struct Estimator {
     catalog: Current,
     history: History,
@@ -76,7 +76,7 @@ impl Estimator {
     }
 }
 
-/// Returns the number of rows. If the sample is complete, it is exact; otherwise it comes from the source's statistics.
+/// Returns the exact number of rows if the sample is complete, or else the source's estimate; None without an estimate.
 async fn count_rows(plan: &Plan, sample: &Sample) -> Option<RowCount> {
     if sample.is_complete() {
         return Some(RowCount::exact(sample.rows()));

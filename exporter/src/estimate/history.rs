@@ -11,16 +11,16 @@ use tracing::warn;
 
 use crate::plan::PlanRequest;
 
-/// The number of newest exports that are read.
+/// The maximum number of exports that a query reads, newest first.
 const MAX_EXPORTS: u64 = 300;
-/// The maximum age of the cached result.
+/// The maximum age of the cached query result.
 const CACHE_TTL: Duration = Duration::from_secs(60);
 /// Exports with fewer rows are ignored: their fixed costs would distort the result.
 const MIN_ROWS: i64 = 1_000;
 /// The timeout of the database query. Without its result, estimates use only the sample.
 const QUERY_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// The fields of a request that decide the size of a row. Exports with equal keys are averaged.
+/// The fields of a request that decide the size of a row. [`History`] averages the exports with equal keys.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Key {
     dataset: String,

@@ -28,7 +28,8 @@ use crate::{
 const SAMPLE_ROWS: u64 = 1_000;
 /// The maximum length of a text in a preview, in characters; `…` follows a truncated text.
 const MAX_PREVIEW_TEXT: usize = 200;
-/// The maximum size of all rows of a preview, in bytes. The last columns of larger rows are left out.
+/// The maximum size of a preview, in bytes. Each row has an equal share of the size; columns beyond the share are left
+/// out.
 const MAX_PREVIEW_SIZE: usize = 256 << 10;
 
 /// The first rows of an export, before the template is applied.
@@ -146,7 +147,7 @@ async fn encode(
     Ok(sink.0.into_inner().unwrap_or_else(PoisonError::into_inner))
 }
 
-/// An age that no segment of a sample reaches.
+/// The maximum age of a segment. Encoding a sample takes less time, so age closes no segment.
 const HOUR: Duration = Duration::from_secs(3_600);
 
 /// A sink that collects the bytes of an encoded sample.

@@ -1,5 +1,5 @@
-//! Answers estimate requests of gateways over NATS. The number of concurrent estimates is limited, and each has a
-//! deadline. Errors are sent as replies.
+//! Answers estimate requests of gateways over NATS. The number of concurrent estimates is limited, and each estimate
+//! has a deadline. A failed estimate is answered with a problem.
 
 use std::{sync::Arc, time::Duration};
 
@@ -27,7 +27,7 @@ const DEADLINE: Duration = Duration::from_millis(4_500);
 /// The maximum size of a reply, in bytes, well below the limit of a NATS message.
 const MAX_REPLY_SIZE: usize = 512 << 10;
 
-/// Answers requests until the soft stop. All exporters of a pool share the requests in a queue group.
+/// Answers requests until the soft stop. A queue group distributes the requests among all exporters of a pool.
 ///
 /// # Errors
 /// When the NATS client is closed.
@@ -102,7 +102,7 @@ async fn reply(estimator: &Estimator, payload: &[u8]) -> EstimateReply {
     }
 }
 
-/// Converts an error to the problem that is sent as the reply.
+/// Converts an error to the problem in the reply.
 fn problem(error: &JobError) -> Problem {
     match (error, error.verdict()) {
         (JobError::Access(_), Verdict::Fail(problem)) => Problem::new(Slug::Forbidden, problem.detail),

@@ -1,8 +1,8 @@
 //! ZIP archives, `xlsx-zip` and `csv-zip`, for tables with more rows than a sheet holds. Each part of the archive fits
 //! into one sheet.
 //!
-//! A part is written to the archive as soon as it is full, so that only one workbook is on disk at a time. The last entry
-//! states the timestamps, unless the template places them in the rows.
+//! The writer adds a part to the archive as soon as the part is full, so that only one workbook is on disk at a time.
+//! The last entry states the timestamps, unless the template places them in the rows.
 
 use std::{io::Write, sync::Arc};
 
@@ -55,7 +55,8 @@ const fn description(name: &'static str) -> FormatDescription {
     }
 }
 
-/// The number of bytes that are compressed at once. A fixed size makes the archive independent of the frames.
+/// The size of the blocks of CSV text that are compressed at once, in bytes. A fixed size makes the archive independent
+/// of the frames.
 const BLOCK: usize = 64 << 10;
 
 #[derive(Clone, Copy)]
@@ -105,7 +106,7 @@ struct Archive {
     parts: u32,
     /// The number of rows in the open part.
     rows: u64,
-    /// Encoded text of the open part that is not yet compressed, less than a block.
+    /// The encoded text of the open CSV part that is not compressed yet, less than one block.
     text: Vec<u8>,
 }
 
@@ -203,8 +204,8 @@ impl Writer for Archive {
     }
 }
 
-/// Returns the ZIP options of one entry. Entries may exceed 4 GiB. Their modification time is fixed, so that the same
-/// rows give the same archive.
+/// Returns the ZIP options of one entry. An entry may exceed 4 GiB. All entries have the same modification time, so
+/// that the same rows give the same archive.
 fn options(level: i64) -> SimpleFileOptions {
     SimpleFileOptions::default()
         .compression_method(CompressionMethod::Deflated)

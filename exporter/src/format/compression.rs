@@ -37,7 +37,7 @@ pub struct CompressionError(String);
 impl Compression {
     /// All compressions that requests can name; the default is first.
     pub const ALL: [Self; 3] = [Self::None, Self::Gzip, Self::Zstd];
-    /// The only choice for formats that already compress their content.
+    /// The compressions of formats that compress their content themselves: only `none`.
     pub const NONE: [Self; 1] = [Self::None];
 
     /// Returns the name that requests use.

@@ -19,7 +19,7 @@ pub enum FormatError {
         /// The name of the format.
         format: &'static str,
     },
-    /// A frame does not have the columns of the layout.
+    /// The number of columns of a frame differs from the layout.
     #[error("the data has {got} columns where the layout has {wanted}")]
     Width {
         /// The number of columns of the frame.

@@ -53,7 +53,7 @@ pub struct FormatDescription {
 }
 
 impl FormatDescription {
-    /// Returns `requested` if this format supports that location of the timestamps, or else the nearest one.
+    /// Returns `requested` if this format supports that location of the timestamps, or else [`Timestamps::Sidecar`].
     #[must_use]
     pub const fn timestamps(&self, requested: Timestamps) -> Timestamps {
         match requested {
@@ -68,7 +68,7 @@ pub trait Format: Send + Sync {
     /// Returns the description of the format.
     fn info(&self) -> &FormatDescription;
 
-    /// Prepares the encoding of one file with the columns of `layout` in its order.
+    /// Prepares the encoding of one file. The frames have the columns of `layout` in the same order.
     ///
     /// # Errors
     /// When the format does not support the layout.
@@ -80,7 +80,7 @@ pub trait Format: Send + Sync {
     }
 }
 
-/// A function that opens the [`Writer`] of one file, on the thread that uses the writer.
+/// A function that opens the [`Writer`] of one file. The pipeline calls the function on the thread of the writer.
 pub type OpenWriter = Box<dyn FnOnce(&Head, Output) -> Result<Box<dyn Writer>, FormatError> + Send>;
 
 /// The encoder or the writer of one file.
@@ -125,7 +125,7 @@ pub trait Encoder: Send + Sync {
 /// Writes the rows of one export in order to an [`Output`]. One thread makes all calls, and may block. Dropping the
 /// writer deletes its temporary files.
 pub trait Writer: Send {
-    /// Takes all rows of a frame, and writes the bytes that later rows cannot change.
+    /// Takes all rows of a frame. May buffer rows until later rows complete a part of the file.
     ///
     /// # Errors
     /// When the format does not support the type of a column, the file exceeds a limit or the disk is full.
@@ -176,11 +176,11 @@ impl Default for FormatLimits {
 pub struct Head {
     /// The time at which the gateway accepted the export.
     pub requested_at: Timestamp,
-    /// The completion time, if the layout states it before the first row; the rows were spooled then.
+    /// The completion time; None unless the layout states the time before the first row, which requires spooled rows.
     pub completed_at: Option<Timestamp>,
 }
 
-/// The totals that are known after the last row is written.
+/// The totals that are known after the last row.
 #[derive(Clone, Copy, Debug)]
 pub struct Tail {
     /// The number of data rows, without headers.
@@ -189,7 +189,7 @@ pub struct Tail {
     pub completed_at: Timestamp,
 }
 
-/// The description of a finished file, from which its metadata document is made.
+/// The description of a finished file, from which a format creates the metadata document.
 #[derive(Clone, Debug)]
 pub struct FinishedFile {
     /// The identifier of the export.

@@ -5,17 +5,17 @@ use super::value_style::NumberStyle;
 /// The number of significant digits that a spreadsheet keeps; it rounds longer numbers.
 pub(crate) const SPREADSHEET_DIGITS: usize = 15;
 
-/// Whether a spreadsheet keeps the number that [`write`] appended.
+/// The type that a spreadsheet must give to the text that [`write`] appended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum NumberText {
-    /// A number that a spreadsheet keeps exactly.
+    /// A number: a spreadsheet keeps all its digits, or the style permits rounding.
     Number,
-    /// A number with more digits than a spreadsheet keeps.
+    /// Text: a spreadsheet would round the number, which the style forbids.
     Digits,
 }
 
-/// Appends the decimal number `text`, such as `-12.50`, in a style. In a number with an exponent, only the decimal mark
-/// is replaced.
+/// Appends the decimal number `text`, such as `-12.50`, in a style. If the number has an exponent, only its decimal
+/// mark changes.
 pub(crate) fn write(out: &mut Vec<u8>, text: &[u8], style: &NumberStyle) -> NumberText {
     let (negative, unsigned) = match text.strip_prefix(b"-") {
         Some(rest) => (true, rest),

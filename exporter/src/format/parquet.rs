@@ -1,6 +1,6 @@
 //! The format Parquet, written by polars: pages compressed by zstd, statistics, and row groups of a bounded size.
 //!
-//! A row group ends by the number of its rows or the size of its values. The file depends neither on how the rows are
+//! A row group ends when it reaches a number of rows or a size of values. The file depends neither on how the rows are
 //! split into frames nor on the number of threads.
 
 use polars::{
@@ -74,8 +74,8 @@ impl RowGroups {
         self.writer.as_mut().ok_or_else(|| polars::prelude::polars_err!(ComputeError: "no writer"))
     }
 
-    /// Moves pending rows into the row group in batches of [`STEP`] rows, and writes each full row group. When a batch
-    /// alone exceeds the size of a row group, only its rows up to that size are moved.
+    /// Moves pending rows into the row group in batches of [`STEP`] rows, and writes each full row group. If a batch
+    /// alone exceeds the size of a row group, moves only its rows up to that size.
     fn step(&mut self) -> PolarsResult<()> {
         let Some(mut pending) = self.pending.take() else { return Ok(()) };
         loop {
@@ -135,7 +135,7 @@ impl Writer for RowGroups {
     }
 }
 
-/// Appends rows to the frame, or makes them the frame if it is None.
+/// Appends rows to the frame; without a frame, the rows become the frame.
 fn append(to: &mut Option<DataFrame>, rows: DataFrame) -> PolarsResult<()> {
     match to {
         Some(frame) => frame.vstack_mut_owned(rows).map(drop),
@@ -159,8 +159,8 @@ fn size(frame: &DataFrame) -> PolarsResult<usize> {
     Ok(bytes)
 }
 
-/// Returns the number of leading rows whose values together reach `limit` bytes, and their size in bytes. Returns all
-/// rows if they are smaller.
+/// Returns the number of leading rows whose values together reach `limit` bytes, and the size of these rows in bytes.
+/// Returns all rows if their values are smaller.
 fn leading_rows_of_size(frame: &DataFrame, limit: usize) -> PolarsResult<(usize, usize)> {
     let mut rows = vec![0; frame.height()];
     for column in frame.columns() {

@@ -7,7 +7,7 @@ use super::{Pattern, PatternError};
 
 /// The maximum length of a name with placeholders, in bytes.
 const MAX_LENGTH: usize = 128;
-/// The pattern of the placeholder `{requested_at}` when it names no pattern.
+/// The pattern of the placeholder `{requested_at}`, which names no pattern.
 const DEFAULT_PATTERN: &str = "yyyyMMddTHHmmss";
 
 /// A file name with placeholders for the dataset, the template and the request time, such as `{dataset}-{requested_at}`.

@@ -1,6 +1,6 @@
 //! The layout of a file: its columns, their order and styles, and the location of the timestamps.
 //!
-//! A template creates a [`Layout`], and a format writes a file by it.
+//! A template creates a [`Layout`], and a format writes the file in this layout.
 
 mod column_style;
 mod file_name;

@@ -163,7 +163,7 @@ impl Pattern {
         self.parts.iter().any(|part| matches!(part, Part::Year | Part::Month(_) | Part::Day(_)))
     }
 
-    /// Whether the pattern has a part of a time of day.
+    /// Whether the pattern has a part of a time of day, or the offset from UTC.
     #[must_use]
     pub fn has_time(&self) -> bool {
         let of_time = |part: &Part| {
@@ -188,7 +188,8 @@ impl Pattern {
         })
     }
 
-    /// Returns the number format with which a workbook displays the same text.
+    /// Returns the number format that displays this pattern in a workbook, with at most three digits of a fraction and
+    /// without an offset.
     pub(crate) fn number_format(&self) -> String {
         self.parts
             .iter()

@@ -2,7 +2,7 @@
 
 use polars::prelude::{DataFrame, Expr, IntoLazy, PolarsResult, SortMultipleOptions, col};
 
-/// The expressions that make a file's columns from a dataset's columns, and the order of the rows.
+/// The expressions that calculate a file's columns from a dataset's columns, and the order of the rows.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Projection {
     /// The dataset's columns that the pipeline reads.
@@ -13,7 +13,7 @@ pub struct Projection {
     sort: Vec<SortKey>,
 }
 
-/// One key of the row order.
+/// One sort key of the rows.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct SortKey {
     /// The expression by whose values rows are sorted.
@@ -23,7 +23,7 @@ pub(crate) struct SortKey {
 }
 
 impl Projection {
-    /// Creates a projection that changes neither columns nor rows.
+    /// Creates a projection that returns the columns and rows unchanged.
     #[must_use]
     pub const fn identity(inputs: Vec<String>) -> Self {
         Self { inputs, outputs: None, sort: Vec::new() }

@@ -81,7 +81,7 @@ async fn compress(
     Ok(())
 }
 
-/// A block of bytes, and the number of rows that it counts for progress.
+/// An uncompressed block of the file, and its part of the row count.
 struct Block {
     bytes: Vec<u8>,
     rows: u64,
@@ -91,7 +91,7 @@ struct Block {
 #[derive(Default)]
 struct Blocks {
     open: Vec<u8>,
-    /// The number of rows that no block counts yet.
+    /// The rows of received chunks that no finished block counts.
     rows: u64,
     /// Whether the first, smaller block is complete.
     started: bool,
@@ -112,7 +112,7 @@ impl Blocks {
             self.started = true;
             ready.push(Block { bytes: mem::take(&mut self.open), rows: mem::take(&mut self.rows) });
         }
-        // the block that takes the last byte of a chunk counts the rows of the chunk
+        // the block that is open after a chunk counts the rows of the chunk
         self.rows += chunk.rows;
     }
 

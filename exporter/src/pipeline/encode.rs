@@ -1,4 +1,4 @@
-//! The encoding stage: converts frames to chunks of bytes in order. Formats without state use several threads, others
+//! The encoding stage: converts frames to chunks of bytes in order. An encoder runs on several threads, a writer on
 //! one.
 
 use std::{
@@ -125,7 +125,7 @@ async fn encode_in_parallel(
     Ok(())
 }
 
-/// Writes the frames in order, on a thread that may block while the next stage is behind.
+/// Writes the frames in order, on a thread that may block while the next stage is busy.
 async fn write_in_order(
     frames: Rows,
     open: OpenWriter,

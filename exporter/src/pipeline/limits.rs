@@ -10,7 +10,7 @@ use crate::{
 pub struct PipelineLimits {
     /// The size and age at which segments are closed.
     pub segments: SegmentLimits,
-    /// The number of frames that are encoded at once.
+    /// The maximum number of frames that one export encodes at once.
     pub encoder_threads: usize,
     /// The maximum memory of the rows that a template sorts, in bytes.
     pub sort_memory: u64,

@@ -15,7 +15,8 @@ use crate::{
     template::TemplateError,
 };
 
-/// Applies the projection of the layout to up to `max_concurrent` frames at once, and sorts the rows if the layout does.
+/// Applies the projection of the layout to up to `max_concurrent` frames at once, and sorts the rows if the layout has
+/// sort keys.
 pub(super) async fn projected(
     frames: Frames,
     layout: &Arc<Layout>,
@@ -41,7 +42,7 @@ pub(super) async fn projected(
     if layout.projection.is_sorted() { sorted(frames, layout, sort_memory).await } else { Ok(frames) }
 }
 
-/// Collects and sorts all rows. Fails if they need more than `max_memory` bytes.
+/// Collects and sorts all rows. Fails if sorting needs more than `max_memory` bytes.
 async fn sorted(mut frames: Rows, layout: &Arc<Layout>, max_memory: u64) -> Result<Rows, JobError> {
     let mut parts: Vec<DataFrame> = Vec::new();
     let mut memory = 0;

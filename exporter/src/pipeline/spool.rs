@@ -71,7 +71,7 @@ fn constant(name: &str, at: Timestamp, rows: usize) -> PolarsResult<Column> {
     Int64Chunked::full(name.into(), millis, rows).into_series().into_column().cast(&dtype)
 }
 
-/// An unnamed temporary file of frames. The length of each frame precedes it (8 bytes, little-endian).
+/// An unnamed temporary file of frames in the Arrow IPC format. An 8-byte little-endian length precedes each frame.
 struct Spool {
     file: BufWriter<File>,
     size: u64,

@@ -1,4 +1,4 @@
-//! Implements templates by their description in a catalog file.
+//! Templates that a catalog file describes.
 
 use std::fmt::Debug;
 
@@ -15,7 +15,7 @@ use crate::{
     layout::{Layout, TemplateVersion},
 };
 
-/// The length of a version that is a digest, in hexadecimal digits.
+/// The number of hexadecimal digits of a version that is a digest.
 const VERSION_LENGTH: usize = 12;
 
 /// A template that follows the description of a catalog file.
@@ -26,7 +26,7 @@ pub struct DeclaredTemplate {
 }
 
 impl DeclaredTemplate {
-    /// Creates the template of a description. [`TemplateSpec::validate`] checks whether the template fits a dataset.
+    /// Creates a template from its description. [`TemplateSpec::validate`] checks whether the template fits a dataset.
     #[must_use]
     pub fn new(spec: TemplateSpec) -> Self {
         let info = TemplateDescription {

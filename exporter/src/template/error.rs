@@ -1,9 +1,9 @@
-//! Errors of laying out a dataset by a template.
+//! Errors of templates that create a layout for a dataset.
 
-/// Why a template cannot lay out a dataset.
+/// Why a template cannot create a layout for a dataset.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TemplateError {
-    /// The template has no column of this name.
+    /// A requested column does not exist.
     #[error("there is no column `{0}`")]
     NoColumn(String),
     /// The request names the same column twice.

@@ -1,7 +1,7 @@
-//! Templates: the columns of a file, their order, names and styles, and the location of the timestamps.
+//! Templates decide the columns of a file, their order, names and styles, and the location of the timestamps.
 //!
-//! Operators describe templates in the catalog file, as a [`TemplateSpec`]. A template beyond its options implements
-//! [`Template`] in Rust.
+//! Operators describe templates in the catalog file, as a [`TemplateSpec`]. A template that needs more than these
+//! options implements [`Template`] in Rust.
 
 mod builtin;
 mod declared;
@@ -30,17 +30,17 @@ pub struct TemplateDescription {
     pub name: String,
     /// The title that users see.
     pub title: String,
-    /// The version that the metadata of each file records. Change it whenever the template would lay out the same rows
-    /// differently.
+    /// The version that the metadata of each file records. Change the version whenever the template would lay out the
+    /// same rows differently.
     pub version: String,
 }
 
-/// Decides how the columns of a dataset are laid out in a file.
+/// Decides the layout of a dataset in a file.
 pub trait Template: Send + Sync {
     /// Returns the name, title and version of the template.
     fn info(&self) -> &TemplateDescription;
 
-    /// Returns the columns that a request may choose; None, the default, if these are the columns of the dataset.
+    /// Returns the columns that a request may choose. None, the default, stands for the columns of the dataset.
     ///
     /// # Errors
     /// When the template does not fit the dataset. The catalog then does not offer it for this dataset.

@@ -20,7 +20,8 @@ use crate::layout::{
 const MAX_DECIMALS: u8 = 20;
 
 impl TemplateSpec {
-    /// Checks the description against the columns of one dataset. Only errors of values in rows remain undetected.
+    /// Checks the description against the columns of one dataset. The check cannot detect errors that depend on the
+    /// values of rows.
     ///
     /// # Errors
     /// When the description has faults; the error lists all of them.
@@ -49,7 +50,7 @@ pub(super) struct ResolvedColumn {
     pub(super) reads: Vec<String>,
     /// The dataset's columns that the pipeline must read. A constant needs one too, for the number of rows.
     inputs: Vec<String>,
-    /// Whether the column is a column of the dataset and not calculated.
+    /// Whether the column is a column of the dataset and not a calculated one.
     plain: bool,
 }
 

@@ -1,4 +1,4 @@
-//! The layouts that described templates create, and the faults of invalid descriptions.
+//! Tests of the layouts that declared templates create, and of the faults of invalid descriptions.
 
 use polars::prelude::{DataFrame, df};
 use protocol::catalog::{Column, ColumnType};

@@ -9,7 +9,7 @@ use polars::prelude::{
     PolarsResult,
 };
 
-/// Converts a float to the double with the same shortest text.
+/// Converts a float to the double with the same shortest decimal text.
 pub(crate) fn shortest(real: f32) -> f64 {
     zmij::Buffer::new().format(real).parse().unwrap_or_else(|_| f64::from(real))
 }
@@ -46,12 +46,12 @@ pub(crate) fn doubles(column: Expr) -> Expr {
     column.map(read, |_, field| Ok(Field::new(field.name().clone(), DataType::Float64)))
 }
 
-/// The 32-bit float that stands for a number in comparisons.
+/// The 32-bit float that a filter compares in place of a number that may lie between two floats.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct NearestFloat {
-    /// The greatest float that is not above the number, compared by its shortest text.
+    /// The greatest float whose shortest decimal text is at most the number.
     pub(crate) floor: f32,
-    /// Whether `floor` equals the number, compared by its shortest text.
+    /// Whether the shortest decimal text of `floor` equals the number.
     pub(crate) exact: bool,
 }
 

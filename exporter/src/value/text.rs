@@ -32,7 +32,7 @@ pub(crate) fn fixed(out: &mut Vec<u8>, value: f64, decimals: usize) {
     let _ = write!(out, "{value:.decimals$}");
 }
 
-/// `f32` and `f64`, with the texts of values that are not finite.
+/// The float types `f32` and `f64`, with a text for values that are not finite.
 pub(crate) trait Float: zmij::Float {
     /// Returns `NaN`, `INF` or `-INF`; None for a finite value.
     fn special(self) -> Option<&'static [u8]>;

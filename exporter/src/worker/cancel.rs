@@ -1,5 +1,5 @@
-//! Cancels running jobs when a message of core NATS arrives. If the message is lost, the next lease renewal notices the
-//! cancellation in the database.
+//! Cancels a running job when a cancellation arrives over core NATS. If the message is lost, the next lease renewal
+//! notices the cancellation in the database.
 
 use std::{
     collections::HashMap,
@@ -17,7 +17,8 @@ use tracing::debug;
 pub(crate) struct Cancellations(Arc<Mutex<HashMap<ExportId, CancellationToken>>>);
 
 impl Cancellations {
-    /// Registers a running export. A cancellation that arrives before the guard is dropped cancels the guard's token.
+    /// Registers a running export. A cancellation that arrives before the guard is dropped cancels the token of the
+    /// guard.
     pub(super) fn register(&self, id: ExportId) -> CancellationGuard {
         let token = CancellationToken::new();
         self.with_tokens(|tokens| tokens.insert(id, token.clone()));

@@ -1,4 +1,4 @@
-//! The context of all jobs of a process.
+//! The context that the running jobs of an exporter share.
 
 use platform::{bus::Bus, clock::SharedClock, store::FileStore};
 use sea_orm::DatabaseConnection;
@@ -7,7 +7,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use super::cancel::Cancellations;
 use crate::{catalog::Current, config::ExporterConfig, drain::Drain};
 
-/// The state that all jobs of a process share.
+/// The connections, settings and states that all jobs of a process share.
 pub(crate) struct WorkerContext {
     pub(crate) config: ExporterConfig,
     pub(crate) catalog: Current,
@@ -18,7 +18,7 @@ pub(crate) struct WorkerContext {
     /// The name under which this process claims exports.
     pub(crate) instance: String,
     pub(crate) cancellations: Cancellations,
-    /// Cancelled when running jobs must be handed over to another exporter.
+    /// The token that makes running jobs stop, so that other exporters take over their exports.
     pub(crate) hand_over: CancellationToken,
     /// The running jobs, so that the process can wait for them before it stops.
     pub(crate) jobs: TaskTracker,

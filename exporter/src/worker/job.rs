@@ -21,10 +21,10 @@ use crate::error::JobError;
 
 /// The pauses before NATS redelivers a job after a failure.
 const RETRY: Schedule = Schedule::new(Duration::from_millis(500), Duration::from_secs(60));
-/// The time between the expiry of another exporter's lease and the redelivery of the job.
+/// The pause between the expiry of another exporter's lease and the redelivery of the job.
 const LEASE_SLACK: Duration = Duration::from_millis(250);
 
-/// Handles one delivery of a job and acknowledges it. Logs and reports every failure.
+/// Handles one delivery of a job, and answers the delivery with an acknowledgement. Logs every failure.
 pub(super) async fn handle(context: &WorkerContext, message: Message) {
     match bus::open::<Job>(&message.payload) {
         Ok(job) => {
@@ -66,7 +66,7 @@ fn span(job: &Envelope<Job>) -> Span {
     span
 }
 
-/// Claims the export and runs an attempt. Returns the acknowledgement with which the job must be answered.
+/// Claims the export and runs an attempt. Returns the acknowledgement for the job.
 async fn process(context: &WorkerContext, message: &Message, job: &Envelope<Job>) -> AckKind {
     let now = context.clock.now();
     let lease_expires_at = now + context.config.lease_duration.get();
@@ -85,8 +85,7 @@ async fn process(context: &WorkerContext, message: &Message, job: &Envelope<Job>
     }
 }
 
-/// Runs an attempt at a claimed export, and stores or reports its end. Returns the acknowledgement with which the job
-/// must be answered.
+/// Runs an attempt at a claimed export, and stores or reports the result. Returns the acknowledgement for the job.
 async fn run(context: &WorkerContext, message: &Message, job: &Envelope<Job>, row: &Model) -> AckKind {
     let attempt = Attempt::new(context, row);
     let span = Span::current();
@@ -149,8 +148,8 @@ fn retry(message: &Message) -> AckKind {
     AckKind::Nak(Some(RETRY.pause(u32::try_from(deliveries - 1).unwrap_or(u32::MAX))))
 }
 
-/// Acknowledges a job and waits for the confirmation of NATS. Without the confirmation NATS may redeliver the job, which
-/// is harmless.
+/// Acknowledges a job and waits for the confirmation of NATS. Without the confirmation NATS may redeliver the job,
+/// which is harmless: the next claim finds the current state of the export.
 async fn acknowledge(message: &Message, ack: AckKind) {
     if let Err(e) = message.double_ack_with(ack).await {
         warn!(error = %e, "NATS did not confirm an acknowledgement; the job is delivered again");

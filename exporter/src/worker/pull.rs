@@ -22,7 +22,7 @@ use super::{
 };
 use crate::config::ExporterConfig;
 
-/// The time that one pull waits for a job. Between pulls the exporter notices a drain.
+/// The time that one pull waits for a job. The exporter checks for a drain between two pulls.
 const PULL_TIMEOUT: Duration = Duration::from_secs(3);
 /// The pause after the first failed pull; it doubles with each further failure.
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
@@ -38,7 +38,8 @@ pub(crate) fn start(context: &Arc<WorkerContext>, life: &Lifecycle) {
     }
 }
 
-/// Waits for the soft stop, and then for running jobs, at most the drain timeout. Hands over the jobs that still run.
+/// Waits for the soft stop, and then for running jobs, at most for the drain timeout. Hands over the jobs that still
+/// run.
 pub(crate) async fn drain(context: &WorkerContext, soft: &CancellationToken) {
     soft.cancelled().await;
     context.jobs.close();
@@ -93,7 +94,7 @@ impl Puller {
         self.slots.acquire(self.lane).await
     }
 
-    /// Waits for one job; None if no job arrives in time. Creates the consumer if there is none.
+    /// Waits for one job; None if no job arrives within [`PULL_TIMEOUT`]. Creates the consumer if there is none.
     async fn pull(&mut self) -> Result<Option<Message>, async_nats::Error> {
         let consumer = match &mut self.consumer {
             Some(consumer) => consumer,
@@ -120,7 +121,7 @@ impl Puller {
     }
 }
 
-/// Returns a job to NATS that arrived after an operator drained the exporter. Another exporter takes the job.
+/// Returns a job that arrived after an operator drained the exporter to NATS, so that another exporter takes the job.
 async fn return_job(message: &Message) {
     if let Err(e) = message.ack_with(AckKind::Nak(None)).await {
         warn!(error = %e, "failed to return a job; NATS redelivers it after the ack wait");

@@ -15,7 +15,7 @@ pub(super) struct Slots {
     bulk: Arc<Semaphore>,
 }
 
-/// The right to run one job. Dropping it frees the slot.
+/// The right to run one job. Dropping this value frees the slot.
 pub(super) struct Slot {
     _all: OwnedSemaphorePermit,
     _bulk: Option<OwnedSemaphorePermit>,
@@ -41,7 +41,7 @@ impl Slots {
     }
 }
 
-/// One running job in the metrics. Dropping it decrements the metric.
+/// One running job in the metrics. Dropping this value decrements the metric.
 pub(super) struct RunningJob(Lane);
 
 impl RunningJob {

@@ -1,4 +1,4 @@
-//! Tests of the command line.
+//! Tests of the command line parser.
 
 use clap::{CommandFactory, error::ErrorKind};
 use serde_json::json;

@@ -13,8 +13,8 @@ use crate::{
     up::StandaloneNats,
 };
 
-/// Runs the subcommand, or creates a backup if there is none. Starts the nats-server of a data folder meanwhile, unless
-/// `sluice up` runs on the folder.
+/// Runs the subcommand, or creates a backup if there is no subcommand. To create the backup of a data folder, starts
+/// the nats-server of the folder unless `sluice up` runs on the folder.
 ///
 /// # Errors
 /// When a setting is invalid, a server can't be reached, or a backup is damaged.
@@ -45,7 +45,8 @@ pub(super) fn backup_config(settings: &Settings, destination: Option<&String>) -
     config
 }
 
-/// Returns the keys that decrypt a backup: those of the command line, or the passphrase of the settings.
+/// Returns the keys that decrypt a backup: the identities and the passphrase file of the command line. Without a
+/// passphrase file there, the passphrase file of the settings is used.
 pub(super) fn key_files(keys: &Keys, config: &BackupConfig) -> KeyFiles {
     let configured = Some(&config.passphrase_file).filter(|file| !file.is_empty()).map(Into::into);
     KeyFiles { identities: keys.identity.clone(), passphrase: keys.passphrase_file.clone().or(configured) }

@@ -23,7 +23,7 @@ use crate::{
     settings::Settings,
 };
 
-/// The time limit for notifying a notifier over NATS.
+/// The time limit for notifying the notifiers over NATS.
 const NOTIFY_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// An account that differs from the ledger, as `--json` prints it.
@@ -87,10 +87,10 @@ pub async fn adjust(options: &AdjustOptions, settings: &Settings) -> Result<(), 
     print(&db, &options.account, &owner, &credit_policy, 1).await
 }
 
-/// Compares all accounts with the ledger, and corrects those that differ on request.
+/// Compares all accounts with the ledger. With `--rebuild`, corrects the accounts that differ.
 ///
 /// # Errors
-/// When an account differs after the command, or the database can't be reached or isn't up to date.
+/// When an account still differs at the end of the command, or the database can't be reached or isn't up to date.
 pub async fn audit(options: &AuditOptions, settings: &Settings) -> Result<(), CommandError> {
     let db = connect(settings).await?;
     let mut findings = if options.rebuild { ledger::rebuild(&db).await? } else { ledger::audit(&db).await? };
@@ -149,7 +149,7 @@ async fn correct(
     Ok(ledger::read(db, owner, credit_policy, now).await?)
 }
 
-/// Requests that a notifier publishes the new balances now. If the request fails, a notifier publishes them at its next
+/// Asks a notifier to publish the new balances now. If the request fails, a notifier publishes the balances at its next
 /// poll.
 async fn request_notifications(settings: &Settings) {
     let requested = tokio::time::timeout(NOTIFY_TIMEOUT, publish_hint(settings)).await;

@@ -41,11 +41,11 @@ pub enum CommandError {
     /// A correction would make the balance negative.
     #[error("{owner} has {balance} credits, which can't be changed by {amount:+}; nothing was changed")]
     NegativeBalance {
-        /// The user and tenant of the account.
+        /// The user of the account.
         owner: String,
         /// The balance before the correction.
         balance: i64,
-        /// The change that was requested.
+        /// The requested change of the balance.
         amount: i64,
     },
     /// Some accounts differ from the ledger. The command has printed each of them.
@@ -69,7 +69,7 @@ pub enum CommandError {
     /// A backup or a restore failed.
     #[error(transparent)]
     Backup(#[from] Box<BackupError>),
-    /// A backup that was recorded as a run of the scheduled job failed.
+    /// A backup failed that was recorded as a run of the scheduled job.
     #[error(transparent)]
     BackupRun(#[from] Box<BackupRunError>),
     /// A backup was created, but objects are missing or damaged in the file store.
@@ -81,7 +81,7 @@ pub enum CommandError {
     /// No scheduled job has this name.
     #[error("there is no scheduled job `{name}`; there are: {names}")]
     NoJob {
-        /// The requested name of a job.
+        /// The job name in the request.
         name: String,
         /// The names of all scheduled jobs.
         names: String,

@@ -19,7 +19,7 @@ use crate::{
     up::StandaloneNats,
 };
 
-/// Restores a backup. For a data folder, starts the nats-server of the folder meanwhile.
+/// Restores a backup. For a data folder, starts the nats-server of the folder for the duration of the restore.
 ///
 /// # Errors
 /// When the backup is damaged, the target isn't empty, or the restored data differs from the backup.

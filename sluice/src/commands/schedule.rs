@@ -1,5 +1,5 @@
-//! `sluice schedule`: shows and starts scheduled jobs. It reads the database directly, so that it works without a
-//! running notifier.
+//! `sluice schedule`: shows and starts scheduled jobs. The command reads and writes the database directly, so that it
+//! needs no running notifier to show the jobs.
 
 use std::time::Duration;
 
@@ -27,7 +27,7 @@ use crate::{
 
 /// The interval at which the command polls for the end of a run.
 const POLL_INTERVAL: Duration = Duration::from_millis(100);
-/// The time limit for notifying a notifier over NATS.
+/// The time limit for notifying the notifiers over NATS.
 const NOTIFY_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Shows the scheduled jobs, or requests a run of one job.
@@ -55,7 +55,7 @@ async fn show(db: &DatabaseConnection, json: bool) -> Result<(), CommandError> {
     Ok(())
 }
 
-/// Records a request for a run in the database, and notifies a notifier. If the notification fails, a notifier finds
+/// Records a request for a run in the database, and notifies the notifiers. If the notification fails, a notifier finds
 /// the request at its next poll.
 async fn run_now(
     options: &RunOptions,

@@ -19,7 +19,7 @@ use crate::cli::{ExportOptions, SettingsFiles};
 /// The lifetime of a token of the local identity. Each session uses a new token.
 const TOKEN_TTL: Duration = Duration::from_secs(60 * 60);
 
-/// Why the command line and the settings give no usable gateway or token.
+/// Why the command line and the settings contain no usable gateway or token.
 #[derive(Debug, thiserror::Error)]
 pub enum AccessError {
     /// The URL of the gateway is invalid.
@@ -98,12 +98,12 @@ impl Access {
         }
     }
 
-    /// Builds a GET request with the token.
+    /// Builds a GET request that carries the token.
     pub(super) fn get(&self, path: &str) -> Result<RequestBuilder, String> {
         self.request(Method::GET, path)
     }
 
-    /// Builds a DELETE request with the token.
+    /// Builds a DELETE request that carries the token.
     pub(super) fn delete(&self, path: &str) -> Result<RequestBuilder, String> {
         self.request(Method::DELETE, path)
     }

@@ -22,7 +22,7 @@ use super::{
 };
 use crate::output;
 
-/// The time without progress after which the driver gives up reconnecting.
+/// The time without a message from the gateway after which the driver gives up.
 pub(super) const STALL_TIMEOUT: Duration = Duration::from_secs(5 * 60);
 /// The time limit of the cancel request.
 const CANCEL_TIMEOUT: Duration = Duration::from_secs(5);
@@ -31,7 +31,7 @@ const CANCEL_TIMEOUT: Duration = Duration::from_secs(5);
 const RECONNECT_PAUSES: Schedule =
     Schedule::new(Duration::from_millis(500), Duration::from_secs(30)).with_full_jitter();
 
-/// The next action of a session after its steps are executed.
+/// The next action of a session after the driver has executed all steps.
 enum Next {
     /// The session reads the next message.
     Read,
@@ -55,7 +55,7 @@ pub(super) struct Driver<'a> {
     stop: CancellationToken,
     socket: Option<Socket>,
     backoff: Backoff,
-    /// The time at which the last bytes or progress arrived.
+    /// The time at which the last message arrived.
     last_progress: Instant,
     ever_connected: bool,
 }
@@ -101,7 +101,7 @@ impl<'a> Driver<'a> {
         }
     }
 
-    /// Opens a connection. The inner error is transient.
+    /// Opens a connection. The inner error is transient, so that the driver connects again after a pause.
     async fn connect(&mut self) -> Result<Result<(), String>, ExportError> {
         let token = self.access.token()?;
         let url = self.access.socket_url();
@@ -174,7 +174,7 @@ impl<'a> Driver<'a> {
         }
     }
 
-    /// Executes steps. The inner error is a broken connection.
+    /// Executes steps in order. The inner error describes a broken connection.
     async fn execute(&mut self, steps: Vec<Step>) -> Result<Result<Next, String>, ExportError> {
         for step in steps {
             match step {
@@ -197,7 +197,7 @@ impl<'a> Driver<'a> {
         Ok(Ok(Next::Read))
     }
 
-    /// Waits before the next attempt. Fails if the stall timeout has passed without progress.
+    /// Waits before the next attempt. Fails if no message arrived within the stall timeout.
     async fn pause(&mut self, fault: String) -> Result<(), ExportError> {
         if self.last_progress.elapsed() >= STALL_TIMEOUT {
             return Err(ExportError::GaveUp { last: fault });
@@ -210,7 +210,7 @@ impl<'a> Driver<'a> {
         }
     }
 
-    /// Cancels the export, whose file the user no longer needs, so that its credits are released.
+    /// Cancels the export, whose file the user no longer needs, so that the gateway releases its credits.
     pub(super) async fn cancel_export(&mut self) {
         let canceled = timeout(CANCEL_TIMEOUT, async {
             match self.socket.take() {

@@ -1,10 +1,10 @@
-//! `sluice export`: a client of the gateway that uses the public protocol over a WebSocket only.
+//! `sluice export`: a client of the gateway that uses only the public protocol, over a WebSocket and REST.
 //!
 //! - `request` converts the command line to an `export.create` message.
 //! - `access` selects the gateway and the token.
 //! - `socket` handles one WebSocket connection.
-//! - [`transfer`] is the protocol as a state machine without a socket: what to send and to write after each message.
-//! - `sink` writes the file, under another name until it is complete.
+//! - [`transfer`] implements the protocol as a state machine without a socket: each message gives the next steps.
+//! - `sink` writes the file, which has the suffix `.part` until it is complete.
 //! - `driver` connects and reconnects, and executes the steps of the state machine.
 //! - `progress` shows the progress on a terminal.
 
@@ -29,10 +29,10 @@ use crate::{
     settings::SettingsError,
 };
 
-/// The time limit of the request for the completed export.
+/// The time limit for requesting the completed export from the gateway.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// Why the command received no complete file.
+/// Why `sluice export` failed.
 #[derive(Debug, thiserror::Error)]
 pub enum ExportError {
     /// The settings can't be used.
@@ -41,7 +41,7 @@ pub enum ExportError {
     /// The command line and the settings name no gateway or no token.
     #[error(transparent)]
     Access(#[from] access::AccessError),
-    /// The default file exists, and is not overwritten.
+    /// The file with the default name exists, and the command does not overwrite it.
     #[error("{0} exists: give a file with -o, or `-` for standard output")]
     Exists(PathBuf),
     /// Another `sluice export` writes the same file.
@@ -66,15 +66,15 @@ pub enum ExportError {
     /// The gateway refuses the session, for example because the token is invalid.
     #[error("the gateway refuses the session ({status}): {detail}")]
     Refused {
-        /// The HTTP status of the answer.
+        /// The HTTP status of the refusal.
         status: StatusCode,
-        /// The detail of the problem in the answer.
+        /// The detail of the problem in the response.
         detail: String,
     },
     /// The gateway closed the session, and would close another one for the same reason.
     #[error("the gateway ended the session: {0}")]
     Closed(&'static str),
-    /// No new byte arrived within the stall timeout.
+    /// No message arrived within the stall timeout.
     #[error("gave up after {} min without a new byte; last: {last}", driver::STALL_TIMEOUT.as_secs() / 60)]
     GaveUp {
         /// The last error of the connection.
@@ -147,7 +147,8 @@ fn describe(problem: &Problem) -> String {
 /// Exports a dataset to a file.
 ///
 /// # Errors
-/// When the export gives no file. The received bytes stay in a file with the suffix `.part`, except after Ctrl-C.
+/// When the command receives no complete file. The received bytes stay in a file with the suffix `.part`, except after
+/// Ctrl-C.
 pub async fn run(options: ExportOptions, files: &SettingsFiles) -> Result<(), ExportError> {
     let access = Access::new(&options, files)?;
     let create = request::create(&options);

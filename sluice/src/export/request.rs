@@ -14,8 +14,8 @@ use crate::cli::ExportOptions;
 /// The formats whose name is also the extension of their files.
 const FORMATS: [&str; 5] = ["csv", "tsv", "ndjson", "parquet", "xlsx"];
 
-/// Creates the request with a new idempotency key, so that repeating it after a broken connection creates no second
-/// export.
+/// Creates the request with a new idempotency key, so that a repeated request after a broken connection creates no
+/// second export.
 pub(super) fn create(options: &ExportOptions) -> ExportCreate {
     let (format, compression) = requested_format(options);
     let parameters = (!options.param.is_empty()).then(|| options.param.iter().cloned().collect());

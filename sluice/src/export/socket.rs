@@ -26,7 +26,7 @@ use tokio_tungstenite::{
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(20);
 /// The time limit for sending a message.
 const SEND_TIMEOUT: Duration = Duration::from_secs(30);
-/// The heartbeat interval that is assumed until the server announces the interval.
+/// The heartbeat interval until the server announces the actual interval.
 const HEARTBEAT: Duration = Duration::from_secs(30);
 /// The number of heartbeat intervals without a message after which the connection counts as broken.
 const SILENT_HEARTBEATS: u32 = 3;
@@ -36,7 +36,7 @@ const SILENT_HEARTBEATS: u32 = 3;
 pub(super) enum ConnectError {
     /// The gateway refused the session, with a status and a reason.
     Refused(StatusCode, String),
-    /// The gateway did not answer.
+    /// The gateway can't be reached, or did not answer in time.
     Unreachable(String),
 }
 

@@ -22,7 +22,7 @@ const CREATE: &str = "create";
 const OPEN: &str = "open";
 /// The `ref` of the request that cancels the export.
 const CANCEL: &str = "cancel";
-/// The client extends the window when one part in this many has arrived.
+/// The number of equal parts of the window. The client extends the window whenever one part has arrived.
 const WINDOW_PARTS: u64 = 4;
 
 /// One step for the driver, which executes steps in order.
@@ -52,7 +52,7 @@ pub struct Transfer {
     stream: Option<u32>,
     /// The number of written bytes, which is the offset of the next byte.
     offset: u64,
-    /// The attempt that produced these bytes; `None` before the stream is open.
+    /// The attempt that produced the written bytes; `None` before the stream is open.
     attempt: Option<u32>,
     /// The number of bytes received since the last extension of the window.
     used: u64,
@@ -60,7 +60,8 @@ pub struct Transfer {
 }
 
 impl Transfer {
-    /// Creates a transfer from a request that carries an idempotency key.
+    /// Creates a transfer from a request that carries an idempotency key. `window` is the maximum number of bytes in
+    /// flight.
     #[must_use]
     pub fn new(create: ExportCreate, window: u64) -> Self {
         Self {
@@ -95,13 +96,14 @@ impl Transfer {
         &self.progress
     }
 
-    /// Number of bytes written so far.
+    /// Returns the number of bytes written so far.
     #[must_use]
     pub fn offset(&self) -> u64 {
         self.offset
     }
 
-    /// Returns the steps on a new connection, or when a stream must be opened again.
+    /// Returns the first step on a new connection, which creates the export or opens its stream. Also opens a closed
+    /// stream again.
     pub fn begin(&mut self) -> Vec<Step> {
         self.stream = None;
         self.used = 0;
@@ -122,7 +124,7 @@ impl Transfer {
         Some(Step::Send(ClientMessage::ExportCancel(ExportCancel { export_id }), Some(CANCEL)))
     }
 
-    /// Handles a text message.
+    /// Handles a text message and returns the next steps.
     ///
     /// # Errors
     /// When the export ended without a file, or the gateway violated the protocol.
@@ -170,7 +172,7 @@ impl Transfer {
         Ok(Vec::new())
     }
 
-    /// Handles a binary frame.
+    /// Handles a binary frame and returns the next steps.
     ///
     /// # Errors
     /// When the frame does not continue the file at the current offset.

@@ -1,4 +1,4 @@
-//! The transfer reacts correctly to scripted messages of a gateway.
+//! Tests of the transfer with scripted messages of a gateway.
 
 use protocol::export::{Links, Status};
 use serde_json::{Map, json};

@@ -75,7 +75,7 @@ pub enum ServiceError {
     /// An address can't be bound.
     #[error("can't listen on {address} ({setting}): {source}")]
     Listen {
-        /// The name of the setting.
+        /// The name of the setting that contains the address.
         setting: &'static str,
         /// The address in the setting.
         address: String,
@@ -91,7 +91,7 @@ pub enum ServiceError {
     /// The notifier refuses to start.
     #[error("notifier: {0}")]
     Notifier(#[from] NotifierError),
-    /// A critical task ended.
+    /// A task that must run as long as the process ended.
     #[error("stopped by itself: {0}")]
     Stopped(String),
 }
@@ -103,9 +103,9 @@ pub struct Common {
     pub db: DatabaseConnection,
     /// The clock of all services.
     pub clock: SharedClock,
-    /// The recorder behind `/metrics`.
+    /// The recorder whose metrics `/metrics` shows.
     pub metrics: PrometheusHandle,
-    /// The exporter of traces, to flush at the end.
+    /// The trace exporter, which is flushed before the process ends.
     pub traces: Traces,
 }
 
@@ -148,7 +148,7 @@ pub async fn run_service(kind: ServiceKind, settings: &Settings) -> Result<(), S
     run(kind.process(), settings, async |common, life| start(kind, settings, common, life).await).await
 }
 
-/// Runs the started services until a stop signal. Traces carry `process` as the name of the service.
+/// Starts services with `start`, and runs them until a stop signal. Traces carry `process` as the name of the service.
 ///
 /// # Errors
 /// When a service can't start, or stops by itself.
@@ -165,7 +165,7 @@ pub async fn run<T>(
     stop(settings, &common, started, &life).await
 }
 
-/// Starts one service on the listener of its settings.
+/// Starts one service on the address in its settings.
 ///
 /// # Errors
 /// When the service can't start.
@@ -182,7 +182,7 @@ pub async fn start(
     }
 }
 
-/// Starts a gateway on the address of the settings.
+/// Starts a gateway on the address in the settings.
 ///
 /// # Errors
 /// When the gateway can't start.
@@ -195,7 +195,7 @@ pub async fn bind_and_start_gateway(
     start_gateway(settings, common, listener, life).await
 }
 
-/// Starts a gateway on a bound listener.
+/// Starts a gateway on a listener that is already bound.
 ///
 /// # Errors
 /// When the gateway can't start.
@@ -259,8 +259,8 @@ pub async fn start_notifier(
     Ok(notifier::start(settings.notifier.clone(), deps, listener, life).await?.address)
 }
 
-/// Waits for the soft stop and the end of all tasks. A failed start triggers the soft stop, so that services that have
-/// started drain.
+/// Waits for the soft stop and the end of all tasks. A failed start triggers the soft stop, so that the services that
+/// have already started stop gracefully.
 ///
 /// # Errors
 /// The error of the start, or the reason why the process stopped by itself.

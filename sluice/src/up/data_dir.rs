@@ -14,11 +14,11 @@ const LOCK: &str = "sluice.lock";
 /// The folder of dataset files, which may exist before the first start.
 const DATASETS: &str = "datasets";
 
-/// A data folder that this process has locked until the process ends.
+/// A data folder that this process has locked. Dropping this value releases the lock.
 #[derive(Debug)]
 pub(super) struct DataDir {
     path: PathBuf,
-    /// The path as the user typed it, for printed commands.
+    /// The path as the user typed it, for the commands that `sluice up` prints.
     named: PathBuf,
     _lock: File,
 }
@@ -92,14 +92,14 @@ impl DataDir {
     }
 }
 
-/// Whether the folder is empty or belongs to Sluice. No other folder may be claimed, because that changes its
-/// permissions.
+/// Whether the folder is empty or belongs to Sluice. [`DataDir::claim`] refuses any other folder, because it changes
+/// the permissions of the folder.
 fn is_ours(path: &Path) -> Result<bool, UpError> {
     let mut entries = fs::read_dir(path).map_err(UpError::file(path))?;
     Ok(entries.next().is_none() || path.join(LOCK).exists() || path.join(DATASETS).is_dir())
 }
 
-/// Writes a file that only its owner can read, and replaces the former file atomically.
+/// Writes a file that only its owner can read. Replaces an existing file atomically.
 pub(super) fn write_private(path: &Path, text: &str) -> Result<(), UpError> {
     let part = path.with_added_extension("part");
     let mut file = OpenOptions::new()

@@ -38,7 +38,7 @@ const DEFAULT_DIR: &str = "data";
 const PROCESS: &str = "sluice";
 /// The time limit for all services to become ready.
 const START_TIMEOUT: Duration = Duration::from_secs(60);
-/// The interval of the readiness checks.
+/// The interval at which the start checks the readiness of the gateway.
 const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
 /// Why `sluice up` cannot start, or stopped.
@@ -93,7 +93,7 @@ pub enum UpError {
     OldNats {
         /// The path of the program.
         program: PathBuf,
-        /// The version that it printed.
+        /// The version that the program printed.
         found: nats::Version,
     },
     /// The nats-server did not become ready.
@@ -228,7 +228,8 @@ async fn start(
     services::start_gateway(settings, common, listener, life).await
 }
 
-/// Waits until the gateway is ready, then prints how to use it. A stop request in between is not an error.
+/// Waits until the gateway is ready, then prints how to use the gateway. A stop request during the wait is not an
+/// error.
 async fn announce_when_ready(
     address: SocketAddr,
     dir: &DataDir,

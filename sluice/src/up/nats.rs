@@ -25,7 +25,7 @@ use super::{
     secrets::Secrets,
 };
 
-/// The oldest supported release: the first with a TTL for each message.
+/// The oldest supported release: the first one that supports a TTL for each message.
 pub(super) const OLDEST: Version = Version(2, 11, 0);
 /// The user name with which Sluice connects to the server.
 pub(super) const USER: &str = "sluice";
@@ -71,7 +71,7 @@ fn parse_version(text: &str) -> Option<Version> {
     Some(Version(numbers.next()??, numbers.next()??, numbers.next().flatten().unwrap_or(0)))
 }
 
-/// The running server. Dropping it kills the process; [`NatsChild::stop`] stops it gracefully.
+/// The running server. Dropping this value kills the process; [`NatsChild::stop`] stops it gracefully.
 pub(super) struct NatsChild {
     child: Child,
     url: String,
@@ -148,8 +148,8 @@ impl NatsChild {
     }
 }
 
-/// With `setpriv`, Linux terminates the child when this process ends in any way; `setpriv` executes nats-server in place
-/// of itself. Without `setpriv`, the next start stops a stale server.
+/// Returns the command that starts the server. With `setpriv`, Linux terminates the server when this process ends in
+/// any way; `setpriv` executes nats-server in place of itself. Without `setpriv`, the next start stops a stale server.
 fn command(program: &Path) -> Command {
     match on_path("setpriv").filter(|_| cfg!(target_os = "linux")) {
         Some(setpriv) => {
@@ -177,7 +177,7 @@ async fn wait_until_ready(log: &mut Lines<BufReader<ChildStderr>>) -> Result<u16
     Err(last)
 }
 
-/// Forwards warnings and errors of the server to the log of this process; other lines are debug output.
+/// Forwards warnings and errors of the server to the log of this process. Other lines become debug messages.
 fn forward_log_line(line: &str) {
     if ["[WRN]", "[ERR]", "[FTL]"].iter().any(|level| line.contains(level)) {
         warn!(target: "nats_server", "{line}");

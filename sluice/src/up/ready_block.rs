@@ -10,23 +10,23 @@ use tokio::time::{Instant, sleep};
 use super::{data_dir::DataDir, settings_file::LOCAL_USERS};
 use crate::{output::shell_word, settings::Settings};
 
-/// The lifetime of the token with which the datasets are listed.
+/// The lifetime of the token that lists the datasets.
 const TOKEN_TTL: Duration = Duration::from_secs(60);
-/// The time limit for the gateway to receive the exporter's datasets.
+/// The time limit for the gateway to learn the datasets of the exporter.
 const CATALOG_TIMEOUT: Duration = Duration::from_secs(5);
-/// The interval at which the datasets are listed until the gateway has received them.
+/// The interval at which `sluice up` lists the datasets until the gateway knows them.
 const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
 /// The example export that the block prints.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Example {
-    /// A dataset that is offered, and the options for its export.
+    /// An offered dataset, and the options of its export.
     Export { dataset: String, options: String },
     /// The installation has no catalog and offers no dataset.
     NoDataset,
     /// The installation has a catalog, and none of its datasets can be read.
     NoneReadable,
-    /// The datasets are unknown, or each needs parameters that only its owner knows.
+    /// The datasets are unknown, or each of them has required parameters.
     Unknown,
 }
 
@@ -42,7 +42,8 @@ pub(super) async fn text(url: &str, dir: &DataDir, settings: &Settings, http: &r
     lines(url, &shell_word(&program), &shell_word(&dir.named().display().to_string()), &example, has_page)
 }
 
-/// Returns the datasets that the gateway offers; `None` when the gateway can't be asked, as with another identity.
+/// Returns the datasets that the gateway offers. Returns `None` if the request fails, for example because the settings
+/// have no local identity.
 async fn list_datasets(
     url: &str,
     settings: &Settings,

@@ -19,7 +19,7 @@ use super::{
 };
 use crate::settings;
 
-/// The users to sign in as: id, name and tenant.
+/// The users of the local identity: id, name and tenant.
 pub(super) const LOCAL_USERS: [(&str, &str, &str); 4] =
     [("alice", "Alice", "acme"), ("bob", "Bob", "acme"), ("carol", "Carol", "globex"), ("dave", "Dave", "globex")];
 
@@ -67,7 +67,7 @@ struct Url {
     url: String,
 }
 
-/// The settings of the gateway. It has no load balancer to wait for when it stops.
+/// The settings of the gateway. No load balancer sends it requests, so that its drain needs no delays.
 #[derive(Debug, Serialize)]
 struct Gateway {
     listen: String,
@@ -116,8 +116,8 @@ pub(super) fn write(
     write_private(&file, &text)
 }
 
-/// Returns the catalog in the settings file of the previous start. The file is written again at each start, so that one
-/// with other contents counts as one without a catalog.
+/// Returns the catalog in the settings file of the previous start. Each start writes the file again, so that a file
+/// with invalid contents counts as a file without a catalog.
 fn previous_catalog(file: &Path) -> Result<Option<PathBuf>, UpError> {
     #[derive(Default, Deserialize)]
     #[serde(default)]

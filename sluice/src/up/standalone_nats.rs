@@ -14,7 +14,7 @@ use super::{
     stale_nats,
 };
 
-/// The gateway port in the settings file, until the next `sluice up` writes the actual port.
+/// The gateway port in the settings file. The next `sluice up` replaces this value with the actual port.
 const PORT: u16 = 8080;
 
 /// A claimed data folder with its running nats-server. The services of the folder do not run.
@@ -24,7 +24,7 @@ pub struct StandaloneNats {
 }
 
 impl StandaloneNats {
-    /// Claims the folder, which is created if it does not exist, and starts its nats-server.
+    /// Claims the folder, and starts its nats-server. Creates the folder if it does not exist.
     ///
     /// # Errors
     /// When the folder is in use or holds foreign files, or the server does not start.
@@ -42,7 +42,7 @@ impl StandaloneNats {
         Ok(Self { nats, _dir: dir })
     }
 
-    /// Starts the nats-server unless a `sluice up` runs on the folder; `None` when it does.
+    /// Starts the nats-server unless a `sluice up` runs on the folder. Returns `None` if one runs.
     ///
     /// # Errors
     /// As [`StandaloneNats::start`].

@@ -11,7 +11,7 @@ pub(super) struct Dialect {
     pub(super) null: Vec<u8>,
 }
 
-/// Appends a text value for the `machine` profile. It has quotes only if it is empty or needs them.
+/// Appends a text value for the `machine` profile. Quotes the value only if it is empty or contains a special byte.
 #[inline]
 pub(super) fn text(out: &mut Vec<u8>, bytes: &[u8], delimiter: u8) {
     if bytes.is_empty() || has_special(bytes, delimiter) { quoted(out, bytes) } else { out.extend_from_slice(bytes) }
@@ -45,8 +45,8 @@ impl Dialect {
         out.extend_from_slice(b"\"\"\"");
     }
 
-    /// Appends text for a spreadsheet. With `guard` the spreadsheet does not evaluate the text as a formula; with `digits`
-    /// it drops no digit of it.
+    /// Appends text for a spreadsheet. With `guard`, the spreadsheet does not evaluate the text as a formula. With
+    /// `digits`, the spreadsheet keeps all digits of the text.
     pub(super) fn safe_text(&self, out: &mut Vec<u8>, bytes: &[u8], guard: bool, digits: bool) {
         if digits && drops_digits(bytes) {
             return self.digits(out, bytes);
@@ -83,7 +83,7 @@ pub(super) fn has_special(bytes: &[u8], delimiter: u8) -> bool {
     blocks.remainder().iter().fold(false, |found, byte| found | special(*byte))
 }
 
-/// Appends a field in quotes, with quotes inside it doubled.
+/// Appends a field in quotes. A quote inside the field is doubled.
 #[cold]
 fn quoted(out: &mut Vec<u8>, bytes: &[u8]) {
     out.push(b'"');

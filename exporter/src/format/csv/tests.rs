@@ -1,4 +1,5 @@
-//! A small RFC 4180 reader reads CSV files back. The files do not depend on how the rows are split into frames.
+//! Tests of CSV files. A small RFC 4180 reader reads the files back. The files do not depend on how the rows are split
+//! into frames.
 
 use std::sync::Arc;
 
@@ -18,7 +19,7 @@ enum Field {
     Quoted(String),
 }
 
-/// Reads RFC 4180 with comment lines, and returns the comments and the rows. Panics when the text is malformed.
+/// Parses RFC 4180 text with comment lines, and returns the comments and the rows. Panics when the text is malformed.
 fn read(bytes: &[u8]) -> (Vec<String>, Vec<Vec<Field>>) {
     let text = std::str::from_utf8(bytes).unwrap();
     let (mut comments, mut rows) = (Vec::new(), Vec::new());

@@ -15,13 +15,13 @@ use crate::{
     layout::{COMPLETED_AT, Layout, REQUESTED_AT, ROWS, Timestamps},
 };
 
-/// The maximum length of a cell, as error texts state it. It counts UTF-16 code units.
+/// The maximum length of a cell, for error texts. Workbooks count UTF-16 code units.
 const MAX_CELL_LENGTH: &str = "32767 characters";
 /// The estimated size in bytes from which the ZIP file uses 64-bit sizes. Smaller files do not use them, because some
 /// readers do not support them.
 const ZIP64_SIZE: u64 = 3 << 30;
 
-/// A workbook whose rows are written to temporary files.
+/// A workbook that writes its rows to temporary files until it is saved.
 pub(in crate::format) struct Book {
     book: Workbook,
     titles: Vec<String>,

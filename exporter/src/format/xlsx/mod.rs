@@ -4,7 +4,7 @@
 //! numbers of more than 15 digits, dates before 1900-03-01 or after 9999-12-31, and floats that are not finite.
 //! Timestamps are local times, rounded down to the millisecond. The empty text and NULL are both an empty cell.
 //!
-//! The library writes rows to temporary files, and packs them into the archive at the end.
+//! The library writes rows to temporary files, and packs the files into the workbook at the end.
 
 mod book;
 mod cell;

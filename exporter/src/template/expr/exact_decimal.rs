@@ -1,4 +1,4 @@
-//! Converts text to decimals. Sources send decimals with an unlimited number of digits as text.
+//! Converts text to decimals. Sources return decimals as text if the number of their digits has no limit.
 
 use polars::prelude::{
     Column, DataType, Expr, Field, Int128Chunked, IntoColumn, IntoSeries, NewChunkedArray, PolarsResult, polars_err,

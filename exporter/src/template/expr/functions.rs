@@ -136,7 +136,8 @@ pub(super) fn call(at: usize, function: &str, arguments: Vec<Typed>) -> Result<T
     })
 }
 
-/// Returns a date or timestamp; NULL if it is infinite or further from 1970 than [`MAX_DAYS`].
+/// Returns the value unchanged, or NULL for a date or timestamp that is infinite or further from 1970 than
+/// [`MAX_DAYS`].
 fn within_calendar(value: &Typed) -> Expr {
     let limit = match value.kind {
         Some(ColumnType::Date) => i64::from(MAX_DAYS),
@@ -152,7 +153,7 @@ fn within_calendar(value: &Typed) -> Expr {
     when(known).then(value.expr.clone()).otherwise(lit(NULL))
 }
 
-/// Converts a value to text, as `concat` needs it.
+/// Converts an argument of `concat` to text.
 fn text(at: usize, value: &Typed) -> Result<Expr, ExprError> {
     match value.kind {
         None => Ok(lit("")),
@@ -167,7 +168,7 @@ fn text(at: usize, value: &Typed) -> Result<Expr, ExprError> {
     }
 }
 
-/// Returns the value of an expression that is a literal whole number; None for any other.
+/// Returns the value of an expression that is a literal whole number; None for any other expression.
 fn constant(value: &Typed) -> Option<i64> {
     if value.kind != Some(ColumnType::Int) {
         return None;

@@ -1,12 +1,13 @@
 //! Expressions of calculated columns: `round(price * (1 - discount), 2)`.
 //!
-//! Every expression terminates, reads only its own row, and is type-checked before it runs. The language has:
+//! Every expression terminates, reads the values of one row only, and is type-checked before it runs. The language has:
 //! - values: `12`, `0.5`, `1e3`, `'text'`, `true`, `false`, `null`, `column`, `"Any Column"`;
 //! - `+ - * /`, `= <> != < <= > >=`, `and or not`, parentheses;
 //! - `concat coalesce upper lower trim length substring round abs if is_null year month day hour minute second weekday`.
 //!
-//! Arithmetic with whole numbers and decimals is exact, and a result that overflows fails the export. `/` of whole
-//! numbers gives a float. Division by zero gives NULL, and so does nearly every operation with a NULL operand.
+//! Arithmetic with whole numbers and decimals is exact, but products and quotients of decimals keep only 10 digits
+//! after the point. A result that overflows fails the export. `/` of whole numbers gives a float. Division by zero
+//! gives NULL, and so does nearly every operation with a NULL operand.
 
 mod compile;
 mod error;

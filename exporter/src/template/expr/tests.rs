@@ -1,4 +1,4 @@
-//! Expressions give the same values as in SQL. Invalid expressions give an error with its position.
+//! Tests that expressions give the same values as SQL, and that an invalid expression gives an error with its position.
 
 use polars::prelude::*;
 use protocol::catalog::{Column as CatalogColumn, ColumnType};

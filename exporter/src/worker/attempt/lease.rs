@@ -19,8 +19,9 @@ const CALL_TIMEOUT: Duration = Duration::from_secs(2);
 impl Attempt<'_> {
     /// Runs until the attempt must stop, and returns the reason.
     ///
-    /// The loop waits for a cancellation, for a hand-over when the process stops, and for three timers. The timers send
-    /// progress acknowledgements, so that NATS does not redeliver the job, renew the lease, and report progress.
+    /// The loop waits for a cancellation, for a hand-over when the process stops, and for three timers. The first timer
+    /// sends progress acknowledgements, so that NATS does not redeliver the job. The others renew the lease and report
+    /// progress.
     pub(super) async fn keep_alive(&self, message: &Message, canceled: &CancellationToken) -> JobError {
         let config = &self.context.config;
         let lease = config.lease_duration.get();

@@ -44,13 +44,13 @@ pub(super) struct Attempt<'a> {
     meter: Arc<Meter>,
     /// The running uploads, which continue after the attempt is stopped.
     uploads: TaskTracker,
-    /// Whether the notifier may have received the outcome `completed`. The exporter must not delete the file after that.
+    /// Whether the notifier may have received the outcome `completed`. If so, the exporter must not delete the file.
     sealed: AtomicBool,
     /// The time of the last progress report; None before the first report.
     reported_at: Mutex<Option<Instant>>,
 }
 
-/// The end of an attempt, which decides how the job is acknowledged.
+/// The end of an attempt, which decides the acknowledgement of the job.
 pub(super) enum AttemptEnd {
     /// NATS has confirmed the outcome of the complete file.
     Completed(FileInfo),
@@ -80,7 +80,7 @@ impl<'a> Attempt<'a> {
         }
     }
 
-    /// Runs the attempt until its outcome is published, or until it must stop.
+    /// Runs the attempt until the exporter has reported the complete file, or until the attempt fails or must stop.
     pub(super) async fn run(&self, message: &Message, row: &Model) -> Result<FileInfo, JobError> {
         let max_attempts = self.context.config.max_attempts;
         if self.failures >= max_attempts {
@@ -124,8 +124,8 @@ impl<'a> Attempt<'a> {
         }
     }
 
-    /// Seals the file, after which only the notifier may delete it. Must be called before the outcome is first reported,
-    /// because the report may arrive although its confirmation is lost.
+    /// Seals the file, after which only the notifier may delete the file. The caller must seal the file before the
+    /// first report of the outcome, because the report may arrive although its confirmation is lost.
     fn seal(&self) {
         self.sealed.store(true, Ordering::Release);
     }

@@ -1,4 +1,5 @@
-//! Reports the outcome of an attempt to the notifier. JetStream stores the report before the job is acknowledged.
+//! Reports the outcome of an attempt to the notifier. JetStream stores the report before the exporter acknowledges the
+//! job.
 
 use std::time::Duration;
 
@@ -19,7 +20,7 @@ use crate::error::JobError;
 /// The pause before the exporter repeats a failed report of a completed file.
 const RETRY_PAUSE: Duration = Duration::from_millis(500);
 
-/// A dead letter: a job whose export failed, which operators can inspect and requeue.
+/// A dead letter: the job of a failed export, which operators can inspect and requeue.
 #[derive(Debug, Serialize)]
 struct DeadLetter<'a> {
     #[serde(flatten)]

@@ -117,7 +117,7 @@ impl Attempt<'_> {
     }
 }
 
-/// Counts the rows of the query exactly if the source can do so fast, or else estimates them from statistics.
+/// Counts the rows of the query exactly if the source can do so fast, or else estimates their number from statistics.
 async fn count_rows(plan: &Plan) -> Result<Option<u64>, DatasetError> {
     let count = match plan.dataset.count(&plan.query, Precision::Exact).await? {
         None => plan.dataset.count(&plan.query, Precision::Estimate).await?,

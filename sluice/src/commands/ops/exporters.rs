@@ -1,4 +1,4 @@
-//! Lists exporters, and drains one before its machine stops.
+//! Lists exporters, and starts or ends the drain of one exporter.
 
 use std::time::Duration;
 
