@@ -38,7 +38,7 @@ impl Advertiser {
     pub(crate) async fn run(mut self, stop: CancellationToken) -> Result<(), std::convert::Infallible> {
         let mut drained = self.drain.changes();
         let mut estimates = Estimates::of(self.catalog.current());
-        // the first entry waits for the estimates, but not for long
+        // the first entry waits for the estimates, at most for this time
         let mut ticks = interval_at(Instant::now() + FIRST_ESTIMATES, self.interval);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut again =

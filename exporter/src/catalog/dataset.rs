@@ -77,7 +77,7 @@ async fn postgres(
     server: Arc<PostgresServer>,
 ) -> Result<PostgresRows, Refusal> {
     let failed = |e: DatasetError| classify_probe_error(at, spec, &e);
-    // also when every type is declared, so that a missing table is found now
+    // describe the source even if every type is declared, so that a missing table is found now
     let found = PostgresRows::describe(&server, &rows).await.map_err(failed)?;
     check_tenant_columns(at, spec, found.iter().map(|column| column.name.as_str()))?;
     let info = info(spec, &merged(spec, found).map_err(failed)?)?;

@@ -114,7 +114,7 @@ impl Loader<'_> {
             None => None,
             Some(from) if known.contains(from.get_ref()) => match self.sources.get(from.get_ref()) {
                 Some(open) => Some(open.clone()),
-                // the source has a fault of its own
+                // the fault of this source is reported already
                 None => return Err(Refusal::Unavailable("its source is invalid".into())),
             },
             Some(from) => {

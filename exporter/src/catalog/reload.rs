@@ -1,8 +1,8 @@
 //! Polls the catalog file, and replaces the registry when the file changes.
 //!
-//! The file is polled because file system notifications miss changes on mounts and behind symbolic links. An invalid file
-//! changes nothing: the last valid one stays in force, and a log line and a metric report it. Unavailable datasets are
-//! retried at every fifth poll.
+//! The exporter polls the file because file system notifications miss changes on mounts and behind symbolic links. An
+//! invalid file changes nothing: the exporter keeps the last valid registry, and reports the fault by a log line and a
+//! metric. Every fifth poll retries unavailable datasets.
 
 use std::{path::PathBuf, time::Duration};
 

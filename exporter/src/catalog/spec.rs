@@ -192,7 +192,7 @@ pub(crate) enum OneOrMany {
 }
 
 impl OneOrMany {
-    /// Returns the names, also if there is only one.
+    /// Returns the names as a list, which may have a single entry.
     pub(crate) fn names(&self) -> Vec<String> {
         match self {
             Self::One(name) => vec![name.clone()],
@@ -265,10 +265,10 @@ impl CatalogSpec {
 }
 
 impl DatasetSpec {
-    /// Returns the source of the dataset's rows. `at` is the position of its table in the file.
+    /// Returns the source of the dataset's rows. `at` is the position of the dataset's table in the file.
     ///
     /// # Errors
-    /// A fault and its position.
+    /// A fault of the table, and its position in the file.
     pub(crate) fn rows(&self, at: usize) -> Result<Rows, (usize, String)> {
         let params = self.params();
         match (&self.table, &self.query, &self.files) {
@@ -311,7 +311,7 @@ impl DatasetSpec {
         columns.collect()
     }
 
-    /// Returns the declared order, by which rows are sorted.
+    /// Returns the columns by which rows are sorted, as the file declares them.
     pub(crate) fn order(&self) -> Vec<OrderBy> {
         let keys = self.order.iter().flat_map(|order| order.get_ref().names()).map(|key| match key.rsplit_once(' ') {
             Some((column, direction)) if direction.eq_ignore_ascii_case("desc") => {
@@ -323,7 +323,7 @@ impl DatasetSpec {
         keys.collect()
     }
 
-    /// Returns the declared parameters.
+    /// Returns the declared parameters, with their default limits.
     pub(crate) fn params(&self) -> Vec<ParamSpec> {
         let params = self.params.iter().map(Spanned::get_ref).map(|spec| ParamSpec {
             name: spec.name.clone(),

@@ -74,7 +74,7 @@ impl AccessView {
         let info = DatasetInfo {
             hidden_columns: info.columns.iter().filter(|column| !is_visible(&column.name)).cloned().collect(),
             columns,
-            // this view applies both
+            // this view applies the row policy and the access rules
             row_policy: None,
             access: Access::default(),
             ..info.clone()

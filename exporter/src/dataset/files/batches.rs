@@ -13,7 +13,7 @@ use super::super::DatasetError;
 pub(super) const BATCH_BYTES: u64 = 256 << 20;
 /// The maximum length of the header of a message.
 const HEADER_BYTES: usize = 64 << 20;
-/// The marker before the length of a message, since version 0.15 of the format.
+/// The marker before the length of a message, since version 0.15 of Apache Arrow.
 const CONTINUATION: [u8; 4] = [0xff; 4];
 
 /// The error for bytes that are not an Arrow IPC message.

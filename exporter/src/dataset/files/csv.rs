@@ -27,7 +27,7 @@ const INFERENCE_ROWS: usize = 1_000;
 /// The byte order mark of UTF-8.
 const BOM: &[u8] = b"\xef\xbb\xbf";
 
-/// The maximum length of a record, in bytes. It limits the record that follows an unclosed quote.
+/// The maximum length of a record, in bytes. A record with an unclosed quote would contain the rest of the file.
 const RECORD_BYTES: u64 = 64 << 20;
 /// The size of the read buffer, in bytes.
 const READ_BUFFER: usize = 1 << 20;
@@ -58,7 +58,7 @@ struct Records {
     /// A second handle of the file, which checks the end of the file for an unclosed quote.
     file: File,
     delimiter: u8,
-    /// The length of byte order mark and comments before the header, in bytes.
+    /// The length of the byte order mark and the comments before the header, in bytes.
     before: u64,
     record_start: Rc<Cell<u64>>,
 }

@@ -55,7 +55,7 @@ impl Files {
         Ok(Self { info: DatasetInfo { columns, ..info }, location, kind, schema, rows })
     }
 
-    /// Replaces the description. Its columns must be columns of the files.
+    /// Replaces the description. The columns of `info` must be columns of the files.
     #[must_use]
     pub(crate) fn described(self, info: DatasetInfo) -> Self {
         Self { info, ..self }
@@ -151,8 +151,8 @@ impl Files {
         Ok(())
     }
 
-    /// Casts the columns of a frame to the types of the first file, because other files may have narrower or wider
-    /// numbers.
+    /// Casts the columns of a frame to the types of the first file, because the numbers of other files may be narrower
+    /// or wider.
     fn cast(&self, mut frame: DataFrame) -> Result<DataFrame, DatasetError> {
         for (name, dtype) in self.schema.iter() {
             let Some(column) = frame.column(name).ok().filter(|column| column.dtype() != dtype) else { continue };

@@ -1,4 +1,4 @@
-//! The file formats from which datasets can be read.
+//! The file formats that datasets can read.
 
 /// The format of the files of a dataset.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

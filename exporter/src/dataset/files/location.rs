@@ -23,7 +23,7 @@ pub struct Spool {
     pub dir: PathBuf,
     /// The maximum size of one file, in bytes.
     pub max_size: u64,
-    /// The maximum wait for the next bytes.
+    /// The maximum wait for the next bytes of a remote file.
     pub timeout: Duration,
 }
 

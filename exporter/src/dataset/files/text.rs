@@ -75,7 +75,7 @@ fn duration(out: &mut Vec<u8>, value: i64, unit: TimeUnit) {
     }
 }
 
-/// Appends JSON, as in NDJSON files: values without a JSON type are strings.
+/// Appends a value as JSON, in the form of exported NDJSON files: values without a JSON type become strings.
 fn json(out: &mut Vec<u8>, value: &AnyValue<'_>) {
     match value {
         AnyValue::Null => out.extend_from_slice(b"null"),
@@ -129,7 +129,7 @@ fn record<'a>(out: &mut Vec<u8>, names: impl Iterator<Item = &'a str>, values: i
     out.push(b'}');
 }
 
-/// Appends the content of a JSON string, with its escapes.
+/// Appends a value as the content of a JSON string, with escapes.
 fn lexical(out: &mut Vec<u8>, value: &AnyValue<'_>) {
     match value {
         AnyValue::Float32(value) => text::float(out, *value),

@@ -124,7 +124,7 @@ impl Key {
     fn position(&self, text: &str) -> Option<i128> {
         Some(match self.kind {
             Kind::Int => text.parse().ok()?,
-            // half of the unsigned number fits a signed one; ranges need no more precision
+            // without its lowest bit, the unsigned number fits a signed one; ranges need no more precision
             Kind::Uuid => (u128::from_str_radix(&text.replace('-', ""), 16).ok()? >> 1).cast_signed(),
             Kind::Date => text.parse::<i128>().ok()?.clamp(DAYS.0, DAYS.1),
             Kind::Timestamp | Kind::Timestamptz => {

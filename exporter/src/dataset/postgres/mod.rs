@@ -52,7 +52,8 @@ pub struct PostgresRows {
     info: DatasetInfo,
     /// The columns by which the rows are sorted; without them, the server decides the order.
     order: Vec<OrderBy>,
-    /// The key by whose ranges a source without pages is read; None reads it with one statement.
+    /// The key by whose ranges several connections read a source without pages; without a key, one statement reads the
+    /// source.
     key: Option<Key>,
 }
 

@@ -53,7 +53,8 @@ const LIMIT: &str = "limit";
 const DISTINCT_ON: &str = "distinct on";
 const CUSTOM: &str = "a scan of an extension";
 
-/// A plan from `EXPLAIN (VERBOSE, FORMAT JSON)`, and whether it is generic: made without the values of parameters.
+/// A plan from `EXPLAIN (VERBOSE, FORMAT JSON)`, and whether the plan is generic: independent of the values of
+/// parameters.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Plan(Value, bool);
 
@@ -233,8 +234,8 @@ fn refused(node: &Value, is_generic: bool) -> Option<Doubt> {
         // a foreign server does not use the same snapshot
         "Foreign Scan" => "a foreign table",
         "Custom Scan" => CUSTOM,
-        // partitions that the executor pruned by a value of run time, such as the current time; a parameter without a
-        // value prunes all of them
+        // the executor removed partitions by a value of run time, such as the current time; in a generic plan,
+        // parameters have no values yet, and all partitions are removed
         _ if !is_generic && node["Subplans Removed"].as_u64().is_some_and(|removed| removed > 0) => {
             "a partition chosen by the time"
         }

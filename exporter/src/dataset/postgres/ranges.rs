@@ -142,13 +142,13 @@ async fn now(server: &PostgresServer, conn: &mut PgConnection) -> Result<Option<
     Ok(micros.parse().ok().and_then(DateTime::from_timestamp_micros))
 }
 
-/// Returns the conditions of all ranges of a table with this many pages.
+/// Returns the SQL conditions of all ranges of a table with this many pages.
 pub(super) fn of_pages(pages: u64) -> Vec<Option<Expr>> {
     let count = pages.div_ceil(PAGES).max(1);
     (0..count).map(|at| Some(range(at, count))).collect()
 }
 
-/// Returns the condition for the rows of one range of pages.
+/// Returns the SQL condition for the rows of one range of pages.
 fn range(at: u64, ranges: u64) -> Expr {
     let mut text = format!("\"source\".ctid >= '({},0)'::tid", at * PAGES);
     // the last range has no upper bound: newer pages hold no row of the snapshot, and cost little
@@ -180,7 +180,7 @@ async fn export_snapshot(server: &PostgresServer, leader: &mut PgConnection) -> 
 /// Begins a transaction that uses the exported snapshot of another connection.
 async fn join(server: &PostgresServer, conn: &mut PgConnection, snapshot: &str) -> Result<(), DatasetError> {
     server.within(conn.execute(BEGIN)).await?;
-    // the server made the name, and it can't be bound
+    // this statement can't have bound values; the server itself chose the name
     let set = format!("SET TRANSACTION SNAPSHOT '{}'", snapshot.replace('\'', "''"));
     server.within(conn.execute(AssertSqlSafe(set).into_sql_str())).await?;
     Ok(())

@@ -48,7 +48,7 @@ impl SqlRows {
         self
     }
 
-    /// Counts the rows of a query; stops at `limit`.
+    /// Counts the rows of a query, at most up to `limit`.
     async fn counted(&self, query: &Query, limit: Option<u64>) -> Result<u64, DatasetError> {
         let mut rows = filtered(&self.source, &self.info.columns, query, self.db.get_database_backend())?;
         let select = match limit {

@@ -41,7 +41,7 @@ pub(super) fn as_text(column: &Column, backend: DbBackend) -> Expr {
     }
 }
 
-/// Returns the column for sorting and comparing. Text sorts by its bytes, independent of the database's locale.
+/// Returns the column for sorting and comparing. Text sorts by its bytes, independent of the locale of the database.
 pub(in crate::dataset) fn sortable(column: &Column, backend: DbBackend) -> Expr {
     match (column.kind, backend) {
         (ColumnType::String, DbBackend::Postgres) => Expr::cust_with_expr("$1 COLLATE \"C\"", as_text(column, backend)),

@@ -105,7 +105,7 @@ impl Predicate<'_> {
     fn one_of_reals(&self, column: &Column, values: &[Literal]) -> Expr {
         let fitted = values.iter().filter_map(float).map(NearestFloat::of);
         let exact: Vec<_> = fitted.filter(|fitted| fitted.exact).map(|fitted| real(fitted.floor)).collect();
-        // no value of the column equals any of them; the comparison is NULL for NULL
+        // no value of the column equals any of the literals; this condition is NULL for NULL
         if exact.is_empty() { col(&column.name).ne(col(&column.name)) } else { col(&column.name).is_in(exact) }
     }
 
@@ -129,7 +129,7 @@ fn compared_with_real(column: Expr, compare: Compare, number: f64) -> Expr {
         Compare::Gte if exact => column.gte(right),
         Compare::Lt | Compare::Lte => column.lte(right),
         Compare::Gt | Compare::Gte => column.gt(right),
-        // no value has this text
+        // no value of the column has the text of this literal
         Compare::Eq => column.clone().ne(column),
         Compare::Ne => column.clone().eq(column),
     }

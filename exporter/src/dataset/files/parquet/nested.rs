@@ -100,7 +100,7 @@ fn within(dtype: &ArrowDataType) -> &[ArrowField] {
     }
 }
 
-/// Returns the maximum definition and repetition levels with which the leaves of a field are decoded.
+/// Returns the maximum definition and repetition levels that polars expects for the leaf columns of a field.
 fn levels(field: &ArrowField) -> Vec<(i16, i16)> {
     let own = i16::from(field.is_nullable);
     let inner = within(&field.dtype);
@@ -181,7 +181,7 @@ fn list<O: Offset>(
     Ok(ListArray::try_new(dtype.clone(), first.offsets().clone(), values, first.validity().cloned())?.boxed())
 }
 
-/// Returns the inner array of each of these arrays.
+/// Returns the child of each array in `parts`; `of` selects the child.
 fn inner<A: Array>(
     parts: &[Box<dyn Array>],
     of: impl Fn(&A) -> Option<Box<dyn Array>>,

@@ -27,7 +27,7 @@ pub(super) struct Page {
     pub(super) rows: Range<usize>,
     /// The first row that begins in this page. A page that continues a list of the page before begins inside a row.
     pub(super) first_row: usize,
-    /// The size of the page decompressed or decoded, whichever is larger, in bytes.
+    /// The size of the page in bytes: decompressed or decoded, whichever is larger.
     pub(super) bytes: usize,
 }
 

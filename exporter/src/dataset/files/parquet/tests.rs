@@ -196,7 +196,7 @@ fn windows_over_lists_and_records_read_only_their_own_pages() {
             let windows = windows();
             assert!(in_windows(&windows, &columns, few).equals_missing(&whole), "{few}");
             let copied = windows.copied.load(std::sync::atomic::Ordering::Relaxed);
-            // once to count the rows, once to decode them, and some pages for two windows
+            // a page is copied once to count its rows and once to decode it, and some pages belong to two windows
             assert!(copied <= 3 * size, "{copied} of {size} bytes, {few} rows");
         }
     }
@@ -326,12 +326,12 @@ async fn huge_values_make_no_huge_window() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("a.parquet");
     let cell = |n: usize, bytes: usize| format!("{n:08}").repeat(bytes / 8);
-    // few rows that are all large; and many small ones before them, which hide them in the mean
+    // first, all rows are large; then many small rows before them lower the average
     for (small, large) in [(0, 300), (20_000, 300)] {
         let texts: Vec<_> = (0..small).map(|n| cell(n, 16)).chain((0..large).map(|n| cell(n, 512 << 10))).collect();
         let rows = texts.len();
         let frame = DataFrame::new_infer_height(vec![PolarsColumn::new("text".into(), texts)]).unwrap();
-        // a page is the least that is decoded: those of the large rows have some MiB
+        // a page is the smallest unit that is decoded, and the pages of the large rows have some MiB
         write(&path, &frame, rows, 64 << 10, ParquetCompression::Zstd(None));
         drop(frame);
         let file = opened(&path).await.unwrap();
@@ -379,7 +379,7 @@ async fn a_file_that_is_truncated_or_overwritten_during_a_read_is_an_error() {
     let frame = DataFrame::new_infer_height(vec![PolarsColumn::new("n".into(), values)]).unwrap();
     let fresh = || {
         write(&path, &frame, 100_000, 64 << 10, ParquetCompression::Uncompressed);
-        // long ago, so that a later write is not of the same moment
+        // set an old time, so that a later write changes the modification time
         let long_ago = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000_000);
         File::options().write(true).open(&path).unwrap().set_modified(long_ago).unwrap();
     };
@@ -424,7 +424,7 @@ async fn a_damaged_file_is_reported_as_damaged() {
         let mut reported = 0;
         for at in (good.len() / 3..good.len() - footer).step_by((good.len() - footer) / 12) {
             let mut bad = good.clone();
-            // more than a page, so that a header is among it
+            // the overwritten range is longer than a page, so that it contains a page header
             bad[at..at + 30_000].fill(0xff);
             std::fs::write(&path, bad).unwrap();
             let file = opened(&path).await.unwrap();

@@ -1,9 +1,9 @@
 //! Row windows of bounded size over a Parquet file.
 //!
-//! The streaming engine of polars maps the whole file and keeps several decoded row groups in flight, so that its memory
-//! grows with the file. Here a window is a run of small row groups or a slice of a large one, and each window is read,
-//! decoded and dropped before the next. The file is not mapped, because truncating a mapped file kills the process: the
-//! pages of a window are copied, and a file that was modified meanwhile is refused.
+//! The streaming engine of polars maps the whole file and keeps several decoded row groups in memory, so that its
+//! memory grows with the file. A window is a run of small row groups or a slice of a large one, and each window is
+//! read, decoded and dropped before the next. The file is not mapped, because truncating a mapped file kills the
+//! process: each window copies its pages, and a read fails if the file was modified after it was opened.
 
 #[cfg(test)]
 mod tests;
@@ -45,8 +45,8 @@ use super::{
 const VALUES: usize = 2_000_000;
 /// The minimum number of rows to which [`VALUES`] reduces a window, because every window has a fixed cost.
 const MIN_ROWS: usize = 1024;
-/// The approximate size of a window, in bytes, decompressed or decoded, whichever is larger. A single page may exceed
-/// it.
+/// The approximate size of a window in bytes: decompressed or decoded, whichever is larger. A single page may exceed
+/// this size.
 const BYTES: usize = 32 << 20;
 /// The number of cached pages above which the cache is cleared.
 const CACHED_PAGES: usize = 1 << 20;

@@ -115,7 +115,7 @@ async fn reals_at_the_limits_pass_the_same_filters_as_in_a_file() {
         f32::MIN_POSITIVE,
         f32::MAX,
         f32::MIN,
-        // the shortest text of these is no float itself, or the server writes another last digit
+        // the shortest texts of these floats are other numbers, or the server writes another last digit
         33_554_448.0,
         9.765_625e-4,
         f32::INFINITY,

@@ -272,7 +272,7 @@ async fn a_query_that_must_not_be_split_is_read_by_one_statement() {
     let source = Source::Query(text.into());
     let key = Key::find(&server, &source, "id").await.unwrap().unwrap();
     let rows = described(&server, source, vec![spec]).await.split_by(key);
-    // only the value decides: `now` is another time in each range
+    // only the value of the parameter prevents the split: `now` is another time in each range
     assert_eq!(rows.split_doubt().await.unwrap(), None);
     let mut session = server.connect().await.unwrap();
     for (since, is_split) in [("now", false), ("2026-11-23", true)] {

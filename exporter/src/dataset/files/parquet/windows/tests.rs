@@ -1,4 +1,4 @@
-//! Windows and chunks contain each row once, and stay within their limits.
+//! Windows and chunks contain each row once and stay within their limits.
 
 use super::*;
 
@@ -30,7 +30,7 @@ fn windows_cover_all_rows_once_and_are_bounded() {
         (vec![(3_000_000, 60 << 20)], 5, 8),
         (vec![(10, 100), (3_000_000, 1 << 20), (10, 100)], 5, 10),
         (vec![(100_000, 1 << 30)], 2, 32),
-        // large cells: no number of rows wins over the bytes
+        // the values are large, so that the limit of bytes is stricter than the limit of rows
         (vec![(1_024, 1 << 30)], 2, 32),
         (vec![(4, 1 << 30)], 2, 4),
     ] {
