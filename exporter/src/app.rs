@@ -142,8 +142,7 @@ async fn start_catalog(
     Ok(current)
 }
 
-/// Waits for the soft stop and the end of the last job, and applies cancellations meanwhile. Then unregisters the NATS
-/// service.
+/// Applies cancellations until the soft stop and the end of the last job. Then unregisters the NATS service.
 async fn finish(context: Arc<WorkerContext>, canceled: Subscriber, service: Service, soft: CancellationToken) {
     tokio::select! {
         () = worker::listen(context.cancellations.clone(), canceled) => {}

@@ -41,7 +41,7 @@ impl Drain {
 
     /// Waits until no operator drains the exporter.
     pub(crate) async fn is_off(&self) {
-        // `self` holds the sender, so the channel is open
+        // `self` holds the sender, so that the channel stays open
         let _ = self.0.subscribe().wait_for(|on| !on).await;
     }
 

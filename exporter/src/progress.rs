@@ -1,4 +1,4 @@
-//! Counters of rows and bytes, and the progress reports that are calculated from them.
+//! Counts rows and bytes, and calculates progress reports from the counters.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -48,7 +48,7 @@ impl Meter {
         self.rows.load(Ordering::Relaxed)
     }
 
-    /// Returns a progress report. The remaining time is predicted from the mean rate.
+    /// Returns a progress report. The mean rate predicts the remaining time.
     #[must_use]
     pub fn progress(&self) -> Progress {
         let (rows, bytes) = (self.rows(), self.bytes.load(Ordering::Relaxed));

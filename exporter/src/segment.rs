@@ -14,20 +14,20 @@ use crate::error::JobError;
 /// receive the first bytes early.
 #[derive(Clone, Copy, Debug)]
 pub struct SegmentLimits {
-    /// The size at which an open segment is closed, in bytes.
+    /// The size at which the exporter closes the open segment, in bytes.
     pub size: usize,
-    /// The time after which an open segment is closed, even if it is small.
+    /// The time after which the exporter closes the open segment, even if the segment is small.
     pub max_age: Duration,
-    /// The size at which the first segment is closed, in bytes.
+    /// The size at which the exporter closes the first segment, in bytes.
     pub first_size: usize,
-    /// The time after which the first segment is closed, even if it is small.
+    /// The time after which the exporter closes the first segment, even if the segment is small.
     pub first_max_age: Duration,
 }
 
 /// Consecutive bytes of a file, which the pipeline passes from stage to stage.
 #[derive(Debug)]
 pub(crate) struct Chunk {
-    /// The encoded bytes. After the compression stage they are compressed.
+    /// The encoded bytes; compressed bytes after the compression stage.
     pub(crate) bytes: Bytes,
     /// The number of rows that the chunk counts. The sum over all chunks is the row count of the file.
     pub(crate) rows: u64,

@@ -1,5 +1,5 @@
-//! The binary that operators and users install. It runs all services on one machine (`up`) or a single service, and has
-//! commands for operators and users.
+//! The binary that operators and users install. The binary runs all services on one machine (`up`) or a single service,
+//! and has commands for operators and users.
 //!
 //! The modules depend on each other in one direction, from the last to the first:
 //! - [`cli`] defines the command line; [`settings`] defines the settings and loads them.

@@ -15,7 +15,7 @@ use crate::plan::PlanRequest;
 const MAX_EXPORTS: u64 = 300;
 /// The maximum age of the cached query result.
 const CACHE_TTL: Duration = Duration::from_secs(60);
-/// Exports with fewer rows are ignored: their fixed costs would distort the result.
+/// The minimum number of rows of a measured export. The fixed costs of smaller exports would distort the result.
 const MIN_ROWS: i64 = 1_000;
 /// The timeout of the database query. Without its result, estimates use only the sample.
 const QUERY_TIMEOUT: Duration = Duration::from_secs(1);

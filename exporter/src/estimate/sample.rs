@@ -147,7 +147,7 @@ async fn encode(
     Ok(sink.0.into_inner().unwrap_or_else(PoisonError::into_inner))
 }
 
-/// The maximum age of a segment. Encoding a sample takes less time, so age closes no segment.
+/// A segment age that no sample reaches, so that age never closes a segment of a sample.
 const HOUR: Duration = Duration::from_secs(3_600);
 
 /// A sink that collects the bytes of an encoded sample.

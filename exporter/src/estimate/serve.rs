@@ -1,5 +1,5 @@
 //! Answers estimate requests of gateways over NATS. The number of concurrent estimates is limited, and each estimate
-//! has a deadline. A failed estimate is answered with a problem.
+//! has a deadline. The reply to a failed request contains a problem.
 
 use std::{sync::Arc, time::Duration};
 

@@ -73,7 +73,7 @@ impl Compression {
     /// Compresses the bytes as one gzip member or zstd frame. The result depends only on the bytes and the level.
     ///
     /// # Errors
-    /// When the library fails, which happens only when memory is short.
+    /// When the level is out of range, or memory is short.
     pub fn compress(self, bytes: &[u8], levels: CompressionLevels) -> Result<Vec<u8>, CompressionError> {
         match self {
             Self::None => Ok(bytes.to_vec()),

@@ -129,7 +129,7 @@ fn datatype(column: &LayoutColumn, style: &ValueStyle, profile: Profile) -> (Val
     let text = || (json!("string"), Some(plain));
     match style {
         ValueStyle::Plain | ValueStyle::Text { .. } => (json!(plain), None),
-        // numbers with many digits are written as text, in the form of a formula
+        // the encoder writes numbers with many digits as text, in the form of a formula
         ValueStyle::Number(NumberStyle { digits_as_text: true, .. }) => text(),
         ValueStyle::Number(style) => number(plain, style),
         ValueStyle::Words(yes, no) if !yes.contains('|') && !no.contains('|') => {

@@ -1,10 +1,10 @@
 //! Formats: they encode a table as the bytes of a file.
 //!
 //! A [`Format`] creates the [`Encoding`] of one export, which is one of:
-//! - an [`Encoder`], for text formats. It has no state, so several threads encode frames at once. The bytes do not depend
-//!   on how the rows are split into frames.
-//! - a [`Writer`], for formats with an inner structure, such as Parquet and workbooks. It takes the frames in order on one
-//!   thread.
+//! - an [`Encoder`], for text formats. An encoder has no state, so that several threads encode frames at once. The
+//!   bytes do not depend on how the rows are split into frames.
+//! - a [`Writer`], for formats with an inner structure, such as Parquet and workbooks. A writer takes the frames in
+//!   order on one thread.
 
 pub mod archive;
 mod compression;

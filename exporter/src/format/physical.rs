@@ -10,7 +10,8 @@ use crate::value::{float32, infinity, text};
 
 type ArrayOf<T> = <T as PolarsDataType>::Array;
 
-/// The columns of a frame in their physical types, each as one contiguous array. [`Cells`] borrows from it.
+/// The columns of a frame in their physical types, each as one contiguous array. A [`Cells`] borrows one of these
+/// arrays.
 pub(crate) struct Physical {
     columns: Vec<(DataType, Series)>,
     rows: usize,

@@ -1,5 +1,5 @@
-//! Patterns of dates and times, such as `dd.MM.yyyy HH:mm`, in the notation of CSV on the Web. It is a subset of
-//! Unicode's date format patterns (UTS 35).
+//! Patterns of dates and times, such as `dd.MM.yyyy HH:mm`, in the notation of CSV on the Web. The notation is a subset
+//! of Unicode's date format patterns (UTS 35).
 
 use std::fmt;
 
@@ -128,7 +128,7 @@ impl Pattern {
         Self { text: "yyyy-MM-dd HH:mm:ss".into(), parts, time_zone: None }
     }
 
-    /// Returns the pattern of `2026-11-22T16:26:01+01:00`. A fraction of the second is written unless it is zero.
+    /// Returns the pattern of `2026-11-22T16:26:01+01:00`. A fraction of the second follows unless it is zero.
     pub(crate) fn iso() -> Self {
         use Part::{Day, Hour, Literal, Minute, Month, Offset, Second, ShortestFraction, Year};
         let dash = Literal('-');

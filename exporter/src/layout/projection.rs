@@ -16,7 +16,7 @@ pub struct Projection {
 /// One sort key of the rows.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct SortKey {
-    /// The expression by whose values rows are sorted.
+    /// The expression whose values order the rows.
     pub(crate) value: Expr,
     /// Whether the largest value comes first.
     pub(crate) descending: bool,
@@ -46,7 +46,7 @@ impl Projection {
         self.outputs.is_none() && self.sort.is_empty()
     }
 
-    /// Whether the rows are sorted, so that the pipeline must collect all rows first.
+    /// Whether the projection sorts the rows, so that the pipeline must collect all rows first.
     #[must_use]
     pub fn is_sorted(&self) -> bool {
         !self.sort.is_empty()

@@ -67,8 +67,8 @@ pub struct Style {
     pub null: String,
     /// The line terminator of the file.
     pub line_end: LineEnd,
-    /// Whether numbers of more than 15 digits are written as text, because a spreadsheet would round them. Text of only
-    /// digits is then kept as text too.
+    /// Whether text formats write numbers of more than 15 digits, and text of only digits, so that a spreadsheet keeps
+    /// the digits as text. A spreadsheet would otherwise round long numbers.
     pub digits_as_text: bool,
     /// Whether an apostrophe precedes text that a spreadsheet would evaluate as a formula. Numbers never change.
     pub formula_guard: bool,

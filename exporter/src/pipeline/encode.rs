@@ -36,8 +36,8 @@ const CHUNK_CAPACITY: usize = (CHUNK_SIZE + CHUNK_SIZE / 8) as usize;
 /// The number of rows of the first chunk, before the size of a row is known; small, so that clients receive the first
 /// bytes early.
 const FIRST_ROWS: u64 = 1024;
-/// The maximum size of the text values in one chunk, in bytes, unless one row alone exceeds it. It limits the chunk when
-/// large rows follow many small ones.
+/// The maximum size of the text values in one chunk, in bytes, unless one row alone is larger. The limit keeps a chunk
+/// small when large rows follow many small ones.
 const MAX_TEXT_SIZE: usize = 2 << 20;
 /// The maximum number of rows of a chunk.
 const MAX_ROWS: u64 = 1 << 16;
@@ -175,9 +175,9 @@ async fn write_in_order(
 struct ChunkWriter {
     sender: mpsc::Sender<Chunk>,
     bytes: Vec<u8>,
-    /// The number of rows since the last chunk.
+    /// The number of rows written since the last chunk.
     rows: u64,
-    /// Whether the next stage or the source has ended.
+    /// Whether the next stage has ended, or the source has ended early.
     disconnected: bool,
 }
 
@@ -240,8 +240,8 @@ fn split(frame: DataFrame, row_size: Arc<RowSize>) -> impl Stream<Item = DataFra
     })
 }
 
-/// Returns the leading rows with at most [`MAX_TEXT_SIZE`] bytes of text, but at least one row. Only text is measured,
-/// because values of other types are small.
+/// Returns the leading rows with at most [`MAX_TEXT_SIZE`] bytes of text, but at least one row. The limit ignores
+/// values of other types, because these values are small.
 fn with_bounded_text(part: DataFrame) -> DataFrame {
     let mut texts: Vec<usize> = Vec::new();
     for column in part.columns().iter().filter(|column| *column.dtype() == DataType::String) {

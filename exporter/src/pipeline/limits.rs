@@ -8,7 +8,7 @@ use crate::{
 /// The limits of memory, threads and temporary files for the pipeline of one file.
 #[derive(Clone, Debug)]
 pub struct PipelineLimits {
-    /// The size and age at which segments are closed.
+    /// The size and age at which the exporter closes segments.
     pub segments: SegmentLimits,
     /// The maximum number of frames that one export encodes at once.
     pub encoder_threads: usize,

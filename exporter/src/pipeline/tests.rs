@@ -1,4 +1,4 @@
-//! A file depends only on its rows, not on the frames or the number of threads. Every limit is enforced.
+//! Tests that a file depends only on its rows, not on the frames or the number of threads, and that every limit holds.
 
 use std::{
     io::Read,

@@ -15,7 +15,7 @@ use crate::{
     layout::{Layout, TemplateVersion},
 };
 
-/// The number of hexadecimal digits of a version that is a digest.
+/// The length of a digest that serves as a version, in hexadecimal digits.
 const VERSION_LENGTH: usize = 12;
 
 /// A template that follows the description of a catalog file.

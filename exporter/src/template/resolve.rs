@@ -118,8 +118,8 @@ impl Faults {
     }
 }
 
-/// Resolves a description against the visible and hidden columns of a dataset. Columns and sort keys that read a hidden
-/// column are checked and then left out, because the order of rows would reveal hidden values too.
+/// Resolves a description against the visible and hidden columns of a dataset. Checks the columns and sort keys that
+/// read a hidden column, and then leaves them out: the order of rows would reveal hidden values too.
 ///
 /// # Errors
 /// When the description has faults; the error lists all of them.

@@ -38,7 +38,7 @@ impl Cancellations {
     }
 }
 
-/// The registration of a running export. Dropping it unregisters the export.
+/// The registration of a running export. Dropping this value unregisters the export.
 pub(super) struct CancellationGuard {
     cancellations: Cancellations,
     id: ExportId,

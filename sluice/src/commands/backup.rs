@@ -45,8 +45,8 @@ pub(super) fn backup_config(settings: &Settings, destination: Option<&String>) -
     config
 }
 
-/// Returns the keys that decrypt a backup: the identities and the passphrase file of the command line. Without a
-/// passphrase file there, the passphrase file of the settings is used.
+/// Returns the keys that decrypt a backup: the identities and the passphrase file of the command line. If the command
+/// line names no passphrase file, the one of the settings applies.
 pub(super) fn key_files(keys: &Keys, config: &BackupConfig) -> KeyFiles {
     let configured = Some(&config.passphrase_file).filter(|file| !file.is_empty()).map(Into::into);
     KeyFiles { identities: keys.identity.clone(), passphrase: keys.passphrase_file.clone().or(configured) }
@@ -68,7 +68,7 @@ async fn create(options: &BackupOptions, settings: &Settings) -> Result<(), Comm
         clock: SystemClock::shared(),
         settings: settings_text(settings)?,
     };
-    // a backup to another destination is not recorded as a run of the scheduled job
+    // only a backup to the configured destination is recorded as a run of the scheduled job
     let report = if source.config.destination == settings.backup.destination {
         notifier::run_backup_job(&source).await?
     } else {

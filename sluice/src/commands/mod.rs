@@ -32,7 +32,7 @@ pub enum CommandError {
     /// The tables of the database are missing or old.
     #[error(transparent)]
     Schema(#[from] SchemaError),
-    /// A row can't be read or written.
+    /// A database row can't be read or written.
     #[error(transparent)]
     Store(#[from] StoreError),
     /// The `[credits]` settings are invalid.
@@ -69,7 +69,7 @@ pub enum CommandError {
     /// A backup or a restore failed.
     #[error(transparent)]
     Backup(#[from] Box<BackupError>),
-    /// A backup failed that was recorded as a run of the scheduled job.
+    /// A backup failed; the failure is recorded as a run of the scheduled job.
     #[error(transparent)]
     BackupRun(#[from] Box<BackupRunError>),
     /// A backup was created, but objects are missing or damaged in the file store.

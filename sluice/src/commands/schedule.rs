@@ -177,7 +177,8 @@ mod tests {
             Self { settings, database, nats, folder, life: Lifecycle::new() }
         }
 
-        /// Starts a notifier that polls the table once an hour, so that only a notification wakes it, and sweeps once a year.
+        /// Starts a notifier that polls the table only once an hour, so that each earlier run depends on a
+        /// notification. The sweep runs once a year.
         async fn notifier(&self) {
             let bus = self.nats.bus().await;
             let deps = notifier::Deps {

@@ -25,7 +25,7 @@ pub enum AccessError {
     /// The URL of the gateway is invalid.
     #[error("--url {0} is not an http:// or https:// URL")]
     Url(String),
-    /// No token is given, and no local identity can sign one.
+    /// The command line names no token, and no local identity can sign one.
     #[error(
         "no token: give one with --token or SLUICE_TOKEN, or give the data folder of a `sluice up` with --data-dir"
     )]
@@ -82,7 +82,7 @@ impl Access {
         format!("{}/v1/ws", self.url()).replacen("http", "ws", 1)
     }
 
-    /// Whether the client can sign a new token after this one expires.
+    /// Whether the client can sign a new token after the current token expires.
     pub(super) fn can_renew(&self) -> bool {
         matches!(self.tokens, Tokens::Local { .. })
     }

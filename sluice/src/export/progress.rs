@@ -35,7 +35,7 @@ impl Progress {
         self.bar.set_message(describe(export, received));
     }
 
-    /// Shows the reason of a retry.
+    /// Shows the reason for a retry.
     pub(super) fn show_retry(&self, reason: &str) {
         self.bar.set_message(format!("{reason}; retrying"));
     }

@@ -1,4 +1,4 @@
-//! The client side of the protocol as a state machine without a socket. Its input is messages; its output is steps,
+//! The client side of the protocol as a state machine without a socket. The input is messages; the output is steps,
 //! which send messages and write bytes. The state outlives a connection, so that the next connection continues at the
 //! exact byte.
 

@@ -105,7 +105,7 @@ pub struct Common {
     pub clock: SharedClock,
     /// The recorder whose metrics `/metrics` shows.
     pub metrics: PrometheusHandle,
-    /// The trace exporter, which is flushed before the process ends.
+    /// The trace exporter, which the process flushes before it ends.
     pub traces: Traces,
 }
 

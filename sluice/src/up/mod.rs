@@ -1,8 +1,8 @@
 //! `sluice up`: runs all services in one process, with nats-server as its child.
 //!
 //! The modules, in the order of a start: `data_dir` claims the folder, `secrets` creates or reads the secrets,
-//! `stale_nats` stops the nats-server of a killed predecessor, `nats` runs the server, `settings_file` writes the settings
-//! that the other commands read, and `ready_block` prints how to continue.
+//! `stale_nats` stops the nats-server of a killed predecessor, `nats` runs the server, `settings_file` writes the
+//! settings that the other commands read, and `ready_block` prints the address and example commands.
 
 mod data_dir;
 mod nats;
@@ -228,8 +228,7 @@ async fn start(
     services::start_gateway(settings, common, listener, life).await
 }
 
-/// Waits until the gateway is ready, then prints how to use the gateway. A stop request during the wait is not an
-/// error.
+/// Waits until the gateway is ready, and then prints the ready block. A stop request during the wait is not an error.
 async fn announce_when_ready(
     address: SocketAddr,
     dir: &DataDir,

@@ -1,5 +1,5 @@
-//! Runs the nats-server of `sluice up` as a child process. It listens on loopback, requires a password, and stores its
-//! data in the data folder.
+//! Runs the nats-server of `sluice up` as a child process. The server listens on loopback, requires a password, and
+//! stores its data in the data folder.
 
 use std::{
     env, fmt, fs,

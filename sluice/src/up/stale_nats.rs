@@ -1,6 +1,6 @@
 //! Stops a nats-server that outlived a killed `sluice up` before the next one starts: two servers on one folder would
-//! damage its data. The operating system reuses pids, so that the process in the pid file is stopped only if it is a
-//! nats-server with the configuration file of the folder.
+//! damage its data. The operating system reuses pids, so that [`stop`] signals the process in the pid file only if it
+//! is a nats-server with the configuration file of the folder.
 
 use std::{
     fs,
@@ -20,7 +20,7 @@ use super::UpError;
 
 /// The time limit of a graceful stop, after which the process is killed.
 const GRACE: Duration = Duration::from_secs(10);
-/// The interval at which the process is checked and signaled again.
+/// The interval at which [`stop`] checks the process and signals it again.
 const POLL_INTERVAL: Duration = Duration::from_millis(20);
 
 /// Stops the process of the pid file, if it is a nats-server of this folder, and deletes the pid file.

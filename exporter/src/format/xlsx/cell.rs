@@ -104,8 +104,8 @@ impl Column {
         Ok(CELL_BYTES)
     }
 
-    /// Converts a date, timestamp or time of day to a serial number, in days; None outside the dates that a workbook
-    /// supports.
+    /// Converts a date, timestamp or time of day to the serial number of a workbook, in days; None outside the dates
+    /// that a workbook supports.
     fn serial_number(&self, seconds: Option<(i64, i64)>) -> Option<f64> {
         let (seconds, nanos) = seconds?;
         if self.kind == ColumnType::Time {

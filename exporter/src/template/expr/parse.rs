@@ -156,7 +156,7 @@ impl Parser {
         node
     }
 
-    /// Consumes the next token if it is one of these operators. Returns its position and the operator.
+    /// Consumes the next token if it is one of these operators. Returns the position of the token and the operator.
     fn operator(&mut self, wanted: &[&'static str]) -> Option<(usize, &'static str)> {
         let found = |token: &Token| match token {
             Token::Sign(sign) => wanted.iter().copied().find(|one| one == sign),

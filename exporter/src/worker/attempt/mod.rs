@@ -1,4 +1,4 @@
-//! Runs one attempt at an export: produces the file, renews the lease meanwhile, and reports the outcome.
+//! Runs one attempt at an export: produces the file, renews the lease until the end, and reports the outcome.
 
 mod lease;
 mod outcome;
@@ -30,8 +30,8 @@ use crate::{
     progress::Meter,
 };
 
-/// One attempt at an export. Its number is the fencing token: the database refuses writes of an attempt after a later
-/// attempt has begun.
+/// One attempt at an export. The attempt number is the fencing token: the database refuses writes of an attempt after a
+/// later attempt has begun.
 pub(super) struct Attempt<'a> {
     context: &'a WorkerContext,
     id: ExportId,
@@ -89,7 +89,7 @@ impl<'a> Attempt<'a> {
         let plan = Plan::resolve(&self.context.catalog.current(), PlanRequest::from_row(row)?)?;
         let cancellation = self.context.cancellations.register(self.id);
         tokio::select! {
-            // if both are ready, the completed file wins, because its outcome is published
+            // if both are ready, the completed file wins, because the notifier may already have its outcome
             biased;
             completed = self.complete(row, &plan) => completed,
             stopped = self.keep_alive(message, cancellation.token()) => Err(stopped),

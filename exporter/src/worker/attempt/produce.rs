@@ -66,7 +66,7 @@ impl Attempt<'_> {
         Ok((file, completed_at))
     }
 
-    /// Runs the pipeline, and meanwhile counts the expected rows. Returns the file and the time of its snapshot.
+    /// Runs the pipeline, and counts the expected rows at the same time. Returns the file and the time of its snapshot.
     async fn write_segments(&self, requested_at: Timestamp, plan: &Plan) -> Result<(SealedFile, Timestamp), JobError> {
         let limits = PipelineLimits::from(&self.context.config);
         let encoding = plan.format.encoding(&plan.layout, &limits.format)?;

@@ -1,4 +1,4 @@
-//! `sluice ops`: sends requests of operators to the running services over NATS. It uses only subjects below
+//! `sluice ops`: sends requests of operators to the running services over NATS. The command uses only subjects below
 //! `sluice.v1.ops`.
 
 mod dead_letters;
