@@ -171,8 +171,8 @@ impl ExporterConfig {
         self.slots() - 1
     }
 
-    /// Returns the time without an acknowledgement after which NATS redelivers a job. It is a quarter longer than the
-    /// lease, so that the lease has expired when NATS redelivers the job.
+    /// Returns the time without an acknowledgement after which NATS redelivers a job. This time is a quarter longer
+    /// than the lease, so that the lease has expired when NATS redelivers the job.
     pub(crate) fn ack_wait(&self) -> Duration {
         self.lease_duration.get() * 5 / 4
     }

@@ -13,8 +13,8 @@ use sea_orm::DatabaseConnection;
 pub struct Deps {
     /// The connection to NATS.
     pub bus: Bus,
-    /// The database that all services share. Datasets must use other connection pools: an export holds a connection
-    /// while it reads, and so could leave none for the transactions that record its segments.
+    /// The database that all services share. Datasets must use other connection pools: each export holds a connection
+    /// while it reads rows, and many exports would leave no connection for the transactions that record segments.
     pub db: DatabaseConnection,
     /// The store of finished files.
     pub store: FileStore,

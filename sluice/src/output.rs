@@ -52,7 +52,7 @@ pub fn grouped(number: u64) -> String {
     out
 }
 
-/// Quotes a word for a shell, where quotes are needed.
+/// Quotes a word for a shell, if the word needs quotes.
 #[must_use]
 pub fn shell_word(text: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=@%+,".contains(c);

@@ -1,10 +1,10 @@
 //! Predicts the row count, the size, the duration and the price of an export before a user requests it, with a preview
 //! of its rows.
 //!
-//! No estimate reads a whole source. The exporter encodes a [`sample`] of the first rows in the requested format. The
-//! number of rows comes from the statistics of the source ([`crate::dataset::Dataset::count`]). The size of a row and
-//! the speed come from the [`history`] of earlier exports; without such exports, the size comes from the sample, and
-//! the speed is a default.
+//! An estimate reads only the first rows of a source, as a [`sample`], and encodes them in the requested format. The
+//! number of rows comes from the statistics of the source ([`crate::dataset::Dataset::count`]), unless the sample
+//! contains all rows. The size of a row and the speed come from the [`history`] of earlier exports; without such
+//! exports, the size comes from the sample, and the speed is a default.
 
 mod estimator;
 mod history;

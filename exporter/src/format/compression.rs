@@ -60,7 +60,8 @@ impl Compression {
         }
     }
 
-    /// Returns the media type of a compressed file; None without compression, when the format decides.
+    /// Returns the media type of a compressed file; None without compression, where the media type of the format
+    /// applies.
     #[must_use]
     pub const fn media_type(self) -> Option<&'static str> {
         match self {

@@ -159,7 +159,7 @@ fn datatype(column: &LayoutColumn, style: &ValueStyle, profile: Profile) -> (Val
     }
 }
 
-/// Whether CSV on the Web defines both the date and the time of this pattern.
+/// Whether CSV on the Web defines both the date part and the time part of this pattern.
 fn is_timestamp(pattern: &str) -> bool {
     let split = pattern.split_once([' ', 'T']);
     split.is_some_and(|(date, time)| DATES.contains(&date) && TIMES.contains(&time))

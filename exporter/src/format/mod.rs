@@ -185,7 +185,7 @@ pub struct Head {
 pub struct Tail {
     /// The number of data rows, without headers.
     pub rows: u64,
-    /// The time at which the last row was written.
+    /// The time at which the exporter finished encoding or spooling the rows.
     pub completed_at: Timestamp,
 }
 
@@ -206,6 +206,6 @@ pub struct FinishedFile {
     pub requested_at: Timestamp,
     /// The time of the snapshot; None if the rows do not come from one snapshot.
     pub snapshot_at: Option<Timestamp>,
-    /// The time at which the last row was written.
+    /// The time at which the exporter finished encoding or spooling the rows.
     pub completed_at: Timestamp,
 }

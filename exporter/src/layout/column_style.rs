@@ -1,8 +1,9 @@
-//! The style in which the values of one column are written.
+//! The style of the values of one column.
 
 use super::Pattern;
 
-/// The style that a template gives to the values of a column. The profile decides the fields that are None.
+/// The style that a template gives to the values of a column. A field that is None keeps the standard text of the
+/// profile.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ColumnStyle {
     /// The number of digits after the decimal mark; values are rounded half away from zero.

@@ -125,7 +125,7 @@ impl FileName {
     }
 }
 
-/// Replaces characters that some file systems refuse with `_`.
+/// Replaces each character that some file systems refuse with `_`.
 fn sanitized(name: &str) -> String {
     name.chars().map(|c| if c.is_ascii_alphanumeric() || "-_.".contains(c) { c } else { '_' }).collect()
 }

@@ -73,7 +73,7 @@ pub struct Layout {
     pub style: Style,
     /// The projection of the dataset's rows to the columns of the file.
     pub projection: Projection,
-    /// The template that made this layout.
+    /// The template that created this layout.
     pub template: TemplateVersion,
     /// The name under which a client saves the file.
     pub file_name: FileName,

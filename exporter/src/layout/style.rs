@@ -57,7 +57,7 @@ pub struct Style {
     pub profile: Profile,
     /// Whether the file begins with a byte order mark, from which Excel detects UTF-8.
     pub bom: bool,
-    /// The ASCII byte between fields. None selects the format's own: `,` for CSV, TAB for TSV.
+    /// The ASCII byte between the fields of CSV; None selects `,`. TSV always uses TAB.
     pub delimiter: Option<u8>,
     /// The decimal mark, `.` or `,`.
     pub decimal_mark: u8,

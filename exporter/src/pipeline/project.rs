@@ -1,4 +1,4 @@
-//! The projection stage: calculates columns frame by frame. To sort, it collects all rows in memory.
+//! The projection stage: calculates columns frame by frame. A sort collects all rows in memory.
 
 use std::sync::Arc;
 

@@ -1,5 +1,5 @@
-//! The spool stage, for files that state the completion time before the first row: it writes all rows to a temporary
-//! file and then reads them back.
+//! The spool stage, for files that state the completion time before the first row. The stage writes all rows to a
+//! temporary file and then reads the rows back.
 
 use std::{
     fs::File,

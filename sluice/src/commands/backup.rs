@@ -17,7 +17,7 @@ use crate::{
 /// the nats-server of the folder unless `sluice up` runs on the folder.
 ///
 /// # Errors
-/// When a setting is invalid, a server can't be reached, or a backup is damaged.
+/// When a setting is invalid, a server can't be reached, a backup is damaged, or the file store has lost objects.
 pub async fn run(options: &BackupOptions, files: &SettingsFiles) -> Result<(), CommandError> {
     match &options.command {
         None => {

@@ -38,7 +38,7 @@ struct Unavailable {
 /// Checks a catalog file and the sources in it.
 ///
 /// # Errors
-/// When the file is invalid. Prints every fault first.
+/// When the file is invalid, after the command has printed every fault; or when no catalog file is named.
 pub async fn check(options: &CatalogCheckOptions, settings: &Settings) -> Result<(), CommandError> {
     let configured = Some(&settings.exporter.catalog).filter(|file| !file.as_os_str().is_empty());
     let file = options.file.as_ref().or(configured).ok_or(CommandError::NoCatalog)?;

@@ -3,10 +3,10 @@
 use super::CommandError;
 use crate::{cli::ConfigOptions, output, settings::Settings, settings_reference};
 
-/// Prints the effective settings with secrets hidden.
+/// Prints the effective settings with secrets hidden, as TOML or JSON.
 ///
 /// # Errors
-/// When standard output is closed.
+/// When the settings can't be written as TOML, or standard output is closed.
 pub fn print_effective(options: &ConfigOptions, settings: &Settings) -> Result<(), CommandError> {
     if options.json {
         output::print_json(settings)?;

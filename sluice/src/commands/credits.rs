@@ -64,7 +64,7 @@ struct View {
 /// Adds credits. A new account receives its initial balance first.
 ///
 /// # Errors
-/// When the database can't be reached or isn't up to date.
+/// When the `[credits]` settings are invalid, or the database can't be reached or isn't up to date.
 pub async fn grant(options: &GrantOptions, settings: &Settings) -> Result<(), CommandError> {
     let db = connect(settings).await?;
     let owner = owner(&options.account);
@@ -77,7 +77,8 @@ pub async fn grant(options: &GrantOptions, settings: &Settings) -> Result<(), Co
 /// Corrects a balance.
 ///
 /// # Errors
-/// When the balance would become negative, or the database can't be reached or isn't up to date.
+/// When the balance would become negative, the `[credits]` settings are invalid, or the database can't be reached or
+/// isn't up to date.
 pub async fn adjust(options: &AdjustOptions, settings: &Settings) -> Result<(), CommandError> {
     let db = connect(settings).await?;
     let owner = owner(&options.account);
@@ -110,7 +111,7 @@ pub async fn audit(options: &AuditOptions, settings: &Settings) -> Result<(), Co
 /// Prints an account and its newest entries.
 ///
 /// # Errors
-/// When the database can't be reached or isn't up to date.
+/// When the `[credits]` settings are invalid, or the database can't be reached or isn't up to date.
 pub async fn show(options: &ShowOptions, settings: &Settings) -> Result<(), CommandError> {
     let db = connect(settings).await?;
     let credit_policy = settings.credit_policy()?;

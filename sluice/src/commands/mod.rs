@@ -66,10 +66,10 @@ pub enum CommandError {
     /// A data folder can't be used.
     #[error(transparent)]
     DataDir(#[from] Box<UpError>),
-    /// A backup or a restore failed.
+    /// A step of a backup or a restore failed.
     #[error(transparent)]
     Backup(#[from] Box<BackupError>),
-    /// A backup failed; the failure is recorded as a run of the scheduled job.
+    /// A backup that the command started failed, or another backup is running.
     #[error(transparent)]
     BackupRun(#[from] Box<BackupRunError>),
     /// A backup was created, but objects are missing or damaged in the file store.

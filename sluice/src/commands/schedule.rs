@@ -177,7 +177,7 @@ mod tests {
             Self { settings, database, nats, folder, life: Lifecycle::new() }
         }
 
-        /// Starts a notifier that polls the table only once an hour, so that each earlier run depends on a
+        /// Starts a notifier that polls the table only once an hour, so that a job runs earlier only after a
         /// notification. The sweep runs once a year.
         async fn notifier(&self) {
             let bus = self.nats.bus().await;

@@ -24,7 +24,7 @@ use crate::output;
 
 /// The time without a message from the gateway after which the driver gives up.
 pub(super) const STALL_TIMEOUT: Duration = Duration::from_secs(5 * 60);
-/// The time limit of the cancel request.
+/// The time limit for canceling the export.
 const CANCEL_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The pauses between reconnects. Full jitter spreads the load of clients that lost the same server.

@@ -91,7 +91,7 @@ pub enum ServiceError {
     /// The notifier refuses to start.
     #[error("notifier: {0}")]
     Notifier(#[from] NotifierError),
-    /// A task that must run as long as the process ended.
+    /// A critical task ended before the process stopped.
     #[error("stopped by itself: {0}")]
     Stopped(String),
 }

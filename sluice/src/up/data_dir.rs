@@ -92,8 +92,8 @@ impl DataDir {
     }
 }
 
-/// Whether the folder is empty or belongs to Sluice. [`DataDir::claim`] refuses any other folder, because it changes
-/// the permissions of the folder.
+/// Whether the folder is empty or belongs to Sluice. [`DataDir::claim`] refuses any other folder, because a claim
+/// changes the permissions of the folder.
 fn is_ours(path: &Path) -> Result<bool, UpError> {
     let mut entries = fs::read_dir(path).map_err(UpError::file(path))?;
     Ok(entries.next().is_none() || path.join(LOCK).exists() || path.join(DATASETS).is_dir())

@@ -138,7 +138,7 @@ fn port_error(port: u16, source: &io::Error) -> String {
     }
 }
 
-/// Runs all services until Ctrl-C.
+/// Runs all services until a stop signal, such as Ctrl-C.
 ///
 /// # Errors
 /// When a part can't start, or a critical part stopped by itself.

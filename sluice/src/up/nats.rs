@@ -71,7 +71,7 @@ fn parse_version(text: &str) -> Option<Version> {
     Some(Version(numbers.next()??, numbers.next()??, numbers.next().flatten().unwrap_or(0)))
 }
 
-/// The running server. Dropping this value kills the process; [`NatsChild::stop`] stops it gracefully.
+/// The running server. Dropping this value kills the process; [`NatsChild::stop`] stops the server gracefully.
 pub(super) struct NatsChild {
     child: Child,
     url: String,
@@ -79,7 +79,7 @@ pub(super) struct NatsChild {
 }
 
 impl NatsChild {
-    /// Starts the server on a free port, and waits until it accepts connections.
+    /// Starts the server on a free port, and waits until the server accepts connections.
     pub(super) async fn start(program: &Path, dir: &DataDir, secrets: &Secrets) -> Result<Self, UpError> {
         write_private(&dir.nats_config(), &configuration(dir, secrets))?;
         let failed = |detail: String| UpError::NatsStart(detail);

@@ -67,7 +67,7 @@ struct Url {
     url: String,
 }
 
-/// The settings of the gateway. No load balancer sends it requests, so that its drain needs no delays.
+/// The settings of the gateway. No load balancer sends requests to this gateway, so that its drain needs no delays.
 #[derive(Debug, Serialize)]
 struct Gateway {
     listen: String,

@@ -31,8 +31,8 @@ struct DeadLetter<'a> {
 }
 
 impl Attempt<'_> {
-    /// Reports the completed file, and repeats the report until NATS confirms it. Giving up would waste the file. When the
-    /// attempt loses its lease, [`Attempt::run`] drops this future.
+    /// Reports the completed file, and repeats the report until NATS confirms it, because a lost report would waste the
+    /// file. When the attempt loses its lease, [`Attempt::run`] drops this future.
     pub(super) async fn report_completion(&self, file: &FileInfo, completed_at: Timestamp) {
         let result = OutcomeResult::Completed { attempt: self.number, file: file.clone(), completed_at };
         while let Err(e) = self.publish_outcome("completed", result.clone()).await {
