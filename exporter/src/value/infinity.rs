@@ -10,8 +10,8 @@ use polars::prelude::TimeUnit;
 pub(crate) const DATE: i32 = i32::MAX;
 /// The number of the timestamp `infinity`, in microseconds since 1970-01-01; its negative is `-infinity`.
 pub(crate) const TIMESTAMP: i64 = i64::MAX;
-/// The number of `24:00:00`, in nanoseconds. No other time of day has this number, because PostgreSQL stores whole
-/// microseconds.
+/// The number of `24:00:00`, in nanoseconds. No other time of PostgreSQL has this number, because PostgreSQL stores
+/// whole microseconds.
 pub(crate) const END_OF_DAY: i64 = 86_399_999_999_998;
 
 /// Returns the text of an infinite date; None for any other date.
