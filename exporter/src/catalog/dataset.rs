@@ -24,7 +24,7 @@ use crate::{
 /// The minimum and maximum of `retention`, in seconds.
 const RETENTION_SECONDS: std::ops::RangeInclusive<u64> = 1..=366 * 24 * 60 * 60;
 
-/// Creates the dataset of the `[[dataset]]` table at the byte `at` from its opened source.
+/// Creates the dataset of the `[[dataset]]` table that begins at the byte `at`, from its opened source.
 pub(super) async fn make(
     context: &LoadContext,
     at: usize,

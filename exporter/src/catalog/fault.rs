@@ -11,7 +11,7 @@ pub struct CatalogFault {
     pub line: Option<usize>,
     /// The subject of the fault, such as `dataset sales`.
     pub what: String,
-    /// The fault and its correction.
+    /// The fault, and a hint how to correct it.
     pub detail: String,
 }
 
@@ -51,11 +51,11 @@ pub(super) enum Refusal {
     Fault(usize, String),
     /// The source is available, but differs from the declaration at this byte.
     Differs(usize, String),
-    /// The source can't be read now.
+    /// The source can't be read now; the text is the reason.
     Unavailable(String),
 }
 
-/// Returns the number of the line that contains this byte.
+/// Returns the number of the line that contains this byte, from 1.
 pub(crate) fn line_of(text: &str, at: usize) -> usize {
     1 + text.bytes().take(at).filter(|byte| *byte == b'\n').count()
 }

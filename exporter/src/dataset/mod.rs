@@ -65,7 +65,7 @@ pub enum Precision {
     Estimate,
 }
 
-/// The number of rows of a query.
+/// The number of rows of a query, exact or estimated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RowCount {
     /// The exact or estimated number of rows.

@@ -23,9 +23,9 @@ use super::{
 
 /// The first bytes of the file format; the stream format begins with other bytes.
 const MAGIC: &[u8] = b"ARROW1";
-/// The maximum number of rows in a frame. Larger batches are split.
+/// The maximum number of rows in a frame. The reader splits larger batches.
 const FRAME_ROWS: usize = 1 << 16;
-/// The approximate size of a frame, in bytes. Larger batches are split.
+/// The approximate size of a frame, in bytes. The reader splits larger batches.
 const FRAME_BYTES: usize = 32 << 20;
 
 type Input = BufReader<File>;

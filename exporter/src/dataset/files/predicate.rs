@@ -50,7 +50,7 @@ fn known<'a>(name: &str, schema: &'a Schema) -> Result<&'a DataType, DatasetErro
     schema.get(name).ok_or_else(|| DatasetError::NoColumn(name.to_owned()))
 }
 
-/// A literal, converted to the unit of a column.
+/// A literal of a filter, converted to the type and unit of a column.
 struct Fitted {
     /// The literal, or the greatest value of the column's type below it; None if there is no value below.
     floor: Option<AnyValue<'static>>,

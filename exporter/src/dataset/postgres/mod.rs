@@ -67,7 +67,7 @@ impl PostgresRows {
         Self { server, source, info, order: Vec::new(), key: None }
     }
 
-    /// Sorts the rows; a sorted dataset is read by one statement.
+    /// Sorts the rows by these columns. One statement reads a sorted dataset.
     #[must_use]
     pub fn ordered_by(mut self, order: Vec<OrderBy>) -> Self {
         self.order = order;

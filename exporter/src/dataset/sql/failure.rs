@@ -70,8 +70,7 @@ fn driver_message(error: &sqlx::Error) -> String {
 }
 
 /// Whether a database message with this code holds no value, because it is about statements, connections, permissions
-/// or resources. On PostgreSQL, the SQLSTATE class decides; on SQLite, these are errors of statements and temporary
-/// errors.
+/// or resources. On PostgreSQL, the SQLSTATE decides; on SQLite, these are errors of statements and temporary errors.
 fn is_safe_to_log(code: &str) -> bool {
     const CLASSES: [&str; 8] = ["08", "28", "3D", "3F", "42", "53", "57", "58"];
     match code.len() {

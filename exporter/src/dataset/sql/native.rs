@@ -20,6 +20,7 @@ pub(in crate::dataset) enum Native {
 }
 
 /// The known native types by column. Without the type of a text or uuid column, a filter is slower, but not wrong.
+/// Without the type of a `real` column, a filter compares exact values instead of shortest texts.
 #[derive(Clone, Debug, Default)]
 pub(in crate::dataset) struct Natives(HashMap<String, Native>);
 
