@@ -45,9 +45,7 @@ impl CliError {
     #[must_use]
     pub const fn exit_code(&self) -> u8 {
         match self {
-            Self::Settings(_)
-            | Self::Up(UpError::Settings(_))
-            | Self::Export(ExportError::Settings(_) | ExportError::Access(_)) => USAGE,
+            Self::Settings(_) | Self::Up(UpError::Settings(_)) | Self::Export(ExportError::Access(_)) => USAGE,
             Self::Export(ExportError::Interrupted) => INTERRUPTED,
             Self::Command(_)
             | Self::Service(_)

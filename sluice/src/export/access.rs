@@ -13,8 +13,10 @@ use platform::{
 use reqwest::{Client, Method, RequestBuilder};
 use url::Url;
 
-use super::ExportError;
-use crate::cli::{ExportOptions, SettingsFiles};
+use crate::{
+    cli::{ExportOptions, SettingsFiles},
+    settings::SettingsError,
+};
 
 /// The lifetime of a token of the local identity. Each session uses a new token.
 const TOKEN_TTL: Duration = Duration::from_secs(60 * 60);
@@ -22,6 +24,9 @@ const TOKEN_TTL: Duration = Duration::from_secs(60 * 60);
 /// Why the command line and the settings contain no usable gateway or token.
 #[derive(Debug, thiserror::Error)]
 pub enum AccessError {
+    /// The settings can't be used.
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
     /// The URL of the gateway is invalid.
     #[error("--url {0} is not an http:// or https:// URL")]
     Url(String),
@@ -54,14 +59,14 @@ pub(super) struct Access {
 
 impl Access {
     /// Reads the gateway and the token from the command line, or else from the settings.
-    pub(super) fn new(options: &ExportOptions, files: &SettingsFiles) -> Result<Self, ExportError> {
+    pub(super) fn new(options: &ExportOptions, files: &SettingsFiles) -> Result<Self, AccessError> {
         let settings = files.load()?;
         let base = options.url.clone().unwrap_or_else(|| format!("http://{}", settings.gateway.listen));
         let url = Url::parse(&base).ok().filter(|url| ["http", "https"].contains(&url.scheme()) && url.has_host());
         let url = url.ok_or(AccessError::Url(base))?;
         let tokens = match &options.token {
             Some(token) => Tokens::Given(Secret::new(token.trim())),
-            None if settings.gateway.identity.local.secret.is_empty() => return Err(AccessError::NoToken.into()),
+            None if settings.gateway.identity.local.secret.is_empty() => return Err(AccessError::NoToken),
             None => Tokens::Local {
                 identity: Box::new(settings.gateway.identity),
                 tenant: options.tenant.clone(),
@@ -121,7 +126,7 @@ mod tests {
     use super::*;
     use crate::cli::{Cli, Command};
 
-    fn access(args: &[&str]) -> Result<Access, ExportError> {
+    fn access(args: &[&str]) -> Result<Access, AccessError> {
         let cli = Cli::parse_from(["sluice", "export", "flights"].iter().chain(args));
         match cli.command {
             Command::Export(options) => Access::new(&options, &cli.files),

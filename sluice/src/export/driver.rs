@@ -13,8 +13,8 @@ use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    ExportError,
     access::Access,
+    error::ExportError,
     progress::Progress,
     sink::Sink,
     socket::{ConnectError, Incoming, Socket},
@@ -23,7 +23,7 @@ use super::{
 use crate::output;
 
 /// The time without a message from the gateway after which the driver gives up.
-pub(super) const STALL_TIMEOUT: Duration = Duration::from_secs(5 * 60);
+const STALL_TIMEOUT: Duration = Duration::from_secs(5 * 60);
 /// The time limit for canceling the export.
 const CANCEL_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -200,7 +200,7 @@ impl<'a> Driver<'a> {
     /// Waits before the next attempt. Fails if no message arrived within the stall timeout.
     async fn pause(&mut self, fault: String) -> Result<(), ExportError> {
         if self.last_progress.elapsed() >= STALL_TIMEOUT {
-            return Err(ExportError::GaveUp { last: fault });
+            return Err(ExportError::GaveUp { waited: STALL_TIMEOUT, last: fault });
         }
         self.progress.show_retry(&fault);
         tracing::debug!(fault, "retrying");

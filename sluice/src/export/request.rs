@@ -8,7 +8,7 @@ use std::{
 use protocol::client::{Deliver, ExportCreate};
 use uuid::Uuid;
 
-use super::ExportError;
+use super::error::ExportError;
 use crate::cli::ExportOptions;
 
 /// The formats whose name is also the extension of their files.

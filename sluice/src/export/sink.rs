@@ -12,7 +12,7 @@ use tokio::{
     io::{AsyncSeekExt, AsyncWriteExt, Stdout},
 };
 
-use super::ExportError;
+use super::error::ExportError;
 use crate::output;
 
 /// The suffix of the name of an incomplete file.

@@ -14,7 +14,7 @@ use protocol::{
     server::ServerMessage,
 };
 
-use super::ExportError;
+use super::error::ExportError;
 
 /// The `ref` of the request that creates the export.
 const CREATE: &str = "create";

@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::UpError;
+use super::error::UpError;
 
 /// The file that a running `sluice up` locks.
 const LOCK: &str = "sluice.lock";

@@ -5,7 +5,9 @@
 //! settings that the other commands read, and `ready_block` prints the address and example commands.
 
 mod data_dir;
+mod error;
 mod nats;
+mod nats_version;
 mod ready_block;
 mod secrets;
 mod settings_file;
@@ -13,7 +15,6 @@ mod stale_nats;
 mod standalone_nats;
 
 use std::{
-    io::{self, ErrorKind},
     net::{Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
     time::Duration,
@@ -23,13 +24,13 @@ use migration::{Migrator, MigratorTrait};
 use platform::lifecycle::Lifecycle;
 use tokio::net::TcpListener;
 
-pub use self::standalone_nats::StandaloneNats;
 use self::{data_dir::DataDir, nats::NatsChild, secrets::Secrets, settings_file::CatalogChoice};
+pub use self::{error::UpError, standalone_nats::StandaloneNats};
 use crate::{
     cli::{SettingsFiles, UpOptions},
     output,
     services::{self, Common, ServiceError, ServiceKind},
-    settings::{Settings, SettingsError},
+    settings::Settings,
 };
 
 /// The default of `--data-dir`.
@@ -40,103 +41,6 @@ const PROCESS: &str = "sluice";
 const START_TIMEOUT: Duration = Duration::from_secs(60);
 /// The interval at which the start checks the readiness of the gateway.
 const POLL_INTERVAL: Duration = Duration::from_millis(50);
-
-/// Why `sluice up` cannot start, or stopped.
-#[derive(Debug, thiserror::Error)]
-pub enum UpError {
-    /// The settings are invalid.
-    #[error(transparent)]
-    Settings(#[from] SettingsError),
-    /// The folder contains files of other programs.
-    #[error("{0} holds files of other programs: choose another --data-dir")]
-    Foreign(PathBuf),
-    /// Another process uses the folder.
-    #[error("another `sluice up` runs on {0}: stop it, or choose another --data-dir")]
-    Locked(PathBuf),
-    /// A file can't be read or written.
-    #[error("{path}: {source}")]
-    File {
-        /// The path of the file.
-        path: PathBuf,
-        /// The error of the operating system.
-        source: io::Error,
-    },
-    /// A file that Sluice wrote has been changed.
-    #[error("{0} is damaged: delete it and start again")]
-    Damaged(PathBuf),
-    /// The gateway can't listen on the port.
-    #[error("{}", port_error(*port, source))]
-    Port {
-        /// The number of the port.
-        port: u16,
-        /// The error of the operating system.
-        source: io::Error,
-    },
-    /// No nats-server is installed.
-    #[error(
-        "no nats-server: install 2.11 or newer, or set SLUICE_NATS_SERVER to its path; `cargo xtask up` downloads one"
-    )]
-    NoNats,
-    /// The nats-server program does not work.
-    #[error("{program} is not a working nats-server: {detail}")]
-    BadNats {
-        /// The path of the program.
-        program: PathBuf,
-        /// The error or the unexpected output.
-        detail: String,
-    },
-    /// The nats-server is older than required.
-    #[error(
-        "{program} is nats-server {found}, but Sluice needs {} or newer: set SLUICE_NATS_SERVER to another program",
-        nats::OLDEST
-    )]
-    OldNats {
-        /// The path of the program.
-        program: PathBuf,
-        /// The version that the program printed.
-        found: nats::Version,
-    },
-    /// The nats-server did not become ready.
-    #[error("nats-server did not start: {0}")]
-    NatsStart(String),
-    /// A service failed to start, or stopped.
-    #[error(transparent)]
-    Service(#[from] ServiceError),
-    /// The database can't be migrated.
-    #[error("can't migrate the database: {0}")]
-    Migrate(sea_orm::DbErr),
-    /// The services are not ready within the time limit.
-    #[error("not ready within {} s: {last}", START_TIMEOUT.as_secs())]
-    NotReady {
-        /// The last answer of the readiness check.
-        last: String,
-    },
-    /// The catalog file of `--catalog` does not exist.
-    #[error("there is no catalog file {0}")]
-    NoCatalog(PathBuf),
-    /// Standard output is closed.
-    #[error("can't print: {0}")]
-    Print(io::Error),
-}
-
-impl UpError {
-    fn file(path: &Path) -> impl FnOnce(io::Error) -> Self {
-        let path = path.to_path_buf();
-        move |source| Self::File { path, source }
-    }
-}
-
-fn port_error(port: u16, source: &io::Error) -> String {
-    match source.kind() {
-        ErrorKind::AddrInUse => {
-            format!("port {port} is taken: stop the program that uses it, or choose another with --port")
-        }
-        ErrorKind::PermissionDenied => {
-            format!("port {port} needs privileges: choose one above 1023 with --port")
-        }
-        _ => format!("port {port} can't be used: {source}"),
-    }
-}
 
 /// Runs all services until a stop signal, such as Ctrl-C.
 ///
@@ -237,7 +141,7 @@ async fn announce_when_ready(
 ) -> Result<(), UpError> {
     let url = format!("http://{address}");
     let http = reqwest::Client::builder().no_proxy().timeout(START_TIMEOUT).build();
-    let http = http.map_err(|e| UpError::NotReady { last: e.to_string() })?;
+    let http = http.map_err(|e| UpError::NotReady { waited: START_TIMEOUT, last: e.to_string() })?;
     let ready_block = async {
         let mut last = String::from("no answer");
         let mut ticks = tokio::time::interval(POLL_INTERVAL);
@@ -252,7 +156,7 @@ async fn announce_when_ready(
                 Err(e) => last = e.to_string(),
             }
         }
-        Err(UpError::NotReady { last })
+        Err(UpError::NotReady { waited: START_TIMEOUT, last })
     };
     tokio::select! {
         () = life.soft().cancelled() => Ok(()),

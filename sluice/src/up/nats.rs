@@ -2,7 +2,7 @@
 //! stores its data in the data folder.
 
 use std::{
-    env, fmt, fs,
+    env, fs,
     path::{Path, PathBuf},
     process::Stdio,
     time::Duration,
@@ -20,13 +20,12 @@ use tokio::{
 use tracing::{debug, warn};
 
 use super::{
-    UpError,
     data_dir::{DataDir, write_private},
+    error::UpError,
+    nats_version::{OLDEST, Version},
     secrets::Secrets,
 };
 
-/// The oldest supported release: the first one that supports a TTL for each message.
-pub(super) const OLDEST: Version = Version(2, 11, 0);
 /// The user name with which Sluice connects to the server.
 pub(super) const USER: &str = "sluice";
 
@@ -34,16 +33,6 @@ pub(super) const USER: &str = "sluice";
 const START_TIMEOUT: Duration = Duration::from_secs(20);
 /// The time limit of a graceful stop, after which the server is killed.
 const STOP_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// A release of nats-server: major, minor and patch.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Version(u32, u32, u32);
-
-impl fmt::Display for Version {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}.{}.{}", self.0, self.1, self.2)
-    }
-}
 
 /// Finds the program `SLUICE_NATS_SERVER`, or else `nats-server` on the PATH, and checks its version.
 pub(super) fn find() -> Result<PathBuf, UpError> {
@@ -53,7 +42,7 @@ pub(super) fn find() -> Result<PathBuf, UpError> {
     let output = std::process::Command::new(&program).arg("--version").stdin(Stdio::null()).output();
     let output = output.map_err(|e| bad(e.to_string()))?;
     let text = String::from_utf8_lossy(&output.stdout);
-    let found = parse_version(&text).ok_or_else(|| bad("--version printed no version".into()))?;
+    let found = Version::parse(&text).ok_or_else(|| bad("--version printed no version".into()))?;
     if found < OLDEST {
         return Err(UpError::OldNats { program, found });
     }
@@ -62,13 +51,6 @@ pub(super) fn find() -> Result<PathBuf, UpError> {
 
 fn on_path(name: &str) -> Option<PathBuf> {
     env::split_paths(&env::var_os("PATH")?).map(|dir| dir.join(name)).find(|file| file.is_file())
-}
-
-/// Parses `nats-server: v2.15.1`; a suffix after a dash is ignored.
-fn parse_version(text: &str) -> Option<Version> {
-    let numbers = text.trim().rsplit('v').next()?.split('-').next()?;
-    let mut numbers = numbers.split('.').map(|number| number.trim().parse().ok());
-    Some(Version(numbers.next()??, numbers.next()??, numbers.next().flatten().unwrap_or(0)))
 }
 
 /// The running server. Dropping this value kills the process; [`NatsChild::stop`] stops the server gracefully.
@@ -208,15 +190,6 @@ fn quoted(path: &Path) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn versions_are_parsed_and_compared() {
-        assert_eq!(parse_version("nats-server: v2.15.1\n"), Some(Version(2, 15, 1)));
-        assert_eq!(parse_version("nats-server: v2.12.0-RC.3"), Some(Version(2, 12, 0)));
-        assert_eq!(parse_version("nonsense"), None);
-        assert!(parse_version("nats-server: v2.9.25").unwrap() < OLDEST);
-        assert!(parse_version("nats-server: v2.11.0").unwrap() >= OLDEST);
-    }
 
     #[tokio::test]
     async fn the_server_requires_the_password_and_stops_gracefully() {

@@ -9,8 +9,8 @@ use std::{
 use aws_lc_rs::rand;
 
 use super::{
-    UpError,
     data_dir::{DataDir, write_private},
+    error::UpError,
 };
 
 /// The number of random bytes of a secret. The file contains them in hex.

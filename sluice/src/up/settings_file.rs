@@ -12,8 +12,8 @@ use gateway::config::Person;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    UpError,
     data_dir::{DataDir, write_private},
+    error::UpError,
     nats::USER,
     secrets::Secrets,
 };

@@ -16,7 +16,7 @@ use nix::{
 };
 use tokio::time::{Instant, interval};
 
-use super::UpError;
+use super::error::UpError;
 
 /// The time limit of a graceful stop, after which the process is killed.
 const GRACE: Duration = Duration::from_secs(10);

@@ -6,8 +6,8 @@ use std::{
 };
 
 use super::{
-    UpError,
     data_dir::DataDir,
+    error::UpError,
     nats::{self, NatsChild},
     secrets::Secrets,
     settings_file::{self, CatalogChoice},
