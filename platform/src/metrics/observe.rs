@@ -97,7 +97,7 @@ async fn observe_connections<D: Database>(name: &'static str, pool: &SqlxPool<D>
     connections("used").set((size - idle).max(0.0));
     let max = pool.options().get_max_connections();
     metrics::gauge!("sluice_database_connections_max", "pool" => name).set(f64::from(max));
-    metrics::counter!("sluice_database_acquire_failures_total", "pool" => name).increment(0);
+    metrics::counter!("sluice_database_probe_failures_total", "pool" => name).increment(0);
     let began = Instant::now();
     match pool.acquire().await {
         Ok(connection) => {
@@ -105,6 +105,6 @@ async fn observe_connections<D: Database>(name: &'static str, pool: &SqlxPool<D>
             metrics::histogram!("sluice_database_acquire_seconds", "pool" => name)
                 .record(began.elapsed().as_secs_f64());
         }
-        Err(_) => metrics::counter!("sluice_database_acquire_failures_total", "pool" => name).increment(1),
+        Err(_) => metrics::counter!("sluice_database_probe_failures_total", "pool" => name).increment(1),
     }
 }

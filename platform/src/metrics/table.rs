@@ -67,7 +67,7 @@ pub const TABLE: &[Metric] = &[
     Metric { name: "sluice_database_connections", kind: Gauge, unit: Count, scope: All, labels: &[DATABASE, Label("state", Known(&["idle", "used"]))], help: "Number of connections in a database pool." },
     Metric { name: "sluice_database_connections_max", kind: Gauge, unit: Count, scope: All, labels: &[DATABASE], help: "Maximum number of connections in a database pool." },
     Metric { name: "sluice_database_acquire_seconds", kind: Histogram(REQUEST_BUCKETS), unit: Seconds, scope: All, labels: &[DATABASE], help: "Time that a probe every 5 seconds waits for a connection from a database pool, in seconds." },
-    Metric { name: "sluice_database_acquire_failures_total", kind: Counter, unit: Count, scope: All, labels: &[DATABASE], help: "Number of probes that got no connection from a database pool in time." },
+    Metric { name: "sluice_database_probe_failures_total", kind: Counter, unit: Count, scope: All, labels: &[DATABASE], help: "Number of probes that got no connection from a database pool in time." },
     Metric { name: "sluice_nats_connected", kind: Gauge, unit: Count, scope: All, labels: &[CLIENT], help: "Whether the connection to NATS is up (1) or down (0)." },
     Metric { name: "sluice_nats_connects_total", kind: Counter, unit: Count, scope: All, labels: &[CLIENT], help: "Number of connections to NATS; every connection after the first is a reconnect." },
     Metric { name: "sluice_nats_slow_consumers_total", kind: Counter, unit: Count, scope: All, labels: &[CLIENT], help: "Number of times that NATS dropped messages because a subscription was too slow." },
@@ -127,10 +127,10 @@ pub const TABLE: &[Metric] = &[
     Metric { name: "sluice_exports_completed_total", kind: Counter, unit: Count, scope: Notifier, labels: &[], help: "Number of exports that ended with a file." },
     Metric { name: "sluice_exports_failed_total", kind: Counter, unit: Count, scope: Notifier, labels: &[SLUG], help: "Number of failed exports, by the problem that the owner received." },
     Metric { name: "sluice_notifier_outcomes_total", kind: Counter, unit: Count, scope: Notifier, labels: &[Label("result", Known(&["completed", "failed", "cancel_requested", "delete_requested"])), Label("applied", Known(&["true", "false"]))], help: "Number of settled outcomes; an outcome of an ended export is not applied." },
-    Metric { name: "sluice_notifier_dead_letters_total", kind: Counter, unit: Count, scope: Notifier, labels: &[], help: "Number of outcomes that could not be settled." },
+    Metric { name: "sluice_notifier_dead_letters_total", kind: Counter, unit: Count, scope: Notifier, labels: &[], help: "Number of outcomes that became dead letters because they could not be settled." },
     Metric { name: "sluice_notifier_credit_notifications_total", kind: Counter, unit: Count, scope: Notifier, labels: &[], help: "Number of users notified of a credit change that no outcome reports." },
-    Metric { name: "sluice_notifier_segment_bytes_total", kind: Counter, unit: Bytes, scope: Notifier, labels: &[], help: "Segment bytes requested by gateways, in bytes." },
-    Metric { name: "sluice_notifier_segments_truncated_total", kind: Counter, unit: Count, scope: Notifier, labels: &[], help: "Number of segments whose bytes ended early." },
+    Metric { name: "sluice_notifier_segment_bytes_requested_total", kind: Counter, unit: Bytes, scope: Notifier, labels: &[], help: "Number of segment bytes that gateways requested." },
+    Metric { name: "sluice_notifier_segments_truncated_total", kind: Counter, unit: Count, scope: Notifier, labels: &[], help: "Number of segment transfers that a failed read of the file store cut short." },
     Metric { name: "sluice_ops_requests_total", kind: Counter, unit: Count, scope: Notifier, labels: &[Label("endpoint", Known(&["exports", "export", "cancel", "dead", "requeue"])), Label("result", Known(&["done", "refused"]))], help: "Number of operator requests over NATS." },
 
     // notifiers: JetStream
