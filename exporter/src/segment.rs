@@ -29,7 +29,7 @@ pub struct SegmentLimits {
 pub(crate) struct Chunk {
     /// The encoded bytes; compressed bytes after the compression stage.
     pub(crate) bytes: Bytes,
-    /// The number of rows that the chunk counts. The sum over all chunks is the row count of the file.
+    /// The number of rows that this chunk adds to the row count of the file.
     pub(crate) rows: u64,
 }
 

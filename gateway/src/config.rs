@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct GatewayConfig {
-    /// The address of the public listener for REST, WebSockets and the web page. Listen on `0.0.0.0` behind a proxy.
+    /// The address of the public listener for REST, WebSockets and the web page. Listen on `0.0.0.0` if the proxy runs on another machine or in another container.
     pub listen: String,
     /// The address that serves `/metrics` and `/healthz` to operators; empty: no internal listener. Never expose it to
     /// clients.
@@ -27,7 +27,7 @@ pub struct GatewayConfig {
     /// `https://app.example.com`. Add an origin when another host serves the web page.
     pub allowed_origins: Vec<String>,
     /// The `max-age` of `Strict-Transport-Security` (RFC 6797), sent when the proxy sets `X-Forwarded-Proto: https`;
-    /// `0s`: off. Turn it off for a trial over HTTPS on a host that returns to HTTP.
+    /// `0s`: off. Turn it off for a trial over HTTPS on a host that will serve plain HTTP again.
     pub hsts_max_age: HumanDuration,
     /// The maximum number of unfinished exports of one user. Lower it to keep one user from filling the queue.
     pub max_unfinished_per_user: u64,

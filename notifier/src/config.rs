@@ -32,8 +32,8 @@ pub struct NotifierConfig {
     pub grant_ttl: HumanDuration,
     /// Timeout of one run of a scheduled job. Raise it when a sweep or an audit of a large installation times out.
     pub job_timeout: HumanDuration,
-    /// Time between two runs of the reconciler, which repairs lost messages and deletes late objects. Shorter values
-    /// repair sooner and cost database queries.
+    /// Time between two runs of the reconciler, which publishes lost messages again and deletes objects that were
+    /// written after their export had ended. Shorter values repair sooner and cost database queries.
     pub reconcile_interval: HumanDuration,
     /// Cron expression of the sweep, which deletes expired files and orphans, in the top-level `time_zone`.
     pub sweep_schedule: String,
@@ -106,7 +106,7 @@ pub struct NotifierTuning {
     /// Largest number of NATS requests of one kind that are answered at the same time; default 32.
     pub max_concurrent_requests: usize,
     /// Time without a transferred byte after which a connection is closed; default 6 min. It must exceed 5 min, the
-    /// time for which a client may accept no more bytes of a file.
+    /// time for which a client may pause a file.
     pub connection_idle_timeout: HumanDuration,
     /// Time between two polls of the `scheduled_job` table; default 1 s.
     pub schedule_poll_interval: HumanDuration,

@@ -176,9 +176,10 @@ impl OutcomeConsumer {
         }
     }
 
-    /// Settles an outcome and deletes the leftover objects of its export. A failed deletion fails the outcome, and NATS
-    /// redelivers it. The last attempt leaves the objects to the sweep instead: a redelivery much later would publish
-    /// the user events again, because the stream forgets message ids.
+    /// Settles an outcome and deletes the leftover objects of its export. If a deletion fails, the outcome fails
+    /// too, and NATS delivers it again. After the last delivery the outcome succeeds, and the sweep deletes the objects:
+    /// as a dead letter that an operator requeues later, the outcome would publish its user events again, because the
+    /// stream has forgotten their message ids.
     async fn settle(&self, outcome: &Outcome, delivered: i64) -> Result<(), NotifierError> {
         let id = outcome.export_id;
         let work = async {

@@ -59,8 +59,8 @@ pub struct DatasetInfo {
     /// The price of one export, in credits; 1 by default.
     pub credits: u32,
     /// Whether estimates come from statistics of all rows, not only of the rows that pass the filter. Such an estimate
-    /// reveals rows that a row policy hides, so that an [`AccessView`](super::AccessView) counts a filtered query under
-    /// a row policy exactly.
+    /// reveals rows that a row policy hides. Under a row policy, an [`AccessView`](super::AccessView) therefore counts
+    /// the rows of a filtered query instead of estimating them.
     pub estimates_from_all_rows: bool,
 }
 

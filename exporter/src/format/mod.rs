@@ -48,7 +48,8 @@ pub struct FormatDescription {
     pub extension: &'static str,
     /// The supported compressions, the default one first. A format that compresses its content supports `none` only.
     pub compressions: &'static [Compression],
-    /// Whether files of this format can contain their timestamps. If not, only the metadata document states them.
+    /// Whether a file of this format can state when its export was requested and completed. If not, only the metadata
+    /// document states these times.
     pub has_timestamps: bool,
 }
 
@@ -92,12 +93,12 @@ pub enum Encoding {
 }
 
 impl Encoding {
-    /// Wraps an encoder, which has no state.
+    /// Wraps an encoder. An encoder has no state, so several threads can share it.
     pub fn parallel(encoder: impl Encoder + 'static) -> Self {
         Self::Parallel(Arc::new(encoder))
     }
 
-    /// Wraps a function that opens a writer, which has state.
+    /// Wraps a function that opens a writer. A writer has state, so one thread uses it.
     pub fn sequential<W, F>(open: F) -> Self
     where
         W: Writer + 'static,

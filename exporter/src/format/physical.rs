@@ -78,7 +78,7 @@ pub(crate) enum Cell<'a> {
 pub(crate) enum Kind {
     /// A finite number or a boolean, which JSON writes without quotes.
     Literal,
-    /// A date, a time, an exact decimal or a float that is not finite, which JSON writes as a string.
+    /// A value that JSON writes as a string: a date, a time, an exact decimal or a float that is not finite.
     Lexical,
 }
 

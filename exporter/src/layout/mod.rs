@@ -29,10 +29,10 @@ pub enum Timestamps {
     /// the metadata document states them.
     #[default]
     Envelope,
-    /// In two key-value rows above the header. The exporter spools all rows first, so `max_spool_size` limits the export.
+    /// In two key-value rows above the header. The completion time is known only after the last row, so the exporter
+    /// spools all rows first, and `max_spool_size` limits the export.
     Rows,
-    /// In two additional columns with the same values in each row. The exporter spools all rows first, so
-    /// `max_spool_size` limits the export.
+    /// In two additional columns with the same values in each row. The exporter spools all rows first, as for `Rows`.
     Columns,
     /// Not in the file, but only in its metadata document.
     Sidecar,

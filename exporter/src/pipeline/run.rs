@@ -1,4 +1,4 @@
-//! Runs the stages of one pipeline and seals its file.
+//! Runs the stages of one pipeline, and states the size, rows and digest of the complete file in a seal.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! Errors of templates that create a layout for a dataset.
+//! The reasons why a template cannot create a layout for a dataset.
 
 /// Why a template cannot create a layout for a dataset.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]

@@ -23,7 +23,8 @@ use crate::delivery::{self, ReadStatus, Reader, ReaderRequest, Source};
 const DISCONNECT_AFTER: Duration = Duration::from_secs(1);
 /// How long a window may be empty before the stream is closed (protocol.md, WebSocket).
 const IDLE_TIMEOUT: Duration = Duration::from_secs(5 * 60);
-/// How often a pump with an empty window polls its export, because the announcement of the export's end may be lost.
+/// The interval at which a pump polls its export while the client's window is empty. The announcement that the export
+/// ended may be lost.
 const POLL_INTERVAL: Duration = Duration::from_secs(15);
 
 /// Opens the reader of a new stream and spawns its pump. The task returns the stream's number, and whether it has
@@ -65,7 +66,8 @@ struct Pump {
     reader: Reader,
     window: Arc<Window>,
     out: mpsc::Sender<OutgoingMessage>,
-    /// The `ref` of the `file.opened` to send before the first byte; None after `file.opened` was sent.
+    /// The `ref` of the `file.opened` message to send before the first byte: `Some(None)` if the request had no `ref`, and
+    /// `None` after the message was sent.
     unsent_opened: Option<Option<String>>,
     /// The session's trace id, which problems contain so that operators find the session in the logs.
     trace_id: String,
@@ -76,7 +78,7 @@ struct Pump {
 /// The error of a send after the session has ended; the pump must end as well.
 struct SessionEnded;
 
-/// The result of a wait for the window.
+/// The result of waiting until the client's window allows more bytes.
 enum WindowWait {
     Continue,
     TimedOut,

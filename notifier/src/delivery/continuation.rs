@@ -10,7 +10,8 @@ pub(super) enum Continuation {
     Same,
     /// The new attempt has the same bytes, but not yet up to the offset: the stream waits.
     Behind,
-    /// The bytes differ, or the segments can't prove that they are equal: the stream restarts.
+    /// The new attempt has other bytes than the client received, or the segments can't prove that the bytes are equal:
+    /// the stream restarts at the first byte.
     Differs,
 }
 

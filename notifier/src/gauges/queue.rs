@@ -8,7 +8,7 @@ use protocol::{export::Status, subject::Lane};
 
 use crate::{deps::Deps, error::NotifierError};
 
-/// The reason why an export waits. These two classes replace a metric label for each tenant, whose number has no bound.
+/// The reason why an export waits. The metric has no label for the tenant, because the number of tenants has no bound.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum WaitClass {
     /// The tenant of the export has reached its limit of exports in flight.

@@ -56,8 +56,8 @@ impl Run<'_> {
         self.shutdown.cancelled().await;
     }
 
-    /// Fails unless this run still holds the lease. Call it in each transaction of the run, also as the first
-    /// statement: this check is a write, and a SQLite transaction must not begin with a read.
+    /// Fails unless this run still holds the lease. Call it in each transaction of the run. It may be the first
+    /// statement, because it writes: a SQLite transaction that writes must not begin with a read.
     ///
     /// # Errors
     /// [`NotifierError::Fenced`] when another notifier holds the lease, or the error of the database.

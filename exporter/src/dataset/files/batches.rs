@@ -19,7 +19,8 @@ const CONTINUATION: [u8; 4] = [0xff; 4];
 /// The error for bytes that are not an Arrow IPC message.
 const BROKEN: DatasetError = DatasetError::Garbled("a batch of rows is damaged");
 
-/// Checks the batches of a file by their headers.
+/// Checks the record batches of an Arrow IPC file before they are decoded: the header of a batch states the sizes of
+/// its columns.
 pub(super) struct Batches {
     file: File,
     columns: Vec<(ArrowDataType, bool)>,

@@ -55,7 +55,7 @@ struct Fitted {
     /// The literal, or the greatest value of the column's type below it; None if there is no value below.
     floor: Option<AnyValue<'static>>,
     dtype: DataType,
-    /// Whether `floor` equals the literal.
+    /// Whether `floor` is exactly the literal. If not, the literal lies between two values of the column's type.
     exact: bool,
 }
 

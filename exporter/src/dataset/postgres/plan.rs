@@ -1,7 +1,8 @@
 //! Reads the plan of a statement: the expected rows, and whether the statement can be split into ranges of a key.
 //!
-//! A statement that runs once for each range must see the same rows each time. This module checks the plan and not the text:
-//! the text hides the bodies of views and functions, while the plan shows every expression that will be evaluated.
+//! A split statement runs once for each range, and every run must see the same rows. This module therefore refuses to
+//! split a plan whose rows can differ between runs, such as one with a volatile function. It checks the plan and not
+//! the text: the text hides the bodies of views and functions, while the plan shows every evaluated expression.
 
 use std::collections::BTreeSet;
 

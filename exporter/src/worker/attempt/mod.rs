@@ -124,7 +124,7 @@ impl<'a> Attempt<'a> {
         }
     }
 
-    /// Seals the file, after which only the notifier may delete the file. The caller must seal the file before the
+    /// Seals the file: from then on only the notifier may delete it. The caller must seal the file before the
     /// first report of the outcome, because the report may arrive although its confirmation is lost.
     fn seal(&self) {
         self.sealed.store(true, Ordering::Release);

@@ -123,7 +123,7 @@ struct LateObjectScan {
 
 impl LateObjectScan {
     /// Returns the position from which the scan continues, and starts a new scan if one is due. Returns `None` if no
-    /// scan is due. A start time in the future comes from a wrong clock, so a new scan is due.
+    /// scan is due. A new scan is also due if the last one began in the future, because the clock was wrong then.
     fn next(
         &mut self,
         now: DateTime<Utc>,

@@ -1,8 +1,8 @@
 //! Deletes orphans: objects in the file store that no export needs.
 //!
 //! Each run scans a limited number of objects and saves its position, because a scan of a large store takes long. If
-//! the database has no row of an export, its objects are deleted only after a grace period: an operator may still
-//! restore a newer backup that contains the row.
+//! the database has no row of an export, its objects are deleted only after a grace period: the row may be
+//! missing because an operator restored an old backup, and a newer backup that contains the row may follow.
 
 use std::collections::{BTreeSet, HashMap};
 
