@@ -27,12 +27,12 @@ use crate::{
     settle::Settler,
 };
 
-/// A running notifier. Dropping this value stops nothing; the tasks end with the [`Lifecycle`].
+/// The addresses of a running notifier. Dropping this value stops no task: the tasks end with the [`Lifecycle`].
 #[derive(Clone, Debug)]
 pub struct RunningNotifier {
     /// The address on which the internal HTTP port listens.
     pub address: SocketAddr,
-    /// The base URL of segment URLs, without a trailing slash.
+    /// The base URL of the segment URLs that this notifier grants, without a trailing slash.
     pub url: String,
 }
 
@@ -98,7 +98,7 @@ pub async fn start(
     Ok(RunningNotifier { address, url })
 }
 
-/// Returns the base URL of segment URLs: the setting, or else the listening address.
+/// Returns the base URL of segment URLs: the setting `advertise_url`, or else the URL of the listening address.
 fn advertised_url(config: &NotifierConfig, address: SocketAddr) -> Result<String, NotifierError> {
     if !config.advertise_url.is_empty() {
         return Ok(config.advertise_url.trim_end_matches('/').to_owned());

@@ -21,26 +21,27 @@ use uuid::Uuid;
 
 use crate::error::NotifierError;
 
-/// The reason token in the subject of a dead outcome. Dead jobs have other reason tokens.
+/// The reason token in the subject of a dead-lettered outcome. Dead letters of jobs have other reason tokens.
 const OUTCOME_REASON: &str = "outcome";
-/// The header with the original subject of a dead outcome.
+/// The header of a dead-lettered outcome with the subject on which the outcome was published.
 const SUBJECT_HEADER: &str = "Sluice-Subject";
-/// The header with the error of a dead outcome.
+/// The header of a dead-lettered outcome that says why the outcome could not be settled.
 const REASON_HEADER: &str = "Sluice-Reason";
-/// Largest number of sequence numbers that one page reads. Deleted messages leave gaps between sequence numbers.
+/// Largest number of sequence numbers that [`DeadLetterStream::page`] tries to read. Deleted dead letters leave gaps,
+/// at which a try yields no item.
 const MAX_READS_PER_PAGE: u64 = 400;
-/// Largest number of dead letters that [`DeadLetterStream::delete_all`] deletes. An export has one dead letter for each
-/// outcome that could not be settled.
+/// Largest number of dead letters that one call of [`DeadLetterStream::delete_all`] deletes. An export may have one for
+/// its job and one for each outcome that could not be settled.
 const MAX_DEAD_LETTERS_PER_EXPORT: usize = 16;
 
-/// The payload of a dead job, as exporters write it.
+/// The payload that an exporter writes into the dead letter of a job.
 #[derive(Debug, Deserialize)]
 struct DeadJob {
     attempt: u32,
     detail: String,
 }
 
-/// Stores an unchanged outcome message as a dead letter of the export `id`.
+/// Stores the message of an outcome as a dead letter of the export `id`, with its payload unchanged.
 ///
 /// # Errors
 /// When the stream does not confirm the dead letter.
@@ -108,7 +109,7 @@ impl DeadLetterStream {
         Ok(Page { items, total: state.messages, next: more.then_some(sequence + 1) })
     }
 
-    /// Reads the latest dead outcome of an export.
+    /// Reads the latest dead-lettered outcome of an export.
     ///
     /// # Errors
     /// When NATS does not answer.
@@ -144,8 +145,8 @@ impl DeadLetterStream {
         }
     }
 
-    /// Deletes the dead letters of an export one by one. The NATS permission to purge them at once would permit purging
-    /// the whole stream.
+    /// Deletes the dead letters of an export one by one. To delete them at once, a notifier would need the NATS
+    /// permission to purge, which covers the whole stream.
     ///
     /// # Errors
     /// When NATS does not answer.

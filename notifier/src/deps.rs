@@ -16,7 +16,8 @@ use sea_orm::DatabaseConnection;
 
 /// The timeout of the readiness check of each dependency.
 const READINESS_TIMEOUT: Duration = Duration::from_secs(2);
-/// The path that the readiness check reads. The object never exists, so a working file store answers "not found".
+/// The path of the object that the readiness check requests from the file store. The object never exists, so a working
+/// file store answers "not found".
 const READINESS_OBJECT: &str = "exports/.ready";
 
 /// The dependencies of a notifier. Clones share the same connections.

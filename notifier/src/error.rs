@@ -19,7 +19,7 @@ pub enum NotifierError {
     JetStream {
         /// The operation that failed, as a verb phrase.
         operation: &'static str,
-        /// The error text of the client.
+        /// The error text of the NATS client.
         detail: String,
     },
     /// The database failed, or holds a damaged row.
@@ -28,7 +28,7 @@ pub enum NotifierError {
     /// The file store failed.
     #[error(transparent)]
     Files(#[from] FileStoreError),
-    /// A document is not valid JSON.
+    /// A JSON document can't be parsed or serialized.
     #[error("{path} is damaged: {source}")]
     Document {
         /// The path of the document in the file store, or a description of its place.
@@ -85,7 +85,7 @@ impl From<DbErr> for NotifierError {
 
 impl NotifierError {
     /// Whether a retry may succeed once a dependency recovers. The caller retries a transient failure without limit.
-    /// Any other failure would recur with the same message.
+    /// Any other failure would recur at every retry.
     pub(crate) fn is_transient(&self) -> bool {
         match self {
             Self::Bus(e) => !matches!(e, BusError::Unreadable(_) | BusError::Version(_)),
@@ -104,8 +104,8 @@ impl NotifierError {
         }
     }
 
-    /// Returns a conversion of JetStream errors for `map_err`. It is generic, because async-nats has a different error
-    /// type for each call.
+    /// Returns a conversion of JetStream errors for `map_err`; `operation` names the failed call. The conversion is
+    /// generic, because async-nats has a different error type for each call.
     pub(crate) fn jetstream<E: std::fmt::Display>(operation: &'static str) -> impl FnOnce(E) -> Self {
         move |e| Self::JetStream { operation, detail: e.to_string() }
     }

@@ -1,11 +1,11 @@
-//! The consumer of outcomes, which exporters publish, and of commands, which gateways publish. It redelivers each
-//! message until the message is settled or dead-lettered.
+//! The consumer of the outcomes stream: outcomes of exporters, and commands of gateways and notifiers. NATS redelivers
+//! each message until a notifier has settled or dead-lettered it.
 //!
 //! All notifiers share one durable consumer, and create it again whenever a pull fails. The consumer has no limit of
 //! deliveries on the server, because NATS would keep a message beyond that limit in the stream without delivering it.
 //!
-//! An outcome is acknowledged after all its effects, so NATS redelivers an interrupted outcome. A transient failure is
-//! retried without limit; a permanent failure ends in a dead letter.
+//! A notifier acknowledges an outcome after all effects of the outcome, so NATS redelivers an outcome whose settlement
+//! was interrupted. The notifier retries a transient failure without limit; a permanent failure ends in a dead letter.
 
 use std::{future::Future, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
@@ -42,7 +42,7 @@ const SETTLE_TIMEOUT: Duration = Duration::from_secs(300);
 const PULL_EXPIRY: Duration = Duration::from_secs(5);
 /// The exponential backoff after failed pulls.
 const PULL_RETRY: Schedule = Schedule::new(Duration::from_millis(250), Duration::from_secs(10));
-/// Time of successful pulls after which the pauses start from the shortest again.
+/// Time of successful pulls after which the backoff starts again at its shortest pause.
 const HEALTHY_AFTER: Duration = Duration::from_secs(30);
 /// The longest delay before a failed outcome is redelivered.
 const MAX_REDELIVERY_DELAY: Duration = Duration::from_secs(30);
@@ -63,7 +63,8 @@ impl OutcomeConsumer {
         Self { bus, settler, permits, max_attempts: config.tuning.max_outcome_attempts.into() }
     }
 
-    /// Consumes outcomes until shutdown begins. The outcomes already pulled are settled by tasks on `life`.
+    /// Consumes outcomes until shutdown begins. Tasks on `life` settle the pulled outcomes, also after shutdown has
+    /// begun.
     ///
     /// # Errors
     /// Never returns an error: it retries every failure.
@@ -105,8 +106,8 @@ impl OutcomeConsumer {
         }
     }
 
-    /// Pulls at most as many outcomes as there are free permits. An outcome that waits in this process for a permit
-    /// sends no progress acks, and NATS would redeliver it to another notifier.
+    /// Pulls at most as many outcomes as there are free permits, and settles each in a new task. A further outcome
+    /// would wait in this process for a permit, without progress acks, and NATS would redeliver it to another notifier.
     async fn pull(
         self: Arc<Self>,
         consumer: &PullConsumer,
@@ -153,7 +154,8 @@ impl OutcomeConsumer {
         drop(permit);
     }
 
-    /// Settles an outcome. Then acknowledges its message, delays its redelivery, or dead-letters it.
+    /// Settles an outcome, and acknowledges its message. After a failure, requests a delayed redelivery or dead-letters
+    /// the message.
     async fn process(&self, message: &Message, outcome: &Outcome, delivered: i64) {
         let id = outcome.export_id;
         match with_progress_acks(message, self.settle(outcome, delivered)).await {
@@ -176,10 +178,10 @@ impl OutcomeConsumer {
         }
     }
 
-    /// Settles an outcome and deletes the leftover objects of its export. If a deletion fails, the outcome fails
-    /// too, and NATS delivers it again. After the last delivery the outcome succeeds, and the sweep deletes the objects:
-    /// as a dead letter that an operator requeues later, the outcome would publish its user events again, because the
-    /// stream has forgotten their message ids.
+    /// Settles an outcome and deletes the leftover objects of its export. If a deletion fails, the settlement fails
+    /// too, and NATS delivers the outcome again. At the last delivery a failed deletion counts as a success, and the
+    /// sweep deletes the objects. Otherwise the outcome would become a dead letter, and a later requeue would publish
+    /// its user events twice, because the event log has forgotten their message ids.
     async fn settle(&self, outcome: &Outcome, delivered: i64) -> Result<(), NotifierError> {
         let id = outcome.export_id;
         let work = async {
@@ -198,7 +200,7 @@ impl OutcomeConsumer {
         done.map_err(|_| NotifierError::Timeout("settling an outcome"))?
     }
 
-    /// Moves an unchanged message from the work queue to the dead-letter stream.
+    /// Moves a message from the outcomes stream to the dead-letter stream, with its payload unchanged.
     async fn dead_letter(&self, message: &Message, delivered: i64, reason: &str) {
         let id = export_id_of(&message.subject);
         match dead_letters::store_outcome(&self.bus, id, message, delivered, reason).await {
@@ -249,15 +251,16 @@ async fn with_progress_acks<T>(message: &Message, work: impl Future<Output = T>)
     }
 }
 
-/// Sends an ack. A failure is logged only, because a lost ack delays the redelivery and loses nothing.
+/// Sends an ack to NATS, and only logs a failure. A lost ack changes the time of the next delivery, and loses no
+/// message.
 async fn send_ack(message: &Message, kind: AckKind) {
     if let Err(e) = message.ack_with(kind).await {
         info!(error = %e, "failed to send an ack; NATS redelivers the outcome");
     }
 }
 
-/// Returns the delay after this many deliveries. NATS counts deliveries across restarts and notifiers, so the delay
-/// keeps growing.
+/// Returns the delay before NATS redelivers an outcome that it has delivered this many times. NATS counts deliveries
+/// across restarts and notifiers, so the delay keeps growing.
 fn redelivery_delay(delivered: i64) -> Duration {
     REDELIVERY.pause(u32::try_from(delivered - 1).unwrap_or_default())
 }

@@ -19,8 +19,8 @@ use uuid::Uuid;
 
 use crate::{GROUP, error::NotifierError};
 
-/// The timeout of one request. It is shorter than the timeout of a gateway, so that the gateway receives a problem in
-/// time.
+/// The timeout of one request. This timeout is shorter than that of a waiting gateway, so that the gateway receives a
+/// problem instead of no reply.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(4);
 
 /// A handler that answers one kind of request.
@@ -39,7 +39,7 @@ pub(crate) trait Handler: Send + Sync + 'static {
     /// When a dependency fails: the server replies with the problem `unavailable`.
     fn handle(&self, request: Self::Request) -> impl Future<Output = Result<Self::Reply, NotifierError>> + Send;
 
-    /// Wraps a problem in a reply.
+    /// Returns the reply that refuses a request with this problem.
     fn refuse(problem: Problem) -> Self::Reply;
 }
 
@@ -134,7 +134,7 @@ async fn serve<H: Handler>(
     }
 }
 
-/// Returns a span in the trace of the requester.
+/// Returns the span of one request, in the trace of the requester.
 fn span<H: Handler>(payload: &[u8]) -> Span {
     #[derive(Default, Deserialize)]
     #[serde(default)]
@@ -180,7 +180,7 @@ async fn reply<H: Handler>(handler: &H, payload: &[u8]) -> H::Reply {
     })
 }
 
-/// Converts a path to a JSON pointer (RFC 6901).
+/// Converts the path of an invalid member in a request to a JSON pointer (RFC 6901).
 fn json_pointer(path: &Path) -> String {
     let mut pointer = String::new();
     for segment in path.iter() {

@@ -1,8 +1,7 @@
-//! Announces each new segment, with a grant for it, to the gateways that stream the export.
+//! Announces each new segment, with a grant for it, to the gateways that stream the file of the export.
 //!
 //! A gateway that misses an announcement requests a grant. The notifier announces without a database query, so that
-//! clients receive the first bytes early. A gateway ignores the announcements of other attempts than the one that it
-//! streams.
+//! clients receive the first bytes early. A gateway that streams one attempt ignores announcements of other attempts.
 
 use std::{sync::Arc, time::Duration};
 
@@ -20,7 +19,8 @@ use tracing::warn;
 use super::minter::Minter;
 use crate::error::NotifierError;
 
-/// The timeout of one announcement. Gateways poll, so a later announcement would have no use.
+/// The timeout of one announcement. Gateways also request grants at an interval, so a later announcement would have no
+/// use.
 const ANNOUNCE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Announces the segments that exporters report on `written`, until shutdown begins.

@@ -3,22 +3,23 @@
 
 use protocol::delivery::Segment;
 
-/// How the segments of a new attempt compare with the bytes that the client has received of an older attempt.
+/// The result of [`compare`]: whether a file stream of an older attempt can continue with a new attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Continuation {
-    /// The new attempt has the same bytes up to the offset: the stream continues.
+    /// The new attempt begins with the bytes that the client received: the stream continues.
     Same,
-    /// The new attempt has the same bytes, but not yet up to the offset: the stream waits.
+    /// The new attempt has the same bytes so far, but fewer than the client received: the stream waits.
     Behind,
     /// The new attempt has other bytes than the client received, or the segments can't prove that the bytes are equal:
     /// the stream restarts at the first byte.
     Differs,
 }
 
-/// Compares the segments that begin before `offset`, the number of bytes that the client has received.
+/// Compares the segments of the older attempt (`old`) and of the new attempt (`new`). Both slices hold the segments
+/// that begin before `offset`, the number of bytes that the client has received.
 ///
-/// An exporter ends segments by size and by time, so equal bytes may be in different segments. The digests of different
-/// segments can't prove equality; the stream then restarts.
+/// An exporter ends segments by size and by time, so two attempts may divide equal bytes into different segments. The
+/// digests of different segments can't prove that the bytes are equal; the stream then restarts.
 pub(super) fn compare(old: &[Segment], new: &[Segment], offset: u64) -> Continuation {
     // sent bytes without a recorded digest can't be compared
     if old.last().is_none_or(|last| last.end() < offset) {

@@ -31,7 +31,7 @@ struct PortState {
     minter: Arc<Minter>,
 }
 
-/// Serves requests until shutdown begins, then finishes the open responses.
+/// Serves the internal HTTP port until shutdown begins, then finishes the open responses.
 pub(crate) fn spawn(config: &NotifierConfig, deps: Deps, minter: Arc<Minter>, listener: TcpListener, life: &Lifecycle) {
     let mut router = Router::new()
         .route("/v1/segments/{token}", get(serve_segment))
@@ -78,8 +78,8 @@ async fn serve_segment(
     Ok(response)
 }
 
-/// Returns the requested range. `Range` applies to GET only, and with `If-Range` only if the entity tag matches (RFC
-/// 9110, sections 14.2 and 13.1.5).
+/// Returns the range of the segment that the request asks for. `Range` applies to GET only. If `If-Range` is present,
+/// its entity tag must be `tag`, the entity tag of the segment (RFC 9110, sections 14.2 and 13.1.5).
 fn requested_range(claims: &Claims, method: &Method, headers: &HeaderMap, tag: &HeaderValue) -> RequestedRange {
     if method != Method::GET || headers.get(header::IF_RANGE).is_some_and(|if_range| if_range != tag) {
         return RequestedRange::Whole;
@@ -87,7 +87,7 @@ fn requested_range(claims: &Claims, method: &Method, headers: &HeaderMap, tag: &
     range::parse(headers.get(header::RANGE).and_then(|value| value.to_str().ok()), claims.size)
 }
 
-/// Returns a response that streams a range of the object. axum omits the body for a HEAD request.
+/// Returns a response that streams a range of the segment that the claims name. axum omits the body for a HEAD request.
 async fn open_segment(port: &PortState, claims: &Claims, range: std::ops::Range<u64>) -> Result<Response, Refusal> {
     let path = claims.path.as_str();
     let length = range.end - range.start;

@@ -10,7 +10,7 @@ use protocol::{
 use super::refusal;
 use crate::{deps::Deps, error::NotifierError, requests::Handler};
 
-/// Answers each [`MetadataRequest`] with the stored document.
+/// Answers each [`MetadataRequest`] with the CSVW document that the exporter stored beside the segments.
 pub(crate) struct MetadataHandler {
     deps: Deps,
 }

@@ -14,12 +14,12 @@ use protocol::{
 use super::token::{self, Claims, TokenError};
 use crate::error::NotifierError;
 
-/// The timeout of presigning a URL. Presigning needs no request unless the credentials of the machine must be
-/// refreshed.
+/// The timeout of presigning a URL. Presigning sends no request, unless the machine's credentials for the file store
+/// must be refreshed.
 const PRESIGN_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// Creates grants and verifies their tokens. The signing key exists in this process only. After a notifier stops,
-/// gateways request new grants from another notifier.
+/// Creates grants and verifies their tokens. The signing key exists in this process only, so no other process can
+/// verify the tokens. After a notifier stops, gateways request new grants from another notifier.
 pub(crate) struct Minter {
     store: FileStore,
     clock: SharedClock,

@@ -10,8 +10,8 @@ use tracing::warn;
 /// The timeout of reading one chunk from the file store.
 const CHUNK_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Returns a body that reads from the store only as fast as the client reads. On an error, the HTTP server resets the
-/// connection, so that the client never takes a truncated segment for a complete one.
+/// Returns a body that reads from the file store only as fast as the gateway receives. On an error, the HTTP server
+/// resets the connection, so that the gateway never takes a truncated segment for a complete one.
 pub(super) fn body(reading: ObjectReader, path: String) -> Body {
     let left = reading.range.end - reading.range.start;
     let chunks = stream::try_unfold((reading.stream, left), |(mut chunks, left)| async move {

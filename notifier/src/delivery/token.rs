@@ -14,10 +14,10 @@ pub(crate) struct Claims {
     /// The size of the object in bytes.
     #[serde(rename = "n")]
     pub(crate) size: u64,
-    /// The SHA-256 of the object in hex, which becomes its entity tag.
+    /// The SHA-256 of the object in hex. The internal HTTP port sends it as the entity tag.
     #[serde(rename = "h")]
     pub(crate) sha256: String,
-    /// The time of expiry in milliseconds since the Unix epoch.
+    /// The time at which the grant expires, in milliseconds since the Unix epoch.
     #[serde(rename = "x")]
     pub(crate) expires_ms: i64,
 }
@@ -25,15 +25,15 @@ pub(crate) struct Claims {
 /// The reason why a token is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum TokenError {
-    /// The signature does not match the payload under the key of this process.
+    /// The token is malformed, or the key of this process did not sign it.
     #[error("This notifier did not sign the grant.")]
     Forged,
-    /// The time of expiry has passed.
+    /// The key of this process signed the token, but the grant has expired.
     #[error("The grant has expired.")]
     Expired,
 }
 
-/// Encodes and signs the claims.
+/// Encodes the claims as base64url JSON, followed by a period and the HMAC signature.
 pub(crate) fn sign(key: &hmac::Key, claims: &Claims) -> String {
     let payload = serde_json::to_vec(claims).unwrap_or_else(|e| unreachable!("claims always serialize: {e}"));
     let payload = URL_SAFE_NO_PAD.encode(payload);

@@ -7,14 +7,14 @@ use protocol::subject::Lane;
 
 use crate::config::NotifierConfig;
 
-/// The configured limits of a lane.
+/// The configured limits that apply in each lane of a pool.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Limits {
     /// Largest number of exports in flight of one tenant.
     pub(super) tenant: i64,
     /// Largest number of exports in flight of one user.
     pub(super) user: i64,
-    /// Number of jobs published beyond the free slots, so that a slot does not idle between two jobs.
+    /// Number of jobs that the dispatcher publishes beyond the free slots, so that no slot idles between two jobs.
     pub(super) prefetch: u64,
 }
 
@@ -28,7 +28,7 @@ impl From<&NotifierConfig> for Limits {
     }
 }
 
-/// The remaining capacity of the exporters, by pool and lane.
+/// The number of exports that the dispatcher may still dispatch, by pool and lane.
 pub(super) struct Capacity<'a> {
     limits: Limits,
     left: HashMap<(&'a str, &'a str), u64>,
@@ -36,8 +36,8 @@ pub(super) struct Capacity<'a> {
 
 impl<'a> Capacity<'a> {
     /// Computes the capacity of each lane: its free slots plus the prefetch. `slots` returns the number of jobs of a
-    /// lane that a pool can run at the same time. Bulk jobs may also occupy slots of the interactive lane. The capacity
-    /// of a pool without exporters is the prefetch.
+    /// lane that a pool can run at the same time. The slots of the interactive lane include those of the bulk lane, so
+    /// bulk jobs in flight count against both lanes. The capacity of a pool without exporters is the prefetch.
     pub(super) fn new(snapshot: &'a QueueSnapshot, limits: Limits, slots: impl Fn(&str, Lane) -> u64) -> Self {
         let in_flight = |pool: &str, lane: &str| {
             let load = snapshot.lane(pool, lane);

@@ -1,7 +1,7 @@
-//! Notifies owners of credit changes without an outcome: holds, daily grants, and adjustments by an operator.
+//! Notifies owners of credit changes that no outcome causes: holds, daily grants, and adjustments by an operator.
 //!
-//! Each account row stores its current version and the last notified version, so a pending notification survives a
-//! crash.
+//! Each account row stores its current version and the version of the last notification. So a notification that is
+//! still pending survives a crash.
 
 use std::time::Duration;
 
@@ -18,7 +18,8 @@ const CONCURRENCY: usize = 16;
 /// The timeout of publishing the notifications of one page.
 const BATCH_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Publishes all pending notifications. A failed notification does not delay the others.
+/// Publishes the balance of each account that has a pending notification. A failed notification does not delay the
+/// others.
 ///
 /// # Errors
 /// When the database fails, or every notification of a page fails. The caller retries later.

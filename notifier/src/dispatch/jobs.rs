@@ -40,7 +40,8 @@ pub(super) async fn publish(bus: &Bus, row: &export::Model, message_id: String) 
     Ok(sent?)
 }
 
-/// Publishes a new job for a stale export if the stream holds none. Returns whether it published a job.
+/// Publishes a new job for a stale export if the stream of jobs holds no job of this export. Returns whether a job was
+/// published.
 ///
 /// # Errors
 /// When the stream does not answer.

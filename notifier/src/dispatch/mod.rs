@@ -1,11 +1,12 @@
 //! Publishes committed exports as jobs, in a fair order. The table of exports is the outbox.
 //!
-//! One notifier at a time leads the dispatching, by a lease. The leader reads the waiting exports in the order of
+//! The leader is the notifier that holds the dispatcher's lease. The leader reads the waiting exports in the order of
 //! [`entity::dispatch_queue`], and dispatches as many as the exporters have capacity for. The other exports stay in the
 //! table, where their order may still change.
 //!
-//! A gateway commits a row and then publishes a hint. If the hint is lost, the next poll finds the row. Publishing a
-//! job twice is harmless: the stream deduplicates jobs by message id, and an exporter claims an export conditionally.
+//! A gateway commits the row of an export and then publishes a hint. If the hint is lost, the next poll finds the row.
+//! Publishing a job twice is harmless: the stream deduplicates jobs by message id, and only one exporter at a time can
+//! claim an export.
 
 mod capacity;
 mod credit_notifications;
@@ -60,7 +61,8 @@ impl Dispatcher {
         Self { deps, config, catalog, instance: instance.to_owned() }
     }
 
-    /// Tries to acquire the lease, and dispatches while this notifier holds the lease. Returns when shutdown begins.
+    /// Tries to acquire the dispatcher's lease, and dispatches while this notifier holds the lease. Returns when
+    /// shutdown begins.
     ///
     /// # Errors
     /// When the subscription to hints ends, which happens only when the NATS client is closed.
@@ -147,8 +149,8 @@ impl Dispatcher {
     }
 
     /// Dispatches every export that the exporters have capacity for. If one export can't be dispatched, the round
-    /// continues with the next one, unless NATS fails for all of them. The queue snapshot omits exports with a pending
-    /// cancel.
+    /// continues with the next one, unless the lease is lost or the stream of jobs does not answer. Then publishes
+    /// queue positions, if they are due. The queue snapshot omits exports with a pending cancel.
     async fn dispatch_round(
         &self,
         lease: &HeldLease,
@@ -186,7 +188,8 @@ impl Dispatcher {
         failure.map_or(Ok(()), Err)
     }
 
-    /// Whether the stream of jobs answers. If it answers, the failure of a publish concerns that one job.
+    /// Whether the stream of jobs answers. If the stream answers, a failed publish concerned only its own job, and the
+    /// round can continue.
     async fn jobs_stream_answers(&self) -> bool {
         self.deps.bus.jetstream().get_stream(subject::STREAM_JOBS).await.is_ok()
     }

@@ -19,7 +19,8 @@ use tracing::debug;
 
 use crate::config::NotifierConfig;
 
-/// The remaining time of an export is published again when it changed by more than a fifth.
+/// The notifier publishes the remaining time of an export again when the time differs from the published one by more
+/// than a fifth.
 const ETA_CHANGE_DIVISOR: u64 = 5;
 
 /// Publishes queue positions in rounds, and remembers the published positions.
@@ -40,7 +41,7 @@ impl QueuePositions {
         }
     }
 
-    /// Whether the interval has passed since the last round.
+    /// Whether a new round is due: the interval has passed since the last round, or there was no round yet.
     pub(super) fn are_due(&self) -> bool {
         self.last_round.is_none_or(|last| last.elapsed() >= self.interval)
     }

@@ -6,10 +6,10 @@ use protocol::subject;
 
 use crate::{deps::Deps, error::NotifierError};
 
-/// The streams of Sluice that are sampled.
+/// The streams whose messages, bytes and age the gauges show.
 const STREAMS: [&str; 4] =
     [subject::STREAM_JOBS, subject::STREAM_OUTCOMES, subject::STREAM_EVENTS, subject::STREAM_DEAD];
-/// Largest number of durable consumers that are sampled. Each pool has two.
+/// Largest number of durable consumers in one sample. Each pool has two: one for each lane.
 const MAX_CONSUMERS: usize = 64;
 
 /// Samples the streams and their durable consumers.

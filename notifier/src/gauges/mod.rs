@@ -35,7 +35,8 @@ impl Gauges {
         Self { deps, catalog, interval, queue, jetstream: JetStreamGauges::default() }
     }
 
-    /// Samples until shutdown begins. A failed sample is counted, and leaves the gauges unchanged.
+    /// Samples until shutdown begins. Counts failed samples. A failed sample does not change the gauges whose values it
+    /// could not read.
     ///
     /// # Errors
     /// Never returns an error: it counts failures.

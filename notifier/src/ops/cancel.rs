@@ -19,7 +19,7 @@ use crate::{
     settle::commands,
 };
 
-/// Answers each [`CancelRequest`]: records the cancel in the row and publishes the cancel command.
+/// Answers each [`CancelRequest`]: records the request in the row of the export, and publishes the cancel command.
 pub(super) struct CancelHandler {
     pub(super) deps: Deps,
 }

@@ -14,9 +14,9 @@ use crate::{
     requests::{Handler, enveloped},
 };
 
-/// The default number of items in a page.
+/// The default number of dead letters in a page.
 const DEFAULT_LIMIT: u32 = 20;
-/// The largest number of items in a page. Each item costs one request to NATS.
+/// The largest number of dead letters in a page. Each dead letter costs one request to NATS.
 const MAX_LIMIT: u32 = 100;
 
 /// Answers each [`DeadLettersRequest`] with a page of dead letters, newest first.

@@ -17,9 +17,10 @@ use crate::{
     requests::{Handler, enveloped},
 };
 
-/// The default number of items in a page.
+/// The default number of exports in a page.
 const DEFAULT_LIMIT: u32 = 50;
-/// The largest number of items in a page. An item takes about 600 bytes, and NATS limits a message to 1 MiB.
+/// The largest number of exports in a page. A page is one message: each export takes about 600 bytes, and NATS limits a
+/// message to 1 MiB.
 const MAX_LIMIT: u32 = 200;
 
 /// Answers each [`ExportsRequest`] with a page of exports, newest first.

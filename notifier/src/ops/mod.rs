@@ -1,7 +1,8 @@
 //! Answers operators over NATS: lists exports, cancels exports, and requeues dead letters.
 //!
-//! NATS permissions on `sluice.v1.ops.>` decide who is an operator. Operators may repeat every request without a second
-//! effect. The module `schedule` answers requests about scheduled jobs, and exporters answer drain requests.
+//! NATS permissions on `sluice.v1.ops.>` decide who is an operator. An operator may repeat any request: the repetition
+//! has no second effect. The module `schedule` answers requests about scheduled jobs, and exporters answer drain
+//! requests.
 
 mod cancel;
 mod dead_letters;

@@ -16,7 +16,7 @@ pub(super) fn unknown_export(id: ExportId) -> Problem {
     Problem { errors, ..Problem::new(Slug::NotFound, format!("There is no export {id}.")) }
 }
 
-/// Returns the requested number of items of a page, or `default`.
+/// Returns the number of items that a page may have: the requested number, or `default` without one.
 ///
 /// # Errors
 /// A problem when the requested number is 0 or exceeds `max`.

@@ -1,9 +1,10 @@
 //! Requeues a dead letter at the request of an operator.
 //!
-//! A dead outcome returns to the work queue unchanged; settling an outcome twice is harmless. A dead job belongs to a
-//! failed export, whose credits are released and whose owner is notified. The status `failed` is final, so a requeue
-//! creates a new export with the same request, owner and price. The new export, its hold and an idempotency key for the
-//! failed export are inserted in one transaction. So a repeated requeue returns the same new export.
+//! A dead-lettered outcome returns to the outcomes stream unchanged; settling an outcome twice is harmless. The dead
+//! letter of a job belongs to a failed export: its credits are released, and its owner is notified. The status `failed`
+//! is final, so a requeue creates a new export with the same request, owner and price. One transaction inserts the new
+//! export, its hold and an idempotency key that names the failed export. So a repeated requeue returns the same new
+//! export.
 
 use async_nats::{HeaderMap, header::NATS_MESSAGE_ID, jetstream::message::StreamMessage};
 use entity::{StoreError, export, idempotency_key, ledger};
@@ -30,7 +31,8 @@ use crate::{
     settle::events,
 };
 
-/// The request hash of a requeue. No SHA-256 in hex equals this text.
+/// The request hash that a requeue stores with its idempotency key. The hash of a client's request is a SHA-256 in hex,
+/// so the two are never equal.
 const REQUEUE_HASH: &str = "requeued by an operator";
 
 /// Answers each [`RequeueRequest`] by requeuing the dead letter of an export.
@@ -38,11 +40,11 @@ pub(super) struct RequeueHandler {
     pub(super) deps: Deps,
 }
 
-/// The result of requesting a failed export again.
+/// The result of [`RequeueHandler::create`], which submits a failed export again as a new export.
 enum RetryResult {
-    /// This requeue created the export.
+    /// This requeue created the new export.
     Created(Box<export::Model>),
-    /// The export existed before: an earlier requeue created it, or the owner requested it again.
+    /// The new export existed before: an earlier requeue created it, or the owner submitted the same request again.
     Existing(Box<export::Model>),
     /// The owner has too few credits for the export.
     InsufficientCredits(Problem),
@@ -85,7 +87,7 @@ impl Handler for RequeueHandler {
 }
 
 impl RequeueHandler {
-    /// Publishes a dead outcome to the work queue, unchanged.
+    /// Publishes a dead-lettered outcome to the outcomes stream again, unchanged.
     async fn republish_outcome(&self, id: ExportId, dead_letter: &StreamMessage) -> Result<(), NotifierError> {
         let mut headers = HeaderMap::new();
         // the stream deduplicates the requests of two operators
@@ -131,7 +133,7 @@ impl RequeueHandler {
         Ok(enveloped(RequeueReply::Requeued { export: Box::new(summary::summarize(&new)?), failed_export_id: of }))
     }
 
-    /// Reads the export that an earlier requeue of this failed export created.
+    /// Finds the new export that an earlier requeue of this failed export returned.
     async fn find_existing(
         &self,
         db: &impl ConnectionTrait,
@@ -145,7 +147,7 @@ impl RequeueHandler {
         Ok(Some(Box::new(new.ok_or_else(lost)?)))
     }
 
-    /// Inserts the new export, its hold and the idempotency key in one transaction.
+    /// Inserts a new export with the request of the failed one, its hold and the idempotency key in one transaction.
     async fn create(&self, failed: &export::Model) -> Result<RetryResult, NotifierError> {
         let (owner, now) = (failed.owner(), self.deps.clock.now());
         let new = export::Model {
@@ -194,8 +196,8 @@ impl RequeueHandler {
     }
 }
 
-/// Returns the idempotency key of a requeue. It is longer than any key that a client may send, so the two never
-/// collide.
+/// Returns the idempotency key of a requeue. This key is longer than any key that a client may send, so it never equals
+/// a client's key.
 fn requeue_key(failed: &export::Model) -> String {
     format!("requeued:{}:{}", failed.id, "-".repeat(256))
 }

@@ -43,10 +43,11 @@ pub(crate) struct Run<'a> {
 }
 
 impl Run<'_> {
-    /// Checks between two steps whether the run may continue.
+    /// Fails after shutdown has begun. A job calls this method between two steps.
     ///
     /// # Errors
-    /// [`NotifierError::Stopping`] after shutdown has begun: the job stays due, and another notifier runs it again.
+    /// [`NotifierError::Stopping`] after shutdown has begun: the job stays due, and another notifier runs the job
+    /// again.
     pub(crate) fn check_stop(&self) -> Result<(), NotifierError> {
         if self.shutdown.is_cancelled() { Err(NotifierError::Stopping) } else { Ok(()) }
     }

@@ -12,13 +12,13 @@ use entity::credit_policy::CreditPolicy;
 
 use crate::error::NotifierError;
 
-/// The time until the next due time if the rule yields none.
+/// The time until the next due time of a job if its rule yields no due time.
 const FALLBACK_INTERVAL: TimeDelta = TimeDelta::days(366);
 
 /// The rule for the due times of a job.
 #[derive(Clone, Debug)]
 pub(crate) enum Recurrence {
-    /// Due this time after the end of the last run.
+    /// Due when this interval has passed since the end of the last run.
     Every(TimeDelta),
     /// Due at the times of a cron expression, in local time.
     Cron {
@@ -76,8 +76,8 @@ impl Recurrence {
         }
     }
 
-    /// Returns the due time after a run. If a due time passed during the run, the job is due again at once, because the
-    /// run may have read the clock before that time.
+    /// Returns the due time after a run. If a cron time or a midnight passed during the run, the job is due again at
+    /// once, because the run may have read the clock before that time.
     pub(crate) fn next_after_run(&self, began: DateTime<Utc>, ended: DateTime<Utc>) -> DateTime<Utc> {
         match self {
             Self::Every(_) => self.next(ended),
@@ -88,8 +88,9 @@ impl Recurrence {
 
 /// Returns the next time of a cron expression.
 ///
-/// The parser searches in local time. It ignores fractions of a second, and skips the repeated hour when clocks go
-/// back. An expression for every hour must match the repeated hour too, so a second search uses the current UTC offset.
+/// The crate `croner` searches in local time: it ignores fractions of a second, and skips the repeated hour when clocks
+/// go back. An expression for every hour must match the repeated hour too, so a second search uses the current UTC
+/// offset.
 fn next_cron_time(cron: &Cron, time_zone: Tz, after: DateTime<Utc>) -> DateTime<Utc> {
     let after = after.trunc_subsecs(0);
     let local = after.with_timezone(&time_zone);

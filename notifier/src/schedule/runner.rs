@@ -90,7 +90,7 @@ impl Runner {
         }
     }
 
-    /// Reads the row of the job; returns `None` if the job should not run now.
+    /// Reads the row of the job; returns `None` if the job is not due, or pauses after a failure.
     async fn find_due(&self, pause: Option<&Pause>) -> Result<Option<scheduled_job::Model>, NotifierError> {
         let now = self.deps.clock.now();
         let row = scheduled_job::find(&self.deps.db, self.job.name()).await?;

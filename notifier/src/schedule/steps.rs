@@ -28,8 +28,8 @@ impl StepCount {
     }
 }
 
-/// Runs `action` for each export. A failed action is logged, and does not stop the other actions; a later run retries
-/// it.
+/// Runs `action` for each export, and counts the exports for which it returned `true` or failed. A failed action does
+/// not stop the others; a later run of the job retries the action.
 ///
 /// # Errors
 /// [`NotifierError::Stopping`] after shutdown has begun.
@@ -59,7 +59,7 @@ pub(super) async fn for_each_export<F: Future<Output = Result<bool, NotifierErro
     Ok(count)
 }
 
-/// Adds `done` items of a step to the metrics.
+/// Adds the number of items that a step changed to the metrics.
 pub(super) fn record(step: &'static str, done: u64) {
     metrics::counter!("sluice_notifier_cleanup_total", "step" => step).increment(done);
 }

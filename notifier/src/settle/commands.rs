@@ -10,11 +10,11 @@ use protocol::{
 
 use crate::{error::NotifierError, work_queue};
 
-/// Publishes the cancel command of an export whose owner requested the cancel. Returns `false` if the owner did not, or
-/// if the stream still holds a message of this export.
+/// Publishes the cancel command of an export whose row records a request to cancel. Returns `false` if the row records
+/// none, or if the outcomes stream still holds an outcome or a command of this export.
 ///
-/// The message id contains the time of the request, so the stream drops a repeated command. After the deduplication
-/// window, the command is published again, because the first one may be lost.
+/// The message id contains the time of the request, so the stream drops a command that is repeated within the
+/// deduplication window. A command repeated after the window is stored again, because the first one may be lost.
 ///
 /// # Errors
 /// When the stream does not confirm the command.
@@ -23,7 +23,7 @@ pub(crate) async fn publish_cancel(bus: &Bus, row: &export::Model) -> Result<boo
     publish(bus, row, OutcomeResult::CancelRequested, "cancel", since).await
 }
 
-/// Publishes the command to delete the file of an export, at the request of its owner or after its retention.
+/// Publishes the command to delete the file of an export, after a request of its owner or the end of its retention.
 /// Deduplicates like [`publish_cancel`].
 ///
 /// # Errors

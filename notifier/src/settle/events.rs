@@ -1,4 +1,5 @@
-//! Publishes user events and announcements. No other module writes to the event log.
+//! Publishes user events, and sends lossy messages to gateways, exporters and the dispatcher. No other module writes to
+//! the event log.
 
 use entity::{
     StoreError, export,
@@ -18,7 +19,7 @@ use tracing::{Instrument, Span, debug, field::Empty, info_span};
 
 use crate::{deps::Deps, error::NotifierError};
 
-/// Number of times that a balance is published while other processes keep changing it.
+/// Largest number of times that [`publish_balance`] publishes a balance that other processes keep changing.
 const MAX_BALANCE_ROUNDS: usize = 16;
 
 /// The ledger entry of an ended export: it captures or releases the held credits.
@@ -37,7 +38,8 @@ impl CreditStep {
     }
 }
 
-/// Publishes the user event of an ended export, such as `export.completed`. The stream deduplicates the event.
+/// Publishes the user event of an ended export, such as `export.completed`. The event log drops a repeated event by its
+/// message id.
 ///
 /// # Errors
 /// When the stream does not confirm the event, or the row is damaged.
@@ -57,7 +59,7 @@ pub(crate) async fn export_ended(bus: &Bus, row: &export::Model) -> Result<(), N
     publish(bus, &row.owner(), &row.traceparent, id, event).await
 }
 
-/// Publishes the balance of the owner of an ended export.
+/// Publishes the balance of an owner after the credits of an ended export were captured or released.
 ///
 /// # Errors
 /// When the stream does not confirm the event, or the database fails.
@@ -66,7 +68,7 @@ pub(crate) async fn credits_settled(deps: &Deps, row: &export::Model, step: Cred
     publish_balance(deps, &row.owner(), &row.traceparent, &format!("{}:{reason}", row.id), reason).await
 }
 
-/// Publishes the balance of an account after a change without an outcome, such as a daily grant.
+/// Publishes the balance of an account after a change that no outcome caused, such as a daily grant.
 ///
 /// # Errors
 /// When the stream does not confirm the event, or the database fails.
@@ -76,8 +78,8 @@ pub(crate) async fn account_changed(deps: &Deps, notification: &PendingNotificat
     publish_balance(deps, owner, "", &id, reason).await
 }
 
-/// Publishes a balance, reads the balance again, and repeats until both are equal. Otherwise two concurrent publishers
-/// could publish an older balance last.
+/// Publishes the balance of an account, reads the balance again, and repeats until the two are equal. Otherwise two
+/// concurrent publishers could publish an older balance last.
 ///
 /// The message id contains the round and the values. So the stream drops a repeated event, but stores a balance that
 /// returned to an earlier value.

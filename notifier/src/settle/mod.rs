@@ -1,11 +1,11 @@
 //! Settles outcomes: one transaction updates the export and its credits, then user events notify the owner.
 //!
 //! An outcome may arrive twice, late, or from a superseded attempt. A conditional update decides whether the outcome
-//! still applies. The user events of an outcome that has already been applied are published again, because the notifier
-//! may have crashed between the commit and the events. Any other outcome is dropped.
+//! still applies. If an earlier delivery has already applied the outcome, the notifier publishes its user events again,
+//! because it may have crashed between the commit and the events. The notifier drops any other outcome.
 //!
 //! Only an outcome ends an export, because NATS redelivers the outcome until all its events are published. A scheduled
-//! job that must end an export publishes a command, which is settled like an outcome (see `commands`).
+//! job that must end an export publishes a command; the notifier settles a command like an outcome (see `commands`).
 
 pub(crate) mod commands;
 mod counters;
@@ -47,8 +47,8 @@ impl Settler {
         Self { deps }
     }
 
-    /// Settles an outcome and notifies the owner of the export. Settling an outcome twice has the same effect as
-    /// settling it once.
+    /// Settles an outcome, notifies the owner of the export, and returns the objects that the caller can delete.
+    /// Settling an outcome twice has the same effect as settling it once.
     ///
     /// # Errors
     /// When the database, NATS or the file store fails: the caller settles the outcome again later.
@@ -75,7 +75,7 @@ impl Settler {
     }
 
     /// Completes an export and captures its credits. Returns `None` if a later attempt superseded this one, or if the
-    /// export had already ended.
+    /// export had already ended in another way.
     async fn complete(
         &self,
         row: &export::Model,
@@ -106,7 +106,7 @@ impl Settler {
     }
 
     /// Fails an export and releases its credits. Returns `None` if a later attempt superseded this one, or if the
-    /// export had already ended.
+    /// export had already ended in another way.
     async fn fail(
         &self,
         row: &export::Model,
@@ -165,8 +165,8 @@ impl Settler {
     /// Deletes the file of a completed export and then expires its row. Returns `None` if the export has no file, or if
     /// its retention has not ended and its owner did not request the deletion.
     ///
-    /// The objects are deleted before the row changes: the sweep repeats the deletion for a completed row, but objects
-    /// of an expired row would be orphans.
+    /// The settler deletes the objects before it changes the row. If the deletion is interrupted, the sweep repeats it
+    /// for a completed row; the objects of an expired row would be orphans.
     async fn expire(&self, row: &export::Model) -> Result<Option<Leftovers>, NotifierError> {
         let (id, now) = (row.export_id(), self.deps.clock.now());
         if row.status()? == Status::Completed {
@@ -197,8 +197,9 @@ impl Settler {
         Ok(self.deps.store.delete_where(&delivery::export_prefix(id), is_leftover).await?)
     }
 
-    /// Publishes the user events of an export that ended with this status. Returns `false` if the export ended in
-    /// another way; another outcome publishes its events.
+    /// Publishes the user events of an export, and announces its end to gateways, if the export has this status and
+    /// attempt. Returns `false` otherwise: then the export ended in another way, and another outcome publishes the
+    /// events.
     async fn publish_end_events(
         &self,
         id: ExportId,

@@ -2,7 +2,7 @@
 //!
 //! The audit changes nothing. A difference is a bug in Sluice; an operator examines it and repairs the account with
 //! `sluice credits audit --rebuild`. The run succeeds in either case. The row of the job holds the number of
-//! differences, so that every notifier publishes this number, also after a restart.
+//! differences, so that every notifier publishes this number as a metric, also after a restart.
 
 use async_trait::async_trait;
 use entity::ledger;

@@ -1,7 +1,9 @@
-//! The job `reconcile`: republishes lost messages, and deletes objects that exporters wrote too late.
+//! The job `reconcile`: republishes lost messages, and deletes objects that exporters wrote after the end of their
+//! export.
 //!
-//! The reconciler ends no export itself. If it crashed after the change of a row, no later run would find the row, and
-//! the owner would not be notified. So it publishes a command, which NATS redelivers until it is settled.
+//! The reconciler ends no export itself. If it ended an export and crashed before it notified the owner, no later run
+//! would find the row of the export. So the reconciler publishes a command, and NATS redelivers the command until a
+//! notifier has settled it.
 
 use std::{sync::Arc, time::Duration};
 
@@ -25,13 +27,13 @@ use crate::{
     settle::{Leftovers, Settler, commands},
 };
 
-/// Age from which a request to cancel or delete is reconciled. The command of a younger request is probably still in
-/// the stream.
+/// Age of a request to cancel or delete from which the reconciler publishes its command again. The command of a younger
+/// request is probably still in the stream.
 const COMMAND_GRACE: Duration = Duration::from_secs(10);
-/// Time after the end of an export from which its objects are scanned. Before, the settler is probably still deleting
-/// the leftovers.
+/// Time after the end of an export for which the reconciler does not scan its objects. During this time, the settler is
+/// probably still deleting the leftovers.
 const SETTLE_GRACE: Duration = Duration::from_secs(60);
-/// Number of times that each ended export is scanned for late objects within `orphan_scan_window`.
+/// Number of times that the reconciler scans the objects of each ended export within `orphan_scan_window`.
 const SCANS_PER_WINDOW: u32 = 4;
 
 pub(in crate::schedule) struct Reconciler {
@@ -87,7 +89,7 @@ impl Job for Reconciler {
 }
 
 impl Reconciler {
-    /// Reads the next page of exports that ended within `orphan_scan_window`.
+    /// Reads the next page of exports that ended within `orphan_scan_window`, and moves `scan` behind the page.
     async fn next_ended(
         &self,
         scan: &mut LateObjectScan,
@@ -111,8 +113,9 @@ impl Reconciler {
     }
 }
 
-/// The progress of the scan for late objects. Each export costs one request to the file store, so each run scans one
-/// page of exports. After the last page, the scan pauses before it starts again.
+/// The progress of the scan for late objects, which exporters wrote after the end of their export. Each export costs
+/// one request to the file store, so each run scans one page of exports. After the last page, the scan pauses before it
+/// starts again.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct LateObjectScan {
     /// The start time of the current or the last scan.
@@ -122,8 +125,9 @@ struct LateObjectScan {
 }
 
 impl LateObjectScan {
-    /// Returns the position from which the scan continues, and starts a new scan if one is due. Returns `None` if no
-    /// scan is due. A new scan is also due if the last one began in the future, because the clock was wrong then.
+    /// Returns the end time and id of the export after which the scan continues; starts a new scan if one is due.
+    /// Returns `None` if no scan is in progress or due. A new scan is also due if the last one has a start time in the
+    /// future, because the clock was wrong then.
     fn next(
         &mut self,
         now: DateTime<Utc>,
@@ -137,7 +141,8 @@ impl LateObjectScan {
         self.after
     }
 
-    /// Moves the position behind the scanned rows. A page with fewer rows than `batch` is the last one.
+    /// Records the last row of a page as the point at which the next run continues. A page with fewer rows than `batch`
+    /// completes the scan.
     fn advance(&mut self, rows: &[export::Model], batch: u64) {
         let last = rows.last().filter(|_| rows.len() as u64 >= batch);
         self.after = last.map(|row| (row.updated_at, row.id));

@@ -1,4 +1,5 @@
-//! The job `sweep`: deletes expired files, orphans and stale rows, every hour by default.
+//! The job `sweep`: deletes expired files, orphans, stale tickets and old rows, and publishes lost jobs again. The
+//! sweep runs every hour by default.
 //!
 //! A failed step does not prevent the other steps. The sweep publishes a command for each expired file, as
 //! [`super::reconciler`] does. NATS redelivers the command until the file is deleted and the owner is notified, even if
@@ -29,7 +30,7 @@ use crate::{
     settle::commands,
 };
 
-/// Time after the last dispatch of a tenant or user after which its row in the dispatch order is deleted.
+/// Time for which the dispatch order keeps the row of a tenant or user after the last dispatch.
 const DISPATCH_ORDER_RETENTION: Duration = Duration::from_secs(24 * 60 * 60);
 
 pub(in crate::schedule) struct Sweep {
@@ -38,7 +39,7 @@ pub(in crate::schedule) struct Sweep {
     pub(in crate::schedule) recurrence: Recurrence,
 }
 
-/// The position at which the last run stopped to scan objects.
+/// The point at which the last run stopped scanning the objects of the file store.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct ScanCursor {
     /// The path of the last scanned object; `None` if the next run starts with the first object.
@@ -97,7 +98,7 @@ impl Sweep {
         }
     }
 
-    /// Publishes a new job for each stale export without a job in the stream.
+    /// Publishes a new job for each stale export of which the stream of jobs holds no job.
     async fn republish_jobs(&self, run: &Run<'_>) -> Result<StepCount, NotifierError> {
         let (db, bus) = (&self.deps.db, &self.deps.bus);
         let stale_since = time_before(self.deps.clock.now(), self.config.tuning.stale_after.get());

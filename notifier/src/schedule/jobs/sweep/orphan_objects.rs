@@ -1,8 +1,9 @@
 //! Deletes orphans: objects in the file store that no export needs.
 //!
-//! Each run scans a limited number of objects and saves its position, because a scan of a large store takes long. If
-//! the database has no row of an export, its objects are deleted only after a grace period: the row may be
-//! missing because an operator restored an old backup, and a newer backup that contains the row may follow.
+//! Each run scans a limited number of objects and saves the path of the last one for the next run, because a scan of a
+//! large store takes long. If the database has no row of an export, its objects are deleted only after a grace period:
+//! the row may be missing because an operator restored an old backup, and a newer backup that contains the row may
+//! follow.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -27,7 +28,7 @@ const FOLDER: &str = "exports";
 /// Number of objects in one database query and one deletion.
 const CHUNK: usize = 500;
 
-/// Deletes the orphans among the next objects of the store.
+/// Scans the next objects of the file store, and deletes the orphans among them.
 ///
 /// # Errors
 /// When the store or the database fails, or shutdown has begun.

@@ -1,4 +1,4 @@
-//! Deletes segment rows that no reader needs.
+//! Deletes the database rows of segments that no grant request needs any more.
 
 use chrono::TimeDelta;
 use entity::maintenance;
@@ -11,11 +11,11 @@ use crate::{
     schedule::{job::Run, steps::StepCount},
 };
 
-/// Time after the end of an export during which a client may resume a stream of an older attempt.
+/// Time after the end of an export during which a client may resume a file stream of an older attempt.
 const RESUME_GRACE: TimeDelta = TimeDelta::hours(1);
 
-/// Deletes the segment rows of ended exports without a file, and of the superseded attempts of completed exports. Only
-/// exports with segment rows are visited, so the work does not grow with the number of all exports.
+/// Deletes the segment rows of ended exports without a file, and of the superseded attempts of completed exports. The
+/// sweep visits only exports with segment rows, so its work does not grow with the number of all exports.
 ///
 /// # Errors
 /// When the database fails, another notifier holds the lease, or shutdown has begun.

@@ -13,8 +13,8 @@ use crate::{
     schedule::steps::{self, StepCount},
 };
 
-/// Age from which a ticket is stale. A ticket is valid for 30 seconds; the rest allows for clock differences between
-/// machines.
+/// Age from which a ticket is stale. A ticket is valid for 30 seconds; the rest of this age allows for clock
+/// differences between machines.
 const STALE_AFTER: TimeDelta = TimeDelta::minutes(10);
 
 /// Deletes all stale tickets, whether they were used or not.
@@ -45,7 +45,8 @@ pub(super) async fn delete(sweep: &Sweep) -> Result<StepCount, NotifierError> {
     Ok(StepCount { done: purged.purged, failed: 0 })
 }
 
-/// Returns the time of the first message with this sequence number or a higher one; `None` if there is no such message.
+/// Returns the time at which NATS stored the first entry of the bucket with this sequence number or a higher one;
+/// `None` if there is no such entry.
 async fn stored_at(stream: &Stream, sequence: u64) -> Result<Option<DateTime<Utc>>, NotifierError> {
     let all = format!("$KV.{}.>", subject::BUCKET_TICKETS);
     match stream.get_first_raw_message_by_subject(&all, sequence).await {
