@@ -77,7 +77,7 @@ pub(crate) struct Page {
 }
 
 impl DeadLetterStream {
-    /// Opens the stream and reads its current state.
+    /// Opens the dead-letter stream, and reads its first and last sequence number and its number of messages.
     ///
     /// # Errors
     /// When NATS does not answer.

@@ -1,4 +1,5 @@
-//! Leader election by a database lease with a fencing token.
+//! Leases in the database, each with a fencing token: they decide which notifier leads the dispatching or runs a
+//! scheduled job.
 
 use std::{future::Future, time::Duration};
 

@@ -22,7 +22,7 @@ pub(crate) struct Claims {
     pub(crate) expires_ms: i64,
 }
 
-/// The reason why a token is refused.
+/// The reason why a notifier refuses the token in a segment URL.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum TokenError {
     /// The token is malformed, or the key of this process did not sign it.

@@ -1,7 +1,7 @@
 //! Polls the `scheduled_job` table for due jobs, and publishes the table as metrics.
 //!
-//! Only the row and the clock decide whether a job is due. A trigger or a hint only advances the next poll, so a lost
-//! trigger or hint delays a job by at most one poll interval.
+//! Only the row and the clock decide whether a job is due. A cron trigger, or a hint that another process publishes on
+//! NATS, only advances the next poll. So a lost trigger or hint delays a job by at most one poll interval.
 
 use std::{sync::Arc, time::Duration};
 
@@ -45,7 +45,7 @@ pub(super) struct SchedulePoller {
 }
 
 impl SchedulePoller {
-    /// Polls at each interval, trigger and hint until shutdown begins.
+    /// Polls after each interval, and at each wake-up or hint, until shutdown begins.
     ///
     /// # Errors
     /// When the subscription to hints ends, which happens only when the NATS client is closed.

@@ -28,8 +28,8 @@ impl StepCount {
     }
 }
 
-/// Runs `action` for each export, and counts the exports for which it returned `true` or failed. A failed action does
-/// not stop the others; a later run of the job retries the action.
+/// Runs `action` for each export, and counts the exports that `action` changed (it returned `true`) or failed to
+/// change. A failed action does not stop the others; a later run of the job retries the action.
 ///
 /// # Errors
 /// [`NotifierError::Stopping`] after shutdown has begun.

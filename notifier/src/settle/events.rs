@@ -81,8 +81,8 @@ pub(crate) async fn account_changed(deps: &Deps, notification: &PendingNotificat
 /// Publishes the balance of an account, reads the balance again, and repeats until the two are equal. Otherwise two
 /// concurrent publishers could publish an older balance last.
 ///
-/// The message id contains the round and the values. So the stream drops a repeated event, but stores a balance that
-/// returned to an earlier value.
+/// The message id contains the round, the balance and the held credits. So the event log drops a repeated event, but
+/// stores a balance that returned to an earlier value.
 async fn publish_balance(
     deps: &Deps,
     owner: &Owner,

@@ -1,8 +1,9 @@
 //! Settles outcomes: one transaction updates the export and its credits, then user events notify the owner.
 //!
 //! An outcome may arrive twice, late, or from a superseded attempt. A conditional update decides whether the outcome
-//! still applies. If an earlier delivery has already applied the outcome, the notifier publishes its user events again,
-//! because it may have crashed between the commit and the events. The notifier drops any other outcome.
+//! still applies. If an earlier delivery has already applied the outcome, the notifier publishes the user events again,
+//! because that delivery may have been interrupted between the commit and the events. The notifier drops any other
+//! outcome.
 //!
 //! Only an outcome ends an export, because NATS redelivers the outcome until all its events are published. A scheduled
 //! job that must end an export publishes a command; the notifier settles a command like an outcome (see `commands`).
