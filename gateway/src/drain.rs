@@ -68,7 +68,7 @@ impl Drain {
         self.ended.cancel();
     }
 
-    /// Wraps the future of a session, so that the drain waits for its end.
+    /// Wraps the future of a session, so that the drain waits until the session has ended.
     pub(crate) fn track<F: Future>(&self, task: F) -> TrackedFuture<F> {
         self.open_tasks.track_future(task)
     }

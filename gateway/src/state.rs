@@ -14,7 +14,7 @@ use crate::{
     sessions::Registry,
 };
 
-/// The services and connections that handlers and sessions use. Clones share the state.
+/// The services and connections that request handlers and sessions use. Clones share the state.
 #[derive(Clone, Debug)]
 pub(crate) struct AppState {
     pub(crate) config: GatewayConfig,

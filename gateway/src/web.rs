@@ -23,8 +23,9 @@ use crate::{
     state::AppState,
 };
 
-/// The Content-Security-Policy of the web page without `connect-src`, which depends on the settings. Component
-/// libraries need inline styles. Downloads that the service worker answers start in a frame of the gateway's origin.
+/// The directives of the web page's Content-Security-Policy, except `connect-src`: it depends on the settings, and
+/// [`csp`] adds it. Component libraries need inline styles. Downloads that the service worker answers start in a frame
+/// of the gateway's origin.
 const PAGE_CSP: [&str; 12] = [
     "default-src 'none'",
     "script-src 'self'",

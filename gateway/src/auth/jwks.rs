@@ -13,7 +13,7 @@ use super::caller::AuthError;
 
 /// The timeout of one request to the issuer.
 const FETCH_TIMEOUT: Duration = Duration::from_secs(5);
-/// The age after which known keys are fetched again.
+/// The age of the cached keys after which the next token causes a new fetch.
 const MAX_AGE: Duration = Duration::from_secs(300);
 /// The minimum time between two fetches, so that tokens with invented key ids cannot flood the issuer with requests.
 const MIN_FETCH_INTERVAL: Duration = Duration::from_secs(5);
@@ -24,7 +24,8 @@ pub(super) struct Jwks {
     url: String,
     http: reqwest::Client,
     cache: RwLock<CachedKeys>,
-    /// Locked during a fetch, so that only one fetch runs at a time. Other callers use the cached keys meanwhile.
+    /// Locked during a fetch, so that only one fetch runs at a time. Meanwhile, a token with a cached key is verified
+    /// with that key; other tokens wait for the fetch.
     fetching: Mutex<()>,
 }
 
@@ -52,7 +53,7 @@ impl Jwks {
         Self { url, http, cache: RwLock::default(), fetching: Mutex::default() }
     }
 
-    /// Finds the key with this id. A token without a key id matches a key set of exactly one key.
+    /// Finds the key with this id. Without a key id, finds the only key of a set with exactly one key.
     ///
     /// # Errors
     /// [`AuthError::Unavailable`] when no key set was ever fetched, [`AuthError::Signature`] when no key matches.

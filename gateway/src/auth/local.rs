@@ -33,7 +33,7 @@ pub(crate) fn check(config: &LocalIdentityConfig, listen: &str) -> Result<(), Id
     Ok(())
 }
 
-/// Signs a token and returns it with its expiry time.
+/// Signs a token of the local identity for the user `sub` of this tenant. Returns the token and its expiry time.
 ///
 /// # Errors
 /// When `gateway.identity.local.secret` is empty, or signing fails.

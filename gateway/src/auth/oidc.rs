@@ -37,7 +37,7 @@ pub enum OidcError {
     /// An entry of `csp_connect_src` is not an origin (scheme, host and port only).
     #[error("gateway.identity.oidc.csp_connect_src: `{0}` is not an origin such as https://oauth2.example.com")]
     ConnectSource(String),
-    /// The web page sets this parameter itself during sign-in.
+    /// The setting `parameters` has an entry without a name, or a name that the web page sets itself during sign-in.
     #[error("gateway.identity.oidc.parameters.{0}: reserved, because the sign-in sets it")]
     ReservedParameter(String),
 }
@@ -77,7 +77,8 @@ impl OidcConfig {
     }
 }
 
-/// The origin (scheme, host and port) of an HTTP URL; None for another scheme or a URL with user information.
+/// The origin (scheme, host and port) of an HTTP URL. None for another scheme, for a URL with user information, and for
+/// a host with a character that has a meaning in a Content-Security-Policy.
 fn origin(address: &str) -> Option<String> {
     let uri: Uri = address.parse().ok()?;
     let (scheme, authority) = (uri.scheme_str()?, uri.authority()?);

@@ -50,7 +50,7 @@ impl Tickets {
         Self { bucket, clock }
     }
 
-    /// Stores a new ticket for this caller.
+    /// Creates a ticket, and stores the caller in the NATS bucket under the hash of the ticket.
     ///
     /// # Errors
     /// `unavailable` when NATS does not answer.

@@ -5,7 +5,8 @@ use serde_json::{Value, json};
 
 use super::schemas::Schemas;
 
-/// Adds the parameters, body and responses of an operation. The file of each handler defines one.
+/// A function that adds the parameters, body and responses to an OpenAPI operation. Each endpoint declares one beside
+/// its handler.
 pub(crate) type Describe = for<'a> fn(Operation<'a>) -> Operation<'a>;
 
 /// An OpenAPI operation that requires a bearer token, unless [`Operation::public`] is called.
@@ -32,36 +33,36 @@ impl<'a> Operation<'a> {
         self
     }
 
-    /// Adds a request header.
+    /// Adds an optional request header to the parameters of the operation.
     pub(crate) fn header(self, name: &str, description: &str) -> Self {
         self.parameter(json!({"name": name, "in": "header", "description": description, "schema": {"type": "string"}}))
     }
 
-    /// Adds a query parameter with a literal schema.
+    /// Adds a query parameter with this JSON schema.
     pub(crate) fn query(self, name: &str, schema: Value) -> Self {
         self.parameter(json!({"name": name, "in": "query", "schema": schema}))
     }
 
-    /// Adds a query parameter with the schema of a type.
+    /// Adds a query parameter with the JSON schema of the Rust type `T`.
     pub(crate) fn query_of<T: JsonSchema>(self, name: &str) -> Self {
         let schema = self.schemas.reference::<T>();
         self.query(name, schema)
     }
 
-    /// Adds the required JSON body of the request.
+    /// Declares that the request requires a JSON body with the schema of the Rust type `T`.
     pub(crate) fn body<T: JsonSchema>(mut self) -> Self {
         let schema = self.schemas.reference::<T>();
         self.operation["requestBody"] = json!({"required": true, "content": {"application/json": {"schema": schema}}});
         self
     }
 
-    /// Adds a JSON response with the schema of a type.
+    /// Adds a JSON response with the schema of the Rust type `T`.
     pub(crate) fn json<T: JsonSchema>(self, status: u16, description: &str) -> Self {
         let schema = self.schemas.reference::<T>();
         self.content(status, description, "application/json", json!({"schema": schema}))
     }
 
-    /// Adds a response of another media type than JSON.
+    /// Adds a response with a body of this media type; `media` is its OpenAPI media type object.
     pub(crate) fn content(self, status: u16, description: &str, media_type: &str, media: Value) -> Self {
         self.response(status, json!({"description": description, "content": {media_type: media}}))
     }
@@ -71,7 +72,7 @@ impl<'a> Operation<'a> {
         self.response(status, json!({"description": description}))
     }
 
-    /// Adds problem responses with these statuses; [`Operation::new`] has added 401 already.
+    /// Adds a response with a problem for each of these statuses. [`Operation::new`] has already added 401.
     pub(crate) fn problems(mut self, statuses: &[u16]) -> Self {
         for status in statuses {
             self = self.response(*status, problem());

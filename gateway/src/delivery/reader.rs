@@ -47,7 +47,7 @@ pub(crate) struct ReaderRequest {
     pub(crate) owner: Owner,
     pub(crate) export: ExportId,
     pub(crate) offset: u64,
-    /// The attempt whose bytes the client already has, if the client sent it.
+    /// The attempt whose bytes the client already has, if the client named one.
     pub(crate) attempt: Option<u32>,
     /// Whether the export is unfinished, so that the reader must subscribe to its announcements.
     pub(crate) is_unfinished: bool,
@@ -78,8 +78,8 @@ pub(crate) struct Reader {
 }
 
 impl Reader {
-    /// Creates a reader, and subscribes to announcements if the export is unfinished. The first request for bytes
-    /// follows with [`Reader::ready`].
+    /// Creates a reader, and subscribes to announcements if the export is unfinished. Requests no grant yet:
+    /// [`Reader::ready`] does.
     pub(crate) async fn open(source: Source, request: ReaderRequest) -> Self {
         let ReaderRequest { owner, export, offset, attempt, is_unfinished, span } = request;
         let announcements = if is_unfinished {
@@ -193,20 +193,21 @@ impl Reader {
         }
     }
 
-    /// Closes the connection and drops buffered bytes and grants. The next [`Reader::ready`] requests new grants.
+    /// Closes the connection from which the current segment is read, and drops buffered bytes and grants. The next
+    /// [`Reader::ready`] requests new grants.
     pub(crate) fn disconnect(&mut self) {
         self.fetch = None;
         self.grants.clear();
     }
 
-    /// Whether a grant has not expired and its segment contains the byte at the offset.
+    /// Whether a grant has not expired and its segment contains the next byte to read.
     fn covers(&self, grant: &Grant) -> bool {
         let is_valid = grant.expires_at.as_datetime() > self.source.clock.now();
         is_valid && grant.segment.offset <= self.offset && self.offset < grant.segment.end()
     }
 
-    /// Requests grants, and waits for an announcement when no segment is ready. Returns a problem when no byte will
-    /// follow.
+    /// Requests grants from the notifier. If the notifier grants no segment yet, waits for an announcement. Returns a
+    /// problem when no byte will follow.
     async fn request_grants(&mut self) -> Option<Problem> {
         match self.source.grants(&self.owner, self.export, self.attempt, self.offset).await {
             Ok(GrantReply::Granted { attempt, grants, seal, .. }) => {
@@ -238,7 +239,8 @@ impl Reader {
         }
     }
 
-    /// Waits for an announcement of bytes at or after the offset, for the export's end, or until the next poll is due.
+    /// Waits for an announcement of bytes at or after the reader's offset, for the export's end, or until the next poll
+    /// is due.
     async fn await_announcement(&mut self) {
         let deadline = Instant::now() + POLL_INTERVAL;
         loop {
@@ -275,7 +277,7 @@ impl Reader {
         self.backoff.reset();
     }
 
-    /// [`Reader::back_off`] inside the delivery's span.
+    /// Calls [`Reader::back_off`] inside the delivery's span, and returns no bytes after the pause.
     async fn back_off_in_span(&mut self, error: &str) -> Result<Bytes, Box<Problem>> {
         let span = self.span.clone();
         self.back_off(error).instrument(span).await.map(|()| Bytes::new())

@@ -29,7 +29,7 @@ pub(crate) struct Source {
 }
 
 impl Source {
-    /// Creates the HTTP client that fetches segments.
+    /// Creates a source with a new HTTP client, which fetches segments.
     ///
     /// # Errors
     /// When the TLS setup of the HTTP client fails.

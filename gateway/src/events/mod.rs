@@ -93,8 +93,8 @@ impl Events {
         self.ended.subscribe()
     }
 
-    /// Spawns the task that reads the stream until `stop` is cancelled. After a failure the task continues from its
-    /// last position.
+    /// Spawns the task that reads the event stream until `stop` is cancelled. After a failure the task continues from
+    /// its last position.
     pub(crate) fn spawn_reader(&self, life: &Lifecycle, stop: CancellationToken) {
         let events = self.clone();
         life.spawn(async move {
@@ -111,7 +111,7 @@ impl Events {
         });
     }
 
-    /// Reads the stream until an error occurs, and returns the error text.
+    /// Reads the event stream until an error occurs, and returns the text of the error.
     async fn read(&self) -> String {
         let stream = match self.bus.jetstream().get_stream(subject::STREAM_EVENTS).await {
             Ok(stream) => stream,
@@ -157,8 +157,9 @@ impl Events {
         }
     }
 
-    /// Closes all sessions when the epoch has changed. Sequence numbers start again in a new epoch, so the positions of
-    /// clients are invalid: the clients reconnect, and their resume answers `recovered: false`.
+    /// Records the epoch of the event stream, and closes all sessions if the epoch has changed. Sequence numbers start
+    /// again in a new epoch, so the positions of clients are invalid: the clients reconnect, and their resume answers
+    /// `recovered: false`.
     fn enter_epoch(&self, epoch: &Arc<str>) {
         {
             let mut position = self.position.lock().unwrap_or_else(PoisonError::into_inner);
@@ -207,8 +208,8 @@ impl Events {
     }
 }
 
-/// The epoch is the stream's creation time in milliseconds, because sequence numbers restart when a stream is
-/// recreated.
+/// Returns the epoch of the event stream: the time at which the stream was created, in milliseconds, because sequence
+/// numbers restart when a stream is recreated.
 fn epoch(info: &stream::Info) -> Arc<str> {
     format!("{:x}", info.created.unix_timestamp_nanos() / 1_000_000).into()
 }

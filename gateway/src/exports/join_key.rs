@@ -16,7 +16,7 @@ use crate::{
 const TOKEN_CLAIMS: [&str; 12] =
     ["exp", "iat", "nbf", "jti", "auth_time", "nonce", "at_hash", "c_hash", "s_hash", "sid", "acr", "amr"];
 
-/// Hashes the request with its defaults filled in and every claim that a row policy may use.
+/// Hashes the request, with its defaults filled in, together with every claim that a row policy may use.
 ///
 /// # Errors
 /// Never: parsed JSON can be serialised.

@@ -156,8 +156,8 @@ impl Exports {
         self.cancel(owner, id).await
     }
 
-    /// Publishes a command to the notifier. The row already records the command, so the reconciler applies the command
-    /// even if this message is lost.
+    /// Publishes a command to the notifier. The row already records the caller's request, so the reconciler publishes
+    /// the command again if this message is lost.
     async fn publish_command(&self, row: &export::Model, result: OutcomeResult, command: &str) {
         let id = row.export_id();
         let message_id = format!("{id}:{command}");

@@ -38,7 +38,7 @@ impl QueueCache {
         Self { db, catalog, cached: Arc::default() }
     }
 
-    /// The queue position and estimated completion time of a waiting export.
+    /// The queue position of a waiting export, and the estimated time until the export completes.
     ///
     /// # Errors
     /// `unavailable` when the database fails.

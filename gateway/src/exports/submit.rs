@@ -161,7 +161,8 @@ impl Submit {
         }
     }
 
-    /// Finds the export of this idempotency key. `key` is the key and the hash of the request.
+    /// Finds the export that an earlier request with this idempotency key submitted. `key` is the key and the hash of
+    /// the current request.
     async fn find_by_key(&self, caller: &Caller, key: Option<(&str, &str)>) -> Outcome<Option<Export>> {
         let Some((key, hash)) = key else { return Ok(None) };
         let Some(stored) = idempotency_key::find(&self.db, &caller.owner, key).await? else { return Ok(None) };
@@ -175,8 +176,8 @@ impl Submit {
         self.presenter.export(&row).await.map(Some)
     }
 
-    /// Stores the row, its credit hold and its idempotency key in one transaction. If an unfinished export produces the
-    /// same file, stores only the key for that export and returns it.
+    /// Stores the row, its credit hold and its idempotency key in one transaction. If the owner has an unfinished
+    /// export that produces the same file, stores only the key and returns that export.
     async fn commit(
         &self,
         caller: &Caller,

@@ -143,8 +143,8 @@ fn selectable_columns<'a>(info: &'a DatasetInfo, template: Option<&str>) -> (Vec
     }
 }
 
-/// Returns the requested name if the dataset offers it. Without a requested name, returns the default if the dataset
-/// offers it, else the first offered name.
+/// Chooses a template, format or compression: returns the requested name if the dataset offers it. Without a requested
+/// name, returns the default if the dataset offers it, else the first offered name.
 fn choose_offered(requested: Option<&str>, default: &str, offered: &[&str]) -> Result<String, String> {
     let chosen = match requested {
         Some(name) => offered.contains(&name).then_some(name),

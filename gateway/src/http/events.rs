@@ -35,8 +35,8 @@ use crate::{
     state::AppState,
 };
 
-/// The maximum number of queued frames of a stream. While the queue is full, events wait in the session's mailbox, and
-/// the stream drops progress messages.
+/// The maximum number of queued frames of an SSE stream. While the queue is full, events wait in the session's mailbox.
+/// While any frame waits in the queue, the stream drops progress messages.
 const MAX_QUEUED_FRAMES: usize = 16;
 /// The minimum of the reconnect delay that the gateway sends to a client.
 const MIN_RECONNECT_DELAY: Duration = Duration::from_secs(1);
@@ -218,7 +218,8 @@ impl EventStream {
         }
     }
 
-    /// Queues a frame, and waits for a free place up to the write timeout.
+    /// Queues a frame. If the queue is full, waits for a free place until the write timeout. Returns the reason for the
+    /// end of the stream when the frame can't be queued.
     async fn send(&self, frame: Bytes) -> Result<(), &'static str> {
         tokio::select! {
             () = self.drain.ended().cancelled() => Err("stopping"),

@@ -63,7 +63,8 @@ async fn sign_in(
     Ok(Json(SignedIn { token, expires_at: expires_at.into(), sub, tenant }))
 }
 
-/// Refuses requests that are not from this machine, because sign-in requires no password.
+/// Refuses a request if local sign-in is off, or if the `Host` header is not a loopback address. Sign-in requires no
+/// password, so only this machine may use it.
 fn check_enabled(app: &AppState, headers: &HeaderMap) -> Outcome<()> {
     let local = &app.config.identity.local;
     if local.sign_in && !local.secret.is_empty() && origin::is_loopback_request(headers) {

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 /// The minimum time between two progress messages of one export.
 const MIN_INTERVAL: Duration = Duration::from_millis(200);
-/// The age after which the throttle may forget an export.
+/// The time since the last progress message of an export after which the throttle may forget the export.
 const STALE_AFTER: Duration = Duration::from_secs(10);
 /// The number of exports from which on the throttle removes stale entries.
 const CLEANUP_THRESHOLD: usize = 64;

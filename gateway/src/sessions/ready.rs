@@ -10,8 +10,8 @@ use uuid::Uuid;
 use super::position::Position;
 use crate::{auth::Caller, config::WsConfig};
 
-/// The maximum number of bytes that one message may add to a window. A large window costs no memory, because the
-/// gateway reads a file only as fast as it sends the bytes.
+/// The maximum number of bytes that one client message may add to the window of a file stream. A large window costs no
+/// memory, because the gateway reads a file only as fast as it sends the bytes.
 pub(crate) const MAX_WINDOW: ByteSize = ByteSize::gib(1);
 
 /// Builds `session.ready` for a session that starts at this position.

@@ -71,7 +71,8 @@ struct Driver {
     outbox: Outbox,
     mailbox: mpsc::Receiver<RenderedEvent>,
     progress: Subscriber,
-    /// The session skips live events up to this sequence number, because it or a replay has sent them.
+    /// The driver skips events in the mailbox up to this sequence number: they precede the start of the session, or the
+    /// client already has them.
     seq: u64,
     /// Missed events that the session sends before newer events.
     missed: VecDeque<RenderedEvent>,

@@ -38,7 +38,8 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(3);
 #[derive(Debug)]
 pub(super) enum OutgoingMessage {
     Text(Arc<str>),
-    /// A replayed event. Its bytes do not count against [`MAX_MESSAGE_BYTES`], because the replay limits them.
+    /// A replayed event. Its bytes do not count against [`MAX_MESSAGE_BYTES`], because
+    /// [`crate::events::Events::replay`] limits the size of a replay.
     Replayed(Arc<str>),
     Frame(Bytes),
     Ping,
@@ -79,7 +80,7 @@ impl Outbox {
         self.messages.try_send(out).map_err(|_| TooSlow)
     }
 
-    /// Queues a progress message, or drops it while other messages wait.
+    /// Queues a progress message, or drops it while [`MAX_QUEUED_BEFORE_PROGRESS`] other messages wait.
     pub(super) fn send_lossy(&self, message: &ServerMessage) {
         if self.messages.capacity() + MAX_QUEUED_BEFORE_PROGRESS > MAX_MESSAGES {
             // an error means that the byte limit is reached, and a progress message may be lost

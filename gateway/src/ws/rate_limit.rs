@@ -2,9 +2,10 @@
 
 use tokio::time::Instant;
 
-/// The cost of a message in tokens. It is above one, so that a cheap message can cost a fraction of it.
+/// The cost of a message in tokens. The cost is above one, so that a `file.window` can cost a fraction of it.
 pub(super) const MESSAGE_COST: u64 = 20;
-/// The cost of a `file.window` in tokens. It is low, because a fast reader sends thousands per second.
+/// The cost of a `file.window` in tokens. The cost is low, because a client that reads fast sends thousands of them per
+/// second.
 pub(super) const WINDOW_COST: u64 = 1;
 /// The capacity of the bucket: the tokens of this many seconds at the sustained rate.
 const BURST_SECONDS: f64 = 5.0;

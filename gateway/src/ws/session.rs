@@ -33,7 +33,8 @@ pub(super) enum Action {
     Request(Option<String>, Request),
     /// Start the pump of this new file stream.
     Stream(NewStream),
-    /// Send these missed events before newer events, and skip newer events up to this sequence number.
+    /// Send these missed events before the events in the mailbox, and skip events in the mailbox up to this sequence
+    /// number, because the client already has them.
     Replay(u64, Vec<RenderedEvent>),
     Ping,
     /// Close the session with this code.

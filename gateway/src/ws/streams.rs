@@ -52,7 +52,8 @@ pub(super) struct Streams {
     open: HashMap<u32, OpenStream>,
     /// Streams that the client has closed and whose pumps still run, with the `ref` of the close request.
     closing: HashMap<u32, Option<String>>,
-    /// The number of streams whose request is in progress. They count against the limit.
+    /// The number of streams whose `file.open` or `export.create` is in progress. Reserved streams count against the
+    /// limit.
     reserved: u32,
     last: u32,
 }
@@ -76,7 +77,7 @@ impl Streams {
         Ok(())
     }
 
-    /// Releases the reservation of a request that was refused or answered.
+    /// Releases the reservation of one stream when its request is refused or answered.
     pub(super) fn release(&mut self) {
         self.reserved -= 1;
     }
