@@ -45,7 +45,7 @@ impl LeaseCandidate {
 
     /// Acquires the lease if it is free, expired or abandoned; returns `None` if another process holds it. A lease is
     /// abandoned when this candidate has observed no renewal for a whole lease duration, even if the clock says that
-    /// the lease is valid. The caller polls.
+    /// the lease is valid. A caller that waits for a lease calls this method repeatedly.
     ///
     /// # Errors
     /// When the database fails.

@@ -44,9 +44,9 @@ const PULL_EXPIRY: Duration = Duration::from_secs(5);
 const PULL_RETRY: Schedule = Schedule::new(Duration::from_millis(250), Duration::from_secs(10));
 /// Time of successful pulls after which the backoff starts again at its shortest pause.
 const HEALTHY_AFTER: Duration = Duration::from_secs(30);
-/// The longest delay before a failed outcome is redelivered.
+/// The longest delay before NATS redelivers an outcome whose settlement failed.
 const MAX_REDELIVERY_DELAY: Duration = Duration::from_secs(30);
-/// The exponential backoff of the redelivery of a failed outcome.
+/// The exponential backoff of the redelivery of an outcome whose settlement failed.
 const REDELIVERY: Schedule = Schedule::new(Duration::from_secs(1), MAX_REDELIVERY_DELAY);
 
 /// The consumer of the outcomes stream.

@@ -19,7 +19,7 @@ pub(super) fn not_found() -> Problem {
 /// have one later.
 ///
 /// # Errors
-/// When the row is damaged.
+/// When the row of the export holds an invalid value.
 pub(super) fn permanent(row: &export::Model, now: DateTime<Utc>) -> Result<Option<Problem>, NotifierError> {
     let id = row.id;
     let recorded = || view::export(row, None).map(|export| export.problem);

@@ -1,4 +1,4 @@
-//! Shows exports of all owners to operators.
+//! Answers operators with the exports of all owners: one page of them, or a single one.
 
 use entity::{export, operator, view};
 use protocol::{

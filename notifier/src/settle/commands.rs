@@ -24,7 +24,8 @@ pub(crate) async fn publish_cancel(bus: &Bus, row: &export::Model) -> Result<boo
 }
 
 /// Publishes the command to delete the file of an export, after a request of its owner or the end of its retention.
-/// Deduplicates like [`publish_cancel`].
+/// Returns `false` and deduplicates under the same conditions as [`publish_cancel`], with the time of the request or of
+/// the end of the retention.
 ///
 /// # Errors
 /// When the stream does not confirm the command.

@@ -32,7 +32,7 @@ use crate::{deps::Deps, error::NotifierError};
 pub(crate) enum Leftovers {
     /// No object can be deleted.
     Nothing,
-    /// The objects of all attempts except this one.
+    /// The objects of all attempts except this one, which wrote the file of the completed export.
     OtherAttempts(u32),
     /// The objects of all attempts.
     Everything,
