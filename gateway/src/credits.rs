@@ -71,7 +71,7 @@ impl Credits {
         Ok(CreditsSummary { balance, next_grant_at: self.next_grant_at().into() })
     }
 
-    /// Reads the account with its latest ledger entries, the response of `GET /v1/credits`.
+    /// Reads the account with its latest ledger entries, for the response of `GET /v1/credits`.
     ///
     /// # Errors
     /// `unavailable` when the database fails.

@@ -34,11 +34,11 @@ use crate::{
     sessions::{Position, Registry},
 };
 
-/// The capacity of [`Events::ended_exports`], in exports; a receiver that lags behind further gets an error.
+/// The capacity of [`Events::ended_exports`], in exports. A receiver that is further behind gets an error.
 const ENDED_EXPORTS_CAPACITY: usize = 1024;
 /// The lifetime of one JetStream pull request, and the longest pause of events when a NATS server crashes.
 const PULL_EXPIRY: Duration = Duration::from_secs(4);
-/// The pause before the reader creates its consumer again after a failure.
+/// The pause after a failure, before the reader of the event stream creates its consumer again.
 const RETRY_DELAY: Duration = Duration::from_secs(1);
 
 /// Reads the event stream and replays missed events. Clones share the state.

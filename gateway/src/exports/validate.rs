@@ -17,7 +17,7 @@ use crate::{
     error::{Outcome, Refusal},
 };
 
-/// The maximum number of faults in one response.
+/// The maximum number of faults that one problem lists.
 const MAX_FAULTS: usize = 20;
 
 /// Checks that the caller may export the requested dataset, and validates every member of the request. The returned

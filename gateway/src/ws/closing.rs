@@ -9,9 +9,9 @@ use tokio_tungstenite::WebSocketStream;
 
 /// How long the gateway waits for the client's close frame.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
-/// The maximum time for discarding the rest of a message above the size limit.
+/// How long the gateway may discard the rest of a message above the size limit.
 const DISCARD_TIMEOUT: Duration = Duration::from_secs(10);
-/// The maximum number of discarded bytes of a message above the size limit.
+/// The maximum number of bytes that the gateway discards of a message above the size limit.
 const MAX_DISCARD_BYTES: u64 = 64 * 1024 * 1024;
 /// After this time without a byte, the gateway assumes that the client has stopped sending its message.
 const QUIET_PERIOD: Duration = Duration::from_millis(300);

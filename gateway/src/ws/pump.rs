@@ -19,7 +19,8 @@ use super::{
 };
 use crate::delivery::{self, ReadStatus, Reader, ReaderRequest, Source};
 
-/// How long a window may be empty before the pump closes its connection and drops buffered bytes.
+/// How long a window may be empty before the pump closes the connection from which it reads the file, and drops
+/// buffered bytes.
 const DISCONNECT_AFTER: Duration = Duration::from_secs(1);
 /// How long a window may be empty before the stream is closed (protocol.md, WebSocket).
 const IDLE_TIMEOUT: Duration = Duration::from_secs(5 * 60);
@@ -69,7 +70,7 @@ struct Pump {
     /// The `ref` of the `file.opened` message to send before the first byte: `Some(None)` if the request had no `ref`, and
     /// `None` after the message was sent.
     unsent_opened: Option<Option<String>>,
-    /// The session's trace id, which problems contain so that operators find the session in the logs.
+    /// The session's trace id. The problems of the stream contain it, so that operators find the session in the logs.
     trace_id: String,
     /// The time when the window became empty; None while it has bytes.
     empty_since: Option<Instant>,

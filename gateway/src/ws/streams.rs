@@ -63,7 +63,7 @@ impl Streams {
         Self { max, open: HashMap::new(), closing: HashMap::new(), reserved: 0, last: 0 }
     }
 
-    /// Reserves one stream for a request in progress.
+    /// Reserves one stream for a `file.open` or `export.create` in progress.
     ///
     /// # Errors
     /// `rate-limited` when the session has reached its stream limit.
@@ -135,7 +135,7 @@ impl Streams {
     }
 
     /// Removes a stream whose pump has ended. Returns the `ref` of a close request that the pump did not answer,
-    /// because the pump ended before it received the request.
+    /// because the pump ended before the request reached the pump.
     pub(super) fn remove(&mut self, stream: u32, is_answered: bool) -> Option<Option<String>> {
         self.open.remove(&stream);
         self.closing.remove(&stream).filter(|_| !is_answered)
