@@ -133,7 +133,7 @@ impl DeadLetterStream {
         }
     }
 
-    /// Deletes one dead letter. Succeeds also if another operator has deleted it.
+    /// Deletes one dead letter. Succeeds also if another operator has already deleted this dead letter.
     ///
     /// # Errors
     /// When NATS does not answer.

@@ -133,7 +133,8 @@ impl HeldLease {
         NotifierError::Fenced
     }
 
-    /// Fails unless this process still holds the lease. Call it in each transaction whose writes the lease protects.
+    /// Fails unless this process still holds the lease. Call this method in each transaction whose writes the lease
+    /// protects.
     ///
     /// # Errors
     /// [`NotifierError::Fenced`] when another process holds the lease, or the error of the database.

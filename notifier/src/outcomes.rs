@@ -33,7 +33,7 @@ use crate::{GROUP, config::NotifierConfig, dead_letters, error::NotifierError, s
 
 /// Time without an acknowledgement or a progress ack after which NATS redelivers an outcome.
 const ACK_WAIT: Duration = Duration::from_secs(30);
-/// Time between two progress acks while an outcome is being settled.
+/// Time between two progress acks while a notifier settles an outcome.
 const PROGRESS_INTERVAL: Duration = Duration::from_secs(10);
 /// The timeout of settling one outcome. It leaves time to delete a large file from a slow store.
 const SETTLE_TIMEOUT: Duration = Duration::from_secs(300);

@@ -1,4 +1,5 @@
-//! The HTTP body of a segment. It holds one chunk in memory, and ends with an error unless it has sent all bytes.
+//! The HTTP body of a segment. The body holds one chunk in memory, and ends with an error unless all bytes of the
+//! segment were sent.
 
 use std::{io, time::Duration};
 

@@ -41,10 +41,11 @@ pub(crate) fn sign(key: &hmac::Key, claims: &Claims) -> String {
     format!("{payload}.{signature}")
 }
 
-/// Returns the claims of a token if `key` signed it and it has not expired. Compares the signature in constant time.
+/// Returns the claims of a token if `key` signed the token and the grant has not expired. Compares the signature in
+/// constant time.
 ///
 /// # Errors
-/// The reason why the token is refused.
+/// The reason why the token is not valid.
 pub(crate) fn verify(key: &hmac::Key, token: &str, now: DateTime<Utc>) -> Result<Claims, TokenError> {
     let (payload, signature) = token.split_once('.').ok_or(TokenError::Forged)?;
     let signature = URL_SAFE_NO_PAD.decode(signature).map_err(|_| TokenError::Forged)?;

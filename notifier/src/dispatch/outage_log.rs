@@ -4,7 +4,7 @@ use tracing::{debug, info, warn};
 
 use crate::error::NotifierError;
 
-/// The state of an operation that is retried without limit, for logging.
+/// The last logged state of an operation that a loop retries without limit: failing or not.
 #[derive(Debug)]
 pub(super) struct OutageLog {
     operation: &'static str,

@@ -30,7 +30,7 @@ pub(crate) trait Job: Send + Sync + 'static {
     /// Runs the job, and returns a summary for operators.
     ///
     /// # Errors
-    /// When a step fails: the job stays due, and the runner retries it after a growing pause.
+    /// When a step fails: the job stays due, and the runner runs the job again after a growing pause.
     async fn run(&self, run: &Run<'_>) -> Result<String, NotifierError>;
 }
 
@@ -57,8 +57,8 @@ impl Run<'_> {
         self.shutdown.cancelled().await;
     }
 
-    /// Fails unless this run still holds the lease. Call it in each transaction of the run. It may be the first
-    /// statement, because it writes: a SQLite transaction that writes must not begin with a read.
+    /// Fails unless this run still holds the lease. Call this method in each transaction of the run. The call may be
+    /// the first statement, because the statement writes: a SQLite transaction that writes must not begin with a read.
     ///
     /// # Errors
     /// [`NotifierError::Fenced`] when another notifier holds the lease, or the error of the database.

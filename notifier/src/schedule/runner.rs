@@ -36,7 +36,7 @@ pub(super) struct Runner {
     pub(super) due: Arc<Notify>,
 }
 
-/// The pause after failed runs. The runner ignores it when an operator requested a run.
+/// The pause after failed runs. The runner ignores the pause when an operator requested a run.
 #[derive(Debug)]
 struct Pause {
     until: Instant,

@@ -1,4 +1,5 @@
-//! Publishes cancel and delete commands to the outcomes stream, which redelivers a command until it is settled.
+//! Publishes cancel and delete commands to the outcomes stream. NATS redelivers a command until a notifier has settled
+//! the command.
 
 use chrono::{DateTime, Utc};
 use entity::export;
@@ -24,8 +25,8 @@ pub(crate) async fn publish_cancel(bus: &Bus, row: &export::Model) -> Result<boo
 }
 
 /// Publishes the command to delete the file of an export, after a request of its owner or the end of its retention.
-/// Returns `false` and deduplicates under the same conditions as [`publish_cancel`], with the time of the request or of
-/// the end of the retention.
+/// Returns `false` if the row records neither, or if the outcomes stream still holds an outcome or a command of this
+/// export. The stream drops a repeated command as for [`publish_cancel`].
 ///
 /// # Errors
 /// When the stream does not confirm the command.

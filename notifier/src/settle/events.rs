@@ -22,7 +22,7 @@ use crate::{deps::Deps, error::NotifierError};
 /// Largest number of times that [`publish_balance`] publishes a balance that other processes keep changing.
 const MAX_BALANCE_ROUNDS: usize = 16;
 
-/// The ledger entry of an ended export: it captures or releases the held credits.
+/// The kind of the ledger entry that an ended export causes: the entry captures or releases the held credits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum CreditStep {
     Capture,

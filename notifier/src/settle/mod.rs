@@ -27,12 +27,12 @@ use tracing::{Span, info, warn};
 use self::events::CreditStep;
 use crate::{deps::Deps, error::NotifierError};
 
-/// The objects of an export that can be deleted after its outcome is settled.
+/// The objects that a notifier can delete from the file store after it has settled the outcome of an export.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Leftovers {
-    /// No object can be deleted.
+    /// The notifier can delete no object.
     Nothing,
-    /// The objects of all attempts except this one, which wrote the file of the completed export.
+    /// The objects of all attempts except this one: this attempt wrote the file of the completed export.
     OtherAttempts(u32),
     /// The objects of all attempts.
     Everything,

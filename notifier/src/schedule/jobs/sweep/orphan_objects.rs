@@ -1,9 +1,9 @@
 //! Deletes orphans: objects in the file store that no export needs.
 //!
 //! Each run scans a limited number of objects and saves the path of the last one for the next run, because a scan of a
-//! large store takes long. If the database has no row of an export, its objects are deleted only after a grace period:
-//! the row may be missing because an operator restored an old backup, and a newer backup that contains the row may
-//! follow.
+//! large store takes long. If the database has no row of an export, the sweep deletes the objects of the export only
+//! after a grace period: the row may be missing because an operator restored an old backup, and a newer backup that
+//! contains the row may follow.
 
 use std::collections::{BTreeSet, HashMap};
 

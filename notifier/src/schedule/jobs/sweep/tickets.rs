@@ -1,7 +1,7 @@
 //! Deletes stale tickets from their NATS key-value bucket.
 //!
-//! The bucket that Sluice creates expires its entries after a minute. An operator may have created the bucket without
-//! an expiry, and it would keep every ticket.
+//! The bucket that Sluice creates expires its entries after a minute. Without this step of the sweep, a bucket that an
+//! operator created without an expiry would keep every ticket.
 
 use async_nats::jetstream::stream::{RawMessageErrorKind, Stream};
 use chrono::{DateTime, TimeDelta, Utc};
