@@ -21,7 +21,7 @@ use uuid::Uuid;
 
 use crate::config::GatewayConfig;
 
-/// The extra time for closing handshakes after the last session was closed.
+/// The extra time for closing handshakes after the gateway has closed the last session.
 const CLOSE_GRACE: Duration = Duration::from_secs(5);
 
 /// The graceful stop of one gateway. Clones share the state.
@@ -73,7 +73,7 @@ impl Drain {
         self.open_tasks.track_future(task)
     }
 
-    /// The tracker of open connections and sessions; the drain waits until it is empty.
+    /// The tracker of open connections and sessions; the drain waits until the tracker is empty.
     pub(crate) fn tracker(&self) -> TaskTracker {
         self.open_tasks.clone()
     }

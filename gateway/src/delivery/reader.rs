@@ -42,7 +42,7 @@ pub(crate) enum ReadStatus {
     Ended(Box<Problem>),
 }
 
-/// The file and the position at which a reader starts.
+/// The file that a reader reads, and the offset at which the reader starts.
 pub(crate) struct ReaderRequest {
     pub(crate) owner: Owner,
     pub(crate) export: ExportId,

@@ -16,7 +16,7 @@ use tokio::{sync::Mutex, time::Instant};
 
 use crate::error::Outcome;
 
-/// The age after which a request reads a new snapshot.
+/// The age of the cached queue snapshot after which the next request reads a new one.
 const MAX_SNAPSHOT_AGE: Duration = Duration::from_millis(500);
 /// The maximum number of waiting exports in a snapshot. All exports behind them share the position after the last one.
 const MAX_SNAPSHOT_EXPORTS: u64 = 10_000;

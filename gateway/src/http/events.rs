@@ -166,8 +166,8 @@ impl EventStream {
     /// Sends the first frames, then frames from these inputs, and returns the reason for the end:
     ///
     /// - the drain's close signal for this session, and the client's disconnect, which both end the stream;
-    /// - the mailbox with the owner's events, which must not be lost: a closed mailbox ends the stream;
-    /// - progress reports of the owner's exports, which may be dropped;
+    /// - the mailbox with the owner's events: no event may be lost, so a closed mailbox ends the stream;
+    /// - progress reports of the owner's exports: the stream may drop a report;
     /// - the heartbeat, which sends a comment so that proxies keep the connection open;
     /// - the expiry of the token.
     async fn send_until_end(&mut self, first: Vec<Bytes>) -> &'static str {

@@ -14,8 +14,8 @@ use crate::sessions::{Position, RenderedEvent};
 /// An empty SSE comment, sent as heartbeat so that proxies do not close an idle connection.
 pub(super) const HEARTBEAT: &[u8] = b":\n\n";
 
-/// Formats the `retry` field, the client's delay before it reconnects: between `base` and twice `base`, derived from
-/// the session id so that not all clients reconnect at once.
+/// Formats the `retry` field, the delay before the client reconnects. The delay is between `base` and twice `base`, and
+/// depends on the session id, so that not all clients reconnect at once.
 pub(super) fn retry(base: Duration, session: Uuid) -> Bytes {
     let base_ms = u64::try_from(base.as_millis()).unwrap_or(u64::MAX);
     let spread = u64::from_be_bytes(session.as_u64_pair().1.to_be_bytes()) % base_ms.max(1);
@@ -27,7 +27,8 @@ pub(super) fn event(epoch: &str, event: &RenderedEvent) -> Bytes {
     frame(Some((epoch, event.seq)), event.kind, &event.text)
 }
 
-/// Formats an unnumbered message as an SSE frame. A position becomes the `id` from which the client resumes.
+/// Formats a message without a sequence number as an SSE frame. If `position` is given, the frame's `id` names the
+/// position from which the client resumes.
 pub(super) fn message(position: Option<&Position>, message: &ServerMessage) -> Bytes {
     frame(position.map(|position| (&*position.epoch, position.seq)), message.kind(), &message.to_text())
 }

@@ -75,8 +75,8 @@ impl Registry {
         self.sessions.read().is_ok_and(|sessions| sessions.contains_key(owner))
     }
 
-    /// Puts an event into the mailbox of each of the owner's sessions. A full mailbox is removed, which ends its
-    /// session.
+    /// Puts an event into the mailbox of each of the owner's sessions. A full mailbox is removed from the registry, and
+    /// its session then ends.
     pub(crate) fn notify(&self, owner: &Owner, seq: u64, message: &ServerMessage) {
         if !self.contains(owner) {
             return;

@@ -30,8 +30,8 @@ where
     }
 }
 
-/// Discards the bytes of a message above the size limit. Closing a connection with unread bytes would reset it, and the
-/// client would not receive the close frame.
+/// Discards the bytes of a message above the size limit. Closing a connection with unread bytes would reset the
+/// connection, and the client would not receive the close frame.
 async fn discard(socket: &mut (impl AsyncRead + Unpin)) {
     let mut left = MAX_DISCARD_BYTES;
     let mut buffer = vec![0; 64 * 1024];

@@ -32,7 +32,8 @@ use crate::{
     state::AppState,
 };
 
-/// The minimum sleep until the token's expiry, because the injected clock and the timer may differ.
+/// The minimum sleep before the driver checks the token's expiry again. Without a minimum, the driver would spin while
+/// the injected clock is behind the timer.
 const MIN_EXPIRY_SLEEP: Duration = Duration::from_millis(10);
 
 /// Runs a session from its first message to its close.

@@ -35,7 +35,8 @@ use crate::{
 /// The size of a session's read buffer, in bytes.
 const READ_BUFFER_BYTES: usize = 16 * 1024;
 
-/// Declares the WebSocket endpoint. It is absent from the OpenAPI document, because the AsyncAPI document describes it.
+/// Declares the WebSocket endpoint. The endpoint is absent from the OpenAPI document, because the AsyncAPI document
+/// describes it.
 pub(crate) fn endpoint() -> Endpoint {
     Endpoint::get(WS_PATH, upgrade)
 }

@@ -72,7 +72,7 @@ struct Pump {
     unsent_opened: Option<Option<String>>,
     /// The session's trace id. The problems of the stream contain it, so that operators find the session in the logs.
     trace_id: String,
-    /// The time when the window became empty; None while it has bytes.
+    /// The time when the window became empty; None while the window has bytes.
     empty_since: Option<Instant>,
 }
 

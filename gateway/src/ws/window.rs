@@ -27,7 +27,7 @@ impl Window {
         self.enlarged.notify_one();
     }
 
-    /// Waits until the window is not empty, and returns its bytes. Returns 0 after `timeout`.
+    /// Waits until the window is not empty, and returns its size in bytes. Returns 0 after `timeout`.
     pub(super) async fn available(&self, timeout: Duration) -> u64 {
         let granted = async {
             loop {
