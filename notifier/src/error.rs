@@ -11,7 +11,7 @@ pub enum NotifierError {
     /// A setting is invalid; the text names its key.
     #[error("settings: {0}")]
     Config(String),
-    /// NATS failed, or sent an unreadable message.
+    /// NATS failed, or delivered a message that can't be read.
     #[error(transparent)]
     Bus(#[from] BusError),
     /// JetStream refused an operation of the notifier.

@@ -9,8 +9,8 @@ use protocol::{
 
 use crate::error::NotifierError;
 
-/// Returns the problem for an unknown export and for an export of another owner. It is the same for both, so that a
-/// client can't find out which ids exist.
+/// Returns the problem for an unknown export and for an export of another owner. The problem is the same for both, so
+/// that a client can't find out which ids exist.
 pub(super) fn not_found() -> Problem {
     Problem::new(Slug::NotFound, "There is no such export, or it is not yours.")
 }

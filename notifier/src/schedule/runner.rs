@@ -159,8 +159,8 @@ impl Runner {
         }
     }
 
-    /// Doubles the pause with each consecutive failure, up to the interval between two due times. The pause has no
-    /// jitter, because only one notifier runs the job.
+    /// Doubles the pause with each consecutive failure, up to [`MAX_PAUSE`] or the interval between two due times,
+    /// whichever is shorter. The pause has no jitter, because only one notifier runs the job.
     fn pause_after_failure(&self, pause: &mut Option<Pause>) {
         let (now, recurrence) = (self.deps.clock.now(), self.job.recurrence());
         let next = recurrence.next(now);

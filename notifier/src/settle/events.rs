@@ -115,8 +115,8 @@ pub(crate) async fn announce_end(bus: &Bus, row: &export::Model) -> Result<(), N
     Ok(bus.publish_lossy(subject, &row.traceparent, &Announcement::Ended).await?)
 }
 
-/// Sends a hint to the dispatcher that an exporter may have capacity for another export. A lost hint delays the next
-/// dispatch by at most one poll interval.
+/// Sends a hint to the dispatcher that a new export waits, or that an exporter may have capacity for another one. A
+/// lost hint delays the next dispatch by at most one poll interval.
 pub(crate) async fn wake_dispatcher(bus: &Bus, row: &export::Model) {
     let hint = json!({ "export_id": row.id });
     if let Err(e) = bus.publish_lossy(subject::DELIVERY_SUBMITTED.to_owned(), &row.traceparent, &hint).await {

@@ -25,7 +25,7 @@ use crate::{
 
 /// The folder of the files of all exports in the file store.
 const FOLDER: &str = "exports";
-/// Number of objects in one database query and one deletion.
+/// Largest number of objects that the sweep covers with one database query and one deletion.
 const CHUNK: usize = 500;
 
 /// Scans the next objects of the file store, and deletes the orphans among them.
