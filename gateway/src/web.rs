@@ -65,7 +65,7 @@ struct PageConfig {
     identity: PageIdentity,
 }
 
-/// The way in which users sign in.
+/// The way in which users of the web page sign in.
 #[derive(Debug, PartialEq, Serialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 enum PageIdentity {

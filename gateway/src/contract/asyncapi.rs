@@ -23,7 +23,7 @@ const SSE_MESSAGES: [&str; 8] = [
     "credits.changed",
 ];
 
-/// Builds the AsyncAPI document from the message types.
+/// Builds the AsyncAPI document from the message types of the crate `protocol`.
 #[must_use]
 pub fn asyncapi() -> Value {
     let mut schemas = Schemas::new();
