@@ -98,7 +98,8 @@ pub async fn start_with(
     Ok(App { instance })
 }
 
-/// Loads the configured catalog file and starts a task that reloads it. Returns a channel with the current registry.
+/// Loads the catalog file, if one is configured, and starts a task that reloads the changed file. Returns a channel
+/// with the current registry.
 async fn start_catalog(
     config: &ExporterConfig,
     base: Registry,
@@ -142,7 +143,8 @@ async fn start_catalog(
     Ok(current)
 }
 
-/// Applies cancellations until the soft stop and the end of the last job. Then unregisters the NATS service.
+/// Applies cancellations from NATS until the process begins to stop and its last job has ended. Then unregisters the
+/// NATS service.
 async fn finish(context: Arc<WorkerContext>, canceled: Subscriber, service: Service, soft: CancellationToken) {
     tokio::select! {
         () = worker::listen(context.cancellations.clone(), canceled) => {}

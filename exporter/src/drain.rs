@@ -3,8 +3,8 @@
 //!
 //! A draining exporter takes no job and finishes its running jobs. Its catalog entry states zero slots, so that the
 //! dispatcher plans no jobs for this exporter. The entry still lists the datasets: if no other exporter offers them,
-//! gateways accept their exports, and the exports wait. A restart ends the drain, because the new process has another
-//! name.
+//! gateways still accept exports of these datasets, and the exports wait in the queue. A restart ends the drain,
+//! because only the memory of the process holds the drain state.
 
 use std::{convert::Infallible, sync::Arc};
 
@@ -45,19 +45,19 @@ impl Drain {
         let _ = self.0.subscribe().wait_for(|on| !on).await;
     }
 
-    /// Returns a receiver that reports later changes of the state.
+    /// Returns a receiver that reports later changes of the drain state.
     pub(crate) fn changes(&self) -> watch::Receiver<bool> {
         self.0.subscribe()
     }
 
-    /// Sets the state, and returns whether it changed.
+    /// Sets the drain state, and returns whether the state changed.
     fn set(&self, on: bool) -> bool {
         metrics::gauge!("sluice_exporter_draining").set(f64::from(u8::from(on)));
         self.0.send_if_modified(|now| std::mem::replace(now, on) != on)
     }
 }
 
-/// Serves the requests to drain and undrain this exporter, until the soft stop.
+/// Serves the requests of operators to drain and undrain this exporter, until its process begins to stop.
 ///
 /// # Errors
 /// When the NATS client is closed.

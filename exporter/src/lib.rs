@@ -1,8 +1,10 @@
 //! The exporter takes export jobs and turns datasets into files.
 //!
 //! The modules, in the order in which an export uses them:
-//! - `worker`: takes a job when a slot is free, claims its export, renews the lease and reports the outcome.
-//! - `plan`: resolves a request to a dataset, a layout and a format, under the access rules of the export's owner.
+//! - `worker`: takes a job when a slot is free, runs an attempt at its export, renews the lease of the export and
+//!   reports the outcome.
+//! - `plan`: resolves a request to a dataset, a layout and a format, and applies the dataset's access rules to the
+//!   export's owner.
 //! - [`registry`]: the offered datasets, templates and formats. [`catalog`] loads datasets and templates from a file,
 //!   and advertises the registry to gateways.
 //! - [`dataset`]: reads rows from files and databases, as a stream of polars frames.
@@ -13,7 +15,7 @@
 //! - `drain`: stops taking jobs at an operator's request.
 //! - `estimate`: predicts the size and duration of an export, with a preview of its rows.
 //!
-//! To add a dataset, a template or a format, implement one trait and add it to a [`Registry`].
+//! To add a dataset, a template or a format, implement one trait and add the implementation to a [`Registry`].
 
 mod app;
 pub mod catalog;

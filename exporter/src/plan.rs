@@ -1,4 +1,5 @@
-//! Resolves a request to a dataset, a layout, a format and a compression, under the access rules of the export's owner.
+//! Resolves a request to a dataset, a layout, a format and a compression, and applies the dataset's access rules to the
+//! export's owner.
 
 use std::sync::Arc;
 
@@ -14,7 +15,7 @@ use crate::{
     registry::Registry,
 };
 
-/// A request for an export, and the claims of its owner.
+/// A request for an export or an estimate, and the claims from the token of its user.
 pub(crate) struct PlanRequest {
     pub(crate) dataset: String,
     pub(crate) template: String,
@@ -45,7 +46,7 @@ impl PlanRequest {
 
 /// A resolved export: the source of its rows, and the layout, format and compression of its file.
 pub(crate) struct Plan {
-    /// The dataset with the row policy and column masks of the export's owner.
+    /// The dataset behind an [`AccessView`], which applies the row policy and the column masks for the export's owner.
     pub(crate) dataset: Arc<dyn Dataset>,
     pub(crate) format: Arc<dyn Format>,
     pub(crate) compression: Compression,
@@ -55,11 +56,12 @@ pub(crate) struct Plan {
 
 impl Plan {
     /// Finds the dataset, template, format and compression of a request. Repeats the gateway's checks, because the
-    /// catalog may have changed. Applies the row policy and the column masks, which the gateway does not apply.
+    /// catalog may have changed since the gateway accepted the request. Applies the row policy and the column masks,
+    /// which the gateway does not apply.
     ///
     /// # Errors
-    /// When the registry lacks one of these parts, or the request does not fit the dataset, the template or the owner's
-    /// claims.
+    /// When the registry lacks the dataset, template, format or compression, or the request does not fit the dataset,
+    /// the template or the owner's claims.
     pub(crate) fn resolve(registry: &Registry, request: PlanRequest) -> Result<Self, JobError> {
         let missing = |part, name: &str| JobError::Missing { part, name: name.to_owned() };
         let dataset = registry.dataset(&request.dataset).ok_or_else(|| missing("dataset", &request.dataset))?;

@@ -1,13 +1,13 @@
-//! Counts rows and bytes, and calculates progress reports from the counters.
+//! Counts the rows and bytes of an attempt, and calculates progress reports from the counters.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use protocol::export::Progress;
 use tokio::time::Instant;
 
-/// The value of `total` while the total number of rows is unknown.
+/// The value of `Meter::total` while the total number of rows is unknown.
 const UNKNOWN: u64 = u64::MAX;
-/// The minimum running time, in milliseconds, before a report predicts the remaining time from the mean rate.
+/// The minimum running time of an attempt, in milliseconds, from which progress reports predict the remaining time.
 const MIN_MEASUREMENT_MS: u128 = 300;
 
 /// The counters of one attempt. The pipeline increments them, and the attempt reports them to the owner of the export.
@@ -20,7 +20,7 @@ pub struct Meter {
 }
 
 impl Meter {
-    /// Creates a meter with all counters at zero. The mean rate counts from this call.
+    /// Creates a meter with all counters at zero. The mean rate of rows is measured from this call on.
     #[must_use]
     pub fn start() -> Self {
         Self {
@@ -42,13 +42,13 @@ impl Meter {
         self.total.store(rows, Ordering::Relaxed);
     }
 
-    /// Returns the number of rows written so far.
+    /// Returns the number of rows that the pipeline has encoded so far.
     #[must_use]
     pub fn rows(&self) -> u64 {
         self.rows.load(Ordering::Relaxed)
     }
 
-    /// Returns a progress report. The mean rate predicts the remaining time.
+    /// Returns a progress report. Its remaining time is an extrapolation of the mean rate so far.
     #[must_use]
     pub fn progress(&self) -> Progress {
         let (rows, bytes) = (self.rows(), self.bytes.load(Ordering::Relaxed));

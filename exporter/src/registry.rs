@@ -46,7 +46,8 @@ impl Registry {
         }
     }
 
-    /// Adds the datasets and templates of a catalog file. A template replaces an earlier one with the same name.
+    /// Returns a copy of the registry with the datasets and templates of a catalog file. A template of the file
+    /// replaces an earlier template with the same name.
     #[must_use]
     pub fn with(&self, loaded: Loaded) -> Self {
         let mut all = self.clone();
@@ -92,7 +93,8 @@ impl Registry {
         self.formats.iter().find(|format| format.info().name == name)
     }
 
-    /// Describes the datasets for gateways. `rows` returns the estimated number of rows of a dataset by its name.
+    /// Returns the catalog entries of the datasets, which the exporter advertises to gateways. `rows` returns the
+    /// estimated number of rows of a dataset by its name.
     pub fn catalog(&self, rows: impl Fn(&str) -> Option<u64>) -> Vec<CatalogDataset> {
         self.datasets.iter().map(|dataset| self.entry(dataset.as_ref(), rows(&dataset.info().name))).collect()
     }

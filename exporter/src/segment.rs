@@ -1,4 +1,5 @@
-//! Collects encoded chunks of a file into segments, hashes them in order, and hands them to a sink.
+//! Collects the encoded chunks of a file into segments, hashes the bytes in order, and passes each segment to a
+//! [`SegmentSink`].
 
 use std::time::Duration;
 
@@ -24,7 +25,7 @@ pub struct SegmentLimits {
     pub first_max_age: Duration,
 }
 
-/// Consecutive bytes of a file, which the pipeline passes from stage to stage.
+/// Consecutive bytes of one file. Each stage of the pipeline passes chunks to the next stage.
 #[derive(Debug)]
 pub(crate) struct Chunk {
     /// The encoded bytes; compressed bytes after the compression stage.
@@ -36,10 +37,10 @@ pub(crate) struct Chunk {
 /// A durable store for the segments of one file.
 #[async_trait]
 pub trait SegmentSink: Send + Sync {
-    /// Stores a segment. When this method returns, clients can read the segment.
+    /// Stores a segment: the concatenation of `chunks`. After this method returns, clients can download the segment.
     ///
     /// # Errors
-    /// When the segment cannot be stored, or another attempt has replaced this one.
+    /// When the store refuses the segment, or a later attempt at the export has replaced the attempt that calls.
     async fn store(&self, segment: &Segment, chunks: Vec<Bytes>) -> Result<(), JobError>;
 }
 
@@ -62,12 +63,12 @@ struct OpenSegment {
 }
 
 impl<'a> Segmenter<'a> {
-    /// Starts an empty file without segments.
+    /// Creates a segmenter for a file that has no bytes yet.
     pub(crate) fn new(sink: &'a dyn SegmentSink, limits: SegmentLimits) -> Self {
         Self { sink, limits, file_digest: Context::new(&SHA256), stored: Vec::new(), open: None }
     }
 
-    /// Returns the time at which the open segment must be closed; None if no segment is open.
+    /// Returns the time at which the caller must close the open segment because of its age; None if no segment is open.
     pub(crate) fn deadline(&self) -> Option<Instant> {
         let max_age = if self.stored.is_empty() { self.limits.first_max_age } else { self.limits.max_age };
         self.open.as_ref().map(|open| open.since + max_age)

@@ -2,7 +2,7 @@
 //! into one sheet.
 //!
 //! The writer adds a part to the archive as soon as the part is full, so that only one workbook is on disk at a time.
-//! The last entry states the timestamps, unless the template places them in the rows.
+//! If the template places the timestamps in the envelope, the last entry, `export.csv`, states them.
 
 use std::{io::Write, sync::Arc};
 
@@ -55,8 +55,8 @@ const fn description(name: &'static str) -> FormatDescription {
     }
 }
 
-/// The size of the blocks of CSV text that are compressed at once, in bytes. A fixed size makes the archive independent
-/// of the frames.
+/// The size of the blocks in which the writer compresses CSV text, in bytes. Because the size is fixed, the bytes of
+/// the archive do not depend on how the rows are split into frames.
 const BLOCK: usize = 64 << 10;
 
 #[derive(Clone, Copy)]
@@ -106,7 +106,7 @@ struct Archive {
     parts: u32,
     /// The number of rows in the open part.
     rows: u64,
-    /// The encoded text of the open CSV part that is not compressed yet, less than one block.
+    /// The end of the encoded text of the open CSV part, less than one block, which the writer has not compressed yet.
     text: Vec<u8>,
 }
 

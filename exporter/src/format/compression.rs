@@ -71,7 +71,8 @@ impl Compression {
         }
     }
 
-    /// Compresses the bytes as one gzip member or zstd frame. The result depends only on the bytes and the level.
+    /// Compresses the bytes as one gzip member or zstd frame; `None` copies the bytes. The result depends only on the
+    /// bytes and the level.
     ///
     /// # Errors
     /// When the level is out of range, or memory is short.

@@ -1,5 +1,5 @@
-//! The metadata document of a file, in the vocabulary of CSV on the Web
-//! (<https://www.w3.org/TR/tabular-metadata/>). Only documents of CSV and TSV files describe a dialect.
+//! The metadata document of a file, in the vocabulary of CSV on the Web (<https://www.w3.org/TR/tabular-metadata/>).
+//! Only the documents of CSV and TSV files describe a dialect: the delimiter, the quotes and the line ends.
 //!
 //! Properties that the vocabulary lacks have absolute names, `urn:sluice:…`, as the standard requires.
 
@@ -12,7 +12,7 @@ use super::{
 };
 use crate::layout::{Layout, LayoutColumn, LineEnd, Profile, Timestamps};
 
-/// The date patterns that CSV on the Web defines, so that every reader supports them.
+/// The date patterns that CSV on the Web defines. Every reader of CSV on the Web supports these patterns.
 const DATES: [&str; 13] = [
     "yyyy-MM-dd",
     "yyyyMMdd",
@@ -31,8 +31,8 @@ const DATES: [&str; 13] = [
 /// The patterns of times of day that CSV on the Web defines.
 const TIMES: [&str; 4] = ["HH:mm:ss", "HHmmss", "HH:mm", "HHmm"];
 
-/// Returns the document of a CSV or TSV file: columns with the types and formats of their fields, the dialect, the row
-/// count, the digest and the times.
+/// Returns the metadata document of a CSV or TSV file: columns with the types and formats of their fields, the dialect,
+/// the row count, the digest and the timestamps of the export.
 #[must_use]
 pub fn table(layout: &Layout, finished: &FinishedFile, delimiter: u8) -> Value {
     let style = &layout.style;
@@ -67,7 +67,7 @@ pub fn table(layout: &Layout, finished: &FinishedFile, delimiter: u8) -> Value {
     document
 }
 
-/// Returns the document of a file in any other format.
+/// Returns the metadata document of a file in any format other than CSV and TSV.
 #[must_use]
 pub fn document(layout: &Layout, finished: &FinishedFile) -> Value {
     let columns = layout.columns.iter().map(|column| {
@@ -122,8 +122,8 @@ const fn plain_type(kind: ColumnType) -> &'static str {
     }
 }
 
-/// Returns the CSVW datatype of a column's fields. Where readers can parse the fields only as text, also returns the
-/// type of the values.
+/// Returns the CSVW datatype of a column's fields. If a reader can parse the fields only as text, also returns the type
+/// of the dataset's values.
 fn datatype(column: &LayoutColumn, style: &ValueStyle, profile: Profile) -> (Value, Option<&'static str>) {
     let plain = plain_type(column.source.kind);
     let text = || (json!("string"), Some(plain));

@@ -6,7 +6,7 @@ use polars::prelude::PolarsError;
 
 use super::CompressionError;
 
-/// Why a table cannot be written in a format.
+/// Why a format cannot write the rows of an export.
 #[derive(Debug, thiserror::Error)]
 pub enum FormatError {
     /// The format does not support the type of a column.
@@ -27,7 +27,7 @@ pub enum FormatError {
         /// The number of columns of the layout.
         wanted: usize,
     },
-    /// The file exceeds a limit.
+    /// The file, or the memory or disk space to write it, would exceed a limit.
     #[error("{subject} would be larger than {limit}: {advice}")]
     TooLarge {
         /// The part of the file that exceeds the limit.
@@ -43,7 +43,7 @@ pub enum FormatError {
     /// The compression library failed.
     #[error(transparent)]
     Compression(#[from] CompressionError),
-    /// A temporary file could not be written or read.
+    /// The exporter failed to write or read a temporary file.
     #[error("temporary file: {0}")]
     Spool(#[from] io::Error),
     /// polars failed to convert a column for the format.

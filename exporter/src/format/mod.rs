@@ -1,4 +1,4 @@
-//! Formats: they encode a table as the bytes of a file.
+//! Formats encode the rows of an export as the bytes of a file.
 //!
 //! A [`Format`] creates the [`Encoding`] of one export, which is one of:
 //! - an [`Encoder`], for text formats. An encoder has no state, so that several threads encode frames at once. The
@@ -37,7 +37,7 @@ pub use self::{
 };
 use crate::layout::{Layout, Timestamps};
 
-/// The description of a format.
+/// The name, media type, extension and features of a format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FormatDescription {
     /// The name that requests use, such as `csv`.
@@ -48,8 +48,8 @@ pub struct FormatDescription {
     pub extension: &'static str,
     /// The supported compressions, the default one first. A format that compresses its content supports `none` only.
     pub compressions: &'static [Compression],
-    /// Whether a file of this format can state when its export was requested and completed. If not, only the metadata
-    /// document states these times.
+    /// Whether the format supports [`Timestamps::Envelope`] and [`Timestamps::Rows`]. For any other format, the
+    /// metadata document states the timestamps in their place.
     pub has_timestamps: bool,
 }
 
@@ -64,12 +64,13 @@ impl FormatDescription {
     }
 }
 
-/// A file format that exports may request.
+/// A file format that a request may name.
 pub trait Format: Send + Sync {
     /// Returns the description of the format.
     fn info(&self) -> &FormatDescription;
 
-    /// Prepares the encoding of one file. The frames have the columns of `layout` in the same order.
+    /// Creates the encoder of one file, or the function that opens its writer. The frames that follow have the columns
+    /// of `layout` in the same order.
     ///
     /// # Errors
     /// When the format does not support the layout.
@@ -126,7 +127,8 @@ pub trait Encoder: Send + Sync {
 /// Writes the rows of one export in order to an [`Output`]. One thread makes all calls, and may block. Dropping the
 /// writer deletes its temporary files.
 pub trait Writer: Send {
-    /// Takes all rows of a frame. May buffer rows until later rows complete a part of the file.
+    /// Takes all rows of a frame. May buffer rows until later rows complete a part of the file, such as a Parquet row
+    /// group.
     ///
     /// # Errors
     /// When the format does not support the type of a column, the file exceeds a limit or the disk is full.
@@ -177,11 +179,12 @@ impl Default for FormatLimits {
 pub struct Head {
     /// The time at which the gateway accepted the export.
     pub requested_at: Timestamp,
-    /// The completion time; None unless the layout states the time before the first row, which requires spooled rows.
+    /// The completion time, which is known here only if the exporter has spooled all rows before it writes the file;
+    /// None otherwise.
     pub completed_at: Option<Timestamp>,
 }
 
-/// The totals that are known after the last row.
+/// The row count and the completion time, which are known after the last row.
 #[derive(Clone, Copy, Debug)]
 pub struct Tail {
     /// The number of data rows, without headers.

@@ -5,7 +5,7 @@ use super::value_style::NumberStyle;
 /// The number of significant digits that a spreadsheet keeps; it rounds longer numbers.
 pub(crate) const SPREADSHEET_DIGITS: usize = 15;
 
-/// The type that a spreadsheet must give to the text that [`write`] appended.
+/// Whether a spreadsheet may parse the text that [`write`] appended as a number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum NumberText {
     /// A number: a spreadsheet keeps all its digits, or the style permits rounding.

@@ -11,7 +11,8 @@ use std::{
 pub struct Output(Arc<Mutex<dyn Write + Send>>);
 
 impl Output {
-    /// Creates an output that writes to `inner`, which the caller shares.
+    /// Creates an output that writes to `inner`. The caller keeps another reference to `inner`, for example to flush
+    /// it.
     pub fn new<W: Write + Send + 'static>(inner: Arc<Mutex<W>>) -> Self {
         Self(inner)
     }

@@ -1,7 +1,7 @@
 //! The format Parquet, written by polars: pages compressed by zstd, statistics, and row groups of a bounded size.
 //!
-//! A row group ends when it reaches a number of rows or a size of values. The file depends neither on how the rows are
-//! split into frames nor on the number of threads.
+//! A row group ends when it reaches the maximum number of rows or the maximum size of its values. The file depends
+//! neither on how the rows are split into frames nor on the number of threads.
 
 use polars::{
     io::parquet::write::{BatchedWriter, KeyValueMetadata, ParquetWriter},
@@ -12,7 +12,7 @@ use protocol::catalog::ColumnType;
 use super::{Compression, Encoding, Format, FormatDescription, FormatError, FormatLimits, Head, Output, Tail, Writer};
 use crate::layout::Layout;
 
-/// The number of rows after which the size of a row group is measured.
+/// The number of rows that the writer adds to a row group before it compares the size of the group with the limit.
 const STEP: usize = 8_192;
 
 /// The Apache Parquet format, with row groups compressed by zstd.
@@ -43,7 +43,8 @@ struct RowGroups {
     limits: FormatLimits,
     metadata: Vec<(String, String)>,
     output: Output,
-    /// The Parquet writer; None before the first rows, which decide the column types of the file.
+    /// The Parquet writer; None before the first row group. The column types of that group become the types of the
+    /// file.
     writer: Option<BatchedWriter<Output>>,
     /// Rows that belong to no row group yet, fewer than [`STEP`].
     pending: Option<DataFrame>,
@@ -74,8 +75,8 @@ impl RowGroups {
         self.writer.as_mut().ok_or_else(|| polars::prelude::polars_err!(ComputeError: "no writer"))
     }
 
-    /// Moves pending rows into the row group in batches of [`STEP`] rows, and writes each full row group. If a batch
-    /// alone exceeds the size of a row group, moves only its rows up to that size.
+    /// Moves pending rows into the row group, [`STEP`] rows at a time, and writes each full row group. If the next
+    /// [`STEP`] rows alone reach the size limit of a row group, moves only the leading rows that reach the limit.
     fn step(&mut self) -> PolarsResult<()> {
         let Some(mut pending) = self.pending.take() else { return Ok(()) };
         loop {
@@ -135,7 +136,7 @@ impl Writer for RowGroups {
     }
 }
 
-/// Appends rows to the frame; without a frame, the rows become the frame.
+/// Appends `rows` to the frame in `to`. If `to` is None, stores `rows` as its frame.
 fn append(to: &mut Option<DataFrame>, rows: DataFrame) -> PolarsResult<()> {
     match to {
         Some(frame) => frame.vstack_mut_owned(rows).map(drop),
@@ -146,7 +147,8 @@ fn append(to: &mut Option<DataFrame>, rows: DataFrame) -> PolarsResult<()> {
     }
 }
 
-/// Returns the size of the values in bytes. The result does not depend on how polars stores the frame.
+/// Returns the size of a frame's values in bytes: the length of a text, 16 for a decimal, and 8 for any other value.
+/// The result does not depend on how polars stores the frame.
 fn size(frame: &DataFrame) -> PolarsResult<usize> {
     let mut bytes = 0;
     for column in frame.columns() {
@@ -160,7 +162,7 @@ fn size(frame: &DataFrame) -> PolarsResult<usize> {
 }
 
 /// Returns the number of leading rows whose values together reach `limit` bytes, and the size of these rows in bytes.
-/// Returns all rows if their values are smaller.
+/// If all values together are smaller, returns the number and the size of all rows.
 fn leading_rows_of_size(frame: &DataFrame, limit: usize) -> PolarsResult<(usize, usize)> {
     let mut rows = vec![0; frame.height()];
     for column in frame.columns() {
@@ -184,7 +186,7 @@ fn leading_rows_of_size(frame: &DataFrame, limit: usize) -> PolarsResult<(usize,
     Ok((rows.len(), bytes))
 }
 
-/// Returns the type of a column in a file without rows.
+/// Returns the polars type of a column in a file without rows.
 const fn empty_type(kind: ColumnType) -> DataType {
     match kind {
         ColumnType::String => DataType::String,

@@ -64,12 +64,12 @@ pub(crate) enum Cells<'a> {
     Decimal(&'a ArrayOf<Int128Type>, usize),
 }
 
-/// The result of appending a cell, which tells the caller whether the cell needs quotes.
+/// The result of [`Cells::write`]: whether the value is appended, or the caller must append it.
 pub(crate) enum Cell<'a> {
     Null,
     /// Text, which the caller must quote if necessary and append.
     Text(&'a str),
-    /// Any other value, which is already appended and needs no CSV quotes.
+    /// Any other value. [`Cells::write`] has appended its standard text.
     Plain(Kind),
 }
 

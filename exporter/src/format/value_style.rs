@@ -28,15 +28,15 @@ pub(crate) enum ValueStyle {
 pub(crate) struct NumberStyle {
     /// The number of digits after the decimal mark; None keeps the digits of the value.
     pub(crate) decimals: Option<u8>,
-    /// The character between groups of three digits.
+    /// The character between groups of three digits; None writes the digits without groups.
     pub(crate) grouping: Option<char>,
     pub(crate) decimal_mark: u8,
-    /// Whether a number with more digits than a spreadsheet keeps is written as text.
+    /// Whether the format writes a number as text if the number has more digits than a spreadsheet keeps.
     pub(crate) digits_as_text: bool,
 }
 
 impl ValueStyle {
-    /// Combines the styles of a column of this type and of its file.
+    /// Combines the style of a column of the type `kind` with the style of its file.
     pub(crate) fn of(kind: ColumnType, column: &ColumnStyle, style: &Style) -> Self {
         match kind {
             ColumnType::String if style.formula_guard || style.digits_as_text => {

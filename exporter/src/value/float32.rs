@@ -1,15 +1,15 @@
 //! Compares and writes 32-bit floats by their shortest decimal text.
 //!
 //! The 32-bit float 0.1 is 0.100000001490116…, but every file shows `0.1`. A filter therefore compares the shortest
-//! decimal text that reads back as the same float. All sources use this module, because databases and libraries differ
-//! in the last digit.
+//! decimal text that reads back as the same float. All sources use this module, because databases and libraries print
+//! the last digit of a 32-bit float differently.
 
 use polars::prelude::{
     Column, DataType, Expr, Field, Float32Chunked, Float64Chunked, IntoColumn, IntoSeries, NewChunkedArray,
     PolarsResult,
 };
 
-/// Converts a float to the double with the same shortest decimal text.
+/// Converts a 32-bit float to the double with the same shortest decimal text: 0.1 stays 0.1.
 pub(crate) fn shortest(real: f32) -> f64 {
     zmij::Buffer::new().format(real).parse().unwrap_or_else(|_| f64::from(real))
 }
@@ -37,7 +37,7 @@ pub(crate) fn narrowed(column: &Column) -> PolarsResult<Option<Column>> {
     Ok(Some(Float32Chunked::from_iter_options(column.name().clone(), floats).into_series().into_column()))
 }
 
-/// Converts an expression of floats of either width to doubles.
+/// Converts an expression of 32-bit or 64-bit floats to doubles.
 pub(crate) fn doubles(column: Expr) -> Expr {
     let read = |column: Column| match column.dtype() {
         DataType::Float32 => widened(&column),
@@ -46,12 +46,13 @@ pub(crate) fn doubles(column: Expr) -> Expr {
     column.map(read, |_, field| Ok(Field::new(field.name().clone(), DataType::Float64)))
 }
 
-/// The 32-bit float that a filter compares in place of a number that may lie between two floats.
+/// The 32-bit float that stands for a filter's number in comparisons with 32-bit floats. The number may lie between two
+/// such floats.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct NearestFloat {
-    /// The greatest float whose shortest decimal text is at most the number.
+    /// The greatest 32-bit float whose shortest decimal text is at most the filter's number.
     pub(crate) floor: f32,
-    /// Whether the shortest decimal text of `floor` equals the number.
+    /// Whether the shortest decimal text of `floor` equals the filter's number.
     pub(crate) exact: bool,
 }
 

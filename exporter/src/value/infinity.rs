@@ -27,7 +27,7 @@ pub(crate) fn timestamp(value: i64, unit: TimeUnit) -> Option<&'static [u8]> {
     if unit == TimeUnit::Microseconds { signed(value, TIMESTAMP) } else { None }
 }
 
-/// Returns the text `24:00:00` for its number; None for any other time of day.
+/// Returns the text `24:00:00` for [`END_OF_DAY`]; None for any other time of day.
 #[inline]
 pub(crate) fn time(nanos: i64) -> Option<&'static [u8]> {
     (nanos == END_OF_DAY).then_some(b"24:00:00")

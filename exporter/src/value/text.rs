@@ -75,7 +75,7 @@ pub(crate) fn decimal(out: &mut Vec<u8>, unscaled: i128, scale: usize) {
     wide_decimal(out, unscaled, scale);
 }
 
-/// Appends a decimal of any scale and size, without the fast path.
+/// Appends a decimal of any scale and size: the general case of [`decimal`].
 fn wide_decimal(out: &mut Vec<u8>, unscaled: i128, scale: usize) {
     if scale == 0 {
         return int(out, unscaled);
@@ -212,7 +212,7 @@ pub(crate) fn shortest_fraction(out: &mut Vec<u8>, nanos: i64) {
     );
 }
 
-/// Appends the first `digits` of the nine digits of `nanos`, truncated.
+/// Appends the fraction of a second in `nanos` as `digits` digits, at most nine. Truncates further digits.
 pub(crate) fn fraction(out: &mut Vec<u8>, nanos: i64, digits: usize) {
     let at = out.len();
     out.resize(at + 9, b'0');

@@ -53,7 +53,7 @@ impl CsvEncoder {
         Self { format, header, bom: style.bom, timestamps: layout.timestamps, dialect, line_end, styles, is_plain }
     }
 
-    /// Appends a row of a key, its value and empty fields up to the number of columns.
+    /// Appends a row above the header: a key, its value, and empty fields up to the number of columns.
     fn key_row(&self, out: &mut Vec<u8>, key: &str, value: &str) {
         let delimiter = self.dialect.delimiter;
         self.dialect.text(out, key.as_bytes());

@@ -6,8 +6,9 @@
 //! - A field or header with a `#` is quoted: readers that support comments would read the rest of the line as a
 //!   comment.
 //! - Timestamps are ISO 8601 in UTC; a timestamp without a time zone counts as UTC. Numbers are never rounded.
-//! - Comment lines state the timestamps, as in the W3C's CSV on the Web: `# export_requested_at: …` first,
-//!   `# export_rows: …` and `# export_completed_at: …` last.
+//! - Comment lines state the times of the export and its row count, as in the W3C's CSV on the Web:
+//!   `# export_requested_at: …` before the header, `# export_rows: …` and `# export_completed_at: …` after the last
+//!   row.
 //!
 //! The `spreadsheet` profile and templates change this through [`Style`](crate::layout::Style).
 

@@ -17,8 +17,8 @@ use crate::{
 
 /// The maximum length of a cell, for error texts. Workbooks count UTF-16 code units.
 const MAX_CELL_LENGTH: &str = "32767 characters";
-/// The estimated size in bytes from which the ZIP file uses 64-bit sizes. Smaller files do not use them, because some
-/// readers do not support them.
+/// The estimated size of a workbook, in bytes, above which its ZIP file uses 64-bit sizes. Smaller workbooks use 32-bit
+/// sizes, because some readers do not support 64-bit sizes.
 const ZIP64_SIZE: u64 = 3 << 30;
 
 /// A workbook that writes its rows to temporary files until it is saved.
