@@ -15,7 +15,8 @@ use crate::{
 
 /// The maximum number of rows of a sheet (Office Open XML).
 const MAX_SHEET_ROWS: u32 = 1 << 20;
-/// The longest interval between two lease renewals: a renewal also stores progress and notices a cancellation.
+/// The longest default interval between two lease renewals. The interval is short, because a renewal also stores the
+/// progress and notices a cancellation.
 const MAX_HEARTBEAT_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Settings of the exporter, the table `[exporter]`.
@@ -128,7 +129,7 @@ impl Default for ExporterConfig {
 }
 
 impl ExporterConfig {
-    /// Checks each setting, and the settings that depend on each other.
+    /// Checks that each setting is valid, and that the settings do not contradict each other.
     ///
     /// # Errors
     /// When a setting is invalid; the error names the first one.

@@ -1,4 +1,4 @@
-//! Errors of the exporter, and the action that each error causes for a job.
+//! Errors of the exporter, and the way in which the exporter handles a job after each error.
 
 use std::{error::Error, io};
 
@@ -47,13 +47,13 @@ pub enum JobError {
         /// The name in the request.
         name: String,
     },
-    /// The filter does not fit the dataset any more.
+    /// The filter of the request does not fit the dataset any more.
     #[error("the filter does not fit the dataset: {}", .0.first().map_or("", |e| e.detail.as_str()))]
     Filter(Vec<FieldError>),
     /// The access rules of the dataset do not let the owner read any row.
     #[error(transparent)]
     Access(#[from] AccessError),
-    /// A parameter is missing or invalid.
+    /// The request lacks a parameter of the dataset, or has an invalid one.
     #[error("the parameters do not fit the dataset: {}", .0.first().map_or("", |e| e.detail.as_str()))]
     Params(Vec<FieldError>),
     /// The template or the requested columns do not fit the dataset.
@@ -62,10 +62,10 @@ pub enum JobError {
     /// The source of the rows failed.
     #[error(transparent)]
     Dataset(#[from] DatasetError),
-    /// The rows cannot be written in the format.
+    /// The format failed to write the rows.
     #[error("{}", format_failure(.0))]
     Format(#[from] FormatError),
-    /// A task panicked or was aborted.
+    /// A task that worked on the file panicked or was aborted.
     #[error("{}", redact::task_failure(.0))]
     Task(#[from] tokio::task::JoinError),
     /// The store of finished files failed.
@@ -77,10 +77,10 @@ pub enum JobError {
     /// NATS is unavailable or refused a message.
     #[error(transparent)]
     Bus(#[from] BusError),
-    /// The metadata or the manifest cannot be serialized.
+    /// The exporter failed to serialize the metadata document or the manifest.
     #[error("JSON: {0}")]
     Json(#[from] serde_json::Error),
-    /// The export reached the maximum number of attempts.
+    /// The export reached the maximum number of failed attempts.
     #[error("gave up after {0} attempts")]
     Exhausted(u32),
     /// The lease expired, so another exporter may have claimed the export.
@@ -94,7 +94,7 @@ pub enum JobError {
     Stopping,
 }
 
-/// The action that an error causes for a job.
+/// The way in which the exporter handles a job after an error.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
     /// NATS redelivers the job after a pause, for the next attempt.
@@ -109,7 +109,7 @@ pub(crate) enum Verdict {
 }
 
 impl JobError {
-    /// Returns the action for a job whose export has attempts left.
+    /// Returns the way to handle the job of an export that has attempts left.
     pub(crate) fn verdict(&self) -> Verdict {
         let fail = |detail: String| Verdict::Fail(Problem::new(Slug::ExportFailed, detail));
         match self {
@@ -144,8 +144,8 @@ impl JobError {
         }
     }
 
-    /// Returns the action after the last attempt, which is never a retry. The problem names the component that failed,
-    /// without its internal error text.
+    /// Returns the way to handle a job after the last attempt: the export fails where an earlier attempt would be
+    /// retried. The problem names the component that failed, without its internal error text.
     pub(crate) fn last_verdict(&self, attempts: u32) -> Verdict {
         match self.verdict() {
             Verdict::Retry => {
@@ -210,7 +210,7 @@ impl JobError {
     }
 }
 
-/// Returns the text of a format error. Values of rows are redacted.
+/// Returns the text of a format error without the values of rows.
 fn format_failure(error: &FormatError) -> String {
     match error {
         FormatError::Polars(e) => redact::polars(e),

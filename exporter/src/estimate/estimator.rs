@@ -20,9 +20,9 @@ use crate::{
 
 /// The time limit for reading the sample from the source.
 const SAMPLE_TIMEOUT: Duration = Duration::from_millis(2_000);
-/// The time limit for the source's estimate of its number of rows.
+/// The time limit for the source's estimate of the number of rows of the query.
 const COUNT_TIMEOUT: Duration = Duration::from_millis(1_200);
-/// The assumed speed, in bytes per second, when the history has no similar export.
+/// The assumed speed of an export, in bytes of the file per second, if the history contains no similar export.
 const DEFAULT_SPEED: f64 = 40e6;
 /// The assumed time before the first row, in seconds: to dispatch and claim the export, and to open the source.
 const OVERHEAD_SECONDS: f64 = 0.1;
@@ -76,7 +76,8 @@ impl Estimator {
     }
 }
 
-/// Returns the exact number of rows if the sample is complete, or else the source's estimate; None without an estimate.
+/// Returns the exact number of rows if the sample contains all rows, or else the source's estimate; None without an
+/// estimate.
 async fn count_rows(plan: &Plan, sample: &Sample) -> Option<RowCount> {
     if sample.is_complete() {
         return Some(RowCount::exact(sample.rows()));

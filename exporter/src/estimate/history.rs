@@ -11,13 +11,14 @@ use tracing::warn;
 
 use crate::plan::PlanRequest;
 
-/// The maximum number of exports that a query reads, newest first.
+/// The maximum number of finished exports that the history reads from the database, newest first.
 const MAX_EXPORTS: u64 = 300;
-/// The maximum age of the cached query result.
+/// The maximum age of the cached history. After that, the next estimate reads the history again.
 const CACHE_TTL: Duration = Duration::from_secs(60);
-/// The minimum number of rows of a measured export. The fixed costs of smaller exports would distort the result.
+/// The minimum number of rows of an export that counts in the history. The fixed costs of smaller exports would distort
+/// the mean speed.
 const MIN_ROWS: i64 = 1_000;
-/// The timeout of the database query. Without its result, estimates use only the sample.
+/// The timeout of the query that reads the history. If the query fails, estimates do without the history.
 const QUERY_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The fields of a request that decide the size of a row. [`History`] averages the exports with equal keys.

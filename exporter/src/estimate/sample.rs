@@ -28,8 +28,8 @@ use crate::{
 const SAMPLE_ROWS: u64 = 1_000;
 /// The maximum length of a text in a preview, in characters; `…` follows a truncated text.
 const MAX_PREVIEW_TEXT: usize = 200;
-/// The maximum size of a preview, in bytes. Each row has an equal share of the size; columns beyond the share are left
-/// out.
+/// The maximum size of a preview, in bytes. Each row has an equal share of this size. A row omits the columns that
+/// exceed its share.
 const MAX_PREVIEW_SIZE: usize = 256 << 10;
 
 /// The first rows of an export, before the template is applied.
@@ -50,7 +50,8 @@ pub(super) struct EncodedSample {
 }
 
 impl Sample {
-    /// Reads the first rows, for at most `time`. Returns fewer rows if the source finds no more in that time.
+    /// Reads the first [`SAMPLE_ROWS`] rows of the query. Returns fewer rows if the query has no more, or if the source
+    /// does not return more within `time`.
     pub(super) async fn take(plan: &Plan, time: Duration) -> Result<Self, JobError> {
         let until = Instant::now() + time;
         let query = Query { limit: Some(SAMPLE_ROWS), ..plan.query.clone() };
@@ -85,7 +86,7 @@ impl Sample {
         self.complete
     }
 
-    /// Encodes the sample in the requested format, and its first rows as JSON.
+    /// Encodes the sample in the requested format to measure the size, and the first rows as JSON for the preview.
     pub(super) async fn measure(&self, plan: &Plan, clock: &SharedClock) -> Result<EncodedSample, JobError> {
         let bytes =
             encode(plan.format.as_ref(), plan, self.frames.clone(), plan.compression, clock).await?.len() as u64;
@@ -107,7 +108,7 @@ impl Sample {
 }
 
 impl EncodedSample {
-    /// Estimates the size of a file with this number of rows, in bytes.
+    /// Estimates the size of a file with `rows` rows, in bytes, from the mean size of the sample's rows.
     pub(super) fn bytes_of(&self, rows: u64) -> u64 {
         if rows == self.rows || self.rows == 0 {
             return self.bytes;
@@ -163,7 +164,7 @@ impl SegmentSink for MemorySink {
     }
 }
 
-/// Parses NDJSON lines to objects, and limits their total size.
+/// Parses the NDJSON lines of a preview to objects, and limits the total size of the objects.
 fn preview(lines: &[u8]) -> Result<Vec<Map<String, Value>>, JobError> {
     let max_row_size = MAX_PREVIEW_SIZE / PREVIEW_ROWS;
     let rows = serde_json::Deserializer::from_slice(lines).into_iter::<Map<String, Value>>();
@@ -179,7 +180,7 @@ fn preview(lines: &[u8]) -> Result<Vec<Map<String, Value>>, JobError> {
     short.take(PREVIEW_ROWS).collect()
 }
 
-/// Truncates text of more than [`MAX_PREVIEW_TEXT`] characters.
+/// Truncates a text of more than [`MAX_PREVIEW_TEXT`] characters; other values stay unchanged.
 fn truncated(value: Value) -> Value {
     match value {
         Value::String(text) => match text.char_indices().nth(MAX_PREVIEW_TEXT) {

@@ -22,12 +22,13 @@ use crate::error::{ExporterError, JobError, Verdict};
 
 /// The maximum number of concurrent estimates. Further requests wait in the subscription.
 const MAX_CONCURRENT: usize = 4;
-/// The deadline of an estimate, shorter than the time that a gateway waits.
+/// The deadline of an estimate, shorter than the time that a gateway waits for the reply.
 const DEADLINE: Duration = Duration::from_millis(4_500);
 /// The maximum size of a reply, in bytes, well below the limit of a NATS message.
 const MAX_REPLY_SIZE: usize = 512 << 10;
 
-/// Answers requests until the soft stop. A queue group distributes the requests among all exporters of a pool.
+/// Answers estimate requests until the process begins to stop. A queue group distributes the requests among all
+/// exporters of a pool.
 ///
 /// # Errors
 /// When the NATS client is closed.
@@ -102,7 +103,7 @@ async fn reply(estimator: &Estimator, payload: &[u8]) -> EstimateReply {
     }
 }
 
-/// Converts an error to the problem in the reply.
+/// Converts the error of an estimate to the problem in the reply.
 fn problem(error: &JobError) -> Problem {
     match (error, error.verdict()) {
         (JobError::Access(_), Verdict::Fail(problem)) => Problem::new(Slug::Forbidden, problem.detail),

@@ -144,7 +144,8 @@ pub trait Writer: Send {
 /// The resources that the encoding of one file may use.
 #[derive(Clone, Debug)]
 pub struct FormatLimits {
-    /// The folder of temporary files. The files are unnamed, so the operating system deletes them when the process ends.
+    /// The folder of temporary files. The files have no names, so the operating system deletes them when the process
+    /// ends.
     pub spool_dir: PathBuf,
     /// The maximum size of the temporary files, in bytes.
     pub max_spool_size: u64,

@@ -5,12 +5,14 @@ use protocol::time::Timestamp;
 
 use super::{Pattern, PatternError};
 
-/// The maximum length of a name with placeholders, in bytes.
+/// The maximum length of a file name before its placeholders are filled, in bytes.
 const MAX_LENGTH: usize = 128;
-/// The pattern of the placeholder `{requested_at}`, which names no pattern.
+/// The pattern in which the placeholder `{requested_at}` writes the request time. The placeholder
+/// `{requested_at:PATTERN}` selects another one.
 const DEFAULT_PATTERN: &str = "yyyyMMddTHHmmss";
 
-/// A file name with placeholders for the dataset, the template and the request time, such as `{dataset}-{requested_at}`.
+/// A file name with placeholders for the dataset, the template and the request time, such as
+/// `{dataset}-{requested_at}`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FileName {
     parts: Vec<Part>,
@@ -99,7 +101,7 @@ impl FileName {
         Ok(Self { parts, time_zone })
     }
 
-    /// Fills the placeholders of one file and appends its extension.
+    /// Returns the name of one file: fills the placeholders, and appends a dot and `extension`.
     #[must_use]
     pub fn render(&self, dataset: &str, template: &str, requested_at: Timestamp, extension: &str) -> String {
         let mut name = Vec::new();

@@ -39,21 +39,23 @@ pub enum Timestamps {
 }
 
 impl Timestamps {
-    /// Whether the file states the completion time before its first row, so that the exporter must spool all rows.
+    /// Whether the file states the completion time above or in its rows, so that the exporter must spool all rows
+    /// before it writes the file.
     #[must_use]
     pub const fn need_all_rows_first(self) -> bool {
         matches!(self, Self::Rows | Self::Columns)
     }
 }
 
-/// The key of the time at which the gateway accepted the export.
+/// The key or column title under which a file states the time at which the gateway accepted the export.
 pub const REQUESTED_AT: &str = "export_requested_at";
-/// The key of the time at which the exporter wrote the last row.
+/// The key or column title under which a file states the time at which the exporter finished encoding or spooling the
+/// rows.
 pub const COMPLETED_AT: &str = "export_completed_at";
-/// The key of the number of rows.
+/// The key under which a file states its number of data rows.
 pub const ROWS: &str = "export_rows";
 
-/// The template of a file and its version.
+/// The name and the version of the template that laid out a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TemplateVersion {
     /// The template's name in requests.
@@ -67,7 +69,7 @@ pub struct TemplateVersion {
 pub struct Layout {
     /// The columns of the file, in their order.
     pub columns: Vec<LayoutColumn>,
-    /// The location of the timestamps.
+    /// Where the file states the times at which its export was requested and completed.
     pub timestamps: Timestamps,
     /// The style in which text formats write values, lines and fields.
     pub style: Style,

@@ -105,8 +105,8 @@ impl Pattern {
         Ok(Self { text: text.to_owned(), parts, time_zone: None })
     }
 
-    /// Returns the pattern of `2026-11-22 16:26:01`, which spreadsheets parse as a timestamp. A fraction follows unless it
-    /// is zero.
+    /// Returns the pattern of `2026-11-22 16:26:01`, which spreadsheets parse as a timestamp. A fraction of the second
+    /// follows unless it is zero.
     pub(crate) fn spreadsheet() -> Self {
         use Part::{Day, Hour, Literal, Minute, Month, Second, ShortestFraction, Year};
         let dash = Literal('-');
@@ -188,8 +188,8 @@ impl Pattern {
         })
     }
 
-    /// Returns the number format that displays this pattern in a workbook, with at most three digits of a fraction and
-    /// without an offset.
+    /// Returns the number format of workbook cells that corresponds to this pattern, with at most three digits of a
+    /// fraction and without an offset from UTC.
     pub(crate) fn number_format(&self) -> String {
         self.parts
             .iter()
@@ -246,7 +246,8 @@ impl fmt::Display for Pattern {
     }
 }
 
-/// Returns the offset from UTC in seconds, positive to the east; 0 outside the years that chrono supports.
+/// Returns the offset of a time zone from UTC at a time, given in seconds since 1970-01-01. The offset is in seconds,
+/// positive to the east, and 0 outside the years that chrono supports.
 pub(crate) fn utc_offset(zone: Tz, seconds: i64) -> i64 {
     DateTime::from_timestamp(seconds, 0)
         .map_or(0, |at| i64::from(zone.offset_from_utc_datetime(&at.naive_utc()).fix().local_minus_utc()))

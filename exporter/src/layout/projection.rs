@@ -52,7 +52,7 @@ impl Projection {
         !self.sort.is_empty()
     }
 
-    /// Calculates the columns of the file, followed by the sort keys.
+    /// Calculates the columns of the file from a frame of the dataset, and appends the columns of the sort keys.
     ///
     /// # Errors
     /// When an expression fails: a number overflows, or a column no longer exists.
@@ -72,8 +72,8 @@ impl Projection {
         frame.lazy().select(all).collect()?.drop("height")
     }
 
-    /// Sorts one frame that holds the results of [`Projection::apply`] for all rows, and drops the sort keys. The sort is
-    /// stable, with NULL last.
+    /// Sorts one frame that holds the results of [`Projection::apply`] for all rows, and drops the sort keys. The sort
+    /// is stable, with NULL last.
     ///
     /// # Errors
     /// When polars fails to sort.

@@ -67,8 +67,8 @@ pub struct Style {
     pub null: String,
     /// The line terminator of the file.
     pub line_end: LineEnd,
-    /// Whether text formats write numbers of more than 15 digits, and text of only digits, so that a spreadsheet keeps
-    /// the digits as text. A spreadsheet would otherwise round long numbers.
+    /// Whether text formats mark numbers of more than 15 digits, and digits that begin with zero, as text for a
+    /// spreadsheet. Without the mark, a spreadsheet rounds long numbers and drops leading zeros.
     pub digits_as_text: bool,
     /// Whether an apostrophe precedes text that a spreadsheet would evaluate as a formula. Numbers never change.
     pub formula_guard: bool,

@@ -1,8 +1,8 @@
 //! The compression stage, between the encoders and the segments.
 //!
-//! The stage splits the bytes into blocks of a fixed size and compresses each block as one gzip member or zstd frame. The
-//! fixed size makes the file independent of the source's frames and of the number of threads. Segments consist of whole
-//! blocks, so each segment can be decompressed alone.
+//! The stage splits the bytes into blocks of a fixed size and compresses each block as one gzip member or zstd frame.
+//! The fixed size makes the file independent of the source's frames and of the number of threads. Segments consist of
+//! whole blocks, so each segment can be decompressed alone.
 
 use std::mem;
 
@@ -25,8 +25,8 @@ const BLOCK_SIZE: usize = 1 << 20;
 
 type Compressing = AbortOnDropHandle<Result<(), JobError>>;
 
-/// Starts the stage, and returns the receiver of its chunks and its task. Without compression there is no task, and the
-/// receiver is the input.
+/// Starts the stage, and returns the receiver of the compressed chunks and the task that compresses. Without
+/// compression, returns `chunks` and no task.
 pub(super) fn stage(
     chunks: mpsc::Receiver<Chunk>,
     compression: Compression,
@@ -81,7 +81,7 @@ async fn compress(
     Ok(())
 }
 
-/// An uncompressed block of the file, and its part of the row count.
+/// An uncompressed block of the file, and the number of rows that the block adds to the file's row count.
 struct Block {
     bytes: Vec<u8>,
     rows: u64,
@@ -91,7 +91,7 @@ struct Block {
 #[derive(Default)]
 struct Blocks {
     open: Vec<u8>,
-    /// The rows of received chunks that no finished block counts.
+    /// The number of rows of received chunks that no finished block counts yet.
     rows: u64,
     /// Whether the first, smaller block is complete.
     started: bool,

@@ -33,7 +33,7 @@ use crate::{
 const CHUNK_SIZE: u64 = 1 << 20;
 /// The initial capacity of a chunk's buffer, in bytes; an eighth more than a chunk, so that the buffer rarely grows.
 const CHUNK_CAPACITY: usize = (CHUNK_SIZE + CHUNK_SIZE / 8) as usize;
-/// The number of rows of the first chunk, before the size of a row is known; small, so that clients receive the first
+/// The number of rows of a chunk while the mean size of a row is unknown; small, so that clients receive the first
 /// bytes early.
 const FIRST_ROWS: u64 = 1024;
 /// The maximum size of the text values in one chunk, in bytes, unless one row alone is larger. The limit keeps a chunk
@@ -53,8 +53,8 @@ pub(super) struct Encode {
 }
 
 impl Encode {
-    /// Sends all bytes in order, and returns the completion time. If the next stage has ended, this stage ends early
-    /// without an error.
+    /// Sends all bytes of the file in order to the next stage, and returns the completion time. If the next stage has
+    /// ended, this stage ends early without an error.
     pub(super) async fn run(self, frames: Frames, sender: mpsc::Sender<Chunk>) -> Result<Timestamp, JobError> {
         let Self { layout, encoding, requested_at, meter, limits, clock } = self;
         let frames = project::projected(frames, &layout, limits.encoder_threads, limits.sort_memory).await?;
@@ -125,7 +125,8 @@ async fn encode_in_parallel(
     Ok(())
 }
 
-/// Writes the frames in order, on a thread that may block while the next stage is busy.
+/// Passes the frames in order to a [`Writer`](crate::format::Writer), on a thread that may block while the next stage
+/// is busy.
 async fn write_in_order(
     frames: Rows,
     open: OpenWriter,
@@ -202,7 +203,7 @@ impl Write for ChunkWriter {
     }
 }
 
-/// Measures the mean size of the rows that are encoded so far.
+/// Measures the mean size of the rows of a file that the encoder has encoded so far, in bytes.
 #[derive(Default)]
 struct RowSize {
     rows: AtomicU64,
@@ -229,7 +230,8 @@ fn parts(frames: Rows, row_size: &Arc<RowSize>) -> impl Stream<Item = Result<Dat
     frames.map_ok(move |frame| split(frame, Arc::clone(&row_size)).map(Ok::<_, JobError>)).try_flatten().fuse()
 }
 
-/// Splits a frame into smaller frames, by the mean size of earlier rows and the size of its text values.
+/// Splits a frame into smaller frames, by the mean size of the rows encoded so far and the size of the frame's text
+/// values.
 fn split(frame: DataFrame, row_size: Arc<RowSize>) -> impl Stream<Item = DataFrame> {
     stream::unfold((frame, 0_usize), move |(frame, at)| {
         let part = (at < frame.height()).then(|| with_bounded_text(frame.slice(at as i64, row_size.rows_of_a_chunk())));
@@ -240,8 +242,8 @@ fn split(frame: DataFrame, row_size: Arc<RowSize>) -> impl Stream<Item = DataFra
     })
 }
 
-/// Returns the leading rows with at most [`MAX_TEXT_SIZE`] bytes of text, but at least one row. The limit ignores
-/// values of other types, because these values are small.
+/// Returns the leading rows of a frame with at most [`MAX_TEXT_SIZE`] bytes of text, but at least one row. The limit
+/// ignores values of other types, because these values are small.
 fn with_bounded_text(part: DataFrame) -> DataFrame {
     let mut texts: Vec<usize> = Vec::new();
     for column in part.columns().iter().filter(|column| *column.dtype() == DataType::String) {

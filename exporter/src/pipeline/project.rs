@@ -75,7 +75,7 @@ fn sort_memory(frame: &DataFrame) -> u64 {
     frame.estimated_size() as u64 + rows * width * VALUE_SIZE
 }
 
-/// The size of a value in a sorted copy, in bytes: a number, or a reference to a text.
+/// The size of a value in the sorted copy of a frame, in bytes: a number, or a reference to a text.
 const VALUE_SIZE: u64 = 16;
 
 fn too_large(max_memory: u64) -> FormatError {

@@ -57,7 +57,7 @@ pub struct SealedFile {
 }
 
 impl Pipeline<'_> {
-    /// Runs all stages until the file is sealed. Dropping the future stops the source and the encoders.
+    /// Runs all stages until the sink has stored the whole file. Dropping the future stops the source and the encoders.
     ///
     /// # Errors
     /// When the source, the encoder or the sink fails, or the file exceeds a limit.

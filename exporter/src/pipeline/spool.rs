@@ -1,5 +1,5 @@
-//! The spool stage, for files that state the completion time before the first row. The stage writes all rows to a
-//! temporary file and then reads the rows back.
+//! The spool stage, for files that state the completion time above or in their rows, although the time is known only
+//! after the last row. The stage writes all rows to a temporary file and then reads the rows back.
 
 use std::{
     fs::File,
@@ -109,7 +109,7 @@ impl Spool {
     }
 }
 
-/// Reads the next frame; None at the end of the file.
+/// Reads the next frame of a spool; None at the end of the file.
 fn read_frame(reader: &mut BufReader<File>) -> Result<Option<DataFrame>, DatasetError> {
     let mut length = [0; 8];
     match reader.read_exact(&mut length) {

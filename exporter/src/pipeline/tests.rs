@@ -312,7 +312,7 @@ async fn run_format(
     Ok(Run { file, segments: sink.0.into_inner().unwrap_or_else(PoisonError::into_inner) })
 }
 
-/// Returns limits so small that files have several row groups, sheets and parts.
+/// Returns limits so small that the test files have several row groups, sheets and archive parts.
 fn small_parts() -> PipelineLimits {
     let bounds = FormatLimits {
         row_group_size: 200_000,

@@ -60,7 +60,7 @@ fn description(name: &str, title: &str) -> TemplateDescription {
     TemplateDescription { name: name.into(), title: title.into(), version: "1".into() }
 }
 
-/// Lays out the requested columns in their order, or all columns of the dataset when `requested` is empty.
+/// Lays out the requested columns in the order of `requested`, or all columns of the dataset when `requested` is empty.
 fn requested_columns(columns: &[Column], requested: &[String]) -> Result<Vec<LayoutColumn>, TemplateError> {
     if requested.is_empty() {
         return Ok(columns.iter().cloned().map(LayoutColumn::plain).collect());

@@ -15,10 +15,10 @@ use crate::{
     layout::{Layout, TemplateVersion},
 };
 
-/// The length of a digest that serves as a version, in hexadecimal digits.
+/// The number of hexadecimal digits in a version that is a digest.
 const VERSION_LENGTH: usize = 12;
 
-/// A template that follows the description of a catalog file.
+/// A template that a `[[template]]` table of the catalog file describes.
 #[derive(Clone, Debug)]
 pub struct DeclaredTemplate {
     spec: TemplateSpec,
@@ -26,7 +26,8 @@ pub struct DeclaredTemplate {
 }
 
 impl DeclaredTemplate {
-    /// Creates a template from its description. [`TemplateSpec::validate`] checks whether the template fits a dataset.
+    /// Creates a template from its description in the catalog file. [`TemplateSpec::validate`] checks whether the
+    /// template fits a dataset.
     #[must_use]
     pub fn new(spec: TemplateSpec) -> Self {
         let info = TemplateDescription {
@@ -46,7 +47,8 @@ impl DeclaredTemplate {
     }
 }
 
-/// Returns a digest of a description, which serves as its version.
+/// Returns a digest of the description of a template or dataset. The digest is the version of a description that states
+/// none.
 pub(crate) fn digest_of(spec: &impl Debug) -> String {
     let mut text = hex::encode(digest(&SHA256, format!("{spec:?}").as_bytes()));
     text.truncate(VERSION_LENGTH);

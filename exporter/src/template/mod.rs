@@ -43,7 +43,7 @@ pub trait Template: Send + Sync {
     /// Returns the columns that a request may choose. None, the default, stands for the columns of the dataset.
     ///
     /// # Errors
-    /// When the template does not fit the dataset. The catalog then does not offer it for this dataset.
+    /// When the template does not fit the dataset. The catalog then does not offer the template for this dataset.
     fn columns(&self, dataset: &DatasetInfo) -> Result<Option<Vec<TemplateColumn>>, TemplateError> {
         let _ = dataset;
         Ok(None)

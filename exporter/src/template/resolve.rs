@@ -16,7 +16,7 @@ use crate::layout::{
     Style, TemplateVersion, Timestamps,
 };
 
-/// The maximum number of digits after the decimal mark.
+/// The maximum number of digits after the decimal mark that a column's style can select.
 const MAX_DECIMALS: u8 = 20;
 
 impl TemplateSpec {
@@ -55,7 +55,8 @@ pub(super) struct ResolvedColumn {
 }
 
 impl Resolved {
-    /// Lays out the requested columns in their order, or all columns when `requested` is empty.
+    /// Lays out the requested columns in the order of `requested`, or all columns of the template when `requested` is
+    /// empty.
     pub(super) fn layout(self, requested: &[String], template: TemplateVersion) -> Result<Layout, TemplateError> {
         let all = self.columns;
         let chosen: Vec<&ResolvedColumn> = if requested.is_empty() {
@@ -118,8 +119,9 @@ impl Faults {
     }
 }
 
-/// Resolves a description against the visible and hidden columns of a dataset. Checks the columns and sort keys that
-/// read a hidden column, and then leaves them out: the order of rows would reveal hidden values too.
+/// Resolves a description against the visible and hidden columns of a dataset. Also checks the columns and sort keys
+/// that read a hidden column, but omits them from the result, because even the order of the rows would reveal hidden
+/// values.
 ///
 /// # Errors
 /// When the description has faults; the error lists all of them.
@@ -164,7 +166,7 @@ pub(super) fn resolve(spec: &TemplateSpec, visible: &[Column], hidden: &[Column]
     if faults.0.is_empty() { Ok(Resolved { style, timestamps, file_name, columns, sort }) } else { Err(faults.0) }
 }
 
-/// Returns the style of the profile, changed by the options of the description.
+/// Returns the default style of the template's profile, changed by the options in `[template.text]`.
 fn style(spec: &TemplateSpec, time_zone: Option<Tz>, faults: &mut Faults) -> Style {
     let text = &spec.text;
     let mut style = Style { time_zone, ..Style::of(spec.profile) };
@@ -195,7 +197,8 @@ fn style(spec: &TemplateSpec, time_zone: Option<Tz>, faults: &mut Faults) -> Sty
     style
 }
 
-/// Resolves the columns of the description, or all visible columns of the dataset if the description has none.
+/// Resolves the columns of the description. If the description has no columns, resolves all visible columns of the
+/// dataset.
 fn columns(spec: &TemplateSpec, visible: &[Column], dataset: &[Column], faults: &mut Faults) -> Vec<ResolvedColumn> {
     if spec.columns.is_empty() {
         let plain = |column: &Column| ColumnSpec { source: Some(column.name.clone()), ..ColumnSpec::default() };

@@ -124,14 +124,14 @@ pub struct SortSpec {
 /// One fault of a [`TemplateSpec`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fault {
-    /// The path within the template, as keys and indices: `column[2].pattern`.
+    /// The path of the faulty option within the template, as keys and indices: `column[2].pattern`.
     pub path: String,
     /// The fault, and how to fix it.
     pub detail: String,
 }
 
 impl TemplateSpec {
-    /// Returns the columns that a dataset must have for this template, each once.
+    /// Returns the names of the columns that a dataset must have for this template, sorted and without duplicates.
     pub(crate) fn dataset_columns(&self) -> Vec<String> {
         let mut names: Vec<String> = Vec::new();
         for column in &self.columns {

@@ -15,7 +15,7 @@ pub(crate) struct WorkerContext {
     pub(crate) db: DatabaseConnection,
     pub(crate) store: FileStore,
     pub(crate) clock: SharedClock,
-    /// The name under which this process claims exports.
+    /// The name under which this process holds the leases of exports.
     pub(crate) instance: String,
     pub(crate) cancellations: Cancellations,
     /// The token that makes running jobs stop, so that other exporters take over their exports.

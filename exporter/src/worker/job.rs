@@ -1,5 +1,5 @@
-//! Handles one delivery of a job: claims the export, runs an attempt, and acknowledges the job after the outcome is
-//! stored.
+//! Handles one delivery of a job: takes the lease of the export, runs an attempt, and acknowledges the job after NATS
+//! has stored the outcome.
 
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ use super::{
 };
 use crate::error::JobError;
 
-/// The pauses before NATS redelivers a job after a failure.
+/// The pauses between a failure to process a job and the redelivery of the job by NATS.
 const RETRY: Schedule = Schedule::new(Duration::from_millis(500), Duration::from_secs(60));
 /// The pause between the expiry of another exporter's lease and the redelivery of the job.
 const LEASE_SLACK: Duration = Duration::from_millis(250);
@@ -66,7 +66,7 @@ fn span(job: &Envelope<Job>) -> Span {
     span
 }
 
-/// Claims the export and runs an attempt. Returns the acknowledgement for the job.
+/// Takes the lease of the job's export and runs an attempt at the export. Returns the acknowledgement for the job.
 async fn process(context: &WorkerContext, message: &Message, job: &Envelope<Job>) -> AckKind {
     let now = context.clock.now();
     let lease_expires_at = now + context.config.lease_duration.get();
@@ -85,7 +85,8 @@ async fn process(context: &WorkerContext, message: &Message, job: &Envelope<Job>
     }
 }
 
-/// Runs an attempt at a claimed export, and stores or reports the result. Returns the acknowledgement for the job.
+/// Runs an attempt at an export whose lease this process holds, and stores or reports the result. Returns the
+/// acknowledgement for the job.
 async fn run(context: &WorkerContext, message: &Message, job: &Envelope<Job>, row: &Model) -> AckKind {
     let attempt = Attempt::new(context, row);
     let span = Span::current();
@@ -141,8 +142,8 @@ async fn run(context: &WorkerContext, message: &Message, job: &Envelope<Job>, ro
     }
 }
 
-/// Returns a negative acknowledgement with a pause, after which NATS redelivers the job. The pause grows with the number
-/// of deliveries.
+/// Returns a negative acknowledgement. NATS redelivers the job after the pause in this acknowledgement. The pause grows
+/// with the number of deliveries.
 fn retry(message: &Message) -> AckKind {
     let deliveries = message.info().map_or(1, |info| info.delivered.max(1));
     AckKind::Nak(Some(RETRY.pause(u32::try_from(deliveries - 1).unwrap_or(u32::MAX))))

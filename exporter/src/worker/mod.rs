@@ -1,10 +1,10 @@
 //! The worker takes export jobs from NATS and runs them.
 //!
 //! - [`pull`] pulls jobs from one durable consumer for each lane, when a slot is free.
-//! - [`job`] handles one delivery of a job: claims the export, runs an attempt, and acknowledges the job after the
-//!   outcome is stored.
-//! - [`attempt`] produces the file, renews the lease until the end, and reports the outcome.
-//! - [`cancel`] cancels running jobs.
+//! - [`job`] handles one delivery of a job: takes the lease of the export, runs an attempt, and acknowledges the job
+//!   after NATS has stored the outcome.
+//! - [`attempt`] produces the file of an export, renews the lease until the attempt ends, and reports the outcome.
+//! - [`cancel`] cancels a running job when a cancellation of its export arrives from NATS.
 
 mod attempt;
 mod cancel;

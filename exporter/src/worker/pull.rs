@@ -1,6 +1,7 @@
 //! Pulls jobs from one durable pull consumer for each lane.
 //!
-//! The exporter acquires a slot before each pull, so that it can run the job at once. The job's task holds the slot.
+//! The exporter acquires a slot before each pull, so that it can run the job at once. The task that runs the job holds
+//! the slot.
 
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
@@ -29,7 +30,7 @@ const FIRST_PAUSE: Duration = Duration::from_millis(200);
 /// The longest pause after a failed pull.
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
-/// Starts to pull jobs of both lanes.
+/// Starts one task for each lane, which pulls the jobs of the lane.
 pub(crate) fn start(context: &Arc<WorkerContext>, life: &Lifecycle) {
     let slots = Slots::new(&context.config);
     for lane in Lane::ALL {
@@ -38,8 +39,8 @@ pub(crate) fn start(context: &Arc<WorkerContext>, life: &Lifecycle) {
     }
 }
 
-/// Waits for the soft stop, and then for running jobs, at most for the drain timeout. Hands over the jobs that still
-/// run.
+/// Waits until the process begins to stop, and then for its running jobs, at most for the drain timeout. After that,
+/// hands the unfinished jobs over to other exporters.
 pub(crate) async fn drain(context: &WorkerContext, soft: &CancellationToken) {
     soft.cancelled().await;
     context.jobs.close();
@@ -60,7 +61,7 @@ struct Puller {
 }
 
 impl Puller {
-    /// Pulls jobs until the soft stop. After a failure of NATS, pauses and tries again.
+    /// Pulls jobs until the process begins to stop. After a failed pull, pauses and tries again.
     async fn run(mut self, life: Lifecycle) -> Result<(), Infallible> {
         let stop = life.soft().clone();
         let mut backoff = Backoff::new(FIRST_PAUSE, LONGEST_PAUSE);
@@ -94,7 +95,8 @@ impl Puller {
         self.slots.acquire(self.lane).await
     }
 
-    /// Waits for one job; None if no job arrives within [`PULL_TIMEOUT`]. Creates the consumer if there is none.
+    /// Waits for one job; None if no job arrives within [`PULL_TIMEOUT`]. Creates the durable consumer before the first
+    /// pull and after a failure.
     async fn pull(&mut self) -> Result<Option<Message>, async_nats::Error> {
         let consumer = match &mut self.consumer {
             Some(consumer) => consumer,
@@ -121,7 +123,8 @@ impl Puller {
     }
 }
 
-/// Returns a job that arrived after an operator drained the exporter to NATS, so that another exporter takes the job.
+/// Returns a job to NATS, so that another exporter takes the job. The job arrived after an operator drained this
+/// exporter.
 async fn return_job(message: &Message) {
     if let Err(e) = message.ack_with(AckKind::Nak(None)).await {
         warn!(error = %e, "failed to return a job; NATS redelivers it after the ack wait");

@@ -7,8 +7,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::config::ExporterConfig;
 
-/// The slots of both lanes. A bulk export also needs a permit of a second, smaller semaphore, so that bulk exports never
-/// use all slots.
+/// The slots of both lanes. A bulk export also needs a permit of a second, smaller semaphore, so that bulk exports
+/// never use all slots.
 #[derive(Clone)]
 pub(super) struct Slots {
     all: Arc<Semaphore>,
@@ -41,7 +41,7 @@ impl Slots {
     }
 }
 
-/// One running job in the metrics. Dropping this value decrements the metric.
+/// One running job in the gauge `sluice_exporter_running`. Dropping this value decrements the gauge.
 pub(super) struct RunningJob(Lane);
 
 impl RunningJob {

@@ -4,7 +4,7 @@
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("at byte {at}: {detail}")]
 pub(in crate::template) struct ExprError {
-    /// The position of the fault, in bytes from the beginning of the expression.
+    /// The byte offset of the fault in the expression.
     pub(super) at: usize,
     /// The fault, for the author of the expression.
     pub(super) detail: String,

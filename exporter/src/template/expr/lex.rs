@@ -5,7 +5,7 @@ use super::ExprError;
 /// The maximum length of an expression, in bytes.
 const MAX_LENGTH: usize = 2_000;
 
-/// A token of the language.
+/// A token of an expression.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Token {
     /// A number: digits, with an optional point and exponent.
@@ -22,7 +22,7 @@ pub(super) enum Token {
 
 const SIGNS: [&str; 14] = ["<=", ">=", "<>", "!=", "(", ")", ",", "+", "-", "*", "/", "=", "<", ">"];
 
-/// Returns the tokens of a text, each with its position in bytes.
+/// Returns the tokens of an expression, each with its byte offset in the expression.
 pub(super) fn tokens(text: &str) -> Result<Vec<(usize, Token)>, ExprError> {
     if text.len() > MAX_LENGTH {
         return Err(ExprError::at(0, format!("an expression has at most {MAX_LENGTH} bytes")));
@@ -59,7 +59,8 @@ pub(super) fn tokens(text: &str) -> Result<Vec<(usize, Token)>, ExprError> {
     Ok(tokens)
 }
 
-/// Reads quoted text at the beginning of `rest`. Returns the text, and its length in bytes including the quotes.
+/// Reads quoted text at the beginning of `rest`. Returns the text without quotes, and its length in bytes with quotes;
+/// None if the closing quote is missing.
 fn quoted(rest: &str, quote: char) -> Option<(String, usize)> {
     let mut value = String::new();
     let mut chars = rest.char_indices().skip(1).peekable();

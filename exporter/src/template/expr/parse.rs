@@ -5,15 +5,15 @@ use super::{
     lex::{self, Token},
 };
 
-/// The maximum depth of the tree.
+/// The maximum depth of the syntax tree of an expression.
 const MAX_DEPTH: usize = 32;
-/// The maximum number of nodes of an expression.
+/// The maximum number of nodes in the syntax tree of an expression.
 const MAX_NODES: usize = 200;
 
 /// A node of the syntax tree.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Node {
-    /// The position of the node, in bytes from the beginning of the expression.
+    /// The byte offset of the node in the expression, for error texts.
     pub(super) at: usize,
     pub(super) kind: Kind,
 }
@@ -32,7 +32,7 @@ pub(super) enum Kind {
 }
 
 impl Node {
-    /// Appends the columns that this tree names.
+    /// Appends the names of the columns that the tree below this node reads.
     pub(super) fn columns(&self, names: &mut Vec<String>) {
         match &self.kind {
             Kind::Number(_) | Kind::Text(_) | Kind::Bool(_) | Kind::Null => {}
@@ -49,7 +49,7 @@ impl Node {
 
 /// The binary operators by precedence, lowest first.
 const LEVELS: [&[&str]; 5] = [&["or"], &["and"], &["=", "<>", "!=", "<", "<=", ">", ">="], &["+", "-"], &["*", "/"]];
-/// The precedence of `not`, between `and` and the comparisons.
+/// The index in [`LEVELS`] of the precedence of `not`: `not` binds closer than `and`, and less close than a comparison.
 const NOT_LEVEL: usize = 2;
 
 struct Parser {
@@ -156,7 +156,7 @@ impl Parser {
         node
     }
 
-    /// Consumes the next token if it is one of these operators. Returns the position of the token and the operator.
+    /// Consumes the next token if it is one of these operators. Returns the byte offset of the token, and the operator.
     fn operator(&mut self, wanted: &[&'static str]) -> Option<(usize, &'static str)> {
         let found = |token: &Token| match token {
             Token::Sign(sign) => wanted.iter().copied().find(|one| one == sign),

@@ -37,7 +37,7 @@ fn frame() -> DataFrame {
     .unwrap()
 }
 
-/// Evaluates an expression in two rows. In the second row every column is NULL.
+/// Returns the results of an expression for two rows. In the second row every column is NULL.
 fn calculated(text: &str) -> (String, String) {
     let computed = compile(text, &columns()).unwrap_or_else(|e| panic!("{text}: {e}"));
     let out = frame()

@@ -1,4 +1,4 @@
-//! Typed expressions, and the conversions between their types.
+//! Polars expressions with the types of their values, and the conversions between these types.
 
 use polars::prelude::{DataType, Expr};
 use protocol::catalog::ColumnType;
@@ -43,7 +43,8 @@ pub(super) const fn type_name(kind: ColumnType) -> &'static str {
     }
 }
 
-/// Casts to a decimal with `scale` digits after the point; a value that does not fit fails the export.
+/// Casts the values of an expression to decimals with `scale` digits after the point; a value that does not fit fails
+/// the export.
 pub(super) fn decimal(value: Expr, scale: usize) -> Expr {
     value.strict_cast(DataType::Decimal(PRECISION, scale))
 }

@@ -13,11 +13,12 @@ use tracing::warn;
 use super::Attempt;
 use crate::error::JobError;
 
-/// The timeout of one call to NATS or the database. During a call, the loop cannot react to cancellations or timers.
+/// The timeout of one call to NATS or the database. During such a call, the loop of `keep_alive` cannot react to
+/// cancellations or timers.
 const CALL_TIMEOUT: Duration = Duration::from_secs(2);
 
 impl Attempt<'_> {
-    /// Runs until the attempt must stop, and returns the reason.
+    /// Keeps the job and the lease until the attempt must stop, and returns the reason for the stop.
     ///
     /// The loop waits for a cancellation, for a hand-over when the process stops, and for three timers. The first timer
     /// sends progress acknowledgements, so that NATS does not redeliver the job. The others renew the lease and report
@@ -69,7 +70,7 @@ impl Attempt<'_> {
         }
     }
 
-    /// Stores the progress and renews the lease.
+    /// Stores the progress of the attempt in the database and renews the lease there.
     ///
     /// # Errors
     /// [`JobError::Fenced`] when the export was canceled or another attempt replaced this one.

@@ -1,4 +1,4 @@
-//! Runs one attempt at an export: produces the file, renews the lease until the end, and reports the outcome.
+//! Runs one attempt at an export: produces the file, renews the lease until the attempt ends, and reports the outcome.
 
 mod lease;
 mod outcome;
@@ -50,17 +50,17 @@ pub(super) struct Attempt<'a> {
     reported_at: Mutex<Option<Instant>>,
 }
 
-/// The end of an attempt, which decides the acknowledgement of the job.
+/// How an attempt ended. The exporter chooses the acknowledgement of the job by this value.
 pub(super) enum AttemptEnd {
-    /// NATS has confirmed the outcome of the complete file.
+    /// The file is complete, and NATS has stored the outcome `completed`.
     Completed(FileInfo),
     /// The export was canceled, or another attempt replaced this one.
     Superseded,
-    /// This exporter stops, and another exporter takes over the export.
+    /// The process of this exporter stops, and another exporter takes over the export.
     HandedOver,
     /// The attempt failed, and another attempt may succeed.
     Retry(JobError),
-    /// The export failed; the problem is for its owner.
+    /// The export failed. The owner of the export receives the problem.
     Failed(JobError, Problem),
 }
 
@@ -107,7 +107,7 @@ impl<'a> Attempt<'a> {
         Ok(file)
     }
 
-    /// Converts the result of [`Self::run`] to the end of the attempt.
+    /// Decides from the result of [`Self::run`] how the attempt ended.
     pub(super) fn end(&self, result: Result<FileInfo, JobError>) -> AttemptEnd {
         let error = match result {
             Ok(file) => return AttemptEnd::Completed(file),
@@ -124,14 +124,16 @@ impl<'a> Attempt<'a> {
         }
     }
 
-    /// Seals the file: from then on only the notifier may delete it. The caller must seal the file before the
-    /// first report of the outcome, because the report may arrive although its confirmation is lost.
+    /// Protects the objects of the file from [`Self::discard`]: after this call, only the notifier may delete them. The
+    /// caller must call this method before the first report of the outcome, because the report may arrive although its
+    /// confirmation is lost.
     fn seal(&self) {
         self.sealed.store(true, Ordering::Release);
     }
 
-    /// Deletes the objects of this attempt, unless the file is sealed. Never deletes objects of other attempts: a later
-    /// attempt may be running, and the notifier deletes the objects of earlier attempts when the export ends.
+    /// Deletes the objects of this attempt, unless the notifier may have received the outcome `completed`. Never
+    /// deletes objects of other attempts: a later attempt may be running, and the notifier deletes the objects of
+    /// earlier attempts when the export ends.
     pub(super) async fn discard(&self) {
         if self.sealed.load(Ordering::Acquire) {
             return;
@@ -151,7 +153,8 @@ impl<'a> Attempt<'a> {
         log_unreleased(transition::release_lease(db, self.id, self.number, now).await);
     }
 
-    /// Increments the export's failures and releases the lease, so that the next attempt can begin at once.
+    /// Increments the export's number of failed attempts and releases the lease, so that the next attempt can begin at
+    /// once.
     pub(super) async fn count_failure(&self) {
         let (db, now) = (&self.context.db, self.context.clock.now());
         log_unreleased(transition::attempt_failed(db, self.id, self.number, now).await);

@@ -61,7 +61,7 @@ impl Attempt<'_> {
         self.context.bus.publish_durable(subject::outcome(self.id), &message_id, &envelope).await
     }
 
-    /// Publishes the job to the stream of dead letters.
+    /// Publishes the job and the reason of its failure to the stream of dead letters.
     async fn publish_dead_letter(&self, job: &Envelope<Job>, error: &JobError) -> Result<(), BusError> {
         let reason = error.label();
         let message_id = format!("{}:{}:dead", self.id, self.number);

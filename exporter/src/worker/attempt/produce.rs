@@ -66,7 +66,9 @@ impl Attempt<'_> {
         Ok((file, completed_at))
     }
 
-    /// Runs the pipeline, and counts the expected rows at the same time. Returns the file and the time of its snapshot.
+    /// Runs the pipeline, which stores the segments, and counts the expected rows at the same time. Returns the stored
+    /// file and the time of its rows: the time that the source reports, or else the time at which the exporter opened
+    /// the dataset.
     async fn write_segments(&self, requested_at: Timestamp, plan: &Plan) -> Result<(SealedFile, Timestamp), JobError> {
         let limits = PipelineLimits::from(&self.context.config);
         let encoding = plan.format.encoding(&plan.layout, &limits.format)?;
@@ -98,8 +100,8 @@ impl Attempt<'_> {
         Ok((sealed, snapshot_at))
     }
 
-    /// Sets the expected rows of progress reports to a count or an estimate. If neither is available, the reports have no
-    /// remaining time.
+    /// Sets the total number of rows in progress reports to a count or an estimate of the source. If the source offers
+    /// neither, the reports have no remaining time.
     async fn expect_rows(&self, plan: &Plan) {
         match count_rows(plan).await {
             Ok(Some(rows)) => self.meter.expect(rows),
@@ -108,8 +110,8 @@ impl Attempt<'_> {
         }
     }
 
-    /// Uploads an object in a separate task, which continues when the attempt is stopped. [`Attempt::discard`] waits for
-    /// such tasks, so that it deletes every object.
+    /// Uploads an object in a separate task, which continues when the attempt is stopped. [`Attempt::discard`] waits
+    /// for such tasks, so that it deletes every object.
     pub(super) async fn upload(&self, path: String, payload: PutPayload) -> Result<(), JobError> {
         let store = self.context.store.clone();
         let put = async move { store.put(&path, payload).await };
@@ -117,7 +119,7 @@ impl Attempt<'_> {
     }
 }
 
-/// Counts the rows of the query exactly if the source can do so fast, or else estimates their number from statistics.
+/// Returns the exact number of rows of the query if the source can count them fast, or else the source's estimate.
 async fn count_rows(plan: &Plan) -> Result<Option<u64>, DatasetError> {
     let count = match plan.dataset.count(&plan.query, Precision::Exact).await? {
         None => plan.dataset.count(&plan.query, Precision::Estimate).await?,
