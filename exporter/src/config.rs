@@ -166,7 +166,8 @@ impl ExporterConfig {
         if self.slots > 0 { self.slots } else { 2 * cores() + 1 }
     }
 
-    /// Returns the number of bulk exports that run at once: one slot is kept for interactive exports.
+    /// Returns the number of bulk exports that run at once: one fewer than the slots, because one slot is only for
+    /// interactive exports.
     #[must_use]
     pub fn bulk_slots(&self) -> usize {
         self.slots() - 1
@@ -178,7 +179,8 @@ impl ExporterConfig {
         self.lease_duration.get() * 5 / 4
     }
 
-    /// Returns the interval of lease renewals: the configured one, or an eighth of the lease and at most 1 s.
+    /// Returns the interval of lease renewals: the one in [`ExporterTuning`], or else an eighth of the lease duration,
+    /// at most 1 s.
     pub(crate) fn heartbeat_interval(&self) -> Duration {
         let eighth = self.lease_duration.get() / 8;
         self.tuning.heartbeat_interval.unwrap_or_else(|| eighth.min(MAX_HEARTBEAT_INTERVAL))

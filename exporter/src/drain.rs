@@ -34,7 +34,7 @@ impl Default for Drain {
 }
 
 impl Drain {
-    /// Whether the exporter takes no new jobs.
+    /// Whether an operator drains the exporter. If so, the exporter takes no new jobs.
     pub(crate) fn is_on(&self) -> bool {
         *self.0.borrow()
     }

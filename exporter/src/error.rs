@@ -35,8 +35,8 @@ pub enum ExporterError {
     Bus(#[from] BusError),
 }
 
-/// Why an attempt at an export ended without a file. The displayed text goes to logs and dead letters, and so contains
-/// no value of a row.
+/// Why an attempt at an export ended without a file. The exporter writes the displayed text to logs and dead letters,
+/// so the text contains no value of a row.
 #[derive(Debug, thiserror::Error)]
 pub enum JobError {
     /// This exporter lacks the dataset, template, format or compression of the export.
@@ -44,7 +44,7 @@ pub enum JobError {
     Missing {
         /// The kind of the part: `dataset`, `template`, `format` or `compression`.
         part: &'static str,
-        /// The name in the request.
+        /// The name of the part in the request.
         name: String,
     },
     /// The filter of the request does not fit the dataset any more.
@@ -83,7 +83,7 @@ pub enum JobError {
     /// The export reached the maximum number of failed attempts.
     #[error("gave up after {0} attempts")]
     Exhausted(u32),
-    /// The lease expired, so another exporter may have claimed the export.
+    /// The lease of the export expired, so another exporter may have taken over the export.
     #[error("the lease expired")]
     LeaseLost,
     /// The export was canceled, or another attempt replaced this one.

@@ -17,11 +17,12 @@ use crate::error::JobError;
 pub struct SegmentLimits {
     /// The size at which the exporter closes the open segment, in bytes.
     pub size: usize,
-    /// The time after which the exporter closes the open segment, even if the segment is small.
+    /// The age at which the exporter closes the open segment, even if the segment is small. The age counts from the
+    /// segment's first chunk.
     pub max_age: Duration,
     /// The size at which the exporter closes the first segment, in bytes.
     pub first_size: usize,
-    /// The time after which the exporter closes the first segment, even if the segment is small.
+    /// The age at which the exporter closes the first segment, even if the segment is small.
     pub first_max_age: Duration,
 }
 

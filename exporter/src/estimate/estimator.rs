@@ -24,7 +24,8 @@ const SAMPLE_TIMEOUT: Duration = Duration::from_millis(2_000);
 const COUNT_TIMEOUT: Duration = Duration::from_millis(1_200);
 /// The assumed speed of an export, in bytes of the file per second, if the history contains no similar export.
 const DEFAULT_SPEED: f64 = 40e6;
-/// The assumed time before the first row, in seconds: to dispatch and claim the export, and to open the source.
+/// The assumed time between the request for an export and its first row, in seconds: for the dispatch, the start of the
+/// attempt and the opening of the source.
 const OVERHEAD_SECONDS: f64 = 0.1;
 
 /// Estimates an export before its user requests it.

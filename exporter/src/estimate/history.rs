@@ -21,7 +21,8 @@ const MIN_ROWS: i64 = 1_000;
 /// The timeout of the query that reads the history. If the query fails, estimates do without the history.
 const QUERY_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// The fields of a request that decide the size of a row. [`History`] averages the exports with equal keys.
+/// The fields of a request that decide the size of a row. [`History`] averages the measurements of exports with equal
+/// keys.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Key {
     dataset: String,
@@ -63,7 +64,8 @@ impl History {
         Self { db, cache: Mutex::new(None) }
     }
 
-    /// Returns the mean row size and speed of earlier exports with this key; None if there are none.
+    /// Returns the mean row size and speed of earlier exports with this key; None if the history contains no such
+    /// export.
     pub(super) async fn throughput(&self, key: &Key) -> Option<Throughput> {
         let mut cache = self.cache.lock().await;
         let throughputs = match cache.as_ref() {

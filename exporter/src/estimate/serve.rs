@@ -20,7 +20,7 @@ use tracing::{error, warn};
 use super::estimator::Estimator;
 use crate::error::{ExporterError, JobError, Verdict};
 
-/// The maximum number of concurrent estimates. Further requests wait in the subscription.
+/// The maximum number of concurrent estimates. Further requests wait in the NATS subscription.
 const MAX_CONCURRENT: usize = 4;
 /// The deadline of an estimate, shorter than the time that a gateway waits for the reply.
 const DEADLINE: Duration = Duration::from_millis(4_500);

@@ -100,11 +100,11 @@ struct Archive {
     limits: FormatLimits,
     head: Head,
     envelope: bool,
-    /// The encoder of CSV parts; None for workbooks.
+    /// The encoder of CSV parts; None if the parts are workbooks.
     encoder: Option<Arc<dyn Encoder>>,
     part: Option<Part>,
     parts: u32,
-    /// The number of rows in the open part.
+    /// The number of rows in the open part of the archive.
     rows: u64,
     /// The end of the encoded text of the open CSV part, less than one block, which the writer has not compressed yet.
     text: Vec<u8>,

@@ -134,7 +134,7 @@ pub trait Writer: Send {
     /// When the format does not support the type of a column, the file exceeds a limit or the disk is full.
     fn write(&mut self, frame: &DataFrame) -> Result<(), FormatError>;
 
-    /// Writes the rest of the file.
+    /// Writes the rest of the file, after the last frame.
     ///
     /// # Errors
     /// As [`Writer::write`].
@@ -147,7 +147,7 @@ pub struct FormatLimits {
     /// The folder of temporary files. The files have no names, so the operating system deletes them when the process
     /// ends.
     pub spool_dir: PathBuf,
-    /// The maximum size of the temporary files, in bytes.
+    /// The maximum size of the temporary files of one export, in bytes.
     pub max_spool_size: u64,
     /// The maximum number of rows of a sheet, header included; 1,048,576 is the limit of the workbook format.
     pub max_sheet_rows: u32,

@@ -112,7 +112,8 @@ impl<'a> Cells<'a> {
         })
     }
 
-    /// Returns the float in `row`, if it is finite. A 32-bit float is converted by its shortest decimal text.
+    /// Returns the float in `row`, if it is finite. Converts a 32-bit float to the double with the same shortest
+    /// decimal text.
     pub(crate) fn float(&self, row: usize) -> Option<f64> {
         match self {
             Self::F64(array) => array.get(row),
@@ -122,8 +123,8 @@ impl<'a> Cells<'a> {
         .filter(|value| value.is_finite())
     }
 
-    /// Returns the date, timestamp or time of day in `row`, as seconds since 1970-01-01 or midnight and nanoseconds of
-    /// the second; None for infinite values and for `24:00:00`.
+    /// Returns the date, timestamp or time of day in `row`, as two numbers: the seconds since 1970-01-01, or for a time
+    /// of day since midnight, and the nanoseconds of the second. Returns None for infinite values and for `24:00:00`.
     pub(crate) fn seconds(&self, row: usize) -> Option<(i64, i64)> {
         const NANOS: i64 = 1_000_000_000;
         let split = |value: i64, per_second: i64| {

@@ -7,13 +7,13 @@ use crate::layout::{ColumnStyle, Pattern, Profile, Style};
 /// The style in which a text format writes the values of a column.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum ValueStyle {
-    /// The standard text of [`crate::value::text`].
+    /// The standard text that [`crate::value::text`] writes.
     Plain,
     /// Text that a spreadsheet must not change.
     Text {
         /// Whether an apostrophe precedes text that a spreadsheet would evaluate as a formula.
         guard: bool,
-        /// Whether a spreadsheet must keep digits as text, including leading zeros.
+        /// Whether a spreadsheet must read text of only digits as text, and so keep long numbers and leading zeros.
         digits: bool,
     },
     Number(NumberStyle),

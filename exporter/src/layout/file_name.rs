@@ -57,7 +57,8 @@ impl Default for FileName {
 }
 
 impl FileName {
-    /// Parses a name with placeholders. The request time is written in `time_zone`, or in UTC if it is None.
+    /// Parses a name with placeholders. The file name states the request time in `time_zone`, or in UTC if `time_zone`
+    /// is None.
     ///
     /// # Errors
     /// When the name is too long, has an unknown placeholder or an invalid pattern, or could contain a character that
@@ -127,7 +128,7 @@ impl FileName {
     }
 }
 
-/// Replaces each character that some file systems refuse with `_`.
+/// Returns the name with `_` in place of each character that some file systems refuse.
 fn sanitized(name: &str) -> String {
     name.chars().map(|c| if c.is_ascii_alphanumeric() || "-_.".contains(c) { c } else { '_' }).collect()
 }

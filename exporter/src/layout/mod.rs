@@ -77,7 +77,7 @@ pub struct Layout {
     pub projection: Projection,
     /// The template that created this layout.
     pub template: TemplateVersion,
-    /// The name under which a client saves the file.
+    /// The pattern of the name under which a client saves the file.
     pub file_name: FileName,
 }
 
@@ -96,7 +96,7 @@ impl Layout {
         }
     }
 
-    /// Returns the columns to read from the dataset, in the order that the pipeline expects.
+    /// Returns the names of the columns to read from the dataset, in the order that the projection expects.
     #[must_use]
     pub fn inputs(&self) -> &[String] {
         self.projection.inputs()

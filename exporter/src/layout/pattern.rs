@@ -12,7 +12,7 @@ use crate::value::text;
 const MAX_LENGTH: usize = 64;
 const SECONDS_PER_DAY: i64 = 86_400;
 
-/// A pattern for dates, timestamps or times of day, and the time zone in which timestamps are written.
+/// A pattern for dates, timestamps or times of day, and the time zone in which the pattern writes timestamps.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pattern {
     text: String,
@@ -151,7 +151,7 @@ impl Pattern {
         Self { text: "yyyy-MM-ddTHH:mm:ssXXX".into(), parts, time_zone: None }
     }
 
-    /// Sets the time zone in which timestamps are written; None selects UTC.
+    /// Sets the time zone in which the pattern writes timestamps; None selects UTC.
     #[must_use]
     pub(crate) fn in_time_zone(self, time_zone: Option<Tz>) -> Self {
         Self { time_zone, ..self }
@@ -172,7 +172,8 @@ impl Pattern {
         self.parts.iter().any(of_time) || self.has_offset()
     }
 
-    /// Whether the pattern has the offset from UTC, so that a written timestamp identifies one instant.
+    /// Whether the pattern has the offset from UTC. Only with the offset does the text of a timestamp identify one
+    /// instant.
     #[must_use]
     pub fn has_offset(&self) -> bool {
         self.parts.contains(&Part::Offset)

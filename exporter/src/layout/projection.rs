@@ -34,7 +34,7 @@ impl Projection {
         Self { inputs, outputs, sort }
     }
 
-    /// Returns the dataset's columns to read, at least one.
+    /// Returns the names of the dataset's columns that the pipeline reads, at least one.
     #[must_use]
     pub fn inputs(&self) -> &[String] {
         &self.inputs
@@ -46,7 +46,8 @@ impl Projection {
         self.outputs.is_none() && self.sort.is_empty()
     }
 
-    /// Whether the projection sorts the rows, so that the pipeline must collect all rows first.
+    /// Whether the projection sorts the rows. If so, the pipeline must collect all rows before it encodes the first
+    /// row.
     #[must_use]
     pub fn is_sorted(&self) -> bool {
         !self.sort.is_empty()

@@ -23,8 +23,8 @@ use crate::{
     layout::{COMPLETED_AT, REQUESTED_AT, Timestamps},
 };
 
-/// Spools all rows, and returns them together with the completion time. With `Timestamps::Columns`, each returned row
-/// has both timestamps.
+/// Spools all rows, and returns them together with the completion time. With `Timestamps::Columns`, adds the request
+/// time and the completion time to each row.
 pub(super) async fn spooled(
     mut frames: Rows,
     location: Timestamps,

@@ -10,8 +10,8 @@ use crate::{
     layout::{Layout, LayoutColumn, Style, TemplateVersion, Timestamps},
 };
 
-/// The template `default`: the requested columns, or all columns, under their own names. The timestamps are outside the
-/// table.
+/// The template `default`: the requested columns, or all columns, under their own names. The request and completion
+/// times of the export are outside the table.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Plain;
 
@@ -28,7 +28,7 @@ impl Template for Plain {
 }
 
 /// The template `spreadsheet`: the requested columns, or all columns, under their labels, in the profile for
-/// spreadsheets. The timestamps are in two rows above the header.
+/// spreadsheets. The request and completion times of the export are in two rows above the header.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Spreadsheet;
 

@@ -15,7 +15,7 @@ use crate::{
     layout::{Layout, TemplateVersion},
 };
 
-/// The number of hexadecimal digits in a version that is a digest.
+/// The number of hexadecimal digits that [`digest_of`] returns.
 const VERSION_LENGTH: usize = 12;
 
 /// A template that a `[[template]]` table of the catalog file describes.

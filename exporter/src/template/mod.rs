@@ -35,7 +35,7 @@ pub struct TemplateDescription {
     pub version: String,
 }
 
-/// Decides the layout of a dataset in a file.
+/// Decides the layout of the files into which users export a dataset.
 pub trait Template: Send + Sync {
     /// Returns the name, title and version of the template.
     fn info(&self) -> &TemplateDescription;
@@ -49,8 +49,8 @@ pub trait Template: Send + Sync {
         Ok(None)
     }
 
-    /// Lays out the requested columns, or all columns of the template when `requested` is empty. A column that reads a
-    /// hidden column ([`DatasetInfo::hidden_columns`]) is left out.
+    /// Lays out the requested columns, or all columns of the template when `requested` is empty. The layout omits each
+    /// column that reads a hidden column ([`DatasetInfo::hidden_columns`]).
     ///
     /// # Errors
     /// When the template does not fit the dataset, or a column does not exist or is requested twice.

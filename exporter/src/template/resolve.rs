@@ -20,8 +20,8 @@ use crate::layout::{
 const MAX_DECIMALS: u8 = 20;
 
 impl TemplateSpec {
-    /// Checks the description against the columns of one dataset. The check cannot detect errors that depend on the
-    /// values of rows.
+    /// Checks this description of a template against the columns of one dataset. The check cannot detect errors that
+    /// depend on the values of rows.
     ///
     /// # Errors
     /// When the description has faults; the error lists all of them.
@@ -48,7 +48,8 @@ pub(super) struct ResolvedColumn {
     expr: Expr,
     /// The dataset's columns that the expression names; empty for a constant.
     pub(super) reads: Vec<String>,
-    /// The dataset's columns that the pipeline must read. A constant needs one too, for the number of rows.
+    /// The dataset's columns that the pipeline must read. A constant needs one column too, because polars takes the
+    /// number of rows from it.
     inputs: Vec<String>,
     /// Whether the column is a column of the dataset and not a calculated one.
     plain: bool,
@@ -219,7 +220,7 @@ fn columns(spec: &TemplateSpec, visible: &[Column], dataset: &[Column], faults: 
     columns
 }
 
-/// Resolves one column of the description; None if it has a fault.
+/// Resolves one column of the description. If the column has a fault, records the fault and may return None.
 fn resolved_column(
     index: usize,
     spec: &ColumnSpec,
@@ -311,7 +312,7 @@ fn column_style(spec: &ColumnSpec, kind: ColumnType, at: &dyn Fn(&str) -> String
     ColumnStyle { decimals: spec.decimals, grouping: spec.grouping, pattern, words }
 }
 
-/// Resolves one sort key and the dataset's columns that it reads; None if it has a fault.
+/// Resolves one sort key and the dataset's columns that the key reads; None if the key names an unknown column.
 fn sort_key(
     index: usize,
     key: &SortSpec,

@@ -11,7 +11,8 @@ pub(super) struct Dialect {
     pub(super) null: Vec<u8>,
 }
 
-/// Appends a text value for the `machine` profile. Quotes the value only if it is empty or contains a special byte.
+/// Appends a text value for the `machine` profile. Quotes the value only if it is empty, or if [`has_special`] finds a
+/// byte that needs quotes.
 #[inline]
 pub(super) fn text(out: &mut Vec<u8>, bytes: &[u8], delimiter: u8) {
     if bytes.is_empty() || has_special(bytes, delimiter) { quoted(out, bytes) } else { out.extend_from_slice(bytes) }
@@ -27,7 +28,7 @@ impl Dialect {
         }
     }
 
-    /// Appends a number, a date or a word, quoted by the rule of this dialect.
+    /// Appends a number, a date, a time or the word for true or false, quoted by the rule of this dialect.
     pub(super) fn value(&self, out: &mut Vec<u8>, bytes: &[u8]) {
         if self.quoting == Quoting::All || bytes == self.null || bytes.is_empty() || has_special(bytes, self.delimiter)
         {
@@ -70,7 +71,8 @@ fn begins_like_a_formula(bytes: &[u8]) -> bool {
 }
 
 /// Whether a field contains a delimiter, a quote, a line end or `#`, and so needs quotes. `#` counts, because some
-/// readers start a comment in the middle of a field. The test reads blocks of sixteen bytes.
+/// readers start a comment in the middle of a field. The function tests sixteen bytes at a time, without a branch for
+/// each byte.
 #[inline]
 pub(super) fn has_special(bytes: &[u8], delimiter: u8) -> bool {
     let special = |byte: u8| byte == delimiter || byte == b'"' || byte == b'\n' || byte == b'\r' || byte == b'#';

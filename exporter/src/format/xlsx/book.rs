@@ -15,7 +15,7 @@ use crate::{
     layout::{COMPLETED_AT, Layout, REQUESTED_AT, ROWS, Timestamps},
 };
 
-/// The maximum length of a cell, for error texts. Workbooks count UTF-16 code units.
+/// The maximum length of the text in a cell, for error texts. Workbooks count UTF-16 code units.
 const MAX_CELL_LENGTH: &str = "32767 characters";
 /// The estimated size of a workbook, in bytes, above which its ZIP file uses 64-bit sizes. Smaller workbooks use 32-bit
 /// sizes, because some readers do not support 64-bit sizes.
@@ -29,7 +29,7 @@ pub(in crate::format) struct Book {
     timestamps: Timestamps,
     head: Head,
     limits: FormatLimits,
-    /// The number of sheets so far.
+    /// The number of data sheets so far.
     sheets: usize,
     /// The index of the next row in the open sheet.
     row: u32,
@@ -129,7 +129,8 @@ impl Book {
     }
 }
 
-/// Writes the timestamps in `above`, if any, and the column titles. Returns the index of the first data row.
+/// Writes the head of a sheet: the request and completion times in `above`, if any, and the column titles. Returns the
+/// index of the first data row.
 fn write_head(
     sheet: &mut Worksheet,
     name: &str,

@@ -1,6 +1,6 @@
 //! Errors of parsing and type-checking expressions.
 
-/// Why an expression is invalid.
+/// Why the expression of a calculated column is invalid.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("at byte {at}: {detail}")]
 pub(in crate::template) struct ExprError {

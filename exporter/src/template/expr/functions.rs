@@ -13,7 +13,7 @@ const MAX_DAYS: i32 = 95_000_000;
 /// The maximum number of digits after the point to which `round` rounds.
 const MAX_DIGITS: i64 = 10;
 
-/// Compiles a function call after checking the number and types of its arguments.
+/// Checks the number and types of the arguments of a function call, and compiles the call to a polars expression.
 pub(super) fn call(at: usize, function: &str, arguments: Vec<Typed>) -> Result<Typed, ExprError> {
     use ColumnType::{Bool, Date, Datetime, Decimal, Float, Int, String as Text, Time};
     let wrong_count =

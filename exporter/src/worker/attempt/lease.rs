@@ -83,7 +83,8 @@ impl Attempt<'_> {
         if held { Ok(()) } else { Err(JobError::Fenced) }
     }
 
-    /// Reports progress to the owner of the export over core NATS, at most once per interval. A report may be lost.
+    /// Reports progress to the owner of the export over core NATS, at most once per progress interval. A report may be
+    /// lost.
     pub(super) async fn report_progress(&self, progress: &Progress) {
         if !self.is_report_due() {
             return;
