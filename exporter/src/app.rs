@@ -1,4 +1,4 @@
-//! Assembles and starts an exporter.
+//! Starts an exporter: loads the catalog, and starts the tasks that run jobs and answer requests over NATS.
 
 use std::sync::Arc;
 

@@ -11,7 +11,7 @@
 //! - [`template`]: chooses and styles the columns, as a [`layout`].
 //! - [`mod@format`]: encodes frames as the bytes of a file.
 //! - [`pipeline`] and [`segment`]: hash the bytes in order and store them as segments.
-//! - [`progress`]: counts rows and bytes.
+//! - [`progress`]: counts rows and bytes, for progress reports.
 //! - `drain`: stops taking jobs at an operator's request.
 //! - `estimate`: predicts the size and duration of an export, with a preview of its rows.
 //!

@@ -106,7 +106,7 @@ struct Archive {
     parts: u32,
     /// The number of rows in the open part of the archive.
     rows: u64,
-    /// The end of the encoded text of the open CSV part, less than one block, which the writer has not compressed yet.
+    /// The encoded text of the open CSV part that the writer has not compressed yet: less than one block.
     text: Vec<u8>,
 }
 

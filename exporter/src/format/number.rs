@@ -5,7 +5,8 @@ use super::value_style::NumberStyle;
 /// The number of significant digits that a spreadsheet keeps; it rounds longer numbers.
 pub(crate) const SPREADSHEET_DIGITS: usize = 15;
 
-/// Whether a spreadsheet may parse the text that [`write`] appended as a number.
+/// The kind of text that [`write`] appended: a number for a spreadsheet, or text that a spreadsheet must not read as a
+/// number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum NumberText {
     /// A number: a spreadsheet keeps all its digits, or the style permits rounding.

@@ -1,8 +1,8 @@
 //! The compression stage, between the encoders and the segments.
 //!
 //! The stage splits the bytes into blocks of a fixed size and compresses each block as one gzip member or zstd frame.
-//! The fixed size makes the file independent of the source's frames and of the number of threads. Segments consist of
-//! whole blocks, so each segment can be decompressed alone.
+//! Because the size is fixed, the file does not depend on how the rows are split into frames, nor on the number of
+//! threads. Segments consist of whole blocks, so each segment can be decompressed alone.
 
 use std::mem;
 

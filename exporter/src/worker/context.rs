@@ -18,7 +18,7 @@ pub(crate) struct WorkerContext {
     /// The name under which this process holds the leases of exports.
     pub(crate) instance: String,
     pub(crate) cancellations: Cancellations,
-    /// The token that makes running jobs stop, so that other exporters take over their exports.
+    /// The token that stops all running jobs, so that other exporters take over the exports of these jobs.
     pub(crate) hand_over: CancellationToken,
     /// The running jobs, so that the process can wait for them before it stops.
     pub(crate) jobs: TaskTracker,

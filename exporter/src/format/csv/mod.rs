@@ -10,7 +10,7 @@
 //!   `# export_requested_at: …` before the header, `# export_rows: …` and `# export_completed_at: …` after the last
 //!   row.
 //!
-//! The `spreadsheet` profile and templates change this through [`Style`](crate::layout::Style).
+//! The `spreadsheet` profile and the options of a template change these rules through [`Style`](crate::layout::Style).
 
 mod encoder;
 mod field;

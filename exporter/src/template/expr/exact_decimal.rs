@@ -1,4 +1,5 @@
-//! Converts text to decimals. Sources return decimals as text if the number of their digits has no limit.
+//! Converts text to decimals. Sources return decimals as text if the type of the column does not limit the number of
+//! digits.
 
 use polars::prelude::{
     Column, DataType, Expr, Field, Int128Chunked, IntoColumn, IntoSeries, NewChunkedArray, PolarsResult, polars_err,

@@ -1,4 +1,4 @@
-//! The functions that expressions can call. Each is one match arm of [`call`].
+//! The functions that expressions can call. Each function is one match arm of [`call`].
 
 use polars::prelude::{DataType, Expr, NULL, RoundMode, coalesce, concat_str, lit, when};
 use protocol::catalog::ColumnType;

@@ -42,7 +42,7 @@ pub(super) struct Attempt<'a> {
     /// The W3C trace context of this attempt's span, for messages that the attempt sends.
     traceparent: String,
     meter: Arc<Meter>,
-    /// The running uploads, which continue after the attempt is stopped.
+    /// The running uploads of objects. An upload continues after its attempt has stopped.
     uploads: TaskTracker,
     /// Whether the notifier may have received the outcome `completed`. If so, the exporter must not delete the file.
     sealed: AtomicBool,
