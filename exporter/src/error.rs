@@ -59,7 +59,7 @@ pub enum JobError {
     /// The template or the requested columns do not fit the dataset.
     #[error(transparent)]
     Template(#[from] TemplateError),
-    /// The source of the rows failed.
+    /// The source failed to open the query or to return its rows.
     #[error(transparent)]
     Dataset(#[from] DatasetError),
     /// The format failed to write the rows.

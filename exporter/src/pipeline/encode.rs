@@ -178,7 +178,7 @@ struct ChunkWriter {
     bytes: Vec<u8>,
     /// The number of rows written since the last chunk.
     rows: u64,
-    /// Whether the next stage has ended, or the source has ended early.
+    /// Whether the next stage has ended, or the source has ended early. If so, the file stays incomplete.
     disconnected: bool,
 }
 

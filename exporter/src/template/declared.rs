@@ -1,4 +1,4 @@
-//! Templates that a catalog file describes.
+//! Templates that a `[[template]]` table of the catalog file describes.
 
 use std::fmt::Debug;
 

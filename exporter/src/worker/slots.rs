@@ -22,7 +22,7 @@ pub(super) struct Slot {
 }
 
 impl Slots {
-    /// Creates the configured slots, and reports their number as a metric.
+    /// Creates the configured slots, and sets the gauge `sluice_exporter_slots` to their number.
     pub(super) fn new(config: &ExporterConfig) -> Self {
         let (all, bulk) = (config.slots(), config.bulk_slots());
         for (lane, slots) in [(Lane::Interactive, all), (Lane::Bulk, bulk)] {

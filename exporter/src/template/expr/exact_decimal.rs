@@ -1,5 +1,4 @@
-//! Converts text to decimals. Sources return decimals as text if the type of the column does not limit the number of
-//! digits.
+//! Converts text to decimals. Some sources return decimals as text, which keeps all digits.
 
 use polars::prelude::{
     Column, DataType, Expr, Field, Int128Chunked, IntoColumn, IntoSeries, NewChunkedArray, PolarsResult, polars_err,
