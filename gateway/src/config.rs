@@ -13,7 +13,8 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct GatewayConfig {
-    /// The address of the public listener for REST, WebSockets and the web page. Listen on `0.0.0.0` if the proxy runs on another machine or in another container.
+    /// The address of the public listener for REST, WebSockets and the web page. Listen on `0.0.0.0` if the proxy runs
+    /// on another machine or in another container.
     pub listen: String,
     /// The address that serves `/metrics` and `/healthz` to operators; empty: no internal listener. Never expose it to
     /// clients.
@@ -249,7 +250,7 @@ impl Default for WsConfig {
     }
 }
 
-/// `[gateway.delivery]`: reading file bytes from exporters and the file store.
+/// `[gateway.delivery]`: reading file bytes from notifiers and the file store.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct DeliveryConfig {

@@ -74,10 +74,12 @@ impl Outbox {
     /// [`TooSlow`] when the queue is full.
     pub(super) fn send(&self, out: OutgoingMessage) -> Result<(), TooSlow> {
         let bytes = out.len();
-        if self.queued_bytes.fetch_add(bytes, Ordering::AcqRel) + bytes > MAX_MESSAGE_BYTES {
+        let queued = self.queued_bytes.fetch_add(bytes, Ordering::AcqRel) + bytes;
+        if queued > MAX_MESSAGE_BYTES || self.messages.try_send(out).is_err() {
+            self.queued_bytes.fetch_sub(bytes, Ordering::AcqRel);
             return Err(TooSlow);
         }
-        self.messages.try_send(out).map_err(|_| TooSlow)
+        Ok(())
     }
 
     /// Queues a progress message, or drops it while [`MAX_QUEUED_BEFORE_PROGRESS`] other messages wait.
@@ -181,4 +183,28 @@ where
         let _ = tokio::time::timeout(CLOSE_TIMEOUT, sink.send(Message::Close(Some(frame)))).await;
     }
     sink
+}
+
+#[cfg(test)]
+mod tests {
+    use protocol::server::ServerMessage;
+
+    use super::*;
+
+    fn text(size: usize) -> OutgoingMessage {
+        OutgoingMessage::Text("x".repeat(size).into())
+    }
+
+    #[test]
+    fn a_message_that_was_not_queued_takes_no_room() {
+        let (outbox, mut writer) = outbox(CLOSE_TIMEOUT);
+        outbox.send(text(MAX_MESSAGE_BYTES - 1)).unwrap();
+        for _ in 0..3 {
+            outbox.send_lossy(&ServerMessage::SessionResumed { reference: None, recovered: true, replayed: 0 });
+            assert_eq!(outbox.send(text(2)), Err(TooSlow));
+        }
+        assert_eq!(outbox.queued_bytes.load(Ordering::Acquire), MAX_MESSAGE_BYTES - 1);
+        assert_eq!(outbox.send(text(1)), Ok(()));
+        assert!(writer.messages.try_recv().is_ok_and(|out| out.len() == MAX_MESSAGE_BYTES - 1));
+    }
 }
