@@ -62,7 +62,7 @@ impl Handler for RequeueHandler {
         if let Some(dead_letter) = stream.latest_outcome(export_id).await? {
             self.republish_outcome(export_id, &dead_letter).await?;
             stream.delete(&dead_letter).await?;
-            info!(export.id = %export_id, dead.sequence = dead_letter.sequence, "operator requeued a dead outcome");
+            info!(export.id = %export_id, dead.sequence = dead_letter.sequence, "operator requeued the outcome of a dead letter");
             count_request("requeue", true);
             return Ok(enveloped(RequeueReply::OutcomeRequeued { export: Box::new(summary::summarize(&row)?) }));
         }

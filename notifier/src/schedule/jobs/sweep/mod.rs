@@ -64,9 +64,6 @@ impl Job for Sweep {
             ("orphaned segment rows", segment_rows::delete(self, run).await),
             ("stale tickets", tickets::delete(self).await),
         ];
-        let dispatched_before = time_before(self.deps.clock.now(), DISPATCH_ORDER_RETENTION);
-        let rows = dispatch_queue::delete_before(&self.deps.db, dispatched_before).await?;
-        debug!(dispatch_turn.rows = rows, "deleted old rows of the dispatch order");
         let mut counts = Vec::with_capacity(steps.len());
         for (step, result) in steps {
             let count = match result {
@@ -79,6 +76,9 @@ impl Job for Sweep {
             };
             counts.push((step, count));
         }
+        let dispatched_before = time_before(self.deps.clock.now(), DISPATCH_ORDER_RETENTION);
+        let rows = dispatch_queue::delete_before(&self.deps.db, dispatched_before).await?;
+        debug!(dispatch_turn.rows = rows, "deleted old rows of the dispatch order");
         summary(&counts)
     }
 }
