@@ -33,16 +33,17 @@ pub enum AccessError {
     /// The row policy needs a claim that the caller's token lacks.
     #[error("the row policy needs the claim `{0}`")]
     Claim(String),
-    /// The row policy does not fit the dataset, or a claim does not have the type of its column.
+    /// The row policy does not fit the columns of the dataset, or a claim has another type than the column with which
+    /// the policy compares the claim.
     #[error("the row policy does not hold: {}", .0.first().map_or("", |e| e.detail.as_str()))]
     Policy(Vec<FieldError>),
 }
 
-/// A dataset under the access rules of one caller: it applies the row policy, hides columns and masks values.
+/// A dataset as one caller may see it: with the row policy applied, columns hidden and values masked.
 pub struct AccessView {
     inner: Arc<dyn Dataset>,
     info: DatasetInfo,
-    /// The row policy with the claims of the caller; None if the dataset has no policy.
+    /// The row policy with the caller's values in place of the claims; None if the dataset has no policy.
     policy: Option<Filter>,
     masks: Vec<(String, ColumnMask)>,
 }
@@ -82,7 +83,8 @@ impl AccessView {
         Ok(Self { inner, info, policy, masks })
     }
 
-    /// Checks the columns of a query and adds the row policy to its filter.
+    /// Returns a query with the row policy added to its filter, or an error if the query selects a hidden column, or
+    /// filters by a hidden or masked one.
     fn restricted(&self, query: &Query) -> Result<Query, DatasetError> {
         // the gateway and the plan check this too, but only a check here covers every caller of the dataset
         if let Some(hidden) = query.columns.iter().find(|name| self.info.column(name).is_none()) {

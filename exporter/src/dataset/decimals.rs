@@ -5,8 +5,8 @@
 
 use std::{borrow::Cow, cmp::Ordering};
 
-/// Returns a decimal with a zero before a leading point and without a trailing point; None if the text is not a
-/// decimal.
+/// Normalizes the text of a decimal: adds a zero before a leading point, and removes a trailing point. None if the text
+/// is not a decimal.
 pub(super) fn parse(text: &str) -> Option<Cow<'_, str>> {
     if matches!(text, "NaN" | "Infinity" | "-Infinity") {
         return Some(text.into());
@@ -36,7 +36,8 @@ pub(super) fn compare(left: &str, right: &str) -> Ordering {
 }
 
 struct Number<'a> {
-    /// The order of the special values: -1 for `-Infinity`, 0 for numbers, 1 for `Infinity`, 2 for `NaN`.
+    /// The rank by which special values sort around finite numbers: -1 for `-Infinity`, 0 for a finite number, 1 for
+    /// `Infinity`, 2 for `NaN`.
     rank: i8,
     negative: bool,
     /// The digits before the point, without leading zeros.

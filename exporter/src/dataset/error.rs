@@ -8,16 +8,17 @@ use sea_orm::DbErr;
 
 use super::{redact, sql};
 
-/// An error of reading a dataset. The displayed text goes to logs and dead letters, and so contains no value of a row.
+/// An error that occurs when a dataset is read. Its `Display` text goes to logs and dead letters, and therefore
+/// contains no value of a row.
 #[derive(Debug, thiserror::Error)]
 pub enum DatasetError {
-    /// The query names a column that the data does not have.
+    /// The query names a column that the source does not have.
     #[error("there is no column `{0}` any more")]
     NoColumn(String),
     /// The database has no table of this name.
     #[error("there is no table `{0}`")]
     NoTable(String),
-    /// A column has a type that neither filters nor files support.
+    /// A column of the source has a type that neither filters nor export formats support.
     #[error("column `{column}` is of the unsupported type {dtype}")]
     Unsupported {
         /// The name of the column.
@@ -25,7 +26,7 @@ pub enum DatasetError {
         /// The type, as polars or Arrow names it.
         dtype: String,
     },
-    /// A parameter is missing, or has another type than the declared one.
+    /// The query lacks a value for a parameter, or the value has another type than the declared one.
     #[error("parameter `{0}` does not fit its declaration")]
     Param(String),
     /// The source has a value that the type of the column can't hold.
@@ -33,10 +34,10 @@ pub enum DatasetError {
     Value {
         /// The name of the column.
         column: String,
-        /// The problem, without the value.
+        /// The reason why the value does not fit. The text does not repeat the value.
         detail: &'static str,
     },
-    /// The source sent bytes that violate its format.
+    /// The source sent malformed bytes, such as a damaged page of a Parquet file; the text names the damage.
     #[error("the source sent malformed data: {0}")]
     Garbled(&'static str),
     /// The source did not answer within the read timeout.
@@ -45,19 +46,19 @@ pub enum DatasetError {
     /// The database refused a statement, or the connection broke.
     #[error("database: {}", sql::log_message(.0))]
     Db(#[from] DbErr),
-    /// polars failed to read or to compute.
+    /// polars failed to read a file or to compute a column.
     #[error("{}", redact::polars(.0))]
     Polars(#[from] PolarsError),
     /// No file exists at this location.
     #[error("there is no file at {0}")]
     NoFile(String),
-    /// A file was modified in place while it was read, so that its rows may come from two versions.
+    /// A file was modified in place while the exporter read the file: the rows may come from two versions.
     #[error("its file was written while it was read: files are replaced by renaming others over them")]
     Rewritten,
     /// A column has different types in the files of one dataset.
     #[error("column `{0}` has changed its type")]
     Changed(String),
-    /// A remote file exceeds the maximum size of a copy, in bytes.
+    /// A remote file is too large to be copied. The number is the maximum size of the local copy, in bytes.
     #[error("a file has more than {0} bytes, which is the most that is copied")]
     TooLarge(u64),
     /// An error in one file of a dataset.
@@ -85,9 +86,9 @@ pub enum DatasetError {
     Died(#[from] tokio::task::JoinError),
 }
 
-/// The text for the owner of the export if a file is missing.
+/// The text for the owner of the export if a file of the dataset is missing.
 const FILE_GONE: &str = "its file is no longer there";
-/// The text for the owner of the export if a file exists, but can't be read.
+/// The text for the owner of the export if a file of the dataset exists, but can't be read.
 const FILE_UNREADABLE: &str = "its file can't be read";
 
 impl DatasetError {
@@ -98,8 +99,8 @@ impl DatasetError {
         Self::InFile { file: path.rsplit('/').next().unwrap_or(path).to_owned(), source: Box::new(self) }
     }
 
-    /// Returns the text for the owner of the export. It names the cause, but neither the location nor values of the
-    /// data.
+    /// Returns the text for the owner of the export. The text names the cause, but neither the location of the source
+    /// nor a value of a row.
     #[must_use]
     pub fn user_message(&self) -> String {
         let words = match self {

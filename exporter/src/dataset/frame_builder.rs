@@ -1,4 +1,4 @@
-//! Builds frames from rows, for all sources that read row by row.
+//! Builds data frames from rows, for all sources that are read row by row.
 
 use polars::prelude::{
     BooleanChunkedBuilder, ChunkedBuilder, Column as PolarsColumn, DataFrame, DataType, Float64Type, Int32Type,
@@ -10,10 +10,11 @@ use super::DatasetError;
 
 /// The maximum number of rows in a frame.
 const FRAME_ROWS: usize = 8192;
-/// The total size of texts at which a frame is full, in bytes. The last row of the frame may exceed it.
+/// The total size of the values at which a frame is full, in bytes. The last row may make the frame larger.
 const FRAME_BYTES: usize = 4 << 20;
 
-/// Returns the polars type of a column type. Decimals are text, which is exact.
+/// Returns the polars type that stores a column type in a frame. Decimals are stored as text, which keeps all their
+/// digits.
 pub(super) const fn dtype(kind: ColumnType) -> DataType {
     match kind {
         ColumnType::String | ColumnType::Decimal => DataType::String,
@@ -33,7 +34,7 @@ pub(super) struct FrameBuilder {
     bytes: usize,
 }
 
-/// The values of one column that the next frame will have.
+/// The values of one column that are collected for the next frame.
 pub(super) enum ColumnBuilder {
     Text(StringChunkedBuilder),
     /// Exact decimals, stored as text.
@@ -59,13 +60,14 @@ impl FrameBuilder {
         self.rows == 0
     }
 
-    /// Whether the rows fill a frame, so that the caller should call [`Self::take`].
+    /// Whether the collected rows fill a frame. The caller should then call [`Self::take`].
     pub(super) const fn is_full(&self) -> bool {
         self.rows >= FRAME_ROWS || self.bytes >= FRAME_BYTES
     }
 
-    /// Appends a row. For each column, in order, `append` must append exactly one value, and return the size of its
-    /// text in bytes, 0 for other values. A value that does not fit is an error with the name of the column.
+    /// Appends a row. For each column, in order, `append` must append exactly one value to the builder of the column,
+    /// and return the size of the value in bytes; 0 will do for a value that is no text. The error for a value that
+    /// does not fit names the column.
     pub(super) fn push<E: Into<AppendError>>(
         &mut self,
         mut append: impl FnMut(usize, &mut ColumnBuilder) -> Result<usize, E>,
@@ -94,7 +96,7 @@ impl FrameBuilder {
 
 /// The reason why a value cannot be appended.
 pub(super) enum AppendError {
-    /// The value does not fit the column. The text does not repeat the value.
+    /// The value does not fit the column. The text gives the reason, and does not repeat the value.
     Value(&'static str),
     /// The source failed to return the value.
     Source(DatasetError),

@@ -1,4 +1,4 @@
-//! The bounded channel between the task that reads a source and the stream of frames.
+//! The bounded channel between the task that reads a source and the stream of frames that an opened query returns.
 
 use futures::{StreamExt, stream};
 use polars::prelude::DataFrame;
@@ -7,11 +7,11 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::{DatasetError, Frames};
 
-/// The capacity of the channel, in frames. The source waits while the channel is full, and stops when the receiver is
-/// dropped.
+/// The capacity of the channel, in frames. The task that reads the source waits while the channel is full, and stops
+/// when the receiver is dropped.
 const CAPACITY: usize = 1;
 
-/// The sending end of the channel.
+/// The end of the channel into which the task that reads a source sends its frames.
 pub(super) type FrameSender = mpsc::Sender<DataFrame>;
 
 /// Creates the channel between the task that reads a source and its stream of frames.
@@ -30,7 +30,7 @@ impl LimitedSender {
         Self { sender, left: limit }
     }
 
-    /// Whether the limit is reached or the receiver is dropped.
+    /// Whether no further frame can be sent: the limit of the query is reached, or the receiver is dropped.
     pub(super) fn is_closed(&self) -> bool {
         self.left == Some(0) || self.sender.is_closed()
     }
@@ -40,7 +40,7 @@ impl LimitedSender {
         self.sender.closed().await;
     }
 
-    /// Sends a frame, truncated at the limit. Returns false when no further frame is needed.
+    /// Sends a frame without the rows beyond the limit of the query. Returns false when no further frame is needed.
     pub(super) fn send(&mut self, frame: DataFrame) -> bool {
         let frame = match &mut self.left {
             None => frame,

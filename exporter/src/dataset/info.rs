@@ -35,16 +35,16 @@ pub struct DatasetInfo {
     pub title: String,
     /// The description that users see; empty by default.
     pub description: String,
-    /// The version that manifests record with the name; `1` by default. Change it whenever the dataset selects other
-    /// rows or columns of its source.
+    /// The version that manifests record with the name; `1` by default. Change the version whenever the dataset selects
+    /// other rows or columns of its source.
     pub version: String,
-    /// Whether the rows of an export come from one snapshot, the default.
+    /// Whether all rows of an export come from one snapshot of the source; by default, they do.
     pub snapshot: Snapshot,
     /// The columns, in the order of the dataset.
     pub columns: Vec<Column>,
     /// The columns that the caller may not see. The list is empty except in an [`AccessView`](super::AccessView).
     pub hidden_columns: Vec<Column>,
-    /// The parameters of a query; none by default.
+    /// The parameters that a request gives values for; none by default.
     pub params: Vec<ParamSpec>,
     /// A filter that every row must pass, in which `{"claim": "<name>"}` stands for a value of the caller's token;
     /// none by default.

@@ -1,8 +1,8 @@
-//! Datasets: the sources of rows.
+//! Datasets: the named sets of rows and columns that users may export.
 //!
-//! A [`Dataset`] describes itself ([`DatasetInfo`]) and opens a query as a stream of polars frames. Each source applies
-//! the filter and the choice of columns itself: as polars expressions over files, and as bound parameters or escaped
-//! literals over SQL. No text of a request ever becomes SQL.
+//! A [`Dataset`] describes itself ([`DatasetInfo`]) and opens a query as a stream of polars frames. Each kind of
+//! dataset applies the filter and the choice of columns itself: datasets of files by polars expressions, SQL datasets
+//! by a select with bound parameters or escaped literals. No text of a request ever becomes SQL.
 
 mod access_view;
 mod apply_query;
@@ -39,16 +39,16 @@ pub use self::{
 };
 pub(crate) use self::{info::TENANT_COLUMNS, postgres::Key};
 
-/// A stream of rows in the order of the dataset, with the columns of the query in the order of the query. A source reads
-/// ahead by a bounded number of frames, and stops when the stream is dropped.
+/// A stream of data frames: the rows in the order of the dataset, the columns in the order of the query. The reader of
+/// the source prepares a bounded number of frames ahead, and stops when the stream is dropped.
 pub type Frames = BoxStream<'static, Result<DataFrame, DatasetError>>;
 
-/// A query of a dataset, which is checked against the dataset's columns and parameters.
+/// A query of a dataset. The caller has checked the query against the columns and parameters of the dataset.
 #[derive(Clone, Debug)]
 pub struct Query {
     /// The columns of the result, in this order; empty only in a query that is counted and not opened.
     pub columns: Vec<String>,
-    /// The filter that rows must pass; the row policy is part of it.
+    /// The filter that rows must pass. An [`AccessView`] adds the row policy to this filter.
     pub filter: Filter,
     /// The values of all parameters, defaults included.
     pub params: Map<String, Value>,
@@ -92,8 +92,8 @@ impl RowCount {
 pub struct OpenedQuery {
     /// The rows of the query, as a stream of frames.
     pub frames: Frames,
-    /// The time of the snapshot by the clock of the source: the rows hold every write before that time. None if the
-    /// source does not report the time; the exporter then uses the time at which it opened the query.
+    /// The time of the snapshot by the clock of the source: the rows include every write that was committed before that
+    /// time. None if the source does not report the time; the exporter then uses the time at which it opened the query.
     pub snapshot_at: Option<DateTime<Utc>>,
 }
 
@@ -103,7 +103,7 @@ impl From<Frames> for OpenedQuery {
     }
 }
 
-/// A source of rows that users may export.
+/// A dataset of one kind of source: describes itself, reads its rows and counts them.
 #[async_trait]
 pub trait Dataset: Send + Sync {
     /// Returns the description of the dataset.
@@ -115,7 +115,8 @@ pub trait Dataset: Send + Sync {
     /// When the source can't be opened. Later errors are items of the stream.
     async fn open(&self, query: &Query) -> Result<OpenedQuery, DatasetError>;
 
-    /// Counts the rows of a query; None, the default, where the source can't do so at this precision.
+    /// Counts the rows of a query. Returns None if the source can't count at this precision; the default implementation
+    /// always returns None.
     ///
     /// # Errors
     /// When the source fails.
@@ -125,8 +126,9 @@ pub trait Dataset: Send + Sync {
     }
 }
 
-/// Estimates the rows of a whole dataset, with the default of each parameter; this number decides the lane of an
-/// export. None if a parameter has no default, or the source has no estimate. An error of the source is only logged.
+/// Estimates the number of rows of a whole dataset, with the default value of each parameter. Exporters advertise this
+/// number, and gateways choose the lane of an export by it. None if a parameter has no default, or the source has no
+/// estimate. An error of the source is only logged.
 pub async fn estimate_rows(dataset: &dyn Dataset) -> Option<u64> {
     let info = dataset.info();
     let params = params::check(&info.params, &Map::new()).ok()?;
@@ -140,8 +142,8 @@ pub async fn estimate_rows(dataset: &dyn Dataset) -> Option<u64> {
     }
 }
 
-/// Joins all parts by an associative operation into a tree of logarithmic depth, because databases and polars walk
-/// expressions recursively. None for an empty list.
+/// Joins the parts of an expression by an associative operation into a tree of logarithmic depth, because databases and
+/// polars walk expressions recursively and limit their depth. None for an empty list.
 fn balanced<T>(mut parts: Vec<T>, join: fn(T, T) -> T) -> Option<T> {
     while parts.len() > 1 {
         let mut pairs = parts.into_iter();

@@ -1,9 +1,11 @@
-//! Writes error texts for logs and dead letters without values of rows, which the original texts may contain.
+//! Replaces error texts of libraries, which may contain values of rows, by texts for logs and dead letters without such
+//! values.
 
 use polars::prelude::PolarsError;
 use tokio::task::JoinError;
 
-/// Returns the kind of a polars error, with names of columns and the kind of an I/O error, but without values.
+/// Returns a text that names the kind of a polars error, and a missing column or the kind of an I/O error, but no value
+/// of a row.
 pub(crate) fn polars(error: &PolarsError) -> String {
     let kind = match error {
         PolarsError::Context { error, .. } | PolarsError::ExprContext { error, .. } => return polars(error),
@@ -23,7 +25,8 @@ pub(crate) fn polars(error: &PolarsError) -> String {
     kind.to_owned()
 }
 
-/// Returns whether a task panicked or was aborted. The text leaves out the message of a panic, which may hold a value.
+/// Returns a text that says whether a task panicked or was aborted. The text leaves out the message of a panic, which
+/// may hold a value of a row.
 pub(crate) fn task_failure(error: &JoinError) -> &'static str {
     if error.is_panic() { "a task panicked" } else { "a task was aborted" }
 }

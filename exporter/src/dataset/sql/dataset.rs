@@ -22,10 +22,10 @@ use super::{
 
 /// Estimates stop counting at this number of rows, which is twice the default `interactive_max_rows` of the gateway.
 const ESTIMATE_LIMIT: u64 = 200_000;
-/// The maximum wait for the next row.
+/// The maximum wait for the database to answer a statement, or to send the next row.
 const READ_TIMEOUT: Duration = Duration::from_secs(600);
 
-/// The rows of a table, view or query.
+/// A dataset of the rows of an SQL table, view or query.
 #[derive(Clone, Debug)]
 pub struct SqlRows {
     db: DatabaseConnection,
@@ -35,13 +35,13 @@ pub struct SqlRows {
 }
 
 impl SqlRows {
-    /// Returns the rows of `source` under this description, whose columns are columns of the source.
+    /// Creates a dataset that reads `source`. The columns of `info` must be columns of the source.
     #[must_use]
     pub const fn new(db: DatabaseConnection, source: Source, info: DatasetInfo) -> Self {
         Self { db, source, info, order: Vec::new() }
     }
 
-    /// Sorts the rows. Without keys, the database decides their order.
+    /// Sorts the rows by these columns. Without any column, the database decides the order of the rows.
     #[must_use]
     pub fn ordered_by(mut self, order: Vec<OrderBy>) -> Self {
         self.order = order;
@@ -63,8 +63,8 @@ impl SqlRows {
         Ok(row.try_get_by_index::<i64>(0)?.unsigned_abs())
     }
 
-    /// Returns the statement with bound values. The text of a query source becomes a common table expression before the
-    /// select.
+    /// Returns a select as a statement with bound values. If the source is a query, its text becomes a common table
+    /// expression before the select.
     fn statement(&self, select: &SelectStatement, query: &Query) -> Result<Statement, DatasetError> {
         let backend: DbBackend = self.db.get_database_backend();
         match &self.source {
@@ -124,7 +124,7 @@ impl Dataset for SqlRows {
     }
 }
 
-/// Waits for the database, at most for the read timeout.
+/// Waits for an answer of the database, at most for [`READ_TIMEOUT`].
 async fn within<T>(answer: impl Future<Output = Result<T, DbErr>>) -> Result<T, DatasetError> {
     match tokio::time::timeout(READ_TIMEOUT, answer).await {
         Ok(answer) => Ok(answer?),

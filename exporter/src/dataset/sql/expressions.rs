@@ -11,7 +11,7 @@ use super::super::DatasetError;
 /// The alias that every select gives to its table or query.
 pub(in crate::dataset) const SOURCE: &str = "source";
 
-/// Finds a column by its name.
+/// Returns the column with this name, or [`DatasetError::NoColumn`].
 pub(in crate::dataset) fn find(columns: &[Column], name: &str) -> Result<Column, DatasetError> {
     columns.iter().find(|c| c.name == name).cloned().ok_or_else(|| DatasetError::NoColumn(name.to_owned()))
 }
@@ -21,7 +21,8 @@ pub(in crate::dataset) fn col(name: &str) -> Expr {
     Expr::col((Alias::new(SOURCE), Alias::new(name)))
 }
 
-/// Returns the column as a select fetches it, cast to the SQL type of its column type.
+/// Returns the expression by which a select reads a column: the column, cast where necessary to an SQL type that fits
+/// its column type.
 pub(super) fn readable(column: &Column) -> Expr {
     let plain = col(&column.name);
     match column.kind {
@@ -33,7 +34,8 @@ pub(super) fn readable(column: &Column) -> Expr {
     }
 }
 
-/// Returns the column as text, because text functions of PostgreSQL refuse types such as `uuid`.
+/// Returns a column as an argument for text functions. On PostgreSQL, the column is cast to text, because text
+/// functions refuse types such as `uuid`.
 pub(super) fn as_text(column: &Column, backend: DbBackend) -> Expr {
     match backend {
         DbBackend::Postgres => col(&column.name).cast_as("text"),
@@ -41,7 +43,8 @@ pub(super) fn as_text(column: &Column, backend: DbBackend) -> Expr {
     }
 }
 
-/// Returns the column for sorting and comparing. Text sorts by its bytes, independent of the locale of the database.
+/// Returns the expression by which rows are sorted and compared by a column. Text sorts by its bytes, independent of
+/// the locale of the database.
 pub(in crate::dataset) fn sortable(column: &Column, backend: DbBackend) -> Expr {
     match (column.kind, backend) {
         (ColumnType::String, DbBackend::Postgres) => Expr::cust_with_expr("$1 COLLATE \"C\"", as_text(column, backend)),

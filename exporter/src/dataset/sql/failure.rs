@@ -34,8 +34,9 @@ pub(in crate::dataset) fn user_message(error: &DbErr) -> &'static str {
     }
 }
 
-/// Returns the text for logs and dead letters: the code, and a text without values of rows. A database repeats the
-/// value in errors about values; its errors about statements, connections and permissions name only tables and columns.
+/// Returns the text for logs and dead letters: the error code, and a text without values of rows. A database repeats
+/// the value in errors about values; its errors about statements, connections and permissions name only tables and
+/// columns.
 pub(in crate::dataset) fn log_message(error: &DbErr) -> String {
     match error {
         DbErr::Exec(RuntimeErr::SqlxError(e)) | DbErr::Query(RuntimeErr::SqlxError(e)) => driver_message(e),
@@ -69,8 +70,9 @@ fn driver_message(error: &sqlx::Error) -> String {
     }
 }
 
-/// Whether a database message with this code holds no value, because it is about statements, connections, permissions
-/// or resources. On PostgreSQL, the SQLSTATE decides; on SQLite, these are errors of statements and temporary errors.
+/// Whether a database message with this error code contains no value of a row, because the error is about a statement,
+/// a connection, permissions or resources. On PostgreSQL, the SQLSTATE decides. On SQLite, errors of statements and
+/// temporary errors contain no value.
 fn is_safe_to_log(code: &str) -> bool {
     const CLASSES: [&str; 8] = ["08", "28", "3D", "3F", "42", "53", "57", "58"];
     match code.len() {
@@ -79,13 +81,13 @@ fn is_safe_to_log(code: &str) -> bool {
     }
 }
 
-/// The error text for a broken or refused connection.
+/// The text for the owner of the export if the connection to the database broke or was refused.
 const LOST: &str = "the connection to its database was lost, or can't be made";
-/// The error text if no more specific text applies.
+/// The text for the owner of the export if no more specific text fits the error.
 const OTHER: &str = "its data can't be read as requested";
 
-/// Returns the user's text for a code. SQLite has one code for missing tables and columns, and only the message tells
-/// them apart.
+/// Returns the text for the owner of the export for an error code of the database. SQLite has one code for missing
+/// tables and columns, and only `message` tells them apart.
 fn text_of(code: &str, message: &str) -> &'static str {
     match code {
         "42P01" | "3F000" => "its table is no longer there",

@@ -1,14 +1,14 @@
-//! The native types of PostgreSQL columns for which a filter is written differently.
+//! The native types of PostgreSQL columns that change the SQL of a filter.
 //!
-//! Filters compare texts byte by byte. A cast with the collation `C` does so for every type, but cannot use an ordinary
-//! index. For a native text or uuid column, plain equality gives the same result and can use an index. Values of a
-//! native `real` column are compared as their shortest decimal text.
+//! Filters compare texts byte by byte. Casting a column to text with the collation `C` gives this comparison for every
+//! type, but cannot use an ordinary index. For a native text or uuid column, plain equality gives the same result and
+//! can use an index. Values of a native `real` column are compared as their shortest decimal text.
 
 use std::collections::HashMap;
 
 use sea_orm::sea_query::{Alias, Expr, ExprTrait};
 
-/// A native type that changes how a filter is written.
+/// A native type of a PostgreSQL column that changes the SQL of a filter on the column.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::dataset) enum Native {
     /// `text` or `varchar` under a deterministic collation, for which only the same bytes are equal.
@@ -30,8 +30,8 @@ impl Natives {
         self.0.get(column).copied()
     }
 
-    /// Keeps only `real`. A filter for the other types could let wrong rows pass after a column has changed its type or
-    /// collation.
+    /// Keeps only the columns of type `real`. Plain equality with a text or uuid column could let wrong rows pass after
+    /// the column has changed its type or collation.
     pub(in crate::dataset) fn reals(mut self) -> Self {
         self.0.retain(|_, native| *native == Native::Real);
         self
@@ -44,8 +44,9 @@ impl FromIterator<(String, Native)> for Natives {
     }
 }
 
-/// Returns the values for plain equality with a column of this type; None if plain equality differs from comparing
-/// texts, or no value is left. A text that is not the canonical form of a uuid equals no uuid.
+/// Returns the texts as values for plain equality with a column of this native type; None if plain equality differs
+/// from comparing texts, or no value is left. For a uuid column, leaves out texts that are not the canonical form of a
+/// uuid, because they equal no uuid.
 pub(super) fn plain<'a>(native: Option<Native>, texts: impl Iterator<Item = &'a str>) -> Option<Vec<Expr>> {
     let values: Vec<_> = match native? {
         Native::Text => texts.map(Expr::val).collect(),

@@ -1,7 +1,7 @@
 //! Translates a filter into SQL with bound parameters.
 //!
-//! Text compares byte by byte on both databases, as in polars; on PostgreSQL under the collation `C`. LIKE is
-//! case-sensitive, and therefore becomes GLOB on SQLite.
+//! Texts are compared byte by byte, as in polars: PostgreSQL compares them under the collation `C`, SQLite by default.
+//! The LIKE of a filter is case-sensitive, and therefore becomes GLOB on SQLite.
 
 use protocol::{
     catalog::{Column, ColumnType},
@@ -27,7 +27,7 @@ pub(super) struct Predicate<'a> {
 }
 
 impl Predicate<'_> {
-    /// Returns the condition that is true for rows that pass the filter.
+    /// Returns the SQL condition that is true for rows that pass the filter.
     pub(super) fn expr(&self, filter: &Filter) -> Result<Expr, DatasetError> {
         let known = |name: &str| find(self.columns, name);
         let backend = self.backend;
@@ -84,8 +84,8 @@ impl Predicate<'_> {
         }
     }
 
-    /// Returns the values for plain equality with the column, which can use an index; None where plain equality gives
-    /// other rows.
+    /// Returns the literals of a filter as values for plain equality with the column, which can use an index; None
+    /// where plain equality could select other rows than comparing texts.
     fn plain(&self, column: &Column, values: &[Literal]) -> Option<Vec<Expr>> {
         if column.kind != ColumnType::String {
             return None;
@@ -109,7 +109,7 @@ impl Predicate<'_> {
         if exact.is_empty() { col(&column.name).ne(col(&column.name)) } else { col(&column.name).is_in(exact) }
     }
 
-    /// Returns the column as an expression that compares with literals of its type.
+    /// Returns the column as an expression that can be compared with literals of the column's type.
     fn comparable(&self, column: &Column) -> Expr {
         match (column.kind, self.backend) {
             (ColumnType::Decimal, DbBackend::Sqlite) => col(&column.name).cast_as("numeric"),
@@ -118,7 +118,8 @@ impl Predicate<'_> {
     }
 }
 
-/// Returns the condition for a `real` column. Both sides are `real`, so that the condition can use an index.
+/// Returns the condition that compares a `real` column with a number. Both sides of the comparison are `real`, so that
+/// the server can use an index.
 fn compared_with_real(column: Expr, compare: Compare, number: f64) -> Expr {
     let NearestFloat { floor, exact } = NearestFloat::of(number);
     let right = real(floor);

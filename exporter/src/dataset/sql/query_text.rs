@@ -1,7 +1,7 @@
 //! The text of a query in the catalog, with `:name` for each parameter.
 //!
-//! The operator wrote the text, and the exporter uses the text unchanged. Values of clients never become part of the
-//! text unescaped: they are bound, or written as literals where a statement can't have bound values.
+//! The operator wrote the text, and the exporter uses the text unchanged. Parameter values of clients never become part
+//! of the text unescaped: they are bound, or written as SQL literals where a statement can't have bound values.
 
 use chrono::{DateTime, NaiveDate, Utc};
 use protocol::params::{ParamSpec, ParamType};
@@ -13,7 +13,7 @@ use serde_json::{Map, Value};
 
 use super::{super::DatasetError, expressions::SOURCE};
 
-/// A parsed query: a list of texts and parameters.
+/// A parsed query of the catalog: pieces of SQL text, and the parameters between them.
 #[derive(Clone, Debug, PartialEq)]
 pub struct QueryText {
     parts: Vec<Part>,
@@ -113,12 +113,13 @@ impl QueryText {
         Ok(Statement::from_sql_and_values(backend, text, bound))
     }
 
-    /// Returns the common table expression for PostgreSQL, with literals instead of bound values.
+    /// Returns this query as a common table expression for PostgreSQL, with the parameter values as SQL literals.
     pub(in crate::dataset) fn literal(&self, params: &Map<String, Value>) -> Result<String, DatasetError> {
         self.text(params, |value| PostgresQueryBuilder.value_to_string(&value))
     }
 
-    /// Returns the common table expression with NULL for each parameter, from which a server can describe the columns.
+    /// Returns this query as a common table expression with NULL for each parameter. From this text, PostgreSQL can
+    /// describe the columns of the query.
     pub(in crate::dataset) fn described(&self) -> String {
         let null = |part: &Part| match part {
             Part::Text(text) => text.clone(),
@@ -127,7 +128,8 @@ impl QueryText {
         format!("WITH \"{SOURCE}\" AS ({}\n) ", self.parts.iter().map(null).collect::<String>())
     }
 
-    /// Returns the common table expression with `$1`, `$2` and so on for the parameters, which a server can plan.
+    /// Returns this query as a common table expression with the placeholders `$1`, `$2` and so on for the parameters.
+    /// PostgreSQL can plan this text without the parameter values.
     pub(in crate::dataset) fn numbered(&self) -> String {
         let mut place = 0;
         let number = |part: &Part| match part {
@@ -145,7 +147,8 @@ impl QueryText {
         self.parts.iter().filter(|part| matches!(part, Part::Param(_))).count()
     }
 
-    /// Returns `WITH source AS (…)`, in which `write` gives the text of each value.
+    /// Returns this query as `WITH source AS (…)`. `write` returns the SQL for each parameter value: a placeholder or a
+    /// literal.
     fn text(
         &self,
         params: &Map<String, Value>,
@@ -168,8 +171,8 @@ impl QueryText {
     }
 }
 
-/// Returns the length of a quoted text, quoted name or comment at the beginning of `rest`; names in it are no
-/// parameters.
+/// Returns the length of the quoted text, quoted name or comment at the beginning of `rest`, in bytes, because a
+/// `:name` in these is no parameter; None if `rest` begins with other text.
 fn opaque(rest: &str) -> Result<Option<usize>, QueryTextError> {
     let closed = |open: usize, close: &str| {
         rest[open..].find(close).map(|at| Some(open + at + close.len())).ok_or(QueryTextError::Open)
@@ -190,14 +193,16 @@ fn opaque(rest: &str) -> Result<Option<usize>, QueryTextError> {
     Ok(None)
 }
 
-/// Returns the name of the parameter at the beginning of `rest`, without its colon.
+/// Returns the name of the parameter at the beginning of `rest`, without its colon; None if `rest` begins with other
+/// text.
 fn placeholder(rest: &str) -> Option<&str> {
     let name = rest.strip_prefix(':')?;
     let end = name.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(name.len());
     (end > 0 && !name.starts_with(|c: char| c.is_ascii_digit())).then(|| &name[..end])
 }
 
-/// Returns the values of a parameter; several for a list.
+/// Returns the values of a parameter in the form for binding: several for a list. None if the value is missing or has
+/// another type than the declared one.
 fn bound(spec: &ParamSpec, params: &Map<String, Value>) -> Option<Vec<Bound>> {
     let value = params.get(&spec.name)?;
     Some(match spec.kind {

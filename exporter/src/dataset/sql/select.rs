@@ -24,7 +24,7 @@ pub(in crate::dataset) fn filtered(
     filtered_as(source, columns, query, backend, &Natives::default())
 }
 
-/// Like [`filtered`], but uses the native types of columns for a filter that indexes support.
+/// Like [`filtered`], but writes the filter for the native types of the columns, so that PostgreSQL can use indexes.
 pub(in crate::dataset) fn filtered_as(
     source: &Source,
     columns: &[Column],

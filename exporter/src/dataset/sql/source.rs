@@ -23,7 +23,8 @@ impl Source {
     }
 }
 
-/// A column by which rows are sorted, so that two exports of the same data are the same file. NULL comes last.
+/// A column by which rows are sorted. A fixed order makes two exports of the same data give the same file. NULL comes
+/// last.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OrderBy {
     /// The name of the column.

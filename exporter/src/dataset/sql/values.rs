@@ -9,7 +9,7 @@ use super::super::{
     frame_builder::{AppendError, ColumnBuilder, FrameBuilder},
 };
 
-/// Appends a row that has the columns of the frame, in the same order.
+/// Appends a database row to a frame. The row must have the columns of the frame, in the same order.
 pub(super) fn push(frame: &mut FrameBuilder, row: &QueryResult) -> Result<(), DatasetError> {
     frame.push(|index, values| append(values, row, index))
 }
