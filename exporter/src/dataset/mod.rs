@@ -103,7 +103,7 @@ impl From<Frames> for OpenedQuery {
     }
 }
 
-/// A dataset of one kind of source: describes itself, reads its rows and counts them.
+/// A dataset that users may export: it describes itself, opens queries and counts rows.
 #[async_trait]
 pub trait Dataset: Send + Sync {
     /// Returns the description of the dataset.

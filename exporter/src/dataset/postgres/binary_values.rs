@@ -24,7 +24,8 @@ const EPOCH_MICROS: i64 = EPOCH_DAYS as i64 * 86_400_000_000;
 /// The time of day 24:00, in microseconds.
 const END_OF_DAY: i64 = 86_400_000_000;
 
-/// Returns the type to which the server casts a column, so that its binary values have a known form.
+/// Returns the SQL type to which the server casts a column before it sends the values, so that their binary form is
+/// known.
 pub(super) fn cast(kind: ColumnType, native: Option<Native>) -> &'static str {
     match kind {
         ColumnType::Float if native == Some(Native::Real) => "real",
@@ -39,7 +40,7 @@ pub(super) fn cast(kind: ColumnType, native: Option<Native>) -> &'static str {
     }
 }
 
-/// Appends a row of the `COPY` to a frame. `scratch` is a buffer for the text of a number.
+/// Appends a row of the `COPY` to a frame. `scratch` is a reusable buffer for the text of a `numeric`.
 pub(super) fn push(
     frame: &mut FrameBuilder,
     fields: &mut Fields<'_>,

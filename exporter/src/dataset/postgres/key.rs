@@ -1,4 +1,4 @@
-//! Splits sources without pages into ranges of a key: views, queries and partitioned tables.
+//! Splits views, queries and partitioned tables, which have no pages, into ranges of a key column.
 //!
 //! The ranges contain each row exactly once, whatever the distribution of the key: the first range has no lower bound,
 //! the last range has no upper bound, and NULL belongs to the last range.
@@ -16,12 +16,12 @@ use super::{
     server::{PostgresServer, failed},
 };
 
-/// The expected number of rows in one range.
+/// The expected number of rows in one range of the key.
 const ROWS: u64 = 100_000;
-/// The maximum number of ranges.
+/// The maximum number of ranges into which a query is split.
 const MAX_RANGES: u64 = 256;
-/// The first and last day of the years 1 to 9999, in days since 1970-01-01. Bounds of ranges stay between them, because
-/// they are written with four digits for the year.
+/// The first and last day of the years 1 to 9999, in days since 1970-01-01. Bounds of ranges stay between these days,
+/// because the SQL literal of a bound has four digits for the year.
 const DAYS: (i128, i128) = (-719_162, 2_932_896);
 const MICROS_PER_DAY: i128 = 86_400_000_000;
 
@@ -42,7 +42,8 @@ enum Kind {
 }
 
 impl Key {
-    /// Looks up the column `name` of a source. The inner error tells why the column cannot be a key.
+    /// Looks up the column `name` of a source. The inner error is the text of a catalog fault: the reason why the
+    /// column cannot be a key.
     ///
     /// # Errors
     /// When the server can't be reached, or refuses the source.
@@ -74,8 +75,8 @@ impl Key {
         Ok(Ok(Self { name: name.to_owned(), kind }))
     }
 
-    /// Returns one condition for each range, in the order of the key; none if one range is enough for the `expected`
-    /// rows.
+    /// Returns one SQL condition for each range of the key, in the order of the key. Returns none if one range is
+    /// enough for the `expected` number of rows, or if the source has no key values.
     pub(super) async fn ranges(
         &self,
         server: &PostgresServer,
@@ -99,12 +100,13 @@ impl Key {
         Ok(self.conditions(&bounds))
     }
 
-    /// Returns the quoted name of the key column, with its source.
+    /// Returns the quoted name of the key column, qualified by the alias of the source.
     fn column(&self) -> String {
         format!("\"{}\".\"{}\"", sql::SOURCE, self.name.replace('"', "\"\""))
     }
 
-    /// Returns the statement that selects the smallest or largest finite value of the key, converted to text.
+    /// Returns the statement that selects the smallest (`ASC`) or largest (`DESC`) finite value of the key, as the text
+    /// that [`Self::position`] parses.
     fn end(&self, rows: &PostgresRows, query: &Query, order: &str) -> Result<String, DatasetError> {
         let column = self.column();
         let (shown, finite) = match self.kind {
@@ -120,7 +122,8 @@ impl Key {
         Ok(format!("{}{body} ORDER BY {column} {order} LIMIT 1", rows.before(query)?))
     }
 
-    /// Returns the position of a value on the number line of its type.
+    /// Returns the position of a key value on a number line: the number itself, a uuid without its lowest bit, or the
+    /// days or microseconds since 1970-01-01.
     fn position(&self, text: &str) -> Option<i128> {
         Some(match self.kind {
             Kind::Int => text.parse().ok()?,
@@ -133,7 +136,8 @@ impl Key {
         })
     }
 
-    /// Returns the value at a position as an SQL literal; None if the type has no value there.
+    /// Returns the key value at this position on the number line as an SQL literal; None if the type of the key has no
+    /// value there.
     fn literal(&self, position: i128) -> Option<Expr> {
         Some(match self.kind {
             Kind::Int => Expr::val(i64::try_from(position).ok()?),

@@ -41,10 +41,11 @@ use super::{
     sql::{self, Natives, OrderBy, Source},
 };
 
-/// The plan cost above which a query is estimated instead of counted. It equals reading 400 MB of pages sequentially.
+/// The cost, in the units of the planner, above which a query is not counted exactly. Reading 400 MB of pages
+/// sequentially has this cost.
 const COUNT_COST: f64 = 50_000.0;
 
-/// A table, view or query of a PostgreSQL server.
+/// A dataset of the rows of a table, view or query of a PostgreSQL server.
 #[derive(Clone, Debug)]
 pub struct PostgresRows {
     server: Arc<PostgresServer>,
@@ -58,8 +59,7 @@ pub struct PostgresRows {
 }
 
 impl PostgresRows {
-    /// Returns the rows of `source` under this description. The server casts each column to the type in the
-    /// description.
+    /// Creates a dataset that reads `source`. The server casts each column to the type that `info` gives it.
     #[must_use]
     pub fn new(server: Arc<PostgresServer>, source: Source, info: DatasetInfo) -> Self {
         // the planner's statistics are about all rows of a table
@@ -67,7 +67,7 @@ impl PostgresRows {
         Self { server, source, info, order: Vec::new(), key: None }
     }
 
-    /// Sorts the rows by these columns. One statement reads a sorted dataset.
+    /// Sorts the rows by these columns. A single statement reads a sorted dataset, because ranges have no common order.
     #[must_use]
     pub fn ordered_by(mut self, order: Vec<OrderBy>) -> Self {
         self.order = order;
@@ -81,7 +81,7 @@ impl PostgresRows {
         self
     }
 
-    /// Returns the columns of a source, as the server describes them; each may be NULL.
+    /// Returns the columns of a source, as the server describes them. The description counts every column as nullable.
     ///
     /// # Errors
     /// When the server can't be reached, or refuses the source.
@@ -92,7 +92,7 @@ impl PostgresRows {
         Ok(prepared.columns().iter().map(|c| Column::new(c.name(), kind(c.type_info().name()))).collect())
     }
 
-    /// Returns a select of all columns, which the server describes and never runs.
+    /// Returns a select of all columns of a source. The server describes this select and never runs it.
     fn everything(source: &Source) -> Result<String, DatasetError> {
         let everything = Query { columns: Vec::new(), filter: Filter::all(), params: Map::new(), limit: Some(0) };
         let mut select = sql::filtered(source, &[], &everything, DbBackend::Postgres)?;
@@ -122,13 +122,14 @@ impl PostgresRows {
         Ok(select)
     }
 
-    /// Returns a select as text, in which every value is a literal, because `COPY` accepts no bound values. Only the
-    /// writer of sea-query escapes the values; the tests give it hostile input.
+    /// Returns a select as text, in which every value is a literal, because `COPY` accepts no bound values. sea-query
+    /// alone escapes the values; the tests give it hostile input.
     fn text(&self, select: &SelectStatement, query: &Query) -> Result<String, DatasetError> {
         Ok(self.before(query)? + &select.to_string(PostgresQueryBuilder))
     }
 
-    /// Returns the common table expression before a select: the query of the catalog, if the source is one.
+    /// Returns the text before a select: a common table expression if the source is a query of the catalog, or an empty
+    /// text for a table.
     fn before(&self, query: &Query) -> Result<String, DatasetError> {
         match &self.source {
             Source::Query(text) => text.literal(&query.params),
@@ -141,13 +142,13 @@ impl PostgresRows {
         sql::filtered_as(&self.source, &self.info.columns, query, DbBackend::Postgres, natives)
     }
 
-    /// Returns the plan of a statement.
+    /// Returns the plan that the server makes for a statement, without running the statement.
     async fn plan(&self, conn: &mut PgConnection, statement: &str) -> Result<Plan, DatasetError> {
         let plan = self.number(conn, format!("EXPLAIN (VERBOSE, FORMAT JSON) {statement}")).await?;
         Ok(Plan::parse(&plan.unwrap_or_default()))
     }
 
-    /// Returns the number of rows and the cost that the planner expects of a query.
+    /// Returns the number of rows and the cost that the planner expects of a query; None if the plan lacks them.
     async fn expected(&self, conn: &mut PgConnection, query: &Query) -> Result<Option<(u64, f64)>, DatasetError> {
         let natives = native::natives(&self.server, conn, self, query).await?;
         let mut select = self.filtered(query, &natives)?;
@@ -156,7 +157,8 @@ impl PostgresRows {
     }
 
     /// Finds a reason why reading by ranges of a key could return other rows than one statement; None if there is no
-    /// reason. Each read repeats this check with the values of its parameters, and falls back to one statement.
+    /// reason. Each export repeats this check with the values of its parameters, and reads by one statement if it finds
+    /// a reason.
     ///
     /// # Errors
     /// When the server can't be reached.
@@ -182,8 +184,8 @@ impl PostgresRows {
         plan.split_doubt(&self.server, &mut session.conn, &statement).await
     }
 
-    /// Returns the generic plan of a statement with `$1` and so on; None if the server can't infer the types of the
-    /// parameters.
+    /// Returns the generic plan of a statement with the placeholders `$1`, `$2` and so on; None if the server can't
+    /// infer the types of the parameters.
     async fn generic(
         &self,
         conn: &mut PgConnection,

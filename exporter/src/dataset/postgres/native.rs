@@ -1,6 +1,6 @@
 //! Finds the native types of columns before each read. A column may have changed its type or collation since the
 //! catalog was loaded, and plain equality under another collation could let rows of other tenants pass. The lookup runs
-//! in the transaction that reads the rows, whose locks keep the columns unchanged.
+//! in the transaction that reads the rows: the locks of this transaction keep the columns unchanged.
 
 use protocol::{
     catalog::{Column, ColumnType},
@@ -20,12 +20,13 @@ use super::{
 };
 
 /// Selects the columns of a table or view whose type is `text`, `varchar`, `uuid` or `real`, by the fixed object
-/// identifiers of these types. Leaves out texts under a nondeterministic collation.
+/// identifiers of these types. Leaves out text columns under a nondeterministic collation.
 const OF_A_RELATION: &str = "SELECT a.attname::text, a.atttypid::bigint::text FROM pg_catalog.pg_attribute AS a \
      LEFT JOIN pg_catalog.pg_collation AS c ON c.oid = a.attcollation \
      WHERE a.attnum > 0 AND NOT a.attisdropped AND a.atttypid IN (25, 1043, 2950, 700) \
      AND to_jsonb(c) ->> 'collisdeterministic' IS DISTINCT FROM 'false' AND a.attrelid = ";
-/// Selects a row if the database has a nondeterministic collation. The columns of a query don't report their collation.
+/// Selects a row if the database has a nondeterministic collation. The check is for queries, because PostgreSQL does
+/// not report the collations of their columns.
 const NONDETERMINISTIC_COLLATIONS: &str = "SELECT 'yes' FROM pg_catalog.pg_collation AS c \
      WHERE to_jsonb(c) ->> 'collisdeterministic' = 'false' LIMIT 1";
 
@@ -62,7 +63,8 @@ async fn prepare(
     server.within(conn.prepare(AssertSqlSafe(statement).into_sql_str())).await
 }
 
-/// Whether the query compares a text, or compares or reads a float.
+/// Whether native types may change the SQL of a query: if it filters by a text column, or filters by or selects a float
+/// column.
 fn is_useful(columns: &[Column], query: &Query) -> bool {
     let is = |name: &str, kinds: &[ColumnType]| columns.iter().any(|c| c.name == name && kinds.contains(&c.kind));
     let compared =

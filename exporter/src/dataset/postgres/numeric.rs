@@ -1,12 +1,13 @@
 //! Decodes PostgreSQL's binary `numeric` into exact text.
 
-/// The values of the sign field in the binary format.
+/// The values of the sign field in a binary `numeric`.
 const NEGATIVE: u16 = 0x4000;
 const NAN: u16 = 0xC000;
 const INFINITE: u16 = 0xD000;
 const MINUS_INFINITE: u16 = 0xF000;
 
-/// Appends the text of a number, with the scale that the server sent. None if the bytes are no `numeric`.
+/// Appends the text of a binary `numeric`, with as many decimal places as its scale says. None if the bytes are no
+/// `numeric`.
 pub(super) fn write(out: &mut String, wire: &[u8]) -> Option<()> {
     let word = |at: usize| Some(u16::from_be_bytes(wire.get(at..at + 2)?.try_into().ok()?));
     let digits = usize::from(word(0)?);

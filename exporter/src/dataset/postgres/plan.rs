@@ -17,7 +17,7 @@ use super::{
     server::{PostgresServer, failed},
 };
 
-/// The members of a plan that contain names and not expressions.
+/// The members of a JSON plan that contain names and no expressions. The search for functions skips these members.
 const NAMES: [&str; 17] = [
     "Node Type",
     "Parent Relationship",
@@ -39,17 +39,17 @@ const NAMES: [&str; 17] = [
 ];
 /// SQL keywords for the current time.
 const TIME_KEYWORDS: [&str; 5] = ["CURRENT_DATE", "CURRENT_TIME", "CURRENT_TIMESTAMP", "LOCALTIME", "LOCALTIMESTAMP"];
-/// Texts that the parser turns into the current time, so that the plan shows only a constant.
+/// Text literals that PostgreSQL's parser replaces by the current time. The plan shows only the resulting constant.
 const TIME_TEXTS: [&str; 4] = ["now", "today", "tomorrow", "yesterday"];
-/// A regular expression for stable functions of the server whose results differ between sessions.
+/// A regular expression for the names of those `STABLE` functions of PostgreSQL whose results differ between sessions.
 const SESSION_FUNCTIONS: &str = "^(now|statement_timestamp|transaction_timestamp|inet_client_.*|pg_backend_pid|pg_stat_get_.*|\
                             pg_my_temp_schema|pg_current_xact_id.*|txid_current|txid_current_if_assigned)$";
 /// A regular expression for words in the body of a user-defined function that make its results differ between sessions.
-/// The plan does not show the body.
+/// The plan does not show the body of a function.
 const SUSPECT_WORDS: &str = "\\m(now|current_date|current_time|current_timestamp|localtime|localtimestamp|clock_timestamp|\
                        statement_timestamp|transaction_timestamp|timeofday|random|gen_random_uuid|limit|pg_backend_pid)\\M";
 
-/// Reasons that the planner may add to a plan although the statement does not contain them.
+/// Reasons of doubts about plan nodes that the planner may add although the statement does not ask for them.
 const LIMIT: &str = "limit";
 const DISTINCT_ON: &str = "distinct on";
 const CUSTOM: &str = "a scan of an extension";
@@ -71,14 +71,14 @@ impl Plan {
         Self(self.0, true)
     }
 
-    /// Returns the expected number of rows, and the cost.
+    /// Returns the number of rows and the total cost that the planner expects; None for an empty plan.
     pub(super) fn expected(&self) -> Option<(u64, f64)> {
         let number = |name: &str| self.0[name].as_f64();
         number("Plan Rows").zip(number("Total Cost")).map(|(rows, cost)| (rows.max(0.0) as u64, cost))
     }
 
-    /// Finds a part of the plan or of its statement that may return other rows in another session; None if there is
-    /// none.
+    /// Finds a part of the plan or of its statement that may return other rows in another session; None if the whole
+    /// statement returns the same rows in every session.
     pub(super) async fn split_doubt(
         &self,
         server: &PostgresServer,
@@ -135,9 +135,9 @@ impl Doubt {
 struct Found {
     is_generic: bool,
     reason: Option<Doubt>,
-    /// All expressions, one on each line.
+    /// All expressions of the plan, one on each line.
     text: String,
-    /// All expressions without quoted texts.
+    /// All expressions of the plan without their quoted texts, one on each line.
     bare: String,
     /// The schemas and names of all called functions; the schema is empty if the expression does not name it.
     functions: BTreeSet<(String, String)>,
@@ -197,7 +197,8 @@ impl Found {
         self.bare.push('\n');
     }
 
-    /// Builds a query for the first function, operator or cast whose result differs between sessions.
+    /// Builds the statement that selects one function, operator or cast of the plan whose result may differ between
+    /// sessions.
     fn volatility_query(&self) -> String {
         let quoted = |text: &str| PostgresQueryBuilder.value_to_string(&text.into());
         let called: Vec<_> =
@@ -245,7 +246,8 @@ fn refused(node: &Value, is_generic: bool) -> Option<Doubt> {
     Some(Doubt { reason: reason.to_owned(), is_written: ![LIMIT, DISTINCT_ON, CUSTOM].contains(&reason) })
 }
 
-/// Whether a `Limit` node only finds a minimum or maximum by an index. All rows that qualify have the same value.
+/// Whether a `Limit` node only finds a minimum or maximum by an index. Such a node gives the same value whichever of
+/// several equal rows it returns.
 fn is_min_or_max(limit: &Value) -> bool {
     let (Some([value]), Some([inner])) =
         (limit["Output"].as_array().map(Vec::as_slice), limit["Plans"].as_array().map(Vec::as_slice))
@@ -257,7 +259,8 @@ fn is_min_or_max(limit: &Value) -> bool {
     condition.is_some_and(|condition| scans.into_iter().flatten().any(|text| text.contains(&condition)))
 }
 
-/// Whether a `Unique` node compares all its outputs. Otherwise its choice among rows with equal keys is arbitrary.
+/// Whether a `Unique` node compares all its output columns. Otherwise, the node chooses one of the rows with equal keys
+/// arbitrarily.
 fn is_distinct(unique: &Value) -> bool {
     let texts = |value: &Value| -> Vec<String> {
         value.as_array().into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect()
@@ -268,7 +271,8 @@ fn is_distinct(unique: &Value) -> bool {
     outputs.len() < 2 || outputs.iter().all(is_key)
 }
 
-/// Returns a text such as 'today' that the parser has replaced by a time: the statement has it, and the plan has not.
+/// Returns a text such as 'today' that PostgreSQL's parser has replaced by a time: the statement contains the text, and
+/// the plan does not.
 fn time_text(statement: &str, plan: &str) -> Option<String> {
     let (statement, plan) = (statement.to_lowercase(), plan.to_lowercase());
     let is_other = |c: char| c != '_' && !c.is_alphanumeric();

@@ -1,8 +1,8 @@
-//! Runs one `COPY`, or several at once in one snapshot.
+//! Reads a select by one `COPY`, or by several at once, each for a range of rows.
 //!
-//! A large table is split into ranges of pages, a source without pages into ranges of a key. Each connection of an export
-//! takes the next range. The rows come out range by range, so that the same table gives the same file. Frames that are read
-//! ahead wait in bounded channels, and a full channel makes its connection wait.
+//! A large table is split into ranges of pages, a source without pages into ranges of a key. Each connection of an
+//! export takes the next range. The rows come out range by range, so that the same table gives the same file. Frames of
+//! later ranges wait in bounded channels, and a connection waits while its channel is full.
 
 use std::{
     collections::VecDeque,
@@ -36,13 +36,14 @@ use super::{
 const PAGES: u64 = 2_048;
 /// The capacity of the channel of one range, in frames.
 const READ_AHEAD: usize = 8;
-/// Begins a transaction in which each statement has its own snapshot. Its locks still hold from one statement to the next,
-/// so that the native types of columns stay valid until the statement that reads them.
+/// Begins a transaction in which each statement has its own snapshot. The locks of the transaction outlast its
+/// statements: the native types of columns stay valid from the statement that looks them up until the statement that
+/// reads the rows.
 pub(super) const BEGIN_PLAIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED READ ONLY";
 /// Begins a transaction with one snapshot for all its statements.
 const BEGIN: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
 
-/// Reads the rows of one statement on one connection.
+/// Reads all rows of a select by one `COPY` on one connection.
 fn single(server: Arc<PostgresServer>, mut session: Session, select: String, columns: Vec<Column>) -> Frames {
     let (sender, receiver) = frame_channel::channel();
     let task =
@@ -59,22 +60,22 @@ pub(super) trait Ranged: Send + Sync + 'static {
     /// Whether the select may be split into ranges.
     fn may_be_split(&self) -> bool;
 
-    /// Looks up the native types, and returns the condition of each range, in the order of the rows. Returns at most
-    /// one condition if splitting is not worthwhile. Must be called before [`Self::text`].
+    /// Looks up the native types of the columns, and returns the SQL condition of each range, in the order of the rows.
+    /// Returns at most one condition if splitting is not worthwhile. Must be called before [`Self::text`].
     ///
     /// # Errors
     /// When the server fails.
     async fn ranges(&mut self, conn: &mut PgConnection) -> Result<Vec<Option<Expr>>, DatasetError>;
 
-    /// Returns the text of the select, restricted to the rows of a range.
+    /// Returns the text of the select, restricted to the rows of a range; None for all rows.
     ///
     /// # Errors
     /// When a parameter is missing.
     fn text(&self, range: Option<Expr>) -> Result<String, DatasetError>;
 }
 
-/// Opens a select. Several connections read it if it has several ranges; `wanted` decides whether they share one
-/// snapshot.
+/// Opens a select. If the select has several ranges, several connections read them, and `wanted` decides whether these
+/// connections share one snapshot.
 pub(super) async fn open(
     server: Arc<PostgresServer>,
     wanted: Snapshot,
@@ -158,9 +159,9 @@ fn range(at: u64, ranges: u64) -> Expr {
     Expr::cust(text)
 }
 
-/// Returns the statement that locks the table until its rows are read. `TRUNCATE` ignores older snapshots; only a lock
-/// that is taken before the snapshot guarantees either all rows before it or all rows after it. None for relations that
-/// can't be locked: other kinds of relations, and tables of which only some columns may be read.
+/// Returns the statement that locks the table until its rows are read. In a snapshot that is older than a `TRUNCATE`,
+/// the table looks empty; a lock that is taken before the snapshot makes the `TRUNCATE` wait. None for a relation that
+/// can't be locked: one that is no table, or a table of which the exporter may read only some columns.
 async fn lock(server: &PostgresServer, conn: &mut PgConnection, table: &str) -> Result<Option<String>, DatasetError> {
     let ask = format!(
         "SELECT 'yes' FROM pg_class WHERE oid = '{}'::regclass AND relkind IN ('r', 'p') \
@@ -218,11 +219,11 @@ struct Readers<S> {
     select: S,
     columns: Arc<[Column]>,
     ranges: Vec<Option<Expr>>,
-    /// The number of connections that the export still holds.
+    /// The number of connections that the export has not given up for other exports.
     held: Arc<AtomicUsize>,
 }
 
-/// A range that a connection is reading: the channel of its frames, and the task that reads it.
+/// A range that a connection is reading: the channel of its frames, and the task that sends them.
 struct Running {
     frames: mpsc::Receiver<DataFrame>,
     task: AbortOnDropHandle<Result<(), DatasetError>>,
@@ -232,7 +233,7 @@ struct Running {
 enum Event {
     /// A connection is free for the next range.
     Idle(Reader),
-    /// A frame of the first running range; None at the end of the range.
+    /// A frame of the first range that is not yet sent completely; None at the end of that range.
     Frame(Option<DataFrame>),
 }
 
@@ -304,7 +305,7 @@ impl<S: Ranged> Readers<S> {
     }
 }
 
-/// Sends the rows of a statement. Returns false when the receiver is dropped.
+/// Runs a select by `COPY`, and sends its rows as frames. Returns false if the receiver is dropped.
 async fn copy(
     server: &PostgresServer,
     conn: &mut PgConnection,

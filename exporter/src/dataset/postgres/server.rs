@@ -26,11 +26,12 @@ const SESSION: &str = "SET client_encoding = 'UTF8'; SET standard_conforming_str
                        SET extra_float_digits = 1; SET synchronize_seqscans = off; \
                        SET default_transaction_read_only = on; SET lock_timeout = '10s'; \
                        SET idle_in_transaction_session_timeout = 0";
-/// Makes the server check every 2 s whether the client is still connected, so that a dropped statement ends. Servers before
-/// PostgreSQL 14 lack the setting, and some operating systems don't support it.
+/// Makes the server check every 2 s whether the client is still connected, and end the statement of a client that is
+/// not. Servers before PostgreSQL 14 lack the setting, and some operating systems don't support it.
 const CHECK_CLIENT: &str = "SELECT set_config(name, '2s', false) FROM pg_settings \
                            WHERE name = 'client_connection_check_interval'";
-/// Disables the statement timeout, because exports may take long. Waiting for the next rows has a separate timeout.
+/// Disables the statement timeout, because exports may take long. The wait of the exporter for the next rows has a
+/// separate timeout, `read_timeout`.
 const NO_TIMEOUT: &str = "SET statement_timeout = 0";
 /// Sets the timeout of short statements, such as counts and descriptions of columns.
 const SHORT_TIMEOUT: &str = "SET statement_timeout = '10s'";
@@ -45,11 +46,11 @@ pub struct PostgresSettings {
     /// The maximum number of connections of one export; 2 by default.
     pub connections_per_export: usize,
     /// The number of free connections that an export must leave for the first connections of other exports before it
-    /// opens a second one; 0 by default. The exporter sets this to its number of slots. The server reserves at most
-    /// half of `connections`.
+    /// opens a second one; 0 by default. The exporter sets this to its number of slots. At most half of `connections`
+    /// are reserved.
     pub reserved: usize,
-    /// If the planner expects at most this many rows to pass a filter, one statement reads the table instead of ranges
-    /// of pages; 100,000 by default.
+    /// If the planner expects at most this many rows to pass a filter, one statement reads the table, which is not
+    /// split into ranges of pages; 100,000 by default.
     pub few_rows: u64,
     /// The maximum wait until the server accepts a connection, and until a count gets a free connection; 10 s by
     /// default.
@@ -90,13 +91,14 @@ pub struct PostgresServer {
     pub(super) read_timeout: Duration,
 }
 
-/// A connection with its permit. Dropping the session closes the connection, and so ends its statement on the server.
+/// A connection, and the permit that counts it against the maximum. Dropping the session closes the connection, and so
+/// ends its statement on the server.
 pub(super) struct Session {
     pub(super) conn: PgConnection,
     _permit: OwnedSemaphorePermit,
 }
 
-/// An export that waits for its first connection. Dropping this value decrements the counter.
+/// Counts one export that waits for its first connection. Dropping this value decrements the counter.
 struct Waiting<'a>(&'a AtomicUsize);
 
 impl<'a> Waiting<'a> {
@@ -157,7 +159,8 @@ impl PostgresServer {
         self.session(permit.map_err(|_| failed(sqlx::Error::PoolClosed))?, SHORT_TIMEOUT).await
     }
 
-    /// Opens a further connection of an export, if more are free than are reserved for the first connections of others.
+    /// Opens a further connection of an export, if more connections are free than are reserved for the first
+    /// connections of other exports; None otherwise.
     pub(super) async fn connect_another(&self) -> Result<Option<Session>, DatasetError> {
         // one step, so that two exports can't both take the last connection that is not reserved
         let wanted = u32::try_from(self.reserved + 1).unwrap_or(u32::MAX);
@@ -173,7 +176,7 @@ impl PostgresServer {
         self.waiting.load(Ordering::Relaxed) > 0
     }
 
-    /// Opens a connection for short statements, if one is free now.
+    /// Opens a connection for short statements, if one is free now; None otherwise.
     pub(super) async fn connect_briefly_if_free(&self) -> Result<Option<Session>, DatasetError> {
         match Arc::clone(&self.free).try_acquire_owned() {
             Ok(permit) => self.session(permit, SHORT_TIMEOUT).await.map(Some),
@@ -211,7 +214,7 @@ impl PostgresServer {
         Ok(Session { conn, _permit: permit })
     }
 
-    /// Waits for the server, at most for the read timeout.
+    /// Waits for an answer of the server, at most for the read timeout.
     pub(super) async fn within<T>(
         &self,
         answer: impl Future<Output = Result<T, sqlx::Error>>,
@@ -230,7 +233,7 @@ impl fmt::Debug for PostgresServer {
     }
 }
 
-/// Returns an error of the driver as an error of the dataset.
+/// Converts an error of the database driver to an error of a dataset.
 pub(super) fn failed(error: sqlx::Error) -> DatasetError {
     DatasetError::Db(DbErr::Query(RuntimeErr::SqlxError(error.into())))
 }

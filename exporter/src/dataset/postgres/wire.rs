@@ -5,10 +5,10 @@ use bytes::{Buf, Bytes, BytesMut};
 use super::super::DatasetError;
 
 const SIGNATURE: &[u8] = b"PGCOPY\n\xff\r\n\0";
-/// The length of the signature, the flags and the length field of the header extension, in bytes.
+/// The length of the fixed part of the header, in bytes: the signature, the flags, and the length of the extension.
 const HEADER: usize = SIGNATURE.len() + 8;
 
-/// Splits a stream of bytes into rows.
+/// Splits the bytes of a binary `COPY` into rows, however the bytes are divided into messages.
 pub(super) struct Wire {
     rest: BytesMut,
     begun: bool,
@@ -22,12 +22,12 @@ impl Wire {
         Self { rest: BytesMut::new(), begun: false, ended: false, width }
     }
 
-    /// Whether the trailer has arrived. A stream without it is incomplete.
+    /// Whether the trailer of the `COPY` has arrived. A stream without a trailer is incomplete.
     pub(super) const fn is_complete(&self) -> bool {
         self.ended
     }
 
-    /// Adds bytes of the stream, and passes each complete row to `take`: its fields in order, None for NULL.
+    /// Adds the next bytes of the `COPY`, and passes the fields of each complete row to `take`.
     pub(super) fn push(
         &mut self,
         bytes: Bytes,
@@ -86,7 +86,7 @@ impl Wire {
     }
 }
 
-/// Returns the length of all fields of a row, in bytes; None if the row is incomplete.
+/// Returns the length of all fields of the row at the beginning of `bytes`; None if the row is incomplete.
 fn length(bytes: &[u8], width: usize) -> Result<Option<usize>, DatasetError> {
     let mut at = 0;
     for _ in 0..width {
@@ -103,7 +103,7 @@ fn length(bytes: &[u8], width: usize) -> Result<Option<usize>, DatasetError> {
     Ok(Some(at))
 }
 
-/// The remaining fields of one row.
+/// The fields of one row that the caller has not taken yet.
 pub(super) struct Fields<'a> {
     bytes: &'a [u8],
 }
