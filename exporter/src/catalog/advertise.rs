@@ -1,5 +1,5 @@
-//! Advertises the registry of this exporter to gateways at a fixed interval, and deletes the catalog entry when the
-//! exporter stops.
+//! Advertises the datasets of this exporter to gateways: writes an entry into the NATS key-value bucket of the catalog
+//! at a fixed interval, and deletes the entry when the exporter stops.
 
 use std::time::Duration;
 
@@ -12,11 +12,11 @@ use tracing::warn;
 use super::{Current, estimates::Estimates};
 use crate::drain::Drain;
 
-/// The number of intervals for which an entry is valid.
+/// The number of advertising intervals for which a catalog entry is valid.
 const TTL_INTERVALS: u32 = 3;
-/// The number of intervals after which the rows of all datasets are estimated again.
+/// The number of advertising intervals after which the exporter estimates the rows of all datasets again.
 const ESTIMATE_INTERVALS: u32 = 3;
-/// The maximum time for which a new registry waits for its row estimates.
+/// The maximum time for which the first advertisement of a new registry waits for row estimates.
 const FIRST_ESTIMATES: Duration = Duration::from_millis(1_500);
 
 /// Maintains the catalog entry of one exporter.
@@ -29,12 +29,12 @@ pub(crate) struct Advertiser {
     /// The number of slots, and the number of slots that bulk exports may use.
     pub(crate) slots: (usize, usize),
     pub(crate) interval: Duration,
-    /// The drain state. While the exporter is drained, the entry offers no slots.
+    /// The drain state of the exporter. While the exporter drains, the entry offers no slots.
     pub(crate) drain: Drain,
 }
 
 impl Advertiser {
-    /// Publishes the entry at each interval until `stop` is canceled, and then deletes the entry.
+    /// Writes the catalog entry at each interval until `stop` is canceled, and then deletes the entry.
     pub(crate) async fn run(mut self, stop: CancellationToken) -> Result<(), std::convert::Infallible> {
         let mut drained = self.drain.changes();
         let mut estimates = Estimates::of(self.catalog.current());

@@ -3,8 +3,8 @@
 use super::{fault::Refusal, spec::DatasetSpec};
 use crate::dataset::{DatasetError, Snapshot, TENANT_COLUMNS};
 
-/// Returns a fault if a dataset leaves out a tenant column of its source. No row policy could name that column, so rows
-/// of other tenants would pass. An explicit `tenant_column` disables this check.
+/// Returns a fault if the declared columns of a dataset leave out a tenant column of its source. No row policy could
+/// name that column, so rows of other tenants would pass. An explicit `tenant_column` disables this check.
 pub(super) fn check_tenant_columns<'a>(
     at: usize,
     spec: &DatasetSpec,
@@ -49,7 +49,8 @@ pub(super) fn check_postgres_keys(spec: &DatasetSpec, is_postgres: bool) -> Resu
     }
 }
 
-/// Returns the text of the fault that a dataset can't be split, because `reason` gives other rows in each range.
+/// Returns the text of the fault that `split_by` does not suit a dataset, because the SQL feature `reason` gives other
+/// rows each time that the source is read.
 pub(super) fn differing_rows(reason: &str) -> String {
     format!(
         "`split_by` reads it once for each range of the key, and `{reason}` gives other rows each time: leave out one of \
@@ -57,8 +58,8 @@ pub(super) fn differing_rows(reason: &str) -> String {
     )
 }
 
-/// Classifies an error of reading the schema of a source: a missing or unsupported column means that the file differs from
-/// its source; any other error means that the source is unavailable.
+/// Classifies an error of reading the schema of a source: a missing or unsupported column means that the declaration
+/// differs from the source; any other error means that the source is unavailable.
 pub(super) fn classify_probe_error(at: usize, spec: &DatasetSpec, error: &DatasetError) -> Refusal {
     let (source, cause) = match error {
         DatasetError::InFile { file, source } => (format!("the file `{file}`"), &**source),

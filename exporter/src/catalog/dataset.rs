@@ -21,10 +21,11 @@ use crate::{
     template,
 };
 
-/// The minimum and maximum of `retention`, in seconds.
+/// The minimum and maximum of a dataset's `retention`, in seconds.
 const RETENTION_SECONDS: std::ops::RangeInclusive<u64> = 1..=366 * 24 * 60 * 60;
 
-/// Creates the dataset of the `[[dataset]]` table that begins at the byte `at`, from its opened source.
+/// Creates the dataset of the `[[dataset]]` table that begins at the byte `at` of the catalog file, from its opened
+/// source.
 pub(super) async fn make(
     context: &LoadContext,
     at: usize,
@@ -183,7 +184,7 @@ fn all_typed(spec: &DatasetSpec) -> bool {
 }
 
 /// Returns the declared columns; a column without a declared type has the type of the source. Returns all columns of
-/// the source if the file declares none.
+/// the source if the catalog file declares none.
 fn merged(spec: &DatasetSpec, found: Vec<Column>) -> Result<Vec<Column>, DatasetError> {
     let declared = spec.columns();
     if declared.is_empty() {

@@ -13,7 +13,7 @@ use crate::{
 
 /// The maximum wait for the estimate of one dataset.
 const TIMEOUT: Duration = Duration::from_millis(1_000);
-/// The number of datasets that are estimated at once.
+/// The maximum number of datasets whose rows are estimated at once.
 const CONCURRENCY: usize = 8;
 
 /// The estimated rows of datasets, by name; None for a dataset without an estimate.
@@ -23,7 +23,7 @@ type Answers = Vec<(String, Option<u64>)>;
 pub(super) struct Estimates {
     known: HashMap<String, u64>,
     running: Option<AbortOnDropHandle<Answers>>,
-    /// Whether the running task is the first task for the current registry.
+    /// Whether the running task computes the first estimates of the current registry.
     is_first: bool,
 }
 
@@ -52,8 +52,8 @@ impl Estimates {
         }
     }
 
-    /// Waits for the running task; never returns if no task is running. Returns true if these are the first estimates
-    /// of the current registry.
+    /// Waits until the running task ends, and keeps its estimates; never returns if no task is running. Returns true if
+    /// the task was the first one of the current registry.
     pub(super) async fn finished(&mut self) -> bool {
         let Some(running) = &mut self.running else { return std::future::pending().await };
         let answers = running.await;
@@ -72,13 +72,14 @@ impl Estimates {
         self.is_first
     }
 
-    /// Returns the last estimate of the rows of a dataset; None if there is none.
+    /// Returns the last estimate of the rows of a dataset; None if the dataset has no estimate.
     pub(super) fn rows(&self, name: &str) -> Option<u64> {
         self.known.get(name).copied()
     }
 }
 
-/// Estimates the rows of one dataset. Returns None after the timeout, so that the last estimate of the dataset stays.
+/// Estimates the rows of one dataset. Returns None after the timeout; the last estimate of the dataset then stays in
+/// use.
 async fn estimate(dataset: Arc<dyn Dataset>) -> Option<(String, Option<u64>)> {
     let name = dataset.info().name.clone();
     match tokio::time::timeout(TIMEOUT, estimate_rows(dataset.as_ref())).await {

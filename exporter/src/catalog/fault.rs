@@ -11,7 +11,7 @@ pub struct CatalogFault {
     pub line: Option<usize>,
     /// The subject of the fault, such as `dataset sales`.
     pub what: String,
-    /// The fault, and a hint how to correct it.
+    /// The text of the fault, with a hint how to correct the fault.
     pub detail: String,
 }
 
@@ -47,15 +47,15 @@ impl fmt::Display for CatalogFaults {
 
 /// The reason why a dataset is not offered.
 pub(super) enum Refusal {
-    /// A fault of the catalog file at this byte.
+    /// A fault at this byte of the catalog file, and the text of the fault.
     Fault(usize, String),
-    /// The source is available, but differs from the declaration at this byte.
+    /// The source is available, but differs from the declaration at this byte of the catalog file; the text says how.
     Differs(usize, String),
     /// The source can't be read now; the text is the reason.
     Unavailable(String),
 }
 
-/// Returns the number of the line that contains this byte, from 1.
+/// Returns the number, from 1, of the line that contains the byte `at` of a text.
 pub(crate) fn line_of(text: &str, at: usize) -> usize {
     1 + text.bytes().take(at).filter(|byte| *byte == b'\n').count()
 }

@@ -1,7 +1,7 @@
 //! Loads a catalog file into datasets and templates.
 //!
 //! A fault of the file rejects the whole file. A source that cannot be read makes only its own datasets unavailable,
-//! until a later poll succeeds.
+//! until a later poll of the catalog file can read the source.
 
 use std::{collections::BTreeMap, path::Path, sync::Arc};
 
@@ -18,11 +18,11 @@ use super::{
 };
 use crate::{Registry, dataset::Dataset, template};
 
-/// The number of sources, and of datasets, that are opened at once.
+/// The maximum number of sources, and later of datasets, that are opened at once.
 const CONCURRENCY: usize = 8;
 
 /// Loads a catalog file, and reads the schemas of its sources. Templates may also name datasets of `base`. A dataset
-/// that differs from its source is unavailable; [`Loaded::as_written`] refuses such a file.
+/// whose declaration differs from its source is unavailable; [`Loaded::as_written`] refuses a file with such a dataset.
 ///
 /// # Errors
 /// All faults of the file.

@@ -40,7 +40,7 @@ pub(crate) struct Current(watch::Receiver<Arc<Registry>>);
 pub(crate) type Replace = watch::Sender<Arc<Registry>>;
 
 impl Current {
-    /// Creates the current registry with this first value, and the sender that replaces it.
+    /// Returns a sender of new registries, and the current registry, which is this one until the sender replaces it.
     pub(crate) fn starting_with(registry: Registry) -> (Replace, Self) {
         let (replace, current) = watch::channel(Arc::new(registry));
         (replace, Self(current))

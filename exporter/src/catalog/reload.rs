@@ -14,20 +14,20 @@ use tracing::{info, warn};
 use super::{LoadContext, Loaded, Replace, load};
 use crate::Registry;
 
-/// The number of polls after which unavailable datasets are retried.
+/// The number of polls of the catalog file after which the exporter retries unavailable datasets.
 const RETRY_POLLS: u32 = 5;
 
 /// Reloads the registry when the catalog file changes.
 pub(crate) struct Reloader {
     pub(crate) path: PathBuf,
     pub(crate) context: LoadContext,
-    /// The registry without the datasets and templates of the file.
+    /// The registry without the datasets and templates of the catalog file.
     pub(crate) base: Registry,
     pub(crate) replace: Replace,
     pub(crate) interval: Duration,
-    /// The fingerprint of the last loaded file.
+    /// The SHA-256 digest of the catalog file as it was loaded last, valid or not; None if it could not be read.
     pub(crate) fingerprint: Option<Vec<u8>>,
-    /// Whether some datasets of the last loaded file are unavailable.
+    /// Whether some datasets of the last valid catalog file are unavailable.
     pub(crate) has_unavailable: bool,
 }
 
@@ -38,7 +38,7 @@ pub(crate) async fn fingerprint(path: &std::path::Path) -> Option<Vec<u8>> {
 }
 
 impl Reloader {
-    /// Polls the file at each interval until `stop` is canceled.
+    /// Polls the catalog file at each interval until `stop` is canceled.
     pub(crate) async fn run(mut self, stop: CancellationToken) -> Result<(), std::convert::Infallible> {
         let mut ticks = interval(self.interval);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -63,8 +63,8 @@ impl Reloader {
         }
     }
 
-    /// Loads the file, and returns whether the exporter now uses it. `strict` refuses a file that differs from its
-    /// sources.
+    /// Loads the catalog file, and returns whether the exporter now uses it. `changed` says whether the file has
+    /// changed since the last load. If `strict` is true, a file that differs from its sources is refused.
     async fn reload(&mut self, changed: bool, strict: bool) -> bool {
         let loaded = load(&self.path, &self.context, &self.base).await;
         let loaded = match loaded.and_then(|loaded| if strict { loaded.as_written(&self.path) } else { Ok(loaded) }) {
@@ -87,7 +87,7 @@ impl Reloader {
     }
 }
 
-/// Reports an invalid file. Returns false, because the exporter does not use the file.
+/// Reports a refused catalog file in metrics and a log line. Returns false, because the exporter does not use the file.
 fn refuse(reason: &str) -> bool {
     metrics::counter!("sluice_exporter_catalog_reloads_total", "result" => "rejected").increment(1);
     metrics::gauge!("sluice_exporter_catalog_reload_failed").set(1.0);

@@ -1,4 +1,4 @@
-//! The rules for every dataset, whether it is declared in a catalog file or written in Rust.
+//! Checks the rules that every dataset must follow, whether a catalog file declares it or it is written in Rust.
 
 use protocol::{access::ColumnMask, catalog::ColumnType, filter, params};
 use serde_json::{Map, Value};
@@ -23,7 +23,7 @@ pub(crate) fn check(dataset: &DatasetInfo) -> Result<(), String> {
     rules(dataset)
 }
 
-/// Whether a text is a valid name in requests and scopes.
+/// Whether a text is a valid name of a dataset or template, as requests and scopes contain it.
 pub(crate) fn is_name(name: &str) -> bool {
     let fits = |c: char| c.is_ascii_alphanumeric() || "_-.".contains(c);
     (1..=64).contains(&name.len()) && name.chars().all(fits)
@@ -71,8 +71,8 @@ fn policy(dataset: &DatasetInfo) -> Result<(), String> {
     }
 }
 
-/// Whether a valid policy compares this column with a claim in every row that passes. Comparing with a constant instead
-/// would show the rows of one tenant to every caller.
+/// Whether a row policy compares the column `tenant` with a claim for every row that passes. A comparison with a
+/// constant does not suffice, because it would show the rows of one tenant to every caller.
 fn always_tests(policy: &Value, tenant: &str) -> bool {
     let Some(parts) = policy.as_object() else { return false };
     // the members of one object are joined by `and`
@@ -84,7 +84,8 @@ fn always_tests(policy: &Value, tenant: &str) -> bool {
     })
 }
 
-/// Whether the tests of a column compare it with a claim, or with a list that contains a claim.
+/// Whether the tests of a row policy on one column compare this column with a claim, or with a list that contains a
+/// claim.
 fn tests_a_claim(tests: &Map<String, Value>) -> bool {
     let is_claim = |value: &Value| value.get("claim").is_some();
     tests.iter().any(|(operator, value)| match (operator.as_str(), value) {

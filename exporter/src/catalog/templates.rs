@@ -53,7 +53,8 @@ fn matching<'a>(spec: &TemplateSpec, offered: &[&'a DatasetInfo]) -> Result<Vec<
     })
 }
 
-/// Adds the faults of a template for these datasets. A fault for several datasets is added once, with their names.
+/// Checks a template against these datasets, and adds the faults. A fault of several datasets is added once, with their
+/// names.
 fn check(spec: &TemplateSpec, datasets: &[&DatasetInfo], faults: &mut Vec<String>) {
     let mut found: Vec<(String, Vec<&str>)> = Vec::new();
     for dataset in datasets {

@@ -1,4 +1,4 @@
-//! Declarations of templates and of orders, and the JSON Schema of a catalog file.
+//! Declarations of templates and of row orders, and the JSON Schema of a catalog file.
 
 use super::*;
 

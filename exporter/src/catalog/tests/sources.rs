@@ -1,4 +1,4 @@
-//! Sources that differ from the file, and sources that are unavailable.
+//! Sources that differ from the catalog file, and sources that are unavailable.
 
 use polars::prelude::{IpcWriter, SerWriter};
 use polars_arrow::{

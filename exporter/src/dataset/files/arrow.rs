@@ -21,11 +21,11 @@ use super::{
     type_mapping::{self, FRAME_TEXT, TextBudget, TypeMapping},
 };
 
-/// The first bytes of the file format; the stream format begins with other bytes.
+/// The first bytes of the Arrow IPC file format; the stream format begins with other bytes.
 const MAGIC: &[u8] = b"ARROW1";
-/// The maximum number of rows in a frame. The reader splits larger batches.
+/// The maximum number of rows in a frame. The reader splits larger record batches.
 const FRAME_ROWS: usize = 1 << 16;
-/// The approximate size of a frame, in bytes. The reader splits larger batches.
+/// The approximate size of a frame, in bytes. The reader splits larger record batches.
 const FRAME_BYTES: usize = 32 << 20;
 
 type Input = BufReader<File>;
@@ -43,7 +43,7 @@ fn without_extensions(schema: &ArrowSchema) -> ArrowSchema {
     schema.iter_values().map(type_mapping::without_extension).collect()
 }
 
-/// Returns the columns of a file and their types.
+/// Returns the columns of an Arrow IPC file and their types.
 pub(super) fn schema(file: File) -> Result<TypeMapping, DatasetError> {
     let (mut input, is_file) = input(file)?;
     let schema = type_mapping::catch_damage(|| {
@@ -56,7 +56,8 @@ pub(super) fn schema(file: File) -> Result<TypeMapping, DatasetError> {
     Ok(TypeMapping::of(&schema))
 }
 
-/// Calls `handle` with the selected columns, frame by frame. Stops and returns false when `handle` returns false.
+/// Reads the selected columns of a file, and passes them to `handle` frame by frame. Stops and returns false when
+/// `handle` returns false.
 pub(super) fn read(file: File, selected: &[String], handle: FrameHandler<'_>) -> Result<bool, DatasetError> {
     let same = file.try_clone()?;
     let (mut input, is_file) = input(file)?;
@@ -106,8 +107,8 @@ fn indexes(schema: &ArrowSchema, selected: &[String]) -> Result<Vec<usize>, Data
     Ok(indexes)
 }
 
-/// Passes a batch to `handle`, in several frames if the batch is large. Stops and returns false when `handle` returns
-/// false.
+/// Passes a record batch to `handle`, in several frames if the batch is large. Stops and returns false when `handle`
+/// returns false.
 fn split(batch: RecordBatch, selected: &[String], handle: FrameHandler<'_>) -> Result<bool, DatasetError> {
     let rows = batch.len();
     let (schema, arrays) = batch.into_schema_and_arrays();

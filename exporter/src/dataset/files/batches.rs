@@ -1,4 +1,5 @@
-//! Checks the size of record batches of Arrow IPC before they are read, because a batch can't be read in parts.
+//! Checks the sizes of the record batches of an Arrow IPC file before they are read, because a batch can only be read
+//! as a whole.
 
 use std::{fs::File, io::ErrorKind, os::unix::fs::FileExt};
 
@@ -9,11 +10,11 @@ use polars_arrow::{
 
 use super::super::DatasetError;
 
-/// The maximum size in memory of the selected columns of a batch, in bytes.
+/// The maximum size in memory of the selected columns of a record batch, in bytes.
 pub(super) const BATCH_BYTES: u64 = 256 << 20;
-/// The maximum length of the header of a message.
+/// The maximum length of the header of an Arrow IPC message, in bytes.
 const HEADER_BYTES: usize = 64 << 20;
-/// The marker before the length of a message, since version 0.15 of Apache Arrow.
+/// The marker that precedes the length of an Arrow IPC message since version 0.15 of Apache Arrow.
 const CONTINUATION: [u8; 4] = [0xff; 4];
 
 /// The error for bytes that are not an Arrow IPC message.
@@ -29,20 +30,21 @@ pub(super) struct Batches {
 }
 
 impl Batches {
-    /// Prepares the check of a file with this schema. In each batch, the columns at the indexes `wanted` may have at
-    /// most `max_size` bytes.
+    /// Prepares the check of a file with this schema. In each record batch, the columns at the indexes `wanted` may
+    /// have at most `max_size` bytes in total.
     pub(super) fn new(file: File, schema: &ArrowSchema, wanted: &[usize], max_size: u64) -> Self {
         let wanted = |at: usize| wanted.contains(&at);
         let columns = schema.iter_values().enumerate().map(|(at, field)| (field.dtype.clone(), wanted(at)));
         Self { file, columns: columns.collect(), max_size, header: Vec::new() }
     }
 
-    /// Returns an error if the message at this offset is too large.
+    /// Returns an error if the message at this offset of the file is damaged, or its rows are too large.
     pub(super) fn check_at(&mut self, at: u64) -> Result<(), DatasetError> {
         self.message(at).map(drop)
     }
 
-    /// Checks the messages up to and including the next batch of rows. Returns the offset after that batch.
+    /// Checks the messages from the offset `at` up to and including the next record batch. Returns the offset after
+    /// that batch.
     pub(super) fn check_next(&mut self, mut at: u64) -> Result<u64, DatasetError> {
         while let Some((next, is_rows)) = self.message(at)? {
             at = next;
@@ -53,7 +55,8 @@ impl Batches {
         Ok(at)
     }
 
-    /// Returns the offset of the next message, and whether this message has rows; None at the end of the stream.
+    /// Checks the message at the offset `at`. Returns the offset of the message after it, and whether the checked
+    /// message has rows; None at the end of the stream.
     fn message(&mut self, at: u64) -> Result<Option<(u64, bool)>, DatasetError> {
         let (mut at, mut length) = (at, [0; 4]);
         for _ in 0..2 {
@@ -140,7 +143,8 @@ impl Batches {
     }
 }
 
-/// Returns the number of buffers of a column; None if the batch does not specify the number.
+/// Returns the number of buffers that a column of this type has in a record batch; None if the number depends on the
+/// batch, and `variadic` does not give it.
 fn buffers_of(dtype: &ArrowDataType, variadic: &mut impl Iterator<Item = i64>) -> Option<usize> {
     use ArrowDataType as D;
     Some(match dtype {

@@ -6,8 +6,8 @@ use tracing::warn;
 
 use super::{super::DatasetError, column_types::column_type, type_mapping::TypeMapping};
 
-/// Returns the declared columns, with their types in the file. If no column is declared, returns all columns of supported
-/// types.
+/// Returns the declared columns, with their types in the file. If no column is declared, returns all columns of
+/// supported types.
 ///
 /// # Errors
 /// When a declared column is missing or unsupported, or the file has no supported column.

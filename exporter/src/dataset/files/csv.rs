@@ -24,10 +24,11 @@ use super::{
 
 /// The number of rows from which the types of undeclared columns are inferred.
 const INFERENCE_ROWS: usize = 1_000;
-/// The byte order mark of UTF-8.
+/// The byte order mark of UTF-8, which a file may begin with.
 const BOM: &[u8] = b"\xef\xbb\xbf";
 
-/// The maximum length of a record, in bytes. A record with an unclosed quote would contain the rest of the file.
+/// The maximum length of a record, in bytes. Without this limit, a record with an unclosed quote would contain the rest
+/// of the file.
 const RECORD_BYTES: u64 = 64 << 20;
 /// The size of the read buffer, in bytes.
 const READ_BUFFER: usize = 1 << 20;
@@ -36,7 +37,7 @@ const READ_BUFFER: usize = 1 << 20;
 struct Bounded {
     file: File,
     read: u64,
-    /// The offset of the current record, or of the one before it.
+    /// The offset in the file of the current record, or of the record before the current one.
     record_start: Rc<Cell<u64>>,
 }
 
@@ -52,10 +53,10 @@ impl Read for Bounded {
     }
 }
 
-/// The records of a file.
+/// Reads the records of a CSV or TSV file.
 struct Records {
     reader: csv::Reader<BufReader<Bounded>>,
-    /// A second handle of the file, which checks the end of the file for an unclosed quote.
+    /// A second handle of the file, by which [`Self::check_end`] reads the last record again.
     file: File,
     delimiter: u8,
     /// The length of the byte order mark and the comments before the header, in bytes.
@@ -84,7 +85,7 @@ impl Records {
         Ok(Self { reader, file: again, delimiter, before, record_start })
     }
 
-    /// Reads the next record; returns false at the end.
+    /// Reads the next record into `record`; returns false at the end of the file.
     fn next(&mut self, record: &mut StringRecord) -> Result<bool, DatasetError> {
         let more = self.reader.read_record(record).map_err(|e| match e.kind() {
             csv::ErrorKind::Io(e) if e.kind() == io::ErrorKind::InvalidData => {
@@ -125,7 +126,7 @@ impl Records {
     }
 }
 
-/// Returns the columns of a file, with their declared types, or the types inferred from the first rows.
+/// Returns the columns of a file. A column without a declared type gets a type that is inferred from the first rows.
 pub(super) fn schema(file: File, delimiter: u8, declared: &[Column]) -> Result<SchemaRef, DatasetError> {
     let mut records = Records::of(file, delimiter)?;
     let header = records.reader.headers()?.clone();
@@ -142,7 +143,8 @@ pub(super) fn schema(file: File, delimiter: u8, declared: &[Column]) -> Result<S
     Ok(Arc::new(schema))
 }
 
-/// Calls `handle` with the selected columns, frame by frame. Stops and returns false when `handle` returns false.
+/// Reads the selected columns of a file, and passes them to `handle` frame by frame. Stops and returns false when
+/// `handle` returns false.
 pub(super) fn read(
     file: File,
     delimiter: u8,

@@ -22,7 +22,7 @@ use super::{
 };
 use crate::value::float32;
 
-/// A dataset in one or many files of one kind. Files may be replaced by a rename while exports run: each export reads the
+/// A dataset in one or many files of one kind. A rename may replace a file while exports run: each export reads the
 /// files that it opened.
 #[derive(Clone, Debug)]
 pub struct Files {
@@ -55,7 +55,7 @@ impl Files {
         Ok(Self { info: DatasetInfo { columns, ..info }, location, kind, schema, rows })
     }
 
-    /// Replaces the description. The columns of `info` must be columns of the files.
+    /// Replaces the description of the dataset. The columns of `info` must be columns of the files.
     #[must_use]
     pub(crate) fn described(self, info: DatasetInfo) -> Self {
         Self { info, ..self }
@@ -66,7 +66,7 @@ impl Files {
         self.schema.iter_names().map(|name| name.as_str())
     }
 
-    /// Reads the files in order, until the receiver needs no further frame.
+    /// Reads the files in order, and sends the frames of a query until the receiver needs no further frame.
     fn read(&self, query: &Query, sender: &mut LimitedSender, runtime: &Handle) -> Result<(), DatasetError> {
         if let Some(gone) = query.columns.iter().find(|name| !self.schema.contains(name)) {
             return Err(DatasetError::NoColumn(gone.clone()));
@@ -87,7 +87,7 @@ impl Files {
         Ok(())
     }
 
-    /// Reads one file; returns false when no further frame is needed.
+    /// Reads one file, and sends its frames. Returns false when the receiver needs no further frame.
     fn read_file(
         &self,
         file: File,
@@ -125,7 +125,8 @@ impl Files {
         more
     }
 
-    /// Reads a Parquet file: the columns of the filter first, and the others only for windows with passing rows.
+    /// Reads a Parquet file in windows of rows: first the columns of the filter, then the other columns only if a row
+    /// of the window passes the filter.
     fn read_parquet(
         &self,
         file: File,
@@ -181,7 +182,7 @@ fn needed_columns(query: &Query, filter: Option<&RowFilter>) -> Vec<String> {
     needed
 }
 
-/// Waits for a result; None if the receiver is dropped first.
+/// Waits for the result of `work`; returns None if the receiver of the frames is dropped first.
 async fn unless_closed<T>(
     sender: &LimitedSender,
     work: impl Future<Output = Result<T, DatasetError>>,
@@ -193,8 +194,8 @@ async fn unless_closed<T>(
     }
 }
 
-/// Returns the columns of a dataset, the schema of its first file, and the number of rows in the file, if the file
-/// records it.
+/// Returns the columns of a dataset, the schema of its first file, and the number of rows in this file, if the file
+/// records the number.
 fn read_schema(
     dataset: &str,
     file: File,
@@ -239,8 +240,8 @@ impl Dataset for Files {
         Ok(frame_channel::frames(receiver, task).into())
     }
 
-    /// Counts or estimates the rows of a filter only for a single local Parquet file. Other files would have to be read
-    /// completely.
+    /// Counts or estimates the rows that pass a filter only in a single local Parquet file. Other files would have to
+    /// be read completely.
     async fn count(&self, query: &Query, precision: Precision) -> Result<Option<RowCount>, DatasetError> {
         let Some(path) = self.location.local_file().filter(|_| self.kind == FileKind::Parquet) else {
             return Ok(self.rows.filter(|_| query.filter.is_all()).map(RowCount::exact));

@@ -4,8 +4,8 @@ use std::{fs::File, time::SystemTime};
 
 use super::super::DatasetError;
 
-/// The size and modification time of a file, which a write to the file changes. For a reader of the open file,
-/// replacing the file by a rename changes neither.
+/// The size and modification time of an open file. A write to the file changes them. A rename of another file over it
+/// does not, because the reader keeps the old file open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct FileVersion {
     bytes: u64,

@@ -27,7 +27,7 @@ pub struct Spool {
     pub timeout: Duration,
 }
 
-/// The location of one or many files.
+/// The location of the files of a dataset.
 pub enum Location {
     /// Local files; the path may have the wildcards `*`, `?`, `[…]` and `**`.
     Local(PathBuf),
@@ -132,12 +132,12 @@ impl Location {
     }
 }
 
-/// Parses a key without percent-decoding, because a `%` in a key has no special meaning.
+/// Parses the key of an object without percent-decoding, because a `%` in a key has no special meaning.
 fn key(text: &str) -> Result<Path, DatasetError> {
     Path::parse(text).map_err(|e| DatasetError::Objects(e.into()))
 }
 
-/// Copies a stream into an unlinked temporary file.
+/// Copies the bytes of a remote file into an unlinked temporary file, within the limits of `spool`.
 async fn copy(bytes: impl Stream<Item = Result<Bytes, DatasetError>>, spool: &Spool) -> Result<File, DatasetError> {
     let dir = spool.dir.clone();
     let mut file = tokio::task::spawn_blocking(move || tempfile::tempfile_in(dir)).await??;

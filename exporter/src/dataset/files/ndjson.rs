@@ -1,4 +1,5 @@
-//! Reads NDJSON files: one object on each line. A missing member is NULL. Lists and objects become JSON text.
+//! Reads NDJSON files, which have one JSON object on each line. A missing member is NULL. Lists and objects become JSON
+//! text.
 
 use std::{
     fs::File,
@@ -24,7 +25,7 @@ const INFERENCE_ROWS: usize = 1_000;
 /// The maximum length of a line, in bytes.
 const LINE_BYTES: u64 = 64 << 20;
 
-/// Iterates over the lines of a file as objects.
+/// Parses the lines of a file as JSON objects, and skips blank lines.
 struct Lines {
     reader: BufReader<File>,
     line: Vec<u8>,
@@ -56,7 +57,7 @@ impl Lines {
     }
 }
 
-/// Returns the columns of a file, with their declared types, or the types inferred from the first lines.
+/// Returns the declared columns, and all other columns of the first lines with inferred types.
 pub(super) fn schema(file: File, declared: &[Column]) -> Result<SchemaRef, DatasetError> {
     let mut lines = Lines::of(file)?;
     let mut rows = Vec::new();
@@ -77,7 +78,8 @@ pub(super) fn schema(file: File, declared: &[Column]) -> Result<SchemaRef, Datas
     Ok(Arc::new(schema))
 }
 
-/// Returns the narrowest type that fits all values of a member; text if the member has no values.
+/// Returns the narrowest column type that fits all values of the member `name`; text if these rows have no value for
+/// it.
 fn kind(rows: &[Map<String, Value>], name: &str) -> ColumnType {
     let mut values = rows.iter().filter_map(|row| row.get(name)).filter(|value| !value.is_null()).peekable();
     if values.peek().is_none() {
@@ -101,7 +103,8 @@ fn kind(rows: &[Map<String, Value>], name: &str) -> ColumnType {
     }
 }
 
-/// Calls `handle` with the selected columns, frame by frame. Stops and returns false when `handle` returns false.
+/// Reads the selected columns of a file, and passes them to `handle` frame by frame. Stops and returns false when
+/// `handle` returns false.
 pub(super) fn read(
     file: File,
     columns: &[Column],

@@ -9,12 +9,13 @@ use super::super::{
     frame_builder::{ColumnBuilder, FrameBuilder},
 };
 
-/// Appends a row. `field` returns the text of a column by its index, or None for NULL.
+/// Appends a row to a frame. `field` returns the text of a column by the column's index, or None for NULL.
 pub(super) fn push<'a>(frame: &mut FrameBuilder, field: impl Fn(usize) -> Option<&'a str>) -> Result<(), DatasetError> {
     frame.push(|index, values| append(values, field(index)))
 }
 
-/// Appends a value, and returns the size of its text in bytes. The error names the expected form, never the value.
+/// Parses and appends a value, and returns the size of its text in bytes. The error names the expected form, never the
+/// value.
 fn append(values: &mut ColumnBuilder, text: Option<&str>) -> Result<usize, &'static str> {
     let Some(text) = text else {
         values.append_null();
@@ -46,7 +47,7 @@ fn append(values: &mut ColumnBuilder, text: Option<&str>) -> Result<usize, &'sta
     Ok(text.len())
 }
 
-/// Returns the narrowest type that fits all of these texts; text if there are no texts.
+/// Returns the narrowest column type that fits all of these texts; text if there are none.
 pub(super) fn infer<'a>(texts: impl Iterator<Item = &'a str>) -> ColumnType {
     type Test = (ColumnType, fn(&str) -> bool);
     let mut tests: Vec<Test> = vec![

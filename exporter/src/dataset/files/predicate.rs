@@ -1,9 +1,9 @@
 //! Translates a filter into a polars expression with the three-valued logic of SQL.
 //!
-//! Comparisons with NULL are NULL, `and`, `or` and `not` follow Kleene's logic, and only true passes: polars agrees with SQL
-//! in all three. Dates, times and decimals are compared as exact numbers in the unit of the column, without rounding: for a
-//! literal between two values of the column, the comparison uses the value below. Floats of 32 bits are compared by their
-//! shortest decimal text.
+//! Comparisons with NULL are NULL, `and`, `or` and `not` follow Kleene's logic, and a row passes only if the filter is
+//! true for it: polars agrees with SQL in all three. Dates, times and decimals are compared exactly, as numbers in the
+//! unit of the column: a literal between two values of the column's type is replaced by the lower one, and the operator
+//! is adapted. Floats of 32 bits are compared by their shortest decimal text.
 
 use std::{cmp::Ordering, sync::Arc};
 
@@ -171,7 +171,7 @@ fn nanos_of_day(time: NaiveTime) -> i64 {
 }
 
 /// Multiplies a decimal by 10^`scale` and rounds it down to a value of at most `precision` digits; None if the decimal
-/// lies below all values of the column. Also returns whether the value is exact.
+/// lies below all values of the column. Also returns whether the value equals the decimal.
 fn scaled(text: &str, precision: usize, scale: usize) -> (Option<i128>, bool) {
     let (negative, digits) = text.strip_prefix('-').map_or((false, text), |digits| (true, digits));
     let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
@@ -192,7 +192,7 @@ fn scaled(text: &str, precision: usize, scale: usize) -> (Option<i128>, bool) {
     }
 }
 
-/// Returns an expression that applies a test to texts; the result for NULL is NULL.
+/// Returns an expression that applies `test` to the texts of the column `name`; the result for NULL is NULL.
 fn text_test(
     name: &str,
     schema: &Schema,
@@ -208,8 +208,8 @@ fn text_test(
     Ok(col(name).map(map, |_, field| Ok(Field::new(field.name().clone(), DataType::Boolean))))
 }
 
-/// Whether a text matches a LIKE pattern. A mismatch retries only the last `%`, one character further, so that the time is
-/// at most quadratic.
+/// Whether a text matches a LIKE pattern. A mismatch retries only the last `%`, one character further, so that the time
+/// is at most quadratic.
 fn like(text: &str, parts: &[LikePart]) -> bool {
     let (mut at, mut part) = (0, 0);
     let mut retry: Option<(usize, usize)> = None;

@@ -9,7 +9,7 @@ use super::{
     predicate,
 };
 
-/// The number of rows for which a filter is evaluated at once.
+/// The maximum number of rows for which a filter is evaluated at once.
 const BATCH_ROWS: usize = 1 << 16;
 
 /// A filter as a polars expression, and the columns that it needs.
@@ -34,20 +34,21 @@ impl RowFilter {
         Ok(Some(Self { expr, columns }))
     }
 
-    /// Returns the rows of a frame that pass; None if no row passes, or the receiver is dropped.
+    /// Returns the rows of a frame that pass the filter; None if no row passes, or the receiver is dropped.
     pub(super) fn apply(&self, frame: DataFrame, sender: &LimitedSender) -> Result<Option<DataFrame>, DatasetError> {
         let mask = self.mask(&frame, || sender.is_closed())?.filter(BooleanChunked::any);
         Ok(mask.map(|mask| frame.filter(&mask)).transpose()?)
     }
 
-    /// Returns the rows of a frame that pass.
+    /// Returns the rows of a frame that pass the filter.
     pub(in crate::dataset) fn passing(&self, frame: DataFrame) -> Result<DataFrame, DatasetError> {
         let mask = self.mask(&frame, || false)?;
         Ok(mask.map_or(Ok(frame.clear()), |mask| frame.filter(&mask))?)
     }
 
-    /// Returns true for each row of the frame that passes. NULL is not true, as in SQL. Returns None as soon as
-    /// `is_canceled` returns true; the check runs between batches, because some filters take long.
+    /// Returns whether each row of the frame passes the filter; as in SQL, a row for which the filter is NULL does not.
+    /// Calls `is_canceled` between batches of rows, because some filters take long, and returns None once it returns
+    /// true.
     pub(super) fn mask(
         &self,
         frame: &DataFrame,

@@ -1,4 +1,4 @@
-//! Remote files, files that differ from the declaration, and broken files.
+//! Remote files, files that differ from the declared columns, and broken files.
 
 use std::{io::Cursor, path::Path, sync::Arc, time::Duration};
 

@@ -1,4 +1,4 @@
-//! Writes values without a column type as text: bytes, durations, lists and records.
+//! Writes values of polars types that have no column type as text: bytes, durations, lists and records.
 
 use polars::prelude::{AnyValue, DataType, TimeUnit};
 
@@ -129,7 +129,7 @@ fn record<'a>(out: &mut Vec<u8>, names: impl Iterator<Item = &'a str>, values: i
     out.push(b'}');
 }
 
-/// Appends a value as the content of a JSON string, with escapes.
+/// Appends a value as the content of a JSON string, escaped but without quotes.
 fn lexical(out: &mut Vec<u8>, value: &AnyValue<'_>) {
     match value {
         AnyValue::Float32(value) => text::float(out, *value),

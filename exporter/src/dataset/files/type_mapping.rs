@@ -1,4 +1,4 @@
-//! Maps the types of a file to types that filters and all formats support.
+//! Maps the column types of a file to types that filters and all export formats support.
 //!
 //! Integers that don't fit 64 signed bits become decimals. Other types become text: the names of categories, bytes as
 //! `\x…`, durations in ISO 8601, lists and records as JSON. A column of a type without a mapping is unsupported; the
@@ -27,12 +27,13 @@ use super::{super::DatasetError, column_types::column_type, text};
 /// The maximum size of the texts of all columns of one frame, in bytes. Dictionary-encoded values may need far more
 /// space in a frame than in their file.
 pub(super) const FRAME_TEXT: usize = 64 << 20;
-/// The maximum size of one text, in bytes. A text that exceeds the budget of a frame is alone in a frame of one row.
+/// The maximum size of one text, in bytes. A row whose texts exceed [`FRAME_TEXT`] gets a frame for itself, to which
+/// only this limit applies.
 const VALUE_TEXT: usize = 256 << 20;
 /// The error for a frame whose texts exceed the budget.
 const EXCEEDS_BUDGET: &str = "a few rows of it are too much text at once";
 
-/// The budget for the texts of all columns of a frame.
+/// The number of bytes that the texts of all columns of a frame may still take.
 #[derive(Debug)]
 pub(super) struct TextBudget {
     left: AtomicUsize,
@@ -40,7 +41,7 @@ pub(super) struct TextBudget {
 }
 
 impl TextBudget {
-    /// Creates a budget of `bytes` for a frame of `rows`. A frame of one row may exceed it.
+    /// Creates a budget of `bytes` for a frame of `rows` rows. A frame of one row may exceed the budget.
     pub(super) const fn new(bytes: usize, rows: usize) -> Self {
         Self { left: AtomicUsize::new(bytes), rows }
     }
@@ -57,12 +58,12 @@ impl TextBudget {
     }
 }
 
-/// Whether the error means an exceeded budget, so that a frame with fewer rows may succeed.
+/// Whether the error is that the texts of a frame exceed the budget. A frame with fewer rows may then succeed.
 pub(super) fn exceeds_budget(error: &DatasetError) -> bool {
     matches!(error, DatasetError::Value { detail, .. } if *detail == EXCEEDS_BUDGET)
 }
 
-/// The column types of a file after the mapping.
+/// The columns of a file, with the types to which this module maps them.
 #[derive(Clone, Debug)]
 pub(super) struct TypeMapping {
     /// All columns; an unsupported column has the type `Unknown`.
@@ -135,7 +136,7 @@ fn mapped(dtype: &DataType) -> Option<DataType> {
     })
 }
 
-/// Whether the values of a type become text.
+/// Whether the mapping writes the values of a type as text.
 const fn is_text(dtype: &DataType) -> bool {
     matches!(
         dtype,
@@ -148,7 +149,7 @@ const fn is_text(dtype: &DataType) -> bool {
     )
 }
 
-/// Builds a column from the arrays of a file, under the mapping.
+/// Builds a column of a frame from the Arrow arrays of a file, with its type mapped.
 ///
 /// # Errors
 /// When the arrays can't be decoded, or their texts exceed the budget.
@@ -192,7 +193,7 @@ fn series(read: Series, budget: &TextBudget) -> Result<Series, DatasetError> {
     })
 }
 
-/// Converts a column without a column type to a column of texts.
+/// Converts a column whose polars type has no column type to a column of texts.
 fn texts(read: &Series, budget: &TextBudget) -> Result<Series, DatasetError> {
     let mut builder = StringChunkedBuilder::new(read.name().clone(), read.len());
     let mut text = Vec::new();

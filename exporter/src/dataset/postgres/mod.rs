@@ -1,8 +1,9 @@
 //! Tables and queries of a PostgreSQL server, read through binary `COPY`.
 //!
-//! A table without an order is split into ranges of pages. Several connections read the ranges in one exported snapshot, so
-//! that concurrent writes don't change the result. Views, queries and partitioned tables have no pages, and are split into
-//! ranges of a key if the catalog declares one. Everything else is read by one statement, which is one snapshot by itself.
+//! A table without an order is split into ranges of pages. Several connections read the ranges in one exported
+//! snapshot, so that concurrent writes don't change the result. Views, queries and partitioned tables have no pages,
+//! and are split into ranges of a key if the catalog declares one. Everything else is read by one statement, which is
+//! one snapshot by itself.
 
 mod binary_values;
 mod key;
@@ -67,7 +68,7 @@ impl PostgresRows {
         Self { server, source, info, order: Vec::new(), key: None }
     }
 
-    /// Sorts the rows by these columns. A single statement reads a sorted dataset, because ranges have no common order.
+    /// Sorts the rows by these columns. A single statement reads a sorted dataset, which is never split into ranges.
     #[must_use]
     pub fn ordered_by(mut self, order: Vec<OrderBy>) -> Self {
         self.order = order;

@@ -17,7 +17,8 @@ use super::{
     server::{PostgresServer, failed},
 };
 
-/// The members of a JSON plan that contain names and no expressions. The search for functions skips these members.
+/// The members of a JSON plan that contain names and no expressions. The search for functions and time keywords skips
+/// these members.
 const NAMES: [&str; 17] = [
     "Node Type",
     "Parent Relationship",

@@ -208,8 +208,8 @@ pub(super) async fn pages(
 /// A connection that reads ranges, one at a time.
 struct Reader {
     session: Session,
-    /// Whether this connection holds the locks that protect the rows of the snapshot, including the planner's locks on the
-    /// tables of a view or query.
+    /// Whether this connection holds the locks that protect the rows of the snapshot, including the planner's locks on
+    /// the tables of a view or query.
     is_leader: bool,
 }
 
@@ -238,7 +238,7 @@ enum Event {
 }
 
 impl<S: Ranged> Readers<S> {
-    /// Sends the rows of all ranges in order. The first session belongs to the leader, which opened the select.
+    /// Sends the rows of all ranges in order. The first session is the one that opened the select.
     async fn run(self, sessions: Vec<Session>, sender: frame_channel::FrameSender) -> Result<(), DatasetError> {
         let most = sessions.len() + 1;
         let (give_back, mut idle) = mpsc::channel(most);

@@ -2,13 +2,13 @@
 
 use sea_orm::{DbErr, RuntimeErr, sqlx};
 
-/// SQLSTATE classes of temporary errors: connection exceptions (08), rollbacks (40), insufficient resources (53), operator
-/// intervention (57) and system errors (58).
+/// SQLSTATE classes of temporary errors: connection exceptions (08), rollbacks (40), insufficient resources (53),
+/// operator intervention (57) and system errors (58).
 const SQLSTATES: [&str; 5] = ["08", "40", "53", "57", "58"];
 /// SQLSTATE of PostgreSQL for a lock that is not available.
 const LOCK_NOT_AVAILABLE: &str = "55P03";
-/// Primary result codes of SQLite for temporary errors: busy, locked, out of memory, I/O, disk full, can't open, and schema
-/// changed.
+/// Primary result codes of SQLite for temporary errors: busy, locked, out of memory, I/O, disk full, can't open, and
+/// schema changed.
 const SQLITE: [u32; 7] = [5, 6, 7, 10, 13, 14, 17];
 
 /// Whether a retry of the same statement may succeed. A statement that the database understood and refused fails again.

@@ -14,7 +14,7 @@ use serde_json::Map;
 use super::{tests::opened, *};
 use crate::dataset::{Dataset, Query};
 
-/// The number of rows in the file.
+/// The number of rows in the Parquet file of each test.
 const ROWS: usize = 30_000;
 
 /// Returns a frame of plainly encoded numbers, in which any changed bit is a wrong value, and of dictionary-encoded

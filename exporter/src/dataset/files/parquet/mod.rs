@@ -1,5 +1,5 @@
-//! Parquet files, read in row windows (see `windows`), so that memory depends neither on the size of the file nor on the
-//! size of its row groups.
+//! Reads Parquet files in windows of rows (see `windows`), so that the needed memory depends neither on the size of the
+//! file nor on the size of its row groups.
 
 #[cfg(test)]
 mod checksum_tests;
@@ -20,17 +20,17 @@ use super::{
     row_filter::RowFilter,
 };
 
-/// The number of rows of a window when the query has a limit.
+/// The maximum number of rows of a window when the query has a limit.
 const FEW_ROWS: usize = 16_384;
-/// The number of windows that an estimate samples.
+/// The maximum number of windows that an estimate samples.
 const SAMPLES: usize = 16;
-/// The number of rows of each sampled window.
+/// The maximum number of rows of each window that an estimate samples.
 const SAMPLE_ROWS: usize = 4_096;
 /// The maximum duration of an estimate. After that time, the estimate uses the windows that it has sampled.
 const SAMPLE_TIME: Duration = Duration::from_millis(700);
 
-/// Reads window by window, and sends the given columns of the rows that pass the filter, converted by `cast`. Returns
-/// false when the receiver needs no further frame.
+/// Reads a file window by window, and sends the columns `columns` of the rows that pass the filter, after `cast` has
+/// converted them. Returns false when the receiver needs no further frame.
 pub(super) fn read(
     file: &Windows,
     columns: &[String],
@@ -67,7 +67,7 @@ pub(super) fn read(
     Ok(true)
 }
 
-/// Returns the rows of a window that pass; None if no row passes, or the receiver is dropped.
+/// Returns the rows of a window that pass the filter; None if no row passes, or the receiver is dropped.
 fn passing(
     file: &Windows,
     window: &Window,

@@ -1,4 +1,5 @@
-//! Reads lists and records: finds the rows in their pages, and joins the leaf columns of a nested column.
+//! Reads Parquet columns of lists and records: finds the rows in their pages, and joins the leaf columns of a nested
+//! column.
 
 use std::{slice, sync::Arc};
 
@@ -24,7 +25,7 @@ use super::{
     pages::BROKEN,
 };
 
-/// The error for a column whose leaf columns do not fit together.
+/// The error for a nested column whose leaf columns have different lists or records.
 const UNEQUAL: DatasetError = DatasetError::Garbled("the parts of a list or record do not fit each other");
 
 /// Returns the number of rows that begin in the first of these pages, and whether this page continues a row of the page
@@ -141,7 +142,7 @@ pub(super) fn with_one_leaf(field: &ArrowField, mut leaf: usize) -> ArrowField {
     ArrowField { dtype, ..field.clone() }
 }
 
-/// Joins the arrays of the leaf columns of a column, each decoded alone, into one array.
+/// Joins the leaf columns of a nested column, of which each was decoded alone, into one array.
 pub(super) fn join(dtype: &ArrowDataType, mut parts: Vec<Box<dyn Array>>) -> Result<Box<dyn Array>, DatasetError> {
     Ok(match dtype {
         ArrowDataType::Struct(fields) if !fields.is_empty() => {

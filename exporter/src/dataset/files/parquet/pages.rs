@@ -1,7 +1,7 @@
 //! Finds the pages of a column in a Parquet file.
 //!
-//! A page is the smallest unit that can be decoded. Windows are planned by the rows and sizes of pages, for which only
-//! the page headers are read. A header may contain a checksum of its page.
+//! A page is the smallest unit that can be decoded. The reader splits a file into windows by the rows and sizes of its
+//! pages, and finds these in the page headers alone. A header may contain a checksum of its page.
 
 use std::{fs::File, io::Cursor, ops::Range, os::unix::fs::FileExt};
 
@@ -9,21 +9,22 @@ use polars_parquet_format::{PageHeader, PageType, thrift::protocol::TCompactInpu
 
 use super::super::super::DatasetError;
 
-/// The number of bytes that the first attempt reads for a header. A longer header needs further attempts.
+/// The number of bytes that are read at first for a page header. A longer header needs further reads.
 const HEADER: usize = 512;
-/// The maximum length of a header, in bytes.
+/// The maximum length of a page header, in bytes.
 const MAX_HEADER: usize = 4 << 20;
 /// The maximum size of a decompressed page, in bytes.
 pub(super) const PAGE_BYTES: usize = 256 << 20;
 
-/// A data page of a column.
+/// A data page of a leaf column.
 #[derive(Clone, Debug)]
 pub(super) struct Page {
-    /// The position of header and values in the file.
+    /// The bytes of the page in the file, header included.
     pub(super) range: Range<u64>,
     /// The number of values, NULLs included.
     pub(super) values: usize,
-    /// The rows that have a value in the page. One row for each value is assumed until the rows of lists are counted.
+    /// The rows that have a value in the page. [`Pages::find`] assumes one row for each value; the rows of a list
+    /// column are counted later.
     pub(super) rows: Range<usize>,
     /// The first row that begins in this page. A page that continues a list of the page before begins inside a row.
     pub(super) first_row: usize,
@@ -34,7 +35,7 @@ pub(super) struct Page {
 /// The pages of a leaf column in one row group.
 #[derive(Debug, Default)]
 pub(super) struct Pages {
-    /// The position of the dictionary page. Data pages refer to its values by index.
+    /// The bytes of the dictionary page in the file; None if there is none. Data pages refer to its values by index.
     pub(super) dictionary: Option<Range<u64>>,
     /// The data pages, in order.
     pub(super) data: Vec<Page>,
@@ -45,7 +46,7 @@ pub(super) struct Pages {
 /// The checksum that the writer stored for a page.
 #[derive(Debug)]
 pub(super) struct Checksum {
-    /// The position of the page in the file, without its header.
+    /// The bytes of the page in the file, without its header.
     body: Range<u64>,
     crc: u32,
 }
@@ -89,7 +90,7 @@ impl Pages {
         Ok(found)
     }
 
-    /// Checks the checksums of the pages in these bytes, which were read from this range of the file.
+    /// Compares the pages in `bytes`, which were read from this range of the file, with their checksums.
     ///
     /// # Errors
     /// When a checksum differs.
@@ -114,7 +115,7 @@ impl Pages {
 
 /// The error for bytes that are not a page.
 pub(super) const BROKEN: DatasetError = DatasetError::Garbled("a page of the file is damaged");
-/// The error for a page whose checksum differs.
+/// The error for a page whose bytes do not match its checksum.
 const ALTERED: DatasetError = DatasetError::Garbled("a page of the file is damaged: its checksum does not match");
 
 /// Returns the header at the beginning of this range of the file, and its length in bytes.

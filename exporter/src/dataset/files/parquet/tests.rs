@@ -1,5 +1,5 @@
-//! Reading in windows returns every row of a file, independent of its pages. Truncated, overwritten and damaged files
-//! are errors.
+//! Reading in windows returns every row of a Parquet file, however the rows are divided into pages. Truncated,
+//! overwritten and damaged files are errors.
 
 use std::{
     fs::{File, OpenOptions},

@@ -48,13 +48,13 @@ const MIN_ROWS: usize = 1024;
 /// The approximate size of a window in bytes: decompressed or decoded, whichever is larger. A single page may exceed
 /// this size.
 const BYTES: usize = 32 << 20;
-/// The number of cached pages above which the cache is cleared.
+/// The number of pages, known by their headers, above which the page cache is cleared.
 const CACHED_PAGES: usize = 1 << 20;
-/// The maximum size of the pages that one window copies of a column, in bytes. A row of a list may have any number of
-/// pages.
+/// The maximum size of the pages that one window copies of a column, in bytes. A single row of a list column may take
+/// any number of pages.
 const MAX_COPIED: usize = 1 << 30;
 
-/// An open Parquet file.
+/// An open Parquet file that is read in windows of rows.
 pub(in crate::dataset::files) struct Windows {
     file: File,
     version: FileVersion,
@@ -64,7 +64,7 @@ pub(in crate::dataset::files) struct Windows {
     cache: Mutex<PageCache>,
     /// The maximum size of the texts of one frame, in bytes.
     pub(super) text_budget: usize,
-    /// The number of copied bytes so far.
+    /// The number of bytes of the file that windows have copied so far.
     #[cfg(test)]
     pub(super) copied: std::sync::atomic::AtomicUsize,
 }
@@ -90,7 +90,7 @@ struct Run {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Window {
     groups: Range<usize>,
-    /// The rows, counted from the first row of the row groups.
+    /// The rows, counted from the first row of the first row group in `groups`.
     rows: Range<usize>,
 }
 
@@ -144,8 +144,8 @@ impl Windows {
         plan(&groups.collect::<Vec<_>>(), columns.len(), max_rows.unwrap_or(usize::MAX))
     }
 
-    /// Splits a window into chunks of bounded size, by its pages: a few rows may be much larger than the average of their
-    /// row group.
+    /// Splits a window into chunks of bounded size by the sizes of its pages, because a few rows may be much larger
+    /// than the average of their row group.
     pub(super) fn chunks(&self, window: Window, columns: &[String]) -> Result<Vec<Window>, DatasetError> {
         let group = window.groups.start;
         if window.groups.len() > 1 || window.rows.len() == self.metadata.row_groups[group].num_rows() {
@@ -168,8 +168,8 @@ impl Windows {
         Ok(found)
     }
 
-    /// Calls `work` for each chunk of a window, and halves chunks whose texts exceed the budget. Stops and returns
-    /// false when `work` returns false.
+    /// Calls `work` for each chunk of a window. If the texts of a chunk exceed the budget, calls `work` for its halves
+    /// instead. Stops and returns false when `work` returns false.
     pub(super) fn each(
         &self,
         window: Window,
@@ -240,7 +240,7 @@ impl Windows {
         Ok(frame.unwrap_or_default())
     }
 
-    /// Reads a range of rows of a column in one row group.
+    /// Reads a range of rows of one column in one row group.
     fn column(
         &self,
         group: usize,
@@ -386,7 +386,7 @@ impl Window {
     }
 }
 
-/// The error for a column with fewer rows than the footer says.
+/// The error for a column with fewer rows than the footer of the file says.
 const TOO_FEW: DatasetError = DatasetError::Garbled("a column of the file has too few rows");
 
 /// Whether each row of a leaf column has exactly one value, because the column is no part of a list.
@@ -394,8 +394,8 @@ fn is_flat(leaf: &ColumnChunkMetadata) -> bool {
     leaf.descriptor().descriptor.max_rep_level == 0
 }
 
-/// Returns the size of a decoded value, in bytes. The bytes of texts are left out, because several values may share
-/// them.
+/// Returns the size of a decoded value of a leaf column, in bytes. A text counts without its characters, because
+/// several values may share them.
 fn width(leaf: &ColumnChunkMetadata) -> usize {
     match leaf.physical_type() {
         PhysicalType::Boolean => 1,

@@ -1,4 +1,4 @@
-//! Filters and row policies use an index, and let no other row pass.
+//! Filters and row policies on text and uuid columns use an index, and let only matching rows pass.
 
 use super::*;
 use crate::dataset::postgres::ranges::Ranged;

@@ -3,7 +3,8 @@
 use super::*;
 
 /// Reads rows several times while a writer modifies `table`, and checks that each read shows one snapshot. `from` is
-/// the first step of the writer; repeating a step would change the sum.
+/// the first step of the writer. Several calls for one table need different steps, because a repeated step would change
+/// the sum that is checked.
 async fn assert_one_snapshot(
     database: &TestDatabase,
     (table, from): (&'static str, i64),
