@@ -19,7 +19,7 @@ const ESTIMATE_INTERVALS: u32 = 3;
 /// The maximum time for which the first advertisement of a new registry waits for row estimates.
 const FIRST_ESTIMATES: Duration = Duration::from_millis(1_500);
 
-/// Maintains the catalog entry of one exporter.
+/// Keeps the catalog entry of one exporter up to date.
 pub(crate) struct Advertiser {
     pub(crate) bus: Bus,
     pub(crate) catalog: Current,

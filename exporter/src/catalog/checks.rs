@@ -1,4 +1,4 @@
-//! Checks a dataset of the catalog file against its source.
+//! Checks a dataset of the catalog file against the source that it reads.
 
 use super::{fault::Refusal, spec::DatasetSpec};
 use crate::dataset::{DatasetError, Snapshot, TENANT_COLUMNS};
@@ -49,8 +49,8 @@ pub(super) fn check_postgres_keys(spec: &DatasetSpec, is_postgres: bool) -> Resu
     }
 }
 
-/// Returns the text of the fault that `split_by` does not suit a dataset, because the SQL feature `reason` gives other
-/// rows each time that the source is read.
+/// Returns the fault text for a dataset that `split_by` does not suit: the SQL feature `reason` gives other rows each
+/// time that the source is read.
 pub(super) fn differing_rows(reason: &str) -> String {
     format!(
         "`split_by` reads it once for each range of the key, and `{reason}` gives other rows each time: leave out one of \

@@ -1,4 +1,5 @@
-//! Estimates the rows of all datasets in the background, so that a slow source does not delay the advertisement.
+//! Estimates the rows of all datasets in the background, so that a slow source does not delay the advertisement of the
+//! catalog.
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 

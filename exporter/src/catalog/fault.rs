@@ -1,4 +1,4 @@
-//! Faults of a catalog file, each with its line and its correction.
+//! Faults of a catalog file, each with its line in the file and a hint for its correction.
 
 use std::{fmt, path::Path};
 

@@ -1,7 +1,7 @@
 //! Loads a catalog file into datasets and templates.
 //!
-//! A fault of the file rejects the whole file. A source that cannot be read makes only its own datasets unavailable,
-//! until a later poll of the catalog file can read the source.
+//! A fault of the file rejects the whole file. A source that cannot be read makes only the datasets from it
+//! unavailable, until a later poll of the catalog file can read the source.
 
 use std::{collections::BTreeMap, path::Path, sync::Arc};
 

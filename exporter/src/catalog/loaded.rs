@@ -12,8 +12,8 @@ pub struct Loaded {
     pub datasets: Vec<Arc<dyn Dataset>>,
     /// The templates, in the order of the file.
     pub templates: Vec<Arc<dyn Template>>,
-    /// The unavailable datasets: the name of each, and the reason why its source can't be read or differs from the
-    /// file.
+    /// The unavailable datasets: the name of each, and the reason, such as a source that can't be read or that differs
+    /// from the file.
     pub unavailable: Vec<(String, String)>,
     /// A fault for each unavailable dataset whose source is available, but differs from the file.
     pub differing: Vec<CatalogFault>,

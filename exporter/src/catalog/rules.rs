@@ -8,7 +8,7 @@ use crate::dataset::DatasetInfo;
 /// Checks the names, the parameters, the row policy and the column rules of a dataset.
 ///
 /// # Errors
-/// The first fault, and its correction.
+/// The text of the first fault, with a hint for its correction.
 pub(crate) fn check(dataset: &DatasetInfo) -> Result<(), String> {
     if !is_name(&dataset.name) {
         return Err("a dataset's name has 1 to 64 letters, digits, `_`, `-` and `.`".into());
@@ -23,7 +23,7 @@ pub(crate) fn check(dataset: &DatasetInfo) -> Result<(), String> {
     rules(dataset)
 }
 
-/// Whether a text is a valid name of a dataset or template, as requests and scopes contain it.
+/// Whether a text is a valid name of a dataset or template. Requests and scopes contain such names.
 pub(crate) fn is_name(name: &str) -> bool {
     let fits = |c: char| c.is_ascii_alphanumeric() || "_-.".contains(c);
     (1..=64).contains(&name.len()) && name.chars().all(fits)

@@ -3,8 +3,8 @@
 use super::rules;
 use crate::{dataset::DatasetInfo, template::TemplateSpec};
 
-/// Returns all faults of a template. `offered` are all available datasets; `unavailable` are the names of datasets
-/// whose columns are unknown now.
+/// Returns the texts of all faults of a template. `offered` are all available datasets; `unavailable` are the names of
+/// datasets whose columns are unknown now.
 pub(super) fn faults(spec: &TemplateSpec, offered: &[&DatasetInfo], unavailable: &[&str]) -> Vec<String> {
     if !rules::is_name(&spec.name) {
         return vec!["a template's name has 1 to 64 letters, digits, `_`, `-` and `.`".into()];

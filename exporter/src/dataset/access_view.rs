@@ -24,7 +24,7 @@ const SHORT: usize = 8;
 /// The number of characters that `last_four` shows of longer texts.
 const LAST: usize = 4;
 
-/// The reason why a caller may not read a dataset.
+/// The reason why a dataset can't be opened for a caller.
 #[derive(Debug, thiserror::Error)]
 pub enum AccessError {
     /// The dataset needs a scope that the caller's token lacks.

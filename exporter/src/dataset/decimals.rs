@@ -24,7 +24,7 @@ pub(super) fn parse(text: &str) -> Option<Cow<'_, str>> {
     })
 }
 
-/// Compares two decimals. Both texts must be valid: results of [`parse`], or literals of filters.
+/// Compares two decimals. Both texts must be valid decimals: results of [`parse`], or decimal literals of a filter.
 pub(super) fn compare(left: &str, right: &str) -> Ordering {
     let (left, right) = (Number::of(left), Number::of(right));
     left.rank.cmp(&right.rank).then_with(|| match (left.negative, right.negative) {
@@ -40,9 +40,9 @@ struct Number<'a> {
     /// `Infinity`, 2 for `NaN`.
     rank: i8,
     negative: bool,
-    /// The digits before the point, without leading zeros.
+    /// The digits before the decimal point, without leading zeros.
     whole: &'a str,
-    /// The digits after the point, without trailing zeros.
+    /// The digits after the decimal point, without trailing zeros.
     fraction: &'a str,
 }
 

@@ -1,5 +1,5 @@
-//! Errors of datasets. Each has a text for logs and a text for the owner of the export, and neither contains a value of
-//! a row.
+//! Errors of datasets. Each error has a text for logs and a text for the owner of the export. Neither text contains a
+//! value of a row.
 
 use std::time::Duration;
 

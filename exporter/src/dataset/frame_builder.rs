@@ -27,7 +27,7 @@ pub(super) const fn dtype(kind: ColumnType) -> DataType {
     }
 }
 
-/// Collects the values of rows by column, and builds frames from them.
+/// Collects the values of rows by column, and builds data frames from these values.
 pub(super) struct FrameBuilder {
     columns: Vec<(Column, ColumnBuilder)>,
     rows: usize,
@@ -94,7 +94,7 @@ impl FrameBuilder {
     }
 }
 
-/// The reason why a value cannot be appended.
+/// The reason why a value cannot be appended to a column.
 pub(super) enum AppendError {
     /// The value does not fit the column. The text gives the reason, and does not repeat the value.
     Value(&'static str),

@@ -35,7 +35,7 @@ impl LimitedSender {
         self.left == Some(0) || self.sender.is_closed()
     }
 
-    /// Waits until the receiver is dropped.
+    /// Waits until the receiver of the frames is dropped.
     pub(super) async fn closed(&self) {
         self.sender.closed().await;
     }
@@ -54,8 +54,8 @@ impl LimitedSender {
     }
 }
 
-/// Returns the stream of the frames that `task` sends. The stream ends without an error only if the task succeeded: a
-/// source that stopped early never looks complete.
+/// Returns the stream of the frames that `task` sends. The stream ends without an error only if the task succeeded, so
+/// that a source that stopped early never looks complete.
 pub(super) fn frames(receiver: mpsc::Receiver<DataFrame>, task: JoinHandle<Result<(), DatasetError>>) -> Frames {
     let state = Some((receiver, AbortOnDropHandle::new(task)));
     stream::unfold(state, |state| async move {

@@ -52,7 +52,7 @@ pub struct DatasetInfo {
     /// The columns that name the tenant of a row; more than one where tables are joined. By default the columns called
     /// `tenant` or `tenant_id`. The row policy must compare each of these columns with a claim.
     pub tenant_columns: Option<Vec<String>>,
-    /// The scopes that an export requires, and the masks of columns; by default every caller sees everything.
+    /// The scopes that an export requires, and the column rules; by default every caller sees all columns as they are.
     pub access: Access,
     /// The time for which finished files are kept; 24 hours by default.
     pub retention: Duration,
@@ -65,7 +65,7 @@ pub struct DatasetInfo {
 }
 
 impl DatasetInfo {
-    /// Describes a dataset with these columns, and the defaults for all other fields.
+    /// Describes a dataset with this name and these columns. All other fields have their defaults.
     #[must_use]
     pub fn new(name: impl Into<String>, columns: Vec<Column>) -> Self {
         let name = name.into();
@@ -87,7 +87,8 @@ impl DatasetInfo {
         }
     }
 
-    /// Returns the columns that name the tenant of a row: the declared ones, or else those with a usual name.
+    /// Returns the columns that name the tenant of a row: the declared columns, or else those called `tenant` or
+    /// `tenant_id`.
     #[must_use]
     pub fn tenant_columns(&self) -> Vec<&str> {
         match &self.tenant_columns {

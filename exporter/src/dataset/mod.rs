@@ -52,7 +52,7 @@ pub struct Query {
     pub filter: Filter,
     /// The values of all parameters, defaults included.
     pub params: Map<String, Value>,
-    /// The maximum number of rows; None for all rows.
+    /// The maximum number of rows of the result; None for all rows.
     pub limit: Option<u64>,
 }
 
@@ -88,7 +88,7 @@ impl RowCount {
     }
 }
 
-/// The result of opening a query: a stream of rows, and the time of their snapshot.
+/// The result of opening a query: a stream of rows, and the time of the snapshot from which the rows come.
 pub struct OpenedQuery {
     /// The rows of the query, as a stream of frames.
     pub frames: Frames,

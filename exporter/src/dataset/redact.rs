@@ -1,11 +1,11 @@
-//! Replaces error texts of libraries, which may contain values of rows, by texts for logs and dead letters without such
-//! values.
+//! Rewrites errors of libraries for logs and dead letters. The original texts may contain values of rows; the new texts
+//! never do.
 
 use polars::prelude::PolarsError;
 use tokio::task::JoinError;
 
-/// Returns a text that names the kind of a polars error, and a missing column or the kind of an I/O error, but no value
-/// of a row.
+/// Returns a text for a polars error. The text names the kind of the error, and possibly a missing column or the kind
+/// of an I/O error, but no value of a row.
 pub(crate) fn polars(error: &PolarsError) -> String {
     let kind = match error {
         PolarsError::Context { error, .. } | PolarsError::ExprContext { error, .. } => return polars(error),

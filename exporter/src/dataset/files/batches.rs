@@ -17,7 +17,7 @@ const HEADER_BYTES: usize = 64 << 20;
 /// The marker that precedes the length of an Arrow IPC message since version 0.15 of Apache Arrow.
 const CONTINUATION: [u8; 4] = [0xff; 4];
 
-/// The error for bytes that are not an Arrow IPC message.
+/// The error for bytes that are not a valid Arrow IPC message.
 const BROKEN: DatasetError = DatasetError::Garbled("a batch of rows is damaged");
 
 /// Checks the record batches of an Arrow IPC file before they are decoded: the header of a batch states the sizes of
@@ -96,7 +96,8 @@ impl Batches {
         Ok(Some((body.checked_add(size).ok_or(BROKEN)?, is_rows)))
     }
 
-    /// Returns the size in memory of the selected columns of a batch; of the whole batch if `columns` is None.
+    /// Returns the size in memory, in bytes, of the selected columns of a record batch; of the whole batch if `columns`
+    /// is None.
     fn bytes(
         &self,
         batch: RecordBatchRef<'_>,
@@ -126,7 +127,7 @@ impl Batches {
         Ok(sum)
     }
 
-    /// Returns the size of a buffer in memory. A compressed buffer stores this size in its first bytes.
+    /// Returns the size of a buffer in memory, in bytes. A compressed buffer stores this size in its first eight bytes.
     fn length(&self, buffer: BufferRef<'_>, body: u64, packed: bool) -> Result<u64, DatasetError> {
         let length = u64::try_from(buffer.length()).map_err(|_| BROKEN)?;
         if !packed || length < 8 {

@@ -33,7 +33,7 @@ const RECORD_BYTES: u64 = 64 << 20;
 /// The size of the read buffer, in bytes.
 const READ_BUFFER: usize = 1 << 20;
 
-/// A reader that fails when the current record exceeds the maximum length.
+/// Reads a file, and fails when the current record exceeds [`RECORD_BYTES`].
 struct Bounded {
     file: File,
     read: u64,
@@ -59,7 +59,7 @@ struct Records {
     /// A second handle of the file, by which [`Self::check_end`] reads the last record again.
     file: File,
     delimiter: u8,
-    /// The length of the byte order mark and the comments before the header, in bytes.
+    /// The length of the byte order mark and of the comments before the header, in bytes.
     before: u64,
     record_start: Rc<Cell<u64>>,
 }

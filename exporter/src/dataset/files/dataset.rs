@@ -31,14 +31,14 @@ pub struct Files {
     kind: FileKind,
     /// The schema of the first file, to which the columns of each file are cast.
     schema: SchemaRef,
-    /// The number of rows, if the dataset is a single file that records this number.
+    /// The number of rows; None if the dataset has several files, or its file does not record the number.
     rows: Option<u64>,
 }
 
 impl Files {
-    /// Reads the schema of the first file. The columns of `info` are the declared ones; if there are none, all
-    /// supported columns of the file are offered. Declared types apply to text files only. A column of a text file
-    /// without a declared type gets the narrowest type that its first rows fit.
+    /// Reads the schema of the first file. The columns of `info` are the declared columns; if `info` has none, the
+    /// dataset offers all supported columns of the file. Declared types apply to text files only. A column of a text
+    /// file without a declared type gets the narrowest type that its first rows fit.
     ///
     /// # Errors
     /// When there is no file, the file can't be read, or the file lacks a declared column.
@@ -141,7 +141,8 @@ impl Files {
         parquet::read(&file, &query.columns, filter.as_ref(), sender, query.limit, &|frame| self.cast(frame))
     }
 
-    /// Returns an error if a column of a file has another type than in the dataset. The widths of numbers may differ.
+    /// Returns an error if a column of a file has another column type than in the first file. The widths of numbers may
+    /// differ.
     fn check_types(&self, schema: &polars::prelude::Schema) -> Result<(), DatasetError> {
         for (name, dtype) in schema.iter() {
             let found = column_type(dtype);

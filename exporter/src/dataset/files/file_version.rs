@@ -19,8 +19,8 @@ impl FileVersion {
         Ok(Self { bytes: metadata.len(), modified: metadata.modified()? })
     }
 
-    /// Returns an error if the file has been modified since this version. Must be called after each read, before the
-    /// rows are sent.
+    /// Returns an error if the open file has been modified since this version was taken. Must be called after each
+    /// read, before the rows are sent.
     pub(super) fn check(&self, file: &File) -> Result<(), DatasetError> {
         if Self::of(file)? == *self { Ok(()) } else { Err(DatasetError::Rewritten) }
     }

@@ -1,4 +1,4 @@
-//! Locations of files, and copies of remote files.
+//! The locations of the files of datasets, and the local copies of remote files.
 
 use std::{
     fmt,
@@ -19,9 +19,9 @@ use super::super::DatasetError;
 /// The folder for copies of remote files, and the limits of one copy.
 #[derive(Clone, Debug)]
 pub struct Spool {
-    /// The folder in which temporary files are created.
+    /// The folder in which the temporary files of copies are created.
     pub dir: PathBuf,
-    /// The maximum size of one file, in bytes.
+    /// The maximum size of one copy, in bytes.
     pub max_size: u64,
     /// The maximum wait for the next bytes of a remote file.
     pub timeout: Duration,
@@ -105,7 +105,7 @@ impl Location {
         }
     }
 
-    /// Opens a file. A remote file is first copied to a local one.
+    /// Opens the file of this path, key or URL. A remote file is first copied to a local one.
     pub(super) async fn fetch(&self, name: &str) -> Result<File, DatasetError> {
         match self {
             Self::Local(_) => {

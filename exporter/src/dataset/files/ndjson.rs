@@ -20,7 +20,7 @@ use super::{
     reader::FrameHandler,
 };
 
-/// The number of lines from which undeclared columns and their types are inferred.
+/// The number of lines in which the reader looks for undeclared columns, and from which it infers their types.
 const INFERENCE_ROWS: usize = 1_000;
 /// The maximum length of a line, in bytes.
 const LINE_BYTES: u64 = 64 << 20;

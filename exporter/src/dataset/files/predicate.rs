@@ -52,7 +52,7 @@ fn known<'a>(name: &str, schema: &'a Schema) -> Result<&'a DataType, DatasetErro
 
 /// A literal of a filter, converted to the type and unit of a column.
 struct Fitted {
-    /// The literal, or the greatest value of the column's type below it; None if there is no value below.
+    /// The literal, or the greatest value of the column's type below the literal; None if there is no such value.
     floor: Option<AnyValue<'static>>,
     dtype: DataType,
     /// Whether `floor` is exactly the literal. If not, the literal lies between two values of the column's type.

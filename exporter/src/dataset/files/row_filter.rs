@@ -12,7 +12,7 @@ use super::{
 /// The maximum number of rows for which a filter is evaluated at once.
 const BATCH_ROWS: usize = 1 << 16;
 
-/// A filter as a polars expression, and the columns that it needs.
+/// A filter as a polars expression, and the columns that the expression needs.
 pub(in crate::dataset) struct RowFilter {
     expr: Expr,
     pub(super) columns: Vec<String>,
@@ -46,9 +46,9 @@ impl RowFilter {
         Ok(mask.map_or(Ok(frame.clear()), |mask| frame.filter(&mask))?)
     }
 
-    /// Returns whether each row of the frame passes the filter; as in SQL, a row for which the filter is NULL does not.
-    /// Calls `is_canceled` between batches of rows, because some filters take long, and returns None once it returns
-    /// true.
+    /// Returns for each row of the frame whether the row passes the filter; as in SQL, a row for which the filter is
+    /// NULL does not pass. Calls `is_canceled` between batches of rows, because some filters take long, and returns
+    /// None once it returns true.
     pub(super) fn mask(
         &self,
         frame: &DataFrame,

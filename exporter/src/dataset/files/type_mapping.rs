@@ -24,8 +24,8 @@ use polars_arrow::{
 
 use super::{super::DatasetError, column_types::column_type, text};
 
-/// The maximum size of the texts of all columns of one frame, in bytes. Dictionary-encoded values may need far more
-/// space in a frame than in their file.
+/// The maximum size of the texts of all columns of one frame, in bytes. The limit is necessary because
+/// dictionary-encoded values may need far more space in a frame than in their file.
 pub(super) const FRAME_TEXT: usize = 64 << 20;
 /// The maximum size of one text, in bytes. A row whose texts exceed [`FRAME_TEXT`] gets a frame for itself, to which
 /// only this limit applies.
@@ -78,7 +78,7 @@ impl TypeMapping {
         Self { schema, unsupported: BTreeMap::new() }
     }
 
-    /// Creates the mapping of an Arrow schema, which must not have extension types (see [`without_extension`]).
+    /// Creates the mapping of an Arrow schema. The schema must not have extension types (see [`without_extension`]).
     pub(super) fn of(arrow: &ArrowSchema) -> Self {
         let (mut schema, mut unsupported) = (Schema::default(), BTreeMap::new());
         for field in arrow.iter_values() {
@@ -100,7 +100,7 @@ impl TypeMapping {
     }
 }
 
-/// Returns the field with the storage types of its extension types.
+/// Returns the field with every extension type replaced by its storage type.
 pub(super) fn without_extension(field: &ArrowField) -> ArrowField {
     let mut storage = field.clone();
     storage.dtype = storage_type(&field.dtype);
@@ -120,7 +120,7 @@ fn storage_type(dtype: &ArrowDataType) -> ArrowDataType {
     }
 }
 
-/// Returns the type to which the mapping converts a type; None for an unsupported type.
+/// Returns the type to which the mapping converts a polars type; None for an unsupported type.
 fn mapped(dtype: &DataType) -> Option<DataType> {
     Some(match dtype {
         DataType::UInt64 => DataType::Decimal(20, 0),

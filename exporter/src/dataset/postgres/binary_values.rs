@@ -18,7 +18,7 @@ use crate::value::{float32, infinity};
 
 /// Days from 1970-01-01 to 2000-01-01, the epoch of PostgreSQL.
 const EPOCH_DAYS: i32 = 10_957;
-/// Microseconds from 1970-01-01 to 2000-01-01.
+/// Microseconds from 1970-01-01 to 2000-01-01, the epoch of PostgreSQL.
 const EPOCH_MICROS: i64 = EPOCH_DAYS as i64 * 86_400_000_000;
 
 /// The time of day 24:00, in microseconds.

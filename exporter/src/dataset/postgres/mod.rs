@@ -104,7 +104,7 @@ impl PostgresRows {
         })
     }
 
-    /// Returns the select of the rows of a query.
+    /// Returns the select of the rows and columns of a query, with its order and limit.
     fn select(&self, query: &Query, natives: &Natives) -> Result<SelectStatement, DatasetError> {
         let mut select = self.filtered(query, natives)?;
         for name in &query.columns {
@@ -248,7 +248,7 @@ impl Dataset for PostgresRows {
 }
 
 impl PostgresRows {
-    /// Returns the quoted name of the table; None for a query.
+    /// Returns the quoted name of the table or view; None if the source is a query.
     fn table(&self) -> Option<String> {
         let Source::Table(parts) = &self.source else { return None };
         let quoted: Vec<_> = parts.iter().map(|part| format!("\"{}\"", part.replace('"', "\"\""))).collect();
@@ -260,7 +260,8 @@ impl PostgresRows {
 struct TableSelect {
     rows: PostgresRows,
     query: Query,
-    /// The select for the current native types; None until [`Ranged::ranges`] has found them.
+    /// The select, written for the current native types of the columns; None until [`Ranged::ranges`] has looked these
+    /// types up.
     select: Option<SelectStatement>,
 }
 

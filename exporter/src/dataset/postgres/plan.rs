@@ -1,8 +1,10 @@
-//! Reads the plan of a statement: the expected rows, and whether the statement can be split into ranges of a key.
+//! Reads the server's plan of a statement: the expected number of rows, and whether the statement can be split into
+//! ranges of a key.
 //!
 //! A split statement runs once for each range, and every run must see the same rows. This module therefore refuses to
-//! split a plan whose rows can differ between runs, such as one with a volatile function. It checks the plan and not
-//! the text: the text hides the bodies of views and functions, while the plan shows every evaluated expression.
+//! split a plan whose rows can differ between runs, such as one with a volatile function. The module checks the plan
+//! and not the text of the statement: the text hides the bodies of views and functions, while the plan shows every
+//! evaluated expression.
 
 use std::collections::BTreeSet;
 
@@ -55,19 +57,19 @@ const LIMIT: &str = "limit";
 const DISTINCT_ON: &str = "distinct on";
 const CUSTOM: &str = "a scan of an extension";
 
-/// A plan from `EXPLAIN (VERBOSE, FORMAT JSON)`, and whether the plan is generic: independent of the values of
+/// A plan from `EXPLAIN (VERBOSE, FORMAT JSON)`, and whether the plan is generic, that is, made without the values of
 /// parameters.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Plan(Value, bool);
 
 impl Plan {
-    /// Parses a plan. Text that is not a plan gives an empty plan.
+    /// Parses the output of `EXPLAIN`. Text that is no plan gives an empty plan.
     pub(super) fn parse(json: &str) -> Self {
         let mut all: Value = serde_json::from_str(json).unwrap_or_default();
         Self(all.get_mut(0).and_then(|first| first.get_mut("Plan")).map(Value::take).unwrap_or_default(), false)
     }
 
-    /// Marks the plan as generic.
+    /// Marks the plan as generic, that is, made without the values of parameters.
     pub(super) fn generic(self) -> Self {
         Self(self.0, true)
     }
@@ -115,7 +117,7 @@ impl Doubt {
         Self { reason, is_written: true }
     }
 
-    /// Marks the doubt as written if the statement has the SQL keywords of its reason.
+    /// Sets `is_written` if the statement has the SQL keywords of the reason.
     fn in_statement(self, statement: &str) -> Self {
         let bare = without_texts(statement).to_lowercase();
         let words: Vec<_> =
@@ -131,7 +133,7 @@ impl Doubt {
     }
 }
 
-/// The expressions and functions of a plan, and the first doubt.
+/// The expressions and functions found in a plan, and the first doubt about splitting the statement.
 #[derive(Default)]
 struct Found {
     is_generic: bool,
@@ -227,7 +229,8 @@ impl Found {
     }
 }
 
-/// Returns a doubt if the result of a plan node depends on more than the rows of the snapshot.
+/// Returns a doubt about splitting the statement if the rows of the snapshot do not determine the result of a plan
+/// node.
 fn refused(node: &Value, is_generic: bool) -> Option<Doubt> {
     let reason = match node["Node Type"].as_str()? {
         "Limit" if !is_min_or_max(node) => LIMIT,

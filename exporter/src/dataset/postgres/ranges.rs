@@ -54,7 +54,7 @@ fn single(server: Arc<PostgresServer>, mut session: Session, select: String, col
 /// A select that may be split into ranges.
 #[async_trait]
 pub(super) trait Ranged: Send + Sync + 'static {
-    /// Returns the quoted name of the table; None for a query.
+    /// Returns the quoted name of the table or view; None if the source is a query.
     fn table(&self) -> Option<String>;
 
     /// Whether the select may be split into ranges.

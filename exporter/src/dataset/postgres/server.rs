@@ -20,7 +20,7 @@ use tracing::{debug, log::LevelFilter};
 
 use super::super::DatasetError;
 
-/// Sets up every session: one text form for each value, and read-only transactions.
+/// Sets the options of every session: one fixed text form for each value, and read-only transactions.
 const SESSION: &str = "SET client_encoding = 'UTF8'; SET standard_conforming_strings = on; SET TimeZone = 'UTC'; \
                        SET DateStyle = 'ISO, YMD'; SET IntervalStyle = 'postgres'; SET bytea_output = 'hex'; \
                        SET extra_float_digits = 1; SET synchronize_seqscans = off; \
@@ -55,7 +55,7 @@ pub struct PostgresSettings {
     /// The maximum wait until the server accepts a connection, and until a count gets a free connection; 10 s by
     /// default.
     pub connect_timeout: Duration,
-    /// The maximum wait for the next rows; 10 minutes by default.
+    /// The maximum wait for the server to answer a statement, or to send the next rows; 10 minutes by default.
     pub read_timeout: Duration,
 }
 
@@ -91,8 +91,8 @@ pub struct PostgresServer {
     pub(super) read_timeout: Duration,
 }
 
-/// A connection, and the permit that counts it against the maximum. Dropping the session closes the connection, and so
-/// ends its statement on the server.
+/// A connection, and the permit that counts the connection against the maximum number. Dropping the session closes the
+/// connection, and so ends its statement on the server.
 pub(super) struct Session {
     pub(super) conn: PgConnection,
     _permit: OwnedSemaphorePermit,
@@ -150,8 +150,8 @@ impl PostgresServer {
         self.session(permit.map_err(|_| failed(sqlx::Error::PoolClosed))?, NO_TIMEOUT).await
     }
 
-    /// Opens a connection for short statements, such as counts. Short timeouts limit the wait for a connection and each
-    /// statement.
+    /// Opens a connection for short statements, such as counts. Short timeouts limit the wait for a connection, and the
+    /// duration of each statement.
     pub(super) async fn connect_briefly(&self) -> Result<Session, DatasetError> {
         let waiting = Arc::clone(&self.free).acquire_owned();
         let permit = tokio::time::timeout(self.connect_timeout, waiting).await;
@@ -190,7 +190,7 @@ impl PostgresServer {
         self.free.available_permits()
     }
 
-    /// Checks the connection to the server.
+    /// Checks that the server accepts a connection.
     ///
     /// # Errors
     /// When the server can't be reached, or refuses the login.

@@ -17,7 +17,7 @@ pub(super) struct Wire {
 }
 
 impl Wire {
-    /// Creates a splitter for rows of `width` fields.
+    /// Creates a splitter for a `COPY` whose rows have `width` fields.
     pub(super) fn new(width: usize) -> Self {
         Self { rest: BytesMut::new(), begun: false, ended: false, width }
     }
@@ -109,7 +109,7 @@ pub(super) struct Fields<'a> {
 }
 
 impl<'a> Fields<'a> {
-    /// Returns the next field; None for NULL.
+    /// Returns the bytes of the next field; None for NULL.
     pub(super) fn next(&mut self) -> Option<&'a [u8]> {
         let (size, rest) = self.bytes.split_first_chunk::<4>()?;
         match usize::try_from(i32::from_be_bytes(*size)) {

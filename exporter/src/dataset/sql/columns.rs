@@ -5,8 +5,8 @@ use sea_orm::{ConnectionTrait, DatabaseConnection, DbBackend, Statement};
 
 use super::{super::DatasetError, source::Source};
 
-/// Returns the columns of a table or view, with the types that its schema declares. Returns no columns for a query: the
-/// catalog file must declare them.
+/// Returns the columns of a table or view, with the types that the database schema declares. Returns no columns for a
+/// query: the catalog file must declare them.
 ///
 /// # Errors
 /// When the database fails, or has no such table.

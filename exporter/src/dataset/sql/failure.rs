@@ -5,13 +5,14 @@ use sea_orm::{DbErr, RuntimeErr, sqlx};
 /// SQLSTATE classes of temporary errors: connection exceptions (08), rollbacks (40), insufficient resources (53),
 /// operator intervention (57) and system errors (58).
 const SQLSTATES: [&str; 5] = ["08", "40", "53", "57", "58"];
-/// SQLSTATE of PostgreSQL for a lock that is not available.
+/// The SQLSTATE with which PostgreSQL refuses a lock that it can't grant in time.
 const LOCK_NOT_AVAILABLE: &str = "55P03";
 /// Primary result codes of SQLite for temporary errors: busy, locked, out of memory, I/O, disk full, can't open, and
 /// schema changed.
 const SQLITE: [u32; 7] = [5, 6, 7, 10, 13, 14, 17];
 
-/// Whether a retry of the same statement may succeed. A statement that the database understood and refused fails again.
+/// Whether a retry of the same statement may succeed. A statement that the database refused because of its content
+/// fails again.
 pub(in crate::dataset) fn is_transient(error: &DbErr) -> bool {
     match error {
         DbErr::Conn(_) | DbErr::ConnectionAcquire(_) => true,
@@ -20,8 +21,8 @@ pub(in crate::dataset) fn is_transient(error: &DbErr) -> bool {
     }
 }
 
-/// Returns the text for the owner of an export. The text of the database may hold values of other users' rows, and is
-/// never shown.
+/// Returns the text for the owner of an export. The error text of the database may hold values of other users' rows,
+/// and is never shown.
 pub(in crate::dataset) fn user_message(error: &DbErr) -> &'static str {
     match error {
         DbErr::Conn(_) | DbErr::ConnectionAcquire(_) => LOST,

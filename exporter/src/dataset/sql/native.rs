@@ -11,16 +11,17 @@ use sea_orm::sea_query::{Alias, Expr, ExprTrait};
 /// A native type of a PostgreSQL column that changes the SQL of a filter on the column.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::dataset) enum Native {
-    /// `text` or `varchar` under a deterministic collation, for which only the same bytes are equal.
+    /// `text` or `varchar` under a deterministic collation: two values are equal only if their bytes are.
     Text,
-    /// The type `uuid`, whose values equal only texts in its canonical form.
+    /// The type `uuid`. Its values equal only texts in the canonical form of a uuid.
     Uuid,
     /// The type `real`, whose values are compared as their shortest decimal text.
     Real,
 }
 
-/// The known native types by column. Without the type of a text or uuid column, a filter is slower, but not wrong.
-/// Without the type of a `real` column, a filter compares exact values instead of shortest texts.
+/// The native types of columns, by the name of the column, as far as they are known. Without the type of a text or uuid
+/// column, a filter is slower, but not wrong. Without the type of a `real` column, a filter compares exact values
+/// instead of shortest texts.
 #[derive(Clone, Debug, Default)]
 pub(in crate::dataset) struct Natives(HashMap<String, Native>);
 

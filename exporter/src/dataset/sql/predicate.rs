@@ -84,8 +84,8 @@ impl Predicate<'_> {
         }
     }
 
-    /// Returns the literals of a filter as values for plain equality with the column, which can use an index; None
-    /// where plain equality could select other rows than comparing texts.
+    /// Returns the literals of a filter as values for plain equality with the column. Plain equality can use an index.
+    /// None if it could select other rows than a comparison of texts.
     fn plain(&self, column: &Column, values: &[Literal]) -> Option<Vec<Expr>> {
         if column.kind != ColumnType::String {
             return None;

@@ -28,7 +28,7 @@ enum Part {
 /// The reason why a text is not a valid query.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum QueryTextError {
-    /// The text is not exactly one select.
+    /// The text is not exactly one SELECT, WITH, VALUES or TABLE statement.
     #[error("a query begins with SELECT, WITH, VALUES or TABLE, and has no `;`")]
     NoSelect,
     /// A quoted text or a comment has no end.
@@ -171,8 +171,8 @@ impl QueryText {
     }
 }
 
-/// Returns the length of the quoted text, quoted name or comment at the beginning of `rest`, in bytes, because a
-/// `:name` in these is no parameter; None if `rest` begins with other text.
+/// Returns the length, in bytes, of the quoted text, quoted name or comment at the beginning of `rest`, in which a
+/// `:name` is no parameter; None if `rest` begins with other text.
 fn opaque(rest: &str) -> Result<Option<usize>, QueryTextError> {
     let closed = |open: usize, close: &str| {
         rest[open..].find(close).map(|at| Some(open + at + close.len())).ok_or(QueryTextError::Open)
@@ -201,8 +201,8 @@ fn placeholder(rest: &str) -> Option<&str> {
     (end > 0 && !name.starts_with(|c: char| c.is_ascii_digit())).then(|| &name[..end])
 }
 
-/// Returns the values of a parameter in the form for binding: several for a list. None if the value is missing or has
-/// another type than the declared one.
+/// Returns the values to bind for a parameter: several for a list. None if the value is missing or has another type
+/// than the declared one.
 fn bound(spec: &ParamSpec, params: &Map<String, Value>) -> Option<Vec<Bound>> {
     let value = params.get(&spec.name)?;
     Some(match spec.kind {

@@ -1,4 +1,4 @@
-//! Builds the select of the rows that pass a filter.
+//! Builds the SQL select of the rows of a source that pass a filter.
 
 use protocol::catalog::Column;
 use sea_orm::{

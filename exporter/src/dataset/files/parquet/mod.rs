@@ -84,8 +84,8 @@ fn passing(
     Ok(Some(frame.select(columns.iter().map(String::as_str))?.filter(&mask)?))
 }
 
-/// Counts the rows that pass a filter, and reads only the columns of the filter. If `is_canceled` returns true, the
-/// result is wrong and must be ignored.
+/// Counts the rows that pass a filter, and reads only the columns of the filter. Stops when `is_canceled` returns true;
+/// the result is then too small and must be ignored.
 pub(super) fn count(file: &Windows, filter: &RowFilter, is_canceled: impl Fn() -> bool) -> Result<u64, DatasetError> {
     let mut rows = 0;
     for window in file.plan(&filter.columns, None) {
@@ -102,7 +102,7 @@ pub(super) fn count(file: &Windows, filter: &RowFilter, is_canceled: impl Fn() -
     Ok(rows)
 }
 
-/// Estimates the number of rows that pass a filter from windows spread over the file.
+/// Estimates the number of rows that pass a filter from a sample of windows that are spread over the file.
 pub(super) fn estimate(file: &Windows, filter: &RowFilter) -> Result<RowCount, DatasetError> {
     let plan = file.plan(&filter.columns, Some(SAMPLE_ROWS));
     let step = plan.len().div_ceil(SAMPLES).max(1);

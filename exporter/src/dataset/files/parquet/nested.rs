@@ -28,8 +28,8 @@ use super::{
 /// The error for a nested column whose leaf columns have different lists or records.
 const UNEQUAL: DatasetError = DatasetError::Garbled("the parts of a list or record do not fit each other");
 
-/// Returns the number of rows that begin in the first of these pages, and whether this page continues a row of the page
-/// before it.
+/// Returns the number of rows that begin in the first page of `pages`, and whether this page begins with the rest of a
+/// row.
 pub(super) fn rows(mut pages: BasicDecompressor) -> Result<(usize, bool), DatasetError> {
     let page = pages.next().ok_or(BROKEN)?.map_err(PolarsError::from)?;
     let page = page.decompress(&mut pages).map_err(PolarsError::from)?;
@@ -120,7 +120,7 @@ fn leaves(dtype: &ArrowDataType) -> usize {
     }
 }
 
-/// Reduces a field to the leaf column with this index.
+/// Returns a nested field reduced to its leaf column with this index.
 pub(super) fn with_one_leaf(field: &ArrowField, mut leaf: usize) -> ArrowField {
     let boxed = |item: &ArrowField, leaf| Box::new(with_one_leaf(item, leaf));
     let dtype = match &field.dtype {

@@ -26,7 +26,8 @@ pub(super) struct Page {
     /// The rows that have a value in the page. [`Pages::find`] assumes one row for each value; the rows of a list
     /// column are counted later.
     pub(super) rows: Range<usize>,
-    /// The first row that begins in this page. A page that continues a list of the page before begins inside a row.
+    /// The first row that begins in this page. If the page begins with the rest of a list, this is the row after that
+    /// list.
     pub(super) first_row: usize,
     /// The size of the page in bytes: decompressed or decoded, whichever is larger.
     pub(super) bytes: usize,
@@ -37,7 +38,7 @@ pub(super) struct Page {
 pub(super) struct Pages {
     /// The bytes of the dictionary page in the file; None if there is none. Data pages refer to its values by index.
     pub(super) dictionary: Option<Range<u64>>,
-    /// The data pages, in order.
+    /// The data pages, in the order of the file.
     pub(super) data: Vec<Page>,
     /// The checksums of all pages that have one, dictionary page included, in the order of the file.
     pub(super) checksums: Vec<Checksum>,
@@ -105,7 +106,7 @@ impl Pages {
         Ok(())
     }
 
-    /// Returns the pages that contain a value of these rows.
+    /// Returns the data pages that contain a value of these rows.
     pub(super) fn over(&self, rows: &Range<usize>) -> &[Page] {
         let from = self.data.partition_point(|page| page.rows.end <= rows.start);
         let to = self.data.partition_point(|page| page.rows.start < rows.end);
@@ -113,12 +114,12 @@ impl Pages {
     }
 }
 
-/// The error for bytes that are not a page.
+/// The error for bytes that are not a valid Parquet page.
 pub(super) const BROKEN: DatasetError = DatasetError::Garbled("a page of the file is damaged");
 /// The error for a page whose bytes do not match its checksum.
 const ALTERED: DatasetError = DatasetError::Garbled("a page of the file is damaged: its checksum does not match");
 
-/// Returns the header at the beginning of this range of the file, and its length in bytes.
+/// Returns the page header at the beginning of this range of the file, and the length of the header in bytes.
 fn header(file: &File, range: Range<u64>) -> Result<(PageHeader, u64), DatasetError> {
     let most = usize::try_from(range.end - range.start).unwrap_or(usize::MAX).min(MAX_HEADER);
     let mut bytes = vec![0; HEADER.min(most)];

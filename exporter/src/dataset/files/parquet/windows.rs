@@ -69,14 +69,14 @@ pub(in crate::dataset::files) struct Windows {
     pub(super) copied: std::sync::atomic::AtomicUsize,
 }
 
-/// The pages of column chunks, by the offset of the chunk in the file.
+/// The known pages of column chunks, by the offset of the chunk in the file.
 #[derive(Default)]
 struct PageCache {
     columns: HashMap<u64, Arc<Pages>>,
     pages: usize,
 }
 
-/// The pages of a leaf column that one window reads.
+/// The pages that one window reads of a leaf column.
 struct Run {
     ranges: Vec<Range<u64>>,
     values: i64,
@@ -131,7 +131,8 @@ impl Windows {
         self.metadata.num_rows as u64
     }
 
-    /// Plans the windows in which these columns of the whole file are read, in order. Each has at most `max_rows` rows.
+    /// Plans the windows in which these columns of the whole file are read, in the order of the rows. Each window has
+    /// at most `max_rows` rows.
     pub(super) fn plan(&self, columns: &[String], max_rows: Option<usize>) -> Vec<Window> {
         let groups = self.metadata.row_groups.iter().map(|group| {
             let leaves = columns.iter().filter_map(|name| group.columns_under_root_iter(name)).flatten();
@@ -144,7 +145,7 @@ impl Windows {
         plan(&groups.collect::<Vec<_>>(), columns.len(), max_rows.unwrap_or(usize::MAX))
     }
 
-    /// Splits a window into chunks of bounded size by the sizes of its pages, because a few rows may be much larger
+    /// Splits a window into chunks of bounded size, by the sizes of its pages, because a few rows may be much larger
     /// than the average of their row group.
     pub(super) fn chunks(&self, window: Window, columns: &[String]) -> Result<Vec<Window>, DatasetError> {
         let group = window.groups.start;
@@ -191,7 +192,7 @@ impl Windows {
         Ok(true)
     }
 
-    /// Reads the first rows of a window: its first chunk, or the part of that chunk that fits the budget.
+    /// Reads the first rows of a window: its first chunk, or the part of that chunk whose texts fit the budget.
     pub(super) fn first(&self, window: Window, columns: &[String]) -> Result<DataFrame, DatasetError> {
         let mut first = None;
         self.each(window, columns, &mut |part| {
@@ -204,8 +205,8 @@ impl Windows {
     /// Reads these columns of a window, in this order.
     ///
     /// # Errors
-    /// When the file can't be read or was modified, or the texts exceed the budget (see
-    /// [`type_mapping::exceeds_budget`]); then fewer rows may succeed.
+    /// When the file can't be read or was modified, or the texts of the window exceed the budget. A window with fewer
+    /// rows may then succeed (see [`type_mapping::exceeds_budget`]).
     pub(super) fn read(&self, window: &Window, columns: &[String]) -> Result<DataFrame, DatasetError> {
         let decoded = type_mapping::catch_damage(|| self.decode(window, columns));
         // report a modification of the file first, because it may cause any other error
@@ -299,14 +300,14 @@ impl Windows {
         if column.len() == rows.len() { Ok(column) } else { Err(TOO_FEW) }
     }
 
-    /// Returns the leaf columns of a column: several for lists and records.
+    /// Returns the leaf columns of a column in a row group. A record or a list of records may have several.
     fn leaves(&self, group: usize, name: &str) -> Result<Vec<&ColumnChunkMetadata>, DatasetError> {
         let leaves = self.metadata.row_groups[group].columns_under_root_iter(name);
         leaves.map(Iterator::collect).ok_or(DatasetError::Garbled("a group of rows lacks a column"))
     }
 
-    /// Returns the pages of a leaf column in a row group. If `keep` is true, counts the rows of the pages and caches
-    /// the result.
+    /// Returns the pages of a leaf column in a row group. If `keep` is true, also counts the rows of the pages of a
+    /// list column, and caches the pages.
     fn pages(&self, group: usize, leaf: &ColumnChunkMetadata, keep: bool) -> Result<Arc<Pages>, DatasetError> {
         let range = leaf.byte_range();
         let cache = || self.cache.lock().unwrap_or_else(PoisonError::into_inner);

@@ -19,7 +19,8 @@ async fn one(database: &TestDatabase, ask: &str) -> i64 {
     row.unwrap().try_get_by_index(0).unwrap()
 }
 
-/// Counts the statements of exporters that run, or that wait for an event of this type.
+/// Counts the running statements of exporters whose type of wait event matches the LIKE pattern `wait`; `%` counts all
+/// of them.
 async fn at_work(database: &TestDatabase, wait: &str) -> i64 {
     let ask = format!(
         "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'sluice-exporter' AND state = 'active' \
