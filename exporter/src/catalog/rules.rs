@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 
 use crate::dataset::DatasetInfo;
 
-/// Checks the names, the parameters, the row policy and the column rules of a dataset.
+/// Checks the name, the columns, the parameters, the row policy and the column rules of a dataset.
 ///
 /// # Errors
 /// The text of the first fault, with a hint for its correction.

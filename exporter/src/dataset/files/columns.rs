@@ -1,4 +1,4 @@
-//! Selects the columns of a dataset of files.
+//! Selects the columns that a dataset of files offers.
 
 use polars::prelude::DataType;
 use protocol::catalog::Column;

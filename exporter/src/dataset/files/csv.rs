@@ -37,7 +37,8 @@ const READ_BUFFER: usize = 1 << 20;
 struct Bounded {
     file: File,
     read: u64,
-    /// The offset in the file of the current record, or of the record before the current one.
+    /// The offset in the file at which the last completely read record begins. The record that is being read begins
+    /// after it.
     record_start: Rc<Cell<u64>>,
 }
 

@@ -1,4 +1,4 @@
-//! Implements the dataset of one or many files.
+//! Implements the dataset that reads one or many files of one format.
 
 use std::{fs::File, sync::Arc};
 
@@ -22,8 +22,8 @@ use super::{
 };
 use crate::value::float32;
 
-/// A dataset in one or many files of one kind. A rename may replace a file while exports run: each export reads the
-/// files that it opened.
+/// A dataset that reads one or many files of one format. A rename may replace a file while exports run: each export
+/// reads the files that it opened.
 #[derive(Clone, Debug)]
 pub struct Files {
     info: DatasetInfo,

@@ -149,7 +149,7 @@ const fn is_text(dtype: &DataType) -> bool {
     )
 }
 
-/// Builds a column of a frame from the Arrow arrays of a file, with its type mapped.
+/// Builds a column of a frame from the Arrow arrays of a file, and converts its values to the mapped type.
 ///
 /// # Errors
 /// When the arrays can't be decoded, or their texts exceed the budget.

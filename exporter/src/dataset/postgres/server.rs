@@ -140,8 +140,8 @@ impl PostgresServer {
         })
     }
 
-    /// Opens the first connection of an export. The wait for a free connection has no timeout: it ends with the other
-    /// exports of this process, or when the export is canceled.
+    /// Opens the first connection of an export. The wait for a free connection has no timeout: it ends when another
+    /// export of this process closes a connection, or when this export is canceled.
     pub(super) async fn connect(&self) -> Result<Session, DatasetError> {
         let permit = {
             let _waiting = Waiting::of(&self.waiting);

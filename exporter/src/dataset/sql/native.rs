@@ -45,9 +45,9 @@ impl FromIterator<(String, Native)> for Natives {
     }
 }
 
-/// Returns the texts as values for plain equality with a column of this native type; None if plain equality differs
-/// from comparing texts, or no value is left. For a uuid column, leaves out texts that are not the canonical form of a
-/// uuid, because they equal no uuid.
+/// Returns the texts of a filter as values for plain equality with a column of this native type. Leaves out texts that
+/// no value of a uuid column equals, because they are not the canonical form of a uuid. None if plain equality differs
+/// from comparing texts, or no value is left.
 pub(super) fn plain<'a>(native: Option<Native>, texts: impl Iterator<Item = &'a str>) -> Option<Vec<Expr>> {
     let values: Vec<_> = match native? {
         Native::Text => texts.map(Expr::val).collect(),

@@ -347,7 +347,7 @@ async fn huge_values_make_no_huge_window() {
     }
 }
 
-/// Sums the lengths of texts.
+/// Sums the lengths of the texts of a column, in bytes.
 trait Lengths {
     fn str_len_bytes_sum(&self) -> usize;
 }

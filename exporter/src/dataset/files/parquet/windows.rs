@@ -48,7 +48,7 @@ const MIN_ROWS: usize = 1024;
 /// The approximate size of a window in bytes: decompressed or decoded, whichever is larger. A single page may exceed
 /// this size.
 const BYTES: usize = 32 << 20;
-/// The number of pages, known by their headers, above which the page cache is cleared.
+/// The page cache is cleared once it describes more than this number of pages.
 const CACHED_PAGES: usize = 1 << 20;
 /// The maximum size of the pages that one window copies of a column, in bytes. A single row of a list column may take
 /// any number of pages.
@@ -69,7 +69,7 @@ pub(in crate::dataset::files) struct Windows {
     pub(super) copied: std::sync::atomic::AtomicUsize,
 }
 
-/// The known pages of column chunks, by the offset of the chunk in the file.
+/// A cache of the pages that were found in column chunks, by the offset of the chunk in the file. It holds no values.
 #[derive(Default)]
 struct PageCache {
     columns: HashMap<u64, Arc<Pages>>,
@@ -355,7 +355,8 @@ impl Windows {
         Ok(())
     }
 
-    /// Copies these ranges of the file, and returns a reader of their pages, which have `values` values in total.
+    /// Copies these ranges of the file, and returns a reader of the copied pages. The pages have `values` values in
+    /// total.
     fn reader(
         &self,
         leaf: &ColumnChunkMetadata,
