@@ -45,9 +45,9 @@ impl FromIterator<(String, Native)> for Natives {
     }
 }
 
-/// Returns the texts of a filter as values for plain equality with a column of this native type. Leaves out texts that
-/// no value of a uuid column equals, because they are not the canonical form of a uuid. None if plain equality differs
-/// from comparing texts, or no value is left.
+/// Returns the texts of a filter as values for plain equality with a column of this native type. For a uuid column,
+/// leaves out every text that is not the canonical form of a uuid: such a text equals no value. None if plain equality
+/// differs from comparing texts, or no value is left.
 pub(super) fn plain<'a>(native: Option<Native>, texts: impl Iterator<Item = &'a str>) -> Option<Vec<Expr>> {
     let values: Vec<_> = match native? {
         Native::Text => texts.map(Expr::val).collect(),

@@ -1,5 +1,5 @@
-//! Reads Parquet columns of lists and records: finds the rows in their pages, and joins the leaf columns of a nested
-//! column.
+//! Reads nested Parquet columns, that is, lists and records: counts the rows that begin in a page, and joins the leaf
+//! columns of a column.
 
 use std::{slice, sync::Arc};
 
