@@ -129,7 +129,7 @@ pub const TABLE: &[Metric] = &[
     Metric { name: "sluice_notifier_outcomes_total", kind: Counter, unit: Count, scope: Notifier, labels: &[Label("result", Known(&["completed", "failed", "cancel_requested", "delete_requested"])), Label("applied", Known(&["true", "false"]))], help: "Number of settled outcomes; an outcome of an ended export is not applied." },
     Metric { name: "sluice_notifier_dead_letters_total", kind: Counter, unit: Count, scope: Notifier, labels: &[], help: "Number of outcomes that became dead letters because they could not be settled." },
     Metric { name: "sluice_notifier_credit_notifications_total", kind: Counter, unit: Count, scope: Notifier, labels: &[], help: "Number of users notified of a credit change that no outcome reports." },
-    Metric { name: "sluice_notifier_segment_bytes_requested_total", kind: Counter, unit: Bytes, scope: Notifier, labels: &[], help: "Number of segment bytes that gateways requested." },
+    Metric { name: "sluice_notifier_requested_segment_bytes_total", kind: Counter, unit: Bytes, scope: Notifier, labels: &[], help: "Number of segment bytes that gateways requested." },
     Metric { name: "sluice_notifier_segments_truncated_total", kind: Counter, unit: Count, scope: Notifier, labels: &[], help: "Number of segment transfers that a failed read of the file store cut short." },
     Metric { name: "sluice_ops_requests_total", kind: Counter, unit: Count, scope: Notifier, labels: &[Label("endpoint", Known(&["exports", "export", "cancel", "dead", "requeue"])), Label("result", Known(&["done", "refused"]))], help: "Number of operator requests over NATS." },
 
