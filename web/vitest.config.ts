@@ -4,7 +4,7 @@ export default defineConfig({
   test: {
     include: ["client/test/**/*.test.ts", "app/test/**/*.test.ts", "e2e/**/*.test.ts", "stack/**/*.test.ts"],
     environment: "node",
-    // locale of the texts in the tests, whatever the machine's language
+    // fixes the locale of the texts in the tests on every machine
     env: { LC_ALL: "en_GB.UTF-8" },
     // far above the usual duration, so that slow machines pass
     testTimeout: 60_000,

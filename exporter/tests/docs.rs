@@ -118,7 +118,7 @@ async fn an_exporter_accepts_all_toml_of_the_documentation() {
     write("orders.csv", "o_orderkey,price,quantity,discount,o_orderdate,paid\n1,2.5,3,0.1,2026-11-23,true\n");
     // a dataset for the templates
     let orders = "[[dataset]]\nname = \"orders\"\nfiles = \"orders.csv\"\n";
-    // a test must not set variables of its own process
+    // variables of this process would leak into other tests
     let url = format!("{{ file = \"{}\" }}", dir.path().join("url").display());
     let (mut settings, mut datasets, mut templates) = (0, 0, 0);
     for name in ["extending.md", "catalog.md", "templates.md"] {

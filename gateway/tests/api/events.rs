@@ -295,7 +295,7 @@ async fn an_event_stream_counts_as_a_session_and_ends_with_its_token() {
     })
     .await;
     assert_eq!(stream.next().await.expect("session.ready").kind, "session.ready");
-    // far beyond the expiry, whatever time the manual clock started at
+    // far beyond the expiry, for every start time of the manual clock
     gateway.clock.advance(TimeDelta::minutes(10));
     assert_eq!(stream.next().await, None);
 }

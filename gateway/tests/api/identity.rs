@@ -174,7 +174,7 @@ async fn a_session_ends_with_its_token_unless_it_is_refreshed() {
     assert_eq!(client.expect_error(Some("s")).await.slug(), Slug::Forbidden);
 
     let mut unrefreshed = Client::connect(&gateway.url, Credential::Bearer(&short)).await.expect("the session starts");
-    // far beyond the expiry, whatever time the manual clock started at
+    // far beyond the expiry, for every start time of the manual clock
     gateway.clock.advance(TimeDelta::minutes(10));
     assert_eq!(unrefreshed.expect_close().await, Some(4401));
     client.send_text(r#"{"type":"ping","ref":"still here"}"#).await;

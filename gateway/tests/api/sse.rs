@@ -7,7 +7,7 @@ use testkit::{DEADLINE, rest::Rest};
 /// One received event.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Event {
-    /// The `id` field of this event; None if the event has none of its own.
+    /// The `id` field of this event; None if the event has no `id` line.
     pub(crate) id: Option<String>,
     pub(crate) kind: String,
     pub(crate) data: Value,

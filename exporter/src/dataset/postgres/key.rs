@@ -1,6 +1,6 @@
 //! Splits views, queries and partitioned tables, which have no pages, into ranges of a key column.
 //!
-//! The ranges contain each row exactly once, whatever the distribution of the key: the first range has no lower bound,
+//! The ranges contain each row exactly once, for every distribution of the key: the first range has no lower bound,
 //! the last range has no upper bound, and NULL belongs to the last range.
 
 use chrono::{DateTime, Days, NaiveDate};
