@@ -14,7 +14,7 @@ pub struct CreditsConfig {
     pub initial_balance: i64,
     /// Credits that each account receives at local midnight. 0 turns daily grants off.
     pub daily_grant: i64,
-    /// The balance above which a daily grant adds nothing. Without a value, unused credits accumulate without limit.
+    /// The balance up to which daily grants raise an account. Without a value, unused credits accumulate without limit.
     pub accrual_cap: Option<i64>,
     /// An account that was active within this many days receives its daily grant at midnight, with a notification.
     /// Other accounts receive theirs at their next use, so a smaller number shortens the work at midnight. At most

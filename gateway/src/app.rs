@@ -134,7 +134,7 @@ async fn assemble(config: GatewayConfig, deps: Deps, life: &Lifecycle) -> Result
         presenter: presenter.clone(),
         clock: clock.clone(),
         max_unfinished: config.max_unfinished_per_user,
-        interactive_max_rows: config.interactive_max_rows,
+        interactive_max_dataset_rows: config.interactive_max_dataset_rows,
     };
     let exports = Exports {
         db: db.clone(),

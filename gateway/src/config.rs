@@ -34,15 +34,16 @@ pub struct GatewayConfig {
     pub max_unfinished_per_user: u64,
     /// Exports of datasets with at most this many rows take the interactive lane, others the bulk lane. Raise it when
     /// exporters finish larger datasets within seconds.
-    pub interactive_max_rows: u64,
+    pub interactive_max_dataset_rows: u64,
     /// How long a stopping gateway keeps serving while `/readyz` answers `503`. Set it to twice the interval of the
     /// load balancer's health check.
     pub readiness_delay: HumanDuration,
     /// The period over which a stopping gateway closes its sessions, each at a random point. Raise it when thousands of
     /// reconnects at once overload the remaining gateways.
     pub session_close_spread: HumanDuration,
-    /// How long downloads and other requests may continue after `readiness_delay`. `readiness_delay` plus the longer of
-    /// `session_close_spread` and `drain_timeout` must fit into `shutdown_grace`.
+    /// How long downloads over HTTP and other requests may continue after `readiness_delay`. WebSocket sessions end within
+    /// `session_close_spread` instead. `readiness_delay` plus the longer of `session_close_spread` and `drain_timeout`
+    /// must fit into `shutdown_grace`.
     pub drain_timeout: HumanDuration,
     /// `[gateway.identity]`: how the gateway verifies tokens.
     pub identity: IdentityConfig,
@@ -66,7 +67,7 @@ impl Default for GatewayConfig {
             allowed_origins: Vec::new(),
             hsts_max_age: HumanDuration::from_secs(365 * 24 * 60 * 60),
             max_unfinished_per_user: 20,
-            interactive_max_rows: 100_000,
+            interactive_max_dataset_rows: 100_000,
             readiness_delay: HumanDuration::from_secs(2),
             session_close_spread: HumanDuration::from_secs(5),
             drain_timeout: HumanDuration::from_secs(15),
@@ -178,9 +179,10 @@ impl Default for OidcConfig {
 pub struct LocalIdentityConfig {
     /// The HS256 signing secret of at least 32 bytes; empty: no local identity.
     pub secret: Secret,
-    /// Offers `people` on the sign-in page without a password. For a trial on one machine only.
-    pub sign_in: bool,
-    /// The published address of a gateway in a container, whose `gateway.listen` is `0.0.0.0`. With `sign_in` the
+    /// Whether anyone may sign in as one of `people` on the sign-in page, without a password. For a trial on one machine
+    /// only.
+    pub passwordless_sign_in: bool,
+    /// The published address of a gateway in a container, whose `gateway.listen` is `0.0.0.0`. With `passwordless_sign_in` the
     /// address must be a loopback address.
     pub external_address: String,
     /// The users that the sign-in page offers.
@@ -193,7 +195,7 @@ impl Default for LocalIdentityConfig {
     fn default() -> Self {
         Self {
             secret: Secret::default(),
-            sign_in: false,
+            passwordless_sign_in: false,
             external_address: String::new(),
             people: Vec::new(),
             token_ttl: HumanDuration::from_secs(60 * 60),

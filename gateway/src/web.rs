@@ -97,7 +97,7 @@ fn page_config(config: &GatewayConfig) -> PageConfig {
     let identity = if oidc.is_enabled() {
         let OidcConfig { authority, client_id, scope, parameters, .. } = oidc.clone();
         PageIdentity::Oidc { authority, client_id, scope, parameters }
-    } else if local.sign_in && !local.secret.is_empty() {
+    } else if local.passwordless_sign_in && !local.secret.is_empty() {
         PageIdentity::Local
     } else {
         PageIdentity::Token
@@ -164,7 +164,7 @@ mod tests {
         let shown = |config: &GatewayConfig| serde_json::to_value(page_config(config)).unwrap()["identity"].clone();
         assert_eq!(shown(&GatewayConfig::default()), serde_json::json!({"kind": "token"}));
         let local = config(|c| {
-            c.identity.local.sign_in = true;
+            c.identity.local.passwordless_sign_in = true;
             c.identity.local.secret = Secret::new("a secret of thirty-two bytes, or more");
         });
         assert_eq!(shown(&local), serde_json::json!({"kind": "local"}));

@@ -22,16 +22,16 @@ pub struct NotifierConfig {
     pub max_concurrent_outcomes: usize,
     /// Exports of one tenant that may be dispatched or running in a lane. Further exports of the tenant wait, so that
     /// one tenant can't take all slots.
-    pub max_in_flight_per_tenant: u32,
+    pub max_in_flight_per_tenant_and_lane: u32,
     /// Exports of one user that may be dispatched or running in a lane. Further exports of the user wait.
-    pub max_in_flight_per_user: u32,
+    pub max_in_flight_per_user_and_lane: u32,
     /// Time after which another notifier takes over a lease that its holder has not renewed: the lease of the
     /// dispatcher or of a scheduled job. Shorter values speed up a takeover and tolerate less database latency.
     pub lease_duration: HumanDuration,
     /// Lifetime of a segment URL. Shorter values limit the use of a leaked URL and cost gateways more requests.
     pub grant_ttl: HumanDuration,
     /// Timeout of one run of a scheduled job. Raise it when a sweep or an audit of a large installation times out.
-    pub job_timeout: HumanDuration,
+    pub scheduled_job_timeout: HumanDuration,
     /// Time between two runs of the reconciler, which publishes lost messages again and deletes objects that were
     /// written after their export had ended. Shorter values repair sooner and cost database queries.
     pub reconcile_interval: HumanDuration,
@@ -59,11 +59,11 @@ impl Default for NotifierConfig {
             internal_listen: "127.0.0.1:0".into(),
             advertise_url: String::new(),
             max_concurrent_outcomes: 8,
-            max_in_flight_per_tenant: 16,
-            max_in_flight_per_user: 8,
+            max_in_flight_per_tenant_and_lane: 16,
+            max_in_flight_per_user_and_lane: 8,
             lease_duration: HumanDuration::from_secs(6),
             grant_ttl: HumanDuration::from_secs(60),
-            job_timeout: HumanDuration::from_secs(60 * 60),
+            scheduled_job_timeout: HumanDuration::from_secs(60 * 60),
             reconcile_interval: HumanDuration::from_secs(30),
             sweep_schedule: "0 * * * *".into(),
             orphan_grace: HumanDuration::from_secs(24 * 60 * 60),
@@ -96,8 +96,8 @@ pub struct NotifierTuning {
     pub audit_schedule: &'static str,
     /// Time between two polls for committed exports; default 500 ms. A poll finds exports whose hint was lost.
     pub dispatch_poll_interval: HumanDuration,
-    /// Deliveries after which an outcome with a permanent failure becomes a dead letter; default 20. An outcome with a
-    /// transient failure is redelivered without limit.
+    /// Deliveries after which an outcome that can't be settled becomes a dead letter; default 20. An outcome that can't be
+    /// settled for a transient reason, such as a database that is down, is redelivered without limit.
     pub max_outcome_attempts: u32,
     /// Largest number of queue positions published in one round, starting at the front of the queue; default 500.
     pub max_queue_notifications: usize,
@@ -150,8 +150,8 @@ impl NotifierConfig {
     pub fn validate(&self) -> Result<(), NotifierError> {
         let counts = [
             ("max_concurrent_outcomes", self.max_concurrent_outcomes as u64),
-            ("max_in_flight_per_tenant", self.max_in_flight_per_tenant.into()),
-            ("max_in_flight_per_user", self.max_in_flight_per_user.into()),
+            ("max_in_flight_per_tenant_and_lane", self.max_in_flight_per_tenant_and_lane.into()),
+            ("max_in_flight_per_user_and_lane", self.max_in_flight_per_user_and_lane.into()),
         ];
         if let Some((name, _)) = counts.into_iter().find(|(_, value)| *value == 0) {
             return Err(NotifierError::Config(format!("notifier.{name} must be at least 1")));
@@ -159,7 +159,7 @@ impl NotifierConfig {
         let durations = [
             ("lease_duration", self.lease_duration),
             ("grant_ttl", self.grant_ttl),
-            ("job_timeout", self.job_timeout),
+            ("scheduled_job_timeout", self.scheduled_job_timeout),
             ("reconcile_interval", self.reconcile_interval),
             ("metrics_interval", self.metrics_interval),
         ];
@@ -184,8 +184,8 @@ mod tests {
         assert!(NotifierConfig::default().validate().is_ok());
         let zero = NotifierConfig { reconcile_interval: HumanDuration::from_secs(0), ..NotifierConfig::default() };
         assert!(zero.validate().unwrap_err().to_string().contains("notifier.reconcile_interval"));
-        let none = NotifierConfig { max_in_flight_per_user: 0, ..NotifierConfig::default() };
-        assert!(none.validate().unwrap_err().to_string().contains("notifier.max_in_flight_per_user"));
+        let none = NotifierConfig { max_in_flight_per_user_and_lane: 0, ..NotifierConfig::default() };
+        assert!(none.validate().unwrap_err().to_string().contains("notifier.max_in_flight_per_user_and_lane"));
         let cron = NotifierConfig { sweep_schedule: "hourly".into(), ..NotifierConfig::default() };
         assert!(cron.validate().unwrap_err().to_string().contains("notifier.sweep_schedule"));
         let url = NotifierConfig { advertise_url: "notifier:80".into(), ..NotifierConfig::default() };

@@ -205,7 +205,7 @@ impl OutcomeConsumer {
         let id = export_id_of(&message.subject);
         match dead_letters::store_outcome(&self.bus, id, message, delivered, reason).await {
             Ok(()) => {
-                metrics::counter!("sluice_notifier_dead_letters_total").increment(1);
+                metrics::counter!("sluice_notifier_outcome_dead_letters_total").increment(1);
                 error!(export.id = %id, dead.reason = reason, outcome.delivered = delivered, "dead-lettered an outcome");
                 if let Err(e) = message.double_ack_with(AckKind::Term).await {
                     warn!(export.id = %id, error = %e, "failed to remove a dead-lettered outcome from the queue");

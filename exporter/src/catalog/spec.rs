@@ -224,7 +224,7 @@ pub(crate) struct ColumnSpec {
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ParamEntry {
-    /// The name in requests, and after the `:` in the query.
+    /// The name of the parameter in requests. The query refers to the parameter as `:name`.
     pub(crate) name: String,
     /// The type of the value.
     #[serde(rename = "type")]

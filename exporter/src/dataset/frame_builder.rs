@@ -66,8 +66,8 @@ impl FrameBuilder {
     }
 
     /// Appends a row. For each column, in order, `append` must append exactly one value to the builder of the column,
-    /// and return the size of the value in bytes; 0 will do for a value that is no text. The error for a value that
-    /// does not fit names the column.
+    /// and return the size of the value in bytes; 0 will do for a value that is no text. If a value
+    /// does not fit, the error names its column.
     pub(super) fn push<E: Into<AppendError>>(
         &mut self,
         mut append: impl FnMut(usize, &mut ColumnBuilder) -> Result<usize, E>,

@@ -53,7 +53,7 @@ pub(super) struct Throughput {
 
 type Throughputs = Arc<HashMap<Key, Throughput>>;
 
-/// The row size and speed of the newest exports by key, cached for [`CACHE_TTL`].
+/// The row size and speed of the newest exports for each [`Key`], cached for [`CACHE_TTL`].
 pub(super) struct History {
     db: DatabaseConnection,
     cache: Mutex<Option<(Instant, Throughputs)>>,

@@ -124,7 +124,7 @@ pub trait Encoder: Send + Sync {
     fn end(&self, tail: &Tail, out: &mut Vec<u8>);
 }
 
-/// Writes the rows of one export in order to an [`Output`]. One thread makes all calls, and may block. Dropping the
+/// Writes the rows of one export to an [`Output`], and keeps their order. One thread makes all calls, and may block. Dropping the
 /// writer deletes its temporary files.
 pub trait Writer: Send {
     /// Takes all rows of a frame. May buffer rows until later rows complete a part of the file, such as a Parquet row

@@ -69,7 +69,7 @@ pub(crate) enum Cell<'a> {
     Null,
     /// Text, which the caller must quote if necessary and append.
     Text(&'a str),
-    /// Any other value. [`Cells::write`] has appended its standard text.
+    /// Any other value, whose standard text [`Cells::write`] appended before it returned.
     Plain(Kind),
 }
 

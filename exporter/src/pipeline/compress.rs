@@ -20,7 +20,7 @@ use crate::{
 
 /// The size of the first block, in bytes; small, so that clients receive the first bytes early.
 const FIRST_BLOCK_SIZE: usize = 64 << 10;
-/// The size of all later blocks, in bytes.
+/// The size of each block after the first, in bytes.
 const BLOCK_SIZE: usize = 1 << 20;
 
 type Compressing = AbortOnDropHandle<Result<(), JobError>>;

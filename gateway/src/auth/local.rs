@@ -24,10 +24,10 @@ pub enum SignError {
 /// request's `Host` header is not enough, because a client can forge the header.
 ///
 /// # Errors
-/// When `sign_in` is on and the public address, `external_address` or else `listen`, is not a loopback address.
+/// When `passwordless_sign_in` is on and the public address, `external_address` or else `listen`, is not a loopback address.
 pub(crate) fn check(config: &LocalIdentityConfig, listen: &str) -> Result<(), IdentityError> {
     let address = if config.external_address.is_empty() { listen } else { &config.external_address };
-    if config.sign_in && !config.secret.is_empty() && !origin::is_loopback_address(address) {
+    if config.passwordless_sign_in && !config.secret.is_empty() && !origin::is_loopback_address(address) {
         return Err(IdentityError::PublicSignIn(address.to_owned()));
     }
     Ok(())
@@ -68,11 +68,11 @@ mod tests {
 
     #[test]
     fn sign_in_without_a_password_requires_a_loopback_address() {
-        let checked = |sign_in: bool, listen: &str, external_address: &str| {
+        let checked = |passwordless_sign_in: bool, listen: &str, external_address: &str| {
             let secret = Secret::new("a secret of thirty-two bytes, or more");
             let config = LocalIdentityConfig {
                 secret,
-                sign_in,
+                passwordless_sign_in,
                 external_address: external_address.into(),
                 ..Default::default()
             };
@@ -98,8 +98,8 @@ mod tests {
         ] {
             let refused = checked(true, listen, external_address).expect_err(listen).to_string();
             let address = if external_address.is_empty() { listen } else { external_address };
-            assert!(refused.contains("gateway.identity.local.sign_in") && refused.contains(address), "{refused}");
-            checked(false, listen, external_address).expect("any address is allowed without sign_in");
+            assert!(refused.contains("gateway.identity.local.passwordless_sign_in") && refused.contains(address), "{refused}");
+            checked(false, listen, external_address).expect("any address is allowed without passwordless_sign_in");
         }
     }
 }

@@ -34,9 +34,9 @@ pub enum IdentityError {
     /// The local secret has fewer than 32 bytes.
     #[error("gateway.identity.local.secret must have at least {MIN_SECRET_BYTES} bytes")]
     ShortSecret,
-    /// The setting `sign_in` is on, and the gateway listens on an address that other machines can reach.
+    /// The setting `passwordless_sign_in` is on, and the gateway listens on an address that other machines can reach.
     #[error(
-        "gateway.identity.local.sign_in: every client that reaches {0} could sign in without a password; use a loopback \
+        "gateway.identity.local.passwordless_sign_in: every client that reaches {0} could sign in without a password; use a loopback \
          address (gateway.listen, or gateway.identity.local.external_address for a published port)"
     )]
     PublicSignIn(String),

@@ -48,7 +48,7 @@ pub(crate) struct Submit {
     /// The maximum number of unfinished exports of one user.
     pub(crate) max_unfinished: u64,
     /// Exports of datasets with at most this many rows take the interactive lane.
-    pub(crate) interactive_max_rows: u64,
+    pub(crate) interactive_max_dataset_rows: u64,
 }
 
 impl Submit {
@@ -226,7 +226,7 @@ impl Submit {
     ) -> Outcome<export::Model> {
         let now = self.clock.now();
         let rows = offer.dataset.total_rows.or(offer.dataset.info.rows_estimate);
-        let is_small = rows.is_some_and(|rows| rows <= self.interactive_max_rows);
+        let is_small = rows.is_some_and(|rows| rows <= self.interactive_max_dataset_rows);
         let lane = if is_small { Lane::Interactive } else { Lane::Bulk };
         Ok(export::Model {
             dataset: request.dataset.clone(),

@@ -1,5 +1,5 @@
 //! `/local`: sign-in without a password as a configured user, for a trial on one machine. Without
-//! `gateway.identity.local.sign_in` these endpoints answer `404`.
+//! `gateway.identity.local.passwordless_sign_in` these endpoints answer `404`.
 
 use axum::{Json, extract::State, http::HeaderMap};
 use protocol::{problem::Slug, time::Timestamp};
@@ -67,7 +67,7 @@ async fn sign_in(
 /// password, so only this machine may use it.
 fn check_enabled(app: &AppState, headers: &HeaderMap) -> Outcome<()> {
     let local = &app.config.identity.local;
-    if local.sign_in && !local.secret.is_empty() && origin::is_loopback_request(headers) {
+    if local.passwordless_sign_in && !local.secret.is_empty() && origin::is_loopback_request(headers) {
         return Ok(());
     }
     Err(Refusal::new(Slug::NotFound, "This gateway has no local sign-in."))

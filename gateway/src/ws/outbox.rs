@@ -101,7 +101,8 @@ impl Outbox {
         Ok(())
     }
 
-    /// The frame queue for a pump. The writer keeps the order of frames and messages in this queue.
+    /// Returns the sender of the frame queue, for a pump. A pump may also put messages into this queue; the writer sends
+    /// both in the order of the queue.
     pub(super) fn frames(&self) -> mpsc::Sender<OutgoingMessage> {
         self.frames.clone()
     }

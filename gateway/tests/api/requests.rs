@@ -173,7 +173,7 @@ async fn a_huge_filter_gets_a_short_refusal_and_an_impossible_offset_is_refused(
 #[tokio::test]
 async fn sign_in_without_a_password_is_limited_to_loopback() {
     let gateway = Gateway::start_with(|config| {
-        config.identity.local.sign_in = true;
+        config.identity.local.passwordless_sign_in = true;
         let (id, name, sub, tenant) = ("alice".into(), "Alice".into(), "alice".into(), "acme".into());
         config.identity.local.people = vec![gateway::config::Person { id, name, sub, tenant }];
     })

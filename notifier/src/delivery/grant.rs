@@ -1,4 +1,5 @@
-//! Answers grant requests of gateways: with grants for segments, with the seal, or with a problem.
+//! Answers grant requests of gateways: with grants for segments, with the seal (the final size and
+//! digest of the file), or with a problem.
 
 use std::sync::Arc;
 

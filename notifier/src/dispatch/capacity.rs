@@ -21,8 +21,8 @@ pub(super) struct Limits {
 impl From<&NotifierConfig> for Limits {
     fn from(config: &NotifierConfig) -> Self {
         Self {
-            tenant: i64::from(config.max_in_flight_per_tenant),
-            user: i64::from(config.max_in_flight_per_user),
+            tenant: i64::from(config.max_in_flight_per_tenant_and_lane),
+            user: i64::from(config.max_in_flight_per_user_and_lane),
             prefetch: config.tuning.prefetch,
         }
     }
@@ -96,7 +96,7 @@ mod tests {
         (1..=count).map(|n| waiting(lane, n, n, n)).collect()
     }
 
-    /// Returns the lane ranks of the exports that are dispatched. `slots` are the interactive and the bulk slots.
+    /// Returns the positions in their lane of the exports that are dispatched. `slots` are the interactive and the bulk slots.
     fn dispatched(waiting: Vec<WaitingExport>, lanes: &[(&str, LaneLoad)], slots: (u64, u64)) -> Vec<i64> {
         let snapshot = QueueSnapshot::new(waiting, lanes.iter().map(|(lane, load)| ("default", *lane, *load)));
         let slots = |_: &str, lane| if lane == Lane::Bulk { slots.1 } else { slots.0 };

@@ -22,7 +22,7 @@ pub(crate) trait Job: Send + Sync + 'static {
     /// Returns the rule for the due times of the job.
     fn recurrence(&self) -> Recurrence;
 
-    /// The timeout of a run; `None` for the setting `job_timeout`.
+    /// The timeout of a run; `None` for the setting `scheduled_job_timeout`.
     fn timeout(&self) -> Option<Duration> {
         None
     }

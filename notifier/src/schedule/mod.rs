@@ -95,7 +95,7 @@ pub(crate) async fn start(
             job,
             instance: instance.to_owned(),
             lease_duration: config.lease_duration.get(),
-            timeout: config.job_timeout.get(),
+            timeout: config.scheduled_job_timeout.get(),
             due,
         };
         life.spawn_critical("a scheduled job", runner.run(life.soft().clone()));

@@ -15,7 +15,7 @@ use crate::{error::NotifierError, work_queue};
 /// none, or if the outcomes stream still holds an outcome or a command of this export.
 ///
 /// The message id contains the time of the request, so the stream drops a command that is repeated within the
-/// deduplication window. A command repeated after the window is stored again, because the first one may be lost.
+/// deduplication window. After the window the stream stores a repeated command again, which is intended: the first one may be lost.
 ///
 /// # Errors
 /// When the stream does not confirm the command.

@@ -33,6 +33,6 @@ fn released(row: &export::Model, result: &'static str, now: DateTime<Utc>) {
 fn record_duration(row: &export::Model, result: &'static str, now: DateTime<Utc>) {
     let took = (now - row.requested_at).to_std().unwrap_or_default();
     let (format, lane) = (row.format.clone(), row.lane.clone());
-    metrics::histogram!("sluice_export_seconds", "format" => format, "lane" => lane, "result" => result)
+    metrics::histogram!("sluice_export_turnaround_seconds", "format" => format, "lane" => lane, "result" => result)
         .record(took.as_secs_f64());
 }

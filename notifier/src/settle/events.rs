@@ -1,4 +1,4 @@
-//! Publishes user events, and sends lossy messages to gateways, exporters and the dispatcher. No other module writes to
+//! Publishes user events, and sends messages that may get lost to gateways, exporters and the dispatcher. No other module writes to
 //! the event log.
 
 use entity::{
@@ -81,8 +81,8 @@ pub(crate) async fn account_changed(deps: &Deps, notification: &PendingNotificat
 /// Publishes the balance of an account, reads the balance again, and repeats until the two are equal. Otherwise two
 /// concurrent publishers could publish an older balance last.
 ///
-/// The message id contains the round, the balance and the held credits. So the event log drops a repeated event, but
-/// stores a balance that returned to an earlier value.
+/// The message id contains the number of the repetition, the balance and the held credits. So the event log drops a
+/// repeated event, but stores a balance that returned to an earlier value.
 async fn publish_balance(
     deps: &Deps,
     owner: &Owner,

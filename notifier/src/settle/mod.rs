@@ -38,7 +38,8 @@ pub(crate) enum Leftovers {
     Everything,
 }
 
-/// Settles outcomes and commands.
+/// Settles outcomes and commands: records the end of an export and its credits in one transaction, then notifies the
+/// owner.
 pub(crate) struct Settler {
     deps: Deps,
 }

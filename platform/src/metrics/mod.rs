@@ -24,7 +24,7 @@ pub use self::{
 /// The definition of one metric.
 #[derive(Clone, Copy, Debug)]
 pub struct Metric {
-    /// The Prometheus name, such as `sluice_gateway_http_seconds`; it ends with the unit.
+    /// The Prometheus name, such as `sluice_gateway_http_response_header_seconds`; it ends with the unit.
     pub name: &'static str,
     /// The Prometheus type of the metric.
     pub kind: Kind,

@@ -49,7 +49,7 @@ pub async fn observe(
         observe_nats(client, &bus);
         if let Some(store) = &store {
             let (bytes, free) = store.disk().await.unwrap_or_default();
-            metrics::gauge!("sluice_store_disk_bytes").set(bytes as f64);
+            metrics::gauge!("sluice_store_disk_size_bytes").set(bytes as f64);
             metrics::gauge!("sluice_store_disk_free_bytes").set(free as f64);
         }
         for pool in &pools {
@@ -102,7 +102,7 @@ async fn observe_connections<D: Database>(name: &'static str, pool: &SqlxPool<D>
     match pool.acquire().await {
         Ok(connection) => {
             drop(connection);
-            metrics::histogram!("sluice_database_acquire_seconds", "pool" => name)
+            metrics::histogram!("sluice_database_probe_acquire_seconds", "pool" => name)
                 .record(began.elapsed().as_secs_f64());
         }
         Err(_) => metrics::counter!("sluice_database_probe_failures_total", "pool" => name).increment(1),

@@ -66,7 +66,7 @@ pub const TABLE: &[Metric] = &[
     Metric { name: "process_start_time_seconds", kind: Gauge, unit: Seconds, scope: All, labels: &[], help: "Start time of the process, in seconds since 1970." },
     Metric { name: "sluice_database_connections", kind: Gauge, unit: Count, scope: All, labels: &[DATABASE, Label("state", Known(&["idle", "used"]))], help: "Number of connections in a database pool." },
     Metric { name: "sluice_database_connections_max", kind: Gauge, unit: Count, scope: All, labels: &[DATABASE], help: "Maximum number of connections in a database pool." },
-    Metric { name: "sluice_database_acquire_seconds", kind: Histogram(REQUEST_BUCKETS), unit: Seconds, scope: All, labels: &[DATABASE], help: "Time that a probe every 5 seconds waits for a connection from a database pool, in seconds." },
+    Metric { name: "sluice_database_probe_acquire_seconds", kind: Histogram(REQUEST_BUCKETS), unit: Seconds, scope: All, labels: &[DATABASE], help: "Time that a probe every 5 seconds waits for a connection from a database pool, in seconds." },
     Metric { name: "sluice_database_probe_failures_total", kind: Counter, unit: Count, scope: All, labels: &[DATABASE], help: "Number of probes that got no connection from a database pool in time." },
     Metric { name: "sluice_nats_connected", kind: Gauge, unit: Count, scope: All, labels: &[CLIENT], help: "Whether the connection to NATS is up (1) or down (0)." },
     Metric { name: "sluice_nats_connects_total", kind: Counter, unit: Count, scope: All, labels: &[CLIENT], help: "Number of connections to NATS; every connection after the first is a reconnect." },
@@ -77,7 +77,7 @@ pub const TABLE: &[Metric] = &[
 
     // services with a file store
     Metric { name: "sluice_store_operation_seconds", kind: Histogram(REQUEST_BUCKETS), unit: Seconds, scope: Files, labels: &[Label("operation", Known(&["put", "get", "list", "delete", "copy"])), Label("result", Known(&["ok", "not_found", "error"]))], help: "Duration of file store operations, in seconds; a read counts until its first byte." },
-    Metric { name: "sluice_store_disk_bytes", kind: Gauge, unit: Bytes, scope: Files, labels: &[], help: "Size of the disk under the file store, in bytes; 0 for a bucket." },
+    Metric { name: "sluice_store_disk_size_bytes", kind: Gauge, unit: Bytes, scope: Files, labels: &[], help: "Size of the disk under the file store, in bytes; 0 for a bucket." },
     Metric { name: "sluice_store_disk_free_bytes", kind: Gauge, unit: Bytes, scope: Files, labels: &[], help: "Free space on the disk under the file store, in bytes; 0 for a bucket." },
 
     // gateways
@@ -85,9 +85,9 @@ pub const TABLE: &[Metric] = &[
     Metric { name: "sluice_gateway_event_streams", kind: Gauge, unit: Count, scope: Gateway, labels: &[], help: "Number of open event streams over HTTP." },
     Metric { name: "sluice_gateway_event_streams_ended_total", kind: Counter, unit: Count, scope: Gateway, labels: &[Label("reason", Bounded("the reasons of the gateway"))], help: "Number of event streams over HTTP that ended." },
     Metric { name: "sluice_gateway_resumes_total", kind: Counter, unit: Count, scope: Gateway, labels: &[Label("recovered", Known(&["true", "false"]))], help: "Number of resumed sessions, by whether the client got all missed events." },
-    Metric { name: "sluice_gateway_unauthorized_total", kind: Counter, unit: Count, scope: Gateway, labels: &[], help: "Number of requests with a token or ticket that is not valid." },
+    Metric { name: "sluice_gateway_unauthorized_total", kind: Counter, unit: Count, scope: Gateway, labels: &[], help: "Number of requests that were refused with 401, because the token or ticket is missing or not valid." },
     Metric { name: "sluice_gateway_responses_total", kind: Counter, unit: Count, scope: Gateway, labels: &[Label("status", Bounded("the HTTP statuses of the gateway"))], help: "Number of HTTP responses." },
-    Metric { name: "sluice_gateway_http_seconds", kind: Histogram(REQUEST_BUCKETS), unit: Seconds, scope: Gateway, labels: &[Label("route", Bounded("the routes of the gateway; unknown paths share one value")), Label("status", Known(&["1xx", "2xx", "3xx", "4xx", "5xx"]))], help: "Duration of HTTP requests until the response header, in seconds." },
+    Metric { name: "sluice_gateway_http_response_header_seconds", kind: Histogram(REQUEST_BUCKETS), unit: Seconds, scope: Gateway, labels: &[Label("route", Bounded("the routes of the gateway; unknown paths share one value")), Label("status", Known(&["1xx", "2xx", "3xx", "4xx", "5xx"]))], help: "Duration of HTTP requests until the response header, in seconds." },
     Metric { name: "sluice_gateway_problems_total", kind: Counter, unit: Count, scope: Gateway, labels: &[SLUG], help: "Number of problems sent to clients over HTTP and WebSockets." },
     Metric { name: "sluice_gateway_exports_accepted_total", kind: Counter, unit: Count, scope: Gateway, labels: &[LANE], help: "Number of accepted exports." },
     Metric { name: "sluice_gateway_exports_joined_total", kind: Counter, unit: Count, scope: Gateway, labels: &[], help: "Number of requests that joined a running export." },
@@ -122,12 +122,12 @@ pub const TABLE: &[Metric] = &[
     Metric { name: "sluice_notifier_dispatched_total", kind: Counter, unit: Count, scope: Notifier, labels: &[], help: "Number of dispatched exports." },
 
     // notifiers: ended exports
-    Metric { name: "sluice_export_seconds", kind: Histogram(EXPORT_BUCKETS), unit: Seconds, scope: Notifier, labels: &[FORMAT, LANE, Label("result", Known(&["completed", "failed", "canceled"]))], help: "Time from the request of an export to its end, in seconds." },
+    Metric { name: "sluice_export_turnaround_seconds", kind: Histogram(EXPORT_BUCKETS), unit: Seconds, scope: Notifier, labels: &[FORMAT, LANE, Label("result", Known(&["completed", "failed", "canceled"]))], help: "Time from the request of an export to its end, in seconds." },
     Metric { name: "sluice_export_bytes", kind: Histogram(SIZE_BUCKETS), unit: Bytes, scope: Notifier, labels: &[FORMAT, LANE], help: "Size of finished files, in bytes." },
     Metric { name: "sluice_exports_completed_total", kind: Counter, unit: Count, scope: Notifier, labels: &[], help: "Number of exports that ended with a file." },
     Metric { name: "sluice_exports_failed_total", kind: Counter, unit: Count, scope: Notifier, labels: &[SLUG], help: "Number of failed exports, by the problem that the owner received." },
     Metric { name: "sluice_notifier_outcomes_total", kind: Counter, unit: Count, scope: Notifier, labels: &[Label("result", Known(&["completed", "failed", "cancel_requested", "delete_requested"])), Label("applied", Known(&["true", "false"]))], help: "Number of settled outcomes; an outcome of an ended export is not applied." },
-    Metric { name: "sluice_notifier_dead_letters_total", kind: Counter, unit: Count, scope: Notifier, labels: &[], help: "Number of outcomes that became dead letters because they could not be settled." },
+    Metric { name: "sluice_notifier_outcome_dead_letters_total", kind: Counter, unit: Count, scope: Notifier, labels: &[], help: "Number of outcomes that became dead letters because they could not be settled." },
     Metric { name: "sluice_notifier_credit_notifications_total", kind: Counter, unit: Count, scope: Notifier, labels: &[], help: "Number of users notified of a credit change that no outcome reports." },
     Metric { name: "sluice_notifier_requested_segment_bytes_total", kind: Counter, unit: Bytes, scope: Notifier, labels: &[], help: "Number of segment bytes that gateways requested." },
     Metric { name: "sluice_notifier_segments_truncated_total", kind: Counter, unit: Count, scope: Notifier, labels: &[], help: "Number of segment transfers that a failed read of the file store cut short." },

@@ -85,7 +85,7 @@ struct Identity {
 #[derive(Debug, Serialize)]
 struct Local {
     secret: String,
-    sign_in: bool,
+    passwordless_sign_in: bool,
     people: Vec<Person>,
 }
 
@@ -161,7 +161,7 @@ fn text(
             web_dir,
             readiness_delay: "0s",
             session_close_spread: "0s",
-            identity: Identity { local: Local { secret: secrets.identity.clone(), sign_in: true, people } },
+            identity: Identity { local: Local { secret: secrets.identity.clone(), passwordless_sign_in: true, people } },
         },
         exporter: Exporter { datasets_dir: dir.datasets(), catalog },
     };

@@ -170,8 +170,8 @@ fn nanos_of_day(time: NaiveTime) -> i64 {
     i64::from(time.num_seconds_from_midnight()) * 1_000_000_000 + i64::from(time.nanosecond() % 1_000_000_000)
 }
 
-/// Multiplies a decimal by 10^`scale` and rounds it down to a value of at most `precision` digits; None if the decimal
-/// lies below all values of the column. Also returns whether the value equals the decimal.
+/// Returns the largest value of a `decimal(precision, scale)` column that is not above the decimal `text`, multiplied by
+/// 10^`scale`; None if every value of the column is above it. Also returns whether the value equals the decimal.
 fn scaled(text: &str, precision: usize, scale: usize) -> (Option<i128>, bool) {
     let (negative, digits) = text.strip_prefix('-').map_or((false, text), |digits| (true, digits));
     let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));

@@ -30,8 +30,8 @@ const OF_A_RELATION: &str = "SELECT a.attname::text, a.atttypid::bigint::text FR
 const NONDETERMINISTIC_COLLATIONS: &str = "SELECT 'yes' FROM pg_catalog.pg_collation AS c \
      WHERE to_jsonb(c) ->> 'collisdeterministic' = 'false' LIMIT 1";
 
-/// Returns the native types of the columns of a source; empty if the query needs none of them. The types stay valid
-/// until the end of the transaction.
+/// Returns the PostgreSQL types of the columns of a source; empty if the query needs none of them. The transaction
+/// locks the table, so that the types stay the same until it ends.
 pub(super) async fn natives(
     server: &PostgresServer,
     conn: &mut PgConnection,

@@ -133,7 +133,7 @@ impl Doubt {
     }
 }
 
-/// The expressions and functions found in a plan, and the first doubt about splitting the statement.
+/// The expressions and functions found in a plan, and the first reason against splitting the statement.
 #[derive(Default)]
 struct Found {
     is_generic: bool,

@@ -20,7 +20,7 @@ use super::{
     values,
 };
 
-/// Estimates stop counting at this number of rows, which is twice the default `interactive_max_rows` of the gateway.
+/// Estimates stop counting at this number of rows, which is twice the default `interactive_max_dataset_rows` of the gateway.
 const ESTIMATE_LIMIT: u64 = 200_000;
 /// The maximum wait for the database to answer a statement, or to send the next row.
 const READ_TIMEOUT: Duration = Duration::from_secs(600);

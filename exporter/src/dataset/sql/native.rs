@@ -31,8 +31,8 @@ impl Natives {
         self.0.get(column).copied()
     }
 
-    /// Keeps only the columns of type `real`. Plain equality with a text or uuid column could let wrong rows pass after
-    /// the column has changed its type or collation.
+    /// Keeps only the columns of type `real`. A filter that compares a text or uuid column in its native type selects
+    /// wrong rows if the type or collation of the column changes before the statement runs.
     pub(in crate::dataset) fn reals(mut self) -> Self {
         self.0.retain(|_, native| *native == Native::Real);
         self

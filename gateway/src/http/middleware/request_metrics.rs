@@ -16,7 +16,7 @@ pub(crate) async fn record(request: Request, next: Next) -> Response {
     let method = method(request.method());
     let response = next.run(request).await;
     let route = route.map_or_else(|| "other".to_owned(), |route| format!("{method} {route}"));
-    metrics::histogram!("sluice_gateway_http_seconds", "route" => route, "status" => status_class(response.status()))
+    metrics::histogram!("sluice_gateway_http_response_header_seconds", "route" => route, "status" => status_class(response.status()))
         .record(start.elapsed().as_secs_f64());
     response
 }

@@ -89,7 +89,7 @@ impl Job for Reconciler {
 }
 
 impl Reconciler {
-    /// Reads the next page of exports that ended within `orphan_scan_window`, and moves `scan` behind the page.
+    /// Reads the next page of exports that ended within `orphan_scan_window`, and moves `scan` past the end of the page.
     async fn next_ended(
         &self,
         scan: &mut LateObjectScan,

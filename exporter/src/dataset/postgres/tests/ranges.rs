@@ -66,7 +66,7 @@ async fn a_parallel_read_shows_one_snapshot_under_concurrent_writes() {
     assert_one_snapshot(&database, ("accounts", 1), &rows, json!({})).await;
 }
 
-/// Returns rows that are split by a key, and checks that the key has several ranges.
+/// Opens rows that are split into ranges of a key, and checks that there are several ranges.
 async fn split(
     server: &Arc<PostgresServer>,
     source: Source,
