@@ -17,13 +17,15 @@ pub struct NotifierConfig {
     /// URL under which gateways reach the internal HTTP port. Set it when the notifier listens on all interfaces;
     /// empty means the listening address.
     pub advertise_url: String,
-    /// Outcomes that one notifier settles at the same time. Raise it when outcomes pile up while the database has
+    /// Largest number of outcomes that one notifier settles at the same time. Settling an outcome records the result of
+    /// its export, and captures or releases the credits. Raise the limit when outcomes pile up while the database has
     /// capacity to spare.
     pub max_concurrent_outcomes: usize,
-    /// Exports of one tenant that may be dispatched or running in a lane. Further exports of the tenant wait, so that
-    /// one tenant can't take all slots.
+    /// Largest number of exports of one tenant that are in flight (dispatched or running) in one lane of a pool.
+    /// Further exports of the tenant wait, so that one tenant can't take all slots.
     pub max_in_flight_per_tenant_and_lane: u32,
-    /// Exports of one user that may be dispatched or running in a lane. Further exports of the user wait.
+    /// Largest number of exports of one user that are in flight (dispatched or running) in one lane of a pool. Further
+    /// exports of the user wait.
     pub max_in_flight_per_user_and_lane: u32,
     /// Time after which another notifier takes over a lease that its holder has not renewed: the lease of the
     /// dispatcher or of a scheduled job. Shorter values speed up a takeover and tolerate less database latency.
@@ -35,13 +37,14 @@ pub struct NotifierConfig {
     /// Time between two runs of the reconciler, which publishes lost messages again and deletes objects that were
     /// written after their export had ended. Shorter values repair sooner and cost database queries.
     pub reconcile_interval: HumanDuration,
-    /// Cron expression of the sweep, which deletes expired files and orphans, in the top-level `time_zone`.
+    /// Cron expression of the sweep, evaluated in the top-level `time_zone`. The sweep deletes expired files, and
+    /// orphans: objects in the file store that no export needs.
     pub sweep_schedule: String,
-    /// Age at which the sweep deletes an object whose export is not in the database. Leave time to restore a newer
-    /// backup, which may contain the row of the export.
+    /// Age from which the sweep deletes an object whose export has no row in the database. The row may be missing
+    /// because an old backup was restored. Choose an age that leaves time to restore a newer backup with the row.
     pub orphan_grace: HumanDuration,
-    /// Time between two samples of the queue and JetStream for the metrics. Keep it at most as long as the scrape
-    /// interval.
+    /// Time between two updates of the metrics that describe the queue and JetStream. Keep it at most as long as the
+    /// scrape interval of Prometheus.
     pub metrics_interval: HumanDuration,
     /// The time zone of the cron expressions, from the top-level setting `time_zone`.
     #[serde(skip)]
@@ -77,10 +80,12 @@ impl Default for NotifierConfig {
 /// Limits that are constants in production; tests shorten them.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct NotifierTuning {
-    /// Jobs that the dispatcher publishes in a lane beyond the free slots of the exporters; default 1. One job keeps a
-    /// slot from idling between two jobs; more jobs make the dispatch order less fair.
+    /// Number of jobs that the dispatcher publishes in a lane beyond the free slots of the exporters; default 1. With
+    /// one extra job, an exporter starts the next job as soon as a slot becomes free. More extra jobs make the dispatch
+    /// order less fair.
     pub prefetch: u64,
-    /// Shortest time between two rounds of queue positions to waiting users; default 1 s.
+    /// Shortest time between two rounds; default 1 s. In each round, the dispatcher publishes queue positions to the
+    /// owners of waiting exports.
     pub queue_position_interval: HumanDuration,
     /// Largest number of connections of gateways to the internal HTTP port; default 1024. Further connections wait
     /// until one ends.
@@ -94,10 +99,12 @@ pub struct NotifierTuning {
     /// Cron expression of the credit audit, which compares all accounts with the ledger; default each day at 03:30 in
     /// the top-level `time_zone`.
     pub audit_schedule: &'static str,
-    /// Time between two polls for committed exports; default 500 ms. A poll finds exports whose hint was lost.
+    /// Time between two polls in which the dispatcher looks for waiting exports; default 500 ms. A poll finds an export
+    /// even if the message with which a gateway wakes the dispatcher was lost.
     pub dispatch_poll_interval: HumanDuration,
-    /// Deliveries after which an outcome that can't be settled becomes a dead letter; default 20. An outcome that can't be
-    /// settled for a transient reason, such as a database that is down, is redelivered without limit.
+    /// Largest number of deliveries of an outcome whose settlement fails; default 20. After the last delivery, the
+    /// outcome becomes a dead letter. If the failure is transient, such as an unreachable database, NATS redelivers the
+    /// outcome without limit.
     pub max_outcome_attempts: u32,
     /// Largest number of queue positions published in one round, starting at the front of the queue; default 500.
     pub max_queue_notifications: usize,
@@ -105,12 +112,12 @@ pub struct NotifierTuning {
     pub max_grants: u32,
     /// Largest number of NATS requests of one kind that are answered at the same time; default 32.
     pub max_concurrent_requests: usize,
-    /// Time without a transferred byte after which a connection is closed; default 6 min. It must exceed 5 min, the
-    /// time for which a client may pause a file.
+    /// Time without a transferred byte after which the internal HTTP port closes a connection; default 6 min. A gateway
+    /// that still needs the bytes of a segment then requests a new grant.
     pub connection_idle_timeout: HumanDuration,
     /// Time between two polls of the `scheduled_job` table; default 1 s.
     pub schedule_poll_interval: HumanDuration,
-    /// Largest number of exports in one page of the reconciler and the sweep; default 200.
+    /// Largest number of exports that the reconciler or the sweep reads with one query; default 200.
     pub sweep_batch: u64,
     /// Largest number of objects that one run of the sweep scans in the file store; default 50,000. The next run
     /// continues with the next object.
