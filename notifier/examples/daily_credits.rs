@@ -1,8 +1,9 @@
-//! Measures the job `daily-credits`: `cargo run -p notifier --example daily_credits -- sqlite|postgres ACCOUNTS ACTIVE`.
+//! Measures the job `daily-credits`:
+//! `cargo run -p notifier --example daily_credits -- sqlite|postgres ACCOUNTS ACTIVE`.
 //!
-//! Runs a notifier with a new database of `ACCOUNTS` accounts, of which `ACTIVE` were active today and the others a year
-//! ago. Moves the clock to midnight, and prints the duration of the job and the bytes that it wrote. Credit notifications
-//! are held back, so that the measurement covers the job alone.
+//! Runs a notifier with a new database of `ACCOUNTS` accounts, of which `ACTIVE` were active today and the others a
+//! year ago. Moves the clock to midnight, and prints the duration of the job and the bytes that it wrote. The notifier
+//! publishes no credit notifications, so that the measurement covers the job alone.
 
 #![expect(clippy::print_stdout, clippy::expect_used, reason = "a command-line program that prints its result")]
 

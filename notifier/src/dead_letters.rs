@@ -23,12 +23,12 @@ use crate::error::NotifierError;
 
 /// The reason token in the subject of a dead-lettered outcome. Dead letters of jobs have other reason tokens.
 const OUTCOME_REASON: &str = "outcome";
-/// The header of a dead-lettered outcome with the subject on which the outcome was published.
+/// The header that holds the original subject of a dead-lettered outcome.
 const SUBJECT_HEADER: &str = "Sluice-Subject";
-/// The header of a dead-lettered outcome that says why the outcome could not be settled.
+/// The header that says why a dead-lettered outcome could not be settled.
 const REASON_HEADER: &str = "Sluice-Reason";
-/// Largest number of sequence numbers that [`DeadLetterStream::page`] tries to read. Deleted dead letters leave gaps,
-/// at which a try yields no item.
+/// Largest number of sequence numbers that one call of [`DeadLetterStream::page`] tries to read. The call skips the
+/// sequence number of a deleted dead letter, but counts it.
 const MAX_READS_PER_PAGE: u64 = 400;
 /// Largest number of dead letters that one call of [`DeadLetterStream::delete_all`] deletes. An export may have one for
 /// its job and one for each outcome that could not be settled.

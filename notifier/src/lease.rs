@@ -1,5 +1,5 @@
-//! Leases in the database, each with a fencing token: they decide which notifier leads the dispatching or runs a
-//! scheduled job.
+//! Leases in the database, each with a fencing token and at most one holder. Only the holder of the dispatcher's lease
+//! dispatches exports, and only the holder of a job's lease runs the job.
 
 use std::{future::Future, time::Duration};
 
@@ -22,7 +22,8 @@ pub(crate) struct LeaseCandidate {
     name: String,
     holder: String,
     duration: Duration,
-    /// The last observed state of the lease of another holder, and the time of the first observation of that state.
+    /// The last state of the lease that this candidate read while another process held the lease, and the time at which
+    /// it first read that state.
     observed: Option<(ObservedLease, Instant)>,
 }
 

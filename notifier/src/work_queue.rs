@@ -1,4 +1,4 @@
-//! Queries of the work-queue streams.
+//! Checks whether a work-queue stream still holds a message.
 
 use async_nats::jetstream::stream::LastRawMessageErrorKind;
 use platform::bus::Bus;

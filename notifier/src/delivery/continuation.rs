@@ -36,7 +36,7 @@ pub(super) fn compare(old: &[Segment], new: &[Segment], offset: u64) -> Continua
 mod tests {
     use super::*;
 
-    /// Returns one segment for each part, as large as the part.
+    /// Returns one segment for each text. The length and the digest of a segment are those of its text.
     fn segments(parts: &[&str]) -> Vec<Segment> {
         let mut offset = 0;
         let segment = |(index, part): (usize, &&str)| {

@@ -1,4 +1,4 @@
-//! The problems with which a notifier refuses requests for a file.
+//! The problems (RFC 9457) that a notifier sends when it refuses a request for a file.
 
 use chrono::{DateTime, Utc};
 use entity::{export, view};

@@ -5,7 +5,8 @@ use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-/// The object that a grant permits to read. The JSON keys are one letter long, because they are part of a URL.
+/// The claims of a token: the object that a gateway may read with the token, and the expiry. The JSON keys are one
+/// letter long, because the claims are part of a URL.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Claims {
     /// The path of the object in the file store.

@@ -28,7 +28,7 @@ impl From<&NotifierConfig> for Limits {
     }
 }
 
-/// The number of exports that the dispatcher may still dispatch, by pool and lane.
+/// The number of exports that the dispatcher may still dispatch in this round, by pool and lane.
 pub(super) struct Capacity<'a> {
     limits: Limits,
     left: HashMap<(&'a str, &'a str), u64>,
@@ -96,7 +96,8 @@ mod tests {
         (1..=count).map(|n| waiting(lane, n, n, n)).collect()
     }
 
-    /// Returns the positions in their lane of the exports that are dispatched. `slots` are the interactive and the bulk slots.
+    /// Dispatches waiting exports, and returns their ranks within their lane. `slots` are the numbers of interactive
+    /// and of bulk slots.
     fn dispatched(waiting: Vec<WaitingExport>, lanes: &[(&str, LaneLoad)], slots: (u64, u64)) -> Vec<i64> {
         let snapshot = QueueSnapshot::new(waiting, lanes.iter().map(|(lane, load)| ("default", *lane, *load)));
         let slots = |_: &str, lane| if lane == Lane::Bulk { slots.1 } else { slots.0 };

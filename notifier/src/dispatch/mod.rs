@@ -148,9 +148,10 @@ impl Dispatcher {
         }
     }
 
-    /// Dispatches every export that the exporters have capacity for. If one export can't be dispatched, the round
-    /// continues with the next one, unless the lease is lost or the stream of jobs does not answer. Then publishes
-    /// queue positions, if they are due. The queue snapshot omits exports with a pending cancel.
+    /// Dispatches every waiting export that the exporters have capacity for, and then publishes queue positions if they
+    /// are due. Exports with a pending cancel are not dispatched, because the queue snapshot omits them. After a failed
+    /// dispatch the round continues with the next export, unless the lease is lost or the stream of jobs does not
+    /// answer.
     async fn dispatch_round(
         &self,
         lease: &HeldLease,

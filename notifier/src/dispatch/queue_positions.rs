@@ -19,8 +19,8 @@ use tracing::debug;
 
 use crate::config::NotifierConfig;
 
-/// The notifier publishes the remaining time of an export again when the time differs from the published one by more
-/// than a fifth.
+/// The notifier publishes a changed remaining time if the change is larger than the last published time divided by this
+/// number.
 const ETA_CHANGE_DIVISOR: u64 = 5;
 
 /// Publishes queue positions in rounds, and remembers the published positions.
@@ -46,7 +46,8 @@ impl QueuePositions {
         self.last_round.is_none_or(|last| last.elapsed() >= self.interval)
     }
 
-    /// Publishes the positions that changed since the last round, starting at the front, up to the limit of a round.
+    /// Publishes each position that differs from the last published position of its export. The round starts at the
+    /// front of the queue and ends at its limit.
     pub(super) async fn publish(&mut self, snapshot: &QueueSnapshot, catalog: &Catalog, bus: &Bus) {
         self.last_round = Some(Instant::now());
         let mut published = HashMap::with_capacity(snapshot.waiting.len());

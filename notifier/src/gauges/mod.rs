@@ -1,4 +1,4 @@
-//! Samples the queue and JetStream at an interval, for the gauges that no event updates.
+//! Samples the queue, JetStream and the catalog of exporters at an interval, and sets their gauges.
 //!
 //! Every notifier samples, so that the gauges do not depend on the leader. An alert uses the highest value of all
 //! notifiers. A sample costs one SQL statement and a few NATS requests.

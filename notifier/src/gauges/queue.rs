@@ -13,7 +13,7 @@ use crate::{deps::Deps, error::NotifierError};
 enum WaitClass {
     /// The tenant of the export has reached its limit of exports in flight.
     TenantLimit,
-    /// The exporters have no free slot.
+    /// The tenant is below its limit: the exporters have no free slot, or the user has reached the limit for users.
     Capacity,
 }
 
@@ -28,14 +28,14 @@ impl WaitClass {
     }
 }
 
-/// The number of waiting exports of one lane and class, and the request time of the oldest one.
+/// The number of waiting exports in one lane with one [`WaitClass`], and the request time of the oldest one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Waiting {
     exports: i64,
     oldest: Option<DateTime<Utc>>,
 }
 
-/// Waiting exports by lane and class. The map has an entry for each combination.
+/// Waiting exports by lane and [`WaitClass`]. The map has an entry for each combination.
 type WaitingByClass = BTreeMap<(&'static str, WaitClass), Waiting>;
 
 /// Numbers of unfinished exports by pool, lane and state.
@@ -43,7 +43,7 @@ type ExportsByState = HashMap<(String, &'static str, &'static str), i64>;
 
 /// Reads the queue from the database and sets its gauges.
 pub(super) struct QueueGauges {
-    /// The limit of exports in flight of one tenant in a lane.
+    /// The number of exports that one tenant may have in flight in one lane of a pool.
     max_in_flight_per_tenant_and_lane: i64,
     /// All pools found since the start. The gauges of a pool without exports are set to 0.
     pools: HashSet<String>,
