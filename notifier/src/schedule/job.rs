@@ -22,7 +22,7 @@ pub(crate) trait Job: Send + Sync + 'static {
     /// Returns the rule for the due times of the job.
     fn recurrence(&self) -> Recurrence;
 
-    /// The timeout of a run; `None` for the setting `scheduled_job_timeout`.
+    /// The timeout of a run. `None` means the setting `scheduled_job_timeout`.
     fn timeout(&self) -> Option<Duration> {
         None
     }
@@ -57,8 +57,9 @@ impl Run<'_> {
         self.shutdown.cancelled().await;
     }
 
-    /// Fails unless this run still holds the lease. Call this method in each transaction of the run. The call may be
-    /// the first statement, because the statement writes: a SQLite transaction that writes must not begin with a read.
+    /// Fails unless this run still holds the lease. Call this method in each transaction of the run. The call may come
+    /// first in the transaction, because it writes: a SQLite transaction that begins with a read can't safely become a
+    /// write transaction.
     ///
     /// # Errors
     /// [`NotifierError::Fenced`] when another notifier holds the lease, or the error of the database.

@@ -1,8 +1,8 @@
-//! Runs jobs by the clock, each on one notifier at a time.
+//! Runs scheduled jobs, each on one notifier at a time.
 //!
 //! Each job has a row in `scheduled_job` with its due time, and a lease `job:<name>`. Every notifier polls the rows. If
-//! a job is due, one notifier acquires the lease and runs the job. The due time advances only after a successful run,
-//! in a transaction that checks the lease. So the next notifier that polls repeats a missed or interrupted run.
+//! a job is due, one notifier acquires the lease and runs the job. Only a successful run sets the next due time, in a
+//! transaction that checks the lease. So the next notifier that polls repeats a missed or interrupted run.
 //!
 //! - [`job`] defines a job and [`recurrence`] its due times. [`jobs`] holds the jobs, which share [`steps`].
 //! - [`cron_trigger`] and [`operator`] wake the poller, [`poller`] finds due jobs, and [`runner`] runs one.

@@ -90,7 +90,8 @@ impl Runner {
         }
     }
 
-    /// Reads the row of the job; returns `None` if the job is not due, or pauses after a failure.
+    /// Reads the row of the job. Returns `None` if the job is not due. Returns `None` also while the job pauses after a
+    /// failure, unless an operator requested a run.
     async fn find_due(&self, pause: Option<&Pause>) -> Result<Option<scheduled_job::Model>, NotifierError> {
         let now = self.deps.clock.now();
         let row = scheduled_job::find(&self.deps.db, self.job.name()).await?;
@@ -99,7 +100,8 @@ impl Runner {
         Ok(row.filter(|row| !paused || row.requested_at.is_some()))
     }
 
-    /// Runs the job once and records the start and the result, if the job is still due.
+    /// Checks again whether the job is due, and then runs it. Records the start of the run. Records the result of the
+    /// run, unless shutdown or the loss of the lease interrupted the run.
     async fn run_once(
         &self,
         lease: &HeldLease,

@@ -59,7 +59,7 @@ pub(super) async fn for_each_export<F: Future<Output = Result<bool, NotifierErro
     Ok(count)
 }
 
-/// Adds the number of items that a step changed to the metrics.
+/// Adds `done`, the number of items that the step changed, to the counter of the step.
 pub(super) fn record(step: &'static str, done: u64) {
     metrics::counter!("sluice_notifier_cleanup_total", "step" => step).increment(done);
 }

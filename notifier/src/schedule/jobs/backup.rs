@@ -1,8 +1,8 @@
 //! The scheduled job `backup`, and the backups that operators start by command.
 //!
 //! A backup by command to the configured destination is a run of the scheduled job: the command acquires the lease of
-//! the job and records the result in the row of the job. So the row holds the last backup of any machine, and every
-//! notifier can report an overdue backup.
+//! the job and records the result in the row of the job. So the row describes the last backup to this destination, even
+//! if another machine made it, and every notifier can report an overdue backup.
 
 use std::{sync::Arc, time::Duration};
 

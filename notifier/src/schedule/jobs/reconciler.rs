@@ -27,11 +27,11 @@ use crate::{
     settle::{Leftovers, Settler, commands},
 };
 
-/// Age of a request to cancel or delete from which the reconciler publishes its command again. The command of a younger
-/// request is probably still in the stream.
+/// Minimum age of a request to cancel an export or to delete its file before the reconciler publishes the command
+/// again. The command of a younger request is probably still in the stream.
 const COMMAND_GRACE: Duration = Duration::from_secs(10);
-/// Time after the end of an export for which the reconciler does not scan its objects. During this time, the settler is
-/// probably still deleting the leftovers.
+/// Time that passes after the end of an export before the reconciler scans the objects of the export. During this time,
+/// the settler is probably still deleting the leftovers.
 const SETTLE_GRACE: Duration = Duration::from_secs(60);
 /// Number of times that the reconciler scans the objects of each ended export within `orphan_scan_window`.
 const SCANS_PER_WINDOW: u32 = 4;
@@ -89,7 +89,8 @@ impl Job for Reconciler {
 }
 
 impl Reconciler {
-    /// Reads the next page of exports that ended within `orphan_scan_window`, and moves `scan` past the end of the page.
+    /// Reads the next page of exports that ended within `orphan_scan_window`, and moves `scan` to the end of the page.
+    /// Returns no rows while no scan is due.
     async fn next_ended(
         &self,
         scan: &mut LateObjectScan,

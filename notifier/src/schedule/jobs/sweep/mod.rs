@@ -30,7 +30,8 @@ use crate::{
     settle::commands,
 };
 
-/// Time for which the dispatch order keeps the row of a tenant or user after the last dispatch.
+/// After this time without a dispatch for a user, the sweep deletes the row that records the last dispatch for the
+/// user.
 const DISPATCH_ORDER_RETENTION: Duration = Duration::from_secs(24 * 60 * 60);
 
 pub(in crate::schedule) struct Sweep {

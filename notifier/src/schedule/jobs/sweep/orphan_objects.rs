@@ -31,7 +31,7 @@ const CHUNK: usize = 500;
 /// Scans the next objects of the file store, and deletes the orphans among them.
 ///
 /// # Errors
-/// When the store or the database fails, or shutdown has begun.
+/// When the store or the database fails, another notifier holds the lease, or shutdown has begun.
 pub(super) async fn delete(sweep: &Sweep, run: &Run<'_>) -> Result<StepCount, NotifierError> {
     let (store, limit) = (&sweep.deps.store, sweep.config.tuning.sweep_max_objects);
     let cursor: ScanCursor = run.load_state().await?;
