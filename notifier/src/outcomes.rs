@@ -42,7 +42,7 @@ const SETTLE_TIMEOUT: Duration = Duration::from_secs(300);
 const PULL_EXPIRY: Duration = Duration::from_secs(5);
 /// The exponential backoff after failed pulls.
 const PULL_RETRY: Schedule = Schedule::new(Duration::from_millis(250), Duration::from_secs(10));
-/// Time of successful pulls after which the backoff starts again at its shortest pause.
+/// After an attempt that consumed outcomes for at least this time, the backoff starts again at its shortest pause.
 const HEALTHY_AFTER: Duration = Duration::from_secs(30);
 /// The longest delay before NATS redelivers an outcome whose settlement failed.
 const MAX_REDELIVERY_DELAY: Duration = Duration::from_secs(30);
@@ -178,10 +178,13 @@ impl OutcomeConsumer {
         }
     }
 
-    /// Settles an outcome and deletes the leftover objects of its export. If a deletion fails, the settlement fails
-    /// too, and NATS delivers the outcome again. At the last delivery a failed deletion counts as a success, and the
-    /// sweep deletes the objects. Otherwise the outcome would become a dead letter, and a later requeue would publish
-    /// its user events twice, because the event log has forgotten their message ids.
+    /// Settles an outcome and deletes the leftover objects of its export. If the deletion fails, the settlement fails
+    /// too, and NATS redelivers the outcome. From the last permitted delivery on, the settlement succeeds despite a
+    /// failed deletion, and the sweep deletes the objects.
+    ///
+    /// Without this exception, an outcome could become a dead letter although its user events are published. An
+    /// operator might requeue the dead letter after the deduplication window, and the event log would then store the
+    /// user events twice.
     async fn settle(&self, outcome: &Outcome, delivered: i64) -> Result<(), NotifierError> {
         let id = outcome.export_id;
         let work = async {
@@ -251,8 +254,8 @@ async fn with_progress_acks<T>(message: &Message, work: impl Future<Output = T>)
     }
 }
 
-/// Sends an ack to NATS, and only logs a failure. A lost ack changes the time of the next delivery, and loses no
-/// message.
+/// Sends a Nak or a progress ack to NATS, and only logs a failure. The loss of such an ack can change when NATS
+/// redelivers the message, but loses no message.
 async fn send_ack(message: &Message, kind: AckKind) {
     if let Err(e) = message.ack_with(kind).await {
         info!(error = %e, "failed to send an ack; NATS redelivers the outcome");

@@ -14,8 +14,8 @@ use crate::{error::NotifierError, work_queue};
 /// Publishes the cancel command of an export whose row records a request to cancel. Returns `false` if the row records
 /// none, or if the outcomes stream still holds an outcome or a command of this export.
 ///
-/// The message id contains the time of the request, so the stream drops a command that is repeated within the
-/// deduplication window. After the window the stream stores a repeated command again, which is intended: the first one may be lost.
+/// The message id contains the time of the request, so the stream drops a repeated command within its deduplication
+/// window. After the window, the stream stores a repeated command, which is necessary if the first command was lost.
 ///
 /// # Errors
 /// When the stream does not confirm the command.
@@ -24,9 +24,9 @@ pub(crate) async fn publish_cancel(bus: &Bus, row: &export::Model) -> Result<boo
     publish(bus, row, OutcomeResult::CancelRequested, "cancel", since).await
 }
 
-/// Publishes the command to delete the file of an export, after a request of its owner or the end of its retention.
-/// Returns `false` if the row records neither, or if the outcomes stream still holds an outcome or a command of this
-/// export. The stream drops a repeated command as for [`publish_cancel`].
+/// Publishes the command to delete the file of an export whose owner requested the deletion, or whose retention has
+/// ended. Returns `false` if the row records neither time, or if the outcomes stream still holds an outcome or a
+/// command of this export. The stream drops repeated commands in the same way as for [`publish_cancel`].
 ///
 /// # Errors
 /// When the stream does not confirm the command.

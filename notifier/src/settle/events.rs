@@ -1,5 +1,5 @@
-//! Publishes user events, and sends messages that may get lost to gateways, exporters and the dispatcher. No other module writes to
-//! the event log.
+//! Publishes user events; no other module writes to the event log. Also sends messages without a delivery guarantee to
+//! gateways, exporters and the dispatcher.
 
 use entity::{
     StoreError, export,

@@ -5,8 +5,9 @@
 //! because that delivery may have been interrupted between the commit and the events. The notifier drops any other
 //! outcome.
 //!
-//! Only an outcome ends an export, because NATS redelivers the outcome until all its events are published. A scheduled
-//! job that must end an export publishes a command; the notifier settles a command like an outcome (see `commands`).
+//! Each end of an export is the result of a message in the outcomes stream, because NATS redelivers the message until
+//! its user events are published. A scheduled job that must end an export publishes a command to this stream (see
+//! `commands`), and a notifier settles the command like an outcome.
 
 pub(crate) mod commands;
 mod counters;
@@ -167,8 +168,8 @@ impl Settler {
     /// Deletes the file of a completed export and then expires its row. Returns `None` if the export has no file, or if
     /// its retention has not ended and its owner did not request the deletion.
     ///
-    /// The settler deletes the objects before it changes the row. If the deletion is interrupted, the sweep repeats it
-    /// for a completed row; the objects of an expired row would be orphans.
+    /// The settler deletes the objects before it changes the row. So an interrupted deletion leaves a completed row,
+    /// for which the reconciler or the sweep publishes the command again.
     async fn expire(&self, row: &export::Model) -> Result<Option<Leftovers>, NotifierError> {
         let (id, now) = (row.export_id(), self.deps.clock.now());
         if row.status()? == Status::Completed {
