@@ -41,7 +41,7 @@ pub struct Deps {
     pub bus: Bus,
     /// The connection pool of the shared database.
     pub db: DatabaseConnection,
-    /// The clock for token lifetimes, holds and events; tests replace it.
+    /// The clock for timestamps and expiry checks; tests replace it.
     pub clock: SharedClock,
     /// The credit policy of the installation; notifiers use the same.
     pub credit_policy: CreditPolicy,
@@ -74,10 +74,12 @@ pub enum StartError {
     },
 }
 
-/// Starts a gateway on a bound listener and returns. The gateway drains and ends at the soft stop of `life`.
+/// Starts a gateway on a bound listener and returns. The gateway drains and ends after the soft stop of `life` (see the
+/// module `drain`).
 ///
 /// # Errors
-/// When a setting is invalid, or NATS does not answer.
+/// When a setting is invalid, NATS does not answer or lacks a stream or bucket, or the internal listener can't be
+/// bound.
 pub async fn start(
     config: GatewayConfig,
     deps: Deps,

@@ -41,9 +41,9 @@ pub struct GatewayConfig {
     /// The period over which a stopping gateway closes its sessions, each at a random point. Raise it when thousands of
     /// reconnects at once overload the remaining gateways.
     pub session_close_spread: HumanDuration,
-    /// How long downloads over HTTP and other requests may continue after `readiness_delay`. WebSocket sessions end within
-    /// `session_close_spread` instead. `readiness_delay` plus the longer of `session_close_spread` and `drain_timeout`
-    /// must fit into `shutdown_grace`.
+    /// How long downloads over HTTP and other requests may continue after `readiness_delay`. WebSocket sessions end
+    /// within `session_close_spread` instead. `readiness_delay` plus the longer of `session_close_spread` and
+    /// `drain_timeout` must fit into `shutdown_grace`.
     pub drain_timeout: HumanDuration,
     /// `[gateway.identity]`: how the gateway verifies tokens.
     pub identity: IdentityConfig,
@@ -179,11 +179,11 @@ impl Default for OidcConfig {
 pub struct LocalIdentityConfig {
     /// The HS256 signing secret of at least 32 bytes; empty: no local identity.
     pub secret: Secret,
-    /// Whether anyone may sign in as one of `people` on the sign-in page, without a password. For a trial on one machine
-    /// only.
+    /// Whether anyone may sign in as one of `people` on the sign-in page, without a password. For a trial on one
+    /// machine only.
     pub passwordless_sign_in: bool,
-    /// The published address of a gateway in a container, whose `gateway.listen` is `0.0.0.0`. With `passwordless_sign_in` the
-    /// address must be a loopback address.
+    /// The address at which clients reach a gateway in a container, where `gateway.listen` is `0.0.0.0`. The gateway
+    /// only checks that `passwordless_sign_in` is offered on a loopback address; empty: it checks `gateway.listen`.
     pub external_address: String,
     /// The users that the sign-in page offers.
     pub people: Vec<Person>,

@@ -1,6 +1,7 @@
 //! The graceful stop of a gateway, in three steps.
 //!
-//! 1. At the soft stop `/readyz` answers `503`, and everything else continues: load balancers stop sending requests.
+//! 1. After the soft stop of the process, which SIGTERM starts, `/readyz` answers `503`. Load balancers then send no
+//!    new requests; everything else continues.
 //! 2. After `readiness_delay` the listener stops accepting connections, and sessions close with 1001. Each session
 //!    closes at a random time within `session_close_spread`, so that not all clients reconnect at once.
 //! 3. Downloads and other requests may continue for `drain_timeout`. A client resumes an unfinished download at another
@@ -21,7 +22,8 @@ use uuid::Uuid;
 
 use crate::config::GatewayConfig;
 
-/// The extra time for closing handshakes after the gateway has closed the last session.
+/// The time that the drain adds to the longer of `drain_timeout` and `session_close_spread`, so that the last sessions
+/// can complete their closing handshakes.
 const CLOSE_GRACE: Duration = Duration::from_secs(5);
 
 /// The graceful stop of one gateway. Clones share the state.

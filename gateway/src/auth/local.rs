@@ -24,7 +24,8 @@ pub enum SignError {
 /// request's `Host` header is not enough, because a client can forge the header.
 ///
 /// # Errors
-/// When `passwordless_sign_in` is on and the public address, `external_address` or else `listen`, is not a loopback address.
+/// When `passwordless_sign_in` is on, a secret is set, and the public address is not a loopback address. The public
+/// address is `external_address`, or `listen` if `external_address` is empty.
 pub(crate) fn check(config: &LocalIdentityConfig, listen: &str) -> Result<(), IdentityError> {
     let address = if config.external_address.is_empty() { listen } else { &config.external_address };
     if config.passwordless_sign_in && !config.secret.is_empty() && !origin::is_loopback_address(address) {
