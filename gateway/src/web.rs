@@ -23,9 +23,9 @@ use crate::{
     state::AppState,
 };
 
-/// The directives of the web page's Content-Security-Policy, except `connect-src`: it depends on the settings, and
-/// [`csp`] adds it. Component libraries need inline styles. Downloads that the service worker answers start in a frame
-/// of the gateway's origin.
+/// The directives of the web page's Content-Security-Policy, except `connect-src`, which depends on the settings:
+/// [`csp`] adds it. `style-src` permits inline styles, because component libraries need them. `frame-src` permits the
+/// gateway's origin, because the page starts a download in a hidden frame that the service worker answers.
 const PAGE_CSP: [&str; 12] = [
     "default-src 'none'",
     "script-src 'self'",

@@ -34,7 +34,8 @@ use crate::{
     sessions::{Position, Registry},
 };
 
-/// The capacity of [`Events::ended_exports`], in exports. A receiver that is further behind gets an error.
+/// The maximum number of ids that wait for a receiver of [`Events::ended_exports`]. A receiver for which more ids wait
+/// loses the oldest ones and gets an error.
 const ENDED_EXPORTS_CAPACITY: usize = 1024;
 /// The lifetime of one JetStream pull request, and the longest pause of events when a NATS server crashes.
 const PULL_EXPIRY: Duration = Duration::from_secs(4);
@@ -87,7 +88,8 @@ impl Events {
         self.position.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Subscribes to the ids of exports of all owners that end after this call.
+    /// Subscribes to export ids of all owners. The receiver gets the id of each export whose end or expiry the event
+    /// stream reports after this call.
     #[must_use]
     pub(crate) fn ended_exports(&self) -> broadcast::Receiver<ExportId> {
         self.ended.subscribe()
@@ -158,8 +160,8 @@ impl Events {
     }
 
     /// Records the epoch of the event stream, and closes all sessions if the epoch has changed. Sequence numbers start
-    /// again in a new epoch, so the positions of clients are invalid: the clients reconnect, and their resume answers
-    /// `recovered: false`.
+    /// again in a new epoch, so the positions of clients are invalid. The clients reconnect and try to resume, and the
+    /// gateway answers `recovered: false`.
     fn enter_epoch(&self, epoch: &Arc<str>) {
         {
             let mut position = self.position.lock().unwrap_or_else(PoisonError::into_inner);
@@ -208,8 +210,8 @@ impl Events {
     }
 }
 
-/// Returns the epoch of the event stream: the time at which the stream was created, in milliseconds, because sequence
-/// numbers restart when a stream is recreated.
+/// Returns the epoch of the event stream: its creation time in milliseconds, in hex. A recreated stream needs a new
+/// epoch, because its sequence numbers start again.
 fn epoch(info: &stream::Info) -> Arc<str> {
     format!("{:x}", info.created.unix_timestamp_nanos() / 1_000_000).into()
 }

@@ -1,7 +1,7 @@
 //! Computes the queue positions of waiting exports, in the order of dispatch.
 //!
-//! All requests share one cached snapshot of the queue. Without the cache each request would read the whole queue, at
-//! the highest cost when the database is busiest.
+//! All requests share one cached snapshot of the queue. Without the cache, each request would read the whole queue from
+//! the database; these reads would cost most when many exports wait.
 
 use std::{sync::Arc, time::Duration};
 

@@ -46,8 +46,9 @@ pub(crate) async fn live() -> &'static str {
 }
 
 /// Readiness probe: lists each dependency, and answers `503` when one is unavailable or the process is stopping. The
-/// dependency `exporters` stays available after the first advertisement, because downloads and sessions work without
-/// exporters, and a restart of all exporters must not take the gateways out of service.
+/// dependency `exporters` becomes available when this gateway first receives the catalog of an exporter, and then stays
+/// available. Downloads and sessions work without exporters, so a restart of all exporters must not take the gateways
+/// out of service.
 async fn ready(State(app): State<AppState>) -> Response {
     let is_stopping = app.life.soft().is_cancelled();
     let exporters =

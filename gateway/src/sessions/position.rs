@@ -5,8 +5,8 @@ use std::sync::Arc;
 /// A position in the event stream: the point after the event with this sequence number.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Position {
-    /// The identity of the event stream, which changes when NATS recreates the stream. Sequence numbers of different
-    /// epochs are not comparable.
+    /// The identity of the event stream, which changes when the stream is deleted and created again. Sequence numbers
+    /// of different epochs are not comparable.
     pub(crate) epoch: Arc<str>,
     /// The sequence number of the last event before this position.
     pub(crate) seq: u64,

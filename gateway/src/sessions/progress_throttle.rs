@@ -7,9 +7,9 @@ use tokio::time::Instant;
 
 /// The minimum time between two progress messages of one export.
 const MIN_INTERVAL: Duration = Duration::from_millis(200);
-/// The time since the last progress message of an export after which the throttle may forget the export.
+/// The throttle may forget an export that has had no progress message for this time.
 const STALE_AFTER: Duration = Duration::from_secs(10);
-/// The number of exports from which on the throttle removes stale entries.
+/// When the throttle holds at least this many exports, it forgets the stale ones before it records another message.
 const CLEANUP_THRESHOLD: usize = 64;
 
 /// Records when a session sent the last progress message of each export.

@@ -32,8 +32,8 @@ use crate::{
     state::AppState,
 };
 
-/// The minimum sleep before the driver checks the token's expiry again. Without a minimum, the driver would spin while
-/// the injected clock is behind the timer.
+/// The minimum sleep before the driver checks the token's expiry again. The timer may fire before the injected clock
+/// reaches the expiry; without a minimum, the driver would then check in a busy loop.
 const MIN_EXPIRY_SLEEP: Duration = Duration::from_millis(10);
 
 /// Runs a session from its first message to its close.

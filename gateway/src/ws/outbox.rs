@@ -27,7 +27,7 @@ const MAX_MESSAGES: usize = 256;
 const MAX_MESSAGE_BYTES: usize = 4 * 1024 * 1024;
 /// The outbox drops a progress message while this many messages wait, so that no client receives outdated progress.
 const MAX_QUEUED_BEFORE_PROGRESS: usize = 4;
-/// The number of queue places that a replay keeps free for other messages.
+/// A replay queues an event only while at least this many queue places are free, so that other messages find a place.
 const REPLAY_RESERVE: usize = 64;
 /// The maximum number of queued file frames, each of at most 256 KiB. While the queue is full, the pumps wait.
 const MAX_FRAMES: usize = 2;
@@ -90,8 +90,8 @@ impl Outbox {
         }
     }
 
-    /// Queues a missed event as soon as [`REPLAY_RESERVE`] places are free. Cancel safe: a dropped future has queued
-    /// nothing.
+    /// Queues a missed event as soon as at least [`REPLAY_RESERVE`] places are free. Cancel safe: a dropped future has
+    /// queued nothing.
     ///
     /// # Errors
     /// [`TooSlow`] when the writer has ended.
@@ -101,8 +101,8 @@ impl Outbox {
         Ok(())
     }
 
-    /// Returns the sender of the frame queue, for a pump. A pump may also put messages into this queue; the writer sends
-    /// both in the order of the queue.
+    /// Returns the sender of the frame queue, for a pump. A pump may also put messages into this queue; the writer
+    /// sends both in the order of the queue.
     pub(super) fn frames(&self) -> mpsc::Sender<OutgoingMessage> {
         self.frames.clone()
     }

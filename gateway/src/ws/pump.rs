@@ -67,8 +67,8 @@ struct Pump {
     reader: Reader,
     window: Arc<Window>,
     out: mpsc::Sender<OutgoingMessage>,
-    /// The `ref` of the `file.opened` message to send before the first byte: `Some(None)` if the request had no `ref`, and
-    /// `None` after the message was sent.
+    /// The `ref` of the `file.opened` message to send before the first byte: `Some(None)` if the request had no `ref`,
+    /// and `None` after the message was sent.
     unsent_opened: Option<Option<String>>,
     /// The session's trace id. The problems of the stream contain it, so that operators find the session in the logs.
     trace_id: String,

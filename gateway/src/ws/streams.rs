@@ -77,7 +77,8 @@ impl Streams {
         Ok(())
     }
 
-    /// Releases the reservation of one stream when its request is refused or answered.
+    /// Releases one reserved stream. The session calls this method when it answers or refuses the request that reserved
+    /// the stream.
     pub(super) fn release(&mut self) {
         self.reserved -= 1;
     }
