@@ -24,8 +24,8 @@ pub struct GatewayConfig {
     /// The maximum number of open connections. Further connections wait in the kernel's queue until one closes; raise
     /// it together with the process's limit of open files.
     pub max_connections: usize,
-    /// Origins other than the gateway's own whose web pages may call the API and open sockets, such as
-    /// `https://app.example.com`. Add an origin when another host serves the web page.
+    /// Further origins whose web pages may call the API and open sockets, such as `https://app.example.com`. Web pages
+    /// of the gateway's own origin always may. Add an origin when another host serves the web page.
     pub allowed_origins: Vec<String>,
     /// The `max-age` of `Strict-Transport-Security` (RFC 6797), sent when the proxy sets `X-Forwarded-Proto: https`;
     /// `0s`: off. Turn it off for a trial over HTTPS on a host that will serve plain HTTP again.

@@ -1,5 +1,5 @@
-//! Serves the web page: hashed assets that browsers cache for a year, `index.html` for every client-side route, and
-//! the page's configuration.
+//! Serves the web page: assets with a hash in their names, which browsers cache for a year, `index.html` for every
+//! client-side route, and the page's configuration.
 
 use std::{collections::BTreeMap, path::Path};
 

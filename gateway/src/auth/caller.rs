@@ -37,7 +37,7 @@ pub(crate) enum AuthError {
     Missing,
     #[error("The `Authorization` header is not `Bearer <token>`.")]
     Scheme,
-    /// The token is not a JWT, or its signature algorithm or key is not accepted.
+    /// The token is malformed, its signature is wrong, or its algorithm or key is not accepted.
     #[error("The token is malformed, or its signature is not accepted.")]
     Signature,
     #[error("The token has expired.")]

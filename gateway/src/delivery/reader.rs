@@ -49,7 +49,7 @@ pub(crate) struct ReaderRequest {
     pub(crate) offset: u64,
     /// The attempt whose bytes the client already has, if the client named one.
     pub(crate) attempt: Option<u32>,
-    /// Whether the export is unfinished, so that the reader must subscribe to its announcements.
+    /// Whether the export is unfinished. If so, the reader subscribes to the announcements of the export.
     pub(crate) is_unfinished: bool,
     /// The span of the delivery, created by [`super::span`]; it ends when the reader is dropped.
     pub(crate) span: Span,

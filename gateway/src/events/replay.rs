@@ -39,8 +39,8 @@ impl ReplayError {
 }
 
 impl Events {
-    /// Reads this owner's events after the position `after` up to and including `until`. Returns None when events could
-    /// be missing; the client must then fetch its state by REST.
+    /// Reads this owner's events after the position `after` up to and including `until`. Returns None unless it can
+    /// return all of these events; the client must then fetch its state by REST.
     pub(crate) async fn replay(&self, owner: &Owner, after: &Position, until: &Position) -> Option<Vec<RenderedEvent>> {
         let read = tokio::time::timeout(REPLAY_TIMEOUT, self.read_missed(owner, after, until)).await;
         let result = read.unwrap_or_else(|_| Err(ReplayError::read("timed out")));

@@ -31,7 +31,8 @@ use crate::{
     events::Events,
 };
 
-/// How often a waiting request reads the export's row, because the event that should wake the request may be late.
+/// The interval at which a waiting request reads the export's row. The request does not rely on the event alone,
+/// because the event may arrive late.
 const POLL_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Reads, cancels and deletes exports. Every method takes the owner, and an export of another owner is `not-found`.

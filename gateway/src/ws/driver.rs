@@ -215,8 +215,8 @@ impl Driver {
         }
     }
 
-    /// The close code after the mailbox was closed: an overflow means a slow client; after a recreation of the event
-    /// stream the client may reconnect immediately.
+    /// The close code after the mailbox was closed. In a new epoch, the event stream was recreated. In the same epoch,
+    /// the mailbox overflowed, because the client reads too slowly.
     fn on_closed_mailbox(&self) -> CloseCode {
         let is_same_epoch = *self.app.events.position().epoch == *self.session.epoch();
         if is_same_epoch { CloseCode::TooSlow } else { CloseCode::GoingAway }

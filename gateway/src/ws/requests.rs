@@ -47,7 +47,7 @@ pub(super) enum Reply {
     Created(Box<ExportCreate>, TraceContext, Outcome<Export>),
     Canceled(Outcome<Export>),
     Refreshed(Result<Caller, AuthError>),
-    /// The missed events after this sequence number; None if some of them are no longer available.
+    /// The missed events after this sequence number; None if the gateway cannot replay all of them.
     Resumed(u64, Option<Vec<RenderedEvent>>),
     /// The export and its trace context, if the client may open a stream of its file.
     Opened(FileOpen, Outcome<(Export, TraceContext)>),

@@ -69,7 +69,7 @@ impl Session {
         }
     }
 
-    /// Whether a resume is in progress, so that newer events must wait.
+    /// Whether a resume is in progress. If so, newer events must wait.
     pub(super) fn is_resuming(&self) -> bool {
         self.is_resuming
     }

@@ -24,7 +24,7 @@ pub(super) struct NewStream {
     pub(super) attempt: Option<u32>,
     pub(super) window: Arc<Window>,
     pub(super) stop: StopSignal,
-    /// Whether the export is unfinished, so that its file still grows.
+    /// Whether the export is unfinished. If so, its file still grows.
     pub(super) is_unfinished: bool,
     /// The `ref` of the `file.opened` that the pump sends before the first byte; None if the session sends it.
     pub(super) unsent_opened: Option<Option<String>>,
