@@ -7,7 +7,7 @@
 //! - `settle` updates an export and its credits in one transaction, then publishes the user events.
 //! - `ops` answers operators who list, cancel and requeue exports.
 //! - `gauges` samples the queue and JetStream for the metrics.
-//! - `schedule` runs jobs by the clock, such as the daily grants and the sweep.
+//! - `schedule` runs scheduled jobs, such as the daily grants and the sweep.
 //!
 //! Any number of notifiers may run: every change is a conditional update, the stream deduplicates durable messages by
 //! their ids, and the URL of a grant leads to the notifier that signed it.

@@ -12,8 +12,8 @@ use tracing::warn;
 use super::recurrence::Recurrence;
 use crate::{deps::Deps, error::NotifierError, lease::HeldLease};
 
-/// A job that runs by the clock, on one notifier at a time. Another notifier repeats an interrupted run, so each step
-/// of a job must be idempotent.
+/// A scheduled job, which runs on one notifier at a time. Another notifier repeats an interrupted run, so each step of
+/// a job must be idempotent.
 #[async_trait]
 pub(crate) trait Job: Send + Sync + 'static {
     /// The name of the job in the CLI, in its row, in its lease and in the metrics.

@@ -1,4 +1,4 @@
-//! The jobs that a notifier runs by the clock.
+//! The scheduled jobs of a notifier.
 
 pub(crate) mod backup;
 pub(super) mod credit_audit;
