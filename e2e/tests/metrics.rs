@@ -224,7 +224,8 @@ async fn services_expose_every_metric_of_alerts_and_panels() {
                 assert_eq!(page.sum("sluice_gateway_exports_accepted_total"), 1.0);
                 assert_eq!(page.value(r#"sluice_credit_events_total{kind="hold"}"#), 1.0);
                 assert_eq!(page.value(r#"sluice_gateway_file_bytes_total{over="http"}"#), size);
-                let created = r#"sluice_gateway_http_response_header_seconds_count{route="POST /v1/exports",status="2xx"}"#;
+                let created =
+                    r#"sluice_gateway_http_response_header_seconds_count{route="POST /v1/exports",status="2xx"}"#;
                 assert_eq!(page.value(created), 1.0);
                 assert!(
                     !page.samples.keys().any(|series| series.contains("no-such-path")),

@@ -99,7 +99,10 @@ mod tests {
         ] {
             let refused = checked(true, listen, external_address).expect_err(listen).to_string();
             let address = if external_address.is_empty() { listen } else { external_address };
-            assert!(refused.contains("gateway.identity.local.passwordless_sign_in") && refused.contains(address), "{refused}");
+            assert!(
+                refused.contains("gateway.identity.local.passwordless_sign_in") && refused.contains(address),
+                "{refused}"
+            );
             checked(false, listen, external_address).expect("any address is allowed without passwordless_sign_in");
         }
     }

@@ -161,7 +161,9 @@ fn text(
             web_dir,
             readiness_delay: "0s",
             session_close_spread: "0s",
-            identity: Identity { local: Local { secret: secrets.identity.clone(), passwordless_sign_in: true, people } },
+            identity: Identity {
+                local: Local { secret: secrets.identity.clone(), passwordless_sign_in: true, people },
+            },
         },
         exporter: Exporter { datasets_dir: dir.datasets(), catalog },
     };
