@@ -143,8 +143,8 @@ async fn start_catalog(
     Ok(current)
 }
 
-/// Applies cancellations from NATS until the process begins to stop and its last job has ended. Then unregisters the
-/// NATS service.
+/// Applies cancellations from NATS while jobs run. After the process has begun to stop and its last job has ended,
+/// unregisters the NATS service.
 async fn finish(context: Arc<WorkerContext>, canceled: Subscriber, service: Service, soft: CancellationToken) {
     tokio::select! {
         () = worker::listen(context.cancellations.clone(), canceled) => {}

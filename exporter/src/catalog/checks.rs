@@ -49,8 +49,8 @@ pub(super) fn check_postgres_keys(spec: &DatasetSpec, is_postgres: bool) -> Resu
     }
 }
 
-/// Returns the fault text for a dataset that `split_by` does not suit: the SQL feature `reason` gives other rows each
-/// time that the source is read.
+/// Returns the fault text for a dataset that `split_by` can't split. The source uses the SQL feature `reason`, so each
+/// read of the source may return different rows.
 pub(super) fn differing_rows(reason: &str) -> String {
     format!(
         "`split_by` reads it once for each range of the key, and `{reason}` gives other rows each time: leave out one of \

@@ -149,7 +149,8 @@ fn retention(spec: &DatasetSpec) -> Result<Option<Duration>, Refusal> {
     Err(Refusal::Fault(retention.span().start, "`retention` is from 1s to 366days".into()))
 }
 
-/// Checks the keys of a `[[dataset]]` table that name columns, such as `order`, and the masks of the declared columns.
+/// Checks the masks of the declared columns, and the keys `order`, `split_by` and `tenant_column`, whose values are
+/// names of columns.
 fn check_keys(spec: &DatasetSpec, found: &[Column]) -> Result<(), Refusal> {
     let order = spec.order.as_ref().map(|order| order.span().start);
     let split_by = spec.split_by.as_ref().map(|key| (key.span().start, "split_by", key.get_ref().clone()));

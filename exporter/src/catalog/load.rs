@@ -1,7 +1,7 @@
 //! Loads a catalog file into datasets and templates.
 //!
-//! A fault of the file rejects the whole file. A source that cannot be read makes only the datasets from it
-//! unavailable, until a later poll of the catalog file can read the source.
+//! A fault of the file rejects the whole file. If a source cannot be read, only the datasets of this source are
+//! unavailable, until the exporter polls the catalog file again and can read the source.
 
 use std::{collections::BTreeMap, path::Path, sync::Arc};
 
@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{Registry, dataset::Dataset, template};
 
-/// The maximum number of sources, and later of datasets, that are opened at once.
+/// The maximum number of sources that are opened at once, and the maximum number of datasets that are created at once.
 const CONCURRENCY: usize = 8;
 
 /// Loads a catalog file, and reads the schemas of its sources. Templates may also name datasets of `base`. A dataset

@@ -20,8 +20,9 @@ pub struct Loaded {
 }
 
 impl Loaded {
-    /// Refuses a file that differs from its sources. Use this for a file that the operator has just written. An older
-    /// file stays valid when a source changes: only the datasets that differ are unavailable.
+    /// Refuses a file that differs from its sources. Call this only for a file that the operator has just written or
+    /// changed. A file that was valid before stays valid when a source changes: only the datasets that differ from
+    /// their source become unavailable.
     ///
     /// # Errors
     /// When the source of a dataset differs from the file at `path`.

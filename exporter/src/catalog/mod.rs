@@ -36,11 +36,12 @@ use crate::Registry;
 #[derive(Clone)]
 pub(crate) struct Current(watch::Receiver<Arc<Registry>>);
 
-/// The sender of new registries, each of which replaces the current one.
+/// Replaces the current registry with each registry that is sent.
 pub(crate) type Replace = watch::Sender<Arc<Registry>>;
 
 impl Current {
-    /// Returns a sender of new registries, and the current registry, which is this one until the sender replaces it.
+    /// Makes `registry` the current registry. Returns the sender that replaces it, and a handle to the current
+    /// registry.
     pub(crate) fn starting_with(registry: Registry) -> (Replace, Self) {
         let (replace, current) = watch::channel(Arc::new(registry));
         (replace, Self(current))

@@ -71,8 +71,8 @@ fn policy(dataset: &DatasetInfo) -> Result<(), String> {
     }
 }
 
-/// Whether a row policy compares the column `tenant` with a claim for every row that passes. A comparison with a
-/// constant does not suffice, because it would show the rows of one tenant to every caller.
+/// Whether a row policy lets a row pass only after it has compared the column `tenant` with a claim. A comparison with
+/// a constant does not suffice, because every caller would then see the rows of the same tenant.
 fn always_tests(policy: &Value, tenant: &str) -> bool {
     let Some(parts) = policy.as_object() else { return false };
     // the members of one object are joined by `and`

@@ -24,8 +24,8 @@ pub struct LoadContext {
     pub folder: PathBuf,
     /// The folder and the limits of copies of remote files.
     pub spool: Spool,
-    /// The number of exports that run at once. Each PostgreSQL source reserves this many connections, at most half of
-    /// all, for the first connections of exports.
+    /// The number of exports that run at once. Each PostgreSQL source reserves this number of connections, but at most
+    /// half of all its connections, so that each export gets its first connection.
     pub slots: usize,
 }
 

@@ -51,9 +51,9 @@ pub(crate) struct CatalogSpec {
 #[serde(try_from = "toml::Value")]
 #[schemars(!try_from, rename_all = "lowercase")]
 pub(crate) enum SecretRef {
-    /// The name of an environment variable of the exporter.
+    /// The name of the environment variable that holds the secret.
     Env(String),
-    /// The path of a file. Its line end is removed.
+    /// The path of a file that holds the secret. Line ends at the end of the file are removed.
     File(String),
 }
 
@@ -85,8 +85,8 @@ pub(crate) enum SourceSpec {
         connections_per_export: Option<usize>,
         /// The maximum wait for the next rows; 10m by default.
         read_timeout: Option<HumanDuration>,
-        /// If a filter is expected to leave at most this many rows of a table, one statement reads them, which an index may
-        /// serve; 100,000 by default.
+        /// If the planner expects a filter to leave at most this many rows of a table, one statement reads these rows,
+        /// so that the server can use an index; 100,000 by default.
         few_rows: Option<u64>,
     },
     /// A SQLite file, opened for reading only.
@@ -102,7 +102,8 @@ pub(crate) enum SourceSpec {
         endpoint: Option<String>,
         /// The region for which requests are signed; us-east-1 by default.
         region: Option<String>,
-        /// The access key; by default that of the environment or of the machine.
+        /// The access key ID. By default, the credentials come from environment variables or from the cloud role of the
+        /// machine.
         access_key_id: Option<SecretRef>,
         /// The secret of the access key.
         secret_access_key: Option<SecretRef>,
@@ -160,18 +161,20 @@ pub(crate) struct DatasetSpec {
     /// The columns that name the tenant of a row; by default those called `tenant` or `tenant_id`.
     #[schemars(with = "Option<OneOrMany>")]
     pub(crate) tenant_column: Option<Spanned<OneOrMany>>,
-    /// `export`, the default, reads all rows in one snapshot; `none` reads each range of a PostgreSQL table on its own.
+    /// `export`, the default, reads all rows in one snapshot. `none` reads each range of rows in a separate snapshot,
+    /// and is for PostgreSQL only.
     #[schemars(with = "Option<Snapshot>")]
     pub(crate) snapshot: Option<Spanned<Snapshot>>,
-    /// The key by whose ranges several connections read a view, query or partitioned table of PostgreSQL.
+    /// The column whose values split the rows of a PostgreSQL view, query or partitioned table into ranges. Several
+    /// connections read these ranges at once.
     #[schemars(with = "Option<String>")]
     pub(crate) split_by: Option<Spanned<String>>,
-    /// The version that manifests record beside the name; a digest of this table by default.
+    /// The dataset's version, which manifests record beside its name; by default, a digest of this `[[dataset]]` table.
     pub(crate) version: Option<String>,
     /// A filter that every row must pass, with `{ claim = "NAME" }` for values of the caller's token.
     #[schemars(with = "Option<serde_json::Map<String, serde_json::Value>>")]
     pub(crate) row_policy: Option<Spanned<toml::Value>>,
-    /// The scopes that an export requires besides `export:<name>`, all of them.
+    /// The scopes that an export requires besides `export:<name>`. A caller needs all of them.
     #[serde(default)]
     pub(crate) scopes: Vec<String>,
     /// The price of one export, in credits; 1 by default.

@@ -1,4 +1,5 @@
-//! Checks a template of the catalog file against the datasets that it names or fits.
+//! Checks a template of the catalog file against its datasets: the datasets that it names, or else all datasets that
+//! have its columns.
 
 use super::rules;
 use crate::{dataset::DatasetInfo, template::TemplateSpec};
