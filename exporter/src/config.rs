@@ -35,25 +35,26 @@ pub struct ExporterConfig {
     /// The pool whose jobs the exporter takes. All exporters of a pool must offer the same datasets: the jobs of a
     /// dataset go to one pool.
     pub pool: String,
-    /// The number of exports that run at once; 0 selects twice the number of cores, plus one, because exports wait for
-    /// stores and databases about half of the time. Lower it to use less memory. Bulk exports use all slots
-    /// but one.
+    /// The number of exports that run at once. 0 selects twice the number of cores, plus one, because exports wait for
+    /// stores and databases about half of the time. Lower it to use less memory. Bulk exports may use all slots but
+    /// one.
     pub slots: usize,
     /// The size at which a segment is stored. A larger segment needs fewer requests to the store, and more memory.
     pub segment_size: ByteSize,
     /// The number of failed attempts after which an export fails. A hand-over to another exporter does not count.
     pub max_attempts: u32,
     /// The time without a lease renewal after which another exporter takes over an export. Raise it when the database
-    /// is slow or machines pause; a crashed exporter's exports then wait longer.
+    /// is slow or machines pause; the exports of a crashed exporter then wait longer for another exporter.
     pub lease_duration: HumanDuration,
-    /// The time that running exports have to finish when the process stops. Other exporters then take over the
-    /// unfinished exports. It must be shorter than `shutdown_grace`.
+    /// The maximum time for running exports to finish after the process begins to stop. When this time is over, other
+    /// exporters take over the unfinished exports. The timeout must be shorter than `shutdown_grace`.
     pub drain_timeout: HumanDuration,
     /// The folder of temporary files of workbooks, archives and spooled rows; empty for the system's own folder.
     pub spool_dir: PathBuf,
     /// The maximum size of the temporary files of one export. A larger export fails with `too-large`.
     pub max_spool_size: ByteSize,
-    /// The maximum memory of the rows of one export that its template sorts. A larger export fails with `too-large`.
+    /// The maximum memory that one export may use to sort its rows, if the template sorts rows. A larger export fails
+    /// with `too-large`.
     pub sort_memory: ByteSize,
     /// The maximum number of rows of a workbook, over all its sheets. The format `xlsx-zip` takes more rows.
     pub max_workbook_rows: u64,
@@ -85,7 +86,8 @@ pub struct ExporterTuning {
     pub progress_interval: Duration,
     /// The interval of lease renewals; None selects an eighth of the lease duration, at most 1 s.
     pub heartbeat_interval: Option<Duration>,
-    /// The number of rows of each part of an archive; 1,000,000 by default, fewer than the rows of a sheet.
+    /// The number of rows of each part of an archive; 1,000,000 by default. A part must fit into one sheet of a
+    /// workbook.
     pub archive_part_rows: u64,
 }
 
