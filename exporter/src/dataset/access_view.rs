@@ -33,8 +33,7 @@ pub enum AccessError {
     /// The row policy needs a claim that the caller's token lacks.
     #[error("the row policy needs the claim `{0}`")]
     Claim(String),
-    /// The row policy does not fit the columns of the dataset, or a claim has another type than the column with which
-    /// the policy compares the claim.
+    /// The row policy does not fit the columns of the dataset, or compares a column with a claim of a different type.
     #[error("the row policy does not hold: {}", .0.first().map_or("", |e| e.detail.as_str()))]
     Policy(Vec<FieldError>),
 }

@@ -8,8 +8,8 @@ use polars::prelude::{DataFrame, Schema};
 
 use super::{DatasetError, Frames, OpenedQuery, Query, files::RowFilter};
 
-/// Applies a query to frames: the result holds the rows that pass the filter, the columns that the query selects, in
-/// that order, and no more rows than the limit. `schema` is the schema of the frames.
+/// Applies a query to frames. The result holds the rows that pass the filter, up to the limit, and the columns that the
+/// query selects, in the order of the query. `schema` is the schema of the frames.
 ///
 /// # Errors
 /// When the query names a column that isn't in the schema, or the filter does not fit the type of a column.

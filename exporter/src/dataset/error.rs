@@ -26,7 +26,7 @@ pub enum DatasetError {
         /// The type, as polars or Arrow names it.
         dtype: String,
     },
-    /// The query lacks a value for a parameter, or the value has another type than the declared one.
+    /// The query lacks a value for a parameter, or the type of the value differs from the declared type.
     #[error("parameter `{0}` does not fit its declaration")]
     Param(String),
     /// The source has a value that the type of the column can't hold.

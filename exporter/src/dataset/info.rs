@@ -11,15 +11,15 @@ const RETENTION: Duration = Duration::from_secs(24 * 60 * 60);
 /// The names by which tenant columns are recognized in datasets that do not declare their tenant columns.
 pub(crate) const TENANT_COLUMNS: [&str; 2] = ["tenant", "tenant_id"];
 
-/// Whether all rows of an export show the source at one point in time.
+/// Whether all rows of an export come from one snapshot of the source.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Snapshot {
     /// All rows come from one snapshot: an export sees no write that happens after its start.
     #[default]
     Export,
-    /// The parts of the source are read at different times. A row that moves meanwhile may be exported twice or not at
-    /// all.
+    /// The parts of the source are read at different times. A row that a concurrent write moves from one part to
+    /// another may be exported twice or not at all.
     None,
 }
 

@@ -38,7 +38,7 @@ impl Batches {
         Self { file, columns: columns.collect(), max_size, header: Vec::new() }
     }
 
-    /// Returns an error if the message at this offset of the file is damaged, or its rows are too large.
+    /// Returns an error if the message at this offset of the file is damaged, or if its rows exceed the maximum size.
     pub(super) fn check_at(&mut self, at: u64) -> Result<(), DatasetError> {
         self.message(at).map(drop)
     }
@@ -144,8 +144,9 @@ impl Batches {
     }
 }
 
-/// Returns the number of buffers that a column of this type has in a record batch; None if the number depends on the
-/// batch, and `variadic` does not give it.
+/// Returns the number of buffers that a column of this type has in a record batch. For a column of a view type, this
+/// number differs between batches: `variadic` returns the number of additional buffers of each such column. None if
+/// `variadic` ends too early.
 fn buffers_of(dtype: &ArrowDataType, variadic: &mut impl Iterator<Item = i64>) -> Option<usize> {
     use ArrowDataType as D;
     Some(match dtype {
@@ -185,7 +186,7 @@ mod tests {
 
     use super::*;
 
-    /// Returns a frame with a column of every layout, and a large column at the end.
+    /// Returns a frame whose columns have different buffer layouts. The last column is large.
     fn frame() -> DataFrame {
         let lists: ListChunked = (0..100)
             .map(|n| (n % 7 > 0).then(|| Series::new("".into(), [Some(format!("list {n} of texts")), None])))

@@ -153,8 +153,8 @@ impl Files {
         Ok(())
     }
 
-    /// Casts the columns of a frame to the types of the first file, because the numbers of other files may be narrower
-    /// or wider.
+    /// Casts the columns of a frame to the types of the first file, because other files may store the numbers of a
+    /// column with a different width, such as 32 instead of 64 bits.
     fn cast(&self, mut frame: DataFrame) -> Result<DataFrame, DatasetError> {
         for (name, dtype) in self.schema.iter() {
             let Some(column) = frame.column(name).ok().filter(|column| column.dtype() != dtype) else { continue };
@@ -241,8 +241,8 @@ impl Dataset for Files {
         Ok(frame_channel::frames(receiver, task).into())
     }
 
-    /// Counts or estimates the rows that pass a filter only in a single local Parquet file. Other files would have to
-    /// be read completely.
+    /// Without a filter, returns the number of rows that a single file records. Counts or estimates the rows that pass
+    /// a filter for a single local Parquet file only, because other files would have to be read completely.
     async fn count(&self, query: &Query, precision: Precision) -> Result<Option<RowCount>, DatasetError> {
         let Some(path) = self.location.local_file().filter(|_| self.kind == FileKind::Parquet) else {
             return Ok(self.rows.filter(|_| query.filter.is_all()).map(RowCount::exact));

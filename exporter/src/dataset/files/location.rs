@@ -158,7 +158,7 @@ async fn copy(bytes: impl Stream<Item = Result<Bytes, DatasetError>>, spool: &Sp
     Ok(file)
 }
 
-/// Removes the URL from an HTTP error, because it may contain a secret.
+/// Removes the URL from an HTTP error, because the URL may contain a secret.
 fn http(error: reqwest::Error) -> DatasetError {
     DatasetError::Http(Box::new(error.without_url()))
 }

@@ -46,9 +46,9 @@ impl RowFilter {
         Ok(mask.map_or(Ok(frame.clear()), |mask| frame.filter(&mask))?)
     }
 
-    /// Returns for each row of the frame whether the row passes the filter; as in SQL, a row for which the filter is
-    /// NULL does not pass. Calls `is_canceled` between batches of rows, because some filters take long, and returns
-    /// None once it returns true.
+    /// Returns for each row of the frame whether the row passes the filter. As in SQL, a row for which the filter is
+    /// NULL does not pass. Calls `is_canceled` between batches of rows, because some filters take long. Returns None
+    /// once `is_canceled` returns true.
     pub(super) fn mask(
         &self,
         frame: &DataFrame,

@@ -238,7 +238,8 @@ async fn floats_of_either_width_keep_their_text_across_files() {
     }
 }
 
-/// Returns the values of the column `x` as doubles with the same shortest text.
+/// Returns the values of the column `x` as doubles. A 32-bit float becomes the double with the same shortest decimal
+/// text.
 fn floats(frame: &DataFrame) -> Vec<f64> {
     let x = frame.column("x").unwrap();
     let x = if x.dtype() == &DataType::Float32 { float32::widened(x).unwrap() } else { x.clone() };

@@ -193,7 +193,7 @@ fn series(read: Series, budget: &TextBudget) -> Result<Series, DatasetError> {
     })
 }
 
-/// Converts a column whose polars type has no column type to a column of texts.
+/// Returns the column `read` with each value written as text, for polars types that have no column type.
 fn texts(read: &Series, budget: &TextBudget) -> Result<Series, DatasetError> {
     let mut builder = StringChunkedBuilder::new(read.name().clone(), read.len());
     let mut text = Vec::new();

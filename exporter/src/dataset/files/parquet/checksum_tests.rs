@@ -17,8 +17,8 @@ use crate::dataset::{Dataset, Query};
 /// The number of rows in the Parquet file of each test.
 const ROWS: usize = 30_000;
 
-/// Returns a frame of plainly encoded numbers, in which any changed bit is a wrong value, and of dictionary-encoded
-/// texts.
+/// Returns a frame of numbers and texts. The numbers are plainly encoded, so that any changed bit changes a value. The
+/// texts are dictionary-encoded.
 fn frame() -> DataFrame {
     let words = ["one", "two", "three"];
     DataFrame::new_infer_height(vec![
@@ -68,7 +68,7 @@ fn with_checksums(file: &[u8]) -> (Vec<u8>, Vec<Vec<Range<usize>>>) {
     (out, places)
 }
 
-/// Reads one column of a file. A limit makes the windows small.
+/// Reads one column of a file, at most `limit` rows. With a limit, the reader uses small windows.
 async fn values(path: &Path, column: &str, limit: Option<u64>) -> Result<DataFrame, DatasetError> {
     let file = opened(path).await?;
     let query = Query { columns: vec![column.to_owned()], filter: Filter::all(), params: Map::new(), limit };

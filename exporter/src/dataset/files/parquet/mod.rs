@@ -29,8 +29,8 @@ const SAMPLE_ROWS: usize = 4_096;
 /// The maximum duration of an estimate. After that time, the estimate uses the windows that it has sampled.
 const SAMPLE_TIME: Duration = Duration::from_millis(700);
 
-/// Reads a file window by window, and sends the columns `columns` of the rows that pass the filter, after `cast` has
-/// converted them. Returns false when the receiver needs no further frame.
+/// Reads a file window by window, and sends the rows that pass the filter, with these columns. `cast` converts each
+/// frame before it is sent. Returns false when the receiver needs no further frame.
 pub(super) fn read(
     file: &Windows,
     columns: &[String],

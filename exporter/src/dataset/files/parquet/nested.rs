@@ -25,7 +25,7 @@ use super::{
     pages::BROKEN,
 };
 
-/// The error for a nested column whose leaf columns have different lists or records.
+/// The error for a nested column whose leaf columns can't be joined, because their lists or records do not match.
 const UNEQUAL: DatasetError = DatasetError::Garbled("the parts of a list or record do not fit each other");
 
 /// Returns the number of rows that begin in the first page of `pages`, and whether this page begins with the rest of a
@@ -54,8 +54,9 @@ pub(super) fn rows(mut pages: BasicDecompressor) -> Result<(usize, bool), Datase
     Ok((begun, first.is_some_and(|level| level > 0)))
 }
 
-/// Adapts the list types of columns to the definition and repetition levels in the file. A column that polars would
-/// decode with other levels becomes unsupported, because its values would land in other rows.
+/// Adapts the list types of columns to the definition and repetition levels in the file. Marks a column as unsupported
+/// if polars would decode it with levels other than those in the file, because polars would then assign values to the
+/// wrong rows.
 pub(super) fn fit(fields: ArrowSchema, mapping: &mut TypeMapping, file: &SchemaDescriptor) -> ArrowSchema {
     let fit = |field: ArrowField| {
         let leaves = file.columns().iter().filter(|leaf| leaf.path_in_schema.first() == Some(&field.name));
@@ -142,7 +143,8 @@ pub(super) fn with_one_leaf(field: &ArrowField, mut leaf: usize) -> ArrowField {
     ArrowField { dtype, ..field.clone() }
 }
 
-/// Joins the leaf columns of a nested column, of which each was decoded alone, into one array.
+/// Joins the leaf columns of a nested column into one array. Each of `parts` is a leaf column that was decoded
+/// separately.
 pub(super) fn join(dtype: &ArrowDataType, mut parts: Vec<Box<dyn Array>>) -> Result<Box<dyn Array>, DatasetError> {
     Ok(match dtype {
         ArrowDataType::Struct(fields) if !fields.is_empty() => {

@@ -1,7 +1,8 @@
 //! Finds the pages of a column in a Parquet file.
 //!
 //! A page is the smallest unit that can be decoded. The reader splits a file into windows by the rows and sizes of its
-//! pages, and finds these in the page headers alone. A header may contain a checksum of its page.
+//! pages. This module finds the pages by their headers, and decodes no page. A header may contain a checksum of its
+//! page.
 
 use std::{fs::File, io::Cursor, ops::Range, os::unix::fs::FileExt};
 
@@ -23,8 +24,8 @@ pub(super) struct Page {
     pub(super) range: Range<u64>,
     /// The number of values, NULLs included.
     pub(super) values: usize,
-    /// The rows that have a value in the page. [`Pages::find`] assumes one row for each value; the rows of a list
-    /// column are counted later.
+    /// The rows that have a value in the page. [`Pages::find`] assumes one row for each value. For a list column,
+    /// `Windows::count_rows` corrects this range.
     pub(super) rows: Range<usize>,
     /// The first row that begins in this page. If the page begins with the rest of a list, this is the row after that
     /// list.

@@ -136,8 +136,8 @@ fn expected_text(lists: &Series) -> PolarsColumn {
     PolarsColumn::new("list".into(), texts.collect::<Vec<_>>())
 }
 
-/// Returns a frame of records of texts and lists, and of lists of records. The pages of their leaf columns begin with
-/// different rows.
+/// Returns a frame with two columns: `record`, whose values are records, and `many`, whose values are lists of such
+/// records. A record has a number, a text and a list. The pages of the leaf columns begin with different rows.
 fn records(rows: usize) -> DataFrame {
     let numbers = numbers(rows);
     let texts: Vec<_> = numbers.iter().map(|n| (n % 5 > 0).then(|| format!("{n}").repeat((n % 9) as usize))).collect();

@@ -1,9 +1,11 @@
 //! Row windows of bounded size over a Parquet file.
 //!
-//! The streaming engine of polars maps the whole file and keeps several decoded row groups in memory, so that its
-//! memory grows with the file. A window is a run of small row groups or a slice of a large one, and each window is
-//! read, decoded and dropped before the next. The file is not mapped, because truncating a mapped file kills the
-//! process: each window copies its pages, and a read fails if the file was modified after it was opened.
+//! The streaming engine of polars maps the whole file and keeps several decoded row groups in memory, so its memory
+//! grows with the file. This reader instead reads a file in windows, each of which is a run of small row groups or a
+//! slice of a large one. It decodes and drops each window before it reads the next one.
+//!
+//! The reader does not map the file, because truncating a mapped file kills the process. It copies the pages of each
+//! window, and a read fails if the file was modified after it was opened.
 
 #[cfg(test)]
 mod tests;
@@ -43,7 +45,7 @@ use super::{
 
 /// The approximate number of values in a window.
 const VALUES: usize = 2_000_000;
-/// The minimum number of rows to which [`VALUES`] reduces a window, because every window has a fixed cost.
+/// The number of rows below which the limit [`VALUES`] does not shrink a window, because every window has a fixed cost.
 const MIN_ROWS: usize = 1024;
 /// The approximate size of a window in bytes: decompressed or decoded, whichever is larger. A single page may exceed
 /// this size.
@@ -76,7 +78,7 @@ struct PageCache {
     pages: usize,
 }
 
-/// The pages that one window reads of a leaf column.
+/// The part of a leaf column that one window reads: consecutive pages and, if there is one, the dictionary page.
 struct Run {
     ranges: Vec<Range<u64>>,
     values: i64,
@@ -391,13 +393,13 @@ impl Window {
 /// The error for a column with fewer rows than the footer of the file says.
 const TOO_FEW: DatasetError = DatasetError::Garbled("a column of the file has too few rows");
 
-/// Whether each row of a leaf column has exactly one value, because the column is no part of a list.
+/// Whether a leaf column is not part of a list. Each row of such a column has exactly one value.
 fn is_flat(leaf: &ColumnChunkMetadata) -> bool {
     leaf.descriptor().descriptor.max_rep_level == 0
 }
 
-/// Returns the size of a decoded value of a leaf column, in bytes. A text counts without its characters, because
-/// several values may share them.
+/// Returns the size of a decoded value of a leaf column, in bytes. The size of a text excludes its characters, because
+/// several values may share one copy of them.
 fn width(leaf: &ColumnChunkMetadata) -> usize {
     match leaf.physical_type() {
         PhysicalType::Boolean => 1,

@@ -64,8 +64,8 @@ fn windows_are_split_between_large_pages() {
     assert!(chunks[1..].iter().all(|chunk| chunk.len() <= 63), "{chunks:?}");
 }
 
-/// Returns consecutive pages with these numbers of rows and bytes. A page may continue the last row of the page before,
-/// as pages of lists do.
+/// Returns consecutive pages. Each item of `sizes` describes one page: the number of rows that begin in it, its size in
+/// bytes, and whether it begins with the rest of the last row of the previous page, which occurs for lists.
 fn pages(sizes: impl Iterator<Item = (usize, usize, bool)>) -> Arc<Pages> {
     let mut seen = 0;
     let data = sizes.map(|(begun, bytes, continues)| {
