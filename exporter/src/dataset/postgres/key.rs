@@ -25,7 +25,7 @@ const MAX_RANGES: u64 = 256;
 const DAYS: (i128, i128) = (-719_162, 2_932_896);
 const MICROS_PER_DAY: i128 = 86_400_000_000;
 
-/// A column by whose ranges several connections can read a source.
+/// A column whose values split the rows of a source into ranges, which several connections can read at once.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Key {
     name: String,

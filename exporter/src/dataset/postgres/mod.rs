@@ -2,8 +2,8 @@
 //!
 //! A table without an order is split into ranges of pages. Several connections read the ranges in one exported
 //! snapshot, so that concurrent writes don't change the result. Views, queries and partitioned tables have no pages,
-//! and are split into ranges of a key if the catalog declares one. Everything else is read by one statement, which is
-//! one snapshot by itself.
+//! and are split into ranges of a key if the catalog declares one. Everything else is read by one statement, which sees
+//! one snapshot.
 
 mod binary_values;
 mod key;
@@ -54,8 +54,8 @@ pub struct PostgresRows {
     info: DatasetInfo,
     /// The columns by which the rows are sorted; without them, the server decides the order.
     order: Vec<OrderBy>,
-    /// The key by whose ranges several connections read a source without pages; without a key, one statement reads the
-    /// source.
+    /// The column whose values split a source without pages into ranges for several connections. Without a key, one
+    /// statement reads such a source.
     key: Option<Key>,
 }
 

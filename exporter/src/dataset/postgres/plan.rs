@@ -52,7 +52,7 @@ const SESSION_FUNCTIONS: &str = "^(now|statement_timestamp|transaction_timestamp
 const SUSPECT_WORDS: &str = "\\m(now|current_date|current_time|current_timestamp|localtime|localtimestamp|clock_timestamp|\
                        statement_timestamp|transaction_timestamp|timeofday|random|gen_random_uuid|limit|pg_backend_pid)\\M";
 
-/// Reasons of doubts about plan nodes that the planner may add although the statement does not ask for them.
+/// Values of [`Doubt::reason`] for plan nodes that the planner may add even if the statement does not ask for them.
 const LIMIT: &str = "limit";
 const DISTINCT_ON: &str = "distinct on";
 const CUSTOM: &str = "a scan of an extension";
@@ -63,7 +63,7 @@ const CUSTOM: &str = "a scan of an extension";
 pub(super) struct Plan(Value, bool);
 
 impl Plan {
-    /// Parses the output of `EXPLAIN`. Text that is no plan gives an empty plan.
+    /// Parses the output of `EXPLAIN`. Returns an empty plan if the text is not a plan.
     pub(super) fn parse(json: &str) -> Self {
         let mut all: Value = serde_json::from_str(json).unwrap_or_default();
         Self(all.get_mut(0).and_then(|first| first.get_mut("Plan")).map(Value::take).unwrap_or_default(), false)
@@ -102,13 +102,14 @@ impl Plan {
     }
 }
 
-/// The reason why the ranges of a statement may return other rows than the whole statement.
+/// The reason why the ranges of a statement, read separately, may return rows that differ from those of the whole
+/// statement.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Doubt {
     /// The SQL keyword, function or feature that causes the doubt.
     pub(crate) reason: String,
-    /// Whether the query itself causes the doubt. Otherwise the planner chose the feature for the current data, and the
-    /// doubt may not hold later.
+    /// Whether the query itself causes the doubt. Otherwise, the planner chose the feature for the current data, and
+    /// may choose another plan when the data changes.
     pub(crate) is_written: bool,
 }
 

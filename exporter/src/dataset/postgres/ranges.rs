@@ -159,9 +159,9 @@ fn range(at: u64, ranges: u64) -> Expr {
     Expr::cust(text)
 }
 
-/// Returns the statement that locks the table until its rows are read. In a snapshot that is older than a `TRUNCATE`,
-/// the table looks empty; a lock that is taken before the snapshot makes the `TRUNCATE` wait. None for a relation that
-/// can't be locked: one that is no table, or a table of which the exporter may read only some columns.
+/// Returns the statement that locks the table until its rows are read. Without the lock, a `TRUNCATE` after the
+/// snapshot would make the table look empty in the snapshot. None for a relation that can't be locked: one that is
+/// neither an ordinary nor a partitioned table, or one of which the exporter may read only some columns.
 async fn lock(server: &PostgresServer, conn: &mut PgConnection, table: &str) -> Result<Option<String>, DatasetError> {
     let ask = format!(
         "SELECT 'yes' FROM pg_class WHERE oid = '{}'::regclass AND relkind IN ('r', 'p') \

@@ -21,8 +21,8 @@ pub(in crate::dataset) fn is_transient(error: &DbErr) -> bool {
     }
 }
 
-/// Returns the text for the owner of an export. The error text of the database may hold values of other users' rows,
-/// and is never shown.
+/// Returns the text for the owner of an export. The result never contains the error text of the database, which may
+/// hold values of other users' rows.
 pub(in crate::dataset) fn user_message(error: &DbErr) -> &'static str {
     match error {
         DbErr::Conn(_) | DbErr::ConnectionAcquire(_) => LOST,
@@ -35,9 +35,9 @@ pub(in crate::dataset) fn user_message(error: &DbErr) -> &'static str {
     }
 }
 
-/// Returns the text for logs and dead letters: the error code, and a text without values of rows. A database repeats
-/// the value in errors about values; its errors about statements, connections and permissions name only tables and
-/// columns.
+/// Returns the text for logs and dead letters: the error code, and a text without values of rows. The database's error
+/// text about an invalid value repeats the value, and is left out. Its error texts about statements, connections and
+/// permissions name only tables and columns, and are kept.
 pub(in crate::dataset) fn log_message(error: &DbErr) -> String {
     match error {
         DbErr::Exec(RuntimeErr::SqlxError(e)) | DbErr::Query(RuntimeErr::SqlxError(e)) => driver_message(e),

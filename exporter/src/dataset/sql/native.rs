@@ -19,9 +19,9 @@ pub(in crate::dataset) enum Native {
     Real,
 }
 
-/// The native types of columns, by the name of the column, as far as they are known. Without the type of a text or uuid
-/// column, a filter is slower, but not wrong. Without the type of a `real` column, a filter compares exact values
-/// instead of shortest texts.
+/// The known native types of columns, by the name of the column. If the type of a text or uuid column is unknown, a
+/// filter is slower, but not wrong. If the type of a `real` column is unknown, a filter compares exact values instead
+/// of shortest texts.
 #[derive(Clone, Debug, Default)]
 pub(in crate::dataset) struct Natives(HashMap<String, Native>);
 
@@ -31,8 +31,9 @@ impl Natives {
         self.0.get(column).copied()
     }
 
-    /// Keeps only the columns of type `real`. A filter that compares a text or uuid column in its native type selects
-    /// wrong rows if the type or collation of the column changes before the statement runs.
+    /// Keeps only the columns of type `real`. Call this if the type or collation of a column may change before the
+    /// statement runs: a filter that compares a text or uuid column in its old native type would then select wrong
+    /// rows.
     pub(in crate::dataset) fn reals(mut self) -> Self {
         self.0.retain(|_, native| *native == Native::Real);
         self
@@ -46,8 +47,8 @@ impl FromIterator<(String, Native)> for Natives {
 }
 
 /// Returns the texts of a filter as values for plain equality with a column of this native type. For a uuid column,
-/// leaves out every text that is not the canonical form of a uuid: such a text equals no value. None if plain equality
-/// differs from comparing texts, or no value is left.
+/// leaves out every text that is not the canonical form of a uuid: such a text equals no value. None if the native type
+/// is unknown or `real`, or if no value is left.
 pub(super) fn plain<'a>(native: Option<Native>, texts: impl Iterator<Item = &'a str>) -> Option<Vec<Expr>> {
     let values: Vec<_> = match native? {
         Native::Text => texts.map(Expr::val).collect(),

@@ -85,7 +85,8 @@ impl Predicate<'_> {
     }
 
     /// Returns the literals of a filter as values for plain equality with the column. Plain equality can use an index.
-    /// None if it could select other rows than a comparison of texts.
+    /// None if plain equality and a comparison of texts could select different rows, or if no literal can equal a value
+    /// of the column.
     fn plain(&self, column: &Column, values: &[Literal]) -> Option<Vec<Expr>> {
         if column.kind != ColumnType::String {
             return None;

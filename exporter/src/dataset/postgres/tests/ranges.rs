@@ -3,8 +3,8 @@
 use super::*;
 
 /// Reads rows several times while a writer modifies `table`, and checks that each read shows one snapshot. `from` is
-/// the first step of the writer. Several calls for one table need different steps, because a repeated step would change
-/// the sum that is checked.
+/// the number of the writer's first statement; each further statement has the next number. Several calls for one table
+/// need different numbers, because a repeated statement finds its row deleted, and so changes the checked sum.
 async fn assert_one_snapshot(
     database: &TestDatabase,
     (table, from): (&'static str, i64),

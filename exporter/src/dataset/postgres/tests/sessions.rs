@@ -2,8 +2,8 @@
 
 use super::*;
 
-/// Selects the server process of the connection whose COPY is the oldest. Closed connections may still be listed for a
-/// while.
+/// Selects the server process of the oldest connection whose last statement is a COPY. For a while, the server also
+/// lists connections that the exporter has closed.
 const LONGEST: &str = "SELECT pid::bigint FROM pg_stat_activity WHERE application_name = 'sluice-exporter' \
                        AND query LIKE 'COPY%' AND datname = current_database() ORDER BY backend_start LIMIT 1";
 /// Counts the connections whose COPY has begun.
@@ -13,14 +13,14 @@ const READING: &str = "SELECT count(*) FROM pg_stat_activity WHERE application_n
 const EMPTYING: &str = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'TRUNCATE%' AND wait_event_type = 'Lock' \
                         AND datname = current_database()";
 
-/// Returns the number in the only row of a statement.
+/// Returns the number that a statement selects in its only row.
 async fn one(database: &TestDatabase, ask: &str) -> i64 {
     let row = database.db.query_one_raw(sea_orm::Statement::from_string(DbBackend::Postgres, ask)).await.unwrap();
     row.unwrap().try_get_by_index(0).unwrap()
 }
 
-/// Counts the running statements of exporters whose type of wait event matches the LIKE pattern `wait`; `%` counts all
-/// of them.
+/// Counts the running statements of exporters. Counts only those whose wait event type matches the LIKE pattern `wait`;
+/// the pattern `%` matches every statement.
 async fn at_work(database: &TestDatabase, wait: &str) -> i64 {
     let ask = format!(
         "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'sluice-exporter' AND state = 'active' \
