@@ -2,7 +2,8 @@
 //! into one sheet.
 //!
 //! The writer adds a part to the archive as soon as the part is full, so that only one workbook is on disk at a time.
-//! If the template places the timestamps in the envelope, the last entry, `export.csv`, states them.
+//! If the template places the timestamps outside the table ([`Timestamps::Envelope`]), the last entry of the archive,
+//! `export.csv`, states them.
 
 use std::{io::Write, sync::Arc};
 

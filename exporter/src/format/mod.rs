@@ -48,8 +48,8 @@ pub struct FormatDescription {
     pub extension: &'static str,
     /// The supported compressions, the default one first. A format that compresses its content supports `none` only.
     pub compressions: &'static [Compression],
-    /// Whether the format supports [`Timestamps::Envelope`] and [`Timestamps::Rows`]. For any other format, the
-    /// metadata document states the timestamps in their place.
+    /// Whether the format supports [`Timestamps::Envelope`] and [`Timestamps::Rows`]. If it does not, the metadata
+    /// document states the timestamps instead of the file.
     pub has_timestamps: bool,
 }
 
@@ -76,7 +76,7 @@ pub trait Format: Send + Sync {
     /// When the format does not support the layout.
     fn encoding(&self, layout: &Layout, limits: &FormatLimits) -> Result<Encoding, FormatError>;
 
-    /// Returns the metadata document of a finished file: CSV on the Web ([`csvw`]).
+    /// Returns the metadata document of a finished file, in the vocabulary of CSV on the Web ([`csvw`]).
     fn metadata(&self, layout: &Layout, file: &FinishedFile) -> Value {
         csvw::document(layout, file)
     }
@@ -201,7 +201,7 @@ pub struct FinishedFile {
     pub id: ExportId,
     /// The name of the exported dataset.
     pub dataset: String,
-    /// The version of the dataset's description.
+    /// The version of the dataset, from the description of the dataset.
     pub dataset_version: String,
     /// The file's name, size, digest and media type.
     pub file: FileInfo,

@@ -39,7 +39,7 @@ pub enum Timestamps {
 }
 
 impl Timestamps {
-    /// Whether the file states the completion time above or in its rows, so that the exporter must spool all rows
+    /// Whether the file states the completion time before or within its rows. If so, the exporter must spool all rows
     /// before it writes the file.
     #[must_use]
     pub const fn need_all_rows_first(self) -> bool {
@@ -82,7 +82,8 @@ pub struct Layout {
 }
 
 impl Layout {
-    /// Creates a layout of these columns, unchanged and in the `machine` profile, as the template `default` does.
+    /// Creates the layout of the template `default`: these columns with their values unchanged, in the `machine`
+    /// profile.
     #[must_use]
     pub fn plain(columns: Vec<LayoutColumn>) -> Self {
         let inputs = columns.iter().map(|column| column.source.name.clone()).collect();

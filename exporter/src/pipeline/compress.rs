@@ -91,7 +91,7 @@ struct Block {
 #[derive(Default)]
 struct Blocks {
     open: Vec<u8>,
-    /// The number of rows of received chunks that no finished block counts yet.
+    /// The number of received rows that no finished block includes in its row count.
     rows: u64,
     /// Whether the first, smaller block is complete.
     started: bool,

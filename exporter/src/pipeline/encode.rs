@@ -203,7 +203,7 @@ impl Write for ChunkWriter {
     }
 }
 
-/// Measures the mean size of the rows of a file that the encoder has encoded so far, in bytes.
+/// Measures the mean size of a file's rows, in bytes, over the rows that the encoder has encoded so far.
 #[derive(Default)]
 struct RowSize {
     rows: AtomicU64,

@@ -1,4 +1,4 @@
-//! Runs the stages of one pipeline, and states the size, rows and digest of the complete file in a seal.
+//! Runs the stages of one pipeline, and returns the size, row count and digest of the complete file as a [`Seal`].
 
 use std::sync::Arc;
 

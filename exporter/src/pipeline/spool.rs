@@ -1,5 +1,5 @@
-//! The spool stage, for files that state the completion time above or in their rows, although the time is known only
-//! after the last row. The stage writes all rows to a temporary file and then reads the rows back.
+//! The spool stage, for files that state the completion time before or within their rows. The time is known only after
+//! the last row, so the stage writes all rows to a temporary file and then reads the rows back.
 
 use std::{
     fs::File,

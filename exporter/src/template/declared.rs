@@ -47,8 +47,8 @@ impl DeclaredTemplate {
     }
 }
 
-/// Returns a digest of the description of a template or dataset. The digest is the version of a description that states
-/// none.
+/// Returns a digest of the description of a template or dataset. If the description states no version, the digest is
+/// its version.
 pub(crate) fn digest_of(spec: &impl Debug) -> String {
     let mut text = hex::encode(digest(&SHA256, format!("{spec:?}").as_bytes()));
     text.truncate(VERSION_LENGTH);

@@ -51,7 +51,7 @@ pub struct TemplateSpec {
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "TemplateColumnSpec")]
 pub struct ColumnSpec {
-    /// The name of the dataset's column; not with `value`.
+    /// The name of the dataset's column. A column has either a `source` or a `value`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source: Option<String>,
     /// The name of the column in requests and sort keys; required for a calculated column.

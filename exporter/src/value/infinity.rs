@@ -6,9 +6,10 @@
 
 use polars::prelude::TimeUnit;
 
-/// The number of the date `infinity`, in days since 1970-01-01; its negative is `-infinity`.
+/// The number of the date `infinity`, in days since 1970-01-01. The negative of this number stands for `-infinity`.
 pub(crate) const DATE: i32 = i32::MAX;
-/// The number of the timestamp `infinity`, in microseconds since 1970-01-01; its negative is `-infinity`.
+/// The number of the timestamp `infinity`, in microseconds since 1970-01-01. The negative of this number stands for
+/// `-infinity`.
 pub(crate) const TIMESTAMP: i64 = i64::MAX;
 /// The number of `24:00:00`, in nanoseconds. No other time of PostgreSQL has this number, because PostgreSQL stores
 /// whole microseconds.

@@ -136,8 +136,8 @@ pub(super) fn call(at: usize, function: &str, arguments: Vec<Typed>) -> Result<T
     })
 }
 
-/// Returns an expression of the unchanged value, or of NULL for a date or timestamp that is infinite or more than
-/// [`MAX_DAYS`] from 1970-01-01.
+/// Returns an expression that gives NULL for a date or timestamp that is infinite or more than [`MAX_DAYS`] from
+/// 1970-01-01. Any other value stays unchanged.
 fn within_calendar(value: &Typed) -> Expr {
     let limit = match value.kind {
         Some(ColumnType::Date) => i64::from(MAX_DAYS),

@@ -49,7 +49,8 @@ impl Node {
 
 /// The binary operators by precedence, lowest first.
 const LEVELS: [&[&str]; 5] = [&["or"], &["and"], &["=", "<>", "!=", "<", "<=", ">", ">="], &["+", "-"], &["*", "/"]];
-/// The index in [`LEVELS`] of the precedence of `not`: `not` binds closer than `and`, and less close than a comparison.
+/// The index in [`LEVELS`] of the comparisons. `not` is parsed at this level: it binds more tightly than `and`, and its
+/// operand may be a comparison.
 const NOT_LEVEL: usize = 2;
 
 struct Parser {
