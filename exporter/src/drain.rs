@@ -45,7 +45,7 @@ impl Drain {
         let _ = self.0.subscribe().wait_for(|on| !on).await;
     }
 
-    /// Returns a receiver that reports later changes of the drain state.
+    /// Returns a receiver that reports each change of the drain state after this call.
     pub(crate) fn changes(&self) -> watch::Receiver<bool> {
         self.0.subscribe()
     }

@@ -42,9 +42,9 @@ pub enum JobError {
     /// This exporter lacks the dataset, template, format or compression of the export.
     #[error("this exporter has no {part} `{name}`")]
     Missing {
-        /// The kind of the part: `dataset`, `template`, `format` or `compression`.
+        /// The kind of the missing item: `dataset`, `template`, `format` or `compression`.
         part: &'static str,
-        /// The name of the part in the request.
+        /// The name of the missing item in the request.
         name: String,
     },
     /// The filter of the request does not fit the dataset any more.
@@ -144,8 +144,8 @@ impl JobError {
         }
     }
 
-    /// Returns the way to handle a job after the last attempt: the export fails where an earlier attempt would be
-    /// retried. The problem names the component that failed, without its internal error text.
+    /// Returns the way to handle a job after the last attempt. An error after which an earlier attempt would be retried
+    /// now fails the export. The problem names the component that failed, without its internal error text.
     pub(crate) fn last_verdict(&self, attempts: u32) -> Verdict {
         match self.verdict() {
             Verdict::Retry => {

@@ -46,7 +46,8 @@ impl PlanRequest {
 
 /// A resolved export: the source of its rows, and the layout, format and compression of its file.
 pub(crate) struct Plan {
-    /// The dataset behind an [`AccessView`], which applies the row policy and the column masks for the export's owner.
+    /// The dataset, wrapped in an [`AccessView`] that applies the row policy and the column masks for the export's
+    /// owner.
     pub(crate) dataset: Arc<dyn Dataset>,
     pub(crate) format: Arc<dyn Format>,
     pub(crate) compression: Compression,

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 /// The value of `Meter::total` while the total number of rows is unknown.
 const UNKNOWN: u64 = u64::MAX;
-/// The minimum running time of an attempt, in milliseconds, from which progress reports predict the remaining time.
+/// The running time of an attempt, in milliseconds, after which progress reports predict the remaining time.
 const MIN_MEASUREMENT_MS: u128 = 300;
 
 /// The counters of one attempt. The pipeline increments them, and the attempt reports them to the owner of the export.

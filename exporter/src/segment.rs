@@ -41,7 +41,7 @@ pub trait SegmentSink: Send + Sync {
     /// Stores a segment: the concatenation of `chunks`. After this method returns, clients can download the segment.
     ///
     /// # Errors
-    /// When the store refuses the segment, or a later attempt at the export has replaced the attempt that calls.
+    /// When the store refuses the segment, or a later attempt at the export has replaced the attempt that stores it.
     async fn store(&self, segment: &Segment, chunks: Vec<Bytes>) -> Result<(), JobError>;
 }
 

@@ -20,7 +20,7 @@ use crate::{
 
 /// The time limit for reading the sample from the source.
 const SAMPLE_TIMEOUT: Duration = Duration::from_millis(2_000);
-/// The time limit for the source's estimate of the number of rows of the query.
+/// The maximum wait for the source to estimate the number of rows of a query.
 const COUNT_TIMEOUT: Duration = Duration::from_millis(1_200);
 /// The assumed speed of an export, in bytes of the file per second, if the history contains no similar export.
 const DEFAULT_SPEED: f64 = 40e6;

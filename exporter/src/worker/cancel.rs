@@ -17,8 +17,8 @@ use tracing::debug;
 pub(crate) struct Cancellations(Arc<Mutex<HashMap<ExportId, CancellationToken>>>);
 
 impl Cancellations {
-    /// Registers a running export until the returned guard is dropped. If a cancellation of the export arrives before
-    /// that, it cancels the token of the guard.
+    /// Registers a running export until the returned guard is dropped. A cancellation that arrives while the export is
+    /// registered cancels the token of the guard.
     pub(super) fn register(&self, id: ExportId) -> CancellationGuard {
         let token = CancellationToken::new();
         self.with_tokens(|tokens| tokens.insert(id, token.clone()));

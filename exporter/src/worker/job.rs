@@ -19,7 +19,7 @@ use super::{
 };
 use crate::error::JobError;
 
-/// The pauses between a failure to process a job and the redelivery of the job by NATS.
+/// The pauses before NATS redelivers a job that the exporter failed to process.
 const RETRY: Schedule = Schedule::new(Duration::from_millis(500), Duration::from_secs(60));
 /// The pause between the expiry of another exporter's lease and the redelivery of the job.
 const LEASE_SLACK: Duration = Duration::from_millis(250);

@@ -17,7 +17,7 @@ use tracing::warn;
 use super::Attempt;
 use crate::error::JobError;
 
-/// The pause before the exporter repeats a failed report of a completed file.
+/// The pause before the exporter repeats a report that NATS has not confirmed.
 const RETRY_PAUSE: Duration = Duration::from_millis(500);
 
 /// A dead letter: the job of a failed export, which operators can inspect and requeue.
@@ -31,8 +31,9 @@ struct DeadLetter<'a> {
 }
 
 impl Attempt<'_> {
-    /// Reports the completed file, and repeats the report until NATS confirms it, because a lost report would waste the
-    /// file. When the attempt loses its lease, [`Attempt::run`] drops this future.
+    /// Reports the completed file, and repeats the report until NATS confirms it, because otherwise another attempt
+    /// would have to produce the whole file again. When the attempt loses its lease, [`Attempt::run`] drops this
+    /// future.
     pub(super) async fn report_completion(&self, file: &FileInfo, completed_at: Timestamp) {
         let result = OutcomeResult::Completed { attempt: self.number, file: file.clone(), completed_at };
         while let Err(e) = self.publish_outcome("completed", result.clone()).await {

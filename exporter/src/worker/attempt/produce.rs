@@ -66,9 +66,9 @@ impl Attempt<'_> {
         Ok((file, completed_at))
     }
 
-    /// Runs the pipeline, which stores the segments, and counts the expected rows at the same time. Returns the stored
-    /// file and the time of its rows: the time that the source reports, or else the time at which the exporter opened
-    /// the dataset.
+    /// Runs the pipeline, which stores the segments. Meanwhile, asks the source for the number of rows, for progress
+    /// reports. Returns the stored file and the time of its rows: the time that the source reports, or else the time at
+    /// which the exporter opened the dataset.
     async fn write_segments(&self, requested_at: Timestamp, plan: &Plan) -> Result<(SealedFile, Timestamp), JobError> {
         let limits = PipelineLimits::from(&self.context.config);
         let encoding = plan.format.encoding(&plan.layout, &limits.format)?;
