@@ -32,8 +32,8 @@ pub struct ExporterConfig {
     /// The address of `/healthz`, `/readyz` and `/metrics`, such as `127.0.0.1:9092`; empty for none. Only operators
     /// should reach it.
     pub internal_listen: String,
-    /// The pool whose jobs the exporter takes. All exporters of a pool must offer the same datasets: the jobs of a
-    /// dataset go to one pool.
+    /// The pool whose jobs the exporter takes. The jobs of a dataset go to one pool, and any exporter of the pool may
+    /// take them, so all exporters of a pool must offer the same datasets.
     pub pool: String,
     /// The number of exports that run at once. 0 selects twice the number of cores, plus one, because exports wait for
     /// stores and databases about half of the time. Lower it to use less memory. Bulk exports may use all slots but

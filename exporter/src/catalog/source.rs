@@ -20,7 +20,7 @@ const SQLITE_CONNECTIONS: u32 = 8;
 /// The settings of the exporter that loading a catalog file depends on.
 #[derive(Clone, Debug)]
 pub struct LoadContext {
-    /// The folder to which the relative paths of the file are joined.
+    /// The folder at which relative paths in the catalog file begin.
     pub folder: PathBuf,
     /// The folder and the limits of copies of remote files.
     pub spool: Spool,

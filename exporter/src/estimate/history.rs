@@ -15,8 +15,8 @@ use crate::plan::PlanRequest;
 const MAX_EXPORTS: u64 = 300;
 /// The maximum age of the cached history. After that, the next estimate reads the history again.
 const CACHE_TTL: Duration = Duration::from_secs(60);
-/// The minimum number of rows of an export that counts in the history. The fixed costs of smaller exports would distort
-/// the mean speed.
+/// The history contains only exports with at least this number of rows. The fixed costs of smaller exports would
+/// distort the mean speed.
 const MIN_ROWS: i64 = 1_000;
 /// The timeout of the query that reads the history. If the query fails, estimates do without the history.
 const QUERY_TIMEOUT: Duration = Duration::from_secs(1);

@@ -2,8 +2,8 @@
 //!
 //! Comparisons with NULL are NULL, `and`, `or` and `not` follow Kleene's logic, and a row passes only if the filter is
 //! true for it: polars agrees with SQL in all three. Dates, times and decimals are compared exactly, as numbers in the
-//! unit of the column: a literal between two values of the column's type is replaced by the lower one, and the operator
-//! is adapted. Floats of 32 bits are compared by their shortest decimal text.
+//! unit of the column. A literal between two values of the column's type is replaced by the lower value, and the
+//! operator is adapted. Floats of 32 bits are compared by their shortest decimal text.
 
 use std::{cmp::Ordering, sync::Arc};
 

@@ -1,4 +1,4 @@
-//! Writes values of polars types that have no column type as text: bytes, durations, lists and records.
+//! Writes values as text if their polars type has no column type. Such values are bytes, durations, lists and records.
 
 use polars::prelude::{AnyValue, DataType, TimeUnit};
 

@@ -75,8 +75,8 @@ impl Key {
         Ok(Ok(Self { name: name.to_owned(), kind }))
     }
 
-    /// Returns one SQL condition for each range of the key, in the order of the key. Returns none if one range is
-    /// enough for the `expected` number of rows, or if the source has no key values.
+    /// Returns one SQL condition for each range of the key, in the order of the key. Returns no condition if one range
+    /// is enough for the `expected` number of rows, or if the source has no key values.
     pub(super) async fn ranges(
         &self,
         server: &PostgresServer,

@@ -52,8 +52,8 @@ const MIN_ROWS: usize = 1024;
 const BYTES: usize = 32 << 20;
 /// The page cache is cleared once it describes more than this number of pages.
 const CACHED_PAGES: usize = 1 << 20;
-/// The maximum size of the pages that one window copies of a column, in bytes. A single row of a list column may take
-/// any number of pages.
+/// The maximum size of the pages that one window copies of a column, in bytes. The limit is necessary because a single
+/// row of a list column may take any number of pages.
 const MAX_COPIED: usize = 1 << 30;
 
 /// An open Parquet file that is read in windows of rows.
