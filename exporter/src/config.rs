@@ -86,8 +86,7 @@ pub struct ExporterTuning {
     pub progress_interval: Duration,
     /// The interval of lease renewals; None selects an eighth of the lease duration, at most 1 s.
     pub heartbeat_interval: Option<Duration>,
-    /// The number of rows of each part of an archive; 1,000,000 by default. A part must fit into one sheet of a
-    /// workbook.
+    /// The number of rows of each part of an archive; 1,000,000 by default, fewer than the rows of a sheet.
     pub archive_part_rows: u64,
 }
 
