@@ -45,9 +45,9 @@ pub struct PostgresSettings {
     pub connections: usize,
     /// The maximum number of connections of one export; 2 by default.
     pub connections_per_export: usize,
-    /// The number of free connections that an export must leave for the first connections of other exports before it
-    /// opens a second one; 0 by default. The exporter sets this to its number of slots. At most half of `connections`
-    /// are reserved.
+    /// The number of connections that must stay free for the first connections of other exports when an export opens an
+    /// additional connection; 0 by default. The exporter sets this to its number of slots. At most half of
+    /// `connections` are reserved.
     pub reserved: usize,
     /// If the planner expects at most this many rows to pass a filter, one statement reads the table, which is not
     /// split into ranges of pages; 100,000 by default.
