@@ -5,6 +5,7 @@
 //!
 //! - [`nats::NatsServer`], [`db::sqlite`], [`db::Postgres`], [`store::folder`], [`s3::S3Server`]: a server, database,
 //!   folder or bucket for one test.
+//! - [`pgbouncer::PgBouncer`]: a connection pooler in front of a PostgreSQL server.
 //! - [`token::Issuer`], [`token::JwksServer`]: an identity provider, for valid and invalid tokens.
 //! - [`client::Client`] and [`rest::Rest`]: clients that send single requests and check each response against the
 //!   protocol.
@@ -15,6 +16,7 @@ pub mod db;
 pub mod demo;
 pub mod fault;
 pub mod nats;
+pub mod pgbouncer;
 pub mod rest;
 pub mod s3;
 pub mod store;

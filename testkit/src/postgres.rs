@@ -133,7 +133,7 @@ impl Drop for Server {
 }
 
 /// The unprivileged user that runs the server if the test runs as root; PostgreSQL refuses to run as root.
-fn unprivileged() -> Option<User> {
+pub(crate) fn unprivileged() -> Option<User> {
     if !Uid::effective().is_root() {
         return None;
     }
@@ -141,7 +141,8 @@ fn unprivileged() -> Option<User> {
     Some(found.expect("this machine has a user `postgres` or `nobody`, as PostgreSQL refuses to run as root"))
 }
 
-fn as_user(program: &Path, user: Option<&User>) -> Command {
+/// Returns a command that runs a program as the given user in a fixed locale.
+pub(crate) fn as_user(program: &Path, user: Option<&User>) -> Command {
     let mut command = Command::new(program);
     command.env("LC_ALL", "C").current_dir("/");
     if let Some(user) = user {

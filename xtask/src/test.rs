@@ -14,7 +14,7 @@ use crate::layout::Layout;
 use crate::run::{Run, Running};
 use crate::steps::Steps;
 use crate::tools::python::{self, Packages};
-use crate::tools::{chromium, libreoffice, nats, nextest, node, postgres, promtool, seaweed};
+use crate::tools::{chromium, libreoffice, nats, nextest, node, pgbouncer, postgres, promtool, seaweed};
 use crate::{containers, datasets, lint_ops, web};
 
 /// The scales of the heavy tests' data: three times the rows must not need more memory.
@@ -170,6 +170,7 @@ struct Tools {
 struct RustTools {
     nats: PathBuf,
     postgres: PathBuf,
+    pgbouncer: PathBuf,
     weed: PathBuf,
     python: PathBuf,
     promtool: PathBuf,
@@ -187,6 +188,7 @@ impl Tools {
         let nats = steps.run_parallel("nats-server", || nats::server(layout));
         let packages = steps.run_parallel("page: packages", || web::install(layout).map(drop));
         let postgres = steps.run_parallel("PostgreSQL", || postgres::bin(layout));
+        let pgbouncer = steps.run_parallel("PgBouncer", || pgbouncer::program(layout));
         let weed = steps.run_parallel("SeaweedFS", || seaweed::weed(layout));
         let python = steps.run_parallel("Python readers", || python::environment(layout, Packages::Readers));
         let promtool = steps.run_parallel("promtool", || promtool::program(layout));
@@ -200,9 +202,9 @@ impl Tools {
         }
         lint_ops::check(layout, &mut steps, nats.as_deref(), promtool.as_deref());
         let web = page.and(nats.clone().zip(chromium)).map(|(nats, chromium)| WebTools { nats, chromium });
-        let rust = match (packages, nats, postgres, weed, python, promtool) {
-            (Some(()), Some(nats), Some(postgres), Some(weed), Some(python), Some(promtool)) => {
-                Some(RustTools { nats, postgres, weed, python, promtool })
+        let rust = match (packages, nats, postgres, pgbouncer, weed, python, promtool) {
+            (Some(()), Some(nats), Some(postgres), Some(pgbouncer), Some(weed), Some(python), Some(promtool)) => {
+                Some(RustTools { nats, postgres, pgbouncer, weed, python, promtool })
             }
             _ => None,
         };
@@ -215,6 +217,7 @@ fn rust_env(layout: &Layout, tools: &RustTools) -> Vec<(&'static str, PathBuf)> 
     vec![
         ("SLUICE_NATS_SERVER", tools.nats.clone()),
         ("SLUICE_PG_BIN", tools.postgres.clone()),
+        ("SLUICE_PGBOUNCER", tools.pgbouncer.clone()),
         ("SLUICE_WEED", tools.weed.clone()),
         ("SLUICE_PYTHON", tools.python.clone()),
         ("SLUICE_PROMTOOL", tools.promtool.clone()),

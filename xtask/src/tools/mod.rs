@@ -9,6 +9,7 @@ pub(crate) mod lint;
 pub(crate) mod nats;
 pub(crate) mod nextest;
 pub(crate) mod node;
+pub(crate) mod pgbouncer;
 pub(crate) mod postgres;
 pub(crate) mod promtool;
 pub(crate) mod python;
