@@ -1,5 +1,7 @@
 //! Checks a dataset of the catalog file against the source that it reads.
 
+use protocol::catalog::Column;
+
 use super::{fault::Refusal, spec::DatasetSpec};
 use crate::dataset::{DatasetError, Snapshot, TENANT_COLUMNS};
 
@@ -24,6 +26,24 @@ pub(super) fn check_tenant_columns<'a>(
             ),
         )),
     }
+}
+
+/// Returns a fault if a dataset offers a column of a table that the exporter has no right to read: every export of the
+/// column would fail.
+pub(super) fn check_rights(
+    at: usize,
+    spec: &DatasetSpec,
+    offered: &[Column],
+    unreadable: &[String],
+) -> Result<(), Refusal> {
+    let Some(column) = offered.iter().find(|column| unreadable.contains(&column.name)) else { return Ok(()) };
+    let declared = spec.columns.iter().find(|declared| declared.get_ref().name == column.name);
+    let detail = format!(
+        "the exporter has no right to read column `{}` of its source: grant SELECT on the column, or declare only the \
+         others in [[dataset.column]]",
+        column.name
+    );
+    Err(Refusal::Differs(declared.map_or(at, |declared| declared.span().start), detail))
 }
 
 /// Returns a fault if `split_by` and `order` are both set, or if `split_by` or `snapshot = "none"` is set for a source

@@ -7,7 +7,7 @@ use sea_orm::DatabaseConnection;
 use tracing::warn;
 
 use super::{
-    checks::{check_postgres_keys, check_tenant_columns, classify_probe_error, differing_rows},
+    checks::{check_postgres_keys, check_rights, check_tenant_columns, classify_probe_error, differing_rows},
     fault::Refusal,
     rules,
     source::{LoadContext, OpenSource},
@@ -79,9 +79,10 @@ async fn postgres(
 ) -> Result<PostgresRows, Refusal> {
     let failed = |e: DatasetError| classify_probe_error(at, spec, &e);
     // describe the source even if every type is declared, so that a missing table is found now
-    let found = PostgresRows::describe(&server, &rows).await.map_err(failed)?;
+    let (found, unreadable) = PostgresRows::describe_with_rights(&server, &rows).await.map_err(failed)?;
     check_tenant_columns(at, spec, found.iter().map(|column| column.name.as_str()))?;
     let info = info(spec, &merged(spec, found).map_err(failed)?)?;
+    check_rights(at, spec, &info.columns, &unreadable)?;
     let key = match &spec.split_by {
         None => None,
         Some(name) => {

@@ -107,3 +107,36 @@ async fn a_sqlite_file_may_have_any_name() {
         assert_eq!((loaded.datasets.len(), loaded.unavailable), (1, vec![]), "{name}");
     }
 }
+
+#[tokio::test]
+async fn a_column_that_the_exporter_may_not_read_is_reported_at_its_line() {
+    let fixture = Fixture::new().await;
+    let postgres = testkit::db::Postgres::start().await;
+    let database = postgres.database().await;
+    let prepare = "CREATE ROLE clerk LOGIN; CREATE TABLE staff (id bigint, name text, salary numeric); \
+                   CREATE TABLE closed (id bigint); GRANT SELECT (id, name) ON staff TO clerk";
+    database.db.execute_unprepared(prepare).await.unwrap();
+    std::fs::write(fixture.path("url"), database.url().replace("//postgres@", "//clerk@")).unwrap();
+    let source = format!("[source.p]\nkind = \"postgres\"\nurl = {{ file = \"{}\" }}\n", fixture.path("url").display());
+    let column = |name: &str| format!("[[dataset.column]]\nname = \"{name}\"\n");
+    for (table, columns, expected) in [
+        ("staff", String::new(), Some((4, "no right to read column `salary`"))),
+        ("staff", column("id") + &column("salary"), Some((10, "no right to read column `salary`"))),
+        ("staff", column("id") + &column("name"), None),
+        ("closed", String::new(), Some((4, "permission denied for table closed"))),
+    ] {
+        let text = format!("{source}[[dataset]]\nname = \"s\"\nfrom = \"p\"\ntable = \"{table}\"\n{columns}");
+        let loaded = fixture.load(&text).await.unwrap();
+        match expected {
+            None => assert_eq!(loaded.unavailable, [], "{text}"),
+            Some((line, words)) => {
+                assert!(loaded.unavailable[0].1.contains(words), "{text}: {:?}", loaded.unavailable);
+                if table == "staff" {
+                    let faults = fixture.faults(&text).await;
+                    assert!(faults[0].0 == Some(line) && faults[0].1.contains(words), "{text}: {faults:?}");
+                }
+            }
+        }
+    }
+    database.db.execute_unprepared("DROP OWNED BY clerk; DROP ROLE clerk").await.unwrap();
+}

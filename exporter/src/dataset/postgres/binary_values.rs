@@ -25,7 +25,7 @@ const EPOCH_MICROS: i64 = EPOCH_DAYS as i64 * 86_400_000_000;
 const END_OF_DAY: i64 = 86_400_000_000;
 
 /// Returns the SQL type to which the server casts a column before it sends the values, so that their binary form is
-/// known.
+/// known. The columns of text are printed and not cast.
 pub(super) fn cast(kind: ColumnType, native: Option<Native>) -> &'static str {
     match kind {
         ColumnType::Float if native == Some(Native::Real) => "real",
@@ -50,44 +50,54 @@ pub(super) fn push(
 }
 
 fn append(values: &mut ColumnBuilder, field: Option<&[u8]>, scratch: &mut String) -> Result<usize, &'static str> {
-    const MISMATCH: &str = "a value is not of its column's type";
+    const FLOAT: &str = "the server sent a float of another width than 32 or 64 bits";
     let Some(bytes) = field else {
         values.append_null();
         return Ok(0);
     };
-    let four = || bytes.try_into().map(i32::from_be_bytes).map_err(|_| MISMATCH);
-    let eight = || bytes.try_into().map(i64::from_be_bytes).map_err(|_| MISMATCH);
+    let four = |wrong| bytes.try_into().map(i32::from_be_bytes).map_err(|_| wrong);
+    let eight = |wrong| bytes.try_into().map(i64::from_be_bytes).map_err(|_| wrong);
     match values {
         ColumnBuilder::Text(values) => {
             values.append_value(str::from_utf8(bytes).map_err(|_| "a text is not UTF-8")?);
         }
         ColumnBuilder::Decimal(values) => {
             scratch.clear();
-            numeric::write(scratch, bytes).ok_or(MISMATCH)?;
+            numeric::write(scratch, bytes).ok_or("the server sent no binary numeric")?;
             values.append_value(scratch);
         }
-        ColumnBuilder::Int(values) => values.append_value(eight()?),
+        ColumnBuilder::Int(values) => {
+            values.append_value(eight("the server sent an integer of another width than 64 bits")?);
+        }
         ColumnBuilder::Float(values) => values.append_value(match bytes.len() {
-            4 => float32::shortest(f32::from_bits(four()?.cast_unsigned())),
-            _ => f64::from_bits(eight()?.cast_unsigned()),
+            4 => float32::shortest(f32::from_bits(four(FLOAT)?.cast_unsigned())),
+            _ => f64::from_bits(eight(FLOAT)?.cast_unsigned()),
         }),
-        ColumnBuilder::Bool(values) => values.append_value(bytes.first().ok_or(MISMATCH)? != &0),
-        ColumnBuilder::Date(values) => values.append_value(match four()? {
-            i32::MAX => infinity::DATE,
-            i32::MIN => -infinity::DATE,
-            days => days.checked_add(EPOCH_DAYS).ok_or(MISMATCH)?,
-        }),
-        ColumnBuilder::Datetime(values) => values.append_value(match eight()? {
-            i64::MAX => infinity::TIMESTAMP,
-            i64::MIN => -infinity::TIMESTAMP,
-            micros => micros.checked_add(EPOCH_MICROS).ok_or("a timestamp is after the year 294246")?,
-        }),
+        ColumnBuilder::Bool(values) => {
+            values.append_value(bytes.first().ok_or("the server sent an empty boolean")? != &0);
+        }
+        ColumnBuilder::Date(values) => {
+            values.append_value(match four("the server sent a date of another width than 32 bits")? {
+                i32::MAX => infinity::DATE,
+                i32::MIN => -infinity::DATE,
+                days => days.checked_add(EPOCH_DAYS).ok_or("a date is after the year 5881580")?,
+            });
+        }
+        ColumnBuilder::Datetime(values) => {
+            values.append_value(match eight("the server sent a timestamp of another width than 64 bits")? {
+                i64::MAX => infinity::TIMESTAMP,
+                i64::MIN => -infinity::TIMESTAMP,
+                micros => micros.checked_add(EPOCH_MICROS).ok_or("a timestamp is after the year 294246")?,
+            });
+        }
         // the server sends microseconds since midnight
-        ColumnBuilder::Time(values) => values.append_value(match eight()? {
-            END_OF_DAY => infinity::END_OF_DAY,
-            micros @ 0..END_OF_DAY => micros * 1_000,
-            _ => return Err(MISMATCH),
-        }),
+        ColumnBuilder::Time(values) => {
+            values.append_value(match eight("the server sent a time of another width than 64 bits")? {
+                END_OF_DAY => infinity::END_OF_DAY,
+                micros @ 0..END_OF_DAY => micros * 1_000,
+                _ => return Err("a time is after 24:00"),
+            });
+        }
     }
     Ok(bytes.len())
 }

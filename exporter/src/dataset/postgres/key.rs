@@ -7,12 +7,13 @@ use chrono::{DateTime, Days, NaiveDate};
 use sea_orm::{
     DbBackend,
     sea_query::{Alias, Expr, ExprTrait, PostgresQueryBuilder},
-    sqlx::{AssertSqlSafe, Column as _, Executor, PgConnection, Row, SqlSafeStr, Statement, TypeInfo},
+    sqlx::{AssertSqlSafe, Executor, PgConnection, Row, SqlSafeStr},
 };
 
 use super::{
     super::{DatasetError, Query, sql},
     PostgresRows,
+    describe::oid,
     server::{PostgresServer, failed},
 };
 
@@ -52,23 +53,21 @@ impl Key {
         source: &sql::Source,
         name: &str,
     ) -> Result<Result<Self, String>, DatasetError> {
-        let statement = AssertSqlSafe(PostgresRows::everything(source)?).into_sql_str();
-        let mut session = server.connect_briefly().await?;
-        let prepared = session.conn.prepare(statement).await.map_err(failed)?;
-        let Some(column) = prepared.columns().iter().find(|column| column.name() == name) else {
+        let found = PostgresRows::described(server, source).await?;
+        let Some(column) = found.iter().find(|column| column.name == name) else {
             return Ok(Err(format!("`split_by` names `{name}`, which is none of its columns")));
         };
-        let kind = match column.type_info().name() {
-            "INT2" | "INT4" | "INT8" => Kind::Int,
-            "UUID" => Kind::Uuid,
-            "DATE" => Kind::Date,
-            "TIMESTAMP" => Kind::Timestamp,
-            "TIMESTAMPTZ" => Kind::Timestamptz,
-            other => {
-                let other = other.to_lowercase();
+        let kind = match column.oid {
+            oid::INT2 | oid::INT4 | oid::INT8 => Kind::Int,
+            oid::UUID => Kind::Uuid,
+            oid::DATE => Kind::Date,
+            oid::TIMESTAMP => Kind::Timestamp,
+            oid::TIMESTAMPTZ => Kind::Timestamptz,
+            _ => {
                 return Ok(Err(format!(
-                    "`split_by` names `{name}`, which is of the type {other}: whole numbers, uuids, dates and timestamps \
-                     have ranges"
+                    "`split_by` names `{name}`, which is of the type {}: whole numbers, uuids, dates and timestamps have \
+                     ranges",
+                    column.type_name
                 )));
             }
         };

@@ -6,37 +6,34 @@
 //! one snapshot.
 
 mod binary_values;
+mod describe;
+mod doubt;
 mod key;
 mod native;
 mod numeric;
 mod plan;
 mod ranges;
+mod readers;
 mod server;
 #[cfg(test)]
 mod tests;
+mod transaction;
 mod wire;
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use protocol::{
-    catalog::{Column, ColumnType},
-    filter::Filter,
-};
+use protocol::catalog::{Column, ColumnType};
 use sea_orm::{
     DbBackend,
     sea_query::{Alias, Expr, ExprTrait, Func, NullOrdering, PostgresQueryBuilder, SelectStatement},
-    sqlx::{AssertSqlSafe, Column as _, Executor, PgConnection, Row, SqlSafeStr, Statement, TypeInfo},
+    sqlx::{AssertSqlSafe, Executor, PgConnection, Row, SqlSafeStr},
 };
-use serde_json::Map;
-use tracing::{debug, warn};
+use tracing::warn;
 
 pub(crate) use self::key::Key;
 pub use self::server::{PostgresServer, PostgresSettings};
-use self::{
-    plan::{Doubt, Plan},
-    ranges::Ranged,
-};
+use self::{describe::Described, plan::Plan, ranges::Ranged};
 use super::{
     Dataset, DatasetError, DatasetInfo, OpenedQuery, Precision, Query, RowCount, Snapshot,
     sql::{self, Natives, OrderBy, Source},
@@ -87,21 +84,28 @@ impl PostgresRows {
     /// # Errors
     /// When the server can't be reached, or refuses the source.
     pub async fn describe(server: &PostgresServer, source: &Source) -> Result<Vec<Column>, DatasetError> {
-        let statement = AssertSqlSafe(Self::everything(source)?).into_sql_str();
-        let mut session = server.connect_briefly().await?;
-        let prepared = session.conn.prepare(statement).await.map_err(server::failed)?;
-        Ok(prepared.columns().iter().map(|c| Column::new(c.name(), kind(c.type_info().name()))).collect())
+        let found = Self::described(server, source).await?;
+        Ok(found.iter().map(Described::column).collect())
     }
 
-    /// Returns a select of all columns of a source. The server describes this select and never runs it.
-    fn everything(source: &Source) -> Result<String, DatasetError> {
-        let everything = Query { columns: Vec::new(), filter: Filter::all(), params: Map::new(), limit: Some(0) };
-        let mut select = sql::filtered(source, &[], &everything, DbBackend::Postgres)?;
-        let body = select.expr(Expr::cust("*")).limit(0).to_string(PostgresQueryBuilder);
-        Ok(match source {
-            Source::Query(text) => text.described() + &body,
-            Source::Table(_) => body,
-        })
+    /// Returns the columns of a source, and the names of those that the exporter has no right to read.
+    ///
+    /// # Errors
+    /// When the server can't be reached, or refuses the source.
+    pub(crate) async fn describe_with_rights(
+        server: &PostgresServer,
+        source: &Source,
+    ) -> Result<(Vec<Column>, Vec<String>), DatasetError> {
+        let found = Self::described(server, source).await?;
+        let unreadable = found.iter().filter(|column| !column.is_readable).map(|column| column.name.clone());
+        Ok((found.iter().map(Described::column).collect(), unreadable.collect()))
+    }
+
+    async fn described(server: &PostgresServer, source: &Source) -> Result<Vec<Described>, DatasetError> {
+        let mut session = server.connect_briefly().await?;
+        let found = describe::describe(server, &mut session.conn, source, None).await;
+        session.close(server).await;
+        found
     }
 
     /// Returns the select of the rows and columns of a query, with its order and limit.
@@ -109,12 +113,16 @@ impl PostgresRows {
         let mut select = self.filtered(query, natives)?;
         for name in &query.columns {
             let column = sql::find(&self.info.columns, name)?;
-            let cast = Alias::new(binary_values::cast(column.kind, natives.of(name)));
-            select.expr_as(sql::col(name).cast_as(cast), Alias::new(name));
+            let native = natives.of(name);
+            let read = match column.kind {
+                ColumnType::String => sql::as_text(&column, DbBackend::Postgres, native),
+                kind => sql::col(name).cast_as(Alias::new(binary_values::cast(kind, native))),
+            };
+            select.expr_as(read, Alias::new(name));
         }
         for key in &self.order {
             let column = sql::find(&self.info.columns, &key.column)?;
-            let by = sql::sortable(&column, DbBackend::Postgres);
+            let by = sql::sortable(&column, DbBackend::Postgres, natives.of(&key.column));
             select.order_by_expr_with_nulls(by, key.direction(), NullOrdering::Last);
         }
         if let Some(limit) = query.limit {
@@ -157,55 +165,6 @@ impl PostgresRows {
         Ok(self.plan(conn, &self.text(&select, query)?).await?.expected())
     }
 
-    /// Finds a reason why reading by ranges of a key could return other rows than one statement; None if there is no
-    /// reason. Each export repeats this check with the values of its parameters, and reads by one statement if it finds
-    /// a reason.
-    ///
-    /// # Errors
-    /// When the server can't be reached.
-    pub(crate) async fn split_doubt(&self) -> Result<Option<Doubt>, DatasetError> {
-        let columns = self.info.columns.iter().map(|column| column.name.clone()).collect();
-        let all = Query { columns, filter: Filter::all(), params: Map::new(), limit: None };
-        let select = self.select(&all, &Natives::default())?.to_string(PostgresQueryBuilder);
-        let mut session = self.server.connect_briefly().await?;
-        let (statement, plan) = match &self.source {
-            Source::Query(text) if !self.info.params.is_empty() => {
-                let statement = text.numbered() + &select;
-                match self.generic(&mut session.conn, &statement, text.places()).await? {
-                    Some(plan) => (statement, plan),
-                    None => return Ok(None),
-                }
-            }
-            _ => {
-                let statement = self.text(&self.select(&all, &Natives::default())?, &all)?;
-                let plan = self.plan(&mut session.conn, &statement).await?;
-                (statement, plan)
-            }
-        };
-        plan.split_doubt(&self.server, &mut session.conn, &statement).await
-    }
-
-    /// Returns the generic plan of a statement with the placeholders `$1`, `$2` and so on; None if the server can't
-    /// infer the types of the parameters.
-    async fn generic(
-        &self,
-        conn: &mut PgConnection,
-        statement: &str,
-        places: usize,
-    ) -> Result<Option<Plan>, DatasetError> {
-        let prepare = format!("SET plan_cache_mode = force_generic_plan; PREPARE generic AS {statement}");
-        match self.server.within(conn.execute(AssertSqlSafe(prepare).into_sql_str())).await {
-            Ok(_) => {}
-            Err(e) if e.is_transient() => return Err(e),
-            Err(e) => {
-                debug!(error = %e, "failed to plan a query without the values of its parameters");
-                return Ok(None);
-            }
-        }
-        let nulls = vec!["NULL"; places].join(", ");
-        Ok(Some(self.plan(conn, &format!("EXECUTE generic ({nulls})")).await?.generic()))
-    }
-
     /// Returns the first field of the first row of a statement, as text.
     async fn number(&self, conn: &mut PgConnection, statement: String) -> Result<Option<String>, DatasetError> {
         let statement = AssertSqlSafe(statement).into_sql_str();
@@ -232,18 +191,14 @@ impl Dataset for PostgresRows {
     async fn count(&self, query: &Query, precision: Precision) -> Result<Option<RowCount>, DatasetError> {
         if precision == Precision::Estimate {
             let mut session = self.server.connect_briefly().await?;
-            return Ok(self.expected(&mut session.conn, query).await?.map(|(rows, _)| RowCount::estimate(rows)));
+            let expected = self.expected(&mut session.conn, query).await;
+            session.close(&self.server).await;
+            return Ok(expected?.map(|(rows, _)| RowCount::estimate(rows)));
         }
         let Some(mut session) = self.server.connect_briefly_if_free().await? else { return Ok(None) };
-        self.server.within(session.conn.execute(ranges::BEGIN_PLAIN)).await?;
-        if self.expected(&mut session.conn, query).await?.is_none_or(|(_, cost)| cost > COUNT_COST) {
-            return Ok(None);
-        }
-        let natives = native::natives(&self.server, &mut session.conn, self, query).await?;
-        let mut select = self.filtered(query, &natives)?;
-        select.expr(Expr::from(Func::count(Expr::val(1))).cast_as(Alias::new("text")));
-        let counted = self.number(&mut session.conn, self.text(&select, query)?).await?;
-        Ok(counted.and_then(|count| count.parse().ok()).map(RowCount::exact))
+        let counted = self.counted(&mut session.conn, query).await;
+        session.close(&self.server).await;
+        counted
     }
 }
 
@@ -251,8 +206,19 @@ impl PostgresRows {
     /// Returns the quoted name of the table or view; None if the source is a query.
     fn table(&self) -> Option<String> {
         let Source::Table(parts) = &self.source else { return None };
-        let quoted: Vec<_> = parts.iter().map(|part| format!("\"{}\"", part.replace('"', "\"\""))).collect();
-        Some(quoted.join("."))
+        Some(describe::quoted(parts))
+    }
+
+    /// Counts the rows of a query exactly; None if the planner expects much work.
+    async fn counted(&self, conn: &mut PgConnection, query: &Query) -> Result<Option<RowCount>, DatasetError> {
+        if self.expected(conn, query).await?.is_none_or(|(_, cost)| cost > COUNT_COST) {
+            return Ok(None);
+        }
+        let natives = native::natives(&self.server, conn, self, query).await?;
+        let mut select = self.filtered(query, &natives)?;
+        select.expr(Expr::from(Func::count(Expr::val(1))).cast_as(Alias::new("text")));
+        let counted = self.number(conn, self.text(&select, query)?).await?;
+        Ok(counted.and_then(|count| count.parse().ok()).map(RowCount::exact))
     }
 }
 
@@ -331,19 +297,5 @@ impl TableSelect {
             return Ok(Vec::new());
         }
         Ok(ranges)
-    }
-}
-
-/// Returns the column type of a PostgreSQL type. Types without a counterpart become text.
-fn kind(name: &str) -> ColumnType {
-    match name {
-        "BOOL" => ColumnType::Bool,
-        "INT2" | "INT4" | "INT8" => ColumnType::Int,
-        "FLOAT4" | "FLOAT8" => ColumnType::Float,
-        "NUMERIC" => ColumnType::Decimal,
-        "DATE" => ColumnType::Date,
-        "TIMESTAMP" | "TIMESTAMPTZ" => ColumnType::Datetime,
-        "TIME" => ColumnType::Time,
-        _ => ColumnType::String,
     }
 }

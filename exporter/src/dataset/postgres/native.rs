@@ -3,13 +3,8 @@
 //! tenants pass. The lookup runs in the transaction that reads the rows: the locks of this transaction keep the columns
 //! unchanged.
 
-use protocol::{
-    catalog::{Column, ColumnType},
-    filter::Filter,
-};
-use sea_orm::sqlx::{
-    AssertSqlSafe, Column as _, Executor, PgConnection, Row, SqlSafeStr, Statement, TypeInfo, postgres::PgStatement,
-};
+use protocol::catalog::{Column, ColumnType};
+use sea_orm::sqlx::PgConnection;
 
 use super::{
     super::{
@@ -17,91 +12,40 @@ use super::{
         sql::{Native, Natives},
     },
     PostgresRows,
-    server::{PostgresServer, failed},
+    describe::{self, Described, oid},
+    server::PostgresServer,
 };
 
-/// Selects the columns of a table or view whose type is `text`, `varchar`, `uuid` or `real`, by the fixed object
-/// identifiers of these types. Leaves out text columns under a nondeterministic collation.
-const OF_A_RELATION: &str = "SELECT a.attname::text, a.atttypid::bigint::text FROM pg_catalog.pg_attribute AS a \
-     LEFT JOIN pg_catalog.pg_collation AS c ON c.oid = a.attcollation \
-     WHERE a.attnum > 0 AND NOT a.attisdropped AND a.atttypid IN (25, 1043, 2950, 700) \
-     AND to_jsonb(c) ->> 'collisdeterministic' IS DISTINCT FROM 'false' AND a.attrelid = ";
-/// Selects a row if the database has a nondeterministic collation. The check is for queries, because PostgreSQL does
-/// not report the collations of their columns.
-const NONDETERMINISTIC_COLLATIONS: &str = "SELECT 'yes' FROM pg_catalog.pg_collation AS c \
-     WHERE to_jsonb(c) ->> 'collisdeterministic' = 'false' LIMIT 1";
-
-/// Returns the PostgreSQL types of the columns of a source; empty if the query needs none of them. The transaction
-/// locks the table, so that the types stay the same until it ends.
+/// Returns the native types of the columns of a source, that is, their types in PostgreSQL; empty if the query needs
+/// none of them. The transaction locks the table, so that the types stay the same until it ends.
 pub(super) async fn natives(
     server: &PostgresServer,
     conn: &mut PgConnection,
     rows: &PostgresRows,
     query: &Query,
 ) -> Result<Natives, DatasetError> {
-    if !is_useful(&rows.info.columns, query) {
+    if !is_useful(rows, query) {
         return Ok(Natives::default());
     }
-    match rows.table() {
-        Some(table) => {
-            prepare(server, conn, format!("SELECT FROM {table}")).await?;
-            of_a_relation(server, conn, &table).await
-        }
-        None => {
-            let prepared = prepare(server, conn, PostgresRows::everything(&rows.source)?).await?;
-            of_a_query(server, conn, &prepared).await
-        }
-    }
+    let found = describe::describe(server, conn, &rows.source, Some(query)).await?;
+    Ok(found.into_iter().filter_map(native).collect())
 }
 
-/// Prepares a statement without running it. The locks of the statement make changes of the columns wait for the end of
-/// the transaction.
-async fn prepare(
-    server: &PostgresServer,
-    conn: &mut PgConnection,
-    statement: String,
-) -> Result<PgStatement, DatasetError> {
-    server.within(conn.prepare(AssertSqlSafe(statement).into_sql_str())).await
+/// Whether native types may change the SQL of a query: if it filters by, sorts by or selects a text or float column.
+fn is_useful(rows: &PostgresRows, query: &Query) -> bool {
+    let is = |column: &Column| matches!(column.kind, ColumnType::String | ColumnType::Float);
+    let named = query.filter.columns().into_iter().chain(query.columns.iter().map(String::as_str));
+    let mut used = named.chain(rows.order.iter().map(|key| key.column.as_str()));
+    used.any(|name| rows.info.columns.iter().any(|column| column.name == name && is(column)))
 }
 
-/// Whether native types may change the SQL of a query: if it filters by a text column, or filters by or selects a float
-/// column.
-fn is_useful(columns: &[Column], query: &Query) -> bool {
-    let is = |name: &str, kinds: &[ColumnType]| columns.iter().any(|c| c.name == name && kinds.contains(&c.kind));
-    let compared =
-        |filter: &Filter| filter.columns().into_iter().any(|name| is(name, &[ColumnType::String, ColumnType::Float]));
-    compared(&query.filter) || query.columns.iter().any(|name| is(name, &[ColumnType::Float]))
-}
-
-async fn of_a_relation(server: &PostgresServer, conn: &mut PgConnection, table: &str) -> Result<Natives, DatasetError> {
-    let ask = format!("{OF_A_RELATION}'{}'::regclass", table.replace('\'', "''"));
-    let found = server.within(conn.fetch_all(AssertSqlSafe(ask).into_sql_str())).await?;
-    let known = found.iter().map(|row| {
-        let (name, kind): (String, String) = (row.try_get_unchecked(0)?, row.try_get_unchecked(1)?);
-        let native = match kind.as_str() {
-            "25" | "1043" => Native::Text,
-            "2950" => Native::Uuid,
-            _ => Native::Real,
-        };
-        Ok((name, native))
-    });
-    known.collect::<Result<_, _>>().map_err(failed)
-}
-
-async fn of_a_query(
-    server: &PostgresServer,
-    conn: &mut PgConnection,
-    prepared: &PgStatement,
-) -> Result<Natives, DatasetError> {
-    let nondeterministic = server.within(conn.fetch_optional(NONDETERMINISTIC_COLLATIONS)).await?.is_some();
-    let known = prepared.columns().iter().filter_map(|column| {
-        let native = match column.type_info().name() {
-            "TEXT" | "VARCHAR" if !nondeterministic => Native::Text,
-            "UUID" => Native::Uuid,
-            "FLOAT4" => Native::Real,
-            _ => return None,
-        };
-        Some((column.name().to_owned(), native))
-    });
-    Ok(known.collect())
+/// Returns the name and native type of a column, if the type changes the SQL of a query.
+fn native(column: Described) -> Option<(String, Native)> {
+    let native = match column.oid {
+        oid::TEXT | oid::VARCHAR if column.is_bytewise => Native::Text,
+        oid::UUID => Native::Uuid,
+        oid::FLOAT4 => Native::Real,
+        _ => return None,
+    };
+    Some((column.name, native))
 }

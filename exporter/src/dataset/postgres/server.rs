@@ -5,7 +5,7 @@ use std::{
     str::FromStr,
     sync::{
         Arc,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -13,28 +13,15 @@ use std::{
 use platform::secret::Secret;
 use sea_orm::{
     DbErr, RuntimeErr,
-    sqlx::{self, ConnectOptions, Connection, Executor, PgConnection, postgres::PgConnectOptions},
+    sqlx::{self, ConnectOptions, Connection, PgConnection, postgres::PgConnectOptions},
 };
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tracing::{debug, log::LevelFilter};
+use tracing::log::LevelFilter;
 
-use super::super::DatasetError;
-
-/// Sets the options of every session: one fixed text form for each value, and read-only transactions.
-const SESSION: &str = "SET client_encoding = 'UTF8'; SET standard_conforming_strings = on; SET TimeZone = 'UTC'; \
-                       SET DateStyle = 'ISO, YMD'; SET IntervalStyle = 'postgres'; SET bytea_output = 'hex'; \
-                       SET extra_float_digits = 1; SET synchronize_seqscans = off; \
-                       SET default_transaction_read_only = on; SET lock_timeout = '10s'; \
-                       SET idle_in_transaction_session_timeout = 0";
-/// Makes the server check every 2 s whether the client is still connected, and end the statement of a client that is
-/// not. Servers before PostgreSQL 14 lack the setting, and some operating systems don't support it.
-const CHECK_CLIENT: &str = "SELECT set_config(name, '2s', false) FROM pg_settings \
-                           WHERE name = 'client_connection_check_interval'";
-/// Disables the statement timeout, because exports may take long. The wait of the exporter for the next rows has a
-/// separate timeout, `read_timeout`.
-const NO_TIMEOUT: &str = "SET statement_timeout = 0";
-/// Sets the timeout of short statements, such as counts and descriptions of columns.
-const SHORT_TIMEOUT: &str = "SET statement_timeout = '10s'";
+use super::{
+    super::DatasetError,
+    transaction::{Purpose, Session, View},
+};
 
 /// The URL and the limits of a PostgreSQL server.
 #[derive(Clone, Debug)]
@@ -87,15 +74,10 @@ pub struct PostgresServer {
     reserved: usize,
     pub(super) per_export: usize,
     pub(super) few_rows: u64,
-    connect_timeout: Duration,
+    pub(super) connect_timeout: Duration,
     pub(super) read_timeout: Duration,
-}
-
-/// A connection, and the permit that counts the connection against the maximum number. Dropping the session closes the
-/// connection, and so ends its statement on the server.
-pub(super) struct Session {
-    pub(super) conn: PgConnection,
-    _permit: OwnedSemaphorePermit,
+    /// Whether the operating system of the server can check if clients are still connected, as far as is known.
+    checks_client: AtomicBool,
 }
 
 /// Counts one export that waits for its first connection. Dropping this value decrements the counter.
@@ -126,6 +108,8 @@ impl PostgresServer {
         }
         let options =
             PgConnectOptions::from_str(url).map_err(|_| "this is no URL of a PostgreSQL server".to_owned())?;
+        // PgBouncer refuses this parameter of a startup message; each transaction sets it
+        let options = options.extra_float_digits(None);
         let options = options.application_name("sluice-exporter").log_statements(LevelFilter::Trace);
         let connections = settings.connections.max(1);
         Ok(Self {
@@ -137,6 +121,7 @@ impl PostgresServer {
             per_export: settings.connections_per_export.clamp(1, connections),
             connect_timeout: settings.connect_timeout,
             read_timeout: settings.read_timeout,
+            checks_client: AtomicBool::new(true),
         })
     }
 
@@ -147,28 +132,30 @@ impl PostgresServer {
             let _waiting = Waiting::of(&self.waiting);
             Arc::clone(&self.free).acquire_owned().await
         };
-        self.session(permit.map_err(|_| failed(sqlx::Error::PoolClosed))?, NO_TIMEOUT).await
+        self.session(permit.map_err(|_| failed(sqlx::Error::PoolClosed))?, Purpose::Export).await
     }
 
-    /// Opens a connection for short statements, such as counts. Short timeouts limit the wait for a connection, and the
-    /// duration of each statement.
+    /// Opens a connection for short statements, such as counts, and begins a transaction. Short timeouts limit the wait
+    /// for a connection, and the duration of each statement.
     pub(super) async fn connect_briefly(&self) -> Result<Session, DatasetError> {
         let waiting = Arc::clone(&self.free).acquire_owned();
         let permit = tokio::time::timeout(self.connect_timeout, waiting).await;
         let permit = permit.map_err(|_| failed(sqlx::Error::PoolTimedOut))?;
-        self.session(permit.map_err(|_| failed(sqlx::Error::PoolClosed))?, SHORT_TIMEOUT).await
+        self.brief(permit.map_err(|_| failed(sqlx::Error::PoolClosed))?).await
     }
 
-    /// Opens a further connection of an export, if more connections are free than are reserved for the first
+    /// Reserves a further connection of an export, if more connections are free than are reserved for the first
     /// connections of other exports; None otherwise.
-    pub(super) async fn connect_another(&self) -> Result<Option<Session>, DatasetError> {
+    pub(super) fn reserve_another(&self) -> Option<OwnedSemaphorePermit> {
         // one step, so that two exports can't both take the last connection that is not reserved
         let wanted = u32::try_from(self.reserved + 1).unwrap_or(u32::MAX);
         let permits = Arc::clone(&self.free).try_acquire_many_owned(wanted);
-        match permits.ok().and_then(|mut permits| permits.split(1)) {
-            Some(permit) => self.session(permit, NO_TIMEOUT).await.map(Some),
-            None => Ok(None),
-        }
+        permits.ok().and_then(|mut permits| permits.split(1))
+    }
+
+    /// Opens the further connection of an export that [`Self::reserve_another`] has reserved.
+    pub(super) async fn connect_another(&self, permit: OwnedSemaphorePermit) -> Result<Session, DatasetError> {
+        self.session(permit, Purpose::Export).await
     }
 
     /// Whether an export waits for its first connection. Other exports then close their spare connections.
@@ -176,10 +163,10 @@ impl PostgresServer {
         self.waiting.load(Ordering::Relaxed) > 0
     }
 
-    /// Opens a connection for short statements, if one is free now; None otherwise.
+    /// Opens a connection for short statements and begins a transaction, if a connection is free now; None otherwise.
     pub(super) async fn connect_briefly_if_free(&self) -> Result<Option<Session>, DatasetError> {
         match Arc::clone(&self.free).try_acquire_owned() {
-            Ok(permit) => self.session(permit, SHORT_TIMEOUT).await.map(Some),
+            Ok(permit) => self.brief(permit).await.map(Some),
             Err(_) => Ok(None),
         }
     }
@@ -195,23 +182,38 @@ impl PostgresServer {
     /// # Errors
     /// When the server can't be reached, or refuses the login.
     pub(crate) async fn check_connection(&self) -> Result<(), DatasetError> {
-        self.connect_briefly().await.map(drop)
+        self.connect_briefly().await?.close(self).await;
+        Ok(())
     }
 
-    async fn session(&self, permit: OwnedSemaphorePermit, timeout: &'static str) -> Result<Session, DatasetError> {
-        let connecting = tokio::time::timeout(self.connect_timeout, PgConnection::connect_with(&self.options));
-        let mut conn = connecting.await.unwrap_or(Err(sqlx::Error::PoolTimedOut)).map_err(failed)?;
-        self.within(conn.execute(SESSION)).await?;
-        self.within(conn.execute(timeout)).await?;
-        match self.within(conn.execute(CHECK_CLIENT)).await {
-            Ok(_) => {}
-            // the setting is optional
-            Err(DatasetError::Db(DbErr::Query(RuntimeErr::SqlxError(e)))) if e.as_database_error().is_some() => {
-                debug!(error = %e, "the server does not support client_connection_check_interval");
-            }
-            Err(e) => return Err(e),
-        }
-        Ok(Session { conn, _permit: permit })
+    async fn brief(&self, permit: OwnedSemaphorePermit) -> Result<Session, DatasetError> {
+        let mut session = self.session(permit, Purpose::Brief).await?;
+        session.begin(self, View::EachStatement).await?;
+        Ok(session)
+    }
+
+    async fn session(&self, permit: OwnedSemaphorePermit, purpose: Purpose) -> Result<Session, DatasetError> {
+        let conn = self.within_connect_timeout(PgConnection::connect_with(&self.options)).await?;
+        Ok(Session::new(conn, purpose, permit))
+    }
+
+    /// Whether transactions ask the server to check if the client is still connected.
+    pub(super) fn can_check_client(&self) -> bool {
+        self.checks_client.load(Ordering::Relaxed)
+    }
+
+    /// Remembers that the operating system of the server can't check if clients are still connected.
+    pub(super) fn never_check_client(&self) {
+        self.checks_client.store(false, Ordering::Relaxed);
+    }
+
+    /// Waits for a connection, at most for the connect timeout.
+    pub(super) async fn within_connect_timeout<T>(
+        &self,
+        connecting: impl Future<Output = Result<T, sqlx::Error>>,
+    ) -> Result<T, DatasetError> {
+        let connected = tokio::time::timeout(self.connect_timeout, connecting).await;
+        connected.unwrap_or(Err(sqlx::Error::PoolTimedOut)).map_err(failed)
     }
 
     /// Waits for an answer of the server, at most for the read timeout.

@@ -2,6 +2,8 @@
 
 mod indexes;
 mod natives;
+mod pooler;
+mod printed;
 mod ranges;
 mod sessions;
 
@@ -18,11 +20,11 @@ use futures::TryStreamExt;
 use platform::secret::Secret;
 use polars::prelude::{DataFrame, DataType, ParquetReader, SerReader};
 use protocol::{
-    filter,
+    filter::{self, Filter},
     params::{ParamSpec, ParamType},
 };
 use sea_orm::{ConnectionTrait, DatabaseConnection};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use testkit::{
     db::{Postgres, TestDatabase},
     fault::Proxy,
@@ -91,7 +93,7 @@ async fn every_common_type_is_read_exactly() {
         ("numeric", "10000", ColumnType::Decimal, "10000"),
         ("boolean", "true", ColumnType::Bool, "true"),
         ("text", "E'a\\n\u{1F600}'", ColumnType::String, "a\n\u{1F600}"),
-        ("char(4)", "'ab'", ColumnType::String, "ab"),
+        ("char(4)", "'ab'", ColumnType::String, "ab  "),
         ("uuid", "'0199AAAA-0000-7000-8000-000000000001'", ColumnType::String, "0199aaaa-0000-7000-8000-000000000001"),
         ("json", "'{\"a\": 1}'", ColumnType::String, "{\"a\": 1}"),
         ("jsonb", "'{\"a\":1}'", ColumnType::String, "{\"a\": 1}"),

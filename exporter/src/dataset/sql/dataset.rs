@@ -89,7 +89,7 @@ impl Dataset for SqlRows {
         }
         for key in &self.order {
             let column = find(&self.info.columns, &key.column)?;
-            select.order_by_expr_with_nulls(sortable(&column, backend), key.direction(), NullOrdering::Last);
+            select.order_by_expr_with_nulls(sortable(&column, backend, None), key.direction(), NullOrdering::Last);
         }
         if let Some(limit) = query.limit {
             select.limit(limit);

@@ -6,7 +6,7 @@ use sea_orm::{
     sea_query::{Alias, Expr, ExprTrait},
 };
 
-use super::super::DatasetError;
+use super::{super::DatasetError, native::Native};
 
 /// The alias that every select gives to its table or query.
 pub(in crate::dataset) const SOURCE: &str = "source";
@@ -34,20 +34,31 @@ pub(super) fn readable(column: &Column) -> Expr {
     }
 }
 
-/// Returns a column as an argument for text functions. On PostgreSQL, the column is cast to text, because text
-/// functions refuse types such as `uuid`.
-pub(super) fn as_text(column: &Column, backend: DbBackend) -> Expr {
-    match backend {
-        DbBackend::Postgres => col(&column.name).cast_as("text"),
+/// Returns a column as an argument for text functions. On PostgreSQL, the column becomes the text that its type prints,
+/// because text functions refuse types such as `uuid`.
+pub(in crate::dataset) fn as_text(column: &Column, backend: DbBackend, native: Option<Native>) -> Expr {
+    match (backend, native) {
+        (DbBackend::Postgres, Some(Native::Text)) => col(&column.name).cast_as("text"),
+        (DbBackend::Postgres, _) => printed(&col(&column.name)),
         _ => col(&column.name),
     }
 }
 
+/// Returns the text that PostgreSQL's output function of the type prints for a value. A cast to text differs for some
+/// types: it removes the padding of `char(n)`, keeps the encoding that an `xml` declares, and adds the mask of an `inet`.
+fn printed(value: &Expr) -> Expr {
+    // format() prints NULL as an empty text; `IS NULL` is also true for a row of NULLs, and DISTINCT is not
+    let text = "CASE WHEN $1 IS NOT DISTINCT FROM NULL THEN NULL ELSE pg_catalog.format('%s', $2) END";
+    Expr::cust_with_exprs(text, [value.clone(), value.clone()])
+}
+
 /// Returns the expression by which rows are sorted and compared by a column. Text sorts by its bytes, independent of
 /// the locale of the database.
-pub(in crate::dataset) fn sortable(column: &Column, backend: DbBackend) -> Expr {
+pub(in crate::dataset) fn sortable(column: &Column, backend: DbBackend, native: Option<Native>) -> Expr {
     match (column.kind, backend) {
-        (ColumnType::String, DbBackend::Postgres) => Expr::cust_with_expr("$1 COLLATE \"C\"", as_text(column, backend)),
+        (ColumnType::String, DbBackend::Postgres) => {
+            Expr::cust_with_expr("$1 COLLATE \"C\"", as_text(column, backend, native))
+        }
         _ => col(&column.name),
     }
 }

@@ -75,9 +75,9 @@ fn driver_message(error: &sqlx::Error) -> String {
 /// a connection, permissions or resources. On PostgreSQL, the SQLSTATE decides. On SQLite, errors of statements and
 /// temporary errors contain no value.
 fn is_safe_to_log(code: &str) -> bool {
-    const CLASSES: [&str; 8] = ["08", "28", "3D", "3F", "42", "53", "57", "58"];
+    const CLASSES: [&str; 10] = ["08", "25", "28", "3D", "3F", "42", "53", "55", "57", "58"];
     match code.len() {
-        5 => CLASSES.iter().any(|class| code.starts_with(class)) || code == LOCK_NOT_AVAILABLE,
+        5 => CLASSES.iter().any(|class| code.starts_with(class)),
         _ => code == "1" || code.parse::<u32>().is_ok_and(|code| SQLITE.contains(&(code & 0xff))),
     }
 }
@@ -87,13 +87,20 @@ const LOST: &str = "the connection to its database was lost, or can't be made";
 /// The text for the owner of the export if no more specific text fits the error.
 const OTHER: &str = "its data can't be read as requested";
 
-/// Returns the text for the owner of the export for an error code of the database. SQLite has one code for missing
-/// tables and columns, and only `message` tells them apart.
+/// Returns the text for the owner of the export for an error code of the database. Where one code has several causes,
+/// such as missing tables and columns of SQLite, only `message` tells them apart.
 fn text_of(code: &str, message: &str) -> &'static str {
     match code {
+        "25006" => read_only(message),
+        "55000" if message.contains("has not been populated") => {
+            "its materialized view holds no rows yet: it needs a REFRESH MATERIALIZED VIEW"
+        }
+        "40001" | "57P04" if message.contains("recovery") => {
+            "its database is a standby, which canceled the query in favor of a change of the primary"
+        }
         "42P01" | "3F000" => "its table is no longer there",
         "42703" => "one of its columns is no longer there",
-        "42501" => "the exporter may no longer read it",
+        "42501" => "the exporter has no right to read it",
         "3D000" => "its database is no longer there",
         "1" if message.starts_with("no such table") => "its table is no longer there",
         "1" if message.starts_with("no such column") => "one of its columns is no longer there",
@@ -102,13 +109,49 @@ fn text_of(code: &str, message: &str) -> &'static str {
         "5" | "6" | LOCK_NOT_AVAILABLE => "its database was busy with something else",
         code if code.len() == 5 => match code.get(..2).unwrap_or_default() {
             "08" | "57" => LOST,
-            "22" => "one of its columns holds a value that is not of its type",
+            "22" => data_exception(code),
             "28" => "its database no longer accepts the exporter's login",
             "40" => "its database was busy with something else",
             "53" | "58" => "its database has no room or no connections left",
             _ => OTHER,
         },
         _ => OTHER,
+    }
+}
+
+/// Returns the text for a statement that PostgreSQL refuses in a read-only transaction or on a standby.
+fn read_only(message: &str) -> &'static str {
+    const LOCKS: [&str; 4] = ["FOR UPDATE", "FOR NO KEY UPDATE", "FOR SHARE", "FOR KEY SHARE"];
+    if LOCKS.iter().any(|lock| message.contains(lock)) {
+        "its query locks rows (FOR UPDATE), and an export only reads"
+    } else if message.contains("nextval") || message.contains("setval") {
+        "its query takes a number of a sequence (nextval), and an export only reads"
+    } else {
+        "its query changes the database, and an export only reads"
+    }
+}
+
+/// Returns the text for an SQLSTATE of the class "data exception"
+/// (<https://www.postgresql.org/docs/current/errcodes-appendix.html>).
+fn data_exception(code: &str) -> &'static str {
+    match code {
+        "22001" => "a text is longer than its type allows",
+        "22003" => "a number is outside the range of its type",
+        "22002" | "22004" => "NULL stands where its query needs a value",
+        "22007" | "22009" => "a text is no date or time",
+        "22008" | "22015" => "a date, time or interval is outside the range of its type",
+        "22012" => "its query divides by zero",
+        "22011" | "22022" | "22023" | "2201B" | "2201E" | "2201F" | "2201G" => {
+            "a function of its query got an argument that it does not accept"
+        }
+        "22013" | "22014" | "22016" => "a window or percentile of its query has an invalid argument",
+        "2201W" | "2201X" => "LIMIT or OFFSET of its query is negative",
+        "22021" | "22P05" => "a text has a character that the encoding of the database or UTF-8 does not have",
+        "2202E" => "an array has the wrong number of subscripts",
+        "2200L" | "2200M" | "2200N" | "2200S" | "2200T" => "a text is no valid XML",
+        code if code.starts_with("2203") => "a JSON value is not as its query expects",
+        "22018" | "22P02" | "22P03" => "one of its columns holds a value that is not of its type",
+        _ => "an expression of its query can't be computed for one of its rows",
     }
 }
 
@@ -145,7 +188,25 @@ mod tests {
             ("42P01", "relation \"x\" does not exist", "table"),
             ("1", "no such table: x", "table"),
             ("42703", "", "column"),
-            ("42501", "", "may no longer"),
+            ("42501", "permission denied for table x", "no right"),
+            ("22012", "division by zero", "divides by zero"),
+            ("22003", "bigint out of range", "outside the range"),
+            ("22008", "timestamp out of range", "date, time or interval"),
+            ("22007", "invalid input syntax for type date: \"secret\"", "no date"),
+            ("22P05", "", "encoding"),
+            ("22032", "", "JSON"),
+            ("2200N", "", "XML"),
+            ("2201X", "OFFSET must not be negative", "negative"),
+            ("22ABC", "", "can't be computed"),
+            ("25006", "cannot execute nextval() in a read-only transaction", "nextval"),
+            ("25006", "cannot execute nextval() during recovery", "nextval"),
+            ("25006", "cannot execute SELECT FOR UPDATE in a read-only transaction", "FOR UPDATE"),
+            ("25006", "cannot execute SELECT FOR KEY SHARE in a read-only transaction", "FOR UPDATE"),
+            ("25006", "cannot execute UPDATE in a read-only transaction", "only reads"),
+            ("55000", "materialized view \"x\" has not been populated", "REFRESH"),
+            ("55000", "something else", "can't be read"),
+            ("40001", "canceling statement due to conflict with recovery", "standby"),
+            ("40001", "could not serialize access", "busy"),
             ("08006", "", "connection"),
             ("57P01", "", "connection"),
             ("22P02", "invalid input syntax for type bigint: \"secret\"", "type"),
@@ -163,6 +224,9 @@ mod tests {
             ("42P01", true),
             ("28P01", true),
             ("57P01", true),
+            ("25006", true),
+            ("55000", true),
+            ("55P03", true),
             ("1", true),
             ("5", true),
             ("22P02", false),

@@ -19,7 +19,7 @@ pub use self::{
     source::{OrderBy, Source},
 };
 pub(super) use self::{
-    expressions::{SOURCE, col, find, sortable},
+    expressions::{SOURCE, as_text, col, find, sortable},
     failure::{is_transient, log_message, user_message},
     native::{Native, Natives},
     select::{filtered, filtered_as},

@@ -50,9 +50,9 @@ impl Predicate<'_> {
             }
             Filter::IsNull(name, true) => col(&known(name)?.name).is_null(),
             Filter::IsNull(name, false) => col(&known(name)?.name).is_not_null(),
-            Filter::Like(name, pattern) => like(&known(name)?, &like_parts(pattern), backend),
+            Filter::Like(name, pattern) => like(&known(name)?, &like_parts(pattern), backend, self.natives.of(name)),
             Filter::Contains(name, text) => {
-                let column = as_text(&known(name)?, backend);
+                let column = as_text(&known(name)?, backend, self.natives.of(name));
                 let position = if backend == DbBackend::Sqlite { "instr" } else { "strpos" };
                 let args = [column, Expr::val(text.as_str())];
                 Expr::from(Func::cust(Alias::new(position)).args(args)).gt(0)
@@ -114,7 +114,7 @@ impl Predicate<'_> {
     fn comparable(&self, column: &Column) -> Expr {
         match (column.kind, self.backend) {
             (ColumnType::Decimal, DbBackend::Sqlite) => col(&column.name).cast_as("numeric"),
-            _ => sortable(column, self.backend),
+            _ => sortable(column, self.backend, self.natives.of(&column.name)),
         }
     }
 }
@@ -162,7 +162,7 @@ fn value(literal: &Literal) -> Expr {
     }
 }
 
-fn like(column: &Column, parts: &[LikePart], backend: DbBackend) -> Expr {
+fn like(column: &Column, parts: &[LikePart], backend: DbBackend, native: Option<Native>) -> Expr {
     if backend == DbBackend::Sqlite {
         let args =
             [Expr::val(pattern(parts, "*", "?", |c| "*?[".contains(c).then(|| format!("[{c}]")))), col(&column.name)];
@@ -170,7 +170,7 @@ fn like(column: &Column, parts: &[LikePart], backend: DbBackend) -> Expr {
         return Expr::from(Func::cust(Alias::new("glob")).args(args)).eq(1);
     }
     let escaped = pattern(parts, "%", "_", |c| "%_\\".contains(c).then(|| format!("\\{c}")));
-    as_text(column, backend).like(LikeExpr::new(escaped).escape('\\'))
+    as_text(column, backend, native).like(LikeExpr::new(escaped).escape('\\'))
 }
 
 fn pattern(parts: &[LikePart], any: &str, one: &str, escape: impl Fn(char) -> Option<String>) -> String {

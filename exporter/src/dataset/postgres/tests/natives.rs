@@ -34,7 +34,7 @@ async fn a_collation_can_not_change_between_the_check_and_the_read() {
         let filter = filter::parse(&json!({"tenant": {"eq": "acme"}}), &rows.info().columns).unwrap();
         let mut select = TableSelect { rows: rows.clone(), query: query(&["id"], filter), select: None };
         let mut session = server.connect().await.unwrap();
-        server.within(session.conn.execute(crate::dataset::postgres::ranges::BEGIN_PLAIN)).await.unwrap();
+        session.begin(&server, transaction::View::EachStatement).await.unwrap();
         assert!(select.ranges(&mut session.conn).await.unwrap().len() < 2);
         assert!(!select.text(None).unwrap().contains("COLLATE"), "{}", select.text(None).unwrap());
         // a change waits for the lock until the export has read the rows

@@ -1,6 +1,7 @@
 //! Connections: their settings, their limits, the wait for them, and how they end.
 
 use super::*;
+use crate::dataset::postgres::transaction::{Session, View};
 
 /// Selects the server process of the oldest connection whose last statement is a COPY. For a while, the server also
 /// lists connections that the exporter has closed.
@@ -52,23 +53,31 @@ async fn exports_have_no_statement_timeout_and_counts_have_one_whatever_the_role
     // the server stops when this is dropped
     let postgres = Postgres::start().await;
     let database = postgres.database().await;
-    for name in ["statement_timeout", "idle_in_transaction_session_timeout"] {
-        // the timeout allows for connecting
-        let set = format!("format('ALTER DATABASE %I SET {name} = 40000', current_database())");
-        run(&database.db, &format!("DO $$ BEGIN EXECUTE {set}; END $$")).await;
-    }
+    // the timeout allows for connecting
+    run(
+        &database.db,
+        "DO $$ DECLARE s text; BEGIN FOR s IN SELECT name FROM pg_settings WHERE name IN ('statement_timeout', \
+           'idle_in_transaction_session_timeout', 'transaction_timeout') \
+         LOOP EXECUTE format('ALTER DATABASE %I SET %I = 40000', current_database(), s); END LOOP; END $$",
+    )
+    .await;
     let server = server(database.url());
-    let setting = async |session: &mut server::Session, name: &str| -> String {
-        let ask = AssertSqlSafe(format!("SELECT current_setting('{name}')")).into_sql_str();
+    let setting = async |session: &mut Session, name: &str| -> String {
+        let ask = AssertSqlSafe(format!("SELECT coalesce(current_setting('{name}', true), '0')")).into_sql_str();
         session.conn.fetch_one(ask).await.unwrap().try_get_unchecked(0).unwrap()
     };
     let mut long = server.connect().await.unwrap();
-    let mut more = server.connect_another().await.unwrap().unwrap();
+    let mut more = server.connect_another(server.reserve_another().unwrap()).await.unwrap();
+    for session in [&mut long, &mut more] {
+        session.begin(&server, View::EachStatement).await.unwrap();
+    }
     let mut short = server.connect_briefly().await.unwrap();
     for (session, expected) in [(&mut long, "0"), (&mut more, "0"), (&mut short, "10s")] {
         assert_eq!(setting(session, "statement_timeout").await, expected);
         assert_eq!(setting(session, "idle_in_transaction_session_timeout").await, "0");
         assert_eq!(setting(session, "client_connection_check_interval").await, "2s");
+        // only PostgreSQL 17 and later have this setting
+        assert_eq!(setting(session, "transaction_timeout").await, "0");
     }
 }
 

@@ -1,0 +1,149 @@
+//! Describes the columns of a source: their names, types and collations, and the right to read them.
+
+use protocol::catalog::{Column, ColumnType};
+use sea_orm::sqlx::{
+    AssertSqlSafe, Column as _, Executor, PgConnection, Row, SqlSafeStr, TypeInfo,
+    postgres::{PgColumn, PgRow},
+};
+
+use super::{
+    super::{DatasetError, Query, sql::Source},
+    server::{PostgresServer, failed},
+};
+
+/// Selects the columns of a table or view: the name, the type without its domains, whether the exporter may read the
+/// column, whether equal texts have equal bytes, and the name of the type. Other collations than deterministic ones
+/// exist since PostgreSQL 12.
+const OF_A_RELATION: &str = "SELECT a.attname::text, \
+     (WITH RECURSIVE base AS (SELECT t.oid, t.typbasetype FROM pg_catalog.pg_type AS t WHERE t.oid = a.atttypid \
+      UNION ALL SELECT t.oid, t.typbasetype FROM base JOIN pg_catalog.pg_type AS t ON t.oid = base.typbasetype) \
+      SELECT base.oid FROM base WHERE base.typbasetype = 0)::bigint::text, \
+     pg_catalog.has_column_privilege(a.attrelid, a.attnum, 'SELECT')::text, \
+     (to_jsonb(c) ->> 'collisdeterministic' IS DISTINCT FROM 'false')::text, \
+     pg_catalog.format_type(a.atttypid, NULL) \
+     FROM pg_catalog.pg_attribute AS a LEFT JOIN pg_catalog.pg_collation AS c ON c.oid = a.attcollation \
+     WHERE a.attnum > 0 AND NOT a.attisdropped AND a.attrelid = ";
+/// Selects a row if the database has a nondeterministic collation. The check is for queries, because PostgreSQL does
+/// not report the collations of their columns.
+const NONDETERMINISTIC_COLLATIONS: &str = "SELECT 'yes' FROM pg_catalog.pg_collation AS c \
+     WHERE to_jsonb(c) ->> 'collisdeterministic' = 'false' LIMIT 1";
+
+/// Object identifiers of types, which are the same on every server.
+pub(super) mod oid {
+    pub(in super::super) const BOOL: u32 = 16;
+    pub(in super::super) const INT8: u32 = 20;
+    pub(in super::super) const INT2: u32 = 21;
+    pub(in super::super) const INT4: u32 = 23;
+    pub(in super::super) const TEXT: u32 = 25;
+    pub(in super::super) const FLOAT4: u32 = 700;
+    pub(in super::super) const FLOAT8: u32 = 701;
+    pub(in super::super) const VARCHAR: u32 = 1043;
+    pub(in super::super) const DATE: u32 = 1082;
+    pub(in super::super) const TIME: u32 = 1083;
+    pub(in super::super) const TIMESTAMP: u32 = 1114;
+    pub(in super::super) const TIMESTAMPTZ: u32 = 1184;
+    pub(in super::super) const NUMERIC: u32 = 1700;
+    pub(in super::super) const UUID: u32 = 2950;
+}
+
+/// A column of a source, as the server describes it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Described {
+    pub(super) name: String,
+    /// The object identifier of the type; for a domain, of the type below it.
+    pub(super) oid: u32,
+    /// The name of the type for messages; `?` for a type that is not built in and comes from a query.
+    pub(super) type_name: String,
+    /// Whether the exporter may read the column.
+    pub(super) is_readable: bool,
+    /// Whether equal texts have equal bytes.
+    pub(super) is_bytewise: bool,
+}
+
+impl Described {
+    /// Returns the column as a catalog offers it. The description counts every column as nullable.
+    pub(super) fn column(&self) -> Column {
+        Column::new(&self.name, kind(self.oid))
+    }
+}
+
+/// Returns the column type of a PostgreSQL type. Types without a counterpart become text.
+fn kind(oid: u32) -> ColumnType {
+    match oid {
+        oid::BOOL => ColumnType::Bool,
+        oid::INT2 | oid::INT4 | oid::INT8 => ColumnType::Int,
+        oid::FLOAT4 | oid::FLOAT8 => ColumnType::Float,
+        oid::NUMERIC => ColumnType::Decimal,
+        oid::DATE => ColumnType::Date,
+        oid::TIMESTAMP | oid::TIMESTAMPTZ => ColumnType::Datetime,
+        oid::TIME => ColumnType::Time,
+        _ => ColumnType::String,
+    }
+}
+
+/// Returns the columns of a source. With `query`, the parameters of a query of the catalog have the values of `query`;
+/// otherwise they are NULL. The columns stay as described until the end of the transaction.
+pub(super) async fn describe(
+    server: &PostgresServer,
+    conn: &mut PgConnection,
+    source: &Source,
+    query: Option<&Query>,
+) -> Result<Vec<Described>, DatasetError> {
+    match source {
+        Source::Table(parts) => of_a_relation(server, conn, &quoted(parts)).await,
+        Source::Query(text) => {
+            let before = match query {
+                Some(query) => text.literal(&query.params)?,
+                None => text.described(),
+            };
+            of_a_query(server, conn, &before).await
+        }
+    }
+}
+
+/// Returns the quoted name of a table or view.
+pub(super) fn quoted(parts: &[String]) -> String {
+    let quoted: Vec<_> = parts.iter().map(|part| format!("\"{}\"", part.replace('"', "\"\""))).collect();
+    quoted.join(".")
+}
+
+async fn of_a_relation(
+    server: &PostgresServer,
+    conn: &mut PgConnection,
+    table: &str,
+) -> Result<Vec<Described>, DatasetError> {
+    // the lock of this statement makes changes of the columns wait for the end of the transaction
+    let lock = format!("SELECT FROM {table} LIMIT 0");
+    server.within(conn.execute(AssertSqlSafe(lock).into_sql_str())).await?;
+    let ask = format!("{OF_A_RELATION}'{}'::regclass ORDER BY a.attnum", table.replace('\'', "''"));
+    let found = server.within(conn.fetch_all(AssertSqlSafe(ask).into_sql_str())).await?;
+    found.iter().map(of_a_row).collect()
+}
+
+fn of_a_row(row: &PgRow) -> Result<Described, DatasetError> {
+    let text = |index: usize| row.try_get_unchecked::<String, _>(index).map_err(failed);
+    let oid = text(1)?.parse().map_err(|_| DatasetError::Garbled("the identifier of a type is no number"))?;
+    let (is_readable, is_bytewise) = (text(2)? == "true", text(3)? == "true");
+    Ok(Described { name: text(0)?, oid, type_name: text(4)?, is_readable, is_bytewise })
+}
+
+async fn of_a_query(
+    server: &PostgresServer,
+    conn: &mut PgConnection,
+    before: &str,
+) -> Result<Vec<Described>, DatasetError> {
+    let nondeterministic = server.within(conn.fetch_optional(NONDETERMINISTIC_COLLATIONS)).await?.is_some();
+    // a row of NULLs has the description of all columns, and no row of the source is read
+    let ask = format!(
+        "{before}SELECT described.* FROM (SELECT 1) AS one LEFT JOIN (SELECT * FROM \"{}\" LIMIT 0) AS described ON true",
+        super::sql::SOURCE
+    );
+    let row = server.within(conn.fetch_one(AssertSqlSafe(ask).into_sql_str())).await?;
+    let of = |column: &PgColumn| {
+        let (name, info) = (column.name().to_owned(), column.type_info());
+        let oid = info.oid().ok_or(DatasetError::Garbled("a column has no type"))?.0;
+        let type_name = info.name().to_lowercase();
+        Ok(Described { name, oid, type_name, is_readable: true, is_bytewise: !nondeterministic })
+    };
+    row.columns().iter().map(of).collect()
+}

@@ -1,0 +1,274 @@
+//! Reads ranges of rows by several connections at once, and sends the frames in the order of the ranges.
+//!
+//! Each connection of an export takes the next range. Frames of later ranges wait in bounded channels, and a connection
+//! waits while its channel is full.
+
+use std::{
+    collections::VecDeque,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
+use futures::{FutureExt, TryStreamExt};
+use polars::prelude::DataFrame;
+use protocol::catalog::Column;
+use sea_orm::{
+    sea_query::Expr,
+    sqlx::{AssertSqlSafe, Executor, PgConnection, SqlSafeStr},
+};
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio_util::task::AbortOnDropHandle;
+use tracing::debug;
+
+use super::{
+    super::{DatasetError, frame_builder::FrameBuilder, frame_channel},
+    binary_values,
+    ranges::Ranged,
+    server::{PostgresServer, failed},
+    transaction::{Session, View},
+    wire::Wire,
+};
+
+/// The capacity of the channel of one range, in frames.
+const READ_AHEAD: usize = 8;
+
+/// A connection that reads ranges, one at a time.
+struct Reader {
+    session: Session,
+    /// Whether this connection holds the locks that protect the rows of the snapshot, including the planner's locks on
+    /// the tables of a view or query.
+    is_leader: bool,
+}
+
+impl Reader {
+    /// Reads a range. Without a snapshot of the export, the range has its own transaction. Returns false if the receiver
+    /// is dropped.
+    async fn read(
+        &mut self,
+        server: &PostgresServer,
+        is_in_transaction: bool,
+        statement: &str,
+        columns: &[Column],
+        sender: &mpsc::Sender<DataFrame>,
+    ) -> Result<bool, DatasetError> {
+        if is_in_transaction {
+            return copy(server, &mut self.session.conn, statement, columns, sender).await;
+        }
+        self.session.begin(server, View::EachStatement).await?;
+        let is_wanted = copy(server, &mut self.session.conn, statement, columns, sender).await?;
+        if is_wanted {
+            self.session.end(server).await?;
+        }
+        Ok(is_wanted)
+    }
+}
+
+/// The further connections of an export, which open while the first one already reads: a pooler may have no free server
+/// connection for them.
+pub(super) struct Further {
+    /// The exported snapshot that all connections share; None if each range has its own snapshot.
+    pub(super) snapshot: Option<String>,
+    /// The statement that locks the table.
+    pub(super) locking: Option<String>,
+    /// One permit for each connection.
+    pub(super) permits: Vec<OwnedSemaphorePermit>,
+}
+
+/// Opens a further connection. Without the connection, the export is only slower.
+async fn join(
+    server: &PostgresServer,
+    permit: OwnedSemaphorePermit,
+    snapshot: Option<&str>,
+    locking: Option<&str>,
+) -> Result<Session, DatasetError> {
+    let mut session = server.connect_another(permit).await?;
+    if let Some(snapshot) = snapshot {
+        session.begin(server, View::Exported(snapshot)).await?;
+    }
+    if let Some(lock) = locking {
+        // waiting could deadlock: another session may wait for the lock of the leader
+        let at_once = AssertSqlSafe(format!("{lock} NOWAIT")).into_sql_str();
+        server.within(session.conn.execute(at_once)).await?;
+    }
+    Ok(session)
+}
+
+/// Reads the ranges of a select on several connections.
+pub(super) struct Readers<S> {
+    server: Arc<PostgresServer>,
+    select: S,
+    columns: Arc<[Column]>,
+    ranges: Vec<Option<Expr>>,
+    /// The number of connections that the export has opened, and not given up for other exports.
+    held: Arc<AtomicUsize>,
+}
+
+/// A range that a connection is reading: the channel of its frames, and the task that sends them.
+struct Running {
+    frames: mpsc::Receiver<DataFrame>,
+    task: AbortOnDropHandle<Result<(), DatasetError>>,
+}
+
+/// The next event of the loop in [`Readers::run`].
+enum Event {
+    /// A connection is free for the next range.
+    Idle(Reader),
+    /// A frame of the first range that is not yet sent completely; None at the end of that range.
+    Frame(Option<DataFrame>),
+}
+
+impl<S: Ranged> Readers<S> {
+    /// Returns the readers of a select that has several ranges.
+    pub(super) fn new(server: Arc<PostgresServer>, select: S, columns: Vec<Column>, ranges: Vec<Option<Expr>>) -> Self {
+        Self { server, select, columns: columns.into(), ranges, held: Arc::new(AtomicUsize::new(1)) }
+    }
+
+    /// Sends the rows of all ranges in order. The leader is the session that opened the select.
+    pub(super) async fn run(
+        self,
+        leader: Session,
+        further: Further,
+        sender: frame_channel::FrameSender,
+    ) -> Result<(), DatasetError> {
+        let most = further.permits.len() + 2;
+        // the channel has capacity for all sessions
+        let (give_back, mut idle) = mpsc::channel(most);
+        let leader = Reader { session: leader, is_leader: true };
+        give_back.try_send(leader).map_err(|_| DatasetError::Garbled("no connection"))?;
+        let shares_snapshot = further.snapshot.is_some();
+        let joining = self.open_further(further, &give_back);
+        let mut running: VecDeque<Running> = VecDeque::new();
+        let mut next = 0;
+        while next < self.ranges.len() || !running.is_empty() {
+            let may_start = next < self.ranges.len() && running.len() < most;
+            let first = async {
+                match running.front_mut() {
+                    Some(first) => first.frames.recv().await,
+                    None => std::future::pending().await,
+                }
+            };
+            let event = tokio::select! {
+                Some(reader) = idle.recv(), if may_start => Event::Idle(reader),
+                frame = first => Event::Frame(frame),
+            };
+            match event {
+                Event::Idle(reader) => {
+                    running.push_back(self.start(next, reader, shares_snapshot, give_back.clone())?);
+                    next += 1;
+                }
+                Event::Frame(Some(frame)) => {
+                    if sender.send(frame).await.is_err() {
+                        return Ok(());
+                    }
+                }
+                // a range whose reader failed must not look complete
+                Event::Frame(None) => {
+                    if let Some(ended) = running.pop_front() {
+                        ended.task.await??;
+                    }
+                }
+            }
+        }
+        // a connection that still waits for a snapshot must not get the server connection of the leader
+        for opening in joining {
+            opening.abort();
+            drop(opening.await);
+        }
+        idle.close();
+        while let Some(reader) = idle.recv().await {
+            reader.session.close(&self.server).await;
+        }
+        Ok(())
+    }
+
+    /// Opens the further connections in the background. Dropping the tasks closes the connections that are not open yet.
+    fn open_further(&self, further: Further, give_back: &mpsc::Sender<Reader>) -> Vec<AbortOnDropHandle<()>> {
+        let Further { snapshot, locking, permits } = further;
+        let open = |permit| {
+            let (server, held, give_back) = (Arc::clone(&self.server), Arc::clone(&self.held), give_back.clone());
+            let (snapshot, locking) = (snapshot.clone(), locking.clone());
+            AbortOnDropHandle::new(tokio::spawn(async move {
+                match join(&server, permit, snapshot.as_deref(), locking.as_deref()).await {
+                    Ok(session) => {
+                        held.fetch_add(1, Ordering::Relaxed);
+                        // after the last range the channel is closed, and the connection with it
+                        drop(give_back.try_send(Reader { session, is_leader: false }));
+                    }
+                    Err(e) => debug!(error = %e, "failed to open a further connection; the others read its ranges"),
+                }
+            }))
+        };
+        permits.into_iter().map(open).collect()
+    }
+
+    fn start(
+        &self,
+        at: usize,
+        mut reader: Reader,
+        shares_snapshot: bool,
+        give_back: mpsc::Sender<Reader>,
+    ) -> Result<Running, DatasetError> {
+        let statement = self.select.text(self.ranges[at].clone())?;
+        let (server, columns) = (Arc::clone(&self.server), Arc::clone(&self.columns));
+        let (sender, frames) = mpsc::channel(READ_AHEAD);
+        let held = Arc::clone(&self.held);
+        let task = tokio::spawn(async move {
+            let is_spare = |reader: &Reader| {
+                let fewer = |held: usize| (held > 1).then(|| held - 1);
+                !reader.is_leader
+                    && server.is_wanted()
+                    && held.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fewer).is_ok()
+            };
+            let is_wanted = reader.read(&server, shares_snapshot, &statement, &columns, &sender).await?;
+            drop(sender);
+            if is_wanted && is_spare(&reader) {
+                // a spare connection is closed when another export waits for its first one
+                reader.session.close(&server).await;
+            } else if is_wanted {
+                // after the last range the channel is closed, and the connection with it
+                drop(give_back.try_send(reader));
+            }
+            Ok(())
+        });
+        Ok(Running { frames, task: AbortOnDropHandle::new(task) })
+    }
+}
+
+/// Runs a select by `COPY`, and sends its rows as frames. Returns false if the receiver is dropped.
+pub(super) async fn copy(
+    server: &PostgresServer,
+    conn: &mut PgConnection,
+    select: &str,
+    columns: &[Column],
+    sender: &mpsc::Sender<DataFrame>,
+) -> Result<bool, DatasetError> {
+    let statement = format!("COPY ({select}) TO STDOUT (FORMAT binary)");
+    let mut stream = server.within(conn.copy_out_raw(&statement)).await?;
+    let (mut wire, mut frame) = (Wire::new(columns.len()), FrameBuilder::new(columns.iter().cloned()));
+    let mut scratch = String::new();
+    loop {
+        // bytes that have arrived need neither a timer nor a check of the receiver
+        let bytes = match stream.try_next().now_or_never() {
+            Some(bytes) => bytes.map_err(failed)?,
+            None => tokio::select! {
+                biased;
+                () = sender.closed() => return Ok(false),
+                bytes = server.within(stream.try_next()) => bytes?,
+            },
+        };
+        let Some(bytes) = bytes else { break };
+        wire.push(bytes, |fields| binary_values::push(&mut frame, fields, &mut scratch))?;
+        if frame.is_full() && sender.send(frame.take()?).await.is_err() {
+            return Ok(false);
+        }
+    }
+    if !wire.is_complete() {
+        return Err(DatasetError::Garbled("the stream ends in the middle"));
+    }
+    if !frame.is_empty() && sender.send(frame.take()?).await.is_err() {
+        return Ok(false);
+    }
+    Ok(true)
+}

@@ -1,0 +1,163 @@
+//! Transactions of a session.
+//!
+//! A connection pooler such as PgBouncer in transaction mode lends a server connection for one transaction at a time.
+//! Settings of the session would stay on that connection for other programs, and named prepared statements of two
+//! programs would clash. Every statement therefore runs in a transaction, every setting is local to its transaction,
+//! and statements use the simple protocol, which has no names.
+
+use sea_orm::{
+    DbErr, RuntimeErr,
+    sqlx::{AssertSqlSafe, Connection, Executor, PgConnection, SqlSafeStr},
+};
+use tokio::sync::OwnedSemaphorePermit;
+use tracing::debug;
+
+use super::{
+    super::DatasetError,
+    server::{PostgresServer, failed},
+};
+
+/// The settings of every transaction: one fixed text form for each value. `DEFAULT` is the setting of the role, the
+/// database or the URL, whatever another program behind the same pooler has set.
+const LOCAL: &str = "SET LOCAL client_encoding = 'UTF8'; SET LOCAL standard_conforming_strings = on; \
+                     SET LOCAL TimeZone = 'UTC'; SET LOCAL DateStyle = 'ISO, YMD'; SET LOCAL IntervalStyle = 'postgres'; \
+                     SET LOCAL bytea_output = 'hex'; SET LOCAL extra_float_digits = 1; \
+                     SET LOCAL quote_all_identifiers = off; SET LOCAL lc_monetary TO DEFAULT; \
+                     SET LOCAL search_path TO DEFAULT; SET LOCAL role TO DEFAULT; \
+                     SET LOCAL synchronize_seqscans = off; \
+                     SET LOCAL lock_timeout = '10s'; SET LOCAL idle_in_transaction_session_timeout = 0";
+/// Makes the server check every 2 s whether the client is still connected, and end the statement of a client that is
+/// not. Some operating systems of servers don't support this.
+const CHECK_CLIENT: &str = "; SET LOCAL client_connection_check_interval = '2s'";
+/// The version of the first server that has the setting `client_connection_check_interval`.
+const CHECK_CLIENT_SINCE: u32 = 140_000;
+/// Disables the limit on the duration of a transaction.
+const NO_TRANSACTION_TIMEOUT: &str = "; SET LOCAL transaction_timeout = 0";
+/// The version of the first server that has the setting `transaction_timeout`.
+const TRANSACTION_TIMEOUT_SINCE: u32 = 170_000;
+/// The SQLSTATE of a setting that the server knows, but its operating system does not support.
+const INVALID_SETTING: &str = "22023";
+
+/// The work for which a session is opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// Exports, whose statements may take long. The wait of the exporter for the next rows has a separate timeout,
+    /// `read_timeout`.
+    Export,
+    /// Short statements, such as counts and descriptions of columns.
+    Brief,
+}
+
+impl Purpose {
+    const fn statement_timeout(self) -> &'static str {
+        match self {
+            Self::Export => "; SET LOCAL statement_timeout = 0",
+            Self::Brief => "; SET LOCAL statement_timeout = '10s'",
+        }
+    }
+}
+
+/// The snapshots of a transaction. Every transaction is read-only.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum View<'a> {
+    /// Each statement has its own snapshot. The locks of the transaction outlast its statements: the native types of
+    /// columns stay valid from the statement that looks them up until the statement that reads the rows.
+    EachStatement,
+    /// All statements have the snapshot that the first query takes. A lock that is taken before the first query is
+    /// older than the snapshot.
+    OneSnapshot,
+    /// All statements have this exported snapshot of another transaction.
+    Exported(&'a str),
+}
+
+impl View<'_> {
+    fn begin(self) -> String {
+        match self {
+            Self::EachStatement => "BEGIN ISOLATION LEVEL READ COMMITTED READ ONLY; ".to_owned(),
+            Self::OneSnapshot => "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; ".to_owned(),
+            // this statement can't have bound values; the server itself chose the name
+            Self::Exported(name) => format!(
+                "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET TRANSACTION SNAPSHOT '{}'; ",
+                name.replace('\'', "''")
+            ),
+        }
+    }
+}
+
+/// A connection, and the permit that counts the connection against the maximum number. Dropping the session closes the
+/// connection, and so ends its transaction and statement on the server.
+pub(super) struct Session {
+    pub(super) conn: PgConnection,
+    purpose: Purpose,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Session {
+    pub(super) const fn new(conn: PgConnection, purpose: Purpose, permit: OwnedSemaphorePermit) -> Self {
+        Self { conn, purpose, _permit: permit }
+    }
+
+    /// Begins a read-only transaction with the settings of its purpose. No query runs yet, so that the transaction has
+    /// no snapshot unless `view` names one.
+    ///
+    /// # Errors
+    /// When the server refuses the transaction, or a pooler has no free server connection in time.
+    pub(super) async fn begin(&mut self, server: &PostgresServer, view: View<'_>) -> Result<(), DatasetError> {
+        let version = self.conn.server_version_num().unwrap_or_default();
+        let mut statements = view.begin() + LOCAL + self.purpose.statement_timeout();
+        if version >= TRANSACTION_TIMEOUT_SINCE {
+            statements += NO_TRANSACTION_TIMEOUT;
+        }
+        if version >= CHECK_CLIENT_SINCE && server.can_check_client() {
+            match self.run(server, statements.clone() + CHECK_CLIENT).await {
+                Err(e) if is_unsupported(&e) => {
+                    debug!(error = %e, "the server does not support client_connection_check_interval");
+                    server.never_check_client();
+                    self.run(server, "ROLLBACK".to_owned()).await?;
+                }
+                begun => return begun,
+            }
+        }
+        self.run(server, statements).await
+    }
+
+    /// Ends the transaction, if there is one. A failed transaction is rolled back.
+    ///
+    /// # Errors
+    /// When the connection is lost.
+    pub(super) async fn end(&mut self, server: &PostgresServer) -> Result<(), DatasetError> {
+        self.run(server, "COMMIT".to_owned()).await
+    }
+
+    /// Ends the transaction and closes the connection. A pooler then lends the server connection to others; it closes
+    /// the server connection of a client that leaves in the middle of a transaction.
+    pub(super) async fn close(mut self, server: &PostgresServer) {
+        let closing = async {
+            self.end(server).await?;
+            self.conn.close().await.map_err(failed)
+        };
+        let closed = tokio::time::timeout(server.connect_timeout, closing).await;
+        if !matches!(closed, Ok(Ok(()))) {
+            debug!("a connection was lost before it was closed");
+        }
+    }
+
+    async fn run(&mut self, server: &PostgresServer, statements: String) -> Result<(), DatasetError> {
+        let running = self.conn.execute(AssertSqlSafe(statements).into_sql_str());
+        match self.purpose {
+            Purpose::Export => server.within(running).await.map(drop),
+            // a pooler without a free server connection may keep the client waiting
+            Purpose::Brief => server.within_connect_timeout(running).await.map(drop),
+        }
+    }
+}
+
+/// Whether the server refused a setting that its operating system does not support.
+fn is_unsupported(error: &DatasetError) -> bool {
+    match error {
+        DatasetError::Db(DbErr::Query(RuntimeErr::SqlxError(e))) => {
+            e.as_database_error().and_then(|e| e.code()).is_some_and(|code| code == INVALID_SETTING)
+        }
+        _ => false,
+    }
+}
