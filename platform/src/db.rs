@@ -28,6 +28,8 @@ pub async fn connect(config: &DatabaseConfig) -> Result<DatabaseConnection, DbEr
         .connect_timeout(config.acquire_timeout.get())
         .sqlx_logging_level(LevelFilter::Trace)
         .sqlx_slow_statements_logging_settings(LevelFilter::Warn, SLOW_STATEMENT);
+    // PgBouncer refuses this parameter of a startup message
+    options.map_sqlx_postgres_opts(|postgres| postgres.extra_float_digits(None));
     if url.starts_with("sqlite:") {
         let read_only = is_read_only(url);
         options.map_sqlx_sqlite_opts(move |sqlite| {
