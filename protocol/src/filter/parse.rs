@@ -284,6 +284,10 @@ fn datetime(text: &str) -> Option<DateTime<Utc>> {
     zoned.or_else(|| naive().map(|t| t.and_utc()))
 }
 
+/// The maximum length of a decimal without its sign, in characters: the largest precision that a `numeric` column of
+/// PostgreSQL can declare, and a point.
+const MAX_DECIMAL: usize = 1_001;
+
 fn decimal(value: &Value) -> Option<String> {
     let text = match value {
         Value::Number(n) => n.to_string(),
@@ -293,7 +297,7 @@ fn decimal(value: &Value) -> Option<String> {
     let digits = text.strip_prefix('-').unwrap_or(&text);
     let (whole, fraction) = digits.split_once('.').unwrap_or((digits, "0"));
     let all_digits = |s: &str| !s.is_empty() && s.bytes().all(|b| b.is_ascii_digit());
-    (all_digits(whole) && all_digits(fraction) && digits.len() <= 40).then_some(text)
+    (all_digits(whole) && all_digits(fraction) && digits.len() <= MAX_DECIMAL).then_some(text)
 }
 
 #[cfg(test)]
@@ -335,6 +339,12 @@ mod tests {
             one(json!({"price": {"eq": "1.10"}})),
             Filter::Compare("price".into(), Compare::Eq, Literal::Decimal("1.10".into()))
         );
+        let long = format!("-{}.{}", "7".repeat(500), "3".repeat(500));
+        assert_eq!(
+            one(json!({"price": {"eq": long}})),
+            Filter::Compare("price".into(), Compare::Eq, Literal::Decimal(long.clone()))
+        );
+        assert_eq!(error_pointers(json!({"price": {"eq": format!("{long}3")}})), ["/filter/price/eq"]);
         let noon = NaiveDate::from_ymd_opt(2001, 1, 2).unwrap().and_hms_opt(12, 0, 0).unwrap().and_utc();
         for text in ["2001-01-02T12:00:00", "2001-01-02T13:00:00+01:00"] {
             assert_eq!(
