@@ -9,9 +9,10 @@ use std::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
+    time::Duration,
 };
 
-use futures::{FutureExt, TryStreamExt};
+use futures::{FutureExt, TryStreamExt, future::join_all};
 use polars::prelude::DataFrame;
 use protocol::catalog::Column;
 use sea_orm::{
@@ -33,6 +34,9 @@ use super::{
 
 /// The capacity of the channel of one range, in frames.
 const READ_AHEAD: usize = 8;
+/// The maximum wait for the further connections of an export before the frames of the first range are sent. Connections
+/// that open later read the later ranges.
+const JOIN_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// A connection that reads ranges, one at a time.
 struct Reader {
@@ -135,12 +139,14 @@ impl<S: Ranged> Readers<S> {
         let most = further.permits.len() + 2;
         // the channel has capacity for all sessions
         let (give_back, mut idle) = mpsc::channel(most);
-        let leader = Reader { session: leader, is_leader: true };
-        give_back.try_send(leader).map_err(|_| DatasetError::Garbled("no connection"))?;
         let shares_snapshot = further.snapshot.is_some();
-        let joining = self.open_further(further, &give_back);
-        let mut running: VecDeque<Running> = VecDeque::new();
-        let mut next = 0;
+        let mut joining = self.open_further(further, &give_back);
+        let leader = Reader { session: leader, is_leader: true };
+        let mut running = VecDeque::from([self.start(0, leader, shares_snapshot, give_back.clone())?]);
+        let mut next = 1;
+        // each connection reads some ranges, unless a pooler keeps it waiting
+        drop(tokio::time::timeout(JOIN_TIMEOUT, join_all(&mut joining)).await);
+        joining.retain(|opening| !opening.is_finished());
         while next < self.ranges.len() || !running.is_empty() {
             let may_start = next < self.ranges.len() && running.len() < most;
             let first = async {
@@ -150,6 +156,8 @@ impl<S: Ranged> Readers<S> {
                 }
             };
             let event = tokio::select! {
+                // ranges start before the receiver of the frames may block this loop
+                biased;
                 Some(reader) = idle.recv(), if may_start => Event::Idle(reader),
                 frame = first => Event::Frame(frame),
             };
