@@ -52,7 +52,7 @@ pub async fn start_with(
 ) -> Result<App, ExporterError> {
     config.validate()?;
     let instance = format!("exporter-{}", Uuid::new_v4().simple());
-    let current = start_catalog(&config, registry, &instance, life).await?;
+    let current = start_catalog(&config, registry, &deps, &instance, life).await?;
     let (cancellations, drain, jobs) = (Cancellations::default(), Drain::default(), TaskTracker::new());
     let canceled = deps.bus.subscribe(subject::CANCEL_ALL.into()).await?;
 
@@ -78,6 +78,7 @@ pub async fn start_with(
         slots: (config.slots(), config.bulk_slots()),
         interval: config.advertise_interval.get(),
         drain: drain.clone(),
+        advertisement: deps.advertisement.clone(),
     };
     life.spawn_critical("catalog", advertiser.run(life.soft().clone()));
     let context = Arc::new(WorkerContext {
@@ -103,16 +104,17 @@ pub async fn start_with(
 async fn start_catalog(
     config: &ExporterConfig,
     base: Registry,
+    deps: &Deps,
     instance: &str,
     life: &Lifecycle,
 ) -> Result<Current, ExporterError> {
     let path = config.catalog.clone();
-    let context = LoadContext::new(config);
+    let context = LoadContext { max_entry_size: deps.bus.max_entry_size(), ..LoadContext::new(config) };
     let (mut registry, mut has_unavailable, mut loaded_fingerprint) = (base.clone(), false, None);
     if !path.as_os_str().is_empty() {
         loaded_fingerprint = fingerprint(&path).await;
         let loaded = load(&path, &context, &base).await?;
-        report_unavailable(&loaded, true);
+        report_unavailable(&loaded.unavailable, true);
         has_unavailable = !loaded.unavailable.is_empty();
         registry = registry.with(loaded);
     }

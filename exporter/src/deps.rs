@@ -8,6 +8,8 @@ use platform::{
 };
 use sea_orm::DatabaseConnection;
 
+use crate::catalog::Advertisement;
+
 /// The connections and stores that an exporter needs. Clones share them.
 #[derive(Clone)]
 pub struct Deps {
@@ -20,12 +22,19 @@ pub struct Deps {
     pub store: FileStore,
     /// The clock that supplies all timestamps.
     pub clock: SharedClock,
+    /// Whether gateways can know the datasets of the exporter; the exporter updates it.
+    pub advertisement: Advertisement,
 }
 
 impl Deps {
-    /// Returns the readiness of each dependency.
+    /// Returns the readiness of each dependency, and of the advertisement in the catalog.
     pub async fn readiness(&self) -> Readiness {
         let database = platform::db::ping(&self.db).await;
-        vec![Dependency::from_result("database", database), Dependency::from_result("nats", self.bus.ping())].into()
+        vec![
+            Dependency::from_result("database", database),
+            Dependency::from_result("nats", self.bus.ping()),
+            Dependency::from_result("catalog", self.advertisement.check()),
+        ]
+        .into()
     }
 }

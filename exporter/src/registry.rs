@@ -10,7 +10,7 @@ use protocol::{
 use crate::{
     ExporterError,
     catalog::{Loaded, rules},
-    dataset::Dataset,
+    dataset::{Dataset, DatasetInfo},
     format::{Compression, Csv, CsvZip, Format, Ndjson, Parquet, Tsv, Xlsx, XlsxZip},
     template::{Plain, Spreadsheet, Template},
 };
@@ -52,10 +52,15 @@ impl Registry {
     pub fn with(&self, loaded: Loaded) -> Self {
         let mut all = self.clone();
         all.datasets.extend(loaded.datasets);
-        let is_replaced = |name: &str| loaded.templates.iter().any(|template| template.info().name == name);
-        all.templates.retain(|template| !is_replaced(&template.info().name));
-        all.templates.extend(loaded.templates);
+        all.replace_templates(loaded.templates);
         all
+    }
+
+    /// Adds templates. Each replaces an earlier template with the same name.
+    pub(crate) fn replace_templates(&mut self, templates: Vec<Arc<dyn Template>>) {
+        let is_replaced = |name: &str| templates.iter().any(|template| template.info().name == name);
+        self.templates.retain(|template| !is_replaced(&template.info().name));
+        self.templates.extend(templates);
     }
 
     /// Checks that dataset names are unique and that every dataset is safe to offer: for example, a dataset with tenant
@@ -93,20 +98,14 @@ impl Registry {
         self.formats.iter().find(|format| format.info().name == name)
     }
 
-    /// Returns the catalog entries of the datasets, which the exporter advertises to gateways. `rows` returns the
-    /// estimated number of rows of a dataset by its name.
-    pub fn catalog(&self, rows: impl Fn(&str) -> Option<u64>) -> Vec<CatalogDataset> {
-        self.datasets.iter().map(|dataset| self.entry(dataset.as_ref(), rows(&dataset.info().name))).collect()
-    }
-
     /// Returns every compression that at least one format supports.
     fn compressions(&self) -> Vec<String> {
         let is_supported = |one: &Compression| self.formats.iter().any(|f| f.info().compressions.contains(one));
         Compression::ALL.iter().filter(|one| is_supported(one)).map(ToString::to_string).collect()
     }
 
-    fn entry(&self, dataset: &dyn Dataset, rows: Option<u64>) -> CatalogDataset {
-        let info = dataset.info();
+    /// Returns the description of a dataset that the exporter advertises to gateways, without estimated rows.
+    pub(crate) fn describe(&self, info: &DatasetInfo) -> CatalogDataset {
         let templates = self.templates.iter().filter_map(|template| {
             // skip a template that does not fit the dataset
             let columns = template.columns(info).ok()?;
@@ -124,14 +123,13 @@ impl Registry {
                 formats: self.formats.iter().map(|format| format.info().name.to_owned()).collect(),
                 compressions: self.compressions(),
                 formats_info: self.formats.iter().map(|format| format_info(format.as_ref())).collect(),
-                // under a row policy, the number of all rows would reveal rows of other tenants
-                rows_estimate: rows.filter(|_| info.row_policy.is_none()),
+                rows_estimate: None,
                 credits: info.credits,
             },
             param_specs: info.params.clone(),
             retention_seconds: info.retention.as_secs(),
             access: info.access.clone(),
-            total_rows: rows,
+            total_rows: None,
         }
     }
 }

@@ -17,14 +17,14 @@ use exporter::{
         SqlRows, sql::Source,
     },
 };
-use futures::{FutureExt, StreamExt};
+use futures::{FutureExt, StreamExt, TryStreamExt};
 use platform::{
     clock::{Clock, SystemClock},
     secret::Secret,
     units::{ByteSize, HumanDuration},
 };
 use protocol::{
-    catalog::{CatalogEntry, Column, ColumnType},
+    catalog::{Column, ColumnType},
     delivery::{self, Manifest},
     envelope::{OutcomeResult, ProgressReport},
     id::Owner,
@@ -80,23 +80,24 @@ async fn a_job_becomes_a_sealed_file_and_an_outcome() {
 }
 
 #[tokio::test]
-async fn the_catalog_entry_lists_the_datasets_and_is_deleted_at_the_end() {
+async fn the_catalog_has_all_datasets_and_is_empty_at_the_end() {
     let harness = Harness::new().await;
     let life = harness
         .exporter(ExporterConfig { advertise_interval: HumanDuration::from_secs(1), ..harness.config() }, None)
         .await;
     let catalog = harness.bus.catalog().await.unwrap();
-    let entry = testkit::eventually("a catalog entry", || async {
-        let key = catalog.keys().await.ok()?.next().await?.ok()?;
-        let entry = serde_json::from_slice::<CatalogEntry>(&catalog.get(key).await.ok()??).ok()?;
-        // the exporter adds row estimates to a later entry, when the sources have answered
-        entry.datasets[0].info.rows_estimate.is_some().then_some(entry)
+    let datasets = testkit::eventually("an advertised catalog", || async {
+        let keys: Vec<String> = catalog.keys().await.ok()?.try_collect().await.ok()?;
+        let instance = keys.iter().find(|key| !key.contains('.'))?;
+        let (_, datasets) = testkit::catalog::advertised(&harness.bus, instance).await?;
+        // the exporter adds row estimates to a later heartbeat, when the sources have answered
+        datasets.first()?.info.rows_estimate.is_some().then_some(datasets)
     })
     .await;
-    let names: Vec<_> = entry.datasets.iter().map(|d| d.info.name.as_str()).collect();
+    let names: Vec<_> = datasets.iter().map(|d| d.info.name.as_str()).collect();
     assert_eq!(names, ["menus", "muscles", "muscle_menus", "menu_category_counts"]);
-    assert_eq!(entry.datasets[0].info.rows_estimate, Some(6));
-    assert_eq!(entry.datasets[3].info.params["required"], json!(["muscles"]));
+    assert_eq!(datasets[0].info.rows_estimate, Some(6));
+    assert_eq!(datasets[3].info.params["required"], json!(["muscles"]));
     stop(life).await;
     assert!(catalog.keys().await.unwrap().next().await.is_none());
 }

@@ -9,6 +9,9 @@ pub struct Dependency {
     pub name: &'static str,
     /// Whether the dependency works now.
     pub ok: bool,
+    /// Whether the service is ready only while the dependency works.
+    #[serde(skip_serializing_if = "is_true")]
+    pub required: bool,
     /// The error of the failed check; None when the dependency works.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub detail: Option<String>,
@@ -18,14 +21,25 @@ impl Dependency {
     /// Creates the state of a dependency from the result of a check.
     pub fn from_result<T, E: std::fmt::Display>(name: &'static str, result: Result<T, E>) -> Self {
         let detail = result.err().map(|e| e.to_string());
-        Self { name, ok: detail.is_none(), detail }
+        Self { name, ok: detail.is_none(), required: true, detail }
     }
+
+    /// Marks a dependency without which the service still does part of its work, and therefore stays ready.
+    #[must_use]
+    pub fn optional(self) -> Self {
+        Self { required: false, ..self }
+    }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_true(value: &bool) -> bool {
+    *value
 }
 
 /// The readiness of a service: the body of a `/readyz` response.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Readiness {
-    /// Whether all dependencies work.
+    /// Whether all required dependencies work.
     pub ready: bool,
     /// The state of each dependency.
     pub dependencies: Vec<Dependency>,
@@ -33,6 +47,25 @@ pub struct Readiness {
 
 impl From<Vec<Dependency>> for Readiness {
     fn from(dependencies: Vec<Dependency>) -> Self {
-        Self { ready: dependencies.iter().all(|d| d.ok), dependencies }
+        Self { ready: dependencies.iter().all(|d| d.ok || !d.required), dependencies }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_optional_dependency_is_named_and_leaves_the_service_ready() {
+        let down = || Dependency::from_result("catalog", Err::<(), _>("no exporter runs"));
+        let database = || Dependency::from_result("database", Ok::<_, String>(()));
+        assert!(!Readiness::from(vec![database(), down()]).ready);
+        let readiness = Readiness::from(vec![database(), down().optional()]);
+        assert!(readiness.ready);
+        let body = serde_json::to_value(readiness).unwrap();
+        let expected =
+            serde_json::json!({"name": "catalog", "ok": false, "required": false, "detail": "no exporter runs"});
+        assert_eq!(body["dependencies"][1], expected);
+        assert_eq!(body["dependencies"][0], serde_json::json!({"name": "database", "ok": true}));
     }
 }

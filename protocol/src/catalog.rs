@@ -1,5 +1,5 @@
 //! The catalog: the datasets that exporters advertise in the bucket `SLUICE_CATALOG`, and the part of it that clients
-//! see.
+//! see. Each dataset has an entry of its own, and each exporter a heartbeat that names its datasets.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -124,7 +124,8 @@ pub struct DatasetList {
     pub items: Vec<DatasetInfo>,
 }
 
-/// A dataset as an exporter advertises it.
+/// A dataset as an exporter advertises it: the value of its own entry in the bucket `SLUICE_CATALOG`. The estimated
+/// rows change often, so the entry leaves them out; readers take them from the [`DatasetRef`] of the heartbeat.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct CatalogDataset {
     /// The description of the dataset that clients see.
@@ -143,13 +144,13 @@ pub struct CatalogDataset {
     pub total_rows: Option<u64>,
 }
 
-/// The catalog entry of one exporter: a value in the bucket `SLUICE_CATALOG`. The exporter writes the entry again at a
-/// fixed interval.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct CatalogEntry {
+/// The heartbeat of one exporter: a value in the bucket `SLUICE_CATALOG` that the exporter writes again at a fixed
+/// interval. The exporter writes the entry of each dataset before the first heartbeat that names it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExporterHeartbeat {
     /// The envelope version, [`crate::ENVELOPE_VERSION`].
     pub v: u8,
-    /// The name of the exporter, also the key of this entry.
+    /// The name of the exporter. [`crate::subject::catalog_exporter`] makes the key of this entry from it.
     pub instance: String,
     /// The pool that receives the jobs of these datasets.
     pub pool: String,
@@ -157,20 +158,39 @@ pub struct CatalogEntry {
     pub at: Timestamp,
     /// Readers ignore the entry when it is older than this many milliseconds.
     pub ttl_ms: u64,
-    /// The number of exports that the exporter runs at once. Default 1.
-    #[serde(default = "default_slots")]
+    /// The number of exports that the exporter runs at once.
     pub slots: u32,
-    /// The number of slots that bulk exports may use. Default 1.
-    #[serde(default = "default_slots")]
+    /// The number of slots that bulk exports may use.
     pub bulk_slots: u32,
     /// Whether an operator drains the exporter. A draining exporter accepts no new jobs and has no slots.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub draining: bool,
-    /// The datasets of the exporter.
-    pub datasets: Vec<CatalogDataset>,
+    /// All datasets of the exporter. A reader offers a dataset once it has the entry of this revision.
+    pub datasets: Vec<DatasetRef>,
 }
 
-/// The number of slots of an entry that omits the number.
-const fn default_slots() -> u32 {
-    1
+/// One dataset in the heartbeat of an exporter.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DatasetRef {
+    /// The name of the dataset. [`crate::subject::catalog_dataset`] makes the key of its entry from it.
+    pub name: String,
+    /// The digest of the value of its entry.
+    pub revision: String,
+    /// The approximate number of rows of all tenants together; None if it is unknown.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rows: Option<u64>,
+    /// Whether clients may not see the number of rows, because the dataset has a row policy.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub rows_hidden: bool,
+}
+
+impl DatasetRef {
+    /// Adds the estimated rows of this heartbeat to the description of the dataset.
+    #[must_use]
+    pub fn with_rows(&self, mut dataset: CatalogDataset) -> CatalogDataset {
+        dataset.total_rows = self.rows;
+        // under a row policy, the number of all rows would reveal rows of other tenants
+        dataset.info.rows_estimate = self.rows.filter(|_| !self.rows_hidden);
+        dataset
+    }
 }

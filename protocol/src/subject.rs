@@ -15,7 +15,7 @@ pub const STREAM_OUTCOMES: &str = "SLUICE_OUTCOMES";
 pub const STREAM_EVENTS: &str = "SLUICE_EVENTS";
 /// The stream of dead letters: jobs and outcomes that failed permanently.
 pub const STREAM_DEAD: &str = "SLUICE_DEAD";
-/// The bucket of the catalog entries of exporters.
+/// The bucket of the heartbeats of exporters and of the entries of their datasets.
 pub const BUCKET_CATALOG: &str = "SLUICE_CATALOG";
 /// The bucket of single-use tickets, with which browsers open WebSocket sessions.
 pub const BUCKET_TICKETS: &str = "SLUICE_TICKETS";
@@ -102,6 +102,18 @@ pub fn token(text: &str) -> String {
     let plain =
         (1..=64).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
     if plain { text.to_owned() } else { format!("={}", URL_SAFE_NO_PAD.encode(text)) }
+}
+
+/// The key of an exporter's heartbeat in [`BUCKET_CATALOG`]. It has no `.`.
+#[must_use]
+pub fn catalog_exporter(instance: &str) -> String {
+    token(instance)
+}
+
+/// The key of a dataset's entry in [`BUCKET_CATALOG`]: the key of its exporter, a `.` and the encoded name.
+#[must_use]
+pub fn catalog_dataset(instance: &str, dataset: &str) -> String {
+    format!("{}.{}", token(instance), token(dataset))
 }
 
 /// The subject of a job.
@@ -220,6 +232,19 @@ mod tests {
         assert_eq!(tokens.len(), names.len());
         for t in tokens {
             assert!(!t.is_empty() && t.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_=".contains(&b)), "{t}");
+        }
+    }
+
+    #[test]
+    fn every_dataset_name_makes_a_valid_key_of_two_tokens() {
+        let names = ["sales", "a.b", "..", "daily sales / é", "x".repeat(64).as_str(), ""].map(str::to_owned);
+        let keys: HashSet<_> = names.iter().map(|name| catalog_dataset("exporter-1", name)).collect();
+        assert_eq!(keys.len(), names.len());
+        for key in keys {
+            let (exporter, dataset) = key.split_once('.').unwrap();
+            assert_eq!(exporter, catalog_exporter("exporter-1"));
+            // the characters of keys in NATS, without the separator
+            assert!(!dataset.is_empty() && dataset.bytes().all(|b| b.is_ascii_alphanumeric() || b"-/_=".contains(&b)));
         }
     }
 

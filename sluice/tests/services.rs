@@ -26,6 +26,9 @@ async fn an_exporter_serves_its_health_and_stops_at_sigterm() {
     exporter.ready(&format!("http://{address}/readyz")).await;
     let operator = testkit::rest::Rest::new(&format!("http://{address}"), None);
     assert_eq!(operator.get("/healthz").await.text(), "ok\n");
+    let ready: serde_json::Value = operator.get("/readyz").await.json();
+    let catalog = ready["dependencies"].as_array().and_then(|all| all.iter().find(|one| one["name"] == "catalog"));
+    assert_eq!(catalog, Some(&serde_json::json!({"name": "catalog", "ok": true})), "{ready}");
     assert!(operator.get("/metrics").await.status.is_success());
     exporter.terminate();
     assert_eq!(exporter.ended().await.code(), Some(0), "{}", exporter.stderr());

@@ -9,8 +9,10 @@
 //! - [`token::Issuer`], [`token::JwksServer`]: an identity provider, for valid and invalid tokens.
 //! - [`client::Client`] and [`rest::Rest`]: clients that send single requests and check each response against the
 //!   protocol.
+//! - [`catalog`]: the advertisement of datasets, written and read as exporters and gateways do.
 //! - [`fault`]: the `sluice` binary as a child process, a proxy that breaks connections, and memory measurements.
 
+pub mod catalog;
 pub mod client;
 pub mod db;
 pub mod demo;

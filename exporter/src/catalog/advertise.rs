@@ -1,25 +1,32 @@
-//! Advertises the datasets of this exporter to gateways: writes an entry into the NATS key-value bucket of the catalog
-//! at a fixed interval, and deletes the entry when the exporter stops.
+//! Advertises the datasets of this exporter to gateways, in the NATS key-value bucket of the catalog: an entry for each
+//! dataset, and a heartbeat at a fixed interval that names them. Deletes all of them when the exporter stops.
 
 use std::time::Duration;
 
-use platform::{bus::Bus, clock::SharedClock};
-use protocol::{ENVELOPE_VERSION, catalog::CatalogEntry};
+use platform::{bus::Bus, catalog::encode_heartbeat, clock::SharedClock};
+use protocol::{ENVELOPE_VERSION, catalog::ExporterHeartbeat, subject};
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
-use super::{Current, estimates::Estimates};
+use super::{
+    Current,
+    advertisement::{AdvertiseError, Advertisement},
+    entries::Entries,
+    estimates::Estimates,
+};
 use crate::drain::Drain;
 
-/// The number of advertising intervals for which a catalog entry is valid.
+/// The number of advertising intervals for which a heartbeat is valid.
 const TTL_INTERVALS: u32 = 3;
 /// The number of advertising intervals after which the exporter estimates the rows of all datasets again.
 const ESTIMATE_INTERVALS: u32 = 3;
 /// The maximum time for which the first advertisement of a new registry waits for row estimates.
 const FIRST_ESTIMATES: Duration = Duration::from_millis(1_500);
+/// The maximum time for which a stopping exporter deletes its entries.
+const WITHDRAWAL: Duration = Duration::from_secs(2);
 
-/// Keeps the catalog entry of one exporter up to date.
+/// Keeps the advertisement of one exporter up to date.
 pub(crate) struct Advertiser {
     pub(crate) bus: Bus,
     pub(crate) catalog: Current,
@@ -29,16 +36,21 @@ pub(crate) struct Advertiser {
     /// The number of slots, and the number of slots that bulk exports may use.
     pub(crate) slots: (usize, usize),
     pub(crate) interval: Duration,
-    /// The drain state of the exporter. While the exporter drains, the entry offers no slots.
+    /// The drain state of the exporter. While the exporter drains, the heartbeat offers no slots.
     pub(crate) drain: Drain,
+    /// The result of the last attempt, for `/readyz`.
+    pub(crate) advertisement: Advertisement,
 }
 
 impl Advertiser {
-    /// Writes the catalog entry at each interval until `stop` is canceled, and then deletes the entry.
+    /// Advertises at each interval until `stop` is canceled, and then withdraws all datasets.
     pub(crate) async fn run(mut self, stop: CancellationToken) -> Result<(), std::convert::Infallible> {
         let mut drained = self.drain.changes();
         let mut estimates = Estimates::of(self.catalog.current());
-        // the first entry waits for the estimates, at most for this time
+        let mut entries = Entries::new(self.instance.clone());
+        let mut max_entry_size = self.bus.max_entry_size();
+        entries.replace(&self.catalog.current(), max_entry_size);
+        // the first heartbeat waits for the estimates, at most for this time
         let mut ticks = interval_at(Instant::now() + FIRST_ESTIMATES, self.interval);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut again =
@@ -49,6 +61,7 @@ impl Advertiser {
                 () = stop.cancelled() => break,
                 // a new registry is advertised as soon as its estimates are known
                 () = self.catalog.changed() => {
+                    entries.replace(&self.catalog.current(), max_entry_size);
                     estimates.start(self.catalog.current());
                     ticks.reset_after(FIRST_ESTIMATES);
                 }
@@ -58,37 +71,79 @@ impl Advertiser {
                     ticks.reset_immediately();
                 },
                 _ = again.tick() => estimates.refresh(self.catalog.current()),
-                _ = ticks.tick() => if let Some(Err(e)) = stop.run_until_cancelled(self.put(&estimates)).await {
-                    warn!(error = %e, "failed to advertise the catalog; retrying at the next interval");
-                },
+                _ = ticks.tick() => {
+                    // another server of a cluster may accept messages of another size
+                    if self.bus.max_entry_size() != max_entry_size {
+                        max_entry_size = self.bus.max_entry_size();
+                        entries.replace(&self.catalog.current(), max_entry_size);
+                    }
+                    let advertised = stop.run_until_cancelled(self.advertise(&mut entries, &estimates)).await;
+                    self.report(advertised, &entries);
+                }
             }
         }
-        if let Err(e) = self.delete().await {
-            warn!(error = %e, "failed to withdraw the catalog entry; it expires by itself");
+        match tokio::time::timeout(WITHDRAWAL, self.withdraw(&mut entries)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(e)) => warn!(error = %e, "failed to withdraw the datasets; they expire by themselves"),
+            Err(_) => warn!("timed out withdrawing the datasets; they expire by themselves"),
         }
         Ok(())
     }
 
-    async fn put(&self, estimates: &Estimates) -> Result<(), async_nats::Error> {
+    /// Writes the entries that have changed, and then the heartbeat that names all written entries. The heartbeat is
+    /// written even if an entry is refused, so that gateways offer the other datasets.
+    async fn advertise(&self, entries: &mut Entries, estimates: &Estimates) -> Result<(), AdvertiseError> {
+        let bucket = self.bus.catalog().await?;
+        let written = entries.write(&bucket).await;
         let draining = self.drain.is_on();
         let slots = |slots: usize| if draining { 0 } else { u32::try_from(slots).unwrap_or(u32::MAX) };
-        let entry = CatalogEntry {
+        let heartbeat = ExporterHeartbeat {
             v: ENVELOPE_VERSION,
             instance: self.instance.clone(),
             pool: self.pool.clone(),
             at: self.clock.now().into(),
-            ttl_ms: (self.interval * TTL_INTERVALS).as_millis() as u64,
+            ttl_ms: self.ttl().as_millis() as u64,
             slots: slots(self.slots.0),
             bulk_slots: slots(self.slots.1),
             draining,
-            datasets: self.catalog.current().catalog(|name| estimates.rows(name)),
+            datasets: entries.named(estimates),
         };
-        self.bus.catalog().await?.put(&self.instance, serde_json::to_vec(&entry)?.into()).await?;
-        Ok(())
+        let value = encode_heartbeat(&heartbeat)?;
+        let (size, max) = (value.len(), self.bus.max_entry_size());
+        if size > max {
+            return Err(AdvertiseError::HeartbeatTooLarge { size, max });
+        }
+        let put = bucket.put(subject::catalog_exporter(&self.instance), value).await;
+        put.map_err(|e| AdvertiseError::HeartbeatNotStored(e.to_string()))?;
+        entries.delete_gone(&bucket).await;
+        written
     }
 
-    async fn delete(&self) -> Result<(), async_nats::Error> {
-        self.bus.catalog().await?.delete(&self.instance).await?;
-        Ok(())
+    /// Reports the result of an attempt in `/readyz`, a metric and a log line. None stands for an attempt that the stop
+    /// of the exporter has canceled.
+    fn report(&self, advertised: Option<Result<(), AdvertiseError>>, entries: &Entries) {
+        let Some(advertised) = advertised else { return };
+        let result = match (&advertised, entries.refused()) {
+            (Err(e), _) => Err(e),
+            (Ok(()), Some(refused)) => Err(refused),
+            (Ok(()), None) => Ok(()),
+        };
+        if let Err(e) = result {
+            warn!(error = %e, "failed to advertise the datasets; retrying at the next interval");
+        }
+        self.advertisement.record(result, self.ttl());
+    }
+
+    /// The time for which a heartbeat is valid.
+    fn ttl(&self) -> Duration {
+        self.interval * TTL_INTERVALS
+    }
+
+    /// Deletes the heartbeat, which withdraws all datasets at once, and then their entries.
+    async fn withdraw(&self, entries: &mut Entries) -> Result<(), AdvertiseError> {
+        let bucket = self.bus.catalog().await?;
+        let deleted = bucket.delete(subject::catalog_exporter(&self.instance)).await;
+        entries.delete_all(&bucket).await;
+        deleted.map_err(|e| AdvertiseError::HeartbeatNotStored(e.to_string()))
     }
 }

@@ -78,7 +78,7 @@ pub(super) fn differing_rows(reason: &str) -> String {
     )
 }
 
-/// Classifies an error of reading the schema of a source: a missing or unsupported column means that the declaration
+/// Classifies an error of reading the schema of a source: a missing table, or a missing or unsupported column, means that the declaration
 /// differs from the source; any other error means that the source is unavailable.
 pub(super) fn classify_probe_error(at: usize, spec: &DatasetSpec, error: &DatasetError) -> Refusal {
     let (source, cause) = match error {
@@ -100,6 +100,9 @@ pub(super) fn classify_probe_error(at: usize, spec: &DatasetSpec, error: &Datase
                  another type"
             );
             Refusal::Differs(position(column), detail)
+        }
+        DatasetError::NoTable(table) => {
+            Refusal::Differs(at, format!("{source} has no table `{table}`: correct the name in `table`"))
         }
         _ => Refusal::Unavailable(error.to_string()),
     }

@@ -9,9 +9,11 @@ use futures::{StreamExt, stream};
 use toml::Spanned;
 
 use super::{
+    advertisement::AdvertiseError,
     dataset,
     fault::{CatalogFault, CatalogFaults, Refusal, line_of},
     loaded::Loaded,
+    sizes::Room,
     source::{LoadContext, OpenSource},
     spec::{CatalogSpec, DatasetSpec},
     templates,
@@ -92,7 +94,35 @@ impl Loader<'_> {
         for spec in &spec.template {
             self.template(spec, &mut loaded);
         }
+        self.check_sizes(&spec.dataset, &mut loaded);
         loaded
+    }
+
+    /// Makes each dataset unavailable whose description does not fit into the catalog. The size depends on the columns of
+    /// its source, so that it may grow after the file was written.
+    fn check_sizes(&self, specs: &[Spanned<DatasetSpec>], loaded: &mut Loaded) {
+        let mut registry = self.base.clone();
+        registry.replace_templates(loaded.templates.clone());
+        let mut room = Room::new(self.context.max_entry_size);
+        for dataset in &self.base.datasets {
+            // the exporter reports a dataset in Rust that does not fit when it advertises it
+            let _ = room.take(&registry.describe(dataset.info()));
+        }
+        for dataset in std::mem::take(&mut loaded.datasets) {
+            let info = dataset.info();
+            let Err(e) = room.take(&registry.describe(info)) else {
+                loaded.datasets.push(dataset);
+                continue;
+            };
+            let declared = specs.iter().map(|spec| &spec.get_ref().name).find(|name| *name.get_ref() == info.name);
+            let line = declared.map(|name| line_of(self.text, name.span().start));
+            let detail = match e {
+                AdvertiseError::TooLarge { excess, .. } => excess.to_string(),
+                other => other.to_string(),
+            };
+            loaded.unavailable.push((info.name.clone(), detail.clone()));
+            loaded.differing.push(CatalogFault { line, what: format!("dataset {}", info.name), detail });
+        }
     }
 
     fn template(&mut self, spec: &Spanned<template::TemplateSpec>, loaded: &mut Loaded) {

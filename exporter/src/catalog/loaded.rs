@@ -15,7 +15,8 @@ pub struct Loaded {
     /// The unavailable datasets: the name of each, and the reason, such as a source that can't be read or that differs
     /// from the file.
     pub unavailable: Vec<(String, String)>,
-    /// A fault for each unavailable dataset whose source is available, but differs from the file.
+    /// A fault for each unavailable dataset whose source is available, but differs from the file, or has more columns
+    /// than the catalog can hold.
     pub differing: Vec<CatalogFault>,
 }
 

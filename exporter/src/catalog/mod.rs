@@ -1,14 +1,17 @@
 //! The catalog: loads the file that declares datasets and templates, and advertises the registry to gateways.
 
 mod advertise;
+mod advertisement;
 mod checks;
 mod dataset;
+mod entries;
 mod estimates;
 mod fault;
 mod load;
 mod loaded;
 mod reload;
 pub(crate) mod rules;
+mod sizes;
 mod source;
 mod spec;
 mod templates;
@@ -24,6 +27,7 @@ pub(crate) use self::{
     reload::{Reloader, fingerprint, report_unavailable},
 };
 pub use self::{
+    advertisement::{Advertisement, NotAdvertised},
     fault::{CatalogFault, CatalogFaults},
     load::load,
     loaded::Loaded,

@@ -11,7 +11,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use super::{LoadContext, Loaded, Replace, load};
+use super::{LoadContext, Replace, load};
 use crate::Registry;
 
 /// The number of polls of the catalog file after which the exporter retries unavailable datasets.
@@ -65,18 +65,20 @@ impl Reloader {
 
     /// Loads the catalog file, and returns whether the exporter now uses it. `changed` says whether the file has
     /// changed since the last load. If `strict` is true, a file that differs from its sources is refused.
-    async fn reload(&mut self, changed: bool, strict: bool) -> bool {
+    pub(super) async fn reload(&mut self, changed: bool, strict: bool) -> bool {
         let loaded = load(&self.path, &self.context, &self.base).await;
         let loaded = match loaded.and_then(|loaded| if strict { loaded.as_written(&self.path) } else { Ok(loaded) }) {
             Ok(loaded) => loaded,
             Err(faults) => return refuse(&faults.to_string()),
         };
-        report_unavailable(&loaded, changed);
-        self.has_unavailable = !loaded.unavailable.is_empty();
+        let unavailable = loaded.unavailable.clone();
         let registry = self.base.with(loaded);
         if let Err(e) = registry.validate() {
             return refuse(&e.to_string());
         }
+        // a refused file leaves the state of the last valid one
+        report_unavailable(&unavailable, changed);
+        self.has_unavailable = !unavailable.is_empty();
         metrics::counter!("sluice_exporter_catalog_reloads_total", "result" => "accepted").increment(1);
         metrics::gauge!("sluice_exporter_catalog_reload_failed").set(0.0);
         if changed {
@@ -96,12 +98,12 @@ fn refuse(reason: &str) -> bool {
 }
 
 /// Reports the unavailable datasets: always in a metric, and in log lines if the file has changed.
-pub(crate) fn report_unavailable(loaded: &Loaded, changed: bool) {
-    metrics::gauge!("sluice_exporter_datasets_unavailable").set(loaded.unavailable.len() as f64);
+pub(crate) fn report_unavailable(unavailable: &[(String, String)], changed: bool) {
+    metrics::gauge!("sluice_exporter_datasets_unavailable").set(unavailable.len() as f64);
     if !changed {
         return;
     }
-    for (name, reason) in &loaded.unavailable {
+    for (name, reason) in unavailable {
         warn!(dataset.name = name, error = reason, "a dataset is unavailable until its source can be read");
     }
 }

@@ -3,7 +3,7 @@
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use object_store::{ObjectStore, aws::AmazonS3Builder};
-use platform::{config::DatabaseConfig, secret::Secret};
+use platform::{catalog::MAX_ENTRY_SIZE, config::DatabaseConfig, secret::Secret};
 use sea_orm::DatabaseConnection;
 
 use super::spec::{SecretRef, SourceSpec};
@@ -27,6 +27,9 @@ pub struct LoadContext {
     /// The number of exports that run at once. Each PostgreSQL source reserves this number of connections, but at most
     /// half of all its connections, so that each export gets its first connection.
     pub slots: usize,
+    /// The maximum size of the catalog entry of a dataset, in bytes: less than [`MAX_ENTRY_SIZE`] if NATS accepts smaller
+    /// messages only.
+    pub max_entry_size: usize,
 }
 
 impl LoadContext {
@@ -36,7 +39,7 @@ impl LoadContext {
         let uses_system_dir = config.spool_dir.as_os_str().is_empty();
         let dir = if uses_system_dir { std::env::temp_dir() } else { config.spool_dir.clone() };
         let spool = Spool { dir, max_size: config.max_spool_size.bytes(), timeout: FETCH_TIMEOUT };
-        Self { folder: config.datasets_dir.clone(), spool, slots: config.slots() }
+        Self { folder: config.datasets_dir.clone(), spool, slots: config.slots(), max_entry_size: MAX_ENTRY_SIZE }
     }
 
     fn path(&self, path: &str) -> PathBuf {

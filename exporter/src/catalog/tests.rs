@@ -1,5 +1,6 @@
 //! Valid and invalid catalog files on real sources.
 
+mod advertising;
 mod declarations;
 mod sources;
 
@@ -280,35 +281,33 @@ async fn a_busy_source_does_not_delay_the_advertisement() {
         slots: (1, 1),
         interval: std::time::Duration::from_millis(500),
         drain: crate::drain::Drain::default(),
+        advertisement: Advertisement::default(),
     };
     let stop = tokio_util::sync::CancellationToken::new();
     let running = tokio::spawn(advertiser.run(stop.clone()));
-    let entry = async || -> Option<protocol::catalog::CatalogEntry> {
-        let value = bus.catalog().await.ok()?.get("busy").await.ok()??;
-        Some(serde_json::from_slice(&value).unwrap())
-    };
-    let rows = |entry: &protocol::catalog::CatalogEntry| -> Vec<Option<u64>> {
-        entry.datasets.iter().map(|dataset| dataset.total_rows).collect()
+    let heartbeat = async || testkit::catalog::advertised(&bus, "busy").await.map(|(heartbeat, _)| heartbeat);
+    let rows = |heartbeat: &protocol::catalog::ExporterHeartbeat| -> Vec<Option<u64>> {
+        heartbeat.datasets.iter().map(|dataset| dataset.rows).collect()
     };
     let puts = std::sync::Mutex::new(std::collections::BTreeSet::new());
     testkit::eventually("the catalog is advertised repeatedly", async || {
-        let entry = entry().await?;
-        assert_eq!(rows(&entry), [None; 3]);
+        let heartbeat = heartbeat().await?;
+        assert_eq!(rows(&heartbeat), [None; 3]);
         let mut puts = puts.lock().unwrap();
-        puts.insert(serde_json::to_string(&entry.at).unwrap());
+        puts.insert(serde_json::to_string(&heartbeat.at).unwrap());
         (puts.len() > 5).then_some(())
     })
     .await;
     // the sources are estimated again when a connection is free
     drop(reading);
     testkit::eventually("the rows are advertised", async || {
-        let rows = rows(&entry().await?);
+        let rows = rows(&heartbeat().await?);
         rows.iter().all(|rows| rows.is_some_and(|rows| rows > 1_000_000)).then_some(())
     })
     .await;
     stop.cancel();
     running.await.unwrap().unwrap();
-    assert!(entry().await.is_none());
+    assert!(heartbeat().await.is_none());
 }
 
 #[tokio::test]

@@ -13,6 +13,7 @@ use async_trait::async_trait;
 use entity::export;
 use exporter::{
     Deps, ExporterConfig, Registry,
+    catalog::Advertisement,
     config::ExporterTuning,
     dataset::{Dataset, DatasetError, DatasetInfo, OpenedQuery, Query},
 };
@@ -87,6 +88,7 @@ impl Harness {
             db: self.pool(2).await,
             store: self.folder.store(),
             clock: SystemClock::shared(),
+            advertisement: Advertisement::default(),
         };
         let mut registry = Registry::built_in();
         registry.datasets.extend(dataset);

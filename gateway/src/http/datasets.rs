@@ -30,8 +30,8 @@ pub(super) fn endpoints() -> [Endpoint; 2] {
 }
 
 async fn list(State(app): State<AppState>, caller: Caller) -> Json<DatasetList> {
-    let offers = app.catalog.offers().into_values().filter(|offer| caller.may_export(&offer.dataset.info.name));
-    let visible = offers.filter_map(|offer| offer.dataset.visible_to(&caller.scopes));
+    let offers = app.catalog.offers(|name| caller.may_export(name));
+    let visible = offers.into_values().filter_map(|offer| offer.dataset.visible_to(&caller.scopes));
     Json(DatasetList { items: visible.map(|dataset| dataset.info).collect() })
 }
 

@@ -7,6 +7,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use platform::{
+    catalog::CatalogGap,
     db,
     health::{Dependency, Readiness},
 };
@@ -45,20 +46,40 @@ pub(crate) async fn live() -> &'static str {
     "ok\n"
 }
 
-/// Readiness probe: lists each dependency, and answers `503` when one is unavailable or the process is stopping. The
-/// dependency `exporters` becomes available when this gateway first receives the catalog of an exporter, and then stays
-/// available. Downloads and sessions work without exporters, so a restart of all exporters must not take the gateways
-/// out of service.
+/// Readiness probe: lists each dependency, and answers `503` when a required one is unavailable or the process is
+/// stopping.
 async fn ready(State(app): State<AppState>) -> Response {
     let is_stopping = app.life.soft().is_cancelled();
-    let exporters =
-        if app.catalog.was_ever_filled() { Ok(()) } else { Err("no exporter has advertised a dataset yet") };
     let readiness = Readiness::from(vec![
         Dependency::from_result("process", if is_stopping { Err("stopping") } else { Ok(()) }),
         Dependency::from_result("database", db::ping(&app.db).await),
         Dependency::from_result("nats", app.bus.ping()),
-        Dependency::from_result("exporters", exporters),
+        catalog(app.catalog.check()),
     ]);
     let status = if readiness.ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     (status, Json(readiness)).into_response()
+}
+
+/// The catalog is required until the first advertisement, and whenever this gateway can't read it. Later it is optional,
+/// because downloads and sessions work without exporters, and a restart of all exporters must not take the gateways out
+/// of service.
+fn catalog(result: Result<(), CatalogGap>) -> Dependency {
+    let is_optional = matches!(result, Err(CatalogGap::NoExporter | CatalogGap::NoDataset));
+    let dependency = Dependency::from_result("catalog", result);
+    if is_optional { dependency.optional() } else { dependency }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_gateway_needs_a_first_catalog_and_a_readable_one() {
+        let is_ready = |result| Readiness::from(vec![catalog(result)]).ready;
+        assert!(is_ready(Ok(())));
+        assert!(is_ready(Err(CatalogGap::NoExporter)) && is_ready(Err(CatalogGap::NoDataset)));
+        assert!(!is_ready(Err(CatalogGap::NeverFilled)));
+        assert!(!is_ready(Err(CatalogGap::Unreadable("timed out".into()))));
+        assert!(!catalog(Err(CatalogGap::NoExporter)).ok);
+    }
 }

@@ -17,7 +17,7 @@ use platform::{
 };
 use protocol::{
     access::{Access, ColumnMask, ColumnRule},
-    catalog::{CatalogDataset, CatalogEntry, Column, ColumnType, DatasetInfo, TemplateInfo},
+    catalog::{CatalogDataset, Column, ColumnType, DatasetInfo, ExporterHeartbeat, TemplateInfo},
     envelope::{Envelope, EventBody, TraceContext, UserEvent},
     id::Owner,
     params::{ParamSpec, ParamType, json_schema},
@@ -179,7 +179,7 @@ async fn advertise(bus: &Bus) {
         scopes: vec!["staff".into()],
         columns: vec![rule("email", "pii:read", ColumnMask::LastFour), rule("salary", "hr", ColumnMask::Hidden)],
     };
-    let entry = CatalogEntry {
+    let heartbeat = ExporterHeartbeat {
         v: 1,
         instance: "test".into(),
         pool: "default".into(),
@@ -188,14 +188,14 @@ async fn advertise(bus: &Bus) {
         slots: 5,
         bulk_slots: 4,
         draining: false,
-        datasets: vec![
-            dataset("flights", 1, vec![]),
-            dataset("counts", 1, specs),
-            dataset("expensive", 3, vec![]),
-            dataset("free", 0, vec![]),
-            people,
-        ],
+        datasets: vec![],
     };
-    let value = serde_json::to_vec(&entry).expect("a catalog entry serialises");
-    bus.catalog().await.expect("the bucket exists").put("test", value.into()).await.expect("NATS stores the entry");
+    let datasets = [
+        dataset("flights", 1, vec![]),
+        dataset("counts", 1, specs),
+        dataset("expensive", 3, vec![]),
+        dataset("free", 0, vec![]),
+        people,
+    ];
+    testkit::catalog::advertise(bus, heartbeat, &datasets).await;
 }

@@ -69,6 +69,7 @@ impl Gauges {
         let draining = exporters.iter().filter(|entry| entry.draining).count();
         metrics::gauge!("sluice_catalog_exporters", "state" => "draining").set(draining as f64);
         metrics::gauge!("sluice_catalog_exporters", "state" => "active").set((exporters.len() - draining) as f64);
+        metrics::gauge!("sluice_catalog_datasets").set(self.catalog.dataset_count() as f64);
         let queue = self.queue.sample(&self.deps).await;
         // a database outage must not hide the state of NATS
         self.jetstream.sample(&self.deps).await.and(queue)

@@ -1,4 +1,4 @@
-//! Lists the running exporters, from the catalog entries that they advertise.
+//! Lists the running exporters, from their heartbeats in the catalog.
 
 use platform::catalog::Catalog;
 use protocol::{
@@ -22,14 +22,15 @@ impl Handler for ExportersHandler {
     type Reply = Envelope<ExportersReply>;
 
     async fn handle(&self, _: ExportersRequest) -> Result<Self::Reply, NotifierError> {
-        let items = self.catalog.exporters().into_iter().map(|entry| ExporterInfo {
-            instance: entry.instance,
-            pool: entry.pool,
-            slots: entry.slots,
-            bulk_slots: entry.bulk_slots,
-            draining: entry.draining,
-            datasets: entry.datasets.into_iter().map(|dataset| dataset.info.name).collect(),
-            at: entry.at,
+        let exporters = self.catalog.exporters();
+        let items = exporters.iter().map(|heartbeat| ExporterInfo {
+            instance: heartbeat.instance.clone(),
+            pool: heartbeat.pool.clone(),
+            slots: heartbeat.slots,
+            bulk_slots: heartbeat.bulk_slots,
+            draining: heartbeat.draining,
+            datasets: heartbeat.datasets.iter().map(|dataset| dataset.name.clone()).collect(),
+            at: heartbeat.at,
         });
         Ok(enveloped(ExportersReply::Exporters { items: items.collect() }))
     }

@@ -32,6 +32,7 @@ async fn queue_gauges_are_updated(database: testkit::db::TestDatabase) {
         r#"sluice_queue_exports{pool="default",lane="bulk",state="waiting"} 3"#,
         r#"sluice_queue_exports{pool="default",lane="bulk",state="dispatched"} 1"#,
         r#"sluice_catalog_exporters{state="active"} 1"#,
+        "sluice_catalog_datasets 0",
         r#"sluice_jetstream_messages{stream="SLUICE_JOBS"} 1"#,
         r#"sluice_jetstream_consumer_pending{stream="SLUICE_OUTCOMES",consumer="notifier"} 0"#,
         r#"sluice_jetstream_polls_total{result="failed"} 0"#,

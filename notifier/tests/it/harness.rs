@@ -18,7 +18,7 @@ use platform::{
     units::HumanDuration,
 };
 use protocol::{
-    catalog::CatalogEntry,
+    catalog::ExporterHeartbeat,
     delivery::{self, GrantReply, GrantRequest, Segment},
     envelope::{Envelope, EventBody, Job, Outcome, OutcomeResult, UserEvent},
     export::{FileInfo, Status},
@@ -314,7 +314,7 @@ pub(crate) fn grant_request(id: ExportId, offset: u64) -> GrantRequest {
 /// Advertises an exporter with these slots for an hour.
 pub(crate) async fn advertise(bus: &Bus, slots: u32, bulk_slots: u32) {
     let (instance, pool) = ("exporter".to_owned(), "default".to_owned());
-    let entry = CatalogEntry {
+    let heartbeat = ExporterHeartbeat {
         v: protocol::ENVELOPE_VERSION,
         instance,
         pool,
@@ -325,7 +325,7 @@ pub(crate) async fn advertise(bus: &Bus, slots: u32, bulk_slots: u32) {
         draining: false,
         datasets: Vec::new(),
     };
-    bus.catalog().await.unwrap().put("exporter", serde_json::to_vec(&entry).unwrap().into()).await.unwrap();
+    testkit::catalog::advertise(bus, heartbeat, &[]).await;
 }
 
 /// Waits as long as a test observes that an event does not happen.

@@ -25,11 +25,14 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use tracing::{Span, info, warn};
 
 pub use self::error::BusError;
-use crate::{config::NatsConfig, telemetry::traces};
+use crate::{catalog::MAX_ENTRY_SIZE, config::NatsConfig, telemetry::traces};
 
 /// The maximum number of unread messages of one core NATS subscription. The client drops further messages; subscribers
 /// tolerate that, because they also poll.
 const SUBSCRIPTION_CAPACITY: usize = 4096;
+
+/// The part of the maximum message size of a server that is left for headers, in bytes.
+const HEADER_SIZE: usize = 1024;
 
 /// How long a lossy message may wait for space in the client's queue.
 const LOSSY_TIMEOUT: Duration = Duration::from_secs(1);
@@ -230,6 +233,13 @@ impl Bus {
     /// When the server does not answer or the bucket does not exist.
     pub async fn catalog(&self) -> Result<kv::Store, BusError> {
         self.bucket(subject::BUCKET_CATALOG).await
+    }
+
+    /// The maximum size of one entry of the catalog, in bytes: [`MAX_ENTRY_SIZE`], or less if the server accepts smaller
+    /// messages only.
+    #[must_use]
+    pub fn max_entry_size(&self) -> usize {
+        MAX_ENTRY_SIZE.min(self.client.max_payload().saturating_sub(HEADER_SIZE))
     }
 
     /// Opens the bucket of single-use tickets.

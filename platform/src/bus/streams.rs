@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
 use super::BusError;
-use crate::{backoff::Backoff, units::HumanDuration};
+use crate::{backoff::Backoff, catalog::ENTRY_LIFETIME, units::HumanDuration};
 
 const MINUTE: Duration = Duration::from_secs(60);
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
@@ -188,8 +188,9 @@ async fn create_missing(jetstream: &jetstream::Context, replicas: usize) -> Resu
         ..kv::Config::default()
     };
     let buckets = [
-        // stored on disk, because a restarted server must still have its buckets
-        (subject::BUCKET_CATALOG, bucket(subject::BUCKET_CATALOG, MINUTE, StorageType::File)),
+        // stored on disk, because a restarted server must still have its buckets; exporters renew their entries within
+        // this time, and it deletes those of a crashed exporter
+        (subject::BUCKET_CATALOG, bucket(subject::BUCKET_CATALOG, ENTRY_LIFETIME, StorageType::File)),
         // tickets are valid for 30 s; the bucket deletes unused ones after a minute
         (subject::BUCKET_TICKETS, bucket(subject::BUCKET_TICKETS, MINUTE, StorageType::File)),
     ];

@@ -111,6 +111,7 @@ pub const TABLE: &[Metric] = &[
     Metric { name: "sluice_exporter_dead_letters_total", kind: Counter, unit: Count, scope: Exporter, labels: &[FAILURE], help: "Number of jobs that failed permanently." },
     Metric { name: "sluice_exporter_catalog_reloads_total", kind: Counter, unit: Count, scope: Exporter, labels: &[Label("result", Known(&["accepted", "rejected"]))], help: "Number of changes of the catalog file." },
     Metric { name: "sluice_exporter_catalog_reload_failed", kind: Gauge, unit: Count, scope: Exporter, labels: &[], help: "Whether the catalog file is invalid (1), so that the previous one stays in use, or valid (0)." },
+    Metric { name: "sluice_exporter_advertise_failed", kind: Gauge, unit: Count, scope: Exporter, labels: &[], help: "Whether the exporter failed to advertise one of its datasets (1), so that gateways may not offer it, or not (0)." },
     Metric { name: "sluice_exporter_datasets_unavailable", kind: Gauge, unit: Count, scope: Exporter, labels: &[], help: "Number of datasets of the catalog file whose source is unavailable." },
 
     // notifiers: the queue
@@ -118,6 +119,7 @@ pub const TABLE: &[Metric] = &[
     Metric { name: "sluice_queue_waiting", kind: Gauge, unit: Count, scope: Notifier, labels: &[LANE, CLASS], help: "Number of exports that wait for dispatch: at the limit of their tenant (`tenant_limit`), or for an exporter or at the limit of their user (`capacity`)." },
     Metric { name: "sluice_queue_oldest_age_seconds", kind: Gauge, unit: Seconds, scope: Notifier, labels: &[LANE, CLASS], help: "Age of the oldest export that waits for dispatch, in seconds." },
     Metric { name: "sluice_queue_wait_seconds", kind: Histogram(EXPORT_BUCKETS), unit: Seconds, scope: Notifier, labels: &[LANE], help: "Time from the request of an export to its dispatch, in seconds." },
+    Metric { name: "sluice_catalog_datasets", kind: Gauge, unit: Count, scope: Notifier, labels: &[], help: "Number of datasets that running exporters offer." },
     Metric { name: "sluice_catalog_exporters", kind: Gauge, unit: Count, scope: Notifier, labels: &[Label("state", Known(&["active", "draining"]))], help: "Number of exporters that advertise themselves." },
     Metric { name: "sluice_notifier_dispatched_total", kind: Counter, unit: Count, scope: Notifier, labels: &[], help: "Number of dispatched exports." },
 

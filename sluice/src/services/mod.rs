@@ -5,7 +5,7 @@ mod exporter_http;
 use std::{io, net::SocketAddr, sync::Arc};
 
 use entity::credit_policy::{CreditPolicy, CreditPolicyError};
-use exporter::ExporterError;
+use exporter::{ExporterError, catalog::Advertisement};
 use gateway::app::StartError;
 use notifier::{BackupSetup, NotifierError};
 use platform::{
@@ -226,7 +226,7 @@ pub async fn start_exporter(settings: &Settings, common: &Common, life: &Lifecyc
     let Common { db, clock, metrics, .. } = common.clone();
     let bus = Bus::join(&settings.nats, ServiceKind::Exporter.process(), &subject::EXPORTER_STREAMS).await?;
     let store = FileStore::open(&settings.store)?;
-    let deps = exporter::Deps { bus, db, store, clock };
+    let deps = exporter::Deps { bus, db, store, clock, advertisement: Advertisement::default() };
     let address = &settings.exporter.internal_listen;
     if !address.is_empty() {
         let listener = bind("exporter.internal_listen", address).await?;

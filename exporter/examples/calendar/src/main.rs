@@ -8,7 +8,7 @@ mod days;
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use anyhow::{Result, bail};
-use exporter::{Deps, ExporterConfig, Registry};
+use exporter::{Deps, ExporterConfig, Registry, catalog::Advertisement};
 use platform::{
     bus::Bus,
     clock::SystemClock,
@@ -54,6 +54,7 @@ async fn main() -> Result<()> {
         db: platform::db::connect(&settings.database).await?,
         store: FileStore::open(&settings.store)?,
         clock: SystemClock::shared(),
+        advertisement: Advertisement::default(),
     };
     let mut registry = Registry::built_in();
     registry.datasets.push(Arc::new(Calendar::new()));

@@ -1,0 +1,153 @@
+//! Whether gateways can know the datasets of this exporter, for its readiness.
+
+use std::{
+    fmt,
+    sync::{Arc, PoisonError, RwLock},
+    time::Duration,
+};
+
+use platform::{
+    bus::BusError,
+    catalog::{EntryError, MAX_CATALOG_SIZE, MAX_DATASET_SIZE, MAX_DATASETS},
+};
+use protocol::subject::BUCKET_CATALOG;
+use tokio::time::Instant;
+
+/// The state of the advertisement of an exporter, which `/readyz` reports. Clones share the state.
+#[derive(Clone, Debug, Default)]
+pub struct Advertisement(Arc<RwLock<State>>);
+
+#[derive(Debug, Default)]
+enum State {
+    #[default]
+    Pending,
+    /// NATS has stored all entries; gateways offer the datasets until this time.
+    Stored(Instant),
+    Failed(String),
+}
+
+/// The reason why gateways do not offer all datasets of this exporter.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NotAdvertised {
+    /// The exporter has just started.
+    #[error("the datasets are not advertised yet")]
+    Pending,
+    /// The last heartbeat is older than its lifetime.
+    #[error("the last advertisement of the datasets has expired")]
+    Expired,
+    /// The last attempt failed; the text names the dataset, if it concerns one.
+    #[error("{0}")]
+    Failed(String),
+}
+
+impl Advertisement {
+    /// Returns an error if gateways do not offer all datasets of this exporter.
+    ///
+    /// # Errors
+    /// The reason, such as an entry that NATS has refused.
+    pub fn check(&self) -> Result<(), NotAdvertised> {
+        match &*self.0.read().unwrap_or_else(PoisonError::into_inner) {
+            State::Pending => Err(NotAdvertised::Pending),
+            State::Stored(until) if *until < Instant::now() => Err(NotAdvertised::Expired),
+            State::Stored(_) => Ok(()),
+            State::Failed(reason) => Err(NotAdvertised::Failed(reason.clone())),
+        }
+    }
+
+    /// Records the result of an attempt to advertise all datasets with a heartbeat of this lifetime.
+    pub(super) fn record(&self, result: Result<(), &AdvertiseError>, ttl: Duration) {
+        metrics::gauge!("sluice_exporter_advertise_failed").set(if result.is_ok() { 0.0 } else { 1.0 });
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = match result {
+            Ok(()) => State::Stored(Instant::now() + ttl),
+            Err(e) => State::Failed(e.to_string()),
+        };
+    }
+}
+
+/// Why some or all datasets of an exporter could not be advertised.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum AdvertiseError {
+    /// The bucket of the catalog does not answer.
+    #[error(transparent)]
+    Bus(#[from] BusError),
+    /// A heartbeat can't be encoded.
+    #[error("the heartbeat of this exporter can't be encoded: {0}")]
+    Encode(#[from] EntryError),
+    /// The description of a dataset can't be encoded.
+    #[error("dataset `{dataset}` can't be advertised: {source}")]
+    Dataset { dataset: String, source: EntryError },
+    /// The description of a dataset exceeds a bound.
+    #[error("dataset `{dataset}` can't be advertised: {excess}")]
+    TooLarge { dataset: String, excess: Excess },
+    /// The heartbeat is larger than a message of NATS may be.
+    #[error(
+        "the heartbeat of this exporter has {size} bytes, and NATS takes {max}: offer fewer datasets, or raise \
+         `max_payload` of NATS"
+    )]
+    HeartbeatTooLarge { size: usize, max: usize },
+    /// NATS has refused or not confirmed the entry of a dataset.
+    #[error("NATS did not store the entry of the dataset `{dataset}` in {BUCKET_CATALOG}: {detail}")]
+    NotStored { dataset: String, detail: String },
+    /// NATS has refused or not confirmed the heartbeat.
+    #[error("NATS did not store the heartbeat of this exporter in {BUCKET_CATALOG}: {0}")]
+    HeartbeatNotStored(String),
+}
+
+/// The bound of the catalog that a dataset exceeds, and what to do about it. Sizes are in bytes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Excess {
+    /// The compressed entry is larger than a message of NATS may be.
+    Entry { size: usize, max: usize, columns: usize },
+    /// The description is too large before compression.
+    Description { size: usize, columns: usize },
+    /// The descriptions of this and all earlier datasets are too large together.
+    Catalog { size: usize },
+    /// The exporter has too many datasets.
+    Datasets,
+}
+
+impl fmt::Display for Excess {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Entry { size, max, columns } => write!(
+                f,
+                "its description of {columns} columns has {size} bytes in compressed form, and at most {max} fit into \
+                 one message of NATS: declare only the columns that users need, or shorten titles and labels"
+            ),
+            Self::Description { size, columns } => write!(
+                f,
+                "its description of {columns} columns has {size} bytes, and at most {MAX_DATASET_SIZE} are allowed: \
+                 declare only the columns that users need, or shorten titles and labels"
+            ),
+            Self::Catalog { size } => write!(
+                f,
+                "the descriptions of the datasets up to this one have {size} bytes, and one exporter may advertise at \
+                 most {MAX_CATALOG_SIZE}: declare fewer columns, or move datasets to exporters of another pool"
+            ),
+            Self::Datasets => write!(
+                f,
+                "one exporter may offer at most {MAX_DATASETS} datasets: move datasets to exporters of another pool"
+            ),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn an_advertisement_that_failed_or_expired_is_no_advertisement() {
+        let advertisement = Advertisement::default();
+        assert_eq!(advertisement.check(), Err(NotAdvertised::Pending));
+        advertisement.record(Ok(()), Duration::from_secs(30));
+        assert_eq!(advertisement.check(), Ok(()));
+        let refused = AdvertiseError::HeartbeatNotStored("maximum bytes exceeded".into());
+        advertisement.record(Err(&refused), Duration::from_secs(30));
+        let reason = advertisement.check().unwrap_err().to_string();
+        assert!(reason.contains("SLUICE_CATALOG: maximum bytes exceeded"), "{reason}");
+        advertisement.record(Ok(()), Duration::from_secs(30));
+        tokio::time::advance(Duration::from_secs(31)).await;
+        assert_eq!(advertisement.check(), Err(NotAdvertised::Expired));
+    }
+}

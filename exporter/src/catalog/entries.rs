@@ -1,0 +1,156 @@
+//! Writes the entries of datasets into the bucket of the catalog: those that are new or changed, and those that the
+//! bucket would soon delete by their age.
+
+use std::{
+    collections::{HashMap, HashSet},
+    time::Duration,
+};
+
+use async_nats::jetstream::kv;
+use futures::{StreamExt, stream};
+use platform::catalog::DatasetEntry;
+use protocol::{catalog::DatasetRef, subject};
+use tokio::time::Instant;
+use tracing::warn;
+
+use super::{advertisement::AdvertiseError, estimates::Estimates, sizes::Room};
+use crate::Registry;
+
+/// The maximum number of entries that are written or deleted at once.
+const CONCURRENCY: usize = 16;
+/// The part of the maximum age of the bucket's entries after which an unchanged entry is written again.
+const RENEWALS: u32 = 3;
+
+/// The entries of one exporter: those of its current registry, and those that the bucket holds.
+pub(super) struct Entries {
+    instance: String,
+    current: Vec<Current>,
+    /// The datasets of the current registry that exceed a bound.
+    refused: Vec<AdvertiseError>,
+    /// The keys that the bucket may hold; None for a key whose last write was not confirmed.
+    written: HashMap<String, Option<Written>>,
+    /// The time at which the bucket was created, in nanoseconds since 1970.
+    bucket_created_at: Option<i128>,
+}
+
+/// The entry of a dataset of the current registry.
+struct Current {
+    name: String,
+    key: String,
+    rows_hidden: bool,
+    entry: DatasetEntry,
+}
+
+/// An entry that the bucket has confirmed.
+struct Written {
+    revision: String,
+    at: Instant,
+}
+
+impl Entries {
+    /// Returns the entries of an exporter that has not written any.
+    pub(super) fn new(instance: String) -> Self {
+        Self { instance, current: vec![], refused: vec![], written: HashMap::new(), bucket_created_at: None }
+    }
+
+    /// Replaces the datasets by those of a registry. An entry has at most `max_entry_size` bytes; larger ones are
+    /// refused and not written.
+    pub(super) fn replace(&mut self, registry: &Registry, max_entry_size: usize) {
+        let mut room = Room::new(max_entry_size);
+        self.current.clear();
+        self.refused.clear();
+        for dataset in &registry.datasets {
+            let info = dataset.info();
+            match room.take(&registry.describe(info)) {
+                Ok(entry) => self.current.push(Current {
+                    key: subject::catalog_dataset(&self.instance, &info.name),
+                    name: info.name.clone(),
+                    rows_hidden: info.row_policy.is_some(),
+                    entry,
+                }),
+                Err(e) => self.refused.push(e),
+            }
+        }
+    }
+
+    /// Returns the first dataset that exceeds a bound.
+    pub(super) fn refused(&self) -> Option<&AdvertiseError> {
+        self.refused.first()
+    }
+
+    /// Writes the entries that the bucket lacks, or would soon delete. Stops at the first failure, because the others
+    /// would fail for the same reason.
+    pub(super) async fn write(&mut self, bucket: &kv::Store) -> Result<(), AdvertiseError> {
+        let info = bucket.stream.cached_info();
+        let created_at = Some(info.created.unix_timestamp_nanos());
+        if self.bucket_created_at != created_at {
+            // NATS has lost its data
+            self.written.clear();
+            self.bucket_created_at = created_at;
+        }
+        let max_age = info.config.max_age;
+        let renew_after = if max_age.is_zero() { Duration::MAX } else { max_age / RENEWALS };
+        let due = self.current.iter().filter(|one| !self.is_fresh(one, renew_after));
+        let due: Vec<_> = due.map(|one| (one.name.clone(), one.key.clone(), one.entry.clone())).collect();
+        for (_, key, entry) in &due {
+            let written = self.written.entry(key.clone()).or_default();
+            // an unchanged entry stays in the bucket when its renewal fails; a changed one may be replaced or not
+            if written.as_ref().is_some_and(|written| written.revision != entry.revision) {
+                *written = None;
+            }
+        }
+        let puts = due.into_iter().map(|(dataset, key, entry)| async move {
+            let result = bucket.put(&key, entry.value).await;
+            (dataset, key, entry.revision, result)
+        });
+        let mut results = stream::iter(puts).buffer_unordered(CONCURRENCY);
+        while let Some((dataset, key, revision, result)) = results.next().await {
+            match result {
+                Ok(_) => drop(self.written.insert(key, Some(Written { revision, at: Instant::now() }))),
+                Err(e) => return Err(AdvertiseError::NotStored { dataset, detail: e.to_string() }),
+            }
+        }
+        Ok(())
+    }
+
+    fn is_fresh(&self, one: &Current, renew_after: Duration) -> bool {
+        let written = self.written.get(&one.key).and_then(Option::as_ref);
+        written.is_some_and(|written| written.revision == one.entry.revision && written.at.elapsed() < renew_after)
+    }
+
+    /// Returns the datasets whose current entries the bucket holds.
+    pub(super) fn named(&self, estimates: &Estimates) -> Vec<DatasetRef> {
+        let is_written = |one: &&Current| self.is_fresh(one, Duration::MAX);
+        let named = self.current.iter().filter(is_written).map(|one| DatasetRef {
+            name: one.name.clone(),
+            revision: one.entry.revision.clone(),
+            rows: estimates.rows(&one.name),
+            rows_hidden: one.rows_hidden,
+        });
+        named.collect()
+    }
+
+    /// Deletes the entries of datasets that the current registry does not have. A failed deletion is repeated by the
+    /// next call, and the bucket deletes old entries by itself.
+    pub(super) async fn delete_gone(&mut self, bucket: &kv::Store) {
+        let current: HashSet<_> = self.current.iter().map(|one| &one.key).collect();
+        let gone: Vec<String> = self.written.keys().filter(|key| !current.contains(key)).cloned().collect();
+        let deletions = gone.into_iter().map(|key| async move {
+            let result = bucket.delete(&key).await;
+            (key, result)
+        });
+        let mut results = stream::iter(deletions).buffer_unordered(CONCURRENCY);
+        while let Some((key, result)) = results.next().await {
+            match result {
+                Ok(()) => drop(self.written.remove(&key)),
+                Err(e) => return warn!(error = %e, "failed to delete a catalog entry; it expires by itself"),
+            }
+        }
+    }
+
+    /// Deletes all entries.
+    pub(super) async fn delete_all(&mut self, bucket: &kv::Store) {
+        self.current.clear();
+        self.delete_gone(bucket).await;
+    }
+}

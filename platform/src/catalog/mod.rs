@@ -1,0 +1,260 @@
+//! The datasets that running exporters offer, read from their advertisements in the catalog bucket.
+//!
+//! The bucket has an entry for each dataset of each exporter, and a heartbeat for each exporter that names its datasets.
+//! `entry` encodes the values and bounds their sizes; `state` decides what is offered.
+
+mod entry;
+mod state;
+#[cfg(test)]
+mod tests;
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::{
+        Arc, PoisonError, RwLock,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use async_nats::jetstream::kv::{Entry, Operation, Store};
+use futures::StreamExt;
+use protocol::{
+    catalog::{CatalogDataset, ExporterHeartbeat},
+    subject::Lane,
+};
+use tokio::time::Instant;
+use tracing::{debug, warn};
+
+pub use self::entry::{
+    DatasetEntry, EntryError, MAX_CATALOG_SIZE, MAX_DATASET_SIZE, MAX_DATASETS, MAX_ENTRY_SIZE, decode_dataset,
+    decode_heartbeat, encode_heartbeat,
+};
+pub(crate) use self::state::ENTRY_LIFETIME;
+use self::state::{Arrival, Completeness, Offered, State};
+use crate::lifecycle::Lifecycle;
+
+/// The pause before a new watch after a watch has failed.
+const WATCH_RETRY_PAUSE: Duration = Duration::from_secs(1);
+/// The maximum silence of a watch while no exporter is known.
+const MAX_IDLE_SILENCE: Duration = Duration::from_secs(10);
+/// The number of consecutive heartbeats of one exporter with missing entries after which the bucket is read again.
+const MAX_INCOMPLETE_HEARTBEATS: u32 = 2;
+
+/// The running exporters and their datasets. Clones share the state.
+#[derive(Clone, Debug, Default)]
+pub struct Catalog {
+    state: Arc<RwLock<State>>,
+    filled: Arc<AtomicBool>,
+    /// The error of the last attempt to watch the bucket; None while a watch runs.
+    watch_fault: Arc<RwLock<Option<String>>>,
+}
+
+/// A dataset and the pool of the exporters that offer it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Offer {
+    /// The advertised description of the dataset, with the estimated rows.
+    pub dataset: CatalogDataset,
+    /// The pool that receives jobs for the dataset.
+    pub pool: String,
+}
+
+/// The reason why a catalog offers no dataset.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CatalogGap {
+    /// No exporter has advertised all its datasets since the start of this process.
+    #[error("no exporter has advertised a dataset yet")]
+    NeverFilled,
+    /// The bucket of the catalog can't be read; the text is the error.
+    #[error("the catalog can't be read: {0}")]
+    Unreadable(String),
+    /// No exporter has a heartbeat in time.
+    #[error("no exporter runs, or none can advertise its datasets; see /readyz of the exporters")]
+    NoExporter,
+    /// Exporters run, but no entry of a dataset has arrived.
+    #[error("the running exporters offer no dataset; see /readyz of the exporters")]
+    NoDataset,
+}
+
+impl From<Offered> for Offer {
+    fn from(offered: Offered) -> Self {
+        Self { dataset: offered.named.with_rows(CatalogDataset::clone(&offered.dataset)), pool: offered.pool }
+    }
+}
+
+impl Catalog {
+    /// Spawns a task that applies all changes of the catalog bucket until the soft stop.
+    pub fn watch(&self, bucket: Store, life: &Lifecycle) {
+        let (catalog, stop) = (self.clone(), life.soft().clone());
+        life.spawn(async move {
+            loop {
+                tokio::select! {
+                    () = stop.cancelled() => return,
+                    () = catalog.watch_once(&bucket) => {}
+                }
+                tokio::select! {
+                    () = stop.cancelled() => return,
+                    () = tokio::time::sleep(WATCH_RETRY_PAUSE) => {}
+                }
+            }
+        });
+    }
+
+    /// Applies changes of the bucket until the watch fails, has lost entries, or exceeds its maximum silence.
+    async fn watch_once(&self, bucket: &Store) {
+        let mut changes = match bucket.watch_with_history(">").await {
+            Ok(changes) => changes,
+            Err(e) => {
+                self.set_watch_fault(Some(e.to_string()));
+                return warn!(error = %e, "failed to watch the catalog; retrying");
+            }
+        };
+        self.set_watch_fault(None);
+        let mut incomplete: HashMap<String, u32> = HashMap::new();
+        loop {
+            // The consumer of a watch survives the recreation of its bucket, and then waits for a sequence number that
+            // is far ahead. A long silence therefore ends the watch.
+            let Ok(change) = tokio::time::timeout(self.max_silence(), changes.next()).await else {
+                return debug!("the catalog watch is silent; watching again");
+            };
+            let Some(change) = change else { return };
+            let change = match change {
+                Ok(change) => change,
+                Err(e) => return warn!(error = %e, "the catalog watch failed; watching again"),
+            };
+            match self.apply(&change) {
+                Some(Completeness::Complete) => drop(incomplete.remove(&change.key)),
+                // the first messages of a watch may repeat a heartbeat before its entries
+                Some(Completeness::Incomplete) if change.seen_current => {
+                    let count = incomplete.entry(change.key.clone()).or_default();
+                    *count += 1;
+                    // a watch that continues in a recreated bucket may skip entries
+                    if *count >= MAX_INCOMPLETE_HEARTBEATS {
+                        return warn!(catalog.key = %change.key, "catalog entries are missing; reading all again");
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// Applies one change of the bucket. Returns whether all entries of a heartbeat have arrived; None for another
+    /// change.
+    fn apply(&self, change: &Entry) -> Option<Completeness> {
+        let nanoseconds = change.created.unix_timestamp_nanos();
+        let stored_at = i64::try_from(nanoseconds / 1_000_000).unwrap_or_default();
+        let arrival = Arrival { stored_at, is_repeated: !change.seen_current };
+        let unreadable = |e: EntryError| {
+            warn!(catalog.key = %change.key, error = %e, "unreadable entry in the catalog");
+        };
+        match (change.key.split_once('.'), change.operation) {
+            (None, Operation::Put) => match decode_heartbeat(&change.value) {
+                Ok(heartbeat) => return Some(self.put_heartbeat(heartbeat, arrival)),
+                Err(e) => unreadable(e),
+            },
+            (Some(key), Operation::Put) => {
+                if let Err(e) = self.put_dataset(key, &change.value, arrival) {
+                    unreadable(e);
+                }
+            }
+            (None, _) => self.write(|state| state.remove_exporter(&change.key)),
+            (Some((exporter, dataset)), _) => self.write(|state| state.remove_dataset(exporter, dataset)),
+        }
+        None
+    }
+
+    /// The maximum silence of the watch: two thirds of the time until the last heartbeat expires.
+    fn max_silence(&self) -> Duration {
+        let now = Instant::now();
+        let last = self.read(State::last_expiry);
+        last.filter(|last| *last > now).map_or(MAX_IDLE_SILENCE, |last| ((last - now) * 2 / 3).max(WATCH_RETRY_PAUSE))
+    }
+
+    /// Stores an exporter's newest heartbeat.
+    fn put_heartbeat(&self, heartbeat: ExporterHeartbeat, arrival: Arrival) -> Completeness {
+        let completeness = self.write(|state| state.put_heartbeat(heartbeat, arrival));
+        if completeness == Completeness::Complete {
+            self.filled.store(true, Ordering::Release);
+        }
+        completeness
+    }
+
+    /// Stores the newest entry of a dataset.
+    fn put_dataset(&self, key: (&str, &str), value: &[u8], arrival: Arrival) -> Result<(), EntryError> {
+        self.write(|state| state.put_dataset(key, value, arrival))
+    }
+
+    /// All offered datasets whose names are wanted, by name. If two pools offer the same name, the result has the pool
+    /// that sorts first.
+    #[must_use]
+    pub fn offers(&self, is_wanted: impl Fn(&str) -> bool) -> BTreeMap<String, Offer> {
+        // the lock is free again before descriptions are copied
+        let offered = self.read(|state| state.offered(is_wanted));
+        offered.into_iter().map(|(name, offered)| (name, offered.into())).collect()
+    }
+
+    /// The dataset of this name; None when no running exporter offers it.
+    #[must_use]
+    pub fn find(&self, name: &str) -> Option<Offer> {
+        self.offers(|offered| offered == name).remove(name)
+    }
+
+    /// The number of jobs that the exporters of a pool can run in a lane at once; 0 without an exporter.
+    #[must_use]
+    pub fn slots(&self, pool: &str, lane: Lane) -> u64 {
+        let live = self.read(State::live);
+        let slots = live.iter().filter(|heartbeat| heartbeat.pool == pool).map(|heartbeat| match lane {
+            Lane::Interactive => heartbeat.slots,
+            Lane::Bulk => heartbeat.bulk_slots,
+        });
+        slots.map(u64::from).sum()
+    }
+
+    /// The last heartbeat of each running exporter, sorted by pool and instance.
+    #[must_use]
+    pub fn exporters(&self) -> Vec<Arc<ExporterHeartbeat>> {
+        self.read(State::live)
+    }
+
+    /// The number of offered datasets.
+    #[must_use]
+    pub fn dataset_count(&self) -> usize {
+        self.read(|state| state.offered(|_| true)).len()
+    }
+
+    /// Whether no running exporter offers a dataset.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        !self.read(State::offers_any)
+    }
+
+    /// Returns an error while no dataset is offered.
+    ///
+    /// # Errors
+    /// The reason why no dataset is offered.
+    pub fn check(&self) -> Result<(), CatalogGap> {
+        if !self.is_empty() {
+            self.filled.store(true, Ordering::Release);
+            return Ok(());
+        }
+        let fault = self.watch_fault.read().unwrap_or_else(PoisonError::into_inner).clone();
+        Err(match fault {
+            Some(fault) => CatalogGap::Unreadable(fault),
+            None if !self.filled.load(Ordering::Acquire) => CatalogGap::NeverFilled,
+            None if self.exporters().is_empty() => CatalogGap::NoExporter,
+            None => CatalogGap::NoDataset,
+        })
+    }
+
+    fn set_watch_fault(&self, fault: Option<String>) {
+        *self.watch_fault.write().unwrap_or_else(PoisonError::into_inner) = fault;
+    }
+
+    fn read<T>(&self, look: impl FnOnce(&State) -> T) -> T {
+        look(&self.state.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn write<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
+        change(&mut self.state.write().unwrap_or_else(PoisonError::into_inner))
+    }
+}
