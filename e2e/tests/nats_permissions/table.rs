@@ -10,7 +10,7 @@ const STREAMS: [&str; 6] =
 type Row = (&'static str, &'static str);
 
 /// Messages of the platform, and inboxes of replies.
-const MESSAGES: [Row; 27] = [
+const MESSAGES: [Row; 28] = [
     ("sluice.v1.job.default.bulk.x", "notifier"),
     ("sluice.v1.outcome.x", "exporter notifier restore"),
     ("sluice.v1.outcome.command.x", "gateway notifier restore"),
@@ -28,6 +28,7 @@ const MESSAGES: [Row; 27] = [
     ("sluice.v1.ops.requeue", "operator"),
     ("sluice.v1.ops.drain.x", "operator"),
     ("$KV.SLUICE_CATALOG.x", "exporter"),
+    ("$KV.SLUICE_CATALOG.x.y", "exporter"),
     ("$KV.SLUICE_TICKETS.x", "gateway"),
     ("$SRV.PING", "operator"),
     ("$SRV.STATS.sluice-exporter", "operator"),
