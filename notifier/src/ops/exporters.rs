@@ -3,7 +3,7 @@
 use platform::catalog::Catalog;
 use protocol::{
     envelope::Envelope,
-    ops::{ExporterInfo, ExportersReply, ExportersRequest},
+    ops::{ExporterInfo, ExportersReply, ExportersRequest, MAX_LISTED_DATASETS},
     problem::Problem,
 };
 
@@ -29,7 +29,8 @@ impl Handler for ExportersHandler {
             slots: heartbeat.slots,
             bulk_slots: heartbeat.bulk_slots,
             draining: heartbeat.draining,
-            datasets: heartbeat.datasets.iter().map(|dataset| dataset.name.clone()).collect(),
+            datasets: heartbeat.datasets.iter().take(MAX_LISTED_DATASETS).map(|one| one.name.clone()).collect(),
+            dataset_count: u32::try_from(heartbeat.datasets.len()).unwrap_or(u32::MAX),
             at: heartbeat.at,
         });
         Ok(enveloped(ExportersReply::Exporters { items: items.collect() }))

@@ -313,19 +313,22 @@ pub(crate) fn grant_request(id: ExportId, offset: u64) -> GrantRequest {
 
 /// Advertises an exporter with these slots for an hour.
 pub(crate) async fn advertise(bus: &Bus, slots: u32, bulk_slots: u32) {
-    let (instance, pool) = ("exporter".to_owned(), "default".to_owned());
-    let heartbeat = ExporterHeartbeat {
+    testkit::catalog::advertise(bus, ExporterHeartbeat { slots, bulk_slots, ..heartbeat("exporter") }, &[]).await;
+}
+
+/// A heartbeat that lives for an hour, of an exporter without slots and datasets.
+pub(crate) fn heartbeat(instance: &str) -> ExporterHeartbeat {
+    ExporterHeartbeat {
         v: protocol::ENVELOPE_VERSION,
-        instance,
-        pool,
+        instance: instance.into(),
+        pool: "default".into(),
         at: now().into(),
         ttl_ms: 3_600_000,
-        slots,
-        bulk_slots,
+        slots: 0,
+        bulk_slots: 0,
         draining: false,
         datasets: Vec::new(),
-    };
-    testkit::catalog::advertise(bus, heartbeat, &[]).await;
+    }
 }
 
 /// Waits as long as a test observes that an event does not happen.

@@ -2,18 +2,19 @@
 
 use entity::ledger;
 use protocol::{
+    catalog::{DatasetRef, ExporterHeartbeat},
     export::Status,
     id::{ExportId, Owner},
     ops::{
         CancelReply, CancelRequest, ExportLookup, ExportReply, ExportersReply, ExportersRequest, ExportsReply,
-        ExportsRequest, RequeueReply, RequeueRequest,
+        ExportsRequest, MAX_LISTED_DATASETS, RequeueReply, RequeueRequest,
     },
     problem::Slug,
     subject,
 };
 use serde_json::json;
 
-use crate::harness::{Harness, completed, operator_request};
+use crate::harness::{Harness, completed, heartbeat, operator_request};
 
 async fn list(h: &Harness, request: ExportsRequest) -> (Vec<ExportId>, Option<ExportId>) {
     match operator_request(h, subject::OPS_EXPORTS, &request).await {
@@ -140,6 +141,20 @@ async fn exporters_are_listed_and_the_service_describes_itself() {
     })
     .await;
     assert_eq!((items[0].instance.as_str(), items[0].slots, items[0].draining), ("exporter", 100, false));
+
+    // a list of many datasets is cut, so that the reply fits into one message
+    let named =
+        |n: usize| DatasetRef { name: format!("dataset{n}"), revision: String::new(), rows: None, rows_hidden: false };
+    let datasets = (0..MAX_LISTED_DATASETS + 3).map(named).collect();
+    testkit::catalog::advertise(&h.bus, ExporterHeartbeat { datasets, ..heartbeat("many") }, &[]).await;
+    let many = testkit::eventually("the second exporter is listed", || async {
+        match operator_request(&h, subject::OPS_EXPORTERS, &ExportersRequest {}).await {
+            ExportersReply::Exporters { items } => items.into_iter().find(|item| item.instance == "many"),
+            ExportersReply::Refused { problem } => panic!("{problem}"),
+        }
+    })
+    .await;
+    assert_eq!((many.datasets.len(), many.dataset_count as usize), (MAX_LISTED_DATASETS, MAX_LISTED_DATASETS + 3));
 
     let reply = h.bus.client().request("$SRV.INFO.sluice-notifier", "".into()).await.unwrap();
     let info: serde_json::Value = serde_json::from_slice(&reply.payload).unwrap();

@@ -180,8 +180,18 @@ impl Catalog {
     }
 
     /// Stores the newest entry of a dataset.
-    fn put_dataset(&self, key: (&str, &str), value: &[u8], arrival: Arrival) -> Result<(), EntryError> {
-        self.write(|state| state.put_dataset(key, value, arrival))
+    fn put_dataset(&self, (exporter, dataset): (&str, &str), value: &[u8], arrival: Arrival) -> Result<(), EntryError> {
+        let key = (dataset.to_owned(), entry::revision(value));
+        // large entries are decoded without the lock
+        let (dataset, outcome) = match self.read(|state| state.known_dataset(&key)) {
+            Some(known) => (Some(known), Ok(())),
+            None => match decode_dataset(value) {
+                Ok(dataset) => (Some(Arc::new(dataset)), Ok(())),
+                Err(e) => (None, Err(e)),
+            },
+        };
+        self.write(|state| state.put_dataset(exporter, key, dataset, arrival));
+        outcome
     }
 
     /// All offered datasets whose names are wanted, by name. If two pools offer the same name, the result has the pool

@@ -15,7 +15,7 @@ use protocol::{
 };
 use tokio::time::Instant;
 
-use super::entry::{self, EntryError, MAX_DATASETS};
+use super::entry::MAX_DATASETS;
 
 /// The time for which entries of an exporter without a live heartbeat are kept. After it, the bucket has deleted them
 /// too; an exporter that returns earlier finds its entries in place.
@@ -23,6 +23,9 @@ pub(crate) const ENTRY_LIFETIME: Duration = Duration::from_secs(10 * 60);
 
 /// The most entries of one exporter that are kept: two revisions of each dataset.
 const MAX_KEPT_ENTRIES: usize = 2 * MAX_DATASETS;
+
+/// The key of a dataset within its exporter, and the revision of its entry.
+pub(super) type EntryKey = (String, String);
 
 /// All known exporters, by the key of their heartbeat.
 #[derive(Debug, Default)]
@@ -37,7 +40,7 @@ pub(super) struct State {
 struct Exporter {
     heartbeat: Option<Heartbeat>,
     /// The entries by dataset key and revision; None for an entry that can't be read.
-    entries: HashMap<(String, String), Option<Arc<CatalogDataset>>>,
+    entries: HashMap<EntryKey, Option<Arc<CatalogDataset>>>,
     changed_at: Instant,
 }
 
@@ -78,7 +81,7 @@ impl Heartbeat {
 }
 
 /// The key under which the entry of a dataset is kept.
-fn entry_key(named: &DatasetRef) -> (String, String) {
+fn entry_key(named: &DatasetRef) -> EntryKey {
     (subject::token(&named.name), named.revision.clone())
 }
 
@@ -130,36 +133,30 @@ impl State {
         exporter.completeness()
     }
 
-    /// Stores the entry of a dataset. Exporters with equal entries share one description.
-    ///
-    /// # Errors
-    /// When the entry can't be read. It then counts as received, and its dataset is not offered.
+    /// The description of a dataset key and revision that some exporter has already sent, so that exporters with equal
+    /// entries share one description.
+    pub(super) fn known_dataset(&self, key: &EntryKey) -> Option<Arc<CatalogDataset>> {
+        self.exporters.values().find_map(|known| known.entries.get(key).cloned().flatten())
+    }
+
+    /// Stores the entry of a dataset. None stands for an entry that can't be read: it counts as received, and its dataset
+    /// is not offered.
     pub(super) fn put_dataset(
         &mut self,
-        (exporter, dataset): (&str, &str),
-        value: &[u8],
+        exporter: &str,
+        key: EntryKey,
+        dataset: Option<Arc<CatalogDataset>>,
         arrival: Arrival,
-    ) -> Result<(), EntryError> {
+    ) {
         self.last_stored_at = arrival.stored_at;
-        let key = (dataset.to_owned(), entry::revision(value));
-        let shared = self.exporters.values().find_map(|known| known.entries.get(&key).cloned().flatten());
-        let decoded = match shared {
-            Some(dataset) => Ok(dataset),
-            None => entry::decode_dataset(value).map(Arc::new),
-        };
         let known = self.exporters.entry(exporter.to_owned()).or_insert_with(Exporter::new);
+        known.changed_at = Instant::now();
         if known.entries.len() >= MAX_KEPT_ENTRIES {
             known.drop_unnamed();
         }
-        known.changed_at = Instant::now();
-        let (dataset, outcome) = match decoded {
-            Ok(dataset) => (Some(dataset), Ok(())),
-            Err(e) => (None, Err(e)),
-        };
         if known.entries.len() < MAX_KEPT_ENTRIES {
             known.entries.insert(key, dataset);
         }
-        outcome
     }
 
     /// Removes an exporter that has stopped, with all its entries.

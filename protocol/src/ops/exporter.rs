@@ -4,7 +4,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::{problem::Problem, time::Timestamp};
 
-/// One running exporter, from its catalog entry.
+/// The maximum number of dataset names of one exporter in a list of exporters, so that the list fits into one message of
+/// NATS.
+pub const MAX_LISTED_DATASETS: usize = 50;
+
+/// One running exporter, from its heartbeat in the catalog.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ExporterInfo {
     /// The name of the exporter.
@@ -17,9 +21,11 @@ pub struct ExporterInfo {
     pub bulk_slots: u32,
     /// Whether the exporter is draining, so that it accepts no new jobs.
     pub draining: bool,
-    /// The names of the datasets that the exporter offers.
+    /// The names of the first datasets that the exporter offers, at most [`MAX_LISTED_DATASETS`].
     pub datasets: Vec<String>,
-    /// The time at which the exporter wrote its catalog entry.
+    /// The number of all datasets that the exporter offers.
+    pub dataset_count: u32,
+    /// The time at which the exporter wrote its last heartbeat.
     pub at: Timestamp,
 }
 

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 pub use self::{
     dead::{DeadLetter, DeadLetterKind, DeadLettersReply, DeadLettersRequest, RequeueReply, RequeueRequest},
     export::{CancelReply, CancelRequest, ExportLookup, ExportReply, ExportSummary, ExportsReply, ExportsRequest},
-    exporter::{DrainReply, DrainRequest, ExporterInfo, ExportersReply, ExportersRequest},
+    exporter::{DrainReply, DrainRequest, ExporterInfo, ExportersReply, ExportersRequest, MAX_LISTED_DATASETS},
 };
 use crate::{problem::Problem, time::Timestamp};
 

@@ -31,7 +31,9 @@ pub(super) async fn list(client: &OpsClient, json: bool) -> Result<(), CommandEr
     rows.extend(items.iter().map(|item| {
         let state = if item.draining { "draining" } else { "active" };
         let (slots, bulk) = (item.slots.to_string(), item.bulk_slots.to_string());
-        let datasets = plain(&item.datasets.join(", "));
+        let more = (item.dataset_count as usize).saturating_sub(item.datasets.len());
+        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+        let datasets = plain(&item.datasets.join(", ")) + &more;
         [item.instance.clone(), plain(&item.pool), state.into(), slots, bulk, item.at.to_string(), datasets]
     }));
     Ok(output::print(&table(&rows))?)
