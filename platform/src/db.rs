@@ -20,6 +20,23 @@ const SLOW_STATEMENT: Duration = Duration::from_secs(2);
 /// # Errors
 /// When the URL is not valid or the database can't be reached.
 pub async fn connect(config: &DatabaseConfig) -> Result<DatabaseConnection, DbErr> {
+    open(config, SQLITE_BUSY_TIMEOUT).await
+}
+
+/// Opens a SQLite file for reading only. A statement waits at most `lock_timeout` for a writer that holds the lock.
+///
+/// # Errors
+/// When the file can't be opened.
+pub async fn connect_read_only(
+    file: &Path,
+    max_connections: u32,
+    lock_timeout: Duration,
+) -> Result<DatabaseConnection, DbErr> {
+    let config = DatabaseConfig { url: sqlite_read_only(file), max_connections, ..DatabaseConfig::default() };
+    open(&config, lock_timeout).await
+}
+
+async fn open(config: &DatabaseConfig, lock_timeout: Duration) -> Result<DatabaseConnection, DbErr> {
     let url = config.url.expose();
     let mut options = ConnectOptions::new(url);
     options
@@ -34,8 +51,7 @@ pub async fn connect(config: &DatabaseConfig) -> Result<DatabaseConnection, DbEr
         let read_only = is_read_only(url);
         options.map_sqlx_sqlite_opts(move |sqlite| {
             use sea_orm::sqlx::sqlite::{SqliteJournalMode, SqliteSynchronous};
-            let sqlite =
-                sqlite.synchronous(SqliteSynchronous::Normal).foreign_keys(true).busy_timeout(SQLITE_BUSY_TIMEOUT);
+            let sqlite = sqlite.synchronous(SqliteSynchronous::Normal).foreign_keys(true).busy_timeout(lock_timeout);
             // the file stores its journal mode, and a read-only connection can't change it
             if read_only { sqlite } else { sqlite.journal_mode(SqliteJournalMode::Wal) }
         });

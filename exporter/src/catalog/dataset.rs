@@ -3,7 +3,6 @@
 use std::{sync::Arc, time::Duration};
 
 use protocol::{access::Access, catalog::Column};
-use sea_orm::DatabaseConnection;
 use tracing::warn;
 
 use super::{
@@ -16,7 +15,7 @@ use super::{
 use crate::{
     dataset::{
         Dataset, DatasetError, DatasetInfo, Files, Key, PostgresRows, PostgresServer, SqlRows,
-        sql::{Source, table_columns},
+        sql::{Source, SqliteFile, named_table, table_columns},
     },
     template,
 };
@@ -40,7 +39,7 @@ pub(super) async fn make(
         return Err(Refusal::Unavailable(reason));
     }
     let made: Arc<dyn Dataset> = match (rows, source) {
-        (Rows::Sql(rows), Some(OpenSource::Sqlite(db))) => Arc::new(sqlite(at, spec, rows, db).await?),
+        (Rows::Sql(rows), Some(OpenSource::Sqlite(file))) => Arc::new(sqlite(at, spec, rows, file).await?),
         (Rows::Sql(rows), Some(OpenSource::Postgres(server))) => Arc::new(postgres(at, spec, rows, server).await?),
         (Rows::Sql(_), _) => {
             return Err(Refusal::Fault(at, "a table or query needs `from`, the name of a database".into()));
@@ -62,13 +61,15 @@ pub(super) async fn make(
     Ok(made)
 }
 
-async fn sqlite(at: usize, spec: &DatasetSpec, rows: Source, db: DatabaseConnection) -> Result<SqlRows, Refusal> {
+async fn sqlite(at: usize, spec: &DatasetSpec, rows: Source, file: Arc<SqliteFile>) -> Result<SqlRows, Refusal> {
     let failed = |e: DatasetError| classify_probe_error(at, spec, &e);
+    let db = file.connection().await.map_err(failed)?;
+    let rows = named_table(&db, rows).await.map_err(failed)?;
     let found = table_columns(&db, &rows).await.map_err(failed)?;
     check_tenant_columns(at, spec, found.iter().map(|column| column.name.as_str()))?;
     // the columns of a query are unknown to SQLite: their types must be declared
     let columns = if all_typed(spec) { spec.columns() } else { merged(spec, found).map_err(failed)? };
-    Ok(SqlRows::new(db, rows, info(spec, &columns)?).ordered_by(spec.order()))
+    Ok(SqlRows::new(file, rows, info(spec, &columns)?).ordered_by(spec.order()))
 }
 
 async fn postgres(

@@ -3,19 +3,18 @@
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use object_store::{ObjectStore, aws::AmazonS3Builder};
-use platform::{catalog::MAX_ENTRY_SIZE, config::DatabaseConfig, secret::Secret};
-use sea_orm::DatabaseConnection;
+use platform::{catalog::MAX_ENTRY_SIZE, secret::Secret};
 
 use super::spec::{SecretRef, SourceSpec};
 use crate::{
     ExporterConfig,
-    dataset::{Location, PostgresServer, PostgresSettings, Spool},
+    dataset::{Location, PostgresServer, PostgresSettings, Spool, sql::SqliteFile},
 };
 
 /// The maximum wait for the connection to a remote file, and for its next bytes.
 const FETCH_TIMEOUT: Duration = Duration::from_secs(60);
-/// The maximum number of connections to one SQLite file.
-const SQLITE_CONNECTIONS: u32 = 8;
+/// The maximum wait of a statement for another program that writes to a SQLite file and holds its lock.
+const SQLITE_LOCK_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The settings of the exporter that loading a catalog file depends on.
 #[derive(Clone, Debug)]
@@ -71,13 +70,9 @@ impl LoadContext {
                 }
             }
             SourceSpec::Sqlite { path } => {
-                let config = DatabaseConfig {
-                    url: platform::db::sqlite_read_only(&self.path(path)),
-                    max_connections: SQLITE_CONNECTIONS,
-                    ..DatabaseConfig::default()
-                };
-                match platform::db::connect(&config).await {
-                    Ok(db) => OpenSource::Sqlite(db),
+                let file = SqliteFile::new(&self.path(path), SQLITE_LOCK_TIMEOUT);
+                match file.connection().await {
+                    Ok(_) => OpenSource::Sqlite(Arc::new(file)),
                     Err(e) => OpenSource::Unavailable { reason: e.to_string(), is_postgres: false },
                 }
             }
@@ -129,7 +124,7 @@ impl LoadContext {
 /// An opened source, or the reason why the source is unavailable.
 #[derive(Clone)]
 pub(super) enum OpenSource {
-    Sqlite(DatabaseConnection),
+    Sqlite(Arc<SqliteFile>),
     Postgres(Arc<PostgresServer>),
     Bucket(Arc<dyn ObjectStore>),
     Http(url::Url, Secret),

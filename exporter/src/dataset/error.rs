@@ -37,6 +37,30 @@ pub enum DatasetError {
         /// The reason why the value does not fit. The text does not repeat the value.
         detail: &'static str,
     },
+    /// A row of SQLite has a value that the type of its column can't hold unchanged.
+    #[error(
+        "dataset `{dataset}`, column `{column}`, row {row} of the export: the source stores {found}, which {expected} can't hold unchanged; \
+         correct the value, or declare the column as `type = \"string\"` to export every value as its exact text"
+    )]
+    Stored {
+        /// The name of the dataset.
+        dataset: String,
+        /// The name of the column.
+        column: String,
+        /// The number of the row among the rows of the export, from 1; of a row that the filter compares, the number that
+        /// it would have.
+        row: u64,
+        /// The kind of the stored value. The text does not repeat the value.
+        found: &'static str,
+        /// The kind of column that the source or the catalog declares.
+        expected: &'static str,
+    },
+    /// The rows do not come in the order of their values, because a database sorts other spellings of them.
+    #[error(
+        "column `{0}` has values in spellings that its database sorts in another order than their values: write them in one \
+         spelling, or leave the column out of `order`"
+    )]
+    Unsorted(String),
     /// The source sent malformed bytes, such as a damaged page of a Parquet file; the text names the damage.
     #[error("the source sent malformed data: {0}")]
     Garbled(&'static str),
@@ -120,6 +144,8 @@ impl DatasetError {
             | Self::Unsupported { .. }
             | Self::Param(_)
             | Self::Value { .. }
+            | Self::Stored { .. }
+            | Self::Unsorted(_)
             | Self::Garbled(_)
             | Self::Slow(_)
             | Self::Changed(_)
@@ -140,6 +166,7 @@ impl DatasetError {
             Self::Objects(e) => !matches!(e, object_store::Error::NotFound { .. }),
             Self::Http(e) => !e.is_status() || e.status().is_some_and(|s| s.is_server_error()),
             Self::NoColumn(_) | Self::Unsupported { .. } | Self::Param(_) | Self::Value { .. } => false,
+            Self::Stored { .. } | Self::Unsorted(_) => false,
             Self::Db(e) => sql::is_transient(e),
             Self::Garbled(_) | Self::Rewritten | Self::Slow(_) | Self::Polars(_) | Self::Io(_) | Self::Died(_) => true,
         }

@@ -19,6 +19,8 @@ pub(crate) mod redact;
 pub mod sql;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod written_values_tests;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};

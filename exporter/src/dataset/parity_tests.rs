@@ -17,7 +17,7 @@ use sea_orm::{
 };
 use serde_json::json;
 
-use super::*;
+use super::{written_values_tests::filters_compare_what_is_written, *};
 
 const ROWS: usize = 200;
 const FILTERS: usize = 250;
@@ -272,6 +272,10 @@ async fn agree(sources: &[(&'static str, Arc<dyn Dataset>)]) {
         selective += usize::from(!expected.is_empty() && expected.len() < ROWS);
     }
     assert!(selective > FILTERS / 2, "only {selective} filters pass some of the rows");
+    for (name, source) in sources {
+        let selective = filters_compare_what_is_written(name, source.as_ref(), 5).await;
+        assert!(selective > 80, "{name}: only {selective} filters return some of the rows");
+    }
 }
 
 #[tokio::test]

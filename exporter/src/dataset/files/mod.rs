@@ -26,9 +26,9 @@ mod type_mapping;
 #[cfg(test)]
 mod type_tests;
 
-pub(super) use self::row_filter::RowFilter;
 pub use self::{
     dataset::Files,
     kind::FileKind,
     location::{Location, Spool},
 };
+pub(super) use self::{predicate::like, row_filter::RowFilter};

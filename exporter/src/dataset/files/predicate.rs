@@ -210,7 +210,7 @@ fn text_test(
 
 /// Whether a text matches a LIKE pattern. A mismatch retries only the last `%`, one character further, so that the time
 /// is at most quadratic.
-fn like(text: &str, parts: &[LikePart]) -> bool {
+pub(in crate::dataset) fn like(text: &str, parts: &[LikePart]) -> bool {
     let (mut at, mut part) = (0, 0);
     let mut retry: Option<(usize, usize)> = None;
     loop {

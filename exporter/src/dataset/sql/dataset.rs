@@ -1,6 +1,7 @@
-//! Reads a table, view or query row by row with bound values, from SQLite or any database that sea-orm supports.
+//! Reads a table, view or query row by row with bound values: from SQLite by storage class ([`sqlite`]), from PostgreSQL
+//! with casts.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use futures::TryStreamExt;
@@ -17,6 +18,7 @@ use super::{
     expressions::{find, readable, sortable},
     select::filtered,
     source::{OrderBy, Source},
+    sqlite::{self, SqliteFile},
     values,
 };
 
@@ -28,17 +30,55 @@ const READ_TIMEOUT: Duration = Duration::from_secs(600);
 /// A dataset of the rows of an SQL table, view or query.
 #[derive(Clone, Debug)]
 pub struct SqlRows {
-    db: DatabaseConnection,
-    source: Source,
-    info: DatasetInfo,
-    order: Vec<OrderBy>,
+    pub(super) database: SqlDatabase,
+    pub(super) source: Source,
+    pub(super) info: DatasetInfo,
+    pub(super) order: Vec<OrderBy>,
+}
+
+/// The database of a dataset.
+#[derive(Clone, Debug)]
+pub enum SqlDatabase {
+    /// Open connections to one database.
+    Open(DatabaseConnection),
+    /// A SQLite file, which may be replaced by renaming another file over it.
+    File(Arc<SqliteFile>),
+}
+
+impl From<DatabaseConnection> for SqlDatabase {
+    fn from(db: DatabaseConnection) -> Self {
+        Self::Open(db)
+    }
+}
+
+impl From<Arc<SqliteFile>> for SqlDatabase {
+    fn from(file: Arc<SqliteFile>) -> Self {
+        Self::File(file)
+    }
+}
+
+impl SqlDatabase {
+    /// Returns connections to the database.
+    pub(super) async fn connection(&self) -> Result<DatabaseConnection, DatasetError> {
+        match self {
+            Self::Open(db) => Ok(db.clone()),
+            Self::File(file) => file.connection().await,
+        }
+    }
+
+    fn backend(&self) -> DbBackend {
+        match self {
+            Self::Open(db) => db.get_database_backend(),
+            Self::File(_) => DbBackend::Sqlite,
+        }
+    }
 }
 
 impl SqlRows {
     /// Creates a dataset that reads `source`. The columns of `info` must be columns of the source.
     #[must_use]
-    pub const fn new(db: DatabaseConnection, source: Source, info: DatasetInfo) -> Self {
-        Self { db, source, info, order: Vec::new() }
+    pub fn new(database: impl Into<SqlDatabase>, source: Source, info: DatasetInfo) -> Self {
+        Self { database: database.into(), source, info, order: Vec::new() }
     }
 
     /// Sorts the rows by these columns. Without any column, the database decides the order of the rows.
@@ -50,7 +90,8 @@ impl SqlRows {
 
     /// Counts the rows of a query, at most up to `limit`.
     async fn counted(&self, query: &Query, limit: Option<u64>) -> Result<u64, DatasetError> {
-        let mut rows = filtered(&self.source, &self.info.columns, query, self.db.get_database_backend())?;
+        let db = self.database.connection().await?;
+        let mut rows = filtered(&self.source, &self.info.columns, query, self.database.backend())?;
         let select = match limit {
             None => rows.expr(Func::count(Expr::val(1))).take(),
             Some(limit) => {
@@ -59,14 +100,14 @@ impl SqlRows {
             }
         };
         let statement = self.statement(&select, query)?;
-        let Some(row) = within(self.db.query_one_raw(statement)).await? else { return Ok(0) };
+        let Some(row) = within(db.query_one_raw(statement)).await? else { return Ok(0) };
         Ok(row.try_get_by_index::<i64>(0)?.unsigned_abs())
     }
 
     /// Returns a select as a statement with bound values. If the source is a query, its text becomes a common table
     /// expression before the select.
-    fn statement(&self, select: &SelectStatement, query: &Query) -> Result<Statement, DatasetError> {
-        let backend: DbBackend = self.db.get_database_backend();
+    pub(super) fn statement(&self, select: &SelectStatement, query: &Query) -> Result<Statement, DatasetError> {
+        let backend = self.database.backend();
         match &self.source {
             Source::Table(_) => Ok(backend.build(select)),
             Source::Query(text) => text.before(select, &query.params, backend),
@@ -81,7 +122,10 @@ impl Dataset for SqlRows {
     }
 
     async fn open(&self, query: &Query) -> Result<OpenedQuery, DatasetError> {
-        let backend = self.db.get_database_backend();
+        let backend = self.database.backend();
+        if backend == DbBackend::Sqlite {
+            return sqlite::open(self, query).await;
+        }
         let columns = query.columns.iter().map(|name| find(&self.info.columns, name)).collect::<Result<Vec<_>, _>>()?;
         let mut select = filtered(&self.source, &self.info.columns, query, backend)?;
         for column in &columns {
@@ -95,7 +139,7 @@ impl Dataset for SqlRows {
             select.limit(limit);
         }
         let statement = self.statement(&select, query)?;
-        let db = self.db.clone();
+        let db = self.database.connection().await?;
         let (sender, receiver) = frame_channel::channel();
         let task = tokio::spawn(async move {
             let mut stream = within(db.stream_raw(statement)).await?;
@@ -115,6 +159,9 @@ impl Dataset for SqlRows {
     }
 
     async fn count(&self, query: &Query, precision: Precision) -> Result<Option<RowCount>, DatasetError> {
+        if self.database.backend() == DbBackend::Sqlite {
+            return sqlite::count(self, query, precision).await.map(Some);
+        }
         let limit = match precision {
             Precision::Exact => None,
             Precision::Estimate => Some(ESTIMATE_LIMIT),
@@ -125,7 +172,7 @@ impl Dataset for SqlRows {
 }
 
 /// Waits for an answer of the database, at most for [`READ_TIMEOUT`].
-async fn within<T>(answer: impl Future<Output = Result<T, DbErr>>) -> Result<T, DatasetError> {
+pub(super) async fn within<T>(answer: impl Future<Output = Result<T, DbErr>>) -> Result<T, DatasetError> {
     match tokio::time::timeout(READ_TIMEOUT, answer).await {
         Ok(answer) => Ok(answer?),
         Err(_) => Err(DatasetError::Slow(READ_TIMEOUT)),

@@ -25,6 +25,7 @@ pub(in crate::dataset) fn is_transient(error: &DbErr) -> bool {
 /// hold values of other users' rows.
 pub(in crate::dataset) fn user_message(error: &DbErr) -> &'static str {
     match error {
+        DbErr::Conn(RuntimeErr::SqlxError(e)) if is_locked(e) => LOCKED,
         DbErr::Conn(_) | DbErr::ConnectionAcquire(_) => LOST,
         DbErr::Exec(RuntimeErr::SqlxError(e)) | DbErr::Query(RuntimeErr::SqlxError(e)) => match &**e {
             sqlx::Error::Database(e) => text_of(&e.code().unwrap_or_default(), e.message()),
@@ -78,12 +79,14 @@ fn is_safe_to_log(code: &str) -> bool {
     const CLASSES: [&str; 10] = ["08", "25", "28", "3D", "3F", "42", "53", "55", "57", "58"];
     match code.len() {
         5 => CLASSES.iter().any(|class| code.starts_with(class)),
-        _ => code == "1" || code.parse::<u32>().is_ok_and(|code| SQLITE.contains(&(code & 0xff))),
+        _ => code == "1" || primary_code(code).is_some_and(|code| SQLITE.contains(&code)),
     }
 }
 
 /// The text for the owner of the export if the connection to the database broke or was refused.
 const LOST: &str = "the connection to its database was lost, or can't be made";
+/// The text for the owner of the export if another program holds the lock of a SQLite file.
+const LOCKED: &str = "another program writes to its SQLite file, and held the lock for longer than an export waits";
 /// The text for the owner of the export if no more specific text fits the error.
 const OTHER: &str = "its data can't be read as requested";
 
@@ -106,7 +109,8 @@ fn text_of(code: &str, message: &str) -> &'static str {
         "1" if message.starts_with("no such column") => "one of its columns is no longer there",
         "57014" => "its database canceled the query",
         "42804" | "42846" | "42883" => "one of its columns has changed its type",
-        "5" | "6" | LOCK_NOT_AVAILABLE => "its database was busy with something else",
+        LOCK_NOT_AVAILABLE => "its database was busy with something else",
+        code if is_locked_code(code) => LOCKED,
         code if code.len() == 5 => match code.get(..2).unwrap_or_default() {
             "08" | "57" => LOST,
             "22" => data_exception(code),
@@ -174,8 +178,21 @@ fn is_temporary_code(code: &str) -> bool {
     if code.len() == 5 {
         return code == LOCK_NOT_AVAILABLE || SQLSTATES.iter().any(|class| code.starts_with(class));
     }
-    // the low byte of a code of SQLite is its primary code
-    code.parse::<u32>().is_ok_and(|code| SQLITE.contains(&(code & 0xff)))
+    primary_code(code).is_some_and(|code| SQLITE.contains(&code))
+}
+
+/// Whether SQLite could not get a lock in time.
+fn is_locked(error: &sqlx::Error) -> bool {
+    matches!(error, sqlx::Error::Database(e) if e.code().is_some_and(|code| is_locked_code(&code)))
+}
+
+fn is_locked_code(code: &str) -> bool {
+    code.len() < 5 && matches!(primary_code(code), Some(5 | 6))
+}
+
+/// Returns the primary code of a code of SQLite: its low byte.
+fn primary_code(code: &str) -> Option<u32> {
+    code.parse::<u32>().ok().map(|code| code & 0xff)
 }
 
 #[cfg(test)]
@@ -209,6 +226,8 @@ mod tests {
             ("40001", "could not serialize access", "busy"),
             ("08006", "", "connection"),
             ("57P01", "", "connection"),
+            ("5", "database is locked", "held the lock"),
+            ("261", "database is locked", "held the lock"),
             ("22P02", "invalid input syntax for type bigint: \"secret\"", "type"),
             ("5é03", "", "can't be read"),
             ("", "", "can't be read"),

@@ -1,7 +1,6 @@
-//! Datasets from SQL databases. This module builds the selects for all databases, and reads SQLite row by row.
+//! Datasets from SQL databases. This module builds the selects for all databases, and [`sqlite`] reads SQLite row by row.
 //! [`postgres`](super::postgres) reads PostgreSQL through `COPY`.
 
-mod columns;
 mod dataset;
 mod expressions;
 mod failure;
@@ -10,13 +9,15 @@ mod predicate;
 mod query_text;
 mod select;
 mod source;
+mod sqlite;
 mod values;
 
-pub(crate) use self::columns::table_columns;
+pub(crate) use self::sqlite::{named_table, table_columns};
 pub use self::{
-    dataset::SqlRows,
+    dataset::{SqlDatabase, SqlRows},
     query_text::{QueryText, QueryTextError},
     source::{OrderBy, Source},
+    sqlite::SqliteFile,
 };
 pub(super) use self::{
     expressions::{SOURCE, as_text, col, find, sortable},

@@ -1,7 +1,7 @@
 //! Translates a filter into SQL with bound parameters.
 //!
-//! Texts are compared byte by byte, as in polars: PostgreSQL compares them under the collation `C`, SQLite by default.
-//! The LIKE of a filter is case-sensitive, and therefore becomes GLOB on SQLite.
+//! Texts are compared byte by byte, as in polars: PostgreSQL compares them under the collation `C`. Filters on SQLite are
+//! evaluated on the values of its rows instead, in [`sqlite`](super::sqlite).
 
 use protocol::{
     catalog::{Column, ColumnType},
@@ -53,16 +53,14 @@ impl Predicate<'_> {
             Filter::Like(name, pattern) => like(&known(name)?, &like_parts(pattern), backend, self.natives.of(name)),
             Filter::Contains(name, text) => {
                 let column = as_text(&known(name)?, backend, self.natives.of(name));
-                let position = if backend == DbBackend::Sqlite { "instr" } else { "strpos" };
                 let args = [column, Expr::val(text.as_str())];
-                Expr::from(Func::cust(Alias::new(position)).args(args)).gt(0)
+                Expr::from(Func::cust(Alias::new("strpos")).args(args)).gt(0)
             }
         })
     }
 
     fn fold(&self, parts: &[Filter], join: fn(Expr, Expr) -> Expr, none: bool) -> Result<Expr, DatasetError> {
         let all = parts.iter().map(|part| self.expr(part)).collect::<Result<_, _>>()?;
-        // older versions of SQLite have no TRUE
         Ok(balanced(all, join).unwrap_or_else(|| Expr::val(1).eq(i32::from(none))))
     }
 
@@ -112,10 +110,7 @@ impl Predicate<'_> {
 
     /// Returns the column as an expression that can be compared with literals of the column's type.
     fn comparable(&self, column: &Column) -> Expr {
-        match (column.kind, self.backend) {
-            (ColumnType::Decimal, DbBackend::Sqlite) => col(&column.name).cast_as("numeric"),
-            _ => sortable(column, self.backend, self.natives.of(&column.name)),
-        }
+        sortable(column, self.backend, self.natives.of(&column.name))
     }
 }
 
@@ -163,25 +158,20 @@ fn value(literal: &Literal) -> Expr {
 }
 
 fn like(column: &Column, parts: &[LikePart], backend: DbBackend, native: Option<Native>) -> Expr {
-    if backend == DbBackend::Sqlite {
-        let args =
-            [Expr::val(pattern(parts, "*", "?", |c| "*?[".contains(c).then(|| format!("[{c}]")))), col(&column.name)];
-        // glob(pattern, text) is `text GLOB pattern`, and returns 0 or 1
-        return Expr::from(Func::cust(Alias::new("glob")).args(args)).eq(1);
-    }
-    let escaped = pattern(parts, "%", "_", |c| "%_\\".contains(c).then(|| format!("\\{c}")));
-    as_text(column, backend, native).like(LikeExpr::new(escaped).escape('\\'))
+    as_text(column, backend, native).like(LikeExpr::new(pattern(parts)).escape('\\'))
 }
 
-fn pattern(parts: &[LikePart], any: &str, one: &str, escape: impl Fn(char) -> Option<String>) -> String {
+fn pattern(parts: &[LikePart]) -> String {
     let mut out = String::new();
     for part in parts {
         match part {
-            LikePart::Any => out.push_str(any),
-            LikePart::One => out.push_str(one),
-            LikePart::Text(text) => text.chars().for_each(|c| match escape(c) {
-                Some(escaped) => out.push_str(&escaped),
-                None => out.push(c),
+            LikePart::Any => out.push('%'),
+            LikePart::One => out.push('_'),
+            LikePart::Text(text) => text.chars().for_each(|c| {
+                if "%_\\".contains(c) {
+                    out.push('\\');
+                }
+                out.push(c);
             }),
         }
     }

@@ -32,6 +32,15 @@ pub(in crate::dataset) fn filtered_as(
     backend: DbBackend,
     natives: &Natives,
 ) -> Result<SelectStatement, DatasetError> {
+    let mut select = from_source(source);
+    if !query.filter.is_all() {
+        select.and_where(Predicate { columns, backend, natives }.expr(&query.filter)?);
+    }
+    Ok(select)
+}
+
+/// Returns a select from all rows of a source, without expressions.
+pub(super) fn from_source(source: &Source) -> SelectStatement {
     let mut select = Sql::select();
     match source {
         Source::Table(parts) => match parts.as_slice() {
@@ -46,8 +55,5 @@ pub(in crate::dataset) fn filtered_as(
             select.from(Alias::new(SOURCE));
         }
     }
-    if !query.filter.is_all() {
-        select.and_where(Predicate { columns, backend, natives }.expr(&query.filter)?);
-    }
-    Ok(select.take())
+    select
 }

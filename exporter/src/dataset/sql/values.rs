@@ -1,4 +1,4 @@
-//! Reads the values of database rows into the columns of a frame.
+//! Reads the values of PostgreSQL rows into the columns of a frame.
 
 use chrono::{DateTime, NaiveDate, NaiveTime, Timelike, Utc};
 use polars::prelude::ChunkedBuilder;
@@ -23,8 +23,7 @@ fn append(values: &mut ColumnBuilder, row: &QueryResult, index: usize) -> Result
         }
         ColumnBuilder::Decimal(values) => {
             let text: Option<String> = get(row, index)?;
-            // SQLite stores any text in a column of numbers
-            if text.as_ref().is_some_and(|text| decimals::parse(text).is_none() && !is_float(text)) {
+            if text.as_ref().is_some_and(|text| decimals::parse(text).is_none()) {
                 return Err("a value is no decimal number such as -12.50".into());
             }
             values.append_option(text.as_deref());
@@ -48,12 +47,6 @@ fn get<T: TryGetable>(row: &QueryResult, index: usize) -> Result<Option<T>, Data
         Err(TryGetError::Null(_)) => Ok(None),
         Err(TryGetError::DbErr(e)) => Err(e.into()),
     }
-}
-
-/// Whether a text is a number in the notation that SQLite uses for large numbers: `1.0e+20`.
-fn is_float(text: &str) -> bool {
-    let digits = text.strip_prefix('-').unwrap_or(text);
-    digits.starts_with(|c: char| c.is_ascii_digit()) && digits.parse::<f64>().is_ok()
 }
 
 fn days(date: NaiveDate) -> i32 {

@@ -1,0 +1,73 @@
+//! A SQLite file that may be replaced while the exporter runs.
+
+use std::{
+    fs::Metadata,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use sea_orm::DatabaseConnection;
+use tokio::sync::Mutex;
+
+use super::super::super::DatasetError;
+
+/// The maximum number of connections to one SQLite file.
+const CONNECTIONS: u32 = 8;
+
+/// A SQLite file that is opened for reading only. After another file was renamed over it, new queries read the new file,
+/// and running ones finish with the old one.
+#[derive(Debug)]
+pub struct SqliteFile {
+    path: PathBuf,
+    lock_timeout: Duration,
+    opened: Mutex<Option<(Identity, DatabaseConnection)>>,
+}
+
+/// The file behind a path. A file that is renamed over the path has another identity. The system gives no identity twice
+/// while the connections keep the first file open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Identity {
+    device: u64,
+    inode: u64,
+}
+
+impl Identity {
+    #[cfg(unix)]
+    fn of(metadata: &Metadata) -> Self {
+        use std::os::unix::fs::MetadataExt;
+        Self { device: metadata.dev(), inode: metadata.ino() }
+    }
+
+    #[cfg(not(unix))]
+    fn of(_: &Metadata) -> Self {
+        // an open file can't be replaced
+        Self { device: 0, inode: 0 }
+    }
+}
+
+impl SqliteFile {
+    /// Names a file without opening it. A statement waits at most `lock_timeout` for another program that writes to the
+    /// file and holds its lock.
+    #[must_use]
+    pub fn new(path: &Path, lock_timeout: Duration) -> Self {
+        Self { path: path.to_owned(), lock_timeout, opened: Mutex::new(None) }
+    }
+
+    /// Returns connections to the file that is at the path now.
+    ///
+    /// # Errors
+    /// When there is no file, or it can't be opened.
+    pub async fn connection(&self) -> Result<DatabaseConnection, DatasetError> {
+        let mut opened = self.opened.lock().await;
+        let current = Identity::of(&tokio::fs::metadata(&self.path).await?);
+        if let Some((identity, db)) = &*opened
+            && *identity == current
+        {
+            return Ok(db.clone());
+        }
+        let db = platform::db::connect_read_only(&self.path, CONNECTIONS, self.lock_timeout).await?;
+        // queries that still run keep the connections to the old file until they end
+        *opened = Some((current, db.clone()));
+        Ok(db)
+    }
+}

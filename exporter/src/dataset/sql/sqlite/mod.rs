@@ -1,0 +1,31 @@
+//! Reads SQLite row by row.
+//!
+//! SQLite stores any value in any column. [`stored`] reads a value by its storage class and never by a `CAST`, and
+//! [`cell`] converts it to the column's type without changing it, or refuses it. Frames are built from the converted
+//! values, and [`row_test`] evaluates filters and row policies on the same values, so that a filter compares exactly
+//! what the file shows. The statement narrows the rows by [`prefilter`] to those that may pass, which an index may
+//! serve, and sorts them by [`sorting`], which checks the result.
+
+mod cell;
+mod file;
+mod moments;
+mod numbers;
+mod prefilter;
+mod reader;
+mod row_test;
+mod schema;
+mod sorting;
+mod stored;
+#[cfg(test)]
+mod tests;
+
+pub use self::file::SqliteFile;
+pub(super) use self::reader::{count, open};
+pub(crate) use self::schema::{named_table, table_columns};
+
+use super::expressions::SOURCE;
+
+/// Returns the reference to a column of the source as SQL text.
+fn quoted(column: &str) -> String {
+    format!("\"{SOURCE}\".\"{}\"", column.replace('"', "\"\""))
+}

@@ -1,0 +1,159 @@
+//! Converts numbers between SQLite's storage classes and column types without changing them.
+
+use std::borrow::Cow;
+
+use super::super::super::decimals;
+use crate::value::text;
+
+/// The maximum exponent, positive or negative, of a decimal in scientific notation. It bounds the length of the text;
+/// a double has exponents of at most 324.
+const MAX_EXPONENT: i32 = 400;
+
+/// Returns the shortest text that reads back as the same double. SQLite's own text has 15 digits and may read back as
+/// another double.
+pub(super) fn shortest(real: f64) -> String {
+    let mut out = Vec::with_capacity(24);
+    text::float(&mut out, real);
+    String::from_utf8(out).unwrap_or_default()
+}
+
+/// Returns the shortest text of a double as a decimal without an exponent.
+pub(super) fn decimal(real: f64) -> String {
+    match real {
+        _ if real.is_nan() => "NaN".to_owned(),
+        f64::INFINITY => "Infinity".to_owned(),
+        f64::NEG_INFINITY => "-Infinity".to_owned(),
+        _ => {
+            let text = shortest(real);
+            plain(&text).map_or_else(|| text.clone(), Cow::into_owned)
+        }
+    }
+}
+
+/// Writes a decimal number without an exponent, with all its digits. None if the text is not a decimal number, or its
+/// exponent is beyond [`MAX_EXPONENT`].
+pub(super) fn plain(text: &str) -> Option<Cow<'_, str>> {
+    if let Some(decimal) = decimals::parse(text) {
+        return Some(decimal);
+    }
+    let (mantissa, exponent) = text.split_once(['e', 'E'])?;
+    let exponent: i32 = exponent.parse().ok().filter(|exponent: &i32| exponent.abs() <= MAX_EXPONENT)?;
+    let mantissa = decimals::parse(mantissa)?;
+    let (sign, mantissa) = mantissa.strip_prefix('-').map_or(("", &*mantissa), |positive| ("-", positive));
+    let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+    if !whole.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    let digits = format!("{whole}{fraction}");
+    let point = whole.len() as i32 + exponent;
+    let text = match usize::try_from(point) {
+        Ok(point) if point >= digits.len() => digits.clone() + &"0".repeat(point - digits.len()),
+        Ok(point) if point > 0 => format!("{}.{}", &digits[..point], &digits[point..]),
+        _ => format!("0.{}{digits}", "0".repeat(point.unsigned_abs() as usize)),
+    };
+    let whole_digits = text.find('.').unwrap_or(text.len());
+    let zeros = text[..whole_digits - 1].bytes().take_while(|byte| *byte == b'0').count();
+    Some(format!("{sign}{}", &text[zeros..]).into())
+}
+
+/// Returns a double as a whole number of 64 bits; None if the double has a fraction or lies outside of that range.
+pub(super) fn whole(real: f64) -> Option<i64> {
+    const LIMIT: f64 = 9_223_372_036_854_775_808.0;
+    (real.fract() == 0.0 && (-LIMIT..LIMIT).contains(&real)).then_some(real as i64)
+}
+
+/// Returns a whole number as the double of the same value; None if there is no such double.
+pub(super) fn double(number: i64) -> Option<f64> {
+    let real = number as f64;
+    (real as i128 == i128::from(number)).then_some(real)
+}
+
+/// Parses the text of a whole number; None for any other text, and for leading zeros and a plus, which a number does
+/// not keep.
+pub(super) fn parse_int(text: &str) -> Option<i64> {
+    let number: i64 = text.parse().ok()?;
+    (itoa::Buffer::new().format(number) == text).then_some(number)
+}
+
+/// Parses the text of a double; None for any other text, and for a number with more digits than a double keeps.
+pub(super) fn parse_float(text: &str) -> Option<f64> {
+    let real: f64 = text.parse().ok()?;
+    if real.is_finite() {
+        return decimals::compare(&plain(text)?, &decimal(real)).is_eq().then_some(real);
+    }
+    // `1e999` is no infinity
+    text.ends_with(|c: char| c.is_ascii_alphabetic()).then_some(real)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_double_is_written_with_all_digits_that_it_needs() {
+        for (real, text, decimal_text) in [
+            (0.1 + 0.2, "0.30000000000000004", "0.30000000000000004"),
+            (123_456_789.123_456_79, "123456789.12345679", "123456789.12345679"),
+            (1.0 / 3.0, "0.3333333333333333", "0.3333333333333333"),
+            (f64::INFINITY, "INF", "Infinity"),
+            (f64::NEG_INFINITY, "-INF", "-Infinity"),
+        ] {
+            assert_eq!((shortest(real).as_str(), decimal(real).as_str()), (text, decimal_text));
+        }
+        for real in [5e-324, f64::MAX, -1e-300, 1e22, 18_446_744_073_709_551_615.0, -0.0] {
+            let text = decimal(real);
+            assert!(!text.contains(['e', 'E']), "{text}");
+            assert_eq!(text.parse::<f64>().unwrap().to_bits(), real.to_bits(), "{text}");
+        }
+    }
+
+    #[test]
+    fn an_exponent_becomes_zeros() {
+        for (text, expected) in [
+            ("1e3", Some("1000")),
+            ("1.50E+1", Some("15.0")),
+            ("-12.5e-3", Some("-0.0125")),
+            ("0.05e1", Some("0.5")),
+            ("0.5e3", Some("500")),
+            ("0e5", Some("0")),
+            ("12.50", Some("12.50")),
+            ("1e401", None),
+            ("e5", None),
+            ("1e", None),
+            ("NaNe1", None),
+            ("12 apples", None),
+        ] {
+            assert_eq!(plain(text).as_deref(), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_number_that_another_type_does_not_keep_is_refused() {
+        assert_eq!(whole(5.0), Some(5));
+        assert_eq!(whole(-9_223_372_036_854_775_808.0), Some(i64::MIN));
+        for real in [1.5, f64::INFINITY, f64::NAN, 18_446_744_073_709_551_615.0, 9_223_372_036_854_775_808.0] {
+            assert_eq!(whole(real), None, "{real}");
+        }
+        assert_eq!(double(1 << 53), Some(9_007_199_254_740_992.0));
+        assert_eq!((double((1 << 53) + 1), double(i64::MAX), double(i64::MIN).is_some()), (None, None, true));
+        for (text, number) in
+            [("5", Some(5)), ("-5", Some(-5)), ("007", None), ("+5", None), ("-0", None), ("5 ", None)]
+        {
+            assert_eq!(parse_int(text), number, "{text}");
+        }
+        for (text, number) in [
+            ("1.10", Some(1.1)),
+            ("1e3", Some(1000.0)),
+            ("inf", Some(f64::INFINITY)),
+            ("-Infinity", Some(f64::NEG_INFINITY)),
+            ("1e999", None),
+            ("0.1234567890123456789", None),
+            ("9007199254740993", None),
+            ("abc", None),
+            ("", None),
+        ] {
+            assert_eq!(parse_float(text), number, "{text}");
+        }
+        assert!(parse_float("NaN").is_some_and(f64::is_nan));
+    }
+}

@@ -1,0 +1,215 @@
+//! Narrows the rows of a statement to those that may pass a filter.
+//!
+//! The condition is true for every row that passes, and for few others: [`super::row_test`] decides about each row. The
+//! condition is written so that an index may serve it. Where the stored values of a column may have several spellings,
+//! it lets rows with the unusual ones through.
+
+use chrono::NaiveDate;
+use protocol::{
+    catalog::{Column, ColumnType},
+    filter::{Compare, Filter, LikePart, Literal, like_parts},
+};
+use sea_orm::sea_query::{Alias, Expr, ExprTrait, Func};
+
+use super::{
+    super::{super::balanced, expressions::col},
+    moments, numbers, quoted,
+    schema::{Affinities, Affinity},
+};
+
+/// Writes the conditions of one source.
+pub(super) struct Prefilter<'a> {
+    pub(super) columns: &'a [Column],
+    pub(super) affinities: &'a Affinities,
+}
+
+/// The ends of a range of values, both included; None for a range without that end.
+struct Range<'a> {
+    low: Option<&'a Literal>,
+    high: Option<&'a Literal>,
+}
+
+impl Prefilter<'_> {
+    /// Returns a condition that is true for every row that passes the filter; None if it would be true for all rows.
+    pub(super) fn condition(&self, filter: &Filter) -> Option<Expr> {
+        match filter {
+            Filter::And(parts) => balanced(parts.iter().filter_map(|part| self.condition(part)).collect(), Expr::and),
+            Filter::Or(parts) => {
+                let all: Option<Vec<_>> = parts.iter().map(|part| self.condition(part)).collect();
+                balanced(all?, Expr::or)
+            }
+            // a condition that is true for more rows than the inner filter says nothing about its negation
+            Filter::Not(_) => None,
+            Filter::Compare(name, compare, literal) => {
+                let (low, high) = match compare {
+                    Compare::Eq => return self.one_of(self.kind(name)?, name, std::slice::from_ref(literal)),
+                    Compare::Ne => return None,
+                    Compare::Lt | Compare::Lte => (None, Some(literal)),
+                    Compare::Gt | Compare::Gte => (Some(literal), None),
+                };
+                self.range(self.kind(name)?, name, &Range { low, high })
+            }
+            Filter::Between(name, low, high) => {
+                self.range(self.kind(name)?, name, &Range { low: Some(low), high: Some(high) })
+            }
+            Filter::In(name, literals) => self.one_of(self.kind(name)?, name, literals),
+            Filter::IsNull(name, true) => Some(col(name).is_null()),
+            Filter::IsNull(name, false) => Some(col(name).is_not_null()),
+            Filter::Like(name, pattern) => {
+                let texts = like_parts(pattern).into_iter().filter_map(|part| match part {
+                    LikePart::Text(text) => Some(text),
+                    LikePart::One | LikePart::Any => None,
+                });
+                texts.max_by_key(String::len).map(|text| contains(name, &text))
+            }
+            Filter::Contains(name, text) => Some(contains(name, text)),
+        }
+    }
+
+    fn kind(&self, name: &str) -> Option<ColumnType> {
+        self.columns.iter().find(|column| column.name == name).map(|column| column.kind)
+    }
+
+    /// Returns the condition for a column that equals one of the literals.
+    fn one_of(&self, kind: ColumnType, name: &str, literals: &[Literal]) -> Option<Expr> {
+        match kind {
+            ColumnType::String => {
+                let candidates: Vec<_> = literals.iter().flat_map(text_candidates).collect();
+                // the first comparison may use an index of any collation, the second compares bytes
+                let bytes = Expr::cust(format!("{} COLLATE BINARY", quoted(name)));
+                Some(col(name).is_in(candidates.clone()).and(bytes.is_in(candidates)))
+            }
+            ColumnType::Int => {
+                let numbers: Vec<_> = literals.iter().filter_map(|literal| number(literal, 0)).collect();
+                self.numbers(name, col(name).is_in(numbers), false)
+            }
+            ColumnType::Float | ColumnType::Decimal | ColumnType::Datetime | ColumnType::Date => match literals {
+                [one] => self.range(kind, name, &Range { low: Some(one), high: Some(one) }),
+                _ => None,
+            },
+            ColumnType::Bool | ColumnType::Time => None,
+        }
+    }
+
+    /// Returns the condition for a column between two literals.
+    fn range(&self, kind: ColumnType, name: &str, range: &Range<'_>) -> Option<Expr> {
+        match kind {
+            ColumnType::String => {
+                let bytes = || Expr::cust(format!("+{} COLLATE BINARY", quoted(name)));
+                let text = |literal: &Literal| match literal {
+                    Literal::String(text) => Some(Expr::val(text.as_str())),
+                    _ => None,
+                };
+                let within = ends(
+                    range.low.and_then(text).map(|low| bytes().gte(low)),
+                    range.high.and_then(text).map(|high| bytes().lte(high)),
+                )?;
+                Some(within.or(type_of(name).ne("text")))
+            }
+            ColumnType::Int | ColumnType::Float | ColumnType::Decimal => {
+                let within = ends(
+                    range.low.and_then(|low| number(low, -1)).map(|low| col(name).gte(low)),
+                    range.high.and_then(|high| number(high, 1)).map(|high| col(name).lte(high)),
+                )?;
+                // texts such as `-inf` are greater than all numbers to SQLite
+                let has_special_texts = kind != ColumnType::Int && range.low.is_none();
+                self.numbers(name, within, has_special_texts)
+            }
+            ColumnType::Date | ColumnType::Datetime => {
+                let (low, high) = (range.low.and_then(day), range.high.and_then(day));
+                let low_text = low.map(|day| moments::shifted_date(day, -1).unwrap_or_else(|| "0000-00-00".to_owned()));
+                // an offset moves a moment by less than a day
+                let high_text = high.and_then(|day| moments::shifted_date(day, 2));
+                let texts =
+                    ends(Some(col(name).gte(low_text.unwrap_or_default())), high_text.map(|high| col(name).lt(high)))?;
+                // numbers are less than all texts
+                let seconds = ends(
+                    low.map(|day| col(name).gte(seconds(day))),
+                    Some(high.map_or_else(|| col(name).lt(""), |day| col(name).lt(seconds(day) + 86_400))),
+                )?;
+                let seconds = seconds.and(col(name).lt(""));
+                let julian = col(name).gte(moments::JULIAN_START).and(col(name).lt(moments::JULIAN_END));
+                Some(texts.or(seconds).or(julian))
+            }
+            ColumnType::Bool | ColumnType::Time => None,
+        }
+    }
+
+    /// Adds the values that are stored as text to a condition on numbers, where the column may have such values.
+    fn numbers(&self, name: &str, within: Expr, has_special_texts: bool) -> Option<Expr> {
+        match self.affinities.get(name) {
+            Affinity::Number if !has_special_texts => Some(within),
+            Affinity::Number => Some(within.or(col(name).gte(""))),
+            // comparisons with a column of texts compare texts
+            Affinity::Text => None,
+            Affinity::None => Some(within.or(type_of(name).eq("text"))),
+        }
+    }
+}
+
+fn ends(low: Option<Expr>, high: Option<Expr>) -> Option<Expr> {
+    match (low, high) {
+        (Some(low), Some(high)) => Some(low.and(high)),
+        (low, high) => low.or(high),
+    }
+}
+
+fn type_of(name: &str) -> Expr {
+    Expr::cust(format!("typeof({})", quoted(name)))
+}
+
+fn contains(name: &str, text: &str) -> Expr {
+    let position = Func::cust(Alias::new("instr")).args([col(name), Expr::val(text)]);
+    Expr::from(position).gt(0).or(type_of(name).ne("text"))
+}
+
+/// Returns all stored values that a column of strings shows as this text.
+fn text_candidates(literal: &Literal) -> Vec<Expr> {
+    let Literal::String(text) = literal else { return Vec::new() };
+    let mut candidates = vec![Expr::val(text.as_str())];
+    if let Some(number) = numbers::parse_int(text) {
+        candidates.push(Expr::val(number));
+    }
+    let real = match text.as_str() {
+        "INF" => Some(f64::INFINITY),
+        "-INF" => Some(f64::NEG_INFINITY),
+        text => text.parse().ok(),
+    };
+    if let Some(real) = real.filter(|real| numbers::shortest(*real) == *text) {
+        candidates.push(Expr::val(real));
+    }
+    if let Some(bytes) = text.strip_prefix("\\x").and_then(|digits| hex::decode(digits).ok()) {
+        candidates.push(Expr::val(bytes));
+    }
+    candidates
+}
+
+/// Returns a number as a value of SQLite. If the number is rounded to a double, `widen` moves it to the next double: up
+/// for 1, down for -1.
+fn number(literal: &Literal, widen: i8) -> Option<Expr> {
+    let real = match literal {
+        Literal::Int(number) => return Some(Expr::val(*number)),
+        Literal::Float(number) => *number,
+        Literal::Decimal(text) => text.parse::<f64>().ok()?,
+        _ => return None,
+    };
+    Some(Expr::val(match widen {
+        1 => real.next_up(),
+        -1 => real.next_down(),
+        _ => real,
+    }))
+}
+
+/// Returns the day of a date or moment.
+fn day(literal: &Literal) -> Option<NaiveDate> {
+    match literal {
+        Literal::Date(day) => Some(*day),
+        Literal::Datetime(time) => Some(time.date_naive()),
+        _ => None,
+    }
+}
+
+/// Returns the beginning of a day, in seconds since 1970.
+fn seconds(day: NaiveDate) -> i64 {
+    day.signed_duration_since(NaiveDate::default()).num_seconds()
+}

@@ -1,0 +1,255 @@
+//! Opens and counts queries of SQLite.
+
+use futures::TryStreamExt;
+use protocol::{
+    catalog::{Column, ColumnType},
+    filter::Filter,
+};
+use sea_orm::{
+    ConnectionTrait, DatabaseConnection, QueryResult, StreamTrait,
+    sea_query::{Alias, Expr, Func, NullOrdering, Query as Sql, SelectStatement},
+    sqlx::sqlite::SqliteRow,
+};
+
+use super::{
+    super::{
+        super::{
+            DatasetError, DatasetInfo, OpenedQuery, Precision, Query, RowCount,
+            frame_builder::{AppendError, FrameBuilder},
+            frame_channel,
+        },
+        dataset::{SqlRows, within},
+        expressions::{col, find},
+        select::from_source,
+    },
+    cell::Cell,
+    prefilter::Prefilter,
+    row_test::RowTest,
+    schema::Affinities,
+    sorting::{OrderCheck, sort_keys},
+    stored::Stored,
+};
+
+/// An estimate looks at up to this many rows, which is twice the default `interactive_max_rows` of the gateway.
+const ESTIMATE_ROWS: u64 = 200_000;
+/// An estimate counts up to this many rows of the whole source.
+const ESTIMATE_LIMIT: u64 = 10_000_000;
+
+/// Opens a query.
+pub(in crate::dataset::sql) async fn open(rows: &SqlRows, query: &Query) -> Result<OpenedQuery, DatasetError> {
+    let columns = &rows.info.columns;
+    let shown = query.columns.iter().map(|name| find(columns, name)).collect::<Result<Vec<_>, _>>()?;
+    let sorted = rows.order.iter().map(|key| find(columns, &key.column)).collect::<Result<Vec<_>, _>>()?;
+    let db = rows.database.connection().await?;
+    let affinities = Affinities::of(&db, &rows.source).await?;
+    let mut reader = Reader::new(&rows.info, &shown, &query.filter)?;
+    let mut select = reader.select(rows, query, &affinities);
+    for (column, key) in sorted.iter().zip(&rows.order) {
+        for expr in sort_keys(column, &affinities) {
+            select.order_by_expr_with_nulls(expr, key.direction(), NullOrdering::Last);
+        }
+    }
+    let keys = sorted.iter().zip(&rows.order).map(|(column, key)| {
+        let at = reader.read(column);
+        (at, column.name.clone(), key.descending)
+    });
+    reader.order = OrderCheck::new(keys.collect());
+    reader.add_columns(&mut select);
+    if let (true, Some(limit)) = (query.filter.is_all(), query.limit) {
+        select.limit(limit);
+    }
+    let statement = rows.statement(&select, query)?;
+    let limit = query.limit.unwrap_or(u64::MAX);
+    let (sender, receiver) = frame_channel::channel();
+    let task = tokio::spawn(async move {
+        let mut stream = within(db.stream_raw(statement)).await?;
+        let mut frame = FrameBuilder::new(shown);
+        while reader.passed < limit
+            && let Some(row) = within(stream.try_next()).await?
+        {
+            reader.push(raw(&row)?, &mut frame)?;
+            drop(row);
+            if frame.is_full() && sender.send(frame.take()?).await.is_err() {
+                return Ok(());
+            }
+        }
+        if !frame.is_empty() && sender.send(frame.take()?).await.is_err() {
+            return Ok(());
+        }
+        Ok(())
+    });
+    Ok(frame_channel::frames(receiver, task).into())
+}
+
+/// Counts the rows of a query. An estimate evaluates the filter for the first rows only, and projects the share of those
+/// that pass.
+pub(in crate::dataset::sql) async fn count(
+    rows: &SqlRows,
+    query: &Query,
+    precision: Precision,
+) -> Result<RowCount, DatasetError> {
+    let db = rows.database.connection().await?;
+    let affinities = Affinities::of(&db, &rows.source).await?;
+    let most = match precision {
+        Precision::Exact => u64::MAX,
+        Precision::Estimate => ESTIMATE_ROWS,
+    };
+    let mut reader = Reader::new(&rows.info, &[], &query.filter)?;
+    let select = reader.select(rows, query, &affinities);
+    if query.filter.is_all() {
+        let limit = (precision == Precision::Estimate).then_some(ESTIMATE_LIMIT);
+        let rows = counted(&db, rows, select, query, limit).await?;
+        return Ok(RowCount { rows, exact: limit != Some(rows) });
+    }
+    let mut narrowed = select.clone();
+    reader.add_columns(&mut narrowed);
+    let statement = rows.statement(&narrowed, query)?;
+    let mut seen = 0;
+    let mut stream = within(db.stream_raw(statement)).await?;
+    while seen < most
+        && let Some(row) = within(stream.try_next()).await?
+    {
+        reader.test(raw(&row)?)?;
+        seen += 1;
+    }
+    drop(stream);
+    if seen < most {
+        return Ok(RowCount::exact(reader.passed));
+    }
+    let all = counted(&db, rows, select, query, Some(ESTIMATE_LIMIT)).await?;
+    Ok(RowCount::estimate((u128::from(reader.passed) * u128::from(all) / u128::from(seen)) as u64))
+}
+
+/// Counts the rows of a select without expressions, at most up to `limit`.
+async fn counted(
+    db: &DatabaseConnection,
+    rows: &SqlRows,
+    mut select: SelectStatement,
+    query: &Query,
+    limit: Option<u64>,
+) -> Result<u64, DatasetError> {
+    let select = match limit {
+        None => select.expr(Func::count(Expr::val(1))).take(),
+        Some(limit) => {
+            let some = select.expr_as(Expr::val(1), Alias::new("one")).limit(limit).take();
+            Sql::select().expr(Func::count(Expr::val(1))).from_subquery(some, Alias::new("some")).take()
+        }
+    };
+    let Some(row) = within(db.query_one_raw(rows.statement(&select, query)?)).await? else { return Ok(0) };
+    Ok(row.try_get_by_index::<i64>(0)?.unsigned_abs())
+}
+
+fn raw(row: &QueryResult) -> Result<&SqliteRow, DatasetError> {
+    row.try_as_sqlite_row().ok_or(DatasetError::Garbled("a row is not of SQLite"))
+}
+
+/// Reads the rows of one statement.
+struct Reader {
+    /// The name of the dataset, for errors.
+    dataset: String,
+    /// The columns of the statement: those of the result, and then those that only the filter or the order needs.
+    columns: Vec<Column>,
+    test: RowTest,
+    order: OrderCheck,
+    /// The number of rows that passed the filter.
+    passed: u64,
+}
+
+impl Reader {
+    /// Prepares to read `shown` columns of the rows of a dataset that pass a filter.
+    fn new(dataset: &DatasetInfo, shown: &[Column], filter: &Filter) -> Result<Self, DatasetError> {
+        let mut columns = shown.to_vec();
+        for name in filter.columns() {
+            if columns.iter().all(|column| column.name != name) {
+                columns.push(find(&dataset.columns, name)?);
+            }
+        }
+        let test = RowTest::new(filter, &columns)?;
+        Ok(Self { dataset: dataset.name.clone(), columns, test, order: OrderCheck::new(Vec::new()), passed: 0 })
+    }
+
+    /// Returns the position of a column, which is added to the statement if necessary.
+    fn read(&mut self, column: &Column) -> usize {
+        match self.columns.iter().position(|known| known.name == column.name) {
+            Some(at) => at,
+            None => {
+                self.columns.push(column.clone());
+                self.columns.len() - 1
+            }
+        }
+    }
+
+    /// Returns a select of the rows that may pass the filter, without expressions.
+    fn select(&self, rows: &SqlRows, query: &Query, affinities: &Affinities) -> SelectStatement {
+        let mut select = from_source(&rows.source);
+        if let Some(condition) = (Prefilter { columns: &self.columns, affinities }).condition(&query.filter) {
+            select.and_where(condition);
+        }
+        select
+    }
+
+    fn add_columns(&self, select: &mut SelectStatement) {
+        for column in &self.columns {
+            select.expr_as(col(&column.name), Alias::new(&column.name));
+        }
+        if self.columns.is_empty() {
+            select.expr_as(Expr::val(1), Alias::new("one"));
+        }
+    }
+
+    /// Counts a row if it passes the filter.
+    fn test(&mut self, row: &SqliteRow) -> Result<(), DatasetError> {
+        let cells = Cells { row, columns: &self.columns, dataset: &self.dataset, passed: self.passed };
+        self.passed += u64::from(self.test.passes(|at| cells.get(at))?);
+        Ok(())
+    }
+
+    /// Appends a row to a frame if it passes the filter.
+    fn push(&mut self, row: &SqliteRow, frame: &mut FrameBuilder) -> Result<(), DatasetError> {
+        let cells = Cells { row, columns: &self.columns, dataset: &self.dataset, passed: self.passed };
+        if !self.test.passes(|at| cells.get(at))? {
+            return Ok(());
+        }
+        frame.push(|at, values| cells.get(at).map_err(AppendError::Source)?.append_to(values))?;
+        self.order.check(|at| cells.get(at))?;
+        self.passed += 1;
+        Ok(())
+    }
+}
+
+/// The values of one row.
+struct Cells<'a> {
+    row: &'a SqliteRow,
+    columns: &'a [Column],
+    dataset: &'a str,
+    /// The number of rows of the export before this one.
+    passed: u64,
+}
+
+impl<'a> Cells<'a> {
+    /// Returns the value in the column at a position.
+    fn get(&self, at: usize) -> Result<Cell<'a>, DatasetError> {
+        let column = self.columns.get(at).ok_or(DatasetError::Garbled("a row has too many columns"))?;
+        Cell::new(column.kind, Stored::read(self.row, at)?).map_err(|found| DatasetError::Stored {
+            dataset: self.dataset.to_owned(),
+            column: column.name.clone(),
+            row: self.passed + 1,
+            found,
+            expected: type_name(column.kind),
+        })
+    }
+}
+
+/// Returns the name of a column type with its article, for error texts.
+const fn type_name(kind: ColumnType) -> &'static str {
+    match kind {
+        ColumnType::String => "a column of texts",
+        ColumnType::Int => "a column of whole numbers",
+        ColumnType::Float => "a column of floats",
+        ColumnType::Decimal => "a column of decimals",
+        ColumnType::Bool => "a column of booleans",
+        ColumnType::Date => "a column of dates",
+        ColumnType::Datetime => "a column of timestamps",
+        ColumnType::Time => "a column of times of day",
+    }
+}

@@ -1,0 +1,128 @@
+//! The property that every source must have: a filter compares the values that files show.
+//!
+//! For each value that an export shows, the filters that name this value must return exactly those rows of the whole
+//! export whose shown values pass. The shown values are compared by polars, without the source.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use futures::TryStreamExt;
+use polars::prelude::{AnyValue, DataFrame, TimeUnit};
+use protocol::{
+    catalog::{Column, ColumnType},
+    filter,
+};
+use serde_json::json;
+
+use super::{files::RowFilter, *};
+
+/// Checks the property for up to `most` values of each column of a dataset, which needs a column `id` of unique whole
+/// numbers. Returns the number of filters that returned some of the rows, but not all.
+pub(super) async fn filters_compare_what_is_written(name: &str, dataset: &dyn Dataset, most: usize) -> usize {
+    let columns = dataset.info().columns.clone();
+    let all = read(dataset, &json!({})).await;
+    let schema = Arc::new(all.schema().as_ref().clone());
+    let mut selective = 0;
+    for column in columns.iter().filter(|column| column.name != "id") {
+        let literals: BTreeMap<String, i64> =
+            shown(&all, column).into_iter().map(|(id, literal)| (literal.to_string(), id)).collect();
+        assert!(literals.len() > 1, "{name}: column {} shows too few values", column.name);
+        let literals: Vec<(Value, i64)> =
+            literals.iter().take(most).map(|(text, id)| (serde_json::from_str(text).unwrap(), *id)).collect();
+        for (at, (literal, id)) in literals.iter().enumerate() {
+            let other = &literals[(at + 1) % literals.len()].0;
+            for test in tests(column.kind, literal, other) {
+                let filter = json!({&column.name: test});
+                let parsed = filter::parse(&filter, &columns).unwrap_or_else(|e| panic!("{name} {filter}: {e:?}"));
+                let (test_of_polars, rows) = (RowFilter::new(&parsed, &schema).unwrap().unwrap(), all.clone());
+                let passing = tokio::task::spawn_blocking(move || test_of_polars.passing(rows)).await.unwrap().unwrap();
+                let found = ids(&read(dataset, &filter).await);
+                assert_eq!(found, ids(&passing), "{name}, column {}: {filter}", column.name);
+                assert!(found.contains(id) || test.get("eq").is_none(), "{name}, row {id}: {filter}");
+                selective += usize::from(!found.is_empty() && found.len() < all.height());
+            }
+        }
+    }
+    selective
+}
+
+fn tests(kind: ColumnType, literal: &Value, other: &Value) -> Vec<Value> {
+    let mut tests = vec![json!({"eq": literal}), json!({"ne": literal}), json!({"in": [other, literal]})];
+    if kind != ColumnType::Bool {
+        tests.extend(["lt", "lte", "gt", "gte"].map(|operator| json!({operator: literal})));
+        tests.push(json!({"between": [literal, other]}));
+    }
+    if kind == ColumnType::String {
+        let text = literal.as_str().unwrap();
+        let escaped: String = text.chars().flat_map(|c| ['\\', c]).collect();
+        tests.extend([json!({"contains": text}), json!({"like": escaped}), json!({"like": format!("{escaped}%")})]);
+    }
+    tests
+}
+
+/// Returns the values that a column shows as literals of filters, with the `id` of their rows. Leaves out NULL, and values
+/// that no filter can name: NaN, infinities and texts with U+0000.
+fn shown(all: &DataFrame, column: &Column) -> Vec<(i64, Value)> {
+    let values = all.column(&column.name).unwrap();
+    let literals = ids(all).into_iter().enumerate().filter_map(|(row, id)| {
+        let literal = literal(column.kind, &values.get(row).unwrap())?;
+        filter::parse(&json!({&column.name: {"eq": literal}}), std::slice::from_ref(column)).ok()?;
+        Some((id, literal))
+    });
+    literals.collect()
+}
+
+fn literal(kind: ColumnType, value: &AnyValue<'_>) -> Option<Value> {
+    Some(match value {
+        AnyValue::Null => return None,
+        AnyValue::Boolean(is) => json!(is),
+        AnyValue::Int64(number) => json!(number),
+        AnyValue::Float64(number) => json!(number.is_finite().then_some(*number)?),
+        AnyValue::Date(days) => {
+            json!((chrono::NaiveDate::default() + chrono::TimeDelta::days((*days).into())).to_string())
+        }
+        AnyValue::Datetime(value, unit, _) => {
+            let nanos = i128::from(*value)
+                * match unit {
+                    TimeUnit::Nanoseconds => 1,
+                    TimeUnit::Microseconds => 1_000,
+                    TimeUnit::Milliseconds => 1_000_000,
+                };
+            let (seconds, rest) = (nanos.div_euclid(1_000_000_000), nanos.rem_euclid(1_000_000_000));
+            json!(DateTime::from_timestamp(seconds as i64, rest as u32)?.to_rfc3339())
+        }
+        AnyValue::Time(nanos) => {
+            let time = chrono::NaiveTime::from_num_seconds_from_midnight_opt(
+                (nanos / 1_000_000_000) as u32,
+                (nanos % 1_000_000_000) as u32,
+            );
+            json!(time?.to_string())
+        }
+        other if kind == ColumnType::Decimal || kind == ColumnType::String => json!(other.str_value()),
+        other => panic!("unexpected value {other:?}"),
+    })
+}
+
+async fn read(dataset: &dyn Dataset, filter: &Value) -> DataFrame {
+    let columns = &dataset.info().columns;
+    let query = Query {
+        columns: columns.iter().map(|column| column.name.clone()).collect(),
+        filter: filter::parse(filter, columns).unwrap_or_else(|e| panic!("{filter}: {e:?}")),
+        params: Map::new(),
+        limit: None,
+    };
+    let opened = dataset.open(&query).await.unwrap();
+    let frames: Vec<DataFrame> = opened.frames.try_collect().await.unwrap_or_else(|e| panic!("{filter}: {e}"));
+    let mut frames = frames.into_iter();
+    let mut all = frames.next().unwrap_or_default();
+    for frame in frames {
+        all.vstack_mut(&frame).unwrap();
+    }
+    all
+}
+
+fn ids(frame: &DataFrame) -> Vec<i64> {
+    if frame.height() == 0 {
+        return Vec::new();
+    }
+    frame.column("id").unwrap().i64().unwrap().iter().flatten().collect()
+}
