@@ -86,5 +86,6 @@ async fn sqlite_filters_compare_what_is_written() {
     for at in 0..COLUMNS.len() {
         fixture.db.execute_unprepared(&format!("CREATE INDEX i{at} ON t (c{at})")).await.unwrap();
     }
-    assert_eq!(filters_compare_what_is_written("sqlite with indexes", &t, usize::MAX).await, selective);
+    let selective = filters_compare_what_is_written("sqlite with indexes", &t, 4).await;
+    assert!(selective > 250, "only {selective} filters return some of the rows");
 }
