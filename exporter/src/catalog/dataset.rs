@@ -10,12 +10,12 @@ use super::{
     fault::Refusal,
     rules,
     source::{LoadContext, OpenSource},
-    spec::{DatasetSpec, Rows},
+    spec::{DatasetSpec, NO_DATABASE, Rows},
 };
 use crate::{
     dataset::{
         Dataset, DatasetError, DatasetInfo, Files, Key, PostgresRows, PostgresServer, SqlRows,
-        sql::{Source, SqliteFile, named_table, table_columns},
+        sql::{Source, SqlDialect, SqliteFile, named_table, table_columns},
     },
     template,
 };
@@ -31,10 +31,13 @@ pub(super) async fn make(
     spec: &DatasetSpec,
     source: Option<OpenSource>,
 ) -> Result<Arc<dyn Dataset>, Refusal> {
-    let rows = spec.rows(at).map_err(|(at, detail)| Refusal::Fault(at, detail))?;
-    let is_postgres =
-        matches!(&source, Some(OpenSource::Postgres(_) | OpenSource::Unavailable { is_postgres: true, .. }));
-    check_postgres_keys(spec, is_postgres)?;
+    let dialect = match &source {
+        Some(OpenSource::Postgres(_) | OpenSource::Unavailable { is_postgres: true, .. }) => Some(SqlDialect::Postgres),
+        Some(OpenSource::Sqlite(_) | OpenSource::Unavailable { is_postgres: false, .. }) => Some(SqlDialect::Sqlite),
+        _ => None,
+    };
+    let rows = spec.rows(at, dialect).map_err(|(at, detail)| Refusal::Fault(at, detail))?;
+    check_postgres_keys(spec, dialect == Some(SqlDialect::Postgres))?;
     if let Some(OpenSource::Unavailable { reason, .. }) = source {
         return Err(Refusal::Unavailable(reason));
     }
@@ -42,7 +45,7 @@ pub(super) async fn make(
         (Rows::Sql(rows), Some(OpenSource::Sqlite(file))) => Arc::new(sqlite(at, spec, rows, file).await?),
         (Rows::Sql(rows), Some(OpenSource::Postgres(server))) => Arc::new(postgres(at, spec, rows, server).await?),
         (Rows::Sql(_), _) => {
-            return Err(Refusal::Fault(at, "a table or query needs `from`, the name of a database".into()));
+            return Err(Refusal::Fault(at, NO_DATABASE.into()));
         }
         (Rows::Files(files, kind), source) => {
             let location = context.location(files, source);
@@ -80,7 +83,7 @@ async fn postgres(
 ) -> Result<PostgresRows, Refusal> {
     let failed = |e: DatasetError| classify_probe_error(at, spec, &e);
     // describe the source even if every type is declared, so that a missing table is found now
-    let (found, unreadable) = PostgresRows::describe_with_rights(&server, &rows).await.map_err(failed)?;
+    let (rows, found, unreadable) = PostgresRows::resolve(&server, rows).await.map_err(failed)?;
     check_tenant_columns(at, spec, found.iter().map(|column| column.name.as_str()))?;
     let info = info(spec, &merged(spec, found).map_err(failed)?)?;
     check_rights(at, spec, &info.columns, &unreadable)?;

@@ -16,7 +16,7 @@ use super::fault::{CatalogFault, CatalogFaults, line_of};
 use crate::{
     dataset::{
         FileKind, Snapshot,
-        sql::{OrderBy, QueryText, Source},
+        sql::{OrderBy, QueryText, Source, SqlDialect},
     },
     template::TemplateSpec,
 };
@@ -244,6 +244,9 @@ pub(crate) struct ParamEntry {
 /// The default of `max_items`, the maximum number of values of a list parameter.
 const MAX_ITEMS: usize = 1_000;
 
+/// The fault of a table or query without a database.
+pub(super) const NO_DATABASE: &str = "a table or query needs `from`, the name of a database";
+
 /// The source of a dataset's rows.
 #[derive(Clone, Debug)]
 pub(crate) enum Rows {
@@ -268,11 +271,12 @@ impl CatalogSpec {
 }
 
 impl DatasetSpec {
-    /// Returns the source of the dataset's rows. `at` is the position of the dataset's table in the file.
+    /// Returns the source of the dataset's rows. `at` is the position of the dataset's table in the file, and `dialect`
+    /// the SQL of its database; None if its source is no database.
     ///
     /// # Errors
     /// A fault of the table, and its position in the file.
-    pub(crate) fn rows(&self, at: usize) -> Result<Rows, (usize, String)> {
+    pub(crate) fn rows(&self, at: usize, dialect: Option<SqlDialect>) -> Result<Rows, (usize, String)> {
         let params = self.params();
         match (&self.table, &self.query, &self.files) {
             (Some(table), None, None) => {
@@ -282,8 +286,9 @@ impl DatasetSpec {
                 Ok(Rows::Sql(Source::table(table)))
             }
             (None, Some(query), None) => {
-                let text =
-                    QueryText::parse(query.get_ref(), &params).map_err(|e| (query.span().start, e.to_string()))?;
+                let dialect = dialect.ok_or_else(|| (at, NO_DATABASE.to_owned()))?;
+                let text = QueryText::parse_for(dialect, query.get_ref(), &params);
+                let text = text.map_err(|e| (query.span().start, e.to_string()))?;
                 Ok(Rows::Sql(Source::Query(text.into())))
             }
             (None, None, Some(files)) => {

@@ -195,6 +195,14 @@ async fn each_fault_is_reported_with_its_line_and_its_correction() {
             7,
             "SELECT",
         ),
+        // the place in the query, and a query without a database
+        (
+            "[source.d]\nkind = \"sqlite\"\npath = \"demo.db\"\n[[dataset]]\nname = \"a\"\nfrom = \"d\"\nquery = \"\"\"\nSELECT\n  [a]] :x]\"\"\"\n\
+             [[dataset.param]]\nname = \"x\"\ntype = \"int\"\n",
+            7,
+            "line 2, column 3 of the query",
+        ),
+        ("[[dataset]]\nname = \"a\"\nquery = \"SELECT 1\"\n", 1, "needs `from`"),
         ("[source.p]\nkind = \"postgres\"\nurl = { env = \"SLUICE_TEST_UNSET\" }\n", 1, "SLUICE_TEST_UNSET"),
         ("[source.p]\nkind = \"postgres\"\nurl = \"postgres://u:secret@h/d\"\n", 1, "{ env ="),
         ("[[dataset]]\nname = \"a\"\nfiles = \"people1.parquet\"\nretention = \"0s\"\n", 4, "from 1s to 366days"),

@@ -25,7 +25,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use protocol::catalog::{Column, ColumnType};
 use sea_orm::{
-    DbBackend,
+    DbBackend, DbErr, RuntimeErr,
     sea_query::{Alias, Expr, ExprTrait, Func, NullOrdering, PostgresQueryBuilder, SelectStatement},
     sqlx::{AssertSqlSafe, Executor, PgConnection, Row, SqlSafeStr},
 };
@@ -86,6 +86,30 @@ impl PostgresRows {
     pub async fn describe(server: &PostgresServer, source: &Source) -> Result<Vec<Column>, DatasetError> {
         let found = Self::described(server, source).await?;
         Ok(found.iter().map(Described::column).collect())
+    }
+
+    /// Returns a source whose parameters have types that the server accepts, its columns, and the names of those that the
+    /// exporter has no right to read. Parameters have their declared types, as bound values would. If the server has no
+    /// such operator or function, texts and numbers become constants: a text takes the type that its place needs, such
+    /// as `uuid`.
+    ///
+    /// # Errors
+    /// When the server can't be reached, or refuses the source with both kinds of types.
+    pub(crate) async fn resolve(
+        server: &PostgresServer,
+        source: Source,
+    ) -> Result<(Source, Vec<Column>, Vec<String>), DatasetError> {
+        let refused = match Self::describe_with_rights(server, &source).await {
+            Ok((columns, unreadable)) => return Ok((source, columns, unreadable)),
+            Err(e) => e,
+        };
+        let Some(constant) = source.with_constants().filter(|_| is_about_types(&refused)) else { return Err(refused) };
+        match Self::describe_with_rights(server, &constant).await {
+            Ok((columns, unreadable)) => Ok((constant, columns, unreadable)),
+            Err(e) if e.is_transient() => Err(e),
+            // the operator corrects the types that the catalog declares
+            Err(_) => Err(refused),
+        }
     }
 
     /// Returns the columns of a source, and the names of those that the exporter has no right to read.
@@ -298,4 +322,12 @@ impl TableSelect {
         }
         Ok(ranges)
     }
+}
+
+/// Whether the server refused a statement because of the types of its expressions: there is no operator or function for
+/// them, or several fit, or one type can't become another.
+fn is_about_types(error: &DatasetError) -> bool {
+    const CODES: [&str; 5] = ["42883", "42725", "42804", "42846", "42P18"];
+    let DatasetError::Db(DbErr::Query(RuntimeErr::SqlxError(e))) = error else { return false };
+    e.as_database_error().and_then(|e| e.code()).is_some_and(|code| CODES.contains(&code.as_ref()))
 }

@@ -91,6 +91,7 @@ impl Plan {
         let mut found = Found { is_generic: self.1, ..Found::default() };
         found.node(&self.0);
         let reason = found.reason.take().or_else(|| time_text(statement, &found.text).map(Doubt::written));
+        let reason = reason.or_else(|| late_time_text(&found.text).map(Doubt::written));
         if let Some(doubt) = reason {
             return Ok(Some(doubt.in_statement(statement)));
         }
@@ -292,6 +293,19 @@ fn time_text(statement: &str, plan: &str) -> Option<String> {
     Some(format!("'{word}'"))
 }
 
+/// Returns a text such as 'today' that becomes a time only when the plan runs: the plan casts the text to a time.
+fn late_time_text(plan: &str) -> Option<String> {
+    let plan = plan.to_lowercase();
+    let parts: Vec<_> = plan.split('\'').collect();
+    let is_time = |cast: &str| ["date", "time"].iter().any(|kind| cast.starts_with(kind));
+    let casts = |part: &str| part.strip_prefix("::text)::").is_some_and(is_time);
+    let is_other = |c: char| c != '_' && !c.is_alphanumeric();
+    let texts = parts.windows(2).skip(1).step_by(2).filter(|pair| casts(pair[1]));
+    let mut words = texts.filter_map(|pair| pair[0].trim_start().split(is_other).next());
+    let word = words.find(|word| TIME_TEXTS.contains(word))?;
+    Some(format!("'{word}'"))
+}
+
 /// Returns an expression without its single-quoted texts.
 fn without_texts(text: &str) -> String {
     // a doubled quote ends one text and begins the next
@@ -378,5 +392,13 @@ mod tests {
         assert_eq!(time_text("SELECT 1 WHERE s IN ('a', 'now')", "(t.s = ANY ('{a,now}'::text[]))"), None);
         assert_eq!(time_text("SELECT 1 WHERE at < 'now'", "(t.now = 'x')").as_deref(), Some("'now'"));
         assert_eq!(time_text("SELECT 1 WHERE s = 'nowhere'", "true"), None);
+        for (plan, found) in [
+            ("(t.at < ('now'::text)::timestamp with time zone)", Some("'now'")),
+            ("(t.day = (' Today'::text)::date)", Some("'today'")),
+            ("(t.s = 'now'::text), ('2026-11-23'::text)::date", None),
+            ("(('nowhere'::text)::date), ('now'::text)::character varying", None),
+        ] {
+            assert_eq!(late_time_text(plan).as_deref(), found, "{plan}");
+        }
     }
 }

@@ -2,6 +2,7 @@
 
 mod indexes;
 mod natives;
+mod params;
 mod pooler;
 mod printed;
 mod ranges;
@@ -45,7 +46,7 @@ fn server(url: &str) -> Arc<PostgresServer> {
 }
 
 async fn described(server: &Arc<PostgresServer>, source: Source, params: Vec<ParamSpec>) -> PostgresRows {
-    let columns = PostgresRows::describe(server, &source).await.unwrap();
+    let (source, columns) = PostgresRows::resolve(server, source).await.unwrap();
     PostgresRows::new(Arc::clone(server), source, DatasetInfo { params, ..DatasetInfo::new("t", columns) })
 }
 

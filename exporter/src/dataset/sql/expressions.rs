@@ -8,7 +8,7 @@ use sea_orm::{
 
 use super::{super::DatasetError, native::Native};
 
-/// The alias that every select gives to its table or query.
+/// The alias that every select gives to its table or to the common table expression of its query.
 pub(in crate::dataset) const SOURCE: &str = "source";
 
 /// Returns the column with this name, or [`DatasetError::NoColumn`].

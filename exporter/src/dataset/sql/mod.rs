@@ -12,10 +12,13 @@ mod source;
 mod sqlite;
 mod values;
 
-pub(crate) use self::sqlite::{named_table, table_columns};
+pub(crate) use self::{
+    query_text::SqlDialect,
+    sqlite::{named_table, table_columns},
+};
 pub use self::{
     dataset::{SqlDatabase, SqlRows},
-    query_text::{QueryText, QueryTextError},
+    query_text::{QueryFault, QueryText, QueryTextError},
     source::{OrderBy, Source},
     sqlite::SqliteFile,
 };

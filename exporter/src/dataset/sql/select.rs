@@ -51,8 +51,8 @@ pub(super) fn from_source(source: &Source) -> SelectStatement {
                 select.from_as(Alias::new(parts.join(".")), Alias::new(SOURCE));
             }
         },
-        Source::Query(_) => {
-            select.from(Alias::new(SOURCE));
+        Source::Query(text) => {
+            select.from_as(Alias::new(text.name()), Alias::new(SOURCE));
         }
     }
     select

@@ -21,6 +21,15 @@ impl Source {
     pub fn table(name: &str) -> Self {
         Self::Table(name.split('.').map(str::to_owned).collect())
     }
+
+    /// Returns a query for PostgreSQL with its texts and numbers as constants without a declared type, if its
+    /// parameters make a difference; None otherwise.
+    pub(in crate::dataset) fn with_constants(&self) -> Option<Self> {
+        match self {
+            Self::Table(_) => None,
+            Self::Query(text) => text.with_constants().map(|text| Self::Query(text.into())),
+        }
+    }
 }
 
 /// A column by which rows are sorted. A fixed order makes two exports of the same data give the same file. NULL comes

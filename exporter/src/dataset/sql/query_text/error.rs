@@ -1,0 +1,57 @@
+//! The reasons why a text is not a valid query of the catalog.
+
+/// The reason why a text is not a valid query, and the place of the fault in the text.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum QueryTextError {
+    /// A fault at one place of the text.
+    #[error("line {line}, column {column} of the query: {fault}")]
+    At {
+        /// The line, from 1.
+        line: u64,
+        /// The column, in characters, from 1.
+        column: u64,
+        /// The fault.
+        fault: QueryFault,
+    },
+    /// The query does not name a declared parameter.
+    #[error("the query does not use the parameter `{0}`")]
+    Unused(String),
+}
+
+/// A fault of a query, without its place.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum QueryFault {
+    /// The text is not exactly one SELECT, WITH, VALUES or TABLE statement.
+    #[error("a query begins with SELECT, WITH, VALUES or TABLE, and has no `;`")]
+    NoSelect,
+    /// The tokenizer can't read the text, such as a quoted text without an end.
+    #[error("it can't be read as SQL: {0}")]
+    Unreadable(String),
+    /// A parenthesis or bracket without its partner.
+    #[error("the `{0}` has no partner")]
+    Unbalanced(char),
+    /// The query names a parameter that is not declared.
+    #[error(
+        "the query names `:{0}`, which is no declared parameter; a `:` that begins no parameter needs a space after it"
+    )]
+    Undeclared(String),
+    /// A declared parameter follows an operand, where the colon may be that of a range or of a JSON member.
+    #[error(
+        "`:{0}` follows an operand, so that it may be a parameter or a range: write `(:{0})` for the parameter, and \
+         `: {0}` for the end of a range"
+    )]
+    Ambiguous(String),
+    /// A placeholder of the database's own kind, which never has a value.
+    #[error("`{0}` begins a placeholder of the database, which has no value: write `:name` and declare the parameter")]
+    Placeholder(char),
+    /// The server may read this part of the text as other tokens than the exporter does.
+    #[error("{0}")]
+    Unsure(&'static str),
+}
+
+impl QueryFault {
+    /// Adds the place of the fault: the line and the column of the query, from 1.
+    pub(super) fn at(self, (line, column): (u64, u64)) -> QueryTextError {
+        QueryTextError::At { line, column, fault: self }
+    }
+}

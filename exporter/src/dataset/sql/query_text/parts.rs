@@ -1,0 +1,208 @@
+//! Finds the parameters among the tokens of a query.
+//!
+//! A colon directly before the name of a declared parameter is that parameter. In PostgreSQL, a colon may also stand in
+//! a range of an array (`a[x:y]`) or in a JSON object (`JSON_OBJECT('a' : b)`). A parameter never follows an operand, so
+//! that such a colon is refused if the word after it is a declared parameter.
+
+use std::borrow::Cow;
+
+use protocol::params::ParamSpec;
+
+use super::{
+    Part,
+    error::{QueryFault, QueryTextError},
+    tokens::{Kind, SqlDialect, Token, tokens},
+};
+
+const STATEMENTS: [&str; 4] = ["select", "with", "values", "table"];
+const CAST_BEFORE_COLON: &str = "a `:` directly follows `::`: write a space or a parenthesis between them";
+const COLON_BEFORE_PREFIX: &str = "a `:` directly precedes a quoted text with a prefix: write a space between them";
+const LONE_COLON: &str = "SQLite has no `:` but that of a parameter, `:name`";
+const ODD_NAME: &str = "the name of a parameter has only letters, digits and `_` of ASCII";
+
+/// Parses a query into pieces of SQL text and the parameters between them.
+///
+/// # Errors
+/// When the text is not exactly one select, names an unknown parameter, or can't be told apart from another reading.
+pub(super) fn parts(text: &str, params: &[ParamSpec], dialect: SqlDialect) -> Result<Vec<Part>, QueryTextError> {
+    let all = tokens(text, dialect)?;
+    let all = statement(&all)?;
+    let mut finder = Finder { params, dialect, parts: Vec::new(), text: String::new(), open: Vec::new(), last: None };
+    let mut at = 0;
+    while at < all.len() {
+        at += finder.next(&all[at..])?;
+    }
+    if let Some((bracket, place)) = finder.open.pop() {
+        return Err(QueryFault::Unbalanced(bracket.character()).at(place));
+    }
+    finder.parts.push(Part::Text(finder.text));
+    Ok(finder.parts)
+}
+
+/// Returns the tokens of the only statement, without a semicolon at its end.
+fn statement<'t, 'a>(all: &'t [Token<'a>]) -> Result<&'t [Token<'a>], QueryTextError> {
+    let end = all.iter().position(|token| token.kind == Kind::Semicolon).unwrap_or(all.len());
+    let (kept, rest) = all.split_at(end);
+    if let Some(other) = rest.iter().find(|token| !token.is_blank() && token.kind != Kind::Semicolon) {
+        return Err(QueryFault::NoSelect.at(other.at));
+    }
+    let first = kept.iter().find(|token| !token.is_blank() && token.text != "(");
+    let is_statement = |token: &Token<'_>| {
+        token.kind == Kind::Keyword && STATEMENTS.iter().any(|word| token.text.eq_ignore_ascii_case(word))
+    };
+    match first {
+        Some(token) if is_statement(token) => Ok(kept),
+        first => Err(QueryFault::NoSelect.at(first.map_or((1, 1), |token| token.at))),
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Bracket {
+    Parenthesis,
+    /// The bracket of `a[…]`, in which a colon separates the ends of a range.
+    Subscript,
+    /// The bracket of `ARRAY[…]`.
+    Array,
+}
+
+impl Bracket {
+    const fn character(self) -> char {
+        match self {
+            Self::Parenthesis => '(',
+            Self::Subscript | Self::Array => '[',
+        }
+    }
+}
+
+/// The last token that is not blank, as far as the meaning of a colon or bracket depends on it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Last {
+    /// The end of an operand, after which no parameter can stand.
+    Operand,
+    /// A word that may be a keyword or a name.
+    Keyword,
+    /// The keyword ARRAY.
+    Array,
+    /// The opening bracket of a subscript.
+    Subscript,
+    /// A token after which an operand begins, such as an operator.
+    Other,
+}
+
+struct Finder<'a> {
+    params: &'a [ParamSpec],
+    dialect: SqlDialect,
+    parts: Vec<Part>,
+    /// The text since the last parameter.
+    text: String,
+    /// The brackets that are open here, with their places.
+    open: Vec<(Bracket, (u64, u64))>,
+    last: Option<Last>,
+}
+
+impl Finder<'_> {
+    /// Reads the next token, and returns the number of tokens that belong to it: 2 for a parameter.
+    fn next(&mut self, rest: &[Token<'_>]) -> Result<usize, QueryTextError> {
+        let token = rest[0];
+        let placed = |fault: QueryFault| fault.at(token.at);
+        if token.kind == Kind::Colon
+            && let Some(spec) = self.parameter(rest.get(1)).map_err(placed)?
+        {
+            let spec = spec.clone();
+            self.parts.push(Part::Text(std::mem::take(&mut self.text)));
+            self.parts.push(Part::Param(spec));
+            self.last = Some(Last::Operand);
+            let next = rest.get(2).and_then(|token| token.text.chars().next());
+            // SQLite and PostgreSQL count these characters as a part of the name
+            return match next {
+                Some(c) if !c.is_ascii() || c == '$' => Err(placed(QueryFault::Unsure(ODD_NAME))),
+                _ => Ok(2),
+            };
+        }
+        if token.kind == Kind::DoubleColon && rest.get(1).is_some_and(|next| next.kind == Kind::Colon) {
+            return Err(placed(QueryFault::Unsure(CAST_BEFORE_COLON)));
+        }
+        self.brackets(&token).map_err(placed)?;
+        match self.dialect {
+            SqlDialect::Postgres => self.text.push_str(&unambiguous(&token)),
+            SqlDialect::Sqlite => self.text.push_str(token.text),
+        }
+        if !token.is_blank() {
+            self.last = Some(self.role(&token));
+        }
+        Ok(1)
+    }
+
+    /// Returns the parameter that a colon before `next` begins; None if the colon is a part of the SQL text.
+    fn parameter(&self, next: Option<&Token<'_>>) -> Result<Option<&ParamSpec>, QueryFault> {
+        let is_sqlite = self.dialect == SqlDialect::Sqlite;
+        let next = match next {
+            Some(next) if matches!(next.kind, Kind::Word | Kind::Keyword) => next,
+            Some(next) if next.kind == Kind::PrefixedText && !next.text.starts_with('$') => {
+                return Err(QueryFault::Unsure(COLON_BEFORE_PREFIX));
+            }
+            _ if is_sqlite => return Err(QueryFault::Unsure(LONE_COLON)),
+            _ => return Ok(None),
+        };
+        let name = next.text;
+        let follows_operand = self.last == Some(Last::Operand) && !is_sqlite;
+        let declared = self.params.iter().find(|spec| spec.name == name);
+        match declared {
+            Some(_) if follows_operand => Err(QueryFault::Ambiguous(name.to_owned())),
+            Some(spec) => Ok(Some(spec)),
+            None if follows_operand || self.is_range() => Ok(None),
+            None if !name.bytes().all(|b| b == b'_' || b.is_ascii_alphanumeric()) => Err(QueryFault::Unsure(ODD_NAME)),
+            None => Err(QueryFault::Undeclared(name.to_owned())),
+        }
+    }
+
+    /// Whether a colon here separates the ends of a range, unless the word after it is a declared parameter.
+    fn is_range(&self) -> bool {
+        let is_subscript = self.open.last().is_some_and(|(bracket, _)| *bracket == Bracket::Subscript);
+        is_subscript && matches!(self.last, Some(Last::Keyword | Last::Subscript))
+    }
+
+    fn brackets(&mut self, token: &Token<'_>) -> Result<(), QueryFault> {
+        match (token.kind, token.text) {
+            (Kind::Open, "(") => self.open.push((Bracket::Parenthesis, token.at)),
+            (Kind::Open, _) => {
+                let is_subscript = matches!(self.last, Some(Last::Operand | Last::Keyword));
+                let bracket = if is_subscript { Bracket::Subscript } else { Bracket::Array };
+                self.open.push((bracket, token.at));
+            }
+            (Kind::Close, text) => {
+                let opening = if text == ")" { '(' } else { '[' };
+                let character = if text == ")" { ')' } else { ']' };
+                match self.open.pop() {
+                    Some((bracket, _)) if bracket.character() == opening => {}
+                    _ => return Err(QueryFault::Unbalanced(character)),
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// Returns the role of a token for the tokens after it. An opening bracket is in `open` already.
+    fn role(&self, token: &Token<'_>) -> Last {
+        match token.kind {
+            Kind::Word | Kind::Name | Kind::Number | Kind::Text | Kind::PrefixedText | Kind::Close => Last::Operand,
+            Kind::Keyword if token.text.eq_ignore_ascii_case("array") => Last::Array,
+            Kind::Keyword => Last::Keyword,
+            Kind::Open if self.open.last().is_some_and(|(bracket, _)| *bracket == Bracket::Subscript) => {
+                Last::Subscript
+            }
+            _ => Last::Other,
+        }
+    }
+}
+
+/// Returns the text of a token for PostgreSQL. A quoted text with a backslash becomes an `E'…'` text of the same value,
+/// which does not depend on the setting `standard_conforming_strings`.
+fn unambiguous<'a>(token: &Token<'a>) -> Cow<'a, str> {
+    if token.kind == Kind::Text && token.text.contains('\\') {
+        // the space separates the prefix from a word before it
+        return Cow::Owned(format!(" E{}", token.text.replace('\\', "\\\\")));
+    }
+    Cow::Borrowed(token.text)
+}

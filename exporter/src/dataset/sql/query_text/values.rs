@@ -1,0 +1,95 @@
+//! Writes the values of parameters: bound, or as literals of their types.
+
+use chrono::{DateTime, Datelike, NaiveDate, Utc};
+use protocol::params::{ParamSpec, ParamType};
+use sea_orm::{
+    Value as Bound,
+    sea_query::{PostgresQueryBuilder, QueryBuilder},
+};
+use serde_json::{Map, Value};
+
+/// How PostgreSQL gets the types of parameters.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Typing {
+    /// Each value is cast to the declared type of its parameter.
+    #[default]
+    Declared,
+    /// A text has no type, so that it takes the type that its place needs, such as `uuid`. A number is of the type that
+    /// PostgreSQL gives to a constant.
+    Constant,
+}
+
+impl Typing {
+    /// Returns an expression for PostgreSQL with the type of the parameter. `written` is a literal, a placeholder or
+    /// NULL; `value` is the value, if it is known.
+    pub(super) fn cast(self, kind: ParamType, value: Option<&Bound>, written: &str) -> String {
+        let is_large = matches!(value, Some(Bound::BigInt(Some(number))) if i32::try_from(*number).is_err());
+        let kind = match (kind, self) {
+            // the parentheses keep the literal apart from a quoted text that follows
+            (ParamType::String | ParamType::Strings, Self::Constant) => return format!("({written})"),
+            (ParamType::String | ParamType::Strings, Self::Declared) => "text",
+            (ParamType::Int, Self::Constant) if !is_large => "integer",
+            (ParamType::Int, _) => "bigint",
+            (ParamType::Float, Self::Constant) => "numeric",
+            (ParamType::Float, Self::Declared) => "double precision",
+            (ParamType::Bool, _) => "boolean",
+            (ParamType::Date, _) => "date",
+            (ParamType::Datetime, _) => "timestamp with time zone",
+        };
+        // the space separates the keyword from a word before it
+        format!(" CAST({written} AS {kind})")
+    }
+}
+
+/// Whether [`Typing`] changes how a value of this type is written.
+pub(super) const fn depends_on_typing(kind: ParamType) -> bool {
+    matches!(kind, ParamType::String | ParamType::Strings | ParamType::Int | ParamType::Float)
+}
+
+/// Returns the values of a parameter: several for a list. None if the value is missing, is an empty list, has another
+/// type than the declared one, or is a text that no database can store.
+pub(super) fn values(spec: &ParamSpec, params: &Map<String, Value>) -> Option<Vec<Bound>> {
+    let text = |value: &Value| value.as_str().filter(|text| !text.contains('\0')).map(Bound::from);
+    let value = params.get(&spec.name)?;
+    Some(match spec.kind {
+        ParamType::String => vec![text(value)?],
+        ParamType::Int => vec![value.as_i64()?.into()],
+        ParamType::Float => vec![value.as_f64()?.into()],
+        ParamType::Bool => vec![value.as_bool()?.into()],
+        ParamType::Strings => {
+            let list = value.as_array().filter(|list| !list.is_empty())?;
+            list.iter().map(text).collect::<Option<Vec<_>>>()?
+        }
+        ParamType::Date => vec![NaiveDate::parse_from_str(value.as_str()?, "%Y-%m-%d").ok()?.into()],
+        ParamType::Datetime => {
+            vec![DateTime::parse_from_rfc3339(value.as_str()?).ok()?.with_timezone(&Utc).into()]
+        }
+    })
+}
+
+/// Returns a value as a quoted literal without a type. Its escapes don't depend on the setting
+/// `standard_conforming_strings`. None for a value that [`values`] never returns.
+pub(super) fn literal(value: &Bound) -> Option<String> {
+    let text = match value {
+        Bound::String(Some(text)) => text.clone(),
+        Bound::BigInt(Some(number)) => number.to_string(),
+        Bound::Double(Some(number)) => format!("{number:?}"),
+        Bound::Bool(Some(is)) => is.to_string(),
+        Bound::ChronoDate(Some(date)) => {
+            let (day, era) = day(*date);
+            format!("{day}{era}")
+        }
+        Bound::ChronoDateTimeUtc(Some(time)) => {
+            let (day, era) = day(time.date_naive());
+            format!("{day} {}+00{era}", time.format("%H:%M:%S%.f"))
+        }
+        _ => return None,
+    };
+    Some(PostgresQueryBuilder.value_to_string(&text.into()))
+}
+
+/// Returns a day as PostgreSQL writes it, and its era: the year 0 is 1 BC.
+fn day(date: NaiveDate) -> (String, &'static str) {
+    let (year, era) = if date.year() > 0 { (date.year(), "") } else { (1 - date.year(), " BC") };
+    (format!("{year:04}-{:02}-{:02}", date.month(), date.day()), era)
+}
