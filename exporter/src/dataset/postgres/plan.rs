@@ -298,7 +298,11 @@ fn late_time_text(plan: &str) -> Option<String> {
     let plan = plan.to_lowercase();
     let parts: Vec<_> = plan.split('\'').collect();
     let is_time = |cast: &str| ["date", "time"].iter().any(|kind| cast.starts_with(kind));
-    let casts = |part: &str| part.strip_prefix("::text)::").is_some_and(is_time);
+    // the planner shows a constant text that a cast parses as a cstring
+    let casts = |part: &str| {
+        let cast = part.strip_prefix("::cstring)::").or_else(|| part.strip_prefix("::text)::"));
+        cast.is_some_and(is_time)
+    };
     let is_other = |c: char| c != '_' && !c.is_alphanumeric();
     let texts = parts.windows(2).skip(1).step_by(2).filter(|pair| casts(pair[1]));
     let mut words = texts.filter_map(|pair| pair[0].trim_start().split(is_other).next());
@@ -393,6 +397,7 @@ mod tests {
         assert_eq!(time_text("SELECT 1 WHERE at < 'now'", "(t.now = 'x')").as_deref(), Some("'now'"));
         assert_eq!(time_text("SELECT 1 WHERE s = 'nowhere'", "true"), None);
         for (plan, found) in [
+            ("t.id, ('now'::cstring)::timestamp with time zone", Some("'now'")),
             ("(t.at < ('now'::text)::timestamp with time zone)", Some("'now'")),
             ("(t.day = (' Today'::text)::date)", Some("'today'")),
             ("(t.s = 'now'::text), ('2026-11-23'::text)::date", None),
