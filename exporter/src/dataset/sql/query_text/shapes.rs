@@ -7,7 +7,7 @@ use super::tokens::SqlDialect;
 pub(super) fn is_comment(text: &str, dialect: SqlDialect) -> bool {
     let is_postgres = dialect == SqlDialect::Postgres;
     if text.starts_with("--") {
-        return !text.contains('\n') && !(is_postgres && text.contains('\r'));
+        return !(text.contains('\n') || is_postgres && text.contains('\r'));
     }
     // comments of PostgreSQL are nested, comments of SQLite are not
     let (mut depth, mut rest) = (0_usize, text);
