@@ -30,6 +30,7 @@ pub mod layout;
 pub mod pipeline;
 mod plan;
 pub mod progress;
+mod quiet;
 pub mod registry;
 pub mod segment;
 pub mod template;

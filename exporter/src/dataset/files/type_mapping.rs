@@ -6,7 +6,6 @@
 
 use std::{
     collections::BTreeMap,
-    panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering::Relaxed},
@@ -23,6 +22,7 @@ use polars_arrow::{
 };
 
 use super::{super::DatasetError, column_types::column_type, text};
+use crate::quiet::catch_panic;
 
 /// The maximum size of the texts of all columns of one frame, in bytes. The limit is necessary because
 /// dictionary-encoded values may need far more space in a frame than in their file.
@@ -85,7 +85,7 @@ impl TypeMapping {
             // polars panics for Arrow types that it does not support
             let dtype = match &field.dtype {
                 ArrowDataType::Float16 => Some(DataType::Float32),
-                _ => catch_unwind(AssertUnwindSafe(|| DataType::from_arrow_field(field))).ok(),
+                _ => catch_panic(|_| true, || DataType::from_arrow_field(field)).ok(),
             };
             let mapped = dtype.as_ref().and_then(mapped);
             if mapped.is_none() {
@@ -212,7 +212,7 @@ fn texts(read: &Series, budget: &TextBudget) -> Result<Series, DatasetError> {
 
 /// Runs a decoder, and converts a panic to an error, because some decoders panic on damaged bytes.
 pub(super) fn catch_damage<T>(decode: impl FnOnce() -> Result<T, DatasetError>) -> Result<T, DatasetError> {
-    catch_unwind(AssertUnwindSafe(decode))
+    catch_panic(|_| true, decode)
         .unwrap_or_else(|_| Err(polars_err!(ComputeError: "its bytes can't be decoded").into()))
 }
 

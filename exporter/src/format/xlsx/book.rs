@@ -2,7 +2,7 @@
 
 use std::{
     io::{self, Write},
-    panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
+    panic::resume_unwind,
 };
 
 use polars::prelude::DataFrame;
@@ -13,6 +13,7 @@ use super::cell::Column;
 use crate::{
     format::{FormatError, FormatLimits, Head, Tail, physical::Physical},
     layout::{COMPLETED_AT, Layout, REQUESTED_AT, ROWS, Timestamps},
+    quiet::{catch_panic, message},
 };
 
 /// The maximum length of the text in a cell, for error texts. Workbooks count UTF-16 code units.
@@ -161,14 +162,16 @@ fn write_head(
 /// and the panic message contains the kind of the I/O error. Any other panic resumes.
 fn catch_full_disk_panic<T>(work: impl FnOnce() -> Result<T, FormatError>) -> Result<T, FormatError> {
     // the caller drops the book after an error, so nothing uses a half-changed state
-    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
-        let message = panic.downcast_ref::<String>().map_or("", String::as_str);
-        let kinds = [io::ErrorKind::StorageFull, io::ErrorKind::QuotaExceeded, io::ErrorKind::FileTooLarge];
-        match kinds.into_iter().find(|kind| message.contains(&format!("kind: {kind:?}"))) {
-            Some(kind) => Err(FormatError::Spool(kind.into())),
-            None => resume_unwind(panic),
-        }
+    catch_panic(|text| full_disk(text).is_some(), work).unwrap_or_else(|panic| match full_disk(message(&*panic)) {
+        Some(kind) => Err(FormatError::Spool(kind.into())),
+        None => resume_unwind(panic),
     })
+}
+
+/// Returns the kind of the I/O error in the message of a panic, if the kind is a full disk.
+fn full_disk(message: &str) -> Option<io::ErrorKind> {
+    let kinds = [io::ErrorKind::StorageFull, io::ErrorKind::QuotaExceeded, io::ErrorKind::FileTooLarge];
+    kinds.into_iter().find(|kind| message.contains(&format!("kind: {kind:?}")))
 }
 
 fn failed(error: XlsxError) -> FormatError {
@@ -191,6 +194,8 @@ fn cell_failed(error: XlsxError, title: &str) -> FormatError {
 
 #[cfg(test)]
 mod tests {
+    use std::panic::catch_unwind;
+
     use super::*;
     use crate::error::JobError;
 
