@@ -104,6 +104,7 @@ pub(super) fn classify_probe_error(at: usize, spec: &DatasetSpec, error: &Datase
         DatasetError::NoTable(table) => {
             Refusal::Differs(at, format!("{source} has no table `{table}`: correct the name in `table`"))
         }
+        DatasetError::Undeclared(detail) => Refusal::Differs(at, format!("{source}: {detail}")),
         _ => Refusal::Unavailable(error.to_string()),
     }
 }

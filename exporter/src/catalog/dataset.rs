@@ -54,6 +54,9 @@ pub(super) async fn make(
             let files = Files::open(location, kind, declared).await.map_err(|e| classify_probe_error(at, spec, &e))?;
             check_tenant_columns(at, spec, files.column_names())?;
             let info = info(spec, &files.info().columns)?;
+            for note in &files.info().notes {
+                warn!(dataset.name = info.name, note, "a dataset differs from its files");
+            }
             Arc::new(files.described(info))
         }
     };

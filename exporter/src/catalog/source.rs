@@ -110,7 +110,7 @@ impl LoadContext {
     pub(super) fn location(&self, files: String, source: Option<OpenSource>) -> Option<Location> {
         let spool = self.spool.clone();
         Some(match source {
-            None => Location::Local(self.path(&files)),
+            None => Location::local(&self.folder, &files),
             Some(OpenSource::Bucket(store)) => Location::Objects { store, pattern: files, spool },
             Some(OpenSource::Http(base, bearer)) => {
                 let client = reqwest::Client::builder().connect_timeout(FETCH_TIMEOUT).build().ok()?;

@@ -15,7 +15,7 @@ use toml::Spanned;
 use super::fault::{CatalogFault, CatalogFaults, line_of};
 use crate::{
     dataset::{
-        FileKind, Snapshot,
+        Comments, CsvDialect, FileKind, Snapshot,
         sql::{OrderBy, QueryText, Source, SqlDialect},
     },
     template::TemplateSpec,
@@ -147,6 +147,13 @@ pub(crate) struct DatasetSpec {
     /// The format of the files: `parquet`, `csv`, `tsv`, `ndjson` or `arrow`; by default the extension decides.
     #[schemars(with = "Option<String>")]
     pub(crate) format: Option<Spanned<String>>,
+    /// The character between two fields of CSV or TSV files, in ASCII; `,` for CSV and a tab for TSV by default.
+    #[schemars(with = "Option<String>")]
+    pub(crate) delimiter: Option<Spanned<String>>,
+    /// The beginning of comment lines before the header of CSV files: `#`, or nothing for files without comments. By
+    /// default lines with `#` are comments, except for one that is the header.
+    #[schemars(with = "Option<String>")]
+    pub(crate) comment: Option<Spanned<String>>,
     /// The column, or the list of columns, by which rows are ordered; `NAME desc` for the largest value first.
     #[schemars(with = "Option<OneOrMany>")]
     pub(crate) order: Option<Spanned<OneOrMany>>,
@@ -278,6 +285,9 @@ impl DatasetSpec {
     /// A fault of the table, and its position in the file.
     pub(crate) fn rows(&self, at: usize, dialect: Option<SqlDialect>) -> Result<Rows, (usize, String)> {
         let params = self.params();
+        if let (None, Some(key)) = (&self.files, self.delimiter.as_ref().or(self.comment.as_ref())) {
+            return Err((key.span().start, "`delimiter` and `comment` are for CSV files".into()));
+        }
         match (&self.table, &self.query, &self.files) {
             (Some(table), None, None) => {
                 if !params.is_empty() {
@@ -303,10 +313,39 @@ impl DatasetSpec {
                         (files.span().start, "the extension does not tell the format: add `format`".to_owned())
                     })?,
                 };
-                Ok(Rows::Files(files.get_ref().clone(), kind))
+                Ok(Rows::Files(files.get_ref().clone(), self.with_dialect(kind)?))
             }
             _ => Err((at, "a dataset has one of `table`, `query` and `files`".into())),
         }
+    }
+
+    /// Adds the declared delimiter and comments to the kind of CSV files.
+    fn with_dialect(&self, kind: FileKind) -> Result<FileKind, (usize, String)> {
+        let FileKind::Csv(mut dialect) = kind else {
+            return match self.delimiter.as_ref().or(self.comment.as_ref()) {
+                None => Ok(kind),
+                Some(key) => Err((key.span().start, "`delimiter` and `comment` are for CSV files".into())),
+            };
+        };
+        if let Some(delimiter) = &self.delimiter {
+            dialect = match delimiter.get_ref().as_bytes() {
+                [byte] if byte.is_ascii() && !matches!(byte, b'"' | b'\r' | b'\n' | b'#') => {
+                    CsvDialect { delimiter: *byte, is_declared: true, ..dialect }
+                }
+                _ => {
+                    let detail = "`delimiter` is one character of ASCII, such as \";\" or \"\\t\"";
+                    return Err((delimiter.span().start, detail.into()));
+                }
+            };
+        }
+        if let Some(comment) = &self.comment {
+            dialect.comments = match comment.get_ref().as_str() {
+                "#" => Comments::Hash,
+                "" => Comments::None,
+                _ => return Err((comment.span().start, "`comment` is \"#\" or \"\"".into())),
+            };
+        }
+        Ok(FileKind::Csv(dialect))
     }
 
     /// Returns the declared columns. A column without a declared type is text until the source decides.

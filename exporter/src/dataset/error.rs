@@ -64,6 +64,32 @@ pub enum DatasetError {
     /// The source sent malformed bytes, such as a damaged page of a Parquet file; the text names the damage.
     #[error("the source sent malformed data: {0}")]
     Garbled(&'static str),
+    /// A part of a file is larger than Sluice reads at once; the text names the part and the limit.
+    #[error("{0}")]
+    Limit(&'static str),
+    /// A row of a CSV file has another number of fields than the header.
+    #[error("a row has {found} fields, and the header has {expected}")]
+    Fields {
+        /// The number of fields of the row.
+        found: u64,
+        /// The number of fields of the header.
+        expected: u64,
+    },
+    /// A text file has no header or, if it may have none, no row.
+    #[error("it is empty")]
+    Empty,
+    /// A file has a column that the dataset does not offer, because the file is newer than the loaded catalog.
+    #[error("it has the new column `{0}`: reload the catalog to offer the column, or declare the columns")]
+    NewColumn(String),
+    /// The catalog file must declare more about a file; the text says what.
+    #[error("{0}")]
+    Undeclared(String),
+    /// The files are still being read for the types of their columns.
+    #[error(
+        "its files are still being read for the types of their columns, and it is offered after that; declare its columns \
+         to offer it at once"
+    )]
+    Scanning,
     /// The source did not answer within the read timeout.
     #[error("the source did not answer within {} s", .0.as_secs())]
     Slow(Duration),
@@ -85,6 +111,14 @@ pub enum DatasetError {
     /// A remote file is too large to be copied. The number is the maximum size of the local copy, in bytes.
     #[error("a file has more than {0} bytes, which is the most that is copied")]
     TooLarge(u64),
+    /// An error on one line of a text file.
+    #[error("line {line}: {source}")]
+    AtLine {
+        /// The number of the line, from 1.
+        line: u64,
+        /// The error on this line.
+        source: Box<DatasetError>,
+    },
     /// An error in one file of a dataset.
     #[error("{file}: {source}")]
     InFile {
@@ -123,12 +157,18 @@ impl DatasetError {
         Self::InFile { file: path.rsplit('/').next().unwrap_or(path).to_owned(), source: Box::new(self) }
     }
 
+    /// Adds the number, from 1, of the line on which this error occurred.
+    pub(crate) fn at_line(self, line: u64) -> Self {
+        Self::AtLine { line, source: Box::new(self) }
+    }
+
     /// Returns the text for the owner of the export. The text names the cause, but neither the location of the source
     /// nor a value of a row.
     #[must_use]
     pub fn user_message(&self) -> String {
         let words = match self {
             Self::InFile { file, source } => return format!("{file}: {}", source.user_message()),
+            Self::AtLine { line, source } => return format!("line {line}: {}", source.user_message()),
             Self::NoTable(_) => "its table is no longer there",
             Self::Db(e) => sql::user_message(e),
             Self::NoFile(_) | Self::Objects(object_store::Error::NotFound { .. }) => FILE_GONE,
@@ -147,6 +187,12 @@ impl DatasetError {
             | Self::Stored { .. }
             | Self::Unsorted(_)
             | Self::Garbled(_)
+            | Self::Limit(_)
+            | Self::Fields { .. }
+            | Self::Empty
+            | Self::NewColumn(_)
+            | Self::Undeclared(_)
+            | Self::Scanning
             | Self::Slow(_)
             | Self::Changed(_)
             | Self::Rewritten
@@ -160,8 +206,9 @@ impl DatasetError {
     #[must_use]
     pub fn is_transient(&self) -> bool {
         match self {
-            Self::InFile { source, .. } => source.is_transient(),
+            Self::InFile { source, .. } | Self::AtLine { source, .. } => source.is_transient(),
             Self::NoTable(_) | Self::NoFile(_) | Self::Changed(_) | Self::TooLarge(_) => false,
+            Self::Limit(_) | Self::Fields { .. } | Self::Empty | Self::NewColumn(_) | Self::Undeclared(_) => false,
             Self::Csv(e) => e.is_io_error(),
             Self::Objects(e) => !matches!(e, object_store::Error::NotFound { .. }),
             Self::Http(e) => !e.is_status() || e.status().is_some_and(|s| s.is_server_error()),
@@ -169,6 +216,7 @@ impl DatasetError {
             Self::Stored { .. } | Self::Unsorted(_) => false,
             Self::Db(e) => sql::is_transient(e),
             Self::Garbled(_) | Self::Rewritten | Self::Slow(_) | Self::Polars(_) | Self::Io(_) | Self::Died(_) => true,
+            Self::Scanning => true,
         }
     }
 }

@@ -62,6 +62,9 @@ pub struct DatasetInfo {
     /// reveals rows that a row policy hides. Under a row policy, an [`AccessView`](super::AccessView) therefore counts
     /// the rows of a filtered query instead of estimating them.
     pub estimates_from_all_rows: bool,
+    /// Sentences about parts of the source that are not offered, or that are offered under another name. The check of a
+    /// catalog file and the metadata documents of exports repeat them.
+    pub notes: Vec<String>,
 }
 
 impl DatasetInfo {
@@ -84,6 +87,7 @@ impl DatasetInfo {
             retention: RETENTION,
             credits: 1,
             estimates_from_all_rows: false,
+            notes: Vec::new(),
         }
     }
 

@@ -93,6 +93,7 @@ fn common(layout: &Layout, finished: &FinishedFile, columns: Vec<Value>) -> Valu
         "urn:sluice:compression": finished.compression.as_str(),
         "urn:sluice:dataset": finished.dataset,
         "urn:sluice:dataset_version": finished.dataset_version,
+        "urn:sluice:notes": finished.notes,
         "urn:sluice:template": layout.template.name,
         "urn:sluice:template_version": layout.template.version,
         "urn:sluice:requested_at": finished.requested_at,
@@ -217,6 +218,7 @@ mod tests {
             id: ExportId::generate(),
             dataset: "x".into(),
             dataset_version: "7".into(),
+            notes: vec!["column 2 is a further `a`, and is offered as `a_2`".into()],
             file,
             compression: Compression::Gzip,
             requested_at: at,
@@ -244,6 +246,7 @@ mod tests {
         assert_eq!(table(&layout, &moving, b',')["urn:sluice:transactionTime"], Value::Null);
         assert_eq!(document["urn:sluice:compression"], "gzip");
         assert_eq!(document["urn:sluice:rows"], 2);
+        assert_eq!(document["urn:sluice:notes"], json!(finished().notes));
     }
 
     #[test]

@@ -203,6 +203,8 @@ pub struct FinishedFile {
     pub dataset: String,
     /// The version of the dataset, from the description of the dataset.
     pub dataset_version: String,
+    /// Sentences about parts of the source that the dataset does not offer, or offers under another name.
+    pub notes: Vec<String>,
     /// The file's name, size, digest and media type.
     pub file: FileInfo,
     /// The compression of the whole file.

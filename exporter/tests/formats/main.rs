@@ -84,6 +84,7 @@ async fn write(
         id: ExportId::generate(),
         dataset: "rows".into(),
         dataset_version: "1".into(),
+        notes: Vec::new(),
         file: FileInfo {
             name: name.into(),
             size: sealed.seal.size,

@@ -27,6 +27,8 @@ struct Dataset {
     name: String,
     columns: usize,
     rows_estimate: Option<u64>,
+    /// Sentences about parts of the source that are not offered, or that are offered under another name.
+    notes: Vec<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -71,6 +73,7 @@ async fn fill(report: &mut Report, loaded: Loaded) {
             name: dataset.info().name.clone(),
             columns: dataset.info().columns.len(),
             rows_estimate: estimate_rows(dataset.as_ref()).await,
+            notes: dataset.info().notes.clone(),
         });
     }
     report.templates = loaded.templates.iter().map(|template| template.info().name.clone()).collect();
@@ -88,6 +91,9 @@ fn text(report: &Report) -> String {
         let rows =
             dataset.rows_estimate.map_or_else(String::new, |rows| format!(", about {} rows", output::grouped(rows)));
         line(format!("dataset {}: {} columns{rows}", dataset.name, dataset.columns));
+        for note in &dataset.notes {
+            line(format!("dataset {}: note: {note}", dataset.name));
+        }
     }
     for template in &report.templates {
         line(format!("template {template}"));

@@ -80,6 +80,32 @@ async fn a_missing_or_unsupported_column_is_reported_at_its_line() {
 }
 
 #[tokio::test]
+async fn the_form_of_csv_files_is_declared() {
+    let fixture = Fixture::new().await;
+    std::fs::write(fixture.path("t.csv"), "a;b;b\n1;x;y\n").unwrap();
+    let dataset = "[[dataset]]\nname = \"t\"\nfiles = \"t.csv\"\n";
+    for (key, line, word) in [
+        ("", 1, "declare `delimiter = \";\"`"),
+        ("delimiter = \";;\"\n", 4, "one character"),
+        ("delimiter = \"é\"\n", 4, "one character"),
+        ("delimiter = \"#\"\n", 4, "one character"),
+        ("comment = \"--\"\n", 4, "`comment` is"),
+        ("format = \"ndjson\"\ndelimiter = \";\"\n", 5, "for CSV files"),
+    ] {
+        let faults = fixture.faults(&format!("{dataset}{key}")).await;
+        assert_eq!(faults.len(), 1, "{key}: {faults:?}");
+        assert!(faults[0].0 == Some(line) && faults[0].1.contains(word), "{key}: {faults:?}");
+    }
+    let table = "[source.d]\nkind = \"sqlite\"\npath = \"demo.db\"\n[[dataset]]\nname = \"m\"\nfrom = \"d\"\n\
+                 table = \"menus\"\ncomment = \"#\"\n";
+    assert_eq!(fixture.faults(table).await, [(Some(8), "`delimiter` and `comment` are for CSV files".to_owned())]);
+    let loaded = fixture.load(&format!("{dataset}delimiter = \";\"\ncomment = \"\"\n")).await.unwrap();
+    let info = loaded.datasets[0].info();
+    assert_eq!(info.columns.iter().map(|column| column.name.as_str()).collect::<Vec<_>>(), ["a", "b", "b_2"]);
+    assert_eq!(info.notes, ["column 3 is a further `b`, and is offered as `b_2`"]);
+}
+
+#[tokio::test]
 async fn a_missing_column_of_a_table_is_reported_at_its_line() {
     let fixture = Fixture::new().await;
     let text = "[source.d]\nkind = \"sqlite\"\npath = \"demo.db\"\n[[dataset]]\nname = \"m\"\nfrom = \"d\"\ntable = \"menus\"\n\

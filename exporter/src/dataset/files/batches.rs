@@ -91,7 +91,7 @@ impl Batches {
             _ => (0, false),
         };
         if bytes > self.max_size {
-            return Err(DatasetError::Garbled("a batch of rows has more than 256 MiB: write smaller batches"));
+            return Err(DatasetError::Limit("a batch of rows has more than 256 MiB: write smaller batches"));
         }
         Ok(Some((body.checked_add(size).ok_or(BROKEN)?, is_rows)))
     }

@@ -7,11 +7,15 @@ use tracing::warn;
 use super::{super::DatasetError, column_types::column_type, type_mapping::TypeMapping};
 
 /// Returns the declared columns, with their types in the file. If no column is declared, returns all columns of
-/// supported types.
+/// supported types, and a sentence about each other column.
 ///
 /// # Errors
 /// When a declared column is missing or unsupported, or the file has no supported column.
-pub(super) fn columns(dataset: &str, mapping: &TypeMapping, declared: &[Column]) -> Result<Vec<Column>, DatasetError> {
+pub(super) fn columns(
+    dataset: &str,
+    mapping: &TypeMapping,
+    declared: &[Column],
+) -> Result<(Vec<Column>, Vec<String>), DatasetError> {
     let typed = |name: &str, dtype: &DataType| {
         let original = || mapping.unsupported.get(name).cloned().unwrap_or_else(|| format!("{dtype:?}"));
         let kind = column_type(dtype);
@@ -23,19 +27,21 @@ pub(super) fn columns(dataset: &str, mapping: &TypeMapping, declared: &[Column])
             .iter()
             .map(|(name, dtype)| Ok(Column::new(name.as_str(), typed(name, dtype)?)))
             .partition(Result::is_ok);
+        let mut notes = Vec::new();
         for error in unknown.iter().filter_map(|column: &Result<_, DatasetError>| column.as_ref().err()) {
             warn!(dataset.name = dataset, error = %error, "a column of an unsupported type is not offered");
+            notes.push(format!("{error}, and is not offered"));
         }
         if known.is_empty()
             && let Some(none) = unknown.into_iter().next()
         {
-            return none.map(|column| vec![column]);
+            return none.map(|column| (vec![column], notes));
         }
-        return known.into_iter().collect();
+        return Ok((known.into_iter().collect::<Result<_, DatasetError>>()?, notes));
     }
     let known = declared.iter().map(|column| {
         let dtype = mapping.schema.get(&column.name).ok_or_else(|| DatasetError::NoColumn(column.name.clone()))?;
         Ok(Column { kind: typed(&column.name, dtype)?, ..column.clone() })
     });
-    known.collect()
+    Ok((known.collect::<Result<_, DatasetError>>()?, Vec::new()))
 }

@@ -1,24 +1,27 @@
 //! Implements the dataset that reads one or many files of one format.
 
-use std::{fs::File, sync::Arc};
+use std::{collections::BTreeSet, fs::File, sync::Arc};
 
 use async_trait::async_trait;
-use polars::prelude::{DataFrame, DataType, SchemaRef};
-use protocol::catalog::{Column, ColumnType};
+use polars::prelude::{DataFrame, DataType, Schema, SchemaRef};
+use protocol::catalog::Column;
 use tokio::runtime::Handle;
 
 use super::{
     super::{
-        Dataset, DatasetError, DatasetInfo, OpenedQuery, Precision, Query, RowCount, frame_channel,
-        frame_channel::LimitedSender,
+        Dataset, DatasetError, DatasetInfo, OpenedQuery, Precision, Query, RowCount, frame_builder::dtype,
+        frame_channel, frame_channel::LimitedSender,
     },
     FileKind, Location, RowFilter, arrow,
     column_types::column_type,
     columns::columns,
     csv,
     file_version::FileVersion,
-    ndjson, parquet,
-    type_mapping::TypeMapping,
+    location::ListedFile,
+    ndjson,
+    offered::Offered,
+    parquet, partitions,
+    scan::{self, Found},
 };
 use crate::value::float32;
 
@@ -29,39 +32,56 @@ pub struct Files {
     info: DatasetInfo,
     location: Arc<Location>,
     kind: FileKind,
-    /// The schema of the first file, to which the columns of each file are cast.
+    /// The schema to which the columns of each file are cast: that of the first file, with numbers and times that are as
+    /// wide as in the widest local file; or that of all files if they are text and their columns are not declared.
     schema: SchemaRef,
+    /// The columns that some of the files lack, if the files are text and their columns are not declared.
+    optional: Option<Arc<BTreeSet<String>>>,
     /// The number of rows; None if the dataset has several files, or its file does not record the number.
     rows: Option<u64>,
 }
 
 impl Files {
     /// Reads the schema of the first file. The columns of `info` are the declared columns; if `info` has none, the
-    /// dataset offers all supported columns of the file. Declared types apply to text files only. A column of a text
-    /// file without a declared type gets the narrowest type that its first rows fit.
+    /// dataset offers all supported columns. Declared types apply to text files only. Text files without declared
+    /// columns are all read completely, and each column gets a type in which all its values keep their text.
     ///
     /// # Errors
-    /// When there is no file, the file can't be read, or the file lacks a declared column.
+    /// When there is no file, a file can't be read, or the first file lacks a declared column.
+    /// [`DatasetError::Scanning`] if reading all text files takes more than ten seconds; a later call may succeed.
     pub async fn open(location: Location, kind: FileKind, info: DatasetInfo) -> Result<Self, DatasetError> {
         let location = Arc::new(location);
         let names = location.list().await?;
         let first = names.first().ok_or_else(|| DatasetError::NoFile(location.to_string()))?;
-        let file = location.fetch(first).await?;
+        let mut info = info;
+        info.notes.extend(partitions::note(&names));
+        if kind.is_text() && info.columns.is_empty() {
+            let Found { columns, optional, notes } = scan::find(&location, kind, scan::MAX_WAIT).await?;
+            info.notes.extend(notes);
+            let schema = columns.iter().map(|column| (column.name.as_str().into(), dtype(column.kind))).collect();
+            let (info, optional) = (DatasetInfo { columns, ..info }, Some(Arc::new(optional)));
+            return Ok(Self { info, location, kind, schema: Arc::new(schema), optional, rows: None });
+        }
+        let file = location.fetch(&first.name).await?;
         let (dataset, declared) = (info.name.clone(), info.columns.clone());
         let reading = tokio::task::spawn_blocking(move || read_schema(&dataset, file, kind, &declared));
-        let (columns, schema, rows) = reading.await?.map_err(|e| e.in_file(first))?;
+        let read = reading.await?.map_err(|e| e.in_file(&first.name))?;
+        info.notes.extend(read.notes);
+        info.columns = read.columns;
         // the number of rows in several files is unknown before all are read
-        let rows = rows.filter(|_| names.len() == 1);
-        Ok(Self { info: DatasetInfo { columns, ..info }, location, kind, schema, rows })
+        let rows = read.rows.filter(|_| names.len() == 1);
+        Ok(Self { info, location, kind, schema: read.schema, optional: None, rows })
     }
 
     /// Replaces the description of the dataset. The columns of `info` must be columns of the files.
     #[must_use]
     pub(crate) fn described(self, info: DatasetInfo) -> Self {
-        Self { info, ..self }
+        let notes = self.info.notes;
+        Self { info: DatasetInfo { notes, ..info }, ..self }
     }
 
-    /// Returns the names of all columns of the first file, including those that the dataset does not offer.
+    /// Returns the names of all columns of the first file, including those that the dataset does not offer. Of NDJSON
+    /// with declared columns, these are the members of the first lines.
     pub(crate) fn column_names(&self) -> impl Iterator<Item = &str> {
         self.schema.iter_names().map(|name| name.as_str())
     }
@@ -77,11 +97,16 @@ impl Files {
             // a dataset whose files were deleted must not look empty
             return Err(DatasetError::NoFile(self.location.to_string()));
         }
-        for name in names {
-            let fetched = runtime.block_on(unless_closed(sender, self.location.fetch(&name)))?;
+        let mut empty = 0;
+        for ListedFile { name, .. } in &names {
+            let fetched = runtime.block_on(unless_closed(sender, self.location.fetch(name)))?;
             let Some(file) = fetched else { return Ok(()) };
-            if !self.read_file(file, query, &needed, sender).map_err(|e| e.in_file(&name))? {
-                return Ok(());
+            match self.read_file(file, query, &needed, sender) {
+                Ok(true) => {}
+                Ok(false) => return Ok(()),
+                // one of several text files may be empty, but a dataset whose files were emptied must not look empty
+                Err(DatasetError::Empty) if self.kind.is_text() && empty + 1 < names.len() => empty += 1,
+                Err(e) => return Err(e.in_file(name)),
             }
         }
         Ok(())
@@ -116,13 +141,17 @@ impl Files {
         };
         let more = match self.kind {
             FileKind::Parquet => self.read_parquet(file, query, needed, sender),
-            FileKind::Csv(delimiter) => csv::read(file, delimiter, &self.info.columns, needed, &mut handle),
-            FileKind::Ndjson => ndjson::read(file, &self.info.columns, needed, &mut handle),
+            FileKind::Csv(dialect) => csv::read(file, dialect, &self.offered(), needed, &mut handle),
+            FileKind::Ndjson => ndjson::read(file, &self.offered(), needed, &mut handle),
             FileKind::Arrow => arrow::read(file, needed, &mut handle),
         };
         // check for a modification before any other error, because it may be the cause of that error
         version.check(&same)?;
         more
+    }
+
+    fn offered(&self) -> Offered<'_> {
+        Offered { columns: &self.info.columns, optional: self.optional.as_deref() }
     }
 
     /// Reads a Parquet file in windows of rows: first the columns of the filter, then the other columns only if a row
@@ -143,7 +172,7 @@ impl Files {
 
     /// Returns an error if a column of a file has another column type than in the first file. The widths of numbers may
     /// differ.
-    fn check_types(&self, schema: &polars::prelude::Schema) -> Result<(), DatasetError> {
+    fn check_types(&self, schema: &Schema) -> Result<(), DatasetError> {
         for (name, dtype) in schema.iter() {
             let found = column_type(dtype);
             if found.is_some() && found != self.schema.get(name).and_then(column_type) {
@@ -153,8 +182,8 @@ impl Files {
         Ok(())
     }
 
-    /// Casts the columns of a frame to the types of the first file, because other files may store the numbers of a
-    /// column with a different width, such as 32 instead of 64 bits.
+    /// Casts the columns of a frame to the types of the dataset, because the numbers and times of a file may be narrower
+    /// or wider. A value that would change is an error.
     fn cast(&self, mut frame: DataFrame) -> Result<DataFrame, DatasetError> {
         for (name, dtype) in self.schema.iter() {
             let Some(column) = frame.column(name).ok().filter(|column| column.dtype() != dtype) else { continue };
@@ -195,34 +224,49 @@ async fn unless_closed<T>(
     }
 }
 
-/// Returns the columns of a dataset, the schema of its first file, and the number of rows in this file, if the file
-/// records the number.
-fn read_schema(
-    dataset: &str,
-    file: File,
-    kind: FileKind,
-    declared: &[Column],
-) -> Result<(Vec<Column>, SchemaRef, Option<u64>), DatasetError> {
+/// The columns of a dataset by its first file.
+struct FirstFile {
+    columns: Vec<Column>,
+    schema: SchemaRef,
+    /// The number of rows, if the file records the number.
+    rows: Option<u64>,
+    /// Sentences about columns that are not offered.
+    notes: Vec<String>,
+}
+
+/// Reads the columns of the first file. Of a text file only the names are read; all its types are declared.
+fn read_schema(dataset: &str, file: File, kind: FileKind, declared: &[Column]) -> Result<FirstFile, DatasetError> {
     let (mapping, rows) = match kind {
         FileKind::Parquet => {
             let file = parquet::Windows::open(file)?;
             (file.mapping().clone(), Some(file.rows()))
         }
-        FileKind::Csv(delimiter) => (TypeMapping::unchanged(csv::schema(file, delimiter, declared)?), None),
-        FileKind::Ndjson => (TypeMapping::unchanged(ndjson::schema(file, declared)?), None),
         FileKind::Arrow => (arrow::schema(file)?, None),
+        FileKind::Csv(dialect) => {
+            let names = csv::header(file, dialect)?.names;
+            if let Some(missing) = declared.iter().find(|column| !names.contains(&column.name)) {
+                return Err(DatasetError::NoColumn(missing.name.clone()));
+            }
+            return Ok(FirstFile::of_text(names, declared));
+        }
+        FileKind::Ndjson => return Ok(FirstFile::of_text(ndjson::sample(file)?, declared)),
     };
-    let mut columns = columns(dataset, &mapping, declared)?;
-    if matches!(kind, FileKind::Csv(_) | FileKind::Ndjson) {
-        // text files give decimals as text
-        for column in &mut columns {
-            let is_exact = |known: &Column| known.name == column.name && known.kind == ColumnType::Decimal;
-            if declared.iter().any(is_exact) {
-                column.kind = ColumnType::Decimal;
+    let (columns, notes) = columns(dataset, &mapping, declared)?;
+    Ok(FirstFile { columns, schema: mapping.schema, rows, notes })
+}
+
+impl FirstFile {
+    /// Describes a text file that has columns of these names, and the declared columns.
+    fn of_text(names: Vec<String>, declared: &[Column]) -> Self {
+        let mut schema: Schema =
+            declared.iter().map(|column| (column.name.as_str().into(), dtype(column.kind))).collect();
+        for name in names {
+            if !schema.contains(&name) {
+                schema.insert(name.into(), DataType::String);
             }
         }
+        Self { columns: declared.to_vec(), schema: Arc::new(schema), rows: None, notes: Vec::new() }
     }
-    Ok((columns, mapping.schema, rows))
 }
 
 #[async_trait]

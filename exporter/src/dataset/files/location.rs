@@ -27,11 +27,28 @@ pub struct Spool {
     pub timeout: Duration,
 }
 
+/// One file of a dataset.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct ListedFile {
+    /// The path, key or URL of the file.
+    pub(super) name: String,
+    /// The store, key and version of an object; None for a file whose version is unknown before it is opened.
+    pub(super) version: Option<String>,
+}
+
+impl From<String> for ListedFile {
+    fn from(name: String) -> Self {
+        Self { name, version: None }
+    }
+}
+
 /// The location of the files of a dataset.
 pub enum Location {
-    /// Local files; the path may have the wildcards `*`, `?`, `[…]` and `**`.
+    /// Local files; the path may have the wildcards `*`, `?`, `[…]` and `**`. The path of an existing file has no
+    /// wildcards.
     Local(PathBuf),
-    /// Objects of a bucket; the key may have the wildcards `*`, `?` and `[…]`.
+    /// Objects of a bucket; the key may have the wildcards `*`, `?` and `[…]`. The key of an existing object has no
+    /// wildcards, unless it contains `*`.
     Objects {
         /// The store that holds the bucket.
         store: Arc<dyn ObjectStore>,
@@ -54,6 +71,20 @@ pub enum Location {
 }
 
 impl Location {
+    /// Returns the location of local files, whose path or pattern begins at a folder. The name of the folder has no
+    /// wildcards.
+    #[must_use]
+    pub fn local(folder: &std::path::Path, files: &str) -> Self {
+        // `join` keeps an absolute path
+        let path = folder.join(files);
+        let folder_text = folder.to_string_lossy();
+        let is_pattern = has_wildcard(&folder_text) && has_wildcard(files) && path.starts_with(folder);
+        if !is_pattern || path.is_file() {
+            return Self::Local(path);
+        }
+        Self::Local(PathBuf::from(glob::Pattern::escape(&folder_text)).join(files))
+    }
+
     /// Returns the path of a single local file; None for any other location.
     pub(super) fn local_file(&self) -> Option<PathBuf> {
         match self {
@@ -62,46 +93,27 @@ impl Location {
         }
     }
 
-    /// Returns the paths, keys or URLs of all files, sorted.
-    pub(super) async fn list(&self) -> Result<Vec<String>, DatasetError> {
+    /// Returns a text that no other location has.
+    pub(super) fn identity(&self) -> String {
+        match self {
+            Self::Local(path) => format!("file {}", path.display()),
+            Self::Objects { store, pattern, .. } => format!("{store} {pattern}"),
+            Self::Http { url, .. } => url.to_string(),
+        }
+    }
+
+    /// Returns all files, sorted by their paths or keys.
+    pub(super) async fn list(&self) -> Result<Vec<ListedFile>, DatasetError> {
         match self {
             Self::Local(pattern) if !has_wildcard(&pattern.to_string_lossy()) => {
-                Ok(vec![pattern.to_string_lossy().into_owned()])
+                Ok(vec![pattern.to_string_lossy().into_owned().into()])
             }
             Self::Local(pattern) => {
-                let pattern = pattern.to_string_lossy().into_owned();
-                tokio::task::spawn_blocking(move || {
-                    let paths = glob::glob(&pattern).map_err(|_| DatasetError::NoFile(pattern.clone()))?;
-                    let mut found = Vec::new();
-                    for path in paths {
-                        let path = path.map_err(std::io::Error::from)?;
-                        if path.is_file() {
-                            found.push(path.to_string_lossy().into_owned());
-                        }
-                    }
-                    found.sort();
-                    Ok(found)
-                })
-                .await?
+                let pattern = pattern.clone();
+                tokio::task::spawn_blocking(move || local_files(&pattern)).await?
             }
-            Self::Objects { pattern, .. } if !has_wildcard(pattern) => Ok(vec![pattern.clone()]),
-            Self::Objects { store, pattern, spool } => {
-                let matches = glob::Pattern::new(pattern).map_err(|_| DatasetError::NoFile(pattern.clone()))?;
-                let fixed = pattern.find(is_wildcard).map_or(pattern.as_str(), |at| &pattern[..at]);
-                let folder = fixed.rsplit_once('/').map(|(folder, _)| key(folder)).transpose()?;
-                let options = glob::MatchOptions { require_literal_separator: true, ..glob::MatchOptions::default() };
-                let listing = store
-                    .list(folder.as_ref())
-                    .map_ok(|object| object.location.to_string())
-                    .try_filter(|key| std::future::ready(matches.matches_with(key, options)))
-                    .try_collect::<Vec<_>>();
-                let mut found = tokio::time::timeout(spool.timeout, listing)
-                    .await
-                    .map_err(|_| DatasetError::Slow(spool.timeout))??;
-                found.sort();
-                Ok(found)
-            }
-            Self::Http { url, .. } => Ok(vec![url.to_string()]),
+            Self::Objects { store, pattern, spool } => objects(store, pattern, spool).await,
+            Self::Http { url, .. } => Ok(vec![url.to_string().into()]),
         }
     }
 
@@ -130,6 +142,58 @@ impl Location {
             }
         }
     }
+}
+
+/// Returns the local files that match a pattern; a file of exactly this path is the only match.
+fn local_files(pattern: &std::path::Path) -> Result<Vec<ListedFile>, DatasetError> {
+    let text = pattern.to_string_lossy().into_owned();
+    if pattern.is_file() {
+        return Ok(vec![text.into()]);
+    }
+    let paths = glob::glob(&text).map_err(|_| DatasetError::NoFile(text.clone()))?;
+    let mut found = Vec::new();
+    for path in paths {
+        let path = path.map_err(std::io::Error::from)?;
+        if path.is_file() {
+            found.push(path.to_string_lossy().into_owned().into());
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+/// Returns the objects that match a pattern; an object of exactly this key is the only match.
+async fn objects(store: &Arc<dyn ObjectStore>, pattern: &str, spool: &Spool) -> Result<Vec<ListedFile>, DatasetError> {
+    let listed = |object: object_store::ObjectMeta| {
+        let (name, at, size) = (object.location.to_string(), object.last_modified, object.size);
+        let tag = object.e_tag.unwrap_or_default();
+        ListedFile { version: Some(format!("{store} {name} {tag} {} {size}", at.timestamp_micros())), name }
+    };
+    if !has_wildcard(pattern) {
+        return Ok(vec![pattern.to_owned().into()]);
+    }
+    let slow = |_| DatasetError::Slow(spool.timeout);
+    if !pattern.contains('*')
+        && let Ok(alone) = key(pattern)
+    {
+        match tokio::time::timeout(spool.timeout, store.head(&alone)).await.map_err(slow)? {
+            Ok(object) => return Ok(vec![listed(object)]),
+            Err(object_store::Error::NotFound { .. }) => {}
+            Err(e) => return Err(e.into()),
+        }
+    }
+    let matches = glob::Pattern::new(pattern).map_err(|_| DatasetError::NoFile(pattern.to_owned()))?;
+    let fixed = pattern.find(is_wildcard).map_or(pattern, |at| &pattern[..at]);
+    let folder = fixed.rsplit_once('/').map(|(folder, _)| key(folder)).transpose()?;
+    let options = glob::MatchOptions { require_literal_separator: true, ..glob::MatchOptions::default() };
+    let listing = store
+        .list(folder.as_ref())
+        .try_filter(|object| std::future::ready(matches.matches_with(object.location.as_ref(), options)))
+        .map_ok(listed)
+        .try_collect::<Vec<_>>();
+    let mut found = tokio::time::timeout(spool.timeout, listing).await.map_err(slow)??;
+    found.sort();
+    Ok(found)
 }
 
 /// Parses the key of an object without percent-decoding, because a `%` in a key has no special meaning.
@@ -167,7 +231,8 @@ fn is_wildcard(c: char) -> bool {
     "*?[".contains(c)
 }
 
-fn has_wildcard(text: &str) -> bool {
+/// Whether a path or key has characters that stand for others in a pattern.
+pub(super) fn has_wildcard(text: &str) -> bool {
     text.contains(is_wildcard)
 }
 

@@ -11,24 +11,31 @@ mod columns;
 mod csv;
 mod dataset;
 mod file_version;
+mod guess;
 mod kind;
 mod location;
 mod ndjson;
+mod offered;
 mod parquet;
 mod parse;
+mod partitions;
 mod predicate;
 mod reader;
 mod row_filter;
+mod scan;
 #[cfg(test)]
 mod tests;
 mod text;
+mod text_file;
+#[cfg(test)]
+mod text_tests;
 mod type_mapping;
 #[cfg(test)]
 mod type_tests;
 
 pub use self::{
     dataset::Files,
-    kind::FileKind,
+    kind::{Comments, CsvDialect, FileKind},
     location::{Location, Spool},
 };
 pub(super) use self::{predicate::like, row_filter::RowFilter};

@@ -2,16 +2,19 @@
 
 use chrono::{DateTime, NaiveDate, NaiveDateTime, NaiveTime, Timelike};
 use polars::prelude::ChunkedBuilder;
-use protocol::catalog::ColumnType;
 
 use super::super::{
     DatasetError, decimals,
     frame_builder::{ColumnBuilder, FrameBuilder},
 };
 
-/// Appends a row to a frame. `field` returns the text of a column by the column's index, or None for NULL.
-pub(super) fn push<'a>(frame: &mut FrameBuilder, field: impl Fn(usize) -> Option<&'a str>) -> Result<(), DatasetError> {
-    frame.push(|index, values| append(values, field(index)))
+/// Appends a row to a frame. `field` returns the text of a column by the column's index, None for NULL, or the reason
+/// why the field can't be read.
+pub(super) fn push<'a>(
+    frame: &mut FrameBuilder,
+    field: impl Fn(usize) -> Result<Option<&'a str>, &'static str>,
+) -> Result<(), DatasetError> {
+    frame.push(|index, values| append(values, field(index)?))
 }
 
 /// Parses and appends a value, and returns the size of its text in bytes. The error names the expected form, never the
@@ -27,7 +30,9 @@ fn append(values: &mut ColumnBuilder, text: Option<&str>) -> Result<usize, &'sta
         ColumnBuilder::Int(values) => {
             values.append_value(trimmed.parse().map_err(|_| "a value is no whole number of 64 bits")?);
         }
-        ColumnBuilder::Float(values) => values.append_value(float(trimmed).ok_or("a value is no number")?),
+        ColumnBuilder::Float(values) => {
+            values.append_value(float(trimmed).ok_or("a value is no number in the range of floats")?)
+        }
         ColumnBuilder::Decimal(values) => {
             values.append_value(decimals::parse(trimmed).ok_or("a value is no decimal number such as -12.50")?);
         }
@@ -38,7 +43,9 @@ fn append(values: &mut ColumnBuilder, text: Option<&str>) -> Result<usize, &'sta
             values.append_value(date(trimmed).ok_or("a value is no date such as 2026-11-22")?);
         }
         ColumnBuilder::Datetime(values) => {
-            values.append_value(datetime(trimmed).ok_or("a value is no time such as 2026-11-22T15:26:01Z")?);
+            values.append_value(
+                datetime(trimmed).ok_or("a value is no time to the microsecond such as 2026-11-22T15:26:01Z")?,
+            );
         }
         ColumnBuilder::Time(values) => {
             values.append_value(time(trimmed).ok_or("a value is no time of day such as 15:26:01")?);
@@ -47,32 +54,11 @@ fn append(values: &mut ColumnBuilder, text: Option<&str>) -> Result<usize, &'sta
     Ok(text.len())
 }
 
-/// Returns the narrowest column type that fits all of these texts; text if there are none.
-pub(super) fn infer<'a>(texts: impl Iterator<Item = &'a str>) -> ColumnType {
-    type Test = (ColumnType, fn(&str) -> bool);
-    let mut tests: Vec<Test> = vec![
-        // a number with a leading zero is probably a code, such as a postal code
-        (ColumnType::Int, |t| t.parse::<i64>().is_ok() && !is_code(t)),
-        (ColumnType::Float, |t| float(t).is_some() && !is_code(t)),
-        (ColumnType::Bool, |t| matches!(t, "true" | "false")),
-        (ColumnType::Date, |t| date(t).is_some()),
-        (ColumnType::Datetime, |t| datetime(t).is_some()),
-    ];
-    let mut any = false;
-    for text in texts {
-        any = true;
-        tests.retain(|(_, fits)| fits(text));
-    }
-    tests.first().filter(|_| any).map_or(ColumnType::String, |(kind, _)| *kind)
-}
-
-fn is_code(text: &str) -> bool {
-    let digits = text.trim_start_matches('-');
-    text.starts_with('+') || (digits.len() > 1 && digits.starts_with('0') && !digits.starts_with("0."))
-}
-
+/// Parses a number. A finite number must not become infinite.
 fn float(text: &str) -> Option<f64> {
-    text.parse().ok()
+    let float: f64 = text.parse().ok()?;
+    let has_digits = text.bytes().any(|byte| byte.is_ascii_digit());
+    (float.is_finite() || !has_digits).then_some(float)
 }
 
 fn boolean(text: &str) -> Option<bool> {
@@ -84,25 +70,46 @@ fn boolean(text: &str) -> Option<bool> {
 }
 
 fn date(text: &str) -> Option<i32> {
-    let date = NaiveDate::parse_from_str(text, "%Y-%m-%d").ok()?;
+    // the library reads `05-03-24` as a day of the year 5
+    let date = NaiveDate::parse_from_str(text, "%Y-%m-%d").ok().filter(|_| has_year(text))?;
     i32::try_from(date.signed_duration_since(NaiveDate::default()).num_days()).ok()
 }
 
-/// Parses a timestamp to microseconds since 1970-01-01T00:00:00Z. A timestamp without an offset is in UTC.
-fn datetime(text: &str) -> Option<i64> {
-    if let Ok(zoned) = DateTime::parse_from_rfc3339(text) {
-        return Some(zoned.timestamp_micros());
-    }
-    let naive = ["%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%d %H:%M:%S%.f"];
-    naive
-        .iter()
-        .find_map(|format| NaiveDateTime::parse_from_str(text, format).ok())
-        .map(|t| t.and_utc().timestamp_micros())
+/// Whether a text begins with a year of at least four digits, which may have a sign.
+fn has_year(text: &str) -> bool {
+    let digits = text.strip_prefix(['-', '+']).unwrap_or(text);
+    digits.bytes().take_while(u8::is_ascii_digit).count() >= 4
 }
 
+/// Parses a timestamp to microseconds since 1970-01-01T00:00:00Z. A timestamp without an offset is in UTC. None for a
+/// fraction of more than six digits, which would be cut, and for a leap second.
+fn datetime(text: &str) -> Option<i64> {
+    if !has_year(text) {
+        return None;
+    }
+    let naive = ["%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%d %H:%M:%S%.f"];
+    let moment = match DateTime::parse_from_rfc3339(text) {
+        Ok(zoned) => zoned.to_utc(),
+        Err(_) => naive.iter().find_map(|format| NaiveDateTime::parse_from_str(text, format).ok())?.and_utc(),
+    };
+    let nanos = moment.timestamp_subsec_nanos();
+    let is_exact = nanos < 1_000_000_000 && nanos.is_multiple_of(1_000) && fraction_digits(text) <= 9;
+    is_exact.then(|| moment.timestamp_micros())
+}
+
+/// Parses a time of day to nanoseconds since midnight. None for a fraction of more than nine digits, which would be cut,
+/// and for a leap second.
 fn time(text: &str) -> Option<i64> {
     let time = NaiveTime::parse_from_str(text, "%H:%M:%S%.f").ok()?;
-    Some(i64::from(time.num_seconds_from_midnight()) * 1_000_000_000 + i64::from(time.nanosecond() % 1_000_000_000))
+    let is_exact = time.nanosecond() < 1_000_000_000 && fraction_digits(text) <= 9;
+    is_exact.then(|| i64::from(time.num_seconds_from_midnight()) * 1_000_000_000 + i64::from(time.nanosecond()))
+}
+
+/// Returns the number of digits after the point, without zeros at the end.
+fn fraction_digits(text: &str) -> usize {
+    let digits = text.split_once('.').map_or("", |(_, fraction)| fraction);
+    let end = digits.bytes().position(|byte| !byte.is_ascii_digit()).unwrap_or(digits.len());
+    digits[..end].trim_end_matches('0').len()
 }
 
 #[cfg(test)]
@@ -116,19 +123,24 @@ mod tests {
     }
 
     #[test]
-    fn types_are_inferred_narrowly() {
-        for (texts, kind) in [
-            (vec!["1", "-2"], ColumnType::Int),
-            (vec!["1", "2.5"], ColumnType::Float),
-            (vec!["007", "8"], ColumnType::String),
-            (vec!["+49"], ColumnType::String),
-            (vec!["true", "false"], ColumnType::Bool),
-            (vec!["2026-11-22"], ColumnType::Date),
-            (vec!["2026-11-22T00:00:00Z"], ColumnType::Datetime),
-            (vec!["2026-11-22", "x"], ColumnType::String),
-            (vec![], ColumnType::String),
-        ] {
-            assert_eq!(infer(texts.iter().copied()), kind, "{texts:?}");
+    fn a_declared_type_changes_no_value() {
+        for text in ["05-03-24", "5-3-24", "2026-11-22x"] {
+            assert_eq!(date(text), None, "{text}");
         }
+        for text in [
+            "05-03-24T10:00:00Z",
+            "2026-11-22T10:00:00.1234567Z",
+            "2026-11-22 10:00:00.0000000001",
+            "2026-11-22T23:59:60Z",
+            "2026-11-22T24:00:00Z",
+        ] {
+            assert_eq!(datetime(text), None, "{text}");
+        }
+        assert_eq!(datetime("1970-01-01T00:00:00.000001000Z"), Some(1));
+        for text in ["23:59:60", "10:00:00.0000000001", "24:00:00"] {
+            assert_eq!(time(text), None, "{text}");
+        }
+        assert_eq!(time("00:00:00.0000000010"), Some(1));
+        assert_eq!((float("1e400"), float("-1e999"), float("-inf")), (None, None, Some(f64::NEG_INFINITY)));
     }
 }

@@ -73,11 +73,6 @@ pub(super) struct TypeMapping {
 }
 
 impl TypeMapping {
-    /// Creates a mapping that changes no column.
-    pub(super) fn unchanged(schema: SchemaRef) -> Self {
-        Self { schema, unsupported: BTreeMap::new() }
-    }
-
     /// Creates the mapping of an Arrow schema. The schema must not have extension types (see [`without_extension`]).
     pub(super) fn of(arrow: &ArrowSchema) -> Self {
         let (mut schema, mut unsupported) = (Schema::default(), BTreeMap::new());

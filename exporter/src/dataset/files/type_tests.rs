@@ -121,7 +121,7 @@ impl SegmentSink for Stored {
 }
 
 /// Exports the rows that pass a filter, and returns the bytes of the exported file.
-async fn exported(files: &Files, filter: &Value, format: &dyn Format) -> Result<Vec<u8>, JobError> {
+pub(super) async fn exported(files: &Files, filter: &Value, format: &dyn Format) -> Result<Vec<u8>, JobError> {
     let stored = Stored::default();
     let columns = files.info().columns.iter().cloned().map(LayoutColumn::plain).collect();
     let layout = Layout::plain(columns);

@@ -40,6 +40,7 @@ impl Attempt<'_> {
             id: self.id,
             dataset: row.dataset.clone(),
             dataset_version: dataset.version.clone(),
+            notes: dataset.notes.clone(),
             file: file.clone(),
             compression: plan.compression,
             requested_at,

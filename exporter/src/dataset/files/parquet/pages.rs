@@ -74,7 +74,7 @@ impl Pages {
             }
             let bytes = size(header.uncompressed_page_size)?;
             if bytes > PAGE_BYTES {
-                return Err(DatasetError::Garbled("a page of the file has more than 256 MiB: write smaller ones"));
+                return Err(DatasetError::Limit("a page of the file has more than 256 MiB: write smaller ones"));
             }
             let count = match header.type_ {
                 PageType::DICTIONARY_PAGE if found.dictionary.is_none() && found.data.is_empty() => {

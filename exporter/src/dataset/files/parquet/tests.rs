@@ -315,7 +315,7 @@ fn a_list_with_unexpected_levels_is_unsupported_and_other_columns_work() {
     let windows = Windows::open(File::open(&path).unwrap()).unwrap();
     assert_eq!(windows.mapping().unsupported.keys().collect::<Vec<_>>(), ["xs"]);
     let known = columns::columns("m", windows.mapping(), &[]).unwrap();
-    assert_eq!(known.iter().map(|column| column.name.as_str()).collect::<Vec<_>>(), ["id"]);
+    assert_eq!(known.0.iter().map(|column| column.name.as_str()).collect::<Vec<_>>(), ["id"]);
     let window = windows.plan(&["id".to_owned()], None).remove(0);
     assert!(matches!(windows.read(&window, &["xs".to_owned()]), Err(DatasetError::Unsupported { .. })));
     assert_eq!(windows.read(&window, &["id".to_owned()]).unwrap().height(), 2);

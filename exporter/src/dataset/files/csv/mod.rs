@@ -1,0 +1,87 @@
+//! Reads CSV and TSV files with a header. An empty field is NULL. Lines before the header that begin with `#` are
+//! comments, except for one that is the header itself.
+
+mod header;
+mod preamble;
+mod records;
+
+use std::fs::File;
+
+pub(super) use self::header::Header;
+use self::records::{NOT_UTF8, Records};
+use super::{
+    super::{DatasetError, frame_builder::FrameBuilder},
+    guess::{self, BROKEN_GUESS, Candidates},
+    kind::CsvDialect,
+    offered::Offered,
+    parse,
+    reader::FrameHandler,
+    scan::{FileScan, ScannedColumn, Stop},
+};
+
+/// Returns the names of the columns of a file.
+pub(super) fn header(file: File, dialect: CsvDialect) -> Result<Header, DatasetError> {
+    Ok(Records::of(file, dialect)?.header)
+}
+
+/// Returns the columns of a file with the types in which all their values keep their text. Reads on only as long as a
+/// column may have another type than text.
+pub(super) fn scan(file: File, dialect: CsvDialect, stop: &Stop) -> Result<FileScan, DatasetError> {
+    let mut records = Records::of(file, dialect)?;
+    let mut candidates = vec![Candidates::UNSEEN; records.header.names.len()];
+    let mut open: Vec<_> = (0..candidates.len()).collect();
+    while !open.is_empty() && records.next()? {
+        stop.check()?;
+        let mut ended = false;
+        for index in &open {
+            if let Some(field) = records.field(*index) {
+                candidates[*index].restrict(field);
+                ended |= candidates[*index].is_text();
+            }
+        }
+        if ended {
+            open.retain(|index| !candidates[*index].is_text());
+        }
+    }
+    let Header { names, notes } = records.header;
+    let columns = names.into_iter().zip(candidates).map(|(name, candidates)| ScannedColumn { name, candidates });
+    Ok(FileScan { columns: columns.collect(), notes })
+}
+
+/// Reads the selected columns of a file, and passes them to `handle` frame by frame. Stops and returns false when
+/// `handle` returns false.
+pub(super) fn read(
+    file: File,
+    dialect: CsvDialect,
+    offered: &Offered<'_>,
+    selected: &[String],
+    handle: FrameHandler<'_>,
+) -> Result<bool, DatasetError> {
+    let mut records = Records::of(file, dialect)?;
+    offered.check_names(&records.header.names)?;
+    let columns = offered.columns(selected)?;
+    let mut indexes = Vec::with_capacity(columns.len());
+    for column in &columns {
+        let index = records.header.names.iter().position(|name| *name == column.name);
+        if index.is_none() && !offered.may_lack(&column.name) {
+            return Err(DatasetError::NoColumn(column.name.clone()));
+        }
+        indexes.push(index);
+    }
+    let kinds: Vec<_> = columns.iter().map(|column| column.kind).collect();
+    let mut frame = FrameBuilder::new(columns);
+    while records.next()? {
+        let field = |index: usize| {
+            let Some(field) = indexes[index].and_then(|at| records.field(at)) else { return Ok(None) };
+            if offered.is_guessed() && !guess::fits(kinds[index], field) {
+                return Err(BROKEN_GUESS);
+            }
+            std::str::from_utf8(field).map(Some).map_err(|_| NOT_UTF8)
+        };
+        parse::push(&mut frame, field).map_err(|e| records.at_line(e))?;
+        if frame.is_full() && !handle(frame.take()?)? {
+            return Ok(false);
+        }
+    }
+    if frame.is_empty() { Ok(true) } else { handle(frame.take()?) }
+}

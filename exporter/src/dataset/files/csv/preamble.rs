@@ -1,0 +1,125 @@
+//! Finds the header of a CSV file behind its byte order mark and its comments, and the delimiter that the file looks
+//! like.
+
+use std::{fs::File, io::Cursor, os::unix::fs::FileExt};
+
+use csv::ReaderBuilder;
+
+use super::super::{
+    super::DatasetError,
+    kind::{Comments, CsvDialect},
+    text_file,
+};
+
+/// The number of bytes in which the header and the first row are looked at.
+const SAMPLE_BYTES: usize = 64 << 10;
+/// The delimiters that a file may look like.
+const DELIMITERS: [(u8, &str); 4] = [(b',', ","), (b';', ";"), (b'\t', "\\t"), (b'|', "|")];
+
+/// Returns the offset at which the header of a file begins.
+///
+/// # Errors
+/// When the file looks as if the catalog had to say more about it: it seems to have another delimiter, or its last
+/// comment may be its header.
+pub(super) fn header_start(file: &File, dialect: CsvDialect) -> Result<u64, DatasetError> {
+    let mut at = text_file::start(file)?;
+    let mut comment = None;
+    while dialect.comments != Comments::None && byte_at(file, at)? == Some(b'#') {
+        comment = Some(at);
+        at = next_line(file, at)?;
+    }
+    if let Some(comment) = comment.filter(|_| dialect.comments == Comments::Detected)
+        && is_header(file, comment, at, dialect.delimiter)?
+    {
+        at = comment;
+    }
+    if !dialect.is_declared {
+        check_delimiter(&sample(file, at)?, dialect.delimiter)?;
+    }
+    Ok(at)
+}
+
+/// Whether the last line that begins with `#`, at the offset `comment`, is the header of the rows from the offset
+/// `rows`.
+fn is_header(file: &File, comment: u64, rows: u64, delimiter: u8) -> Result<bool, DatasetError> {
+    let line = sample(file, comment)?;
+    let line = &line[..line.len().min(usize::try_from(rows - comment).unwrap_or(usize::MAX))];
+    let fields = field_counts(line, delimiter, 1);
+    let following = field_counts(&sample(file, rows)?, delimiter, 1);
+    if following.is_empty() {
+        // a header without rows has several fields
+        return Ok(fields.first().is_some_and(|fields| *fields > 1));
+    }
+    if fields != following {
+        return Ok(false);
+    }
+    let has_space = line.get(1).is_none_or(u8::is_ascii_whitespace);
+    match (has_space, fields[0]) {
+        (false, _) => Ok(true),
+        (true, 1) => Ok(false),
+        (true, _) => Err(DatasetError::Undeclared(
+            "its last line with `#` has as many fields as the next line: declare `comment = \"#\"` if that line is a \
+             comment, or `comment = \"\"` if it is the header"
+                .into(),
+        )),
+    }
+}
+
+/// Returns an error if the header has a single field by this delimiter, and header and first row have several fields by
+/// another one.
+fn check_delimiter(sample: &[u8], delimiter: u8) -> Result<(), DatasetError> {
+    if field_counts(sample, delimiter, 1) != [1] {
+        return Ok(());
+    }
+    for (other, shown) in DELIMITERS.iter().filter(|(other, _)| *other != delimiter) {
+        let counts = field_counts(sample, *other, 2);
+        if counts.first().is_some_and(|first| *first > 1 && counts.iter().all(|count| count == first)) {
+            let own = DELIMITERS.iter().find(|(known, _)| *known == delimiter).map_or(",", |(_, shown)| shown);
+            return Err(DatasetError::Undeclared(format!(
+                "it looks as if its fields were separated by `{shown}`: declare `delimiter = \"{shown}\"`, or \
+                 `delimiter = \"{own}\"` if it has one column"
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// Returns the numbers of fields of the first records.
+fn field_counts(bytes: &[u8], delimiter: u8, records: usize) -> Vec<usize> {
+    let mut reader =
+        ReaderBuilder::new().delimiter(delimiter).has_headers(false).flexible(true).from_reader(Cursor::new(bytes));
+    reader.byte_records().take(records).flatten().map(|record| record.len()).collect()
+}
+
+/// Returns the first whole lines from an offset on; a line that is longer than the sample is cut.
+fn sample(file: &File, at: u64) -> Result<Vec<u8>, DatasetError> {
+    let mut bytes = vec![0; SAMPLE_BYTES];
+    let read = text_file::read_at(file, &mut bytes, at)?;
+    bytes.truncate(read);
+    if read == SAMPLE_BYTES
+        && let Some(end) = bytes.iter().rposition(|byte| *byte == b'\n')
+    {
+        bytes.truncate(end + 1);
+    }
+    Ok(bytes)
+}
+
+fn byte_at(file: &File, at: u64) -> Result<Option<u8>, DatasetError> {
+    let mut byte = [0];
+    Ok((file.read_at(&mut byte, at)? == 1).then_some(byte[0]))
+}
+
+/// Returns the offset after the end of the line that contains an offset.
+fn next_line(file: &File, mut at: u64) -> Result<u64, DatasetError> {
+    let mut bytes = vec![0; SAMPLE_BYTES];
+    loop {
+        let read = text_file::read_at(file, &mut bytes, at)?;
+        if let Some(end) = bytes[..read].iter().position(|byte| *byte == b'\n') {
+            return Ok(at + end as u64 + 1);
+        }
+        at += read as u64;
+        if read == 0 {
+            return Ok(at);
+        }
+    }
+}

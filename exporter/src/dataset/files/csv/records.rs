@@ -1,0 +1,158 @@
+//! Reads the records of CSV files within a bound, and names the line of a fault.
+
+use std::{
+    cell::Cell,
+    fs::File,
+    io::{self, Read, Seek, SeekFrom},
+    rc::Rc,
+};
+
+use csv::{ByteRecord, ReaderBuilder};
+
+use super::{
+    super::{super::DatasetError, kind::CsvDialect, text_file},
+    header::Header,
+    preamble,
+};
+
+/// The maximum length of a record, in bytes. Without this limit, a record with an unclosed quote would contain the rest
+/// of the file.
+const RECORD_BYTES: u64 = 64 << 20;
+/// The size of the read buffer, in bytes.
+const READ_BUFFER: usize = 1 << 20;
+/// The error for bytes that are not UTF-8.
+pub(super) const NOT_UTF8: &str = "a text is not UTF-8: convert the file to UTF-8";
+
+/// Reads a file, and fails when the current record exceeds [`RECORD_BYTES`].
+struct Bounded {
+    file: File,
+    read: u64,
+    /// The offset in the file at which the last completely read record begins. The record that is being read begins
+    /// after it.
+    record_start: Rc<Cell<u64>>,
+}
+
+impl Read for Bounded {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        if self.read - self.record_start.get() > RECORD_BYTES + 2 * READ_BUFFER as u64 {
+            let detail = "a record has more than 64 MiB: a quote may not be closed";
+            return Err(io::Error::new(io::ErrorKind::InvalidData, detail));
+        }
+        let read = self.file.read(into)?;
+        self.read += read as u64;
+        Ok(read)
+    }
+}
+
+/// Reads the records of a CSV or TSV file.
+pub(super) struct Records {
+    reader: csv::Reader<Bounded>,
+    /// A second handle of the file, by which faults are looked at.
+    file: File,
+    delimiter: u8,
+    /// The offset at which the header begins.
+    before: u64,
+    record_start: Rc<Cell<u64>>,
+    record: ByteRecord,
+    /// The names of the columns.
+    pub(super) header: Header,
+}
+
+impl Records {
+    /// Starts to read a file, and reads its header.
+    ///
+    /// # Errors
+    /// [`DatasetError::Empty`] for a file without a header.
+    pub(super) fn of(mut file: File, dialect: CsvDialect) -> Result<Self, DatasetError> {
+        let before = preamble::header_start(&file, dialect)?;
+        file.seek(SeekFrom::Start(before))?;
+        let (again, record_start) = (file.try_clone()?, Rc::new(Cell::new(before)));
+        let bounded = Bounded { file, read: before, record_start: Rc::clone(&record_start) };
+        let reader =
+            ReaderBuilder::new().delimiter(dialect.delimiter).buffer_capacity(READ_BUFFER).from_reader(bounded);
+        let (delimiter, record, header) = (dialect.delimiter, ByteRecord::new(), Header::default());
+        let mut records = Self { reader, file: again, delimiter, before, record_start, record, header };
+        records.read_header()?;
+        Ok(records)
+    }
+
+    fn read_header(&mut self) -> Result<(), DatasetError> {
+        let read = self.reader.byte_headers().cloned();
+        let titles = read.map_err(|e| self.fault(e))?;
+        if titles.is_empty() {
+            return Err(DatasetError::Empty);
+        }
+        let titles: Result<Vec<_>, _> = titles.iter().map(std::str::from_utf8).collect();
+        let titles = titles.map_err(|_| self.at_line(DatasetError::Garbled("its header is not UTF-8")))?;
+        self.header = Header::of(titles.iter().copied());
+        Ok(())
+    }
+
+    /// Reads the next record; returns false at the end of the file.
+    pub(super) fn next(&mut self) -> Result<bool, DatasetError> {
+        let read = self.reader.read_byte_record(&mut self.record);
+        if !read.map_err(|e| self.fault(e))? {
+            self.check_end()?;
+            return Ok(false);
+        }
+        let offset = self.record.position().map_or(0, csv::Position::byte);
+        self.record_start.set(self.before + offset);
+        Ok(true)
+    }
+
+    /// Returns a field of the current record; None for an empty one.
+    pub(super) fn field(&self, index: usize) -> Option<&[u8]> {
+        self.record.get(index).filter(|field| !field.is_empty())
+    }
+
+    /// Adds the line of the current record to an error.
+    pub(super) fn at_line(&self, error: DatasetError) -> DatasetError {
+        self.at_offset(self.record_start.get(), error)
+    }
+
+    fn at_offset(&self, offset: u64, error: DatasetError) -> DatasetError {
+        match text_file::line_at(&self.file, offset) {
+            Ok(line) => error.at_line(line),
+            Err(e) => e.into(),
+        }
+    }
+
+    /// Converts an error of the parser, and adds its line.
+    fn fault(&self, error: csv::Error) -> DatasetError {
+        let position = error.position().or(self.record.position()).map_or(0, csv::Position::byte);
+        let error = match error.into_kind() {
+            csv::ErrorKind::Io(e) if e.kind() == io::ErrorKind::InvalidData => {
+                DatasetError::Garbled("a record has more than 64 MiB, or a quote is not closed")
+            }
+            csv::ErrorKind::Io(e) => return e.into(),
+            csv::ErrorKind::UnequalLengths { expected_len, len, .. } => {
+                DatasetError::Fields { found: len, expected: expected_len }
+            }
+            _ => DatasetError::Garbled("a record can't be parsed"),
+        };
+        self.at_offset(self.before + position, error)
+    }
+
+    /// Returns an error if the last field has an unclosed quote, because that field may contain any number of rows.
+    fn check_end(&mut self) -> Result<(), DatasetError> {
+        let mut last = Vec::new();
+        self.file.seek(SeekFrom::Start(self.record_start.get()))?;
+        (&self.file).take(RECORD_BYTES + 2 * READ_BUFFER as u64).read_to_end(&mut last)?;
+        // appending a line adds a record, unless a quote is open
+        let count = |text: Vec<u8>| {
+            ReaderBuilder::new()
+                .delimiter(self.delimiter)
+                .has_headers(false)
+                .flexible(true)
+                .from_reader(io::Cursor::new(text))
+                .into_byte_records()
+                .count()
+        };
+        let with_a_line = [last.as_slice(), b"\nx\n"].concat();
+        let records = count(last);
+        if count(with_a_line) == records {
+            return Err(self.at_line(DatasetError::Garbled("a quote is not closed")));
+        }
+        Ok(())
+    }
+}

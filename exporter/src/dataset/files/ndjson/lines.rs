@@ -1,0 +1,201 @@
+//! Reads the lines of NDJSON files as JSON objects, whose values keep their text.
+
+use std::{
+    borrow::Cow,
+    fmt,
+    fs::File,
+    io::{BufRead, BufReader, Read, Seek, SeekFrom},
+};
+
+use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, Visitor};
+use serde_json::value::RawValue;
+
+use super::super::{super::DatasetError, text_file};
+
+/// The maximum length of a line without its end, in bytes.
+const LINE_BYTES: usize = 64 << 20;
+/// The size of the read buffer, in bytes.
+const READ_BUFFER: usize = 1 << 20;
+/// The maximum length of a line end, in bytes.
+const LINE_END: u64 = 2;
+
+/// Reads the lines of a file, and skips blank ones.
+pub(super) struct Lines {
+    reader: BufReader<File>,
+    line: Vec<u8>,
+    /// The number of the current line, from 1.
+    pub(super) number: u64,
+}
+
+impl Lines {
+    pub(super) fn of(mut file: File) -> Result<Self, DatasetError> {
+        file.seek(SeekFrom::Start(text_file::start(&file)?))?;
+        Ok(Self { reader: BufReader::with_capacity(READ_BUFFER, file), line: Vec::new(), number: 0 })
+    }
+
+    /// Reads the next line that is not blank, and passes the name and the value of each member of its object to
+    /// `member`, in the order of the line. Returns false at the end of the file. Errors name the line.
+    pub(super) fn next(
+        &mut self,
+        member: impl FnMut(&str, &RawValue) -> Result<(), DatasetError>,
+    ) -> Result<bool, DatasetError> {
+        loop {
+            self.line.clear();
+            let most = LINE_BYTES as u64 + LINE_END;
+            let read = self.reader.by_ref().take(most).read_until(b'\n', &mut self.line)?;
+            if read == 0 {
+                return Ok(false);
+            }
+            self.number += 1;
+            let line = self.line.strip_suffix(b"\n").unwrap_or(&self.line);
+            let line = line.strip_suffix(b"\r").unwrap_or(line);
+            if line.len() > LINE_BYTES {
+                return Err(DatasetError::Limit("a line has more than 64 MiB").at_line(self.number));
+            }
+            if !line.iter().all(u8::is_ascii_whitespace) {
+                return members(line, member).map(|()| true).map_err(|e| e.at_line(self.number));
+            }
+        }
+    }
+}
+
+/// Passes the members of a JSON object to `member`.
+fn members(line: &[u8], member: impl FnMut(&str, &RawValue) -> Result<(), DatasetError>) -> Result<(), DatasetError> {
+    let mut refused = None;
+    let mut reader = serde_json::Deserializer::from_slice(line);
+    let read = Members { member, refused: &mut refused }.deserialize(&mut reader).and_then(|()| reader.end());
+    match (refused, read) {
+        (Some(error), _) => Err(error),
+        (None, Ok(())) => Ok(()),
+        (None, Err(_)) => Err(DatasetError::Garbled("a line is no JSON object")),
+    }
+}
+
+/// Visits the members of an object.
+struct Members<'a, F> {
+    member: F,
+    /// The error of `member`, which ends the visit.
+    refused: &'a mut Option<DatasetError>,
+}
+
+impl<'de, F: FnMut(&str, &RawValue) -> Result<(), DatasetError>> DeserializeSeed<'de> for Members<'_, F> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_map(self)
+    }
+}
+
+impl<'de, F: FnMut(&str, &RawValue) -> Result<(), DatasetError>> Visitor<'de> for Members<'_, F> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(mut self, mut map: A) -> Result<(), A::Error> {
+        while let Some(name) = map.next_key_seed(Name)? {
+            let value: &RawValue = map.next_value()?;
+            if let Err(error) = (self.member)(&name, value) {
+                *self.refused = Some(error);
+                return Err(A::Error::custom("refused"));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Reads the name of a member without a copy, unless the name has escapes.
+struct Name;
+
+impl<'de> DeserializeSeed<'de> for Name {
+    type Value = Cow<'de, str>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_str(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Name {
+    type Value = Cow<'de, str>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a string")
+    }
+
+    fn visit_borrowed_str<E>(self, name: &'de str) -> Result<Self::Value, E> {
+        Ok(Cow::Borrowed(name))
+    }
+
+    fn visit_str<E>(self, name: &str) -> Result<Self::Value, E> {
+        Ok(Cow::Owned(name.to_owned()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+
+    fn lines(bytes: &[u8]) -> Lines {
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(bytes).unwrap();
+        Lines::of(file).unwrap()
+    }
+
+    fn read(text: &str) -> Result<Vec<String>, DatasetError> {
+        let (mut lines, mut found) = (lines(text.as_bytes()), Vec::new());
+        let mut member = |name: &str, value: &RawValue| {
+            found.push(format!("{name}={}", value.get()));
+            Ok(())
+        };
+        while lines.next(&mut member)? {}
+        Ok(found)
+    }
+
+    #[test]
+    fn values_keep_their_text_and_their_order() {
+        let text = "\u{feff}{\"b\": {\"z\": 1.10,  \"a\": \"x  y\"}, \"a\" : 12E4 }\r\n\n  \n{\"\\u0062\": [1, -0]}";
+        assert_eq!(read(text).unwrap(), ["b={\"z\": 1.10,  \"a\": \"x  y\"}", "a=12E4", "b=[1, -0]"]);
+        // the depth of a value costs no stack
+        let deep = format!("{{\"a\":{}{}}}", "[".repeat(100_000), "]".repeat(100_000));
+        assert_eq!(read(&deep).unwrap()[0].len(), 200_002);
+    }
+
+    #[test]
+    fn a_line_that_is_no_object_is_named() {
+        for (text, line) in [
+            ("{\"a\":1}\n\n{\"a\":", 3),
+            ("[1]\n", 1),
+            ("{\"a\":1}\n{\"a\":1} x", 2),
+            ("{\"a\":1}\n{\"a\":1}{\"a\":2}", 2),
+            ("{\"a\":01}", 1),
+            ("null", 1),
+        ] {
+            let error = read(text).unwrap_err().to_string();
+            assert!(error.starts_with(&format!("line {line}: ")) && error.contains("no JSON object"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_line_of_exactly_the_bound_is_read() {
+        let of = |length: usize, end: &str| {
+            let mut line = b"{\"a\":1".to_vec();
+            line.resize(length - 1, b' ');
+            line.push(b'}');
+            line.extend_from_slice(end.as_bytes());
+            line.extend_from_slice(b"{\"a\":2}");
+            let (mut lines, mut found) = (lines(&line), 0);
+            while lines.next(|_, _| Ok(()))? {
+                found += 1;
+            }
+            Ok::<_, DatasetError>(found)
+        };
+        for end in ["\n", "\r\n"] {
+            assert_eq!(of(LINE_BYTES, end).unwrap(), 2);
+            let error = of(LINE_BYTES + 1, end).unwrap_err().to_string();
+            assert!(error.starts_with("line 1: ") && error.contains("64 MiB"), "{error}");
+        }
+    }
+}

@@ -1,0 +1,161 @@
+//! Reads NDJSON files, which have one JSON object on each line. A missing member is NULL. Numbers, lists and objects
+//! that become text keep the text of the file.
+
+mod lines;
+
+use std::{borrow::Cow, collections::HashMap, fs::File};
+
+use serde_json::value::RawValue;
+
+use self::lines::Lines;
+use super::{
+    super::{DatasetError, frame_builder::FrameBuilder},
+    guess::{self, BROKEN_GUESS, Candidates},
+    offered::Offered,
+    parse,
+    reader::FrameHandler,
+    scan::{FileScan, ScannedColumn, Stop},
+};
+
+/// The number of lines in which members are looked for if the catalog file declares the columns.
+const SAMPLED_LINES: u64 = 1_000;
+/// The maximum number of different members of a file without declared columns.
+const MAX_MEMBERS: usize = 10_000;
+/// The maximum size of the names of all members of a file without declared columns, in bytes.
+const MAX_NAMES: usize = 4 << 20;
+/// The error for an object with two members of one name.
+const TWICE: &str = "an object has this member twice";
+
+/// Finds the positions of members by their names.
+#[derive(Default)]
+struct Members {
+    indexes: HashMap<String, usize>,
+    /// For each member, the last line that has it.
+    last_lines: Vec<u64>,
+}
+
+impl Members {
+    fn add(&mut self, name: &str) -> usize {
+        self.indexes.insert(name.to_owned(), self.last_lines.len());
+        self.last_lines.push(0);
+        self.last_lines.len() - 1
+    }
+
+    /// Notes that a line has a member; fails if the line has the member already.
+    fn mark(&mut self, index: usize, name: &str, line: u64) -> Result<(), DatasetError> {
+        if std::mem::replace(&mut self.last_lines[index], line) == line {
+            return Err(DatasetError::Value { column: name.to_owned(), detail: TWICE });
+        }
+        Ok(())
+    }
+}
+
+/// Returns the names of the members of the first lines of a file.
+pub(super) fn sample(file: File) -> Result<Vec<String>, DatasetError> {
+    let (mut lines, mut names) = (Lines::of(file)?, Vec::new());
+    let mut members = Members::default();
+    let mut member = |name: &str, _: &RawValue| {
+        if names.len() < MAX_MEMBERS && !members.indexes.contains_key(name) {
+            members.add(name);
+            names.push(name.to_owned());
+        }
+        Ok(())
+    };
+    while lines.number < SAMPLED_LINES && lines.next(&mut member)? {}
+    Ok(names)
+}
+
+/// Returns the members of a file with the types in which all their values keep their text.
+pub(super) fn scan(file: File, stop: &Stop) -> Result<FileScan, DatasetError> {
+    let mut lines = Lines::of(file)?;
+    let (mut members, mut columns, mut names) = (Members::default(), Vec::new(), 0);
+    let mut line = 1;
+    loop {
+        stop.check()?;
+        let more = lines.next(|name, value| {
+            let index = if let Some(index) = members.indexes.get(name) {
+                *index
+            } else {
+                names += name.len();
+                if columns.len() == MAX_MEMBERS || names > MAX_NAMES {
+                    return Err(DatasetError::Undeclared(
+                        "it has more than 10,000 different members, or 4 MiB of their names: declare its columns"
+                            .into(),
+                    ));
+                }
+                columns.push(ScannedColumn { name: name.to_owned(), candidates: Candidates::UNSEEN });
+                members.add(name)
+            };
+            members.mark(index, name, line)?;
+            columns[index].candidates.restrict_json(value.get().as_bytes());
+            Ok(())
+        })?;
+        if !more {
+            return Ok(FileScan { columns, notes: Vec::new() });
+        }
+        line += 1;
+    }
+}
+
+/// Reads the selected columns of a file, and passes them to `handle` frame by frame. Stops and returns false when
+/// `handle` returns false.
+pub(super) fn read(
+    file: File,
+    offered: &Offered<'_>,
+    selected: &[String],
+    handle: FrameHandler<'_>,
+) -> Result<bool, DatasetError> {
+    let mut lines = Lines::of(file)?;
+    let columns = offered.columns(selected)?;
+    let kinds: Vec<_> = columns.iter().map(|column| column.kind).collect();
+    let mut members = Members::default();
+    // the other columns of the dataset are known, but not read
+    let others = if offered.is_guessed() { offered.columns } else { &[] };
+    for column in columns.iter().chain(others) {
+        if !members.indexes.contains_key(&column.name) {
+            members.add(&column.name);
+        }
+    }
+    let mut frame = FrameBuilder::new(columns);
+    // the texts of the current row
+    let mut texts: Vec<Option<String>> = vec![None; kinds.len()];
+    let mut line = 1;
+    loop {
+        let more = lines.next(|name, value| {
+            let Some(index) = members.indexes.get(name).copied() else {
+                // a member that no catalog file has left out must not be lost
+                return if offered.is_guessed() { Err(DatasetError::NewColumn(name.to_owned())) } else { Ok(()) };
+            };
+            members.mark(index, name, line)?;
+            let Some(kind) = kinds.get(index) else { return Ok(()) };
+            let value = value.get();
+            if offered.is_guessed() && !guess::fits_json(*kind, value.as_bytes()) {
+                return Err(DatasetError::Value { column: name.to_owned(), detail: BROKEN_GUESS });
+            }
+            let text = text(value).ok_or(DatasetError::Garbled("a line is no JSON object"))?;
+            texts[index] = text.map(Cow::into_owned);
+            Ok(())
+        })?;
+        if !more {
+            break;
+        }
+        line += 1;
+        parse::push(&mut frame, |index| Ok(texts[index].as_deref())).map_err(|e| e.at_line(lines.number))?;
+        texts.fill(None);
+        if frame.is_full() && !handle(frame.take()?)? {
+            return Ok(false);
+        }
+    }
+    if frame.is_empty() { Ok(true) } else { handle(frame.take()?) }
+}
+
+/// Returns the text of a JSON value: the content of a string, or the value as it is in the file. The inner None stands
+/// for `null`, the outer one for a string with an invalid escape.
+fn text(value: &str) -> Option<Option<Cow<'_, str>>> {
+    Some(match value.as_bytes() {
+        b"null" => None,
+        [b'"', string @ .., b'"'] if !string.contains(&b'\\') => Some(Cow::Borrowed(&value[1..value.len() - 1])),
+        [b'"', ..] => Some(Cow::Owned(serde_json::from_str(value).ok()?)),
+        _ => Some(Cow::Borrowed(value)),
+    })
+}

@@ -1,0 +1,30 @@
+//! Folders of the form `name=value`, in which Hive and Spark keep the values of columns.
+
+use std::collections::BTreeSet;
+
+use super::location::ListedFile;
+
+/// The maximum number of partition columns that a note names.
+const MAX_NAMES: usize = 8;
+
+/// Returns a note that names the columns whose values are only in the folders of the files; None if there are none.
+pub(super) fn note(files: &[ListedFile]) -> Option<String> {
+    // the folders above a single file belong to its location
+    let folders = files.iter().filter(|_| files.len() > 1).filter_map(|file| file.name.rsplit_once('/'));
+    let mut names = BTreeSet::new();
+    for (path, _) in folders {
+        names.extend(path.split('/').filter_map(|folder| folder.split_once('=')).map(|(name, _)| name));
+    }
+    names.remove("");
+    let mut shown: Vec<_> = names.iter().take(MAX_NAMES).map(|name| format!("`{name}`")).collect();
+    if shown.is_empty() {
+        return None;
+    }
+    if names.len() > MAX_NAMES {
+        shown.push("others".into());
+    }
+    Some(format!(
+        "the folders of its files have values of {} that are not offered as columns: write them into the files",
+        shown.join(", ")
+    ))
+}

@@ -1,0 +1,132 @@
+//! Finds the columns of text files without declared columns, and guesses their types from all rows of all files.
+//!
+//! A task reads the files one after the other and remembers the result of each version of a file. A catalog waits for
+//! the task only for a limited time. If the task takes longer, the dataset is unavailable until the task has ended, and
+//! the next load of the catalog waits for the same task.
+
+mod cache;
+mod task;
+#[cfg(test)]
+mod tests;
+
+use std::{
+    collections::{BTreeSet, HashMap, HashSet},
+    fs::File,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+};
+
+use platform::clock::{Clock, SystemClock};
+use protocol::catalog::Column;
+
+pub(super) use self::task::{MAX_WAIT, find};
+use super::{super::DatasetError, FileKind, csv, file_version::FileVersion, guess::Candidates, ndjson};
+
+/// The maximum number of notes about one dataset.
+const MAX_NOTES: usize = 20;
+
+/// The columns of one version of a file.
+#[derive(Debug)]
+pub(super) struct FileScan {
+    /// The columns, in the order of the file.
+    pub(super) columns: Vec<ScannedColumn>,
+    /// Sentences about columns that are offered by another name than in the file.
+    pub(super) notes: Vec<String>,
+}
+
+/// One column of a file.
+#[derive(Clone, Debug)]
+pub(super) struct ScannedColumn {
+    pub(super) name: String,
+    pub(super) candidates: Candidates,
+}
+
+/// The columns of a dataset of text files.
+#[derive(Debug, Default)]
+pub(super) struct Found {
+    /// The columns of all files, in the order in which the files have them first.
+    pub(super) columns: Vec<Column>,
+    /// The names of the columns that some of the files lack.
+    pub(super) optional: BTreeSet<String>,
+    /// Sentences about columns that are offered by another name than in the file.
+    pub(super) notes: Vec<String>,
+}
+
+/// A signal that stops the scan of a file.
+#[derive(Debug, Default)]
+pub(super) struct Stop(AtomicBool);
+
+impl Stop {
+    pub(super) fn stop(&self) {
+        self.0.store(true, Relaxed);
+    }
+
+    /// Returns an error if the scan must stop.
+    pub(super) fn check(&self) -> Result<(), DatasetError> {
+        if self.0.load(Relaxed) { Err(DatasetError::Scanning) } else { Ok(()) }
+    }
+}
+
+/// Returns the columns of an open file. The result comes from the cache if the same version was scanned before; `remote`
+/// is the version of the file of which an open file is the copy.
+fn scan_file(file: File, kind: FileKind, remote: Option<String>, stop: &Stop) -> Result<Arc<FileScan>, DatasetError> {
+    let (same, version) = (file.try_clone()?, FileVersion::of(&file)?);
+    let key = cache::Key::of(&file, kind, remote)?;
+    if let Some(known) = cache::get(&key) {
+        return Ok(known);
+    }
+    let scanned = match kind {
+        FileKind::Csv(dialect) => csv::scan(file, dialect, stop),
+        _ => ndjson::scan(file, stop),
+    };
+    // check for a modification before any other error, because it may be the cause of that error
+    version.check(&same)?;
+    let scanned = Arc::new(scanned?);
+    if key.is_settled(SystemClock.now()) {
+        cache::put(key, Arc::clone(&scanned));
+    }
+    Ok(scanned)
+}
+
+/// Combines the columns of files.
+#[derive(Debug, Default)]
+struct Merged {
+    columns: Vec<ScannedColumn>,
+    indexes: HashMap<String, usize>,
+    /// The number of files that have each column.
+    counts: Vec<usize>,
+    files: usize,
+    notes: Vec<String>,
+    known_notes: HashSet<String>,
+}
+
+impl Merged {
+    fn add(&mut self, scan: &FileScan) {
+        self.files += 1;
+        for column in &scan.columns {
+            if let Some(index) = self.indexes.get(&column.name) {
+                self.columns[*index].candidates.intersect(column.candidates);
+                self.counts[*index] += 1;
+            } else {
+                self.indexes.insert(column.name.clone(), self.columns.len());
+                self.columns.push(column.clone());
+                self.counts.push(1);
+            }
+        }
+        for note in &scan.notes {
+            if self.notes.len() < MAX_NOTES && self.known_notes.insert(note.clone()) {
+                self.notes.push(note.clone());
+            }
+        }
+    }
+
+    fn found(self) -> Found {
+        let Self { columns, counts, files, notes, .. } = self;
+        let optional = columns.iter().zip(&counts).filter(|(_, count)| **count < files);
+        let optional = optional.map(|(column, _)| column.name.clone()).collect();
+        let columns = columns.into_iter().map(|column| Column::new(column.name, column.candidates.kind()));
+        Found { columns: columns.collect(), optional, notes }
+    }
+}

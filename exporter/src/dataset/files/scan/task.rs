@@ -1,0 +1,99 @@
+//! The task that scans the files of a dataset, and the limited wait for its end.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, LazyLock, Mutex, PoisonError},
+    time::Duration,
+};
+
+use tokio::{sync::Semaphore, task::JoinHandle, time::timeout};
+
+use super::{
+    super::{super::DatasetError, FileKind, Location},
+    Found, Merged, Stop, scan_file,
+};
+
+/// The maximum wait of a catalog for the columns of one dataset.
+pub(in crate::dataset::files) const MAX_WAIT: Duration = Duration::from_secs(10);
+/// The maximum time for scanning all files of a dataset.
+const MAX_TIME: Duration = Duration::from_secs(60 * 60);
+/// The maximum number of datasets whose files are scanned at once.
+const CONCURRENCY: usize = 2;
+/// The number of unfinished or unread scans from which the finished ones are forgotten.
+const MAX_TASKS: usize = 256;
+
+static SLOTS: Semaphore = Semaphore::const_new(CONCURRENCY);
+static TASKS: LazyLock<Mutex<HashMap<(FileKind, String), Task>>> = LazyLock::new(Mutex::default);
+
+type Task = JoinHandle<Result<Found, DatasetError>>;
+
+/// Stops a scan when it is dropped.
+struct StopOnDrop(Arc<Stop>);
+
+impl Drop for StopOnDrop {
+    fn drop(&mut self) {
+        self.0.stop();
+    }
+}
+
+/// Returns the columns of all files of a location.
+///
+/// # Errors
+/// [`DatasetError::Scanning`] if the files are not read within `wait`. The task then goes on, and a later call waits for
+/// it again.
+pub(in crate::dataset::files) async fn find(
+    location: &Arc<Location>,
+    kind: FileKind,
+    wait: Duration,
+) -> Result<Found, DatasetError> {
+    let key = (kind, location.identity());
+    let known = TASKS.lock().unwrap_or_else(PoisonError::into_inner).remove(&key);
+    let mut task = known.unwrap_or_else(|| tokio::spawn(within_time(Arc::clone(location), kind)));
+    match timeout(wait, &mut task).await {
+        Ok(found) => found?,
+        Err(_) => {
+            let mut tasks = TASKS.lock().unwrap_or_else(PoisonError::into_inner);
+            if tasks.len() >= MAX_TASKS {
+                tasks.retain(|_, task| !task.is_finished());
+            }
+            if tasks.len() >= MAX_TASKS {
+                task.abort();
+            } else if let Some(other) = tasks.insert(key, task) {
+                other.abort();
+            }
+            Err(DatasetError::Scanning)
+        }
+    }
+}
+
+async fn within_time(location: Arc<Location>, kind: FileKind) -> Result<Found, DatasetError> {
+    let scanned = timeout(MAX_TIME, scan_all(&location, kind)).await;
+    scanned.unwrap_or_else(|_| {
+        let detail = "reading all files for the types of their columns takes more than an hour: declare its columns";
+        Err(DatasetError::Undeclared(detail.into()))
+    })
+}
+
+async fn scan_all(location: &Location, kind: FileKind) -> Result<Found, DatasetError> {
+    let _slot = SLOTS.acquire().await;
+    let files = location.list().await?;
+    let (mut merged, mut empty) = (Merged::default(), None);
+    for file in &files {
+        let open = location.fetch(&file.name).await?;
+        let (stop, remote) = (Arc::new(Stop::default()), file.version.clone());
+        let _stop = StopOnDrop(Arc::clone(&stop));
+        let scanning = tokio::task::spawn_blocking(move || scan_file(open, kind, remote, &stop));
+        match scanning.await? {
+            Ok(scan) => merged.add(&scan),
+            // an empty file has no rows
+            Err(DatasetError::Empty) => empty = Some(&file.name),
+            Err(e) => return Err(e.in_file(&file.name)),
+        }
+    }
+    let found = merged.found();
+    match (found.columns.is_empty(), empty.or(files.first().map(|file| &file.name))) {
+        (false, _) => Ok(found),
+        (true, Some(name)) => Err(DatasetError::Empty.in_file(name)),
+        (true, None) => Err(DatasetError::NoFile(location.to_string())),
+    }
+}

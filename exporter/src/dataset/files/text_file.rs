@@ -1,0 +1,88 @@
+//! Positions in text files: the start behind a byte order mark, and the lines of faults.
+
+use std::{fs::File, io, os::unix::fs::FileExt};
+
+use super::super::DatasetError;
+
+/// The byte order mark of UTF-8, with which a file may begin.
+const BOM: &[u8] = b"\xef\xbb\xbf";
+/// The size of the buffer in which lines are counted, in bytes.
+const BUFFER: usize = 1 << 18;
+
+/// Returns the offset of the first character of a file, after its byte order mark.
+///
+/// # Errors
+/// When the byte order mark is that of another encoding than UTF-8.
+pub(super) fn start(file: &File) -> Result<u64, DatasetError> {
+    let mut begin = [0; 4];
+    let read = read_at(file, &mut begin, 0)?;
+    match &begin[..read] {
+        [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => {
+            Err(DatasetError::Undeclared("it is UTF-16 or UTF-32: convert it to UTF-8".into()))
+        }
+        begin if begin.starts_with(BOM) => Ok(BOM.len() as u64),
+        _ => Ok(0),
+    }
+}
+
+/// Fills a buffer from an offset of the file on, and returns the number of bytes before the end of the file.
+pub(super) fn read_at(file: &File, into: &mut [u8], at: u64) -> io::Result<usize> {
+    let mut filled = 0;
+    while filled < into.len() {
+        match file.read_at(&mut into[filled..], at + filled as u64) {
+            Ok(0) => break,
+            Ok(read) => filled += read,
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            Err(e) => return Err(e),
+        }
+    }
+    Ok(filled)
+}
+
+/// Returns the number, from 1, of the line on which the record at an offset begins. Blank lines before the record do not
+/// belong to it.
+pub(super) fn line_at(file: &File, offset: u64) -> io::Result<u64> {
+    let (mut feeds, mut returns, mut at) = (0, 0, 0);
+    let mut buffer = vec![0; BUFFER];
+    loop {
+        let read = read_at(file, &mut buffer, at)?;
+        let before = usize::try_from(offset.saturating_sub(at)).unwrap_or(usize::MAX).min(read);
+        let blank = buffer[before..read].iter().take_while(|byte| matches!(byte, b'\n' | b'\r')).count();
+        for byte in &buffer[..before + blank] {
+            match byte {
+                b'\n' => feeds += 1,
+                b'\r' => returns += 1,
+                _ => {}
+            }
+        }
+        at += read as u64;
+        if before + blank < read || read == 0 {
+            break;
+        }
+    }
+    // old programs end lines with a carriage return alone
+    Ok(1 + if feeds == 0 { returns } else { feeds })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+
+    #[test]
+    fn lines_are_counted_whatever_ends_them() {
+        for (text, record, line) in [
+            ("a\nb\nc", "c", 3),
+            ("a\r\nb\r\nc", "c", 3),
+            ("a\rb\rc", "c", 3),
+            ("a\n\n\nc", "\n\nc", 4),
+            ("a\r\nb", "\nb", 2),
+            ("a", "a", 1),
+        ] {
+            let mut file = tempfile::tempfile().unwrap();
+            file.write_all(text.as_bytes()).unwrap();
+            assert_eq!(line_at(&file, text.find(record).unwrap() as u64).unwrap(), line, "{text:?}");
+        }
+    }
+}
