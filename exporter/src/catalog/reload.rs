@@ -2,7 +2,8 @@
 //!
 //! The exporter polls the file because file system notifications miss changes on mounts and behind symbolic links. An
 //! invalid file changes nothing: the exporter keeps the last valid registry, and reports the fault by a log line and a
-//! metric. Every fifth poll retries unavailable datasets.
+//! metric. Every fifth poll retries unavailable datasets, and loads the file again if an export has found that the files of
+//! a dataset are newer than the registry.
 
 use std::{path::PathBuf, time::Duration};
 
@@ -52,7 +53,8 @@ impl Reloader {
             polls = polls.wrapping_add(1);
             let current = fingerprint(&self.path).await;
             let changed = current != self.fingerprint;
-            let retry = self.has_unavailable && polls.is_multiple_of(RETRY_POLLS);
+            let is_outdated = self.replace.borrow().datasets.iter().any(|dataset| dataset.is_outdated());
+            let retry = (self.has_unavailable || is_outdated) && polls.is_multiple_of(RETRY_POLLS);
             if !changed && !retry {
                 continue;
             }

@@ -409,6 +409,15 @@ async fn a_returning_source_and_a_changed_file_are_loaded_without_a_restart() {
     std::fs::write(fixture.path("late.csv"), "a,b\n1,x\n").unwrap();
     testkit::eventually("the source becomes available", async || (names(&current) == ["people", "late"]).then_some(()))
         .await;
+    // a newer file of another form is offered after an export has found it
+    std::fs::write(fixture.path("late.new"), "a,b,c\n01,x,y\n").unwrap();
+    std::fs::rename(fixture.path("late.new"), fixture.path("late.csv")).unwrap();
+    let late = current.current().datasets[1].clone();
+    let query = Query { columns: vec!["a".into()], filter: Filter::all(), params: Map::new(), limit: None };
+    let error = late.open(&query).await.unwrap().frames.try_collect::<Vec<_>>().await.unwrap_err();
+    assert!(error.is_transient() && late.is_outdated(), "{error}");
+    let kinds = || current.current().datasets[1].info().columns.iter().map(|column| column.kind).collect::<Vec<_>>();
+    testkit::eventually("the new form is offered", async || (kinds() == [ColumnType::String; 3]).then_some(())).await;
     stop.cancel();
     running.await.unwrap().unwrap();
 }

@@ -79,8 +79,14 @@ pub enum DatasetError {
     #[error("it is empty")]
     Empty,
     /// A file has a column that the dataset does not offer, because the file is newer than the loaded catalog.
-    #[error("it has the new column `{0}`: reload the catalog to offer the column, or declare the columns")]
+    #[error("it has the new column `{0}`, which is offered after the next load of the catalog; or declare the columns")]
     NewColumn(String),
+    /// A value does not fit the guessed type of its column, because the file is newer than the loaded catalog.
+    #[error(
+        "column `{0}`: a value is not of the type that was guessed from the earlier rows; the type is guessed again at the \
+         next load of the catalog; or declare the columns"
+    )]
+    BrokenGuess(String),
     /// The catalog file must declare more about a file; the text says what.
     #[error("{0}")]
     Undeclared(String),
@@ -191,6 +197,7 @@ impl DatasetError {
             | Self::Fields { .. }
             | Self::Empty
             | Self::NewColumn(_)
+            | Self::BrokenGuess(_)
             | Self::Undeclared(_)
             | Self::Scanning
             | Self::Slow(_)
@@ -202,13 +209,22 @@ impl DatasetError {
         words.to_owned()
     }
 
+    /// Whether the files of the dataset are newer than the loaded catalog, and do not fit it.
+    pub(super) fn is_newer(&self) -> bool {
+        match self {
+            Self::InFile { source, .. } | Self::AtLine { source, .. } => source.is_newer(),
+            Self::NewColumn(_) | Self::BrokenGuess(_) => true,
+            _ => false,
+        }
+    }
+
     /// Whether a retry of the same query may succeed.
     #[must_use]
     pub fn is_transient(&self) -> bool {
         match self {
             Self::InFile { source, .. } | Self::AtLine { source, .. } => source.is_transient(),
             Self::NoTable(_) | Self::NoFile(_) | Self::Changed(_) | Self::TooLarge(_) => false,
-            Self::Limit(_) | Self::Fields { .. } | Self::Empty | Self::NewColumn(_) | Self::Undeclared(_) => false,
+            Self::Limit(_) | Self::Fields { .. } | Self::Empty | Self::Undeclared(_) => false,
             Self::Csv(e) => e.is_io_error(),
             Self::Objects(e) => !matches!(e, object_store::Error::NotFound { .. }),
             Self::Http(e) => !e.is_status() || e.status().is_some_and(|s| s.is_server_error()),
@@ -216,7 +232,8 @@ impl DatasetError {
             Self::Stored { .. } | Self::Unsorted(_) => false,
             Self::Db(e) => sql::is_transient(e),
             Self::Garbled(_) | Self::Rewritten | Self::Slow(_) | Self::Polars(_) | Self::Io(_) | Self::Died(_) => true,
-            Self::Scanning => true,
+            // the next attempt may find a newer catalog
+            Self::Scanning | Self::NewColumn(_) | Self::BrokenGuess(_) => true,
         }
     }
 }

@@ -111,6 +111,12 @@ pub trait Dataset: Send + Sync {
     /// Returns the description of the dataset.
     fn info(&self) -> &DatasetInfo;
 
+    /// Whether an export has found that the source is newer than [`Self::info`], and does not fit it. An exporter then
+    /// loads its catalog file again.
+    fn is_outdated(&self) -> bool {
+        false
+    }
+
     /// Opens a query.
     ///
     /// # Errors

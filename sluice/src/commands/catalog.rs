@@ -110,3 +110,19 @@ fn text(report: &Report) -> String {
     }
     out
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_text_has_the_notes_of_each_dataset() {
+        let notes = vec!["column 3 has no name, and is offered as `column_3`".to_owned()];
+        let people = Dataset { name: "people".into(), columns: 3, rows_estimate: Some(2), notes };
+        let report = Report { file: "c.toml".into(), ok: true, datasets: vec![people], ..Report::default() };
+        let expected = "dataset people: 3 columns, about 2 rows\n\
+                        dataset people: note: column 3 has no name, and is offered as `column_3`\n\
+                        c.toml is valid\n";
+        assert_eq!(text(&report), expected);
+    }
+}

@@ -1,6 +1,13 @@
 //! Implements the dataset that reads one or many files of one format.
 
-use std::{collections::BTreeSet, fs::File, sync::Arc};
+use std::{
+    collections::BTreeSet,
+    fs::File,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+};
 
 use async_trait::async_trait;
 use polars::prelude::{DataFrame, DataType, Schema, SchemaRef};
@@ -39,6 +46,8 @@ pub struct Files {
     optional: Option<Arc<BTreeSet<String>>>,
     /// The number of rows; None if the dataset has several files, or its file does not record the number.
     rows: Option<u64>,
+    /// Whether an export has found files that are newer than this description, and do not fit it.
+    outdated: Arc<AtomicBool>,
 }
 
 impl Files {
@@ -54,23 +63,24 @@ impl Files {
         let names = location.list().await?;
         let first = names.first().ok_or_else(|| DatasetError::NoFile(location.to_string()))?;
         let mut info = info;
-        info.notes.extend(partitions::note(&names));
         if kind.is_text() && info.columns.is_empty() {
             let Found { columns, optional, notes } = scan::find(&location, kind, scan::MAX_WAIT).await?;
-            info.notes.extend(notes);
-            let schema = columns.iter().map(|column| (column.name.as_str().into(), dtype(column.kind))).collect();
+            let schema: Schema =
+                columns.iter().map(|column| (column.name.as_str().into(), dtype(column.kind))).collect();
+            info.notes.extend(notes.into_iter().chain(partitions::note(&names, &schema)));
             let (info, optional) = (DatasetInfo { columns, ..info }, Some(Arc::new(optional)));
-            return Ok(Self { info, location, kind, schema: Arc::new(schema), optional, rows: None });
+            let outdated = Arc::default();
+            return Ok(Self { info, location, kind, schema: Arc::new(schema), optional, rows: None, outdated });
         }
         let file = location.fetch(&first.name).await?;
         let (dataset, declared) = (info.name.clone(), info.columns.clone());
         let reading = tokio::task::spawn_blocking(move || read_schema(&dataset, file, kind, &declared));
         let read = reading.await?.map_err(|e| e.in_file(&first.name))?;
-        info.notes.extend(read.notes);
+        info.notes.extend(read.notes.into_iter().chain(partitions::note(&names, &read.schema)));
         info.columns = read.columns;
         // the number of rows in several files is unknown before all are read
         let rows = read.rows.filter(|_| names.len() == 1);
-        Ok(Self { info, location, kind, schema: read.schema, optional: None, rows })
+        Ok(Self { info, location, kind, schema, optional: None, rows, outdated: Arc::default() })
     }
 
     /// Replaces the description of the dataset. The columns of `info` must be columns of the files.
@@ -106,7 +116,12 @@ impl Files {
                 Ok(false) => return Ok(()),
                 // one of several text files may be empty, but a dataset whose files were emptied must not look empty
                 Err(DatasetError::Empty) if self.kind.is_text() && empty + 1 < names.len() => empty += 1,
-                Err(e) => return Err(e.in_file(name)),
+                Err(e) => {
+                    if e.is_newer() {
+                        self.outdated.store(true, Relaxed);
+                    }
+                    return Err(e.in_file(name));
+                }
             }
         }
         Ok(())
@@ -273,6 +288,10 @@ impl FirstFile {
 impl Dataset for Files {
     fn info(&self) -> &DatasetInfo {
         &self.info
+    }
+
+    fn is_outdated(&self) -> bool {
+        self.outdated.load(Relaxed)
     }
 
     async fn open(&self, query: &Query) -> Result<OpenedQuery, DatasetError> {

@@ -8,10 +8,6 @@ use protocol::catalog::ColumnType;
 
 use crate::value::text;
 
-/// The error for a value that breaks the guessed type of its column.
-pub(super) const BROKEN_GUESS: &str = "a value is not of the type that was guessed from the rows of the files as they \
-                                       were; reload the catalog, or declare the type of the column";
-
 const INT: u8 = 1;
 const FLOAT: u8 = 1 << 1;
 const DECIMAL: u8 = 1 << 2;

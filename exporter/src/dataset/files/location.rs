@@ -93,6 +93,11 @@ impl Location {
         }
     }
 
+    /// Whether the files are on this machine.
+    pub(super) const fn is_local(&self) -> bool {
+        matches!(self, Self::Local(_))
+    }
+
     /// Returns a text that no other location has.
     pub(super) fn identity(&self) -> String {
         match self {

@@ -5,16 +5,16 @@ use polars::prelude::ChunkedBuilder;
 
 use super::super::{
     DatasetError, decimals,
-    frame_builder::{ColumnBuilder, FrameBuilder},
+    frame_builder::{AppendError, ColumnBuilder, FrameBuilder},
 };
 
 /// Appends a row to a frame. `field` returns the text of a column by the column's index, None for NULL, or the reason
 /// why the field can't be read.
 pub(super) fn push<'a>(
     frame: &mut FrameBuilder,
-    field: impl Fn(usize) -> Result<Option<&'a str>, &'static str>,
+    field: impl Fn(usize) -> Result<Option<&'a str>, DatasetError>,
 ) -> Result<(), DatasetError> {
-    frame.push(|index, values| append(values, field(index)?))
+    frame.push(|index, values| Ok::<_, AppendError>(append(values, field(index)?)?))
 }
 
 /// Parses and appends a value, and returns the size of its text in bytes. The error names the expected form, never the

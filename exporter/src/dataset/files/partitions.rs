@@ -2,20 +2,23 @@
 
 use std::collections::BTreeSet;
 
+use polars::prelude::Schema;
+
 use super::location::ListedFile;
 
 /// The maximum number of partition columns that a note names.
 const MAX_NAMES: usize = 8;
 
-/// Returns a note that names the columns whose values are only in the folders of the files; None if there are none.
-pub(super) fn note(files: &[ListedFile]) -> Option<String> {
+/// Returns a note that names the columns whose values are in the folders of the files and not in the files, whose schema
+/// is `schema`; None if there are none.
+pub(super) fn note(files: &[ListedFile], schema: &Schema) -> Option<String> {
     // the folders above a single file belong to its location
     let folders = files.iter().filter(|_| files.len() > 1).filter_map(|file| file.name.rsplit_once('/'));
     let mut names = BTreeSet::new();
     for (path, _) in folders {
         names.extend(path.split('/').filter_map(|folder| folder.split_once('=')).map(|(name, _)| name));
     }
-    names.remove("");
+    names.retain(|name| !name.is_empty() && !schema.contains(name));
     let mut shown: Vec<_> = names.iter().take(MAX_NAMES).map(|name| format!("`{name}`")).collect();
     if shown.is_empty() {
         return None;

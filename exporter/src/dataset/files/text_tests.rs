@@ -86,6 +86,7 @@ async fn a_column_that_came_after_the_catalog_was_loaded_is_not_lost() {
     for (files, place) in [(&csv, "a2.csv: it has"), (&ndjson, "b2.ndjson: line 2: it has")] {
         let error = table(files).await.unwrap_err();
         assert!(error.contains(place) && error.contains("new column `c`"), "{error}");
+        assert!(files.is_outdated(), "the catalog is loaded again");
     }
     // the file of a single-file dataset must have the columns that it had
     write(dir.path(), "a2.csv", "a\n1\n");
@@ -204,7 +205,7 @@ async fn a_value_that_breaks_a_guess_later_is_named_with_its_line() {
     write(dir.path(), "a1.csv", "n,s\n1,x\n");
     write(dir.path(), "b1.ndjson", "{\"n\": 1}\n");
     let (csv, ndjson) = (open(dir.path(), "a*.csv").await.unwrap(), open(dir.path(), "b*.ndjson").await.unwrap());
-    for odd in ["01220", "12345678901234567890", "1.10", " 5", "-0", "x"] {
+    for odd in ["01220", "12345678901234567890", "1.10", " 5", "-0", "zebra"] {
         write(dir.path(), "a2.csv", format!("n,s\n7,\"two\nlines\"\n{odd},x\n"));
         let error = table(&csv).await.unwrap_err();
         assert!(error.contains("a2.csv: line 4: column `n`: ") && error.contains("guessed"), "{error}");
@@ -406,6 +407,10 @@ async fn partition_folders_are_noted() {
     let files = open(dir.path(), "year=*/month=*/a.csv").await.unwrap();
     let notes = &files.info().notes;
     assert!(notes[0].contains("`month`, `year`") && notes[0].contains("not offered"), "{notes:?}");
+    // a column of the files is not missing
+    write(&dir.path().join("year=2026/month=1"), "a.csv", "n,month\n1,1\n");
+    let files = open(dir.path(), "year=*/month=*/a.csv").await.unwrap();
+    assert!(files.info().notes[0].contains("values of `year` that"), "{:?}", files.info().notes);
     write(dir.path(), "plain.csv", "n\n1\n");
     assert!(open(dir.path(), "plain.csv").await.unwrap().info().notes.is_empty());
 }

@@ -7,11 +7,13 @@ mod records;
 
 use std::fs::File;
 
+use protocol::catalog::Column;
+
 pub(super) use self::header::Header;
 use self::records::{NOT_UTF8, Records};
 use super::{
     super::{DatasetError, frame_builder::FrameBuilder},
-    guess::{self, BROKEN_GUESS, Candidates},
+    guess::{self, Candidates},
     kind::CsvDialect,
     offered::Offered,
     parse,
@@ -68,15 +70,16 @@ pub(super) fn read(
         }
         indexes.push(index);
     }
-    let kinds: Vec<_> = columns.iter().map(|column| column.kind).collect();
-    let mut frame = FrameBuilder::new(columns);
+    let mut frame = FrameBuilder::new(columns.iter().cloned());
     while records.next()? {
         let field = |index: usize| {
             let Some(field) = indexes[index].and_then(|at| records.field(at)) else { return Ok(None) };
-            if offered.is_guessed() && !guess::fits(kinds[index], field) {
-                return Err(BROKEN_GUESS);
+            let Column { name, kind, .. } = &columns[index];
+            if offered.is_guessed() && !guess::fits(*kind, field) {
+                return Err(DatasetError::BrokenGuess(name.clone()));
             }
-            std::str::from_utf8(field).map(Some).map_err(|_| NOT_UTF8)
+            let text = std::str::from_utf8(field);
+            text.map(Some).map_err(|_| DatasetError::Value { column: name.clone(), detail: NOT_UTF8 })
         };
         parse::push(&mut frame, field).map_err(|e| records.at_line(e))?;
         if frame.is_full() && !handle(frame.take()?)? {

@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 use self::lines::Lines;
 use super::{
     super::{DatasetError, frame_builder::FrameBuilder},
-    guess::{self, BROKEN_GUESS, Candidates},
+    guess::{self, Candidates},
     offered::Offered,
     parse,
     reader::FrameHandler,
@@ -130,7 +130,7 @@ pub(super) fn read(
             let Some(kind) = kinds.get(index) else { return Ok(()) };
             let value = value.get();
             if offered.is_guessed() && !guess::fits_json(*kind, value.as_bytes()) {
-                return Err(DatasetError::Value { column: name.to_owned(), detail: BROKEN_GUESS });
+                return Err(DatasetError::BrokenGuess(name.to_owned()));
             }
             let text = text(value).ok_or(DatasetError::Garbled("a line is no JSON object"))?;
             texts[index] = text.map(Cow::into_owned);

@@ -17,8 +17,10 @@ use super::{
 pub(in crate::dataset::files) const MAX_WAIT: Duration = Duration::from_secs(10);
 /// The maximum time for scanning all files of a dataset.
 const MAX_TIME: Duration = Duration::from_secs(60 * 60);
-/// The maximum number of datasets whose files are scanned at once.
+/// The maximum number of large or remote files that are copied or scanned at once.
 const CONCURRENCY: usize = 2;
+/// The size from which a local file is large, in bytes. Smaller files do not wait for larger ones.
+const LARGE_FILE: u64 = 64 << 20;
 /// The number of unfinished or unread scans from which the finished ones are forgotten.
 const MAX_TASKS: usize = 256;
 
@@ -75,15 +77,20 @@ async fn within_time(location: Arc<Location>, kind: FileKind) -> Result<Found, D
 }
 
 async fn scan_all(location: &Location, kind: FileKind) -> Result<Found, DatasetError> {
-    let _slot = SLOTS.acquire().await;
     let files = location.list().await?;
     let (mut merged, mut empty) = (Merged::default(), None);
     for file in &files {
+        let mut slot = if location.is_local() { None } else { Some(SLOTS.acquire().await) };
         let open = location.fetch(&file.name).await?;
+        if slot.is_none() && open.metadata()?.len() > LARGE_FILE {
+            slot = Some(SLOTS.acquire().await);
+        }
         let (stop, remote) = (Arc::new(Stop::default()), file.version.clone());
         let _stop = StopOnDrop(Arc::clone(&stop));
         let scanning = tokio::task::spawn_blocking(move || scan_file(open, kind, remote, &stop));
-        match scanning.await? {
+        let scanned = scanning.await?;
+        drop(slot);
+        match scanned {
             Ok(scan) => merged.add(&scan),
             // an empty file has no rows
             Err(DatasetError::Empty) => empty = Some(&file.name),
