@@ -29,8 +29,8 @@ use super::{
     offered::Offered,
     parquet, partitions,
     scan::{self, Found},
+    widen,
 };
-use crate::value::float32;
 
 /// A dataset that reads one or many files of one format. A rename may replace a file while exports run: each export
 /// reads the files that it opened.
@@ -77,7 +77,20 @@ impl Files {
         let reading = tokio::task::spawn_blocking(move || read_schema(&dataset, file, kind, &declared));
         let read = reading.await?.map_err(|e| e.in_file(&first.name))?;
         info.notes.extend(read.notes.into_iter().chain(partitions::note(&names, &read.schema)));
+        let is_declared = !info.columns.is_empty();
         info.columns = read.columns;
+        let mut schema = read.schema;
+        if !kind.is_text() && location.is_local() && names.len() > 1 {
+            let (mut wide, others) = (schema.as_ref().clone(), names[1..].to_vec());
+            let widening = tokio::task::spawn_blocking(move || {
+                let note = widen::by_all_footers(&mut wide, &others, kind);
+                (wide, note)
+            });
+            let (wide, note) = widening.await?;
+            schema = Arc::new(wide);
+            // declared columns are chosen on purpose
+            info.notes.extend(note.filter(|_| !is_declared));
+        }
         // the number of rows in several files is unknown before all are read
         let rows = read.rows.filter(|_| names.len() == 1);
         Ok(Self { info, location, kind, schema, optional: None, rows, outdated: Arc::default() })
@@ -202,14 +215,9 @@ impl Files {
     fn cast(&self, mut frame: DataFrame) -> Result<DataFrame, DatasetError> {
         for (name, dtype) in self.schema.iter() {
             let Some(column) = frame.column(name).ok().filter(|column| column.dtype() != dtype) else { continue };
-            let cast = match (column.dtype(), dtype) {
-                (DataType::Float32, DataType::Float64) => Some(float32::widened(column)?),
-                (DataType::Float64, DataType::Float32) => float32::narrowed(column)?,
-                _ => Some(column.cast(dtype)?),
-            };
-            let Some(cast) = cast.filter(|cast| cast.null_count() == column.null_count()) else {
+            let Some(cast) = widen::cast_exactly(column, dtype)? else {
                 // the error must not show the value
-                let detail = "a value does not fit the type that the first of the files has";
+                let detail = "a value does not fit the type that the column has in other files";
                 return Err(DatasetError::Value { column: name.to_string(), detail });
             };
             frame.replace(name, cast)?;

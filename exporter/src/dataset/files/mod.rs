@@ -32,6 +32,7 @@ mod text_tests;
 mod type_mapping;
 #[cfg(test)]
 mod type_tests;
+mod widen;
 
 pub use self::{
     dataset::Files,

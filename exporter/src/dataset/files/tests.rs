@@ -5,7 +5,9 @@ use std::{io::Cursor, path::Path, sync::Arc, time::Duration};
 use futures::TryStreamExt;
 use object_store::{ObjectStoreExt, aws::AmazonS3Builder};
 use platform::secret::Secret;
-use polars::prelude::{Column as PolarsColumn, DataFrame, DataType, IpcStreamWriter, ParquetWriter, SerWriter};
+use polars::prelude::{
+    Column as PolarsColumn, DataFrame, DataType, IpcStreamWriter, ParquetWriter, SerWriter, TimeUnit,
+};
 use protocol::{
     catalog::{Column, ColumnType},
     filter::{self, Filter},
@@ -226,15 +228,61 @@ async fn floats_of_either_width_keep_their_text_across_files() {
             assert_eq!(found.iter().filter(|x| **x == 0.1).count(), 2, "{found:?}");
         }
     }
-    // a value that the type of the first file can't hold is an error, and is not rounded
+    // the widest file decides, also if it is the last one
     write("a.parquet", reals());
-    for lost in [0.123_456_789_012, 1e300] {
-        write("b.parquet", PolarsColumn::new("x".into(), [lost]));
+    for wide in [0.123_456_789_012, 1e300] {
+        write("b.parquet", PolarsColumn::new("x".into(), [wide]));
         let location = Location::Local(dir.path().join("*.parquet"));
         let files = opened("x", location, FileKind::Parquet, &[]).await.unwrap();
         let query = Query { columns: vec!["x".into()], ..all() };
+        let frames: Vec<DataFrame> = files.open(&query).await.unwrap().frames.try_collect().await.unwrap();
+        assert_eq!(frames.iter().flat_map(floats).next_back(), Some(wide));
+        // a file that came later and is wider still is refused, and not rounded
+        write("b.parquet", reals());
+        let files = opened("x", Location::Local(dir.path().join("*.parquet")), FileKind::Parquet, &[]).await.unwrap();
+        write("b.parquet", PolarsColumn::new("x".into(), [wide]));
         let error = files.open(&query).await.unwrap().frames.try_collect::<Vec<_>>().await.unwrap_err();
         assert!(error.to_string().contains("does not fit the type"), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn decimals_and_moments_of_different_files_keep_all_their_digits() {
+    let dir = tempfile::tempdir().unwrap();
+    let write = |name: &str, columns: Vec<PolarsColumn>| {
+        let frame = DataFrame::new_infer_height(columns).unwrap();
+        let bytes = if name.ends_with("parquet") { parquet_bytes(frame) } else { stream_bytes(frame) };
+        std::fs::write(dir.path().join(name), bytes).unwrap();
+    };
+    let decimal =
+        |text: &str, scale| PolarsColumn::new("d".into(), [text]).strict_cast(&DataType::Decimal(12, scale)).unwrap();
+    let moment =
+        |value: i64, unit| PolarsColumn::new("t".into(), [value]).strict_cast(&DataType::Datetime(unit, None)).unwrap();
+    for extension in ["parquet", "arrows"] {
+        let (a, b) = (format!("a.{extension}"), format!("b.{extension}"));
+        let late = PolarsColumn::new("late".into(), ["x"]);
+        write(&a, vec![decimal("1.50", 2), moment(5, TimeUnit::Milliseconds)]);
+        write(&b, vec![decimal("0.12345", 5), moment(7, TimeUnit::Nanoseconds), late]);
+        let location = || Location::Local(dir.path().join(format!("*.{extension}")));
+        let kind = FileKind::from_name(&a).unwrap();
+        let files = opened("x", location(), kind, &[]).await.unwrap();
+        let csv = type_tests::exported(&files, &json!({}), &crate::format::Csv).await.unwrap();
+        let csv = String::from_utf8(csv).unwrap();
+        assert!(csv.contains("\n1.50000,") && csv.contains("\n0.12345,"), "{csv}");
+        assert!(csv.contains(":00.005") && csv.contains(":00.000000007"), "{csv}");
+        assert_eq!(files.info().notes, ["its first file lacks `late`, and so they are not offered"]);
+        // a file that came later and has more digits is refused, and not rounded
+        std::fs::remove_file(dir.path().join(&b)).unwrap();
+        for columns in [
+            vec![decimal("0.12345", 5), moment(5, TimeUnit::Milliseconds)],
+            vec![decimal("1.50", 2), moment(7, TimeUnit::Nanoseconds)],
+        ] {
+            let files = opened("x", location(), kind, &[]).await.unwrap();
+            write(&b, columns);
+            let error = type_tests::exported(&files, &json!({}), &crate::format::Csv).await.unwrap_err().to_string();
+            assert!(error.contains(&b) && error.contains("does not fit the type"), "{error}");
+            std::fs::remove_file(dir.path().join(&b)).unwrap();
+        }
     }
 }
 
@@ -310,7 +358,8 @@ async fn an_unclosed_quote_is_an_error_and_loses_no_rows_silently() {
     std::fs::write(&path, open).unwrap();
     let error = numbers(&files, &all()).await.unwrap_err();
     assert!(error.to_string().contains("a quote is not closed"), "{error}");
-    let error = opened("a", Location::Local(path.clone()), FileKind::Csv(CsvDialect::new(b',')), &[]).await.unwrap_err();
+    let error =
+        opened("a", Location::Local(path.clone()), FileKind::Csv(CsvDialect::new(b',')), &[]).await.unwrap_err();
     assert!(error.to_string().contains("a quote is not closed"), "{error}");
     // a field of any size is not read into memory
     let mut long = b"n,s\n1,\"".to_vec();

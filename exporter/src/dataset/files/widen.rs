@@ -1,0 +1,134 @@
+//! Files of one dataset whose columns have different widths, scales or units: the type that holds the values of all of
+//! them, and casts that lose nothing.
+
+use std::{collections::BTreeSet, fs::File};
+
+use polars::prelude::{Column, DataType, Schema, TimeUnit};
+
+use super::{
+    super::DatasetError, FileKind, arrow, column_types::column_type, location::ListedFile, parquet,
+    type_mapping::TypeMapping,
+};
+use crate::value::float32;
+
+/// The maximum number of digits of a decimal in a frame.
+const MAX_DIGITS: usize = 38;
+/// The maximum number of columns that a note names.
+const MAX_NAMES: usize = 8;
+
+/// Returns the type that holds all values of two types of the same kind; None if there is none.
+fn widened(left: &DataType, right: &DataType) -> Option<DataType> {
+    if left == right {
+        return Some(left.clone());
+    }
+    Some(match (left, right) {
+        (DataType::Float32 | DataType::Float64, DataType::Float32 | DataType::Float64) => DataType::Float64,
+        (DataType::Decimal(left_digits, left_scale), DataType::Decimal(right_digits, right_scale)) => {
+            let scale = *left_scale.max(right_scale);
+            let whole = (left_digits - left_scale).max(right_digits - right_scale);
+            if whole + scale > MAX_DIGITS {
+                return None;
+            }
+            DataType::Decimal(whole + scale, scale)
+        }
+        (DataType::Datetime(left, zone), DataType::Datetime(right, other)) if zone == other => {
+            DataType::Datetime(finer(*left, *right), zone.clone())
+        }
+        (left, right) if left.is_integer() && right.is_integer() => DataType::Int64,
+        _ => return None,
+    })
+}
+
+const fn finer(left: TimeUnit, right: TimeUnit) -> TimeUnit {
+    match (left, right) {
+        (TimeUnit::Nanoseconds, _) | (_, TimeUnit::Nanoseconds) => TimeUnit::Nanoseconds,
+        (TimeUnit::Microseconds, _) | (_, TimeUnit::Microseconds) => TimeUnit::Microseconds,
+        _ => TimeUnit::Milliseconds,
+    }
+}
+
+/// Casts a column; None if a value would change.
+pub(super) fn cast_exactly(column: &Column, dtype: &DataType) -> Result<Option<Column>, DatasetError> {
+    let cast = match (column.dtype(), dtype) {
+        (DataType::Float32, DataType::Float64) => return Ok(Some(float32::widened(column)?)),
+        (DataType::Float64, DataType::Float32) => return Ok(float32::narrowed(column)?),
+        _ => column.cast(dtype)?,
+    };
+    // a cast may round, cut or overflow without an error
+    let back = cast.cast(column.dtype())?;
+    Ok(Some(cast).filter(|_| back.equals_missing(column)))
+}
+
+/// Widens the columns of the first file to those of the other local files, as far as a type holds the values of both.
+/// Returns a note about columns that the first file lacks. A file that can't be read changes nothing; the export reports
+/// it.
+pub(super) fn by_all_footers(schema: &mut Schema, others: &[ListedFile], kind: FileKind) -> Option<String> {
+    let mut late = BTreeSet::new();
+    for other in others {
+        let Ok(mapping) = mapping(&other.name, kind) else { continue };
+        for (name, dtype) in mapping.schema.iter() {
+            let Some(known) = schema.get(name) else {
+                late.insert(name.to_string());
+                continue;
+            };
+            if column_type(known).is_some()
+                && let Some(wide) = widened(known, dtype)
+            {
+                schema.insert(name.clone(), wide);
+            }
+        }
+    }
+    let mut shown: Vec<_> = late.iter().take(MAX_NAMES).map(|name| format!("`{name}`")).collect();
+    if late.len() > MAX_NAMES {
+        shown.push("others".into());
+    }
+    let shown = shown.join(", ");
+    (!late.is_empty()).then(|| format!("its first file lacks {shown}, and so they are not offered"))
+}
+
+fn mapping(path: &str, kind: FileKind) -> Result<TypeMapping, DatasetError> {
+    let file = File::open(path)?;
+    if kind == FileKind::Parquet { Ok(parquet::Windows::open(file)?.mapping().clone()) } else { arrow::schema(file) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NANOS: DataType = DataType::Datetime(TimeUnit::Nanoseconds, None);
+    const MILLIS: DataType = DataType::Datetime(TimeUnit::Milliseconds, None);
+
+    #[test]
+    fn the_wider_type_holds_all_values_of_both() {
+        use DataType::{Decimal, Float32, Float64, Int32, Int64, String, UInt8};
+        for (left, right, wide) in [
+            (Int32, Int64, Some(Int64)),
+            (UInt8, Int32, Some(Int64)),
+            (Float32, Float64, Some(Float64)),
+            (Decimal(10, 2), Decimal(10, 4), Some(Decimal(12, 4))),
+            (Decimal(38, 0), Decimal(38, 10), None),
+            (NANOS, MILLIS, Some(NANOS)),
+            (Int64, Float64, None),
+            (Int64, String, None),
+        ] {
+            assert_eq!(widened(&left, &right), wide, "{left:?} and {right:?}");
+            assert_eq!(widened(&right, &left), wide, "{right:?} and {left:?}");
+        }
+    }
+
+    #[test]
+    fn a_cast_that_would_change_a_value_is_refused() {
+        let cast = |from: Column, dtype: DataType| cast_exactly(&from, &dtype).unwrap().is_some();
+        let decimals =
+            |text: &str| Column::new("d".into(), [Some(text), None]).cast(&DataType::Decimal(10, 3)).unwrap();
+        assert!(
+            cast(decimals("1.500"), DataType::Decimal(10, 1)) && !cast(decimals("1.005"), DataType::Decimal(10, 2))
+        );
+        let moments = |nanos: i64| Column::new("t".into(), [Some(nanos), None]).cast(&NANOS).unwrap();
+        assert!(cast(moments(5_000_000), MILLIS) && !cast(moments(5_000_001), MILLIS));
+        let far = Column::new("t".into(), [253_402_214_400_000_i64]).cast(&MILLIS).unwrap();
+        assert!(!cast(far, NANOS), "the year 9999 is beyond nanoseconds");
+        assert!(!cast(Column::new("n".into(), [3_000_000_000_i64]), DataType::Int32));
+        assert!(cast(Column::new("n".into(), [Some(3_i64), None]), DataType::Int32));
+    }
+}
