@@ -12,10 +12,6 @@ mod source;
 mod sqlite;
 mod values;
 
-pub(crate) use self::{
-    query_text::SqlDialect,
-    sqlite::{named_table, table_columns},
-};
 pub use self::{
     dataset::{SqlDatabase, SqlRows},
     query_text::{QueryFault, QueryText, QueryTextError},
@@ -27,4 +23,8 @@ pub(super) use self::{
     failure::{is_transient, log_message, user_message},
     native::{Native, Natives},
     select::{filtered, filtered_as},
+};
+pub(crate) use self::{
+    query_text::SqlDialect,
+    sqlite::{named_table, table_columns},
 };
