@@ -11,11 +11,10 @@ pub(super) struct Dialect {
     pub(super) null: Vec<u8>,
 }
 
-/// Appends a text value for the `machine` profile. Quotes the value only if it is empty, or if [`has_special`] finds a
-/// byte that needs quotes.
+/// Appends a text value for the `machine` profile, in quotes only if [`needs_quotes`] requires them.
 #[inline]
 pub(super) fn text(out: &mut Vec<u8>, bytes: &[u8], delimiter: u8) {
-    if bytes.is_empty() || has_special(bytes, delimiter) { quoted(out, bytes) } else { out.extend_from_slice(bytes) }
+    if needs_quotes(bytes, delimiter) { quoted(out, bytes) } else { out.extend_from_slice(bytes) }
 }
 
 impl Dialect {
@@ -30,8 +29,7 @@ impl Dialect {
 
     /// Appends a number, a date, a time or the word for true or false, quoted by the rule of this dialect.
     pub(super) fn value(&self, out: &mut Vec<u8>, bytes: &[u8]) {
-        if self.quoting == Quoting::All || bytes == self.null || bytes.is_empty() || has_special(bytes, self.delimiter)
-        {
+        if self.quoting == Quoting::All || bytes == self.null || needs_quotes(bytes, self.delimiter) {
             quoted(out, bytes);
         } else {
             out.extend_from_slice(bytes);
@@ -70,11 +68,34 @@ fn begins_like_a_formula(bytes: &[u8]) -> bool {
     matches!(bytes.first(), Some(b'=' | b'+' | b'-' | b'@' | b'\t' | b'\r'))
 }
 
-/// Whether a field contains a delimiter, a quote, a line end or `#`, and so needs quotes. `#` counts, because some
+/// Whether a field needs quotes:
+/// - an empty field, because an empty field without quotes is NULL;
+/// - a field with a special byte ([`has_special`]);
+/// - a field that begins or ends with white space, which many readers remove from fields without quotes;
+/// - a field that begins with a byte order mark, which readers remove at the start of a file;
+/// - `\.`, which ends the input of PostgreSQL, and `\N`, which is NULL to PostgreSQL, MySQL and ClickHouse.
+#[inline]
+fn needs_quotes(bytes: &[u8], delimiter: u8) -> bool {
+    let (Some(first), Some(last)) = (bytes.first(), bytes.last()) else { return true };
+    let is_edge = |byte: u8| byte <= b' ' || byte >= 0x80;
+    has_special(bytes, delimiter)
+        || ((is_edge(*first) || is_edge(*last)) && has_space_at_an_edge(bytes))
+        || matches!(bytes, b"\\." | b"\\N")
+}
+
+/// Whether text begins or ends with white space of Unicode, or begins with a byte order mark.
+#[cold]
+fn has_space_at_an_edge(bytes: &[u8]) -> bool {
+    // a literal of a pattern and a title are UTF-8 too
+    let Ok(text) = str::from_utf8(bytes) else { return true };
+    text.starts_with(|c: char| c.is_whitespace() || c == '\u{feff}') || text.ends_with(char::is_whitespace)
+}
+
+/// Whether a field contains a delimiter, a quote, a line end or `#`. `#` counts, because some
 /// readers start a comment in the middle of a field. The function tests sixteen bytes at a time, without a branch for
 /// each byte.
 #[inline]
-pub(super) fn has_special(bytes: &[u8], delimiter: u8) -> bool {
+fn has_special(bytes: &[u8], delimiter: u8) -> bool {
     let special = |byte: u8| byte == delimiter || byte == b'"' || byte == b'\n' || byte == b'\r' || byte == b'#';
     let mut blocks = bytes.chunks_exact(16);
     for block in &mut blocks {

@@ -5,6 +5,8 @@
 //!   skip an empty line and lose the row.
 //! - A field or header with a `#` is quoted: readers that support comments would read the rest of the line as a
 //!   comment.
+//! - A field or header that begins or ends with white space is quoted, and so are `\.` and `\N`: readers would remove
+//!   the white space, or read the end of the input or NULL.
 //! - Timestamps are ISO 8601 in UTC; a timestamp without a time zone counts as UTC. Numbers are never rounded.
 //! - Comment lines state the times of the export and its row count, as in the W3C's CSV on the Web:
 //!   `# export_requested_at: …` before the header, `# export_rows: …` and `# export_completed_at: …` after the last

@@ -96,3 +96,17 @@ fn tsv_differs_from_csv_only_in_its_delimiter() {
     assert_eq!(text_of(&Csv, &layout, &frame), "a,b\n\"x,y\",1\nx\ty,2\n\"#\",3\n");
     assert_eq!(text_of(&Tsv, &layout, &frame), "a\tb\nx,y\t1\n\"x\ty\"\t2\n\"#\"\t3\n");
 }
+
+#[test]
+fn styled_values_with_white_space_at_an_edge_are_quoted() {
+    let frame = df!("flag" => [true, false], "text" => ["\\N", "x "]).unwrap();
+    let columns = [("flag", ColumnType::Bool), ("text", ColumnType::String)];
+    let style = Style { delimiter: Some(b';'), line_end: LineEnd::Crlf, ..Style::machine() };
+    let mut layout = layout(&columns, style, Timestamps::Sidecar);
+    layout.columns[0].style.words = Some((" yes".into(), "no".into()));
+    assert_eq!(text_of(&Csv, &layout, &frame), "flag;text\r\n\" yes\";\"\\N\"\r\nno;\"x \"\r\n");
+    // the text for NULL is never quoted, and a value with the same text is
+    let nulls = df!("flag" => [Some(true), None], "text" => [Some("\\N"), None]).unwrap();
+    layout.style.null = "\\N".into();
+    assert_eq!(text_of(&Csv, &layout, &nulls), "flag;text\r\n\" yes\";\"\\N\"\r\n\\N;\\N\r\n");
+}

@@ -134,6 +134,41 @@ fn any_text_reads_back_in_any_column() {
 }
 
 #[test]
+fn white_space_at_an_edge_and_backslash_words_are_quoted() {
+    for text in [
+        " a",
+        "a ",
+        " ",
+        "\t",
+        "a\t",
+        "\u{b}a",
+        "a\u{c}",
+        "\u{a0}a",
+        "a\u{3000}",
+        "\u{85}",
+        "\u{2003}x",
+        "\u{feff}a",
+        "\\.",
+        "\\N",
+    ] {
+        let frame = df!("a" => [text], "b" => [text]).unwrap();
+        assert_eq!(String::from_utf8(encode(&frame)).unwrap(), format!("\"{text}\",\"{text}\"\n"), "{text:?}");
+        // a title follows the same rule
+        let mut header = Vec::new();
+        let head = Head {
+            requested_at: serde_json::from_value(serde_json::json!("2026-11-22T15:26:01.123Z")).unwrap(),
+            completed_at: None,
+        };
+        encoder(&layout(&["n", text], Timestamps::Sidecar)).begin(&head, &mut header);
+        assert_eq!(String::from_utf8(header).unwrap(), format!("n,\"{text}\"\n"));
+    }
+    for text in ["a b", "é", "漢字", "\\", "\\n", "\\.x", "x\\N", "a\u{a0}b", "\u{200b}"] {
+        let frame = df!("a" => [text]).unwrap();
+        assert_eq!(String::from_utf8(encode(&frame)).unwrap(), format!("{text}\n"));
+    }
+}
+
+#[test]
 fn the_envelope_surrounds_the_table_and_a_header_is_never_a_comment() {
     let encoder = encoder(&layout(&["#id", "a,b", "#c"], Timestamps::Envelope));
     let at = |text: &str| serde_json::from_value(serde_json::json!(text)).unwrap();
