@@ -58,8 +58,8 @@ pub struct ExporterConfig {
     pub sort_memory: ByteSize,
     /// The maximum number of rows of a workbook, over all its sheets. The format `xlsx-zip` takes more rows.
     pub max_workbook_rows: u64,
-    /// The gzip level, from 1 (fast) to 12 (small). A higher level needs more processor time.
-    pub gzip_level: i32,
+    /// The gzip level, from 1 (fast) to 9 (small). A higher level needs more processor time.
+    pub gzip_level: u32,
     /// The zstd level, from 1 (fast) to 19 (small). A higher level needs more processor time.
     pub zstd_level: i32,
     /// The interval at which the exporter advertises its catalog. Gateways drop an exporter that is silent for three
@@ -149,8 +149,8 @@ impl ExporterConfig {
         if let Some((name, _)) = is_zero.iter().find(|(_, is_zero)| *is_zero) {
             return invalid(format!("exporter.{name} must be more than 0"));
         }
-        if !(1..=12).contains(&self.gzip_level) || !(1..=19).contains(&self.zstd_level) {
-            return invalid("exporter.gzip_level must be from 1 to 12, and exporter.zstd_level from 1 to 19".into());
+        if !(1..=9).contains(&self.gzip_level) || !(1..=19).contains(&self.zstd_level) {
+            return invalid("exporter.gzip_level must be from 1 to 9, and exporter.zstd_level from 1 to 19".into());
         }
         if self.pool.is_empty() {
             return invalid("exporter.pool must have a name".into());

@@ -1,4 +1,4 @@
-//! Compresses blocks of a file as whole gzip members or zstd frames. The concatenation of such blocks is a valid file.
+//! The compressions of whole files: their names, levels and suffixes.
 
 use std::{fmt, str::FromStr};
 
@@ -8,7 +8,7 @@ pub enum Compression {
     /// No compression, the default.
     #[default]
     None,
-    /// A sequence of gzip members (RFC 1952).
+    /// One gzip member (RFC 1952).
     Gzip,
     /// A sequence of Zstandard frames (RFC 8878).
     Zstd,
@@ -17,8 +17,8 @@ pub enum Compression {
 /// The compression levels of gzip and zstd.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CompressionLevels {
-    /// The gzip level, from 1 (fast) to 12 (small).
-    pub gzip: i32,
+    /// The gzip level, from 1 (fast) to 9 (small).
+    pub gzip: u32,
     /// The zstd level, from 1 (fast) to 19 (small).
     pub zstd: i32,
 }
@@ -32,7 +32,7 @@ impl Default for CompressionLevels {
 /// The compression library failed.
 #[derive(Debug, thiserror::Error)]
 #[error("compression failed: {0}")]
-pub struct CompressionError(String);
+pub struct CompressionError(pub(super) String);
 
 impl Compression {
     /// All compressions that requests can name; the default is first.
@@ -70,28 +70,14 @@ impl Compression {
             Self::Zstd => Some("application/zstd"),
         }
     }
-
-    /// Compresses the bytes as one gzip member or zstd frame; `None` copies the bytes. The result depends only on the
-    /// bytes and the level.
-    ///
-    /// # Errors
-    /// When the level is out of range, or memory is short.
-    pub fn compress(self, bytes: &[u8], levels: CompressionLevels) -> Result<Vec<u8>, CompressionError> {
-        match self {
-            Self::None => Ok(bytes.to_vec()),
-            Self::Gzip => gzip(bytes, levels.gzip),
-            Self::Zstd => zstd::bulk::compress(bytes, levels.zstd).map_err(|e| CompressionError(e.to_string())),
-        }
-    }
 }
 
-fn gzip(bytes: &[u8], level: i32) -> Result<Vec<u8>, CompressionError> {
-    let level = libdeflater::CompressionLvl::new(level).map_err(|e| CompressionError(format!("{e:?}")))?;
-    let mut compressor = libdeflater::Compressor::new(level);
-    let mut out = vec![0; compressor.gzip_compress_bound(bytes.len())];
-    let size = compressor.gzip_compress(bytes, &mut out).map_err(|e| CompressionError(e.to_string()))?;
-    out.truncate(size);
-    Ok(out)
+/// Compresses the bytes as one Zstandard frame. The result depends only on the bytes and the level.
+///
+/// # Errors
+/// When the level is out of range, or memory is short.
+pub(crate) fn zstd_frame(bytes: &[u8], level: i32) -> Result<Vec<u8>, CompressionError> {
+    zstd::bulk::compress(bytes, level).map_err(|e| CompressionError(e.to_string()))
 }
 
 impl fmt::Display for Compression {

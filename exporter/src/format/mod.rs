@@ -11,6 +11,7 @@ mod compression;
 pub mod csv;
 pub mod csvw;
 mod error;
+pub(crate) mod gzip;
 pub mod ndjson;
 mod number;
 mod output;
@@ -25,6 +26,7 @@ use polars::prelude::DataFrame;
 use protocol::{export::FileInfo, id::ExportId, time::Timestamp};
 use serde_json::Value;
 
+pub(crate) use self::compression::zstd_frame;
 pub use self::{
     archive::{CsvZip, XlsxZip},
     compression::{Compression, CompressionError, CompressionLevels, UnknownCompression},

@@ -1,12 +1,13 @@
 //! The compression stage, between the encoders and the segments.
 //!
-//! The stage splits the bytes into blocks of a fixed size and compresses each block as one gzip member or zstd frame.
-//! Because the size is fixed, the file does not depend on how the rows are split into frames, nor on the number of
-//! threads. Segments consist of whole blocks, so each segment can be decompressed alone.
+//! The stage splits the bytes into blocks of a fixed size and compresses the blocks on several threads: as zstd frames,
+//! or as the independent blocks of one gzip member. Because the size is fixed, the file does not depend on how the rows
+//! are split into frames, nor on the number of threads. Segments consist of whole blocks, so each segment can be
+//! decompressed without the segments before it. The trailer of a gzip file follows from the blocks alone, so a repeated
+//! attempt writes the same bytes.
 
 use std::mem;
 
-use bytes::Bytes;
 use futures::{StreamExt, stream::FuturesOrdered};
 use tokio::{sync::mpsc, task::spawn_blocking};
 use tokio_util::task::AbortOnDropHandle;
@@ -14,7 +15,7 @@ use tokio_util::task::AbortOnDropHandle;
 use super::stage::{CHANNEL_CAPACITY, send};
 use crate::{
     error::JobError,
-    format::{Compression, CompressionLevels, FormatError},
+    format::{Compression, CompressionLevels, FormatError, gzip, zstd_frame},
     segment::Chunk,
 };
 
@@ -51,13 +52,19 @@ async fn compress(
     let mut blocks = Blocks::default();
     let mut ready = Vec::new();
     let mut compressing = FuturesOrdered::new();
+    let mut member = gzip::Member::default();
     let mut more = true;
     while more || !compressing.is_empty() {
         tokio::select! {
             biased;
             Some(done) = compressing.next(), if !compressing.is_empty() => {
-                let compressed: Result<Result<Chunk, FormatError>, _> = done;
-                if !send(&sender, compressed??).await {
+                let compressed: Result<Result<(Compressed, u64), FormatError>, _> = done;
+                let (compressed, rows) = compressed??;
+                let bytes = match compressed {
+                    Compressed::Whole(bytes) => bytes,
+                    Compressed::Gzip(block) => member.append(block),
+                };
+                if !send(&sender, Chunk { bytes: bytes.into(), rows }).await {
                     return Ok(());
                 }
             }
@@ -71,14 +78,34 @@ async fn compress(
                 }
                 for block in ready.drain(..) {
                     compressing.push_back(spawn_blocking(move || {
-                        let bytes = compression.compress(&block.bytes, levels)?;
-                        Ok(Chunk { bytes: Bytes::from(bytes), rows: block.rows })
+                        Ok((Compressed::of(&block.bytes, compression, levels)?, block.rows))
                     }));
                 }
             }
         }
     }
+    if compression == Compression::Gzip {
+        send(&sender, Chunk { bytes: member.trailer().into(), rows: 0 }).await;
+    }
     Ok(())
+}
+
+/// The compressed bytes of one block.
+enum Compressed {
+    /// Bytes that stand in the file as they are.
+    Whole(Vec<u8>),
+    /// A block of a gzip member.
+    Gzip(gzip::GzipBlock),
+}
+
+impl Compressed {
+    fn of(content: &[u8], compression: Compression, levels: CompressionLevels) -> Result<Self, FormatError> {
+        Ok(match compression {
+            Compression::None => Self::Whole(content.to_vec()),
+            Compression::Gzip => Self::Gzip(gzip::block(content, levels.gzip)?),
+            Compression::Zstd => Self::Whole(zstd_frame(content, levels.zstd)?),
+        })
+    }
 }
 
 /// An uncompressed block of the file, and the number of rows that the block adds to the file's row count.
